@@ -1,0 +1,68 @@
+# On a machine with Go and git alone, `make build`, `make run` and `make test` work.
+
+GO       ?= go
+TAGS     := grpcnotrace
+FUZZTIME ?= 5s
+# COVERPROFILE=coverage.out makes `make test` write a profile too.
+COVERPROFILE ?=
+# Arguments of `make run`: make run ARGS="--log.level=debug"
+ARGS     ?=
+
+# The race detector needs cgo, which Go switches off where there is no C compiler.
+RACE     := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Say what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+.PHONY: run
+run: build ## Start the auth service on 127.0.0.1:8080, with a SQLite file here
+	bin/authd serve $(ARGS)
+
+.PHONY: build
+build: ## Build bin/authd, one static binary
+	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags "-s -w" -o bin/authd ./cmd/authd
+
+.PHONY: test
+test: ## Run all tests, with the race detector where there is a C compiler
+	@$(if $(RACE),,echo "no C compiler found: testing without -race")
+	$(GO) test $(RACE) -timeout 5m $(if $(COVERPROFILE),-coverprofile=$(COVERPROFILE)) ./...
+
+.PHONY: cover
+cover: ## Run all tests and show how much they cover, in coverage.html
+	@$(MAKE) --no-print-directory test COVERPROFILE=coverage.out
+	$(GO) tool cover -html=coverage.out -o coverage.html
+	$(GO) tool cover -func=coverage.out | tail -n 1
+
+.PHONY: bench
+bench: ## Measure against hand-written net/http, and write docs/performance.md
+	scripts/bench.sh
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME (5s)
+	scripts/fuzz.sh $(FUZZTIME)
+
+.PHONY: lint
+lint: ## Check formatting, vet, golangci-lint and go.mod
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w $$unformatted"; exit 1; }
+	$(GO) vet -tags $(TAGS) ./...
+	"$$(scripts/tools.sh)"/golangci-lint run
+	$(GO) mod tidy -diff
+
+.PHONY: doctest
+doctest: build ## Run the commands of the documentation against bin/authd
+	$(GO) run ./internal/doctest $(wildcard README.md README.pt-BR.md CONTRIBUTING.md docs/*.md)
+
+.PHONY: services
+services: ## Bring up the servers of the integration tests
+	scripts/services.sh
+
+.PHONY: ci
+ci: ## Do all that continuous integration does
+	.ci/run
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf bin coverage.out coverage.html

@@ -1,0 +1,191 @@
+package chassi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Reasons why [App.Run] returns an error after a shutdown was asked for.
+var (
+	// ErrForced is returned at once on the second signal.
+	ErrForced = errors.New("chassi: stopped at once by a second signal")
+	// ErrGrace is returned when work was still under way at the end of the grace
+	// period and was given up. The error's text names it.
+	ErrGrace = errors.New("chassi: the grace period ended with work under way")
+)
+
+// AppOptions are the times of an [App]. A zero field means the default.
+type AppOptions struct {
+	Logger       *slog.Logger  // default slog.Default()
+	StartTimeout time.Duration // for all starts together; default 1 minute
+	DrainDelay   time.Duration // from readiness' no to closed listeners; default 0
+	Grace        time.Duration // for calls in flight, then again for the rest, see [App]; default 20 s
+	CheckTimeout time.Duration // for one dependency probe; default 2 s
+}
+
+// App runs servers from start to stop.
+//
+// Start: the servers given to [App.Manage] in order, then those given to
+// [App.Serve] in order. If one fails, those that were started are stopped.
+//
+// Stop, on SIGTERM, SIGINT or the end of Run's context, in two phases:
+// readiness says no while everything keeps serving for the drain delay; then the
+// servers of Serve stop together and finish their calls within the grace period,
+// and after them the managed ones one by one, last started first, within another.
+// The same happens at once when a server fails.
+//
+// No server can hold up the end: a Start that is cut short has the grace period
+// to return, a Stop that overruns its own a moment; then they are left behind,
+// and Run's error names them. A panic in either is an error like any other.
+type App struct {
+	name    string
+	options AppOptions
+	managed []Server
+	servers []Server
+	checks  []check
+	state   atomic.Int32
+	started chan struct{}
+	failure chan error // the first one of a server
+	ran     atomic.Bool
+	errs    []error // from Manage, Serve and Mount
+}
+
+type state int32
+
+const (
+	starting state = iota
+	serving
+	draining
+	stopped
+)
+
+func (s state) String() string {
+	return [...]string{"starting", "serving", "draining", "stopped"}[s]
+}
+
+// NewApp makes an App. Name is the program's, for the log.
+func NewApp(name string, o AppOptions) *App {
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	o.StartTimeout = orDefault(o.StartTimeout, time.Minute)
+	o.Grace = orDefault(o.Grace, 20*time.Second)
+	o.CheckTimeout = orDefault(o.CheckTimeout, 2*time.Second)
+	return &App{name: name, options: o, started: make(chan struct{}), failure: make(chan error, 1)}
+}
+
+func orDefault(d, otherwise time.Duration) time.Duration {
+	if d <= 0 {
+		return otherwise
+	}
+	return d
+}
+
+// Manage adds servers that others rely on: telemetry, databases, pools. They
+// start before every listener and stop after it.
+func (a *App) Manage(servers ...Server) { a.managed = a.add(a.managed, servers) }
+
+// Serve adds servers that take work from outside.
+func (a *App) Serve(servers ...Server) { a.servers = a.add(a.servers, servers) }
+
+func (a *App) add(list, servers []Server) []Server {
+	for _, s := range servers {
+		if s == nil {
+			a.errs = append(a.errs, errors.New("chassi: the app was given a nil Server"))
+			continue
+		}
+		list = append(list, s)
+	}
+	return list
+}
+
+// Mount gives services to every [Transport] that Serve was given so far. Errors
+// are kept for Run.
+func (a *App) Mount(services ...*Service) {
+	for _, server := range a.servers {
+		transport, ok := server.(Transport)
+		if !ok {
+			continue
+		}
+		for _, s := range services {
+			if s == nil {
+				a.errs = append(a.errs, errors.New("chassi: the app was given a nil Service"))
+				continue
+			}
+			if err := transport.Mount(s); err != nil {
+				a.errs = append(a.errs, fmt.Errorf("mount %s on %s: %w", s.Name(), transport.Name(), err))
+			}
+		}
+	}
+}
+
+// Check adds a dependency that readiness stands or falls with. The probe must
+// try the real thing, within its context.
+func (a *App) Check(name string, probe func(context.Context) error) {
+	a.checks = append(a.checks, check{name: name, probe: probe, hung: new(atomic.Int32)})
+}
+
+// Started returns a channel that is closed once everything serves.
+func (a *App) Started() <-chan struct{} { return a.started }
+
+// Run starts everything, serves until SIGTERM, SIGINT, the end of ctx or the
+// failure of a server, and stops everything. It returns nil after an orderly
+// stop, one that was asked for during the start included; [ErrForced] and
+// [ErrGrace] tell the other ways. A second signal makes it return at once,
+// leaving what still runs to the end of the process. An App runs once.
+func (a *App) Run(ctx context.Context) error {
+	if err := errors.Join(a.errs...); err != nil {
+		return err
+	}
+	if a.ran.Swap(true) {
+		return errors.New("chassi: the app has run already; make a new one")
+	}
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	defer signal.Stop(signals)
+
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	forced := make(chan struct{})
+	finished := make(chan struct{})
+	var watcher sync.WaitGroup
+	watcher.Go(func() { a.watch(signals, stop, forced, finished) })
+	defer watcher.Wait()
+	defer close(finished)
+
+	result := make(chan error, 1)
+	go func() { result <- a.run(ctx) }()
+	select {
+	case err := <-result:
+		return err
+	case <-forced:
+		return ErrForced
+	}
+}
+
+// watch turns the first signal into the end of the run and the second into force.
+func (a *App) watch(signals <-chan os.Signal, stop context.CancelCauseFunc, forced chan<- struct{}, finished <-chan struct{}) {
+	for count := 0; ; {
+		select {
+		case s := <-signals:
+			if count++; count == 2 {
+				a.options.Logger.Warn("second signal: stopping at once", "signal", s.String())
+				close(forced)
+				return
+			}
+			stop(fmt.Errorf("signal %s", s))
+		case <-finished:
+			return
+		}
+	}
+}
+
+func (a *App) currentState() state { return state(a.state.Load()) }

@@ -1,0 +1,16 @@
+package auth
+
+import "github.com/chassi-go/chassi"
+
+// What a caller may be told. They come back as themselves, to [errors.Is], from
+// the other side of any transport.
+var (
+	ErrInvalidUser    = chassi.NewError(chassi.NotFound, "invalid_user", "Invalid user")
+	ErrInvalidToken   = chassi.NewError(chassi.Unauthenticated, "invalid_token", "Invalid token")
+	ErrInvalidEmail   = chassi.NewError(chassi.InvalidArgument, "invalid_email", "Invalid e-mail address")
+	ErrWeakPassword   = chassi.NewError(chassi.InvalidArgument, "weak_password", "This password cannot be used")
+	ErrWrongPassword  = chassi.NewError(chassi.PermissionDenied, "wrong_password", "Wrong password")
+	ErrSignUpDisabled = chassi.NewError(chassi.PermissionDenied, "sign_up_disabled", "Sign-up is switched off")
+	ErrBusy           = chassi.NewError(chassi.Unavailable, "busy", "The service is busy")
+	ErrUnavailable    = chassi.NewError(chassi.Unavailable, "unavailable", "The service is not available now")
+)

@@ -1,0 +1,123 @@
+package service
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"errors"
+	"strings"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/auth"
+	"github.com/chassi-go/chassi/auth/store"
+	"github.com/chassi-go/chassi/password"
+)
+
+// Me returns the account of the caller.
+func (s *Service) Me(ctx context.Context, _ *auth.MeRequest) (*auth.MeResponse, error) {
+	user, err := s.caller(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &auth.MeResponse{ID: user.ID, Email: user.Email, CreatedAt: user.CreatedAt}, nil
+}
+
+// ChangePassword sets the caller's password and ends all older tokens. The old
+// password is guarded by the same lockout as a login.
+func (s *Service) ChangePassword(ctx context.Context, r *auth.ChangePasswordRequest) (*auth.ChangePasswordResponse, error) {
+	user, err := s.caller(ctx)
+	if err != nil {
+		return nil, err
+	}
+	old, err := password.Normalize(r.OldPassword)
+	if err != nil {
+		return nil, auth.ErrWrongPassword
+	}
+	if err := s.prove(ctx, user, user.Email, old); err != nil {
+		if errors.Is(err, auth.ErrInvalidUser) {
+			return nil, auth.ErrWrongPassword
+		}
+		return nil, err
+	}
+	encoded, err := s.newPassword(ctx, user.Email, r.NewPassword)
+	if err != nil {
+		return nil, err
+	}
+	user.Generation, err = s.store.SetPassword(ctx, user.ID, user.Generation, encoded, s.options.Now())
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, auth.ErrInvalidToken // another change came first and ended this token
+	}
+	if err != nil {
+		return nil, fault(err)
+	}
+	s.sessions.forget(user.ID)
+	issued, err := s.issue(user)
+	if err != nil {
+		return nil, err
+	}
+	s.options.Logger.InfoContext(ctx, "password changed", "user_id", user.ID)
+	return &auth.ChangePasswordResponse{Token: issued}, nil
+}
+
+// caller returns the account of the call's principal.
+func (s *Service) caller(ctx context.Context) (store.User, error) {
+	principal := chassi.PrincipalFrom(ctx)
+	if principal == nil {
+		return store.User{}, auth.ErrInvalidToken
+	}
+	user, err := s.store.UserByID(ctx, principal.Subject)
+	if errors.Is(err, store.ErrNotFound) {
+		return user, auth.ErrInvalidToken
+	}
+	if err != nil {
+		return user, fault(err)
+	}
+	return user, nil
+}
+
+// Users lists accounts for an operator, see [store.Store.Users].
+func (s *Service) Users(ctx context.Context, after string, limit int) ([]store.User, error) {
+	return s.store.Users(ctx, after, limit)
+}
+
+// SetPassword gives an account a new password and ends its tokens, for an
+// operator.
+func (s *Service) SetPassword(ctx context.Context, address, plain string) error {
+	email, ok := NormalizeEmail(address)
+	if !ok {
+		return auth.ErrInvalidEmail
+	}
+	user, err := s.store.UserByEmail(ctx, email)
+	if err != nil {
+		return err
+	}
+	encoded, err := s.newPassword(ctx, email, plain)
+	if err != nil {
+		return err
+	}
+	_, err = s.store.SetPassword(ctx, user.ID, -1, encoded, s.options.Now())
+	s.sessions.forget(user.ID)
+	return err
+}
+
+// SetDisabled disables an account, which ends its tokens, or enables it again.
+func (s *Service) SetDisabled(ctx context.Context, address string, disabled bool) error {
+	email, ok := NormalizeEmail(address)
+	if !ok {
+		return auth.ErrInvalidEmail
+	}
+	user, err := s.store.UserByEmail(ctx, email)
+	if err != nil {
+		return err
+	}
+	err = s.store.SetDisabled(ctx, email, disabled, s.options.Now())
+	s.sessions.forget(user.ID)
+	return err
+}
+
+// newID returns 128 random bits in 26 lower-case characters.
+func newID() string {
+	var raw [16]byte
+	_, _ = rand.Read(raw[:]) // never fails, says crypto/rand
+	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(raw[:]))
+}

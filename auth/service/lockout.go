@@ -1,0 +1,126 @@
+package service
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"net/netip"
+	"time"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/auth/store"
+)
+
+// Lockout bounds guessing. Each failed login counts against three buckets; a
+// bucket that is over its limit is locked for a second, then two, four, and so
+// on up to MaxDelay, during which nothing is evaluated:
+//
+//   - Pair, one account from one network (an IPv4 address, an IPv6 /64);
+//   - Account, one account from everywhere. Networks from which the account has
+//     logged in within KnownFor pass by this bucket, so that strangers who keep it
+//     locked do not lock its owner out;
+//   - Network, one network against all accounts.
+//
+// Accounts that do not exist are counted alike. A successful login clears the
+// pair and the account and gives the network its one attempt back. Refused
+// attempts count for nothing, so a lock ends by itself.
+type Lockout struct {
+	Pair     int           `config:"pair" default:"5" min:"1" help:"failed logins of one account from one network before delays begin"`
+	Account  int           `config:"account" default:"50" min:"1" max:"100" help:"failed logins of one account from all unknown networks"`
+	Network  int           `config:"network" default:"100" min:"1" help:"failed logins of one network on all accounts"`
+	MaxDelay time.Duration `config:"max_delay" default:"15m" min:"1s" help:"the longest delay"`
+	Window   time.Duration `config:"window" default:"24h" min:"1m" help:"failures older than that are forgotten"`
+	KnownFor time.Duration `config:"known_for" default:"2160h" min:"1h" help:"how long a network of an earlier login is known"`
+}
+
+// attempt is one login that has been counted and not yet settled.
+type attempt struct {
+	service         *Service
+	userID, network string
+	forget, refund  []string
+}
+
+// begin counts an attempt before anything is evaluated. It returns nil if the
+// account is locked for this caller.
+func (s *Service) begin(ctx context.Context, email, userID string) (*attempt, error) {
+	network, now := networkOf(ctx), s.options.Now()
+	known, err := s.store.KnownNetwork(ctx, userID, network, now.Add(-s.config.Lockout.KnownFor))
+	if err != nil {
+		return nil, fault(err)
+	}
+	pair, account, from := bucketKey("pair", email, network), bucketKey("account", email), bucketKey("network", network)
+	buckets := []store.Bucket{{Key: pair, Delay: s.delay(s.config.Lockout.Pair)}}
+	if !known {
+		buckets = append(buckets, store.Bucket{Key: account, Delay: s.delay(s.config.Lockout.Account)})
+	}
+	if network != "" {
+		buckets = append(buckets, store.Bucket{Key: from, Delay: s.delay(s.config.Lockout.Network)})
+	}
+	locked, err := s.store.Reserve(ctx, buckets, now, s.config.Lockout.Window)
+	if err != nil {
+		return nil, fault(err)
+	}
+	if !locked.IsZero() {
+		return nil, nil //nolint:nilnil // locked
+	}
+	return &attempt{service: s, userID: userID, network: network, forget: []string{pair, account}, refund: []string{from}}, nil
+}
+
+// succeeded clears what the attempt counted.
+func (a *attempt) succeeded(ctx context.Context) error {
+	return fault(a.service.store.Settle(ctx, a.forget, a.refund, a.userID, a.network, a.service.options.Now()))
+}
+
+// abandoned takes an attempt back that was never evaluated. It has a moment of
+// its own, because the caller may have gone.
+func (a *attempt) abandoned(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	if err := a.service.store.Refund(ctx, append(a.forget, a.refund...)); err != nil {
+		a.service.options.Logger.WarnContext(ctx, "an attempt that was not evaluated stays counted", "error", err.Error())
+	}
+}
+
+// delay returns how long a bucket is locked after so many failures.
+func (s *Service) delay(limit int) func(failures int) time.Duration {
+	longest := s.config.Lockout.MaxDelay
+	return func(failures int) time.Duration {
+		over := failures - limit
+		switch {
+		case over < 0:
+			return 0
+		case over > 30:
+			return longest
+		default:
+			return min(time.Second<<over, longest)
+		}
+	}
+}
+
+// networkOf returns where the call comes from: the IPv4 address, the IPv6 /64,
+// "" in process.
+func networkOf(ctx context.Context) string {
+	call := chassi.CallFrom(ctx)
+	if call == nil || !call.Peer.IsValid() {
+		return ""
+	}
+	addr := call.Peer.Addr().Unmap().WithZone("")
+	if addr.Is4() {
+		return addr.String()
+	}
+	prefix, err := addr.Prefix(64)
+	if err != nil {
+		return ""
+	}
+	return netip.PrefixFrom(prefix.Masked().Addr(), 64).String()
+}
+
+// bucketKey digests what it counts: people type passwords into e-mail fields.
+func bucketKey(kind string, parts ...string) string {
+	h := sha256.New()
+	for _, part := range parts {
+		h.Write([]byte(part))
+		h.Write([]byte{0})
+	}
+	return kind + ":" + base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:18])
+}

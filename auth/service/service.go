@@ -1,0 +1,168 @@
+// Package service holds the rules of the auth service, one file per use case. It
+// knows no transport and no SQL.
+package service
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/auth"
+	"github.com/chassi-go/chassi/auth/store"
+	"github.com/chassi-go/chassi/password"
+	"github.com/chassi-go/chassi/token"
+	"github.com/chassi-go/chassi/workpool"
+)
+
+// Config is what an operator may decide.
+type Config struct {
+	SignUp   bool            `config:"sign_up" default:"true" help:"let anybody make an account with POST /v1/users"`
+	Password password.Params `config:"argon2"`
+	Policy   password.Policy `config:"password"`
+	Token    TokenConfig     `config:"token"`
+	Lockout  Lockout         `config:"lockout"`
+}
+
+// TokenConfig is about the tokens that are issued.
+type TokenConfig struct {
+	Algorithm token.Algorithm `config:"algorithm" default:"EdDSA" oneof:"EdDSA,ES256,HS256" help:"of keys made from now on; key rotate makes one"`
+	Issuer    string          `config:"issuer" default:"authd" help:"the iss claim"`
+	Audience  string          `config:"audience" default:"authd" help:"the aud claim"`
+	TTL       time.Duration   `config:"ttl" default:"1h" min:"1s" max:"720h" help:"life of a token"`
+	Leeway    time.Duration   `config:"leeway" default:"5s" min:"0s" max:"2m" help:"allowed difference of clocks when a token is checked"`
+	CacheSize int             `config:"cache_size" default:"10000" min:"1" help:"verified tokens kept in memory"`
+}
+
+// maxTTL is the bound in TTL's tag. Tokens are held against it and not against the
+// TTL, so that lowering that ends no token.
+const maxTTL = 720 * time.Hour
+
+// Options are what the service is built from.
+type Options struct {
+	Store     *store.Store
+	Pool      *workpool.Pool // where passwords are hashed
+	MasterKey []byte         // seals stored signing keys; nil leaves them plain
+	Logger    *slog.Logger
+	Observe   func(event string) // counts what happened, for metrics; may be nil
+	Now       func() time.Time   // default time.Now
+}
+
+// Service implements [auth.Service]. It is a [chassi.Server] too: started, it
+// loads the signing keys and keeps them fresh.
+type Service struct {
+	config   Config
+	options  Options
+	store    *store.Store
+	dummy    string // a hash that no password fits, for accounts that do not exist
+	verifier *token.Verifier
+	signing  atomic.Pointer[token.KeySet]
+	jwks     atomic.Pointer[auth.JWKSResponse]
+	sessions *sessions
+	refresh  gate
+	pace     pace
+	stop     context.CancelFunc
+	running  sync.WaitGroup
+}
+
+var (
+	_ auth.Service  = (*Service)(nil)
+	_ chassi.Server = (*Service)(nil)
+)
+
+// New makes a service, or says what in the configuration cannot be.
+func New(c Config, o Options) (*Service, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.Observe == nil {
+		o.Observe = func(string) {}
+	}
+	if err := c.Password.Validate(); err != nil {
+		return nil, err
+	}
+	s := &Service{config: c, options: o, store: o.Store, dummy: password.Dummy(c.Password)}
+	s.sessions = newSessions(o.Store, o.Now)
+	s.verifier = token.NewVerifier(token.Options{
+		Issuer: c.Token.Issuer, Audience: c.Token.Audience, Leeway: c.Token.Leeway,
+		MaxLifetime: maxTTL, CacheSize: c.Token.CacheSize, Now: o.Now,
+	}, nil)
+	return s, nil
+}
+
+// Name returns "auth".
+func (s *Service) Name() string { return "auth" }
+
+// Start loads the signing keys, making the first one if there is none.
+func (s *Service) Start(ctx context.Context) error {
+	if err := s.loadKeys(ctx); err != nil {
+		return err
+	}
+	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
+	s.running.Go(func() { s.every(ctx, keyPollInterval, s.pollKeys) })
+	s.running.Go(func() { s.every(ctx, tidyInterval, s.tidy) })
+	return nil
+}
+
+// Stop ends the background work.
+func (s *Service) Stop(context.Context) error {
+	s.stop()
+	s.running.Wait()
+	return nil
+}
+
+const (
+	tidyInterval = 10 * time.Minute
+	jobTimeout   = 30 * time.Second
+)
+
+// every runs job until ctx ends. A panic ends one run of the job, not the
+// process.
+func (s *Service) every(ctx context.Context, interval time.Duration, job func(context.Context) error) {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			if err := runJob(ctx, job); err != nil && ctx.Err() == nil {
+				s.options.Logger.ErrorContext(ctx, "background job", "error", err.Error())
+			}
+		}
+	}
+}
+
+func runJob(ctx context.Context, job func(context.Context) error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = chassi.Recovered(v)
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, jobTimeout)
+	defer cancel()
+	return job(ctx)
+}
+
+// tidy deletes what has no effect any more.
+func (s *Service) tidy(ctx context.Context) error {
+	now := s.options.Now()
+	if err := s.store.ForgetAttempts(ctx, now.Add(-s.config.Lockout.Window)); err != nil {
+		return err
+	}
+	return s.store.ForgetSigningKeys(ctx, now.Add(-24*time.Hour))
+}
+
+// fault turns an error of the store into what a caller sees: "try later" for a
+// database that cannot be used now, a hidden fault for anything else.
+func fault(err error) error {
+	if store.IsUnavailable(err) {
+		return auth.ErrUnavailable.WithCause(err).WithRetryAfter(time.Second)
+	}
+	return err
+}

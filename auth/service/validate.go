@@ -1,0 +1,61 @@
+package service
+
+import (
+	"context"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/auth"
+	"github.com/chassi-go/chassi/auth/store"
+	"github.com/chassi-go/chassi/token"
+)
+
+// ValidateToken returns whose token it is.
+func (s *Service) ValidateToken(ctx context.Context, r *auth.ValidateTokenRequest) (*auth.ValidateTokenResponse, error) {
+	claims, err := s.check(ctx, r.Token)
+	if err != nil {
+		return nil, err
+	}
+	return &auth.ValidateTokenResponse{Email: claims.Email}, nil
+}
+
+// Principal returns the caller whose token it is: the bearer authentication of
+// the endpoints that need one.
+func (s *Service) Principal(ctx context.Context, raw string) (*chassi.Principal, error) {
+	claims, err := s.check(ctx, raw)
+	if err != nil {
+		return nil, err
+	}
+	return &chassi.Principal{Subject: claims.Subject, Name: claims.Email, Scheme: "bearer"}, nil
+}
+
+// unknownKey is the reason that another node's new key may explain.
+const unknownKey = "unknown key"
+
+// check verifies a token and that its account has not ended it since.
+func (s *Service) check(ctx context.Context, raw string) (*token.Claims, error) {
+	claims, err := s.verifier.Verify(raw)
+	if token.Reason(err) == unknownKey && s.refresh.open(s.options.Now()) && s.loadKeys(ctx) == nil {
+		claims, err = s.verifier.Verify(raw)
+	}
+	if err != nil {
+		return nil, auth.ErrInvalidToken.WithCause(err)
+	}
+	current, err := s.sessions.generation(ctx, claims.Subject)
+	if err != nil {
+		return nil, fault(err) // closed when the database is out
+	}
+	if current != claims.Generation {
+		return nil, auth.ErrInvalidToken
+	}
+	return claims, nil
+}
+
+// issue signs a token for user.
+func (s *Service) issue(user store.User) (string, error) {
+	now := s.options.Now()
+	return token.Sign(s.signing.Load(), token.Claims{
+		Issuer: s.config.Token.Issuer, Audience: s.config.Token.Audience,
+		Subject: user.ID, Email: user.Email, Generation: user.Generation, ID: newID(),
+		IssuedAt: now, NotBefore: now, ExpiresAt: now.Add(s.config.Token.TTL),
+	})
+}

@@ -1,0 +1,120 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/chassi-go/chassi/database"
+)
+
+// Bucket counts failed attempts of one kind.
+type Bucket struct {
+	Key   string
+	Delay func(failures int) time.Duration // how long the bucket is locked after so many
+}
+
+// Reserve counts one attempt against every bucket as if it had failed, before
+// anything is evaluated, unless one of them is locked. It is one transaction, so
+// that parallel attempts, on any number of nodes, cannot slip past a limit.
+// Failures older than window are forgotten. It returns until when a bucket is
+// locked, zero if the attempt may go on.
+func (s *Store) Reserve(ctx context.Context, buckets []Bucket, now time.Time, window time.Duration) (locked time.Time, err error) {
+	err = s.db.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
+		locked = time.Time{}
+		counts := make([]int, len(buckets))
+		for i, b := range buckets {
+			failures, until, err := attempts(ctx, tx, b.Key, now.Add(-window))
+			if err != nil {
+				return err
+			}
+			if until.After(now) && until.After(locked) {
+				locked = until
+			}
+			counts[i] = failures + 1
+		}
+		if !locked.IsZero() {
+			return nil
+		}
+		for i, b := range buckets {
+			if err := count(ctx, tx, b.Key, counts[i], now.Add(b.Delay(counts[i])), now); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return locked, err
+}
+
+// Settle takes a successful attempt back: the buckets of forget start anew, those
+// of refund lose the one failure that [Store.Reserve] counted. The network is
+// remembered as one of the user's own, of which the latest twenty are kept.
+func (s *Store) Settle(ctx context.Context, forget, refund []string, userID, network string, now time.Time) error {
+	return s.db.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
+		for _, key := range forget {
+			if _, err := tx.Exec(ctx, "DELETE FROM attempts WHERE bucket = $1", key); err != nil {
+				return err
+			}
+		}
+		if err := giveBack(ctx, tx, refund); err != nil {
+			return err
+		}
+		return remember(ctx, tx, userID, network, now)
+	})
+}
+
+// Refund takes one attempt back that was counted and never evaluated.
+func (s *Store) Refund(ctx context.Context, keys []string) error {
+	return s.db.Write(ctx, func(ctx context.Context, tx *database.Tx) error { return giveBack(ctx, tx, keys) })
+}
+
+func giveBack(ctx context.Context, q database.Querier, keys []string) error {
+	for _, key := range keys {
+		if _, err := q.Exec(ctx, "UPDATE attempts SET failures = failures - 1, locked_until = 0 WHERE bucket = $1 AND failures > 0", key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func remember(ctx context.Context, tx *database.Tx, userID, network string, now time.Time) error {
+	if _, err := tx.Exec(ctx, `INSERT INTO networks (user_id, network, last_seen) VALUES ($1, $2, $3)
+		ON CONFLICT (user_id, network) DO UPDATE SET last_seen = excluded.last_seen`, userID, network, micros(now)); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, `DELETE FROM networks WHERE user_id = $1 AND network NOT IN
+		(SELECT network FROM networks WHERE user_id = $1 ORDER BY last_seen DESC LIMIT 20)`, userID)
+	return err
+}
+
+// KnownNetwork reports whether the user has logged in from the network since
+// the given time.
+func (s *Store) KnownNetwork(ctx context.Context, userID, network string, since time.Time) (bool, error) {
+	var n int
+	err := s.db.QueryRow(ctx, "SELECT count(*) FROM networks WHERE user_id = $1 AND network = $2 AND last_seen > $3",
+		userID, network, micros(since)).Scan(&n)
+	return n > 0, err
+}
+
+// ForgetAttempts deletes buckets untouched since the given time.
+func (s *Store) ForgetAttempts(ctx context.Context, before time.Time) error {
+	_, err := s.db.Exec(ctx, "DELETE FROM attempts WHERE updated_at < $1", micros(before))
+	return err
+}
+
+func attempts(ctx context.Context, q database.Querier, key string, since time.Time) (failures int, until time.Time, err error) {
+	var locked int64
+	err = q.QueryRow(ctx, "SELECT failures, locked_until FROM attempts WHERE bucket = $1 AND updated_at > $2", key, micros(since)).
+		Scan(&failures, &locked)
+	if errors.Is(err, database.ErrNotFound) {
+		err = nil
+	}
+	return failures, fromMicros(locked), err
+}
+
+func count(ctx context.Context, q database.Querier, key string, failures int, until, now time.Time) error {
+	_, err := q.Exec(ctx, `INSERT INTO attempts (bucket, failures, locked_until, updated_at) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (bucket) DO UPDATE SET failures = excluded.failures, locked_until = excluded.locked_until, updated_at = excluded.updated_at`,
+		key, failures, micros(until), micros(now))
+	return err
+}

@@ -1,0 +1,57 @@
+// Package store keeps accounts, failed attempts and signing keys, in SQLite and
+// in PostgreSQL with the same SQL. It decides nothing.
+package store
+
+import (
+	"context"
+	"embed"
+	"io/fs"
+	"time"
+
+	"github.com/chassi-go/chassi/database"
+)
+
+//go:embed migrations
+var files embed.FS
+
+// Migrations returns the schema's history, for [database.DB.Migrate].
+func Migrations() fs.FS {
+	sub, err := fs.Sub(files, "migrations")
+	if err != nil {
+		return files // cannot be: the folder is embedded above
+	}
+	return sub
+}
+
+// Store is safe for concurrent use. Its errors are those of package database:
+// [database.ErrNotFound], [database.IsUnavailable].
+type Store struct {
+	db *database.DB
+}
+
+// New returns a store on db, which must have the schema by the first call.
+func New(db *database.DB) *Store { return &Store{db: db} }
+
+// Check is the live probe of the database.
+func (s *Store) Check(ctx context.Context) error { return s.db.Check(ctx) }
+
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+func fromMicros(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(n).UTC()
+}
+
+// ErrNotFound is returned for a row that does not exist.
+var ErrNotFound = database.ErrNotFound
+
+// IsUnavailable reports whether err means that the database cannot be used now,
+// and may be later.
+func IsUnavailable(err error) bool { return database.IsUnavailable(err) }

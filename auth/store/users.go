@@ -1,0 +1,100 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/chassi-go/chassi/database"
+)
+
+// User is one account.
+type User struct {
+	ID         string
+	Email      string // in its normal form
+	Password   string // PHC
+	Generation int64  // tokens of an earlier one have ended
+	Disabled   bool
+	CreatedAt  time.Time
+}
+
+// ErrEmailTaken is returned for a second account with one address.
+var ErrEmailTaken = errors.New("store: there is an account with this e-mail address")
+
+const userColumns = "SELECT id, email, password, generation, disabled, created_at FROM users "
+
+// AddUser stores a new account, or returns [ErrEmailTaken].
+func (s *Store) AddUser(ctx context.Context, u User) error {
+	_, err := s.db.Exec(ctx, `INSERT INTO users (id, email, password, generation, disabled, created_at, updated_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $6)`, u.ID, u.Email, u.Password, u.Generation, u.Disabled, micros(u.CreatedAt))
+	if _, unique := database.IsUnique(err); unique {
+		return ErrEmailTaken
+	}
+	return err
+}
+
+// UserByEmail finds the account of a normalised address.
+func (s *Store) UserByEmail(ctx context.Context, email string) (User, error) {
+	return scanUser(s.db.QueryRow(ctx, userColumns+"WHERE email = $1", email))
+}
+
+// UserByID finds an account.
+func (s *Store) UserByID(ctx context.Context, id string) (User, error) {
+	return scanUser(s.db.QueryRow(ctx, userColumns+"WHERE id = $1", id))
+}
+
+// Users lists up to limit accounts in the order of their addresses, from the
+// one after the given address on.
+func (s *Store) Users(ctx context.Context, after string, limit int) ([]User, error) {
+	rows, err := s.db.Query(ctx, userColumns+"WHERE email > $1 ORDER BY email LIMIT $2", after, limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var users []User
+	for rows.Next() {
+		u, err := scanUser(rows)
+		if err != nil {
+			return nil, err
+		}
+		users = append(users, u)
+	}
+	return users, rows.Err()
+}
+
+// Rehash replaces a stored hash by one of the same password, unless the
+// password has changed since.
+func (s *Store) Rehash(ctx context.Context, id, old, rehashed string) error {
+	_, err := s.db.Exec(ctx, "UPDATE users SET password = $1 WHERE id = $2 AND password = $3", rehashed, id, old)
+	return err
+}
+
+// SetPassword stores a new password and ends all tokens of the account. It
+// returns the new generation, or [database.ErrNotFound] if the account has gone or
+// its generation is no longer the given one. Generation -1 stands for any.
+func (s *Store) SetPassword(ctx context.Context, id string, generation int64, password string, now time.Time) (int64, error) {
+	var next int64
+	err := s.db.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
+		return tx.QueryRow(ctx, `UPDATE users SET password = $1, generation = generation + 1, updated_at = $2
+			WHERE id = $3 AND (generation = $4 OR $4 = -1) RETURNING generation`, password, micros(now), id, generation).Scan(&next)
+	})
+	return next, err
+}
+
+// SetDisabled disables or enables an account. Disabling ends all its tokens.
+func (s *Store) SetDisabled(ctx context.Context, email string, disabled bool, now time.Time) error {
+	changed, err := s.db.Exec(ctx, `UPDATE users SET disabled = $1, generation = generation + 1, updated_at = $2 WHERE email = $3`,
+		disabled, micros(now), email)
+	if err == nil && changed == 0 {
+		return database.ErrNotFound
+	}
+	return err
+}
+
+func scanUser(row interface{ Scan(dest ...any) error }) (User, error) {
+	var u User
+	var created int64
+	err := row.Scan(&u.ID, &u.Email, &u.Password, &u.Generation, &u.Disabled, &created)
+	u.CreatedAt = fromMicros(created)
+	return u, err
+}

@@ -1,0 +1,319 @@
+package chassi_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/chassi-go/chassi"
+)
+
+// note appends name to trace whenever a call passes.
+func note(trace *[]string, name string) chassi.Middleware {
+	return func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
+		return func(ctx context.Context, call *chassi.Call) error {
+			*trace = append(*trace, name)
+			return next(ctx, call)
+		}
+	}
+}
+
+// as gives each call a principal.
+func as(p *chassi.Principal) chassi.Middleware {
+	return func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
+		return func(ctx context.Context, call *chassi.Call) error {
+			call.Principal = p
+			return next(ctx, call)
+		}
+	}
+}
+
+func TestMiddlewareOrder(t *testing.T) {
+	t.Parallel()
+	var trace []string
+	e := chassi.NewEndpoint("Greet", func(ctx context.Context, r *request) (*response, error) {
+		trace = append(trace, "method")
+		return greet(ctx, r)
+	}, chassi.Public)
+	chassi.NewService("greet.v1.Greeter", e).Use(note(&trace, "service 1"), note(&trace, "service 2")).Use(note(&trace, "service 3"))
+	call := local(t, e, note(&trace, "transport 1"), note(&trace, "transport 2"))
+	if _, err := call(t.Context(), &request{}); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"transport 1", "transport 2", "service 1", "service 2", "service 3", "method"}
+	if !slices.Equal(trace, want) {
+		t.Errorf("passed %q, want %q", trace, want)
+	}
+}
+
+// spyCodec notes what becomes of the message.
+type spyCodec struct {
+	trace  *[]string
+	decode func() error
+}
+
+func (c spyCodec) Decode(any) error {
+	*c.trace = append(*c.trace, "decode")
+	if c.decode != nil {
+		return c.decode()
+	}
+	return nil
+}
+
+func (c spyCodec) Encode(any) error {
+	*c.trace = append(*c.trace, "encode")
+	return nil
+}
+
+// bound is a bound endpoint whose every step leaves its name in trace.
+type bound struct {
+	trace   []string
+	binding chassi.Binding
+	method  func(context.Context, *request) (*response, error)
+}
+
+func bind(options ...chassi.EndpointOption) *bound {
+	b := &bound{method: greet}
+	e := chassi.NewEndpoint("Greet", func(ctx context.Context, r *request) (*response, error) {
+		b.trace = append(b.trace, "method")
+		return b.method(ctx, r)
+	}, options...)
+	b.binding = chassi.Binding{Endpoint: e, Transport: "test", Route: e.FullName()}
+	return b
+}
+
+func (b *bound) check(err error) {
+	b.binding.Check(func(request any) error {
+		if request == nil {
+			return errors.New("checked before it was decoded")
+		}
+		b.trace = append(b.trace, "check")
+		return err
+	})
+}
+
+func (b *bound) call(ctx context.Context, codec spyCodec, middleware ...chassi.Middleware) (*chassi.Call, error) {
+	codec.trace = &b.trace
+	call := &chassi.Call{Binding: &b.binding, Codec: codec}
+	return call, b.binding.Handler(middleware...)(call.Context(ctx), call)
+}
+
+func (b *bound) wantTrace(t *testing.T, want ...string) {
+	t.Helper()
+	if !slices.Equal(b.trace, want) {
+		t.Errorf("the call went through %q, want %q", b.trace, want)
+	}
+}
+
+func TestCallGoesDecodeCheckMethodEncode(t *testing.T) {
+	t.Parallel()
+	b := bind(chassi.Public)
+	b.check(nil)
+	b.check(nil)
+	call, err := b.call(t.Context(), spyCodec{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.wantTrace(t, "decode", "check", "check", "method", "encode")
+	if _, ok := call.Request.(*request); !ok {
+		t.Errorf("call.Request is a %T", call.Request)
+	}
+	if _, ok := call.Response.(*response); !ok {
+		t.Errorf("call.Response is a %T", call.Response)
+	}
+}
+
+func TestCallStopsAtTheFirstError(t *testing.T) {
+	t.Parallel()
+	decode := func() error { return errGone }
+	b := bind(chassi.Public)
+	if _, err := b.call(t.Context(), spyCodec{decode: decode}); !errors.Is(err, errGone) {
+		t.Errorf("call with a malformed message: %v", err)
+	}
+	b.wantTrace(t, "decode")
+
+	b = bind(chassi.Public)
+	b.check(errGone)
+	b.check(nil)
+	if _, err := b.call(t.Context(), spyCodec{}); !errors.Is(err, errGone) {
+		t.Errorf("call that fails its check: %v", err)
+	}
+	b.wantTrace(t, "decode", "check")
+
+	b = bind(chassi.Public)
+	b.method = func(context.Context, *request) (*response, error) { return &response{}, errGone }
+	if _, err := b.call(t.Context(), spyCodec{}); !errors.Is(err, errGone) {
+		t.Errorf("call whose method fails: %v", err)
+	}
+	b.wantTrace(t, "decode", "method")
+}
+
+func TestRefusedCallNeverDecodes(t *testing.T) {
+	t.Parallel()
+	some := &chassi.Principal{Subject: "1", Permissions: []string{"read"}}
+	refuse := func(*chassi.Binding, chassi.Handler) chassi.Handler {
+		return func(context.Context, *chassi.Call) error { return errGone }
+	}
+	cases := map[string]struct {
+		policy     chassi.EndpointOption
+		middleware chassi.Middleware
+		want       chassi.Code
+	}{
+		"by middleware":              {chassi.Public, refuse, chassi.NotFound},
+		"without principal":          {chassi.Authenticated, as(nil), chassi.Unauthenticated},
+		"without permission":         {chassi.Requires("write"), as(some), chassi.PermissionDenied},
+		"with one permission of two": {chassi.Requires("read", "write"), as(some), chassi.PermissionDenied},
+	}
+	for name, c := range cases {
+		b := bind(c.policy)
+		if _, err := b.call(t.Context(), spyCodec{}, c.middleware); chassi.ErrorOf(err).Code != c.want {
+			t.Errorf("%s: %v, want %v", name, err, c.want)
+		}
+		b.wantTrace(t)
+	}
+}
+
+func TestPolicyDefaultsToAuthenticated(t *testing.T) {
+	t.Parallel()
+	b := bind()
+	if _, err := b.call(t.Context(), spyCodec{}); chassi.ErrorOf(err).Code != chassi.Unauthenticated {
+		t.Errorf("call of nobody: %v", err)
+	}
+	if _, err := b.call(t.Context(), spyCodec{}, as(&chassi.Principal{Subject: "1"})); err != nil {
+		t.Errorf("call of somebody: %v", err)
+	}
+}
+
+func TestPermissionsLetIn(t *testing.T) {
+	t.Parallel()
+	b := bind(chassi.Requires("read", "write"))
+	if _, err := b.call(t.Context(), spyCodec{}, as(&chassi.Principal{Permissions: []string{"write", "x", "read"}})); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestNilPrincipalHoldsNothing(t *testing.T) {
+	t.Parallel()
+	var nobody *chassi.Principal
+	if nobody.Has("read") || !nobody.Has() {
+		t.Error("a nil principal holds a permission, or lacks no permission")
+	}
+}
+
+func TestNilResponseIsInternal(t *testing.T) {
+	t.Parallel()
+	b := bind(chassi.Public)
+	b.method = func(context.Context, *request) (*response, error) { return nil, nil } //nolint:nilnil // the point of the test
+	if _, err := b.call(t.Context(), spyCodec{}); chassi.ErrorOf(err).Code != chassi.Internal {
+		t.Errorf("call = %v, want internal", err)
+	}
+	b.wantTrace(t, "decode", "method")
+}
+
+func TestNoDeadlineLeftNoMethod(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithDeadline(t.Context(), time.Unix(0, 0))
+	defer cancel()
+	b := bind(chassi.Public)
+	if _, err := b.call(ctx, spyCodec{}); chassi.ErrorOf(err).Code != chassi.DeadlineExceeded {
+		t.Errorf("call = %v, want deadline_exceeded", err)
+	}
+	b.wantTrace(t, "decode")
+}
+
+func TestMiddlewareIsBuiltOncePerBinding(t *testing.T) {
+	t.Parallel()
+	var built []string
+	m := func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
+		built = append(built, b.Transport+" "+b.Route+" "+b.Endpoint.Name())
+		return next
+	}
+	e := chassi.NewEndpoint("Greet", greet, chassi.Public)
+	chassi.NewService("greet.v1.Greeter", e)
+	call := local(t, e, m)
+	for range 3 {
+		if _, err := call(t.Context(), &request{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := []string{"local greet.v1.Greeter/Greet Greet"}; !slices.Equal(built, want) {
+		t.Errorf("built %q, want %q", built, want)
+	}
+}
+
+func TestContextKnowsItsCall(t *testing.T) {
+	t.Parallel()
+	if chassi.CallFrom(t.Context()) != nil || chassi.PrincipalFrom(t.Context()) != nil {
+		t.Error("a context outside of a call knows one")
+	}
+	who := &chassi.Principal{Subject: "7"}
+	call := &chassi.Call{Principal: who, RequestID: "r1"}
+	ctx, cancel := context.WithTimeout(call.Context(t.Context()), time.Hour)
+	defer cancel()
+	if chassi.CallFrom(ctx) != call || chassi.PrincipalFrom(ctx) != who {
+		t.Error("a derived context forgot its call")
+	}
+	inner := &chassi.Call{RequestID: "r2"}
+	if got := chassi.CallFrom(inner.Context(ctx)); got != inner {
+		t.Errorf("inside of a nested call CallFrom is %v", got.RequestID)
+	}
+	cancel()
+	if inner := inner.Context(ctx); inner.Err() == nil {
+		t.Error("the call's context hides its parent's end")
+	}
+}
+
+// nopCodec costs nothing, so that what is counted is ours.
+type nopCodec struct{}
+
+func (nopCodec) Decode(any) error { return nil }
+func (nopCodec) Encode(any) error { return nil }
+
+func TestCallContextAllocatesNothing(t *testing.T) {
+	call := &chassi.Call{Principal: &chassi.Principal{}}
+	parent := t.Context()
+	got := testing.AllocsPerRun(100, func() {
+		if ctx := call.Context(parent); chassi.CallFrom(ctx) != call || chassi.PrincipalFrom(ctx) == nil {
+			panic("lost")
+		}
+	})
+	if got != 0 {
+		t.Errorf("Context, CallFrom and PrincipalFrom allocate %v times", got)
+	}
+}
+
+// The one allocation of a call is the request struct; the answer is the method's.
+func TestHandlerAllocatesTheRequestAlone(t *testing.T) {
+	answer := &response{}
+	e := chassi.NewEndpoint("Greet", func(context.Context, *request) (*response, error) { return answer, nil }, chassi.Requires("greet"))
+	b := &chassi.Binding{Endpoint: e}
+	b.Check(func(any) error { return nil })
+	pass := func(_ *chassi.Binding, next chassi.Handler) chassi.Handler { return next }
+	handler := b.Handler(pass, pass)
+	who, parent := &chassi.Principal{Permissions: []string{"greet"}}, t.Context()
+	call := &chassi.Call{Binding: b, Codec: nopCodec{}, Principal: who}
+	got := testing.AllocsPerRun(100, func() {
+		if err := handler(call.Context(parent), call); err != nil {
+			panic(err)
+		}
+	})
+	if got > 1 {
+		t.Errorf("a call allocates %v times, want 1: the request", got)
+	}
+}
+
+func BenchmarkHandler(b *testing.B) {
+	answer := &response{}
+	e := chassi.NewEndpoint("Greet", func(context.Context, *request) (*response, error) { return answer, nil }, chassi.Public)
+	binding := &chassi.Binding{Endpoint: e}
+	handler, parent := binding.Handler(), b.Context()
+	b.ReportAllocs()
+	for b.Loop() {
+		call := &chassi.Call{Binding: binding, Codec: nopCodec{}}
+		if err := handler(call.Context(parent), call); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/chassi-go/chassi/auth/service"
+	"github.com/chassi-go/chassi/config"
+	"github.com/chassi-go/chassi/database"
+	"github.com/chassi-go/chassi/standard"
+	"github.com/chassi-go/chassi/token"
+)
+
+// Config is all that can be set.
+type Config struct {
+	standard.Config
+	Auth
+
+	Database  database.Config `config:"database"`
+	Hash      Hash            `config:"hash"`
+	MasterKey config.Secret   `config:"token.master_key" help:"32 bytes in hex or base64 that encrypt the stored signing keys (openssl rand -hex 32); empty leaves them plain"`
+}
+
+// Auth names the service's part; its settings have no word of their own in front.
+type Auth struct{ service.Config }
+
+// Hash bounds the password hashing.
+type Hash struct {
+	Workers int `config:"workers" default:"0" min:"0" max:"1024" help:"passwords hashed at once, each in argon2.memory; 0 is one for each core"`
+	Queue   int `config:"queue" default:"0" min:"0" max:"100000" help:"logins that may wait for that; further ones get 503; 0 is sixteen for each worker"`
+}
+
+// program is one run of a command with its configuration.
+type program struct {
+	streams
+	config Config
+	report *config.Report
+	args   []string
+	reload func() (Config, *config.Report, error)
+}
+
+func newProgram(c command, args []string, s streams, environ []string) (*program, error) {
+	load := func() (Config, *config.Report, error) {
+		var cfg Config
+		report, err := config.Load(&cfg, config.Options{Name: "authd", Args: args, Environ: environ, File: "authd.yaml"})
+		return cfg, report, err //nolint:wrapcheck // complete sentences
+	}
+	cfg, report, err := load()
+	if err != nil {
+		return nil, usageError{err}
+	}
+	p := &program{streams: s, config: cfg, report: report, args: report.Rest, reload: load}
+	if err := p.checkArgs(c); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *program) checkArgs(c command) error {
+	want := 0
+	if c.args != "" {
+		want = 1
+	}
+	if len(p.args) != want {
+		return usageError{fmt.Errorf("want: authd %s %s; got %d arguments (a password is never one: it is prompted for, or read from stdin)", c.words, c.args, len(p.args))}
+	}
+	return nil
+}
+
+// masterKey returns nil if none is set.
+func (p *program) masterKey() ([]byte, error) {
+	text := p.config.MasterKey.Reveal()
+	if text == "" {
+		return nil, nil
+	}
+	key, err := token.ParseMasterKey(text)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("token.master_key: %w", err)}
+	}
+	return key, nil
+}
+
+func showConfig(_ context.Context, p *program) error {
+	_, err := p.report.WriteTo(p.out)
+	return err //nolint:wrapcheck // stdout's
+}
+
+func printHelp(w io.Writer) {
+	fmt.Fprint(w, "authd is an auth service: e-mail and password in, token out; token in, e-mail out.\n\nUsage: authd COMMAND [--SETTING=VALUE ...]\n\n")
+	for _, c := range commands() {
+		fmt.Fprintf(w, "  %-20s %s\n", c.words+" "+c.args, c.help)
+	}
+	fmt.Fprint(w, "\nSettings come from authd.yaml (or --config FILE), from AUTHD_ variables and from flags;\n\"authd serve --help\" lists them, \"authd config\" shows their values.\n")
+}
+
+func printCommandHelp(w io.Writer, c command) error {
+	_, err := fmt.Fprintf(w, "authd %s %s\n\n  %s\n\nSettings:\n  --config  AUTHD_CONFIG\n        the configuration file (default authd.yaml, if there is one)\n", c.words, c.args, c.help)
+	return errors.Join(err, config.Usage(w, &Config{}, "authd"))
+}

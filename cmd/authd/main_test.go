@@ -1,0 +1,419 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/chassi-go/chassi/database"
+)
+
+// asProgram makes the test binary be authd, so that tests run the real program
+// in a process of its own.
+const asProgram = "AUTHD_TEST_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		var environ []string
+		for _, pair := range os.Environ() {
+			if !strings.HasPrefix(pair, asProgram) {
+				environ = append(environ, pair)
+			}
+		}
+		os.Exit(run(context.Background(), os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr}, environ))
+	}
+	os.Exit(m.Run())
+}
+
+// cheap keeps the tests' password hashing short.
+var cheap = []string{"--argon2.memory=7168", "--argon2.time=1"}
+
+// node is one running authd.
+type node struct {
+	t           *testing.T
+	cmd         *exec.Cmd
+	http, admin string
+	mu          sync.Mutex
+	log         strings.Builder
+	ended       chan struct{}
+}
+
+func authd(dir string, args ...string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), asProgram+"=1", "AUTHD_SHUTDOWN_DRAIN=0s")
+	return cmd
+}
+
+// start runs authd serve on free ports and waits until it serves.
+func start(t *testing.T, dir string, args ...string) *node {
+	t.Helper()
+	all := append([]string{"serve", "--http.addr=127.0.0.1:0", "--admin.addr=127.0.0.1:0", "--rate_limit.peer=off"}, cheap...)
+	n := &node{t: t, cmd: authd(dir, append(all, args...)...), ended: make(chan struct{})}
+	stderr, err := n.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = n.cmd.Process.Kill(); <-n.ended; _ = n.cmd.Wait() })
+	serving := make(chan struct{})
+	go n.read(stderr, serving)
+	select {
+	case <-serving:
+	case <-n.ended:
+		t.Fatalf("authd ended early:\n%s", n.text())
+	case <-time.After(30 * time.Second):
+		t.Fatalf("authd does not serve:\n%s", n.text())
+	}
+	return n
+}
+
+func (n *node) read(from io.Reader, serving chan<- struct{}) {
+	defer close(n.ended)
+	lines := bufio.NewScanner(from)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		n.mu.Lock()
+		n.log.WriteString(lines.Text() + "\n")
+		n.mu.Unlock()
+		var line struct{ Msg, Server, Addr string }
+		_ = json.Unmarshal(lines.Bytes(), &line)
+		switch {
+		case line.Msg == "listening" && line.Server == "http":
+			n.http = "http://" + line.Addr
+		case line.Msg == "listening":
+			n.admin = "http://" + line.Addr
+		case line.Msg == "serving":
+			close(serving)
+		}
+	}
+}
+
+func (n *node) text() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.log.String()
+}
+
+// post sends a JSON body and returns status and answer.
+func (n *node) post(path, bearer string, body any) (int, map[string]any) {
+	n.t.Helper()
+	status, answer, err := n.try(http.MethodPost, path, bearer, body)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return status, answer
+}
+
+func (n *node) try(method, path, bearer string, body any) (int, map[string]any, error) {
+	data, err := json.Marshal(body)
+	if err != nil {
+		return 0, nil, err
+	}
+	request, err := http.NewRequest(method, n.http+path, bytes.NewReader(data))
+	if err != nil {
+		return 0, nil, err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	if bearer != "" {
+		request.Header.Set("Authorization", "Bearer "+bearer)
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer answer.Body.Close()
+	members := make(map[string]any)
+	if err := json.NewDecoder(answer.Body).Decode(&members); err != nil && !errors.Is(err, io.EOF) {
+		return 0, nil, err
+	}
+	return answer.StatusCode, members, nil
+}
+
+// stop ends the node by a signal and returns its exit code.
+func (n *node) stop(s os.Signal) int {
+	n.t.Helper()
+	if err := n.cmd.Process.Signal(s); err != nil {
+		n.t.Fatal(err)
+	}
+	<-n.ended
+	_ = n.cmd.Wait()
+	return n.cmd.ProcessState.ExitCode()
+}
+
+type object = map[string]any
+
+func TestAPIWalk(t *testing.T) {
+	t.Parallel()
+	const secret, next = "canary-Secret phrase", "canary-Other phrase"
+	n := start(t, t.TempDir(), "--log.level=debug")
+	credentials := object{"email": "Ada@Example.org", "password": secret}
+
+	if status, answer := n.post("/v1/users", "", credentials); status != http.StatusAccepted || answer["email"] != "ada@example.org" {
+		t.Fatalf("sign-up: %d %v", status, answer)
+	}
+	again, answer := n.post("/v1/users", "", object{"email": "ada@example.org", "password": next})
+	if again != http.StatusAccepted || answer["email"] != "ada@example.org" {
+		t.Errorf("sign-up of a taken address: %d %v, want the answer of a new one", again, answer)
+	}
+	status, answer := n.post("/v1/auth", "", credentials)
+	token, _ := answer["token"].(string)
+	if status != http.StatusOK || token == "" {
+		t.Fatalf("auth: %d %v", status, answer)
+	}
+	if status, answer := n.post("/v1/validate-token", "", object{"token": token}); status != http.StatusOK || answer["email"] != "ada@example.org" {
+		t.Errorf("validate-token: %d %v", status, answer)
+	}
+	for _, wrong := range []object{{"email": "ada@example.org", "password": next}, {"email": "eve@example.org", "password": secret}} {
+		if status, answer := n.post("/v1/auth", "", wrong); status != http.StatusNotFound || answer["message"] != "Invalid user" {
+			t.Errorf("auth with %v: %d %v, want 404 Invalid user", wrong["email"], status, answer)
+		}
+	}
+	if status, answer := n.post("/v1/validate-token", "", object{"token": token + "x"}); status != http.StatusUnauthorized || answer["message"] != "Invalid token" {
+		t.Errorf("validate a bad token: %d %v, want 401 Invalid token", status, answer)
+	}
+	if status, _, err := n.try(http.MethodGet, "/v1/auth", "", nil); status != http.StatusMethodNotAllowed || err != nil {
+		t.Errorf("GET /v1/auth: %d %v, want 405", status, err)
+	}
+	if status, answer, err := n.try(http.MethodGet, "/v1/me", token, nil); status != http.StatusOK || answer["email"] != "ada@example.org" || err != nil {
+		t.Errorf("me: %d %v %v", status, answer, err)
+	}
+	status, answer = n.post("/v1/me/password", token, object{"old_password": secret, "new_password": next})
+	fresh, _ := answer["token"].(string)
+	if status != http.StatusOK || fresh == "" {
+		t.Fatalf("change password: %d %v", status, answer)
+	}
+	if status, _ := n.post("/v1/validate-token", "", object{"token": token}); status != http.StatusUnauthorized {
+		t.Errorf("the old token after a password change: %d, want 401", status)
+	}
+	if status, _ := n.post("/v1/validate-token", "", object{"token": fresh}); status != http.StatusOK {
+		t.Errorf("the new token after a password change: %d, want 200", status)
+	}
+	_, _ = n.post("/v1/auth", "", object{"email": secret, "password": secret, "pass\nword": next})
+	if code := n.stop(syscall.SIGTERM); code != exitOK {
+		t.Errorf("exit code %d after SIGTERM, want 0", code)
+	}
+	for _, canary := range []string{secret, next, token, fresh, token[strings.LastIndex(token, ".")+1:]} {
+		if strings.Contains(n.text(), canary) {
+			t.Errorf("the log holds %q", canary)
+		}
+	}
+}
+
+func TestCommandLine(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, c := range []struct {
+		args, in, want string
+		code           int
+		env            string
+	}{
+		{args: "--help", want: "Usage: authd COMMAND"},
+		{args: "serve --help", want: "--http.addr  AUTHD_HTTP_ADDR"},
+		{args: "version", want: ""},
+		{args: "fly", want: `"fly" is no command`, code: exitUsage},
+		{args: "user add ada@example.org", in: "an analytical engine\n", want: "added ada@example.org"},
+		{args: "user add ADA@example.org", in: "an analytical engine\n", want: "already", code: exitFailed},
+		{args: "user add eve@example.org", in: "short\n", want: "too short", code: exitFailed},
+		{args: "user add eve@example.org", in: "", want: "no password on stdin", code: exitFailed},
+		{args: "user add eve@example.org a-password", want: "a password is never one", code: exitUsage},
+		{args: "user add nonsense", in: "an analytical engine\n", want: "Invalid e-mail address", code: exitFailed},
+		{args: "user list", want: "ada@example.org"},
+		{args: "user disable ada@example.org", want: "disabled ada@example.org"},
+		{args: "user list", want: "disabled"},
+		{args: "user enable ada@example.org", want: "enabled"},
+		{args: "user passwd ada@example.org", in: "a difference engine\n", want: "password set"},
+		{args: "user disable eve@example.org", want: "there is no account", code: exitFailed},
+		{args: "key rotate", want: "signs from"},
+		{args: "key revoke", want: "signs now"},
+		{args: "key list", want: "EdDSA"},
+		{args: "migrate", want: "00001_init.sql applied"},
+		{args: "healthcheck --admin.addr=127.0.0.1:1", want: "not ready", code: exitFailed},
+		{args: "config", env: "AUTHD_TOKEN_MASTER_KEY=canary0123", want: "***"},
+		{args: "config --database.url=postgres://u:canary@127.0.0.1/x", want: "postgres://u:***@127.0.0.1/x"},
+		{args: "serve --htp.addr=:1 --log.level=loud", want: "did you mean http.addr?\nauthd: --log.level", code: exitUsage},
+		{args: "config", env: "AUTHD_HTP_ADDR=:1", want: "did you mean AUTHD_HTTP_ADDR?", code: exitUsage},
+		{args: "serve --database.url=sqlite:no/such/folder/x.db", want: "no/such/folder", code: exitFailed},
+		{args: "serve --token.master_key=canary", want: "master_key", code: exitUsage},
+	} {
+		cmd := authd(dir, append(strings.Fields(c.args), flagsFor(c.args)...)...)
+		cmd.Stdin = strings.NewReader(c.in)
+		if c.env != "" {
+			cmd.Env = append(cmd.Env, c.env)
+		}
+		out, _ := cmd.CombinedOutput()
+		if code := cmd.ProcessState.ExitCode(); code != c.code || !strings.Contains(string(out), c.want) {
+			t.Errorf("authd %s: exit %d, want %d, and %q in:\n%s", c.args, code, c.code, c.want, out)
+		}
+		if strings.Contains(string(out), "canary") {
+			t.Errorf("authd %s shows a secret:\n%s", c.args, out)
+		}
+	}
+}
+
+func flagsFor(args string) []string {
+	if strings.HasPrefix(args, "user") {
+		return cheap
+	}
+	return nil
+}
+
+func TestReloadSaysWhatChanged(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "authd.yaml")
+	write := func(text string) {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("log:\n  level: info\n")
+	n := start(t, dir)
+	write("log:\n  level: debug\ntoken:\n  ttl: 2h\n")
+	if err := n.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	n.awaitLog(`"setting changed","service":"authd","setting":"log.level","value":"debug"`)
+	n.awaitLog(`needs a restart","service":"authd","setting":"token.ttl"`)
+	write("log:\n  level: [\n")
+	n.awaitLog("the old one stays")
+	if code := n.stop(os.Interrupt); code != exitOK {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// awaitLog waits for text in the log.
+func (n *node) awaitLog(text string) {
+	n.t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	limit := time.After(20 * time.Second)
+	for !strings.Contains(n.text(), text) {
+		select {
+		case <-tick.C:
+		case <-limit:
+			n.t.Fatalf("no %q in:\n%s", text, n.text())
+		}
+	}
+}
+
+// Fault 7: a port in use is one clear line and exit 1.
+func TestPortInUse(t *testing.T) {
+	t.Parallel()
+	n := start(t, t.TempDir())
+	cmd := authd(t.TempDir(), "serve", "--admin.addr=127.0.0.1:0", "--http.addr="+strings.TrimPrefix(n.http, "http://"))
+	out, _ := cmd.CombinedOutput()
+	if cmd.ProcessState.ExitCode() != exitFailed || !strings.Contains(string(out), "authd: ") || !strings.Contains(string(out), "in use") {
+		t.Errorf("exit %d, output:\n%s", cmd.ProcessState.ExitCode(), out)
+	}
+}
+
+// Fault 1: calls in flight at SIGTERM are answered.
+func TestTermAnswersWhatIsInFlight(t *testing.T) {
+	t.Parallel()
+	n := start(t, t.TempDir(), "--shutdown.drain=300ms", "--hash.queue=200", "--lockout.network=1000")
+	const calls = 60
+	results := make(chan error, calls)
+	for i := range calls {
+		go func() {
+			status, _, err := n.try(http.MethodPost, "/v1/users", "", object{"email": fmt.Sprintf("u%d@example.org", i), "password": "an analytical engine"})
+			if err == nil && status != http.StatusAccepted {
+				err = fmt.Errorf("status %d", status)
+			}
+			results <- err
+		}()
+	}
+	for range 3 { // some are through, many are not
+		if err := <-results; err != nil {
+			t.Error(err)
+		}
+	}
+	if code := n.stop(syscall.SIGTERM); code != exitOK {
+		t.Errorf("exit code %d", code)
+	}
+	for range calls - 3 {
+		if err := <-results; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// Fault 40: what was acknowledged survives kill -9, each time.
+func TestKillNineLosesNothing(t *testing.T) {
+	t.Parallel()
+	rounds := 10
+	if os.Getenv("CHASSI_SOAK") != "" {
+		rounds = 100
+	}
+	dir := t.TempDir()
+	acknowledged := make(map[string]bool)
+	for round := range rounds {
+		n := start(t, dir)
+		var mu sync.Mutex
+		var wg sync.WaitGroup
+		enough := make(chan struct{})
+		var once sync.Once
+		for worker := range 4 {
+			wg.Go(func() {
+				for i := 0; ; i++ {
+					email := fmt.Sprintf("r%d-w%d-%d@example.org", round, worker, i)
+					status, _, err := n.try(http.MethodPost, "/v1/users", "", object{"email": email, "password": "an analytical engine"})
+					if err != nil {
+						return // killed
+					}
+					if status == http.StatusAccepted {
+						mu.Lock()
+						acknowledged[email] = true
+						mu.Unlock()
+					}
+					if i == 3+round%5 {
+						once.Do(func() { close(enough) })
+					}
+				}
+			})
+		}
+		<-enough
+		_ = n.cmd.Process.Kill()
+		wg.Wait()
+		<-n.ended
+		checkIntegrity(t, filepath.Join(dir, "authd.db"))
+	}
+	out, err := authd(dir, "user", "list").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for email := range acknowledged {
+		if !strings.Contains(string(out), email+" ") {
+			t.Errorf("%s was acknowledged and is lost", email)
+		}
+	}
+	t.Logf("%d rounds, %d acknowledged users", rounds, len(acknowledged))
+}
+
+func checkIntegrity(t *testing.T, file string) {
+	t.Helper()
+	db, err := database.Open(t.Context(), database.Config{URL: "sqlite:" + file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var verdict string
+	if err := db.QueryRow(t.Context(), "PRAGMA integrity_check").Scan(&verdict); err != nil || verdict != "ok" {
+		t.Fatalf("integrity_check: %q, %v", verdict, err)
+	}
+}

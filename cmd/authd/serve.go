@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"os"
+	"os/signal"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/auth"
+	"github.com/chassi-go/chassi/auth/service"
+	"github.com/chassi-go/chassi/auth/store"
+	"github.com/chassi-go/chassi/config"
+	"github.com/chassi-go/chassi/database"
+	"github.com/chassi-go/chassi/middleware"
+	"github.com/chassi-go/chassi/standard"
+	"github.com/chassi-go/chassi/telemetry"
+	"github.com/chassi-go/chassi/workpool"
+)
+
+// serve is the wiring, top to bottom.
+func serve(ctx context.Context, p *program) error {
+	var svc *service.Service
+	std, err := standard.New(ctx, "authd", version(), p.config.Config, standard.Options{
+		Log: p.err,
+		Authenticators: []middleware.Authenticator{middleware.Bearer(func(ctx context.Context, raw string) (*chassi.Principal, error) {
+			return svc.Principal(ctx, raw)
+		})},
+	})
+	if err != nil {
+		return err //nolint:wrapcheck // says where
+	}
+	logger := std.Telemetry.Logger
+	fail := func(err error) error { return errors.Join(err, std.Telemetry.Stop(ctx)) }
+
+	db, err := database.Open(ctx, p.config.Database)
+	if err != nil {
+		return fail(err)
+	}
+	pool := workpool.New(p.poolOptions())
+	key, err := p.masterKey()
+	if err != nil {
+		return fail(err)
+	}
+	count, err := std.Telemetry.RegisterEvents("authd_events_total", "What happened, by kind.")
+	if err != nil {
+		return fail(err)
+	}
+	svc, err = service.New(p.config.Auth.Config, service.Options{
+		Store: store.New(db), Pool: pool, MasterKey: key, Logger: logger, Observe: count,
+	})
+	if err != nil {
+		return fail(err)
+	}
+	if err := observe(std.Telemetry, db, pool); err != nil {
+		return fail(err)
+	}
+
+	std.Manage(
+		chassi.ServerFunc("database", func(ctx context.Context) error { return prepare(ctx, p, std, db) }, func(context.Context) error { return db.Close() }),
+		chassi.ServerFunc("hashing", nil, pool.Stop),
+		svc,
+		newReloader(p, std),
+	)
+	std.Check("database", db.Check)
+	std.Mount(auth.Endpoints(svc))
+	return std.Run(ctx) //nolint:wrapcheck // says where
+}
+
+func (p *program) poolOptions() workpool.Options {
+	o := workpool.Options{Name: "hashing", Workers: p.config.Hash.Workers, Queue: p.config.Hash.Queue}
+	if o.Workers == 0 {
+		o.Workers = runtime.GOMAXPROCS(0)
+	}
+	if o.Queue == 0 {
+		o.Queue = 16 * o.Workers
+	}
+	return o
+}
+
+// prepare waits until the database can be used, and brings its schema up to
+// date. Until then the process is alive and not ready.
+func prepare(ctx context.Context, p *program, std *standard.Standard, db *database.DB) error {
+	logger := std.Telemetry.Logger
+	for told := false; ; {
+		applied, err := db.Migrate(ctx, store.Migrations())
+		if err == nil {
+			if len(applied) > 0 {
+				logger.Info("schema brought up to date", "migrations", strings.Join(applied, " "))
+			}
+			return welcome(ctx, p, std, db)
+		}
+		if !database.IsUnavailable(err) || ctx.Err() != nil {
+			return err //nolint:wrapcheck // says where
+		}
+		if !told {
+			logger.Warn("waiting for the database", "error", err.Error())
+			told = true
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
+
+// welcome tells a new operator what to do: there is no default account.
+func welcome(ctx context.Context, p *program, std *standard.Standard, db *database.DB) error {
+	users, err := store.New(db).Users(ctx, "", 1)
+	if err != nil || len(users) > 0 {
+		return err //nolint:wrapcheck // says where
+	}
+	how := "authd user add you@example.com"
+	if p.config.SignUp {
+		how += ", or POST /v1/users"
+	}
+	std.Telemetry.Logger.Info("there is no account yet; make the first one", "how", how)
+	return nil
+}
+
+// observe shows the pools.
+func observe(t *telemetry.Telemetry, db *database.DB, pool *workpool.Pool) error {
+	errs := []error{t.RegisterPool("hashing", func() telemetry.PoolStats {
+		s := pool.Stats()
+		return telemetry.PoolStats{
+			Workers: s.Workers, Busy: s.Busy, Queued: s.Queued, QueueSize: s.QueueSize,
+			Submitted: s.Submitted, Completed: s.Completed, Refused: s.Refused, Canceled: s.Canceled, Panics: s.Panics,
+		}
+	})}
+	for i, stats := range db.Stats() {
+		errs = append(errs, t.RegisterDB(stats.Name, func() sql.DBStats { return db.Stats()[i].DBStats }))
+	}
+	return errors.Join(errs...)
+}
+
+// reloader applies a changed configuration, on SIGHUP and when the file changes.
+type reloader struct {
+	program *program
+	std     *standard.Standard
+	mu      sync.Mutex
+	stop    context.CancelFunc
+	running sync.WaitGroup
+}
+
+func newReloader(p *program, std *standard.Standard) *reloader {
+	return &reloader{program: p, std: std}
+}
+
+// Name returns "reload".
+func (r *reloader) Name() string { return "reload" }
+
+// Start listens for SIGHUP and watches the file.
+func (r *reloader) Start(context.Context) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	r.stop = cancel
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	r.running.Go(func() {
+		defer signal.Stop(hangups)
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-hangups:
+				r.reload("SIGHUP")
+			}
+		}
+	})
+	if file := r.program.report.File; file != "" {
+		r.running.Go(func() { config.Watch(ctx, time.Second, []string{file}, func() { r.reload(file + " changed") }) })
+	}
+	return nil
+}
+
+// Stop ends both.
+func (r *reloader) Stop(context.Context) error {
+	r.stop()
+	r.running.Wait()
+	return nil
+}
+
+func (r *reloader) reload(why string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	logger := r.std.Telemetry.Logger
+	cfg, report, err := r.program.reload()
+	if err == nil {
+		err = r.std.Reload(cfg.Config)
+	}
+	if err != nil {
+		logger.Error("the configuration cannot be used: the old one stays", "why", why, "error", err.Error())
+		return
+	}
+	for _, change := range config.Changed(r.program.report, report) {
+		if change.Reloadable {
+			logger.Info("setting changed", "setting", change.Key, "value", change.Value)
+		} else {
+			logger.Warn("setting changed, needs a restart", "setting", change.Key, "value", change.Value)
+		}
+	}
+	r.program.report = report
+	logger.Info("configuration reloaded", "why", why)
+}

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/chassi-go/chassi/auth/service"
+	"github.com/chassi-go/chassi/auth/store"
+	"github.com/chassi-go/chassi/database"
+	"github.com/chassi-go/chassi/workpool"
+	"golang.org/x/term"
+)
+
+// withService opens the database, brings its schema up to date, and lends a
+// service to do.
+func (p *program) withService(ctx context.Context, do func(ctx context.Context, s *service.Service) error) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	key, err := p.masterKey()
+	if err != nil {
+		return err
+	}
+	db, err := database.Open(ctx, p.config.Database)
+	if err != nil {
+		return err //nolint:wrapcheck // says where
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	if _, err := db.Migrate(ctx, store.Migrations()); err != nil {
+		return err //nolint:wrapcheck // says where
+	}
+	pool := workpool.New(p.poolOptions())
+	defer pool.Stop(ctx) //nolint:errcheck // nothing is left in it
+	s, err := service.New(p.config.Auth.Config, service.Options{Store: store.New(db), Pool: pool, MasterKey: key})
+	if err != nil {
+		return err //nolint:wrapcheck // says where
+	}
+	return do(ctx, s)
+}
+
+func userAdd(ctx context.Context, p *program) error {
+	password, err := p.readPassword(true)
+	if err != nil {
+		return err
+	}
+	return p.withService(ctx, func(ctx context.Context, s *service.Service) error {
+		email, err := s.AddUser(ctx, p.args[0], password)
+		if err != nil {
+			return friendly(p.args[0], err)
+		}
+		return p.say("added %s", email)
+	})
+}
+
+func userPasswd(ctx context.Context, p *program) error {
+	password, err := p.readPassword(true)
+	if err != nil {
+		return err
+	}
+	return p.withService(ctx, func(ctx context.Context, s *service.Service) error {
+		if err := s.SetPassword(ctx, p.args[0], password); err != nil {
+			return friendly(p.args[0], err)
+		}
+		return p.say("password set for %s; its tokens have ended", p.args[0])
+	})
+}
+
+func userDisable(ctx context.Context, p *program) error { return p.setDisabled(ctx, true, "disabled") }
+
+func userEnable(ctx context.Context, p *program) error { return p.setDisabled(ctx, false, "enabled") }
+
+func (p *program) setDisabled(ctx context.Context, disabled bool, done string) error {
+	return p.withService(ctx, func(ctx context.Context, s *service.Service) error {
+		if err := s.SetDisabled(ctx, p.args[0], disabled); err != nil {
+			return friendly(p.args[0], err)
+		}
+		return p.say("%s %s", done, p.args[0])
+	})
+}
+
+func userList(ctx context.Context, p *program) error {
+	return p.withService(ctx, func(ctx context.Context, s *service.Service) error {
+		table := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(table, "EMAIL\tID\tSTATE\tCREATED")
+		for after := ""; ; {
+			users, err := s.Users(ctx, after, 500)
+			if err != nil {
+				return err //nolint:wrapcheck // says where
+			}
+			for _, u := range users {
+				state := "active"
+				if u.Disabled {
+					state = "disabled"
+				}
+				fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", u.Email, u.ID, state, u.CreatedAt.Format(time.RFC3339))
+				after = u.Email
+			}
+			if len(users) == 0 {
+				return table.Flush() //nolint:wrapcheck // stdout's
+			}
+		}
+	})
+}
+
+// friendly tells an operator what an API caller is not told.
+func friendly(address string, err error) error {
+	switch {
+	case errors.Is(err, store.ErrEmailTaken):
+		return fmt.Errorf("there is an account with the address %s already", address)
+	case errors.Is(err, store.ErrNotFound):
+		return fmt.Errorf("there is no account with the address %s", address)
+	default:
+		return explain(err)
+	}
+}
+
+func (p *program) say(format string, args ...any) error {
+	_, err := fmt.Fprintf(p.out, format+"\n", args...)
+	return err //nolint:wrapcheck // stdout's
+}
+
+// maxPassword bounds what is read from stdin; the policy has its own bound.
+const maxPassword = 64 << 10
+
+// readPassword prompts on a terminal, twice if asked to; otherwise it takes the
+// first line of stdin.
+func (p *program) readPassword(twice bool) (string, error) {
+	if !term.IsTerminal(int(p.in.Fd())) {
+		return firstLine(p.in)
+	}
+	password, err := p.prompt("Password: ")
+	if err != nil || !twice {
+		return password, err
+	}
+	again, err := p.prompt("Again: ")
+	if err == nil && again != password {
+		err = errors.New("the two passwords differ; nothing was changed")
+	}
+	return password, err
+}
+
+func (p *program) prompt(text string) (string, error) {
+	fmt.Fprint(p.err, text)
+	typed, err := term.ReadPassword(int(p.in.Fd()))
+	fmt.Fprintln(p.err)
+	if err != nil {
+		return "", fmt.Errorf("read the password: %w", err)
+	}
+	return string(typed), nil
+}
+
+func firstLine(r io.Reader) (string, error) {
+	text, err := io.ReadAll(io.LimitReader(r, maxPassword))
+	if err != nil {
+		return "", fmt.Errorf("read the password from stdin: %w", err)
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	if line = strings.TrimSuffix(line, "\r"); line == "" {
+		return "", errors.New("no password on stdin: write it on one line, as in: authd user add EMAIL < password.txt")
+	}
+	return line, nil
+}

@@ -1,0 +1,287 @@
+package config_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/chassi-go/chassi/config"
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+type settings struct {
+	HTTP struct {
+		Addr    string        `config:"addr" default:"127.0.0.1:8080" help:"where to listen"`
+		Timeout time.Duration `config:"timeout" default:"5s" min:"1ms" max:"1m"`
+		Origins []string      `config:"origins"`
+	} `config:"http"`
+	Level string        `config:"level" default:"info" oneof:"debug,info,warn" reload:"true"`
+	URL   string        `config:"url" default:"sqlite:x" mask:"url"`
+	Key   config.Secret `config:"key"`
+	On    bool          `config:"on"`
+	Size  uint8         `config:"size" default:"7"`
+
+	embedded
+}
+
+type embedded struct {
+	Depth int `config:"depth" default:"3"`
+}
+
+func load(t *testing.T, file string, environ, args []string) (settings, *config.Report, error) {
+	t.Helper()
+	o := config.Options{Name: "prog", Args: args, Environ: environ}
+	if file != "" {
+		o.File = filepath.Join(t.TempDir(), "prog.yaml")
+		if err := os.WriteFile(o.File, []byte(file), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var s settings
+	report, err := config.Load(&s, o)
+	return s, report, err
+}
+
+func TestEachSourceIsStrongerThanTheOneBefore(t *testing.T) {
+	t.Parallel()
+	const file = "http:\n  addr: file\n  origins: [a, b]\nlevel: warn\ndepth: 4\n"
+	s, report, err := load(t, file, []string{"PROG_HTTP_ADDR=env", "PROG_ON=true", "HOME=/"}, []string{"--http.addr", "flag", "word", "--size=9"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.HTTP.Addr != "flag" || s.Level != "warn" || !s.On || s.Size != 9 || s.HTTP.Timeout != 5*time.Second || s.Depth != 4 {
+		t.Errorf("got %+v", s)
+	}
+	if diff := cmp.Diff([]string{"a", "b"}, s.HTTP.Origins); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"word"}, report.Rest); diff != "" {
+		t.Error(diff)
+	}
+	sources := make(map[string]string)
+	for _, v := range report.Values {
+		sources[v.Key] = strings.TrimPrefix(v.Source, filepath.Dir(report.File)+"/")
+	}
+	want := map[string]string{
+		"http.addr": "--http.addr", "http.timeout": "default", "http.origins": "prog.yaml:3", "level": "prog.yaml:4",
+		"url": "default", "key": "default", "on": "PROG_ON", "size": "--size", "depth": "prog.yaml:5",
+	}
+	if diff := cmp.Diff(want, sources); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Fault 8: all problems at once, each with its place and the nearest name.
+func TestAllProblemsAtOnceF08(t *testing.T) {
+	t.Parallel()
+	const file = "http:\n  adr: x\n  timeout: soon\nlevel: loud\nlevel: info\nnonsense: 1\nsize: 300\n"
+	_, _, err := load(t, file, []string{"PROG_HTP_ADDR=x", "PROG_ON=perhaps"}, []string{"--levl=info", "--http.timeout=2h", "--depth"})
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, want := range []string{
+		"prog.yaml:2: unknown setting http.adr; did you mean http.addr?",
+		`prog.yaml:3: http.timeout ("soon") must be a duration`,
+		`prog.yaml:4: level ("loud") must be one of debug, info, warn`,
+		"prog.yaml:5: level is given twice",
+		"prog.yaml:6: unknown setting nonsense",
+		"prog.yaml:7: size",
+		"PROG_HTP_ADDR: unknown environment variable; did you mean PROG_HTTP_ADDR?",
+		`PROG_ON: on ("perhaps") must be true or false`,
+		"--levl: unknown flag; did you mean level?",
+		`--http.timeout: http.timeout ("2h") must be at most 1m`,
+		"--depth: needs a value",
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("no %q in:\n%v", want, err)
+		}
+	}
+}
+
+func TestSecretsAreNeverShown(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(file, []byte("canary\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, report, err := load(t, "", []string{"PROG_KEY_FILE=" + file, "PROG_URL=postgres://u:canary@h/db?sslpassword=canary"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Key.Reveal() != "canary" {
+		t.Errorf("key %q", s.Key.Reveal())
+	}
+	var table strings.Builder
+	if _, err := report.WriteTo(&table); err != nil {
+		t.Fatal(err)
+	}
+	shown := table.String() + fmt.Sprintf("%v %+v %#v %s %q", s.Key, s.Key, s.Key, s.Key, s.Key)
+	if strings.Contains(shown, "canary") || !strings.Contains(shown, "***") {
+		t.Errorf("shown:\n%s", shown)
+	}
+	_, _, err = load(t, "", []string{"PROG_KEY=canary", "PROG_KEY_FILE=" + file}, nil)
+	if err == nil || strings.Contains(err.Error(), "canary") {
+		t.Errorf("both forms of a secret: %v", err)
+	}
+}
+
+func TestFileForms(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ file, want string }{
+		"empty":         {"# nothing\n", ""},
+		"list on top":   {"- a\n", "must have settings below it"},
+		"two documents": {"on: true\n---\non: false\n", "more than one document"},
+		"no yaml":       {"http: [\n", "not valid YAML"},
+		"no value":      {"level:\n", "level has no value"},
+		"mapping":       {"level: {a: b}\n", "must be a plain value or a list"},
+		"list":          {"level: [a]\n", "not a list"},
+		"scalar group":  {"http: x\n", "must have settings below it"},
+		"too large":     {strings.Repeat("#", 1<<20+1), "larger than"},
+	} {
+		_, _, err := load(t, c.file, nil, nil)
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+	var s settings
+	if _, err := config.Load(&s, config.Options{Name: "prog", Args: []string{"--config=/no/such/file"}}); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a file asked for that is not there: %v", err)
+	}
+}
+
+// Kubernetes and Docker set such variables for a service of the program's name.
+func TestServiceLinksAreNotOurs(t *testing.T) {
+	t.Parallel()
+	if _, _, err := load(t, "", []string{"PROG_SERVICE_HOST=10.0.0.1", "PROG_PORT=tcp://10.0.0.1:80", "PROG_PORT_80_TCP_ADDR=10.0.0.1"}, nil); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestChanged(t *testing.T) {
+	t.Parallel()
+	_, before, err := load(t, "", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, err := load(t, "", nil, []string{"--level=debug", "--size=8"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(map[string]bool)
+	for _, v := range config.Changed(before, after) {
+		got[v.Key] = v.Reloadable
+	}
+	if diff := cmp.Diff(map[string]bool{"level": true, "size": false}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestWatch(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "watched")
+	write := func(text string) {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("a")
+	synctest.Test(t, func(t *testing.T) {
+		changes := 0
+		go config.Watch(t.Context(), time.Second, []string{file}, func() { changes++ })
+		time.Sleep(3500 * time.Millisecond)
+		if changes != 0 {
+			t.Errorf("%d changes of a file that did not change", changes)
+		}
+		write("another")
+		time.Sleep(2 * time.Second)
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		write("a third text")
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if changes != 2 {
+			t.Errorf("%d changes, want 2: one for each new text, none while the file is missing", changes)
+		}
+	})
+}
+
+func TestUsageNamesEverySetting(t *testing.T) {
+	t.Parallel()
+	var text strings.Builder
+	if err := config.Usage(&text, &settings{}, "prog"); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"--http.addr  PROG_HTTP_ADDR", "where to listen (default 127.0.0.1:8080)", "--depth  PROG_DEPTH"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("no %q in:\n%s", want, text.String())
+		}
+	}
+}
+
+func TestBrokenDefaultIsAnError(t *testing.T) {
+	t.Parallel()
+	var s struct {
+		N int `config:"n" default:"many"`
+	}
+	if _, err := config.Load(&s, config.Options{Name: "prog"}); err == nil {
+		t.Error("no error")
+	}
+	if _, err := config.Load(s, config.Options{Name: "prog"}); err == nil {
+		t.Error("no error for a struct that is not pointed to")
+	}
+}
+
+func TestNumbersKeepTheirValue(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.Int().Draw(t, "n")
+		var s struct {
+			N int `config:"n"`
+		}
+		if _, err := config.Load(&s, config.Options{Name: "prog", Args: []string{fmt.Sprintf("--n=%d", n)}}); err != nil || s.N != n {
+			t.Errorf("%d became %d, %v", n, s.N, err)
+		}
+	})
+}
+
+// No file makes Load panic, or say something that holds a secret.
+func FuzzFile(f *testing.F) {
+	for _, seed := range []string{"", "http:\n  addr: x\n", "a: &a [*a]\n", "key: canary\n", "? [a]\n: b\n", "on: !!binary canary\n", "<<: {on: true}\n"} {
+		f.Add(seed)
+	}
+	path := filepath.Join(f.TempDir(), "prog.yaml")
+	f.Fuzz(func(t *testing.T, text string) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var s settings
+		_, err := config.Load(&s, config.Options{Name: "prog", File: path})
+		if err == nil && s.Key != "" && fmt.Sprint(s.Key) != "***" {
+			t.Errorf("key shown as %v", s.Key)
+		}
+	})
+}
+
+func ExampleLoad() {
+	var cfg struct {
+		Addr string `config:"addr" default:"127.0.0.1:8080" help:"where to listen"`
+	}
+	report, err := config.Load(&cfg, config.Options{Name: "greeter", Environ: []string{"GREETER_ADDR=127.0.0.1:9000"}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(cfg.Addr, "from", report.Values[0].Source)
+	// Output: 127.0.0.1:9000 from GREETER_ADDR
+}

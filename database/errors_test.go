@@ -1,0 +1,370 @@
+package database
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+func TestErrNotFound(t *testing.T) {
+	engines(t, func(t *testing.T, c Config) {
+		db := counters(t, c)
+		var n int
+		err := db.QueryRow(t.Context(), "SELECT n FROM counters WHERE id = $1", 7).Scan(&n)
+		if !errors.Is(err, ErrNotFound) || !errors.Is(err, sql.ErrNoRows) || IsUnavailable(err) {
+			t.Errorf("err = %v", err)
+		}
+		err = db.Write(t.Context(), func(ctx context.Context, tx *Tx) error {
+			return tx.QueryRow(ctx, "SELECT n FROM counters WHERE id = $1", 7).Scan(&n)
+		})
+		if !errors.Is(err, ErrNotFound) {
+			t.Errorf("in a transaction: err = %v", err)
+		}
+	})
+}
+
+func TestIsUnique(t *testing.T) {
+	engines(t, func(t *testing.T, c Config) {
+		db := open(t, c)
+		mustExec(t, db, "CREATE TABLE users (id BIGINT NOT NULL PRIMARY KEY, email TEXT NOT NULL UNIQUE, realm TEXT, name TEXT CHECK (name <> ''), UNIQUE (realm, name))")
+		mustExec(t, db, "CREATE TABLE tags (tag TEXT)")
+		mustExec(t, db, "CREATE UNIQUE INDEX tags_lower ON tags (lower(tag))")
+		mustExec(t, db, "INSERT INTO tags VALUES ('a')")
+		mustExec(t, db, "CREATE TABLE pairs (a BIGINT, b BIGINT, PRIMARY KEY (a, b))")
+		mustExec(t, db, "INSERT INTO pairs VALUES (1, 2)")
+		const insert = "INSERT INTO users (id, email, realm, name) VALUES ($1, $2, $3, $4)"
+		mustExec(t, db, insert, 1, "a@x", "r", "a")
+		for _, test := range []struct {
+			want  string
+			query string
+			args  []any
+		}{
+			{"users_pkey", insert, []any{1, "b@x", "r", "b"}},
+			{"users_email_key", insert, []any{2, "a@x", "r", "b"}},
+			{"users_realm_name_key", insert, []any{2, "b@x", "r", "a"}},
+			{"tags_lower", "INSERT INTO tags VALUES ('A')", nil},
+			{"pairs_pkey", "INSERT INTO pairs VALUES (1, 2)", nil},
+		} {
+			_, err := db.Exec(t.Context(), test.query, test.args...)
+			if got, ok := IsUnique(fmt.Errorf("wrapped: %w", err)); !ok || got != test.want || IsUnavailable(err) {
+				t.Errorf("IsUnique(%v) = %q, %v, want %q", err, got, ok, test.want)
+			}
+		}
+		_, err := db.Exec(t.Context(), insert, 2, "b@x", "r", "")
+		if got, ok := IsUnique(err); err == nil || ok {
+			t.Errorf("a check constraint: IsUnique(%v) = %q", err, got)
+		}
+	})
+}
+
+// Fault 33: who waits for a connection waits until the deadline, not longer, and
+// both the error and the health check say what is wrong.
+func TestPoolExhausted(t *testing.T) {
+	engines(t, func(t *testing.T, c Config) {
+		c.MaxOpen = 1
+		db := counters(t, c)
+		hold, held, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+		go func() {
+			done <- db.Write(t.Context(), func(ctx context.Context, tx *Tx) error {
+				close(held)
+				<-hold
+				return nil
+			})
+		}()
+		<-held
+		var group errgroup.Group
+		for range 20 {
+			group.Go(func() error {
+				start := time.Now()
+				err := db.Write(short(t, 100*time.Millisecond), increment)
+				if !IsUnavailable(err) || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "1 of 1 connections") {
+					return fmt.Errorf("Write: %w", err)
+				}
+				if late := time.Since(start); late > 3*time.Second {
+					return fmt.Errorf("returned after %v", late)
+				}
+				return nil
+			})
+		}
+		if err := group.Wait(); err != nil {
+			t.Error(err)
+		}
+		if err := db.Check(short(t, 50*time.Millisecond)); !IsUnavailable(err) || !strings.Contains(err.Error(), "1 of 1") {
+			t.Errorf("Check: %v", err)
+		}
+		close(hold)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if err := db.Check(t.Context()); err != nil {
+			t.Errorf("Check afterwards: %v", err)
+		}
+	})
+}
+
+// A query that runs too long ends at the deadline of the configuration, also when
+// the context inside a transaction has none.
+func TestQueryTimeout(t *testing.T) {
+	t.Parallel()
+	for dialect, slow := range map[Dialect]string{
+		Postgres: "SELECT 1 FROM pg_sleep(60)",
+		SQLite:   "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n",
+	} {
+		t.Run(dialect.String(), func(t *testing.T) {
+			t.Parallel()
+			url := sqliteURL(t)
+			if dialect == Postgres {
+				url = postgresURL(t)
+			}
+			db := open(t, Config{URL: url, QueryTimeout: 200 * time.Millisecond})
+			var n int
+			err := db.QueryRow(t.Context(), slow).Scan(&n)
+			if !IsUnavailable(err) || !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("QueryRow: %v", err)
+			}
+			err = db.Write(t.Context(), func(_ context.Context, tx *Tx) error {
+				return tx.QueryRow(context.Background(), slow).Scan(&n)
+			})
+			if !IsUnavailable(err) || !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("Write: %v", err)
+			}
+			if err := db.Check(t.Context()); err != nil {
+				t.Errorf("afterwards: %v", err)
+			}
+		})
+	}
+}
+
+func TestQueryRefusesToWriteOnSQLite(t *testing.T) {
+	t.Parallel()
+	db := counters(t, Config{URL: sqliteURL(t)})
+	var n int
+	err := db.QueryRow(t.Context(), "UPDATE counters SET n = 1 RETURNING n").Scan(&n)
+	if err == nil || IsUnavailable(err) || !strings.Contains(err.Error(), "use Write") {
+		t.Errorf("err = %v", err)
+	}
+}
+
+func TestClosed(t *testing.T) {
+	engines(t, func(t *testing.T, c Config) {
+		db := counters(t, c)
+		if err := errors.Join(db.Close(), db.Close()); err != nil {
+			t.Fatal(err)
+		}
+		_, migrate := db.Migrate(t.Context(), migrations(map[string]string{"1_a.sql": "SELECT 1;"}))
+		for _, err := range []error{db.Write(t.Context(), increment), db.Check(t.Context()), migrate} {
+			if !IsUnavailable(err) || !strings.Contains(err.Error(), "closed") {
+				t.Errorf("err = %v", err)
+			}
+		}
+	})
+}
+
+// Fault 35: without a server Open succeeds and everything else says unavailable,
+// with the password nowhere.
+func TestServerAbsent(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db := open(t, Config{URL: "postgres://user:canary-secret@" + address + "/x?sslmode=disable"})
+	_, migrate := db.Migrate(t.Context(), migrations(map[string]string{"1_a.sql": "SELECT 1;"}))
+	for _, err := range []error{db.Check(t.Context()), db.Write(t.Context(), increment), migrate} {
+		if !IsUnavailable(err) || strings.Contains(fmt.Sprintf("%+v", err), "canary-secret") {
+			t.Errorf("err = %v", err)
+		}
+	}
+}
+
+// Fault 36: a server that accepts and never answers costs no more than the deadline.
+func TestServerHangs(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }() // never accepts: the kernel does
+	db := open(t, Config{URL: "postgres://u@" + listener.Addr().String() + "/x?sslmode=disable", QueryTimeout: 100 * time.Millisecond})
+	if err := db.Check(t.Context()); !IsUnavailable(err) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Check: %v", err)
+	}
+}
+
+// T56: a full disk and a read-only one refuse writes as unavailable, reading goes
+// on, and all heals with the disk.
+func TestDiskFullAndReadOnly(t *testing.T) {
+	t.Parallel()
+	for name, pragmas := range map[string][2]string{
+		"full":      {"PRAGMA max_page_count = 1", "PRAGMA max_page_count = 1000000"},
+		"read-only": {"PRAGMA query_only = 1", "PRAGMA query_only = 0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := counters(t, Config{URL: sqliteURL(t)})
+			writerPragma(t, db, pragmas[0])
+			_, err := db.Exec(t.Context(), "CREATE TABLE big AS SELECT randomblob(100000) AS b")
+			if !IsUnavailable(err) {
+				t.Errorf("err = %v", err)
+			}
+			if n := count(t, db, "SELECT count(*) FROM counters"); n != 1 {
+				t.Errorf("%d rows", n)
+			}
+			writerPragma(t, db, pragmas[1])
+			mustExec(t, db, "UPDATE counters SET n = 5")
+		})
+	}
+}
+
+func writerPragma(t *testing.T, db *DB, pragma string) {
+	t.Helper()
+	if _, err := db.writer.ExecContext(t.Context(), pragma); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Broken connections are replaced without an error reaching anyone: the server cut
+// them between calls, and in the middle of a transaction.
+func TestTerminatedBackendsHeal(t *testing.T) {
+	t.Parallel()
+	const conns = 4 * maxLost
+	db := counters(t, Config{URL: postgresURL(t), MaxOpen: conns})
+	fillPool(t, db, conns)
+	terminateOthers(t, db)
+	if n := count(t, db, "SELECT n FROM counters WHERE id = $1", 1); n != 0 {
+		t.Errorf("n = %d", n)
+	}
+	fillPool(t, db, conns)
+	terminateOthers(t, db)
+	if err := db.Write(t.Context(), increment); err != nil {
+		t.Errorf("after the cut: %v", err)
+	}
+	tries := 0
+	err := db.Write(t.Context(), func(ctx context.Context, tx *Tx) error {
+		if tries++; tries == 1 {
+			terminateOthers(t, db)
+		}
+		return increment(ctx, tx)
+	})
+	if err != nil || tries != 2 {
+		t.Errorf("cut in the middle: %d tries, %v", tries, err)
+	}
+	if n := count(t, db, "SELECT n FROM counters WHERE id = $1", 1); n != 2 {
+		t.Errorf("n = %d, want 2", n)
+	}
+}
+
+// Fault 35: one broken connection, or one to a server that has become a standby,
+// takes the unused ones with it, since they lead to the same place.
+func TestBrokenConnectionEmptiesPool(t *testing.T) {
+	t.Parallel()
+	for _, c := range []class{classLost, classReadOnly} {
+		db := open(t, Config{URL: postgresURL(t)})
+		fillPool(t, db, 4)
+		failures := 1
+		_ = db.retry(short(t, time.Minute), func() error {
+			if failures--; failures < 0 {
+				return nil
+			}
+			return failedAs(c, "test", errTest)
+		})
+		if idle := db.Stats()[0].Idle; idle != 0 {
+			t.Errorf("class %d: %d connections stay", c, idle)
+		}
+		fillPool(t, db, 4)
+		if idle := db.Stats()[0].Idle; idle != 4 {
+			t.Errorf("class %d: %d connections kept afterwards", c, idle)
+		}
+	}
+}
+
+// fillPool uses as many connections at once as there may be.
+func fillPool(t *testing.T, db *DB, conns int) {
+	t.Helper()
+	var meet sync.WaitGroup
+	meet.Add(conns)
+	var group errgroup.Group
+	for range conns {
+		group.Go(func() error {
+			return db.Read(t.Context(), func(context.Context, *Tx) error {
+				meet.Done()
+				meet.Wait()
+				return nil
+			})
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// terminateOthers ends all sessions on the database of db, from another one.
+func terminateOthers(t *testing.T, db *DB) {
+	t.Helper()
+	other := open(t, Config{URL: db.target.dsn})
+	count(t, other, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+	if err := other.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Fault 36: a connection that breaks during COMMIT is reported as unknown, and the
+// transaction is not run twice.
+func TestCommitUnknown(t *testing.T) {
+	t.Parallel()
+	db := counters(t, Config{URL: postgresURL(t)})
+	mustExec(t, db, "CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$")
+	mustExec(t, db, "CREATE CONSTRAINT TRIGGER die AFTER UPDATE ON counters DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION die()")
+	tries := 0
+	err := db.Write(t.Context(), func(ctx context.Context, tx *Tx) error {
+		tries++
+		return increment(ctx, tx)
+	})
+	if !errors.Is(err, ErrCommitUnknown) || !IsUnavailable(err) || tries != 1 {
+		t.Errorf("%d tries, err = %v", tries, err)
+	}
+}
+
+// Fault 35: a server that has become read-only is not ready.
+func TestCheckReadOnlyServer(t *testing.T) {
+	t.Parallel()
+	db := open(t, Config{URL: postgresURL(t) + "&default_transaction_read_only=on"})
+	if err := db.Check(t.Context()); !IsUnavailable(err) || !strings.Contains(err.Error(), "read-only") {
+		t.Errorf("Check: %v", err)
+	}
+	if _, err := db.Exec(t.Context(), "CREATE TABLE x (i int)"); !IsUnavailable(err) {
+		t.Errorf("Exec: %v", err)
+	}
+}
+
+func TestPostgresSession(t *testing.T) {
+	t.Parallel()
+	db := open(t, Config{URL: postgresURL(t), QueryTimeout: 3 * time.Second, ApplicationName: "authd"})
+	var name, limit string
+	err := db.QueryRow(t.Context(), "SELECT current_setting('application_name'), current_setting('statement_timeout')").Scan(&name, &limit)
+	if err != nil || name != "authd" || limit != "4s" {
+		t.Errorf("application_name = %q, statement_timeout = %q, %v", name, limit, err)
+	}
+}
+
+func TestErrorsOutsideThisPackageAreNotUnavailable(t *testing.T) {
+	t.Parallel()
+	for _, err := range []error{nil, context.DeadlineExceeded, os.ErrPermission, &net.OpError{Err: os.ErrDeadlineExceeded}} {
+		if IsUnavailable(err) {
+			t.Errorf("IsUnavailable(%v)", err)
+		}
+	}
+}

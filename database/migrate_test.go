@@ -1,0 +1,195 @@
+package database
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sync/errgroup"
+)
+
+var twoFiles = map[string]string{
+	"00001_things.sql": "CREATE TABLE things (id BIGINT PRIMARY KEY);",
+	"00002_seed.sql":   "INSERT INTO things VALUES (1);\nINSERT INTO things VALUES (2);",
+}
+
+func TestMigrate(t *testing.T) {
+	engines(t, func(t *testing.T, c Config) {
+		db := open(t, c)
+		files := migrations(twoFiles)
+		if got := states(t, db, twoFiles); got != "00001_things.sql pending, 00002_seed.sql pending" {
+			t.Errorf("before: %s", got)
+		}
+		applied, err := db.Migrate(t.Context(), files)
+		if diff := cmp.Diff([]string{"00001_things.sql", "00002_seed.sql"}, applied); diff != "" || err != nil {
+			t.Errorf("applied (-want +got): %s%v", diff, err)
+		}
+		applied, err = db.Migrate(t.Context(), files)
+		if len(applied) != 0 || err != nil {
+			t.Errorf("again: applied %v, %v", applied, err)
+		}
+		if got := states(t, db, twoFiles); got != "00001_things.sql applied, 00002_seed.sql applied" {
+			t.Errorf("after: %s", got)
+		}
+	})
+}
+
+func states(t *testing.T, db *DB, files map[string]string) string {
+	t.Helper()
+	list, err := db.Migrations(t.Context(), migrations(files))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var states []string
+	for _, m := range list {
+		state := "applied"
+		if m.Applied.IsZero() {
+			state = "pending"
+		}
+		states = append(states, m.Name+" "+state)
+	}
+	return strings.Join(states, ", ")
+}
+
+// T50: nodes that start together on an empty database apply each migration once,
+// and none of them fails.
+func TestMigrateTogether(t *testing.T) {
+	engines(t, func(t *testing.T, c Config) {
+		const nodes = 4
+		first := open(t, c)
+		handles := []*DB{first, first, first, first}
+		for i := 1; i < nodes && c.URL != "sqlite::memory:"; i++ {
+			handles[i] = open(t, c)
+		}
+		applied := make(chan int, nodes)
+		var group errgroup.Group
+		for _, db := range handles {
+			group.Go(func() error {
+				names, err := db.Migrate(t.Context(), migrations(twoFiles))
+				applied <- len(names)
+				return err
+			})
+		}
+		if err := group.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		if total := <-applied + <-applied + <-applied + <-applied; total != 2 {
+			t.Errorf("%d migrations applied in all, want 2", total)
+		}
+		if n := count(t, first, "SELECT count(*) FROM things"); n != 2 {
+			t.Errorf("%d rows, want 2", n)
+		}
+	})
+}
+
+// Two processes, which file locks treat otherwise than two handles of one.
+func TestMigrateTogetherInProcesses(t *testing.T) {
+	t.Parallel()
+	url := sqliteURL(t)
+	var group errgroup.Group
+	for range 3 {
+		group.Go(func() error {
+			out, err := child(t, "migrate", url).CombinedOutput()
+			if err != nil {
+				return fmt.Errorf("%w: %s", err, out)
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(t, open(t, Config{URL: url}), "SELECT count(*) FROM things"); n != 2 {
+		t.Errorf("%d rows, want 2", n)
+	}
+}
+
+// A bad migration is named, leaves nothing behind, and those before it stay.
+func TestMigrateFails(t *testing.T) {
+	engines(t, func(t *testing.T, c Config) {
+		db := open(t, c)
+		files := map[string]string{
+			"00001_things.sql": twoFiles["00001_things.sql"],
+			"00002_bad.sql":    "INSERT INTO things VALUES (1);\nINSERT INTO nowhere VALUES (1);",
+		}
+		applied, err := db.Migrate(t.Context(), migrations(files))
+		if len(applied) != 1 || err == nil || !strings.Contains(err.Error(), "00002_bad.sql") || IsUnavailable(err) {
+			t.Errorf("applied %v, err = %v", applied, err)
+		}
+		if n := count(t, db, "SELECT count(*) FROM things"); n != 0 {
+			t.Errorf("%d rows of a failed migration", n)
+		}
+		if got := states(t, db, files); got != "00001_things.sql applied, 00002_bad.sql pending" {
+			t.Errorf("states: %s", got)
+		}
+	})
+}
+
+func TestMigrateWithoutFiles(t *testing.T) {
+	t.Parallel()
+	db := open(t, Config{URL: "sqlite::memory:"})
+	if _, err := db.Migrate(t.Context(), migrations(nil)); err == nil || !strings.Contains(err.Error(), `"sqlite"`) {
+		t.Errorf("err = %v", err)
+	}
+}
+
+// A migration may take longer than a query; waiting for another node ends with ctx.
+func TestMigrateIsBoundByContextOnly(t *testing.T) {
+	t.Parallel()
+	db := open(t, Config{URL: postgresURL(t), QueryTimeout: time.Millisecond * 100})
+	slow := migrations(map[string]string{"00001_slow.sql": "SELECT pg_sleep(1.5);"})
+	if _, err := db.Migrate(t.Context(), slow); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestMigrateWaitsForLockUntilDeadline(t *testing.T) {
+	t.Parallel()
+	for _, url := range []string{sqliteURL(t), postgresURL(t)} {
+		db := open(t, Config{URL: url})
+		err := holdMigrationLock(t, db, func() {
+			_, err := db.Migrate(short(t, 300*time.Millisecond), migrations(twoFiles))
+			if !IsUnavailable(err) || !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%s: err = %v", db.Dialect(), err)
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.Migrate(t.Context(), migrations(twoFiles)); err != nil {
+			t.Errorf("%s: once it is free: %v", db.Dialect(), err)
+		}
+	}
+}
+
+func holdMigrationLock(t *testing.T, db *DB, do func()) error {
+	pool, err := db.migrator()
+	if err != nil {
+		return err
+	}
+	unlock, err := db.lockMigrations(t.Context(), pool)
+	if err != nil {
+		return errors.Join(err, pool.Close())
+	}
+	do()
+	unlock()
+	return pool.Close()
+}
+
+// child is this test binary, started for one job of [runJob].
+func child(t *testing.T, job, url string) *exec.Cmd {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self)
+	cmd.Env = append(os.Environ(), "DATABASE_TEST_JOB="+job, "DATABASE_TEST_URL="+url)
+	return cmd
+}

@@ -1,0 +1,58 @@
+package database
+
+import (
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+func openPostgres(c Config, t target) (*DB, error) {
+	config, err := postgresConfig(c, t)
+	if err != nil {
+		return nil, err
+	}
+	pool := stdlib.OpenDB(*config)
+	configure(pool, c)
+	return &DB{config: c, target: t, reader: pool, writer: pool}, nil
+}
+
+// postgresConfig is the URL with our bounds; what the URL itself sets wins.
+func postgresConfig(c Config, t target) (*pgx.ConnConfig, error) {
+	config, err := pgx.ParseConfig(t.dsn)
+	if err != nil {
+		return nil, parseFailed(err)
+	}
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = c.ConnectTimeout
+	}
+	limit := milliseconds(c.QueryTimeout + time.Second)
+	setDefault(config.RuntimeParams, "application_name", c.ApplicationName)
+	setDefault(config.RuntimeParams, "statement_timeout", limit)
+	// A client that dies inside a transaction must not hold its locks for long.
+	setDefault(config.RuntimeParams, "idle_in_transaction_session_timeout", limit)
+	return config, nil
+}
+
+// parseFailed keeps the reason and drops the text around it, which may hold the
+// password: pgx masks it only where it recognizes it.
+func parseFailed(err error) error {
+	reason := "check host, port, sslmode and the names of parameters"
+	if _, ok := errors.AsType[*pgconn.ParseConfigError](err); !ok {
+		reason = "check the files that the URL names"
+	}
+	return errors.New("database: postgres: the URL is not usable: " + reason)
+}
+
+func setDefault(params map[string]string, key, value string) {
+	if params[key] == "" {
+		params[key] = value
+	}
+}
+
+func milliseconds(d time.Duration) string {
+	return strconv.FormatInt(max(d.Milliseconds(), 1), 10)
+}

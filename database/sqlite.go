@@ -1,0 +1,114 @@
+package database
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"modernc.org/sqlite"
+)
+
+// The part every connection shares. busy_timeout is how long SQLite itself waits
+// for the lock of another process, in ms: short, because a wait inside SQLite
+// does not see a context end; the rest of the wait is in [DB.retry]. _dqs=0 makes
+// "text" in double quotes an error, as it is in PostgreSQL.
+const sqliteCommon = "_dqs=0&_pragma=busy_timeout(50)&_pragma=foreign_keys(1)"
+
+func openSQLite(ctx context.Context, c Config, t target) (*DB, error) {
+	db := &DB{config: c, target: t}
+	if err := db.prepareSQLite(ctx); err != nil {
+		return nil, err
+	}
+	reader, err := sqlitePool(db.target.sqliteReader())
+	if err != nil {
+		return nil, err
+	}
+	writer, err := sqlitePool(db.target.sqliteWriter())
+	if err != nil {
+		return nil, err
+	}
+	configure(reader, c)
+	writer.SetMaxOpenConns(1)
+	db.reader, db.writer = reader, writer
+	if err := db.Check(ctx); err != nil {
+		_ = db.Close() // what the check found is what matters
+		return nil, fmt.Errorf("%w (opening %s)", err, t)
+	}
+	return db, nil
+}
+
+// prepareSQLite makes sure that there is a file, or memory that stays.
+func (db *DB) prepareSQLite(ctx context.Context) error {
+	if db.target.path != "" {
+		return createFile(db.target.path)
+	}
+	db.target.memory = rand.Text()
+	db.memoryLock = make(chan struct{}, 1)
+	connector, err := sqlite.NewConnector(db.target.sqliteWriter())
+	if err != nil {
+		return failed("open", err)
+	}
+	// Data in memory lives as long as some connection to it: this one.
+	anchor, err := connector.Connect(ctx)
+	if err != nil {
+		return failed("open", err)
+	}
+	db.release = anchor.Close
+	return nil
+}
+
+// createFile creates the database file for its owner only; SQLite gives the
+// files beside it the same mode. An existing file is left alone, and above all
+// not opened: closing it would drop the locks that this process holds on it.
+func createFile(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	switch {
+	case err == nil:
+		return f.Close()
+	case errors.Is(err, fs.ErrExist):
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("database: open: folder %s does not exist: create it or change the URL: %w", filepath.Dir(path), err)
+	}
+	return failedAs(classUnavailable, "open", fmt.Errorf("cannot create the file, check rights and space of its folder: %w", err))
+}
+
+func sqlitePool(dsn string) (*sql.DB, error) {
+	connector, err := sqlite.NewConnector(dsn)
+	if err != nil {
+		return nil, failed("open", err)
+	}
+	return sql.OpenDB(cachingConnector{connector}), nil
+}
+
+// sqliteWriter names the connection that writes. Transactions take the write lock
+// when they begin, so that none finds at its end that another was faster. In
+// memory there is no log beside the data, so there they exclude readers too.
+func (t target) sqliteWriter() string {
+	if t.path == "" {
+		return t.sqliteFile() + sqliteCommon + "&vfs=memdb&_txlock=exclusive"
+	}
+	return t.sqliteFile() + sqliteCommon + "&_txlock=immediate&_pragma=journal_mode(wal)&_pragma=synchronous(full)"
+}
+
+func (t target) sqliteReader() string {
+	dsn := t.sqliteFile() + sqliteCommon + "&_pragma=query_only(1)"
+	if t.path == "" {
+		dsn += "&vfs=memdb"
+	}
+	return dsn
+}
+
+func (t target) sqliteFile() string {
+	path := t.path
+	if path == "" {
+		path = "/" + t.memory // the slash is what lets connections share it
+	}
+	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?"
+}

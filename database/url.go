@@ -1,0 +1,85 @@
+package database
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+)
+
+// target is a parsed database URL.
+type target struct {
+	dialect Dialect
+	path    string // SQLite: the file; empty means in memory
+	memory  string // SQLite in memory: its name within the process
+	dsn     string // PostgreSQL: the URL as given
+}
+
+const allowedURLs = "allowed are sqlite:PATH, sqlite::memory:, postgres://… and postgresql://…"
+
+// parseURL reads a database URL. Its errors name the scheme at most: the rest may
+// hold a password, and in a malformed URL nobody can tell where.
+func parseURL(raw string) (target, error) {
+	scheme, rest, found := strings.Cut(raw, ":")
+	if !found {
+		return target{}, errors.New("database: the URL has no scheme: " + allowedURLs)
+	}
+	switch scheme {
+	case "sqlite":
+		path, err := sqlitePath(rest)
+		return target{dialect: SQLite, path: path}, err
+	case "postgres", "postgresql":
+		return target{dialect: Postgres, dsn: raw}, checkPostgresURL(raw)
+	}
+	if !strings.HasPrefix(rest, "//") || !isScheme(scheme) {
+		return target{}, errors.New("database: the URL has no scheme: " + allowedURLs)
+	}
+	return target{}, fmt.Errorf("database: unknown scheme %q: %s", scheme, allowedURLs)
+}
+
+// isScheme holds for what may be shown as a scheme (RFC 3986 section 3.1).
+func isScheme(s string) bool {
+	return s != "" && len(s) <= 16 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789+-.") == ""
+}
+
+// sqlitePath takes what follows "sqlite:" literally, with one exception: three
+// slashes (an empty host) begin an absolute path, as in any URL.
+func sqlitePath(rest string) (string, error) {
+	if rest == ":memory:" {
+		return "", nil
+	}
+	if strings.HasPrefix(rest, "///") {
+		rest = rest[2:]
+	}
+	switch {
+	case rest == "":
+		return "", errors.New("database: sqlite: the path is missing: write sqlite:PATH")
+	case strings.HasPrefix(rest, "//"):
+		return "", errors.New("database: sqlite: a host makes no sense: write sqlite:PATH or sqlite:/ABSOLUTE/PATH")
+	case strings.ContainsAny(rest, "?#\x00"):
+		return "", errors.New(`database: sqlite: the path must not contain "?", "#" or NUL: options are set by configuration`)
+	}
+	return rest, nil
+}
+
+func checkPostgresURL(raw string) error {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil: // its text would show the URL
+		return errors.New("database: postgres: the URL is malformed: percent-encode special characters of user and password")
+	case u.Opaque != "" || !strings.Contains(raw, "://"):
+		return errors.New("database: postgres: write postgres://USER:PASSWORD@HOST:PORT/NAME")
+	}
+	return nil
+}
+
+// String names the database without any secret.
+func (t target) String() string {
+	switch {
+	case t.dialect == Postgres:
+		return "postgres"
+	case t.path == "":
+		return "sqlite::memory:"
+	}
+	return "sqlite:" + t.path
+}

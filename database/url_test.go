@@ -1,0 +1,83 @@
+package database
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestParseURL(t *testing.T) {
+	t.Parallel()
+	for raw, want := range map[string]target{
+		"sqlite:authd.db":            {path: "authd.db"},
+		"sqlite:./a/b.db":            {path: "./a/b.db"},
+		"sqlite:/var/lib/a.db":       {path: "/var/lib/a.db"},
+		"sqlite:///var/lib/a.db":     {path: "/var/lib/a.db"},
+		"sqlite:odd name%20&.db":     {path: "odd name%20&.db"},
+		"sqlite::memory:":            {},
+		"postgres://u:p@h:5/db?a=b":  {dialect: Postgres, dsn: "postgres://u:p@h:5/db?a=b"},
+		"postgresql:///db?host=/run": {dialect: Postgres, dsn: "postgresql:///db?host=/run"},
+	} {
+		if got, err := parseURL(raw); got != want || err != nil {
+			t.Errorf("parseURL(%q) = %+v, %v", raw, got, err)
+		}
+	}
+}
+
+func TestOpenRefusesURL(t *testing.T) {
+	t.Parallel()
+	for raw, want := range map[string]string{
+		"authd.db":                               "no scheme: allowed are sqlite:PATH",
+		"mysql://u:canary@h/db":                  `unknown scheme "mysql": allowed are sqlite:PATH`,
+		"canary:x":                               "no scheme",
+		"sqlite:":                                "the path is missing",
+		"sqlite://":                              "a host makes no sense",
+		"sqlite://canary/x.db":                   "a host makes no sense",
+		"sqlite:x.db?mode=canary":                `must not contain "?"`,
+		"postgres:canary":                        "write postgres://USER",
+		"postgres://u:canary%zz@h/db":            "percent-encode",
+		"postgres://u:can ary@h:x/db":            "malformed",
+		"postgres://u:canary@h:99999/db":         "not usable",
+		"postgres://u:canary@h/db?sslmode=maybe": "not usable",
+	} {
+		_, err := Open(t.Context(), Config{URL: raw})
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "canary") {
+			t.Errorf("Open(%q): %v, want %q", raw, err, want)
+		}
+	}
+}
+
+func TestOpenRefusesNegativeBounds(t *testing.T) {
+	t.Parallel()
+	_, err := Open(t.Context(), Config{URL: "sqlite::memory:", MaxOpen: -1, QueryTimeout: -time.Second})
+	if err == nil || !strings.Contains(err.Error(), "max_open is -1") || !strings.Contains(err.Error(), "query_timeout is -1s") {
+		t.Errorf("err = %v", err)
+	}
+}
+
+// Whatever the URL: no panic, no password in the error, and a file only where the
+// text says so.
+func FuzzParseURL(f *testing.F) {
+	for _, seed := range []string{
+		"sqlite:a.db", "sqlite::memory:", "sqlite:///a", "postgres://u:canary@h/db", "postgresql://canary%", "mysql://canary", ":", "",
+		"postgres://u:canary@h:0x/db?sslmode=canary", "sqlite://?canary", "postgres://h/db?password=canary&port=x",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		parsed, err := parseURL(raw)
+		if err == nil && parsed.dialect == Postgres {
+			_, err = postgresConfig(Config{}.withDefaults(), parsed)
+		}
+		_, secret, _ := strings.Cut(raw, ":")
+		if err != nil && len(secret) > 20 && strings.Contains(err.Error(), secret) {
+			t.Errorf("%q is in the error: %v", secret, err)
+		}
+		if err != nil && strings.Contains(err.Error(), "canary") && !strings.HasPrefix(raw, "canary") {
+			t.Errorf("%q: %v", raw, err)
+		}
+		if parsed.path != "" && !strings.HasSuffix(raw, parsed.path) {
+			t.Errorf("%q became the file %q", raw, parsed.path)
+		}
+	})
+}

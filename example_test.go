@@ -1,0 +1,107 @@
+package chassi_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/chassi-go/chassi"
+)
+
+// A middleware runs once at registration, and what it returns runs for every
+// call, the first one outermost. All of them surround the decoding.
+func ExampleMiddleware() {
+	say := func(name string) chassi.Middleware {
+		return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
+			fmt.Println("build", name, "for", b.Route)
+			return func(ctx context.Context, call *chassi.Call) error {
+				fmt.Println("enter", name, "- decoded:", call.Request != nil)
+				defer func() { fmt.Println("leave", name, "- answered:", call.Response != nil) }()
+				return next(ctx, call)
+			}
+		}
+	}
+	greeter := chassi.NewService("greet.v1.Greeter",
+		chassi.NewEndpoint("Greet", greet, chassi.Public),
+	).Use(say("the service's own"))
+
+	call, err := chassi.Local[request, response](greeter.Endpoint("Greet"), say("outer"), say("inner"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	answer, err := call(context.Background(), &request{Name: "Ada"})
+	fmt.Println(answer.Text, err)
+	// Output:
+	// build the service's own for greet.v1.Greeter/Greet
+	// build inner for greet.v1.Greeter/Greet
+	// build outer for greet.v1.Greeter/Greet
+	// enter outer - decoded: false
+	// enter inner - decoded: false
+	// enter the service's own - decoded: false
+	// leave the service's own - answered: true
+	// leave inner - answered: true
+	// leave outer - answered: true
+	// Hello, Ada <nil>
+}
+
+// A sentinel matches its changed copies, and callers never see the cause.
+func ExampleError() {
+	errNoSuchUser := chassi.NewError(chassi.NotFound, "no_such_user", "No such user")
+
+	err := fmt.Errorf("find user 7: %w", errNoSuchUser.WithCause(io.EOF))
+	fmt.Println(errors.Is(err, errNoSuchUser), errors.Is(err, io.EOF))
+	fmt.Println(chassi.ErrorOf(err).Message)
+
+	err = errors.New("dial tcp 10.0.0.7:5432: connection refused")
+	fmt.Println(chassi.ErrorOf(err).Message)
+	// Output:
+	// true true
+	// No such user
+	// Internal error
+}
+
+// All that is wrong is reported together, before anything serves.
+func ExampleService_Err() {
+	greeter := chassi.NewService("greet.v1.Greeter",
+		chassi.NewEndpoint("Greet", greet, chassi.Route("/v1/greet"), chassi.Status(404)),
+		chassi.NewEndpoint("Greet", greet),
+	)
+	fmt.Println(greeter.Err())
+	// Output:
+	// chassi: endpoint Greet has route "/v1/greet": want "METHOD /path"
+	// chassi: endpoint Greet has status 404: want 200 to 299
+	// chassi: greet.v1.Greeter has two endpoints Greet
+}
+
+// What others rely on starts first and stops last.
+func ExampleApp() {
+	server := func(name string) chassi.Server {
+		say := func(verb string) func(context.Context) error {
+			return func(context.Context) error { fmt.Println(verb, name); return nil }
+		}
+		return chassi.ServerFunc(name, say("start"), say("stop"))
+	}
+	app := chassi.NewApp("greeter", chassi.AppOptions{Logger: slog.New(slog.DiscardHandler)})
+	app.Serve(server("http"))
+	app.Manage(server("telemetry"), server("database"))
+
+	ctx, stop := context.WithCancel(context.Background())
+	go func() {
+		<-app.Started()
+		fmt.Println("ready:", app.Health(ctx).Ready)
+		stop() // in a program: SIGTERM
+	}()
+	fmt.Println(app.Run(ctx))
+	// Output:
+	// start telemetry
+	// start database
+	// start http
+	// ready: true
+	// stop http
+	// stop database
+	// stop telemetry
+	// <nil>
+}

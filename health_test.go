@@ -1,0 +1,126 @@
+package chassi_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/chassi-go/chassi"
+)
+
+func TestHealthProbesAllAtOnceInOrder(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		slow := func(d time.Duration, err error) func(context.Context) error {
+			return func(context.Context) error { time.Sleep(d); return err }
+		}
+		app := newApp(chassi.AppOptions{})
+		app.Check("database", slow(2*time.Second-1, nil))
+		app.Check("cache", slow(time.Second, io.EOF))
+		app.Check("broker", slow(0, nil))
+		stop := run(t, app)
+		defer stop()
+		began := time.Now()
+		h := app.Health(t.Context())
+		took(t, began, 2*time.Second-1)
+		if h.Ready || h.State != "serving" {
+			t.Errorf("health is %+v, want not ready: the cache is gone", h)
+		}
+		for i, want := range []chassi.CheckResult{{Name: "database", Took: 2*time.Second - 1}, {Name: "cache", Err: io.EOF, Took: time.Second}, {Name: "broker"}} {
+			if h.Checks[i] != want {
+				t.Errorf("check %d is %+v, want %+v", i, h.Checks[i], want)
+			}
+		}
+	})
+}
+
+func TestHealthIsLive(t *testing.T) {
+	t.Parallel()
+	state := error(nil)
+	app := newApp(chassi.AppOptions{})
+	app.Check("database", func(context.Context) error { return state })
+	if app.Health(t.Context()).Ready {
+		t.Error("ready before the start")
+	}
+	stop := run(t, app)
+	for _, state = range []error{nil, io.EOF, nil} {
+		if got := app.Health(t.Context()).Ready; got != (state == nil) {
+			t.Errorf("ready is %v while the database says %v", got, state)
+		}
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// One hanging driver and one that panics cost the answer no more than CheckTimeout.
+func TestHealthBoundsAndContainsProbes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		app := newApp(chassi.AppOptions{CheckTimeout: 3 * time.Second})
+		app.Check("deaf", func(context.Context) error { time.Sleep(time.Hour); return nil })
+		app.Check("polite", untilDone)
+		app.Check("mad", func(context.Context) error { panic("boom") })
+		app.Check("none", nil)
+		app.Check("fine", func(context.Context) error { return nil })
+		began := time.Now()
+		h := app.Health(t.Context())
+		took(t, began, 3*time.Second)
+		for _, c := range h.Checks[:2] {
+			if !errors.Is(c.Err, context.DeadlineExceeded) || c.Took != 3*time.Second {
+				t.Errorf("%s: %v after %v", c.Name, c.Err, c.Took)
+			}
+		}
+		for _, c := range h.Checks[2:4] {
+			if p := new(chassi.PanicError); !errors.As(c.Err, &p) {
+				t.Errorf("%s: %v, want the panic", c.Name, c.Err)
+			}
+		}
+		if h.Checks[4].Err != nil {
+			t.Errorf("fine: %v", h.Checks[4].Err)
+		}
+		time.Sleep(time.Hour)
+	})
+}
+
+func TestHealthEndsWithItsCaller(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		app := newApp(chassi.AppOptions{})
+		app.Check("polite", untilDone)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		began := time.Now()
+		app.Health(ctx)
+		took(t, began, time.Second)
+	})
+}
+
+// Readiness polled for hours against a driver that ignores its context must not
+// pile up goroutines, and must recover with the driver.
+func TestHungProbesAreBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		var started atomic.Int32
+		app := newApp(chassi.AppOptions{CheckTimeout: time.Second})
+		app.Check("deaf", func(context.Context) error { started.Add(1); <-release; return nil })
+		for range 100 {
+			if err := app.Health(t.Context()).Checks[0].Err; err == nil {
+				t.Fatal("a hung dependency is healthy")
+			}
+		}
+		if n := started.Load(); n != 16 {
+			t.Errorf("%d probes were started, want 16", n)
+		}
+		close(release)
+		synctest.Wait()
+		if err := app.Health(t.Context()).Checks[0].Err; err != nil {
+			t.Errorf("after the driver came back: %v", err)
+		}
+	})
+}

@@ -1,0 +1,102 @@
+// Command doctest runs the commands that the documentation shows and compares
+// what they print with what it says they print:
+//
+//	go run ./internal/doctest README.md docs/*.md
+//
+// It reads the ```console fences of each page. A line that begins with "$ " is a
+// command, the lines under it are its output, where "..." stands for anything in
+// a line and for any number of lines when it has a line to itself. A command
+// with nothing under it may print what it likes. It goes on in the next line
+// after a backslash, and in lines that begin with "> " (a here-document).
+//
+//	$ curl -s localhost:8080/v1/auth -d '{"email":"ada@example.org","password":"..."}'
+//	{"token":"..."}
+//
+// The commands of one page share a shell, and a copy of the repository to work
+// in, with bin first in PATH. Each must succeed, or be followed by "$ echo $?".
+// One that serves ("make run", "authd serve") is started in the background,
+// waited for, and stopped by the next such command or the end of the page.
+//
+// A fence under a line <!-- no-test: reason --> is not run. Fences of sh, bash
+// and shell are refused without that line, so that no command goes untested by
+// an oversight.
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// readyURL answers 200 when a server on its default addresses is ready.
+const readyURL = "http://127.0.0.1:8081/readyz"
+
+func main() {
+	failed := false
+	for _, page := range os.Args[1:] {
+		if err := testPage(page); err != nil {
+			fmt.Fprintf(os.Stderr, "doctest: %v\n", err)
+			failed = true
+		}
+	}
+	if failed {
+		os.Exit(1)
+	}
+}
+
+// testPage runs the commands of one page in a fresh copy of the working folder.
+func testPage(page string) error {
+	text, err := os.ReadFile(page)
+	if err != nil {
+		return err
+	}
+	steps, err := parse(page, string(text))
+	if err != nil || len(steps) == 0 {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "doctest-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := copyTree(dir, "."); err != nil {
+		return err
+	}
+	return run(steps, dir, readyURL, os.Stdout)
+}
+
+// copyTree copies the files of a checkout, and of what was built only bin/authd.
+func copyTree(to, from string) error {
+	return filepath.WalkDir(from, func(path string, entry os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		switch {
+		case entry.IsDir() && (path == ".git" || path == filepath.Join("bin", "tools")):
+			return filepath.SkipDir
+		case entry.IsDir():
+			return os.MkdirAll(filepath.Join(to, path), 0o700)
+		case entry.Type().IsRegular() && !isDatabase(path):
+			return copyFile(filepath.Join(to, path), path)
+		}
+		return nil
+	})
+}
+
+// isDatabase spots what a server left behind: pages start from nothing.
+func isDatabase(path string) bool {
+	match, _ := filepath.Match("authd.db*", filepath.Base(path))
+	return match
+}
+
+func copyFile(to, from string) error {
+	info, err := os.Stat(from)
+	if err != nil {
+		return err
+	}
+	content, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, content, info.Mode().Perm())
+}

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"regexp"
+	"strings"
+)
+
+// matches tells whether got is what the page shows: "..." stands for any text
+// in a line, and for any number of lines when it has a line to itself. A page
+// that shows nothing agrees with everything.
+func matches(shown []string, got string) bool {
+	return len(shown) == 0 || pattern(shown, `\z`).MatchString(tidy(got))
+}
+
+// matchesStart is matches for the output of something that still runs.
+func matchesStart(shown []string, got string) bool {
+	return len(shown) == 0 || pattern(shown, "").MatchString(tidy(got))
+}
+
+func pattern(shown []string, end string) *regexp.Regexp {
+	var expr strings.Builder
+	expr.WriteString(`\A`)
+	for line := range strings.Lines(tidy(strings.Join(shown, "\n"))) {
+		line = strings.TrimSuffix(line, "\n")
+		if strings.TrimSpace(line) == "..." {
+			expr.WriteString(`(?:[^\n]*\n)*?`)
+			continue
+		}
+		parts := strings.Split(line, "...")
+		for i, part := range parts {
+			parts[i] = regexp.QuoteMeta(part)
+		}
+		expr.WriteString(strings.Join(parts, `[^\n]*`) + `\n`)
+	}
+	return regexp.MustCompile(expr.String() + end)
+}
+
+var lineEnd = regexp.MustCompile(`[ \t\r]*\n`)
+
+// tidy drops blanks before the end of each line, blank lines around the whole,
+// and ends it with a newline.
+func tidy(text string) string {
+	return strings.Trim(lineEnd.ReplaceAllString(text+"\n", "\n"), "\n") + "\n"
+}

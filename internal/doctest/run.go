@@ -1,0 +1,147 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// startup bounds the time from a server's start to its readiness: it may be compiled first.
+const startup = 3 * time.Minute
+
+var serves = regexp.MustCompile(`(^|[\s/])(make run|authd serve)\b`)
+
+// session under way.
+type runner struct {
+	shell    *shell
+	readyURL string
+	log      string // where the server's output goes
+	server   string // its process id, also that of its group; empty when none runs
+}
+
+// run runs the steps in dir and reports the first that does not do as shown.
+func run(steps []step, dir, readyURL string, report io.Writer) error {
+	sh, err := startShell(dir)
+	if err != nil {
+		return err
+	}
+	defer sh.close()
+	r := &runner{shell: sh, readyURL: readyURL, log: filepath.Join(dir, ".doctest.log")}
+	defer r.stop()
+	for i, s := range steps {
+		began := time.Now()
+		if err := r.step(s, isStatusCheck(steps[i+1:])); err != nil {
+			return fmt.Errorf("%v: $ %s\n%w", s, s.command, err)
+		}
+		fmt.Fprintf(report, "%v: ok in %v: %s\n", s, time.Since(began).Round(time.Millisecond), firstLine(s.command))
+	}
+	return nil
+}
+
+// isStatusCheck tells whether the next step shows the exit status of this one.
+func isStatusCheck(rest []step) bool { return len(rest) > 0 && rest[0].command == "echo $?" }
+
+func firstLine(text string) string {
+	line, _, _ := strings.Cut(text, "\n")
+	return line
+}
+
+func (r *runner) step(s step, mayFail bool) error {
+	if serves.MatchString(s.command) {
+		return r.serve(s)
+	}
+	got, err := r.shell.run(s.command)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w\n%s", err, got)
+	case r.shell.status != 0 && !mayFail:
+		return fmt.Errorf("exit status %d\n%s", r.shell.status, got)
+	case !matches(s.output, got):
+		return mismatch(s, got)
+	}
+	return nil
+}
+
+func mismatch(s step, got string) error {
+	return fmt.Errorf("shown:\n%s\n\nprinted:\n%s", strings.Join(s.output, "\n"), tidy(got))
+}
+
+// serve starts a server in a process group of its own and returns when it is
+// ready and has printed what is shown.
+func (r *runner) serve(s step) error {
+	r.stop()
+	if r.ready() {
+		return fmt.Errorf("something else answers at %s: stop it first", r.readyURL)
+	}
+	pid, err := r.shell.run(fmt.Sprintf("set -m; { %s\n} >%q 2>&1 & disown; set +m; echo $!", s.command, r.log))
+	if err != nil {
+		return err
+	}
+	r.server = strings.TrimSpace(pid)
+	for deadline := time.Now().Add(startup); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if !r.serverLives() {
+			return fmt.Errorf("the server ended\n%s", r.printed())
+		}
+		if r.ready() && matchesStart(s.output, r.printed()) {
+			return nil
+		}
+		// Ready and yet silent: what is shown will not come any more.
+		if r.ready() {
+			deadline = earlier(deadline, time.Now().Add(5*time.Second))
+		}
+	}
+	return errors.Join(errors.New("the server is not ready, or did not print what is shown"), mismatch(s, r.printed()))
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+func (r *runner) ready() bool {
+	client := http.Client{Timeout: time.Second}
+	answer, err := client.Get(r.readyURL) //nolint:noctx // bounded by the client
+	if err != nil {
+		return false
+	}
+	answer.Body.Close()
+	return answer.StatusCode == http.StatusOK
+}
+
+func (r *runner) printed() string {
+	text, err := os.ReadFile(r.log)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
+
+func (r *runner) serverLives() bool { return r.signal("0") }
+
+func (r *runner) signal(name string) bool {
+	if r.server == "" {
+		return false
+	}
+	status := r.shell.status // signals are no steps: $? stays that of the last one
+	defer func() { r.shell.status = status }()
+	_, err := r.shell.run("kill -" + name + " -- -" + r.server + " 2>/dev/null")
+	return err == nil && r.shell.status == 0
+}
+
+// stop ends the server: politely, and after half a minute without a word more.
+func (r *runner) stop() {
+	r.signal("TERM")
+	for deadline := time.Now().Add(30 * time.Second); r.serverLives() && time.Now().Before(deadline); {
+		time.Sleep(50 * time.Millisecond)
+	}
+	r.signal("KILL")
+	r.server = ""
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"bufio"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// patience bounds one command; the slowest of them compile the program.
+const patience = 3 * time.Minute
+
+// shell is one bash that outlives the commands given to it, so that variables
+// and the working folder do.
+type shell struct {
+	process *exec.Cmd
+	input   io.WriteCloser
+	lines   chan string
+	mark    string // printed after each command, with its exit status
+	status  int    // of the last command
+}
+
+// startShell starts a bash in dir with dir/bin first in its PATH and without
+// the settings of the person who runs it.
+func startShell(dir string) (*shell, error) {
+	process := exec.Command("bash", "--noprofile", "--norc") //nolint:noctx // stopped by close
+	process.Dir = dir
+	process.Env = append(cleanEnvironment(), "PATH="+filepath.Join(dir, "bin")+":"+os.Getenv("PATH"))
+	input, err := process.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	output, write, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	process.Stdout, process.Stderr = write, write
+	s := &shell{process: process, input: input, lines: make(chan string), mark: "doctest-" + rand.Text()}
+	if err := process.Start(); err != nil {
+		return nil, err
+	}
+	write.Close()
+	go s.read(output)
+	return s, nil
+}
+
+// read hands on the lines of the output until its end.
+func (s *shell) read(output io.ReadCloser) {
+	defer output.Close()
+	defer close(s.lines)
+	for in := bufio.NewReader(output); ; {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			return
+		}
+		s.lines <- line
+	}
+}
+
+func cleanEnvironment() []string {
+	var kept []string
+	for _, entry := range os.Environ() {
+		if !strings.HasPrefix(entry, "AUTHD_") && !strings.HasPrefix(entry, "OTEL_") {
+			kept = append(kept, entry)
+		}
+	}
+	return kept
+}
+
+// run gives a command to the shell and returns what it printed; s.status is
+// its exit status then. $? is, for the command, the status of the one before.
+func (s *shell) run(command string) (string, error) {
+	_, err := fmt.Fprintf(s.input, "(exit %d)\n{ %s\n} </dev/null\nprintf '\\n%s %%d\\n' $?\n", s.status, command, s.mark)
+	if err != nil {
+		return "", err
+	}
+	late := time.After(patience)
+	var printed strings.Builder
+	for {
+		select {
+		case line, open := <-s.lines:
+			if !open {
+				return printed.String(), errors.New("the shell ended")
+			}
+			if rest, found := strings.CutPrefix(line, s.mark); found {
+				_, err := fmt.Sscan(rest, &s.status)
+				return printed.String(), err
+			}
+			printed.WriteString(line)
+		case <-late:
+			return printed.String(), fmt.Errorf("no end after %v", patience)
+		}
+	}
+}
+
+// close ends the shell, whatever it does.
+func (s *shell) close() {
+	s.input.Close()
+	go func() {
+		for range s.lines { // until read reaches its end
+		}
+	}()
+	ended := time.AfterFunc(time.Second, func() { _ = s.process.Process.Kill() })
+	defer ended.Stop()
+	_ = s.process.Wait()
+}

@@ -1,0 +1,215 @@
+package chassi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+// run is one whole life.
+func (a *App) run(ctx context.Context) error {
+	defer a.state.Store(int32(stopped))
+	over := make(chan struct{})
+	defer close(over)
+	up, err := a.start(ctx, over)
+	switch {
+	case err == nil:
+		err = a.serve(ctx)
+	case ctx.Err() != nil && !errors.Is(err, ErrGrace):
+		a.options.Logger.Info("stopped during start", "reason", context.Cause(ctx).Error(), "at", err.Error())
+		err = nil
+	default:
+		err = errors.Join(a.failed(), err)
+	}
+	a.state.CompareAndSwap(int32(starting), int32(stopped)) // never was ready
+	err = errors.Join(err, a.stop(up))
+	a.options.Logger.Info("stopped", "app", a.name, "clean", err == nil)
+	return err
+}
+
+// start returns the servers that are up, all of them unless err says otherwise.
+func (a *App) start(ctx context.Context, over <-chan struct{}) (up []Server, err error) {
+	ctx, cancel := context.WithTimeout(ctx, a.options.StartTimeout)
+	defer cancel()
+	for _, s := range slices.Concat(a.managed, a.servers) {
+		if err = ctx.Err(); err == nil {
+			err = a.startOne(ctx, s)
+		}
+		if err == nil {
+			up = append(up, s)
+			a.heed(s, cancel, over)
+			err = ctx.Err() // it started too late, or one that was up failed
+		}
+		if err != nil {
+			return up, fmt.Errorf("start %s: %w", s.Name(), err)
+		}
+	}
+	return up, nil
+}
+
+// startOne gives a Start that is cut short the grace period to undo what it did.
+func (a *App) startOne(ctx context.Context, s Server) error {
+	returned, err := await(ctx, a.options.Grace, s.Start)
+	if !returned {
+		return fmt.Errorf("%w: left behind: %w", ErrGrace, err)
+	}
+	return err
+}
+
+// heed listens for the failure of a server that can tell one, until over.
+func (a *App) heed(s Server, cancelStart context.CancelFunc, over <-chan struct{}) {
+	breakable, ok := s.(interface{ Failed() <-chan error })
+	if !ok {
+		return
+	}
+	failed := breakable.Failed()
+	go func() {
+		select {
+		case err := <-failed:
+			if err != nil {
+				a.fail(fmt.Errorf("%s: %w", s.Name(), err))
+				cancelStart()
+			}
+		case <-over:
+		}
+	}()
+}
+
+func (a *App) fail(err error) {
+	a.options.Logger.Error("a server failed", "error", err.Error())
+	select {
+	case a.failure <- err:
+	default: // the first failure is already bringing everything down
+	}
+}
+
+// failed returns the first failure so far, nil for none.
+func (a *App) failed() error {
+	select {
+	case err := <-a.failure:
+		return err
+	default:
+		return nil
+	}
+}
+
+// serve lasts until the end of ctx and the drain delay after it. The failure of
+// a server ends either at once and is returned.
+func (a *App) serve(ctx context.Context) error {
+	a.state.Store(int32(serving))
+	close(a.started)
+	a.options.Logger.Info("serving", "app", a.name)
+	defer a.state.Store(int32(draining))
+	select {
+	case <-ctx.Done():
+		return a.drain(context.Cause(ctx))
+	case err := <-a.failure:
+		return err
+	}
+}
+
+// drain says no to readiness and keeps serving for the delay.
+func (a *App) drain(reason error) error {
+	a.state.Store(int32(draining))
+	a.options.Logger.Info("draining: not ready from now on, a second signal stops at once",
+		"reason", reason.Error(), "drain_delay", a.options.DrainDelay, "grace", a.options.Grace)
+	for _, s := range a.servers {
+		if d, ok := s.(interface{ Drain() }); ok {
+			a.drainOne(s.Name(), d.Drain)
+		}
+	}
+	select {
+	case <-time.After(a.options.DrainDelay):
+		return nil
+	case err := <-a.failure:
+		return err
+	}
+}
+
+func (a *App) drainOne(name string, drain func()) {
+	defer func() {
+		if err := Recovered(recover()); err != nil {
+			a.options.Logger.Error("drain", "server", name, "error", err.Error())
+		}
+	}()
+	drain()
+}
+
+// stop stops the listeners among up together, then the others in reverse.
+func (a *App) stop(up []Server) error {
+	managed := up[:min(len(up), len(a.managed))]
+	listeners := up[len(managed):]
+	ctx, cancel := context.WithTimeout(context.Background(), a.options.Grace)
+	defer cancel()
+	errs := make([]error, len(listeners))
+	var wg sync.WaitGroup
+	for i, s := range listeners {
+		wg.Go(func() { errs[i] = a.stopOne(ctx, s) })
+	}
+	wg.Wait()
+
+	until := time.Now().Add(a.options.Grace)
+	for _, s := range slices.Backward(managed) {
+		errs = append(errs, a.stopManaged(until, s))
+	}
+	return errors.Join(errs...)
+}
+
+// stopManaged leaves s a second even if one before it used up the grace period:
+// a stuck pool must not cost the last log lines or a clean end of the database.
+func (a *App) stopManaged(until time.Time, s Server) error {
+	left := max(time.Until(until), min(time.Second, a.options.Grace))
+	ctx, cancel := context.WithTimeout(context.Background(), left)
+	defer cancel()
+	return a.stopOne(ctx, s)
+}
+
+// stopPatience is what a Stop gets, past the end of its context, to name what it
+// gives up.
+const stopPatience = 100 * time.Millisecond
+
+func (a *App) stopOne(ctx context.Context, s Server) error {
+	_, err := await(ctx, stopPatience, s.Stop)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		err = fmt.Errorf("stop %s: %w: %w", s.Name(), ErrGrace, err)
+	default:
+		err = fmt.Errorf("stop %s: %w", s.Name(), err)
+	}
+	a.options.Logger.Error("stop", "server", s.Name(), "error", err.Error())
+	return err
+}
+
+// await calls f and contains its panic. When f goes on for longer than patience
+// past the end of ctx, await leaves it behind, says so, and returns ctx's error.
+func await(ctx context.Context, patience time.Duration, f func(context.Context) error) (returned bool, err error) {
+	done := make(chan error, 1)
+	go func() {
+		err := errGoexit
+		defer func() {
+			if v := recover(); v != nil {
+				err = Recovered(v)
+			}
+			done <- err
+		}()
+		err = f(ctx)
+	}()
+	select {
+	case err := <-done:
+		return true, err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-done:
+		return true, err
+	case <-time.After(patience):
+		return false, fmt.Errorf("no answer: %w", ctx.Err())
+	}
+}
+
+var errGoexit = errors.New("the goroutine exited without an answer")

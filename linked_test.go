@@ -1,0 +1,97 @@
+package chassi_test
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// Each program keeps a list of the modules linked into it, with the number of
+// their packages, so that a new dependency shows in review as a diff.
+// CHASSI_UPDATE=1 rewrites the lists.
+func TestLinked(t *testing.T) {
+	t.Parallel()
+	programs := listPrograms(t)
+	if len(programs) == 0 {
+		t.Fatal("no program found under cmd/ and examples/: the test looks in the wrong place")
+	}
+	for _, program := range programs {
+		t.Run(program, func(t *testing.T) {
+			t.Parallel()
+			compareLinked(t, program, linkedModules(t, program))
+		})
+	}
+}
+
+func compareLinked(t *testing.T, program, got string) {
+	t.Helper()
+	const mend = "if the change is meant, rewrite it:\n\n\tCHASSI_UPDATE=1 go test -run TestLinked .\n"
+	file := filepath.Join(program, "linked.txt")
+	if os.Getenv("CHASSI_UPDATE") == "1" {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatalf("%s has no list of linked modules (%v); %s", program, err, mend)
+	}
+	if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
+		t.Errorf("%s links other modules than %s says; %s\n(-%s +linked)\n%s", program, file, mend, file, diff)
+	}
+}
+
+// listPrograms finds the main packages under cmd/ and examples/.
+func listPrograms(t *testing.T) []string {
+	t.Helper()
+	var programs []string
+	for _, dir := range []string{"cmd", "examples"} {
+		if _, err := os.Stat(dir); err != nil {
+			continue
+		}
+		for _, line := range goList(t, "-e", "-f", "{{.Name}} {{.ImportPath}}", "./"+dir+"/...") {
+			if name, importPath, _ := strings.Cut(line, " "); name == "main" {
+				programs = append(programs, cleanName(importPath))
+			}
+		}
+	}
+	return programs
+}
+
+// linkedModules renders the list.
+func linkedModules(t *testing.T, program string) string {
+	t.Helper()
+	packages := make(map[string]int)
+	for _, path := range goList(t, "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", "./"+program) {
+		if path != "" && path != module {
+			packages[path]++
+		}
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "# Modules linked into %s (linux/amd64), with the number of their packages.\n", program)
+	fmt.Fprintf(&b, "# %d in all. Written by: CHASSI_UPDATE=1 go test -run TestLinked .\n", len(packages))
+	for _, path := range slices.Sorted(maps.Keys(packages)) {
+		fmt.Fprintf(&b, "%s %d\n", path, packages[path])
+	}
+	return b.String()
+}
+
+// goList sees what `make build` builds, whatever the machine.
+func goList(t *testing.T, args ...string) []string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", append([]string{"list", "-tags", "grpcnotrace"}, args...)...)
+	cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH=amd64", "CGO_ENABLED=0")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v: %v", cmd, err)
+	}
+	return strings.Split(strings.TrimRight(string(out), "\n"), "\n")
+}

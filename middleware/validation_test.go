@@ -1,0 +1,82 @@
+package middleware_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/middleware"
+	"github.com/google/go-cmp/cmp"
+)
+
+type order struct {
+	Name  string   `json:"name" validate:"required,minlength=2,maxlength=4"`
+	Kind  string   `json:"kind" validate:"oneof=new|used"`
+	Age   int      `json:"age" validate:"min=18,max=130"`
+	Tags  []string `json:"tags" validate:"maxitems=1"`
+	Items []item   `json:"items"`
+	Home  *address `json:"home" validate:"required"`
+}
+
+type item struct {
+	Count uint `json:"count" validate:"required,max=9"`
+}
+
+type address struct {
+	Zip string `json:"zip" validate:"minlength=5"`
+}
+
+func validated[Req any](t *testing.T) func(context.Context, *Req) (*struct{}, error) {
+	t.Helper()
+	e := chassi.NewEndpoint("Order", func(context.Context, *Req) (*struct{}, error) { return &struct{}{}, nil }, chassi.Public)
+	call, err := chassi.Local[Req, struct{}](e, middleware.Validation())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return call
+}
+
+func TestValidationNamesEveryBadField(t *testing.T) {
+	t.Parallel()
+	call := validated[order](t)
+	if _, err := call(t.Context(), &order{Name: "éèàü", Kind: "new", Age: 18, Home: &address{}, Items: []item{{Count: 9}}}); err != nil {
+		t.Errorf("a good request: %v", err)
+	}
+	_, err := call(t.Context(), &order{Name: "éèàüö", Kind: "old", Age: 17, Tags: []string{"a", "b"}, Items: []item{{Count: 1}, {}, {Count: 10}}, Home: &address{Zip: "1"}})
+	want := []chassi.Violation{
+		{Field: "name", Message: "must have at most 4 characters"},
+		{Field: "kind", Message: "must be one of new, used"},
+		{Field: "age", Message: "must be at least 18"},
+		{Field: "tags", Message: "must have at most 1 items"},
+		{Field: "items[1].count", Message: "is required"},
+		{Field: "items[2].count", Message: "must be at most 9"},
+		{Field: "home.zip", Message: "must have at least 5 characters"},
+	}
+	if diff := cmp.Diff(want, chassi.ErrorOf(err).Violations); diff != "" || chassi.ErrorOf(err).Code != chassi.InvalidArgument {
+		t.Errorf("%v\n%s", err, diff)
+	}
+	_, err = call(t.Context(), &order{})
+	want = []chassi.Violation{{Field: "name", Message: "is required"}, {Field: "home", Message: "is required"}}
+	if diff := cmp.Diff(want, chassi.ErrorOf(err).Violations); diff != "" {
+		t.Errorf("%v\n%s", err, diff)
+	}
+}
+
+func TestABrokenTagRefusesEveryCall(t *testing.T) {
+	t.Parallel()
+	_, err := validated[struct {
+		N int `validate:"least=1"`
+	}](t)(t.Context(), nil)
+	if err == nil {
+		t.Error("no error for a missing request")
+	}
+	type broken struct {
+		N int `validate:"least=1"`
+	}
+	_, err = validated[broken](t)(t.Context(), &broken{N: 1})
+	if chassi.ErrorOf(err).Code != chassi.Internal || !strings.Contains(errors.Unwrap(chassi.ErrorOf(err)).Error(), "least=1: want") && !strings.Contains(err.Error(), "rule least") {
+		t.Errorf("%v, want a fault that names the rule", err)
+	}
+}

@@ -1,0 +1,114 @@
+package password
+
+import (
+	_ "embed"
+	"strings"
+	"unicode"
+)
+
+//go:embed words.txt
+var commonWords string // one per line, lower case, a line break at both ends
+
+const (
+	maxWord   = 16 // bytes of the longest line in commonWords
+	maxAffix  = 6  // bytes of digits and signs before and after a word
+	maxUnit   = 4  // bytes that, repeated, are always easy to guess
+	maxDigits = 9  // that many digits alone are a date or a phone number
+)
+
+// isCommon reports whether a password, in lower case, is a common word or is
+// made from one by a rule that every guessing program knows.
+func isCommon(folded string) bool {
+	unit := repeatedUnit(folded)
+	switch {
+	case folded == "":
+		return false
+	case unit != folded && len(unit) <= maxUnit,
+		isSequence(folded), isKeyboardWalk(folded),
+		len(folded) <= maxDigits && strings.Trim(folded, "0123456789") == "":
+		return true
+	}
+	return isDecorated(unit)
+}
+
+// isDecorated reports whether s is a common word with up to six digits and
+// signs around it: dragon, dragon2024!, p@ssw0rd1.
+func isDecorated(s string) bool {
+	for before := 0; before <= leading(s); before++ {
+		for after := 0; before+after <= maxAffix && after <= trailing(s); after++ {
+			if before+after < len(s) && isWord(s[before:len(s)-after]) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func isWord(s string) bool {
+	if len(s) > maxWord || strings.Contains(s, "\n") {
+		return false
+	}
+	for _, plain := range [...]string{s, unLeet(s, "i"), unLeet(s, "l")} {
+		if strings.Contains(commonWords, "\n"+plain+"\n") {
+			return true
+		}
+	}
+	return false
+}
+
+// unLeet puts letters back where digits and signs stand for them; a 1 stands
+// for an i as often as for an l.
+func unLeet(s, one string) string {
+	return strings.NewReplacer("0", "o", "1", one, "!", one, "3", "e", "4", "a", "@", "a", "5", "s", "$", "s", "7", "t").Replace(s)
+}
+
+func leading(s string) int  { return min(maxAffix, len(s)-len(strings.TrimLeftFunc(s, isPlainSign))) }
+func trailing(s string) int { return min(maxAffix, len(s)-len(strings.TrimRightFunc(s, isPlainSign))) }
+
+// isPlainSign takes ASCII only, so that bytes may be cut off one by one.
+func isPlainSign(r rune) bool { return r < unicode.MaxASCII && !unicode.IsLetter(r) }
+
+// repeatedUnit returns the shortest text whose repetition is s, s itself if
+// there is no shorter one.
+func repeatedUnit(s string) string {
+	if s == "" {
+		return s
+	}
+	// A text first meets itself again in its double at its own period.
+	return s[:1+strings.Index((s + s)[1:], s)]
+}
+
+// isSequence reports whether each byte follows the one before by the same step
+// of one, up or down: 23456789, hgfedcba.
+func isSequence(s string) bool {
+	if len(s) < 3 {
+		return false
+	}
+	step := int(s[1]) - int(s[0])
+	for i := 1; i < len(s); i++ {
+		if int(s[i])-int(s[i-1]) != step {
+			return false
+		}
+	}
+	return step == 1 || step == -1
+}
+
+// isKeyboardWalk reports whether s is a stretch of keys side by side, forwards
+// or backwards, that may go on in the next row, or several of them zigzag.
+func isKeyboardWalk(s string) bool {
+	const (
+		rows    = "`1234567890-= qwertyuiop[] qwertzuiop azertyuiop qwertyuiopasdfghjklzxcvbnm 12345678900987654321"
+		zigzags = "1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik,9ol. 1q2w3e4r5t6y7u8i9o0p q1w2e3r4t5y6u7i8o9p0 qazwsxedcrfvtgbyhnujmikolp"
+		columns = zigzags + " zaq12wsx 147258369 741852963 159357 1122334455667788990"
+	)
+	return len(s) >= 4 && (strings.Contains(rows, s) || strings.Contains(columns, s) ||
+		strings.Contains(reversed(rows), s) || strings.Contains(reversed(columns), s))
+}
+
+func reversed(s string) string {
+	b := make([]byte, len(s))
+	for i := range len(s) {
+		b[len(s)-1-i] = s[i]
+	}
+	return string(b)
+}

@@ -1,0 +1,185 @@
+package ratelimit
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Bounds of a Limit. Time is kept in whole nanoseconds, so above maxRate the
+// interval between two calls could no longer be kept within 1 % of the truth.
+const (
+	maxRate   = 1e7
+	maxWindow = 365 * 24 * time.Hour
+)
+
+// Limit says how much a key may do: Burst calls at once, and Rate calls per
+// second in the long run.
+//
+// As in golang.org/x/time/rate, the zero Limit refuses every call and an
+// infinite Rate ([Off]) allows every call. A Limit that Validate rejects refuses
+// every call.
+type Limit struct {
+	Rate  float64 // calls per second, at most 1e7
+	Burst int     // calls at once; Burst/Rate is at most a year
+}
+
+// Off returns the Limit that allows every call; its text form is "off".
+func Off() Limit {
+	return Limit{Rate: math.Inf(1)}
+}
+
+// Per returns the Limit of n calls in d, all of which may come at once.
+func Per(n int, d time.Duration) Limit {
+	return Limit{Rate: float64(n) / d.Seconds(), Burst: n}
+}
+
+// IsOff reports whether l allows every call.
+func (l Limit) IsOff() bool {
+	return math.IsInf(l.Rate, 1)
+}
+
+// Window returns the time in which an empty bucket becomes full, Burst/Rate. It
+// is 0 for a Limit that is off or invalid.
+func (l Limit) Window() time.Duration {
+	if l.IsOff() || l.Validate() != nil {
+		return 0
+	}
+	return time.Duration(math.Round(float64(l.Burst) / l.Rate * float64(time.Second)))
+}
+
+// Validate reports what is wrong with l, nil for nothing.
+func (l Limit) Validate() error {
+	switch {
+	case l.IsOff():
+		return nil
+	case math.IsNaN(l.Rate) || l.Rate <= 0 || l.Rate > maxRate:
+		return fmt.Errorf("ratelimit: rate %v/s is not above 0 and at most %.0f/s", l.Rate, float64(maxRate))
+	case l.Burst < 1:
+		return fmt.Errorf("ratelimit: burst %d is below 1: no call would ever pass", l.Burst)
+	case float64(l.Burst)/l.Rate > maxWindow.Seconds():
+		return fmt.Errorf("ratelimit: burst %d at %v/s takes over a year to refill: raise the rate or lower the burst", l.Burst, l.Rate)
+	}
+	return nil
+}
+
+func (l Limit) interval() time.Duration {
+	return time.Duration(math.Round(float64(time.Second) / l.Rate))
+}
+
+var errSyntax = errors.New(`want calls per time with an optional burst, as in "100/1m", "20/s burst 40", or "off"`)
+
+// ParseLimit reads the text form of a Limit: calls, a slash and a time, then
+// perhaps a burst. "100/1m" is [Per](100, time.Minute), "20/s burst 40" allows 40
+// at once, "0.5/s burst 1" one every two seconds, "off" is [Off]. The time is a
+// [time.ParseDuration] text, whose number may be left out when it is 1. Without
+// a burst the calls must be whole, and are the burst.
+func ParseLimit(text string) (Limit, error) {
+	l, err := parse(strings.Fields(text))
+	if err == nil {
+		err = l.Validate()
+	}
+	if err != nil {
+		return Limit{}, fmt.Errorf("ratelimit: limit %.40q: %w", text, err)
+	}
+	return l, nil
+}
+
+func parse(words []string) (Limit, error) {
+	switch {
+	case len(words) == 1 && words[0] == "off":
+		return Off(), nil
+	case len(words) == 1:
+		return parseRate(words[0])
+	case len(words) == 3 && words[1] == "burst":
+		return parseBurst(words[0], words[2])
+	}
+	return Limit{}, errSyntax
+}
+
+// parseRate reads "100/1m", which says the burst as well.
+func parseRate(text string) (Limit, error) {
+	calls, d, err := parseQuotient(text)
+	if err != nil {
+		return Limit{}, err
+	}
+	if calls != math.Trunc(calls) || calls > math.MaxInt32 {
+		return Limit{}, fmt.Errorf(`%v calls cannot be the burst too: add " burst 1" or another whole number`, calls)
+	}
+	return Per(int(calls), d), nil
+}
+
+func parseBurst(quotient, burst string) (Limit, error) {
+	calls, d, err := parseQuotient(quotient)
+	if err != nil {
+		return Limit{}, err
+	}
+	n, err := strconv.ParseInt(burst, 10, 32)
+	if err != nil {
+		return Limit{}, fmt.Errorf("burst %.20q is not a whole number", burst)
+	}
+	return Limit{Rate: calls / d.Seconds(), Burst: int(n)}, nil
+}
+
+// parseQuotient reads calls/time. Only plain decimals: what strconv takes beyond
+// them ("inf", "0x1p3") is more likely a slip than meant.
+func parseQuotient(text string) (calls float64, d time.Duration, err error) {
+	before, after, found := strings.Cut(text, "/")
+	if !found || strings.Trim(before, "0123456789.") != "" {
+		return 0, 0, errSyntax
+	}
+	if calls, err = strconv.ParseFloat(before, 64); err != nil {
+		return 0, 0, errSyntax
+	}
+	if after != "" && strings.IndexByte("0123456789.", after[0]) < 0 {
+		after = "1" + after
+	}
+	if d, err = time.ParseDuration(after); err != nil || d <= 0 {
+		return 0, 0, errSyntax
+	}
+	return calls, d, nil
+}
+
+// String returns the text form, which ParseLimit reads back to the same Limit
+// if it is a valid one.
+func (l Limit) String() string {
+	if l.IsOff() {
+		return "off"
+	}
+	for _, unit := range []struct {
+		name  string
+		every time.Duration
+	}{{"s", time.Second}, {"m", time.Minute}, {"h", time.Hour}} {
+		calls := math.Round(l.Rate * unit.every.Seconds())
+		if calls/unit.every.Seconds() == l.Rate {
+			return l.text(calls, unit.name)
+		}
+	}
+	return l.text(l.Rate, "s")
+}
+
+func (l Limit) text(calls float64, unit string) string {
+	text := strconv.FormatFloat(calls, 'f', -1, 64) + "/" + unit
+	if calls == float64(l.Burst) {
+		return text
+	}
+	return text + " burst " + strconv.Itoa(l.Burst)
+}
+
+// MarshalText returns the text form.
+func (l Limit) MarshalText() ([]byte, error) {
+	return []byte(l.String()), nil
+}
+
+// UnmarshalText reads the text form. It leaves l alone on error.
+func (l *Limit) UnmarshalText(text []byte) error {
+	parsed, err := ParseLimit(string(text))
+	if err != nil {
+		return err
+	}
+	*l = parsed
+	return nil
+}

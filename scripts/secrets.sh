@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Makes the passwords of deploy/compose.yaml, in deploy/secrets, unless they are
+# there. None stands in the repository, and none is the same on two machines.
+set -euo pipefail
+cd "$(dirname "$0")/../deploy"
+
+# The folder keeps other users of this machine out. Its files can be read by
+# all, for each container reads its own as another user.
+mkdir -p -m 700 secrets
+
+random() { head -c 24 /dev/urandom | base64 | tr '+/' '-_'; }
+
+# keep NAME VALUE
+keep() {
+  [[ -s secrets/$1 ]] && return
+  printf '%s' "$2" >"secrets/$1"
+  chmod 644 "secrets/$1"
+  echo "made deploy/secrets/$1"
+}
+
+keep postgres_password "$(random)"
+keep database_url "postgres://authd:$(<secrets/postgres_password)@postgres:5432/authd?sslmode=disable"
+keep grafana_password "$(random)"

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Puts the tools of `make lint` into bin/tools, at the versions pinned here, and
+# prints their folder. Compiles a tool only when it is missing, or the pin or Go changed.
+set -euo pipefail
+
+readonly golangci_lint=v2.15.0
+
+cd "$(dirname "$0")/.."
+readonly tools=$PWD/bin/tools
+
+# install NAME VERSION PACKAGE
+install() {
+  local stamp
+  stamp=$tools/.$1-$2-$(go env GOVERSION)
+  [[ -x $tools/$1 && -e $stamp ]] && return
+  echo "installing $1 $2 (a minute or two, once)" >&2
+  mkdir -p "$tools"
+  rm -f "$tools/.$1-"*
+  GOBIN=$tools CGO_ENABLED=0 go install "$3@$2" >&2
+  touch "$stamp"
+}
+
+install golangci-lint "$golangci_lint" github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+echo "$tools"

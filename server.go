@@ -1,0 +1,53 @@
+package chassi
+
+import "context"
+
+// Server is anything with a life of its own: a transport, a worker pool, a
+// database, the telemetry pipeline. [App] starts and stops it.
+//
+// A Server may have two methods more. Failed() <-chan error delivers the reason
+// when it breaks after it started, and is closed when it stops; the App then
+// shuts down. Drain() is called when readiness begins to say no, while work is
+// still welcome: the moment to ask clients to go elsewhere.
+type Server interface {
+	// Name is used in logs and errors: "http", "database".
+	Name() string
+	// Start returns when the server does its work, or with the reason why it
+	// cannot, having undone what it did. Ctx bounds the start alone, not the life.
+	Start(ctx context.Context) error
+	// Stop takes no new work, finishes what was accepted, and frees everything.
+	// When ctx ends first it gives up the rest and returns an error that names it.
+	// Stop is called at most once, and only after a successful Start.
+	Stop(ctx context.Context) error
+}
+
+// Transport is a [Server] that serves endpoints.
+type Transport interface {
+	Server
+	// Mount adds the endpoints of s. It is called before Start; it returns an
+	// error if s has one ([Service.Err]) or cannot be served.
+	Mount(s *Service) error
+}
+
+// ServerFunc makes a [Server] of two functions; nil ones do nothing.
+func ServerFunc(name string, start, stop func(context.Context) error) Server {
+	return &serverFunc{name: name, start: start, stop: stop}
+}
+
+type serverFunc struct {
+	name        string
+	start, stop func(context.Context) error
+}
+
+func (s *serverFunc) Name() string { return s.name }
+
+func (s *serverFunc) Start(ctx context.Context) error { return callIf(ctx, s.start) }
+
+func (s *serverFunc) Stop(ctx context.Context) error { return callIf(ctx, s.stop) }
+
+func callIf(ctx context.Context, f func(context.Context) error) error {
+	if f == nil {
+		return nil
+	}
+	return f(ctx)
+}

@@ -1,0 +1,155 @@
+// Package standard puts the chassis together in its usual order: telemetry,
+// the middleware, the public and the admin listener, and the App that runs them.
+//
+//	std, err := standard.New(ctx, "greeter", version, cfg, standard.Options{})
+//	std.Mount(greet.Endpoints(svc))
+//	return std.Run(ctx)
+package standard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/pprof"
+	"os"
+	"time"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/middleware"
+	"github.com/chassi-go/chassi/ratelimit"
+	"github.com/chassi-go/chassi/telemetry"
+	"github.com/chassi-go/chassi/transport/httpapi"
+)
+
+// Config is the part of a program's configuration that the chassis brings.
+type Config struct {
+	HTTP      httpapi.Config `config:"http"`
+	Admin     Admin          `config:"admin"`
+	RateLimit RateLimit      `config:"rate_limit"`
+	Shutdown  Shutdown       `config:"shutdown"`
+	Deadline  time.Duration  `config:"deadline" default:"10s" min:"1ms" help:"for a call whose endpoint has none of its own"`
+
+	telemetry.Config
+}
+
+// Admin is the listener for operators: metrics, health, profiles.
+type Admin struct {
+	Addr string `config:"addr" default:"127.0.0.1:8081" help:"host:port of the admin listener: /metrics, /healthz, /readyz, /debug/pprof; keep it private"`
+}
+
+// RateLimit bounds what one client may do. Both can be changed at run time.
+type RateLimit struct {
+	Peer      ratelimit.Limit `config:"peer" default:"200/1s" reload:"true" help:"calls of one client address (IPv6: /64), such as 100/1m; off for no limit"`
+	Principal ratelimit.Limit `config:"principal" default:"200/1s" reload:"true" help:"calls of one authenticated caller"`
+}
+
+// Shutdown has the times of an orderly end.
+type Shutdown struct {
+	Drain time.Duration `config:"drain" default:"3s" min:"0s" help:"from readiness' no to closed listeners"`
+	Grace time.Duration `config:"grace" default:"20s" min:"1ms" help:"for calls in flight after that"`
+	Start time.Duration `config:"start" default:"1m" min:"1s" help:"for everything to start"`
+}
+
+// Options are what configuration cannot hold.
+type Options struct {
+	Log            io.Writer                  // default os.Stderr
+	Authenticators []middleware.Authenticator // who calls the endpoints that are not public
+}
+
+// Standard is the chassis, put together. Mount, Handle, Manage and Check come
+// before Run.
+type Standard struct {
+	*chassi.App
+	Telemetry *telemetry.Telemetry
+	HTTP      *httpapi.Server
+	Admin     *httpapi.Server
+
+	peer, principal *ratelimit.Limiter
+}
+
+// New puts the chassis together and listens to nothing yet.
+func New(ctx context.Context, name, version string, c Config, o Options) (*Standard, error) {
+	if o.Log == nil {
+		o.Log = os.Stderr
+	}
+	t, err := telemetry.New(ctx, name, version, c.Config, o.Log)
+	if err != nil {
+		return nil, fmt.Errorf("standard: %w", err)
+	}
+	s := &Standard{
+		Telemetry: t,
+		peer:      ratelimit.New(ratelimit.Options{Limit: c.RateLimit.Peer}),
+		principal: ratelimit.New(ratelimit.Options{Limit: c.RateLimit.Principal}),
+	}
+	s.App = chassi.NewApp(name, chassi.AppOptions{
+		Logger: t.Logger, DrainDelay: c.Shutdown.Drain, Grace: c.Shutdown.Grace, StartTimeout: c.Shutdown.Start,
+	})
+	if err := s.build(c, o); err != nil {
+		return nil, errors.Join(fmt.Errorf("standard: %w", err), t.Stop(ctx))
+	}
+	s.Manage(t, s.Admin)
+	s.Serve(s.HTTP)
+	return s, nil
+}
+
+func (s *Standard) build(c Config, o Options) error {
+	metrics, err := middleware.Metrics(s.Telemetry.Registry)
+	if err != nil {
+		return err //nolint:wrapcheck // says where
+	}
+	watch := []chassi.Middleware{
+		middleware.Tracing(s.Telemetry.Tracer, s.Telemetry.Propagator),
+		middleware.Logging(s.Telemetry.Logger),
+		metrics,
+		middleware.Exceptions(s.Telemetry.Report),
+		middleware.Recover(),
+	}
+	guard := []chassi.Middleware{
+		middleware.RateLimitPeer(s.peer, func(l ratelimit.Limit) *ratelimit.Limiter {
+			return ratelimit.New(ratelimit.Options{Limit: l})
+		}),
+		middleware.Deadline(c.Deadline),
+		middleware.Authentication(o.Authenticators...),
+		middleware.RateLimitPrincipal(s.principal),
+		middleware.Validation(),
+	}
+	c.HTTP.Logger = s.Telemetry.Logger
+	if s.HTTP, err = httpapi.New(c.HTTP, append(watch, guard...)...); err != nil {
+		return err //nolint:wrapcheck // says where
+	}
+	return s.buildAdmin(c, metrics)
+}
+
+// buildAdmin makes the admin listener. It takes no part in access log and
+// tracing: a probe each second would drown what matters.
+func (s *Standard) buildAdmin(c Config, metrics chassi.Middleware) (err error) {
+	s.Admin, err = httpapi.New(httpapi.Config{Name: "admin", Addr: c.Admin.Addr, WriteTimeout: 2 * time.Minute, Logger: s.Telemetry.Logger},
+		metrics, middleware.Recover())
+	if err != nil {
+		return err //nolint:wrapcheck // says where
+	}
+	var errs []error
+	for pattern, handler := range map[string]http.Handler{
+		"GET /metrics":             s.Telemetry.Handler(),
+		"GET /healthz":             httpapi.Liveness(),
+		"GET /readyz":              httpapi.Readiness(s.App),
+		"GET /debug/pprof/":        http.HandlerFunc(pprof.Index),
+		"GET /debug/pprof/cmdline": http.HandlerFunc(pprof.Cmdline),
+		"GET /debug/pprof/profile": http.HandlerFunc(pprof.Profile),
+		"GET /debug/pprof/symbol":  http.HandlerFunc(pprof.Symbol),
+		"GET /debug/pprof/trace":   http.HandlerFunc(pprof.Trace),
+	} {
+		errs = append(errs, s.Admin.Handle(pattern, handler, chassi.Public))
+	}
+	return errors.Join(errs...)
+}
+
+// Reload applies what can change while the program runs: the log level and the
+// two rate limits.
+func (s *Standard) Reload(c Config) error {
+	s.peer.SetLimit(c.RateLimit.Peer)
+	s.principal.SetLimit(c.RateLimit.Principal)
+	return s.Telemetry.SetLevel(c.Log.Level) //nolint:wrapcheck // says what
+}

@@ -1,0 +1,95 @@
+package telemetry
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// appendString adds text as a JSON string.
+func appendString(b []byte, text string) []byte {
+	b = append(b, '"')
+	start := 0
+	for i := 0; i < len(text); {
+		c := text[i]
+		if c < utf8.RuneSelf {
+			if c >= ' ' && c != '"' && c != '\\' && c != 0x7f {
+				i++
+				continue
+			}
+			b = appendControl(append(b, text[start:i]...), c)
+			i++
+			start = i
+			continue
+		}
+		r, size := utf8.DecodeRuneInString(text[i:])
+		if r == utf8.RuneError && size == 1 || isTricky(r) {
+			b = appendUnicode(append(b, text[start:i]...), r)
+			start = i + size
+		}
+		i += size
+	}
+	return append(append(b, text[start:]...), '"')
+}
+
+func appendControl(b []byte, c byte) []byte {
+	switch c {
+	case '"', '\\':
+		return append(b, '\\', c)
+	case '\n':
+		return append(b, '\\', 'n')
+	case '\r':
+		return append(b, '\\', 'r')
+	case '\t':
+		return append(b, '\\', 't')
+	default:
+		return appendUnicode(b, rune(c))
+	}
+}
+
+func appendUnicode(b []byte, r rune) []byte {
+	const digits = "0123456789abcdef"
+	return append(b, '\\', 'u', digits[r>>12&0xf], digits[r>>8&0xf], digits[r>>4&0xf], digits[r&0xf])
+}
+
+// appendEscaped adds JSON of another encoder, which may have left alone what a
+// terminal obeys.
+func appendEscaped(b []byte, text string) []byte {
+	for _, r := range text {
+		if r == 0x7f || isTricky(r) {
+			b = appendUnicode(b, r)
+		} else {
+			b = utf8.AppendRune(b, r)
+		}
+	}
+	return b
+}
+
+// isTricky tells, of what is not ASCII, what makes a new line or writes over what
+// stands there: C1 controls, line and paragraph separators, changes of direction.
+func isTricky(r rune) bool {
+	switch {
+	case r < 0xa0:
+		return r >= 0x80
+	case r < 0x200e || r > 0x2069:
+		return r == 0x061c
+	default:
+		return r <= 0x200f || r >= 0x2028 && r <= 0x202e || r >= 0x2066
+	}
+}
+
+// printable returns text that stays on its line of a terminal: a control
+// character is shown by its picture, anything else that is tricky by U+FFFD.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r < ' ':
+			return '␀' + r
+		case r == 0x7f:
+			return '␡'
+		case isTricky(r):
+			return utf8.RuneError
+		default:
+			return r
+		}
+	}, text)
+}

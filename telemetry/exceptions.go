@@ -1,0 +1,247 @@
+package telemetry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/chassi-go/chassi"
+	"github.com/getsentry/sentry-go"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// SentryConfig sets up the exception tracker, which is off without a DSN.
+type SentryConfig struct {
+	DSN         string `config:"dsn" secret:"true" help:"of the project on a server that speaks Sentry's protocol; empty switches exception tracking off"`
+	Environment string `config:"environment" default:"production" help:"shown beside each exception"`
+}
+
+// Reporter takes faults of ours: contained panics, Internal errors.
+type Reporter interface {
+	// Report does not block and does not keep ctx. Nil errors are ignored.
+	Report(ctx context.Context, err error)
+}
+
+type noReporter struct{}
+
+func (noReporter) Report(context.Context, error) {}
+
+const (
+	faultQueue   = 100
+	faultTimeout = 5 * time.Second // for one
+)
+
+// tracker sends faults over Sentry's protocol, one after the other. It sends the
+// error's text, cleaned of what looks like a secret or an address, the stack of a
+// panic, and of the call its ids and its route: no message, no metadata, no peer.
+type tracker struct {
+	client    *sentry.Client
+	transport *transport
+	queue     chan fault
+	quit      chan struct{}
+	done      chan struct{}
+	quitting  sync.Once
+	logger    *slog.Logger
+	told      throttle
+
+	sent, refused, failed atomic.Uint64
+}
+
+// fault is what is taken from an error while its call lasts.
+type fault struct {
+	at         time.Time
+	kind, text string
+	stack      []byte // of a panic
+	tags       map[string]string
+	where      string
+}
+
+// newTracker returns nil without a DSN.
+func newTracker(c SentryConfig, service, version string, logger *slog.Logger) (*tracker, error) {
+	if c.DSN == "" {
+		return nil, nil //nolint:nilnil // off
+	}
+	life, giveUp := context.WithCancel(context.Background())
+	t := &tracker{
+		transport: &transport{life: life, giveUp: giveUp, sync: sentry.NewHTTPSyncTransport()},
+		queue:     make(chan fault, faultQueue),
+		quit:      make(chan struct{}), done: make(chan struct{}), logger: logger,
+	}
+	t.transport.sync.Timeout = faultTimeout
+	client, err := sentry.NewClient(sentry.ClientOptions{
+		Dsn: c.DSN, Environment: c.Environment, Release: service + "@" + version, ServerName: service,
+		Integrations:         func([]sentry.Integration) []sentry.Integration { return nil },
+		DisableClientReports: true,
+		Transport:            t.transport, HTTPTransport: t.transport,
+	})
+	if err != nil {
+		giveUp()
+		return nil, errors.New("telemetry: sentry.dsn is not a valid DSN: want https://KEY@HOST/PROJECT")
+	}
+	t.client = client
+	go t.run()
+	return t, nil
+}
+
+// Report implements [Reporter].
+func (t *tracker) Report(ctx context.Context, err error) {
+	if err == nil {
+		return
+	}
+	select {
+	case t.queue <- faultOf(ctx, err):
+	default:
+		t.refused.Add(1)
+	}
+}
+
+func faultOf(ctx context.Context, err error) (f fault) {
+	f = fault{at: time.Now(), tags: make(map[string]string)}
+	defer func() {
+		if p := recover(); p != nil { // of the error's own methods
+			f.kind, f.text = "panic", "an error that panics when asked for its text"
+		}
+	}()
+	f.tagCall(ctx)
+	seen := chassi.ErrorOf(err)
+	f.tags["code"], f.tags["reason"] = seen.Code.String(), seen.Reason
+	cause := err
+	if seen.Cause != nil {
+		cause = seen.Cause
+	}
+	f.text = cause.Error()
+	f.kind = fmt.Sprintf("%T", root(cause))
+	if p, ok := errors.AsType[*chassi.PanicError](err); ok {
+		f.kind, f.stack = "panic", p.Stack
+	}
+	return f
+}
+
+func root(err error) error {
+	for {
+		next := errors.Unwrap(err)
+		if next == nil {
+			return err
+		}
+		err = next
+	}
+}
+
+func (f *fault) tagCall(ctx context.Context) {
+	if call := chassi.CallFrom(ctx); call != nil {
+		f.tags["request_id"] = call.RequestID
+		if call.Binding != nil {
+			f.tags["transport"], f.tags["method"], f.tags["route"] = call.Transport, call.Method, call.Route
+			f.where = call.Route
+		}
+	}
+	if span := trace.SpanContextFromContext(ctx); span.IsValid() {
+		f.tags["trace_id"] = span.TraceID().String()
+	}
+}
+
+func (t *tracker) run() {
+	defer close(t.done)
+	for {
+		select {
+		case f := <-t.queue:
+			t.send(f)
+		case <-t.quit:
+			t.sendRest()
+			return
+		}
+	}
+}
+
+func (t *tracker) sendRest() {
+	for {
+		select {
+		case f := <-t.queue:
+			t.send(f)
+		default:
+			return
+		}
+	}
+}
+
+func (t *tracker) send(f fault) {
+	t.transport.delivered = false
+	t.client.CaptureEvent(f.event(), nil, nil)
+	if t.transport.delivered {
+		t.sent.Add(1)
+		return
+	}
+	failed := t.failed.Add(1)
+	if t.told.allow() {
+		t.logger.Warn("an exception was not delivered to the tracker", "failed_in_all", failed)
+	}
+}
+
+func (f *fault) event() *sentry.Event {
+	e := sentry.NewEvent()
+	e.Level, e.Timestamp, e.Tags, e.Transaction = sentry.LevelError, f.at, f.tags, f.where
+	x := sentry.Exception{Type: f.kind, Value: scrub(f.text)}
+	if f.stack != nil {
+		e.Level = sentry.LevelFatal
+		x.Stacktrace = &sentry.Stacktrace{Frames: frames(f.stack)}
+	}
+	e.Exception = []sentry.Exception{x}
+	return e
+}
+
+// stop sends what waits until soon ends, and waits for the end until ctx does.
+func (t *tracker) stop(ctx, soon context.Context) {
+	t.quitting.Do(func() { close(t.quit) })
+	defer context.AfterFunc(soon, t.transport.giveUp)()
+	select {
+	case <-t.done:
+	case <-ctx.Done():
+	}
+	t.transport.giveUp()
+	t.client.Close()
+}
+
+// transport sends in the tracker's goroutine, as long as life lasts, and notes
+// whether the server took the event.
+type transport struct {
+	sync      *sentry.HTTPSyncTransport
+	http      *http.Transport
+	life      context.Context
+	giveUp    context.CancelFunc
+	delivered bool
+}
+
+// Configure implements [sentry.Transport].
+func (t *transport) Configure(o sentry.ClientOptions) {
+	t.http = &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 1, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true}
+	t.sync.Configure(o)
+}
+
+// SendEvent implements [sentry.Transport].
+func (t *transport) SendEvent(e *sentry.Event) { t.sync.SendEventWithContext(t.life, e) }
+
+// RoundTrip implements [http.RoundTripper].
+func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := t.http.RoundTrip(r)
+	t.delivered = err == nil && response.StatusCode < http.StatusBadRequest
+	return response, err //nolint:wrapcheck // the transport's own
+}
+
+// Flush implements [sentry.Transport]: there is nothing to flush.
+func (*transport) Flush(time.Duration) bool { return true }
+
+// FlushWithContext implements [sentry.Transport].
+func (*transport) FlushWithContext(context.Context) bool { return true }
+
+// Close implements [sentry.Transport].
+func (t *transport) Close() { t.http.CloseIdleConnections() }
+
+var (
+	_ Reporter         = (*tracker)(nil)
+	_ sentry.Transport = (*transport)(nil)
+)

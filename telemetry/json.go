@@ -1,0 +1,257 @@
+package telemetry
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/chassi-go/chassi"
+)
+
+// jsonHandler writes a line of JSON per record: time, level, msg, then the ids
+// of the call, then the attributes. It does what slog's own handler does in half
+// the time, with the ids outside of any group and with no value of a key that
+// sounds like a secret.
+type jsonHandler struct {
+	level slog.Leveler
+	out   io.Writer
+	lines *sync.Pool // of *[]byte
+
+	rendered []byte   // attributes of With, from the comma on
+	open     int      // groups that rendered leaves open
+	pending  []string // groups that nothing stands in yet
+	secret   bool     // inside of a group that sounds like one
+}
+
+const (
+	lineBytes    = 1 << 10
+	maxLineBytes = 64 << 10 // larger buffers are not kept
+)
+
+func newJSONHandler(out io.Writer, level slog.Leveler) slog.Handler {
+	return &jsonHandler{level: level, out: out, lines: &sync.Pool{New: func() any {
+		b := make([]byte, 0, lineBytes)
+		return &b
+	}}}
+}
+
+// Enabled implements [slog.Handler].
+func (h *jsonHandler) Enabled(_ context.Context, level slog.Level) bool {
+	return level >= h.level.Level()
+}
+
+// Handle implements [slog.Handler].
+func (h *jsonHandler) Handle(ctx context.Context, r slog.Record) error {
+	buffer := h.lines.Get().(*[]byte) //nolint:forcetypeassert // nothing else is put in
+	b := appendHead((*buffer)[:0], r)
+	b = appendIDs(ctx, b)
+	b = append(b, h.rendered...)
+	b = h.appendRecord(b, r)
+	for range h.open {
+		b = append(b, '}')
+	}
+	b = append(b, '}', '\n')
+	_, err := h.out.Write(b)
+	if cap(b) <= maxLineBytes {
+		*buffer = b
+		h.lines.Put(buffer)
+	}
+	return err
+}
+
+func appendHead(b []byte, r slog.Record) []byte {
+	b = append(b, '{')
+	if !r.Time.IsZero() {
+		b = appendTime(append(b, `"time":`...), r.Time)
+	}
+	b = appendString(appendKey(b, slog.LevelKey), r.Level.String())
+	return appendString(appendKey(b, slog.MessageKey), r.Message)
+}
+
+// appendIDs adds what finds the other lines of the call, here and elsewhere. A
+// span that is not sampled will never be looked for; neither will one of the
+// caller be found by its id.
+func appendIDs(ctx context.Context, b []byte) []byte {
+	if call := chassi.CallFrom(ctx); call != nil && call.RequestID != "" {
+		b = appendString(append(b, `,"request_id":`...), call.RequestID)
+	}
+	span := trace.SpanContextFromContext(ctx)
+	if !span.IsValid() {
+		return b
+	}
+	traceID := span.TraceID()
+	b = append(hex.AppendEncode(append(b, `,"trace_id":"`...), traceID[:]), '"')
+	if isRecorded(span) {
+		spanID := span.SpanID()
+		b = append(hex.AppendEncode(append(b, `,"span_id":"`...), spanID[:]), '"')
+	}
+	return b
+}
+
+func isRecorded(span trace.SpanContext) bool { return span.IsSampled() && !span.IsRemote() }
+
+// appendRecord adds the record's own attributes inside the pending groups.
+func (h *jsonHandler) appendRecord(b []byte, r slog.Record) []byte {
+	if r.NumAttrs() == 0 {
+		return b
+	}
+	start := len(b)
+	b = openGroups(b, h.pending)
+	empty := len(b)
+	r.Attrs(func(a slog.Attr) bool {
+		b = appendAttr(b, a, h.secret)
+		return true
+	})
+	if len(b) == empty {
+		return b[:start]
+	}
+	for range h.pending {
+		b = append(b, '}')
+	}
+	return b
+}
+
+func openGroups(b []byte, names []string) []byte {
+	for _, name := range names {
+		b = append(appendKey(b, name), '{')
+	}
+	return b
+}
+
+// WithAttrs implements [slog.Handler].
+func (h *jsonHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	// Behind a letter, so that the first attribute gets its comma.
+	b := openGroups(append([]byte{'x'}, h.rendered...), h.pending)
+	empty := len(b)
+	for _, a := range attrs {
+		b = appendAttr(b, a, h.secret)
+	}
+	if len(b) == empty {
+		return h
+	}
+	with := *h
+	with.rendered, with.open, with.pending = b[1:], h.open+len(h.pending), nil
+	return &with
+}
+
+// WithGroup implements [slog.Handler].
+func (h *jsonHandler) WithGroup(name string) slog.Handler {
+	if name == "" {
+		return h
+	}
+	with := *h
+	with.pending = slices.Concat(h.pending, []string{name})
+	with.secret = h.secret || isSecretKey(name)
+	return &with
+}
+
+// appendAttr adds nothing for an empty attribute or group.
+func appendAttr(b []byte, a slog.Attr, secret bool) []byte {
+	value := a.Value.Resolve()
+	secret = secret || isSecretKey(a.Key)
+	if value.Kind() == slog.KindGroup {
+		return appendGroup(b, a.Key, value.Group(), secret)
+	}
+	if a.Equal(slog.Attr{}) {
+		return b
+	}
+	b = appendKey(b, a.Key)
+	if secret && canHoldSecret(value) {
+		return append(b, `"`+redacted+`"`...)
+	}
+	return appendValue(b, value)
+}
+
+func appendGroup(b []byte, name string, members []slog.Attr, secret bool) []byte {
+	start := len(b)
+	if name != "" {
+		b = append(appendKey(b, name), '{')
+	}
+	empty := len(b)
+	for _, m := range members {
+		b = appendAttr(b, m, secret)
+	}
+	switch {
+	case len(b) == empty:
+		return b[:start]
+	case name != "":
+		return append(b, '}')
+	default:
+		return b
+	}
+}
+
+func appendKey(b []byte, key string) []byte {
+	if b[len(b)-1] != '{' {
+		b = append(b, ',')
+	}
+	return append(appendString(b, key), ':')
+}
+
+func appendValue(b []byte, v slog.Value) []byte {
+	switch v.Kind() {
+	case slog.KindString:
+		return appendString(b, v.String())
+	case slog.KindInt64:
+		return strconv.AppendInt(b, v.Int64(), 10)
+	case slog.KindUint64:
+		return strconv.AppendUint(b, v.Uint64(), 10)
+	case slog.KindFloat64:
+		return appendFloat(b, v.Float64())
+	case slog.KindBool:
+		return strconv.AppendBool(b, v.Bool())
+	case slog.KindDuration:
+		return strconv.AppendInt(b, int64(v.Duration()), 10)
+	case slog.KindTime:
+		return appendTime(b, v.Time())
+	default:
+		return appendAny(b, v.Any())
+	}
+}
+
+func appendTime(b []byte, t time.Time) []byte {
+	return append(t.AppendFormat(append(b, '"'), time.RFC3339Nano), '"')
+}
+
+// appendFloat writes in quotes what JSON has no number for.
+func appendFloat(b []byte, f float64) []byte {
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return appendString(b, strconv.FormatFloat(f, 'g', -1, 64))
+	}
+	return strconv.AppendFloat(b, f, 'g', -1, 64)
+}
+
+// appendAny writes an error's text and encodes everything else. A value that
+// panics must not take the call down with it.
+func appendAny(b []byte, v any) (out []byte) {
+	defer func() {
+		if p := recover(); p != nil {
+			out = appendString(b, fmt.Sprintf("!PANIC: %v", p))
+		}
+	}()
+	if err, ok := v.(error); ok {
+		if _, ok := v.(json.Marshaler); !ok {
+			return appendString(b, err.Error())
+		}
+	}
+	var text strings.Builder
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(v); err != nil {
+		return appendString(b, fmt.Sprintf("!ERROR: %v", err))
+	}
+	return appendEscaped(b, strings.TrimSuffix(text.String(), "\n"))
+}
+
+var _ slog.Handler = (*jsonHandler)(nil)

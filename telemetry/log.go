@@ -1,0 +1,103 @@
+package telemetry
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+)
+
+// LogConfig sets up the logger. The zero value is the default.
+type LogConfig struct {
+	Level  string `config:"level" default:"info" oneof:"debug,info,warn,error" reload:"true" help:"the lowest level that is written"`
+	Format string `config:"format" default:"auto" oneof:"auto,json,text" help:"auto is coloured text on a terminal and JSON elsewhere"`
+}
+
+// SetLevel changes the level of the running logger: "debug", "info", "warn",
+// "error".
+func (t *Telemetry) SetLevel(text string) error { return setLevel(t.Level, text) }
+
+func setLevel(v *slog.LevelVar, text string) error {
+	if text == "" {
+		text = "info"
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(text)); err != nil {
+		return fmt.Errorf("telemetry: log level %q: want debug, info, warn or error", text)
+	}
+	v.Set(level)
+	return nil
+}
+
+// newLogger makes the logger and the sink behind it.
+func newLogger(c LogConfig, level *slog.LevelVar, service string, out io.Writer) (*slog.Logger, *sink, error) {
+	if err := setLevel(level, c.Level); err != nil {
+		return nil, nil, err
+	}
+	handler, err := handlerMaker(c.Format, level, out)
+	if err != nil {
+		return nil, nil, err
+	}
+	logger := func(to io.Writer) *slog.Logger { return slog.New(handler(to)).With("service", service) }
+	s := newSink(out, func(lost uint64) []byte {
+		var line bytes.Buffer
+		logger(&line).Warn("log lines dropped: the sink is too slow or fails", "lines", lost)
+		return line.Bytes()
+	})
+	return slog.New(&urgent{handler(s), s}).With("service", service), s, nil
+}
+
+func handlerMaker(format string, level slog.Leveler, out io.Writer) (func(io.Writer) slog.Handler, error) {
+	terminal := isTerminal(out)
+	switch {
+	case format == "text", (format == "" || format == "auto") && terminal:
+		colour := terminal && os.Getenv("NO_COLOR") == ""
+		return func(to io.Writer) slog.Handler { return newTextHandler(to, level, colour) }, nil
+	case format == "json", format == "", format == "auto":
+		return func(to io.Writer) slog.Handler { return newJSONHandler(to, level) }, nil
+	default:
+		return nil, fmt.Errorf("telemetry: log format %q: want auto, json or text", format)
+	}
+}
+
+// isTerminal takes a character device for one, except for the null device.
+func isTerminal(out io.Writer) bool {
+	file, ok := out.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := file.Stat()
+	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return false
+	}
+	null, err := os.Stat(os.DevNull)
+	return err != nil || !os.SameFile(info, null)
+}
+
+// urgent has warnings and errors written without delay: they may be the last
+// words of the process.
+type urgent struct {
+	slog.Handler
+	sink *sink
+}
+
+// Handle implements [slog.Handler].
+func (h *urgent) Handle(ctx context.Context, r slog.Record) error {
+	err := h.Handler.Handle(ctx, r)
+	if r.Level >= slog.LevelWarn {
+		h.sink.hurry()
+	}
+	return err //nolint:wrapcheck // the handler's own
+}
+
+// WithAttrs implements [slog.Handler].
+func (h *urgent) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &urgent{h.Handler.WithAttrs(attrs), h.sink}
+}
+
+// WithGroup implements [slog.Handler].
+func (h *urgent) WithGroup(name string) slog.Handler {
+	return &urgent{h.Handler.WithGroup(name), h.sink}
+}

@@ -1,0 +1,98 @@
+package telemetry
+
+import (
+	"database/sql"
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// PoolStats is what a worker pool tells of itself.
+type PoolStats struct {
+	Workers, Busy, Queued, QueueSize                int
+	Submitted, Completed, Refused, Canceled, Panics uint64
+}
+
+// RegisterPool shows a worker pool as workpool_*{pool}.
+func (t *Telemetry) RegisterPool(name string, stats func() PoolStats) error {
+	labels := prometheus.Labels{"pool": name}
+	gauge := func(metric, help string, read func(PoolStats) int) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "workpool_" + metric, Help: help, ConstLabels: labels},
+			func() float64 { return float64(read(stats())) })
+	}
+	count := func(metric, help string, read func(PoolStats) uint64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "workpool_" + metric + "_total", Help: help, ConstLabels: labels},
+			func() float64 { return float64(read(stats())) })
+	}
+	var errs []error
+	for _, c := range []prometheus.Collector{
+		gauge("workers", "Tasks that may run at once.", func(s PoolStats) int { return s.Workers }),
+		gauge("busy", "Tasks that run.", func(s PoolStats) int { return s.Busy }),
+		gauge("queued", "Tasks that wait.", func(s PoolStats) int { return s.Queued }),
+		gauge("queue_size", "Tasks that may wait.", func(s PoolStats) int { return s.QueueSize }),
+		count("submitted", "Tasks accepted.", func(s PoolStats) uint64 { return s.Submitted }),
+		count("completed", "Tasks done.", func(s PoolStats) uint64 { return s.Completed }),
+		count("refused", "Tasks refused because the pool was full.", func(s PoolStats) uint64 { return s.Refused }),
+		count("canceled", "Tasks whose caller gave up while they waited.", func(s PoolStats) uint64 { return s.Canceled }),
+		count("panics", "Tasks that panicked.", func(s PoolStats) uint64 { return s.Panics }),
+	} {
+		errs = append(errs, t.Registry.Register(c))
+	}
+	return errors.Join(errs...)
+}
+
+// dbCollector reads a pool when it is asked, so that the pool may be opened
+// later.
+type dbCollector struct {
+	stats func() sql.DBStats
+	open  *prometheus.Desc
+	inUse *prometheus.Desc
+	idle  *prometheus.Desc
+	waits *prometheus.Desc
+	spent *prometheus.Desc
+	most  *prometheus.Desc
+}
+
+// RegisterEvents makes a counter with the label "event" and returns what counts
+// one. Events must be few and fixed.
+func (t *Telemetry) RegisterEvents(name, help string) (count func(event string), err error) {
+	counter := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{"event"})
+	return func(event string) { counter.WithLabelValues(event).Inc() }, t.Registry.Register(counter)
+}
+
+// RegisterDB shows a database pool as db_pool_*{pool}.
+func (t *Telemetry) RegisterDB(name string, stats func() sql.DBStats) error {
+	labels := prometheus.Labels{"pool": name}
+	desc := func(metric, help string) *prometheus.Desc {
+		return prometheus.NewDesc("db_pool_"+metric, help, nil, labels)
+	}
+	return t.Registry.Register(&dbCollector{ //nolint:wrapcheck // says enough
+		stats: stats,
+		open:  desc("open", "Connections open."),
+		inUse: desc("in_use", "Connections in use."),
+		idle:  desc("idle", "Connections open and not in use."),
+		most:  desc("max_open", "Connections that may be open; 0 is no limit."),
+		waits: desc("waits_total", "Times that a connection was waited for."),
+		spent: desc("wait_seconds_total", "Time spent waiting for connections."),
+	})
+}
+
+// Describe implements [prometheus.Collector].
+func (c *dbCollector) Describe(to chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{c.open, c.inUse, c.idle, c.most, c.waits, c.spent} {
+		to <- d
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (c *dbCollector) Collect(to chan<- prometheus.Metric) {
+	s := c.stats()
+	to <- prometheus.MustNewConstMetric(c.open, prometheus.GaugeValue, float64(s.OpenConnections))
+	to <- prometheus.MustNewConstMetric(c.inUse, prometheus.GaugeValue, float64(s.InUse))
+	to <- prometheus.MustNewConstMetric(c.idle, prometheus.GaugeValue, float64(s.Idle))
+	to <- prometheus.MustNewConstMetric(c.most, prometheus.GaugeValue, float64(s.MaxOpenConnections))
+	to <- prometheus.MustNewConstMetric(c.waits, prometheus.CounterValue, float64(s.WaitCount))
+	to <- prometheus.MustNewConstMetric(c.spent, prometheus.CounterValue, s.WaitDuration.Seconds())
+}
+
+var _ prometheus.Collector = (*dbCollector)(nil)

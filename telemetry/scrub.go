@@ -1,0 +1,99 @@
+package telemetry
+
+import (
+	"bytes"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/getsentry/sentry-go"
+)
+
+// scrubbers find what must not leave for the exception tracker inside an error's
+// text. They are a net: what an error says is its author's to watch.
+var scrubbers = []struct {
+	find *regexp.Regexp
+	put  string
+}{
+	{regexp.MustCompile(`://[^/\s@]*@`), "://***@"},
+	{regexp.MustCompile(`(?i)\b(bearer|basic)\s+[\w.~+/=-]+`), "$1 ***"},
+	{regexp.MustCompile(`\beyJ[\w-]+\.[\w-]+\.[\w-]*`), redacted},
+	{regexp.MustCompile(`(?i)([\w-]*(?:password|passwd|pwd|secret|token|api[_-]?key|authorization|cookie|dsn)[\w-]*["']?\s*[:=]\s*)("[^"]*"|'[^']*'|[^\s,;&]+)`), "${1}***"},
+	{regexp.MustCompile(`[\w.+-]+@[\w-]+(?:\.[\w-]+)+`), "***@***"},
+}
+
+const maxText = 4 << 10
+
+func scrub(text string) string {
+	text = strings.ToValidUTF8(limit(text, maxText), "\uFFFD")
+	for _, s := range scrubbers {
+		text = s.find.ReplaceAllString(text, s.put)
+	}
+	return text
+}
+
+const maxFrames = 100
+
+// frames reads a stack as runtime/debug.Stack gives it, from the panic on,
+// innermost last. Arguments and the folders of the machine that built the program
+// are left out.
+func frames(stack []byte) []sentry.Frame {
+	var list []sentry.Frame
+	function := ""
+	panicked := false
+	for line := range bytes.Lines(stack) {
+		text := strings.TrimSuffix(string(line), "\n")
+		place, indented := strings.CutPrefix(text, "\t")
+		switch {
+		case !indented:
+			function = functionOf(text)
+		case function == "panic" && !panicked:
+			list, panicked = nil, true // what came after it is how it was contained
+		case function != "" && len(list) < maxFrames:
+			list = append(list, frameOf(function, place))
+		}
+	}
+	slices.Reverse(list)
+	return list
+}
+
+func functionOf(line string) string {
+	if by, ok := strings.CutPrefix(line, "created by "); ok {
+		name, _, _ := strings.Cut(by, " in goroutine")
+		return name
+	}
+	if i := strings.LastIndexByte(line, '('); i > 0 {
+		return line[:i]
+	}
+	return ""
+}
+
+func frameOf(function, place string) sentry.Frame {
+	place, _, _ = strings.Cut(place, " +0x")
+	file, line, _ := cutLast(place, ":")
+	pkg, name := splitFunction(function)
+	number, _ := strconv.Atoi(line)
+	return sentry.Frame{
+		Function: name, Module: pkg, Filename: pkg + "/" + path.Base(strings.ReplaceAll(file, `\`, "/")), Lineno: number,
+		InApp: pkg == "main" || strings.Contains(pkg, "."),
+	}
+}
+
+// splitFunction splits "example.org/a/b.(*T).M" before "(*T).M".
+func splitFunction(function string) (pkg, name string) {
+	slash := strings.LastIndexByte(function, '/') + 1
+	dot := strings.IndexByte(function[slash:], '.')
+	if dot < 0 {
+		return "", function
+	}
+	return function[:slash+dot], function[slash+dot+1:]
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}

@@ -1,0 +1,88 @@
+package telemetry
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/chassi-go/chassi"
+	"github.com/lmittmann/tint"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// textHandler is for people at a terminal. It hands tint flat attributes whose
+// every text is printable: tint itself lets escape sequences and, in messages,
+// line breaks through.
+type textHandler struct {
+	slog.Handler // tint's
+	prefix       string
+	secret       bool // inside of a group that sounds like one
+}
+
+func newTextHandler(out io.Writer, level slog.Leveler, colour bool) slog.Handler {
+	return &textHandler{Handler: tint.NewTextHandler(out, &tint.Options{Level: level, TimeFormat: "15:04:05.000", NoColor: !colour})}
+}
+
+// Handle implements [slog.Handler].
+func (h *textHandler) Handle(ctx context.Context, r slog.Record) error {
+	flat := slog.NewRecord(r.Time, r.Level, printable(r.Message), r.PC)
+	r.Attrs(func(a slog.Attr) bool {
+		flat.AddAttrs(flatten(nil, h.prefix, a, h.secret)...)
+		return true
+	})
+	if call := chassi.CallFrom(ctx); call != nil && call.RequestID != "" {
+		flat.AddAttrs(slog.String("request_id", printable(call.RequestID)))
+	}
+	if span := trace.SpanContextFromContext(ctx); span.IsValid() {
+		flat.AddAttrs(slog.String("trace_id", span.TraceID().String()))
+		if isRecorded(span) {
+			flat.AddAttrs(slog.String("span_id", span.SpanID().String()))
+		}
+	}
+	return h.Handler.Handle(ctx, flat)
+}
+
+// WithAttrs implements [slog.Handler].
+func (h *textHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	var flat []slog.Attr
+	for _, a := range attrs {
+		flat = flatten(flat, h.prefix, a, h.secret)
+	}
+	return &textHandler{h.Handler.WithAttrs(flat), h.prefix, h.secret}
+}
+
+// WithGroup implements [slog.Handler].
+func (h *textHandler) WithGroup(name string) slog.Handler {
+	if name == "" {
+		return h
+	}
+	return &textHandler{h.Handler, h.prefix + printable(name) + ".", h.secret || isSecretKey(name)}
+}
+
+// flatten appends a, or the members of a group as group.member.
+func flatten(to []slog.Attr, prefix string, a slog.Attr, secret bool) []slog.Attr {
+	value := a.Value.Resolve()
+	secret = secret || isSecretKey(a.Key)
+	switch {
+	case value.Kind() == slog.KindGroup:
+		if a.Key != "" {
+			prefix += printable(a.Key) + "."
+		}
+		for _, m := range value.Group() {
+			to = flatten(to, prefix, m, secret)
+		}
+		return to
+	case a.Equal(slog.Attr{}):
+		return to
+	case secret && canHoldSecret(value):
+		value = slog.StringValue(redacted)
+	case value.Kind() == slog.KindString:
+		value = slog.StringValue(printable(value.String()))
+	case value.Kind() == slog.KindAny:
+		value = slog.StringValue(printable(fmt.Sprintf("%+v", value.Any())))
+	}
+	return append(to, slog.Attr{Key: prefix + printable(a.Key), Value: value})
+}
+
+var _ slog.Handler = (*textHandler)(nil)

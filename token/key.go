@@ -1,0 +1,167 @@
+package token
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+)
+
+const (
+	minSecret = 32 // bytes of an HS256 secret: the size of its hash, RFC 7518 section 3.2
+	maxKeyID  = 64 // bytes
+)
+
+// Key signs and verifies with one algorithm. Make one with [GenerateKey] or
+// [ParseKey]; the zero value is of no use. Printed, logged or marshalled, it
+// shows no secret. A key in a [KeySet] is a copy, so changing the fields of one
+// later changes no set.
+type Key struct { //nolint:recvcheck // what prints has a value receiver, so that no copy shows the secret
+	ID        string    // the kid: 1 to 64 of A-Z a-z 0-9 - _
+	Algorithm Algorithm // fixed by the key material
+	CreatedAt time.Time
+	NotBefore time.Time // signs from then on; verifies at once
+	ExpiresAt time.Time // verifies until then; zero for a key that has no successor
+
+	private any // ed25519.PrivateKey, *ecdsa.PrivateKey or []byte
+	public  any // what verifies: ed25519.PublicKey, *ecdsa.PublicKey or []byte
+	mark    [sha256.Size]byte
+}
+
+// GenerateKey makes a key with a random ID that signs from now on.
+func GenerateKey(alg Algorithm) (*Key, error) {
+	private, err := generate(alg)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	k, err := newKey(rand.Text(), alg, private)
+	if err != nil {
+		return nil, err
+	}
+	k.CreatedAt, k.NotBefore = now, now
+	return k, nil
+}
+
+func generate(alg Algorithm) (any, error) {
+	switch alg {
+	case EdDSA:
+		_, private, err := ed25519.GenerateKey(rand.Reader)
+		return private, err
+	case ES256:
+		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	case HS256:
+		secret := make([]byte, minSecret)
+		rand.Read(secret) // never fails: crypto/rand ends the process instead
+		return secret, nil
+	}
+	return nil, unknownAlgorithm(alg)
+}
+
+// ParseKey reads what [Key.MarshalPrivate] wrote: PKCS #8 in DER, for HS256 the
+// secret itself, at least 32 bytes. The times of the key are left zero for the
+// caller to fill in.
+func ParseKey(kid string, alg Algorithm, der []byte) (*Key, error) {
+	if alg.method() == nil {
+		return nil, unknownAlgorithm(alg)
+	}
+	if alg == HS256 {
+		return newKey(kid, alg, bytes.Clone(der))
+	}
+	private, err := x509.ParsePKCS8PrivateKey(der)
+	if err != nil {
+		// The cause may quote the key.
+		return nil, fmt.Errorf("token: key for %s is not PKCS #8 in DER", alg)
+	}
+	return newKey(kid, alg, private)
+}
+
+// MarshalPrivate returns the secret part in the form that [ParseKey] reads.
+// Store it sealed, see [Seal].
+func (k *Key) MarshalPrivate() ([]byte, error) {
+	if secret, ok := k.private.([]byte); ok {
+		return bytes.Clone(secret), nil
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(k.private)
+	if err != nil {
+		return nil, fmt.Errorf("token: marshalling a key for %s: %w", k.Algorithm, err)
+	}
+	return der, nil
+}
+
+func newKey(kid string, alg Algorithm, private any) (*Key, error) {
+	if !isName(kid, maxKeyID) {
+		return nil, fmt.Errorf("token: key ID must be 1 to %d of A-Z a-z 0-9 - _", maxKeyID)
+	}
+	k := &Key{ID: kid, Algorithm: alg, private: private}
+	material, err := k.derivePublic()
+	if err != nil {
+		return nil, err
+	}
+	k.mark = sha256.Sum256(append([]byte(alg+"\x00"), material...))
+	return k, nil
+}
+
+// derivePublic fills in what verifies and returns its bytes. It refuses key
+// material of another algorithm than the key's.
+func (k *Key) derivePublic() ([]byte, error) {
+	switch private := k.private.(type) {
+	case ed25519.PrivateKey:
+		if k.Algorithm == EdDSA {
+			public := private[ed25519.SeedSize:]
+			k.public = ed25519.PublicKey(public)
+			return public, nil
+		}
+	case *ecdsa.PrivateKey:
+		if k.Algorithm == ES256 && private.Curve == elliptic.P256() {
+			k.public = &private.PublicKey
+			return private.PublicKey.Bytes()
+		}
+	case []byte:
+		if len(private) < minSecret {
+			return nil, fmt.Errorf("token: secret for %s has %d bytes, must have at least %d", k.Algorithm, len(private), minSecret)
+		}
+		k.public = private
+		return private, nil
+	}
+	return nil, fmt.Errorf("token: key material is not for %s", k.Algorithm)
+}
+
+// expired reports whether the key verifies nothing any more.
+func (k *Key) expired(now time.Time) bool {
+	return !k.ExpiresAt.IsZero() && !now.Before(k.ExpiresAt)
+}
+
+// String names the key by its ID and algorithm.
+func (k Key) String() string { return fmt.Sprintf("token.Key(%s %s)", k.ID, k.Algorithm) }
+
+// Format prints what String returns, whatever the verb: %d and %#v would show
+// the secret.
+func (k Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.String()) }
+
+// LogValue is what a log shows of the key.
+func (k Key) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("kid", k.ID), slog.String("alg", string(k.Algorithm)))
+}
+
+func unknownAlgorithm(alg Algorithm) error {
+	return fmt.Errorf("token: algorithm %q is none of EdDSA, ES256, HS256", alg)
+}
+
+// isName reports whether s may stand unescaped in a header, a URL and a log.
+func isName(s string, most int) bool {
+	for i := range len(s) {
+		c := s[i]
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_' {
+			return false
+		}
+	}
+	return s != "" && len(s) <= most
+}

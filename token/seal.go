@@ -1,0 +1,98 @@
+package token
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+const (
+	masterKeySize   = 32
+	minMasterValues = 16   // distinct bytes; 32 random ones have fewer once in 10^12
+	sealVersion     = 0x01 // AES-256-GCM, random 96-bit nonce: version | nonce | ciphertext | tag
+)
+
+// ErrSealed says that sealed data cannot be opened: another master key, other
+// additional data, or bytes that changed.
+var ErrSealed = errors.New("token: sealed data does not open with this master key")
+
+// ParseMasterKey reads 32 bytes in hexadecimal or base64 (either alphabet,
+// padded or not), as `openssl rand -hex 32` prints them. Bytes that are plainly
+// not random are refused.
+func ParseMasterKey(text string) ([]byte, error) {
+	key, ok := decodeMasterKey(strings.TrimSpace(text))
+	if !ok {
+		return nil, fmt.Errorf("token: master key must be %d bytes in hexadecimal or base64", masterKeySize)
+	}
+	if !isRandom(key) {
+		return nil, errors.New("token: master key is not random; make one with: openssl rand -hex 32")
+	}
+	return key, nil
+}
+
+func decodeMasterKey(text string) ([]byte, bool) {
+	if key, err := hex.DecodeString(text); err == nil && len(key) == masterKeySize {
+		return key, true
+	}
+	text = strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimRight(text, "="))
+	key, err := base64.RawStdEncoding.DecodeString(text)
+	return key, err == nil && len(key) == masterKeySize
+}
+
+func isRandom(key []byte) bool {
+	seen := make(map[byte]struct{})
+	for _, b := range key {
+		seen[b] = struct{}{}
+	}
+	return len(seen) >= minMasterValues
+}
+
+// Seal encrypts and authenticates plaintext with a master key of 32 bytes. aad
+// binds the result to its place, see [KeyAAD]; it is not part of the result and
+// must be given to [Open] again. One master key may seal 2^32 times.
+func Seal(master, plaintext, aad []byte) ([]byte, error) {
+	aead, err := newAEAD(master)
+	if err != nil {
+		return nil, err
+	}
+	return aead.Seal([]byte{sealVersion}, nil, plaintext, versioned(aad)), nil //nolint:gosec // G407: this AEAD draws its own nonce
+}
+
+// Open returns what [Seal] was given, or [ErrSealed].
+func Open(master, sealed, aad []byte) ([]byte, error) {
+	aead, err := newAEAD(master)
+	if err != nil {
+		return nil, err
+	}
+	if len(sealed) == 0 || sealed[0] != sealVersion {
+		return nil, ErrSealed
+	}
+	plaintext, err := aead.Open(nil, nil, sealed[1:], versioned(aad))
+	if err != nil {
+		return nil, ErrSealed
+	}
+	return plaintext, nil
+}
+
+// KeyAAD returns the additional data under which a key is sealed, so that a
+// stored key cannot be passed off as another one or as of another algorithm.
+func KeyAAD(kid string, alg Algorithm) []byte {
+	return []byte("signing key\x00" + kid + "\x00" + string(alg))
+}
+
+func newAEAD(master []byte) (cipher.AEAD, error) {
+	if len(master) != masterKeySize {
+		return nil, fmt.Errorf("token: master key has %d bytes, must have %d", len(master), masterKeySize)
+	}
+	block, err := aes.NewCipher(master)
+	if err != nil {
+		return nil, fmt.Errorf("token: master key: %w", err)
+	}
+	return cipher.NewGCMWithRandomNonce(block)
+}
+
+func versioned(aad []byte) []byte { return append([]byte{sealVersion}, aad...) }

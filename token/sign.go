@@ -1,0 +1,80 @@
+package token
+
+import (
+	"cmp"
+	"crypto/elliptic"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"math/big"
+
+	"github.com/go-json-experiment/json"
+)
+
+// Sign returns a token with these claims, signed by the key of the set that
+// signs at c.IssuedAt. All claims but Email, Purpose and NotBefore must be
+// given. A token longer than [DefaultMaxSize] is an error.
+func Sign(keys *KeySet, c Claims) (string, error) {
+	c.Purpose = cmp.Or(c.Purpose, Access)
+	if c.NotBefore.IsZero() {
+		c.NotBefore = c.IssuedAt
+	}
+	if err := checkPurpose(c.Purpose); err != nil {
+		return "", err
+	}
+	p := c.payload()
+	if !p.complete() {
+		return "", errors.New("token: claims need iss, sub, aud, jti, iat and a later exp, and no negative generation")
+	}
+	key := keys.signingKey(c.IssuedAt)
+	if key == nil {
+		return "", errors.New("token: no key to sign with: all have expired")
+	}
+	body, err := json.Marshal(p)
+	if err != nil {
+		return "", errors.New("token: claims are not UTF-8") // the cause may quote them
+	}
+	return key.sign(key.header(c.Purpose) + "." + encode(body))
+}
+
+func (k *Key) sign(input string) (string, error) {
+	signature, err := k.Algorithm.method().Sign(input, k.private)
+	if err != nil {
+		return "", fmt.Errorf("token: signing with key %s: %w", k.ID, err)
+	}
+	if k.Algorithm == ES256 {
+		lowerS(signature)
+	}
+	token := input + "." + encode(signature)
+	if len(token) > DefaultMaxSize {
+		return "", fmt.Errorf("token: token would have %d bytes, may have %d", len(token), DefaultMaxSize)
+	}
+	return token, nil
+}
+
+// verify checks a signature over input.
+func (k *Key) verify(input string, signature []byte) bool {
+	if k.Algorithm == ES256 && !hasLowS(signature) {
+		return false
+	}
+	return k.Algorithm.method().Verify(input, signature, k.public) == nil
+}
+
+// halfOrder is half the order of P-256, rounded down.
+const halfOrder = "\x7f\xff\xff\xff\x80\x00\x00\x00\x7f\xff\xff\xff\xff\xff\xff\xff\xde\x73\x7d\x56\xd3\x8b\xcf\x42\x79\xdc\xe5\x61\x7e\x31\x92\xa8"
+
+// hasLowS reports whether an ES256 signature, r | s, is the smaller of the two
+// that anybody can turn into one another: s and the order less s.
+func hasLowS(signature []byte) bool {
+	return len(signature) == 64 && string(signature[32:]) <= halfOrder
+}
+
+func lowerS(signature []byte) {
+	if hasLowS(signature) {
+		return
+	}
+	s := new(big.Int).SetBytes(signature[32:])
+	s.Sub(elliptic.P256().Params().N, s).FillBytes(signature[32:])
+}
+
+func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }

@@ -1,0 +1,218 @@
+package httpapi
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+
+	"github.com/chassi-go/chassi"
+)
+
+// Server serves endpoints and mounted handlers on one address. Mount and Handle
+// come before Start; ServeHTTP is safe for concurrent use.
+type Server struct {
+	config       Config
+	middleware   []chassi.Middleware
+	mux          *http.ServeMux
+	routes       []*route
+	methods      []string // that any route takes
+	rooted       bool     // whether "/" is taken
+	unmatched    *unmatched
+	cors         *corsPolicy
+	secure       *secureHeaders
+	compressor   *compressor
+	certificates *certificates
+	http         *http.Server
+	listener     net.Listener
+	draining     atomic.Bool
+	failed       chan error
+	cancelCalls  context.CancelFunc
+}
+
+var _ chassi.Transport = (*Server)(nil)
+
+// New makes a server whose every answer passes through middleware, the first
+// one outermost. It returns an error for a setting that cannot work, naming it.
+func New(c Config, middleware ...chassi.Middleware) (*Server, error) {
+	c = c.withDefaults()
+	s := &Server{config: c, middleware: middleware, mux: http.NewServeMux(), failed: make(chan error, 1)}
+	var err error
+	if s.cors, err = newCORS(c.CORS); err != nil {
+		return nil, fmt.Errorf("httpapi: %w", err)
+	}
+	s.secure = newSecureHeaders(c.TLS.enabled())
+	s.compressor = newCompressor(c.CompressMinBytes)
+	s.unmatched = newUnmatched(s)
+	return s, nil
+}
+
+// Name returns "http", or what the configuration says.
+func (s *Server) Name() string { return s.config.Name }
+
+// Addr returns the address listened on, nil before Start.
+func (s *Server) Addr() net.Addr {
+	if s.listener == nil {
+		return nil
+	}
+	return s.listener.Addr()
+}
+
+// Start listens and serves.
+func (s *Server) Start(ctx context.Context) error {
+	if !s.rooted {
+		s.mux.Handle("/", s.unmatched)
+	}
+	tlsConfig, err := s.startTLS()
+	if err != nil {
+		return err
+	}
+	if err := s.listen(ctx); err != nil {
+		s.certificates.stop()
+		return err
+	}
+	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s.cancelCalls = cancel
+	s.http = s.newHTTPServer(base, tlsConfig)
+	go s.serve(tlsConfig != nil)
+	s.config.Logger.Info("listening", "server", s.Name(), "addr", s.Addr().String(), "tls", tlsConfig != nil)
+	return nil
+}
+
+func (s *Server) newHTTPServer(base context.Context, tlsConfig *tls.Config) *http.Server {
+	c := s.config
+	server := &http.Server{
+		Handler:           s,
+		TLSConfig:         tlsConfig,
+		ReadHeaderTimeout: c.ReadHeaderTimeout,
+		ReadTimeout:       c.ReadTimeout,
+		WriteTimeout:      c.WriteTimeout,
+		IdleTimeout:       c.IdleTimeout,
+		MaxHeaderBytes:    c.MaxHeaderBytes,
+		BaseContext:       func(net.Listener) context.Context { return base },
+		ErrorLog:          slog.NewLogLogger(c.Logger.Handler(), slog.LevelDebug),
+		Protocols:         new(http.Protocols),
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+	}
+	server.Protocols.SetHTTP1(true)
+	server.Protocols.SetHTTP2(true)
+	server.Protocols.SetUnencryptedHTTP2(c.H2C)
+	return server
+}
+
+// maxStreams bounds the calls of one HTTP/2 connection.
+const maxStreams = 250
+
+func (s *Server) listen(ctx context.Context) error {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", s.config.Addr)
+	if err != nil {
+		return fmt.Errorf("httpapi: listen on %s: %w; choose another address, or stop what listens there", s.config.Addr, err)
+	}
+	s.listener = limitListener(l, s.config.MaxConnections, s.config.TLS.enabled())
+	return nil
+}
+
+func (s *Server) serve(withTLS bool) {
+	defer close(s.failed)
+	var err error
+	if withTLS {
+		err = s.http.ServeTLS(s.listener, "", "")
+	} else {
+		err = s.http.Serve(s.listener)
+	}
+	if !errors.Is(err, http.ErrServerClosed) {
+		s.failed <- err
+	}
+}
+
+// Failed delivers the reason when serving ends by itself.
+func (s *Server) Failed() <-chan error { return s.failed }
+
+// Drain asks clients to close their connections after the next answer, so that
+// none is in use when the listener closes.
+func (s *Server) Drain() { s.draining.Store(true) }
+
+// Stop closes the listener and waits for the calls in flight. When ctx ends
+// first it cancels their contexts, closes their connections, and returns an
+// error that counts them by route.
+func (s *Server) Stop(ctx context.Context) error {
+	s.Drain()
+	defer s.certificates.stop()
+	defer s.cancelCalls()
+	err := s.http.Shutdown(ctx)
+	if err == nil {
+		return nil
+	}
+	stuck := s.inFlight()
+	s.cancelCalls()
+	_ = s.http.Close() // the reason is told below
+	return fmt.Errorf("httpapi: gave up calls in flight: %s: %w", stuck, err)
+}
+
+// inFlight lists the routes that calls are in: "POST /v1/auth (3)".
+func (s *Server) inFlight() string {
+	var stuck []string
+	for _, rt := range s.routes {
+		if n := rt.inFlight.Load(); n > 0 {
+			stuck = append(stuck, fmt.Sprintf("%s %s (%d)", rt.binding.Method, rt.binding.Route, n))
+		}
+	}
+	if stuck == nil {
+		return "none, only open connections"
+	}
+	return strings.Join(stuck, ", ")
+}
+
+// ServeHTTP makes the request an exchange, with all that is known before its
+// body, and hands it to the mux.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &exchange{server: s, w: w, r: r}
+	defer x.lastResort()
+	x.call.In, x.call.Out = requestMetadata(r.Header), responseMetadata(w.Header())
+	x.call.Peer = s.peer(r)
+	x.call.RequestID = requestID(r.Header)
+	x.rid[0] = x.call.RequestID
+	h := w.Header()
+	h["X-Request-Id"] = x.rid[:]
+	s.secure.set(h)
+	if r.Method != http.MethodOptions {
+		s.cors.handle(h, r, nil)
+	}
+	if x.cleanPath = cleanPath(r.URL.EscapedPath()); !x.cleanPath {
+		s.unmatched.ServeHTTP(x, r)
+		return
+	}
+	s.mux.ServeHTTP(x, r)
+}
+
+func (s *Server) peer(r *http.Request) netip.AddrPort {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.AddrPort{} // not TCP: a Unix socket, a test
+	}
+	return clientAddr(peer, r.Header, s.config.TrustedProxies, s.config.ForwardedHeader)
+}
+
+// lastResort answers a panic that no middleware contained.
+func (x *exchange) lastResort() {
+	v := recover()
+	switch v {
+	case nil:
+		return
+	case http.ErrAbortHandler:
+		panic(v)
+	}
+	err := chassi.Recovered(v)
+	x.server.config.Logger.ErrorContext(x.r.Context(), "panic outside of the middleware", "error", chassi.ErrorOf(err), "request_id", x.call.RequestID)
+	if x.status != 0 {
+		panic(http.ErrAbortHandler)
+	}
+	x.writeError(err)
+}

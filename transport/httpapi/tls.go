@@ -1,0 +1,200 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// TLS turns TLS 1.2 and 1.3 on by naming certificate files. They are read again
+// every few seconds: a change holds for the next handshake, and files that cannot
+// be used leave the old ones in use.
+type TLS struct {
+	CertFile     string `config:"cert_file" help:"certificate chain in PEM; turns TLS on"`
+	KeyFile      string `config:"key_file" help:"private key in PEM"`
+	ClientCAFile string `config:"client_ca_file" help:"CAs in PEM; clients must then show a certificate of theirs"`
+}
+
+func (t TLS) enabled() bool { return t.CertFile != "" || t.KeyFile != "" || t.ClientCAFile != "" }
+
+// certificates keeps what the files hold in use. A nil one does nothing.
+type certificates struct {
+	files   TLS
+	logger  *slog.Logger
+	current atomic.Pointer[tls.Config]
+
+	mu     sync.Mutex
+	seen   []byte // what was read last, usable or not
+	broken error  // why it is not
+
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+}
+
+// certificatePoll is how soon a changed file is noticed.
+const certificatePoll = 5 * time.Second
+
+// newCertificates reads the files and watches them until stop.
+func newCertificates(files TLS, logger *slog.Logger) (*certificates, error) {
+	if files.CertFile == "" || files.KeyFile == "" {
+		return nil, errors.New("httpapi: tls: cert_file and key_file go together, and client_ca_file needs both")
+	}
+	c := &certificates{files: files, logger: logger}
+	if _, err := c.reload(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	c.cancel = cancel
+	c.done.Go(func() { c.watch(ctx) })
+	return c, nil
+}
+
+// startTLS returns nil without certificate files.
+func (s *Server) startTLS() (*tls.Config, error) {
+	if !s.config.TLS.enabled() {
+		return nil, nil //nolint:nilnil // no TLS
+	}
+	c, err := newCertificates(s.config.TLS, s.config.Logger)
+	if err != nil {
+		return nil, err
+	}
+	s.certificates = c
+	return c.config(), nil
+}
+
+// config returns a configuration that asks for the current one at each handshake.
+func (c *certificates) config() *tls.Config {
+	config := newTLSConfig()
+	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return c.current.Load(), nil }
+	return config
+}
+
+func newTLSConfig() *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
+}
+
+// stop ends the watch; the certificates stay in use.
+func (c *certificates) stop() {
+	if c != nil {
+		c.cancel()
+		c.done.Wait()
+	}
+}
+
+func (c *certificates) watch(ctx context.Context) {
+	ticker := time.NewTicker(certificatePoll)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			c.refresh()
+		}
+	}
+}
+
+// refresh logs what reload did.
+func (c *certificates) refresh() {
+	switch changed, err := c.reload(); {
+	case err != nil && changed:
+		c.logger.Error("certificates changed and cannot be used: the old ones stay", "error", err.Error())
+	case changed:
+		c.logger.Info("certificates reloaded", "cert_file", c.files.CertFile)
+	}
+}
+
+// reload reads all files and swaps them in together. Contents are compared, not
+// times, so that no copy goes unnoticed: changed tells whether they differ from
+// those of the last reload, even if that failed. The error tells why those that
+// are there now cannot be used.
+func (c *certificates) reload() (changed bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p, err := c.files.read()
+	if sum := p.sum(err); !bytes.Equal(sum, c.seen) {
+		c.seen, c.broken = sum, err
+		if err == nil {
+			c.broken = c.use(p)
+		}
+		changed = true
+	}
+	return changed, c.broken
+}
+
+func (c *certificates) use(p pems) error {
+	config, err := c.files.parse(p)
+	if err != nil {
+		return err
+	}
+	c.warn(config.Certificates[0].Leaf)
+	c.current.Store(config)
+	return nil
+}
+
+// warn does not refuse a certificate out of its time: clients decide, and clocks
+// are wrong at times.
+func (c *certificates) warn(leaf *x509.Certificate) {
+	switch now := time.Now(); {
+	case now.After(leaf.NotAfter):
+		c.logger.Warn("the certificate has expired", "cert_file", c.files.CertFile, "not_after", leaf.NotAfter)
+	case now.Before(leaf.NotBefore):
+		c.logger.Warn("the certificate is not valid yet", "cert_file", c.files.CertFile, "not_before", leaf.NotBefore)
+	}
+}
+
+// pems are the contents of the files.
+type pems struct {
+	cert, key, clientCAs []byte
+}
+
+func (p pems) sum(err error) []byte {
+	all := bytes.Join([][]byte{p.cert, p.key, p.clientCAs}, []byte{0})
+	if err != nil {
+		all = append(all, err.Error()...)
+	}
+	return all
+}
+
+func (t TLS) read() (p pems, err error) {
+	for _, file := range []struct {
+		into       *[]byte
+		what, name string
+	}{{&p.cert, "certificate", t.CertFile}, {&p.key, "key", t.KeyFile}, {&p.clientCAs, "client CAs", t.ClientCAFile}} {
+		if file.name == "" {
+			continue
+		}
+		if *file.into, err = os.ReadFile(file.name); err != nil {
+			return p, fmt.Errorf("httpapi: tls: %s: %w", file.what, err)
+		}
+	}
+	return p, nil
+}
+
+// parse makes a configuration of its own for each reload: tickets of old
+// sessions stay good, but net/tls checks a resumed client's chain against the
+// CAs that hold now.
+func (t TLS) parse(p pems) (*tls.Config, error) {
+	pair, err := tls.X509KeyPair(p.cert, p.key)
+	if err != nil {
+		return nil, fmt.Errorf("httpapi: tls: certificate %s with key %s: %w", t.CertFile, t.KeyFile, err)
+	}
+	config := newTLSConfig()
+	config.Certificates = []tls.Certificate{pair}
+	if t.ClientCAFile == "" {
+		return config, nil
+	}
+	config.ClientCAs, config.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
+	if !config.ClientCAs.AppendCertsFromPEM(p.clientCAs) {
+		return nil, fmt.Errorf("httpapi: tls: client CAs: no certificate in PEM form in %s", t.ClientCAFile)
+	}
+	return config, nil
+}

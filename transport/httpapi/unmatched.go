@@ -1,0 +1,91 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/chassi-go/chassi"
+)
+
+// knownMethods are the ones that unknown paths are counted under; any other is
+// "other", so that a stranger cannot make new series.
+var knownMethods = []string{
+	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
+	http.MethodDelete, http.MethodOptions, http.MethodTrace, http.MethodConnect,
+}
+
+// unmatched answers what no pattern matched: 404, 405 with Allow, and OPTIONS.
+// It goes through the middleware like any call, under one route name.
+type unmatched struct {
+	server   *Server
+	byMethod map[string]*route
+	other    *route
+}
+
+func newUnmatched(s *Server) *unmatched {
+	u := &unmatched{server: s, byMethod: make(map[string]*route)}
+	for _, method := range knownMethods {
+		u.byMethod[method] = u.route(method)
+	}
+	u.other = u.route("other")
+	return u
+}
+
+func (u *unmatched) route(method string) *route {
+	e := chassi.RawEndpoint("unmatched", u.answer, chassi.Public)
+	return u.server.newRoute(e, method, "unmatched")
+}
+
+func (u *unmatched) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	rt := u.byMethod[r.Method]
+	if rt == nil {
+		rt = u.other
+	}
+	rt.ServeHTTP(w, r)
+}
+
+func (u *unmatched) answer(ctx context.Context, _ *chassi.Call) error {
+	x := fromContext(ctx)
+	if !x.cleanPath {
+		return errNotFound
+	}
+	allow := u.server.allowed(x.r)
+	switch {
+	case len(allow) == 0:
+		return errNotFound
+	case x.r.Method == http.MethodOptions:
+		x.Header().Set("Allow", strings.Join(allow, ", "))
+		u.server.cors.handle(x.Header(), x.r, allow)
+		x.WriteHeader(http.StatusNoContent)
+		return nil
+	default:
+		x.Header().Set("Allow", strings.Join(allow, ", "))
+		return errMethodNotAllowed
+	}
+}
+
+// allowed asks the mux which methods it would take at r's path.
+func (s *Server) allowed(r *http.Request) []string {
+	probe := &http.Request{URL: r.URL, Host: r.Host}
+	var allow []string
+	for _, method := range s.methods {
+		probe.Method = method
+		if _, pattern := s.mux.Handler(probe); pattern == "" || pattern == "/" {
+			continue
+		}
+		allow = append(allow, method)
+		if method == http.MethodGet && !slices.Contains(s.methods, http.MethodHead) {
+			allow = append(allow, http.MethodHead)
+		}
+	}
+	if allow == nil {
+		return nil
+	}
+	if !slices.Contains(allow, http.MethodOptions) {
+		allow = append(allow, http.MethodOptions)
+	}
+	slices.Sort(allow)
+	return slices.Compact(allow)
+}
