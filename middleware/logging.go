@@ -16,25 +16,27 @@ import (
 // path and no credential is ever in it.
 func Logging(logger *slog.Logger) chassi.Middleware {
 	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
-		line := logger.With(slog.String("transport", b.Transport), slog.String("method", b.Method), slog.String("route", b.Route))
+		// The handler behind the logger: the logger would walk the stack for the
+		// place of this line in the source, which is the same for every call.
+		handler := logger.With(slog.String("transport", b.Transport), slog.String("method", b.Method), slog.String("route", b.Route)).Handler()
 		return func(ctx context.Context, call *chassi.Call) error {
 			began := time.Now()
 			err := next(ctx, call)
 			level := levelOf(err)
-			if !line.Enabled(ctx, level) {
+			if !handler.Enabled(ctx, level) {
 				return err
 			}
-			var room [8]slog.Attr
-			attrs := append(room[:0],
-				slog.Int("status", b.Status(call, err)),
-				slog.Int64("latency_us", time.Since(began).Microseconds()))
+			now := time.Now()
+			line := slog.NewRecord(now, level, "call", 0)
+			line.AddAttrs(slog.Int("status", b.Status(call, err)), slog.Int64("latency_us", now.Sub(began).Microseconds()))
 			if call.Peer.IsValid() {
-				attrs = append(attrs, slog.String("peer", call.Peer.Addr().String()))
+				line.AddAttrs(slog.String("peer", call.Peer.Addr().String()))
 			}
 			if call.Principal != nil {
-				attrs = append(attrs, slog.String("subject", call.Principal.Subject))
+				line.AddAttrs(slog.String("subject", call.Principal.Subject))
 			}
-			line.LogAttrs(ctx, level, "call", appendError(attrs, err)...)
+			addError(&line, err)
+			_ = handler.Handle(ctx, line) // a sink that fails must not fail the call
 			return err
 		}
 	}
@@ -47,13 +49,12 @@ func levelOf(err error) slog.Level {
 	return slog.LevelInfo
 }
 
-func appendError(attrs []slog.Attr, err error) []slog.Attr {
+func addError(line *slog.Record, err error) {
 	if err == nil {
-		return attrs
+		return
 	}
-	attrs = append(attrs, slog.Any("error", chassi.ErrorOf(err)))
+	line.AddAttrs(slog.Any("error", chassi.ErrorOf(err)))
 	if p, ok := errors.AsType[*chassi.PanicError](err); ok {
-		attrs = append(attrs, slog.String("stack", string(p.Stack)))
+		line.AddAttrs(slog.String("stack", string(p.Stack)))
 	}
-	return attrs
 }

@@ -2,8 +2,9 @@ package middleware
 
 import (
 	"context"
-	"math"
+	"fmt"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/chassi-go/chassi"
@@ -22,9 +23,10 @@ func RateLimitPeer(shared *ratelimit.Limiter, newLimiter func(ratelimit.Limit) *
 		if own := b.Endpoint.Rate(); own.Calls > 0 {
 			limiter, name = newLimiter(ratelimit.Per(own.Calls, own.Per)), b.Endpoint.Name()
 		}
+		quota := newQuota(name, limiter)
 		return func(ctx context.Context, call *chassi.Call) error {
 			if call.Peer.IsValid() {
-				if err := take(call, limiter, ratelimit.AddrKey(call.Peer.Addr()), name); err != nil {
+				if err := quota.take(call, ratelimit.AddrKey(call.Peer.Addr())); err != nil {
 					return err
 				}
 			}
@@ -35,10 +37,11 @@ func RateLimitPeer(shared *ratelimit.Limiter, newLimiter func(ratelimit.Limit) *
 
 // RateLimitPrincipal bounds the calls of each principal, wherever it calls from.
 func RateLimitPrincipal(limiter *ratelimit.Limiter) chassi.Middleware {
+	quota := newQuota("principal", limiter)
 	return func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
 		return func(ctx context.Context, call *chassi.Call) error {
 			if p := call.Principal; p != nil {
-				if err := take(call, limiter, ratelimit.StringKey(p.Scheme+":"+p.Subject), "principal"); err != nil {
+				if err := quota.take(call, ratelimit.StringKey(p.Scheme+":"+p.Subject)); err != nil {
 					return err
 				}
 			}
@@ -47,32 +50,56 @@ func RateLimitPrincipal(limiter *ratelimit.Limiter) chassi.Middleware {
 	}
 }
 
+// quota is a limiter and how its clients are told of it.
+type quota struct {
+	limiter *ratelimit.Limiter
+	name    string
+	policy  atomic.Pointer[policy]
+}
+
+// policy is the text of one limit, written when the limit is first met.
+type policy struct {
+	limit ratelimit.Limit
+	text  string
+}
+
+func newQuota(name string, limiter *ratelimit.Limiter) *quota {
+	return &quota{limiter: limiter, name: name}
+}
+
 // take asks the limiter and tells the client how it stands, as
-// draft-ietf-httpapi-ratelimit-headers has it.
-func take(call *chassi.Call, limiter *ratelimit.Limiter, key ratelimit.Key, name string) error {
-	d := limiter.Allow(key)
-	call.Out.Set("RateLimit-Policy", policyText(name, limiter.Limit()))
-	call.Out.Set("RateLimit", stateText(name, d))
+// draft-ietf-httpapi-ratelimit-headers has it; nothing where there is no limit.
+// The keys are spelled as http.Header keeps them, which saves spelling them anew
+// with every call.
+func (q *quota) take(call *chassi.Call, key ratelimit.Key) error {
+	d := q.limiter.Allow(key)
+	if d.Limit > 0 {
+		call.Out.Set("Ratelimit-Policy", q.policyText())
+		call.Out.Set("Ratelimit", q.stateText(d))
+	}
 	if d.Allowed {
 		return nil
 	}
 	return errRateLimited.WithRetryAfter(d.RetryAfter)
 }
 
-func policyText(name string, l ratelimit.Limit) string {
-	b := append(make([]byte, 0, 48), '"')
-	b = append(append(b, name...), `";q=`...)
-	b = append(strconv.AppendInt(b, int64(l.Burst), 10), `;w=`...)
-	return string(strconv.AppendInt(b, seconds(float64(l.Burst)/l.Rate), 10))
+func (q *quota) policyText() string {
+	limit := q.limiter.Limit()
+	if p := q.policy.Load(); p != nil && p.limit == limit {
+		return p.text
+	}
+	p := &policy{limit, fmt.Sprintf(`"%s";q=%d;w=%d`, q.name, limit.Burst, seconds(limit.Window()))}
+	q.policy.Store(p)
+	return p.text
 }
 
-func stateText(name string, d ratelimit.Decision) string {
-	b := append(make([]byte, 0, 48), '"')
-	b = append(append(b, name...), `";r=`...)
+func (q *quota) stateText(d ratelimit.Decision) string {
+	var room [64]byte
+	b := append(room[:0], '"')
+	b = append(append(b, q.name...), `";r=`...)
 	b = append(strconv.AppendInt(b, int64(d.Remaining), 10), `;t=`...)
-	return string(strconv.AppendInt(b, seconds(d.Reset.Seconds()), 10))
+	return string(strconv.AppendInt(b, seconds(d.Reset), 10))
 }
 
-func seconds(s float64) int64 {
-	return int64(math.Ceil(min(s, float64(24*time.Hour/time.Second))))
-}
+// seconds rounds up, so that who waits that long has waited long enough.
+func seconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/bits"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -57,7 +58,7 @@ type Limiter struct {
 	now    func() time.Time // nil for the monotonic clock
 
 	mu    sync.Mutex // held by SetLimit
-	limit Limit
+	limit atomic.Pointer[Limit]
 }
 
 // New returns a Limiter in which the bucket of every key is full.
@@ -96,11 +97,7 @@ func (l *Limiter) Allow(key Key) Decision {
 }
 
 // Limit returns the limit in force.
-func (l *Limiter) Limit() Limit {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.limit
-}
+func (l *Limiter) Limit() Limit { return *l.limit.Load() }
 
 // SetLimit changes the limit of all keys while calls go on. Every bucket stays
 // as full as it is: an empty one is empty under the new limit, a half full one
@@ -109,7 +106,7 @@ func (l *Limiter) Limit() Limit {
 func (l *Limiter) SetLimit(limit Limit) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.limit = limit
+	l.limit.Store(&limit)
 	next := newPace(limit)
 	for i := range l.shards {
 		s := &l.shards[i]

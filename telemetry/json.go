@@ -159,15 +159,14 @@ func (h *jsonHandler) WithGroup(name string) slog.Handler {
 // appendAttr adds nothing for an empty attribute or group.
 func appendAttr(b []byte, a slog.Attr, secret bool) []byte {
 	value := a.Value.Resolve()
-	secret = secret || isSecretKey(a.Key)
 	if value.Kind() == slog.KindGroup {
-		return appendGroup(b, a.Key, value.Group(), secret)
+		return appendGroup(b, a.Key, value.Group(), secret || isSecretKey(a.Key))
 	}
 	if a.Equal(slog.Attr{}) {
 		return b
 	}
 	b = appendKey(b, a.Key)
-	if secret && canHoldSecret(value) {
+	if canHoldSecret(value) && (secret || isSecretKey(a.Key)) {
 		return append(b, `"`+redacted+`"`...)
 	}
 	return appendValue(b, value)

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -69,15 +70,13 @@ func (x *exchange) decodeBody(request any) error {
 
 // checkMediaType wants JSON, in UTF-8, as it is.
 func checkMediaType(h http.Header) error {
-	switch h.Get("Content-Type") {
-	case "application/json", "application/json; charset=utf-8":
-	default:
+	if values := h["Content-Type"]; len(values) == 0 || values[0] != "application/json" {
 		media, params, err := mime.ParseMediaType(h.Get("Content-Type"))
 		if err != nil || media != "application/json" || (params["charset"] != "" && !strings.EqualFold(params["charset"], "utf-8")) {
 			return errMediaType
 		}
 	}
-	if coding := h.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+	if values := h["Content-Encoding"]; len(values) > 0 && values[0] != "" && !strings.EqualFold(values[0], "identity") {
 		return errMediaType
 	}
 	return nil
@@ -128,6 +127,9 @@ func readFailed(err error) error {
 // checkDepth refuses what nests deeper than limit, and what is no object,
 // before anything is built from it.
 func checkDepth(body []byte, limit int) error {
+	if bytes.Count(body, []byte{'{'})+bytes.Count(body, []byte{'['}) <= limit {
+		return wantObject(body)
+	}
 	depth, inString := 0, false
 	for i := 0; i < len(body); i++ {
 		switch c := body[i]; {

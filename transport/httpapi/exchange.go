@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/chassi-go/chassi"
@@ -24,12 +23,13 @@ type exchange struct {
 	body      *[]byte // the encoded response, from the pool
 	read      bool    // whether the request's body was read to its end
 	cleanPath bool    // whether the path has one spelling
-	rid       [1]string
+	out       responseMetadata
 }
 
 var (
 	_ chassi.Codec        = (*exchange)(nil)
-	_ chassi.Metadata     = (*requestMetadata)(nil)
+	_ chassi.Metadata     = requestMetadata(nil)
+	_ chassi.Metadata     = (*responseMetadata)(nil)
 	_ http.ResponseWriter = (*exchange)(nil)
 	_ http.Flusher        = (*exchange)(nil)
 )
@@ -146,21 +146,52 @@ func (x *exchange) Flush() {
 // Unwrap returns net/http's writer, for http.ResponseController.
 func (x *exchange) Unwrap() http.ResponseWriter { return x.w }
 
-// requestMetadata and responseMetadata are headers as call metadata.
+// requestMetadata are the request's headers.
 type requestMetadata http.Header
 
 func (m requestMetadata) Get(key string) string { return http.Header(m).Get(key) }
 func (m requestMetadata) Set(key, value string) { http.Header(m).Set(key, value) }
 
-// responseMetadata drops what would break out of a header line.
-type responseMetadata http.Header
+// responseMetadata are the answer's headers, with room for the few values that
+// most answers have.
+type responseMetadata struct {
+	header http.Header
+	room   [4]string
+	used   int
+}
 
-func (m responseMetadata) Get(key string) string { return http.Header(m).Get(key) }
+func (m *responseMetadata) Get(key string) string { return m.header.Get(key) }
 
-func (m responseMetadata) Set(key, value string) {
-	if !strings.ContainsAny(key, " \r\n\x00:") && !strings.ContainsAny(value, "\r\n\x00") {
-		http.Header(m).Set(key, value)
+// Set drops what would break out of a header line.
+func (m *responseMetadata) Set(key, value string) {
+	if !isHeaderKey(key) || !isHeaderValue(value) {
+		return
 	}
+	if m.used == len(m.room) {
+		m.header.Set(key, value)
+		return
+	}
+	m.room[m.used] = value
+	m.header[http.CanonicalHeaderKey(key)] = m.room[m.used : m.used+1 : m.used+1]
+	m.used++
+}
+
+func isHeaderKey(key string) bool {
+	for i := range len(key) {
+		if c := key[i]; c <= ' ' || c >= 0x7f || c == ':' {
+			return false
+		}
+	}
+	return key != ""
+}
+
+func isHeaderValue(value string) bool {
+	for i := range len(value) {
+		if c := value[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 // fromContext returns the exchange that ctx belongs to.

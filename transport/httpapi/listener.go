@@ -109,17 +109,6 @@ func (p *place) leave() {
 	}
 }
 
-type limitedTCP struct {
-	*net.TCPConn
-	place place
-}
-
-// Close frees the connection's place.
-func (c *limitedTCP) Close() error {
-	c.place.leave()
-	return c.TCPConn.Close()
-}
-
 type limitedConn struct {
 	net.Conn
 	place place

@@ -65,8 +65,19 @@ func (s *Server) mountEndpoint(e *chassi.Endpoint) error {
 		rt.cacheControl = []string{"public, max-age=" + strconv.Itoa(int(d.Seconds()))}
 	}
 	rt.hasResponse = e.Status() != http.StatusNoContent
-	return s.register(method+" "+path, rt)
+	if err := s.register(method+" "+path, rt); err != nil {
+		return err
+	}
+	if !s.hosted && !strings.ContainsAny(path, "{}") && !strings.HasSuffix(path, "/") {
+		s.plain[plainRoute{method, path}] = rt
+	}
+	return nil
 }
+
+// plainRoute is the route of an endpoint without wildcards. No pattern of the mux
+// is closer to a request with that method and path, unless one names the host: so
+// without such patterns the mux need not be asked.
+type plainRoute struct{ method, path string }
 
 func takesBody(method string) bool {
 	return method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch
@@ -84,6 +95,10 @@ func (s *Server) Handle(pattern string, handler http.Handler, options ...chassi.
 	e := chassi.RawEndpoint(pattern, serveRaw(handler), options...)
 	if err := e.Err(); err != nil {
 		return err
+	}
+	if !strings.HasPrefix(path, "/") {
+		s.hosted = true
+		clear(s.plain)
 	}
 	return s.register(pattern, s.newRoute(e, method, path))
 }

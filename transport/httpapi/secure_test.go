@@ -13,7 +13,6 @@ func TestSecureHeaders(t *testing.T) {
 	want := map[string]string{
 		"X-Content-Type-Options":  "nosniff",
 		"X-Frame-Options":         "DENY",
-		"Referrer-Policy":         "no-referrer",
 		"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 	}
 	plain, overTLS := make(http.Header), make(http.Header)

@@ -21,9 +21,11 @@ type Server struct {
 	config       Config
 	middleware   []chassi.Middleware
 	mux          *http.ServeMux
+	plain        map[plainRoute]*route // those that need no matching
 	routes       []*route
 	methods      []string // that any route takes
 	rooted       bool     // whether "/" is taken
+	hosted       bool     // whether a pattern names a host
 	unmatched    *unmatched
 	cors         *corsPolicy
 	secure       *secureHeaders
@@ -42,7 +44,7 @@ var _ chassi.Transport = (*Server)(nil)
 // one outermost. It returns an error for a setting that cannot work, naming it.
 func New(c Config, middleware ...chassi.Middleware) (*Server, error) {
 	c = c.withDefaults()
-	s := &Server{config: c, middleware: middleware, mux: http.NewServeMux(), failed: make(chan error, 1)}
+	s := &Server{config: c, middleware: middleware, mux: http.NewServeMux(), plain: make(map[plainRoute]*route), failed: make(chan error, 1)}
 	var err error
 	if s.cors, err = newCORS(c.CORS); err != nil {
 		return nil, fmt.Errorf("httpapi: %w", err)
@@ -96,6 +98,7 @@ func (s *Server) newHTTPServer(base context.Context, tlsConfig *tls.Config) *htt
 		IdleTimeout:       c.IdleTimeout,
 		MaxHeaderBytes:    c.MaxHeaderBytes,
 		BaseContext:       func(net.Listener) context.Context { return base },
+		ConnContext:       withPeer,
 		ErrorLog:          slog.NewLogLogger(c.Logger.Handler(), slog.LevelDebug),
 		Protocols:         new(http.Protocols),
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
@@ -175,12 +178,12 @@ func (s *Server) inFlight() string {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{server: s, w: w, r: r}
 	defer x.lastResort()
-	x.call.In, x.call.Out = requestMetadata(r.Header), responseMetadata(w.Header())
+	h := w.Header()
+	x.out.header = h
+	x.call.In, x.call.Out = requestMetadata(r.Header), &x.out
 	x.call.Peer = s.peer(r)
 	x.call.RequestID = requestID(r.Header)
-	x.rid[0] = x.call.RequestID
-	h := w.Header()
-	h["X-Request-Id"] = x.rid[:]
+	x.out.Set("X-Request-Id", x.call.RequestID)
 	s.secure.set(h)
 	if r.Method != http.MethodOptions {
 		s.cors.handle(h, r, nil)
@@ -189,15 +192,34 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.unmatched.ServeHTTP(x, r)
 		return
 	}
+	if rt := s.plain[plainRoute{r.Method, r.URL.Path}]; rt != nil {
+		x.serve(rt)
+		return
+	}
 	s.mux.ServeHTTP(x, r)
 }
 
 func (s *Server) peer(r *http.Request) netip.AddrPort {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.AddrPort{} // not TCP: a Unix socket, a test
+	peer, ok := r.Context().Value(peerKey{}).(netip.AddrPort)
+	if !ok { // not accepted by Start: a test, or a server around this one
+		peer, _ = netip.ParseAddrPort(r.RemoteAddr)
+	}
+	if !peer.IsValid() {
+		return peer // not TCP: a Unix socket
 	}
 	return clientAddr(peer, r.Header, s.config.TrustedProxies, s.config.ForwardedHeader)
+}
+
+// peerKey is where the address of a connection stands in its context, so that it
+// is parsed once.
+type peerKey struct{}
+
+func withPeer(ctx context.Context, conn net.Conn) context.Context {
+	tcp, ok := conn.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return ctx
+	}
+	return context.WithValue(ctx, peerKey{}, tcp.AddrPort())
 }
 
 // lastResort answers a panic that no middleware contained.

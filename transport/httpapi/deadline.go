@@ -1,0 +1,109 @@
+package httpapi
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// limitedTCP is a TCP connection of a limitedListener. Its deadlines are lazy:
+// net/http moves them some six times per request, nearly always to later, and each
+// move costs the runtime's timers more than the rest of the request's routing.
+// Here a later deadline is only remembered; when the earlier one rings, the call
+// that it woke sets the remembered one and goes on.
+type limitedTCP struct {
+	*net.TCPConn
+	place       place
+	read, write lazyDeadline
+}
+
+type lazyDeadline struct {
+	mu          sync.Mutex
+	want, armed time.Time // zero for none
+}
+
+// move remembers t, and arms it with set if it is earlier than what is armed.
+func (d *lazyDeadline) move(t time.Time, set func(time.Time) error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.want = t
+	if t.IsZero() || (!d.armed.IsZero() && !t.Before(d.armed)) {
+		return nil
+	}
+	d.armed = t
+	return set(t)
+}
+
+// rearm reports whether err is a deadline that rang before its time; if so the
+// right one has been set.
+func (d *lazyDeadline) rearm(err error, set func(time.Time) error) bool {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.want.IsZero() && !time.Now().Before(d.want) {
+		return false
+	}
+	d.armed = d.want
+	return set(d.want) == nil
+}
+
+// SetReadDeadline implements [net.Conn].
+func (c *limitedTCP) SetReadDeadline(t time.Time) error {
+	return c.read.move(t, c.TCPConn.SetReadDeadline)
+}
+
+// SetWriteDeadline implements [net.Conn].
+func (c *limitedTCP) SetWriteDeadline(t time.Time) error {
+	return c.write.move(t, c.TCPConn.SetWriteDeadline)
+}
+
+// SetDeadline implements [net.Conn].
+func (c *limitedTCP) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+// Read implements [net.Conn].
+func (c *limitedTCP) Read(b []byte) (int, error) {
+	for {
+		n, err := c.TCPConn.Read(b)
+		if n > 0 || err == nil || !c.read.rearm(err, c.TCPConn.SetReadDeadline) {
+			return n, err
+		}
+	}
+}
+
+// Write implements [net.Conn].
+func (c *limitedTCP) Write(b []byte) (int, error) {
+	written := 0
+	for {
+		n, err := c.TCPConn.Write(b[written:])
+		written += n
+		if err == nil || !c.write.rearm(err, c.TCPConn.SetWriteDeadline) {
+			return written, err
+		}
+	}
+}
+
+// ReadFrom sends a file without copying it, if r is one. What it has read from r
+// cannot be put back, so here the deadline must not ring early.
+func (c *limitedTCP) ReadFrom(r io.Reader) (int64, error) {
+	c.write.mu.Lock()
+	c.write.armed = c.write.want
+	err := c.TCPConn.SetWriteDeadline(c.write.want)
+	c.write.mu.Unlock()
+	if err != nil {
+		return 0, err
+	}
+	return c.TCPConn.ReadFrom(r)
+}
+
+// Close frees the connection's place.
+func (c *limitedTCP) Close() error {
+	c.place.leave()
+	return c.TCPConn.Close()
+}

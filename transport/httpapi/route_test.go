@@ -1,0 +1,53 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/chassi-go/chassi"
+)
+
+type nothing struct{}
+
+// The routes that bypass the mux must not hide a pattern that names the host,
+// whichever was mounted first.
+func TestAHostPatternComesBeforeAnEndpoint(t *testing.T) {
+	t.Parallel()
+	mountEndpoint := func(s *Server) error {
+		return s.Mount(chassi.NewService("test.Hosts", chassi.NewEndpoint("Get",
+			func(context.Context, *nothing) (*nothing, error) { return &nothing{}, nil },
+			chassi.Route("GET /thing"), chassi.Public)))
+	}
+	mountHost := func(s *Server) error {
+		return s.Handle("GET special.example/thing", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusTeapot)
+		}), chassi.Public)
+	}
+	for name, order := range map[string][]func(*Server) error{
+		"endpoint first": {mountEndpoint, mountHost},
+		"host first":     {mountHost, mountEndpoint},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, err := New(Config{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, mount := range order {
+				if err := mount(s); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for host, want := range map[string]int{"special.example": http.StatusTeapot, "other.example": http.StatusNoContent} {
+				w := httptest.NewRecorder()
+				s.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://"+host+"/thing", strings.NewReader("")))
+				if w.Code != want {
+					t.Errorf("%s: %d, want %d", host, w.Code, want)
+				}
+			}
+		})
+	}
+}
