@@ -44,7 +44,7 @@ github.com/alitto/pond/v2: workpool
 github.com/getsentry/sentry-go: telemetry
 github.com/go-json-experiment/json: transport/httpapi token schema
 github.com/golang-jwt/jwt/v5: token bench/server
-github.com/jackc/pgx/v5: database
+github.com/jackc/pgx/v5: database internal/dbtest
 github.com/klauspost/compress: transport/httpapi
 github.com/lmittmann/tint: telemetry
 github.com/nats-io/nats.go: transport/natsapi

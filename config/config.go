@@ -126,7 +126,7 @@ func (l *loader) parseFlags() (flags map[string]string, rest []string) {
 		f := l.byKey[name]
 		switch {
 		case f == nil && name != "config":
-			l.complain(fmt.Errorf("--%s: unknown flag%s", name, suggest(name, l.keys())))
+			l.complain(fmt.Errorf("--%s: unknown flag%s", name, suggest("--"+name, l.flags())))
 			continue
 		case given:
 		case f != nil && f.value.Kind() == reflect.Bool:
@@ -146,6 +146,14 @@ func (l *loader) parseFlags() (flags map[string]string, rest []string) {
 }
 
 func (l *loader) keys() []string { return slices.Sorted(maps.Keys(l.byKey)) }
+
+func (l *loader) flags() []string {
+	names := []string{"--config"}
+	for _, key := range l.keys() {
+		names = append(names, "--"+key)
+	}
+	return names
+}
 
 // parseEnv picks the variables with the program's prefix.
 func (l *loader) parseEnv() map[string]string {

@@ -97,7 +97,7 @@ func TestAllProblemsAtOnceF08(t *testing.T) {
 		"prog.yaml:7: size",
 		"PROG_HTP_ADDR: unknown environment variable; did you mean PROG_HTTP_ADDR?",
 		`PROG_ON: on ("perhaps") must be true or false`,
-		"--levl: unknown flag; did you mean level?",
+		"--levl: unknown flag; did you mean --level?",
 		`--http.timeout: http.timeout ("2h") must be at most 1m`,
 		"--depth: needs a value",
 	} {

@@ -6,13 +6,15 @@ import (
 	"testing"
 
 	"modernc.org/sqlite"
+
+	"github.com/chassi-go/chassi/internal/dbtest"
 )
 
 // BenchmarkRead is one row by its key. "uncached" is SQLite through database/sql
 // alone, which prepares the statement every time.
 func BenchmarkRead(b *testing.B) {
 	const query = "SELECT n FROM counters WHERE id = $1"
-	lite := counters(b, Config{URL: sqliteURL(b)})
+	lite := counters(b, Config{URL: dbtest.SQLite(b)})
 	connector, err := sqlite.NewConnector(lite.target.sqliteReader())
 	if err != nil {
 		b.Fatal(err)
@@ -23,7 +25,7 @@ func BenchmarkRead(b *testing.B) {
 	b.Run("sqlite/uncached", func(b *testing.B) {
 		benchmarkRead(b, &DB{config: lite.config, target: lite.target, reader: uncached, writer: uncached}, query)
 	})
-	b.Run("postgres", func(b *testing.B) { benchmarkRead(b, counters(b, Config{URL: postgresURL(b)}), query) })
+	b.Run("postgres", func(b *testing.B) { benchmarkRead(b, counters(b, Config{URL: dbtest.Postgres(b)}), query) })
 }
 
 func benchmarkRead(b *testing.B, db *DB, query string) {
@@ -40,9 +42,9 @@ func benchmarkRead(b *testing.B, db *DB, query string) {
 
 // BenchmarkWrite is a transaction of one statement on one row, from one writer.
 func BenchmarkWrite(b *testing.B) {
-	b.Run("sqlite", func(b *testing.B) { benchmarkWrite(b, counters(b, Config{URL: sqliteURL(b)})) })
+	b.Run("sqlite", func(b *testing.B) { benchmarkWrite(b, counters(b, Config{URL: dbtest.SQLite(b)})) })
 	b.Run("memory", func(b *testing.B) { benchmarkWrite(b, counters(b, Config{URL: "sqlite::memory:"})) })
-	b.Run("postgres", func(b *testing.B) { benchmarkWrite(b, counters(b, Config{URL: postgresURL(b)})) })
+	b.Run("postgres", func(b *testing.B) { benchmarkWrite(b, counters(b, Config{URL: dbtest.Postgres(b)})) })
 }
 
 func benchmarkWrite(b *testing.B, db *DB) {

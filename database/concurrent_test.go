@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/chassi-go/chassi/internal/dbtest"
 )
 
 // T55, fault 40: nothing is lost and no lock conflict reaches a caller, also when a
@@ -51,7 +53,7 @@ func TestWriteConcurrentLosesNothing(t *testing.T) {
 // one of them, and Write must run that one again.
 func TestWriteRetriesSerializationFailure(t *testing.T) {
 	t.Parallel()
-	db := counters(t, Config{URL: postgresURL(t)})
+	db := counters(t, Config{URL: dbtest.Postgres(t)})
 	var meet sync.WaitGroup
 	meet.Add(2)
 	runs := make(chan int, 2)
@@ -90,7 +92,7 @@ func TestWriteRetriesSerializationFailure(t *testing.T) {
 
 func TestWriteRetriesDeadlock(t *testing.T) {
 	t.Parallel()
-	db := counters(t, Config{URL: postgresURL(t)})
+	db := counters(t, Config{URL: dbtest.Postgres(t)})
 	mustExec(t, db, "INSERT INTO counters (id, n) VALUES ($1, $2)", 2, 0)
 	var meet sync.WaitGroup
 	meet.Add(2)
@@ -124,7 +126,7 @@ func TestWriteRetriesDeadlock(t *testing.T) {
 // gives its connection back: there is but one.
 func TestWriteGivesUp(t *testing.T) {
 	t.Parallel()
-	db := counters(t, Config{URL: postgresURL(t), QueryTimeout: 300 * time.Millisecond, MaxOpen: 1})
+	db := counters(t, Config{URL: dbtest.Postgres(t), QueryTimeout: 300 * time.Millisecond, MaxOpen: 1})
 	tries := 0
 	err := db.Write(t.Context(), func(ctx context.Context, tx *Tx) error {
 		tries++
@@ -196,7 +198,7 @@ func TestNestedUseIsRefused(t *testing.T) {
 // Read sees one state, whatever is written meanwhile, and cannot write.
 func TestReadIsASnapshot(t *testing.T) {
 	t.Parallel()
-	for name, url := range map[string]string{"sqlite": sqliteURL(t), "postgres": postgresURL(t)} {
+	for name, url := range map[string]string{"sqlite": dbtest.SQLite(t), "postgres": dbtest.Postgres(t)} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			db := counters(t, Config{URL: url})

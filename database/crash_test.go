@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/chassi-go/chassi/internal/dbtest"
 )
 
 // runJob is what a child process does; it returns the exit code.
@@ -98,7 +100,7 @@ func openUnprivileged(url string) error {
 // reported as stored, and leaves a sound file.
 func TestKill9LosesNothing(t *testing.T) {
 	t.Parallel()
-	url := sqliteURL(t)
+	url := dbtest.SQLite(t)
 	db := open(t, Config{URL: url})
 	mustExec(t, db, "CREATE TABLE rows (id BIGINT PRIMARY KEY, body TEXT)")
 	last := 0
@@ -154,7 +156,7 @@ func killedWriter(t *testing.T, url string, acks int) (last int) {
 // Fault 40: locks of other processes reach no caller either.
 func TestWriteInSeveralProcesses(t *testing.T) {
 	t.Parallel()
-	url := sqliteURL(t)
+	url := dbtest.SQLite(t)
 	db := counters(t, Config{URL: url})
 	var group errgroup.Group
 	for range 2 {

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/chassi-go/chassi/internal/dbtest"
 )
 
 func TestErrNotFound(t *testing.T) {
@@ -121,9 +123,9 @@ func TestQueryTimeout(t *testing.T) {
 	} {
 		t.Run(dialect.String(), func(t *testing.T) {
 			t.Parallel()
-			url := sqliteURL(t)
+			url := dbtest.SQLite(t)
 			if dialect == Postgres {
-				url = postgresURL(t)
+				url = dbtest.Postgres(t)
 			}
 			db := open(t, Config{URL: url, QueryTimeout: 200 * time.Millisecond})
 			var n int
@@ -146,7 +148,7 @@ func TestQueryTimeout(t *testing.T) {
 
 func TestQueryRefusesToWriteOnSQLite(t *testing.T) {
 	t.Parallel()
-	db := counters(t, Config{URL: sqliteURL(t)})
+	db := counters(t, Config{URL: dbtest.SQLite(t)})
 	var n int
 	err := db.QueryRow(t.Context(), "UPDATE counters SET n = 1 RETURNING n").Scan(&n)
 	if err == nil || IsUnavailable(err) || !strings.Contains(err.Error(), "use Write") {
@@ -214,7 +216,7 @@ func TestDiskFullAndReadOnly(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			db := counters(t, Config{URL: sqliteURL(t)})
+			db := counters(t, Config{URL: dbtest.SQLite(t)})
 			writerPragma(t, db, pragmas[0])
 			_, err := db.Exec(t.Context(), "CREATE TABLE big AS SELECT randomblob(100000) AS b")
 			if !IsUnavailable(err) {
@@ -241,7 +243,7 @@ func writerPragma(t *testing.T, db *DB, pragma string) {
 func TestTerminatedBackendsHeal(t *testing.T) {
 	t.Parallel()
 	const conns = 4 * maxLost
-	db := counters(t, Config{URL: postgresURL(t), MaxOpen: conns})
+	db := counters(t, Config{URL: dbtest.Postgres(t), MaxOpen: conns})
 	fillPool(t, db, conns)
 	terminateOthers(t, db)
 	if n := count(t, db, "SELECT n FROM counters WHERE id = $1", 1); n != 0 {
@@ -272,7 +274,7 @@ func TestTerminatedBackendsHeal(t *testing.T) {
 func TestBrokenConnectionEmptiesPool(t *testing.T) {
 	t.Parallel()
 	for _, c := range []class{classLost, classReadOnly} {
-		db := open(t, Config{URL: postgresURL(t)})
+		db := open(t, Config{URL: dbtest.Postgres(t)})
 		fillPool(t, db, 4)
 		failures := 1
 		_ = db.retry(short(t, time.Minute), func() error {
@@ -325,7 +327,7 @@ func terminateOthers(t *testing.T, db *DB) {
 // transaction is not run twice.
 func TestCommitUnknown(t *testing.T) {
 	t.Parallel()
-	db := counters(t, Config{URL: postgresURL(t)})
+	db := counters(t, Config{URL: dbtest.Postgres(t)})
 	mustExec(t, db, "CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$")
 	mustExec(t, db, "CREATE CONSTRAINT TRIGGER die AFTER UPDATE ON counters DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION die()")
 	tries := 0
@@ -341,7 +343,7 @@ func TestCommitUnknown(t *testing.T) {
 // Fault 35: a server that has become read-only is not ready.
 func TestCheckReadOnlyServer(t *testing.T) {
 	t.Parallel()
-	db := open(t, Config{URL: postgresURL(t) + "&default_transaction_read_only=on"})
+	db := open(t, Config{URL: dbtest.Postgres(t) + "&default_transaction_read_only=on"})
 	if err := db.Check(t.Context()); !IsUnavailable(err) || !strings.Contains(err.Error(), "read-only") {
 		t.Errorf("Check: %v", err)
 	}
@@ -352,7 +354,7 @@ func TestCheckReadOnlyServer(t *testing.T) {
 
 func TestPostgresSession(t *testing.T) {
 	t.Parallel()
-	db := open(t, Config{URL: postgresURL(t), QueryTimeout: 3 * time.Second, ApplicationName: "authd"})
+	db := open(t, Config{URL: dbtest.Postgres(t), QueryTimeout: 3 * time.Second, ApplicationName: "authd"})
 	var name, limit string
 	err := db.QueryRow(t.Context(), "SELECT current_setting('application_name'), current_setting('statement_timeout')").Scan(&name, &limit)
 	if err != nil || name != "authd" || limit != "4s" {

@@ -2,16 +2,12 @@ package database
 
 import (
 	"context"
-	"database/sql"
-	"fmt"
-	"math/rand/v2"
-	"net/url"
 	"os"
-	"path/filepath"
 	"testing"
 	"testing/fstest"
 	"time"
 
+	"github.com/chassi-go/chassi/internal/dbtest"
 	"go.uber.org/goleak"
 )
 
@@ -27,56 +23,9 @@ func TestMain(m *testing.M) {
 func engines(t *testing.T, test func(t *testing.T, c Config)) {
 	t.Helper()
 	t.Parallel()
-	t.Run("sqlite", func(t *testing.T) { t.Parallel(); test(t, Config{URL: sqliteURL(t)}) })
+	t.Run("sqlite", func(t *testing.T) { t.Parallel(); test(t, Config{URL: dbtest.SQLite(t)}) })
 	t.Run("memory", func(t *testing.T) { t.Parallel(); test(t, Config{URL: "sqlite::memory:"}) })
-	t.Run("postgres", func(t *testing.T) { t.Parallel(); test(t, Config{URL: postgresURL(t)}) })
-}
-
-func sqliteURL(t testing.TB) string {
-	return "sqlite:" + filepath.Join(t.TempDir(), "test.db")
-}
-
-// postgresURL makes a database for the test and drops it afterwards.
-func postgresURL(t testing.TB) string {
-	t.Helper()
-	base := os.Getenv("CHASSI_TEST_POSTGRES")
-	if base == "" {
-		base = "postgres://postgres@127.0.0.1:5432/postgres?sslmode=disable"
-	}
-	server, err := sql.Open("pgx", base)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = server.Close() }()
-	if err := server.PingContext(t.Context()); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("PostgreSQL at CHASSI_TEST_POSTGRES: %v", err)
-		}
-		t.Skipf("PostgreSQL at CHASSI_TEST_POSTGRES: %v", err)
-	}
-	name := fmt.Sprintf("chassi_database_%d", rand.Uint64())
-	if _, err := server.ExecContext(t.Context(), "CREATE DATABASE "+name); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { dropDatabase(t, base, name) })
-	u, err := url.Parse(base)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.Path = "/" + name
-	return u.String()
-}
-
-func dropDatabase(t testing.TB, base, name string) {
-	server, err := sql.Open("pgx", base)
-	if err != nil {
-		t.Error(err)
-		return
-	}
-	defer func() { _ = server.Close() }()
-	if _, err := server.Exec("DROP DATABASE " + name + " WITH (FORCE)"); err != nil {
-		t.Error(err)
-	}
+	t.Run("postgres", func(t *testing.T) { t.Parallel(); test(t, Config{URL: dbtest.Postgres(t)}) })
 }
 
 func open(t testing.TB, c Config) *DB {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chassi-go/chassi/internal/dbtest"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sync/errgroup"
 )
@@ -91,7 +92,7 @@ func TestMigrateTogether(t *testing.T) {
 // Two processes, which file locks treat otherwise than two handles of one.
 func TestMigrateTogetherInProcesses(t *testing.T) {
 	t.Parallel()
-	url := sqliteURL(t)
+	url := dbtest.SQLite(t)
 	var group errgroup.Group
 	for range 3 {
 		group.Go(func() error {
@@ -142,7 +143,7 @@ func TestMigrateWithoutFiles(t *testing.T) {
 // A migration may take longer than a query; waiting for another node ends with ctx.
 func TestMigrateIsBoundByContextOnly(t *testing.T) {
 	t.Parallel()
-	db := open(t, Config{URL: postgresURL(t), QueryTimeout: time.Millisecond * 100})
+	db := open(t, Config{URL: dbtest.Postgres(t), QueryTimeout: time.Millisecond * 100})
 	slow := migrations(map[string]string{"00001_slow.sql": "SELECT pg_sleep(1.5);"})
 	if _, err := db.Migrate(t.Context(), slow); err != nil {
 		t.Error(err)
@@ -151,7 +152,7 @@ func TestMigrateIsBoundByContextOnly(t *testing.T) {
 
 func TestMigrateWaitsForLockUntilDeadline(t *testing.T) {
 	t.Parallel()
-	for _, url := range []string{sqliteURL(t), postgresURL(t)} {
+	for _, url := range []string{dbtest.SQLite(t), dbtest.Postgres(t)} {
 		db := open(t, Config{URL: url})
 		err := holdMigrationLock(t, db, func() {
 			_, err := db.Migrate(short(t, 300*time.Millisecond), migrations(twoFiles))

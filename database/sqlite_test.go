@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chassi-go/chassi/internal/dbtest"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -34,7 +35,7 @@ func TestSQLiteFilesAreForTheOwnerOnly(t *testing.T) {
 
 func TestSQLiteSettings(t *testing.T) {
 	t.Parallel()
-	db := open(t, Config{URL: sqliteURL(t)})
+	db := open(t, Config{URL: dbtest.SQLite(t)})
 	for _, test := range []struct {
 		pool         *sql.DB
 		pragma, want string
@@ -95,7 +96,7 @@ func TestOpenSQLiteWithoutRights(t *testing.T) {
 // when SQLite would stop waiting; meanwhile reading goes on.
 func TestSQLiteWriterWaitsUntilDeadline(t *testing.T) {
 	t.Parallel()
-	url := sqliteURL(t)
+	url := dbtest.SQLite(t)
 	db, other := counters(t, Config{URL: url}), open(t, Config{URL: url})
 	err := other.Write(t.Context(), func(ctx context.Context, _ *Tx) error {
 		start := time.Now()
@@ -144,7 +145,7 @@ func TestMemoryIsPerHandle(t *testing.T) {
 // two runs of one text at once a statement each.
 func TestStatementCache(t *testing.T) {
 	t.Parallel()
-	db := counters(t, Config{URL: sqliteURL(t)})
+	db := counters(t, Config{URL: dbtest.SQLite(t)})
 	mustExec(t, db, "INSERT INTO counters VALUES ($1, $2)", 2, 0)
 	err := db.Write(t.Context(), func(ctx context.Context, tx *Tx) error {
 		const query = "SELECT id FROM counters ORDER BY id"

@@ -25,6 +25,10 @@ var errInvalidRequest = chassi.NewError(chassi.InvalidArgument, "invalid_request
 // alone. Nested structs and slices of structs are checked too. A tag that cannot
 // be read refuses every call of the endpoint as a fault of ours that names it, so
 // that the first test of the endpoint finds it.
+//
+// What no tag can say, the request says itself: if its tags hold and it has a
+// method Validate() error, the call fails with what that returns, best a
+// [chassi.InvalidArgument] with violations.
 func Validation() chassi.Middleware {
 	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
 		request := b.Endpoint.RequestType()
@@ -39,9 +43,16 @@ func Validation() chassi.Middleware {
 		case len(plan) > 0:
 			b.Check(func(request any) error { return plan.check(reflect.ValueOf(request).Elem()) })
 		}
+		if reflect.PointerTo(request).Implements(validatorType) {
+			b.Check(func(request any) error { return request.(validator).Validate() }) //nolint:forcetypeassert // looked at above
+		}
 		return next
 	}
 }
+
+type validator interface{ Validate() error }
+
+var validatorType = reflect.TypeFor[validator]()
 
 // validationPlan is the checks of one struct.
 type validationPlan []fieldCheck

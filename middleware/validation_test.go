@@ -80,3 +80,31 @@ func TestABrokenTagRefusesEveryCall(t *testing.T) {
 		t.Errorf("%v, want a fault that names the rule", err)
 	}
 }
+
+// span is fine by its tags; only together are its fields wrong.
+type span struct {
+	From int `json:"from" validate:"min=1"`
+	To   int `json:"to"`
+}
+
+func (s *span) Validate() error {
+	if s.To < s.From {
+		return chassi.NewError(chassi.InvalidArgument, "empty_span", "The span is empty").
+			WithViolations(chassi.Violation{Field: "to", Message: "is before from"})
+	}
+	return nil
+}
+
+func TestARequestValidatesItself(t *testing.T) {
+	t.Parallel()
+	call := validated[span](t)
+	if _, err := call(t.Context(), &span{From: 1, To: 2}); err != nil {
+		t.Errorf("a good request: %v", err)
+	}
+	if _, err := call(t.Context(), &span{From: 2, To: 1}); chassi.ErrorOf(err).Reason != "empty_span" || len(chassi.ErrorOf(err).Violations) != 1 {
+		t.Errorf("%v, want the request's own error", err)
+	}
+	if _, err := call(t.Context(), &span{From: -2, To: -3}); chassi.ErrorOf(err).Reason != "invalid_request" {
+		t.Errorf("%v, want the tags' error first", err)
+	}
+}

@@ -143,6 +143,9 @@ func (s *Standard) buildAdmin(c Config, metrics chassi.Middleware) (err error) {
 	} {
 		errs = append(errs, s.Admin.Handle(pattern, handler, chassi.Public))
 	}
+	for _, server := range []*httpapi.Server{s.HTTP, s.Admin} {
+		errs = append(errs, s.Telemetry.RegisterConnections(server.Name(), server.Connections))
+	}
 	return errors.Join(errs...)
 }
 

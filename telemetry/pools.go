@@ -53,6 +53,19 @@ type dbCollector struct {
 	most  *prometheus.Desc
 }
 
+// RegisterConnections shows a server's connections as
+// connections_{open,refused_total}{server}.
+func (t *Telemetry) RegisterConnections(server string, counts func() (open, refused int64)) error {
+	labels := prometheus.Labels{"server": server}
+	return errors.Join(
+		t.Registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "connections_open", Help: "Connections open.", ConstLabels: labels,
+		}, func() float64 { open, _ := counts(); return float64(open) })),
+		t.Registry.Register(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "connections_refused_total", Help: "Connections refused because too many were open.", ConstLabels: labels,
+		}, func() float64 { _, refused := counts(); return float64(refused) })))
+}
+
 // RegisterEvents makes a counter with the label "event" and returns what counts
 // one. Events must be few and fixed.
 func (t *Telemetry) RegisterEvents(name, help string) (count func(event string), err error) {

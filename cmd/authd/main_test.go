@@ -246,7 +246,7 @@ func TestCommandLine(t *testing.T) {
 		{args: "healthcheck --admin.addr=127.0.0.1:1", want: "not ready", code: exitFailed},
 		{args: "config", env: "AUTHD_TOKEN_MASTER_KEY=canary0123", want: "***"},
 		{args: "config --database.url=postgres://u:canary@127.0.0.1/x", want: "postgres://u:***@127.0.0.1/x"},
-		{args: "serve --htp.addr=:1 --log.level=loud", want: "did you mean http.addr?\nauthd: --log.level", code: exitUsage},
+		{args: "serve --htp.addr=:1 --log.level=loud", want: "did you mean --http.addr?\nauthd: --log.level", code: exitUsage},
 		{args: "config", env: "AUTHD_HTP_ADDR=:1", want: "did you mean AUTHD_HTTP_ADDR?", code: exitUsage},
 		{args: "serve --database.url=sqlite:no/such/folder/x.db", want: "no/such/folder", code: exitFailed},
 		{args: "serve --token.master_key=canary", want: "master_key", code: exitUsage},

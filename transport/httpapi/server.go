@@ -32,7 +32,7 @@ type Server struct {
 	compressor   *compressor
 	certificates *certificates
 	http         *http.Server
-	listener     net.Listener
+	listener     atomic.Pointer[limitedListener] // nil before Start
 	draining     atomic.Bool
 	failed       chan error
 	cancelCalls  context.CancelFunc
@@ -60,10 +60,19 @@ func (s *Server) Name() string { return s.config.Name }
 
 // Addr returns the address listened on, nil before Start.
 func (s *Server) Addr() net.Addr {
-	if s.listener == nil {
-		return nil
+	if l := s.listener.Load(); l != nil {
+		return l.Addr()
 	}
-	return s.listener.Addr()
+	return nil
+}
+
+// Connections returns how many connections are open and how many were refused so
+// far because [Config].MaxConnections were.
+func (s *Server) Connections() (open, refused int64) {
+	if l := s.listener.Load(); l != nil {
+		return l.counts()
+	}
+	return 0, 0
 }
 
 // Start listens and serves.
@@ -118,7 +127,7 @@ func (s *Server) listen(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("httpapi: listen on %s: %w; choose another address, or stop what listens there", s.config.Addr, err)
 	}
-	s.listener = limitListener(l, s.config.MaxConnections, s.config.TLS.enabled())
+	s.listener.Store(limitListener(l, s.config.MaxConnections, s.config.TLS.enabled()))
 	return nil
 }
 
@@ -126,9 +135,9 @@ func (s *Server) serve(withTLS bool) {
 	defer close(s.failed)
 	var err error
 	if withTLS {
-		err = s.http.ServeTLS(s.listener, "", "")
+		err = s.http.ServeTLS(s.listener.Load(), "", "")
 	} else {
-		err = s.http.Serve(s.listener)
+		err = s.http.Serve(s.listener.Load())
 	}
 	if !errors.Is(err, http.ErrServerClosed) {
 		s.failed <- err

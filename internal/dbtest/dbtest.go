@@ -1,0 +1,65 @@
+// Package dbtest gives tests empty databases.
+package dbtest
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"os"
+	"path/filepath"
+	"testing"
+
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
+)
+
+// Engines runs test in parallel on each engine, with the URL of an empty database.
+func Engines(t *testing.T, test func(t *testing.T, url string)) {
+	t.Helper()
+	t.Parallel()
+	t.Run("sqlite", func(t *testing.T) { t.Parallel(); test(t, SQLite(t)) })
+	t.Run("postgres", func(t *testing.T) { t.Parallel(); test(t, Postgres(t)) })
+}
+
+// SQLite returns the URL of a database file in the test's folder.
+func SQLite(t testing.TB) string {
+	return "sqlite:" + filepath.Join(t.TempDir(), "test.db")
+}
+
+// Postgres makes a database for the test on the server at CHASSI_TEST_POSTGRES,
+// by default the local one, and drops it afterwards. Without a server the test is
+// skipped, and fails where CI=true.
+func Postgres(t testing.TB) string {
+	t.Helper()
+	base := os.Getenv("CHASSI_TEST_POSTGRES")
+	if base == "" {
+		base = "postgres://postgres@127.0.0.1:5432/postgres?sslmode=disable"
+	}
+	u, err := url.Parse(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := sql.Open("pgx", base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Close() })
+	if err := server.PingContext(t.Context()); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("PostgreSQL at CHASSI_TEST_POSTGRES: %v", err)
+		}
+		t.Skipf("PostgreSQL at CHASSI_TEST_POSTGRES: %v", err)
+	}
+	name := fmt.Sprintf("chassi_test_%d", rand.Uint64())
+	if _, err := server.ExecContext(t.Context(), "CREATE DATABASE "+name); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := server.ExecContext(context.Background(), "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
+			t.Error(err)
+		}
+	})
+	u.Path = "/" + name
+	return u.String()
+}
