@@ -37,7 +37,11 @@ func (s *Store) Reserve(ctx context.Context, buckets []Bucket, now time.Time, wi
 			return nil
 		}
 		for i, b := range buckets {
-			if err := count(ctx, tx, b.Key, counts[i], now.Add(b.Delay(counts[i])), now); err != nil {
+			var until time.Time // not now: another node's clock may be behind
+			if d := b.Delay(counts[i]); d > 0 {
+				until = now.Add(d)
+			}
+			if err := count(ctx, tx, b.Key, counts[i], until, now); err != nil {
 				return err
 			}
 		}

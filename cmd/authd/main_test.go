@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/chassi-go/chassi/database"
+	"github.com/chassi-go/chassi/internal/dbtest"
 )
 
 // asProgram makes the test binary be authd, so that tests run the real program
@@ -61,6 +62,14 @@ func authd(dir string, args ...string) *exec.Cmd {
 // start runs authd serve on free ports and waits until it serves.
 func start(t *testing.T, dir string, args ...string) *node {
 	t.Helper()
+	n := launch(t, dir, args...)
+	n.awaitLog(`"msg":"serving"`)
+	return n
+}
+
+// launch does not wait for more than the admin listener.
+func launch(t *testing.T, dir string, args ...string) *node {
+	t.Helper()
 	all := append([]string{"serve", "--http.addr=127.0.0.1:0", "--admin.addr=127.0.0.1:0", "--rate_limit.peer=off"}, cheap...)
 	n := &node{t: t, cmd: authd(dir, append(all, args...)...), ended: make(chan struct{})}
 	stderr, err := n.cmd.StderrPipe()
@@ -71,36 +80,27 @@ func start(t *testing.T, dir string, args ...string) *node {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = n.cmd.Process.Kill(); <-n.ended; _ = n.cmd.Wait() })
-	serving := make(chan struct{})
-	go n.read(stderr, serving)
-	select {
-	case <-serving:
-	case <-n.ended:
-		t.Fatalf("authd ended early:\n%s", n.text())
-	case <-time.After(30 * time.Second):
-		t.Fatalf("authd does not serve:\n%s", n.text())
-	}
+	go n.read(stderr)
+	n.awaitLog(`"server":"admin"`)
 	return n
 }
 
-func (n *node) read(from io.Reader, serving chan<- struct{}) {
+func (n *node) read(from io.Reader) {
 	defer close(n.ended)
 	lines := bufio.NewScanner(from)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
-		n.mu.Lock()
-		n.log.WriteString(lines.Text() + "\n")
-		n.mu.Unlock()
 		var line struct{ Msg, Server, Addr string }
 		_ = json.Unmarshal(lines.Bytes(), &line)
+		n.mu.Lock()
 		switch {
 		case line.Msg == "listening" && line.Server == "http":
 			n.http = "http://" + line.Addr
 		case line.Msg == "listening":
 			n.admin = "http://" + line.Addr
-		case line.Msg == "serving":
-			close(serving)
 		}
+		n.log.WriteString(lines.Text() + "\n")
+		n.mu.Unlock()
 	}
 }
 
@@ -160,8 +160,12 @@ type object = map[string]any
 
 func TestAPIWalk(t *testing.T) {
 	t.Parallel()
+	dbtest.Engines(t, apiWalk)
+}
+
+func apiWalk(t *testing.T, url string) {
 	const secret, next = "canary-Secret phrase", "canary-Other phrase"
-	n := start(t, t.TempDir(), "--log.level=debug")
+	n := start(t, t.TempDir(), "--log.level=debug", "--database.url="+url)
 	credentials := object{"email": "Ada@Example.org", "password": secret}
 
 	if status, answer := n.post("/v1/users", "", credentials); status != http.StatusAccepted || answer["email"] != "ada@example.org" {
@@ -306,6 +310,10 @@ func (n *node) awaitLog(text string) {
 	for !strings.Contains(n.text(), text) {
 		select {
 		case <-tick.C:
+		case <-n.ended:
+			if !strings.Contains(n.text(), text) {
+				n.t.Fatalf("authd ended early:\n%s", n.text())
+			}
 		case <-limit:
 			n.t.Fatalf("no %q in:\n%s", text, n.text())
 		}

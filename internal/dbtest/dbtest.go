@@ -17,7 +17,6 @@ import (
 // Engines runs test in parallel on each engine, with the URL of an empty database.
 func Engines(t *testing.T, test func(t *testing.T, url string)) {
 	t.Helper()
-	t.Parallel()
 	t.Run("sqlite", func(t *testing.T) { t.Parallel(); test(t, SQLite(t)) })
 	t.Run("postgres", func(t *testing.T) { t.Parallel(); test(t, Postgres(t)) })
 }

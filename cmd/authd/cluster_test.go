@@ -1,0 +1,205 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/chassi-go/chassi/internal/dbtest"
+)
+
+var ada = object{"email": "ada@example.org", "password": "an analytical engine"}
+
+// eventually fails the test if condition does not come true.
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	tick, limit := time.NewTicker(20*time.Millisecond), time.After(20*time.Second)
+	defer tick.Stop()
+	for !condition() {
+		select {
+		case <-tick.C:
+		case <-limit:
+			t.Fatalf("not within 20 s: %s", what)
+		}
+	}
+}
+
+// login returns a token.
+func (n *node) login(credentials object) string {
+	n.t.Helper()
+	status, answer := n.post("/v1/auth", "", credentials)
+	token, _ := answer["token"].(string)
+	if status != http.StatusOK || token == "" {
+		n.t.Fatalf("login: %d %v", status, answer)
+	}
+	return token
+}
+
+func (n *node) accepts(token string) bool {
+	n.t.Helper()
+	status, answer := n.post("/v1/validate-token", "", object{"token": token})
+	if status != http.StatusOK && status != http.StatusUnauthorized {
+		n.t.Errorf("validate-token: %d %v", status, answer)
+	}
+	return status == http.StatusOK
+}
+
+// get returns the status of an admin path.
+func (n *node) get(path string) int {
+	answer, err := http.Get(n.admin + path)
+	if err != nil {
+		n.t.Error(err)
+		return 0
+	}
+	defer answer.Body.Close()
+	return answer.StatusCode
+}
+
+// pair starts two nodes at once on one empty database.
+func pair(t *testing.T, args ...string) [2]*node {
+	t.Helper()
+	args = append(args, "--database.url="+dbtest.Postgres(t))
+	nodes := [2]*node{launch(t, t.TempDir(), args...), launch(t, t.TempDir(), args...)}
+	for _, n := range nodes {
+		n.awaitLog(`"msg":"serving"`)
+	}
+	return nodes
+}
+
+func TestT50TwoNodesStartWithOneKeySet(t *testing.T) {
+	t.Parallel()
+	nodes := pair(t)
+	var sets []string
+	for _, n := range nodes {
+		_, keys, err := n.try(http.MethodGet, "/.well-known/jwks.json", "", nil)
+		if list, _ := keys["keys"].([]any); err != nil || len(list) != 1 {
+			t.Errorf("%v, want one key: %v", keys, err)
+		}
+		sets = append(sets, fmt.Sprint(keys))
+	}
+	if sets[0] != sets[1] {
+		t.Errorf("two key sets:\n%s\n%s", sets[0], sets[1])
+	}
+	nodes[0].post("/v1/users", "", ada)
+	if !nodes[1].accepts(nodes[0].login(ada)) || !nodes[0].accepts(nodes[1].login(ada)) {
+		t.Error("a token of one node is not good on the other")
+	}
+}
+
+// Fault 44: what ends a token on one node ends it on the other, which may have
+// remembered for a second that it was good.
+func TestFault44APasswordChangeEndsTokensOnEveryNode(t *testing.T) {
+	t.Parallel()
+	nodes := pair(t)
+	nodes[0].post("/v1/users", "", ada)
+	old := nodes[0].login(ada)
+	if !nodes[1].accepts(old) {
+		t.Fatal("the token is not good")
+	}
+	changed := time.Now()
+	if status, answer := nodes[0].post("/v1/me/password", old, object{"old_password": ada["password"], "new_password": "a difference engine"}); status != http.StatusOK {
+		t.Fatalf("change the password: %d %v", status, answer)
+	}
+	if nodes[0].accepts(old) {
+		t.Error("still good on the node of the change")
+	}
+	eventually(t, "the token ends on the other node", func() bool { return !nodes[1].accepts(old) })
+	t.Logf("ended on the other node after %v", time.Since(changed).Round(10*time.Millisecond))
+}
+
+func TestT45RotationUnderLoadFailsNoValidation(t *testing.T) {
+	t.Parallel()
+	url := dbtest.Postgres(t)
+	nodes := [2]*node{start(t, t.TempDir(), "--database.url="+url), start(t, t.TempDir(), "--database.url="+url)}
+	nodes[0].post("/v1/users", "", ada)
+	first := nodes[0].login(ada)
+
+	var validated atomic.Int64
+	stop := make(chan struct{})
+	var load sync.WaitGroup
+	for _, n := range nodes {
+		load.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if !n.accepts(first) {
+					t.Error("a good token was refused")
+				}
+				validated.Add(1)
+			}
+		})
+	}
+	for range 3 {
+		if out, err := authd(t.TempDir(), "key", "rotate", "--database.url="+url).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		if !nodes[1].accepts(nodes[0].login(ada)) {
+			t.Error("a token made during the rotation is not good on the other node")
+		}
+	}
+	// A node with a cold cache, which has only ever seen four keys.
+	third := start(t, t.TempDir(), "--database.url="+url)
+	if !third.accepts(first) || !third.accepts(nodes[1].login(ada)) {
+		t.Error("a good token was refused by a new node")
+	}
+	close(stop)
+	load.Wait()
+	t.Logf("%d validations during three rotations", validated.Load())
+}
+
+func TestT46ARevokedKeyEndsItsTokensOnEveryNode(t *testing.T) {
+	t.Parallel()
+	url := dbtest.Postgres(t)
+	nodes := [2]*node{start(t, t.TempDir(), "--database.url="+url), start(t, t.TempDir(), "--database.url="+url)}
+	nodes[0].post("/v1/users", "", ada)
+	token := nodes[0].login(ada)
+	if !nodes[0].accepts(token) || !nodes[1].accepts(token) {
+		t.Fatal("the token is not good")
+	}
+	if out, err := authd(t.TempDir(), "key", "revoke", "--database.url="+url).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, n := range nodes {
+		eventually(t, "the token ends", func() bool { return !n.accepts(token) })
+		eventually(t, "a new token is good", func() bool { return n.accepts(n.login(ada)) })
+	}
+}
+
+// T16: guesses on two nodes at once are counted by the database. Of 200 wrong
+// ones no more are evaluated than the limit; the log tells them apart.
+func TestT16ParallelGuessesOnTwoNodes(t *testing.T) {
+	t.Parallel()
+	nodes := pair(t, "--hash.queue=1000", "--lockout.pair=5", "--lockout.max_delay=15m")
+	nodes[0].post("/v1/users", "", ada)
+	var guesses sync.WaitGroup
+	for i := range 200 {
+		guesses.Go(func() {
+			status, answer, err := nodes[i%2].try(http.MethodPost, "/v1/auth", "", object{"email": "ada@example.org", "password": fmt.Sprintf("wrong %d", i)})
+			if err != nil || (status != http.StatusNotFound) {
+				t.Errorf("%d %v %v", status, answer, err)
+			}
+		})
+	}
+	guesses.Wait()
+	evaluated := strings.Count(nodes[0].text()+nodes[1].text(), `"msg":"login failed"`)
+	if evaluated < 1 || evaluated > 5 {
+		t.Errorf("%d guesses evaluated, want at most 5", evaluated)
+	}
+	// T15: the lock looks like a wrong password.
+	if status, answer := nodes[0].post("/v1/auth", "", ada); status != http.StatusNotFound || answer["message"] != "Invalid user" {
+		t.Errorf("the right password on a locked account: %d %v", status, answer)
+	}
+	for _, n := range nodes {
+		if n.stop(syscall.SIGTERM) != exitOK {
+			t.Error("no clean end")
+		}
+	}
+}
