@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -48,6 +49,107 @@ func TestT16ParallelReservationsAreExact(t *testing.T) {
 		all.Wait()
 		if granted.Load() != limit {
 			t.Errorf("%d attempts granted, want exactly %d", granted.Load(), limit)
+		}
+	})
+}
+
+// passes reports whether an attempt on key passes at the given time.
+func passes(t *testing.T, s *store.Store, key string, limit int, now time.Time) bool {
+	t.Helper()
+	locked, err := s.Reserve(t.Context(), []store.Bucket{{Key: key, Delay: lockAt(limit)}}, now, window)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return locked.IsZero()
+}
+
+func TestALockEndsByItself(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, open func() *store.Store) {
+		s, now := open(), born
+		for i, want := range []bool{true, true, false, false} {
+			if passes(t, s, "k", 2, now) != want {
+				t.Errorf("attempt %d: want %v", i, want)
+			}
+		}
+		if !passes(t, s, "k", 2, now.Add(time.Minute)) {
+			t.Error("still locked after the delay: refused attempts must count for nothing")
+		}
+		if passes(t, s, "k", 2, now.Add(time.Minute)) {
+			t.Error("not locked again")
+		}
+		if !passes(t, s, "k", 2, now.Add(2*window)) || !passes(t, s, "other", 2, now) {
+			t.Error("old failures, or those of another bucket, still count")
+		}
+	})
+}
+
+func TestSuccessStartsTheBucketsAnew(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, open func() *store.Store) {
+		s, u := open(), user("ada")
+		add(t, s, u)
+		passes(t, s, "pair", 2, born)
+		passes(t, s, "network", 2, born)
+		if err := s.Settle(t.Context(), []string{"pair"}, []string{"network"}, u.ID, "192.0.2.1", born); err != nil {
+			t.Fatal(err)
+		}
+		for _, bucket := range []string{"pair", "network"} {
+			if !passes(t, s, bucket, 2, born) {
+				t.Errorf("%s is locked after a success", bucket)
+			}
+		}
+		known, err := s.KnownNetwork(t.Context(), u.ID, "192.0.2.1", born.Add(-time.Hour))
+		if err != nil || !known {
+			t.Errorf("the network of a login: known %v, %v", known, err)
+		}
+		for network, since := range map[string]time.Time{"192.0.2.1": born.Add(time.Second), "192.0.2.2": born.Add(-time.Hour)} {
+			if known, err := s.KnownNetwork(t.Context(), u.ID, network, since); err != nil || known {
+				t.Errorf("%s since %v: known %v, %v", network, since, known, err)
+			}
+		}
+	})
+}
+
+// Only the latest twenty networks of an account are kept.
+func TestNetworksAreBounded(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, open func() *store.Store) {
+		s, u := open(), user("ada")
+		add(t, s, u)
+		for i := range 25 {
+			if err := s.Settle(t.Context(), nil, nil, u.ID, fmt.Sprint("net", i), born.Add(time.Duration(i)*time.Second)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i, want := range map[int]bool{0: false, 4: false, 5: true, 24: true} {
+			if known, err := s.KnownNetwork(t.Context(), u.ID, fmt.Sprint("net", i), born.Add(-time.Hour)); err != nil || known != want {
+				t.Errorf("network %d: known %v, %v", i, known, err)
+			}
+		}
+	})
+}
+
+// A refund gives a place back and unlocks what it had locked.
+func TestRefund(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, open func() *store.Store) {
+		s := open()
+		passes(t, s, "k", 1, born)
+		if passes(t, s, "k", 1, born) {
+			t.Fatal("not locked")
+		}
+		if err := s.Refund(t.Context(), []string{"k", "never seen"}); err != nil {
+			t.Fatal(err)
+		}
+		if !passes(t, s, "k", 1, born) {
+			t.Error("locked after the refund")
+		}
+		if err := s.ForgetAttempts(t.Context(), born.Add(time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if !passes(t, s, "k", 1, born) {
+			t.Error("locked after it was forgotten")
 		}
 	})
 }
