@@ -2,8 +2,10 @@ package service
 
 import (
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
+	"golang.org/x/text/unicode/norm"
 )
 
 // NormalizeEmail returns the one form under which an address is stored, looked
@@ -14,7 +16,8 @@ import (
 //     characters, and becomes lower case. Quoted strings and other alphabets are
 //     refused: there a Kelvin sign would become a k;
 //   - the domain is a host name, its trailing dot dropped, its Unicode form turned
-//     into punycode (IDNA 2008, RFC 5891), in lower case. Address literals are refused;
+//     into punycode (IDNA 2008, RFC 5891), in lower case. Address literals are refused,
+//     and so are letters that look like others to IDNA, such as full-width ones;
 //   - the whole is at most 254 characters.
 //
 // So two spellings meet only if mail to both reaches the same domain and the
@@ -28,12 +31,35 @@ func NormalizeEmail(address string) (normal string, ok bool) {
 	if at < 1 || !isDotString(address[:at]) {
 		return "", false
 	}
-	domain, err := idna.Lookup.ToASCII(strings.TrimSuffix(address[at+1:], "."))
-	if err != nil || !isHostName(domain) {
+	domain, ok := normalDomain(strings.TrimSuffix(address[at+1:], "."))
+	normal = strings.ToLower(address[:at]) + "@" + domain
+	return normal, ok && len(normal) <= 254
+}
+
+// normalDomain refuses what IDNA would fold together beyond case and the composed
+// form of letters.
+func normalDomain(domain string) (ascii string, ok bool) {
+	domain = norm.NFC.String(domain)
+	ascii, err := idna.Lookup.ToASCII(domain)
+	if err != nil || !isHostName(ascii) {
 		return "", false
 	}
-	normal = strings.ToLower(address[:at]) + "@" + strings.ToLower(domain)
-	return normal, len(normal) <= 254
+	ascii = strings.ToLower(ascii)
+	if countWide(domain) == 0 {
+		return ascii, true
+	}
+	unicode, err := idna.Lookup.ToUnicode(ascii)
+	return ascii, err == nil && strings.ToLower(domain) == unicode && countWide(domain) == countWide(unicode)
+}
+
+// countWide counts what is not ASCII.
+func countWide(s string) (n int) {
+	for _, r := range s {
+		if r >= utf8.RuneSelf {
+			n++
+		}
+	}
+	return n
 }
 
 const maxEmailInput = 1024
