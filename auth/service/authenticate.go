@@ -68,6 +68,7 @@ func (s *Service) prove(ctx context.Context, user store.User, email, plain strin
 		}
 		return auth.ErrInvalidUser
 	}
+	defer attempt.end()
 	fits, err := s.verify(ctx, user.Password, plain)
 	if err != nil {
 		attempt.abandoned(ctx)

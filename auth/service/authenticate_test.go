@@ -405,3 +405,50 @@ func TestT14SignUpTellsNothing(t *testing.T) {
 }
 
 var _ auth.Service = (*service.Service)(nil)
+
+// Many logins at once with the right password are all let in, from one place and
+// into one account.
+func TestParallelLoginsOfTheOwner(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, n *node) {
+		n.add(email, secret)
+		for range 4 { // one short of the limit
+			_, _ = n.login(email, "a guess that is wrong", home)
+		}
+		n.mustLogin()
+		var all sync.WaitGroup
+		for range 50 {
+			all.Go(func() {
+				if _, err := n.login(email, secret, home); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+	})
+}
+
+// Who waits for the guesses of others before him and gives up leaves no trace.
+func TestGivingUpAtTheGate(t *testing.T) {
+	t.Parallel()
+	n := onSQLite(t)
+	n.add(email, secret)
+	release := n.occupy(2)
+	ctx, cancel := context.WithCancel(from(t.Context(), home))
+	results := make(chan error, 8)
+	for range cap(results) { // five behind the gate, three before it
+		go func() {
+			_, err := n.Authenticate(ctx, &auth.AuthenticateRequest{Email: email, Password: secret})
+			results <- err
+		}()
+	}
+	eventually(t, func() bool { return n.pool.Stats().Queued == 5 })
+	cancel()
+	for range cap(results) {
+		want(t, "a caller who gave up", <-results, context.Canceled)
+	}
+	release()
+	for range 10 {
+		n.mustLogin()
+	}
+}

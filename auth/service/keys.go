@@ -159,18 +159,18 @@ func publicKeys(set *token.KeySet) (*auth.JWKSResponse, error) {
 	return jwks, nil
 }
 
-// gate opens at most once in keyCoolDown.
-type gate struct {
+// coolDown is over at most once in keyCoolDown.
+type coolDown struct {
 	mu   sync.Mutex
 	last time.Time
 }
 
-func (g *gate) open(now time.Time) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if now.Sub(g.last) < keyCoolDown && !now.Before(g.last) {
+func (c *coolDown) over(now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now.Sub(c.last) < keyCoolDown && !now.Before(c.last) {
 		return false
 	}
-	g.last = now
+	c.last = now
 	return true
 }

@@ -38,32 +38,59 @@ type attempt struct {
 	service         *Service
 	userID, network string
 	forget, refund  []string
+	gates           []string // that it is behind
+}
+
+// limited is a bucket with its limit.
+type limited struct {
+	key   string
+	limit int
 }
 
 // begin counts an attempt before anything is evaluated. It returns nil if the
-// account is locked for this caller.
+// account is locked for this caller; otherwise the attempt is to be ended.
 func (s *Service) begin(ctx context.Context, email, userID string) (*attempt, error) {
-	network, now := networkOf(ctx), s.options.Now()
-	known, err := s.store.KnownNetwork(ctx, userID, network, now.Add(-s.config.Lockout.KnownFor))
+	network := networkOf(ctx)
+	known, err := s.store.KnownNetwork(ctx, userID, network, s.options.Now().Add(-s.config.Lockout.KnownFor))
 	if err != nil {
 		return nil, fault(err)
 	}
+	limits := s.config.Lockout
 	pair, account, from := bucketKey("pair", email, network), bucketKey("account", email), bucketKey("network", network)
-	buckets := []store.Bucket{{Key: pair, Delay: s.delay(s.config.Lockout.Pair)}}
+	against := []limited{{pair, limits.Pair}}
 	if !known {
-		buckets = append(buckets, store.Bucket{Key: account, Delay: s.delay(s.config.Lockout.Account)})
+		against = append(against, limited{account, limits.Account})
 	}
 	if network != "" {
-		buckets = append(buckets, store.Bucket{Key: from, Delay: s.delay(s.config.Lockout.Network)})
+		against = append(against, limited{from, limits.Network})
 	}
-	locked, err := s.store.Reserve(ctx, buckets, now, s.config.Lockout.Window)
-	if err != nil {
-		return nil, fault(err)
+	a := &attempt{service: s, userID: userID, network: network, forget: []string{pair, account}, refund: []string{from}}
+	if ok, err := a.reserve(ctx, against); err != nil || !ok {
+		a.end()
+		return nil, err
 	}
-	if !locked.IsZero() {
-		return nil, nil //nolint:nilnil // locked
+	return a, nil
+}
+
+// reserve counts the attempt against its buckets, unless one is locked.
+func (a *attempt) reserve(ctx context.Context, against []limited) (ok bool, err error) {
+	var buckets []store.Bucket
+	for _, b := range against {
+		if err := a.service.gates.enter(ctx, b.key, b.limit, a.service.options.Pool.Stats().QueueSize); err != nil {
+			return false, a.service.shed(err)
+		}
+		a.gates = append(a.gates, b.key)
+		buckets = append(buckets, store.Bucket{Key: b.key, Delay: a.service.delay(b.limit)})
 	}
-	return &attempt{service: s, userID: userID, network: network, forget: []string{pair, account}, refund: []string{from}}, nil
+	locked, err := a.service.store.Reserve(ctx, buckets, a.service.options.Now(), a.service.config.Lockout.Window)
+	return locked.IsZero(), fault(err)
+}
+
+// end lets others evaluate theirs.
+func (a *attempt) end() {
+	for _, key := range a.gates {
+		a.service.gates.leave(key)
+	}
 }
 
 // succeeded clears what the attempt counted.

@@ -61,7 +61,8 @@ type Service struct {
 	signing  atomic.Pointer[token.KeySet]
 	jwks     atomic.Pointer[auth.JWKSResponse]
 	sessions *sessions
-	refresh  gate
+	refresh  coolDown
+	gates    gates
 	pace     pace
 	stop     context.CancelFunc
 	running  sync.WaitGroup
@@ -87,6 +88,7 @@ func New(c Config, o Options) (*Service, error) {
 		return nil, err
 	}
 	s := &Service{config: c, options: o, store: o.Store, dummy: password.Dummy(c.Password)}
+	s.gates.byKey = make(map[string]*gateway)
 	s.sessions = newSessions(o.Store, o.Now)
 	s.verifier = token.NewVerifier(token.Options{
 		Issuer: c.Token.Issuer, Audience: c.Token.Audience, Leeway: c.Token.Leeway,

@@ -34,7 +34,7 @@ const unknownKey = "unknown key"
 // check verifies a token and that its account has not ended it since.
 func (s *Service) check(ctx context.Context, raw string) (*token.Claims, error) {
 	claims, err := s.verifier.Verify(raw)
-	if token.Reason(err) == unknownKey && s.refresh.open(s.options.Now()) && s.loadKeys(ctx) == nil {
+	if token.Reason(err) == unknownKey && s.refresh.over(s.options.Now()) && s.loadKeys(ctx) == nil {
 		claims, err = s.verifier.Verify(raw)
 	}
 	if err != nil {
