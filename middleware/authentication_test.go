@@ -1,0 +1,101 @@
+package middleware_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"testing"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/middleware"
+)
+
+var errBadToken = chassi.NewError(chassi.Unauthenticated, "invalid_token", "Invalid token")
+
+// authentication knows one token and two keys.
+func authentication() chassi.Middleware {
+	return middleware.Authentication(
+		middleware.Bearer(func(_ context.Context, token string) (*chassi.Principal, error) {
+			if token != "good" {
+				return nil, errBadToken
+			}
+			return &chassi.Principal{Subject: "ada", Scheme: "bearer"}, nil
+		}),
+		middleware.APIKeys(
+			middleware.APIKey{Name: "batch", Digest: sha256.Sum256([]byte("batch key")), Permissions: []string{"things:write"}},
+			middleware.APIKey{Name: "cron", Digest: sha256.Sum256([]byte("cron key"))}),
+	)
+}
+
+func TestAuthentication(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		headers map[string]string
+		subject string
+		reason  string // of the refusal
+	}{
+		"nobody":            {nil, "", "unauthenticated"},
+		"good token":        {map[string]string{"Authorization": "Bearer good"}, "ada", ""},
+		"scheme in capital": {map[string]string{"Authorization": "BEARER good"}, "ada", ""},
+		"bad token":         {map[string]string{"Authorization": "Bearer bad"}, "", "invalid_token"},
+		"two spaces":        {map[string]string{"Authorization": "Bearer  good"}, "", "invalid_token"},
+		"no token":          {map[string]string{"Authorization": "Bearer "}, "", "unauthenticated"},
+		"another scheme":    {map[string]string{"Authorization": "Basic Z29vZA=="}, "", "unauthenticated"},
+		"key":               {map[string]string{"X-Api-Key": "cron key"}, "cron", ""},
+		"T44 last char":     {map[string]string{"X-Api-Key": "cron kez"}, "", "invalid_api_key"},
+		"T44 prefix":        {map[string]string{"X-Api-Key": "cron"}, "", "invalid_api_key"},
+		"T44 digest":        {map[string]string{"X-Api-Key": "\x00"}, "", "invalid_api_key"},
+		"bad token, key":    {map[string]string{"Authorization": "Bearer bad", "X-Api-Key": "cron key"}, "", "invalid_token"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			th := newThing(fine, chassi.Authenticated)
+			for key, value := range c.headers {
+				th.call.In.Set(key, value)
+			}
+			err := th.run(t.Context(), authentication())
+			switch {
+			case c.reason == "":
+				if err != nil || th.call.Principal.Subject != c.subject {
+					t.Errorf("%v, %+v", err, th.call.Principal)
+				}
+			case chassi.ErrorOf(err).Reason != c.reason || chassi.ErrorOf(err).Code != chassi.Unauthenticated:
+				t.Errorf("%v, want %s", err, c.reason)
+			case th.body.decoded > 0:
+				t.Error("the body of a refused call was read")
+			}
+		})
+	}
+}
+
+func TestAuthenticationLeavesPublicEndpointsAlone(t *testing.T) {
+	t.Parallel()
+	th := newThing(fine, chassi.Public)
+	th.call.In.Set("Authorization", "Bearer bad")
+	if err := th.run(t.Context(), authentication()); err != nil || th.call.Principal != nil {
+		t.Errorf("%v, %+v", err, th.call.Principal)
+	}
+}
+
+// T53: a principal without the permission is refused before its body is read.
+func TestT53Permissions(t *testing.T) {
+	t.Parallel()
+	for key, allowed := range map[string]bool{"batch key": true, "cron key": false} {
+		th := newThing(fine, chassi.Requires("things:write"))
+		th.call.In.Set("X-Api-Key", key)
+		err := th.run(t.Context(), authentication())
+		if (err == nil) != allowed || !allowed && (chassi.ErrorOf(err).Code != chassi.PermissionDenied || th.body.decoded > 0) {
+			t.Errorf("%s: %v", key, err)
+		}
+	}
+}
+
+// What is wrong with the authenticator itself is no refusal.
+func TestAuthenticationFailsClosed(t *testing.T) {
+	t.Parallel()
+	th := newThing(fine)
+	broken := func(context.Context, *chassi.Call) (*chassi.Principal, error) { return nil, errBroken }
+	if err := th.run(t.Context(), middleware.Authentication(broken)); !errors.Is(err, errBroken) || th.body.decoded > 0 {
+		t.Errorf("%v", err)
+	}
+}

@@ -1,0 +1,77 @@
+package middleware_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/middleware"
+)
+
+func TestLoggingWritesOneLineForEachCall(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		method func(context.Context) error
+		want   map[string]any
+	}{
+		"success": {fine, map[string]any{"level": "INFO", "status": 200.0}},
+		"refusal": {func(context.Context) error { return errRefused }, map[string]any{"level": "INFO", "status": 407.0}},
+		"fault":   {func(context.Context) error { return errBroken }, map[string]any{"level": "ERROR", "status": 413.0}},
+		"panic":   {panics, map[string]any{"level": "ERROR", "status": 413.0}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var log lines
+			th := newThing(c.method, chassi.Public)
+			th.call.Principal = &chassi.Principal{Subject: "ada"}
+			_ = th.run(t.Context(), middleware.Logging(log.logger()), middleware.Recover())
+			line := log.one(t)
+			for key, want := range map[string]any{"msg": "call", "transport": "http", "method": "POST", "route": "/v1/things/{id}", "peer": "192.0.2.7", "subject": "ada"} {
+				if line[key] != want {
+					t.Errorf("%s is %v, want %v", key, line[key], want)
+				}
+			}
+			for key, want := range c.want {
+				if line[key] != want {
+					t.Errorf("%s is %v, want %v", key, line[key], want)
+				}
+			}
+			if _, ok := line["latency_us"].(float64); !ok {
+				t.Errorf("no latency: %v", line)
+			}
+			stack := fmt.Sprint(line["stack"])
+			if isPanic := name == "panic"; isPanic != strings.Contains(stack, "middleware_test.panics") {
+				t.Errorf("stack: %.200s", stack)
+			}
+		})
+	}
+}
+
+// A malformed body is logged like any call.
+func TestLoggingSurroundsDecoding(t *testing.T) {
+	t.Parallel()
+	var log lines
+	th := newThing(fine, chassi.Public)
+	th.body.fail = chassi.NewError(chassi.InvalidArgument, "malformed", "Malformed")
+	if err := th.run(t.Context(), middleware.Logging(log.logger())); chassi.ErrorOf(err).Reason != "malformed" {
+		t.Error(err)
+	}
+	if line := log.one(t); line["status"] != 403.0 {
+		t.Errorf("%v", line)
+	}
+}
+
+func TestLoggingFollowsTheLevel(t *testing.T) {
+	t.Parallel()
+	var log lines
+	quiet := slog.New(slog.NewJSONHandler(&log.Buffer, &slog.HandlerOptions{Level: slog.LevelError}))
+	_ = newThing(fine, chassi.Public).run(t.Context(), middleware.Logging(quiet))
+	if log.Len() > 0 {
+		t.Errorf("logged below the level: %s", &log)
+	}
+	_ = newThing(func(context.Context) error { return errBroken }, chassi.Public).run(t.Context(), middleware.Logging(quiet))
+	log.one(t)
+}

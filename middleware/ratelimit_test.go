@@ -1,0 +1,119 @@
+package middleware_test
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/middleware"
+	"github.com/chassi-go/chassi/ratelimit"
+)
+
+func limiter(l ratelimit.Limit) *ratelimit.Limiter {
+	at := time.Now()
+	return ratelimit.New(ratelimit.Options{Limit: l, Now: func() time.Time { return at }})
+}
+
+func TestRateLimitPeer(t *testing.T) {
+	t.Parallel()
+	mw := middleware.RateLimitPeer(limiter(ratelimit.Per(2, time.Minute)), limiter)
+	for _, c := range []struct {
+		addr, state string
+		ok          bool
+	}{
+		{"192.0.2.1", `"peer";r=1;t=30`, true}, {"192.0.2.1", `"peer";r=0;t=60`, true}, {"192.0.2.1", `"peer";r=0;t=60`, false},
+		{"::ffff:192.0.2.1", `"peer";r=0;t=60`, false}, // the same address
+		{"192.0.2.2", `"peer";r=1;t=30`, true},
+		{"2001:db8:1:2::1", `"peer";r=1;t=30`, true}, {"2001:db8:1:2:ffff::9", `"peer";r=0;t=60`, true},
+		{"2001:db8:1:2::3", `"peer";r=0;t=60`, false}, // one /64
+		{"2001:db8:1:3::1", `"peer";r=1;t=30`, true},
+	} {
+		th := newThing(fine, chassi.Public)
+		th.call.Peer = netip.AddrPortFrom(netip.MustParseAddr(c.addr), 1)
+		err := th.run(t.Context(), mw)
+		if policy, state := th.call.Out.Get("RateLimit-Policy"), th.call.Out.Get("RateLimit"); policy != `"peer";q=2;w=60` || state != c.state {
+			t.Errorf("%s: policy %s, state %s, want %s", c.addr, policy, state, c.state)
+		}
+		if c.ok {
+			if err != nil {
+				t.Errorf("%s: %v", c.addr, err)
+			}
+			continue
+		}
+		e := chassi.ErrorOf(err)
+		if e.Code != chassi.ResourceExhausted || e.Reason != "rate_limited" || e.RetryAfter != 30*time.Second || th.body.decoded > 0 {
+			t.Errorf("%s: %v, retry after %v, body read %d times", c.addr, err, e.RetryAfter, th.body.decoded)
+		}
+	}
+}
+
+// An endpoint's own rate is counted apart.
+func TestRateLimitOfAnEndpoint(t *testing.T) {
+	t.Parallel()
+	mw := middleware.RateLimitPeer(limiter(ratelimit.Per(100, time.Second)), limiter)
+	th := newThing(fine, chassi.Public, chassi.RateLimit(1, time.Hour))
+	handler := th.binding.Handler(mw)
+	if err := handler(th.call.Context(t.Context()), th.call); err != nil {
+		t.Error(err)
+	}
+	if err := handler(th.call.Context(t.Context()), th.call); chassi.ErrorOf(err).Code != chassi.ResourceExhausted {
+		t.Errorf("%v, want the endpoint's limit", err)
+	}
+	if got := th.call.Out.Get("RateLimit-Policy"); got != `"Do";q=1;w=3600` {
+		t.Errorf("policy %s", got)
+	}
+	if err := newThing(fine, chassi.Public).run(t.Context(), mw); err != nil {
+		t.Errorf("another endpoint: %v", err)
+	}
+}
+
+func TestRateLimitPrincipal(t *testing.T) {
+	t.Parallel()
+	mw := middleware.RateLimitPrincipal(limiter(ratelimit.Per(1, time.Minute)))
+	for i, c := range []struct {
+		principal *chassi.Principal
+		ok        bool
+	}{
+		{nil, true}, {nil, true},
+		{&chassi.Principal{Subject: "ada", Scheme: "bearer"}, true}, {&chassi.Principal{Subject: "ada", Scheme: "bearer"}, false},
+		{&chassi.Principal{Subject: "ada", Scheme: "api_key"}, true}, {&chassi.Principal{Subject: "bob", Scheme: "bearer"}, true},
+	} {
+		th := newThing(fine, chassi.Public)
+		th.call.Principal = c.principal
+		th.call.Peer = netip.AddrPortFrom(netip.MustParseAddr(fmt.Sprintf("192.0.2.%d", i)), 1) // wherever it calls from
+		if err := th.run(t.Context(), mw); (err == nil) != c.ok {
+			t.Errorf("call %d of %+v: %v", i, c.principal, err)
+		}
+	}
+}
+
+// T21: without a limit nothing is said of one; a changed limit is told at once.
+func TestT21LimitsThatAreOffOrChange(t *testing.T) {
+	t.Parallel()
+	l := limiter(ratelimit.Off())
+	mw := middleware.RateLimitPeer(l, limiter)
+	th := newThing(fine, chassi.Public)
+	if err := th.run(t.Context(), mw); err != nil || th.call.Out.Get("RateLimit") != "" || th.call.Out.Get("RateLimit-Policy") != "" {
+		t.Errorf("%v, %v", err, th.call.Out)
+	}
+	handler := th.binding.Handler(mw)
+	for _, burst := range []int{10, 20} {
+		l.SetLimit(ratelimit.Per(burst, time.Second))
+		_ = handler(th.call.Context(t.Context()), th.call)
+		if got, want := th.call.Out.Get("RateLimit-Policy"), fmt.Sprintf(`"peer";q=%d;w=1`, burst); got != want {
+			t.Errorf("policy %s, want %s", got, want)
+		}
+	}
+	// In process there is no peer to limit.
+	local := newThing(fine, chassi.Public)
+	local.call.Peer = netip.AddrPort{}
+	l.SetLimit(ratelimit.Limit{})
+	if err := local.run(t.Context(), mw); err != nil {
+		t.Error(err)
+	}
+	if err := newThing(fine, chassi.Public).run(t.Context(), mw); chassi.ErrorOf(err).Code != chassi.ResourceExhausted {
+		t.Errorf("%v: a limit that is no limit refuses every call", err)
+	}
+}
