@@ -1,0 +1,255 @@
+package standard_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/config"
+	"github.com/chassi-go/chassi/standard"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreTopFunction("net/http.(*persistConn).writeLoop"))
+}
+
+// log is what a Standard wrote.
+type log struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *log) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// defaults is a configuration as a program loads it, on free ports.
+func defaults(t *testing.T, args ...string) standard.Config {
+	t.Helper()
+	var c standard.Config
+	args = append([]string{"--http.addr=127.0.0.1:0", "--admin.addr=127.0.0.1:0", "--shutdown.drain=0s"}, args...)
+	if _, err := config.Load(&c, config.Options{Name: "test", Args: args}); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+type greeting struct {
+	Text string `json:"text"`
+}
+
+func greet(context.Context, *struct{}) (*greeting, error) { return &greeting{"hello"}, nil }
+
+func fail(context.Context, *struct{}) (*greeting, error) { return nil, errors.New("a hidden cause") }
+
+// running is a Standard that serves.
+type running struct {
+	*standard.Standard
+	log    *log
+	cancel context.CancelFunc
+	result chan error
+}
+
+func start(t *testing.T, c standard.Config) *running {
+	t.Helper()
+	r := &running{log: new(log), result: make(chan error, 1)}
+	var err error
+	if r.Standard, err = standard.New(t.Context(), "test", "1", c, standard.Options{Log: r.log}); err != nil {
+		t.Fatal(err)
+	}
+	r.Mount(chassi.NewService("test.v1.Test",
+		chassi.NewEndpoint("Greet", greet, chassi.Route("GET /greet"), chassi.Public),
+		chassi.NewEndpoint("Fail", fail, chassi.Route("GET /fail"), chassi.Public),
+		chassi.NewEndpoint("Closed", greet, chassi.Route("GET /closed")),
+	))
+	ctx, cancel := context.WithCancel(t.Context())
+	r.cancel = cancel
+	go func() { r.result <- r.Run(ctx) }()
+	select {
+	case <-r.Started():
+	case err := <-r.result:
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cancel() })
+	return r
+}
+
+func (r *running) stop(t *testing.T) {
+	t.Helper()
+	r.cancel()
+	if err := <-r.result; err != nil {
+		t.Error(err)
+	}
+}
+
+func get(t *testing.T, addr net.Addr, path string) (int, string) {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	answer, err := client.Get("http://" + addr.String() + path)
+	if err != nil {
+		t.Error(err)
+		return 0, ""
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Error(err)
+	}
+	return answer.StatusCode, string(text)
+}
+
+func TestDefaultsServe(t *testing.T) {
+	t.Parallel()
+	r := start(t, defaults(t))
+	for path, want := range map[string]int{"/greet": 200, "/fail": 500, "/closed": 401, "/nowhere": 404, "/metrics": 404} {
+		if status, text := get(t, r.HTTP.Addr(), path); status != want || strings.Contains(text, "hidden") {
+			t.Errorf("%s: %d %s, want %d", path, status, text, want)
+		}
+	}
+	for path, want := range map[string]string{
+		"/healthz": "", "/readyz": `"status":"serving"`, "/debug/pprof/": "goroutine",
+		"/metrics": `http_requests_total{method="GET",route="/greet",status="200"} 1`,
+	} {
+		if status, text := get(t, r.Admin.Addr(), path); status != 200 || !strings.Contains(text, want) {
+			t.Errorf("%s: %d, want %q in:\n%s", path, status, want, text)
+		}
+	}
+	_, metrics := get(t, r.Admin.Addr(), "/metrics")
+	for _, name := range []string{
+		`route="/closed",status="401"`, `route="unmatched",status="404"`, "http_request_duration_seconds_bucket", "go_goroutines",
+		"process_cpu_seconds_total", "build_info", `connections_open{server="http"}`, `connections_refused_total{server="admin"}`,
+	} {
+		if !strings.Contains(metrics, name) {
+			t.Errorf("no %s among the metrics", name)
+		}
+	}
+	r.stop(t)
+
+	calls := 0
+	for line := range strings.Lines(r.log.String()) {
+		var l struct {
+			Msg       string
+			RequestID string `json:"request_id"`
+			TraceID   string `json:"trace_id"`
+			Route     string
+		}
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			t.Errorf("%v: %s", err, line)
+		}
+		if l.Msg != "call" {
+			continue
+		}
+		if calls++; l.RequestID == "" || l.TraceID == "" || l.Route == "/metrics" {
+			t.Errorf("%s", line)
+		}
+	}
+	if calls != 5 {
+		t.Errorf("%d access lines, want 5 (the admin listener writes none):\n%s", calls, r.log)
+	}
+}
+
+func TestReload(t *testing.T) {
+	t.Parallel()
+	r := start(t, defaults(t))
+	c := defaults(t, "--log.level=error", "--rate_limit.peer=1/1h")
+	if err := r.Reload(c); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []int{200, 429} {
+		if status, text := get(t, r.HTTP.Addr(), "/greet"); status != want {
+			t.Errorf("call %d: %d %s, want %d", i, status, text, want)
+		}
+	}
+	r.stop(t)
+	if strings.Contains(r.log.String(), `"route":"/greet"`) {
+		t.Errorf("an access line above the level:\n%s", r.log)
+	}
+	c.Log.Level = "loud"
+	if err := r.Reload(c); err == nil || !strings.Contains(err.Error(), "loud") {
+		t.Errorf("%v, want the level named", err)
+	}
+}
+
+// Fault 41: a collector and a tracker that take connections and never answer
+// cost no call anything, and cannot hold up the end.
+func TestFault41HangingCollectors(t *testing.T) {
+	t.Parallel()
+	hung, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hung.Close()
+	c := defaults(t, "--trace.exporter=otlp-http", "--trace.ratio=1", "--rate_limit.peer=off", "--deadline=2s")
+	c.Trace.Endpoint = "http://" + hung.Addr().String()
+	c.Sentry.DSN = "http://key@" + hung.Addr().String() + "/1"
+	r := start(t, c)
+	for range 100 { // more than any buffer in between holds at once
+		if status, _ := get(t, r.HTTP.Addr(), "/fail"); status != 500 {
+			t.Errorf("status %d", status)
+		}
+	}
+	if status, text := get(t, r.HTTP.Addr(), "/greet"); status != 200 {
+		t.Errorf("%d %s", status, text)
+	}
+	r.stop(t)
+}
+
+// Fault 7: when a port is taken, what was started is stopped again (goleak looks
+// for the rest) and the error says which.
+func TestFault07PortInUse(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	c := defaults(t)
+	c.HTTP.Addr = taken.Addr().String()
+	var out log
+	std, err := standard.New(t.Context(), "test", "1", c, standard.Options{Log: &out})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = std.Run(t.Context())
+	if err == nil || !strings.Contains(err.Error(), c.HTTP.Addr) {
+		t.Errorf("%v, want the address", err)
+	}
+	if conn, err := net.Dial("tcp", std.Admin.Addr().String()); err == nil {
+		conn.Close()
+		t.Error("the admin listener is still open")
+	}
+}
+
+// Settings that cannot work are refused before anything listens.
+func TestNewRefuses(t *testing.T) {
+	t.Parallel()
+	for name, breakIt := range map[string]func(*standard.Config){
+		"log.format": func(c *standard.Config) { c.Log.Format = "xml" },
+		"log.level":  func(c *standard.Config) { c.Log.Level = "loud" },
+		"origin":     func(c *standard.Config) { c.HTTP.CORS.Origins = []string{"*.example.org/path"} },
+	} {
+		c := defaults(t)
+		breakIt(&c)
+		if _, err := standard.New(t.Context(), "test", "1", c, standard.Options{Log: io.Discard}); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
