@@ -22,7 +22,7 @@ var statusOf = map[chassi.Code]int{
 	chassi.AlreadyExists:      http.StatusConflict,
 	chassi.PermissionDenied:   http.StatusForbidden,
 	chassi.ResourceExhausted:  http.StatusTooManyRequests,
-	chassi.FailedPrecondition: http.StatusPreconditionFailed,
+	chassi.FailedPrecondition: http.StatusBadRequest, // 412 is for conditional requests
 	chassi.Aborted:            http.StatusConflict,
 	chassi.OutOfRange:         http.StatusBadRequest,
 	chassi.Unimplemented:      http.StatusNotImplemented,

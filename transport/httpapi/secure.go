@@ -43,12 +43,9 @@ func (s *secureHeaders) set(h http.Header) {
 // cleanPath reports whether an escaped path ([net/url.URL.EscapedPath]) has no
 // second spelling that a proxy or the mux might read otherwise: no empty or dot
 // segment, no parameter (;), no backslash, and none of these nor slash or NUL
-// behind an escape. A slash at the end is the mux's matter; "*" is what OPTIONS
-// may ask for.
+// behind an escape. A slash at the end is the mux's matter. "*" is no path: net/http
+// answers OPTIONS for it.
 func cleanPath(path string) bool {
-	if path == "*" {
-		return true
-	}
 	if path == "" || path[0] != '/' {
 		return false
 	}

@@ -65,14 +65,14 @@ func TestHotPathOfSecureDoesNotAllocate(t *testing.T) {
 // T48 and fault 19: a path that somebody may read otherwise is refused.
 func TestCleanPathT48(t *testing.T) {
 	t.Parallel()
-	clean := []string{"/", "*", "/v1/auth", "/v1/auth/", "/.well-known/jwks.json", "/a.b", "/a/..b", "/a/b..", "/...", "/a%20b", "/%C3%A9", "/%252f", "/a,b=c@d:e!$&'()*+~_-"}
+	clean := []string{"/", "/v1/auth", "/v1/auth/", "/.well-known/jwks.json", "/a.b", "/a/..b", "/a/b..", "/...", "/a%20b", "/%C3%A9", "/%252f", "/a,b=c@d:e!$&'()*+~_-"}
 	for _, p := range clean {
 		if !cleanPath(p) {
 			t.Errorf("cleanPath(%q) = false", p)
 		}
 	}
 	unclean := []string{
-		"", "v1/auth", "**", "//", "//v1/auth", "/v1//auth", "/v1/auth//", "/.", "/..", "/./", "/../", "/v1/./auth", "/v1/../auth", "/v1/.", "/v1/..",
+		"", "*", "v1/auth", "**", "//", "//v1/auth", "/v1//auth", "/v1/auth//", "/.", "/..", "/./", "/../", "/v1/./auth", "/v1/../auth", "/v1/.", "/v1/..",
 		"/v1%2fauth", "/v1%2Fauth", "/v1%5cauth", "/v1%5Cauth", "/v1/auth%00", "/%2e%2e/auth", "/v1/%2E/auth", "/v1/.%2e/auth",
 		"/v1/auth;x", "/v1/auth;x=1/y", "/v1/auth%3bx", `/v1\auth`, "/v1\x00auth", "/v1/auth%", "/v1/auth%2",
 	}
@@ -90,7 +90,7 @@ func FuzzCleanPath(f *testing.F) {
 		f.Add(p)
 	}
 	f.Fuzz(func(t *testing.T, escaped string) {
-		if !cleanPath(escaped) || escaped == "*" {
+		if !cleanPath(escaped) {
 			return
 		}
 		plain, err := url.PathUnescape(escaped)

@@ -194,6 +194,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.call.RequestID = requestID(r.Header)
 	x.out.Set("X-Request-Id", x.call.RequestID)
 	s.secure.set(h)
+	if len(r.TransferEncoding) > 0 {
+		// There may have been a Content-Length as well, which net/http has dropped by
+		// now. Then the connection must end: what follows could be meant as part of
+		// the body (RFC 9112, section 6.1).
+		h["Connection"] = closeHeader
+	}
 	if r.Method != http.MethodOptions {
 		s.cors.handle(h, r, nil)
 	}
