@@ -59,10 +59,11 @@ type scope struct {
 	db       *DB
 	pool     *sql.DB
 	readOnly bool // by our own choice, not for want of a server that writes
+	relaxed  bool // commits do not wait for the disk
 }
 
-func (db *DB) reading() scope { return scope{db, db.reader, true} }
-func (db *DB) writing() scope { return scope{db, db.writer, false} }
+func (db *DB) reading() scope { return scope{db: db, pool: db.reader, readOnly: true} }
+func (db *DB) writing() scope { return scope{db: db, pool: db.writer} }
 
 // fail turns what the driver returned into our error. When the time was over it
 // says so with the state of the pool, since waiting for a connection and waiting

@@ -58,7 +58,7 @@ func (db *DB) Exec(ctx context.Context, query string, args ...any) (affected int
 // querying is the scope of a query outside of a transaction, which PostgreSQL does
 // not hinder from writing.
 func (db *DB) querying() scope {
-	return scope{db, db.reader, db.target.dialect == SQLite}
+	return scope{db: db, pool: db.reader, readOnly: db.target.dialect == SQLite}
 }
 
 // bound gives ctx the deadline of one call.

@@ -18,7 +18,7 @@ func (c cachingConnector) Connect(ctx context.Context) (driver.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &cachingConn{sqliteConn: conn.(sqliteConn), idle: map[string]sqliteStmt{}}, nil
+	return &cachingConn{sqliteConn: conn.(sqliteConn), idle: map[string]sqliteStmt{}, synchronous: full}, nil
 }
 
 // sqliteConn is what the driver's connection can do.
@@ -41,10 +41,67 @@ type sqliteStmt interface {
 // driver.Conn it is used by one goroutine at a time.
 type cachingConn struct {
 	sqliteConn
-	idle map[string]sqliteStmt
+	idle        map[string]sqliteStmt
+	synchronous string
+	inTx        bool
 }
 
+// What a commit waits for, see https://sqlite.org/pragma.html#pragma_synchronous.
+const (
+	full   = "FULL"   // the disk
+	normal = "NORMAL" // with a write-ahead log: nothing
+)
+
+// BeginTx makes the commits of this transaction wait for the disk, unless ctx says
+// that they need not.
+func (c *cachingConn) BeginTx(ctx context.Context, options driver.TxOptions) (driver.Tx, error) {
+	want := full
+	if ctx.Value(relaxedKey{}) != nil {
+		want = normal
+	}
+	if err := c.synchronize(ctx, want); err != nil {
+		return nil, err
+	}
+	tx, err := c.sqliteConn.BeginTx(ctx, options)
+	if err != nil {
+		return nil, err
+	}
+	c.inTx = true
+	return cachingTx{tx, c}, nil
+}
+
+// synchronize does not go by the cache: SQLite obeys this pragma when it is
+// prepared, not when it is run.
+func (c *cachingConn) synchronize(ctx context.Context, want string) error {
+	if c.synchronous == want {
+		return nil
+	}
+	stmt, err := c.PrepareContext(ctx, "PRAGMA synchronous = "+want)
+	if err != nil {
+		return err
+	}
+	defer stmt.Close()
+	if _, err := stmt.(sqliteStmt).ExecContext(ctx, nil); err != nil {
+		return err
+	}
+	c.synchronous = want
+	return nil
+}
+
+type cachingTx struct {
+	driver.Tx
+	conn *cachingConn
+}
+
+func (t cachingTx) Commit() error   { t.conn.inTx = false; return t.Tx.Commit() }
+func (t cachingTx) Rollback() error { t.conn.inTx = false; return t.Tx.Rollback() }
+
 func (c *cachingConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	if !c.inTx {
+		if err := c.synchronize(ctx, full); err != nil {
+			return nil, err
+		}
+	}
 	stmt, err := c.take(ctx, query)
 	if err != nil {
 		return nil, err

@@ -31,6 +31,16 @@ func (db *DB) Write(ctx context.Context, fn func(ctx context.Context, tx *Tx) er
 	return db.transact(ctx, db.writing(), fn)
 }
 
+// WriteRelaxed is [DB.Write] without waiting for the disk, for changes that nobody
+// was promised: counters, times last seen. A crash of the process loses nothing;
+// one of the machine, or of the PostgreSQL server, may lose what was committed in
+// the last moments, as a whole and in order.
+func (db *DB) WriteRelaxed(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
+	s := db.writing()
+	s.relaxed = true
+	return db.transact(ctx, s, fn)
+}
+
 // Read runs fn in a transaction that can only read and sees one state of the
 // database throughout. As with [DB.Write], fn may run more than once.
 func (db *DB) Read(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
@@ -58,7 +68,7 @@ func (db *DB) transact(ctx context.Context, s scope, fn func(context.Context, *T
 }
 
 func (s scope) once(ctx context.Context, fn func(context.Context, *Tx) error) error {
-	sqlTx, err := s.pool.BeginTx(ctx, s.options())
+	sqlTx, err := s.begin(ctx)
 	if err != nil {
 		return s.fail(ctx, "begin", err)
 	}
@@ -70,6 +80,23 @@ func (s scope) once(ctx context.Context, fn func(context.Context, *Tx) error) er
 		return err
 	}
 	return tx.commit(ctx)
+}
+
+// relaxedKey marks the context in which a relaxed transaction of SQLite begins.
+type relaxedKey struct{}
+
+func (s scope) begin(ctx context.Context) (*sql.Tx, error) {
+	if !s.relaxed {
+		return s.pool.BeginTx(ctx, s.options())
+	}
+	tx, err := s.pool.BeginTx(context.WithValue(ctx, relaxedKey{}, true), s.options())
+	if err != nil || s.db.target.dialect == SQLite {
+		return tx, err
+	}
+	if _, err := tx.ExecContext(ctx, "SET LOCAL synchronous_commit = off"); err != nil {
+		return nil, errors.Join(err, tx.Rollback())
+	}
+	return tx, nil
 }
 
 func (tx *Tx) commit(ctx context.Context) error {

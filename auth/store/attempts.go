@@ -20,7 +20,7 @@ type Bucket struct {
 // Failures older than window are forgotten. It returns until when a bucket is
 // locked, zero if the attempt may go on.
 func (s *Store) Reserve(ctx context.Context, buckets []Bucket, now time.Time, window time.Duration) (locked time.Time, err error) {
-	err = s.db.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
+	err = s.db.WriteRelaxed(ctx, func(ctx context.Context, tx *database.Tx) error {
 		locked = time.Time{}
 		counts := make([]int, len(buckets))
 		for i, b := range buckets {
@@ -54,7 +54,7 @@ func (s *Store) Reserve(ctx context.Context, buckets []Bucket, now time.Time, wi
 // of refund lose the one failure that [Store.Reserve] counted. The network is
 // remembered as one of the user's own, of which the latest twenty are kept.
 func (s *Store) Settle(ctx context.Context, forget, refund []string, userID, network string, now time.Time) error {
-	return s.db.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
+	return s.db.WriteRelaxed(ctx, func(ctx context.Context, tx *database.Tx) error {
 		for _, key := range forget {
 			if _, err := tx.Exec(ctx, "DELETE FROM attempts WHERE bucket = $1", key); err != nil {
 				return err
@@ -69,7 +69,7 @@ func (s *Store) Settle(ctx context.Context, forget, refund []string, userID, net
 
 // Refund takes one attempt back that was counted and never evaluated.
 func (s *Store) Refund(ctx context.Context, keys []string) error {
-	return s.db.Write(ctx, func(ctx context.Context, tx *database.Tx) error { return giveBack(ctx, tx, keys) })
+	return s.db.WriteRelaxed(ctx, func(ctx context.Context, tx *database.Tx) error { return giveBack(ctx, tx, keys) })
 }
 
 func giveBack(ctx context.Context, q database.Querier, keys []string) error {
