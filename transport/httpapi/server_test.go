@@ -308,3 +308,31 @@ func TestMountedHandlers(t *testing.T) {
 		}
 	}
 }
+
+// HTTP/2 without TLS is spoken when asked for, and only then.
+func TestH2C(t *testing.T) {
+	t.Parallel()
+	for _, on := range []bool{true, false} {
+		url := serveTest(t, Config{H2C: on}, nil)
+		transport := &http.Transport{Protocols: new(http.Protocols)}
+		transport.Protocols.SetUnencryptedHTTP2(true)
+		client := &http.Client{Transport: transport, Timeout: 10 * time.Second}
+		answer, err := client.Post(url+"/echo", "application/json", strings.NewReader(`{"text":"x"}`))
+		if !on {
+			if err == nil {
+				answer.Body.Close()
+				t.Error("HTTP/2 although it is off")
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		transport.CloseIdleConnections()
+		if answer.ProtoMajor != 2 || string(body) != `{"text":"x"}` || answer.Header.Get("X-Request-ID") == "" {
+			t.Errorf("%s %s", answer.Proto, body)
+		}
+	}
+}
