@@ -41,8 +41,8 @@ type Admin struct {
 
 // RateLimit bounds what one client may do. Both can be changed at run time.
 type RateLimit struct {
-	Peer      ratelimit.Limit `config:"peer" default:"200/1s" reload:"true" help:"calls of one client address (IPv6: /64), such as 100/1m; off for no limit"`
-	Principal ratelimit.Limit `config:"principal" default:"200/1s" reload:"true" help:"calls of one authenticated caller"`
+	Peer      ratelimit.Limit `config:"peer" default:"5000/1s" reload:"true" help:"calls of one client address (IPv6: /64), such as 100/1m; off for no limit"`
+	Principal ratelimit.Limit `config:"principal" default:"1000/1s" reload:"true" help:"calls of one authenticated caller"`
 }
 
 // Shutdown has the times of an orderly end.

@@ -452,3 +452,31 @@ func TestGivingUpAtTheGate(t *testing.T) {
 		n.mustLogin()
 	}
 }
+
+// Fault 48: a neighbour behind the same address who guesses at many accounts does
+// not lock out who has logged in from there before; newcomers wait a minute at most.
+func TestFault48NeighboursDoNotLockEachOtherOut(t *testing.T) {
+	t.Parallel()
+	c := defaults()
+	c.Lockout.Network = 10
+	n := start(t, dbtest.SQLite(t), c, 100, newClock())
+	n.add(email, secret)
+	n.add("grace@example.org", secret)
+	n.mustLogin()
+	for i := range 40 {
+		_, _ = n.login(fmt.Sprintf("victim%d@example.org", i), "a guess that is wrong", home)
+		n.clock.advance(time.Minute)
+	}
+	_, _ = n.login("victim@example.org", "a guess that is wrong", home)
+	before := n.hashes()
+	_, err := n.login("grace@example.org", secret, home)
+	want(t, "a newcomer", err, auth.ErrInvalidUser)
+	if n.hashes() != before {
+		t.Error("the network is not locked: the test shows nothing")
+	}
+	n.mustLogin()
+	n.clock.advance(time.Minute)
+	if _, err := n.login("grace@example.org", secret, home); err != nil {
+		t.Errorf("a newcomer after a minute: %v", err)
+	}
+}

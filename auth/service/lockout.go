@@ -16,10 +16,13 @@ import (
 // on up to MaxDelay, during which nothing is evaluated:
 //
 //   - Pair, one account from one network (an IPv4 address, an IPv6 /64);
-//   - Account, one account from everywhere. Networks from which the account has
-//     logged in within KnownFor pass by this bucket, so that strangers who keep it
-//     locked do not lock its owner out;
-//   - Network, one network against all accounts.
+//   - Account, one account from everywhere;
+//   - Network, one network against all accounts, for a minute at most: there may be
+//     many people behind one address.
+//
+// An attempt from a network from which the account has logged in within KnownFor
+// counts against its pair alone, so that strangers who keep an account locked, or
+// a neighbour who guesses at others', do not lock its owner out.
 //
 // Accounts that do not exist are counted alike. A successful login clears the
 // pair and the account and gives the network its one attempt back. Refused
@@ -43,9 +46,12 @@ type attempt struct {
 
 // limited is a bucket with its limit.
 type limited struct {
-	key   string
-	limit int
+	key     string
+	limit   int
+	longest time.Duration
 }
+
+const maxNetworkDelay = time.Minute
 
 // begin counts an attempt before anything is evaluated. It returns nil if the
 // account is locked for this caller; otherwise the attempt is to be ended.
@@ -57,14 +63,15 @@ func (s *Service) begin(ctx context.Context, email, userID string) (*attempt, er
 	}
 	limits := s.config.Lockout
 	pair, account, from := bucketKey("pair", email, network), bucketKey("account", email), bucketKey("network", network)
-	against := []limited{{pair, limits.Pair}}
+	a := &attempt{service: s, userID: userID, network: network, forget: []string{pair, account}}
+	against := []limited{{pair, limits.Pair, limits.MaxDelay}}
 	if !known {
-		against = append(against, limited{account, limits.Account})
+		against = append(against, limited{account, limits.Account, limits.MaxDelay})
 	}
-	if network != "" {
-		against = append(against, limited{from, limits.Network})
+	if !known && network != "" {
+		against = append(against, limited{from, limits.Network, min(limits.MaxDelay, maxNetworkDelay)})
+		a.refund = []string{from}
 	}
-	a := &attempt{service: s, userID: userID, network: network, forget: []string{pair, account}, refund: []string{from}}
 	if ok, err := a.reserve(ctx, against); err != nil || !ok {
 		a.end()
 		return nil, err
@@ -80,7 +87,7 @@ func (a *attempt) reserve(ctx context.Context, against []limited) (ok bool, err 
 			return false, a.service.shed(err)
 		}
 		a.gates = append(a.gates, b.key)
-		buckets = append(buckets, store.Bucket{Key: b.key, Delay: a.service.delay(b.limit)})
+		buckets = append(buckets, store.Bucket{Key: b.key, Delay: b.delay})
 	}
 	locked, err := a.service.store.Reserve(ctx, buckets, a.service.options.Now(), a.service.config.Lockout.Window)
 	return locked.IsZero(), fault(err)
@@ -108,19 +115,16 @@ func (a *attempt) abandoned(ctx context.Context) {
 	}
 }
 
-// delay returns how long a bucket is locked after so many failures.
-func (s *Service) delay(limit int) func(failures int) time.Duration {
-	longest := s.config.Lockout.MaxDelay
-	return func(failures int) time.Duration {
-		over := failures - limit
-		switch {
-		case over < 0:
-			return 0
-		case over > 30:
-			return longest
-		default:
-			return min(time.Second<<over, longest)
-		}
+// delay returns how long the bucket is locked after so many failures.
+func (b limited) delay(failures int) time.Duration {
+	over := failures - b.limit
+	switch {
+	case over < 0:
+		return 0
+	case over > 30:
+		return b.longest
+	default:
+		return min(time.Second<<over, b.longest)
 	}
 }
 

@@ -449,7 +449,7 @@ func FuzzExchange(f *testing.F) {
 	f.Fuzz(func(t *testing.T, method, target, media, body string) {
 		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(method + " " + target + " HTTP/1.1\r\nHost: x\r\n\r\n")))
 		if err != nil {
-			t.Skip() // net/http refuses it before us
+			return // net/http refuses it before us
 		}
 		r.Header.Set("Content-Type", media)
 		r.Body, r.ContentLength = io.NopCloser(strings.NewReader(body)), -1
