@@ -238,7 +238,7 @@ func TestSeal(t *testing.T) {
 	}
 }
 
-func TestParseMasterKey(t *testing.T) {
+func TestT51ParseMasterKey(t *testing.T) {
 	t.Parallel()
 	want := []byte("\xfb\xff\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e")
 	for _, text := range []string{

@@ -38,7 +38,7 @@ func TestDoReturnsThePanic(t *testing.T) {
 }
 
 // Every way out of a task other than return, on the only worker, with work behind it.
-func TestWorkGoesOnAfterAPanic(t *testing.T) {
+func TestT49WorkGoesOnAfterAPanic(t *testing.T) {
 	type report struct{ value, stack string }
 	told := make(chan report, 10)
 	options := workpool.Options{Workers: 1, Queue: 9, OnPanic: func(_ context.Context, v any, stack []byte) {

@@ -78,8 +78,8 @@ func TestT37OneOfManyChangesWins(t *testing.T) {
 	})
 }
 
-// The old password is guarded by the lockout of logins.
-func TestPasswordChangeIsGuarded(t *testing.T) {
+// T19: the old password of a change is guarded by the lockout of logins.
+func TestT19PasswordChangeIsGuarded(t *testing.T) {
 	t.Parallel()
 	n := onSQLite(t)
 	n.add(email, secret)

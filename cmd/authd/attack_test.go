@@ -1,0 +1,111 @@
+package main
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// forge signs nothing: header and payload as given, and any signature.
+func forge(header, payload, signature string) string {
+	b64 := base64.RawURLEncoding.EncodeToString
+	return b64([]byte(header)) + "." + b64([]byte(payload)) + "." + signature
+}
+
+// T01 to T12 from outside: every bad token is the same 401 on both ways in, in
+// the body and as bearer; nothing of it gets into the log, and the log stays one
+// JSON object a line.
+func TestT01ToT12BadTokensOverHTTP(t *testing.T) {
+	t.Parallel()
+	n := start(t, t.TempDir(), "--log.level=debug")
+	n.post("/v1/users", "", ada)
+	good := n.login(ada)
+	parts := strings.Split(good, ".")
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	header, err := base64.RawURLEncoding.DecodeString(parts[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	kid := string(header[bytes.Index(header, []byte(`"kid"`)):])
+	const canary = "cAnArYsIgNaTuRe"
+	bad := map[string]string{
+		"T01 none":             forge(`{"alg":"none"}`, string(payload), ""),
+		"T01 None with kid":    forge(`{"alg":"None",`+kid, string(payload), canary),
+		"T01 no signature":     parts[0] + "." + parts[1] + ".",
+		"T02 HS256":            forge(`{"alg":"HS256",`+kid, string(payload), canary),
+		"T03 ES256":            forge(`{"alg":"ES256",`+kid, string(payload), canary),
+		"T04 jwk":              forge(`{"alg":"EdDSA","jwk":{"kty":"OKP","crv":"Ed25519","x":"AA"}}`, string(payload), canary),
+		"T04 jku":              forge(`{"alg":"EdDSA","jku":"http://127.0.0.1:1/"}`, string(payload), canary),
+		"T05 path":             forge(`{"alg":"EdDSA","kid":"../../dev/null"}`, string(payload), canary),
+		"T05 SQL":              forge(`{"alg":"EdDSA","kid":"' OR 1=1 --"}`, string(payload), canary),
+		"T05 control":          forge(`{"alg":"EdDSA","kid":"a\r\n{\"level\":\"ERROR\",\"msg\":\"injected\"}\u0000"}`, string(payload), canary),
+		"T05 10 kB":            forge(`{"alg":"EdDSA","kid":"`+strings.Repeat("k", 10<<10)+`"}`, string(payload), canary),
+		"T07 crit":             forge(`{"alg":"EdDSA","crit":["b64"],"b64":false,`+kid, string(payload), parts[2]),
+		"T07 duplicate member": forge(`{"alg":"none",`+string(header[1:]), string(payload), parts[2]),
+		"T11 dots":             strings.Repeat(".", 1<<16),
+		"T11 64 kB":            good + strings.Repeat("A", 64<<10),
+		"T11 JWE":              good + ".." + canary,
+		"T11 deep":             forge(strings.Repeat(`{"a":`, 2000), string(payload), canary),
+		"T12 padding":          good + "=",
+		"T12 space":            good + " ",
+		"T12 newline":          good[:len(good)-10] + "\n" + good[len(good)-10:],
+		"T12 last char":        good[:len(good)-1] + string(good[len(good)-1]^1),
+		"garbage":              canary,
+	}
+	var first string
+	for name, raw := range bad {
+		status, answer := n.post("/v1/validate-token", "", object{"token": raw})
+		delete(answer, "instance")
+		if text := fmt.Sprint(status, answer); first == "" {
+			first = text
+		} else if text != first {
+			t.Errorf("%s: %s, want the same as any other: %s", name, text, first)
+		}
+		if status != http.StatusUnauthorized || answer["message"] != "Invalid token" {
+			t.Errorf("%s: %d %v", name, status, answer)
+		}
+		if strings.ContainsAny(raw, "\n ") || len(raw) > 8<<10 {
+			continue // a header cannot hold it, or loses the space
+		}
+		if status, answer, err := n.try(http.MethodGet, "/v1/me", raw, nil); status != http.StatusUnauthorized || err != nil {
+			t.Errorf("%s as bearer: %d %v %v", name, status, answer, err)
+		}
+	}
+	if status, answer := n.post("/v1/validate-token", "", object{"token": strings.Repeat(".", 1<<20)}); status != http.StatusRequestEntityTooLarge {
+		t.Errorf("1 MB of dots: %d %v", status, answer)
+	}
+	if !n.accepts(good) {
+		t.Error("the good token is refused after all that")
+	}
+	n.awaitLog(`"status":413`)
+	for line := range strings.Lines(n.text()) {
+		if !json.Valid([]byte(line)) || strings.Contains(line, canary) || strings.Contains(line, parts[2]) || strings.Contains(line, `"msg":"injected"`) {
+			t.Errorf("log: %s", line)
+		}
+	}
+}
+
+// T52, fault 50: SQL in any field is data.
+func TestT52SQLIsData(t *testing.T) {
+	t.Parallel()
+	n := start(t, t.TempDir())
+	n.post("/v1/users", "", ada)
+	for _, text := range []string{"' OR '1'='1", "ada@example.org' --", `"; DROP TABLE users; --`, "ada@example.org\x00", "%"} {
+		for _, body := range []object{{"email": text, "password": ada["password"]}, {"email": "ada@example.org", "password": text}, {"email": text + "@example.org", "password": text}} {
+			if status, answer := n.post("/v1/auth", "", body); status != http.StatusNotFound && status != http.StatusBadRequest {
+				t.Errorf("%v: %d %v", body, status, answer)
+			}
+		}
+	}
+	n.awaitLog(`"route":"/v1/auth"`)
+	if strings.Contains(n.text(), `"level":"ERROR"`) {
+		t.Errorf("a fault:\n%s", n.text())
+	}
+}
