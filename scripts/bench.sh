@@ -78,14 +78,29 @@ service() {
   table "authd"
 }
 
-# measure NAME FEATURES: requests per second of one flavour.
+# jwt: an HS256 token under the benchmark's key.
+key=0123456789abcdef0123456789abcdef
+jwt() {
+  local b64='openssl base64 -A' head body
+  head=$(printf '{"alg":"HS256","typ":"JWT"}' | $b64 | tr '+/' '-_' | tr -d =)
+  body=$(printf '{"email":"user@example.com","exp":4102444800}' | $b64 | tr '+/' '-_' | tr -d =)
+  printf '%s.%s.%s' "$head" "$body" "$(printf '%s.%s' "$head" "$body" | openssl dgst -sha256 -hmac "$key" -binary | $b64 | tr '+/' '-_' | tr -d =)"
+}
+
+# measure FEATURES: requests per second of one flavour, for both jobs.
 measure() {
-  ADDR=127.0.0.1:18080 KEY=0123456789abcdef0123456789abcdef FEATURES=$2 LOG=$work/log \
-    OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:9 "$work/server" >"$work/out" 2>&1 &
+  local job path
+  ADDR=127.0.0.1:18080 KEY=$key FEATURES=$1 LOG=$work/log OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:9 "$work/server" >"$work/out" 2>&1 &
   pid=$!
   await http://127.0.0.1:18080/ping
-  wrk -t1 -c64 -d1s http://127.0.0.1:18080/ping >/dev/null
-  echo "$2 $(wrk -t1 -c64 "-d${seconds_each}s" http://127.0.0.1:18080/ping | awk '/Requests\/sec/ {print $2}')" >>"$work/loopback"
+  for job in validate ping; do
+    path=/ping
+    [[ $job == ping ]] || path=/v1/validate-token
+    wrk -t1 -c64 -d1s -s "$work/$job.lua" "http://127.0.0.1:18080$path" >/dev/null
+    wrk -t1 -c64 "-d${seconds_each}s" -s "$work/$job.lua" "http://127.0.0.1:18080$path" >"$work/wrk"
+    ! grep -q Non-2xx "$work/wrk" || { echo "$1 answers errors" >&2; cat "$work/wrk" >&2; return 1; }
+    echo "$job-$1 $(awk '/Requests\/sec/ {print $2}' "$work/wrk")" >>"$work/loopback"
+  done
   stop
   rm -f "$work/log"
 }
@@ -93,22 +108,26 @@ measure() {
 median() { awk -v name="$1" '$1 == name {print $2}' "$work/loopback" | sort -n | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}'; }
 
 loopback() {
+  local base name job
   if ! command -v wrk >/dev/null; then
     echo "wrk is not installed (Debian package wrk): loopback not measured" >&2
     return
   fi
   CGO_ENABLED=0 go build -trimpath -tags grpcnotrace -o "$work/server" ./bench/server
+  echo >"$work/ping.lua"
+  printf 'wrk.method = "POST"\nwrk.body = [[{"token":"%s"}]]\nwrk.headers["Content-Type"] = "application/json"\n' "$(jwt)" >"$work/validate.lua"
   for _ in $(seq "$rounds"); do
-    measure "hand-written" handwritten
-    measure "chassi, bare" bare
-    measure "chassi, all on" full
+    measure handwritten
+    measure bare
+    measure full
   done
-  local base name
-  base=$(median handwritten)
-  for name in handwritten bare full; do
-    row "$name" "$(median $name | awk '{printf "%.0f requests/s", $1}')" "$(median $name | awk -v base="$base" '{printf "%.0f %% of hand-written", 100 * $1 / base}')"
+  for job in validate ping; do
+    base=$(median $job-handwritten)
+    for name in handwritten bare full; do
+      row "$job, $name" "$(median $job-$name | awk '{printf "%.0f requests/s", $1}')" "$(median $job-$name | awk -v base="$base" '{printf "%.0f %% of hand-written", 100 * $1 / base}')"
+    done
   done
-  table "over loopback: \`wrk -t1 -c64\`, GET /ping, median of $rounds"
+  table "over loopback: \`wrk -t1 -c64\`, POST /v1/validate-token and GET /ping, median of $rounds"
 }
 
 { in_process; loopback; passwords; service; } | tee "$work/measured"

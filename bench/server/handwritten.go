@@ -49,11 +49,18 @@ func answer(w http.ResponseWriter, status int, v any) {
 	_, _ = w.Write(body)
 }
 
-// serveHandwritten serves it until a signal.
-func serveHandwritten(ctx context.Context, addr string) error {
+// serveHandwritten serves it with the other flavours' check of tokens until a
+// signal.
+func serveHandwritten(ctx context.Context, addr string, t *tokens) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	server := &http.Server{Addr: addr, ReadHeaderTimeout: 5 * time.Second, Handler: handwritten(trivial)}
+	server := &http.Server{Addr: addr, ReadHeaderTimeout: 5 * time.Second, Handler: handwritten(func(token string) (string, error) {
+		response, err := t.validate(ctx, &validateRequest{Token: token})
+		if err != nil {
+			return "", err
+		}
+		return response.Email, nil
+	})}
 	go func() {
 		<-ctx.Done()
 		_ = server.Close()

@@ -28,7 +28,7 @@ func main() {
 
 func run(ctx context.Context) error {
 	if os.Getenv("FEATURES") == "handwritten" {
-		return serveHandwritten(ctx, os.Getenv("ADDR"))
+		return serveHandwritten(ctx, os.Getenv("ADDR"), newTokens([]byte(os.Getenv("KEY"))))
 	}
 	var around []chassi.Middleware
 	app := chassi.NewApp("bench", chassi.AppOptions{Grace: time.Second})
