@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -219,9 +220,36 @@ func appendValue(b []byte, v slog.Value) []byte {
 	}
 }
 
+// appendTime writes t as [time.RFC3339Nano] does. Date, time and zone of the last
+// second seen are kept: they are the same for thousands of lines.
 func appendTime(b []byte, t time.Time) []byte {
-	return append(t.AppendFormat(append(b, '"'), time.RFC3339Nano), '"')
+	_, offset := t.Zone()
+	s := lastSecond.Load()
+	if s == nil || s.unix != t.Unix() || s.offset != offset {
+		s = &second{t.Unix(), offset, t.Format("2006-01-02T15:04:05"), t.Format("Z07:00")}
+		lastSecond.Store(s)
+	}
+	b = append(append(b, '"'), s.text...)
+	if n := t.Nanosecond(); n > 0 {
+		b = append(b, ".000000000"...)
+		for i := len(b) - 1; n > 0; i-- {
+			b[i] = byte('0' + n%10)
+			n /= 10
+		}
+		for b[len(b)-1] == '0' {
+			b = b[:len(b)-1]
+		}
+	}
+	return append(append(b, s.zone...), '"')
 }
+
+type second struct {
+	unix       int64
+	offset     int
+	text, zone string
+}
+
+var lastSecond atomic.Pointer[second]
 
 // appendFloat writes in quotes what JSON has no number for.
 func appendFloat(b []byte, f float64) []byte {

@@ -52,8 +52,9 @@ func newTracing(ctx context.Context, c TraceConfig, env otelEnv, service, versio
 	if len(names) == 0 {
 		return t, nil
 	}
-	options := []sdktrace.TracerProviderOption{sdktrace.WithResource(describe(ctx, service, version, logger))}
-	if !env.hasSampler() { // which the SDK reads itself
+	options := []sdktrace.TracerProviderOption{sdktrace.WithResource(describe(ctx, service, version, logger)), sdktrace.WithIDGenerator(drawnIDs{})}
+	ours := !env.hasSampler() // otherwise the SDK reads it itself
+	if ours {
 		options = append(options, sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(c.Ratio))))
 	}
 	for _, name := range names {
@@ -68,6 +69,9 @@ func newTracing(ctx context.Context, c TraceConfig, env otelEnv, service, versio
 	}
 	provider := sdktrace.NewTracerProvider(options...)
 	t.provider, t.shutdown = provider, provider.Shutdown
+	if ours {
+		t.provider = newRootProvider(provider, c.Ratio)
+	}
 	return t, nil
 }
 
