@@ -39,7 +39,7 @@ type Lockout struct {
 // attempt is one login that has been counted and not yet settled.
 type attempt struct {
 	service         *Service
-	userID, network string
+	userID, network string // network is to be remembered, "" for not
 	forget, refund  []string
 	gates           []string // that it is behind
 }
@@ -51,19 +51,27 @@ type limited struct {
 	longest time.Duration
 }
 
-const maxNetworkDelay = time.Minute
+const (
+	maxNetworkDelay = time.Minute
+	// seenInterval is how exactly the time is kept at which a network was last seen.
+	seenInterval = time.Hour
+)
 
 // begin counts an attempt before anything is evaluated. It returns nil if the
 // account is locked for this caller; otherwise the attempt is to be ended.
 func (s *Service) begin(ctx context.Context, email, userID string) (*attempt, error) {
-	network := networkOf(ctx)
-	known, err := s.store.KnownNetwork(ctx, userID, network, s.options.Now().Add(-s.config.Lockout.KnownFor))
+	network, now := networkOf(ctx), s.options.Now()
+	seen, err := s.store.LastSeen(ctx, userID, network)
 	if err != nil {
 		return nil, fault(err)
 	}
+	known := seen.After(now.Add(-s.config.Lockout.KnownFor))
 	limits := s.config.Lockout
 	pair, account, from := bucketKey("pair", email, network), bucketKey("account", email), bucketKey("network", network)
-	a := &attempt{service: s, userID: userID, network: network, forget: []string{pair, account}}
+	a := &attempt{service: s, userID: userID, forget: []string{pair, account}}
+	if !seen.After(now.Add(-seenInterval)) {
+		a.network = network
+	}
 	against := []limited{{pair, limits.Pair, limits.MaxDelay}}
 	if !known {
 		against = append(against, limited{account, limits.Account, limits.MaxDelay})

@@ -64,6 +64,7 @@ type Service struct {
 	refresh  coolDown
 	gates    gates
 	pace     pace
+	hashed   atomic.Int64
 	stop     context.CancelFunc
 	running  sync.WaitGroup
 }

@@ -51,8 +51,9 @@ func (s *Store) Reserve(ctx context.Context, buckets []Bucket, now time.Time, wi
 }
 
 // Settle takes a successful attempt back: the buckets of forget start anew, those
-// of refund lose the one failure that [Store.Reserve] counted. The network is
-// remembered as one of the user's own, of which the latest twenty are kept.
+// of refund lose the one failure that [Store.Reserve] counted. The network, unless
+// it is "", is remembered as one of the user's own, of which the latest twenty are
+// kept.
 func (s *Store) Settle(ctx context.Context, forget, refund []string, userID, network string, now time.Time) error {
 	return s.db.WriteRelaxed(ctx, func(ctx context.Context, tx *database.Tx) error {
 		for _, key := range forget {
@@ -62,6 +63,9 @@ func (s *Store) Settle(ctx context.Context, forget, refund []string, userID, net
 		}
 		if err := giveBack(ctx, tx, refund); err != nil {
 			return err
+		}
+		if network == "" {
+			return nil
 		}
 		return remember(ctx, tx, userID, network, now)
 	})
@@ -91,13 +95,14 @@ func remember(ctx context.Context, tx *database.Tx, userID, network string, now 
 	return err
 }
 
-// KnownNetwork reports whether the user has logged in from the network since
-// the given time.
-func (s *Store) KnownNetwork(ctx context.Context, userID, network string, since time.Time) (bool, error) {
-	var n int
-	err := s.db.QueryRow(ctx, "SELECT count(*) FROM networks WHERE user_id = $1 AND network = $2 AND last_seen > $3",
-		userID, network, micros(since)).Scan(&n)
-	return n > 0, err
+// LastSeen returns when the user last logged in from the network, zero for never.
+func (s *Store) LastSeen(ctx context.Context, userID, network string) (time.Time, error) {
+	var seen int64
+	err := s.db.QueryRow(ctx, "SELECT last_seen FROM networks WHERE user_id = $1 AND network = $2", userID, network).Scan(&seen)
+	if errors.Is(err, database.ErrNotFound) {
+		return time.Time{}, nil
+	}
+	return fromMicros(seen), err
 }
 
 // ForgetAttempts deletes buckets untouched since the given time.

@@ -99,14 +99,16 @@ func TestSuccessStartsTheBucketsAnew(t *testing.T) {
 				t.Errorf("%s is locked after a success", bucket)
 			}
 		}
-		known, err := s.KnownNetwork(t.Context(), u.ID, "192.0.2.1", born.Add(-time.Hour))
-		if err != nil || !known {
-			t.Errorf("the network of a login: known %v, %v", known, err)
-		}
-		for network, since := range map[string]time.Time{"192.0.2.1": born.Add(time.Second), "192.0.2.2": born.Add(-time.Hour)} {
-			if known, err := s.KnownNetwork(t.Context(), u.ID, network, since); err != nil || known {
-				t.Errorf("%s since %v: known %v, %v", network, since, known, err)
+		for network, want := range map[string]time.Time{"192.0.2.1": born, "192.0.2.2": {}, "": {}} {
+			if seen, err := s.LastSeen(t.Context(), u.ID, network); err != nil || !seen.Equal(want) {
+				t.Errorf("%q: last seen %v, %v, want %v", network, seen, err, want)
 			}
+		}
+		if err := s.Settle(t.Context(), nil, nil, u.ID, "", born.Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		if seen, _ := s.LastSeen(t.Context(), u.ID, "192.0.2.1"); !seen.Equal(born) {
+			t.Errorf("last seen %v after a login that was not to be remembered", seen)
 		}
 	})
 }
@@ -123,8 +125,8 @@ func TestNetworksAreBounded(t *testing.T) {
 			}
 		}
 		for i, want := range map[int]bool{0: false, 4: false, 5: true, 24: true} {
-			if known, err := s.KnownNetwork(t.Context(), u.ID, fmt.Sprint("net", i), born.Add(-time.Hour)); err != nil || known != want {
-				t.Errorf("network %d: known %v, %v", i, known, err)
+			if seen, err := s.LastSeen(t.Context(), u.ID, fmt.Sprint("net", i)); err != nil || seen.IsZero() == want {
+				t.Errorf("network %d: last seen %v, %v", i, seen, err)
 			}
 		}
 	})
