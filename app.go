@@ -34,7 +34,7 @@ type AppOptions struct {
 	// HeapFloor is the heap, in bytes, below which the garbage collector does not
 	// bother while the app runs. With little live data it would otherwise run each
 	// time that 4 MiB were allocated, dozens of times per second under load.
-	// Default 16 MiB, negative for none; GOGC in the environment switches it off.
+	// Default 32 MiB, negative for none; GOGC in the environment switches it off.
 	HeapFloor int
 }
 
@@ -87,7 +87,7 @@ func NewApp(name string, o AppOptions) *App {
 	o.Grace = orDefault(o.Grace, 20*time.Second)
 	o.CheckTimeout = orDefault(o.CheckTimeout, 2*time.Second)
 	if o.HeapFloor == 0 {
-		o.HeapFloor = 16 << 20
+		o.HeapFloor = 32 << 20
 	}
 	return &App{name: name, options: o, started: make(chan struct{}), failure: make(chan error, 1)}
 }
