@@ -66,7 +66,7 @@ func TestT49WorkGoesOnAfterAPanic(t *testing.T) {
 		close(open)
 		synctest.Wait()
 		for _, want := range []string{"first", "runtime.Goexit", "nil"} {
-			if got := <-told; got.value != want || !strings.Contains(got.stack, "TestWorkGoesOnAfterAPanic") {
+			if got := <-told; got.value != want || !strings.Contains(got.stack, "TestT49WorkGoesOnAfterAPanic") {
 				t.Errorf("told %q with stack\n%s\nwant %q", got.value, got.stack, want)
 			}
 		}
