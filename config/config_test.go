@@ -198,6 +198,7 @@ func TestWatch(t *testing.T) {
 		changes := 0
 		go config.Watch(t.Context(), time.Second, []string{file}, func() { changes++ })
 		time.Sleep(3500 * time.Millisecond)
+		synctest.Wait()
 		if changes != 0 {
 			t.Errorf("%d changes of a file that did not change", changes)
 		}
