@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -195,12 +196,12 @@ func TestWatch(t *testing.T) {
 	}
 	write("a")
 	synctest.Test(t, func(t *testing.T) {
-		changes := 0
-		go config.Watch(t.Context(), time.Second, []string{file}, func() { changes++ })
+		var changes atomic.Int64
+		go config.Watch(t.Context(), time.Second, []string{file}, func() { changes.Add(1) })
 		time.Sleep(3500 * time.Millisecond)
 		synctest.Wait()
-		if changes != 0 {
-			t.Errorf("%d changes of a file that did not change", changes)
+		if changes.Load() != 0 {
+			t.Errorf("%d changes of a file that did not change", changes.Load())
 		}
 		write("another")
 		time.Sleep(2 * time.Second)
@@ -211,8 +212,8 @@ func TestWatch(t *testing.T) {
 		write("a third text")
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if changes != 2 {
-			t.Errorf("%d changes, want 2: one for each new text, none while the file is missing", changes)
+		if changes.Load() != 2 {
+			t.Errorf("%d changes, want 2: one for each new text, none while the file is missing", changes.Load())
 		}
 	})
 }
