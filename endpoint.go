@@ -24,6 +24,8 @@ type Endpoint struct {
 	rate              Rate
 	idempotent        bool
 	cacheFor          time.Duration
+	doc               string
+	errors            []*Error
 	request, response reflect.Type
 	middleware        []Middleware
 	serve             Handler
@@ -138,6 +140,18 @@ func CacheFor(d time.Duration) EndpointOption {
 	}
 }
 
+// Doc says what the endpoint does, for the schema documents.
+func Doc(text string) EndpointOption { return func(e *Endpoint) { e.doc = text } }
+
+// Errors names the domain errors that the method returns, for the schema
+// documents.
+func Errors(errs ...*Error) EndpointOption {
+	return func(e *Endpoint) {
+		e.require(!slices.Contains(errs, nil), "has an error that is nil")
+		e.errors = append(e.errors, errs...)
+	}
+}
+
 // Name returns the method's name, such as "ValidateToken".
 func (e *Endpoint) Name() string { return e.name }
 
@@ -182,6 +196,12 @@ func (e *Endpoint) Idempotent() bool { return e.idempotent }
 
 // CacheFor returns how long anybody may keep an answer, 0 for not at all.
 func (e *Endpoint) CacheFor() time.Duration { return e.cacheFor }
+
+// Doc returns what the endpoint does, "" for nothing said.
+func (e *Endpoint) Doc() string { return e.doc }
+
+// Errors returns the domain errors that the method returns.
+func (e *Endpoint) Errors() []*Error { return e.errors }
 
 // RequestType returns the struct that a call's request points to, nil for a
 // [RawEndpoint].

@@ -1,0 +1,130 @@
+package protobuf
+
+import (
+	"fmt"
+	"reflect"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// Append writes message, a pointer to the plan's struct, behind b. It fails for
+// what no message can hold: text that is not UTF-8, a time outside of the years 1
+// to 9999.
+func (p *Plan) Append(b []byte, message any) ([]byte, error) {
+	v := reflect.ValueOf(message)
+	if v.Kind() != reflect.Pointer || v.IsNil() || v.Type().Elem() != p.goType {
+		return b, fmt.Errorf("protobuf: cannot write %T as %v", message, p.goType)
+	}
+	b, err := p.append(b, v.Elem())
+	if err != nil {
+		return b, fmt.Errorf("protobuf: %v: %w", p.goType, err)
+	}
+	return b, nil
+}
+
+func (p *Plan) append(b []byte, v reflect.Value) ([]byte, error) {
+	var err error
+	for i := range p.fields {
+		f := &p.fields[i]
+		if b, err = f.append(b, f.in(v)); err != nil {
+			return b, fmt.Errorf("%s %w", f.name, err)
+		}
+	}
+	return b, nil
+}
+
+// in returns the field's value in its message.
+func (f *field) in(message reflect.Value) reflect.Value {
+	if len(f.index) == 1 {
+		return message.Field(f.index[0])
+	}
+	return message.FieldByIndex(f.index)
+}
+
+func (f *field) append(b []byte, v reflect.Value) ([]byte, error) {
+	switch f.form {
+	case optional:
+		if v.IsNil() {
+			return b, nil
+		}
+		return f.kind.append(protowire.AppendVarint(b, f.tag), v.Elem())
+	case repeated:
+		return f.appendList(b, v)
+	case mapped:
+		return f.appendMap(b, v)
+	default:
+		if f.kind.isZero(v) {
+			return b, nil
+		}
+		start := len(b)
+		b, err := f.kind.append(protowire.AppendVarint(b, f.tag), v)
+		if f.kind.message != nil && !f.kind.pointer && b[len(b)-1] == 0 && len(b)-start == protowire.SizeVarint(f.tag)+1 {
+			b = b[:start] // a struct without anything in it
+		}
+		return b, err
+	}
+}
+
+func (f *field) appendList(b []byte, v reflect.Value) (_ []byte, err error) {
+	count := v.Len()
+	if count == 0 {
+		return b, nil
+	}
+	if !f.packed {
+		for i := range count {
+			if b, err = f.kind.append(protowire.AppendVarint(b, f.tag), v.Index(i)); err != nil {
+				return b, fmt.Errorf("[%d] %w", i, err)
+			}
+		}
+		return b, nil
+	}
+	b = protowire.AppendVarint(b, f.tag)
+	start := len(b)
+	b = append(b, 0)
+	for i := range count {
+		if b, err = f.kind.append(b, v.Index(i)); err != nil {
+			return b, err
+		}
+	}
+	return setLength(b, start), nil
+}
+
+func (f *field) appendMap(b []byte, v reflect.Value) (_ []byte, err error) {
+	for entries := v.MapRange(); entries.Next(); {
+		b = protowire.AppendVarint(b, f.tag)
+		start := len(b)
+		b = append(b, 0)
+		b = protowire.AppendTag(b, 1, f.key.wire)
+		if b, err = f.key.append(b, entries.Key()); err != nil {
+			return b, err
+		}
+		b = protowire.AppendTag(b, 2, f.kind.wire)
+		if b, err = f.kind.append(b, entries.Value()); err != nil {
+			return b, err
+		}
+		b = setLength(b, start)
+	}
+	return b, nil
+}
+
+// appendDelimited writes a message behind its length.
+func appendDelimited(b []byte, p *Plan, v reflect.Value) ([]byte, error) {
+	start := len(b)
+	b, err := p.append(append(b, 0), v)
+	return setLength(b, start), err
+}
+
+// setLength writes how much follows the byte at start into it, making room if
+// that takes more than one byte.
+func setLength(b []byte, start int) []byte {
+	length := uint64(len(b) - start - 1)
+	if length < 1<<7 {
+		b[start] = byte(length)
+		return b
+	}
+	size := protowire.SizeVarint(length)
+	b = append(b, make([]byte, size-1)...)
+	copy(b[start+size:], b[start+1:])
+	protowire.AppendVarint(b[:start], length)
+	return b
+}

@@ -1,0 +1,236 @@
+package protobuf_test
+
+import (
+	"bytes"
+	"context"
+	"math"
+	"math/big"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/schema/protobuf"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/descriptorpb"
+	"google.golang.org/protobuf/types/dynamicpb"
+)
+
+var compareAll = cmp.Options{cmpopts.IgnoreUnexported(Everything{}), cmpopts.EquateComparable(everything().Addr), cmp.Comparer(func(a, b []byte) bool { return bytes.Equal(a, b) })}
+
+// What we write, the official runtime reads, and what it writes then, we read.
+func TestRoundTripThroughTheOfficialRuntime(t *testing.T) {
+	t.Parallel()
+	plan, want := planOf[Everything](t), everything()
+	ours, err := plan.Append(nil, want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	official := dynamicpb.NewMessage(describe(t).Messages().ByName("Everything"))
+	if err := proto.Unmarshal(ours, official); err != nil {
+		t.Fatal(err)
+	}
+	if unknown := official.GetUnknown(); len(unknown) > 0 {
+		t.Errorf("fields that its descriptor does not have: %x", unknown)
+	}
+	theirs, err := proto.Marshal(official)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got Everything
+	if err := plan.Decode(theirs, &got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, &got, compareAll, cmp.Comparer(func(a, b *big.Int) bool { return a == b || a != nil && b != nil && a.Cmp(b) == 0 })); diff != "" {
+		t.Errorf("(-sent +received)\n%s", diff)
+	}
+}
+
+// A zero message is no bytes, but for what was set to zero by a pointer.
+func TestZeroIsNothing(t *testing.T) {
+	t.Parallel()
+	if b, err := planOf[Everything](t).Append(nil, &Everything{}); err != nil || len(b) != 0 {
+		t.Errorf("%x, %v", b, err)
+	}
+	negative := &Everything{Float64: math.Copysign(0, -1)}
+	b, err := planOf[Everything](t).Append(nil, negative)
+	if err != nil || len(b) == 0 {
+		t.Errorf("negative zero is lost: %x, %v", b, err)
+	}
+}
+
+func TestAppendRefuses(t *testing.T) {
+	t.Parallel()
+	plan := planOf[Everything](t)
+	for name, message := range map[string]any{
+		"string": &Everything{String: "\xff"}, "strings[1]": &Everything{Strings: []string{"", "\xff"}}, "by_name": &Everything{ByName: map[string]Inner{"\xff": {}}},
+		"time": &Everything{Time: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}, "cannot write *protobuf_test.Inner": &Inner{}, "cannot write *protobuf_test.Everything": (*Everything)(nil),
+	} {
+		if _, err := plan.Append(nil, message); err == nil || !strings.Contains(strings.ReplaceAll(err.Error(), " [", "["), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestDecodeNamesTheField(t *testing.T) {
+	t.Parallel()
+	plan := planOf[Everything](t)
+	for name, c := range map[string]struct {
+		build       func() []byte
+		field, text string
+	}{
+		"invalid UTF-8": {func() []byte { return encode(t, "string", []byte("\xff")) }, "string", "UTF-8"},
+		"truncated":     {func() []byte { return encode(t, "string", []byte("abc"))[:4] }, "string", "ends too early"},
+		"out of range":  {func() []byte { return encode(t, "int8", uint64(128)) }, "int8", "range"},
+		"inner":         {func() []byte { return encode(t, "inner", []byte{10, 1, 0xff}) }, "inner.name", "UTF-8"},
+		"item":          {func() []byte { return encode(t, "inners", []byte{10, 1, 0xff}) }, "inners[0].name", "UTF-8"},
+		"addr":          {func() []byte { return encode(t, "addr", []byte("nowhere")) }, "addr", "is no Addr"},
+		"field zero":    {func() []byte { return []byte{0} }, "", "not well-formed"},
+		"time":          {func() []byte { return encode(t, "time", []byte{8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f}) }, "time", "no time"},
+	} {
+		err := plan.Decode(c.build(), new(Everything))
+		e := chassi.ErrorOf(err)
+		if e == nil || e.Code != chassi.InvalidArgument || e.Reason != "malformed_request" || len(e.Violations) != 1 ||
+			e.Violations[0].Field != c.field || !strings.Contains(e.Violations[0].Message, c.text) {
+			t.Errorf("%s: %+v", name, e)
+		}
+	}
+}
+
+// encode writes one field by its number in the descriptor.
+func encode(t *testing.T, field string, value any) []byte {
+	t.Helper()
+	number := describe(t).Messages().ByName("Everything").Fields().ByName(protoName(field)).Number()
+	return appendField(number, value)
+}
+
+func TestNestingIsBounded(t *testing.T) {
+	t.Parallel()
+	plan := planOf[Inner](t)
+	for depth, ok := range map[int]bool{99: true, 100: false} {
+		v := Inner{}
+		for range depth {
+			v = Inner{Deep: []Inner{v}}
+		}
+		b, err := plan.Append(nil, &v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := plan.Decode(b, new(Inner)); (err == nil) != ok {
+			t.Errorf("%d levels inside: %v", depth, err)
+		}
+	}
+}
+
+type clash struct {
+	A string `json:"a" proto:"2"`
+	B string `json:"b"`
+}
+
+// Types that no message can hold are named when the plan is made, not when a
+// call comes.
+func TestPlanRefuses(t *testing.T) {
+	t.Parallel()
+	for want, v := range map[string]any{
+		"number 2":      clash{},
+		"type any":      struct{ A any }{},
+		"type chan int": struct{ A []chan int }{},
+		"type []string": struct{ A [][]string }{},
+		"keys of a map": struct{ A map[float64]string }{},
+		"want a number": struct {
+			A int `proto:"x"`
+		}{},
+		"number 19000": struct {
+			A int `proto:"19000"`
+		}{},
+		"called a": struct {
+			A int `json:"a"`
+			B int `json:"A"`
+		}{},
+	} {
+		if _, err := protobuf.PlanOf(reflect.TypeOf(v)); err == nil || !strings.Contains(strings.ReplaceAll(err.Error(), "interface {}", "any"), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
+func TestFileRefusesTwoTypesOfOneName(t *testing.T) {
+	t.Parallel()
+	type Inner struct{ X string }
+	a := func(context.Context, *Inner) (*struct{}, error) { return nil, nil }
+	b := func(context.Context, *Everything) (*struct{}, error) { return nil, nil }
+	_, err := protobuf.File(chassi.NewService("test.v1.Thing", chassi.NewEndpoint("A", a), chassi.NewEndpoint("B", b)))
+	if err == nil || !strings.Contains(err.Error(), "would both be message Inner") {
+		t.Error(err)
+	}
+}
+
+const wantText = `service Thing {
+  // Do does it.
+  // Twice.
+  rpc Do(Everything) returns (DoResponse) {
+    option idempotency_level = IDEMPOTENT;
+  }
+}
+`
+
+func TestText(t *testing.T) {
+	t.Parallel()
+	file, err := protobuf.File(service())
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := protobuf.Text(file)
+	for _, want := range []string{
+		wantText, "  // Yes or no.\n  bool bool = 2;\n", "  optional int64 maybe_int = 24 [json_name = \"maybe_int\"];\n", "  map<string, Inner> by_name = ",
+		"  repeated google.protobuf.Timestamp times = ", "  string renamed_field = 900;\n", "  string path = 46 [json_name = \"Path\"];\n", "enum Color {\n  COLOR_UNSPECIFIED = 0;\n  COLOR_BLUE = -2;\n",
+		"import \"google/protobuf/duration.proto\";\nimport \"google/protobuf/timestamp.proto\";\n", "message DoResponse {}\n",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not in:\n%s", want, text)
+		}
+	}
+}
+
+// protoc reads our .proto file as the very descriptors that reflection serves.
+func TestProtocAgrees(t *testing.T) {
+	t.Parallel()
+	protoc, err := exec.LookPath("protoc")
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("protoc is not installed (Debian: protobuf-compiler)")
+		}
+		t.Skip("protoc is not installed (Debian: protobuf-compiler)")
+	}
+	file, err := protobuf.File(service())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "thing.proto"), []byte(protobuf.Text(file)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), protoc, "-I", dir, "--experimental_allow_proto3_optional", "--descriptor_set_out="+dir+"/out", filepath.Join(dir, "thing.proto")).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	b, err := os.ReadFile(dir + "/out")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var set descriptorpb.FileDescriptorSet
+	if err := proto.Unmarshal(b, &set); err != nil {
+		t.Fatal(err)
+	}
+	theirs := set.GetFile()[0]
+	file.SourceCodeInfo, theirs.Name = nil, file.Name
+	if !proto.Equal(file, theirs) {
+		t.Errorf("ours and protoc's differ:\n%s", cmp.Diff(file.String(), theirs.String()))
+	}
+}

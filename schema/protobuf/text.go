@@ -1,0 +1,135 @@
+package protobuf
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/types/descriptorpb"
+)
+
+// Text writes what [File] made as a .proto file.
+func Text(file *descriptorpb.FileDescriptorProto) string {
+	w := &textWriter{file: file}
+	w.line("syntax = \"proto3\";\n")
+	w.line("package %s;\n", file.GetPackage())
+	for _, dependency := range file.GetDependency() {
+		w.line("import %q;", dependency)
+	}
+	if len(file.GetDependency()) > 0 {
+		w.line("")
+	}
+	for i, s := range file.GetService() {
+		w.service(s, int32(i))
+	}
+	for i, m := range file.GetMessageType() {
+		w.message(m, int32(i))
+	}
+	for _, e := range file.GetEnumType() {
+		w.enum(e)
+	}
+	return strings.TrimRight(w.b.String(), "\n") + "\n"
+}
+
+type textWriter struct {
+	file *descriptorpb.FileDescriptorProto
+	b    strings.Builder
+}
+
+func (w *textWriter) line(format string, a ...any) { fmt.Fprintf(&w.b, format+"\n", a...) }
+
+func (w *textWriter) comment(indent string, path ...int32) {
+	for _, l := range w.file.GetSourceCodeInfo().GetLocation() {
+		if slices.Equal(l.GetPath(), path) {
+			for text := range strings.Lines(l.GetLeadingComments()) {
+				w.line("%s//%s", indent, strings.TrimRight(text, "\n"))
+			}
+		}
+	}
+}
+
+func (w *textWriter) service(s *descriptorpb.ServiceDescriptorProto, place int32) {
+	w.comment("", pathService, place)
+	w.line("service %s {", s.GetName())
+	for i, m := range s.GetMethod() {
+		w.comment("  ", pathService, place, pathMethod, int32(i))
+		line := fmt.Sprintf("  rpc %s(%s) returns (%s)", m.GetName(), w.relative(m.GetInputType()), w.relative(m.GetOutputType()))
+		if m.GetOptions().GetIdempotencyLevel() == descriptorpb.MethodOptions_IDEMPOTENT {
+			w.line("%s {\n    option idempotency_level = IDEMPOTENT;\n  }", line)
+		} else {
+			w.line("%s;", line)
+		}
+	}
+	w.line("}\n")
+}
+
+func (w *textWriter) message(m *descriptorpb.DescriptorProto, place int32) {
+	w.comment("", pathMessage, place)
+	if len(m.GetField()) == 0 {
+		w.line("message %s {}\n", m.GetName())
+		return
+	}
+	w.line("message %s {", m.GetName())
+	for i, f := range m.GetField() {
+		w.comment("  ", pathMessage, place, pathField, int32(i))
+		options := ""
+		if f.GetJsonName() != lowerCamel(f.GetName()) {
+			options = fmt.Sprintf(" [json_name = %q]", f.GetJsonName())
+		}
+		w.line("  %s %s = %d%s;", w.fieldType(m, f), f.GetName(), f.GetNumber(), options)
+	}
+	w.line("}\n")
+}
+
+// lowerCamel is the JSON name that protoc gives a field by itself.
+func lowerCamel(name string) string {
+	var b strings.Builder
+	upper := false
+	for _, r := range name {
+		switch {
+		case r == '_':
+			upper = true
+			continue
+		case upper && r >= 'a' && r <= 'z':
+			r += 'A' - 'a'
+		}
+		upper = false
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+func (w *textWriter) fieldType(m *descriptorpb.DescriptorProto, f *descriptorpb.FieldDescriptorProto) string {
+	for _, entry := range m.GetNestedType() {
+		if strings.HasSuffix(f.GetTypeName(), "."+m.GetName()+"."+entry.GetName()) {
+			return fmt.Sprintf("map<%s, %s>", w.typeName(entry.GetField()[0]), w.typeName(entry.GetField()[1]))
+		}
+	}
+	switch {
+	case f.GetLabel() == descriptorpb.FieldDescriptorProto_LABEL_REPEATED:
+		return "repeated " + w.typeName(f)
+	case f.GetProto3Optional():
+		return "optional " + w.typeName(f)
+	default:
+		return w.typeName(f)
+	}
+}
+
+func (w *textWriter) typeName(f *descriptorpb.FieldDescriptorProto) string {
+	if f.GetTypeName() != "" {
+		return w.relative(f.GetTypeName())
+	}
+	return strings.ToLower(strings.TrimPrefix(f.GetType().String(), "TYPE_"))
+}
+
+func (w *textWriter) relative(name string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(name, "."+w.file.GetPackage()+"."), ".")
+}
+
+func (w *textWriter) enum(e *descriptorpb.EnumDescriptorProto) {
+	w.line("enum %s {", e.GetName())
+	for _, v := range e.GetValue() {
+		w.line("  %s = %d;", v.GetName(), v.GetNumber())
+	}
+	w.line("}\n")
+}
