@@ -17,9 +17,13 @@ const module = "github.com/chassi-go/chassi"
 // forbids stands in the wrong room. docs/architecture.md tells which is right.
 const rooms = `
 .:
-transport/httpapi transport/grpcapi transport/natsapi transport/amqpapi: . schema
+transport/httpapi transport/grpcapi transport/natsapi transport/amqpapi: . schema/... transport/certs transport/message
+transport/localapi: .
+transport/message: . schema/...
+transport/certs:
 transport/transporttest: .
 schema: .
+schema/protobuf schema/strictjson: .
 middleware: . token ratelimit breaker
 telemetry: . telemetry/otlp
 telemetry/otlp:
@@ -59,7 +63,7 @@ golang.org/x/term: cmd/authd
 golang.org/x/text: auth/service password
 golang.org/x/time: ratelimit
 google.golang.org/grpc: transport/grpcapi
-google.golang.org/protobuf: transport/grpcapi schema
+google.golang.org/protobuf: transport/grpcapi schema/protobuf
 modernc.org/sqlite: database
 
 html/template: scripts/... internal/...

@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"net/netip"
 	"time"
+
+	"github.com/chassi-go/chassi/transport/certs"
 )
 
 // Config sets up a [Server]. The zero value of every field means the default in
@@ -12,10 +14,10 @@ type Config struct {
 	// Name tells this server from others in logs and errors. Default "http".
 	Name string `config:"-"`
 
-	Addr string `config:"addr" default:"127.0.0.1:8080" help:"host:port to listen on; port 0 picks a free one"`
-	H2C  bool   `config:"h2c" help:"accept HTTP/2 without TLS too (prior knowledge)"`
-	TLS  TLS    `config:"tls"`
-	CORS CORS   `config:"cors"`
+	Addr string      `config:"addr" default:"127.0.0.1:8080" help:"host:port to listen on; port 0 picks a free one"`
+	H2C  bool        `config:"h2c" help:"accept HTTP/2 without TLS too (prior knowledge)"`
+	TLS  certs.Files `config:"tls"`
+	CORS CORS        `config:"cors"`
 
 	ReadHeaderTimeout time.Duration `config:"read_header_timeout" default:"5s" min:"1ms" help:"for a request's header"`
 	ReadTimeout       time.Duration `config:"read_timeout" default:"15s" min:"1ms" help:"for a whole request, its body included"`

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/transport/certs"
 )
 
 // Server serves endpoints and mounted handlers on one address. Mount and Handle
@@ -30,7 +31,7 @@ type Server struct {
 	cors         *corsPolicy
 	secure       *secureHeaders
 	compressor   *compressor
-	certificates *certificates
+	certificates *certs.Certificates
 	http         *http.Server
 	listener     atomic.Pointer[limitedListener] // nil before Start
 	draining     atomic.Bool
@@ -49,7 +50,7 @@ func New(c Config, middleware ...chassi.Middleware) (*Server, error) {
 	if s.cors, err = newCORS(c.CORS); err != nil {
 		return nil, fmt.Errorf("httpapi: %w", err)
 	}
-	s.secure = newSecureHeaders(c.TLS.enabled())
+	s.secure = newSecureHeaders(c.TLS.Enabled())
 	s.compressor = newCompressor(c.CompressMinBytes)
 	s.unmatched = newUnmatched(s)
 	return s, nil
@@ -80,14 +81,15 @@ func (s *Server) Start(ctx context.Context) error {
 	if !s.rooted {
 		s.mux.Handle("/", s.unmatched)
 	}
-	tlsConfig, err := s.startTLS()
-	if err != nil {
-		return err
+	var err error
+	if s.certificates, err = certs.Watch(s.config.TLS, s.config.Logger); err != nil {
+		return fmt.Errorf("httpapi: %w", err)
 	}
 	if err := s.listen(ctx); err != nil {
-		s.certificates.stop()
+		s.certificates.Stop()
 		return err
 	}
+	tlsConfig := s.certificates.Config()
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s.cancelCalls = cancel
 	s.http = s.newHTTPServer(base, tlsConfig)
@@ -127,7 +129,7 @@ func (s *Server) listen(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("httpapi: listen on %s: %w; choose another address, or stop what listens there", s.config.Addr, err)
 	}
-	s.listener.Store(limitListener(l, s.config.MaxConnections, s.config.TLS.enabled()))
+	s.listener.Store(limitListener(l, s.config.MaxConnections, s.config.TLS.Enabled()))
 	return nil
 }
 
@@ -156,7 +158,7 @@ func (s *Server) Drain() { s.draining.Store(true) }
 // error that counts them by route.
 func (s *Server) Stop(ctx context.Context) error {
 	s.Drain()
-	defer s.certificates.stop()
+	defer s.certificates.Stop()
 	defer s.cancelCalls()
 	err := s.http.Shutdown(ctx)
 	if err == nil {

@@ -1,4 +1,6 @@
-package httpapi
+// Package certs gives servers TLS certificates from files, and takes the new ones
+// when the files change.
+package certs
 
 import (
 	"bytes"
@@ -14,20 +16,21 @@ import (
 	"time"
 )
 
-// TLS turns TLS 1.2 and 1.3 on by naming certificate files. They are read again
+// Files turns TLS 1.2 and 1.3 on by naming certificate files. They are read again
 // every few seconds: a change holds for the next handshake, and files that cannot
 // be used leave the old ones in use.
-type TLS struct {
+type Files struct {
 	CertFile     string `config:"cert_file" help:"certificate chain in PEM; turns TLS on"`
 	KeyFile      string `config:"key_file" help:"private key in PEM"`
 	ClientCAFile string `config:"client_ca_file" help:"CAs in PEM; clients must then show a certificate of theirs"`
 }
 
-func (t TLS) enabled() bool { return t.CertFile != "" || t.KeyFile != "" || t.ClientCAFile != "" }
+// Enabled tells whether any file is named.
+func (t Files) Enabled() bool { return t.CertFile != "" || t.KeyFile != "" || t.ClientCAFile != "" }
 
-// certificates keeps what the files hold in use. A nil one does nothing.
-type certificates struct {
-	files   TLS
+// Certificates keeps what the files hold in use. A nil one does nothing.
+type Certificates struct {
+	files   Files
 	logger  *slog.Logger
 	current atomic.Pointer[tls.Config]
 
@@ -42,36 +45,31 @@ type certificates struct {
 // certificatePoll is how soon a changed file is noticed.
 const certificatePoll = 5 * time.Second
 
-// newCertificates reads the files and watches them until stop.
-func newCertificates(files TLS, logger *slog.Logger) (*certificates, error) {
-	if files.CertFile == "" || files.KeyFile == "" {
-		return nil, errors.New("httpapi: tls: cert_file and key_file go together, and client_ca_file needs both")
+// Watch reads the files and reads them again every few seconds until Stop. It
+// returns nil if no file is named.
+func Watch(files Files, logger *slog.Logger) (*Certificates, error) {
+	if !files.Enabled() {
+		return nil, nil //nolint:nilnil // no TLS
 	}
-	c := &certificates{files: files, logger: logger}
+	if files.CertFile == "" || files.KeyFile == "" {
+		return nil, errors.New("tls: cert_file and key_file go together, and client_ca_file needs both")
+	}
+	c := &Certificates{files: files, logger: logger}
 	if _, err := c.reload(); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	c.cancel = cancel
-	c.done.Go(func() { c.watch(ctx) })
+	c.done.Go(func() { c.poll(ctx) })
 	return c, nil
 }
 
-// startTLS returns nil without certificate files.
-func (s *Server) startTLS() (*tls.Config, error) {
-	if !s.config.TLS.enabled() {
-		return nil, nil //nolint:nilnil // no TLS
+// Config returns a configuration that asks for the current certificates at each
+// handshake, nil of nil.
+func (c *Certificates) Config() *tls.Config {
+	if c == nil {
+		return nil
 	}
-	c, err := newCertificates(s.config.TLS, s.config.Logger)
-	if err != nil {
-		return nil, err
-	}
-	s.certificates = c
-	return c.config(), nil
-}
-
-// config returns a configuration that asks for the current one at each handshake.
-func (c *certificates) config() *tls.Config {
 	config := newTLSConfig()
 	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return c.current.Load(), nil }
 	return config
@@ -81,15 +79,15 @@ func newTLSConfig() *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
 }
 
-// stop ends the watch; the certificates stay in use.
-func (c *certificates) stop() {
+// Stop ends the watch; the certificates stay in use.
+func (c *Certificates) Stop() {
 	if c != nil {
 		c.cancel()
 		c.done.Wait()
 	}
 }
 
-func (c *certificates) watch(ctx context.Context) {
+func (c *Certificates) poll(ctx context.Context) {
 	ticker := time.NewTicker(certificatePoll)
 	defer ticker.Stop()
 	for {
@@ -103,7 +101,7 @@ func (c *certificates) watch(ctx context.Context) {
 }
 
 // refresh logs what reload did.
-func (c *certificates) refresh() {
+func (c *Certificates) refresh() {
 	switch changed, err := c.reload(); {
 	case err != nil && changed:
 		c.logger.Error("certificates changed and cannot be used: the old ones stay", "error", err.Error())
@@ -116,7 +114,7 @@ func (c *certificates) refresh() {
 // times, so that no copy goes unnoticed: changed tells whether they differ from
 // those of the last reload, even if that failed. The error tells why those that
 // are there now cannot be used.
-func (c *certificates) reload() (changed bool, err error) {
+func (c *Certificates) reload() (changed bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p, err := c.files.read()
@@ -130,7 +128,7 @@ func (c *certificates) reload() (changed bool, err error) {
 	return changed, c.broken
 }
 
-func (c *certificates) use(p pems) error {
+func (c *Certificates) use(p pems) error {
 	config, err := c.files.parse(p)
 	if err != nil {
 		return err
@@ -142,7 +140,7 @@ func (c *certificates) use(p pems) error {
 
 // warn does not refuse a certificate out of its time: clients decide, and clocks
 // are wrong at times.
-func (c *certificates) warn(leaf *x509.Certificate) {
+func (c *Certificates) warn(leaf *x509.Certificate) {
 	switch now := time.Now(); {
 	case now.After(leaf.NotAfter):
 		c.logger.Warn("the certificate has expired", "cert_file", c.files.CertFile, "not_after", leaf.NotAfter)
@@ -164,7 +162,7 @@ func (p pems) sum(err error) []byte {
 	return all
 }
 
-func (t TLS) read() (p pems, err error) {
+func (t Files) read() (p pems, err error) {
 	for _, file := range []struct {
 		into       *[]byte
 		what, name string
@@ -173,7 +171,7 @@ func (t TLS) read() (p pems, err error) {
 			continue
 		}
 		if *file.into, err = os.ReadFile(file.name); err != nil {
-			return p, fmt.Errorf("httpapi: tls: %s: %w", file.what, err)
+			return p, fmt.Errorf("tls: %s: %w", file.what, err)
 		}
 	}
 	return p, nil
@@ -182,10 +180,10 @@ func (t TLS) read() (p pems, err error) {
 // parse makes a configuration of its own for each reload: tickets of old
 // sessions stay good, but net/tls checks a resumed client's chain against the
 // CAs that hold now.
-func (t TLS) parse(p pems) (*tls.Config, error) {
+func (t Files) parse(p pems) (*tls.Config, error) {
 	pair, err := tls.X509KeyPair(p.cert, p.key)
 	if err != nil {
-		return nil, fmt.Errorf("httpapi: tls: certificate %s with key %s: %w", t.CertFile, t.KeyFile, err)
+		return nil, fmt.Errorf("tls: certificate %s with key %s: %w", t.CertFile, t.KeyFile, err)
 	}
 	config := newTLSConfig()
 	config.Certificates = []tls.Certificate{pair}
@@ -194,7 +192,7 @@ func (t TLS) parse(p pems) (*tls.Config, error) {
 	}
 	config.ClientCAs, config.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
 	if !config.ClientCAs.AppendCertsFromPEM(p.clientCAs) {
-		return nil, fmt.Errorf("httpapi: tls: client CAs: no certificate in PEM form in %s", t.ClientCAFile)
+		return nil, fmt.Errorf("tls: client CAs: no certificate in PEM form in %s", t.ClientCAFile)
 	}
 	return config, nil
 }

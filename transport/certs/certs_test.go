@@ -1,4 +1,4 @@
-package httpapi
+package certs
 
 import (
 	"bytes"
@@ -81,10 +81,10 @@ func write(t *testing.T, name string, content []byte) {
 }
 
 // install writes a pair, and the CA for clients if there is one, to a new folder.
-func install(t *testing.T, pair issued, clients *issued) TLS {
+func install(t *testing.T, pair issued, clients *issued) Files {
 	t.Helper()
 	dir := t.TempDir()
-	files := TLS{CertFile: filepath.Join(dir, "tls.crt"), KeyFile: filepath.Join(dir, "tls.key")}
+	files := Files{CertFile: filepath.Join(dir, "tls.crt"), KeyFile: filepath.Join(dir, "tls.key")}
 	write(t, files.CertFile, pair.cert)
 	write(t, files.KeyFile, pair.key)
 	if clients != nil {
@@ -112,30 +112,30 @@ func (l *logText) String() string {
 	return l.text.String()
 }
 
-func mustCertificates(t *testing.T, files TLS) (*certificates, *logText) {
+func mustCertificates(t *testing.T, files Files) (*Certificates, *logText) {
 	t.Helper()
 	log := new(logText)
-	c, err := newCertificates(files, slog.New(slog.NewTextHandler(log, nil)))
+	c, err := Watch(files, slog.New(slog.NewTextHandler(log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(c.stop)
+	t.Cleanup(c.Stop)
 	return c, log
 }
 
 // serveTLS answers every request with its protocol.
-func serveTLS(t *testing.T, c *certificates) (addr string) {
+func serveTLS(t *testing.T, c *Certificates) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	server := &http.Server{
-		TLSConfig: c.config(), ReadHeaderTimeout: 300 * time.Millisecond, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
+		TLSConfig: c.Config(), ReadHeaderTimeout: 300 * time.Millisecond, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Proto) }),
 	}
 	var wg sync.WaitGroup
-	wg.Go(func() { server.ServeTLS(limitListener(l, 1000, true), "", "") })
+	wg.Go(func() { server.ServeTLS(l, "", "") })
 	t.Cleanup(func() { server.Close(); wg.Wait() })
 	return l.Addr().String()
 }
@@ -373,27 +373,27 @@ func TestCertificateFilesThatCannotBeUsed(t *testing.T) {
 	t.Parallel()
 	one, other := issue(t, "one", nil, tomorrow()), issue(t, "other", nil, tomorrow())
 	cases := map[string]struct {
-		change func(t *testing.T, files *TLS)
-		want   func(files TLS) string
+		change func(t *testing.T, files *Files)
+		want   func(files Files) string
 	}{
-		"no key named":       {func(_ *testing.T, f *TLS) { f.KeyFile = "" }, func(TLS) string { return "key_file" }},
-		"no cert named":      {func(_ *testing.T, f *TLS) { f.CertFile = "" }, func(TLS) string { return "cert_file" }},
-		"only CAs named":     {func(_ *testing.T, f *TLS) { f.CertFile, f.KeyFile = "", "" }, func(TLS) string { return "needs both" }},
-		"no cert":            {func(_ *testing.T, f *TLS) { os.Remove(f.CertFile) }, func(f TLS) string { return f.CertFile }},
-		"no key":             {func(_ *testing.T, f *TLS) { os.Remove(f.KeyFile) }, func(f TLS) string { return f.KeyFile }},
-		"no CAs":             {func(_ *testing.T, f *TLS) { os.Remove(f.ClientCAFile) }, func(f TLS) string { return f.ClientCAFile }},
-		"not a pair":         {func(t *testing.T, f *TLS) { write(t, f.KeyFile, other.key) }, func(TLS) string { return "does not match" }},
-		"switched":           {func(_ *testing.T, f *TLS) { f.CertFile, f.KeyFile = f.KeyFile, f.CertFile }, func(TLS) string { return "switched" }},
-		"empty cert":         {func(t *testing.T, f *TLS) { write(t, f.CertFile, nil) }, func(f TLS) string { return f.CertFile }},
-		"CAs that are a key": {func(t *testing.T, f *TLS) { write(t, f.ClientCAFile, other.key) }, func(f TLS) string { return f.ClientCAFile }},
+		"no key named":       {func(_ *testing.T, f *Files) { f.KeyFile = "" }, func(Files) string { return "key_file" }},
+		"no cert named":      {func(_ *testing.T, f *Files) { f.CertFile = "" }, func(Files) string { return "cert_file" }},
+		"only CAs named":     {func(_ *testing.T, f *Files) { f.CertFile, f.KeyFile = "", "" }, func(Files) string { return "needs both" }},
+		"no cert":            {func(_ *testing.T, f *Files) { os.Remove(f.CertFile) }, func(f Files) string { return f.CertFile }},
+		"no key":             {func(_ *testing.T, f *Files) { os.Remove(f.KeyFile) }, func(f Files) string { return f.KeyFile }},
+		"no CAs":             {func(_ *testing.T, f *Files) { os.Remove(f.ClientCAFile) }, func(f Files) string { return f.ClientCAFile }},
+		"not a pair":         {func(t *testing.T, f *Files) { write(t, f.KeyFile, other.key) }, func(Files) string { return "does not match" }},
+		"switched":           {func(_ *testing.T, f *Files) { f.CertFile, f.KeyFile = f.KeyFile, f.CertFile }, func(Files) string { return "switched" }},
+		"empty cert":         {func(t *testing.T, f *Files) { write(t, f.CertFile, nil) }, func(f Files) string { return f.CertFile }},
+		"CAs that are a key": {func(t *testing.T, f *Files) { write(t, f.ClientCAFile, other.key) }, func(f Files) string { return f.ClientCAFile }},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			files := install(t, one, &one)
 			c.change(t, &files)
-			_, err := newCertificates(files, slog.New(slog.DiscardHandler))
-			if err == nil || !strings.Contains(err.Error(), c.want(files)) || !strings.HasPrefix(err.Error(), "httpapi: tls: ") {
+			_, err := Watch(files, slog.New(slog.DiscardHandler))
+			if err == nil || !strings.Contains(err.Error(), c.want(files)) || !strings.HasPrefix(err.Error(), "tls: ") {
 				t.Fatalf("error %v, want one with %q", err, c.want(files))
 			}
 			if strings.Contains(err.Error(), string(other.key[40:60])) {
@@ -417,6 +417,6 @@ func TestCertificatesOutOfTheirTimeAreTold(t *testing.T) {
 
 func TestNoCertificatesStop(t *testing.T) {
 	t.Parallel()
-	var c *certificates
-	c.stop()
+	var c *Certificates
+	c.Stop()
 }
