@@ -24,17 +24,17 @@ transport/certs:
 transport/transporttest: .
 schema: .
 schema/protobuf schema/strictjson: .
-middleware: . token ratelimit breaker
+middleware middleware/metrics middleware/tracing: . token ratelimit breaker
 telemetry: . telemetry/otlp
 telemetry/otlp:
 client: . discovery breaker
 console: . telemetry
 token password ratelimit breaker workpool database discovery config:
-standard: . transport/... schema middleware telemetry client console token password ratelimit breaker workpool database discovery config
+standard: . transport/... schema/... schema middleware middleware/... telemetry client console token password ratelimit breaker workpool database discovery config
 auth: .
 auth/service: . auth auth/store token password workpool ratelimit
 auth/store: database
-cmd/authd cmd/chassi: . schema middleware telemetry client console token password ratelimit breaker workpool database discovery config standard auth auth/...
+cmd/authd cmd/chassi: . schema schema/... transport/... middleware middleware/... telemetry client console token password ratelimit breaker workpool database discovery config standard auth auth/...
 bench/... examples/... scripts/...: *
 internal/...: *
 `
@@ -53,9 +53,9 @@ github.com/klauspost/compress: transport/httpapi
 github.com/lmittmann/tint: telemetry
 github.com/nats-io/nats.go: transport/natsapi
 github.com/pressly/goose/v3: database
-github.com/prometheus/client_golang: telemetry middleware
+github.com/prometheus/client_golang: telemetry middleware/metrics
 github.com/rabbitmq/amqp091-go: transport/amqpapi
-go.opentelemetry.io/otel: telemetry telemetry/otlp middleware standard
+go.opentelemetry.io/otel: telemetry telemetry/otlp middleware/tracing standard
 go.yaml.in/yaml/v3: config
 golang.org/x/crypto/argon2: password
 golang.org/x/net/idna: auth/service

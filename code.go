@@ -63,3 +63,7 @@ func (c Code) String() string {
 	}
 	return "code_" + strconv.Itoa(int(c))
 }
+
+// Fault tells whether the code stands for a fault of the side that answered, and
+// not for something its caller did or may try again.
+func (c Code) Fault() bool { return c == Internal || c == Unknown || c == DataLoss }

@@ -27,12 +27,17 @@ func ExampleMiddleware() {
 		chassi.NewEndpoint("Greet", greet, chassi.Public),
 	).Use(say("the service's own"))
 
-	call, err := chassi.Local[request, response](greeter.Endpoint("Greet"), say("outer"), say("inner"))
+	local := chassi.NewLocal(say("outer"), say("inner"))
+	if err := local.Mount(greeter); err != nil {
+		fmt.Println(err)
+		return
+	}
+	client, err := chassi.NewClient(greeter, local)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	answer, err := call(context.Background(), &request{Name: "Ada"})
+	answer, err := chassi.Invoke[response](context.Background(), client, "Greet", &request{Name: "Ada"})
 	fmt.Println(answer.Text, err)
 	// Output:
 	// build the service's own for greet.v1.Greeter/Greet

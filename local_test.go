@@ -11,13 +11,20 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-func local(t *testing.T, e *chassi.Endpoint, middleware ...chassi.Middleware) func(context.Context, *request) (*response, error) {
+func local(t testing.TB, e *chassi.Endpoint, middleware ...chassi.Middleware) func(context.Context, *request) (*response, error) {
 	t.Helper()
-	call, err := chassi.Local[request, response](e, middleware...)
+	s := chassi.NewService("test.v1.Test", e)
+	l := chassi.NewLocal(middleware...)
+	if err := l.Mount(s); err != nil {
+		t.Fatal(err)
+	}
+	client, err := chassi.NewClient(s, l)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return call
+	return func(ctx context.Context, r *request) (*response, error) {
+		return chassi.Invoke[response](ctx, client, e.Name(), r)
+	}
 }
 
 func TestLocalCallIsTyped(t *testing.T) {
@@ -46,23 +53,38 @@ func TestLocalMethodGetsACopy(t *testing.T) {
 
 func TestLocalRefusesWhatCannotWork(t *testing.T) {
 	t.Parallel()
-	e := chassi.NewEndpoint("Greet", greet, chassi.Public)
+	greeter := func() *chassi.Service {
+		return chassi.NewService("test.v1.Test", chassi.NewEndpoint("Greet", greet, chassi.Public))
+	}
+	l := chassi.NewLocal()
+	if err := l.Mount(greeter()); err != nil {
+		t.Fatal(err)
+	}
+	client, err := chassi.NewClient(greeter(), l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := func(context.Context, *nothing) (*response, error) { return nil, nil }
 	cases := map[string]struct {
 		make func() error
 		want string
 	}{
-		"no endpoint":    {func() error { _, err := chassi.Local[request, response](nil); return err }, "no endpoint"},
-		"other request":  {func() error { _, err := chassi.Local[nothing, response](e); return err }, "it takes chassi_test.request"},
-		"other response": {func() error { _, err := chassi.Local[request, nothing](e); return err }, "returns chassi_test.response"},
-		"nil middleware": {func() error { _, err := chassi.Local[request, response](e, nil); return err }, "middleware that is nil"},
+		"not served": {func() error {
+			_, err := chassi.NewClient(chassi.NewService("test.v1.Other", chassi.NewEndpoint("Greet", greet)), l)
+			return err
+		}, "test.v1.Other/Greet is not served"},
+		"other types": {func() error {
+			_, err := chassi.NewClient(chassi.NewService("test.v1.Test", chassi.NewEndpoint("Greet", other)), l)
+			return err
+		}, "takes chassi_test.request"},
+		"nil middleware of the client": {func() error { _, err := chassi.NewClient(greeter(), l, nil); return err }, "middleware that is nil"},
+		"nil middleware":               {func() error { return chassi.NewLocal(nil).Mount(greeter()) }, "middleware that is nil"},
 		"faulty endpoint": {func() error {
-			_, err := chassi.Local[request, response](chassi.NewEndpoint[request, response]("X", nil))
-			return err
+			return l.Mount(chassi.NewService("test.v1.Test", chassi.NewEndpoint[request, response]("X", nil)))
 		}, "has no method"},
-		"raw endpoint": {func() error {
-			_, err := chassi.Local[request, response](chassi.RawEndpoint("raw", func(context.Context, *chassi.Call) error { return nil }))
-			return err
-		}, "local call of raw"},
+		"no such method": {func() error { _, err := chassi.Invoke[response](t.Context(), client, "Bye", &request{}); return err }, "has no method Bye"},
+		"other response": {func() error { _, err := chassi.Invoke[nothing](t.Context(), client, "Greet", &request{}); return err }, "returns chassi_test.response"},
+		"other request":  {func() error { _, err := chassi.Invoke[response](t.Context(), client, "Greet", &nothing{}); return err }, "takes chassi_test.request"},
 	}
 	for name, c := range cases {
 		if err := c.make(); err == nil || !strings.Contains(err.Error(), c.want) {
@@ -149,10 +171,7 @@ func TestLocalIsSafeForConcurrentUse(t *testing.T) {
 }
 
 func BenchmarkLocal(b *testing.B) {
-	call, err := chassi.Local[request, response](chassi.NewEndpoint("Greet", greet, chassi.Public))
-	if err != nil {
-		b.Fatal(err)
-	}
+	call := local(b, chassi.NewEndpoint("Greet", greet, chassi.Public))
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := call(b.Context(), &request{Name: "Ada"}); err != nil {

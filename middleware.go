@@ -18,6 +18,7 @@ type Middleware func(b *Binding, next Handler) Handler
 type Binding struct {
 	Endpoint  *Endpoint
 	Transport string // "http", "grpc", "nats", "amqp", "local"
+	Client    bool   // whether this is the calling side
 	Method    string // the transport's verb: "POST" over HTTP, "" elsewhere
 	Route     string // the pattern, never a raw path: "/v1/users/{id}"; "auth.v1.Auth/Me" elsewhere
 
@@ -38,11 +39,12 @@ func (b *Binding) Check(test func(request any) error) { b.checks = append(b.chec
 // given a principal gets past it only at a [Public] endpoint. No middleware may
 // be nil.
 func (b *Binding) Handler(middleware ...Middleware) Handler {
-	h := b.Endpoint.guarded()
-	for _, list := range [][]Middleware{b.Endpoint.middleware, middleware} {
-		for _, wrap := range slices.Backward(list) {
-			h = wrap(b, h)
-		}
+	return wrap(b, wrap(b, b.Endpoint.guarded(), b.Endpoint.middleware), middleware)
+}
+
+func wrap(b *Binding, h Handler, middleware []Middleware) Handler {
+	for _, m := range slices.Backward(middleware) {
+		h = m(b, h)
 	}
 	return h
 }

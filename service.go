@@ -1,13 +1,10 @@
 package chassi
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"regexp"
 	"slices"
-	"strings"
 )
 
 // Service is a named list of endpoints: what every transport serves and every
@@ -102,80 +99,3 @@ func (s *Service) Endpoint(name string) *Endpoint {
 // Err returns all that is wrong with the service and its endpoints. Transports
 // refuse to mount a service that has one.
 func (s *Service) Err() error { return s.err }
-
-// Local returns a typed function that calls e in process, through middleware
-// and the endpoint's own, the first one outermost. Nothing is encoded: the
-// method gets a shallow copy of the request. The caller's principal, request id
-// and peer go along. It returns an error if Req and Res are not the endpoint's
-// types, if something is wrong with the endpoint, or if a middleware is nil. The
-// function is safe for concurrent use; it returns either a response or an error.
-func Local[Req, Res any](e *Endpoint, middleware ...Middleware) (func(context.Context, *Req) (*Res, error), error) {
-	if e == nil {
-		return nil, errors.New("chassi: local call of no endpoint")
-	}
-	var codec localCodec[Req, Res]
-	if err := errors.Join(e.err, codec.fits(e)); err != nil {
-		return nil, err
-	}
-	if hasNil(middleware) {
-		return nil, fmt.Errorf("chassi: local call of %s through a middleware that is nil", e.FullName())
-	}
-	b := &Binding{Endpoint: e, Transport: "local", Route: e.FullName(), Status: codeStatus}
-	handler := b.Handler(middleware...)
-	return func(ctx context.Context, request *Req) (*Res, error) {
-		codec := &localCodec[Req, Res]{request: request}
-		call := &Call{Binding: b, In: localMetadata{}, Out: localMetadata{}, Codec: codec}
-		if outer := CallFrom(ctx); outer != nil {
-			call.Peer, call.RequestID, call.Principal = outer.Peer, outer.RequestID, outer.Principal
-		}
-		if err := handler(call.Context(ctx), call); err != nil {
-			return nil, err
-		}
-		if codec.response == nil {
-			return nil, errNotEncoded
-		}
-		return codec.response, nil
-	}, nil
-}
-
-var errNotEncoded = errors.New("a middleware ended the call with neither a response nor an error")
-
-func codeStatus(_ *Call, err error) int {
-	if err == nil {
-		return 0
-	}
-	return int(ErrorOf(err).Code)
-}
-
-// localCodec hands typed messages over without encoding them.
-type localCodec[Req, Res any] struct {
-	request  *Req
-	response *Res
-}
-
-func (c *localCodec[Req, Res]) Decode(request any) error {
-	r, ok := request.(*Req)
-	if !ok || c.request == nil {
-		return NewError(InvalidArgument, "invalid_request", "The request is missing")
-	}
-	*r = *c.request
-	return nil
-}
-
-func (c *localCodec[Req, Res]) Encode(response any) error {
-	c.response, _ = response.(*Res)
-	return nil
-}
-
-func (c *localCodec[Req, Res]) fits(e *Endpoint) error {
-	if e.request != reflect.TypeFor[Req]() || e.response != reflect.TypeFor[Res]() {
-		return fmt.Errorf("chassi: local call of %s with %v and %v: it takes %v and returns %v",
-			e.FullName(), reflect.TypeFor[Req](), reflect.TypeFor[Res](), e.request, e.response)
-	}
-	return nil
-}
-
-type localMetadata map[string]string
-
-func (m localMetadata) Get(key string) string { return m[strings.ToLower(key)] }
-func (m localMetadata) Set(key, value string) { m[strings.ToLower(key)] = value }

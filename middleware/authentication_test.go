@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/internal/calltest"
 	"github.com/chassi-go/chassi/middleware"
 )
 
@@ -49,19 +50,19 @@ func TestAuthentication(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			th := newThing(fine, chassi.Authenticated)
+			th := calltest.New(calltest.Fine, chassi.Authenticated)
 			for key, value := range c.headers {
-				th.call.In.Set(key, value)
+				th.Call.In.Set(key, value)
 			}
-			err := th.run(t.Context(), authentication())
+			err := th.Run(t.Context(), authentication())
 			switch {
 			case c.reason == "":
-				if err != nil || th.call.Principal.Subject != c.subject {
-					t.Errorf("%v, %+v", err, th.call.Principal)
+				if err != nil || th.Call.Principal.Subject != c.subject {
+					t.Errorf("%v, %+v", err, th.Call.Principal)
 				}
 			case chassi.ErrorOf(err).Reason != c.reason || chassi.ErrorOf(err).Code != chassi.Unauthenticated:
 				t.Errorf("%v, want %s", err, c.reason)
-			case th.body.decoded > 0:
+			case th.Body.Decoded > 0:
 				t.Error("the body of a refused call was read")
 			}
 		})
@@ -70,10 +71,10 @@ func TestAuthentication(t *testing.T) {
 
 func TestAuthenticationLeavesPublicEndpointsAlone(t *testing.T) {
 	t.Parallel()
-	th := newThing(fine, chassi.Public)
-	th.call.In.Set("Authorization", "Bearer bad")
-	if err := th.run(t.Context(), authentication()); err != nil || th.call.Principal != nil {
-		t.Errorf("%v, %+v", err, th.call.Principal)
+	th := calltest.New(calltest.Fine, chassi.Public)
+	th.Call.In.Set("Authorization", "Bearer bad")
+	if err := th.Run(t.Context(), authentication()); err != nil || th.Call.Principal != nil {
+		t.Errorf("%v, %+v", err, th.Call.Principal)
 	}
 }
 
@@ -81,10 +82,10 @@ func TestAuthenticationLeavesPublicEndpointsAlone(t *testing.T) {
 func TestT53Permissions(t *testing.T) {
 	t.Parallel()
 	for key, allowed := range map[string]bool{"batch key": true, "cron key": false} {
-		th := newThing(fine, chassi.Requires("things:write"))
-		th.call.In.Set("X-Api-Key", key)
-		err := th.run(t.Context(), authentication())
-		if (err == nil) != allowed || !allowed && (chassi.ErrorOf(err).Code != chassi.PermissionDenied || th.body.decoded > 0) {
+		th := calltest.New(calltest.Fine, chassi.Requires("things:write"))
+		th.Call.In.Set("X-Api-Key", key)
+		err := th.Run(t.Context(), authentication())
+		if (err == nil) != allowed || !allowed && (chassi.ErrorOf(err).Code != chassi.PermissionDenied || th.Body.Decoded > 0) {
 			t.Errorf("%s: %v", key, err)
 		}
 	}
@@ -93,9 +94,9 @@ func TestT53Permissions(t *testing.T) {
 // What is wrong with the authenticator itself is no refusal.
 func TestAuthenticationFailsClosed(t *testing.T) {
 	t.Parallel()
-	th := newThing(fine)
-	broken := func(context.Context, *chassi.Call) (*chassi.Principal, error) { return nil, errBroken }
-	if err := th.run(t.Context(), middleware.Authentication(broken)); !errors.Is(err, errBroken) || th.body.decoded > 0 {
+	th := calltest.New(calltest.Fine)
+	broken := func(context.Context, *chassi.Call) (*chassi.Principal, error) { return nil, calltest.ErrBroken }
+	if err := th.Run(t.Context(), middleware.Authentication(broken)); !errors.Is(err, calltest.ErrBroken) || th.Body.Decoded > 0 {
 		t.Errorf("%v", err)
 	}
 }

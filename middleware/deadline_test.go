@@ -15,12 +15,7 @@ import (
 func bound(ctx context.Context, d time.Duration, method func(context.Context) error, options ...chassi.EndpointOption) error {
 	call := func(ctx context.Context, _ *struct{}) (*struct{}, error) { return &struct{}{}, method(ctx) }
 	e := chassi.NewEndpoint("Call", call, append(options, chassi.Public)...)
-	local, err := chassi.Local[struct{}, struct{}](e, middleware.Deadline(d))
-	if err != nil {
-		return err
-	}
-	_, err = local(ctx, &struct{}{})
-	return err
+	return invoke[struct{}](e, middleware.Deadline(d))(ctx, &struct{}{})
 }
 
 func TestDeadlineEndsTheCall(t *testing.T) {

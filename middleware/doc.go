@@ -1,12 +1,13 @@
 // Package middleware holds what surrounds every call, one concern a file. Each
-// works on any transport, and resolves at registration all that does not depend
+// works on any transport, on the side that serves and where it makes sense on the
+// side that calls, and resolves at registration all that does not depend
 // on the call.
 //
 // The usual order, outermost first, and why:
 //
-//	Tracing         everything below has the span
+//	tracing         everything below has the span
 //	Logging         one line per call, whatever became of it
-//	Metrics         counts what the client got
+//	metrics         counts what the client got
 //	Exceptions      reports faults of ours, panics included
 //	Recover         turns a panic into an error, for all of the above
 //	RateLimitPeer   before anything costs
@@ -15,6 +16,8 @@
 //	RateLimitPrincipal
 //	Validation      adds a check between decoding and the method
 //	(the endpoint's own policy, decoding, the method, encoding)
+//
+// Tracing and metrics are packages of their own, because of what they link.
 //
 // Authorization is no middleware: the policy is part of the endpoint, and
 // [chassi.Binding.Handler] enforces it behind all of these.

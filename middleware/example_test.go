@@ -28,26 +28,32 @@ func Example() {
 		return &struct{}{}, nil
 	}, chassi.Authenticated)
 
-	for _, e := range []*chassi.Endpoint{greet, secret} {
-		call, err := chassi.Local[struct{}, struct{}](e,
-			middleware.Logging(logger),
-			middleware.Exceptions(func(_ context.Context, err error) { fmt.Println("reported:", chassi.ErrorOf(err).Reason) }),
-			middleware.Recover(),
-			middleware.Deadline(time.Second),
-			middleware.Authentication(),
-			middleware.Validation(),
-		)
-		if err != nil {
-			fmt.Println(err)
-			return
-		}
-		_, err = call(context.Background(), &struct{}{})
+	service := chassi.NewService("example.v1.Greeter", greet, secret)
+	local := chassi.NewLocal(
+		middleware.Logging(logger),
+		middleware.Exceptions(func(_ context.Context, err error) { fmt.Println("reported:", chassi.ErrorOf(err).Reason) }),
+		middleware.Recover(),
+		middleware.Deadline(time.Second),
+		middleware.Authentication(),
+		middleware.Validation(),
+	)
+	if err := local.Mount(service); err != nil {
+		fmt.Println(err)
+		return
+	}
+	client, err := chassi.NewClient(service, local)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, name := range []string{"Greet", "Secret"} {
+		_, err := chassi.Invoke[struct{}](context.Background(), client, name, &struct{}{})
 		fmt.Println("answered:", chassi.ErrorOf(err).Message)
 	}
 	// Output:
 	// reported: internal
-	// level=ERROR msg=call transport=local method="" route=Greet status=13 error.code=internal error.reason=internal error.message="Internal error" error.cause="out of greetings"
+	// level=ERROR msg=call transport=local method="" route=example.v1.Greeter/Greet status=13 error.code=internal error.reason=internal error.message="Internal error" error.cause="out of greetings"
 	// answered: Internal error
-	// level=INFO msg=call transport=local method="" route=Secret status=16 error.code=unauthenticated error.reason=unauthenticated error.message="This call needs credentials"
+	// level=INFO msg=call transport=local method="" route=example.v1.Greeter/Secret status=16 error.code=unauthenticated error.reason=unauthenticated error.message="This call needs credentials"
 	// answered: This call needs credentials
 }

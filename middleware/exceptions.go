@@ -13,14 +13,10 @@ func Exceptions(report func(ctx context.Context, err error)) chassi.Middleware {
 	return func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
 		return func(ctx context.Context, call *chassi.Call) error {
 			err := next(ctx, call)
-			if err != nil && isFault(chassi.ErrorOf(err).Code) {
+			if err != nil && chassi.ErrorOf(err).Code.Fault() {
 				report(ctx, err)
 			}
 			return err
 		}
 	}
-}
-
-func isFault(code chassi.Code) bool {
-	return code == chassi.Internal || code == chassi.Unknown || code == chassi.DataLoss
 }

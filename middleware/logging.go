@@ -9,13 +9,17 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// Logging writes one line per call: method, route, status, latency in
+// Logging writes one line per call, served or made: method, route, status, latency in
 // microseconds, peer, and who called, if known. Request id and trace id are the
 // logger's to add, from the context. The line is an info; a fault of ours is an
 // error with its hidden cause and, for a panic, the stack. No message, no raw
 // path and no credential is ever in it.
 func Logging(logger *slog.Logger) chassi.Middleware {
 	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
+		message := "call"
+		if b.Client {
+			message = "outgoing call"
+		}
 		// The handler behind the logger: the logger would walk the stack for the
 		// place of this line in the source, which is the same for every call.
 		handler := logger.With(slog.String("transport", b.Transport), slog.String("method", b.Method), slog.String("route", b.Route)).Handler()
@@ -27,7 +31,7 @@ func Logging(logger *slog.Logger) chassi.Middleware {
 				return err
 			}
 			now := time.Now()
-			line := slog.NewRecord(now, level, "call", 0)
+			line := slog.NewRecord(now, level, message, 0)
 			line.AddAttrs(slog.Int("status", b.Status(call, err)), slog.Int64("latency_us", now.Sub(began).Microseconds()))
 			if call.Peer.IsValid() {
 				line.AddAttrs(slog.String("peer", call.Peer.Addr().String()))
@@ -43,7 +47,7 @@ func Logging(logger *slog.Logger) chassi.Middleware {
 }
 
 func levelOf(err error) slog.Level {
-	if err != nil && isFault(chassi.ErrorOf(err).Code) {
+	if err != nil && chassi.ErrorOf(err).Code.Fault() {
 		return slog.LevelError
 	}
 	return slog.LevelInfo

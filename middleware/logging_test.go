@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/internal/calltest"
 	"github.com/chassi-go/chassi/middleware"
 )
 
@@ -17,17 +18,17 @@ func TestLoggingWritesOneLineForEachCall(t *testing.T) {
 		method func(context.Context) error
 		want   map[string]any
 	}{
-		"success": {fine, map[string]any{"level": "INFO", "status": 200.0}},
-		"refusal": {func(context.Context) error { return errRefused }, map[string]any{"level": "INFO", "status": 407.0}},
-		"fault":   {func(context.Context) error { return errBroken }, map[string]any{"level": "ERROR", "status": 413.0}},
-		"panic":   {panics, map[string]any{"level": "ERROR", "status": 413.0}},
+		"success": {calltest.Fine, map[string]any{"level": "INFO", "status": 200.0}},
+		"refusal": {func(context.Context) error { return calltest.ErrRefused }, map[string]any{"level": "INFO", "status": 407.0}},
+		"fault":   {func(context.Context) error { return calltest.ErrBroken }, map[string]any{"level": "ERROR", "status": 413.0}},
+		"panic":   {calltest.Panics, map[string]any{"level": "ERROR", "status": 413.0}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var log lines
-			th := newThing(c.method, chassi.Public)
-			th.call.Principal = &chassi.Principal{Subject: "ada"}
-			_ = th.run(t.Context(), middleware.Logging(log.logger()), middleware.Recover())
+			th := calltest.New(c.method, chassi.Public)
+			th.Call.Principal = &chassi.Principal{Subject: "ada"}
+			_ = th.Run(t.Context(), middleware.Logging(log.logger()), middleware.Recover())
 			line := log.one(t)
 			for key, want := range map[string]any{"msg": "call", "transport": "http", "method": "POST", "route": "/v1/things/{id}", "peer": "192.0.2.7", "subject": "ada"} {
 				if line[key] != want {
@@ -43,7 +44,7 @@ func TestLoggingWritesOneLineForEachCall(t *testing.T) {
 				t.Errorf("no latency: %v", line)
 			}
 			stack := fmt.Sprint(line["stack"])
-			if isPanic := name == "panic"; isPanic != strings.Contains(stack, "middleware_test.panics") {
+			if isPanic := name == "panic"; isPanic != strings.Contains(stack, "calltest.Panics") {
 				t.Errorf("stack: %.200s", stack)
 			}
 		})
@@ -54,9 +55,9 @@ func TestLoggingWritesOneLineForEachCall(t *testing.T) {
 func TestLoggingSurroundsDecoding(t *testing.T) {
 	t.Parallel()
 	var log lines
-	th := newThing(fine, chassi.Public)
-	th.body.fail = chassi.NewError(chassi.InvalidArgument, "malformed", "Malformed")
-	if err := th.run(t.Context(), middleware.Logging(log.logger())); chassi.ErrorOf(err).Reason != "malformed" {
+	th := calltest.New(calltest.Fine, chassi.Public)
+	th.Body.Fail = chassi.NewError(chassi.InvalidArgument, "malformed", "Malformed")
+	if err := th.Run(t.Context(), middleware.Logging(log.logger())); chassi.ErrorOf(err).Reason != "malformed" {
 		t.Error(err)
 	}
 	if line := log.one(t); line["status"] != 403.0 {
@@ -68,10 +69,10 @@ func TestLoggingFollowsTheLevel(t *testing.T) {
 	t.Parallel()
 	var log lines
 	quiet := slog.New(slog.NewJSONHandler(&log.Buffer, &slog.HandlerOptions{Level: slog.LevelError}))
-	_ = newThing(fine, chassi.Public).run(t.Context(), middleware.Logging(quiet))
+	_ = calltest.New(calltest.Fine, chassi.Public).Run(t.Context(), middleware.Logging(quiet))
 	if log.Len() > 0 {
 		t.Errorf("logged below the level: %s", &log)
 	}
-	_ = newThing(func(context.Context) error { return errBroken }, chassi.Public).run(t.Context(), middleware.Logging(quiet))
+	_ = calltest.New(func(context.Context) error { return calltest.ErrBroken }, chassi.Public).Run(t.Context(), middleware.Logging(quiet))
 	log.one(t)
 }

@@ -4,10 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"log/slog"
-	"net/http"
-	"net/netip"
 	"testing"
 
 	"github.com/chassi-go/chassi"
@@ -16,60 +13,22 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// headers are metadata as a transport has them.
-type headers struct{ http.Header }
-
-// body is the message of a call; it counts how often it was asked for.
-type body struct {
-	decoded int
-	fail    error
-}
-
-func (b *body) Decode(any) error { b.decoded++; return b.fail }
-func (b *body) Encode(any) error { return nil }
-
-// thing is one call of an endpoint that is served as POST /v1/things/{id}.
-type thing struct {
-	binding *chassi.Binding
-	call    *chassi.Call
-	body    *body
-}
-
-type request struct {
-	Secret string `json:"secret"`
-}
-
-func newThing(method func(context.Context) error, options ...chassi.EndpointOption) *thing {
-	e := chassi.NewEndpoint("Do", func(ctx context.Context, _ *request) (*struct{}, error) {
-		return &struct{}{}, method(ctx)
-	}, options...)
-	b := &chassi.Binding{Endpoint: e, Transport: "http", Method: "POST", Route: "/v1/things/{id}", Status: func(_ *chassi.Call, err error) int {
-		if err == nil {
-			return http.StatusOK
-		}
-		return 400 + int(chassi.ErrorOf(err).Code)
-	}}
-	th := &thing{binding: b, body: &body{}}
-	th.call = &chassi.Call{
-		Binding: b, Peer: netip.MustParseAddrPort("192.0.2.7:5555"), RequestID: "request-0001",
-		In: headers{http.Header{}}, Out: headers{http.Header{}}, Codec: th.body,
+// invoke returns a function that calls e in process through mw.
+func invoke[Req any](e *chassi.Endpoint, mw chassi.Middleware) func(context.Context, *Req) error {
+	service := chassi.NewService("test.v1.Test", e)
+	local := chassi.NewLocal(mw)
+	client, err := &chassi.Client{}, local.Mount(service)
+	if err == nil {
+		client, err = chassi.NewClient(service, local)
 	}
-	return th
+	return func(ctx context.Context, r *Req) error {
+		if err != nil {
+			return err
+		}
+		_, err := chassi.Invoke[struct{}](ctx, client, e.Name(), r)
+		return err
+	}
 }
-
-// run makes the call through middleware.
-func (th *thing) run(ctx context.Context, middleware ...chassi.Middleware) error {
-	return th.binding.Handler(middleware...)(th.call.Context(ctx), th.call)
-}
-
-func fine(context.Context) error { return nil }
-
-var (
-	errRefused = chassi.NewError(chassi.PermissionDenied, "not_yours", "It is not yours")
-	errBroken  = errors.New("password=hunter2 was refused by the database")
-)
-
-func panics(context.Context) error { panic("a canary in a panic") }
 
 // lines is a logger and what it wrote.
 type lines struct{ bytes.Buffer }

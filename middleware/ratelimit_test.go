@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/internal/calltest"
 	"github.com/chassi-go/chassi/middleware"
 	"github.com/chassi-go/chassi/ratelimit"
 )
@@ -30,10 +31,10 @@ func TestRateLimitPeer(t *testing.T) {
 		{"2001:db8:1:2::3", `"peer";r=0;t=60`, false}, // one /64
 		{"2001:db8:1:3::1", `"peer";r=1;t=30`, true},
 	} {
-		th := newThing(fine, chassi.Public)
-		th.call.Peer = netip.AddrPortFrom(netip.MustParseAddr(c.addr), 1)
-		err := th.run(t.Context(), mw)
-		if policy, state := th.call.Out.Get("RateLimit-Policy"), th.call.Out.Get("RateLimit"); policy != `"peer";q=2;w=60` || state != c.state {
+		th := calltest.New(calltest.Fine, chassi.Public)
+		th.Call.Peer = netip.AddrPortFrom(netip.MustParseAddr(c.addr), 1)
+		err := th.Run(t.Context(), mw)
+		if policy, state := th.Call.Out.Get("RateLimit-Policy"), th.Call.Out.Get("RateLimit"); policy != `"peer";q=2;w=60` || state != c.state {
 			t.Errorf("%s: policy %s, state %s, want %s", c.addr, policy, state, c.state)
 		}
 		if c.ok {
@@ -43,8 +44,8 @@ func TestRateLimitPeer(t *testing.T) {
 			continue
 		}
 		e := chassi.ErrorOf(err)
-		if e.Code != chassi.ResourceExhausted || e.Reason != "rate_limited" || e.RetryAfter != 30*time.Second || th.body.decoded > 0 {
-			t.Errorf("%s: %v, retry after %v, body read %d times", c.addr, err, e.RetryAfter, th.body.decoded)
+		if e.Code != chassi.ResourceExhausted || e.Reason != "rate_limited" || e.RetryAfter != 30*time.Second || th.Body.Decoded > 0 {
+			t.Errorf("%s: %v, retry after %v, body read %d times", c.addr, err, e.RetryAfter, th.Body.Decoded)
 		}
 	}
 }
@@ -53,18 +54,18 @@ func TestRateLimitPeer(t *testing.T) {
 func TestRateLimitOfAnEndpoint(t *testing.T) {
 	t.Parallel()
 	mw := middleware.RateLimitPeer(limiter(ratelimit.Per(100, time.Second)), limiter)
-	th := newThing(fine, chassi.Public, chassi.RateLimit(1, time.Hour))
-	handler := th.binding.Handler(mw)
-	if err := handler(th.call.Context(t.Context()), th.call); err != nil {
+	th := calltest.New(calltest.Fine, chassi.Public, chassi.RateLimit(1, time.Hour))
+	handler := th.Binding.Handler(mw)
+	if err := handler(th.Call.Context(t.Context()), th.Call); err != nil {
 		t.Error(err)
 	}
-	if err := handler(th.call.Context(t.Context()), th.call); chassi.ErrorOf(err).Code != chassi.ResourceExhausted {
+	if err := handler(th.Call.Context(t.Context()), th.Call); chassi.ErrorOf(err).Code != chassi.ResourceExhausted {
 		t.Errorf("%v, want the endpoint's limit", err)
 	}
-	if got := th.call.Out.Get("RateLimit-Policy"); got != `"Do";q=1;w=3600` {
+	if got := th.Call.Out.Get("RateLimit-Policy"); got != `"Do";q=1;w=3600` {
 		t.Errorf("policy %s", got)
 	}
-	if err := newThing(fine, chassi.Public).run(t.Context(), mw); err != nil {
+	if err := calltest.New(calltest.Fine, chassi.Public).Run(t.Context(), mw); err != nil {
 		t.Errorf("another endpoint: %v", err)
 	}
 }
@@ -80,10 +81,10 @@ func TestRateLimitPrincipal(t *testing.T) {
 		{&chassi.Principal{Subject: "ada", Scheme: "bearer"}, true}, {&chassi.Principal{Subject: "ada", Scheme: "bearer"}, false},
 		{&chassi.Principal{Subject: "ada", Scheme: "api_key"}, true}, {&chassi.Principal{Subject: "bob", Scheme: "bearer"}, true},
 	} {
-		th := newThing(fine, chassi.Public)
-		th.call.Principal = c.principal
-		th.call.Peer = netip.AddrPortFrom(netip.MustParseAddr(fmt.Sprintf("192.0.2.%d", i)), 1) // wherever it calls from
-		if err := th.run(t.Context(), mw); (err == nil) != c.ok {
+		th := calltest.New(calltest.Fine, chassi.Public)
+		th.Call.Principal = c.principal
+		th.Call.Peer = netip.AddrPortFrom(netip.MustParseAddr(fmt.Sprintf("192.0.2.%d", i)), 1) // wherever it calls from
+		if err := th.Run(t.Context(), mw); (err == nil) != c.ok {
 			t.Errorf("call %d of %+v: %v", i, c.principal, err)
 		}
 	}
@@ -94,26 +95,26 @@ func TestT21LimitsThatAreOffOrChange(t *testing.T) {
 	t.Parallel()
 	l := limiter(ratelimit.Off())
 	mw := middleware.RateLimitPeer(l, limiter)
-	th := newThing(fine, chassi.Public)
-	if err := th.run(t.Context(), mw); err != nil || th.call.Out.Get("RateLimit") != "" || th.call.Out.Get("RateLimit-Policy") != "" {
-		t.Errorf("%v, %v", err, th.call.Out)
+	th := calltest.New(calltest.Fine, chassi.Public)
+	if err := th.Run(t.Context(), mw); err != nil || th.Call.Out.Get("RateLimit") != "" || th.Call.Out.Get("RateLimit-Policy") != "" {
+		t.Errorf("%v, %v", err, th.Call.Out)
 	}
-	handler := th.binding.Handler(mw)
+	handler := th.Binding.Handler(mw)
 	for _, burst := range []int{10, 20} {
 		l.SetLimit(ratelimit.Per(burst, time.Second))
-		_ = handler(th.call.Context(t.Context()), th.call)
-		if got, want := th.call.Out.Get("RateLimit-Policy"), fmt.Sprintf(`"peer";q=%d;w=1`, burst); got != want {
+		_ = handler(th.Call.Context(t.Context()), th.Call)
+		if got, want := th.Call.Out.Get("RateLimit-Policy"), fmt.Sprintf(`"peer";q=%d;w=1`, burst); got != want {
 			t.Errorf("policy %s, want %s", got, want)
 		}
 	}
 	// In process there is no peer to limit.
-	local := newThing(fine, chassi.Public)
-	local.call.Peer = netip.AddrPort{}
+	local := calltest.New(calltest.Fine, chassi.Public)
+	local.Call.Peer = netip.AddrPort{}
 	l.SetLimit(ratelimit.Limit{})
-	if err := local.run(t.Context(), mw); err != nil {
+	if err := local.Run(t.Context(), mw); err != nil {
 		t.Error(err)
 	}
-	if err := newThing(fine, chassi.Public).run(t.Context(), mw); chassi.ErrorOf(err).Code != chassi.ResourceExhausted {
+	if err := calltest.New(calltest.Fine, chassi.Public).Run(t.Context(), mw); chassi.ErrorOf(err).Code != chassi.ResourceExhausted {
 		t.Errorf("%v: a limit that is no limit refuses every call", err)
 	}
 }

@@ -6,22 +6,23 @@ import (
 	"testing"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/internal/calltest"
 	"github.com/chassi-go/chassi/middleware"
 )
 
 func TestRecoverHidesThePanicAndKeepsItsStack(t *testing.T) {
 	t.Parallel()
-	err := newThing(panics, chassi.Public).run(t.Context(), middleware.Recover())
+	err := calltest.New(calltest.Panics, chassi.Public).Run(t.Context(), middleware.Recover())
 	e := chassi.ErrorOf(err)
 	var panicked *chassi.PanicError
 	if e.Code != chassi.Internal || e.Message != "Internal error" || !errors.As(err, &panicked) || len(panicked.Stack) == 0 {
 		t.Errorf("%#v", err)
 	}
 	// A panic in a middleware inside of it is one too.
-	err = newThing(fine, chassi.Public).run(t.Context(), middleware.Recover(), func(*chassi.Binding, chassi.Handler) chassi.Handler {
-		return func(context.Context, *chassi.Call) error { panic(errBroken) }
+	err = calltest.New(calltest.Fine, chassi.Public).Run(t.Context(), middleware.Recover(), func(*chassi.Binding, chassi.Handler) chassi.Handler {
+		return func(context.Context, *chassi.Call) error { panic(calltest.ErrBroken) }
 	})
-	if !errors.As(err, &panicked) || !errors.Is(err, errBroken) {
+	if !errors.As(err, &panicked) || !errors.Is(err, calltest.ErrBroken) {
 		t.Errorf("%#v", err)
 	}
 }
@@ -33,9 +34,9 @@ func TestExceptions(t *testing.T) {
 		method func(context.Context) error
 		want   int
 	}{
-		"success": {fine, 0}, "refusal": {func(context.Context) error { return errRefused }, 0},
+		"success": {calltest.Fine, 0}, "refusal": {func(context.Context) error { return calltest.ErrRefused }, 0},
 		"given up": {func(context.Context) error { return context.Canceled }, 0},
-		"fault":    {func(context.Context) error { return errBroken }, 1}, "panic": {panics, 1},
+		"fault":    {func(context.Context) error { return calltest.ErrBroken }, 1}, "panic": {calltest.Panics, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -46,7 +47,7 @@ func TestExceptions(t *testing.T) {
 				}
 				reported = append(reported, err)
 			}
-			_ = newThing(c.method, chassi.Public).run(t.Context(), middleware.Exceptions(report), middleware.Recover())
+			_ = calltest.New(c.method, chassi.Public).Run(t.Context(), middleware.Exceptions(report), middleware.Recover())
 			if len(reported) != c.want {
 				t.Errorf("reported %v, want %d", reported, c.want)
 			}

@@ -28,23 +28,18 @@ type address struct {
 	Zip string `json:"zip" validate:"minlength=5"`
 }
 
-func validated[Req any](t *testing.T) func(context.Context, *Req) (*struct{}, error) {
-	t.Helper()
+func validated[Req any]() func(context.Context, *Req) error {
 	e := chassi.NewEndpoint("Order", func(context.Context, *Req) (*struct{}, error) { return &struct{}{}, nil }, chassi.Public)
-	call, err := chassi.Local[Req, struct{}](e, middleware.Validation())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return call
+	return invoke[Req](e, middleware.Validation())
 }
 
 func TestValidationNamesEveryBadField(t *testing.T) {
 	t.Parallel()
-	call := validated[order](t)
-	if _, err := call(t.Context(), &order{Name: "éèàü", Kind: "new", Age: 18, Home: &address{}, Items: []item{{Count: 9}}}); err != nil {
+	call := validated[order]()
+	if err := call(t.Context(), &order{Name: "éèàü", Kind: "new", Age: 18, Home: &address{}, Items: []item{{Count: 9}}}); err != nil {
 		t.Errorf("a good request: %v", err)
 	}
-	_, err := call(t.Context(), &order{Name: "éèàüö", Kind: "old", Age: 17, Tags: []string{"a", "b"}, Items: []item{{Count: 1}, {}, {Count: 10}}, Home: &address{Zip: "1"}})
+	err := call(t.Context(), &order{Name: "éèàüö", Kind: "old", Age: 17, Tags: []string{"a", "b"}, Items: []item{{Count: 1}, {}, {Count: 10}}, Home: &address{Zip: "1"}})
 	want := []chassi.Violation{
 		{Field: "name", Message: "must have at most 4 characters"},
 		{Field: "kind", Message: "must be one of new, used"},
@@ -57,7 +52,7 @@ func TestValidationNamesEveryBadField(t *testing.T) {
 	if diff := cmp.Diff(want, chassi.ErrorOf(err).Violations); diff != "" || chassi.ErrorOf(err).Code != chassi.InvalidArgument {
 		t.Errorf("%v\n%s", err, diff)
 	}
-	_, err = call(t.Context(), &order{})
+	err = call(t.Context(), &order{})
 	want = []chassi.Violation{{Field: "name", Message: "is required"}, {Field: "home", Message: "is required"}}
 	if diff := cmp.Diff(want, chassi.ErrorOf(err).Violations); diff != "" {
 		t.Errorf("%v\n%s", err, diff)
@@ -66,16 +61,16 @@ func TestValidationNamesEveryBadField(t *testing.T) {
 
 func TestABrokenTagRefusesEveryCall(t *testing.T) {
 	t.Parallel()
-	_, err := validated[struct {
+	err := validated[struct {
 		N int `validate:"least=1"`
-	}](t)(t.Context(), nil)
+	}]()(t.Context(), nil)
 	if err == nil {
 		t.Error("no error for a missing request")
 	}
 	type broken struct {
 		N int `validate:"least=1"`
 	}
-	_, err = validated[broken](t)(t.Context(), &broken{N: 1})
+	err = validated[broken]()(t.Context(), &broken{N: 1})
 	if chassi.ErrorOf(err).Code != chassi.Internal || !strings.Contains(errors.Unwrap(chassi.ErrorOf(err)).Error(), "least=1: want") && !strings.Contains(err.Error(), "rule least") {
 		t.Errorf("%v, want a fault that names the rule", err)
 	}
@@ -97,14 +92,14 @@ func (s *span) Validate() error {
 
 func TestARequestValidatesItself(t *testing.T) {
 	t.Parallel()
-	call := validated[span](t)
-	if _, err := call(t.Context(), &span{From: 1, To: 2}); err != nil {
+	call := validated[span]()
+	if err := call(t.Context(), &span{From: 1, To: 2}); err != nil {
 		t.Errorf("a good request: %v", err)
 	}
-	if _, err := call(t.Context(), &span{From: 2, To: 1}); chassi.ErrorOf(err).Reason != "empty_span" || len(chassi.ErrorOf(err).Violations) != 1 {
+	if err := call(t.Context(), &span{From: 2, To: 1}); chassi.ErrorOf(err).Reason != "empty_span" || len(chassi.ErrorOf(err).Violations) != 1 {
 		t.Errorf("%v, want the request's own error", err)
 	}
-	if _, err := call(t.Context(), &span{From: -2, To: -3}); chassi.ErrorOf(err).Reason != "invalid_request" {
+	if err := call(t.Context(), &span{From: -2, To: -3}); chassi.ErrorOf(err).Reason != "invalid_request" {
 		t.Errorf("%v, want the tags' error first", err)
 	}
 }

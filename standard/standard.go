@@ -18,6 +18,8 @@ import (
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/middleware"
+	"github.com/chassi-go/chassi/middleware/metrics"
+	"github.com/chassi-go/chassi/middleware/tracing"
 	"github.com/chassi-go/chassi/ratelimit"
 	"github.com/chassi-go/chassi/telemetry"
 	"github.com/chassi-go/chassi/transport/httpapi"
@@ -95,14 +97,14 @@ func New(ctx context.Context, name, version string, c Config, o Options) (*Stand
 }
 
 func (s *Standard) build(c Config, o Options) error {
-	metrics, err := middleware.Metrics(s.Telemetry.Registry)
+	counted, err := metrics.New(s.Telemetry.Registry)
 	if err != nil {
 		return err //nolint:wrapcheck // says where
 	}
 	watch := []chassi.Middleware{
-		middleware.Tracing(s.Telemetry.Tracer, s.Telemetry.Propagator),
+		tracing.New(s.Telemetry.Tracer, s.Telemetry.Propagator),
 		middleware.Logging(s.Telemetry.Logger),
-		metrics,
+		counted,
 		middleware.Exceptions(s.Telemetry.Report),
 		middleware.Recover(),
 	}
@@ -119,14 +121,14 @@ func (s *Standard) build(c Config, o Options) error {
 	if s.HTTP, err = httpapi.New(c.HTTP, append(watch, guard...)...); err != nil {
 		return err //nolint:wrapcheck // says where
 	}
-	return s.buildAdmin(c, metrics)
+	return s.buildAdmin(c, counted)
 }
 
 // buildAdmin makes the admin listener. It takes no part in access log and
 // tracing: a probe each second would drown what matters.
-func (s *Standard) buildAdmin(c Config, metrics chassi.Middleware) (err error) {
+func (s *Standard) buildAdmin(c Config, counted chassi.Middleware) (err error) {
 	s.Admin, err = httpapi.New(httpapi.Config{Name: "admin", Addr: c.Admin.Addr, WriteTimeout: 2 * time.Minute, Logger: s.Telemetry.Logger},
-		metrics, middleware.Recover())
+		counted, middleware.Recover())
 	if err != nil {
 		return err //nolint:wrapcheck // says where
 	}

@@ -13,6 +13,8 @@ import (
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/middleware"
+	"github.com/chassi-go/chassi/middleware/metrics"
+	"github.com/chassi-go/chassi/middleware/tracing"
 	"github.com/chassi-go/chassi/ratelimit"
 	"github.com/chassi-go/chassi/telemetry"
 	"github.com/chassi-go/chassi/transport/httpapi"
@@ -69,15 +71,15 @@ func features(ctx context.Context) (*telemetry.Telemetry, []chassi.Middleware, e
 	if err != nil {
 		return nil, nil, err //nolint:wrapcheck // says where
 	}
-	metrics, err := middleware.Metrics(t.Registry)
+	counted, err := metrics.New(t.Registry)
 	if err != nil {
 		return nil, nil, err //nolint:wrapcheck // says where
 	}
 	limiter := ratelimit.New(ratelimit.Options{Limit: ratelimit.Limit{Rate: 10_000_000, Burst: 10_000_000}})
 	return t, []chassi.Middleware{
-		middleware.Tracing(t.Tracer, t.Propagator),
+		tracing.New(t.Tracer, t.Propagator),
 		middleware.Logging(t.Logger),
-		metrics,
+		counted,
 		middleware.Exceptions(t.Report),
 		middleware.Recover(),
 		middleware.RateLimitPeer(limiter, func(l ratelimit.Limit) *ratelimit.Limiter {

@@ -1,4 +1,4 @@
-package middleware_test
+package metrics_test
 
 import (
 	"context"
@@ -8,7 +8,9 @@ import (
 	"testing"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/internal/calltest"
 	"github.com/chassi-go/chassi/middleware"
+	"github.com/chassi-go/chassi/middleware/metrics"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
@@ -16,30 +18,34 @@ import (
 func TestMetricsCountByPattern(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewRegistry()
-	metrics, err := middleware.Metrics(registry)
+	counted, err := metrics.New(registry)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, method := range []func(context.Context) error{fine, fine, func(context.Context) error { return errRefused }, panics} {
-		_ = newThing(method, chassi.Public).run(t.Context(), metrics, middleware.Recover())
+	for _, method := range []func(context.Context) error{calltest.Fine, calltest.Fine, func(context.Context) error { return calltest.ErrRefused }, calltest.Panics} {
+		_ = calltest.New(method, chassi.Public).Run(t.Context(), counted, middleware.Recover())
 	}
-	rpc := newThing(fine, chassi.Public)
-	rpc.binding.Transport, rpc.binding.Method, rpc.binding.Route = "grpc", "", "things.v1.Things/Do"
-	rpc.binding.Status = func(*chassi.Call, error) int { return 0 }
-	_ = rpc.run(t.Context(), metrics)
+	rpc := calltest.New(calltest.Fine, chassi.Public)
+	rpc.Binding.Transport, rpc.Binding.Method, rpc.Binding.Route = "grpc", "", "things.v1.Things/Do"
+	rpc.Binding.Status = func(*chassi.Call, error) int { return 0 }
+	_ = rpc.Run(t.Context(), counted)
+	outgoing := calltest.New(calltest.Fine, chassi.Public)
+	outgoing.Binding.Client, outgoing.Binding.Route = true, "things.v1.Things/Do"
+	_ = outgoing.Run(t.Context(), counted)
 
-	want := `http_requests_total{method="POST",route="/v1/things/{id}",status="200"} 2
+	want := `client_requests_total{code="200",route="things.v1.Things/Do",transport="http"} 1
+http_requests_total{method="POST",route="/v1/things/{id}",status="200"} 2
 http_requests_total{method="POST",route="/v1/things/{id}",status="407"} 1
 http_requests_total{method="POST",route="/v1/things/{id}",status="413"} 1
 rpc_requests_total{code="0",route="things.v1.Things/Do",transport="grpc"} 1
 `
-	if got := series(registry, "http_requests_total", "rpc_requests_total"); got != want {
+	if got := series(registry, "client_requests_total", "http_requests_total", "rpc_requests_total"); got != want {
 		t.Errorf("got:\n%swant:\n%s", got, want)
 	}
 	if got := series(registry, "http_request_duration_seconds_count"); got != "http_request_duration_seconds_count{method=\"POST\",route=\"/v1/things/{id}\"} 4\n" {
 		t.Errorf("histograms:\n%s", got)
 	}
-	if _, err := middleware.Metrics(registry); err == nil {
+	if _, err := metrics.New(registry); err == nil {
 		t.Error("registered twice without an error")
 	}
 }
@@ -48,14 +54,14 @@ rpc_requests_total{code="0",route="things.v1.Things/Do",transport="grpc"} 1
 func TestMetricsBoundTheStatus(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewRegistry()
-	metrics, err := middleware.Metrics(registry)
+	counted, err := metrics.New(registry)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, status := range []int{-1, 600, 1 << 30} {
-		th := newThing(fine, chassi.Public)
-		th.binding.Status = func(*chassi.Call, error) int { return status }
-		_ = th.run(t.Context(), metrics)
+		th := calltest.New(calltest.Fine, chassi.Public)
+		th.Binding.Status = func(*chassi.Call, error) int { return status }
+		_ = th.Run(t.Context(), counted)
 	}
 	if got := series(registry, "http_requests_total"); strings.Count(got, "\n") != 1 {
 		t.Errorf("want one series:\n%s", got)

@@ -1,4 +1,5 @@
-package middleware
+// Package tracing gives calls spans of OpenTelemetry.
+package tracing
 
 import (
 	"context"
@@ -10,23 +11,31 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Tracing gives each call a server span, child of the caller's if there is one
-// (W3C Trace Context). A span that is not sampled costs no attributes.
-func Tracing(provider trace.TracerProvider, propagator propagation.TextMapPropagator) chassi.Middleware {
+// New gives each call a server span, child of the caller's if there is one
+// (W3C Trace Context), and on the calling side a client span that goes along. A
+// span that is not sampled costs no attributes.
+func New(provider trace.TracerProvider, propagator propagation.TextMapPropagator) chassi.Middleware {
 	tracer := provider.Tracer("github.com/chassi-go/chassi")
 	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
 		name := b.Route
 		if b.Method != "" {
 			name = b.Method + " " + b.Route
 		}
-		options := []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindServer)}
+		kind := trace.SpanKindServer
+		if b.Client {
+			kind = trace.SpanKindClient
+		}
+		options := []trace.SpanStartOption{trace.WithSpanKind(kind)}
 		static := staticAttributes(b)
 		return func(ctx context.Context, call *chassi.Call) error {
-			if call.In.Get("Traceparent") != "" {
+			if !b.Client && call.In.Get("Traceparent") != "" {
 				ctx = propagator.Extract(ctx, carrier{call.In})
 			}
 			ctx, span := tracer.Start(ctx, name, options...)
 			defer span.End()
+			if b.Client {
+				propagator.Inject(ctx, carrier{call.In})
+			}
 			err := next(ctx, call)
 			if span.IsRecording() {
 				span.SetAttributes(static...)
@@ -61,7 +70,7 @@ func describe(span trace.Span, b *chassi.Binding, call *chassi.Call, err error) 
 	}
 	e := chassi.ErrorOf(err)
 	span.SetAttributes(attribute.String("error.type", e.Reason))
-	if isFault(e.Code) || e.Code == chassi.Unavailable || e.Code == chassi.DeadlineExceeded {
+	if e.Code.Fault() || e.Code == chassi.Unavailable || e.Code == chassi.DeadlineExceeded {
 		span.SetStatus(codes.Error, e.Message)
 	}
 }

@@ -1,11 +1,12 @@
-package middleware_test
+package tracing_test
 
 import (
 	"context"
 	"testing"
 
 	"github.com/chassi-go/chassi"
-	"github.com/chassi-go/chassi/middleware"
+	"github.com/chassi-go/chassi/internal/calltest"
+	"github.com/chassi-go/chassi/middleware/tracing"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
@@ -14,10 +15,10 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-func tracing(sampler sdktrace.Sampler) (chassi.Middleware, *tracetest.SpanRecorder) {
+func tracer(sampler sdktrace.Sampler) (chassi.Middleware, *tracetest.SpanRecorder) {
 	recorder := tracetest.NewSpanRecorder()
 	provider := sdktrace.NewTracerProvider(sdktrace.WithSampler(sampler), sdktrace.WithSpanProcessor(recorder))
-	return middleware.Tracing(provider, propagation.TraceContext{}), recorder
+	return tracing.New(provider, propagation.TraceContext{}), recorder
 }
 
 const (
@@ -27,14 +28,14 @@ const (
 
 func TestTracingContinuesTheCallersTrace(t *testing.T) {
 	t.Parallel()
-	mw, recorder := tracing(sdktrace.ParentBased(sdktrace.NeverSample()))
+	mw, recorder := tracer(sdktrace.ParentBased(sdktrace.NeverSample()))
 	var inside trace.SpanContext
-	th := newThing(func(ctx context.Context) error {
+	th := calltest.New(func(ctx context.Context) error {
 		inside = trace.SpanContextFromContext(ctx)
-		return errBroken
+		return calltest.ErrBroken
 	}, chassi.Public)
-	th.call.In.Set("Traceparent", traceparent)
-	_ = th.run(t.Context(), mw)
+	th.Call.In.Set("Traceparent", traceparent)
+	_ = th.Run(t.Context(), mw)
 
 	spans := recorder.Ended()
 	if len(spans) != 1 {
@@ -66,8 +67,8 @@ func TestTracingContinuesTheCallersTrace(t *testing.T) {
 // A call that is refused for what the caller did is no error of the span.
 func TestTracingOfARefusal(t *testing.T) {
 	t.Parallel()
-	mw, recorder := tracing(sdktrace.AlwaysSample())
-	_ = newThing(func(context.Context) error { return errRefused }, chassi.Public).run(t.Context(), mw)
+	mw, recorder := tracer(sdktrace.AlwaysSample())
+	_ = calltest.New(func(context.Context) error { return calltest.ErrRefused }, chassi.Public).Run(t.Context(), mw)
 	if s := recorder.Ended()[0].Status(); s.Code != codes.Unset {
 		t.Errorf("%v", s)
 	}
@@ -76,12 +77,12 @@ func TestTracingOfARefusal(t *testing.T) {
 // An unsampled call has a trace id for its log lines, and no span.
 func TestTracingUnsampled(t *testing.T) {
 	t.Parallel()
-	mw, recorder := tracing(sdktrace.NeverSample())
+	mw, recorder := tracer(sdktrace.NeverSample())
 	var inside trace.SpanContext
-	_ = newThing(func(ctx context.Context) error {
+	_ = calltest.New(func(ctx context.Context) error {
 		inside = trace.SpanContextFromContext(ctx)
 		return nil
-	}, chassi.Public).run(t.Context(), mw)
+	}, chassi.Public).Run(t.Context(), mw)
 	if len(recorder.Ended()) != 0 || !inside.HasTraceID() || inside.IsSampled() {
 		t.Errorf("%d spans, %v", len(recorder.Ended()), inside)
 	}
@@ -91,12 +92,27 @@ func TestTracingUnsampled(t *testing.T) {
 func TestTracingIgnoresAMalformedParent(t *testing.T) {
 	t.Parallel()
 	for _, parent := range []string{"nonsense", "00-" + traceID + "-0000000000000000-01", "ff-" + traceID + "-b7ad6b7169203331-01\r\n"} {
-		mw, recorder := tracing(sdktrace.AlwaysSample())
-		th := newThing(fine, chassi.Public)
-		th.call.In = headers{map[string][]string{"Traceparent": {parent}}}
-		_ = th.run(t.Context(), mw)
+		mw, recorder := tracer(sdktrace.AlwaysSample())
+		th := calltest.New(calltest.Fine, chassi.Public)
+		th.Call.In = calltest.Headers{Header: map[string][]string{"Traceparent": {parent}}}
+		_ = th.Run(t.Context(), mw)
 		if s := recorder.Ended()[0]; s.SpanContext().TraceID().String() == traceID || s.Parent().IsValid() {
 			t.Errorf("%q was believed", parent)
 		}
+	}
+}
+
+// On the calling side the span goes along, whatever the caller's metadata said.
+func TestTracingOfAnOutgoingCall(t *testing.T) {
+	t.Parallel()
+	mw, recorder := tracer(sdktrace.AlwaysSample())
+	th := calltest.New(calltest.Fine, chassi.Public)
+	th.Binding.Client = true
+	th.Call.In.Set("Traceparent", traceparent)
+	_ = th.Run(t.Context(), mw)
+	span := recorder.Ended()[0]
+	want := "00-" + span.SpanContext().TraceID().String() + "-" + span.SpanContext().SpanID().String() + "-01"
+	if got := th.Call.In.Get("Traceparent"); got != want || span.SpanKind() != trace.SpanKindClient || got == traceparent {
+		t.Errorf("%v, traceparent %s, want %s", span.SpanKind(), got, want)
 	}
 }

@@ -1,4 +1,5 @@
-package middleware
+// Package metrics counts and times calls for Prometheus.
+package metrics
 
 import (
 	"context"
@@ -15,7 +16,7 @@ import (
 // fraction of a millisecond, a password hash tens of them.
 var buckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
 
-// Metrics counts and times every call on registerer. Over HTTP:
+// New counts and times every call on registerer. Over HTTP:
 //
 //	http_requests_total{method,route,status}
 //	http_request_duration_seconds{method,route}
@@ -25,9 +26,14 @@ var buckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1
 //	rpc_requests_total{transport,route,code}
 //	rpc_request_duration_seconds{transport,route}
 //
+// and on the calling side of any transport:
+//
+//	client_requests_total{transport,route,code}
+//	client_request_duration_seconds{transport,route}
+//
 // Routes are patterns, never raw paths, so that the number of series is bounded.
 // The handle of each series is looked up once.
-func Metrics(registerer prometheus.Registerer) (chassi.Middleware, error) {
+func New(registerer prometheus.Registerer) (chassi.Middleware, error) {
 	httpCalls, err := newFamily(registerer, "http", "method", "status")
 	if err != nil {
 		return nil, err
@@ -36,9 +42,16 @@ func Metrics(registerer prometheus.Registerer) (chassi.Middleware, error) {
 	if err != nil {
 		return nil, err
 	}
+	clientCalls, err := newFamily(registerer, "client", "transport", "code")
+	if err != nil {
+		return nil, err
+	}
 	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
 		family, first := otherCalls, b.Transport
-		if b.Transport == "http" {
+		switch {
+		case b.Client:
+			family = clientCalls
+		case b.Transport == "http":
 			family, first = httpCalls, b.Method
 		}
 		s := &series{total: family.total.MustCurryWith(prometheus.Labels{family.first: first, "route": b.Route}),

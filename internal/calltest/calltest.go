@@ -1,0 +1,73 @@
+// Package calltest makes single calls for tests of middleware.
+package calltest
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/netip"
+
+	"github.com/chassi-go/chassi"
+)
+
+// Headers are metadata as a transport has them.
+type Headers struct{ http.Header }
+
+// Body is the message of a call; it counts how often it was asked for.
+type Body struct {
+	Decoded int
+	Fail    error
+}
+
+// Decode counts, and fails if it is to.
+func (b *Body) Decode(any) error { b.Decoded++; return b.Fail }
+
+// Encode does nothing.
+func (*Body) Encode(any) error { return nil }
+
+// Thing is one call of an endpoint that is served as POST /v1/things/{id}.
+type Thing struct {
+	Binding *chassi.Binding
+	Call    *chassi.Call
+	Body    *Body
+}
+
+type request struct {
+	Secret string `json:"secret"`
+}
+
+// New makes a call that runs method.
+func New(method func(context.Context) error, options ...chassi.EndpointOption) *Thing {
+	e := chassi.NewEndpoint("Do", func(ctx context.Context, _ *request) (*struct{}, error) {
+		return &struct{}{}, method(ctx)
+	}, options...)
+	b := &chassi.Binding{Endpoint: e, Transport: "http", Method: "POST", Route: "/v1/things/{id}", Status: func(_ *chassi.Call, err error) int {
+		if err == nil {
+			return http.StatusOK
+		}
+		return 400 + int(chassi.ErrorOf(err).Code)
+	}}
+	th := &Thing{Binding: b, Body: &Body{}}
+	th.Call = &chassi.Call{
+		Binding: b, Peer: netip.MustParseAddrPort("192.0.2.7:5555"), RequestID: "request-0001",
+		In: Headers{http.Header{}}, Out: Headers{http.Header{}}, Codec: th.Body,
+	}
+	return th
+}
+
+// Run makes the call through middleware.
+func (th *Thing) Run(ctx context.Context, middleware ...chassi.Middleware) error {
+	return th.Binding.Handler(middleware...)(th.Call.Context(ctx), th.Call)
+}
+
+// Fine is a method that succeeds.
+func Fine(context.Context) error { return nil }
+
+// What the methods of calls fail with.
+var (
+	ErrRefused = chassi.NewError(chassi.PermissionDenied, "not_yours", "It is not yours")
+	ErrBroken  = errors.New("password=hunter2 was refused by the database")
+)
+
+// Panics is a method that does.
+func Panics(context.Context) error { panic("a canary in a panic") }
