@@ -46,7 +46,7 @@ internal/...: *
 const outsiders = `
 github.com/alitto/pond/v2: workpool
 github.com/getsentry/sentry-go: telemetry
-github.com/go-json-experiment/json: transport/httpapi token schema
+github.com/go-json-experiment/json: transport/httpapi transport/message token schema schema/strictjson
 github.com/golang-jwt/jwt/v5: token bench/server
 github.com/jackc/pgx/v5: database internal/dbtest
 github.com/klauspost/compress: transport/httpapi
@@ -63,7 +63,7 @@ golang.org/x/term: cmd/authd
 golang.org/x/text: auth/service password
 golang.org/x/time: ratelimit
 google.golang.org/grpc: transport/grpcapi
-google.golang.org/protobuf: transport/grpcapi schema/protobuf
+google.golang.org/protobuf: transport/grpcapi schema/protobuf internal/...
 modernc.org/sqlite: database
 
 html/template: scripts/... internal/...

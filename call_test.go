@@ -37,8 +37,8 @@ func TestMiddlewareOrder(t *testing.T) {
 		trace = append(trace, "method")
 		return greet(ctx, r)
 	}, chassi.Public)
-	chassi.NewService("greet.v1.Greeter", e).Use(note(&trace, "service 1"), note(&trace, "service 2")).Use(note(&trace, "service 3"))
-	call := local(t, e, note(&trace, "transport 1"), note(&trace, "transport 2"))
+	s := chassi.NewService("greet.v1.Greeter", e).Use(note(&trace, "service 1"), note(&trace, "service 2")).Use(note(&trace, "service 3"))
+	call := localOf(t, s, note(&trace, "transport 1"), note(&trace, "transport 2"))
 	if _, err := call(t.Context(), &request{}); err != nil {
 		t.Fatal(err)
 	}
@@ -231,8 +231,7 @@ func TestMiddlewareIsBuiltOncePerBinding(t *testing.T) {
 		return next
 	}
 	e := chassi.NewEndpoint("Greet", greet, chassi.Public)
-	chassi.NewService("greet.v1.Greeter", e)
-	call := local(t, e, m)
+	call := localOf(t, chassi.NewService("greet.v1.Greeter", e), m)
 	for range 3 {
 		if _, err := call(t.Context(), &request{}); err != nil {
 			t.Fatal(err)

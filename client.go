@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strconv"
+	"time"
 )
 
 // Caller reaches endpoints that are served elsewhere. The client of each
@@ -94,3 +96,17 @@ func Invoke[Res, Req any](ctx context.Context, c *Client, name string, request *
 }
 
 var errNoRequest = NewError(InvalidArgument, "invalid_request", "The request is missing")
+
+// CallerTimeout returns the time that the caller of a request with metadata m
+// still has, as [TimeoutKey] tells it.
+func CallerTimeout(m Metadata) (time.Duration, bool) {
+	ms, err := strconv.ParseUint(m.Get(TimeoutKey), 10, 32)
+	return time.Duration(ms) * time.Millisecond, err == nil
+}
+
+// SetTimeout tells the other side in m how long ctx lasts, if it ends at all.
+func SetTimeout(ctx context.Context, m Metadata) {
+	if deadline, ok := ctx.Deadline(); ok {
+		m.Set(TimeoutKey, strconv.FormatInt(max(time.Until(deadline).Milliseconds(), 0), 10))
+	}
+}

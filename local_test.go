@@ -13,7 +13,12 @@ import (
 
 func local(t testing.TB, e *chassi.Endpoint, middleware ...chassi.Middleware) func(context.Context, *request) (*response, error) {
 	t.Helper()
-	s := chassi.NewService("test.v1.Test", e)
+	return localOf(t, chassi.NewService("test.v1.Test", e), middleware...)
+}
+
+// localOf calls the only endpoint of s.
+func localOf(t testing.TB, s *chassi.Service, middleware ...chassi.Middleware) func(context.Context, *request) (*response, error) {
+	t.Helper()
 	l := chassi.NewLocal(middleware...)
 	if err := l.Mount(s); err != nil {
 		t.Fatal(err)
@@ -23,7 +28,7 @@ func local(t testing.TB, e *chassi.Endpoint, middleware ...chassi.Middleware) fu
 		t.Fatal(err)
 	}
 	return func(ctx context.Context, r *request) (*response, error) {
-		return chassi.Invoke[response](ctx, client, e.Name(), r)
+		return chassi.Invoke[response](ctx, client, s.Endpoints()[0].Name(), r)
 	}
 }
 

@@ -139,6 +139,9 @@ func (p *params) parseQuery(raw string) (url.Values, error) {
 	return query, nil
 }
 
+// maxFieldName bounds what is shown of a name that the client chose.
+const maxFieldName = 100
+
 func clip(name string) string {
 	name = strings.ToValidUTF8(name, "")
 	if len(name) > maxFieldName {
