@@ -17,9 +17,10 @@ const module = "github.com/chassi-go/chassi"
 // forbids stands in the wrong room. docs/architecture.md tells which is right.
 const rooms = `
 .:
-transport/httpapi transport/grpcapi transport/natsapi transport/amqpapi: . schema/... transport/certs transport/message
-transport/localapi: .
-transport/message: . schema/...
+transport/httpapi transport/grpcapi transport/natsapi transport/amqpapi: . transport schema/... transport/certs transport/message
+transport/localapi: . transport client
+transport/message: . transport schema/...
+transport: .
 transport/certs:
 transport/transporttest: .
 schema: .
@@ -27,11 +28,11 @@ schema/protobuf schema/strictjson: .
 middleware middleware/metrics middleware/tracing: . token ratelimit breaker
 telemetry: . telemetry/otlp
 telemetry/otlp:
-client: . discovery breaker
+client: . transport discovery breaker
 console: . telemetry
 token password ratelimit breaker workpool database discovery config:
 standard: . transport/... schema/... schema middleware middleware/... telemetry client console token password ratelimit breaker workpool database discovery config
-auth: .
+auth: . client
 auth/service: . auth auth/store token password workpool ratelimit
 auth/store: database
 cmd/authd cmd/chassi: . schema schema/... transport/... middleware middleware/... telemetry client console token password ratelimit breaker workpool database discovery config standard auth auth/...

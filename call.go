@@ -3,11 +3,10 @@ package chassi
 import (
 	"context"
 	"net/netip"
-	"strings"
 )
 
 // Call is one call of an endpoint on its way through the middleware, on the side
-// that serves or, with a [Client], on the side that calls. It is made by the
+// that serves or, with a client, on the side that calls. It is made by the
 // transport before a byte of the body is read, belongs to one goroutine at a
 // time, and must not be kept after the call.
 type Call struct {
@@ -33,34 +32,6 @@ type Metadata interface {
 	Get(key string) string
 	// Set replaces all values of key. A transport that cannot carry the pair drops it.
 	Set(key, value string)
-}
-
-// Pairs is a [Metadata] in the order in which the pairs were set: for transports
-// that write them out, and for clients. The zero value is empty.
-type Pairs []Pair
-
-// Pair is one pair, its key as it was spelled first.
-type Pair struct{ Key, Value string }
-
-// Get returns the value of key, "" for none.
-func (p *Pairs) Get(key string) string {
-	for i := range *p {
-		if strings.EqualFold((*p)[i].Key, key) {
-			return (*p)[i].Value
-		}
-	}
-	return ""
-}
-
-// Set replaces the value of key.
-func (p *Pairs) Set(key, value string) {
-	for i := range *p {
-		if strings.EqualFold((*p)[i].Key, key) {
-			(*p)[i].Value = value
-			return
-		}
-	}
-	*p = append(*p, Pair{key, value})
 }
 
 // Codec decodes and encodes the messages of one call. Transports implement it.

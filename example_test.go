@@ -8,6 +8,8 @@ import (
 	"log/slog"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/client"
+	"github.com/chassi-go/chassi/transport/localapi"
 )
 
 // A middleware runs once at registration, and what it returns runs for every
@@ -27,17 +29,17 @@ func ExampleMiddleware() {
 		chassi.NewEndpoint("Greet", greet, chassi.Public),
 	).Use(say("the service's own"))
 
-	local := chassi.NewLocal(say("outer"), say("inner"))
+	local := localapi.New(say("outer"), say("inner"))
 	if err := local.Mount(greeter); err != nil {
 		fmt.Println(err)
 		return
 	}
-	client, err := chassi.NewClient(greeter, local)
+	c, err := client.New(greeter, local)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	answer, err := chassi.Invoke[response](context.Background(), client, "Greet", &request{Name: "Ada"})
+	answer, err := client.Invoke[response](context.Background(), c, "Greet", &request{Name: "Ada"})
 	fmt.Println(answer.Text, err)
 	// Output:
 	// build the service's own for greet.v1.Greeter/Greet

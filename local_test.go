@@ -2,15 +2,14 @@ package chassi_test
 
 import (
 	"context"
-	"io"
-	"slices"
-	"strings"
-	"sync"
 	"testing"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/client"
+	"github.com/chassi-go/chassi/transport/localapi"
 )
 
+// local calls e in process.
 func local(t testing.TB, e *chassi.Endpoint, middleware ...chassi.Middleware) func(context.Context, *request) (*response, error) {
 	t.Helper()
 	return localOf(t, chassi.NewService("test.v1.Test", e), middleware...)
@@ -19,168 +18,15 @@ func local(t testing.TB, e *chassi.Endpoint, middleware ...chassi.Middleware) fu
 // localOf calls the only endpoint of s.
 func localOf(t testing.TB, s *chassi.Service, middleware ...chassi.Middleware) func(context.Context, *request) (*response, error) {
 	t.Helper()
-	l := chassi.NewLocal(middleware...)
+	l := localapi.New(middleware...)
 	if err := l.Mount(s); err != nil {
 		t.Fatal(err)
 	}
-	client, err := chassi.NewClient(s, l)
+	c, err := client.New(s, l)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return func(ctx context.Context, r *request) (*response, error) {
-		return chassi.Invoke[response](ctx, client, s.Endpoints()[0].Name(), r)
-	}
-}
-
-func TestLocalCallIsTyped(t *testing.T) {
-	t.Parallel()
-	call := local(t, chassi.NewEndpoint("Greet", greet, chassi.Public))
-	got, err := call(t.Context(), &request{Name: "Ada"})
-	if err != nil || got.Text != "Hello, Ada" {
-		t.Errorf("call = %v, %v", got, err)
-	}
-	if _, err := call(t.Context(), nil); chassi.ErrorOf(err).Code != chassi.InvalidArgument {
-		t.Errorf("call with a nil request: %v, want invalid_argument", err)
-	}
-}
-
-func TestLocalMethodGetsACopy(t *testing.T) {
-	t.Parallel()
-	call := local(t, chassi.NewEndpoint("Rename", func(_ context.Context, r *request) (*response, error) {
-		r.Name = "changed"
-		return &response{}, nil
-	}, chassi.Public))
-	r := &request{Name: "Ada"}
-	if _, err := call(t.Context(), r); err != nil || r.Name != "Ada" {
-		t.Errorf("after the call the request is %v, %v", r, err)
-	}
-}
-
-func TestLocalRefusesWhatCannotWork(t *testing.T) {
-	t.Parallel()
-	greeter := func() *chassi.Service {
-		return chassi.NewService("test.v1.Test", chassi.NewEndpoint("Greet", greet, chassi.Public))
-	}
-	l := chassi.NewLocal()
-	if err := l.Mount(greeter()); err != nil {
-		t.Fatal(err)
-	}
-	client, err := chassi.NewClient(greeter(), l)
-	if err != nil {
-		t.Fatal(err)
-	}
-	other := func(context.Context, *nothing) (*response, error) { return nil, nil }
-	cases := map[string]struct {
-		make func() error
-		want string
-	}{
-		"not served": {func() error {
-			_, err := chassi.NewClient(chassi.NewService("test.v1.Other", chassi.NewEndpoint("Greet", greet)), l)
-			return err
-		}, "test.v1.Other/Greet is not served"},
-		"other types": {func() error {
-			_, err := chassi.NewClient(chassi.NewService("test.v1.Test", chassi.NewEndpoint("Greet", other)), l)
-			return err
-		}, "takes chassi_test.request"},
-		"nil middleware of the client": {func() error { _, err := chassi.NewClient(greeter(), l, nil); return err }, "middleware that is nil"},
-		"nil middleware":               {func() error { return chassi.NewLocal(nil).Mount(greeter()) }, "middleware that is nil"},
-		"faulty endpoint": {func() error {
-			return l.Mount(chassi.NewService("test.v1.Test", chassi.NewEndpoint[request, response]("X", nil)))
-		}, "has no method"},
-		"no such method": {func() error { _, err := chassi.Invoke[response](t.Context(), client, "Bye", &request{}); return err }, "has no method Bye"},
-		"other response": {func() error { _, err := chassi.Invoke[nothing](t.Context(), client, "Greet", &request{}); return err }, "returns chassi_test.response"},
-		"other request":  {func() error { _, err := chassi.Invoke[response](t.Context(), client, "Greet", &nothing{}); return err }, "takes chassi_test.request"},
-	}
-	for name, c := range cases {
-		if err := c.make(); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: %v, want %q in it", name, err, c.want)
-		}
-	}
-}
-
-func TestLocalNeverReturnsNeither(t *testing.T) {
-	t.Parallel()
-	swallow := func(*chassi.Binding, chassi.Handler) chassi.Handler {
-		return func(context.Context, *chassi.Call) error { return nil }
-	}
-	got, err := local(t, chassi.NewEndpoint("Greet", greet, chassi.Public), swallow)(t.Context(), &request{})
-	if got != nil || chassi.ErrorOf(err) == nil {
-		t.Errorf("call = %v, %v: a caller would dereference nil", got, err)
-	}
-}
-
-func TestLocalTakesTheCallerAlong(t *testing.T) {
-	t.Parallel()
-	inner := local(t, chassi.NewEndpoint("Inner", func(ctx context.Context, _ *request) (*response, error) {
-		call := chassi.CallFrom(ctx)
-		return &response{Text: call.RequestID + " " + call.Principal.Subject + " " + call.Transport}, nil
-	}))
-	outer := &chassi.Call{RequestID: "r1", Principal: &chassi.Principal{Subject: "7"}}
-	got, err := inner(outer.Context(t.Context()), &request{})
-	if err != nil || got.Text != "r1 7 local" {
-		t.Errorf("inner call saw %v, %v", got, err)
-	}
-	if _, err := inner(t.Context(), &request{}); chassi.ErrorOf(err).Code != chassi.Unauthenticated {
-		t.Errorf("a call of nobody: %v", err)
-	}
-}
-
-func TestLocalMetadataIgnoresCase(t *testing.T) {
-	t.Parallel()
-	look := func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
-		return func(ctx context.Context, call *chassi.Call) error {
-			call.Out.Set("Retry-After", "3")
-			if call.Out.Get("retry-AFTER") != "3" || call.In.Get("missing") != "" {
-				return io.EOF
-			}
-			return next(ctx, call)
-		}
-	}
-	if _, err := local(t, chassi.NewEndpoint("Greet", greet, chassi.Public), look)(t.Context(), &request{}); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestLocalStatusIsTheCode(t *testing.T) {
-	t.Parallel()
-	var status []int
-	look := func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
-		return func(ctx context.Context, call *chassi.Call) error {
-			err := next(ctx, call)
-			status = append(status, b.Status(call, err), b.Status(call, errGone))
-			return err
-		}
-	}
-	if _, err := local(t, chassi.NewEndpoint("Greet", greet, chassi.Public), look)(t.Context(), &request{}); err != nil {
-		t.Fatal(err)
-	}
-	if want := []int{0, int(chassi.NotFound)}; !slices.Equal(status, want) {
-		t.Errorf("status %v, want %v", status, want)
-	}
-}
-
-func TestLocalIsSafeForConcurrentUse(t *testing.T) {
-	t.Parallel()
-	call := local(t, chassi.NewEndpoint("Greet", greet, chassi.Public))
-	var wg sync.WaitGroup
-	for _, name := range []string{"Ada", "Grace", "Barbara", "Frances"} {
-		wg.Go(func() {
-			for range 100 {
-				if got, err := call(context.Background(), &request{Name: name}); err != nil || got.Text != "Hello, "+name {
-					t.Errorf("call = %v, %v", got, err)
-				}
-			}
-		})
-	}
-	wg.Wait()
-}
-
-func BenchmarkLocal(b *testing.B) {
-	call := local(b, chassi.NewEndpoint("Greet", greet, chassi.Public))
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := call(b.Context(), &request{Name: "Ada"}); err != nil {
-			b.Fatal(err)
-		}
+		return client.Invoke[response](ctx, c, s.Endpoints()[0].Name(), r)
 	}
 }

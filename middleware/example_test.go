@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/client"
 	"github.com/chassi-go/chassi/middleware"
+	"github.com/chassi-go/chassi/transport/localapi"
 )
 
 // The usual order: what watches lies outside of what refuses, so that a refused
@@ -29,7 +31,7 @@ func Example() {
 	}, chassi.Authenticated)
 
 	service := chassi.NewService("example.v1.Greeter", greet, secret)
-	local := chassi.NewLocal(
+	local := localapi.New(
 		middleware.Logging(logger),
 		middleware.Exceptions(func(_ context.Context, err error) { fmt.Println("reported:", chassi.ErrorOf(err).Reason) }),
 		middleware.Recover(),
@@ -41,13 +43,13 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	client, err := chassi.NewClient(service, local)
+	c, err := client.New(service, local)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	for _, name := range []string{"Greet", "Secret"} {
-		_, err := chassi.Invoke[struct{}](context.Background(), client, name, &struct{}{})
+		_, err := client.Invoke[struct{}](context.Background(), c, name, &struct{}{})
 		fmt.Println("answered:", chassi.ErrorOf(err).Message)
 	}
 	// Output:

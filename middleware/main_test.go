@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/client"
+	"github.com/chassi-go/chassi/transport/localapi"
 	"go.uber.org/goleak"
 )
 
@@ -16,16 +18,16 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // invoke returns a function that calls e in process through mw.
 func invoke[Req any](e *chassi.Endpoint, mw chassi.Middleware) func(context.Context, *Req) error {
 	service := chassi.NewService("test.v1.Test", e)
-	local := chassi.NewLocal(mw)
-	client, err := &chassi.Client{}, local.Mount(service)
+	local := localapi.New(mw)
+	c, err := &client.Client{}, local.Mount(service)
 	if err == nil {
-		client, err = chassi.NewClient(service, local)
+		c, err = client.New(service, local)
 	}
 	return func(ctx context.Context, r *Req) error {
 		if err != nil {
 			return err
 		}
-		_, err := chassi.Invoke[struct{}](ctx, client, e.Name(), r)
+		_, err := client.Invoke[struct{}](ctx, c, e.Name(), r)
 		return err
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/chassi-go/chassi/transport"
 )
 
 // T27: what could break out of a log line or a header is replaced.
@@ -38,7 +40,7 @@ func TestRequestIDT27(t *testing.T) {
 			if kept := len(c.sent) > 0 && id == c.sent[0]; kept != c.keep {
 				t.Errorf("requestID(%q) = %q, kept %v, want %v", c.sent, id, kept, c.keep)
 			}
-			if !isRequestID(id) {
+			if transport.RequestID(id) != id {
 				t.Errorf("requestID(%q) = %q, which it would not accept", c.sent, id)
 			}
 		})

@@ -1,0 +1,106 @@
+// Package transport holds what the transports below it have in common: the pairs
+// that go beside a message, and their names.
+package transport
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/chassi-go/chassi"
+)
+
+// The names of the pairs that go with every call where the transport has none of
+// its own.
+const (
+	// RequestIDKey names the id that log lines of one request share.
+	RequestIDKey = "X-Request-Id"
+	// TimeoutKey names the time that the caller still has, in milliseconds.
+	TimeoutKey = "X-Request-Timeout-Ms"
+)
+
+// Pairs is a [chassi.Metadata] in the order in which the pairs were set: for transports
+// that write them out, and for clients. The zero value is empty.
+type Pairs []Pair
+
+// Pair is one pair, its key as it was spelled first.
+type Pair struct{ Key, Value string }
+
+// Get returns the value of key, "" for none.
+func (p *Pairs) Get(key string) string {
+	for i := range *p {
+		if strings.EqualFold((*p)[i].Key, key) {
+			return (*p)[i].Value
+		}
+	}
+	return ""
+}
+
+// Set replaces the value of key.
+func (p *Pairs) Set(key, value string) {
+	for i := range *p {
+		if strings.EqualFold((*p)[i].Key, key) {
+			(*p)[i].Value = value
+			return
+		}
+	}
+	*p = append(*p, Pair{key, value})
+}
+
+// CallerTimeout returns the time that the caller of a request with metadata m
+// still has, as [TimeoutKey] tells it.
+func CallerTimeout(m chassi.Metadata) (time.Duration, bool) {
+	ms, err := strconv.ParseUint(m.Get(TimeoutKey), 10, 32)
+	return time.Duration(ms) * time.Millisecond, err == nil
+}
+
+// SetTimeout tells the other side in m how long ctx lasts, if it ends at all.
+func SetTimeout(ctx context.Context, m chassi.Metadata) {
+	if deadline, ok := ctx.Deadline(); ok {
+		m.Set(TimeoutKey, strconv.FormatInt(max(time.Until(deadline).Milliseconds(), 0), 10))
+	}
+}
+
+// CodeStatus is the [chassi.Binding].Status of transports without statuses of their own:
+// 0, or the code.
+func CodeStatus(_ *chassi.Call, err error) int {
+	if err == nil {
+		return 0
+	}
+	return int(chassi.ErrorOf(err).Code)
+}
+
+// RequestID returns given, if it is one and is 8 to 128 characters that can stand
+// in a header and a log line; otherwise a new one of 128 random bits, in one
+// allocation. It is no secret, so the runtime's own generator will do: ChaCha8,
+// seeded by the system at start. A traceparent is another matter, left to tracing.
+func RequestID(given string) string {
+	if isRequestID(given) {
+		return given
+	}
+	var raw [16]byte
+	binary.LittleEndian.PutUint64(raw[:8], rand.Uint64())
+	binary.LittleEndian.PutUint64(raw[8:], rand.Uint64())
+	var text [32]byte
+	hex.Encode(text[:], raw[:])
+	return string(text[:])
+}
+
+func isRequestID(id string) bool {
+	if len(id) < 8 || len(id) > 128 {
+		return false
+	}
+	for i := range len(id) {
+		switch c := id[i]; {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
+		case c == '-', c == '_', c == '.', c == '~', c == ':', c == '+', c == '/', c == '=', c == '@':
+		default:
+			return false
+		}
+	}
+	return true
+}
