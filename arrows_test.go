@@ -22,7 +22,7 @@ transport/localapi: . transport client
 transport/message: . transport schema/...
 transport: .
 transport/certs:
-transport/transporttest: .
+transport/transporttest: . client schema/... middleware middleware/tracing
 schema: .
 schema/protobuf schema/strictjson: .
 middleware middleware/metrics middleware/tracing: . token ratelimit breaker
@@ -56,7 +56,7 @@ github.com/nats-io/nats.go: transport/natsapi
 github.com/pressly/goose/v3: database
 github.com/prometheus/client_golang: telemetry middleware/metrics
 github.com/rabbitmq/amqp091-go: transport/amqpapi
-go.opentelemetry.io/otel: telemetry telemetry/otlp middleware/tracing standard
+go.opentelemetry.io/otel: telemetry telemetry/otlp middleware/tracing standard transport/transporttest
 go.yaml.in/yaml/v3: config
 golang.org/x/crypto/argon2: password
 golang.org/x/net/idna: auth/service

@@ -35,12 +35,12 @@ func Validation() chassi.Middleware {
 		if request == nil {
 			return next
 		}
-		plan, err := planOf(request, nil)
+		plan, err := planOf(request, make(map[reflect.Type]*validationPlan))
 		switch {
 		case err != nil:
 			err = fmt.Errorf("middleware: validate tags of %v: %w", request, err)
 			b.Check(func(any) error { return err })
-		case len(plan) > 0:
+		case len(plan.fields) > 0:
 			b.Check(func(request any) error { return plan.check(reflect.ValueOf(request).Elem()) })
 		}
 		if reflect.PointerTo(request).Implements(validatorType) {
@@ -55,29 +55,30 @@ type validator interface{ Validate() error }
 var validatorType = reflect.TypeFor[validator]()
 
 // validationPlan is the checks of one struct.
-type validationPlan []fieldCheck
+type validationPlan struct{ fields []fieldCheck }
 
 type fieldCheck struct {
 	index    int
 	name     string
 	required bool
 	rules    []rule
-	inner    validationPlan // of the struct, or of the items of a slice of them
+	inner    *validationPlan // of the struct, or of the items of a slice of them
 }
 
 // rule returns what is wrong with a value that is not empty, "" for nothing.
 type rule func(v reflect.Value) string
 
-func (p validationPlan) check(request reflect.Value) error {
+func (p *validationPlan) check(request reflect.Value) error {
 	if bad := p.appendBad(nil, "", request); bad != nil {
 		return errInvalidRequest.WithViolations(bad...)
 	}
 	return nil
 }
 
-func (p validationPlan) appendBad(bad []chassi.Violation, prefix string, v reflect.Value) []chassi.Violation {
-	for i := range p {
-		bad = p[i].appendBad(bad, prefix, v.Field(p[i].index))
+func (p *validationPlan) appendBad(bad []chassi.Violation, prefix string, v reflect.Value) []chassi.Violation {
+	for i := range p.fields {
+		f := &p.fields[i]
+		bad = f.appendBad(bad, prefix, v.Field(f.index))
 	}
 	return bad
 }
@@ -108,14 +109,14 @@ func (c *fieldCheck) appendBad(bad []chassi.Violation, prefix string, v reflect.
 	return bad
 }
 
-// planOf compiles the tags of a struct. Seen holds the structs around it: a
-// recursive one is refused.
-func planOf(t reflect.Type, seen []reflect.Type) (validationPlan, error) {
-	if slices.Contains(seen, t) {
-		return nil, fmt.Errorf("%v holds itself", t)
+// planOf compiles the tags of a struct. Done holds the plans made so far, that of
+// a struct which holds itself included.
+func planOf(t reflect.Type, done map[reflect.Type]*validationPlan) (*validationPlan, error) {
+	if plan := done[t]; plan != nil {
+		return plan, nil
 	}
-	seen = append(slices.Clip(seen), t)
-	var plan validationPlan
+	plan := new(validationPlan)
+	done[t] = plan
 	for i := range t.NumField() {
 		f := t.Field(i)
 		if !f.IsExported() {
@@ -127,12 +128,12 @@ func planOf(t reflect.Type, seen []reflect.Type) (validationPlan, error) {
 		}
 		if inner := structIn(f.Type); inner != nil {
 			var err error
-			if c.inner, err = planOf(inner, seen); err != nil {
+			if c.inner, err = planOf(inner, done); err != nil {
 				return nil, err
 			}
 		}
 		if c.required || c.rules != nil || c.inner != nil {
-			plan = append(plan, c)
+			plan.fields = append(plan.fields, c)
 		}
 	}
 	return plan, nil

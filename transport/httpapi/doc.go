@@ -21,9 +21,15 @@
 //
 // A response struct is sent as application/json; one without fields as 204.
 // Every error, the router's own 404 and 405 included, is
-// application/problem+json as RFC 9457 has it, with the members "error" (the
-// stable reason), "message" and, if a field is wrong, "violations" besides. What
-// an error that is no [chassi.Error] says stays in the process.
+// application/problem+json as RFC 9457 has it, with the members "code" (one of the
+// sixteen), "error" (the stable reason), "message" and, if a field is wrong,
+// "violations" besides. What an error that is no [chassi.Error] says stays in the
+// process.
+//
+// # Deadlines
+//
+// A request with X-Request-Timeout-Ms ends after that time, if nothing ends it
+// earlier. [Client] sends it along.
 //
 // # Limits
 //

@@ -75,6 +75,7 @@ type problem struct {
 	Status     int                `json:"status"`
 	Detail     string             `json:"detail"`
 	Instance   string             `json:"instance"`
+	Code       string             `json:"code"`
 	Error      string             `json:"error"`
 	Message    string             `json:"message"`
 	Violations []chassi.Violation `json:"violations,omitempty"`
@@ -85,7 +86,7 @@ var (
 	bearerScheme  = []string{"Bearer"}
 	noStore       = []string{"no-store"}
 	closeHeader   = []string{"close"}
-	fallbackError = []byte(`{"type":"about:blank","title":"Internal Server Error","status":500,"error":"internal","message":"Internal error"}`)
+	fallbackError = []byte(`{"type":"about:blank","title":"Internal Server Error","status":500,"code":"internal","error":"internal","message":"Internal error"}`)
 )
 
 // writeError answers err, hiding what it hides.
@@ -97,7 +98,7 @@ func (x *exchange) writeError(err error) {
 	}
 	body, failed := json.Marshal(problem{
 		Type: "about:blank", Title: title, Status: status, Detail: e.Message, Instance: "urn:request:" + x.call.RequestID,
-		Error: e.Reason, Message: e.Message, Violations: e.Violations,
+		Code: e.Code.String(), Error: e.Reason, Message: e.Message, Violations: e.Violations,
 	})
 	if failed != nil {
 		status, body = http.StatusInternalServerError, fallbackError

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/transport"
 )
 
 // exchange is one request and its answer. It is the call's codec and metadata
@@ -42,7 +43,13 @@ func (x *exchange) serve(route *route) {
 	route.inFlight.Add(1)
 	defer route.inFlight.Add(-1)
 
-	err := route.handler(x.call.Context(x.r.Context()), &x.call)
+	ctx := x.r.Context()
+	if _, ok := x.r.Header[transport.TimeoutKey]; ok {
+		var cancel context.CancelFunc
+		ctx, cancel = x.callerTimeout(ctx)
+		defer cancel()
+	}
+	err := route.handler(x.call.Context(ctx), &x.call)
 	switch {
 	case x.status != 0, errors.Is(err, errAborted): // a mounted handler has answered
 		abortIf(err)
@@ -55,6 +62,13 @@ func (x *exchange) serve(route *route) {
 		putBuffer(x.body)
 		x.body = nil
 	}
+}
+
+func (x *exchange) callerTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
+	if d, ok := transport.CallerTimeout(x.call.In); ok {
+		return context.WithTimeout(ctx, d)
+	}
+	return ctx, func() {}
 }
 
 // writeResponse sends what Encode left.

@@ -1,0 +1,55 @@
+package grpcapi
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/chassi-go/chassi/transport/certs"
+)
+
+// Config sets up a [Server]. The zero value of every field means the default in
+// its tag.
+type Config struct {
+	Addr string      `config:"addr" default:"127.0.0.1:9090" help:"host:port to listen on; port 0 picks a free one"`
+	TLS  certs.Files `config:"tls"`
+
+	MaxMessageBytes   int           `config:"max_message_bytes" default:"1048576" min:"1" help:"a request, after decompression; a longer one gets RESOURCE_EXHAUSTED"`
+	MaxHeaderBytes    uint32        `config:"max_header_bytes" default:"16384" min:"1024" help:"a request's metadata"`
+	MaxStreams        uint32        `config:"max_streams" default:"250" min:"1" help:"calls at once on one connection; further ones wait at the client"`
+	MaxConnections    int           `config:"max_connections" default:"10000" min:"1" help:"open connections; further ones are closed"`
+	ConnectionTimeout time.Duration `config:"connection_timeout" default:"5s" min:"1ms" help:"for the handshake of a connection"`
+	IdleTimeout       time.Duration `config:"idle_timeout" default:"15m" min:"1s" help:"for a connection without calls"`
+	PingInterval      time.Duration `config:"ping_interval" default:"2m" min:"1s" help:"from silence to the ping that tells a dead connection; it has 20s for its answer"`
+	MinPingInterval   time.Duration `config:"min_ping_interval" default:"10s" min:"1s" help:"a client that pings more often is disconnected"`
+	NoReflection      bool          `config:"no_reflection" help:"tell nobody which methods there are"`
+
+	// Ready tells the health service whether new work is welcome. It is asked at
+	// most once a second. Nil is yes.
+	Ready func(context.Context) bool `config:"-"`
+	// Logger takes what concerns no call. Default slog.Default().
+	Logger *slog.Logger `config:"-"`
+}
+
+func (c Config) withDefaults() Config {
+	setDefault(&c.Addr, "127.0.0.1:9090")
+	setDefault(&c.MaxMessageBytes, 1<<20)
+	setDefault(&c.MaxHeaderBytes, 16<<10)
+	setDefault(&c.MaxStreams, 250)
+	setDefault(&c.MaxConnections, 10_000)
+	setDefault(&c.ConnectionTimeout, 5*time.Second)
+	setDefault(&c.IdleTimeout, 15*time.Minute)
+	setDefault(&c.PingInterval, 2*time.Minute)
+	setDefault(&c.MinPingInterval, 10*time.Second)
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}

@@ -1,0 +1,4 @@
+package grpcapi
+
+// ErrorOf is for tests that send payloads of their own.
+var ErrorOf = errorOf

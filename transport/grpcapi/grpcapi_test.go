@@ -1,0 +1,375 @@
+package grpcapi_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/client"
+	"github.com/chassi-go/chassi/transport/certs"
+	"github.com/chassi-go/chassi/transport/grpcapi"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/encoding/gzip"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
+	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protodesc"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/descriptorpb"
+	"google.golang.org/protobuf/types/dynamicpb"
+)
+
+type (
+	greetRequest struct {
+		Name string `json:"name"`
+	}
+	greeting struct {
+		Text string    `json:"text"`
+		At   time.Time `json:"at"`
+	}
+)
+
+func greeter() *chassi.Service {
+	return chassi.NewService("greet.v1.Greeter", chassi.NewEndpoint("Greet", func(_ context.Context, r *greetRequest) (*greeting, error) {
+		return &greeting{Text: "Hello, " + r.Name, At: time.Unix(1, 0)}, nil
+	}, chassi.Public, chassi.Doc("Greet greets.")))
+}
+
+// serve starts a server and stops it with the test.
+func serve(t testing.TB, c grpcapi.Config, middleware ...chassi.Middleware) *grpcapi.Server {
+	t.Helper()
+	s := start(t, c, middleware, greeter())
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := s.Stop(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// A stranger who knows nothing but the address lists, describes and calls, as
+// grpcurl does.
+func TestReflectionIsEnoughToCall(t *testing.T) {
+	t.Parallel()
+	s := serve(t, grpcapi.Config{})
+	conn := dial(t, s)
+	stream, err := reflectionpb.NewServerReflectionClient(conn).ServerReflectionInfo(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(r *reflectionpb.ServerReflectionRequest) *reflectionpb.ServerReflectionResponse {
+		t.Helper()
+		if err := stream.Send(r); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := stream.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer
+	}
+	names := ""
+	for _, service := range ask(&reflectionpb.ServerReflectionRequest{MessageRequest: &reflectionpb.ServerReflectionRequest_ListServices{}}).GetListServicesResponse().GetService() {
+		names += service.GetName() + " "
+	}
+	if names != "greet.v1.Greeter grpc.health.v1.Health grpc.reflection.v1.ServerReflection " {
+		t.Errorf("services %s", names)
+	}
+	var set descriptorpb.FileDescriptorSet
+	for _, b := range ask(&reflectionpb.ServerReflectionRequest{
+		MessageRequest: &reflectionpb.ServerReflectionRequest_FileContainingSymbol{FileContainingSymbol: "greet.v1.Greeter"},
+	}).GetFileDescriptorResponse().GetFileDescriptorProto() {
+		file := new(descriptorpb.FileDescriptorProto)
+		if err := proto.Unmarshal(b, file); err != nil {
+			t.Fatal(err)
+		}
+		if file.GetPackage() == "greet.v1" {
+			set.File = append(set.File, file)
+		}
+	}
+	file, err := protodesc.NewFile(set.GetFile()[0], protoregistry.GlobalFiles)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if comment := file.SourceLocations().ByDescriptor(file.Services().Get(0).Methods().Get(0)).LeadingComments; comment != " Greet greets.\n" {
+		t.Errorf("comment %q", comment)
+	}
+	request, answer := message(file, "GreetRequest"), message(file, "Greeting")
+	if err := protojson.Unmarshal([]byte(`{"name":"stranger"}`), request); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Invoke(t.Context(), "/greet.v1.Greeter/Greet", request, answer); err != nil {
+		t.Fatal(err)
+	}
+	if text, _ := protojson.Marshal(answer); strings.ReplaceAll(string(text), " ", "") != `{"text":"Hello,stranger","at":"1970-01-01T00:00:01Z"}` {
+		t.Errorf("%s", text)
+	}
+	if err := stream.CloseSend(); err != nil {
+		t.Error(err)
+	}
+}
+
+func message(file protoreflect.FileDescriptor, name string) *dynamicpb.Message {
+	return dynamicpb.NewMessage(file.Messages().ByName(protoreflect.Name(name)))
+}
+
+func TestNoReflection(t *testing.T) {
+	t.Parallel()
+	conn := dial(t, serve(t, grpcapi.Config{NoReflection: true}))
+	stream, err := reflectionpb.NewServerReflectionClient(conn).ServerReflectionInfo(t.Context())
+	if err == nil {
+		_, err = stream.Recv()
+	}
+	if status.Code(err) != codes.Unimplemented {
+		t.Error(err)
+	}
+}
+
+// The health service follows readiness, and says no as soon as the drain begins.
+func TestHealthFollowsReadiness(t *testing.T) {
+	t.Parallel()
+	var ready atomic.Bool
+	s := serve(t, grpcapi.Config{Ready: func(context.Context) bool { return ready.Load() }})
+	h := healthpb.NewHealthClient(dial(t, s))
+	check := func(service string) string {
+		answer, err := h.Check(t.Context(), &healthpb.HealthCheckRequest{Service: service})
+		if err != nil {
+			return status.Code(err).String()
+		}
+		return answer.GetStatus().String()
+	}
+	if got := check(""); got != "NOT_SERVING" {
+		t.Error(got)
+	}
+	if got := check("other.v1.Other"); got != "NotFound" {
+		t.Error(got)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	watch, err := h.Watch(ctx, &healthpb.HealthCheckRequest{Service: "greet.v1.Greeter"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"NOT_SERVING", "SERVING", "NOT_SERVING"} {
+		answer, err := watch.Recv()
+		if err != nil || answer.GetStatus().String() != want {
+			t.Fatalf("%d: %v, %v, want %s", i, answer, err, want)
+		}
+		ready.Store(true)
+		if want == "SERVING" {
+			if got := check("greet.v1.Greeter"); got != "SERVING" {
+				t.Error(got)
+			}
+			s.Drain()
+		}
+	}
+	if got := check(""); got != "NOT_SERVING" {
+		t.Error(got)
+	}
+}
+
+func TestGzip(t *testing.T) {
+	t.Parallel()
+	s := serve(t, grpcapi.Config{MaxMessageBytes: 4096})
+	conn := dial(t, s)
+	request := new(bytesMessage)
+	*request = append([]byte("\x0a\xd0\x0f"), strings.Repeat("a", 2000)...)
+	answer := new(bytesMessage)
+	if err := conn.Invoke(t.Context(), "/greet.v1.Greeter/Greet", request, answer, grpc.ForceCodec(rawCodec{}), grpc.UseCompressor(gzip.Name)); err != nil || len(*answer) < 2000 {
+		t.Errorf("%d bytes, %v", len(*answer), err)
+	}
+	// A bomb: a megabyte that fits in a few bytes.
+	*request = append([]byte("\x0a\x80\x80\x40"), strings.Repeat("a", 1<<20)...)
+	err := conn.Invoke(t.Context(), "/greet.v1.Greeter/Greet", request, answer, grpc.ForceCodec(rawCodec{}), grpc.UseCompressor(gzip.Name))
+	if status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("%v", err)
+	}
+}
+
+// What stands beside a message is bounded, and connections are.
+func TestLimits(t *testing.T) {
+	t.Parallel()
+	s := serve(t, grpcapi.Config{MaxHeaderBytes: 2048, MaxConnections: 1})
+	conn := dial(t, s)
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "x-long", strings.Repeat("a", 4096))
+	if _, err := healthpb.NewHealthClient(conn).Check(ctx, &healthpb.HealthCheckRequest{}); err == nil {
+		t.Error("metadata of 4096 bytes were taken")
+	}
+	if _, err := healthpb.NewHealthClient(conn).Check(t.Context(), &healthpb.HealthCheckRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := healthpb.NewHealthClient(dial(t, s)).Check(t.Context(), &healthpb.HealthCheckRequest{}); status.Code(err) != codes.Unavailable {
+		t.Errorf("a connection too many: %v", err)
+	}
+	if open, refused := s.Connections(); open != 1 || refused < 1 {
+		t.Errorf("%d open, %d refused", open, refused)
+	}
+}
+
+// Metadata of gRPC's own are not to be overwritten, and what no header can carry
+// is dropped.
+func TestAnswerMetadata(t *testing.T) {
+	t.Parallel()
+	set := func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
+		return func(ctx context.Context, call *chassi.Call) error {
+			call.Out.Set("X-Bad", "a\r\nb: c")
+			call.Out.Set("X-Good", "good")
+			call.In.Set("X-Later", "later")
+			if call.In.Get("x-later") != "later" || !call.Peer.IsValid() {
+				t.Errorf("in %q, peer %v", call.In.Get("x-later"), call.Peer)
+			}
+			return next(ctx, call)
+		}
+	}
+	conn := dial(t, serve(t, grpcapi.Config{}, set))
+	var header metadata.MD
+	if err := conn.Invoke(t.Context(), "/greet.v1.Greeter/Greet", new(bytesMessage), new(bytesMessage), grpc.ForceCodec(rawCodec{}), grpc.Header(&header)); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Join(header["x-good"], "") != "good" || header["x-bad"] != nil || len(header["x-request-id"]) != 1 {
+		t.Errorf("%v", header)
+	}
+}
+
+// A panic outside of every Recover is contained at the last moment.
+func TestLastResort(t *testing.T) {
+	t.Parallel()
+	boom := func(*chassi.Binding, chassi.Handler) chassi.Handler {
+		return func(context.Context, *chassi.Call) error { panic("a canary") }
+	}
+	conn := dial(t, serve(t, grpcapi.Config{}, boom))
+	for _, path := range []string{"/greet.v1.Greeter/Greet", "/no.v1.Such/Method", "/x"} {
+		err := conn.Invoke(t.Context(), path, new(bytesMessage), new(bytesMessage), grpc.ForceCodec(rawCodec{}))
+		if c := status.Code(err); c != codes.Internal && path != "/x" || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+func TestStartAndMountRefuse(t *testing.T) {
+	t.Parallel()
+	method := func(context.Context, *struct{ A any }) (*struct{}, error) { return nil, nil }
+	err := grpcapi.New(grpcapi.Config{}).Mount(chassi.NewService("a.v1.A", chassi.NewEndpoint("B", method)))
+	if err == nil || !strings.Contains(err.Error(), "a.v1.A/B") || !strings.Contains(err.Error(), "field A") {
+		t.Errorf("%v", err)
+	}
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	if err := grpcapi.New(grpcapi.Config{Addr: taken.Addr().String()}).Start(t.Context()); err == nil || !strings.Contains(err.Error(), taken.Addr().String()) {
+		t.Errorf("%v", err)
+	}
+	if err := grpcapi.New(grpcapi.Config{Addr: "127.0.0.1:0", TLS: certs.Files{CertFile: "/none", KeyFile: "/none"}}).Start(t.Context()); err == nil {
+		t.Error("a certificate that is not there")
+	}
+	if _, err := grpcapi.Dial(grpcapi.ClientConfig{Target: "\x00"}); err == nil {
+		t.Error("a target that is none")
+	}
+}
+
+// With client_ca_file only those are let in who show a certificate of it.
+func TestMutualTLS(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	ca, server, clientPair := issue(t, dir, "ca", nil), issued{}, issued{}
+	server, clientPair = issue(t, dir, "server", &ca), issue(t, dir, "client", &ca)
+	s := serve(t, grpcapi.Config{TLS: certs.Files{CertFile: server.certFile, KeyFile: server.keyFile, ClientCAFile: ca.certFile}})
+	roots := x509.NewCertPool()
+	roots.AddCert(ca.pair.Leaf)
+	for name, c := range map[string]struct {
+		config *tls.Config
+		ok     bool
+	}{
+		"mutual":         {&tls.Config{RootCAs: roots, Certificates: []tls.Certificate{clientPair.pair}}, true},
+		"no certificate": {&tls.Config{RootCAs: roots}, false},
+		"unknown server": {&tls.Config{RootCAs: x509.NewCertPool(), Certificates: []tls.Certificate{clientPair.pair}}, false},
+		"plain":          {nil, false},
+	} {
+		caller, err := grpcapi.Dial(grpcapi.ClientConfig{Target: s.Addr().String(), TLS: c.config, Timeout: 5 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer caller.Close()
+		remote, err := client.New(greeter(), caller)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = client.Invoke[greeting](t.Context(), remote, "Greet", &greetRequest{Name: "x"})
+		if (err == nil) != c.ok || err != nil && chassi.ErrorOf(err).Code != chassi.Unavailable {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	conn, err := grpc.NewClient(s.Addr().String(), grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{RootCAs: roots, MaxVersion: tls.VersionTLS11})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := healthpb.NewHealthClient(conn).Check(t.Context(), &healthpb.HealthCheckRequest{}); err == nil {
+		t.Error("TLS 1.1 was spoken")
+	}
+}
+
+type issued struct {
+	certFile, keyFile string
+	pair              tls.Certificate
+}
+
+func issue(t *testing.T, dir, name string, ca *issued) issued {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, IsCA: ca == nil, BasicConstraintsValid: true,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	parent, signer := template, any(key)
+	if ca != nil {
+		parent, signer = ca.pair.Leaf, ca.pair.PrivateKey
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := issued{certFile: filepath.Join(dir, name+".crt"), keyFile: filepath.Join(dir, name+".key")}
+	certPEM, keyPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
+	for file, content := range map[string][]byte{i.certFile: certPEM, i.keyFile: keyPEM} {
+		if err := os.WriteFile(file, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if i.pair, err = tls.X509KeyPair(certPEM, keyPEM); err != nil {
+		t.Fatal(err)
+	}
+	return i
+}

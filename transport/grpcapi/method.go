@@ -1,0 +1,209 @@
+package grpcapi
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/schema/protobuf"
+	"github.com/chassi-go/chassi/transport"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+)
+
+// method is one endpoint as it is served here, with all that can be known before
+// the first call.
+type method struct {
+	server            *Server
+	service, name     string
+	binding           chassi.Binding
+	handler           chassi.Handler
+	request, response *protobuf.Plan
+	inFlight          atomic.Int64
+	size              atomic.Int64 // of the largest answer so far, to begin with
+}
+
+func (s *Server) newMethod(e *chassi.Endpoint, route string) *method {
+	m := &method{server: s, binding: chassi.Binding{Endpoint: e, Transport: "grpc", Route: route, Status: transport.CodeStatus}}
+	m.service, m.name = protobuf.FullName(e)
+	m.handler = m.binding.Handler(s.middleware...)
+	return m
+}
+
+func (m *method) plan() (err error) {
+	e := m.binding.Endpoint
+	if m.request, err = protobuf.PlanOf(e.RequestType()); err == nil {
+		m.response, err = protobuf.PlanOf(e.ResponseType())
+	}
+	if err != nil {
+		return fmt.Errorf("grpcapi: %s: %w", e.FullName(), err)
+	}
+	return nil
+}
+
+// serve is called by grpc-go once a whole request has arrived. Decode hands its
+// bytes to the codec.
+func (m *method) serve(_ any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (_ any, err error) {
+	x := &exchange{method: m, decode: decode}
+	defer x.lastResort(&err)
+	if err := x.run(ctx); err != nil {
+		return nil, statusOf(m.service, err).Err()
+	}
+	return x, nil
+}
+
+var errUnknownMethod = chassi.NewError(chassi.Unimplemented, "no_such_method", "There is no such method")
+
+func refuseUnknown(context.Context, *chassi.Call) error { return errUnknownMethod }
+
+// serveUnknown answers calls of methods that there are not.
+func (m *method) serveUnknown(_ any, stream grpc.ServerStream) (err error) {
+	x := &exchange{method: m}
+	defer x.lastResort(&err)
+	return statusOf("", x.run(stream.Context())).Err()
+}
+
+// exchange is one call and its answer. It is the call's codec too, and what
+// grpc-go is given for the messages, so that a call costs one allocation for all
+// of them.
+type exchange struct {
+	call    chassi.Call
+	method  *method
+	decode  func(any) error
+	message any   // what the codec reads the request into
+	failed  error // why it could not
+	body    []byte
+	buffers [1]mem.Buffer
+	in      incoming
+	out     transport.Pairs
+	room    [4]transport.Pair
+}
+
+var _ chassi.Codec = (*exchange)(nil)
+
+func (x *exchange) run(ctx context.Context) error {
+	x.method.inFlight.Add(1)
+	defer x.method.inFlight.Add(-1)
+	x.in.ctx, x.out = ctx, x.room[:0]
+	x.call.Binding, x.call.Codec = &x.method.binding, x
+	x.call.In, x.call.Out = &x.in, &x.out
+	x.call.Peer = peerOf(ctx)
+	x.call.RequestID = transport.RequestID(x.in.Get(transport.RequestIDKey))
+	x.out.Set(transport.RequestIDKey, x.call.RequestID)
+	err := x.method.handler(x.call.Context(ctx), &x.call)
+	x.sendHeader(ctx)
+	return err
+}
+
+func peerOf(ctx context.Context) netip.AddrPort {
+	if p, ok := peer.FromContext(ctx); ok {
+		if tcp, ok := p.Addr.(*net.TCPAddr); ok {
+			return tcp.AddrPort()
+		}
+	}
+	return netip.AddrPort{}
+}
+
+// sendHeader leaves the answer's pairs to grpc-go, but for those that no HTTP/2
+// header can carry.
+func (x *exchange) sendHeader(ctx context.Context) {
+	md := make(metadata.MD, len(x.out))
+	values := make([]string, 0, len(x.out))
+	for _, p := range x.out {
+		if isPrintable(p.Value) {
+			values = append(values, p.Value)
+			md[lower(p.Key)] = values[len(values)-1:]
+		}
+	}
+	_ = grpc.SetHeader(ctx, md) // fails only when the call is over
+}
+
+func isPrintable(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// lower spells a key as HTTP/2 does, without an allocation for those that every
+// call has.
+func lower(key string) string {
+	if l, ok := usual[key]; ok {
+		return l
+	}
+	return strings.ToLower(key)
+}
+
+var usual = map[string]string{
+	"Authorization": "authorization", "Traceparent": "traceparent", "X-Api-Key": "x-api-key", transport.RequestIDKey: "x-request-id",
+	"Ratelimit": "ratelimit", "Ratelimit-Policy": "ratelimit-policy",
+}
+
+// Decode lets grpc-go read the message and hand its bytes to the codec. When it
+// cannot, it has answered already.
+func (x *exchange) Decode(request any) error {
+	x.message = request
+	if err := x.decode(x); err != nil {
+		s, _ := status.FromError(err)
+		code := chassi.Code(s.Code())
+		return chassi.NewError(code, code.String(), s.Message()).WithCause(err)
+	}
+	return x.failed
+}
+
+// Encode writes response; grpc-go takes it when the middleware has returned.
+func (x *exchange) Encode(response any) error {
+	m := x.method
+	hint := m.size.Load()
+	body, err := m.response.Append(make([]byte, 0, hint), response)
+	if err != nil {
+		return err
+	}
+	if size := int64(len(body)); size > hint && size <= maxHint {
+		m.size.Store(size)
+	}
+	x.body = body
+	return nil
+}
+
+// maxHint bounds what is set aside for an answer before it is known.
+const maxHint = 4 << 10
+
+// lastResort answers a panic that no middleware contained.
+func (x *exchange) lastResort(err *error) {
+	if v := recover(); v != nil {
+		failure := chassi.Recovered(v)
+		x.method.server.config.Logger.Error("panic outside of the middleware", "error", chassi.ErrorOf(failure), "request_id", x.call.RequestID)
+		*err = statusOf(x.method.service, failure).Err()
+	}
+}
+
+// incoming are the request's metadata.
+type incoming struct{ ctx context.Context } //nolint:containedctx // they live in it
+
+// Get returns the first value.
+func (m *incoming) Get(key string) string {
+	if values := metadata.ValueFromIncomingContext(m.ctx, lower(key)); len(values) > 0 {
+		return values[0]
+	}
+	return ""
+}
+
+// Set replaces all values, for what comes later in the call.
+func (m *incoming) Set(key, value string) {
+	md, _ := metadata.FromIncomingContext(m.ctx) // a copy
+	if md == nil {
+		md = metadata.MD{}
+	}
+	md.Set(key, value)
+	m.ctx = metadata.NewIncomingContext(m.ctx, md)
+}

@@ -1,0 +1,81 @@
+package grpcapi
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/schema/protobuf"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/reflection"
+	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
+	"google.golang.org/protobuf/reflect/protodesc"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	_ "google.golang.org/protobuf/types/known/durationpb" // descriptors name them
+	_ "google.golang.org/protobuf/types/known/timestamppb"
+)
+
+// describe makes one file for each package of services.
+func describe(services []*chassi.Service) (*protoregistry.Files, error) {
+	files := new(protoregistry.Files)
+	packages := make(map[string][]*chassi.Service)
+	var order []string
+	for _, s := range services {
+		pkg := s.Name()[:strings.LastIndexByte("."+s.Name(), '.')]
+		if packages[pkg] == nil {
+			order = append(order, pkg)
+		}
+		packages[pkg] = append(packages[pkg], s)
+	}
+	for _, pkg := range order {
+		file, err := protobuf.File(packages[pkg]...)
+		if err != nil {
+			return nil, fmt.Errorf("grpcapi: %w", err)
+		}
+		descriptor, err := protodesc.NewFile(file, protoregistry.GlobalFiles)
+		if err != nil {
+			return nil, fmt.Errorf("grpcapi: describe %s: %w", file.GetName(), err)
+		}
+		if err := files.RegisterFile(descriptor); err != nil {
+			return nil, fmt.Errorf("grpcapi: %w", err)
+		}
+	}
+	return files, nil
+}
+
+func registerReflection(server *grpc.Server, files *protoregistry.Files) {
+	reflectionpb.RegisterServerReflectionServer(server, reflection.NewServerV1(reflection.ServerOptions{
+		Services: server, DescriptorResolver: resolver{files}, ExtensionResolver: noExtensions{},
+	}))
+}
+
+// resolver finds our descriptors, and those that are linked in.
+type resolver struct{ ours *protoregistry.Files }
+
+func (r resolver) FindFileByPath(path string) (protoreflect.FileDescriptor, error) {
+	if f, err := r.ours.FindFileByPath(path); err == nil {
+		return f, nil
+	}
+	return protoregistry.GlobalFiles.FindFileByPath(path)
+}
+
+func (r resolver) FindDescriptorByName(name protoreflect.FullName) (protoreflect.Descriptor, error) {
+	if d, err := r.ours.FindDescriptorByName(name); err == nil {
+		return d, nil
+	}
+	return protoregistry.GlobalFiles.FindDescriptorByName(name)
+}
+
+type noExtensions struct{}
+
+func (noExtensions) FindExtensionByName(protoreflect.FullName) (protoreflect.ExtensionType, error) {
+	return nil, protoregistry.NotFound
+}
+
+func (noExtensions) FindExtensionByNumber(protoreflect.FullName, protoreflect.FieldNumber) (protoreflect.ExtensionType, error) {
+	return nil, protoregistry.NotFound
+}
+
+func (noExtensions) RangeExtensionsByMessage(protoreflect.FullName, func(protoreflect.ExtensionType) bool) {
+}

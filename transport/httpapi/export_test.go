@@ -1,0 +1,4 @@
+package httpapi
+
+// ProblemOf is for tests that send payloads of their own.
+var ProblemOf = problemOf

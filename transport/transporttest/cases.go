@@ -1,0 +1,528 @@
+package transporttest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/client"
+	"github.com/chassi-go/chassi/schema/protobuf"
+	"github.com/chassi-go/chassi/schema/strictjson"
+	"go.opentelemetry.io/otel/trace"
+)
+
+func full() *Message {
+	yes := true
+	return &Message{
+		Word: "b c?&%ü", Text: "grüße \u2028 \x01", Number: -1 << 53, Factor: 0.1, List: []string{"", "x"}, Counts: map[string]int32{"": 0, "k": -7},
+		At: time.Date(2026, 11, 21, 10, 0, 0, 5000, time.UTC), Maybe: &yes, Inner: Inner{Name: "n", Inner: &Inner{Name: "deep"}}, Raw: []byte{0, 255, 10},
+		More: []Inner{{}, {Name: "m"}},
+	}
+}
+
+// What is sent is what arrives, and what is answered too, whatever the field.
+func testSuccess(t *testing.T, f *fixture) {
+	f.start(t)
+	sent := full()
+	got, err := client.Invoke[Echo](bounded(t), f.client, "Echo", sent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := *full()
+	if got.Word != want.Word {
+		t.Errorf("the word arrived as %q, want %q", got.Word, want.Word)
+	}
+	if reflect.TypeOf(f.Send) != nil && len(f.Send) > 0 {
+		got.Message.Word = want.Word // an answer has no path
+	}
+	if !got.Message.At.Equal(want.At) {
+		t.Errorf("the time came back as %v", got.Message.At)
+	}
+	got.Message.At = want.At
+	if !reflect.DeepEqual(got.Message, want) {
+		t.Errorf("came back as\n%+v, want\n%+v", got.Message, want)
+	}
+	empty, err := client.Invoke[Echo](bounded(t), f.client, "Echo", &Message{Word: "w"})
+	if err != nil || empty.Message.Text != "" || empty.Word != "w" {
+		t.Errorf("an empty message came back as %+v, %v", empty, err)
+	}
+}
+
+// Each code, with reason, message, violations and delay, arrives as it was, and
+// errors.Is finds the sentinel.
+func testCodes(t *testing.T, f *fixture) {
+	f.start(t)
+	for _, code := range chassi.Codes() {
+		_, err := client.Invoke[Nothing](bounded(t), f.client, "Fail", &Failure{Code: int32(code)})
+		want := theError(code)
+		e := chassi.ErrorOf(err)
+		if !errors.Is(err, want) || e.Message != want.Message || e.RetryAfter != 2*time.Second {
+			t.Errorf("%v arrived as %+v", code, e)
+		}
+		if violations := fmt.Sprint(e.Violations); violations != "[{list[0].name must not be é} { and more}]" {
+			t.Errorf("%v: violations %s", code, violations)
+		}
+		if f.Send != nil && strings.Contains(err.Error(), hidden) {
+			t.Errorf("%v shows its cause: %v", code, err)
+		}
+	}
+	if _, err := client.Invoke[Nothing](bounded(t), f.client, "Fail", &Failure{Code: 99}); chassi.ErrorOf(err).Code != chassi.Internal {
+		t.Errorf("a code that is none arrived as %v", err)
+	}
+}
+
+// Of an error that is none of ours the caller sees nothing, and the log all.
+func testHiddenCause(t *testing.T, f *fixture) {
+	f.start(t)
+	_, err := client.Invoke[Nothing](bounded(t), f.client, "Fail", &Failure{How: "hidden"})
+	e := chassi.ErrorOf(err)
+	if e == nil || e.Code != chassi.Internal || e.Reason != "internal" || f.Send != nil && strings.Contains(err.Error(), hidden) {
+		t.Errorf("arrived as %v", err)
+	}
+	if log := f.log.String(); !strings.Contains(log, hidden) {
+		t.Errorf("the log does not have it:\n%s", log)
+	}
+}
+
+// A panic is one failed call; the server lives, the stack is logged.
+func testPanic(t *testing.T, f *fixture) {
+	f.start(t)
+	for _, how := range []string{"panic", "exit"} {
+		_, err := client.Invoke[Nothing](bounded(t), f.client, "Fail", &Failure{How: how})
+		if e := chassi.ErrorOf(err); e == nil || e.Code != chassi.Internal || f.Send != nil && strings.Contains(err.Error(), hidden) {
+			t.Errorf("%s arrived as %v", how, err)
+		}
+	}
+	if log := f.log.String(); !strings.Contains(log, "transporttest.(*suite).fail") {
+		t.Errorf("no stack in the log:\n%s", log)
+	}
+	if _, err := client.Invoke[Echo](bounded(t), f.client, "Echo", full()); err != nil {
+		t.Errorf("after the panics: %v", err)
+	}
+}
+
+// A call whose time is over does no work.
+func testDeadlinePassed(t *testing.T, f *fixture) {
+	f.start(t)
+	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
+	defer cancel()
+	_, err := client.Invoke[Echo](ctx, f.client, "Echo", full())
+	if chassi.ErrorOf(err).Code != chassi.DeadlineExceeded || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v, want the deadline", err)
+	}
+	if n := f.service.echoed.Load(); n != 0 {
+		t.Errorf("the method ran %d times", n)
+	}
+}
+
+// The caller gets its answer when its time is over, and the server stops working
+// at about the same moment.
+func testDeadlineDuring(t *testing.T, f *fixture) {
+	f.start(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 250*time.Millisecond)
+	defer cancel()
+	_, err := client.Invoke[Echo](ctx, f.client, "Wait", &Nothing{})
+	if chassi.ErrorOf(err).Code != chassi.DeadlineExceeded {
+		t.Errorf("%v, want the deadline", err)
+	}
+	if ended := receive(t, f.service.ended, "the end of the call's context"); ended == nil {
+		t.Error("the context of the call did not end")
+	}
+}
+
+func testDeadlinePropagates(t *testing.T, f *fixture) {
+	f.start(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	want, _ := ctx.Deadline()
+	answered := make(chan error, 1)
+	go func() {
+		_, err := client.Invoke[Echo](ctx, f.client, "Wait", &Nothing{})
+		answered <- err
+	}()
+	got := receive(t, f.service.entered, "the call")
+	if off := got.Sub(want).Abs(); off > 2*time.Second {
+		t.Errorf("the server's deadline is off by %v", off)
+	}
+	f.service.release()
+	if err := receive(t, answered, "the answer"); err != nil {
+		t.Error(err)
+	}
+}
+
+// A caller that gives up gets its answer at once; where the transport can tell,
+// the server stops working.
+func testCancel(t *testing.T, f *fixture) {
+	f.start(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	answered := make(chan error, 1)
+	go func() {
+		_, err := client.Invoke[Echo](ctx, f.client, "Wait", &Nothing{})
+		answered <- err
+	}()
+	receive(t, f.service.entered, "the call")
+	cancel()
+	if err := receive(t, answered, "the answer"); chassi.ErrorOf(err).Code != chassi.Canceled || !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want canceled", err)
+	}
+	if f.transport.Cancels {
+		receive(t, f.service.ended, "the end of the call at the server")
+	}
+}
+
+// send puts pairs beside the requests of a client.
+func (f *fixture) with(t *testing.T, pairs ...string) *client.Client {
+	t.Helper()
+	c, err := client.New(newSuite().endpoints(), f.Caller, func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
+		return func(ctx context.Context, call *chassi.Call) error {
+			for i := 0; i < len(pairs); i += 2 {
+				call.In.Set(pairs[i], pairs[i+1])
+			}
+			err := next(ctx, call)
+			if err == nil && call.Endpoint.Name() == "Whoami" && call.Out.Get("x-answer") != "pair of the answer" {
+				t.Errorf("the pair of the answer arrived as %q", call.Out.Get("x-answer"))
+			}
+			return err
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func testAuthentication(t *testing.T, f *fixture) {
+	f.start(t)
+	for name, c := range map[string]struct {
+		pairs      []string
+		method, as string
+		code       chassi.Code
+	}{
+		"nobody":        {nil, "Whoami", "", chassi.Unauthenticated},
+		"wrong token":   {[]string{"Authorization", "Bearer other"}, "Whoami", "", chassi.Unauthenticated},
+		"user":          {[]string{"authorization", "Bearer user-" + secret}, "Whoami", "user", 0},
+		"user as admin": {[]string{"Authorization", "Bearer user-" + secret}, "Admin", "", chassi.PermissionDenied},
+		"admin":         {[]string{"Authorization", "bearer admin-" + secret}, "Admin", "admin", 0},
+	} {
+		who, err := client.Invoke[Who](bounded(t), f.with(t, c.pairs...), c.method, &Nothing{})
+		switch {
+		case c.code == 0 && (err != nil || who.Subject != c.as):
+			t.Errorf("%s: %+v, %v", name, who, err)
+		case c.code != 0 && (err == nil || chassi.ErrorOf(err).Code != c.code):
+			t.Errorf("%s: %v, want %v", name, err, c.code)
+		case name == "wrong token" && !errors.Is(err, errToken):
+			t.Errorf("%s: %v, want the authenticator's error", name, err)
+		}
+	}
+}
+
+// A call made on behalf of another carries its request id; any other gets one.
+func testRequestID(t *testing.T, f *fixture) {
+	f.start(t)
+	c := f.with(t, "Authorization", "Bearer user-"+secret)
+	outer := &chassi.Call{RequestID: "request-of-the-outer-call"}
+	who, err := client.Invoke[Who](outer.Context(bounded(t)), c, "Whoami", &Nothing{})
+	if err != nil || who.RequestID != outer.RequestID {
+		t.Errorf("%+v, %v", who, err)
+	}
+	who, err = client.Invoke[Who](bounded(t), c, "Whoami", &Nothing{})
+	if err != nil || len(who.RequestID) < 8 {
+		t.Errorf("%+v, %v", who, err)
+	}
+	who, err = client.Invoke[Who](bounded(t), f.with(t, "Authorization", "Bearer user-"+secret, "X-Request-Id", "short"), "Whoami", &Nothing{})
+	if err != nil || who.RequestID == "short" {
+		t.Errorf("a request id that is none was kept: %+v, %v", who, err)
+	}
+}
+
+func testMetadata(t *testing.T, f *fixture) {
+	f.start(t)
+	who, err := client.Invoke[Who](bounded(t), f.with(t, "Authorization", "Bearer user-"+secret, "x-EXTRA", "a pair"), "Whoami", &Nothing{})
+	if err != nil || who.Extra != "a pair" {
+		t.Errorf("%+v, %v", who, err)
+	}
+}
+
+// One trace: the server's span is the child of the client's.
+func testTrace(t *testing.T, f *fixture) {
+	f.start(t)
+	if _, err := client.Invoke[Echo](bounded(t), f.client, "Echo", full()); err != nil {
+		t.Fatal(err)
+	}
+	var outgoing, incoming trace.SpanContext
+	var parent trace.SpanContext
+	deadline := time.Now().Add(patience)
+	for !outgoing.IsValid() || !incoming.IsValid() {
+		for _, span := range f.spans.Ended() {
+			if span.SpanKind() == trace.SpanKindClient {
+				outgoing = span.SpanContext()
+			} else if span.SpanKind() == trace.SpanKindServer {
+				incoming, parent = span.SpanContext(), span.Parent()
+			}
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d spans", len(f.spans.Ended()))
+		}
+	}
+	if incoming.TraceID() != outgoing.TraceID() || parent.SpanID() != outgoing.SpanID() || !parent.IsRemote() {
+		t.Errorf("server %v below %v, client %v", incoming, parent, outgoing)
+	}
+}
+
+func testSecrets(t *testing.T, f *fixture) {
+	f.start(t)
+	c := f.with(t, "Authorization", "Bearer user-"+secret)
+	_, _ = client.Invoke[Who](bounded(t), c, "Whoami", &Nothing{})
+	_, _ = client.Invoke[Nothing](bounded(t), c, "Fail", &Failure{Secret: secret, How: "panic"})
+	_, _ = client.Invoke[Nothing](bounded(t), c, "Fail", &Failure{Secret: secret, Code: 13})
+	_, _ = client.Invoke[Nothing](bounded(t), c, "Echo", &Message{Word: "w", Text: strings.Repeat(secret, 1000)})
+	for _, send := range f.Send {
+		_ = send(bounded(t), f.endpoint("Fail"), []byte(`{"secret":"`+secret+`","code":"`+secret+`"}`))
+	}
+	for _, span := range f.spans.Ended() {
+		if text := fmt.Sprint(span.Attributes(), span.Status(), span.Events()); strings.Contains(text, secret) {
+			t.Errorf("a span has the secret: %s", text)
+		}
+	}
+	if log := f.log.String(); strings.Contains(log, secret) || !strings.Contains(log, `"msg":"call"`) {
+		t.Errorf("the log has the secret, or nothing:\n%s", log)
+	}
+}
+
+// Whatever the payload, the answer is InvalidArgument, and the server lives.
+func testMalformed(t *testing.T, f *fixture) {
+	f.start(t)
+	payloads := map[string][]string{
+		"json": {
+			"", "{", "[]", "null", `{"text":1}`, `{"text":"a","text":"b"}`, `{"Text":"a"}`, "{\"text\":\"\xff\"}", `{"text":"a"} {}`, `{"number":1.5}`,
+			`{"number":1e400}`, `{"inner":` + strings.Repeat(`{"inner":`, 1500), `{"text":"\ud800"}`, `{"more":[{"name":0}]}`, `{"at":"yesterday"}`, "\x00",
+		},
+		"protobuf": {
+			"\x12\x05ab", "\x12\x01\xff", "\x00\x01", "\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "\x3a\x01\x08",
+			deepProtobuf(), "\x14", "\x4a\x02\x0a\x05",
+		},
+	}
+	for format, send := range f.Send {
+		for _, payload := range payloads[format] {
+			err := send(bounded(t), f.endpoint("Echo"), []byte(payload))
+			if e := chassi.ErrorOf(err); e == nil || e.Code != chassi.InvalidArgument || len(e.Violations) == 0 {
+				t.Errorf("%s %.40q: %+v, want invalid_argument with a violation", format, payload, e)
+			}
+		}
+	}
+	if _, err := client.Invoke[Echo](bounded(t), f.client, "Echo", full()); err != nil {
+		t.Errorf("after that: %v", err)
+	}
+}
+
+// deepProtobuf nests Inner 200 deep.
+func deepProtobuf() string {
+	deep := ""
+	for range 200 {
+		deep = "\x12" + varint(len(deep)) + deep
+	}
+	return "\x4a" + varint(len(deep)) + deep // Inner is field 9 of Message
+}
+
+func varint(n int) string {
+	if n < 128 {
+		return string([]byte{byte(n)})
+	}
+	return string([]byte{byte(n) | 128, byte(n >> 7)})
+}
+
+func testUnknownFields(t *testing.T, f *fixture) {
+	f.start(t)
+	for format, send := range f.Send {
+		payload := `{"text":"a","unknown":1}`
+		if format == "protobuf" {
+			payload = "\x12\x01a\xf8\x07\x01"
+		}
+		err := send(bounded(t), f.endpoint("Echo"), []byte(payload))
+		if refused := err != nil; refused != (format == f.transport.Strict) {
+			t.Errorf("%s: %v, want strict %v", format, err, format == f.transport.Strict)
+		}
+	}
+}
+
+func testTooLarge(t *testing.T, f *fixture) {
+	if f.start(t); f.Send == nil {
+		return // there is no size in process
+	}
+	for _, size := range []int{9000, 17 << 10, 1 << 20} {
+		_, err := client.Invoke[Echo](bounded(t), f.client, "Echo", &Message{Word: "w", Raw: make([]byte, size)})
+		switch e := chassi.ErrorOf(err); {
+		case size < 10<<10 && err != nil:
+			t.Errorf("%d bytes: %v", size, err)
+		case size > 16<<10 && (e == nil || e.Code != chassi.ResourceExhausted):
+			t.Errorf("%d bytes: %v, want resource_exhausted", size, err)
+		}
+	}
+	if n := f.service.echoed.Load(); n != 1 {
+		t.Errorf("the method ran %d times, want once", n)
+	}
+}
+
+// A method that is not served is told as such, and nobody waits for it.
+func testUnknownMethod(t *testing.T, f *fixture) {
+	f.start(t)
+	other := chassi.NewService("conformance.v1.Suite", chassi.NewEndpoint("Missing", newSuite().echo, chassi.Route("POST /missing/{word}"), chassi.Public))
+	c, err := client.New(other, f.Caller)
+	if err == nil {
+		_, err = client.Invoke[Echo](bounded(t), c, "Missing", full())
+		if e := chassi.ErrorOf(err); e == nil || e.Code != chassi.Unimplemented && e.Code != chassi.NotFound && e.Code != chassi.Unavailable {
+			t.Errorf("%v", err)
+		}
+	}
+	if errors.Is(bounded(t).Err(), context.DeadlineExceeded) {
+		t.Error("it took forever")
+	}
+}
+
+// No more calls run at once than the server was told; the rest waits or is
+// refused with a code that says so.
+func testConcurrency(t *testing.T, f *fixture) {
+	const limit, callers = 4, 16
+	if f.start(t, func(o *Options) { o.MaxConcurrent = limit }); f.Send == nil {
+		return // calls in process have no limit of their own
+	}
+	var wg sync.WaitGroup
+	errs := make(chan error, callers)
+	for range callers {
+		wg.Go(func() {
+			_, err := client.Invoke[Echo](bounded(t), f.client, "Wait", &Nothing{})
+			errs <- err
+		})
+	}
+	for range limit {
+		receive(t, f.service.entered, "a call")
+	}
+	f.service.release()
+	wg.Wait()
+	if most := f.service.most.Load(); most > limit {
+		t.Errorf("%d calls at once, want at most %d", most, limit)
+	}
+	served := 0
+	for range callers {
+		err := <-errs
+		switch e := chassi.ErrorOf(err); {
+		case err == nil:
+			served++
+		case e.Code != chassi.Unavailable && e.Code != chassi.ResourceExhausted:
+			t.Errorf("a call too many: %v", err)
+		}
+	}
+	if served < limit {
+		t.Errorf("%d were served, want at least %d", served, limit)
+	}
+}
+
+// Each of many calls at once gets its own answer.
+func testParallel(t *testing.T, f *fixture) {
+	f.start(t)
+	var wg sync.WaitGroup
+	for caller := range 16 {
+		wg.Go(func() {
+			for i := range 25 {
+				m := &Message{Word: "w", Number: int64(caller*1000 + i)}
+				got, err := client.Invoke[Echo](bounded(t), f.client, "Echo", m)
+				if err != nil || got.Message.Number != m.Number {
+					t.Errorf("%d came back as %+v, %v", m.Number, got, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// A stop answers every call that was accepted, and takes no new ones.
+func testDrain(t *testing.T, f *fixture) {
+	f.start(t)
+	const calls = 10
+	answers := make(chan error, calls)
+	for range calls {
+		go func() {
+			echo, err := client.Invoke[Echo](bounded(t), f.client, "Wait", &Nothing{})
+			if err == nil && echo.Word != "released" {
+				err = fmt.Errorf("answered %+v", echo)
+			}
+			answers <- err
+		}()
+	}
+	for range calls {
+		receive(t, f.service.entered, "a call")
+	}
+	if d, ok := f.Server.(interface{ Drain() }); ok {
+		d.Drain()
+	}
+	stopped := make(chan error, 1)
+	f.stopped = true
+	go func() { stopped <- f.Server.Stop(bounded(t)) }()
+	for { // until the stop has begun
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		_, err := client.Invoke[Echo](ctx, f.client, "Echo", full())
+		cancel()
+		if err != nil {
+			break
+		}
+	}
+	select {
+	case err := <-stopped:
+		t.Errorf("stopped with calls in flight: %v", err)
+	default:
+	}
+	f.service.release()
+	for range calls {
+		if err := receive(t, answers, "an answer"); err != nil {
+			t.Errorf("a call in flight: %v", err)
+		}
+	}
+	if err := receive(t, stopped, "the stop"); err != nil {
+		t.Error(err)
+	}
+}
+
+// A stop that is not given the time names what it gives up, and cancels it.
+func testDrainGivesUp(t *testing.T, f *fixture) {
+	if f.start(t); f.Send == nil {
+		return // a call in process ends with its caller
+	}
+	answered := make(chan error, 1)
+	go func() {
+		_, err := client.Invoke[Echo](bounded(t), f.client, "Wait", &Nothing{})
+		answered <- err
+	}()
+	receive(t, f.service.entered, "the call")
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	f.stopped = true
+	if err := f.Server.Stop(ctx); err == nil || !strings.Contains(err.Error(), "(1)") || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v, want the call counted", err)
+	}
+	receive(t, f.service.ended, "the end of the call's context")
+	if err := receive(t, answered, "the answer"); err == nil {
+		t.Error("a call that was given up was answered with success")
+	}
+}
+
+// Payload writes message in a format of [Instance].Send.
+func Payload(format string, message any) ([]byte, error) {
+	if format == "protobuf" {
+		plan, err := protobuf.PlanOf(reflect.TypeOf(message).Elem())
+		if err != nil {
+			return nil, err
+		}
+		return plan.Append(nil, message)
+	}
+	var b []byte
+	err := strictjson.Append(&b, message)
+	return b, err
+}
