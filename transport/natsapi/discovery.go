@@ -1,0 +1,103 @@
+package natsapi
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+	"github.com/nats-io/nuid"
+)
+
+// service is one mounted service as the discovery of NATS shows it. The protocol
+// is ADR-32's; the types are the client library's. Its own framework measures a
+// call by the time that its callback takes, which here is none: calls run
+// elsewhere. So the subjects are answered here, with true figures.
+type service struct {
+	server    *Server
+	identity  micro.ServiceIdentity
+	endpoints []*endpoint
+	subs      []*nats.Subscription
+}
+
+var semver = regexp.MustCompile(`^\d+\.\d+\.\d+`)
+
+func newService(s *Server, prefix, name string) *service {
+	version := semver.FindString(strings.TrimPrefix(s.config.Version, "v"))
+	if version == "" {
+		version = "0.0.0"
+	}
+	full := name
+	if prefix != "" {
+		full = prefix + "." + name
+	}
+	return &service{server: s, identity: micro.ServiceIdentity{
+		Name: strings.ReplaceAll(full, ".", "_"), ID: nuid.Next(), Version: version,
+		Metadata: map[string]string{"chassi.service": name},
+	}}
+}
+
+// subscribe answers PING, INFO and STATS for all, for the service's name and for
+// this instance.
+func (sv *service) subscribe(conn *nats.Conn) error {
+	for verb, answer := range map[micro.Verb]func() any{micro.PingVerb: sv.ping, micro.InfoVerb: sv.info, micro.StatsVerb: sv.stats} {
+		for _, who := range [][2]string{{"", ""}, {sv.identity.Name, ""}, {sv.identity.Name, sv.identity.ID}} {
+			subject, err := micro.ControlSubject(verb, who[0], who[1])
+			if err != nil {
+				return fmt.Errorf("natsapi: %w", err)
+			}
+			sub, err := conn.Subscribe(subject, func(m *nats.Msg) {
+				if b, err := json.Marshal(answer()); err == nil && m.Reply != "" {
+					_ = m.Respond(b)
+				}
+			})
+			if err != nil {
+				return fmt.Errorf("natsapi: subscribe to %s: %w", subject, err)
+			}
+			sv.subs = append(sv.subs, sub)
+		}
+	}
+	return nil
+}
+
+func (sv *service) unsubscribe() {
+	for _, sub := range sv.subs {
+		_ = sub.Unsubscribe()
+	}
+}
+
+func (sv *service) ping() any {
+	return micro.Ping{ServiceIdentity: sv.identity, Type: micro.PingResponseType}
+}
+
+func (sv *service) info() any {
+	info := micro.Info{ServiceIdentity: sv.identity, Type: micro.InfoResponseType}
+	for _, e := range sv.endpoints {
+		info.Endpoints = append(info.Endpoints, micro.EndpointInfo{Name: e.route.Endpoint().Name(), Subject: e.subject, QueueGroup: queueGroup})
+	}
+	return info
+}
+
+func (sv *service) stats() any {
+	stats := micro.Stats{ServiceIdentity: sv.identity, Type: micro.StatsResponseType, Started: sv.server.startedAt}
+	for _, e := range sv.endpoints {
+		stats.Endpoints = append(stats.Endpoints, e.stats())
+	}
+	return stats
+}
+
+func (e *endpoint) stats() *micro.EndpointStats {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := &micro.EndpointStats{
+		Name: e.route.Endpoint().Name(), Subject: e.subject, QueueGroup: queueGroup,
+		NumRequests: e.requests, NumErrors: e.errors, LastError: e.lastError, ProcessingTime: e.took,
+	}
+	if e.requests > 0 {
+		s.AverageProcessingTime = e.took / time.Duration(e.requests)
+	}
+	return s
+}

@@ -1,0 +1,21 @@
+package natsapi
+
+import (
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/transport"
+	"github.com/chassi-go/chassi/transport/message"
+	"github.com/nats-io/nats.go"
+)
+
+// SubjectOf is for tests that send payloads of their own.
+var SubjectOf = subjectOf
+
+// FaultOf returns the error that an answer says, nil for none.
+func FaultOf(answer *nats.Msg) error {
+	var out transport.Pairs
+	if code := answer.Header.Get(message.CodeKey); code == "" {
+		return nil
+	}
+	out.Set(message.CodeKey, answer.Header.Get(message.CodeKey))
+	return new(message.Remote).Read(&chassi.Call{Out: &out}, answer.Data)
+}

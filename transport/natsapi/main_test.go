@@ -1,0 +1,162 @@
+package natsapi_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/transport/natsapi"
+	"github.com/chassi-go/chassi/transport/natsapi/embedded"
+	"github.com/chassi-go/chassi/transport/transporttest"
+	"github.com/nats-io/nats.go"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv("CHASSI_TEST_NATS_CHILD") != "" {
+		serveChild()
+		return
+	}
+	// The embedded server leaves these for the rest of the process.
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server.(*ipQueue[...]).push"),
+		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*Server).Start"))
+}
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// startEmbedded runs a server of the test's own.
+func startEmbedded(t testing.TB, storeDir string) *embedded.Server {
+	t.Helper()
+	s := embedded.New(embedded.Config{Addr: "127.0.0.1:0", StoreDir: storeDir, Logger: quiet})
+	if err := s.Start(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := s.Stop(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// external returns the URL of the server at CHASSI_TEST_NATS.
+func external(t testing.TB) string {
+	t.Helper()
+	url := os.Getenv("CHASSI_TEST_NATS")
+	if url == "" {
+		url = nats.DefaultURL
+	}
+	conn, err := nats.Connect(url, nats.Timeout(2*time.Second))
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("NATS at CHASSI_TEST_NATS: %v", err)
+		}
+		t.Skipf("NATS at CHASSI_TEST_NATS: %v", err)
+	}
+	conn.Close()
+	return url
+}
+
+func TestConformanceEmbedded(t *testing.T) {
+	t.Parallel()
+	transporttest.Run(t, transporttest.Transport{Strict: "json", Start: func(t *testing.T, o transporttest.Options, services ...*chassi.Service) transporttest.Instance {
+		s := startEmbedded(t, "")
+		return startConformance(t, o, natsapi.Config{Options: s.Options()}, natsapi.ClientConfig{URL: s.URL()}, services)
+	}})
+}
+
+func TestConformanceExternal(t *testing.T) {
+	t.Parallel()
+	url := external(t)
+	transporttest.Run(t, transporttest.Transport{Strict: "json", Start: func(t *testing.T, o transporttest.Options, services ...*chassi.Service) transporttest.Instance {
+		prefix := "test" + strconv.FormatUint(rand.Uint64(), 36)
+		return startConformance(t, o, natsapi.Config{URL: url, Prefix: prefix}, natsapi.ClientConfig{URL: url, Prefix: prefix}, services)
+	}})
+}
+
+func startConformance(t *testing.T, o transporttest.Options, c natsapi.Config, cc natsapi.ClientConfig, services []*chassi.Service) transporttest.Instance {
+	t.Helper()
+	c.MaxMessageBytes, c.MaxConcurrent, c.Logger = o.MaxMessageBytes, o.MaxConcurrent, quiet
+	s := start(t, c, o.Middleware, services...)
+	caller := dial(t, cc)
+	raw, err := nats.Connect(cc.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(raw.Close)
+	send := func(contentType string) func(context.Context, *chassi.Endpoint, []byte) error {
+		return func(ctx context.Context, e *chassi.Endpoint, payload []byte) error {
+			m := &nats.Msg{Subject: natsapi.SubjectOf(c.Prefix, e), Data: payload, Header: nats.Header{"content-type": {contentType}}}
+			answer, err := raw.RequestMsgWithContext(ctx, m)
+			if err != nil {
+				return err
+			}
+			return natsapi.FaultOf(answer)
+		}
+	}
+	return transporttest.Instance{Caller: caller, Server: s, Send: map[string]func(context.Context, *chassi.Endpoint, []byte) error{
+		"json": send("application/json"), "protobuf": send("application/protobuf"),
+	}}
+}
+
+// start serves; the caller stops the server.
+func start(t testing.TB, c natsapi.Config, middleware []chassi.Middleware, services ...*chassi.Service) *natsapi.Server {
+	t.Helper()
+	s := natsapi.New(c, middleware...)
+	for _, service := range services {
+		if err := s.Mount(service); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := s.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// stop ends s, and fails the test if it cannot.
+func stop(t testing.TB, s chassi.Server) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := s.Stop(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+func dial(t testing.TB, c natsapi.ClientConfig) *natsapi.Client {
+	t.Helper()
+	c.Logger = quiet
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	caller, err := natsapi.Dial(ctx, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(caller.Close)
+	return caller
+}
+
+var errNoAddr = errors.New("no free port")
+
+// freePort finds an address for a server that is to come back at it.
+func freePort(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(errNoAddr, err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}

@@ -1,0 +1,3 @@
+package natsapi_test
+
+func serveChild() {}

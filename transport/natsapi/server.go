@@ -1,0 +1,300 @@
+package natsapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/transport"
+	"github.com/chassi-go/chassi/transport/message"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+)
+
+// Server serves endpoints to a NATS server or cluster. Mount and Consume come
+// before Start.
+type Server struct {
+	config    Config
+	options   message.Options
+	services  []*service
+	work      []*worker
+	conn      atomic.Pointer[nats.Conn]
+	queue     chan arrival
+	running   sync.WaitGroup // of the goroutines that make calls
+	calls     transport.InFlight
+	base      context.Context //nolint:containedctx // of all calls
+	cancel    context.CancelFunc
+	subs      []*nats.Subscription
+	failed    chan error
+	startedAt time.Time
+}
+
+var _ chassi.Transport = (*Server)(nil)
+
+// New makes a server whose every call passes through middleware, the first one
+// outermost.
+func New(c Config, middleware ...chassi.Middleware) *Server {
+	c = c.withDefaults()
+	return &Server{config: c, queue: make(chan arrival, c.MaxQueued), failed: make(chan error, 1), options: message.Options{
+		Transport: "nats", MaxBytes: c.MaxMessageBytes, MaxJSONDepth: c.MaxJSONDepth, Logger: c.Logger, Middleware: middleware,
+	}}
+}
+
+// Name returns "nats".
+func (s *Server) Name() string { return "nats" }
+
+// Connected tells whether there is a connection now.
+func (s *Server) Connected() bool {
+	c := s.conn.Load()
+	return c != nil && c.IsConnected()
+}
+
+// endpoint is one endpoint as it is served here, with what stats tell of it.
+type endpoint struct {
+	route   *message.Route
+	subject string
+
+	mu        sync.Mutex
+	requests  int
+	errors    int
+	lastError string
+	took      time.Duration
+}
+
+// queueGroup is the one group of all instances of a service.
+const queueGroup = "q"
+
+// Mount serves the endpoints of service.
+func (s *Server) Mount(mounted *chassi.Service) error {
+	if err := mounted.Err(); err != nil {
+		return err
+	}
+	sv := newService(s, s.config.Prefix, mounted.Name())
+	var errs []error
+	for _, e := range mounted.Endpoints() {
+		route, err := message.NewRoute(e, &s.options)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("natsapi: %w", err))
+			continue
+		}
+		sv.endpoints = append(sv.endpoints, &endpoint{route: route, subject: subjectOf(s.config.Prefix, e)})
+	}
+	s.services = append(s.services, sv)
+	return errors.Join(errs...)
+}
+
+func subjectOf(prefix string, e *chassi.Endpoint) string {
+	subject := strings.ReplaceAll(e.FullName(), "/", ".")
+	if prefix != "" {
+		subject = prefix + "." + subject
+	}
+	return subject
+}
+
+// Start connects, trying until ctx ends, and serves.
+func (s *Server) Start(ctx context.Context) error {
+	c := s.config
+	conn, err := connect(ctx, "chassi", c.URL, c.Logger, append(login(c.CredentialsFile, c.CAFile), c.Options...))
+	if err != nil {
+		return err
+	}
+	s.conn.Store(conn)
+	s.startedAt = time.Now().UTC()
+	s.base, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	for range c.MaxConcurrent {
+		s.running.Go(s.serveQueue)
+	}
+	if err = s.subscribe(conn); err == nil {
+		err = s.startWork(ctx, conn)
+	}
+	if err != nil {
+		conn.Close()
+		s.cancel()
+		close(s.queue)
+		s.running.Wait()
+		return err
+	}
+	c.Logger.Info("serving", "server", s.Name(), "addr", conn.ConnectedUrlRedacted())
+	return nil
+}
+
+func (s *Server) subscribe(conn *nats.Conn) error {
+	for _, sv := range s.services {
+		for _, e := range sv.endpoints {
+			sub, err := conn.QueueSubscribe(e.subject, queueGroup, func(m *nats.Msg) { s.accept(e, m) })
+			if err != nil {
+				return fmt.Errorf("natsapi: subscribe to %s: %w", e.subject, err)
+			}
+			s.subs = append(s.subs, sub)
+		}
+		if err := sv.subscribe(conn); err != nil {
+			return err
+		}
+	}
+	if err := conn.FlushTimeout(5 * time.Second); err != nil {
+		return fmt.Errorf("natsapi: subscribe: %w", err)
+	}
+	return nil
+}
+
+// arrival is a message that waits for its call.
+type arrival struct {
+	endpoint *endpoint
+	msg      *nats.Msg
+	at       time.Time
+}
+
+var errOverloaded = chassi.NewError(chassi.Unavailable, "overloaded", "Too many calls at once").WithRetryAfter(time.Second)
+
+// accept runs on the client library's goroutine and so never waits.
+func (s *Server) accept(e *endpoint, m *nats.Msg) {
+	if m.Reply == "" {
+		s.config.Logger.Debug("NATS: a message without a reply subject is dropped", "subject", m.Subject)
+		return
+	}
+	select {
+	case s.queue <- arrival{e, m, time.Now()}:
+	default:
+		s.respond(e, m, message.Refuse(errOverloaded), 0)
+	}
+}
+
+// serveQueue makes calls, one after the other, until the queue is closed.
+func (s *Server) serveQueue() {
+	for a := range s.queue {
+		s.calls.Enter(a.endpoint.route.Name())
+		answer := a.endpoint.route.Handle(s.base, a.at, header(a.msg.Header), a.msg.Data)
+		s.respond(a.endpoint, a.msg, answer, time.Since(a.at))
+		s.calls.Leave(a.endpoint.route.Name())
+	}
+}
+
+func (s *Server) respond(e *endpoint, m *nats.Msg, answer *message.Answer, took time.Duration) {
+	h := make(nats.Header, len(answer.Header)+2)
+	for _, p := range answer.Header {
+		h[p.Key] = []string{p.Value}
+	}
+	if answer.Err != nil {
+		h[micro.ErrorHeader] = []string{answer.Err.Message}
+		h[micro.ErrorCodeHeader] = []string{strconv.Itoa(int(answer.Err.Code))}
+	}
+	err := m.RespondMsg(&nats.Msg{Header: h, Data: answer.Body})
+	if err != nil {
+		s.config.Logger.Error("NATS: an answer is lost", "error", err.Error(), "route", e.route.Name())
+	}
+	e.count(answer.Err, took)
+}
+
+func (e *endpoint) count(err *chassi.Error, took time.Duration) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.requests++
+	e.took += took
+	if err != nil {
+		e.errors++
+		e.lastError = strconv.Itoa(int(err.Code)) + ":" + err.Message
+	}
+}
+
+// Failed is closed when the server stops; it connects again by itself for as long
+// as it takes.
+func (s *Server) Failed() <-chan error { return s.failed }
+
+// Stop leaves the subjects, answers what has arrived, and disconnects. When ctx
+// ends first it cancels the calls in flight and returns an error that counts them.
+func (s *Server) Stop(ctx context.Context) error {
+	defer close(s.failed)
+	conn := s.conn.Load()
+	defer conn.Close()
+	defer s.cancel()
+	err := errors.Join(s.stopWork(ctx), s.leave(ctx, conn))
+	close(s.queue)
+	done := make(chan struct{})
+	go func() { s.running.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		err = errors.Join(err, fmt.Errorf("natsapi: gave up calls in flight: %s: %w", &s.calls, ctx.Err()))
+		s.cancel()
+		select { // calls that heed their context still get their answer out
+		case <-done:
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	if flushErr := conn.FlushTimeout(time.Second); flushErr != nil && conn.IsConnected() {
+		err = errors.Join(err, fmt.Errorf("natsapi: flush: %w", flushErr))
+	}
+	return err
+}
+
+// leave drains the subscriptions: the server sends nothing more, and what it has
+// sent already is in the queue when leave returns.
+func (s *Server) leave(ctx context.Context, conn *nats.Conn) error {
+	for _, sub := range s.subs {
+		closed := make(chan struct{})
+		sub.SetClosedHandler(func(string) { close(closed) })
+		if err := sub.Drain(); err != nil {
+			if !conn.IsConnected() || !sub.IsValid() {
+				continue
+			}
+			return fmt.Errorf("natsapi: drain %s: %w", sub.Subject, err)
+		}
+		select {
+		case <-closed:
+		case <-ctx.Done():
+			return fmt.Errorf("natsapi: drain %s: %w", sub.Subject, ctx.Err())
+		}
+	}
+	for _, sv := range s.services {
+		sv.unsubscribe()
+	}
+	return nil
+}
+
+// header shows a message's headers as metadata. NATS tells their case apart; we
+// do not.
+type header nats.Header
+
+func (h header) Get(key string) string {
+	if v, ok := h[key]; ok && len(v) > 0 {
+		return v[0]
+	}
+	for k, v := range h {
+		if strings.EqualFold(k, key) && len(v) > 0 {
+			return v[0]
+		}
+	}
+	return ""
+}
+
+func (h header) Set(key, value string) {
+	for k := range h {
+		if strings.EqualFold(k, key) {
+			delete(h, k)
+		}
+	}
+	if h != nil {
+		h[key] = []string{value}
+	}
+}
+
+// redact hides what stands before the @ of URLs.
+func redact(urls string) string {
+	list := strings.Split(urls, ",")
+	for i := range list {
+		u, err := url.Parse(list[i])
+		if err != nil {
+			list[i] = "a URL that is none"
+			continue
+		}
+		list[i] = u.Redacted()
+	}
+	return strings.Join(list, ",")
+}
