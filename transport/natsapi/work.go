@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/chassi-go/chassi"
@@ -23,6 +24,7 @@ type worker struct {
 	consumer jetstream.ConsumeContext
 	slots    chan struct{}
 	calls    transport.InFlight
+	stopping atomic.Bool
 }
 
 // Consume binds e to the work queue q. The stream, its consumer and the stream
@@ -104,11 +106,12 @@ func (w *worker) start(ctx context.Context) error {
 // accept hands a message to a goroutine of its own. It waits for a slot: the
 // stream keeps the rest.
 func (w *worker) accept(m jetstream.Msg) {
-	if !w.calls.Enter(w.queue.Name) {
-		_ = m.Nak()
+	w.slots <- struct{}{}
+	if w.stopping.Load() || !w.calls.Enter(w.queue.Name) {
+		<-w.slots
+		_ = m.Nak() // at once for another instance
 		return
 	}
-	w.slots <- struct{}{}
 	go func() {
 		defer w.calls.Leave(w.queue.Name)
 		defer func() { <-w.slots }()
@@ -166,13 +169,19 @@ func (w *worker) putAside(m jetstream.Msg, tries int, why *chassi.Error) error {
 	return m.Ack()
 }
 
-// stopWork takes no more messages and waits for those in flight.
+// stopWork takes no more messages, gives back those that have not begun, and
+// waits for the rest.
 func (s *Server) stopWork(ctx context.Context) error {
 	var errs []error
 	for _, w := range s.work {
-		w.consumer.Stop()
+		w.stopping.Store(true)
+		w.consumer.Drain()
 	}
 	for _, w := range s.work {
+		select {
+		case <-w.consumer.Closed():
+		case <-ctx.Done():
+		}
 		if err := w.calls.Close(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("natsapi: %w", err))
 		}
