@@ -1,0 +1,181 @@
+package amqpapi
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/url"
+	"sync"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// link keeps a connection: it connects, lets use make what it needs on the
+// connection, and does both again when the connection is lost. The client
+// library can do so too; here the users know what to declare, and one loop is
+// easier to reason about than a recovered channel.
+type link struct {
+	url    string
+	tls    *tls.Config
+	name   string
+	logger *slog.Logger
+	// use sets a connection up and returns once it is ready. The connection is given
+	// up when it is lost, or when the returned channel is closed.
+	use func(*amqp.Connection) (<-chan struct{}, error)
+
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	mu      sync.Mutex
+	conn    *amqp.Connection
+	blocked bool
+}
+
+const (
+	dialTimeout = 5 * time.Second
+	heartbeat   = 10 * time.Second
+	minBackoff  = 100 * time.Millisecond
+	maxBackoff  = 2 * time.Second
+)
+
+// start returns when the first connection is ready, or when ctx ends.
+func (l *link) start(ctx context.Context) error {
+	if _, err := amqp.ParseURI(l.url); err != nil {
+		return fmt.Errorf("amqpapi: url %s: %w", redact(l.url), hideURL(err))
+	}
+	running, cancel := context.WithCancel(context.Background())
+	l.cancel = cancel
+	ready, last := make(chan struct{}), make(chan error, 1)
+	l.running.Go(func() { l.run(running, ready, last) })
+	select {
+	case <-ready:
+		return nil
+	case <-ctx.Done():
+		cancel()
+		l.running.Wait()
+		return fmt.Errorf("amqpapi: connect to %s: %w", redact(l.url), errors.Join(ctx.Err(), <-last))
+	}
+}
+
+// stop ends the connection.
+func (l *link) stop() {
+	l.cancel()
+	l.running.Wait()
+}
+
+// run keeps the connection until ctx ends. It closes ready with the first one, and
+// leaves in last why there is none yet.
+func (l *link) run(ctx context.Context, ready chan struct{}, last chan error) {
+	told := false
+	for backoff := minBackoff; ; backoff = min(backoff*2, maxBackoff) {
+		lost, err := l.connect(ctx)
+		if err == nil {
+			if told {
+				l.logger.Info("AMQP: connected again", "link", l.name)
+			}
+			select {
+			case <-ready:
+			default:
+				close(ready)
+			}
+			backoff, told = minBackoff, false
+			if err = l.hold(ctx, lost); err == nil {
+				return
+			}
+		}
+		if !told {
+			l.logger.Warn("AMQP: no connection, trying again", "link", l.name, "error", hideURL(err).Error())
+			told = true
+		}
+		select {
+		case last <- err:
+		default:
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(backoff/2 + rand.N(backoff)):
+		}
+	}
+}
+
+// connect makes one connection ready.
+func (l *link) connect(ctx context.Context) (lost <-chan struct{}, err error) {
+	conn, err := amqp.DialConfig(l.url, amqp.Config{
+		Heartbeat: heartbeat, TLSClientConfig: l.tls, Properties: amqp.Table{"connection_name": l.name},
+		Dial: func(network, addr string) (net.Conn, error) {
+			c, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			return c, c.SetDeadline(time.Now().Add(dialTimeout)) // for the handshake; the library lifts it
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if lost, err = l.use(conn); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	l.mu.Lock()
+	l.conn, l.blocked = conn, false
+	l.mu.Unlock()
+	return lost, nil
+}
+
+// hold returns nil when ctx ends, and otherwise why the connection is lost.
+func (l *link) hold(ctx context.Context, lost <-chan struct{}) error {
+	l.mu.Lock()
+	conn := l.conn
+	l.mu.Unlock()
+	defer func() { _ = conn.CloseDeadline(time.Now().Add(time.Second)) }()
+	closed := conn.NotifyClose(make(chan *amqp.Error, 1))
+	blocked := conn.NotifyBlocked(make(chan amqp.Blocking, 1))
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-lost:
+			return errors.New("a channel was closed, or its consumer cancelled")
+		case reason := <-closed:
+			if reason == nil {
+				return errors.New("the connection was closed")
+			}
+			return reason
+		case b := <-blocked:
+			l.mu.Lock()
+			l.blocked = b.Active
+			l.mu.Unlock()
+			l.logger.Warn("AMQP: the broker takes no messages for now", "link", l.name, "blocked", b.Active, "reason", b.Reason)
+		}
+	}
+}
+
+// isBlocked tells whether the broker has asked for no more messages.
+func (l *link) isBlocked() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.blocked
+}
+
+// redact hides the password of a URL.
+func redact(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "(a URL that is none)"
+	}
+	return u.Redacted()
+}
+
+// hideURL keeps the text of a URL, which may hold a password, out of errors.
+func hideURL(err error) error {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		return e.Err
+	}
+	return err
+}

@@ -1,0 +1,171 @@
+package amqpapi_test
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/transport/amqpapi"
+	"github.com/chassi-go/chassi/transport/transporttest"
+	amqp "github.com/rabbitmq/amqp091-go"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// broker returns the URL of the server at CHASSI_TEST_AMQP.
+func broker(t testing.TB) string {
+	t.Helper()
+	url := os.Getenv("CHASSI_TEST_AMQP")
+	if url == "" {
+		url = "amqp://guest:guest@127.0.0.1:5672/"
+	}
+	conn, err := amqp.Dial(url)
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("RabbitMQ at CHASSI_TEST_AMQP: %v", err)
+		}
+		t.Skipf("RabbitMQ at CHASSI_TEST_AMQP: %v", err)
+	}
+	conn.Close()
+	return url
+}
+
+// prefix is a word of the test's own; queues and exchange behind it are deleted
+// with the test.
+func prefix(t testing.TB, url string, queues ...string) string {
+	t.Helper()
+	p := "test" + strconv.FormatUint(rand.Uint64(), 36)
+	t.Cleanup(func() {
+		conn, err := amqp.Dial(url)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		for _, q := range append(queues, "chassi") {
+			ch, err := conn.Channel()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if q == "chassi" {
+				err = ch.ExchangeDelete(p+"."+q, false, false)
+			} else {
+				_, err = ch.QueueDelete(p+"."+q, false, false, false)
+			}
+			if err != nil && !strings.Contains(err.Error(), "NOT_FOUND") {
+				t.Error(err)
+			}
+		}
+	})
+	return p
+}
+
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	url := broker(t)
+	transporttest.Run(t, transporttest.Transport{Strict: "json", Start: func(t *testing.T, o transporttest.Options, services ...*chassi.Service) transporttest.Instance {
+		p := prefix(t, url, services[0].Name())
+		s := start(t, amqpapi.Config{URL: url, Prefix: p, MaxMessageBytes: o.MaxMessageBytes, MaxConcurrent: o.MaxConcurrent}, o.Middleware, services...)
+		send := func(contentType string) func(context.Context, *chassi.Endpoint, []byte) error {
+			return func(ctx context.Context, e *chassi.Endpoint, payload []byte) error {
+				return rawCall(ctx, url, p, e, contentType, payload)
+			}
+		}
+		return transporttest.Instance{
+			Caller: dial(t, amqpapi.ClientConfig{URL: url, Prefix: p}), Server: s,
+			Send: map[string]func(context.Context, *chassi.Endpoint, []byte) error{"json": send("application/json"), "protobuf": send("application/protobuf")},
+		}
+	}})
+}
+
+// rawCall calls as a client that knows nothing of ours: with a queue of its own
+// for the answer.
+func rawCall(ctx context.Context, url, prefix string, e *chassi.Endpoint, contentType string, payload []byte) error {
+	conn, err := amqp.Dial(url)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	ch, err := conn.Channel()
+	if err != nil {
+		return err
+	}
+	q, err := ch.QueueDeclare("", false, true, true, false, nil)
+	if err != nil {
+		return err
+	}
+	answers, err := ch.Consume(q.Name, "", true, true, false, false, nil)
+	if err != nil {
+		return err
+	}
+	err = ch.PublishWithContext(ctx, prefix+".chassi", strings.ReplaceAll(e.FullName(), "/", "."), true, false,
+		amqp.Publishing{ContentType: contentType, CorrelationId: "c1", ReplyTo: q.Name, Body: payload})
+	if err != nil {
+		return err
+	}
+	select {
+	case d := <-answers:
+		if d.CorrelationId != "c1" {
+			return amqp.ErrClosed
+		}
+		return amqpapi.FaultOf(d)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// start serves; the caller stops the server.
+func start(t testing.TB, c amqpapi.Config, middleware []chassi.Middleware, services ...*chassi.Service) *amqpapi.Server {
+	t.Helper()
+	c.Logger = quiet
+	s := amqpapi.New(c, middleware...)
+	for _, service := range services {
+		if err := s.Mount(service); err != nil {
+			t.Fatal(err)
+		}
+	}
+	begin(t, s)
+	return s
+}
+
+func begin(t testing.TB, s chassi.Server) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if err := s.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// stop ends s, and fails the test if it cannot.
+func stop(t testing.TB, s chassi.Server) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if err := s.Stop(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+func dial(t testing.TB, c amqpapi.ClientConfig) *amqpapi.Client {
+	t.Helper()
+	c.Logger = quiet
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	caller, err := amqpapi.Dial(ctx, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(caller.Close)
+	return caller
+}
