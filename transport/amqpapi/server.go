@@ -208,7 +208,7 @@ func (s *Server) respond(a arrival, answer *message.Answer) {
 	if a.ReplyTo != "" {
 		p := publishing(answer.Header, answer.Body)
 		p.CorrelationId = a.CorrelationId
-		if err := a.channel.PublishWithContext(s.base, "", a.ReplyTo, false, false, p); err != nil {
+		if err := a.channel.PublishWithContext(context.WithoutCancel(s.base), "", a.ReplyTo, false, false, p); err != nil {
 			s.config.Logger.Warn("AMQP: an answer is lost; the request will come again", "error", err.Error(), "route", a.RoutingKey)
 			return
 		}

@@ -46,6 +46,9 @@ func retryQueue(q message.Queue, delay time.Duration) string {
 // deadAge is how long what was put aside is kept.
 const deadAge = 30 * 24 * time.Hour
 
+// poisonMargin is how many deliveries that were no tries a message may have.
+const poisonMargin = 20
+
 // declare makes the queues of q. All are replicated where the broker is a cluster,
 // and hand a message on only once the next queue has it.
 func declare(ch *amqp.Channel, q message.Queue) error {
@@ -64,8 +67,9 @@ func declare(ch *amqp.Channel, q message.Queue) error {
 	queues := map[string]amqp.Table{
 		deadQueue(q): quorum(amqp.Table{"x-message-ttl": deadAge.Milliseconds()}),
 		// Messages that take their consumer down with them never come back to us to be
-		// counted: the broker counts.
-		q.Name: toNext(deadQueue(q), amqp.Table{"x-delivery-limit": int64(q.Tries)}),
+		// counted: the broker counts. Instances that stop or lose their connection give
+		// messages back too, so it counts further than we do.
+		q.Name: toNext(deadQueue(q), amqp.Table{"x-delivery-limit": int64(q.Tries + poisonMargin)}),
 	}
 	for tries := range q.Tries - 1 {
 		d := q.DelayAfter(tries + 1)
@@ -106,12 +110,6 @@ func (w *worker) consume(conn *amqp.Connection, end func()) error {
 
 // try makes a call of the message and settles what becomes of it.
 func (w *worker) try(ch *amqp.Channel, d amqp.Delivery) error {
-	w.server.mu.Lock()
-	stopping := w.server.stopping
-	w.server.mu.Unlock()
-	if stopping {
-		return d.Nack(false, true) // at once for another instance
-	}
 	ctx, cancel := context.WithTimeout(w.server.base, w.queue.Timeout)
 	defer cancel()
 	tries := 1
