@@ -18,6 +18,7 @@ const module = "github.com/chassi-go/chassi"
 const rooms = `
 .:
 transport/httpapi transport/grpcapi transport/natsapi transport/amqpapi: . transport schema/... transport/certs transport/message
+transport/natsapi/embedded:
 transport/localapi: . transport client
 transport/message: . transport schema/...
 transport: .
@@ -52,7 +53,10 @@ github.com/golang-jwt/jwt/v5: token bench/server
 github.com/jackc/pgx/v5: database internal/dbtest
 github.com/klauspost/compress: transport/httpapi
 github.com/lmittmann/tint: telemetry
-github.com/nats-io/nats.go: transport/natsapi
+github.com/nats-io/nats.go: transport/natsapi transport/natsapi/embedded
+github.com/nats-io/nats-server/v2: transport/natsapi/embedded
+github.com/nats-io/nkeys: transport/natsapi/embedded
+github.com/nats-io/nuid: transport/natsapi
 github.com/pressly/goose/v3: database
 github.com/prometheus/client_golang: telemetry middleware/metrics
 github.com/rabbitmq/amqp091-go: transport/amqpapi
@@ -64,6 +68,7 @@ golang.org/x/term: cmd/authd
 golang.org/x/text: auth/service password
 golang.org/x/time: ratelimit
 google.golang.org/grpc: transport/grpcapi
+google.golang.org/genproto: transport/grpcapi
 google.golang.org/protobuf: transport/grpcapi schema/protobuf internal/...
 modernc.org/sqlite: database
 

@@ -1,5 +1,6 @@
 // Package standard puts the chassis together in its usual order: telemetry,
-// the middleware, the public and the admin listener, and the App that runs them.
+// the middleware, the transports that the configuration turns on, the admin
+// listener, and the App that runs them.
 //
 //	std, err := standard.New(ctx, "greeter", version, cfg, standard.Options{})
 //	std.Mount(greet.Endpoints(svc))
@@ -22,12 +23,19 @@ import (
 	"github.com/chassi-go/chassi/middleware/tracing"
 	"github.com/chassi-go/chassi/ratelimit"
 	"github.com/chassi-go/chassi/telemetry"
+	"github.com/chassi-go/chassi/transport/amqpapi"
+	"github.com/chassi-go/chassi/transport/grpcapi"
 	"github.com/chassi-go/chassi/transport/httpapi"
+	"github.com/chassi-go/chassi/transport/natsapi"
+	"github.com/chassi-go/chassi/transport/natsapi/embedded"
 )
 
 // Config is the part of a program's configuration that the chassis brings.
 type Config struct {
 	HTTP      httpapi.Config `config:"http"`
+	GRPC      grpcapi.Config `config:"grpc"`
+	NATS      NATS           `config:"nats"`
+	AMQP      amqpapi.Config `config:"amqp"`
 	Admin     Admin          `config:"admin"`
 	RateLimit RateLimit      `config:"rate_limit"`
 	Shutdown  Shutdown       `config:"shutdown"`
@@ -35,6 +43,17 @@ type Config struct {
 
 	telemetry.Config
 }
+
+// NATS is where messages come from: a server or cluster, or one in the process.
+type NATS struct {
+	URL string `config:"url" mask:"url" default:"embedded" help:"nats://[user:password@]host:port, several with commas between; embedded runs a server in this process, off is no NATS"`
+
+	natsapi.Config
+	Embedded embedded.Config `config:"embedded"`
+}
+
+// off is the value of a setting that turns a transport off.
+const off = "off"
 
 // Admin is the listener for operators: metrics, health, profiles.
 type Admin struct {
@@ -66,6 +85,10 @@ type Standard struct {
 	*chassi.App
 	Telemetry *telemetry.Telemetry
 	HTTP      *httpapi.Server
+	GRPC      *grpcapi.Server // nil when it is off, and so are the next three
+	NATS      *natsapi.Server
+	Embedded  *embedded.Server // the NATS server in this process
+	AMQP      *amqpapi.Server
 	Admin     *httpapi.Server
 
 	peer, principal *ratelimit.Limiter
@@ -88,15 +111,27 @@ func New(ctx context.Context, name, version string, c Config, o Options) (*Stand
 	s.App = chassi.NewApp(name, chassi.AppOptions{
 		Logger: t.Logger, DrainDelay: c.Shutdown.Drain, Grace: c.Shutdown.Grace, StartTimeout: c.Shutdown.Start,
 	})
-	if err := s.build(c, o); err != nil {
+	if err := s.build(version, c, o); err != nil {
 		return nil, errors.Join(fmt.Errorf("standard: %w", err), t.Stop(ctx))
 	}
 	s.Manage(t, s.Admin)
 	s.Serve(s.HTTP)
+	if s.GRPC != nil {
+		s.Serve(s.GRPC)
+	}
+	if s.Embedded != nil {
+		s.Manage(s.Embedded)
+	}
+	if s.NATS != nil {
+		s.Serve(s.NATS)
+	}
+	if s.AMQP != nil {
+		s.Serve(s.AMQP)
+	}
 	return s, nil
 }
 
-func (s *Standard) build(c Config, o Options) error {
+func (s *Standard) build(version string, c Config, o Options) error {
 	counted, err := metrics.New(s.Telemetry.Registry)
 	if err != nil {
 		return err //nolint:wrapcheck // says where
@@ -117,11 +152,45 @@ func (s *Standard) build(c Config, o Options) error {
 		middleware.RateLimitPrincipal(s.principal),
 		middleware.Validation(),
 	}
+	around := append(watch, guard...)
 	c.HTTP.Logger = s.Telemetry.Logger
-	if s.HTTP, err = httpapi.New(c.HTTP, append(watch, guard...)...); err != nil {
+	if s.HTTP, err = httpapi.New(c.HTTP, around...); err != nil {
 		return err //nolint:wrapcheck // says where
 	}
+	if err := s.buildGRPC(c.GRPC, around); err != nil {
+		return err
+	}
+	s.buildBrokers(version, c, around)
 	return s.buildAdmin(c, counted)
+}
+
+func (s *Standard) buildGRPC(c grpcapi.Config, around []chassi.Middleware) error {
+	if c.Addr == off {
+		return nil
+	}
+	c.Logger = s.Telemetry.Logger
+	c.Ready = func(ctx context.Context) bool { return s.Health(ctx).Ready }
+	s.GRPC = grpcapi.New(c, around...)
+	return s.Telemetry.RegisterConnections(s.GRPC.Name(), s.GRPC.Connections) //nolint:wrapcheck // says where
+}
+
+func (s *Standard) buildBrokers(version string, c Config, around []chassi.Middleware) {
+	logger := s.Telemetry.Logger
+	if c.NATS.URL != off {
+		n := c.NATS.Config
+		n.URL, n.Version, n.Logger = c.NATS.URL, version, logger
+		if c.NATS.URL == "embedded" {
+			e := c.NATS.Embedded
+			e.Logger = logger
+			s.Embedded = embedded.New(e)
+			n.URL, n.Options = "", s.Embedded.Options()
+		}
+		s.NATS = natsapi.New(n, around...)
+	}
+	if c.AMQP.URL != "" && c.AMQP.URL != off {
+		c.AMQP.Logger = logger
+		s.AMQP = amqpapi.New(c.AMQP, around...)
+	}
 }
 
 // buildAdmin makes the admin listener. It takes no part in access log and

@@ -45,7 +45,7 @@ func (l *log) String() string {
 func defaults(t *testing.T, args ...string) standard.Config {
 	t.Helper()
 	var c standard.Config
-	args = append([]string{"--http.addr=127.0.0.1:0", "--admin.addr=127.0.0.1:0", "--shutdown.drain=0s"}, args...)
+	args = append([]string{"--http.addr=127.0.0.1:0", "--admin.addr=127.0.0.1:0", "--grpc.addr=127.0.0.1:0", "--nats.embedded.addr=127.0.0.1:0", "--shutdown.drain=0s"}, args...)
 	if _, err := config.Load(&c, config.Options{Name: "test", Args: args}); err != nil {
 		t.Fatal(err)
 	}

@@ -29,10 +29,7 @@ type Config struct {
 // Reserved are settings that have their names already, so that a deployment can
 // carry them, but no effect yet: serve says so when one is set.
 type Reserved struct {
-	GRPCAddr string `config:"grpc.addr" default:"127.0.0.1:9090" help:"reserved: this version serves no gRPC"`
 	RedisURL string `config:"redis.url" mask:"url" help:"reserved: this version uses no Redis"`
-	NATSURL  string `config:"nats.url" mask:"url" help:"reserved: this version uses no NATS"`
-	AMQPURL  string `config:"amqp.url" mask:"url" help:"reserved: this version uses no AMQP"`
 }
 
 // warnOfReserved names the settings that will be missed.

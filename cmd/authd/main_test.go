@@ -44,12 +44,13 @@ var cheap = []string{"--argon2.memory=7168", "--argon2.time=1"}
 
 // node is one running authd.
 type node struct {
-	t           *testing.T
-	cmd         *exec.Cmd
-	http, admin string
-	mu          sync.Mutex
-	log         strings.Builder
-	ended       chan struct{}
+	t   *testing.T
+	cmd *exec.Cmd
+
+	http, admin, grpc, nats string
+	mu                      sync.Mutex
+	log                     strings.Builder
+	ended                   chan struct{}
 }
 
 func authd(dir string, args ...string) *exec.Cmd {
@@ -70,7 +71,7 @@ func start(t *testing.T, dir string, args ...string) *node {
 // launch does not wait for more than the admin listener.
 func launch(t *testing.T, dir string, args ...string) *node {
 	t.Helper()
-	all := append([]string{"serve", "--http.addr=127.0.0.1:0", "--admin.addr=127.0.0.1:0", "--rate_limit.peer=off"}, cheap...)
+	all := append([]string{"serve", "--http.addr=127.0.0.1:0", "--admin.addr=127.0.0.1:0", "--grpc.addr=127.0.0.1:0", "--nats.embedded.addr=127.0.0.1:0", "--rate_limit.peer=off"}, cheap...)
 	n := &node{t: t, cmd: authd(dir, append(all, args...)...), ended: make(chan struct{})}
 	stderr, err := n.cmd.StderrPipe()
 	if err != nil {
@@ -96,7 +97,11 @@ func (n *node) read(from io.Reader) {
 		switch {
 		case line.Msg == "listening" && line.Server == "http":
 			n.http = "http://" + line.Addr
-		case line.Msg == "listening":
+		case line.Msg == "listening" && line.Server == "grpc":
+			n.grpc = line.Addr
+		case line.Msg == "listening" && line.Server == "nats embedded":
+			n.nats = "nats://" + line.Addr
+		case line.Msg == "listening" && line.Server == "admin":
 			n.admin = "http://" + line.Addr
 		}
 		n.log.WriteString(lines.Text() + "\n")
@@ -324,7 +329,7 @@ func (n *node) awaitLog(text string) {
 func TestPortInUse(t *testing.T) {
 	t.Parallel()
 	n := start(t, t.TempDir())
-	cmd := authd(t.TempDir(), "serve", "--admin.addr=127.0.0.1:0", "--http.addr="+strings.TrimPrefix(n.http, "http://"))
+	cmd := authd(t.TempDir(), "serve", "--admin.addr=127.0.0.1:0", "--grpc.addr=off", "--nats.url=off", "--http.addr="+strings.TrimPrefix(n.http, "http://"))
 	out, _ := cmd.CombinedOutput()
 	if cmd.ProcessState.ExitCode() != exitFailed || !strings.Contains(string(out), "authd: ") || !strings.Contains(string(out), "in use") {
 		t.Errorf("exit %d, output:\n%s", cmd.ProcessState.ExitCode(), out)

@@ -11,7 +11,7 @@ import (
 // Config sets up a [Server]. The zero value of every field means the default in
 // its tag.
 type Config struct {
-	URL    string `config:"url" mask:"url" help:"amqp://user:password@host:port/vhost, or amqps://"`
+	URL    string `config:"url" mask:"url" help:"amqp://user:password@host:port/vhost, or amqps://; empty is no AMQP"`
 	CAFile string `config:"ca_file" help:"CAs in PEM that may have signed the server's certificate, for amqps"`
 	Prefix string `config:"prefix" help:"a word in front of exchange and queues, such as staging; callers need the same"`
 

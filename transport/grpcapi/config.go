@@ -11,7 +11,7 @@ import (
 // Config sets up a [Server]. The zero value of every field means the default in
 // its tag.
 type Config struct {
-	Addr string      `config:"addr" default:"127.0.0.1:9090" help:"host:port to listen on; port 0 picks a free one"`
+	Addr string      `config:"addr" default:"127.0.0.1:9090" help:"host:port to listen on; port 0 picks a free one, off is no gRPC"`
 	TLS  certs.Files `config:"tls"`
 
 	MaxMessageBytes   int           `config:"max_message_bytes" default:"1048576" min:"1" help:"a request, after decompression; a longer one gets RESOURCE_EXHAUSTED"`

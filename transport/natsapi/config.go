@@ -12,7 +12,10 @@ import (
 // Config sets up a [Server]. The zero value of every field means the default in
 // its tag.
 type Config struct {
-	URL             string `config:"url" mask:"url" help:"nats://[user:password@]host:port, several with commas between"`
+	// URL is nats://[user:password@]host:port, several with commas between. Default
+	// nats://127.0.0.1:4222. Programs have a setting of their own for it.
+	URL string `config:"-"`
+
 	CredentialsFile string `config:"credentials_file" help:"a .creds file with JWT and key"`
 	CAFile          string `config:"ca_file" help:"CAs in PEM that may have signed the server's certificate; turns TLS on"`
 

@@ -14,6 +14,7 @@ import (
 	"github.com/chassi-go/chassi/transport/natsapi"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
+	"github.com/nats-io/nkeys"
 )
 
 type (
@@ -168,8 +169,17 @@ func TestEmbeddedServerTrustsNobody(t *testing.T) {
 	if len(refused) != 7 {
 		t.Errorf("%d of 7 were refused: %v", len(refused), refused)
 	}
-	if _, err := nats.Connect(broker.URL(), nats.UserInfo("process", "guess")); !errors.Is(err, nats.ErrAuthorization) {
-		t.Errorf("a guessed password: %v", err)
+	pair, err := nkeys.CreateUser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := pair.PublicKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err := nats.Connect(broker.URL(), nats.Nkey(public, pair.Sign)); !errors.Is(err, nats.ErrAuthorization) {
+		t.Errorf("another key: %v", err)
+		c.Close()
 	}
 }
 

@@ -4,7 +4,6 @@ package embedded
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,13 +14,14 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
 )
 
 // Config sets up a [Server]. The zero value of every field means the default in
 // its tag.
 type Config struct {
-	Addr     string `config:"addr" default:"127.0.0.1:4222" help:"host:port of the embedded NATS server; port 0 picks a free one"`
-	StoreDir string `config:"store_dir" help:"folder of JetStream; empty is no JetStream"`
+	Addr     string `config:"addr" default:"127.0.0.1:4223" help:"host:port that it listens on; port 0 picks a free one"`
+	StoreDir string `config:"store_dir" help:"folder of its JetStream; empty is no JetStream"`
 
 	// Logger takes what the server has to say. Default slog.Default().
 	Logger *slog.Logger `config:"-"`
@@ -31,29 +31,24 @@ type Config struct {
 // publish and read answers, but not listen in on requests: they carry passwords
 // and tokens. Who uses [Server.Options], in this process, may do anything.
 type Server struct {
-	config   Config
-	password string
-	nats     atomic.Pointer[server.Server]
+	config Config
+	owner  nkeys.KeyPair // of this process
+	nats   atomic.Pointer[server.Server]
 }
 
 // New makes a server.
 func New(c Config) *Server {
 	if c.Addr == "" {
-		c.Addr = "127.0.0.1:4222"
+		c.Addr = "127.0.0.1:4223"
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
-	return &Server{config: c, password: rand.Text()}
+	return &Server{config: c}
 }
 
 // Name returns "nats embedded".
 func (s *Server) Name() string { return "nats embedded" }
-
-const (
-	owner    = "process"
-	stranger = "anybody"
-)
 
 // Start listens.
 func (s *Server) Start(ctx context.Context) error {
@@ -74,16 +69,13 @@ func (s *Server) Start(ctx context.Context) error {
 		return fmt.Errorf("embedded: listen on %s: %w; choose another address, or stop what listens there", s.config.Addr, err)
 	}
 	_ = probe.Close()
+	users, err := s.users()
+	if err != nil {
+		return err
+	}
 	n, err := server.NewServer(&server.Options{
 		Host: host, Port: port, ServerName: "embedded", NoSigs: true, MaxConn: 1000, MaxPayload: 1 << 20, MaxControlLine: 4096,
-		JetStream: s.config.StoreDir != "", StoreDir: s.config.StoreDir, NoAuthUser: stranger,
-		Users: []*server.User{
-			{Username: owner, Password: s.password},
-			{Username: stranger, Password: rand.Text(), Permissions: &server.Permissions{
-				Publish:   &server.SubjectPermission{Deny: []string{"$JS.>", "$SYS.>", "work.>", "dead.>"}},
-				Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
-			}},
-		},
+		JetStream: s.config.StoreDir != "", StoreDir: s.config.StoreDir, Nkeys: users, NoAuthUser: users[1].Nkey,
 	})
 	if err != nil {
 		return fmt.Errorf("embedded: %w", err)
@@ -97,7 +89,30 @@ func (s *Server) Start(ctx context.Context) error {
 		}
 	}
 	s.nats.Store(n)
+	s.config.Logger.Info("listening", "server", s.Name(), "addr", n.Addr().String(), "jetstream", s.config.StoreDir != "")
 	return nil
+}
+
+// users makes a key for this process, and one for everybody else, which nobody
+// has to show.
+func (s *Server) users() ([]*server.NkeyUser, error) {
+	var public [2]string
+	for i := range public {
+		pair, err := nkeys.CreateUser()
+		if err == nil {
+			public[i], err = pair.PublicKey()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("embedded: %w", err)
+		}
+		if i == 0 {
+			s.owner = pair
+		}
+	}
+	return []*server.NkeyUser{{Nkey: public[0]}, {Nkey: public[1], Permissions: &server.Permissions{
+		Publish:   &server.SubjectPermission{Deny: []string{"$JS.>", "$SYS.>", "work.>", "dead.>"}},
+		Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
+	}}}, nil
 }
 
 // Stop ends the server.
@@ -124,7 +139,16 @@ func (s *Server) URL() string {
 // Options connect to the server within the process, with every right, once it has
 // started.
 func (s *Server) Options() []nats.Option {
-	return []nats.Option{nats.InProcessServer(s), nats.UserInfo(owner, s.password)}
+	return []nats.Option{nats.InProcessServer(s), func(o *nats.Options) error {
+		if s.owner == nil {
+			return errNotStarted
+		}
+		public, err := s.owner.PublicKey()
+		if err != nil {
+			return fmt.Errorf("embedded: %w", err)
+		}
+		return nats.Nkey(public, s.owner.Sign)(o)
+	}}
 }
 
 var errNotStarted = errors.New("embedded: the NATS server has not been started")
