@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -71,8 +72,14 @@ func start(t *testing.T, dir string, args ...string) *node {
 // launch does not wait for more than the admin listener.
 func launch(t *testing.T, dir string, args ...string) *node {
 	t.Helper()
-	all := append([]string{"serve", "--http.addr=127.0.0.1:0", "--admin.addr=127.0.0.1:0", "--grpc.addr=127.0.0.1:0", "--nats.embedded.addr=127.0.0.1:0", "--rate_limit.peer=off"}, cheap...)
-	n := &node{t: t, cmd: authd(dir, append(all, args...)...), ended: make(chan struct{})}
+	all := append([]string{"serve"}, args...)
+	for _, flag := range append([]string{"--http.addr=127.0.0.1:0", "--admin.addr=127.0.0.1:0", "--grpc.addr=127.0.0.1:0", "--nats.embedded.addr=127.0.0.1:0", "--rate_limit.peer=off"}, cheap...) {
+		name, _, _ := strings.Cut(flag, "=")
+		if !slices.ContainsFunc(args, func(arg string) bool { return strings.HasPrefix(arg, name+"=") }) {
+			all = append(all, flag)
+		}
+	}
+	n := &node{t: t, cmd: authd(dir, all...), ended: make(chan struct{})}
 	stderr, err := n.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
