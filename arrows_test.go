@@ -24,7 +24,7 @@ transport/message: . transport schema/...
 transport: .
 transport/certs:
 transport/transporttest: . client schema/... middleware middleware/tracing
-schema: .
+schema: . transport
 schema/protobuf schema/strictjson: .
 middleware middleware/metrics middleware/tracing: . token ratelimit breaker
 telemetry: . telemetry/otlp

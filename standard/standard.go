@@ -22,6 +22,7 @@ import (
 	"github.com/chassi-go/chassi/middleware/metrics"
 	"github.com/chassi-go/chassi/middleware/tracing"
 	"github.com/chassi-go/chassi/ratelimit"
+	"github.com/chassi-go/chassi/schema"
 	"github.com/chassi-go/chassi/telemetry"
 	"github.com/chassi-go/chassi/transport/amqpapi"
 	"github.com/chassi-go/chassi/transport/grpcapi"
@@ -218,6 +219,33 @@ func (s *Standard) buildAdmin(c Config, counted chassi.Middleware) (err error) {
 		errs = append(errs, s.Telemetry.RegisterConnections(server.Name(), server.Connections))
 	}
 	return errors.Join(errs...)
+}
+
+// Describe serves the contract of services over HTTP: /openapi.json, and /docs for
+// people.
+func (s *Standard) Describe(info schema.Info, services ...*chassi.Service) error {
+	document, err := schema.OpenAPI(info, services...)
+	if err != nil {
+		return err //nolint:wrapcheck // says where
+	}
+	page, err := schema.Page(info, services...)
+	if err != nil {
+		return err //nolint:wrapcheck // says where
+	}
+	serve := func(kind, policy string, content []byte) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", kind)
+			w.Header().Set("Cache-Control", "public, max-age=300")
+			if policy != "" {
+				w.Header().Set("Content-Security-Policy", policy)
+			}
+			_, _ = w.Write(content)
+		})
+	}
+	return errors.Join(
+		s.HTTP.Handle("GET /openapi.json", serve("application/json", "", document), chassi.Public),
+		s.HTTP.Handle("GET /docs", serve("text/html; charset=utf-8", schema.PagePolicy, page), chassi.Public),
+	)
 }
 
 // Reload applies what can change while the program runs: the log level and the

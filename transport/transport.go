@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"math/rand/v2"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -103,4 +104,33 @@ func isRequestID(id string) bool {
 		}
 	}
 	return true
+}
+
+// statusOf is the one table of codes and HTTP statuses. 499 is nginx's number for
+// a client that went away; nobody is left to read it but the log.
+var statusOf = map[chassi.Code]int{
+	chassi.Canceled:           499,
+	chassi.Unknown:            http.StatusInternalServerError,
+	chassi.InvalidArgument:    http.StatusBadRequest,
+	chassi.DeadlineExceeded:   http.StatusGatewayTimeout,
+	chassi.NotFound:           http.StatusNotFound,
+	chassi.AlreadyExists:      http.StatusConflict,
+	chassi.PermissionDenied:   http.StatusForbidden,
+	chassi.ResourceExhausted:  http.StatusTooManyRequests,
+	chassi.FailedPrecondition: http.StatusBadRequest, // 412 is for conditional requests
+	chassi.Aborted:            http.StatusConflict,
+	chassi.OutOfRange:         http.StatusBadRequest,
+	chassi.Unimplemented:      http.StatusNotImplemented,
+	chassi.Internal:           http.StatusInternalServerError,
+	chassi.Unavailable:        http.StatusServiceUnavailable,
+	chassi.DataLoss:           http.StatusInternalServerError,
+	chassi.Unauthenticated:    http.StatusUnauthorized,
+}
+
+// HTTPStatus returns the status that stands for code over HTTP.
+func HTTPStatus(code chassi.Code) int {
+	if status, ok := statusOf[code]; ok {
+		return status
+	}
+	return http.StatusInternalServerError
 }

@@ -45,6 +45,7 @@ func commands() []command {
 		{"key rotate", "", "make a new signing key; old ones verify until their tokens have expired", keyRotate},
 		{"key revoke", "", "make a new signing key and end all others, with all tokens, at once", keyRevoke},
 		{"config", "", "show every setting, its value and where it comes from", showConfig},
+		{"schema", "openapi|proto|asyncapi", "print the contract of the service", showSchema},
 		{"healthcheck", "", "ask the running service whether it is ready; exit 0 or 1", healthcheck},
 		{"version", "", "show the version", showVersion},
 	}

@@ -50,7 +50,7 @@ type Plain struct {
 	Map     map[string]*Inner `json:"map"`
 	Counts  map[int32]uint32  `json:"counts"`
 	Time    *time.Time        `json:"time"`
-	Took    *time.Duration    `json:"took,format:units"`
+	Took    *time.Duration    `json:"took"`
 }
 
 type Wide int32

@@ -37,7 +37,7 @@ type Everything struct {
 	Color   Color     `json:"color"`
 	Time    time.Time `json:"time"`
 
-	Duration time.Duration `json:"duration,format:units"`
+	Duration time.Duration `json:"duration"`
 	Addr     netip.Addr    `json:"addr"`
 	Big      *big.Int      `json:"big"`
 	Inner    Inner         `json:"inner"`
@@ -49,7 +49,7 @@ type Everything struct {
 	MaybeBytes  *[]byte        `json:"maybe_bytes"`
 	MaybeColor  *Color         `json:"maybe_color"`
 	MaybeTime   *time.Time     `json:"maybe_time"`
-	MaybeLong   *time.Duration `json:"maybe_long,format:units"`
+	MaybeLong   *time.Duration `json:"maybe_long"`
 
 	Ints      []int64         `json:"ints"`
 	Bools     []bool          `json:"bools"`
@@ -58,7 +58,7 @@ type Everything struct {
 	Strings   []string        `json:"strings"`
 	Lists     [][]byte        `json:"lists"`
 	Times     []time.Time     `json:"times"`
-	Durations []time.Duration `json:"durations,format:units"`
+	Durations []time.Duration `json:"durations"`
 	Inners    []Inner         `json:"inners"`
 	Pointers  []*Inner        `json:"pointers"`
 

@@ -32,7 +32,7 @@ func Decode(data []byte, message any, maxDepth int) error {
 	if err := checkDepth(data, maxDepth); err != nil {
 		return err
 	}
-	if err := json.Unmarshal(data, message, strict); err != nil {
+	if err := json.Unmarshal(data, message, strict, durations(message)); err != nil {
 		return malformed(err)
 	}
 	return nil
@@ -41,7 +41,7 @@ func Decode(data []byte, message any, maxDepth int) error {
 // DecodeAnswer reads what another service answered: members that are not known
 // are skipped, so that services can learn new ones before their clients do.
 func DecodeAnswer(data []byte, message any) error {
-	if err := json.Unmarshal(data, message, lenient); err != nil {
+	if err := json.Unmarshal(data, message, lenient, durations(message)); err != nil {
 		return fmt.Errorf("strictjson: %w", err)
 	}
 	return nil
@@ -50,7 +50,7 @@ func DecodeAnswer(data []byte, message any) error {
 // Append writes message behind what buffer holds.
 func Append(buffer *[]byte, message any) error {
 	writer := sliceWriter{buffer}
-	return json.MarshalWrite(&writer, message, plain)
+	return json.MarshalWrite(&writer, message, plain, durations(message))
 }
 
 type sliceWriter struct{ b *[]byte }

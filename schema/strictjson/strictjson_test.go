@@ -1,8 +1,10 @@
 package strictjson_test
 
 import (
+	"math"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/schema/strictjson"
@@ -69,4 +71,28 @@ func FuzzDecode(f *testing.F) {
 			t.Errorf("%s was read, its own %s not: %v", data, written, err)
 		}
 	})
+}
+
+// Durations are seconds, and read back as what they were.
+func TestDurations(t *testing.T) {
+	t.Parallel()
+	type message struct {
+		D    time.Duration    `json:"d"`
+		List []*time.Duration `json:"list"`
+	}
+	for d, want := range map[time.Duration]string{0: "0s", time.Minute: "60s", 1500 * time.Millisecond: "1.5s", -time.Nanosecond: "-0.000000001s", math.MinInt64: "-9223372036.854775808s"} {
+		var b []byte
+		if err := strictjson.Append(&b, &message{D: d, List: []*time.Duration{&d}}); err != nil || string(b) != `{"d":"`+want+`","list":["`+want+`"]}` {
+			t.Errorf("%v: %s, %v", d, b, err)
+		}
+		var back message
+		if err := strictjson.Decode(b, &back, 8); err != nil || back.D != d {
+			t.Errorf("%s: %v, %v", b, back, err)
+		}
+	}
+	for _, bad := range []string{`{"d":1}`, `{"d":"soon"}`, `{"d":null}`} {
+		if e := chassi.ErrorOf(strictjson.Decode([]byte(bad), new(message), 8)); e == nil || e.Violations[0].Field != "d" || strings.Contains(e.Violations[0].Message, "soon") {
+			t.Errorf("%s: %+v", bad, e)
+		}
+	}
 }

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/transport"
 )
 
 // counted counts the calls whose method ran.
@@ -425,7 +426,7 @@ func TestEveryCodeOnTheWire(t *testing.T) {
 		if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil {
 			t.Fatalf("%v: %s", err, w.Body)
 		}
-		if w.Code != statusOf[code] || p.Status != w.Code || p.Type != "about:blank" || p.Title == "" || p.Instance == "" || p.Error != "some_reason" ||
+		if w.Code != transport.HTTPStatus(code) || p.Status != w.Code || p.Type != "about:blank" || p.Title == "" || p.Instance == "" || p.Error != "some_reason" ||
 			p.Message != "Some message" || p.Detail != p.Message || len(p.Violations) != 1 || w.Header().Get("Retry-After") != "2" {
 			t.Errorf("%v: %d %v %s", code, w.Code, w.Header(), w.Body)
 		}

@@ -8,29 +8,9 @@ import (
 	"time"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/transport"
 	"github.com/go-json-experiment/json"
 )
-
-// statusOf is the one table of codes and statuses. 499 is nginx's number for a
-// client that went away; nobody is left to read it but the log.
-var statusOf = map[chassi.Code]int{
-	chassi.Canceled:           499,
-	chassi.Unknown:            http.StatusInternalServerError,
-	chassi.InvalidArgument:    http.StatusBadRequest,
-	chassi.DeadlineExceeded:   http.StatusGatewayTimeout,
-	chassi.NotFound:           http.StatusNotFound,
-	chassi.AlreadyExists:      http.StatusConflict,
-	chassi.PermissionDenied:   http.StatusForbidden,
-	chassi.ResourceExhausted:  http.StatusTooManyRequests,
-	chassi.FailedPrecondition: http.StatusBadRequest, // 412 is for conditional requests
-	chassi.Aborted:            http.StatusConflict,
-	chassi.OutOfRange:         http.StatusBadRequest,
-	chassi.Unimplemented:      http.StatusNotImplemented,
-	chassi.Internal:           http.StatusInternalServerError,
-	chassi.Unavailable:        http.StatusServiceUnavailable,
-	chassi.DataLoss:           http.StatusInternalServerError,
-	chassi.Unauthenticated:    http.StatusUnauthorized,
-}
 
 // Errors that HTTP has a status of its own for.
 var (
@@ -62,10 +42,7 @@ func statusFor(err error) int {
 	if own, ok := errors.AsType[*statusError](err); ok {
 		return own.status
 	}
-	if status, ok := statusOf[chassi.ErrorOf(err).Code]; ok {
-		return status
-	}
-	return http.StatusInternalServerError
+	return transport.HTTPStatus(chassi.ErrorOf(err).Code)
 }
 
 // problem is RFC 9457's object with our members besides.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/transport"
 )
 
 type echoRequest struct {
@@ -112,7 +113,7 @@ func ask(t *testing.T, method, url, body string, header ...string) (*http.Respon
 func TestEveryCodeHasAStatus(t *testing.T) {
 	t.Parallel()
 	for _, code := range chassi.Codes() {
-		if statusOf[code] < 400 {
+		if transport.HTTPStatus(code) < 400 {
 			t.Errorf("%v has no status", code)
 		}
 	}

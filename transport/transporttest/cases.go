@@ -22,7 +22,7 @@ func full() *Message {
 	return &Message{
 		Word: "b c?&%ü", Text: "grüße \u2028 \x01", Number: -1 << 53, Factor: 0.1, List: []string{"", "x"}, Counts: map[string]int32{"": 0, "k": -7},
 		At: time.Date(2026, 11, 21, 10, 0, 0, 5000, time.UTC), Maybe: &yes, Inner: Inner{Name: "n", Inner: &Inner{Name: "deep"}}, Raw: []byte{0, 255, 10},
-		More: []Inner{{}, {Name: "m"}},
+		More: []Inner{{}, {Name: "m"}}, Took: -1500 * time.Millisecond,
 	}
 }
 

@@ -51,6 +51,7 @@ type Message struct {
 	Inner  Inner            `json:"inner"`
 	Raw    []byte           `json:"raw"`
 	More   []Inner          `json:"more"`
+	Took   time.Duration    `json:"took"`
 }
 
 // Inner is a message in a message.
