@@ -25,8 +25,12 @@ func AsyncAPI(info Info, services ...*chassi.Service) ([]byte, error) {
 		"name": "Error", "title": "An error", "contentType": "application/json",
 		"summary": "The answer has the header Error-Code.", "payload": object{"$ref": "#/components/schemas/Error"},
 	}
+	about := info.object()
+	if info.License != "" {
+		about["license"] = object{"name": info.License}
+	}
 	document := object{
-		"asyncapi": "3.0.0", "info": info.object(), "defaultContentType": "application/json",
+		"asyncapi": "3.0.0", "info": about, "defaultContentType": "application/json",
 		"servers": object{
 			"nats": object{"host": "127.0.0.1:4223", "protocol": "nats", "description": "The subject of a method is its address; the reply goes to the reply subject."},
 			"amqp": object{"host": "127.0.0.1:5672", "protocol": "amqp", "description": "The routing key of a method, on the exchange chassi, is its address; the reply goes to reply_to with the correlation_id."},

@@ -150,8 +150,13 @@ func (n *node) try(method, path, bearer string, body any) (int, map[string]any, 
 		return 0, nil, err
 	}
 	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return 0, nil, err
+	}
+	checkAnswer(n.t, method, path, answer, text)
 	members := make(map[string]any)
-	if err := json.NewDecoder(answer.Body).Decode(&members); err != nil && !errors.Is(err, io.EOF) {
+	if err := json.Unmarshal(text, &members); err != nil && len(text) > 0 {
 		return 0, nil, err
 	}
 	return answer.StatusCode, members, nil

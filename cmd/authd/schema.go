@@ -10,9 +10,9 @@ import (
 	"github.com/chassi-go/chassi/schema/protobuf"
 )
 
-// contract is what the schema documents say of the service. The version is that
+// about is what the schema documents say of the service. The version is that
 // of the contract, and goes up with it.
-var contract = schema.Info{
+var about = schema.Info{
 	Title: "authd", Version: "1.0.0", License: "Apache-2.0", Contact: "https://github.com/chassi-go/chassi",
 	Description: "An auth service: e-mail and password in, token out; token in, e-mail out.",
 	Servers:     []string{"http://127.0.0.1:8080"},
@@ -23,8 +23,8 @@ func described() *chassi.Service { return auth.Endpoints((*auth.Client)(nil)) }
 
 // documents are the published contracts, by what "authd schema" calls them.
 var documents = map[string]func() ([]byte, error){
-	"openapi":  func() ([]byte, error) { return schema.OpenAPI(contract, described()) },
-	"asyncapi": func() ([]byte, error) { return schema.AsyncAPI(contract, described()) },
+	"openapi":  func() ([]byte, error) { return schema.OpenAPI(about, described()) },
+	"asyncapi": func() ([]byte, error) { return schema.AsyncAPI(about, described()) },
 	"proto": func() ([]byte, error) {
 		file, err := protobuf.File(described())
 		if err != nil {

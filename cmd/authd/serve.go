@@ -71,7 +71,7 @@ func serve(ctx context.Context, p *program) error {
 	)
 	std.Check("database", db.Check)
 	std.Mount(auth.Endpoints(svc))
-	if err := std.Describe(contract, described()); err != nil {
+	if err := std.Describe(about, described()); err != nil {
 		return fail(err)
 	}
 	return std.Run(ctx) //nolint:wrapcheck // says where

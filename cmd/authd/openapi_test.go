@@ -1,0 +1,125 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+// openAPI checks answers against the document.
+type openAPI struct {
+	document any
+	compiler *jsonschema.Compiler
+	mu       sync.Mutex
+	schemas  map[string]*jsonschema.Schema
+}
+
+var loadOpenAPI = sync.OnceValues(func() (*openAPI, error) {
+	b, err := documents["openapi"]()
+	if err != nil {
+		return nil, err
+	}
+	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(b))
+	if err != nil {
+		return nil, err
+	}
+	o := &openAPI{document: document, compiler: jsonschema.NewCompiler(), schemas: make(map[string]*jsonschema.Schema)}
+	o.compiler.AssertFormat()
+	return o, o.compiler.AddResource("openapi.json", document)
+})
+
+// checkAnswer fails the test for an answer of a described operation that the
+// document does not have: another status, another type, another body.
+func checkAnswer(t *testing.T, method, path string, answer *http.Response, body []byte) {
+	t.Helper()
+	o, err := loadOpenAPI()
+	if err != nil {
+		t.Fatal(err)
+	}
+	operation := lookup(o.document, "paths", path, strings.ToLower(method))
+	if operation == nil {
+		return // not of the contract: an unknown path
+	}
+	response := lookup(operation, "responses", strconv.Itoa(answer.StatusCode))
+	if response == nil {
+		t.Errorf("%s %s answered %d, which the document does not have: %s", method, path, answer.StatusCode, body)
+		return
+	}
+	kind, _, _ := strings.Cut(answer.Header.Get("Content-Type"), ";")
+	ref, _ := lookup(response, "content", kind, "schema", "$ref").(string)
+	if ref == "" {
+		t.Errorf("%s %s answered %d as %q, which the document does not have", method, path, answer.StatusCode, kind)
+		return
+	}
+	if err := o.validate(ref, body); err != nil {
+		t.Errorf("%s %s answered %d with %s: %v", method, path, answer.StatusCode, body, err)
+	}
+	if kind == "application/problem+json" {
+		var problem struct{ Error string }
+		if err := json.Unmarshal(body, &problem); err != nil || lookup(response, "content", kind, "examples", problem.Error) == nil {
+			t.Errorf("%s %s answered %d with the reason %q, which the document does not name", method, path, answer.StatusCode, problem.Error)
+		}
+	}
+}
+
+func lookup(v any, names ...string) any {
+	for _, name := range names {
+		o, _ := v.(map[string]any)
+		v = o[name]
+	}
+	return v
+}
+
+func (o *openAPI) validate(ref string, body []byte) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s := o.schemas[ref]
+	if s == nil {
+		var err error
+		if s, err = o.compiler.Compile("openapi.json" + ref); err != nil {
+			return fmt.Errorf("schema %s: %w", ref, err)
+		}
+		o.schemas[ref] = s
+	}
+	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	return s.Validate(v)
+}
+
+// The document and the page are served, and the page needs nothing from elsewhere.
+func TestContractIsServed(t *testing.T) {
+	t.Parallel()
+	n := start(t, t.TempDir())
+	for path, want := range map[string]string{"/openapi.json": `"openapi": "3.1.0"`, "/docs": "<code>"} {
+		answer, err := http.Get(n.http + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var body bytes.Buffer
+		if _, err := body.ReadFrom(answer.Body); err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		text := body.String()
+		if path == "/docs" {
+			want = "/v1/validate-token"
+			for _, bad := range []string{"<script", "http://", "https://", "src="} {
+				if strings.Contains(text, bad) {
+					t.Errorf("%s has %s", path, bad)
+				}
+			}
+		}
+		if answer.StatusCode != 200 || !strings.Contains(text, want) {
+			t.Errorf("%s: %d %.200s", path, answer.StatusCode, text)
+		}
+	}
+}

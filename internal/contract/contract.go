@@ -1,0 +1,238 @@
+// Package contract compares two versions of a published contract and names what
+// breaks those who rely on the older one.
+package contract
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// object is a JSON object.
+type object = map[string]any
+
+// OpenAPI returns a sentence for each thing in which the newer document breaks
+// clients of the older one.
+func OpenAPI(older, newer []byte) ([]string, error) {
+	c := new(comparison)
+	if err := json.Unmarshal(older, &c.older); err != nil {
+		return nil, fmt.Errorf("the older document: %w", err)
+	}
+	if err := json.Unmarshal(newer, &c.newer); err != nil {
+		return nil, fmt.Errorf("the newer document: %w", err)
+	}
+	paths := child(c.older, "paths")
+	for _, path := range sorted(paths) {
+		for _, method := range sorted(child(paths, path)) {
+			c.operation(strings.ToUpper(method)+" "+path, child(paths, path, method), child(c.newer, "paths", path, method))
+		}
+	}
+	return c.broken, nil
+}
+
+type comparison struct {
+	older, newer object
+	broken       []string
+	seen         map[string]bool
+}
+
+func (c *comparison) breaks(format string, a ...any) {
+	c.broken = append(c.broken, fmt.Sprintf(format, a...))
+}
+
+// child walks down members; what is not there is an empty object.
+func child(o object, names ...string) object {
+	for _, name := range names {
+		o, _ = o[name].(object)
+	}
+	return o
+}
+
+func sorted(o object) []string { return slices.Sorted(maps.Keys(o)) }
+
+func (c *comparison) operation(name string, older, newer object) {
+	if newer == nil {
+		c.breaks("%s: is gone", name)
+		return
+	}
+	if needsToken(newer) && !needsToken(older) {
+		c.breaks("%s: needs a token now", name)
+	}
+	c.parameters(name, older, newer)
+	c.seen = make(map[string]bool)
+	body := func(o object) object { return child(o, "requestBody", "content", "application/json", "schema") }
+	c.schema(name+" request", body(older), body(newer), true)
+	for _, status := range sorted(child(older, "responses")) {
+		if status[0] != '2' {
+			continue // errors come and go; each says what it is
+		}
+		answer := child(newer, "responses", status)
+		if answer == nil {
+			c.breaks("%s: does not answer %s any more", name, status)
+			continue
+		}
+		c.seen = make(map[string]bool)
+		c.schema(name+" answer", child(older, "responses", status, "content", "application/json", "schema"), child(answer, "content", "application/json", "schema"), false)
+	}
+}
+
+func needsToken(operation object) bool {
+	security, _ := operation["security"].([]any)
+	return len(security) > 0
+}
+
+func (c *comparison) parameters(name string, older, newer object) {
+	before, after := byName(older), byName(newer)
+	for _, p := range sorted(before) {
+		if after[p] == nil {
+			c.breaks("%s: parameter %s is gone", name, p)
+			continue
+		}
+		c.seen = make(map[string]bool)
+		c.schema(name+" parameter "+p, child(before, p, "schema"), child(after, p, "schema"), true)
+	}
+	for _, p := range sorted(after) {
+		if required, _ := child(after, p)["required"].(bool); required && before[p] == nil {
+			c.breaks("%s: parameter %s is new and required", name, p)
+		}
+	}
+}
+
+func byName(operation object) object {
+	named := make(object)
+	list, _ := operation["parameters"].([]any)
+	for _, p := range list {
+		if p, ok := p.(object); ok {
+			named[fmt.Sprint(p["in"], " ", p["name"])] = p
+		}
+	}
+	return named
+}
+
+func resolve(document, schema object) object {
+	if ref, ok := schema["$ref"].(string); ok {
+		return child(document, strings.Split(strings.TrimPrefix(ref, "#/"), "/")...)
+	}
+	return schema
+}
+
+// schema compares what is sent, which may not ask for more, or what is answered,
+// which may not give less.
+func (c *comparison) schema(at string, older, newer object, sent bool) {
+	key := fmt.Sprint(older["$ref"], newer["$ref"])
+	if older["$ref"] != nil && c.seen[key] {
+		return
+	}
+	c.seen[key] = true
+	older, newer = resolve(c.older, older), resolve(c.newer, newer)
+	if older == nil || newer == nil {
+		if (older == nil) != (newer == nil) {
+			c.breaks("%s: has a body in one version only", at)
+		}
+		return
+	}
+	if was, is := fmt.Sprint(older["type"]), fmt.Sprint(newer["type"]); was != is {
+		c.breaks("%s: was %s, is %s", at, was, is)
+		return
+	}
+	if sent {
+		c.bounds(at, older, newer)
+	}
+	before, after := child(older, "properties"), child(newer, "properties")
+	for _, name := range sorted(before) {
+		if after[name] == nil {
+			c.breaks("%s: %s is gone", at, name)
+			continue
+		}
+		c.schema(at+"."+name, child(before, name), child(after, name), sent)
+	}
+	c.required(at, older, newer, sent)
+	if items := child(older, "items"); items != nil {
+		c.schema(at+"[]", items, child(newer, "items"), sent)
+	}
+}
+
+func (c *comparison) required(at string, older, newer object, sent bool) {
+	before, after := fmt.Sprint(older["required"]), fmt.Sprint(newer["required"])
+	from, in := newer, before
+	problem := "%s: %s is required now"
+	if !sent {
+		from, in, problem = older, after, "%s: %s may be missing now"
+	}
+	list, _ := from["required"].([]any)
+	for _, name := range list {
+		if !slices.Contains(strings.Fields(strings.Trim(in, "[]")), fmt.Sprint(name)) {
+			c.breaks(problem, at, name)
+		}
+	}
+}
+
+// bounds may become wider, not narrower.
+func (c *comparison) bounds(at string, older, newer object) {
+	for _, keyword := range []string{"minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems"} {
+		is, bounded := newer[keyword].(float64)
+		was, wasBounded := older[keyword].(float64)
+		lower := strings.HasPrefix(keyword, "min")
+		if bounded && (!wasBounded || lower && is > was || !lower && is < was) {
+			c.breaks("%s: %s is %v now", at, keyword, is)
+		}
+	}
+	allowed, _ := newer["enum"].([]any)
+	if allowed == nil {
+		return
+	}
+	before, _ := older["enum"].([]any)
+	for _, v := range before {
+		if !slices.Contains(allowed, v) {
+			c.breaks("%s: %v is not allowed any more", at, v)
+		}
+	}
+	if before == nil {
+		c.breaks("%s: only %v are allowed now", at, allowed)
+	}
+}
+
+var (
+	protoBlock = regexp.MustCompile(`^(message|enum|service) (\w+) \{`)
+	protoField = regexp.MustCompile(`^\s+((?:repeated |optional )?[\w.]+(?:<[^>]+>)?) (\w+) = (\d+)`)
+	protoValue = regexp.MustCompile(`^\s+(\w+) = (-?\d+);`)
+	protoRPC   = regexp.MustCompile(`^\s+rpc (\w+)\((\S+)\) returns \((\S+?)\)`)
+)
+
+// Proto returns a sentence for each thing in which the newer .proto file breaks
+// the wire, or the code, of those who have the older one.
+func Proto(older, newer []byte) []string {
+	before, after := parseProto(older), parseProto(newer)
+	var broken []string
+	for _, key := range slices.Sorted(maps.Keys(before)) {
+		switch is, ok := after[key]; {
+		case !ok:
+			broken = append(broken, fmt.Sprintf("%s: is gone", key))
+		case is != before[key]:
+			broken = append(broken, fmt.Sprintf("%s: was %s, is %s", key, before[key], is))
+		}
+	}
+	return broken
+}
+
+// parseProto finds what may not change in a file that package protobuf wrote:
+// fields by their number, values of enums by theirs, methods by their name.
+func parseProto(text []byte) map[string]string {
+	found := make(map[string]string)
+	block := ""
+	for line := range strings.Lines(string(text)) {
+		if m := protoBlock.FindStringSubmatch(line); m != nil {
+			block = m[1] + " " + m[2]
+		} else if m := protoRPC.FindStringSubmatch(line); m != nil {
+			found[block+" method "+m[1]] = m[2] + " to " + m[3]
+		} else if m := protoField.FindStringSubmatch(line); m != nil {
+			found[block+" field "+m[3]] = m[1] + " " + m[2]
+		} else if m := protoValue.FindStringSubmatch(line); m != nil {
+			found[block+" value "+m[2]] = m[1]
+		}
+	}
+	return found
+}
