@@ -16,7 +16,8 @@ type Service interface {
 	// Authenticate gives a token for e-mail address and password. An unknown
 	// address, a wrong password, and a locked or disabled account all get
 	// [ErrInvalidUser], in the same time. It returns [ErrInvalidEmail] for what is
-	// no address, and [ErrBusy] when more passwords wait than can be hashed soon.
+	// no address, [ErrWeakPassword] for what no password can be, such as one with a
+	// NUL, and [ErrBusy] when more passwords wait than can be hashed soon.
 	Authenticate(ctx context.Context, r *AuthenticateRequest) (*AuthenticateResponse, error)
 
 	// ValidateToken returns whose token it is, or [ErrInvalidToken] for any token
