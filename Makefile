@@ -51,6 +51,14 @@ lint: ## Check formatting, vet, golangci-lint and go.mod
 	"$$(scripts/tools.sh)"/golangci-lint run
 	$(GO) mod tidy -diff
 
+.PHONY: contracts
+contracts: ## Lint the published contracts under api/ (needs npm and protoc)
+	scripts/contracts.sh
+
+.PHONY: soak
+soak: ## Run the long forms of the tests that kill processes and brokers
+	CHASSI_SOAK=1 $(GO) test $(RACE) -timeout 20m -v -run 'KillNine|BrokerKilled' ./cmd/authd ./transport/natsapi ./transport/amqpapi
+
 .PHONY: doctest
 doctest: build ## Run the commands of the documentation against bin/authd
 	$(GO) run ./internal/doctest $(wildcard README.md README.pt-BR.md CONTRIBUTING.md docs/*.md)
