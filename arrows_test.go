@@ -38,6 +38,7 @@ auth/service: . auth auth/store token password workpool ratelimit
 auth/store: database
 cmd/authd cmd/chassi: . schema schema/... transport/... middleware middleware/... telemetry client console token password ratelimit breaker workpool database discovery config standard auth auth/...
 bench/... examples/... scripts/...: *
+internal/strangers/...: internal/strangers/...
 internal/...: *
 `
 
@@ -67,8 +68,9 @@ golang.org/x/net/idna: auth/service
 golang.org/x/term: cmd/authd
 golang.org/x/text: auth/service password
 golang.org/x/time: ratelimit
-google.golang.org/grpc: transport/grpcapi
+google.golang.org/grpc: transport/grpcapi internal/...
 google.golang.org/genproto: transport/grpcapi
+connectrpc.com/connect: internal/...
 google.golang.org/protobuf: transport/grpcapi schema/protobuf internal/...
 modernc.org/sqlite: database
 

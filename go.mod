@@ -3,6 +3,7 @@ module github.com/chassi-go/chassi
 go 1.26.0
 
 require (
+	connectrpc.com/connect v1.21.1
 	github.com/getsentry/sentry-go v0.50.0
 	github.com/go-json-experiment/json v0.0.0-20260820222146-c27c302e5fc3
 	github.com/golang-jwt/jwt/v5 v5.3.1

@@ -96,7 +96,9 @@ func (x *exchange) run(ctx context.Context) error {
 	x.call.In, x.call.Out = &x.in, &x.out
 	x.call.Peer = peerOf(ctx)
 	x.call.RequestID = transport.RequestID(x.in.Get(transport.RequestIDKey))
-	x.out.Set(transport.RequestIDKey, x.call.RequestID)
+	if len(x.method.server.middleware) > 0 { // otherwise nobody knows the id but the method
+		x.out.Set(transport.RequestIDKey, x.call.RequestID)
+	}
 	err := x.method.handler(x.call.Context(ctx), &x.call)
 	x.sendHeader(ctx)
 	return err
@@ -114,6 +116,9 @@ func peerOf(ctx context.Context) netip.AddrPort {
 // sendHeader leaves the answer's pairs to grpc-go, but for those that no HTTP/2
 // header can carry.
 func (x *exchange) sendHeader(ctx context.Context) {
+	if len(x.out) == 0 {
+		return
+	}
 	md := make(metadata.MD, len(x.out))
 	values := make([]string, 0, len(x.out))
 	for _, p := range x.out {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -123,8 +124,8 @@ func (s *Server) options() []grpc.ServerOption {
 		grpc.ConnectionTimeout(c.ConnectionTimeout),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: c.IdleTimeout, Time: c.PingInterval, Timeout: 20 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: c.MinPingInterval, PermitWithoutStream: true}),
+		grpc.NumStreamWorkers(uint32(runtime.GOMAXPROCS(0))), // goroutines whose stacks have grown already; more are made when these are busy
 		grpc.UnknownServiceHandler(s.unmatched.serveUnknown),
-		grpc.SharedWriteBuffer(true),
 	}
 	if tlsConfig := s.certificates.Config(); tlsConfig != nil {
 		options = append(options, grpc.Creds(credentials.NewTLS(tlsConfig)))
