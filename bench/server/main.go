@@ -2,6 +2,8 @@
 // the chassis: GET /ping and POST /v1/validate-token, bare or with everything on.
 //
 //	ADDR=127.0.0.1:8080 KEY=secret FEATURES=full LOG=access.log server
+//
+// With KIND=grpc it does the job over gRPC instead, with /metrics at METRICS_ADDR.
 package main
 
 import (
@@ -17,6 +19,7 @@ import (
 	"github.com/chassi-go/chassi/middleware/tracing"
 	"github.com/chassi-go/chassi/ratelimit"
 	"github.com/chassi-go/chassi/telemetry"
+	"github.com/chassi-go/chassi/transport/grpcapi"
 	"github.com/chassi-go/chassi/transport/httpapi"
 	"github.com/golang-jwt/jwt/v5"
 )
@@ -42,22 +45,47 @@ func run(ctx context.Context) error {
 		}
 		app.Manage(full)
 	}
+	s := newTokens([]byte(os.Getenv("KEY")))
+	var err error
+	if os.Getenv("KIND") == "grpc" {
+		err = serveGRPC(app, s, full, around)
+	} else {
+		err = serveHTTP(app, s, full, around)
+	}
+	if err != nil {
+		return err
+	}
+	return app.Run(ctx) //nolint:wrapcheck // says where
+}
+
+func serveHTTP(app *chassi.App, s *tokens, full *telemetry.Telemetry, around []chassi.Middleware) error {
 	server, err := httpapi.New(httpapi.Config{Addr: os.Getenv("ADDR")}, around...)
+	if err == nil && full != nil {
+		err = server.Handle("GET /metrics", full.Handler(), chassi.Public)
+	}
 	if err != nil {
 		return err //nolint:wrapcheck // says where
 	}
-	if full != nil {
-		if err := server.Handle("GET /metrics", full.Handler(), chassi.Public); err != nil {
-			return err //nolint:wrapcheck // says where
-		}
-	}
 	app.Serve(server)
-	s := newTokens([]byte(os.Getenv("KEY")))
 	app.Mount(chassi.NewService("bench.v1.Tokens",
 		chassi.NewEndpoint("Ping", s.ping, chassi.Route("GET /ping"), chassi.Public),
 		chassi.NewEndpoint("ValidateToken", s.validate, chassi.Route("POST /v1/validate-token"), chassi.Public),
 	))
-	return app.Run(ctx) //nolint:wrapcheck // says where
+	return nil
+}
+
+func serveGRPC(app *chassi.App, s *tokens, full *telemetry.Telemetry, around []chassi.Middleware) error {
+	app.Serve(grpcapi.New(grpcapi.Config{Addr: os.Getenv("ADDR")}, around...))
+	app.Mount(chassi.NewService("bench.v1.TokenService", chassi.NewEndpoint("ValidateToken", s.validate, chassi.Public)))
+	if full == nil {
+		return nil
+	}
+	admin, err := httpapi.New(httpapi.Config{Addr: os.Getenv("METRICS_ADDR")})
+	if err == nil {
+		err = admin.Handle("GET /metrics", full.Handler(), chassi.Public)
+	}
+	app.Manage(admin)
+	return err //nolint:wrapcheck // says where
 }
 
 // features are what package standard puts around every call, with a limit that
