@@ -205,7 +205,7 @@ func TestNilPrincipalHoldsNothing(t *testing.T) {
 func TestNilResponseIsInternal(t *testing.T) {
 	t.Parallel()
 	b := bind(chassi.Public)
-	b.method = func(context.Context, *request) (*response, error) { return nil, nil } //nolint:nilnil // the point of the test
+	b.method = func(context.Context, *request) (*response, error) { return nil, nil }
 	if _, err := b.call(t.Context(), spyCodec{}); chassi.ErrorOf(err).Code != chassi.Internal {
 		t.Errorf("call = %v, want internal", err)
 	}

@@ -66,7 +66,7 @@ func TestStatusOfAnEmptyResponseIs204(t *testing.T) {
 
 func TestOneMistakeEach(t *testing.T) {
 	t.Parallel()
-	number := func(context.Context, *int) (*string, error) { return nil, nil } //nolint:nilnil // never called
+	number := func(context.Context, *int) (*string, error) { return nil, nil }
 	with := func(o ...chassi.EndpointOption) *chassi.Endpoint { return chassi.NewEndpoint("Greet", greet, o...) }
 	cases := map[string]struct {
 		e    *chassi.Endpoint

@@ -9,12 +9,6 @@ import (
 	"github.com/chassi-go/chassi/transport/localapi"
 )
 
-// local calls e in process.
-func local(t testing.TB, e *chassi.Endpoint, middleware ...chassi.Middleware) func(context.Context, *request) (*response, error) {
-	t.Helper()
-	return localOf(t, chassi.NewService("test.v1.Test", e), middleware...)
-}
-
 // localOf calls the only endpoint of s.
 func localOf(t testing.TB, s *chassi.Service, middleware ...chassi.Middleware) func(context.Context, *request) (*response, error) {
 	t.Helper()

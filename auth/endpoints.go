@@ -17,7 +17,8 @@ func Endpoints(s Service) *chassi.Service {
 			chassi.Doc("Make an account. The answer is the same, in the same time, when there is one for that address already."),
 			chassi.Errors(ErrInvalidEmail, ErrWeakPassword, ErrSignUpDisabled, ErrBusy, ErrUnavailable)),
 		chassi.NewEndpoint("Authenticate", s.Authenticate, chassi.Route("POST /v1/auth"), chassi.Public,
-			chassi.Doc("Get a token for e-mail address and password. An unknown address, a wrong password, and a locked or disabled account all get the same answer."),
+			chassi.Doc("Get a token for e-mail address and password. "+
+				"An unknown address, a wrong password, and a locked or disabled account all get the same answer."),
 			chassi.Errors(ErrInvalidUser, ErrInvalidEmail, ErrWeakPassword, ErrBusy, ErrUnavailable)),
 		chassi.NewEndpoint("ValidateToken", s.ValidateToken, chassi.Route("POST /v1/validate-token"), chassi.Public, chassi.Idempotent,
 			chassi.Doc("Tell whose token it is."),

@@ -33,7 +33,8 @@ func AsyncAPI(info Info, services ...*chassi.Service) ([]byte, error) {
 		"asyncapi": "3.0.0", "info": about, "defaultContentType": "application/json",
 		"servers": object{
 			"nats": object{"host": "127.0.0.1:4223", "protocol": "nats", "description": "The subject of a method is its address; the reply goes to the reply subject."},
-			"amqp": object{"host": "127.0.0.1:5672", "protocol": "amqp", "description": "The routing key of a method, on the exchange chassi, is its address; the reply goes to reply_to with the correlation_id."},
+			"amqp": object{"host": "127.0.0.1:5672", "protocol": "amqp", "description": "The routing key of a method, on the exchange chassi, is its address; " +
+				"the reply goes to reply_to with the correlation_id."},
 		},
 		"channels": channels, "operations": operations, "components": object{"schemas": c.schemas, "messages": messages},
 	}
@@ -54,7 +55,7 @@ var (
 			"code":           object{"type": "string", "enum": codeNames()},
 			"error":          object{"type": "string", "description": "The stable reason, for programs."},
 			"message":        object{"type": "string", "description": "The message, for people."},
-			"violations":     object{"type": "array", "items": object{"type": "object", "properties": object{"field": object{"type": "string"}, "message": object{"type": "string"}}}},
+			"violations":     violationsSchema,
 			"retry_after_ms": object{"type": "integer"},
 		},
 	}

@@ -142,10 +142,11 @@ func (c *components) structOf(t reflect.Type, otherwise string, d direction) str
 
 func componentName(t reflect.Type, otherwise string) string {
 	name, arguments, _ := strings.Cut(t.Name(), "[")
+	words := []string{name}
 	for argument := range strings.SplitSeq(strings.TrimSuffix(arguments, "]"), ",") {
-		name += argument[strings.LastIndexAny(argument, "./")+1:]
+		words = append(words, argument[strings.LastIndexAny(argument, "./")+1:])
 	}
-	if name == "" {
+	if name = strings.Join(words, ""); name == "" {
 		name = otherwise
 	}
 	if name == "" {

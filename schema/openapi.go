@@ -35,7 +35,7 @@ func OpenAPI(info Info, services ...*chassi.Service) ([]byte, error) {
 				item = make(object)
 				paths[path] = item
 			}
-			item[strings.ToLower(method)] = c.operation(s, e, method, pattern)
+			item[strings.ToLower(method)] = c.operation(s, e, method)
 		}
 	}
 	c.schemas["Problem"] = problemSchema
@@ -68,7 +68,7 @@ func openPath(pattern string) string {
 	return restWildcard.ReplaceAllString(strings.TrimSuffix(pattern, "{$}"), "{$1}")
 }
 
-func (c *components) operation(s *chassi.Service, e *chassi.Endpoint, method, pattern string) object {
+func (c *components) operation(s *chassi.Service, e *chassi.Endpoint, method string) object {
 	op := object{"operationId": operationID(s, e), "summary": summary(e), "tags": []string{s.Name()}, "security": []any{}}
 	op["description"] = summary(e) + "."
 	if e.Doc() != "" {
@@ -130,6 +130,10 @@ func (c *components) success(e *chassi.Endpoint) object {
 var (
 	requestIDHeader = object{"X-Request-Id": object{"description": "The id of the call, to be told when something is wrong with it.", "schema": object{"type": "string"}}}
 
+	violationsSchema = object{"type": "array", "items": object{
+		"type": "object", "properties": object{"field": object{"type": "string"}, "message": object{"type": "string"}}, "required": []string{"field", "message"},
+	}}
+
 	problemSchema = object{
 		"type": "object", "description": "What went wrong (RFC 9457).",
 		"required": []string{"type", "title", "status", "detail", "instance", "code", "error", "message"},
@@ -139,7 +143,7 @@ var (
 			"code":       object{"type": "string", "enum": codeNames(), "description": "The kind of failure, as gRPC has it."},
 			"error":      object{"type": "string", "description": "The stable reason, for programs."},
 			"message":    object{"type": "string", "description": "The message, for people."},
-			"violations": object{"type": "array", "items": object{"type": "object", "properties": object{"field": object{"type": "string"}, "message": object{"type": "string"}}, "required": []string{"field", "message"}}},
+			"violations": violationsSchema,
 		},
 	}
 )

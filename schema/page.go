@@ -82,7 +82,7 @@ func (w *page) service(s *chassi.Service) {
 }
 
 func (w *page) endpoint(s *chassi.Service, e *chassi.Endpoint, method, path string) {
-	op := w.components.operation(s, e, method, path)
+	op := w.components.operation(s, e, method)
 	w.f("<h3 id=\"%s\"><b class=\"m\">%s</b> %s</h3>\n", operationID(s, e), method, openPath(path))
 	for paragraph := range strings.SplitSeq(op["description"].(string), "\n\n") {
 		w.f("<p>%s</p>\n", paragraph)
@@ -134,12 +134,13 @@ func describeSchema(s object) string {
 	if items, ok := s["items"].(object); ok {
 		text += " of " + describeSchema(items)
 	}
+	words := []string{text}
 	for _, keyword := range []string{"format", "minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems", "enum"} {
 		if v, ok := s[keyword]; ok {
-			text += fmt.Sprintf(", %s %v", keyword, v)
+			words = append(words, fmt.Sprintf("%s %v", keyword, v))
 		}
 	}
-	return text
+	return strings.Join(words, ", ")
 }
 
 func (w *page) structs() {

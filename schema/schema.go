@@ -85,8 +85,9 @@ func failures(e *chassi.Endpoint, hasInput, hasBody bool, statusOf func(chassi.C
 		add(chassi.InvalidArgument, "invalid_request", "The request is invalid")
 	}
 	if hasBody {
+		const mediaType = "The body must be application/json in UTF-8, not compressed"
 		list = append(list, failure{chassi.ResourceExhausted, http.StatusRequestEntityTooLarge, "body_too_large", "The body is too large"},
-			failure{chassi.InvalidArgument, http.StatusUnsupportedMediaType, "unsupported_media_type", "The body must be application/json in UTF-8, not compressed"},
+			failure{chassi.InvalidArgument, http.StatusUnsupportedMediaType, "unsupported_media_type", mediaType},
 			failure{chassi.DeadlineExceeded, http.StatusRequestTimeout, "body_timeout", "The body took too long to arrive"})
 	}
 	if !e.Public() {

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/chassi-go/chassi"
@@ -153,7 +154,7 @@ func (s *Standard) build(version string, c Config, o Options) error {
 		middleware.RateLimitPrincipal(s.principal),
 		middleware.Validation(),
 	}
-	around := append(watch, guard...)
+	around := slices.Concat(watch, guard)
 	c.HTTP.Logger = s.Telemetry.Logger
 	if s.HTTP, err = httpapi.New(c.HTTP, around...); err != nil {
 		return err //nolint:wrapcheck // says where

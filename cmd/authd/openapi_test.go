@@ -118,7 +118,7 @@ func TestContractIsServed(t *testing.T) {
 				}
 			}
 		}
-		if answer.StatusCode != 200 || !strings.Contains(text, want) {
+		if answer.StatusCode != http.StatusOK || !strings.Contains(text, want) {
 			t.Errorf("%s: %d %.200s", path, answer.StatusCode, text)
 		}
 	}

@@ -65,7 +65,7 @@ func connectClient(t *testing.T, n *node, token string) {
 	defer transport.CloseIdleConnections()
 	c := authv1connect.NewAuthClient(&http.Client{Transport: transport}, "http://"+n.grpc, connect.WithGRPC(), connect.WithSendGzip())
 	valid, err := c.ValidateToken(context.Background(), connect.NewRequest(&authv1.ValidateTokenRequest{Token: token}))
-	if err != nil || valid.Msg.GetEmail() != "ada@example.org" || valid.Header().Get("X-Request-Id") == "" {
+	if err != nil || valid.Msg.GetEmail() != "ada@example.org" || valid.Header().Get("X-Request-ID") == "" {
 		t.Errorf("%v, %v", valid, err)
 	}
 	_, err = c.ValidateToken(context.Background(), connect.NewRequest(&authv1.ValidateTokenRequest{Token: strings.Repeat("a", 2000)}))

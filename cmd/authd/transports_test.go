@@ -269,7 +269,7 @@ func TestTransportsOff(t *testing.T) {
 	if n.grpc != "" || n.nats != "" {
 		t.Errorf("grpc %q, nats %q", n.grpc, n.nats)
 	}
-	if answer, err := http.Get(n.http + "/.well-known/jwks.json"); err != nil || answer.StatusCode != 200 {
+	if answer, err := http.Get(n.http + "/.well-known/jwks.json"); err != nil || answer.StatusCode != http.StatusOK {
 		t.Errorf("%v, %v", answer, err)
 	}
 }

@@ -39,7 +39,7 @@ type comparison struct {
 	seen         map[string]bool
 }
 
-func (c *comparison) breaks(format string, a ...any) {
+func (c *comparison) breakf(format string, a ...any) {
 	c.broken = append(c.broken, fmt.Sprintf(format, a...))
 }
 
@@ -55,11 +55,11 @@ func sorted(o object) []string { return slices.Sorted(maps.Keys(o)) }
 
 func (c *comparison) operation(name string, older, newer object) {
 	if newer == nil {
-		c.breaks("%s: is gone", name)
+		c.breakf("%s: is gone", name)
 		return
 	}
 	if needsToken(newer) && !needsToken(older) {
-		c.breaks("%s: needs a token now", name)
+		c.breakf("%s: needs a token now", name)
 	}
 	c.parameters(name, older, newer)
 	c.seen = make(map[string]bool)
@@ -71,11 +71,12 @@ func (c *comparison) operation(name string, older, newer object) {
 		}
 		answer := child(newer, "responses", status)
 		if answer == nil {
-			c.breaks("%s: does not answer %s any more", name, status)
+			c.breakf("%s: does not answer %s any more", name, status)
 			continue
 		}
 		c.seen = make(map[string]bool)
-		c.schema(name+" answer", child(older, "responses", status, "content", "application/json", "schema"), child(answer, "content", "application/json", "schema"), false)
+		before := child(older, "responses", status)
+		c.schema(name+" answer", child(before, "content", "application/json", "schema"), child(answer, "content", "application/json", "schema"), false)
 	}
 }
 
@@ -88,7 +89,7 @@ func (c *comparison) parameters(name string, older, newer object) {
 	before, after := byName(older), byName(newer)
 	for _, p := range sorted(before) {
 		if after[p] == nil {
-			c.breaks("%s: parameter %s is gone", name, p)
+			c.breakf("%s: parameter %s is gone", name, p)
 			continue
 		}
 		c.seen = make(map[string]bool)
@@ -96,7 +97,7 @@ func (c *comparison) parameters(name string, older, newer object) {
 	}
 	for _, p := range sorted(after) {
 		if required, _ := child(after, p)["required"].(bool); required && before[p] == nil {
-			c.breaks("%s: parameter %s is new and required", name, p)
+			c.breakf("%s: parameter %s is new and required", name, p)
 		}
 	}
 }
@@ -130,12 +131,12 @@ func (c *comparison) schema(at string, older, newer object, sent bool) {
 	older, newer = resolve(c.older, older), resolve(c.newer, newer)
 	if older == nil || newer == nil {
 		if (older == nil) != (newer == nil) {
-			c.breaks("%s: has a body in one version only", at)
+			c.breakf("%s: has a body in one version only", at)
 		}
 		return
 	}
 	if was, is := fmt.Sprint(older["type"]), fmt.Sprint(newer["type"]); was != is {
-		c.breaks("%s: was %s, is %s", at, was, is)
+		c.breakf("%s: was %s, is %s", at, was, is)
 		return
 	}
 	if sent {
@@ -144,7 +145,7 @@ func (c *comparison) schema(at string, older, newer object, sent bool) {
 	before, after := child(older, "properties"), child(newer, "properties")
 	for _, name := range sorted(before) {
 		if after[name] == nil {
-			c.breaks("%s: %s is gone", at, name)
+			c.breakf("%s: %s is gone", at, name)
 			continue
 		}
 		c.schema(at+"."+name, child(before, name), child(after, name), sent)
@@ -165,7 +166,7 @@ func (c *comparison) required(at string, older, newer object, sent bool) {
 	list, _ := from["required"].([]any)
 	for _, name := range list {
 		if !slices.Contains(strings.Fields(strings.Trim(in, "[]")), fmt.Sprint(name)) {
-			c.breaks(problem, at, name)
+			c.breakf(problem, at, name)
 		}
 	}
 }
@@ -177,7 +178,7 @@ func (c *comparison) bounds(at string, older, newer object) {
 		was, wasBounded := older[keyword].(float64)
 		lower := strings.HasPrefix(keyword, "min")
 		if bounded && (!wasBounded || lower && is > was || !lower && is < was) {
-			c.breaks("%s: %s is %v now", at, keyword, is)
+			c.breakf("%s: %s is %v now", at, keyword, is)
 		}
 	}
 	allowed, _ := newer["enum"].([]any)
@@ -187,11 +188,11 @@ func (c *comparison) bounds(at string, older, newer object) {
 	before, _ := older["enum"].([]any)
 	for _, v := range before {
 		if !slices.Contains(allowed, v) {
-			c.breaks("%s: %v is not allowed any more", at, v)
+			c.breakf("%s: %v is not allowed any more", at, v)
 		}
 	}
 	if before == nil {
-		c.breaks("%s: only %v are allowed now", at, allowed)
+		c.breakf("%s: only %v are allowed now", at, allowed)
 	}
 }
 
@@ -210,7 +211,7 @@ func Proto(older, newer []byte) []string {
 	for _, key := range slices.Sorted(maps.Keys(before)) {
 		switch is, ok := after[key]; {
 		case !ok:
-			broken = append(broken, fmt.Sprintf("%s: is gone", key))
+			broken = append(broken, key+": is gone")
 		case is != before[key]:
 			broken = append(broken, fmt.Sprintf("%s: was %s, is %s", key, before[key], is))
 		}

@@ -2,7 +2,6 @@ package contract_test
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -119,7 +118,7 @@ func TestProto(t *testing.T) {
 	t.Parallel()
 	_, old := documents(t, chassi.NewEndpoint("Put", method[before, thing]), chassi.NewEndpoint("Gone", method[struct{}, thing]))
 	_, broken := documents(t, chassi.NewEndpoint("Put", method[after, thing]))
-	got := fmt.Sprint(strings.Join(contract.Proto(old, broken), "\n"))
+	got := strings.Join(contract.Proto(old, broken), "\n")
 	for _, want := range []string{"message GoneRequest", "service Things method Gone: is gone", "service Things method Put: was Before to Thing, is After to Thing"} {
 		if want != "message GoneRequest" && !strings.Contains(got, want) {
 			t.Errorf("%q is not in:\n%s", want, got)

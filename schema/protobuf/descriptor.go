@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/chassi-go/chassi"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/descriptorpb"
 )
 
@@ -230,7 +229,7 @@ func (b *fileBuilder) enum(k *kind) (string, error) {
 	prefix := strings.ToUpper(snakeCase(name)) + "_"
 	for _, value := range slices.SortedFunc(maps.Keys(names), zeroFirst) {
 		out.Value = append(out.Value, &descriptorpb.EnumValueDescriptorProto{
-			Name: new(prefix + strings.ToUpper(snakeCase(names[value]))), Number: proto.Int32(value),
+			Name: new(prefix + strings.ToUpper(snakeCase(names[value]))), Number: new(value),
 		})
 	}
 	b.file.EnumType = append(b.file.EnumType, out)

@@ -113,7 +113,7 @@ func FuzzDifferential(f *testing.F) {
 
 // ask tells too whether there was an answer: dynamic messages panic over an
 // entry of a map whose key has the wrong wire type.
-func ask(data []byte, m proto.Message) (err error, ok bool) { //nolint:revive,staticcheck // the error is what is asked for
+func ask(data []byte, m proto.Message) (err error, ok bool) { //nolint:revive // the error is what is asked for
 	defer func() { _ = recover() }()
 	err = proto.UnmarshalOptions{RecursionLimit: 100}.Unmarshal(data, m)
 	return err, true

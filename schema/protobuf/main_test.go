@@ -68,10 +68,9 @@ type Everything struct {
 	Numbers map[uint64]float32   `json:"numbers"`
 	Dates   map[string]time.Time `json:"dates"`
 
-	Tagged  string   `json:"renamedField" proto:"900"`
+	Tagged  string   `json:"renamedField" proto:"900"` //nolint:tagliatelle // to be spelled in snake_case
 	Path    string   `json:"-" path:"path"`
 	Skipped chan int `json:"-"`
-	hidden  int
 }
 
 type Base struct {

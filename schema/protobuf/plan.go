@@ -313,9 +313,11 @@ func enumKind(t reflect.Type) (*kind, error) {
 func messageName(t reflect.Type, otherwise string) string {
 	name, arguments, generic := strings.Cut(t.Name(), "[")
 	if generic {
+		words := []string{name}
 		for argument := range strings.SplitSeq(strings.TrimSuffix(arguments, "]"), ",") {
-			name += upperFirst(argument[strings.LastIndexAny(argument, "./")+1:])
+			words = append(words, upperFirst(argument[strings.LastIndexAny(argument, "./")+1:]))
 		}
+		name = strings.Join(words, "")
 	}
 	name = strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {

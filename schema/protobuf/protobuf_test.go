@@ -22,7 +22,7 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 )
 
-var compareAll = cmp.Options{cmpopts.IgnoreUnexported(Everything{}), cmpopts.EquateComparable(everything().Addr), cmp.Comparer(func(a, b []byte) bool { return bytes.Equal(a, b) })}
+var compareAll = cmp.Options{cmpopts.IgnoreUnexported(Everything{}), cmpopts.EquateComparable(everything().Addr), cmp.Comparer(bytes.Equal)}
 
 // What we write, the official runtime reads, and what it writes then, we read.
 func TestRoundTripThroughTheOfficialRuntime(t *testing.T) {
@@ -151,7 +151,7 @@ func TestPlanRefuses(t *testing.T) {
 		}{},
 		"called a": struct {
 			A int `json:"a"`
-			B int `json:"A"`
+			B int `json:"A"` //nolint:tagliatelle // the clash is what is tested
 		}{},
 	} {
 		if _, err := protobuf.PlanOf(reflect.TypeOf(v)); err == nil || !strings.Contains(strings.ReplaceAll(err.Error(), "interface {}", "any"), want) {

@@ -11,13 +11,13 @@ import (
 // Text writes what [File] made as a .proto file.
 func Text(file *descriptorpb.FileDescriptorProto) string {
 	w := &textWriter{file: file}
-	w.line("syntax = \"proto3\";\n")
-	w.line("package %s;\n", file.GetPackage())
+	w.linef("syntax = \"proto3\";\n")
+	w.linef("package %s;\n", file.GetPackage())
 	for _, dependency := range file.GetDependency() {
-		w.line("import %q;", dependency)
+		w.linef("import %q;", dependency)
 	}
 	if len(file.GetDependency()) > 0 {
-		w.line("")
+		w.linef("")
 	}
 	for i, s := range file.GetService() {
 		w.service(s, int32(i))
@@ -36,13 +36,13 @@ type textWriter struct {
 	b    strings.Builder
 }
 
-func (w *textWriter) line(format string, a ...any) { fmt.Fprintf(&w.b, format+"\n", a...) }
+func (w *textWriter) linef(format string, a ...any) { fmt.Fprintf(&w.b, format+"\n", a...) }
 
 func (w *textWriter) comment(indent string, path ...int32) {
 	for _, l := range w.file.GetSourceCodeInfo().GetLocation() {
 		if slices.Equal(l.GetPath(), path) {
 			for text := range strings.Lines(l.GetLeadingComments()) {
-				w.line("%s//%s", indent, strings.TrimRight(text, "\n"))
+				w.linef("%s//%s", indent, strings.TrimRight(text, "\n"))
 			}
 		}
 	}
@@ -50,35 +50,35 @@ func (w *textWriter) comment(indent string, path ...int32) {
 
 func (w *textWriter) service(s *descriptorpb.ServiceDescriptorProto, place int32) {
 	w.comment("", pathService, place)
-	w.line("service %s {", s.GetName())
+	w.linef("service %s {", s.GetName())
 	for i, m := range s.GetMethod() {
 		w.comment("  ", pathService, place, pathMethod, int32(i))
 		line := fmt.Sprintf("  rpc %s(%s) returns (%s)", m.GetName(), w.relative(m.GetInputType()), w.relative(m.GetOutputType()))
 		if m.GetOptions().GetIdempotencyLevel() == descriptorpb.MethodOptions_IDEMPOTENT {
-			w.line("%s {\n    option idempotency_level = IDEMPOTENT;\n  }", line)
+			w.linef("%s {\n    option idempotency_level = IDEMPOTENT;\n  }", line)
 		} else {
-			w.line("%s;", line)
+			w.linef("%s;", line)
 		}
 	}
-	w.line("}\n")
+	w.linef("}\n")
 }
 
 func (w *textWriter) message(m *descriptorpb.DescriptorProto, place int32) {
 	w.comment("", pathMessage, place)
 	if len(m.GetField()) == 0 {
-		w.line("message %s {}\n", m.GetName())
+		w.linef("message %s {}\n", m.GetName())
 		return
 	}
-	w.line("message %s {", m.GetName())
+	w.linef("message %s {", m.GetName())
 	for i, f := range m.GetField() {
 		w.comment("  ", pathMessage, place, pathField, int32(i))
 		options := ""
 		if f.GetJsonName() != lowerCamel(f.GetName()) {
 			options = fmt.Sprintf(" [json_name = %q]", f.GetJsonName())
 		}
-		w.line("  %s %s = %d%s;", w.fieldType(m, f), f.GetName(), f.GetNumber(), options)
+		w.linef("  %s %s = %d%s;", w.fieldType(m, f), f.GetName(), f.GetNumber(), options)
 	}
-	w.line("}\n")
+	w.linef("}\n")
 }
 
 // lowerCamel is the JSON name that protoc gives a field by itself.
@@ -127,9 +127,9 @@ func (w *textWriter) relative(name string) string {
 }
 
 func (w *textWriter) enum(e *descriptorpb.EnumDescriptorProto) {
-	w.line("enum %s {", e.GetName())
+	w.linef("enum %s {", e.GetName())
 	for _, v := range e.GetValue() {
-		w.line("  %s = %d;", v.GetName(), v.GetNumber())
+		w.linef("  %s = %d;", v.GetName(), v.GetNumber())
 	}
-	w.line("}\n")
+	w.linef("}\n")
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -43,11 +44,11 @@ func (e *fieldError) Error() string { return e.path() + " " + e.cause.Error() }
 
 func (e *fieldError) path() string {
 	var b strings.Builder
-	for i := len(e.names) - 1; i >= 0; i-- {
-		if b.Len() > 0 && !strings.HasPrefix(e.names[i], "[") {
+	for _, name := range slices.Backward(e.names) {
+		if b.Len() > 0 && !strings.HasPrefix(name, "[") {
 			b.WriteByte('.')
 		}
-		b.WriteString(e.names[i])
+		b.WriteString(name)
 		if b.Len() > maxPath {
 			return b.String()[:maxPath] + "…"
 		}
@@ -58,7 +59,7 @@ func (e *fieldError) path() string {
 const maxPath = 100
 
 func at(name string, err error) error {
-	if inner, ok := err.(*fieldError); ok { //nolint:errorlint // never wrapped
+	if inner, ok := err.(*fieldError); ok {
 		inner.names = append(inner.names, name)
 		return inner
 	}

@@ -1,6 +1,7 @@
 package strictjson
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"strconv"
@@ -45,8 +46,8 @@ func hasDuration(t reflect.Type, seen map[reflect.Type]bool) bool {
 	case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map:
 		return hasDuration(t.Elem(), seen)
 	case reflect.Struct:
-		for i := range t.NumField() {
-			if hasDuration(t.Field(i).Type, seen) {
+		for f := range t.Fields() {
+			if hasDuration(f.Type, seen) {
 				return true
 			}
 		}
@@ -82,4 +83,4 @@ func readDuration(d *jsontext.Decoder, into *time.Duration) error {
 	return nil
 }
 
-var errDuration = fmt.Errorf("is no duration such as 1.5s")
+var errDuration = errors.New("is no duration such as 1.5s")

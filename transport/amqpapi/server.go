@@ -243,7 +243,7 @@ func (s *Server) Stop(ctx context.Context) error {
 		close(s.arrived)
 		s.running.Wait()
 		for _, w := range s.work {
-			_ = w.calls.Close(context.Background())
+			_ = w.calls.Close(context.WithoutCancel(ctx))
 		}
 	}()
 	select {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"time"
 
@@ -54,9 +55,7 @@ const poisonMargin = 20
 func declare(ch *amqp.Channel, q message.Queue) error {
 	quorum := func(more amqp.Table) amqp.Table {
 		t := amqp.Table{amqp.QueueTypeArg: amqp.QueueTypeQuorum}
-		for k, v := range more {
-			t[k] = v
-		}
+		maps.Copy(t, more)
 		return t
 	}
 	toNext := func(next string, more amqp.Table) amqp.Table {

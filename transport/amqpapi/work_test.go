@@ -360,7 +360,7 @@ func TestBrokerKilled(t *testing.T) {
 		senders.Go(func() {
 			for i := sender; i < messages; i += 8 {
 				id := strconv.Itoa(i)
-				for publish(id, &job{Number: i}) != nil { //nolint:revive // under the same id, until it is confirmed
+				for publish(id, &job{Number: i}) != nil { // under the same id, until it is confirmed
 				}
 				confirmed <- id
 			}

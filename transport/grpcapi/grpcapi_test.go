@@ -90,11 +90,11 @@ func TestReflectionIsEnoughToCall(t *testing.T) {
 		}
 		return answer
 	}
-	names := ""
+	var names []string
 	for _, service := range ask(&reflectionpb.ServerReflectionRequest{MessageRequest: &reflectionpb.ServerReflectionRequest_ListServices{}}).GetListServicesResponse().GetService() {
-		names += service.GetName() + " "
+		names = append(names, service.GetName())
 	}
-	if names != "greet.v1.Greeter grpc.health.v1.Health grpc.reflection.v1.ServerReflection " {
+	if strings.Join(names, " ") != "greet.v1.Greeter grpc.health.v1.Health grpc.reflection.v1.ServerReflection" {
 		t.Errorf("services %s", names)
 	}
 	var set descriptorpb.FileDescriptorSet
@@ -295,8 +295,8 @@ func TestStartAndMountRefuse(t *testing.T) {
 func TestMutualTLS(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	ca, server, clientPair := issue(t, dir, "ca", nil), issued{}, issued{}
-	server, clientPair = issue(t, dir, "server", &ca), issue(t, dir, "client", &ca)
+	ca := issue(t, dir, "ca", nil)
+	server, clientPair := issue(t, dir, "server", &ca), issue(t, dir, "client", &ca)
 	s := serve(t, grpcapi.Config{TLS: certs.Files{CertFile: server.certFile, KeyFile: server.keyFile, ClientCAFile: ca.certFile}})
 	roots := x509.NewCertPool()
 	roots.AddCert(ca.pair.Leaf)

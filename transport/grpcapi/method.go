@@ -50,6 +50,8 @@ func (m *method) plan() (err error) {
 
 // serve is called by grpc-go once a whole request has arrived. Decode hands its
 // bytes to the codec.
+//
+//nolint:revive // the order of the arguments is grpc-go's
 func (m *method) serve(_ any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (_ any, err error) {
 	x := &exchange{method: m, decode: decode}
 	defer x.lastResort(&err)
@@ -91,7 +93,7 @@ var _ chassi.Codec = (*exchange)(nil)
 func (x *exchange) run(ctx context.Context) error {
 	x.method.inFlight.Add(1)
 	defer x.method.inFlight.Add(-1)
-	x.in.ctx, x.out = ctx, x.room[:0]
+	x.in.ctx, x.out = ctx, x.room[:0] //nolint:fatcontext // the exchange is this call's
 	x.call.Binding, x.call.Codec = &x.method.binding, x
 	x.call.In, x.call.Out = &x.in, &x.out
 	x.call.Peer = peerOf(ctx)

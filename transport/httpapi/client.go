@@ -243,36 +243,40 @@ func (p *params) write(pattern string, request any, header http.Header) (path st
 		if err != nil {
 			continue // in an embedded struct that is not there
 		}
-		var texts []string
-		if f.many {
-			for i := range field.Len() {
-				text, err := textOf(field.Index(i))
-				if err != nil {
-					return "", nil, fmt.Errorf("%s: %w", f.name, err)
-				}
-				texts = append(texts, text)
-			}
-		} else if f.source == "path" || !field.IsZero() {
-			text, err := textOf(field)
-			if err != nil {
-				return "", nil, fmt.Errorf("%s: %w", f.name, err)
-			}
-			texts = []string{text}
+		texts, err := f.texts(field)
+		if err == nil && f.source == "path" {
+			path, err = fillPath(path, f.name, texts[0])
+		}
+		if err != nil {
+			return "", nil, fmt.Errorf("%s: %w", f.name, err)
 		}
 		switch f.source {
-		case "path":
-			if path, err = fillPath(path, f.name, texts[0]); err != nil {
-				return "", nil, err
-			}
 		case "query":
 			query[f.name] = texts
 		case "header":
-			for _, text := range texts {
-				header.Add(f.name, text)
-			}
+			header[http.CanonicalHeaderKey(f.name)] = texts
 		}
 	}
 	return path, query, nil
+}
+
+// texts writes a field: nothing for one that is empty, unless it is in the path.
+func (f *param) texts(field reflect.Value) ([]string, error) {
+	if !f.many {
+		if f.source != "path" && field.IsZero() {
+			return nil, nil
+		}
+		text, err := textOf(field)
+		return []string{text}, err
+	}
+	texts := make([]string, field.Len())
+	for i := range texts {
+		var err error
+		if texts[i], err = textOf(field.Index(i)); err != nil {
+			return nil, err
+		}
+	}
+	return texts, nil
 }
 
 func fillPath(path, name, text string) (string, error) {
@@ -284,7 +288,7 @@ func fillPath(path, name, text string) (string, error) {
 		return strings.Replace(path, rest, strings.Join(segments, "/"), 1), nil
 	}
 	if text == "" || text == "." || text == ".." {
-		return "", fmt.Errorf("%s: %q cannot be a segment of a path", name, text)
+		return "", fmt.Errorf("%q cannot be a segment of a path", text)
 	}
 	return strings.Replace(path, "{"+name+"}", url.PathEscape(text), 1), nil
 }
@@ -314,12 +318,12 @@ func textOf(v reflect.Value) (string, error) {
 		v = v.Elem()
 	}
 	if v.CanAddr() {
-		if m, ok := v.Addr().Interface().(encoding.TextMarshaler); ok {
+		if m, ok := reflect.TypeAssert[encoding.TextMarshaler](v.Addr()); ok {
 			text, err := m.MarshalText()
 			return string(text), err
 		}
 	}
-	if d, ok := v.Interface().(time.Duration); ok {
+	if d, ok := reflect.TypeAssert[time.Duration](v); ok {
 		return d.String(), nil
 	}
 	return fmt.Sprint(v.Interface()), nil

@@ -63,7 +63,8 @@ var (
 	bearerScheme  = []string{"Bearer"}
 	noStore       = []string{"no-store"}
 	closeHeader   = []string{"close"}
-	fallbackError = []byte(`{"type":"about:blank","title":"Internal Server Error","status":500,"code":"internal","error":"internal","message":"Internal error"}`)
+	fallbackError = []byte(`{"type":"about:blank","title":"Internal Server Error","status":500,` +
+		`"code":"internal","error":"internal","message":"Internal error"}`)
 )
 
 // writeError answers err, hiding what it hides.

@@ -242,7 +242,8 @@ func faultOf(name string, body []byte) error {
 	if err := json.Unmarshal(body, &f); err != nil || f.Error == "" {
 		f = fault{Code: name, Error: name, Message: strings.ReplaceAll(name, "_", " ")}
 	}
-	e := &chassi.Error{Code: chassi.Unknown, Reason: f.Error, Message: f.Message, Violations: f.Violations, RetryAfter: time.Duration(f.RetryAfterMS) * time.Millisecond}
+	e := chassi.NewError(chassi.Unknown, f.Error, f.Message)
+	e.Violations, e.RetryAfter = f.Violations, time.Duration(f.RetryAfterMS)*time.Millisecond
 	for _, code := range chassi.Codes() {
 		if code.String() == f.Code {
 			e.Code = code

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -156,9 +157,7 @@ func (w *worker) putAside(m jetstream.Msg, tries int, why *chassi.Error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.server.base), 5*time.Second)
 	defer cancel()
 	dead := &nats.Msg{Subject: deadSubject(w.queue), Data: m.Data(), Header: make(nats.Header)}
-	for key, values := range m.Headers() {
-		dead.Header[key] = values
-	}
+	maps.Copy(dead.Header, m.Headers())
 	dead.Header.Set(message.CodeKey, why.Code.String())
 	dead.Header.Set(message.ReasonKey, why.Reason)
 	dead.Header.Set(message.TriesKey, strconv.Itoa(tries))

@@ -246,7 +246,7 @@ func TestBrokerKilled(t *testing.T) {
 		senders.Go(func() {
 			for i := sender; i < messages; i += 4 {
 				id := strconv.Itoa(i)
-				for publish(id, &job{Number: i}) != nil { //nolint:revive // under the same id, until it is stored
+				for publish(id, &job{Number: i}) != nil { // under the same id, until it is stored
 				}
 				acknowledged <- id
 			}

@@ -12,8 +12,6 @@ import (
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/client"
-	"github.com/chassi-go/chassi/schema/protobuf"
-	"github.com/chassi-go/chassi/schema/strictjson"
 	"go.opentelemetry.io/otel/trace"
 )
 
@@ -173,7 +171,7 @@ func testCancel(t *testing.T, f *fixture) {
 		t.Errorf("%v, want canceled", err)
 	}
 	if f.transport.Cancels {
-		receive(t, f.service.ended, "the end of the call at the server")
+		_ = receive(t, f.service.ended, "the end of the call at the server")
 	}
 }
 
@@ -296,80 +294,6 @@ func testSecrets(t *testing.T, f *fixture) {
 	}
 }
 
-// Whatever the payload, the answer is InvalidArgument, and the server lives.
-func testMalformed(t *testing.T, f *fixture) {
-	f.start(t)
-	payloads := map[string][]string{
-		"json": {
-			"", "{", "[]", "null", `{"text":1}`, `{"text":"a","text":"b"}`, `{"Text":"a"}`, "{\"text\":\"\xff\"}", `{"text":"a"} {}`, `{"number":1.5}`,
-			`{"number":1e400}`, `{"inner":` + strings.Repeat(`{"inner":`, 1500), `{"text":"\ud800"}`, `{"more":[{"name":0}]}`, `{"at":"yesterday"}`, "\x00",
-		},
-		"protobuf": {
-			"\x12\x05ab", "\x12\x01\xff", "\x00\x01", "\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "\x3a\x01\x08",
-			deepProtobuf(), "\x14", "\x4a\x02\x0a\x05",
-		},
-	}
-	for format, send := range f.Send {
-		for _, payload := range payloads[format] {
-			err := send(bounded(t), f.endpoint("Echo"), []byte(payload))
-			if e := chassi.ErrorOf(err); e == nil || e.Code != chassi.InvalidArgument || len(e.Violations) == 0 {
-				t.Errorf("%s %.40q: %+v, want invalid_argument with a violation", format, payload, e)
-			}
-		}
-	}
-	if _, err := client.Invoke[Echo](bounded(t), f.client, "Echo", full()); err != nil {
-		t.Errorf("after that: %v", err)
-	}
-}
-
-// deepProtobuf nests Inner 200 deep.
-func deepProtobuf() string {
-	deep := ""
-	for range 200 {
-		deep = "\x12" + varint(len(deep)) + deep
-	}
-	return "\x4a" + varint(len(deep)) + deep // Inner is field 9 of Message
-}
-
-func varint(n int) string {
-	if n < 128 {
-		return string([]byte{byte(n)})
-	}
-	return string([]byte{byte(n) | 128, byte(n >> 7)})
-}
-
-func testUnknownFields(t *testing.T, f *fixture) {
-	f.start(t)
-	for format, send := range f.Send {
-		payload := `{"text":"a","unknown":1}`
-		if format == "protobuf" {
-			payload = "\x12\x01a\xf8\x07\x01"
-		}
-		err := send(bounded(t), f.endpoint("Echo"), []byte(payload))
-		if refused := err != nil; refused != (format == f.transport.Strict) {
-			t.Errorf("%s: %v, want strict %v", format, err, format == f.transport.Strict)
-		}
-	}
-}
-
-func testTooLarge(t *testing.T, f *fixture) {
-	if f.start(t); f.Send == nil {
-		return // there is no size in process
-	}
-	for _, size := range []int{9000, 17 << 10, 1 << 20} {
-		_, err := client.Invoke[Echo](bounded(t), f.client, "Echo", &Message{Word: "w", Raw: make([]byte, size)})
-		switch e := chassi.ErrorOf(err); {
-		case size < 10<<10 && err != nil:
-			t.Errorf("%d bytes: %v", size, err)
-		case size > 16<<10 && (e == nil || e.Code != chassi.ResourceExhausted):
-			t.Errorf("%d bytes: %v, want resource_exhausted", size, err)
-		}
-	}
-	if n := f.service.echoed.Load(); n != 1 {
-		t.Errorf("the method ran %d times, want once", n)
-	}
-}
-
 // A method that is not served is told as such, and nobody waits for it.
 func testUnknownMethod(t *testing.T, f *fixture) {
 	f.start(t)
@@ -441,88 +365,4 @@ func testParallel(t *testing.T, f *fixture) {
 		})
 	}
 	wg.Wait()
-}
-
-// A stop answers every call that was accepted, and takes no new ones.
-func testDrain(t *testing.T, f *fixture) {
-	f.start(t)
-	const calls = 10
-	answers := make(chan error, calls)
-	for range calls {
-		go func() {
-			echo, err := client.Invoke[Echo](bounded(t), f.client, "Wait", &Nothing{})
-			if err == nil && echo.Word != "released" {
-				err = fmt.Errorf("answered %+v", echo)
-			}
-			answers <- err
-		}()
-	}
-	for range calls {
-		receive(t, f.service.entered, "a call")
-	}
-	if d, ok := f.Server.(interface{ Drain() }); ok {
-		d.Drain()
-	}
-	stopped := make(chan error, 1)
-	f.stopped = true
-	go func() { stopped <- f.Server.Stop(bounded(t)) }()
-	for { // until the stop has begun
-		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-		_, err := client.Invoke[Echo](ctx, f.client, "Echo", full())
-		cancel()
-		if err != nil {
-			break
-		}
-	}
-	select {
-	case err := <-stopped:
-		t.Errorf("stopped with calls in flight: %v", err)
-	default:
-	}
-	f.service.release()
-	for range calls {
-		if err := receive(t, answers, "an answer"); err != nil {
-			t.Errorf("a call in flight: %v", err)
-		}
-	}
-	if err := receive(t, stopped, "the stop"); err != nil {
-		t.Error(err)
-	}
-}
-
-// A stop that is not given the time names what it gives up, and cancels it.
-func testDrainGivesUp(t *testing.T, f *fixture) {
-	if f.start(t); f.Send == nil {
-		return // a call in process ends with its caller
-	}
-	answered := make(chan error, 1)
-	go func() {
-		_, err := client.Invoke[Echo](bounded(t), f.client, "Wait", &Nothing{})
-		answered <- err
-	}()
-	receive(t, f.service.entered, "the call")
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	f.stopped = true
-	if err := f.Server.Stop(ctx); err == nil || !strings.Contains(err.Error(), "(1)") || !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("%v, want the call counted", err)
-	}
-	receive(t, f.service.ended, "the end of the call's context")
-	if err := receive(t, answered, "the answer"); err == nil {
-		t.Error("a call that was given up was answered with success")
-	}
-}
-
-// Payload writes message in a format of [Instance].Send.
-func Payload(format string, message any) ([]byte, error) {
-	if format == "protobuf" {
-		plan, err := protobuf.PlanOf(reflect.TypeOf(message).Elem())
-		if err != nil {
-			return nil, err
-		}
-		return plan.Append(nil, message)
-	}
-	var b []byte
-	err := strictjson.Append(&b, message)
-	return b, err
 }

@@ -165,16 +165,16 @@ func (s *Server) InProcessConn() (net.Conn, error) {
 type logger struct{ *slog.Logger }
 
 func (l logger) Noticef(format string, v ...any) {
-	l.Logger.Debug("NATS server: " + fmt.Sprintf(format, v...))
+	l.Debug("NATS server: " + fmt.Sprintf(format, v...))
 }
 func (l logger) Warnf(format string, v ...any) {
-	l.Logger.Warn("NATS server: " + fmt.Sprintf(format, v...))
+	l.Warn("NATS server: " + fmt.Sprintf(format, v...))
 }
 func (l logger) Errorf(format string, v ...any) {
-	l.Logger.Error("NATS server: " + fmt.Sprintf(format, v...))
+	l.Error("NATS server: " + fmt.Sprintf(format, v...))
 }
 func (l logger) Fatalf(format string, v ...any) {
-	l.Logger.Error("NATS server: " + fmt.Sprintf(format, v...))
+	l.Error("NATS server: " + fmt.Sprintf(format, v...))
 }
 func (l logger) Debugf(string, ...any) {}
 func (l logger) Tracef(string, ...any) {}
