@@ -13,6 +13,26 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+// bounds are how many modules a program may link, as the README says.
+var bounds = map[string]int{"examples/greeter": 8, "examples/twofold": 14}
+
+// A minimal service links little: none of NATS, AMQP and gRPC over HTTP alone, and
+// nothing of NATS and AMQP with gRPC.
+func TestLinkedIsLittle(t *testing.T) {
+	t.Parallel()
+	for program, most := range bounds {
+		modules := strings.Split(linkedModules(t, program), "\n")[2:]
+		if n := len(modules) - 1; n > most || n == 0 {
+			t.Errorf("%s links %d modules, want at most %d:\n%s", program, n, most, strings.Join(modules, "\n"))
+		}
+		for _, m := range modules {
+			if strings.Contains(m, "nats") || strings.Contains(m, "amqp") || strings.Contains(m, "grpc ") && program == "examples/greeter" {
+				t.Errorf("%s links %s", program, m)
+			}
+		}
+	}
+}
+
 // Each program keeps a list of the modules linked into it, with the number of
 // their packages, so that a new dependency shows in review as a diff.
 // CHASSI_UPDATE=1 rewrites the lists.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"time"
 )
 
 // Config sets up a [Server]. The zero value of every field means the default in
@@ -19,6 +20,10 @@ type Config struct {
 	MaxJSONDepth    int `config:"max_json_depth" default:"64" min:"1" max:"1000" help:"nesting of a JSON message"`
 	MaxConcurrent   int `config:"max_concurrent" default:"64" min:"1" max:"65535" help:"calls at once, which is the prefetch"`
 
+	// Expires deletes the queues of services, and the exchange with the last of them,
+	// that nobody has used for so long. Default never: callers may be there before
+	// the service. It is for tests.
+	Expires time.Duration `config:"-"`
 	// Logger takes what concerns no call. Default slog.Default().
 	Logger *slog.Logger `config:"-"`
 }

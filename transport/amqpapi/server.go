@@ -135,10 +135,14 @@ func (s *Server) consumeService(conn *amqp.Connection, q *serviceQueue, end func
 		return err
 	}
 	exchange := exchangeName(s.config.Prefix)
-	if err := ch.ExchangeDeclare(exchange, amqp.ExchangeDirect, true, false, false, false, nil); err != nil {
+	var expires amqp.Table
+	if d := s.config.Expires; d > 0 {
+		expires = amqp.Table{"x-expires": d.Milliseconds()}
+	}
+	if err := ch.ExchangeDeclare(exchange, amqp.ExchangeDirect, true, expires != nil, false, false, nil); err != nil {
 		return err
 	}
-	if _, err := ch.QueueDeclare(q.name, true, false, false, false, nil); err != nil {
+	if _, err := ch.QueueDeclare(q.name, true, false, false, false, expires); err != nil {
 		return err
 	}
 	for key := range q.routes {

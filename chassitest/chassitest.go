@@ -1,0 +1,121 @@
+// Package chassitest runs a test of a service over every transport.
+package chassitest
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/client"
+	"github.com/chassi-go/chassi/middleware"
+	"github.com/chassi-go/chassi/transport/amqpapi"
+	"github.com/chassi-go/chassi/transport/grpcapi"
+	"github.com/chassi-go/chassi/transport/httpapi"
+	"github.com/chassi-go/chassi/transport/localapi"
+	"github.com/chassi-go/chassi/transport/natsapi"
+	"github.com/chassi-go/chassi/transport/natsapi/embedded"
+)
+
+// patience bounds each start and each stop.
+const patience = 20 * time.Second
+
+// Everywhere runs test five times, in parallel, as subtests: with a service in the
+// same process, and over HTTP, gRPC, NATS and AMQP on loopback, each with a real
+// server. NATS is embedded; AMQP is skipped unless CHASSI_TEST_AMQP has the URL of
+// a RabbitMQ. NewService is called for each, because endpoints belong to one
+// service. The calls pass through validation, recovery, and then around.
+//
+//	chassitest.Everywhere(t, greeter.New, func(t *testing.T, caller client.Caller) {
+//		c, err := greet.NewClient(caller)
+//		...
+//	})
+func Everywhere(t *testing.T, newService func() *chassi.Service, test func(t *testing.T, caller client.Caller), around ...chassi.Middleware) {
+	t.Helper()
+	around = append([]chassi.Middleware{middleware.Recover(), middleware.Deadline(patience)}, append(around, middleware.Validation())...)
+	quiet := slog.New(slog.DiscardHandler)
+	for name, start := range map[string]func(*testing.T, *chassi.Service) client.Caller{
+		"local": func(t *testing.T, s *chassi.Service) client.Caller {
+			t.Helper()
+			server := localapi.New(around...)
+			run(t, server, s)
+			return server
+		},
+		"http": func(t *testing.T, s *chassi.Service) client.Caller {
+			t.Helper()
+			server, err := httpapi.New(httpapi.Config{Addr: "127.0.0.1:0", Logger: quiet}, around...)
+			must(t, err)
+			run(t, server, s)
+			c, err := httpapi.NewClient(httpapi.ClientConfig{URL: "http://" + server.Addr().String()})
+			must(t, err)
+			t.Cleanup(c.Close)
+			return c
+		},
+		"grpc": func(t *testing.T, s *chassi.Service) client.Caller {
+			t.Helper()
+			server := grpcapi.New(grpcapi.Config{Addr: "127.0.0.1:0", Logger: quiet}, around...)
+			run(t, server, s)
+			c, err := grpcapi.Dial(grpcapi.ClientConfig{Target: server.Addr().String()})
+			must(t, err)
+			t.Cleanup(func() { _ = c.Close() })
+			return c
+		},
+		"nats": func(t *testing.T, s *chassi.Service) client.Caller {
+			t.Helper()
+			broker := embedded.New(embedded.Config{Addr: "127.0.0.1:0", Logger: quiet})
+			run(t, broker, nil)
+			run(t, natsapi.New(natsapi.Config{Options: broker.Options(), Logger: quiet}, around...), s)
+			c, err := natsapi.Dial(t.Context(), natsapi.ClientConfig{URL: broker.URL(), Logger: quiet})
+			must(t, err)
+			t.Cleanup(c.Close)
+			return c
+		},
+		"amqp": func(t *testing.T, s *chassi.Service) client.Caller {
+			t.Helper()
+			url := os.Getenv("CHASSI_TEST_AMQP")
+			if url == "" {
+				t.Skip("CHASSI_TEST_AMQP has no URL of a RabbitMQ")
+			}
+			prefix := "test" + strconv.FormatUint(rand.Uint64(), 36)
+			run(t, amqpapi.New(amqpapi.Config{URL: url, Prefix: prefix, Expires: time.Minute, Logger: quiet}, around...), s)
+			c, err := amqpapi.Dial(t.Context(), amqpapi.ClientConfig{URL: url, Prefix: prefix, Logger: quiet})
+			must(t, err)
+			t.Cleanup(c.Close)
+			return c
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, start(t, newService()))
+		})
+	}
+}
+
+// run mounts s, starts server, and stops it with the test.
+func run(t *testing.T, server chassi.Server, s *chassi.Service) {
+	t.Helper()
+	if transport, ok := server.(chassi.Transport); ok {
+		must(t, transport.Mount(s))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	must(t, server.Start(ctx))
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := server.Stop(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

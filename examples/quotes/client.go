@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/chassi-go/chassi/client"
+	"github.com/chassi-go/chassi/standard"
+	"github.com/chassi-go/chassi/transport/amqpapi"
+	"github.com/chassi-go/chassi/transport/grpcapi"
+	"github.com/chassi-go/chassi/transport/httpapi"
+	"github.com/chassi-go/chassi/transport/natsapi"
+)
+
+// Client is the service over any transport.
+type Client struct{ *client.Client }
+
+func (c *Client) Quote(ctx context.Context, r *QuoteRequest) (*Quote, error) {
+	return client.Invoke[Quote](ctx, c.Client, "Quote", r)
+}
+
+func NewClient(caller client.Caller) (*Client, error) {
+	c, err := client.New(Endpoints((*Client)(nil)), caller)
+	return &Client{c}, err
+}
+
+// call asks the same question over every transport that is on.
+func call(ctx context.Context, c standard.Config) error {
+	overHTTP, err := httpapi.NewClient(httpapi.ClientConfig{URL: "http://" + c.HTTP.Addr})
+	if err != nil {
+		return err
+	}
+	defer overHTTP.Close()
+	overGRPC, err := grpcapi.Dial(grpcapi.ClientConfig{Target: c.GRPC.Addr})
+	if err != nil {
+		return err
+	}
+	defer overGRPC.Close()
+	overNATS, err := natsapi.Dial(ctx, natsapi.ClientConfig{URL: "nats://" + c.NATS.Embedded.Addr})
+	if err != nil {
+		return err
+	}
+	defer overNATS.Close()
+	callers := []client.Caller{overHTTP, overGRPC, overNATS}
+	if c.AMQP.URL != "" {
+		overAMQP, err := amqpapi.Dial(ctx, amqpapi.ClientConfig{URL: c.AMQP.URL, Prefix: c.AMQP.Prefix})
+		if err != nil {
+			return err
+		}
+		defer overAMQP.Close()
+		callers = append(callers, overAMQP)
+	}
+	for _, caller := range callers {
+		service, err := NewClient(caller)
+		if err != nil {
+			return err
+		}
+		quote, err := service.Quote(ctx, &QuoteRequest{Author: "ada"})
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%T: %s\n", caller, quote.Text)
+	}
+	return nil
+}

@@ -1,0 +1,33 @@
+package main
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/chassitest"
+	"github.com/chassi-go/chassi/client"
+)
+
+// One test of the service, written against its interface, in process and over
+// every transport.
+func TestQuotes(t *testing.T) {
+	t.Parallel()
+	newService := func() *chassi.Service { return Endpoints(quotes{"ada": "patterns"}) }
+	chassitest.Everywhere(t, newService, func(t *testing.T, caller client.Caller) {
+		var s Service
+		s, err := NewClient(caller)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if q, err := s.Quote(t.Context(), &QuoteRequest{Author: "ada"}); err != nil || q.Text != "patterns" {
+			t.Errorf("%+v, %v", q, err)
+		}
+		if _, err := s.Quote(t.Context(), &QuoteRequest{Author: "nobody"}); !errors.Is(err, ErrUnknownAuthor) {
+			t.Errorf("%v", err)
+		}
+		if _, err := s.Quote(t.Context(), &QuoteRequest{}); chassi.ErrorOf(err).Code != chassi.InvalidArgument {
+			t.Errorf("%v", err)
+		}
+	})
+}
