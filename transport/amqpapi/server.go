@@ -24,8 +24,7 @@ type Server struct {
 	queues  []*serviceQueue
 	work    []*worker
 	link    *link
-	arrived chan arrival
-	running sync.WaitGroup // of the goroutines that make calls
+	workers *transport.Workers[arrival]
 	calls   transport.InFlight
 	base    context.Context //nolint:containedctx // of all calls
 	cancel  context.CancelFunc
@@ -49,7 +48,7 @@ var _ chassi.Transport = (*Server)(nil)
 // outermost.
 func New(c Config, middleware ...chassi.Middleware) *Server {
 	c = c.withDefaults()
-	return &Server{config: c, arrived: make(chan arrival), failed: make(chan error, 1), options: message.Options{
+	return &Server{config: c, failed: make(chan error, 1), options: message.Options{
 		Transport: "amqp", MaxBytes: c.MaxMessageBytes, MaxJSONDepth: c.MaxJSONDepth, Logger: c.Logger, Middleware: middleware,
 	}}
 }
@@ -85,14 +84,11 @@ func (s *Server) Start(ctx context.Context) error {
 		return err
 	}
 	s.base, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	for range s.config.MaxConcurrent {
-		s.running.Go(s.serveArrived)
-	}
+	// Each queue has the prefetch for itself; together they never have more at once.
+	s.workers = transport.NewWorkers(s.config.MaxConcurrent, s.config.MaxConcurrent*len(s.queues), s.serve)
 	s.link = &link{url: s.config.URL, tls: tlsConfig, name: "chassi server", logger: s.config.Logger, use: s.use}
 	if err := s.link.start(ctx); err != nil {
 		s.cancel()
-		close(s.arrived)
-		s.running.Wait()
 		return err
 	}
 	s.config.Logger.Info("serving", "server", s.Name(), "addr", redact(s.config.URL))
@@ -151,7 +147,7 @@ func (s *Server) consumeService(conn *amqp.Connection, q *serviceQueue, end func
 		}
 	}
 	return s.feed(ch, q.name, s.config.MaxConcurrent, end, func(d amqp.Delivery) {
-		s.arrived <- arrival{q.routes[d.RoutingKey], ch, d, time.Now()}
+		s.workers.Submit(arrival{q.routes[d.RoutingKey], ch, d, time.Now()}) // the prefetch is the room there is
 	})
 }
 
@@ -191,19 +187,15 @@ type arrival struct {
 
 var errNoSuchMethod = chassi.NewError(chassi.Unimplemented, "no_such_method", "There is no such method")
 
-// serveArrived makes calls, one after the other, until there are no more.
-func (s *Server) serveArrived() {
-	for a := range s.arrived {
-		var answer *message.Answer
-		if a.route == nil { // bound by an older version of the service, or by hand
-			answer = message.Refuse(errNoSuchMethod)
-		} else {
-			s.calls.Enter(a.route.Name())
-			answer = a.route.Handle(s.base, a.at, &properties{a.Delivery}, a.Body)
-			s.calls.Leave(a.route.Name())
-		}
-		s.respond(a, answer)
+// serve makes one call.
+func (s *Server) serve(a arrival) {
+	if a.route == nil { // bound by an older version of the service, or by hand
+		s.respond(a, message.Refuse(errNoSuchMethod))
+		return
 	}
+	s.calls.Enter(a.route.Name())
+	defer s.calls.Leave(a.route.Name())
+	s.respond(a, a.route.Handle(s.base, a.at, &properties{a.Delivery}, len(a.Headers) == 0, a.Body))
 }
 
 // respond sends the answer and then acknowledges the request, on one channel: the
@@ -244,8 +236,7 @@ func (s *Server) Stop(ctx context.Context) error {
 	go func() {
 		defer close(done)
 		s.feeding.Wait()
-		close(s.arrived)
-		s.running.Wait()
+		s.workers.Close()
 		for _, w := range s.work {
 			_ = w.calls.Close(context.WithoutCancel(ctx))
 		}
@@ -308,7 +299,10 @@ func (p *properties) Set(key, value string) {
 
 // publishing makes a message of pairs and a body.
 func publishing(pairs transport.Pairs, body []byte) amqp.Publishing {
-	p := amqp.Publishing{Body: body, Headers: make(amqp.Table, len(pairs))}
+	p := amqp.Publishing{Body: body}
+	if len(pairs) > 0 {
+		p.Headers = make(amqp.Table, len(pairs))
+	}
 	for _, pair := range pairs {
 		switch {
 		case strings.EqualFold(pair.Key, message.ContentTypeKey):

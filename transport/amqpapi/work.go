@@ -117,7 +117,7 @@ func (w *worker) try(ch *amqp.Channel, d amqp.Delivery) error {
 			tries = n + 1
 		}
 	}
-	answer := w.route.Handle(ctx, time.Now(), &properties{d}, d.Body)
+	answer := w.route.Handle(ctx, time.Now(), &properties{d}, false, d.Body)
 	var err error
 	switch w.queue.Judge(answer.Err, tries) {
 	case message.Done:

@@ -9,7 +9,8 @@
 //	X-Request-Timeout-Ms  the time the caller still has
 //	Traceparent, Authorization and any others are the call's pairs
 //
-// An answer comes in the format of its request. One that is an error has the
+// An answer comes in the format of its request; to a request without headers it has
+// none, but for those that the method sets. One that is an error has the
 // headers Error-Code and Error-Reason, and says all in a JSON body:
 //
 //	{"code":"not_found","error":"invalid_user","message":"Invalid user"}
@@ -101,18 +102,23 @@ type exchange struct {
 	body     []byte
 	answer   Answer
 	protobuf bool
+	bare     bool
 	room     [6]transport.Pair
 }
 
 // Handle makes a call of a message that arrived at that time, and returns its
-// answer. It never panics.
-func (rt *Route) Handle(ctx context.Context, arrived time.Time, in chassi.Metadata, body []byte) *Answer {
-	x := &exchange{route: rt, body: body}
+// answer. Bare tells that the message has no headers: then the answer to a success
+// needs none of ours either, and a broker carries it for a good deal less. Handle
+// never panics.
+func (rt *Route) Handle(ctx context.Context, arrived time.Time, in chassi.Metadata, bare bool, body []byte) *Answer {
+	x := &exchange{route: rt, body: body, bare: bare}
 	x.answer.Header = x.room[:0]
 	x.call.Binding, x.call.Codec = &rt.binding, x
 	x.call.In, x.call.Out = in, &x.answer.Header
 	x.call.RequestID = transport.RequestID(in.Get(transport.RequestIDKey))
-	x.answer.Header.Set(transport.RequestIDKey, x.call.RequestID)
+	if !bare {
+		x.answer.Header.Set(transport.RequestIDKey, x.call.RequestID)
+	}
 	if d, ok := transport.CallerTimeout(in); ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, arrived.Add(d))
@@ -160,6 +166,9 @@ func (x *exchange) fail(err error) {
 		body = []byte(`{"code":"` + e.Code.String() + `","error":"internal","message":"Internal error"}`)
 	}
 	x.answer.Err, x.answer.Body = e, body
+	if x.call.RequestID != "" {
+		x.answer.Header.Set(transport.RequestIDKey, x.call.RequestID)
+	}
 	x.answer.Header.Set(CodeKey, e.Code.String())
 	x.answer.Header.Set(ReasonKey, e.Reason)
 	x.answer.Header.Set(ContentTypeKey, JSON)
@@ -189,7 +198,9 @@ func (x *exchange) Encode(response any) (err error) {
 		x.answer.Body, err = x.route.response.Append(nil, response)
 		return err
 	}
-	x.answer.Header.Set(ContentTypeKey, JSON)
+	if !x.bare {
+		x.answer.Header.Set(ContentTypeKey, JSON)
+	}
 	return strictjson.Append(&x.answer.Body, response)
 }
 

@@ -26,9 +26,7 @@ type Server struct {
 	services  []*service
 	work      []*worker
 	conn      atomic.Pointer[nats.Conn]
-	queue     chan arrival
-	running   sync.WaitGroup // of the goroutines that make calls
-	calls     transport.InFlight
+	calls     *transport.Workers[arrival]
 	base      context.Context //nolint:containedctx // of all calls
 	cancel    context.CancelFunc
 	subs      []*nats.Subscription
@@ -42,9 +40,11 @@ var _ chassi.Transport = (*Server)(nil)
 // outermost.
 func New(c Config, middleware ...chassi.Middleware) *Server {
 	c = c.withDefaults()
-	return &Server{config: c, queue: make(chan arrival, c.MaxQueued), failed: make(chan error, 1), options: message.Options{
+	s := &Server{config: c, failed: make(chan error, 1), options: message.Options{
 		Transport: "nats", MaxBytes: c.MaxMessageBytes, MaxJSONDepth: c.MaxJSONDepth, Logger: c.Logger, Middleware: middleware,
 	}}
+	s.calls = transport.NewWorkers(c.MaxConcurrent, c.MaxQueued, s.serve)
+	return s
 }
 
 // Name returns "nats".
@@ -58,8 +58,9 @@ func (s *Server) Connected() bool {
 
 // endpoint is one endpoint as it is served here, with what stats tell of it.
 type endpoint struct {
-	route   *message.Route
-	subject string
+	route    *message.Route
+	subject  string
+	inFlight atomic.Int64
 
 	mu        sync.Mutex
 	requests  int
@@ -108,20 +109,19 @@ func (s *Server) Start(ctx context.Context) error {
 	s.conn.Store(conn)
 	s.startedAt = time.Now().UTC()
 	s.base, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	for range c.MaxConcurrent {
-		s.running.Go(s.serveQueue)
-	}
 	if err = s.subscribe(conn); err == nil {
 		err = s.startWork(ctx, conn)
 	}
 	if err != nil {
 		conn.Close()
 		s.cancel()
-		close(s.queue)
-		s.running.Wait()
 		return err
 	}
-	c.Logger.Info("serving", "server", s.Name(), "addr", conn.ConnectedUrlRedacted())
+	addr := conn.ConnectedUrlRedacted()
+	if conn.Opts.InProcessServer != nil {
+		addr = "in this process"
+	}
+	c.Logger.Info("serving", "server", s.Name(), "addr", addr)
 	return nil
 }
 
@@ -159,25 +159,24 @@ func (s *Server) accept(e *endpoint, m *nats.Msg) {
 		s.config.Logger.Debug("NATS: a message without a reply subject is dropped", "subject", m.Subject)
 		return
 	}
-	select {
-	case s.queue <- arrival{e, m, time.Now()}:
-	default:
+	if !s.calls.Submit(arrival{e, m, time.Now()}) {
 		s.respond(e, m, message.Refuse(errOverloaded), 0)
 	}
 }
 
-// serveQueue makes calls, one after the other, until the queue is closed.
-func (s *Server) serveQueue() {
-	for a := range s.queue {
-		s.calls.Enter(a.endpoint.route.Name())
-		answer := a.endpoint.route.Handle(s.base, a.at, header(a.msg.Header), a.msg.Data)
-		s.respond(a.endpoint, a.msg, answer, time.Since(a.at))
-		s.calls.Leave(a.endpoint.route.Name())
-	}
+// serve makes one call.
+func (s *Server) serve(a arrival) {
+	a.endpoint.inFlight.Add(1)
+	defer a.endpoint.inFlight.Add(-1)
+	answer := a.endpoint.route.Handle(s.base, a.at, header(a.msg.Header), len(a.msg.Header) == 0, a.msg.Data)
+	s.respond(a.endpoint, a.msg, answer, time.Since(a.at))
 }
 
 func (s *Server) respond(e *endpoint, m *nats.Msg, answer *message.Answer, took time.Duration) {
-	h := make(nats.Header, len(answer.Header)+2)
+	var h nats.Header
+	if len(answer.Header) > 0 {
+		h = make(nats.Header, len(answer.Header)+2)
+	}
 	for _, p := range answer.Header {
 		h[p.Key] = []string{p.Value}
 	}
@@ -215,13 +214,12 @@ func (s *Server) Stop(ctx context.Context) error {
 	defer conn.Close()
 	defer s.cancel()
 	err := errors.Join(s.stopWork(ctx), s.leave(ctx, conn))
-	close(s.queue)
 	done := make(chan struct{})
-	go func() { s.running.Wait(); close(done) }()
+	go func() { s.calls.Close(); close(done) }()
 	select {
 	case <-done:
 	case <-ctx.Done():
-		err = errors.Join(err, fmt.Errorf("natsapi: gave up calls in flight: %s: %w", &s.calls, ctx.Err()))
+		err = errors.Join(err, fmt.Errorf("natsapi: gave up calls in flight: %s: %w", s.inFlight(), ctx.Err()))
 		s.cancel()
 		select { // calls that heed their context still get their answer out
 		case <-done:
@@ -232,6 +230,19 @@ func (s *Server) Stop(ctx context.Context) error {
 		err = errors.Join(err, fmt.Errorf("natsapi: flush: %w", flushErr))
 	}
 	return err
+}
+
+// inFlight lists the routes that calls are in: "auth.v1.Auth/Me (3)".
+func (s *Server) inFlight() string {
+	var stuck []string
+	for _, sv := range s.services {
+		for _, e := range sv.endpoints {
+			if n := e.inFlight.Load(); n > 0 {
+				stuck = append(stuck, fmt.Sprintf("%s (%d)", e.route.Name(), n))
+			}
+		}
+	}
+	return strings.Join(stuck, ", ")
 }
 
 // leave drains the subscriptions: the server sends nothing more, and what it has
