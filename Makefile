@@ -61,7 +61,8 @@ soak: ## Run the long forms of the tests that kill processes and brokers
 
 .PHONY: doctest
 doctest: build ## Run the commands of the documentation against bin/authd
-	$(GO) run ./internal/doctest $(wildcard README.md README.pt-BR.md CONTRIBUTING.md docs/*.md)
+	scripts/cli.sh
+	PATH="$(CURDIR)/bin/tools:$$PATH" $(GO) run ./internal/doctest $(wildcard README.md README.pt-BR.md CONTRIBUTING.md docs/*.md)
 
 .PHONY: services
 services: ## Bring up the servers of the integration tests

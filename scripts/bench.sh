@@ -132,7 +132,29 @@ loopback() {
   table "over loopback: \`wrk -t1 -c64\`, POST /v1/validate-token and GET /ping, medians of $rounds rounds"
 }
 
-{ in_process; loopback; passwords; service; } | tee "$work/measured"
+# transports: each server beside the bare library, in one run. The clients, and for
+# the last two the broker, share the cores and are in the figures.
+transports() {
+  local package base names name
+  for package in grpcapi natsapi amqpapi; do
+    case $package in
+      grpcapi) names="generated/1 chassi/1 everything/1 generated/32 chassi/32 everything/32" ;;
+      natsapi) names="micro chassi everything" ;;
+      amqpapi) names="amqp091 chassi everything" ;;
+    esac
+    for _ in 1 2 3; do
+      go test -run XXX -bench Server -benchmem -benchtime 2s "./transport/$package"
+    done >"$work/bench"
+    for name in $names; do
+      case $name in generated* | micro | amqp091) base=$(best "$work/bench" "Server/$name" 3) ;; esac
+      row "$package, $name" "$(best "$work/bench" "Server/$name" 3 | awk -v base="$base" '{printf "%.1f µs a call, %.0f %% of the bare library'"'"'s calls", $1 / 1000, 100 * base / $1}')" \
+        "$(best "$work/bench" "Server/$name" 7) allocations, the client's among them"
+    done
+  done
+  table "\`go test -bench Server ./transport/...\`: the bare library, nothing around our calls, everything around them"
+}
+
+{ in_process; loopback; passwords; service; transports; } | tee "$work/measured"
 
 awk -v measured="$work/measured" '
   /<!-- measured -->/   { print; while ((getline line < measured) > 0) print line; print ""; skip = 1 }

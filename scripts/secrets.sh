@@ -21,3 +21,11 @@ keep() {
 keep postgres_password "$(random)"
 keep database_url "postgres://authd:$(<secrets/postgres_password)@postgres:5432/authd?sslmode=disable"
 keep grafana_password "$(random)"
+
+nats_password=$(random)
+keep nats_conf "authorization { users = [ { user: authd, password: \"$nats_password\" } ] }"
+keep nats_url "nats://authd:$(sed 's/.*password: "\([^"]*\)".*/\1/' secrets/nats_conf)@nats:4222"
+rabbitmq_password=$(random)
+keep rabbitmq_conf "default_user = authd
+default_pass = $rabbitmq_password"
+keep amqp_url "amqp://authd:$(sed -n 's/^default_pass = //p' secrets/rabbitmq_conf)@rabbitmq:5672/"

@@ -11,6 +11,7 @@ import (
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/auth"
+	"github.com/chassi-go/chassi/internal/calltest"
 	"github.com/chassi-go/chassi/internal/strangers/authv1"
 	"github.com/chassi-go/chassi/transport/grpcapi"
 	"google.golang.org/grpc"
@@ -59,8 +60,10 @@ func BenchmarkServer(b *testing.B) {
 	defer generated.Stop()
 	ours := start(b, grpcapi.Config{}, nil, chassi.NewService(auth.ServiceName, chassi.NewEndpoint("ValidateToken", validate, chassi.Public)))
 	defer ours.Stop(context.Background())
+	everything := start(b, grpcapi.Config{}, calltest.Everything(b), chassi.NewService(auth.ServiceName, chassi.NewEndpoint("ValidateToken", validate, chassi.Public)))
+	defer everything.Stop(context.Background())
 	for _, callers := range []int{1, 32} {
-		for name, addr := range map[string]string{"generated": l.Addr().String(), "chassi": ours.Addr().String()} {
+		for name, addr := range map[string]string{"generated": l.Addr().String(), "chassi": ours.Addr().String(), "everything": everything.Addr().String()} {
 			b.Run(fmt.Sprintf("%s/%d", name, callers), func(b *testing.B) { drive(b, addr, callers) })
 		}
 	}

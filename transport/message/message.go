@@ -154,7 +154,7 @@ type fault struct {
 	Error        string             `json:"error"`
 	Message      string             `json:"message"`
 	Violations   []chassi.Violation `json:"violations,omitempty"`
-	RetryAfterMS int64              `json:"retry_after_ms,omitempty"`
+	RetryAfterMS int64              `json:"retry_after_ms,omitzero"`
 }
 
 func (x *exchange) fail(err error) {

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Puts the command-line clients that the documentation shows into bin/tools, at
+# the versions pinned here: grpcurl and nats. Compiles them once.
+set -euo pipefail
+
+readonly grpcurl=v1.9.4 natscli=v0.3.0
+
+cd "$(dirname "$0")/.."
+readonly tools=$PWD/bin/tools
+
+# build NAME VERSION MODULE PACKAGE: in a module of its own, because "go install"
+# also asks for the list of a module's versions, which not every proxy gives.
+build() {
+  local stamp work
+  stamp=$tools/.$1-$2-$(go env GOVERSION)
+  [[ -x $tools/$1 && -e $stamp ]] && return
+  echo "building $1 $2 (half a minute, once)" >&2
+  mkdir -p "$tools"
+  rm -f "$tools/.$1-"*
+  work=$(mktemp -d)
+  (cd "$work" && go mod init tool && go mod edit -require="$3@$2" && CGO_ENABLED=0 go build -mod=mod -o "$tools/$1" "$4") >"$work/log" 2>&1 ||
+    { cat "$work/log" >&2; return 1; }
+  rm -rf "$work"
+  touch "$stamp"
+}
+
+build grpcurl "$grpcurl" github.com/fullstorydev/grpcurl github.com/fullstorydev/grpcurl/cmd/grpcurl
+build nats "$natscli" github.com/nats-io/natscli github.com/nats-io/natscli/nats

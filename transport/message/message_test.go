@@ -1,0 +1,114 @@
+package message_test
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/middleware"
+	"github.com/chassi-go/chassi/transport"
+	"github.com/chassi-go/chassi/transport/message"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+type note struct {
+	Text string `json:"text"`
+	Deep []note `json:"deep"`
+}
+
+func route(t testing.TB, around ...chassi.Middleware) *message.Route {
+	t.Helper()
+	e := chassi.NewEndpoint("Echo", func(_ context.Context, n *note) (*note, error) { return n, nil }, chassi.Public)
+	rt, err := message.NewRoute(e, &message.Options{Transport: "test", MaxBytes: 4096, MaxJSONDepth: 8, Logger: slog.New(slog.DiscardHandler), Middleware: around})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rt
+}
+
+func TestAnAnswerHasTheFormatOfItsRequest(t *testing.T) {
+	t.Parallel()
+	rt := route(t)
+	for kind, c := range map[string]struct{ body, want, wantKind string }{
+		"":                                {`{"text":"a"}`, `{"text":"a","deep":[]}`, message.JSON},
+		"application/json; charset=utf-8": {`{"text":"a"}`, `{"text":"a","deep":[]}`, message.JSON},
+		message.Protobuf:                  {"\x0a\x01a", "\x0a\x01a", message.Protobuf},
+	} {
+		in := transport.Pairs{{Key: message.ContentTypeKey, Value: kind}, {Key: "x-request-id", Value: "request-1"}}
+		a := rt.Handle(t.Context(), time.Now(), &in, false, []byte(c.body))
+		if a.Err != nil || string(a.Body) != c.want || a.Header.Get(message.ContentTypeKey) != c.wantKind || a.Header.Get("X-Request-Id") != "request-1" {
+			t.Errorf("%q: %q %v %v", kind, a.Body, a.Header, a.Err)
+		}
+	}
+	a := rt.Handle(t.Context(), time.Now(), new(transport.Pairs), true, []byte(`{"text":"a"}`))
+	if len(a.Header) != 0 || a.Err != nil {
+		t.Errorf("a request without headers got %v", a.Header)
+	}
+	for body, want := range map[string]string{strings.Repeat(" ", 5000): "body_too_large", "{": "malformed_request"} {
+		a := rt.Handle(t.Context(), time.Now(), new(transport.Pairs), true, []byte(body))
+		if a.Err == nil || a.Err.Reason != want || a.Header.Get(message.ReasonKey) != want || a.Header.Get("X-Request-Id") == "" {
+			t.Errorf("%.5q: %+v %v", body, a.Err, a.Header)
+		}
+	}
+}
+
+// The time that a message has waited is the caller's time too.
+func TestTheDeadlineCountsFromTheArrival(t *testing.T) {
+	t.Parallel()
+	in := transport.Pairs{{Key: transport.TimeoutKey, Value: "1000"}}
+	rt := route(t, middleware.Deadline(time.Minute))
+	if a := rt.Handle(t.Context(), time.Now().Add(-2*time.Second), &in, false, []byte(`{}`)); a.Err == nil || a.Err.Code != chassi.DeadlineExceeded {
+		t.Errorf("%+v", a.Err)
+	}
+	if a := rt.Handle(t.Context(), time.Now(), &in, false, []byte(`{"text":"a"}`)); a.Err != nil {
+		t.Errorf("%+v", a.Err)
+	}
+}
+
+func TestQueue(t *testing.T) {
+	t.Parallel()
+	q, err := message.Queue{Name: "mail", Tries: 3, Delay: time.Second, MaxDelay: 3 * time.Second}.WithDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for tries, want := range map[int]time.Duration{1: time.Second, 2: 2 * time.Second, 3: 3 * time.Second, 100: 3 * time.Second} {
+		if d := q.DelayAfter(tries); d != want {
+			t.Errorf("after %d tries %v, want %v", tries, d, want)
+		}
+	}
+	for _, code := range chassi.Codes() {
+		e := chassi.NewError(code, "a", "b")
+		first, last := q.Judge(e, 1), q.Judge(e, 3)
+		permanent := strings.Contains("invalid_argument not_found already_exists permission_denied failed_precondition out_of_range unimplemented data_loss unauthenticated", code.String())
+		if (first == message.PutAside) != permanent || last != message.PutAside {
+			t.Errorf("%v: %v, then %v", code, first, last)
+		}
+	}
+	if q.Judge(nil, 3) != message.Done {
+		t.Error("a success")
+	}
+}
+
+// Whatever comes in, one answer comes out: a success, or an error of the caller.
+func FuzzHandle(f *testing.F) {
+	f.Add("", "", []byte(`{"text":"a"}`))
+	f.Add(message.Protobuf, "5", []byte("\x0a\x01a\x12\x02\x0a\x00"))
+	f.Add("text/plain", "-1", []byte("\xff"))
+	f.Add(message.JSON+";", "99999999999", []byte(`{"deep":[{"deep":[{}]}]}`))
+	rt := route(f)
+	f.Fuzz(func(t *testing.T, kind, timeout string, body []byte) {
+		in := transport.Pairs{{Key: message.ContentTypeKey, Value: kind}, {Key: transport.TimeoutKey, Value: timeout}, {Key: "X-Request-Id", Value: kind}}
+		a := rt.Handle(t.Context(), time.Now(), &in, false, body)
+		if a.Err != nil && a.Err.Code != chassi.InvalidArgument && a.Err.Code != chassi.ResourceExhausted && a.Err.Code != chassi.DeadlineExceeded {
+			t.Errorf("%+v", a.Err)
+		}
+		if len(a.Header.Get("X-Request-Id")) < 8 {
+			t.Errorf("%v", a.Header)
+		}
+	})
+}
