@@ -403,3 +403,52 @@ func TestBrokerKilled(t *testing.T) {
 		t.Errorf("%d duplicates, want at most %d", duplicates, kills*(concurrent+8))
 	}
 }
+
+// A broker that has run out of memory takes no messages. Calls are refused at
+// once instead of hanging, and go on when it has recovered.
+func TestBlocked(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	b.ready(t)
+	url := "amqp://guest:guest@" + b.addr + "/"
+	defer stop(t, start(t, amqpapi.Config{URL: url}, nil, service(succeed)))
+	c, err := client.New(service(succeed), dial(t, amqpapi.ClientConfig{URL: url}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	call := func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := client.Invoke[nothing](ctx, c, "Do", &job{})
+		return err
+	}
+	if err := call(); err != nil {
+		t.Fatal(err)
+	}
+	b.control(t, "set_vm_memory_high_watermark", "0.00001")
+	until(t, "a call is refused because the broker takes no messages", func() bool {
+		err := call()
+		return err != nil && strings.Contains(err.Error(), "takes no messages") && chassi.ErrorOf(err).Code == chassi.Unavailable
+	})
+	b.control(t, "set_vm_memory_high_watermark", "0.9")
+	until(t, "calls go on", func() bool { return call() == nil })
+}
+
+// control runs rabbitmqctl against the private broker.
+func (b *privateBroker) control(t *testing.T, args ...string) {
+	t.Helper()
+	cmd := exec.Command("/usr/lib/rabbitmq/bin/rabbitmqctl", args...)
+	cmd.Env = b.env
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("rabbitmqctl %v: %v\n%s", args, err, out)
+	}
+}
+
+func until(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(40 * time.Second); !condition(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 40 s: %s", what)
+		}
+	}
+}
