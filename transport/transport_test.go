@@ -127,12 +127,15 @@ func TestWorkersRefuseWhatHasNoRoom(t *testing.T) {
 	t.Parallel()
 	entered, leave := make(chan int), make(chan struct{})
 	w := transport.NewWorkers(1, 1, func(i int) { entered <- i; <-leave })
-	if !w.Submit(1) || <-entered != 1 || !w.Submit(2) || w.Submit(3) {
-		t.Error("of three, one runs, one waits and one is refused")
+	if first := w.Submit(1); !first || <-entered != 1 {
+		t.Error("the first does not run")
+	}
+	if waits, refused := w.Submit(2), !w.Submit(3); !waits || !refused {
+		t.Error("of the next two, one waits and one is refused")
 	}
 	leave <- struct{}{}
-	if <-entered != 2 {
-		t.Error("the one that waited")
+	if second := <-entered; second != 2 {
+		t.Errorf("then %d ran", second)
 	}
 	close(leave)
 	w.Close()

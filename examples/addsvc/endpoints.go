@@ -12,8 +12,10 @@ import (
 // transport.
 func Endpoints(s Service) *chassi.Service {
 	return chassi.NewService("pb.Add",
-		chassi.NewEndpoint("Sum", s.Sum, chassi.Route("POST /sum"), chassi.Public, chassi.Idempotent, chassi.RateLimit(1, time.Second), chassi.Errors(ErrTwoZeroes, ErrIntOverflow)),
-		chassi.NewEndpoint("Concat", s.Concat, chassi.Route("POST /concat"), chassi.Public, chassi.Idempotent, chassi.RateLimit(100, 100*time.Second), chassi.Errors(ErrMaxSizeExceeded)),
+		chassi.NewEndpoint("Sum", s.Sum, chassi.Route("POST /sum"), chassi.Public,
+			chassi.RateLimit(1, time.Second), chassi.Errors(ErrTwoZeroes, ErrIntOverflow)),
+		chassi.NewEndpoint("Concat", s.Concat, chassi.Route("POST /concat"), chassi.Public,
+			chassi.RateLimit(100, 100*time.Second), chassi.Errors(ErrMaxSizeExceeded)),
 	)
 }
 
