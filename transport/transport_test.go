@@ -144,5 +144,7 @@ func TestWorkersRefuseWhatHasNoRoom(t *testing.T) {
 	}
 	close(leave)
 	w.Close()
-	transport.NewWorkers(1, 1, func(int) {}).Close()
+	if w.Submit(4) {
+		t.Error("one was taken after the end")
+	}
 }

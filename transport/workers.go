@@ -25,10 +25,13 @@ func NewWorkers[T any](most, waiting int, do func(T)) *Workers[T] {
 }
 
 // Submit hands an item over without waiting. It returns false when all workers are
-// busy and no more items may wait.
+// busy and no more items may wait, and after Close.
 func (w *Workers[T]) Submit(item T) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.closed {
+		return false
+	}
 	if n := len(w.idle); n > 0 {
 		w.idle[n-1] <- item // it has room for one
 		w.idle = w.idle[:n-1]
@@ -73,8 +76,7 @@ func (w *Workers[T]) next(next chan T) (item T, ok bool) {
 	return item, ok
 }
 
-// Close waits until all items that were submitted are done. No more may be
-// submitted then.
+// Close takes no more items and waits until all that were submitted are done.
 func (w *Workers[T]) Close() {
 	w.mu.Lock()
 	w.closed = true

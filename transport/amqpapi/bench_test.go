@@ -10,6 +10,7 @@ import (
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/internal/calltest"
+	"github.com/chassi-go/chassi/internal/worktest"
 	"github.com/chassi-go/chassi/transport/amqpapi"
 	amqp "github.com/rabbitmq/amqp091-go"
 )
@@ -20,7 +21,9 @@ import (
 func BenchmarkServer(b *testing.B) {
 	defer runtime.KeepAlive(make([]byte, 32<<20)) // the heap floor of an App, for all of them
 	url := broker(b)
-	do := func(_ context.Context, j *job) (*job, error) { return &job{Number: j.Number + 1}, nil }
+	do := func(_ context.Context, j *worktest.Job) (*worktest.Job, error) {
+		return &worktest.Job{Number: j.Number + 1}, nil
+	}
 	conn, err := amqp.Dial(url)
 	if err != nil {
 		b.Fatal(err)
@@ -59,7 +62,7 @@ func serveBare(b *testing.B, conn *amqp.Connection) (queue string) {
 	for range 64 {
 		go func() {
 			for d := range deliveries {
-				var j job
+				var j worktest.Job
 				if err := calltest.DecodeJSON(d.Body, &j); err != nil {
 					continue
 				}

@@ -2,7 +2,6 @@ package amqpapi_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -17,102 +16,32 @@ import (
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/client"
+	"github.com/chassi-go/chassi/internal/worktest"
 	"github.com/chassi-go/chassi/middleware"
 	"github.com/chassi-go/chassi/transport/amqpapi"
 	"github.com/chassi-go/chassi/transport/message"
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-type (
-	job struct {
-		Number int    `json:"number"`
-		Fail   string `json:"fail"`
-	}
-	nothing struct{}
-)
-
-// service has one endpoint, Do.
-func service(do func(context.Context, *job) (*nothing, error)) *chassi.Service {
-	return chassi.NewService("jobs.v1.Jobs", chassi.NewEndpoint("Do", do, chassi.Public))
-}
-
-func succeed(context.Context, *job) (*nothing, error) { return &nothing{}, nil }
-
-// done remembers which ids were handled, as a table in a database would.
-type done struct {
-	mu       sync.Mutex
-	times    map[string]int // deliveries by id
-	finished map[string]int // work done by id
-	event    chan string
-}
-
-func newDone() *done {
-	return &done{times: make(map[string]int), finished: make(map[string]int), event: make(chan string, 100_000)}
-}
-
-// do works once for each id, and fails as the job says.
-func (d *done) do(ctx context.Context, j *job) (*nothing, error) {
-	id := chassi.CallFrom(ctx).In.Get(message.IDKey)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.times[id]++
-	defer func() { d.event <- id }()
-	switch {
-	case j.Fail == "twice" && d.times[id] <= 2:
-		return nil, chassi.NewError(chassi.Unavailable, "not_yet", "Not yet")
-	case j.Fail == "always":
-		return nil, errors.New("a fault of ours")
-	case j.Fail == "permanent":
-		return nil, chassi.NewError(chassi.InvalidArgument, "bad_job", "Bad job")
-	case j.Fail == "panic":
-		panic("a canary")
-	}
-	if d.finished[id] == 0 { // behind the idempotency key
-		d.finished[id]++
-	}
-	return &nothing{}, nil
-}
-
-func (d *done) count() (handled, duplicates int) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, n := range d.times {
-		duplicates += n - 1
-	}
-	return len(d.finished), duplicates
-}
-
-// await waits for n deliveries.
-func (d *done) await(t *testing.T, n int) {
-	t.Helper()
-	for i := range n {
-		select {
-		case <-d.event:
-		case <-time.After(20 * time.Second):
-			t.Fatalf("delivery %d of %d did not come", i+1, n)
-		}
-	}
-}
-
-func consume(t *testing.T, c amqpapi.Config, q message.Queue, d *done) *amqpapi.Server {
+func consume(t *testing.T, c amqpapi.Config, q message.Queue, d *worktest.Done) *amqpapi.Server {
 	t.Helper()
 	c.Logger = quiet
 	s := amqpapi.New(c, middleware.Recover())
-	if err := s.Consume(q, service(d.do).Endpoint("Do")); err != nil {
+	if err := s.Consume(q, worktest.Service(d.Do).Endpoint("Do")); err != nil {
 		t.Fatal(err)
 	}
 	begin(t, s)
 	return s
 }
 
-func publisher(t *testing.T, c amqpapi.ClientConfig, q message.Queue) func(id string, j *job) error {
+func publisher(t *testing.T, c amqpapi.ClientConfig, q message.Queue) func(id string, j *worktest.Job) error {
 	t.Helper()
 	p, err := dial(t, c).Publisher(q)
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := service(succeed).Endpoint("Do")
-	return func(id string, j *job) error {
+	e := worktest.Service(worktest.Succeed).Endpoint("Do")
+	return func(id string, j *worktest.Job) error {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		return p.Publish(ctx, e, id, j)
@@ -125,20 +54,20 @@ func TestWork(t *testing.T) {
 	t.Parallel()
 	url := broker(t)
 	p := prefix(t, url, "jobs", "jobs.dead", "jobs.retry.10", "jobs.retry.20")
-	q, d := message.Queue{Name: "jobs", Tries: 3, Delay: 10 * time.Millisecond}, newDone()
+	q, d := message.Queue{Name: "jobs", Tries: 3, Delay: 10 * time.Millisecond}, worktest.NewDone()
 	publish := publisher(t, amqpapi.ClientConfig{URL: url, Prefix: p}, q)
 	for id, fail := range map[string]string{"fine": "", "twice": "twice", "always": "always", "permanent": "permanent", "panic": "panic"} {
-		if err := publish(id, &job{Fail: fail}); err != nil {
+		if err := publish(id, &worktest.Job{Fail: fail}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	s := consume(t, amqpapi.Config{URL: url, Prefix: p}, q, d)
-	d.await(t, 1+3+3+1+3)
+	d.Await(t, 1+3+3+1+3)
 	stop(t, s)
 
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if got := fmt.Sprint(d.times, d.finished); got != "map[always:3 fine:1 panic:3 permanent:1 twice:3] map[fine:1 twice:1]" {
+	d.Lock()
+	defer d.Unlock()
+	if got := fmt.Sprint(d.Times, d.Finished); got != "map[always:3 fine:1 panic:3 permanent:1 twice:3] map[fine:1 twice:1]" {
 		t.Errorf("%s", got)
 	}
 	conn, err := amqp.Dial(url)
@@ -173,26 +102,26 @@ func TestWorkDrains(t *testing.T) {
 	t.Parallel()
 	url := broker(t)
 	p := prefix(t, url, "jobs", "jobs.dead", "jobs.retry.1000", "jobs.retry.2000", "jobs.retry.4000", "jobs.retry.8000")
-	q, d := message.Queue{Name: "jobs"}, newDone()
+	q, d := message.Queue{Name: "jobs"}, worktest.NewDone()
 	publish := publisher(t, amqpapi.ClientConfig{URL: url, Prefix: p}, q)
 	const jobs = 100
 	for i := range jobs {
-		if err := publish(strconv.Itoa(i), &job{Number: i}); err != nil {
+		if err := publish(strconv.Itoa(i), &worktest.Job{Number: i}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for round := 0; ; round++ {
 		s := consume(t, amqpapi.Config{URL: url, Prefix: p, MaxConcurrent: 4}, q, d)
-		d.await(t, 1)
+		d.Await(t, 1)
 		stop(t, s)
-		if handled, duplicates := d.count(); handled == jobs {
+		if handled, duplicates := d.Count(); handled == jobs {
 			if duplicates > 0 {
 				t.Errorf("%d duplicates in %d rounds", duplicates, round)
 			}
 			return
 		}
-		for len(d.event) > 0 {
-			<-d.event
+		for len(d.Event) > 0 {
+			<-d.Event
 		}
 	}
 }
@@ -203,13 +132,13 @@ func TestQueueDeletedIsDeclaredAgain(t *testing.T) {
 	t.Parallel()
 	url := broker(t)
 	p := prefix(t, url, "jobs.v1.Jobs")
-	s := start(t, amqpapi.Config{URL: url, Prefix: p}, nil, service(succeed))
+	s := start(t, amqpapi.Config{URL: url, Prefix: p}, nil, worktest.Service(worktest.Succeed))
 	defer stop(t, s)
-	c, err := client.New(service(succeed), dial(t, amqpapi.ClientConfig{URL: url, Prefix: p}))
+	c, err := client.New(worktest.Service(worktest.Succeed), dial(t, amqpapi.ClientConfig{URL: url, Prefix: p}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := client.Invoke[nothing](t.Context(), c, "Do", &job{}); err != nil {
+	if _, err := client.Invoke[worktest.Nothing](t.Context(), c, "Do", &worktest.Job{}); err != nil {
 		t.Fatal(err)
 	}
 	conn, err := amqp.Dial(url)
@@ -225,7 +154,7 @@ func TestQueueDeletedIsDeclaredAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	for deadline := time.Now().Add(20 * time.Second); ; {
-		_, err := client.Invoke[nothing](t.Context(), c, "Do", &job{})
+		_, err := client.Invoke[worktest.Nothing](t.Context(), c, "Do", &worktest.Job{})
 		if err == nil {
 			break
 		}
@@ -240,13 +169,13 @@ func TestUnroutable(t *testing.T) {
 	t.Parallel()
 	url := broker(t)
 	p := prefix(t, url, "jobs.v1.Jobs")
-	other := chassi.NewService("other.v1.Other", chassi.NewEndpoint("Do", succeed, chassi.Public))
-	defer stop(t, start(t, amqpapi.Config{URL: url, Prefix: p}, nil, service(succeed)))
+	other := chassi.NewService("other.v1.Other", chassi.NewEndpoint("Do", worktest.Succeed, chassi.Public))
+	defer stop(t, start(t, amqpapi.Config{URL: url, Prefix: p}, nil, worktest.Service(worktest.Succeed)))
 	c, err := client.New(other, dial(t, amqpapi.ClientConfig{URL: url, Prefix: p}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = client.Invoke[nothing](t.Context(), c, "Do", &job{})
+	_, err = client.Invoke[worktest.Nothing](t.Context(), c, "Do", &worktest.Job{})
 	if chassi.ErrorOf(err).Code != chassi.Unavailable || !strings.Contains(err.Error(), "no queue is bound") {
 		t.Errorf("%v", err)
 	}
@@ -349,7 +278,7 @@ func TestBrokerKilled(t *testing.T) {
 	b := newBroker(t)
 	b.ready(t)
 	url := "amqp://guest:guest@" + b.addr + "/"
-	q, d := message.Queue{Name: "jobs", Delay: 10 * time.Millisecond, Tries: 10}, newDone()
+	q, d := message.Queue{Name: "jobs", Delay: 10 * time.Millisecond, Tries: 10}, worktest.NewDone()
 	const concurrent = 32
 	s := consume(t, amqpapi.Config{URL: url, MaxConcurrent: concurrent}, q, d)
 	publish := publisher(t, amqpapi.ClientConfig{URL: url}, q)
@@ -360,21 +289,21 @@ func TestBrokerKilled(t *testing.T) {
 		senders.Go(func() {
 			for i := sender; i < messages; i += 8 {
 				id := strconv.Itoa(i)
-				for publish(id, &job{Number: i}) != nil { // under the same id, until it is confirmed
+				for publish(id, &worktest.Job{Number: i}) != nil { // under the same id, until it is confirmed
 				}
 				confirmed <- id
 			}
 		})
 	}
 	for round := range kills {
-		d.await(t, messages/(kills+2))
+		d.Await(t, messages/(kills+2))
 		b.kill(t)
-		for len(d.event) > 0 {
-			<-d.event
+		for len(d.Event) > 0 {
+			<-d.Event
 		}
 		b.start(t, b.cmd.Path)
 		back := b.ready(t)
-		<-d.event
+		<-d.Event
 		took := time.Since(back)
 		t.Logf("kill %d: work goes on %v after the broker takes logins again", round+1, took.Round(time.Millisecond))
 		if took > 5*time.Second {
@@ -384,20 +313,20 @@ func TestBrokerKilled(t *testing.T) {
 	senders.Wait()
 	close(confirmed)
 	deadline := time.After(60 * time.Second)
-	for handled := 0; handled < messages; handled, _ = d.count() {
+	for handled := 0; handled < messages; handled, _ = d.Count() {
 		select {
-		case <-d.event:
+		case <-d.Event:
 		case <-deadline:
 			t.Fatalf("%d of %d messages were done", handled, messages)
 		}
 	}
 	stop(t, s)
 	for id := range confirmed {
-		if d.finished[id] != 1 {
-			t.Errorf("message %s was confirmed and done %d times", id, d.finished[id])
+		if d.Finished[id] != 1 {
+			t.Errorf("message %s was confirmed and done %d times", id, d.Finished[id])
 		}
 	}
-	_, duplicates := d.count()
+	_, duplicates := d.Count()
 	t.Logf("%d messages, %d kills: all done, %d duplicates of at most %d", messages, kills, duplicates, kills*(concurrent+8))
 	if duplicates > kills*(concurrent+8) { // what was being worked on, and what was being published
 		t.Errorf("%d duplicates, want at most %d", duplicates, kills*(concurrent+8))
@@ -411,15 +340,15 @@ func TestBlocked(t *testing.T) {
 	b := newBroker(t)
 	b.ready(t)
 	url := "amqp://guest:guest@" + b.addr + "/"
-	defer stop(t, start(t, amqpapi.Config{URL: url}, nil, service(succeed)))
-	c, err := client.New(service(succeed), dial(t, amqpapi.ClientConfig{URL: url}))
+	defer stop(t, start(t, amqpapi.Config{URL: url}, nil, worktest.Service(worktest.Succeed)))
+	c, err := client.New(worktest.Service(worktest.Succeed), dial(t, amqpapi.ClientConfig{URL: url}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	call := func() error {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		_, err := client.Invoke[nothing](ctx, c, "Do", &job{})
+		_, err := client.Invoke[worktest.Nothing](ctx, c, "Do", &worktest.Job{})
 		return err
 	}
 	if err := call(); err != nil {

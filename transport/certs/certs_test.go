@@ -2,16 +2,9 @@ package certs
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -22,54 +15,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/chassi-go/chassi/internal/certtest"
 )
-
-// issued is a certificate with its key, in PEM and ready to use.
-type issued struct {
-	cert, key []byte
-	pair      tls.Certificate
-}
-
-func (i issued) pool() *x509.CertPool {
-	pool := x509.NewCertPool()
-	pool.AddCert(i.pair.Leaf)
-	return pool
-}
-
-// issue makes a certificate for 127.0.0.1, signed by ca or by itself as a CA.
-func issue(t *testing.T, name string, ca *issued, notAfter time.Time) issued {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
-		NotBefore: notAfter.Add(-48 * time.Hour), NotAfter: notAfter, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, IsCA: ca == nil, BasicConstraintsValid: true,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	parent, signer := template, any(key)
-	if ca != nil {
-		parent, signer = ca.pair.Leaf, ca.pair.PrivateKey
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der8, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	i := issued{
-		cert: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
-		key:  pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der8}),
-	}
-	if i.pair, err = tls.X509KeyPair(i.cert, i.key); err != nil {
-		t.Fatal(err)
-	}
-	return i
-}
 
 func tomorrow() time.Time { return time.Now().Add(24 * time.Hour) }
 
@@ -81,15 +29,15 @@ func write(t *testing.T, name string, content []byte) {
 }
 
 // install writes a pair, and the CA for clients if there is one, to a new folder.
-func install(t *testing.T, pair issued, clients *issued) Files {
+func install(t *testing.T, pair certtest.Issued, clients *certtest.Issued) Files {
 	t.Helper()
 	dir := t.TempDir()
-	files := Files{CertFile: filepath.Join(dir, "tls.crt"), KeyFile: filepath.Join(dir, "tls.key")}
-	write(t, files.CertFile, pair.cert)
-	write(t, files.KeyFile, pair.key)
+	files := Files{CertFile: filepath.Join(dir, "tls.crt"), KeyFile: filepath.Join(dir, "tls.Key")}
+	write(t, files.CertFile, pair.Cert)
+	write(t, files.KeyFile, pair.Key)
 	if clients != nil {
 		files.ClientCAFile = filepath.Join(dir, "ca.crt")
-		write(t, files.ClientCAFile, clients.cert)
+		write(t, files.ClientCAFile, clients.Cert)
 	}
 	return files
 }
@@ -159,14 +107,14 @@ func get(c *http.Client, addr string) (body string, state *tls.ConnectionState, 
 
 func TestTLSSpeaksBothProtocols(t *testing.T) {
 	t.Parallel()
-	ca := issue(t, "ca", nil, tomorrow())
+	ca := certtest.Issue(t, "ca", nil, tomorrow())
 	c, _ := mustCertificates(t, install(t, ca, nil))
 	addr := serveTLS(t, c)
-	body, state, err := get(client(t, &tls.Config{RootCAs: ca.pool()}), addr)
+	body, state, err := get(client(t, &tls.Config{RootCAs: ca.Pool()}), addr)
 	if err != nil || body != "HTTP/2.0" || state.Version != tls.VersionTLS13 {
 		t.Errorf("by default: %q, %v, %v", body, state, err)
 	}
-	old := client(t, &tls.Config{RootCAs: ca.pool(), MaxVersion: tls.VersionTLS12})
+	old := client(t, &tls.Config{RootCAs: ca.Pool(), MaxVersion: tls.VersionTLS12})
 	old.Transport.(*http.Transport).ForceAttemptHTTP2 = false
 	if body, state, err = get(old, addr); err != nil || body != "HTTP/1.1" || state.Version != tls.VersionTLS12 {
 		t.Errorf("HTTP/1.1 over TLS 1.2: %q, %v, %v", body, state, err)
@@ -176,11 +124,11 @@ func TestTLSSpeaksBothProtocols(t *testing.T) {
 // Fault 27: old versions, junk and silence end, on time.
 func TestTLSHandshakesFault27(t *testing.T) {
 	t.Parallel()
-	ca := issue(t, "ca", nil, tomorrow())
+	ca := certtest.Issue(t, "ca", nil, tomorrow())
 	c, _ := mustCertificates(t, install(t, ca, nil))
 	addr := serveTLS(t, c)
 	for _, version := range []uint16{tls.VersionTLS10, tls.VersionTLS11} {
-		conn, err := tls.Dial("tcp", addr, &tls.Config{RootCAs: ca.pool(), MinVersion: version, MaxVersion: version})
+		conn, err := tls.Dial("tcp", addr, &tls.Config{RootCAs: ca.Pool(), MinVersion: version, MaxVersion: version})
 		if err == nil {
 			conn.Close()
 			t.Errorf("%s was accepted", tls.VersionName(version))
@@ -199,7 +147,7 @@ func TestTLSHandshakesFault27(t *testing.T) {
 		}
 		conns[i] = conn
 	}
-	if _, _, err := get(client(t, &tls.Config{RootCAs: ca.pool()}), addr); err != nil {
+	if _, _, err := get(client(t, &tls.Config{RootCAs: ca.Pool()}), addr); err != nil {
 		t.Errorf("a good client beside them: %v", err)
 	}
 	for _, conn := range conns {
@@ -211,11 +159,11 @@ func TestTLSHandshakesFault27(t *testing.T) {
 
 func TestCertificatesAreReloaded(t *testing.T) {
 	t.Parallel()
-	before, after := issue(t, "before", nil, tomorrow()), issue(t, "after", nil, tomorrow())
+	before, after := certtest.Issue(t, "before", nil, tomorrow()), certtest.Issue(t, "after", nil, tomorrow())
 	files := install(t, before, nil)
 	c, _ := mustCertificates(t, files)
 	addr := serveTLS(t, c)
-	kept := client(t, &tls.Config{RootCAs: before.pool()})
+	kept := client(t, &tls.Config{RootCAs: before.Pool()})
 	if _, _, err := get(kept, addr); err != nil {
 		t.Fatal(err)
 	}
@@ -223,21 +171,21 @@ func TestCertificatesAreReloaded(t *testing.T) {
 		t.Errorf("nothing new: %v, %v", changed, err)
 	}
 
-	write(t, files.CertFile, after.cert) // without its key yet
+	write(t, files.CertFile, after.Cert) // without its key yet
 	for range 2 {
 		if _, err := c.reload(); err == nil || !strings.Contains(err.Error(), files.CertFile) || !strings.Contains(err.Error(), files.KeyFile) {
 			t.Errorf("half a pair: %v", err)
 		}
 	}
-	if _, _, err := get(client(t, &tls.Config{RootCAs: before.pool()}), addr); err != nil {
+	if _, _, err := get(client(t, &tls.Config{RootCAs: before.Pool()}), addr); err != nil {
 		t.Errorf("the old pair went with half a new one: %v", err)
 	}
 
-	write(t, files.KeyFile, after.key)
+	write(t, files.KeyFile, after.Key)
 	if changed, err := c.reload(); !changed || err != nil {
 		t.Errorf("a new pair: %v, %v", changed, err)
 	}
-	if _, _, err := get(client(t, &tls.Config{RootCAs: after.pool()}), addr); err != nil {
+	if _, _, err := get(client(t, &tls.Config{RootCAs: after.Pool()}), addr); err != nil {
 		t.Errorf("the new pair: %v", err)
 	}
 	if _, _, err := get(kept, addr); err != nil {
@@ -249,7 +197,7 @@ func TestCertificatesAreReloaded(t *testing.T) {
 func TestCertificatesAreWatched(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		before, after := issue(t, "before", nil, tomorrow()), issue(t, "after", nil, tomorrow())
+		before, after := certtest.Issue(t, "before", nil, tomorrow()), certtest.Issue(t, "after", nil, tomorrow())
 		files := install(t, before, nil)
 		c, log := mustCertificates(t, files)
 		if err := os.Remove(files.KeyFile); err != nil {
@@ -260,8 +208,8 @@ func TestCertificatesAreWatched(t *testing.T) {
 		if n := strings.Count(log.String(), "level=ERROR"); n != 1 {
 			t.Errorf("%d errors for a missing file, want 1:\n%s", n, log)
 		}
-		write(t, files.CertFile, after.cert)
-		write(t, files.KeyFile, after.key)
+		write(t, files.CertFile, after.Cert)
+		write(t, files.KeyFile, after.Key)
 		time.Sleep(2 * certificatePoll)
 		synctest.Wait()
 		if got := c.current.Load().Certificates[0].Leaf.Subject.CommonName; got != "after" {
@@ -277,12 +225,12 @@ func TestCertificatesAreWatched(t *testing.T) {
 // fails.
 func TestMutualTLSReloadDropsNothingFault27(t *testing.T) {
 	t.Parallel()
-	ca := issue(t, "ca", nil, tomorrow())
-	user := issue(t, "user", &ca, tomorrow())
-	files := install(t, issue(t, "server", &ca, tomorrow()), &ca)
+	ca := certtest.Issue(t, "ca", nil, tomorrow())
+	user := certtest.Issue(t, "user", &ca, tomorrow())
+	files := install(t, certtest.Issue(t, "server", &ca, tomorrow()), &ca)
 	c, _ := mustCertificates(t, files)
 	addr := serveTLS(t, c)
-	config := &tls.Config{RootCAs: ca.pool(), Certificates: []tls.Certificate{user.pair}}
+	config := &tls.Config{RootCAs: ca.Pool(), Certificates: []tls.Certificate{user.Pair}}
 
 	var served atomic.Int64
 	reloaded, progress := make(chan struct{}), make(chan struct{})
@@ -307,9 +255,9 @@ func TestMutualTLSReloadDropsNothingFault27(t *testing.T) {
 		}
 	})
 	for range 10 {
-		next := issue(t, "server", &ca, tomorrow())
-		write(t, files.CertFile, next.cert)
-		write(t, files.KeyFile, next.key)
+		next := certtest.Issue(t, "server", &ca, tomorrow())
+		write(t, files.CertFile, next.Cert)
+		write(t, files.KeyFile, next.Key)
 		if _, err := c.reload(); err != nil {
 			t.Error(err)
 		}
@@ -325,21 +273,21 @@ func TestMutualTLSReloadDropsNothingFault27(t *testing.T) {
 // A client whose CA is taken away is out, its resumed sessions too.
 func TestClientCAsAreReloaded(t *testing.T) {
 	t.Parallel()
-	ca, old, young := issue(t, "ca", nil, tomorrow()), issue(t, "old", nil, tomorrow()), issue(t, "new", nil, tomorrow())
+	ca, old, young := certtest.Issue(t, "ca", nil, tomorrow()), certtest.Issue(t, "old", nil, tomorrow()), certtest.Issue(t, "new", nil, tomorrow())
 	files := install(t, ca, &old)
 	c, _ := mustCertificates(t, files)
 	addr := serveTLS(t, c)
-	as := func(user *issued, cache tls.ClientSessionCache, version uint16) *http.Client {
-		config := &tls.Config{RootCAs: ca.pool(), ClientSessionCache: cache, MaxVersion: version}
+	as := func(user *certtest.Issued, cache tls.ClientSessionCache, version uint16) *http.Client {
+		config := &tls.Config{RootCAs: ca.Pool(), ClientSessionCache: cache, MaxVersion: version}
 		if user != nil {
-			config.Certificates = []tls.Certificate{user.pair}
+			config.Certificates = []tls.Certificate{user.Pair}
 		}
 		return client(t, config)
 	}
 	if _, _, err := get(as(nil, nil, 0), addr); err == nil {
 		t.Error("a client without certificate got in")
 	}
-	oldUser, newUser := issue(t, "user", &old, tomorrow()), issue(t, "user", &young, tomorrow())
+	oldUser, newUser := certtest.Issue(t, "user", &old, tomorrow()), certtest.Issue(t, "user", &young, tomorrow())
 	if _, _, err := get(as(&newUser, nil, 0), addr); err == nil {
 		t.Error("a client of another CA got in")
 	}
@@ -355,7 +303,7 @@ func TestClientCAsAreReloaded(t *testing.T) {
 			}
 		}
 	}
-	write(t, files.ClientCAFile, young.cert)
+	write(t, files.ClientCAFile, young.Cert)
 	if changed, err := c.reload(); !changed || err != nil {
 		t.Fatalf("new client CAs: %v, %v", changed, err)
 	}
@@ -371,7 +319,7 @@ func TestClientCAsAreReloaded(t *testing.T) {
 
 func TestCertificateFilesThatCannotBeUsed(t *testing.T) {
 	t.Parallel()
-	one, other := issue(t, "one", nil, tomorrow()), issue(t, "other", nil, tomorrow())
+	one, other := certtest.Issue(t, "one", nil, tomorrow()), certtest.Issue(t, "other", nil, tomorrow())
 	cases := map[string]struct {
 		change func(t *testing.T, files *Files)
 		want   func(files Files) string
@@ -382,10 +330,10 @@ func TestCertificateFilesThatCannotBeUsed(t *testing.T) {
 		"no cert":            {func(_ *testing.T, f *Files) { os.Remove(f.CertFile) }, func(f Files) string { return f.CertFile }},
 		"no key":             {func(_ *testing.T, f *Files) { os.Remove(f.KeyFile) }, func(f Files) string { return f.KeyFile }},
 		"no CAs":             {func(_ *testing.T, f *Files) { os.Remove(f.ClientCAFile) }, func(f Files) string { return f.ClientCAFile }},
-		"not a pair":         {func(t *testing.T, f *Files) { write(t, f.KeyFile, other.key) }, func(Files) string { return "does not match" }},
+		"not a pair":         {func(t *testing.T, f *Files) { write(t, f.KeyFile, other.Key) }, func(Files) string { return "does not match" }},
 		"switched":           {func(_ *testing.T, f *Files) { f.CertFile, f.KeyFile = f.KeyFile, f.CertFile }, func(Files) string { return "switched" }},
 		"empty cert":         {func(t *testing.T, f *Files) { write(t, f.CertFile, nil) }, func(f Files) string { return f.CertFile }},
-		"CAs that are a key": {func(t *testing.T, f *Files) { write(t, f.ClientCAFile, other.key) }, func(f Files) string { return f.ClientCAFile }},
+		"CAs that are a key": {func(t *testing.T, f *Files) { write(t, f.ClientCAFile, other.Key) }, func(f Files) string { return f.ClientCAFile }},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -396,7 +344,7 @@ func TestCertificateFilesThatCannotBeUsed(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), c.want(files)) || !strings.HasPrefix(err.Error(), "tls: ") {
 				t.Fatalf("error %v, want one with %q", err, c.want(files))
 			}
-			if strings.Contains(err.Error(), string(other.key[40:60])) {
+			if strings.Contains(err.Error(), string(other.Key[40:60])) {
 				t.Errorf("the error shows the key: %v", err)
 			}
 		})
@@ -405,11 +353,11 @@ func TestCertificateFilesThatCannotBeUsed(t *testing.T) {
 
 func TestCertificatesOutOfTheirTimeAreTold(t *testing.T) {
 	t.Parallel()
-	_, log := mustCertificates(t, install(t, issue(t, "past", nil, time.Now().Add(-time.Hour)), nil))
+	_, log := mustCertificates(t, install(t, certtest.Issue(t, "past", nil, time.Now().Add(-time.Hour)), nil))
 	if !strings.Contains(log.String(), "has expired") {
 		t.Errorf("log: %s", log)
 	}
-	_, log = mustCertificates(t, install(t, issue(t, "future", nil, time.Now().Add(96*time.Hour)), nil))
+	_, log = mustCertificates(t, install(t, certtest.Issue(t, "future", nil, time.Now().Add(96*time.Hour)), nil))
 	if !strings.Contains(log.String(), "not valid yet") {
 		t.Errorf("log: %s", log)
 	}

@@ -2,14 +2,8 @@ package grpcapi_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -20,6 +14,7 @@ import (
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/client"
+	"github.com/chassi-go/chassi/internal/certtest"
 	"github.com/chassi-go/chassi/transport/certs"
 	"github.com/chassi-go/chassi/transport/grpcapi"
 	"google.golang.org/grpc"
@@ -294,19 +289,21 @@ func TestStartAndMountRefuse(t *testing.T) {
 // With client_ca_file only those are let in who show a certificate of it.
 func TestMutualTLS(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	ca := issue(t, dir, "ca", nil)
-	server, clientPair := issue(t, dir, "server", &ca), issue(t, dir, "client", &ca)
-	s := serve(t, grpcapi.Config{TLS: certs.Files{CertFile: server.certFile, KeyFile: server.keyFile, ClientCAFile: ca.certFile}})
-	roots := x509.NewCertPool()
-	roots.AddCert(ca.pair.Leaf)
+	tomorrow := time.Now().Add(24 * time.Hour)
+	ca := certtest.Issue(t, "ca", nil, tomorrow)
+	server, clientPair := certtest.Issue(t, "server", &ca, tomorrow), certtest.Issue(t, "client", &ca, tomorrow)
+	files := certs.Files{}
+	files.CertFile, files.KeyFile = install(t, server)
+	files.ClientCAFile, _ = install(t, ca)
+	s := serve(t, grpcapi.Config{TLS: files})
+	roots := ca.Pool()
 	for name, c := range map[string]struct {
 		config *tls.Config
 		ok     bool
 	}{
-		"mutual":         {&tls.Config{RootCAs: roots, Certificates: []tls.Certificate{clientPair.pair}}, true},
+		"mutual":         {&tls.Config{RootCAs: roots, Certificates: []tls.Certificate{clientPair.Pair}}, true},
 		"no certificate": {&tls.Config{RootCAs: roots}, false},
-		"unknown server": {&tls.Config{RootCAs: x509.NewCertPool(), Certificates: []tls.Certificate{clientPair.pair}}, false},
+		"unknown server": {&tls.Config{RootCAs: x509.NewCertPool(), Certificates: []tls.Certificate{clientPair.Pair}}, false},
 		"plain":          {nil, false},
 	} {
 		caller, err := grpcapi.Dial(grpcapi.ClientConfig{Target: s.Addr().String(), TLS: c.config, Timeout: 5 * time.Second})
@@ -333,43 +330,15 @@ func TestMutualTLS(t *testing.T) {
 	}
 }
 
-type issued struct {
-	certFile, keyFile string
-	pair              tls.Certificate
-}
-
-func issue(t *testing.T, dir, name string, ca *issued) issued {
+// install writes the files of a certificate.
+func install(t *testing.T, i certtest.Issued) (certFile, keyFile string) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, IsCA: ca == nil, BasicConstraintsValid: true,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	parent, signer := template, any(key)
-	if ca != nil {
-		parent, signer = ca.pair.Leaf, ca.pair.PrivateKey
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	i := issued{certFile: filepath.Join(dir, name+".crt"), keyFile: filepath.Join(dir, name+".key")}
-	certPEM, keyPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
-	for file, content := range map[string][]byte{i.certFile: certPEM, i.keyFile: keyPEM} {
+	dir := t.TempDir()
+	certFile, keyFile = filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
+	for file, content := range map[string][]byte{certFile: i.Cert, keyFile: i.Key} {
 		if err := os.WriteFile(file, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if i.pair, err = tls.X509KeyPair(certPEM, keyPEM); err != nil {
-		t.Fatal(err)
-	}
-	return i
+	return certFile, keyFile
 }

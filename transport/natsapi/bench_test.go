@@ -9,6 +9,7 @@ import (
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/internal/calltest"
+	"github.com/chassi-go/chassi/internal/worktest"
 	"github.com/chassi-go/chassi/transport/natsapi"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
@@ -20,7 +21,9 @@ import (
 func BenchmarkServer(b *testing.B) {
 	defer runtime.KeepAlive(make([]byte, 32<<20)) // the heap floor of an App, for all of them
 	url := external(b)
-	do := func(_ context.Context, j *job) (*job, error) { return &job{Number: j.Number + 1}, nil }
+	do := func(_ context.Context, j *worktest.Job) (*worktest.Job, error) {
+		return &worktest.Job{Number: j.Number + 1}, nil
+	}
 	conn, err := nats.Connect(url)
 	if err != nil {
 		b.Fatal(err)
@@ -33,7 +36,7 @@ func BenchmarkServer(b *testing.B) {
 	defer own.Close()
 	bare, err := micro.AddService(own, micro.Config{Name: "bench_bare", Version: "1.0.0", Endpoint: &micro.EndpointConfig{
 		Subject: "bench.bare", Handler: micro.HandlerFunc(func(r micro.Request) {
-			var j job
+			var j worktest.Job
 			if err := calltest.DecodeJSON(r.Data(), &j); err != nil {
 				_ = r.Error("400", err.Error(), nil)
 				return

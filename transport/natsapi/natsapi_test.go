@@ -11,24 +11,12 @@ import (
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/client"
+	"github.com/chassi-go/chassi/internal/worktest"
 	"github.com/chassi-go/chassi/transport/natsapi"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 	"github.com/nats-io/nkeys"
 )
-
-type (
-	job struct {
-		Number int    `json:"number"`
-		Fail   string `json:"fail"`
-	}
-	nothing struct{}
-)
-
-// service has one endpoint, Do.
-func service(do func(context.Context, *job) (*nothing, error)) *chassi.Service {
-	return chassi.NewService("jobs.v1.Jobs", chassi.NewEndpoint("Do", do, chassi.Public))
-}
 
 func connect(t testing.TB, url string) *nats.Conn {
 	t.Helper()
@@ -46,11 +34,11 @@ func TestDiscovery(t *testing.T) {
 	t.Parallel()
 	broker := startEmbedded(t, "")
 	refuse := chassi.NewError(chassi.NotFound, "no_such_job", "No such job")
-	s := start(t, natsapi.Config{Options: broker.Options(), Version: "v1.2.3-rc.1", Logger: quiet}, nil, service(func(_ context.Context, j *job) (*nothing, error) {
+	s := start(t, natsapi.Config{Options: broker.Options(), Version: "v1.2.3-rc.1", Logger: quiet}, nil, worktest.Service(func(_ context.Context, j *worktest.Job) (*worktest.Nothing, error) {
 		if j.Number == 2 {
 			return nil, refuse
 		}
-		return &nothing{}, nil
+		return &worktest.Nothing{}, nil
 	}))
 	defer stop(t, s)
 	conn := connect(t, broker.URL())
@@ -98,10 +86,10 @@ func TestOverloadIsRefusedAtOnce(t *testing.T) {
 	t.Parallel()
 	broker := startEmbedded(t, "")
 	entered, leave := make(chan struct{}, 10), make(chan struct{})
-	def := service(func(context.Context, *job) (*nothing, error) {
+	def := worktest.Service(func(context.Context, *worktest.Job) (*worktest.Nothing, error) {
 		entered <- struct{}{}
 		<-leave
-		return &nothing{}, nil
+		return &worktest.Nothing{}, nil
 	})
 	s := start(t, natsapi.Config{Options: broker.Options(), MaxConcurrent: 1, MaxQueued: 1, Logger: quiet}, nil, def)
 	c, err := client.New(def, dial(t, natsapi.ClientConfig{URL: broker.URL()}))
@@ -110,7 +98,7 @@ func TestOverloadIsRefusedAtOnce(t *testing.T) {
 	}
 	results := make(chan error, 5)
 	call := func() {
-		_, err := client.Invoke[nothing](context.Background(), c, "Do", &job{})
+		_, err := client.Invoke[worktest.Nothing](context.Background(), c, "Do", &worktest.Job{})
 		results <- err
 	}
 	go call()
@@ -138,7 +126,7 @@ func TestOverloadIsRefusedAtOnce(t *testing.T) {
 func TestEmbeddedServerTrustsNobody(t *testing.T) {
 	t.Parallel()
 	broker := startEmbedded(t, t.TempDir())
-	s := start(t, natsapi.Config{Options: broker.Options(), Logger: quiet}, nil, service(func(context.Context, *job) (*nothing, error) { return &nothing{}, nil }))
+	s := start(t, natsapi.Config{Options: broker.Options(), Logger: quiet}, nil, worktest.Service(func(context.Context, *worktest.Job) (*worktest.Nothing, error) { return &worktest.Nothing{}, nil }))
 	defer stop(t, s)
 	var mu sync.Mutex
 	refused := make(map[string]bool)
@@ -199,14 +187,12 @@ func TestStartWithoutBroker(t *testing.T) {
 func TestNobodyServes(t *testing.T) {
 	t.Parallel()
 	broker := startEmbedded(t, "")
-	c, err := client.New(service(nil2), dial(t, natsapi.ClientConfig{URL: broker.URL()}))
+	c, err := client.New(worktest.Service(worktest.Succeed), dial(t, natsapi.ClientConfig{URL: broker.URL()}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = client.Invoke[nothing](t.Context(), c, "Do", &job{})
+	_, err = client.Invoke[worktest.Nothing](t.Context(), c, "Do", &worktest.Job{})
 	if e := chassi.ErrorOf(err); e.Code != chassi.Unavailable || !errors.Is(err, nats.ErrNoResponders) {
 		t.Errorf("%v", err)
 	}
 }
-
-func nil2(context.Context, *job) (*nothing, error) { return &nothing{}, nil }

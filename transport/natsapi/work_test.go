@@ -2,7 +2,6 @@ package natsapi_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -14,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/internal/worktest"
 	"github.com/chassi-go/chassi/middleware"
 	"github.com/chassi-go/chassi/transport/message"
 	"github.com/chassi-go/chassi/transport/natsapi"
@@ -23,66 +22,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// done remembers which ids were handled, as a table in a database would.
-type done struct {
-	mu       sync.Mutex
-	times    map[string]int // deliveries by id
-	finished map[string]int // work done by id
-	event    chan string
-}
-
-func newDone() *done {
-	return &done{times: make(map[string]int), finished: make(map[string]int), event: make(chan string, 100_000)}
-}
-
-// do works once for each id, and fails as the job says.
-func (d *done) do(ctx context.Context, j *job) (*nothing, error) {
-	id := chassi.CallFrom(ctx).In.Get(message.IDKey)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.times[id]++
-	defer func() { d.event <- id }()
-	switch {
-	case j.Fail == "twice" && d.times[id] <= 2:
-		return nil, chassi.NewError(chassi.Unavailable, "not_yet", "Not yet")
-	case j.Fail == "always":
-		return nil, errors.New("a fault of ours")
-	case j.Fail == "permanent":
-		return nil, chassi.NewError(chassi.InvalidArgument, "bad_job", "Bad job")
-	case j.Fail == "panic":
-		panic("a canary")
-	}
-	if d.finished[id] == 0 { // behind the idempotency key
-		d.finished[id]++
-	}
-	return &nothing{}, nil
-}
-
-func (d *done) count() (handled, duplicates int) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, n := range d.times {
-		duplicates += n - 1
-	}
-	return len(d.finished), duplicates
-}
-
-// await waits for n deliveries.
-func (d *done) await(t *testing.T, n int) {
-	t.Helper()
-	for i := range n {
-		select {
-		case <-d.event:
-		case <-time.After(20 * time.Second):
-			t.Fatalf("delivery %d of %d did not come", i+1, n)
-		}
-	}
-}
-
-func consume(t *testing.T, c natsapi.Config, q message.Queue, d *done) *natsapi.Server {
+func consume(t *testing.T, c natsapi.Config, q message.Queue, d *worktest.Done) *natsapi.Server {
 	t.Helper()
 	s := natsapi.New(c, middleware.Recover())
-	if err := s.Consume(q, service(d.do).Endpoint("Do")); err != nil {
+	if err := s.Consume(q, worktest.Service(d.Do).Endpoint("Do")); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -93,14 +36,14 @@ func consume(t *testing.T, c natsapi.Config, q message.Queue, d *done) *natsapi.
 	return s
 }
 
-func publisher(t *testing.T, c natsapi.ClientConfig, q message.Queue) func(id string, j *job) error {
+func publisher(t *testing.T, c natsapi.ClientConfig, q message.Queue) func(id string, j *worktest.Job) error {
 	t.Helper()
 	p, err := dial(t, c).Publisher(q)
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := service(nil2).Endpoint("Do")
-	return func(id string, j *job) error {
+	e := worktest.Service(worktest.Succeed).Endpoint("Do")
+	return func(id string, j *worktest.Job) error {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancel()
 		return p.Publish(ctx, e, id, j)
@@ -112,22 +55,22 @@ func publisher(t *testing.T, c natsapi.ClientConfig, q message.Queue) func(id st
 func TestWork(t *testing.T) {
 	t.Parallel()
 	broker := startEmbedded(t, t.TempDir())
-	q, d := message.Queue{Name: "jobs", Tries: 3, Delay: 10 * time.Millisecond}, newDone()
+	q, d := message.Queue{Name: "jobs", Tries: 3, Delay: 10 * time.Millisecond}, worktest.NewDone()
 	publish := publisher(t, natsapi.ClientConfig{URL: broker.URL(), Options: broker.Options()}, q)
 	for id, fail := range map[string]string{"fine": "", "twice": "twice", "always": "always", "permanent": "permanent", "panic": "panic"} {
 		for range 2 { // the second is dropped
-			if err := publish(id, &job{Fail: fail}); err != nil {
+			if err := publish(id, &worktest.Job{Fail: fail}); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
 	s := consume(t, natsapi.Config{Options: broker.Options(), Logger: quiet}, q, d)
-	d.await(t, 1+3+3+1+3)
+	d.Await(t, 1+3+3+1+3)
 	stop(t, s)
 
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if got := fmt.Sprint(d.times, d.finished); got != "map[always:3 fine:1 panic:3 permanent:1 twice:3] map[fine:1 twice:1]" {
+	d.Lock()
+	defer d.Unlock()
+	if got := fmt.Sprint(d.Times, d.Finished); got != "map[always:3 fine:1 panic:3 permanent:1 twice:3] map[fine:1 twice:1]" {
 		t.Errorf("%s", got)
 	}
 	conn, err := nats.Connect(broker.URL(), broker.Options()...)
@@ -169,26 +112,26 @@ func TestWork(t *testing.T) {
 func TestWorkDrains(t *testing.T) {
 	t.Parallel()
 	broker := startEmbedded(t, t.TempDir())
-	q, d := message.Queue{Name: "jobs"}, newDone()
+	q, d := message.Queue{Name: "jobs"}, worktest.NewDone()
 	publish := publisher(t, natsapi.ClientConfig{URL: broker.URL(), Options: broker.Options()}, q)
 	const jobs = 200
 	for i := range jobs {
-		if err := publish(strconv.Itoa(i), &job{Number: i}); err != nil {
+		if err := publish(strconv.Itoa(i), &worktest.Job{Number: i}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for round := 0; ; round++ {
 		s := consume(t, natsapi.Config{Options: broker.Options(), MaxConcurrent: 4, Logger: quiet}, q, d)
-		d.await(t, 1)
+		d.Await(t, 1)
 		stop(t, s)
-		if handled, duplicates := d.count(); handled == jobs {
+		if handled, duplicates := d.Count(); handled == jobs {
 			if duplicates > 0 {
 				t.Errorf("%d duplicates in %d rounds", duplicates, round)
 			}
 			return
 		}
-		for len(d.event) > 0 {
-			<-d.event
+		for len(d.Event) > 0 {
+			<-d.Event
 		}
 	}
 }
@@ -235,7 +178,7 @@ func TestBrokerKilled(t *testing.T) {
 	addr, dir := freePort(t), t.TempDir()
 	broker := startChild(t, addr, dir)
 	defer func() { kill(t, broker) }()
-	q, d := message.Queue{Name: "jobs", Delay: 10 * time.Millisecond, Timeout: time.Second}, newDone()
+	q, d := message.Queue{Name: "jobs", Delay: 10 * time.Millisecond, Timeout: time.Second}, worktest.NewDone()
 	const concurrent = 32
 	s := consume(t, natsapi.Config{URL: "nats://" + addr, MaxConcurrent: concurrent, Logger: quiet}, q, d)
 	publish := publisher(t, natsapi.ClientConfig{URL: "nats://" + addr}, q)
@@ -246,21 +189,21 @@ func TestBrokerKilled(t *testing.T) {
 		senders.Go(func() {
 			for i := sender; i < messages; i += 4 {
 				id := strconv.Itoa(i)
-				for publish(id, &job{Number: i}) != nil { // under the same id, until it is stored
+				for publish(id, &worktest.Job{Number: i}) != nil { // under the same id, until it is stored
 				}
 				acknowledged <- id
 			}
 		})
 	}
 	for round := range kills {
-		d.await(t, messages/(kills+2))
+		d.Await(t, messages/(kills+2))
 		kill(t, broker)
 		broker = startChild(t, addr, dir)
-		for len(d.event) > 0 {
-			<-d.event
+		for len(d.Event) > 0 {
+			<-d.Event
 		}
 		back := listening(t, addr)
-		<-d.event
+		<-d.Event
 		took := time.Since(back)
 		t.Logf("kill %d: work goes on %v after the broker listens again", round+1, took.Round(time.Millisecond))
 		if took > 5*time.Second {
@@ -271,27 +214,27 @@ func TestBrokerKilled(t *testing.T) {
 	close(acknowledged)
 	deadline := time.After(60 * time.Second)
 	for {
-		handled, duplicates := d.count()
+		handled, duplicates := d.Count()
 		if handled == messages {
 			t.Logf("%d messages, %d kills: all done, %d duplicates of at most %d", messages, kills, duplicates, kills*concurrent)
 			break
 		}
 		select {
-		case <-d.event:
+		case <-d.Event:
 		case <-deadline:
 			t.Fatalf("%d of %d messages were done", handled, messages)
 		}
 	}
 	stop(t, s)
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	d.Lock()
+	defer d.Unlock()
 	for id := range acknowledged {
-		if d.finished[id] != 1 {
-			t.Errorf("message %s was acknowledged and done %d times", id, d.finished[id])
+		if d.Finished[id] != 1 {
+			t.Errorf("message %s was acknowledged and done %d times", id, d.Finished[id])
 		}
 	}
 	duplicates := 0
-	for _, n := range d.times {
+	for _, n := range d.Times {
 		duplicates += n - 1
 	}
 	if duplicates > kills*concurrent {
@@ -315,7 +258,7 @@ func listening(t *testing.T, addr string) time.Time {
 func TestQueueNames(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"", "a.b", "a b", ">", strings.Repeat("a", 101)} {
-		if err := natsapi.New(natsapi.Config{}).Consume(message.Queue{Name: name}, service(nil2).Endpoint("Do")); err == nil || !strings.Contains(err.Error(), "queue name") {
+		if err := natsapi.New(natsapi.Config{}).Consume(message.Queue{Name: name}, worktest.Service(worktest.Succeed).Endpoint("Do")); err == nil || !strings.Contains(err.Error(), "queue name") {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
