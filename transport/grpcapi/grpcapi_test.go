@@ -17,6 +17,7 @@ import (
 	"github.com/chassi-go/chassi/internal/certtest"
 	"github.com/chassi-go/chassi/transport/certs"
 	"github.com/chassi-go/chassi/transport/grpcapi"
+	"golang.org/x/net/http2"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
@@ -341,4 +342,42 @@ func install(t *testing.T, i certtest.Issued) (certFile, keyFile string) {
 		}
 	}
 	return certFile, keyFile
+}
+
+// Fault 25: a client that pings without end is sent away.
+func TestFault25PingsAreBounded(t *testing.T) {
+	t.Parallel()
+	s := serve(t, grpcapi.Config{})
+	conn, err := net.Dial("tcp", s.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Write([]byte(http2.ClientPreface)); err != nil {
+		t.Fatal(err)
+	}
+	framer := http2.NewFramer(conn, conn)
+	if err := framer.WriteSettings(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 10 {
+		if err := framer.WritePing(false, [8]byte{byte(i)}); err != nil {
+			break // sent away already
+		}
+	}
+	for {
+		frame, err := framer.ReadFrame()
+		if err != nil {
+			t.Fatalf("the connection ended without a word: %v", err)
+		}
+		if away, ok := frame.(*http2.GoAwayFrame); ok {
+			if away.ErrCode != http2.ErrCodeEnhanceYourCalm {
+				t.Errorf("sent away for %v", away.ErrCode)
+			}
+			return
+		}
+	}
 }
