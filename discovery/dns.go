@@ -1,0 +1,89 @@
+package discovery
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// DNSOptions of [DNS] and [SRV]. All have defaults.
+type DNSOptions struct {
+	// Interval is the mean time between two lookups; each wait is chosen between
+	// three quarters and five quarters of it, so that many clients do not ask at once. Go's
+	// resolver does not tell how long an answer may be kept. Default 10s.
+	Interval time.Duration
+	Timeout  time.Duration // of one lookup; default 5s
+	Resolver *net.Resolver // default net.DefaultResolver
+}
+
+// DNS returns a source of all addresses, IPv4 and IPv6, of a host:port. That is what
+// a headless service of Kubernetes has. A name that is gone is an error, so that the
+// last addresses stay in use.
+func DNS(hostPort string, o DNSOptions) (Source, error) {
+	if err := checkAddr(hostPort); err != nil {
+		return nil, fmt.Errorf("discovery: dns: %w", err)
+	}
+	host, port, _ := net.SplitHostPort(hostPort) // it has been checked
+	return newDNS(o, func(ctx context.Context, r *net.Resolver) ([]string, error) {
+		addrs, err := r.LookupHost(ctx, host)
+		for i := range addrs {
+			addrs[i] = net.JoinHostPort(addrs[i], port)
+		}
+		return addrs, err //nolint:wrapcheck // says what, with the name
+	}), nil
+}
+
+// SRV returns a source of the targets in the SRV records of name (RFC 2782), such as
+// "_grpc._tcp.auth.internal": those of the lowest priority number. Weights are not
+// used, because a balancer watches how the targets do.
+func SRV(name string, o DNSOptions) (Source, error) {
+	if name == "" || strings.ContainsAny(name, ":/ ") {
+		return nil, fmt.Errorf("discovery: srv: name %q: want _SERVICE._PROTOCOL.DOMAIN", name)
+	}
+	return newDNS(o, func(ctx context.Context, r *net.Resolver) ([]string, error) {
+		_, records, err := r.LookupSRV(ctx, "", "", name)
+		if len(records) == 0 {
+			return nil, err //nolint:wrapcheck // says what, with the name
+		}
+		// Records that are malformed have been left out, and are the error, if any.
+		best := records[0].Priority // they come sorted
+		var addrs []string
+		for _, record := range records {
+			if record.Priority == best && record.Target != "." {
+				addrs = append(addrs, net.JoinHostPort(strings.TrimSuffix(record.Target, "."), strconv.Itoa(int(record.Port))))
+			}
+		}
+		return addrs, nil
+	}), nil
+}
+
+func newDNS(o DNSOptions, lookup func(context.Context, *net.Resolver) ([]string, error)) *dns {
+	o.Interval = orDefault(o.Interval, 10*time.Second)
+	o.Timeout = orDefault(o.Timeout, 5*time.Second)
+	if o.Resolver == nil {
+		o.Resolver = net.DefaultResolver
+	}
+	return &dns{DNSOptions: o, lookup: lookup}
+}
+
+type dns struct {
+	DNSOptions
+
+	lookup func(context.Context, *net.Resolver) ([]string, error)
+	known  bool
+}
+
+func (d *dns) Next(ctx context.Context) ([]string, error) {
+	if d.known {
+		sleep(ctx, d.Interval*3/4+rand.N(d.Interval/2+1))
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.Timeout)
+	defer cancel()
+	addrs, err := d.lookup(ctx, d.Resolver)
+	d.known = err == nil
+	return addrs, err
+}

@@ -1,0 +1,59 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Static returns a source of addresses that never change. It returns an error for
+// one that is not host:port, and for none at all.
+func Static(addrs ...string) (Source, error) {
+	if len(addrs) == 0 {
+		return nil, errors.New("discovery: want one address at least")
+	}
+	for _, addr := range addrs {
+		if err := checkAddr(addr); err != nil {
+			return nil, fmt.Errorf("discovery: %w", err)
+		}
+	}
+	return &static{addrs: addrs}, nil
+}
+
+type static struct {
+	addrs []string
+	told  bool
+}
+
+func (s *static) Next(ctx context.Context) ([]string, error) {
+	if s.told {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	s.told = true
+	return s.addrs, nil
+}
+
+// Parse makes a source of its text form:
+//
+//	host:8080                 one address; its name is looked up with each connection
+//	static:a:8080,b:8080      several
+//	dns:auth.internal:8080    all addresses (A, AAAA) of a name
+//	srv:_grpc._tcp.internal   all targets (SRV) of a name, of the best priority
+func Parse(text string) (Source, error) {
+	scheme, rest, _ := strings.Cut(text, ":")
+	switch scheme {
+	case "static":
+		return Static(strings.Split(rest, ",")...)
+	case "dns":
+		return DNS(rest, DNSOptions{})
+	case "srv":
+		return SRV(rest, DNSOptions{})
+	}
+	source, err := Static(text)
+	if err != nil {
+		return nil, fmt.Errorf("%w, static:HOST:PORT,HOST:PORT, dns:NAME:PORT or srv:NAME", err)
+	}
+	return source, nil
+}
