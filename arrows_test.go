@@ -27,17 +27,17 @@ chassitest: . client middleware transport/...
 transport/transporttest: . client schema/... middleware middleware/tracing
 schema: . transport
 schema/protobuf schema/strictjson: .
-middleware middleware/metrics middleware/tracing: . token ratelimit breaker
+middleware middleware/metrics middleware/tracing: . token ratelimit deadline
 telemetry: . telemetry/otlp
 telemetry/otlp:
-client: . transport discovery breaker
+client: . transport discovery breaker retry deadline
 console: . telemetry
-token password ratelimit breaker workpool database discovery config:
-standard: . transport/... schema/... schema middleware middleware/... telemetry client console token password ratelimit breaker workpool database discovery config
+token password ratelimit breaker retry deadline workpool database discovery config:
+standard: . transport/... schema/... schema middleware middleware/... telemetry client console token password ratelimit breaker retry workpool database discovery config
 auth: . client
 auth/service: . auth auth/store token password workpool ratelimit
 auth/store: database
-cmd/authd cmd/chassi: . schema schema/... transport/... middleware middleware/... telemetry client console token password ratelimit breaker workpool database discovery config standard auth auth/...
+cmd/authd cmd/chassi: . schema schema/... transport/... middleware middleware/... telemetry client console token password ratelimit breaker retry workpool database discovery config standard auth auth/...
 bench/... examples/... scripts/...: *
 internal/strangers/...: internal/strangers/...
 internal/...: *
@@ -62,6 +62,7 @@ github.com/nats-io/nuid: transport/natsapi
 github.com/pressly/goose/v3: database
 github.com/prometheus/client_golang: telemetry middleware/metrics
 github.com/rabbitmq/amqp091-go: transport/amqpapi
+github.com/sony/gobreaker/v2: breaker
 go.opentelemetry.io/otel: telemetry telemetry/otlp middleware/tracing standard transport/transporttest
 go.yaml.in/yaml/v3: config
 golang.org/x/crypto/argon2: password
