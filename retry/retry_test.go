@@ -64,9 +64,9 @@ func TestPausesGrowAndAreRandom(t *testing.T) {
 				return 0, errDown
 			})
 		}
-		for i, mean := range [4]time.Duration{50, 100, 150, 150} {
-			if got := sum[i] / rounds; got < mean*time.Millisecond*8/10 || got > mean*time.Millisecond*12/10 {
-				t.Errorf("pause %d is %v in the mean, want %v ms", i+1, got, int(mean))
+		for i, mean := range [4]int64{50, 100, 150, 150} {
+			if got := (sum[i] / rounds).Milliseconds(); got < mean*8/10 || got > mean*12/10 {
+				t.Errorf("pause %d is %d ms in the mean, want %d", i+1, got, mean)
 			}
 		}
 	})
@@ -171,36 +171,38 @@ func TestBudgetIsExactUnderContention(t *testing.T) {
 	}
 }
 
+func ms(n int) time.Duration { return time.Duration(n) * time.Millisecond }
+
 func TestHedge(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		for name, c := range map[string]struct {
-			takes  []time.Duration // negative: fails after that
+			takes  []int // milliseconds; negative: fails after that
 			budget *retry.Budget
 			calls  int
 			wins   int // which call, 0 for none
-			after  time.Duration
+			after  int64
 		}{
-			"fast":                    {[]time.Duration{50}, nil, 1, 1, 50},
-			"second wins":             {[]time.Duration{900, 50}, nil, 2, 2, 150},
-			"first wins late":         {[]time.Duration{120, 900}, nil, 2, 1, 120},
-			"third wins":              {[]time.Duration{900, 800, 50}, nil, 3, 3, 250},
-			"no more than three":      {[]time.Duration{400, 900, 900, 1}, nil, 3, 1, 400},
-			"no budget":               {[]time.Duration{900, 1}, retry.NewBudget(0, 0), 1, 1, 900},
-			"fails before the second": {[]time.Duration{-50, 1}, nil, 1, 0, 50},
-			"a failure waits":         {[]time.Duration{-150, 300}, nil, 3, 2, 400},
-			"all fail":                {[]time.Duration{-300, -120, -20}, nil, 3, 0, 300},
+			"fast":                    {[]int{50}, nil, 1, 1, 50},
+			"second wins":             {[]int{900, 50}, nil, 2, 2, 150},
+			"first wins late":         {[]int{120, 900}, nil, 2, 1, 120},
+			"third wins":              {[]int{900, 800, 50}, nil, 3, 3, 250},
+			"no more than three":      {[]int{400, 900, 900, 1}, nil, 3, 1, 400},
+			"no budget":               {[]int{900, 1}, retry.NewBudget(0, 0), 1, 1, 900},
+			"fails before the second": {[]int{-50, 1}, nil, 1, 0, 50},
+			"a failure waits":         {[]int{-150, 300}, nil, 3, 2, 400},
+			"all fail":                {[]int{-300, -120, -20}, nil, 3, 0, 300},
 		} {
 			var calls atomic.Int64
 			began := time.Now()
 			got, err := retry.Hedge(t.Context(), 100*time.Millisecond, 3, c.budget, func(ctx context.Context) (int, error) {
 				n := int(calls.Add(1))
-				takes := time.Duration(900)
+				takes := 900
 				if n <= len(c.takes) {
 					takes = c.takes[n-1]
 				}
 				select {
-				case <-time.After(max(takes, -takes) * time.Millisecond):
+				case <-time.After(ms(max(takes, -takes))):
 				case <-ctx.Done():
 					return 0, ctx.Err()
 				}
@@ -209,7 +211,7 @@ func TestHedge(t *testing.T) {
 				}
 				return n, nil
 			})
-			if int(calls.Load()) != c.calls || got != c.wins || (err == nil) != (c.wins > 0) || time.Since(began) != c.after*time.Millisecond {
+			if int(calls.Load()) != c.calls || got != c.wins || (err == nil) != (c.wins > 0) || time.Since(began).Milliseconds() != c.after {
 				t.Errorf("%s: %d calls, %d won after %v, %v", name, calls.Load(), got, time.Since(began), err)
 			}
 			synctest.Wait()

@@ -1,0 +1,208 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/breaker"
+	"github.com/chassi-go/chassi/discovery"
+	"github.com/chassi-go/chassi/retry"
+)
+
+// ClusterOptions make a [Cluster].
+type ClusterOptions struct {
+	Name   string // of the service, for logs, metrics and errors
+	Policy Policy
+
+	// Source tells where the instances are. It may be nil for a transport that needs no
+	// addresses (NATS, AMQP): then there is one instance, whose address is "".
+	Source discovery.Source
+
+	// Dial makes the client of one instance. It must not connect, and may be called
+	// with an address that does not exist, to learn what it can call. If its result has a
+	// method Close, that is called when the instance is gone and its calls are done.
+	Dial func(addr string) (Caller, error)
+
+	Logger *slog.Logger // default slog.Default()
+}
+
+// Cluster is the [Caller] of a service that runs in several instances. It finds them,
+// spreads the calls over them, and makes each under its [Policy]: with deadline, bulkhead,
+// retries, hedging, and a circuit breaker for each instance. It is a [chassi.Server]: calls
+// that come before it is started, or before the first instance is known, wait for that
+// as long as they may. It is safe for concurrent use.
+type Cluster struct {
+	name   string
+	policy Policy
+	retry  retry.Policy
+	budget *retry.Budget
+	source discovery.Source
+	dial   func(string) (Caller, error)
+	logger *slog.Logger
+	born   time.Time
+
+	targets atomic.Pointer[[]*target]
+	known   chan struct{} // closed once there are targets
+	turn    atomic.Uint64
+
+	mu        sync.Mutex
+	template  Caller
+	endpoints []*chassi.Endpoint
+	stop      context.CancelFunc
+	following sync.WaitGroup
+
+	inFlight                                                      atomic.Int64
+	retries, hedges, crowded, ejections, opened, halfOpen, closed atomic.Uint64
+}
+
+var (
+	_ Caller        = (*Cluster)(nil)
+	_ chassi.Server = (*Cluster)(nil)
+)
+
+// NewCluster makes a Cluster. It connects to nothing yet.
+func NewCluster(o ClusterOptions) (*Cluster, error) {
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	p := o.Policy.withDefaults()
+	if p.Balancing != p2c && p.Balancing != roundRobin {
+		return nil, fmt.Errorf("client: balancing of %s is %q: want %s or %s", o.Name, p.Balancing, p2c, roundRobin)
+	}
+	c := &Cluster{
+		name: o.Name, policy: p, source: o.Source, dial: o.Dial, logger: o.Logger, known: make(chan struct{}), born: time.Now(),
+		budget: retry.NewBudget(p.Retry.Budget, p.Retry.Burst),
+	}
+	c.retry = retry.Policy{Config: p.Retry.Config, Budget: c.budget, Retryable: retryable}
+	c.targets.Store(new([]*target))
+	var err error
+	if c.template, err = o.Dial(placeholder); err != nil {
+		return nil, fmt.Errorf("client: %s: %w", o.Name, err)
+	}
+	if o.Source == nil {
+		closeCaller(c.template)
+		c.update([]string{""})
+	}
+	return c, nil
+}
+
+// placeholder is an address that nothing can listen on.
+const placeholder = "127.0.0.1:1"
+
+// Name returns the name of the service.
+func (c *Cluster) Name() string { return c.name }
+
+// Start begins to look for instances, without waiting for one.
+func (c *Cluster) Start(context.Context) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	c.stop = cancel
+	if c.source != nil {
+		c.following.Go(func() {
+			discovery.Follow(ctx, c.source, discovery.Options{Name: c.name, Logger: c.logger}, c.update)
+		})
+	}
+	return nil
+}
+
+// Stop ends that and closes the clients of all instances. Calls under way fail; those
+// that were to come have nowhere to go.
+func (c *Cluster) Stop(context.Context) error {
+	if c.stop != nil {
+		c.stop()
+	}
+	c.following.Wait()
+	c.update(nil)
+	closeCaller(c.template)
+	return nil
+}
+
+// Bind prepares calls of e.
+func (c *Cluster) Bind(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b, _, err := c.template.Bind(e)
+	if err != nil {
+		return nil, nil, err //nolint:wrapcheck // says what
+	}
+	m := &clusterMethod{cluster: c, index: len(c.endpoints), repeatable: e.Idempotent()}
+	for _, t := range *c.targets.Load() {
+		if err := t.bind(e); err != nil {
+			return nil, nil, err
+		}
+	}
+	c.endpoints = append(c.endpoints, e)
+	return b, m.call, nil
+}
+
+// update takes over the addresses of all instances.
+func (c *Cluster) update(addrs []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old := make(map[string]*target)
+	for _, t := range *c.targets.Load() {
+		old[t.addr] = t
+	}
+	first := len(old) == 0
+	var targets []*target
+	for _, addr := range addrs {
+		t := old[addr]
+		if t == nil {
+			var err error
+			if t, err = c.newTarget(addr, first); err != nil {
+				c.logger.Error("an instance cannot be used", "service", c.name, "addr", addr, "error", err.Error())
+				continue
+			}
+		}
+		delete(old, addr)
+		targets = append(targets, t)
+	}
+	c.targets.Store(&targets)
+	if len(targets) > 0 {
+		select {
+		case <-c.known:
+		default:
+			close(c.known)
+		}
+	}
+	for _, t := range old {
+		t.leave()
+	}
+}
+
+// newTarget makes the target of an address. The first ones are warm: there is nobody
+// else to take the calls.
+func (c *Cluster) newTarget(addr string, warm bool) (*target, error) {
+	caller, err := c.dial(addr)
+	if err != nil {
+		return nil, err
+	}
+	t := &target{cluster: c, addr: addr, caller: caller}
+	if !warm {
+		t.warm.Store(c.now() + int64(c.policy.SlowStart))
+	}
+	t.handlers.Store(new([]chassi.Handler))
+	t.breaker = breaker.New(breaker.Options{Config: c.policy.Breaker, Name: t.String(), Judge: judge, OnChange: t.breakerChanged})
+	var errs []error
+	for _, e := range c.endpoints {
+		errs = append(errs, t.bind(e))
+	}
+	return t, errors.Join(errs...)
+}
+
+// now is the time since the cluster was made, in nanoseconds.
+func (c *Cluster) now() int64 { return int64(time.Since(c.born)) }
+
+func closeCaller(c Caller) {
+	switch c := c.(type) {
+	case interface{ Close() error }:
+		_ = c.Close()
+	case interface{ Close() }:
+		c.Close()
+	}
+}
