@@ -152,6 +152,13 @@ func (a *App) Check(name string, probe func(context.Context) error) {
 	a.checks = append(a.checks, check{name: name, probe: probe, hung: new(atomic.Int32)})
 }
 
+// Inform adds something to the detail of readiness that readiness does not depend on,
+// such as the state of a client: one service that is down must not make all unready that
+// call it. State must not block.
+func (a *App) Inform(name string, state func() string) {
+	a.checks = append(a.checks, check{name: name, state: state})
+}
+
 // Started returns a channel that is closed once everything serves.
 func (a *App) Started() <-chan struct{} { return a.started }
 

@@ -27,13 +27,13 @@ chassitest: . client middleware transport/...
 transport/transporttest: . client schema/... middleware middleware/tracing
 schema: . transport
 schema/protobuf schema/strictjson: .
-middleware middleware/metrics middleware/tracing: . token ratelimit deadline
+middleware middleware/metrics middleware/tracing: . token ratelimit deadline overload
 telemetry: . telemetry/otlp
 telemetry/otlp:
 client: . transport discovery breaker retry deadline
 console: . telemetry
-token password ratelimit breaker retry deadline workpool database discovery config:
-standard: . transport/... schema/... schema middleware middleware/... telemetry client console token password ratelimit breaker retry workpool database discovery config
+token password ratelimit breaker retry deadline overload workpool database discovery config:
+standard: . transport/... schema/... schema middleware middleware/... telemetry client console token password ratelimit breaker retry overload workpool database discovery config
 auth: . client
 auth/service: . auth auth/store token password workpool ratelimit
 auth/store: database

@@ -23,6 +23,7 @@ type Endpoint struct {
 	deadline          time.Duration
 	rate              Rate
 	idempotent        bool
+	priority          int
 	cacheFor          time.Duration
 	doc               string
 	errors            []*Error
@@ -131,6 +132,19 @@ func RateLimit(calls int, per time.Duration) EndpointOption {
 // clients and brokers may retry it.
 func Idempotent(e *Endpoint) { e.idempotent = true }
 
+// Important says that calls are served before those of other endpoints when there is
+// too much to do.
+func Important(e *Endpoint) { e.setPriority(1) }
+
+// Deferrable says that calls give way to those of other endpoints when there is too
+// much to do.
+func Deferrable(e *Endpoint) { e.setPriority(-1) }
+
+func (e *Endpoint) setPriority(p int) {
+	e.require(e.priority == 0, "has two priorities: want one of Important, Deferrable")
+	e.priority = p
+}
+
 // CacheFor says that anybody may keep an answer for that long. Otherwise nobody
 // may keep it at all.
 func CacheFor(d time.Duration) EndpointOption {
@@ -187,6 +201,9 @@ func (e *Endpoint) Permissions() []string { return e.permissions }
 
 // Deadline returns the bound of each call, 0 for the transport's default.
 func (e *Endpoint) Deadline() time.Duration { return e.deadline }
+
+// Priority is above 0 for an [Important] endpoint, below 0 for a [Deferrable] one.
+func (e *Endpoint) Priority() int { return e.priority }
 
 // Rate returns the bound of one client's calls, zero for the default.
 func (e *Endpoint) Rate() Rate { return e.rate }

@@ -20,12 +20,15 @@ type CheckResult struct {
 	Name string
 	Err  error // nil when the dependency works
 	Took time.Duration
+
+	Detail string // what it tells of itself, if it does (see App.Inform)
 }
 
 type check struct {
 	name  string
 	probe func(context.Context) error
 	hung  *atomic.Int32 // probes that were given up and still run
+	state func() string // instead of a probe
 }
 
 // maxHung bounds what a driver that ignores its context can pile up while
@@ -51,6 +54,9 @@ func (a *App) Health(ctx context.Context) Health {
 // probe gives up on a probe that ignores its context, so that one hung driver
 // cannot hang the answer.
 func (a *App) probe(ctx context.Context, c check) CheckResult {
+	if c.state != nil {
+		return CheckResult{Name: c.name, Detail: c.state()}
+	}
 	if c.hung.Load() >= maxHung {
 		return CheckResult{Name: c.name, Err: fmt.Errorf("no answer: %d earlier probes ignore their deadline and still run", maxHung)}
 	}

@@ -38,6 +38,21 @@ func TestHealthProbesAllAtOnceInOrder(t *testing.T) {
 	})
 }
 
+// What is only informed about does not decide.
+func TestInform(t *testing.T) {
+	t.Parallel()
+	app := newApp(chassi.AppOptions{})
+	app.Inform("billing", func() string { return "2 instances; a:1 breaker open" })
+	stop := run(t, app)
+	h := app.Health(t.Context())
+	if want := (chassi.CheckResult{Name: "billing", Detail: "2 instances; a:1 breaker open"}); !h.Ready || len(h.Checks) != 1 || h.Checks[0] != want {
+		t.Errorf("%+v", h)
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestHealthIsLive(t *testing.T) {
 	t.Parallel()
 	state := error(nil)

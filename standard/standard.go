@@ -22,6 +22,7 @@ import (
 	"github.com/chassi-go/chassi/middleware"
 	"github.com/chassi-go/chassi/middleware/metrics"
 	"github.com/chassi-go/chassi/middleware/tracing"
+	"github.com/chassi-go/chassi/overload"
 	"github.com/chassi-go/chassi/ratelimit"
 	"github.com/chassi-go/chassi/schema"
 	"github.com/chassi-go/chassi/telemetry"
@@ -34,14 +35,15 @@ import (
 
 // Config is the part of a program's configuration that the chassis brings.
 type Config struct {
-	HTTP      httpapi.Config `config:"http"`
-	GRPC      grpcapi.Config `config:"grpc"`
-	NATS      NATS           `config:"nats"`
-	AMQP      amqpapi.Config `config:"amqp"`
-	Admin     Admin          `config:"admin"`
-	RateLimit RateLimit      `config:"rate_limit"`
-	Shutdown  Shutdown       `config:"shutdown"`
-	Deadline  time.Duration  `config:"deadline" default:"10s" min:"1ms" help:"for a call whose endpoint has none of its own"`
+	HTTP      httpapi.Config  `config:"http"`
+	GRPC      grpcapi.Config  `config:"grpc"`
+	NATS      NATS            `config:"nats"`
+	AMQP      amqpapi.Config  `config:"amqp"`
+	Admin     Admin           `config:"admin"`
+	RateLimit RateLimit       `config:"rate_limit"`
+	Overload  overload.Config `config:"overload"`
+	Shutdown  Shutdown        `config:"shutdown"`
+	Deadline  time.Duration   `config:"deadline" default:"10s" min:"1ms" help:"for a call whose endpoint has none of its own"`
 
 	telemetry.Config
 }
@@ -93,6 +95,9 @@ type Standard struct {
 	AMQP      *amqpapi.Server
 	Admin     *httpapi.Server
 
+	// Outgoing is the middleware for clients of other services: traces and metrics.
+	Outgoing []chassi.Middleware
+
 	peer, principal *ratelimit.Limiter
 }
 
@@ -138,8 +143,10 @@ func (s *Standard) build(version string, c Config, o Options) error {
 	if err != nil {
 		return err //nolint:wrapcheck // says where
 	}
+	traced := tracing.New(s.Telemetry.Tracer, s.Telemetry.Propagator)
+	s.Outgoing = []chassi.Middleware{traced, counted}
 	watch := []chassi.Middleware{
-		tracing.New(s.Telemetry.Tracer, s.Telemetry.Propagator),
+		traced,
 		middleware.Logging(s.Telemetry.Logger),
 		counted,
 		middleware.Exceptions(s.Telemetry.Report),
@@ -154,29 +161,33 @@ func (s *Standard) build(version string, c Config, o Options) error {
 		middleware.RateLimitPrincipal(s.principal),
 		middleware.Validation(),
 	}
-	around := slices.Concat(watch, guard)
+	var errs []error
+	around := func(server string) []chassi.Middleware {
+		limiter := overload.New(c.Overload)
+		errs = append(errs, s.Telemetry.RegisterOverload(server, func() telemetry.OverloadStats { return telemetry.OverloadStats(limiter.Stats()) }))
+		return slices.Concat(watch, []chassi.Middleware{middleware.Shedding(limiter)}, guard)
+	}
 	c.HTTP.Logger = s.Telemetry.Logger
-	if s.HTTP, err = httpapi.New(c.HTTP, around...); err != nil {
+	if s.HTTP, err = httpapi.New(c.HTTP, around("http")...); err != nil {
 		return err //nolint:wrapcheck // says where
 	}
-	if err := s.buildGRPC(c.GRPC, around); err != nil {
-		return err
-	}
+	errs = append(errs, s.buildGRPC(c.GRPC, around))
 	s.buildBrokers(version, c, around)
-	return s.buildAdmin(c, counted)
+	errs = append(errs, s.buildAdmin(c, counted))
+	return errors.Join(errs...)
 }
 
-func (s *Standard) buildGRPC(c grpcapi.Config, around []chassi.Middleware) error {
+func (s *Standard) buildGRPC(c grpcapi.Config, around func(string) []chassi.Middleware) error {
 	if c.Addr == off {
 		return nil
 	}
 	c.Logger = s.Telemetry.Logger
 	c.Ready = func(ctx context.Context) bool { return s.Health(ctx).Ready }
-	s.GRPC = grpcapi.New(c, around...)
+	s.GRPC = grpcapi.New(c, around("grpc")...)
 	return s.Telemetry.RegisterConnections(s.GRPC.Name(), s.GRPC.Connections) //nolint:wrapcheck // says where
 }
 
-func (s *Standard) buildBrokers(version string, c Config, around []chassi.Middleware) {
+func (s *Standard) buildBrokers(version string, c Config, around func(string) []chassi.Middleware) {
 	logger := s.Telemetry.Logger
 	if c.NATS.URL != off {
 		n := c.NATS.Config
@@ -187,11 +198,11 @@ func (s *Standard) buildBrokers(version string, c Config, around []chassi.Middle
 			s.Embedded = embedded.New(e)
 			n.URL, n.Options = "", s.Embedded.Options()
 		}
-		s.NATS = natsapi.New(n, around...)
+		s.NATS = natsapi.New(n, around("nats")...)
 	}
 	if c.AMQP.URL != "" && c.AMQP.URL != off {
 		c.AMQP.Logger = logger
-		s.AMQP = amqpapi.New(c.AMQP, around...)
+		s.AMQP = amqpapi.New(c.AMQP, around("amqp")...)
 	}
 }
 

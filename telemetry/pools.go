@@ -109,3 +109,71 @@ func (c *dbCollector) Collect(to chan<- prometheus.Metric) {
 }
 
 var _ prometheus.Collector = (*dbCollector)(nil)
+
+// RemoteStats is what the client of another service tells of itself.
+type RemoteStats struct {
+	Instances map[string]int // by state: "closed", "half-open", "open" (their breakers), "ejected"
+	InFlight  int
+	Events    map[string]uint64 // by kind: "retry", "hedge", "breaker_open", ...
+}
+
+// RegisterRemote shows the client of another service as
+// client_instances{service,state}, client_in_flight{service} and
+// client_events_total{service,event}. Instances have no series of their own: they come
+// and go.
+func (t *Telemetry) RegisterRemote(service string, stats func() RemoteStats) error {
+	labels := prometheus.Labels{"service": service}
+	return t.Registry.Register(&remoteCollector{ //nolint:wrapcheck // says enough
+		stats:     stats,
+		instances: prometheus.NewDesc("client_instances", "Instances of a service that is called, by the state of their breakers.", []string{"state"}, labels),
+		inFlight:  prometheus.NewDesc("client_in_flight", "Calls of a service under way.", nil, labels),
+		events:    prometheus.NewDesc("client_events_total", "What the client of a service did about failures.", []string{"event"}, labels),
+	})
+}
+
+type remoteCollector struct {
+	stats                       func() RemoteStats
+	instances, inFlight, events *prometheus.Desc
+}
+
+// Describe implements [prometheus.Collector].
+func (c *remoteCollector) Describe(to chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{c.instances, c.inFlight, c.events} {
+		to <- d
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (c *remoteCollector) Collect(to chan<- prometheus.Metric) {
+	s := c.stats()
+	for state, n := range s.Instances {
+		to <- prometheus.MustNewConstMetric(c.instances, prometheus.GaugeValue, float64(n), state)
+	}
+	to <- prometheus.MustNewConstMetric(c.inFlight, prometheus.GaugeValue, float64(s.InFlight))
+	for event, n := range s.Events {
+		to <- prometheus.MustNewConstMetric(c.events, prometheus.CounterValue, float64(n), event)
+	}
+}
+
+// OverloadStats is what an overload limiter tells of itself.
+type OverloadStats struct {
+	Limit, InFlight int
+	Refused         uint64
+}
+
+// RegisterOverload shows the limiter of a listener as
+// overload_{limit,in_flight,refused_total}{server}.
+func (t *Telemetry) RegisterOverload(server string, stats func() OverloadStats) error {
+	labels := prometheus.Labels{"server": server}
+	gauge := func(name, help string, read func(OverloadStats) int) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "overload_" + name, Help: help, ConstLabels: labels},
+			func() float64 { return float64(read(stats())) })
+	}
+	return errors.Join(
+		t.Registry.Register(gauge("limit", "Calls that may be under way.", func(s OverloadStats) int { return s.Limit })),
+		t.Registry.Register(gauge("in_flight", "Calls that are under way.", func(s OverloadStats) int { return s.InFlight })),
+		t.Registry.Register(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "overload_refused_total", Help: "Calls refused because too many were under way.", ConstLabels: labels,
+		}, func() float64 { return float64(stats().Refused) })),
+	)
+}

@@ -19,10 +19,9 @@ import (
 // ClientConfig sets up a [Client]. The zero value of every field but Target means
 // the default in its tag.
 type ClientConfig struct {
-	Target          string        `config:"target" help:"host:port, or dns:///host:port for all addresses of a name"`
+	Target          string        `config:"target" help:"host:port"`
 	Timeout         time.Duration `config:"timeout" default:"30s" min:"1ms" help:"for a call whose caller sets no deadline"`
 	MaxMessageBytes int           `config:"max_message_bytes" default:"4194304" min:"1" help:"an answer"`
-	Balancing       string        `config:"balancing" default:"round_robin" oneof:"round_robin,pick_first" help:"how calls are spread over the addresses of a name"`
 	PingInterval    time.Duration `config:"ping_interval" default:"30s" min:"10s" help:"from silence to the ping that tells a dead connection"`
 
 	// TLS is used for every connection; nil is plain text.
@@ -32,7 +31,6 @@ type ClientConfig struct {
 func (c ClientConfig) withDefaults() ClientConfig {
 	setDefault(&c.Timeout, 30*time.Second)
 	setDefault(&c.MaxMessageBytes, 4<<20)
-	setDefault(&c.Balancing, "round_robin")
 	setDefault(&c.PingInterval, 30*time.Second)
 	return c
 }
@@ -53,7 +51,7 @@ func Dial(c ClientConfig) (*Client, error) {
 	}
 	conn, err := grpc.NewClient(c.Target,
 		grpc.WithTransportCredentials(secure),
-		grpc.WithDefaultServiceConfig(fmt.Sprintf(`{"loadBalancingConfig":[{%q:{}}]}`, c.Balancing)),
+		grpc.WithDisableServiceConfig(), // balancing and retries are package client's
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: c.PingInterval, Timeout: 10 * time.Second}),
 		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(codec{}), grpc.MaxCallRecvMsgSize(c.MaxMessageBytes)),
 		grpc.WithDisableRetry(), // retries are for who knows what may be repeated

@@ -44,11 +44,12 @@ type health struct {
 type healthCheck struct {
 	Status string `json:"status"`
 	Error  string `json:"error,omitempty"`
+	Detail string `json:"detail,omitempty"`
 	TookMS int64  `json:"took_ms"`
 }
 
 func newHealthCheck(c chassi.CheckResult) healthCheck {
-	h := healthCheck{Status: "ok", TookMS: c.Took.Round(time.Millisecond).Milliseconds()}
+	h := healthCheck{Status: "ok", Detail: c.Detail, TookMS: c.Took.Round(time.Millisecond).Milliseconds()}
 	if c.Err != nil {
 		h.Status, h.Error = "failing", c.Err.Error()
 	}

@@ -1,0 +1,230 @@
+// Package overload finds out how many calls a process can work on at once, and
+// refuses the rest at once, instead of letting all of them take ever longer.
+//
+// A [Limiter] compares how long calls take with how long calls of their kind usually
+// take. While they take much longer, work piles up somewhere, on the processor or on
+// a database, and the limit falls to what was in flight when it did not; when they no
+// longer do, it rises again. So it needs no knowledge of the machine, and a call that takes a
+// second by nature is no sign of overload.
+package overload
+
+import (
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Config of a [Limiter]. The zero value of a field means the default in its tag.
+type Config struct {
+	MaxInFlight int     `config:"max_in_flight" default:"10000" min:"1" help:"calls under way that are never exceeded"`
+	MinInFlight int     `config:"min_in_flight" default:"16" min:"1" help:"calls under way that are always allowed, so that a slow database alone sheds nothing while there is little to do"`
+	Tolerance   float64 `config:"tolerance" default:"3" help:"how many times longer than usual calls may take before fewer are let in; 0 is the default, 1e9 is never"`
+}
+
+func (c Config) withDefaults() Config {
+	if c.MaxInFlight <= 0 {
+		c.MaxInFlight = 10_000
+	}
+	if c.MinInFlight <= 0 {
+		c.MinInFlight = 16
+	}
+	if c.Tolerance <= 0 {
+		c.Tolerance = 3
+	}
+	c.MinInFlight = min(c.MinInFlight, c.MaxInFlight)
+	return c
+}
+
+// Limiter bounds the calls under way. It is safe for concurrent use, starts no
+// goroutine and needs no closing.
+type Limiter struct {
+	config   Config
+	born     time.Time
+	limit    atomic.Int64
+	inFlight atomic.Int64
+	refused  atomic.Uint64
+	samples  atomic.Int64 // in this window
+	due      atomic.Int64 // when the window may end
+
+	mu     sync.Mutex // held while a window is closed
+	began  int64
+	before uint64 // refused until this window
+	kinds  []*Kind
+}
+
+// Kind is a kind of calls that take about the same time, such as those of one
+// endpoint.
+type Kind struct {
+	limiter *Limiter
+	share   float64
+	taken   atomic.Int64 // nanoseconds, and calls, in this window
+	calls   atomic.Int64
+	usual   float64 // nanoseconds of a call without overload, 0 for not known yet
+}
+
+const (
+	window     = 100 * time.Millisecond // at least
+	fewSamples = 10                     // are not enough to close a window
+	longWindow = 2 * time.Second        // is thrown away
+)
+
+// New makes a limiter that lets Config.MaxInFlight calls in until it knows better.
+func New(c Config) *Limiter {
+	c = c.withDefaults()
+	l := &Limiter{config: c, born: time.Now()}
+	l.limit.Store(int64(c.MaxInFlight))
+	l.due.Store(int64(window))
+	return l
+}
+
+// Kind adds a kind of calls that may use that share of the limit, above 0 and at
+// most 1: who has less gives way first. Kinds are made before calls are.
+func (l *Limiter) Kind(share float64) *Kind {
+	k := &Kind{limiter: l, share: share}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.kinds = append(l.kinds, k)
+	return k
+}
+
+// Enter lets a call in, which is then to Leave, or refuses it.
+func (k *Kind) Enter() (began Entered, ok bool) {
+	l := k.limiter
+	n := l.inFlight.Add(1)
+	if limit := float64(l.limit.Load()) * k.share; float64(n) > max(limit, 1) {
+		l.inFlight.Add(-1)
+		l.refused.Add(1)
+		return 0, false
+	}
+	return Entered(time.Since(l.born)), true
+}
+
+// Entered is when a call was let in.
+type Entered int64
+
+// Leave ends a call. One that did its work, or ran out of time over it, shows how long
+// the work takes; one that was refused for a reason of its own shows nothing.
+func (k *Kind) Leave(began Entered, worked bool) {
+	l := k.limiter
+	l.inFlight.Add(-1)
+	if !worked {
+		return
+	}
+	now := int64(time.Since(l.born))
+	k.taken.Add(now - int64(began))
+	k.calls.Add(1)
+	l.samples.Add(1)
+	if now >= l.due.Load() && l.mu.TryLock() {
+		l.close(now)
+		l.mu.Unlock()
+	}
+}
+
+// close ends a window, if it is one, and moves the limit.
+func (l *Limiter) close(now int64) {
+	length := now - l.began
+	if now < l.due.Load() || length < int64(longWindow) && l.samples.Load() < fewSamples {
+		return
+	}
+	l.began = now
+	if length >= int64(longWindow) {
+		l.forget(now)
+		return
+	}
+	samples := l.samples.Swap(0)
+	refused := l.refused.Load()
+	crowded := refused > l.before
+	l.before = refused
+	taken, expected := 0.0, 0.0
+	for _, k := range l.kinds {
+		t, n := k.window()
+		taken += t
+		expected += n * k.usual
+	}
+	// What a limit does is seen when the calls that it let in have ended.
+	l.due.Store(now + max(int64(window), min(int64(taken/float64(samples)), int64(time.Second))))
+	if expected == 0 {
+		return
+	}
+	slowness := taken / expected
+	if slowness > math.Sqrt(l.config.Tolerance) {
+		// It has begun, and what comes in now will take still longer (Little's law).
+		slowness = max(slowness, float64(l.inFlight.Load())*float64(length)/expected)
+	}
+	for _, k := range l.kinds {
+		k.learn(crowded || slowness > l.config.Tolerance, float64(length))
+	}
+	l.move(slowness, crowded)
+}
+
+// forget drops what was seen over a time so long that it was hardly anything: there is
+// no overload then.
+func (l *Limiter) forget(now int64) {
+	l.due.Store(now + int64(window))
+	l.samples.Store(0)
+	for _, k := range l.kinds {
+		k.taken.Store(0)
+		k.calls.Store(0)
+	}
+	l.limit.Store(int64(l.config.MaxInFlight))
+}
+
+// move sets the limit for what was seen. It rises slowly while calls are refused,
+// to find out how far, and fast when all is well.
+func (l *Limiter) move(slowness float64, crowded bool) {
+	limit := float64(l.limit.Load())
+	switch {
+	case slowness > l.config.Tolerance:
+		limit = min(limit, float64(l.inFlight.Load()+1)) * max(l.config.Tolerance/slowness, 0.2)
+	case crowded:
+		limit += max(limit/50, 1)
+	default:
+		limit += max(limit/10, 1)
+	}
+	l.limit.Store(int64(min(max(limit, float64(l.config.MinInFlight)), float64(l.config.MaxInFlight))))
+}
+
+// window returns what the kind's calls took in it, and how many they were.
+func (k *Kind) window() (taken, calls float64) {
+	taken, calls = float64(k.taken.Load()), float64(k.calls.Load())
+	if k.usual == 0 && calls > 0 {
+		k.usual = taken / calls
+	}
+	return taken, calls
+}
+
+// How fast the usual time follows what is seen: at once when calls are faster, within
+// seconds when they become slower by nature, and within minutes when that looks like
+// overload, so that what is no overload does not shed calls for ever.
+const (
+	faster    = 0.3
+	slower    = 0.01
+	congested = 0.0005
+)
+
+func (k *Kind) learn(overloaded bool, length float64) {
+	taken, calls := float64(k.taken.Swap(0)), float64(k.calls.Swap(0))
+	if calls == 0 {
+		return
+	}
+	mean, rate := taken/calls, slower
+	switch {
+	case mean < k.usual:
+		rate = faster
+	case overloaded:
+		rate = 1 - math.Pow(1-congested, length/float64(window))
+	}
+	k.usual += (mean - k.usual) * rate
+}
+
+// Stats is what a [Limiter] tells of itself.
+type Stats struct {
+	Limit, InFlight int
+	Refused         uint64
+}
+
+// Stats returns the state now.
+func (l *Limiter) Stats() Stats {
+	return Stats{Limit: int(l.limit.Load()), InFlight: int(l.inFlight.Load()), Refused: l.refused.Load()}
+}

@@ -1,0 +1,189 @@
+package overload_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/chassi-go/chassi/overload"
+)
+
+// server works on so many calls at once, each for a while; further ones wait.
+type server struct {
+	places  chan struct{}
+	takes   time.Duration
+	limiter *overload.Limiter
+	kind    *overload.Kind
+}
+
+func newServer(places int, takes time.Duration, c overload.Config) *server {
+	l := overload.New(c)
+	return &server{places: make(chan struct{}, places), takes: takes, limiter: l, kind: l.Kind(1)}
+}
+
+func (s *server) serve(k *overload.Kind) bool {
+	began, ok := k.Enter()
+	if !ok {
+		return false
+	}
+	defer k.Leave(began, true)
+	s.places <- struct{}{}
+	<-time.After(s.takes)
+	<-s.places
+	return true
+}
+
+// result is what came of the calls of one kind.
+type result struct {
+	mu      sync.Mutex
+	sent    int
+	latency []time.Duration // of those that were served
+}
+
+func (r *result) p99() time.Duration {
+	slices.Sort(r.latency)
+	if len(r.latency) == 0 {
+		return 0
+	}
+	return r.latency[len(r.latency)*99/100]
+}
+
+// load sends calls at random moments (Poisson), whatever becomes of them, for a while.
+func (s *server) load(k *overload.Kind, perSecond int, d time.Duration) *result {
+	r := new(result)
+	var all sync.WaitGroup
+	random := rand.New(rand.NewPCG(1, 2))
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		<-time.After(time.Duration(random.ExpFloat64() * float64(time.Second) / float64(perSecond)))
+		r.sent++
+		all.Go(func() {
+			began := time.Now()
+			if s.serve(k) {
+				r.mu.Lock()
+				r.latency = append(r.latency, time.Since(began))
+				r.mu.Unlock()
+			}
+		})
+	}
+	all.Wait()
+	return r
+}
+
+// Fault 28: at three times the capacity for a minute, goodput stays, what is accepted takes
+// no longer than twice what it takes at capacity, and two seconds later it is over, but
+// for what random arrivals at 90 % of the capacity meet.
+func TestFault28Overload(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		places int
+		takes  time.Duration
+	}{{8, 10 * time.Millisecond}, {2, 4 * time.Millisecond}, {64, 100 * time.Millisecond}} {
+		t.Run(fmt.Sprintf("%d places for %v", c.places, c.takes), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := newServer(c.places, c.takes, overload.Config{})
+				capacity := c.places * int(time.Second/c.takes)
+				s.load(s.kind, capacity/4, 2*time.Second)
+				full := s.load(s.kind, capacity, time.Minute)
+				over := s.load(s.kind, 3*capacity, time.Minute)
+				goodput := float64(len(over.latency)) / 60 / float64(capacity)
+				t.Logf("goodput %.1f %%, p99 %v at capacity and %v above, limit %d", goodput*100, full.p99(), over.p99(), s.limiter.Stats().Limit)
+				if goodput < 0.9 || over.p99() > 2*full.p99() {
+					t.Error("not within the bounds")
+				}
+				time.Sleep(2 * time.Second)
+				after := s.load(s.kind, capacity*9/10, 5*time.Second)
+				if n := after.sent - len(after.latency); n*100 > after.sent {
+					t.Errorf("%d of %d refused after it was over", n, after.sent)
+				}
+			})
+		})
+	}
+}
+
+// Below capacity nothing is refused, however many are in flight by nature.
+func TestNothingIsRefusedBelowCapacity(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(1000, time.Second, overload.Config{})
+		if r := s.load(s.kind, 800, 20*time.Second); len(r.latency) != r.sent {
+			t.Errorf("%d of %d refused", r.sent-len(r.latency), r.sent)
+		}
+		slow := newServer(1000, time.Millisecond, overload.Config{})
+		slow.load(slow.kind, 20, 5*time.Second)
+		slow.takes = 300 * time.Millisecond // the database has become slow
+		if r := slow.load(slow.kind, 20, 5*time.Second); len(r.latency) != r.sent {
+			t.Errorf("slow by nature, 6 in flight: %d of %d refused", r.sent-len(r.latency), r.sent)
+		}
+	})
+}
+
+// What has become slower for good is not refused for good.
+func TestANewUsualIsLearnt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(1000, 10*time.Millisecond, overload.Config{})
+		s.load(s.kind, 500, 5*time.Second)
+		s.takes = 100 * time.Millisecond
+		s.load(s.kind, 500, 5*time.Minute)
+		if r := s.load(s.kind, 500, 5*time.Second); len(r.latency) != r.sent {
+			t.Errorf("%d of %d refused", r.sent-len(r.latency), r.sent)
+		}
+	})
+}
+
+// Those with the smaller share give way first.
+func TestPriorities(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(8, 10*time.Millisecond, overload.Config{})
+		low := s.limiter.Kind(0.5)
+		s.load(s.kind, 200, 2*time.Second)
+		s.load(low, 200, 2*time.Second)
+		var important, rest *result
+		var all sync.WaitGroup
+		all.Go(func() { important = s.load(s.kind, 400, 20*time.Second) })
+		all.Go(func() { rest = s.load(low, 2000, 20*time.Second) })
+		all.Wait()
+		if lost := important.sent - len(important.latency); lost*50 > important.sent {
+			t.Errorf("%d of %d important calls refused", lost, important.sent)
+		}
+		if served := len(rest.latency); served < 5000 {
+			t.Errorf("%d of the rest served, want what is left of 800 in a second", served)
+		}
+	})
+}
+
+func TestMaxInFlight(t *testing.T) {
+	t.Parallel()
+	l := overload.New(overload.Config{MaxInFlight: 3})
+	k := l.Kind(1)
+	var in []overload.Entered
+	for range 5 {
+		if e, ok := k.Enter(); ok {
+			in = append(in, e)
+		}
+	}
+	if s := l.Stats(); len(in) != 3 || s.InFlight != 3 || s.Refused != 2 {
+		t.Errorf("%d let in: %+v", len(in), s)
+	}
+	for _, e := range in {
+		k.Leave(e, false)
+	}
+	if _, ok := k.Enter(); !ok || l.Stats().InFlight != 1 {
+		t.Errorf("%+v", l.Stats())
+	}
+}
+
+func BenchmarkEnterLeave(b *testing.B) {
+	k := overload.New(overload.Config{}).Kind(1)
+	b.ReportAllocs()
+	for b.Loop() {
+		e, _ := k.Enter()
+		k.Leave(e, true)
+	}
+}
