@@ -33,10 +33,12 @@ telemetry/otlp:
 client: . transport discovery breaker retry deadline
 console: . telemetry
 token password ratelimit breaker retry deadline overload workpool database discovery config:
-standard: . transport/... schema/... schema middleware middleware/... telemetry client console token password ratelimit breaker retry overload workpool database discovery config
+redis: breaker
+ratelimit/shared: ratelimit redis
+standard: . transport/... schema/... schema middleware middleware/... telemetry client console token password ratelimit ratelimit/shared redis breaker retry overload workpool database discovery config
 auth: . client
 auth/service: . auth auth/store token password workpool ratelimit
-auth/store: database
+auth/store: database redis
 cmd/authd cmd/chassi: . schema schema/... transport/... middleware middleware/... telemetry client console token password ratelimit breaker retry workpool database discovery config standard auth auth/...
 bench/... examples/... scripts/...: *
 internal/strangers/...: internal/strangers/...
@@ -62,6 +64,7 @@ github.com/nats-io/nuid: transport/natsapi
 github.com/pressly/goose/v3: database
 github.com/prometheus/client_golang: telemetry middleware/metrics
 github.com/rabbitmq/amqp091-go: transport/amqpapi
+github.com/redis/rueidis: redis
 github.com/sony/gobreaker/v2: breaker
 go.opentelemetry.io/otel: telemetry telemetry/otlp middleware/tracing standard transport/transporttest
 go.yaml.in/yaml/v3: config

@@ -13,20 +13,28 @@ import (
 
 var errRateLimited = chassi.NewError(chassi.ResourceExhausted, "rate_limited", "Too many requests")
 
+// Limiter counts calls by key: a [*ratelimit.Limiter], or one that several nodes share.
+type Limiter interface {
+	// Take counts a call of key and says whether it may go on. It must not take long.
+	Take(ctx context.Context, key ratelimit.Key) ratelimit.Decision
+	// Limit returns the limit in force.
+	Limit() ratelimit.Limit
+}
+
 // RateLimitPeer bounds the calls of each client address, IPv6 by its /64. An
 // endpoint with a rate of its own ([chassi.RateLimit]) is counted apart, by a
-// limiter that newLimiter makes at registration; all others share one. Calls
-// without a peer, in process, pass.
-func RateLimitPeer(shared *ratelimit.Limiter, newLimiter func(ratelimit.Limit) *ratelimit.Limiter) chassi.Middleware {
+// limiter that newLimiter makes for its full name at registration; all others share one.
+// Calls without a peer, in process, pass.
+func RateLimitPeer(shared Limiter, newLimiter func(endpoint string, limit ratelimit.Limit) Limiter) chassi.Middleware {
 	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
 		limiter, name := shared, "peer"
 		if own := b.Endpoint.Rate(); own.Calls > 0 {
-			limiter, name = newLimiter(ratelimit.Per(own.Calls, own.Per)), b.Endpoint.Name()
+			limiter, name = newLimiter(b.Endpoint.FullName(), ratelimit.Per(own.Calls, own.Per)), b.Endpoint.Name()
 		}
 		quota := newQuota(name, limiter)
 		return func(ctx context.Context, call *chassi.Call) error {
 			if call.Peer.IsValid() {
-				if err := quota.take(call, ratelimit.AddrKey(call.Peer.Addr())); err != nil {
+				if err := quota.take(ctx, call, ratelimit.AddrKey(call.Peer.Addr())); err != nil {
 					return err
 				}
 			}
@@ -36,12 +44,12 @@ func RateLimitPeer(shared *ratelimit.Limiter, newLimiter func(ratelimit.Limit) *
 }
 
 // RateLimitPrincipal bounds the calls of each principal, wherever it calls from.
-func RateLimitPrincipal(limiter *ratelimit.Limiter) chassi.Middleware {
+func RateLimitPrincipal(limiter Limiter) chassi.Middleware {
 	quota := newQuota("principal", limiter)
 	return func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
 		return func(ctx context.Context, call *chassi.Call) error {
 			if p := call.Principal; p != nil {
-				if err := quota.take(call, ratelimit.StringKey(p.Scheme+":"+p.Subject)); err != nil {
+				if err := quota.take(ctx, call, ratelimit.StringKey(p.Scheme+":"+p.Subject)); err != nil {
 					return err
 				}
 			}
@@ -52,7 +60,7 @@ func RateLimitPrincipal(limiter *ratelimit.Limiter) chassi.Middleware {
 
 // quota is a limiter and how its clients are told of it.
 type quota struct {
-	limiter *ratelimit.Limiter
+	limiter Limiter
 	name    string
 	policy  atomic.Pointer[policy]
 }
@@ -63,7 +71,7 @@ type policy struct {
 	text  string
 }
 
-func newQuota(name string, limiter *ratelimit.Limiter) *quota {
+func newQuota(name string, limiter Limiter) *quota {
 	return &quota{limiter: limiter, name: name}
 }
 
@@ -71,8 +79,8 @@ func newQuota(name string, limiter *ratelimit.Limiter) *quota {
 // draft-ietf-httpapi-ratelimit-headers has it; nothing where there is no limit.
 // The keys are spelled as http.Header keeps them, which saves spelling them anew
 // with every call.
-func (q *quota) take(call *chassi.Call, key ratelimit.Key) error {
-	d := q.limiter.Allow(key)
+func (q *quota) take(ctx context.Context, call *chassi.Call, key ratelimit.Key) error {
+	d := q.limiter.Take(ctx, key)
 	if d.Limit > 0 {
 		call.Out.Set("Ratelimit-Policy", q.policyText())
 		call.Out.Set("Ratelimit", q.stateText(d))

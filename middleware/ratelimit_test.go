@@ -17,9 +17,11 @@ func limiter(l ratelimit.Limit) *ratelimit.Limiter {
 	return ratelimit.New(ratelimit.Options{Limit: l, Now: func() time.Time { return at }})
 }
 
+func own(_ string, l ratelimit.Limit) middleware.Limiter { return limiter(l) }
+
 func TestRateLimitPeer(t *testing.T) {
 	t.Parallel()
-	mw := middleware.RateLimitPeer(limiter(ratelimit.Per(2, time.Minute)), limiter)
+	mw := middleware.RateLimitPeer(limiter(ratelimit.Per(2, time.Minute)), own)
 	for _, c := range []struct {
 		addr, state string
 		ok          bool
@@ -53,7 +55,7 @@ func TestRateLimitPeer(t *testing.T) {
 // An endpoint's own rate is counted apart.
 func TestRateLimitOfAnEndpoint(t *testing.T) {
 	t.Parallel()
-	mw := middleware.RateLimitPeer(limiter(ratelimit.Per(100, time.Second)), limiter)
+	mw := middleware.RateLimitPeer(limiter(ratelimit.Per(100, time.Second)), own)
 	th := calltest.New(calltest.Fine, chassi.Public, chassi.RateLimit(1, time.Hour))
 	handler := th.Binding.Handler(mw)
 	if err := handler(th.Call.Context(t.Context()), th.Call); err != nil {
@@ -94,7 +96,7 @@ func TestRateLimitPrincipal(t *testing.T) {
 func TestT21LimitsThatAreOffOrChange(t *testing.T) {
 	t.Parallel()
 	l := limiter(ratelimit.Off())
-	mw := middleware.RateLimitPeer(l, limiter)
+	mw := middleware.RateLimitPeer(l, own)
 	th := calltest.New(calltest.Fine, chassi.Public)
 	if err := th.Run(t.Context(), mw); err != nil || th.Call.Out.Get("RateLimit") != "" || th.Call.Out.Get("RateLimit-Policy") != "" {
 		t.Errorf("%v, %v", err, th.Call.Out)

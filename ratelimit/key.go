@@ -1,8 +1,9 @@
 package ratelimit
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
-	"hash/maphash"
+	"encoding/hex"
 	"net/netip"
 )
 
@@ -15,11 +16,10 @@ type Key struct {
 const (
 	kindIPv4 uint64 = iota + 1
 	kindIPv6
-	kindString
 )
 
-// stringSeed is set once for the process: equal strings give equal keys in all limiters.
-var stringSeed = maphash.MakeSeed()
+// kindString marks keys of names; the bits below are part of the digest.
+const kindString uint64 = 1 << 63
 
 // AddrKey returns the key of a client address. An IPv4 address stands for
 // itself, also when mapped into IPv6 (RFC 4291, section 2.5.5.2). Any other IPv6
@@ -38,9 +38,18 @@ func AddrKey(addr netip.Addr) Key {
 	return Key{}
 }
 
-// StringKey returns the key of a principal or any other name, of any length. It
-// is a hash whose seed is chosen at process start: nobody outside can find two
-// names with one key, and it means nothing to another process.
+// StringKey returns the key of a principal or any other name, of any length. It is
+// made of 127 bits of the name's SHA-256, so that it is the same on all nodes, and nobody
+// finds two names with one key.
 func StringKey(name string) Key {
-	return Key{kindString, maphash.String(stringSeed, name)}
+	digest := sha256.Sum256([]byte(name))
+	return Key{kindString | binary.BigEndian.Uint64(digest[:8]), binary.BigEndian.Uint64(digest[8:16])}
+}
+
+// String returns the key in 32 hexadecimal digits.
+func (k Key) String() string {
+	var raw [16]byte
+	binary.BigEndian.PutUint64(raw[:8], k.kind)
+	binary.BigEndian.PutUint64(raw[8:], k.value)
+	return hex.EncodeToString(raw[:])
 }

@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"context"
 	"hash/maphash"
 	"math"
 	"math/bits"
@@ -95,6 +96,9 @@ func (l *Limiter) Allow(key Key) Decision {
 	defer s.mu.Unlock()
 	return s.allow(hash, s.advance(l.elapsed()))
 }
+
+// Take is Allow, for those who take a limiter that may ask a server.
+func (l *Limiter) Take(_ context.Context, key Key) Decision { return l.Allow(key) }
 
 // Limit returns the limit in force.
 func (l *Limiter) Limit() Limit { return *l.limit.Load() }

@@ -12,7 +12,7 @@
 #   CHASSI_TEST_POSTGRES, CHASSI_TEST_REDIS, CHASSI_TEST_AMQP, CHASSI_TEST_NATS
 set -euo pipefail
 
-readonly -a used_today=(postgres rabbitmq nats)
+readonly -a used_today=(postgres redis rabbitmq nats)
 readonly -a every=(postgres redis rabbitmq nats)
 readonly patience=60 # seconds a server may take to answer
 root=$(cd "$(dirname "$0")/.." && pwd)

@@ -24,6 +24,8 @@ import (
 	"github.com/chassi-go/chassi/middleware/tracing"
 	"github.com/chassi-go/chassi/overload"
 	"github.com/chassi-go/chassi/ratelimit"
+	"github.com/chassi-go/chassi/ratelimit/shared"
+	"github.com/chassi-go/chassi/redis"
 	"github.com/chassi-go/chassi/schema"
 	"github.com/chassi-go/chassi/telemetry"
 	"github.com/chassi-go/chassi/transport/amqpapi"
@@ -42,6 +44,7 @@ type Config struct {
 	Admin     Admin           `config:"admin"`
 	RateLimit RateLimit       `config:"rate_limit"`
 	Overload  overload.Config `config:"overload"`
+	Redis     redis.Config    `config:"redis"`
 	Shutdown  Shutdown        `config:"shutdown"`
 	Deadline  time.Duration   `config:"deadline" default:"10s" min:"1ms" help:"for a call whose endpoint has none of its own"`
 
@@ -68,6 +71,7 @@ type Admin struct {
 type RateLimit struct {
 	Peer      ratelimit.Limit `config:"peer" default:"5000/1s" reload:"true" help:"calls of one client address (IPv6: /64), such as 100/1m; off for no limit"`
 	Principal ratelimit.Limit `config:"principal" default:"1000/1s" reload:"true" help:"calls of one authenticated caller"`
+	Shared    bool            `config:"shared" default:"true" help:"count over all nodes, if redis.url is set; while Redis is away each node counts for itself"`
 }
 
 // Shutdown has the times of an orderly end.
@@ -94,9 +98,13 @@ type Standard struct {
 	Embedded  *embedded.Server // the NATS server in this process
 	AMQP      *amqpapi.Server
 	Admin     *httpapi.Server
+	Redis     *redis.DB // nil without redis.url
 
 	// Outgoing is the middleware for clients of other services: traces and metrics.
 	Outgoing []chassi.Middleware
+
+	// FellBack counts that something was done without Redis: "rate_limit", ...
+	FellBack func(what string)
 
 	peer, principal *ratelimit.Limiter
 }
@@ -118,7 +126,7 @@ func New(ctx context.Context, name, version string, c Config, o Options) (*Stand
 	s.App = chassi.NewApp(name, chassi.AppOptions{
 		Logger: t.Logger, DrainDelay: c.Shutdown.Drain, Grace: c.Shutdown.Grace, StartTimeout: c.Shutdown.Start,
 	})
-	if err := s.build(version, c, o); err != nil {
+	if err := errors.Join(s.openRedis(c.Redis), s.build(version, c, o)); err != nil {
 		return nil, errors.Join(fmt.Errorf("standard: %w", err), t.Stop(ctx))
 	}
 	s.Manage(t, s.Admin)
@@ -152,13 +160,19 @@ func (s *Standard) build(version string, c Config, o Options) error {
 		middleware.Exceptions(s.Telemetry.Report),
 		middleware.Recover(),
 	}
+	counter := func(name string, l *ratelimit.Limiter) middleware.Limiter {
+		if s.Redis == nil || !c.RateLimit.Shared {
+			return l
+		}
+		return shared.New(name, l, s.Redis, func() { s.FellBack("rate_limit") })
+	}
 	guard := []chassi.Middleware{
-		middleware.RateLimitPeer(s.peer, func(l ratelimit.Limit) *ratelimit.Limiter {
-			return ratelimit.New(ratelimit.Options{Limit: l})
+		middleware.RateLimitPeer(counter("peer", s.peer), func(endpoint string, l ratelimit.Limit) middleware.Limiter {
+			return counter(endpoint, ratelimit.New(ratelimit.Options{Limit: l}))
 		}),
 		middleware.Deadline(c.Deadline),
 		middleware.Authentication(o.Authenticators...),
-		middleware.RateLimitPrincipal(s.principal),
+		middleware.RateLimitPrincipal(counter("principal", s.principal)),
 		middleware.Validation(),
 	}
 	var errs []error
@@ -175,6 +189,21 @@ func (s *Standard) build(version string, c Config, o Options) error {
 	s.buildBrokers(version, c, around)
 	errs = append(errs, s.buildAdmin(c, counted))
 	return errors.Join(errs...)
+}
+
+// openRedis makes the client of Redis, if there is one. It is no part of readiness: all
+// that is done with it is done without it as well.
+func (s *Standard) openRedis(c redis.Config) (err error) {
+	if c.URL == "" {
+		return nil
+	}
+	if s.Redis, err = redis.Open(c); err != nil {
+		return err //nolint:wrapcheck // says what
+	}
+	s.Manage(chassi.ServerFunc("redis", nil, func(context.Context) error { s.Redis.Close(); return nil }))
+	s.Inform("redis", s.Redis.State)
+	s.FellBack, err = s.Telemetry.RegisterEvents("redis_fallbacks_total", "What was done without Redis because it could not be used.")
+	return err //nolint:wrapcheck // says where
 }
 
 func (s *Standard) buildGRPC(c grpcapi.Config, around func(string) []chassi.Middleware) error {

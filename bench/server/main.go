@@ -110,7 +110,7 @@ func features(ctx context.Context) (*telemetry.Telemetry, []chassi.Middleware, e
 		counted,
 		middleware.Exceptions(t.Report),
 		middleware.Recover(),
-		middleware.RateLimitPeer(limiter, func(l ratelimit.Limit) *ratelimit.Limiter {
+		middleware.RateLimitPeer(limiter, func(_ string, l ratelimit.Limit) middleware.Limiter {
 			return ratelimit.New(ratelimit.Options{Limit: l})
 		}),
 		middleware.Deadline(10 * time.Second),

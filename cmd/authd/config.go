@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
-	"strings"
 
 	"github.com/chassi-go/chassi/auth/service"
 	"github.com/chassi-go/chassi/config"
@@ -19,26 +17,10 @@ import (
 type Config struct {
 	standard.Config
 	Auth
-	Reserved
 
 	Database  database.Config `config:"database"`
 	Hash      Hash            `config:"hash"`
 	MasterKey config.Secret   `config:"token.master_key" help:"32 bytes in hex or base64 that encrypt the stored signing keys (openssl rand -hex 32); empty leaves them plain"`
-}
-
-// Reserved are settings that have their names already, so that a deployment can
-// carry them, but no effect yet: serve says so when one is set.
-type Reserved struct {
-	RedisURL string `config:"redis.url" mask:"url" help:"reserved: this version uses no Redis"`
-}
-
-// warnOfReserved names the settings that will be missed.
-func (p *program) warnOfReserved(logger *slog.Logger) {
-	for _, v := range p.report.Values {
-		if v.Source != "default" && strings.HasPrefix(v.Help, "reserved: ") {
-			logger.Warn("setting has no effect", "setting", v.Key, "source", v.Source, "why", strings.TrimPrefix(v.Help, "reserved: "))
-		}
-	}
 }
 
 // Auth names the service's part; its settings have no word of their own in front.

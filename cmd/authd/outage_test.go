@@ -1,84 +1,25 @@
 package main
 
 import (
-	"io"
-	"net"
 	"net/http"
 	"net/url"
-	"sync"
 	"testing"
 
 	"github.com/chassi-go/chassi/internal/dbtest"
+	"github.com/chassi-go/chassi/internal/proxytest"
 )
-
-// proxy stands between authd and PostgreSQL and can be cut.
-type proxy struct {
-	t            *testing.T
-	addr, server string
-	mu           sync.Mutex
-	listener     net.Listener
-	conns        []net.Conn
-	running      sync.WaitGroup
-}
 
 // behindProxy returns a proxy that does not listen yet, and the URL of an empty
 // database behind it.
-func behindProxy(t *testing.T) (*proxy, string) {
+func behindProxy(t *testing.T) (*proxytest.Proxy, string) {
 	t.Helper()
 	u, err := url.Parse(dbtest.Postgres(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0") // finds a free port
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &proxy{t: t, addr: l.Addr().String(), server: u.Host}
-	l.Close()
-	t.Cleanup(p.cut)
-	u.Host = p.addr
+	p := proxytest.New(t, u.Host)
+	u.Host = p.Addr
 	return p, u.String()
-}
-
-func (p *proxy) open() {
-	p.t.Helper()
-	l, err := net.Listen("tcp", p.addr)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	p.listener = l
-	p.running.Go(func() {
-		for {
-			in, err := l.Accept()
-			if err != nil {
-				return
-			}
-			out, err := net.Dial("tcp", p.server)
-			if err != nil {
-				in.Close()
-				continue
-			}
-			p.mu.Lock()
-			p.conns = append(p.conns, in, out)
-			p.mu.Unlock()
-			p.running.Go(func() { _, _ = io.Copy(out, in); out.Close() })
-			p.running.Go(func() { _, _ = io.Copy(in, out); in.Close() })
-		}
-	})
-}
-
-// cut resets what is open and refuses what comes.
-func (p *proxy) cut() {
-	if p.listener != nil {
-		p.listener.Close()
-	}
-	p.mu.Lock()
-	for _, c := range p.conns {
-		c.Close()
-	}
-	p.conns = nil
-	p.mu.Unlock()
-	p.running.Wait()
 }
 
 // Fault 35: without its database authd is alive and not ready, and serves as
@@ -91,7 +32,7 @@ func TestFault35StartWithoutDatabase(t *testing.T) {
 	if live, ready := n.get("/healthz"), n.get("/readyz"); live != http.StatusOK || ready != http.StatusServiceUnavailable {
 		t.Errorf("healthz %d, readyz %d, want 200 and 503", live, ready)
 	}
-	p.open()
+	p.Open()
 	n.awaitLog(`"msg":"serving"`)
 	if !n.ready() {
 		t.Error("not ready with its database there")
@@ -107,7 +48,7 @@ func TestFault35StartWithoutDatabase(t *testing.T) {
 func TestFault34DatabaseGoesAwayAndComesBack(t *testing.T) {
 	t.Parallel()
 	p, url := behindProxy(t)
-	p.open()
+	p.Open()
 	n := start(t, t.TempDir(), "--database.url="+url)
 	n.post("/v1/users", "", ada)
 	token := n.login(ada)
@@ -115,7 +56,7 @@ func TestFault34DatabaseGoesAwayAndComesBack(t *testing.T) {
 		t.Fatal("the token is not good")
 	}
 
-	p.cut()
+	p.Cut()
 	eventually(t, "readiness says no", func() bool { return !n.ready() })
 	if live := n.get("/healthz"); live != http.StatusOK {
 		t.Errorf("healthz %d, want 200", live)
@@ -133,7 +74,7 @@ func TestFault34DatabaseGoesAwayAndComesBack(t *testing.T) {
 		}
 	}
 
-	p.open()
+	p.Open()
 	eventually(t, "readiness says yes", n.ready)
 	if !n.accepts(token) || n.login(ada) == "" {
 		t.Error("not healed")

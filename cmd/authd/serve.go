@@ -37,7 +37,6 @@ func serve(ctx context.Context, p *program) error {
 		return err //nolint:wrapcheck // says where
 	}
 	logger := std.Telemetry.Logger
-	p.warnOfReserved(logger)
 	fail := func(err error) error { return errors.Join(err, std.Telemetry.Stop(ctx)) }
 
 	db, err := database.Open(ctx, p.config.Database)

@@ -1,0 +1,110 @@
+// Package proxytest stands between a program under test and a server, and can be cut.
+package proxytest
+
+import (
+	"net"
+	"sync"
+	"testing"
+)
+
+// Proxy passes TCP connections on to a server.
+type Proxy struct {
+	Addr string // where it listens when it is open
+
+	t        testing.TB
+	server   string
+	mu       sync.Mutex
+	listener net.Listener
+	conns    []net.Conn
+	stalled  chan struct{} // nil while data passes
+	running  sync.WaitGroup
+}
+
+// New returns a proxy of the server at host:port that does not listen yet.
+func New(t testing.TB, server string) *Proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0") // finds a free port
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Proxy{t: t, Addr: l.Addr().String(), server: server}
+	l.Close()
+	t.Cleanup(func() { p.Resume(); p.Cut() })
+	return p
+}
+
+// Open listens.
+func (p *Proxy) Open() {
+	p.t.Helper()
+	l, err := net.Listen("tcp", p.Addr)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.listener = l
+	p.running.Go(func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", p.server)
+			if err != nil {
+				in.Close()
+				continue
+			}
+			p.mu.Lock()
+			p.conns = append(p.conns, in, out)
+			p.mu.Unlock()
+			p.running.Go(func() { p.pass(out, in) })
+			p.running.Go(func() { p.pass(in, out) })
+		}
+	})
+}
+
+func (p *Proxy) pass(to, from net.Conn) {
+	defer to.Close()
+	buffer := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buffer)
+		p.mu.Lock()
+		stalled := p.stalled
+		p.mu.Unlock()
+		if stalled != nil {
+			<-stalled
+		}
+		if _, writeErr := to.Write(buffer[:n]); err != nil || writeErr != nil {
+			return
+		}
+	}
+}
+
+// Cut resets what is open and refuses what comes, until it is opened again.
+func (p *Proxy) Cut() {
+	if p.listener != nil {
+		p.listener.Close()
+	}
+	p.mu.Lock()
+	for _, c := range p.conns {
+		c.Close()
+	}
+	p.conns = nil
+	p.mu.Unlock()
+	p.running.Wait()
+}
+
+// Stall lets no more bytes pass, as a server that hangs does, until [Proxy.Resume].
+func (p *Proxy) Stall() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stalled = make(chan struct{})
+}
+
+// Resume ends that.
+func (p *Proxy) Resume() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stalled != nil {
+		close(p.stalled)
+		p.stalled = nil
+	}
+}

@@ -1,0 +1,127 @@
+package shared_test
+
+import (
+	"math"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/chassi-go/chassi/internal/proxytest"
+	"github.com/chassi-go/chassi/internal/redistest"
+	"github.com/chassi-go/chassi/ratelimit"
+	"github.com/chassi-go/chassi/ratelimit/shared"
+	"github.com/chassi-go/chassi/redis"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func local(l ratelimit.Limit) *ratelimit.Limiter {
+	return ratelimit.New(ratelimit.Options{Limit: l})
+}
+
+var key = ratelimit.StringKey("ada")
+
+// Two nodes that are asked 12,000 times together let as many calls through as the limit says,
+// within 1 %.
+func TestTwoNodesCountAsOne(t *testing.T) {
+	t.Parallel()
+	c, _ := redistest.Config(t)
+	for name, limit := range map[string]ratelimit.Limit{
+		"slow": ratelimit.Per(1000, time.Hour), "with a rate": {Rate: 500, Burst: 1000}, "odd": {Rate: 333.3, Burst: 777}, "fast": {Rate: 1e7, Burst: 5000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var allowed, fellBack atomic.Int64
+			var all sync.WaitGroup
+			dbs := []*redis.DB{redistest.Open(t, c), redistest.Open(t, c)}
+			for _, db := range dbs {
+				if err := db.Check(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			began := time.Now()
+			for _, db := range dbs {
+				node := shared.New("test "+name, local(limit), db, func() { fellBack.Add(1) })
+				for range 8 {
+					all.Go(func() {
+						for range 750 {
+							d := node.Take(t.Context(), key)
+							if d.Allowed {
+								allowed.Add(1)
+							} else if d.RetryAfter <= 0 || d.Remaining != 0 {
+								t.Errorf("%+v", d)
+							}
+							if d.Limit != limit.Burst || d.Reset < 0 {
+								t.Errorf("%+v", d)
+							}
+						}
+					})
+				}
+			}
+			all.Wait()
+			exact := min(float64(limit.Burst)+time.Since(began).Seconds()*limit.Rate, 12_000)
+			t.Logf("%d allowed, %.1f by the limit", allowed.Load(), exact)
+			if math.Abs(float64(allowed.Load())-exact) > exact/100+1 || fellBack.Load() > 0 {
+				t.Errorf("%d allowed, want %.1f; fell back %d times", allowed.Load(), exact, fellBack.Load())
+			}
+		})
+	}
+}
+
+func TestKeysAndNamesAreApart(t *testing.T) {
+	t.Parallel()
+	c, _ := redistest.Config(t)
+	db := redistest.Open(t, c)
+	a, b := shared.New("a", local(ratelimit.Per(1, time.Hour)), db, nil), shared.New("b", local(ratelimit.Per(1, time.Hour)), db, nil)
+	for i, first := range []ratelimit.Decision{a.Take(t.Context(), key), b.Take(t.Context(), key), a.Take(t.Context(), ratelimit.StringKey("bob"))} {
+		if !first.Allowed || first.Remaining != 0 {
+			t.Errorf("%d: %+v", i, first)
+		}
+	}
+	restarted := shared.New("a", local(ratelimit.Per(1, time.Hour)), db, nil)
+	if d := restarted.Take(t.Context(), key); d.Allowed || d.RetryAfter < 59*time.Minute {
+		t.Errorf("a node that has just started: %+v", d)
+	}
+}
+
+// Fault 37, T21: without Redis each node counts for itself, and says so; never is there no
+// limit.
+func TestFault37T21FallsBackToTheNode(t *testing.T) {
+	t.Parallel()
+	c, addr := redistest.Config(t)
+	p := proxytest.New(t, addr)
+	c.URL, c.Timeout = "redis://"+p.Addr, 50*time.Millisecond
+	var fellBack atomic.Int64
+	l := shared.New("x", local(ratelimit.Per(100, time.Hour)), redistest.Open(t, c), func() { fellBack.Add(1) })
+	allowed := 0
+	for range 1000 {
+		if l.Take(t.Context(), key).Allowed {
+			allowed++
+		}
+	}
+	if allowed != 100 || fellBack.Load() != 100 {
+		t.Errorf("%d allowed, fell back %d times", allowed, fellBack.Load())
+	}
+}
+
+func TestOff(t *testing.T) {
+	t.Parallel()
+	c, _ := redistest.Config(t)
+	l := shared.New("off", local(ratelimit.Off()), redistest.Open(t, c), func() { t.Error("asked Redis") })
+	if d := l.Take(t.Context(), key); !d.Allowed {
+		t.Errorf("%+v", d)
+	}
+}
+
+func BenchmarkTake(b *testing.B) {
+	c, _ := redistest.Config(b)
+	l := shared.New("bench", local(ratelimit.Limit{Rate: 1e7, Burst: 1e7}), redistest.Open(b, c), func() { b.Error("fell back") })
+	b.ReportAllocs()
+	b.RunParallel(func(p *testing.PB) {
+		for p.Next() {
+			l.Take(b.Context(), key)
+		}
+	})
+}

@@ -1,0 +1,155 @@
+// Package redis runs scripts on a Redis server, and gives up on it in time: what is
+// kept there is shared by several nodes, and each use of it has something to fall back on.
+// The client is rueidis; calls that are made at once go over one connection in one
+// packet.
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/chassi-go/chassi/breaker"
+	"github.com/redis/rueidis"
+)
+
+// Config says which server to use. The zero value of a field but URL means the default in
+// its tag.
+type Config struct {
+	URL            string        `config:"url" mask:"url" help:"redis://[user:password@]host:port[/database], rediss:// with TLS; empty is no Redis"`
+	Timeout        time.Duration `config:"timeout" default:"100ms" min:"1ms" help:"for a command; what is to be done without Redis is done then"`
+	ConnectTimeout time.Duration `config:"connect_timeout" default:"1s" min:"1ms" help:"for a connection"`
+	Prefix         string        `config:"prefix" default:"chassi:" help:"in front of every key"`
+}
+
+func (c Config) withDefaults() Config {
+	if c.Timeout <= 0 {
+		c.Timeout = 100 * time.Millisecond
+	}
+	if c.ConnectTimeout <= 0 {
+		c.ConnectTimeout = time.Second
+	}
+	if c.Prefix == "" {
+		c.Prefix = "chassi:"
+	}
+	return c
+}
+
+// DB is one server. It is safe for concurrent use.
+//
+// After three failures it stays away from the server for a second at a time, so that
+// what falls back does so at once. One server, or one behind Sentinel or a proxy, is
+// meant; the keys of one script may lie on several nodes of a Redis Cluster, which
+// refuses that.
+type DB struct {
+	config  Config
+	client  rueidis.Client
+	breaker *breaker.Breaker
+}
+
+// ErrUnavailable says that the server cannot be used now. What was asked may have been
+// done.
+var ErrUnavailable = errors.New("redis is not available")
+
+// Open makes a DB. An error says what is wrong with the URL. A server that is away is
+// none: it is looked for until it is there.
+func Open(c Config) (*DB, error) {
+	c = c.withDefaults()
+	o, err := rueidis.ParseURL(c.URL)
+	if err != nil {
+		return nil, errors.New("redis: url: want redis://[user:password@]host:port[/database]") // the parser's error shows the password
+	}
+	o.ForceSingleClient = true
+	o.DisableCache = true
+	o.DisableRetry = true
+	o.ConnWriteTimeout = max(c.Timeout, time.Second)
+	o.Dialer.Timeout = c.ConnectTimeout
+	o.ClientSetInfo = rueidis.DisableClientSetInfo
+	client, err := rueidis.NewClient(o)
+	if client == nil {
+		return nil, fmt.Errorf("redis: %w", err)
+	}
+	return &DB{config: c, client: client, breaker: breaker.New(breaker.Options{
+		Config: breaker.Config{Consecutive: 3, Open: time.Second, Probes: 1, Window: time.Minute},
+		Name:   "redis",
+		Judge: func(err error) breaker.Verdict {
+			switch {
+			case errors.Is(err, context.Canceled):
+				return breaker.Ignored
+			case err != nil:
+				return breaker.Failure
+			default:
+				return breaker.Success
+			}
+		},
+	})}, nil
+}
+
+// Close ends the connections.
+func (db *DB) Close() { db.client.Close() }
+
+// Script is a Lua script. It is sent to a server once, and called by its digest.
+type Script struct{ lua *rueidis.Lua }
+
+// NewScript makes a script. It must return a list of integers.
+func NewScript(lua string) *Script { return &Script{rueidis.NewLuaScript(lua)} }
+
+// Run calls a script, with the prefix in front of each key, in one round trip. An error
+// is [ErrUnavailable], for whatever reason, or ctx's own end.
+func (db *DB) Run(ctx context.Context, s *Script, keys, args []string) ([]int64, error) {
+	return do(ctx, db, func(ctx context.Context) ([]int64, error) {
+		return s.lua.Exec(ctx, db.client, db.prefixed(keys), args).AsIntSlice()
+	})
+}
+
+// RunText is Run for a script that returns a list of strings.
+func (db *DB) RunText(ctx context.Context, s *Script, keys, args []string) ([]string, error) {
+	return do(ctx, db, func(ctx context.Context) ([]string, error) {
+		return s.lua.Exec(ctx, db.client, db.prefixed(keys), args).AsStrSlice()
+	})
+}
+
+// Check is the live probe of the server.
+func (db *DB) Check(ctx context.Context) error {
+	_, err := do(ctx, db, func(ctx context.Context) (string, error) {
+		return db.client.Do(ctx, db.client.B().Ping().Build()).ToString()
+	})
+	return err
+}
+
+// State says how it is, for the detail of readiness.
+func (db *DB) State() string {
+	if s := db.breaker.State(); s != breaker.Closed {
+		return "unavailable: breaker " + s.String()
+	}
+	return "in use"
+}
+
+func (db *DB) prefixed(keys []string) []string {
+	prefixed := make([]string, len(keys))
+	for i, key := range keys {
+		prefixed[i] = db.config.Prefix + key
+	}
+	return prefixed
+}
+
+func do[T any](ctx context.Context, db *DB, f func(context.Context) (T, error)) (T, error) {
+	result, err := breaker.Do(db.breaker, func() (T, error) {
+		bounded, cancel := context.WithTimeout(ctx, db.config.Timeout)
+		defer cancel()
+		result, err := f(bounded)
+		if err != nil && ctx.Err() != nil {
+			return result, context.Canceled // of the caller, however it came
+		}
+		return result, err
+	})
+	switch {
+	case err == nil:
+		return result, nil
+	case ctx.Err() != nil:
+		return result, ctx.Err()
+	default:
+		return result, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+}

@@ -1,0 +1,114 @@
+package redis_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chassi-go/chassi/internal/proxytest"
+	"github.com/chassi-go/chassi/internal/redistest"
+	"github.com/chassi-go/chassi/redis"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var increment = redis.NewScript(`return {redis.call('INCRBY', KEYS[1], ARGV[1]), 7}`)
+
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	c, _ := redistest.Config(t)
+	db := redistest.Open(t, c)
+	for i, want := range []int64{3, 6} {
+		if got, err := db.Run(t.Context(), increment, []string{"n"}, []string{"3"}); err != nil || !slices.Equal(got, []int64{want, 7}) {
+			t.Errorf("call %d: %v, %v", i, got, err)
+		}
+	}
+	words := redis.NewScript(`return {KEYS[1], ARGV[1]}`)
+	if got, err := db.RunText(t.Context(), words, []string{"k"}, []string{"a b"}); err != nil || !slices.Equal(got, []string{c.Prefix + "k", "a b"}) {
+		t.Errorf("%q, %v", got, err)
+	}
+	if err := db.Check(t.Context()); err != nil || db.State() != "in use" {
+		t.Errorf("%v, %s", err, db.State())
+	}
+	if _, err := db.Run(t.Context(), redis.NewScript(`return redis.call('NOSUCH')`), nil, nil); !errors.Is(err, redis.ErrUnavailable) {
+		t.Errorf("a script that fails: %v", err)
+	}
+}
+
+// Fault 37: Redis that is not there, is cut off, or hangs costs little, and is used again
+// when it is back.
+func TestFault37Outages(t *testing.T) {
+	t.Parallel()
+	c, addr := redistest.Config(t)
+	p := proxytest.New(t, addr)
+	c.URL, c.Timeout = "redis://"+p.Addr, 100*time.Millisecond
+	db := redistest.Open(t, c)
+	run := func() error {
+		_, err := db.Run(t.Context(), increment, []string{"n"}, []string{"1"})
+		return err
+	}
+	healed := func() {
+		t.Helper()
+		for end := time.Now().Add(20 * time.Second); run() != nil; {
+			if time.Now().After(end) {
+				t.Fatal("not used again")
+			}
+		}
+	}
+	away := func(why string) {
+		t.Helper()
+		began := time.Now()
+		for range 1000 {
+			if err := run(); !errors.Is(err, redis.ErrUnavailable) {
+				t.Fatalf("%s: %v", why, err)
+			}
+		}
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("%s: 1,000 calls took %v: each waits", why, took)
+		}
+		if !strings.Contains(db.State(), "unavailable") {
+			t.Errorf("%s: %s", why, db.State())
+		}
+	}
+	away("never there")
+	p.Open()
+	healed()
+	p.Cut()
+	away("cut off")
+	p.Open()
+	healed()
+	p.Stall()
+	away("hangs")
+	p.Resume()
+	healed()
+}
+
+// A caller that gives up is told so, and says nothing about Redis.
+func TestCallersThatGiveUp(t *testing.T) {
+	t.Parallel()
+	c, _ := redistest.Config(t)
+	db := redistest.Open(t, c)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 10 {
+		if _, err := db.Run(ctx, increment, []string{"n"}, []string{"1"}); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	}
+	if _, err := db.Run(t.Context(), increment, []string{"n"}, []string{"1"}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	t.Parallel()
+	for _, url := range []string{"", "http://x", "redis://user:hunter2@host:port", "://"} {
+		if _, err := redis.Open(redis.Config{URL: url}); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q: %v", url, err)
+		}
+	}
+}
