@@ -44,13 +44,6 @@ type attempt struct {
 	gates           []string // that it is behind
 }
 
-// limited is a bucket with its limit.
-type limited struct {
-	key     string
-	limit   int
-	longest time.Duration
-}
-
 const (
 	maxNetworkDelay = time.Minute
 	// seenInterval is how exactly the time is kept at which a network was last seen.
@@ -72,12 +65,12 @@ func (s *Service) begin(ctx context.Context, email, userID string) (*attempt, er
 	if !seen.After(now.Add(-seenInterval)) {
 		a.network = network
 	}
-	against := []limited{{pair, limits.Pair, limits.MaxDelay}}
+	against := []store.Bucket{{Key: pair, Limit: limits.Pair, Longest: limits.MaxDelay}}
 	if !known {
-		against = append(against, limited{account, limits.Account, limits.MaxDelay})
+		against = append(against, store.Bucket{Key: account, Limit: limits.Account, Longest: limits.MaxDelay})
 	}
 	if !known && network != "" {
-		against = append(against, limited{from, limits.Network, min(limits.MaxDelay, maxNetworkDelay)})
+		against = append(against, store.Bucket{Key: from, Limit: limits.Network, Longest: min(limits.MaxDelay, maxNetworkDelay)})
 		a.refund = []string{from}
 	}
 	if ok, err := a.reserve(ctx, against); err != nil || !ok {
@@ -88,16 +81,14 @@ func (s *Service) begin(ctx context.Context, email, userID string) (*attempt, er
 }
 
 // reserve counts the attempt against its buckets, unless one is locked.
-func (a *attempt) reserve(ctx context.Context, against []limited) (ok bool, err error) {
-	var buckets []store.Bucket
+func (a *attempt) reserve(ctx context.Context, against []store.Bucket) (ok bool, err error) {
 	for _, b := range against {
-		if err := a.service.gates.enter(ctx, b.key, b.limit, a.service.options.Pool.Stats().QueueSize); err != nil {
+		if err := a.service.gates.enter(ctx, b.Key, b.Limit, a.service.options.Pool.Stats().QueueSize); err != nil {
 			return false, a.service.shed(err)
 		}
-		a.gates = append(a.gates, b.key)
-		buckets = append(buckets, store.Bucket{Key: b.key, Delay: b.delay})
+		a.gates = append(a.gates, b.Key)
 	}
-	locked, err := a.service.store.Reserve(ctx, buckets, a.service.options.Now(), a.service.config.Lockout.Window)
+	locked, err := a.service.options.Attempts.Reserve(ctx, against, a.service.options.Now(), a.service.config.Lockout.Window)
 	return locked.IsZero(), fault(err)
 }
 
@@ -110,7 +101,7 @@ func (a *attempt) end() {
 
 // succeeded clears what the attempt counted.
 func (a *attempt) succeeded(ctx context.Context) error {
-	return fault(a.service.store.Settle(ctx, a.forget, a.refund, a.userID, a.network, a.service.options.Now()))
+	return fault(a.service.options.Attempts.Settle(ctx, a.forget, a.refund, a.userID, a.network, a.service.options.Now()))
 }
 
 // abandoned takes an attempt back that was never evaluated. It has a moment of
@@ -118,21 +109,8 @@ func (a *attempt) succeeded(ctx context.Context) error {
 func (a *attempt) abandoned(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
-	if err := a.service.store.Refund(ctx, append(a.forget, a.refund...)); err != nil {
+	if err := a.service.options.Attempts.Refund(ctx, append(a.forget, a.refund...)); err != nil {
 		a.service.options.Logger.WarnContext(ctx, "an attempt that was not evaluated stays counted", "error", err.Error())
-	}
-}
-
-// delay returns how long the bucket is locked after so many failures.
-func (b limited) delay(failures int) time.Duration {
-	over := failures - b.limit
-	switch {
-	case over < 0:
-		return 0
-	case over > 30:
-		return b.longest
-	default:
-		return min(time.Second<<over, b.longest)
 	}
 }
 

@@ -43,6 +43,7 @@ const maxTTL = 720 * time.Hour
 // Options are what the service is built from.
 type Options struct {
 	Store     *store.Store
+	Attempts  store.Attempts // where failed logins are counted; default Store
 	Pool      *workpool.Pool // where passwords are hashed
 	MasterKey []byte         // seals stored signing keys; nil leaves them plain
 	Logger    *slog.Logger
@@ -78,6 +79,9 @@ var (
 func New(c Config, o Options) (*Service, error) {
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Attempts == nil {
+		o.Attempts = o.Store
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()

@@ -8,17 +8,51 @@ import (
 	"github.com/chassi-go/chassi/database"
 )
 
-// Bucket counts failed attempts of one kind.
+// Bucket counts failed attempts of one kind. With the Limit-th failure in a row it is
+// locked for a second, with the next one for two, four, and so on up to Longest.
 type Bucket struct {
-	Key   string
-	Delay func(failures int) time.Duration // how long the bucket is locked after so many
+	Key     string
+	Limit   int
+	Longest time.Duration
 }
 
-// Reserve counts one attempt against every bucket as if it had failed, before
-// anything is evaluated, unless one of them is locked. It is one transaction, so
-// that parallel attempts, on any number of nodes, cannot slip past a limit.
-// Failures older than window are forgotten. It returns until when a bucket is
-// locked, zero if the attempt may go on.
+func (b Bucket) delay(failures int) time.Duration {
+	over := failures - b.Limit
+	switch {
+	case over < 0:
+		return 0
+	case over > 30:
+		return b.Longest
+	default:
+		return min(time.Second<<over, b.Longest)
+	}
+}
+
+// Attempts counts failed attempts: a [*Store] in its database, a [*SharedAttempts] in
+// Redis.
+type Attempts interface {
+	// Reserve counts one attempt against every bucket as if it had failed, before
+	// anything is evaluated, unless one of them is locked. It is one step, so that parallel
+	// attempts, on any number of nodes, cannot slip past a limit. Failures older than
+	// window are forgotten. It returns until when a bucket is locked, zero if the attempt may
+	// go on.
+	Reserve(ctx context.Context, buckets []Bucket, now time.Time, window time.Duration) (locked time.Time, err error)
+
+	// Settle takes a successful attempt back: the buckets of forget start anew, those of
+	// refund lose the one failure that Reserve counted. The network, unless it is "", is
+	// remembered as one of the user's own, of which the latest twenty are kept.
+	Settle(ctx context.Context, forget, refund []string, userID, network string, now time.Time) error
+
+	// Refund takes one attempt back that was counted and never evaluated.
+	Refund(ctx context.Context, keys []string) error
+}
+
+var (
+	_ Attempts = (*Store)(nil)
+	_ Attempts = (*SharedAttempts)(nil)
+)
+
+// Reserve is one transaction.
 func (s *Store) Reserve(ctx context.Context, buckets []Bucket, now time.Time, window time.Duration) (locked time.Time, err error) {
 	err = s.db.WriteRelaxed(ctx, func(ctx context.Context, tx *database.Tx) error {
 		locked = time.Time{}
@@ -38,7 +72,7 @@ func (s *Store) Reserve(ctx context.Context, buckets []Bucket, now time.Time, wi
 		}
 		for i, b := range buckets {
 			var until time.Time // not now: another node's clock may be behind
-			if d := b.Delay(counts[i]); d > 0 {
+			if d := b.delay(counts[i]); d > 0 {
 				until = now.Add(d)
 			}
 			if err := count(ctx, tx, b.Key, counts[i], until, now); err != nil {
@@ -50,10 +84,7 @@ func (s *Store) Reserve(ctx context.Context, buckets []Bucket, now time.Time, wi
 	return locked, err
 }
 
-// Settle takes a successful attempt back: the buckets of forget start anew, those
-// of refund lose the one failure that [Store.Reserve] counted. The network, unless
-// it is "", is remembered as one of the user's own, of which the latest twenty are
-// kept.
+// Settle implements [Attempts].
 func (s *Store) Settle(ctx context.Context, forget, refund []string, userID, network string, now time.Time) error {
 	return s.db.WriteRelaxed(ctx, func(ctx context.Context, tx *database.Tx) error {
 		for _, key := range forget {
@@ -71,7 +102,7 @@ func (s *Store) Settle(ctx context.Context, forget, refund []string, userID, net
 	})
 }
 
-// Refund takes one attempt back that was counted and never evaluated.
+// Refund implements [Attempts].
 func (s *Store) Refund(ctx context.Context, keys []string) error {
 	return s.db.WriteRelaxed(ctx, func(ctx context.Context, tx *database.Tx) error { return giveBack(ctx, tx, keys) })
 }
@@ -83,6 +114,11 @@ func giveBack(ctx context.Context, q database.Querier, keys []string) error {
 		}
 	}
 	return nil
+}
+
+// Remember keeps a network as one of the user's own.
+func (s *Store) Remember(ctx context.Context, userID, network string, now time.Time) error {
+	return s.db.WriteRelaxed(ctx, func(ctx context.Context, tx *database.Tx) error { return remember(ctx, tx, userID, network, now) })
 }
 
 func remember(ctx context.Context, tx *database.Tx, userID, network string, now time.Time) error {

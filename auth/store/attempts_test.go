@@ -12,14 +12,9 @@ import (
 
 const window = 24 * time.Hour
 
-// lockAt locks a bucket for a minute once it has limit failures.
-func lockAt(limit int) func(int) time.Duration {
-	return func(failures int) time.Duration {
-		if failures < limit {
-			return 0
-		}
-		return time.Minute
-	}
+// lockAt is a bucket that is locked for a minute once it has limit failures.
+func lockAt(key string, limit int) store.Bucket {
+	return store.Bucket{Key: key, Limit: limit, Longest: time.Minute}
 }
 
 // T16: of 200 attempts at once on two nodes, exactly as many pass as the limit
@@ -37,7 +32,7 @@ func TestT16ParallelReservationsAreExact(t *testing.T) {
 				// The clocks of nodes differ, and who looks first need not come first.
 				now := began.Add(time.Duration(i%7) * 100 * time.Millisecond)
 				locked, err := nodes[i%2].Reserve(t.Context(), []store.Bucket{
-					{Key: "pair", Delay: lockAt(limit)}, {Key: "account", Delay: lockAt(limit)}, {Key: "network", Delay: lockAt(2 * attempts)},
+					lockAt("pair", limit), lockAt("account", limit), lockAt("network", 2*attempts),
 				}, now, window)
 				if err != nil {
 					t.Error(err)
@@ -56,7 +51,7 @@ func TestT16ParallelReservationsAreExact(t *testing.T) {
 // passes reports whether an attempt on key passes at the given time.
 func passes(t *testing.T, s *store.Store, key string, limit int, now time.Time) bool {
 	t.Helper()
-	locked, err := s.Reserve(t.Context(), []store.Bucket{{Key: key, Delay: lockAt(limit)}}, now, window)
+	locked, err := s.Reserve(t.Context(), []store.Bucket{lockAt(key, limit)}, now, window)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,8 +52,13 @@ func serve(ctx context.Context, p *program) error {
 	if err != nil {
 		return fail(err)
 	}
+	users := store.New(db)
+	var attempts store.Attempts = users
+	if std.Redis != nil {
+		attempts = store.NewSharedAttempts(users, std.Redis, func() { std.FellBack("lockout") })
+	}
 	svc, err = service.New(p.config.Auth.Config, service.Options{
-		Store: store.New(db), Pool: pool, MasterKey: key, Logger: logger, Observe: count,
+		Store: users, Attempts: attempts, Pool: pool, MasterKey: key, Logger: logger, Observe: count,
 	})
 	if err != nil {
 		return fail(err)
