@@ -95,9 +95,9 @@ func (g *guard) limitHeader() error {
 	}
 	g.timed = open
 	if !open {
-		return g.Conn.SetReadDeadline(time.Time{})
+		return g.SetReadDeadline(time.Time{})
 	}
-	return g.Conn.SetReadDeadline(time.Now().Add(g.config.ConnectionTimeout))
+	return g.SetReadDeadline(time.Now().Add(g.config.ConnectionTimeout))
 }
 
 func (g *guard) see(b []byte) error {
@@ -174,7 +174,7 @@ func (s *Server) limitCall(ctx context.Context, call *tap.Info) (context.Context
 	if deadline, ok := ctx.Deadline(); ok && deadline.Before(limit) {
 		return ctx, nil
 	}
-	ctx, cancel := context.WithDeadline(ctx, limit)
-	_ = cancel // grpc-go ends the context around it with the call
+	ctx, cancel := context.WithDeadline(ctx, limit) //nolint:gosec // grpc-go ends the context around it with the call, and this one with it
+	_ = cancel
 	return ctx, nil
 }

@@ -41,15 +41,11 @@ type conn struct {
 
 	listener *listener
 	closed   atomic.Bool
-	stalled  atomic.Bool
 	armed    atomic.Int64 // when writing ends, in Unix ns
 }
 
 // Write implements [net.Conn]. A deadline that still is far away is not moved.
 func (c *conn) Write(b []byte) (int, error) {
-	if c.stalled.Load() {
-		return 0, os.ErrDeadlineExceeded // TLS would wait for another 5 s to say good-bye
-	}
 	now, timeout := time.Now(), c.listener.writeTimeout
 	if c.armed.Load() < now.Add(timeout*3/4).UnixNano() {
 		c.armed.Store(now.Add(timeout).UnixNano())
@@ -59,7 +55,7 @@ func (c *conn) Write(b []byte) (int, error) {
 	}
 	n, err := c.Conn.Write(b)
 	if err != nil && errors.Is(err, os.ErrDeadlineExceeded) {
-		c.stalled.Store(true)
+		_ = c.Close() // grpc-go leaves the end to its reader, which knows nothing of it
 	}
 	return n, err
 }

@@ -79,11 +79,11 @@ func watchState(conn net.Conn, state http.ConnState) {
 	if !ok {
 		return
 	}
-	switch state { //nolint:exhaustive // the others end it or change nothing
+	switch state {
 	case http.StateActive:
 		tcp.idle.bytes.Store(math.MinInt64 / 2)
 	case http.StateIdle:
 		tcp.idle.bytes.Store(0)
-	default:
+	default: // the others end it or change nothing
 	}
 }

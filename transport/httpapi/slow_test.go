@@ -46,7 +46,7 @@ func dialMany(t *testing.T, s *target, n int, raw string) {
 
 // Fault 22: 1,000 each of slow headers, slow bodies and slow readers are closed
 // within their timeout and a second, and nobody else fails.
-func TestFault22ThreeThousandSlowClients(t *testing.T) { //nolint:paralleltest // it takes many files
+func TestFault22ThreeThousandSlowClients(t *testing.T) { // alone: it takes many files
 	c := Config{ReadHeaderTimeout: time.Second, ReadTimeout: time.Second, WriteTimeout: 2 * time.Second}
 	n := crowd(t, 1)
 	s := serveTarget(t, c, false)
@@ -129,7 +129,7 @@ func TestFault22SlowHTTP2Body(t *testing.T) {
 }
 
 // Fault 27: 1,000 handshakes that stall, half of them with junk, are closed in time.
-func TestFault27StalledHandshakes(t *testing.T) { //nolint:paralleltest // it takes many files
+func TestFault27StalledHandshakes(t *testing.T) { // alone: it takes many files
 	n := crowd(t, 1)
 	s := serveTarget(t, Config{ReadHeaderTimeout: time.Second}, true)
 	stop := s.beside(t)
