@@ -275,6 +275,38 @@ func TestFault23RapidReset(t *testing.T) {
 	}
 }
 
+// Fault 23: resets of calls that run are counted, however slowly they come; a
+// client that resets fewer calls than it lets end goes on.
+func TestFault23ResetsAreCounted(t *testing.T) {
+	t.Parallel()
+	const most = 10
+	for _, honest := range []int64{0, 2} {
+		s := serveTarget(t, Config{MaxResets: most}, true)
+		a := attack(t, s)
+		send := func(path string) uint32 {
+			began := s.calls.Load()
+			id, err := a.call(http.MethodGet, path)
+			if err != nil || a.out.Flush() != nil {
+				t.Fatal(err)
+			}
+			until(t, 5*time.Second, func() bool { return s.calls.Load() > began }, "the call has not begun")
+			return id
+		}
+		for range most + 1 {
+			for range honest {
+				send("/quick")
+			}
+			if err := a.WriteRSTStream(send("/wait"), http2.ErrCodeCancel); err != nil || a.out.Flush() != nil {
+				t.Fatal(err)
+			}
+			s.quiet(t)
+		}
+		if open := a.answered(t); open != (honest > 0) {
+			t.Errorf("%d honest calls for each reset: open %v", honest, open)
+		}
+	}
+}
+
 // A call that has ended before its reset comes was a call like any: such a client
 // is bounded by the calls at once, and only closed when its resets do arrive in
 // time.

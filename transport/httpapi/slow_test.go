@@ -100,6 +100,10 @@ func TestFault22SlowHTTP2(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			c := c
+			if name == "reader" {
+				c.ReadTimeout = time.Minute // nor a ping
+			}
 			s := serveTarget(t, c, true)
 			a := attack(t, s, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 30})
 			slow.attack(a)
