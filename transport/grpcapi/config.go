@@ -18,8 +18,12 @@ type Config struct {
 	MaxHeaderBytes    uint32        `config:"max_header_bytes" default:"16384" min:"1024" help:"a request's metadata"`
 	MaxStreams        uint32        `config:"max_streams" default:"250" min:"1" help:"calls at once on one connection; further ones wait at the client"`
 	MaxConnections    int           `config:"max_connections" default:"10000" min:"1" help:"open connections; further ones are closed"`
-	ConnectionTimeout time.Duration `config:"connection_timeout" default:"5s" min:"1ms" help:"for the handshake of a connection"`
+	MaxResets         int           `config:"max_resets" default:"1000" min:"1" help:"calls that a client may reset on one connection; with more, and more than half of all, it is closed"`
+	MaxControlFrames  int           `config:"max_control_frames" default:"10000" min:"100" help:"pings, settings and the like on one connection, beyond what its calls account for; with more it is closed"`
+	ConnectionTimeout time.Duration `config:"connection_timeout" default:"5s" min:"1ms" help:"for the handshake of a connection, and for a call's metadata"`
+	CallTimeout       time.Duration `config:"call_timeout" default:"60s" min:"1ms" help:"from a call's metadata to the end of its answer; a client that takes no byte for so long is disconnected"`
 	IdleTimeout       time.Duration `config:"idle_timeout" default:"15m" min:"1s" help:"for a connection without calls"`
+	MaxConnectionAge  time.Duration `config:"max_connection_age" default:"30m" min:"1s" help:"then a client has to connect again; its calls may end"`
 	PingInterval      time.Duration `config:"ping_interval" default:"2m" min:"1s" help:"from silence to the ping that tells a dead connection; it has 20s for its answer"`
 	MinPingInterval   time.Duration `config:"min_ping_interval" default:"10s" min:"1s" help:"a client that pings more often is disconnected"`
 	NoReflection      bool          `config:"no_reflection" help:"tell nobody which methods there are"`
@@ -37,8 +41,12 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MaxHeaderBytes, 16<<10)
 	setDefault(&c.MaxStreams, 250)
 	setDefault(&c.MaxConnections, 10_000)
+	setDefault(&c.MaxResets, 1000)
+	setDefault(&c.MaxControlFrames, 10_000)
 	setDefault(&c.ConnectionTimeout, 5*time.Second)
+	setDefault(&c.CallTimeout, time.Minute)
 	setDefault(&c.IdleTimeout, 15*time.Minute)
+	setDefault(&c.MaxConnectionAge, 30*time.Minute)
 	setDefault(&c.PingInterval, 2*time.Minute)
 	setDefault(&c.MinPingInterval, 10*time.Second)
 	if c.Logger == nil {

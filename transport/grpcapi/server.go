@@ -15,6 +15,7 @@ import (
 	"github.com/chassi-go/chassi/transport/certs"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 	_ "google.golang.org/grpc/encoding/gzip" // requests and answers may be compressed
 	"google.golang.org/grpc/keepalive"
 )
@@ -102,7 +103,7 @@ func (s *Server) Start(ctx context.Context) error {
 	if !s.config.NoReflection {
 		registerReflection(s.grpc, files)
 	}
-	limited := &listener{Listener: l, max: int64(s.config.MaxConnections)}
+	limited := &listener{Listener: l, max: int64(s.config.MaxConnections), writeTimeout: s.config.CallTimeout}
 	s.listener.Store(limited)
 	s.serving.Go(func() {
 		defer close(s.failed)
@@ -122,15 +123,20 @@ func (s *Server) options() []grpc.ServerOption {
 		grpc.MaxHeaderListSize(c.MaxHeaderBytes),
 		grpc.MaxConcurrentStreams(c.MaxStreams),
 		grpc.ConnectionTimeout(c.ConnectionTimeout),
-		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: c.IdleTimeout, Time: c.PingInterval, Timeout: 20 * time.Second}),
+		grpc.InTapHandle(s.limitCall),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			MaxConnectionIdle: c.IdleTimeout, MaxConnectionAge: c.MaxConnectionAge, MaxConnectionAgeGrace: c.CallTimeout,
+			Time: c.PingInterval, Timeout: 20 * time.Second,
+		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: c.MinPingInterval, PermitWithoutStream: true}),
 		grpc.NumStreamWorkers(uint32(runtime.GOMAXPROCS(0))), // goroutines whose stacks have grown already; more are made when these are busy
 		grpc.UnknownServiceHandler(s.unmatched.serveUnknown),
 	}
+	creds := insecure.NewCredentials()
 	if tlsConfig := s.certificates.Config(); tlsConfig != nil {
-		options = append(options, grpc.Creds(credentials.NewTLS(tlsConfig)))
+		creds = credentials.NewTLS(tlsConfig)
 	}
-	return options
+	return append(options, grpc.Creds(&guarded{TransportCredentials: creds, config: &s.config}))
 }
 
 // register gives grpc-go the mounted methods, service by service.
@@ -189,41 +195,4 @@ func (s *Server) inFlight() string {
 		return "none, only open streams"
 	}
 	return strings.Join(stuck, ", ")
-}
-
-// listener keeps at most max connections open. Further ones are closed at once,
-// which tells a client to try another server or later.
-type listener struct {
-	net.Listener
-	max           int64
-	open, refused atomic.Int64
-}
-
-func (l *listener) Accept() (net.Conn, error) {
-	for {
-		c, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		if l.open.Add(1) <= l.max {
-			return &conn{Conn: c, listener: l}, nil
-		}
-		l.open.Add(-1)
-		l.refused.Add(1)
-		_ = c.Close()
-	}
-}
-
-type conn struct {
-	net.Conn
-	listener *listener
-	closed   atomic.Bool
-}
-
-// Close frees the connection's place.
-func (c *conn) Close() error {
-	if !c.closed.Swap(true) {
-		c.listener.open.Add(-1)
-	}
-	return c.Conn.Close()
 }

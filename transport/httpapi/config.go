@@ -27,6 +27,7 @@ type Config struct {
 	MaxBodyBytes      int64         `config:"max_body_bytes" default:"1048576" min:"1" help:"a request's body; a longer one gets 413"`
 	MaxJSONDepth      int           `config:"max_json_depth" default:"64" min:"1" max:"1000" help:"nesting of a JSON body"`
 	MaxConnections    int           `config:"max_connections" default:"10000" min:"1" help:"open connections; further ones get 503 and are closed"`
+	MaxResets         int           `config:"max_resets" default:"1000" min:"1" help:"calls that a client may reset on one HTTP/2 connection; with more, and more than half of all, it is closed"`
 	CompressMinBytes  int           `config:"compress_min_bytes" default:"1024" min:"1" help:"answers of at least that size are compressed, if the client takes gzip or zstd"`
 
 	TrustedProxies  []netip.Prefix `config:"trusted_proxies" help:"networks whose forwarding header is believed"`
@@ -48,6 +49,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MaxBodyBytes, 1<<20)
 	setDefault(&c.MaxJSONDepth, 64)
 	setDefault(&c.MaxConnections, 10_000)
+	setDefault(&c.MaxResets, 1000)
 	setDefault(&c.CompressMinBytes, 1<<10)
 	setDefault(&c.ForwardedHeader, "x-forwarded-for")
 	if c.Logger == nil {

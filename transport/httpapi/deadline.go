@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -18,6 +19,8 @@ type limitedTCP struct {
 	*net.TCPConn
 	place       place
 	read, write lazyDeadline
+	idle        idleMeter
+	stalled     atomic.Bool
 }
 
 type lazyDeadline struct {
@@ -71,19 +74,33 @@ func (c *limitedTCP) SetDeadline(t time.Time) error {
 func (c *limitedTCP) Read(b []byte) (int, error) {
 	for {
 		n, err := c.TCPConn.Read(b)
+		if flood := c.idle.take(n, c.place.listener.maxIdle); flood != nil {
+			return 0, flood
+		}
 		if n > 0 || err == nil || !c.read.rearm(err, c.TCPConn.SetReadDeadline) {
 			return n, err
 		}
 	}
 }
 
-// Write implements [net.Conn].
+// Write implements [net.Conn]. Once a deadline has ended one that cannot be taken
+// up again, none waits any more: closing a connection with TLS would wait another
+// 5 s to say so.
 func (c *limitedTCP) Write(b []byte) (int, error) {
+	if c.stalled.Load() {
+		return 0, os.ErrDeadlineExceeded
+	}
 	written := 0
 	for {
 		n, err := c.TCPConn.Write(b[written:])
 		written += n
-		if err == nil || !c.write.rearm(err, c.TCPConn.SetWriteDeadline) {
+		if err == nil {
+			return written, nil
+		}
+		if !c.write.rearm(err, c.TCPConn.SetWriteDeadline) {
+			if errors.Is(err, os.ErrDeadlineExceeded) && (written == 0 || c.place.listener.overTLS) {
+				c.stalled.Store(true)
+			}
 			return written, err
 		}
 	}

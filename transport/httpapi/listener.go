@@ -13,6 +13,7 @@ import (
 type limitedListener struct {
 	net.Listener
 	max       int64
+	maxIdle   int64 // bytes without a call
 	overTLS   bool
 	open      atomic.Int64
 	refused   atomic.Int64
@@ -32,7 +33,7 @@ const (
 var refusal = []byte("HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n")
 
 func limitListener(l net.Listener, maximum int, overTLS bool) *limitedListener {
-	return &limitedListener{Listener: l, max: int64(maximum), overTLS: overTLS}
+	return &limitedListener{Listener: l, max: int64(maximum), maxIdle: maxIdleBytes, overTLS: overTLS}
 }
 
 // counts returns how many connections are open now, and how many were refused so

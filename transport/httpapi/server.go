@@ -109,10 +109,11 @@ func (s *Server) newHTTPServer(base context.Context, tlsConfig *tls.Config) *htt
 		IdleTimeout:       c.IdleTimeout,
 		MaxHeaderBytes:    c.MaxHeaderBytes,
 		BaseContext:       func(net.Listener) context.Context { return base },
-		ConnContext:       withPeer,
+		ConnContext:       withConnection,
+		ConnState:         watchState,
 		ErrorLog:          slog.NewLogLogger(c.Logger.Handler(), slog.LevelDebug),
 		Protocols:         new(http.Protocols),
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+		HTTP2:             c.http2(),
 	}
 	server.Protocols.SetHTTP1(true)
 	server.Protocols.SetHTTP2(true)
@@ -123,13 +124,28 @@ func (s *Server) newHTTPServer(base context.Context, tlsConfig *tls.Config) *htt
 // maxStreams bounds the calls of one HTTP/2 connection.
 const maxStreams = 250
 
+// http2 sets what net/http leaves without an end: it forgets the deadlines of a
+// connection that speaks HTTP/2. A client that takes not a byte is cut off, and so
+// is one that neither says anything nor answers a ping, which none can in the
+// middle of a header.
+func (c Config) http2() *http.HTTP2Config {
+	return &http.HTTP2Config{
+		MaxConcurrentStreams: maxStreams,
+		WriteByteTimeout:     c.WriteTimeout,
+		SendPingTimeout:      c.ReadTimeout,
+		PingTimeout:          c.ReadHeaderTimeout,
+	}
+}
+
 func (s *Server) listen(ctx context.Context) error {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", s.config.Addr)
 	if err != nil {
 		return fmt.Errorf("httpapi: listen on %s: %w; choose another address, or stop what listens there", s.config.Addr, err)
 	}
-	s.listener.Store(limitListener(l, s.config.MaxConnections, s.config.TLS.Enabled()))
+	limited := limitListener(l, s.config.MaxConnections, s.config.TLS.Enabled())
+	limited.maxIdle += int64(s.config.MaxHeaderBytes)
+	s.listener.Store(limited)
 	return nil
 }
 
@@ -189,10 +205,14 @@ func (s *Server) inFlight() string {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{server: s, w: w, r: r}
 	defer x.lastResort()
+	conn, _ := r.Context().Value(connectionKey{}).(*connection)
+	if conn != nil && r.ProtoMajor == 2 {
+		defer conn.ended(r.Context(), int64(s.config.MaxResets))
+	}
 	h := w.Header()
 	x.out.header = h
 	x.call.In, x.call.Out = requestMetadata(r.Header), &x.out
-	x.call.Peer = s.peer(r)
+	x.call.Peer = s.peer(conn, r)
 	x.call.RequestID = requestID(r.Header)
 	x.out.Set("X-Request-Id", x.call.RequestID)
 	s.secure.set(h)
@@ -216,27 +236,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(x, r)
 }
 
-func (s *Server) peer(r *http.Request) netip.AddrPort {
-	peer, ok := r.Context().Value(peerKey{}).(netip.AddrPort)
-	if !ok { // not accepted by Start: a test, or a server around this one
+func (s *Server) peer(conn *connection, r *http.Request) netip.AddrPort {
+	var peer netip.AddrPort
+	if conn != nil {
+		peer = conn.peer
+	} else { // not accepted by Start: a test, or a server around this one
 		peer, _ = netip.ParseAddrPort(r.RemoteAddr)
 	}
 	if !peer.IsValid() {
 		return peer // not TCP: a Unix socket
 	}
 	return clientAddr(peer, r.Header, s.config.TrustedProxies, s.config.ForwardedHeader)
-}
-
-// peerKey is where the address of a connection stands in its context, so that it
-// is parsed once.
-type peerKey struct{}
-
-func withPeer(ctx context.Context, conn net.Conn) context.Context {
-	tcp, ok := conn.RemoteAddr().(*net.TCPAddr)
-	if !ok {
-		return ctx
-	}
-	return context.WithValue(ctx, peerKey{}, tcp.AddrPort())
 }
 
 // lastResort answers a panic that no middleware contained.
