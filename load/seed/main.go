@@ -14,6 +14,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -58,7 +59,7 @@ func run(ctx context.Context, args []string, out io.Writer) int {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
 	case err != nil:
-		fmt.Fprintf(out, "seed: %v; --help lists the flags\n", err)
+		fmt.Fprintf(out, "seed: %s; --help lists the flags\n", strings.Replace(err.Error(), "flag provided but not defined: -", "unknown flag --", 1))
 		return 2
 	}
 	if err := seed(ctx, o, out); err != nil {
