@@ -38,7 +38,7 @@ auth: . client
 auth/service: . auth auth/store token password workpool ratelimit
 auth/store: database
 cmd/authd cmd/chassi: . schema schema/... transport/... middleware middleware/... telemetry client console token password ratelimit breaker workpool database discovery config standard auth auth/...
-bench/... examples/... load/... scripts/...: *
+bench/... examples/... load load/... scripts/...: *
 internal/strangers/...: internal/strangers/...
 internal/...: *
 `

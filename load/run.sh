@@ -39,7 +39,7 @@ flags=("--database.url=sqlite:$work/authd.db")
 targets=()
 if reachable "$amqp"; then
   prefix=loadtest
-  at_end+=("! command -v amqp-delete-queue >/dev/null || amqp-delete-queue --url='$amqp' -q $prefix.auth.v1.Auth >/dev/null")
+  at_end+=("! command -v amqp-delete-queue >/dev/null || amqp-delete-queue --url='${amqp%/}' -q $prefix.auth.v1.Auth >/dev/null")
   flags+=("--amqp.url=$amqp" "--amqp.prefix=$prefix")
 else
   echo "no RabbitMQ at CHASSI_TEST_AMQP: AMQP left out (make services brings one up)"
