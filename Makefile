@@ -40,6 +40,10 @@ cover: ## Run all tests and show how much they cover, in coverage.html
 bench: ## Measure against hand-written net/http, and write docs/performance.md
 	scripts/bench.sh
 
+.PHONY: load
+load: build ## Load bin/authd at fixed rates over every transport, with k6 too if it is there
+	load/run.sh
+
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (5s)
 	scripts/fuzz.sh $(FUZZTIME)

@@ -40,7 +40,7 @@ auth: . client
 auth/service: . auth auth/store token password workpool ratelimit
 auth/store: database redis
 cmd/authd cmd/chassi: . schema schema/... transport/... middleware middleware/... telemetry client console token password ratelimit breaker retry workpool database discovery config standard auth auth/...
-bench/... examples/... scripts/...: *
+bench/... examples/... load load/... scripts/...: *
 internal/strangers/...: internal/strangers/...
 internal/...: *
 `

@@ -1,9 +1,13 @@
 #!/usr/bin/env bash
 # Puts the tools of `make lint` into bin/tools, at the versions pinned here, and
 # prints their folder. Compiles a tool only when it is missing, or the pin or Go changed.
+#
+#   scripts/tools.sh [k6]
+#
+# With k6 it builds that too, which is big: load/k6 needs it, and nothing else does.
 set -euo pipefail
 
-readonly golangci_lint=v2.15.0
+readonly golangci_lint=v2.15.0 k6=v1.8.1
 
 cd "$(dirname "$0")/.."
 readonly tools=$PWD/bin/tools
@@ -21,4 +25,9 @@ install() {
 }
 
 install golangci-lint "$golangci_lint" github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+case ${1:-} in
+  "") ;;
+  k6) install k6 "$k6" go.k6.io/k6 ;;
+  *) echo "tools.sh: $1 is no tool on demand: k6 is" >&2; exit 2 ;;
+esac
 echo "$tools"

@@ -1,0 +1,169 @@
+// Package accounts makes the accounts that load is made with, many and fast: by
+// batches, straight into the database, all with one password that is hashed once.
+package accounts
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/chassi-go/chassi/auth/store"
+	"github.com/chassi-go/chassi/database"
+	"github.com/chassi-go/chassi/password"
+)
+
+const (
+	// DefaultPassword is that of all accounts unless another one is asked for.
+	DefaultPassword = "much ado under load"
+	// Max is how many accounts there can be.
+	Max = 10_000_000
+
+	perStatement = 500    // rows of one INSERT
+	perBatch     = 10_000 // rows of one transaction
+	prefix       = "user"
+	domain       = "@example.com"
+)
+
+// Email returns the address of the nth account, counted from 0:
+// user0000000@example.com.
+func Email(n int) string { return fmt.Sprintf("%s%07d%s", prefix, n, domain) }
+
+// ErrOtherPassword is returned when accounts of an earlier run have another
+// password than the one asked for now.
+var ErrOtherPassword = errors.New("the accounts there have another password: give that one, or take an empty database")
+
+// Seeding says what to make.
+type Seeding struct {
+	Users    int    // accounts 0 to Users-1
+	Password string // default [DefaultPassword]
+	// Params are those of the hash; the zero value is the program's default.
+	Params password.Params
+	// Progress, if not nil, is told after each batch how many accounts there are.
+	Progress func(done int)
+}
+
+func (s Seeding) withDefaults() (Seeding, error) {
+	if s.Users < 1 || s.Users > Max {
+		return s, fmt.Errorf("users is %d: give a number from 1 to %d", s.Users, Max)
+	}
+	if s.Password == "" {
+		s.Password = DefaultPassword
+	}
+	if s.Params == (password.Params{}) {
+		s.Params = password.DefaultParams()
+	}
+	return s, nil
+}
+
+// Seed brings the schema of db up to date and makes the accounts that are
+// missing. Each batch is one transaction, and a later call goes on after the last
+// one that was stored. It returns how many accounts were there before.
+func Seed(ctx context.Context, db *database.DB, s Seeding) (before int, err error) {
+	if s, err = s.withDefaults(); err != nil {
+		return 0, err
+	}
+	if _, err := db.Migrate(ctx, store.Migrations()); err != nil {
+		return 0, err
+	}
+	if before, err = count(ctx, db); err != nil {
+		return 0, err
+	}
+	hash, err := hashFor(ctx, db, before, s)
+	if err != nil {
+		return before, err
+	}
+	for next := before; next < s.Users; {
+		end := min(next+perBatch, s.Users)
+		if err := insert(ctx, db, next, end, hash); err != nil {
+			return before, fmt.Errorf("accounts %d to %d: %w", next, end-1, err)
+		}
+		next = end
+		if s.Progress != nil {
+			s.Progress(next)
+		}
+	}
+	return before, nil
+}
+
+// count returns the number of the first account that is missing: they are made in
+// the order of their addresses.
+func count(ctx context.Context, db *database.DB) (n int, err error) {
+	rows, err := db.Query(ctx, `SELECT email FROM users WHERE email >= $1 AND email <= $2 AND email LIKE $3 ORDER BY email DESC`,
+		Email(0), Email(Max-1), prefix+"_______"+domain)
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var email string
+		if err := rows.Scan(&email); err != nil {
+			return 0, err
+		}
+		digits := strings.TrimSuffix(strings.TrimPrefix(email, prefix), domain)
+		if n, err := strconv.Atoi(digits); err == nil && Email(n) == email {
+			return n + 1, nil
+		}
+	}
+	return 0, rows.Err()
+}
+
+// hashFor returns the hash of the password: the one that the first account has
+// already, or a new one.
+func hashFor(ctx context.Context, db *database.DB, there int, s Seeding) (string, error) {
+	if there == 0 {
+		return password.Hash(s.Params, s.Password)
+	}
+	first, err := store.New(db).UserByEmail(ctx, Email(0))
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", Email(0), err)
+	}
+	if fits, err := password.Verify(first.Password, s.Password); err != nil || !fits {
+		return "", ErrOtherPassword
+	}
+	return first.Password, nil
+}
+
+// insert makes the accounts from first to end-1, all or none. A server that stops
+// just then may lose them although they were stored, and the next run makes them.
+func insert(ctx context.Context, db *database.DB, first, end int, hash string) error {
+	now := time.Now().UnixMicro()
+	return db.WriteRelaxed(ctx, func(ctx context.Context, tx *database.Tx) error {
+		for from := first; from < end; from += perStatement {
+			n := min(perStatement, end-from)
+			args := make([]any, 2, 2+2*n)
+			args[0], args[1] = hash, now
+			for i := range n {
+				args = append(args, newID(), Email(from+i))
+			}
+			if _, err := tx.Exec(ctx, statement(n), args...); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// statement inserts n rows. $1 is the hash and $2 the time of all.
+func statement(n int) string {
+	var b strings.Builder
+	b.WriteString("INSERT INTO users (id, email, password, generation, disabled, created_at, updated_at) VALUES ")
+	for i := range n {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, "($%d,$%d,$1,1,FALSE,$2,$2)", 3+2*i, 4+2*i)
+	}
+	return b.String()
+}
+
+// newID returns an id as the service makes them: 128 random bits in 26 characters.
+func newID() string {
+	var raw [16]byte
+	_, _ = rand.Read(raw[:]) // never fails, says crypto/rand
+	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(raw[:]))
+}

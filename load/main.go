@@ -1,0 +1,83 @@
+// Command load makes calls of an authd at a fixed rate and tells how long they
+// took, from when each was due:
+//
+//	go run ./load --transport grpc --target 127.0.0.1:9090 --scenario validate --rate 500 --duration 20s
+//
+// The accounts are those of load/seed. README.md in this folder has the rest.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr)) //nolint:gocritic // the process ends, and with it the signals
+}
+
+// usageError is what the caller can put right.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func usage(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// run returns the exit code: 2 for what the caller can put right, 1 when a stream
+// had no call accepted, or the run was interrupted.
+func run(ctx context.Context, args []string, out, errOut io.Writer) int {
+	err := load(ctx, args, out, errOut)
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		return 0
+	case errors.As(err, &usageError{}):
+		fmt.Fprintf(errOut, "load: %v\n", err)
+		return 2
+	default:
+		fmt.Fprintf(errOut, "load: %v\n", err)
+		return 1
+	}
+}
+
+func load(ctx context.Context, args []string, out, errOut io.Writer) error {
+	o, err := parse(args, errOut)
+	if err != nil {
+		return err
+	}
+	target, err := dial(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer target.close()
+	tokens, err := target.logIn(ctx, o)
+	if err != nil {
+		return err
+	}
+	report := &report{Transport: o.transport, Target: redacted(o.target), Scenario: o.scenario}
+	if !o.json {
+		printHead(out, o)
+	}
+	for _, rate := range o.steps {
+		p, err := target.runPhase(ctx, o, rate, tokens)
+		if err != nil {
+			return err
+		}
+		report.Phases = append(report.Phases, p)
+		if !o.json {
+			p.print(out)
+		}
+	}
+	if o.json {
+		if err := report.printJSON(out); err != nil {
+			return err
+		}
+	}
+	return report.judge()
+}

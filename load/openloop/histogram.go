@@ -1,0 +1,70 @@
+package openloop
+
+import (
+	"math/bits"
+	"time"
+)
+
+const (
+	subBits = 7 // 128 buckets for each power of two: a value is kept to within 1/128
+	buckets = (64 - subBits + 1) << subBits
+)
+
+// Histogram counts durations in log-linear buckets. A percentile is within 0.8 %
+// of the truth, the longest duration is exact. The zero value is empty. It takes
+// 58 KiB and is not safe for concurrent use.
+type Histogram struct {
+	counts  [buckets]uint64
+	total   uint64
+	longest time.Duration
+}
+
+// Record counts d; a negative one as zero.
+func (h *Histogram) Record(d time.Duration) {
+	d = max(d, 0)
+	h.counts[bucketOf(uint64(d))]++
+	h.total++
+	h.longest = max(h.longest, d)
+}
+
+// Count returns how many durations were recorded.
+func (h *Histogram) Count() uint64 { return h.total }
+
+// Max returns the longest duration, 0 if there is none.
+func (h *Histogram) Max() time.Duration { return h.longest }
+
+// Percentile returns the duration that p percent of those recorded do not
+// exceed: the one of rank ceil(p/100 x n). It is 0 if there is none.
+func (h *Histogram) Percentile(p float64) time.Duration {
+	rank := rankOf(p, h.total)
+	var seen uint64
+	for i, n := range h.counts {
+		seen += n
+		if n > 0 && seen >= rank {
+			return min(valueOf(i), h.longest)
+		}
+	}
+	return 0
+}
+
+// rankOf returns which of n sorted values, counted from 1, is the percentile.
+func rankOf(p float64, n uint64) uint64 {
+	exact := p * float64(n) / 100
+	rank := uint64(exact)
+	if exact-float64(rank) > 1e-9*exact { // p x n is rounded, so a whole number may come out a hair above
+		rank++
+	}
+	return min(max(rank, 1), n)
+}
+
+func bucketOf(v uint64) int {
+	shift := max(bits.Len64(v)-subBits-1, 0)
+	return shift<<subBits + int(v>>shift)
+}
+
+// valueOf returns the middle of a bucket.
+func valueOf(bucket int) time.Duration {
+	shift := max(bucket>>subBits-1, 0)
+	low := uint64(bucket-shift<<subBits) << shift
+	return time.Duration(low + (1<<shift)/2)
+}

@@ -1,0 +1,52 @@
+package openloop
+
+import "time"
+
+// Result is what became of a stream, the warm-up left out. Due is Sent plus
+// Dropped, and Sent is OK plus Refused plus Failed.
+type Result struct {
+	Name     string  `json:"name"`
+	Rate     float64 `json:"rate"`     // calls per second that were to be made
+	Achieved float64 `json:"achieved"` // calls per second that were accepted, until the last answer
+	Seconds  float64 `json:"seconds"`  // from the end of the warm-up to the last answer, at least the duration
+	Due      int64   `json:"due"`
+	Sent     int64   `json:"sent"`
+	OK       int64   `json:"ok"`
+	Refused  int64   `json:"refused"`
+	Failed   int64   `json:"failed"`
+	Dropped  int64   `json:"dropped"`
+	// Late is the longest time by which the driver itself was late to hand a call
+	// out. It is part of that call's latency: when it comes near the percentiles,
+	// they tell about the driver's machine.
+	Late time.Duration `json:"late_ns"`
+	// Accepted and RefusedIn are how long the calls took that were accepted, and
+	// those that were refused.
+	Accepted  Latency `json:"accepted"`
+	RefusedIn Latency `json:"refused_in"`
+	// Errors counts the failures by what they say: the first ten kinds by name,
+	// the rest as "other".
+	Errors map[string]int64 `json:"errors,omitempty"`
+}
+
+// Latency holds percentiles from due to answer.
+type Latency struct {
+	P50  time.Duration `json:"p50_ns"`
+	P90  time.Duration `json:"p90_ns"`
+	P99  time.Duration `json:"p99_ns"`
+	P999 time.Duration `json:"p999_ns"`
+	Max  time.Duration `json:"max_ns"`
+}
+
+const maxErrors = 10
+
+func (r *Result) tell(err error) {
+	text := err.Error()
+	if _, known := r.Errors[text]; !known && len(r.Errors) >= maxErrors {
+		text = "other"
+	}
+	r.Errors[text]++
+}
+
+func latencyOf(h *Histogram) Latency {
+	return Latency{P50: h.Percentile(50), P90: h.Percentile(90), P99: h.Percentile(99), P999: h.Percentile(99.9), Max: h.Max()}
+}

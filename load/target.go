@@ -1,0 +1,185 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/auth"
+	"github.com/chassi-go/chassi/client"
+	"github.com/chassi-go/chassi/load/accounts"
+	"github.com/chassi-go/chassi/middleware"
+	"github.com/chassi-go/chassi/transport/amqpapi"
+	"github.com/chassi-go/chassi/transport/grpcapi"
+	"github.com/chassi-go/chassi/transport/httpapi"
+	"github.com/chassi-go/chassi/transport/natsapi"
+)
+
+// target is the authd under load. Logins have a connection of their own, so that
+// a flood of them does not wait in the client with other calls behind it.
+type target struct {
+	transport       string
+	service, logins *auth.Client
+	closers         []func()
+}
+
+// patience bounds the wait for the first answer.
+const patience = 5 * time.Second
+
+type tokenKey struct{}
+
+// dial connects and makes one call, so that an address where nobody serves is
+// told before the load begins.
+func dial(ctx context.Context, o options) (t *target, err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	t = &target{transport: o.transport}
+	if t.service, err = t.client(ctx, o); err == nil {
+		t.logins, err = t.client(ctx, o)
+	}
+	if err == nil {
+		_, err = t.service.JWKS(ctx, &auth.JWKSRequest{})
+	}
+	if err != nil {
+		t.close()
+		return nil, unreachable(o, err)
+	}
+	return t, nil
+}
+
+func (t *target) close() {
+	for _, c := range t.closers {
+		c()
+	}
+}
+
+func (t *target) client(ctx context.Context, o options) (*auth.Client, error) {
+	caller, closer, err := connect(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	t.closers = append(t.closers, closer)
+	return auth.NewClient(caller, middleware.SendBearer(func(ctx context.Context) (string, error) {
+		token, _ := ctx.Value(tokenKey{}).(string)
+		return token, nil
+	}))
+}
+
+func unreachable(o options, err error) error {
+	return usage("no authd answers over %s at %s: start one, or name its address with --target: %w", o.transport, redacted(o.target), err)
+}
+
+// redacted leaves the password of a URL out.
+func redacted(target string) string {
+	if u, err := url.Parse(target); err == nil && u.User != nil {
+		return u.Redacted()
+	}
+	return target
+}
+
+func connect(ctx context.Context, o options) (client.Caller, func(), error) {
+	quiet := slog.New(slog.DiscardHandler)
+	switch o.transport {
+	case "grpc":
+		c, err := grpcapi.Dial(grpcapi.ClientConfig{Target: o.target})
+		if err != nil {
+			return nil, nil, err
+		}
+		return c, func() { _ = c.Close() }, nil
+	case "nats":
+		c, err := natsapi.Dial(ctx, natsapi.ClientConfig{URL: o.target, Logger: quiet})
+		if err != nil {
+			return nil, nil, err
+		}
+		return c, c.Close, nil
+	case "amqp":
+		c, err := amqpapi.Dial(ctx, amqpapi.ClientConfig{URL: o.target, Prefix: o.amqpPrefix, Logger: quiet})
+		if err != nil {
+			return nil, nil, err
+		}
+		return c, c.Close, nil
+	default:
+		c, err := httpapi.NewClient(httpapi.ClientConfig{URL: o.target, MaxIdle: o.workers, MaxConnections: o.workers})
+		if err != nil {
+			return nil, nil, err
+		}
+		return c, c.Close, nil
+	}
+}
+
+// logIn gets the tokens of o.tokens accounts, the first and the last among them,
+// at the server's own pace.
+func (t *target) logIn(ctx context.Context, o options) ([]string, error) {
+	n := min(o.tokens, o.users)
+	tokens, errs := make([]string, n), make([]error, n)
+	next := make(chan int)
+	var workers sync.WaitGroup
+	for range 4 {
+		workers.Go(func() {
+			for i := range next {
+				tokens[i], errs[i] = t.patientLogin(ctx, spread(i, n, o.users), o.password)
+			}
+		})
+	}
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	workers.Wait()
+	for i, err := range errs {
+		if errors.Is(err, auth.ErrInvalidUser) {
+			return nil, usage("%s cannot log in at %s: make the accounts with go run ./load/seed --users %d, give their --password, or fewer --users",
+				accounts.Email(spread(i, n, o.users)), redacted(o.target), o.users)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("login of %s: %w", accounts.Email(spread(i, n, o.users)), err)
+		}
+	}
+	return tokens, nil
+}
+
+// spread returns the ith of n numbers that are evenly spread below total.
+func spread(i, n, total int) int {
+	if n == 1 {
+		return 0
+	}
+	return i * (total - 1) / (n - 1)
+}
+
+// patientLogin tries again for ten seconds when the server is busy.
+func (t *target) patientLogin(ctx context.Context, n int, password string) (string, error) {
+	for deadline := time.Now().Add(2 * patience); ; {
+		answer, err := t.logins.Authenticate(ctx, &auth.AuthenticateRequest{Email: accounts.Email(n), Password: password})
+		if err == nil {
+			return answer.Token, nil
+		}
+		if !t.isRefusal(err) || time.Now().After(deadline) || ctx.Err() != nil {
+			return "", err
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// isRefusal tells a server that sheds load (429, 503, RESOURCE_EXHAUSTED,
+// UNAVAILABLE) from one that cannot be reached, which the clients report under the
+// last of these codes: as "unreachable" or, over gRPC, with the library's error as
+// the cause.
+func (t *target) isRefusal(err error) bool {
+	e := chassi.ErrorOf(err)
+	switch e.Code {
+	case chassi.ResourceExhausted:
+		return true
+	case chassi.Unavailable:
+		return e.Reason != "unreachable" && (t.transport != "grpc" || e.Cause == nil)
+	default:
+		return false
+	}
+}
