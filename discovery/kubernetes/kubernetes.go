@@ -2,9 +2,8 @@
 // the API server (discovery.k8s.io/v1, Kubernetes 1.21 and later).
 //
 // The plain way is another: a headless service and discovery.DNS, which needs no
-// rights. This package is for who must know sooner than DNS tells (CoreDNS keeps an
-// answer for 5 s, kubelet's readiness aside), or uses a service that is not headless. The pod's
-// service account needs the verbs list and watch for endpointslices:
+// rights. This package is for who must know sooner than DNS tells, or calls a service
+// that is not headless. The pod's service account needs these rights:
 //
 //	rules:
 //	- apiGroups: [discovery.k8s.io]

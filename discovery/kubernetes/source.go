@@ -43,14 +43,24 @@ func (s *Source) Next(ctx context.Context) ([]string, error) {
 	if s.slices != nil {
 		err := s.follow(ctx)
 		if err == nil {
-			return s.addrs()
+			return s.addrsOrForget()
 		}
 		s.endWatch()
 	}
 	if err := s.list(ctx); err != nil {
 		return nil, fmt.Errorf("kubernetes: %w", err)
 	}
-	return s.addrs()
+	return s.addrsOrForget()
+}
+
+// addrsOrForget makes the next call list again after an error.
+func (s *Source) addrsOrForget() ([]string, error) {
+	addrs, err := s.addrs()
+	if err != nil {
+		s.endWatch()
+		s.slices = nil
+	}
+	return addrs, err
 }
 
 func (s *Source) endWatch() {
@@ -166,4 +176,3 @@ func (s *Source) open(ctx context.Context) error {
 	s.watch, err = s.client.Stream(ctx, r)
 	return err
 }
-
