@@ -18,7 +18,8 @@ type Source struct {
 	agent agent
 	path  string
 	query url.Values
-	index uint64 // of the last answer; 0 for none
+	index uint64 // of the last answer; 0 asks without blocking
+	known bool   // that answer was no error
 	pace  api.Pace
 }
 
@@ -66,12 +67,12 @@ func (i instance) addr() string {
 // Next asks for all instances, and after that, by a blocking query, waits for a
 // change or for Config.Wait.
 func (s *Source) Next(ctx context.Context) ([]string, error) {
-	if s.index > 0 {
+	if s.known {
 		s.pace.Wait(ctx)
 	}
 	var instances []instance
 	index, err := s.ask(ctx, &instances)
-	if err != nil {
+	if s.known = err == nil; !s.known {
 		s.index = 0
 		return nil, fmt.Errorf("consul: %w", err)
 	}
@@ -109,8 +110,9 @@ func (s *Source) ask(ctx context.Context, out any) (uint64, error) {
 // Implementation Details"): an index that goes backwards begins anew, and none is
 // less than 1, which would not block.
 func nextIndex(last, index uint64) uint64 {
+	index = max(index, 1)
 	if index < last {
 		return 0
 	}
-	return max(index, 1)
+	return index
 }
