@@ -34,7 +34,7 @@ func (s *script) Next(ctx context.Context) ([]string, error) {
 		return nil, ctx.Err()
 	}
 	next := s.steps[len(s.asked)-1]
-	time.Sleep(next.wait)
+	<-time.After(next.wait)
 	return next.addrs, next.err
 }
 
@@ -109,8 +109,8 @@ func TestFollowBacksOff(t *testing.T) {
 	down := step{err: errors.New("down")}
 	s := &script{steps: []step{down, down, down, down, down, down, down, {addrs: []string{"a:1"}}, down, {addrs: []string{"a:1"}}}}
 	follow(t, s, discovery.Options{Logger: slog.New(slog.DiscardHandler), Retry: time.Second, Most: 10 * time.Second})
-	for i, most := range []time.Duration{1, 2, 4, 8, 10, 10, 10, 0, 1} {
-		most *= time.Second
+	for i, seconds := range []int{1, 2, 4, 8, 10, 10, 10, 0, 1} {
+		most := time.Duration(seconds) * time.Second
 		if pause := s.asked[i+1].Sub(s.asked[i]); pause < most/2 || pause > most {
 			t.Errorf("pause %d is %v, want %v to %v", i+1, pause, most/2, most)
 		}

@@ -31,8 +31,8 @@ var (
 // anyAgent returns the URL of the agent at CHASSI_TEST_CONSUL, else of a test server.
 func anyAgent(t *testing.T) string {
 	t.Helper()
-	if real := os.Getenv("CHASSI_TEST_CONSUL"); real != "" {
-		return real
+	if agent := os.Getenv("CHASSI_TEST_CONSUL"); agent != "" {
+		return agent
 	}
 	return startAgent(t, "").url()
 }

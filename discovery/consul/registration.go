@@ -70,8 +70,8 @@ type registry struct {
 type definition struct {
 	ID, Name, Address string
 	Port              int
-	Tags              []string          `json:",omitempty"`
-	Meta              map[string]string `json:",omitempty"`
+	Tags              []string          `json:"Tags,omitempty"` //nolint:tagliatelle // Consul's name
+	Meta              map[string]string `json:"Meta,omitempty"` //nolint:tagliatelle // the same
 	Check             check
 }
 

@@ -1,7 +1,7 @@
 // Package etcd finds services in etcd, and registers them there. It speaks etcd's
 // JSON gateway (/v3/..., etcd 3.4 and later).
 //
-// The keys are PREFIX/NAME/ID and the values {"Op":0,"Addr":"host:port"}, as etcd's
+// The keys are PREFIX/NAME/ID and the values {"Addr":"host:port","Op":0}, as etcd's
 // own package client/v3/naming/endpoints reads and writes them.
 package etcd
 
@@ -165,11 +165,11 @@ func after(prefix string) string { return prefix[:len(prefix)-1] + string(rune('
 
 // header is in every answer.
 type header struct {
-	Revision int64 `json:",string"`
+	Revision int64 `json:"revision,string"`
 }
 
 // pair is a key with its value.
 type pair struct {
 	Key, Value []byte
-	Lease      int64 `json:",string"`
+	Lease      int64 `json:"lease,string"`
 }

@@ -24,7 +24,7 @@ var (
 )
 
 const (
-	authA = `{"Op":0,"Addr":"10.0.0.1:80"}`
+	authA = `{"Addr":"10.0.0.1:80","Op":0}`
 	authB = `{"Op":0,"Addr":"10.0.0.2:80","Metadata":null}` // as client/v3/naming/endpoints writes it
 )
 

@@ -74,10 +74,7 @@ func newRegistry(c Config, s Service) (*registry, error) {
 	if s.Name == "" || strings.Contains(s.Name, "/") {
 		return nil, errors.New("etcd: want the name of a service, without /")
 	}
-	value, err := json.Marshal(struct {
-		Op   int
-		Addr string
-	}{0, s.Addr})
+	value, err := json.Marshal(map[string]any{"Op": 0, "Addr": s.Addr}) // 0 is Add
 	if err != nil {
 		return nil, fmt.Errorf("etcd: %w", err)
 	}
@@ -105,7 +102,7 @@ func (r *registry) keepLease(ctx context.Context) error {
 	if r.lease != "" {
 		var kept struct {
 			Result struct {
-				TTL int64 `json:",string"`
+				TTL int64 `json:"ttl,string"`
 			}
 		}
 		if err := r.cluster.call(ctx, "/v3/lease/keepalive", map[string]any{"ID": r.lease}, &kept); err != nil {

@@ -89,7 +89,9 @@ func (s *Source) get(ctx context.Context) error {
 
 // put takes an entry that can be used. Another writer's rubbish hides no instance.
 func (s *Source) put(kv pair) {
-	var value struct{ Addr string } // encoding/json takes addr for it too
+	var value struct { // encoding/json takes Addr for addr too
+		Addr string `json:"addr"`
+	}
 	err := json.Unmarshal(kv.Value, &value)
 	if err == nil {
 		err = checkAddr(value.Addr)

@@ -142,7 +142,7 @@ func (s *Source) apply(e event) (told bool, err error) {
 		return false, errors.New("the watch has failed") // a Status; 410 when the version is too old
 	}
 	var object slice
-	if err := json.Unmarshal(e.Object, &object); err != nil {
+	if err := json.Unmarshal(e.Object, &object); err != nil { //nolint:musttag // camelCase names match without tags
 		return false, err
 	}
 	if object.Metadata.ResourceVersion == "" {

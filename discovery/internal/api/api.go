@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -108,15 +109,7 @@ func (e *StatusError) Error() string {
 // IsStatus tells whether err is an answer with one of the codes.
 func IsStatus(err error, codes ...int) bool {
 	var status *StatusError
-	if !errors.As(err, &status) {
-		return false
-	}
-	for _, code := range codes {
-		if status.Code == code {
-			return true
-		}
-	}
-	return false
+	return errors.As(err, &status) && slices.Contains(codes, status.Code)
 }
 
 // Do makes one call and returns the header of its answer.

@@ -28,7 +28,7 @@ func (c *Client) Stream(ctx context.Context, r Request) (*Stream, error) {
 	life, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.Within)
 	late := time.AfterFunc(c.timeout, cancel)
 	stop := context.AfterFunc(ctx, cancel)
-	response, err := c.send(life, r) //nolint:bodyclose // Close closes it
+	response, err := c.send(life, r)
 	stop()
 	if !late.Stop() && err == nil {
 		_ = response.Body.Close()
