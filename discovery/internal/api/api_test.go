@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -44,6 +46,7 @@ func TestClientCertificate(t *testing.T) {
 		Certificates: []tls.Certificate{certtest.Issue(t, "server", &ca, time.Now().Add(24*time.Hour)).Pair},
 		ClientAuth:   tls.RequireAndVerifyClientCert, ClientCAs: ca.Pool(),
 	}
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	server.StartTLS()
 	defer server.Close()
 	client, dir := certtest.Issue(t, "client", &ca, time.Now().Add(24*time.Hour)), t.TempDir()
@@ -86,7 +89,11 @@ func TestStream(t *testing.T) {
 		case "/late":
 			<-r.Context().Done()
 		case "/long":
-			fmt.Fprintf(w, "%q\n", strings.Repeat("x", api.MaxBytes))
+			for spaces := []byte(strings.Repeat(" ", 1<<20)); ; {
+				if _, err := w.Write(spaces); err != nil {
+					return
+				}
+			}
 		case "/rubbish":
 			fmt.Fprintln(w, "<html>")
 		case "/hangs":
@@ -100,7 +107,7 @@ func TestStream(t *testing.T) {
 	defer server.Close()
 	client := newClient(t, api.Options{})
 	open := func(path string) (*api.Stream, error) {
-		return client.Stream(t.Context(), api.Request{Method: http.MethodGet, URL: server.URL + path, Within: time.Second})
+		return client.Stream(t.Context(), api.Request{Method: http.MethodGet, URL: server.URL + path, Within: 3 * time.Second})
 	}
 	if _, err := open("/late"); err == nil {
 		t.Error("a header that does not come is waited for")
