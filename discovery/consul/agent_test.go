@@ -194,7 +194,7 @@ func (a *agent) deregister(w http.ResponseWriter, r *http.Request) {
 	a.remove(r.PathValue("id"))
 }
 
-// health blocks while the index is the one that was asked with, for wait and up to a
+// health blocks while the index is not above the one that was asked with, for wait and up to a
 // sixteenth more.
 func (a *agent) health(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
@@ -214,7 +214,7 @@ func (a *agent) health(w http.ResponseWriter, r *http.Request) {
 		if zero {
 			index = 0
 		}
-		blocked := asked > 0 && index == asked
+		blocked := asked > 0 && index <= asked
 		if blocked {
 			select {
 			case <-changed:
@@ -250,6 +250,18 @@ func (a *agent) asked(text string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return slices.ContainsFunc(a.queries, func(q string) bool { return strings.Contains(q, text) })
+}
+
+// fresh counts the queries that did not want to block.
+func (a *agent) fresh() (n int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, q := range a.queries {
+		if !strings.Contains(q, "index=") {
+			n++
+		}
+	}
+	return n
 }
 
 func (a *agent) registrations() int {

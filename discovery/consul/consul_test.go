@@ -211,7 +211,9 @@ func TestIndexGoesBackwards(t *testing.T) {
 	var l disctest.Log
 	register(t, config(a.url(), &l), consul.Service{Name: "auth", Addr: "10.0.0.1:80"})
 	disctest.Eventually(t, "registered", func() bool { return l.Count("msg=registered") == 1 })
-	source := newSource(t, config(a.url(), &l), "auth", "")
+	c := config(a.url(), &l)
+	c.Wait = time.Second
+	source := newSource(t, c, "auth", "")
 	defer source.Close()
 	if addrs, err := source.Next(t.Context()); err != nil || len(addrs) != 1 {
 		t.Fatal(addrs, err)
@@ -222,7 +224,7 @@ func TestIndexGoesBackwards(t *testing.T) {
 		if err != nil || time.Now().After(deadline) {
 			t.Fatalf("the registration does not come back: %q, %v", addrs, err)
 		}
-		if len(addrs) == 1 && a.registrations() > 1 {
+		if len(addrs) == 1 && a.registrations() > 1 && a.fresh() == 2 {
 			break
 		}
 	}
