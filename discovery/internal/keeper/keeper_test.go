@@ -184,14 +184,13 @@ func TestProbeIsBounded(t *testing.T) {
 func TestStopGivesUpOnAHungProbe(t *testing.T) {
 	t.Parallel()
 	f := &fake{}
-	hang := make(chan struct{})
-	started(t, f, func(context.Context) error { <-hang; return nil }, func(t *testing.T, k *Keeper, _ *bytes.Buffer) {
+	started(t, f, func(context.Context) error { time.Sleep(time.Hour); return nil }, func(t *testing.T, k *Keeper, _ *bytes.Buffer) {
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := k.Stop(ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "auth") {
 			t.Errorf("Stop returned %v", err)
 		}
-		close(hang)
+		time.Sleep(time.Hour)
 	})
 }
