@@ -33,6 +33,8 @@ telemetry/otlp:
 client: . transport discovery breaker retry deadline
 console: . telemetry
 token password ratelimit breaker retry deadline overload workpool database discovery config:
+discovery/consul discovery/etcd discovery/kubernetes: discovery/internal/...
+discovery/internal/...:
 redis: breaker
 ratelimit/shared: ratelimit redis
 standard: . transport/... schema/... schema middleware middleware/... telemetry client console token password ratelimit ratelimit/shared redis breaker retry overload workpool database discovery config

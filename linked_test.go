@@ -33,6 +33,21 @@ func TestLinkedIsLittle(t *testing.T) {
 	}
 }
 
+// Whoever finds services by discovery links nothing but Go: the registries' client
+// libraries stay out (docs/decisions/0012).
+func TestDiscoveryLinksNoModule(t *testing.T) {
+	t.Parallel()
+	packages := goList(t, "./discovery/...")
+	if len(packages) < 4 {
+		t.Fatalf("found %q only", packages)
+	}
+	for _, pkg := range packages {
+		if modules := strings.Split(strings.TrimSpace(linkedModules(t, strings.TrimPrefix(pkg, module+"/"))), "\n")[2:]; len(modules) > 0 {
+			t.Errorf("%s links %s", pkg, strings.Join(modules, ", "))
+		}
+	}
+}
+
 // Each program keeps a list of the modules linked into it, with the number of
 // their packages, so that a new dependency shows in review as a diff.
 // CHASSI_UPDATE=1 rewrites the lists.

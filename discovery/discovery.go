@@ -13,15 +13,18 @@ package discovery
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
-// Source tells the addresses of one service. It belongs to one follower.
+// Source tells the addresses of one service. It belongs to one follower, which
+// closes it in the end if it has a method Close() error.
 type Source interface {
 	// Next returns all addresses, as host:port. Called first, or after an error, it
 	// returns them at once; otherwise when they may have changed. An error says that
@@ -46,6 +49,9 @@ type Options struct {
 // has lost its data must not take down who depends on it. That is logged once, and
 // once more when it is over.
 func Follow(ctx context.Context, source Source, o Options, update func(addrs []string)) {
+	if c, ok := source.(io.Closer); ok {
+		defer func() { _ = c.Close() }()
+	}
 	f := follower{Options: o, update: update}
 	if f.Logger == nil {
 		f.Logger = slog.Default()
@@ -54,17 +60,19 @@ func Follow(ctx context.Context, source Source, o Options, update func(addrs []s
 	f.Most = orDefault(f.Most, 30*time.Second)
 	for ctx.Err() == nil {
 		addrs, err := source.Next(ctx)
-		if err == nil && len(addrs) == 0 {
-			err = ErrNone
+		switch {
+		case ctx.Err() != nil:
+		case err != nil:
+			f.lost(err)
+			f.wait(ctx, f.errors)
+			f.errors++
+		case len(addrs) == 0:
+			f.lost(ErrNone)
+			f.errors = 0 // it has been asked, and waits by itself for the first instance
+			f.wait(ctx, 0)
+		default:
+			f.found(addrs)
 		}
-		if ctx.Err() != nil {
-			return
-		}
-		if err != nil {
-			f.lost(ctx, err)
-			continue
-		}
-		f.found(addrs)
 	}
 }
 
@@ -73,13 +81,14 @@ type follower struct {
 
 	update   func([]string)
 	last     []string
-	failures int
+	failures int // errors and empty lists since it was known last
+	errors   int // one after the other, nothing between
 }
 
 func (f *follower) found(addrs []string) {
 	if f.failures > 0 {
 		f.Logger.Info("discovery works again", "service", f.Name, "failures", f.failures)
-		f.failures = 0
+		f.failures, f.errors = 0, 0
 	}
 	addrs = slices.Clone(addrs)
 	slices.Sort(addrs)
@@ -92,12 +101,18 @@ func (f *follower) found(addrs []string) {
 	f.update(slices.Clone(addrs))
 }
 
-// lost waits for the next try: between half and all of a time that doubles.
-func (f *follower) lost(ctx context.Context, err error) {
+func (f *follower) lost(err error) {
 	if f.failures++; f.failures == 1 {
 		f.Logger.Warn("discovery fails: what is known stays in use", "service", f.Name, "addrs", f.last, "error", err.Error())
 	}
-	pause := min(f.Retry<<min(f.failures-1, 20), f.Most)
+}
+
+// wait lasts between half and all of a time that doubles with each error before.
+func (f *follower) wait(ctx context.Context, before int) {
+	pause := f.Most
+	if shift := min(before, 62); f.Retry < f.Most>>shift {
+		pause = f.Retry << shift
+	}
 	sleep(ctx, pause/2+rand.N(pause/2+1))
 }
 
@@ -123,7 +138,7 @@ func checkAddr(addr string) error {
 	if err != nil {
 		return err //nolint:wrapcheck // says what, with the address
 	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || host == "" {
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || host == "" || strings.ContainsAny(host, " \t\r\n,/@") {
 		return errors.New("address " + strconv.Quote(addr) + ": want host:port")
 	}
 	return nil

@@ -17,7 +17,9 @@ type DNSOptions struct {
 	// resolver does not tell how long an answer may be kept. Default 10s.
 	Interval time.Duration
 	Timeout  time.Duration // of one lookup; default 5s
-	Resolver *net.Resolver // default net.DefaultResolver
+	// Resolver is net.DefaultResolver by default. One with StrictErrors gives no half
+	// of an answer when A is answered and AAAA is not.
+	Resolver *net.Resolver
 }
 
 // DNS returns a source of all addresses, IPv4 and IPv6, of a host:port. That is what

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -18,7 +19,7 @@ func Static(addrs ...string) (Source, error) {
 			return nil, fmt.Errorf("discovery: %w", err)
 		}
 	}
-	return &static{addrs: addrs}, nil
+	return &static{addrs: slices.Clone(addrs)}, nil
 }
 
 type static struct {
@@ -32,7 +33,7 @@ func (s *static) Next(ctx context.Context) ([]string, error) {
 		return nil, ctx.Err()
 	}
 	s.told = true
-	return s.addrs, nil
+	return slices.Clone(s.addrs), nil
 }
 
 // Parse makes a source of its text form:

@@ -1,0 +1,156 @@
+package consul
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/chassi-go/chassi/discovery/internal/api"
+	"github.com/chassi-go/chassi/discovery/internal/keeper"
+)
+
+// Service is what is registered.
+type Service struct {
+	Name string
+	// Addr is the host:port at which others reach it. Without a host it is the
+	// address of the agent's node.
+	Addr string
+	ID   string // one for each instance; default NAME-HOST-PORT
+	Tags []string
+	Meta map[string]string
+	// Probe is the health of the service: an error makes it critical, with the text
+	// of it for everybody to see. It holds to its context. Default: always well.
+	Probe func(context.Context) error
+}
+
+// Registration keeps a service registered with the agent, with a TTL check that says
+// how it is. An agent that is down is logged once and tried again; one that has
+// forgotten the service gets it again. It is a chassi.Server: end the registration
+// by Stop, or earlier by Drain, so that callers are gone before the service is.
+type Registration struct{ keeper *keeper.Keeper }
+
+// NewRegistration returns one that is not started.
+func NewRegistration(c Config, s Service) (*Registration, error) {
+	r, err := newRegistry(c, s)
+	if err != nil {
+		return nil, err
+	}
+	return &Registration{keeper.New(keeper.Options{
+		Name: "consul", Service: s.Name, Probe: s.Probe, Interval: r.agent.TTL / 3, Timeout: r.agent.Timeout, Logger: c.Logger,
+	}, r)}, nil
+}
+
+// Name returns "consul".
+func (r *Registration) Name() string { return r.keeper.Name() }
+
+// Start begins to register and returns at once, whether the agent is there or not.
+func (r *Registration) Start(ctx context.Context) error { return r.keeper.Start(ctx) }
+
+// Drain begins to deregister and returns at once.
+func (r *Registration) Drain() { r.keeper.Drain() }
+
+// Stop deregisters, as far as the agent is there. It returns an error if the probe
+// has not returned when ctx ends.
+func (r *Registration) Stop(ctx context.Context) error { return r.keeper.Stop(ctx) }
+
+// registry is the agent, for one service.
+type registry struct {
+	agent      agent
+	definition definition
+	registered bool // as far as we know
+	tried      bool // to register: it may have come about, whatever we know
+}
+
+// definition is the body of /v1/agent/service/register.
+type definition struct {
+	ID, Name, Address string
+	Port              int
+	Tags              []string          `json:"Tags,omitempty"` //nolint:tagliatelle // Consul's name
+	Meta              map[string]string `json:"Meta,omitempty"` //nolint:tagliatelle // the same
+	Check             check
+}
+
+type check struct {
+	CheckID, Name, TTL, DeregisterCriticalServiceAfter string
+}
+
+func newRegistry(c Config, s Service) (*registry, error) {
+	a, err := newAgent(c)
+	if err != nil {
+		return nil, err
+	}
+	host, portText, err := net.SplitHostPort(s.Addr)
+	if err != nil {
+		return nil, fmt.Errorf("consul: address: %w", err)
+	}
+	port, err := strconv.ParseUint(portText, 10, 16)
+	if err != nil || port == 0 || s.Name == "" {
+		return nil, errors.New("consul: want the name of a service and its HOST:PORT")
+	}
+	if c.DeregisterAfter != 0 && c.DeregisterAfter < time.Minute {
+		return nil, errors.New("consul: deregister_after is less than the minute that Consul takes at least")
+	}
+	s.ID = or(s.ID, s.Name+"-"+host+"-"+portText)
+	return &registry{agent: a, definition: definition{
+		ID: s.ID, Name: s.Name, Address: host, Port: int(port), Tags: s.Tags, Meta: s.Meta,
+		Check: check{CheckID: "service:" + s.ID, Name: "health of " + s.Name, TTL: a.TTL.String(), DeregisterCriticalServiceAfter: a.DeregisterAfter.String()},
+	}}, nil
+}
+
+// Beat reports the health. The agent answers 404 for a check that it does not know;
+// older ones answer 500.
+func (r *registry) Beat(ctx context.Context, health error) error {
+	if !r.registered {
+		if err := r.register(ctx); err != nil {
+			return err
+		}
+	}
+	err := r.report(ctx, health)
+	if !api.IsStatus(err, http.StatusNotFound, http.StatusInternalServerError) {
+		return err
+	}
+	if err := r.register(ctx); err != nil {
+		return err
+	}
+	return r.report(ctx, health)
+}
+
+// register begins with a critical check: Consul's default for one without status.
+func (r *registry) register(ctx context.Context) error {
+	r.tried = true
+	err := r.put(ctx, "/v1/agent/service/register?replace-existing-checks=true", r.definition)
+	r.registered = err == nil
+	return err
+}
+
+func (r *registry) report(ctx context.Context, health error) error {
+	update := struct{ Status, Output string }{Status: "passing"}
+	if health != nil {
+		update.Status, update.Output = "critical", health.Error()
+	}
+	return r.put(ctx, "/v1/agent/check/update/"+url.PathEscape(r.definition.Check.CheckID), update)
+}
+
+func (r *registry) Remove(ctx context.Context) error {
+	if !r.tried {
+		return nil
+	}
+	err := r.put(ctx, "/v1/agent/service/deregister/"+url.PathEscape(r.definition.ID), nil)
+	if api.IsStatus(err, http.StatusNotFound) {
+		err = nil // the agent has forgotten it
+	}
+	r.tried = err != nil
+	return err
+}
+
+func (r *registry) put(ctx context.Context, path string, in any) error {
+	_, err := r.agent.client.Do(ctx, api.Request{Method: http.MethodPut, URL: r.agent.URL + path, Header: r.agent.header(), In: in})
+	return err
+}
+
+func (r *registry) Close() { r.agent.Close() }

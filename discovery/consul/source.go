@@ -1,0 +1,118 @@
+package consul
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/chassi-go/chassi/discovery/internal/api"
+)
+
+// Source tells the instances of a service whose checks pass all. It is a
+// discovery.Source.
+type Source struct {
+	agent agent
+	path  string
+	query url.Values
+	index uint64 // of the last answer; 0 asks without blocking
+	known bool   // that answer was no error
+	pace  api.Pace
+}
+
+// NewSource returns a source of the instances of a service that have the tag, if one
+// is given. It does not ask yet.
+func NewSource(c Config, service, tag string) (*Source, error) {
+	if service == "" {
+		return nil, errors.New("consul: want the name of a service")
+	}
+	a, err := newAgent(c)
+	if err != nil {
+		return nil, err
+	}
+	s := &Source{agent: a, path: "/v1/health/service/" + url.PathEscape(service), query: url.Values{"passing": {"1"}}}
+	if tag != "" {
+		s.query.Set("tag", tag)
+	}
+	if a.Datacenter != "" {
+		s.query.Set("dc", a.Datacenter)
+	}
+	return s, nil
+}
+
+// Close frees the connections.
+func (s *Source) Close() error {
+	s.agent.Close()
+	return nil
+}
+
+// instance is what we read of an entry.
+type instance struct {
+	Node struct {
+		Address string
+	}
+	Service struct {
+		Address string
+		Port    int
+	}
+}
+
+func (i instance) addr() string {
+	return net.JoinHostPort(or(i.Service.Address, i.Node.Address), strconv.Itoa(i.Service.Port))
+}
+
+// Next asks for all instances, and after that, by a blocking query, waits for a
+// change or for Config.Wait.
+func (s *Source) Next(ctx context.Context) ([]string, error) {
+	if s.known {
+		s.pace.Wait(ctx)
+	}
+	var instances []instance
+	index, err := s.ask(ctx, &instances)
+	if s.known = err == nil; !s.known {
+		s.index = 0
+		return nil, fmt.Errorf("consul: %w", err)
+	}
+	s.index = nextIndex(s.index, index)
+	addrs := make([]string, len(instances))
+	for i := range instances {
+		addrs[i] = instances[i].addr()
+	}
+	return addrs, nil
+}
+
+// ask returns the index of the answer.
+func (s *Source) ask(ctx context.Context, out any) (uint64, error) {
+	within := s.agent.Timeout
+	s.query.Del("index")
+	if s.index > 0 {
+		s.query.Set("index", strconv.FormatUint(s.index, 10))
+		s.query.Set("wait", strconv.FormatInt(s.agent.Wait.Milliseconds(), 10)+"ms")
+		within += s.agent.Wait + s.agent.Wait/16 // what the agent adds at most, so that not all ask at once
+	}
+	header, err := s.agent.client.Do(ctx, api.Request{
+		Method: http.MethodGet, URL: s.agent.URL + s.path + "?" + s.query.Encode(), Header: s.agent.header(), Out: out, Within: within,
+	})
+	if err != nil {
+		return 0, err
+	}
+	index, err := strconv.ParseUint(header.Get("X-Consul-Index"), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("X-Consul-Index is %q: this is no Consul agent", header.Get("X-Consul-Index"))
+	}
+	return index, nil
+}
+
+// nextIndex holds to the rules of Consul's documentation ("Blocking Queries,
+// Implementation Details"): an index that goes backwards begins anew, and none is
+// less than 1, which would not block.
+func nextIndex(last, index uint64) uint64 {
+	index = max(index, 1)
+	if index < last {
+		return 0
+	}
+	return index
+}

@@ -1,0 +1,159 @@
+package etcd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/chassi-go/chassi/discovery/internal/api"
+	"github.com/chassi-go/chassi/discovery/internal/keeper"
+	"net/http"
+)
+
+// Service is what is registered.
+type Service struct {
+	Name string
+	Addr string // the host:port at which others reach it
+	ID   string // one for each instance; default Addr
+	// Probe is the health of the service: while it returns an error the service is
+	// not found. It holds to its context. Default: always well.
+	Probe func(context.Context) error
+}
+
+// Registration keeps a service registered under a lease. An etcd that is down is
+// logged once and tried again; a lease or key that is lost is made again. It is a
+// chassi.Server: end the registration by Stop, or earlier by Drain, so that callers
+// are gone before the service is.
+type Registration struct{ keeper *keeper.Keeper }
+
+// NewRegistration returns one that is not started.
+func NewRegistration(c Config, s Service) (*Registration, error) {
+	r, err := newRegistry(c, s)
+	if err != nil {
+		return nil, err
+	}
+	return &Registration{keeper.New(keeper.Options{
+		Name: "etcd", Service: s.Name, Probe: s.Probe, Interval: r.cluster.TTL / 3, Timeout: r.cluster.Timeout, Logger: c.Logger,
+	}, r)}, nil
+}
+
+// Name returns "etcd".
+func (r *Registration) Name() string { return r.keeper.Name() }
+
+// Start begins to register and returns at once, whether etcd is there or not.
+func (r *Registration) Start(ctx context.Context) error { return r.keeper.Start(ctx) }
+
+// Drain begins to deregister and returns at once.
+func (r *Registration) Drain() { r.keeper.Drain() }
+
+// Stop deregisters, as far as etcd is there. It returns an error if the probe has
+// not returned when ctx ends.
+func (r *Registration) Stop(ctx context.Context) error { return r.keeper.Stop(ctx) }
+
+// registry is etcd, for one service.
+type registry struct {
+	cluster *cluster
+	key     string // as base64, and so is value
+	value   string
+	lease   string // its number, which JSON has as a string; "" for none
+	tried   bool   // to put the key under the lease: it may be there, whatever we know
+}
+
+func newRegistry(c Config, s Service) (*registry, error) {
+	l, err := newCluster(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkAddr(s.Addr); err != nil {
+		return nil, fmt.Errorf("etcd: %w", err)
+	}
+	if s.Name == "" || strings.Contains(s.Name, "/") {
+		return nil, errors.New("etcd: want the name of a service, without /")
+	}
+	value, err := json.Marshal(map[string]any{"Op": 0, "Addr": s.Addr}) // 0 is Add
+	if err != nil {
+		return nil, fmt.Errorf("etcd: %w", err)
+	}
+	return &registry{cluster: l, key: encode(l.folder(s.Name) + or(s.ID, s.Addr)), value: encode(string(value))}, nil
+}
+
+// Beat keeps the lease alive, and the key there while the service is well.
+func (r *registry) Beat(ctx context.Context, health error) error {
+	if err := r.keepLease(ctx); err != nil {
+		return err
+	}
+	if health != nil {
+		return r.withdraw(ctx)
+	}
+	there, err := r.isThere(ctx)
+	if err != nil || there {
+		return err
+	}
+	r.tried = true
+	return r.cluster.call(ctx, "/v3/kv/put", map[string]any{"key": r.key, "value": r.value, "lease": r.lease}, nil)
+}
+
+// keepLease gets another lease when there is none, or no longer.
+func (r *registry) keepLease(ctx context.Context) error {
+	if r.lease != "" {
+		var kept struct {
+			Result struct {
+				TTL int64 `json:"ttl,string"`
+			}
+		}
+		if err := r.cluster.call(ctx, "/v3/lease/keepalive", map[string]any{"ID": r.lease}, &kept); err != nil {
+			return err
+		}
+		if kept.Result.TTL > 0 {
+			return nil
+		}
+	}
+	var granted struct{ ID string }
+	seconds := strconv.Itoa(int((r.cluster.TTL + time.Second - 1) / time.Second))
+	if err := r.cluster.call(ctx, "/v3/lease/grant", map[string]any{"TTL": seconds}, &granted); err != nil {
+		return err
+	}
+	r.lease = granted.ID
+	return nil
+}
+
+// isThere tells whether the key hangs on our lease. It may be another's, of a process
+// before this one that did not stop in order, and go with that one's lease.
+func (r *registry) isThere(ctx context.Context) (bool, error) {
+	if !r.tried {
+		return false, nil
+	}
+	var answer struct{ KVs []pair }
+	err := r.cluster.call(ctx, "/v3/kv/range", map[string]any{"key": r.key, "keys_only": true}, &answer)
+	return err == nil && len(answer.KVs) == 1 && strconv.FormatInt(answer.KVs[0].Lease, 10) == r.lease, err
+}
+
+func (r *registry) withdraw(ctx context.Context) error {
+	if !r.tried {
+		return nil
+	}
+	err := r.cluster.call(ctx, "/v3/kv/deleterange", map[string]any{"key": r.key}, nil)
+	r.tried = err != nil
+	return err
+}
+
+// Remove revokes the lease, which takes the key with it.
+func (r *registry) Remove(ctx context.Context) error {
+	if r.lease == "" {
+		return nil
+	}
+	err := r.cluster.call(ctx, "/v3/lease/revoke", map[string]any{"ID": r.lease}, nil)
+	if api.IsStatus(err, http.StatusNotFound) {
+		err = nil // it has ended already
+	}
+	if err == nil {
+		r.lease, r.tried = "", false
+	}
+	return err
+}
+
+func (r *registry) Close() { r.cluster.client.Close() }

@@ -1,0 +1,184 @@
+package etcd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"strings"
+
+	"github.com/chassi-go/chassi/discovery/internal/api"
+)
+
+// Source tells the registered instances of a service. It is a discovery.Source.
+type Source struct {
+	cluster  *cluster
+	folder   string
+	addrs    map[string]string // by key
+	revision int64             // that addrs are of
+	watch    *api.Stream       // from the revision after it on; nil for none
+	pace     api.Pace
+}
+
+// NewSource returns a source of the instances of a service. It does not ask yet.
+func NewSource(c Config, service string) (*Source, error) {
+	if service == "" {
+		return nil, errors.New("etcd: want the name of a service")
+	}
+	l, err := newCluster(c)
+	if err != nil {
+		return nil, err
+	}
+	return &Source{cluster: l, folder: l.folder(service)}, nil
+}
+
+// Close ends the watch and frees the connections.
+func (s *Source) Close() error {
+	s.forget()
+	s.cluster.client.Close()
+	return nil
+}
+
+// forget makes the next call of Next ask for everything.
+func (s *Source) forget() {
+	s.watch.Close()
+	s.watch, s.addrs = nil, nil
+}
+
+// Next asks for all instances, and after that watches. A watch that ends, because
+// its member is gone or the revision compacted, is followed by asking again.
+func (s *Source) Next(ctx context.Context) ([]string, error) {
+	if s.addrs != nil {
+		if err := s.follow(ctx); err == nil {
+			return s.list(), nil
+		}
+		s.forget()
+	}
+	if err := s.get(ctx); err != nil {
+		return nil, fmt.Errorf("etcd: %w", err)
+	}
+	return s.list(), nil
+}
+
+func (s *Source) list() []string {
+	addrs := make([]string, 0, len(s.addrs))
+	for _, addr := range s.addrs {
+		addrs = append(addrs, addr)
+	}
+	return addrs
+}
+
+func (s *Source) get(ctx context.Context) error {
+	in := map[string]any{"key": encode(s.folder), "range_end": encode(after(s.folder))}
+	var answer struct {
+		Header header
+		KVs    []pair
+	}
+	if err := s.cluster.call(ctx, "/v3/kv/range", in, &answer); err != nil {
+		return err
+	}
+	s.addrs, s.revision = make(map[string]string, len(answer.KVs)), answer.Header.Revision
+	for _, kv := range answer.KVs {
+		s.put(kv)
+	}
+	return nil
+}
+
+// put takes an entry that can be used. Another writer's rubbish hides no instance.
+func (s *Source) put(kv pair) {
+	var value struct { // encoding/json takes Addr for addr too
+		Addr string `json:"addr"`
+	}
+	err := json.Unmarshal(kv.Value, &value)
+	if err == nil {
+		err = checkAddr(value.Addr)
+	}
+	if err != nil {
+		delete(s.addrs, string(kv.Key))
+		s.cluster.Logger.Warn("etcd: an entry is no address and left out", "key", string(kv.Key), "error", err.Error())
+		return
+	}
+	s.addrs[string(kv.Key)] = value.Addr
+}
+
+func checkAddr(addr string) error {
+	host, port, err := net.SplitHostPort(addr)
+	if n, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || n == 0 || host == "" || strings.ContainsAny(host, " \t\r\n,/@") {
+		return fmt.Errorf("address %q: want host:port", addr)
+	}
+	return nil
+}
+
+// message is one of a watch.
+type message struct {
+	Result struct {
+		Header          header
+		Events          []event
+		Canceled        bool
+		CancelReason    string `json:"cancel_reason"`
+		CompactRevision int64  `json:"compact_revision,string"`
+	}
+	Error *struct{ Message string }
+}
+
+type event struct {
+	Type string // "" for PUT
+	KV   pair
+}
+
+// follow waits for one message with events and applies them.
+func (s *Source) follow(ctx context.Context) error {
+	if s.watch == nil {
+		if err := s.open(ctx); err != nil {
+			return err
+		}
+	}
+	for {
+		var m message
+		if err := s.watch.Next(ctx, &m); err != nil {
+			if ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded) {
+				s.cluster.next() // this member has ended it
+			}
+			return err
+		}
+		if m.Error != nil || m.Result.Canceled || m.Result.CompactRevision > 0 {
+			return errors.New("the watch is cancelled")
+		}
+		if len(m.Result.Events) > 0 {
+			s.apply(m.Result.Events)
+			return nil
+		}
+	}
+}
+
+func (s *Source) apply(events []event) {
+	for _, e := range events {
+		if e.Type == "DELETE" {
+			delete(s.addrs, string(e.KV.Key))
+		} else {
+			s.put(e.KV)
+		}
+	}
+}
+
+// open begins a watch that ends by itself when this member has lost its leader.
+func (s *Source) open(ctx context.Context) error {
+	s.pace.Wait(ctx)
+	in := map[string]any{"create_request": map[string]any{
+		"key": encode(s.folder), "range_end": encode(after(s.folder)), "start_revision": strconv.FormatInt(s.revision+1, 10),
+	}}
+	err := s.cluster.authorized(ctx, func() (err error) {
+		r := s.cluster.request("/v3/watch", in, nil)
+		r.Header.Set("Grpc-Metadata-Hasleader", "true")
+		r.Within = s.cluster.Refresh*3/4 + rand.N(s.cluster.Refresh/4+1)
+		s.watch, err = s.cluster.client.Stream(ctx, r)
+		return err
+	})
+	if err != nil && elsewhere(err) && ctx.Err() == nil {
+		s.cluster.next()
+	}
+	return err
+}

@@ -1,0 +1,193 @@
+// Package api asks registries over HTTP: JSON in and out, each call bounded in time
+// and size.
+package api
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+// MaxBytes bounds an answer, and one message of a stream.
+const MaxBytes = 16 << 20
+
+// Options of [New].
+type Options struct {
+	CAFile            string        // CAs in PEM; "" for those of the system
+	CertFile, KeyFile string        // of a client certificate, read again for each connection; "" for none
+	Timeout           time.Duration // of connecting, and of a call that names no time of its own
+}
+
+// Client asks one registry. It is safe for concurrent use, follows no redirects,
+// which would carry the token elsewhere, and uses no proxy.
+type Client struct {
+	http    *http.Client
+	timeout time.Duration
+}
+
+// New returns a client, or says which file cannot be used.
+func New(o Options) (*Client, error) {
+	config, err := tlsConfig(o)
+	if err != nil {
+		return nil, err
+	}
+	dialer := &net.Dialer{
+		Timeout:         o.Timeout,
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3},
+	}
+	return &Client{timeout: o.Timeout, http: &http.Client{
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: &http.Transport{
+			DialContext: dialer.DialContext, TLSClientConfig: config, TLSHandshakeTimeout: o.Timeout,
+			MaxIdleConnsPerHost: 2, IdleConnTimeout: 90 * time.Second, MaxResponseHeaderBytes: 64 << 10,
+		},
+	}}, nil
+}
+
+func tlsConfig(o Options) (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if o.CAFile != "" {
+		pem, err := os.ReadFile(o.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("CAs: %w", err)
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("CAs: no certificate in PEM form in %s", o.CAFile)
+		}
+	}
+	if (o.CertFile == "") != (o.KeyFile == "") {
+		return nil, errors.New("cert_file and key_file go together")
+	}
+	if o.CertFile == "" {
+		return config, nil
+	}
+	load := func() (*tls.Certificate, error) {
+		pair, err := tls.LoadX509KeyPair(o.CertFile, o.KeyFile)
+		return &pair, err
+	}
+	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() }
+	if _, err := load(); err != nil {
+		return nil, fmt.Errorf("client certificate: %w", err)
+	}
+	return config, nil
+}
+
+// Close frees the connections that are not in use.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Request is one call.
+type Request struct {
+	Method, URL string
+	Header      http.Header
+	In, Out     any           // JSON; nil for none
+	Within      time.Duration // 0 for the client's timeout
+}
+
+// StatusError is an answer other than 200 to 299.
+type StatusError struct {
+	Code int
+	Text string // the beginning of its body
+}
+
+func (e *StatusError) Error() string {
+	return strings.TrimSuffix(fmt.Sprintf("status %d: %s", e.Code, e.Text), ": ")
+}
+
+// IsStatus tells whether err is an answer with one of the codes.
+func IsStatus(err error, codes ...int) bool {
+	var status *StatusError
+	return errors.As(err, &status) && slices.Contains(codes, status.Code)
+}
+
+// Do makes one call and returns the header of its answer.
+func (c *Client) Do(ctx context.Context, r Request) (http.Header, error) {
+	if r.Within == 0 {
+		r.Within = c.timeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.Within)
+	defer cancel()
+	response, err := c.send(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(response.Body, MaxBytes+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%s %s: %w", r.Method, r.URL, err)
+	case len(body) > MaxBytes:
+		return nil, fmt.Errorf("%s %s: the answer is longer than %d bytes", r.Method, r.URL, MaxBytes)
+	case r.Out == nil:
+		return response.Header, nil
+	}
+	if err := json.Unmarshal(body, r.Out); err != nil {
+		return nil, fmt.Errorf("%s %s: %w", r.Method, r.URL, err)
+	}
+	return response.Header, nil
+}
+
+// send returns an answer of 200 to 299, whose body is to be closed.
+func (c *Client) send(ctx context.Context, r Request) (*http.Response, error) {
+	var body io.Reader
+	if r.In != nil {
+		text, err := json.Marshal(r.In)
+		if err != nil {
+			return nil, fmt.Errorf("%s %s: %w", r.Method, r.URL, err)
+		}
+		body = bytes.NewReader(text)
+	}
+	request, err := http.NewRequestWithContext(ctx, r.Method, r.URL, body)
+	if err != nil {
+		return nil, err
+	}
+	if r.Header != nil {
+		request.Header = r.Header.Clone()
+	}
+	request.Header.Set("Accept", "application/json")
+	if r.In != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return nil, err // says what, with the URL, its password left out
+	}
+	if response.StatusCode/100 == 2 {
+		return response, nil
+	}
+	defer func() { _ = response.Body.Close() }()
+	text, _ := io.ReadAll(io.LimitReader(response.Body, 512))
+	return nil, fmt.Errorf("%s %s: %w", r.Method, request.URL.Redacted(), &StatusError{Code: response.StatusCode, Text: strings.Join(strings.Fields(string(text)), " ")})
+}
+
+// Pace keeps two calls apart: a registry that answers at once again and again is
+// not asked more than about once a second. The zero value is ready.
+type Pace struct{ last time.Time }
+
+// Wait lasts until half a second to a second after the last call of Wait, or to the
+// end of ctx.
+func (p *Pace) Wait(ctx context.Context) {
+	defer func() { p.last = time.Now() }()
+	d := time.Until(p.last.Add(time.Second/2 + rand.N(time.Second/2)))
+	if p.last.IsZero() || d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,185 @@
+// Package keeper keeps a registration up: it asks the service how it is and tells
+// the registry, again and again.
+package keeper
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// Registry is where a service is registered. Its methods are called one at a time
+// and bound themselves in time.
+type Registry interface {
+	// Beat registers the service, or keeps its registration up. Health is nil, or
+	// what is wrong with the service.
+	Beat(ctx context.Context, health error) error
+	// Remove ends the registration, if there is one.
+	Remove(ctx context.Context) error
+	// Close frees connections.
+	Close()
+}
+
+// Options of [New].
+type Options struct {
+	Name     string                      // of the server and in the log: "consul"
+	Service  string                      // for the log
+	Probe    func(context.Context) error // health of the service; nil is always well
+	Interval time.Duration               // between two beats
+	Timeout  time.Duration               // of the probe, by its context
+	Logger   *slog.Logger
+}
+
+// soon is the time between beats while the service is not well, and after the
+// first one that fails: the registry shall know early when that is over.
+const soon = time.Second
+
+// Keeper is a chassi.Server.
+type Keeper struct {
+	o        Options
+	registry Registry
+	cancel   context.CancelFunc
+	drained  chan struct{}
+	drain    sync.Once
+	done     chan struct{}
+
+	// Of the loop, and of Stop behind it.
+	failures int
+	told     bool // that it is registered
+	unwell   string
+	removed  bool
+}
+
+// New returns a keeper that is not started.
+func New(o Options, r Registry) *Keeper {
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return &Keeper{o: o, registry: r, cancel: func() {}, drained: make(chan struct{}), done: make(chan struct{})}
+}
+
+// Name returns the name of the registry.
+func (k *Keeper) Name() string { return k.o.Name }
+
+// Start returns at once. The registration comes about when the probe and the
+// registry let it.
+func (k *Keeper) Start(ctx context.Context) error {
+	ctx, k.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	go k.run(ctx)
+	return nil
+}
+
+// Drain begins to end the registration, so that callers go elsewhere.
+func (k *Keeper) Drain() { k.drain.Do(func() { close(k.drained) }) }
+
+// Stop ends the registration. A registry that is down is logged and no error: there
+// the registration ends by its TTL.
+func (k *Keeper) Stop(ctx context.Context) error {
+	k.cancel()
+	defer k.registry.Close()
+	select {
+	case <-k.done:
+	case <-ctx.Done():
+		return fmt.Errorf("%s: the probe of %s has not returned: %w", k.o.Name, k.o.Service, ctx.Err())
+	}
+	if k.removed {
+		return nil
+	}
+	if err := k.registry.Remove(ctx); err != nil {
+		k.o.Logger.Warn("cannot deregister: the registration ends by its TTL", "registry", k.o.Name, "service", k.o.Service, "error", err.Error())
+		return nil
+	}
+	k.o.Logger.Info("deregistered", "registry", k.o.Name, "service", k.o.Service)
+	return nil
+}
+
+func (k *Keeper) run(ctx context.Context) {
+	defer close(k.done)
+	for drained := k.drained; ctx.Err() == nil; {
+		timer := time.NewTimer(k.beat(ctx))
+		select {
+		case <-ctx.Done():
+		case <-drained:
+			drained = nil // once
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// beat does what is due now, and tells when to come back.
+func (k *Keeper) beat(ctx context.Context) time.Duration {
+	var err, health error
+	switch {
+	case k.removed:
+		return time.Hour
+	case k.isDrained():
+		err = k.registry.Remove(ctx)
+		k.removed = err == nil
+	default:
+		if health = k.probe(ctx); ctx.Err() == nil {
+			err = k.registry.Beat(ctx, health)
+		}
+	}
+	if ctx.Err() != nil {
+		return 0
+	}
+	k.tell(err, health)
+	switch {
+	case err != nil:
+		return jitter(min(soon<<min(k.failures-1, 20), max(k.o.Interval, soon)))
+	case health != nil:
+		return jitter(min(soon, k.o.Interval))
+	default:
+		return jitter(k.o.Interval)
+	}
+}
+
+func (k *Keeper) isDrained() bool {
+	select {
+	case <-k.drained:
+		return true
+	default:
+		return false
+	}
+}
+
+func (k *Keeper) probe(ctx context.Context) error {
+	if k.o.Probe == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, k.o.Timeout)
+	defer cancel()
+	return k.o.Probe(ctx)
+}
+
+// tell logs what has changed: once when the registry is lost, once when it is back.
+func (k *Keeper) tell(err, health error) {
+	log := k.o.Logger.With("registry", k.o.Name, "service", k.o.Service)
+	if err != nil {
+		if k.failures++; k.failures == 1 {
+			log.Warn("the registry cannot be told: trying on", "error", err.Error())
+		}
+		return
+	}
+	unwell := ""
+	if health != nil {
+		unwell = health.Error()
+	}
+	switch {
+	case k.removed:
+		log.Info("deregistered")
+		return
+	case unwell != "" && k.unwell == "":
+		log.Warn("registered as not healthy", "reason", unwell)
+	case !k.told || k.failures > 0 || unwell == "" && k.unwell != "":
+		log.Info("registered", "failures", k.failures)
+	}
+	k.failures, k.told, k.unwell = 0, true, unwell
+}
+
+// jitter is between three quarters of d and all of it.
+func jitter(d time.Duration) time.Duration { return d*3/4 + rand.N(d/4+1) }

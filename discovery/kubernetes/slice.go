@@ -1,0 +1,75 @@
+package kubernetes
+
+import (
+	"fmt"
+	"net"
+	"strconv"
+)
+
+// slice is what we read of an EndpointSlice (discovery.k8s.io/v1).
+type slice struct {
+	Metadata struct {
+		Name            string
+		ResourceVersion string
+	}
+	AddressType string // IPv4, IPv6, FQDN
+	Endpoints   []endpoint
+	Ports       []port
+}
+
+type endpoint struct {
+	Addresses  []string
+	Conditions struct{ Ready, Serving, Terminating *bool }
+}
+
+type port struct {
+	Name     *string
+	Protocol *string
+	Port     *int
+}
+
+// isReady takes an unknown state for ready, as the API asks of consumers. Ready
+// alone would take in terminating pods of a service with publishNotReadyAddresses.
+func (e endpoint) isReady() bool {
+	c := e.Conditions
+	return (c.Ready == nil || *c.Ready) && (c.Serving == nil || *c.Serving) && (c.Terminating == nil || !*c.Terminating)
+}
+
+// addrs returns the ready endpoints. A slice that does not have the port has none:
+// pods of one service may differ in their ports.
+func (s slice) addrs(wanted string) ([]string, error) {
+	number, err := s.number(wanted)
+	if number == 0 || err != nil {
+		return nil, err
+	}
+	var addrs []string
+	for _, e := range s.Endpoints {
+		if e.isReady() && len(e.Addresses) > 0 { // several are all of one pod
+			addrs = append(addrs, net.JoinHostPort(e.Addresses[0], strconv.Itoa(number)))
+		}
+	}
+	return addrs, nil
+}
+
+// number returns the wanted port, 0 if the slice does not have it.
+func (s slice) number(wanted string) (int, error) {
+	asked, _ := strconv.Atoi(wanted)
+	found := 0
+	for _, p := range s.Ports {
+		if p.Protocol != nil && *p.Protocol != "TCP" {
+			continue
+		}
+		switch {
+		case p.Port == nil: // all ports
+			if wanted == "" && len(s.Endpoints) > 0 {
+				return 0, fmt.Errorf("slice %s has all ports: say which", s.Metadata.Name)
+			}
+			found = asked
+		case wanted == "" && found != 0:
+			return 0, fmt.Errorf("slice %s has several ports: say which", s.Metadata.Name)
+		case wanted == "", *p.Port == asked, p.Name != nil && *p.Name == wanted:
+			found = *p.Port
+		}
+	}
+	return found, nil
+}

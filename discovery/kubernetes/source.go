@@ -1,0 +1,178 @@
+package kubernetes
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/chassi-go/chassi/discovery/internal/api"
+)
+
+// Source tells the ready pods behind a service. It is a discovery.Source.
+type Source struct {
+	config Config
+	client *api.Client
+	url    string
+	query  url.Values
+	port   string
+
+	slices  map[string]slice // by name; nil when they are to be listed
+	version string           // that slices are of
+	watch   *api.Stream      // of what comes after; nil for none
+	pace    api.Pace
+}
+
+// Close ends the watch and frees the connections.
+func (s *Source) Close() error {
+	s.watch.Close()
+	s.slices, s.watch = nil, nil
+	s.client.Close()
+	return nil
+}
+
+// Next lists the slices, and after that watches. A watch that ends begins again where
+// it ended; when the server no longer knows what was there (410 Gone), or something
+// else is wrong, all are listed again.
+func (s *Source) Next(ctx context.Context) ([]string, error) {
+	if s.slices != nil {
+		err := s.follow(ctx)
+		if err == nil {
+			return s.addrsOrForget()
+		}
+		s.endWatch()
+	}
+	if err := s.list(ctx); err != nil {
+		return nil, fmt.Errorf("kubernetes: %w", err)
+	}
+	return s.addrsOrForget()
+}
+
+// addrsOrForget makes the next call list again after an error.
+func (s *Source) addrsOrForget() ([]string, error) {
+	addrs, err := s.addrs()
+	if err != nil {
+		s.endWatch()
+		s.slices = nil
+	}
+	return addrs, err
+}
+
+func (s *Source) endWatch() {
+	s.watch.Close()
+	s.watch = nil
+}
+
+// addrs are those of one family, for a pod of a dual-stack service has two: IPv4 if
+// there is any.
+func (s *Source) addrs() ([]string, error) {
+	families := make(map[string][]string)
+	for _, slice := range s.slices {
+		addrs, err := slice.addrs(s.port)
+		if err != nil {
+			return nil, fmt.Errorf("kubernetes: %w", err)
+		}
+		families[slice.AddressType] = append(families[slice.AddressType], addrs...)
+	}
+	for _, family := range []string{"IPv4", "IPv6", "FQDN"} {
+		if len(families[family]) > 0 {
+			return families[family], nil
+		}
+	}
+	return nil, nil
+}
+
+func (s *Source) list(ctx context.Context) error {
+	s.slices = nil
+	var answer struct {
+		Metadata struct{ ResourceVersion string }
+		Items    []slice
+	}
+	r, err := s.request(s.query, &answer)
+	if err != nil {
+		return err
+	}
+	if _, err := s.client.Do(ctx, r); err != nil {
+		return err
+	}
+	s.slices, s.version = make(map[string]slice, len(answer.Items)), answer.Metadata.ResourceVersion
+	for _, item := range answer.Items {
+		s.slices[item.Metadata.Name] = item
+	}
+	return nil
+}
+
+// event is a line of a watch.
+type event struct {
+	Type   string
+	Object json.RawMessage
+}
+
+// follow waits for one event that tells something.
+func (s *Source) follow(ctx context.Context) error {
+	for {
+		if s.watch == nil {
+			if err := s.open(ctx); err != nil {
+				return err
+			}
+		}
+		var e event
+		err := s.watch.Next(ctx, &e)
+		if errors.Is(err, api.ErrEnd) { // as asked for, by timeoutSeconds
+			s.endWatch()
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if told, err := s.apply(e); err != nil || told {
+			return err
+		}
+	}
+}
+
+// apply tells whether the event was more than a bookmark.
+func (s *Source) apply(e event) (told bool, err error) {
+	if e.Type == "ERROR" {
+		return false, errors.New("the watch has failed") // a Status; 410 when the version is too old
+	}
+	var object slice
+	if err := json.Unmarshal(e.Object, &object); err != nil { //nolint:musttag // camelCase names match without tags
+		return false, err
+	}
+	if object.Metadata.ResourceVersion == "" {
+		return false, errors.New("an event without a version")
+	}
+	s.version = object.Metadata.ResourceVersion
+	switch e.Type {
+	case "ADDED", "MODIFIED":
+		s.slices[object.Metadata.Name] = object
+	case "DELETED":
+		delete(s.slices, object.Metadata.Name)
+	default:
+		return false, nil // BOOKMARK
+	}
+	return true, nil
+}
+
+func (s *Source) open(ctx context.Context) error {
+	s.pace.Wait(ctx)
+	refresh := s.config.Refresh*3/4 + rand.N(s.config.Refresh/4+1)
+	query := maps.Clone(s.query)
+	query.Set("watch", "1")
+	query.Set("allowWatchBookmarks", "true")
+	query.Set("resourceVersion", s.version)
+	query.Set("timeoutSeconds", strconv.Itoa(int((refresh+time.Second-1)/time.Second)))
+	r, err := s.request(query, nil)
+	if err != nil {
+		return err
+	}
+	r.Within = refresh + s.config.Timeout + time.Second
+	s.watch, err = s.client.Stream(ctx, r)
+	return err
+}

@@ -1,0 +1,100 @@
+// Package disctest watches sources of addresses in tests.
+package disctest
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chassi-go/chassi/discovery"
+)
+
+// patience is how long a test waits for what must come about.
+const patience = 20 * time.Second
+
+// Log collects what is logged. The zero value is ready.
+type Log struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+// Write takes a line.
+func (l *Log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+// String returns all lines.
+func (l *Log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+// Count tells how often the text stands there.
+func (l *Log) Count(text string) int { return strings.Count(l.String(), text) }
+
+// Logger returns a logger that writes here.
+func (l *Log) Logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+
+// Follow follows a source, with short pauses, until the end of the test, and
+// delivers the updates.
+func Follow(t *testing.T, source discovery.Source, l *Log) <-chan []string {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	updates, done := make(chan []string, 100), make(chan struct{})
+	o := discovery.Options{Name: "auth", Logger: l.Logger(), Retry: 20 * time.Millisecond, Most: 100 * time.Millisecond}
+	go func() {
+		defer close(done)
+		discovery.Follow(ctx, source, o, func(addrs []string) { updates <- addrs })
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+	return updates
+}
+
+// Expect waits for the next update.
+func Expect(t *testing.T, updates <-chan []string, want ...string) {
+	t.Helper()
+	select {
+	case got := <-updates:
+		if !slices.Equal(got, want) {
+			t.Fatalf("update %q, want %q", got, want)
+		}
+	case <-time.After(patience):
+		t.Fatalf("no update, want %q", want)
+	}
+}
+
+// ExpectAtLast waits for an update, whatever comes before it.
+func ExpectAtLast(t *testing.T, updates <-chan []string, want ...string) {
+	t.Helper()
+	var got []string
+	for deadline := time.After(patience); !slices.Equal(got, want); {
+		select {
+		case got = <-updates:
+		case <-deadline:
+			t.Fatalf("the last update is %q, want %q", got, want)
+		}
+	}
+}
+
+// Eventually waits for a condition.
+func Eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.After(patience); !condition(); {
+		select {
+		case <-deadline:
+			t.Fatalf("did not come about: %s", what)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
