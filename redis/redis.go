@@ -70,6 +70,10 @@ func Open(c Config) (*DB, error) {
 	if client == nil {
 		return nil, fmt.Errorf("redis: %w", err)
 	}
+	return newDB(c, client), nil
+}
+
+func newDB(c Config, client rueidis.Client) *DB {
 	return &DB{config: c, client: client, breaker: breaker.New(breaker.Options{
 		Config: breaker.Config{Consecutive: 3, Open: time.Second, Probes: 1, Window: time.Minute},
 		Name:   "redis",
@@ -83,7 +87,15 @@ func Open(c Config) (*DB, error) {
 				return breaker.Success
 			}
 		},
-	})}, nil
+	})}
+}
+
+// Patient returns a DB on the same connections that waits at least that long for an answer:
+// for what had better be done with Redis than soon.
+func (db *DB) Patient(timeout time.Duration) *DB {
+	c := db.config
+	c.Timeout = max(c.Timeout, timeout)
+	return newDB(c, db.client)
 }
 
 // Close ends the connections.

@@ -10,9 +10,10 @@ import (
 	"github.com/chassi-go/chassi/auth/store"
 )
 
-// sessions remembers for a second which generation of tokens an account
-// accepts. A change on this node counts at once, one on another node after that
-// second. It is bounded, and holds nothing that the database would not say again.
+// sessions remembers for 0.8 s which generation of tokens an account
+// accepts. A change on this node counts at once, one on another node when that is over,
+// within a second. It is bounded, and holds nothing that the database would not say
+// again.
 type sessions struct {
 	store  *store.Store
 	now    func() time.Time
@@ -23,7 +24,7 @@ type sessions struct {
 const (
 	sessionShards   = 32
 	sessionsInShard = 1024
-	sessionFresh    = time.Second
+	sessionFresh    = 800 * time.Millisecond
 	noGeneration    = -1 // of an account that is disabled or gone
 )
 

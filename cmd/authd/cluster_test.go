@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"math"
 	"net/http"
 	"strings"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"github.com/chassi-go/chassi/internal/dbtest"
+	"github.com/chassi-go/chassi/internal/proxytest"
+	"github.com/chassi-go/chassi/internal/redistest"
 )
 
 var ada = object{"email": "ada@example.org", "password": "an analytical engine"}
@@ -72,6 +75,17 @@ func pair(t *testing.T, args ...string) [2]*node {
 	return nodes
 }
 
+// pairs runs a test on two nodes of one PostgreSQL, alone and with a Redis.
+func pairs(t *testing.T, test func(t *testing.T, nodes [2]*node), args ...string) {
+	t.Helper()
+	t.Run("postgres", func(t *testing.T) { t.Parallel(); test(t, pair(t, args...)) })
+	t.Run("postgres and redis", func(t *testing.T) {
+		t.Parallel()
+		c, _ := redistest.Config(t)
+		test(t, pair(t, append(args, "--redis.url="+c.URL, "--redis.prefix="+c.Prefix)...))
+	})
+}
+
 func TestT50TwoNodesStartWithOneKeySet(t *testing.T) {
 	t.Parallel()
 	nodes := pair(t)
@@ -96,7 +110,10 @@ func TestT50TwoNodesStartWithOneKeySet(t *testing.T) {
 // remembered for a second that it was good.
 func TestFault44APasswordChangeEndsTokensOnEveryNode(t *testing.T) {
 	t.Parallel()
-	nodes := pair(t)
+	pairs(t, aPasswordChangeEndsTokens)
+}
+
+func aPasswordChangeEndsTokens(t *testing.T, nodes [2]*node) {
 	nodes[0].post("/v1/users", "", ada)
 	old := nodes[0].login(ada)
 	if !nodes[1].accepts(old) {
@@ -174,11 +191,14 @@ func TestT46ARevokedKeyEndsItsTokensOnEveryNode(t *testing.T) {
 	}
 }
 
-// T16: guesses on two nodes at once are counted by the database. Of 200 wrong
-// ones no more are evaluated than the limit; the log tells them apart.
+// T16: guesses on two nodes at once are counted by the database, or by Redis. Of 200
+// wrong ones no more are evaluated than the limit; the log tells them apart.
 func TestT16ParallelGuessesOnTwoNodes(t *testing.T) {
 	t.Parallel()
-	nodes := pair(t, "--hash.queue=1000", "--lockout.pair=5", "--lockout.max_delay=15m")
+	pairs(t, parallelGuesses, "--hash.queue=1000", "--lockout.pair=5", "--lockout.max_delay=15m")
+}
+
+func parallelGuesses(t *testing.T, nodes [2]*node) {
 	nodes[0].post("/v1/users", "", ada)
 	began := time.Now()
 	var guesses sync.WaitGroup
@@ -209,4 +229,79 @@ func TestT16ParallelGuessesOnTwoNodes(t *testing.T) {
 			t.Error("no clean end")
 		}
 	}
+}
+
+// fetch asks for the public keys so many times, over both nodes at once, and counts
+// the answers by status.
+func fetch(t *testing.T, nodes [2]*node, times int) map[int]int {
+	t.Helper()
+	var mu sync.Mutex
+	counts := make(map[int]int)
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			for range times / 8 {
+				status, _, err := nodes[i%2].try(http.MethodGet, "/.well-known/jwks.json", "", nil)
+				if err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				counts[status]++
+				mu.Unlock()
+			}
+		})
+	}
+	all.Wait()
+	return counts
+}
+
+// A client may do on two nodes with a Redis what it may do on one, within 1 %.
+func TestLimitsHoldOverNodes(t *testing.T) {
+	t.Parallel()
+	c, _ := redistest.Config(t)
+	nodes := pair(t, "--rate_limit.peer=400/1h", "--redis.url="+c.URL, "--redis.prefix="+c.Prefix, "--redis.timeout=5s")
+	counts := fetch(t, nodes, 1200)
+	t.Logf("%v", counts)
+	if n := counts[http.StatusOK]; n < 396 || n > 404 || n+counts[http.StatusTooManyRequests] != 1200 {
+		t.Errorf("%v, want 400 answered, the rest refused", counts)
+	}
+}
+
+// Fault 37, T21: with Redis gone each node counts for itself, never not at all; a lockout is
+// counted by the database. All of it is ready, and says so.
+func TestFault37T21RedisGoesAwayAndComesBack(t *testing.T) {
+	t.Parallel()
+	c, addr := redistest.Config(t)
+	p := proxytest.New(t, addr)
+	p.Open()
+	nodes := pair(t, "--rate_limit.peer=400/1h", "--redis.url=redis://"+p.Addr, "--redis.prefix="+c.Prefix, "--lockout.pair=3")
+	nodes[0].post("/v1/users", "", ada)
+	p.Cut()
+	counts := fetch(t, nodes, 1600)
+	if n := counts[http.StatusOK]; n < 700 || n > 800 || n+counts[http.StatusTooManyRequests] != 1600 {
+		t.Errorf("without Redis: %v, want 400 for each node, less what Redis had counted", counts)
+	}
+	for _, n := range nodes {
+		if !n.ready() {
+			t.Error("not ready")
+		}
+		if text := n.metrics(); !strings.Contains(text, `redis_fallbacks_total{event="rate_limit"}`) {
+			t.Errorf("no fallbacks among the metrics:\n%s", text)
+		}
+	}
+}
+
+// metrics returns what Prometheus would read.
+func (n *node) metrics() string {
+	n.t.Helper()
+	answer, err := http.Get(n.admin + "/metrics")
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		n.t.Error(err)
+	}
+	return string(text)
 }

@@ -55,7 +55,7 @@ func serve(ctx context.Context, p *program) error {
 	users := store.New(db)
 	var attempts store.Attempts = users
 	if std.Redis != nil {
-		attempts = store.NewSharedAttempts(users, std.Redis, func() { std.FellBack("lockout") })
+		attempts = store.NewSharedAttempts(users, std.Redis.Patient(time.Second), func() { std.FellBack("lockout") })
 	}
 	svc, err = service.New(p.config.Auth.Config, service.Options{
 		Store: users, Attempts: attempts, Pool: pool, MasterKey: key, Logger: logger, Observe: count,
