@@ -18,7 +18,7 @@ import (
 // Config of a [Limiter]. The zero value of a field means the default in its tag.
 type Config struct {
 	MaxInFlight int     `config:"max_in_flight" default:"10000" min:"1" help:"calls under way that are never exceeded"`
-	MinInFlight int     `config:"min_in_flight" default:"16" min:"1" help:"calls under way that are always allowed, so that a slow database alone sheds nothing while there is little to do"`
+	MinInFlight int     `config:"min_in_flight" default:"32" min:"1" help:"calls under way that are always allowed, so that a slow database alone sheds nothing while there is little to do"`
 	Tolerance   float64 `config:"tolerance" default:"3" help:"how many times longer than usual calls may take before fewer are let in; 0 is the default, 1e9 is never"`
 }
 
@@ -27,7 +27,7 @@ func (c Config) withDefaults() Config {
 		c.MaxInFlight = 10_000
 	}
 	if c.MinInFlight <= 0 {
-		c.MinInFlight = 16
+		c.MinInFlight = 32
 	}
 	if c.Tolerance <= 0 {
 		c.Tolerance = 3

@@ -43,7 +43,9 @@ func serve(ctx context.Context, p *program) error {
 	if err != nil {
 		return fail(err)
 	}
-	pool := workpool.New(p.poolOptions())
+	hashing := p.poolOptions()
+	giveRoom(hashing.Workers)
+	pool := workpool.New(hashing)
 	key, err := p.masterKey()
 	if err != nil {
 		return fail(err)
@@ -90,6 +92,16 @@ func (p *program) poolOptions() workpool.Options {
 		o.Queue = 16 * o.Workers
 	}
 	return o
+}
+
+// giveRoom lets the operating system, which takes turns within a few milliseconds, share the
+// cores among the passwords that are hashed and all else: Go's scheduler would let a
+// token wait until a hash has had its 10 ms, and the next one. GOMAXPROCS decides
+// where it is set.
+func giveRoom(hashing int) {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + hashing)
+	}
 }
 
 // prepare waits until the database can be used, and brings its schema up to
