@@ -44,6 +44,10 @@ bench: ## Measure against hand-written net/http, and write docs/performance.md
 load: build ## Load bin/authd at fixed rates over every transport, with k6 too if it is there
 	load/run.sh
 
+.PHONY: reliability
+reliability: ## Measure overload, retries, breakers and limits, and write docs/reliability.md
+	scripts/reliability.sh
+
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (5s)
 	scripts/fuzz.sh $(FUZZTIME)

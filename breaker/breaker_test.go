@@ -106,6 +106,7 @@ func TestFault31NoFlappingNearTheRatio(t *testing.T) {
 			time.Sleep(time.Millisecond)
 			call(b, err)
 		}
+		t.Logf("200,000 calls, 49 %% of them failures, up to %d in a row: it stayed closed", longest)
 		if longest < 12 {
 			t.Errorf("only %d failures in a row: the test shows nothing", longest)
 		}
@@ -140,6 +141,7 @@ func TestFault31HalfOpenLetsExactlyTheProbesThrough(t *testing.T) {
 		}
 		close(start)
 		tried.Wait()
+		t.Logf("half-open, 1,000 parallel callers: %d let through, %d are to be", let.Load(), probes)
 		if let.Load() != probes {
 			t.Errorf("%s: %d got through, want %d", name, let.Load(), probes)
 		}

@@ -241,6 +241,7 @@ func TestFault31BreakerOfAnInstance(t *testing.T) {
 		time.Sleep(5*time.Second + 1)
 		down.Store(false)
 		failed := r.many(1000, 1000, call)
+		t.Logf("a dead instance got 10 calls of 1,000; half-open, %d of 1,000 parallel ones", r.at("a:1").calls.Load()-10)
 		if n := r.at("a:1").calls.Load(); n != 14 || failed != 996 {
 			t.Errorf("%d probes of 1,000 parallel calls, %d failed", n-10, failed)
 		}

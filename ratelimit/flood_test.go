@@ -35,7 +35,9 @@ func TestFloodOfKeysF29(t *testing.T) {
 		t.Errorf("%d keys remembered, want at most %d", got, ratelimit.DefaultMaxKeys)
 	}
 	const stated = 16<<20 + 256<<10
-	if grown := heap() - before; grown > stated {
+	grown := heap() - before
+	t.Logf("%d hostile keys: heap grew by %.1f MiB; of %d blocked keys none passed, of the others none was refused its first call", hostile, float64(grown)/(1<<20), blocked)
+	if grown > stated {
 		t.Errorf("heap grew by %d bytes, stated are %d", grown, stated)
 	}
 	clock.advance(2 * time.Hour)
