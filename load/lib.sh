@@ -16,10 +16,10 @@ trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# programs builds the driver and the seeder, and authd unless it is there.
+# programs builds the driver, the seeder and authd.
 programs() {
   (cd "$root" && go build -trimpath -o "$work/" ./load ./load/seed)
-  [[ -x $root/bin/authd ]] || make -C "$root" --silent build
+  make -C "$root" --silent build
 }
 
 # start NAME FLAGS...: authd on free ports until the script ends. Returns when it

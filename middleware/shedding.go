@@ -11,11 +11,10 @@ import (
 var errOverloaded = chassi.NewError(chassi.Unavailable, "overloaded", "The service has too much to do").WithRetryAfter(time.Second)
 
 // Shedding refuses calls that limiter has no room for, before anything is spent on
-// them. As it fills, [chassi.Deferrable] endpoints are refused first, at half of what it
-// has room for, [chassi.Important] ones last.
+// them: those of [chassi.Deferrable] endpoints first, those of [chassi.Important] ones last.
 func Shedding(limiter *overload.Limiter) chassi.Middleware {
 	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
-		kind := limiter.Kind(share(b.Endpoint.Priority()))
+		kind := limiter.Kind(priority(b.Endpoint.Priority()))
 		return func(ctx context.Context, call *chassi.Call) error {
 			began, ok := kind.Enter()
 			if !ok {
@@ -30,13 +29,13 @@ func Shedding(limiter *overload.Limiter) chassi.Middleware {
 	}
 }
 
-func share(priority int) float64 {
+func priority(p int) overload.Priority {
 	switch {
-	case priority > 0:
-		return 1
-	case priority < 0:
-		return 0.5
+	case p > 0:
+		return overload.High
+	case p < 0:
+		return overload.Low
 	default:
-		return 0.75
+		return overload.Normal
 	}
 }

@@ -36,13 +36,13 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Limiter bounds the calls under way. It is safe for concurrent use, starts no
+// Limiter bounds the calls under way of each [Priority]. It is safe for concurrent use, starts no
 // goroutine and needs no closing.
 type Limiter struct {
 	config   Config
 	born     time.Time
 	limit    atomic.Int64
-	inFlight atomic.Int64
+	inFlight [priorities]atomic.Int64
 	refused  atomic.Uint64
 	samples  atomic.Int64 // in this window
 	due      atomic.Int64 // when the window may end
@@ -53,14 +53,29 @@ type Limiter struct {
 	kinds  []*Kind
 }
 
+// Priority says who gives way to whom.
+type Priority uint8
+
+// The priorities. Calls of High may use all of the limit, those of Normal three quarters of
+// what High leaves them, those of Low half of what both do: a call is never refused for
+// ones of a lower priority.
+const (
+	Low Priority = iota
+	Normal
+	High
+	priorities
+)
+
+var shares = [priorities]float64{Low: 0.5, Normal: 0.75, High: 1}
+
 // Kind is a kind of calls that take about the same time, such as those of one
 // endpoint.
 type Kind struct {
-	limiter *Limiter
-	share   float64
-	taken   atomic.Int64 // nanoseconds, and calls, in this window
-	calls   atomic.Int64
-	usual   float64 // nanoseconds of a call without overload, 0 for not known yet
+	limiter  *Limiter
+	priority Priority
+	taken    atomic.Int64 // nanoseconds, and calls, in this window
+	calls    atomic.Int64
+	usual    float64 // nanoseconds of a call without overload, 0 for not known yet
 }
 
 const (
@@ -78,10 +93,9 @@ func New(c Config) *Limiter {
 	return l
 }
 
-// Kind adds a kind of calls that may use that share of the limit, above 0 and at
-// most 1: who has less gives way first. Kinds are made before calls are.
-func (l *Limiter) Kind(share float64) *Kind {
-	k := &Kind{limiter: l, share: share}
+// Kind adds a kind of calls. Kinds are made before calls are.
+func (l *Limiter) Kind(p Priority) *Kind {
+	k := &Kind{limiter: l, priority: p}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.kinds = append(l.kinds, k)
@@ -91,9 +105,12 @@ func (l *Limiter) Kind(share float64) *Kind {
 // Enter lets a call in, which is then to Leave, or refuses it.
 func (k *Kind) Enter() (began Entered, ok bool) {
 	l := k.limiter
-	n := l.inFlight.Add(1)
-	if limit := float64(l.limit.Load()) * k.share; float64(n) > max(limit, 1) {
-		l.inFlight.Add(-1)
+	n := l.inFlight[k.priority].Add(1)
+	for p := k.priority + 1; p < priorities; p++ {
+		n += l.inFlight[p].Load()
+	}
+	if limit := float64(l.limit.Load()) * shares[k.priority]; float64(n) > max(limit, 1) {
+		l.inFlight[k.priority].Add(-1)
 		l.refused.Add(1)
 		return 0, false
 	}
@@ -107,7 +124,7 @@ type Entered int64
 // the work takes; one that was refused for a reason of its own shows nothing.
 func (k *Kind) Leave(began Entered, worked bool) {
 	l := k.limiter
-	l.inFlight.Add(-1)
+	l.inFlight[k.priority].Add(-1)
 	if !worked {
 		return
 	}
@@ -150,7 +167,7 @@ func (l *Limiter) close(now int64) {
 	slowness := taken / expected
 	if slowness > math.Sqrt(l.config.Tolerance) {
 		// It has begun, and what comes in now will take still longer (Little's law).
-		slowness = max(slowness, float64(l.inFlight.Load())*float64(length)/expected)
+		slowness = max(slowness, float64(l.busy())*float64(length)/expected)
 	}
 	for _, k := range l.kinds {
 		k.learn(crowded || slowness > l.config.Tolerance, float64(length))
@@ -176,7 +193,7 @@ func (l *Limiter) move(slowness float64, crowded bool) {
 	limit := float64(l.limit.Load())
 	switch {
 	case slowness > l.config.Tolerance:
-		limit = min(limit, float64(l.inFlight.Load()+1)) * max(l.config.Tolerance/slowness, 0.2)
+		limit = min(limit, float64(l.busy()+1)) * max(l.config.Tolerance/slowness, 0.2)
 	case crowded:
 		limit += max(limit/50, 1)
 	default:
@@ -218,6 +235,13 @@ func (k *Kind) learn(overloaded bool, length float64) {
 	k.usual += (mean - k.usual) * rate
 }
 
+func (l *Limiter) busy() (n int64) {
+	for p := range l.inFlight {
+		n += l.inFlight[p].Load()
+	}
+	return n
+}
+
 // Stats is what a [Limiter] tells of itself.
 type Stats struct {
 	Limit, InFlight int
@@ -226,5 +250,5 @@ type Stats struct {
 
 // Stats returns the state now.
 func (l *Limiter) Stats() Stats {
-	return Stats{Limit: int(l.limit.Load()), InFlight: int(l.inFlight.Load()), Refused: l.refused.Load()}
+	return Stats{Limit: int(l.limit.Load()), InFlight: int(l.busy()), Refused: l.refused.Load()}
 }
