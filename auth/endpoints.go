@@ -29,7 +29,8 @@ func Endpoints(s Service) *chassi.Service {
 		chassi.NewEndpoint("ChangePassword", s.ChangePassword, chassi.Route("POST /v1/me/password"), chassi.Authenticated, chassi.Deferrable,
 			chassi.Doc("Set the caller's password, and end every token issued before, that of this call included. The answer has a new one."),
 			chassi.Errors(ErrWrongPassword, ErrWeakPassword, ErrInvalidToken, ErrBusy, ErrUnavailable)),
-		chassi.NewEndpoint("JWKS", s.JWKS, chassi.Route("GET /.well-known/jwks.json"), chassi.Public, chassi.Idempotent, chassi.Important, chassi.CacheFor(5*time.Minute),
+		chassi.NewEndpoint("JWKS", s.JWKS, chassi.Route("GET /.well-known/jwks.json"), chassi.Public, chassi.Idempotent, chassi.Important,
+			chassi.CacheFor(5*time.Minute),
 			chassi.Doc("Get the public keys that verify tokens, as a JWK Set (RFC 7517)."),
 			chassi.Errors(ErrUnavailable)),
 	)

@@ -21,6 +21,13 @@ keep() {
 keep postgres_password "$(random)"
 keep database_url "postgres://authd:$(<secrets/postgres_password)@postgres:5432/authd?sslmode=disable"
 keep grafana_password "$(random)"
+redis_password=$(random)
+keep redis_conf "requirepass $redis_password
+save \"\"
+appendonly no
+maxmemory 200mb
+maxmemory-policy volatile-ttl"
+keep redis_url "redis://:$(sed -n 's/^requirepass //p' secrets/redis_conf)@redis:6379"
 
 nats_password=$(random)
 keep nats_conf "authorization { users = [ { user: authd, password: \"$nats_password\" } ] }"

@@ -115,7 +115,7 @@ for i, key in ipairs(KEYS) do
 	elseif tonumber(redis.call('HGET', key, 'f') or 0) > 0 then
 		redis.call('HINCRBY', key, 'f', -1)
 		redis.call('HSET', key, 'u', 0)
-	end
+	end -- of the condition
 end
 return {0}
 `)

@@ -32,7 +32,7 @@ const (
 func main() {
 	seconds := flag.Int("seconds", 60, "of each of the two long phases")
 	flag.Parse()
-	if err := run(context.Background(), time.Duration(*seconds)*time.Second); err != nil {
+	if err := run(context.Background(), os.Stdout, time.Duration(*seconds)*time.Second); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -59,12 +59,13 @@ func (w worker) work(ctx context.Context, _ *workRequest) (*workAnswer, error) {
 	return &workAnswer{true}, nil
 }
 
-func run(ctx context.Context, long time.Duration) error {
+func run(ctx context.Context, out io.Writer, long time.Duration) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var c standard.Config
 	if _, err := config.Load(&c, config.Options{Name: "overload", Args: []string{
-		"--http.addr=127.0.0.1:0", "--admin.addr=127.0.0.1:0", "--grpc.addr=off", "--nats.url=off", "--rate_limit.peer=off", "--log.level=warn", "--shutdown.drain=0s",
+		"--http.addr=127.0.0.1:0", "--admin.addr=127.0.0.1:0", "--grpc.addr=off", "--nats.url=off",
+		"--rate_limit.peer=off", "--log.level=warn", "--shutdown.drain=0s",
 	}}); err != nil {
 		return err //nolint:wrapcheck // says where
 	}
@@ -81,12 +82,12 @@ func run(ctx context.Context, long time.Duration) error {
 	case err := <-ended:
 		return err
 	}
-	err = phases(ctx, "http://"+std.HTTP.Addr().String(), service, long)
+	err = phases(ctx, out, "http://"+std.HTTP.Addr().String(), service, long)
 	cancel()
 	return errors.Join(err, <-ended)
 }
 
-func phases(ctx context.Context, url string, service *chassi.Service, long time.Duration) error {
+func phases(ctx context.Context, out io.Writer, url string, service *chassi.Service, long time.Duration) error {
 	remote, err := httpapi.NewClient(httpapi.ClientConfig{URL: url, MaxIdle: 2048, MaxConnections: 2048})
 	if err != nil {
 		return err //nolint:wrapcheck // says where
@@ -107,7 +108,7 @@ func phases(ctx context.Context, url string, service *chassi.Service, long time.
 		if err != nil {
 			return nil, err //nolint:wrapcheck // says where
 		}
-		fmt.Printf("%-24s %5d/s due  %5.0f/s accepted  %5.1f %% refused  %d failed  accepted: p50 %6.1f ms, p99 %6.1f ms  refused: p50 %5.1f ms, p99 %5.1f ms\n",
+		fmt.Fprintf(out, "%-24s %5d/s due  %5.0f/s accepted  %5.1f %% refused  %d failed  accepted: p50 %6.1f ms, p99 %6.1f ms  refused: p50 %5.1f ms, p99 %5.1f ms\n",
 			name, rate, r.Achieved, 100*float64(r.Refused)/float64(max(r.Sent, 1)), r.Failed+r.Dropped,
 			ms(r.Accepted.P50), ms(r.Accepted.P99), ms(r.RefusedIn.P50), ms(r.RefusedIn.P99))
 		return r, nil
@@ -129,7 +130,7 @@ func phases(ctx context.Context, url string, service *chassi.Service, long time.
 	if _, err := phase("0.9, two seconds later", capacity*9/10, 5*time.Second); err != nil {
 		return err
 	}
-	fmt.Printf("goodput at three times the capacity: %.0f %% of the capacity of %d/s; p99 of what is accepted: %.1f times that at the capacity\n",
+	fmt.Fprintf(out, "goodput at three times the capacity: %.0f %% of the capacity of %d/s; p99 of what is accepted: %.1f times that at the capacity\n",
 		100*above.Achieved/float64(capacity), capacity, ms(above.Accepted.P99)/ms(at.Accepted.P99))
 	return nil
 }
