@@ -112,7 +112,8 @@ func (s *Store) Forget(ctx context.Context, before time.Time) (deleted int64, er
 	for {
 		var n int64
 		err := s.db.WriteRelaxed(ctx, func(ctx context.Context, tx *database.Tx) (err error) {
-			n, err = tx.Exec(ctx, "DELETE FROM idempotency_keys WHERE id IN (SELECT id FROM idempotency_keys WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)",
+			n, err = tx.Exec(ctx, `DELETE FROM idempotency_keys WHERE id IN
+				(SELECT id FROM idempotency_keys WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)`,
 				before.UnixMicro(), batch)
 			return err
 		})
