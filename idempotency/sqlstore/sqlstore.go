@@ -29,23 +29,27 @@ func Schema(d database.Dialect) string {
 
 // Store is an [idempotency.Store] in a database: it lasts as long as what the methods
 // keep there. The clock is that of the database's machine. A key costs two
-// transactions, both on the disk before the call goes on. Errors are those of
-// package database.
+// transactions. Errors are those of package database.
 type Store struct {
 	db                  *database.DB
 	begin, look, finish string
+
+	// write is for attempts that begin. SQLite does not wait for the disk: when its
+	// machine goes down the attempt does, too, and what it wrote after its beginning cannot
+	// outlast that.
+	write func(context.Context, func(context.Context, *database.Tx) error) error
 }
 
 var _ idempotency.Store = (*Store)(nil)
 
 // New returns a store on db, which must have [Schema] by the first call.
 func New(db *database.DB) *Store {
-	now := "CAST(unixepoch('subsec') * 1000000 AS INTEGER)"
+	now, write := "CAST(unixepoch('subsec') * 1000000 AS INTEGER)", db.WriteRelaxed
 	if db.Dialect() == database.Postgres {
-		now = "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
+		now, write = "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)", db.Write
 	}
 	return &Store{
-		db: db,
+		db: db, write: write,
 		begin: `INSERT INTO idempotency_keys (id, fingerprint, token, finished, expires_at) VALUES ($1, $2, $3, FALSE, ` + now + ` + $4)
 			ON CONFLICT (id) DO UPDATE
 			SET fingerprint = excluded.fingerprint, token = excluded.token, finished = FALSE, outcome = NULL, expires_at = excluded.expires_at
@@ -57,7 +61,7 @@ func New(db *database.DB) *Store {
 
 // Begin implements [idempotency.Store].
 func (s *Store) Begin(ctx context.Context, a idempotency.Attempt, lease time.Duration) (state idempotency.State, outcome []byte, err error) {
-	err = s.db.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
+	err = s.write(ctx, func(ctx context.Context, tx *database.Tx) error {
 		n, err := tx.Exec(ctx, s.begin, a.Key, a.Fingerprint, a.Token, lease.Microseconds())
 		if err != nil || n > 0 {
 			state, outcome = idempotency.Begun, nil
