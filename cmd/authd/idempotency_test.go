@@ -11,7 +11,10 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/chassi-go/chassi/auth/store"
+	"github.com/chassi-go/chassi/database"
 	"github.com/chassi-go/chassi/internal/dbtest"
 	"github.com/chassi-go/chassi/internal/redistest"
 )
@@ -166,4 +169,32 @@ func TestSignUpWithAKeyWithoutRedis(t *testing.T) {
 	if status, answer := n.post("/v1/users", "", ada); status != http.StatusAccepted {
 		t.Errorf("without a key: %d %v", status, answer)
 	}
+}
+
+// What has just ended stays for a while: clocks differ.
+func TestForgetKeys(t *testing.T) {
+	t.Parallel()
+	dbtest.Engines(t, func(t *testing.T, url string) {
+		db, err := database.Open(t.Context(), database.Config{URL: url})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		if _, err := db.Migrate(t.Context(), store.Migrations()); err != nil {
+			t.Fatal(err)
+		}
+		now := time.Now()
+		for id, ended := range map[string]time.Time{"long ago": now.Add(-2 * time.Minute), "just now": now.Add(-30 * time.Second), "not yet": now.Add(time.Hour)} {
+			if _, err := db.Exec(t.Context(), "INSERT INTO idempotency_keys (id, fingerprint, token, finished, expires_at) VALUES ($1, $2, '', TRUE, $3)", id, []byte("f"), ended.UnixMicro()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := forgetKeys(db)(t.Context(), now); err != nil {
+			t.Fatal(err)
+		}
+		var left, old int
+		if err := db.QueryRow(t.Context(), "SELECT count(*), count(CASE WHEN id = 'long ago' THEN 1 END) FROM idempotency_keys").Scan(&left, &old); err != nil || left != 2 || old != 0 {
+			t.Errorf("%d left, %d of them old, %v", left, old, err)
+		}
+	})
 }
