@@ -16,6 +16,7 @@ import (
 	"github.com/chassi-go/chassi/chassitest"
 	"github.com/chassi-go/chassi/client"
 	"github.com/chassi-go/chassi/database"
+	"github.com/chassi-go/chassi/idempotency"
 	"github.com/chassi-go/chassi/idempotency/sqlstore"
 	"github.com/chassi-go/chassi/middleware"
 	"github.com/chassi-go/chassi/transport/localapi"
@@ -46,7 +47,7 @@ var (
 type shop struct {
 	orders         atomic.Int64
 	entered, leave chan struct{}
-	store          *sqlstore.Store
+	store          idempotency.Store
 	db             *database.DB
 	file           string
 	options        middleware.IdempotencyOptions
@@ -99,6 +100,25 @@ func (s *shop) order(ctx context.Context, r *orderRequest) (*orderResponse, erro
 		return &orderResponse{Number: number, Text: strings.Repeat("x", 64<<10)}, nil
 	}
 	return &orderResponse{Number: number, At: time.Unix(1, 500).UTC(), Items: []string{r.Shop, r.Item}}, nil
+}
+
+// await waits for a call that wishes to wait, and release ends its wait.
+func (s *shop) await(t *testing.T) {
+	t.Helper()
+	select {
+	case <-s.entered:
+	case <-time.After(20 * time.Second):
+		t.Fatal("the call does not come")
+	}
+}
+
+func (s *shop) release(t *testing.T) {
+	t.Helper()
+	select {
+	case s.leave <- struct{}{}:
+	case <-time.After(20 * time.Second):
+		t.Fatal("the call does not wait any more")
+	}
 }
 
 // service is one with keys for Order, and none for Ask.
@@ -265,12 +285,12 @@ func TestIdempotencyRefusesWhatRunsAlready(t *testing.T) {
 		}
 		first <- response
 	}()
-	<-s.entered
+	s.await(t)
 	if e := b.refused("k", r, chassi.Aborted, "idempotency_conflict", false); e.RetryAfter != time.Second {
 		t.Errorf("retry after %v", e.RetryAfter)
 	}
 	b.refused("k", orderRequest{Wish: "other"}, chassi.FailedPrecondition, "idempotency_key_reused", false)
-	s.leave <- struct{}{}
+	s.release(t)
 	if diff := cmp.Diff(<-first, b.order("k", r, true)); diff != "" {
 		t.Error(diff)
 	}
@@ -293,9 +313,9 @@ func TestIdempotencyOutlivesTheCaller(t *testing.T) {
 		_, _, err := b.call(ctx, "Order", "k", r)
 		first <- err
 	}()
-	<-s.entered
+	s.await(t)
 	goAway()
-	s.leave <- struct{}{}
+	s.release(t)
 	if err := <-first; err != nil {
 		t.Errorf("in process nobody is told of the end of the context: %v", err)
 	}
@@ -439,11 +459,11 @@ func TestIdempotencyAnswersWhatItCannotStore(t *testing.T) {
 		_, _, err := b.call(t.Context(), "Order", "k", orderRequest{Wish: "wait"})
 		answered <- err
 	}()
-	<-s.entered
+	s.await(t)
 	if err := s.db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s.leave <- struct{}{}
+	s.release(t)
 	if err := <-answered; err != nil {
 		t.Error(err)
 	}
@@ -534,4 +554,36 @@ func TestIdempotencyInParallel(t *testing.T) {
 	if n := s.orders.Load(); n != 1 {
 		t.Errorf("carried out %d times", n)
 	}
+}
+
+// lostAnswers begins attempts and does not say so.
+type lostAnswers struct{ idempotency.Store }
+
+func (s lostAnswers) Begin(ctx context.Context, a idempotency.Attempt, lease time.Duration) (idempotency.State, []byte, error) {
+	_, _, err := s.Store.Begin(ctx, a, lease)
+	return 0, nil, errors.Join(errors.New("the answer was lost"), err)
+}
+
+// A call that was refused because the store did not answer leaves nothing behind, even if
+// the store did what it was asked.
+func TestIdempotencyTakesBackWhatMayHaveBegun(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	store := s.store
+	s.store = lostAnswers{store}
+	s.local(t, s.service()).refused("k", orderRequest{}, chassi.Unavailable, "idempotency_unavailable", false)
+	s.store = store
+	s.local(t, s.service()).order("k", orderRequest{}, false)
+}
+
+// A middleware that swallows the answer makes no success of it, now or later.
+func TestIdempotencyWithoutAnAnswer(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	service := s.service().Use(func(_ *chassi.Binding, _ chassi.Handler) chassi.Handler {
+		return func(_ context.Context, call *chassi.Call) error { return call.Codec.Decode(&orderRequest{}) }
+	})
+	b := s.local(t, service)
+	b.refused("k", orderRequest{}, chassi.Internal, "internal", false)
+	b.refused("k", orderRequest{}, chassi.Internal, "internal", true)
 }
