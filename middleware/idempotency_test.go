@@ -503,14 +503,15 @@ func TestIdempotencyTellsNoSecrets(t *testing.T) {
 	if len(fingerprints) != 4 {
 		t.Errorf("%d fingerprints of a request with two keys and three secrets, want 4", len(fingerprints))
 	}
-	stored := ""
+	var files strings.Builder
 	for _, file := range []string{s.file, s.file + "-wal"} {
 		content, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		stored += string(content)
+		files.Write(content)
 	}
+	stored := files.String()
 	if !strings.Contains(stored, "canary-item-of-it") {
 		t.Error("the answer is not stored where it is looked for")
 	}
