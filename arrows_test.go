@@ -27,21 +27,23 @@ chassitest: . client middleware transport/...
 transport/transporttest: . client schema/... middleware middleware/tracing
 schema: . transport
 schema/protobuf schema/strictjson: .
-middleware middleware/metrics middleware/tracing: . token ratelimit deadline overload
+middleware middleware/metrics middleware/tracing: . token ratelimit deadline overload idempotency
 telemetry: . telemetry/otlp
 telemetry/otlp:
 client: . transport discovery breaker retry deadline
 console: . telemetry
-token password ratelimit breaker retry deadline overload workpool database discovery config:
+token password ratelimit breaker retry deadline overload workpool database discovery config idempotency:
 discovery/consul discovery/etcd discovery/kubernetes: discovery/internal/...
 discovery/internal/...:
 redis: breaker
 ratelimit/shared: ratelimit redis
+idempotency/sqlstore: idempotency database
+idempotency/redisstore: idempotency redis
 standard: . transport/... schema/... schema middleware middleware/... telemetry client console token password ratelimit ratelimit/shared redis breaker retry overload workpool database discovery config
 auth: . client
 auth/service: . auth auth/store token password workpool ratelimit
 auth/store: database redis
-cmd/authd cmd/chassi: . schema schema/... transport/... middleware middleware/... telemetry client console token password ratelimit breaker retry workpool database discovery config standard auth auth/...
+cmd/authd cmd/chassi: . schema schema/... transport/... middleware middleware/... telemetry client console token password ratelimit breaker retry workpool database discovery config idempotency idempotency/... standard auth auth/...
 bench/... examples/... load load/... scripts/...: *
 internal/strangers/...: internal/strangers/...
 internal/...: *

@@ -14,8 +14,10 @@ const ServiceName = "auth.v1.Auth"
 func Endpoints(s Service) *chassi.Service {
 	return chassi.NewService(ServiceName,
 		chassi.NewEndpoint("SignUp", s.SignUp, chassi.Route("POST /v1/users"), chassi.Public, chassi.Deferrable, chassi.Status(http.StatusAccepted),
-			chassi.Doc("Make an account. The answer is the same, in the same time, when there is one for that address already."),
-			chassi.Errors(ErrInvalidEmail, ErrWeakPassword, ErrSignUpDisabled, ErrBusy, ErrUnavailable)),
+			chassi.Doc("Make an account. The answer is the same, in the same time, when there is one for that address already. "+
+				"A call with an Idempotency-Key that is repeated with the same body gets the answer of the first one."),
+			chassi.Errors(ErrInvalidEmail, ErrWeakPassword, ErrSignUpDisabled, ErrBusy, ErrUnavailable,
+				ErrInvalidKey, ErrKeyConflict, ErrKeyReused, ErrKeyUnavailable)),
 		chassi.NewEndpoint("Authenticate", s.Authenticate, chassi.Route("POST /v1/auth"), chassi.Public,
 			chassi.Doc("Get a token for e-mail address and password. "+
 				"An unknown address, a wrong password, and a locked or disabled account all get the same answer."),

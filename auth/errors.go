@@ -14,3 +14,11 @@ var (
 	ErrBusy           = chassi.NewError(chassi.Unavailable, "busy", "The service is busy")
 	ErrUnavailable    = chassi.NewError(chassi.Unavailable, "unavailable", "The service is not available now")
 )
+
+// What a call with an Idempotency-Key may be told besides, by a server that takes them.
+var (
+	ErrInvalidKey     = chassi.NewError(chassi.InvalidArgument, "invalid_idempotency_key", "The idempotency key is malformed")
+	ErrKeyConflict    = chassi.NewError(chassi.Aborted, "idempotency_conflict", "A call with this idempotency key is being carried out")
+	ErrKeyReused      = chassi.NewError(chassi.FailedPrecondition, "idempotency_key_reused", "This idempotency key was used for another request")
+	ErrKeyUnavailable = chassi.NewError(chassi.Unavailable, "idempotency_unavailable", "Idempotency keys cannot be looked up now")
+)

@@ -17,6 +17,9 @@
 //	Validation      adds a check between decoding and the method
 //	(the endpoint's own policy, decoding, the method, encoding)
 //
+// Idempotency is not of that list: it is given to a service, for the endpoints it is told,
+// and so lies inside all of these, whatever the transport.
+//
 // Tracing and metrics are packages of their own, because of what they link.
 //
 // Authorization is no middleware: the policy is part of the endpoint, and

@@ -4,6 +4,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -49,6 +50,9 @@ type Options struct {
 	Logger    *slog.Logger
 	Observe   func(event string) // counts what happened, for metrics; may be nil
 	Now       func() time.Time   // default time.Now
+
+	// Tidy deletes more of what has no effect any more; it may be nil.
+	Tidy func(ctx context.Context, now time.Time) error
 }
 
 // Service implements [auth.Service]. It is a [chassi.Server] too: started, it
@@ -88,6 +92,9 @@ func New(c Config, o Options) (*Service, error) {
 	}
 	if o.Observe == nil {
 		o.Observe = func(string) {}
+	}
+	if o.Tidy == nil {
+		o.Tidy = func(context.Context, time.Time) error { return nil }
 	}
 	if err := c.Password.Validate(); err != nil {
 		return nil, err
@@ -162,7 +169,7 @@ func (s *Service) tidy(ctx context.Context) error {
 	if err := s.store.ForgetAttempts(ctx, now.Add(-s.config.Lockout.Window)); err != nil {
 		return err
 	}
-	return s.store.ForgetSigningKeys(ctx, now.Add(-24*time.Hour))
+	return errors.Join(s.store.ForgetSigningKeys(ctx, now.Add(-24*time.Hour)), s.options.Tidy(ctx, now))
 }
 
 // fault turns an error of the store into what a caller sees: "try later" for a

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/chassi-go/chassi/auth/service"
 	"github.com/chassi-go/chassi/config"
@@ -18,9 +19,10 @@ type Config struct {
 	standard.Config
 	Auth
 
-	Database  database.Config `config:"database"`
-	Hash      Hash            `config:"hash"`
-	MasterKey config.Secret   `config:"token.master_key" help:"32 bytes in hex or base64 that encrypt the stored signing keys (openssl rand -hex 32); empty leaves them plain"`
+	Database    database.Config `config:"database"`
+	Hash        Hash            `config:"hash"`
+	Idempotency Idempotency     `config:"idempotency"`
+	MasterKey   config.Secret   `config:"token.master_key" help:"32 bytes in hex or base64 that encrypt the stored signing keys (openssl rand -hex 32); empty leaves them plain"`
 }
 
 // Auth names the service's part; its settings have no word of their own in front.
@@ -30,6 +32,12 @@ type Auth struct{ service.Config }
 type Hash struct {
 	Workers int `config:"workers" default:"0" min:"0" max:"1024" help:"passwords hashed at once, each in argon2.memory; 0 is one for each core"`
 	Queue   int `config:"queue" default:"0" min:"0" max:"100000" help:"logins that may wait for that; further ones get 503; 0 is sixteen for each worker"`
+}
+
+// Idempotency is about sign-ups that are repeated with their Idempotency-Key.
+type Idempotency struct {
+	Keep  time.Duration `config:"keep" default:"24h" min:"1m" max:"720h" help:"how long the answer of a call with an Idempotency-Key is remembered"`
+	Store string        `config:"store" default:"database" oneof:"database,redis" help:"where; redis is faster, and calls with a key fail while it is away"`
 }
 
 // program is one run of a command with its configuration.

@@ -269,6 +269,7 @@ func TestCommandLine(t *testing.T) {
 		{args: "serve --htp.addr=:1 --log.level=loud", want: "did you mean --http.addr?\nauthd: --log.level", code: exitUsage},
 		{args: "config", env: "AUTHD_HTP_ADDR=:1", want: "did you mean AUTHD_HTTP_ADDR?", code: exitUsage},
 		{args: "serve --database.url=sqlite:no/such/folder/x.db", want: "no/such/folder", code: exitFailed},
+		{args: "serve --idempotency.store=redis", want: "needs redis.url", code: exitUsage},
 		{args: "serve --token.master_key=canary", want: "master_key", code: exitUsage},
 	} {
 		cmd := authd(dir, append(strings.Fields(c.args), flagsFor(c.args)...)...)

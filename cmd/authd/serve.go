@@ -60,12 +60,13 @@ func serve(ctx context.Context, p *program) error {
 		attempts = store.NewSharedAttempts(users, std.Redis.Patient(time.Second), func() { std.FellBack("lockout") })
 	}
 	svc, err = service.New(p.config.Auth.Config, service.Options{
-		Store: users, Attempts: attempts, Pool: pool, MasterKey: key, Logger: logger, Observe: count,
+		Store: users, Attempts: attempts, Pool: pool, MasterKey: key, Logger: logger, Observe: count, Tidy: forgetKeys(db),
 	})
 	if err != nil {
 		return fail(err)
 	}
-	if err := observe(std.Telemetry, db, pool); err != nil {
+	endpoints := auth.Endpoints(svc)
+	if err := errors.Join(observe(std.Telemetry, db, pool), p.takeKeys(std, db, key, endpoints)); err != nil {
 		return fail(err)
 	}
 
@@ -76,7 +77,7 @@ func serve(ctx context.Context, p *program) error {
 		newReloader(p, std),
 	)
 	std.Check("database", db.Check)
-	std.Mount(auth.Endpoints(svc))
+	std.Mount(endpoints)
 	if err := std.Describe(about, described()); err != nil {
 		return fail(err)
 	}

@@ -31,7 +31,7 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 type AuthClient interface {
-	// Make an account. The answer is the same, in the same time, when there is one for that address already.
+	// Make an account. The answer is the same, in the same time, when there is one for that address already. A call with an Idempotency-Key that is repeated with the same body gets the answer of the first one.
 	SignUp(ctx context.Context, in *SignUpRequest, opts ...grpc.CallOption) (*SignUpResponse, error)
 	// Get a token for e-mail address and password. An unknown address, a wrong password, and a locked or disabled account all get the same answer.
 	Authenticate(ctx context.Context, in *AuthenticateRequest, opts ...grpc.CallOption) (*AuthenticateResponse, error)
@@ -117,7 +117,7 @@ func (c *authClient) JWKS(ctx context.Context, in *JWKSRequest, opts ...grpc.Cal
 // All implementations must embed UnimplementedAuthServer
 // for forward compatibility.
 type AuthServer interface {
-	// Make an account. The answer is the same, in the same time, when there is one for that address already.
+	// Make an account. The answer is the same, in the same time, when there is one for that address already. A call with an Idempotency-Key that is repeated with the same body gets the answer of the first one.
 	SignUp(context.Context, *SignUpRequest) (*SignUpResponse, error)
 	// Get a token for e-mail address and password. An unknown address, a wrong password, and a locked or disabled account all get the same answer.
 	Authenticate(context.Context, *AuthenticateRequest) (*AuthenticateResponse, error)

@@ -49,7 +49,7 @@ const (
 
 // AuthClient is a client for the auth.v1.Auth service.
 type AuthClient interface {
-	// Make an account. The answer is the same, in the same time, when there is one for that address already.
+	// Make an account. The answer is the same, in the same time, when there is one for that address already. A call with an Idempotency-Key that is repeated with the same body gets the answer of the first one.
 	SignUp(context.Context, *connect.Request[authv1.SignUpRequest]) (*connect.Response[authv1.SignUpResponse], error)
 	// Get a token for e-mail address and password. An unknown address, a wrong password, and a locked or disabled account all get the same answer.
 	Authenticate(context.Context, *connect.Request[authv1.AuthenticateRequest]) (*connect.Response[authv1.AuthenticateResponse], error)
@@ -158,7 +158,7 @@ func (c *authClient) JWKS(ctx context.Context, req *connect.Request[authv1.JWKSR
 
 // AuthHandler is an implementation of the auth.v1.Auth service.
 type AuthHandler interface {
-	// Make an account. The answer is the same, in the same time, when there is one for that address already.
+	// Make an account. The answer is the same, in the same time, when there is one for that address already. A call with an Idempotency-Key that is repeated with the same body gets the answer of the first one.
 	SignUp(context.Context, *connect.Request[authv1.SignUpRequest]) (*connect.Response[authv1.SignUpResponse], error)
 	// Get a token for e-mail address and password. An unknown address, a wrong password, and a locked or disabled account all get the same answer.
 	Authenticate(context.Context, *connect.Request[authv1.AuthenticateRequest]) (*connect.Response[authv1.AuthenticateResponse], error)

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/chassi-go/chassi/auth/store"
+	"github.com/chassi-go/chassi/database"
+	"github.com/chassi-go/chassi/internal/dbtest"
+	"github.com/chassi-go/chassi/internal/redistest"
+)
+
+// keyed is the answer to a call with a key.
+type keyed struct {
+	status   int
+	replayed bool
+	body     string
+}
+
+// withKey sends a body as POST with an Idempotency-Key.
+func (n *node) withKey(path, key string, body object) (keyed, error) {
+	data, err := json.Marshal(body)
+	if err != nil {
+		return keyed{}, err
+	}
+	request, err := http.NewRequest(http.MethodPost, n.http+path, bytes.NewReader(data))
+	if err != nil {
+		return keyed{}, err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Idempotency-Key", key)
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return keyed{}, err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	checkAnswer(n.t, http.MethodPost, path, answer, text)
+	return keyed{answer.StatusCode, answer.Header.Get("Idempotency-Replayed") == "true", string(text)}, err
+}
+
+func (n *node) wantKeyed(path, key string, body object, status int, replayed bool, text string) string {
+	n.t.Helper()
+	got, err := n.withKey(path, key, body)
+	if err != nil || got.status != status || got.replayed != replayed || !strings.Contains(got.body, text) {
+		n.t.Errorf("%s with key %s: %+v, %v, want %d, replayed %t, %s", path, key, got, err, status, replayed, text)
+	}
+	return got.body
+}
+
+// metric returns the value of a line of /metrics, "" for none.
+func (n *node) metric(line string) string {
+	n.t.Helper()
+	answer, err := http.Get(n.admin + "/metrics")
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	for l := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(l, line+" "); ok {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+const someKey = `"8e03978e-40d5-43dd-bc93-6894a57f9324"`
+
+func TestSignUpWithAKey(t *testing.T) {
+	t.Parallel()
+	dbtest.Engines(t, func(t *testing.T, url string) {
+		signUpWithAKey(t, "--database.url="+url)
+	})
+	t.Run("redis", func(t *testing.T) {
+		t.Parallel()
+		c, _ := redistest.Config(t)
+		signUpWithAKey(t, "--database.url="+dbtest.SQLite(t), "--redis.url="+c.URL, "--redis.prefix="+c.Prefix, "--redis.timeout=5s", "--idempotency.store=redis")
+	})
+}
+
+func signUpWithAKey(t *testing.T, args ...string) {
+	args = append(args, fmt.Sprintf("--token.master_key=%x", sha256.Sum256([]byte(t.Name()))))
+	n := start(t, t.TempDir(), args...)
+	first := n.wantKeyed("/v1/users", someKey, ada, http.StatusAccepted, false, "ada@example.org")
+	if again := n.wantKeyed("/v1/users", someKey, ada, http.StatusAccepted, true, ""); again != first {
+		t.Errorf("%s, and again %s", first, again)
+	}
+	n.wantKeyed("/v1/users", strings.Trim(someKey, `"`), ada, http.StatusAccepted, true, "ada@example.org")
+	for _, other := range []object{{"email": "ada@example.org", "password": "a difference engine"}, {"email": "eve@example.org", "password": ada["password"]}} {
+		n.wantKeyed("/v1/users", someKey, other, http.StatusBadRequest, false, "idempotency_key_reused")
+	}
+	n.wantKeyed("/v1/users", `"open`, ada, http.StatusBadRequest, false, `"field":"Idempotency-Key"`)
+
+	// A refusal leaves the key free.
+	const second = "0b4b6a0e-6a3c-4c0f-8a55-bd1e0b7f8f10"
+	n.wantKeyed("/v1/users", second, object{"email": "eve@example.org", "password": "short"}, http.StatusBadRequest, false, "weak_password")
+	n.wantKeyed("/v1/users", second, object{"email": "eve@example.org", "password": "another engine"}, http.StatusAccepted, false, "eve@example.org")
+
+	// A login is never stored.
+	for range 2 {
+		n.wantKeyed("/v1/auth", someKey, ada, http.StatusOK, false, "token")
+	}
+	if got := n.metric(`authd_events_total{event="sign_up"}`); got != "2" {
+		t.Errorf("%s sign-ups, want 2", got)
+	}
+	if code := n.stop(syscall.SIGTERM); code != exitOK {
+		t.Errorf("exit code %d", code)
+	}
+	n = start(t, t.TempDir(), args...)
+	n.wantKeyed("/v1/users", someKey, ada, http.StatusAccepted, true, "ada@example.org")
+	if got := n.metric(`authd_events_total{event="sign_up"}`); got != "" {
+		t.Errorf("%s sign-ups after the restart, want none", got)
+	}
+	if got := n.metric(`authd_idempotency_total{event="replayed"}`); got != "1" {
+		t.Errorf("%s replayed after the restart, want 1", got)
+	}
+}
+
+// Fifty at once on two nodes: one is carried out, and the others are told to wait or get
+// its answer.
+func TestParallelSignUpsWithOneKey(t *testing.T) {
+	t.Parallel()
+	nodes := pair(t)
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	kinds := make(map[string]int)
+	for i := range 50 {
+		all.Go(func() {
+			got, err := nodes[i%2].withKey("/v1/users", someKey, ada)
+			kind := fmt.Sprint(got.status, " replayed ", got.replayed)
+			if err != nil || got.status == http.StatusConflict && !strings.Contains(got.body, "idempotency_conflict") ||
+				got.status == http.StatusAccepted && !strings.Contains(got.body, "ada@example.org") {
+				t.Errorf("%+v, %v", got, err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			kinds[kind]++
+		})
+	}
+	all.Wait()
+	if kinds["202 replayed false"] != 1 || kinds["202 replayed false"]+kinds["202 replayed true"]+kinds["409 replayed false"] != 50 {
+		t.Errorf("answers %v", kinds)
+	}
+	signUps := nodes[0].metric(`authd_events_total{event="sign_up"}`) + nodes[1].metric(`authd_events_total{event="sign_up"}`)
+	if signUps != "1" {
+		t.Errorf("carried out %q times", signUps)
+	}
+	t.Logf("%v", kinds)
+}
+
+// Calls with a key are refused while the store is away, and others are not.
+func TestSignUpWithAKeyWithoutRedis(t *testing.T) {
+	t.Parallel()
+	n := start(t, t.TempDir(), "--redis.url=redis://127.0.0.1:1", "--idempotency.store=redis")
+	n.wantKeyed("/v1/users", someKey, ada, http.StatusServiceUnavailable, false, "idempotency_unavailable")
+	if status, answer := n.post("/v1/users", "", ada); status != http.StatusAccepted {
+		t.Errorf("without a key: %d %v", status, answer)
+	}
+}
+
+// What has just ended stays for a while: clocks differ.
+func TestForgetKeys(t *testing.T) {
+	t.Parallel()
+	dbtest.Engines(t, func(t *testing.T, url string) {
+		db, err := database.Open(t.Context(), database.Config{URL: url})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		if _, err := db.Migrate(t.Context(), store.Migrations()); err != nil {
+			t.Fatal(err)
+		}
+		now := time.Now()
+		for id, ended := range map[string]time.Time{"long ago": now.Add(-2 * time.Minute), "just now": now.Add(-30 * time.Second), "not yet": now.Add(time.Hour)} {
+			if _, err := db.Exec(t.Context(), "INSERT INTO idempotency_keys (id, fingerprint, token, finished, expires_at) VALUES ($1, $2, '', TRUE, $3)", id, []byte("f"), ended.UnixMicro()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := forgetKeys(db)(t.Context(), now); err != nil {
+			t.Fatal(err)
+		}
+		var left, old int
+		if err := db.QueryRow(t.Context(), "SELECT count(*), count(CASE WHEN id = 'long ago' THEN 1 END) FROM idempotency_keys").Scan(&left, &old); err != nil || left != 2 || old != 0 {
+			t.Errorf("%d left, %d of them old, %v", left, old, err)
+		}
+	})
+}

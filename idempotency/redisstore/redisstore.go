@@ -1,0 +1,96 @@
+// Package redisstore keeps idempotency keys in Redis.
+package redisstore
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/chassi-go/chassi/idempotency"
+	"github.com/chassi-go/chassi/redis"
+)
+
+// Store is an [idempotency.Store] in Redis. Each step is one script, in one round trip, by
+// the server's clock; Redis deletes what has ended. There is nothing to fall back on: while
+// Redis cannot be used every step is [redis.ErrUnavailable].
+//
+// A promise is as good as the server: one that evicts keys, restarts empty, or loses its
+// last writes to a failover has forgotten calls that were carried out. Where that must not be,
+// use sqlstore, or Redis with maxmemory-policy noeviction and appendfsync always.
+type Store struct{ db *redis.DB }
+
+var _ idempotency.Store = (*Store)(nil)
+
+// New returns a store in db.
+func New(db *redis.DB) *Store { return &Store{db} }
+
+// Begin implements [idempotency.Store].
+func (s *Store) Begin(ctx context.Context, a idempotency.Attempt, lease time.Duration) (idempotency.State, []byte, error) {
+	answer, err := s.db.RunText(ctx, begin, keys(a), []string{a.Token, string(a.Fingerprint), milliseconds(lease)})
+	if err != nil {
+		return 0, nil, err
+	}
+	switch {
+	case len(answer) == 1 && answer[0] == "begun":
+		return idempotency.Begun, nil, nil
+	case len(answer) == 1 && answer[0] == "running":
+		return idempotency.Running, nil, nil
+	case len(answer) == 1 && answer[0] == "reused":
+		return idempotency.Reused, nil, nil
+	case len(answer) == 2 && answer[0] == "finished":
+		return idempotency.Finished, []byte(answer[1]), nil
+	}
+	return 0, nil, fmt.Errorf("redisstore: the script answered %d strings", len(answer))
+}
+
+// Finish implements [idempotency.Store].
+func (s *Store) Finish(ctx context.Context, a idempotency.Attempt, outcome []byte, keep time.Duration) error {
+	if len(outcome) > idempotency.MaxOutcome {
+		return idempotency.ErrTooLarge
+	}
+	answer, err := s.db.Run(ctx, finish, keys(a), []string{a.Token, string(outcome), milliseconds(keep)})
+	if err == nil && answer[0] == 0 {
+		return idempotency.ErrLost
+	}
+	return err
+}
+
+// Abandon implements [idempotency.Store].
+func (s *Store) Abandon(ctx context.Context, a idempotency.Attempt) error {
+	_, err := s.db.Run(ctx, abandon, keys(a), []string{a.Token})
+	return err
+}
+
+func keys(a idempotency.Attempt) []string { return []string{"idempotency:" + a.Key} }
+
+// milliseconds is at least one, since a key that lives for none is deleted at once.
+func milliseconds(d time.Duration) string { return strconv.FormatInt(max(d.Milliseconds(), 1), 10) }
+
+// A key is a hash of f, the fingerprint, t, the token of the attempt, and o, the
+// outcome, once there is one. It lives as long as the lease, then as long as the outcome is kept.
+var (
+	begin = redis.NewScript(`
+local key = redis.call('HMGET', KEYS[1], 't', 'f', 'o')
+if not key[1] or key[1] == ARGV[1] and not key[3] then
+	redis.call('HSET', KEYS[1], 't', ARGV[1], 'f', ARGV[2])
+	redis.call('PEXPIRE', KEYS[1], ARGV[3])
+	return {'begun'}
+end
+if key[2] ~= ARGV[2] then return {'reused'} end
+if key[3] then return {'finished', key[3]} end
+return {'running'}
+`)
+
+	finish = redis.NewScript(`
+if redis.call('HGET', KEYS[1], 't') ~= ARGV[1] then return {0} end
+redis.call('HSET', KEYS[1], 'o', ARGV[2])
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+return {1}
+`)
+
+	abandon = redis.NewScript(`
+if redis.call('HGET', KEYS[1], 't') == ARGV[1] and redis.call('HEXISTS', KEYS[1], 'o') == 0 then redis.call('DEL', KEYS[1]) end
+return {0}
+`)
+)

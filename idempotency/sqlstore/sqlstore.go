@@ -1,0 +1,129 @@
+// Package sqlstore keeps idempotency keys in one table of SQLite or PostgreSQL.
+package sqlstore
+
+import (
+	"context"
+	_ "embed" // the schema
+	"time"
+
+	"github.com/chassi-go/chassi/database"
+	"github.com/chassi-go/chassi/idempotency"
+)
+
+var (
+	//go:embed schema/sqlite.sql
+	sqliteSchema string
+	//go:embed schema/postgres.sql
+	postgresSchema string
+)
+
+// Schema is the table as a migration, for a file of its own among those of the program
+// ([database.DB.Migrate]). It will not change: a later version would be a further
+// migration.
+func Schema(d database.Dialect) string {
+	if d == database.Postgres {
+		return postgresSchema
+	}
+	return sqliteSchema
+}
+
+// Store is an [idempotency.Store] in a database: it lasts as long as what the methods
+// keep there. The clock is that of the database's machine. A key costs two
+// transactions. Errors are those of package database.
+type Store struct {
+	db                  *database.DB
+	begin, look, finish string
+
+	// write is for attempts that begin. SQLite does not wait for the disk: when its
+	// machine goes down the attempt does, too, and what it wrote after its beginning cannot
+	// outlast that.
+	write func(context.Context, func(context.Context, *database.Tx) error) error
+}
+
+var _ idempotency.Store = (*Store)(nil)
+
+// New returns a store on db, which must have [Schema] by the first call.
+func New(db *database.DB) *Store {
+	now, write := "CAST(unixepoch('subsec') * 1000000 AS INTEGER)", db.WriteRelaxed
+	if db.Dialect() == database.Postgres {
+		now, write = "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)", db.Write
+	}
+	return &Store{
+		db: db, write: write,
+		begin: `INSERT INTO idempotency_keys (id, fingerprint, token, finished, expires_at) VALUES ($1, $2, $3, FALSE, ` + now + ` + $4)
+			ON CONFLICT (id) DO UPDATE
+			SET fingerprint = excluded.fingerprint, token = excluded.token, finished = FALSE, outcome = NULL, expires_at = excluded.expires_at
+			WHERE idempotency_keys.expires_at <= ` + now + ` OR idempotency_keys.token = excluded.token AND NOT idempotency_keys.finished`,
+		look:   `SELECT fingerprint = $2, finished, outcome FROM idempotency_keys WHERE id = $1`,
+		finish: `UPDATE idempotency_keys SET finished = TRUE, outcome = $3, expires_at = ` + now + ` + $4 WHERE id = $1 AND token = $2`,
+	}
+}
+
+// Begin implements [idempotency.Store].
+func (s *Store) Begin(ctx context.Context, a idempotency.Attempt, lease time.Duration) (state idempotency.State, outcome []byte, err error) {
+	err = s.write(ctx, func(ctx context.Context, tx *database.Tx) error {
+		n, err := tx.Exec(ctx, s.begin, a.Key, a.Fingerprint, a.Token, lease.Microseconds())
+		if err != nil || n > 0 {
+			state, outcome = idempotency.Begun, nil
+			return err
+		}
+		var same, finished bool
+		if err := tx.QueryRow(ctx, s.look, a.Key, a.Fingerprint).Scan(&same, &finished, &outcome); err != nil {
+			return err
+		}
+		switch {
+		case !same:
+			state, outcome = idempotency.Reused, nil
+		case finished:
+			state = idempotency.Finished
+		default:
+			state = idempotency.Running
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, nil, err
+	}
+	return state, outcome, nil
+}
+
+// Finish implements [idempotency.Store].
+func (s *Store) Finish(ctx context.Context, a idempotency.Attempt, outcome []byte, keep time.Duration) error {
+	if len(outcome) > idempotency.MaxOutcome {
+		return idempotency.ErrTooLarge
+	}
+	n, err := s.db.Exec(ctx, s.finish, a.Key, a.Token, outcome, keep.Microseconds())
+	if err == nil && n == 0 {
+		return idempotency.ErrLost
+	}
+	return err
+}
+
+// Abandon implements [idempotency.Store].
+func (s *Store) Abandon(ctx context.Context, a idempotency.Attempt) error {
+	return s.db.WriteRelaxed(ctx, func(ctx context.Context, tx *database.Tx) error {
+		_, err := tx.Exec(ctx, "DELETE FROM idempotency_keys WHERE id = $1 AND token = $2 AND NOT finished", a.Key, a.Token)
+		return err
+	})
+}
+
+// batch is how many rows are deleted at once: SQLite's other writers wait for it.
+const batch = 1000
+
+// Forget deletes what has ended before that time, a thousand at once, and returns how many
+// they were. Leave the clocks of the nodes some room: before a minute ago, say.
+func (s *Store) Forget(ctx context.Context, before time.Time) (deleted int64, err error) {
+	for {
+		var n int64
+		err := s.db.WriteRelaxed(ctx, func(ctx context.Context, tx *database.Tx) (err error) {
+			n, err = tx.Exec(ctx, `DELETE FROM idempotency_keys WHERE id IN
+				(SELECT id FROM idempotency_keys WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)`,
+				before.UnixMicro(), batch)
+			return err
+		})
+		deleted += n
+		if err != nil || n < batch {
+			return deleted, err
+		}
+	}
+}

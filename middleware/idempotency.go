@@ -1,0 +1,408 @@
+package middleware
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"time"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/idempotency"
+)
+
+// The pairs that callers and services tell each other of keys by.
+const (
+	idempotencyKey      = "Idempotency-Key"
+	idempotencyReplayed = "Idempotency-Replayed"
+)
+
+var (
+	errIdempotencyKey         = chassi.NewError(chassi.InvalidArgument, "invalid_idempotency_key", "The idempotency key is malformed")
+	errIdempotencyConflict    = chassi.NewError(chassi.Aborted, "idempotency_conflict", "A call with this idempotency key is being carried out").WithRetryAfter(time.Second)
+	errIdempotencyReused      = chassi.NewError(chassi.FailedPrecondition, "idempotency_key_reused", "This idempotency key was used for another request")
+	errIdempotencyUnavailable = chassi.NewError(chassi.Unavailable, "idempotency_unavailable", "Idempotency keys cannot be looked up now").WithRetryAfter(time.Second)
+	errIdempotencyNotKept     = chassi.NewError(chassi.FailedPrecondition, "idempotency_answer_not_kept", "The call with this idempotency key was carried out; its answer could not be kept")
+
+	errReplayed   = errors.New("the result of an earlier call with this idempotency key")
+	errUnfinished = chassi.NewError(chassi.Internal, "internal", "Internal error")
+)
+
+// IdempotencyOptions say how keys are treated. The zero value is meant to work.
+type IdempotencyOptions struct {
+	Keep    time.Duration      // how long a result is remembered; default 24 h
+	Secret  []byte             // goes into all digests, the same on each node; may be nil
+	Observe func(event string) // counts: "begun", "replayed", "conflict", "reused", "released", "unavailable", "not_stored"; may be nil
+}
+
+const (
+	// leaseRoom is how much longer than the call's deadline a lease is: time for a result
+	// to be stored, and for a method that is slow to notice.
+	leaseRoom = 10 * time.Second
+	// storeTime bounds the storing of a result.
+	storeTime = 5 * time.Second
+	// abandonTime bounds the taking back of what may not even have begun.
+	abandonTime = time.Second
+	// longestCall is the deadline of a call that has none.
+	longestCall = time.Minute
+)
+
+// Idempotency lets callers of the named endpoints of s say by a key that a call is one
+// they made before, in the pair "Idempotency-Key"
+// (draft-ietf-httpapi-idempotency-key-header): the first call with a key is carried out,
+// and what became of it answers those that repeat it, with the pair
+// "Idempotency-Replayed: true". A call without a key is none of its concern. Call it
+// before s is mounted. It returns an error for a name that s does not have, and for an
+// endpoint that is [chassi.Idempotent] anyway.
+//
+// Answers are stored as they are, as JSON: name no endpoint whose answer is a secret, such
+// as a token. Of a request only a digest is stored. It is salted with the caller's key, so
+// it hides a guessable request as well as the key is hard to guess, or as Secret is.
+//
+// # Whose key it is
+//
+// A key belongs to an endpoint and a principal, on whatever transport. At a public
+// endpoint, where nobody is known, it belongs to whoever knows it and the whole request:
+// the client's address does not count, because it changes just when calls are repeated.
+// So keys are to be unguessable, such as random UUIDs. Who comes upon the key of
+// another learns that it was used, and spoils it, if he is first; he gets no answer
+// without the request.
+//
+// # What is refused
+//
+//   - invalid_idempotency_key, InvalidArgument: see [idempotency.ParseKey].
+//   - idempotency_conflict, Aborted: the first call is not over. Try again.
+//   - idempotency_key_reused, FailedPrecondition: the key was used with another request. The draft
+//     wants status 422 over HTTP; no code has it, and this one is 400.
+//   - idempotency_unavailable, Unavailable: the store is away. A call that is to be made at
+//     most once is not made unguarded.
+//
+// # What is kept
+//
+// A success, and an error that is an answer: NotFound, AlreadyExists, FailedPrecondition. An
+// error that leaves open what happened is kept, too, a panic included: Internal, Unknown,
+// DataLoss, DeadlineExceeded, Canceled. The caller must look for himself, and try again with
+// another key if he wants to: here at most once counts for more than an answer.
+//
+// Not kept are errors that say that nothing happened, which the method must not return once
+// something has: InvalidArgument, OutOfRange, Unimplemented, Unauthenticated,
+// PermissionDenied, ResourceExhausted, Aborted, Unavailable. After them the key is free.
+//
+// An answer longer than [idempotency.MaxOutcome] is sent once. Its repetition is
+// told idempotency_answer_not_kept, FailedPrecondition, and not carried out. Pairs beside the
+// answer are not repeated.
+//
+// # How far it can be relied upon
+//
+// A call with a key does not end when its caller goes away, only at its deadline (a minute,
+// if it has none), so that there is a result to come back for. The key is taken for ten
+// seconds more. If by then nothing was stored, because the process died, the store went away
+// after the method had run, or the method ignored its deadline, the next call is carried
+// out: a method whose effect must not double even then keeps the key with the effect.
+func Idempotency(s *chassi.Service, store idempotency.Store, o IdempotencyOptions, endpoints ...string) error {
+	if o.Keep <= 0 {
+		o.Keep = 24 * time.Hour
+	}
+	if o.Observe == nil {
+		o.Observe = func(string) {}
+	}
+	named := make(map[*chassi.Endpoint]bool)
+	for _, name := range endpoints {
+		e := s.Endpoint(name)
+		if e == nil {
+			return fmt.Errorf("middleware: idempotency keys for %s/%s: there is no such endpoint", s.Name(), name)
+		}
+		if e.Idempotent() {
+			return fmt.Errorf("middleware: idempotency keys for %s: it may be repeated without them", e.FullName())
+		}
+		named[e] = true
+	}
+	s.Use(func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
+		if !named[b.Endpoint] {
+			return next
+		}
+		k := &keys{store: store, options: o, hidden: hiddenFields(b.Endpoint.RequestType())}
+		return func(ctx context.Context, call *chassi.Call) error {
+			if call.In.Get(idempotencyKey) == "" {
+				return next(ctx, call)
+			}
+			return k.handle(ctx, call, next)
+		}
+	})
+	return nil
+}
+
+// SendIdempotencyKey puts a key beside each outgoing call. Source is asked for every
+// call, and must return the same for what is the same to the caller, however often it is
+// tried; "" sends none.
+func SendIdempotencyKey(source func(context.Context) string) chassi.Middleware {
+	return func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
+		return func(ctx context.Context, call *chassi.Call) error {
+			if key := source(ctx); key != "" {
+				call.In.Set(idempotencyKey, key)
+			}
+			return next(ctx, call)
+		}
+	}
+}
+
+// keys are those of one endpoint.
+type keys struct {
+	store   idempotency.Store
+	options IdempotencyOptions
+	hidden  [][]int
+}
+
+func (k *keys) handle(caller context.Context, call *chassi.Call, next chassi.Handler) error {
+	deadline, ok := caller.Deadline()
+	if !ok {
+		deadline = time.Now().Add(longestCall)
+	}
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(caller), deadline)
+	defer cancel()
+	g := &keyed{Codec: call.Codec, keys: k, call: call, caller: caller, ctx: ctx, lease: time.Until(deadline) + leaseRoom}
+	call.Codec = g
+	defer func() { call.Codec = g.Codec }()
+	return g.run(next)
+}
+
+// keyed is one call with a key, as its codec: what is decoded tells which key it is, and
+// what is encoded is to be kept.
+type keyed struct {
+	chassi.Codec
+	*keys
+
+	call     *chassi.Call
+	caller   context.Context
+	ctx      context.Context // does not end when the caller goes away
+	lease    time.Duration
+	attempt  idempotency.Attempt
+	begun    bool
+	replayed []byte // the outcome of an earlier call
+	response any
+}
+
+func (g *keyed) run(next chassi.Handler) error {
+	returned := false
+	defer func() {
+		if !returned {
+			g.end(errUnfinished) // it panics
+		}
+	}()
+	err := next(g.ctx, g.call)
+	returned = true
+	switch {
+	case g.replayed != nil:
+		return g.replay()
+	case err == nil && g.response == nil:
+		g.end(errUnfinished) // what the transport makes of it
+	default:
+		g.end(err)
+	}
+	return err
+}
+
+// Decode reads the request, and begins the call if it is the first one.
+func (g *keyed) Decode(request any) error {
+	key, err := idempotency.ParseKey(g.call.In.Get(idempotencyKey))
+	if err != nil {
+		return errIdempotencyKey.WithViolations(chassi.Violation{Field: idempotencyKey, Message: err.Error()})
+	}
+	if err := g.Codec.Decode(request); err != nil {
+		return err
+	}
+	if err := g.caller.Err(); err != nil {
+		return err
+	}
+	if g.attempt, err = g.newAttempt(g.call, key, request); err != nil {
+		return err
+	}
+	return g.begin()
+}
+
+// Encode remembers the response, and encodes it.
+func (g *keyed) Encode(response any) error {
+	g.response = response
+	return g.Codec.Encode(response)
+}
+
+func (g *keyed) begin() error {
+	state, outcome, err := g.store.Begin(g.ctx, g.attempt, g.lease)
+	if err == nil && state == idempotency.Begun {
+		err = g.ctx.Err() // beginning took all the time there was
+	}
+	switch {
+	case err != nil:
+		g.takeBack()
+		g.options.Observe("unavailable")
+		return errIdempotencyUnavailable.WithCause(err)
+	case state == idempotency.Begun:
+		g.begun = true
+		g.options.Observe("begun")
+		return nil
+	case state == idempotency.Finished:
+		g.replayed = outcome
+		g.options.Observe("replayed")
+		return errReplayed
+	case state == idempotency.Reused:
+		g.options.Observe("reused")
+		return errIdempotencyReused
+	default:
+		g.options.Observe("conflict")
+		return errIdempotencyConflict
+	}
+}
+
+// takeBack forgets an attempt that may have begun though no answer came: the next one shall
+// not wait for its lease to end.
+func (g *keyed) takeBack() {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(g.ctx), abandonTime)
+	defer cancel()
+	_ = g.store.Abandon(ctx, g.attempt) // it is away, most likely
+}
+
+// end stores what became of the call, or that nothing did.
+func (g *keyed) end(result error) {
+	if !g.begun {
+		return
+	}
+	g.begun = false
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(g.ctx), storeTime)
+	defer cancel()
+	var err error
+	if nothingHappened(result) {
+		g.options.Observe("released")
+		err = g.store.Abandon(ctx, g.attempt)
+	} else {
+		err = g.store.Finish(ctx, g.attempt, outcomeOf(g.response, result), g.options.Keep)
+		if errors.Is(err, idempotency.ErrTooLarge) {
+			err = g.store.Finish(ctx, g.attempt, outcomeOf(nil, errIdempotencyNotKept), g.options.Keep)
+		}
+	}
+	if err != nil {
+		g.options.Observe("not_stored")
+	}
+}
+
+// nothingHappened holds for the errors after which a key is free.
+func nothingHappened(err error) bool {
+	if err == nil {
+		return false
+	}
+	switch chassi.ErrorOf(err).Code {
+	case chassi.InvalidArgument, chassi.OutOfRange, chassi.Unimplemented,
+		chassi.Unauthenticated, chassi.PermissionDenied,
+		chassi.ResourceExhausted, chassi.Aborted, chassi.Unavailable:
+		return true
+	default:
+		return false
+	}
+}
+
+// replay answers with what became of the first call.
+func (g *keyed) replay() error {
+	var o outcome
+	if err := json.Unmarshal(g.replayed, &o); err != nil {
+		return fmt.Errorf("middleware: a stored result of %s: %w", g.call.Endpoint.FullName(), err)
+	}
+	g.call.Out.Set(idempotencyReplayed, "true")
+	if o.Error != nil {
+		return o.Error.restore()
+	}
+	response := reflect.New(g.call.Endpoint.ResponseType()).Interface()
+	if err := json.Unmarshal(o.Response, response); err != nil {
+		return fmt.Errorf("middleware: a stored answer of %s: %w", g.call.Endpoint.FullName(), err)
+	}
+	g.call.Response = response
+	return g.Codec.Encode(response)
+}
+
+// newAttempt digests all that a key belongs to, and all that it stands for.
+func (k *keys) newAttempt(call *chassi.Call, key string, request any) (idempotency.Attempt, error) {
+	content, err := k.canonical(request)
+	if err != nil {
+		return idempotency.Attempt{}, fmt.Errorf("middleware: digest a request of %s: %w", call.Endpoint.FullName(), err)
+	}
+	var principal chassi.Principal
+	if call.Principal != nil {
+		principal = *call.Principal
+	}
+	whose := []string{call.Endpoint.FullName(), principal.Scheme, principal.Subject, key}
+	return idempotency.NewAttempt(hex.EncodeToString(k.digest("key", whose...)), k.digest("request", append(whose, string(content))...)), nil
+}
+
+// digest tells lists of parts apart, whatever is in the parts.
+func (k *keys) digest(kind string, parts ...string) []byte {
+	mac := hmac.New(sha256.New, k.options.Secret)
+	for _, part := range append([]string{kind}, parts...) {
+		mac.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))
+		mac.Write([]byte(part))
+	}
+	return mac.Sum(nil)
+}
+
+// canonical renders a request so that equal ones are equal on every transport.
+func (k *keys) canonical(request any) ([]byte, error) {
+	fields := []any{request}
+	v := reflect.ValueOf(request).Elem()
+	for _, index := range k.hidden {
+		field, err := v.FieldByIndexErr(index)
+		if err != nil {
+			continue // in an embedded struct that is not there
+		}
+		fields = append(fields, index, field.Interface())
+	}
+	return json.Marshal(fields) //nolint:wrapcheck // wrapped where it is used
+}
+
+// hiddenFields are those that a request's JSON leaves out, and that come from elsewhere.
+func hiddenFields(request reflect.Type) (indices [][]int) {
+	for _, f := range reflect.VisibleFields(request) {
+		if f.IsExported() && f.Tag.Get("json") == "-" {
+			indices = append(indices, f.Index)
+		}
+	}
+	return indices
+}
+
+// outcome is what is stored: a response or an error.
+type outcome struct {
+	Response json.RawMessage `json:"response,omitempty"`
+	Error    *storedError    `json:"error,omitempty"`
+}
+
+// storedError is the part of a [chassi.Error] that callers see.
+type storedError struct {
+	Code       chassi.Code        `json:"code"`
+	Reason     string             `json:"reason"`
+	Message    string             `json:"message"`
+	Violations []chassi.Violation `json:"violations,omitempty"`
+	RetryAfter time.Duration      `json:"retry_after,omitempty"`
+}
+
+func (e *storedError) restore() error {
+	return &chassi.Error{Code: e.Code, Reason: e.Reason, Message: e.Message, Violations: e.Violations, RetryAfter: e.RetryAfter, Cause: errReplayed}
+}
+
+func outcomeOf(response any, err error) []byte {
+	var o outcome
+	if err == nil {
+		if o.Response, err = json.Marshal(response); err != nil {
+			err = errIdempotencyNotKept
+		}
+	}
+	if err != nil {
+		e := chassi.ErrorOf(err)
+		o = outcome{Error: &storedError{e.Code, e.Reason, e.Message, e.Violations, e.RetryAfter}}
+	}
+	stored, err := json.Marshal(o)
+	if err != nil {
+		return nil // cannot be: strings and numbers, and JSON
+	}
+	return stored
+}
