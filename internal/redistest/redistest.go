@@ -29,7 +29,7 @@ func Config(t testing.TB) (c redis.Config, addr string) {
 	if addr = u.Host; u.Port() == "" {
 		addr = net.JoinHostPort(u.Hostname(), "6379")
 	}
-	conn, err := net.DialTimeout("tcp", addr, 5*time.Second)
+	conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(t.Context(), "tcp", addr)
 	if err != nil {
 		if os.Getenv("CI") == "true" {
 			t.Fatalf("Redis at CHASSI_TEST_REDIS: %v", err)

@@ -200,10 +200,19 @@ func problemOf(answer *http.Response, body []byte) error {
 		e.Reason = e.Code.String()
 		e.Cause = fmt.Errorf("status %d without a problem document", answer.StatusCode)
 	}
-	if seconds, err := strconv.ParseUint(answer.Header.Get("Retry-After"), 10, 31); err == nil {
-		e.RetryAfter = time.Duration(seconds) * time.Second
-	}
+	e.RetryAfter = parseRetryAfter(answer.Header.Get("Retry-After"))
 	return e
+}
+
+// parseRetryAfter reads seconds or a date (RFC 9110, section 10.2.3), 0 for neither.
+func parseRetryAfter(text string) time.Duration {
+	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	if at, err := http.ParseTime(text); err == nil {
+		return max(time.Until(at), 0)
+	}
+	return 0
 }
 
 // codeOf is the code for a status that no problem document explains.

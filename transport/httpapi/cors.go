@@ -18,8 +18,8 @@ import (
 type CORS struct {
 	Origins     []string      `config:"origins" help:"exact origins, such as https://app.example.com; * for any, without credentials"`
 	Methods     []string      `config:"methods" help:"methods that a page may use; by default those of the path"`
-	Headers     []string      `config:"headers" default:"Authorization,Content-Type,X-Request-ID" help:"request headers that a page may set"`
-	Expose      []string      `config:"expose" default:"X-Request-ID,RateLimit,RateLimit-Policy,Retry-After" help:"answer headers that a page may read"`
+	Headers     []string      `config:"headers" default:"Authorization,Content-Type,Idempotency-Key,X-Request-ID" help:"request headers that a page may set"`
+	Expose      []string      `config:"expose" default:"Idempotency-Replayed,X-Request-ID,RateLimit,RateLimit-Policy,Retry-After" help:"answer headers that a page may read"`
 	Credentials bool          `config:"credentials" help:"let pages send cookies and client certificates"`
 	MaxAge      time.Duration `config:"max_age" default:"10m" min:"0s" help:"how long a browser may keep a preflight's answer; 0 leaves it to the browser, usually 5 s"`
 }
@@ -71,10 +71,10 @@ func newCORS(c CORS) (*corsPolicy, error) {
 
 func (c CORS) withDefaults() CORS {
 	if c.Headers == nil {
-		c.Headers = []string{"Authorization", "Content-Type", requestIDHeader}
+		c.Headers = []string{"Authorization", "Content-Type", "Idempotency-Key", requestIDHeader}
 	}
 	if c.Expose == nil {
-		c.Expose = []string{requestIDHeader, "RateLimit", "RateLimit-Policy", "Retry-After"}
+		c.Expose = []string{"Idempotency-Replayed", requestIDHeader, "RateLimit", "RateLimit-Policy", "Retry-After"}
 	}
 	return c
 }

@@ -33,8 +33,8 @@ func TestCORSHandle(t *testing.T) {
 		headers  = "Access-Control-Allow-Headers"
 		expose   = "Access-Control-Expose-Headers"
 		maxAge   = "Access-Control-Max-Age"
-		exposed  = "X-Request-ID, RateLimit, RateLimit-Policy, Retry-After"
-		settable = "Authorization, Content-Type, X-Request-ID"
+		exposed  = "Idempotency-Replayed, X-Request-ID, RateLimit, RateLimit-Policy, Retry-After"
+		settable = "Authorization, Content-Type, Idempotency-Key, X-Request-ID"
 		preVary  = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers"
 	)
 	one := CORS{Origins: []string{app}, MaxAge: 10 * time.Minute}
