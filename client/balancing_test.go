@@ -217,7 +217,11 @@ func TestNoCallMeetsAClosedInstance(t *testing.T) {
 func TestWithoutASource(t *testing.T) {
 	t.Parallel()
 	f := &fleet{behave: takes(0), instances: make(map[string]*instance)}
-	c, err := client.NewCluster(client.ClusterOptions{Name: "queue", Dial: f.dial})
+	dials := 0
+	c, err := client.NewCluster(client.ClusterOptions{Name: "queue", Dial: func(addr string) (client.Caller, error) {
+		dials++
+		return f.dial(addr)
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -229,8 +233,8 @@ func TestWithoutASource(t *testing.T) {
 	if from, err := r.read(t.Context()); from != "" || err != nil || c.Stats().String() != "1 instance" {
 		t.Errorf("%q, %v, %v", from, err, c.Stats())
 	}
-	if err := c.Stop(t.Context()); err != nil || !f.at("").closed.Load() {
-		t.Error("not closed")
+	if err := c.Stop(t.Context()); err != nil || !f.at("").closed.Load() || dials != 1 {
+		t.Errorf("closed %v, %d dials", f.at("").closed.Load(), dials)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -102,7 +103,7 @@ func subjectOf(prefix string, e *chassi.Endpoint) string {
 // Start connects, trying until ctx ends, and serves.
 func (s *Server) Start(ctx context.Context) error {
 	c := s.config
-	conn, err := connect(ctx, "chassi", c.URL, c.Logger, append(login(c.CredentialsFile, c.CAFile), c.Options...))
+	conn, err := connect(ctx, c.URL, c.Logger, slices.Concat(lasting("chassi", c.Logger), login(c.CredentialsFile, c.CAFile), c.Options))
 	if err != nil {
 		return err
 	}
