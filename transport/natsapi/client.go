@@ -60,7 +60,7 @@ func Open(c ClientConfig) (*Client, error) {
 	c = c.withDefaults()
 	conn, err := nats.Connect(c.URL, append(c.options(), nats.RetryOnFailedConnect(true))...)
 	if err != nil {
-		return nil, fmt.Errorf("natsapi: connect to %s: %w", redact(c.URL), err)
+		return nil, fmt.Errorf("natsapi: connect to %s: %w", redact(c.URL), withoutURL(err))
 	}
 	if !conn.IsConnected() {
 		c.Logger.Warn("waiting for NATS", "error", nats.ErrNoServers.Error())

@@ -95,6 +95,7 @@ func connect(ctx context.Context, url string, logger *slog.Logger, options []nat
 		if err == nil {
 			return c, nil
 		}
+		err = withoutURL(err)
 		if !told {
 			logger.Warn("waiting for NATS", "error", err.Error())
 			told = true

@@ -310,3 +310,11 @@ func redact(urls string) string {
 	}
 	return strings.Join(list, ",")
 }
+
+// withoutURL is err, if it is one of parsing a URL without that: it may hold a password.
+func withoutURL(err error) error {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		return e.Err
+	}
+	return err
+}
