@@ -114,6 +114,16 @@ func (p *process) signal(s os.Signal) {
 	}
 }
 
+// hang stops it where it is, until SIGCONT.
+func (p *process) hang() {
+	p.t.Helper()
+	p.signal(syscall.SIGSTOP)
+	var status syscall.WaitStatus
+	if _, err := syscall.Wait4(p.cmd.Process.Pid, &status, syscall.WUNTRACED, nil); err != nil || !status.Stopped() {
+		p.t.Fatalf("not stopped: %v, %v", status, err)
+	}
+}
+
 // end ends it and waits.
 func (p *process) end(s os.Signal) {
 	p.t.Helper()
@@ -207,7 +217,7 @@ func startNotesBy(t *testing.T, dns, token string, args ...string) *notes {
 	t.Helper()
 	all := merge(args, []string{
 		"--http.addr=127.0.0.1:0", "--admin.addr=127.0.0.1:0", "--grpc.addr=off", "--nats.url=off", "--rate_limit.peer=off", "--rate_limit.principal=off", "--shutdown.drain=0s",
-		"--auth.attempt_timeout=300ms", "--auth.breaker.open=1s", "--auth.eject.time=1s", "--auth.slow_start=500ms",
+		"--auth.attempt_timeout=300ms", "--auth.breaker.open=1s", "--auth.eject.time=300ms", "--auth.slow_start=500ms",
 	})
 	dir := t.TempDir()
 	p := launch(t, func(...string) *exec.Cmd {
