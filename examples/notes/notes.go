@@ -31,7 +31,8 @@ type Service interface {
 // Endpoints is the service at a glance.
 func Endpoints(s Service) *chassi.Service {
 	return chassi.NewService("notes.v1.Notes",
-		chassi.NewEndpoint("AddNote", s.AddNote, chassi.Route("POST /v1/notes"), chassi.Authenticated, chassi.Status(http.StatusCreated), chassi.Errors(ErrFull)),
+		chassi.NewEndpoint("AddNote", s.AddNote, chassi.Route("POST /v1/notes"), chassi.Authenticated, chassi.Status(http.StatusCreated),
+			chassi.Errors(ErrFull)),
 		chassi.NewEndpoint("Notes", s.Notes, chassi.Route("GET /v1/notes"), chassi.Authenticated, chassi.Idempotent),
 	)
 }

@@ -26,7 +26,7 @@ const patience = 20 * time.Second
 // process is a program that runs.
 type process struct {
 	t     *testing.T
-	make  func(extra ...string) *exec.Cmd
+	build func(extra ...string) *exec.Cmd
 	cmd   *exec.Cmd
 	ended chan struct{}
 
@@ -38,9 +38,9 @@ type process struct {
 }
 
 // launch starts a process and waits until its log tells that it listens.
-func launch(t *testing.T, make func(extra ...string) *exec.Cmd, until string) *process {
+func launch(t *testing.T, build func(extra ...string) *exec.Cmd, until string) *process {
 	t.Helper()
-	p := &process{t: t, make: make, addrs: map[string]string{}}
+	p := &process{t: t, build: build, addrs: map[string]string{}}
 	t.Cleanup(func() {
 		p.signal(syscall.SIGKILL)
 		<-p.ended
@@ -52,7 +52,7 @@ func launch(t *testing.T, make func(extra ...string) *exec.Cmd, until string) *p
 
 func (p *process) start(until string, extra ...string) {
 	p.t.Helper()
-	p.cmd, p.ended = p.make(extra...), make(chan struct{})
+	p.cmd, p.ended = p.build(extra...), make(chan struct{})
 	stderr, err := p.cmd.StderrPipe()
 	if err == nil {
 		err = p.cmd.Start()

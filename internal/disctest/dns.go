@@ -72,7 +72,7 @@ func (s *DNS) serve() {
 			continue
 		}
 		if answer, ok := s.answer(query); ok {
-			s.conn.WriteToUDPAddrPort(answer, from)
+			_, _ = s.conn.WriteToUDPAddrPort(answer, from)
 		}
 	}
 }
