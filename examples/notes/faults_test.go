@@ -149,6 +149,7 @@ func TestAllAreAway(t *testing.T) {
 	<-a.ended
 	_ = a.cmd.Wait()
 	n.awaitOpen(t, 2)
+	eventually(t, "metrics tell", func() bool { return n.instances("open") == 2 })
 	n.isAway(t, l, gone)
 	back := time.Now()
 	a.again()

@@ -4,8 +4,8 @@
 //	go run ./cmd/authd serve                                     # in one terminal, and in another:
 //	go run ./examples/notes --auth.target=127.0.0.1:9090 \
 //	    --http.addr=127.0.0.1:8090 --admin.addr=127.0.0.1:8091 --grpc.addr=off --nats.url=off
-//	curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8090/v1/notes -d '{"text":"buy milk"}'
-//	curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8090/v1/notes
+//	curl -H "Authorization: Bearer $TOKEN" 127.0.0.1:8090/v1/notes --json '{"text":"buy milk"}'
+//	curl -H "Authorization: Bearer $TOKEN" 127.0.0.1:8090/v1/notes
 //
 // Several authd share the calls with --auth.target=static:HOST:PORT,HOST:PORT, or
 // dns:HOST:PORT, or srv:NAME; over NATS with --auth.transport=nats --auth.nats.url=nats://….
