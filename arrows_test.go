@@ -73,6 +73,7 @@ github.com/sony/gobreaker/v2: breaker
 go.opentelemetry.io/otel: telemetry telemetry/otlp middleware/tracing standard transport/transporttest
 go.yaml.in/yaml/v3: config
 golang.org/x/crypto/argon2: password
+golang.org/x/net/dns: internal/...
 golang.org/x/net/idna: auth/service
 golang.org/x/term: cmd/authd
 golang.org/x/text: auth/service password

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"time"
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/client"
@@ -18,6 +19,26 @@ var _ Service = (*Client)(nil)
 func NewClient(caller client.Caller, middleware ...chassi.Middleware) (*Client, error) {
 	c, err := client.New(Endpoints((*Client)(nil)), caller, middleware...)
 	return &Client{c}, err
+}
+
+// Principal returns the caller whose token it is, as the service says: what
+// middleware.Bearer needs so that another service takes the tokens of this one. The
+// principal's subject is the e-mail address. It returns [ErrInvalidToken] for a token
+// that is not good, ctx's error when that has ended, and [ErrUnavailable] with a
+// time for the retry when the service cannot be asked, whatever the reason: it
+// is no fault of the caller, and none of whoever asks.
+func (c *Client) Principal(ctx context.Context, token string) (*chassi.Principal, error) {
+	valid, err := c.ValidateToken(ctx, &ValidateTokenRequest{Token: token})
+	switch e := chassi.ErrorOf(err); {
+	case e == nil:
+		return &chassi.Principal{Subject: valid.Email, Name: valid.Email, Scheme: "bearer"}, nil
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case e.Code == chassi.Unauthenticated, e.Code == chassi.InvalidArgument:
+		return nil, ErrInvalidToken.WithCause(err)
+	default:
+		return nil, ErrUnavailable.WithCause(err).WithRetryAfter(max(e.RetryAfter, time.Second))
+	}
 }
 
 // SignUp calls [Service.SignUp].

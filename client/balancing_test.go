@@ -64,6 +64,24 @@ func TestP2CPrefersTheBetterInstance(t *testing.T) {
 	}
 }
 
+// Instances that hardly differ share the calls, though few are under way: the one whose
+// caches are cold because it is seldom asked would otherwise never be asked more often.
+func TestP2CSharesAmongAlmostEqualInstances(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := open(t, client.Policy{}, func(ctx context.Context, i *instance) error {
+			if i.addr == "b:1" {
+				return pass(ctx, 6*time.Millisecond)
+			}
+			return pass(ctx, 5*time.Millisecond)
+		}, "a:1", "b:1")
+		r.many(1000, 1, func() error { _, err := r.write(t.Context()); return err })
+		if a, b := r.at("a:1").calls.Load(), r.at("b:1").calls.Load(); a < b || b < 300 {
+			t.Errorf("%d calls of the faster one, %d of the other, want nearly as many", a, b)
+		}
+	})
+}
+
 func TestAnInstanceThatFailsIsLeftOutForAWhile(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -217,7 +235,11 @@ func TestNoCallMeetsAClosedInstance(t *testing.T) {
 func TestWithoutASource(t *testing.T) {
 	t.Parallel()
 	f := &fleet{behave: takes(0), instances: make(map[string]*instance)}
-	c, err := client.NewCluster(client.ClusterOptions{Name: "queue", Dial: f.dial})
+	dials := 0
+	c, err := client.NewCluster(client.ClusterOptions{Name: "queue", Dial: func(addr string) (client.Caller, error) {
+		dials++
+		return f.dial(addr)
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -229,8 +251,8 @@ func TestWithoutASource(t *testing.T) {
 	if from, err := r.read(t.Context()); from != "" || err != nil || c.Stats().String() != "1 instance" {
 		t.Errorf("%q, %v, %v", from, err, c.Stats())
 	}
-	if err := c.Stop(t.Context()); err != nil || !f.at("").closed.Load() {
-		t.Error("not closed")
+	if err := c.Stop(t.Context()); err != nil || !f.at("").closed.Load() || dials != 1 {
+		t.Errorf("closed %v, %d dials", f.at("").closed.Load(), dials)
 	}
 }
 

@@ -24,8 +24,8 @@ type ClusterOptions struct {
 	// addresses (NATS, AMQP): then there is one instance, whose address is "".
 	Source discovery.Source
 
-	// Dial makes the client of one instance. It must not connect, and may be called
-	// with an address that does not exist, to learn what it can call. If its result has a
+	// Dial makes the client of one instance. It must not wait for a connection, and may be
+	// called with an address that does not exist, to learn what it can call. If its result has a
 	// method Close, that is called when the instance is gone and its calls are done.
 	Dial func(addr string) (Caller, error)
 
@@ -81,13 +81,17 @@ func NewCluster(o ClusterOptions) (*Cluster, error) {
 	}
 	c.retry = retry.Policy{Config: p.Retry.Config, Budget: c.budget, Retryable: retryable}
 	c.targets.Store(new([]*target))
+	addr := placeholder
+	if o.Source == nil {
+		addr = ""
+	}
 	var err error
-	if c.template, err = o.Dial(placeholder); err != nil {
+	if c.template, err = o.Dial(addr); err != nil {
 		return nil, fmt.Errorf("client: %s: %w", o.Name, err)
 	}
 	if o.Source == nil {
-		closeCaller(c.template)
-		c.update([]string{""})
+		c.targets.Store(&[]*target{c.newTarget("", c.template, true)})
+		close(c.known)
 	}
 	return c, nil
 }
@@ -118,7 +122,9 @@ func (c *Cluster) Stop(context.Context) error {
 	}
 	c.following.Wait()
 	c.update(nil)
-	closeCaller(c.template)
+	if c.source != nil {
+		closeCaller(c.template)
+	}
 	return nil
 }
 
@@ -154,7 +160,7 @@ func (c *Cluster) update(addrs []string) {
 		t := old[addr]
 		if t == nil {
 			var err error
-			if t, err = c.newTarget(addr, first); err != nil {
+			if t, err = c.dialTarget(addr, first); err != nil {
 				c.logger.Error("an instance cannot be used", "service", c.name, "addr", addr, "error", err.Error())
 				continue
 			}
@@ -175,24 +181,29 @@ func (c *Cluster) update(addrs []string) {
 	}
 }
 
-// newTarget makes the target of an address. The first ones are warm: there is nobody
-// else to take the calls.
-func (c *Cluster) newTarget(addr string, warm bool) (*target, error) {
+func (c *Cluster) dialTarget(addr string, warm bool) (*target, error) {
 	caller, err := c.dial(addr)
 	if err != nil {
 		return nil, err
 	}
+	t := c.newTarget(addr, caller, warm)
+	var errs []error
+	for _, e := range c.endpoints {
+		errs = append(errs, t.bind(e))
+	}
+	return t, errors.Join(errs...)
+}
+
+// newTarget makes the target of an address. The first ones are warm: there is nobody
+// else to take the calls.
+func (c *Cluster) newTarget(addr string, caller Caller, warm bool) *target {
 	t := &target{cluster: c, addr: addr, caller: caller}
 	if !warm {
 		t.warm.Store(c.now() + int64(c.policy.SlowStart))
 	}
 	t.handlers.Store(new([]chassi.Handler))
 	t.breaker = breaker.New(breaker.Options{Config: c.policy.Breaker, Name: t.String(), Judge: judge, OnChange: t.breakerChanged})
-	var errs []error
-	for _, e := range c.endpoints {
-		errs = append(errs, t.bind(e))
-	}
-	return t, errors.Join(errs...)
+	return t
 }
 
 // now is the time since the cluster was made, in nanoseconds.

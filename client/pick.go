@@ -61,30 +61,43 @@ func (t *target) enter(now int64) (done func(error), err error) {
 
 var errGone = errors.New("client: the instance is gone")
 
-// takeAny tries the usable instances, then all: when each is ejected, none is.
+// takeAny tries the usable instances, then all: when each is ejected, none is. Those that
+// are gone have been replaced, if by nothing.
 func (c *Cluster) takeAny(now int64) (t *target, done func(error), err error) {
-	targets := *c.targets.Load()
-	if len(targets) == 0 {
-		return nil, nil, errNoInstance
+	for {
+		targets := *c.targets.Load()
+		if len(targets) == 0 {
+			return nil, nil, errNoInstance
+		}
+		var refused *breaker.OpenError
+		if t, done, refused = takeOf(targets, now); t != nil {
+			return t, done, nil
+		}
+		if refused != nil {
+			return nil, nil, errCircuitOpen.WithCause(refused).WithRetryAfter(refused.RetryAfter)
+		}
 	}
+}
+
+// takeOf returns the soonest refusal if none lets the call through, and nil if all are gone.
+func takeOf(targets []*target, now int64) (t *target, done func(error), refused *breaker.OpenError) {
 	from := rand.IntN(len(targets))
-	refused := new(breaker.OpenError)
 	for _, careful := range [...]bool{true, false} {
 		for i := range targets {
 			t := targets[(from+i)%len(targets)]
 			if careful && !t.usable(now) {
 				continue
 			}
-			if done, err = t.enter(now); err == nil {
+			done, err := t.enter(now)
+			if err == nil {
 				return t, done, nil
 			}
-			var open *breaker.OpenError
-			if errors.As(err, &open) && (refused.RetryAfter == 0 || open.RetryAfter < refused.RetryAfter) {
+			if open, ok := errors.AsType[*breaker.OpenError](err); ok && (refused == nil || refused.RetryAfter == 0 || open.RetryAfter < refused.RetryAfter) {
 				refused = open
 			}
 		}
 	}
-	return nil, nil, errCircuitOpen.WithCause(refused).WithRetryAfter(refused.RetryAfter)
+	return nil, nil, refused
 }
 
 // choose returns nil if it finds no usable instance at once.
@@ -111,7 +124,8 @@ func (c *Cluster) next(targets []*target, avoid *target, now int64) *target {
 	return nil
 }
 
-// better is power of two choices: of two instances at random, the one with less cost.
+// better is power of two choices: of two instances at random, the one with less cost,
+// most of the time.
 func (c *Cluster) better(targets []*target, avoid *target, now int64) *target {
 	for range 3 {
 		i := rand.IntN(len(targets))
@@ -140,9 +154,15 @@ func worse(a, b, avoid *target, now int64) bool {
 	case a == avoid || b == avoid:
 		return a == avoid
 	default:
-		return a.cost(now, b) > b.cost(now, a)
+		return isWorse(a.cost(now, b), b.cost(now, a), rand.Float64())
 	}
 }
+
+// isWorse tells, by chance, whether cost a loses against cost b: as often as its square
+// is of the sum of both. So one of twice the cost wins one time in five, and one of seven
+// times one in fifty. If the lesser cost won each time, of two instances that are alike
+// one would take all calls, and the other look slow because its caches are cold.
+func isWorse(a, b, chance float64) bool { return chance*(a*a+b*b) < a*a }
 
 // eject leaves t out for a while, if enough others remain.
 func (c *Cluster) eject(t *target, now int64) {

@@ -21,7 +21,7 @@ type Policy struct {
 	Timeout        time.Duration `config:"timeout" default:"5s" min:"1ms" help:"for a call with all its attempts; the caller's deadline, if that is earlier"`
 	AttemptTimeout time.Duration `config:"attempt_timeout" default:"0s" min:"0s" help:"for one attempt, so that another may follow one that hangs; 0 is the call's"`
 	MaxInFlight    int           `config:"max_in_flight" default:"1000" min:"1" help:"calls under way (bulkhead); further ones fail at once"`
-	Balancing      string        `config:"balancing" default:"p2c" oneof:"p2c,round_robin" help:"p2c picks the better of two instances by latency, failures and calls in flight; round_robin takes turns"`
+	Balancing      string        `config:"balancing" default:"p2c" oneof:"p2c,round_robin" help:"p2c prefers the better of two instances by latency, failures and calls in flight; round_robin takes turns"`
 	SlowStart      time.Duration `config:"slow_start" default:"10s" min:"1ms" help:"time in which a new instance comes to its full share"`
 	HedgeAfter     time.Duration `config:"hedge_after" default:"0s" min:"0s" help:"send a second call of an idempotent endpoint when the first takes longer; 0 never; best is the 95th percentile"`
 	Retry          Retry         `config:"retry"`

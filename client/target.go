@@ -136,14 +136,14 @@ func move(average *atomic.Uint64, to, weight float64) {
 }
 
 // cost is what balancing holds against the instance: the latency that a further call
-// would meet, ten times that if it always fails, and more while it is new. The latency of
+// would meet, thirty times that if it always fails, and more while it is new. The latency of
 // one that has not yet succeeded is otherwise's.
 func (t *target) cost(now int64, otherwise *target) float64 {
 	latency := math.Float64frombits(t.latency.Load())
 	if latency == 0 {
 		latency = max(math.Float64frombits(otherwise.latency.Load()), 1)
 	}
-	return latency * float64(t.inFlight.Load()+1) * (1 + 9*math.Float64frombits(t.badness.Load())) / t.warmth(now)
+	return latency * float64(t.inFlight.Load()+1) * (1 + 29*math.Float64frombits(t.badness.Load())) / t.warmth(now)
 }
 
 // warmth is the share of its calls that an instance takes that is new or back, from a

@@ -3,6 +3,7 @@ package standard
 import (
 	"fmt"
 
+	"github.com/chassi-go/chassi/breaker"
 	"github.com/chassi-go/chassi/client"
 	"github.com/chassi-go/chassi/discovery"
 	"github.com/chassi-go/chassi/telemetry"
@@ -50,11 +51,11 @@ func remoteStats(s client.Stats) telemetry.RemoteStats {
 		},
 	}
 	for _, i := range s.Instances {
-		if i.Ejected {
-			r.Instances["ejected"]++
-		} else {
-			r.Instances[i.Breaker.String()]++
+		state := i.Breaker.String()
+		if i.Ejected && i.Breaker == breaker.Closed {
+			state = "ejected"
 		}
+		r.Instances[state]++
 	}
 	return r
 }

@@ -112,7 +112,7 @@ var _ prometheus.Collector = (*dbCollector)(nil)
 
 // RemoteStats is what the client of another service tells of itself.
 type RemoteStats struct {
-	Instances map[string]int // by state: "closed", "half-open", "open" (their breakers), "ejected"
+	Instances map[string]int // by state: "closed", "half-open", "open" (their breakers), "ejected" with a closed one
 	InFlight  int
 	Events    map[string]uint64 // by kind: "retry", "hedge", "breaker_open", ...
 }

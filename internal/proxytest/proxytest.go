@@ -1,10 +1,13 @@
-// Package proxytest stands between a program under test and a server, and can be cut.
+// Package proxytest stands between a program under test and a server, and can be cut,
+// stalled and slowed down.
 package proxytest
 
 import (
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // Proxy passes TCP connections on to a server.
@@ -17,6 +20,7 @@ type Proxy struct {
 	listener net.Listener
 	conns    []net.Conn
 	stalled  chan struct{} // nil while data passes
+	delay    atomic.Int64
 	running  sync.WaitGroup
 }
 
@@ -72,6 +76,9 @@ func (p *Proxy) pass(to, from net.Conn) {
 		if stalled != nil {
 			<-stalled
 		}
+		if d := time.Duration(p.delay.Load()); d > 0 && n > 0 {
+			<-time.After(d)
+		}
 		if _, writeErr := to.Write(buffer[:n]); err != nil || writeErr != nil {
 			return
 		}
@@ -108,3 +115,6 @@ func (p *Proxy) Resume() {
 		p.stalled = nil
 	}
 }
+
+// Delay lets what passes, in either direction, take that much longer from now on.
+func (p *Proxy) Delay(d time.Duration) { p.delay.Store(int64(d)) }

@@ -10,6 +10,7 @@ import (
 	"github.com/chassi-go/chassi/schema/protobuf"
 	"github.com/chassi-go/chassi/transport"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
@@ -36,11 +37,16 @@ func (c ClientConfig) withDefaults() ClientConfig {
 }
 
 // Client calls endpoints over one logical connection, which is made with the
-// first call, and made again when it is lost. It is safe for concurrent use.
+// first call, and made again within seconds when it is lost and the server is back. Until
+// then calls fail at once with [chassi.Unavailable]. It is safe for concurrent use.
 type Client struct {
 	config ClientConfig
 	conn   *grpc.ClientConn
 }
+
+// reconnect are the pauses between attempts to connect: grpc-go's own grow to two
+// minutes, which a server that is back would go unnoticed.
+var reconnect = backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second}
 
 // Dial makes a client. It connects to nothing yet.
 func Dial(c ClientConfig) (*Client, error) {
@@ -52,6 +58,7 @@ func Dial(c ClientConfig) (*Client, error) {
 	conn, err := grpc.NewClient(c.Target,
 		grpc.WithTransportCredentials(secure),
 		grpc.WithDisableServiceConfig(), // balancing and retries are package client's
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: 5 * time.Second}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: c.PingInterval, Timeout: 10 * time.Second}),
 		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(codec{}), grpc.MaxCallRecvMsgSize(c.MaxMessageBytes)),
 		grpc.WithDisableRetry(), // retries are for who knows what may be repeated

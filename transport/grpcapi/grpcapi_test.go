@@ -381,3 +381,47 @@ func TestFault25PingsAreBounded(t *testing.T) {
 		}
 	}
 }
+
+// A server that was away for long is found again soon: the pauses between attempts to
+// connect do not grow to minutes. Those of grpc-go would take twelve seconds for these.
+func TestConnectsAgainSoon(t *testing.T) {
+	t.Parallel()
+	away, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	attempts := make(chan struct{}, 100)
+	accepting := make(chan struct{})
+	go func() {
+		defer close(accepting)
+		for {
+			conn, err := away.Accept()
+			if err != nil {
+				return
+			}
+			conn.Close()
+			attempts <- struct{}{}
+		}
+	}()
+	t.Cleanup(func() { away.Close(); <-accepting })
+	caller, err := grpcapi.Dial(grpcapi.ClientConfig{Target: away.Addr().String()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { caller.Close() })
+	c, err := client.New(greeter(), caller)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Invoke[greeting](t.Context(), c, "Greet", &greetRequest{}); chassi.ErrorOf(err).Code != chassi.Unavailable {
+		t.Errorf("%v", err)
+	}
+	limit := time.After(9 * time.Second)
+	for n := range 6 {
+		select {
+		case <-attempts:
+		case <-limit:
+			t.Fatalf("%d attempts to connect in 9 s, want 6", n)
+		}
+	}
+}

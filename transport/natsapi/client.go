@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,7 +32,8 @@ type ClientConfig struct {
 }
 
 // Client calls endpoints over one connection, which is made again when it is
-// lost. All answers come to one inbox. It is safe for concurrent use.
+// lost. Until then calls fail at once with [chassi.Unavailable]. All answers come to
+// one inbox. It is safe for concurrent use.
 type Client struct {
 	config ClientConfig
 	conn   *nats.Conn
@@ -43,15 +45,43 @@ type Client struct {
 
 // Dial connects, trying until ctx ends.
 func Dial(ctx context.Context, c ClientConfig) (*Client, error) {
+	c = c.withDefaults()
+	conn, err := connect(ctx, c.URL, c.Logger, c.options())
+	if err != nil {
+		return nil, err
+	}
+	return newClient(c, conn)
+}
+
+// Open makes a client that need not be connected yet: it tries once, and goes on by
+// itself until it is closed. Its error is one of the configuration. It is what
+// a Cluster of package client dials with, so that a service starts without its broker.
+func Open(c ClientConfig) (*Client, error) {
+	c = c.withDefaults()
+	conn, err := nats.Connect(c.URL, append(c.options(), nats.RetryOnFailedConnect(true))...)
+	if err != nil {
+		return nil, fmt.Errorf("natsapi: connect to %s: %w", redact(c.URL), withoutURL(err))
+	}
+	if !conn.IsConnected() {
+		c.Logger.Warn("waiting for NATS", "error", nats.ErrNoServers.Error())
+	}
+	return newClient(c, conn)
+}
+
+func (c ClientConfig) withDefaults() ClientConfig {
 	setDefault(&c.URL, nats.DefaultURL)
 	setDefault(&c.Timeout, 30*time.Second)
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
-	conn, err := connect(ctx, "chassi client", c.URL, c.Logger, append(login(c.CredentialsFile, c.CAFile), c.Options...))
-	if err != nil {
-		return nil, err
-	}
+	return c
+}
+
+func (c ClientConfig) options() []nats.Option {
+	return slices.Concat(lasting("chassi client", c.Logger), login(c.CredentialsFile, c.CAFile), c.Options)
+}
+
+func newClient(c ClientConfig, conn *nats.Conn) (*Client, error) {
 	js, err := jetstream.New(conn)
 	if err != nil {
 		conn.Close()
@@ -75,6 +105,9 @@ func (c *Client) Bind(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, erro
 }
 
 func (c *Client) call(ctx context.Context, call *chassi.Call, subject string, remote *message.Remote) error {
+	if !c.conn.IsConnected() {
+		return message.Unreachable(ctx, nats.ErrDisconnected)
+	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, c.config.Timeout)

@@ -66,9 +66,9 @@ func login(credentialsFile, caFile string) []nats.Option {
 	return options
 }
 
-// connect keeps trying until ctx ends: a service may start before its broker.
-func connect(ctx context.Context, name, url string, logger *slog.Logger, options []nats.Option) (*nats.Conn, error) {
-	options = append([]nats.Option{
+// lasting are the options of a connection that is made again whenever it is lost.
+func lasting(name string, logger *slog.Logger) []nats.Option {
+	return []nats.Option{
 		nats.Name(name), nats.MaxReconnects(-1), nats.ReconnectWait(200 * time.Millisecond), nats.ReconnectJitter(100*time.Millisecond, 300*time.Millisecond),
 		nats.IgnoreAuthErrorAbort(), nats.Timeout(5 * time.Second), nats.PingInterval(20 * time.Second),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
@@ -76,6 +76,7 @@ func connect(ctx context.Context, name, url string, logger *slog.Logger, options
 				logger.Warn("NATS: disconnected, connecting again", "error", err.Error())
 			}
 		}),
+		nats.ConnectHandler(func(c *nats.Conn) { logger.Debug("NATS: connected", "server", c.ConnectedUrlRedacted()) }),
 		nats.ReconnectHandler(func(c *nats.Conn) { logger.Info("NATS: connected again", "server", c.ConnectedUrlRedacted()) }),
 		nats.ErrorHandler(func(_ *nats.Conn, s *nats.Subscription, err error) {
 			subject := ""
@@ -84,12 +85,17 @@ func connect(ctx context.Context, name, url string, logger *slog.Logger, options
 			}
 			logger.Error("NATS", "error", err.Error(), "subject", subject)
 		}),
-	}, options...)
+	}
+}
+
+// connect keeps trying until ctx ends: a service may start before its broker.
+func connect(ctx context.Context, url string, logger *slog.Logger, options []nats.Option) (*nats.Conn, error) {
 	for told := false; ; {
 		c, err := nats.Connect(url, options...)
 		if err == nil {
 			return c, nil
 		}
+		err = withoutURL(err)
 		if !told {
 			logger.Warn("waiting for NATS", "error", err.Error())
 			told = true

@@ -13,6 +13,7 @@ import (
 	"github.com/chassi-go/chassi/client"
 	"github.com/chassi-go/chassi/internal/worktest"
 	"github.com/chassi-go/chassi/transport/natsapi"
+	"github.com/chassi-go/chassi/transport/natsapi/embedded"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 	"github.com/nats-io/nkeys"
@@ -194,5 +195,62 @@ func TestNobodyServes(t *testing.T) {
 	_, err = client.Invoke[worktest.Nothing](t.Context(), c, "Do", &worktest.Job{})
 	if e := chassi.ErrorOf(err); e.Code != chassi.Unavailable || !errors.Is(err, nats.ErrNoResponders) {
 		t.Errorf("%v", err)
+	}
+}
+
+// A client that is opened while no broker is there fails at once, and works by
+// itself when the broker comes; when it is gone again, nothing waits for it.
+func TestOpenWaitsForNobody(t *testing.T) {
+	t.Parallel()
+	addr := freePort(t)
+	caller, err := natsapi.Open(natsapi.ClientConfig{URL: "nats://" + addr, Timeout: time.Second, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(caller.Close)
+	def := worktest.Service(worktest.Succeed)
+	c, err := client.New(def, caller)
+	if err != nil {
+		t.Fatal(err)
+	}
+	call := func() error {
+		_, err := client.Invoke[worktest.Nothing](t.Context(), c, "Do", &worktest.Job{})
+		return err
+	}
+	refused := func(when string) {
+		t.Helper()
+		began := time.Now()
+		if err := call(); chassi.ErrorOf(err).Code != chassi.Unavailable || time.Since(began) > 500*time.Millisecond {
+			t.Errorf("%s: %v after %v", when, err, time.Since(began))
+		}
+	}
+	refused("before")
+	for range 2 {
+		broker := embedded.New(embedded.Config{Addr: addr, Logger: quiet})
+		if err := broker.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s := start(t, natsapi.Config{Options: broker.Options(), Logger: quiet}, nil, def)
+		eventually(t, "a call succeeds", func() bool { return call() == nil })
+		stop(t, s)
+		stop(t, broker)
+		eventually(t, "the client knows", func() bool { return errors.Is(call(), nats.ErrDisconnected) })
+		refused("after")
+	}
+	if _, err := natsapi.Open(natsapi.ClientConfig{URL: "nats://me:hunter2@" + addr + ":x", Logger: quiet}); err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("%v", err)
+	}
+}
+
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	tick, limit := time.NewTicker(10*time.Millisecond), time.After(20*time.Second)
+	defer tick.Stop()
+	for !condition() {
+		select {
+		case <-tick.C:
+		case <-limit:
+			t.Fatalf("not within 20 s: %s", what)
+		}
 	}
 }

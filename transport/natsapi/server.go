@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -102,7 +103,7 @@ func subjectOf(prefix string, e *chassi.Endpoint) string {
 // Start connects, trying until ctx ends, and serves.
 func (s *Server) Start(ctx context.Context) error {
 	c := s.config
-	conn, err := connect(ctx, "chassi", c.URL, c.Logger, append(login(c.CredentialsFile, c.CAFile), c.Options...))
+	conn, err := connect(ctx, c.URL, c.Logger, slices.Concat(lasting("chassi", c.Logger), login(c.CredentialsFile, c.CAFile), c.Options))
 	if err != nil {
 		return err
 	}
@@ -308,4 +309,12 @@ func redact(urls string) string {
 		list[i] = u.Redacted()
 	}
 	return strings.Join(list, ",")
+}
+
+// withoutURL is err, if it is one of parsing a URL without that: it may hold a password.
+func withoutURL(err error) error {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		return e.Err
+	}
+	return err
 }

@@ -1,0 +1,108 @@
+package disctest
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync"
+	"testing"
+
+	"golang.org/x/net/dns/dnsmessage"
+)
+
+// DNS is a name server on UDP that answers every question with what it is told. Its
+// fields are for [DNS.Set].
+type DNS struct {
+	RCode  dnsmessage.RCode
+	Silent bool
+	IPs    []netip.Addr
+	SRVs   []dnsmessage.SRVResource
+	Asked  int // how often so far
+
+	conn *net.UDPConn
+	mu   sync.Mutex
+}
+
+// StartDNS starts a server, which ends with the test.
+func StartDNS(t *testing.T) *DNS {
+	t.Helper()
+	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &DNS{conn: conn}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.serve()
+	}()
+	t.Cleanup(func() {
+		conn.Close()
+		<-done
+	})
+	return s
+}
+
+// Addr is where it listens.
+func (s *DNS) Addr() string { return s.conn.LocalAddr().String() }
+
+// Resolver asks the name server at an address and none else.
+func Resolver(addr string) *net.Resolver {
+	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "udp", addr)
+	}}
+}
+
+// Set changes the answers, or reads how it stands.
+func (s *DNS) Set(change func(*DNS)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(s)
+}
+
+func (s *DNS) serve() {
+	packet := make([]byte, 512)
+	for {
+		n, from, err := s.conn.ReadFromUDPAddrPort(packet)
+		if err != nil {
+			return
+		}
+		var query dnsmessage.Message
+		if query.Unpack(packet[:n]) != nil {
+			continue
+		}
+		if answer, ok := s.answer(query); ok {
+			_, _ = s.conn.WriteToUDPAddrPort(answer, from)
+		}
+	}
+}
+
+func (s *DNS) answer(query dnsmessage.Message) ([]byte, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.Asked++
+	question := query.Questions[0]
+	m := dnsmessage.Message{
+		Header:    dnsmessage.Header{ID: query.ID, Response: true, Authoritative: true, RecursionAvailable: true, RCode: s.RCode},
+		Questions: []dnsmessage.Question{question},
+	}
+	add := func(body dnsmessage.ResourceBody) {
+		header := dnsmessage.ResourceHeader{Name: question.Name, Type: question.Type, Class: dnsmessage.ClassINET, TTL: 1}
+		m.Answers = append(m.Answers, dnsmessage.Resource{Header: header, Body: body})
+	}
+	for _, ip := range s.IPs {
+		switch {
+		case question.Type == dnsmessage.TypeA && ip.Is4():
+			add(&dnsmessage.AResource{A: ip.As4()})
+		case question.Type == dnsmessage.TypeAAAA && ip.Is6():
+			add(&dnsmessage.AAAAResource{AAAA: ip.As16()})
+		}
+	}
+	if question.Type == dnsmessage.TypeSRV {
+		for _, srv := range s.SRVs {
+			add(&srv)
+		}
+	}
+	packed, err := m.Pack()
+	return packed, err == nil && !s.Silent
+}
