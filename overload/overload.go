@@ -51,6 +51,10 @@ type Limiter struct {
 	began  int64
 	before uint64 // refused until this window
 	kinds  []*Kind
+
+	pressed int64 // since when there has been pressure, 0 for not
+	probing int   // the window of a probe, 0 for none
+	resume  int64 // the limit after it
 }
 
 // Priority says who gives way to whom.
@@ -76,12 +80,17 @@ type Kind struct {
 	taken    atomic.Int64 // nanoseconds, and calls, in this window
 	calls    atomic.Int64
 	usual    float64 // nanoseconds of a call without overload, 0 for not known yet
+
+	seenTaken, seenCalls float64 // in the last window
 }
 
 const (
 	window     = 100 * time.Millisecond // at least
 	fewSamples = 10                     // are not enough to close a window
 	longWindow = 2 * time.Second        // is thrown away
+
+	probeAfter    = time.Second // of pressure
+	probeInterval = 10 * time.Second
 )
 
 // New makes a limiter that lets Config.MaxInFlight calls in until it knows better.
@@ -109,7 +118,11 @@ func (k *Kind) Enter() (began Entered, ok bool) {
 	for p := k.priority + 1; p < priorities; p++ {
 		n += l.inFlight[p].Load()
 	}
-	if limit := float64(l.limit.Load()) * shares[k.priority]; float64(n) > max(limit, 1) {
+	limit := float64(l.limit.Load()) * shares[k.priority]
+	if k.priority == High {
+		limit = max(limit, float64(l.config.MinInFlight)) // also during a probe
+	}
+	if float64(n) > max(limit, 1) {
 		l.inFlight[k.priority].Add(-1)
 		l.refused.Add(1)
 		return 0, false
@@ -155,9 +168,9 @@ func (l *Limiter) close(now int64) {
 	l.before = refused
 	taken, expected := 0.0, 0.0
 	for _, k := range l.kinds {
-		t, n := k.window()
-		taken += t
-		expected += n * k.usual
+		k.look()
+		taken += k.seenTaken
+		expected += k.seenCalls * k.usual
 	}
 	// What a limit does is seen when the calls that it let in have ended.
 	l.due.Store(now + max(int64(window), min(int64(taken/float64(samples)), int64(time.Second))))
@@ -169,8 +182,12 @@ func (l *Limiter) close(now int64) {
 		// It has begun, and what comes in now will take still longer (Little's law).
 		slowness = max(slowness, float64(l.busy())*float64(length)/expected)
 	}
+	idle := l.busy() <= int64(l.config.MinInFlight)
+	if l.probe(now, crowded || slowness > l.config.Tolerance && !idle) {
+		return
+	}
 	for _, k := range l.kinds {
-		k.learn(crowded || slowness > l.config.Tolerance, float64(length))
+		k.learn(idle)
 	}
 	l.move(slowness, crowded)
 }
@@ -181,10 +198,42 @@ func (l *Limiter) forget(now int64) {
 	l.due.Store(now + int64(window))
 	l.samples.Store(0)
 	for _, k := range l.kinds {
-		k.taken.Store(0)
-		k.calls.Store(0)
+		k.look()
 	}
 	l.limit.Store(int64(l.config.MaxInFlight))
+	l.pressed, l.probing = 0, 0
+}
+
+// probe finds out, while there is pressure, whether it is overload or calls have become
+// slower by nature: for one window it lets in a quarter of the least, and what calls take
+// in the next one is what they take. It reports whether it does that.
+func (l *Limiter) probe(now int64, pressure bool) bool {
+	switch {
+	case l.probing == 1: // the calls of before have ended
+		l.probing = 2
+		return true
+	case l.probing == 2:
+		for _, k := range l.kinds {
+			if k.settle() > l.config.Tolerance {
+				l.resume = int64(l.config.MaxInFlight) // there was no overload
+			}
+		}
+		l.limit.Store(l.resume)
+		l.probing, l.pressed = 0, now+int64(probeInterval-probeAfter)
+		return true
+	case !pressure:
+		l.pressed = 0
+		return false
+	case l.pressed == 0:
+		l.pressed = now
+		return false
+	case now-l.pressed < int64(probeAfter):
+		return false
+	}
+	l.resume = l.limit.Load()
+	l.limit.Store(min(l.resume, int64(l.config.MinInFlight+3)/4))
+	l.probing = 1
+	return true
 }
 
 // move sets the limit for what was seen. It rises slowly while calls are refused,
@@ -202,37 +251,45 @@ func (l *Limiter) move(slowness float64, crowded bool) {
 	l.limit.Store(int64(min(max(limit, float64(l.config.MinInFlight)), float64(l.config.MaxInFlight))))
 }
 
-// window returns what the kind's calls took in it, and how many they were.
-func (k *Kind) window() (taken, calls float64) {
-	taken, calls = float64(k.taken.Load()), float64(k.calls.Load())
-	if k.usual == 0 && calls > 0 {
-		k.usual = taken / calls
+// look takes what the kind's calls took in a window, and how many they were.
+func (k *Kind) look() {
+	k.seenTaken, k.seenCalls = float64(k.taken.Swap(0)), float64(k.calls.Swap(0))
+	if k.usual == 0 && k.seenCalls > 0 {
+		k.usual = k.seenTaken / k.seenCalls
 	}
-	return taken, calls
 }
 
 // How fast the usual time follows what is seen: at once when calls are faster, within
-// seconds when they become slower by nature, and within minutes when that looks like
-// overload, so that what is no overload does not shed calls for ever.
+// seconds when they are slower though few are under way. If many are, it may be their own
+// doing, which a probe tells.
 const (
-	faster    = 0.3
-	slower    = 0.01
-	congested = 0.0005
+	faster = 0.3
+	slower = 0.02
 )
 
-func (k *Kind) learn(overloaded bool, length float64) {
-	taken, calls := float64(k.taken.Swap(0)), float64(k.calls.Swap(0))
-	if calls == 0 {
+func (k *Kind) learn(idle bool) {
+	if k.seenCalls == 0 {
 		return
 	}
-	mean, rate := taken/calls, slower
+	mean, rate := k.seenTaken/k.seenCalls, 0.0
 	switch {
 	case mean < k.usual:
 		rate = faster
-	case overloaded:
-		rate = 1 - math.Pow(1-congested, length/float64(window))
+	case idle:
+		rate = slower
 	}
 	k.usual += (mean - k.usual) * rate
+}
+
+// settle believes what a probe saw, and returns how many times longer calls take than
+// was believed.
+func (k *Kind) settle() (slower float64) {
+	if k.seenCalls < 3 {
+		return 1
+	}
+	old := k.usual
+	k.usual = k.seenTaken / k.seenCalls
+	return k.usual / old
 }
 
 func (l *Limiter) busy() (n int64) {

@@ -22,7 +22,7 @@ type server struct {
 
 func newServer(places int, takes time.Duration, c overload.Config) *server {
 	l := overload.New(c)
-	return &server{places: make(chan struct{}, places), takes: takes, limiter: l, kind: l.Kind(overload.High)}
+	return &server{places: make(chan struct{}, places), takes: takes, limiter: l, kind: l.Kind(overload.Normal)}
 }
 
 func (s *server) serve(k *overload.Kind) bool {
@@ -122,14 +122,29 @@ func TestNothingIsRefusedBelowCapacity(t *testing.T) {
 	})
 }
 
-// What has become slower for good is not refused for good.
+// An hour of overload does not become the usual.
+func TestOverloadIsNeverUsual(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(2, 20*time.Millisecond, overload.Config{})
+		s.load(s.kind, 50, 2*time.Second)
+		s.load(s.kind, 150, time.Hour)
+		late := s.load(s.kind, 150, time.Minute)
+		t.Logf("after an hour: p99 %v, limit %d", late.p99(), s.limiter.Stats().Limit)
+		if late.p99() > 1200*time.Millisecond { // 32 in flight take 320 ms, and three times that is tolerated
+			t.Errorf("p99 is %v", late.p99())
+		}
+	})
+}
+
+// What has become slower for good is not refused for more than two seconds.
 func TestANewUsualIsLearnt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(1000, 10*time.Millisecond, overload.Config{})
 		s.load(s.kind, 500, 5*time.Second)
 		s.takes = 100 * time.Millisecond
-		s.load(s.kind, 500, 5*time.Minute)
+		s.load(s.kind, 500, 2*time.Second)
 		if r := s.load(s.kind, 500, 5*time.Second); len(r.latency) != r.sent {
 			t.Errorf("%d of %d refused", r.sent-len(r.latency), r.sent)
 		}
@@ -141,12 +156,12 @@ func TestPriorities(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(8, 10*time.Millisecond, overload.Config{})
-		low := s.limiter.Kind(overload.Low)
-		s.load(s.kind, 200, 2*time.Second)
+		high, low := s.limiter.Kind(overload.High), s.limiter.Kind(overload.Low)
+		s.load(high, 200, 2*time.Second)
 		s.load(low, 200, 2*time.Second)
 		var important, rest *result
 		var all sync.WaitGroup
-		all.Go(func() { important = s.load(s.kind, 400, 20*time.Second) })
+		all.Go(func() { important = s.load(high, 400, 20*time.Second) })
 		all.Go(func() { rest = s.load(low, 2000, 20*time.Second) })
 		all.Wait()
 		if lost := important.sent - len(important.latency); lost*100 > important.sent {
