@@ -27,7 +27,7 @@ type Proxy struct {
 // New returns a proxy of the server at host:port that does not listen yet.
 func New(t testing.TB, server string) *Proxy {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0") // finds a free port
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0") // finds a free port
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func New(t testing.TB, server string) *Proxy {
 // Open listens.
 func (p *Proxy) Open() {
 	p.t.Helper()
-	l, err := net.Listen("tcp", p.Addr)
+	l, err := new(net.ListenConfig).Listen(p.t.Context(), "tcp", p.Addr)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func (p *Proxy) Open() {
 			if err != nil {
 				return
 			}
-			out, err := net.Dial("tcp", p.server)
+			out, err := new(net.Dialer).DialContext(p.t.Context(), "tcp", p.server)
 			if err != nil {
 				in.Close()
 				continue
