@@ -20,10 +20,15 @@ func Shedding(limiter *overload.Limiter) chassi.Middleware {
 			if !ok {
 				return errOverloaded
 			}
-			worked := true // if it panics, who knows how far it came
-			defer func() { kind.Leave(began, worked) }()
+			outcome := overload.Failed
+			defer func() { kind.Leave(began, outcome) }()
 			err := next(ctx, call)
-			worked = err == nil || chassi.ErrorOf(err).Code == chassi.DeadlineExceeded
+			switch {
+			case err == nil:
+				outcome = overload.Worked
+			case chassi.ErrorOf(err).Code == chassi.DeadlineExceeded:
+				outcome = overload.TimedOut
+			}
 			return err
 		}
 	}

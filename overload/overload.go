@@ -18,7 +18,7 @@ import (
 // Config of a [Limiter]. The zero value of a field means the default in its tag.
 type Config struct {
 	MaxInFlight int     `config:"max_in_flight" default:"10000" min:"1" help:"calls under way that are never exceeded"`
-	MinInFlight int     `config:"min_in_flight" default:"32" min:"1" help:"calls under way that are always allowed, so that a slow database alone sheds nothing while there is little to do"`
+	MinInFlight int     `config:"min_in_flight" default:"32" min:"1" help:"the least that the limit falls to, but for probes; calls of normal priority may use three quarters of it, deferrable ones half"`
 	Tolerance   float64 `config:"tolerance" default:"3" help:"how many times longer than usual calls may take before fewer are let in; 0 is the default, 1e9 is never"`
 }
 
@@ -60,9 +60,9 @@ type Limiter struct {
 // Priority says who gives way to whom.
 type Priority uint8
 
-// The priorities. Calls of High may use all of the limit, those of Normal three quarters of
-// what High leaves them, those of Low half of what both do: a call is never refused for
-// ones of a lower priority.
+// The priorities. Calls of High may use all of the limit, of High and Normal together three
+// quarters, of all together half, when one of the lowest comes: a call is never refused
+// for ones of a lower priority, save at MaxInFlight.
 const (
 	Low Priority = iota
 	Normal
@@ -77,11 +77,13 @@ var shares = [priorities]float64{Low: 0.5, Normal: 0.75, High: 1}
 type Kind struct {
 	limiter  *Limiter
 	priority Priority
-	taken    atomic.Int64 // nanoseconds, and calls, in this window
-	calls    atomic.Int64
-	usual    float64 // nanoseconds of a call without overload, 0 for not known yet
+	taken    atomic.Int64  // nanoseconds in this window,
+	logs     atomic.Int64  // the sums of their logarithms and of the squares of those, in
+	squares  atomic.Int64  // millionths,
+	calls    atomic.Int64  // and of how many calls
+	usual    atomic.Uint64 // the mean logarithm without overload, 0 for not known yet, as math.Float64bits
 
-	seenTaken, seenCalls float64 // in the last window
+	seenTaken, seenLog, seenSpread, seenCalls float64 // in the last window: sum, mean, variance, number
 }
 
 const (
@@ -122,7 +124,11 @@ func (k *Kind) Enter() (began Entered, ok bool) {
 	if k.priority == High {
 		limit = max(limit, float64(l.config.MinInFlight)) // also during a probe
 	}
-	if float64(n) > max(limit, 1) {
+	all := n
+	for p := range k.priority {
+		all += l.inFlight[p].Load()
+	}
+	if float64(n) > max(limit, 1) || all > int64(l.config.MaxInFlight) {
 		l.inFlight[k.priority].Add(-1)
 		l.refused.Add(1)
 		return 0, false
@@ -133,16 +139,32 @@ func (k *Kind) Enter() (began Entered, ok bool) {
 // Entered is when a call was let in.
 type Entered int64
 
-// Leave ends a call. One that did its work, or ran out of time over it, shows how long
-// the work takes; one that was refused for a reason of its own shows nothing.
-func (k *Kind) Leave(began Entered, worked bool) {
+// Outcome says what a call shows about how long its kind takes.
+type Outcome uint8
+
+// The outcomes.
+const (
+	Worked   Outcome = iota // it did its work
+	TimedOut                // it ran out of time, which says something if that was longer than usual
+	Failed                  // it was refused, or broke off
+)
+
+// Leave ends a call.
+func (k *Kind) Leave(began Entered, o Outcome) {
 	l := k.limiter
 	l.inFlight[k.priority].Add(-1)
-	if !worked {
+	if o == Failed {
 		return
 	}
 	now := int64(time.Since(l.born))
-	k.taken.Add(now - int64(began))
+	taken := max(now-int64(began), 1)
+	log := math.Log(float64(taken))
+	if o == TimedOut && log < math.Float64frombits(k.usual.Load()) {
+		return
+	}
+	k.taken.Add(taken)
+	k.logs.Add(int64(log * 1e6))
+	k.squares.Add(int64(log * log * 1e6))
 	k.calls.Add(1)
 	l.samples.Add(1)
 	if now >= l.due.Load() && l.mu.TryLock() {
@@ -162,25 +184,29 @@ func (l *Limiter) close(now int64) {
 		l.forget(now)
 		return
 	}
-	samples := l.samples.Swap(0)
+	l.samples.Store(0)
 	refused := l.refused.Load()
 	crowded := refused > l.before
 	l.before = refused
-	taken, expected := 0.0, 0.0
+	taken, excess, spread, calls := 0.0, 0.0, 0.0, 0.0
 	for _, k := range l.kinds {
 		k.look()
 		taken += k.seenTaken
-		expected += k.seenCalls * k.usual
+		excess += k.seenCalls * (k.seenLog - math.Float64frombits(k.usual.Load()))
+		spread += k.seenCalls * k.seenSpread
+		calls += k.seenCalls
 	}
-	// What a limit does is seen when the calls that it let in have ended.
-	l.due.Store(now + max(int64(window), min(int64(taken/float64(samples)), int64(time.Second))))
-	if expected == 0 {
+	if calls == 0 {
 		return
 	}
-	slowness := taken / expected
+	// What a limit does is seen when the calls that it let in have ended.
+	l.due.Store(now + max(int64(window), min(int64(taken/calls), int64(time.Second))))
+	// Three standard deviations of the mean may be chance.
+	slowness := math.Exp(excess/calls - 3*math.Sqrt(spread)/calls)
 	if slowness > math.Sqrt(l.config.Tolerance) {
-		// It has begun, and what comes in now will take still longer (Little's law).
-		slowness = max(slowness, float64(l.busy())*float64(length)/expected)
+		// It has begun, and if more are under way than were in the mean (Little's law),
+		// what comes in now will take still longer.
+		slowness *= max(1, float64(l.busy())*float64(length)/taken)
 	}
 	idle := l.busy() <= int64(l.config.MinInFlight)
 	if l.probe(now, crowded || slowness > l.config.Tolerance && !idle) {
@@ -254,42 +280,45 @@ func (l *Limiter) move(slowness float64, crowded bool) {
 // look takes what the kind's calls took in a window, and how many they were.
 func (k *Kind) look() {
 	k.seenTaken, k.seenCalls = float64(k.taken.Swap(0)), float64(k.calls.Swap(0))
-	if k.usual == 0 && k.seenCalls > 0 {
-		k.usual = k.seenTaken / k.seenCalls
+	logs, squares := float64(k.logs.Swap(0))/1e6, float64(k.squares.Swap(0))/1e6
+	if k.seenCalls == 0 {
+		return
+	}
+	k.seenLog = logs / k.seenCalls
+	k.seenSpread = max(squares/k.seenCalls-k.seenLog*k.seenLog, 0)
+	if k.usual.Load() == 0 {
+		k.usual.Store(math.Float64bits(k.seenLog))
 	}
 }
 
-// How fast the usual time follows what is seen: at once when calls are faster, within
-// seconds when they are slower though few are under way. If many are, it may be their own
-// doing, which a probe tells.
+// How fast the usual time follows what is seen: faster down than up, and up only while
+// few calls are under way. If many are, that may be their own doing, which a probe tells.
+// Times are compared by the mean of their logarithms, so that the few long ones of a kind
+// that mostly takes short say little, and a slowness of all of them much.
 const (
-	faster = 0.3
+	faster = 0.05
 	slower = 0.02
 )
 
 func (k *Kind) learn(idle bool) {
-	if k.seenCalls == 0 {
-		return
-	}
-	mean, rate := k.seenTaken/k.seenCalls, 0.0
-	switch {
-	case mean < k.usual:
-		rate = faster
+	switch old := math.Float64frombits(k.usual.Load()); {
+	case k.seenCalls == 0:
+	case k.seenLog < old:
+		k.usual.Store(math.Float64bits(old + (k.seenLog-old)*faster))
 	case idle:
-		rate = slower
+		k.usual.Store(math.Float64bits(old + (k.seenLog-old)*slower))
 	}
-	k.usual += (mean - k.usual) * rate
 }
 
-// settle believes what a probe saw, and returns how many times longer calls take than
-// was believed.
+// settle believes what a probe saw, the more the more it was, and returns how many times
+// longer calls take than was believed.
 func (k *Kind) settle() (slower float64) {
-	if k.seenCalls < 3 {
+	if k.seenCalls == 0 {
 		return 1
 	}
-	old := k.usual
-	k.usual = k.seenTaken / k.seenCalls
-	return k.usual / old
+	step := (k.seenLog - math.Float64frombits(k.usual.Load())) * min(1, k.seenCalls/fewSamples)
+	k.usual.Store(math.Float64bits(math.Float64frombits(k.usual.Load()) + step))
+	return math.Exp(step)
 }
 
 func (l *Limiter) busy() (n int64) {

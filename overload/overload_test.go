@@ -30,7 +30,7 @@ func (s *server) serve(k *overload.Kind) bool {
 	if !ok {
 		return false
 	}
-	defer k.Leave(began, true)
+	defer k.Leave(began, overload.Worked)
 	s.places <- struct{}{}
 	<-time.After(s.takes)
 	<-s.places
@@ -176,14 +176,15 @@ func TestPriorities(t *testing.T) {
 // However much of lower priority is under way, a higher one has its place.
 func TestNoCallIsRefusedForALowerOne(t *testing.T) {
 	t.Parallel()
-	l := overload.New(overload.Config{MaxInFlight: 8})
+	l := overload.New(overload.Config{MaxInFlight: 20})
 	low, normal, high := l.Kind(overload.Low), l.Kind(overload.Normal), l.Kind(overload.High)
 	for _, c := range []struct {
 		kind *overload.Kind
 		room int
-	}{{low, 4}, {normal, 6}, {high, 8}, {normal, 0}, {low, 0}} {
+	}{{low, 10}, {high, 5}, {normal, 5}, {high, 0}, {normal, 0}, {low, 0}} { // 20 in all, of 15 and 10 at most
+
 		n := 0
-		for range 20 {
+		for range min(20, max(c.room, 1)) {
 			if _, ok := c.kind.Enter(); ok {
 				n++
 			}
@@ -192,6 +193,66 @@ func TestNoCallIsRefusedForALowerOne(t *testing.T) {
 			t.Errorf("%d let in, want %d", n, c.room)
 		}
 	}
+}
+
+// Times that differ a hundredfold and more by nature are no overload, but for a moment.
+func TestUnevenTimesAreNoOverload(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for name, c := range map[string]struct{ rate, slowPercent, fast, slow int }{
+			"cache misses": {600, 5, 5, 1000}, "rare and very long": {1000, 1, 10, 5000}, "half and half": {300, 50, 2, 200},
+		} {
+			l := overload.New(overload.Config{})
+			k := l.Kind(overload.Normal)
+			random := rand.New(rand.NewPCG(5, 6))
+			var all sync.WaitGroup
+			refused, sent := 0, 0
+			for end := time.Now().Add(time.Minute); time.Now().Before(end); sent++ {
+				<-time.After(time.Duration(random.ExpFloat64() * float64(time.Second) / float64(c.rate)))
+				takes := c.fast
+				if random.IntN(100) < c.slowPercent {
+					takes = c.slow
+				}
+				began, ok := k.Enter()
+				if !ok {
+					refused++
+					continue
+				}
+				all.Go(func() {
+					<-time.After(time.Duration(takes) * time.Millisecond)
+					k.Leave(began, overload.Worked)
+				})
+			}
+			all.Wait()
+			t.Logf("%s: %d of %d refused, limit %d", name, refused, sent, l.Stats().Limit)
+			if refused*50 > sent { // the first calls to end are short ones, which look usual
+				t.Errorf("%s: %d of %d refused", name, refused, sent)
+			}
+		}
+	})
+}
+
+// Calls that give up at once do not make others look slow.
+func TestImpatientCallsSayNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(1000, 50*time.Millisecond, overload.Config{})
+		s.load(s.kind, 1000, 3*time.Second)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for range 50_000 {
+				<-time.After(100 * time.Microsecond)
+				if began, ok := s.kind.Enter(); ok {
+					s.kind.Leave(began, overload.TimedOut)
+				}
+			}
+		}()
+		if r := s.load(s.kind, 1000, 5*time.Second); len(r.latency) != r.sent {
+			t.Errorf("%d of %d refused", r.sent-len(r.latency), r.sent)
+		}
+		<-done
+	})
 }
 
 func TestMaxInFlight(t *testing.T) {
@@ -208,7 +269,7 @@ func TestMaxInFlight(t *testing.T) {
 		t.Errorf("%d let in: %+v", len(in), s)
 	}
 	for _, e := range in {
-		k.Leave(e, false)
+		k.Leave(e, overload.Failed)
 	}
 	if _, ok := k.Enter(); !ok || l.Stats().InFlight != 1 {
 		t.Errorf("%+v", l.Stats())
@@ -220,6 +281,6 @@ func BenchmarkEnterLeave(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		e, _ := k.Enter()
-		k.Leave(e, true)
+		k.Leave(e, overload.Worked)
 	}
 }
