@@ -24,7 +24,7 @@ type Config struct {
 	Consecutive int           `config:"consecutive" default:"10" min:"1" help:"failures in a row that open it, unless such a row is to be expected of the failures before it"`
 	Ratio       float64       `config:"ratio" default:"0.5" help:"failures among the calls of the window that open it, once that is no chance (four standard deviations); above 0, at most 1"`
 	MinCalls    int           `config:"min_calls" default:"20" min:"1" help:"calls in the window before the ratio counts"`
-	Window      time.Duration `config:"window" default:"10s" min:"10ms" help:"calls older than that are forgotten"`
+	Window      time.Duration `config:"window" default:"10s" min:"10ms" help:"calls that began longer ago are forgotten, also those of a row: make it longer than a few calls that run out of time"`
 	Open        time.Duration `config:"open" default:"5s" min:"1ms" help:"how long it stays open before it lets probes through"`
 	Probes      int           `config:"probes" default:"3" min:"1" help:"calls let through then, at once at most; all must succeed to close it"`
 }
@@ -51,6 +51,9 @@ type Options struct {
 	Config
 
 	Name string // of what is called, for errors and the log
+
+	// Strict lets a row of failures open it however many failed before.
+	Strict bool
 
 	// Judge tells what an error says about what was called. By default nil is
 	// a [Success], [context.Canceled] is [Ignored], all else is a [Failure].
@@ -137,21 +140,21 @@ func judge(err error) Verdict {
 }
 
 // failing decides whether failures are more than bad luck.
-func (c Config) failing(n gobreaker.Counts) bool {
+func (o Options) failing(n gobreaker.Counts) bool {
 	failures, calls := float64(n.TotalFailures), float64(n.TotalFailures+n.TotalSuccesses)
 	row := float64(n.ConsecutiveFailures)
-	if row >= float64(c.Consecutive) && isNoChance(row, failures-row, calls-row) {
+	if row >= float64(o.Consecutive) && (o.Strict || isNoChance(row, failures-row, calls-row)) {
 		return true
 	}
-	beyondChance := 4 * math.Sqrt(calls*c.Ratio*(1-c.Ratio))
-	return calls >= float64(c.MinCalls) && failures >= c.Ratio*calls+beyondChance
+	beyondChance := 4 * math.Sqrt(calls*o.Ratio*(1-o.Ratio))
+	return calls >= float64(o.MinCalls) && failures >= o.Ratio*calls+beyondChance
 }
 
 // isNoChance tells whether so many failures in a row are too many for the failure
 // ratio before them: at 49 % a row of ten comes every few seconds, and one of thirty
 // once in a billion calls.
 func isNoChance(row, failures, calls float64) bool {
-	return failures == 0 || math.Pow(failures/calls, row) < 1e-9
+	return failures <= 0 || math.Pow(failures/calls, row) < 1e-9
 }
 
 var states = [...]State{gobreaker.StateClosed: Closed, gobreaker.StateHalfOpen: HalfOpen, gobreaker.StateOpen: Open}

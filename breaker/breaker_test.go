@@ -182,6 +182,20 @@ func TestCancelledCallsSayNothing(t *testing.T) {
 	}
 }
 
+// One that is strict asks nothing of the past.
+func TestStrict(t *testing.T) {
+	t.Parallel()
+	b := breaker.New(breaker.Options{Config: breaker.Config{Consecutive: 3}, Strict: true})
+	for i, err := range []error{errDown, nil, errDown, errDown, nil, errDown, errDown, errDown} {
+		if !call(b, err) {
+			t.Errorf("refused at call %d", i)
+		}
+	}
+	if b.State() != breaker.Open {
+		t.Error("still closed after three failures in a row")
+	}
+}
+
 func TestOldCallsAreForgotten(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -23,7 +23,7 @@ type Context struct {
 	deadline time.Time
 	timed    atomic.Pointer[timedContext] // nil until somebody waits
 	mu       sync.Mutex
-	ended    bool
+	ended    atomic.Bool
 }
 
 type timedContext struct {
@@ -51,7 +51,7 @@ func (c *Context) Done() <-chan struct{} {
 		return t.Done()
 	}
 	ctx, cancel := context.WithDeadline(c.Context, c.deadline)
-	if c.ended {
+	if c.ended.Load() {
 		cancel()
 	}
 	c.timed.Store(&timedContext{Context: ctx, cancel: cancel})
@@ -65,6 +65,9 @@ func (c *Context) Err() error {
 	}
 	if err := c.Context.Err(); err != nil {
 		return err
+	}
+	if c.ended.Load() {
+		return context.Canceled
 	}
 	if !time.Now().Before(c.deadline) {
 		return context.DeadlineExceeded
@@ -85,7 +88,7 @@ func (c *Context) Value(key any) any {
 func (c *Context) End() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.ended = true
+	c.ended.Store(true)
 	if t := c.timed.Load(); t != nil {
 		t.cancel()
 	}

@@ -55,6 +55,11 @@ func TestEndCancelsWhatWaits(t *testing.T) {
 	late := deadline.With(t.Context(), time.Hour)
 	late.End()
 	<-late.Done()
+	looks := deadline.With(t.Context(), time.Hour)
+	looks.End()
+	if !errors.Is(looks.Err(), context.Canceled) {
+		t.Errorf("%v for one that looks when the work is over", looks.Err())
+	}
 }
 
 func TestOneAllocation(t *testing.T) {

@@ -8,6 +8,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/chassi-go/chassi/breaker"
@@ -20,7 +22,9 @@ type Config struct {
 	URL            string        `config:"url" mask:"url" help:"redis://[user:password@]host:port[/database], rediss:// with TLS; empty is no Redis"`
 	Timeout        time.Duration `config:"timeout" default:"100ms" min:"1ms" help:"for a command; what is to be done without Redis is done then"`
 	ConnectTimeout time.Duration `config:"connect_timeout" default:"1s" min:"1ms" help:"for a connection"`
-	Prefix         string        `config:"prefix" default:"chassi:" help:"in front of every key"`
+	Prefix         string        `config:"prefix" help:"in front of every key, and the same on all nodes; empty is the program's name and a colon"`
+
+	Logger *slog.Logger `config:"-"` // default slog.Default()
 }
 
 func (c Config) withDefaults() Config {
@@ -30,8 +34,8 @@ func (c Config) withDefaults() Config {
 	if c.ConnectTimeout <= 0 {
 		c.ConnectTimeout = time.Second
 	}
-	if c.Prefix == "" {
-		c.Prefix = "chassi:"
+	if c.Logger == nil {
+		c.Logger = slog.Default()
 	}
 	return c
 }
@@ -46,6 +50,7 @@ type DB struct {
 	config  Config
 	client  rueidis.Client
 	breaker *breaker.Breaker
+	last    atomic.Pointer[string] // why it failed last
 }
 
 // ErrUnavailable says that the server cannot be used now. What was asked may have been
@@ -74,20 +79,23 @@ func Open(c Config) (*DB, error) {
 }
 
 func newDB(c Config, client rueidis.Client) *DB {
-	return &DB{config: c, client: client, breaker: breaker.New(breaker.Options{
+	db := &DB{config: c, client: client}
+	db.breaker = breaker.New(breaker.Options{
 		Config: breaker.Config{Consecutive: 3, Open: time.Second, Probes: 1, Window: time.Minute},
-		Name:   "redis",
-		Judge: func(err error) breaker.Verdict {
-			switch {
-			case errors.Is(err, context.Canceled):
-				return breaker.Ignored
-			case err != nil:
-				return breaker.Failure
-			default:
-				return breaker.Success
-			}
-		},
-	})}
+		Name:   "redis", Strict: true, OnChange: db.changed,
+	})
+	return db
+}
+
+// changed logs why Redis is not used, once for each time that it begins, and that it is
+// used again.
+func (db *DB) changed(from, to breaker.State) {
+	switch {
+	case to == breaker.Open && from == breaker.Closed:
+		db.config.Logger.Warn("redis cannot be used: done without", "error", *db.last.Load())
+	case to == breaker.Closed:
+		db.config.Logger.Info("redis is used again")
+	}
 }
 
 // Patient returns a DB on the same connections that waits at least that long for an answer:
@@ -122,18 +130,10 @@ func (db *DB) RunText(ctx context.Context, s *Script, keys, args []string) ([]st
 	})
 }
 
-// Check is the live probe of the server.
-func (db *DB) Check(ctx context.Context) error {
-	_, err := do(ctx, db, func(ctx context.Context) (string, error) {
-		return db.client.Do(ctx, db.client.B().Ping().Build()).ToString()
-	})
-	return err
-}
-
 // State says how it is, for the detail of readiness.
 func (db *DB) State() string {
 	if s := db.breaker.State(); s != breaker.Closed {
-		return "unavailable: breaker " + s.String()
+		return "unavailable: " + *db.last.Load()
 	}
 	return "in use"
 }
@@ -151,8 +151,12 @@ func do[T any](ctx context.Context, db *DB, f func(context.Context) (T, error)) 
 		bounded, cancel := context.WithTimeout(ctx, db.config.Timeout)
 		defer cancel()
 		result, err := f(bounded)
-		if err != nil && ctx.Err() != nil {
+		switch {
+		case err != nil && ctx.Err() != nil:
 			return result, context.Canceled // of the caller, however it came
+		case err != nil:
+			why := err.Error()
+			db.last.Store(&why)
 		}
 		return result, err
 	})

@@ -103,7 +103,8 @@ type Standard struct {
 	// Outgoing is the middleware for clients of other services: traces and metrics.
 	Outgoing []chassi.Middleware
 
-	// FellBack counts that something was done without Redis: "rate_limit", ...
+	// FellBack counts that something was done without Redis: "rate_limit", ... It is nil
+	// without redis.url.
 	FellBack func(what string)
 
 	peer, principal *ratelimit.Limiter
@@ -126,7 +127,7 @@ func New(ctx context.Context, name, version string, c Config, o Options) (*Stand
 	s.App = chassi.NewApp(name, chassi.AppOptions{
 		Logger: t.Logger, DrainDelay: c.Shutdown.Drain, Grace: c.Shutdown.Grace, StartTimeout: c.Shutdown.Start,
 	})
-	if err := errors.Join(s.openRedis(c.Redis), s.build(version, c, o)); err != nil {
+	if err := errors.Join(s.openRedis(name, c.Redis), s.build(version, c, o)); err != nil {
 		return nil, errors.Join(fmt.Errorf("standard: %w", err), t.Stop(ctx))
 	}
 	s.Manage(t, s.Admin)
@@ -193,9 +194,13 @@ func (s *Standard) build(version string, c Config, o Options) error {
 
 // openRedis makes the client of Redis, if there is one. It is no part of readiness: all
 // that is done with it is done without it as well.
-func (s *Standard) openRedis(c redis.Config) (err error) {
+func (s *Standard) openRedis(name string, c redis.Config) (err error) {
 	if c.URL == "" {
 		return nil
+	}
+	c.Logger = s.Telemetry.Logger
+	if c.Prefix == "" {
+		c.Prefix = name + ":"
 	}
 	if s.Redis, err = redis.Open(c); err != nil {
 		return err //nolint:wrapcheck // says what
