@@ -240,7 +240,7 @@ func serve[Req, Res any](ctx context.Context, call *Call, method func(context.Co
 		return err
 	}
 	call.Request = request
-	if err := call.check(request); err != nil {
+	if err := call.Verify(request); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {

@@ -49,7 +49,9 @@ func wrap(b *Binding, h Handler, middleware []Middleware) Handler {
 	return h
 }
 
-func (b *Binding) check(request any) error {
+// Verify runs the tests of the decoded request, for middleware that must not act on one
+// that is refused.
+func (b *Binding) Verify(request any) error {
 	for _, test := range b.checks {
 		if err := test(request); err != nil {
 			return err

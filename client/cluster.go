@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -114,8 +113,8 @@ func (c *Cluster) Start(context.Context) error {
 	return nil
 }
 
-// Stop ends that and closes the clients of all instances. Calls under way fail; those
-// that were to come have nowhere to go.
+// Stop ends that, and closes the client of each instance once its calls are done, for
+// which it does not wait. Calls that come now have nowhere to go.
 func (c *Cluster) Stop(context.Context) error {
 	if c.stop != nil {
 		c.stop()
@@ -137,10 +136,15 @@ func (c *Cluster) Bind(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, err
 		return nil, nil, err //nolint:wrapcheck // says what
 	}
 	m := &clusterMethod{cluster: c, index: len(c.endpoints), repeatable: e.Idempotent()}
-	for _, t := range *c.targets.Load() {
-		if err := t.bind(e); err != nil {
-			return nil, nil, err
+	targets := *c.targets.Load()
+	calls := make([]chassi.Handler, len(targets)) // all or none
+	for i, t := range targets {
+		if _, calls[i], err = t.caller.Bind(e); err != nil {
+			return nil, nil, err //nolint:wrapcheck // says what
 		}
+	}
+	for i, t := range targets {
+		t.add(calls[i])
 	}
 	c.endpoints = append(c.endpoints, e)
 	return b, m.call, nil
@@ -187,11 +191,15 @@ func (c *Cluster) dialTarget(addr string, warm bool) (*target, error) {
 		return nil, err
 	}
 	t := c.newTarget(addr, caller, warm)
-	var errs []error
 	for _, e := range c.endpoints {
-		errs = append(errs, t.bind(e))
+		_, call, err := caller.Bind(e)
+		if err != nil {
+			closeCaller(caller)
+			return nil, err //nolint:wrapcheck // says what
+		}
+		t.add(call)
 	}
-	return t, errors.Join(errs...)
+	return t, nil
 }
 
 // newTarget makes the target of an address. The first ones are warm: there is nobody
@@ -201,7 +209,7 @@ func (c *Cluster) newTarget(addr string, caller Caller, warm bool) *target {
 	if !warm {
 		t.warm.Store(c.now() + int64(c.policy.SlowStart))
 	}
-	t.handlers.Store(new([]chassi.Handler))
+	t.methods.Store(new([]*targetMethod))
 	t.breaker = breaker.New(breaker.Options{Config: c.policy.Breaker, Name: t.String(), Judge: judge, OnChange: t.breakerChanged})
 	return t
 }

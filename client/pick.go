@@ -180,10 +180,7 @@ func (c *Cluster) eject(t *target, now int64) {
 	if most := min(int(c.policy.Eject.Most*float64(len(targets))), len(targets)-1); out >= most {
 		return
 	}
-	t.mu.Lock()
-	t.ejected = min(t.ejected+1, 10)
-	d := c.policy.Eject.Time * time.Duration(t.ejected)
-	t.mu.Unlock()
+	d := c.policy.Eject.Time * time.Duration(min(t.ejected.Add(1), 10))
 	t.row.Store(0)
 	t.away.Store(now + int64(d))
 	t.warm.Store(now + int64(d) + int64(c.policy.SlowStart))

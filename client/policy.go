@@ -23,7 +23,7 @@ type Policy struct {
 	MaxInFlight    int           `config:"max_in_flight" default:"1000" min:"1" help:"calls under way (bulkhead); further ones fail at once"`
 	Balancing      string        `config:"balancing" default:"p2c" oneof:"p2c,round_robin" help:"p2c prefers the better of two instances by latency, failures and calls in flight; round_robin takes turns"`
 	SlowStart      time.Duration `config:"slow_start" default:"10s" min:"1ms" help:"time in which a new instance comes to its full share"`
-	HedgeAfter     time.Duration `config:"hedge_after" default:"0s" min:"0s" help:"send a second call of an idempotent endpoint when the first takes longer; 0 never; best is the 95th percentile"`
+	HedgeAfter     time.Duration `config:"hedge_after" default:"0s" min:"0s" help:"send a second call of an idempotent endpoint when the first takes longer; 0 never; best is the 95th percentile. The request must not be changed after the call: the one that lost may still read it"`
 	Retry          Retry         `config:"retry"`
 	Eject          Eject         `config:"eject"`
 
@@ -39,15 +39,15 @@ type Policy struct {
 type Retry struct {
 	retry.Config
 
-	Budget float64 `config:"budget" default:"0.1" help:"retries and hedges for each success in the long run"`
-	Burst  int     `config:"burst" default:"10" min:"0" help:"and how many at once; while nothing succeeds there are no more"`
+	Budget float64 `config:"budget" default:"0.1" help:"retries and hedges for each success in the long run; 0 is the default, attempts=1 is no retries"`
+	Burst  int     `config:"burst" default:"10" min:"1" help:"and how many at once; while nothing succeeds there are no more"`
 }
 
 // Eject leaves instances out that fail while others do not.
 type Eject struct {
 	Consecutive int           `config:"consecutive" default:"5" min:"1" help:"failures in a row after which an instance is left out"`
 	Time        time.Duration `config:"time" default:"5s" min:"1ms" help:"for how long at first; each further time in a row it is that much longer, up to ten times"`
-	Most        float64       `config:"most" default:"0.5" help:"share of the instances that may be left out at once; never all"`
+	Most        float64       `config:"most" default:"0.5" help:"share of the instances that may be left out at once, never all; 0 is the default"`
 }
 
 func (p Policy) withDefaults() Policy {
@@ -60,6 +60,8 @@ func (p Policy) withDefaults() Policy {
 	p.Eject.Consecutive = or(p.Eject.Consecutive, 5)
 	p.Eject.Time = or(p.Eject.Time, 5*time.Second)
 	p.Eject.Most = or(p.Eject.Most, 0.5)
+	p.Breaker.Open = or(p.Breaker.Open, 5*time.Second)
+	p.Breaker.Window = max(or(p.Breaker.Window, 10*time.Second), 3*p.Timeout) // else calls that run out of time are too old to count
 	return p
 }
 
@@ -94,42 +96,32 @@ func (m *clusterMethod) call(ctx context.Context, call *chassi.Call) error {
 	}
 	bounded := deadline.With(ctx, c.policy.Timeout)
 	defer bounded.End()
-	switch {
-	case !m.repeatable:
+	if !m.repeatable {
 		t, done, err := c.pick(bounded, nil)
 		if err != nil {
 			return err
 		}
 		return m.attempt(bounded, call, t, done)
-	case c.policy.HedgeAfter > 0:
-		return m.hedged(bounded, call)
-	default:
-		return m.retried(bounded, call, nil)
 	}
+	return m.retried(bounded, call)
 }
 
-// retried makes attempts until one succeeds or no more may be made. The first one
-// tells where it went in seen, and goes elsewhere than another one that did, if seen is
-// not nil.
-func (m *clusterMethod) retried(ctx context.Context, call *chassi.Call, seen *atomic.Pointer[target]) error {
+// retried makes attempts until one succeeds or no more may be made. When no instance
+// takes one, none will soon.
+func (m *clusterMethod) retried(ctx context.Context, call *chassi.Call) error {
 	c := m.cluster
 	var last *target
-	if seen != nil {
-		last = seen.Load()
-	}
 	for n := 1; ; n++ {
 		t, done, err := c.pick(ctx, last)
-		if seen != nil {
-			seen.Store(t)
+		if err != nil {
+			return err
 		}
-		if err == nil {
-			err = m.attempt(ctx, call, t, done)
-		}
-		if err == nil {
+		if c.policy.HedgeAfter > 0 {
+			err = m.hedged(ctx, call, t, done)
+		} else if err = m.attempt(ctx, call, t, done); err == nil {
 			c.budget.Succeeded()
-			return nil
 		}
-		if !c.retry.Next(ctx, n, err) {
+		if err == nil || !c.retry.Next(ctx, n, err) {
 			return err
 		}
 		c.retries.Add(1)
@@ -146,25 +138,30 @@ func forget(call *chassi.Call) {
 	}
 }
 
-// hedged makes a second call beside one that takes long. Each has a call of its own,
-// since the one that lost may still write into it.
-func (m *clusterMethod) hedged(ctx context.Context, call *chassi.Call) error {
-	var seen atomic.Pointer[target]
-	var calls atomic.Int64
-	won, err := retry.Hedge(ctx, m.cluster.policy.HedgeAfter, 2, m.cluster.budget, func(ctx context.Context) (own *chassi.Call, err error) {
+// hedged makes an attempt, and a second one beside it that takes long, elsewhere if it
+// can. Each has a call of its own, since the one that lost may still write into it.
+func (m *clusterMethod) hedged(ctx context.Context, call *chassi.Call, first *target, done func(error)) error {
+	c := m.cluster
+	var attempts atomic.Int64
+	won, err := retry.Hedge(ctx, c.policy.HedgeAfter, 2, c.budget, func(ctx context.Context) (own *chassi.Call, err error) {
 		defer func() {
 			if v := recover(); v != nil {
 				err = chassi.Recovered(v)
 			}
 		}()
-		if calls.Add(1) > 1 {
-			m.cluster.hedges.Add(1)
-		}
 		own = twin(call)
-		return own, m.retried(ctx, own, &seen)
+		if attempts.Add(1) == 1 {
+			return own, m.attempt(ctx, own, first, done)
+		}
+		c.hedges.Add(1)
+		second, done, err := c.pick(ctx, first)
+		if err != nil {
+			return own, err
+		}
+		return own, m.attempt(ctx, own, second, done)
 	})
 	if err != nil {
-		return err
+		return chassi.ErrorOf(err)
 	}
 	reflect.ValueOf(call.Response).Elem().Set(reflect.ValueOf(won.Response).Elem())
 	if from, ok := won.Out.(*transport.Pairs); ok {

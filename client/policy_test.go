@@ -182,6 +182,48 @@ func TestHedging(t *testing.T) {
 	})
 }
 
+// A hedged success earns its part of a retry once.
+func TestHedgesAreBudgeted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var slow atomic.Bool
+		r := open(t, client.Policy{HedgeAfter: 50 * time.Millisecond}, func(ctx context.Context, _ *instance) error {
+			if slow.Load() {
+				return pass(ctx, time.Second)
+			}
+			return nil
+		}, "a:1", "b:1")
+		hedges := func(calls int) uint64 {
+			before := r.cluster.Stats().Hedges
+			r.many(calls, calls, func() error { _, err := r.read(t.Context()); return err })
+			return r.cluster.Stats().Hedges - before
+		}
+		slow.Store(true)
+		if n := hedges(30); n != 10 {
+			t.Errorf("%d hedges at once, want the burst of 10", n)
+		}
+		slow.Store(false) // those 30 have earned three
+		hedges(20)
+		slow.Store(true)
+		if n := hedges(30); n != 5 {
+			t.Errorf("%d hedges after 50 successes, want a tenth", n)
+		}
+	})
+}
+
+// When the breakers are open even what may be repeated fails at once.
+func TestCircuitOpenIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := open(t, client.Policy{}, func(context.Context, *instance) error { return errDown }, "a:1")
+		r.many(10, 1, func() error { _, err := r.write(t.Context()); return err })
+		began := time.Now()
+		if _, err := r.read(t.Context()); chassi.ErrorOf(err).Reason != "circuit_open" || time.Since(began) != 0 || r.cluster.Stats().Retries != 0 {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+	})
+}
+
 func TestAPanicOfAHedgedCallIsContained(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

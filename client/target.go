@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,11 +15,11 @@ import (
 
 // target is one instance of a service. Times are the cluster's.
 type target struct {
-	cluster  *Cluster
-	addr     string
-	caller   Caller
-	handlers atomic.Pointer[[]chassi.Handler] // by clusterMethod.index
-	breaker  *breaker.Breaker
+	cluster *Cluster
+	addr    string
+	caller  Caller
+	methods atomic.Pointer[[]*targetMethod] // by clusterMethod.index
+	breaker *breaker.Breaker
 
 	warm      atomic.Int64 // when slow start ends
 	inFlight  atomic.Int64
@@ -30,13 +31,18 @@ type target struct {
 	picked atomic.Int64 // when last
 
 	calls, failures atomic.Uint64
-	row             atomic.Int64 // failures in a row
+	row, ejected    atomic.Int64 // failures, and ejections, in a row
 
 	mu      sync.Mutex
 	seen    int64         // when the averages were last brought up to date
-	ejected int           // times in a row
 	latency atomic.Uint64 // average nanoseconds, as math.Float64bits
 	badness atomic.Uint64 // average of 1 for a failure or refusal and 0 for a success
+}
+
+// targetMethod is one endpoint of one instance.
+type targetMethod struct {
+	call    chassi.Handler
+	latency atomic.Uint64 // average of its successes, as math.Float64bits
 }
 
 // String names the instance.
@@ -47,38 +53,39 @@ func (t *target) String() string {
 	return t.cluster.name + " at " + t.addr
 }
 
-func (t *target) bind(e *chassi.Endpoint) error {
-	_, h, err := t.caller.Bind(e)
-	if err != nil {
-		return err //nolint:wrapcheck // says what
-	}
-	handlers := append(append([]chassi.Handler(nil), *t.handlers.Load()...), h)
-	t.handlers.Store(&handlers)
-	return nil
+// add takes over the call of one more endpoint.
+func (t *target) add(call chassi.Handler) {
+	methods := append(slices.Clone(*t.methods.Load()), &targetMethod{call: call})
+	t.methods.Store(&methods)
 }
 
 // attempt makes one call of one instance that was picked for it, and lets everybody
 // know how it went.
 func (m *clusterMethod) attempt(ctx context.Context, call *chassi.Call, t *target, done func(error)) (err error) {
 	began := m.cluster.now()
+	method := (*t.methods.Load())[m.index]
 	err = errPanicked
-	defer func() { t.ended(began, err, done) }()
+	defer func() { t.ended(method, began, err, done) }()
+	if ctx.Err() != nil {
+		err = chassi.ErrorOf(ctx.Err())
+		return err
+	}
 	if d := m.cluster.policy.AttemptTimeout; d > 0 {
 		bounded := deadline.With(ctx, d)
 		defer bounded.End()
 		ctx = bounded
 	}
-	err = (*t.handlers.Load())[m.index](ctx, call)
+	err = method.call(ctx, call)
 	return err
 }
 
 var errPanicked = chassi.NewError(chassi.Internal, "internal", "Internal error")
 
 // ended takes the outcome of a call into account.
-func (t *target) ended(began int64, err error, done func(error)) {
+func (t *target) ended(m *targetMethod, began int64, err error, done func(error)) {
 	now := t.cluster.now()
 	took := now - began
-	if err != nil && chassi.ErrorOf(err).Code == chassi.DeadlineExceeded && float64(took) < math.Float64frombits(t.latency.Load()) {
+	if err != nil && chassi.ErrorOf(err).Code == chassi.DeadlineExceeded && float64(took) < math.Float64frombits(m.latency.Load()) {
 		err = errImpatient
 	}
 	done(err)
@@ -90,11 +97,18 @@ func (t *target) ended(began int64, err error, done func(error)) {
 			t.cluster.eject(t, now)
 		}
 	case verdict == breaker.Ignored:
+		// Who gave up has at least seen that long, which is all that is seen of an instance
+		// whose calls are hedged.
+		if float64(took) > math.Float64frombits(t.latency.Load()) && float64(took) > math.Float64frombits(m.latency.Load()) {
+			t.learn(now, took, 0)
+		}
 	case err != nil && isRefusal(chassi.ErrorOf(err)):
 		t.learn(now, took, 1)
 	default:
 		t.row.Store(0)
+		t.ejected.Store(0)
 		t.learn(now, took, 0)
+		move(&m.latency, float64(took), m.weight())
 	}
 	t.left()
 }
@@ -124,11 +138,17 @@ func (t *target) learn(now, took int64, bad float64) {
 	if bad > 0 {
 		return
 	}
-	t.ejected = 0
 	if t.latency.Load() == 0 {
 		weight = 1
 	}
 	move(&t.latency, float64(took), weight)
+}
+
+func (m *targetMethod) weight() float64 {
+	if m.latency.Load() == 0 {
+		return 1
+	}
+	return leastWeight
 }
 
 func move(average *atomic.Uint64, to, weight float64) {
@@ -164,7 +184,7 @@ func (t *target) breakerChanged(from, to breaker.State) {
 	switch to {
 	case breaker.Open:
 		c.opened.Add(1)
-		t.open.Store(c.now() + int64(or(c.policy.Breaker.Open, 5*time.Second)))
+		t.open.Store(c.now() + int64(c.policy.Breaker.Open))
 		c.logger.Warn("circuit breaker opened", "service", c.name, "addr", t.addr, "from", from.String())
 	case breaker.HalfOpen:
 		c.halfOpen.Add(1)

@@ -10,7 +10,8 @@
 //	metrics         counts what the client got
 //	Exceptions      reports faults of ours, panics included
 //	Recover         turns a panic into an error, for all of the above
-//	RateLimitPeer   before anything costs
+//	Shedding        before anything costs, when there is too much to do
+//	RateLimitPeer   and when one client asks too much
 //	Deadline        bounds what follows
 //	Authentication  finds out who calls
 //	RateLimitPrincipal

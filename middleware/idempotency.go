@@ -216,6 +216,9 @@ func (g *keyed) Decode(request any) error {
 	if err := g.Codec.Decode(request); err != nil {
 		return err
 	}
+	if err := g.call.Verify(request); err != nil {
+		return err
+	}
 	if err := g.caller.Err(); err != nil {
 		return err
 	}

@@ -182,7 +182,6 @@ func TestNoCallIsRefusedForALowerOne(t *testing.T) {
 		kind *overload.Kind
 		room int
 	}{{low, 10}, {high, 5}, {normal, 5}, {high, 0}, {normal, 0}, {low, 0}} { // 20 in all, of 15 and 10 at most
-
 		n := 0
 		for range min(20, max(c.room, 1)) {
 			if _, ok := c.kind.Enter(); ok {

@@ -248,6 +248,44 @@ func TestT31GivingUpFreesThePlace(t *testing.T) {
 	}
 }
 
+// Who gives up takes back what was counted for it, and nothing of what others' guesses
+// count in: from a known network that is the pair alone.
+func TestGivingUpUnlocksNobodyElse(t *testing.T) {
+	t.Parallel()
+	c := defaults()
+	c.Lockout.Account = 3
+	n := start(t, dbtest.SQLite(t), c, 1000, newClock())
+	n.add(email, secret)
+	if _, err := n.login(email, secret, home); err != nil { // which makes it known
+		t.Fatal(err)
+	}
+	const elsewhere = "203.0.113.9"
+	guess := func(password string) error {
+		_, err := n.login(email, password, elsewhere)
+		return err
+	}
+	want(t, "a guess", guess("wrong"), auth.ErrInvalidUser)
+	want(t, "a guess", guess("wrong too"), auth.ErrInvalidUser)
+	release := n.occupy(2)
+	for range 2 {
+		ctx, cancel := context.WithCancel(from(t.Context(), home))
+		gone := make(chan error, 1)
+		go func() {
+			_, err := n.Authenticate(ctx, &auth.AuthenticateRequest{Email: email, Password: secret})
+			gone <- err
+		}()
+		eventually(t, func() bool { return n.pool.Stats().Queued == 1 })
+		cancel()
+		want(t, "the caller", <-gone, context.Canceled)
+	}
+	release()
+	want(t, "the third guess", guess("wrong again"), auth.ErrInvalidUser)
+	want(t, "the right password, from where the account is locked", guess(secret), auth.ErrInvalidUser)
+	if _, err := n.login(email, secret, home); err != nil {
+		t.Errorf("the owner: %v", err)
+	}
+}
+
 // T30: with workers busy and the queue full, a login is told to come back, and
 // tokens are validated as ever.
 func TestT30FullPoolShedsLogins(t *testing.T) {

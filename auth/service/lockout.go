@@ -109,7 +109,7 @@ func (a *attempt) succeeded(ctx context.Context) error {
 func (a *attempt) abandoned(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
-	if err := a.service.options.Attempts.Refund(ctx, append(a.forget, a.refund...)); err != nil {
+	if err := a.service.options.Attempts.Refund(ctx, a.gates); err != nil {
 		a.service.options.Logger.WarnContext(ctx, "an attempt that was not evaluated stays counted", "error", err.Error())
 	}
 }

@@ -24,7 +24,7 @@ func (p *program) takeKeys(std *standard.Standard, db *database.DB, masterKey []
 		if std.Redis == nil {
 			return usageError{errors.New("idempotency.store: redis needs redis.url")}
 		}
-		store = redisstore.New(std.Redis)
+		store = redisstore.New(std.Redis.Patient(2 * time.Second))
 	}
 	count, err := std.Telemetry.RegisterEvents("authd_idempotency_total", "What became of calls with an Idempotency-Key.")
 	if err != nil {

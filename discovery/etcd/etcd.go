@@ -22,7 +22,7 @@ import (
 // Config says how etcd is reached. The zero value of every field means the default
 // in its tag.
 type Config struct {
-	URL      string `config:"url" default:"http://127.0.0.1:2379" help:"of etcd's members, with commas between"`
+	URL      string `config:"url" mask:"url" default:"http://127.0.0.1:2379" help:"of etcd's members, with commas between"`
 	User     string `config:"user" help:"name to log in with, if etcd wants one"`
 	Password string `config:"password" secret:"true" help:"password to log in with"`
 

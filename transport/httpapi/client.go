@@ -59,11 +59,8 @@ type Client struct {
 func NewClient(c ClientConfig) (*Client, error) {
 	c = c.withDefaults()
 	base, err := url.Parse(c.URL)
-	if err == nil && (base.Scheme != "http" && base.Scheme != "https" || base.Host == "" || base.RawQuery != "") {
-		err = errors.New("want http://host:port or https://host")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("httpapi: url of the client: %w", err)
+	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" || base.RawQuery != "" {
+		return nil, errors.New("httpapi: url of the client: want http://host:port or https://host") // the parser's error may hold a password
 	}
 	dialer := &net.Dialer{Timeout: c.DialTimeout}
 	return &Client{config: c, base: base, http: &http.Client{

@@ -14,6 +14,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -112,6 +113,15 @@ func IsStatus(err error, codes ...int) bool {
 	return errors.As(err, &status) && slices.Contains(codes, status.Code)
 }
 
+// name is method and URL, without a password.
+func (r Request) name() string {
+	u, err := url.Parse(r.URL)
+	if err != nil {
+		return r.Method
+	}
+	return r.Method + " " + u.Redacted()
+}
+
 // Do makes one call and returns the header of its answer.
 func (c *Client) Do(ctx context.Context, r Request) (http.Header, error) {
 	if r.Within == 0 {
@@ -127,14 +137,14 @@ func (c *Client) Do(ctx context.Context, r Request) (http.Header, error) {
 	body, err := io.ReadAll(io.LimitReader(response.Body, MaxBytes+1))
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("%s %s: %w", r.Method, r.URL, err)
+		return nil, fmt.Errorf("%s: %w", r.name(), err)
 	case len(body) > MaxBytes:
-		return nil, fmt.Errorf("%s %s: the answer is longer than %d bytes", r.Method, r.URL, MaxBytes)
+		return nil, fmt.Errorf("%s: the answer is longer than %d bytes", r.name(), MaxBytes)
 	case r.Out == nil:
 		return response.Header, nil
 	}
 	if err := json.Unmarshal(body, r.Out); err != nil {
-		return nil, fmt.Errorf("%s %s: %w", r.Method, r.URL, err)
+		return nil, fmt.Errorf("%s: %w", r.name(), err)
 	}
 	return response.Header, nil
 }
@@ -145,7 +155,7 @@ func (c *Client) send(ctx context.Context, r Request) (*http.Response, error) {
 	if r.In != nil {
 		text, err := json.Marshal(r.In)
 		if err != nil {
-			return nil, fmt.Errorf("%s %s: %w", r.Method, r.URL, err)
+			return nil, fmt.Errorf("%s: %w", r.name(), err)
 		}
 		body = bytes.NewReader(text)
 	}

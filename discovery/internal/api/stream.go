@@ -40,7 +40,7 @@ func (c *Client) Stream(ctx context.Context, r Request) (*Stream, error) {
 	}
 	lines := bufio.NewScanner(response.Body)
 	lines.Buffer(make([]byte, 0, 4096), MaxBytes)
-	return &Stream{name: r.Method + " " + r.URL, body: response.Body, lines: lines, cancel: cancel}, nil
+	return &Stream{name: r.name(), body: response.Body, lines: lines, cancel: cancel}, nil
 }
 
 // Next waits for a message. Its error ends the stream, as the end of ctx does.
