@@ -74,6 +74,7 @@ go.opentelemetry.io/otel: telemetry telemetry/otlp middleware/tracing standard t
 go.yaml.in/yaml/v3: config
 golang.org/x/crypto/argon2: password
 golang.org/x/net/dns: internal/...
+golang.org/x/net/http2: internal/...
 golang.org/x/net/idna: auth/service
 golang.org/x/term: cmd/authd
 golang.org/x/text: auth/service password

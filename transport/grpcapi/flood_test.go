@@ -1,15 +1,12 @@
 package grpcapi_test
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -20,6 +17,7 @@ import (
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/internal/certtest"
+	"github.com/chassi-go/chassi/internal/h2test"
 	"github.com/chassi-go/chassi/transport/certs"
 	"github.com/chassi-go/chassi/transport/grpcapi"
 	"golang.org/x/net/http2"
@@ -125,102 +123,32 @@ func (s *target) beside(t *testing.T) (stop func()) {
 // open waits until at most n connections are open.
 func (s *target) open(t *testing.T, n int64, most time.Duration) {
 	t.Helper()
-	until(t, most, func() bool { open, _ := s.Connections(); return open <= n }, "connections are open")
+	h2test.Until(t, most, func() bool { open, _ := s.Connections(); return open <= n }, "connections are open")
 }
 
 // quiet waits until no handler runs.
 func (s *target) quiet(t *testing.T) {
 	t.Helper()
-	until(t, 10*time.Second, func() bool { return s.running.Load() == 0 }, "handlers still run")
+	h2test.Until(t, 10*time.Second, func() bool { return s.running.Load() == 0 }, "handlers still run")
 }
 
-func until(t *testing.T, most time.Duration, ok func() bool, otherwise string) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	late := time.After(most)
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-late:
-			t.Fatalf("after %v %s", most, otherwise)
-		}
-	}
-}
-
-// attacker speaks HTTP/2 frame by frame.
-type attacker struct {
-	*http2.Framer
-
-	conn   net.Conn
-	out    *bufio.Writer
-	block  bytes.Buffer
-	hpack  *hpack.Encoder
-	stream uint32
-}
+// attacker is a client that means ill.
+type attacker struct{ *h2test.Client }
 
 func attack(t *testing.T, s *target, settings ...http2.Setting) *attacker {
 	t.Helper()
-	conn, err := net.Dial("tcp", s.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = conn.(*net.TCPConn).SetReadBuffer(4096)
-	if s.tls != nil {
-		conn = tls.Client(conn, s.tls)
-	}
-	t.Cleanup(func() { conn.Close() })
-	a := &attacker{conn: conn, out: bufio.NewWriterSize(conn, 32<<10), stream: 1}
-	a.Framer = http2.NewFramer(a.out, conn)
-	a.hpack = hpack.NewEncoder(&a.block)
-	conn.SetDeadline(time.Now().Add(30 * time.Second))
-	io.WriteString(a.out, http2.ClientPreface)
-	if err := a.WriteSettings(settings...); err != nil {
-		t.Fatal(err)
-	}
-	if err := a.out.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	return a
+	return &attacker{h2test.Dial(t, s.Addr().String(), s.tls, settings...)}
 }
 
 // call sends the header of a call and, if whole, an empty message.
 func (a *attacker) call(method string, whole bool) (uint32, error) {
-	a.block.Reset()
-	for _, f := range [][2]string{{":method", "POST"}, {":scheme", "http"}, {":authority", "x"}, {":path", method}, {"content-type", "application/grpc"}, {"te", "trailers"}} {
-		a.hpack.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
-	}
-	id := a.stream
-	a.stream += 2
-	err := a.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: a.block.Bytes(), EndHeaders: true})
+	id, err := a.Begin(false, [][2]string{
+		{":method", "POST"}, {":scheme", "http"}, {":authority", "x"}, {":path", method}, {"content-type", "application/grpc"}, {"te", "trailers"},
+	}...)
 	if err == nil && whole {
 		err = a.WriteData(id, true, make([]byte, 5))
 	}
 	return id, err
-}
-
-// repeat calls f until it fails or was called n times, and returns how often it was.
-func (a *attacker) repeat(n int, f func() error) int {
-	for i := range n {
-		if f() != nil {
-			return i
-		}
-	}
-	if a.out.Flush() != nil {
-		return n - 1
-	}
-	return n
-}
-
-// ended reads until the connection ends.
-func (a *attacker) ended(t *testing.T, name string, most time.Duration) {
-	t.Helper()
-	began := time.Now()
-	a.conn.SetReadDeadline(began.Add(most))
-	if _, err := io.Copy(io.Discard, a.conn); err != nil && os.IsTimeout(err) {
-		t.Errorf("%s: the connection is open after %v", name, most)
-	}
-	t.Logf("%s: the connection ended after %v", name, time.Since(began))
 }
 
 // Fault 23: of 100,000 calls that are reset at once never more run than one
@@ -232,14 +160,14 @@ func TestFault23RapidReset(t *testing.T) {
 			s := serveTarget(t, grpcapi.Config{}, overTLS)
 			stop := s.beside(t)
 			a := attack(t, s)
-			sent := a.repeat(100_000, func() error {
+			sent := a.Repeat(100_000, func() error {
 				id, err := a.call(method, true)
 				if err != nil {
 					return err
 				}
 				return a.WriteRSTStream(id, http2.ErrCodeCancel)
 			})
-			a.ended(t, method, 10*time.Second)
+			a.Ended(t, method, 10*time.Second)
 			s.quiet(t)
 			stop()
 			if most := s.most.Load(); most > maxStreams {
@@ -248,13 +176,6 @@ func TestFault23RapidReset(t *testing.T) {
 			t.Logf("TLS %v: cut off after %d resets, %d calls begun, %d at once", overTLS, sent, s.calls.Load(), s.most.Load())
 		}
 	}
-}
-
-func heap() uint64 {
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	return m.HeapAlloc
 }
 
 // flooding is one flood with a server of its own.
@@ -277,40 +198,40 @@ func TestFault24Floods(t *testing.T) { // alone: it looks at the heap
 	const many = 15_000
 	floods := map[string]func(a *attacker) int{
 		"continuation": func(a *attacker) int {
-			a.block.Reset()
+			a.Block.Reset()
 			for i := range 100 {
-				a.hpack.WriteField(hpack.HeaderField{Name: fmt.Sprint("x-", i), Value: strings.Repeat("v", 100)})
+				a.HPACK.WriteField(hpack.HeaderField{Name: fmt.Sprint("x-", i), Value: strings.Repeat("v", 100)})
 			}
-			a.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: a.block.Bytes()})
-			return a.repeat(many, func() error { return a.WriteContinuation(1, false, a.block.Bytes()) })
+			a.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: a.Block.Bytes()})
+			return a.Repeat(many, func() error { return a.WriteContinuation(1, false, a.Block.Bytes()) })
 		},
 		"empty continuation": func(a *attacker) int {
-			a.block.Reset()
-			a.hpack.WriteField(hpack.HeaderField{Name: ":method", Value: "POST"})
-			a.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: a.block.Bytes()})
-			return a.repeat(many, func() error { return a.WriteContinuation(1, false, nil) })
+			a.Block.Reset()
+			a.HPACK.WriteField(hpack.HeaderField{Name: ":method", Value: "POST"})
+			a.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: a.Block.Bytes()})
+			return a.Repeat(many, func() error { return a.WriteContinuation(1, false, nil) })
 		},
 		"settings": func(a *attacker) int {
-			return a.repeat(many, func() error {
+			return a.Repeat(many, func() error {
 				return a.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 20})
 			})
 		},
-		"ping":          func(a *attacker) int { return a.repeat(many, func() error { return a.WritePing(false, [8]byte{1}) }) },
-		"pong":          func(a *attacker) int { return a.repeat(many, func() error { return a.WritePing(true, [8]byte{1}) }) },
-		"window update": func(a *attacker) int { return a.repeat(many, func() error { return a.WriteWindowUpdate(0, 1) }) },
+		"ping":          func(a *attacker) int { return a.Repeat(many, func() error { return a.WritePing(false, [8]byte{1}) }) },
+		"pong":          func(a *attacker) int { return a.Repeat(many, func() error { return a.WritePing(true, [8]byte{1}) }) },
+		"window update": func(a *attacker) int { return a.Repeat(many, func() error { return a.WriteWindowUpdate(0, 1) }) },
 		"empty data": func(a *attacker) int {
 			id, _ := a.call("/test.v1.Test/Wait", false)
-			return a.repeat(many, func() error { return a.WriteData(id, false, nil) })
+			return a.Repeat(many, func() error { return a.WriteData(id, false, nil) })
 		},
 		"zero window": func(a *attacker) int {
 			a.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
-			return a.repeat(6, func() error { _, err := a.call("/test.v1.Test/Large", true); return err })
+			return a.Repeat(6, func() error { _, err := a.call("/test.v1.Test/Large", true); return err })
 		},
 		"queued streams": func(a *attacker) int {
-			return a.repeat(20_001, func() error { _, err := a.call("/test.v1.Test/Wait", true); return err })
+			return a.Repeat(20_001, func() error { _, err := a.call("/test.v1.Test/Wait", true); return err })
 		},
 		"unknown frames": func(a *attacker) int {
-			return a.repeat(many, func() error { return a.WriteRawFrame(0xf0, 0, 0, nil) })
+			return a.Repeat(many, func() error { return a.WriteRawFrame(0xf0, 0, 0, nil) })
 		},
 	}
 	floodAtOnce(t, floods)
@@ -333,16 +254,16 @@ func floodAtOnce(t *testing.T, kinds map[string]func(*attacker) int) {
 			floods = append(floods, f)
 		}
 	}
-	before := heap()
+	before := h2test.Heap()
 	var sending, ending sync.WaitGroup
 	for _, f := range floods {
 		if f.reads {
-			ending.Go(func() { f.attacker.ended(t, f.name, 15*time.Second) })
+			ending.Go(func() { f.attacker.Ended(t, f.name, 15*time.Second) })
 		}
 		sending.Go(func() { f.sent = f.flood(f.attacker) })
 	}
 	sending.Wait()
-	after := heap()
+	after := h2test.Heap()
 	t.Logf("%d KiB more on the heap", (int64(after)-int64(before))>>10)
 	if after > before+64<<20 {
 		t.Errorf("%d bytes more on the heap", after-before)
@@ -429,7 +350,7 @@ func TestFault22SlowClients(t *testing.T) { // alone: it takes many files
 		for range kind.n {
 			a := attack(t, s, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 30})
 			kind.slow(a)
-			a.out.Flush()
+			a.Out.Flush()
 		}
 		began := time.Now()
 		s.open(t, 1, time.Second+grace)
@@ -443,8 +364,8 @@ func TestFault22SlowClients(t *testing.T) { // alone: it takes many files
 		a := attack(t, s)
 		id, _ := a.call("/greet.v1.Greeter/Greet", false)
 		a.WriteData(id, false, []byte{0, 0, 0, 0, 9, 1})
-		a.out.Flush()
-		a.conn.SetReadDeadline(time.Now().Add(time.Second + grace))
+		a.Out.Flush()
+		a.Conn.SetReadDeadline(time.Now().Add(time.Second + grace))
 		wg.Go(func() { // the call is answered, the connection may go on
 			for {
 				frame, err := a.ReadFrame()
@@ -490,7 +411,7 @@ func TestFault26RefusedNotHung(t *testing.T) {
 	for _, overTLS := range []bool{false, true} {
 		s := serveTarget(t, grpcapi.Config{MaxConnections: 1}, overTLS)
 		attack(t, s)
-		until(t, 5*time.Second, func() bool { open, _ := s.Connections(); return open == 1 }, "the place is not taken")
+		h2test.Until(t, 5*time.Second, func() bool { open, _ := s.Connections(); return open == 1 }, "the place is not taken")
 		for range 20 {
 			conn, err := net.Dial("tcp", s.Addr().String())
 			if err != nil {

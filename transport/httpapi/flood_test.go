@@ -1,16 +1,12 @@
 package httpapi
 
 import (
-	"bufio"
-	"bytes"
 	"crypto/tls"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -20,6 +16,7 @@ import (
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/internal/certtest"
+	"github.com/chassi-go/chassi/internal/h2test"
 	"github.com/chassi-go/chassi/transport/certs"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -133,116 +130,20 @@ func (s *target) beside(t *testing.T) (stop func()) {
 // quiet waits until no handler runs.
 func (s *target) quiet(t *testing.T) {
 	t.Helper()
-	until(t, 10*time.Second, func() bool { return s.running.Load() == 0 }, "handlers still run")
+	h2test.Until(t, 10*time.Second, func() bool { return s.running.Load() == 0 }, "handlers still run")
 }
 
-// until waits for a condition.
-func until(t *testing.T, most time.Duration, ok func() bool, otherwise string) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	late := time.After(most)
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-late:
-			t.Fatalf("after %v %s", most, otherwise)
-		}
-	}
-}
-
-// attacker speaks HTTP/2 frame by frame.
-type attacker struct {
-	*http2.Framer
-
-	conn   net.Conn
-	out    *bufio.Writer
-	block  bytes.Buffer
-	hpack  *hpack.Encoder
-	stream uint32
-}
+// attacker is a client that means ill.
+type attacker struct{ *h2test.Client }
 
 func attack(t *testing.T, s *target, settings ...http2.Setting) *attacker {
 	t.Helper()
-	conn, err := net.Dial("tcp", s.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if s.tls != nil {
-		config := s.tls.Clone()
-		config.ServerName = "127.0.0.1"
-		conn = tls.Client(conn, config)
-	}
-	t.Cleanup(func() { conn.Close() })
-	a := &attacker{conn: conn, out: bufio.NewWriterSize(conn, 32<<10), stream: 1}
-	a.Framer = http2.NewFramer(a.out, conn)
-	a.hpack = hpack.NewEncoder(&a.block)
-	conn.SetDeadline(time.Now().Add(30 * time.Second))
-	io.WriteString(a.out, http2.ClientPreface)
-	if err := a.WriteSettings(settings...); err != nil {
-		t.Fatal(err)
-	}
-	if err := a.out.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	return a
+	return &attacker{h2test.Dial(t, s.Addr().String(), s.tls, settings...)}
 }
 
 // call begins a request and returns its stream.
 func (a *attacker) call(method, path string) (uint32, error) {
-	a.block.Reset()
-	for _, f := range [][2]string{{":method", method}, {":scheme", "http"}, {":authority", "x"}, {":path", path}} {
-		a.hpack.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
-	}
-	id := a.stream
-	a.stream += 2
-	return id, a.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: a.block.Bytes(), EndHeaders: true, EndStream: method == http.MethodGet})
-}
-
-// repeat calls f until it fails or was called n times, and returns how often it was.
-func (a *attacker) repeat(n int, f func() error) int {
-	for i := range n {
-		if f() != nil {
-			return i
-		}
-	}
-	if a.out.Flush() != nil {
-		return n - 1
-	}
-	return n
-}
-
-// answered reads until the server has come to the end of all that was sent, or
-// ended the connection, and tells which.
-func (a *attacker) answered(t *testing.T) (open bool) {
-	t.Helper()
-	last := [8]byte{'l', 'a', 's', 't'}
-	if a.WritePing(false, last) != nil || a.out.Flush() != nil {
-		return false
-	}
-	for {
-		frame, err := a.ReadFrame()
-		if err != nil {
-			if os.IsTimeout(err) {
-				t.Error("no answer and no end")
-			}
-			return false
-		}
-		if ping, ok := frame.(*http2.PingFrame); ok && ping.Data == last {
-			return true
-		}
-	}
-}
-
-// ended reads until the connection ends.
-func (a *attacker) ended(t *testing.T, name string, most time.Duration) {
-	t.Helper()
-	began := time.Now()
-	a.conn.SetReadDeadline(began.Add(most))
-	if _, err := io.Copy(io.Discard, a.conn); err != nil && os.IsTimeout(err) {
-		t.Errorf("%s: the connection is open after %v", name, most)
-	}
-	t.Logf("%s: the connection ended after %v", name, time.Since(began))
+	return a.Begin(method == http.MethodGet, [2]string{":method", method}, [2]string{":scheme", "http"}, [2]string{":authority", "x"}, [2]string{":path", path})
 }
 
 // Fault 23: of 100,000 calls that are reset at once never more run than one
@@ -255,14 +156,14 @@ func TestFault23RapidReset(t *testing.T) {
 			s := serveTarget(t, Config{}, overTLS)
 			stop := s.beside(t)
 			a := attack(t, s)
-			sent := a.repeat(100_000, func() error {
+			sent := a.Repeat(100_000, func() error {
 				id, err := a.call(http.MethodGet, "/wait")
 				if err != nil {
 					return err
 				}
 				return a.WriteRSTStream(id, http2.ErrCodeCancel)
 			})
-			if a.answered(t) {
+			if a.Answered(t) {
 				t.Error("the connection is still open")
 			}
 			s.quiet(t)
@@ -286,22 +187,22 @@ func TestFault23ResetsAreCounted(t *testing.T) {
 		send := func(path string) uint32 {
 			began := s.calls.Load()
 			id, err := a.call(http.MethodGet, path)
-			if err != nil || a.out.Flush() != nil {
+			if err != nil || a.Out.Flush() != nil {
 				t.Fatal(err)
 			}
-			until(t, 5*time.Second, func() bool { return s.calls.Load() > began }, "the call has not begun")
+			h2test.Until(t, 5*time.Second, func() bool { return s.calls.Load() > began }, "the call has not begun")
 			return id
 		}
 		for range most + 1 {
 			for range honest {
 				send("/quick")
 			}
-			if err := a.WriteRSTStream(send("/wait"), http2.ErrCodeCancel); err != nil || a.out.Flush() != nil {
+			if err := a.WriteRSTStream(send("/wait"), http2.ErrCodeCancel); err != nil || a.Out.Flush() != nil {
 				t.Fatal(err)
 			}
 			s.quiet(t)
 		}
-		if open := a.answered(t); open != (honest > 0) {
+		if open := a.Answered(t); open != (honest > 0) {
 			t.Errorf("%d honest calls for each reset: open %v", honest, open)
 		}
 	}
@@ -315,27 +216,20 @@ func TestFault23RapidResetOfQuickCalls(t *testing.T) {
 	s := serveTarget(t, Config{}, false)
 	stop := s.beside(t)
 	a := attack(t, s)
-	sent := a.repeat(5_000, func() error {
+	sent := a.Repeat(5_000, func() error {
 		id, err := a.call(http.MethodGet, "/quick")
 		if err != nil {
 			return err
 		}
 		return a.WriteRSTStream(id, http2.ErrCodeCancel)
 	})
-	open := a.answered(t)
+	open := a.Answered(t)
 	s.quiet(t)
 	stop()
 	if most := s.most.Load(); most > maxStreams {
 		t.Errorf("%d calls at once", most)
 	}
 	t.Logf("open %v after %d sent, %d calls begun, %d at once", open, sent, s.calls.Load(), s.most.Load())
-}
-
-func heap() uint64 {
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	return m.HeapAlloc
 }
 
 var hasty = Config{ReadHeaderTimeout: time.Second, ReadTimeout: time.Second, WriteTimeout: 2 * time.Second, IdleTimeout: 500 * time.Millisecond}
@@ -349,45 +243,45 @@ func TestFault24Floods(t *testing.T) { // alone: it looks at the heap
 	const many = 12_000
 	floods := map[string]func(a *attacker) int{
 		"continuation": func(a *attacker) int {
-			a.block.Reset()
+			a.Block.Reset()
 			for i := range 100 {
-				a.hpack.WriteField(hpack.HeaderField{Name: fmt.Sprint("x-", i), Value: strings.Repeat("v", 100)})
+				a.HPACK.WriteField(hpack.HeaderField{Name: fmt.Sprint("x-", i), Value: strings.Repeat("v", 100)})
 			}
-			a.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: a.block.Bytes()})
-			return a.repeat(many, func() error { return a.WriteContinuation(1, false, a.block.Bytes()) })
+			a.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: a.Block.Bytes()})
+			return a.Repeat(many, func() error { return a.WriteContinuation(1, false, a.Block.Bytes()) })
 		},
 		"empty continuation": func(a *attacker) int {
-			a.block.Reset()
-			a.hpack.WriteField(hpack.HeaderField{Name: ":method", Value: "GET"})
-			a.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: a.block.Bytes()})
-			return a.repeat(many, func() error { return a.WriteContinuation(1, false, nil) })
+			a.Block.Reset()
+			a.HPACK.WriteField(hpack.HeaderField{Name: ":method", Value: "GET"})
+			a.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: a.Block.Bytes()})
+			return a.Repeat(many, func() error { return a.WriteContinuation(1, false, nil) })
 		},
 		"settings": func(a *attacker) int {
-			return a.repeat(many, func() error {
+			return a.Repeat(many, func() error {
 				return a.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 20})
 			})
 		},
 		"ping": func(a *attacker) int {
-			return a.repeat(many, func() error { return a.WritePing(false, [8]byte{1}) })
+			return a.Repeat(many, func() error { return a.WritePing(false, [8]byte{1}) })
 		},
 		"empty data": func(a *attacker) int {
 			id, _ := a.call(http.MethodPost, "/read")
-			return a.repeat(many, func() error { return a.WriteData(id, false, nil) })
+			return a.Repeat(many, func() error { return a.WriteData(id, false, nil) })
 		},
 		"data of a call that ended": func(a *attacker) int {
 			id, _ := a.call(http.MethodGet, "/quick")
-			return a.repeat(many, func() error { return a.WriteData(id, false, nil) })
+			return a.Repeat(many, func() error { return a.WriteData(id, false, nil) })
 		},
 		"zero window": func(a *attacker) int {
 			a.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
-			return a.repeat(maxStreams, func() error { _, err := a.call(http.MethodGet, "/large"); return err })
+			return a.Repeat(maxStreams, func() error { _, err := a.call(http.MethodGet, "/large"); return err })
 		},
 		"queued streams": func(a *attacker) int {
-			return a.repeat(20_001, func() error { _, err := a.call(http.MethodGet, "/wait"); return err })
+			return a.Repeat(20_001, func() error { _, err := a.call(http.MethodGet, "/wait"); return err })
 		},
 		"unknown frames": func(a *attacker) int {
 			junk := make([]byte, 16<<10)
-			return a.repeat(2*maxIdleBytes/len(junk), func() error { return a.WriteRawFrame(0xf0, 0, 0, junk) })
+			return a.Repeat(2*maxIdleBytes/len(junk), func() error { return a.WriteRawFrame(0xf0, 0, 0, junk) })
 		},
 	}
 	t.Run("who reads the answers", func(t *testing.T) { floodAtOnce(t, floods, true) })
@@ -405,23 +299,23 @@ func floodAtOnce(t *testing.T, kinds map[string]func(*attacker) int, reads bool)
 		f.attacker = attack(t, f.target)
 		floods = append(floods, f)
 	}
-	before := heap()
+	before := h2test.Heap()
 	var sending, ending sync.WaitGroup
 	for _, f := range floods {
 		if reads {
-			ending.Go(func() { f.attacker.ended(t, f.name, 10*time.Second) })
+			ending.Go(func() { f.attacker.Ended(t, f.name, 10*time.Second) })
 		}
 		sending.Go(func() { f.sent = f.flood(f.attacker) })
 	}
 	sending.Wait()
-	after := heap()
+	after := h2test.Heap()
 	t.Logf("%d KiB more on the heap", (int64(after)-int64(before))>>10)
 	if after > before+32<<20 {
 		t.Errorf("%d bytes more on the heap", after-before)
 	}
 	ending.Wait()
 	for _, f := range floods {
-		until(t, 10*time.Second, func() bool { open, _ := f.target.Connections(); return open <= 1 }, f.name+": the connection is open")
+		h2test.Until(t, 10*time.Second, func() bool { open, _ := f.target.Connections(); return open <= 1 }, f.name+": the connection is open")
 		f.target.quiet(t)
 		f.stop()
 		if most := f.target.most.Load(); most > maxStreams {
@@ -448,8 +342,8 @@ func TestFault24IdleFlood(t *testing.T) {
 	a := attack(t, s)
 	junk := make([]byte, 16<<10)
 	const most = maxIdleBytes/(16<<10) + 64
-	if sent := a.repeat(4*most, func() error { return a.WriteRawFrame(0xf0, 0, 0, junk) }); sent > 2*most {
+	if sent := a.Repeat(4*most, func() error { return a.WriteRawFrame(0xf0, 0, 0, junk) }); sent > 2*most {
 		t.Errorf("%d frames of %d bytes were taken", sent, len(junk))
 	}
-	a.ended(t, "junk", 5*time.Second)
+	a.Ended(t, "junk", 5*time.Second)
 }

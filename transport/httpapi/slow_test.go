@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chassi-go/chassi/internal/h2test"
 	"golang.org/x/net/http2"
 )
 
@@ -61,7 +62,7 @@ func TestFault22ThreeThousandSlowClients(t *testing.T) { // alone: it takes many
 	} {
 		dialMany(t, s, n, kind.raw)
 		began := time.Now()
-		until(t, kind.timeout+time.Second, func() bool { open, _ := s.Connections(); return open <= 1 }, "slow connections are open")
+		h2test.Until(t, kind.timeout+time.Second, func() bool { open, _ := s.Connections(); return open <= 1 }, "slow connections are open")
 		t.Logf("%d closed %v after the last began: %.12q", n, time.Since(began), kind.raw)
 	}
 	s.quiet(t)
@@ -84,12 +85,12 @@ func TestFault22SlowHTTP2(t *testing.T) {
 			a.WriteHeaders(http2.HeadersFrameParam{StreamID: 1})
 		}},
 		"header after a call": {c.ReadTimeout + c.ReadHeaderTimeout, func(a *attacker) {
-			a.call(http.MethodGet, "/quick")
-			a.WriteHeaders(http2.HeadersFrameParam{StreamID: a.stream})
+			id, _ := a.call(http.MethodGet, "/quick")
+			a.WriteHeaders(http2.HeadersFrameParam{StreamID: id + 2})
 		}},
 		"half a frame": {c.ReadTimeout + c.ReadHeaderTimeout, func(a *attacker) {
 			a.call(http.MethodGet, "/wait")
-			a.out.WriteString("\x00\x00")
+			a.Out.WriteString("\x00\x00")
 		}},
 		"reader": {c.WriteTimeout, func(a *attacker) {
 			a.WriteWindowUpdate(0, 1<<30)
@@ -107,9 +108,9 @@ func TestFault22SlowHTTP2(t *testing.T) {
 			s := serveTarget(t, c, true)
 			a := attack(t, s, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 30})
 			slow.attack(a)
-			a.out.Flush()
-			until(t, 10*time.Second, func() bool { open, _ := s.Connections(); return open == 1 }, "there is no connection")
-			until(t, slow.timeout+2*time.Second, func() bool { open, _ := s.Connections(); return open == 0 }, "the connection is open") // other tests run meanwhile
+			a.Out.Flush()
+			h2test.Until(t, 10*time.Second, func() bool { open, _ := s.Connections(); return open == 1 }, "there is no connection")
+			h2test.Until(t, slow.timeout+2*time.Second, func() bool { open, _ := s.Connections(); return open == 0 }, "the connection is open") // other tests run meanwhile
 			s.quiet(t)
 		})
 	}
@@ -126,10 +127,10 @@ func TestFault22SlowHTTP2Body(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	a.out.Flush()
-	until(t, 10*time.Second, func() bool { return s.running.Load() == maxStreams }, "not all calls run")
-	until(t, 2300*time.Millisecond, func() bool { return s.running.Load() == 0 }, "calls wait for their body")
-	a.ended(t, "slow body", 5*time.Second)
+	a.Out.Flush()
+	h2test.Until(t, 10*time.Second, func() bool { return s.running.Load() == maxStreams }, "not all calls run")
+	h2test.Until(t, 2300*time.Millisecond, func() bool { return s.running.Load() == 0 }, "calls wait for their body")
+	a.Ended(t, "slow body", 5*time.Second)
 }
 
 // Fault 27: 1,000 handshakes that stall, half of them with junk, are closed in time.
@@ -140,7 +141,7 @@ func TestFault27StalledHandshakes(t *testing.T) { // alone: it takes many files
 	dialMany(t, s, n/2, "")
 	dialMany(t, s, n/4, "\x16\x03\x01\x02\x00\x01")
 	dialMany(t, s, n/4, "\x16\x03\x01\xff\xff junk that is no hello")
-	until(t, 2*time.Second, func() bool { open, _ := s.Connections(); return open <= 1 }, "stalled handshakes are open")
+	h2test.Until(t, 2*time.Second, func() bool { open, _ := s.Connections(); return open <= 1 }, "stalled handshakes are open")
 	stop()
 	for _, version := range []uint16{tls.VersionTLS10, tls.VersionTLS11} {
 		config := s.tls.Clone()
@@ -159,7 +160,7 @@ func TestFault26RefusedNotHung(t *testing.T) {
 	for _, overTLS := range []bool{false, true} {
 		s := serveTarget(t, Config{MaxConnections: 2}, overTLS)
 		dialMany(t, s, 2, "")
-		until(t, 5*time.Second, func() bool { open, _ := s.Connections(); return open == 2 }, "the places are not taken")
+		h2test.Until(t, 5*time.Second, func() bool { open, _ := s.Connections(); return open == 2 }, "the places are not taken")
 		var wg sync.WaitGroup
 		for range 20 {
 			wg.Go(func() {

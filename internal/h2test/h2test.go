@@ -1,0 +1,142 @@
+// Package h2test speaks HTTP/2 frame by frame, as no client should.
+package h2test
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/tls"
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// Client is one connection. Frames are written to Out, which is flushed by hand.
+type Client struct {
+	*http2.Framer
+
+	Conn  net.Conn
+	Out   *bufio.Writer
+	Block bytes.Buffer // what HPACK has encoded
+	HPACK *hpack.Encoder
+
+	stream uint32
+}
+
+// Dial connects, over TLS unless c is nil, and sends the preface with settings. The
+// connection has 30 s, and takes little that nobody reads.
+func Dial(t *testing.T, addr string, c *tls.Config, settings ...http2.Setting) *Client {
+	t.Helper()
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetReadBuffer(4096)
+	}
+	if c != nil {
+		c = c.Clone()
+		c.ServerName = "127.0.0.1"
+		conn = tls.Client(conn, c)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	a := &Client{Conn: conn, Out: bufio.NewWriterSize(conn, 32<<10), stream: 1}
+	a.Framer = http2.NewFramer(a.Out, conn)
+	a.HPACK = hpack.NewEncoder(&a.Block)
+	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+	_, _ = io.WriteString(a.Out, http2.ClientPreface)
+	if err := a.WriteSettings(settings...); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Out.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// Begin sends the header of a call, pairs of name and value, and returns its stream.
+func (c *Client) Begin(end bool, header ...[2]string) (uint32, error) {
+	c.Block.Reset()
+	for _, f := range header {
+		if err := c.HPACK.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]}); err != nil {
+			return 0, err
+		}
+	}
+	id := c.stream
+	c.stream += 2
+	return id, c.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: c.Block.Bytes(), EndHeaders: true, EndStream: end})
+}
+
+// Repeat calls f until it fails or was called n times, and returns how often it was.
+func (c *Client) Repeat(n int, f func() error) int {
+	for i := range n {
+		if f() != nil {
+			return i
+		}
+	}
+	if c.Out.Flush() != nil {
+		return n - 1
+	}
+	return n
+}
+
+// Answered reads until the server has come to the end of all that was sent, or
+// ended the connection, and tells which.
+func (c *Client) Answered(t *testing.T) (open bool) {
+	t.Helper()
+	last := [8]byte{'l', 'a', 's', 't'}
+	if c.WritePing(false, last) != nil || c.Out.Flush() != nil {
+		return false
+	}
+	for {
+		frame, err := c.ReadFrame()
+		if err != nil {
+			if os.IsTimeout(err) {
+				t.Error("no answer and no end")
+			}
+			return false
+		}
+		if ping, ok := frame.(*http2.PingFrame); ok && ping.Data == last {
+			return true
+		}
+	}
+}
+
+// Ended reads until the connection ends.
+func (c *Client) Ended(t *testing.T, name string, most time.Duration) {
+	t.Helper()
+	began := time.Now()
+	_ = c.Conn.SetReadDeadline(began.Add(most))
+	if _, err := io.Copy(io.Discard, c.Conn); err != nil && os.IsTimeout(err) {
+		t.Errorf("%s: the connection is open after %v", name, most)
+	}
+	t.Logf("%s: the connection ended after %v", name, time.Since(began))
+}
+
+// Until waits for a condition.
+func Until(t *testing.T, most time.Duration, ok func() bool, otherwise string) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(most)
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatalf("after %v %s", most, otherwise)
+		}
+	}
+}
+
+// Heap returns the bytes in use.
+func Heap() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
