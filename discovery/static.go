@@ -54,7 +54,7 @@ func Parse(text string) (Source, error) {
 	}
 	source, err := Static(text)
 	if err != nil {
-		return nil, fmt.Errorf("%w, static:HOST:PORT,HOST:PORT, dns:NAME:PORT or srv:NAME", err)
+		return nil, fmt.Errorf("%w; want HOST:PORT, static:HOST:PORT,HOST:PORT, dns:NAME:PORT or srv:NAME", err)
 	}
 	return source, nil
 }
