@@ -97,11 +97,12 @@ func (p *program) poolOptions() workpool.Options {
 
 // giveRoom lets the operating system, which takes turns within a few milliseconds, share the
 // cores among the passwords that are hashed and all else: Go's scheduler would let a
-// token wait until a hash has had its 10 ms, and the next one. GOMAXPROCS decides
-// where it is set.
+// token wait until a hash has had its 10 ms, and the next one. A P for every second hash
+// does it; one for each costs a fifth of the logins, for the collector uses them too.
+// GOMAXPROCS decides where it is set.
 func giveRoom(hashing int) {
 	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + hashing)
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + max(1, hashing/2))
 	}
 }
 
