@@ -18,15 +18,7 @@ import (
 // as are accounts.
 func BenchmarkLogin(b *testing.B) {
 	for engine, url := range map[string]string{"sqlite": dbtest.SQLite(b), "postgres": dbtest.Postgres(b)} {
-		db, err := database.Open(b.Context(), database.Config{URL: url})
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.Cleanup(func() { _ = db.Close() })
-		if _, err := db.Migrate(b.Context(), store.Migrations()); err != nil {
-			b.Fatal(err)
-		}
-		s := store.New(db)
+		s := open(b, url)
 		const accounts = 1000
 		for i := range accounts {
 			u := user(strconv.Itoa(i))
@@ -53,6 +45,19 @@ func BenchmarkLogin(b *testing.B) {
 	}
 }
 
+func open(b *testing.B, url string) *store.Store {
+	b.Helper()
+	db, err := database.Open(b.Context(), database.Config{URL: url})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = db.Close() })
+	if _, err := db.Migrate(b.Context(), store.Migrations()); err != nil {
+		b.Fatal(err)
+	}
+	return store.New(db)
+}
+
 func login(b *testing.B, s *store.Store, a store.Attempts, who string) error {
 	u := user(who)
 	found, err := s.UserByEmail(b.Context(), u.Email)
@@ -74,15 +79,7 @@ func login(b *testing.B, s *store.Store, a store.Attempts, who string) error {
 // account and node.
 func BenchmarkUserByID(b *testing.B) {
 	for engine, url := range map[string]string{"sqlite": dbtest.SQLite(b), "postgres": dbtest.Postgres(b)} {
-		db, err := database.Open(b.Context(), database.Config{URL: url})
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.Cleanup(func() { _ = db.Close() })
-		if _, err := db.Migrate(b.Context(), store.Migrations()); err != nil {
-			b.Fatal(err)
-		}
-		s, u := store.New(db), user("ada")
+		s, u := open(b, url), user("ada")
 		if err := s.AddUser(b.Context(), u); err != nil {
 			b.Fatal(err)
 		}
