@@ -12,7 +12,8 @@ import (
 type Call struct {
 	*Binding // what is known since registration
 
-	Peer      netip.AddrPort // the client, past trusted proxies; the zero value in process
+	Peer      netip.AddrPort // the client's address, past trusted proxies; the zero value in process and, mostly, behind a broker
+	PeerName  string         // the client of a broker as the broker authenticated it, "nats:alice"; "nats:" if it named none; "" without a broker
 	RequestID string         // never empty behind a transport; printable ASCII
 	In        Metadata       // what came with the request: headers; never nil
 	Out       Metadata       // what goes with the answer; never nil
@@ -58,6 +59,25 @@ func (c *callContext) Value(key any) any {
 		return c.call
 	}
 	return c.Context.Value(key)
+}
+
+// Source names what limits count the call by: the network of the client's address, which
+// is an IPv4 address or an IPv6 /64 (the least that one customer gets, RFC 6177), or else
+// its [Call.PeerName]. It is "" in process. All clients that a broker does not name
+// share one source.
+func (c *Call) Source() string {
+	if !c.Peer.IsValid() {
+		return c.PeerName
+	}
+	addr := c.Peer.Addr().Unmap().WithZone("")
+	if addr.Is4() {
+		return addr.String()
+	}
+	prefix, err := addr.Prefix(64)
+	if err != nil {
+		return c.PeerName
+	}
+	return prefix.String()
 }
 
 // Context returns parent with the call in it. A transport calls it once per

@@ -3,6 +3,7 @@ package chassi_test
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -313,6 +314,28 @@ func BenchmarkHandler(b *testing.B) {
 		call := &chassi.Call{Binding: binding, Codec: nopCodec{}}
 		if err := handler(call.Context(parent), call); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+func TestSourceOfACall(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ addr, name, want string }{
+		{"", "", ""},
+		{"", "nats:", "nats:"},
+		{"", "nats:alice", "nats:alice"},
+		{"192.0.2.1:80", "", "192.0.2.1"},
+		{"192.0.2.1:80", "nats:gateway", "192.0.2.1"},
+		{"[::ffff:192.0.2.1]:80", "", "192.0.2.1"},
+		{"[2001:db8:1:2:3:4:5:6]:80", "", "2001:db8:1:2::/64"},
+		{"[fe80::1%eth0]:80", "", "fe80::/64"},
+	} {
+		call := chassi.Call{PeerName: c.name}
+		if c.addr != "" {
+			call.Peer = netip.MustParseAddrPort(c.addr)
+		}
+		if got := call.Source(); got != c.want {
+			t.Errorf("%s %s: %q, want %q", c.addr, c.name, got, c.want)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package middleware_test
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"testing"
 
 	"github.com/chassi-go/chassi"
@@ -37,5 +38,21 @@ func TestForwardAuthorization(t *testing.T) {
 	alone := calltest.New(calltest.Fine, chassi.Public)
 	if err := middleware.ForwardAuthorization()(alone.Binding, func(context.Context, *chassi.Call) error { return nil })(t.Context(), alone.Call); err != nil || alone.Call.In.Get("Authorization") != "" {
 		t.Errorf("%v, %v", alone.Call.In, err)
+	}
+}
+
+func TestForwardClientAddr(t *testing.T) {
+	t.Parallel()
+	outer, inner := calltest.New(calltest.Fine, chassi.Public), calltest.New(calltest.Fine, chassi.Public)
+	handler := middleware.ForwardClientAddr()(inner.Binding, func(context.Context, *chassi.Call) error { return nil })
+	if err := handler(outer.Call.Context(t.Context()), inner.Call); err != nil || inner.Call.In.Get("X-Forwarded-For") != "192.0.2.7" {
+		t.Errorf("%v, %v", inner.Call.In, err)
+	}
+	alone := calltest.New(calltest.Fine, chassi.Public)
+	outer.Call.Peer = netip.AddrPort{}
+	for name, ctx := range map[string]context.Context{"no call": t.Context(), "no address": outer.Call.Context(t.Context())} {
+		if err := handler(ctx, alone.Call); err != nil || alone.Call.In.Get("X-Forwarded-For") != "" {
+			t.Errorf("%s: %v, %v", name, alone.Call.In, err)
+		}
 	}
 }

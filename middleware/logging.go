@@ -10,7 +10,7 @@ import (
 )
 
 // Logging writes one line per call, served or made: method, route, status, latency in
-// microseconds, peer, and who called, if known. Request id and trace id are the
+// microseconds, peer, the broker's name for it, and who called, if known. Request id and trace id are the
 // logger's to add, from the context. The line is an info; a fault of ours is an
 // error with its hidden cause and, for a panic, the stack. No message, no raw
 // path and no credential is ever in it.
@@ -35,6 +35,9 @@ func Logging(logger *slog.Logger) chassi.Middleware {
 			line.AddAttrs(slog.Int("status", b.Status(call, err)), slog.Int64("latency_us", now.Sub(began).Microseconds()))
 			if call.Peer.IsValid() {
 				line.AddAttrs(slog.String("peer", call.Peer.Addr().String()))
+			}
+			if call.PeerName != "" {
+				line.AddAttrs(slog.String("peer_name", call.PeerName))
 			}
 			if call.Principal != nil {
 				line.AddAttrs(slog.String("subject", call.Principal.Subject))

@@ -21,10 +21,10 @@ type Limiter interface {
 	Limit() ratelimit.Limit
 }
 
-// RateLimitPeer bounds the calls of each client address, IPv6 by its /64. An
-// endpoint with a rate of its own ([chassi.RateLimit]) is counted apart, by a
+// RateLimitPeer bounds the calls of each client: of its network, or over a broker of its
+// name ([chassi.Call.Source]). An endpoint with a rate of its own ([chassi.RateLimit]) is counted apart, by a
 // limiter that newLimiter makes for its full name at registration; all others share one.
-// Calls without a peer, in process, pass.
+// Calls in process pass.
 func RateLimitPeer(shared Limiter, newLimiter func(endpoint string, limit ratelimit.Limit) Limiter) chassi.Middleware {
 	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
 		limiter, name := shared, "peer"
@@ -33,13 +33,26 @@ func RateLimitPeer(shared Limiter, newLimiter func(endpoint string, limit rateli
 		}
 		quota := newQuota(name, limiter)
 		return func(ctx context.Context, call *chassi.Call) error {
-			if call.Peer.IsValid() {
-				if err := quota.take(ctx, call, ratelimit.AddrKey(call.Peer.Addr())); err != nil {
+			if key, ok := sourceKey(call); ok {
+				if err := quota.take(ctx, call, key); err != nil {
 					return err
 				}
 			}
 			return next(ctx, call)
 		}
+	}
+}
+
+// sourceKey is the key of [chassi.Call.Source], for addresses without its text. ok is
+// false in process.
+func sourceKey(call *chassi.Call) (key ratelimit.Key, ok bool) {
+	switch {
+	case call.Peer.IsValid():
+		return ratelimit.AddrKey(call.Peer.Addr()), true
+	case call.PeerName != "":
+		return ratelimit.StringKey(call.PeerName), true
+	default:
+		return key, false
 	}
 }
 

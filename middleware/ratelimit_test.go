@@ -52,6 +52,30 @@ func TestRateLimitPeer(t *testing.T) {
 	}
 }
 
+// Clients of a broker are counted by the name that the broker gives them, and all whom it
+// gives none together; calls in process are not counted.
+func TestRateLimitPeerCountsClientsOfBrokers(t *testing.T) {
+	t.Parallel()
+	mw := middleware.RateLimitPeer(limiter(ratelimit.Per(1, time.Minute)), own)
+	for _, c := range []struct {
+		addr, name string
+		ok         bool
+	}{
+		{"", "nats:alice", true}, {"", "nats:alice", false}, {"", "nats:bob", true}, {"", "amqp:alice", true},
+		{"", "nats:", true}, {"", "nats:", false},
+		{"192.0.2.1", "nats:gateway", true}, {"192.0.2.2", "nats:gateway", true}, {"192.0.2.1", "nats:gateway", false}, // what a gateway forwards
+		{"", "", true}, {"", "", true},
+	} {
+		th := calltest.New(calltest.Fine, chassi.Public)
+		if th.Call.PeerName, th.Call.Peer = c.name, (netip.AddrPort{}); c.addr != "" {
+			th.Call.Peer = netip.AddrPortFrom(netip.MustParseAddr(c.addr), 0)
+		}
+		if err := th.Run(t.Context(), mw); (err == nil) != c.ok {
+			t.Errorf("%q %q: %v", c.addr, c.name, err)
+		}
+	}
+}
+
 // An endpoint's own rate is counted apart.
 func TestRateLimitOfAnEndpoint(t *testing.T) {
 	t.Parallel()

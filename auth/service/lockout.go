@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
-	"net/netip"
 	"time"
 
 	"github.com/chassi-go/chassi"
@@ -114,22 +113,13 @@ func (a *attempt) abandoned(ctx context.Context) {
 	}
 }
 
-// networkOf returns where the call comes from: the IPv4 address, the IPv6 /64,
-// "" in process.
+// networkOf returns where the call comes from, as [chassi.Call.Source] names it; "" in
+// process.
 func networkOf(ctx context.Context) string {
-	call := chassi.CallFrom(ctx)
-	if call == nil || !call.Peer.IsValid() {
-		return ""
+	if call := chassi.CallFrom(ctx); call != nil {
+		return call.Source()
 	}
-	addr := call.Peer.Addr().Unmap().WithZone("")
-	if addr.Is4() {
-		return addr.String()
-	}
-	prefix, err := addr.Prefix(64)
-	if err != nil {
-		return ""
-	}
-	return netip.PrefixFrom(prefix.Masked().Addr(), 64).String()
+	return ""
 }
 
 // bucketKey digests what it counts: people type passwords into e-mail fields.

@@ -195,7 +195,9 @@ func (s *Server) serve(a arrival) {
 	}
 	s.calls.Enter(a.route.Name())
 	defer s.calls.Leave(a.route.Name())
-	s.respond(a, a.route.Handle(s.base, a.at, &properties{a.Delivery}, len(a.Headers) == 0, a.Body))
+	s.respond(a, a.route.Handle(s.base, message.Request{
+		Arrived: a.at, PeerName: "amqp:", Header: &properties{a.Delivery}, Bare: len(a.Headers) == 0, Body: a.Body,
+	}))
 }
 
 // respond sends the answer and then acknowledges the request, on one channel: the

@@ -117,7 +117,7 @@ func (w *worker) try(ch *amqp.Channel, d amqp.Delivery) error {
 			tries = n + 1
 		}
 	}
-	answer := w.route.Handle(ctx, time.Now(), &properties{d}, false, d.Body)
+	answer := w.route.Handle(ctx, message.Request{Arrived: time.Now(), PeerName: "amqp:", Header: &properties{d}, Body: d.Body})
 	var err error
 	switch w.queue.Judge(answer.Err, tries) {
 	case message.Done:

@@ -3,8 +3,10 @@ package grpcapi
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"time"
 
+	"github.com/chassi-go/chassi/transport"
 	"github.com/chassi-go/chassi/transport/certs"
 )
 
@@ -28,6 +30,9 @@ type Config struct {
 	MinPingInterval   time.Duration `config:"min_ping_interval" default:"10s" min:"1s" help:"a client that pings more often is disconnected"`
 	NoReflection      bool          `config:"no_reflection" help:"tell nobody which methods there are"`
 
+	TrustedProxies  []netip.Prefix `config:"trusted_proxies" help:"networks whose forwarding header is believed"`
+	ForwardedHeader string         `config:"forwarded_header" default:"x-forwarded-for" oneof:"x-forwarded-for,forwarded" help:"the header that the trusted proxies write"`
+
 	// Ready tells the health service whether new work is welcome. It is asked at
 	// most once a second. Nil is yes.
 	Ready func(context.Context) bool `config:"-"`
@@ -49,6 +54,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MaxConnectionAge, 30*time.Minute)
 	setDefault(&c.PingInterval, 2*time.Minute)
 	setDefault(&c.MinPingInterval, 10*time.Second)
+	setDefault(&c.ForwardedHeader, transport.XForwardedFor)
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}

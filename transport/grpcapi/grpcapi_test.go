@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -221,6 +222,45 @@ func TestLimits(t *testing.T) {
 	}
 	if open, refused := s.Connections(); open != 1 || refused < 1 {
 		t.Errorf("%d open, %d refused", open, refused)
+	}
+}
+
+// Behind a proxy each client has an address of its own, as over HTTP; only a trusted
+// proxy can say which.
+func TestTrustedProxiesTellTheClient(t *testing.T) {
+	t.Parallel()
+	loopback := netip.MustParsePrefix("127.0.0.0/8")
+	for name, c := range map[string]struct {
+		trusted []netip.Prefix
+		which   string
+		md      []string
+		want    string
+	}{
+		"nobody is trusted":  {nil, "", []string{"x-forwarded-for", "1.2.3.4"}, "127.0.0.1"},
+		"another is trusted": {[]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, "", []string{"x-forwarded-for", "1.2.3.4"}, "127.0.0.1"},
+		"no header":          {[]netip.Prefix{loopback}, "", nil, "127.0.0.1"},
+		"one hop":            {[]netip.Prefix{loopback}, "", []string{"x-forwarded-for", "6.6.6.6, 1.2.3.4"}, "1.2.3.4"},
+		"two lines":          {[]netip.Prefix{loopback}, "", []string{"x-forwarded-for", "6.6.6.6", "x-forwarded-for", "2001:db8::1, 127.0.0.9"}, "2001:db8::1"},
+		"other header":       {[]netip.Prefix{loopback}, "forwarded", []string{"x-forwarded-for", "6.6.6.6", "forwarded", "for=1.2.3.4"}, "1.2.3.4"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var got netip.AddrPort
+			note := func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
+				return func(ctx context.Context, call *chassi.Call) error {
+					got = call.Peer
+					return next(ctx, call)
+				}
+			}
+			conn := dial(t, serve(t, grpcapi.Config{TrustedProxies: c.trusted, ForwardedHeader: c.which}, note))
+			ctx := metadata.AppendToOutgoingContext(t.Context(), c.md...)
+			if err := conn.Invoke(ctx, "/greet.v1.Greeter/Greet", new(bytesMessage), new(bytesMessage), grpc.ForceCodec(rawCodec{})); err != nil {
+				t.Fatal(err)
+			}
+			if got.Addr().String() != c.want {
+				t.Errorf("%s, want %s", got, c.want)
+			}
+		})
 	}
 }
 

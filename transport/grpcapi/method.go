@@ -96,7 +96,7 @@ func (x *exchange) run(ctx context.Context) error {
 	x.in.ctx, x.out = ctx, x.room[:0] //nolint:fatcontext // the exchange is this call's
 	x.call.Binding, x.call.Codec = &x.method.binding, x
 	x.call.In, x.call.Out = &x.in, &x.out
-	x.call.Peer = peerOf(ctx)
+	x.call.Peer = x.method.server.clientOf(ctx)
 	x.call.RequestID = transport.RequestID(x.in.Get(transport.RequestIDKey))
 	if len(x.method.server.middleware) > 0 { // otherwise nobody knows the id but the method
 		x.out.Set(transport.RequestIDKey, x.call.RequestID)
@@ -106,13 +106,18 @@ func (x *exchange) run(ctx context.Context) error {
 	return err
 }
 
-func peerOf(ctx context.Context) netip.AddrPort {
-	if p, ok := peer.FromContext(ctx); ok {
-		if tcp, ok := p.Addr.(*net.TCPAddr); ok {
-			return tcp.AddrPort()
-		}
+// clientOf returns the address of the client, past the trusted proxies.
+func (s *Server) clientOf(ctx context.Context) netip.AddrPort {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return netip.AddrPort{}
 	}
-	return netip.AddrPort{}
+	tcp, ok := p.Addr.(*net.TCPAddr)
+	if !ok || len(s.config.TrustedProxies) == 0 {
+		return tcp.AddrPort()
+	}
+	lines := metadata.ValueFromIncomingContext(ctx, s.config.ForwardedHeader)
+	return transport.ClientAddr(tcp.AddrPort(), lines, s.config.TrustedProxies, s.config.ForwardedHeader)
 }
 
 // sendHeader leaves the answer's pairs to grpc-go, but for those that no HTTP/2

@@ -244,3 +244,6 @@ func isText(media string) bool {
 	}
 	return strings.HasPrefix(media, "text/") || strings.HasSuffix(media, "json") || strings.HasSuffix(media, "xml")
 }
+
+// trimSpace drops the optional white space of RFC 9110, section 5.6.3.
+func trimSpace(s string) string { return strings.Trim(s, " \t") }

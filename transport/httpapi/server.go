@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/transport"
 	"github.com/chassi-go/chassi/transport/certs"
 )
 
@@ -246,7 +247,11 @@ func (s *Server) peer(conn *connection, r *http.Request) netip.AddrPort {
 	if !peer.IsValid() {
 		return peer // not TCP: a Unix socket
 	}
-	return clientAddr(peer, r.Header, s.config.TrustedProxies, s.config.ForwardedHeader)
+	lines := r.Header["X-Forwarded-For"]
+	if s.config.ForwardedHeader == transport.Forwarded {
+		lines = r.Header["Forwarded"]
+	}
+	return transport.ClientAddr(peer, lines, s.config.TrustedProxies, s.config.ForwardedHeader)
 }
 
 // lastResort answers a panic that no middleware contained.

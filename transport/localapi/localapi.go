@@ -93,7 +93,7 @@ func (s served) call(ctx context.Context, from *chassi.Call) error {
 	codec := &localCodec{from: from}
 	call := &chassi.Call{Binding: s.binding, RequestID: transport.RequestID(from.In.Get(transport.RequestIDKey)), In: from.In, Out: from.Out, Codec: codec}
 	if outer := chassi.CallFrom(ctx); outer != nil {
-		call.Peer, call.Principal = outer.Peer, outer.Principal
+		call.Peer, call.PeerName, call.Principal = outer.Peer, outer.PeerName, outer.Principal
 	}
 	if err := s.handle(call.Context(ctx), call); err != nil {
 		return chassi.ErrorOf(err)

@@ -21,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -106,22 +107,32 @@ type exchange struct {
 	room     [6]transport.Pair
 }
 
-// Handle makes a call of a message that arrived at that time, and returns its
-// answer. Bare tells that the message has no headers: then the answer to a success
-// needs none of ours either, and a broker carries it for a good deal less. Handle
-// never panics.
-func (rt *Route) Handle(ctx context.Context, arrived time.Time, in chassi.Metadata, bare bool, body []byte) *Answer {
-	x := &exchange{route: rt, body: body, bare: bare}
+// Request is a message that asks for a call.
+type Request struct {
+	Arrived  time.Time
+	Peer     netip.AddrPort  // the address that a trusted client forwards for; mostly the zero value
+	PeerName string          // see [chassi.Call.PeerName]
+	Header   chassi.Metadata // never nil
+	// Bare tells that the message has no headers: then the answer to a success needs
+	// none of ours either, and a broker carries it for a good deal less.
+	Bare bool
+	Body []byte
+}
+
+// Handle makes a call of a message and returns its answer. It never panics.
+func (rt *Route) Handle(ctx context.Context, r Request) *Answer {
+	x := &exchange{route: rt, body: r.Body, bare: r.Bare}
 	x.answer.Header = x.room[:0]
 	x.call.Binding, x.call.Codec = &rt.binding, x
-	x.call.In, x.call.Out = in, &x.answer.Header
-	x.call.RequestID = transport.RequestID(in.Get(transport.RequestIDKey))
-	if !bare {
+	x.call.Peer, x.call.PeerName = r.Peer, r.PeerName
+	x.call.In, x.call.Out = r.Header, &x.answer.Header
+	x.call.RequestID = transport.RequestID(r.Header.Get(transport.RequestIDKey))
+	if !r.Bare {
 		x.answer.Header.Set(transport.RequestIDKey, x.call.RequestID)
 	}
-	if d, ok := transport.CallerTimeout(in); ok {
+	if d, ok := transport.CallerTimeout(r.Header); ok {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, arrived.Add(d))
+		ctx, cancel = context.WithDeadline(ctx, r.Arrived.Add(d))
 		defer cancel()
 	}
 	if err := x.run(ctx); err != nil {

@@ -41,17 +41,17 @@ func TestAnAnswerHasTheFormatOfItsRequest(t *testing.T) {
 		message.Protobuf:                  {"\x0a\x01a", "\x0a\x01a", message.Protobuf},
 	} {
 		in := transport.Pairs{{Key: message.ContentTypeKey, Value: kind}, {Key: "x-request-id", Value: "request-1"}}
-		a := rt.Handle(t.Context(), time.Now(), &in, false, []byte(c.body))
+		a := rt.Handle(t.Context(), message.Request{Arrived: time.Now(), Header: &in, Body: []byte(c.body)})
 		if a.Err != nil || string(a.Body) != c.want || a.Header.Get(message.ContentTypeKey) != c.wantKind || a.Header.Get("X-Request-Id") != "request-1" {
 			t.Errorf("%q: %q %v %v", kind, a.Body, a.Header, a.Err)
 		}
 	}
-	a := rt.Handle(t.Context(), time.Now(), new(transport.Pairs), true, []byte(`{"text":"a"}`))
+	a := rt.Handle(t.Context(), message.Request{Arrived: time.Now(), Header: new(transport.Pairs), Bare: true, Body: []byte(`{"text":"a"}`)})
 	if len(a.Header) != 0 || a.Err != nil {
 		t.Errorf("a request without headers got %v", a.Header)
 	}
 	for body, want := range map[string]string{strings.Repeat(" ", 5000): "body_too_large", "{": "malformed_request"} {
-		a := rt.Handle(t.Context(), time.Now(), new(transport.Pairs), true, []byte(body))
+		a := rt.Handle(t.Context(), message.Request{Arrived: time.Now(), Header: new(transport.Pairs), Bare: true, Body: []byte(body)})
 		if a.Err == nil || a.Err.Reason != want || a.Header.Get(message.ReasonKey) != want || a.Header.Get("X-Request-Id") == "" {
 			t.Errorf("%.5q: %+v %v", body, a.Err, a.Header)
 		}
@@ -63,10 +63,10 @@ func TestTheDeadlineCountsFromTheArrival(t *testing.T) {
 	t.Parallel()
 	in := transport.Pairs{{Key: transport.TimeoutKey, Value: "1000"}}
 	rt := route(t, middleware.Deadline(time.Minute))
-	if a := rt.Handle(t.Context(), time.Now().Add(-2*time.Second), &in, false, []byte(`{}`)); a.Err == nil || a.Err.Code != chassi.DeadlineExceeded {
+	if a := rt.Handle(t.Context(), message.Request{Arrived: time.Now().Add(-2 * time.Second), Header: &in, Body: []byte(`{}`)}); a.Err == nil || a.Err.Code != chassi.DeadlineExceeded {
 		t.Errorf("%+v", a.Err)
 	}
-	if a := rt.Handle(t.Context(), time.Now(), &in, false, []byte(`{"text":"a"}`)); a.Err != nil {
+	if a := rt.Handle(t.Context(), message.Request{Arrived: time.Now(), Header: &in, Body: []byte(`{"text":"a"}`)}); a.Err != nil {
 		t.Errorf("%+v", a.Err)
 	}
 }
@@ -107,7 +107,7 @@ func FuzzHandle(f *testing.F) {
 	rt := route(f)
 	f.Fuzz(func(t *testing.T, kind, timeout string, body []byte) {
 		in := transport.Pairs{{Key: message.ContentTypeKey, Value: kind}, {Key: transport.TimeoutKey, Value: timeout}, {Key: "X-Request-Id", Value: kind}}
-		a := rt.Handle(t.Context(), time.Now(), &in, false, body)
+		a := rt.Handle(t.Context(), message.Request{Arrived: time.Now(), Header: &in, Body: body})
 		if a.Err != nil && a.Err.Code != chassi.InvalidArgument && a.Err.Code != chassi.ResourceExhausted && a.Err.Code != chassi.DeadlineExceeded {
 			t.Errorf("%+v", a.Err)
 		}

@@ -169,7 +169,9 @@ func (s *Server) accept(e *endpoint, m *nats.Msg) {
 func (s *Server) serve(a arrival) {
 	a.endpoint.inFlight.Add(1)
 	defer a.endpoint.inFlight.Add(-1)
-	answer := a.endpoint.route.Handle(s.base, a.at, header(a.msg.Header), len(a.msg.Header) == 0, a.msg.Data)
+	answer := a.endpoint.route.Handle(s.base, message.Request{
+		Arrived: a.at, PeerName: "nats:", Header: header(a.msg.Header), Bare: len(a.msg.Header) == 0, Body: a.msg.Data,
+	})
 	s.respond(a.endpoint, a.msg, answer, time.Since(a.at))
 }
 

@@ -141,7 +141,7 @@ func (w *worker) try(m jetstream.Msg) error {
 	if id := in.Get(jetstream.MsgIDHeader); id != "" {
 		in.Set(message.IDKey, id)
 	}
-	answer := w.route.Handle(ctx, time.Now(), in, false, m.Data())
+	answer := w.route.Handle(ctx, message.Request{Arrived: time.Now(), PeerName: "nats:", Header: in, Body: m.Data()})
 	switch w.queue.Judge(answer.Err, tries) {
 	case message.Done:
 		return m.Ack()

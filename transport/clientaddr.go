@@ -1,7 +1,6 @@
-package httpapi
+package transport
 
 import (
-	"net/http"
 	"net/netip"
 	"strings"
 )
@@ -9,36 +8,57 @@ import (
 // maxHops bounds how many trusted hops are followed back.
 const maxHops = 20
 
-// clientAddr returns who is at the other end: the socket's peer, or, if that is a
-// trusted proxy, the rightmost hop of its forwarding header that is none. If all
-// of them are trusted it is the leftmost one.
+// The headers in which proxies record whom they forward for, as settings spell them.
+const (
+	XForwardedFor = "x-forwarded-for"
+	Forwarded     = "forwarded" // RFC 7239
+)
+
+// ClientAddr returns the address of the client: peer, the other end of the connection,
+// or, if that is one of the trusted proxies, the rightmost hop of its forwarding header
+// that is not. If all of them are trusted it is the leftmost one. Lines are all lines of
+// the header named by header, [XForwardedFor] or [Forwarded], in their order.
 //
-// Only the named header is read, "x-forwarded-for" or "forwarded" (RFC 7239):
-// a proxy that writes one passes the other on as a stranger sent it, so reading
-// both would let the stranger choose. All lines of the header count, in their
-// order.
+// Only one header may be read: a proxy that writes one passes the other on as a client
+// sent it, so reading both would let the client choose.
 //
-// What a trusted proxy says is believed up to the first hop that is no address:
-// an empty element, "unknown", a hidden name, a zone. The client is then the last
-// hop before it. More than maxHops trusted hops are a loop or a forgery, and the
-// peer is the client. IPv4 in IPv6 is IPv4; the port is 0 where the header has
-// none.
-func clientAddr(peer netip.AddrPort, h http.Header, trusted []netip.Prefix, header string) netip.AddrPort {
+// What a trusted proxy says is believed up to the first hop that is not an address: an
+// empty element, "unknown", an obfuscated name, a zone. The client is then the last hop
+// before it. More than 20 trusted hops are a loop or a forgery, and peer is the client.
+// IPv4 in IPv6 is IPv4; the port is 0 where the header has none.
+func ClientAddr(peer netip.AddrPort, lines []string, trusted []netip.Prefix, header string) netip.AddrPort {
 	peer = plainAddrPort(peer)
 	if len(trusted) == 0 || !isTrusted(peer.Addr(), trusted) {
 		return peer
 	}
-	client, hops := peer, hopsOf(h, header)
+	client, ok := lastHop(peer, lines, trusted, header)
+	if !ok {
+		return peer
+	}
+	return client
+}
+
+// ForwardedAddr returns the address that a trusted client which has no address of its own,
+// the client of a broker, forwards for: the rightmost hop of lines that is not a trusted
+// proxy, the zero value if there is none. Lines and header are those of [ClientAddr].
+func ForwardedAddr(lines []string, trusted []netip.Prefix, header string) netip.AddrPort {
+	client, _ := lastHop(netip.AddrPort{}, lines, trusted, header)
+	return client
+}
+
+// lastHop follows the hops back from client. ok is false if there are too many.
+func lastHop(client netip.AddrPort, lines []string, trusted []netip.Prefix, header string) (_ netip.AddrPort, ok bool) {
+	hops := hops{lines: lines, forwarded: header == Forwarded}
 	for range maxHops {
 		hop, ok := hops.previous()
 		if !ok {
-			return client
+			return client, true
 		}
 		if client = hop; !isTrusted(hop.Addr(), trusted) {
-			return client
+			return client, true
 		}
 	}
-	return peer
+	return netip.AddrPort{}, false
 }
 
 func isTrusted(addr netip.Addr, trusted []netip.Prefix) bool {
@@ -61,13 +81,6 @@ type hops struct {
 	rest      string   // of the line begun
 	more      bool     // whether rest has an element, be it empty
 	forwarded bool
-}
-
-func hopsOf(h http.Header, header string) hops {
-	if header == "forwarded" {
-		return hops{lines: h["Forwarded"], forwarded: true}
-	}
-	return hops{lines: h["X-Forwarded-For"]}
 }
 
 // previous takes the last element; ok is false at the end and for what is no
