@@ -30,6 +30,10 @@ build: ## Build bin/authd, one static binary, with the licences beside it
 notices: ## Write the licence notices of what is linked into authd
 	$(GO) run ./internal/notices ./cmd/authd
 
+.PHONY: reproduce
+reproduce: ## Build bin/authd of the last commit twice, and compare
+	scripts/reproduce.sh
+
 .PHONY: test
 test: ## Run all tests, with the race detector where there is a C compiler
 	@$(if $(RACE),,echo "no C compiler found: testing without -race")
