@@ -33,12 +33,15 @@ type component struct {
 type listed struct {
 	Dir      string
 	Standard bool
-	Module   *struct {
-		Path, Dir string
-		Main      bool
-		Replace   *struct{ Path, Dir string }
-	}
+	Module   *module
+
 	GoFiles, SFiles, HFiles, SysoFiles, EmbedFiles []string
+}
+
+type module struct {
+	Path, Dir string
+	Main      bool
+	Replace   *module
 }
 
 // linked lists the components of a program, sorted by name.
@@ -77,7 +80,7 @@ func goList(ctx context.Context, program string, p platform) ([]listed, error) {
 	var packages []listed
 	for decoder := json.NewDecoder(bytes.NewReader(out)); ; {
 		var pkg listed
-		if err := decoder.Decode(&pkg); errors.Is(err, io.EOF) {
+		if err := decoder.Decode(&pkg); errors.Is(err, io.EOF) { //nolint:musttag // the fields have the names that the Go command gives them
 			return packages, nil
 		} else if err != nil {
 			return nil, fmt.Errorf("output of %v: %w", cmd, err)
