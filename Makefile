@@ -22,8 +22,17 @@ run: build ## Start the auth service on 127.0.0.1:8080, with a SQLite file here
 	bin/authd serve $(ARGS)
 
 .PHONY: build
-build: ## Build bin/authd, one static binary
+build: ## Build bin/authd, one static binary, with the licences beside it
 	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags "-s -w" -o bin/authd ./cmd/authd
+	cp LICENSE cmd/authd/THIRD_PARTY_NOTICES.txt bin/
+
+.PHONY: notices
+notices: ## Write the licence notices of what is linked into authd
+	$(GO) run ./internal/notices ./cmd/authd
+
+.PHONY: reproduce
+reproduce: ## Build bin/authd of the last commit twice, and compare
+	scripts/reproduce.sh
 
 .PHONY: test
 test: ## Run all tests, with the race detector where there is a C compiler

@@ -1,18 +1,30 @@
 #!/usr/bin/env bash
 # Lints the published contracts under api/ with the linters of their ecosystems.
-# They are installed into bin/tools/node at the versions pinned here.
+# They are installed into bin/tools/node as scripts/contracts/package-lock.json
+# says: each package, those that others need included, at one version and with the
+# hash of its content. Their install scripts do not run.
+#
+#   scripts/contracts.sh [--lock]
+#
+# With --lock it writes the lock file after a change of package.json, and installs
+# nothing. The file names no registry: npm's own setting says which one to use.
 set -euo pipefail
 
-readonly spectral=6.16.3 redocly=2.77.0 asyncapi=3.6.3
-
 cd "$(dirname "$0")/.."
-readonly root=$PWD dir=$PWD/bin/tools/node
-readonly stamp=$dir/.$spectral-$redocly-$asyncapi
+readonly root=$PWD dir=$PWD/bin/tools/node locked=$PWD/scripts/contracts
 
+if [[ ${1:-} == --lock ]]; then
+  cd "$locked"
+  exec npm install --package-lock-only --omit-lockfile-registry-resolved --no-audit --no-fund
+fi
+
+stamp=$dir/.$(cksum <"$locked/package-lock.json" | tr ' ' -)
+readonly stamp
 if [[ ! -e $stamp ]]; then
   mkdir -p "$dir"
-  (cd "$dir" && npm install --silent --no-audit --no-fund --no-package-lock --prefix . \
-    "@stoplight/spectral-cli@$spectral" "@redocly/cli@$redocly" "@asyncapi/parser@$asyncapi")
+  rm -f "$dir"/.[0-9]*
+  cp "$locked/package.json" "$locked/package-lock.json" "$dir"
+  (cd "$dir" && npm ci --silent --ignore-scripts --no-audit --no-fund)
   touch "$stamp"
 fi
 

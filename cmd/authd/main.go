@@ -47,6 +47,7 @@ func commands() []command {
 		{"config", "", "show every setting, its value and where it comes from", showConfig},
 		{"schema", "openapi|proto|asyncapi", "print the contract of the service", showSchema},
 		{"healthcheck", "", "ask the running service whether it is ready; exit 0 or 1", healthcheck},
+		{"licenses", "", "print the licences of everything that is linked into authd", showLicenses},
 		{"version", "", "show the version", showVersion},
 	}
 }

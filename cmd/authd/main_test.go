@@ -246,6 +246,7 @@ func TestCommandLine(t *testing.T) {
 		{args: "--help", want: "Usage: authd COMMAND"},
 		{args: "serve --help", want: "--http.addr  AUTHD_HTTP_ADDR"},
 		{args: "version", want: ""},
+		{args: "licenses", want: "Third-party notices of authd"},
 		{args: "fly", want: `"fly" is no command`, code: exitUsage},
 		{args: "user add ada@example.org", in: "an analytical engine\n", want: "added ada@example.org"},
 		{args: "user add ADA@example.org", in: "an analytical engine\n", want: "already", code: exitFailed},

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// standardLibrary is the name of Go's own component.
+const standardLibrary = "Go standard library and runtime"
+
+// component is a module, or Go's standard library, with what is linked of it.
+type component struct {
+	name    string
+	root    string              // its folder
+	main    bool                // the module of the program
+	folders map[string]struct{} // of the linked packages
+	sources map[string]struct{} // the linked files: Go, assembly, headers
+
+	texts   []text            // licences and notices, sorted by file
+	holders map[string]string // copyright holders that sources name, with a line that does
+}
+
+// listed is what is read of the output of "go list -json".
+type listed struct {
+	Dir      string
+	Standard bool
+	Module   *module
+
+	GoFiles, SFiles, HFiles, SysoFiles, EmbedFiles []string
+}
+
+type module struct {
+	Path, Dir string
+	Main      bool
+	Replace   *module
+}
+
+// linked lists the components of a program, sorted by name.
+func linked(ctx context.Context, program string, platforms []platform) ([]*component, error) {
+	byName := make(map[string]*component)
+	for _, p := range platforms {
+		packages, err := goList(ctx, program, p)
+		if err != nil {
+			return nil, err
+		}
+		for _, pkg := range packages {
+			if err := add(byName, pkg); err != nil {
+				return nil, err
+			}
+		}
+	}
+	components := make([]*component, 0, len(byName))
+	for _, c := range byName {
+		components = append(components, c)
+	}
+	slices.SortFunc(components, func(a, b *component) int { return strings.Compare(a.name, b.name) })
+	return components, nil
+}
+
+func goList(ctx context.Context, program string, p platform) ([]listed, error) {
+	cmd := exec.CommandContext(ctx, "go", "list", "-deps", "-tags", tags,
+		"-json=Dir,Standard,Module,GoFiles,SFiles,HFiles,SysoFiles,EmbedFiles", ".")
+	cmd.Dir = program
+	cmd.Env = append(os.Environ(), "GOOS="+p.os, "GOARCH="+p.arch, "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=-mod=readonly")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%v for %v: %w\n%s", cmd, p, err, stderr.String())
+	}
+	var packages []listed
+	for decoder := json.NewDecoder(bytes.NewReader(out)); ; {
+		var pkg listed
+		if err := decoder.Decode(&pkg); errors.Is(err, io.EOF) { //nolint:musttag // the fields have the names that the Go command gives them
+			return packages, nil
+		} else if err != nil {
+			return nil, fmt.Errorf("output of %v: %w", cmd, err)
+		}
+		packages = append(packages, pkg)
+	}
+}
+
+// add files a package under its component.
+func add(byName map[string]*component, pkg listed) error {
+	name, root, err := owner(pkg)
+	if err != nil {
+		return err
+	}
+	c := byName[name]
+	if c == nil {
+		c = &component{
+			name: name, root: root, main: pkg.Module != nil && pkg.Module.Main,
+			folders: make(map[string]struct{}), sources: make(map[string]struct{}),
+		}
+		byName[name] = c
+	}
+	if len(pkg.SysoFiles) > 0 {
+		return fmt.Errorf("%s: links the object files %q, whose licence cannot be read", pkg.Dir, pkg.SysoFiles)
+	}
+	c.folders[pkg.Dir] = struct{}{}
+	for _, file := range slices.Concat(pkg.GoFiles, pkg.SFiles, pkg.HFiles) {
+		c.sources[filepath.Join(pkg.Dir, file)] = struct{}{}
+	}
+	// An embedded file may have its licence beside it.
+	for _, file := range pkg.EmbedFiles {
+		c.folders[filepath.Dir(filepath.Join(pkg.Dir, file))] = struct{}{}
+	}
+	return nil
+}
+
+// owner returns the name and the folder of a package's component.
+func owner(pkg listed) (name, root string, err error) {
+	switch {
+	case pkg.Standard:
+		root = pkg.Dir
+		for filepath.Base(root) != "src" {
+			if root = filepath.Dir(root); root == filepath.Dir(root) {
+				return "", "", fmt.Errorf("%s is not below a folder src", pkg.Dir)
+			}
+		}
+		return standardLibrary, filepath.Dir(root), nil
+	case pkg.Module == nil:
+		return "", "", fmt.Errorf("%s belongs to no module", pkg.Dir)
+	case pkg.Module.Replace != nil:
+		return pkg.Module.Path, pkg.Module.Replace.Dir, nil
+	case pkg.Module.Dir == "":
+		return "", "", fmt.Errorf("module %s has no folder; run go mod download", pkg.Module.Path)
+	default:
+		return pkg.Module.Path, pkg.Module.Dir, nil
+	}
+}
