@@ -152,7 +152,7 @@ func (s *Standard) build(version string, c Config, o Options) error {
 	if err != nil {
 		return err //nolint:wrapcheck // says where
 	}
-	traced := tracing.New(s.Telemetry.Tracer, s.Telemetry.Propagator)
+	traced := tracing.New(s.Telemetry.Tracer, s.Telemetry.Propagator, tracing.TrustNetworks(c.Trace.Trusted...))
 	s.Outgoing = []chassi.Middleware{traced, counted}
 	watch := []chassi.Middleware{
 		traced,
