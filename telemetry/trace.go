@@ -33,7 +33,7 @@ import (
 // ignored. In Config it is an error.
 type TraceConfig struct {
 	Exporter string  `config:"exporter" default:"none" oneof:"none,otlp-http,otlp-grpc,stdout" help:"where spans go"`
-	Endpoint string  `config:"endpoint" help:"URL of the collector; default http://localhost:4318, for otlp-grpc http://localhost:4317"`
+	Endpoint string  `config:"endpoint" mask:"url" help:"URL of the collector; default http://localhost:4318, for otlp-grpc http://localhost:4317"`
 	Ratio    float64 `config:"ratio" default:"0.01" min:"0" max:"1" help:"share of traces that are sampled, unless a trusted caller has decided"`
 
 	// Trusted is for the middleware that makes the spans. The zero value trusts nobody.
