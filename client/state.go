@@ -3,9 +3,11 @@ package client
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/breaker"
 )
 
@@ -24,6 +26,7 @@ type InstanceStats struct {
 	Ejected         bool
 	InFlight        int
 	Latency         time.Duration // of late
+	Answered        bool          // whether any call was answered
 	Calls, Failures uint64
 }
 
@@ -38,9 +41,33 @@ func (c *Cluster) Stats() Stats {
 		s.Instances = append(s.Instances, InstanceStats{
 			Addr: t.addr, Breaker: t.breaker.State(), Ejected: t.away.Load() > now, InFlight: int(t.inFlight.Load()),
 			Latency: time.Duration(math.Float64frombits(t.latency.Load())), Calls: t.calls.Load(), Failures: t.failures.Load(),
+			Answered: t.answered(),
 		})
 	}
 	return s
+}
+
+// answered reports whether any call was: those are what a method's latency is made of.
+func (t *target) answered() bool {
+	return slices.ContainsFunc(*t.methods.Load(), func(m *targetMethod) bool { return m.latency.Load() != 0 })
+}
+
+// working reports whether calls go to the instance.
+func (i InstanceStats) working() bool { return i.Breaker == breaker.Closed && !i.Ejected }
+
+// Condition says whether the service was seen to work: ok where an instance has answered
+// and is called, unknown where none has been called or is known, degraded otherwise.
+func (s Stats) Condition() chassi.Condition {
+	condition := chassi.ConditionUnknown
+	for _, i := range s.Instances {
+		switch {
+		case i.working() && i.Answered:
+			return chassi.ConditionOK
+		case !i.working() || i.Failures > 0:
+			condition = chassi.ConditionDegraded
+		}
+	}
+	return condition
 }
 
 // String says in one line how the instances do, as readiness shows it: "2 instances",
