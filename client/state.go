@@ -3,7 +3,6 @@ package client
 import (
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 	"time"
 
@@ -26,7 +25,7 @@ type InstanceStats struct {
 	Ejected         bool
 	InFlight        int
 	Latency         time.Duration // of late
-	Answered        bool          // whether any call was answered
+	Answered        bool          // whether any call ever succeeded
 	Calls, Failures uint64
 }
 
@@ -41,15 +40,10 @@ func (c *Cluster) Stats() Stats {
 		s.Instances = append(s.Instances, InstanceStats{
 			Addr: t.addr, Breaker: t.breaker.State(), Ejected: t.away.Load() > now, InFlight: int(t.inFlight.Load()),
 			Latency: time.Duration(math.Float64frombits(t.latency.Load())), Calls: t.calls.Load(), Failures: t.failures.Load(),
-			Answered: t.answered(),
+			Answered: t.answered.Load(),
 		})
 	}
 	return s
-}
-
-// answered reports whether any call was: those are what a method's latency is made of.
-func (t *target) answered() bool {
-	return slices.ContainsFunc(*t.methods.Load(), func(m *targetMethod) bool { return m.latency.Load() != 0 })
 }
 
 // working reports whether calls go to the instance.
