@@ -18,6 +18,7 @@ type Health struct {
 // Condition is what is known of one dependency.
 type Condition string
 
+// The conditions.
 const (
 	ConditionOK       Condition = "ok"       // it was seen to work, and nothing since says otherwise
 	ConditionUnknown  Condition = "unknown"  // it has not been seen to work, nor to fail

@@ -217,7 +217,10 @@ func (l *loader) applyFlags(flags map[string]string) {
 }
 
 func (f *field) report() Value {
-	return Value{Key: f.key, Env: f.env, Value: f.shown(), Secret: f.holdsSecret(), Source: f.source, Help: f.tag.Get("help"), Reloadable: f.tag.Get("reload") == "true"}
+	return Value{
+		Key: f.key, Env: f.env, Value: f.shown(), Secret: f.holdsSecret(), Source: f.source,
+		Help: f.tag.Get("help"), Reloadable: f.tag.Get("reload") == "true",
+	}
 }
 
 // shown is the value as anybody may see it.

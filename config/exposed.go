@@ -40,23 +40,26 @@ type Exposure struct {
 // root. That is no exposure: nobody else is in there. They are known by the folder that
 // Kubernetes swaps, "..2026_01_02_…", and by /run/secrets.
 func Exposed(path string, kind FileKind) *Exposure {
-	real, err := filepath.EvalSymlinks(path)
+	resolved, err := filepath.Abs(path)
+	if err == nil {
+		resolved, err = filepath.EvalSymlinks(resolved)
+	}
 	if err != nil || !modesMatter {
 		return nil
 	}
-	info, err := os.Stat(real)
+	info, err := os.Stat(resolved)
 	if err != nil {
 		return nil
 	}
 	mode := info.Mode()
 	switch {
 	case mode&0o002 != 0:
-		return &Exposure{real, mode, "can be changed by every user", restrict(real, info, kind)}
-	case mode&0o004 != 0 && kind != TrustedFile && !isMountedSecret(real):
-		return &Exposure{real, mode, "can be read by every user", restrict(real, info, kind)}
+		return &Exposure{resolved, mode, "can be changed by every user", restrict(resolved, info, kind)}
+	case mode&0o004 != 0 && kind != TrustedFile && !isMountedSecret(resolved):
+		return &Exposure{resolved, mode, "can be read by every user", restrict(resolved, info, kind)}
 	}
-	for _, folder := range foldersOf(path, real) {
-		if e := exposedFolder(folder, real, kind); e != nil {
+	for _, folder := range foldersOf(path, resolved) {
+		if e := exposedFolder(folder, resolved, kind); e != nil {
 			return e
 		}
 	}
@@ -64,8 +67,8 @@ func Exposed(path string, kind FileKind) *Exposure {
 }
 
 // foldersOf returns the folders of the file and of the link to it.
-func foldersOf(path, real string) []string {
-	folders := []string{filepath.Dir(real)}
+func foldersOf(path, resolved string) []string {
+	folders := []string{filepath.Dir(resolved)}
 	if link, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil && link != folders[0] {
 		folders = append(folders, link)
 	}
@@ -74,16 +77,17 @@ func foldersOf(path, real string) []string {
 
 // exposedFolder looks for a folder in which every user can put another file in the place
 // of this one. The sticky bit keeps them from that, but not from making new files.
-func exposedFolder(folder, real string, kind FileKind) *Exposure {
+func exposedFolder(folder, resolved string, kind FileKind) *Exposure {
 	info, err := os.Stat(folder)
 	if err != nil || info.Mode()&0o002 == 0 {
 		return nil
 	}
 	switch {
 	case info.Mode()&fs.ModeSticky == 0:
-		return &Exposure{real, info.Mode(), "can be replaced by every user, because of its folder", "chmod o-w " + quote(folder)}
+		return &Exposure{resolved, info.Mode(), "lies in a folder that lets it be replaced by every user", "chmod o-w " + quote(folder)}
 	case kind == DatabaseFile:
-		return &Exposure{real, info.Mode(), "lies in a folder where every user can make files, such as a journal that the database would believe", "move it to a folder of its own (mkdir -m 700)"}
+		return &Exposure{resolved, info.Mode(), "lies in a folder that lets a journal be put beside it by every user",
+			"move it to a folder of its own (mkdir -m 700)"}
 	default:
 		return nil
 	}
@@ -106,11 +110,11 @@ func restrict(path string, info fs.FileInfo, kind FileKind) string {
 
 // isMountedSecret reports whether a path, with links followed, is that of a secret in a
 // container.
-func isMountedSecret(real string) bool {
-	if strings.HasPrefix(real, "/run/secrets/") {
+func isMountedSecret(resolved string) bool {
+	if strings.HasPrefix(resolved, "/run/secrets/") {
 		return true
 	}
-	for element := range strings.SplitSeq(filepath.ToSlash(real), "/") {
+	for element := range strings.SplitSeq(filepath.ToSlash(resolved), "/") {
 		if strings.HasPrefix(element, "..2") { // ..2026_01_02_15_04_05.123456789
 			return true
 		}

@@ -42,10 +42,10 @@ func TestExposed(t *testing.T) {
 		{0o755, 0o604, config.DatabaseFile, "can be read by every user", "chmod 600 "},
 		{0o755, 0o602, config.PrivateFile, "can be changed by every user", "chmod 600 "},
 		{0o755, 0o666, config.TrustedFile, "can be changed by every user", "chmod o-w "},
-		{0o777, 0o600, config.TrustedFile, "can be replaced by every user", "chmod o-w "},
+		{0o777, 0o600, config.TrustedFile, "be replaced by every user", "chmod o-w "},
 		{0o777 | sticky, 0o600, config.PrivateFile, "", ""},
 		{0o777 | sticky, 0o600, config.DatabaseFile, "lies in a folder", "mkdir -m 700"},
-		{0o773, 0o600, config.DatabaseFile, "can be replaced by every user", "chmod o-w "},
+		{0o773, 0o600, config.DatabaseFile, "be replaced by every user", "chmod o-w "},
 	} {
 		path := makeFile(t, c.folder, c.file)
 		e := config.Exposed(path, c.kind)

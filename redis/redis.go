@@ -147,8 +147,7 @@ func do[T any](ctx context.Context, db *DB, f func(context.Context) (T, error)) 
 		bounded, cancel := context.WithTimeout(ctx, db.config.Timeout)
 		defer cancel()
 		result, err := f(bounded)
-		switch {
-		case err != nil && ctx.Err() != nil:
+		if err != nil && ctx.Err() != nil {
 			return result, context.Canceled // of the caller, however it came
 		}
 		db.watcher.saw(err)

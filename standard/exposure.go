@@ -132,7 +132,7 @@ func (e *exposure) warnOfFiles() {
 	for _, f := range e.files {
 		if x := config.Exposed(f.path, f.kind); x != nil && !told[x.Fix] {
 			told[x.Fix] = true // a folder is the problem of each file in it
-			e.log(openFiles, "a file "+x.What, f.setting, x.Fix, "file", x.Path, "mode", fmt.Sprintf("%04o", x.Perm()))
+			e.log(openFiles, "a file "+x.What+" of this machine", f.setting, x.Fix, "file", x.Path, "mode", fmt.Sprintf("%04o", x.Perm()))
 		}
 	}
 }
@@ -148,7 +148,8 @@ func (e *exposure) warnOfAdmin() {
 func (e *exposure) warnOfHTTP() {
 	if c := e.config.HTTP; isReachable(c.Addr) && !c.TLS.Enabled() && len(c.TrustedProxies) == 0 {
 		e.log(openHTTP, "passwords and tokens cross the network in clear: HTTP without TLS can be reached from other machines", "http.addr",
-			"set http.tls.cert_file and http.tls.key_file, or http.trusted_proxies if TLS ends at a proxy, or accept it: exposure.accepted=http", "addr", c.Addr)
+			"set http.tls.cert_file and http.tls.key_file, or http.trusted_proxies if TLS ends at a proxy, or accept it: exposure.accepted=http",
+			"addr", c.Addr)
 	}
 }
 
@@ -161,8 +162,9 @@ func (e *exposure) warnOfGRPC() {
 
 func (e *exposure) warnOfNATS() {
 	if c := e.config.NATS; c.URL == embeddedNATS && isReachable(c.Embedded.Addr) {
-		e.log(openNATS, "passwords and tokens cross the network in clear: the NATS server in this process can be reached from other machines", "nats.embedded.addr",
-			"listen on 127.0.0.1, or use a NATS server with TLS and accounts (nats.url), or accept it: exposure.accepted=nats", "addr", c.Embedded.Addr)
+		e.log(openNATS, "passwords and tokens cross the network in clear: the NATS server in this process can be reached from other machines",
+			"nats.embedded.addr", "listen on 127.0.0.1, or use a NATS server with TLS and accounts (nats.url), or accept it: exposure.accepted=nats",
+			"addr", c.Embedded.Addr)
 	}
 }
 
