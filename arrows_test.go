@@ -17,7 +17,7 @@ const module = "github.com/chassi-go/chassi"
 // forbids stands in the wrong room. docs/architecture.md tells which is right.
 const rooms = `
 .:
-transport/httpapi transport/grpcapi transport/natsapi transport/amqpapi: . transport schema/... transport/certs transport/message
+transport/httpapi transport/grpcapi transport/natsapi transport/amqpapi: . transport schema/... transport/certs transport/message redact
 transport/natsapi/embedded:
 transport/localapi: . transport client
 transport/message: . transport schema/...
@@ -28,18 +28,19 @@ transport/transporttest: . client schema/... middleware middleware/tracing
 schema: . transport
 schema/protobuf schema/strictjson: .
 middleware middleware/metrics middleware/tracing: . token ratelimit deadline overload idempotency
-telemetry: . telemetry/otlp
+telemetry: . telemetry/otlp redact
 telemetry/otlp:
 client: . transport discovery breaker retry deadline
 console: . telemetry
-token password ratelimit breaker retry deadline overload workpool database discovery config idempotency:
+token password ratelimit breaker retry deadline overload workpool database discovery idempotency redact:
+config: redact
 discovery/consul discovery/etcd discovery/kubernetes: discovery/internal/...
 discovery/internal/...:
-redis: breaker
+redis: breaker redact
 ratelimit/shared: ratelimit redis
 idempotency/sqlstore: idempotency database
 idempotency/redisstore: idempotency redis
-standard: . transport/... schema/... schema middleware middleware/... telemetry client console token password ratelimit ratelimit/shared redis breaker retry overload workpool database discovery config
+standard: . transport/... schema/... schema middleware middleware/... telemetry client console token password ratelimit ratelimit/shared redis breaker retry overload workpool database discovery config redact
 auth: . client
 auth/service: . auth auth/store token password workpool ratelimit
 auth/store: database redis

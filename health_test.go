@@ -30,7 +30,11 @@ func TestHealthProbesAllAtOnceInOrder(t *testing.T) {
 		if h.Ready || h.State != "serving" {
 			t.Errorf("health is %+v, want not ready: the cache is gone", h)
 		}
-		for i, want := range []chassi.CheckResult{{Name: "database", Took: 2*time.Second - 1}, {Name: "cache", Err: io.EOF, Took: time.Second}, {Name: "broker"}} {
+		for i, want := range []chassi.CheckResult{
+			{Name: "database", Condition: chassi.ConditionOK, Took: 2*time.Second - 1},
+			{Name: "cache", Condition: chassi.ConditionFailing, Err: io.EOF, Took: time.Second},
+			{Name: "broker", Condition: chassi.ConditionOK},
+		} {
 			if h.Checks[i] != want {
 				t.Errorf("check %d is %+v, want %+v", i, h.Checks[i], want)
 			}
@@ -42,10 +46,10 @@ func TestHealthProbesAllAtOnceInOrder(t *testing.T) {
 func TestInform(t *testing.T) {
 	t.Parallel()
 	app := newApp(chassi.AppOptions{})
-	app.Inform("billing", func() string { return "2 instances; a:1 breaker open" })
+	app.Inform("billing", func() (chassi.Condition, string) { return chassi.ConditionDegraded, "2 instances; a:1 breaker open" })
 	stop := run(t, app)
 	h := app.Health(t.Context())
-	if want := (chassi.CheckResult{Name: "billing", Detail: "2 instances; a:1 breaker open"}); !h.Ready || len(h.Checks) != 1 || h.Checks[0] != want {
+	if want := (chassi.CheckResult{Name: "billing", Condition: chassi.ConditionDegraded, Detail: "2 instances; a:1 breaker open"}); !h.Ready || len(h.Checks) != 1 || h.Checks[0] != want {
 		t.Errorf("%+v", h)
 	}
 	if err := stop(); err != nil {

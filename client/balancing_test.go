@@ -248,7 +248,10 @@ func TestWithoutASource(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := &remote{f, calls, c}
-	if from, err := r.read(t.Context()); from != "" || err != nil || c.Stats().String() != "1 instance" {
+	if s := c.Stats(); s.Condition() != chassi.ConditionUnknown {
+		t.Errorf("never called: %s", s.Condition())
+	}
+	if from, err := r.read(t.Context()); from != "" || err != nil || c.Stats().String() != "1 instance" || c.Stats().Condition() != chassi.ConditionOK {
 		t.Errorf("%q, %v, %v", from, err, c.Stats())
 	}
 	if err := c.Stop(t.Context()); err != nil || !f.at("").closed.Load() || dials != 1 {

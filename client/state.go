@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/breaker"
 )
 
@@ -24,6 +25,7 @@ type InstanceStats struct {
 	Ejected         bool
 	InFlight        int
 	Latency         time.Duration // of late
+	Answered        bool          // whether any call ever succeeded
 	Calls, Failures uint64
 }
 
@@ -38,9 +40,28 @@ func (c *Cluster) Stats() Stats {
 		s.Instances = append(s.Instances, InstanceStats{
 			Addr: t.addr, Breaker: t.breaker.State(), Ejected: t.away.Load() > now, InFlight: int(t.inFlight.Load()),
 			Latency: time.Duration(math.Float64frombits(t.latency.Load())), Calls: t.calls.Load(), Failures: t.failures.Load(),
+			Answered: t.answered.Load(),
 		})
 	}
 	return s
+}
+
+// working reports whether calls go to the instance.
+func (i InstanceStats) working() bool { return i.Breaker == breaker.Closed && !i.Ejected }
+
+// Condition says whether the service was seen to work: ok where an instance has answered
+// and is called, unknown where none has been called or is known, degraded otherwise.
+func (s Stats) Condition() chassi.Condition {
+	condition := chassi.ConditionUnknown
+	for _, i := range s.Instances {
+		switch {
+		case i.working() && i.Answered:
+			return chassi.ConditionOK
+		case !i.working() || i.Failures > 0:
+			condition = chassi.ConditionDegraded
+		}
+	}
+	return condition
 }
 
 // String says in one line how the instances do, as readiness shows it: "2 instances",

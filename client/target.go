@@ -31,6 +31,7 @@ type target struct {
 	picked atomic.Int64 // when last
 
 	calls, failures atomic.Uint64
+	answered        atomic.Bool  // whether any call succeeded
 	row, ejected    atomic.Int64 // failures, and ejections, in a row
 
 	mu      sync.Mutex
@@ -105,6 +106,9 @@ func (t *target) ended(m *targetMethod, began int64, err error, done func(error)
 	case err != nil && isRefusal(chassi.ErrorOf(err)):
 		t.learn(now, took, 1)
 	default:
+		if !t.answered.Load() {
+			t.answered.Store(true)
+		}
 		t.row.Store(0)
 		t.ejected.Store(0)
 		t.learn(now, took, 0)

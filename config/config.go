@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net/url"
 	"os"
 	"reflect"
 	"slices"
@@ -23,15 +22,27 @@ type Options struct {
 
 // Report tells what the values are and where they came from.
 type Report struct {
-	Values []Value
-	File   string   // the file read, "" for none
-	Rest   []string // arguments that are no flags
+	Values      []Value
+	File        string       // the file read, "" for none
+	SecretFiles []SecretFile // the files that secrets were read from
+	Rest        []string     // arguments that are no flags
+
+	// Args are Options.Args as anybody may see them: the values of secrets are masked as
+	// in Values, and each argument that is no flag is ***.
+	Args []string
+}
+
+// SecretFile is a file that holds one secret.
+type SecretFile struct {
+	Env  string // the variable that named it: "AUTHD_TOKEN_MASTER_KEY_FILE"
+	Path string
 }
 
 // Value is one setting as an operator may see it.
 type Value struct {
 	Key, Env   string
 	Value      string // masked if it is secret
+	Secret     bool   // whether there is a secret in it
 	Source     string // "default", "authd.yaml:12", "AUTHD_HTTP_ADDR", "--http.addr"
 	Help       string
 	Reloadable bool
@@ -42,19 +53,21 @@ type loader struct {
 	options  Options
 	fields   []*field
 	byKey    map[string]*field
+	report   *Report
 	problems []error
 }
 
-// Load fills the struct that dst points to. Its error joins all problems, one a
-// line; dst is then of no use.
+// Load fills the struct that dst points to, and sets the fields of type *Report in it
+// and in structs embedded in it to the report that it returns. Its error joins all
+// problems, one a line; dst is then of no use.
 func Load(dst any, o Options) (*Report, error) {
 	l, err := newLoader(dst, o)
 	if err != nil {
 		return nil, err
 	}
-	flags, rest := l.parseFlags()
+	report := l.report
+	flags := l.parseFlags()
 	env := l.parseEnv()
-	report := &Report{Rest: rest}
 	report.File = l.readFile(flags, env)
 	l.applyEnv(env)
 	l.applyFlags(flags)
@@ -64,6 +77,7 @@ func Load(dst any, o Options) (*Report, error) {
 	for _, f := range l.fields {
 		report.Values = append(report.Values, f.report())
 	}
+	setReports(reflect.ValueOf(dst).Elem(), report)
 	return report, errors.Join(l.problems...)
 }
 
@@ -72,7 +86,7 @@ func newLoader(dst any, o Options) (*loader, error) {
 	if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {
 		return nil, fmt.Errorf("config: Load needs a pointer to a struct, not %T", dst)
 	}
-	l := &loader{options: o, byKey: make(map[string]*field)}
+	l := &loader{options: o, byKey: make(map[string]*field), report: new(Report)}
 	l.fields = fieldsOf(v.Elem(), "", o.Name)
 	for _, f := range l.fields {
 		l.byKey[f.key] = f
@@ -102,47 +116,10 @@ func (l *loader) applied(f *field, source, text string, err error) {
 		return
 	}
 	shown := fmt.Sprintf(" (%q)", text)
-	if f.secret() || f.tag.Get("mask") != "" {
+	if f.masked() {
 		shown = ""
 	}
 	l.complain(fmt.Errorf("%s: %s%s %w", source, f.key, shown, err))
-}
-
-// parseFlags reads --key=value, --key value and, for booleans, --key, wherever
-// they stand before a --.
-func (l *loader) parseFlags() (flags map[string]string, rest []string) {
-	flags = make(map[string]string)
-	args := l.options.Args
-	for len(args) > 0 {
-		if !strings.HasPrefix(args[0], "-") || args[0] == "-" {
-			rest, args = append(rest, args[0]), args[1:]
-			continue
-		}
-		name, value, given := strings.Cut(strings.TrimLeft(args[0], "-"), "=")
-		if args[0] == "--" {
-			return flags, append(rest, args[1:]...)
-		}
-		args = args[1:]
-		f := l.byKey[name]
-		switch {
-		case f == nil && name != "config":
-			l.complain(fmt.Errorf("--%s: unknown flag%s", name, suggest("--"+name, l.flags())))
-			continue
-		case given:
-		case f != nil && f.value.Kind() == reflect.Bool:
-			value = "true"
-		case len(args) == 0:
-			l.complain(fmt.Errorf("--%s: needs a value", name))
-			continue
-		default:
-			value, args = args[0], args[1:]
-		}
-		if _, twice := flags[name]; twice {
-			l.complain(fmt.Errorf("--%s: is given twice", name))
-		}
-		flags[name] = value
-	}
-	return flags, rest
 }
 
 func (l *loader) keys() []string { return slices.Sorted(maps.Keys(l.byKey)) }
@@ -183,7 +160,7 @@ func (l *loader) applyEnv(env map[string]string) {
 		if given {
 			l.apply(f, f.env, text)
 		}
-		if f.secret() || f.tag.Get("mask") != "" {
+		if f.masked() {
 			known[f.env+"_FILE"] = true
 			if path, ok := env[f.env+"_FILE"]; ok {
 				l.applySecretFile(f, path, given)
@@ -214,6 +191,7 @@ func (l *loader) applySecretFile(f *field, path string, twice bool) {
 		l.complain(fmt.Errorf("%s: %w", source, err))
 		return
 	}
+	l.report.SecretFiles = append(l.report.SecretFiles, SecretFile{source, path})
 	l.apply(f, source, strings.TrimSuffix(strings.TrimSuffix(string(text), "\n"), "\r"))
 }
 
@@ -239,41 +217,23 @@ func (l *loader) applyFlags(flags map[string]string) {
 }
 
 func (f *field) report() Value {
-	return Value{Key: f.key, Env: f.env, Value: f.shown(), Source: f.source, Help: f.tag.Get("help"), Reloadable: f.tag.Get("reload") == "true"}
+	return Value{
+		Key: f.key, Env: f.env, Value: f.shown(), Secret: f.holdsSecret(), Source: f.source,
+		Help: f.tag.Get("help"), Reloadable: f.tag.Get("reload") == "true",
+	}
 }
 
 // shown is the value as anybody may see it.
 func (f *field) shown() string {
 	text := fmt.Sprint(f.value.Interface())
 	switch {
-	case f.secret() && text != "":
-		return masked
-	case f.tag.Get("mask") == "url":
-		return maskURL(text)
+	case f.masked():
+		return f.mask(text)
 	case f.value.Kind() == reflect.Slice:
 		return strings.Join(strings.Fields(strings.Trim(text, "[]")), ",")
 	default:
 		return text
 	}
-}
-
-// maskURL hides the password and what a query may hide one in.
-func maskURL(text string) string {
-	u, err := url.Parse(text)
-	if err != nil {
-		return masked
-	}
-	if _, has := u.User.Password(); has {
-		u.User = url.UserPassword(u.User.Username(), masked)
-	}
-	query := u.Query()
-	for name := range query {
-		if strings.Contains(strings.ToLower(name), "pass") || strings.Contains(strings.ToLower(name), "secret") {
-			query.Set(name, masked)
-			u.RawQuery = query.Encode()
-		}
-	}
-	return strings.ReplaceAll(u.String(), "%2A%2A%2A", masked)
 }
 
 // WriteTo prints the values as a table with their origin.

@@ -135,6 +135,66 @@ func TestSecretsAreNeverShown(t *testing.T) {
 	}
 }
 
+// R76: the arguments can be shown, and the settings tell which of them hold a secret.
+func TestReportMasksArguments(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "url")
+	if err := os.WriteFile(file, []byte("nats://canary@h"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args   []string
+		want   string
+		secret string // the settings that hold one
+	}{
+		{nil, "", ""},
+		{[]string{"--http.addr=:1", "--on", "--size", "8"}, "--http.addr=:1 --on --size 8", ""},
+		{[]string{"--key=canary"}, "--key=***", "key"},
+		{[]string{"-key", "canary", "--level=debug"}, "--key *** --level=debug", "key"},
+		{[]string{"--url", "redis://u:canary@h"}, "--url redis://u:***@h", "url"},
+		{[]string{"--url=sqlite:y", "canary"}, "--url=sqlite:y ***", ""},
+		{[]string{"--on", "--", "--key=canary", "canary"}, "--on -- *** ***", ""},
+		{[]string{"--nonsense=canary", "--other", "canary"}, "--nonsense=*** --other ***", ""},
+	} {
+		_, report, _ := load(t, "", nil, c.args)
+		if got := strings.Join(report.Args, " "); got != c.want {
+			t.Errorf("%q is shown as %q, want %q", c.args, got, c.want)
+		}
+		if got := secrets(report); got != c.secret {
+			t.Errorf("%q: secrets in %q, want %q", c.args, got, c.secret)
+		}
+	}
+	_, report, err := load(t, "key: canary\n", []string{"PROG_URL_FILE=" + file}, nil)
+	if err != nil || secrets(report) != "url,key" || len(report.SecretFiles) != 1 || report.SecretFiles[0] != (config.SecretFile{Env: "PROG_URL_FILE", Path: file}) {
+		t.Errorf("%v, secrets in %s, files %v", err, secrets(report), report.SecretFiles)
+	}
+}
+
+func secrets(r *config.Report) string {
+	var keys []string
+	for _, v := range r.Values {
+		if v.Secret {
+			keys = append(keys, v.Key)
+		}
+	}
+	return strings.Join(keys, ",")
+}
+
+func TestReportFieldsAreSet(t *testing.T) {
+	t.Parallel()
+	type base struct{ Loaded *config.Report }
+	var s struct {
+		base
+
+		On   bool `config:"on"`
+		Here *config.Report
+	}
+	report, err := config.Load(&s, config.Options{Name: "prog", Args: []string{"--on"}})
+	if err != nil || s.Here != report || s.Loaded != report {
+		t.Errorf("%v: %p and %p, want %p", err, s.Here, s.Loaded, report)
+	}
+}
+
 func TestFileForms(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ file, want string }{

@@ -17,6 +17,9 @@
 // A [Secret] field, and any field with secret:"true", may come from a file: by
 // AUTHD_TOKEN_MASTER_KEY_FILE, whose one trailing line break is dropped.
 //
+// A field of type *[Report] in the struct, or in a struct embedded in it, is set to the
+// report of the load: what runs the program learns from it where secrets came from.
+//
 // Anything unknown, malformed or out of bounds is refused, all of it at once,
 // with the place it stands at and the nearest name there is. No message holds a
 // secret.

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/chassi-go/chassi/redact"
 )
 
 // field is one leaf of the struct.
@@ -25,6 +27,30 @@ func (f *field) secret() bool {
 	return f.tag.Get("secret") == "true" || f.value.Type() == reflect.TypeFor[Secret]()
 }
 
+// masked reports whether the value may be, or hold, a secret.
+func (f *field) masked() bool { return f.secret() || f.tag.Get("mask") != "" }
+
+// mask returns text, which may be a value of f, as anybody may see it.
+func (f *field) mask(text string) string {
+	switch {
+	case f.secret() && text != "":
+		return redact.Mask
+	case f.tag.Get("mask") == "url":
+		return redact.URL(text)
+	default:
+		return text
+	}
+}
+
+// holdsSecret reports whether there is a secret in the value.
+func (f *field) holdsSecret() bool {
+	if f.secret() {
+		return f.value.String() != ""
+	}
+	text := fmt.Sprint(f.value.Interface())
+	return f.mask(text) != text
+}
+
 // fieldsOf lists the leaves of the struct that v is.
 func fieldsOf(v reflect.Value, prefix, program string) []*field {
 	var list []*field
@@ -33,7 +59,7 @@ func fieldsOf(v reflect.Value, prefix, program string) []*field {
 		switch {
 		case sf.Anonymous && sf.Type.Kind() == reflect.Struct:
 			list = append(list, fieldsOf(v.Field(i), prefix, program)...)
-		case word == "" || word == "-" || !sf.IsExported():
+		case sf.Type == reportType || word == "" || word == "-" || !sf.IsExported():
 		case isLeaf(sf.Type):
 			key := prefix + word
 			list = append(list, &field{key: key, env: envName(program, key), value: v.Field(i), tag: sf.Tag, source: "default"})
@@ -42,6 +68,20 @@ func fieldsOf(v reflect.Value, prefix, program string) []*field {
 		}
 	}
 	return list
+}
+
+var reportType = reflect.TypeFor[*Report]()
+
+// setReports sets the fields of type *Report in the struct v, and in structs embedded in it.
+func setReports(v reflect.Value, report *Report) {
+	for i := range v.NumField() {
+		switch sf := v.Type().Field(i); {
+		case sf.Type == reportType && sf.IsExported():
+			v.Field(i).Set(reflect.ValueOf(report))
+		case sf.Anonymous && sf.Type.Kind() == reflect.Struct:
+			setReports(v.Field(i), report)
+		}
+	}
 }
 
 var textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()

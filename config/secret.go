@@ -3,12 +3,12 @@ package config
 import (
 	"fmt"
 	"log/slog"
+
+	"github.com/chassi-go/chassi/redact"
 )
 
 // Secret is text that prints as *** wherever it is printed.
 type Secret string
-
-const masked = "***"
 
 // Reveal returns the text itself.
 func (s Secret) Reveal() string { return string(s) }
@@ -18,7 +18,7 @@ func (s Secret) String() string {
 	if s == "" {
 		return ""
 	}
-	return masked
+	return redact.Mask
 }
 
 // Format prints String whatever the verb.

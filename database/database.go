@@ -90,6 +90,16 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 // Dialect tells which engine db talks to.
 func (db *DB) Dialect() Dialect { return db.target.dialect }
 
+// Files returns the files that the data is in: SQLite's database, its write-ahead log and
+// what is shared beside it, whether they exist or not. PostgreSQL, and SQLite in memory,
+// have none here.
+func (db *DB) Files() []string {
+	if db.target.path == "" {
+		return nil
+	}
+	return []string{db.target.path, db.target.path + "-wal", db.target.path + "-shm", db.target.path + "-journal"}
+}
+
 // PoolStats are the figures of one pool of connections.
 type PoolStats struct {
 	Name string // "reader" and "writer" on SQLite, "pool" on PostgreSQL

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"github.com/chassi-go/chassi/breaker"
@@ -50,7 +49,7 @@ type DB struct {
 	config  Config
 	client  rueidis.Client
 	breaker *breaker.Breaker
-	last    atomic.Pointer[string] // why it failed last
+	watcher *watcher // shared with the DBs that Patient returns
 }
 
 // ErrUnavailable says that the server cannot be used now. What was asked may have been
@@ -75,11 +74,13 @@ func Open(c Config) (*DB, error) {
 	if client == nil {
 		return nil, fmt.Errorf("redis: %w", err)
 	}
-	return newDB(c, client), nil
+	db := newDB(c, client, new(watcher))
+	db.watcher.saw(err) // the client has just tried to log in
+	return db, nil
 }
 
-func newDB(c Config, client rueidis.Client) *DB {
-	db := &DB{config: c, client: client}
+func newDB(c Config, client rueidis.Client, w *watcher) *DB {
+	db := &DB{config: c, client: client, watcher: w}
 	db.breaker = breaker.New(breaker.Options{
 		Config: breaker.Config{Consecutive: 3, Open: time.Second, Probes: 1, Window: time.Minute},
 		Name:   "redis", Strict: true, OnChange: db.changed,
@@ -92,7 +93,7 @@ func newDB(c Config, client rueidis.Client) *DB {
 func (db *DB) changed(from, to breaker.State) {
 	switch {
 	case to == breaker.Open && from == breaker.Closed:
-		db.config.Logger.Warn("redis cannot be used: done without", "error", *db.last.Load())
+		db.config.Logger.Warn("redis cannot be used: done without", "error", db.State().Error)
 	case to == breaker.Closed:
 		db.config.Logger.Info("redis is used again")
 	}
@@ -103,11 +104,14 @@ func (db *DB) changed(from, to breaker.State) {
 func (db *DB) Patient(timeout time.Duration) *DB {
 	c := db.config
 	c.Timeout = max(c.Timeout, timeout)
-	return newDB(c, db.client)
+	return newDB(c, db.client, db.watcher)
 }
 
-// Close ends the connections.
-func (db *DB) Close() { db.client.Close() }
+// Close ends the connections, and what Start began.
+func (db *DB) Close() {
+	db.watcher.stop()
+	db.client.Close()
+}
 
 // Script is a Lua script. It is sent to a server once, and called by its digest.
 type Script struct{ lua *rueidis.Lua }
@@ -130,14 +134,6 @@ func (db *DB) RunText(ctx context.Context, s *Script, keys, args []string) ([]st
 	})
 }
 
-// State says how it is, for the detail of readiness.
-func (db *DB) State() string {
-	if s := db.breaker.State(); s != breaker.Closed {
-		return "unavailable: " + *db.last.Load()
-	}
-	return "in use"
-}
-
 func (db *DB) prefixed(keys []string) []string {
 	prefixed := make([]string, len(keys))
 	for i, key := range keys {
@@ -151,13 +147,10 @@ func do[T any](ctx context.Context, db *DB, f func(context.Context) (T, error)) 
 		bounded, cancel := context.WithTimeout(ctx, db.config.Timeout)
 		defer cancel()
 		result, err := f(bounded)
-		switch {
-		case err != nil && ctx.Err() != nil:
+		if err != nil && ctx.Err() != nil {
 			return result, context.Canceled // of the caller, however it came
-		case err != nil:
-			why := err.Error()
-			db.last.Store(&why)
 		}
+		db.watcher.saw(err)
 		return result, err
 	})
 	switch {

@@ -33,8 +33,8 @@ func TestScripts(t *testing.T) {
 	if got, err := db.RunText(t.Context(), words, []string{"k"}, []string{"a b"}); err != nil || !slices.Equal(got, []string{c.Prefix + "k", "a b"}) {
 		t.Errorf("%q, %v", got, err)
 	}
-	if db.State() != "in use" {
-		t.Error(db.State())
+	if s := db.State(); !s.Connected || s.Since.IsZero() || !strings.HasPrefix(s.String(), "connected since 2") {
+		t.Error(s)
 	}
 	if _, err := db.Run(t.Context(), redis.NewScript(`return redis.call('NOSUCH')`), nil, nil); !errors.Is(err, redis.ErrUnavailable) {
 		t.Errorf("a script that fails: %v", err)
@@ -74,8 +74,8 @@ func TestFault37Outages(t *testing.T) {
 		if took := time.Since(began); took > 10*time.Second {
 			t.Errorf("%s: 1,000 calls took %v: each waits", why, took)
 		}
-		if !strings.Contains(db.State(), "unavailable") {
-			t.Errorf("%s: %s", why, db.State())
+		if s := db.State(); s.Connected || s.Error == "" || s.Since.After(began.Add(time.Second)) || !strings.HasPrefix(s.String(), "unavailable since ") {
+			t.Errorf("%s: %s", why, s)
 		}
 	}
 	away("never there")
@@ -110,6 +110,48 @@ func (l *safeLog) count(what string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return strings.Count(l.text.String(), what)
+}
+
+// R83: a server that has never answered is never said to be in use, whatever was asked of it;
+// that it is there, or gone, is seen without a call.
+func TestStateTellsTheTruth(t *testing.T) {
+	t.Parallel()
+	c, addr := redistest.Config(t)
+	p := proxytest.New(t, addr)
+	c.URL = "redis://user:hunter2@" + p.Addr
+	c.Logger = slog.New(slog.DiscardHandler)
+	db := redistest.Open(t, c)
+	if s := db.State(); s.Connected || !s.Known || s.Error == "" || !strings.HasPrefix(s.String(), "unavailable since ") {
+		t.Errorf("never there: %s", s)
+	}
+	if s := (redis.State{}); s.String() != "no answer yet" {
+		t.Error(s)
+	}
+	c.URL = "redis://" + p.Addr
+	db = redistest.Open(t, c)
+	if err := db.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	await := func(connected bool) {
+		t.Helper()
+		for end := time.Now().Add(30 * time.Second); db.State().Connected != connected; {
+			if time.Now().After(end) {
+				t.Fatalf("%s, want connected: %v", db.State(), connected)
+			}
+			<-time.After(10 * time.Millisecond)
+		}
+	}
+	p.Open()
+	await(true)
+	since := db.State().Since
+	if err := db.Ping(t.Context()); err != nil || db.State().Since != since {
+		t.Errorf("%v, since %v, want %v", err, db.State().Since, since)
+	}
+	p.Cut()
+	await(false)
+	if s := db.State(); strings.Contains(s.String(), "hunter2") || !s.Since.After(since) {
+		t.Error(s)
+	}
 }
 
 // A caller that gives up is told so, and says nothing about Redis.

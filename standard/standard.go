@@ -13,12 +13,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/pprof"
 	"os"
 	"slices"
 	"time"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/config"
 	"github.com/chassi-go/chassi/middleware"
 	"github.com/chassi-go/chassi/middleware/metrics"
 	"github.com/chassi-go/chassi/middleware/tracing"
@@ -46,9 +46,14 @@ type Config struct {
 	Overload  overload.Config `config:"overload"`
 	Redis     redis.Config    `config:"redis"`
 	Shutdown  Shutdown        `config:"shutdown"`
+	Exposure  Exposure        `config:"exposure"`
 	Deadline  time.Duration   `config:"deadline" default:"10s" min:"1ms" help:"for a call whose endpoint has none of its own"`
 
 	telemetry.Config
+
+	// Loaded tells where the values came from, so that secrets on the command line and
+	// files that are too open can be warned of. config.Load sets it.
+	Loaded *config.Report
 }
 
 // NATS is where messages come from: a server or cluster, or one in the process.
@@ -59,13 +64,12 @@ type NATS struct {
 	Embedded embedded.Config `config:"embedded"`
 }
 
-// off is the value of a setting that turns a transport off.
-const off = "off"
-
-// Admin is the listener for operators: metrics, health, profiles.
-type Admin struct {
-	Addr string `config:"addr" default:"127.0.0.1:8081" help:"host:port of the admin listener: /metrics, /healthz, /readyz, /debug/pprof; keep it private"`
-}
+// off is the value of a setting that turns a transport off, embeddedNATS that of nats.url
+// for the server in this process.
+const (
+	off          = "off"
+	embeddedNATS = "embedded"
+)
 
 // RateLimit bounds what one client may do. Both can be changed at run time.
 type RateLimit struct {
@@ -108,12 +112,16 @@ type Standard struct {
 	FellBack func(what string)
 
 	peer, principal *ratelimit.Limiter
+	exposure        *exposure
 }
 
 // New puts the chassis together and listens to nothing yet.
 func New(ctx context.Context, name, version string, c Config, o Options) (*Standard, error) {
 	if o.Log == nil {
 		o.Log = os.Stderr
+	}
+	if err := c.Exposure.validate(); err != nil {
+		return nil, fmt.Errorf("standard: %w", err)
 	}
 	t, err := telemetry.New(ctx, name, version, c.Config, o.Log)
 	if err != nil {
@@ -123,6 +131,7 @@ func New(ctx context.Context, name, version string, c Config, o Options) (*Stand
 		Telemetry: t,
 		peer:      ratelimit.New(ratelimit.Options{Limit: c.RateLimit.Peer}),
 		principal: ratelimit.New(ratelimit.Options{Limit: c.RateLimit.Principal}),
+		exposure:  newExposure(c, t.Logger),
 	}
 	s.App = chassi.NewApp(name, chassi.AppOptions{
 		Logger: t.Logger, DrainDelay: c.Shutdown.Drain, Grace: c.Shutdown.Grace, StartTimeout: c.Shutdown.Start,
@@ -130,7 +139,7 @@ func New(ctx context.Context, name, version string, c Config, o Options) (*Stand
 	if err := errors.Join(s.openRedis(name, c.Redis), s.build(version, c, o)); err != nil {
 		return nil, errors.Join(fmt.Errorf("standard: %w", err), t.Stop(ctx))
 	}
-	s.Manage(t, s.Admin)
+	s.Manage(t, s.exposure.server(), s.Admin)
 	s.Serve(s.HTTP)
 	if s.GRPC != nil {
 		s.Serve(s.GRPC)
@@ -152,7 +161,7 @@ func (s *Standard) build(version string, c Config, o Options) error {
 	if err != nil {
 		return err //nolint:wrapcheck // says where
 	}
-	traced := tracing.New(s.Telemetry.Tracer, s.Telemetry.Propagator)
+	traced := tracing.New(s.Telemetry.Tracer, s.Telemetry.Propagator, tracing.TrustNetworks(c.Trace.Trusted...))
 	s.Outgoing = []chassi.Middleware{traced, counted}
 	watch := []chassi.Middleware{
 		traced,
@@ -205,10 +214,25 @@ func (s *Standard) openRedis(name string, c redis.Config) (err error) {
 	if s.Redis, err = redis.Open(c); err != nil {
 		return err //nolint:wrapcheck // says what
 	}
-	s.Manage(chassi.ServerFunc("redis", nil, func(context.Context) error { s.Redis.Close(); return nil }))
-	s.Inform("redis", s.Redis.State)
+	s.Manage(chassi.ServerFunc("redis", s.Redis.Start, func(context.Context) error { s.Redis.Close(); return nil }))
+	s.Inform("redis", func() (chassi.Condition, string) {
+		state := s.Redis.State()
+		return redisCondition(state), state.String()
+	})
 	s.FellBack, err = s.Telemetry.RegisterEvents("redis_fallbacks_total", "What was done without Redis because it could not be used.")
 	return err //nolint:wrapcheck // says where
+}
+
+// redisCondition translates: without Redis all goes on, with limits of each node.
+func redisCondition(s redis.State) chassi.Condition {
+	switch {
+	case !s.Known:
+		return chassi.ConditionUnknown
+	case s.Connected:
+		return chassi.ConditionOK
+	default:
+		return chassi.ConditionDegraded
+	}
 }
 
 func (s *Standard) buildGRPC(c grpcapi.Config, around func(string) []chassi.Middleware) error {
@@ -226,7 +250,7 @@ func (s *Standard) buildBrokers(version string, c Config, around func(string) []
 	if c.NATS.URL != off {
 		n := c.NATS.Config
 		n.URL, n.Version, n.Logger = c.NATS.URL, version, logger
-		if c.NATS.URL == "embedded" {
+		if c.NATS.URL == embeddedNATS {
 			e := c.NATS.Embedded
 			e.Logger = logger
 			s.Embedded = embedded.New(e)
@@ -238,33 +262,6 @@ func (s *Standard) buildBrokers(version string, c Config, around func(string) []
 		c.AMQP.Logger = logger
 		s.AMQP = amqpapi.New(c.AMQP, around("amqp")...)
 	}
-}
-
-// buildAdmin makes the admin listener. It takes no part in access log and
-// tracing: a probe each second would drown what matters.
-func (s *Standard) buildAdmin(c Config, counted chassi.Middleware) (err error) {
-	s.Admin, err = httpapi.New(httpapi.Config{Name: "admin", Addr: c.Admin.Addr, WriteTimeout: 2 * time.Minute, Logger: s.Telemetry.Logger},
-		counted, middleware.Recover())
-	if err != nil {
-		return err //nolint:wrapcheck // says where
-	}
-	var errs []error
-	for pattern, handler := range map[string]http.Handler{
-		"GET /metrics":             s.Telemetry.Handler(),
-		"GET /healthz":             httpapi.Liveness(),
-		"GET /readyz":              httpapi.Readiness(s.App),
-		"GET /debug/pprof/":        http.HandlerFunc(pprof.Index),
-		"GET /debug/pprof/cmdline": http.HandlerFunc(pprof.Cmdline),
-		"GET /debug/pprof/profile": http.HandlerFunc(pprof.Profile),
-		"GET /debug/pprof/symbol":  http.HandlerFunc(pprof.Symbol),
-		"GET /debug/pprof/trace":   http.HandlerFunc(pprof.Trace),
-	} {
-		errs = append(errs, s.Admin.Handle(pattern, handler, chassi.Public))
-	}
-	for _, server := range []*httpapi.Server{s.HTTP, s.Admin} {
-		errs = append(errs, s.Telemetry.RegisterConnections(server.Name(), server.Connections))
-	}
-	return errors.Join(errs...)
 }
 
 // Describe serves the contract of services over HTTP: /openapi.json, and /docs for

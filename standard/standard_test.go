@@ -68,7 +68,7 @@ type running struct {
 	result chan error
 }
 
-func start(t *testing.T, c standard.Config) *running {
+func start(t *testing.T, c standard.Config, more ...*chassi.Service) *running {
 	t.Helper()
 	r := &running{log: new(log), result: make(chan error, 1)}
 	var err error
@@ -80,6 +80,7 @@ func start(t *testing.T, c standard.Config) *running {
 		chassi.NewEndpoint("Fail", fail, chassi.Route("GET /fail"), chassi.Public),
 		chassi.NewEndpoint("Closed", greet, chassi.Route("GET /closed")),
 	))
+	r.Mount(more...)
 	ctx, cancel := context.WithCancel(t.Context())
 	r.cancel = cancel
 	go func() { r.result <- r.Run(ctx) }()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 
 	"github.com/chassi-go/chassi/telemetry/otlp"
@@ -32,8 +33,11 @@ import (
 // ignored. In Config it is an error.
 type TraceConfig struct {
 	Exporter string  `config:"exporter" default:"none" oneof:"none,otlp-http,otlp-grpc,stdout" help:"where spans go"`
-	Endpoint string  `config:"endpoint" help:"URL of the collector; default http://localhost:4318, for otlp-grpc http://localhost:4317"`
-	Ratio    float64 `config:"ratio" default:"0.01" min:"0" max:"1" help:"share of traces that are sampled, unless the caller has decided"`
+	Endpoint string  `config:"endpoint" mask:"url" help:"URL of the collector; default http://localhost:4318, for otlp-grpc http://localhost:4317"`
+	Ratio    float64 `config:"ratio" default:"0.01" min:"0" max:"1" help:"share of traces that are sampled, unless a trusted caller has decided"`
+
+	// Trusted is for the middleware that makes the spans. The zero value trusts nobody.
+	Trusted []netip.Prefix `config:"trusted" default:"127.0.0.0/8,::1/128" help:"networks of the callers whose traceparent is believed: it then decides sampling and is the parent; a call from elsewhere begins a trace of its own with a link"`
 }
 
 // tracing is the provider and the counters of each of its exporters.

@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"time"
 
@@ -105,7 +106,7 @@ func features(ctx context.Context) (*telemetry.Telemetry, []chassi.Middleware, e
 	}
 	limiter := ratelimit.New(ratelimit.Options{Limit: ratelimit.Limit{Rate: 10_000_000, Burst: 10_000_000}})
 	return t, []chassi.Middleware{
-		tracing.New(t.Tracer, t.Propagator),
+		tracing.New(t.Tracer, t.Propagator, tracing.TrustNetworks(netip.MustParsePrefix("127.0.0.0/8"))),
 		middleware.Logging(t.Logger),
 		counted,
 		middleware.Exceptions(t.Report),

@@ -78,7 +78,13 @@ func launch(t *testing.T, dir string, args ...string) *node {
 			all = append(all, flag)
 		}
 	}
-	n := &node{t: t, cmd: authd(dir, all...), ended: make(chan struct{})}
+	return launchProgram(t, authd(dir, all...))
+}
+
+// launchProgram is launch for a program whose arguments are complete.
+func launchProgram(t *testing.T, cmd *exec.Cmd) *node {
+	t.Helper()
+	n := &node{t: t, cmd: cmd, ended: make(chan struct{})}
 	stderr, err := n.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

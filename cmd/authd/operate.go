@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -72,36 +69,6 @@ func (p *program) rotate(ctx context.Context, revoke bool) error {
 		}
 		return p.say("%s signs from %s; older keys verify until their tokens have expired", k.ID, k.ActiveAt.Format(time.RFC3339))
 	})
-}
-
-// healthcheck asks the admin listener of the same configuration.
-func healthcheck(ctx context.Context, p *program) error {
-	host, port, err := net.SplitHostPort(p.config.Admin.Addr)
-	if err != nil {
-		return usageError{fmt.Errorf("admin.addr: %w", err)}
-	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
-	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/readyz", nil)
-	if err != nil {
-		return usageError{fmt.Errorf("admin.addr: %w", err)}
-	}
-	answer, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return fmt.Errorf("not ready: %w", err)
-	}
-	defer answer.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(answer.Body, 64<<10))
-	if err != nil {
-		return fmt.Errorf("not ready: %w", err)
-	}
-	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("not ready: %s", strings.TrimSpace(string(body)))
-	}
-	return p.say("ready")
 }
 
 // explain writes a service's error for an operator: its message, and what is

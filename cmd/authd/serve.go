@@ -43,6 +43,7 @@ func serve(ctx context.Context, p *program) error {
 	if err != nil {
 		return fail(err)
 	}
+	std.Private("database.url", config.DatabaseFile, db.Files()...)
 	hashing := p.poolOptions()
 	giveRoom(hashing.Workers)
 	pool := workpool.New(hashing)

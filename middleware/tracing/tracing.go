@@ -11,38 +11,98 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// New gives each call a server span, child of the caller's if there is one
-// (W3C Trace Context), and on the calling side a client span that goes along. A
-// span that is not sampled costs no attributes.
-func New(provider trace.TracerProvider, propagator propagation.TextMapPropagator) chassi.Middleware {
+// New returns middleware that gives each call a span: a server span where it is served,
+// a client span, whose context goes along, where it is made. A span that is not sampled
+// costs no attributes.
+//
+// The trace context of the caller (W3C Trace Context, and baggage) becomes the parent of
+// the server span if trusted says so. Any other caller's decides nothing: the span begins
+// a trace of its own, is sampled as such, and if it is, it has a link to the caller's
+// span. Of such a caller no trace state and no baggage is kept. A nil trusted trusts
+// calls within the process alone.
+func New(provider trace.TracerProvider, propagator propagation.TextMapPropagator, trusted Trust) chassi.Middleware {
+	if trusted == nil {
+		trusted = isLocal
+	}
 	tracer := provider.Tracer("github.com/chassi-go/chassi")
 	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
-		name := b.Route
-		if b.Method != "" {
-			name = b.Method + " " + b.Route
+		t := &tracing{
+			binding: b, tracer: tracer, propagator: propagator, trusted: trusted,
+			name: spanName(b), static: staticAttributes(b), options: []trace.SpanStartOption{trace.WithSpanKind(spanKind(b))},
 		}
-		kind := trace.SpanKindServer
 		if b.Client {
-			kind = trace.SpanKindClient
+			return t.client(next)
 		}
-		options := []trace.SpanStartOption{trace.WithSpanKind(kind)}
-		static := staticAttributes(b)
-		return func(ctx context.Context, call *chassi.Call) error {
-			if !b.Client && call.In.Get("Traceparent") != "" {
-				ctx = propagator.Extract(ctx, carrier{call.In})
-			}
-			ctx, span := tracer.Start(ctx, name, options...)
-			defer span.End()
-			if b.Client {
-				propagator.Inject(ctx, carrier{call.In})
-			}
-			err := next(ctx, call)
-			if span.IsRecording() {
-				span.SetAttributes(static...)
-				describe(span, b, call, err)
-			}
-			return err
+		return t.server(next)
+	}
+}
+
+// tracing is what is known of the spans of one endpoint.
+type tracing struct {
+	binding    *chassi.Binding
+	tracer     trace.Tracer
+	propagator propagation.TextMapPropagator
+	trusted    Trust
+	name       string
+	static     []attribute.KeyValue
+	options    []trace.SpanStartOption
+}
+
+func spanName(b *chassi.Binding) string {
+	if b.Method == "" {
+		return b.Route
+	}
+	return b.Method + " " + b.Route
+}
+
+func spanKind(b *chassi.Binding) trace.SpanKind {
+	if b.Client {
+		return trace.SpanKindClient
+	}
+	return trace.SpanKindServer
+}
+
+func (t *tracing) client(next chassi.Handler) chassi.Handler {
+	return func(ctx context.Context, call *chassi.Call) error {
+		ctx, span := t.tracer.Start(ctx, t.name, t.options...)
+		defer span.End()
+		t.propagator.Inject(ctx, carrier{call.In})
+		err := next(ctx, call)
+		t.finish(span, call, err)
+		return err
+	}
+}
+
+func (t *tracing) server(next chassi.Handler) chassi.Handler {
+	return func(ctx context.Context, call *chassi.Call) error {
+		has := call.In.Get("Traceparent") != ""
+		believed := has && t.trusted(call)
+		if believed {
+			ctx = t.propagator.Extract(ctx, carrier{call.In})
 		}
+		ctx, span := t.tracer.Start(ctx, t.name, t.options...)
+		defer span.End()
+		if has && !believed && span.IsRecording() {
+			t.link(span, call)
+		}
+		err := next(ctx, call)
+		t.finish(span, call, err)
+		return err
+	}
+}
+
+// link points from the span to the caller's, whose trace state is left out.
+func (t *tracing) link(span trace.Span, call *chassi.Call) {
+	theirs := trace.SpanContextFromContext(t.propagator.Extract(context.Background(), carrier{call.In}))
+	if theirs.IsValid() {
+		span.AddLink(trace.Link{SpanContext: theirs.WithTraceState(trace.TraceState{})})
+	}
+}
+
+func (t *tracing) finish(span trace.Span, call *chassi.Call, err error) {
+	if span.IsRecording() {
+		span.SetAttributes(t.static...)
+		describe(span, t.binding, call, err)
 	}
 }
 
@@ -75,7 +135,20 @@ func describe(span trace.Span, b *chassi.Binding, call *chassi.Call, err error) 
 	}
 }
 
-// carrier shows metadata to the propagator.
+// maxValue bounds the trace state and the baggage of a caller, in bytes. It is the limit
+// of W3C Baggage, and sixteen times what W3C Trace Context asks for.
+const maxValue = 8 << 10
+
+// carrier shows metadata to the propagator. Values that are too long are left out.
 type carrier struct{ chassi.Metadata }
 
+// Get implements [propagation.TextMapCarrier].
+func (c carrier) Get(key string) string {
+	if value := c.Metadata.Get(key); len(value) <= maxValue {
+		return value
+	}
+	return ""
+}
+
+// Keys implements [propagation.TextMapCarrier]. No propagator of ours asks.
 func (carrier) Keys() []string { return nil }

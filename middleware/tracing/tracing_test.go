@@ -2,12 +2,15 @@ package tracing_test
 
 import (
 	"context"
+	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/internal/calltest"
 	"github.com/chassi-go/chassi/middleware/tracing"
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/baggage"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -15,10 +18,15 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-func tracer(sampler sdktrace.Sampler) (chassi.Middleware, *tracetest.SpanRecorder) {
+var loopback = tracing.TrustNetworks(netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128"))
+
+func everybody(*chassi.Call) bool { return true }
+
+func tracer(sampler sdktrace.Sampler, trusted tracing.Trust) (chassi.Middleware, *tracetest.SpanRecorder) {
 	recorder := tracetest.NewSpanRecorder()
 	provider := sdktrace.NewTracerProvider(sdktrace.WithSampler(sampler), sdktrace.WithSpanProcessor(recorder))
-	return tracing.New(provider, propagation.TraceContext{}), recorder
+	propagator := propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})
+	return tracing.New(provider, propagator, trusted), recorder
 }
 
 const (
@@ -28,7 +36,7 @@ const (
 
 func TestTracingContinuesTheCallersTrace(t *testing.T) {
 	t.Parallel()
-	mw, recorder := tracer(sdktrace.ParentBased(sdktrace.NeverSample()))
+	mw, recorder := tracer(sdktrace.ParentBased(sdktrace.NeverSample()), everybody)
 	var inside trace.SpanContext
 	th := calltest.New(func(ctx context.Context) error {
 		inside = trace.SpanContextFromContext(ctx)
@@ -67,7 +75,7 @@ func TestTracingContinuesTheCallersTrace(t *testing.T) {
 // A call that is refused for what the caller did is no error of the span.
 func TestTracingOfARefusal(t *testing.T) {
 	t.Parallel()
-	mw, recorder := tracer(sdktrace.AlwaysSample())
+	mw, recorder := tracer(sdktrace.AlwaysSample(), everybody)
 	_ = calltest.New(func(context.Context) error { return calltest.ErrRefused }, chassi.Public).Run(t.Context(), mw)
 	if s := recorder.Ended()[0].Status(); s.Code != codes.Unset {
 		t.Errorf("%v", s)
@@ -77,7 +85,7 @@ func TestTracingOfARefusal(t *testing.T) {
 // An unsampled call has a trace id for its log lines, and no span.
 func TestTracingUnsampled(t *testing.T) {
 	t.Parallel()
-	mw, recorder := tracer(sdktrace.NeverSample())
+	mw, recorder := tracer(sdktrace.NeverSample(), everybody)
 	var inside trace.SpanContext
 	_ = calltest.New(func(ctx context.Context) error {
 		inside = trace.SpanContextFromContext(ctx)
@@ -92,7 +100,7 @@ func TestTracingUnsampled(t *testing.T) {
 func TestTracingIgnoresAMalformedParent(t *testing.T) {
 	t.Parallel()
 	for _, parent := range []string{"nonsense", "00-" + traceID + "-0000000000000000-01", "ff-" + traceID + "-b7ad6b7169203331-01\r\n"} {
-		mw, recorder := tracer(sdktrace.AlwaysSample())
+		mw, recorder := tracer(sdktrace.AlwaysSample(), everybody)
 		th := calltest.New(calltest.Fine, chassi.Public)
 		th.Call.In = calltest.Headers{Header: map[string][]string{"Traceparent": {parent}}}
 		_ = th.Run(t.Context(), mw)
@@ -105,7 +113,7 @@ func TestTracingIgnoresAMalformedParent(t *testing.T) {
 // On the calling side the span goes along, whatever the caller's metadata said.
 func TestTracingOfAnOutgoingCall(t *testing.T) {
 	t.Parallel()
-	mw, recorder := tracer(sdktrace.AlwaysSample())
+	mw, recorder := tracer(sdktrace.AlwaysSample(), everybody)
 	th := calltest.New(calltest.Fine, chassi.Public)
 	th.Binding.Client = true
 	th.Call.In.Set("Traceparent", traceparent)
@@ -114,5 +122,119 @@ func TestTracingOfAnOutgoingCall(t *testing.T) {
 	want := "00-" + span.SpanContext().TraceID().String() + "-" + span.SpanContext().SpanID().String() + "-01"
 	if got := th.Call.In.Get("Traceparent"); got != want || span.SpanKind() != trace.SpanKindClient || got == traceparent {
 		t.Errorf("%v, traceparent %s, want %s", span.SpanKind(), got, want)
+	}
+}
+
+// R81: the trace context of a caller that is not trusted decides neither the sampling nor
+// the ids, and nothing of it is passed on; a sampled span has a link to it.
+func TestTracingLinksToAnUntrustedCaller(t *testing.T) {
+	t.Parallel()
+	for _, sampler := range []sdktrace.Sampler{
+		sdktrace.ParentBased(sdktrace.NeverSample()), sdktrace.ParentBased(sdktrace.AlwaysSample()), sdktrace.AlwaysSample(),
+	} {
+		mw, recorder := tracer(sampler, loopback)
+		var inside trace.SpanContext
+		var members int
+		th := calltest.New(func(ctx context.Context) error {
+			inside = trace.SpanContextFromContext(ctx)
+			members = baggage.FromContext(ctx).Len()
+			return nil
+		}, chassi.Public)
+		th.Call.In.Set("Traceparent", traceparent)
+		th.Call.In.Set("Tracestate", "a=b")
+		th.Call.In.Set("Baggage", "k=v")
+		_ = th.Run(t.Context(), mw)
+
+		if inside.TraceID().String() == traceID || !inside.IsValid() || inside.TraceState().Len() != 0 || members != 0 {
+			t.Errorf("%s: inside: %v, %d members of baggage", sampler.Description(), inside, members)
+		}
+		ended := recorder.Ended()
+		if !inside.IsSampled() {
+			if len(ended) != 0 || !strings.Contains(sampler.Description(), "root:AlwaysOff") {
+				t.Errorf("%s: %d spans", sampler.Description(), len(ended))
+			}
+			continue
+		}
+		if len(ended) != 1 || ended[0].Parent().IsValid() || len(ended[0].Links()) != 1 {
+			t.Fatalf("%s: %d spans, want one without parent and with a link", sampler.Description(), len(ended))
+		}
+		link := ended[0].Links()[0].SpanContext
+		if link.TraceID().String() != traceID || link.SpanID().String() != "b7ad6b7169203331" || link.TraceState().Len() != 0 {
+			t.Errorf("%s: link to %v", sampler.Description(), link)
+		}
+	}
+}
+
+// Without a traceparent, or with a malformed one, there is nothing to link to.
+func TestTracingWithoutALink(t *testing.T) {
+	t.Parallel()
+	for _, parent := range []string{"", "nonsense", traceparent + "0"} {
+		mw, recorder := tracer(sdktrace.AlwaysSample(), loopback)
+		th := calltest.New(calltest.Fine, chassi.Public)
+		th.Call.In.Set("Traceparent", parent)
+		_ = th.Run(t.Context(), mw)
+		if links := recorder.Ended()[0].Links(); len(links) != 0 {
+			t.Errorf("%q: %v", parent, links)
+		}
+	}
+}
+
+func TestTrustNetworks(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		transport, peer string
+		want            bool
+	}{
+		{"http", "127.0.0.1:5", true},
+		{"grpc", "127.9.9.9:5", true},
+		{"http", "[::1]:5", true},
+		{"http", "[::ffff:127.0.0.1]:5", true},
+		{"http", "192.0.2.7:5", false},
+		{"http", "[2001:db8::1]:5", false},
+		{"http", "[fe80::1%eth0]:5", false},
+		{"http", "", false},
+		{"nats", "", false},
+		{"amqp", "", false},
+		{"local", "", true},
+		{"local", "192.0.2.7:5", false},
+	} {
+		call := &chassi.Call{Binding: &chassi.Binding{Transport: c.transport}}
+		if c.peer != "" {
+			call.Peer = netip.MustParseAddrPort(c.peer)
+		}
+		if got := loopback(call); got != c.want {
+			t.Errorf("%s from %q: %v", c.transport, c.peer, got)
+		}
+	}
+	if tracing.TrustNetworks()(&chassi.Call{Binding: &chassi.Binding{Transport: "http"}, Peer: netip.MustParseAddrPort("127.0.0.1:5")}) {
+		t.Error("no network, and one trusts loopback")
+	}
+}
+
+// Nobody is trusted unless it is said who.
+func TestTracingTrustsNobodyByDefault(t *testing.T) {
+	t.Parallel()
+	mw, recorder := tracer(sdktrace.AlwaysSample(), nil)
+	th := calltest.New(calltest.Fine, chassi.Public)
+	th.Call.Peer = netip.MustParseAddrPort("127.0.0.1:5")
+	th.Call.In.Set("Traceparent", traceparent)
+	_ = th.Run(t.Context(), mw)
+	if recorder.Ended()[0].Parent().IsValid() {
+		t.Error("the parent was believed")
+	}
+}
+
+// Of a trusted caller, too, no more than 8 KiB of trace state and of baggage is kept.
+func TestTracingBoundsWhatATrustedCallerSends(t *testing.T) {
+	t.Parallel()
+	mw, recorder := tracer(sdktrace.AlwaysSample(), everybody)
+	members := 0
+	th := calltest.New(func(ctx context.Context) error { members = baggage.FromContext(ctx).Len(); return nil }, chassi.Public)
+	th.Call.In.Set("Traceparent", traceparent)
+	th.Call.In.Set("Tracestate", strings.Repeat(strings.Repeat("a", 250)+"="+strings.Repeat("b", 250)+",", 20))
+	th.Call.In.Set("Baggage", strings.Repeat("k=v,", 3000))
+	_ = th.Run(t.Context(), mw)
+	if s := recorder.Ended()[0]; s.SpanContext().TraceState().Len() != 0 || members != 0 || !s.Parent().IsValid() {
+		t.Errorf("%d members of trace state, %d of baggage, parent %v", s.SpanContext().TraceState().Len(), members, s.Parent())
 	}
 }

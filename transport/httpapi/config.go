@@ -33,6 +33,11 @@ type Config struct {
 	TrustedProxies  []netip.Prefix `config:"trusted_proxies" help:"networks whose forwarding header is believed"`
 	ForwardedHeader string         `config:"forwarded_header" default:"x-forwarded-for" oneof:"x-forwarded-for,forwarded" help:"the header that the trusted proxies write"`
 
+	// Hosts makes the listener a private one, if it is not nil: only requests for
+	// localhost, an IP address or one of these host names are served, on whatever port,
+	// and none that a browser makes for a page of another origin. Others get 421 and 403.
+	Hosts []string `config:"-"`
+
 	// Logger takes what concerns no call: a failed handshake, reloaded
 	// certificates. Default slog.Default().
 	Logger *slog.Logger `config:"-"`

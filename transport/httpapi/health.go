@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/redact"
 	"github.com/go-json-experiment/json"
 )
 
@@ -18,7 +19,8 @@ func Liveness() http.Handler {
 
 // Readiness answers 200 while app serves and all its dependencies work, 503
 // otherwise, with the state of each: mount it at /readyz on the admin listener.
-// Every answer is probed anew.
+// Every answer is probed anew. Errors and details are cut to 512 bytes, and what looks
+// like a secret in them is masked: drivers may repeat the URL that they were given.
 func Readiness(app *chassi.App) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		state := app.Health(r.Context())
@@ -42,16 +44,19 @@ type health struct {
 }
 
 type healthCheck struct {
-	Status string `json:"status"`
-	Error  string `json:"error,omitempty"`
-	Detail string `json:"detail,omitempty"`
-	TookMS int64  `json:"took_ms"`
+	Status chassi.Condition `json:"status"`
+	Error  string           `json:"error,omitempty"`
+	Detail string           `json:"detail,omitempty"`
+	TookMS int64            `json:"took_ms"`
 }
 
+// maxHealthText bounds what is told of one dependency, in bytes.
+const maxHealthText = 512
+
 func newHealthCheck(c chassi.CheckResult) healthCheck {
-	h := healthCheck{Status: "ok", Detail: c.Detail, TookMS: c.Took.Round(time.Millisecond).Milliseconds()}
+	h := healthCheck{Status: c.Condition, Detail: redact.Text(c.Detail, maxHealthText), TookMS: c.Took.Round(time.Millisecond).Milliseconds()}
 	if c.Err != nil {
-		h.Status, h.Error = "failing", c.Err.Error()
+		h.Error = redact.Text(c.Err.Error(), maxHealthText)
 	}
 	return h
 }

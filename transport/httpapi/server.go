@@ -30,6 +30,7 @@ type Server struct {
 	hosted       bool     // whether a pattern names a host
 	unmatched    *unmatched
 	cors         *corsPolicy
+	hosts        *hostPolicy // nil for a public listener
 	secure       *secureHeaders
 	compressor   *compressor
 	certificates *certs.Certificates
@@ -49,6 +50,9 @@ func New(c Config, middleware ...chassi.Middleware) (*Server, error) {
 	s := &Server{config: c, middleware: middleware, mux: http.NewServeMux(), plain: make(map[plainRoute]*route), failed: make(chan error, 1)}
 	var err error
 	if s.cors, err = newCORS(c.CORS); err != nil {
+		return nil, fmt.Errorf("httpapi: %w", err)
+	}
+	if s.hosts, err = newHostPolicy(c.Name, c.Hosts); err != nil {
 		return nil, fmt.Errorf("httpapi: %w", err)
 	}
 	s.secure = newSecureHeaders(c.TLS.Enabled())
@@ -222,6 +226,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// now. Then the connection must end: what follows could be meant as part of
 		// the body (RFC 9112, section 6.1).
 		h["Connection"] = closeHeader
+	}
+	if s.hosts.check(r) != nil {
+		s.unmatched.ServeHTTP(x, r)
+		return
 	}
 	if r.Method != http.MethodOptions {
 		s.cors.handle(h, r, nil)

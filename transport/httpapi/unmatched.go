@@ -16,7 +16,8 @@ var knownMethods = []string{
 	http.MethodDelete, http.MethodOptions, http.MethodTrace, http.MethodConnect,
 }
 
-// unmatched answers what no pattern matched: 404, 405 with Allow, and OPTIONS.
+// unmatched answers what no pattern matched, 404, 405 with Allow and OPTIONS, and what
+// a private listener refuses.
 // It goes through the middleware like any call, under one route name.
 type unmatched struct {
 	server   *Server
@@ -48,6 +49,9 @@ func (u *unmatched) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (u *unmatched) answer(ctx context.Context, _ *chassi.Call) error {
 	x := fromContext(ctx)
+	if err := u.server.hosts.check(x.r); err != nil {
+		return err
+	}
 	if !x.cleanPath {
 		return errNotFound
 	}

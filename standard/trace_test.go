@@ -1,0 +1,127 @@
+package standard_test
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/client"
+	"github.com/chassi-go/chassi/standard"
+	"github.com/chassi-go/chassi/transport/amqpapi"
+	"github.com/chassi-go/chassi/transport/grpcapi"
+	"github.com/chassi-go/chassi/transport/httpapi"
+	"github.com/chassi-go/chassi/transport/localapi"
+	"github.com/chassi-go/chassi/transport/natsapi"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// traceOf answers with the trace that its call belongs to.
+func traceOf(ctx context.Context, _ *struct{}) (*greeting, error) {
+	return &greeting{trace.SpanContextFromContext(ctx).TraceID().String()}, nil
+}
+
+func traced() *chassi.Service {
+	return chassi.NewService("traced.v1.Traced", chassi.NewEndpoint("Trace", traceOf, chassi.Route("GET /trace"), chassi.Public))
+}
+
+// R81: over every transport, a caller's traceparent is believed where trace.trusted says
+// so, and starts no trace of the caller's choice elsewhere.
+func TestTraceparentIsBelievedFromTrustedNetworks(t *testing.T) {
+	t.Parallel()
+	const traceID = "0af7651916cd43dd8448eb211c80319c"
+	for networks, believed := range map[string]map[string]bool{
+		"127.0.0.0/8,::1/128": {"http": true, "grpc": true},
+		"192.0.2.0/24":        {},
+		"":                    {},
+	} {
+		c := defaults(t, "--trace.trusted="+networks, "--amqp.url="+brokerURL(t), "--amqp.prefix=test-"+strings.ToLower(rand.Text()))
+		c.AMQP.Expires = time.Minute
+		r := start(t, c, traced())
+		for name, caller := range callers(t, r, c) {
+			answer := call(t, caller, "00-"+traceID+"-b7ad6b7169203331-01")
+			if got := answer == traceID; got != believed[name] || len(answer) != len(traceID) {
+				t.Errorf("trace.trusted=%q, over %s: trace %s", networks, name, answer)
+			}
+		}
+		r.stop(t)
+	}
+}
+
+// Calls within the process go on with the trace that they are made in, whoever is trusted.
+func TestTraceparentIsBelievedWithinTheProcess(t *testing.T) {
+	t.Parallel()
+	const traceID = "0af7651916cd43dd8448eb211c80319c"
+	r := start(t, defaults(t, "--trace.trusted="))
+	local := localapi.New(r.Outgoing[0])
+	if err := local.Mount(traced()); err != nil {
+		t.Fatal(err)
+	}
+	if answer := call(t, local, "00-"+traceID+"-b7ad6b7169203331-01"); answer != traceID {
+		t.Errorf("trace %s", answer)
+	}
+	r.stop(t)
+}
+
+// brokerURL is RabbitMQ's, "off" where there is none.
+func brokerURL(t *testing.T) string {
+	t.Helper()
+	url := os.Getenv("CHASSI_TEST_AMQP")
+	if url == "" && os.Getenv("CI") == "" {
+		return "off"
+	}
+	return cmp.Or(url, "amqp://guest:guest@127.0.0.1:5672/")
+}
+
+func callers(t *testing.T, r *running, c standard.Config) map[string]client.Caller {
+	t.Helper()
+	overHTTP, err := httpapi.NewClient(httpapi.ClientConfig{URL: "http://" + r.HTTP.Addr().String()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(overHTTP.Close)
+	overGRPC, err := grpcapi.Dial(grpcapi.ClientConfig{Target: r.GRPC.Addr().String()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = overGRPC.Close() })
+	overNATS, err := natsapi.Dial(t.Context(), natsapi.ClientConfig{Options: r.Embedded.Options()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { overNATS.Close() })
+	all := map[string]client.Caller{"http": overHTTP, "grpc": overGRPC, "nats": overNATS}
+	if r.AMQP != nil {
+		overAMQP, err := amqpapi.Dial(t.Context(), amqpapi.ClientConfig{URL: c.AMQP.URL, Prefix: c.AMQP.Prefix})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { overAMQP.Close() })
+		all["amqp"] = overAMQP
+	}
+	return all
+}
+
+// call asks for the trace, with a traceparent of the caller's choice.
+func call(t *testing.T, caller client.Caller, traceparent string) string {
+	t.Helper()
+	parent := func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
+		return func(ctx context.Context, call *chassi.Call) error {
+			call.In.Set("Traceparent", traceparent)
+			return next(ctx, call)
+		}
+	}
+	c, err := client.New(traced(), caller, parent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := client.Invoke[greeting](t.Context(), c, "Trace", &struct{}{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.Text
+}

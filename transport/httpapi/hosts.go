@@ -1,0 +1,107 @@
+package httpapi
+
+import (
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"github.com/chassi-go/chassi"
+)
+
+// hostPolicy decides for which requests a private listener is meant. A web page that a
+// browser shows on the same machine or network can send requests to it: under a name of
+// the page's own that suddenly resolves to the listener's address (DNS rebinding), when
+// the browser lets the page read the answers, or across origins.
+type hostPolicy struct {
+	names       map[string]bool
+	misdirected error
+}
+
+// newHostPolicy makes the policy of a server. It returns nil, which lets everything
+// through, for a nil list of names.
+func newHostPolicy(server string, names []string) (*hostPolicy, error) {
+	if names == nil {
+		return nil, nil //nolint:nilnil // no policy
+	}
+	p := &hostPolicy{
+		names: map[string]bool{"localhost": true},
+		misdirected: &statusError{http.StatusMisdirectedRequest, chassi.NewError(chassi.PermissionDenied, "host_not_allowed",
+			"This listener is not served under that host name: use localhost or an IP address, or add the name to "+server+".hosts")},
+	}
+	for _, name := range names {
+		canonical := canonicalName(name)
+		if !isHostName(canonical) {
+			return nil, fmt.Errorf("%s.hosts: %q is not a host name: want one without scheme and port, such as metrics.internal", server, name)
+		}
+		p.names[canonical] = true
+	}
+	return p, nil
+}
+
+var errCrossSite = &statusError{http.StatusForbidden, chassi.NewError(chassi.PermissionDenied, "cross_site",
+	"This listener takes no requests from web pages of other origins")}
+
+// check returns why r is not served, nil if it is.
+func (p *hostPolicy) check(r *http.Request) error {
+	switch {
+	case p == nil:
+		return nil
+	case !p.allows(r.Host):
+		return p.misdirected
+	case isCrossSite(r):
+		return errCrossSite
+	default:
+		return nil
+	}
+}
+
+// allows reports whether the value of a Host header, whatever its port, is an IP address
+// or one of the names. A page cannot have an address for its origin unless it was loaded
+// from there, so addresses are safe; probes by address need no setting. No host at all is
+// what a probe in HTTP/1.0 sends, and no browser does.
+func (p *hostPolicy) allows(host string) bool {
+	name := withoutPort(host)
+	if _, err := netip.ParseAddr(name); err == nil || host == "" {
+		return true
+	}
+	return p.names[canonicalName(name)]
+}
+
+// withoutPort returns the name or address of host, or host:port, without brackets.
+func withoutPort(host string) string {
+	if inner, ok := strings.CutPrefix(host, "["); ok {
+		address, _, _ := strings.Cut(inner, "]")
+		return address
+	}
+	if name, _, found := strings.Cut(host, ":"); found && strings.Count(host, ":") == 1 {
+		return name
+	}
+	return host
+}
+
+// canonicalName is in lower case and without the dot at the end that means the root.
+func canonicalName(name string) string { return strings.TrimSuffix(strings.ToLower(name), ".") }
+
+func isHostName(name string) bool {
+	return name != "" && len(name) <= 253 && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-_.") == "" && !strings.Contains(name, "..")
+}
+
+// isCrossSite reports whether a browser says that a page of another origin made the
+// request (Fetch Metadata, section 2.3; Fetch, section 3.2). Programs say neither.
+func isCrossSite(r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "same-origin", "none": // none: the user typed the address
+		return false
+	case "":
+	default:
+		return true
+	}
+	origin := r.Header.Get("Origin")
+	if origin == "" {
+		return false
+	}
+	u, err := url.Parse(origin)
+	return err != nil || u.Host == "" || !strings.EqualFold(u.Host, r.Host)
+}
