@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/chassi-go/chassi"
@@ -11,10 +12,12 @@ import (
 	"github.com/chassi-go/chassi/transport"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 )
 
 // ClientConfig sets up a [Client]. The zero value of every field but Target means
@@ -80,7 +83,17 @@ type outgoing struct {
 	plans    *plans
 	body     []byte
 	response any
+	received int // messages
 }
+
+// cardinality tells whether err is about a server that has answered with no message or
+// with several.
+func (m *outgoing) cardinality(err error) bool {
+	return m.received > 1 || m.received == 0 && status.Code(err) == codes.Internal && strings.Contains(err.Error(), noResponse)
+}
+
+// noResponse is how grpc-go says that there was none; it has no other sign of it.
+const noResponse = "cardinality violation: received no response message"
 
 // Bind prepares calls of e.
 func (c *Client) Bind(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error) {
@@ -121,8 +134,12 @@ func (c *Client) call(ctx context.Context, call *chassi.Call, path string, p *pl
 	for key, values := range header {
 		call.Out.Set(key, values[0])
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+		return nil
+	case message.cardinality(err):
+		return errCardinality.WithCause(err)
+	default:
 		return errorOf(ctx, err)
 	}
-	return nil
 }
