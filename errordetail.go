@@ -5,10 +5,6 @@ import (
 	"reflect"
 )
 
-// MaxDetails is how many details of an [Error] a transport sends, and how many a
-// client takes from a server. The others are left out.
-const MaxDetails = 16
-
 // Detail is a part of an [Error] for the caller's program: a plain struct, as the
 // messages of an endpoint are, that names itself.
 //
@@ -43,7 +39,8 @@ type EncodedDetail struct {
 func (d *EncodedDetail) DetailName() string { return d.Name }
 
 // WithDetails returns a copy with these details, and no others. Nil ones are left out.
-// They are sent to the caller, so they must hold nothing that it may not see.
+// They are sent to the caller, so they must hold nothing that it may not see. At most 16
+// are, and over gRPC those that fit into 7 KiB of trailers with the rest of the error.
 //
 // The [Errors] of an endpoint should have a detail of each type that the method
 // returns, zero or an example: an answer that is replayed for an idempotency key gets

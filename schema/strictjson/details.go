@@ -10,6 +10,8 @@ import (
 )
 
 const (
+	// maxDetails bounds the details of one error, as [chassi.Error.WithDetails] says.
+	maxDetails = 16
 	// maxDetailsSent bounds the details of one error in bytes, as they are sent.
 	maxDetailsSent = 16 << 10
 	// maxDetailsRead bounds them as they are received.
@@ -22,10 +24,10 @@ const (
 // a google.protobuf.Any: each has its type URL as "@type" beside its own members. A
 // message that there is no JSON of has "@value" instead, its encoding in base64. It
 // returns nil if there are none. One that cannot be written, and those beyond
-// [chassi.MaxDetails] or 16 KiB in all, are left out.
+// 16 or 16 KiB in all, are left out.
 func Details(details []chassi.Detail) jsontext.Value {
 	var array jsontext.Value
-	for _, d := range details[:min(len(details), chassi.MaxDetails)] {
+	for _, d := range details[:min(len(details), maxDetails)] {
 		object, err := detail(d)
 		if err != nil || len(array)+len(object)+2 > maxDetailsSent {
 			continue
@@ -96,7 +98,7 @@ type detailValue struct {
 }
 
 // ParseDetails reads what [Details] returns, as another process has sent it. What is
-// malformed is left out, and so is all beyond [chassi.MaxDetails], and all of an array
+// malformed is left out, and so is all beyond 16, and all of an array
 // longer than 64 KiB.
 func ParseDetails(array jsontext.Value) []chassi.Detail {
 	if len(array) == 0 || len(array) > maxDetailsRead {
@@ -107,7 +109,7 @@ func ParseDetails(array jsontext.Value) []chassi.Detail {
 		return nil
 	}
 	var details []chassi.Detail
-	for _, object := range objects[:min(len(objects), chassi.MaxDetails)] {
+	for _, object := range objects[:min(len(objects), maxDetails)] {
 		if d := parseDetail(object); d != nil {
 			details = append(details, d)
 		}

@@ -17,6 +17,8 @@ import (
 )
 
 const (
+	// maxDetails bounds the details of one error, as [chassi.Error.WithDetails] says.
+	maxDetails = 16
 	// maxStatusBytes bounds what an error takes of the trailers. Many clients accept
 	// 8 KiB of them, and of longer ones see only a reset stream.
 	maxStatusBytes = 7 << 10
@@ -25,7 +27,7 @@ const (
 	maxMessageBytes = 2 << 10
 	// maxReceivedDetails bounds the details that a client looks at: those of a method
 	// and the three of errdetails.
-	maxReceivedDetails = chassi.MaxDetails + 3
+	maxReceivedDetails = maxDetails + 3
 	// typePrefix makes a type URL of a message's name.
 	typePrefix = "type.googleapis.com/"
 )
@@ -37,7 +39,7 @@ func statusOf(service string, err error) *status.Status {
 	e := chassi.ErrorOf(err)
 	w := statusWriter{status: &spb.Status{Code: int32(e.Code), Message: truncate(e.Message)}}
 	w.room = maxStatusBytes - escapedLen(w.status.GetMessage()) - base64Len(proto.Size(w.status))
-	if e.Reason != "" {
+	if e.Reason != "" && e.Reason != e.Code.String() { // the code says it already
 		w.add(&errdetails.ErrorInfo{Reason: e.Reason, Domain: service})
 	}
 	if e.RetryAfter > 0 {
@@ -95,7 +97,7 @@ func (w *statusWriter) addViolations(violations []chassi.Violation) {
 
 // addDetails adds those that fit. One that cannot be encoded is left out.
 func (w *statusWriter) addDetails(details []chassi.Detail) {
-	for _, d := range details[:min(len(details), chassi.MaxDetails)] {
+	for _, d := range details[:min(len(details), maxDetails)] {
 		if name, body, err := protobuf.EncodeDetail(d); err == nil {
 			w.addAny(&anypb.Any{TypeUrl: typePrefix + name, Value: body})
 		}
@@ -178,7 +180,7 @@ func readDetails(e *chassi.Error, details []*anypb.Any) (answered bool) {
 			if proto.Unmarshal(detail.GetValue(), &d) == nil {
 				e.RetryAfter, answered = max(d.GetRetryDelay().AsDuration(), 0), true
 			}
-		case len(e.Details) < chassi.MaxDetails:
+		case len(e.Details) < maxDetails:
 			if d, ok := protobuf.ReceivedDetail(string(name), detail.GetValue()); ok {
 				e.Details, answered = append(e.Details, d), true
 			}

@@ -64,9 +64,9 @@ func (m *method) serve(_ any, stream grpc.ServerStream) (err error) {
 
 // errCardinality is UNIMPLEMENTED on either side (gRPC's "Status codes and their use in
 // gRPC").
-var errCardinality = chassi.NewError(chassi.Unimplemented, "cardinality_violation", "A unary method has exactly one message each way")
+var errCardinality = chassi.NewError(chassi.Unimplemented, "unimplemented", "A unary method has exactly one message each way")
 
-var errUnknownMethod = chassi.NewError(chassi.Unimplemented, "no_such_method", "There is no such method")
+var errUnknownMethod = chassi.NewError(chassi.Unimplemented, "unimplemented", "There is no such method")
 
 func refuseUnknown(context.Context, *chassi.Call) error { return errUnknownMethod }
 
