@@ -9,9 +9,10 @@ import (
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/schema/protobuf"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
-	spb "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/protoadapt"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 )
@@ -37,13 +38,13 @@ const (
 // details of the method go first, then violations, then the end of the message.
 func statusOf(service string, err error) *status.Status {
 	e := chassi.ErrorOf(err)
-	w := statusWriter{status: &spb.Status{Code: int32(e.Code), Message: truncate(e.Message)}}
-	w.room = maxStatusBytes - escapedLen(w.status.GetMessage()) - base64Len(proto.Size(w.status))
-	if e.Reason != "" && e.Reason != e.Code.String() { // the code says it already
-		w.add(&errdetails.ErrorInfo{Reason: e.Reason, Domain: service})
+	message := truncate(e.Message)
+	w := statusWriter{room: maxStatusBytes - escapedLen(message) - base64Len(len(message)+anyOverhead)}
+	if e.Reason != "" && e.Reason != e.Code.String() && utf8.ValidString(e.Reason) { // the code says its own name
+		w.add("google.rpc.ErrorInfo", &errdetails.ErrorInfo{Reason: e.Reason, Domain: service})
 	}
 	if e.RetryAfter > 0 {
-		w.add(&errdetails.RetryInfo{RetryDelay: durationpb.New(e.RetryAfter)})
+		w.add("google.rpc.RetryInfo", &errdetails.RetryInfo{RetryDelay: durationpb.New(e.RetryAfter)})
 	}
 	if len(e.Violations) > 0 {
 		w.addViolations(e.Violations)
@@ -51,57 +52,78 @@ func statusOf(service string, err error) *status.Status {
 	if len(e.Details) > 0 {
 		w.addDetails(e.Details)
 	}
-	return status.FromProto(w.status)
+	return w.status(codes.Code(e.Code), message)
 }
 
-// statusWriter adds details to a status as long as there is room in the trailers.
+// statusWriter collects the details of a status as long as there is room for them in
+// the trailers.
 type statusWriter struct {
-	status *spb.Status
-	room   int // in bytes of the trailers
+	own  []protoadapt.MessageV1
+	set  []*anypb.Any // by the method
+	room int          // in bytes of the trailers
 }
 
-// add adds a detail if it fits.
-func (w *statusWriter) add(m proto.Message) bool {
-	detail := new(anypb.Any)
-	return detail.MarshalFrom(m) == nil && w.addAny(detail)
-}
-
-func (w *statusWriter) addAny(detail *anypb.Any) bool {
-	size := base64Len(proto.Size(detail) + anyOverhead)
+// take returns whether there is room for a detail.
+func (w *statusWriter) take(name string, size int) bool {
+	size = base64Len(len(typePrefix) + len(name) + size + 2*anyOverhead)
 	if size > w.room {
 		return false
 	}
 	w.room -= size
-	w.status.Details = append(w.status.Details, detail)
 	return true
 }
 
-// anyOverhead is what a detail takes beside its own bytes: a tag, its length, and
-// what base64 rounds up.
-const anyOverhead = 6
+// anyOverhead is the most that a field takes beside its bytes: its tag and its length.
+const anyOverhead = 4
+
+func (w *statusWriter) add(name string, m interface {
+	proto.Message
+	protoadapt.MessageV1
+},
+) {
+	if w.take(name, proto.Size(m)) {
+		w.own = append(w.own, m)
+	}
+}
 
 // addViolations adds as many as fit, in order.
 func (w *statusWriter) addViolations(violations []chassi.Violation) {
-	bad, size := new(errdetails.BadRequest), len(typePrefix)+len("google.rpc.BadRequest")+anyOverhead
+	const name = "google.rpc.BadRequest"
+	bad, size := new(errdetails.BadRequest), len(typePrefix)+len(name)+2*anyOverhead
 	for _, v := range violations {
-		one := &errdetails.BadRequest_FieldViolation{Field: v.Field, Description: v.Message}
+		one := &errdetails.BadRequest_FieldViolation{Field: strings.ToValidUTF8(v.Field, "\uFFFD"), Description: strings.ToValidUTF8(v.Message, "\uFFFD")}
 		if size += proto.Size(one) + anyOverhead; base64Len(size) > w.room {
 			break
 		}
 		bad.FieldViolations = append(bad.FieldViolations, one)
 	}
 	if len(bad.GetFieldViolations()) > 0 {
-		w.add(bad)
+		w.add(name, bad)
 	}
 }
 
 // addDetails adds those that fit. One that cannot be encoded is left out.
 func (w *statusWriter) addDetails(details []chassi.Detail) {
 	for _, d := range details[:min(len(details), maxDetails)] {
-		if name, body, err := protobuf.EncodeDetail(d); err == nil {
-			w.addAny(&anypb.Any{TypeUrl: typePrefix + name, Value: body})
+		if name, body, err := protobuf.EncodeDetail(d); err == nil && w.take(name, len(body)) {
+			w.set = append(w.set, &anypb.Any{TypeUrl: typePrefix + name, Value: body})
 		}
 	}
+}
+
+func (w *statusWriter) status(code codes.Code, message string) *status.Status {
+	s := status.New(code, message)
+	if len(w.own) > 0 {
+		if detailed, err := s.WithDetails(w.own...); err == nil {
+			s = detailed
+		}
+	}
+	if len(w.set) > 0 {
+		p := s.Proto()
+		p.Details = append(p.Details, w.set...)
+		s = status.FromProto(p)
+	}
+	return s
 }
 
 func base64Len(n int) int { return (n + 2) / 3 * 4 }
