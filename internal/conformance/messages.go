@@ -41,13 +41,14 @@ type Error struct {
 }
 
 // ResponseDefinition says what to answer. At most one of ResponseData and Error is
-// there.
+// there. RawResponse is for the suite's own server, an encoded message.
 type ResponseDefinition struct {
 	ResponseHeaders  []Header `json:"response_headers"`
 	ResponseData     *[]byte  `json:"response_data"`
 	Error            *Error   `json:"error"`
 	ResponseTrailers []Header `json:"response_trailers"`
-	ResponseDelayMS  uint32   `json:"response_delay_ms" proto:"6"`
+	RawResponse      *[]byte  `json:"raw_response"`
+	ResponseDelayMS  uint32   `json:"response_delay_ms"`
 }
 
 // UnaryRequest is an IdempotentUnaryRequest too.
@@ -103,6 +104,53 @@ type ServerCompatResponse struct {
 	Host    string `json:"host"`
 	Port    uint32 `json:"port"`
 	PEMCert []byte `json:"pem_cert"`
+}
+
+// ClientCompatRequest is a call to make.
+type ClientCompatRequest struct {
+	TestName            string       `json:"test_name"`
+	HTTPVersion         int32        `json:"http_version"`
+	Protocol            int32        `json:"protocol"`
+	Codec               int32        `json:"codec"`
+	Compression         int32        `json:"compression"`
+	Host                string       `json:"host"`
+	Port                uint32       `json:"port"`
+	ServerTLSCert       []byte       `json:"server_tls_cert"`
+	ClientTLSCreds      *Credentials `json:"client_tls_creds"`
+	MessageReceiveLimit uint32       `json:"message_receive_limit"`
+	Service             *string      `json:"service"`
+	Method              *string      `json:"method"`
+	StreamType          int32        `json:"stream_type"`
+	RequestHeaders      []Header     `json:"request_headers" proto:"15"`
+	RequestMessages     []Any        `json:"request_messages" proto:"16"`
+	TimeoutMS           *uint32      `json:"timeout_ms" proto:"17"`
+	RequestDelayMS      uint32       `json:"request_delay_ms" proto:"18"`
+	Cancel              *Cancel      `json:"cancel" proto:"19"`
+}
+
+// Cancel says when to give a call up: that long after its request.
+type Cancel struct {
+	AfterCloseSendMS uint32 `json:"after_close_send_ms" proto:"2"`
+}
+
+// ClientCompatResponse tells how a call ended: one of Response and Error is there.
+type ClientCompatResponse struct {
+	TestName string        `json:"test_name"`
+	Response *ClientResult `json:"response"`
+	Error    *ClientError  `json:"error"`
+}
+
+// ClientResult is what the caller got.
+type ClientResult struct {
+	ResponseHeaders  []Header  `json:"response_headers"`
+	Payloads         []Payload `json:"payloads"`
+	Error            *Error    `json:"error"`
+	ResponseTrailers []Header  `json:"response_trailers"`
+}
+
+// ClientError says why there was no call.
+type ClientError struct {
+	Message string `json:"message"`
 }
 
 // maxFrame bounds a message of the suite's runner.

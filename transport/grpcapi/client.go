@@ -30,6 +30,8 @@ type ClientConfig struct {
 
 	// TLS is used for every connection; nil is plain text.
 	TLS *tls.Config `config:"-"`
+	// Options come behind those of this package: interceptors, compression.
+	Options []grpc.DialOption `config:"-"`
 }
 
 func (c ClientConfig) withDefaults() ClientConfig {
@@ -51,6 +53,10 @@ type Client struct {
 // minutes, which a server that is back would go unnoticed.
 var reconnect = backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second}
 
+// maxHeaderBytes bounds an answer's metadata, the details of an error among them. It
+// is that of package httpapi's client.
+const maxHeaderBytes = 64 << 10
+
 // Dial makes a client. It connects to nothing yet.
 func Dial(c ClientConfig) (*Client, error) {
 	c = c.withDefaults()
@@ -58,14 +64,16 @@ func Dial(c ClientConfig) (*Client, error) {
 	if c.TLS != nil {
 		secure = credentials.NewTLS(c.TLS)
 	}
-	conn, err := grpc.NewClient(c.Target,
+	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(secure),
 		grpc.WithDisableServiceConfig(), // balancing and retries are package client's
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: 5 * time.Second}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: c.PingInterval, Timeout: 10 * time.Second}),
 		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(codec{}), grpc.MaxCallRecvMsgSize(c.MaxMessageBytes)),
 		grpc.WithDisableRetry(), // retries are for who knows what may be repeated
-	)
+		grpc.WithMaxHeaderListSize(maxHeaderBytes),
+	}
+	conn, err := grpc.NewClient(c.Target, append(options, c.Options...)...)
 	if err != nil {
 		return nil, fmt.Errorf("grpcapi: target %q: %w", c.Target, err)
 	}

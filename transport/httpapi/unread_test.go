@@ -25,7 +25,9 @@ func (a *attacker) readUntil(t *testing.T, what string, ok func(http2.Frame) boo
 
 // ended tells the end of a call's answer.
 func ended(id uint32) func(http2.Frame) bool {
-	return func(f http2.Frame) bool { return f.Header().StreamID == id && f.Header().Flags.Has(http2.FlagDataEndStream) }
+	return func(f http2.Frame) bool {
+		return f.Header().StreamID == id && f.Header().Flags.Has(http2.FlagDataEndStream)
+	}
 }
 
 // A body that is refused unread ends its call only: the other calls of the HTTP/2

@@ -55,7 +55,7 @@ func run(ctx context.Context, in io.Reader, out io.Writer) error {
 		Addr: "127.0.0.1:0", TLS: files, MaxMessageBytes: int(wanted.MessageReceiveLimit), CallTimeout: callTimeout,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
-	if err := errors.Join(s.Mount(service())); err != nil {
+	if err := s.Mount(service()); err != nil {
 		return err
 	}
 	if err := s.Start(ctx); err != nil {
@@ -116,7 +116,7 @@ func unary(message string) func(context.Context, *conformance.UnaryRequest) (*co
 		if d == nil {
 			return &conformance.UnaryResponse{Payload: &conformance.Payload{RequestInfo: info}}, nil
 		}
-		if err := errors.Join(grpc.SetHeader(ctx, metadataOf(d.ResponseHeaders)), grpc.SetTrailer(ctx, metadataOf(d.ResponseTrailers))); err != nil {
+		if err := errors.Join(grpc.SetHeader(ctx, conformance.MetadataOf(d.ResponseHeaders)), grpc.SetTrailer(ctx, conformance.MetadataOf(d.ResponseTrailers))); err != nil {
 			return nil, err
 		}
 		select {
@@ -154,10 +154,10 @@ func describe(ctx context.Context, message string, r *conformance.UnaryRequest) 
 	if err != nil {
 		return nil, err
 	}
-	info := &conformance.RequestInfo{Requests: []conformance.Any{{TypeURL: conformance.TypePrefix + "connectrpc.conformance.v1." + message, Value: body}}}
 	md, _ := metadata.FromIncomingContext(ctx)
-	for name, values := range md {
-		info.RequestHeaders = append(info.RequestHeaders, conformance.Header{Name: name, Value: values})
+	info := &conformance.RequestInfo{
+		RequestHeaders: conformance.HeadersOf(md),
+		Requests:       []conformance.Any{{TypeURL: conformance.TypePrefix + "connectrpc.conformance.v1." + message, Value: body}},
 	}
 	if deadline, ok := ctx.Deadline(); ok {
 		if left := time.Until(deadline); left < callTimeout/2 {
@@ -165,12 +165,4 @@ func describe(ctx context.Context, message string, r *conformance.UnaryRequest) 
 		}
 	}
 	return info, nil
-}
-
-func metadataOf(headers []conformance.Header) metadata.MD {
-	md := make(metadata.MD, len(headers))
-	for _, h := range headers {
-		md.Append(h.Name, h.Value...)
-	}
-	return md
 }
