@@ -58,36 +58,45 @@ func (e *Error) WithDetails(details ...Detail) *Error {
 }
 
 // DetailOf returns the first detail of type D of the [Error] that callers see for
-// err. D is a struct with a DetailName, or *[EncodedDetail] for a detail that has not
-// been decoded. It returns false if there is none, or only a malformed one.
+// err. D is a struct with a DetailName or a pointer to one; *[EncodedDetail] is for a
+// detail that has not been decoded. It returns false if there is none, or only a
+// malformed one.
 func DetailOf[D Detail](err error) (detail D, ok bool) {
 	var e *Error
 	if !errors.As(err, &e) || e == nil {
 		return detail, false
 	}
 	for _, d := range e.Details {
-		switch d := any(d).(type) {
-		case D:
-			return d, true
-		case *D:
-			if d != nil {
-				return *d, true
-			}
-		case *EncodedDetail:
-			if decoded, ok := decodeDetail[D](d); ok {
-				return decoded, true
-			}
+		if v := detailAs(d, reflect.TypeFor[D]()); v.IsValid() {
+			return v.Interface().(D), true
 		}
 	}
 	return detail, false
 }
 
-func decodeDetail[D Detail](encoded *EncodedDetail) (detail D, ok bool) {
-	if t := reflect.TypeFor[D](); encoded.Decode == nil || t.Kind() != reflect.Struct || detail.DetailName() != encoded.Name {
-		return detail, false
+// detailAs returns a copy of d as a t, the zero Value if it is something else.
+func detailAs(d Detail, t reflect.Type) (v reflect.Value) {
+	s := t
+	if t.Kind() == reflect.Pointer {
+		s = t.Elem()
 	}
-	if err := encoded.Decode(&detail); err != nil {
-		return *new(D), false
+	if s.Kind() != reflect.Struct {
+		return v
 	}
-	return detail, true
+	p := reflect.New(s)
+	if given := reflect.Indirect(reflect.ValueOf(d)); given.IsValid() && given.Type() == s {
+		p.Elem().Set(given)
+	} else if !decodeDetail(d, p.Interface()) {
+		return v
+	}
+	if s != t {
+		return p
+	}
+	return p.Elem()
+}
+
+func decodeDetail(d Detail, into any) bool {
+	encoded, ok := d.(*EncodedDetail)
+	wanted, named := into.(Detail)
+	return ok && named && encoded != nil && encoded.Decode != nil && wanted.DetailName() == encoded.Name && encoded.Decode(into) == nil
 }
