@@ -60,7 +60,7 @@ func (s storedDetail) restore(e *chassi.Endpoint) chassi.Detail {
 	if t := detailType(e, s.Name); t != nil {
 		value := reflect.New(t)
 		if json.Unmarshal(s.Struct, value.Interface()) == nil {
-			if d, ok := value.Interface().(chassi.Detail); ok {
+			if d, ok := reflect.TypeAssert[chassi.Detail](value); ok {
 				return d
 			}
 		}

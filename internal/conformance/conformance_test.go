@@ -33,7 +33,7 @@ func TestFramesComeBack(t *testing.T) {
 	if err := conformance.ReadFrame(&wire, new(conformance.UnaryRequest)); err != io.EOF {
 		t.Errorf("at the end: %v, want io.EOF", err)
 	}
-	for _, broken := range [][]byte{whole[4 : len(whole)-1], {0xff, 0xff, 0xff, 0xff}, {0, 0, 0, 1, 8}, {0, 0}} {
+	for _, broken := range [][]byte{whole[4:10], {0xff, 0xff, 0xff, 0xff}, {0, 0, 0, 1, 8}, {0, 0}} {
 		if err := conformance.ReadFrame(bytes.NewReader(broken), new(conformance.UnaryRequest)); err == nil || err == io.EOF {
 			t.Errorf("%x was taken: %v", broken, err)
 		}

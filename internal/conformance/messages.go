@@ -168,8 +168,8 @@ func ReadFrame(r io.Reader, message any) error {
 		return fmt.Errorf("conformance: a message of %d bytes, want at most %d", n, maxFrame)
 	}
 	body := make([]byte, n)
-	if _, err := io.ReadFull(r, body); err != nil {
-		return fmt.Errorf("conformance: a message of %d bytes: %w", n, err)
+	if got, err := io.ReadFull(r, body); err != nil {
+		return fmt.Errorf("conformance: a message of %d bytes ends after %d", n, got)
 	}
 	plan, err := protobuf.PlanOf(reflect.TypeOf(message).Elem())
 	if err == nil {

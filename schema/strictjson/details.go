@@ -94,7 +94,7 @@ func detailMembers(d chassi.Detail) (members []byte, err error) {
 }
 
 type detailValue struct {
-	Value []byte `json:"@value"` //nolint:tagliatelle // cannot be the name of a field
+	Value []byte `json:"@value"` // no name of a field
 }
 
 // ParseDetails reads what [Details] returns, as another process has sent it. What is
@@ -121,7 +121,7 @@ func parseDetail(object jsontext.Value) chassi.Detail {
 	var d struct {
 		detailValue
 
-		Type string         `json:"@type"`  //nolint:tagliatelle // ProtoJSON's
+		Type string         `json:"@type"`
 		Rest jsontext.Value `json:",embed"` // the others
 	}
 	if err := json.Unmarshal(object, &d); err != nil {

@@ -178,35 +178,53 @@ func errorOf(ctx context.Context, err error) error {
 }
 
 // readDetails fills e from what a server has sent, which is not trusted: what is
-// malformed is left out. It returns whether there was anything, and so a server that
-// has answered.
-func readDetails(e *chassi.Error, details []*anypb.Any) (answered bool) {
-	known := false
+// malformed is left out. It returns whether anything was understood, and so whether
+// it was the server that failed, not the way to it.
+func readDetails(e *chassi.Error, details []*anypb.Any) (understood bool) {
+	r := detailReader{err: e}
 	for _, detail := range details[:min(len(details), maxReceivedDetails)] {
-		switch name := detail.MessageName(); {
-		case name == "google.rpc.ErrorInfo" && !known:
-			var d errdetails.ErrorInfo
-			if known = proto.Unmarshal(detail.GetValue(), &d) == nil && d.GetReason() != ""; known {
-				e.Reason, answered = d.GetReason(), true
-			}
-		case name == "google.rpc.BadRequest" && e.Violations == nil:
-			var d errdetails.BadRequest
-			if proto.Unmarshal(detail.GetValue(), &d) == nil {
-				answered = true
-				for _, v := range d.GetFieldViolations() {
-					e.Violations = append(e.Violations, chassi.Violation{Field: v.GetField(), Message: v.GetDescription()})
-				}
-			}
-		case name == "google.rpc.RetryInfo" && e.RetryAfter == 0:
-			var d errdetails.RetryInfo
-			if proto.Unmarshal(detail.GetValue(), &d) == nil {
-				e.RetryAfter, answered = max(d.GetRetryDelay().AsDuration(), 0), true
-			}
-		case len(e.Details) < maxDetails:
-			if d, ok := protobuf.ReceivedDetail(string(name), detail.GetValue()); ok {
-				e.Details, answered = append(e.Details, d), true
-			}
+		if r.read(detail) {
+			understood = true
 		}
 	}
-	return answered
+	return understood
+}
+
+// detailReader keeps which of the three known details have been there: a second one is
+// one of the method's.
+type detailReader struct {
+	err                       *chassi.Error
+	reason, violations, delay bool
+}
+
+func (r *detailReader) read(detail *anypb.Any) bool {
+	switch name := detail.MessageName(); {
+	case name == "google.rpc.ErrorInfo" && !r.reason:
+		var d errdetails.ErrorInfo
+		if r.reason = proto.Unmarshal(detail.GetValue(), &d) == nil && d.GetReason() != ""; r.reason {
+			r.err.Reason = d.GetReason()
+		}
+		return r.reason
+	case name == "google.rpc.BadRequest" && !r.violations:
+		var d errdetails.BadRequest
+		if r.violations = proto.Unmarshal(detail.GetValue(), &d) == nil; !r.violations {
+			return false
+		}
+		for _, v := range d.GetFieldViolations() {
+			r.err.Violations = append(r.err.Violations, chassi.Violation{Field: v.GetField(), Message: v.GetDescription()})
+		}
+		return true
+	case name == "google.rpc.RetryInfo" && !r.delay:
+		var d errdetails.RetryInfo
+		if r.delay = proto.Unmarshal(detail.GetValue(), &d) == nil; r.delay {
+			r.err.RetryAfter = max(d.GetRetryDelay().AsDuration(), 0)
+		}
+		return r.delay
+	default:
+		received, ok := protobuf.ReceivedDetail(string(name), detail.GetValue())
+		if ok = ok && len(r.err.Details) < maxDetails; ok {
+			r.err.Details = append(r.err.Details, received)
+		}
+		return ok
+	}
 }

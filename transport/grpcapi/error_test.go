@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -58,7 +59,7 @@ func TestErrorsFitIntoTheTrailers(t *testing.T) {
 		others int // details beside the reason, -1 for some
 	}{
 		"message":               {chassi.NewError(chassi.NotFound, "reason", long), true, 0},
-		"message not ASCII":     {chassi.NewError(chassi.NotFound, "reason", strings.Repeat("日%", 100<<10)), true, 0},
+		"message not ASCII":     {chassi.NewError(chassi.NotFound, "reason", strings.Repeat("é%", 100<<10)), true, 0},
 		"message not UTF-8":     {chassi.NewError(chassi.NotFound, "reason", "\xff\xfe"), true, 0},
 		"reason":                {chassi.NewError(chassi.NotFound, long, "Message"), false, 0},
 		"reason not UTF-8":      {chassi.NewError(chassi.NotFound, "\xff", "Message"), false, 0},
@@ -105,7 +106,7 @@ func TestErrorsFitIntoTheTrailers(t *testing.T) {
 func slicesOf(n int) []chassi.Detail {
 	details := make([]chassi.Detail, n)
 	for i := range details {
-		details[i] = reading{fmt.Sprint(i)}
+		details[i] = reading{strconv.Itoa(i)}
 	}
 	return details
 }

@@ -2,6 +2,7 @@ package grpcapi
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -170,11 +171,11 @@ func (x *exchange) Decode(request any) error {
 	x.message = request
 	err := x.stream.RecvMsg(x)
 	if err == nil {
-		if err = x.stream.RecvMsg(x); err == io.EOF {
+		if err = x.stream.RecvMsg(x); errors.Is(err, io.EOF) {
 			return x.failed
 		}
 	}
-	if err == nil || err == io.EOF { // two messages, or none
+	if err == nil || errors.Is(err, io.EOF) { // two messages, or none
 		return errCardinality
 	}
 	s, _ := status.FromError(err)

@@ -83,7 +83,7 @@ func (p *pair) compare(ctx context.Context, program, dir string) error {
 	if len(ours) < minCases || len(plain) < minCases {
 		return fmt.Errorf("%s: h2spec has tried %d and %d cases, want at least %d", p.name, len(ours), len(plain), minCases)
 	}
-	fmt.Printf("%-16s %3d cases, %2d failed by ours, %2d by the plain server\n", p.name, len(ours), failed(ours), failed(plain))
+	fmt.Fprintf(os.Stdout, "%-16s %3d cases, %2d failed by ours, %2d by the plain server\n", p.name, len(ours), failed(ours), failed(plain))
 	worse := compare(ours, plain)
 	for round := 1; round < rounds && len(worse) > 0; round++ {
 		if ours, plain, err = p.test(ctx, program, dir, 3*time.Second, sections(worse)...); err != nil {
@@ -157,7 +157,7 @@ func (p *pair) testOne(ctx context.Context, program, report, addr string, timeou
 	if p.tls {
 		args = append(args, "--tls", "--insecure")
 	}
-	output, failure := exec.CommandContext(ctx, program, args...).CombinedOutput()
+	output, failure := exec.CommandContext(ctx, program, args...).CombinedOutput() //nolint:gosec // the program is the argument of ours
 	results, err := readReport(report)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w: %w\n%s", p.name, err, failure, output)

@@ -116,7 +116,10 @@ func unary(message string) func(context.Context, *conformance.UnaryRequest) (*co
 		if d == nil {
 			return &conformance.UnaryResponse{Payload: &conformance.Payload{RequestInfo: info}}, nil
 		}
-		if err := errors.Join(grpc.SetHeader(ctx, conformance.MetadataOf(d.ResponseHeaders)), grpc.SetTrailer(ctx, conformance.MetadataOf(d.ResponseTrailers))); err != nil {
+		if err := grpc.SetHeader(ctx, conformance.MetadataOf(d.ResponseHeaders)); err != nil {
+			return nil, err
+		}
+		if err := grpc.SetTrailer(ctx, conformance.MetadataOf(d.ResponseTrailers)); err != nil {
 			return nil, err
 		}
 		select {
