@@ -15,7 +15,7 @@ RACE     := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 
 .PHONY: help
 help: ## Say what there is
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 .PHONY: run
 run: build ## Start the auth service on 127.0.0.1:8080, with a SQLite file here
@@ -71,6 +71,10 @@ lint: ## Check formatting, vet, golangci-lint and go.mod
 .PHONY: contracts
 contracts: ## Lint the published contracts under api/ (needs npm and protoc)
 	scripts/contracts.sh
+
+.PHONY: conformance
+conformance: ## Run the Connect conformance suite over gRPC, and h2spec over all HTTP/2
+	scripts/conformance.sh
 
 .PHONY: soak
 soak: ## Run the long forms of the tests that kill processes and brokers

@@ -47,6 +47,7 @@ auth/store: database redis
 cmd/authd cmd/chassi: . schema schema/... transport/... middleware middleware/... telemetry client console token password ratelimit breaker retry workpool database discovery config idempotency idempotency/... standard auth auth/...
 bench/... examples/... load load/... scripts/...: *
 internal/strangers/...: internal/strangers/...
+internal/conformance internal/conformance/...: . schema/... transport transport/... internal/conformance
 internal/...: *
 `
 

@@ -11,8 +11,8 @@ import (
 )
 
 // Error is the one error that a caller may see, on every transport. Code,
-// Reason, Message, Violations and RetryAfter cross the wire; Cause never leaves
-// the process.
+// Reason, Message, Violations, RetryAfter and Details cross the wire; Cause never
+// leaves the process.
 //
 // Two Errors are the same to [errors.Is] when Code and Reason are the same, so
 // a sentinel matches the copy of it that came back from another process.
@@ -23,6 +23,7 @@ type Error struct {
 	Message    string        // safe to show to anybody: "Invalid token"
 	Violations []Violation   // what is wrong with which field, if that is the trouble
 	RetryAfter time.Duration // when a retry may help; 0 says nothing
+	Details    []Detail      // more for the caller's program; see WithDetails
 	Cause      error         // for the log and the exception tracker only
 }
 

@@ -315,7 +315,7 @@ func (g *keyed) replay() error {
 	}
 	g.call.Out.Set(idempotencyReplayed, "true")
 	if o.Error != nil {
-		return o.Error.restore()
+		return o.Error.restore(g.call.Endpoint)
 	}
 	response := reflect.New(g.call.Endpoint.ResponseType()).Interface()
 	if err := json.Unmarshal(o.Response, response); err != nil {
@@ -386,10 +386,14 @@ type storedError struct {
 	Message    string             `json:"message"`
 	Violations []chassi.Violation `json:"violations,omitempty"`
 	RetryAfter time.Duration      `json:"retry_after,omitempty"`
+	Details    []storedDetail     `json:"details,omitempty"`
 }
 
-func (e *storedError) restore() error {
-	return &chassi.Error{Code: e.Code, Reason: e.Reason, Message: e.Message, Violations: e.Violations, RetryAfter: e.RetryAfter, Cause: errReplayed}
+func (e *storedError) restore(endpoint *chassi.Endpoint) error {
+	return &chassi.Error{
+		Code: e.Code, Reason: e.Reason, Message: e.Message, Violations: e.Violations, RetryAfter: e.RetryAfter,
+		Details: restoreDetails(e.Details, endpoint), Cause: errReplayed,
+	}
 }
 
 func outcomeOf(response any, err error) []byte {
@@ -401,7 +405,7 @@ func outcomeOf(response any, err error) []byte {
 	}
 	if err != nil {
 		e := chassi.ErrorOf(err)
-		o = outcome{Error: &storedError{e.Code, e.Reason, e.Message, e.Violations, e.RetryAfter}}
+		o = outcome{Error: &storedError{e.Code, e.Reason, e.Message, e.Violations, e.RetryAfter, storeDetails(e.Details)}}
 	}
 	stored, err := json.Marshal(o)
 	if err != nil {

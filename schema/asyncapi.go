@@ -57,6 +57,7 @@ var (
 			"message":        object{"type": "string", "description": "The message, for people."},
 			"violations":     violationsSchema,
 			"retry_after_ms": object{"type": "integer"},
+			"details":        detailsSchema,
 		},
 	}
 )

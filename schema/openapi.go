@@ -134,6 +134,17 @@ var (
 		"type": "object", "properties": object{"field": object{"type": "string"}, "message": object{"type": "string"}}, "required": []string{"field", "message"},
 	}}
 
+	detailsSchema = object{
+		"type": "array", "maxItems": 16, "description": "More about the error for programs: objects of the types that their URLs name.",
+		"items": object{
+			"type": "object", "required": []string{"@type"}, "additionalProperties": true,
+			"properties": object{
+				"@type":  object{"type": "string", "description": "The type URL of the message: type.googleapis.com/shop.v1.OutOfStock."},
+				"@value": object{"type": "string", "contentEncoding": "base64", "description": "The message in Protocol Buffers, if there is no JSON of it."},
+			},
+		},
+	}
+
 	problemSchema = object{
 		"type": "object", "description": "What went wrong (RFC 9457).",
 		"required": []string{"type", "title", "status", "detail", "instance", "code", "error", "message"},
@@ -144,6 +155,7 @@ var (
 			"error":      object{"type": "string", "description": "The stable reason, for programs."},
 			"message":    object{"type": "string", "description": "The message, for people."},
 			"violations": violationsSchema,
+			"details":    detailsSchema,
 		},
 	}
 )

@@ -2,12 +2,16 @@
 # Puts the tools of `make lint` into bin/tools, at the versions pinned here, and
 # prints their folder. Compiles a tool only when it is missing, or the pin or Go changed.
 #
-#   scripts/tools.sh [k6]
+#   scripts/tools.sh [k6 | conformance]
 #
 # With k6 it builds that too, which is big: load/k6 needs it, and nothing else does.
+# With conformance it builds what `make conformance` runs.
 set -euo pipefail
 
 readonly golangci_lint=v2.15.0 k6=v1.8.1
+# Release 2.6.0 of h2spec has a go.mod without its major version, so that it has to be
+# named by its commit.
+readonly connectconformance=v1.0.5 h2spec=v0.0.0-20200804131034-70ac22940108
 
 cd "$(dirname "$0")/.."
 readonly tools=$PWD/bin/tools
@@ -28,6 +32,10 @@ install golangci-lint "$golangci_lint" github.com/golangci/golangci-lint/v2/cmd/
 case ${1:-} in
   "") ;;
   k6) install k6 "$k6" go.k6.io/k6 ;;
-  *) echo "tools.sh: $1 is no tool on demand: k6 is" >&2; exit 2 ;;
+  conformance)
+    install connectconformance "$connectconformance" connectrpc.com/conformance/cmd/connectconformance
+    install h2spec "$h2spec" github.com/summerwind/h2spec/cmd/h2spec
+    ;;
+  *) echo "tools.sh: $1 is no tool on demand: k6 and conformance are" >&2; exit 2 ;;
 esac
 echo "$tools"

@@ -13,8 +13,9 @@ import (
 )
 
 // File describes services of one package ("auth.v1" of "auth.v1.Auth") with all
-// their messages, comments included. It returns an error for a type that has no
-// place in a message, and for two types that would get the same name.
+// their messages, comments included: those of the methods, and the details of their
+// [chassi.Errors]. It returns an error for a type that has no place in a message, and
+// for two types that would get the same name.
 func File(services ...*chassi.Service) (*descriptorpb.FileDescriptorProto, error) {
 	if len(services) == 0 {
 		return nil, errors.New("protobuf: a file needs a service")
@@ -88,6 +89,9 @@ func (b *fileBuilder) service(s *chassi.Service) error {
 		if e.Idempotent() {
 			method.Options = &descriptorpb.MethodOptions{IdempotencyLevel: descriptorpb.MethodOptions_IDEMPOTENT.Enum()}
 		}
+		if err := b.details(e); err != nil {
+			return err
+		}
 		b.comment(e.Doc(), pathService, place, pathMethod, int32(len(out.Method)))
 		out.Method = append(out.Method, method)
 	}
@@ -108,6 +112,31 @@ func (b *fileBuilder) endpointMessage(e *chassi.Endpoint, t reflect.Type, suffix
 		return "", fmt.Errorf("protobuf: %s: %w", e.FullName(), err)
 	}
 	return full, nil
+}
+
+// details describes those of an endpoint's errors whose names are in this package: no
+// method refers to them, but callers receive them.
+func (b *fileBuilder) details(e *chassi.Endpoint) error {
+	for _, declared := range e.Errors() {
+		for _, d := range declared.Details {
+			name, ours := strings.CutPrefix(d.DetailName(), b.file.GetPackage()+".")
+			t := reflect.TypeOf(d)
+			if t.Kind() == reflect.Pointer {
+				t = t.Elem()
+			}
+			if t == reflect.TypeFor[chassi.EncodedDetail]() {
+				continue
+			}
+			p, err := PlanOf(t)
+			if err == nil && ours && !strings.Contains(name, ".") {
+				_, err = b.message(p, name)
+			}
+			if err != nil {
+				return fmt.Errorf("protobuf: %s: detail %s: %w", e.FullName(), d.DetailName(), err)
+			}
+		}
+	}
+	return nil
 }
 
 // claim tells whether name is new; it is an error if another type has it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/chassi-go/chassi"
@@ -11,10 +12,12 @@ import (
 	"github.com/chassi-go/chassi/transport"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 )
 
 // ClientConfig sets up a [Client]. The zero value of every field but Target means
@@ -27,6 +30,8 @@ type ClientConfig struct {
 
 	// TLS is used for every connection; nil is plain text.
 	TLS *tls.Config `config:"-"`
+	// Options come behind those of this package: interceptors, compression.
+	Options []grpc.DialOption `config:"-"`
 }
 
 func (c ClientConfig) withDefaults() ClientConfig {
@@ -48,6 +53,10 @@ type Client struct {
 // minutes, which a server that is back would go unnoticed.
 var reconnect = backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second}
 
+// maxHeaderBytes bounds an answer's metadata, the details of an error among them. It
+// is that of package httpapi's client.
+const maxHeaderBytes = 64 << 10
+
 // Dial makes a client. It connects to nothing yet.
 func Dial(c ClientConfig) (*Client, error) {
 	c = c.withDefaults()
@@ -55,14 +64,16 @@ func Dial(c ClientConfig) (*Client, error) {
 	if c.TLS != nil {
 		secure = credentials.NewTLS(c.TLS)
 	}
-	conn, err := grpc.NewClient(c.Target,
+	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(secure),
 		grpc.WithDisableServiceConfig(), // balancing and retries are package client's
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: 5 * time.Second}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: c.PingInterval, Timeout: 10 * time.Second}),
 		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(codec{}), grpc.MaxCallRecvMsgSize(c.MaxMessageBytes)),
 		grpc.WithDisableRetry(), // retries are for who knows what may be repeated
-	)
+		grpc.WithMaxHeaderListSize(maxHeaderBytes),
+	}
+	conn, err := grpc.NewClient(c.Target, append(options, c.Options...)...)
 	if err != nil {
 		return nil, fmt.Errorf("grpcapi: target %q: %w", c.Target, err)
 	}
@@ -80,7 +91,17 @@ type outgoing struct {
 	plans    *plans
 	body     []byte
 	response any
+	received int // messages
 }
+
+// cardinality tells whether err is about a server that has answered with no message or
+// with several.
+func (m *outgoing) cardinality(err error) bool {
+	return m.received > 1 || m.received == 0 && status.Code(err) == codes.Internal && strings.Contains(err.Error(), noResponse)
+}
+
+// noResponse is how grpc-go says that there was none; it has no other sign of it.
+const noResponse = "cardinality violation: received no response message"
 
 // Bind prepares calls of e.
 func (c *Client) Bind(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error) {
@@ -121,8 +142,12 @@ func (c *Client) call(ctx context.Context, call *chassi.Call, path string, p *pl
 	for key, values := range header {
 		call.Out.Set(key, values[0])
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+		return nil
+	case message.cardinality(err):
+		return errCardinality.WithCause(err)
+	default:
 		return errorOf(ctx, err)
 	}
-	return nil
 }

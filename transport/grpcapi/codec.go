@@ -36,9 +36,14 @@ func (codec) Unmarshal(data mem.BufferSlice, v any) error {
 	defer buffer.Free()
 	switch m := v.(type) {
 	case *exchange:
-		m.failed = m.method.request.Decode(buffer.ReadOnlyData(), m.message)
+		if !m.received { // a second one is refused unread
+			m.received, m.failed = true, m.method.request.Decode(buffer.ReadOnlyData(), m.message)
+		}
 		return nil // grpc-go would answer an error by itself, with a status of its own
 	case *outgoing:
+		if m.received++; m.received > 1 {
+			return errCardinality
+		}
 		return m.plans.response.Decode(buffer.ReadOnlyData(), m.response)
 	case proto.Message:
 		return proto.Unmarshal(buffer.ReadOnlyData(), m)

@@ -8,13 +8,18 @@
 // The method of service "auth.v1.Auth" and endpoint "Me" is /auth.v1.Auth/Me.
 // Metadata are the call's pairs. A caller's deadline holds; a message that is
 // malformed is InvalidArgument with the field named, one too large
-// ResourceExhausted, and an unknown method Unimplemented.
+// ResourceExhausted, and an unknown method Unimplemented, as is a call with no message
+// or several. A method that must set a repeated header or a trailer uses grpc-go's
+// SetHeader and SetTrailer with its context.
 //
 // # Errors
 //
 // The sixteen codes are gRPC's own. Details carry the rest: google.rpc.ErrorInfo
-// the reason, BadRequest the violations, RetryInfo the delay. What an error that
-// is no [chassi.Error] says stays in the process.
+// the reason if it is not the name of the code, BadRequest the violations, RetryInfo the
+// delay, and then those of [chassi.Error.WithDetails]. An error takes at most 7 KiB of
+// the trailers, because many clients accept no more than 8 KiB; what does not fit is
+// left out, details first. What an error that is no [chassi.Error] says stays in the
+// process.
 //
 // # Health
 //

@@ -2,7 +2,9 @@ package grpcapi
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"strings"
@@ -48,44 +50,52 @@ func (m *method) plan() (err error) {
 	return nil
 }
 
-// serve is called by grpc-go once a whole request has arrived. Decode hands its
-// bytes to the codec.
-//
-//nolint:revive // the order of the arguments is grpc-go's
-func (m *method) serve(_ any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (_ any, err error) {
-	x := &exchange{method: m, decode: decode}
+// serve is called by grpc-go once the header of a request has arrived. The method is
+// registered as one whose client sends a stream of messages, because grpc-go answers a
+// unary method's second or missing message with a status that is not the
+// specification's.
+func (m *method) serve(_ any, stream grpc.ServerStream) (err error) {
+	x := &exchange{method: m, stream: stream}
 	defer x.lastResort(&err)
-	if err := x.run(ctx); err != nil {
-		return nil, statusOf(m.service, err).Err()
+	if err := x.run(stream.Context()); err != nil {
+		return statusOf(m.service, err).Err()
 	}
-	return x, nil
+	return stream.SendMsg(x)
 }
 
-var errUnknownMethod = chassi.NewError(chassi.Unimplemented, "no_such_method", "There is no such method")
+// errCardinality is UNIMPLEMENTED on either side (gRPC's "Status codes and their use in
+// gRPC").
+var errCardinality = chassi.NewError(chassi.Unimplemented, "unimplemented", "A unary method has exactly one message each way")
+
+var errUnknownMethod = chassi.NewError(chassi.Unimplemented, "unimplemented", "There is no such method")
 
 func refuseUnknown(context.Context, *chassi.Call) error { return errUnknownMethod }
 
 // serveUnknown answers calls of methods that there are not.
 func (m *method) serveUnknown(_ any, stream grpc.ServerStream) (err error) {
-	x := &exchange{method: m}
+	x := &exchange{method: m, stream: stream}
 	defer x.lastResort(&err)
-	return statusOf("", x.run(stream.Context())).Err()
+	if err := x.run(stream.Context()); err != nil {
+		return statusOf("", err).Err()
+	}
+	return statusOf("", errUnknownMethod).Err() // a middleware has taken the error away
 }
 
 // exchange is one call and its answer. It is the call's codec too, and what
 // grpc-go is given for the messages, so that a call costs one allocation for all
 // of them.
 type exchange struct {
-	call    chassi.Call
-	method  *method
-	decode  func(any) error
-	message any   // what the codec reads the request into
-	failed  error // why it could not
-	body    []byte
-	buffers [1]mem.Buffer
-	in      incoming
-	out     transport.Pairs
-	room    [4]transport.Pair
+	call     chassi.Call
+	method   *method
+	stream   grpc.ServerStream
+	message  any   // what the codec reads the request into
+	received bool  // whether it has
+	failed   error // why it could not
+	body     []byte
+	buffers  [1]mem.Buffer
+	in       incoming
+	out      transport.Pairs
+	room     [4]transport.Pair
 }
 
 var _ chassi.Codec = (*exchange)(nil)
@@ -160,16 +170,22 @@ var usual = map[string]string{
 	"Ratelimit": "ratelimit", "Ratelimit-Policy": "ratelimit-policy",
 }
 
-// Decode lets grpc-go read the message and hand its bytes to the codec. When it
-// cannot, it has answered already.
+// Decode lets grpc-go read the one message and hand its bytes to the codec. When
+// grpc-go cannot, it has answered already.
 func (x *exchange) Decode(request any) error {
 	x.message = request
-	if err := x.decode(x); err != nil {
-		s, _ := status.FromError(err)
-		code := chassi.Code(s.Code())
-		return chassi.NewError(code, code.String(), s.Message()).WithCause(err)
+	err := x.stream.RecvMsg(x)
+	if err == nil {
+		if err = x.stream.RecvMsg(x); errors.Is(err, io.EOF) {
+			return x.failed
+		}
 	}
-	return x.failed
+	if err == nil || errors.Is(err, io.EOF) { // two messages, or none
+		return errCardinality
+	}
+	s, _ := status.FromError(err)
+	code := chassi.Code(s.Code())
+	return chassi.NewError(code, code.String(), s.Message()).WithCause(err)
 }
 
 // Encode writes response; grpc-go takes it when the middleware has returned.

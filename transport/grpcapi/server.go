@@ -148,7 +148,7 @@ func (s *Server) register() {
 			desc = &grpc.ServiceDesc{ServiceName: m.service, HandlerType: (*any)(nil)}
 			services[m.service] = desc
 		}
-		desc.Methods = append(desc.Methods, grpc.MethodDesc{MethodName: m.name, Handler: m.serve})
+		desc.Streams = append(desc.Streams, grpc.StreamDesc{StreamName: m.name, Handler: m.serve, ClientStreams: true})
 	}
 	for _, desc := range services {
 		s.grpc.RegisterService(desc, s)

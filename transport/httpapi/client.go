@@ -187,7 +187,7 @@ func problemOf(answer *http.Response, body []byte) error {
 	var p problem
 	e := &chassi.Error{Code: codeOf(answer.StatusCode), Message: http.StatusText(answer.StatusCode)}
 	if strings.HasPrefix(answer.Header.Get("Content-Type"), "application/problem+json") && json.Unmarshal(body, &p) == nil && p.Error != "" {
-		e.Reason, e.Message, e.Violations = p.Error, p.Message, p.Violations
+		e.Reason, e.Message, e.Violations, e.Details = p.Error, p.Message, p.Violations, strictjson.ParseDetails(p.Details)
 		for _, code := range chassi.Codes() {
 			if code.String() == p.Code {
 				e.Code = code

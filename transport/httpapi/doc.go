@@ -23,7 +23,8 @@
 // Every error, the router's own 404 and 405 included, is
 // application/problem+json as RFC 9457 has it, with the members "code" (one of the
 // sixteen), "error" (the stable reason), "message" and, if a field is wrong,
-// "violations" besides. What an error that is no [chassi.Error] says stays in the
+// "violations" besides, and "details" if the method has set any: at most 16 objects with
+// "@type", in at most 16 KiB. What an error that is no [chassi.Error] says stays in the
 // process.
 //
 // # Deadlines

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"errors"
 	"math"
 	"net/http"
@@ -8,8 +9,10 @@ import (
 	"time"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/schema/strictjson"
 	"github.com/chassi-go/chassi/transport"
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Errors that HTTP has a status of its own for.
@@ -56,6 +59,7 @@ type problem struct {
 	Error      string             `json:"error"`
 	Message    string             `json:"message"`
 	Violations []chassi.Violation `json:"violations,omitempty"`
+	Details    jsontext.Value     `json:"details,omitzero"`
 }
 
 var (
@@ -76,7 +80,8 @@ func (x *exchange) writeError(err error) {
 	}
 	body, failed := json.Marshal(problem{
 		Type: "about:blank", Title: title, Status: status, Detail: e.Message, Instance: "urn:request:" + x.call.RequestID,
-		Code: e.Code.String(), Error: e.Reason, Message: e.Message, Violations: e.Violations,
+		Code: e.Code.String(), Error: cmp.Or(e.Reason, e.Code.String()), Message: e.Message, Violations: e.Violations,
+		Details: strictjson.Details(e.Details),
 	})
 	if failed != nil {
 		status, body = http.StatusInternalServerError, fallbackError

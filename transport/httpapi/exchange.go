@@ -98,9 +98,10 @@ func (x *exchange) send(status int, body []byte) {
 // leaveBody deals with a body that nobody has read, when the error goes out. A
 // short one that has arrived is thrown away, so that the connection can be kept;
 // the rest of a long, endless or stalled one is not waited for: the connection
-// is closed after the answer.
+// is closed after the answer. Over HTTP/2 net/http ends the stream alone, which
+// leaves the connection to its other calls.
 func (x *exchange) leaveBody() {
-	if x.read || x.r.Body == nil || x.r.Body == http.NoBody {
+	if x.read || x.r.Body == nil || x.r.Body == http.NoBody || x.r.ProtoMajor > 1 {
 		return
 	}
 	if n := x.r.ContentLength; n >= 0 && n <= drainBytes {

@@ -14,9 +14,13 @@
 // headers Error-Code and Error-Reason, and says all in a JSON body:
 //
 //	{"code":"not_found","error":"invalid_user","message":"Invalid user"}
+//
+// Where there are any it has violations, retry_after_ms, and the error's details as
+// [strictjson.Details] writes them.
 package message
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +34,7 @@ import (
 	"github.com/chassi-go/chassi/schema/strictjson"
 	"github.com/chassi-go/chassi/transport"
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // The two formats, as Content-Type names them.
@@ -166,12 +171,14 @@ type fault struct {
 	Message      string             `json:"message"`
 	Violations   []chassi.Violation `json:"violations,omitempty"`
 	RetryAfterMS int64              `json:"retry_after_ms,omitzero"`
+	Details      jsontext.Value     `json:"details,omitzero"`
 }
 
 func (x *exchange) fail(err error) {
 	e := chassi.ErrorOf(err)
 	body, failed := json.Marshal(fault{
-		Code: e.Code.String(), Error: e.Reason, Message: e.Message, Violations: e.Violations, RetryAfterMS: e.RetryAfter.Milliseconds(),
+		Code: e.Code.String(), Error: cmp.Or(e.Reason, e.Code.String()), Message: e.Message, Violations: e.Violations,
+		RetryAfterMS: e.RetryAfter.Milliseconds(), Details: strictjson.Details(e.Details),
 	})
 	if failed != nil { // text that is not UTF-8
 		body = []byte(`{"code":"` + e.Code.String() + `","error":"internal","message":"Internal error"}`)
@@ -266,6 +273,7 @@ func faultOf(name string, body []byte) error {
 	}
 	e := chassi.NewError(chassi.Unknown, f.Error, f.Message)
 	e.Violations, e.RetryAfter = f.Violations, time.Duration(f.RetryAfterMS)*time.Millisecond
+	e.Details = strictjson.ParseDetails(f.Details)
 	for _, code := range chassi.Codes() {
 		if code.String() == f.Code {
 			e.Code = code

@@ -75,6 +75,43 @@ func testCodes(t *testing.T, f *fixture) {
 	}
 }
 
+// The caller gets the details that the method set, the structs as structs and the
+// encoded messages as they are.
+func testDetails(t *testing.T, f *fixture) {
+	f.start(t)
+	for _, code := range chassi.Codes() {
+		_, err := client.Invoke[Nothing](bounded(t), f.client, "Fail", &Failure{Code: int32(code), How: "details"})
+		if !errors.Is(err, theError(code)) {
+			t.Errorf("%v arrived as %v", code, err)
+		}
+		got, ok := chassi.DetailOf[Detail](err)
+		if !ok || !reflect.DeepEqual(&got, theDetail()) {
+			t.Errorf("%v: the detail arrived as %+v, %v", code, got, ok)
+		}
+		if details := chassi.ErrorOf(err).Details; len(details) != 2 {
+			t.Errorf("%v: %d details", code, len(details))
+		} else if encoded, ok := details[1].(*chassi.EncodedDetail); !ok || encoded.Name != encodedName || string(encoded.Protobuf) != encodedBytes {
+			t.Errorf("%v: the encoded detail arrived as %+v", code, details[1])
+		}
+	}
+	_, err := client.Invoke[Nothing](bounded(t), f.client, "Fail", &Failure{Code: int32(chassi.NotFound)})
+	if details := chassi.ErrorOf(err).Details; len(details) > 0 {
+		t.Errorf("an error without details arrived with %+v", details)
+	}
+}
+
+// Details that are too large, too many or cannot be sent are lost before the error is.
+func testLargeDetails(t *testing.T, f *fixture) {
+	f.start(t)
+	_, err := client.Invoke[Nothing](bounded(t), f.client, "Fail", &Failure{Code: int32(chassi.NotFound), How: "large details"})
+	if want := theError(chassi.NotFound); !errors.Is(err, want) || chassi.ErrorOf(err).Message != want.Message {
+		t.Errorf("arrived as %v", err)
+	}
+	if n := len(chassi.ErrorOf(err).Details); f.Send != nil && n > 16 {
+		t.Errorf("%d details arrived", n)
+	}
+}
+
 // Of an error that is none of ours the caller sees nothing, and the log all.
 func testHiddenCause(t *testing.T, f *fixture) {
 	f.start(t)

@@ -3,6 +3,8 @@ package transporttest
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -75,11 +77,39 @@ func (s *suite) echo(_ context.Context, m *Message) (*Echo, error) {
 type Failure struct {
 	Code   int32  `json:"code"`
 	Secret string `json:"secret"`
-	How    string `json:"how"` // "" for the code, else "hidden", "panic", "panic nil"
+	How    string `json:"how"` // "" for the code, else "hidden", "panic", "exit", "details", "large details"
 }
 
 // Nothing is an answer without fields.
 type Nothing struct{}
+
+// Detail is a detail of an error.
+type Detail struct {
+	Text   string           `json:"text"`
+	Number int64            `json:"number"`
+	Took   time.Duration    `json:"took"`
+	Raw    []byte           `json:"raw"`
+	Counts map[string]int32 `json:"counts"`
+	Inner  *Inner           `json:"inner"`
+}
+
+// DetailName implements [chassi.Detail].
+func (Detail) DetailName() string { return "conformance.v1.Detail" }
+
+func theDetail() *Detail {
+	return &Detail{
+		Text: "grüße \u2028 \"quoted\"", Number: -1 << 53, Took: 1500 * time.Millisecond, Raw: []byte{0, 255},
+		Counts: map[string]int32{"k": -7}, Inner: &Inner{Name: "n"},
+	}
+}
+
+// The encoded detail is a message with a number in its first field.
+const encodedName, encodedBytes = "other.v1.Message", "\x08\x96\x01"
+
+// unsound is a detail that cannot be sent.
+type unsound struct{}
+
+func (unsound) DetailName() string { panic(hidden) }
 
 // theError is what Fail answers for a code.
 func theError(code chassi.Code) *chassi.Error {
@@ -101,6 +131,16 @@ func (*suite) fail(_ context.Context, f *Failure) (*Nothing, error) {
 	case "exit":
 		var nothing *suite
 		nothing.running.Add(1)
+	case "details":
+		return nil, fmt.Errorf("%s: %w", hidden, theError(chassi.Code(f.Code)).WithDetails(theDetail(), &chassi.EncodedDetail{Name: encodedName, Protobuf: []byte(encodedBytes)}))
+	case "large details":
+		large := theDetail()
+		large.Text = strings.Repeat("é", 40<<10)
+		details := []chassi.Detail{large, unsound{}}
+		for range 1000 {
+			details = append(details, theDetail())
+		}
+		return nil, theError(chassi.Code(f.Code)).WithDetails(details...)
 	}
 	e := theError(chassi.Code(f.Code)).WithCause(errors.New(hidden)).WithRetryAfter(2 * time.Second)
 	return nil, e.WithViolations(chassi.Violation{Field: "list[0].name", Message: "must not be é"}, chassi.Violation{Message: "and more"})

@@ -62,6 +62,8 @@ func Run(t *testing.T, tr Transport) {
 	}{
 		{"Success", testSuccess},
 		{"Codes", testCodes},
+		{"Details", testDetails},
+		{"LargeDetails", testLargeDetails},
 		{"HiddenCause", testHiddenCause},
 		{"Panic", testPanic},
 		{"DeadlinePassed", testDeadlinePassed},

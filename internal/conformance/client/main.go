@@ -1,0 +1,203 @@
+// The client is what connectconformance tests in its client mode: package grpcapi's
+// client. It reads ClientCompatRequests from the standard input until that ends, makes
+// the calls, and writes a ClientCompatResponse for each to the standard output.
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"reflect"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/internal/conformance"
+	"github.com/chassi-go/chassi/schema/protobuf"
+	"github.com/chassi-go/chassi/transport"
+	"github.com/chassi-go/chassi/transport/grpcapi"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/encoding/gzip"
+	"google.golang.org/grpc/metadata"
+)
+
+const (
+	// atOnce bounds the calls under way.
+	atOnce = 16
+	// compressionGzip is the suite's number for it.
+	compressionGzip = 2
+)
+
+func main() {
+	if err := run(context.Background(), bufio.NewReader(os.Stdin), os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "conformance client:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, in io.Reader, out io.Writer) error {
+	var (
+		wg     sync.WaitGroup
+		mu     sync.Mutex // of out and failed
+		failed error
+		places = make(chan struct{}, atOnce)
+	)
+	for {
+		r := new(conformance.ClientCompatRequest)
+		err := conformance.ReadFrame(in, r)
+		if err != nil {
+			wg.Wait()
+			if errors.Is(err, io.EOF) {
+				return failed
+			}
+			return errors.Join(err, failed)
+		}
+		places <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-places }()
+			answer := answerTo(ctx, r)
+			mu.Lock()
+			defer mu.Unlock()
+			failed = errors.Join(failed, conformance.WriteFrame(out, answer))
+		})
+	}
+}
+
+func answerTo(ctx context.Context, r *conformance.ClientCompatRequest) *conformance.ClientCompatResponse {
+	result, err := call(ctx, r)
+	if err != nil {
+		return &conformance.ClientCompatResponse{TestName: r.TestName, Error: &conformance.ClientError{Message: err.Error()}}
+	}
+	return &conformance.ClientCompatResponse{TestName: r.TestName, Response: result}
+}
+
+// service is the suite's, as a client sees it.
+func service() *chassi.Service {
+	return chassi.NewService(conformance.Service,
+		chassi.NewEndpoint("Unary", method[conformance.UnaryRequest, conformance.UnaryResponse], chassi.Public),
+		chassi.NewEndpoint("IdempotentUnary", method[conformance.UnaryRequest, conformance.UnaryResponse], chassi.Public),
+		chassi.NewEndpoint("Unimplemented", method[conformance.Nothing, conformance.Nothing], chassi.Public),
+	)
+}
+
+// method stands for what the server does.
+func method[Req, Res any](context.Context, *Req) (*Res, error) {
+	return nil, chassi.NewError(chassi.Unimplemented, "unimplemented", "This is the client")
+}
+
+// call makes one call. It returns an error if there can be none.
+func call(ctx context.Context, r *conformance.ClientCompatRequest) (*conformance.ClientResult, error) {
+	ctx, cancel := contextOf(ctx, r)
+	defer cancel()
+	result := new(conformance.ClientResult)
+	config, err := configOf(ctx, r, result)
+	if err != nil {
+		return nil, err
+	}
+	c, err := grpcapi.Dial(config)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	if r.Method == nil {
+		return nil, errors.New("the request names no method")
+	}
+	e := service().Endpoint(*r.Method)
+	if e == nil || len(r.RequestMessages) != 1 {
+		return nil, fmt.Errorf("cannot call %s with %d messages", *r.Method, len(r.RequestMessages))
+	}
+	b, handler, err := c.Bind(e)
+	if err != nil {
+		return nil, err
+	}
+	request, response := reflect.New(e.RequestType()).Interface(), reflect.New(e.ResponseType()).Interface()
+	plan, err := protobuf.PlanOf(e.RequestType())
+	if err == nil {
+		err = plan.Decode(r.RequestMessages[0].Value, request)
+	}
+	if err != nil {
+		return nil, err
+	}
+	err = handler(ctx, &chassi.Call{Binding: b, In: new(transport.Pairs), Out: new(transport.Pairs), Request: request, Response: response})
+	if err != nil {
+		result.Error = errorOf(chassi.ErrorOf(err))
+		return result, nil
+	}
+	var payload conformance.Payload
+	if answer, ok := response.(*conformance.UnaryResponse); ok && answer.Payload != nil {
+		payload = *answer.Payload
+	}
+	result.Payloads = append(result.Payloads, payload)
+	return result, nil
+}
+
+// configOf makes the configuration of a client whose interceptor keeps the metadata of
+// the answer in result. It makes the call with the caller's context, because the suite
+// wants calls without a deadline, and our client sets one.
+func configOf(caller context.Context, r *conformance.ClientCompatRequest, result *conformance.ClientResult) (grpcapi.ClientConfig, error) {
+	config := grpcapi.ClientConfig{
+		Target: net.JoinHostPort(r.Host, strconv.FormatUint(uint64(r.Port), 10)), MaxMessageBytes: int(r.MessageReceiveLimit), Timeout: time.Minute,
+		Options: []grpc.DialOption{grpc.WithUnaryInterceptor(
+			func(_ context.Context, method string, request, response any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+				var header, trailer metadata.MD
+				err := invoke(caller, method, request, response, conn, append(options, grpc.Header(&header), grpc.Trailer(&trailer))...)
+				result.ResponseHeaders, result.ResponseTrailers = conformance.HeadersOf(header), conformance.HeadersOf(trailer)
+				return err
+			})},
+	}
+	if r.Compression == compressionGzip {
+		config.Options = append(config.Options, grpc.WithDefaultCallOptions(grpc.UseCompressor(gzip.Name)))
+	}
+	if len(r.ServerTLSCert) == 0 {
+		return config, nil
+	}
+	config.TLS = &tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12}
+	if !config.TLS.RootCAs.AppendCertsFromPEM(r.ServerTLSCert) {
+		return config, errors.New("the server's certificate is not in PEM")
+	}
+	if r.ClientTLSCreds != nil {
+		pair, err := tls.X509KeyPair(r.ClientTLSCreds.Cert, r.ClientTLSCreds.Key)
+		if err != nil {
+			return config, fmt.Errorf("the client's certificate: %w", err)
+		}
+		config.TLS.Certificates = append(config.TLS.Certificates, pair)
+	}
+	return config, nil
+}
+
+// contextOf carries the request's metadata, its deadline, and its end.
+func contextOf(ctx context.Context, r *conformance.ClientCompatRequest) (context.Context, context.CancelFunc) {
+	ctx = metadata.NewOutgoingContext(ctx, conformance.MetadataOf(r.RequestHeaders))
+	time.Sleep(time.Duration(r.RequestDelayMS) * time.Millisecond)
+	cancel := context.CancelFunc(func() {})
+	if r.TimeoutMS != nil {
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(*r.TimeoutMS)*time.Millisecond)
+	}
+	if r.Cancel == nil {
+		return ctx, cancel
+	}
+	ctx, end := context.WithCancel(ctx)
+	timer := time.AfterFunc(time.Duration(r.Cancel.AfterCloseSendMS)*time.Millisecond, end)
+	return ctx, func() {
+		timer.Stop()
+		end()
+		cancel()
+	}
+}
+
+func errorOf(e *chassi.Error) *conformance.Error {
+	out := &conformance.Error{Code: int32(e.Code), Message: &e.Message}
+	for _, d := range e.Details {
+		if name, body, err := protobuf.EncodeDetail(d); err == nil {
+			out.Details = append(out.Details, conformance.Any{TypeURL: conformance.TypePrefix + name, Value: body})
+		}
+	}
+	return out
+}

@@ -1,0 +1,204 @@
+// Package conformance holds the messages of the Connect conformance suite
+// (connectrpc.conformance.v1, release 1.0.5) as plain structs, as far as unary calls
+// over gRPC need them. The programs below it are what the suite tests;
+// scripts/conformance.sh runs it.
+package conformance
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"reflect"
+
+	"github.com/chassi-go/chassi/schema/protobuf"
+)
+
+// Service is the suite's service, TypePrefix begins a type URL.
+const (
+	Service    = "connectrpc.conformance.v1.ConformanceService"
+	TypePrefix = "type.googleapis.com/"
+)
+
+// Any is a google.protobuf.Any.
+type Any struct {
+	TypeURL string `json:"type_url"`
+	Value   []byte `json:"value"`
+}
+
+// Header is one header with its values.
+type Header struct {
+	Name  string   `json:"name"`
+	Value []string `json:"value"`
+}
+
+// Error is an error to answer, or one that was answered.
+type Error struct {
+	Code    int32   `json:"code"`
+	Message *string `json:"message"`
+	Details []Any   `json:"details"`
+}
+
+// ResponseDefinition says what to answer. At most one of ResponseData and Error is
+// there. RawResponse is for the suite's own server, an encoded message.
+type ResponseDefinition struct {
+	ResponseHeaders  []Header `json:"response_headers"`
+	ResponseData     *[]byte  `json:"response_data"`
+	Error            *Error   `json:"error"`
+	ResponseTrailers []Header `json:"response_trailers"`
+	RawResponse      *[]byte  `json:"raw_response"`
+	ResponseDelayMS  uint32   `json:"response_delay_ms"`
+}
+
+// UnaryRequest is an IdempotentUnaryRequest too.
+type UnaryRequest struct {
+	ResponseDefinition *ResponseDefinition `json:"response_definition"`
+	RequestData        []byte              `json:"request_data"`
+}
+
+// UnaryResponse is an IdempotentUnaryResponse too.
+type UnaryResponse struct {
+	Payload *Payload `json:"payload"`
+}
+
+// Payload tells what the server has received.
+type Payload struct {
+	Data        []byte       `json:"data"`
+	RequestInfo *RequestInfo `json:"request_info"`
+}
+
+// RequestInfo is a detail of errors too.
+type RequestInfo struct {
+	RequestHeaders []Header `json:"request_headers"`
+	TimeoutMS      *int64   `json:"timeout_ms"`
+	Requests       []Any    `json:"requests"`
+}
+
+// DetailName implements [chassi.Detail].
+func (RequestInfo) DetailName() string {
+	return "connectrpc.conformance.v1.ConformancePayload.RequestInfo"
+}
+
+// Nothing is an UnimplementedRequest and an UnimplementedResponse.
+type Nothing struct{}
+
+// Credentials are a certificate and its key in PEM.
+type Credentials struct {
+	Cert []byte `json:"cert"`
+	Key  []byte `json:"key"`
+}
+
+// ServerCompatRequest says what server to start.
+type ServerCompatRequest struct {
+	Protocol            int32        `json:"protocol"`
+	HTTPVersion         int32        `json:"http_version"`
+	UseTLS              bool         `json:"use_tls" proto:"4"`
+	ClientTLSCert       []byte       `json:"client_tls_cert" proto:"5"`
+	MessageReceiveLimit uint32       `json:"message_receive_limit" proto:"6"`
+	ServerCreds         *Credentials `json:"server_creds" proto:"7"`
+}
+
+// ServerCompatResponse says where it listens.
+type ServerCompatResponse struct {
+	Host    string `json:"host"`
+	Port    uint32 `json:"port"`
+	PEMCert []byte `json:"pem_cert"`
+}
+
+// ClientCompatRequest is a call to make.
+type ClientCompatRequest struct {
+	TestName            string       `json:"test_name"`
+	HTTPVersion         int32        `json:"http_version"`
+	Protocol            int32        `json:"protocol"`
+	Codec               int32        `json:"codec"`
+	Compression         int32        `json:"compression"`
+	Host                string       `json:"host"`
+	Port                uint32       `json:"port"`
+	ServerTLSCert       []byte       `json:"server_tls_cert"`
+	ClientTLSCreds      *Credentials `json:"client_tls_creds"`
+	MessageReceiveLimit uint32       `json:"message_receive_limit"`
+	Service             *string      `json:"service"`
+	Method              *string      `json:"method"`
+	StreamType          int32        `json:"stream_type"`
+	RequestHeaders      []Header     `json:"request_headers" proto:"15"`
+	RequestMessages     []Any        `json:"request_messages" proto:"16"`
+	TimeoutMS           *uint32      `json:"timeout_ms" proto:"17"`
+	RequestDelayMS      uint32       `json:"request_delay_ms" proto:"18"`
+	Cancel              *Cancel      `json:"cancel" proto:"19"`
+}
+
+// Cancel says when to give a call up: that long after its request.
+type Cancel struct {
+	AfterCloseSendMS uint32 `json:"after_close_send_ms" proto:"2"`
+}
+
+// ClientCompatResponse tells how a call ended: one of Response and Error is there.
+type ClientCompatResponse struct {
+	TestName string        `json:"test_name"`
+	Response *ClientResult `json:"response"`
+	Error    *ClientError  `json:"error"`
+}
+
+// ClientResult is what the caller got.
+type ClientResult struct {
+	ResponseHeaders  []Header  `json:"response_headers"`
+	Payloads         []Payload `json:"payloads"`
+	Error            *Error    `json:"error"`
+	ResponseTrailers []Header  `json:"response_trailers"`
+}
+
+// ClientError says why there was no call.
+type ClientError struct {
+	Message string `json:"message"`
+}
+
+// maxFrame bounds a message of the suite's runner.
+const maxFrame = 64 << 20
+
+// ReadFrame reads a message of the runner: its length in four bytes, big endian, and
+// the message. It returns [io.EOF] at the end.
+func ReadFrame(r io.Reader, message any) error {
+	var length [4]byte
+	if _, err := io.ReadFull(r, length[:]); err != nil {
+		return err //nolint:wrapcheck // io.EOF
+	}
+	n := binary.BigEndian.Uint32(length[:])
+	if n > maxFrame {
+		return fmt.Errorf("conformance: a message of %d bytes, want at most %d", n, maxFrame)
+	}
+	body := make([]byte, n)
+	if got, err := io.ReadFull(r, body); err != nil {
+		return fmt.Errorf("conformance: a message of %d bytes ends after %d", n, got)
+	}
+	plan, err := protobuf.PlanOf(reflect.TypeOf(message).Elem())
+	if err == nil {
+		err = plan.Decode(body, message)
+	}
+	return err
+}
+
+// WriteFrame writes a message for the runner.
+func WriteFrame(w io.Writer, message any) error {
+	body, err := Encode(message)
+	if err != nil {
+		return err
+	}
+	if len(body) > math.MaxUint32 {
+		return errors.New("conformance: a message of more than 4 GiB")
+	}
+	frame := append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body...)
+	if _, err = w.Write(frame); err != nil {
+		return fmt.Errorf("conformance: %w", err)
+	}
+	return nil
+}
+
+// Encode returns the encoded message, given a pointer to a struct.
+func Encode(message any) ([]byte, error) {
+	plan, err := protobuf.PlanOf(reflect.TypeOf(message).Elem())
+	if err != nil {
+		return nil, err
+	}
+	return plan.Append(nil, message)
+}
