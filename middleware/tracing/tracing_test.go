@@ -182,28 +182,32 @@ func TestTracingWithoutALink(t *testing.T) {
 func TestTrustNetworks(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		transport, peer string
-		want            bool
+		transport, peer, name string
+		want                  bool
 	}{
-		{"http", "127.0.0.1:5", true},
-		{"grpc", "127.9.9.9:5", true},
-		{"http", "[::1]:5", true},
-		{"http", "[::ffff:127.0.0.1]:5", true},
-		{"http", "192.0.2.7:5", false},
-		{"http", "[2001:db8::1]:5", false},
-		{"http", "[fe80::1%eth0]:5", false},
-		{"http", "", false},
-		{"nats", "", false},
-		{"amqp", "", false},
-		{"local", "", true},
-		{"local", "192.0.2.7:5", false},
+		{"http", "127.0.0.1:5", "", true},
+		{"grpc", "127.9.9.9:5", "", true},
+		{"http", "[::1]:5", "", true},
+		{"http", "[::ffff:127.0.0.1]:5", "", true},
+		{"http", "192.0.2.7:5", "", false},
+		{"http", "[2001:db8::1]:5", "", false},
+		{"http", "[fe80::1%eth0]:5", "", false},
+		{"http", "", "", false},
+		{"nats", "", "nats:", false},
+		{"nats", "", "nats:alice", true},
+		{"amqp", "", "amqp:", false},
+		{"amqp", "", "amqp:alice", true},
+		{"nats", "192.0.2.7:0", "nats:gateway", false}, // for somebody else
+		{"nats", "127.0.0.1:0", "nats:gateway", true},
+		{"local", "", "", true},
+		{"local", "192.0.2.7:5", "", true},
 	} {
-		call := &chassi.Call{Binding: &chassi.Binding{Transport: c.transport}}
+		call := &chassi.Call{Binding: &chassi.Binding{Transport: c.transport}, PeerName: c.name}
 		if c.peer != "" {
 			call.Peer = netip.MustParseAddrPort(c.peer)
 		}
 		if got := loopback(call); got != c.want {
-			t.Errorf("%s from %q: %v", c.transport, c.peer, got)
+			t.Errorf("%s from %q, %q: %v", c.transport, c.peer, c.name, got)
 		}
 	}
 	if tracing.TrustNetworks()(&chassi.Call{Binding: &chassi.Binding{Transport: "http"}, Peer: netip.MustParseAddrPort("127.0.0.1:5")}) {

@@ -3,6 +3,7 @@ package tracing
 import (
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/chassi-go/chassi"
 )
@@ -21,9 +22,10 @@ func TrustNetworks(networks ...netip.Prefix) Trust {
 	}
 }
 
-// isLocal reports whether the call came from this process.
+// isLocal reports whether the call came from this process. What stands beside such a call
+// was written by the caller's own client, also while it serves somebody else.
 func isLocal(call *chassi.Call) bool {
-	return call.Binding != nil && call.Transport == "local" && !call.Peer.IsValid()
+	return call.Binding != nil && call.Transport == "local"
 }
 
 // inNetworks reports whether the peer has an address in one of the networks.
@@ -41,5 +43,7 @@ func inNetworks(call *chassi.Call, networks []netip.Prefix) bool {
 }
 
 // isNamed reports whether the call came over a broker, from a client whose name the
-// broker has verified. No transport passes such a name on, so the answer is no.
-func isNamed(*chassi.Call) bool { return false }
+// broker has verified and that forwards for nobody else.
+func isNamed(call *chassi.Call) bool {
+	return !call.Peer.IsValid() && call.PeerName != "" && !strings.HasSuffix(call.PeerName, ":")
+}
