@@ -69,12 +69,22 @@ func (s *Server) Addr() net.Addr {
 }
 
 // Connections returns how many connections are open and how many were refused so
-// far because [Config].MaxConnections were.
+// far because [Config].MaxConnections were, or [Config].MaxConnectionsPerClient of one
+// client.
 func (s *Server) Connections() (open, refused int64) {
 	if l := s.listener.Load(); l != nil {
-		return l.counts()
+		return l.connections.Counts()
 	}
 	return 0, 0
+}
+
+// RefusedClients returns how many of the refused connections were too many for their
+// client.
+func (s *Server) RefusedClients() int64 {
+	if l := s.listener.Load(); l != nil {
+		return l.connections.RefusedClients()
+	}
+	return 0
 }
 
 // Start listens and serves.
@@ -144,7 +154,8 @@ func (s *Server) listen(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("httpapi: listen on %s: %w; choose another address, or stop what listens there", s.config.Addr, err)
 	}
-	limited := limitListener(l, s.config.MaxConnections, s.config.TLS.Enabled())
+	connections := transport.NewConnections(s.config.MaxConnections, s.config.MaxConnectionsPerClient, s.config.TrustedProxies)
+	limited := limitListener(l, connections, s.config.TLS.Enabled())
 	limited.maxIdle += int64(s.config.MaxHeaderBytes)
 	s.listener.Store(limited)
 	return nil
