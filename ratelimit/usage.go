@@ -32,7 +32,7 @@ func NewUsage() *Usage {
 	return u
 }
 
-// Acquire lets key hold n more and returns true. If key would then hold more than max it
+// Acquire lets key hold n more, at least 1, and returns true. If key would then hold more than max it
 // changes nothing and returns false. What was acquired is to be released.
 func (u *Usage) Acquire(key Key, n, max int64) bool {
 	s := u.shard(key)

@@ -180,7 +180,7 @@ func (s *Standard) build(version string, c Config, o Options) error {
 	around := func(server string) []chassi.Middleware {
 		limiter := overload.New(c.Overload)
 		errs = append(errs, s.Telemetry.RegisterOverload(server, func() telemetry.OverloadStats { return telemetry.OverloadStats(limiter.Stats()) }))
-		return slices.Concat(watch, []chassi.Middleware{middleware.Shedding(limiter)}, guard)
+		return slices.Concat(watch, []chassi.Middleware{middleware.LimitConcurrency(limiter.PerClient(), limiter), middleware.Shedding(limiter)}, guard)
 	}
 	c.HTTP.Logger = s.Telemetry.Logger
 	if s.HTTP, err = httpapi.New(c.HTTP, around("http")...); err != nil {
