@@ -65,6 +65,9 @@ const off = "off"
 // Admin is the listener for operators: metrics, health, profiles.
 type Admin struct {
 	Addr string `config:"addr" default:"127.0.0.1:8081" help:"host:port of the admin listener: /metrics, /healthz, /readyz, /debug/pprof; keep it private"`
+
+	MaxConnections          int `config:"max_connections" default:"500" min:"1" help:"open connections; further ones get 503 and are closed"`
+	MaxConnectionsPerClient int `config:"max_connections_per_client" default:"50" min:"0" help:"open connections of one client address (IPv6: /64); 0 is a tenth of max_connections"`
 }
 
 // RateLimit bounds what one client may do. Both can be changed at run time.
@@ -216,9 +219,11 @@ func (s *Standard) buildGRPC(c grpcapi.Config, around func(string) []chassi.Midd
 		return nil
 	}
 	c.Logger = s.Telemetry.Logger
-	c.Ready = func(ctx context.Context) bool { return s.Health(ctx).Ready }
+	c.Ready = func(ctx context.Context) bool { return s.RecentHealth(ctx, time.Second).Ready }
 	s.GRPC = grpcapi.New(c, around("grpc")...)
-	return s.Telemetry.RegisterConnections(s.GRPC.Name(), s.GRPC.Connections) //nolint:wrapcheck // says where
+	return errors.Join(
+		s.Telemetry.RegisterConnections(s.GRPC.Name(), s.GRPC.Connections),
+		s.Telemetry.RegisterRefusedClients(s.GRPC.Name(), s.GRPC.RefusedClients))
 }
 
 func (s *Standard) buildBrokers(version string, c Config, around func(string) []chassi.Middleware) {
@@ -243,8 +248,10 @@ func (s *Standard) buildBrokers(version string, c Config, around func(string) []
 // buildAdmin makes the admin listener. It takes no part in access log and
 // tracing: a probe each second would drown what matters.
 func (s *Standard) buildAdmin(c Config, counted chassi.Middleware) (err error) {
-	s.Admin, err = httpapi.New(httpapi.Config{Name: "admin", Addr: c.Admin.Addr, WriteTimeout: 2 * time.Minute, Logger: s.Telemetry.Logger},
-		counted, middleware.Recover())
+	s.Admin, err = httpapi.New(httpapi.Config{
+		Name: "admin", Addr: c.Admin.Addr, WriteTimeout: 2 * time.Minute, Logger: s.Telemetry.Logger,
+		MaxConnections: c.Admin.MaxConnections, MaxConnectionsPerClient: c.Admin.MaxConnectionsPerClient,
+	}, counted, middleware.Recover(), limitAdmin())
 	if err != nil {
 		return err //nolint:wrapcheck // says where
 	}
@@ -253,16 +260,16 @@ func (s *Standard) buildAdmin(c Config, counted chassi.Middleware) (err error) {
 		"GET /metrics":             s.Telemetry.Handler(),
 		"GET /healthz":             httpapi.Liveness(),
 		"GET /readyz":              httpapi.Readiness(s.App),
-		"GET /debug/pprof/":        http.HandlerFunc(pprof.Index),
+		"GET /debug/pprof/":        boundSeconds(pprof.Index),
 		"GET /debug/pprof/cmdline": http.HandlerFunc(pprof.Cmdline),
-		"GET /debug/pprof/profile": http.HandlerFunc(pprof.Profile),
+		"GET /debug/pprof/profile": boundSeconds(pprof.Profile),
 		"GET /debug/pprof/symbol":  http.HandlerFunc(pprof.Symbol),
-		"GET /debug/pprof/trace":   http.HandlerFunc(pprof.Trace),
+		"GET /debug/pprof/trace":   boundSeconds(pprof.Trace),
 	} {
 		errs = append(errs, s.Admin.Handle(pattern, handler, chassi.Public))
 	}
 	for _, server := range []*httpapi.Server{s.HTTP, s.Admin} {
-		errs = append(errs, s.Telemetry.RegisterConnections(server.Name(), server.Connections))
+		errs = append(errs, s.Telemetry.RegisterConnections(server.Name(), server.Connections), s.Telemetry.RegisterRefusedClients(server.Name(), server.RefusedClients))
 	}
 	return errors.Join(errs...)
 }
