@@ -2,16 +2,20 @@ package httpapi
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/internal/h2test"
 )
 
@@ -97,4 +101,91 @@ func TestConnectionsOfAProxyAreNotCounted(t *testing.T) {
 		dialFrom(t, "127.0.0.2", s.Addr())
 	}
 	h2test.Until(t, 5*time.Second, func() bool { open, _ := s.Connections(); return open == 5 }, "a proxy does not get its connections")
+}
+
+// One client that sends large bodies, and does not finish them, leaves the others room for
+// theirs.
+func TestLargeBodiesOfOneClientLeaveOthersRoom(t *testing.T) {
+	t.Parallel()
+	const size = 100 << 10
+	var s *Server
+	serveTest(t, Config{MaxBodyBytes: size, MaxBodyBytesPerClient: 3 * size}, func(server *Server) { s = server })
+	begin := func(length string, sent int) net.Conn {
+		conn := dialFrom(t, "127.0.0.2", s.Addr())
+		fmt.Fprintf(conn, "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n%s\r\n\r\n", length)
+		body := append([]byte(`{"text":"`), bytes.Repeat([]byte("x"), sent)...)
+		if length == "Transfer-Encoding: chunked" {
+			fmt.Fprintf(conn, "%x\r\n%s\r\n", len(body), body)
+		} else if _, err := conn.Write(body); err != nil {
+			t.Error(err)
+		}
+		return conn
+	}
+	stated := fmt.Sprint("Content-Length: ", size)
+	for _, length := range []string{stated, stated, "Transfer-Encoding: chunked"} {
+		begin(length, size-100)
+	}
+	h2test.Until(t, 5*time.Second, func() bool { return s.bodies.all.Load() == 3*size }, "three bodies are not held")
+	post := func(from string, n int) int {
+		body := `{"text":"` + strings.Repeat("x", n) + `"}`
+		answer, err := clientFrom(t, from, nil).Post("http://"+s.Addr().String()+"/echo", "application/json", strings.NewReader(body))
+		if err != nil {
+			t.Error(err)
+			return 0
+		}
+		defer answer.Body.Close()
+		if _, err := io.Copy(io.Discard, answer.Body); err != nil {
+			t.Error(err)
+		}
+		if answer.StatusCode == http.StatusTooManyRequests && answer.Header.Get("Retry-After") != "1" {
+			t.Error("no Retry-After")
+		}
+		return answer.StatusCode
+	}
+	answer, err := http.ReadResponse(bufio.NewReader(begin(stated, 80<<10)), nil)
+	if err != nil || answer.StatusCode != http.StatusTooManyRequests || answer.Header.Get("Retry-After") != "1" {
+		t.Errorf("one body too many: %v, %v", answer, err)
+	}
+	if got := post("127.0.0.2", 1000); got != http.StatusOK {
+		t.Errorf("a small one of the same client: %d", got)
+	}
+	if got := post("127.0.0.3", 80<<10); got != http.StatusOK {
+		t.Errorf("a large one of another client: %d", got)
+	}
+}
+
+// A body is counted to the end of its call, whatever becomes of that.
+func TestLargeBodiesAreGivenBack(t *testing.T) {
+	t.Parallel()
+	s, err := New(Config{MaxBodyBytes: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var during int64
+	err = s.Mount(chassi.NewService("test.v1.Test", chassi.NewEndpoint("Echo", func(_ context.Context, r *echoRequest) (*echoResponse, error) {
+		if during = s.bodies.all.Load(); r.Text[0] == 'p' {
+			panic("boom")
+		}
+		return &echoResponse{}, nil
+	}, chassi.Route("POST /echo"), chassi.Public)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for body, want := range map[string]int{
+		`{"text":"` + strings.Repeat("x", 200<<10) + `"}`: 200,
+		`{"text":"` + strings.Repeat("p", 200<<10) + `"}`: 500,
+		`{"text":"` + strings.Repeat("x", 200<<10):        400,
+	} {
+		during = 0
+		r := httptest.NewRequest(http.MethodPost, "/echo", strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, r)
+		if w.Code != want || want != 400 && during != int64(len(body)) {
+			t.Errorf("%d, %d bytes held during the call, want %d and %d", w.Code, during, want, len(body))
+		}
+		if n := s.bodies.all.Load(); n != 0 || s.bodies.clients.Len() != 0 {
+			t.Errorf("%d bytes are held after the call", n)
+		}
+	}
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -32,6 +31,7 @@ type Server struct {
 	cors         *corsPolicy
 	secure       *secureHeaders
 	compressor   *compressor
+	bodies       *bodies
 	certificates *certs.Certificates
 	http         *http.Server
 	listener     atomic.Pointer[limitedListener] // nil before Start
@@ -53,6 +53,7 @@ func New(c Config, middleware ...chassi.Middleware) (*Server, error) {
 	}
 	s.secure = newSecureHeaders(c.TLS.Enabled())
 	s.compressor = newCompressor(c.CompressMinBytes)
+	s.bodies = newBodies(c)
 	s.unmatched = newUnmatched(s)
 	return s, nil
 }
@@ -122,7 +123,7 @@ func (s *Server) newHTTPServer(base context.Context, tlsConfig *tls.Config) *htt
 		BaseContext:       func(net.Listener) context.Context { return base },
 		ConnContext:       withConnection,
 		ConnState:         watchState,
-		ErrorLog:          slog.NewLogLogger(c.Logger.Handler(), slog.LevelDebug),
+		ErrorLog:          newErrorLog(c.Logger, c.Name),
 		Protocols:         new(http.Protocols),
 		HTTP2:             c.http2(),
 	}
@@ -265,8 +266,9 @@ func (s *Server) peer(conn *connection, r *http.Request) netip.AddrPort {
 	return transport.ClientAddr(peer, lines, s.config.TrustedProxies, s.config.ForwardedHeader)
 }
 
-// lastResort answers a panic that no middleware contained.
+// lastResort ends what the exchange holds, and answers a panic that no middleware contained.
 func (x *exchange) lastResort() {
+	x.releaseBody()
 	v := recover()
 	switch v {
 	case nil:
