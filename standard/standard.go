@@ -111,6 +111,7 @@ type Standard struct {
 	FellBack func(what string)
 
 	peer, principal *ratelimit.Limiter
+	shareLimits     bool
 }
 
 // New puts the chassis together and listens to nothing yet.
@@ -164,19 +165,14 @@ func (s *Standard) build(version string, c Config, o Options) error {
 		middleware.Exceptions(s.Telemetry.Report),
 		middleware.Recover(),
 	}
-	counter := func(name string, l *ratelimit.Limiter) middleware.Limiter {
-		if s.Redis == nil || !c.RateLimit.Shared {
-			return l
-		}
-		return shared.New(name, l, s.Redis, func() { s.FellBack("rate_limit") })
-	}
+	s.shareLimits = s.Redis != nil && c.RateLimit.Shared
 	guard := []chassi.Middleware{
-		middleware.RateLimitPeer(counter("peer", s.peer), func(endpoint string, l ratelimit.Limit) middleware.Limiter {
-			return counter(endpoint, ratelimit.New(ratelimit.Options{Limit: l}))
+		middleware.RateLimitPeer(s.Limiter("peer", s.peer), func(endpoint string, l ratelimit.Limit) middleware.Limiter {
+			return s.Limiter(endpoint, ratelimit.New(ratelimit.Options{Limit: l}))
 		}),
 		middleware.Deadline(c.Deadline),
 		middleware.Authentication(o.Authenticators...),
-		middleware.RateLimitPrincipal(counter("principal", s.principal)),
+		middleware.RateLimitPrincipal(s.Limiter("principal", s.principal)),
 		middleware.Validation(),
 	}
 	var errs []error
@@ -193,6 +189,15 @@ func (s *Standard) build(version string, c Config, o Options) error {
 	s.buildBrokers(version, c, around)
 	errs = append(errs, s.buildAdmin(c, counted))
 	return errors.Join(errs...)
+}
+
+// Limiter returns l for [middleware.RateLimitPeer] and its like, counting over all nodes
+// if rate_limit.shared and Redis say so. Name tells its counts from those of others there.
+func (s *Standard) Limiter(name string, l *ratelimit.Limiter) middleware.Limiter {
+	if !s.shareLimits {
+		return l
+	}
+	return shared.New(name, l, s.Redis, func() { s.FellBack("rate_limit") })
 }
 
 // openRedis makes the client of Redis, if there is one. It is no part of readiness: all
