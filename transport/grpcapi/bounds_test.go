@@ -1,17 +1,20 @@
 package grpcapi_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/internal/h2test"
 	"github.com/chassi-go/chassi/transport/grpcapi"
+	"golang.org/x/net/http2"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
@@ -146,5 +149,127 @@ func TestStreamsBehindAProxyAreTheClients(t *testing.T) {
 	}
 	if err := greet(of("192.0.2.2"), proxy); err != nil {
 		t.Errorf("another client: %v", err)
+	}
+}
+
+// What a client sends faster than it is read stays with the client: no window grows with
+// what it sends. Here it is a client that asks for descriptions and does not take them.
+func TestWhatIsNotReadIsNotStored(t *testing.T) {
+	t.Parallel()
+	s := serveTarget(t, grpcapi.Config{}, false)
+	a := attack(t, s)
+	id, err := a.call("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Out.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	sent, windows := 0, newWindows(t, a, id)
+	question := bytes.Repeat([]byte("\x00\x00\x00\x00\x03\x3a\x01\x2a"), 4<<10) // list_services
+	for windows.wait() {
+		for n := windows.take(); n > 0; n = windows.take() {
+			offset := sent % 8
+			if err := a.WriteData(id, false, question[offset:offset+n]); err != nil {
+				t.Fatal(err)
+			}
+			sent += n
+		}
+		if err := a.Out.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if sent < 32<<10 || sent > 96<<10 {
+		t.Errorf("%d bytes were taken that nobody reads", sent)
+	}
+	t.Logf("%d bytes were taken", sent)
+}
+
+// windows are what the server lets a connection and one of its calls send.
+type windows struct {
+	attacker  *attacker
+	stream    uint32
+	frames    <-chan http2.Frame
+	call, all int
+	initial   int
+	mu        sync.Mutex
+	pings     [][8]byte
+}
+
+func newWindows(t *testing.T, a *attacker, stream uint32) *windows {
+	t.Helper()
+	const initial = 65535
+	w := &windows{attacker: a, stream: stream, call: initial, all: initial, initial: initial}
+	frames := make(chan http2.Frame, 1000)
+	w.frames = frames
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer close(frames)
+		for {
+			f, err := a.ReadFrame()
+			if err != nil {
+				return
+			}
+			if _, ok := f.(*http2.DataFrame); ok {
+				continue
+			}
+			w.note(f)
+			frames <- nil
+		}
+	}()
+	t.Cleanup(func() {
+		a.Conn.Close()
+		for range frames { //nolint:revive // until it has ended
+		}
+		<-done
+	})
+	return w
+}
+
+// note adds up what a frame gives. Pings are answered by the writer.
+func (w *windows) note(f http2.Frame) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch f := f.(type) {
+	case *http2.WindowUpdateFrame:
+		if f.StreamID == 0 {
+			w.all += int(f.Increment)
+		} else {
+			w.call += int(f.Increment)
+		}
+	case *http2.SettingsFrame:
+		if v, ok := f.Value(http2.SettingInitialWindowSize); ok && !f.IsAck() {
+			w.call += int(v) - w.initial
+			w.initial = int(v)
+		}
+	case *http2.PingFrame:
+		if !f.IsAck() {
+			w.pings = append(w.pings, f.Data)
+		}
+	}
+}
+
+// take returns how many bytes may be sent now, at most 16 KiB, and counts them.
+func (w *windows) take() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := max(0, min(w.call, w.all, 16<<10))
+	w.call, w.all = w.call-n, w.all-n
+	for _, data := range w.pings { // as a client does whose connection is to be measured
+		_ = w.attacker.WritePing(true, data)
+	}
+	w.pings = nil
+	return n
+}
+
+// wait returns true when the server has said something, false when it is silent for a
+// second.
+func (w *windows) wait() bool {
+	select {
+	case _, ok := <-w.frames:
+		return ok
+	case <-time.After(time.Second):
+		return false
 	}
 }

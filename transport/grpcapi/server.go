@@ -129,6 +129,14 @@ func (s *Server) Start(ctx context.Context) error {
 	return nil
 }
 
+// What is kept of a call beyond the message that is being read, and of a connection, both
+// without regard to how fast the client sends: by itself grpc-go lets both windows grow to
+// 16 MiB. For a message grpc-go adds its size to the window of its call.
+const (
+	streamWindow     = 64 << 10
+	connectionWindow = 1 << 20
+)
+
 func (s *Server) options() []grpc.ServerOption {
 	c := s.config
 	options := []grpc.ServerOption{
@@ -137,6 +145,7 @@ func (s *Server) options() []grpc.ServerOption {
 		grpc.MaxHeaderListSize(c.MaxHeaderBytes),
 		grpc.MaxConcurrentStreams(c.MaxStreams),
 		grpc.ConnectionTimeout(c.ConnectionTimeout),
+		grpc.StaticStreamWindowSize(streamWindow), grpc.StaticConnWindowSize(connectionWindow),
 		grpc.InTapHandle(s.begin),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			MaxConnectionIdle: c.IdleTimeout, MaxConnectionAge: c.MaxConnectionAge, MaxConnectionAgeGrace: c.CallTimeout,
