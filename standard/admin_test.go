@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/chassi-go/chassi"
 )
 
 // clientFrom returns a client that connects from a loopback address, which stands for one
@@ -132,6 +134,48 @@ func TestReadinessIsNotAWayToTheDatabase(t *testing.T) {
 	client.CloseIdleConnections()
 	if n, most := probes.Load(), int64(time.Since(began)/(250*time.Millisecond))+1; n > most {
 		t.Errorf("800 requests made %d probes, want at most %d", n, most)
+	}
+}
+
+// One client with all the calls under way that it may have leaves the others theirs, on
+// the listeners as they are put together here.
+func TestCallsOfOneClientAreBounded(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	var inside atomic.Int64
+	r := startWith(t, defaults(t, "--overload.max_in_flight_per_client=2"), func(r *running) {
+		r.Mount(chassi.NewService("test.v1.Slow", chassi.NewEndpoint("Wait", func(ctx context.Context, _ *struct{}) (*greeting, error) {
+			inside.Add(1)
+			defer inside.Add(-1)
+			select {
+			case <-release:
+			case <-ctx.Done():
+			}
+			return &greeting{"done"}, nil
+		}, chassi.Route("GET /wait"), chassi.Public)))
+	})
+	defer r.stop(t)
+	url := "http://" + r.HTTP.Addr().String()
+	greedy, other := clientFrom(t, "127.0.0.2"), clientFrom(t, "127.0.0.3")
+	var waiting sync.WaitGroup
+	for range 2 {
+		waiting.Go(func() {
+			if got := status(t, greedy, url+"/wait"); got != http.StatusOK {
+				t.Errorf("a call that waits: %d", got)
+			}
+		})
+	}
+	await(t, "two calls are under way", func() bool { return inside.Load() == 2 })
+	if got := status(t, greedy, url+"/greet"); got != http.StatusTooManyRequests {
+		t.Errorf("the third call of one client: %d", got)
+	}
+	if got := status(t, other, url+"/greet"); got != http.StatusOK {
+		t.Errorf("another client: %d", got)
+	}
+	close(release)
+	waiting.Wait()
+	if got := status(t, greedy, url+"/greet"); got != http.StatusOK {
+		t.Errorf("the same client, when its calls have ended: %d", got)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"strconv"
 	"strings"
 	"sync"
@@ -202,5 +203,21 @@ func TestRatesAreOfNetworksOnEveryWay(t *testing.T) {
 				t.Errorf("a call of another network: %v", err)
 			}
 		})
+	}
+}
+
+// A client that makes keys without end has as many stored as it may sign up.
+func TestIdempotencyKeysOfOneClientAreFew(t *testing.T) {
+	t.Parallel()
+	n := start(t, t.TempDir(), "--sign_up_rate=3/1h")
+	for i := range 10 {
+		body := object{"email": fmt.Sprint("new", i, "@example.org"), "password": "an analytical engine"}
+		got, err := n.withKey("/v1/users", fmt.Sprint("a-key-of-one-client-", i), body)
+		if want := map[bool]int{true: http.StatusAccepted, false: http.StatusTooManyRequests}[i < 3]; err != nil || got.status != want {
+			t.Errorf("sign-up %d: %d, %v, want %d", i, got.status, err, want)
+		}
+	}
+	if begun := n.metric(`authd_idempotency_total{event="begun"}`); begun != "3" {
+		t.Errorf("%s keys were stored, want 3", begun)
 	}
 }
