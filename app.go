@@ -58,6 +58,7 @@ type App struct {
 	managed []Server
 	servers []Server
 	checks  []check
+	rounds  rounds
 	state   atomic.Int32
 	started chan struct{}
 	failure chan error // the first one of a server

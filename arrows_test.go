@@ -17,11 +17,11 @@ const module = "github.com/chassi-go/chassi"
 // forbids stands in the wrong room. docs/architecture.md tells which is right.
 const rooms = `
 .:
-transport/httpapi transport/grpcapi transport/natsapi transport/amqpapi: . transport schema/... transport/certs transport/message redact
+transport/httpapi transport/grpcapi transport/natsapi transport/amqpapi: . transport schema/... transport/certs transport/message redact ratelimit
 transport/natsapi/embedded:
 transport/localapi: . transport client
 transport/message: . transport schema/...
-transport: .
+transport: . ratelimit
 transport/certs:
 chassitest: . client middleware transport/...
 transport/transporttest: . client schema/... middleware middleware/tracing

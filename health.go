@@ -3,6 +3,7 @@ package chassi
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -50,17 +51,85 @@ const maxHung = 16
 // Health probes every dependency now, all at once, each within the App's
 // CheckTimeout. It is ready while the App serves and every probe succeeds.
 func (a *App) Health(ctx context.Context) Health {
+	checks, working := a.probeAll(ctx)
 	state := a.currentState()
-	h := Health{Ready: state == serving, State: state.String(), Checks: make([]CheckResult, len(a.checks))}
+	return Health{Ready: state == serving && working, State: state.String(), Checks: checks}
+}
+
+func (a *App) probeAll(ctx context.Context) (checks []CheckResult, working bool) {
+	checks, working = make([]CheckResult, len(a.checks)), true
 	var wg sync.WaitGroup
 	for i, c := range a.checks {
-		wg.Go(func() { h.Checks[i] = a.probe(ctx, c) })
+		wg.Go(func() { checks[i] = a.probe(ctx, c) })
 	}
 	wg.Wait()
-	for _, c := range h.Checks {
-		h.Ready = h.Ready && c.Err == nil
+	for _, c := range checks {
+		working = working && c.Err == nil
 	}
-	return h
+	return checks, working
+}
+
+// RecentHealth is Health with probes that are under way or began no longer ago than age.
+// However many ask, and however often, each dependency is probed once in that time. State
+// is the present one. When ctx ends before the probes do, all checks fail with its error.
+func (a *App) RecentHealth(ctx context.Context, age time.Duration) Health {
+	r := a.round(ctx, age)
+	select {
+	case <-r.done:
+	case <-ctx.Done():
+		return Health{State: a.currentState().String(), Checks: a.unanswered(ctx.Err())}
+	}
+	state := a.currentState()
+	return Health{Ready: state == serving && r.working, State: state.String(), Checks: slices.Clone(r.checks)}
+}
+
+// round is one probe of every dependency.
+type round struct {
+	began   time.Time
+	done    chan struct{} // closed when the rest is set
+	checks  []CheckResult
+	working bool
+}
+
+func (r *round) underWay() bool {
+	select {
+	case <-r.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// rounds keeps the latest round.
+type rounds struct {
+	mu     sync.Mutex
+	latest *round
+}
+
+// round returns the latest round if it is under way or began within age. Otherwise it
+// begins one, which goes on when ctx ends: others may wait for it.
+func (a *App) round(ctx context.Context, age time.Duration) *round {
+	a.rounds.mu.Lock()
+	defer a.rounds.mu.Unlock()
+	if r := a.rounds.latest; r != nil && (time.Since(r.began) < age || r.underWay()) {
+		return r
+	}
+	r := &round{began: time.Now(), done: make(chan struct{})}
+	a.rounds.latest = r
+	ctx = context.WithoutCancel(ctx)
+	go func() {
+		defer close(r.done)
+		r.checks, r.working = a.probeAll(ctx)
+	}()
+	return r
+}
+
+func (a *App) unanswered(err error) []CheckResult {
+	list := make([]CheckResult, len(a.checks))
+	for i, c := range a.checks {
+		list[i] = CheckResult{Name: c.name, Err: err}
+	}
+	return list
 }
 
 // probe gives up on a probe that ignores its context, so that one hung driver

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -140,6 +141,77 @@ func TestHungProbesAreBounded(t *testing.T) {
 		synctest.Wait()
 		if err := app.Health(t.Context()).Checks[0].Err; err != nil {
 			t.Errorf("after the driver came back: %v", err)
+		}
+	})
+}
+
+// However many ask, and however often, a dependency is probed once in the time that they
+// allow; nobody who gives up takes the probe from the others.
+func TestRecentHealthSharesProbes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var probes atomic.Int32
+		var broken atomic.Bool
+		app := newApp(chassi.AppOptions{})
+		app.Check("database", func(ctx context.Context) error {
+			probes.Add(1)
+			time.Sleep(100 * time.Millisecond)
+			if broken.Load() {
+				return io.EOF
+			}
+			return ctx.Err()
+		})
+		stop := run(t, app)
+		impatient, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		var all sync.WaitGroup
+		all.Go(func() {
+			h := app.RecentHealth(impatient, time.Second)
+			if h.Ready || !errors.Is(h.Checks[0].Err, context.DeadlineExceeded) {
+				t.Errorf("who gave up was told %+v", h)
+			}
+		})
+		for range 1000 {
+			all.Go(func() {
+				if h := app.RecentHealth(t.Context(), time.Second); !h.Ready || len(h.Checks) != 1 {
+					t.Errorf("%+v", h)
+				}
+			})
+		}
+		all.Wait()
+		time.Sleep(800 * time.Millisecond)
+		broken.Store(true)
+		if h := app.RecentHealth(t.Context(), time.Second); !h.Ready || probes.Load() != 1 {
+			t.Errorf("%+v after %d probes", h, probes.Load())
+		}
+		time.Sleep(100 * time.Millisecond)
+		if h := app.RecentHealth(t.Context(), time.Second); h.Ready || probes.Load() != 2 {
+			t.Errorf("%+v after %d probes", h, probes.Load())
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		if h := app.RecentHealth(t.Context(), time.Hour); h.Ready || h.State != "stopped" {
+			t.Errorf("after the end: %+v", h)
+		}
+	})
+}
+
+// A round that lasts longer than the time allowed is waited for, not repeated.
+func TestRecentHealthWaitsForSlowProbes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var probes atomic.Int32
+		app := newApp(chassi.AppOptions{})
+		app.Check("slow", func(context.Context) error { probes.Add(1); time.Sleep(1500 * time.Millisecond); return nil })
+		var all sync.WaitGroup
+		for range 10 {
+			all.Go(func() { app.RecentHealth(t.Context(), 10*time.Millisecond) })
+			time.Sleep(100 * time.Millisecond)
+		}
+		all.Wait()
+		if n := probes.Load(); n != 1 {
+			t.Errorf("%d probes at once", n)
 		}
 	})
 }

@@ -10,6 +10,7 @@
 //	metrics         counts what the client got
 //	Exceptions      reports faults of ours, panics included
 //	Recover         turns a panic into an error, for all of the above
+//	LimitConcurrency  when one client has too many calls under way
 //	Shedding        before anything costs, when there is too much to do
 //	RateLimitPeer   and when one client asks too much
 //	Deadline        bounds what follows

@@ -18,6 +18,7 @@ import (
 // Config of a [Limiter]. The zero value of a field means the default in its tag.
 type Config struct {
 	MaxInFlight int     `config:"max_in_flight" default:"10000" min:"1" help:"calls under way that are never exceeded"`
+	PerClient   int     `config:"max_in_flight_per_client" default:"0" min:"0" help:"calls under way of one client (network, or name at a broker); further ones get 429; 0 is a tenth of max_in_flight. one client never has more than half of what is let in at the moment"`
 	MinInFlight int     `config:"min_in_flight" default:"32" min:"1" help:"the least that the limit falls to, but for probes; calls of normal priority may use three quarters of it, deferrable ones half"`
 	Tolerance   float64 `config:"tolerance" default:"3" help:"how many times longer than usual calls may take before fewer are let in; 0 is the default, 1e9 is never"`
 }
@@ -25,6 +26,9 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	if c.MaxInFlight <= 0 {
 		c.MaxInFlight = 10_000
+	}
+	if c.PerClient <= 0 {
+		c.PerClient = (c.MaxInFlight + 9) / 10
 	}
 	if c.MinInFlight <= 0 {
 		c.MinInFlight = 32
@@ -135,6 +139,21 @@ func (k *Kind) Enter() (began Entered, ok bool) {
 	}
 	return Entered(time.Since(l.born)), true
 }
+
+// PerClient returns Config.PerClient, or what stands for its 0.
+func (l *Limiter) PerClient() int { return l.config.PerClient }
+
+// Share returns how many calls one client may have under way when it makes one of that
+// priority, so that the other clients have as many: half of what calls of the priority may
+// use. It does not fall below half of their share of Config.MinInFlight. The limiter does
+// not know clients: callers keep them to it, and report with [Limiter.Refuse].
+func (l *Limiter) Share(p Priority) int {
+	limit := max(l.limit.Load(), int64(l.config.MinInFlight))
+	return max(1, int(float64(limit)*shares[p]/2))
+}
+
+// Refuse counts a call that was refused because its client had its [Limiter.Share].
+func (l *Limiter) Refuse() { l.refused.Add(1) }
 
 // Entered is when a call was let in.
 type Entered int64

@@ -24,6 +24,9 @@ import (
 type Admin struct {
 	Addr  string   `config:"addr" default:"127.0.0.1:8081" help:"host:port of the admin listener: /metrics, /healthz, /readyz, /debug/pprof; keep it private"`
 	Hosts []string `config:"hosts" help:"host names that the admin listener is asked under, besides localhost, IP addresses and that in addr; requests for others get 421"`
+
+	MaxConnections          int `config:"max_connections" default:"500" min:"1" help:"open connections; further ones get 503 and are closed"`
+	MaxConnectionsPerClient int `config:"max_connections_per_client" default:"50" min:"0" help:"open connections of one client address (IPv6: /64); 0 is a tenth of max_connections"`
 }
 
 // hosts returns the names that requests may be for. It is never nil.
@@ -40,7 +43,8 @@ func (a Admin) hosts() []string {
 func (s *Standard) buildAdmin(c Config, counted chassi.Middleware) (err error) {
 	s.Admin, err = httpapi.New(httpapi.Config{
 		Name: "admin", Addr: c.Admin.Addr, Hosts: c.Admin.hosts(), WriteTimeout: 2 * time.Minute, Logger: s.Telemetry.Logger,
-	}, counted, middleware.Recover())
+		MaxConnections: c.Admin.MaxConnections, MaxConnectionsPerClient: c.Admin.MaxConnectionsPerClient,
+	}, counted, middleware.Recover(), limitAdmin())
 	if err != nil {
 		return err //nolint:wrapcheck // says which setting
 	}
@@ -49,16 +53,16 @@ func (s *Standard) buildAdmin(c Config, counted chassi.Middleware) (err error) {
 		"GET /metrics":             s.Telemetry.Handler(),
 		"GET /healthz":             httpapi.Liveness(),
 		"GET /readyz":              httpapi.Readiness(s.App),
-		"GET /debug/pprof/":        http.HandlerFunc(pprof.Index),
+		"GET /debug/pprof/":        boundSeconds(pprof.Index),
 		"GET /debug/pprof/cmdline": commandLine(os.Args[0], c.Loaded),
-		"GET /debug/pprof/profile": http.HandlerFunc(pprof.Profile),
+		"GET /debug/pprof/profile": boundSeconds(pprof.Profile),
 		"GET /debug/pprof/symbol":  http.HandlerFunc(pprof.Symbol),
-		"GET /debug/pprof/trace":   http.HandlerFunc(pprof.Trace),
+		"GET /debug/pprof/trace":   boundSeconds(pprof.Trace),
 	} {
 		errs = append(errs, s.Admin.Handle(pattern, handler, chassi.Public))
 	}
 	for _, server := range []*httpapi.Server{s.HTTP, s.Admin} {
-		errs = append(errs, s.Telemetry.RegisterConnections(server.Name(), server.Connections))
+		errs = append(errs, s.Telemetry.RegisterConnections(server.Name(), server.Connections), s.Telemetry.RegisterRefusedClients(server.Name(), server.RefusedClients))
 	}
 	return errors.Join(errs...)
 }

@@ -113,6 +113,7 @@ type Standard struct {
 
 	peer, principal *ratelimit.Limiter
 	exposure        *exposure
+	shareLimits     bool
 }
 
 // New puts the chassis together and listens to nothing yet.
@@ -170,26 +171,21 @@ func (s *Standard) build(version string, c Config, o Options) error {
 		middleware.Exceptions(s.Telemetry.Report),
 		middleware.Recover(),
 	}
-	counter := func(name string, l *ratelimit.Limiter) middleware.Limiter {
-		if s.Redis == nil || !c.RateLimit.Shared {
-			return l
-		}
-		return shared.New(name, l, s.Redis, func() { s.FellBack("rate_limit") })
-	}
+	s.shareLimits = s.Redis != nil && c.RateLimit.Shared
 	guard := []chassi.Middleware{
-		middleware.RateLimitPeer(counter("peer", s.peer), func(endpoint string, l ratelimit.Limit) middleware.Limiter {
-			return counter(endpoint, ratelimit.New(ratelimit.Options{Limit: l}))
+		middleware.RateLimitPeer(s.Limiter("peer", s.peer), func(endpoint string, l ratelimit.Limit) middleware.Limiter {
+			return s.Limiter(endpoint, ratelimit.New(ratelimit.Options{Limit: l}))
 		}),
 		middleware.Deadline(c.Deadline),
 		middleware.Authentication(o.Authenticators...),
-		middleware.RateLimitPrincipal(counter("principal", s.principal)),
+		middleware.RateLimitPrincipal(s.Limiter("principal", s.principal)),
 		middleware.Validation(),
 	}
 	var errs []error
 	around := func(server string) []chassi.Middleware {
 		limiter := overload.New(c.Overload)
 		errs = append(errs, s.Telemetry.RegisterOverload(server, func() telemetry.OverloadStats { return telemetry.OverloadStats(limiter.Stats()) }))
-		return slices.Concat(watch, []chassi.Middleware{middleware.Shedding(limiter)}, guard)
+		return slices.Concat(watch, []chassi.Middleware{middleware.LimitConcurrency(limiter.PerClient(), limiter), middleware.Shedding(limiter)}, guard)
 	}
 	c.HTTP.Logger = s.Telemetry.Logger
 	if s.HTTP, err = httpapi.New(c.HTTP, around("http")...); err != nil {
@@ -199,6 +195,15 @@ func (s *Standard) build(version string, c Config, o Options) error {
 	s.buildBrokers(version, c, around)
 	errs = append(errs, s.buildAdmin(c, counted))
 	return errors.Join(errs...)
+}
+
+// Limiter returns l for [middleware.RateLimitPeer] and its like, counting over all nodes
+// if rate_limit.shared and Redis say so. Name tells its counts from those of others there.
+func (s *Standard) Limiter(name string, l *ratelimit.Limiter) middleware.Limiter {
+	if !s.shareLimits {
+		return l
+	}
+	return shared.New(name, l, s.Redis, func() { s.FellBack("rate_limit") })
 }
 
 // openRedis makes the client of Redis, if there is one. It is no part of readiness: all
@@ -240,9 +245,11 @@ func (s *Standard) buildGRPC(c grpcapi.Config, around func(string) []chassi.Midd
 		return nil
 	}
 	c.Logger = s.Telemetry.Logger
-	c.Ready = func(ctx context.Context) bool { return s.Health(ctx).Ready }
+	c.Ready = func(ctx context.Context) bool { return s.RecentHealth(ctx, time.Second).Ready }
 	s.GRPC = grpcapi.New(c, around("grpc")...)
-	return s.Telemetry.RegisterConnections(s.GRPC.Name(), s.GRPC.Connections) //nolint:wrapcheck // says where
+	return errors.Join(
+		s.Telemetry.RegisterConnections(s.GRPC.Name(), s.GRPC.Connections),
+		s.Telemetry.RegisterRefusedClients(s.GRPC.Name(), s.GRPC.RefusedClients))
 }
 
 func (s *Standard) buildBrokers(version string, c Config, around func(string) []chassi.Middleware) {

@@ -70,6 +70,12 @@ type running struct {
 
 func start(t *testing.T, c standard.Config, more ...*chassi.Service) *running {
 	t.Helper()
+	return startWith(t, c, func(r *running) { r.Mount(more...) })
+}
+
+// startWith lets add put more into the Standard before it runs.
+func startWith(t *testing.T, c standard.Config, add func(*running)) *running {
+	t.Helper()
 	r := &running{log: new(log), result: make(chan error, 1)}
 	var err error
 	if r.Standard, err = standard.New(t.Context(), "test", "1", c, standard.Options{Log: r.log}); err != nil {
@@ -80,7 +86,7 @@ func start(t *testing.T, c standard.Config, more ...*chassi.Service) *running {
 		chassi.NewEndpoint("Fail", fail, chassi.Route("GET /fail"), chassi.Public),
 		chassi.NewEndpoint("Closed", greet, chassi.Route("GET /closed")),
 	))
-	r.Mount(more...)
+	add(r)
 	ctx, cancel := context.WithCancel(t.Context())
 	r.cancel = cancel
 	go func() { r.result <- r.Run(ctx) }()

@@ -62,6 +62,9 @@ func (h *jsonHandler) Handle(ctx context.Context, r slog.Record) error {
 	for range h.open {
 		b = append(b, '}')
 	}
+	if len(b) > maxRecord {
+		b = append(b, `,"`+truncatedKey+`":true`...)
+	}
 	b = append(b, '}', '\n')
 	_, err := h.out.Write(b)
 	if cap(b) <= maxLineBytes {
@@ -77,7 +80,7 @@ func appendHead(b []byte, r slog.Record) []byte {
 		b = appendTime(append(b, `"time":`...), r.Time)
 	}
 	b = appendString(appendKey(b, slog.LevelKey), r.Level.String())
-	return appendString(appendKey(b, slog.MessageKey), r.Message)
+	return appendString(appendKey(b, slog.MessageKey), truncate(r.Message, maxValue))
 }
 
 // appendIDs adds what finds the other lines of the call, here and elsewhere. A
@@ -112,7 +115,7 @@ func (h *jsonHandler) appendRecord(b []byte, r slog.Record) []byte {
 	empty := len(b)
 	r.Attrs(func(a slog.Attr) bool {
 		b = appendAttr(b, a, h.secret)
-		return true
+		return len(b) <= maxRecord
 	})
 	if len(b) == empty {
 		return b[:start]
@@ -157,8 +160,12 @@ func (h *jsonHandler) WithGroup(name string) slog.Handler {
 	return &with
 }
 
-// appendAttr adds nothing for an empty attribute or group.
+// appendAttr adds nothing for an empty attribute or group, and nothing to a line that is
+// long enough.
 func appendAttr(b []byte, a slog.Attr, secret bool) []byte {
+	if len(b) > maxRecord {
+		return b
+	}
 	value := a.Value.Resolve()
 	if value.Kind() == slog.KindGroup {
 		return appendGroup(b, a.Key, value.Group(), secret || isSecretKey(a.Key))
@@ -170,7 +177,7 @@ func appendAttr(b []byte, a slog.Attr, secret bool) []byte {
 	if canHoldSecret(value) && (secret || isSecretKey(a.Key)) {
 		return append(b, `"`+redacted+`"`...)
 	}
-	return appendValue(b, value)
+	return appendValue(b, value, maxOf(a.Key))
 }
 
 func appendGroup(b []byte, name string, members []slog.Attr, secret bool) []byte {
@@ -196,13 +203,13 @@ func appendKey(b []byte, key string) []byte {
 	if b[len(b)-1] != '{' {
 		b = append(b, ',')
 	}
-	return append(appendString(b, key), ':')
+	return append(appendString(b, truncate(key, maxKey)), ':')
 }
 
-func appendValue(b []byte, v slog.Value) []byte {
+func appendValue(b []byte, v slog.Value, max int) []byte {
 	switch v.Kind() {
 	case slog.KindString:
-		return appendString(b, v.String())
+		return appendString(b, truncate(v.String(), max))
 	case slog.KindInt64:
 		return strconv.AppendInt(b, v.Int64(), 10)
 	case slog.KindUint64:
@@ -216,7 +223,7 @@ func appendValue(b []byte, v slog.Value) []byte {
 	case slog.KindTime:
 		return appendTime(b, v.Time())
 	default:
-		return appendAny(b, v.Any())
+		return appendAny(b, v.Any(), max)
 	}
 }
 
@@ -259,24 +266,27 @@ func appendFloat(b []byte, f float64) []byte {
 	return strconv.AppendFloat(b, f, 'g', -1, 64)
 }
 
-// appendAny writes an error's text and encodes everything else. A value that
-// panics must not take the call down with it.
-func appendAny(b []byte, v any) (out []byte) {
+// appendAny writes an error's text and encodes everything else; what is longer than max
+// becomes a string. A value that panics must not take the call down with it.
+func appendAny(b []byte, v any, max int) (out []byte) {
 	defer func() {
 		if p := recover(); p != nil {
-			out = appendString(b, fmt.Sprintf("!PANIC: %v", p))
+			out = appendString(b, truncate(fmt.Sprintf("!PANIC: %v", p), max))
 		}
 	}()
 	if err, ok := v.(error); ok {
 		if _, ok := v.(json.Marshaler); !ok {
-			return appendString(b, err.Error())
+			return appendString(b, truncate(err.Error(), max))
 		}
 	}
 	var text strings.Builder
 	encoder := json.NewEncoder(&text)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(v); err != nil {
-		return appendString(b, fmt.Sprintf("!ERROR: %v", err))
+		return appendString(b, truncate(fmt.Sprintf("!ERROR: %v", err), max))
+	}
+	if text.Len() > max {
+		return appendString(b, truncate(strings.TrimSuffix(text.String(), "\n"), max))
 	}
 	return appendEscaped(b, strings.TrimSuffix(text.String(), "\n"))
 }

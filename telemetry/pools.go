@@ -66,6 +66,15 @@ func (t *Telemetry) RegisterConnections(server string, counts func() (open, refu
 		}, func() float64 { _, refused := counts(); return float64(refused) })))
 }
 
+// RegisterRefusedClients shows how many of a server's refused connections were too many for
+// their client as connections_refused_clients_total{server}.
+func (t *Telemetry) RegisterRefusedClients(server string, refused func() int64) error {
+	return t.Registry.Register(prometheus.NewCounterFunc(prometheus.CounterOpts{ //nolint:wrapcheck // says enough
+		Name: "connections_refused_clients_total", Help: "Connections refused because their client had too many open.",
+		ConstLabels: prometheus.Labels{"server": server},
+	}, func() float64 { return float64(refused()) }))
+}
+
 // RegisterEvents makes a counter with the label "event" and returns what counts
 // one. Events must be few and fixed.
 func (t *Telemetry) RegisterEvents(name, help string) (count func(event string), err error) {

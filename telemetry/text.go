@@ -18,6 +18,7 @@ type textHandler struct {
 	slog.Handler // tint's
 	prefix       string
 	secret       bool // inside of a group that sounds like one
+	size         int  // bytes of the attributes of With
 }
 
 func newTextHandler(out io.Writer, level slog.Leveler, colour bool) slog.Handler {
@@ -26,10 +27,11 @@ func newTextHandler(out io.Writer, level slog.Leveler, colour bool) slog.Handler
 
 // Handle implements [slog.Handler].
 func (h *textHandler) Handle(ctx context.Context, r slog.Record) error {
-	flat := slog.NewRecord(r.Time, r.Level, printable(r.Message), r.PC)
+	flat := slog.NewRecord(r.Time, r.Level, printable(truncate(r.Message, maxValue)), r.PC)
+	size := h.size
 	r.Attrs(func(a slog.Attr) bool {
-		flat.AddAttrs(flatten(nil, h.prefix, a, h.secret)...)
-		return true
+		flat.AddAttrs(fit(flatten(nil, h.prefix, a, h.secret), &size)...)
+		return size <= maxRecord
 	})
 	if call := chassi.CallFrom(ctx); call != nil && call.RequestID != "" {
 		flat.AddAttrs(slog.String("request_id", printable(call.RequestID)))
@@ -49,7 +51,9 @@ func (h *textHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	for _, a := range attrs {
 		flat = flatten(flat, h.prefix, a, h.secret)
 	}
-	return &textHandler{h.Handler.WithAttrs(flat), h.prefix, h.secret}
+	size := h.size
+	flat = fit(flat, &size)
+	return &textHandler{h.Handler.WithAttrs(flat), h.prefix, h.secret, size}
 }
 
 // WithGroup implements [slog.Handler].
@@ -57,7 +61,25 @@ func (h *textHandler) WithGroup(name string) slog.Handler {
 	if name == "" {
 		return h
 	}
-	return &textHandler{h.Handler, h.prefix + printable(name) + ".", h.secret || isSecretKey(name)}
+	return &textHandler{h.Handler, h.prefix + printable(truncate(name, maxKey)) + ".", h.secret || isSecretKey(name), h.size}
+}
+
+// fit returns those of attrs that a line of so many bytes has room for, and a mark instead
+// of the first that it has none for.
+func fit(attrs []slog.Attr, size *int) []slog.Attr {
+	for i, a := range attrs {
+		if *size > maxRecord {
+			return attrs[:i]
+		}
+		*size += len(a.Key)
+		if a.Value.Kind() == slog.KindString {
+			*size += len(a.Value.String())
+		}
+		if *size > maxRecord {
+			return append(attrs[:i:i], slog.Bool(truncatedKey, true))
+		}
+	}
+	return attrs
 }
 
 // flatten appends a, or the members of a group as group.member.
@@ -67,7 +89,7 @@ func flatten(to []slog.Attr, prefix string, a slog.Attr, secret bool) []slog.Att
 	switch {
 	case value.Kind() == slog.KindGroup:
 		if a.Key != "" {
-			prefix += printable(a.Key) + "."
+			prefix += printable(truncate(a.Key, maxKey)) + "."
 		}
 		for _, m := range value.Group() {
 			to = flatten(to, prefix, m, secret)
@@ -78,11 +100,11 @@ func flatten(to []slog.Attr, prefix string, a slog.Attr, secret bool) []slog.Att
 	case secret && canHoldSecret(value):
 		value = slog.StringValue(redacted)
 	case value.Kind() == slog.KindString:
-		value = slog.StringValue(printable(value.String()))
+		value = slog.StringValue(printable(truncate(value.String(), maxOf(a.Key))))
 	case value.Kind() == slog.KindAny:
-		value = slog.StringValue(printable(fmt.Sprintf("%+v", value.Any())))
+		value = slog.StringValue(printable(truncate(fmt.Sprintf("%+v", value.Any()), maxOf(a.Key))))
 	}
-	return append(to, slog.Attr{Key: prefix + printable(a.Key), Value: value})
+	return append(to, slog.Attr{Key: prefix + printable(truncate(a.Key, maxKey)), Value: value})
 }
 
 var _ slog.Handler = (*textHandler)(nil)

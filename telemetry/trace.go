@@ -56,7 +56,9 @@ func newTracing(ctx context.Context, c TraceConfig, env otelEnv, service, versio
 	if len(names) == 0 {
 		return t, nil
 	}
-	options := []sdktrace.TracerProviderOption{sdktrace.WithResource(describe(ctx, service, version, logger)), sdktrace.WithIDGenerator(drawnIDs{})}
+	options := []sdktrace.TracerProviderOption{
+		sdktrace.WithResource(describe(ctx, service, version, logger)), sdktrace.WithIDGenerator(drawnIDs{}), sdktrace.WithRawSpanLimits(spanLimits()),
+	}
 	ours := !env.hasSampler() // otherwise the SDK reads it itself
 	if ours {
 		options = append(options, sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(c.Ratio))))

@@ -29,6 +29,11 @@ func (s *Service) ChangePassword(ctx context.Context, r *auth.ChangePasswordRequ
 	if err != nil {
 		return nil, err
 	}
+	release, err := s.share(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	old, err := password.Normalize(r.OldPassword)
 	if err != nil {
 		return nil, auth.ErrWrongPassword

@@ -20,6 +20,11 @@ func (s *Service) Authenticate(ctx context.Context, r *auth.AuthenticateRequest)
 	if err != nil {
 		return nil, weak(err)
 	}
+	release, err := s.share(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	user, err := s.userOrGhost(ctx, email)
 	if err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ import (
 	"github.com/chassi-go/chassi/auth"
 	"github.com/chassi-go/chassi/auth/store"
 	"github.com/chassi-go/chassi/password"
+	"github.com/chassi-go/chassi/ratelimit"
 	"github.com/chassi-go/chassi/token"
 	"github.com/chassi-go/chassi/workpool"
 )
@@ -68,6 +69,7 @@ type Service struct {
 	sessions *sessions
 	refresh  coolDown
 	gates    gates
+	hashing  *ratelimit.Usage // places of each source
 	pace     pace
 	hashed   atomic.Int64
 	stop     context.CancelFunc
@@ -101,6 +103,7 @@ func New(c Config, o Options) (*Service, error) {
 	}
 	s := &Service{config: c, options: o, store: o.Store, dummy: password.Dummy(c.Password)}
 	s.gates.byKey = make(map[string]*gateway)
+	s.hashing = ratelimit.NewUsage()
 	s.sessions = newSessions(o.Store, o.Now)
 	s.verifier = token.NewVerifier(token.Options{
 		Issuer: c.Token.Issuer, Audience: c.Token.Audience, Leeway: c.Token.Leeway,

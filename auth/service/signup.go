@@ -18,6 +18,11 @@ func (s *Service) SignUp(ctx context.Context, r *auth.SignUpRequest) (*auth.Sign
 	if !s.config.SignUp {
 		return nil, auth.ErrSignUpDisabled
 	}
+	release, err := s.share(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	email, err := s.AddUser(ctx, r.Email, r.Password)
 	if err != nil && !errors.Is(err, store.ErrEmailTaken) {
 		return nil, err

@@ -18,6 +18,7 @@ import (
 	"github.com/chassi-go/chassi/middleware"
 	"github.com/chassi-go/chassi/middleware/metrics"
 	"github.com/chassi-go/chassi/middleware/tracing"
+	"github.com/chassi-go/chassi/overload"
 	"github.com/chassi-go/chassi/ratelimit"
 	"github.com/chassi-go/chassi/telemetry"
 	"github.com/chassi-go/chassi/transport/grpcapi"
@@ -104,13 +105,15 @@ func features(ctx context.Context) (*telemetry.Telemetry, []chassi.Middleware, e
 	if err != nil {
 		return nil, nil, err //nolint:wrapcheck // says where
 	}
-	limiter := ratelimit.New(ratelimit.Options{Limit: ratelimit.Limit{Rate: 10_000_000, Burst: 10_000_000}})
+	limiter, load := ratelimit.New(ratelimit.Options{Limit: ratelimit.Limit{Rate: 10_000_000, Burst: 10_000_000}}), overload.New(overload.Config{})
 	return t, []chassi.Middleware{
 		tracing.New(t.Tracer, t.Propagator, tracing.TrustNetworks(netip.MustParsePrefix("127.0.0.0/8"))),
 		middleware.Logging(t.Logger),
 		counted,
 		middleware.Exceptions(t.Report),
 		middleware.Recover(),
+		middleware.LimitConcurrency(load.PerClient(), load),
+		middleware.Shedding(load),
 		middleware.RateLimitPeer(limiter, func(_ string, l ratelimit.Limit) middleware.Limiter {
 			return ratelimit.New(ratelimit.Options{Limit: l})
 		}),

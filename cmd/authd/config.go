@@ -10,6 +10,7 @@ import (
 	"github.com/chassi-go/chassi/auth/service"
 	"github.com/chassi-go/chassi/config"
 	"github.com/chassi-go/chassi/database"
+	"github.com/chassi-go/chassi/ratelimit"
 	"github.com/chassi-go/chassi/standard"
 	"github.com/chassi-go/chassi/token"
 )
@@ -19,6 +20,7 @@ type Config struct {
 	standard.Config
 	Auth
 
+	SignUpRate  ratelimit.Limit `config:"sign_up_rate" default:"1000/1h" help:"sign-ups of one client address (IPv6: /64), with those that fail; off for no limit"`
 	Database    database.Config `config:"database"`
 	Hash        Hash            `config:"hash"`
 	Idempotency Idempotency     `config:"idempotency"`
@@ -31,7 +33,7 @@ type Auth struct{ service.Config }
 // Hash bounds the password hashing.
 type Hash struct {
 	Workers int `config:"workers" default:"0" min:"0" max:"1024" help:"passwords hashed at once, each in argon2.memory; 0 is one for each core"`
-	Queue   int `config:"queue" default:"0" min:"0" max:"100000" help:"logins that may wait for that; further ones get 503; 0 is sixteen for each worker"`
+	Queue   int `config:"queue" default:"0" min:"0" max:"100000" help:"logins that may wait for that; further ones get 503; 0 is sixteen for each worker; one client address (IPv6: /64) has half of workers and queue"`
 }
 
 // Idempotency is about sign-ups that are repeated with their Idempotency-Key.

@@ -19,6 +19,7 @@ import (
 	"github.com/chassi-go/chassi/config"
 	"github.com/chassi-go/chassi/database"
 	"github.com/chassi-go/chassi/middleware"
+	"github.com/chassi-go/chassi/ratelimit"
 	"github.com/chassi-go/chassi/standard"
 	"github.com/chassi-go/chassi/telemetry"
 	"github.com/chassi-go/chassi/workpool"
@@ -67,6 +68,7 @@ func serve(ctx context.Context, p *program) error {
 		return fail(err)
 	}
 	endpoints := auth.Endpoints(svc)
+	endpoints.Use(limitSignUps(std.Limiter("sign_up", ratelimit.New(ratelimit.Options{Limit: p.config.SignUpRate}))))
 	if err := errors.Join(observe(std.Telemetry, db, pool), p.takeKeys(std, db, key, endpoints)); err != nil {
 		return fail(err)
 	}

@@ -48,6 +48,12 @@ func serveTarget(t *testing.T, c grpcapi.Config, overTLS bool) *target {
 		s.tls = &tls.Config{RootCAs: issued.Pool(), NextProtos: []string{"h2"}, ServerName: "127.0.0.1"}
 	}
 	c.MaxStreams = maxStreams
+	if c.MaxConnectionsPerClient == 0 {
+		c.MaxConnectionsPerClient = 10_000 // all attackers are on one address
+	}
+	if c.MaxStreamsPerClient == 0 {
+		c.MaxStreamsPerClient = 1 << 20
+	}
 	large := strings.Repeat("x", 1<<20)
 	s.Server = start(t, c, nil, greeter(), chassi.NewService("test.v1.Test",
 		chassi.NewEndpoint("Wait", func(ctx context.Context, _ *greetRequest) (*greeting, error) {

@@ -7,16 +7,17 @@ import (
 	"os"
 	"sync/atomic"
 	"time"
+
+	"github.com/chassi-go/chassi/transport"
 )
 
-// listener keeps at most max connections open. Further ones are closed at once,
-// which tells a client to try another server or later.
+// listener bounds the open connections. Further ones are closed at once, which tells a
+// client to try another server or later.
 type listener struct {
 	net.Listener
 
-	max           int64
-	writeTimeout  time.Duration
-	open, refused atomic.Int64
+	connections  *transport.Connections
+	writeTimeout time.Duration
 }
 
 func (l *listener) Accept() (net.Conn, error) {
@@ -25,11 +26,10 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if l.open.Add(1) <= l.max {
-			return &conn{Conn: c, listener: l}, nil
+		limited := &conn{Conn: c, listener: l}
+		if l.connections.Acquire(&limited.slot, c.RemoteAddr()) {
+			return limited, nil
 		}
-		l.open.Add(-1)
-		l.refused.Add(1)
 		_ = c.Close()
 	}
 }
@@ -40,7 +40,7 @@ type conn struct {
 	net.Conn
 
 	listener *listener
-	closed   atomic.Bool
+	slot     transport.Slot
 	armed    atomic.Int64 // when writing ends, in Unix ns
 }
 
@@ -82,10 +82,8 @@ func (c *conn) hold(t time.Time) {
 	}
 }
 
-// Close frees the connection's place.
+// Close releases the connection's slot.
 func (c *conn) Close() error {
-	if !c.closed.Swap(true) {
-		c.listener.open.Add(-1)
-	}
+	c.slot.Release()
 	return c.Conn.Close()
 }

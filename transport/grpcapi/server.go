@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/transport"
 	"github.com/chassi-go/chassi/transport/certs"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -28,6 +29,7 @@ type Server struct {
 	methods      []*method
 	unmatched    *method
 	health       *health
+	streams      *streams
 	certificates *certs.Certificates
 	grpc         *grpc.Server
 	listener     atomic.Pointer[listener] // nil before Start
@@ -43,6 +45,7 @@ func New(c Config, middleware ...chassi.Middleware) *Server {
 	s := &Server{config: c.withDefaults(), middleware: middleware, failed: make(chan error, 1)}
 	s.unmatched = s.newMethod(chassi.RawEndpoint("unmatched", refuseUnknown, chassi.Public), "unmatched")
 	s.health = newHealth(s.config.Ready)
+	s.streams = newStreams(s.config.MaxStreamsPerClient)
 	return s
 }
 
@@ -58,12 +61,22 @@ func (s *Server) Addr() net.Addr {
 }
 
 // Connections returns how many connections are open and how many were refused so
-// far because [Config].MaxConnections were.
+// far because [Config].MaxConnections were, or [Config].MaxConnectionsPerClient of one
+// client.
 func (s *Server) Connections() (open, refused int64) {
 	if l := s.listener.Load(); l != nil {
-		return l.open.Load(), l.refused.Load()
+		return l.connections.Counts()
 	}
 	return 0, 0
+}
+
+// RefusedClients returns how many of the refused connections were too many for their
+// client.
+func (s *Server) RefusedClients() int64 {
+	if l := s.listener.Load(); l != nil {
+		return l.connections.RefusedClients()
+	}
+	return 0
 }
 
 // Mount serves the endpoints of service. It returns an error for one whose
@@ -103,7 +116,8 @@ func (s *Server) Start(ctx context.Context) error {
 	if !s.config.NoReflection {
 		registerReflection(s.grpc, files)
 	}
-	limited := &listener{Listener: l, max: int64(s.config.MaxConnections), writeTimeout: s.config.CallTimeout}
+	connections := transport.NewConnections(s.config.MaxConnections, s.config.MaxConnectionsPerClient, s.config.TrustedProxies)
+	limited := &listener{Listener: l, connections: connections, writeTimeout: s.config.CallTimeout}
 	s.listener.Store(limited)
 	s.serving.Go(func() {
 		defer close(s.failed)
@@ -115,6 +129,14 @@ func (s *Server) Start(ctx context.Context) error {
 	return nil
 }
 
+// What is kept of a call beyond the message that is being read, and of a connection, both
+// without regard to how fast the client sends: by itself grpc-go lets both windows grow to
+// 16 MiB. For a message grpc-go adds its size to the window of its call.
+const (
+	streamWindow     = 64 << 10
+	connectionWindow = 1 << 20
+)
+
 func (s *Server) options() []grpc.ServerOption {
 	c := s.config
 	options := []grpc.ServerOption{
@@ -123,7 +145,8 @@ func (s *Server) options() []grpc.ServerOption {
 		grpc.MaxHeaderListSize(c.MaxHeaderBytes),
 		grpc.MaxConcurrentStreams(c.MaxStreams),
 		grpc.ConnectionTimeout(c.ConnectionTimeout),
-		grpc.InTapHandle(s.limitCall),
+		grpc.StaticStreamWindowSize(streamWindow), grpc.StaticConnWindowSize(connectionWindow),
+		grpc.InTapHandle(s.begin),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			MaxConnectionIdle: c.IdleTimeout, MaxConnectionAge: c.MaxConnectionAge, MaxConnectionAgeGrace: c.CallTimeout,
 			Time: c.PingInterval, Timeout: 20 * time.Second,

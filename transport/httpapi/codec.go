@@ -74,6 +74,11 @@ func (x *exchange) readBody(buffer *[]byte) error {
 	}
 	b := *buffer
 	for {
+		if len(b) > smallBody && x.held == 0 {
+			if err := x.holdBody(); err != nil {
+				return err
+			}
+		}
 		if len(b) == cap(b) {
 			b = append(b, 0)[:len(b)]
 		}

@@ -19,16 +19,18 @@ type Config struct {
 	TLS  certs.Files `config:"tls"`
 	CORS CORS        `config:"cors"`
 
-	ReadHeaderTimeout time.Duration `config:"read_header_timeout" default:"5s" min:"1ms" help:"for a request's header"`
-	ReadTimeout       time.Duration `config:"read_timeout" default:"15s" min:"1ms" help:"for a whole request, its body included"`
-	WriteTimeout      time.Duration `config:"write_timeout" default:"60s" min:"1ms" help:"from the end of the header to the end of the answer"`
-	IdleTimeout       time.Duration `config:"idle_timeout" default:"2m" min:"1ms" help:"for an idle connection"`
-	MaxHeaderBytes    int           `config:"max_header_bytes" default:"16384" min:"1024" help:"a request's header; a longer one gets 431"`
-	MaxBodyBytes      int64         `config:"max_body_bytes" default:"1048576" min:"1" help:"a request's body; a longer one gets 413"`
-	MaxJSONDepth      int           `config:"max_json_depth" default:"64" min:"1" max:"1000" help:"nesting of a JSON body"`
-	MaxConnections    int           `config:"max_connections" default:"10000" min:"1" help:"open connections; further ones get 503 and are closed"`
-	MaxResets         int           `config:"max_resets" default:"1000" min:"1" help:"calls that a client may reset on one HTTP/2 connection; with more, and more than half of all, it is closed"`
-	CompressMinBytes  int           `config:"compress_min_bytes" default:"1024" min:"1" help:"answers of at least that size are compressed, if the client takes gzip or zstd"`
+	ReadHeaderTimeout       time.Duration `config:"read_header_timeout" default:"5s" min:"1ms" help:"for a request's header"`
+	ReadTimeout             time.Duration `config:"read_timeout" default:"15s" min:"1ms" help:"for a whole request, its body included"`
+	WriteTimeout            time.Duration `config:"write_timeout" default:"60s" min:"1ms" help:"from the end of the header to the end of the answer"`
+	IdleTimeout             time.Duration `config:"idle_timeout" default:"2m" min:"1ms" help:"for an idle connection"`
+	MaxHeaderBytes          int           `config:"max_header_bytes" default:"16384" min:"1024" help:"a request's header; a longer one gets 431"`
+	MaxBodyBytes            int64         `config:"max_body_bytes" default:"1048576" min:"1" help:"a request's body; a longer one gets 413"`
+	MaxBodyBytesPerClient   int64         `config:"max_body_bytes_per_client" default:"33554432" min:"1" help:"request bodies of one client address (IPv6: /64) that are longer than 64 KiB, from reading to the end of their calls, together; further ones get 429; eight times that for all clients"`
+	MaxJSONDepth            int           `config:"max_json_depth" default:"64" min:"1" max:"1000" help:"nesting of a JSON body"`
+	MaxConnections          int           `config:"max_connections" default:"10000" min:"1" help:"open connections; further ones get 503 and are closed"`
+	MaxConnectionsPerClient int           `config:"max_connections_per_client" default:"0" min:"0" help:"open connections of one client address (IPv6: /64), those in trusted_proxies excepted; 0 is a tenth of max_connections"`
+	MaxResets               int           `config:"max_resets" default:"1000" min:"1" help:"calls that a client may reset on one HTTP/2 connection; with more, and more than half of all, it is closed"`
+	CompressMinBytes        int           `config:"compress_min_bytes" default:"1024" min:"1" help:"answers of at least that size are compressed, if the client takes gzip or zstd"`
 
 	TrustedProxies  []netip.Prefix `config:"trusted_proxies" help:"networks whose forwarding header is believed"`
 	ForwardedHeader string         `config:"forwarded_header" default:"x-forwarded-for" oneof:"x-forwarded-for,forwarded" help:"the header that the trusted proxies write"`
@@ -52,6 +54,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.IdleTimeout, 2*time.Minute)
 	setDefault(&c.MaxHeaderBytes, 16<<10)
 	setDefault(&c.MaxBodyBytes, 1<<20)
+	setDefault(&c.MaxBodyBytesPerClient, 32<<20)
 	setDefault(&c.MaxJSONDepth, 64)
 	setDefault(&c.MaxConnections, 10_000)
 	setDefault(&c.MaxResets, 1000)

@@ -21,7 +21,7 @@ func TestConformance(t *testing.T) {
 func startConformance(t *testing.T, o transporttest.Options, services ...*chassi.Service) transporttest.Instance {
 	t.Helper()
 	s, err := httpapi.New(httpapi.Config{
-		Addr: "127.0.0.1:0", MaxBodyBytes: int64(o.MaxMessageBytes), MaxConnections: o.MaxConcurrent, Logger: slog.New(slog.DiscardHandler),
+		Addr: "127.0.0.1:0", MaxBodyBytes: int64(o.MaxMessageBytes), MaxConnections: o.MaxConcurrent, MaxConnectionsPerClient: o.MaxConcurrent, Logger: slog.New(slog.DiscardHandler),
 	}, o.Middleware...)
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/chassi-go/chassi/transport"
 )
 
 // limitedTCP is a TCP connection of a limitedListener. Its deadlines are lazy:
@@ -17,7 +19,8 @@ import (
 // that it woke sets the remembered one and goes on.
 type limitedTCP struct {
 	*net.TCPConn
-	place       place
+	listener    *limitedListener
+	slot        transport.Slot
 	read, write lazyDeadline
 	idle        idleMeter
 	stalled     atomic.Bool
@@ -74,7 +77,7 @@ func (c *limitedTCP) SetDeadline(t time.Time) error {
 func (c *limitedTCP) Read(b []byte) (int, error) {
 	for {
 		n, err := c.TCPConn.Read(b)
-		if flood := c.idle.take(n, c.place.listener.maxIdle); flood != nil {
+		if flood := c.idle.take(n, c.listener.maxIdle); flood != nil {
 			return 0, flood
 		}
 		if n > 0 || err == nil || !c.read.rearm(err, c.TCPConn.SetReadDeadline) {
@@ -98,7 +101,7 @@ func (c *limitedTCP) Write(b []byte) (int, error) {
 			return written, nil
 		}
 		if !c.write.rearm(err, c.TCPConn.SetWriteDeadline) {
-			if errors.Is(err, os.ErrDeadlineExceeded) && (written == 0 || c.place.listener.overTLS) {
+			if errors.Is(err, os.ErrDeadlineExceeded) && (written == 0 || c.listener.overTLS) {
 				c.stalled.Store(true)
 			}
 			return written, err
@@ -119,8 +122,8 @@ func (c *limitedTCP) ReadFrom(r io.Reader) (int64, error) {
 	return c.TCPConn.ReadFrom(r)
 }
 
-// Close frees the connection's place.
+// Close releases the connection's slot.
 func (c *limitedTCP) Close() error {
-	c.place.leave()
+	c.slot.Release()
 	return c.TCPConn.Close()
 }

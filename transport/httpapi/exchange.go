@@ -22,6 +22,7 @@ type exchange struct {
 	r         *http.Request
 	status    int     // what was sent, 0 for nothing yet
 	body      *[]byte // the encoded response, from the pool
+	held      int64   // bytes of a large body that are counted
 	read      bool    // whether the request's body was read to its end
 	cleanPath bool    // whether the path has one spelling
 	out       responseMetadata

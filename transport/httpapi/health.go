@@ -19,11 +19,12 @@ func Liveness() http.Handler {
 
 // Readiness answers 200 while app serves and all its dependencies work, 503
 // otherwise, with the state of each: mount it at /readyz on the admin listener.
-// Every answer is probed anew. Errors and details are cut to 512 bytes, and what looks
+// Probes are made at most four times a second, however often and by however many it is
+// asked; that the app stops is told at once. Errors and details are cut to 512 bytes, and what looks
 // like a secret in them is masked: drivers may repeat the URL that they were given.
 func Readiness(app *chassi.App) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		state := app.Health(r.Context())
+		state := app.RecentHealth(r.Context(), probeInterval)
 		answer, status := health{Status: state.State, Checks: make(map[string]healthCheck)}, http.StatusOK
 		if !state.Ready {
 			status = http.StatusServiceUnavailable
@@ -37,6 +38,9 @@ func Readiness(app *chassi.App) http.Handler {
 		writeHealth(w, status, answer)
 	})
 }
+
+// probeInterval is how old the probes behind an answer of readiness may be.
+const probeInterval = 250 * time.Millisecond
 
 type health struct {
 	Status string                 `json:"status"`

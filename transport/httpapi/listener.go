@@ -5,19 +5,19 @@ import (
 	"net"
 	"sync/atomic"
 	"time"
+
+	"github.com/chassi-go/chassi/transport"
 )
 
-// limitedListener keeps at most max connections open. Further ones are told 503
-// and closed, instead of waiting in the dark. It passes the other's errors on:
+// limitedListener bounds the open connections. Further ones get 503 and are closed,
+// instead of waiting without an answer. It passes errors of the listener below on:
 // net/http itself waits longer and longer while file descriptors are short.
 type limitedListener struct {
 	net.Listener
-	max       int64
-	maxIdle   int64 // bytes without a call
-	overTLS   bool
-	open      atomic.Int64
-	refused   atomic.Int64
-	lingering atomic.Int64
+	connections *transport.Connections
+	maxIdle     int64 // bytes without a call
+	overTLS     bool
+	lingering   atomic.Int64
 }
 
 const (
@@ -29,17 +29,11 @@ const (
 	lingerBytes = 16 << 10
 )
 
-// refusal is all that a connection too many is told.
+// refusal is the answer to a connection too many.
 var refusal = []byte("HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n")
 
-func limitListener(l net.Listener, maximum int, overTLS bool) *limitedListener {
-	return &limitedListener{Listener: l, max: int64(maximum), maxIdle: maxIdleBytes, overTLS: overTLS}
-}
-
-// counts returns how many connections are open now, and how many were refused so
-// far.
-func (l *limitedListener) counts() (open, refused int64) {
-	return l.open.Load(), l.refused.Load()
+func limitListener(l net.Listener, connections *transport.Connections, overTLS bool) *limitedListener {
+	return &limitedListener{Listener: l, connections: connections, maxIdle: maxIdleBytes, overTLS: overTLS}
 }
 
 // Accept returns the next connection that there is room for.
@@ -49,10 +43,10 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if l.open.Add(1) <= l.max {
-			return l.limited(conn), nil
+		limited, slot := l.limited(conn)
+		if l.connections.Acquire(slot, conn.RemoteAddr()) {
+			return limited, nil
 		}
-		l.open.Add(-1)
 		l.refuse(conn)
 	}
 }
@@ -60,7 +54,6 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 // refuse never waits. Over TLS there is nothing to say before a handshake, which
 // is what a refusal has to spare.
 func (l *limitedListener) refuse(conn net.Conn) {
-	l.refused.Add(1)
 	if l.overTLS || l.lingering.Add(1) > maxLingering {
 		if !l.overTLS {
 			l.lingering.Add(-1)
@@ -91,32 +84,22 @@ func sayNo(conn net.Conn) {
 // limited keeps a TCP connection one, for the methods that net/http looks for:
 // CloseWrite, to end an answer before the request has ended, and ReadFrom, to
 // send files.
-func (l *limitedListener) limited(conn net.Conn) net.Conn {
+func (l *limitedListener) limited(conn net.Conn) (net.Conn, *transport.Slot) {
 	if tcp, ok := conn.(*net.TCPConn); ok {
-		return &limitedTCP{TCPConn: tcp, place: place{listener: l}}
+		c := &limitedTCP{TCPConn: tcp, listener: l}
+		return c, &c.slot
 	}
-	return &limitedConn{Conn: conn, place: place{listener: l}}
-}
-
-// place is one of a listener's max.
-type place struct {
-	listener *limitedListener
-	left     atomic.Bool
-}
-
-func (p *place) leave() {
-	if p.left.CompareAndSwap(false, true) {
-		p.listener.open.Add(-1)
-	}
+	c := &limitedConn{Conn: conn}
+	return c, &c.slot
 }
 
 type limitedConn struct {
 	net.Conn
-	place place
+	slot transport.Slot
 }
 
-// Close frees the connection's place.
+// Close releases the connection's slot.
 func (c *limitedConn) Close() error {
-	c.place.leave()
+	c.slot.Release()
 	return c.Conn.Close()
 }

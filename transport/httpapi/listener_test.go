@@ -14,6 +14,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/chassi-go/chassi/transport"
 )
 
 // listen starts a limited listener and hands each connection that it accepts to
@@ -24,7 +26,7 @@ func listen(t *testing.T, maximum int, overTLS bool) (*limitedListener, <-chan n
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, accepted := limitListener(inner, maximum, overTLS), make(chan net.Conn)
+	l, accepted := limitListener(inner, transport.NewConnections(maximum, maximum, nil), overTLS), make(chan net.Conn)
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		defer close(accepted)
@@ -69,7 +71,7 @@ func TestRefusedClientReadsItsAnswer(t *testing.T) {
 	if _, err := io.WriteString(conn, "POST /v1/auth HTTP/1.1\r\nHost: x\r\nContent-Length: 9000\r\n\r\n"+strings.Repeat("x", 9000)); err != nil {
 		t.Fatal(err)
 	}
-	l := limitListener(inner, 0, false)
+	l := limitListener(inner, transport.NewConnections(0, 0, nil), false)
 	ended := make(chan error, 1)
 	go func() {
 		_, err := l.Accept()
@@ -125,7 +127,7 @@ func TestLimitListenerRefusesFault26(t *testing.T) {
 	first := <-accepted
 
 	expectRefusal(t, dial(t, l))
-	if open, refused := l.counts(); open != 1 || refused != 1 {
+	if open, refused := l.connections.Counts(); open != 1 || refused != 1 {
 		t.Errorf("counts: %d open, %d refused", open, refused)
 	}
 
@@ -134,7 +136,7 @@ func TestLimitListenerRefusesFault26(t *testing.T) {
 	dial(t, l)
 	again := <-accepted
 	defer again.Close()
-	if open, _ := l.counts(); open != 1 {
+	if open, _ := l.connections.Counts(); open != 1 {
 		t.Errorf("%d open after one was replaced", open)
 	}
 }
@@ -155,7 +157,7 @@ func TestLimitListenerIsNotHeldUp(t *testing.T) {
 			t.Fatalf("a refused client: %v", err)
 		}
 	}
-	if _, refused := l.counts(); refused != silent {
+	if _, refused := l.connections.Counts(); refused != silent {
 		t.Errorf("%d refused, want %d", refused, silent)
 	}
 	first.Close()
@@ -195,14 +197,14 @@ func TestLimitListenerTakesOtherConnections(t *testing.T) {
 	t.Parallel()
 	here, there := net.Pipe()
 	defer there.Close()
-	l := limitListener(&scriptedListener{conns: []net.Conn{here}}, 1, false)
+	l := limitListener(&scriptedListener{conns: []net.Conn{here}}, transport.NewConnections(1, 1, nil), false)
 	conn, err := l.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
 	conn.Close()
 	conn.Close()
-	if open, _ := l.counts(); open != 0 {
+	if open, _ := l.connections.Counts(); open != 0 {
 		t.Errorf("%d open", open)
 	}
 }
@@ -241,7 +243,7 @@ func TestAcceptDoesNotSpinWithoutDescriptors(t *testing.T) {
 		inner := &scriptedListener{closed: make(chan struct{})}
 		server := &http.Server{ReadHeaderTimeout: time.Second, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)}
 		ended := make(chan error, 1)
-		go func() { ended <- server.Serve(limitListener(inner, 10, false)) }()
+		go func() { ended <- server.Serve(limitListener(inner, transport.NewConnections(10, 10, nil), false)) }()
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if inner.fails < 10 || inner.fails > 100 {

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -33,6 +32,7 @@ type Server struct {
 	hosts        *hostPolicy // nil for a public listener
 	secure       *secureHeaders
 	compressor   *compressor
+	bodies       *bodies
 	certificates *certs.Certificates
 	http         *http.Server
 	listener     atomic.Pointer[limitedListener] // nil before Start
@@ -57,6 +57,7 @@ func New(c Config, middleware ...chassi.Middleware) (*Server, error) {
 	}
 	s.secure = newSecureHeaders(c.TLS.Enabled())
 	s.compressor = newCompressor(c.CompressMinBytes)
+	s.bodies = newBodies(c)
 	s.unmatched = newUnmatched(s)
 	return s, nil
 }
@@ -73,12 +74,22 @@ func (s *Server) Addr() net.Addr {
 }
 
 // Connections returns how many connections are open and how many were refused so
-// far because [Config].MaxConnections were.
+// far because [Config].MaxConnections were, or [Config].MaxConnectionsPerClient of one
+// client.
 func (s *Server) Connections() (open, refused int64) {
 	if l := s.listener.Load(); l != nil {
-		return l.counts()
+		return l.connections.Counts()
 	}
 	return 0, 0
+}
+
+// RefusedClients returns how many of the refused connections were too many for their
+// client.
+func (s *Server) RefusedClients() int64 {
+	if l := s.listener.Load(); l != nil {
+		return l.connections.RefusedClients()
+	}
+	return 0
 }
 
 // Start listens and serves.
@@ -116,7 +127,7 @@ func (s *Server) newHTTPServer(base context.Context, tlsConfig *tls.Config) *htt
 		BaseContext:       func(net.Listener) context.Context { return base },
 		ConnContext:       withConnection,
 		ConnState:         watchState,
-		ErrorLog:          slog.NewLogLogger(c.Logger.Handler(), slog.LevelDebug),
+		ErrorLog:          newErrorLog(c.Logger, c.Name),
 		Protocols:         new(http.Protocols),
 		HTTP2:             c.http2(),
 	}
@@ -148,7 +159,8 @@ func (s *Server) listen(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("httpapi: listen on %s: %w; choose another address, or stop what listens there", s.config.Addr, err)
 	}
-	limited := limitListener(l, s.config.MaxConnections, s.config.TLS.Enabled())
+	connections := transport.NewConnections(s.config.MaxConnections, s.config.MaxConnectionsPerClient, s.config.TrustedProxies)
+	limited := limitListener(l, connections, s.config.TLS.Enabled())
 	limited.maxIdle += int64(s.config.MaxHeaderBytes)
 	s.listener.Store(limited)
 	return nil
@@ -262,8 +274,9 @@ func (s *Server) peer(conn *connection, r *http.Request) netip.AddrPort {
 	return transport.ClientAddr(peer, lines, s.config.TrustedProxies, s.config.ForwardedHeader)
 }
 
-// lastResort answers a panic that no middleware contained.
+// lastResort ends what the exchange holds, and answers a panic that no middleware contained.
 func (x *exchange) lastResort() {
+	x.releaseBody()
 	v := recover()
 	switch v {
 	case nil:

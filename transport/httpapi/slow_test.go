@@ -161,7 +161,7 @@ func TestFault27StalledHandshakes(t *testing.T) { // alone: it takes many files
 func TestFault26RefusedNotHung(t *testing.T) {
 	t.Parallel()
 	for _, overTLS := range []bool{false, true} {
-		s := serveTarget(t, Config{MaxConnections: 2}, overTLS)
+		s := serveTarget(t, Config{MaxConnections: 2, MaxConnectionsPerClient: 2}, overTLS)
 		dialMany(t, s, 2, "")
 		h2test.Until(t, 5*time.Second, func() bool { open, _ := s.Connections(); return open == 2 }, "the places are not taken")
 		var wg sync.WaitGroup

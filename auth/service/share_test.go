@@ -1,0 +1,149 @@
+package service_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/auth"
+	"github.com/chassi-go/chassi/database"
+	"github.com/chassi-go/chassi/internal/dbtest"
+)
+
+// One network that has passwords hashed without end, by whatever call, leaves the others
+// half of the queue.
+func TestOneNetworkDoesNotFillTheHashingQueue(t *testing.T) {
+	t.Parallel()
+	n := start(t, dbtest.SQLite(t), defaults(), 6, newClock())
+	n.add(email, secret)
+	issued := n.mustLogin()
+	principal, err := n.Principal(t.Context(), issued)
+	if err != nil {
+		t.Fatal(err)
+	}
+	release := n.occupy(2) // both workers
+	var waiting sync.WaitGroup
+	defer waiting.Wait()
+	defer release()
+	for i := range 2 { // of the 4 places that a network has, of 2 workers and 6 in the queue
+		waiting.Go(func() {
+			_, err := n.login(fmt.Sprint("nobody", i, "@example.org"), "a guess that is wrong", home)
+			want(t, "a login that waits", err, auth.ErrInvalidUser)
+		})
+		waiting.Go(func() {
+			_, err := n.SignUp(from(t.Context(), home), &auth.SignUpRequest{Email: fmt.Sprint("new", i, "@example.org"), Password: secret})
+			if err != nil {
+				t.Errorf("a sign-up that waits: %v", err)
+			}
+		})
+	}
+	eventually(t, func() bool { return n.pool.Stats().Queued == 4 })
+
+	busy := func(what string, err error) {
+		t.Helper()
+		if e := chassi.ErrorOf(err); !errors.Is(err, auth.ErrBusy) || e.RetryAfter <= 0 {
+			t.Errorf("%s: %v, want busy with a delay", what, err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	_, err = n.Authenticate(from(ctx, home), &auth.AuthenticateRequest{Email: email, Password: secret})
+	busy("a login of the same network", err)
+	_, err = n.SignUp(from(ctx, home), &auth.SignUpRequest{Email: "more@example.org", Password: secret})
+	busy("a sign-up of the same network", err)
+	call := &chassi.Call{Peer: netip.AddrPortFrom(netip.MustParseAddr(home), 1), Principal: principal}
+	_, err = n.ChangePassword(call.Context(ctx), &auth.ChangePasswordRequest{OldPassword: secret, NewPassword: "another secret here"})
+	busy("a change of password of the same network", err)
+
+	waiting.Go(func() {
+		if _, err := n.login(email, secret, "198.51.100.7"); err != nil {
+			t.Errorf("another network: %v", err)
+		}
+	})
+	eventually(t, func() bool { return n.pool.Stats().Queued == 5 })
+	release()
+	waiting.Wait()
+	if _, err := n.login(email, secret, home); err != nil {
+		t.Errorf("the same network, when its calls have ended: %v", err)
+	}
+}
+
+// Calls that give up give their places back.
+func TestPlacesInTheHashingQueueAreGivenBack(t *testing.T) {
+	t.Parallel()
+	n := start(t, dbtest.SQLite(t), defaults(), 2, newClock())
+	n.add(email, secret)
+	release := n.occupy(2)
+	defer release()
+	for range 10 {
+		ctx, cancel := context.WithCancel(from(t.Context(), home))
+		gone := make(chan error, 1)
+		go func() {
+			_, err := n.Authenticate(ctx, &auth.AuthenticateRequest{Email: email, Password: secret})
+			gone <- err
+		}()
+		eventually(t, func() bool { return n.pool.Stats().Queued == 1 })
+		cancel()
+		want(t, "the caller", <-gone, context.Canceled)
+	}
+}
+
+// One network that guesses at ever new addresses leaves no more rows than its bucket lets
+// through, and none after the window.
+func TestGuessesOfOneNetworkLeaveFewRows(t *testing.T) {
+	t.Parallel()
+	c := defaults()
+	c.Lockout.Network = 20
+	dbtest.Engines(t, func(t *testing.T, url string) {
+		n := start(t, url, c, 1000, newClock())
+		for i := range 60 {
+			_, err := n.login(fmt.Sprint("nobody", i, "@example.org"), "a guess that is wrong", home)
+			want(t, "a guess", err, auth.ErrInvalidUser)
+		}
+		// An account and a pair for each of the guesses that were evaluated, and the network.
+		if rows := n.rows("attempts"); rows != 41 {
+			t.Errorf("%d rows, want 41", rows)
+		}
+		n.clock.advance(25 * time.Hour)
+		if err := n.store.ForgetAttempts(t.Context(), n.clock.Now().Add(-24*time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		if rows := n.rows("attempts"); rows != 0 {
+			t.Errorf("%d rows after the window", rows)
+		}
+	})
+}
+
+// One account that logs in from everywhere leaves twenty networks.
+func TestNetworksOfOneAccountAreFew(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, n *node) {
+		n.add(email, secret)
+		for i := range 30 {
+			if _, err := n.login(email, secret, fmt.Sprint("198.51.100.", i)); err != nil {
+				t.Fatal(err)
+			}
+			n.clock.advance(time.Minute)
+		}
+		if rows := n.rows("networks"); rows != 20 {
+			t.Errorf("%d rows, want 20", rows)
+		}
+	})
+}
+
+func (n *node) rows(table string) (count int) {
+	n.t.Helper()
+	if strings.Trim(table, "abcdefghijklmnopqrstuvwxyz") != "" {
+		n.t.Fatalf("%q is no table", table)
+	}
+	if err := n.db.QueryRow(n.t.Context(), "SELECT COUNT(*) FROM "+table).Scan(&count); err != nil && !errors.Is(err, database.ErrNotFound) {
+		n.t.Fatal(err)
+	}
+	return count
+}

@@ -1,0 +1,71 @@
+package standard
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/middleware"
+)
+
+// What the admin listener works on at once. Profiles stop or slow down the program, and
+// gathering metrics reads all of its state.
+const (
+	profilesOfOneClient = 2
+	profilesOfAll       = 4
+	scrapesOfOneClient  = 2 // of the four that the metrics handler takes
+	profileTime         = 2 * time.Minute
+)
+
+// limitAdmin bounds the requests that cost the admin listener most, for each client and
+// for all.
+func limitAdmin() chassi.Middleware {
+	profiles, scrapes := middleware.LimitConcurrency(profilesOfOneClient, nil), middleware.LimitConcurrency(scrapesOfOneClient, nil)
+	all := limitAll(profilesOfAll)
+	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
+		switch {
+		case strings.HasPrefix(b.Route, "/debug/pprof/"):
+			return profiles(b, all(b, next))
+		case b.Route == "/metrics":
+			return scrapes(b, next)
+		default:
+			return next
+		}
+	}
+}
+
+var errAdminBusy = chassi.NewError(chassi.ResourceExhausted, "too_many_profiles", "Too many profiles are being taken").WithRetryAfter(time.Second)
+
+// limitAll bounds the calls of all clients together.
+func limitAll(max int64) chassi.Middleware {
+	var underWay atomic.Int64
+	return func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
+		return func(ctx context.Context, call *chassi.Call) error {
+			defer underWay.Add(-1)
+			if underWay.Add(1) > max {
+				return errAdminBusy
+			}
+			return next(ctx, call)
+		}
+	}
+}
+
+// boundSeconds refuses profiles that would be taken for longer than profileTime.
+// net/http/pprof takes any number of seconds and moves the deadline of its answer.
+func boundSeconds(profile http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if text := r.FormValue("seconds"); text != "" {
+			seconds, err := strconv.ParseFloat(text, 64)
+			if err != nil || !(seconds >= 0 && seconds <= profileTime.Seconds()) {
+				http.Error(w, fmt.Sprintf("seconds: want a number from 0 to %v", profileTime.Seconds()), http.StatusBadRequest)
+				return
+			}
+		}
+		profile(w, r)
+	})
+}

@@ -1,0 +1,91 @@
+package transport
+
+import (
+	"net"
+	"net/netip"
+	"sync/atomic"
+
+	"github.com/chassi-go/chassi/ratelimit"
+)
+
+// Connections counts the open connections of one listener and bounds them, for all clients
+// together and for each client network: an IPv4 address or an IPv6 /64, as in
+// [chassi.Call.Source]. Memory follows the open connections. It is safe for concurrent use.
+type Connections struct {
+	max, perClient                int64
+	exempt                        []netip.Prefix
+	clients                       *ratelimit.Usage
+	open, refused, refusedClients atomic.Int64
+}
+
+// NewConnections returns a count of none. Max bounds the connections of all clients,
+// perClient those of one network; perClient 0 is [Share] of max. Connections from the
+// networks in exempt, which are proxies that stand for many clients, count for max alone.
+func NewConnections(max, perClient int, exempt []netip.Prefix) *Connections {
+	return &Connections{max: int64(max), perClient: int64(Share(perClient, max)), exempt: exempt, clients: ratelimit.NewUsage()}
+}
+
+// Share returns how much of max one client may have: perClient, or a tenth of max, rounded
+// up, if perClient is 0.
+func Share(perClient, max int) int {
+	if perClient > 0 {
+		return perClient
+	}
+	return (max + 9) / 10
+}
+
+// Slot is what one open connection holds. The zero value holds nothing.
+type Slot struct {
+	connections *Connections
+	client      ratelimit.Key
+	counted     bool // for its client
+	released    atomic.Bool
+}
+
+// Acquire counts a connection from addr, which slot is to release. It returns false, and
+// counts a refusal, if there is no room for it.
+func (c *Connections) Acquire(slot *Slot, addr net.Addr) bool {
+	if c.open.Add(1) > c.max {
+		c.open.Add(-1)
+		c.refused.Add(1)
+		return false
+	}
+	slot.connections = c
+	slot.client, slot.counted = c.clientOf(addr)
+	if slot.counted && !c.clients.Acquire(slot.client, 1, c.perClient) {
+		c.open.Add(-1)
+		c.refused.Add(1)
+		c.refusedClients.Add(1)
+		return false
+	}
+	return true
+}
+
+// Release ends the connection's count. Only the first call has an effect.
+func (s *Slot) Release() {
+	if s.connections == nil || s.released.Swap(true) {
+		return
+	}
+	if s.counted {
+		s.connections.clients.Release(s.client, 1)
+	}
+	s.connections.open.Add(-1)
+}
+
+// Counts returns how many connections are open, and how many were refused so far.
+func (c *Connections) Counts() (open, refused int64) { return c.open.Load(), c.refused.Load() }
+
+// RefusedClients returns how many of the refused connections were too many for their
+// client, not for all.
+func (c *Connections) RefusedClients() int64 { return c.refusedClients.Load() }
+
+// clientOf returns false for addresses that are not counted: exempt ones, and those of
+// other networks than TCP.
+func (c *Connections) clientOf(addr net.Addr) (ratelimit.Key, bool) {
+	tcp, ok := addr.(*net.TCPAddr)
+	if !ok {
+		return ratelimit.Key{}, false
+	}
+	ip := tcp.AddrPort().Addr().Unmap()
+	return ratelimit.AddrKey(ip), ip.IsValid() && !isTrusted(ip, c.exempt)
+}
