@@ -32,14 +32,14 @@ func NewUsage() *Usage {
 	return u
 }
 
-// Acquire lets key hold n more, at least 1, and returns true. If key would then hold more than max it
+// Acquire lets key hold n more, at least 1, and returns true. If key would then hold more than limit it
 // changes nothing and returns false. What was acquired is to be released.
-func (u *Usage) Acquire(key Key, n, max int64) bool {
+func (u *Usage) Acquire(key Key, n, limit int64) bool {
 	s := u.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	held := s.held[key]
-	if held+n > max {
+	if held+n > limit {
 		return false
 	}
 	s.held[key] = held + n

@@ -1,8 +1,8 @@
 package ratelimit_test
 
 import (
-	"fmt"
 	"net/netip"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -37,7 +37,7 @@ func TestUsageForgetsKeysThatHoldNothing(t *testing.T) {
 	t.Parallel()
 	u := ratelimit.NewUsage()
 	for i := range 10_000 {
-		key := ratelimit.StringKey(fmt.Sprint(i))
+		key := ratelimit.StringKey(strconv.Itoa(i))
 		if !u.Acquire(key, 1, 1) || u.Acquire(key, 1, 1) {
 			t.Fatal("not one of one")
 		}

@@ -42,12 +42,12 @@ func limitAdmin() chassi.Middleware {
 var errAdminBusy = chassi.NewError(chassi.ResourceExhausted, "too_many_profiles", "Too many profiles are being taken").WithRetryAfter(time.Second)
 
 // limitAll bounds the calls of all clients together.
-func limitAll(max int64) chassi.Middleware {
+func limitAll(limit int64) chassi.Middleware {
 	var underWay atomic.Int64
 	return func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
 		return func(ctx context.Context, call *chassi.Call) error {
 			defer underWay.Add(-1)
-			if underWay.Add(1) > max {
+			if underWay.Add(1) > limit {
 				return errAdminBusy
 			}
 			return next(ctx, call)

@@ -206,10 +206,10 @@ func appendKey(b []byte, key string) []byte {
 	return append(appendString(b, truncate(key, maxKey)), ':')
 }
 
-func appendValue(b []byte, v slog.Value, max int) []byte {
+func appendValue(b []byte, v slog.Value, limit int) []byte {
 	switch v.Kind() {
 	case slog.KindString:
-		return appendString(b, truncate(v.String(), max))
+		return appendString(b, truncate(v.String(), limit))
 	case slog.KindInt64:
 		return strconv.AppendInt(b, v.Int64(), 10)
 	case slog.KindUint64:
@@ -223,7 +223,7 @@ func appendValue(b []byte, v slog.Value, max int) []byte {
 	case slog.KindTime:
 		return appendTime(b, v.Time())
 	default:
-		return appendAny(b, v.Any(), max)
+		return appendAny(b, v.Any(), limit)
 	}
 }
 
@@ -266,27 +266,27 @@ func appendFloat(b []byte, f float64) []byte {
 	return strconv.AppendFloat(b, f, 'g', -1, 64)
 }
 
-// appendAny writes an error's text and encodes everything else; what is longer than max
+// appendAny writes an error's text and encodes everything else; what is longer than limit
 // becomes a string. A value that panics must not take the call down with it.
-func appendAny(b []byte, v any, max int) (out []byte) {
+func appendAny(b []byte, v any, limit int) (out []byte) {
 	defer func() {
 		if p := recover(); p != nil {
-			out = appendString(b, truncate(fmt.Sprintf("!PANIC: %v", p), max))
+			out = appendString(b, truncate(fmt.Sprintf("!PANIC: %v", p), limit))
 		}
 	}()
 	if err, ok := v.(error); ok {
 		if _, ok := v.(json.Marshaler); !ok {
-			return appendString(b, truncate(err.Error(), max))
+			return appendString(b, truncate(err.Error(), limit))
 		}
 	}
 	var text strings.Builder
 	encoder := json.NewEncoder(&text)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(v); err != nil {
-		return appendString(b, truncate(fmt.Sprintf("!ERROR: %v", err), max))
+		return appendString(b, truncate(fmt.Sprintf("!ERROR: %v", err), limit))
 	}
-	if text.Len() > max {
-		return appendString(b, truncate(strings.TrimSuffix(text.String(), "\n"), max))
+	if text.Len() > limit {
+		return appendString(b, truncate(strings.TrimSuffix(text.String(), "\n"), limit))
 	}
 	return appendEscaped(b, strings.TrimSuffix(text.String(), "\n"))
 }

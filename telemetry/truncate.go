@@ -19,14 +19,14 @@ const (
 // truncatedKey says that attributes were left out.
 const truncatedKey = "truncated"
 
-// truncate returns text, or what of it fits in max bytes and how many it had:
+// truncate returns text, or what of it fits in size bytes and how many it had:
 // "aaa…(truncated, 70000 bytes)". It does not cut a character in two.
-func truncate(text string, max int) string {
-	if len(text) <= max {
+func truncate(text string, size int) string {
+	if len(text) <= size {
 		return text
 	}
-	end := max
-	for end > max-utf8.UTFMax && end > 0 && !utf8.RuneStart(text[end]) {
+	end := size
+	for end > size-utf8.UTFMax && end > 0 && !utf8.RuneStart(text[end]) {
 		end--
 	}
 	return text[:end] + "…(truncated, " + strconv.Itoa(len(text)) + " bytes)"

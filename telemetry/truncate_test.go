@@ -103,13 +103,13 @@ func TestShortLinesAndStacksAreWhole(t *testing.T) {
 func FuzzTruncate(f *testing.F) {
 	f.Add("a text", 3)
 	f.Add("ééé", 3)
-	f.Fuzz(func(t *testing.T, text string, max int) {
-		max = max&0xfff + utf8.UTFMax
-		got := truncate(text, max)
-		if len(got) > max+len("…(truncated, 9999999 bytes)") {
-			t.Errorf("%d bytes of at most %d", len(got), max)
+	f.Fuzz(func(t *testing.T, text string, size int) {
+		size = size&0xfff + utf8.UTFMax
+		got := truncate(text, size)
+		if len(got) > size+len("…(truncated, 9999999 bytes)") {
+			t.Errorf("%d bytes of at most %d", len(got), size)
 		}
-		if len(text) <= max && got != text {
+		if len(text) <= size && got != text {
 			t.Errorf("%q became %q", text, got)
 		}
 		if utf8.ValidString(text) && !utf8.ValidString(got) {

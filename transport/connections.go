@@ -18,20 +18,20 @@ type Connections struct {
 	open, refused, refusedClients atomic.Int64
 }
 
-// NewConnections returns a count of none. Max bounds the connections of all clients,
-// perClient those of one network; perClient 0 is [Share] of max. Connections from the
-// networks in exempt, which are proxies that stand for many clients, count for max alone.
-func NewConnections(max, perClient int, exempt []netip.Prefix) *Connections {
-	return &Connections{max: int64(max), perClient: int64(Share(perClient, max)), exempt: exempt, clients: ratelimit.NewUsage()}
+// NewConnections returns a count of none. Limit bounds the connections of all clients,
+// perClient those of one network; perClient 0 is [Share] of limit. Connections from the
+// networks in exempt, which are proxies that stand for many clients, count for limit alone.
+func NewConnections(limit, perClient int, exempt []netip.Prefix) *Connections {
+	return &Connections{max: int64(limit), perClient: int64(Share(perClient, limit)), exempt: exempt, clients: ratelimit.NewUsage()}
 }
 
-// Share returns how much of max one client may have: perClient, or a tenth of max, rounded
+// Share returns how much of limit one client may have: perClient, or a tenth of limit, rounded
 // up, if perClient is 0.
-func Share(perClient, max int) int {
+func Share(perClient, limit int) int {
 	if perClient > 0 {
 		return perClient
 	}
-	return (max + 9) / 10
+	return (limit + 9) / 10
 }
 
 // Slot is what one open connection holds. The zero value holds nothing.

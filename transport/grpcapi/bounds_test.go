@@ -220,7 +220,7 @@ func newWindows(t *testing.T, a *attacker, stream uint32) *windows {
 	}()
 	t.Cleanup(func() {
 		a.Conn.Close()
-		for range frames { //nolint:revive // until it has ended
+		for range frames {
 		}
 		<-done
 	})

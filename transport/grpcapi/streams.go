@@ -20,10 +20,10 @@ type streams struct {
 	refuse error
 }
 
-func newStreams(max int) *streams {
-	e := chassi.NewError(chassi.ResourceExhausted, "too_many_streams", fmt.Sprintf("More than %d calls of one client at once", max)).
+func newStreams(limit int) *streams {
+	e := chassi.NewError(chassi.ResourceExhausted, "too_many_streams", fmt.Sprintf("More than %d calls of one client at once", limit)).
 		WithRetryAfter(time.Second)
-	return &streams{max: int64(max), open: ratelimit.NewUsage(), refuse: statusOf("", e).Err()}
+	return &streams{max: int64(limit), open: ratelimit.NewUsage(), refuse: statusOf("", e).Err()}
 }
 
 // begin is what grpc-go asks before it takes a call in. A refused call costs no goroutine

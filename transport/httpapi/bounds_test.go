@@ -36,11 +36,7 @@ func dialFrom(t *testing.T, from string, to net.Addr) net.Conn {
 func clientFrom(t *testing.T, from string, trusted *tls.Config) *http.Client {
 	t.Helper()
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
-	transport := &http.Transport{
-		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			return d.DialContext(ctx, network, addr)
-		},
-	}
+	transport := &http.Transport{DialContext: d.DialContext}
 	if trusted != nil {
 		transport.TLSClientConfig = &tls.Config{RootCAs: trusted.RootCAs}
 	}
