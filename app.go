@@ -155,9 +155,10 @@ func (a *App) Check(name string, probe func(context.Context) error) {
 
 // Inform adds something to the detail of readiness that readiness does not depend on,
 // such as the state of a client: one service that is down must not make all unready that
-// call it. State returns the condition, which is not [ConditionOK] unless the thing was
-// seen to work, and a detail without secrets. It must not block.
-func (a *App) Inform(name string, state func() (Condition, string)) {
+// call it. State must not block. It returns a detail without secrets and the status: "ok" if
+// the thing was seen to work and nothing since says otherwise, "unknown" if it was seen
+// neither to work nor to fail, "degraded" if it fails and the program does without.
+func (a *App) Inform(name string, state func() (status, detail string)) {
 	a.checks = append(a.checks, check{name: name, state: state})
 }
 

@@ -16,33 +16,24 @@ type Health struct {
 	Checks []CheckResult // one for each dependency, in the order they were added
 }
 
-// Condition is what is known of one dependency.
-type Condition string
-
-// The conditions.
-const (
-	ConditionOK       Condition = "ok"       // it was seen to work, and nothing since says otherwise
-	ConditionUnknown  Condition = "unknown"  // it has not been seen to work, nor to fail
-	ConditionDegraded Condition = "degraded" // it does not work, and the program does without
-	ConditionFailing  Condition = "failing"  // it does not work, and the program is not ready
-)
-
 // CheckResult is the outcome of one probe.
 type CheckResult struct {
-	Name      string
-	Condition Condition
-	Err       error // nil when the dependency works, or is not probed
-	Took      time.Duration
-
-	Detail string // what is told of it, without secrets (see App.Inform)
+	Name   string
+	Status string // "ok" and "failing", or what App.Inform's function says
+	Err    error  // nil when the dependency works, or is not probed
+	Took   time.Duration
+	Detail string // of App.Inform's function
 }
 
 type check struct {
 	name  string
 	probe func(context.Context) error
-	hung  *atomic.Int32              // probes that were given up and still run
-	state func() (Condition, string) // instead of a probe
+	hung  *atomic.Int32                  // probes that were given up and still run
+	state func() (status, detail string) // instead of a probe
 }
+
+// failing is the status of what makes the program unready.
+const failing = "failing"
 
 // maxHung bounds what a driver that ignores its context can pile up while
 // readiness is polled.
@@ -136,11 +127,11 @@ func (a *App) unanswered(err error) []CheckResult {
 // cannot hang the answer.
 func (a *App) probe(ctx context.Context, c check) CheckResult {
 	if c.state != nil {
-		condition, detail := c.state()
-		return CheckResult{Name: c.name, Condition: condition, Detail: detail}
+		status, detail := c.state()
+		return CheckResult{Name: c.name, Status: status, Detail: detail}
 	}
 	if c.hung.Load() >= maxHung {
-		return CheckResult{Name: c.name, Condition: ConditionFailing, Err: fmt.Errorf("no answer: %d earlier probes ignore their deadline and still run", maxHung)}
+		return CheckResult{Name: c.name, Status: failing, Err: fmt.Errorf("no answer: %d earlier probes ignore their deadline and still run", maxHung)}
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.options.CheckTimeout)
 	defer cancel()
@@ -157,9 +148,9 @@ func (a *App) probe(ctx context.Context, c check) CheckResult {
 	if !returned && !ended.Swap(true) {
 		c.hung.Add(1)
 	}
-	condition := ConditionOK
+	status := "ok"
 	if err != nil {
-		condition = ConditionFailing
+		status = failing
 	}
-	return CheckResult{Name: c.name, Condition: condition, Err: err, Took: time.Since(began)}
+	return CheckResult{Name: c.name, Status: status, Err: err, Took: time.Since(began)}
 }

@@ -32,9 +32,9 @@ func TestHealthProbesAllAtOnceInOrder(t *testing.T) {
 			t.Errorf("health is %+v, want not ready: the cache is gone", h)
 		}
 		for i, want := range []chassi.CheckResult{
-			{Name: "database", Condition: chassi.ConditionOK, Took: 2*time.Second - 1},
-			{Name: "cache", Condition: chassi.ConditionFailing, Err: io.EOF, Took: time.Second},
-			{Name: "broker", Condition: chassi.ConditionOK},
+			{Name: "database", Status: "ok", Took: 2*time.Second - 1},
+			{Name: "cache", Status: "failing", Err: io.EOF, Took: time.Second},
+			{Name: "broker", Status: "ok"},
 		} {
 			if h.Checks[i] != want {
 				t.Errorf("check %d is %+v, want %+v", i, h.Checks[i], want)
@@ -47,10 +47,10 @@ func TestHealthProbesAllAtOnceInOrder(t *testing.T) {
 func TestInform(t *testing.T) {
 	t.Parallel()
 	app := newApp(chassi.AppOptions{})
-	app.Inform("billing", func() (chassi.Condition, string) { return chassi.ConditionDegraded, "2 instances; a:1 breaker open" })
+	app.Inform("billing", func() (status, detail string) { return "degraded", "2 instances; a:1 breaker open" })
 	stop := run(t, app)
 	h := app.Health(t.Context())
-	if want := (chassi.CheckResult{Name: "billing", Condition: chassi.ConditionDegraded, Detail: "2 instances; a:1 breaker open"}); !h.Ready || len(h.Checks) != 1 || h.Checks[0] != want {
+	if want := (chassi.CheckResult{Name: "billing", Status: "degraded", Detail: "2 instances; a:1 breaker open"}); !h.Ready || len(h.Checks) != 1 || h.Checks[0] != want {
 		t.Errorf("%+v", h)
 	}
 	if err := stop(); err != nil {

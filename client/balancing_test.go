@@ -248,10 +248,10 @@ func TestWithoutASource(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := &remote{f, calls, c}
-	if s := c.Stats(); s.Condition() != chassi.ConditionUnknown {
-		t.Errorf("never called: %s", s.Condition())
+	if s := c.Stats(); s.Status() != "unknown" {
+		t.Errorf("never called: %s", s.Status())
 	}
-	if from, err := r.read(t.Context()); from != "" || err != nil || c.Stats().String() != "1 instance" || c.Stats().Condition() != chassi.ConditionOK {
+	if from, err := r.read(t.Context()); from != "" || err != nil || c.Stats().String() != "1 instance" || c.Stats().Status() != "ok" {
 		t.Errorf("%q, %v, %v", from, err, c.Stats())
 	}
 	if err := c.Stop(t.Context()); err != nil || !f.at("").closed.Load() || dials != 1 {

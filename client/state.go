@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/breaker"
 )
 
@@ -49,19 +48,20 @@ func (c *Cluster) Stats() Stats {
 // working reports whether calls go to the instance.
 func (i InstanceStats) working() bool { return i.Breaker == breaker.Closed && !i.Ejected }
 
-// Condition says whether the service was seen to work: ok where an instance has answered
-// and is called, unknown where none has been called or is known, degraded otherwise.
-func (s Stats) Condition() chassi.Condition {
-	condition := chassi.ConditionUnknown
+// Status says whether the service was seen to work, as [chassi.App.Inform] wants it: "ok"
+// where an instance has answered and is called, "unknown" where none has been called or is
+// known, "degraded" otherwise.
+func (s Stats) Status() string {
+	status := "unknown"
 	for _, i := range s.Instances {
 		switch {
 		case i.working() && i.Answered:
-			return chassi.ConditionOK
+			return "ok"
 		case !i.working() || i.Failures > 0:
-			condition = chassi.ConditionDegraded
+			status = "degraded"
 		}
 	}
-	return condition
+	return status
 }
 
 // String says in one line how the instances do, as readiness shows it: "2 instances",

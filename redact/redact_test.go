@@ -77,7 +77,7 @@ func FuzzURL(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, scheme, password string) {
 		if len(password) < 8 || !utf8.ValidString(password) || strings.Contains(password, "://") || strings.Contains(password, "***") {
-			t.Skip("not a password that can be told from the rest of the text")
+			return // too short to tell, or no password
 		}
 		for _, p := range []string{password, url.QueryEscape(password), url.PathEscape(password)} {
 			for _, format := range []string{"%s://user:%s@host:1/db", "%s://:%s@host", "%s://host/db?password=%s"} {

@@ -3,7 +3,6 @@ package standard
 import (
 	"fmt"
 
-	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/breaker"
 	"github.com/chassi-go/chassi/client"
 	"github.com/chassi-go/chassi/discovery"
@@ -38,7 +37,7 @@ func (s *Standard) Cluster(name string, r Remote, source discovery.Source, dial 
 		return nil, err //nolint:wrapcheck // says where
 	}
 	s.Manage(c)
-	s.Inform(name, func() (chassi.Condition, string) { stats := c.Stats(); return stats.Condition(), stats.String() })
+	s.Inform(name, func() (status, detail string) { stats := c.Stats(); return stats.Status(), stats.String() })
 	return c, s.Telemetry.RegisterRemote(name, func() telemetry.RemoteStats { return remoteStats(c.Stats()) }) //nolint:wrapcheck // says where
 }
 

@@ -220,23 +220,24 @@ func (s *Standard) openRedis(name string, c redis.Config) (err error) {
 		return err //nolint:wrapcheck // says what
 	}
 	s.Manage(chassi.ServerFunc("redis", s.Redis.Start, func(context.Context) error { s.Redis.Close(); return nil }))
-	s.Inform("redis", func() (chassi.Condition, string) {
+	s.Inform("redis", func() (status, detail string) {
 		state := s.Redis.State()
-		return redisCondition(state), state.String()
+		return redisStatus(state), state.String()
 	})
 	s.FellBack, err = s.Telemetry.RegisterEvents("redis_fallbacks_total", "What was done without Redis because it could not be used.")
 	return err //nolint:wrapcheck // says where
 }
 
-// redisCondition translates: without Redis all goes on, with limits of each node.
-func redisCondition(s redis.State) chassi.Condition {
+// redisStatus is the status in readiness: without Redis all goes on, with limits of each
+// node.
+func redisStatus(s redis.State) string {
 	switch {
 	case !s.Known:
-		return chassi.ConditionUnknown
+		return "unknown"
 	case s.Connected:
-		return chassi.ConditionOK
+		return "ok"
 	default:
-		return chassi.ConditionDegraded
+		return "degraded"
 	}
 }
 

@@ -46,7 +46,8 @@ func Everything(b *testing.B) []chassi.Middleware {
 	}
 	unlimited := ratelimit.New(ratelimit.Options{Limit: ratelimit.Limit{Rate: 10_000_000, Burst: 10_000_000}})
 	return []chassi.Middleware{
-		tracing.New(t.Tracer, t.Propagator, tracing.TrustNetworks(netip.MustParsePrefix("127.0.0.0/8"))), middleware.Logging(t.Logger), counted, middleware.Exceptions(t.Report), middleware.Recover(),
+		tracing.New(t.Tracer, t.Propagator, tracing.TrustNetworks(netip.MustParsePrefix("127.0.0.0/8"))),
+		middleware.Logging(t.Logger), counted, middleware.Exceptions(t.Report), middleware.Recover(),
 		middleware.RateLimitPeer(unlimited, func(_ string, l ratelimit.Limit) middleware.Limiter {
 			return ratelimit.New(ratelimit.Options{Limit: l})
 		}),

@@ -48,17 +48,17 @@ type health struct {
 }
 
 type healthCheck struct {
-	Status chassi.Condition `json:"status"`
-	Error  string           `json:"error,omitempty"`
-	Detail string           `json:"detail,omitempty"`
-	TookMS int64            `json:"took_ms"`
+	Status string `json:"status"`
+	Error  string `json:"error,omitempty"`
+	Detail string `json:"detail,omitempty"`
+	TookMS int64  `json:"took_ms"`
 }
 
 // maxHealthText bounds what is told of one dependency, in bytes.
 const maxHealthText = 512
 
 func newHealthCheck(c chassi.CheckResult) healthCheck {
-	h := healthCheck{Status: c.Condition, Detail: redact.Text(c.Detail, maxHealthText), TookMS: c.Took.Round(time.Millisecond).Milliseconds()}
+	h := healthCheck{Status: c.Status, Detail: redact.Text(c.Detail, maxHealthText), TookMS: c.Took.Round(time.Millisecond).Milliseconds()}
 	if c.Err != nil {
 		h.Error = redact.Text(c.Err.Error(), maxHealthText)
 	}

@@ -13,17 +13,17 @@ import (
 )
 
 // R76, R83: readiness tells what is known of each dependency, and no secret of a driver's error.
-func TestReadinessTellsConditionsWithoutSecrets(t *testing.T) {
+func TestReadinessTellsStatesWithoutSecrets(t *testing.T) {
 	t.Parallel()
 	app := chassi.NewApp("test", chassi.AppOptions{})
 	app.Check("database", func(context.Context) error {
 		return errors.New("connect to postgres://u:canary@h/db: " + strings.Repeat("refused ", 1000))
 	})
 	app.Check("disk", func(context.Context) error { return nil })
-	app.Inform("cache", func() (chassi.Condition, string) {
-		return chassi.ConditionDegraded, "unavailable: redis://:canary@h: refused"
+	app.Inform("cache", func() (status, detail string) {
+		return "degraded", "unavailable: redis://:canary@h: refused"
 	})
-	app.Inform("billing", func() (chassi.Condition, string) { return chassi.ConditionUnknown, "2 instances" })
+	app.Inform("billing", func() (status, detail string) { return "unknown", "2 instances" })
 	w := httptest.NewRecorder()
 	httpapi.Readiness(app).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))
 	body := w.Body.String()
