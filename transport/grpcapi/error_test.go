@@ -19,6 +19,7 @@ import (
 	spb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -284,5 +285,29 @@ func stop(t *testing.T, s *grpcapi.Server) {
 	defer cancel()
 	if err := s.Stop(ctx); err != nil {
 		t.Error(err)
+	}
+}
+
+// A server cannot make a client read more than 64 KiB of metadata: grpc-go's own bound is
+// 16 MiB.
+func TestClientBoundsMetadata(t *testing.T) {
+	t.Parallel()
+	server := grpc.NewServer(grpc.ForceServerCodec(rawCodec{}), grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
+		stream.SetTrailer(metadata.Pairs("x-large", strings.Repeat("x", 100<<10)))
+		return status.Error(codes.NotFound, "of the server")
+	}))
+	defer server.Stop()
+	c, err := grpcapi.Dial(grpcapi.ClientConfig{Target: listen(t, server)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	caller, err := client.New(failing(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = client.Invoke[failResponse](t.Context(), caller, "Fail", &failRequest{})
+	if e := chassi.ErrorOf(err); e == nil || e.Code == chassi.NotFound {
+		t.Errorf("100 KiB of trailers were taken: %v", err)
 	}
 }

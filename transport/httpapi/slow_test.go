@@ -131,7 +131,7 @@ func TestFault22SlowHTTP2Body(t *testing.T) {
 		}
 	}
 	a.Out.Flush()
-	h2test.Until(t, 10*time.Second, func() bool { return s.running.Load() == maxStreams }, "not all calls run")
+	h2test.Until(t, 10*time.Second, func() bool { return s.calls.Load() == maxStreams }, "not all calls have begun")
 	h2test.Until(t, 2300*time.Millisecond, func() bool { return s.running.Load() == 0 }, "calls wait for their body")
 	a.Ended(t, "slow body", 5*time.Second)
 }

@@ -188,7 +188,7 @@ func (x *exchange) fail(err error) {
 		x.answer.Header.Set(transport.RequestIDKey, x.call.RequestID)
 	}
 	x.answer.Header.Set(CodeKey, e.Code.String())
-	x.answer.Header.Set(ReasonKey, e.Reason)
+	x.answer.Header.Set(ReasonKey, cmp.Or(e.Reason, e.Code.String()))
 	x.answer.Header.Set(ContentTypeKey, JSON)
 }
 

@@ -116,3 +116,19 @@ func FuzzHandle(f *testing.F) {
 		}
 	})
 }
+
+// What is wrong with the details of a fault loses the details, and nothing else.
+func TestMalformedDetailsLoseTheDetails(t *testing.T) {
+	t.Parallel()
+	remote, err := message.NewRemote(route(t).Endpoint())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]int{"null": 0, "7": 0, `[{"@type":"a.B"},7]`: 1, `["` + strings.Repeat("x", 100<<10) + `"]`: 0} {
+		call := &chassi.Call{Out: &transport.Pairs{{Key: message.CodeKey, Value: "aborted"}}, Response: new(note)}
+		err := remote.Read(call, []byte(`{"code":"aborted","error":"taken","message":"It is taken","details":`+text+`}`))
+		if e := chassi.ErrorOf(err); e == nil || e.Code != chassi.Aborted || e.Reason != "taken" || len(e.Details) != want {
+			t.Errorf("%.40s: %v with %d details, want %d", text, err, len(e.Details), want)
+		}
+	}
+}

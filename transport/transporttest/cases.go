@@ -70,6 +70,10 @@ func testCodes(t *testing.T, f *fixture) {
 			t.Errorf("%v shows its cause: %v", code, err)
 		}
 	}
+	_, err := client.Invoke[Nothing](bounded(t), f.client, "Fail", &Failure{Code: int32(chassi.NotFound), How: "no reason"})
+	if e := chassi.ErrorOf(err); e == nil || e.Code != chassi.NotFound || e.Message != "A message" || f.Send != nil && e.Reason != "not_found" {
+		t.Errorf("an error without a reason arrived as %+v", e)
+	}
 	if _, err := client.Invoke[Nothing](bounded(t), f.client, "Fail", &Failure{Code: 99}); chassi.ErrorOf(err).Code != chassi.Internal {
 		t.Errorf("a code that is none arrived as %v", err)
 	}

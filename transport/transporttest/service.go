@@ -77,7 +77,7 @@ func (s *suite) echo(_ context.Context, m *Message) (*Echo, error) {
 type Failure struct {
 	Code   int32  `json:"code"`
 	Secret string `json:"secret"`
-	How    string `json:"how"` // "" for the code, else "hidden", "panic", "exit", "details", "large details"
+	How    string `json:"how"` // "" for the code, else "hidden", "panic", "exit", "details", "large details", "no reason"
 }
 
 // Nothing is an answer without fields.
@@ -133,6 +133,8 @@ func (*suite) fail(_ context.Context, f *Failure) (*Nothing, error) {
 		nothing.running.Add(1)
 	case "details":
 		return nil, fmt.Errorf("%s: %w", hidden, theError(chassi.Code(f.Code)).WithDetails(theDetail(), &chassi.EncodedDetail{Name: encodedName, Protobuf: []byte(encodedBytes)}))
+	case "no reason":
+		return nil, &chassi.Error{Code: chassi.Code(f.Code), Message: "A message"}
 	case "large details":
 		large := theDetail()
 		large.Text = strings.Repeat("é", 40<<10)
