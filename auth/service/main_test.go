@@ -182,12 +182,16 @@ func (n *node) validate(raw string) error {
 
 // change changes the password of the bearer of a token.
 func (n *node) change(raw, old, next string) (string, error) {
-	principal, err := n.Principal(n.t.Context(), raw)
+	return n.changeIn(n.t.Context(), raw, old, next)
+}
+
+func (n *node) changeIn(ctx context.Context, raw, old, next string) (string, error) {
+	principal, err := n.Principal(ctx, raw)
 	if err != nil {
 		return "", err
 	}
 	call := &chassi.Call{Peer: netip.AddrPortFrom(netip.MustParseAddr(home), 1234), Principal: principal}
-	answer, err := n.ChangePassword(call.Context(n.t.Context()), &auth.ChangePasswordRequest{OldPassword: old, NewPassword: next})
+	answer, err := n.ChangePassword(call.Context(ctx), &auth.ChangePasswordRequest{OldPassword: old, NewPassword: next})
 	if err != nil {
 		return "", err
 	}
