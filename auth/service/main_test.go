@@ -201,6 +201,9 @@ func (n *node) changeIn(ctx context.Context, raw, old, next string) (string, err
 // hashes counts the passwords hashed so far.
 func (n *node) hashes() uint64 { return n.pool.Stats().Completed }
 
+// evaluated counts the guesses that were held against their account's hash.
+func (n *node) evaluated() int { return n.count("login_failed") + n.count("login_ok") }
+
 func want(t *testing.T, what string, err, target error) {
 	t.Helper()
 	if !errors.Is(err, target) {
