@@ -66,7 +66,7 @@ func serve(ctx context.Context, p *program) error {
 		return fail(err)
 	}
 	endpoints := auth.Endpoints(svc)
-	if err := errors.Join(observe(std.Telemetry, db, pool), p.takeKeys(std, db, key, endpoints)); err != nil {
+	if err := errors.Join(observe(std.Telemetry, db, pool), p.takeKeys(std, db, svc, endpoints)); err != nil {
 		return fail(err)
 	}
 
