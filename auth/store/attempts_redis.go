@@ -115,19 +115,21 @@ end
 for i, key in ipairs(KEYS) do
 	local bucket = redis.call('HMGET', key, 'f', 'u')
 	failures[i], till[i] = tonumber(bucket[1] or 0), tonumber(bucket[2] or 0)
-	if tonumber(ARGV[2 * i]) > 0 and till[i] - now > locked then locked, again = till[i] - now, i end
+	if tonumber(ARGV[2 * i]) > 0 and till[i] - now > locked then
+		locked, again = till[i] - now, i
+	end -- of the condition
 end
 local answer = {locked}
 for i = 1, #KEYS do
 	local limit, longest = tonumber(ARGV[2 * i]), tonumber(ARGV[2 * i + 1])
 	answer[1 + i] = 0
 	if locked == 0 and limit > 0 then
+		local over = failures[i] + 1 - limit
 		failures[i], till[i], again = failures[i] + 1, 0, i
-		local over = failures[i] - limit
 		if over >= 0 then till[i] = math.floor(now + math.min(1000 * 2 ^ math.min(over, 30), longest)) end
 		answer[1 + i] = till[i]
 	end
-	if again > 0 then write(again) end
+	if again > 0 then write(again) end -- as it is, in place of one that is not counted
 end
 return answer
 `)
@@ -140,9 +142,9 @@ for i, key in ipairs(KEYS) do
 		redis.call('DEL', key)
 	elseif failures > 0 then
 		local limit, lock = tonumber(ARGV[2 * (i - forget)]), tonumber(ARGV[2 * (i - forget) + 1])
-		redis.call('HINCRBY', key, 'f', -1)
 		if failures <= limit or tonumber(redis.call('HGET', key, 'u')) == lock then redis.call('HSET', key, 'u', 0) end
-	end
+		redis.call('HINCRBY', key, 'f', -1)
+	end -- of the condition
 end
 return {0}
 `)

@@ -42,11 +42,11 @@ const base64Letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234
 // maxHashKinds bounds what [Store.HashKinds] looks at.
 const maxHashKinds = 32
 
-// HashKinds returns one stored password hash of each kind there is, by algorithm and
+// HashKinds returns one stored password hash of each kind of Argon2id there is, by its
 // costs. It takes one step in an index for each, however many accounts there are, and
-// stops after 32.
+// stops after 32. Behind them in the index there may be text of other kinds.
 func (s *Store) HashKinds(ctx context.Context) (samples []string, err error) {
-	kind := ""
+	kind := "$argon2id$"
 	for range maxHashKinds {
 		var encoded string
 		err := s.db.QueryRow(ctx, "SELECT password, "+hashKind+" FROM users WHERE "+hashKind+" > $1 ORDER BY "+hashKind+" LIMIT 1", kind).Scan(&encoded, &kind)

@@ -8,6 +8,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -40,6 +41,8 @@ type options struct {
 	plant    time.Duration
 }
 
+const localPostgres = "postgres://postgres@127.0.0.1:5432/postgres?sslmode=disable"
+
 // usageError is what the caller can put right.
 type usageError struct{ error }
 
@@ -51,10 +54,10 @@ func parse(args []string, errOut io.Writer) (o options, err error) {
 	flags.SetOutput(errOut)
 	flags.IntVar(&o.samples, "samples", 400, "calls of each kind")
 	flags.StringVar(&engines, "engines", "sqlite,postgres", "sqlite, postgres or both; PostgreSQL is left out when it does not answer, unless this is given")
-	flags.StringVar(&o.postgres, "postgres", cmpOr(os.Getenv("CHASSI_TEST_POSTGRES"), "postgres://postgres@127.0.0.1:5432/postgres?sslmode=disable"), "URL of the server; a schema is made in it and dropped")
+	flags.StringVar(&o.postgres, "postgres", cmp.Or(os.Getenv("CHASSI_TEST_POSTGRES"), localPostgres), "URL of the server; a schema is made in it and dropped")
 	flags.DurationVar(&o.commit, "commit", 5*time.Millisecond, "how much longer each commit takes that waits for the disk")
 	flags.Float64Var(&o.alpha, "alpha", 0.01, "the chance of a false alarm for one engine and kind of call")
-	flags.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "of the random order") //nolint:gosec // any number
+	flags.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "of the random order")
 	flags.DurationVar(&o.plant, "plant", 0, "delay logins of unknown addresses and sign-ups of taken ones by so much, to see that it is found")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -80,13 +83,6 @@ func parse(args []string, errOut io.Writer) (o options, err error) {
 		return o, usage("--alpha: %v: give more than 0 and less than 1", o.alpha)
 	}
 	return o, nil
-}
-
-func cmpOr(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 func run(ctx context.Context, args []string, out, errOut io.Writer) int {
