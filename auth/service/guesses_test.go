@@ -12,7 +12,7 @@ import (
 )
 
 // slow takes long enough for a caller to give up in the middle.
-var slow = password.Params{Memory: 32 << 10, Time: 4, Parallelism: 1, SaltLen: 8, KeyLen: 16}
+var slow = password.Params{Memory: 16 << 10, Time: 3, Parallelism: 1, SaltLen: 8, KeyLen: 16}
 
 // interrupt makes a guess, and ends its caller while the hash is being computed.
 func (n *node) interrupt(t *testing.T, address, plain string, end func(context.Context) (context.Context, context.CancelFunc)) {

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/chassi-go/chassi/database"
@@ -80,37 +81,40 @@ type tally struct {
 	until    time.Time
 }
 
-// reserve reads each bucket and writes as many rows: in place of one in which nothing is
-// counted, one that is there is written again as it is.
+// reserve reads and writes as many rows as there are buckets. In place of one that is
+// exempt it reads one that is not, because logins of others may be writing it; in place of
+// one in which nothing is counted it writes one that is there again as it is.
 func reserve(ctx context.Context, tx *database.Tx, buckets []Bucket, now time.Time, window time.Duration) (counted []Counted, locked time.Time, err error) {
-	tallies, again := make([]tally, len(buckets)), -1
+	again := slices.IndexFunc(buckets, func(b Bucket) bool { return !b.Exempt })
+	if again < 0 {
+		return nil, locked, nil // nothing is counted at all
+	}
+	tallies := make([]tally, len(buckets))
 	for i, b := range buckets {
+		if b.Exempt {
+			b = buckets[again]
+		}
 		if tallies[i], err = attempts(ctx, tx, b.Key, now.Add(-window)); err != nil {
 			return nil, locked, err
 		}
-		if until := tallies[i].until; !b.Exempt && until.After(now) && until.After(locked) {
-			locked, again = until, i
+	}
+	for i, t := range tallies {
+		if !buckets[i].Exempt && t.until.After(now) && t.until.After(locked) {
+			locked, again = t.until, i
 		}
 	}
 	for i, b := range buckets {
-		if !locked.IsZero() || b.Exempt {
-			if again < 0 {
-				continue // nothing is counted at all
+		if locked.IsZero() && !b.Exempt {
+			t := tally{failures: tallies[i].failures + 1} // until is not now: another node's clock may be behind
+			if d := b.delay(t.failures); d > 0 {
+				t.until = now.Add(d)
 			}
-			if err := count(ctx, tx, buckets[again].Key, tallies[again], now); err != nil {
-				return nil, locked, err
-			}
-			continue
+			tallies[i], again = t, i
+			counted = append(counted, Counted{b.Key, b.Limit, micros(t.until)})
 		}
-		t := tally{failures: tallies[i].failures + 1} // until is not now: another node's clock may be behind
-		if d := b.delay(t.failures); d > 0 {
-			t.until = now.Add(d)
-		}
-		if err := count(ctx, tx, b.Key, t, now); err != nil {
+		if err := count(ctx, tx, buckets[again].Key, tallies[again], now); err != nil {
 			return nil, locked, err
 		}
-		tallies[i], again = t, i
-		counted = append(counted, Counted{b.Key, b.Limit, micros(t.until)})
 	}
 	return counted, locked, nil
 }
