@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/chassi-go/chassi/auth"
+	"github.com/chassi-go/chassi/auth/service"
 	"github.com/chassi-go/chassi/auth/store"
 	"github.com/chassi-go/chassi/internal/dbtest"
 	"github.com/chassi-go/chassi/load/slowdisk"
@@ -20,6 +21,7 @@ import (
 // cost is what a call took of what takes time.
 type cost struct {
 	Tasks      uint64   // on the pool that hashes
+	Hashes     int64    // of any cost
 	Waits      int64    // for the disk
 	Statements []string // that the database was sent; not seen with SQLite
 }
@@ -56,18 +58,29 @@ func postgresMeter(t *testing.T) meter {
 }
 
 func (m meter) of(n *node, call func()) cost {
-	tasks, waits := n.hashes(), m.waits()
+	tasks, hashes, waits := n.hashes(), n.Hashed(), m.waits()
 	m.statements()
 	call()
-	c := cost{n.hashes() - tasks, m.waits() - waits, m.statements()}
-	for i, s := range c.Statements {
-		c.Statements[i] = strings.ReplaceAll(s, "INTO taken_sign_ups", "INTO users")
+	c := cost{Tasks: n.hashes() - tasks, Hashes: n.Hashed() - hashes, Waits: m.waits() - waits}
+	for _, s := range m.statements() {
+		if s != "-- ping" { // of a connection that was idle for a second
+			c.Statements = append(c.Statements, strings.ReplaceAll(s, "INTO taken_sign_ups", "INTO users"))
+		}
 	}
 	return c
 }
 
-// onMeters runs test alone, because a meter of SQLite is one of the whole process, with
-// nodes whose background work does not run meanwhile.
+// start makes a node without background work, which would be measured too.
+func (m meter) start(t *testing.T, c service.Config) *node {
+	t.Helper()
+	n := start(t, m.url, c, 10, newClock())
+	if err := n.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// onMeters runs test alone, because a meter of SQLite is one of the whole process.
 func onMeters(t *testing.T, test func(t *testing.T, m meter)) {
 	t.Helper()
 	for name, newMeter := range map[string]func(*testing.T) meter{"sqlite": sqliteMeter, "postgres": postgresMeter} {
@@ -83,14 +96,14 @@ func raised() (c struct{ before, after password.Params }) {
 }
 
 // R78, and a guess that is locked: whoever it is, a failed login sends the same statements,
-// waits as often for the disk and takes one place on the pool.
+// waits as often for the disk and computes a hash of each cost on one place of the pool.
 func TestFailedLoginsTakeTheSameWork(t *testing.T) {
 	onMeters(t, func(t *testing.T, m meter) {
 		params, c := raised(), defaults()
 		c.Password = params.before
-		start(t, m.url, c, 10, newClock()).add("older@example.org", secret)
+		m.start(t, c).add("older@example.org", secret)
 		c.Password = params.after
-		n := start(t, m.url, c, 10, newClock())
+		n := m.start(t, c)
 		for _, name := range []string{"newer", "known", "locked", "disabled"} {
 			n.add(name+"@example.org", secret)
 		}
@@ -124,8 +137,8 @@ func TestFailedLoginsTakeTheSameWork(t *testing.T) {
 				}
 			}
 		}
-		if n.count("login_locked") != locked+2 || usual.Tasks != 1 {
-			t.Errorf("locked %d times, %d tasks", n.count("login_locked")-locked, usual.Tasks)
+		if n.count("login_locked") != locked+2 || usual.Tasks != 1 || usual.Hashes != 2 {
+			t.Errorf("locked %d times, %d tasks, %d hashes: want 2, 1 and one of each cost", n.count("login_locked")-locked, usual.Tasks, usual.Hashes)
 		}
 	})
 }
@@ -134,7 +147,7 @@ func TestFailedLoginsTakeTheSameWork(t *testing.T) {
 // address is taken or not.
 func TestSignUpsTakeTheSameWork(t *testing.T) {
 	onMeters(t, func(t *testing.T, m meter) {
-		n := start(t, m.url, defaults(), 10, newClock())
+		n := m.start(t, defaults())
 		signUp := func(address string) func() {
 			return func() {
 				if _, err := n.SignUp(t.Context(), &auth.SignUpRequest{Email: address, Password: secret}); err != nil {
