@@ -5,7 +5,7 @@ TAGS     := grpcnotrace
 FUZZTIME ?= 5s
 # COVERPROFILE=coverage.out makes `make test` write a profile too.
 COVERPROFILE ?=
-# Arguments of `make run`: make run ARGS="--log.level=debug"
+# Arguments of `make run` and `make timing`: make run ARGS="--log.level=debug"
 ARGS     ?=
 
 # The race detector needs cgo, which Go switches off where there is no C compiler.
@@ -52,6 +52,10 @@ bench: ## Measure against hand-written net/http, and write docs/performance.md
 .PHONY: load
 load: build ## Load bin/authd at fixed rates over every transport, with k6 too if it is there
 	load/run.sh
+
+.PHONY: timing
+timing: ## Measure whether the time of a login or sign-up tells anything of an account
+	$(GO) run ./load/timing $(ARGS)
 
 .PHONY: reliability
 reliability: ## Measure overload, retries, breakers and limits, and write docs/reliability.md

@@ -33,12 +33,28 @@ var (
 	errUnfinished = chassi.NewError(chassi.Internal, "internal", "Internal error")
 )
 
-// IdempotencyOptions say how keys are treated. The zero value is meant to work.
+// IdempotencyOptions say how keys are treated. Secret is required.
 type IdempotencyOptions struct {
 	Keep    time.Duration      // how long a result is remembered; default 24 h
-	Secret  []byte             // goes into all digests, the same on each node; may be nil
 	Observe func(event string) // counts: "begun", "replayed", "conflict", "reused", "released", "unavailable", "not_stored"; may be nil
+
+	// Secret returns at least 32 random bytes (crypto/rand), under which all that is stored
+	// of keys and requests is digested: the same on each node and after a restart, or
+	// repeated calls are not recognized. Keep it where a thief of the store does not get it,
+	// too. It is called for each call with a key; after an error the call is
+	// refused as idempotency_unavailable.
+	Secret func(ctx context.Context) ([]byte, error)
+
+	// Stretch makes digests of requests as dear as a password's hash, with a function like
+	// Argon2 over the request's text and a salt of 16 bytes: for endpoints whose
+	// requests hold passwords, or anything else that is easily guessed. Without it who has
+	// both store and Secret guesses as fast as SHA-256 is computed. It must be
+	// deterministic. A [chassi.Error] that it returns is the answer. It may be nil.
+	Stretch func(ctx context.Context, salt, request []byte) ([]byte, error)
 }
+
+// minSecret is how long a secret must be, in bytes.
+const minSecret = 32
 
 const (
 	// leaseRoom is how much longer than the call's deadline a lease is: time for a result
@@ -57,12 +73,12 @@ const (
 // (draft-ietf-httpapi-idempotency-key-header): the first call with a key is carried out,
 // and what became of it answers those that repeat it, with the pair
 // "Idempotency-Replayed: true". A call without a key is none of its concern. Call it
-// before s is mounted. It returns an error for a name that s does not have, and for an
-// endpoint that is [chassi.Idempotent] anyway.
+// before s is mounted. It returns an error for a name that s does not have, for an
+// endpoint that is [chassi.Idempotent] anyway, and without o.Secret.
 //
 // Answers are stored as they are, as JSON: name no endpoint whose answer is a secret, such
-// as a token. Of a request only a digest is stored. It is salted with the caller's key, so
-// it hides a guessable request as well as the key is hard to guess, or as Secret is.
+// as a token. Of a request only a digest is stored, under o.Secret and salted with the
+// caller's key; o.Stretch makes it dear to guess at.
 //
 // # Whose key it is
 //
@@ -79,8 +95,8 @@ const (
 //   - idempotency_conflict, Aborted: the first call is not over. Try again.
 //   - idempotency_key_reused, FailedPrecondition: the key was used with another request. The draft
 //     wants status 422 over HTTP; no code has it, and this one is 400.
-//   - idempotency_unavailable, Unavailable: the store is away. A call that is to be made at
-//     most once is not made unguarded.
+//   - idempotency_unavailable, Unavailable: the store is away, or the secret. A call that is to
+//     be made at most once is not made unguarded.
 //
 // # What is kept
 //
@@ -105,6 +121,9 @@ const (
 // after the method had run, or the method ignored its deadline, the next call is carried
 // out: a method whose effect must not double even then keeps the key with the effect.
 func Idempotency(s *chassi.Service, store idempotency.Store, o IdempotencyOptions, endpoints ...string) error {
+	if o.Secret == nil {
+		return fmt.Errorf("middleware: idempotency keys for %s: IdempotencyOptions.Secret is nil: want a function that returns %d random bytes, the same on each node", s.Name(), minSecret)
+	}
 	if o.Keep <= 0 {
 		o.Keep = 24 * time.Hour
 	}
@@ -222,7 +241,7 @@ func (g *keyed) Decode(request any) error {
 	if err := g.caller.Err(); err != nil {
 		return err
 	}
-	if g.attempt, err = g.newAttempt(g.call, key, request); err != nil {
+	if g.attempt, err = g.newAttempt(g.ctx, g.call, key, request); err != nil {
 		return err
 	}
 	return g.begin()
@@ -326,22 +345,40 @@ func (g *keyed) replay() error {
 }
 
 // newAttempt digests all that a key belongs to, and all that it stands for.
-func (k *keys) newAttempt(call *chassi.Call, key string, request any) (idempotency.Attempt, error) {
+func (k *keys) newAttempt(ctx context.Context, call *chassi.Call, key string, request any) (idempotency.Attempt, error) {
 	content, err := k.canonical(request)
 	if err != nil {
 		return idempotency.Attempt{}, fmt.Errorf("middleware: digest a request of %s: %w", call.Endpoint.FullName(), err)
+	}
+	secret, err := k.secret(ctx)
+	if err != nil {
+		k.options.Observe("unavailable")
+		return idempotency.Attempt{}, errIdempotencyUnavailable.WithCause(err)
 	}
 	var principal chassi.Principal
 	if call.Principal != nil {
 		principal = *call.Principal
 	}
 	whose := []string{call.Endpoint.FullName(), principal.Scheme, principal.Subject, key}
-	return idempotency.NewAttempt(hex.EncodeToString(k.digest("key", whose...)), k.digest("request", append(whose, string(content))...)), nil
+	if k.options.Stretch != nil {
+		if content, err = k.options.Stretch(ctx, digest(secret, "salt", whose...)[:16], content); err != nil {
+			return idempotency.Attempt{}, fmt.Errorf("middleware: digest a request of %s: %w", call.Endpoint.FullName(), err)
+		}
+	}
+	return idempotency.NewAttempt(hex.EncodeToString(digest(secret, "key", whose...)), digest(secret, "request", append(whose, string(content))...)), nil
+}
+
+func (k *keys) secret(ctx context.Context) ([]byte, error) {
+	secret, err := k.options.Secret(ctx)
+	if err == nil && len(secret) < minSecret {
+		err = fmt.Errorf("middleware: IdempotencyOptions.Secret returned %d bytes, must return %d at least", len(secret), minSecret)
+	}
+	return secret, err
 }
 
 // digest tells lists of parts apart, whatever is in the parts.
-func (k *keys) digest(kind string, parts ...string) []byte {
-	mac := hmac.New(sha256.New, k.options.Secret)
+func digest(secret []byte, kind string, parts ...string) []byte {
+	mac := hmac.New(sha256.New, secret)
 	for _, part := range append([]string{kind}, parts...) {
 		mac.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))
 		mac.Write([]byte(part))

@@ -67,12 +67,18 @@ func newShop(t *testing.T) *shop {
 		t.Fatal(err)
 	}
 	s.db, s.store = db, sqlstore.New(db)
+	s.options.Secret = secretly("a secret of the service, 32 bytes and more")
 	s.options.Observe = func(event string) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.events[event]++
 	}
 	return s
+}
+
+// secretly returns what is given.
+func secretly(secret string) func(context.Context) ([]byte, error) {
+	return func(context.Context) ([]byte, error) { return []byte(secret), nil }
 }
 
 func (s *shop) order(ctx context.Context, r *orderRequest) (*orderResponse, error) {
@@ -477,15 +483,16 @@ func TestIdempotencyAnswersWhatItCannotStore(t *testing.T) {
 func TestIdempotencyTellsNoSecrets(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
-	s.options.Secret = []byte("canary-of-the-service")
+	const canary = "canary-of-the-service, 32 bytes and more"
+	s.options.Secret = secretly(canary)
 	var log lines
 	b := s.local(t, s.service(), middleware.Logging(log.logger()))
 	for _, replayed := range []bool{false, true} {
 		b.order("canary-key", orderRequest{Item: "canary-item-of-it", Secret: "canary-secret"}, replayed)
 	}
 	fingerprints := make(map[string]bool)
-	for secret, key := range map[string]string{"": "canary-key", "another": "canary-key", "canary-of-the-service": "canary-key-2"} {
-		s.options.Secret = []byte(secret)
+	for secret, key := range map[string]string{"another " + canary: "canary-key", "a third " + canary: "canary-key", canary: "canary-key-2"} {
+		s.options.Secret = secretly(secret)
 		s.local(t, s.service()).order(key, orderRequest{Item: "canary-item-of-it", Secret: "canary-secret"}, false)
 	}
 	rows, err := s.db.Query(t.Context(), "SELECT fingerprint FROM idempotency_keys")
@@ -526,13 +533,65 @@ func TestIdempotencyTellsNoSecrets(t *testing.T) {
 	}
 }
 
+// R79: there is no way to do without a secret, and a call with a key is not made without
+// one.
+func TestIdempotencyNeedsASecret(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	s.options.Secret = nil
+	service := chassi.NewService("shop.v1.Shop", chassi.NewEndpoint("Order", s.order, chassi.Public))
+	if err := middleware.Idempotency(service, s.store, s.options, "Order"); err == nil || !strings.Contains(err.Error(), "IdempotencyOptions.Secret is nil") {
+		t.Errorf("without a secret: %v", err)
+	}
+	for name, secret := range map[string]func(context.Context) ([]byte, error){
+		"short":   secretly("31 bytes, which is one too few."),
+		"none":    secretly(""),
+		"failing": func(context.Context) ([]byte, error) { return nil, errors.New("a hidden cause") },
+	} {
+		s.options.Secret = secret
+		s.local(t, s.service()).refused("k-"+name, orderRequest{}, chassi.Unavailable, "idempotency_unavailable", false)
+	}
+	if s.orders.Load() != 0 || s.events["unavailable"] != 3 {
+		t.Errorf("carried out %d times, %v", s.orders.Load(), s.events)
+	}
+}
+
+// What is stored of a request has been stretched, under a salt of the key's own, and an
+// error of stretching is the answer.
+func TestIdempotencyStretchesRequests(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	salts, failure := make(map[string]int), error(nil)
+	s.options.Stretch = func(_ context.Context, salt, request []byte) ([]byte, error) {
+		if len(salt) != 16 || !strings.Contains(string(request), "a secret") {
+			t.Errorf("salt %x, request %s", salt, request)
+		}
+		salts[string(salt)]++
+		return []byte("stretched"), failure // all alike: then all requests are one
+	}
+	b, r := s.local(t, s.service()), orderRequest{Item: "tea", Secret: "a secret"}
+	b.order("k", r, false)
+	b.order("k", orderRequest{Item: "coffee", Secret: "a secret of another"}, true)
+	b.order("k2", r, false)
+	if len(salts) != 2 {
+		t.Errorf("%d salts of two keys", len(salts))
+	}
+	failure = errClosed
+	b.refused("k3", r, chassi.Unavailable, "closed", false)
+	failure = errors.New("a hidden cause")
+	b.refused("k4", r, chassi.Internal, "internal", false)
+	if s.orders.Load() != 2 {
+		t.Errorf("carried out %d times, want 2", s.orders.Load())
+	}
+}
+
 func TestIdempotencyIsNamedRight(t *testing.T) {
 	t.Parallel()
 	newService := func() *chassi.Service {
 		return chassi.NewService("shop.v1.Shop", chassi.NewEndpoint("Look", (&shop{}).order, chassi.Public, chassi.Idempotent))
 	}
 	for name, want := range map[string]string{"Loook": "no such endpoint", "Look": "may be repeated"} {
-		if err := middleware.Idempotency(newService(), nil, middleware.IdempotencyOptions{}, name); err == nil || !strings.Contains(err.Error(), want) {
+		if err := middleware.Idempotency(newService(), nil, middleware.IdempotencyOptions{Secret: secretly(name)}, name); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -84,6 +84,9 @@ func KeyAAD(kid string, alg Algorithm) []byte {
 	return []byte("signing key\x00" + kid + "\x00" + string(alg))
 }
 
+// SecretAAD returns the additional data under which a secret of that name is sealed.
+func SecretAAD(name string) []byte { return []byte("secret\x00" + name) }
+
 func newAEAD(master []byte) (cipher.AEAD, error) {
 	if len(master) != masterKeySize {
 		return nil, fmt.Errorf("token: master key has %d bytes, must have %d", len(master), masterKeySize)

@@ -25,7 +25,7 @@ func (s *Service) Authenticate(ctx context.Context, r *auth.AuthenticateRequest)
 		return nil, err
 	}
 	defer release()
-	user, err := s.userOrGhost(ctx, email)
+	user, err := s.userOrStandIn(ctx, email)
 	if err != nil {
 		return nil, err
 	}
@@ -42,9 +42,9 @@ func (s *Service) Authenticate(ctx context.Context, r *auth.AuthenticateRequest)
 	return &auth.AuthenticateResponse{Token: issued}, nil
 }
 
-// userOrGhost returns the account, or one that no password fits, so that an
+// userOrStandIn returns the account, or one that no password fits, so that an
 // unknown address takes the same way and the same time.
-func (s *Service) userOrGhost(ctx context.Context, email string) (store.User, error) {
+func (s *Service) userOrStandIn(ctx context.Context, email string) (store.User, error) {
 	user, err := s.store.UserByEmail(ctx, email)
 	if errors.Is(err, store.ErrNotFound) {
 		return store.User{Password: s.dummy}, nil
@@ -56,7 +56,10 @@ func (s *Service) userOrGhost(ctx context.Context, email string) (store.User, er
 }
 
 // prove evaluates one guess, within the lockout. It returns [auth.ErrInvalidUser]
-// for any guess that is not good.
+// for any guess that is not good, and takes the same time for all of them: an attempt
+// that is locked takes the same way, but that its guess is held against a hash that
+// no password fits. A guess counts from when its hash begins, whatever becomes of the
+// caller; one that was given up before is taken back.
 func (s *Service) prove(ctx context.Context, user store.User, email, plain string) error {
 	if s.crowded() {
 		return s.shed(workpool.ErrFull)
@@ -65,26 +68,32 @@ func (s *Service) prove(ctx context.Context, user store.User, email, plain strin
 	if err != nil {
 		return err
 	}
-	if attempt == nil {
-		s.options.Observe("login_locked")
-		s.options.Logger.WarnContext(ctx, "login refused: locked", "user_id", user.ID)
-		if err := s.pace.await(ctx); err != nil {
-			return err
-		}
-		return auth.ErrInvalidUser
-	}
 	defer attempt.end()
-	fits, err := s.verify(ctx, user.Password, plain)
+	encoded := user.Password
+	if attempt.locked {
+		encoded = s.dummy
+	}
+	fits, began, err := s.verify(ctx, encoded, plain)
 	if err != nil {
-		attempt.abandoned(ctx)
+		if !began {
+			attempt.abandoned(ctx)
+		}
 		return err
 	}
-	if !fits || user.ID == "" || user.Disabled {
+	switch {
+	case attempt.locked:
+		s.options.Observe("login_locked")
+		s.options.Logger.WarnContext(ctx, "login refused: locked", "user_id", user.ID)
+		return auth.ErrInvalidUser
+	case !fits || user.ID == "" || user.Disabled:
 		s.options.Observe("login_failed")
 		s.options.Logger.InfoContext(ctx, "login failed", "user_id", user.ID, "disabled", user.Disabled)
 		return auth.ErrInvalidUser
 	}
-	return attempt.succeeded(ctx)
+	if err := attempt.succeeded(ctx); err != nil {
+		return err
+	}
+	return ctx.Err()
 }
 
 // rehash stores the password under today's parameters. It is no reason to fail

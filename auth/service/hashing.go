@@ -13,13 +13,15 @@ import (
 	"github.com/chassi-go/chassi/workpool"
 )
 
-// collect is called after each hash, which leaves its 19 MiB as garbage. Collecting
+// collect is called after hashes, each of which leaves its 19 MiB as garbage. Collecting
 // it after every second hash, with many workers after every half round of them,
 // keeps the process at about workers x 19 MiB and half as much again, where the
 // collector's own pace lets it grow to three times that; it costs two in a hundred
 // logins.
-func (s *Service) collect() {
-	if n := max(2, int64(s.options.Pool.Stats().Workers/2)); s.hashed.Add(1)%n == 0 {
+func (s *Service) collect(hashes int) {
+	n := max(2, int64(s.options.Pool.Stats().Workers/2))
+	after := s.hashed.Add(int64(hashes))
+	if after/n != (after-int64(hashes))/n {
 		runtime.GC()
 	}
 }
@@ -27,29 +29,53 @@ func (s *Service) collect() {
 // hash hashes plain on the pool.
 func (s *Service) hash(ctx context.Context, plain string) (string, error) {
 	encoded, err := workpool.Do(ctx, s.options.Pool, func(context.Context) (string, error) {
-		defer s.collect()
+		defer s.collect(1)
 		return password.Hash(s.config.Password, plain)
 	})
 	return encoded, s.shed(err)
 }
 
-// verify compares plain with an encoded hash on the pool. A hash that cannot be
-// used fits no password, and is counted for the operator.
-func (s *Service) verify(ctx context.Context, encoded, plain string) (bool, error) {
-	began := time.Now()
-	fits, err := workpool.Do(ctx, s.options.Pool, func(context.Context) (bool, error) {
-		defer s.collect()
-		fits, err := password.Verify(encoded, plain)
+// Stretch returns a digest of text that costs as much to guess at as a password, see
+// [password.Stretch]. It waits for the pool as a login does, and returns
+// [auth.ErrBusy] when that is full.
+func (s *Service) Stretch(ctx context.Context, salt, text []byte) ([]byte, error) {
+	digest, err := workpool.Do(ctx, s.options.Pool, func(context.Context) ([]byte, error) {
+		defer s.collect(1)
+		return password.Stretch(s.config.Password, salt, text)
+	})
+	return digest, s.shed(err)
+}
+
+// verify compares plain with an encoded hash on the pool, with the work of one hash
+// of each cost that accounts have. Began tells whether it got as far as hashing, from
+// where on it does not end with ctx: then fits is what came of it. A hash that cannot
+// be used fits no password, and is counted for the operator.
+func (s *Service) verify(ctx context.Context, encoded, plain string) (fits, began bool, err error) {
+	costs := s.costsFor(ctx, encoded)
+	var taken atomic.Bool // by the pool, which then hashes, or by the caller, who gives up
+	result := make(chan bool, 1)
+	_, err = workpool.Do(ctx, s.options.Pool, func(context.Context) (struct{}, error) {
+		if taken.Swap(true) {
+			return struct{}{}, nil
+		}
+		defer close(result)
+		defer s.collect(len(costs))
+		fits, err := password.VerifyAmong(costs, encoded, plain)
 		if err != nil {
 			s.options.Observe("unusable_hash")
 			s.options.Logger.ErrorContext(ctx, "a stored password hash cannot be used", "error", err.Error())
 		}
-		return fits, nil
+		result <- fits
+		return struct{}{}, nil
 	})
-	if err == nil {
-		s.pace.learn(time.Since(began))
+	if err != nil && !taken.Swap(true) {
+		return false, false, s.shed(err)
 	}
-	return fits, s.shed(err)
+	fits, ok := <-result
+	if ok {
+		return fits, true, nil
+	}
+	return false, true, s.shed(err) // it panicked
 }
 
 // shed turns a full pool into "try later".
@@ -72,30 +98,4 @@ func (s *Service) shed(err error) error {
 func (s *Service) crowded() bool {
 	stats := s.options.Pool.Stats()
 	return stats.Busy >= stats.Workers && stats.Queued >= stats.QueueSize
-}
-
-// pace is how long a password takes nowadays, waiting included. An account that
-// is locked answers after that time, so that it looks like a wrong password and
-// costs no hashing.
-type pace struct{ nanos atomic.Int64 }
-
-func (p *pace) learn(took time.Duration) {
-	old := p.nanos.Load()
-	if old == 0 {
-		p.nanos.Store(int64(took))
-		return
-	}
-	p.nanos.Store(old + (int64(took)-old)/8)
-}
-
-// await lets that time pass.
-func (p *pace) await(ctx context.Context) error {
-	timer := time.NewTimer(time.Duration(p.nanos.Load()))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -2,8 +2,10 @@ package service
 
 import (
 	"context"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"slices"
 	"time"
 
 	"github.com/chassi-go/chassi"
@@ -25,7 +27,8 @@ import (
 //
 // Accounts that do not exist are counted alike. A successful login clears the
 // pair and the account and gives the network its one attempt back. Refused
-// attempts count for nothing, so a lock ends by itself.
+// attempts count for nothing, so a lock ends by itself. They take the same work as
+// others, hash included: neither the answer nor its time tells that there is a lock.
 type Lockout struct {
 	Pair     int           `config:"pair" default:"5" min:"1" help:"failed logins of one account from one network before delays begin"`
 	Account  int           `config:"account" default:"50" min:"1" max:"100" help:"failed logins of one account from all unknown networks"`
@@ -39,18 +42,22 @@ type Lockout struct {
 type attempt struct {
 	service         *Service
 	userID, network string // network is to be remembered, "" for not
-	forget, refund  []string
-	gates           []string // that it is behind
+	locked          bool   // nothing was counted, and nothing is to be evaluated
+	forget, gates   []string
+	from            string // the bucket of the network
+	counted         []store.Counted
 }
 
 const (
 	maxNetworkDelay = time.Minute
 	// seenInterval is how exactly the time is kept at which a network was last seen.
 	seenInterval = time.Hour
+	// settleTime bounds what is stored of an attempt whose caller may have gone.
+	settleTime = 2 * time.Second
 )
 
-// begin counts an attempt before anything is evaluated. It returns nil if the
-// account is locked for this caller; otherwise the attempt is to be ended.
+// begin counts an attempt before anything is evaluated, unless the account is locked for
+// this caller. The attempt is to be ended.
 func (s *Service) begin(ctx context.Context, email, userID string) (*attempt, error) {
 	network, now := networkOf(ctx), s.options.Now()
 	seen, err := s.store.LastSeen(ctx, userID, network)
@@ -59,20 +66,19 @@ func (s *Service) begin(ctx context.Context, email, userID string) (*attempt, er
 	}
 	known := seen.After(now.Add(-s.config.Lockout.KnownFor))
 	limits := s.config.Lockout
-	pair, account, from := bucketKey("pair", email, network), bucketKey("account", email), bucketKey("network", network)
-	a := &attempt{service: s, userID: userID, forget: []string{pair, account}}
+	pair, account, from := s.bucketKey("pair", email, network), s.bucketKey("account", email), s.bucketKey("network", network)
+	a := &attempt{service: s, userID: userID, forget: []string{pair, account}, from: from}
 	if !seen.After(now.Add(-seenInterval)) {
 		a.network = network
 	}
-	against := []store.Bucket{{Key: pair, Limit: limits.Pair, Longest: limits.MaxDelay}}
-	if !known {
-		against = append(against, store.Bucket{Key: account, Limit: limits.Account, Longest: limits.MaxDelay})
+	against := []store.Bucket{
+		{Key: pair, Limit: limits.Pair, Longest: limits.MaxDelay},
+		{Key: account, Limit: limits.Account, Longest: limits.MaxDelay, Exempt: known},
 	}
-	if !known && network != "" {
-		against = append(against, store.Bucket{Key: from, Limit: limits.Network, Longest: min(limits.MaxDelay, maxNetworkDelay)})
-		a.refund = []string{from}
+	if network != "" {
+		against = append(against, store.Bucket{Key: from, Limit: limits.Network, Longest: min(limits.MaxDelay, maxNetworkDelay), Exempt: known})
 	}
-	if ok, err := a.reserve(ctx, against); err != nil || !ok {
+	if err := a.reserve(ctx, against); err != nil {
 		a.end()
 		return nil, err
 	}
@@ -80,15 +86,19 @@ func (s *Service) begin(ctx context.Context, email, userID string) (*attempt, er
 }
 
 // reserve counts the attempt against its buckets, unless one is locked.
-func (a *attempt) reserve(ctx context.Context, against []store.Bucket) (ok bool, err error) {
+func (a *attempt) reserve(ctx context.Context, against []store.Bucket) error {
 	for _, b := range against {
+		if b.Exempt {
+			continue
+		}
 		if err := a.service.gates.enter(ctx, b.Key, b.Limit, a.service.options.Pool.Stats().QueueSize); err != nil {
-			return false, a.service.shed(err)
+			return a.service.shed(err)
 		}
 		a.gates = append(a.gates, b.Key)
 	}
-	locked, err := a.service.options.Attempts.Reserve(ctx, against, a.service.options.Now(), a.service.config.Lockout.Window)
-	return locked.IsZero(), fault(err)
+	counted, locked, err := a.service.options.Attempts.Reserve(ctx, against, a.service.options.Now(), a.service.config.Lockout.Window)
+	a.counted, a.locked = counted, !locked.IsZero()
+	return fault(err)
 }
 
 // end lets others evaluate theirs.
@@ -98,17 +108,21 @@ func (a *attempt) end() {
 	}
 }
 
-// succeeded clears what the attempt counted.
+// succeeded clears what the attempt counted, though the caller may have gone: it was
+// evaluated, and is no failure.
 func (a *attempt) succeeded(ctx context.Context) error {
-	return fault(a.service.options.Attempts.Settle(ctx, a.forget, a.refund, a.userID, a.network, a.service.options.Now()))
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
+	defer cancel()
+	refund := slices.DeleteFunc(slices.Clone(a.counted), func(c store.Counted) bool { return c.Key != a.from })
+	return fault(a.service.options.Attempts.Settle(ctx, a.forget, refund, a.userID, a.network, a.service.options.Now()))
 }
 
 // abandoned takes an attempt back that was never evaluated. It has a moment of
 // its own, because the caller may have gone.
 func (a *attempt) abandoned(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
 	defer cancel()
-	if err := a.service.options.Attempts.Refund(ctx, a.gates); err != nil {
+	if err := a.service.options.Attempts.Refund(ctx, a.counted); err != nil {
 		a.service.options.Logger.WarnContext(ctx, "an attempt that was not evaluated stays counted", "error", err.Error())
 	}
 }
@@ -122,9 +136,10 @@ func networkOf(ctx context.Context) string {
 	return ""
 }
 
-// bucketKey digests what it counts: people type passwords into e-mail fields.
-func bucketKey(kind string, parts ...string) string {
-	h := sha256.New()
+// bucketKey digests what it counts, under a secret of this installation: addresses are
+// easily guessed, and people type passwords into e-mail fields.
+func (s *Service) bucketKey(kind string, parts ...string) string {
+	h := hmac.New(sha256.New, s.lockoutKey)
 	for _, part := range parts {
 		h.Write([]byte(part))
 		h.Write([]byte{0})

@@ -182,12 +182,16 @@ func (n *node) validate(raw string) error {
 
 // change changes the password of the bearer of a token.
 func (n *node) change(raw, old, next string) (string, error) {
-	principal, err := n.Principal(n.t.Context(), raw)
+	return n.changeIn(n.t.Context(), raw, old, next)
+}
+
+func (n *node) changeIn(ctx context.Context, raw, old, next string) (string, error) {
+	principal, err := n.Principal(ctx, raw)
 	if err != nil {
 		return "", err
 	}
 	call := &chassi.Call{Peer: netip.AddrPortFrom(netip.MustParseAddr(home), 1234), Principal: principal}
-	answer, err := n.ChangePassword(call.Context(n.t.Context()), &auth.ChangePasswordRequest{OldPassword: old, NewPassword: next})
+	answer, err := n.ChangePassword(call.Context(ctx), &auth.ChangePasswordRequest{OldPassword: old, NewPassword: next})
 	if err != nil {
 		return "", err
 	}
@@ -196,6 +200,9 @@ func (n *node) change(raw, old, next string) (string, error) {
 
 // hashes counts the passwords hashed so far.
 func (n *node) hashes() uint64 { return n.pool.Stats().Completed }
+
+// evaluated counts the guesses that were held against their account's hash.
+func (n *node) evaluated() int { return n.count("login_failed") + n.count("login_ok") }
 
 func want(t *testing.T, what string, err, target error) {
 	t.Helper()

@@ -5,6 +5,7 @@ package service
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -70,10 +71,13 @@ type Service struct {
 	refresh  coolDown
 	gates    gates
 	hashing  *ratelimit.Usage // places of each source
-	pace     pace
+	costs    costs
 	hashed   atomic.Int64
-	stop     context.CancelFunc
-	running  sync.WaitGroup
+
+	root, lockoutKey []byte // secrets of this installation, see secrets.go
+
+	stop    context.CancelFunc
+	running sync.WaitGroup
 }
 
 var (
@@ -104,6 +108,7 @@ func New(c Config, o Options) (*Service, error) {
 	s := &Service{config: c, options: o, store: o.Store, dummy: password.Dummy(c.Password)}
 	s.gates.byKey = make(map[string]*gateway)
 	s.hashing = ratelimit.NewUsage()
+	s.costs.set([]password.Params{c.Password})
 	s.sessions = newSessions(o.Store, o.Now)
 	s.verifier = token.NewVerifier(token.Options{
 		Issuer: c.Token.Issuer, Audience: c.Token.Audience, Leeway: c.Token.Leeway,
@@ -115,13 +120,22 @@ func New(c Config, o Options) (*Service, error) {
 // Name returns "auth".
 func (s *Service) Name() string { return "auth" }
 
-// Start loads the signing keys, making the first one if there is none.
+// Start loads the signing keys and the root secret, making the first ones if there
+// are none, and what kinds of password hashes there are.
 func (s *Service) Start(ctx context.Context) error {
 	if err := s.loadKeys(ctx); err != nil {
 		return err
 	}
+	if err := s.loadRoot(ctx); err != nil {
+		return err
+	}
+	if err := s.loadCosts(ctx); err != nil {
+		return fmt.Errorf("kinds of password hashes: %w", err)
+	}
 	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	s.running.Go(func() { s.every(ctx, keyPollInterval, s.pollKeys) })
+	s.running.Go(func() { s.every(ctx, costsPollInterval, s.loadCosts) })
+	s.running.Go(func() { s.every(ctx, takenInterval, s.store.ForgetTakenSignUps) })
 	s.running.Go(func() { s.every(ctx, tidyInterval, s.tidy) })
 	return nil
 }
@@ -135,7 +149,10 @@ func (s *Service) Stop(context.Context) error {
 
 const (
 	tidyInterval = 10 * time.Minute
-	jobTimeout   = 30 * time.Second
+	// takenInterval bounds, with the rate of hashes, how many rows sign-ups of taken
+	// addresses leave.
+	takenInterval = time.Minute
+	jobTimeout    = 30 * time.Second
 )
 
 // every runs job until ctx ends. A panic ends one run of the job, not the

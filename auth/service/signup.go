@@ -13,7 +13,7 @@ import (
 	"github.com/chassi-go/chassi/password"
 )
 
-// SignUp makes an account, or answers as if it had.
+// SignUp makes an account, or answers as if it had, in the same time.
 func (s *Service) SignUp(ctx context.Context, r *auth.SignUpRequest) (*auth.SignUpResponse, error) {
 	if !s.config.SignUp {
 		return nil, auth.ErrSignUpDisabled
@@ -23,30 +23,38 @@ func (s *Service) SignUp(ctx context.Context, r *auth.SignUpRequest) (*auth.Sign
 		return nil, err
 	}
 	defer release()
-	email, err := s.AddUser(ctx, r.Email, r.Password)
-	if err != nil && !errors.Is(err, store.ErrEmailTaken) {
+	user, err := s.newUser(ctx, r.Email, r.Password)
+	if err != nil {
 		return nil, err
 	}
+	if err := s.store.SignUp(ctx, user); err != nil {
+		return nil, fault(err)
+	}
 	s.options.Observe("sign_up")
-	return &auth.SignUpResponse{Email: email}, nil
+	return &auth.SignUpResponse{Email: user.Email}, nil
 }
 
-// AddUser makes an account and returns its normal address, or
-// [store.ErrEmailTaken] after the same work.
+// AddUser makes an account for an operator and returns its normal address, or
+// [store.ErrEmailTaken].
 func (s *Service) AddUser(ctx context.Context, address, plain string) (email string, err error) {
-	email, ok := NormalizeEmail(address)
-	if !ok {
-		return "", auth.ErrInvalidEmail
-	}
-	encoded, err := s.newPassword(ctx, email, plain)
+	user, err := s.newUser(ctx, address, plain)
 	if err != nil {
 		return "", err
 	}
-	user := store.User{ID: newID(), Email: email, Password: encoded, Generation: 1, CreatedAt: s.options.Now()}
-	if err := s.store.AddUser(ctx, user); err != nil {
-		return email, fault(err)
+	return user.Email, fault(s.store.AddUser(ctx, user))
+}
+
+// newUser is an account that has not been stored.
+func (s *Service) newUser(ctx context.Context, address, plain string) (store.User, error) {
+	email, ok := NormalizeEmail(address)
+	if !ok {
+		return store.User{}, auth.ErrInvalidEmail
 	}
-	return email, nil
+	encoded, err := s.newPassword(ctx, email, plain)
+	if err != nil {
+		return store.User{}, err
+	}
+	return store.User{ID: newID(), Email: email, Password: encoded, Generation: 1, CreatedAt: s.options.Now()}, nil
 }
 
 // newPassword holds a new password against the policy and hashes it.

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/chassi-go/chassi/database"
@@ -14,6 +15,14 @@ type Bucket struct {
 	Key     string
 	Limit   int
 	Longest time.Duration
+	Exempt  bool // the attempt is not counted in it, nor held up by it; only the work is the same
+}
+
+// Counted is one failure that Reserve has counted, to be taken back.
+type Counted struct {
+	Key   string
+	Limit int   // of its bucket
+	Lock  int64 // when the lock ends that it set, by the clock and in the unit of where it was counted; 0 for none
 }
 
 func (b Bucket) delay(failures int) time.Duration {
@@ -31,20 +40,22 @@ func (b Bucket) delay(failures int) time.Duration {
 // Attempts counts failed attempts: a [*Store] in its database, a [*SharedAttempts] in
 // Redis.
 type Attempts interface {
-	// Reserve counts one attempt against every bucket as if it had failed, before
-	// anything is evaluated, unless one of them is locked. It is one step, so that parallel
-	// attempts, on any number of nodes, cannot slip past a limit. Failures older than
-	// window are forgotten. It returns until when a bucket is locked, zero if the attempt may
-	// go on.
-	Reserve(ctx context.Context, buckets []Bucket, now time.Time, window time.Duration) (locked time.Time, err error)
+	// Reserve counts one attempt against every bucket that is not exempt, as if it had failed,
+	// before anything is evaluated, unless one of those is locked. It is one step, so that
+	// parallel attempts, on any number of nodes, cannot slip past a limit. Failures older
+	// than window are forgotten. It returns what it counted, or until when a bucket is
+	// locked. As much is read and written in either case, and whatever is exempt, so that
+	// the time does not tell.
+	Reserve(ctx context.Context, buckets []Bucket, now time.Time, window time.Duration) (counted []Counted, locked time.Time, err error)
 
 	// Settle takes a successful attempt back: the buckets of forget start anew, those of
 	// refund lose the one failure that Reserve counted. The network, unless it is "", is
 	// remembered as one of the user's own, of which the latest twenty are kept.
-	Settle(ctx context.Context, forget, refund []string, userID, network string, now time.Time) error
+	Settle(ctx context.Context, forget []string, refund []Counted, userID, network string, now time.Time) error
 
-	// Refund takes one attempt back that was counted and never evaluated.
-	Refund(ctx context.Context, keys []string) error
+	// Refund takes one attempt back that was counted and never evaluated. A lock ends with it
+	// only if this attempt set it, or if fewer failures are left than the limit.
+	Refund(ctx context.Context, counted []Counted) error
 }
 
 var (
@@ -53,39 +64,63 @@ var (
 )
 
 // Reserve is one transaction.
-func (s *Store) Reserve(ctx context.Context, buckets []Bucket, now time.Time, window time.Duration) (locked time.Time, err error) {
-	err = s.db.WriteRelaxed(ctx, func(ctx context.Context, tx *database.Tx) error {
-		locked = time.Time{}
-		counts := make([]int, len(buckets))
-		for i, b := range buckets {
-			failures, until, err := attempts(ctx, tx, b.Key, now.Add(-window))
-			if err != nil {
-				return err
-			}
-			if until.After(now) && until.After(locked) {
-				locked = until
-			}
-			counts[i] = failures + 1
-		}
-		if !locked.IsZero() {
-			return nil
-		}
-		for i, b := range buckets {
-			var until time.Time // not now: another node's clock may be behind
-			if d := b.delay(counts[i]); d > 0 {
-				until = now.Add(d)
-			}
-			if err := count(ctx, tx, b.Key, counts[i], until, now); err != nil {
-				return err
-			}
-		}
-		return nil
+func (s *Store) Reserve(ctx context.Context, buckets []Bucket, now time.Time, window time.Duration) (counted []Counted, locked time.Time, err error) {
+	err = s.db.WriteRelaxed(ctx, func(ctx context.Context, tx *database.Tx) (err error) {
+		counted, locked, err = reserve(ctx, tx, buckets, now, window)
+		return err
 	})
-	return locked, err
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	return counted, locked, nil
+}
+
+// tally is what is stored of a bucket.
+type tally struct {
+	failures int
+	until    time.Time
+}
+
+// reserve reads and writes as many rows as there are buckets. In place of one that is
+// exempt it reads one that is not, because logins of others may be writing it; in place of
+// one in which nothing is counted it writes one that is there again as it is.
+func reserve(ctx context.Context, tx *database.Tx, buckets []Bucket, now time.Time, window time.Duration) (counted []Counted, locked time.Time, err error) {
+	again := slices.IndexFunc(buckets, func(b Bucket) bool { return !b.Exempt })
+	if again < 0 {
+		return nil, locked, nil // nothing is counted at all
+	}
+	tallies := make([]tally, len(buckets))
+	for i, b := range buckets {
+		if b.Exempt {
+			b = buckets[again]
+		}
+		if tallies[i], err = attempts(ctx, tx, b.Key, now.Add(-window)); err != nil {
+			return nil, locked, err
+		}
+	}
+	for i, t := range tallies {
+		if !buckets[i].Exempt && t.until.After(now) && t.until.After(locked) {
+			locked, again = t.until, i
+		}
+	}
+	for i, b := range buckets {
+		if locked.IsZero() && !b.Exempt {
+			t := tally{failures: tallies[i].failures + 1} // until is not now: another node's clock may be behind
+			if d := b.delay(t.failures); d > 0 {
+				t.until = now.Add(d)
+			}
+			tallies[i], again = t, i
+			counted = append(counted, Counted{b.Key, b.Limit, micros(t.until)})
+		}
+		if err := count(ctx, tx, buckets[again].Key, tallies[again], now); err != nil {
+			return nil, locked, err
+		}
+	}
+	return counted, locked, nil
 }
 
 // Settle implements [Attempts].
-func (s *Store) Settle(ctx context.Context, forget, refund []string, userID, network string, now time.Time) error {
+func (s *Store) Settle(ctx context.Context, forget []string, refund []Counted, userID, network string, now time.Time) error {
 	return s.db.WriteRelaxed(ctx, func(ctx context.Context, tx *database.Tx) error {
 		for _, key := range forget {
 			if _, err := tx.Exec(ctx, "DELETE FROM attempts WHERE bucket = $1", key); err != nil {
@@ -103,13 +138,15 @@ func (s *Store) Settle(ctx context.Context, forget, refund []string, userID, net
 }
 
 // Refund implements [Attempts].
-func (s *Store) Refund(ctx context.Context, keys []string) error {
-	return s.db.WriteRelaxed(ctx, func(ctx context.Context, tx *database.Tx) error { return giveBack(ctx, tx, keys) })
+func (s *Store) Refund(ctx context.Context, counted []Counted) error {
+	return s.db.WriteRelaxed(ctx, func(ctx context.Context, tx *database.Tx) error { return giveBack(ctx, tx, counted) })
 }
 
-func giveBack(ctx context.Context, q database.Querier, keys []string) error {
-	for _, key := range keys {
-		if _, err := q.Exec(ctx, "UPDATE attempts SET failures = failures - 1, locked_until = 0 WHERE bucket = $1 AND failures > 0", key); err != nil {
+func giveBack(ctx context.Context, q database.Querier, counted []Counted) error {
+	for _, c := range counted {
+		if _, err := q.Exec(ctx, `UPDATE attempts SET failures = failures - 1,
+			locked_until = CASE WHEN failures <= $2 OR locked_until = $3 THEN 0 ELSE locked_until END
+			WHERE bucket = $1 AND failures > 0`, c.Key, c.Limit, c.Lock); err != nil {
 			return err
 		}
 	}
@@ -147,19 +184,20 @@ func (s *Store) ForgetAttempts(ctx context.Context, before time.Time) error {
 	return err
 }
 
-func attempts(ctx context.Context, q database.Querier, key string, since time.Time) (failures int, until time.Time, err error) {
-	var locked int64
+func attempts(ctx context.Context, q database.Querier, key string, since time.Time) (t tally, err error) {
+	var until int64
 	err = q.QueryRow(ctx, "SELECT failures, locked_until FROM attempts WHERE bucket = $1 AND updated_at > $2", key, micros(since)).
-		Scan(&failures, &locked)
+		Scan(&t.failures, &until)
 	if errors.Is(err, database.ErrNotFound) {
 		err = nil
 	}
-	return failures, fromMicros(locked), err
+	t.until = fromMicros(until)
+	return t, err
 }
 
-func count(ctx context.Context, q database.Querier, key string, failures int, until, now time.Time) error {
+func count(ctx context.Context, q database.Querier, key string, t tally, now time.Time) error {
 	_, err := q.Exec(ctx, `INSERT INTO attempts (bucket, failures, locked_until, updated_at) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (bucket) DO UPDATE SET failures = excluded.failures, locked_until = excluded.locked_until, updated_at = excluded.updated_at`,
-		key, failures, micros(until), micros(now))
+		key, t.failures, micros(t.until), micros(now))
 	return err
 }

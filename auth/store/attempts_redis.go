@@ -27,26 +27,38 @@ func NewSharedAttempts(s *Store, db *redis.DB, fallback func()) *SharedAttempts 
 }
 
 // Reserve implements [Attempts]; now counts only without Redis.
-func (a *SharedAttempts) Reserve(ctx context.Context, buckets []Bucket, now time.Time, window time.Duration) (time.Time, error) {
+func (a *SharedAttempts) Reserve(ctx context.Context, buckets []Bucket, now time.Time, window time.Duration) ([]Counted, time.Time, error) {
 	args := []string{strconv.FormatInt(window.Milliseconds(), 10)}
 	keys := make([]string, len(buckets))
 	for i, b := range buckets {
 		keys[i] = attemptKey + b.Key
-		args = append(args, strconv.Itoa(b.Limit), strconv.FormatInt(b.Longest.Milliseconds(), 10))
+		limit := b.Limit
+		if b.Exempt {
+			limit = 0
+		}
+		args = append(args, strconv.Itoa(limit), strconv.FormatInt(b.Longest.Milliseconds(), 10))
 	}
-	left, err := a.db.Run(ctx, reserve, keys, args)
-	if a.without(err) {
+	answer, err := a.db.Run(ctx, reserveScript, keys, args)
+	switch {
+	case a.without(err):
 		return a.store.Reserve(ctx, buckets, now, window)
+	case err != nil:
+		return nil, time.Time{}, err
+	case answer[0] > 0:
+		return nil, now.Add(time.Duration(answer[0]) * time.Millisecond), nil
 	}
-	if err != nil || left[0] == 0 {
-		return time.Time{}, err
+	var counted []Counted
+	for i, b := range buckets {
+		if !b.Exempt {
+			counted = append(counted, Counted{b.Key, b.Limit, answer[1+i]})
+		}
 	}
-	return now.Add(time.Duration(left[0]) * time.Millisecond), nil
+	return counted, time.Time{}, nil
 }
 
 // Settle implements [Attempts].
-func (a *SharedAttempts) Settle(ctx context.Context, forget, refund []string, userID, network string, now time.Time) error {
-	_, err := a.db.Run(ctx, settle, attemptKeys(forget, refund), []string{strconv.Itoa(len(forget))})
+func (a *SharedAttempts) Settle(ctx context.Context, forget []string, refund []Counted, userID, network string, now time.Time) error {
+	err := a.settle(ctx, forget, refund)
 	switch {
 	case a.without(err):
 		return a.store.Settle(ctx, forget, refund, userID, network, now)
@@ -58,11 +70,24 @@ func (a *SharedAttempts) Settle(ctx context.Context, forget, refund []string, us
 }
 
 // Refund implements [Attempts].
-func (a *SharedAttempts) Refund(ctx context.Context, keys []string) error {
-	_, err := a.db.Run(ctx, settle, attemptKeys(nil, keys), []string{"0"})
+func (a *SharedAttempts) Refund(ctx context.Context, counted []Counted) error {
+	err := a.settle(ctx, nil, counted)
 	if a.without(err) {
-		return a.store.Refund(ctx, keys)
+		return a.store.Refund(ctx, counted)
 	}
+	return err
+}
+
+func (a *SharedAttempts) settle(ctx context.Context, forget []string, refund []Counted) error {
+	keys, args := make([]string, 0, len(forget)+len(refund)), []string{strconv.Itoa(len(forget))}
+	for _, key := range forget {
+		keys = append(keys, attemptKey+key)
+	}
+	for _, c := range refund {
+		keys = append(keys, attemptKey+c.Key)
+		args = append(args, strconv.Itoa(c.Limit), strconv.FormatInt(c.Lock, 10))
+	}
+	_, err := a.db.Run(ctx, settleScript, keys, args)
 	return err
 }
 
@@ -76,45 +101,49 @@ func (a *SharedAttempts) without(err error) bool {
 
 const attemptKey = "attempts:"
 
-func attemptKeys(lists ...[]string) []string {
-	var keys []string
-	for _, list := range lists {
-		for _, key := range list {
-			keys = append(keys, attemptKey+key)
-		}
-	}
-	return keys
-}
-
 // A bucket is a hash of f, its failures, and u, until when it is locked, in
-// milliseconds.
+// milliseconds. A limit of 0 stands for a bucket that is exempt.
 var (
-	reserve = redis.NewScript(`
+	reserveScript = redis.NewScript(`
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
-local locked, failures = 0, {}
+local locked, again, failures, till = 0, 0, {}, {}
+local function write(i)
+	redis.call('HSET', KEYS[i], 'f', failures[i], 'u', string.format('%d', till[i]))
+	redis.call('PEXPIRE', KEYS[i], ARGV[1])
+end
 for i, key in ipairs(KEYS) do
 	local bucket = redis.call('HMGET', key, 'f', 'u')
-	failures[i] = tonumber(bucket[1] or 0) + 1
-	locked = math.max(locked, tonumber(bucket[2] or 0) - now)
+	failures[i], till[i] = tonumber(bucket[1] or 0), tonumber(bucket[2] or 0)
+	if tonumber(ARGV[2 * i]) > 0 and till[i] - now > locked then
+		locked, again = till[i] - now, i
+	end -- of the condition
 end
-if locked > 0 then return {locked} end
-for i, key in ipairs(KEYS) do
-	local over, longest, till = failures[i] - tonumber(ARGV[2 * i]), tonumber(ARGV[2 * i + 1]), 0
-	if over >= 0 then till = now + math.min(1000 * 2 ^ math.min(over, 30), longest) end
-	redis.call('HSET', key, 'f', failures[i], 'u', string.format('%d', till))
-	redis.call('PEXPIRE', key, ARGV[1])
+local answer = {locked}
+for i = 1, #KEYS do
+	local limit, longest = tonumber(ARGV[2 * i]), tonumber(ARGV[2 * i + 1])
+	answer[1 + i] = 0
+	if locked == 0 and limit > 0 then
+		local over = failures[i] + 1 - limit
+		failures[i], till[i], again = failures[i] + 1, 0, i
+		if over >= 0 then till[i] = math.floor(now + math.min(1000 * 2 ^ math.min(over, 30), longest)) end
+		answer[1 + i] = till[i]
+	end
+	if again > 0 then write(again) end -- as it is, in place of one that is not counted
 end
-return {0}
+return answer
 `)
 
-	settle = redis.NewScript(`
+	settleScript = redis.NewScript(`
+local forget = tonumber(ARGV[1])
 for i, key in ipairs(KEYS) do
-	if i <= tonumber(ARGV[1]) then
+	local failures = tonumber(redis.call('HGET', key, 'f') or 0)
+	if i <= forget then
 		redis.call('DEL', key)
-	elseif tonumber(redis.call('HGET', key, 'f') or 0) > 0 then
+	elseif failures > 0 then
+		local limit, lock = tonumber(ARGV[2 * (i - forget)]), tonumber(ARGV[2 * (i - forget) + 1])
+		if failures <= limit or tonumber(redis.call('HGET', key, 'u')) == lock then redis.call('HSET', key, 'u', 0) end
 		redis.call('HINCRBY', key, 'f', -1)
-		redis.call('HSET', key, 'u', 0)
 	end -- of the condition
 end
 return {0}

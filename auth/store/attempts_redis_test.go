@@ -29,7 +29,7 @@ func TestT16ParallelReservationsAreExactInRedis(t *testing.T) {
 		var all sync.WaitGroup
 		for i := range attempts {
 			all.Go(func() {
-				locked, err := nodes[i%2].Reserve(t.Context(), []store.Bucket{lockAt("pair", limit), lockAt("account", limit), lockAt("network", 2*attempts)}, born, window)
+				_, locked, err := nodes[i%2].Reserve(t.Context(), []store.Bucket{lockAt("pair", limit), lockAt("account", limit), lockAt("network", 2*attempts)}, born, window)
 				if err != nil {
 					t.Error(err)
 				} else if locked.IsZero() {
@@ -52,13 +52,15 @@ func TestAttemptsInRedis(t *testing.T) {
 		var fellBack atomic.Int64
 		a, s, u := shared(t, c, open, &fellBack), open(), user("ada")
 		add(t, s, u)
+		var counted []store.Counted
 		try := func(key string, limit int, longest time.Duration) (locked time.Duration) {
 			t.Helper()
-			until, err := a.Reserve(t.Context(), []store.Bucket{{Key: key, Limit: limit, Longest: longest}}, born, window)
+			last, until, err := a.Reserve(t.Context(), []store.Bucket{{Key: key, Limit: limit, Longest: longest}}, born, window)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if until.IsZero() {
+				counted = last
 				return 0
 			}
 			return until.Sub(born)
@@ -76,13 +78,13 @@ func TestAttemptsInRedis(t *testing.T) {
 		if d := try("k", 3, time.Hour); d <= time.Second || d > 2*time.Second {
 			t.Errorf("locked for %v after the fourth failure, want two seconds", d)
 		}
-		if err := a.Refund(t.Context(), []string{"k", "never seen"}); err != nil {
+		if err := a.Refund(t.Context(), append(counted, store.Counted{Key: "never seen", Limit: 1})); err != nil {
 			t.Fatal(err)
 		}
 		if d := try("k", 3, time.Hour); d != 0 {
 			t.Errorf("locked for %v after a refund", d)
 		}
-		if err := a.Settle(t.Context(), []string{"k"}, []string{"n"}, u.ID, "192.0.2.1", born); err != nil {
+		if err := a.Settle(t.Context(), []string{"k"}, []store.Counted{{Key: "n", Limit: 1}}, u.ID, "192.0.2.1", born); err != nil {
 			t.Fatal(err)
 		}
 		if d := try("k", 2, time.Hour); d != 0 {
@@ -112,19 +114,21 @@ func TestFault37LockoutFallsBackToTheDatabase(t *testing.T) {
 		a, s, u := shared(t, c, open, &fellBack), open(), user("ada")
 		add(t, s, u)
 		granted := 0
+		var last []store.Counted
 		for range 20 {
-			locked, err := a.Reserve(t.Context(), []store.Bucket{lockAt("k", 5)}, born, window)
+			counted, locked, err := a.Reserve(t.Context(), []store.Bucket{lockAt("k", 5)}, born, window)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if locked.IsZero() {
 				granted++
+				last = counted
 			}
 		}
 		if granted != 5 || fellBack.Load() != 20 {
 			t.Errorf("%d granted, fell back %d times", granted, fellBack.Load())
 		}
-		if err := a.Refund(t.Context(), []string{"k"}); err != nil {
+		if err := a.Refund(t.Context(), last); err != nil {
 			t.Error(err)
 		}
 		if err := a.Settle(t.Context(), []string{"k"}, nil, u.ID, "192.0.2.1", born); err != nil {

@@ -68,7 +68,7 @@ func login(b *testing.B, s *store.Store, a store.Attempts, who string) error {
 		return err
 	}
 	pair, account := "pair:"+who, "account:"+who
-	locked, err := a.Reserve(b.Context(), []store.Bucket{{Key: pair, Limit: 50, Longest: time.Minute}, {Key: account, Limit: 50, Longest: time.Minute}}, time.Now(), window)
+	_, locked, err := a.Reserve(b.Context(), []store.Bucket{{Key: pair, Limit: 50, Longest: time.Minute}, {Key: account, Limit: 50, Longest: time.Minute}}, time.Now(), window)
 	if err != nil || !locked.IsZero() {
 		return fmt.Errorf("locked until %v: %w", locked, err)
 	}

@@ -25,12 +25,40 @@ const userColumns = "SELECT id, email, password, generation, disabled, created_a
 
 // AddUser stores a new account, or returns [ErrEmailTaken].
 func (s *Store) AddUser(ctx context.Context, u User) error {
-	_, err := s.db.Exec(ctx, `INSERT INTO users (id, email, password, generation, disabled, created_at, updated_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $6)`, u.ID, u.Email, u.Password, u.Generation, u.Disabled, micros(u.CreatedAt))
+	err := s.insert(ctx, "users", u)
 	if _, unique := database.IsUnique(err); unique {
 		return ErrEmailTaken
 	}
 	return err
+}
+
+// hashKind is the part of a stored hash that names its algorithm and its costs, as in
+// $argon2id$v=19$m=19456,t=2,p=1$: what is left without hash and salt. There is an index on
+// this expression, word for word.
+const hashKind = `rtrim(rtrim(rtrim(password, '` + base64Letters + `'), '$'), '` + base64Letters + `')`
+
+const base64Letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+// maxHashKinds bounds what [Store.HashKinds] looks at.
+const maxHashKinds = 32
+
+// HashKinds returns one stored password hash of each kind of Argon2id there is, by its
+// costs. It takes one step in an index for each, however many accounts there are, and
+// stops after 32. Behind them in the index there may be text of other kinds.
+func (s *Store) HashKinds(ctx context.Context) (samples []string, err error) {
+	kind := "$argon2id$"
+	for range maxHashKinds {
+		var encoded string
+		err := s.db.QueryRow(ctx, "SELECT password, "+hashKind+" FROM users WHERE "+hashKind+" > $1 ORDER BY "+hashKind+" LIMIT 1", kind).Scan(&encoded, &kind)
+		if errors.Is(err, database.ErrNotFound) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		samples = append(samples, encoded)
+	}
+	return samples, nil
 }
 
 // UserByEmail finds the account of a normalised address.

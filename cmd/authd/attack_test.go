@@ -1,12 +1,19 @@
 package main
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/chassi-go/chassi/auth"
+	"github.com/chassi-go/chassi/database"
+	"github.com/chassi-go/chassi/internal/dbtest"
 )
 
 // forge signs nothing: header and payload as given, and any signature.
@@ -107,5 +114,67 @@ func TestT52SQLIsData(t *testing.T) {
 	n.awaitLog(`"route":"/v1/auth"`)
 	if strings.Contains(n.text(), `"level":"ERROR"`) {
 		t.Errorf("a fault:\n%s", n.text())
+	}
+}
+
+// R80: over every transport a guess counts once its hash has begun, whether the caller's
+// time runs out or the caller goes away.
+func TestGuessesCountHoweverTheCallerEnds(t *testing.T) {
+	t.Parallel()
+	rabbitURL, prefix := rabbit(t)
+	url := dbtest.SQLite(t)
+	n := start(t, t.TempDir(), "--database.url="+url, "--amqp.url="+rabbitURL, "--amqp.prefix="+prefix, "--argon2.memory=131072", "--argon2.time=3")
+	db, err := database.Open(t.Context(), database.Config{URL: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	number := func(metric string) int {
+		t.Helper()
+		value, err := strconv.Atoi("0" + n.metric(metric))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return value
+	}
+	evaluated := func() int { return number(`authd_events_total{event="login_failed"}`) }
+	const patience = 150 * time.Millisecond // less than such a hash takes
+	ends := map[string]func() (context.Context, context.CancelFunc){
+		"deadline": func() (context.Context, context.CancelFunc) { return context.WithTimeout(t.Context(), patience) },
+		"goes away": func() (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancel(t.Context())
+			timer := time.AfterFunc(patience, cancel)
+			return ctx, func() { timer.Stop(); cancel() }
+		},
+	}
+	guesses := 0
+	for transport, caller := range callers(t, n, rabbitURL, prefix) {
+		service, err := auth.NewClient(caller)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for end, begin := range ends {
+			address := strings.ReplaceAll(transport+"."+end, " ", ".") + "@example.org"
+			guesses++
+			for i := 0; evaluated() < guesses && i < 20; i++ { // some end before their hash begins
+				ctx, cancel := begin()
+				if _, err := service.Authenticate(ctx, &auth.AuthenticateRequest{Email: address, Password: fmt.Sprint("a wrong guess ", i)}); err == nil {
+					t.Error("a wrong guess was right")
+				}
+				cancel()
+				eventually(t, "the hash ends", func() bool { return number(`workpool_busy{pool="hashing"}`) == 0 })
+			}
+			counted := 0
+			eventually(t, "those that did not begin are taken back", func() bool {
+				if err := db.QueryRow(t.Context(), "SELECT COALESCE(sum(failures), 0) FROM attempts WHERE bucket LIKE 'pair:%'").Scan(&counted); err != nil {
+					t.Fatal(err)
+				}
+				return counted == evaluated()
+			})
+			if counted < guesses {
+				t.Errorf("%s, %s: %d of %d guesses are counted", transport, end, counted, guesses)
+				guesses = counted
+			}
+		}
 	}
 }

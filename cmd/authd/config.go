@@ -24,7 +24,7 @@ type Config struct {
 	Database    database.Config `config:"database"`
 	Hash        Hash            `config:"hash"`
 	Idempotency Idempotency     `config:"idempotency"`
-	MasterKey   config.Secret   `config:"token.master_key" help:"32 bytes in hex or base64 that encrypt the stored signing keys (openssl rand -hex 32); empty leaves them plain"`
+	MasterKey   config.Secret   `config:"token.master_key" help:"32 bytes in hex or base64 that encrypt the stored signing keys and secrets (openssl rand -hex 32); empty leaves them plain"`
 }
 
 // Auth names the service's part; its settings have no word of their own in front.

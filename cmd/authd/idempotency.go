@@ -2,12 +2,11 @@ package main
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
 	"errors"
 	"time"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/auth/service"
 	"github.com/chassi-go/chassi/database"
 	"github.com/chassi-go/chassi/idempotency"
 	"github.com/chassi-go/chassi/idempotency/redisstore"
@@ -17,8 +16,9 @@ import (
 )
 
 // takeKeys lets sign-ups be repeated with an Idempotency-Key. The other calls that change
-// anything answer with tokens, which are stored nowhere.
-func (p *program) takeKeys(std *standard.Standard, db *database.DB, masterKey []byte, s *chassi.Service) error {
+// anything answer with tokens, which are stored nowhere. What is stored of a sign-up,
+// which holds a password, is as dear to guess at as the account's own hash.
+func (p *program) takeKeys(std *standard.Standard, db *database.DB, svc *service.Service, s *chassi.Service) error {
 	var store idempotency.Store = sqlstore.New(db)
 	if p.config.Idempotency.Store == "redis" {
 		if std.Redis == nil {
@@ -31,18 +31,9 @@ func (p *program) takeKeys(std *standard.Standard, db *database.DB, masterKey []
 		return err //nolint:wrapcheck // says where
 	}
 	return middleware.Idempotency(s, store, middleware.IdempotencyOptions{ //nolint:wrapcheck // says where
-		Keep: p.config.Idempotency.Keep, Secret: secretOf(masterKey), Observe: count,
+		Keep: p.config.Idempotency.Keep, Observe: count, Stretch: svc.Stretch,
+		Secret: func(context.Context) ([]byte, error) { return svc.Secret("idempotency") },
 	}, "SignUp")
-}
-
-// secretOf derives what goes into the digests of sign-ups, nil from no master key.
-func secretOf(masterKey []byte) []byte {
-	if masterKey == nil {
-		return nil
-	}
-	mac := hmac.New(sha256.New, masterKey)
-	mac.Write([]byte("authd idempotency keys"))
-	return mac.Sum(nil)
 }
 
 // forgetKeys deletes keys that have ended, with room for clocks that differ.

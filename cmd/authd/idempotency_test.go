@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -13,10 +15,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chassi-go/chassi/auth"
 	"github.com/chassi-go/chassi/auth/store"
 	"github.com/chassi-go/chassi/database"
 	"github.com/chassi-go/chassi/internal/dbtest"
 	"github.com/chassi-go/chassi/internal/redistest"
+	"github.com/chassi-go/chassi/password"
 )
 
 // keyed is the answer to a call with a key.
@@ -195,6 +199,95 @@ func TestForgetKeys(t *testing.T) {
 		var left, old int
 		if err := db.QueryRow(t.Context(), "SELECT count(*), count(CASE WHEN id = 'long ago' THEN 1 END) FROM idempotency_keys").Scan(&left, &old); err != nil || left != 2 || old != 0 {
 			t.Errorf("%d left, %d of them old, %v", left, old, err)
+		}
+	})
+}
+
+// R79: whoever has the database, and guesses the key of a sign-up, cannot guess at its
+// password faster than at the account's own hash. With a master key the secret is no use.
+func TestAStoredSignUpIsAsDearToGuessAtAsItsAccount(t *testing.T) {
+	t.Parallel()
+	for name, args := range map[string][]string{"plain": nil, "sealed": {fmt.Sprintf("--token.master_key=%x", sha256.Sum256([]byte("a master key")))}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := dbtest.SQLite(t)
+			n := start(t, t.TempDir(), append(args, "--database.url="+url)...)
+			n.wantKeyed("/v1/users", "1", ada, http.StatusAccepted, false, "ada@example.org")
+			thief := steal(t, url)
+			if thief.sealed != (name == "sealed") {
+				t.Errorf("the root secret is sealed: %t", thief.sealed)
+			}
+			request, err := json.Marshal([]any{auth.SignUpRequest{Email: ada["email"].(string), Password: ada["password"].(string)}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for what, secret := range map[string][]byte{"no secret": nil, "the root secret": thief.root, "its derivation": macOf(thief.root, "idempotency")} {
+				if bytes.Equal(thief.fingerprint, listMac(secret, "request", string(request))) {
+					t.Errorf("%s: a right guess is recognized without any work", what)
+				}
+			}
+			// With the work it is: the digests above are made as the service makes them.
+			secret := macOf(thief.root, "idempotency")
+			stretched, err := password.Stretch(password.Params{Memory: 7168, Time: 1, Parallelism: 1, SaltLen: 16, KeyLen: 32}, listMac(secret, "salt")[:16], request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if found := bytes.Equal(thief.fingerprint, listMac(secret, "request", string(stretched))); found != !thief.sealed {
+				t.Errorf("recognized after the work: %t, sealed: %t", found, thief.sealed)
+			}
+		})
+	}
+}
+
+type stolen struct {
+	root, fingerprint []byte
+	sealed            bool
+}
+
+func steal(t *testing.T, url string) (s stolen) {
+	t.Helper()
+	db, err := database.Open(t.Context(), database.Config{URL: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.QueryRow(t.Context(), "SELECT value, sealed FROM secrets WHERE name = 'root'").Scan(&s.root, &s.sealed); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.QueryRow(t.Context(), "SELECT fingerprint FROM idempotency_keys").Scan(&s.fingerprint); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func macOf(secret []byte, text string) []byte {
+	mac := hmac.New(sha256.New, secret)
+	mac.Write([]byte(text))
+	return mac.Sum(nil)
+}
+
+// listMac is the digest of a list that begins with whose key "1" is.
+func listMac(secret []byte, kind string, more ...string) []byte {
+	mac := hmac.New(sha256.New, secret)
+	for _, part := range append([]string{kind, "auth.v1.Auth/SignUp", "", "", "1"}, more...) {
+		mac.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))
+		mac.Write([]byte(part))
+	}
+	return mac.Sum(nil)
+}
+
+// A key that was used before there was a master key is known with it, and on every node.
+func TestKeysAreKnownAfterAMasterKeyIsGiven(t *testing.T) {
+	t.Parallel()
+	dbtest.Engines(t, func(t *testing.T, url string) {
+		first := start(t, t.TempDir(), "--database.url="+url)
+		first.wantKeyed("/v1/users", someKey, ada, http.StatusAccepted, false, "ada@example.org")
+		sealing := start(t, t.TempDir(), "--database.url="+url, fmt.Sprintf("--token.master_key=%x", sha256.Sum256([]byte("a master key"))))
+		for _, n := range []*node{first, sealing} {
+			n.wantKeyed("/v1/users", someKey, ada, http.StatusAccepted, true, "ada@example.org")
+		}
+		if !steal(t, url).sealed {
+			t.Error("the root secret is not sealed")
 		}
 	})
 }

@@ -1,0 +1,97 @@
+package service
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/chassi-go/chassi/password"
+)
+
+const (
+	// costsPollInterval is how soon a node notices new kinds of password hashes, and that
+	// the last one of a kind has gone.
+	costsPollInterval = 10 * time.Second
+	// maxCosts bounds the work of a login.
+	maxCosts = 4
+)
+
+// costs are those of today's parameters and of all that accounts were hashed under
+// before. Each login takes the work of all of them, whichever its account has, and if it
+// has none: otherwise its time would tell, once argon2.* has changed, an unknown
+// address from an account that has not logged in since.
+type costs struct {
+	mu   sync.Mutex // held while they change
+	list atomic.Pointer[[]password.Params]
+}
+
+func (c *costs) set(list []password.Params) { c.list.Store(&list) }
+
+func (c *costs) get() []password.Params { return *c.list.Load() }
+
+// costsFor returns the costs of a login, that of encoded among them. A kind of hash that
+// nobody told this node of counts for all logins from now on.
+func (s *Service) costsFor(ctx context.Context, encoded string) []password.Params {
+	params, err := password.ParamsOf(encoded)
+	if err != nil || hasCost(s.costs.get(), params) {
+		return s.costs.get()
+	}
+	s.costs.mu.Lock()
+	defer s.costs.mu.Unlock()
+	s.changeCosts(ctx, append([]password.Params{params}, s.costs.get()...))
+	return s.costs.get()
+}
+
+// loadCosts asks the database which kinds of hashes there are.
+func (s *Service) loadCosts(ctx context.Context) error {
+	s.costs.mu.Lock()
+	defer s.costs.mu.Unlock()
+	samples, err := s.store.HashKinds(ctx)
+	if err != nil {
+		return err
+	}
+	var found []password.Params
+	for _, encoded := range samples {
+		if params, err := password.ParamsOf(encoded); err == nil {
+			found = append(found, params)
+		}
+	}
+	s.changeCosts(ctx, found)
+	return nil
+}
+
+// changeCosts makes today's cost and those of found the ones of every login. When they are
+// too many the cheapest are left out.
+func (s *Service) changeCosts(ctx context.Context, found []password.Params) {
+	slices.SortStableFunc(found, func(a, b password.Params) int {
+		return cmp.Or(cmp.Compare(work(b), work(a)), cmp.Compare(b.Memory, a.Memory), cmp.Compare(b.Parallelism, a.Parallelism))
+	})
+	list, left := []password.Params{s.config.Password}, 0
+	for _, params := range found {
+		switch {
+		case hasCost(list, params):
+		case len(list) < maxCosts:
+			list = append(list, params)
+		default:
+			left++
+		}
+	}
+	if slices.EqualFunc(list, s.costs.get(), password.Params.SameCost) {
+		return
+	}
+	s.costs.set(list)
+	s.options.Logger.InfoContext(ctx, "kinds of password hashes changed: each login takes the work of all of them", "kinds", len(list))
+	if left > 0 {
+		s.options.Logger.WarnContext(ctx, "more kinds of password hashes than are evened out: the time of logins tells accounts with the others from the rest",
+			"evened_out", maxCosts, "others", left)
+	}
+}
+
+func work(p password.Params) uint64 { return uint64(p.Memory) * uint64(p.Time) }
+
+func hasCost(list []password.Params, params password.Params) bool {
+	return slices.ContainsFunc(list, params.SameCost)
+}

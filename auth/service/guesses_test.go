@@ -1,0 +1,104 @@
+package service_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/chassi-go/chassi/auth"
+	"github.com/chassi-go/chassi/internal/dbtest"
+	"github.com/chassi-go/chassi/password"
+)
+
+// slow takes long enough for a caller to give up in the middle.
+var slow = password.Params{Memory: 16 << 10, Time: 3, Parallelism: 1, SaltLen: 8, KeyLen: 16}
+
+// interrupt makes a guess, and ends its caller while the hash is being computed.
+func (n *node) interrupt(t *testing.T, address, plain string, end func(context.Context) (context.Context, context.CancelFunc)) {
+	t.Helper()
+	ctx, cancel := end(from(t.Context(), home))
+	defer cancel()
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		_, _ = n.Authenticate(ctx, &auth.AuthenticateRequest{Email: address, Password: plain})
+	}()
+	eventually(t, func() bool { return n.pool.Stats().Busy == 1 || isClosed(gone) })
+	cancel()
+	<-gone
+	eventually(t, func() bool { return n.pool.Stats().Busy == 0 })
+}
+
+func isClosed(c chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// R80: a guess whose hash began counts, however its caller ends.
+func TestAGuessWhoseHashBeganCounts(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(context.Context) (context.Context, context.CancelFunc){
+		"canceled": context.WithCancel,
+		"deadline": func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(ctx, 40*time.Millisecond)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := defaults()
+			c.Password = slow
+			n := start(t, dbtest.SQLite(t), c, 100, newClock())
+			n.add(email, secret)
+			for i := 0; n.count("login_failed") < c.Lockout.Pair && i < 20; i++ { // some end before their hash begins
+				n.interrupt(t, email, fmt.Sprint("a wrong guess ", i), end)
+			}
+			_, err := n.login(email, secret, home)
+			want(t, "after as many guesses as there may be", err, auth.ErrInvalidUser)
+			if n.count("login_locked") != 1 {
+				t.Errorf("locked %d times, want once: the guesses were not counted", n.count("login_locked"))
+			}
+		})
+	}
+}
+
+// The owner's right password, given up in the middle, is no failure.
+func TestTheRightPasswordCountsForNothingThoughTheCallerLeft(t *testing.T) {
+	t.Parallel()
+	c := defaults()
+	c.Password = slow
+	n := start(t, dbtest.SQLite(t), c, 100, newClock())
+	n.add(email, secret)
+	for range c.Lockout.Pair + 1 {
+		n.interrupt(t, email, secret, context.WithCancel)
+	}
+	n.mustLogin()
+}
+
+// R80: the old password of a change is a guess like that of a login.
+func TestAnOldPasswordWhoseHashBeganCounts(t *testing.T) {
+	t.Parallel()
+	c := defaults()
+	c.Password = slow
+	n := start(t, dbtest.SQLite(t), c, 100, newClock())
+	n.add(email, secret)
+	raw := n.mustLogin()
+	for i := 0; n.count("login_failed") < c.Lockout.Pair && i < 20; i++ {
+		ctx, cancel := context.WithCancel(t.Context())
+		gone := make(chan struct{})
+		go func() {
+			defer close(gone)
+			_, _ = n.changeIn(ctx, raw, fmt.Sprint("a wrong guess ", i), "a difference engine")
+		}()
+		eventually(t, func() bool { return n.pool.Stats().Busy == 1 || isClosed(gone) })
+		cancel()
+		<-gone
+		eventually(t, func() bool { return n.pool.Stats().Busy == 0 })
+	}
+	_, err := n.change(raw, secret, "a difference engine")
+	want(t, "after as many guesses as there may be", err, auth.ErrWrongPassword)
+}

@@ -1,0 +1,243 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/auth"
+	"github.com/chassi-go/chassi/auth/service"
+	"github.com/chassi-go/chassi/auth/store"
+	"github.com/chassi-go/chassi/password"
+	"github.com/chassi-go/chassi/token"
+	"github.com/chassi-go/chassi/workpool"
+)
+
+// Parameters of the passwords' hashes: half of the accounts have the older ones. They are
+// cheap, so that a run takes a minute; what tells one from the other is then a larger
+// part of a call's time, not a smaller one.
+var (
+	older = password.Params{Memory: 1 << 10, Time: 1, Parallelism: 1, SaltLen: 16, KeyLen: 32}
+	newer = password.Params{Memory: 4 << 10, Time: 2, Parallelism: 1, SaltLen: 16, KeyLen: 32}
+)
+
+const (
+	right = "an analytical engine"
+	wrong = "a difference engine"
+	// limit is how many failures lock an account for a network.
+	limit = 3
+)
+
+// The kinds of calls. Each call is for an address of its own, from a network of its own.
+const (
+	loginOlder    = "older hash"
+	loginNewer    = "newer hash"
+	loginKnown    = "known network" // from which the owner has logged in
+	loginUnknown  = "unknown"
+	loginLocked   = "locked"
+	loginDisabled = "disabled"
+	signUpNew     = "new"
+	signUpTaken   = "taken"
+)
+
+var (
+	logins  = []string{loginOlder, loginNewer, loginKnown, loginUnknown, loginLocked, loginDisabled}
+	signUps = []string{signUpNew, signUpTaken}
+)
+
+// bench is a service with its accounts.
+type bench struct {
+	*service.Service
+	options options
+	store   *store.Store
+	hashes  [2]string // older and newer
+}
+
+// compare measures on one engine, prints, and returns how many comparisons differ.
+func (e *engine) compare(ctx context.Context, o options, out io.Writer, title string) (differ int, err error) {
+	e.setDelay(0)
+	pool := workpool.New(workpool.Options{Queue: 1000})
+	defer func() { err = errors.Join(err, pool.Stop(context.WithoutCancel(ctx))) }()
+	b := &bench{options: o, store: store.New(e.db)}
+	if b.hashes[0], err = password.Hash(older, right); err != nil {
+		return 0, err
+	}
+	if b.hashes[1], err = password.Hash(newer, right); err != nil {
+		return 0, err
+	}
+	if err := b.addAccounts(ctx); err != nil {
+		return 0, err
+	}
+	// The parameters are raised: the service starts with the newer ones.
+	if b.Service, err = newService(b.store, pool); err != nil {
+		return 0, err
+	}
+	if err := b.Start(ctx); err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, b.Stop(context.WithoutCancel(ctx))) }()
+	if err := b.prepare(ctx); err != nil {
+		return 0, err
+	}
+	e.setDelay(o.commit)
+	defer e.setDelay(0)
+	waited := e.waits()
+	took, err := b.measure(ctx)
+	if err != nil {
+		return 0, err
+	}
+	differ = report(out, title+": failed logins", took.of(logins), o.alpha)
+	differ += report(out, title+": sign-ups", took.of(signUps), o.alpha)
+	fmt.Fprintf(out, "  %d calls waited %d times for the disk\n", o.samples*(len(logins)+len(signUps)), e.waits()-waited)
+	return differ, nil
+}
+
+func newService(s *store.Store, pool *workpool.Pool) (*service.Service, error) {
+	// A clock that moves by less than a lock lasts, so that what is locked stays so.
+	began, ticks := time.Now(), time.Duration(0)
+	var mu sync.Mutex
+	now := func() time.Time {
+		mu.Lock()
+		defer mu.Unlock()
+		ticks += time.Microsecond
+		return began.Add(ticks)
+	}
+	return service.New(service.Config{
+		SignUp: true, Password: newer,
+		Token:   service.TokenConfig{Algorithm: token.EdDSA, Issuer: "authd", Audience: "authd", TTL: time.Hour, CacheSize: 1},
+		Lockout: service.Lockout{Pair: limit, Account: 50, Network: 100, MaxDelay: 15 * time.Minute, Window: 24 * time.Hour, KnownFor: 24 * time.Hour},
+	}, service.Options{Store: s, Pool: pool, Now: now, Logger: slog.New(slog.DiscardHandler)})
+}
+
+// address is that of the ith call of a kind. All have one length.
+func address(kind string, i int) string {
+	name := fmt.Sprintf("%x%06d", kind, i)
+	return name[max(0, len(name)-16):] + "@" + fmt.Sprintf("%08x", len(kind)*7919+int(kind[0])) + ".example.org"
+}
+
+// network is that of the ith call of the kth kind.
+func network(k, i int) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(k), byte(i >> 8), byte(i)}), 1234)
+}
+
+// addAccounts stores the accounts that there are: of each kind half have the older
+// hash, but where the kind says which.
+func (b *bench) addAccounts(ctx context.Context) error {
+	for k, kind := range append(logins, signUpTaken) {
+		if kind == loginUnknown {
+			continue
+		}
+		for i := range b.options.samples {
+			u := store.User{
+				ID: fmt.Sprintf("%02d-%023d", k, i), Email: address(kind, i), Password: b.hashes[i%2], Generation: 1,
+				Disabled: kind == loginDisabled, CreatedAt: time.Now(),
+			}
+			switch kind {
+			case loginOlder:
+				u.Password = b.hashes[0]
+			case loginNewer:
+				u.Password = b.hashes[1]
+			}
+			if err := b.store.AddUser(ctx, u); err != nil {
+				return err
+			}
+			if kind == loginKnown {
+				if err := b.store.Remember(ctx, u.ID, network(k, i).Addr().String(), time.Now()); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// prepare makes one guess at each address, so that all are counted already, and as many
+// as lock it at those that are to be locked.
+func (b *bench) prepare(ctx context.Context) error {
+	for k, kind := range logins {
+		guesses := 1
+		if kind == loginLocked {
+			guesses = limit
+		}
+		for i := range b.options.samples {
+			for range guesses {
+				if _, err := b.call(ctx, k, i); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	for i := range 20 { // those that have no effect on what is measured
+		for _, kind := range signUps {
+			if err := b.signUp(ctx, address("prepare "+kind, i/2)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// times are those of each kind, in ms.
+type times map[string][]float64
+
+func (t times) of(kinds []string) (groups []group) {
+	for _, kind := range kinds {
+		groups = append(groups, group{kind, t[kind]})
+	}
+	return groups
+}
+
+// measure makes all calls one after the other, in random order.
+func (b *bench) measure(ctx context.Context) (times, error) {
+	type one struct{ k, i int }
+	var calls []one
+	kinds := append(append([]string(nil), logins...), signUps...)
+	for k := range kinds {
+		for i := range b.options.samples {
+			calls = append(calls, one{k, i})
+		}
+	}
+	rand.New(rand.NewPCG(b.options.seed, 0)).Shuffle(len(calls), func(i, j int) { calls[i], calls[j] = calls[j], calls[i] })
+	took := make(times)
+	for _, c := range calls {
+		d, err := b.call(ctx, c.k, c.i)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", kinds[c.k], err)
+		}
+		took[kinds[c.k]] = append(took[kinds[c.k]], float64(d)/float64(time.Millisecond))
+	}
+	return took, nil
+}
+
+// call makes the ith call of the kth kind and returns how long it took.
+func (b *bench) call(ctx context.Context, k, i int) (time.Duration, error) {
+	ctx = (&chassi.Call{Peer: network(k, i)}).Context(ctx)
+	kind := append(append([]string(nil), logins...), signUps...)[k]
+	to := address(kind, i)
+	began := time.Now()
+	if b.options.plant > 0 && (kind == loginUnknown || kind == signUpTaken) {
+		time.Sleep(b.options.plant)
+	}
+	if kind == signUpNew || kind == signUpTaken {
+		err := b.signUp(ctx, to)
+		return time.Since(began), err
+	}
+	_, err := b.Authenticate(ctx, &auth.AuthenticateRequest{Email: to, Password: wrong})
+	took := time.Since(began)
+	if !errors.Is(err, auth.ErrInvalidUser) {
+		return 0, fmt.Errorf("a wrong password for %s: %w", to, err)
+	}
+	return took, nil
+}
+
+func (b *bench) signUp(ctx context.Context, to string) error {
+	_, err := b.SignUp(ctx, &auth.SignUpRequest{Email: to, Password: right})
+	return err
+}
