@@ -42,18 +42,23 @@ const (
 	maxBackoff  = 2 * time.Second
 )
 
-// start returns when the first connection is ready, or when ctx ends.
+// start returns when the first connection is ready, when the broker refuses to set it
+// up, or when ctx ends.
 func (l *link) start(ctx context.Context) error {
 	if _, err := amqp.ParseURI(l.url); err != nil {
 		return fmt.Errorf("amqpapi: url %s: %w", redact(l.url), hideURL(err))
 	}
 	running, cancel := context.WithCancel(context.Background())
 	l.cancel = cancel
-	ready, last := make(chan struct{}), make(chan error, 1)
-	l.running.Go(func() { l.run(running, ready, last) })
+	ready, last, refused := make(chan struct{}), make(chan error, 1), make(chan error, 1)
+	l.running.Go(func() { l.run(running, ready, last, refused) })
 	select {
 	case <-ready:
 		return nil
+	case err := <-refused:
+		cancel()
+		l.running.Wait()
+		return fmt.Errorf("amqpapi: %s: %w", redact(l.url), err)
 	case <-ctx.Done():
 		cancel()
 		l.running.Wait()
@@ -67,9 +72,9 @@ func (l *link) stop() {
 	l.running.Wait()
 }
 
-// run keeps the connection until ctx ends. It closes ready with the first one, and
-// leaves in last why there is none yet.
-func (l *link) run(ctx context.Context, ready chan struct{}, last chan error) {
+// run keeps the connection until ctx ends. It closes ready with the first one. It
+// leaves in last why there is none yet, and in refused a reason that lasts.
+func (l *link) run(ctx context.Context, ready chan struct{}, last, refused chan error) {
 	told := false
 	for backoff := minBackoff; ; backoff = min(backoff*2, maxBackoff) {
 		lost, err := l.connect(ctx)
@@ -91,9 +96,9 @@ func (l *link) run(ctx context.Context, ready chan struct{}, last chan error) {
 			l.logger.Warn("AMQP: no connection, trying again", "link", l.name, "error", hideURL(err).Error())
 			told = true
 		}
-		select {
-		case last <- err:
-		default:
+		leave(last, err)
+		if _, ok := errors.AsType[*setupError](err); ok {
+			leave(refused, err)
 		}
 		select {
 		case <-ctx.Done():
@@ -103,18 +108,17 @@ func (l *link) run(ctx context.Context, ready chan struct{}, last chan error) {
 	}
 }
 
+// leave puts err into a channel with room for one, unless there is one.
+func leave(in chan error, err error) {
+	select {
+	case in <- err:
+	default:
+	}
+}
+
 // connect makes one connection ready.
 func (l *link) connect(ctx context.Context) (lost <-chan struct{}, err error) {
-	conn, err := amqp.DialConfig(l.url, amqp.Config{
-		Heartbeat: heartbeat, TLSClientConfig: l.tls, Properties: amqp.Table{"connection_name": l.name},
-		Dial: func(network, addr string) (net.Conn, error) {
-			c, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, network, addr)
-			if err != nil {
-				return nil, err
-			}
-			return c, c.SetDeadline(time.Now().Add(dialTimeout)) // for the handshake; the library lifts it
-		},
-	})
+	conn, err := l.dial(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -126,6 +130,19 @@ func (l *link) connect(ctx context.Context) (lost <-chan struct{}, err error) {
 	l.conn, l.blocked = conn, false
 	l.mu.Unlock()
 	return lost, nil
+}
+
+func (l *link) dial(ctx context.Context) (*amqp.Connection, error) {
+	return amqp.DialConfig(l.url, amqp.Config{ //nolint:wrapcheck // the callers say whose
+		Heartbeat: heartbeat, TLSClientConfig: l.tls, Properties: amqp.Table{"connection_name": l.name},
+		Dial: func(network, addr string) (net.Conn, error) {
+			c, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			return c, c.SetDeadline(time.Now().Add(dialTimeout)) // for the handshake; the library lifts it
+		},
+	})
 }
 
 // hold returns nil when ctx ends, and otherwise why the connection is lost.
