@@ -9,6 +9,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/url"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -132,17 +134,64 @@ func (l *link) connect(ctx context.Context) (lost <-chan struct{}, err error) {
 	return lost, nil
 }
 
+// dial connects. TLS is ours and not the library's, because what comes is made plain
+// above it.
 func (l *link) dial(ctx context.Context) (*amqp.Connection, error) {
-	return amqp.DialConfig(l.url, amqp.Config{ //nolint:wrapcheck // the callers say whose
-		Heartbeat: heartbeat, TLSClientConfig: l.tls, Properties: amqp.Table{"connection_name": l.name},
-		Dial: func(network, addr string) (net.Conn, error) {
-			c, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, network, addr)
+	uri, err := amqp.ParseURI(l.url)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // the callers say whose
+	}
+	unencrypted := l.url
+	if rest, ok := strings.CutPrefix(l.url, "amqps://"); ok {
+		unencrypted = "amqp://" + rest
+	}
+	return amqp.DialConfig(unencrypted, amqp.Config{ //nolint:wrapcheck // the callers say whose
+		Heartbeat: heartbeat, Properties: amqp.Table{"connection_name": l.name},
+		Dial: func(network, _ string) (net.Conn, error) {
+			c, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, network, net.JoinHostPort(uri.Host, strconv.Itoa(uri.Port)))
 			if err != nil {
 				return nil, err
 			}
-			return c, c.SetDeadline(time.Now().Add(dialTimeout)) // for the handshake; the library lifts it
+			if err := c.SetDeadline(time.Now().Add(dialTimeout)); err != nil { // for the handshakes; the library lifts it
+				return nil, errors.Join(err, c.Close())
+			}
+			if uri.Scheme == "amqps" {
+				if c, err = l.encrypt(ctx, c, uri); err != nil {
+					return nil, err
+				}
+			}
+			return newPlainConn(c), nil
 		},
 	})
+}
+
+// encrypt makes a connection one with TLS. The URL may name files, as RabbitMQ's
+// documents say: cacertfile, certfile, keyfile.
+func (l *link) encrypt(ctx context.Context, c net.Conn, uri amqp.URI) (net.Conn, error) {
+	config := l.tls.Clone()
+	var err error
+	if config == nil && uri.CACertFile != "" {
+		config, err = tlsConfig(uri.CACertFile)
+	}
+	if config == nil {
+		config = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	if err == nil && uri.CertFile != "" {
+		var certificate tls.Certificate
+		certificate, err = tls.LoadX509KeyPair(uri.CertFile, uri.KeyFile)
+		config.Certificates = []tls.Certificate{certificate}
+	}
+	if config.ServerName = uri.ServerName; config.ServerName == "" {
+		config.ServerName = uri.Host
+	}
+	encrypted := tls.Client(c, config)
+	if err == nil {
+		err = encrypted.HandshakeContext(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return encrypted, nil
 }
 
 // hold returns nil when ctx ends, and otherwise why the connection is lost.

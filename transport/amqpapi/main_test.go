@@ -4,12 +4,12 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/internal/rabbittest"
 	"github.com/chassi-go/chassi/transport/amqpapi"
 	"github.com/chassi-go/chassi/transport/transporttest"
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -21,22 +21,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 var quiet = slog.New(slog.DiscardHandler)
 
 // broker returns the URL of the server at CHASSI_TEST_AMQP.
-func broker(t testing.TB) string {
-	t.Helper()
-	url := os.Getenv("CHASSI_TEST_AMQP")
-	if url == "" {
-		url = "amqp://guest:guest@127.0.0.1:5672/"
-	}
-	conn, err := amqp.Dial(url)
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("RabbitMQ at CHASSI_TEST_AMQP: %v", err)
-		}
-		t.Skipf("RabbitMQ at CHASSI_TEST_AMQP: %v", err)
-	}
-	conn.Close()
-	return url
-}
+func broker(t testing.TB) string { return rabbittest.URL(t) }
 
 // prefix is a word of the test's own; the queues and exchanges of the services and work
 // queues behind it are deleted with the test.
@@ -54,7 +39,10 @@ func prefix(t testing.TB, url string, queues ...string) string {
 			name = p + "." + name
 			for _, remove := range []func(*amqp.Channel) error{
 				func(ch *amqp.Channel) error { _, err := ch.QueueDelete(name, false, false, false); return err },
-				func(ch *amqp.Channel) error { _, err := ch.QueueDelete(name+".requests", false, false, false); return err },
+				func(ch *amqp.Channel) error {
+					_, err := ch.QueueDelete(name+".requests", false, false, false)
+					return err
+				},
 				func(ch *amqp.Channel) error { return ch.ExchangeDelete(name, false, false) },
 				func(ch *amqp.Channel) error { return ch.ExchangeDelete(name+".moves", false, false) },
 			} {

@@ -86,17 +86,21 @@ func setHeader(headers amqp.Table, key, value string, room *int) {
 	headers[key] = value
 }
 
-// actsOnBroker tells whether RabbitMQ acts on a header: CC and BCC are further routing
-// keys, which write with the rights of the sender; x-death and x-delivery-count are what
-// the broker itself counts.
+// brokerHeaders are those that RabbitMQ and its plugins act on. CC and BCC are further
+// routing keys, which write with the rights of the sender; the others are what the
+// broker itself keeps on a message.
+var brokerHeaders = []string{
+	"CC", "BCC", "x-death", "x-delivery-count", "x-acquired-count", "x-first-death-queue", "x-first-death-exchange", "x-first-death-reason",
+	"x-last-death-queue", "x-last-death-exchange", "x-last-death-reason", "x-delay", "x-deduplication-header",
+}
+
 func actsOnBroker(key string) bool {
-	switch strings.ToLower(key) {
-	case "cc", "bcc", "x-death", "x-delivery-count", "x-first-death-queue", "x-first-death-exchange", "x-first-death-reason",
-		"x-last-death-queue", "x-last-death-exchange", "x-last-death-reason", "x-delay", "x-deduplication-header":
-		return true
-	default:
-		return false
+	for _, name := range brokerHeaders {
+		if strings.EqualFold(name, key) {
+			return true
+		}
 	}
+	return false
 }
 
 // milliseconds is how AMQP writes an expiration.
