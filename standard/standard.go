@@ -238,7 +238,8 @@ func (s *Standard) buildBrokers(version string, c Config, around func(string) []
 		if err = c.AMQP.Validate(); err != nil {
 			return err //nolint:wrapcheck // names the settings
 		}
-		if c.AMQP.Count, err = s.Telemetry.RegisterEvents("amqp_events_total", "Requests over AMQP that were not carried out, and answers that were not sent."); err != nil {
+		c.AMQP.Count, err = s.Telemetry.RegisterEvents("amqp_events_total", "Requests over AMQP that were not carried out, and answers that were not sent.")
+		if err != nil {
 			return err //nolint:wrapcheck // says where
 		}
 		c.AMQP.Logger = logger

@@ -21,17 +21,17 @@ func URL(t testing.TB) string {
 	t.Helper()
 	url := os.Getenv("CHASSI_TEST_AMQP")
 	if url == "" {
-		url = "amqp://guest:guest@127.0.0.1:5672/"
+		url = "amqp://guest:guest@127.0.0.1:5672/" //nolint:gosec // RabbitMQ's own default
 	}
 	conn, err := amqp.Dial(url)
 	if err != nil {
-		without(t, "RabbitMQ at CHASSI_TEST_AMQP: %v", err)
+		withoutf(t, "RabbitMQ at CHASSI_TEST_AMQP: %v", err)
 	}
 	conn.Close()
 	return url
 }
 
-func without(t testing.TB, format string, args ...any) {
+func withoutf(t testing.TB, format string, args ...any) {
 	t.Helper()
 	if os.Getenv("CI") == "true" {
 		t.Fatalf(format, args...)
@@ -69,15 +69,15 @@ func New(t testing.TB, users map[string]Rights) *Vhost {
 		t.Fatal(err)
 	}
 	if out, err := control(string(text), "import_definitions"); err != nil {
-		without(t, "scripts/rabbitmqctl: %v\n%s", err, out)
+		withoutf(t, "scripts/rabbitmqctl: %v\n%s", err, out)
 	}
 	t.Cleanup(func() {
 		// One command for all: each takes about a second.
-		erase := `rabbit_vhost:delete(<<"` + v.name + `">>, <<"test">>)`
+		erase := []string{`rabbit_vhost:delete(<<"` + v.name + `">>, <<"test">>)`}
 		for user := range users {
-			erase += `, rabbit_auth_backend_internal:delete_user(<<"` + v.User(user) + `">>, <<"test">>)`
+			erase = append(erase, `rabbit_auth_backend_internal:delete_user(<<"`+v.User(user)+`">>, <<"test">>)`)
 		}
-		if out, err := control("", "eval", erase+"."); err != nil {
+		if out, err := control("", "eval", strings.Join(erase, ", ")+"."); err != nil {
 			t.Errorf("scripts/rabbitmqctl: %v\n%s", err, out)
 		}
 	})
@@ -91,12 +91,15 @@ func (v *Vhost) definitions(users map[string]Rights) any {
 	for user, r := range users {
 		accounts = append(accounts, object{"name": v.User(user), "password": password, "tags": ""})
 		named := func(pattern string) string { return strings.ReplaceAll(pattern, "USER", v.User(user)) }
-		permissions = append(permissions, object{"user": v.User(user), "vhost": v.name, "configure": named(r.Configure), "write": named(r.Write), "read": named(r.Read)})
+		permissions = append(permissions, object{
+			"user": v.User(user), "vhost": v.name, "configure": named(r.Configure), "write": named(r.Write), "read": named(r.Read),
+		})
 	}
 	return object{"vhosts": []object{{"name": v.name}}, "users": accounts, "permissions": permissions}
 }
 
-const password = "secret" //nolint:gosec // of users that live as long as a test
+// password is that of users who live as long as a test.
+const password = "secret"
 
 // Name is the name of the virtual host.
 func (v *Vhost) Name() string { return v.name }
@@ -120,7 +123,7 @@ func control(stdin string, args ...string) (out string, err error) {
 		}
 		dir = filepath.Dir(dir)
 	}
-	cmd := exec.Command(filepath.Join(dir, "scripts", "rabbitmqctl"), args...)
+	cmd := exec.Command(filepath.Join(dir, "scripts", "rabbitmqctl"), args...) //nolint:gosec // of this repository
 	cmd.Stdin = strings.NewReader(stdin)
 	text, err := cmd.CombinedOutput()
 	return string(text), err

@@ -59,7 +59,10 @@ var (
 )
 
 func newAnswers(c *Config, l *link, warn func(string, ...any)) *answers {
-	a := &answers{link: l, url: c.AnswersURL, warn: warn, count: c.Count, trials: make(chan answer, c.MaxConcurrent), quit: make(chan struct{}), back: make(chan struct{})}
+	a := &answers{
+		link: l, url: c.AnswersURL, warn: warn, count: c.Count,
+		trials: make(chan answer, c.MaxConcurrent), quit: make(chan struct{}), back: make(chan struct{}),
+	}
 	l.use = a.use
 	return a
 }
@@ -91,7 +94,10 @@ func (a *answers) use(conn *amqp.Connection) (<-chan struct{}, error) {
 	lost := make(chan struct{})
 	end := sync.OnceFunc(func() { a.drop(ch); close(lost) })
 	closed := ch.NotifyClose(make(chan *amqp.Error, 1))
-	a.link.running.Go(func() { <-closed; end() })
+	a.link.running.Go(func() {
+		<-closed //nolint:errcheck // whatever the reason
+		end()
+	})
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.channel, a.end, a.known = ch, end, make(map[string]struct{})
@@ -115,7 +121,7 @@ func (a *answers) check(conn *amqp.Connection) error {
 	}
 	if refusal := <-closed; refusal != nil && refusal.Code == amqp.AccessRefused {
 		account := accountOf(a.url)
-		return &setupError{fmt.Sprintf("answers: user %q may not write to the exchange amq.default; grant it: %q",
+		return &setupError{fmt.Sprintf("answers: user %q may not write to the exchange amq.default; grant it: %s",
 			account.user, account.grant(nothing, exactly("amq.default"), nothing)), refusal}
 	}
 	return err

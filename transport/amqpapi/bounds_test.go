@@ -374,7 +374,7 @@ func TestWrongSettings(t *testing.T) {
 		}
 	}
 	for _, good := range []string{"", "reply", "staging.reply", "off"} {
-		if err := (&amqpapi.Config{ReplyQueues: good}).Validate(); err != nil {
+		if err := (amqpapi.Config{ReplyQueues: good}).Validate(); err != nil {
 			t.Errorf("%q: %v", good, err)
 		}
 	}

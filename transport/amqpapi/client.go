@@ -91,7 +91,7 @@ func (c *Client) use(conn *amqp.Connection) (<-chan struct{}, error) {
 	defer c.mu.Unlock()
 	c.conn, c.channels, c.declared = conn, make(map[string]*outgoing), make(map[string]bool)
 	c.link.running.Go(func() {
-		<-closed
+		<-closed //nolint:errcheck // the link logs the reason
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if c.conn == conn {
@@ -176,7 +176,7 @@ func (c *Client) explain(s *sender, exchange string) error {
 		return errConnection
 	case s.reason.Code == amqp.AccessRefused:
 		return chassi.NewError(chassi.PermissionDenied, "no_right_on_broker", "The broker does not allow this call").WithCause(
-			fmt.Errorf("user %q may not write to exchange %s; grant it: %q: %w", account.user, exchange, account.grant(nothing, exactly(exchange), nothing), s.reason))
+			fmt.Errorf("user %q may not write to exchange %s; grant it: %s: %w", account.user, exchange, account.grant(nothing, exactly(exchange), nothing), s.reason))
 	case s.reason.Code == amqp.NotFound:
 		return errors.Join(errUnroutable, s.reason)
 	case c.identity.learn(s.reason):

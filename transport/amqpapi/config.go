@@ -70,7 +70,7 @@ var (
 )
 
 // Validate returns an error that names each setting with a wrong value.
-func (c *Config) Validate() error {
+func (c Config) Validate() error {
 	var errs []error
 	if c.Prefix != "" && !wordPattern.MatchString(c.Prefix) {
 		errs = append(errs, fmt.Errorf("amqp.prefix (%q) must be one word of at most 50 letters, digits, _ and -", c.Prefix))

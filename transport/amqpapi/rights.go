@@ -130,17 +130,17 @@ func (t *topology) bind(queue, key, exchange string) error {
 
 // explain says what an operator can do about a refusal.
 func (t *topology) explain(kind, name string, err error) error {
+	all := exactly(t.names...)
+	grant := t.account.grant(all, all, all)
 	switch {
 	case err == nil:
 		return nil
 	case hasCode(err, amqp.AccessRefused):
-		all := exactly(t.names...)
-		return &setupError{fmt.Sprintf("%s %s: user %q lacks a right on it; %q gives all that is needed", kind, name, t.account.user, t.account.grant(all, all, all)), err}
+		return &setupError{fmt.Sprintf("%s %s: user %q lacks a right on it; this gives all that is needed: %s", kind, name, t.account.user, grant), err}
 	case hasCode(err, amqp.NotFound):
-		all := exactly(t.names...)
-		return &setupError{fmt.Sprintf("%s %s does not exist and user %q has no right to declare it; declare it first, or %q", kind, name, t.account.user, t.account.grant(all, all, all)), err}
+		return &setupError{fmt.Sprintf("%s %s does not exist and user %q has no right to declare it; declare it first, or: %s", kind, name, t.account.user, grant), err}
 	case hasCode(err, amqp.PreconditionFailed):
-		return &setupError{fmt.Sprintf("%s %s exists with other arguments; set the bounds that it has, or delete it when it is empty so that it is declared again: "+
+		return &setupError{fmt.Sprintf("%s %s exists with other arguments; configure the bounds that it has, or delete it when it is empty: "+
 			"rabbitmqctl delete_queue -p '%s' '%s' --if-empty", kind, name, t.account.vhost, name), err}
 	default:
 		return fmt.Errorf("%s %s: %w", kind, name, err)

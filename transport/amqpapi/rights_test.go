@@ -50,7 +50,7 @@ func TestMissingRightsAreNamed(t *testing.T) {
 		"service": {"nothing", grant("nothing", "^$", `^amq\.default$`, "^$")},
 	} {
 		err := tryStart(t, amqpapi.Config{URL: v.URL(user), AnswersURL: v.URL(c.answers)})
-		if err == nil || !strings.Contains(strings.ReplaceAll(err.Error(), `\\`, `\`), c.want) || strings.Contains(err.Error(), "secret") {
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v, want %s", user, err, c.want)
 		}
 	}

@@ -78,7 +78,7 @@ func plainFrame(frame []byte) []byte {
 	}
 	out := make([]byte, 0, frameHead+len(plain)+1)
 	out = append(out, frame[:3]...)
-	out = binary.BigEndian.AppendUint32(out, uint32(len(plain))) //nolint:gosec // no longer than the frame was
+	out = binary.BigEndian.AppendUint32(out, uint32(len(plain)))
 	out = append(out, plain...)
 	return append(out, frame[len(frame)-1])
 }
@@ -146,7 +146,7 @@ func plainProperties(payload []byte) (plain []byte, same bool) {
 	for _, e := range entries {
 		size += len(e)
 	}
-	out = binary.BigEndian.AppendUint32(out, uint32(size)) //nolint:gosec // no longer than the frame was
+	out = binary.BigEndian.AppendUint32(out, uint32(size))
 	for _, e := range entries {
 		out = append(out, e...)
 	}
