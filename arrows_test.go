@@ -69,7 +69,7 @@ github.com/nats-io/nkeys: transport/natsapi/embedded
 github.com/nats-io/nuid: transport/natsapi
 github.com/pressly/goose/v3: database
 github.com/prometheus/client_golang: telemetry middleware/metrics
-github.com/rabbitmq/amqp091-go: transport/amqpapi
+github.com/rabbitmq/amqp091-go: transport/amqpapi internal/rabbittest
 github.com/redis/rueidis: redis
 github.com/sony/gobreaker/v2: breaker
 go.opentelemetry.io/otel: telemetry telemetry/otlp middleware/tracing standard transport/transporttest

@@ -118,7 +118,7 @@ func serve(t *testing.T, transport string, params password.Params) []string {
 	case "amqp":
 		url := rabbit(t)
 		prefix := "test" + strconv.FormatUint(rand.Uint64(), 36)
-		mount(amqpapi.New(amqpapi.Config{URL: url, Prefix: prefix, Expires: time.Minute, Logger: quiet}, around...))
+		mount(amqpapi.New(amqpapi.Config{URL: url, Prefix: prefix, MaxConcurrent: 256, MaxPerClient: 256, Expires: time.Minute, Logger: quiet}, around...))
 		return append(flags, url, "--amqp-prefix", prefix)
 	default:
 		server, err := httpapi.New(httpapi.Config{Addr: "127.0.0.1:0", Logger: quiet}, around...)

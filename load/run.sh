@@ -39,8 +39,8 @@ flags=("--database.url=sqlite:$work/authd.db")
 targets=()
 if reachable "$amqp"; then
   prefix=loadtest
-  at_end+=("! command -v amqp-delete-queue >/dev/null || amqp-delete-queue --url='${amqp%/}' -q $prefix.auth.v1.Auth >/dev/null")
-  flags+=("--amqp.url=$amqp" "--amqp.prefix=$prefix")
+  at_end+=("! command -v amqp-delete-queue >/dev/null || amqp-delete-queue --url='${amqp%/}' -q $prefix.auth.v1.Auth.requests >/dev/null")
+  flags+=("--amqp.url=$amqp" "--amqp.prefix=$prefix" --amqp.max_concurrent=256 --amqp.max_per_client=256) # the driver is one client
 else
   echo "no RabbitMQ at CHASSI_TEST_AMQP: AMQP left out (make services brings one up)"
 fi

@@ -98,7 +98,7 @@ func connect(ctx context.Context, o options) (client.Caller, func(), error) {
 		}
 		return c, c.Close, nil
 	case "amqp":
-		c, err := amqpapi.Dial(ctx, amqpapi.ClientConfig{URL: o.target, Prefix: o.amqpPrefix, Logger: quiet})
+		c, err := amqpapi.Dial(ctx, amqpapi.ClientConfig{URL: o.target, Prefix: o.amqpPrefix, MaxPending: max(o.workers, 1024), Logger: quiet})
 		if err != nil {
 			return nil, nil, err
 		}

@@ -33,8 +33,8 @@ func AsyncAPI(info Info, services ...*chassi.Service) ([]byte, error) {
 		"asyncapi": "3.0.0", "info": about, "defaultContentType": "application/json",
 		"servers": object{
 			"nats": object{"host": "127.0.0.1:4223", "protocol": "nats", "description": "The subject of a method is its address; the reply goes to the reply subject."},
-			"amqp": object{"host": "127.0.0.1:5672", "protocol": "amqp", "description": "The routing key of a method, on the exchange chassi, is its address; " +
-				"the reply goes to reply_to with the correlation_id."},
+			"amqp": object{"host": "127.0.0.1:5672", "protocol": "amqp", "description": "The routing key of a method, on the exchange that its binding names, is its address; " +
+				"the reply goes to reply_to with the correlation_id: direct reply-to, or the queue reply.USER or reply.USER.*, where USER is the user_id of the request."},
 		},
 		"channels": channels, "operations": operations, "components": object{"schemas": c.schemas, "messages": messages},
 	}
@@ -77,7 +77,7 @@ func (c *components) channel(s *chassi.Service, e *chassi.Endpoint, channels, op
 		"address":     strings.ReplaceAll(e.FullName(), "/", "."),
 		"description": summary(e),
 		"messages":    object{request: object{"$ref": "#/components/messages/" + request}},
-		"bindings":    object{"amqp": object{"is": "routingKey", "exchange": object{"name": "chassi", "type": "direct", "durable": true}}},
+		"bindings":    object{"amqp": object{"is": "routingKey", "exchange": object{"name": s.Name(), "type": "direct", "durable": true}}},
 	}
 	channels[id+"_reply"] = object{
 		"address": nil, "description": "Where the caller wants the answer.",

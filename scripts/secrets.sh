@@ -32,7 +32,23 @@ keep redis_url "redis://:$(sed -n 's/^requirepass //p' secrets/redis_conf)@redis
 nats_password=$(random)
 keep nats_conf "authorization { users = [ { user: authd, password: \"$nats_password\" } ] }"
 keep nats_url "nats://authd:$(sed 's/.*password: "\([^"]*\)".*/\1/' secrets/nats_conf)@nats:4222"
-rabbitmq_password=$(random)
-keep rabbitmq_conf "default_user = authd
-default_pass = $rabbitmq_password"
-keep amqp_url "amqp://authd:$(sed -n 's/^default_pass = //p' secrets/rabbitmq_conf)@rabbitmq:5672/"
+# authd declares and reads its queue as one user and sends answers as another. No caller has
+# a right to either's names; callers are added as docs/brokers.md says.
+keep rabbitmq_password "$(random)"
+keep rabbitmq_answers_password "$(random)"
+names='^auth\\.v1\\.Auth(\\.requests)?$'
+keep rabbitmq_definitions '{
+  "vhosts": [{"name": "/"}],
+  "users": [
+    {"name": "authd", "password": "'"$(<secrets/rabbitmq_password)"'", "tags": []},
+    {"name": "authd-answers", "password": "'"$(<secrets/rabbitmq_answers_password)"'", "tags": []}
+  ],
+  "permissions": [
+    {"user": "authd", "vhost": "/", "configure": "'"$names"'", "write": "'"$names"'", "read": "'"$names"'"},
+    {"user": "authd-answers", "vhost": "/", "configure": "^$", "write": "^amq\\.default$", "read": "^$"}
+  ]
+}'
+keep rabbitmq_conf "load_definitions = /run/secrets/rabbitmq_definitions
+max_message_size = 2097152"
+keep amqp_url "amqp://authd:$(<secrets/rabbitmq_password)@rabbitmq:5672/"
+keep amqp_answers_url "amqp://authd-answers:$(<secrets/rabbitmq_answers_password)@rabbitmq:5672/"

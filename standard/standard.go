@@ -192,7 +192,7 @@ func (s *Standard) build(version string, c Config, o Options) error {
 		return err //nolint:wrapcheck // says where
 	}
 	errs = append(errs, s.buildGRPC(c.GRPC, around))
-	s.buildBrokers(version, c, around)
+	errs = append(errs, s.buildBrokers(version, c, around))
 	errs = append(errs, s.buildAdmin(c, counted))
 	return errors.Join(errs...)
 }
@@ -253,7 +253,7 @@ func (s *Standard) buildGRPC(c grpcapi.Config, around func(string) []chassi.Midd
 		s.Telemetry.RegisterRefusedClients(s.GRPC.Name(), s.GRPC.RefusedClients))
 }
 
-func (s *Standard) buildBrokers(version string, c Config, around func(string) []chassi.Middleware) {
+func (s *Standard) buildBrokers(version string, c Config, around func(string) []chassi.Middleware) (err error) {
 	logger := s.Telemetry.Logger
 	if c.NATS.URL != off {
 		n := c.NATS.Config
@@ -267,9 +267,17 @@ func (s *Standard) buildBrokers(version string, c Config, around func(string) []
 		s.NATS = natsapi.New(n, around("nats")...)
 	}
 	if c.AMQP.URL != "" && c.AMQP.URL != off {
+		if err = c.AMQP.Validate(); err != nil {
+			return err //nolint:wrapcheck // names the settings
+		}
+		c.AMQP.Count, err = s.Telemetry.RegisterEvents("amqp_events_total", "Requests over AMQP that were not carried out, and answers that were not sent.")
+		if err != nil {
+			return err //nolint:wrapcheck // says where
+		}
 		c.AMQP.Logger = logger
 		s.AMQP = amqpapi.New(c.AMQP, around("amqp")...)
 	}
+	return nil
 }
 
 // Describe serves the contract of services over HTTP: /openapi.json, and /docs for

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,6 +17,7 @@ import (
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/auth"
 	"github.com/chassi-go/chassi/client"
+	"github.com/chassi-go/chassi/internal/rabbittest"
 	"github.com/chassi-go/chassi/middleware"
 	"github.com/chassi-go/chassi/transport/amqpapi"
 	"github.com/chassi-go/chassi/transport/grpcapi"
@@ -30,18 +30,7 @@ import (
 // configuration; "" when there is none.
 func rabbit(t *testing.T) (url, prefix string) {
 	t.Helper()
-	url = os.Getenv("CHASSI_TEST_AMQP")
-	if url == "" {
-		url = "amqp://guest:guest@127.0.0.1:5672/"
-	}
-	conn, err := amqp.Dial(url)
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("RabbitMQ at CHASSI_TEST_AMQP: %v", err)
-		}
-		t.Skipf("RabbitMQ at CHASSI_TEST_AMQP: %v", err)
-	}
-	conn.Close()
+	url = rabbittest.URL(t)
 	prefix = "test" + strconv.FormatUint(rand.Uint64(), 36)
 	t.Cleanup(func() {
 		conn, err := amqp.Dial(url)
@@ -51,8 +40,8 @@ func rabbit(t *testing.T) (url, prefix string) {
 		}
 		defer conn.Close()
 		if ch, err := conn.Channel(); err == nil {
-			_, _ = ch.QueueDelete(prefix+"."+auth.ServiceName, false, false, false)
-			_ = ch.ExchangeDelete(prefix+".chassi", false, false)
+			_, _ = ch.QueueDelete(prefix+"."+auth.ServiceName+".requests", false, false, false)
+			_ = ch.ExchangeDelete(prefix+"."+auth.ServiceName, false, false)
 		}
 	})
 	return url, prefix

@@ -34,7 +34,7 @@ func BenchmarkServer(b *testing.B) {
 		p := prefix(b, url, "jobs.v1.Jobs")
 		s := start(b, amqpapi.Config{URL: url, Prefix: p}, around, chassi.NewService("jobs.v1.Jobs", chassi.NewEndpoint("Do", do, chassi.Public)))
 		defer stop(b, s)
-		keys[name] = [2]string{p + ".chassi", "jobs.v1.Jobs.Do"}
+		keys[name] = [2]string{p + ".jobs.v1.Jobs", "jobs.v1.Jobs.Do"}
 	}
 	for name, key := range keys {
 		b.Run(name, func(b *testing.B) { drive(b, url, key[0], key[1], 32) })

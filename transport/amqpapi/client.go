@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/chassi-go/chassi"
@@ -17,44 +19,39 @@ import (
 // ClientConfig sets up a [Client]. The zero value of every field but URL means the
 // default in its tag.
 type ClientConfig struct {
-	URL     string        `config:"url" mask:"url" help:"amqp://user:password@host:port/vhost, or amqps://"`
-	CAFile  string        `config:"ca_file" help:"CAs in PEM that may have signed the server's certificate, for amqps"`
-	Prefix  string        `config:"prefix" help:"a word in front of exchange and queues, as the services have it"`
-	Timeout time.Duration `config:"timeout" default:"30s" min:"1ms" help:"for a call whose caller sets no deadline"`
+	URL        string        `config:"url" mask:"url" help:"amqp://user:password@host:port/vhost, or amqps://"`
+	CAFile     string        `config:"ca_file" help:"CAs in PEM that may have signed the server's certificate, for amqps"`
+	Prefix     string        `config:"prefix" help:"a word in front of exchanges and queues, as the services have it"`
+	Timeout    time.Duration `config:"timeout" default:"30s" min:"1ms" help:"for a call whose caller sets no deadline"`
+	MaxPending int           `config:"max_pending" default:"1024" min:"1" help:"calls under way; further ones get resource_exhausted"`
 
 	// Logger takes what concerns no call. Default slog.Default().
 	Logger *slog.Logger `config:"-"`
 }
 
 // Client calls endpoints over one connection, which is made again when it is
-// lost. All answers come to one consumer (direct reply-to). It is safe for
-// concurrent use.
+// lost. Answers come by direct reply-to, so that its user needs the right to write to
+// the exchanges of the services that it calls and no other. Each service has a channel
+// of its own: the broker closes the channel of a call that it refuses. A client is safe
+// for concurrent use.
 type Client struct {
-	config ClientConfig
-	link   *link
-	ids    counter
+	config   ClientConfig
+	link     *link
+	identity identity
+	pending  atomic.Int64
 
 	mu       sync.Mutex
-	session  *session // nil while there is no connection
-	declared map[string]bool
+	conn     *amqp.Connection     // nil while there is no connection
+	channels map[string]*outgoing // on the connection, by exchange
+	declared map[string]bool      // work queues, on the connection
 }
 
-// session is what a client has on one connection.
-type session struct {
-	channel *amqp.Channel
-	lost    chan struct{}
-
-	mu      sync.Mutex
-	pending map[string]chan outcome // by correlation id
+// outgoing is the channel to an exchange, from the moment that it is asked for.
+type outgoing struct {
+	opened chan struct{} // closed when what follows is set
+	*sender
+	err error
 }
-
-// outcome is an answer, or why there is none.
-type outcome struct {
-	delivery amqp.Delivery
-	err      error
-}
-
-const directReplyTo = "amq.rabbitmq.reply-to"
 
 // What goes wrong on the way.
 var (
@@ -62,12 +59,13 @@ var (
 	errDisconnected = errors.New("there is no connection to the broker now")
 	errBlocked      = errors.New("the broker takes no messages for now")
 	errConnection   = errors.New("the connection was lost; the call may have been made")
-	errRefused      = errors.New("the broker refused the message")
+	errRefused      = errors.New("the broker refused the message: its queue is full")
 )
 
 // Dial connects, trying until ctx ends.
 func Dial(ctx context.Context, c ClientConfig) (*Client, error) {
 	setDefault(&c.Timeout, 30*time.Second)
+	setDefault(&c.MaxPending, 1024)
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
@@ -75,7 +73,7 @@ func Dial(ctx context.Context, c ClientConfig) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	client := &Client{config: c}
+	client := &Client{config: c, identity: identity{user: accountOf(c.URL).user}}
 	client.link = &link{url: c.URL, tls: tlsConfig, name: "chassi client", logger: c.Logger, use: client.use}
 	if err := client.link.start(ctx); err != nil {
 		return nil, err
@@ -86,94 +84,114 @@ func Dial(ctx context.Context, c ClientConfig) (*Client, error) {
 // Close ends the connection. Calls under way fail.
 func (c *Client) Close() { c.link.stop() }
 
-// use makes a session of a new connection.
+// use takes a new connection into use. Its channels are opened when they are needed.
 func (c *Client) use(conn *amqp.Connection) (<-chan struct{}, error) {
+	closed := conn.NotifyClose(make(chan *amqp.Error, 1))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.conn, c.channels, c.declared = conn, make(map[string]*outgoing), make(map[string]bool)
+	c.link.running.Go(func() {
+		<-closed //nolint:errcheck // the link logs the reason
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.conn == conn {
+			c.conn, c.channels = nil, nil
+		}
+	})
+	return nil, nil //nolint:nilnil // the connection alone tells its end
+}
+
+// to returns the channel to an exchange, or why none can be used.
+func (c *Client) to(ctx context.Context, exchange string) (*sender, error) {
+	if c.link.isBlocked() {
+		return nil, errBlocked
+	}
+	o := c.outgoingTo(exchange)
+	if o == nil {
+		return nil, errDisconnected
+	}
+	select {
+	case <-o.opened:
+		return o.sender, o.err
+	case <-ctx.Done():
+		return nil, ctx.Err() //nolint:wrapcheck // the caller's own
+	}
+}
+
+func (c *Client) outgoingTo(exchange string) *outgoing {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conn == nil {
+		return nil
+	}
+	o := c.channels[exchange]
+	if o == nil {
+		o = &outgoing{opened: make(chan struct{})}
+		c.channels[exchange] = o
+		conn := c.conn
+		c.link.running.Go(func() {
+			answers, err := c.open(conn, o)
+			o.err = err
+			close(o.opened)
+			if err == nil {
+				c.receive(o.sender, answers, exchange)
+			}
+			c.discard(exchange, o)
+		})
+	}
+	return o
+}
+
+// open opens a channel with the consumer of its answers.
+func (c *Client) open(conn *amqp.Connection, o *outgoing) (<-chan amqp.Delivery, error) {
 	ch, err := conn.Channel()
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(errDisconnected, err)
 	}
 	answers, err := ch.Consume(directReplyTo, consumerTag, true, false, false, false, nil)
 	if err == nil {
-		err = ch.Confirm(false)
+		o.sender, err = newSender(ch, &c.identity, &c.link.running)
 	}
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(errDisconnected, err)
 	}
-	s := &session{channel: ch, lost: make(chan struct{}), pending: make(map[string]chan outcome)}
-	returns := ch.NotifyReturn(make(chan amqp.Return, 16))
-	c.mu.Lock()
-	c.session, c.declared = s, make(map[string]bool)
-	c.mu.Unlock()
-	c.link.running.Go(func() {
-		for r := range returns {
-			s.settle(r.CorrelationId, outcome{err: errUnroutable})
-		}
-	})
-	c.link.running.Go(func() {
-		for d := range answers {
-			s.settle(d.CorrelationId, outcome{delivery: d})
-		}
-		c.mu.Lock()
-		if c.session == s {
-			c.session = nil
-		}
-		c.mu.Unlock()
-		s.abandon()
-		close(s.lost)
-	})
-	return s.lost, nil
+	return answers, nil
 }
 
-// settle gives a call its outcome, if it still waits.
-func (s *session) settle(id string, o outcome) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if waiting, ok := s.pending[id]; ok {
-		delete(s.pending, id)
-		waiting <- o
+// receive settles calls with their answers until the channel ends, and fails the rest
+// with the reason.
+func (c *Client) receive(s *sender, answers <-chan amqp.Delivery, exchange string) {
+	for d := range answers {
+		s.settle(d.CorrelationId, outcome{delivery: d})
+	}
+	<-s.over
+	s.abandon(c.explain(s, exchange))
+}
+
+// explain says why the channel to an exchange was closed.
+func (c *Client) explain(s *sender, exchange string) error {
+	account := accountOf(c.config.URL)
+	switch {
+	case s.reason == nil:
+		return errConnection
+	case s.reason.Code == amqp.AccessRefused:
+		return chassi.NewError(chassi.PermissionDenied, "no_right_on_broker", "The broker does not allow this call").WithCause(
+			fmt.Errorf("user %q may not write to exchange %s; grant it: %s: %w", account.user, exchange, account.grant(nothing, exactly(exchange), nothing), s.reason))
+	case s.reason.Code == amqp.NotFound:
+		return errors.Join(errUnroutable, s.reason)
+	case c.identity.learn(s.reason):
+		return fmt.Errorf("the broker knows user %q by another name; calls carry none from now on: %w", account.user, s.reason)
+	default:
+		return s.closedBy()
 	}
 }
 
-// abandon fails all calls that wait.
-func (s *session) abandon() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for id, waiting := range s.pending {
-		waiting <- outcome{err: errConnection}
-		delete(s.pending, id)
-	}
-	s.pending = nil
-}
-
-// await registers a call; it returns nil when the session is over.
-func (s *session) await(id string) chan outcome {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.pending == nil {
-		return nil
-	}
-	waiting := make(chan outcome, 1)
-	s.pending[id] = waiting
-	return waiting
-}
-
-func (s *session) forget(id string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.pending, id)
-}
-
-// current returns the session, or why none can be used.
-func (c *Client) current() (*session, error) {
+// discard makes the next call open a new channel.
+func (c *Client) discard(exchange string, o *outgoing) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case c.session == nil:
-		return nil, errDisconnected
-	case c.link.isBlocked():
-		return nil, errBlocked
-	default:
-		return c.session, nil
+	if c.channels[exchange] == o {
+		delete(c.channels, exchange)
 	}
 }
 
@@ -183,15 +201,23 @@ func (c *Client) Bind(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, erro
 	if err != nil {
 		return nil, nil, err
 	}
-	key := routingKey(e)
+	service, _, _ := strings.Cut(e.FullName(), "/")
+	exchange, key := exchangeName(c.config.Prefix, service), routingKey(e)
 	b := &chassi.Binding{Endpoint: e, Transport: "amqp", Client: true, Route: e.FullName(), Status: transport.CodeStatus}
-	return b, func(ctx context.Context, call *chassi.Call) error { return c.call(ctx, call, key, remote) }, nil
+	return b, func(ctx context.Context, call *chassi.Call) error { return c.call(ctx, call, exchange, key, remote) }, nil
 }
 
-func (c *Client) call(ctx context.Context, call *chassi.Call, key string, remote *message.Remote) error {
+var errTooManyPending = chassi.NewError(chassi.ResourceExhausted, "too_many_calls", "Too many calls are under way")
+
+func (c *Client) call(ctx context.Context, call *chassi.Call, exchange, key string, remote *message.Remote) error {
 	if err := ctx.Err(); err != nil {
 		return message.Unreachable(ctx, err)
 	}
+	if c.pending.Add(1) > int64(c.config.MaxPending) {
+		c.pending.Add(-1)
+		return errTooManyPending
+	}
+	defer c.pending.Add(-1)
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, c.config.Timeout)
@@ -201,8 +227,11 @@ func (c *Client) call(ctx context.Context, call *chassi.Call, key string, remote
 	if err != nil {
 		return err
 	}
-	answer, err := c.exchange(ctx, key, pairsOf(call), body)
+	answer, err := c.exchange(ctx, exchange, key, pairsOf(call), body)
 	if err != nil {
+		if e, ok := errors.AsType[*chassi.Error](err); ok {
+			return e
+		}
 		return message.Unreachable(ctx, err)
 	}
 	call.Out.Set(message.ContentTypeKey, answer.ContentType)
@@ -222,25 +251,24 @@ func pairsOf(call *chassi.Call) transport.Pairs {
 }
 
 // exchange sends one request and waits for its answer.
-func (c *Client) exchange(ctx context.Context, key string, pairs transport.Pairs, body []byte) (amqp.Delivery, error) {
-	s, err := c.current()
+func (c *Client) exchange(ctx context.Context, exchange, key string, pairs transport.Pairs, body []byte) (amqp.Delivery, error) {
+	s, err := c.to(ctx, exchange)
 	if err != nil {
 		return amqp.Delivery{}, err
 	}
-	id := c.ids.next()
-	waiting := s.await(id)
+	id, waiting := s.await()
 	if waiting == nil {
 		return amqp.Delivery{}, errDisconnected
 	}
 	defer s.forget(id)
 	p := publishing(pairs, body)
-	p.CorrelationId, p.ReplyTo = id, directReplyTo
+	p.CorrelationId, p.ReplyTo, p.UserId = id, directReplyTo, c.identity.userID()
 	if deadline, ok := ctx.Deadline(); ok {
 		p.Expiration = milliseconds(time.Until(deadline)) // nobody will wait for it any more
 	}
-	confirmation, err := s.channel.PublishWithDeferredConfirmWithContext(ctx, exchangeName(c.config.Prefix), key, true, false, p)
+	confirmation, err := s.channel.PublishWithDeferredConfirmWithContext(ctx, exchange, key, true, false, p)
 	if err != nil {
-		return amqp.Delivery{}, err
+		return amqp.Delivery{}, err //nolint:wrapcheck // the caller says that the service cannot be reached
 	}
 	confirmed := confirmation.Done()
 	for {
@@ -248,17 +276,18 @@ func (c *Client) exchange(ctx context.Context, key string, pairs transport.Pairs
 		case o := <-waiting:
 			return o.delivery, o.err
 		case <-ctx.Done():
-			return amqp.Delivery{}, ctx.Err()
+			return amqp.Delivery{}, ctx.Err() //nolint:wrapcheck // the caller's own
 		case <-confirmed:
-			if !confirmation.Acked() {
-				select {
-				case o := <-waiting: // a lost connection ends both
-					return o.delivery, o.err
-				default:
-					return amqp.Delivery{}, errRefused
-				}
+			if confirmation.Acked() {
+				confirmed = nil
+				continue
 			}
-			confirmed = nil
+			select {
+			case <-s.sync: // the broker refused the message
+				return amqp.Delivery{}, errRefused
+			case o := <-waiting: // a channel that is closed ends both
+				return o.delivery, o.err
+			}
 		}
 	}
 }
@@ -275,7 +304,7 @@ func (c *Client) Publisher(q message.Queue) (*Publisher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("amqpapi: %w", err)
 	}
-	q.Name = queueName(c.config.Prefix, q.Name)
+	q.Name = prefixed(c.config.Prefix, q.Name)
 	return &Publisher{client: c, queue: q}, nil
 }
 
@@ -288,11 +317,7 @@ func (p *Publisher) Publish(ctx context.Context, e *chassi.Endpoint, id string, 
 	if err != nil {
 		return err
 	}
-	s, err := p.client.current()
-	if err == nil {
-		err = p.declare(s)
-	}
-	if err != nil {
+	if err := p.declare(); err != nil {
 		return message.Unreachable(ctx, err)
 	}
 	var in transport.Pairs
@@ -304,42 +329,35 @@ func (p *Publisher) Publish(ctx context.Context, e *chassi.Endpoint, id string, 
 	if err != nil {
 		return err
 	}
+	s, err := p.client.to(ctx, p.queue.Name)
+	if err != nil {
+		return message.Unreachable(ctx, err)
+	}
 	m := publishing(in, body)
 	m.MessageId, m.DeliveryMode = id, amqp.Persistent
-	if err := publishConfirmed(ctx, s.channel, "", p.queue.Name, m); err != nil {
+	if err := s.publish(ctx, p.queue.Name, p.queue.Name, &m); err != nil {
 		return message.Unreachable(ctx, err)
 	}
 	return nil
 }
 
-// declare makes the queues once on a connection, so that publishers may come
-// first, and on a channel of its own: a declaration that the broker refuses closes
-// it.
-func (p *Publisher) declare(s *session) error {
+// declare makes the queues once on a connection, so that publishers may come first. A
+// publisher without the right to do so needs a queue that is there.
+func (p *Publisher) declare() error {
 	c := p.client
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.conn == nil {
+		return errDisconnected
+	}
 	if c.declared[p.queue.Name] {
 		return nil
 	}
-	if err := c.link.declare(p.queue); err != nil {
+	t := &topology{conn: c.conn, account: accountOf(c.config.URL), names: workNames(p.queue), warn: c.config.Logger.Debug}
+	defer t.close()
+	if err := declareWork(t, p.queue); err != nil {
 		return err
 	}
-	c.declared[p.queue.Name] = c.session == s
+	c.declared[p.queue.Name] = true
 	return nil
-}
-
-func (l *link) declare(q message.Queue) error {
-	l.mu.Lock()
-	conn := l.conn
-	l.mu.Unlock()
-	if conn == nil {
-		return errDisconnected
-	}
-	ch, err := conn.Channel()
-	if err != nil {
-		return err
-	}
-	defer ch.Close()
-	return declare(ch, q)
 }

@@ -17,3 +17,24 @@ func FaultOf(d amqp.Delivery) error {
 	out.Set(message.CodeKey, code)
 	return new(message.Remote).Read(&chassi.Call{Out: &out}, d.Body)
 }
+
+// CutAnswers closes the connection that answers are sent over.
+func CutAnswers(s *Server) {
+	s.answers.link.mu.Lock()
+	defer s.answers.link.mu.Unlock()
+	_ = s.answers.link.conn.Close()
+}
+
+// What is tested from outside.
+var (
+	ParseDirect     = parseDirect
+	IsReplyQueue    = isReplyQueue
+	Publishing      = publishing
+	PlainProperties = plainProperties
+)
+
+// MaxHeaders is the bound on the headers of a request.
+const MaxHeaders = maxHeaders
+
+// SetUser sets the name that a client gives to its messages.
+func SetUser(c *Client, user string) { c.identity.user = user }

@@ -9,6 +9,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/url"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -42,18 +44,23 @@ const (
 	maxBackoff  = 2 * time.Second
 )
 
-// start returns when the first connection is ready, or when ctx ends.
+// start returns when the first connection is ready, when the broker refuses to set it
+// up, or when ctx ends.
 func (l *link) start(ctx context.Context) error {
 	if _, err := amqp.ParseURI(l.url); err != nil {
 		return fmt.Errorf("amqpapi: url %s: %w", redact(l.url), hideURL(err))
 	}
 	running, cancel := context.WithCancel(context.Background())
 	l.cancel = cancel
-	ready, last := make(chan struct{}), make(chan error, 1)
-	l.running.Go(func() { l.run(running, ready, last) })
+	ready, last, refused := make(chan struct{}), make(chan error, 1), make(chan error, 1)
+	l.running.Go(func() { l.run(running, ready, last, refused) })
 	select {
 	case <-ready:
 		return nil
+	case err := <-refused:
+		cancel()
+		l.running.Wait()
+		return fmt.Errorf("amqpapi: %s: %w", redact(l.url), err)
 	case <-ctx.Done():
 		cancel()
 		l.running.Wait()
@@ -67,9 +74,9 @@ func (l *link) stop() {
 	l.running.Wait()
 }
 
-// run keeps the connection until ctx ends. It closes ready with the first one, and
-// leaves in last why there is none yet.
-func (l *link) run(ctx context.Context, ready chan struct{}, last chan error) {
+// run keeps the connection until ctx ends. It closes ready with the first one. It
+// leaves in last why there is none yet, and in refused a reason that lasts.
+func (l *link) run(ctx context.Context, ready chan struct{}, last, refused chan error) {
 	told := false
 	for backoff := minBackoff; ; backoff = min(backoff*2, maxBackoff) {
 		lost, err := l.connect(ctx)
@@ -91,9 +98,9 @@ func (l *link) run(ctx context.Context, ready chan struct{}, last chan error) {
 			l.logger.Warn("AMQP: no connection, trying again", "link", l.name, "error", hideURL(err).Error())
 			told = true
 		}
-		select {
-		case last <- err:
-		default:
+		leave(last, err)
+		if _, ok := errors.AsType[*setupError](err); ok {
+			leave(refused, err)
 		}
 		select {
 		case <-ctx.Done():
@@ -103,18 +110,17 @@ func (l *link) run(ctx context.Context, ready chan struct{}, last chan error) {
 	}
 }
 
+// leave puts err into a channel with room for one, unless there is one.
+func leave(in chan error, err error) {
+	select {
+	case in <- err:
+	default:
+	}
+}
+
 // connect makes one connection ready.
 func (l *link) connect(ctx context.Context) (lost <-chan struct{}, err error) {
-	conn, err := amqp.DialConfig(l.url, amqp.Config{
-		Heartbeat: heartbeat, TLSClientConfig: l.tls, Properties: amqp.Table{"connection_name": l.name},
-		Dial: func(network, addr string) (net.Conn, error) {
-			c, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, network, addr)
-			if err != nil {
-				return nil, err
-			}
-			return c, c.SetDeadline(time.Now().Add(dialTimeout)) // for the handshake; the library lifts it
-		},
-	})
+	conn, err := l.dial(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -126,6 +132,66 @@ func (l *link) connect(ctx context.Context) (lost <-chan struct{}, err error) {
 	l.conn, l.blocked = conn, false
 	l.mu.Unlock()
 	return lost, nil
+}
+
+// dial connects. TLS is ours and not the library's, because what comes is made plain
+// above it.
+func (l *link) dial(ctx context.Context) (*amqp.Connection, error) {
+	uri, err := amqp.ParseURI(l.url)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // the callers say whose
+	}
+	unencrypted := l.url
+	if rest, ok := strings.CutPrefix(l.url, "amqps://"); ok {
+		unencrypted = "amqp://" + rest
+	}
+	return amqp.DialConfig(unencrypted, amqp.Config{ //nolint:wrapcheck // the callers say whose
+		Heartbeat: heartbeat, Properties: amqp.Table{"connection_name": l.name},
+		Dial: func(network, _ string) (net.Conn, error) {
+			c, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, network, net.JoinHostPort(uri.Host, strconv.Itoa(uri.Port)))
+			if err != nil {
+				return nil, err
+			}
+			if err := c.SetDeadline(time.Now().Add(dialTimeout)); err != nil { // for the handshakes; the library lifts it
+				return nil, errors.Join(err, c.Close())
+			}
+			if uri.Scheme == "amqps" {
+				if c, err = l.encrypt(ctx, c, uri); err != nil {
+					return nil, err
+				}
+			}
+			return newPlainConn(c), nil
+		},
+	})
+}
+
+// encrypt makes a connection one with TLS. The URL may name files, as RabbitMQ's
+// documents say: cacertfile, certfile, keyfile.
+func (l *link) encrypt(ctx context.Context, c net.Conn, uri amqp.URI) (net.Conn, error) {
+	config := l.tls.Clone()
+	var err error
+	if config == nil && uri.CACertFile != "" {
+		config, err = tlsConfig(uri.CACertFile)
+	}
+	if config == nil {
+		config = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	if err == nil && uri.CertFile != "" {
+		var certificate tls.Certificate
+		certificate, err = tls.LoadX509KeyPair(uri.CertFile, uri.KeyFile)
+		config.Certificates = []tls.Certificate{certificate}
+	}
+	if config.ServerName = uri.ServerName; config.ServerName == "" {
+		config.ServerName = uri.Host
+	}
+	encrypted := tls.Client(c, config)
+	if err == nil {
+		err = encrypted.HandshakeContext(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return encrypted, nil
 }
 
 // hold returns nil when ctx ends, and otherwise why the connection is lost.

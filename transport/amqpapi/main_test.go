@@ -2,15 +2,14 @@ package amqpapi_test
 
 import (
 	"context"
+	"crypto/rand"
 	"log/slog"
-	"math/rand/v2"
-	"os"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/internal/rabbittest"
 	"github.com/chassi-go/chassi/transport/amqpapi"
 	"github.com/chassi-go/chassi/transport/transporttest"
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -22,28 +21,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 var quiet = slog.New(slog.DiscardHandler)
 
 // broker returns the URL of the server at CHASSI_TEST_AMQP.
-func broker(t testing.TB) string {
-	t.Helper()
-	url := os.Getenv("CHASSI_TEST_AMQP")
-	if url == "" {
-		url = "amqp://guest:guest@127.0.0.1:5672/"
-	}
-	conn, err := amqp.Dial(url)
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("RabbitMQ at CHASSI_TEST_AMQP: %v", err)
-		}
-		t.Skipf("RabbitMQ at CHASSI_TEST_AMQP: %v", err)
-	}
-	conn.Close()
-	return url
-}
+func broker(t testing.TB) string { return rabbittest.URL(t) }
 
-// prefix is a word of the test's own; queues and exchange behind it are deleted
-// with the test.
+// prefix is a word of the test's own; the queues and exchanges of the services and work
+// queues behind it are deleted with the test.
 func prefix(t testing.TB, url string, queues ...string) string {
 	t.Helper()
-	p := "test" + strconv.FormatUint(rand.Uint64(), 36)
+	p := "test" + rand.Text()
 	t.Cleanup(func() {
 		conn, err := amqp.Dial(url)
 		if err != nil {
@@ -51,19 +35,24 @@ func prefix(t testing.TB, url string, queues ...string) string {
 			return
 		}
 		defer conn.Close()
-		for _, q := range append(queues, "chassi") {
-			ch, err := conn.Channel()
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			if q == "chassi" {
-				err = ch.ExchangeDelete(p+"."+q, false, false)
-			} else {
-				_, err = ch.QueueDelete(p+"."+q, false, false, false)
-			}
-			if err != nil && !strings.Contains(err.Error(), "NOT_FOUND") {
-				t.Error(err)
+		for _, name := range queues {
+			name = p + "." + name
+			for _, remove := range []func(*amqp.Channel) error{
+				func(ch *amqp.Channel) error { _, err := ch.QueueDelete(name, false, false, false); return err },
+				func(ch *amqp.Channel) error {
+					_, err := ch.QueueDelete(name+".requests", false, false, false)
+					return err
+				},
+				func(ch *amqp.Channel) error { return ch.ExchangeDelete(name, false, false) },
+				func(ch *amqp.Channel) error { return ch.ExchangeDelete(name+".moves", false, false) },
+			} {
+				ch, err := conn.Channel()
+				if err == nil {
+					err = remove(ch)
+				}
+				if err != nil && !strings.Contains(err.Error(), "NOT_FOUND") {
+					t.Error(err)
+				}
 			}
 		}
 	})
@@ -75,7 +64,7 @@ func TestConformance(t *testing.T) {
 	url := broker(t)
 	transporttest.Run(t, transporttest.Transport{Strict: "json", Start: func(t *testing.T, o transporttest.Options, services ...*chassi.Service) transporttest.Instance {
 		p := prefix(t, url, services[0].Name())
-		s := start(t, amqpapi.Config{URL: url, Prefix: p, MaxMessageBytes: o.MaxMessageBytes, MaxConcurrent: o.MaxConcurrent}, o.Middleware, services...)
+		s := start(t, amqpapi.Config{URL: url, Prefix: p, MaxMessageBytes: o.MaxMessageBytes, MaxConcurrent: o.MaxConcurrent, MaxPerClient: o.MaxConcurrent}, o.Middleware, services...)
 		send := func(contentType string) func(context.Context, *chassi.Endpoint, []byte) error {
 			return func(ctx context.Context, e *chassi.Endpoint, payload []byte) error {
 				return rawCall(ctx, url, p, e, contentType, payload)
@@ -100,7 +89,7 @@ func rawCall(ctx context.Context, url, prefix string, e *chassi.Endpoint, conten
 	if err != nil {
 		return err
 	}
-	q, err := ch.QueueDeclare("", false, true, true, false, nil)
+	q, err := ch.QueueDeclare(prefix+".reply.anonymous."+rand.Text(), false, true, true, false, nil)
 	if err != nil {
 		return err
 	}
@@ -108,7 +97,7 @@ func rawCall(ctx context.Context, url, prefix string, e *chassi.Endpoint, conten
 	if err != nil {
 		return err
 	}
-	err = ch.PublishWithContext(ctx, prefix+".chassi", strings.ReplaceAll(e.FullName(), "/", "."), true, false,
+	err = ch.PublishWithContext(ctx, exchangeOf(prefix, e), strings.ReplaceAll(e.FullName(), "/", "."), true, false,
 		amqp.Publishing{ContentType: contentType, CorrelationId: "c1", ReplyTo: q.Name, Body: payload})
 	if err != nil {
 		return err
@@ -122,6 +111,12 @@ func rawCall(ctx context.Context, url, prefix string, e *chassi.Endpoint, conten
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// exchangeOf is the exchange of the service of e.
+func exchangeOf(prefix string, e *chassi.Endpoint) string {
+	service, _, _ := strings.Cut(e.FullName(), "/")
+	return prefix + "." + service
 }
 
 // start serves; the caller stops the server.

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
+	"net/netip"
+	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/chassi-go/chassi"
@@ -19,16 +19,22 @@ import (
 // Server serves endpoints to a RabbitMQ server or cluster. Mount and Consume come
 // before Start.
 type Server struct {
-	config  Config
-	options message.Options
-	queues  []*serviceQueue
-	work    []*worker
-	link    *link
-	workers *transport.Workers[arrival]
-	calls   transport.InFlight
-	base    context.Context //nolint:containedctx // of all calls
-	cancel  context.CancelFunc
-	failed  chan error
+	config    Config
+	options   message.Options
+	account   account
+	identity  identity // of messages that are moved between work queues
+	replyRoot string   // what the names of reply queues begin with
+	queues    []*serviceQueue
+	work      []*worker
+	link      *link
+	answers   *answers
+	workers   *transport.Workers[arrival]
+	clients   clients
+	calls     transport.InFlight
+	seldom    seldom
+	base      context.Context //nolint:containedctx // of all calls
+	cancel    context.CancelFunc
+	failed    chan error
 
 	mu       sync.Mutex // guards what follows
 	channels []*amqp.Channel
@@ -38,8 +44,8 @@ type Server struct {
 
 // serviceQueue is the queue of one mounted service.
 type serviceQueue struct {
-	name   string
-	routes map[string]*message.Route // by routing key
+	exchange, name string
+	routes         map[string]*message.Route // by routing key
 }
 
 var _ chassi.Transport = (*Server)(nil)
@@ -48,9 +54,16 @@ var _ chassi.Transport = (*Server)(nil)
 // outermost.
 func New(c Config, middleware ...chassi.Middleware) *Server {
 	c = c.withDefaults()
-	return &Server{config: c, failed: make(chan error, 1), options: message.Options{
+	s := &Server{config: c, failed: make(chan error, 1), account: accountOf(c.URL), options: message.Options{
 		Transport: "amqp", MaxBytes: c.MaxMessageBytes, MaxJSONDepth: c.MaxJSONDepth, Logger: c.Logger, Middleware: middleware,
 	}}
+	s.identity.user = s.account.user
+	s.seldom.logger = c.Logger
+	s.clients = clients{limit: c.MaxPerClient, busy: make(map[string]*client)}
+	if s.replyRoot = c.ReplyQueues; c.ReplyQueues != replyQueuesOff {
+		s.replyRoot = prefixed(c.Prefix, c.ReplyQueues)
+	}
+	return s
 }
 
 // Name returns "amqp".
@@ -61,7 +74,9 @@ func (s *Server) Mount(service *chassi.Service) error {
 	if err := service.Err(); err != nil {
 		return err
 	}
-	q := &serviceQueue{name: queueName(s.config.Prefix, service.Name()), routes: make(map[string]*message.Route)}
+	q := &serviceQueue{
+		exchange: exchangeName(s.config.Prefix, service.Name()), name: requestsQueue(s.config.Prefix, service.Name()), routes: make(map[string]*message.Route),
+	}
 	var errs []error
 	for _, e := range service.Endpoints() {
 		route, err := message.NewRoute(e, &s.options)
@@ -77,8 +92,12 @@ func (s *Server) Mount(service *chassi.Service) error {
 
 func routingKey(e *chassi.Endpoint) string { return strings.ReplaceAll(e.FullName(), "/", ".") }
 
-// Start connects, trying until ctx ends, and serves.
+// Start connects, trying until ctx ends, and serves. It returns an error that names
+// the command to run if the broker refuses what is needed.
 func (s *Server) Start(ctx context.Context) error {
+	if err := s.config.Validate(); err != nil {
+		return fmt.Errorf("amqpapi: %w", err)
+	}
 	tlsConfig, err := tlsConfig(s.config.CAFile)
 	if err != nil {
 		return err
@@ -86,9 +105,15 @@ func (s *Server) Start(ctx context.Context) error {
 	s.base, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	// Each queue has the prefetch for itself; together they never have more at once.
 	s.workers = transport.NewWorkers(s.config.MaxConcurrent, s.config.MaxConcurrent*len(s.queues), s.serve)
+	s.answers = newAnswers(&s.config, &link{url: s.config.AnswersURL, tls: tlsConfig, name: "chassi answers", logger: s.config.Logger}, s.seldom.warn)
 	s.link = &link{url: s.config.URL, tls: tlsConfig, name: "chassi server", logger: s.config.Logger, use: s.use}
+	if err := s.answers.start(ctx); err != nil {
+		s.cancel()
+		return err
+	}
 	if err := s.link.start(ctx); err != nil {
 		s.cancel()
+		s.answers.stop()
 		return err
 	}
 	s.config.Logger.Info("serving", "server", s.Name(), "addr", redact(s.config.URL))
@@ -103,21 +128,33 @@ func (s *Server) use(conn *amqp.Connection) (<-chan struct{}, error) {
 	if s.stopping {
 		return nil, errors.New("the server is stopping")
 	}
+	t := &topology{conn: conn, account: s.account, names: s.names(), warn: s.config.Logger.Warn}
+	defer t.close()
 	s.channels = nil
 	lost := make(chan struct{})
-	var once sync.Once
-	end := func() { once.Do(func() { close(lost) }) }
+	end := sync.OnceFunc(func() { close(lost) })
 	for _, q := range s.queues {
-		if err := s.consumeService(conn, q, end); err != nil {
-			return nil, fmt.Errorf("queue %s: %w", q.name, err)
+		if err := s.consumeService(t, q, end); err != nil {
+			return nil, err
 		}
 	}
 	for _, w := range s.work {
-		if err := w.consume(conn, end); err != nil {
-			return nil, fmt.Errorf("queue %s: %w", w.queue.Name, err)
+		if err := w.consume(t, end); err != nil {
+			return nil, err
 		}
 	}
 	return lost, nil
+}
+
+// names lists the exchanges and queues that the server needs rights on.
+func (s *Server) names() (names []string) {
+	for _, q := range s.queues {
+		names = append(names, q.exchange, q.name)
+	}
+	for _, w := range s.work {
+		names = append(names, workNames(w.queue)...)
+	}
+	return names
 }
 
 // consumerTag names the one consumer of a channel.
@@ -125,41 +162,40 @@ const consumerTag = "chassi"
 
 // consumeService declares the queue of a service with its bindings, and feeds what
 // it delivers to the goroutines that make calls.
-func (s *Server) consumeService(conn *amqp.Connection, q *serviceQueue, end func()) error {
-	ch, err := conn.Channel()
-	if err != nil {
-		return err
-	}
-	exchange := exchangeName(s.config.Prefix)
-	var expires amqp.Table
+func (s *Server) consumeService(t *topology, q *serviceQueue, end func()) error {
+	args := amqp.Table{"x-max-length": int64(s.config.MaxQueueLength), "x-max-length-bytes": int64(s.config.MaxQueueBytes), "x-overflow": "reject-publish"}
 	if d := s.config.Expires; d > 0 {
-		expires = amqp.Table{"x-expires": d.Milliseconds()}
+		args["x-expires"] = d.Milliseconds()
 	}
-	if err := ch.ExchangeDeclare(exchange, amqp.ExchangeDirect, true, expires != nil, false, false, nil); err != nil {
+	t.found = false
+	if err := t.exchange(q.exchange, s.config.Expires > 0); err != nil {
 		return err
 	}
-	if _, err := ch.QueueDeclare(q.name, true, false, false, false, expires); err != nil {
+	if err := t.queue(q.name, args); err != nil {
 		return err
 	}
 	for key := range q.routes {
-		if err := ch.QueueBind(q.name, key, exchange, false, nil); err != nil {
+		if err := t.bind(q.name, key, q.exchange); err != nil {
 			return err
 		}
 	}
-	return s.feed(ch, q.name, s.config.MaxConcurrent, end, func(d amqp.Delivery) {
-		s.workers.Submit(arrival{q.routes[d.RoutingKey], ch, d, time.Now()}) // the prefetch is the room there is
-	})
+	ch, err := t.conn.Channel()
+	if err != nil {
+		return err //nolint:wrapcheck // the link says whose
+	}
+	err = s.feed(ch, q.name, s.config.MaxConcurrent, end, func(d amqp.Delivery) { s.take(q.routes[d.RoutingKey], &d) })
+	return t.explain("queue", q.name, err)
 }
 
 // feed consumes a queue and passes each delivery on, until the channel or the
 // consumer ends.
 func (s *Server) feed(ch *amqp.Channel, queue string, prefetch int, end func(), take func(amqp.Delivery)) error {
 	if err := ch.Qos(prefetch, 0, false); err != nil {
-		return err
+		return err //nolint:wrapcheck // explained by the caller
 	}
 	deliveries, err := ch.Consume(queue, consumerTag, false, false, false, false, nil)
 	if err != nil {
-		return err
+		return err //nolint:wrapcheck // explained by the caller
 	}
 	s.channels = append(s.channels, ch)
 	s.feeding.Go(func() {
@@ -169,7 +205,7 @@ func (s *Server) feed(ch *amqp.Channel, queue string, prefetch int, end func(), 
 		s.mu.Lock()
 		stopping := s.stopping
 		s.mu.Unlock()
-		if !stopping { // then the channel is needed for the answers
+		if !stopping { // then the channel is needed for the acknowledgements
 			_ = ch.Close()
 			end()
 		}
@@ -179,40 +215,135 @@ func (s *Server) feed(ch *amqp.Channel, queue string, prefetch int, end func(), 
 
 // arrival is a request that waits for its call.
 type arrival struct {
-	route   *message.Route
-	channel *amqp.Channel
+	route *message.Route
 	amqp.Delivery
-	at time.Time
+	at      time.Time
+	to      replyTo
+	client  string // its name
+	refusal *chassi.Error
 }
 
-var errNoSuchMethod = chassi.NewError(chassi.Unimplemented, "no_such_method", "There is no such method")
+// What a request can be refused for without a call.
+var (
+	errNoSuchMethod = chassi.NewError(chassi.Unimplemented, "no_such_method", "There is no such method")
+	errBusy         = chassi.NewError(chassi.ResourceExhausted, "too_many_calls", "Too many calls of this client at once")
+	errTooLarge     = chassi.NewError(chassi.ResourceExhausted, "body_too_large", "The message is too large")
+	errHeaders      = chassi.NewError(chassi.InvalidArgument, "too_many_headers", "The message has too many headers")
+	errMayBeDone    = chassi.NewError(chassi.Aborted, "may_have_been_done", "The call was interrupted and may have been carried out")
+	errAnswerSize   = chassi.NewError(chassi.ResourceExhausted, "answer_too_large", "The answer is too large to be sent")
+)
 
-// serve makes one call.
-func (s *Server) serve(a arrival) {
-	if a.route == nil { // bound by an older version of the service, or by hand
-		s.respond(a, message.Refuse(errNoSuchMethod))
+// take hands a request over to the workers. One whose answer may not go where it says
+// is not carried out. The prefetch is the room that the workers have.
+func (s *Server) take(route *message.Route, d *amqp.Delivery) {
+	to, ok := s.replyToOf(d.ReplyTo, d.UserId)
+	if !ok {
+		s.config.Count(EventReplyToRefused)
+		s.seldom.warn("AMQP: a request was not carried out because its answer may not go to its reply_to",
+			"reply_to", short(d.ReplyTo), "user_id", short(d.UserId), "route", d.RoutingKey)
+		s.acknowledge(d)
 		return
 	}
-	s.calls.Enter(a.route.Name())
-	defer s.calls.Leave(a.route.Name())
-	s.respond(a, a.route.Handle(s.base, message.Request{
-		Arrived: a.at, PeerName: "amqp:", Header: &properties{a.Delivery}, Bare: len(a.Headers) == 0, Body: a.Body,
-	}))
-}
-
-// respond sends the answer and then acknowledges the request, on one channel: the
-// broker takes them in this order.
-func (s *Server) respond(a arrival, answer *message.Answer) {
-	if a.ReplyTo != "" {
-		p := publishing(answer.Header, answer.Body)
-		p.CorrelationId = a.CorrelationId
-		if err := a.channel.PublishWithContext(context.WithoutCancel(s.base), "", a.ReplyTo, false, false, p); err != nil {
-			s.config.Logger.Warn("AMQP: an answer is lost; the request will come again", "error", err.Error(), "route", a.RoutingKey)
-			return
+	a := arrival{route: route, Delivery: *d, at: time.Now(), to: to}
+	switch {
+	case route == nil: // bound by an older version of the service, or by an operator
+		a.refusal = errNoSuchMethod
+	case len(d.Body) > s.config.MaxMessageBytes:
+		a.refusal = s.malformed(errTooLarge)
+		a.Body = nil
+	case len(d.Headers) > maxHeaders:
+		a.refusal = s.malformed(errHeaders)
+	default:
+		if a.client, ok = s.clients.enter(d.UserId); !ok {
+			s.config.Count(EventClientBusy)
+			a.refusal = errBusy
 		}
 	}
-	if err := a.Ack(false); err != nil {
-		s.config.Logger.Warn("AMQP: an acknowledgement is lost; the request will come again", "error", err.Error(), "route", a.RoutingKey)
+	s.workers.Submit(a)
+}
+
+func (s *Server) malformed(err *chassi.Error) *chassi.Error {
+	s.config.Count(EventMalformed)
+	return err
+}
+
+// serve makes one call, or says why not.
+func (s *Server) serve(a arrival) {
+	if a.refusal != nil {
+		s.respond(&a, message.Refuse(a.refusal))
+		s.acknowledge(&a.Delivery)
+		return
+	}
+	switch wait, expires := expiration(&a.Delivery); {
+	case expires && time.Since(a.at) >= wait: // its caller has gone
+		s.clients.leave(a.UserId)
+		s.config.Count(EventExpired)
+		s.acknowledge(&a.Delivery)
+		return
+	case a.Redelivered && !a.route.Endpoint().Idempotent():
+		s.clients.leave(a.UserId)
+		s.config.Count(EventRedelivered)
+		s.respond(&a, message.Refuse(errMayBeDone))
+		s.acknowledge(&a.Delivery)
+		return
+	case a.Redelivered: // it is carried out a last time, even if this instance dies of it
+		s.acknowledge(&a.Delivery)
+		s.call(&a)
+	default:
+		s.call(&a)
+		s.acknowledge(&a.Delivery)
+	}
+}
+
+// call makes the call and sends its answer.
+func (s *Server) call(a *arrival) {
+	s.calls.Enter(a.route.Name())
+	defer s.calls.Leave(a.route.Name())
+	ctx, header := s.base, &properties{a.Delivery}
+	if wait, expires := expiration(&a.Delivery); expires && header.Get(transport.TimeoutKey) == "" {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, a.at.Add(wait))
+		defer cancel()
+	}
+	result := a.route.Handle(ctx, message.Request{
+		Arrived: a.at, Peer: s.peer(a.UserId, header), PeerName: a.client, Header: header, Bare: len(a.Headers) == 0, Body: a.Body,
+	})
+	s.clients.leave(a.UserId) // before the client knows and makes its next call
+	s.respond(a, result)
+}
+
+// peer returns the address of the client that a trusted user, such as a gateway, calls
+// for; the zero value if there is none.
+func (s *Server) peer(user string, header chassi.Metadata) netip.AddrPort {
+	if user == "" || !slices.Contains(s.config.TrustedClients, user) {
+		return netip.AddrPort{}
+	}
+	line := header.Get(transport.XForwardedFor)
+	if line == "" {
+		return netip.AddrPort{}
+	}
+	return transport.ForwardedAddr([]string{line}, nil, transport.XForwardedFor)
+}
+
+// respond sends the answer, if the request wants one.
+func (s *Server) respond(a *arrival, result *message.Answer) {
+	if a.to.address == "" {
+		return
+	}
+	if len(result.Body) > maxAnswerBytes {
+		result = message.Refuse(errAnswerSize)
+	}
+	m := answer{to: a.to, user: a.UserId, route: a.RoutingKey, result: publishing(result.Header, result.Body)}
+	m.result.CorrelationId = a.CorrelationId
+	s.answers.send(&m)
+}
+
+// acknowledge tells the broker that a request has been dealt with, whatever became of
+// its answer. If that is lost with the connection, the request comes again, marked as
+// redelivered.
+func (s *Server) acknowledge(d *amqp.Delivery) {
+	if err := d.Ack(false); err != nil {
+		s.seldom.warn("AMQP: an acknowledgement is lost; the request will be delivered again", "error", err.Error(), "route", d.RoutingKey)
 	}
 }
 
@@ -225,6 +356,7 @@ func (s *Server) Failed() <-chan error { return s.failed }
 // counts them; the broker gives their messages to another instance.
 func (s *Server) Stop(ctx context.Context) error {
 	defer close(s.failed)
+	defer s.answers.stop()
 	defer s.link.stop()
 	defer s.cancel()
 	s.mu.Lock()
@@ -264,64 +396,3 @@ func (s *Server) inFlight() string {
 	}
 	return strings.Trim(strings.Join(list, ", "), ", ")
 }
-
-// properties shows a delivery's properties and headers as metadata.
-type properties struct{ amqp.Delivery }
-
-func (p *properties) Get(key string) string {
-	if strings.EqualFold(key, message.ContentTypeKey) {
-		return p.ContentType
-	}
-	if strings.EqualFold(key, message.IDKey) {
-		return p.MessageId
-	}
-	if v, ok := p.Headers[key]; ok {
-		text, _ := v.(string)
-		return text
-	}
-	for k, v := range p.Headers {
-		if strings.EqualFold(k, key) {
-			text, _ := v.(string)
-			return text
-		}
-	}
-	return ""
-}
-
-func (p *properties) Set(key, value string) {
-	if strings.EqualFold(key, message.ContentTypeKey) {
-		p.ContentType = value
-		return
-	}
-	if p.Headers == nil {
-		p.Headers = make(amqp.Table)
-	}
-	p.Headers[key] = value
-}
-
-// publishing makes a message of pairs and a body.
-func publishing(pairs transport.Pairs, body []byte) amqp.Publishing {
-	p := amqp.Publishing{Body: body}
-	if len(pairs) > 0 {
-		p.Headers = make(amqp.Table, len(pairs))
-	}
-	for _, pair := range pairs {
-		switch {
-		case strings.EqualFold(pair.Key, message.ContentTypeKey):
-			p.ContentType = pair.Value
-		case strings.EqualFold(pair.Key, message.IDKey):
-			p.MessageId = pair.Value
-		default:
-			p.Headers[pair.Key] = pair.Value
-		}
-	}
-	return p
-}
-
-// milliseconds is how AMQP writes an expiration.
-func milliseconds(d time.Duration) string { return strconv.FormatInt(max(d.Milliseconds(), 1), 10) }
-
-// counter makes correlation ids.
-type counter struct{ n atomic.Uint64 }
-
-func (c *counter) next() string { return strconv.FormatUint(c.n.Add(1), 36) }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -22,14 +23,14 @@ type worker struct {
 	calls  transport.InFlight
 }
 
-// Consume binds e to the work queue q. The queue, and those for what waits and
-// for what is put aside, are declared at the start.
+// Consume binds e to the work queue q. The queue, those for messages that wait and
+// for messages that failed, and their exchanges are declared at the start.
 func (s *Server) Consume(q message.Queue, e *chassi.Endpoint) error {
 	q, err := q.WithDefaults()
 	if err != nil {
 		return fmt.Errorf("amqpapi: %w", err)
 	}
-	q.Name = queueName(s.config.Prefix, q.Name)
+	q.Name = prefixed(s.config.Prefix, q.Name)
 	route, err := message.NewRoute(e, &s.options)
 	if err != nil {
 		return fmt.Errorf("amqpapi: %w", err)
@@ -44,27 +45,38 @@ func retryQueue(q message.Queue, delay time.Duration) string {
 	return q.Name + ".retry." + milliseconds(delay)
 }
 
+// movesExchange routes messages between the queues of q. Publishers have no right to
+// it: theirs is the exchange of the queue's name, which leads to the queue alone.
+func movesExchange(q message.Queue) string { return q.Name + ".moves" }
+
+// workNames lists the exchanges and queues of q.
+func workNames(q message.Queue) []string {
+	return append(slices.Collect(maps.Keys(workQueues(q))), movesExchange(q)) // the publishers' exchange has the queue's name
+}
+
 // deadAge is how long what was put aside is kept.
 const deadAge = 30 * 24 * time.Hour
 
 // poisonMargin is how many deliveries that were no tries a message may have.
 const poisonMargin = 20
 
-// declare makes the queues of q. All are replicated where the broker is a cluster,
-// and hand a message on only once the next queue has it.
-func declare(ch *amqp.Channel, q message.Queue) error {
-	quorum := func(more amqp.Table) amqp.Table {
-		t := amqp.Table{amqp.QueueTypeArg: amqp.QueueTypeQuorum}
+// workQueues returns the queues of q with their arguments. All are replicated where the
+// broker is a cluster, and hand a message on only once the next queue has it. A full
+// one refuses messages to their publisher, but the one of failed messages drops its
+// oldest.
+func workQueues(q message.Queue) map[string]amqp.Table {
+	quorum := func(length int, more amqp.Table) amqp.Table {
+		t := amqp.Table{amqp.QueueTypeArg: amqp.QueueTypeQuorum, "x-max-length": int64(length), "x-max-length-bytes": int64(maxWorkBytes)}
 		maps.Copy(t, more)
 		return t
 	}
 	toNext := func(next string, more amqp.Table) amqp.Table {
-		more["x-dead-letter-exchange"], more["x-dead-letter-routing-key"] = "", next
+		more["x-dead-letter-exchange"], more["x-dead-letter-routing-key"] = movesExchange(q), next
 		more["x-dead-letter-strategy"], more["x-overflow"] = "at-least-once", "reject-publish"
-		return quorum(more)
+		return quorum(maxWorkLength, more)
 	}
 	queues := map[string]amqp.Table{
-		deadQueue(q): quorum(amqp.Table{"x-message-ttl": deadAge.Milliseconds()}),
+		deadQueue(q): quorum(maxDeadMessages, amqp.Table{"x-message-ttl": deadAge.Milliseconds()}),
 		// Messages that take their consumer down with them never come back to us to be
 		// counted: the broker counts. Instances that stop or lose their connection give
 		// messages back too, so it counts further than we do.
@@ -74,96 +86,127 @@ func declare(ch *amqp.Channel, q message.Queue) error {
 		d := q.DelayAfter(tries + 1)
 		queues[retryQueue(q, d)] = toNext(q.Name, amqp.Table{"x-message-ttl": max(d.Milliseconds(), 1)})
 	}
-	for name, args := range queues {
-		if _, err := ch.QueueDeclare(name, true, false, false, false, args); err != nil {
-			return fmt.Errorf("declare %s: %w", name, err)
+	return queues
+}
+
+// declareWork declares the exchanges and queues of q.
+func declareWork(t *topology, q message.Queue) error {
+	t.found = false
+	for _, exchange := range []string{q.Name, movesExchange(q)} {
+		if err := t.exchange(exchange, false); err != nil {
+			return err
 		}
 	}
-	return nil
+	for name, args := range workQueues(q) {
+		if err := t.queue(name, args); err != nil {
+			return err
+		}
+		if err := t.bind(name, name, movesExchange(q)); err != nil {
+			return err
+		}
+	}
+	return t.bind(q.Name, q.Name, q.Name)
 }
 
 // consume declares the queues and works on what is delivered.
-func (w *worker) consume(conn *amqp.Connection, end func()) error {
-	ch, err := conn.Channel()
-	if err == nil {
-		err = declare(ch, w.queue)
+func (w *worker) consume(t *topology, end func()) error {
+	if err := declareWork(t, w.queue); err != nil {
+		return err
 	}
-	if err == nil {
-		err = ch.Confirm(false)
+	ch, err := t.conn.Channel()
+	if err != nil {
+		return err //nolint:wrapcheck // the link says whose
 	}
+	moves, err := newSender(ch, &w.server.identity, &w.server.link.running)
 	if err != nil {
 		return err
 	}
-	return w.server.feed(ch, w.queue.Name, w.server.config.MaxConcurrent, end, func(d amqp.Delivery) {
+	err = w.server.feed(ch, w.queue.Name, w.server.config.MaxConcurrent, end, func(d amqp.Delivery) {
 		if !w.calls.Enter(w.queue.Name) {
 			return // the end of the connection gives it back
 		}
 		go func() { // as many as the prefetch
 			defer w.calls.Leave(w.queue.Name)
-			if err := w.try(ch, d); err != nil {
-				w.server.config.Logger.Warn("AMQP: a message will come again", "queue", w.queue.Name, "error", err.Error())
+			if err := w.try(moves, &d); err != nil {
+				w.server.seldom.warn("AMQP: a message will be delivered again", "queue", w.queue.Name, "error", err.Error())
 			}
 		}()
 	})
+	return t.explain("queue", w.queue.Name, err)
+}
+
+// publisherKey names the publisher on a message that waits for a further try. It is
+// believed on messages that the server itself published.
+const publisherKey = "X-Publisher"
+
+// publisherOf returns the user that published the message first.
+func (w *worker) publisherOf(d *amqp.Delivery) string {
+	if name, ok := d.Headers[publisherKey].(string); ok && d.UserId != "" && d.UserId == w.server.identity.user {
+		return name
+	}
+	return d.UserId
 }
 
 // try makes a call of the message and settles what becomes of it.
-func (w *worker) try(ch *amqp.Channel, d amqp.Delivery) error {
+func (w *worker) try(moves *sender, d *amqp.Delivery) error {
+	if len(d.Headers) > maxHeaders {
+		w.server.config.Count(EventMalformed)
+		err := w.move(moves, d, deadQueue(w.queue), 1, errHeaders)
+		return w.settle(d, err)
+	}
 	ctx, cancel := context.WithTimeout(w.server.base, w.queue.Timeout)
 	defer cancel()
 	tries := 1
 	if n, ok := d.Headers[message.TriesKey].(string); ok {
-		if n, err := strconv.Atoi(n); err == nil && n > 0 {
+		if n, err := strconv.Atoi(n); err == nil && n > 0 && n < w.queue.Tries {
 			tries = n + 1
 		}
 	}
-	answer := w.route.Handle(ctx, message.Request{Arrived: time.Now(), PeerName: "amqp:", Header: &properties{d}, Body: d.Body})
+	user, header := w.publisherOf(d), &properties{*d}
+	answer := w.route.Handle(ctx, message.Request{
+		Arrived: time.Now(), Peer: w.server.peer(user, header), PeerName: peerName(user), Header: header, Body: d.Body,
+	})
 	var err error
 	switch w.queue.Judge(answer.Err, tries) {
 	case message.Done:
-		return d.Ack(false)
 	case message.Retry:
-		err = w.move(ch, d, retryQueue(w.queue, w.queue.DelayAfter(tries)), tries, answer.Err)
+		err = w.move(moves, d, retryQueue(w.queue, w.queue.DelayAfter(tries)), tries, answer.Err)
 	case message.PutAside:
-		if err = w.move(ch, d, deadQueue(w.queue), tries, answer.Err); err == nil {
+		if err = w.move(moves, d, deadQueue(w.queue), tries, answer.Err); err == nil {
 			w.server.config.Logger.Error("AMQP: a message was put aside", "queue", w.queue.Name, "in", deadQueue(w.queue), "tries", tries, "error", answer.Err)
 		}
 	}
+	return w.settle(d, err)
+}
+
+// settle acknowledges the message, or gives it back if it could not be moved.
+func (w *worker) settle(d *amqp.Delivery, err error) error {
 	if err != nil {
 		return errors.Join(err, d.Nack(false, true))
 	}
-	return d.Ack(false)
+	return d.Ack(false) //nolint:wrapcheck // logged with the queue
 }
 
 // move puts a copy of the message into another queue and waits until the broker
-// has it.
-func (w *worker) move(ch *amqp.Channel, d amqp.Delivery, queue string, tries int, why *chassi.Error) error {
-	headers := amqp.Table{message.CodeKey: why.Code.String(), message.ReasonKey: why.Reason, message.TriesKey: strconv.Itoa(tries)}
+// has it. Of the headers it copies those that are text: the broker acts on some of the
+// others, such as CC, with the rights of the service.
+func (w *worker) move(moves *sender, d *amqp.Delivery, queue string, tries int, why *chassi.Error) error {
+	room := maxHeaderBytes
+	headers := make(amqp.Table, len(d.Headers)+4)
+	for key, value := range map[string]string{
+		message.CodeKey: why.Code.String(), message.ReasonKey: why.Reason, message.TriesKey: strconv.Itoa(tries), publisherKey: w.publisherOf(d),
+	} {
+		setHeader(headers, key, value, &room)
+	}
 	for key, value := range d.Headers {
-		if _, ours := headers[key]; !ours && key != "x-death" && key != "x-delivery-count" {
-			headers[key] = value
+		text, isText := value.(string)
+		if _, ours := headers[key]; isText && !ours {
+			setHeader(headers, key, text, &room)
 		}
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.server.base), 5*time.Second)
 	defer cancel()
-	return publishConfirmed(ctx, ch, "", queue, amqp.Publishing{
+	return moves.publish(ctx, movesExchange(w.queue), queue, &amqp.Publishing{
 		Headers: headers, ContentType: d.ContentType, MessageId: d.MessageId, DeliveryMode: amqp.Persistent, Body: d.Body,
 	})
-}
-
-// publishConfirmed returns once the broker has the message.
-func publishConfirmed(ctx context.Context, ch *amqp.Channel, exchange, key string, p amqp.Publishing) error {
-	confirmation, err := ch.PublishWithDeferredConfirmWithContext(ctx, exchange, key, false, false, p)
-	if err != nil {
-		return fmt.Errorf("publish to %s: %w", key, err)
-	}
-	ok, err := confirmation.WaitContext(ctx)
-	switch {
-	case err != nil:
-		return fmt.Errorf("publish to %s: no confirmation: %w", key, err)
-	case !ok:
-		return fmt.Errorf("publish to %s: the broker refused the message", key)
-	default:
-		return nil
-	}
 }

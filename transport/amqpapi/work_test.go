@@ -150,7 +150,7 @@ func TestQueueDeletedIsDeclaredAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ch.QueueDelete(p+".jobs.v1.Jobs", false, false, false); err != nil {
+	if _, err := ch.QueueDelete(p+".jobs.v1.Jobs.requests", false, false, false); err != nil {
 		t.Fatal(err)
 	}
 	for deadline := time.Now().Add(20 * time.Second); ; {

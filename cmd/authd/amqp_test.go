@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/auth"
+	"github.com/chassi-go/chassi/internal/rabbittest"
+	"github.com/chassi-go/chassi/transport/amqpapi"
+)
+
+// authOver calls authd as a user of RabbitMQ, which forwards for an address if it is not "".
+func authOver(t *testing.T, url, address string) auth.Service {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	caller, err := amqpapi.Dial(ctx, amqpapi.ClientConfig{URL: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(caller.Close)
+	service, err := auth.NewClient(caller, func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
+		return func(ctx context.Context, call *chassi.Call) error {
+			if address != "" {
+				call.In.Set("X-Forwarded-For", address)
+			}
+			return next(ctx, call)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return service
+}
+
+// hashed returns how many passwords authd has evaluated.
+func (n *node) hashed() int {
+	n.t.Helper()
+	answer, err := http.Get(n.admin + "/metrics")
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	match := regexp.MustCompile(`workpool_completed_total\{pool="hashing"\} (\d+)`).FindSubmatch(text)
+	if match == nil {
+		n.t.Fatalf("no workpool_completed_total:\n%s", text)
+	}
+	count, err := strconv.Atoi(string(match[1]))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return count
+}
+
+// Guesses over AMQP are counted by the client that RabbitMQ authenticated, or by the
+// address that a trusted one forwards for, as over HTTP by the network: one client
+// that guesses keeps no other out, sprays over a bounded number of accounts, and cannot
+// claim another's address (R75).
+func TestGuessesOverAMQPAreCountedByClient(t *testing.T) {
+	t.Parallel()
+	const names = `^auth\.v1\.Auth(\.requests)?$`
+	caller := rabbittest.On("^$", `^auth\.v1\.Auth$`, "^$")
+	v := rabbittest.New(t, map[string]rabbittest.Rights{
+		"service": rabbittest.On(names, names, names), "answers": rabbittest.On("^$", `^amq\.default$`, "^$"), "owner": caller, "mallory": caller, "gateway": caller,
+	})
+	n := start(t, t.TempDir(), "--amqp.url="+v.URL("service"), "--amqp.answers_url="+v.URL("answers"), "--amqp.trusted_clients="+v.User("gateway"), "--amqp.max_concurrent=64")
+	for _, email := range []string{"ada@example.org", "bob@example.org"} {
+		n.post("/v1/users", "", object{"email": email, "password": "an analytical engine"})
+	}
+	logIn := func(s auth.Service, email, password string) error {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		_, err := s.Authenticate(ctx, &auth.AuthenticateRequest{Email: email, Password: password})
+		return err
+	}
+	mallory, owner, gateway := authOver(t, v.URL("mallory"), "192.0.2.9"), authOver(t, v.URL("owner"), ""), authOver(t, v.URL("gateway"), "192.0.2.9")
+	for range 9 {
+		if err := logIn(mallory, "ada@example.org", "a wrong guess"); !errors.Is(err, auth.ErrInvalidUser) {
+			t.Fatal(err)
+		}
+	}
+	if err := logIn(mallory, "ada@example.org", "an analytical engine"); !errors.Is(err, auth.ErrInvalidUser) {
+		t.Errorf("the tenth guess was evaluated: %v", err)
+	}
+	for who, s := range map[string]auth.Service{"the owner": owner, "the owner behind the gateway": gateway} {
+		if err := logIn(s, "ada@example.org", "an analytical engine"); err != nil {
+			t.Errorf("%s is kept out: %v", who, err)
+		}
+	}
+	before := n.hashed()
+	for i := range 300 {
+		if err := logIn(mallory, fmt.Sprintf("user%d@example.org", i), "a wrong guess"); !errors.Is(err, auth.ErrInvalidUser) {
+			t.Fatal(err)
+		}
+	}
+	if evaluated := n.hashed() - before; evaluated > 110 { // 100, and one for each delay that has passed
+		t.Errorf("%d of 300 guesses at different accounts were evaluated", evaluated)
+	}
+	if err := logIn(mallory, "bob@example.org", "an analytical engine"); !errors.Is(err, auth.ErrInvalidUser) {
+		t.Errorf("the client that sprayed is not kept out: %v", err)
+	}
+	if err := logIn(gateway, "bob@example.org", "an analytical engine"); err != nil {
+		t.Errorf("an address that mallory claimed is kept out: %v", err)
+	}
+}

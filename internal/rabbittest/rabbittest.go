@@ -1,0 +1,130 @@
+// Package rabbittest gives a test a virtual host of RabbitMQ, with users whose rights
+// the test chooses.
+package rabbittest
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// URL returns the URL of the server at CHASSI_TEST_AMQP. Without one the test is
+// skipped; where CI is "true" it fails.
+func URL(t testing.TB) string {
+	t.Helper()
+	url := os.Getenv("CHASSI_TEST_AMQP")
+	if url == "" {
+		url = "amqp://guest:guest@127.0.0.1:5672/" //nolint:gosec // RabbitMQ's own default
+	}
+	conn, err := amqp.Dial(url)
+	if err != nil {
+		withoutf(t, "RabbitMQ at CHASSI_TEST_AMQP: %v", err)
+	}
+	conn.Close()
+	return url
+}
+
+func withoutf(t testing.TB, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatalf(format, args...)
+	}
+	t.Skipf(format, args...)
+}
+
+// Rights are the three patterns of rabbitmqctl set_permissions. USER stands for the name
+// of the user.
+type Rights struct{ Configure, Write, Read string }
+
+// On returns rights on the names that the patterns match.
+func On(configure, write, read string) Rights { return Rights{configure, write, read} }
+
+// All is the right to everything.
+var All = On(".*", ".*", ".*")
+
+// Vhost is a virtual host of the test's own.
+type Vhost struct {
+	name string
+	host string
+}
+
+// New makes a virtual host with users, through scripts/rabbitmqctl. They are deleted
+// with the test.
+func New(t testing.TB, users map[string]Rights) *Vhost {
+	t.Helper()
+	u, err := url.Parse(URL(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := &Vhost{name: "test" + rand.Text()[:12], host: u.Host}
+	text, err := json.Marshal(v.definitions(users))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := control(string(text), "import_definitions"); err != nil {
+		withoutf(t, "scripts/rabbitmqctl: %v\n%s", err, out)
+	}
+	t.Cleanup(func() {
+		// One command for all: each takes about a second.
+		erase := []string{`rabbit_vhost:delete(<<"` + v.name + `">>, <<"test">>)`}
+		for user := range users {
+			erase = append(erase, `rabbit_auth_backend_internal:delete_user(<<"`+v.User(user)+`">>, <<"test">>)`)
+		}
+		if out, err := control("", "eval", strings.Join(erase, ", ")+"."); err != nil {
+			t.Errorf("scripts/rabbitmqctl: %v\n%s", err, out)
+		}
+	})
+	return v
+}
+
+// definitions are what rabbitmqctl import_definitions takes.
+func (v *Vhost) definitions(users map[string]Rights) any {
+	type object map[string]any
+	var accounts, permissions []object
+	for user, r := range users {
+		accounts = append(accounts, object{"name": v.User(user), "password": password, "tags": ""})
+		named := func(pattern string) string { return strings.ReplaceAll(pattern, "USER", v.User(user)) }
+		permissions = append(permissions, object{
+			"user": v.User(user), "vhost": v.name, "configure": named(r.Configure), "write": named(r.Write), "read": named(r.Read),
+		})
+	}
+	return object{"vhosts": []object{{"name": v.name}}, "users": accounts, "permissions": permissions}
+}
+
+// password is that of users who live as long as a test.
+const password = "secret"
+
+// Name is the name of the virtual host.
+func (v *Vhost) Name() string { return v.name }
+
+// User is the name of a user on the server.
+func (v *Vhost) User(user string) string { return v.name + "-" + user }
+
+// URL is where a user connects.
+func (v *Vhost) URL(user string) string {
+	return "amqp://" + v.User(user) + ":" + password + "@" + v.host + "/" + v.name
+}
+
+func control(stdin string, args ...string) (out string, err error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for dir != filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			break
+		}
+		dir = filepath.Dir(dir)
+	}
+	cmd := exec.Command(filepath.Join(dir, "scripts", "rabbitmqctl"), args...) //nolint:gosec // of this repository
+	cmd.Stdin = strings.NewReader(stdin)
+	text, err := cmd.CombinedOutput()
+	return string(text), err
+}

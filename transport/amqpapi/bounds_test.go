@@ -1,0 +1,381 @@
+package amqpapi_test
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/client"
+	"github.com/chassi-go/chassi/internal/worktest"
+	"github.com/chassi-go/chassi/transport/amqpapi"
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// gate is a service whose method Wait is held until it is opened, and whose method Do
+// returns at once.
+type gate struct {
+	entered chan string // the caller of each Wait that has begun
+	opened  chan struct{}
+	done    atomic.Int64 // calls of Do
+}
+
+func newGate() *gate { return &gate{entered: make(chan string, 1000), opened: make(chan struct{})} }
+
+func (g *gate) service(name string) *chassi.Service {
+	wait := func(ctx context.Context, _ *worktest.Job) (*worktest.Job, error) {
+		g.entered <- chassi.CallFrom(ctx).PeerName
+		select {
+		case <-g.opened:
+			return &worktest.Job{}, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	do := func(_ context.Context, j *worktest.Job) (*worktest.Job, error) {
+		g.done.Add(1)
+		return &worktest.Job{Number: j.Number + 1}, nil
+	}
+	return chassi.NewService(name, chassi.NewEndpoint("Wait", wait, chassi.Public), chassi.NewEndpoint("Do", do, chassi.Public),
+		chassi.NewEndpoint("Again", do, chassi.Public, chassi.Idempotent))
+}
+
+// invoke calls a method of the gate.
+func invoke(t *testing.T, c *client.Client, name string) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	_, err := client.Invoke[worktest.Job](ctx, c, name, &worktest.Job{})
+	return err
+}
+
+// raw is a connection that publishes requests by hand and reads their answers.
+type raw struct {
+	channel *amqp.Channel
+	answers <-chan amqp.Delivery
+}
+
+func newRaw(t *testing.T, url string) *raw {
+	t.Helper()
+	conn, err := amqp.Dial(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	ch := open(t, conn)
+	answers, err := ch.Consume("amq.rabbitmq.reply-to", "", true, false, false, false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &raw{ch, answers}
+}
+
+func (r *raw) send(t *testing.T, exchange, key string, p amqp.Publishing) {
+	t.Helper()
+	if p.ReplyTo == "" {
+		p.ReplyTo = "amq.rabbitmq.reply-to"
+	}
+	if p.Body == nil {
+		p.Body = []byte(`{"number":1,"fail":""}`)
+	}
+	if err := r.channel.PublishWithContext(t.Context(), exchange, key, true, false, p); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (r *raw) answer(t *testing.T) amqp.Delivery {
+	t.Helper()
+	select {
+	case d, ok := <-r.answers:
+		if !ok {
+			t.Fatal("the channel was closed")
+		}
+		return d
+	case <-time.After(20 * time.Second):
+		t.Fatal("no answer within 20 s")
+	}
+	return amqp.Delivery{}
+}
+
+// One client that uses up what it may execute at once is told so immediately, and
+// another is served.
+func TestOneClientLeavesRoomForOthers(t *testing.T) {
+	t.Parallel()
+	url := broker(t)
+	p, g, events := prefix(t, url, "gate.v1.Gate"), newGate(), new(eventCounter)
+	s := start(t, amqpapi.Config{URL: url, Prefix: p, MaxConcurrent: 4, Count: events.count}, nil, g.service("gate.v1.Gate"))
+	defer stop(t, s)
+	defer close(g.opened)
+	named, err := client.New(g.service("gate.v1.Gate"), dial(t, amqpapi.ClientConfig{URL: url, Prefix: p}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var held sync.WaitGroup
+	defer held.Wait()
+	for range 2 { // half of four
+		go func() { _ = invoke(t, named, "Wait") }()
+		<-g.entered
+	}
+	for range 10 {
+		if e := chassi.ErrorOf(invoke(t, named, "Do")); e == nil || e.Code != chassi.ResourceExhausted || e.Reason != "too_many_calls" {
+			t.Fatalf("a call too many: %v", e)
+		}
+	}
+	unnamed := newRaw(t, url)
+	unnamed.send(t, p+".gate.v1.Gate", "gate.v1.Gate.Do", amqp.Publishing{})
+	if d := unnamed.answer(t); string(d.Body) != `{"number":2,"fail":""}` {
+		t.Errorf("another client is answered %s", d.Body)
+	}
+	unnamed.send(t, p+".gate.v1.Gate", "gate.v1.Gate.Wait", amqp.Publishing{})
+	<-g.entered
+	unnamed.send(t, p+".gate.v1.Gate", "gate.v1.Gate.Do", amqp.Publishing{}) // those without a name share a quarter
+	if e := chassi.ErrorOf(amqpapi.FaultOf(unnamed.answer(t))); e == nil || e.Code != chassi.ResourceExhausted {
+		t.Errorf("a call too many without a name: %v", e)
+	}
+	if n := events.of(amqpapi.EventClientBusy); n != 11 {
+		t.Errorf("%d calls were counted as too many, want 11", n)
+	}
+}
+
+// A queue that is full refuses a message to its publisher at once, and takes messages
+// again when it has room.
+func TestFullQueueRefusesItsPublisher(t *testing.T) {
+	t.Parallel()
+	url := broker(t)
+	p, g := prefix(t, url, "gate.v1.Gate"), newGate()
+	s := start(t, amqpapi.Config{URL: url, Prefix: p, MaxConcurrent: 1, MaxQueueLength: 3}, nil, g.service("gate.v1.Gate"))
+	defer stop(t, s)
+	c, err := client.New(g.service("gate.v1.Gate"), dial(t, amqpapi.ClientConfig{URL: url, Prefix: p}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const calls = 20
+	results := make(chan error, calls)
+	go func() { results <- invoke(t, c, "Wait") }()
+	<-g.entered
+	for range calls - 1 {
+		go func() { results <- invoke(t, c, "Do") }()
+	}
+	for range calls - 1 - 3 {
+		if err := <-results; chassi.ErrorOf(err).Code != chassi.Unavailable || !strings.Contains(err.Error(), "queue is full") {
+			t.Errorf("a call beyond the bound: %v", err)
+		}
+	}
+	close(g.opened)
+	for range 4 {
+		if err := <-results; err != nil {
+			t.Errorf("a call within the bound: %v", err)
+		}
+	}
+	if err := invoke(t, c, "Do"); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// A client bounds its calls under way.
+func TestClientBoundsItsCalls(t *testing.T) {
+	t.Parallel()
+	url := broker(t)
+	p, g := prefix(t, url, "gate.v1.Gate"), newGate()
+	s := start(t, amqpapi.Config{URL: url, Prefix: p}, nil, g.service("gate.v1.Gate"))
+	defer stop(t, s)
+	c, err := client.New(g.service("gate.v1.Gate"), dial(t, amqpapi.ClientConfig{URL: url, Prefix: p, MaxPending: 2}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	results := make(chan error, 2)
+	for range 2 {
+		go func() { results <- invoke(t, c, "Wait") }()
+		<-g.entered
+	}
+	if e := chassi.ErrorOf(invoke(t, c, "Do")); e == nil || e.Code != chassi.ResourceExhausted {
+		t.Errorf("the third call: %v", e)
+	}
+	close(g.opened)
+	for range 2 {
+		if err := <-results; err != nil {
+			t.Error(err)
+		}
+	}
+	if err := invoke(t, c, "Do"); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// A request whose expiration passes while it waits for its call is not carried out.
+func TestExpiredRequestIsNotCarriedOut(t *testing.T) {
+	t.Parallel()
+	url := broker(t)
+	p, held, g, events := prefix(t, url, "held.v1.Held", "gate.v1.Gate"), newGate(), newGate(), new(eventCounter)
+	s := start(t, amqpapi.Config{URL: url, Prefix: p, MaxConcurrent: 1, Count: events.count}, nil, held.service("held.v1.Held"), g.service("gate.v1.Gate"))
+	defer stop(t, s)
+	r := newRaw(t, url)
+	r.send(t, p+".held.v1.Held", "held.v1.Held.Wait", amqp.Publishing{UserId: "guest"})
+	<-held.entered // the only worker is busy
+	sent := time.Now()
+	r.send(t, p+".gate.v1.Gate", "gate.v1.Gate.Do", amqp.Publishing{Expiration: "700"})
+	until(t, "the request is delivered and its expiration has passed", func() bool {
+		q, err := r.channel.QueueDeclarePassive(p+".gate.v1.Gate.requests", true, false, false, false, nil)
+		return err == nil && q.Messages == 0 && time.Since(sent) > 900*time.Millisecond
+	})
+	close(held.opened)
+	until(t, "the request is dropped", func() bool { return events.of(amqpapi.EventExpired) == 1 })
+	r.answer(t) // of the held call
+	r.send(t, p+".gate.v1.Gate", "gate.v1.Gate.Do", amqp.Publishing{Expiration: "20000"})
+	r.answer(t)
+	if n := g.done.Load(); n != 1 {
+		t.Errorf("the method ran %d times, want once", n)
+	}
+}
+
+// The expiration of a request is the deadline of its call, if it says no other.
+func TestExpirationIsTheDeadline(t *testing.T) {
+	t.Parallel()
+	url := broker(t)
+	p, g := prefix(t, url, "gate.v1.Gate"), newGate()
+	s := start(t, amqpapi.Config{URL: url, Prefix: p}, nil, g.service("gate.v1.Gate"))
+	defer stop(t, s)
+	r := newRaw(t, url)
+	r.send(t, p+".gate.v1.Gate", "gate.v1.Gate.Wait", amqp.Publishing{Expiration: "300"})
+	<-g.entered
+	if e := chassi.ErrorOf(amqpapi.FaultOf(r.answer(t))); e == nil || e.Code != chassi.DeadlineExceeded {
+		t.Errorf("answered %v, want deadline_exceeded", e)
+	}
+}
+
+// A request that is delivered again, because its instance died, is carried out again
+// only by a method that may be; the caller of another learns that it may have been done.
+func TestRedeliveredRequest(t *testing.T) {
+	t.Parallel()
+	url := broker(t)
+	p, g, events := prefix(t, url, "gate.v1.Gate"), newGate(), new(eventCounter)
+	stop(t, start(t, amqpapi.Config{URL: url, Prefix: p}, nil, g.service("gate.v1.Gate"))) // declares the queue
+	r := newRaw(t, url)
+	for _, name := range []string{"Do", "Again"} {
+		r.send(t, p+".gate.v1.Gate", "gate.v1.Gate."+name, amqp.Publishing{CorrelationId: name})
+	}
+	conn, err := amqp.Dial(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dying := open(t, conn)
+	for taken := 0; taken < 2; {
+		_, ok, err := dying.Get(p+".gate.v1.Gate.requests", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ok {
+			taken++
+		}
+	}
+	conn.Close() // without an acknowledgement
+	s := start(t, amqpapi.Config{URL: url, Prefix: p, Count: events.count}, nil, g.service("gate.v1.Gate"))
+	defer stop(t, s)
+	for range 2 {
+		d := r.answer(t)
+		e := chassi.ErrorOf(amqpapi.FaultOf(d))
+		switch d.CorrelationId {
+		case "Do":
+			if e == nil || e.Code != chassi.Aborted || e.Reason != "may_have_been_done" {
+				t.Errorf("a method that may not be repeated: %v", e)
+			}
+		case "Again":
+			if e != nil {
+				t.Errorf("a method that may be repeated: %v", e)
+			}
+		}
+	}
+	if n := g.done.Load(); n != 1 || events.of(amqpapi.EventRedelivered) != 1 {
+		t.Errorf("carried out %d, counted %d; want one each", n, events.of(amqpapi.EventRedelivered))
+	}
+}
+
+// When the connection for answers is lost, requests are neither lost nor repeated: their
+// answers go over the next one.
+func TestLostAnswersConnection(t *testing.T) {
+	t.Parallel()
+	url := broker(t)
+	p, g := prefix(t, url, "gate.v1.Gate"), newGate()
+	s := start(t, amqpapi.Config{URL: url, Prefix: p}, nil, g.service("gate.v1.Gate"))
+	defer stop(t, s)
+	c, err := client.New(g.service("gate.v1.Gate"), dial(t, amqpapi.ClientConfig{URL: url, Prefix: p}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const calls = 10
+	results := make(chan error, calls)
+	for range calls {
+		go func() { results <- invoke(t, c, "Wait") }()
+		<-g.entered
+	}
+	amqpapi.CutAnswers(s)
+	close(g.opened)
+	for range calls {
+		if err := <-results; err != nil {
+			t.Errorf("a call under way: %v", err)
+		}
+	}
+	if n := len(g.entered); n != 0 {
+		t.Errorf("%d requests were carried out again", n)
+	}
+}
+
+// An answer that can go nowhere does not bring its request back.
+func TestAnswerToNowhere(t *testing.T) {
+	t.Parallel()
+	url := broker(t)
+	p, g := prefix(t, url, "gate.v1.Gate"), newGate()
+	s := start(t, amqpapi.Config{URL: url, Prefix: p}, nil, g.service("gate.v1.Gate"))
+	defer stop(t, s)
+	r := newRaw(t, url)
+	for range 10 {
+		r.send(t, p+".gate.v1.Gate", "gate.v1.Gate.Do", amqp.Publishing{ReplyTo: p + ".reply.anonymous.gone"})
+	}
+	r.send(t, p+".gate.v1.Gate", "gate.v1.Gate.Do", amqp.Publishing{})
+	r.answer(t)
+	if n := g.done.Load(); n != 11 {
+		t.Errorf("carried out %d, want 11", n)
+	}
+}
+
+// A request that is too long or has too many headers is refused without a call.
+func TestMalformedRequestsAreAnswered(t *testing.T) {
+	t.Parallel()
+	url := broker(t)
+	p, g := prefix(t, url, "gate.v1.Gate"), newGate()
+	s := start(t, amqpapi.Config{URL: url, Prefix: p, MaxMessageBytes: 1000}, nil, g.service("gate.v1.Gate"))
+	defer stop(t, s)
+	r := newRaw(t, url)
+	headers := amqp.Table{}
+	for i := range amqpapi.MaxHeaders + 50 {
+		headers[strings.Repeat("h", i+1)] = "x"
+	}
+	for reason, request := range map[string]amqp.Publishing{"body_too_large": {Body: make([]byte, 1001)}, "too_many_headers": {Headers: headers}} {
+		r.send(t, p+".gate.v1.Gate", "gate.v1.Gate.Do", request)
+		if e := chassi.ErrorOf(amqpapi.FaultOf(r.answer(t))); e == nil || e.Reason != reason {
+			t.Errorf("answered %v, want %s", e, reason)
+		}
+	}
+	if n := g.done.Load(); n != 0 {
+		t.Errorf("carried out %d", n)
+	}
+}
+
+// Settings that are wrong are all named.
+func TestWrongSettings(t *testing.T) {
+	t.Parallel()
+	err := amqpapi.New(amqpapi.Config{Prefix: "a.b", ReplyQueues: "reply.*", TrustedClients: []string{""}}).Start(t.Context())
+	for _, want := range []string{`amqp.prefix ("a.b")`, `amqp.reply_queues ("reply.*")`, "amqp.trusted_clients"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	for _, good := range []string{"", "reply", "staging.reply", "off"} {
+		if err := (amqpapi.Config{ReplyQueues: good}).Validate(); err != nil {
+			t.Errorf("%q: %v", good, err)
+		}
+	}
+}

@@ -1,0 +1,127 @@
+package amqpapi
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"strings"
+)
+
+// directReplyTo is the pseudo-queue of RabbitMQ whose messages go to the channel
+// that sent the request. The broker puts the address of the channel behind it.
+const directReplyTo = "amq.rabbitmq.reply-to"
+
+// replyTo is where an answer goes.
+type replyTo struct {
+	address string // "" for none
+	// node is the broker's short name for the node of a direct reply-to address, ""
+	// for a queue.
+	node string
+}
+
+// maxNodeName is longer than "reply@" and any hash of erlang:phash2/1.
+const maxNodeName = 20
+
+// parseDirect returns the node in a direct reply-to address as RabbitMQ 3.10 and
+// later write it (rabbit_direct_reply_to:compute_key_and_suffix_v2):
+//
+//	amq.rabbitmq.reply-to. base64(pid) . base64(key)
+//
+// where pid is the external form of an Erlang process id on a node reply@HASH. It
+// is strict because the broker is not: it closes the connection of whoever
+// publishes to an address that it cannot decode.
+func parseDirect(address string) (node string, ok bool) {
+	suffix, found := strings.CutPrefix(address, directReplyTo+".")
+	if !found || len(suffix) > 200 {
+		return "", false
+	}
+	pid, key, found := strings.Cut(suffix, ".")
+	if !found || !isBase64(key, 16) {
+		return "", false
+	}
+	var room [96]byte
+	if base64.StdEncoding.DecodedLen(len(pid)) > len(room) {
+		return "", false
+	}
+	n, err := base64.StdEncoding.Strict().Decode(room[:], []byte(pid))
+	if err != nil {
+		return "", false
+	}
+	return nodeOf(room[:n])
+}
+
+// nodeOf returns the node of a process id: NEW_PID_EXT with an atom in UTF-8, a
+// length in two bytes, and 12 bytes behind the name (Erlang's external term format,
+// sections 12.13 and 12.30).
+func nodeOf(pid []byte) (node string, ok bool) {
+	const head, tail = 5, 12
+	if len(pid) <= head+tail || len(pid) > head+tail+maxNodeName || pid[0] != 131 || pid[1] != 88 || pid[2] != 118 {
+		return "", false
+	}
+	name := pid[head : len(pid)-tail]
+	if int(binary.BigEndian.Uint16(pid[3:head])) != len(name) {
+		return "", false
+	}
+	digits, found := strings.CutPrefix(string(name), "reply@")
+	if !found || digits == "" || strings.Trim(digits, "0123456789") != "" {
+		return "", false
+	}
+	return string(name), true
+}
+
+// isBase64 tells whether text is the standard encoding of so many bytes.
+func isBase64(text string, bytes int) bool {
+	var room [32]byte
+	if len(text) != base64.StdEncoding.EncodedLen(bytes) {
+		return false
+	}
+	n, err := base64.StdEncoding.Strict().Decode(room[:], []byte(text))
+	return err == nil && n == bytes
+}
+
+// anonymous stands for the user in the reply queues of requests without user_id.
+const anonymous = "anonymous"
+
+// isReplyQueue tells whether answers to a request of user may go to the queue: ROOT.USER
+// or ROOT.USER.anything. A user whose name has other characters than letters, digits,
+// "_" and "-" has none, because a dot in it would make it the queue of another user.
+func isReplyQueue(queue, root, user string) bool {
+	if user == "" {
+		user = anonymous
+	}
+	if root == replyQueuesOff || !isWord(user) {
+		return false
+	}
+	rest, ok := strings.CutPrefix(queue, root)
+	if !ok {
+		return false
+	}
+	if rest, ok = strings.CutPrefix(rest, "."); !ok {
+		return false
+	}
+	rest, ok = strings.CutPrefix(rest, user)
+	return ok && (rest == "" || rest[0] == '.')
+}
+
+// isWord tells whether s consists of letters, digits, "_" and "-".
+func isWord(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if c != '_' && c != '-' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// replyToOf returns where the answer to a request of user goes, and false if it may
+// not go there.
+func (s *Server) replyToOf(address, user string) (replyTo, bool) {
+	if address == "" {
+		return replyTo{}, true
+	}
+	if strings.HasPrefix(address, "amq.") {
+		node, ok := parseDirect(address)
+		return replyTo{address, node}, ok
+	}
+	return replyTo{address: address}, isReplyQueue(address, s.replyRoot, user)
+}

@@ -1,0 +1,148 @@
+package amqpapi
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// setupError is a refusal by the broker that lasts until an operator changes
+// something, so that trying again is of no use.
+type setupError struct {
+	text  string
+	cause error
+}
+
+func (e *setupError) Error() string { return e.text + ": " + e.cause.Error() }
+
+func (e *setupError) Unwrap() error { return e.cause }
+
+// hasCode tells whether the broker answered with the AMQP reply code.
+func hasCode(err error, code int) bool {
+	e, ok := errors.AsType[*amqp.Error](err)
+	return ok && e.Code == code
+}
+
+// account is who a connection belongs to.
+type account struct{ user, vhost string }
+
+func accountOf(url string) account {
+	u, err := amqp.ParseURI(url)
+	if err != nil {
+		return account{}
+	}
+	return account{u.Username, u.Vhost}
+}
+
+// grant is the command that gives an account rights on the names that patterns match.
+func (a account) grant(configure, write, read string) string {
+	return fmt.Sprintf("rabbitmqctl set_permissions -p '%s' '%s' '%s' '%s' '%s'", a.vhost, a.user, configure, write, read)
+}
+
+// nothing is the pattern of rights on no name.
+const nothing = "^$"
+
+// exactly is the pattern of rights on the given names alone.
+func exactly(names ...string) string {
+	names = slices.Compact(slices.Sorted(slices.Values(names)))
+	for i, name := range names {
+		names[i] = regexp.QuoteMeta(name)
+	}
+	if len(names) == 1 {
+		return "^" + names[0] + "$"
+	}
+	return "^(" + strings.Join(names, "|") + ")$"
+}
+
+// topology declares exchanges, queues and bindings. An account without the right to
+// configure them finds those that an operator has declared.
+type topology struct {
+	conn    *amqp.Connection
+	account account
+	names   []string // of all that is declared, for the rights
+	warn    func(msg string, args ...any)
+
+	channel *amqp.Channel
+	found   bool // whether something was there that the account may not configure
+}
+
+// on calls f with a channel, a new one if the broker closed the last.
+func (t *topology) on(f func(*amqp.Channel) error) (err error) {
+	if t.channel == nil || t.channel.IsClosed() {
+		if t.channel, err = t.conn.Channel(); err != nil {
+			return err //nolint:wrapcheck // of the connection
+		}
+	}
+	return f(t.channel)
+}
+
+func (t *topology) close() {
+	if t.channel != nil {
+		_ = t.channel.Close() // nothing is lost with it
+	}
+}
+
+func (t *topology) exchange(name string, autoDelete bool) error {
+	err := t.on(func(ch *amqp.Channel) error {
+		return ch.ExchangeDeclare(name, amqp.ExchangeDirect, true, autoDelete, false, false, nil)
+	})
+	if !hasCode(err, amqp.AccessRefused) {
+		return t.explain("exchange", name, err)
+	}
+	err = t.on(func(ch *amqp.Channel) error {
+		return ch.ExchangeDeclarePassive(name, amqp.ExchangeDirect, true, autoDelete, false, false, nil)
+	})
+	t.found = true
+	return t.explain("exchange", name, err)
+}
+
+func (t *topology) queue(name string, args amqp.Table) error {
+	err := t.on(func(ch *amqp.Channel) error {
+		_, err := ch.QueueDeclare(name, true, false, false, false, args)
+		return err //nolint:wrapcheck // explained below
+	})
+	if !hasCode(err, amqp.AccessRefused) {
+		return t.explain("queue", name, err)
+	}
+	err = t.on(func(ch *amqp.Channel) error {
+		_, err := ch.QueueDeclarePassive(name, true, false, false, false, nil)
+		return err //nolint:wrapcheck // explained below
+	})
+	t.found = true
+	return t.explain("queue", name, err)
+}
+
+// bind binds a queue to an exchange under a routing key. An account that found both
+// declared may find the binding made too; whether it is there, the broker does not
+// tell.
+func (t *topology) bind(queue, key, exchange string) error {
+	err := t.on(func(ch *amqp.Channel) error { return ch.QueueBind(queue, key, exchange, false, nil) })
+	if t.found && hasCode(err, amqp.AccessRefused) {
+		t.warn("AMQP: no right to bind; the binding must have been made by an operator", "queue", queue, "routing_key", key, "exchange", exchange)
+		return nil
+	}
+	return t.explain("binding of queue", queue, err)
+}
+
+// explain says what an operator can do about a refusal.
+func (t *topology) explain(kind, name string, err error) error {
+	all := exactly(t.names...)
+	grant := t.account.grant(all, all, all)
+	switch {
+	case err == nil:
+		return nil
+	case hasCode(err, amqp.AccessRefused):
+		return &setupError{fmt.Sprintf("%s %s: user %q lacks a right on it; this gives all that is needed: %s", kind, name, t.account.user, grant), err}
+	case hasCode(err, amqp.NotFound):
+		return &setupError{fmt.Sprintf("%s %s does not exist and user %q has no right to declare it; declare it first, or: %s", kind, name, t.account.user, grant), err}
+	case hasCode(err, amqp.PreconditionFailed):
+		return &setupError{fmt.Sprintf("%s %s exists with other arguments; configure the bounds that it has, or delete it when it is empty: "+
+			"rabbitmqctl delete_queue -p '%s' '%s' --if-empty", kind, name, t.account.vhost, name), err}
+	default:
+		return fmt.Errorf("%s %s: %w", kind, name, err)
+	}
+}

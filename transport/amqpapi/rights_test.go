@@ -1,0 +1,174 @@
+package amqpapi_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/client"
+	"github.com/chassi-go/chassi/internal/rabbittest"
+	"github.com/chassi-go/chassi/internal/worktest"
+	"github.com/chassi-go/chassi/transport/amqpapi"
+	"github.com/chassi-go/chassi/transport/message"
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// tryStart starts a server of the gate and stops it.
+func tryStart(t *testing.T, c amqpapi.Config) error {
+	t.Helper()
+	c.Logger = quiet
+	s := amqpapi.New(c)
+	if err := s.Mount(newGate().service("gate.v1.Gate")); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if err := s.Start(ctx); err != nil {
+		return err
+	}
+	stop(t, s)
+	return nil
+}
+
+// A server that lacks a right says at once which, and the command that grants it; with
+// the rights of the command it starts.
+func TestMissingRightsAreNamed(t *testing.T) {
+	t.Parallel()
+	const names = `^(gate\.v1\.Gate|gate\.v1\.Gate\.requests)$`
+	v := rabbittest.New(t, map[string]rabbittest.Rights{
+		"nothing": rabbittest.On("^$", "^$", "^$"), "answers": answersRights, "service": rabbittest.On(names, names, names), "unbound": rabbittest.On(names, "^$", names), "unread": rabbittest.On(names, names, `^gate\.v1\.Gate$`),
+	})
+	grant := func(user, configure, write, read string) string {
+		return "rabbitmqctl set_permissions -p '" + v.Name() + "' '" + v.User(user) + "' '" + configure + "' '" + write + "' '" + read + "'"
+	}
+	for user, c := range map[string]struct{ answers, want string }{
+		"nothing": {"answers", grant("nothing", names, names, names)},
+		"unbound": {"answers", grant("unbound", names, names, names)},
+		"unread":  {"answers", grant("unread", names, names, names)},
+		"service": {"nothing", grant("nothing", "^$", `^amq\.default$`, "^$")},
+	} {
+		err := tryStart(t, amqpapi.Config{URL: v.URL(user), AnswersURL: v.URL(c.answers)})
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v, want %s", user, err, c.want)
+		}
+	}
+	if err := tryStart(t, amqpapi.Config{URL: v.URL("service"), AnswersURL: v.URL("answers")}); err != nil {
+		t.Errorf("with the rights: %v", err)
+	}
+	err := tryStart(t, amqpapi.Config{URL: v.URL("service"), AnswersURL: v.URL("answers"), MaxQueueLength: 7})
+	if err == nil || !strings.Contains(err.Error(), "rabbitmqctl delete_queue -p '"+v.Name()+"' 'gate.v1.Gate.requests'") {
+		t.Errorf("a queue with other bounds: %v", err)
+	}
+}
+
+// A service whose queue an operator has declared needs to read it, and no more.
+func TestDeclaredByAnOperator(t *testing.T) {
+	t.Parallel()
+	v := rabbittest.New(t, map[string]rabbittest.Rights{
+		"admin": rabbittest.All, "answers": answersRights, "reader": rabbittest.On("^$", "^$", `^gate\.v1\.Gate\.requests$`), "caller": rabbittest.On("^$", `^gate\.v1\.Gate$`, "^$"),
+	})
+	if err := tryStart(t, amqpapi.Config{URL: v.URL("admin")}); err != nil {
+		t.Fatal(err)
+	}
+	g := newGate()
+	defer stop(t, start(t, amqpapi.Config{URL: v.URL("reader"), AnswersURL: v.URL("answers")}, nil, g.service("gate.v1.Gate")))
+	c, err := client.New(g.service("gate.v1.Gate"), dial(t, amqpapi.ClientConfig{URL: v.URL("caller")}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := invoke(t, c, "Do"); err != nil {
+		t.Error(err)
+	}
+}
+
+// A call that the broker refuses is that call's failure: it names the command that
+// grants the right, and calls of other services go on.
+func TestRefusedCallHarmsNoOther(t *testing.T) {
+	t.Parallel()
+	v := rabbittest.New(t, map[string]rabbittest.Rights{"admin": rabbittest.All, "caller": rabbittest.On("^$", `^gate\.v1\.Gate$`, "^$")})
+	g, other := newGate(), newGate()
+	defer stop(t, start(t, amqpapi.Config{URL: v.URL("admin")}, nil, g.service("gate.v1.Gate"), other.service("other.v1.Other")))
+	connection := dial(t, amqpapi.ClientConfig{URL: v.URL("caller")})
+	allowed, err := client.New(g.service("gate.v1.Gate"), connection)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused, err := client.New(other.service("other.v1.Other"), connection)
+	if err != nil {
+		t.Fatal(err)
+	}
+	result := make(chan error, 1)
+	go func() { result <- invoke(t, allowed, "Wait") }()
+	<-g.entered
+	for range 3 {
+		err := invoke(t, refused, "Do")
+		if e := chassi.ErrorOf(err); e == nil || e.Code != chassi.PermissionDenied || !strings.Contains(err.Error(), "set_permissions") || !strings.Contains(err.Error(), "other") {
+			t.Errorf("a call without the right: %v", err)
+		}
+	}
+	close(g.opened)
+	if err := <-result; err != nil {
+		t.Errorf("a call of another service under way: %v", err)
+	}
+}
+
+// A broker that knows the user by another name, as with OAuth 2, is called without one.
+func TestUserIDThatTheBrokerRefuses(t *testing.T) {
+	t.Parallel()
+	url := broker(t)
+	p, g := prefix(t, url, "gate.v1.Gate"), newGate()
+	defer stop(t, start(t, amqpapi.Config{URL: url, Prefix: p}, nil, g.service("gate.v1.Gate")))
+	connection := dial(t, amqpapi.ClientConfig{URL: url, Prefix: p})
+	amqpapi.SetUser(connection, "somebody")
+	c, err := client.New(g.service("gate.v1.Gate"), connection)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := invoke(t, c, "Do"); chassi.ErrorOf(err).Code != chassi.Unavailable || !strings.Contains(err.Error(), "another name") {
+		t.Errorf("the first call: %v", err)
+	}
+	if err := invoke(t, c, "Do"); err != nil {
+		t.Errorf("the second call: %v", err)
+	}
+}
+
+// A publisher needs a right to the exchange of its work queue, and no other.
+func TestPublisherRights(t *testing.T) {
+	t.Parallel()
+	v := rabbittest.New(t, map[string]rabbittest.Rights{"service": serviceRights, "answers": answersRights, "publisher": publisherRights})
+	q := message.Queue{Name: "mail"}
+	publish := publisher(t, amqpapi.ClientConfig{URL: v.URL("publisher")}, q)
+	if err := publish("1", &worktest.Job{Number: 1}); err == nil {
+		t.Error("published into a queue that nobody has declared")
+	}
+	d := worktest.NewDone()
+	defer stop(t, consume(t, amqpapi.Config{URL: v.URL("service"), AnswersURL: v.URL("answers")}, q, d))
+	if err := publish("2", &worktest.Job{Number: 2}); err != nil {
+		t.Error(err)
+	}
+	d.Await(t, 1)
+}
+
+// A message that no queue takes is an error of its publisher.
+func TestPublishWithoutQueue(t *testing.T) {
+	t.Parallel()
+	url := broker(t)
+	p := prefix(t, url, "mail", "mail.dead", "mail.retry.1000", "mail.retry.2000", "mail.retry.4000", "mail.retry.8000")
+	publish := publisher(t, amqpapi.ClientConfig{URL: url, Prefix: p}, message.Queue{Name: "mail"})
+	if err := publish("1", &worktest.Job{Number: 1}); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := amqp.Dial(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := open(t, conn).QueueDelete(p+".mail", false, false, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := publish("2", &worktest.Job{Number: 2}); chassi.ErrorOf(err).Code != chassi.Unavailable || !strings.Contains(err.Error(), "no queue is bound") {
+		t.Errorf("published into a queue that is gone: %v", err)
+	}
+}
