@@ -66,10 +66,13 @@ func Everywhere(t *testing.T, newService func() *chassi.Service, test func(t *te
 		},
 		"nats": func(t *testing.T, s *chassi.Service) client.Caller {
 			t.Helper()
-			broker := embedded.New(embedded.Config{Addr: "127.0.0.1:0", Logger: quiet})
+			credentials := t.TempDir()
+			key, err := embedded.Credentials(credentials).Add("test")
+			must(t, err)
+			broker := embedded.New(embedded.Config{Addr: "127.0.0.1:0", CredentialsDir: credentials, Logger: quiet})
 			run(t, broker, nil)
-			run(t, natsapi.New(natsapi.Config{Options: broker.Options(), Logger: quiet}, around...), s)
-			c, err := natsapi.Dial(t.Context(), natsapi.ClientConfig{URL: broker.URL(), Logger: quiet})
+			run(t, natsapi.New(natsapi.Config{Broker: broker, MaxClientShare: 100, Logger: quiet}, around...), s)
+			c, err := natsapi.Dial(t.Context(), natsapi.ClientConfig{URL: broker.URL(), Login: natsapi.Login{NkeyFile: key}, Logger: quiet})
 			must(t, err)
 			t.Cleanup(c.Close)
 			return c

@@ -53,14 +53,16 @@ type Config struct {
 
 // NATS is where messages come from: a server or cluster, or one in the process.
 type NATS struct {
-	URL string `config:"url" mask:"url" default:"embedded" help:"nats://[user:password@]host:port, several with commas between; embedded runs a server in this process, off is no NATS"`
+	URL string `config:"url" mask:"url" default:"off" help:"nats://[user:password@]host:port, several with commas between; embedded runs a server in this process, off is no NATS"`
 
 	natsapi.Config
 	Embedded embedded.Config `config:"embedded"`
 }
 
-// off is the value of a setting that turns a transport off.
-const off = "off"
+const (
+	off       = "off"      // the value of a setting that turns a transport off
+	inProcess = "embedded" // the value of nats.url for a server in this process
+)
 
 // Admin is the listener for operators: metrics, health, profiles.
 type Admin struct {
@@ -187,7 +189,8 @@ func (s *Standard) build(version string, c Config, o Options) error {
 		return err //nolint:wrapcheck // says where
 	}
 	errs = append(errs, s.buildGRPC(c.GRPC, around))
-	s.buildBrokers(version, c, around)
+	errs = append(errs, s.buildNATS(version, c.NATS, around))
+	s.buildAMQP(c, around)
 	errs = append(errs, s.buildAdmin(c, counted))
 	return errors.Join(errs...)
 }
@@ -221,21 +224,26 @@ func (s *Standard) buildGRPC(c grpcapi.Config, around func(string) []chassi.Midd
 	return s.Telemetry.RegisterConnections(s.GRPC.Name(), s.GRPC.Connections) //nolint:wrapcheck // says where
 }
 
-func (s *Standard) buildBrokers(version string, c Config, around func(string) []chassi.Middleware) {
-	logger := s.Telemetry.Logger
-	if c.NATS.URL != off {
-		n := c.NATS.Config
-		n.URL, n.Version, n.Logger = c.NATS.URL, version, logger
-		if c.NATS.URL == "embedded" {
-			e := c.NATS.Embedded
-			e.Logger = logger
-			s.Embedded = embedded.New(e)
-			n.URL, n.Options = "", s.Embedded.Options()
-		}
-		s.NATS = natsapi.New(n, around("nats")...)
+func (s *Standard) buildNATS(version string, c NATS, around func(string) []chassi.Middleware) error {
+	if c.URL == off {
+		return nil
 	}
+	n := c.Config
+	n.URL, n.Version, n.Logger = c.URL, version, s.Telemetry.Logger
+	if c.URL == inProcess {
+		c.Embedded.Logger = s.Telemetry.Logger
+		s.Embedded = embedded.New(c.Embedded)
+		n.URL, n.Broker = "", s.Embedded
+	}
+	var err error
+	n.Observe, err = s.Telemetry.RegisterEvents("nats_events_total", "Requests over NATS that were dropped, by the reason.")
+	s.NATS = natsapi.New(n, around("nats")...)
+	return err //nolint:wrapcheck // says where
+}
+
+func (s *Standard) buildAMQP(c Config, around func(string) []chassi.Middleware) {
 	if c.AMQP.URL != "" && c.AMQP.URL != off {
-		c.AMQP.Logger = logger
+		c.AMQP.Logger = s.Telemetry.Logger
 		s.AMQP = amqpapi.New(c.AMQP, around("amqp")...)
 	}
 }
