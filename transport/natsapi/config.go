@@ -1,6 +1,7 @@
 package natsapi
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -23,10 +24,10 @@ type Config struct {
 
 	// Answers are sent over a connection of their own, so that the user that receives
 	// requests needs no right to publish, and this one no other right.
-	Answers       Login    `config:"answers"`
+	Answers       Answers  `config:"answers"`
 	ReplySubjects []string `config:"reply_subjects" default:"_INBOX.>,_R_.>" help:"subjects that answers may go to; a request that wants its answer elsewhere is dropped"`
 
-	NamedClients   bool     `config:"named_clients" help:"requests also arrive on from.NAME.SUBJECT, where the NATS server lets nobody but the client NAME publish; limits and lockouts then count by client"`
+	NamedClients   bool     `config:"named_clients" help:"requests arrive on from.NAME.SUBJECT, where the NATS server lets nobody but the client NAME publish: limits and lockouts count by client"`
 	TrustedClients []string `config:"trusted_clients" help:"names of the clients whose X-Forwarded-For is believed: gateways, which call for others"`
 
 	Prefix string `config:"prefix" help:"words in front of all subjects, such as staging; callers need the same"`
@@ -55,6 +56,13 @@ type Config struct {
 type Login struct {
 	CredentialsFile string `config:"credentials_file" help:"a .creds file with JWT and key"`
 	NkeyFile        string `config:"nkey_file" help:"a file with the seed of an nkey"`
+}
+
+// Answers says how the connection that sends answers logs in.
+type Answers struct {
+	URL string `config:"url" mask:"url" help:"as nats.url, with the user that may publish answers and nothing else; empty is nats.url"`
+
+	Login
 }
 
 // Broker is a NATS server which gives every client an account of its own, lets it call the
@@ -142,22 +150,23 @@ func (s *Server) open(ctx context.Context) (cs connections, err error) {
 	if err != nil {
 		return cs, err
 	}
+	answersURL := cmp.Or(s.config.Answers.URL, s.config.URL)
 	defer func() {
 		if err != nil {
 			cs.close()
 		}
 	}()
-	dial := func(name string, options []nats.Option) (*nats.Conn, error) {
-		return connect(ctx, s.config.URL, s.config.Logger, slices.Concat(lasting(name, "_INBOX", s.config.Logger), options, s.config.Options))
+	dial := func(url, name string, options []nats.Option) (*nats.Conn, error) {
+		return connect(ctx, url, s.config.Logger, slices.Concat(lasting(name, "_INBOX", s.config.Logger), options, s.config.Options))
 	}
-	if cs.requests, err = dial("chassi requests", request); err != nil {
+	if cs.requests, err = dial(s.config.URL, "chassi requests", request); err != nil {
 		return cs, err
 	}
-	if cs.answers, err = dial("chassi answers", answer); err != nil {
+	if cs.answers, err = dial(answersURL, "chassi answers", answer); err != nil {
 		return cs, err
 	}
 	if len(s.work) > 0 {
-		cs.work, err = dial("chassi work", work)
+		cs.work, err = dial(s.config.URL, "chassi work", work)
 	}
 	return cs, err
 }
@@ -171,8 +180,8 @@ func (c Config) logins() (requests, answers, work []nats.Option, err error) {
 		return nil, nil, nil, err
 	}
 	answers = requests
-	if c.Answers != (Login{}) {
-		answers, err = login(c.Answers, c.CAFile)
+	if c.Answers != (Answers{}) {
+		answers, err = login(c.Answers.Login, c.CAFile)
 	}
 	return requests, answers, requests, err
 }

@@ -169,22 +169,15 @@ func (s *Server) subscribe(conn *nats.Conn) error {
 // fromPrefix stands in front of a client's name in the subjects of named clients.
 const fromPrefix = "from."
 
-// subscribeEndpoint takes requests on the endpoint's subject and, from named clients, on
-// from.NAME.SUBJECT. A Broker sends all requests on the latter.
+// subscribeEndpoint takes requests on the endpoint's subject, or on from.NAME.SUBJECT if
+// clients are named.
 func (s *Server) subscribeEndpoint(conn *nats.Conn, e *endpoint) error {
+	subject, accept := e.subject, func(m *nats.Msg) { s.accept(e, "", m) }
 	if s.config.NamedClients {
-		sub, err := conn.QueueSubscribe(fromPrefix+"*."+e.subject, queueGroup, func(m *nats.Msg) {
-			s.accept(e, m.Subject[len(fromPrefix):len(m.Subject)-len(e.subject)-1], m)
-		})
-		if err != nil {
-			return err //nolint:wrapcheck // the caller names the subject
-		}
-		s.subs = append(s.subs, sub)
+		subject = fromPrefix + "*." + e.subject
+		accept = func(m *nats.Msg) { s.accept(e, m.Subject[len(fromPrefix):len(m.Subject)-len(e.subject)-1], m) }
 	}
-	if s.config.Broker != nil {
-		return nil
-	}
-	sub, err := conn.QueueSubscribe(e.subject, queueGroup, func(m *nats.Msg) { s.accept(e, "", m) })
+	sub, err := conn.QueueSubscribe(subject, queueGroup, accept)
 	s.subs = append(s.subs, sub)
 	return err //nolint:wrapcheck // the caller names the subject
 }
