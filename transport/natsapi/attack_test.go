@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -488,4 +489,154 @@ func TestDiscoveryCannotBeSpoofed(t *testing.T) {
 			t.Errorf("a second answer: %s", m.Data)
 		}
 	})
+}
+
+// Where clients share an account with the service, as on a server without accounts, the
+// service still writes to reply subjects alone, and neither an error, a refusal nor an
+// answer of the discovery goes anywhere else.
+func TestServiceWritesToReplySubjectsOnly(t *testing.T) {
+	t.Parallel()
+	url := external(t)
+	prefix := "reply" + strconv.FormatInt(time.Now().UnixNano(), 36)
+	events := make(chan string, 100)
+	s := start(t, natsapi.Config{URL: url, Prefix: prefix, Logger: quiet, Observe: func(event string) { events <- event }}, nil, worktest.Service(worktest.Succeed))
+	defer stop(t, s)
+	conn := connect(t, natsapi.ClientConfig{URL: url})
+	spy, err := conn.SubscribeSync(prefix + ".target.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := 0
+	ask := func(subject string, header nats.Header, body string) {
+		sent++
+		m := &nats.Msg{Subject: subject, Reply: prefix + ".target." + strconv.Itoa(sent), Header: header, Data: []byte(body)}
+		if err := conn.PublishMsg(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	subject := prefix + ".jobs.v1.Jobs.Do"
+	ask(subject, nil, `{}`)
+	ask(subject, nil, `no JSON`)
+	ask(subject, nats.Header{"A": {strings.Repeat("x", 20<<10)}}, `{}`)
+	ask("$SRV.PING."+prefix+"_jobs_v1_Jobs", nil, ``)
+	ask("$SRV.INFO."+prefix+"_jobs_v1_Jobs", nil, ``)
+	ask("$SRV.STATS."+prefix+"_jobs_v1_Jobs", nil, ``)
+	for range sent {
+		select {
+		case event := <-events:
+			if event != "reply_refused" {
+				t.Errorf("event %s", event)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("a request was not dropped")
+		}
+	}
+	if _, err := conn.Request(subject, []byte(`{}`), 10*time.Second); err != nil {
+		t.Errorf("a proper request: %v", err)
+	}
+	if m, err := spy.NextMsg(100 * time.Millisecond); err == nil {
+		t.Errorf("the service wrote %q to %s", m.Data, m.Subject)
+	}
+	if s.Refused() != uint64(sent) {
+		t.Errorf("%d were counted, want %d", s.Refused(), sent)
+	}
+}
+
+// A message with too many or too large headers is refused.
+func TestHeadersAreBounded(t *testing.T) {
+	t.Parallel()
+	b := startEmbedded(t, "")
+	s := start(t, natsapi.Config{Broker: b, Logger: quiet}, nil, worktest.Service(worktest.Succeed))
+	defer stop(t, s)
+	conn := connect(t, b.client(t))
+	many := make(nats.Header)
+	for i := range 100 {
+		many.Set("H-"+strconv.Itoa(i), "x")
+	}
+	for name, h := range map[string]nats.Header{"many": many, "one of many values": {"A": make([]string, 100)}, "long": {"A": {strings.Repeat("x", 20<<10)}}} {
+		answer, err := conn.RequestMsg(&nats.Msg{Subject: "jobs.v1.Jobs.Do", Header: h, Data: []byte("{}")}, 10*time.Second)
+		if err != nil || answer.Header.Get(message.ReasonKey) != "headers_too_large" {
+			t.Errorf("%s: %v %v", name, answer, err)
+		}
+	}
+	if answer, err := conn.RequestMsg(&nats.Msg{Subject: "jobs.v1.Jobs.Do", Header: nats.Header{"A": {"b"}}, Data: []byte("{}")}, 10*time.Second); err != nil || answer.Header.Get(message.CodeKey) != "" {
+		t.Errorf("a few: %v %v", answer, err)
+	}
+}
+
+// A trusted client, a gateway, names the address that it calls for; nobody else does.
+func TestTrustedClientsForwardAddresses(t *testing.T) {
+	t.Parallel()
+	b := startEmbedded(t, "")
+	sources := make(chan string, 10)
+	s := start(t, natsapi.Config{Broker: b, TrustedClients: []string{"gateway"}, Logger: quiet}, nil, worktest.Service(func(ctx context.Context, _ *worktest.Job) (*worktest.Nothing, error) {
+		sources <- chassi.CallFrom(ctx).Source()
+		return &worktest.Nothing{}, nil
+	}))
+	defer stop(t, s)
+	for _, c := range []struct {
+		client string
+		header nats.Header
+		want   string
+	}{
+		{"gateway", nats.Header{"X-Forwarded-For": {"192.0.2.7, 198.51.100.1"}}, "198.51.100.1"},
+		{"gateway", nats.Header{"x-forwarded-for": {"2001:db8:1:2:3::4"}}, "2001:db8:1:2::/64"},
+		{"gateway", nats.Header{"X-Forwarded-For": {"nobody"}}, "nats:gateway"},
+		{"gateway", nil, "nats:gateway"},
+		{"default", nats.Header{"X-Forwarded-For": {"192.0.2.7"}}, "nats:default"},
+	} {
+		conn := b.connect(t, c.client)
+		if _, err := conn.RequestMsg(&nats.Msg{Subject: "jobs.v1.Jobs.Do", Header: c.header, Data: []byte("{}")}, 10*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-sources; got != c.want {
+			t.Errorf("%s with %v: %s, want %s", c.client, c.header, got, c.want)
+		}
+	}
+}
+
+// One client uses up its share of the calls while another is served.
+func TestOneClientCannotUseUpTheCalls(t *testing.T) {
+	t.Parallel()
+	b := startEmbedded(t, "")
+	entered, leave := make(chan string, 100), make(chan struct{})
+	s := start(t, natsapi.Config{Broker: b, MaxConcurrent: 4, MaxQueued: 8, MaxClientShare: 50, Logger: quiet}, nil, worktest.Service(func(ctx context.Context, _ *worktest.Job) (*worktest.Nothing, error) {
+		name := chassi.CallFrom(ctx).PeerName
+		entered <- name
+		if name == "nats:default" {
+			<-leave
+		}
+		return &worktest.Nothing{}, nil
+	}))
+	defer stop(t, s)
+	greedy, modest := connect(t, b.client(t)), b.connect(t, "modest")
+	answers := make(chan *nats.Msg, 100)
+	inbox := greedy.NewInbox()
+	if _, err := greedy.ChanSubscribe(inbox, answers); err != nil {
+		t.Fatal(err)
+	}
+	for range 50 {
+		if err := greedy.PublishRequest("jobs.v1.Jobs.Do", inbox, []byte("{}")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 50 - 2 - 4 { // two run, four wait
+		if m := <-answers; m.Header.Get(message.ReasonKey) != "overloaded" {
+			t.Errorf("%v", m.Header)
+		}
+	}
+	for range 10 {
+		if m, err := modest.Request("jobs.v1.Jobs.Do", []byte("{}"), 10*time.Second); err != nil || m.Header.Get(message.CodeKey) != "" {
+			t.Errorf("the other client: %v %v", m, err)
+		}
+	}
+	close(leave)
+	for range 6 {
+		if m := <-answers; m.Header.Get(message.CodeKey) != "" {
+			t.Errorf("%v", m.Header)
+		}
+	}
+	if n := len(entered); n != 16 {
+		t.Errorf("%d calls were made, want 16", n)
+	}
 }
