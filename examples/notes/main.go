@@ -3,7 +3,7 @@
 //
 //	go run ./cmd/authd serve                                     # in one terminal, and in another:
 //	go run ./examples/notes --auth.target=127.0.0.1:9090 \
-//	    --http.addr=127.0.0.1:8090 --admin.addr=127.0.0.1:8091 --grpc.addr=off --nats.url=off
+//	    --http.addr=127.0.0.1:8090 --admin.addr=127.0.0.1:8091 --grpc.addr=off
 //	curl -H "Authorization: Bearer $TOKEN" 127.0.0.1:8090/v1/notes --json '{"text":"buy milk"}'
 //	curl -H "Authorization: Bearer $TOKEN" 127.0.0.1:8090/v1/notes
 //
