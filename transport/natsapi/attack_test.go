@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -638,5 +640,46 @@ func TestOneClientCannotUseUpTheCalls(t *testing.T) {
 	}
 	if n := len(entered); n != 16 {
 		t.Errorf("%d calls were made, want 16", n)
+	}
+}
+
+// The configuration that scripts/secrets.sh makes for deploy/compose.yaml is one, with a
+// password of its own for each user.
+func TestSecretsMakeAConfiguration(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, file := range []string{"scripts/secrets.sh", "deploy/nats.conf"} {
+		text, err := os.ReadFile(filepath.Join("../..", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(file)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, file), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out, err := exec.Command("bash", filepath.Join(dir, "scripts/secrets.sh")).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "deploy/secrets/nats_conf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	options := new(natsserver.Options)
+	if err := options.ProcessConfigString(string(text)); err != nil {
+		t.Fatal(err)
+	}
+	passwords := make(map[string]string)
+	for _, u := range options.Users {
+		if other := passwords[u.Password]; other != "" || len(u.Password) < 32 {
+			t.Errorf("%s has the password of %s, or a short one", u.Username, other)
+		}
+		passwords[u.Password] = u.Username
+	}
+	url, err := os.ReadFile(filepath.Join(dir, "deploy/secrets/nats_answers_url"))
+	if err != nil || !strings.Contains(string(url), "authd-answers:") || len(passwords) != 4 {
+		t.Errorf("%s, %v, %d users", url, err, len(passwords))
 	}
 }

@@ -2,6 +2,7 @@ package natsapi
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -93,7 +94,7 @@ func TestFairQueueForgetsIdleClients(t *testing.T) {
 	t.Parallel()
 	q := newFairQueue(Config{MaxConcurrent: 1, MaxQueued: 10, MaxClientShare: 100}, func(arrival) {})
 	for i := range 3 * maxIdle {
-		for !q.submit(fmt.Sprint(i), arrival{}) { // until the worker has room again
+		for !q.submit(strconv.Itoa(i), arrival{}) { // until the worker has room again
 		}
 	}
 	q.close()

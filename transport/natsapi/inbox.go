@@ -27,8 +27,8 @@ type inbox struct {
 var errTooManyInFlight = errors.New("too many calls wait for an answer")
 
 // newInbox subscribes to an inbox below prefix.
-func newInbox(conn *nats.Conn, prefix string, max int) (*inbox, error) {
-	b := &inbox{conn: conn, prefix: prefix + "." + rand.Text() + ".", max: max, waiting: make(map[string]chan *nats.Msg)}
+func newInbox(conn *nats.Conn, prefix string, maxWaiting int) (*inbox, error) {
+	b := &inbox{conn: conn, prefix: prefix + "." + rand.Text() + ".", max: maxWaiting, waiting: make(map[string]chan *nats.Msg)}
 	if _, err := conn.Subscribe(b.prefix+"*", b.receive); err != nil {
 		return nil, fmt.Errorf("natsapi: subscribe to the inbox: %w", err)
 	}

@@ -47,7 +47,8 @@ const (
 	authTimeout    = 2 * time.Second // from connecting to showing a key
 	pingInterval   = 20 * time.Second
 	maxPingsOut    = 3
-	maxControlLine = 4096 // bytes of a protocol line: subjects and the CONNECT message
+	maxControlLine = 4096    // bytes of a protocol line: subjects and the CONNECT message
+	maxPayload     = 8 << 20 // the greatest Config.MaxPayload
 )
 
 func (c Config) withDefaults() Config {
@@ -155,7 +156,8 @@ func (s *Server) options(ctx context.Context) (*server.Options, error) {
 	_ = probe.Close()
 	return &server.Options{
 		Host: host, Port: port, ServerName: "embedded", NoSigs: true, AlwaysEnableNonce: true,
-		MaxConn: c.MaxConnections, MaxSubs: c.MaxSubscriptions, MaxPayload: int32(c.MaxPayload), MaxPending: int64(c.MaxPending), WriteDeadline: c.WriteTimeout, //nolint:gosec // MaxPayload is at most 8 MiB
+		MaxConn: c.MaxConnections, MaxSubs: c.MaxSubscriptions, MaxPending: int64(c.MaxPending), WriteDeadline: c.WriteTimeout,
+		MaxPayload:     int32(min(c.MaxPayload, maxPayload)), //nolint:gosec // maxPayload fits
 		MaxControlLine: maxControlLine, AuthTimeout: authTimeout.Seconds(), PingInterval: pingInterval, MaxPingsOut: maxPingsOut, MaxClosedClients: 100,
 		JetStream: c.StoreDir != "", StoreDir: c.StoreDir,
 	}, nil
