@@ -22,6 +22,7 @@ import (
 	"github.com/chassi-go/chassi/internal/worktest"
 	"github.com/chassi-go/chassi/transport/message"
 	"github.com/chassi-go/chassi/transport/natsapi"
+	"github.com/chassi-go/chassi/transport/natsapi/embedded"
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -641,6 +642,39 @@ func TestOneClientCannotUseUpTheCalls(t *testing.T) {
 	if n := len(entered); n != 16 {
 		t.Errorf("%d calls were made, want 16", n)
 	}
+}
+
+// A client that floods the service over many connections costs another one no call: each
+// client's requests fill a connection of their own.
+func TestFloodOfOneClientLeavesOthersAlone(t *testing.T) {
+	t.Parallel()
+	b := startEmbedded(t, "", func(c *embedded.Config) { c.MaxPending = 2 << 20 })
+	s := start(t, natsapi.Config{Broker: b, Logger: quiet}, nil, worktest.Service(worktest.Succeed))
+	defer stop(t, s)
+	modest := b.connect(t, "modest")
+	over := make(chan struct{})
+	var senders sync.WaitGroup
+	body := []byte(strings.Repeat("x", 1<<20-200))
+	for range 3 {
+		greedy := connect(t, b.client(t))
+		senders.Go(func() {
+			for {
+				select {
+				case <-over:
+					return
+				default:
+					_ = greedy.PublishRequest("jobs.v1.Jobs.Do", "_INBOX.x", body)
+				}
+			}
+		})
+	}
+	for range 20 {
+		if m, err := modest.Request("jobs.v1.Jobs.Do", []byte("{}"), 20*time.Second); err != nil || m.Header.Get(message.CodeKey) != "" {
+			t.Errorf("the other client: %v %v", m, err)
+		}
+	}
+	close(over)
+	senders.Wait()
 }
 
 // The configuration that scripts/secrets.sh makes for deploy/compose.yaml is one, with a

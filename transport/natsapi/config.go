@@ -71,6 +71,11 @@ type Answers struct {
 type Broker interface {
 	// Serve lets clients call subjects.
 	Serve(subjects []string) error
+	// Clients calls added with the name of each client there is, and later of each further
+	// one before it can connect, and removed with the name of one that is gone. A client
+	// that added returns an error for is not let in, and added is called again later. It
+	// does so until stop is called.
+	Clients(added func(name string) error, removed func(name string)) (stop func(), err error)
 	// RequestOptions connect a user that receives requests and can do nothing else.
 	RequestOptions() []nats.Option
 	// AnswerOptions connect a user that can publish below _R_ and can do nothing else.

@@ -34,7 +34,8 @@ type Server struct {
 	discovery meter
 	base      context.Context //nolint:containedctx // of all calls
 	cancel    context.CancelFunc
-	subs      []*nats.Subscription
+	subs      subscriptions
+	clients   clients // of a Broker
 	failed    chan error
 	startedAt time.Time
 }
@@ -137,6 +138,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		err = s.startWork(ctx, conns.work)
 	}
 	if err != nil {
+		s.clients.close()
 		conns.close()
 		s.cancel()
 		return err
@@ -151,35 +153,42 @@ func (s *Server) Start(ctx context.Context) (err error) {
 
 func (s *Server) subscribe(conn *nats.Conn) error {
 	for _, sv := range s.services {
-		for _, e := range sv.endpoints {
-			if err := s.subscribeEndpoint(conn, e); err != nil {
-				return fmt.Errorf("natsapi: subscribe to %s: %w", e.subject, err)
-			}
-		}
 		if err := sv.subscribe(conn); err != nil {
 			return err
+		}
+	}
+	if s.config.Broker != nil {
+		return s.followClients()
+	}
+	client := ""
+	if s.config.NamedClients {
+		client = "*"
+	}
+	return s.subscribeEndpoints(conn, client, &s.subs)
+}
+
+// fromPrefix stands in front of a client's name in the subjects of named clients.
+const fromPrefix = "from."
+
+// subscribeEndpoints takes requests on the endpoints' subjects or, if client is not empty, on
+// from.NAME.SUBJECT, where client is the name or "*" for any.
+func (s *Server) subscribeEndpoints(conn *nats.Conn, client string, subs *subscriptions) error {
+	for _, sv := range s.services {
+		for _, e := range sv.endpoints {
+			subject, accept := e.subject, func(m *nats.Msg) { s.accept(e, "", m) }
+			if client != "" {
+				subject = fromPrefix + client + "." + e.subject
+				accept = func(m *nats.Msg) { s.accept(e, m.Subject[len(fromPrefix):len(m.Subject)-len(e.subject)-1], m) }
+			}
+			if err := subs.add(conn, subject, accept); err != nil {
+				return fmt.Errorf("natsapi: subscribe to %s: %w", subject, err)
+			}
 		}
 	}
 	if err := conn.FlushTimeout(5 * time.Second); err != nil {
 		return fmt.Errorf("natsapi: subscribe: %w", err)
 	}
 	return nil
-}
-
-// fromPrefix stands in front of a client's name in the subjects of named clients.
-const fromPrefix = "from."
-
-// subscribeEndpoint takes requests on the endpoint's subject, or on from.NAME.SUBJECT if
-// clients are named.
-func (s *Server) subscribeEndpoint(conn *nats.Conn, e *endpoint) error {
-	subject, accept := e.subject, func(m *nats.Msg) { s.accept(e, "", m) }
-	if s.config.NamedClients {
-		subject = fromPrefix + "*." + e.subject
-		accept = func(m *nats.Msg) { s.accept(e, m.Subject[len(fromPrefix):len(m.Subject)-len(e.subject)-1], m) }
-	}
-	sub, err := conn.QueueSubscribe(subject, queueGroup, accept)
-	s.subs = append(s.subs, sub)
-	return err //nolint:wrapcheck // the caller names the subject
 }
 
 // arrival is a message that waits for its call.
@@ -282,8 +291,9 @@ func (s *Server) Stop(ctx context.Context) error {
 	defer close(s.failed)
 	conns := s.conns.Load()
 	defer conns.close()
+	defer s.clients.close()
 	defer s.cancel()
-	err := errors.Join(s.stopWork(ctx), s.leave(ctx, conns.requests))
+	err := errors.Join(s.stopWork(ctx), s.leave(ctx))
 	done := make(chan struct{})
 	go func() { s.calls.close(); close(done) }()
 	select {
@@ -317,20 +327,10 @@ func (s *Server) inFlight() string {
 
 // leave drains the subscriptions: the server sends nothing more, and what it has
 // sent already is in the queue when leave returns.
-func (s *Server) leave(ctx context.Context, conn *nats.Conn) error {
-	for _, sub := range s.subs {
-		closed := make(chan struct{})
-		sub.SetClosedHandler(func(string) { close(closed) })
-		if err := sub.Drain(); err != nil {
-			if !conn.IsConnected() || !sub.IsValid() {
-				continue
-			}
-			return fmt.Errorf("natsapi: drain %s: %w", sub.Subject, err)
-		}
-		select {
-		case <-closed:
-		case <-ctx.Done():
-			return fmt.Errorf("natsapi: drain %s: %w", sub.Subject, ctx.Err())
+func (s *Server) leave(ctx context.Context) error {
+	for _, sub := range append(s.clients.freeze(), s.subs...) {
+		if err := sub.drain(ctx); err != nil {
+			return err
 		}
 	}
 	for _, sv := range s.services {

@@ -3,6 +3,7 @@ package embedded
 import (
 	"encoding/base64"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -56,10 +57,13 @@ type user struct {
 
 // accounts decide who may connect, and connect clients with services.
 type accounts struct {
-	nats          *server.Server
-	service       *server.Account
-	maxPerClient  int // connections
-	removedClient func(name string)
+	nats         *server.Server
+	service      *server.Account
+	maxPerClient int // connections
+	logger       *slog.Logger
+
+	changes  sync.Mutex // of clients and watchers; locked before mu
+	watchers map[*watcher]struct{}
 
 	mu       sync.Mutex
 	users    map[string]user // by public key
@@ -153,9 +157,76 @@ func (a *accounts) link(name string, account *server.Account, subject string, an
 	return nil
 }
 
+// watcher is told about clients that come and go.
+type watcher struct {
+	added   func(name string) error
+	removed func(name string)
+}
+
+// watch adds a watcher. The function that it returns removes it.
+func (a *accounts) watch(added func(name string) error, removed func(name string)) (stop func(), err error) {
+	a.changes.Lock()
+	defer a.changes.Unlock()
+	for _, name := range a.names() {
+		if err := added(name); err != nil {
+			return nil, err
+		}
+	}
+	w := &watcher{added, removed}
+	a.watchers[w] = struct{}{}
+	return func() {
+		a.changes.Lock()
+		defer a.changes.Unlock()
+		delete(a.watchers, w)
+	}, nil
+}
+
+// names returns those of the clients that may connect.
+func (a *accounts) names() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var names []string
+	for _, u := range a.users {
+		if u.client {
+			names = append(names, u.name)
+		}
+	}
+	return names
+}
+
 // set replaces the clients that may connect. It closes the connections of those that may
 // not any more.
 func (a *accounts) set(clients []Client) error {
+	a.changes.Lock()
+	defer a.changes.Unlock()
+	before := a.names()
+	a.drop(clients)
+	for _, name := range before {
+		if slices.ContainsFunc(clients, func(c Client) bool { return c.Name == name }) {
+			continue
+		}
+		for w := range a.watchers {
+			w.removed(name)
+		}
+		a.logger.Info("NATS client removed", "client", name)
+	}
+	for _, c := range clients {
+		if !slices.Contains(before, c.Name) {
+			for w := range a.watchers {
+				if err := w.added(c.Name); err != nil {
+					return err
+				}
+			}
+		}
+		if err := a.add(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// drop removes the users that are not among clients.
+func (a *accounts) drop(clients []Client) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for public, u := range a.users {
@@ -164,16 +235,19 @@ func (a *accounts) set(clients []Client) error {
 			a.disconnect(u)
 		}
 	}
-	for _, c := range clients {
-		account, err := a.accountOf(c.Name)
-		if err != nil {
-			return err
-		}
-		if u, ok := a.users[c.PublicKey]; ok && u.name != c.Name {
-			return fmt.Errorf("embedded: the NATS clients %s and %s have the same key", u.name, c.Name)
-		}
-		a.users[c.PublicKey] = user{name: c.Name, rights: clientRights, account: account, client: true}
+}
+
+func (a *accounts) add(c Client) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	account, err := a.accountOf(c.Name)
+	if err != nil {
+		return err
 	}
+	if u, ok := a.users[c.PublicKey]; ok && u.name != c.Name {
+		return fmt.Errorf("embedded: the NATS clients %s and %s have the same key", u.name, c.Name)
+	}
+	a.users[c.PublicKey] = user{name: c.Name, rights: clientRights, account: account, client: true}
 	return nil
 }
 
@@ -203,8 +277,5 @@ func (a *accounts) disconnect(u user) {
 	}
 	for _, c := range list.Conns {
 		_ = a.nats.DisconnectClientByID(c.Cid)
-	}
-	if a.removedClient != nil {
-		a.removedClient(u.name)
 	}
 }

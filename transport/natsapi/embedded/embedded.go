@@ -101,9 +101,8 @@ func (s *Server) Start(ctx context.Context) error {
 		return err
 	}
 	s.accounts = &accounts{
-		maxPerClient: s.config.MaxConnectionsPerClient,
-		users:        make(map[string]user), clients: make(map[string]*server.Account), subjects: make(map[string]server.ServiceRespType),
-		removedClient: func(name string) { s.config.Logger.Info("NATS client removed", "client", name) },
+		maxPerClient: s.config.MaxConnectionsPerClient, logger: s.config.Logger, watchers: make(map[*watcher]struct{}),
+		users: make(map[string]user), clients: make(map[string]*server.Account), subjects: make(map[string]server.ServiceRespType),
 	}
 	options.CustomClientAuthentication = s.accounts
 	n, err := server.NewServer(options)
@@ -160,6 +159,8 @@ func (s *Server) options(ctx context.Context) (*server.Options, error) {
 		MaxPayload:     int32(min(c.MaxPayload, maxPayload)), //nolint:gosec // maxPayload fits
 		MaxControlLine: maxControlLine, AuthTimeout: authTimeout.Seconds(), PingInterval: pingInterval, MaxPingsOut: maxPingsOut, MaxClosedClients: 100,
 		JetStream: c.StoreDir != "", StoreDir: c.StoreDir,
+		// One that does not read must not hold up the answers to others.
+		NoFastProducerStall: true,
 	}, nil
 }
 
@@ -264,6 +265,15 @@ func (s *Server) Serve(subjects []string) error {
 		return errNotStarted
 	}
 	return s.accounts.export(server.Singleton, subjects...)
+}
+
+// Clients tells of the clients that there are and that come and go, see the interface
+// Broker of package natsapi.
+func (s *Server) Clients(added func(name string) error, removed func(name string)) (stop func(), err error) {
+	if s.nats.Load() == nil {
+		return nil, errNotStarted
+	}
+	return s.accounts.watch(added, removed)
 }
 
 // RequestOptions connect, within the process and once the server has started, as the user

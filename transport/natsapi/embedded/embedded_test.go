@@ -77,13 +77,18 @@ func start(t *testing.T, c Config) *running {
 	if err := r.Serve([]string{"echo"}); err != nil {
 		t.Fatal(err)
 	}
-	requests, answers := r.inProcess(t, r.RequestOptions()), r.inProcess(t, r.AnswerOptions())
-	if _, err := requests.Subscribe("from.*.echo", func(m *nats.Msg) { _ = answers.Publish(m.Reply, m.Data) }); err != nil {
+	answers := r.inProcess(t, r.AnswerOptions())
+	stop, err := r.Clients(func(name string) error {
+		requests := r.inProcess(t, r.RequestOptions())
+		if _, err := requests.Subscribe("from."+name+".echo", func(m *nats.Msg) { _ = answers.Publish(m.Reply, m.Data) }); err != nil {
+			return err
+		}
+		return requests.Flush()
+	}, func(string) {})
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := requests.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	t.Cleanup(stop)
 	return r
 }
 
