@@ -83,7 +83,8 @@ func (s *Server) addClient(name string) error {
 	ctx, cancel := context.WithTimeout(s.base, 5*time.Second)
 	defer cancel()
 	logger := s.config.Logger
-	conn, err := connect(ctx, s.config.URL, logger, slices.Concat(lasting("chassi requests of "+name, "_INBOX", logger), s.config.Broker.RequestOptions(), s.config.Options))
+	options := slices.Concat(lasting("chassi requests of "+name, "_INBOX", logger), s.config.Broker.RequestOptions(), s.config.Options)
+	conn, err := connect(ctx, s.config.URL, logger, options)
 	if err != nil {
 		return err
 	}

@@ -156,7 +156,7 @@ func (s *Server) options(ctx context.Context) (*server.Options, error) {
 	return &server.Options{
 		Host: host, Port: port, ServerName: "embedded", NoSigs: true, AlwaysEnableNonce: true,
 		MaxConn: c.MaxConnections, MaxSubs: c.MaxSubscriptions, MaxPending: int64(c.MaxPending), WriteDeadline: c.WriteTimeout,
-		MaxPayload:     int32(min(c.MaxPayload, maxPayload)), //nolint:gosec // maxPayload fits
+		MaxPayload:     int32(min(c.MaxPayload, maxPayload)),
 		MaxControlLine: maxControlLine, AuthTimeout: authTimeout.Seconds(), PingInterval: pingInterval, MaxPingsOut: maxPingsOut, MaxClosedClients: 100,
 		JetStream: c.StoreDir != "", StoreDir: c.StoreDir,
 		// One that does not read must not hold up the answers to others.
