@@ -14,8 +14,10 @@ import (
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/client"
 	"github.com/chassi-go/chassi/internal/worktest"
+	"github.com/chassi-go/chassi/transport/message"
 	"github.com/chassi-go/chassi/transport/natsapi"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // An attacker who knows when a client connected cannot compute where it waits for answers:
@@ -165,6 +167,48 @@ func TestClientBoundsCallsInFlight(t *testing.T) {
 	for range 2 {
 		if err := <-results; !errors.Is(err, nats.ErrConnectionClosed) {
 			t.Errorf("after Close: %v", err)
+		}
+	}
+}
+
+// The inboxes in which JetStream answers cannot be predicted either.
+func TestInboxesOfPublishersCannotBePredicted(t *testing.T) {
+	t.Parallel()
+	url := external(t)
+	name := "predict" + strconv.FormatInt(time.Now().UnixNano(), 36)
+	conn, err := nats.Connect(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	spy, err := conn.SubscribeSync("work." + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	settle(t, conn)
+	seen := make(map[string]bool)
+	for range 2 {
+		if err := publisher(t, natsapi.ClientConfig{URL: url}, message.Queue{Name: name})("", &worktest.Job{}); err != nil {
+			t.Fatal(err)
+		}
+		m, err := spy.NextMsg(10 * time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		words := strings.Split(m.Reply, ".")
+		if len(words) < 3 || words[0] != "_INBOX" || len(words[1]) != 26 || seen[words[1]] {
+			t.Errorf("reply subject %s, want _INBOX and 128 random bits", m.Reply)
+			continue
+		}
+		seen[words[1]] = true
+	}
+	js, err := jetstream.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, stream := range []string{name, name + "_dead"} {
+		if err := js.DeleteStream(t.Context(), stream); err != nil {
+			t.Error(err)
 		}
 	}
 }
