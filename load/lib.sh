@@ -28,7 +28,7 @@ start() {
   local name=$1 pid
   shift
   (cd "$work" && exec "$root/bin/authd" serve --http.addr=127.0.0.1:0 --grpc.addr=127.0.0.1:0 --admin.addr=127.0.0.1:0 \
-    --nats.embedded.addr=127.0.0.1:0 --shutdown.drain=0s --log.format=json "$@") >"$work/$name.log" 2>&1 &
+    --nats.url=embedded --nats.embedded.addr=127.0.0.1:0 --shutdown.drain=0s --log.format=json "$@") >"$work/$name.log" 2>&1 &
   pid=$!
   pids+=("$pid")
   for _ in $(seq 600); do

@@ -111,10 +111,15 @@ func serve(t *testing.T, transport string, params password.Params) []string {
 		mount(server)
 		return append(flags, server.Addr().String())
 	case "nats":
-		broker := embedded.New(embedded.Config{Addr: "127.0.0.1:0", Logger: quiet})
+		credentials := t.TempDir()
+		key, err := embedded.Credentials(credentials).Add("load")
+		if err != nil {
+			t.Fatal(err)
+		}
+		broker := embedded.New(embedded.Config{Addr: "127.0.0.1:0", CredentialsDir: credentials, Logger: quiet})
 		manage(t, broker)
-		mount(natsapi.New(natsapi.Config{Options: broker.Options(), Logger: quiet}, around...))
-		return append(flags, broker.URL())
+		mount(natsapi.New(natsapi.Config{Broker: broker, MaxClientShare: 100, Logger: quiet}, around...))
+		return append(flags, broker.URL(), "--nats-key", key)
 	case "amqp":
 		url := rabbit(t)
 		prefix := "test" + strconv.FormatUint(rand.Uint64(), 36)

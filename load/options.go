@@ -14,17 +14,17 @@ import (
 )
 
 type options struct {
-	transport, target, amqpPrefix string
-	scenario                      string
-	steps                         []float64 // rates, one for each phase
-	loginRate                     float64
-	duration, warmup, timeout     time.Duration
-	users, tokens                 int
-	password                      string
-	arrivals                      string
-	workers, outstanding          int
-	seed                          uint64
-	json                          bool
+	transport, target, amqpPrefix, natsKey string
+	scenario                               string
+	steps                                  []float64 // rates, one for each phase
+	loginRate                              float64
+	duration, warmup, timeout              time.Duration
+	users, tokens                          int
+	password                               string
+	arrivals                               string
+	workers, outstanding                   int
+	seed                                   uint64
+	json                                   bool
 }
 
 // targets are where authd listens by default, for AMQP where RabbitMQ does.
@@ -43,6 +43,7 @@ func parse(args []string, errOut io.Writer) (o options, err error) {
 	flags.SetOutput(io.Discard)
 	flags.StringVar(&o.transport, "transport", "http", "http, grpc, nats or amqp")
 	flags.StringVar(&o.target, "target", "", "URL, for grpc host:port; by default where authd listens by default")
+	flags.StringVar(&o.natsKey, "nats-key", "", "file with the seed of the nkey that logs in to NATS")
 	flags.StringVar(&o.amqpPrefix, "amqp-prefix", "", "authd's amqp.prefix")
 	flags.StringVar(&o.scenario, "scenario", "validate",
 		"validate; login; me; mixed: 80 % validate, 15 % me, 5 % login; flood: validate at --rate and login at --login-rate")

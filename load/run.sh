@@ -47,7 +47,7 @@ fi
 start authd "${flags[@]}"
 targets=("http http://$(address authd http)" "grpc $(address authd grpc)" "nats nats://$(address authd 'nats embedded')")
 for pair in "${targets[@]}"; do
-  drive "${pair% *}" "${pair#* }" mixed
+  drive "${pair% *}" "${pair#* }" mixed --nats-key "$work/nats-clients/default.nk"
 done
 [[ -z ${prefix:-} ]] || drive amqp "$amqp" mixed --amqp-prefix "$prefix"
 drive http "http://$(address authd http)" validate --steps "$rate,$((2 * rate)),$((4 * rate))"

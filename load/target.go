@@ -92,7 +92,7 @@ func connect(ctx context.Context, o options) (client.Caller, func(), error) {
 		}
 		return c, func() { _ = c.Close() }, nil
 	case "nats":
-		c, err := natsapi.Dial(ctx, natsapi.ClientConfig{URL: o.target, Logger: quiet})
+		c, err := natsapi.Dial(ctx, natsapi.ClientConfig{URL: o.target, Login: natsapi.Login{NkeyFile: o.natsKey}, Logger: quiet})
 		if err != nil {
 			return nil, nil, err
 		}

@@ -32,7 +32,7 @@ func AsyncAPI(info Info, services ...*chassi.Service) ([]byte, error) {
 	document := object{
 		"asyncapi": "3.0.0", "info": about, "defaultContentType": "application/json",
 		"servers": object{
-			"nats": object{"host": "127.0.0.1:4223", "protocol": "nats", "description": "The subject of a method is its address; the reply goes to the reply subject."},
+			"nats": object{"host": "127.0.0.1:4223", "protocol": "nats", "description": "The subject of a method is its address; the reply goes to the reply subject. Clients need credentials: docs/brokers.md."},
 			"amqp": object{"host": "127.0.0.1:5672", "protocol": "amqp", "description": "The routing key of a method, on the exchange that its binding names, is its address; " +
 				"the reply goes to reply_to with the correlation_id: direct reply-to, or the queue reply.USER or reply.USER.*, where USER is the user_id of the request."},
 		},

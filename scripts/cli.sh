@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Puts the command-line clients that the documentation shows into bin/tools, at
-# the versions pinned here: grpcurl and nats. Compiles them once.
+# the versions pinned here: grpcurl, nats and nats-server. Compiles them once.
 set -euo pipefail
 
-readonly grpcurl=v1.9.4 natscli=v0.3.0
+readonly grpcurl=v1.9.4 natscli=v0.3.0 nats_server=v2.15.2
 
 cd "$(dirname "$0")/.."
 readonly tools=$PWD/bin/tools
@@ -26,3 +26,4 @@ build() {
 
 build grpcurl "$grpcurl" github.com/fullstorydev/grpcurl github.com/fullstorydev/grpcurl/cmd/grpcurl
 build nats "$natscli" github.com/nats-io/natscli github.com/nats-io/natscli/nats
+build nats-server "$nats_server" github.com/nats-io/nats-server/v2 github.com/nats-io/nats-server/v2

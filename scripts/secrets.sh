@@ -29,9 +29,14 @@ maxmemory 200mb
 maxmemory-policy volatile-ttl"
 keep redis_url "redis://:$(sed -n 's/^requirepass //p' secrets/redis_conf)@redis:6379"
 
-nats_password=$(random)
-keep nats_conf "authorization { users = [ { user: authd, password: \"$nats_password\" } ] }"
-keep nats_url "nats://authd:$(sed 's/.*password: "\([^"]*\)".*/\1/' secrets/nats_conf)@nats:4222"
+# nats.conf with a password for each of its variables: two users of authd, and two clients.
+for user in requests answers gateway reports; do keep "nats_${user}_password" "$(random)"; done
+keep nats_conf "$(sed -e "s|\$REQUESTS_PASSWORD|\"$(<secrets/nats_requests_password)\"|" \
+  -e "s|\$ANSWERS_PASSWORD|\"$(<secrets/nats_answers_password)\"|" \
+  -e "s|\$GATEWAY_PASSWORD|\"$(<secrets/nats_gateway_password)\"|" \
+  -e "s|\$REPORTS_PASSWORD|\"$(<secrets/nats_reports_password)\"|" nats.conf)"
+keep nats_url "nats://authd-requests:$(<secrets/nats_requests_password)@nats:4222"
+keep nats_answers_url "nats://authd-answers:$(<secrets/nats_answers_password)@nats:4222"
 # authd declares and reads its queue as one user and sends answers as another. No caller has
 # a right to either's names; callers are added as docs/brokers.md says.
 keep rabbitmq_password "$(random)"

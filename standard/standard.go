@@ -58,7 +58,7 @@ type Config struct {
 
 // NATS is where messages come from: a server or cluster, or one in the process.
 type NATS struct {
-	URL string `config:"url" mask:"url" default:"embedded" help:"nats://[user:password@]host:port, several with commas between; embedded runs a server in this process, off is no NATS"`
+	URL string `config:"url" mask:"url" default:"off" help:"nats://[user:password@]host:port, several with commas between; embedded runs a server in this process, off is no NATS"`
 
 	natsapi.Config
 	Embedded embedded.Config `config:"embedded"`
@@ -192,7 +192,7 @@ func (s *Standard) build(version string, c Config, o Options) error {
 		return err //nolint:wrapcheck // says where
 	}
 	errs = append(errs, s.buildGRPC(c.GRPC, around))
-	errs = append(errs, s.buildBrokers(version, c, around))
+	errs = append(errs, s.buildNATS(version, c.NATS, around), s.buildAMQP(c.AMQP, around))
 	errs = append(errs, s.buildAdmin(c, counted))
 	return errors.Join(errs...)
 }
@@ -253,31 +253,34 @@ func (s *Standard) buildGRPC(c grpcapi.Config, around func(string) []chassi.Midd
 		s.Telemetry.RegisterRefusedClients(s.GRPC.Name(), s.GRPC.RefusedClients))
 }
 
-func (s *Standard) buildBrokers(version string, c Config, around func(string) []chassi.Middleware) (err error) {
-	logger := s.Telemetry.Logger
-	if c.NATS.URL != off {
-		n := c.NATS.Config
-		n.URL, n.Version, n.Logger = c.NATS.URL, version, logger
-		if c.NATS.URL == embeddedNATS {
-			e := c.NATS.Embedded
-			e.Logger = logger
-			s.Embedded = embedded.New(e)
-			n.URL, n.Options = "", s.Embedded.Options()
-		}
-		s.NATS = natsapi.New(n, around("nats")...)
+func (s *Standard) buildNATS(version string, c NATS, around func(string) []chassi.Middleware) error {
+	if c.URL == off {
+		return nil
 	}
-	if c.AMQP.URL != "" && c.AMQP.URL != off {
-		if err = c.AMQP.Validate(); err != nil {
-			return err //nolint:wrapcheck // names the settings
-		}
-		c.AMQP.Count, err = s.Telemetry.RegisterEvents("amqp_events_total", "Requests over AMQP that were not carried out, and answers that were not sent.")
-		if err != nil {
-			return err //nolint:wrapcheck // says where
-		}
-		c.AMQP.Logger = logger
-		s.AMQP = amqpapi.New(c.AMQP, around("amqp")...)
+	n := c.Config
+	n.URL, n.Version, n.Logger = c.URL, version, s.Telemetry.Logger
+	if c.URL == embeddedNATS {
+		c.Embedded.Logger = s.Telemetry.Logger
+		s.Embedded = embedded.New(c.Embedded)
+		n.URL, n.Broker = "", s.Embedded
 	}
-	return nil
+	var err error
+	n.Observe, err = s.Telemetry.RegisterEvents("nats_events_total", "Requests over NATS that were dropped, by the reason.")
+	s.NATS = natsapi.New(n, around("nats")...)
+	return err //nolint:wrapcheck // says where
+}
+
+func (s *Standard) buildAMQP(c amqpapi.Config, around func(string) []chassi.Middleware) (err error) {
+	if c.URL == "" || c.URL == off {
+		return nil
+	}
+	if err = c.Validate(); err != nil {
+		return err //nolint:wrapcheck // names the settings
+	}
+	c.Logger = s.Telemetry.Logger
+	c.Count, err = s.Telemetry.RegisterEvents("amqp_events_total", "Requests over AMQP that were not carried out, and answers that were not sent.")
+	s.AMQP = amqpapi.New(c, around("amqp")...)
+	return err //nolint:wrapcheck // says where
 }
 
 // Describe serves the contract of services over HTTP: /openapi.json, and /docs for

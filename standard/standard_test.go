@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -45,7 +46,7 @@ func (l *log) String() string {
 func defaults(t *testing.T, args ...string) standard.Config {
 	t.Helper()
 	var c standard.Config
-	args = append([]string{"--http.addr=127.0.0.1:0", "--admin.addr=127.0.0.1:0", "--grpc.addr=127.0.0.1:0", "--nats.embedded.addr=127.0.0.1:0", "--shutdown.drain=0s"}, args...)
+	args = append([]string{"--http.addr=127.0.0.1:0", "--admin.addr=127.0.0.1:0", "--grpc.addr=127.0.0.1:0", "--nats.url=embedded", "--nats.embedded.addr=127.0.0.1:0", "--nats.embedded.credentials_dir=" + filepath.Join(t.TempDir(), "clients"), "--shutdown.drain=0s"}, args...)
 	if _, err := config.Load(&c, config.Options{Name: "test", Args: args}); err != nil {
 		t.Fatal(err)
 	}

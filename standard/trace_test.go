@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -30,16 +31,16 @@ func traced() *chassi.Service {
 }
 
 // R81: over every transport, a caller's traceparent is believed where trace.trusted says
-// so, and starts no trace of the caller's choice elsewhere.
+// so, and from clients that a broker names, and starts no trace of the caller's choice elsewhere.
 func TestTraceparentIsBelievedFromTrustedNetworks(t *testing.T) {
 	t.Parallel()
 	const traceID = "0af7651916cd43dd8448eb211c80319c"
 	for networks, believed := range map[string]map[string]bool{
-		"127.0.0.0/8,::1/128": {"http": true, "grpc": true},
-		"192.0.2.0/24":        {},
-		"":                    {},
+		"127.0.0.0/8,::1/128": {"http": true, "grpc": true, "nats": true, "amqp": true},
+		"192.0.2.0/24":        {"nats": true, "amqp": true}, // clients that their brokers name
+		"":                    {"nats": true, "amqp": true},
 	} {
-		c := defaults(t, "--trace.trusted="+networks, "--amqp.url="+brokerURL(t), "--amqp.prefix=test-"+strings.ToLower(rand.Text()))
+		c := defaults(t, "--trace.trusted="+networks, "--nats.url=embedded", "--nats.embedded.credentials_dir="+filepath.Join(t.TempDir(), "nats"), "--amqp.url="+brokerURL(t), "--amqp.prefix=test-"+strings.ToLower(rand.Text()))
 		c.AMQP.Expires = time.Minute
 		r := start(t, c, traced())
 		for name, caller := range callers(t, r, c) {
@@ -89,7 +90,9 @@ func callers(t *testing.T, r *running, c standard.Config) map[string]client.Call
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = overGRPC.Close() })
-	overNATS, err := natsapi.Dial(t.Context(), natsapi.ClientConfig{Options: r.Embedded.Options()})
+	overNATS, err := natsapi.Dial(t.Context(), natsapi.ClientConfig{
+		URL: r.Embedded.URL(), Login: natsapi.Login{NkeyFile: filepath.Join(c.NATS.Embedded.CredentialsDir, "default.nk")},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,6 +48,7 @@ type node struct {
 	cmd *exec.Cmd
 
 	http, admin, grpc, nats string
+	dir                     string // its working folder
 	mu                      sync.Mutex
 	log                     strings.Builder
 	ended                   chan struct{}
@@ -72,7 +73,7 @@ func start(t *testing.T, dir string, args ...string) *node {
 func launch(t *testing.T, dir string, args ...string) *node {
 	t.Helper()
 	all := append([]string{"serve"}, args...)
-	for _, flag := range append([]string{"--http.addr=127.0.0.1:0", "--admin.addr=127.0.0.1:0", "--grpc.addr=127.0.0.1:0", "--nats.embedded.addr=127.0.0.1:0", "--rate_limit.peer=off"}, cheap...) {
+	for _, flag := range append([]string{"--http.addr=127.0.0.1:0", "--admin.addr=127.0.0.1:0", "--grpc.addr=127.0.0.1:0", "--nats.url=embedded", "--nats.embedded.addr=127.0.0.1:0", "--rate_limit.peer=off"}, cheap...) {
 		name, _, _ := strings.Cut(flag, "=")
 		if !slices.ContainsFunc(args, func(arg string) bool { return strings.HasPrefix(arg, name+"=") }) {
 			all = append(all, flag)
@@ -84,7 +85,7 @@ func launch(t *testing.T, dir string, args ...string) *node {
 // launchProgram is launch for a program whose arguments are complete.
 func launchProgram(t *testing.T, cmd *exec.Cmd) *node {
 	t.Helper()
-	n := &node{t: t, cmd: cmd, ended: make(chan struct{})}
+	n := &node{t: t, dir: cmd.Dir, cmd: cmd, ended: make(chan struct{})}
 	stderr, err := n.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -348,7 +349,7 @@ func (n *node) awaitLog(text string) {
 func TestPortInUse(t *testing.T) {
 	t.Parallel()
 	n := start(t, t.TempDir())
-	cmd := authd(t.TempDir(), "serve", "--admin.addr=127.0.0.1:0", "--grpc.addr=off", "--nats.url=off", "--http.addr="+strings.TrimPrefix(n.http, "http://"))
+	cmd := authd(t.TempDir(), "serve", "--admin.addr=127.0.0.1:0", "--grpc.addr=off", "--http.addr="+strings.TrimPrefix(n.http, "http://"))
 	out, _ := cmd.CombinedOutput()
 	if cmd.ProcessState.ExitCode() != exitFailed || !strings.Contains(string(out), "authd: ") || !strings.Contains(string(out), "in use") {
 		t.Errorf("exit %d, output:\n%s", cmd.ProcessState.ExitCode(), out)

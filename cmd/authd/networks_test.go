@@ -116,9 +116,17 @@ func login(ctx context.Context, s auth.Service, email, password string) error {
 	return err
 }
 
+// events returns how often something was counted in authd_events_total.
 func (n *node) events(kind string) int {
 	n.t.Helper()
-	count, _ := strconv.Atoi(n.metric(fmt.Sprintf("authd_events_total{event=%q}", kind)))
+	text := n.metric(fmt.Sprintf("authd_events_total{event=%q}", kind))
+	if text == "" {
+		return 0
+	}
+	count, err := strconv.Atoi(text)
+	if err != nil {
+		n.t.Fatal(err)
+	}
 	return count
 }
 

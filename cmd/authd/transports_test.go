@@ -60,7 +60,7 @@ func callers(t *testing.T, n *node, rabbitURL, prefix string) map[string]client.
 	if err != nil {
 		t.Fatal(err)
 	}
-	overNATS, err := natsapi.Dial(ctx, natsapi.ClientConfig{URL: n.nats})
+	overNATS, err := natsapi.Dial(ctx, natsapi.ClientConfig{URL: n.nats, Login: natsapi.Login{NkeyFile: n.natsKey("default")}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,12 +3,12 @@
 //
 //	go run ./cmd/authd serve                                     # in one terminal, and in another:
 //	go run ./examples/notes --auth.target=127.0.0.1:9090 \
-//	    --http.addr=127.0.0.1:8090 --admin.addr=127.0.0.1:8091 --grpc.addr=off --nats.url=off
+//	    --http.addr=127.0.0.1:8090 --admin.addr=127.0.0.1:8091 --grpc.addr=off
 //	curl -H "Authorization: Bearer $TOKEN" 127.0.0.1:8090/v1/notes --json '{"text":"buy milk"}'
 //	curl -H "Authorization: Bearer $TOKEN" 127.0.0.1:8090/v1/notes
 //
 // Several authd share the calls with --auth.target=static:HOST:PORT,HOST:PORT, or
-// dns:HOST:PORT, or srv:NAME; over NATS with --auth.transport=nats --auth.nats.url=nats://….
+// dns:HOST:PORT, or srv:NAME; over NATS with --auth.transport=nats --auth.nats.url=nats://… --auth.nats.nkey_file=FILE.
 // While one is down or hangs, calls go to the others; while all are, callers get 503 with
 // Retry-After at once. /readyz and /metrics on the admin listener tell how they do. What
 // bounds a call stands under "auth." in "go run ./examples/notes --help".

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,12 +19,13 @@ func TestNotes(t *testing.T) {
 	for _, over := range []string{"grpc", "nats"} {
 		t.Run(over, func(t *testing.T) {
 			t.Parallel()
-			authd := startAuthd(t, "--database.url="+dbtest.SQLite(t))
-			where := "--auth.target=" + authd.addr("grpc")
+			keys := t.TempDir()
+			authd := startAuthd(t, "--database.url="+dbtest.SQLite(t), "--nats.url=embedded", "--nats.embedded.credentials_dir="+keys)
+			where := []string{"--auth.transport=" + over, "--auth.target=" + authd.addr("grpc")}
 			if over == "nats" {
-				where = "--auth.nats.url=nats://" + authd.addr("nats embedded")
+				where = []string{"--auth.transport=nats", "--auth.nats.url=nats://" + authd.addr("nats embedded"), "--auth.nats.nkey_file=" + filepath.Join(keys, "default.nk")}
 			}
-			n := startNotes(t, login(t, authd), "--auth.transport="+over, where)
+			n := startNotes(t, login(t, authd), where...)
 			walk(t, n)
 			n.bounds(t)
 			authd.hang()

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 
 	"github.com/chassi-go/chassi/client"
 	"github.com/chassi-go/chassi/standard"
@@ -24,7 +25,8 @@ func NewClient(caller client.Caller) (*Client, error) {
 	return &Client{c}, err
 }
 
-// call asks the same question over every transport that is on.
+// call asks the same question over every transport that is on; for NATS, start the service
+// with --nats.url=embedded.
 func call(ctx context.Context, c standard.Config) error {
 	overHTTP, err := httpapi.NewClient(httpapi.ClientConfig{URL: "http://" + c.HTTP.Addr})
 	if err != nil {
@@ -36,12 +38,16 @@ func call(ctx context.Context, c standard.Config) error {
 		return err
 	}
 	defer overGRPC.Close()
-	overNATS, err := natsapi.Dial(ctx, natsapi.ClientConfig{URL: "nats://" + c.NATS.Embedded.Addr})
-	if err != nil {
-		return err
+	callers := []client.Caller{overHTTP, overGRPC}
+	if c.NATS.URL == "embedded" {
+		key := filepath.Join(c.NATS.Embedded.CredentialsDir, "default.nk")
+		overNATS, err := natsapi.Dial(ctx, natsapi.ClientConfig{URL: "nats://" + c.NATS.Embedded.Addr, Login: natsapi.Login{NkeyFile: key}})
+		if err != nil {
+			return err
+		}
+		defer overNATS.Close()
+		callers = append(callers, overNATS)
 	}
-	defer overNATS.Close()
-	callers := []client.Caller{overHTTP, overGRPC, overNATS}
 	if c.AMQP.URL != "" {
 		overAMQP, err := amqpapi.Dial(ctx, amqpapi.ClientConfig{URL: c.AMQP.URL, Prefix: c.AMQP.Prefix})
 		if err != nil {

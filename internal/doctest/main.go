@@ -72,7 +72,7 @@ func copyTree(to, from string) error {
 			return err
 		}
 		switch {
-		case entry.IsDir() && (path == ".git" || path == filepath.Join("bin", "tools")):
+		case entry.IsDir() && (path == ".git" || path == "nats-clients" || path == filepath.Join("bin", "tools")):
 			return filepath.SkipDir
 		case entry.IsDir():
 			return os.MkdirAll(filepath.Join(to, path), 0o700)

@@ -77,3 +77,59 @@ func drive(b *testing.B, conn *nats.Conn, subject string, callers int) {
 	}
 	wg.Wait()
 }
+
+// BenchmarkEmbedded is a call through the embedded server, from the account of a client into
+// that of the service and back, 32 at once.
+func BenchmarkEmbedded(b *testing.B) {
+	defer runtime.KeepAlive(make([]byte, 32<<20))
+	broker := startEmbedded(b, "")
+	do := func(_ context.Context, j *worktest.Job) (*worktest.Job, error) {
+		return &worktest.Job{Number: j.Number + 1}, nil
+	}
+	s := start(b, natsapi.Config{Broker: broker, Logger: quiet}, nil, chassi.NewService("jobs.v1.Jobs", chassi.NewEndpoint("Do", do, chassi.Public)))
+	defer stop(b, s)
+	conn := connect(b, broker.client(b))
+	b.ResetTimer()
+	drive(b, conn, "jobs.v1.Jobs.Do", 32)
+}
+
+// BenchmarkRequest is a request to an answer without a service, by the client library and by
+// the inbox of this package.
+func BenchmarkRequest(b *testing.B) {
+	url := external(b)
+	conn, err := nats.Connect(url)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Close()
+	subject := "bench.request"
+	if _, err := conn.Subscribe(subject, func(m *nats.Msg) { _ = m.Respond(m.Data) }); err != nil {
+		b.Fatal(err)
+	}
+	own, err := nats.Connect(url)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer own.Close()
+	request, err := natsapi.NewRequester(own)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, ask := range map[string]func(context.Context, *nats.Msg) (*nats.Msg, error){"library": own.RequestMsgWithContext, "chassi": request} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			var wg sync.WaitGroup
+			for caller := range 32 {
+				wg.Go(func() {
+					for i := caller; i < b.N; i += 32 {
+						if _, err := ask(b.Context(), &nats.Msg{Subject: subject, Data: []byte("x")}); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			wg.Wait()
+		})
+	}
+}

@@ -19,11 +19,14 @@ import (
 // ClientConfig sets up a [Client]. The zero value of every field means the default
 // in its tag.
 type ClientConfig struct {
-	URL             string        `config:"url" mask:"url" default:"nats://127.0.0.1:4222" help:"nats://[user:password@]host:port, several with commas between"`
-	CredentialsFile string        `config:"credentials_file" help:"a .creds file with JWT and key"`
-	CAFile          string        `config:"ca_file" help:"CAs in PEM that may have signed the server's certificate; turns TLS on"`
-	Prefix          string        `config:"prefix" help:"words in front of all subjects, as the services have them"`
-	Timeout         time.Duration `config:"timeout" default:"30s" min:"1ms" help:"for a call whose caller sets no deadline"`
+	URL         string        `config:"url" mask:"url" default:"nats://127.0.0.1:4222" help:"nats://[user:password@]host:port, several with commas between"`
+	CAFile      string        `config:"ca_file" help:"CAs in PEM that may have signed the server's certificate; turns TLS on"`
+	Prefix      string        `config:"prefix" help:"words in front of all subjects, as the services have them"`
+	InboxPrefix string        `config:"inbox_prefix" default:"_INBOX" help:"words in front of the subjects of answers, for servers that give each user their own"`
+	Timeout     time.Duration `config:"timeout" default:"30s" min:"1ms" help:"for a call whose caller sets no deadline"`
+	MaxInFlight int           `config:"max_in_flight" default:"65536" min:"1" help:"calls that wait for their answer; further ones get unavailable"`
+
+	Login
 
 	// Options go to the client library too, such as nats.InProcessServer.
 	Options []nats.Option `config:"-"`
@@ -37,6 +40,7 @@ type ClientConfig struct {
 type Client struct {
 	config ClientConfig
 	conn   *nats.Conn
+	inbox  *inbox
 	js     jetstream.JetStream
 
 	mu       sync.Mutex
@@ -46,7 +50,11 @@ type Client struct {
 // Dial connects, trying until ctx ends.
 func Dial(ctx context.Context, c ClientConfig) (*Client, error) {
 	c = c.withDefaults()
-	conn, err := connect(ctx, c.URL, c.Logger, c.options())
+	options, err := c.options()
+	if err != nil {
+		return nil, err
+	}
+	conn, err := connect(ctx, c.URL, c.Logger, options)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +66,11 @@ func Dial(ctx context.Context, c ClientConfig) (*Client, error) {
 // a Cluster of package client dials with, so that a service starts without its broker.
 func Open(c ClientConfig) (*Client, error) {
 	c = c.withDefaults()
-	conn, err := nats.Connect(c.URL, append(c.options(), nats.RetryOnFailedConnect(true))...)
+	options, err := c.options()
+	if err != nil {
+		return nil, err
+	}
+	conn, err := nats.Connect(c.URL, append(options, nats.RetryOnFailedConnect(true))...)
 	if err != nil {
 		return nil, fmt.Errorf("natsapi: connect to %s: %w", redact(c.URL), withoutURL(err))
 	}
@@ -70,28 +82,42 @@ func Open(c ClientConfig) (*Client, error) {
 
 func (c ClientConfig) withDefaults() ClientConfig {
 	setDefault(&c.URL, nats.DefaultURL)
+	setDefault(&c.InboxPrefix, "_INBOX")
 	setDefault(&c.Timeout, 30*time.Second)
+	setDefault(&c.MaxInFlight, 65536)
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
 	return c
 }
 
-func (c ClientConfig) options() []nats.Option {
-	return slices.Concat(lasting("chassi client", c.Logger), login(c.CredentialsFile, c.CAFile), c.Options)
+func (c ClientConfig) options() ([]nats.Option, error) {
+	if !isSubject(c.InboxPrefix) {
+		return nil, fmt.Errorf("natsapi: inbox_prefix %q: want words with dots between, such as _INBOX", c.InboxPrefix)
+	}
+	who, err := login(c.Login, c.CAFile)
+	return slices.Concat(lasting("chassi client", c.InboxPrefix, c.Logger), who, c.Options), err
 }
 
 func newClient(c ClientConfig, conn *nats.Conn) (*Client, error) {
+	in, err := newInbox(conn, c.InboxPrefix, c.MaxInFlight)
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
 	js, err := jetstream.New(conn)
 	if err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("natsapi: %w", err)
 	}
-	return &Client{config: c, conn: conn, js: js, declared: make(map[string]bool)}, nil
+	return &Client{config: c, conn: conn, inbox: in, js: js, declared: make(map[string]bool)}, nil
 }
 
 // Close ends the connection. Calls under way fail.
-func (c *Client) Close() { c.conn.Close() }
+func (c *Client) Close() {
+	c.conn.Close()
+	c.inbox.close()
+}
 
 // Bind prepares calls of e.
 func (c *Client) Bind(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error) {
@@ -117,7 +143,7 @@ func (c *Client) call(ctx context.Context, call *chassi.Call, subject string, re
 	if err != nil {
 		return err
 	}
-	answer, err := c.conn.RequestMsgWithContext(ctx, m)
+	answer, err := c.inbox.request(ctx, m)
 	switch {
 	case errors.Is(err, nats.ErrMaxPayload):
 		return chassi.NewError(chassi.ResourceExhausted, "body_too_large", "The message is too large").WithCause(err)

@@ -1,9 +1,12 @@
 package natsapi
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -16,8 +19,16 @@ type Config struct {
 	// nats://127.0.0.1:4222. Programs have a setting of their own for it.
 	URL string `config:"-"`
 
-	CredentialsFile string `config:"credentials_file" help:"a .creds file with JWT and key"`
-	CAFile          string `config:"ca_file" help:"CAs in PEM that may have signed the server's certificate; turns TLS on"`
+	Login
+	CAFile string `config:"ca_file" help:"CAs in PEM that may have signed the server's certificate; turns TLS on"`
+
+	// Answers are sent over a connection of their own, so that the user that receives
+	// requests needs no right to publish, and this one no other right.
+	Answers       Answers  `config:"answers"`
+	ReplySubjects []string `config:"reply_subjects" default:"_INBOX.>,_R_.>" help:"subjects that answers may go to; a request that wants its answer elsewhere is dropped"`
+
+	NamedClients   bool     `config:"named_clients" help:"requests arrive on from.NAME.SUBJECT, where the NATS server lets nobody but the client NAME publish: limits and lockouts count by client"`
+	TrustedClients []string `config:"trusted_clients" help:"names of the clients whose X-Forwarded-For is believed: gateways, which call for others"`
 
 	Prefix string `config:"prefix" help:"words in front of all subjects, such as staging; callers need the same"`
 
@@ -25,13 +36,52 @@ type Config struct {
 	MaxJSONDepth    int `config:"max_json_depth" default:"64" min:"1" max:"1000" help:"nesting of a JSON message"`
 	MaxConcurrent   int `config:"max_concurrent" default:"128" min:"1" help:"calls at once"`
 	MaxQueued       int `config:"max_queued" default:"1024" min:"1" help:"calls that wait for that; further ones get unavailable"`
+	MaxClientShare  int `config:"max_client_share" default:"75" min:"1" max:"100" help:"percent of max_concurrent and of max_queued that one named client may use"`
 
+	// Broker is a NATS server that knows which services it serves, such as package
+	// embedded's. It replaces URL, the credentials, ReplySubjects and NamedClients.
+	Broker Broker `config:"-"`
 	// Version is told to the discovery of services: digits and dots, "1.2.3".
 	Version string `config:"-"`
 	// Options go to the client library too, such as nats.InProcessServer.
 	Options []nats.Option `config:"-"`
 	// Logger takes what concerns no call. Default slog.Default().
 	Logger *slog.Logger `config:"-"`
+	// Observe is called with "reply_refused" for each request that was dropped because of
+	// its reply subject. It must not block. Default: nothing.
+	Observe func(event string) `config:"-"`
+}
+
+// Login says who connects. Its zero value means the user and password in the URL, if any.
+type Login struct {
+	CredentialsFile string `config:"credentials_file" help:"a .creds file with JWT and key"`
+	NkeyFile        string `config:"nkey_file" help:"a file with the seed of an nkey"`
+}
+
+// Answers says how the connection that sends answers logs in.
+type Answers struct {
+	URL string `config:"url" mask:"url" help:"as nats.url, with the user that may publish answers and nothing else; empty is nats.url"`
+
+	Login
+}
+
+// Broker is a NATS server which gives every client an account of its own, lets it call the
+// subjects of services only, and passes its requests on as from.NAME.SUBJECT with a reply
+// subject below _R_.
+type Broker interface {
+	// Serve lets clients call subjects.
+	Serve(subjects []string) error
+	// Clients calls added with the name of each client there is, and later of each further
+	// one before it can connect, and removed with the name of one that is gone. A client
+	// that added returns an error for is not let in, and added is called again later. It
+	// does so until stop is called.
+	Clients(added func(name string) error, removed func(name string)) (stop func(), err error)
+	// RequestOptions connect a user that receives requests and can do nothing else.
+	RequestOptions() []nats.Option
+	// AnswerOptions connect a user that can publish below _R_ and can do nothing else.
+	AnswerOptions() []nats.Option
+	// WorkOptions connect a user of work queues.
+	WorkOptions() []nats.Option
 }
 
 func (c Config) withDefaults() Config {
@@ -40,12 +90,26 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MaxJSONDepth, 64)
 	setDefault(&c.MaxConcurrent, 128)
 	setDefault(&c.MaxQueued, 1024)
+	setDefault(&c.MaxClientShare, 75)
 	setDefault(&c.Version, "0.0.0")
+	if len(c.ReplySubjects) == 0 {
+		c.ReplySubjects = []string{nats.InboxPrefix + ">", replyOfImport}
+	}
+	if c.Broker != nil {
+		c.NamedClients, c.ReplySubjects = true, []string{replyOfImport}
+	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
+	if c.Observe == nil {
+		c.Observe = func(string) {}
+	}
 	return c
 }
+
+// replyOfImport are the reply subjects that a NATS server gives to requests from other
+// accounts.
+const replyOfImport = "_R_.>"
 
 func setDefault[T comparable](field *T, value T) {
 	var zero T
@@ -54,23 +118,97 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
-// login are the options that name who connects, and how securely.
-func login(credentialsFile, caFile string) []nats.Option {
+// options are the connection options that c stands for.
+func (c Login) options() ([]nats.Option, error) {
 	var options []nats.Option
-	if credentialsFile != "" {
-		options = append(options, nats.UserCredentials(credentialsFile))
+	if c.CredentialsFile != "" {
+		options = append(options, nats.UserCredentials(c.CredentialsFile))
 	}
+	if c.NkeyFile != "" {
+		key, err := nats.NkeyOptionFromSeed(c.NkeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("natsapi: nkey_file %q: %w", c.NkeyFile, err)
+		}
+		options = append(options, key)
+	}
+	return options, nil
+}
+
+// login are the options that say who connects, and how securely.
+func login(c Login, caFile string) ([]nats.Option, error) {
+	options, err := c.options()
 	if caFile != "" {
 		options = append(options, nats.RootCAs(caFile))
 	}
-	return options
+	return options, err
 }
 
-// lasting are the options of a connection that is made again whenever it is lost.
-func lasting(name string, logger *slog.Logger) []nats.Option {
+// connections of a server: one for each purpose, so that none has the rights of another.
+type connections struct {
+	requests, answers *nats.Conn
+	work              *nats.Conn // nil without work queues
+}
+
+// open connects, trying until ctx ends.
+func (s *Server) open(ctx context.Context) (cs connections, err error) {
+	request, answer, work, err := s.config.logins()
+	if err != nil {
+		return cs, err
+	}
+	answersURL := cmp.Or(s.config.Answers.URL, s.config.URL)
+	defer func() {
+		if err != nil {
+			cs.close()
+		}
+	}()
+	dial := func(url, name string, options []nats.Option) (*nats.Conn, error) {
+		return connect(ctx, url, s.config.Logger, slices.Concat(lasting(name, "_INBOX", s.config.Logger), options, s.config.Options))
+	}
+	if cs.requests, err = dial(s.config.URL, "chassi requests", request); err != nil {
+		return cs, err
+	}
+	if cs.answers, err = dial(answersURL, "chassi answers", answer); err != nil {
+		return cs, err
+	}
+	if len(s.work) > 0 {
+		cs.work, err = dial(s.config.URL, "chassi work", work)
+	}
+	return cs, err
+}
+
+// logins returns what the three connections log in with.
+func (c Config) logins() (requests, answers, work []nats.Option, err error) {
+	if b := c.Broker; b != nil {
+		return b.RequestOptions(), b.AnswerOptions(), b.WorkOptions(), nil
+	}
+	if requests, err = login(c.Login, c.CAFile); err != nil {
+		return nil, nil, nil, err
+	}
+	answers = requests
+	if c.Answers != (Answers{}) {
+		answers, err = login(c.Answers.Login, c.CAFile)
+	}
+	return requests, answers, requests, err
+}
+
+func (cs connections) all() []*nats.Conn {
+	return slices.DeleteFunc([]*nats.Conn{cs.requests, cs.answers, cs.work}, func(c *nats.Conn) bool { return c == nil })
+}
+
+func (cs connections) close() {
+	for _, c := range cs.all() {
+		c.Close()
+	}
+}
+
+// lasting are the options of a connection that is made again whenever it is lost. Its
+// inboxes, those of JetStream's requests, have names that nobody can guess.
+func lasting(name, inboxPrefix string, logger *slog.Logger) []nats.Option {
+	errors := &occasionally{every: time.Second}
 	return []nats.Option{
 		nats.Name(name), nats.MaxReconnects(-1), nats.ReconnectWait(200 * time.Millisecond), nats.ReconnectJitter(100*time.Millisecond, 300*time.Millisecond),
 		nats.IgnoreAuthErrorAbort(), nats.Timeout(5 * time.Second), nats.PingInterval(20 * time.Second),
+		nats.CustomInboxPrefix(inboxPrefix + "." + rand.Text()),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
 				logger.Warn("NATS: disconnected, connecting again", "error", err.Error())
@@ -79,11 +217,13 @@ func lasting(name string, logger *slog.Logger) []nats.Option {
 		nats.ConnectHandler(func(c *nats.Conn) { logger.Debug("NATS: connected", "server", c.ConnectedUrlRedacted()) }),
 		nats.ReconnectHandler(func(c *nats.Conn) { logger.Info("NATS: connected again", "server", c.ConnectedUrlRedacted()) }),
 		nats.ErrorHandler(func(_ *nats.Conn, s *nats.Subscription, err error) {
-			subject := ""
-			if s != nil {
-				subject = s.Subject
+			if missed, ok := errors.now(); ok {
+				subject := ""
+				if s != nil {
+					subject = s.Subject
+				}
+				logger.Error("NATS", "error", shorten(err.Error()), "subject", subject, "not_logged", missed)
 			}
-			logger.Error("NATS", "error", err.Error(), "subject", subject)
 		}),
 	}
 }

@@ -50,8 +50,11 @@ func (sv *service) subscribe(conn *nats.Conn) error {
 				return fmt.Errorf("natsapi: %w", err)
 			}
 			sub, err := conn.Subscribe(subject, func(m *nats.Msg) {
-				if b, err := json.Marshal(answer()); err == nil && m.Reply != "" {
-					_ = m.Respond(b)
+				if !sv.server.mayAnswer(m) || !sv.server.discovery.allow() {
+					return
+				}
+				if b, err := json.Marshal(answer()); err == nil {
+					_ = sv.server.conns.Load().answers.Publish(m.Reply, b)
 				}
 			})
 			if err != nil {

@@ -13,6 +13,18 @@
 // ones are answered Unavailable at once. A stop drains: what has arrived is
 // answered.
 //
+// # Clients
+//
+// With [Config].NamedClients, requests arrive on from.NAME.SUBJECT, which the NATS
+// server lets no client but NAME use: by a mapping between accounts or by
+// permissions. Then [chassi.Call].PeerName is "nats:NAME", clients take turns, and
+// none has more than [Config].MaxClientShare of the calls. A [Broker], such as
+// package embedded's, does that by itself.
+//
+// Answers go over a connection of their own, to [Config].ReplySubjects only. A
+// request that names another reply subject is dropped. docs/brokers.md lists the
+// rights that services and clients need.
+//
 // # Durable work
 //
 // [Server.Consume] binds an endpoint to a work queue of JetStream: the message is

@@ -1,6 +1,8 @@
 package natsapi
 
 import (
+	"context"
+
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/transport"
 	"github.com/chassi-go/chassi/transport/message"
@@ -9,6 +11,15 @@ import (
 
 // SubjectOf is for tests that send payloads of their own.
 var SubjectOf = subjectOf
+
+// NewRequester makes an inbox for conn and returns what makes requests.
+func NewRequester(conn *nats.Conn) (func(context.Context, *nats.Msg) (*nats.Msg, error), error) {
+	b, err := newInbox(conn, "_INBOX", 1<<16)
+	if err != nil {
+		return nil, err
+	}
+	return b.request, nil
+}
 
 // FaultOf returns the error that an answer says, nil for none.
 func FaultOf(answer *nats.Msg) error {

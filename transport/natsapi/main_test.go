@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -31,10 +32,58 @@ func TestMain(m *testing.M) {
 
 var quiet = slog.New(slog.DiscardHandler)
 
-// startEmbedded runs a server of the test's own.
-func startEmbedded(t testing.TB, storeDir string) *embedded.Server {
+// broker is an embedded server of the test's own.
+type broker struct {
+	*embedded.Server
+	credentials embedded.Credentials
+}
+
+// login makes a client, if there is none of that name, and returns how it logs in.
+func (b *broker) login(t testing.TB, name string) natsapi.Login {
 	t.Helper()
-	s := embedded.New(embedded.Config{Addr: "127.0.0.1:0", StoreDir: storeDir, Logger: quiet})
+	file := filepath.Join(string(b.credentials), name+".nk")
+	if _, err := os.Stat(file); err == nil {
+		return natsapi.Login{NkeyFile: file}
+	}
+	if _, err := b.credentials.Add(name); err != nil {
+		t.Fatal(err)
+	}
+	return natsapi.Login{NkeyFile: file}
+}
+
+// connect connects as the client called name, which may have been added just now.
+func (b *broker) connect(t testing.TB, name string, options ...nats.Option) *nats.Conn {
+	t.Helper()
+	key, err := nats.NkeyOptionFromSeed(b.login(t, name).NkeyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var conn *nats.Conn
+	eventually(t, name+" is admitted", func() bool {
+		conn, err = nats.Connect(b.URL(), append(options, key)...)
+		return !errors.Is(err, nats.ErrAuthorization)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	return conn
+}
+
+// client is the configuration of the first start's client.
+func (b *broker) client(t testing.TB) natsapi.ClientConfig {
+	t.Helper()
+	return natsapi.ClientConfig{URL: b.URL(), Login: b.login(t, "default")}
+}
+
+// startEmbedded runs a server of the test's own.
+func startEmbedded(t testing.TB, storeDir string, change ...func(*embedded.Config)) *broker {
+	t.Helper()
+	c := embedded.Config{Addr: "127.0.0.1:0", StoreDir: storeDir, CredentialsDir: filepath.Join(t.TempDir(), "clients"), Logger: quiet}
+	for _, f := range change {
+		f(&c)
+	}
+	s := &broker{embedded.New(c), embedded.Credentials(c.CredentialsDir)}
 	if err := s.Start(context.Background()); err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +119,7 @@ func TestConformanceEmbedded(t *testing.T) {
 	t.Parallel()
 	transporttest.Run(t, transporttest.Transport{Strict: "json", Start: func(t *testing.T, o transporttest.Options, services ...*chassi.Service) transporttest.Instance {
 		s := startEmbedded(t, "")
-		return startConformance(t, o, natsapi.Config{Options: s.Options()}, natsapi.ClientConfig{URL: s.URL()}, services)
+		return startConformance(t, o, natsapi.Config{Broker: s}, s.client(t), services)
 	}})
 }
 
@@ -85,14 +134,10 @@ func TestConformanceExternal(t *testing.T) {
 
 func startConformance(t *testing.T, o transporttest.Options, c natsapi.Config, cc natsapi.ClientConfig, services []*chassi.Service) transporttest.Instance {
 	t.Helper()
-	c.MaxMessageBytes, c.MaxConcurrent, c.Logger = o.MaxMessageBytes, o.MaxConcurrent, quiet
+	c.MaxMessageBytes, c.MaxConcurrent, c.MaxClientShare, c.Logger = o.MaxMessageBytes, o.MaxConcurrent, 100, quiet
 	s := start(t, c, o.Middleware, services...)
 	caller := dial(t, cc)
-	raw, err := nats.Connect(cc.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(raw.Close)
+	raw := connect(t, cc)
 	send := func(contentType string) func(context.Context, *chassi.Endpoint, []byte) error {
 		return func(ctx context.Context, e *chassi.Endpoint, payload []byte) error {
 			m := &nats.Msg{Subject: natsapi.SubjectOf(c.Prefix, e), Data: payload, Header: nats.Header{"content-type": {contentType}}}

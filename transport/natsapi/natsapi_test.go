@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,17 +15,25 @@ import (
 	"github.com/chassi-go/chassi/transport/natsapi/embedded"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
-	"github.com/nats-io/nkeys"
 )
 
-func connect(t testing.TB, url string) *nats.Conn {
+// connect makes a connection of the plain client library.
+func connect(t testing.TB, c natsapi.ClientConfig) *nats.Conn {
 	t.Helper()
-	c, err := nats.Connect(url)
+	var options []nats.Option
+	if c.NkeyFile != "" {
+		key, err := nats.NkeyOptionFromSeed(c.NkeyFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		options = append(options, key)
+	}
+	conn, err := nats.Connect(c.URL, options...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(c.Close)
-	return c
+	t.Cleanup(conn.Close)
+	return conn
 }
 
 // What "nats micro ls", "info" and "stats" ask is answered, by instance and for
@@ -35,14 +42,14 @@ func TestDiscovery(t *testing.T) {
 	t.Parallel()
 	broker := startEmbedded(t, "")
 	refuse := chassi.NewError(chassi.NotFound, "no_such_job", "No such job")
-	s := start(t, natsapi.Config{Options: broker.Options(), Version: "v1.2.3-rc.1", Logger: quiet}, nil, worktest.Service(func(_ context.Context, j *worktest.Job) (*worktest.Nothing, error) {
+	s := start(t, natsapi.Config{Broker: broker, Version: "v1.2.3-rc.1", Logger: quiet}, nil, worktest.Service(func(_ context.Context, j *worktest.Job) (*worktest.Nothing, error) {
 		if j.Number == 2 {
 			return nil, refuse
 		}
 		return &worktest.Nothing{}, nil
 	}))
 	defer stop(t, s)
-	conn := connect(t, broker.URL())
+	conn := connect(t, broker.client(t))
 	for _, body := range []string{`{"number":1}`, `{"number":2}`, `{"number":3}`} {
 		answer, err := conn.Request("jobs.v1.Jobs.Do", []byte(body), 10*time.Second)
 		if err != nil {
@@ -92,8 +99,8 @@ func TestOverloadIsRefusedAtOnce(t *testing.T) {
 		<-leave
 		return &worktest.Nothing{}, nil
 	})
-	s := start(t, natsapi.Config{Options: broker.Options(), MaxConcurrent: 1, MaxQueued: 1, Logger: quiet}, nil, def)
-	c, err := client.New(def, dial(t, natsapi.ClientConfig{URL: broker.URL()}))
+	s := start(t, natsapi.Config{Broker: broker, MaxConcurrent: 1, MaxQueued: 1, Logger: quiet}, nil, def)
+	c, err := client.New(def, dial(t, broker.client(t)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,56 +129,6 @@ func TestOverloadIsRefusedAtOnce(t *testing.T) {
 	stop(t, s)
 }
 
-// Strangers may call; they may not listen in, pretend to be the service, or touch
-// the durable work.
-func TestEmbeddedServerTrustsNobody(t *testing.T) {
-	t.Parallel()
-	broker := startEmbedded(t, t.TempDir())
-	s := start(t, natsapi.Config{Options: broker.Options(), Logger: quiet}, nil, worktest.Service(func(context.Context, *worktest.Job) (*worktest.Nothing, error) { return &worktest.Nothing{}, nil }))
-	defer stop(t, s)
-	var mu sync.Mutex
-	refused := make(map[string]bool)
-	conn, err := nats.Connect(broker.URL(), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-		mu.Lock()
-		defer mu.Unlock()
-		refused[err.Error()] = true
-	}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	for _, subject := range []string{">", "jobs.v1.Jobs.Do", "$SRV.>", "*.>"} {
-		if _, err := conn.Subscribe(subject, func(*nats.Msg) { t.Error("a stranger heard a message") }); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, subject := range []string{"$JS.API.INFO", "work.jobs", "$SYS.REQ.SERVER.PING"} {
-		if _, err := conn.Request(subject, nil, 100*time.Millisecond); err == nil {
-			t.Errorf("%s was answered", subject)
-		}
-	}
-	if answer, err := conn.Request("jobs.v1.Jobs.Do", []byte("{}"), 10*time.Second); err != nil || answer.Header.Get(micro.ErrorHeader) != "" {
-		t.Errorf("a call: %v %v", answer, err)
-	}
-	mu.Lock()
-	defer mu.Unlock()
-	if len(refused) != 7 {
-		t.Errorf("%d of 7 were refused: %v", len(refused), refused)
-	}
-	pair, err := nkeys.CreateUser()
-	if err != nil {
-		t.Fatal(err)
-	}
-	public, err := pair.PublicKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if c, err := nats.Connect(broker.URL(), nats.Nkey(public, pair.Sign)); !errors.Is(err, nats.ErrAuthorization) {
-		t.Errorf("another key: %v", err)
-		c.Close()
-	}
-}
-
 // A broker that is not there is named, without the password in its URL.
 func TestStartWithoutBroker(t *testing.T) {
 	t.Parallel()
@@ -188,7 +145,7 @@ func TestStartWithoutBroker(t *testing.T) {
 func TestNobodyServes(t *testing.T) {
 	t.Parallel()
 	broker := startEmbedded(t, "")
-	c, err := client.New(worktest.Service(worktest.Succeed), dial(t, natsapi.ClientConfig{URL: broker.URL()}))
+	c, err := client.New(worktest.Service(worktest.Succeed), dial(t, broker.client(t)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,8 +159,12 @@ func TestNobodyServes(t *testing.T) {
 // itself when the broker comes; when it is gone again, nothing waits for it.
 func TestOpenWaitsForNobody(t *testing.T) {
 	t.Parallel()
-	addr := freePort(t)
-	caller, err := natsapi.Open(natsapi.ClientConfig{URL: "nats://" + addr, Timeout: time.Second, Logger: quiet})
+	addr, credentials := freePort(t), embedded.Credentials(t.TempDir())
+	seed, err := credentials.Add("caller")
+	if err != nil {
+		t.Fatal(err)
+	}
+	caller, err := natsapi.Open(natsapi.ClientConfig{URL: "nats://" + addr, Login: natsapi.Login{NkeyFile: seed}, Timeout: time.Second, Logger: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,11 +187,11 @@ func TestOpenWaitsForNobody(t *testing.T) {
 	}
 	refused("before")
 	for range 2 {
-		broker := embedded.New(embedded.Config{Addr: addr, Logger: quiet})
+		broker := embedded.New(embedded.Config{Addr: addr, CredentialsDir: string(credentials), Logger: quiet})
 		if err := broker.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		s := start(t, natsapi.Config{Options: broker.Options(), Logger: quiet}, nil, def)
+		s := start(t, natsapi.Config{Broker: broker, Logger: quiet}, nil, def)
 		eventually(t, "a call succeeds", func() bool { return call() == nil })
 		stop(t, s)
 		stop(t, broker)
@@ -242,7 +203,7 @@ func TestOpenWaitsForNobody(t *testing.T) {
 	}
 }
 
-func eventually(t *testing.T, what string, condition func() bool) {
+func eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
 	tick, limit := time.NewTicker(10*time.Millisecond), time.After(20*time.Second)
 	defer tick.Stop()

@@ -26,11 +26,16 @@ type Server struct {
 	options   message.Options
 	services  []*service
 	work      []*worker
-	conn      atomic.Pointer[nats.Conn]
-	calls     *transport.Workers[arrival]
+	conns     atomic.Pointer[connections]
+	calls     *fairQueue
+	replies   replies
+	refused   atomic.Uint64 // requests whose reply subject is not allowed
+	tell      occasionally  // that there were such
+	discovery meter
 	base      context.Context //nolint:containedctx // of all calls
 	cancel    context.CancelFunc
-	subs      []*nats.Subscription
+	subs      subscriptions
+	clients   clients // of a Broker
 	failed    chan error
 	startedAt time.Time
 }
@@ -41,20 +46,20 @@ var _ chassi.Transport = (*Server)(nil)
 // outermost.
 func New(c Config, middleware ...chassi.Middleware) *Server {
 	c = c.withDefaults()
-	s := &Server{config: c, failed: make(chan error, 1), options: message.Options{
+	s := &Server{config: c, failed: make(chan error, 1), tell: occasionally{every: time.Minute}, discovery: meter{max: maxDiscovery}, options: message.Options{
 		Transport: "nats", MaxBytes: c.MaxMessageBytes, MaxJSONDepth: c.MaxJSONDepth, Logger: c.Logger, Middleware: middleware,
 	}}
-	s.calls = transport.NewWorkers(c.MaxConcurrent, c.MaxQueued, s.serve)
+	s.calls = newFairQueue(c, s.serve)
 	return s
 }
 
 // Name returns "nats".
 func (s *Server) Name() string { return "nats" }
 
-// Connected tells whether there is a connection now.
+// Connected tells whether there is a connection now, for requests and for answers.
 func (s *Server) Connected() bool {
-	c := s.conn.Load()
-	return c != nil && c.IsConnected()
+	cs := s.conns.Load()
+	return cs != nil && !slices.ContainsFunc(cs.all(), func(c *nats.Conn) bool { return !c.IsConnected() })
 }
 
 // endpoint is one endpoint as it is served here, with what stats tell of it.
@@ -100,26 +105,46 @@ func subjectOf(prefix string, e *chassi.Endpoint) string {
 	return subject
 }
 
+// Subjects returns the subjects of the endpoints that are mounted, without a client's name.
+func (s *Server) Subjects() []string {
+	var subjects []string
+	for _, sv := range s.services {
+		for _, e := range sv.endpoints {
+			subjects = append(subjects, e.subject)
+		}
+	}
+	return subjects
+}
+
 // Start connects, trying until ctx ends, and serves.
-func (s *Server) Start(ctx context.Context) error {
+func (s *Server) Start(ctx context.Context) (err error) {
 	c := s.config
-	conn, err := connect(ctx, c.URL, c.Logger, slices.Concat(lasting("chassi", c.Logger), login(c.CredentialsFile, c.CAFile), c.Options))
+	if s.replies, err = newReplies(c.ReplySubjects); err != nil {
+		return err
+	}
+	if c.Broker != nil {
+		if err := c.Broker.Serve(s.Subjects()); err != nil {
+			return err //nolint:wrapcheck // says where
+		}
+	}
+	conns, err := s.open(ctx)
 	if err != nil {
 		return err
 	}
-	s.conn.Store(conn)
+	s.conns.Store(&conns)
 	s.startedAt = time.Now().UTC()
 	s.base, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	if err = s.subscribe(conn); err == nil {
-		err = s.startWork(ctx, conn)
+	if err = s.subscribe(conns.requests); err == nil {
+		err = s.startWork(ctx, conns.work)
 	}
 	if err != nil {
-		conn.Close()
+		s.clients.close()
+		conns.close()
 		s.cancel()
 		return err
 	}
-	addr := conn.ConnectedUrlRedacted()
-	if conn.Opts.InProcessServer != nil {
+	addr := conns.requests.ConnectedUrlRedacted()
+	if conns.requests.Opts.InProcessServer != nil {
 		addr = "in this process"
 	}
 	c.Logger.Info("serving", "server", s.Name(), "addr", addr)
@@ -128,15 +153,36 @@ func (s *Server) Start(ctx context.Context) error {
 
 func (s *Server) subscribe(conn *nats.Conn) error {
 	for _, sv := range s.services {
-		for _, e := range sv.endpoints {
-			sub, err := conn.QueueSubscribe(e.subject, queueGroup, func(m *nats.Msg) { s.accept(e, m) })
-			if err != nil {
-				return fmt.Errorf("natsapi: subscribe to %s: %w", e.subject, err)
-			}
-			s.subs = append(s.subs, sub)
-		}
 		if err := sv.subscribe(conn); err != nil {
 			return err
+		}
+	}
+	if s.config.Broker != nil {
+		return s.followClients()
+	}
+	client := ""
+	if s.config.NamedClients {
+		client = "*"
+	}
+	return s.subscribeEndpoints(conn, client, &s.subs)
+}
+
+// fromPrefix stands in front of a client's name in the subjects of named clients.
+const fromPrefix = "from."
+
+// subscribeEndpoints takes requests on the endpoints' subjects or, if client is not empty, on
+// from.NAME.SUBJECT, where client is the name or "*" for any.
+func (s *Server) subscribeEndpoints(conn *nats.Conn, client string, subs *subscriptions) error {
+	for _, sv := range s.services {
+		for _, e := range sv.endpoints {
+			subject, accept := e.subject, func(m *nats.Msg) { s.accept(e, "", m) }
+			if client != "" {
+				subject = fromPrefix + client + "." + e.subject
+				accept = func(m *nats.Msg) { s.accept(e, m.Subject[len(fromPrefix):len(m.Subject)-len(e.subject)-1], m) }
+			}
+			if err := subs.add(conn, subject, accept); err != nil {
+				return fmt.Errorf("natsapi: subscribe to %s: %w", subject, err)
+			}
 		}
 	}
 	if err := conn.FlushTimeout(5 * time.Second); err != nil {
@@ -148,31 +194,61 @@ func (s *Server) subscribe(conn *nats.Conn) error {
 // arrival is a message that waits for its call.
 type arrival struct {
 	endpoint *endpoint
+	client   *line
 	msg      *nats.Msg
 	at       time.Time
 }
 
 var errOverloaded = chassi.NewError(chassi.Unavailable, "overloaded", "Too many calls at once").WithRetryAfter(time.Second)
 
-// accept runs on the client library's goroutine and so never waits.
-func (s *Server) accept(e *endpoint, m *nats.Msg) {
-	if m.Reply == "" {
-		s.config.Logger.Debug("NATS: a message without a reply subject is dropped", "subject", m.Subject)
-		return
-	}
-	if !s.calls.Submit(arrival{e, m, time.Now()}) {
+// accept takes a request of the client called name, "" for one without a name. It runs on
+// the client library's goroutine and so never waits.
+func (s *Server) accept(e *endpoint, name string, m *nats.Msg) {
+	switch {
+	case len(name) > maxNameLength || !s.mayAnswer(m):
+	case len(m.Header) > 0 && !headersFit(m.Header):
+		s.respond(e, m, message.Refuse(errHeaders), 0)
+	case !s.calls.submit(name, arrival{endpoint: e, msg: m, at: time.Now()}):
 		s.respond(e, m, message.Refuse(errOverloaded), 0)
 	}
 }
+
+// mayAnswer reports whether the answer to m may go where m wants it. If not, m is dropped:
+// writing there, be it an error, is what its sender may want.
+func (s *Server) mayAnswer(m *nats.Msg) bool {
+	if s.replies.allow(m.Reply) {
+		return true
+	}
+	s.refused.Add(1)
+	s.config.Observe("reply_refused")
+	if missed, ok := s.tell.now(); ok {
+		s.config.Logger.Warn("NATS: a request was dropped: its reply subject is missing, or not among nats.reply_subjects",
+			"subject", shorten(m.Subject), "reply", shorten(m.Reply), "not_logged", missed)
+	}
+	return false
+}
+
+// Refused returns how many requests were dropped because of their reply subject.
+func (s *Server) Refused() uint64 { return s.refused.Load() }
+
+// infoHeader is what a server adds to requests that come from other accounts. It is not
+// used to learn who calls: a client can hide or forge it (docs/decisions/0016).
+const infoHeader = "Nats-Request-Info"
 
 // serve makes one call.
 func (s *Server) serve(a arrival) {
 	a.endpoint.inFlight.Add(1)
 	defer a.endpoint.inFlight.Add(-1)
-	answer := a.endpoint.route.Handle(s.base, message.Request{
-		Arrived: a.at, PeerName: "nats:", Header: header(a.msg.Header), Bare: len(a.msg.Header) == 0, Body: a.msg.Data,
-	})
-	s.respond(a.endpoint, a.msg, answer, time.Since(a.at))
+	request := message.Request{Arrived: a.at, PeerName: a.client.peerName, Header: header(a.msg.Header), Bare: isBare(a.msg.Header), Body: a.msg.Data}
+	if a.client.trusted {
+		request.Peer = transport.ForwardedAddr(header(a.msg.Header).all(transport.XForwardedFor), nil, transport.XForwardedFor)
+	}
+	s.respond(a.endpoint, a.msg, a.endpoint.route.Handle(s.base, request), time.Since(a.at))
+}
+
+// isBare reports whether a client sent no header.
+func isBare(h nats.Header) bool {
+	return len(h) == 0 || len(h) == 1 && h[infoHeader] != nil
 }
 
 func (s *Server) respond(e *endpoint, m *nats.Msg, answer *message.Answer, took time.Duration) {
@@ -187,7 +263,7 @@ func (s *Server) respond(e *endpoint, m *nats.Msg, answer *message.Answer, took 
 		h[micro.ErrorHeader] = []string{answer.Err.Message}
 		h[micro.ErrorCodeHeader] = []string{strconv.Itoa(int(answer.Err.Code))}
 	}
-	err := m.RespondMsg(&nats.Msg{Header: h, Data: answer.Body})
+	err := s.conns.Load().answers.PublishMsg(&nats.Msg{Subject: m.Reply, Header: h, Data: answer.Body})
 	if err != nil {
 		s.config.Logger.Error("NATS: an answer is lost", "error", err.Error(), "route", e.route.Name())
 	}
@@ -213,12 +289,13 @@ func (s *Server) Failed() <-chan error { return s.failed }
 // ends first it cancels the calls in flight and returns an error that counts them.
 func (s *Server) Stop(ctx context.Context) error {
 	defer close(s.failed)
-	conn := s.conn.Load()
-	defer conn.Close()
+	conns := s.conns.Load()
+	defer conns.close()
+	defer s.clients.close()
 	defer s.cancel()
-	err := errors.Join(s.stopWork(ctx), s.leave(ctx, conn))
+	err := errors.Join(s.stopWork(ctx), s.leave(ctx))
 	done := make(chan struct{})
-	go func() { s.calls.Close(); close(done) }()
+	go func() { s.calls.close(); close(done) }()
 	select {
 	case <-done:
 	case <-ctx.Done():
@@ -229,7 +306,7 @@ func (s *Server) Stop(ctx context.Context) error {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
-	if flushErr := conn.FlushTimeout(time.Second); flushErr != nil && conn.IsConnected() {
+	if flushErr := conns.answers.FlushTimeout(time.Second); flushErr != nil && conns.answers.IsConnected() {
 		err = errors.Join(err, fmt.Errorf("natsapi: flush: %w", flushErr))
 	}
 	return err
@@ -250,20 +327,10 @@ func (s *Server) inFlight() string {
 
 // leave drains the subscriptions: the server sends nothing more, and what it has
 // sent already is in the queue when leave returns.
-func (s *Server) leave(ctx context.Context, conn *nats.Conn) error {
-	for _, sub := range s.subs {
-		closed := make(chan struct{})
-		sub.SetClosedHandler(func(string) { close(closed) })
-		if err := sub.Drain(); err != nil {
-			if !conn.IsConnected() || !sub.IsValid() {
-				continue
-			}
-			return fmt.Errorf("natsapi: drain %s: %w", sub.Subject, err)
-		}
-		select {
-		case <-closed:
-		case <-ctx.Done():
-			return fmt.Errorf("natsapi: drain %s: %w", sub.Subject, ctx.Err())
+func (s *Server) leave(ctx context.Context) error {
+	for _, sub := range append(s.clients.freeze(), s.subs...) {
+		if err := sub.drain(ctx); err != nil {
+			return err
 		}
 	}
 	for _, sv := range s.services {
@@ -286,6 +353,17 @@ func (h header) Get(key string) string {
 		}
 	}
 	return ""
+}
+
+// all returns the values of key, in no order if it is spelled in several ways.
+func (h header) all(key string) []string {
+	var values []string
+	for k, v := range h {
+		if strings.EqualFold(k, key) {
+			values = append(values, v...)
+		}
+	}
+	return values
 }
 
 func (h header) Set(key, value string) {

@@ -56,7 +56,7 @@ func TestWork(t *testing.T) {
 	t.Parallel()
 	broker := startEmbedded(t, t.TempDir())
 	q, d := message.Queue{Name: "jobs", Tries: 3, Delay: 10 * time.Millisecond}, worktest.NewDone()
-	publish := publisher(t, natsapi.ClientConfig{URL: broker.URL(), Options: broker.Options()}, q)
+	publish := publisher(t, natsapi.ClientConfig{URL: broker.URL(), Options: broker.WorkOptions()}, q)
 	for id, fail := range map[string]string{"fine": "", "twice": "twice", "always": "always", "permanent": "permanent", "panic": "panic"} {
 		for range 2 { // the second is dropped
 			if err := publish(id, &worktest.Job{Fail: fail}); err != nil {
@@ -64,7 +64,7 @@ func TestWork(t *testing.T) {
 			}
 		}
 	}
-	s := consume(t, natsapi.Config{Options: broker.Options(), Logger: quiet}, q, d)
+	s := consume(t, natsapi.Config{Broker: broker, Logger: quiet}, q, d)
 	d.Await(t, 1+3+3+1+3)
 	stop(t, s)
 
@@ -73,7 +73,7 @@ func TestWork(t *testing.T) {
 	if got := fmt.Sprint(d.Times, d.Finished); got != "map[always:3 fine:1 panic:3 permanent:1 twice:3] map[fine:1 twice:1]" {
 		t.Errorf("%s", got)
 	}
-	conn, err := nats.Connect(broker.URL(), broker.Options()...)
+	conn, err := nats.Connect(broker.URL(), append(broker.WorkOptions(), nats.CustomInboxPrefix("_INBOX.test"))...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func TestWorkDrains(t *testing.T) {
 	t.Parallel()
 	broker := startEmbedded(t, t.TempDir())
 	q, d := message.Queue{Name: "jobs"}, worktest.NewDone()
-	publish := publisher(t, natsapi.ClientConfig{URL: broker.URL(), Options: broker.Options()}, q)
+	publish := publisher(t, natsapi.ClientConfig{URL: broker.URL(), Options: broker.WorkOptions()}, q)
 	const jobs = 200
 	for i := range jobs {
 		if err := publish(strconv.Itoa(i), &worktest.Job{Number: i}); err != nil {
@@ -121,7 +121,7 @@ func TestWorkDrains(t *testing.T) {
 		}
 	}
 	for round := 0; ; round++ {
-		s := consume(t, natsapi.Config{Options: broker.Options(), MaxConcurrent: 4, Logger: quiet}, q, d)
+		s := consume(t, natsapi.Config{Broker: broker, MaxConcurrent: 4, Logger: quiet}, q, d)
 		d.Await(t, 1)
 		stop(t, s)
 		if handled, duplicates := d.Count(); handled == jobs {

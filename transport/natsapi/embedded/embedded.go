@@ -1,5 +1,11 @@
-// Package embedded runs a NATS server inside the process, so that one binary
-// shows NATS with nothing installed.
+// Package embedded runs a NATS server inside the process, so that one binary serves NATS
+// with nothing else installed.
+//
+// Nobody connects without a key. Each client has a key and an account of its own: it can
+// call services and receive its own answers, and sees nothing of other clients. See
+// [Credentials] for how clients are added. The process itself connects with three users,
+// one that receives requests, one that sends answers, and one for work queues, each without
+// the rights of the others. docs/decisions/0016 has the reasons.
 package embedded
 
 import (
@@ -9,6 +15,7 @@ import (
 	"log/slog"
 	"net"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,67 +27,93 @@ import (
 // Config sets up a [Server]. The zero value of every field means the default in
 // its tag.
 type Config struct {
-	Addr     string `config:"addr" default:"127.0.0.1:4223" help:"host:port that it listens on; port 0 picks a free one"`
-	StoreDir string `config:"store_dir" help:"folder of its JetStream; empty is no JetStream"`
+	Addr           string `config:"addr" default:"127.0.0.1:4223" help:"host:port that it listens on; port 0 picks a free one"`
+	StoreDir       string `config:"store_dir" help:"folder of its JetStream; empty is no JetStream"`
+	CredentialsDir string `config:"credentials_dir" default:"nats-clients" help:"folder with the keys of its clients; made at the first start, with one client called default"`
 
-	// Logger takes what the server has to say. Default slog.Default().
+	MaxConnections          int           `config:"max_connections" default:"1000" min:"1" help:"of all clients"`
+	MaxConnectionsPerClient int           `config:"max_connections_per_client" default:"20" min:"1" help:"at once; further ones are refused"`
+	MaxSubscriptions        int           `config:"max_subscriptions" default:"1000" min:"1" help:"of one connection"`
+	MaxPayload              int           `config:"max_payload" default:"1048576" min:"1024" max:"8388608" help:"bytes of a message with its headers; who sends a longer one is disconnected"`
+	MaxPending              int           `config:"max_pending" default:"33554432" min:"65536" help:"bytes that wait for one connection to read them; it is disconnected when there are more"`
+	WriteTimeout            time.Duration `config:"write_timeout" default:"5s" min:"1ms" help:"for one connection to read what was sent; it is disconnected after that"`
+
+	// Logger takes what the server logs. Default slog.Default().
 	Logger *slog.Logger `config:"-"`
 }
 
-// Server is a NATS server. Who connects over the network has no name, and may
-// publish and read answers, but not listen in on requests: they carry passwords
-// and tokens. Who uses [Server.Options], in this process, may do anything.
-type Server struct {
-	config Config
-	owner  nkeys.KeyPair // of this process
-	nats   atomic.Pointer[server.Server]
-}
+// Fixed bounds of one connection.
+const (
+	authTimeout    = 2 * time.Second // from connecting to showing a key
+	pingInterval   = 20 * time.Second
+	maxPingsOut    = 3
+	maxControlLine = 4096    // bytes of a protocol line: subjects and the CONNECT message
+	maxPayload     = 8 << 20 // the greatest Config.MaxPayload
+)
 
-// New makes a server.
-func New(c Config) *Server {
-	if c.Addr == "" {
-		c.Addr = "127.0.0.1:4223"
-	}
+func (c Config) withDefaults() Config {
+	setDefault(&c.Addr, "127.0.0.1:4223")
+	setDefault(&c.CredentialsDir, "nats-clients")
+	setDefault(&c.MaxConnections, 1000)
+	setDefault(&c.MaxConnectionsPerClient, 20)
+	setDefault(&c.MaxSubscriptions, 1000)
+	setDefault(&c.MaxPayload, 1<<20)
+	setDefault(&c.MaxPending, 32<<20)
+	setDefault(&c.WriteTimeout, 5*time.Second)
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
-	return &Server{config: c}
+	return c
 }
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// Server is a NATS server with accounts for clients and for the services of this process.
+// It is the Broker of package natsapi.
+type Server struct {
+	config   Config
+	nats     atomic.Pointer[server.Server]
+	accounts *accounts
+
+	// The keys of this process's users, which are made at the start.
+	requests, answers, work nkeys.KeyPair
+
+	stopWatch context.CancelFunc
+	watching  sync.WaitGroup
+}
+
+// New makes a server.
+func New(c Config) *Server { return &Server{config: c.withDefaults()} }
 
 // Name returns "nats embedded".
 func (s *Server) Name() string { return "nats embedded" }
 
-// Start listens.
+// Start listens. If there are no clients yet it adds one, called default, and logs how to
+// call with its key.
 func (s *Server) Start(ctx context.Context) error {
-	host, portText, err := net.SplitHostPort(s.config.Addr)
-	if err != nil {
-		return fmt.Errorf("embedded: nats address %q: %w", s.config.Addr, err)
-	}
-	port, err := strconv.Atoi(portText)
-	if err != nil || port < 0 || port > 65535 {
-		return fmt.Errorf("embedded: nats address %q: want host:port", s.config.Addr)
-	}
-	if port == 0 {
-		port = server.RANDOM_PORT
-	}
-	// The server says why it cannot listen only by ending the process.
-	probe, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.config.Addr)
-	if err != nil {
-		return fmt.Errorf("embedded: listen on %s: %w; choose another address, or stop what listens there", s.config.Addr, err)
-	}
-	_ = probe.Close()
-	users, err := s.users()
+	options, err := s.options(ctx)
 	if err != nil {
 		return err
 	}
-	n, err := server.NewServer(&server.Options{
-		Host: host, Port: port, ServerName: "embedded", NoSigs: true, MaxConn: 1000, MaxPayload: 1 << 20, MaxControlLine: 4096,
-		JetStream: s.config.StoreDir != "", StoreDir: s.config.StoreDir, Nkeys: users, NoAuthUser: users[1].Nkey,
-	})
+	s.accounts = &accounts{
+		maxPerClient: s.config.MaxConnectionsPerClient, logger: s.config.Logger, watchers: make(map[*watcher]struct{}),
+		users: make(map[string]user), clients: make(map[string]*server.Account), subjects: make(map[string]server.ServiceRespType),
+	}
+	options.CustomClientAuthentication = s.accounts
+	n, err := server.NewServer(options)
 	if err != nil {
 		return fmt.Errorf("embedded: %w", err)
 	}
-	n.SetLogger(logger{s.config.Logger}, false, false)
+	n.SetLogger(&logger{Logger: s.config.Logger}, false, false)
+	first, err := s.admit(n)
+	if err != nil {
+		return err
+	}
 	go n.Start()
 	for !n.ReadyForConnections(50 * time.Millisecond) {
 		if ctx.Err() != nil {
@@ -88,35 +121,124 @@ func (s *Server) Start(ctx context.Context) error {
 			return fmt.Errorf("embedded: the NATS server does not get ready: %w", ctx.Err())
 		}
 	}
+	if options.JetStream {
+		if err := s.accounts.service.EnableJetStream(nil, nil); err != nil {
+			n.Shutdown()
+			return fmt.Errorf("embedded: JetStream: %w", err)
+		}
+	}
 	s.nats.Store(n)
-	s.config.Logger.Info("listening", "server", s.Name(), "addr", n.Addr().String(), "jetstream", s.config.StoreDir != "")
+	s.watch()
+	s.config.Logger.Info("listening", "server", s.Name(), "addr", n.Addr().String(), "jetstream", options.JetStream)
+	s.welcome(first)
 	return nil
 }
 
-// users makes a key for this process, and one for everybody else, which nobody
-// has to show.
-func (s *Server) users() ([]*server.NkeyUser, error) {
-	var public [2]string
-	for i := range public {
-		pair, err := nkeys.CreateUser()
-		if err == nil {
-			public[i], err = pair.PublicKey()
-		}
-		if err != nil {
-			return nil, fmt.Errorf("embedded: %w", err)
-		}
-		if i == 0 {
-			s.owner = pair
+func (s *Server) options(ctx context.Context) (*server.Options, error) {
+	c := s.config
+	host, portText, err := net.SplitHostPort(c.Addr)
+	if err != nil {
+		return nil, fmt.Errorf("embedded: nats address %q: %w", c.Addr, err)
+	}
+	port, err := strconv.Atoi(portText)
+	if err != nil || port < 0 || port > 65535 {
+		return nil, fmt.Errorf("embedded: nats address %q: want host:port", c.Addr)
+	}
+	if port == 0 {
+		port = server.RANDOM_PORT
+	}
+	// The server says why it cannot listen only by ending the process.
+	probe, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Addr)
+	if err != nil {
+		return nil, fmt.Errorf("embedded: listen on %s: %w; choose another address, or stop what listens there", c.Addr, err)
+	}
+	_ = probe.Close()
+	return &server.Options{
+		Host: host, Port: port, ServerName: "embedded", NoSigs: true, AlwaysEnableNonce: true,
+		MaxConn: c.MaxConnections, MaxSubs: c.MaxSubscriptions, MaxPending: int64(c.MaxPending), WriteDeadline: c.WriteTimeout,
+		MaxPayload:     int32(min(c.MaxPayload, maxPayload)),
+		MaxControlLine: maxControlLine, AuthTimeout: authTimeout.Seconds(), PingInterval: pingInterval, MaxPingsOut: maxPingsOut, MaxClosedClients: 100,
+		JetStream: c.StoreDir != "", StoreDir: c.StoreDir,
+		// One that does not read must not hold up the answers to others.
+		NoFastProducerStall: true,
+	}, nil
+}
+
+// admit makes the users of this process and reads the clients; without any it adds one and
+// returns the file of its seed.
+func (s *Server) admit(n *server.Server) (first string, err error) {
+	a := s.accounts
+	a.nats = n
+	if a.service, err = n.RegisterAccount(serviceAccount); err != nil {
+		return "", fmt.Errorf("embedded: %w", err)
+	}
+	for name, own := range map[string]struct {
+		key    *nkeys.KeyPair
+		rights *server.Permissions
+	}{"requests": {&s.requests, requestRights}, "answers": {&s.answers, answerRights}, "work": {&s.work, workRights}} {
+		if *own.key, err = a.addOwn(name, own.rights); err != nil {
+			return "", err
 		}
 	}
-	return []*server.NkeyUser{{Nkey: public[0]}, {Nkey: public[1], Permissions: &server.Permissions{
-		Publish:   &server.SubjectPermission{Deny: []string{"$JS.>", "$SYS.>", "work.>", "dead.>"}},
-		Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
-	}}}, nil
+	if err := a.export(server.Streamed, "$SRV.PING", "$SRV.PING.>", "$SRV.INFO", "$SRV.INFO.>", "$SRV.STATS", "$SRV.STATS.>"); err != nil {
+		return "", err
+	}
+	credentials := Credentials(s.config.CredentialsDir)
+	clients, err := credentials.List()
+	if err == nil && len(clients) == 0 {
+		if first, err = credentials.Add("default"); err == nil {
+			clients, err = credentials.List()
+		}
+	}
+	if err != nil {
+		return "", fmt.Errorf("embedded: %w", err)
+	}
+	for _, file := range credentials.exposed() {
+		s.config.Logger.Warn("a NATS key can be read by others; run chmod go-rwx", "file", file)
+	}
+	return first, a.set(clients)
+}
+
+// welcome logs how to use the first client's key.
+func (s *Server) welcome(seedFile string) {
+	if seedFile != "" {
+		s.config.Logger.Info("NATS client added; this command shows the services that it can call",
+			"client", "default", "command", fmt.Sprintf("nats --server %s --nkey %s micro list", s.URL(), seedFile))
+	}
+}
+
+// watch follows changes of the clients.
+func (s *Server) watch() {
+	ctx, cancel := context.WithCancel(context.Background())
+	s.stopWatch = cancel
+	s.watching.Go(func() {
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for told := ""; ; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			clients, err := Credentials(s.config.CredentialsDir).List()
+			if err == nil {
+				err = s.accounts.set(clients)
+			}
+			switch {
+			case err == nil:
+				told = ""
+			case err.Error() != told:
+				told = err.Error()
+				s.config.Logger.Error("the NATS clients cannot be read; the known ones stay", "error", told)
+			}
+		}
+	})
 }
 
 // Stop ends the server.
 func (s *Server) Stop(ctx context.Context) error {
+	s.stopWatch()
+	s.watching.Wait()
 	n := s.nats.Load()
 	done := make(chan struct{})
 	go func() { n.Shutdown(); n.WaitForShutdown(); close(done) }()
@@ -136,18 +258,44 @@ func (s *Server) URL() string {
 	return ""
 }
 
-// Options connect to the server within the process, with every right, once it has
-// started.
-func (s *Server) Options() []nats.Option {
+// Serve lets clients call subjects. The server passes a request of the client NAME on as
+// from.NAME.SUBJECT. It may be called again, with further subjects.
+func (s *Server) Serve(subjects []string) error {
+	if s.nats.Load() == nil {
+		return errNotStarted
+	}
+	return s.accounts.export(server.Singleton, subjects...)
+}
+
+// Clients tells of the clients that there are and that come and go, see the interface
+// Broker of package natsapi.
+func (s *Server) Clients(added func(name string) error, removed func(name string)) (stop func(), err error) {
+	if s.nats.Load() == nil {
+		return nil, errNotStarted
+	}
+	return s.accounts.watch(added, removed)
+}
+
+// RequestOptions connect, within the process and once the server has started, as the user
+// that receives requests and can do nothing else.
+func (s *Server) RequestOptions() []nats.Option { return s.connectAs(&s.requests) }
+
+// AnswerOptions connect as the user that answers requests and can do nothing else.
+func (s *Server) AnswerOptions() []nats.Option { return s.connectAs(&s.answers) }
+
+// WorkOptions connect as the user of work queues.
+func (s *Server) WorkOptions() []nats.Option { return s.connectAs(&s.work) }
+
+func (s *Server) connectAs(key *nkeys.KeyPair) []nats.Option {
 	return []nats.Option{nats.InProcessServer(s), func(o *nats.Options) error {
-		if s.owner == nil {
+		if *key == nil {
 			return errNotStarted
 		}
-		public, err := s.owner.PublicKey()
+		public, err := (*key).PublicKey()
 		if err != nil {
 			return fmt.Errorf("embedded: %w", err)
 		}
-		return nats.Nkey(public, s.owner.Sign)(o)
+		return nats.Nkey(public, (*key).Sign)(o)
 	}}
 }
 
@@ -160,21 +308,3 @@ func (s *Server) InProcessConn() (net.Conn, error) {
 	}
 	return nil, errNotStarted
 }
-
-// logger passes on what matters.
-type logger struct{ *slog.Logger }
-
-func (l logger) Noticef(format string, v ...any) {
-	l.Debug("NATS server: " + fmt.Sprintf(format, v...))
-}
-func (l logger) Warnf(format string, v ...any) {
-	l.Warn("NATS server: " + fmt.Sprintf(format, v...))
-}
-func (l logger) Errorf(format string, v ...any) {
-	l.Error("NATS server: " + fmt.Sprintf(format, v...))
-}
-func (l logger) Fatalf(format string, v ...any) {
-	l.Error("NATS server: " + fmt.Sprintf(format, v...))
-}
-func (l logger) Debugf(string, ...any) {}
-func (l logger) Tracef(string, ...any) {}

@@ -1,0 +1,130 @@
+package natsapi
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// subscription is one of a server's, with its connection.
+type subscription struct {
+	*nats.Subscription
+	conn *nats.Conn
+}
+
+type subscriptions []subscription
+
+// Bounds of what one subscription holds until it is taken from it, which is at once. What
+// comes beyond is dropped.
+const (
+	maxPendingMessages = 8192
+	maxPendingBytes    = 16 << 20
+)
+
+func (s *subscriptions) add(conn *nats.Conn, subject string, accept func(*nats.Msg)) error {
+	sub, err := conn.QueueSubscribe(subject, queueGroup, accept)
+	if err != nil {
+		return err //nolint:wrapcheck // the caller names the subject
+	}
+	*s = append(*s, subscription{sub, conn})
+	return sub.SetPendingLimits(maxPendingMessages, maxPendingBytes) //nolint:wrapcheck // as above
+}
+
+// drain ends s and waits until all that has arrived was accepted.
+func (s subscription) drain(ctx context.Context) error {
+	closed := make(chan struct{})
+	s.SetClosedHandler(func(string) { close(closed) })
+	if err := s.Drain(); err != nil {
+		if !s.conn.IsConnected() || !s.IsValid() {
+			return nil
+		}
+		return fmt.Errorf("natsapi: drain %s: %w", s.Subject, err)
+	}
+	select {
+	case <-closed:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("natsapi: drain %s: %w", s.Subject, ctx.Err())
+	}
+}
+
+// clients are those of a Broker. The requests of each come over a connection of their own:
+// a client that floods the service fills its own connection, and no other's.
+type clients struct {
+	stop func() // following them; nil before
+
+	mu     sync.Mutex
+	frozen bool
+	byName map[string]clientConn
+}
+
+type clientConn struct {
+	conn *nats.Conn
+	subs subscriptions
+}
+
+// followClients subscribes to the requests of all clients, as they come and go.
+func (s *Server) followClients() (err error) {
+	s.clients.byName = make(map[string]clientConn)
+	s.clients.stop, err = s.config.Broker.Clients(s.addClient, s.clients.remove)
+	return err //nolint:wrapcheck // says where
+}
+
+func (s *Server) addClient(name string) error {
+	s.clients.mu.Lock()
+	defer s.clients.mu.Unlock()
+	if _, ok := s.clients.byName[name]; ok || s.clients.frozen {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(s.base, 5*time.Second)
+	defer cancel()
+	logger := s.config.Logger
+	options := slices.Concat(lasting("chassi requests of "+name, "_INBOX", logger), s.config.Broker.RequestOptions(), s.config.Options)
+	conn, err := connect(ctx, s.config.URL, logger, options)
+	if err != nil {
+		return err
+	}
+	c := clientConn{conn: conn}
+	if err := s.subscribeEndpoints(conn, name, &c.subs); err != nil {
+		conn.Close()
+		return err
+	}
+	s.clients.byName[name] = c
+	return nil
+}
+
+func (c *clients) remove(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if client, ok := c.byName[name]; ok && !c.frozen {
+		client.conn.Close()
+		delete(c.byName, name)
+	}
+}
+
+// freeze follows the clients no more, and returns the subscriptions of those there are.
+func (c *clients) freeze() (subs subscriptions) {
+	if c.stop == nil {
+		return nil
+	}
+	c.stop()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.frozen = true
+	for _, client := range c.byName {
+		subs = append(subs, client.subs...)
+	}
+	return subs
+}
+
+// close ends the connections.
+func (c *clients) close() {
+	c.freeze()
+	for _, client := range c.byName {
+		client.conn.Close()
+	}
+}

@@ -1,0 +1,281 @@
+package embedded
+
+import (
+	"encoding/base64"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nkeys"
+)
+
+// Names of accounts and subjects. A client has an account of its own, so that nothing of
+// another one's is visible to it. Its request on SUBJECT arrives in the service's account as
+// from.NAME.SUBJECT, which the server writes and the client cannot choose, and the answer
+// goes back through a subject below _R_ that the server maps into the client's account.
+const (
+	serviceAccount = "service"
+	clientAccount  = "client-" // and the client's name
+	fromPrefix     = "from."
+)
+
+// discoveryTimeout is how long answers to one question of the discovery are passed on.
+const discoveryTimeout = 5 * time.Second
+
+// The users of this process. Each connection has one purpose and the rights for that alone.
+var (
+	nothing = &server.SubjectPermission{Deny: []string{">"}}
+
+	requestRights = &server.Permissions{
+		Publish:   nothing,
+		Subscribe: &server.SubjectPermission{Allow: []string{fromPrefix + ">", "$SRV.>"}},
+	}
+	answerRights = &server.Permissions{
+		Publish:   &server.SubjectPermission{Allow: []string{"_R_.>"}},
+		Subscribe: nothing,
+	}
+	workRights = &server.Permissions{
+		Publish:   &server.SubjectPermission{Allow: []string{"$JS.API.>", "$JS.ACK.>", "work.*", "dead.*"}},
+		Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
+	}
+	clientRights = &server.Permissions{
+		Publish:   &server.SubjectPermission{Deny: []string{"$JS.>", "$SYS.>", "_R_.>", "_INBOX.>", fromPrefix + ">"}},
+		Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
+	}
+)
+
+// user is who a public key belongs to.
+type user struct {
+	name    string // of a client, or of a connection of this process
+	rights  *server.Permissions
+	account *server.Account
+	client  bool
+}
+
+// accounts decide who may connect, and connect clients with services.
+type accounts struct {
+	nats         *server.Server
+	service      *server.Account
+	maxPerClient int // connections
+	logger       *slog.Logger
+
+	changes  sync.Mutex // of clients and watchers; locked before mu
+	watchers map[*watcher]struct{}
+
+	mu       sync.Mutex
+	users    map[string]user // by public key
+	clients  map[string]*server.Account
+	subjects map[string]server.ServiceRespType
+}
+
+var _ server.Authentication = (*accounts)(nil)
+
+// Check authenticates a connection by a signature of its key, and assigns its account and
+// rights. It implements the interface of the NATS server.
+func (a *accounts) Check(c server.ClientAuthentication) bool {
+	options := c.GetOpts()
+	if c.Kind() != server.CLIENT || !verify(options.Nkey, options.Sig, c.GetNonce()) {
+		return false
+	}
+	a.mu.Lock() // until the connection is registered, so that it is counted
+	defer a.mu.Unlock()
+	u, ok := a.users[options.Nkey]
+	if !ok || u.client && u.account.NumLocalConnections() >= a.maxPerClient {
+		return false
+	}
+	c.RegisterUser(&server.User{Username: u.name, Account: u.account, Permissions: u.rights})
+	return true
+}
+
+// verify reports whether signature is that of nonce by the private key of public.
+func verify(public, signature string, nonce []byte) bool {
+	if len(nonce) == 0 || !nkeys.IsValidPublicUserKey(public) {
+		return false
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(signature)
+	if err != nil {
+		return false
+	}
+	pair, err := nkeys.FromPublicKey(public)
+	return err == nil && pair.Verify(nonce, raw) == nil
+}
+
+// addOwn makes a user of this process and returns its key.
+func (a *accounts) addOwn(name string, rights *server.Permissions) (nkeys.KeyPair, error) {
+	pair, err := nkeys.CreateUser()
+	if err != nil {
+		return nil, fmt.Errorf("embedded: create a key: %w", err)
+	}
+	public, err := pair.PublicKey()
+	if err != nil {
+		return nil, fmt.Errorf("embedded: create a key: %w", err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.users[public] = user{name: name, rights: rights, account: a.service}
+	return pair, nil
+}
+
+// export lets clients call subjects of the service, which are answered once, or by each
+// instance if streamed.
+func (a *accounts) export(answers server.ServiceRespType, subjects ...string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, subject := range subjects {
+		if _, ok := a.subjects[subject]; ok {
+			continue
+		}
+		a.subjects[subject] = answers
+		for name, account := range a.clients {
+			if err := a.link(name, account, subject, answers); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// link maps subject of a client's account to the service's.
+func (a *accounts) link(name string, account *server.Account, subject string, answers server.ServiceRespType) error {
+	to := fromPrefix + name + "." + subject
+	if answers == server.Streamed {
+		to = subject
+	}
+	err := a.service.AddServiceExportWithResponse(to, answers, nil)
+	if err == nil && answers == server.Streamed {
+		err = a.service.SetServiceExportResponseThreshold(to, discoveryTimeout)
+	}
+	if err == nil {
+		err = account.AddServiceImport(a.service, subject, to)
+	}
+	if err != nil {
+		return fmt.Errorf("embedded: let NATS client %s call %s: %w", name, subject, err)
+	}
+	return nil
+}
+
+// watcher is told about clients that come and go.
+type watcher struct {
+	added   func(name string) error
+	removed func(name string)
+}
+
+// watch adds a watcher. The function that it returns removes it.
+func (a *accounts) watch(added func(name string) error, removed func(name string)) (stop func(), err error) {
+	a.changes.Lock()
+	defer a.changes.Unlock()
+	for _, name := range a.names() {
+		if err := added(name); err != nil {
+			return nil, err
+		}
+	}
+	w := &watcher{added, removed}
+	a.watchers[w] = struct{}{}
+	return func() {
+		a.changes.Lock()
+		defer a.changes.Unlock()
+		delete(a.watchers, w)
+	}, nil
+}
+
+// names returns those of the clients that may connect.
+func (a *accounts) names() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var names []string
+	for _, u := range a.users {
+		if u.client {
+			names = append(names, u.name)
+		}
+	}
+	return names
+}
+
+// set replaces the clients that may connect. It closes the connections of those that may
+// not any more.
+func (a *accounts) set(clients []Client) error {
+	a.changes.Lock()
+	defer a.changes.Unlock()
+	before := a.names()
+	a.drop(clients)
+	for _, name := range before {
+		if slices.ContainsFunc(clients, func(c Client) bool { return c.Name == name }) {
+			continue
+		}
+		for w := range a.watchers {
+			w.removed(name)
+		}
+		a.logger.Info("NATS client removed", "client", name)
+	}
+	for _, c := range clients {
+		if !slices.Contains(before, c.Name) {
+			for w := range a.watchers {
+				if err := w.added(c.Name); err != nil {
+					return err
+				}
+			}
+		}
+		if err := a.add(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// drop removes the users that are not among clients.
+func (a *accounts) drop(clients []Client) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for public, u := range a.users {
+		if u.client && !slices.Contains(clients, Client{u.name, public}) {
+			delete(a.users, public)
+			a.disconnect(u)
+		}
+	}
+}
+
+func (a *accounts) add(c Client) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	account, err := a.accountOf(c.Name)
+	if err != nil {
+		return err
+	}
+	if u, ok := a.users[c.PublicKey]; ok && u.name != c.Name {
+		return fmt.Errorf("embedded: the NATS clients %s and %s have the same key", u.name, c.Name)
+	}
+	a.users[c.PublicKey] = user{name: c.Name, rights: clientRights, account: account, client: true}
+	return nil
+}
+
+// accountOf returns the account of the client called name, which is made once.
+func (a *accounts) accountOf(name string) (*server.Account, error) {
+	if account, ok := a.clients[name]; ok {
+		return account, nil
+	}
+	account, err := a.nats.RegisterAccount(clientAccount + name)
+	if err != nil {
+		return nil, fmt.Errorf("embedded: account of NATS client %s: %w", name, err)
+	}
+	a.clients[name] = account
+	for subject, answers := range a.subjects {
+		if err := a.link(name, account, subject, answers); err != nil {
+			return nil, err
+		}
+	}
+	return account, nil
+}
+
+// disconnect closes the connections of u.
+func (a *accounts) disconnect(u user) {
+	list, err := a.nats.Connz(&server.ConnzOptions{Account: u.account.Name, State: server.ConnOpen, Limit: 1 << 20})
+	if err != nil {
+		return // it has none that could be listed: the server stops
+	}
+	for _, c := range list.Conns {
+		_ = a.nats.DisconnectClientByID(c.Cid)
+	}
+}

@@ -1,0 +1,83 @@
+package natsapi
+
+import (
+	"sync"
+	"time"
+
+	"github.com/chassi-go/chassi"
+	"github.com/nats-io/nats.go"
+)
+
+// Bounds of what clients may make large or numerous.
+const (
+	maxHeaders     = 64       // values in the headers of a request
+	maxHeaderBytes = 16 << 10 // of their names and values
+	maxNameLength  = 64       // of a client
+	maxLogged      = 256      // bytes of a client's text in a log line
+	maxDiscovery   = 200      // answers a second of an instance to the discovery of services
+)
+
+var errHeaders = chassi.NewError(chassi.ResourceExhausted, "headers_too_large", "The message has too many headers or too large ones")
+
+// headersFit reports whether h is within the bounds.
+func headersFit(h nats.Header) bool {
+	values, size := 0, 0
+	for key, list := range h {
+		values += len(list)
+		size += len(key) * len(list)
+		for _, value := range list {
+			size += len(value)
+		}
+	}
+	return values <= maxHeaders && size <= maxHeaderBytes
+}
+
+// shorten bounds text for a log line.
+func shorten(text string) string {
+	if len(text) > maxLogged {
+		return text[:maxLogged] + "..."
+	}
+	return text
+}
+
+// occasionally allows something once in a while, and counts what it did not allow. It is
+// safe for concurrent use.
+type occasionally struct {
+	every time.Duration
+
+	mu     sync.Mutex
+	last   time.Time
+	missed int
+}
+
+// now reports whether it is time again, and how often it was not since the last time.
+func (o *occasionally) now() (missed int, ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := time.Now()
+	if now.Sub(o.last) < o.every {
+		o.missed++
+		return 0, false
+	}
+	missed, o.missed, o.last = o.missed, 0, now
+	return missed, true
+}
+
+// meter allows so many a second. It is safe for concurrent use.
+type meter struct {
+	max int
+
+	mu     sync.Mutex
+	second time.Time
+	count  int
+}
+
+func (m *meter) allow() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if now := time.Now(); now.Sub(m.second) >= time.Second {
+		m.second, m.count = now, 0
+	}
+	m.count++
+	return m.count <= m.max
+}

@@ -1,0 +1,80 @@
+package natsapi
+
+import (
+	"fmt"
+	"strings"
+)
+
+// replies decide which subjects answers may go to: a service must not write wherever a
+// request asks it to.
+type replies []string // patterns
+
+// maxSubject is the longest reply subject in bytes.
+const maxSubject = 512
+
+// newReplies checks patterns: subjects with the wildcards "*" and, at the end, ">", whose
+// first token is a word and not one of the server's own ("$…").
+func newReplies(patterns []string) (replies, error) {
+	for _, pattern := range patterns {
+		first, _, _ := strings.Cut(pattern, ".")
+		if strings.HasPrefix(first, "$") || strings.ContainsAny(first, "*>") || !isSubject(strings.TrimSuffix(strings.ReplaceAll(pattern, "*", "x"), ".>")) {
+			return nil, fmt.Errorf("natsapi: reply_subjects %q: want a subject such as _INBOX.>, whose first word has no wildcard and no $", pattern)
+		}
+	}
+	return patterns, nil
+}
+
+// allow reports whether an answer may go to subject: one that can be published to, within a
+// pattern.
+func (r replies) allow(subject string) bool {
+	if !isSubject(subject) {
+		return false
+	}
+	for _, pattern := range r {
+		if matches(pattern, subject) {
+			return true
+		}
+	}
+	return false
+}
+
+// isSubject reports whether s is a subject of one or more tokens without wildcards, of at
+// most maxSubject printable characters.
+func isSubject(s string) bool {
+	if len(s) > maxSubject {
+		return false
+	}
+	empty := true
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '.':
+			if empty {
+				return false
+			}
+			empty = true
+		case c <= ' ', c == 0x7f, c == '*', c == '>':
+			return false
+		default:
+			empty = false
+		}
+	}
+	return !empty
+}
+
+// matches reports whether subject is within pattern.
+func matches(pattern, subject string) bool {
+	for {
+		want, morePattern, patternGoesOn := strings.Cut(pattern, ".")
+		if want == ">" {
+			return true
+		}
+		token, moreSubject, subjectGoesOn := strings.Cut(subject, ".")
+		if want != "*" && want != token || patternGoesOn != subjectGoesOn {
+			return false
+		}
+		if !patternGoesOn {
+			return true
+		}
+		pattern, subject = morePattern, moreSubject
+	}
+}
