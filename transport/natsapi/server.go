@@ -306,8 +306,10 @@ func (s *Server) Stop(ctx context.Context) error {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
-	if flushErr := conns.answers.FlushTimeout(time.Second); flushErr != nil && conns.answers.IsConnected() {
-		err = errors.Join(err, fmt.Errorf("natsapi: flush: %w", flushErr))
+	for _, conn := range conns.all() { // answers, and what work was given back
+		if flushErr := conn.FlushTimeout(time.Second); flushErr != nil && conn.IsConnected() {
+			err = errors.Join(err, fmt.Errorf("natsapi: flush: %w", flushErr))
+		}
 	}
 	return err
 }
