@@ -23,12 +23,16 @@ const (
 
 // OpenExisting is [Open] for a database that must exist: a missing SQLite file is
 // [ErrMissing], and nothing is created.
-func OpenExisting(ctx context.Context, c Config) (*DB, error) { return openWith(ctx, c, accessExisting) }
+func OpenExisting(ctx context.Context, c Config) (*DB, error) {
+	return openWith(ctx, c, accessExisting)
+}
 
 // OpenReadOnly is [OpenExisting] for a program that only reads. On SQLite the file's
 // content, journal mode and rights stay as they are, and statements that write are
 // refused. On PostgreSQL it is the same as Open: the rights of the user decide there.
-func OpenReadOnly(ctx context.Context, c Config) (*DB, error) { return openWith(ctx, c, accessReadOnly) }
+func OpenReadOnly(ctx context.Context, c Config) (*DB, error) {
+	return openWith(ctx, c, accessReadOnly)
+}
 
 // requireFile returns [ErrMissing] for a path with nothing there.
 func requireFile(path string) error {

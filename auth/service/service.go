@@ -47,9 +47,14 @@ type Options struct {
 	Attempts  store.Attempts // where failed logins are counted; default Store
 	Pool      *workpool.Pool // where passwords are hashed
 	MasterKey []byte         // seals stored signing keys; nil leaves them plain
-	Logger    *slog.Logger
-	Observe   func(event string) // counts what happened, for metrics; may be nil
-	Now       func() time.Time   // default time.Now
+	// OldMasterKey opens stored signing keys too, while the master key is being changed.
+	OldMasterKey []byte
+	// SealPlainKeys lets Start seal keys that were stored before there was a master key.
+	// It is for a database with one node: others could not open them any more.
+	SealPlainKeys bool
+	Logger        *slog.Logger
+	Observe       func(event string) // counts what happened, for metrics; may be nil
+	Now           func() time.Time   // default time.Now
 
 	// Tidy deletes more of what has no effect any more; it may be nil.
 	Tidy func(ctx context.Context, now time.Time) error
@@ -65,6 +70,7 @@ type Service struct {
 	verifier *token.Verifier
 	signing  atomic.Pointer[token.KeySet]
 	jwks     atomic.Pointer[auth.JWKSResponse]
+	keys     *keyState
 	sessions *sessions
 	refresh  coolDown
 	gates    gates
@@ -99,7 +105,7 @@ func New(c Config, o Options) (*Service, error) {
 	if err := c.Password.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Service{config: c, options: o, store: o.Store, dummy: password.Dummy(c.Password)}
+	s := &Service{config: c, options: o, store: o.Store, dummy: password.Dummy(c.Password), keys: newKeyState()}
 	s.gates.byKey = make(map[string]*gateway)
 	s.sessions = newSessions(o.Store, o.Now)
 	s.verifier = token.NewVerifier(token.Options{
@@ -112,10 +118,19 @@ func New(c Config, o Options) (*Service, error) {
 // Name returns "auth".
 func (s *Service) Name() string { return "auth" }
 
-// Start loads the signing keys, making the first one if there is none.
+// Start loads the signing keys, making the first one if there is none. Keys that cannot
+// be opened do not keep it from starting, see [Service.CheckKeys].
 func (s *Service) Start(ctx context.Context) error {
 	if err := s.loadKeys(ctx); err != nil {
 		return err
+	}
+	if s.options.SealPlainKeys && s.keys.report.Load().exposed {
+		if _, err := s.RewrapKeys(ctx); err != nil {
+			return err
+		}
+		if err := s.loadKeys(ctx); err != nil {
+			return err
+		}
 	}
 	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	s.running.Go(func() { s.every(ctx, keyPollInterval, s.pollKeys) })

@@ -2,6 +2,8 @@ package service
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/auth"
@@ -37,6 +39,9 @@ func (s *Service) check(ctx context.Context, raw string) (*token.Claims, error) 
 	if token.Reason(err) == unknownKey && s.refresh.over(s.options.Now()) && s.loadKeys(ctx) == nil {
 		claims, err = s.verifier.Verify(raw)
 	}
+	if token.Reason(err) == unknownKey && s.keys.unreadable(raw) {
+		return nil, auth.ErrUnavailable.WithCause(errors.New("the token names a signing key that this node cannot open")).WithRetryAfter(time.Second)
+	}
 	if err != nil {
 		return nil, auth.ErrInvalidToken.WithCause(err)
 	}
@@ -50,9 +55,13 @@ func (s *Service) check(ctx context.Context, raw string) (*token.Claims, error) 
 	return claims, nil
 }
 
-// issue signs a token for user.
+// issue signs a token for user, or returns [auth.ErrUnavailable] while this node has no
+// key to sign with.
 func (s *Service) issue(user store.User) (string, error) {
 	now := s.options.Now()
+	if _, ok := s.signing.Load().SigningKey(now); !ok {
+		return "", auth.ErrUnavailable.WithCause(errors.New("no usable signing key: " + s.KeyStatus().Text)).WithRetryAfter(time.Second)
+	}
 	return token.Sign(s.signing.Load(), token.Claims{
 		Issuer: s.config.Token.Issuer, Audience: s.config.Token.Audience,
 		Subject: user.ID, Email: user.Email, Generation: user.Generation, ID: newID(),
