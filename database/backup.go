@@ -14,7 +14,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// ErrNotSQLite is returned by [Copy] and [InUse] for a database that is not a SQLite
+// ErrNotSQLite is returned by [Copy], [File] and [InUse] for a database that is not a SQLite
 // file: PostgreSQL has its own tools, and a database in memory ends with its process.
 var ErrNotSQLite = errors.New("database: only a SQLite file can be copied")
 
@@ -51,6 +51,12 @@ func Copy(ctx context.Context, c Config, path string) (Copied, error) {
 		return Copied{}, failed("copy", err)
 	}
 	return copied, nil
+}
+
+// File returns the path of the SQLite file that c.URL names, or [ErrNotSQLite].
+func File(c Config) (string, error) {
+	t, err := sqliteFileTarget(c)
+	return t.path, err
 }
 
 func sqliteFileTarget(c Config) (target, error) {

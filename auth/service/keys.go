@@ -219,6 +219,27 @@ func (s *Service) ResetKeys(ctx context.Context) (k store.SigningKey, err error)
 	return k, nil
 }
 
+// ForgetKeys deletes all signing keys of a database that was restored from a backup: one of
+// them may have been revoked since, and whatever token they verify may have been ended. The
+// first node that starts creates a key. Without the master key ForgetKeys returns
+// [ErrMasterKey] and changes nothing, unless that is lost; the next one takes its place
+// then.
+func (s *Service) ForgetKeys(ctx context.Context, lost bool) error {
+	err := s.store.ChangeKeys(ctx, func(ring *store.KeyRing) error {
+		if lost {
+			*ring = store.KeyRing{}
+			return nil
+		}
+		_, err := s.masters().establish(ring)
+		ring.Keys = nil
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("delete signing keys: %w", err)
+	}
+	return nil
+}
+
 // Keys lists the stored keys that have not expired.
 func (s *Service) Keys(ctx context.Context) ([]store.SigningKey, error) {
 	ring, err := s.store.KeyRing(ctx)

@@ -122,7 +122,9 @@ func (s *Store) Remember(ctx context.Context, userID, network string, now time.T
 }
 
 func remember(ctx context.Context, tx *database.Tx, userID, network string, now time.Time) error {
-	if _, err := tx.Exec(ctx, `INSERT INTO networks (user_id, network, last_seen) VALUES ($1, $2, $3)
+	// The account may have been deleted since its password was read.
+	if _, err := tx.Exec(ctx, `INSERT INTO networks (user_id, network, last_seen)
+		SELECT id, CAST($2 AS TEXT), CAST($3 AS BIGINT) FROM users WHERE id = $1
 		ON CONFLICT (user_id, network) DO UPDATE SET last_seen = excluded.last_seen`, userID, network, micros(now)); err != nil {
 		return err
 	}
