@@ -107,7 +107,7 @@ func checkBackup(file string) error {
 
 // refuseTarget refuses a database that exists, and says how it is used.
 func (p *program) refuseTarget(ctx context.Context, target string) error {
-	for _, suffix := range []string{"-wal", "-shm", "-journal", ""} {
+	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} {
 		if _, err := os.Lstat(target + suffix); err != nil {
 			continue
 		}

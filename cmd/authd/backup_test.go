@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -415,4 +416,34 @@ func TestExport(t *testing.T) {
 			t.Errorf("%v: hashes without being asked for", err)
 		}
 	})
+}
+
+// The procedure of docs/operations.md for PostgreSQL.
+func TestPostgresBackupWithItsOwnTools(t *testing.T) {
+	t.Parallel()
+	for _, tool := range []string{"pg_dump", "pg_restore"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("%v: install PostgreSQL's client programs", err)
+		}
+	}
+	from, to, dump := dbtest.Postgres(t), dbtest.Postgres(t), filepath.Join(t.TempDir(), "authd.dump")
+	dir, key := t.TempDir(), "--token.master_key="+newMasterKey()
+	n := start(t, dir, "--database.url="+from, key)
+	n.post("/v1/users", "", ada)
+	token := n.login(ada)
+	for _, cmd := range []*exec.Cmd{
+		exec.Command("pg_dump", "--format=custom", "--file="+dump, from),
+		exec.Command("pg_restore", "--exit-on-error", "--no-owner", "--dbname="+to, dump),
+	} {
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v\n%s", cmd.Args, err, out)
+		}
+	}
+	flag := "--database.url=" + to
+	fails(t, dir, []string{"key", "revoke", flag}, "another master key")
+	succeed(t, dir, "key", "revoke", flag, key)
+	restored := start(t, dir, flag, key)
+	if restored.accepts(token) || !restored.accepts(restored.login(ada)) {
+		t.Error("the tokens are not as they should be")
+	}
 }

@@ -71,8 +71,8 @@ func userList(ctx context.Context, p *program) error {
 				fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", u.Email, u.ID, state, u.CreatedAt.Format(time.RFC3339))
 				after = u.Email
 			}
-			if len(users) == 0 {
-				return table.Flush() //nolint:wrapcheck // stdout's
+			if err := table.Flush(); err != nil || len(users) == 0 { // page by page: it holds what is not flushed
+				return err //nolint:wrapcheck // stdout's
 			}
 		}
 	})
