@@ -92,7 +92,8 @@ func (s *keyState) use(ctx context.Context, logger *slog.Logger, keys []*token.K
 		logger.InfoContext(ctx, "all signing keys can be opened again", "usable", r.usable)
 	}
 	if r.exposed && !s.logged.exposed {
-		logger.WarnContext(ctx, "token.master_key is set and signing keys are stored without encryption: run authd key rewrap once every node has it", "keys", r.plain)
+		logger.WarnContext(ctx, "token.master_key is set and signing keys are stored without encryption: run authd key rewrap once every node has it",
+			"keys", r.plain)
 	}
 	s.logged = r
 	s.report.Store(&r)

@@ -87,7 +87,8 @@ func restore(ctx context.Context, p *program) error {
 		return err
 	}
 	return p.say("restored %d accounts from %s to %s; all tokens have ended. "+
-		"Accounts are as they were at the backup: later changes, among them new passwords, disabled and deleted accounts, are lost", copied.Rows["users"], p.args[0], target)
+		"Accounts are as they were at the backup: later changes, among them new passwords, disabled and deleted accounts, are lost",
+		copied.Rows["users"], p.args[0], target)
 }
 
 // checkBackup refuses what is no single file.

@@ -46,11 +46,11 @@ func export(ctx context.Context, p *program) error {
 		if err != nil {
 			return err
 		}
-		secret := ", with their password hashes: keep it as secret as the database"
+		note := ", with their password hashes: keep it as secret as the database"
 		if p.flags["--no-passwords"] {
-			secret = ""
+			note = ""
 		}
-		_, err = fmt.Fprintf(p.err, "authd: exported %d accounts to %s%s\n", n, to, secret)
+		_, err = fmt.Fprintf(p.err, "authd: exported %d accounts to %s%s\n", n, to, note)
 		return err //nolint:wrapcheck // stderr's
 	})
 }

@@ -109,7 +109,8 @@ func refused(err error) error {
 func watchKeys(std *standard.Standard, s *service.Service) error {
 	std.Check("signing_key", s.CheckKeys)
 	std.Inform("keys", func() string { return s.KeyStatus().Text })
-	return std.Telemetry.RegisterGauges("authd_signing_keys", "Stored signing keys, as this node can use them.", "state", func() map[string]float64 { //nolint:wrapcheck // says where
+	const name, help = "authd_signing_keys", "Stored signing keys, as this node can use them."
+	return std.Telemetry.RegisterGauges(name, help, "state", func() map[string]float64 { //nolint:wrapcheck // says where
 		status := s.KeyStatus()
 		return map[string]float64{"usable": float64(status.Usable), "unreadable": float64(status.Unreadable), "plain": float64(status.Plain)}
 	})
