@@ -101,8 +101,14 @@ func TestANodeWithAnotherMasterKeyIsNotReady(t *testing.T) {
 			if status.Usable != 0 || status.Unreadable != 1 {
 				t.Errorf("%s: %+v", name, status)
 			}
-			_, err := bad.login(email, secret, home)
-			want(t, name+": login", err, auth.ErrUnavailable)
+			hashed := bad.hashes()
+			for _, password := range []string{secret, "a guess that is wrong"} {
+				_, err := bad.login(email, password, home)
+				want(t, name+": login", err, auth.ErrUnavailable)
+			}
+			if bad.hashes() != hashed {
+				t.Errorf("%s: a password was looked at", name)
+			}
 			want(t, name+": a good token", bad.validate(raw), auth.ErrUnavailable)
 			want(t, name+": no token", bad.validate("x"+raw), auth.ErrInvalidToken)
 			look(t, bad)

@@ -55,13 +55,21 @@ func (s *Service) check(ctx context.Context, raw string) (*token.Claims, error) 
 	return claims, nil
 }
 
-// issue signs a token for user, or returns [auth.ErrUnavailable] while this node has no
-// key to sign with.
-func (s *Service) issue(user store.User) (string, error) {
-	now := s.options.Now()
-	if _, ok := s.signing.Load().SigningKey(now); !ok {
-		return "", auth.ErrUnavailable.WithCause(errors.New("no usable signing key: " + s.KeyStatus().Text)).WithRetryAfter(time.Second)
+// canIssue returns [auth.ErrUnavailable] while this node has no key to sign with. It is
+// asked before a password is looked at, so that the answer tells nothing of it.
+func (s *Service) canIssue() error {
+	if _, ok := s.signing.Load().SigningKey(s.options.Now()); !ok {
+		return auth.ErrUnavailable.WithCause(errors.New("no usable signing key: " + s.KeyStatus().Text)).WithRetryAfter(time.Second)
 	}
+	return nil
+}
+
+// issue signs a token for user.
+func (s *Service) issue(user store.User) (string, error) {
+	if err := s.canIssue(); err != nil {
+		return "", err
+	}
+	now := s.options.Now()
 	return token.Sign(s.signing.Load(), token.Claims{
 		Issuer: s.config.Token.Issuer, Audience: s.config.Token.Audience,
 		Subject: user.ID, Email: user.Email, Generation: user.Generation, ID: newID(),
