@@ -88,7 +88,7 @@ func (c command) splitFlags(args []string) (rest []string, flags map[string]bool
 // checkArgs holds the number of arguments against c.args, where [FILE] may be left out.
 func (p *program) checkArgs(c command) error {
 	least, most := 0, 0
-	for _, word := range strings.FieldsSeq(c.args) {
+	for word := range strings.FieldsSeq(c.args) {
 		switch {
 		case strings.HasPrefix(word, "[--"):
 		case strings.HasPrefix(word, "["):
