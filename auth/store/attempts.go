@@ -86,7 +86,7 @@ func (s *Store) Reserve(ctx context.Context, buckets []Bucket, now time.Time, wi
 
 // Settle implements [Attempts].
 func (s *Store) Settle(ctx context.Context, forget, refund []string, userID, network string, now time.Time) error {
-	return s.db.WriteRelaxed(ctx, func(ctx context.Context, tx *database.Tx) error {
+	err := s.db.WriteRelaxed(ctx, func(ctx context.Context, tx *database.Tx) error {
 		for _, key := range forget {
 			if _, err := tx.Exec(ctx, "DELETE FROM attempts WHERE bucket = $1", key); err != nil {
 				return err
@@ -100,6 +100,7 @@ func (s *Store) Settle(ctx context.Context, forget, refund []string, userID, net
 		}
 		return remember(ctx, tx, userID, network, now)
 	})
+	return unlessDeleted(err)
 }
 
 // Refund implements [Attempts].
@@ -118,13 +119,20 @@ func giveBack(ctx context.Context, q database.Querier, keys []string) error {
 
 // Remember keeps a network as one of the user's own.
 func (s *Store) Remember(ctx context.Context, userID, network string, now time.Time) error {
-	return s.db.WriteRelaxed(ctx, func(ctx context.Context, tx *database.Tx) error { return remember(ctx, tx, userID, network, now) })
+	return unlessDeleted(s.db.WriteRelaxed(ctx, func(ctx context.Context, tx *database.Tx) error { return remember(ctx, tx, userID, network, now) }))
+}
+
+// unlessDeleted returns err, or nil when a network was to be remembered of an account that
+// was deleted while it logged in.
+func unlessDeleted(err error) error {
+	if database.IsForeignKey(err) {
+		return nil
+	}
+	return err
 }
 
 func remember(ctx context.Context, tx *database.Tx, userID, network string, now time.Time) error {
-	// The account may have been deleted since its password was read.
-	if _, err := tx.Exec(ctx, `INSERT INTO networks (user_id, network, last_seen)
-		SELECT id, CAST($2 AS TEXT), CAST($3 AS BIGINT) FROM users WHERE id = $1
+	if _, err := tx.Exec(ctx, `INSERT INTO networks (user_id, network, last_seen) VALUES ($1, $2, $3)
 		ON CONFLICT (user_id, network) DO UPDATE SET last_seen = excluded.last_seen`, userID, network, micros(now)); err != nil {
 		return err
 	}

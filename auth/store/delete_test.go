@@ -23,7 +23,7 @@ func TestDeleteUser(t *testing.T) {
 		if id, err := s.DeleteUser(t.Context(), "a@example.org"); id != "a" || err != nil {
 			t.Fatalf("%q, %v", id, err)
 		}
-		if err := s.Settle(t.Context(), nil, nil, "a", "192.0.2.1", born.Add(time.Hour)); err != nil {
+		if err := errors.Join(s.Settle(t.Context(), nil, nil, "a", "192.0.2.1", born.Add(time.Hour)), s.Remember(t.Context(), "a", "192.0.2.1", born)); err != nil {
 			t.Errorf("a login under way: %v", err)
 		}
 		if seen, err := s.LastSeen(t.Context(), "a", "192.0.2.1"); !seen.IsZero() || err != nil {
