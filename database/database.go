@@ -72,7 +72,9 @@ type DB struct {
 // to write-ahead logging, and an error is returned when it cannot be written or
 // is not a database. PostgreSQL: no connection is made, so a server that is down
 // does not keep a program from starting; [DB.Check] tells when it is there.
-func Open(ctx context.Context, c Config) (*DB, error) {
+func Open(ctx context.Context, c Config) (*DB, error) { return openWith(ctx, c, accessCreate) }
+
+func openWith(ctx context.Context, c Config, a access) (*DB, error) {
 	c = c.withDefaults()
 	if err := c.validate(); err != nil {
 		return nil, err
@@ -84,6 +86,7 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	if target.dialect == Postgres {
 		return openPostgres(c, target)
 	}
+	target.access = a
 	return openSQLite(ctx, c, target)
 }
 

@@ -127,6 +127,14 @@ func IsUnique(err error) (constraint string, ok bool) {
 	return "", false
 }
 
+// IsForeignKey reports whether err is a violation of a foreign key: a row refers to one
+// that does not exist, or has been deleted.
+func IsForeignKey(err error) bool {
+	var pg *pgconn.PgError
+	var lite *sqlite.Error
+	return errors.As(err, &pg) && pg.Code == "23503" || errors.As(err, &lite) && lite.Code() == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
+}
+
 // sqliteConstraint builds the name from the only place where SQLite tells it, the
 // end of its message: "UNIQUE constraint failed: users.name, users.realm (2067)".
 func sqliteConstraint(message, suffix string) string {

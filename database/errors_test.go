@@ -370,3 +370,18 @@ func TestErrorsOutsideThisPackageAreNotUnavailable(t *testing.T) {
 		}
 	}
 }
+
+func TestIsForeignKey(t *testing.T) {
+	engines(t, func(t *testing.T, c Config) {
+		db := counters(t, c)
+		mustExec(t, db, "CREATE TABLE parts (id BIGINT PRIMARY KEY REFERENCES counters (id))")
+		for id, want := range map[int]bool{1: false, 2: true} {
+			if _, err := db.Exec(t.Context(), "INSERT INTO parts (id) VALUES ($1)", id); IsForeignKey(err) != want || (err != nil) != want {
+				t.Errorf("%d: %v", id, err)
+			}
+		}
+		if _, err := db.Exec(t.Context(), "INSERT INTO parts (id) VALUES (1)"); err == nil || IsForeignKey(err) {
+			t.Errorf("a unique constraint: %v", err)
+		}
+	})
+}

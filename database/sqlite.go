@@ -25,6 +25,9 @@ func openSQLite(ctx context.Context, c Config, t target) (*DB, error) {
 	if err := db.prepareSQLite(ctx); err != nil {
 		return nil, err
 	}
+	if t.path != "" && t.access == accessReadOnly {
+		return openSQLiteReadOnly(ctx, c, t)
+	}
 	reader, err := sqlitePool(db.target.sqliteReader())
 	if err != nil {
 		return nil, err
@@ -45,8 +48,11 @@ func openSQLite(ctx context.Context, c Config, t target) (*DB, error) {
 
 // prepareSQLite makes sure that there is a file, or memory that stays.
 func (db *DB) prepareSQLite(ctx context.Context) error {
-	if db.target.path != "" {
+	switch {
+	case db.target.path != "" && db.target.access == accessCreate:
 		return createFile(db.target.path)
+	case db.target.path != "":
+		return requireFile(db.target.path)
 	}
 	db.target.memory = rand.Text()
 	db.memoryLock = make(chan struct{}, 1)
@@ -110,5 +116,9 @@ func (t target) sqliteFile() string {
 	if path == "" {
 		path = "/" + t.memory // the slash is what lets connections share it
 	}
-	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?"
+	uri := "file:" + (&url.URL{Path: path}).EscapedPath() + "?"
+	if t.access != accessCreate && t.path != "" {
+		uri += "mode=rw&" // not c, for create
+	}
+	return uri
 }

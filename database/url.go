@@ -12,6 +12,7 @@ type target struct {
 	dialect Dialect
 	path    string // SQLite: the file; empty means in memory
 	memory  string // SQLite in memory: its name within the process
+	access  access // SQLite file: what may be done to it
 	dsn     string // PostgreSQL: the URL as given
 }
 

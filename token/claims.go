@@ -1,6 +1,7 @@
 package token
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -84,8 +85,13 @@ func isSecond(s int64) bool { return s > 0 && s <= lastSecond }
 // header returns the first part of every token that the key signs for a
 // purpose. Verifiers compare it as text: to change it is to refuse all tokens
 // that are about.
-func (k *Key) header(purpose string) string {
-	return encode(fmt.Appendf(nil, `{"alg":"%s","kid":"%s","typ":"%s"}`, k.Algorithm, k.ID, typ(purpose)))
+func (k *Key) header(purpose string) string { return Header(k.ID, k.Algorithm, purpose) }
+
+// Header returns the first part of every token that the key with this ID signs for a
+// purpose, up to the first dot: it tells whose tokens they are where the key itself is not
+// at hand. The ID must be one that a [Key] may have. An empty purpose means [Access].
+func Header(kid string, alg Algorithm, purpose string) string {
+	return encode(fmt.Appendf(nil, `{"alg":"%s","kid":"%s","typ":"%s"}`, alg, kid, typ(cmp.Or(purpose, Access))))
 }
 
 func typ(purpose string) string {

@@ -25,6 +25,9 @@ func (s *Service) Me(ctx context.Context, _ *auth.MeRequest) (*auth.MeResponse, 
 // ChangePassword sets the caller's password and ends all older tokens. The old
 // password is guarded by the same lockout as a login.
 func (s *Service) ChangePassword(ctx context.Context, r *auth.ChangePasswordRequest) (*auth.ChangePasswordResponse, error) {
+	if err := s.canIssue(); err != nil {
+		return nil, err
+	}
 	user, err := s.caller(ctx)
 	if err != nil {
 		return nil, err

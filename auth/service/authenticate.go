@@ -12,6 +12,9 @@ import (
 
 // Authenticate gives a token for e-mail address and password.
 func (s *Service) Authenticate(ctx context.Context, r *auth.AuthenticateRequest) (*auth.AuthenticateResponse, error) {
+	if err := s.canIssue(); err != nil {
+		return nil, err
+	}
 	email, ok := NormalizeEmail(r.Email)
 	if !ok {
 		return nil, auth.ErrInvalidEmail

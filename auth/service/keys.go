@@ -22,30 +22,96 @@ const (
 	keyCoolDown = time.Second
 )
 
-// loadKeys makes the stored keys those that sign and verify from now on. Without
-// any it makes one; of several nodes that do so at once, one wins.
+// loadKeys makes the stored keys those that sign and verify from now on. If there are
+// none it creates one; of several nodes that do so at once, one wins. A key that cannot be
+// opened is left out and reported, see [Service.KeyStatus]: it is no error.
 func (s *Service) loadKeys(ctx context.Context) error {
-	now := s.options.Now()
-	stored, err := s.store.SigningKeys(ctx, now)
-	if err == nil && len(stored) == 0 {
-		var first store.SigningKey
-		if first, err = s.newKey(now, now); err == nil {
-			stored, err = s.store.FirstSigningKey(ctx, first, now)
-		}
+	if err := s.keys.lock(ctx); err != nil {
+		return err
 	}
+	defer s.keys.unlock()
+	now := s.options.Now()
+	ring, err := s.store.KeyRing(ctx)
 	if err != nil {
 		return fmt.Errorf("signing keys: %w", err)
 	}
-	keys := make([]*token.Key, len(stored))
-	for i, k := range stored {
-		if keys[i], err = s.unseal(ctx, k); err != nil {
-			return err
+	if _, ok := rootOf(ring); !ok || len(ring.Live(now)) == 0 {
+		ring, err = s.completeKeys(ctx, now)
+		if errors.Is(err, ErrMasterKey) {
+			return s.useKeys(ctx, nil, keyReport{text: err.Error()})
+		}
+		if err != nil {
+			return fmt.Errorf("signing keys: %w", err)
 		}
 	}
-	return s.useKeys(keys)
+	keys, report := s.openKeys(ring, now)
+	s.useRoot(ring, &report)
+	return s.useKeys(ctx, keys, report)
 }
 
-func (s *Service) useKeys(keys []*token.Key) error {
+// completeKeys creates what is missing: a key that signs at once, the root secret.
+func (s *Service) completeKeys(ctx context.Context, now time.Time) (result store.KeyRing, err error) {
+	err = s.store.ChangeKeys(ctx, func(ring *store.KeyRing) error {
+		err := s.complete(ring, now)
+		result = *ring
+		return err
+	})
+	return result, err
+}
+
+func (s *Service) complete(ring *store.KeyRing, now time.Time) error {
+	master, err := s.masters().establish(ring)
+	if err != nil {
+		return err
+	}
+	if len(ring.Live(now)) == 0 {
+		k, err := s.newKey(master, now, now)
+		if err != nil {
+			return err
+		}
+		ring.Keys = append(ring.Keys, k)
+	}
+	if _, ok := rootOf(*ring); ok {
+		return nil
+	}
+	root, err := s.newRoot(master)
+	ring.Secrets = append(ring.Secrets, root)
+	return err
+}
+
+// openKeys opens the keys that have not expired. One that cannot be opened any more stays
+// in use while this process still holds it.
+func (s *Service) openKeys(ring store.KeyRing, now time.Time) (keys []*token.Key, r keyReport) {
+	r.unreadable = make(map[string]string)
+	for _, k := range ring.Live(now) {
+		key, err := s.parseKey(k)
+		if held := s.keys.held[k.ID]; err != nil {
+			r.problem(k, err, held != nil)
+			key = held
+		}
+		if key == nil {
+			continue
+		}
+		key.CreatedAt, key.NotBefore, key.ExpiresAt = k.CreatedAt, k.ActiveAt, k.ExpiresAt
+		keys = append(keys, key)
+		if !k.Sealed {
+			r.plain++
+		}
+	}
+	r.usable = len(keys)
+	r.exposed = r.plain > 0 && s.options.MasterKey != nil
+	return keys, r
+}
+
+func (s *Service) parseKey(k store.SigningKey) (*token.Key, error) {
+	plain, err := s.masters().open(k)
+	if err != nil {
+		return nil, err
+	}
+	return token.ParseKey(k.ID, token.Algorithm(k.Algorithm), plain)
+}
+
+func (s *Service) useKeys(ctx context.Context, keys []*token.Key, report keyReport) error {
 	set, err := token.NewKeySet(keys...)
 	if err != nil {
 		return fmt.Errorf("signing keys: %w", err)
@@ -57,6 +123,7 @@ func (s *Service) useKeys(keys []*token.Key) error {
 	s.signing.Store(set)
 	s.jwks.Store(jwks)
 	s.verifier.SetKeys(set)
+	s.keys.use(ctx, s.options.Logger, keys, report)
 	return nil
 }
 
@@ -68,31 +135,142 @@ func (s *Service) JWKS(context.Context, *auth.JWKSRequest) (*auth.JWKSResponse, 
 	return s.jwks.Load(), nil
 }
 
-// RotateKey makes a new signing key. It signs after a moment in which every node
+// RotateKey creates a new signing key. It signs after a moment in which every node
 // learns of it; the old keys verify until the last token they signed has expired.
-// With revoke they end at once, and all tokens with them.
-func (s *Service) RotateKey(ctx context.Context, revoke bool) (store.SigningKey, error) {
+// With revoke the old keys are deleted, and all tokens end with them. The new key is
+// encrypted as the others are, so that the nodes can open it; without their master key
+// RotateKey returns [ErrMasterKey] and changes nothing.
+func (s *Service) RotateKey(ctx context.Context, revoke bool) (k store.SigningKey, err error) {
 	now := s.options.Now()
 	active, expire := now.Add(keyAnnounce), now.Add(keyAnnounce+s.config.Token.TTL+s.config.Token.Leeway)
 	if revoke {
-		active, expire = now, now
+		active = now
 	}
-	k, err := s.newKey(now, active)
+	err = s.store.ChangeKeys(ctx, func(ring *store.KeyRing) error {
+		master, err := s.masters().establish(ring)
+		if err != nil {
+			return err
+		}
+		if k, err = s.newKey(master, now, active); err != nil {
+			return err
+		}
+		if revoke { // no clock has a say in their end
+			ring.Keys = nil
+		}
+		for i, old := range ring.Keys {
+			if old.Live(expire) {
+				ring.Keys[i].ExpiresAt = expire
+			}
+		}
+		ring.Keys = append(ring.Keys, k)
+		return nil
+	})
 	if err != nil {
-		return k, err
-	}
-	if err := s.store.RotateSigningKey(ctx, k, expire); err != nil {
 		return k, fmt.Errorf("rotate signing keys: %w", err)
 	}
 	return k, nil
 }
 
-// Keys lists the stored keys that have not expired.
-func (s *Service) Keys(ctx context.Context) ([]store.SigningKey, error) {
-	return s.store.SigningKeys(ctx, s.options.Now())
+// RewrapKeys encrypts all stored keys with the master key, in one transaction, whether
+// they were stored without encryption, with the old master key or with this one. It
+// returns how many there are. A key that can be opened with neither is an error, and
+// nothing is changed; one that has expired besides is deleted.
+func (s *Service) RewrapKeys(ctx context.Context) (n int, err error) {
+	if s.options.MasterKey == nil {
+		return 0, errors.New("token.master_key is not set: it is the key to encrypt the signing keys with")
+	}
+	now := s.options.Now()
+	err = s.store.ChangeKeys(ctx, func(ring *store.KeyRing) error {
+		if _, err := s.masters().prove(*ring); err != nil {
+			return err
+		}
+		var keys []store.SigningKey
+		for _, k := range ring.Keys {
+			plain, err := s.masters().open(k)
+			if err != nil && !k.Live(now) {
+				continue
+			}
+			if err == nil {
+				k, err = seal(s.options.MasterKey, k, plain)
+			}
+			if err != nil {
+				return fmt.Errorf("signing key %s: %w", k.ID, err)
+			}
+			keys = append(keys, k)
+		}
+		for i, secret := range ring.Secrets {
+			value, err := s.masters().openSecret(secret)
+			if err == nil {
+				ring.Secrets[i], err = sealSecret(s.options.MasterKey, secret, value)
+			}
+			if err != nil {
+				return fmt.Errorf("secret %q: %w", secret.Name, err)
+			}
+		}
+		ring.Keys, n = keys, len(keys)
+		ring.Check, err = newCheck(s.options.MasterKey)
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("rewrap signing keys: %w", err)
+	}
+	return n, nil
 }
 
-func (s *Service) newKey(now, active time.Time) (store.SigningKey, error) {
+// ResetKeys deletes all stored keys, which nobody can open any more, and creates one
+// under the master key, nil for none. All tokens end. It refuses where the master key
+// opens the keys: [Service.RotateKey] does the same there.
+func (s *Service) ResetKeys(ctx context.Context) (k store.SigningKey, err error) {
+	now := s.options.Now()
+	err = s.store.ChangeKeys(ctx, func(ring *store.KeyRing) error {
+		if _, err := s.masters().prove(*ring); err == nil {
+			return errors.New("token.master_key opens the signing keys of this database: there is nothing to reset")
+		}
+		*ring = store.KeyRing{} // the root secret too: failed logins are counted anew
+		if err := s.complete(ring, now); err != nil {
+			return err
+		}
+		k = ring.Keys[0]
+		return nil
+	})
+	if err != nil {
+		return k, fmt.Errorf("reset signing keys: %w", err)
+	}
+	return k, nil
+}
+
+// ForgetKeys deletes all signing keys of a database that was restored from a backup: one of
+// them may have been revoked since, and whatever token they verify may have been ended. The
+// first node that starts creates a key. Without the master key ForgetKeys returns
+// [ErrMasterKey] and changes nothing, unless that is lost; the next one takes its place
+// then.
+func (s *Service) ForgetKeys(ctx context.Context, lost bool) error {
+	err := s.store.ChangeKeys(ctx, func(ring *store.KeyRing) error {
+		if lost {
+			*ring = store.KeyRing{}
+			return nil
+		}
+		_, err := s.masters().establish(ring)
+		ring.Keys = nil
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("delete signing keys: %w", err)
+	}
+	return nil
+}
+
+// Keys lists the stored keys that have not expired.
+func (s *Service) Keys(ctx context.Context) ([]store.SigningKey, error) {
+	ring, err := s.store.KeyRing(ctx)
+	return ring.Live(s.options.Now()), err
+}
+
+func (s *Service) masters() masterKeys {
+	return masterKeys{s.options.MasterKey, s.options.OldMasterKey}
+}
+
+func (s *Service) newKey(master []byte, now, active time.Time) (store.SigningKey, error) {
 	key, err := token.GenerateKey(s.config.Token.Algorithm)
 	if err != nil {
 		return store.SigningKey{}, fmt.Errorf("make a signing key: %w", err)
@@ -102,53 +280,7 @@ func (s *Service) newKey(now, active time.Time) (store.SigningKey, error) {
 	if err != nil {
 		return k, fmt.Errorf("make a signing key: %w", err)
 	}
-	return s.seal(k, plain)
-}
-
-// seal puts the private part into k, encrypted if there is a master key.
-func (s *Service) seal(k store.SigningKey, plain []byte) (store.SigningKey, error) {
-	if s.options.MasterKey == nil {
-		k.Private, k.Sealed = plain, false
-		return k, nil
-	}
-	var err error
-	k.Private, err = token.Seal(s.options.MasterKey, plain, token.KeyAAD(k.ID, token.Algorithm(k.Algorithm)))
-	k.Sealed = true
-	if err != nil {
-		return k, fmt.Errorf("seal signing key %s: %w", k.ID, err)
-	}
-	return k, nil
-}
-
-var errSealed = errors.New("is encrypted and no master key is given: set token.master_key to the one it was made with")
-
-// unseal reads a stored key. One that is plain while there is a master key is
-// stored again, sealed.
-func (s *Service) unseal(ctx context.Context, k store.SigningKey) (*token.Key, error) {
-	plain := k.Private
-	switch {
-	case k.Sealed && s.options.MasterKey == nil:
-		return nil, fmt.Errorf("signing key %s %w", k.ID, errSealed)
-	case k.Sealed:
-		var err error
-		if plain, err = token.Open(s.options.MasterKey, k.Private, token.KeyAAD(k.ID, token.Algorithm(k.Algorithm))); err != nil {
-			return nil, fmt.Errorf("signing key %s cannot be decrypted, is token.master_key the one it was made with? %w", k.ID, err)
-		}
-	case s.options.MasterKey != nil:
-		sealed, err := s.seal(k, plain)
-		if err == nil {
-			err = s.store.ReplacePrivate(ctx, k.ID, sealed.Private, true)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	key, err := token.ParseKey(k.ID, token.Algorithm(k.Algorithm), plain)
-	if err != nil {
-		return nil, fmt.Errorf("signing key %s: %w", k.ID, err)
-	}
-	key.CreatedAt, key.NotBefore, key.ExpiresAt = k.CreatedAt, k.ActiveAt, k.ExpiresAt
-	return key, nil
+	return seal(master, k, plain)
 }
 
 func publicKeys(set *token.KeySet) (*auth.JWKSResponse, error) {

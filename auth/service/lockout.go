@@ -139,7 +139,7 @@ func networkOf(ctx context.Context) string {
 // bucketKey digests what it counts, under a secret of this installation: addresses are
 // easily guessed, and people type passwords into e-mail fields.
 func (s *Service) bucketKey(kind string, parts ...string) string {
-	h := hmac.New(sha256.New, s.lockoutKey)
+	h := hmac.New(sha256.New, s.root.Load().lockout)
 	for _, part := range parts {
 		h.Write([]byte(part))
 		h.Write([]byte{0})

@@ -92,7 +92,7 @@ func (n *node) count(event string) int {
 }
 
 // start makes a node on the database at url.
-func start(t testing.TB, url string, c service.Config, queue int, at *clock) *node {
+func start(t testing.TB, url string, c service.Config, queue int, at *clock, with ...func(*service.Options)) *node {
 	t.Helper()
 	n := &node{t: t, clock: at, events: make(map[string]int)}
 	var err error
@@ -105,11 +105,14 @@ func start(t testing.TB, url string, c service.Config, queue int, at *clock) *no
 	}
 	n.store, n.pool = store.New(n.db), workpool.New(workpool.Options{Workers: 2, Queue: queue})
 	t.Cleanup(func() { _ = n.pool.Stop(context.Background()) })
-	n.Service, err = service.New(c, service.Options{
+	o := service.Options{
 		Store: n.store, Pool: n.pool, Now: at.Now, Logger: slog.New(slog.NewJSONHandler(n, nil)),
 		Observe: func(event string) { n.mu.Lock(); defer n.mu.Unlock(); n.events[event]++ },
-	})
-	if err != nil {
+	}
+	for _, set := range with {
+		set(&o)
+	}
+	if n.Service, err = service.New(c, o); err != nil {
 		t.Fatal(err)
 	}
 	if err := n.Start(t.Context()); err != nil {

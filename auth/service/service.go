@@ -49,9 +49,14 @@ type Options struct {
 	Attempts  store.Attempts // where failed logins are counted; default Store
 	Pool      *workpool.Pool // where passwords are hashed
 	MasterKey []byte         // seals stored signing keys; nil leaves them plain
-	Logger    *slog.Logger
-	Observe   func(event string) // counts what happened, for metrics; may be nil
-	Now       func() time.Time   // default time.Now
+	// OldMasterKey opens stored signing keys too, while the master key is being changed.
+	OldMasterKey []byte
+	// SealPlainKeys lets Start seal keys that were stored before there was a master key.
+	// It is for a database with one node: others could not open them any more.
+	SealPlainKeys bool
+	Logger        *slog.Logger
+	Observe       func(event string) // counts what happened, for metrics; may be nil
+	Now           func() time.Time   // default time.Now
 
 	// Tidy deletes more of what has no effect any more; it may be nil.
 	Tidy func(ctx context.Context, now time.Time) error
@@ -67,6 +72,7 @@ type Service struct {
 	verifier *token.Verifier
 	signing  atomic.Pointer[token.KeySet]
 	jwks     atomic.Pointer[auth.JWKSResponse]
+	keys     *keyState
 	sessions *sessions
 	refresh  coolDown
 	gates    gates
@@ -74,7 +80,7 @@ type Service struct {
 	costs    costs
 	hashed   atomic.Int64
 
-	root, lockoutKey []byte // secrets of this installation, see secrets.go
+	root atomic.Pointer[secrets] // nil until they are loaded
 
 	stop    context.CancelFunc
 	running sync.WaitGroup
@@ -105,7 +111,7 @@ func New(c Config, o Options) (*Service, error) {
 	if err := c.Password.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Service{config: c, options: o, store: o.Store, dummy: password.Dummy(c.Password)}
+	s := &Service{config: c, options: o, store: o.Store, dummy: password.Dummy(c.Password), keys: newKeyState()}
 	s.gates.byKey = make(map[string]*gateway)
 	s.hashing = ratelimit.NewUsage()
 	s.costs.set([]password.Params{c.Password})
@@ -120,14 +126,20 @@ func New(c Config, o Options) (*Service, error) {
 // Name returns "auth".
 func (s *Service) Name() string { return "auth" }
 
-// Start loads the signing keys and the root secret, making the first ones if there
-// are none, and what kinds of password hashes there are.
+// Start loads the signing keys and the root secret, making the first ones if there are
+// none, and what kinds of password hashes there are. Keys that cannot be opened do not keep
+// it from starting, see [Service.CheckKeys].
 func (s *Service) Start(ctx context.Context) error {
 	if err := s.loadKeys(ctx); err != nil {
 		return err
 	}
-	if err := s.loadRoot(ctx); err != nil {
-		return err
+	if s.options.SealPlainKeys && s.keys.report.Load().exposed {
+		if _, err := s.RewrapKeys(ctx); err != nil {
+			return err
+		}
+		if err := s.loadKeys(ctx); err != nil {
+			return err
+		}
 	}
 	if err := s.loadCosts(ctx); err != nil {
 		return fmt.Errorf("kinds of password hashes: %w", err)

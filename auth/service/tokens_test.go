@@ -1,7 +1,6 @@
 package service_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/chassi-go/chassi/auth"
+	"github.com/chassi-go/chassi/auth/service"
 	"github.com/chassi-go/chassi/internal/dbtest"
 	"github.com/chassi-go/chassi/password"
 	"github.com/chassi-go/chassi/token"
@@ -260,29 +260,10 @@ func TestFault37RevocationFailsClosed(t *testing.T) {
 	}
 }
 
-// A service does not start with parameters that no hash can have, and not with
-// keys that it cannot read.
-func TestStartRefusesWhatCannotWork(t *testing.T) {
+// Parameters that no hash can have are refused.
+func TestNewRefusesWhatCannotWork(t *testing.T) {
 	t.Parallel()
-	url := dbtest.SQLite(t)
-	n := start(t, url, defaults(), 10, newClock())
-	keys, err := n.Keys(t.Context())
-	if err != nil || len(keys) != 1 {
-		t.Fatalf("%v, %v", keys, err)
-	}
-	if err := n.store.ReplacePrivate(t.Context(), keys[0].ID, []byte("not a key"), false); err != nil {
-		t.Fatal(err)
-	}
-	if err := n.Start(context.Background()); err == nil || !strings.Contains(err.Error(), keys[0].ID) {
-		t.Errorf("%v, want the key named", err)
-	}
-	if err := n.store.ReplacePrivate(t.Context(), keys[0].ID, []byte("sealed"), true); err != nil {
-		t.Fatal(err)
-	}
-	if err := n.Start(context.Background()); err == nil || !strings.Contains(err.Error(), "token.master_key") {
-		t.Errorf("%v, want the setting named", err)
-	}
-	if err := (password.Params{}).Validate(); err == nil {
-		t.Error("zero parameters are valid: the test above shows nothing")
+	if _, err := service.New(service.Config{}, service.Options{}); err == nil || (password.Params{}).Validate() == nil {
+		t.Errorf("%v, want the parameters refused", err)
 	}
 }

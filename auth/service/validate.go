@@ -2,6 +2,8 @@ package service
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/auth"
@@ -37,6 +39,9 @@ func (s *Service) check(ctx context.Context, raw string) (*token.Claims, error) 
 	if token.Reason(err) == unknownKey && s.refresh.over(s.options.Now()) && s.loadKeys(ctx) == nil {
 		claims, err = s.verifier.Verify(raw)
 	}
+	if token.Reason(err) == unknownKey && s.keys.unreadable(raw) {
+		return nil, auth.ErrUnavailable.WithCause(errors.New("the token names a signing key that this node cannot open")).WithRetryAfter(time.Second)
+	}
 	if err != nil {
 		return nil, auth.ErrInvalidToken.WithCause(err)
 	}
@@ -50,8 +55,20 @@ func (s *Service) check(ctx context.Context, raw string) (*token.Claims, error) 
 	return claims, nil
 }
 
+// canIssue returns [auth.ErrUnavailable] while this node has no key to sign with. It is
+// asked before a password is looked at, so that the answer tells nothing of it.
+func (s *Service) canIssue() error {
+	if _, ok := s.signing.Load().SigningKey(s.options.Now()); !ok || s.root.Load() == nil {
+		return auth.ErrUnavailable.WithCause(errors.New("no usable signing key: " + s.KeyStatus().Text)).WithRetryAfter(time.Second)
+	}
+	return nil
+}
+
 // issue signs a token for user.
 func (s *Service) issue(user store.User) (string, error) {
+	if err := s.canIssue(); err != nil {
+		return "", err
+	}
 	now := s.options.Now()
 	return token.Sign(s.signing.Load(), token.Claims{
 		Issuer: s.config.Token.Issuer, Audience: s.config.Token.Audience,

@@ -121,7 +121,7 @@ func reserve(ctx context.Context, tx *database.Tx, buckets []Bucket, now time.Ti
 
 // Settle implements [Attempts].
 func (s *Store) Settle(ctx context.Context, forget []string, refund []Counted, userID, network string, now time.Time) error {
-	return s.db.WriteRelaxed(ctx, func(ctx context.Context, tx *database.Tx) error {
+	err := s.db.WriteRelaxed(ctx, func(ctx context.Context, tx *database.Tx) error {
 		for _, key := range forget {
 			if _, err := tx.Exec(ctx, "DELETE FROM attempts WHERE bucket = $1", key); err != nil {
 				return err
@@ -135,6 +135,7 @@ func (s *Store) Settle(ctx context.Context, forget []string, refund []Counted, u
 		}
 		return remember(ctx, tx, userID, network, now)
 	})
+	return unlessDeleted(err)
 }
 
 // Refund implements [Attempts].
@@ -155,7 +156,16 @@ func giveBack(ctx context.Context, q database.Querier, counted []Counted) error 
 
 // Remember keeps a network as one of the user's own.
 func (s *Store) Remember(ctx context.Context, userID, network string, now time.Time) error {
-	return s.db.WriteRelaxed(ctx, func(ctx context.Context, tx *database.Tx) error { return remember(ctx, tx, userID, network, now) })
+	return unlessDeleted(s.db.WriteRelaxed(ctx, func(ctx context.Context, tx *database.Tx) error { return remember(ctx, tx, userID, network, now) }))
+}
+
+// unlessDeleted returns err, or nil when a network was to be remembered of an account that
+// was deleted while it logged in.
+func unlessDeleted(err error) error {
+	if database.IsForeignKey(err) {
+		return nil
+	}
+	return err
 }
 
 func remember(ctx context.Context, tx *database.Tx, userID, network string, now time.Time) error {

@@ -19,49 +19,80 @@ type SigningKey struct {
 	ExpiresAt time.Time // verifies until then; zero for one that has no successor
 }
 
-const keyColumns = "SELECT kid, algorithm, private, sealed, created_at, active_at, expires_at FROM signing_keys "
+// Live reports whether the key has not expired at the given time.
+func (k SigningKey) Live(at time.Time) bool { return k.ExpiresAt.IsZero() || k.ExpiresAt.After(at) }
 
-// SigningKeys returns the keys that have not expired at the given time, oldest
-// first.
-func (s *Store) SigningKeys(ctx context.Context, now time.Time) ([]SigningKey, error) {
-	return signingKeys(ctx, s.db, now)
+// KeyRing is everything that the master key encrypts, if there is one.
+type KeyRing struct {
+	// Check is a value sealed with the master key, by which a program proves that it has
+	// the right one. It is nil while the rest is stored without encryption.
+	Check   []byte
+	Keys    []SigningKey // oldest first, expired ones included
+	Secrets []Secret     // by name
 }
 
-// FirstSigningKey stores k if there is no key that has not expired; it returns
-// those there are then. Of two nodes that start together one key remains.
-func (s *Store) FirstSigningKey(ctx context.Context, k SigningKey, now time.Time) (keys []SigningKey, err error) {
-	err = s.db.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
-		keys, err = signingKeys(ctx, tx, now)
-		if err != nil || len(keys) > 0 {
-			return err
+// Live returns the keys that have not expired at the given time, oldest first.
+func (r KeyRing) Live(at time.Time) (live []SigningKey) {
+	for _, k := range r.Keys {
+		if k.Live(at) {
+			live = append(live, k)
 		}
-		keys = []SigningKey{k}
-		return insertKey(ctx, tx, k)
-	})
-	return keys, err
+	}
+	return live
 }
 
-// RotateSigningKey stores k and lets all others expire at the given time, if
-// they do not sooner.
-func (s *Store) RotateSigningKey(ctx context.Context, k SigningKey, othersExpire time.Time) error {
+// KeyRing reads one state of the keys.
+func (s *Store) KeyRing(ctx context.Context) (ring KeyRing, err error) {
+	err = s.db.Read(ctx, func(ctx context.Context, tx *database.Tx) error {
+		ring, err = keyRing(ctx, tx)
+		return err
+	})
+	return ring, err
+}
+
+// ChangeKeys lets change alter the stored keys in one transaction: all of what change
+// leaves is stored, or, if it returns an error, nothing. Change may run more than once,
+// each time with what is stored then.
+func (s *Store) ChangeKeys(ctx context.Context, change func(ring *KeyRing) error) error {
 	return s.db.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
-		if _, err := tx.Exec(ctx, "UPDATE signing_keys SET expires_at = $1 WHERE expires_at = 0 OR expires_at > $1", micros(othersExpire)); err != nil {
+		ring, err := keyRing(ctx, tx)
+		if err != nil {
 			return err
 		}
-		return insertKey(ctx, tx, k)
+		if err := change(&ring); err != nil {
+			return err
+		}
+		return replaceKeys(ctx, tx, ring)
 	})
-}
-
-// ReplacePrivate stores another form of a key's private part: sealed instead of
-// plain, or under another master key.
-func (s *Store) ReplacePrivate(ctx context.Context, kid string, private []byte, sealed bool) error {
-	_, err := s.db.Exec(ctx, "UPDATE signing_keys SET private = $1, sealed = $2 WHERE kid = $3", private, sealed, kid)
-	return err
 }
 
 // ForgetSigningKeys deletes the keys that expired before the given time.
 func (s *Store) ForgetSigningKeys(ctx context.Context, before time.Time) error {
 	_, err := s.db.Exec(ctx, "DELETE FROM signing_keys WHERE expires_at <> 0 AND expires_at < $1", micros(before))
+	return err
+}
+
+// replaceKeys stores the ring in place of what there is: it is a handful of rows.
+func replaceKeys(ctx context.Context, q database.Querier, ring KeyRing) error {
+	for _, statement := range []string{"DELETE FROM signing_keys", "DELETE FROM secrets", "DELETE FROM master_key_check"} {
+		if _, err := q.Exec(ctx, statement); err != nil {
+			return err
+		}
+	}
+	for _, k := range ring.Keys {
+		if err := insertKey(ctx, q, k); err != nil {
+			return err
+		}
+	}
+	for _, s := range ring.Secrets {
+		if err := insertSecret(ctx, q, s); err != nil {
+			return err
+		}
+	}
+	if ring.Check == nil {
+		return nil
+	}
+	_, err := q.Exec(ctx, "INSERT INTO master_key_check (id, sealed) VALUES (1, $1)", ring.Check)
 	return err
 }
 
@@ -72,8 +103,29 @@ func insertKey(ctx context.Context, q database.Querier, k SigningKey) error {
 	return err
 }
 
-func signingKeys(ctx context.Context, q database.Querier, now time.Time) ([]SigningKey, error) {
-	rows, err := q.Query(ctx, keyColumns+"WHERE expires_at = 0 OR expires_at > $1 ORDER BY active_at, kid", micros(now))
+func keyRing(ctx context.Context, q database.Querier) (ring KeyRing, err error) {
+	if ring.Keys, err = signingKeys(ctx, q); err != nil {
+		return ring, err
+	}
+	if ring.Secrets, err = allSecrets(ctx, q); err != nil {
+		return ring, err
+	}
+	rows, err := q.Query(ctx, "SELECT sealed FROM master_key_check")
+	if err != nil {
+		return ring, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := rows.Scan(&ring.Check); err != nil {
+			return ring, err
+		}
+	}
+	return ring, rows.Err()
+}
+
+func signingKeys(ctx context.Context, q database.Querier) ([]SigningKey, error) {
+	rows, err := q.Query(ctx, `SELECT kid, algorithm, private, sealed, created_at, active_at, expires_at FROM signing_keys
+		ORDER BY active_at, kid`)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"errors"
 	"strconv"
 	"sync"
 	"testing"
@@ -21,69 +22,75 @@ func ids(keys []store.SigningKey) (ids []string) {
 	return ids
 }
 
-// T50: many nodes that start at once on an empty database agree on one key.
+// T50: changes of the keys by many nodes at once happen one after the other: of those that
+// add the first key one does.
 func TestT50FirstKeyIsOne(t *testing.T) {
 	t.Parallel()
 	engines(t, func(t *testing.T, open func() *store.Store) {
 		nodes := [2]*store.Store{open(), open()}
-		type result struct {
-			keys []store.SigningKey
-			err  error
+		var all sync.WaitGroup
+		for i := range 10 {
+			all.Go(func() {
+				err := nodes[i%2].ChangeKeys(t.Context(), func(ring *store.KeyRing) error {
+					if len(ring.Keys) == 0 {
+						ring.Keys = append(ring.Keys, key(strconv.Itoa(i), born))
+					}
+					return nil
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			})
 		}
-		results := make(chan result, 10)
-		for i := range cap(results) {
-			go func() {
-				keys, err := nodes[i%2].FirstSigningKey(t.Context(), key(strconv.Itoa(i), born), born)
-				results <- result{keys, err}
-			}()
-		}
-		first := <-results
-		for range cap(results) - 1 {
-			if r := <-results; r.err != nil || !cmp.Equal(ids(r.keys), ids(first.keys)) {
-				t.Errorf("%v, %v, want %v", ids(r.keys), r.err, ids(first.keys))
-			}
-		}
-		stored, err := nodes[0].SigningKeys(t.Context(), born)
-		if err != nil || len(stored) != 1 || first.err != nil {
-			t.Errorf("%v stored, %v, %v", ids(stored), err, first.err)
+		all.Wait()
+		ring, err := nodes[0].KeyRing(t.Context())
+		if err != nil || len(ring.Keys) != 1 {
+			t.Errorf("%v stored, %v", ids(ring.Keys), err)
 		}
 	})
 }
 
-func TestKeysRotateAndExpire(t *testing.T) {
+// What is stored comes back as it was, the check value included, and a change that fails
+// changes nothing.
+func TestKeysAreStoredAsAWhole(t *testing.T) {
 	t.Parallel()
 	engines(t, func(t *testing.T, open func() *store.Store) {
 		s := open()
-		if _, err := s.FirstSigningKey(t.Context(), key("a", born), born); err != nil {
-			t.Fatal(err)
-		}
-		end := born.Add(time.Hour)
-		if err := s.RotateSigningKey(t.Context(), key("b", born.Add(time.Minute)), end); err != nil {
-			t.Fatal(err)
-		}
-		// A second rotation must not let the first key live longer.
-		if err := s.RotateSigningKey(t.Context(), key("c", born.Add(2*time.Minute)), end.Add(time.Hour)); err != nil {
-			t.Fatal(err)
+		if ring, err := s.KeyRing(t.Context()); err != nil || ring.Check != nil || ring.Keys != nil {
+			t.Errorf("%+v, %v, want nothing", ring, err)
 		}
 		a, b, c := key("a", born), key("b", born.Add(time.Minute)), key("c", born.Add(2*time.Minute))
-		a.ExpiresAt, b.ExpiresAt = end, end.Add(time.Hour)
-		for at, want := range map[time.Time][]store.SigningKey{
-			born: {a, b, c}, end: {b, c}, end.Add(time.Hour): {c},
-		} {
-			got, err := s.SigningKeys(t.Context(), at)
-			if diff := cmp.Diff(want, got); diff != "" || err != nil {
-				t.Errorf("at %v: %v\n%s", at, err, diff)
-			}
-		}
-		if err := s.ReplacePrivate(t.Context(), "c", []byte("sealed"), true); err != nil {
+		end := born.Add(time.Hour)
+		a.ExpiresAt, b.Sealed = end, true
+		want := store.KeyRing{Check: []byte{1, 0, 255}, Keys: []store.SigningKey{a, b, c}}
+		if err := s.ChangeKeys(t.Context(), func(ring *store.KeyRing) error { *ring = want; return nil }); err != nil {
 			t.Fatal(err)
+		}
+		failed := errors.New("a change that fails")
+		err := s.ChangeKeys(t.Context(), func(ring *store.KeyRing) error {
+			if diff := cmp.Diff(want, *ring); diff != "" {
+				t.Error(diff)
+			}
+			*ring = store.KeyRing{}
+			return failed
+		})
+		if !errors.Is(err, failed) {
+			t.Error(err)
+		}
+		ring, err := s.KeyRing(t.Context())
+		if diff := cmp.Diff(want, ring); diff != "" || err != nil {
+			t.Errorf("%v\n%s", err, diff)
+		}
+		for at, want := range map[time.Time][]store.SigningKey{born: {a, b, c}, end: {b, c}} {
+			if diff := cmp.Diff(want, ring.Live(at)); diff != "" {
+				t.Errorf("live at %v:\n%s", at, diff)
+			}
 		}
 		if err := s.ForgetSigningKeys(t.Context(), end.Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
-		c.Private, c.Sealed = []byte("sealed"), true
-		got, err := s.SigningKeys(t.Context(), born)
-		if diff := cmp.Diff([]store.SigningKey{b, c}, got); diff != "" || err != nil {
+		ring, err = s.KeyRing(t.Context())
+		if diff := cmp.Diff([]store.SigningKey{b, c}, ring.Keys); diff != "" || err != nil {
 			t.Errorf("%v\n%s", err, diff)
 		}
 	})

@@ -15,35 +15,26 @@ type Secret struct {
 	CreatedAt time.Time
 }
 
-// Secret returns the secret of that name, or [ErrNotFound].
-func (s *Store) Secret(ctx context.Context, name string) (Secret, error) {
-	return secret(ctx, s.db, name)
-}
-
-// FirstSecret stores a secret unless there is one of its name, and returns the one
-// there is then: of nodes that start together one wins.
-func (s *Store) FirstSecret(ctx context.Context, first Secret) (stored Secret, err error) {
-	err = s.db.Write(ctx, func(ctx context.Context, tx *database.Tx) (err error) {
-		if _, err = tx.Exec(ctx, `INSERT INTO secrets (name, value, sealed, created_at) VALUES ($1, $2, $3, $4)
-			ON CONFLICT (name) DO NOTHING`, first.Name, first.Value, first.Sealed, micros(first.CreatedAt)); err != nil {
-			return err
+func allSecrets(ctx context.Context, q database.Querier) ([]Secret, error) {
+	rows, err := q.Query(ctx, "SELECT name, value, sealed, created_at FROM secrets ORDER BY name")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var secrets []Secret
+	for rows.Next() {
+		var s Secret
+		var created int64
+		if err := rows.Scan(&s.Name, &s.Value, &s.Sealed, &created); err != nil {
+			return nil, err
 		}
-		stored, err = secret(ctx, tx, first.Name)
-		return err
-	})
-	return stored, err
+		s.CreatedAt = fromMicros(created)
+		secrets = append(secrets, s)
+	}
+	return secrets, rows.Err()
 }
 
-// ReplaceSecret stores another form of a secret: sealed in place of plain.
-func (s *Store) ReplaceSecret(ctx context.Context, next Secret) error {
-	_, err := s.db.Exec(ctx, "UPDATE secrets SET value = $1, sealed = $2 WHERE name = $3", next.Value, next.Sealed, next.Name)
+func insertSecret(ctx context.Context, q database.Querier, s Secret) error {
+	_, err := q.Exec(ctx, "INSERT INTO secrets (name, value, sealed, created_at) VALUES ($1, $2, $3, $4)", s.Name, s.Value, s.Sealed, micros(s.CreatedAt))
 	return err
-}
-
-func secret(ctx context.Context, q database.Querier, name string) (Secret, error) {
-	s := Secret{Name: name}
-	var created int64
-	err := q.QueryRow(ctx, "SELECT value, sealed, created_at FROM secrets WHERE name = $1", name).Scan(&s.Value, &s.Sealed, &created)
-	s.CreatedAt = fromMicros(created)
-	return s, err
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/chassi-go/chassi/auth/service"
@@ -12,7 +14,6 @@ import (
 	"github.com/chassi-go/chassi/database"
 	"github.com/chassi-go/chassi/ratelimit"
 	"github.com/chassi-go/chassi/standard"
-	"github.com/chassi-go/chassi/token"
 )
 
 // Config is all that can be set.
@@ -25,6 +26,8 @@ type Config struct {
 	Hash        Hash            `config:"hash"`
 	Idempotency Idempotency     `config:"idempotency"`
 	MasterKey   config.Secret   `config:"token.master_key" help:"32 bytes in hex or base64 that encrypt the stored signing keys and secrets (openssl rand -hex 32); empty leaves them plain"`
+
+	OldMasterKey config.Secret `config:"token.old_master_key" help:"the master key before this one, while it is being changed: see authd key rewrap"`
 }
 
 // Auth names the service's part; its settings have no word of their own in front.
@@ -48,10 +51,12 @@ type program struct {
 	config Config
 	report *config.Report
 	args   []string
+	flags  map[string]bool // those of the command itself, such as --yes
 	reload func() (Config, *config.Report, error)
 }
 
 func newProgram(c command, args []string, s streams, environ []string) (*program, error) {
+	args, flags := c.splitFlags(args)
 	load := func() (Config, *config.Report, error) {
 		var cfg Config
 		report, err := config.Load(&cfg, config.Options{Name: "authd", Args: args, Environ: environ, File: "authd.yaml"})
@@ -61,35 +66,43 @@ func newProgram(c command, args []string, s streams, environ []string) (*program
 	if err != nil {
 		return nil, usageError{err}
 	}
-	p := &program{streams: s, config: cfg, report: report, args: report.Rest, reload: load}
+	p := &program{streams: s, config: cfg, report: report, args: report.Rest, flags: flags, reload: load}
 	if err := p.checkArgs(c); err != nil {
 		return nil, err
 	}
 	return p, nil
 }
 
-func (p *program) checkArgs(c command) error {
-	want := 0
-	if c.args != "" {
-		want = 1
+// splitFlags takes the command's own flags, which stand in brackets in c.args, out of args.
+func (c command) splitFlags(args []string) (rest []string, flags map[string]bool) {
+	flags = make(map[string]bool)
+	own := strings.Fields(c.args)
+	for _, arg := range args {
+		if strings.HasPrefix(arg, "--") && slices.Contains(own, "["+arg+"]") {
+			flags[arg] = true
+		} else {
+			rest = append(rest, arg)
+		}
 	}
-	if len(p.args) != want {
-		return usageError{fmt.Errorf("want: authd %s %s; got %d arguments (a password is never one: it is prompted for, or read from stdin)", c.words, c.args, len(p.args))}
-	}
-	return nil
+	return rest, flags
 }
 
-// masterKey returns nil if none is set.
-func (p *program) masterKey() ([]byte, error) {
-	text := p.config.MasterKey.Reveal()
-	if text == "" {
-		return nil, nil
+// checkArgs holds the number of arguments against c.args, where [FILE] may be left out.
+func (p *program) checkArgs(c command) error {
+	least, most := 0, 0
+	for word := range strings.FieldsSeq(c.args) {
+		switch {
+		case strings.HasPrefix(word, "[--"):
+		case strings.HasPrefix(word, "["):
+			most++
+		default:
+			least, most = least+1, most+1
+		}
 	}
-	key, err := token.ParseMasterKey(text)
-	if err != nil {
-		return nil, usageError{fmt.Errorf("token.master_key: %w", err)}
+	if n := len(p.args); n < least || n > most {
+		return usageError{fmt.Errorf("want: authd %s %s; got %d arguments (a password is never one: it is prompted for, or read from stdin)", c.words, c.args, n)}
 	}
-	return key, nil
+	return nil
 }
 
 func showConfig(_ context.Context, p *program) error {
@@ -100,7 +113,8 @@ func showConfig(_ context.Context, p *program) error {
 func printHelp(w io.Writer) {
 	fmt.Fprint(w, "authd is an auth service: e-mail and password in, token out; token in, e-mail out.\n\nUsage: authd COMMAND [--SETTING=VALUE ...]\n\n")
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-20s %s\n", c.words+" "+c.args, c.help)
+		args, _, _ := strings.Cut(c.args, "[--") // flags stand in the command's own help
+		fmt.Fprintf(w, "  %-20s %s\n", strings.TrimSpace(c.words+" "+args), c.help)
 	}
 	fmt.Fprint(w, "\nSettings come from authd.yaml (or --config FILE), from AUTHD_ variables and from flags;\n\"authd serve --help\" lists them, \"authd config\" shows their values.\n")
 }

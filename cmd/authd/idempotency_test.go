@@ -282,7 +282,9 @@ func TestKeysAreKnownAfterAMasterKeyIsGiven(t *testing.T) {
 	dbtest.Engines(t, func(t *testing.T, url string) {
 		first := start(t, t.TempDir(), "--database.url="+url)
 		first.wantKeyed("/v1/users", someKey, ada, http.StatusAccepted, false, "ada@example.org")
-		sealing := start(t, t.TempDir(), "--database.url="+url, fmt.Sprintf("--token.master_key=%x", sha256.Sum256([]byte("a master key"))))
+		flags := []string{"--database.url=" + url, fmt.Sprintf("--token.master_key=%x", sha256.Sum256([]byte("a master key")))}
+		sealing := start(t, t.TempDir(), flags...)
+		succeed(t, t.TempDir(), append([]string{"key", "rewrap"}, flags...)...)
 		for _, n := range []*node{first, sealing} {
 			n.wantKeyed("/v1/users", someKey, ada, http.StatusAccepted, true, "ada@example.org")
 		}

@@ -27,7 +27,7 @@ type streams struct {
 // command is one thing that authd does.
 type command struct {
 	words string // as typed: "user add"
-	args  string // behind it: "EMAIL"
+	args  string // behind it: "EMAIL", "[FILE]" if it may be left out, and flags of its own: "[--yes]"
 	help  string
 	run   func(ctx context.Context, p *program) error
 }
@@ -41,12 +41,18 @@ func commands() []command {
 		{"user disable", "EMAIL", "disable an account and end its tokens", userDisable},
 		{"user enable", "EMAIL", "enable a disabled account", userEnable},
 		{"user passwd", "EMAIL", "set an account's password and end its tokens", userPasswd},
+		{"user delete", "EMAIL [--yes]", "delete an account with all that belongs to it and end its tokens", userDelete},
 		{"key list", "", "list the signing keys", keyList},
 		{"key rotate", "", "make a new signing key; old ones verify until their tokens have expired", keyRotate},
 		{"key revoke", "", "make a new signing key and end all others, with all tokens, at once", keyRevoke},
+		{"key rewrap", "", "encrypt the stored signing keys with token.master_key, see docs/operations.md", keyRewrap},
+		{"key reset", "[--yes]", "the master key is lost: make a new signing key and end all tokens", keyReset},
 		{"nats add", "NAME", "let a client called NAME connect to the NATS server in authd, and create its key", natsAdd},
 		{"nats list", "", "list the clients of that server and their public keys", natsList},
 		{"nats remove", "NAME", "remove a client of that server; a running authd closes its connections", natsRemove},
+		{"backup", "FILE", "copy the SQLite database, which may be in use, to a new file", backup},
+		{"restore", "FILE [--new-master-key]", "make the database anew from a backup, and end all tokens", restore},
+		{"export", "[FILE] [--no-passwords]", "write the accounts as JSON lines, to stdout or to a new file", export},
 		{"config", "", "show every setting, its value and where it comes from", showConfig},
 		{"schema", "openapi|proto|asyncapi", "print the contract of the service", showSchema},
 		{"healthcheck", "", "ask the running service whether it is ready; exit 0 or 1", healthcheck},

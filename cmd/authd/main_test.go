@@ -255,6 +255,8 @@ func TestCommandLine(t *testing.T) {
 		{args: "version", want: ""},
 		{args: "licenses", want: "Third-party notices of authd"},
 		{args: "fly", want: `"fly" is no command`, code: exitUsage},
+		{args: "user add ada@example.org", in: "an analytical engine\n", want: "authd migrate create", code: exitFailed},
+		{args: "migrate", want: "00001_init.sql applied"},
 		{args: "user add ada@example.org", in: "an analytical engine\n", want: "added ada@example.org"},
 		{args: "user add ADA@example.org", in: "an analytical engine\n", want: "already", code: exitFailed},
 		{args: "user add eve@example.org", in: "short\n", want: "too short", code: exitFailed},

@@ -48,7 +48,7 @@ func serve(ctx context.Context, p *program) error {
 	hashing := p.poolOptions()
 	giveRoom(hashing.Workers)
 	pool := workpool.New(hashing)
-	key, err := p.masterKey()
+	masters, err := p.masterKeys()
 	if err != nil {
 		return fail(err)
 	}
@@ -62,19 +62,20 @@ func serve(ctx context.Context, p *program) error {
 		attempts = store.NewSharedAttempts(users, std.Redis.Patient(time.Second), func() { std.FellBack("lockout") })
 	}
 	svc, err = service.New(p.config.Auth.Config, service.Options{
-		Store: users, Attempts: attempts, Pool: pool, MasterKey: key, Logger: logger, Observe: count, Tidy: forgetKeys(db),
+		Store: users, Attempts: attempts, Pool: pool, Logger: logger, Observe: count, Tidy: tidy(db),
+		MasterKey: masters.current, OldMasterKey: masters.old, SealPlainKeys: db.Dialect() == database.SQLite,
 	})
 	if err != nil {
 		return fail(err)
 	}
 	endpoints := auth.Endpoints(svc)
 	endpoints.Use(limitSignUps(std.Limiter("sign_up", ratelimit.New(ratelimit.Options{Limit: p.config.SignUpRate}))))
-	if err := errors.Join(observe(std.Telemetry, db, pool), p.takeKeys(std, db, svc, endpoints)); err != nil {
+	if err := errors.Join(observe(std.Telemetry, db, pool), p.takeKeys(std, db, svc, endpoints), watchKeys(std, svc)); err != nil {
 		return fail(err)
 	}
 
 	std.Manage(
-		chassi.ServerFunc("database", func(ctx context.Context) error { return prepare(ctx, p, std, db) }, func(context.Context) error { return db.Close() }),
+		chassi.ServerFunc("database", func(ctx context.Context) error { return prepare(ctx, p, std, db) }, closing(db)),
 		chassi.ServerFunc("hashing", nil, pool.Stop),
 		svc,
 		newReloader(p, std),
@@ -119,7 +120,7 @@ func prepare(ctx context.Context, p *program, std *standard.Standard, db *databa
 			if len(applied) > 0 {
 				logger.Info("schema brought up to date", "migrations", strings.Join(applied, " "))
 			}
-			return welcome(ctx, p, std, db)
+			return errors.Join(db.Checkpoint(ctx), welcome(ctx, p, std, db))
 		}
 		if !database.IsUnavailable(err) || ctx.Err() != nil {
 			return err //nolint:wrapcheck // says where

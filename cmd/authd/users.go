@@ -11,36 +11,8 @@ import (
 
 	"github.com/chassi-go/chassi/auth/service"
 	"github.com/chassi-go/chassi/auth/store"
-	"github.com/chassi-go/chassi/database"
-	"github.com/chassi-go/chassi/workpool"
 	"golang.org/x/term"
 )
-
-// withService opens the database, brings its schema up to date, and lends a
-// service to do.
-func (p *program) withService(ctx context.Context, do func(ctx context.Context, s *service.Service) error) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	key, err := p.masterKey()
-	if err != nil {
-		return err
-	}
-	db, err := database.Open(ctx, p.config.Database)
-	if err != nil {
-		return err //nolint:wrapcheck // says where
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	if _, err := db.Migrate(ctx, store.Migrations()); err != nil {
-		return err //nolint:wrapcheck // says where
-	}
-	pool := workpool.New(p.poolOptions())
-	defer pool.Stop(ctx) //nolint:errcheck // nothing is left in it
-	s, err := service.New(p.config.Auth.Config, service.Options{Store: store.New(db), Pool: pool, MasterKey: key})
-	if err != nil {
-		return err //nolint:wrapcheck // says where
-	}
-	return do(ctx, s)
-}
 
 func userAdd(ctx context.Context, p *program) error {
 	password, err := p.readPassword(true)
@@ -83,7 +55,7 @@ func (p *program) setDisabled(ctx context.Context, disabled bool, done string) e
 }
 
 func userList(ctx context.Context, p *program) error {
-	return p.withService(ctx, func(ctx context.Context, s *service.Service) error {
+	return p.withReader(ctx, func(ctx context.Context, s *service.Service) error {
 		table := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(table, "EMAIL\tID\tSTATE\tCREATED")
 		for after := ""; ; {
@@ -99,10 +71,23 @@ func userList(ctx context.Context, p *program) error {
 				fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", u.Email, u.ID, state, u.CreatedAt.Format(time.RFC3339))
 				after = u.Email
 			}
-			if len(users) == 0 {
-				return table.Flush() //nolint:wrapcheck // stdout's
+			if err := table.Flush(); err != nil || len(users) == 0 { // page by page: it holds what is not flushed
+				return err //nolint:wrapcheck // stdout's
 			}
 		}
+	})
+}
+
+// userDelete asks before it deletes.
+func userDelete(ctx context.Context, p *program) error {
+	return p.withService(ctx, func(ctx context.Context, s *service.Service) error {
+		if err := p.confirm("delete the account " + p.args[0] + " and everything that belongs to it"); err != nil {
+			return err
+		}
+		if err := s.DeleteUser(ctx, p.args[0]); err != nil {
+			return friendly(p.args[0], err)
+		}
+		return p.say("deleted %s; its tokens end within a second", p.args[0])
 	})
 }
 

@@ -1,0 +1,123 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+
+	"github.com/chassi-go/chassi/auth/store"
+	"github.com/chassi-go/chassi/token"
+)
+
+// KeyStatus is what a node can do with the stored signing keys.
+type KeyStatus struct {
+	Usable     int    // keys that sign or verify on this node
+	Unreadable int    // keys that cannot be opened, those in use from memory included
+	Plain      int    // keys of Usable that are stored without encryption
+	Text       string // the same for people, with the ids of unreadable keys and the reasons
+}
+
+// keyReport is the outcome of loading the keys.
+type keyReport struct {
+	usable, plain int
+	exposed       bool              // stored plain although there is a master key
+	unreadable    map[string]string // the ids, by the header of their tokens
+	text          string            // what is wrong, "" for nothing
+}
+
+// problem adds a key that cannot be opened.
+func (r *keyReport) problem(k store.SigningKey, err error, held bool) {
+	r.unreadable[token.Header(k.ID, token.Algorithm(k.Algorithm), token.Access)] = k.ID
+	r.add(fmt.Sprintf("signing key %s: %v", k.ID, err))
+	if held {
+		r.text += " (in use from memory until this process ends)"
+	}
+}
+
+func (r *keyReport) add(text string) {
+	if r.text != "" {
+		r.text += "; "
+	}
+	r.text += text
+}
+
+func (r *keyReport) status() KeyStatus {
+	s := KeyStatus{Usable: r.usable, Unreadable: len(r.unreadable), Plain: r.plain, Text: r.text}
+	if s.Text == "" {
+		s.Text = fmt.Sprintf("%d in use", r.usable)
+		if r.exposed {
+			s.Text += fmt.Sprintf(", %d stored without encryption: run authd key rewrap once every node has token.master_key", r.plain)
+		}
+	}
+	return s
+}
+
+// keyState is what a node knows of the stored keys. Its fields but report belong to
+// whoever holds the lock.
+type keyState struct {
+	loading chan struct{}
+	held    map[string]*token.Key // by id, opened before
+	logged  keyReport
+	report  atomic.Pointer[keyReport]
+}
+
+func newKeyState() *keyState {
+	s := &keyState{loading: make(chan struct{}, 1)}
+	s.report.Store(&keyReport{text: "not loaded yet"})
+	return s
+}
+
+// lock makes loads take turns, so that an older state does not replace a newer one.
+func (s *keyState) lock(ctx context.Context) error {
+	select {
+	case s.loading <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *keyState) unlock() { <-s.loading }
+
+// use publishes what was loaded, and logs what is new about it: once when something goes
+// wrong, and once when that is over.
+func (s *keyState) use(ctx context.Context, logger *slog.Logger, keys []*token.Key, r keyReport) {
+	s.held = make(map[string]*token.Key, len(keys))
+	for _, k := range keys {
+		s.held[k.ID] = k
+	}
+	switch {
+	case r.text != "" && r.text != s.logged.text:
+		logger.ErrorContext(ctx, "signing keys cannot be opened", "error", r.text, "usable", r.usable, "unreadable", len(r.unreadable))
+	case r.text == "" && s.logged.text != "":
+		logger.InfoContext(ctx, "all signing keys can be opened again", "usable", r.usable)
+	}
+	if r.exposed && !s.logged.exposed {
+		logger.WarnContext(ctx, "token.master_key is set and signing keys are stored without encryption: run authd key rewrap once every node has it",
+			"keys", r.plain)
+	}
+	s.logged = r
+	s.report.Store(&r)
+}
+
+// unreadable reports whether a token names a key that exists and cannot be opened here.
+func (s *keyState) unreadable(raw string) bool {
+	header, _, _ := strings.Cut(raw, ".")
+	return s.report.Load().unreadable[header] != ""
+}
+
+// KeyStatus returns the state of the keys since they were last looked at, at most a few
+// seconds ago.
+func (s *Service) KeyStatus() KeyStatus { return s.keys.report.Load().status() }
+
+// CheckKeys returns an error while this node has no key at all: it can neither issue nor
+// verify a token then.
+func (s *Service) CheckKeys(context.Context) error {
+	if status := s.KeyStatus(); status.Usable == 0 {
+		return errors.New("no usable signing key: " + status.Text)
+	}
+	return nil
+}

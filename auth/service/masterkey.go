@@ -1,0 +1,143 @@
+package service
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/chassi-go/chassi/auth/store"
+	"github.com/chassi-go/chassi/token"
+)
+
+// ErrMasterKey is in the error of every method that would change the signing keys without
+// the master key that they are encrypted with. Nothing was changed then.
+var ErrMasterKey = errors.New("the signing keys of this database are encrypted with another master key")
+
+var (
+	errNoMasterKey    = fmt.Errorf("%w: token.master_key is not set", ErrMasterKey)
+	errWrongMasterKey = fmt.Errorf("%w: token.master_key does not open them", ErrMasterKey)
+	errBothWrong      = fmt.Errorf("%w: neither token.master_key nor token.old_master_key opens them", ErrMasterKey)
+)
+
+// masterKeys are those that may have sealed what is stored. During a change of the master
+// key there are two; either may be nil.
+type masterKeys struct{ current, old []byte }
+
+// given returns the keys that are set, the current one first.
+func (m masterKeys) given() (keys [][]byte) {
+	for _, k := range [][]byte{m.current, m.old} {
+		if k != nil {
+			keys = append(keys, k)
+		}
+	}
+	return keys
+}
+
+// prove returns the master key that the stored keys are sealed with: one of m, or nil
+// while they are stored without encryption. The error is [ErrMasterKey].
+func (m masterKeys) prove(ring store.KeyRing) ([]byte, error) {
+	if !sealed(ring) {
+		return nil, nil
+	}
+	for _, master := range m.given() {
+		if opensRing(master, ring) {
+			return master, nil
+		}
+	}
+	switch {
+	case m.current == nil && m.old == nil:
+		return nil, errNoMasterKey
+	case m.old != nil:
+		return nil, errBothWrong
+	}
+	return nil, errWrongMasterKey
+}
+
+// establish is prove for a change of the keys. The master key of a database without any
+// keys becomes the current one of m, and a check value is added where it is missing.
+func (m masterKeys) establish(ring *store.KeyRing) (master []byte, err error) {
+	master, err = m.prove(*ring)
+	if err == nil && len(ring.Keys)+len(ring.Secrets) == 0 && ring.Check == nil {
+		master = m.current
+	}
+	if err == nil && master != nil && ring.Check == nil {
+		ring.Check, err = newCheck(master)
+	}
+	return master, err
+}
+
+func sealed(ring store.KeyRing) bool {
+	if ring.Check != nil {
+		return true
+	}
+	return slices.ContainsFunc(ring.Keys, func(k store.SigningKey) bool { return k.Sealed }) ||
+		slices.ContainsFunc(ring.Secrets, func(s store.Secret) bool { return s.Sealed })
+}
+
+// opensRing reports whether the keys are sealed with master: the check value tells, and
+// where there is none, a key.
+func opensRing(master []byte, ring store.KeyRing) bool {
+	if ring.Check != nil {
+		_, err := token.Open(master, ring.Check, checkAAD)
+		return err == nil
+	}
+	for _, k := range ring.Keys {
+		if _, err := token.Open(master, k.Private, keyAAD(k)); k.Sealed && err == nil {
+			return true
+		}
+	}
+	for _, s := range ring.Secrets {
+		if _, err := token.Open(master, s.Value, token.SecretAAD(s.Name)); s.Sealed && err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// checkAAD keeps a sealed key from passing as a check value.
+var checkAAD = []byte("master key check")
+
+func newCheck(master []byte) ([]byte, error) {
+	check, err := token.Seal(master, []byte("authd"), checkAAD)
+	if err != nil {
+		return nil, fmt.Errorf("seal the check value of the master key: %w", err)
+	}
+	return check, nil
+}
+
+// open returns the private part of a stored key.
+func (m masterKeys) open(k store.SigningKey) ([]byte, error) {
+	return m.openValue(k.Private, k.Sealed, keyAAD(k))
+}
+
+// openValue returns what is in a stored value, sealed or not.
+func (m masterKeys) openValue(value []byte, sealed bool, aad []byte) ([]byte, error) {
+	if !sealed {
+		return value, nil
+	}
+	for _, master := range m.given() {
+		if plain, err := token.Open(master, value, aad); err == nil {
+			return plain, nil
+		}
+	}
+	if len(m.given()) == 0 {
+		return nil, errors.New("it is encrypted, and token.master_key is not set")
+	}
+	return nil, errors.New("it cannot be decrypted: token.master_key is not the one it was encrypted with, or its row was changed")
+}
+
+func keyAAD(k store.SigningKey) []byte { return token.KeyAAD(k.ID, token.Algorithm(k.Algorithm)) }
+
+// seal returns k with this private part, encrypted unless master is nil.
+func seal(master []byte, k store.SigningKey, plain []byte) (store.SigningKey, error) {
+	if master == nil {
+		k.Private, k.Sealed = plain, false
+		return k, nil
+	}
+	private, err := token.Seal(master, plain, keyAAD(k))
+	if err != nil {
+		return k, fmt.Errorf("seal signing key %s: %w", k.ID, err)
+	}
+	k.Private, k.Sealed = private, true
+	return k, nil
+}

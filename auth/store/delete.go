@@ -1,0 +1,18 @@
+package store
+
+import (
+	"context"
+
+	"github.com/chassi-go/chassi/database"
+)
+
+// DeleteUser deletes the account with a normalized address and everything that refers to
+// it, or returns [database.ErrNotFound]. It returns the account's id, which is never used
+// again.
+func (s *Store) DeleteUser(ctx context.Context, email string) (id string, err error) {
+	err = s.db.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
+		// The networks go with it: ON DELETE CASCADE.
+		return tx.QueryRow(ctx, "DELETE FROM users WHERE email = $1 RETURNING id", email).Scan(&id)
+	})
+	return id, err
+}

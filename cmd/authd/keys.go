@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/chassi-go/chassi/auth/service"
+	"github.com/chassi-go/chassi/config"
+	"github.com/chassi-go/chassi/standard"
+	"github.com/chassi-go/chassi/token"
+)
+
+// masterKeys are the settings token.master_key and token.old_master_key, nil where empty.
+type masterKeys struct{ current, old []byte }
+
+func (p *program) masterKeys() (m masterKeys, err error) {
+	if m.current, err = parseMasterKey("token.master_key", p.config.MasterKey); err != nil {
+		return m, err
+	}
+	m.old, err = parseMasterKey("token.old_master_key", p.config.OldMasterKey)
+	return m, err
+}
+
+func parseMasterKey(setting string, secret config.Secret) ([]byte, error) {
+	text := secret.Reveal()
+	if text == "" {
+		return nil, nil
+	}
+	key, err := token.ParseMasterKey(text)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("%s: %w", setting, err)}
+	}
+	return key, nil
+}
+
+func keyList(ctx context.Context, p *program) error {
+	return p.withReader(ctx, func(ctx context.Context, s *service.Service) error {
+		keys, err := s.Keys(ctx)
+		if err != nil {
+			return err //nolint:wrapcheck // says where
+		}
+		table := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(table, "KID\tALGORITHM\tENCRYPTED\tSIGNS FROM\tVERIFIES UNTIL")
+		for _, k := range keys {
+			until := "-"
+			if !k.ExpiresAt.IsZero() {
+				until = k.ExpiresAt.Format(time.RFC3339)
+			}
+			fmt.Fprintf(table, "%s\t%s\t%t\t%s\t%s\n", k.ID, k.Algorithm, k.Sealed, k.ActiveAt.Format(time.RFC3339), until)
+		}
+		return table.Flush() //nolint:wrapcheck // stdout's
+	})
+}
+
+func keyRotate(ctx context.Context, p *program) error { return p.rotate(ctx, false) }
+
+func keyRevoke(ctx context.Context, p *program) error { return p.rotate(ctx, true) }
+
+func (p *program) rotate(ctx context.Context, revoke bool) error {
+	return p.withService(ctx, func(ctx context.Context, s *service.Service) error {
+		k, err := s.RotateKey(ctx, revoke)
+		if err != nil {
+			return refused(err)
+		}
+		if revoke {
+			return p.say("%s signs now; all older keys and their tokens have ended, on every node within seconds", k.ID)
+		}
+		return p.say("%s signs from %s; older keys verify until their tokens have expired", k.ID, k.ActiveAt.Format(time.RFC3339))
+	})
+}
+
+func keyRewrap(ctx context.Context, p *program) error {
+	return p.withService(ctx, func(ctx context.Context, s *service.Service) error {
+		n, err := s.RewrapKeys(ctx)
+		if err != nil {
+			return refused(err)
+		}
+		return p.say("%d signing keys are encrypted with token.master_key now", n)
+	})
+}
+
+func keyReset(ctx context.Context, p *program) error {
+	return p.withService(ctx, func(ctx context.Context, s *service.Service) error {
+		if err := p.confirm("delete all signing keys and end all tokens"); err != nil {
+			return err
+		}
+		k, err := s.ResetKeys(ctx)
+		if err != nil {
+			return fmt.Errorf("%w; nothing was changed. To end all tokens: authd key revoke", err)
+		}
+		return p.say("%s signs now; all older keys and their tokens have ended. Restart nodes that have another master key", k.ID)
+	})
+}
+
+// refused says what to do where the master key is not the one of the database.
+func refused(err error) error {
+	if errors.Is(err, service.ErrMasterKey) {
+		return fmt.Errorf("%w; nothing was changed, for the nodes could not have opened the result. "+
+			"Set token.master_key to the value that the nodes run with; if that is lost: authd key reset", err)
+	}
+	return fmt.Errorf("%w; nothing was changed", err)
+}
+
+// watchKeys shows what this node can do with the signing keys: in readiness, which is lost
+// with the last of them, and as metrics.
+func watchKeys(std *standard.Standard, s *service.Service) error {
+	std.Check("signing_key", s.CheckKeys)
+	std.Inform("keys", func() (status, detail string) {
+		keys := s.KeyStatus()
+		if keys.Unreadable > 0 {
+			return "degraded", keys.Text
+		}
+		return "ok", keys.Text
+	})
+	const name, help = "authd_signing_keys", "Stored signing keys, as this node can use them."
+	return std.Telemetry.RegisterGauges(name, help, "state", func() map[string]float64 { //nolint:wrapcheck // says where
+		status := s.KeyStatus()
+		return map[string]float64{"usable": float64(status.Usable), "unreadable": float64(status.Unreadable), "plain": float64(status.Plain)}
+	})
+}
