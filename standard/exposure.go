@@ -144,7 +144,7 @@ func (e *exposure) warnOfAdmin() {
 	}
 }
 
-// warnOfHTTP takes it that TLS ends at the trusted proxies, if there are any.
+// warnOfHTTP assumes that TLS ends at the trusted proxies, if there are any. So does warnOfGRPC.
 func (e *exposure) warnOfHTTP() {
 	if c := e.config.HTTP; isReachable(c.Addr) && !c.TLS.Enabled() && len(c.TrustedProxies) == 0 {
 		e.log(openHTTP, "passwords and tokens cross the network in clear: HTTP without TLS can be reached from other machines", "http.addr",
@@ -154,9 +154,9 @@ func (e *exposure) warnOfHTTP() {
 }
 
 func (e *exposure) warnOfGRPC() {
-	if c := e.config.GRPC; c.Addr != off && isReachable(c.Addr) && !c.TLS.Enabled() {
+	if c := e.config.GRPC; c.Addr != off && isReachable(c.Addr) && !c.TLS.Enabled() && len(c.TrustedProxies) == 0 {
 		e.log(openGRPC, "passwords and tokens cross the network in clear: gRPC without TLS can be reached from other machines", "grpc.addr",
-			"set grpc.tls.cert_file and grpc.tls.key_file, or accept it if TLS ends at a proxy: exposure.accepted=grpc", "addr", c.Addr)
+			"set grpc.tls.cert_file and grpc.tls.key_file, or grpc.trusted_proxies if TLS ends at a proxy, or accept it: exposure.accepted=grpc", "addr", c.Addr)
 	}
 }
 

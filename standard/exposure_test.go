@@ -72,14 +72,15 @@ func TestWarnsOfReachableListeners(t *testing.T) {
 		want []string
 	}{
 		"loopback":           {nil, nil},
-		"all":                {[]string{"--http.addr=:0", "--admin.addr=0.0.0.0:0", "--grpc.addr=[::]:0", "--nats.embedded.addr=0.0.0.0:0"}, []string{"admin admin.addr", "http http.addr", "grpc grpc.addr", "nats nats.embedded.addr"}},
-		"TLS at a proxy":     {[]string{"--http.addr=:0", "--http.trusted_proxies=10.0.0.0/8"}, nil},
+		"all":                {[]string{"--http.addr=:0", "--admin.addr=0.0.0.0:0", "--grpc.addr=[::]:0", "--nats.url=embedded", "--nats.embedded.addr=0.0.0.0:0"}, []string{"admin admin.addr", "http http.addr", "grpc grpc.addr", "nats nats.embedded.addr"}},
+		"TLS at a proxy":     {[]string{"--http.addr=:0", "--http.trusted_proxies=10.0.0.0/8", "--grpc.addr=:0", "--grpc.trusted_proxies=10.0.0.0/8"}, nil},
 		"off":                {[]string{"--grpc.addr=off", "--nats.url=off", "--nats.embedded.addr=0.0.0.0:0"}, nil},
-		"accepted":           {[]string{"--http.addr=:0", "--admin.addr=:0", "--grpc.addr=:0", "--nats.embedded.addr=0.0.0.0:0", "--exposure.accepted=admin,http,grpc,nats"}, nil},
+		"accepted":           {[]string{"--http.addr=:0", "--admin.addr=:0", "--grpc.addr=:0", "--nats.url=embedded", "--nats.embedded.addr=0.0.0.0:0", "--exposure.accepted=admin,http,grpc,nats"}, nil},
 		"some accepted":      {[]string{"--http.addr=:0", "--admin.addr=:0", "--exposure.accepted=http"}, []string{"admin admin.addr"}},
 		"an address in IPv6": {[]string{"--admin.addr=[::ffff:127.0.0.1]:0"}, nil},
 	} {
-		args := slices.DeleteFunc(slices.Clone(loopback), func(arg string) bool {
+		credentials := "--nats.embedded.credentials_dir=" + filepath.Join(t.TempDir(), "clients")
+		args := slices.DeleteFunc(append(slices.Clone(loopback), credentials), func(arg string) bool {
 			key, _, _ := strings.Cut(arg, "=")
 			return slices.ContainsFunc(c.args, func(other string) bool { return strings.HasPrefix(other, key+"=") })
 		})

@@ -42,22 +42,22 @@ type Slot struct {
 	released    atomic.Bool
 }
 
-// Acquire counts a connection from addr, which slot is to release. It returns false, and
-// counts a refusal, if there is no room for it.
+// Acquire counts a connection from addr, which slot is to release. If there is no room it
+// returns false and counts a refusal, and slot holds nothing.
 func (c *Connections) Acquire(slot *Slot, addr net.Addr) bool {
 	if c.open.Add(1) > c.max {
 		c.open.Add(-1)
 		c.refused.Add(1)
 		return false
 	}
-	slot.connections = c
-	slot.client, slot.counted = c.clientOf(addr)
-	if slot.counted && !c.clients.Acquire(slot.client, 1, c.perClient) {
+	client, counted := c.clientOf(addr)
+	if counted && !c.clients.Acquire(client, 1, c.perClient) {
 		c.open.Add(-1)
 		c.refused.Add(1)
 		c.refusedClients.Add(1)
 		return false
 	}
+	slot.connections, slot.client, slot.counted = c, client, counted
 	return true
 }
 

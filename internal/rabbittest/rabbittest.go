@@ -3,6 +3,7 @@
 package rabbittest
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"net/url"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 )
@@ -123,7 +125,9 @@ func control(stdin string, args ...string) (out string, err error) {
 		}
 		dir = filepath.Dir(dir)
 	}
-	cmd := exec.Command(filepath.Join(dir, "scripts", "rabbitmqctl"), args...) //nolint:gosec // of this repository
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, filepath.Join(dir, "scripts", "rabbitmqctl"), args...) //nolint:gosec // of this repository
 	cmd.Stdin = strings.NewReader(stdin)
 	text, err := cmd.CombinedOutput()
 	return string(text), err

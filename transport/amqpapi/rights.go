@@ -138,7 +138,7 @@ func (t *topology) explain(kind, name string, err error) error {
 	case hasCode(err, amqp.AccessRefused):
 		return &setupError{fmt.Sprintf("%s %s: user %q lacks a right on it; this gives all that is needed: %s", kind, name, t.account.user, grant), err}
 	case hasCode(err, amqp.NotFound):
-		return &setupError{fmt.Sprintf("%s %s does not exist and user %q has no right to declare it; declare it first, or: %s", kind, name, t.account.user, grant), err}
+		return &setupError{fmt.Sprintf("%s %s does not exist and user %q may not declare it; declare it first, or: %s", kind, name, t.account.user, grant), err}
 	case hasCode(err, amqp.PreconditionFailed):
 		return &setupError{fmt.Sprintf("%s %s exists with other arguments; configure the bounds that it has, or delete it when it is empty: "+
 			"rabbitmqctl delete_queue -p '%s' '%s' --if-empty", kind, name, t.account.vhost, name), err}
