@@ -497,9 +497,8 @@ func TestWorkQueuesAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	q.Name = p + ".bounded"
-	want := map[string]string{q.Name: "'1000000'", q.Name + ".dead": "'100000'"}
-	for queue, args := range amqpapi.WorkQueues(t, q) {
+	want := map[string]string{p + ".bounded": "'1000000'", p + ".bounded.dead": "'100000'"}
+	for queue, args := range amqpapi.WorkQueues(t, p, q) {
 		args["x-max-length"] = int64(7)
 		_, err := open(t, conn).QueueDeclare(queue, true, false, false, false, args)
 		if err == nil || !strings.Contains(err.Error(), "x-max-length") || !strings.Contains(err.Error(), want[queue]) {

@@ -48,12 +48,13 @@ func SeldomWarn(logger *slog.Logger) func(message, text string) {
 	return func(message, text string) { s.warn(message, "text", short(text)) }
 }
 
-// WorkQueues returns the queues of q with their arguments.
-func WorkQueues(t testing.TB, q message.Queue) map[string]amqp.Table {
+// WorkQueues returns the queues of q behind prefix with their arguments.
+func WorkQueues(t testing.TB, prefix string, q message.Queue) map[string]amqp.Table {
 	t.Helper()
 	q, err := q.WithDefaults()
 	if err != nil {
 		t.Fatal(err)
 	}
+	q.Name = queueName(prefix, q.Name)
 	return workQueues(q)
 }
