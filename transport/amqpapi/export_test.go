@@ -55,6 +55,6 @@ func WorkQueues(t testing.TB, prefix string, q message.Queue) map[string]amqp.Ta
 	if err != nil {
 		t.Fatal(err)
 	}
-	q.Name = queueName(prefix, q.Name)
+	q.Name = prefixed(prefix, q.Name)
 	return workQueues(q)
 }
