@@ -1,17 +1,21 @@
 package amqpapi_test
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/client"
 	"github.com/chassi-go/chassi/internal/worktest"
 	"github.com/chassi-go/chassi/transport/amqpapi"
+	"github.com/chassi-go/chassi/transport/message"
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
@@ -376,6 +380,129 @@ func TestWrongSettings(t *testing.T) {
 	for _, good := range []string{"", "reply", "staging.reply", "off"} {
 		if err := (amqpapi.Config{ReplyQueues: good}).Validate(); err != nil {
 			t.Errorf("%q: %v", good, err)
+		}
+	}
+}
+
+// The bytes that wait in the queue of a service are bounded as their number is.
+func TestQueueFullOfBytesRefusesItsPublisher(t *testing.T) {
+	t.Parallel()
+	url := broker(t)
+	p, g := prefix(t, url, "gate.v1.Gate"), newGate()
+	s := start(t, amqpapi.Config{URL: url, Prefix: p, MaxConcurrent: 1, MaxQueueBytes: 3 << 10}, nil, g.service("gate.v1.Gate"))
+	defer stop(t, s)
+	c, err := client.New(g.service("gate.v1.Gate"), dial(t, amqpapi.ClientConfig{URL: url, Prefix: p}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	waiting := make(chan error, 1)
+	go func() { waiting <- invoke(t, c, "Wait") }()
+	<-g.entered
+	raw := newRaw(t, url)
+	if err := raw.channel.Confirm(false); err != nil {
+		t.Fatal(err)
+	}
+	publish := func(size int) (stored bool) {
+		confirmation, err := raw.channel.PublishWithDeferredConfirmWithContext(t.Context(), p+".gate.v1.Gate", "gate.v1.Gate.Do", true, false, amqp.Publishing{
+			ReplyTo: "amq.rabbitmq.reply-to", Body: bytes.Repeat([]byte(" "), size),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return confirmation.Wait()
+	}
+	if !publish(2 << 10) {
+		t.Error("2 of 3 KiB were refused")
+	}
+	if publish(2 << 10) {
+		t.Error("4 of 3 KiB were taken")
+	}
+	close(g.opened)
+	if err := <-waiting; err != nil {
+		t.Errorf("a call within the bound: %v", err)
+	}
+	until(t, "there is room again", func() bool { return invoke(t, c, "Do") == nil })
+}
+
+// A line about what clients cause is logged once in a while, with texts of a bounded
+// length, and says how many were left out.
+func TestLinesOfClientsAreBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		warn := amqpapi.SeldomWarn(slog.New(slog.NewTextHandler(&out, nil)))
+		long := strings.Repeat("x", 10_000)
+		for range 100 {
+			warn("a request was refused", long)
+		}
+		if n := strings.Count(out.String(), "\n"); n != 1 || out.Len() > 400 {
+			t.Errorf("%d lines of %d bytes", n, out.Len())
+		}
+		warn("another kind", long)
+		time.Sleep(10 * time.Second)
+		warn("a request was refused", long)
+		if text := out.String(); strings.Count(text, "\n") != 3 || !strings.Contains(text, "not_logged_before=99") {
+			t.Errorf("afterwards:\n%s", text)
+		}
+	})
+}
+
+// An answer that is too large to be sent is an error to its own caller, at once.
+func TestAnswersAreBounded(t *testing.T) {
+	t.Parallel()
+	url := broker(t)
+	p := prefix(t, url, "large.v1.Large")
+	service := func() *chassi.Service {
+		large := func(_ context.Context, j *worktest.Job) (*worktest.Job, error) {
+			return &worktest.Job{Fail: strings.Repeat("x", j.Number)}, nil
+		}
+		return chassi.NewService("large.v1.Large", chassi.NewEndpoint("Do", large, chassi.Public))
+	}
+	s := start(t, amqpapi.Config{URL: url, Prefix: p}, nil, service())
+	defer stop(t, s)
+	c, err := client.New(service(), dial(t, amqpapi.ClientConfig{URL: url, Prefix: p}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for size, reason := range map[int]string{1: "", 16<<20 - 100: "", 16 << 20: "answer_too_large", 64 << 20: "answer_too_large"} {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		answer, err := client.Invoke[worktest.Job](ctx, c, "Do", &worktest.Job{Number: size})
+		cancel()
+		if reason == "" && (err != nil || len(answer.Fail) != size) {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+		if e := chassi.ErrorOf(err); reason != "" && (e.Code != chassi.ResourceExhausted || e.Reason != reason) {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+	}
+}
+
+// Work queues are bounded in number and bytes: their broker names the bounds to somebody
+// who declares them without.
+func TestWorkQueuesAreBounded(t *testing.T) {
+	t.Parallel()
+	url := broker(t)
+	p := prefix(t, url, "bounded", "bounded.dead")
+	q := message.Queue{Name: "bounded", Tries: 1}
+	server := amqpapi.New(amqpapi.Config{URL: url, Prefix: p})
+	if err := server.Consume(q, worktest.Service(worktest.Succeed).Endpoint("Do")); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer stop(t, server)
+	conn, err := amqp.Dial(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	want := map[string]string{p + ".bounded": "'1000000'", p + ".bounded.dead": "'100000'"}
+	for queue, args := range amqpapi.WorkQueues(t, p, q) {
+		args["x-max-length"] = int64(7)
+		_, err := open(t, conn).QueueDeclare(queue, true, false, false, false, args)
+		if err == nil || !strings.Contains(err.Error(), "x-max-length") || !strings.Contains(err.Error(), want[queue]) {
+			t.Errorf("%s: %v", queue, err)
 		}
 	}
 }

@@ -1,6 +1,9 @@
 package amqpapi
 
 import (
+	"log/slog"
+	"testing"
+
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/transport"
 	"github.com/chassi-go/chassi/transport/message"
@@ -38,3 +41,20 @@ const MaxHeaders = maxHeaders
 
 // SetUser sets the name that a client gives to its messages.
 func SetUser(c *Client, user string) { c.identity.user = user }
+
+// SeldomWarn returns how a line with a text of a client is logged.
+func SeldomWarn(logger *slog.Logger) func(message, text string) {
+	s := &seldom{logger: logger}
+	return func(message, text string) { s.warn(message, "text", short(text)) }
+}
+
+// WorkQueues returns the queues of q behind prefix with their arguments.
+func WorkQueues(t testing.TB, prefix string, q message.Queue) map[string]amqp.Table {
+	t.Helper()
+	q, err := q.WithDefaults()
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Name = prefixed(prefix, q.Name)
+	return workQueues(q)
+}

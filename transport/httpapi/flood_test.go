@@ -303,7 +303,7 @@ func floodAtOnce(t *testing.T, kinds map[string]func(*attacker) int, reads bool)
 	var sending, ending sync.WaitGroup
 	for _, f := range floods {
 		if reads {
-			ending.Go(func() { f.attacker.Ended(t, f.name, 10*time.Second) })
+			ending.Go(func() { f.attacker.Ended(t, f.name, 30*time.Second) })
 		}
 		sending.Go(func() { f.sent = f.flood(f.attacker) })
 	}
