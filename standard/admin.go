@@ -62,7 +62,8 @@ func (s *Standard) buildAdmin(c Config, counted chassi.Middleware) (err error) {
 		errs = append(errs, s.Admin.Handle(pattern, handler, chassi.Public))
 	}
 	for _, server := range []*httpapi.Server{s.HTTP, s.Admin} {
-		errs = append(errs, s.Telemetry.RegisterConnections(server.Name(), server.Connections), s.Telemetry.RegisterRefusedClients(server.Name(), server.RefusedClients))
+		errs = append(errs, s.Telemetry.RegisterConnections(server.Name(), server.Connections),
+			s.Telemetry.RegisterRefusedClients(server.Name(), server.RefusedClients))
 	}
 	return errors.Join(errs...)
 }

@@ -156,7 +156,8 @@ func (e *exposure) warnOfHTTP() {
 func (e *exposure) warnOfGRPC() {
 	if c := e.config.GRPC; c.Addr != off && isReachable(c.Addr) && !c.TLS.Enabled() && len(c.TrustedProxies) == 0 {
 		e.log(openGRPC, "passwords and tokens cross the network in clear: gRPC without TLS can be reached from other machines", "grpc.addr",
-			"set grpc.tls.cert_file and grpc.tls.key_file, or grpc.trusted_proxies if TLS ends at a proxy, or accept it: exposure.accepted=grpc", "addr", c.Addr)
+			"set grpc.tls.cert_file and grpc.tls.key_file, or grpc.trusted_proxies if TLS ends at a proxy, or accept it: exposure.accepted=grpc",
+			"addr", c.Addr)
 	}
 }
 

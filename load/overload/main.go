@@ -65,7 +65,8 @@ func run(ctx context.Context, out io.Writer, long time.Duration) error {
 	var c standard.Config
 	if _, err := config.Load(&c, config.Options{Name: "overload", Args: []string{
 		"--http.addr=127.0.0.1:0", "--admin.addr=127.0.0.1:0", "--grpc.addr=off", "--nats.url=off",
-		"--rate_limit.peer=off", "--http.max_connections_per_client=10000", "--overload.max_in_flight_per_client=10000", "--log.level=warn", "--shutdown.drain=0s",
+		"--rate_limit.peer=off", "--http.max_connections_per_client=10000", "--overload.max_in_flight_per_client=10000",
+		"--log.level=warn", "--shutdown.drain=0s",
 	}}); err != nil {
 		return err //nolint:wrapcheck // says where
 	}
