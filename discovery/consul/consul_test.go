@@ -140,6 +140,7 @@ func TestRegistrationFollowsHealth(t *testing.T) {
 	disctest.Eventually(t, "passing", is("passing"))
 	sick.Store(true)
 	disctest.Eventually(t, "critical again", is("critical the database is down"))
+	disctest.Eventually(t, "logged again", func() bool { return l.Count("the database is down") >= 2 }) // a moment after the agent knows
 	if n := l.Count("the database is down"); n != 2 {
 		t.Errorf("logged %d times, want once each time:\n%s", n, l.String())
 	}
