@@ -59,7 +59,7 @@ func (s *Standard) buildAdmin(c Config, counted chassi.Middleware) (err error) {
 		"GET /debug/pprof/symbol":  http.HandlerFunc(pprof.Symbol),
 		"GET /debug/pprof/trace":   boundSeconds(pprof.Trace),
 	} {
-		errs = append(errs, s.Admin.Handle(pattern, handler, chassi.Public))
+		errs = append(errs, s.Admin.Handle(pattern, withoutBody(handler), chassi.Public))
 	}
 	for _, server := range []*httpapi.Server{s.HTTP, s.Admin} {
 		errs = append(errs, s.Telemetry.RegisterConnections(server.Name(), server.Connections),

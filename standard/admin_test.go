@@ -1,11 +1,14 @@
 package standard_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
+	"mime/multipart"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -187,5 +190,58 @@ func await(t *testing.T, what string, condition func() bool) {
 		case <-limit:
 			t.Fatalf("not within 10 s: %s", what)
 		}
+	}
+}
+
+// A body of a request to the admin listener is not read: net/http/pprof parses forms, of
+// which large parts become temporary files.
+func TestAdminListenerKeepsNoBodies(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	r := start(t, defaults(t))
+	defer r.stop(t)
+	var body bytes.Buffer
+	form := multipart.NewWriter(&body)
+	part, err := form.CreateFormFile("file", "large")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := part.Write(make([]byte, 40<<20)); err != nil { // net/http keeps 32 MiB in memory
+		t.Fatal(err)
+	}
+	if err := form.Close(); err != nil {
+		t.Fatal(err)
+	}
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+r.Admin.Addr().String()+"/debug/pprof/goroutine?debug=1", &body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", form.FormDataContentType())
+	seen := make(chan int, 1)
+	done := make(chan struct{})
+	go func() {
+		highest := 0
+		for {
+			select {
+			case <-done:
+				seen <- highest
+				return
+			default:
+				entries, _ := os.ReadDir(dir)
+				highest = max(highest, len(entries))
+			}
+		}
+	}()
+	answer, err := http.DefaultClient.Do(request)
+	if err == nil { // the listener may end the connection instead of reading so much
+		if text, err := io.ReadAll(answer.Body); answer.StatusCode == http.StatusOK && (err != nil || !strings.Contains(string(text), "goroutine profile")) {
+			t.Errorf("%v: %.100s", err, text)
+		}
+		_ = answer.Body.Close()
+	}
+	http.DefaultClient.CloseIdleConnections()
+	close(done)
+	if n := <-seen; n > 0 {
+		t.Errorf("%d temporary files were made", n)
 	}
 }

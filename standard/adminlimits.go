@@ -59,7 +59,7 @@ func limitAll(limit int64) chassi.Middleware {
 // net/http/pprof takes any number of seconds and moves the deadline of its answer.
 func boundSeconds(profile http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if text := r.FormValue("seconds"); text != "" {
+		if text := r.URL.Query().Get("seconds"); text != "" {
 			seconds, err := strconv.ParseFloat(text, 64)
 			if err != nil || !(seconds >= 0 && seconds <= profileTime.Seconds()) {
 				http.Error(w, fmt.Sprintf("seconds: want a number from 0 to %v", profileTime.Seconds()), http.StatusBadRequest)
@@ -67,5 +67,15 @@ func boundSeconds(profile http.HandlerFunc) http.Handler {
 			}
 		}
 		profile(w, r)
+	})
+}
+
+// withoutBody hides the body of a request: the handlers of net/http/pprof parse forms,
+// and those of several parts are kept in memory and in temporary files, whatever their size.
+func withoutBody(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		bare := *r
+		bare.Body, bare.ContentLength = http.NoBody, 0
+		next.ServeHTTP(w, &bare)
 	})
 }

@@ -162,3 +162,24 @@ func TestExposureAcceptsKnownNames(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// R82: so are the files with which a service shows a NATS server who it is.
+func TestWarnsOfOpenNATSKeys(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("modes mean nothing there")
+	}
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, setting := range []string{"nats.nkey_file", "nats.credentials_file", "nats.answers.nkey_file", "nats.answers.credentials_file"} {
+		found, text := warnings(t, config.Options{Args: append(slices.Clone(loopback), "--nats.url=off", "--"+setting+"="+path)}, nil)
+		if want := []string{"files " + setting}; !slices.Equal(found, want) {
+			t.Errorf("warned of %q, want %q:\n%s", found, want, text)
+		}
+	}
+}

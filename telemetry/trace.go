@@ -37,7 +37,7 @@ type TraceConfig struct {
 	Ratio    float64 `config:"ratio" default:"0.01" min:"0" max:"1" help:"share of traces that are sampled, unless a trusted caller has decided"`
 
 	// Trusted is for the middleware that makes the spans. The zero value trusts nobody.
-	Trusted []netip.Prefix `config:"trusted" default:"127.0.0.0/8,::1/128" help:"networks of the callers whose traceparent is believed: it then decides sampling and is the parent; a call from elsewhere begins a trace of its own with a link"`
+	Trusted []netip.Prefix `config:"trusted" default:"127.0.0.0/8,::1/128" help:"networks of the callers whose traceparent is believed, besides clients that a broker names: it then decides sampling and is the parent; a call from elsewhere begins a trace of its own with a link"`
 }
 
 // tracing is the provider and the counters of each of its exporters.
