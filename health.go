@@ -61,8 +61,8 @@ func (a *App) probeAll(ctx context.Context) (checks []CheckResult, working bool)
 }
 
 // RecentHealth is Health with probes that are under way or began no longer ago than age.
-// However many ask, and however often, each dependency is probed once in that time. State
-// is the present one. When ctx ends before the probes do, all checks fail with its error.
+// However many ask, and however often, each dependency is probed once in that time. State,
+// and what is only told ([App.Inform]), are of now. When ctx ends before the probes do, all checks fail with its error.
 func (a *App) RecentHealth(ctx context.Context, age time.Duration) Health {
 	r := a.round(ctx, age)
 	select {
@@ -70,8 +70,14 @@ func (a *App) RecentHealth(ctx context.Context, age time.Duration) Health {
 	case <-ctx.Done():
 		return Health{State: a.currentState().String(), Checks: a.unanswered(ctx.Err())}
 	}
+	checks := slices.Clone(r.checks)
+	for i, c := range a.checks {
+		if c.state != nil { // costs nothing, and readers expect what is now
+			checks[i] = a.probe(ctx, c)
+		}
+	}
 	state := a.currentState()
-	return Health{Ready: state == serving && r.working, State: state.String(), Checks: slices.Clone(r.checks)}
+	return Health{Ready: state == serving && r.working, State: state.String(), Checks: checks}
 }
 
 // round is one probe of every dependency.

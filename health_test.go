@@ -198,6 +198,21 @@ func TestRecentHealthSharesProbes(t *testing.T) {
 }
 
 // A round that lasts longer than the time allowed is waited for, not repeated.
+// What is only told, and not probed, is told anew each time.
+func TestRecentHealthTellsTheStateOfNow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		app, status := newApp(chassi.AppOptions{}), "unknown"
+		app.Check("database", func(context.Context) error { return nil })
+		app.Inform("auth", func() (string, string) { return status, "" })
+		for _, status = range []string{"unknown", "ok"} {
+			if h := app.RecentHealth(t.Context(), time.Hour); h.Checks[1].Status != status {
+				t.Errorf("%+v, want %s", h.Checks[1], status)
+			}
+		}
+	})
+}
+
 func TestRecentHealthWaitsForSlowProbes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

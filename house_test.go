@@ -245,3 +245,30 @@ func TestRootStaysSmall(t *testing.T) {
 	}
 	t.Logf("%d exported names, %d lines", len(names), lines)
 }
+
+// Every row of a table in a document has as many cells as the table's head.
+func TestTablesAreWhole(t *testing.T) {
+	t.Parallel()
+	code := regexp.MustCompile("`[^`]*`")
+	walk(t, func(path string) {
+		if filepath.Ext(path) != ".md" {
+			return
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		head := 0
+		for n, line := range strings.Split(string(text), "\n") {
+			cells := strings.Count(code.ReplaceAllString(line, ""), "|")
+			switch {
+			case !strings.HasPrefix(line, "|"):
+				head = 0
+			case head == 0:
+				head = cells
+			case cells != head:
+				t.Errorf("%s:%d: a row of %d cells in a table of %d", path, n+1, cells-1, head-1)
+			}
+		}
+	})
+}

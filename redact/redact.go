@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 )
 
 // Mask stands where a secret was.
@@ -23,16 +24,32 @@ var patterns = []struct {
 	{regexp.MustCompile(`(?i)([\w-]*(?:password|passwd|pwd|secret|token|api[_-]?key|authorization|cookie|dsn)[\w-]*["']?\s*[:=]\s*)("[^"]*"|'[^']*'|[^\s,;&]+)`), "${1}***"},
 }
 
+// ahead is how far behind the limit Text looks for the end of what it masks, and open is
+// a URL whose user and password may end still further on.
+const ahead = 4 << 10
+
+var open = regexp.MustCompile(`://[^\s"'<>/@]*$`)
+
 // Text returns at most limit bytes of text without what looks like a secret: the user
 // and password of a URL, credentials of HTTP, a JWT, the value behind a word such as
 // password or token. The result is valid UTF-8, and ends in "..." where it was cut.
 func Text(text string, limit int) string {
-	if len(text) > limit {
-		text = text[:limit] + "..."
+	cut := len(text) > limit+ahead
+	if cut {
+		text = text[:limit+ahead]
 	}
 	text = strings.ToValidUTF8(text, "\uFFFD")
+	if cut {
+		text = open.ReplaceAllString(text, "://"+Mask)
+	}
 	for _, p := range patterns {
 		text = p.find.ReplaceAllString(text, p.put)
+	}
+	if len(text) > limit {
+		for limit > 0 && !utf8.RuneStart(text[limit]) {
+			limit--
+		}
+		text = text[:limit] + "..."
 	}
 	return text
 }

@@ -68,6 +68,24 @@ func TestText(t *testing.T) {
 	}
 }
 
+// Wherever the text is cut, no part of a secret is shown.
+func TestTextCutsBehindTheMask(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		"dial amqp://user:" + strings.Repeat("canary", 20) + "@host/vhost: no answer",
+		"dial amqp://" + strings.Repeat("canary", 2000) + "@host/vhost: no answer",
+		"password=" + strings.Repeat("canary", 20) + " no answer", "Bearer " + strings.Repeat("canary", 2000),
+		strings.Repeat("ä", 60) + " redis://:canary@host",
+	} {
+		for limit := range 150 {
+			got := redact.Text(text, limit)
+			if strings.Contains(got, "cana") || len(got) > limit+3 || !utf8.ValidString(got) {
+				t.Errorf("%.40q... cut at %d is shown as %q", text, limit, got)
+			}
+		}
+	}
+}
+
 // FuzzURL puts a password where one stands, as it is and percent-encoded. Whatever is
 // in it, it is not shown.
 func FuzzURL(f *testing.F) {

@@ -257,6 +257,9 @@ func (s *Standard) buildNATS(version string, c NATS, around func(string) []chass
 	if c.URL == off {
 		return nil
 	}
+	if len(c.TrustedClients) > 0 && c.URL != embeddedNATS && !c.NamedClients {
+		return errors.New("nats.trusted_clients: needs nats.named_clients, without which clients have no names to be trusted by")
+	}
 	n := c.Config
 	n.URL, n.Version, n.Logger = c.URL, version, s.Telemetry.Logger
 	if c.URL == embeddedNATS {

@@ -100,7 +100,11 @@ func (p *program) checkArgs(c command) error {
 		}
 	}
 	if n := len(p.args); n < least || n > most {
-		return usageError{fmt.Errorf("want: authd %s %s; got %d arguments (a password is never one: it is prompted for, or read from stdin)", c.words, c.args, n)}
+		err := fmt.Errorf("usage: %s; got %d", strings.TrimSpace("authd "+c.words+" "+c.args), n)
+		if strings.HasPrefix(c.words, "user ") {
+			err = fmt.Errorf("%w (a password is never an argument: it is prompted for, or read from stdin)", err)
+		}
+		return usageError{err}
 	}
 	return nil
 }
