@@ -139,11 +139,15 @@ func (s *target) quiet(t *testing.T) {
 }
 
 // attacker is a client that means ill.
-type attacker struct{ *h2test.Client }
+type attacker struct {
+	*h2test.Client
+
+	decoder *hpack.Decoder
+}
 
 func attack(t *testing.T, s *target, settings ...http2.Setting) *attacker {
 	t.Helper()
-	return &attacker{h2test.Dial(t, s.Addr().String(), s.tls, settings...)}
+	return &attacker{h2test.Dial(t, s.Addr().String(), s.tls, settings...), hpack.NewDecoder(4096, nil)}
 }
 
 // call sends the header of a call and, if whole, an empty message.

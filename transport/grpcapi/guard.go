@@ -1,7 +1,6 @@
 package grpcapi
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"net"
@@ -9,8 +8,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc/credentials"
-	healthpb "google.golang.org/grpc/health/grpc_health_v1"
-	"google.golang.org/grpc/tap"
 )
 
 var (
@@ -162,19 +159,4 @@ func (g *guard) Write(b []byte) (int, error) {
 	n, err := g.Conn.Write(b)
 	g.carried.Add(int64(n))
 	return n, err
-}
-
-// limitCall ends a call's context after CallTimeout, which ends the wait for its
-// message and for room to answer. Whoever watches the health is left alone.
-func (s *Server) limitCall(ctx context.Context, call *tap.Info) (context.Context, error) {
-	if call.FullMethodName == healthpb.Health_Watch_FullMethodName {
-		return ctx, nil
-	}
-	limit := time.Now().Add(s.config.CallTimeout)
-	if deadline, ok := ctx.Deadline(); ok && deadline.Before(limit) {
-		return ctx, nil
-	}
-	ctx, cancel := context.WithDeadline(ctx, limit) //nolint:gosec // grpc-go ends the context around it with the call, and this one with it
-	_ = cancel
-	return ctx, nil
 }

@@ -37,7 +37,7 @@ func newHealth(ready func(context.Context) bool) *health {
 	return &health{ready: ready, known: map[string]bool{"": true}, draining: make(chan struct{})}
 }
 
-func (h *health) register(server *grpc.Server, services []*chassi.Service) {
+func (h *health) register(server grpc.ServiceRegistrar, services []*chassi.Service) {
 	for _, s := range services {
 		h.known[s.Name()] = true
 	}

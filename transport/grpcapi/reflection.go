@@ -44,8 +44,8 @@ func describe(services []*chassi.Service) (*protoregistry.Files, error) {
 	return files, nil
 }
 
-func registerReflection(server *grpc.Server, files *protoregistry.Files) {
-	reflectionpb.RegisterServerReflectionServer(server, reflection.NewServerV1(reflection.ServerOptions{
+func registerReflection(registrar grpc.ServiceRegistrar, server *grpc.Server, files *protoregistry.Files) {
+	reflectionpb.RegisterServerReflectionServer(registrar, reflection.NewServerV1(reflection.ServerOptions{
 		Services: server, DescriptorResolver: resolver{files}, ExtensionResolver: noExtensions{},
 	}))
 }

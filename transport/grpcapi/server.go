@@ -112,9 +112,9 @@ func (s *Server) Start(ctx context.Context) error {
 	}
 	s.grpc = grpc.NewServer(s.options()...)
 	s.register()
-	s.health.register(s.grpc, s.services)
+	s.health.register(registrar{s}, s.services)
 	if !s.config.NoReflection {
-		registerReflection(s.grpc, files)
+		registerReflection(registrar{s}, s.grpc, files)
 	}
 	connections := transport.NewConnections(s.config.MaxConnections, s.config.MaxConnectionsPerClient, s.config.TrustedProxies)
 	limited := &listener{Listener: l, connections: connections, writeTimeout: s.config.CallTimeout}
@@ -146,14 +146,14 @@ func (s *Server) options() []grpc.ServerOption {
 		grpc.MaxConcurrentStreams(c.MaxStreams),
 		grpc.ConnectionTimeout(c.ConnectionTimeout),
 		grpc.StaticStreamWindowSize(streamWindow), grpc.StaticConnWindowSize(connectionWindow),
-		grpc.InTapHandle(s.begin),
+		grpc.InTapHandle(s.limitCall),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			MaxConnectionIdle: c.IdleTimeout, MaxConnectionAge: c.MaxConnectionAge, MaxConnectionAgeGrace: c.CallTimeout,
 			Time: c.PingInterval, Timeout: 20 * time.Second,
 		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: c.MinPingInterval, PermitWithoutStream: true}),
 		grpc.NumStreamWorkers(uint32(runtime.GOMAXPROCS(0))), // goroutines whose stacks have grown already; more are made when these are busy
-		grpc.UnknownServiceHandler(s.unmatched.serveUnknown),
+		grpc.UnknownServiceHandler(s.counted(s.unmatched.serveUnknown)),
 	}
 	creds := insecure.NewCredentials()
 	if tlsConfig := s.certificates.Config(); tlsConfig != nil {
@@ -174,7 +174,7 @@ func (s *Server) register() {
 		desc.Streams = append(desc.Streams, grpc.StreamDesc{StreamName: m.name, Handler: m.serve, ClientStreams: true})
 	}
 	for _, desc := range services {
-		s.grpc.RegisterService(desc, s)
+		registrar{s}.RegisterService(desc, s)
 	}
 }
 

@@ -7,13 +7,15 @@ import (
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/ratelimit"
+	"google.golang.org/grpc"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/tap"
 )
 
 // streams bounds the streams that one client has open over all of its connections. A
-// stream is open from its metadata to its end, health watches and calls whose message has
-// not arrived yet included. That is what bounds the messages of one client that are held
-// in memory: grpc-go reads a whole message before any middleware runs.
+// stream is open from its metadata to the return of its handler, health watches and calls
+// whose message has not arrived yet included. That is what bounds the messages of one
+// client that are held in memory: grpc-go reads a whole message before any middleware runs.
 type streams struct {
 	max    int64
 	open   *ratelimit.Usage
@@ -26,17 +28,70 @@ func newStreams(limit int) *streams {
 	return &streams{max: int64(limit), open: ratelimit.NewUsage(), refuse: statusOf("", e).Err()}
 }
 
-// begin is what grpc-go asks before it takes a call in. A refused call costs no goroutine
-// and nothing of its message is kept.
-func (s *Server) begin(ctx context.Context, call *tap.Info) (context.Context, error) {
-	client := s.clientOf(ctx)
-	if !client.IsValid() {
-		return s.limitCall(ctx, call)
+// counted returns a handler that counts the stream while h runs, and refuses it when its
+// client has too many. grpc-go calls a handler once the metadata have arrived; it is the
+// handler that reads messages, so nothing of a refused call's is read.
+//
+// The tap would be earlier, but grpc-go does not end the context of a call that the tap
+// refuses: with a deadline it stays in memory until then, even when the connection is closed.
+func (s *Server) counted(h grpc.StreamHandler) grpc.StreamHandler {
+	return func(impl any, stream grpc.ServerStream) error {
+		client := s.clientOf(stream.Context())
+		if !client.IsValid() {
+			return h(impl, stream)
+		}
+		key := ratelimit.AddrKey(client.Addr())
+		if !s.streams.open.Acquire(key, 1, s.streams.max) {
+			return s.streams.refuse
+		}
+		defer s.streams.open.Release(key, 1)
+		return h(impl, stream)
 	}
-	key := ratelimit.AddrKey(client.Addr())
-	if !s.streams.open.Acquire(key, 1, s.streams.max) {
-		return nil, s.streams.refuse
+}
+
+// registrar registers services with grpc-go whose streams are counted. Unary methods
+// become streams of one message, because grpc-go's interceptors see a unary call only when
+// its message has been read.
+type registrar struct{ server *Server }
+
+var _ grpc.ServiceRegistrar = registrar{}
+
+// RegisterService implements [grpc.ServiceRegistrar].
+func (r registrar) RegisterService(desc *grpc.ServiceDesc, impl any) {
+	counted := *desc
+	counted.Methods, counted.Streams = nil, nil
+	for _, m := range desc.Methods {
+		counted.Streams = append(counted.Streams, grpc.StreamDesc{StreamName: m.MethodName, Handler: r.server.counted(unary(m))})
 	}
-	context.AfterFunc(ctx, func() { s.streams.open.Release(key, 1) }) // grpc-go ends it with the stream
-	return s.limitCall(ctx, call)
+	for _, m := range desc.Streams {
+		m.Handler = r.server.counted(m.Handler)
+		counted.Streams = append(counted.Streams, m)
+	}
+	r.server.grpc.RegisterService(&counted, impl)
+}
+
+func unary(m grpc.MethodDesc) grpc.StreamHandler {
+	return func(impl any, stream grpc.ServerStream) error {
+		answer, err := m.Handler(impl, stream.Context(), stream.RecvMsg, nil)
+		if err != nil {
+			return err
+		}
+		return stream.SendMsg(answer)
+	}
+}
+
+// limitCall ends a call's context after CallTimeout, which ends the wait for its
+// message and for room to answer. Whoever watches the health is left alone. It is grpc-go's
+// tap and refuses no call: see [Server.counted].
+func (s *Server) limitCall(ctx context.Context, call *tap.Info) (context.Context, error) {
+	if call.FullMethodName == healthpb.Health_Watch_FullMethodName {
+		return ctx, nil
+	}
+	limit := time.Now().Add(s.config.CallTimeout)
+	if deadline, ok := ctx.Deadline(); ok && deadline.Before(limit) {
+		return ctx, nil
+	}
+	ctx, cancel := context.WithDeadline(ctx, limit) //nolint:gosec // grpc-go ends the context around it with the call, and this one with it
+	_ = cancel
+	return ctx, nil
 }
