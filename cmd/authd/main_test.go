@@ -261,7 +261,7 @@ func TestCommandLine(t *testing.T) {
 		{args: "user add ADA@example.org", in: "an analytical engine\n", want: "already", code: exitFailed},
 		{args: "user add eve@example.org", in: "short\n", want: "too short", code: exitFailed},
 		{args: "user add eve@example.org", in: "", want: "no password on stdin", code: exitFailed},
-		{args: "user add eve@example.org a-password", want: "a password is never one", code: exitUsage},
+		{args: "user add eve@example.org a-password", want: "a password is never an argument", code: exitUsage},
 		{args: "user add nonsense", in: "an analytical engine\n", want: "Invalid e-mail address", code: exitFailed},
 		{args: "user list", want: "ada@example.org"},
 		{args: "user disable ada@example.org", want: "disabled ada@example.org"},
