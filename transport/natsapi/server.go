@@ -285,7 +285,8 @@ func (s *Server) respond(e *endpoint, m *nats.Msg, answer *message.Answer, took 
 	err := s.send(m.Reply, answer)
 	if errors.Is(err, nats.ErrMaxPayload) {
 		if missed, ok := s.log.tooLarge.now(); ok {
-			s.config.Logger.Error("NATS: an answer is larger than the server's max_payload", "bytes", len(answer.Body), "route", e.route.Name(), "not_logged", missed)
+			s.config.Logger.Error("NATS: an answer is larger than the server's max_payload",
+				"bytes", len(answer.Body), "route", e.route.Name(), "not_logged", missed)
 		}
 		answer = message.Refuse(errAnswerSize)
 		err = s.send(m.Reply, answer)
