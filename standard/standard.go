@@ -192,6 +192,7 @@ func (s *Standard) build(version string, c Config, o Options) error {
 		return err //nolint:wrapcheck // says where
 	}
 	errs = append(errs, s.buildGRPC(c.GRPC, around))
+	c.NATS.Deadline = c.Deadline
 	errs = append(errs, s.buildNATS(version, c.NATS, around), s.buildAMQP(c.AMQP, around))
 	errs = append(errs, s.buildAdmin(c, counted))
 	return errors.Join(errs...)

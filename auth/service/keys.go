@@ -181,40 +181,55 @@ func (s *Service) RewrapKeys(ctx context.Context) (n int, err error) {
 	}
 	now := s.options.Now()
 	err = s.store.ChangeKeys(ctx, func(ring *store.KeyRing) error {
-		if _, err := s.masters().prove(*ring); err != nil {
-			return err
+		_, err := s.masters().prove(*ring)
+		if err == nil {
+			err = s.rewrapSigningKeys(ring, now)
 		}
-		var keys []store.SigningKey
-		for _, k := range ring.Keys {
-			plain, err := s.masters().open(k)
-			if err != nil && !k.Live(now) {
-				continue
-			}
-			if err == nil {
-				k, err = seal(s.options.MasterKey, k, plain)
-			}
-			if err != nil {
-				return fmt.Errorf("signing key %s: %w", k.ID, err)
-			}
-			keys = append(keys, k)
+		if err == nil {
+			err = s.rewrapSecrets(ring)
 		}
-		for i, secret := range ring.Secrets {
-			value, err := s.masters().openSecret(secret)
-			if err == nil {
-				ring.Secrets[i], err = sealSecret(s.options.MasterKey, secret, value)
-			}
-			if err != nil {
-				return fmt.Errorf("secret %q: %w", secret.Name, err)
-			}
+		if err == nil {
+			ring.Check, err = newCheck(s.options.MasterKey)
 		}
-		ring.Keys, n = keys, len(keys)
-		ring.Check, err = newCheck(s.options.MasterKey)
+		n = len(ring.Keys)
 		return err
 	})
 	if err != nil {
 		return 0, fmt.Errorf("rewrap signing keys: %w", err)
 	}
 	return n, nil
+}
+
+func (s *Service) rewrapSigningKeys(ring *store.KeyRing, now time.Time) error {
+	var keys []store.SigningKey
+	for _, k := range ring.Keys {
+		plain, err := s.masters().open(k)
+		if err != nil && !k.Live(now) {
+			continue
+		}
+		if err == nil {
+			k, err = seal(s.options.MasterKey, k, plain)
+		}
+		if err != nil {
+			return fmt.Errorf("signing key %s: %w", k.ID, err)
+		}
+		keys = append(keys, k)
+	}
+	ring.Keys = keys
+	return nil
+}
+
+func (s *Service) rewrapSecrets(ring *store.KeyRing) error {
+	for i, secret := range ring.Secrets {
+		value, err := s.masters().openSecret(secret)
+		if err == nil {
+			ring.Secrets[i], err = sealSecret(s.options.MasterKey, secret, value)
+		}
+		if err != nil {
+			return fmt.Errorf("secret %q: %w", secret.Name, err)
+		}
+	}
+	return nil
 }
 
 // ResetKeys deletes all stored keys, which nobody can open any more, and creates one

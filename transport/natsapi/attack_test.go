@@ -85,6 +85,23 @@ func onBothServers(t *testing.T, attack func(t *testing.T, s *scene)) {
 // an operator, so that there is something to destroy.
 func startExternal(t *testing.T) (url string) {
 	t.Helper()
+	options := externalOptions(t)
+	options.Host, options.Port, options.NoSigs, options.NoLog = "127.0.0.1", natsserver.RANDOM_PORT, true, true
+	options.JetStream, options.StoreDir = true, t.TempDir()
+	n, err := natsserver.NewServer(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Start()
+	t.Cleanup(func() { n.Shutdown(); n.WaitForShutdown() })
+	if !n.ReadyForConnections(20 * time.Second) {
+		t.Fatal("the NATS server does not get ready")
+	}
+	return n.ClientURL()
+}
+
+func externalOptions(t *testing.T) *natsserver.Options {
+	t.Helper()
 	text, err := os.ReadFile("../../deploy/nats.conf")
 	if err != nil {
 		t.Fatal(err)
@@ -98,18 +115,7 @@ func startExternal(t *testing.T) (url string) {
 	if err := options.ProcessConfigString(config); err != nil {
 		t.Fatal(err)
 	}
-	options.Host, options.Port, options.NoSigs, options.NoLog = "127.0.0.1", natsserver.RANDOM_PORT, true, true
-	options.JetStream, options.StoreDir = true, t.TempDir()
-	n, err := natsserver.NewServer(options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	n.Start()
-	t.Cleanup(func() { n.Shutdown(); n.WaitForShutdown() })
-	if !n.ReadyForConnections(20 * time.Second) {
-		t.Fatal("the NATS server does not get ready")
-	}
-	return n.ClientURL()
+	return options
 }
 
 func streams(t testing.TB, url string, options ...nats.Option) jetstream.JetStream {
@@ -460,6 +466,145 @@ func TestClientsCannotForgeWhoTheyAre(t *testing.T) {
 			}
 		}
 	})
+}
+
+// One client that floods the discovery of services keeps no other client from its answers.
+func TestDiscoveryOfOneClientLeavesOthersTheirs(t *testing.T) {
+	t.Parallel()
+	onBothServers(t, func(t *testing.T, s *scene) {
+		victim, attacker := s.connect(t, "gateway"), s.connect(t, "reports")
+		for range 20 {
+			for range 300 { // more than all clients together are answered in a second
+				if err := attacker.PublishRequest("$SRV.PING", "_INBOX.x", nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			settle(t, attacker)
+			if _, err := victim.Request("$SRV.PING", nil, 5*time.Second); err != nil {
+				t.Fatalf("the other client: %v", err)
+			}
+		}
+	})
+}
+
+// The discovery tells a client nothing about what another one has asked for: the last error
+// of an endpoint is its code and reason, without the message.
+func TestDiscoveryTellsNoClientAboutAnother(t *testing.T) {
+	t.Parallel()
+	b := startEmbedded(t, "")
+	s := start(t, natsapi.Config{Broker: b, Logger: quiet}, nil, worktest.Service(func(context.Context, *worktest.Job) (*worktest.Nothing, error) {
+		return nil, chassi.NewError(chassi.NotFound, "no_such_order", "There is no order 4711 of ada@example.org").WithViolations(chassi.Violation{Field: "order", Message: "4711"})
+	}))
+	defer stop(t, s)
+	victim, attacker := b.connect(t, "gateway"), b.connect(t, "reports")
+	m, err := victim.Request("jobs.v1.Jobs.Do", []byte(`{"number":1}`), 10*time.Second)
+	if err != nil || !strings.Contains(string(m.Data), "4711") {
+		t.Fatalf("%v, %v", m, err)
+	}
+	var stats micro.Stats
+	eventually(t, "the call is counted", func() bool {
+		m, err := attacker.Request("$SRV.STATS", nil, 10*time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(m.Data), "4711") {
+			t.Fatalf("the discovery says %s", m.Data)
+		}
+		if err := json.Unmarshal(m.Data, &stats); err != nil {
+			t.Fatal(err)
+		}
+		return len(stats.Endpoints) > 0 && stats.Endpoints[0].NumErrors == 1
+	})
+	if got, want := stats.Endpoints[0].LastError, strconv.Itoa(int(chassi.NotFound))+":no_such_order"; got != want {
+		t.Errorf("last error %q, want %q", got, want)
+	}
+	for _, subject := range []string{"$SRV.PING", "$SRV.INFO"} {
+		if m, err := attacker.Request(subject, nil, 10*time.Second); err != nil || strings.Contains(string(m.Data), "gateway") {
+			t.Errorf("%s: %v, %v", subject, m, err)
+		}
+	}
+}
+
+// A request of a client whose name is too long is dropped, counted and logged, like one that
+// wants its answer somewhere else.
+func TestLongClientNamesAreRefused(t *testing.T) {
+	t.Parallel()
+	url := external(t)
+	prefix := "names" + strconv.FormatInt(time.Now().UnixNano(), 36)
+	events := make(chan string, 100)
+	var log journal
+	s := start(t, natsapi.Config{URL: url, Prefix: prefix, NamedClients: true, Logger: log.logger(), Observe: func(event string) { events <- event }}, nil, worktest.Service(worktest.Succeed))
+	defer stop(t, s)
+	conn := connect(t, natsapi.ClientConfig{URL: url})
+	for _, subject := range []string{prefix + ".jobs.v1.Jobs.Do", "$SRV.PING." + prefix + "_jobs_v1_Jobs"} {
+		if err := conn.PublishRequest("from."+strings.Repeat("x", 65)+"."+subject, conn.NewInbox(), []byte("{}")); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case event := <-events:
+			if event != "name_refused" {
+				t.Errorf("event %s", event)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("not counted")
+		}
+		if m, err := conn.Request("from."+strings.Repeat("x", 64)+"."+subject, []byte("{}"), 10*time.Second); err != nil || m.Header.Get(message.CodeKey) != "" {
+			t.Errorf("a name of 64 bytes: %v, %v", m, err)
+		}
+	}
+	if s.Refused() != 2 {
+		t.Errorf("%d were counted", s.Refused())
+	}
+	if text := log.String(); strings.Count(text, "longer than 64 bytes") != 1 {
+		t.Errorf("not logged once:\n%s", text)
+	}
+}
+
+// An answer that the NATS server would not take is replaced by an error. That is logged once
+// a minute.
+func TestAnswersAreBounded(t *testing.T) {
+	t.Parallel()
+	b := startEmbedded(t, "", func(c *embedded.Config) { c.MaxPayload = 4096 })
+	var log journal
+	type text struct {
+		Text string `json:"text"`
+	}
+	def := chassi.NewService("texts.v1.Texts", chassi.NewEndpoint("Repeat", func(_ context.Context, j *worktest.Job) (*text, error) {
+		return &text{strings.Repeat("x", j.Number)}, nil
+	}, chassi.Public))
+	s := start(t, natsapi.Config{Broker: b, Logger: log.logger()}, nil, def)
+	defer stop(t, s)
+	conn := connect(t, b.client(t))
+	for range 3 {
+		for size, reason := range map[int]string{1: "", 3000: "", 5000: "answer_too_large", 1 << 20: "answer_too_large"} {
+			m, err := conn.Request("texts.v1.Texts.Repeat", fmt.Appendf(nil, `{"number":%d}`, size), 10*time.Second)
+			if err != nil || m.Header.Get(message.ReasonKey) != reason {
+				t.Errorf("%d bytes: %v, %v, want %q", size, m, err, reason)
+			} else if fault, ok := errors.AsType[*chassi.Error](natsapi.FaultOf(m)); ok != (reason != "") || ok && fault.Code != chassi.ResourceExhausted {
+				t.Errorf("%d bytes: %v", size, fault)
+			}
+		}
+	}
+	if text := log.String(); strings.Count(text, "max_payload") != 1 {
+		t.Errorf("not logged once:\n%s", text)
+	}
+}
+
+// The answers that the server of deploy/nats.conf expects have a time.
+func TestConfigurationBoundsExpectedAnswers(t *testing.T) {
+	t.Parallel()
+	for _, a := range externalOptions(t).Accounts {
+		if a.Name != "AUTH" {
+			continue
+		}
+		for subject, want := range map[string]time.Duration{"from.*.jobs.v1.Jobs.*": 15 * time.Second, "from.*.$SRV.>": 5 * time.Second} {
+			if got, err := a.ServiceExportResponseThreshold(subject); err != nil || got != want {
+				t.Errorf("%s: %v, %v, want %v", subject, got, err, want)
+			}
+		}
+		return
+	}
+	t.Error("no account AUTH")
 }
 
 // Answers to the discovery of services come from services alone.

@@ -25,13 +25,24 @@ const (
 	maxPendingBytes    = 16 << 20
 )
 
-func (s *subscriptions) add(conn *nats.Conn, subject string, accept func(*nats.Msg)) error {
-	sub, err := conn.QueueSubscribe(subject, queueGroup, accept)
-	if err != nil {
-		return err //nolint:wrapcheck // the caller names the subject
+// add subscribes to subject or, if client is not empty, to from.CLIENT.SUBJECT. It calls
+// accept with the name of the client, "" if it has none. Of the members of a group one
+// receives a request; group "" is none.
+func (s *subscriptions) add(conn *nats.Conn, client, subject, group string, accept func(name string, m *nats.Msg)) error {
+	full, receive := subject, func(m *nats.Msg) { accept("", m) }
+	if client != "" {
+		full = fromPrefix + client + "." + subject
+		receive = func(m *nats.Msg) { accept(m.Subject[len(fromPrefix):len(m.Subject)-len(subject)-1], m) }
 	}
-	*s = append(*s, subscription{sub, conn})
-	return sub.SetPendingLimits(maxPendingMessages, maxPendingBytes) //nolint:wrapcheck // as above
+	sub, err := conn.QueueSubscribe(full, group, receive)
+	if err == nil {
+		*s = append(*s, subscription{sub, conn})
+		err = sub.SetPendingLimits(maxPendingMessages, maxPendingBytes)
+	}
+	if err != nil {
+		return fmt.Errorf("natsapi: subscribe to %s: %w", full, err)
+	}
+	return nil
 }
 
 // drain ends s and waits until all that has arrived was accepted.
@@ -89,7 +100,7 @@ func (s *Server) addClient(name string) error {
 		return err
 	}
 	c := clientConn{conn: conn}
-	if err := s.subscribeEndpoints(conn, name, &c.subs); err != nil {
+	if err := s.subscribeAll(conn, name, &c.subs); err != nil {
 		conn.Close()
 		return err
 	}

@@ -27,7 +27,7 @@ type Config struct {
 	Answers       Answers  `config:"answers"`
 	ReplySubjects []string `config:"reply_subjects" default:"_INBOX.>,_R_.>" help:"subjects that answers may go to; a request that wants its answer elsewhere is dropped"`
 
-	NamedClients   bool     `config:"named_clients" help:"requests arrive on from.NAME.SUBJECT, where the NATS server lets nobody but the client NAME publish: limits and lockouts count by client"`
+	NamedClients   bool     `config:"named_clients" help:"requests arrive on from.NAME.SUBJECT, where the NATS server lets nobody but the client NAME (at most 64 bytes) publish: limits and lockouts count by client"`
 	TrustedClients []string `config:"trusted_clients" help:"names of the clients whose X-Forwarded-For is believed: gateways, which call for others"`
 
 	Prefix string `config:"prefix" help:"words in front of all subjects, such as staging; callers need the same"`
@@ -41,6 +41,9 @@ type Config struct {
 	// Broker is a NATS server that knows which services it serves, such as package
 	// embedded's. It replaces URL, the credentials, ReplySubjects and NamedClients.
 	Broker Broker `config:"-"`
+	// Deadline is that of endpoints that have none of their own. The Broker passes answers on
+	// for longer than it.
+	Deadline time.Duration `config:"-"`
 	// Version is told to the discovery of services: digits and dots, "1.2.3".
 	Version string `config:"-"`
 	// Options go to the client library too, such as nats.InProcessServer.
@@ -48,7 +51,8 @@ type Config struct {
 	// Logger takes what concerns no call. Default slog.Default().
 	Logger *slog.Logger `config:"-"`
 	// Observe is called with "reply_refused" for each request that was dropped because of
-	// its reply subject. It must not block. Default: nothing.
+	// its reply subject, and with "name_refused" for each whose client has a name that is
+	// too long. It must not block. Default: nothing.
 	Observe func(event string) `config:"-"`
 }
 
@@ -66,11 +70,12 @@ type Answers struct {
 }
 
 // Broker is a NATS server which gives every client an account of its own, lets it call the
-// subjects of services only, and passes its requests on as from.NAME.SUBJECT with a reply
-// subject below _R_.
+// subjects of services and of their discovery ($SRV.>) only, and passes its requests on as
+// from.NAME.SUBJECT with a reply subject below _R_.
 type Broker interface {
-	// Serve lets clients call subjects.
-	Serve(subjects []string) error
+	// Serve lets clients call subjects. The longest deadline of an endpoint among them is
+	// longest, 0 if none has one of its own; answers within that time must be passed on.
+	Serve(subjects []string, longest time.Duration) error
 	// Clients calls added with the name of each client there is, and later of each further
 	// one before it can connect, and removed with the name of one that is gone. A client
 	// that added returns an error for is not let in, and added is called again later. It

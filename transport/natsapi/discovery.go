@@ -20,7 +20,6 @@ type service struct {
 	server    *Server
 	identity  micro.ServiceIdentity
 	endpoints []*endpoint
-	subs      []*nats.Subscription
 }
 
 var semver = regexp.MustCompile(`^\d+\.\d+\.\d+`)
@@ -41,34 +40,35 @@ func newService(s *Server, prefix, name string) *service {
 }
 
 // subscribe answers PING, INFO and STATS for all, for the service's name and for
-// this instance.
-func (sv *service) subscribe(conn *nats.Conn) error {
+// this instance; client is as in subscribeAll.
+func (sv *service) subscribe(conn *nats.Conn, client string, subs *subscriptions) error {
 	for verb, answer := range map[micro.Verb]func() any{micro.PingVerb: sv.ping, micro.InfoVerb: sv.info, micro.StatsVerb: sv.stats} {
 		for _, who := range [][2]string{{"", ""}, {sv.identity.Name, ""}, {sv.identity.Name, sv.identity.ID}} {
 			subject, err := micro.ControlSubject(verb, who[0], who[1])
 			if err != nil {
 				return fmt.Errorf("natsapi: %w", err)
 			}
-			sub, err := conn.Subscribe(subject, func(m *nats.Msg) {
-				if !sv.server.mayAnswer(m) || !sv.server.discovery.allow() {
-					return
-				}
-				if b, err := json.Marshal(answer()); err == nil {
-					_ = sv.server.conns.Load().answers.Publish(m.Reply, b)
-				}
-			})
-			if err != nil {
-				return fmt.Errorf("natsapi: subscribe to %s: %w", subject, err)
+			if err := subs.add(conn, client, subject, "", func(name string, m *nats.Msg) { sv.describe(name, m, answer) }); err != nil {
+				return err
 			}
-			sv.subs = append(sv.subs, sub)
 		}
 	}
 	return nil
 }
 
-func (sv *service) unsubscribe() {
-	for _, sub := range sv.subs {
-		_ = sub.Unsubscribe()
+// describe answers a request of the client called name to the discovery. Requests beyond
+// the client's bound are dropped: the NATS server ends them after a few seconds.
+func (sv *service) describe(name string, m *nats.Msg, answer func() any) {
+	s := sv.server
+	if !s.mayAnswer(name, m) || !s.discovery.allow(name) {
+		return
+	}
+	b, err := json.Marshal(answer())
+	if err == nil {
+		err = s.conns.Load().answers.Publish(m.Reply, b)
+	}
+	if err != nil {
+		s.logLost(err, m.Subject)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // The queue serves clients in turn: one that has many requests waiting does not hold up
@@ -144,18 +145,27 @@ func TestLogsAreBounded(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		o := occasionally{every: 1}
-		m := meter{max: 3}
+		m := meter{max: 5, maxClient: 3}
 		logged, allowed := 0, 0
 		for range 100 {
 			if _, ok := o.now(); ok {
 				logged++
 			}
-			if m.allow() {
+			if m.allow("gateway") {
 				allowed++
 			}
 		}
 		if logged != 1 || allowed != 3 {
 			t.Errorf("%d logged, want 1; %d allowed, want 3", logged, allowed)
+		}
+		if !m.allow("reports") || !m.allow("") || m.allow("") || m.allow("reports") {
+			t.Error("not two more of others")
+		}
+		time.Sleep(time.Second)
+		for range 5 {
+			if !m.allow("") {
+				t.Error("clients without a name have a bound of their own, or a second later there is no room")
+			}
 		}
 	})
 }

@@ -14,7 +14,12 @@ const (
 	maxHeaderBytes = 16 << 10 // of their names and values
 	maxNameLength  = 64       // of a client
 	maxLogged      = 256      // bytes of a client's text in a log line
-	maxDiscovery   = 200      // answers a second of an instance to the discovery of services
+)
+
+// Answers a second of an instance to the discovery of services.
+const (
+	maxDiscovery       = 200 // to all clients
+	maxDiscoveryClient = 50  // to one that has a name
 )
 
 var errHeaders = chassi.NewError(chassi.ResourceExhausted, "headers_too_large", "The message has too many headers or too large ones")
@@ -63,21 +68,28 @@ func (o *occasionally) now() (missed int, ok bool) {
 	return missed, true
 }
 
-// meter allows so many a second. It is safe for concurrent use.
+// meter allows max a second, and of these maxClient to each client with a name. It is safe
+// for concurrent use.
 type meter struct {
-	max int
+	max, maxClient int
 
 	mu     sync.Mutex
 	second time.Time
 	count  int
+	counts map[string]int // at most max clients
 }
 
-func (m *meter) allow() bool {
+// allow reports whether one more is allowed to client, "" for one without a name.
+func (m *meter) allow(client string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if now := time.Now(); now.Sub(m.second) >= time.Second {
-		m.second, m.count = now, 0
+		m.second, m.count, m.counts = now, 0, make(map[string]int)
+	}
+	if m.count >= m.max || client != "" && m.counts[client] >= m.maxClient {
+		return false
 	}
 	m.count++
-	return m.count <= m.max
+	m.counts[client]++
+	return true
 }

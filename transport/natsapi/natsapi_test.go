@@ -72,7 +72,7 @@ func TestDiscovery(t *testing.T) {
 	var stats micro.Stats
 	ask(t, conn, "$SRV.STATS.jobs_v1_Jobs."+info.ID, &stats)
 	e := stats.Endpoints[0]
-	if e.NumRequests != 3 || e.NumErrors != 1 || e.LastError != "5:No such job" || e.ProcessingTime <= 0 || e.AverageProcessingTime != e.ProcessingTime/3 || stats.Started.IsZero() {
+	if e.NumRequests != 3 || e.NumErrors != 1 || e.LastError != "5:no_such_job" || e.ProcessingTime <= 0 || e.AverageProcessingTime != e.ProcessingTime/3 || stats.Started.IsZero() {
 		t.Errorf("%+v", e)
 	}
 }

@@ -29,8 +29,8 @@ type Server struct {
 	conns     atomic.Pointer[connections]
 	calls     *fairQueue
 	replies   replies
-	refused   atomic.Uint64 // requests whose reply subject is not allowed
-	tell      occasionally  // that there were such
+	refused   atomic.Uint64 // requests that were dropped
+	log       struct{ badReply, badName, lost, tooLarge occasionally }
 	discovery meter
 	base      context.Context //nolint:containedctx // of all calls
 	cancel    context.CancelFunc
@@ -46,9 +46,12 @@ var _ chassi.Transport = (*Server)(nil)
 // outermost.
 func New(c Config, middleware ...chassi.Middleware) *Server {
 	c = c.withDefaults()
-	s := &Server{config: c, failed: make(chan error, 1), tell: occasionally{every: time.Minute}, discovery: meter{max: maxDiscovery}, options: message.Options{
+	s := &Server{config: c, failed: make(chan error, 1), discovery: meter{max: maxDiscovery, maxClient: maxDiscoveryClient}, options: message.Options{
 		Transport: "nats", MaxBytes: c.MaxMessageBytes, MaxJSONDepth: c.MaxJSONDepth, Logger: c.Logger, Middleware: middleware,
 	}}
+	for _, o := range []*occasionally{&s.log.badReply, &s.log.badName, &s.log.lost, &s.log.tooLarge} {
+		o.every = time.Minute
+	}
 	s.calls = newFairQueue(c, s.serve)
 	return s
 }
@@ -116,6 +119,17 @@ func (s *Server) Subjects() []string {
 	return subjects
 }
 
+// longest returns the longest deadline of the endpoints that are mounted.
+func (s *Server) longest() time.Duration {
+	longest := s.config.Deadline
+	for _, sv := range s.services {
+		for _, e := range sv.endpoints {
+			longest = max(longest, e.route.Endpoint().Deadline())
+		}
+	}
+	return longest
+}
+
 // Start connects, trying until ctx ends, and serves.
 func (s *Server) Start(ctx context.Context) (err error) {
 	c := s.config
@@ -123,7 +137,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		return err
 	}
 	if c.Broker != nil {
-		if err := c.Broker.Serve(s.Subjects()); err != nil {
+		if err := c.Broker.Serve(s.Subjects(), s.longest()); err != nil {
 			return err //nolint:wrapcheck // says where
 		}
 	}
@@ -152,37 +166,35 @@ func (s *Server) Start(ctx context.Context) (err error) {
 }
 
 func (s *Server) subscribe(conn *nats.Conn) error {
-	for _, sv := range s.services {
-		if err := sv.subscribe(conn); err != nil {
+	switch {
+	case s.config.Broker != nil:
+		return s.followClients()
+	case !s.config.NamedClients:
+		return s.subscribeAll(conn, "", &s.subs)
+	}
+	for _, sv := range s.services { // for users of the service's own account, who have no name
+		if err := sv.subscribe(conn, "", &s.subs); err != nil {
 			return err
 		}
 	}
-	if s.config.Broker != nil {
-		return s.followClients()
-	}
-	client := ""
-	if s.config.NamedClients {
-		client = "*"
-	}
-	return s.subscribeEndpoints(conn, client, &s.subs)
+	return s.subscribeAll(conn, "*", &s.subs)
 }
 
 // fromPrefix stands in front of a client's name in the subjects of named clients.
 const fromPrefix = "from."
 
-// subscribeEndpoints takes requests on the endpoints' subjects or, if client is not empty, on
-// from.NAME.SUBJECT, where client is the name or "*" for any.
-func (s *Server) subscribeEndpoints(conn *nats.Conn, client string, subs *subscriptions) error {
+// subscribeAll takes requests on the subjects of the endpoints and of the discovery or, if
+// client is not empty, on from.NAME.SUBJECT, where client is the name or "*" for any.
+func (s *Server) subscribeAll(conn *nats.Conn, client string, subs *subscriptions) error {
 	for _, sv := range s.services {
 		for _, e := range sv.endpoints {
-			subject, accept := e.subject, func(m *nats.Msg) { s.accept(e, "", m) }
-			if client != "" {
-				subject = fromPrefix + client + "." + e.subject
-				accept = func(m *nats.Msg) { s.accept(e, m.Subject[len(fromPrefix):len(m.Subject)-len(e.subject)-1], m) }
+			accept := func(name string, m *nats.Msg) { s.accept(e, name, m) }
+			if err := subs.add(conn, client, e.subject, queueGroup, accept); err != nil {
+				return err
 			}
-			if err := subs.add(conn, subject, accept); err != nil {
-				return fmt.Errorf("natsapi: subscribe to %s: %w", subject, err)
-			}
+		}
+		if err := sv.subscribe(conn, client, subs); err != nil {
+			return err
 		}
 	}
 	if err := conn.FlushTimeout(5 * time.Second); err != nil {
@@ -201,34 +213,48 @@ type arrival struct {
 
 var errOverloaded = chassi.NewError(chassi.Unavailable, "overloaded", "Too many calls at once").WithRetryAfter(time.Second)
 
+// overloaded is made once: a flood is answered with it, as fast as it comes.
+var overloaded = message.Refuse(errOverloaded)
+
 // accept takes a request of the client called name, "" for one without a name. It runs on
 // the client library's goroutine and so never waits.
 func (s *Server) accept(e *endpoint, name string, m *nats.Msg) {
 	switch {
-	case len(name) > maxNameLength || !s.mayAnswer(m):
+	case !s.mayAnswer(name, m):
 	case len(m.Header) > 0 && !headersFit(m.Header):
 		s.respond(e, m, message.Refuse(errHeaders), 0)
 	case !s.calls.submit(name, arrival{endpoint: e, msg: m, at: time.Now()}):
-		s.respond(e, m, message.Refuse(errOverloaded), 0)
+		s.respond(e, m, overloaded, 0)
 	}
 }
 
-// mayAnswer reports whether the answer to m may go where m wants it. If not, m is dropped:
-// writing there, be it an error, is what its sender may want.
-func (s *Server) mayAnswer(m *nats.Msg) bool {
-	if s.replies.allow(m.Reply) {
+// mayAnswer reports whether the answer to m, of the client called name, may go where m wants
+// it. If not, m is dropped: writing there, be it an error, is what its sender may want. So is
+// a request of a client whose name is too long for logs and counters.
+func (s *Server) mayAnswer(name string, m *nats.Msg) bool {
+	switch {
+	case len(name) > maxNameLength:
+		s.drop(m, "name_refused", &s.log.badName, "the name of its client is longer than 64 bytes")
+	case !s.replies.allow(m.Reply):
+		s.drop(m, "reply_refused", &s.log.badReply, "its reply subject is missing, or not among nats.reply_subjects")
+	default:
 		return true
-	}
-	s.refused.Add(1)
-	s.config.Observe("reply_refused")
-	if missed, ok := s.tell.now(); ok {
-		s.config.Logger.Warn("NATS: a request was dropped: its reply subject is missing, or not among nats.reply_subjects",
-			"subject", shorten(m.Subject), "reply", shorten(m.Reply), "not_logged", missed)
 	}
 	return false
 }
 
-// Refused returns how many requests were dropped because of their reply subject.
+// drop counts m as dropped, and logs it at most once a minute.
+func (s *Server) drop(m *nats.Msg, event string, log *occasionally, reason string) {
+	s.refused.Add(1)
+	s.config.Observe(event)
+	if missed, ok := log.now(); ok {
+		s.config.Logger.Warn("NATS: a request was dropped: "+reason,
+			"subject", shorten(m.Subject), "reply", shorten(m.Reply), "not_logged", missed)
+	}
+}
+
+// Refused returns how many requests were dropped because of their reply subject or of the
+// name of their client.
 func (s *Server) Refused() uint64 { return s.refused.Load() }
 
 // infoHeader is what a server adds to requests that come from other accounts. It is not
@@ -251,7 +277,34 @@ func isBare(h nats.Header) bool {
 	return len(h) == 0 || len(h) == 1 && h[infoHeader] != nil
 }
 
+var errAnswerSize = chassi.NewError(chassi.ResourceExhausted, "answer_too_large", "The answer is too large to be sent")
+
+// respond sends the answer to m and counts the call. An answer that the NATS server would
+// not take is replaced by an error.
 func (s *Server) respond(e *endpoint, m *nats.Msg, answer *message.Answer, took time.Duration) {
+	err := s.send(m.Reply, answer)
+	if errors.Is(err, nats.ErrMaxPayload) {
+		if missed, ok := s.log.tooLarge.now(); ok {
+			s.config.Logger.Error("NATS: an answer is larger than the server's max_payload",
+				"bytes", len(answer.Body), "route", e.route.Name(), "not_logged", missed)
+		}
+		answer = message.Refuse(errAnswerSize)
+		err = s.send(m.Reply, answer)
+	}
+	if err != nil {
+		s.logLost(err, e.route.Name())
+	}
+	e.count(answer.Err, took)
+}
+
+// logLost logs at most once a minute that an answer could not be sent.
+func (s *Server) logLost(err error, route string) {
+	if missed, ok := s.log.lost.now(); ok {
+		s.config.Logger.Error("NATS: an answer is lost", "error", err.Error(), "route", route, "not_logged", missed)
+	}
+}
+
+func (s *Server) send(reply string, answer *message.Answer) error {
 	var h nats.Header
 	if len(answer.Header) > 0 {
 		h = make(nats.Header, len(answer.Header)+2)
@@ -263,11 +316,7 @@ func (s *Server) respond(e *endpoint, m *nats.Msg, answer *message.Answer, took 
 		h[micro.ErrorHeader] = []string{answer.Err.Message}
 		h[micro.ErrorCodeHeader] = []string{strconv.Itoa(int(answer.Err.Code))}
 	}
-	err := s.conns.Load().answers.PublishMsg(&nats.Msg{Subject: m.Reply, Header: h, Data: answer.Body})
-	if err != nil {
-		s.config.Logger.Error("NATS: an answer is lost", "error", err.Error(), "route", e.route.Name())
-	}
-	e.count(answer.Err, took)
+	return s.conns.Load().answers.PublishMsg(&nats.Msg{Subject: reply, Header: h, Data: answer.Body}) //nolint:wrapcheck // the caller looks at it
 }
 
 func (e *endpoint) count(err *chassi.Error, took time.Duration) {
@@ -277,7 +326,8 @@ func (e *endpoint) count(err *chassi.Error, took time.Duration) {
 	e.took += took
 	if err != nil {
 		e.errors++
-		e.lastError = strconv.Itoa(int(err.Code)) + ":" + err.Message
+		// Every client may read it. The message may name what another client has asked for.
+		e.lastError = strconv.Itoa(int(err.Code)) + ":" + err.Reason
 	}
 }
 
@@ -334,9 +384,6 @@ func (s *Server) leave(ctx context.Context) error {
 		if err := sub.drain(ctx); err != nil {
 			return err
 		}
-	}
-	for _, sv := range s.services {
-		sv.unsubscribe()
 	}
 	return nil
 }

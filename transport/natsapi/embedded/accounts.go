@@ -22,8 +22,12 @@ const (
 	fromPrefix     = "from."
 )
 
-// discoveryTimeout is how long answers to one question of the discovery are passed on.
-const discoveryTimeout = 5 * time.Second
+// discovery are the subjects of the discovery of services, and discoveryTimeout is how long
+// answers to one of its requests are passed on.
+const (
+	discovery        = "$SRV.>"
+	discoveryTimeout = 5 * time.Second
+)
 
 // The users of this process. Each connection has one purpose and the rights for that alone.
 var (
@@ -31,7 +35,7 @@ var (
 
 	requestRights = &server.Permissions{
 		Publish:   nothing,
-		Subscribe: &server.SubjectPermission{Allow: []string{fromPrefix + ">", "$SRV.>"}},
+		Subscribe: &server.SubjectPermission{Allow: []string{fromPrefix + ">"}},
 	}
 	answerRights = &server.Permissions{
 		Publish:   &server.SubjectPermission{Allow: []string{"_R_.>"}},
@@ -60,6 +64,7 @@ type accounts struct {
 	nats         *server.Server
 	service      *server.Account
 	maxPerClient int // connections
+	unanswered   unanswered
 	logger       *slog.Logger
 
 	changes  sync.Mutex // of clients and watchers; locked before mu
@@ -68,7 +73,14 @@ type accounts struct {
 	mu       sync.Mutex
 	users    map[string]user // by public key
 	clients  map[string]*server.Account
-	subjects map[string]server.ServiceRespType
+	subjects map[string]export
+}
+
+// export is how requests on a subject are answered: once, or by each instance if streamed,
+// within timeout. The NATS server drops later answers.
+type export struct {
+	answers server.ServiceRespType
+	timeout time.Duration
 }
 
 var _ server.Authentication = (*accounts)(nil)
@@ -83,7 +95,7 @@ func (a *accounts) Check(c server.ClientAuthentication) bool {
 	a.mu.Lock() // until the connection is registered, so that it is counted
 	defer a.mu.Unlock()
 	u, ok := a.users[options.Nkey]
-	if !ok || u.client && u.account.NumLocalConnections() >= a.maxPerClient {
+	if !ok || u.client && (u.account.NumLocalConnections() >= a.maxPerClient || a.unanswered.refuses(u.name)) {
 		return false
 	}
 	c.RegisterUser(&server.User{Username: u.name, Account: u.account, Permissions: u.rights})
@@ -119,18 +131,17 @@ func (a *accounts) addOwn(name string, rights *server.Permissions) (nkeys.KeyPai
 	return pair, nil
 }
 
-// export lets clients call subjects of the service, which are answered once, or by each
-// instance if streamed.
-func (a *accounts) export(answers server.ServiceRespType, subjects ...string) error {
+// export lets clients call subjects of the service.
+func (a *accounts) export(e export, subjects ...string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, subject := range subjects {
 		if _, ok := a.subjects[subject]; ok {
 			continue
 		}
-		a.subjects[subject] = answers
+		a.subjects[subject] = e
 		for name, account := range a.clients {
-			if err := a.link(name, account, subject, answers); err != nil {
+			if err := a.link(name, account, subject, e); err != nil {
 				return err
 			}
 		}
@@ -138,15 +149,16 @@ func (a *accounts) export(answers server.ServiceRespType, subjects ...string) er
 	return nil
 }
 
+// exported is the subject of the service's account on which requests of the client called
+// name arrive.
+func exported(name, subject string) string { return fromPrefix + name + "." + subject }
+
 // link maps subject of a client's account to the service's.
-func (a *accounts) link(name string, account *server.Account, subject string, answers server.ServiceRespType) error {
-	to := fromPrefix + name + "." + subject
-	if answers == server.Streamed {
-		to = subject
-	}
-	err := a.service.AddServiceExportWithResponse(to, answers, nil)
-	if err == nil && answers == server.Streamed {
-		err = a.service.SetServiceExportResponseThreshold(to, discoveryTimeout)
+func (a *accounts) link(name string, account *server.Account, subject string, e export) error {
+	to := exported(name, subject)
+	err := a.service.AddServiceExportWithResponse(to, e.answers, nil) // resets the threshold
+	if err == nil {
+		err = a.service.SetServiceExportResponseThreshold(to, e.timeout)
 	}
 	if err == nil {
 		err = account.AddServiceImport(a.service, subject, to)
@@ -232,7 +244,7 @@ func (a *accounts) drop(clients []Client) {
 	for public, u := range a.users {
 		if u.client && !slices.Contains(clients, Client{u.name, public}) {
 			delete(a.users, public)
-			a.disconnect(u)
+			a.disconnect(u.account)
 		}
 	}
 }
@@ -261,17 +273,17 @@ func (a *accounts) accountOf(name string) (*server.Account, error) {
 		return nil, fmt.Errorf("embedded: account of NATS client %s: %w", name, err)
 	}
 	a.clients[name] = account
-	for subject, answers := range a.subjects {
-		if err := a.link(name, account, subject, answers); err != nil {
+	for subject, e := range a.subjects {
+		if err := a.link(name, account, subject, e); err != nil {
 			return nil, err
 		}
 	}
 	return account, nil
 }
 
-// disconnect closes the connections of u.
-func (a *accounts) disconnect(u user) {
-	list, err := a.nats.Connz(&server.ConnzOptions{Account: u.account.Name, State: server.ConnOpen, Limit: 1 << 20})
+// disconnect closes the connections of account.
+func (a *accounts) disconnect(account *server.Account) {
+	list, err := a.nats.Connz(&server.ConnzOptions{Account: account.Name, State: server.ConnOpen, Limit: 1 << 20})
 	if err != nil {
 		return // it has none that could be listed: the server stops
 	}

@@ -33,6 +33,8 @@ type Config struct {
 
 	MaxConnections          int           `config:"max_connections" default:"1000" min:"1" help:"of all clients"`
 	MaxConnectionsPerClient int           `config:"max_connections_per_client" default:"20" min:"1" help:"at once; further ones are refused"`
+	MaxUnansweredPerClient  int           `config:"max_unanswered_per_client" default:"10000" min:"1" help:"requests that wait for an answer; a client with more is disconnected, and refused until enough have ended"`
+	AnswerTimeout           time.Duration `config:"answer_timeout" default:"15s" min:"1s" help:"for the answer to a call, which is dropped after that; it is raised to 5 s more than the longest deadline"`
 	MaxSubscriptions        int           `config:"max_subscriptions" default:"1000" min:"1" help:"of one connection"`
 	MaxPayload              int           `config:"max_payload" default:"1048576" min:"1024" max:"8388608" help:"bytes of a message with its headers; who sends a longer one is disconnected"`
 	MaxPending              int           `config:"max_pending" default:"33554432" min:"65536" help:"bytes that wait for one connection to read them; it is disconnected when there are more"`
@@ -47,8 +49,9 @@ const (
 	authTimeout    = 2 * time.Second // from connecting to showing a key
 	pingInterval   = 20 * time.Second
 	maxPingsOut    = 3
-	maxControlLine = 4096    // bytes of a protocol line: subjects and the CONNECT message
-	maxPayload     = 8 << 20 // the greatest Config.MaxPayload
+	answerSlack    = 5 * time.Second // from the end of a call's deadline to that of its answer
+	maxControlLine = 4096            // bytes of a protocol line: subjects and the CONNECT message
+	maxPayload     = 8 << 20         // the greatest Config.MaxPayload
 )
 
 func (c Config) withDefaults() Config {
@@ -56,6 +59,8 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.CredentialsDir, "nats-clients")
 	setDefault(&c.MaxConnections, 1000)
 	setDefault(&c.MaxConnectionsPerClient, 20)
+	setDefault(&c.MaxUnansweredPerClient, 10_000)
+	setDefault(&c.AnswerTimeout, 15*time.Second)
 	setDefault(&c.MaxSubscriptions, 1000)
 	setDefault(&c.MaxPayload, 1<<20)
 	setDefault(&c.MaxPending, 32<<20)
@@ -102,7 +107,8 @@ func (s *Server) Start(ctx context.Context) error {
 	}
 	s.accounts = &accounts{
 		maxPerClient: s.config.MaxConnectionsPerClient, logger: s.config.Logger, watchers: make(map[*watcher]struct{}),
-		users: make(map[string]user), clients: make(map[string]*server.Account), subjects: make(map[string]server.ServiceRespType),
+		users: make(map[string]user), clients: make(map[string]*server.Account), subjects: make(map[string]export),
+		unanswered: unanswered{max: s.config.MaxUnansweredPerClient, refused: make(map[string]int)},
 	}
 	options.CustomClientAuthentication = s.accounts
 	n, err := server.NewServer(options)
@@ -180,7 +186,7 @@ func (s *Server) admit(n *server.Server) (first string, err error) {
 			return "", err
 		}
 	}
-	if err := a.export(server.Streamed, "$SRV.PING", "$SRV.PING.>", "$SRV.INFO", "$SRV.INFO.>", "$SRV.STATS", "$SRV.STATS.>"); err != nil {
+	if err := a.export(export{server.Streamed, discoveryTimeout}, discovery); err != nil {
 		return "", err
 	}
 	credentials := Credentials(s.config.CredentialsDir)
@@ -207,17 +213,21 @@ func (s *Server) welcome(seedFile string) {
 	}
 }
 
-// watch follows changes of the clients.
+// watch follows changes of the clients, and bounds what they have without an answer.
 func (s *Server) watch() {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stopWatch = cancel
 	s.watching.Go(func() {
-		tick := time.NewTicker(time.Second)
+		tick, count := time.NewTicker(time.Second), time.NewTicker(unansweredInterval)
 		defer tick.Stop()
+		defer count.Stop()
 		for told := ""; ; {
 			select {
 			case <-ctx.Done():
 				return
+			case <-count.C:
+				s.accounts.boundUnanswered()
+				continue
 			case <-tick.C:
 			}
 			clients, err := Credentials(s.config.CredentialsDir).List()
@@ -258,13 +268,16 @@ func (s *Server) URL() string {
 	return ""
 }
 
-// Serve lets clients call subjects. The server passes a request of the client NAME on as
-// from.NAME.SUBJECT. It may be called again, with further subjects.
-func (s *Server) Serve(subjects []string) error {
+// Serve lets clients call subjects, whose calls take at most longest. The server passes a
+// request of the client NAME on as from.NAME.SUBJECT. It drops an answer that comes later
+// than Config.AnswerTimeout or 5 seconds after longest, whichever is more. Serve may be
+// called again, with further subjects.
+func (s *Server) Serve(subjects []string, longest time.Duration) error {
 	if s.nats.Load() == nil {
 		return errNotStarted
 	}
-	return s.accounts.export(server.Singleton, subjects...)
+	timeout := max(s.config.AnswerTimeout, longest+answerSlack)
+	return s.accounts.export(export{server.Singleton, timeout}, subjects...)
 }
 
 // Clients tells of the clients that there are and that come and go, see the interface

@@ -74,7 +74,7 @@ func start(t *testing.T, c Config) *running {
 			t.Error(err)
 		}
 	})
-	if err := r.Serve([]string{"echo"}); err != nil {
+	if err := r.Serve([]string{"echo"}, 0); err != nil {
 		t.Fatal(err)
 	}
 	answers := r.inProcess(t, r.AnswerOptions())
