@@ -45,6 +45,12 @@ type IdempotencyOptions struct {
 	// refused as idempotency_unavailable.
 	Secret func(ctx context.Context) ([]byte, error)
 
+	// Check refuses a request that the method would refuse anyway, before a digest of it is
+	// made and the store is asked: what is refused costs nothing and touches no key. It
+	// gets the decoded request, a pointer, and must not change it. Its error is the
+	// answer, so it should be the method's. It may be nil.
+	Check func(ctx context.Context, request any) error
+
 	// Stretch makes digests of requests as dear as a password's hash, with a function like
 	// Argon2 over the request's text and a salt of 16 bytes: for endpoints whose
 	// requests hold passwords, or anything else that is easily guessed. Without it who has
@@ -97,6 +103,7 @@ const (
 //     wants status 422 over HTTP; no code has it, and this one is 400.
 //   - idempotency_unavailable, Unavailable: the store is away, or the secret. A call that is to
 //     be made at most once is not made unguarded.
+//   - What o.Check refuses, with its error, even if the key was used with another request.
 //
 // # What is kept
 //
@@ -241,7 +248,12 @@ func (g *keyed) Decode(request any) error {
 	if err := g.caller.Err(); err != nil {
 		return err
 	}
-	if g.attempt, err = g.newAttempt(g.ctx, g.call, key, request); err != nil {
+	if check := g.options.Check; check != nil {
+		if err := check(g.caller, request); err != nil {
+			return err
+		}
+	}
+	if g.attempt, err = g.newAttempt(g.caller, g.call, key, request); err != nil { // nothing has begun: it may end with the caller
 		return err
 	}
 	return g.begin()

@@ -585,6 +585,32 @@ func TestIdempotencyStretchesRequests(t *testing.T) {
 	}
 }
 
+// What would be refused anyway is refused before it costs a digest and a look into the
+// store, with its own error, and leaves keys alone.
+func TestIdempotencyChecksRequestsFirst(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	stretched := 0
+	s.options.Stretch = func(_ context.Context, _, request []byte) ([]byte, error) { stretched++; return request, nil }
+	s.options.Check = func(_ context.Context, request any) error {
+		if request.(*orderRequest).Item == "nothing" {
+			return errClosed
+		}
+		return nil
+	}
+	b := s.local(t, s.service())
+	b.refused("k", orderRequest{Item: "nothing"}, chassi.Unavailable, "closed", false)
+	if stretched != 0 || s.orders.Load() != 0 || len(s.events) != 0 {
+		t.Errorf("stretched %d times, carried out %d times, %v", stretched, s.orders.Load(), s.events)
+	}
+	b.order("k", orderRequest{Item: "tea"}, false)
+	b.refused("k", orderRequest{Item: "nothing"}, chassi.Unavailable, "closed", false) // not told that the key was used
+	b.order("k", orderRequest{Item: "tea"}, true)
+	if stretched != 2 {
+		t.Errorf("stretched %d times, want 2", stretched)
+	}
+}
+
 func TestIdempotencyIsNamedRight(t *testing.T) {
 	t.Parallel()
 	newService := func() *chassi.Service {

@@ -36,9 +36,15 @@ func (s *Service) hash(ctx context.Context, plain string) (string, error) {
 }
 
 // Stretch returns a digest of text that costs as much to guess at as a password, see
-// [password.Stretch]. It waits for the pool as a login does, and returns
-// [auth.ErrBusy] when that is full.
+// [password.Stretch]. It waits for the pool as a login does, with a place of the caller's
+// source, and returns [auth.ErrBusy] when the pool is full or the source has all its
+// places. The place is given back when it returns.
 func (s *Service) Stretch(ctx context.Context, salt, text []byte) ([]byte, error) {
+	release, err := s.share(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	digest, err := workpool.Do(ctx, s.options.Pool, func(context.Context) ([]byte, error) {
 		defer s.collect(1)
 		return password.Stretch(s.config.Password, salt, text)

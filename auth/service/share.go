@@ -8,7 +8,8 @@ import (
 )
 
 // share holds a place among the calls of the caller's source that hash passwords or wait
-// for that: logins, sign-ups and password changes together. A source has no more than half
+// for that: logins, sign-ups, digests of sign-ups with an Idempotency-Key and password
+// changes together. A source has no more than half
 // of the workers and the queue, so that one network cannot take all and have the others
 // refused; beyond, the call gets [auth.ErrBusy] before anything is spent on it. Calls in
 // process are not counted. The returned function gives the place back.

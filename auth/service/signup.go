@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -15,18 +16,20 @@ import (
 
 // SignUp makes an account, or answers as if it had, in the same time.
 func (s *Service) SignUp(ctx context.Context, r *auth.SignUpRequest) (*auth.SignUpResponse, error) {
-	if !s.config.SignUp {
-		return nil, auth.ErrSignUpDisabled
+	email, plain, err := s.checkSignUp(r)
+	if err != nil {
+		return nil, err
 	}
 	release, err := s.share(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	user, err := s.newUser(ctx, r.Email, r.Password)
+	encoded, err := s.hash(ctx, plain)
 	if err != nil {
 		return nil, err
 	}
+	user := s.user(email, encoded)
 	if err := s.store.SignUp(ctx, user); err != nil {
 		return nil, fault(err)
 	}
@@ -34,31 +37,61 @@ func (s *Service) SignUp(ctx context.Context, r *auth.SignUpRequest) (*auth.Sign
 	return &auth.SignUpResponse{Email: user.Email}, nil
 }
 
+// CheckSignUp returns the error with which [Service.SignUp] refuses a request, an
+// *[auth.SignUpRequest], for what is in it, and nil for all others. It hashes nothing and
+// asks no store, so that it tells nothing of the accounts.
+func (s *Service) CheckSignUp(_ context.Context, request any) error {
+	r, ok := request.(*auth.SignUpRequest)
+	if !ok {
+		return fmt.Errorf("service: check a sign-up: the request is a %T", request)
+	}
+	_, _, err := s.checkSignUp(r)
+	return err
+}
+
+// checkSignUp returns address and password of a good request in their normal forms.
+func (s *Service) checkSignUp(r *auth.SignUpRequest) (email, plain string, err error) {
+	if !s.config.SignUp {
+		return "", "", auth.ErrSignUpDisabled
+	}
+	email, ok := NormalizeEmail(r.Email)
+	if !ok {
+		return "", "", auth.ErrInvalidEmail
+	}
+	plain, err = s.checkPassword(email, r.Password)
+	return email, plain, err
+}
+
 // AddUser makes an account for an operator and returns its normal address, or
 // [store.ErrEmailTaken].
 func (s *Service) AddUser(ctx context.Context, address, plain string) (email string, err error) {
-	user, err := s.newUser(ctx, address, plain)
-	if err != nil {
-		return "", err
-	}
-	return user.Email, fault(s.store.AddUser(ctx, user))
-}
-
-// newUser is an account that has not been stored.
-func (s *Service) newUser(ctx context.Context, address, plain string) (store.User, error) {
 	email, ok := NormalizeEmail(address)
 	if !ok {
-		return store.User{}, auth.ErrInvalidEmail
+		return "", auth.ErrInvalidEmail
 	}
 	encoded, err := s.newPassword(ctx, email, plain)
 	if err != nil {
-		return store.User{}, err
+		return "", err
 	}
-	return store.User{ID: newID(), Email: email, Password: encoded, Generation: 1, CreatedAt: s.options.Now()}, nil
+	return email, fault(s.store.AddUser(ctx, s.user(email, encoded)))
+}
+
+// user is an account that has not been stored.
+func (s *Service) user(email, encoded string) store.User {
+	return store.User{ID: newID(), Email: email, Password: encoded, Generation: 1, CreatedAt: s.options.Now()}
 }
 
 // newPassword holds a new password against the policy and hashes it.
 func (s *Service) newPassword(ctx context.Context, email, plain string) (string, error) {
+	plain, err := s.checkPassword(email, plain)
+	if err != nil {
+		return "", err
+	}
+	return s.hash(ctx, plain)
+}
+
+// checkPassword holds a new password against the policy and returns its normal form.
+func (s *Service) checkPassword(email, plain string) (string, error) {
 	plain, err := password.Normalize(plain)
 	if err != nil {
 		return "", weak(err)
@@ -67,7 +100,7 @@ func (s *Service) newPassword(ctx context.Context, email, plain string) (string,
 	if err := s.config.Policy.Check(plain, email, local); err != nil {
 		return "", weak(err)
 	}
-	return s.hash(ctx, plain)
+	return plain, nil
 }
 
 // refusals tells people what a policy's reasons mean.

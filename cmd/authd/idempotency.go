@@ -17,7 +17,8 @@ import (
 
 // takeKeys lets sign-ups be repeated with an Idempotency-Key. The other calls that change
 // anything answer with tokens, which are stored nowhere. What is stored of a sign-up,
-// which holds a password, is as dear to guess at as the account's own hash.
+// which holds a password, is as dear to guess at as the account's own hash. Where sign-up
+// is switched off no key is looked at.
 func (p *program) takeKeys(std *standard.Standard, db *database.DB, svc *service.Service, s *chassi.Service) error {
 	var store idempotency.Store = sqlstore.New(db)
 	if p.config.Idempotency.Store == "redis" {
@@ -26,12 +27,15 @@ func (p *program) takeKeys(std *standard.Standard, db *database.DB, svc *service
 		}
 		store = redisstore.New(std.Redis.Patient(2 * time.Second))
 	}
+	if !p.config.SignUp {
+		return nil
+	}
 	count, err := std.Telemetry.RegisterEvents("authd_idempotency_total", "What became of calls with an Idempotency-Key.")
 	if err != nil {
 		return err //nolint:wrapcheck // says where
 	}
 	return middleware.Idempotency(s, store, middleware.IdempotencyOptions{ //nolint:wrapcheck // says where
-		Keep: p.config.Idempotency.Keep, Observe: count, Stretch: svc.Stretch,
+		Keep: p.config.Idempotency.Keep, Observe: count, Check: svc.CheckSignUp, Stretch: svc.Stretch,
 		Secret: func(context.Context) ([]byte, error) { return svc.Secret("idempotency") },
 	}, "SignUp")
 }

@@ -133,6 +133,19 @@ func signUpWithAKey(t *testing.T, args ...string) {
 	}
 }
 
+// Where sign-up is switched off a key changes nothing, and nothing is spent on it.
+func TestSignUpWithAKeyWhereItIsSwitchedOff(t *testing.T) {
+	t.Parallel()
+	n := start(t, t.TempDir(), "--sign_up=false")
+	before := n.metric(`workpool_completed_total{pool="hashing"}`)
+	for _, body := range []object{ada, {"email": "no address", "password": "short"}} {
+		n.wantKeyed("/v1/users", someKey, body, http.StatusForbidden, false, "sign_up_disabled")
+	}
+	if after := n.metric(`workpool_completed_total{pool="hashing"}`); before == "" || after != before {
+		t.Errorf("%q hashes, afterwards %q", before, after)
+	}
+}
+
 // Fifty at once on two nodes: one is carried out, and the others are told to wait or get
 // its answer.
 func TestParallelSignUpsWithOneKey(t *testing.T) {

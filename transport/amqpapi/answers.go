@@ -17,7 +17,8 @@ import (
 // that names an unknown node, however well it is formed. Therefore the first answer
 // to a node is a trial: it goes over a connection made for it, and only when the
 // broker has confirmed it the node is known and its answers go over the shared
-// connection. A client whose address failed the trial gets no other one for a while.
+// connection. A client whose address failed the trial gets no other one for a while, but
+// for nodes that an answer has reached before: all clients without user_id are one.
 type answers struct {
 	link   *link
 	url    string
@@ -26,12 +27,28 @@ type answers struct {
 	trials chan answer
 	quit   chan struct{}
 	trying sync.WaitGroup
+	banned map[string]time.Time // until when users get no trial; of tryAll alone
+	proven nodes                // that passed a trial on any channel; of tryAll alone
 
 	mu      sync.Mutex
-	channel *amqp.Channel       // nil while there is none
-	end     func()              // gives its connection up
-	back    chan struct{}       // closed when there is one again
-	known   map[string]struct{} // nodes, on this channel
+	channel *amqp.Channel // nil while there is none
+	end     func()        // gives its connection up
+	back    chan struct{} // closed when there is one again
+	known   nodes         // on this channel
+}
+
+// nodes are at most maxKnownNodes; what is added to nil is forgotten.
+type nodes map[string]struct{}
+
+func (n nodes) add(node string) {
+	if n != nil && len(n) < maxKnownNodes {
+		n[node] = struct{}{}
+	}
+}
+
+func (n nodes) has(node string) bool {
+	_, ok := n[node]
+	return ok
 }
 
 // answer is one that is to be sent.
@@ -62,6 +79,7 @@ func newAnswers(c *Config, l *link, warn func(string, ...any)) *answers {
 	a := &answers{
 		link: l, url: c.AnswersURL, warn: warn, count: c.Count,
 		trials: make(chan answer, c.MaxConcurrent), quit: make(chan struct{}), back: make(chan struct{}),
+		banned: make(map[string]time.Time), proven: make(nodes),
 	}
 	l.use = a.use
 	return a
@@ -100,7 +118,7 @@ func (a *answers) use(conn *amqp.Connection) (<-chan struct{}, error) {
 	})
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.channel, a.end, a.known = ch, end, make(map[string]struct{})
+	a.channel, a.end, a.known = ch, end, make(nodes)
 	close(a.back)
 	return lost, nil
 }
@@ -185,10 +203,7 @@ func (a *answers) current(node string) (ch *amqp.Channel, end func(), known bool
 		a.mu.Lock()
 		ch, end = a.channel, a.end
 		back := a.back
-		known = node == ""
-		if !known {
-			_, known = a.known[node]
-		}
+		known = node == "" || a.known.has(node)
 		a.mu.Unlock()
 		if ch != nil || !wait {
 			return ch, end, known
@@ -204,17 +219,16 @@ func (a *answers) current(node string) (ch *amqp.Channel, end func(), known bool
 
 // tryAll tries answers to unknown nodes, one after the other.
 func (a *answers) tryAll() {
-	banned := make(map[string]time.Time)
 	for {
 		select {
 		case m := <-a.trials:
-			a.next(&m, banned)
+			a.next(&m)
 			continue
 		default:
 		}
 		select {
 		case m := <-a.trials:
-			a.next(&m, banned)
+			a.next(&m)
 		case <-a.quit:
 			return
 		}
@@ -222,21 +236,21 @@ func (a *answers) tryAll() {
 }
 
 // next decides about one of them: its node may be known by now.
-func (a *answers) next(m *answer, banned map[string]time.Time) {
+func (a *answers) next(m *answer) {
 	switch ch, _, known := a.current(m.to.node); {
 	case ch == nil:
 		a.lost(m, errAnswersLost)
 	case known:
 		a.send(m)
-	case time.Now().Before(banned[m.user]):
+	case time.Now().Before(a.banned[m.user]) && !a.proven.has(m.to.node):
 		a.lost(m, errBanned)
 	default:
-		a.try(m, banned)
+		a.try(m)
 	}
 }
 
 // try sends the answer over a connection of its own.
-func (a *answers) try(m *answer, banned map[string]time.Time) {
+func (a *answers) try(m *answer) {
 	err := a.publishAlone(m)
 	if err == nil {
 		a.learn(m.to.node)
@@ -246,21 +260,21 @@ func (a *answers) try(m *answer, banned map[string]time.Time) {
 	if !hasCode(err, amqp.InternalError) {
 		return // the broker is away, which is nobody's fault
 	}
-	for user, until := range banned {
-		if time.Now().After(until) || len(banned) >= maxBanned {
-			delete(banned, user)
+	delete(a.proven, m.to.node) // it has left the cluster
+	for user, until := range a.banned {
+		if time.Now().After(until) || len(a.banned) >= maxBanned {
+			delete(a.banned, user)
 		}
 	}
-	banned[m.user] = time.Now().Add(trialBan)
+	a.banned[m.user] = time.Now().Add(trialBan)
 	a.count(EventReplyToInvalid)
 }
 
 func (a *answers) learn(node string) {
+	a.proven.add(node)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.known != nil && len(a.known) < maxKnownNodes {
-		a.known[node] = struct{}{}
-	}
+	a.known.add(node)
 }
 
 func (a *answers) publishAlone(m *answer) error {

@@ -430,6 +430,40 @@ func TestInvalidDirectReplyToStopsNobody(t *testing.T) {
 	}
 }
 
+// An invalid address of a caller without user_id takes no answers from other such callers
+// on a node that an answer has reached before, also after the connection for answers was
+// lost and the nodes are to be tried again.
+func TestInvalidAddressWithoutUserIDStopsNobodyAfterAReconnect(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	known := directAddress(t, s)
+	ch := open(t, s.connect(t, "alice"))
+	answers, err := ch.Consume("amq.rabbitmq.reply-to", "", true, false, false, false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answered := func(when string) {
+		t.Helper()
+		if err := ch.PublishWithContext(t.Context(), "jobs.v1.Jobs", method, true, false, amqp.Publishing{ReplyTo: "amq.rabbitmq.reply-to", Body: []byte(`{"number":1,"fail":""}`)}); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-answers:
+		case <-time.After(10 * time.Second):
+			t.Fatalf("no answer %s", when)
+		}
+	}
+	answered("before the attack")
+	bad := unknownNode(1, known[strings.LastIndexByte(known, '.')+1:])
+	if err := post(t, s.connect(t, "mallory"), "jobs.v1.Jobs", method, amqp.Publishing{ReplyTo: bad, Body: []byte(`{"number":666,"fail":""}`)}); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the address has been tried", func() bool { return s.events.of(amqpapi.EventReplyToInvalid) == 1 })
+	answered("after the attack")
+	amqpapi.CutAnswers(s.server)
+	answered("after the connection for answers was lost")
+}
+
 // The broker proves the user_id, and the service believes no other name; the address of
 // X-Forwarded-For is believed of trusted users alone (R75).
 func TestIdentity(t *testing.T) {

@@ -28,6 +28,29 @@ func CutAnswers(s *Server) {
 	_ = s.answers.link.conn.Close()
 }
 
+// CutRequests closes the connection that requests come over, and returns a function that
+// tells whether there is another one.
+func CutRequests(s *Server) (connected func() bool) {
+	current := func() *amqp.Connection {
+		s.link.mu.Lock()
+		defer s.link.mu.Unlock()
+		return s.link.conn
+	}
+	lost := current()
+	_ = lost.Close()
+	return func() bool { return current() != lost }
+}
+
+// Held returns how many requests of a user are being handled or wait for it.
+func Held(s *Server, user string) int {
+	s.clients.mu.Lock()
+	defer s.clients.mu.Unlock()
+	if b := s.clients.busy[user]; b != nil {
+		return b.requests
+	}
+	return 0
+}
+
 // What is tested from outside.
 var (
 	ParseDirect     = parseDirect

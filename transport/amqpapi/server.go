@@ -28,6 +28,7 @@ type Server struct {
 	work      []*worker
 	link      *link
 	answers   *answers
+	places    places // of requests, at the workers
 	workers   *transport.Workers[arrival]
 	clients   clients
 	calls     transport.InFlight
@@ -103,8 +104,7 @@ func (s *Server) Start(ctx context.Context) error {
 		return err
 	}
 	s.base, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	// Each queue has the prefetch for itself; together they never have more at once.
-	s.workers = transport.NewWorkers(s.config.MaxConcurrent, s.config.MaxConcurrent*len(s.queues), s.serve)
+	s.makeRoom()
 	s.answers = newAnswers(&s.config, &link{url: s.config.AnswersURL, tls: tlsConfig, name: "chassi answers", logger: s.config.Logger}, s.seldom.warn)
 	s.link = &link{url: s.config.URL, tls: tlsConfig, name: "chassi server", logger: s.config.Logger, use: s.use}
 	if err := s.answers.start(ctx); err != nil {
@@ -118,6 +118,15 @@ func (s *Server) Start(ctx context.Context) error {
 	}
 	s.config.Logger.Info("serving", "server", s.Name(), "addr", redact(s.config.URL))
 	return nil
+}
+
+// makeRoom makes the workers, and as many places as they run and all prefetches together
+// let wait. The workers take more than there are places, because one that has left its
+// place counts as busy for a moment more.
+func (s *Server) makeRoom() {
+	room := s.config.MaxConcurrent * (1 + len(s.queues))
+	s.places = make(places, room)
+	s.workers = transport.NewWorkers(s.config.MaxConcurrent, room, s.serve)
 }
 
 // use declares and consumes everything on a new connection. The channel that it
@@ -183,7 +192,8 @@ func (s *Server) consumeService(t *topology, q *serviceQueue, end func()) error 
 	if err != nil {
 		return err //nolint:wrapcheck // the link says whose
 	}
-	err = s.feed(ch, q.name, s.config.MaxConcurrent, end, func(d amqp.Delivery) { s.take(q.routes[d.RoutingKey], &d) })
+	gone := ch.NotifyClose(make(chan *amqp.Error, 1))
+	err = s.feed(ch, q.name, s.config.MaxConcurrent, end, func(d amqp.Delivery) { s.take(q.routes[d.RoutingKey], &d, gone) })
 	return t.explain("queue", q.name, err)
 }
 
@@ -234,8 +244,9 @@ var (
 )
 
 // take hands a request over to the workers. One whose answer may not go where it says
-// is not carried out. The prefetch is the room that the workers have.
-func (s *Server) take(route *message.Route, d *amqp.Delivery) {
+// is not carried out. It waits for a place while there is none, which is so only after a
+// reconnect, and gives the request back to the broker if the server gives up meanwhile.
+func (s *Server) take(route *message.Route, d *amqp.Delivery, gone <-chan *amqp.Error) {
 	to, ok := s.replyToOf(d.ReplyTo, d.UserId)
 	if !ok {
 		s.config.Count(EventReplyToRefused)
@@ -244,7 +255,12 @@ func (s *Server) take(route *message.Route, d *amqp.Delivery) {
 		s.acknowledge(d)
 		return
 	}
-	a := arrival{route: route, Delivery: *d, at: time.Now(), to: to}
+	at := time.Now()
+	if !s.places.wait(gone, s.base.Done()) {
+		_ = d.Nack(false, true) // fails without its channel, whose end gives it back, too
+		return
+	}
+	a := arrival{route: route, Delivery: *d, at: at, to: to}
 	switch {
 	case route == nil: // bound by an older version of the service, or by an operator
 		a.refusal = errNoSuchMethod
@@ -259,7 +275,7 @@ func (s *Server) take(route *message.Route, d *amqp.Delivery) {
 			a.refusal = errBusy
 		}
 	}
-	s.workers.Submit(a)
+	s.workers.Submit(a) // takes it: there was a place, and it is closed when nothing feeds it any more
 }
 
 func (s *Server) malformed(err *chassi.Error) *chassi.Error {
@@ -269,6 +285,7 @@ func (s *Server) malformed(err *chassi.Error) *chassi.Error {
 
 // serve makes one call, or says why not.
 func (s *Server) serve(a arrival) {
+	defer s.places.leave()
 	if a.refusal != nil {
 		s.respond(&a, message.Refuse(a.refusal))
 		s.acknowledge(&a.Delivery)

@@ -20,6 +20,7 @@ type worker struct {
 	server *Server
 	queue  message.Queue
 	route  *message.Route
+	places places // of messages that are worked on
 	calls  transport.InFlight
 }
 
@@ -35,7 +36,7 @@ func (s *Server) Consume(q message.Queue, e *chassi.Endpoint) error {
 	if err != nil {
 		return fmt.Errorf("amqpapi: %w", err)
 	}
-	s.work = append(s.work, &worker{server: s, queue: q, route: route})
+	s.work = append(s.work, &worker{server: s, queue: q, route: route, places: make(places, s.config.MaxConcurrent)})
 	return nil
 }
 
@@ -121,11 +122,17 @@ func (w *worker) consume(t *topology, end func()) error {
 	if err != nil {
 		return err
 	}
+	gone := ch.NotifyClose(make(chan *amqp.Error, 1))
 	err = w.server.feed(ch, w.queue.Name, w.server.config.MaxConcurrent, end, func(d amqp.Delivery) {
+		if !w.places.wait(gone, w.server.base.Done()) {
+			return // the end of the channel gives it back
+		}
 		if !w.calls.Enter(w.queue.Name) {
+			w.places.leave()
 			return // the end of the connection gives it back
 		}
-		go func() { // as many as the prefetch
+		go func() { // as many as there are places
+			defer w.places.leave()
 			defer w.calls.Leave(w.queue.Name)
 			if err := w.try(moves, &d); err != nil {
 				w.server.seldom.warn("AMQP: a message will be delivered again", "queue", w.queue.Name, "error", err.Error())
