@@ -282,7 +282,7 @@ func (s *Standard) buildAMQP(c amqpapi.Config, around func(string) []chassi.Midd
 		return err //nolint:wrapcheck // names the settings
 	}
 	c.Logger = s.Telemetry.Logger
-	c.Count, err = s.Telemetry.RegisterEvents("amqp_events_total", "Requests over AMQP that were not carried out, and answers that were not sent.")
+	c.Observe, err = s.Telemetry.RegisterEvents("amqp_events_total", "Requests over AMQP that were not carried out, and answers that were not sent.")
 	s.AMQP = amqpapi.New(c, around("amqp")...)
 	return err //nolint:wrapcheck // says where
 }

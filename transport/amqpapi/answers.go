@@ -77,7 +77,7 @@ var (
 
 func newAnswers(c *Config, l *link, warn func(string, ...any)) *answers {
 	a := &answers{
-		link: l, url: c.AnswersURL, warn: warn, count: c.Count,
+		link: l, url: c.AnswersURL, warn: warn, count: c.Observe,
 		trials: make(chan answer, c.MaxConcurrent), quit: make(chan struct{}), back: make(chan struct{}),
 		banned: make(map[string]time.Time), proven: make(nodes),
 	}

@@ -74,7 +74,7 @@ func newSite(t *testing.T, change ...func(*amqpapi.Config)) *site {
 	s := &site{calls: make(chan seen, 10_000), events: new(eventCounter), Vhost: rabbittest.New(t, map[string]rabbittest.Rights{
 		"service": serviceRights, "answers": answersRights, "alice": callerRights, "mallory": callerRights, "gateway": callerRights, "replies": repliesRights, "admin": rabbittest.All,
 	})}
-	c := amqpapi.Config{URL: s.URL("service"), AnswersURL: s.URL("answers"), Logger: quiet, Count: s.events.count}
+	c := amqpapi.Config{URL: s.URL("service"), AnswersURL: s.URL("answers"), Logger: quiet, Observe: s.events.count}
 	for _, f := range change {
 		f(&c)
 	}

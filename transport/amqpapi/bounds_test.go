@@ -110,7 +110,7 @@ func TestOneClientLeavesRoomForOthers(t *testing.T) {
 	t.Parallel()
 	url := broker(t)
 	p, g, events := prefix(t, url, "gate.v1.Gate"), newGate(), new(eventCounter)
-	s := start(t, amqpapi.Config{URL: url, Prefix: p, MaxConcurrent: 4, Count: events.count}, nil, g.service("gate.v1.Gate"))
+	s := start(t, amqpapi.Config{URL: url, Prefix: p, MaxConcurrent: 4, Observe: events.count}, nil, g.service("gate.v1.Gate"))
 	defer stop(t, s)
 	defer close(g.opened)
 	named, err := client.New(g.service("gate.v1.Gate"), dial(t, amqpapi.ClientConfig{URL: url, Prefix: p}))
@@ -214,7 +214,7 @@ func TestExpiredRequestIsNotCarriedOut(t *testing.T) {
 	t.Parallel()
 	url := broker(t)
 	p, held, g, events := prefix(t, url, "held.v1.Held", "gate.v1.Gate"), newGate(), newGate(), new(eventCounter)
-	s := start(t, amqpapi.Config{URL: url, Prefix: p, MaxConcurrent: 1, Count: events.count}, nil, held.service("held.v1.Held"), g.service("gate.v1.Gate"))
+	s := start(t, amqpapi.Config{URL: url, Prefix: p, MaxConcurrent: 1, Observe: events.count}, nil, held.service("held.v1.Held"), g.service("gate.v1.Gate"))
 	defer stop(t, s)
 	r := newRaw(t, url)
 	r.send(t, p+".held.v1.Held", "held.v1.Held.Wait", amqp.Publishing{UserId: "guest"})
@@ -276,7 +276,7 @@ func TestRedeliveredRequest(t *testing.T) {
 		}
 	}
 	conn.Close() // without an acknowledgement
-	s := start(t, amqpapi.Config{URL: url, Prefix: p, Count: events.count}, nil, g.service("gate.v1.Gate"))
+	s := start(t, amqpapi.Config{URL: url, Prefix: p, Observe: events.count}, nil, g.service("gate.v1.Gate"))
 	defer stop(t, s)
 	for range 2 {
 		d := r.answer(t)

@@ -34,16 +34,16 @@ type Config struct {
 	// queues, that nobody has used for so long. Default never: callers may be there
 	// before the service. It is for tests.
 	Expires time.Duration `config:"-"`
-	// Count, if not nil, is called for each [Event]. It must not block.
-	Count func(event string) `config:"-"`
+	// Observe, if not nil, is called for each [Event]. It must not block.
+	Observe func(event string) `config:"-"`
 	// Logger takes what concerns no call. Default slog.Default().
 	Logger *slog.Logger `config:"-"`
 }
 
-// What [Config].Count counts.
+// What [Config].Observe is given.
 const (
 	EventAnswerLost     = "answer_lost"      // an answer could not be sent; its request is not repeated
-	EventReplyToRefused = "reply_to_refused" // a request whose reply_to is not allowed; it is not carried out
+	EventReplyToRefused = "reply_refused"    // a request whose reply_to is not allowed; it is not carried out
 	EventReplyToInvalid = "reply_to_invalid" // a direct reply-to address at which the broker closed the connection
 	EventClientBusy     = "client_busy"      // a request beyond max_per_client
 	EventMalformed      = "malformed"        // a request that is too long or has too many headers
@@ -93,8 +93,8 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MaxQueueBytes, 64<<20)
 	setDefault(&c.ReplyQueues, "reply")
 	setDefault(&c.AnswersURL, c.URL)
-	if c.Count == nil {
-		c.Count = func(string) {}
+	if c.Observe == nil {
+		c.Observe = func(string) {}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()

@@ -249,7 +249,7 @@ var (
 func (s *Server) take(route *message.Route, d *amqp.Delivery, gone <-chan *amqp.Error) {
 	to, ok := s.replyToOf(d.ReplyTo, d.UserId)
 	if !ok {
-		s.config.Count(EventReplyToRefused)
+		s.config.Observe(EventReplyToRefused)
 		s.seldom.warn("AMQP: a request was not carried out because its answer may not go to its reply_to",
 			"reply_to", short(d.ReplyTo), "user_id", short(d.UserId), "route", d.RoutingKey)
 		s.acknowledge(d)
@@ -271,7 +271,7 @@ func (s *Server) take(route *message.Route, d *amqp.Delivery, gone <-chan *amqp.
 		a.refusal = s.malformed(errHeaders)
 	default:
 		if a.client, ok = s.clients.enter(d.UserId); !ok {
-			s.config.Count(EventClientBusy)
+			s.config.Observe(EventClientBusy)
 			a.refusal = errBusy
 		}
 	}
@@ -279,7 +279,7 @@ func (s *Server) take(route *message.Route, d *amqp.Delivery, gone <-chan *amqp.
 }
 
 func (s *Server) malformed(err *chassi.Error) *chassi.Error {
-	s.config.Count(EventMalformed)
+	s.config.Observe(EventMalformed)
 	return err
 }
 
@@ -294,12 +294,12 @@ func (s *Server) serve(a arrival) {
 	switch wait, expires := expiration(&a.Delivery); {
 	case expires && time.Since(a.at) >= wait: // its caller has gone
 		s.clients.leave(a.UserId)
-		s.config.Count(EventExpired)
+		s.config.Observe(EventExpired)
 		s.acknowledge(&a.Delivery)
 		return
 	case a.Redelivered && !a.route.Endpoint().Idempotent():
 		s.clients.leave(a.UserId)
-		s.config.Count(EventRedelivered)
+		s.config.Observe(EventRedelivered)
 		s.respond(&a, message.Refuse(errMayBeDone))
 		s.acknowledge(&a.Delivery)
 		return

@@ -157,7 +157,7 @@ func (w *worker) publisherOf(d *amqp.Delivery) string {
 // try makes a call of the message and settles what becomes of it.
 func (w *worker) try(moves *sender, d *amqp.Delivery) error {
 	if len(d.Headers) > maxHeaders {
-		w.server.config.Count(EventMalformed)
+		w.server.config.Observe(EventMalformed)
 		err := w.move(moves, d, deadQueue(w.queue), 1, errHeaders)
 		return w.settle(d, err)
 	}

@@ -30,3 +30,7 @@ func FaultOf(answer *nats.Msg) error {
 	out.Set(message.CodeKey, answer.Header.Get(message.CodeKey))
 	return new(message.Remote).Read(&chassi.Call{Out: &out}, answer.Data)
 }
+
+// Refused returns how many requests were dropped because of their reply subject or of the
+// name of their client.
+func (s *Server) Refused() uint64 { return s.refused.Load() }

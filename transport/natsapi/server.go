@@ -253,10 +253,6 @@ func (s *Server) drop(m *nats.Msg, event string, log *occasionally, reason strin
 	}
 }
 
-// Refused returns how many requests were dropped because of their reply subject or of the
-// name of their client.
-func (s *Server) Refused() uint64 { return s.refused.Load() }
-
 // infoHeader is what a server adds to requests that come from other accounts. It is not
 // used to learn who calls: a client can hide or forge it (docs/decisions/0016).
 const infoHeader = "Nats-Request-Info"
