@@ -18,7 +18,7 @@ func (p places) wait(gone <-chan *amqp.Error, stopped <-chan struct{}) bool {
 	select {
 	case p <- struct{}{}:
 		return true
-	case <-gone:
+	case <-gone: //nolint:errcheck // whatever the reason
 	case <-stopped:
 	}
 	return false
