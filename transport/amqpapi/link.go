@@ -40,8 +40,10 @@ type link struct {
 const (
 	dialTimeout = 5 * time.Second
 	heartbeat   = 10 * time.Second
-	minBackoff  = 100 * time.Millisecond
-	maxBackoff  = 2 * time.Second
+	// setupTimeout is for all declarations on a new connection.
+	setupTimeout = 20 * time.Second
+	minBackoff   = 100 * time.Millisecond
+	maxBackoff   = 2 * time.Second
 )
 
 // start returns when the first connection is ready, when the broker refuses to set it
@@ -124,8 +126,14 @@ func (l *link) connect(ctx context.Context) (lost <-chan struct{}, err error) {
 	if err != nil {
 		return nil, err
 	}
+	// The library waits for the broker's replies without an end; a broker that is starting
+	// again may owe one for good. Then, and when ctx ends, the connection is given up.
+	ending, done := context.WithTimeout(ctx, setupTimeout)
+	defer done()
+	keep := context.AfterFunc(ending, func() { _ = conn.CloseDeadline(time.Now()) })
+	defer keep() // runs before done, which would end it
 	if lost, err = l.use(conn); err != nil {
-		_ = conn.Close()
+		_ = conn.CloseDeadline(time.Now().Add(time.Second))
 		return nil, err
 	}
 	l.mu.Lock()

@@ -103,7 +103,11 @@ func TestRefusedCallHarmsNoOther(t *testing.T) {
 	go func() { result <- invoke(t, allowed, "Wait") }()
 	<-g.entered
 	for range 3 {
-		err := invoke(t, refused, "Do")
+		var err error
+		until(t, "the service has a channel again", func() bool {
+			err = invoke(t, refused, "Do")
+			return chassi.ErrorOf(err).Code != chassi.Unavailable
+		})
 		if e := chassi.ErrorOf(err); e == nil || e.Code != chassi.PermissionDenied || !strings.Contains(err.Error(), "set_permissions") || !strings.Contains(err.Error(), "other") {
 			t.Errorf("a call without the right: %v", err)
 		}
