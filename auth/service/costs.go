@@ -32,8 +32,8 @@ func (c *costs) set(list []password.Params) { c.list.Store(&list) }
 
 func (c *costs) get() []password.Params { return *c.list.Load() }
 
-// costsFor returns the costs of a login, that of encoded among them. A kind of hash that
-// nobody told this node of counts for all logins from now on.
+// costsFor returns the costs of a login, that of encoded among them. A cost that
+// this node did not know is part of every login from now on.
 func (s *Service) costsFor(ctx context.Context, encoded string) []password.Params {
 	params, err := password.ParamsOf(encoded)
 	if err != nil || hasCost(s.costs.get(), params) {

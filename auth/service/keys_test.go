@@ -44,7 +44,7 @@ func look(t *testing.T, n *node) {
 	reload(t, n)
 }
 
-// R88: whoever has not the master key of the database changes no key, and is told why.
+// R88: without the master key of the database no key is changed, and the error says why.
 func TestKeysAreChangedOnlyUnderTheirMasterKey(t *testing.T) {
 	t.Parallel()
 	dbtest.Engines(t, func(t *testing.T, url string) {

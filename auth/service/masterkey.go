@@ -74,8 +74,8 @@ func sealed(ring store.KeyRing) bool {
 		slices.ContainsFunc(ring.Secrets, func(s store.Secret) bool { return s.Sealed })
 }
 
-// opensRing reports whether the keys are sealed with master: the check value tells, and
-// where there is none, a key.
+// opensRing reports whether the keys are sealed with master: it opens the check
+// value, or a key if the database has no check value.
 func opensRing(master []byte, ring store.KeyRing) bool {
 	if ring.Check != nil {
 		_, err := token.Open(master, ring.Check, checkAAD)

@@ -24,7 +24,7 @@ type secrets struct{ root, lockout []byte }
 func newSecrets(root []byte) *secrets { return &secrets{root: root, lockout: derive(root, "lockout")} }
 
 // derive returns 32 bytes for one purpose, from which neither the root secret nor
-// those for other purposes can be told.
+// those for other purposes can be derived.
 func derive(root []byte, purpose string) []byte {
 	mac := hmac.New(sha256.New, root)
 	mac.Write([]byte(purpose))

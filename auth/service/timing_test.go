@@ -275,7 +275,7 @@ func TestNodesLearnTheKindsOfHashes(t *testing.T) {
 	})
 }
 
-// The work of a login is bounded, and the operator is told what is not evened out.
+// The work of a login is bounded, and what is not evened out is logged.
 func TestKindsOfHashesAreBounded(t *testing.T) {
 	t.Parallel()
 	dbtest.Engines(t, func(t *testing.T, url string) {

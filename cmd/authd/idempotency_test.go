@@ -150,7 +150,7 @@ func TestSignUpWithAKeyWhereItIsSwitchedOff(t *testing.T) {
 // its answer.
 func TestParallelSignUpsWithOneKey(t *testing.T) {
 	t.Parallel()
-	nodes := pair(t, "--hash.queue=100") // half of it is room for all, who are one network
+	nodes := pair(t, "--hash.queue=100") // all callers are one network, which gets half of it
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	kinds := make(map[string]int)
