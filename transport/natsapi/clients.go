@@ -54,12 +54,18 @@ func (s subscription) drain(ctx context.Context) error {
 		}
 		return fmt.Errorf("natsapi: drain %s: %w", s.Subject, err)
 	}
-	select {
-	case <-closed:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("natsapi: drain %s: %w", s.Subject, ctx.Err())
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for s.conn.IsConnected() { // a server that is away ends no subscription
+		select {
+		case <-closed:
+			return nil
+		case <-ctx.Done():
+			return fmt.Errorf("natsapi: drain %s: %w", s.Subject, ctx.Err())
+		case <-tick.C:
+		}
 	}
+	return nil
 }
 
 // clients are those of a Broker. The requests of each come over a connection of their own:
