@@ -61,7 +61,7 @@ func TestAdminListenerShowsNoSecret(t *testing.T) {
 			t.Errorf("%s: no %q in:\n%.2000s", path, want, shown[path])
 		}
 	}
-	if !strings.Contains(shown["/readyz"], `"redis":{"status":"degraded","detail":"unavailable since `) {
+	if !strings.Contains(shown["/readyz"], `"redis":{"status":"degraded","error":"redis is not available: `) {
 		t.Errorf("Redis was never there:\n%s", shown["/readyz"])
 	}
 }

@@ -49,7 +49,10 @@ type Client struct {
 	declared map[string]bool
 }
 
-// Dial connects. It tries until ctx ends while the server is away, and returns at once if
+// refusalTime is how long a server may take to learn of a new client.
+const refusalTime = 5 * time.Second
+
+// Dial connects. It tries until ctx ends while the server is away, and for five seconds if
 // the server refuses the user, its password or its key.
 func Dial(ctx context.Context, c ClientConfig) (*Client, error) {
 	c = c.withDefaults()
@@ -58,12 +61,17 @@ func Dial(ctx context.Context, c ClientConfig) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	var refused time.Time
 	for told := false; ; told = true {
 		conn, err := connect(ctx, c.URL, t, options)
-		if err == nil {
+		switch {
+		case err == nil:
 			return newClient(c, conn, t)
-		}
-		if errors.Is(err, errRefused) {
+		case !errors.Is(err, errRefused):
+			refused = time.Time{}
+		case refused.IsZero():
+			refused = time.Now()
+		case time.Since(refused) > refusalTime:
 			return nil, err
 		}
 		if !told {
