@@ -216,7 +216,7 @@ func (a *App) note(c *component, r CheckResult) {
 	switch down := r.Err != nil || r.Status == degraded; {
 	case down == !c.downFrom.IsZero():
 	case !down:
-		a.options.Logger.Info("component works again", "component", c.name, "after", time.Since(c.downFrom).Round(time.Millisecond))
+		a.options.Logger.Info("component works again", "component", c.name, "after", time.Since(c.downFrom).Round(time.Millisecond).String())
 		c.downFrom = time.Time{}
 	default:
 		c.downFrom = time.Now()

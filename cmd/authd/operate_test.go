@@ -32,7 +32,7 @@ func TestAdminListenerShowsNoSecret(t *testing.T) {
 		"--sentry.dsn=http://canary-sentry@127.0.0.1:1/1", "--trace.endpoint=http://u:canary-trace@127.0.0.1:1", "--trace.exporter=otlp-http")
 	cmd.Env = append(cmd.Env, "AUTHD_REDIS_URL_FILE="+file)
 	n := launchProgram(t, cmd)
-	n.awaitLog("waiting for the database")
+	n.awaitLog(`"component":"database"`)
 
 	shown := map[string]string{"log": n.text()}
 	paths := []string{
