@@ -20,7 +20,7 @@ func warnings(t *testing.T, options config.Options, prepare func(*standard.Stand
 	t.Helper()
 	var c standard.Config
 	options.Name = "test"
-	options.Args = append(options.Args, "--shutdown.drain=0s", "--shutdown.start=20s")
+	options.Args = append(options.Args, "--shutdown.drain=0s", "--start.timeout=20s")
 	if _, err := config.Load(&c, options); err != nil {
 		t.Fatal(err)
 	}

@@ -128,21 +128,22 @@ func (s *Service) Name() string { return "auth" }
 
 // Start loads the signing keys and the root secret, making the first ones if there are
 // none, and what kinds of password hashes there are. Keys that cannot be opened do not keep
-// it from starting, see [Service.CheckKeys].
+// it from starting, see [Service.CheckKeys]. While the database is away its error is
+// [chassi.Unavailable].
 func (s *Service) Start(ctx context.Context) error {
 	if err := s.loadKeys(ctx); err != nil {
-		return err
+		return fault(err)
 	}
 	if s.options.SealPlainKeys && s.keys.report.Load().exposed {
 		if _, err := s.RewrapKeys(ctx); err != nil {
-			return err
+			return fault(err)
 		}
 		if err := s.loadKeys(ctx); err != nil {
-			return err
+			return fault(err)
 		}
 	}
 	if err := s.loadCosts(ctx); err != nil {
-		return fmt.Errorf("kinds of password hashes: %w", err)
+		return fault(fmt.Errorf("kinds of password hashes: %w", err))
 	}
 	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	s.running.Go(func() { s.every(ctx, keyPollInterval, s.pollKeys) })

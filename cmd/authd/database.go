@@ -75,12 +75,6 @@ func advise(err error) error {
 	}
 }
 
-// closing folds the write-ahead log of SQLite into its file, so that this is complete even
-// while another process has it open, and closes the database.
-func closing(db *database.DB) func(context.Context) error {
-	return func(ctx context.Context) error { return errors.Join(db.Checkpoint(ctx), db.Close()) }
-}
-
 // tidy deletes idempotency keys that have ended, and bounds how much of a SQLite database
 // is in its write-ahead log alone.
 func tidy(db *database.DB) func(context.Context, time.Time) error {

@@ -32,7 +32,7 @@ func TestAdminListenerShowsNoSecret(t *testing.T) {
 		"--sentry.dsn=http://canary-sentry@127.0.0.1:1/1", "--trace.endpoint=http://u:canary-trace@127.0.0.1:1", "--trace.exporter=otlp-http")
 	cmd.Env = append(cmd.Env, "AUTHD_REDIS_URL_FILE="+file)
 	n := launchProgram(t, cmd)
-	n.awaitLog("waiting for the database")
+	n.awaitLog(`"component":"database"`)
 
 	shown := map[string]string{"log": n.text()}
 	paths := []string{
@@ -61,7 +61,7 @@ func TestAdminListenerShowsNoSecret(t *testing.T) {
 			t.Errorf("%s: no %q in:\n%.2000s", path, want, shown[path])
 		}
 	}
-	if !strings.Contains(shown["/readyz"], `"redis":{"status":"degraded","detail":"unavailable since `) {
+	if !strings.Contains(shown["/readyz"], `"redis":{"status":"degraded","error":"redis is not available: `) {
 		t.Errorf("Redis was never there:\n%s", shown["/readyz"])
 	}
 }

@@ -28,7 +28,7 @@ func TestFault35StartWithoutDatabase(t *testing.T) {
 	t.Parallel()
 	p, url := behindProxy(t)
 	n := launch(t, t.TempDir(), "--database.url="+url)
-	n.awaitLog("waiting for the database")
+	n.awaitLog(`"component":"database"`)
 	if live, ready := n.get("/healthz"), n.get("/readyz"); live != http.StatusOK || ready != http.StatusServiceUnavailable {
 		t.Errorf("healthz %d, readyz %d, want 200 and 503", live, ready)
 	}

@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"os"
 	"os/signal"
 	"runtime"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -70,17 +68,18 @@ func serve(ctx context.Context, p *program) error {
 	}
 	endpoints := auth.Endpoints(svc)
 	endpoints.Use(limitSignUps(std.Limiter("sign_up", ratelimit.New(ratelimit.Options{Limit: p.config.SignUpRate}))))
-	if err := errors.Join(observe(std.Telemetry, db, pool), p.takeKeys(std, db, svc, endpoints), watchKeys(std, svc)); err != nil {
+	if err := errors.Join(
+		std.Database(db, store.Migrations(), func(ctx context.Context) error { return welcome(ctx, p, std, db) }),
+		observe(std.Telemetry, pool), p.takeKeys(std, db, svc, endpoints), watchKeys(std, svc),
+	); err != nil {
 		return fail(err)
 	}
 
 	std.Manage(
-		chassi.ServerFunc("database", func(ctx context.Context) error { return prepare(ctx, p, std, db) }, closing(db)),
 		chassi.ServerFunc("hashing", nil, pool.Stop),
 		svc,
 		newReloader(p, std),
 	)
-	std.Check("database", db.Check)
 	std.Mount(endpoints)
 	if err := std.Describe(about, described()); err != nil {
 		return fail(err)
@@ -110,32 +109,6 @@ func giveRoom(hashing int) {
 	}
 }
 
-// prepare waits until the database can be used, and brings its schema up to
-// date. Until then the process is alive and not ready.
-func prepare(ctx context.Context, p *program, std *standard.Standard, db *database.DB) error {
-	logger := std.Telemetry.Logger
-	for told := false; ; {
-		applied, err := db.Migrate(ctx, store.Migrations())
-		if err == nil {
-			if len(applied) > 0 {
-				logger.Info("schema brought up to date", "migrations", strings.Join(applied, " "))
-			}
-			return errors.Join(db.Checkpoint(ctx), welcome(ctx, p, std, db))
-		}
-		if !database.IsUnavailable(err) || ctx.Err() != nil {
-			return err //nolint:wrapcheck // says where
-		}
-		if !told {
-			logger.Warn("waiting for the database", "error", err.Error())
-			told = true
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(500 * time.Millisecond):
-		}
-	}
-}
-
 // welcome tells a new operator what to do: there is no default account.
 func welcome(ctx context.Context, p *program, std *standard.Standard, db *database.DB) error {
 	users, err := store.New(db).Users(ctx, "", 1)
@@ -150,19 +123,15 @@ func welcome(ctx context.Context, p *program, std *standard.Standard, db *databa
 	return nil
 }
 
-// observe shows the pools.
-func observe(t *telemetry.Telemetry, db *database.DB, pool *workpool.Pool) error {
-	errs := []error{t.RegisterPool("hashing", func() telemetry.PoolStats {
+// observe shows the pool.
+func observe(t *telemetry.Telemetry, pool *workpool.Pool) error {
+	return t.RegisterPool("hashing", func() telemetry.PoolStats { //nolint:wrapcheck // says where
 		s := pool.Stats()
 		return telemetry.PoolStats{
 			Workers: s.Workers, Busy: s.Busy, Queued: s.Queued, QueueSize: s.QueueSize,
 			Submitted: s.Submitted, Completed: s.Completed, Refused: s.Refused, Canceled: s.Canceled, Panics: s.Panics,
 		}
-	})}
-	for i, stats := range db.Stats() {
-		errs = append(errs, t.RegisterDB(stats.Name, func() sql.DBStats { return db.Stats()[i].DBStats }))
-	}
-	return errors.Join(errs...)
+	})
 }
 
 // reloader applies a changed configuration, on SIGHUP and when the file changes.

@@ -465,3 +465,18 @@ func TestConnectsAgainSoon(t *testing.T) {
 		}
 	}
 }
+
+// A server that is stopped before it has begun to serve has not failed: the App would log it
+// as the reason of its end, where another server's start was.
+func TestStopRightAfterStartIsNoFailure(t *testing.T) {
+	t.Parallel()
+	for range 100 {
+		s := start(t, grpcapi.Config{}, nil)
+		if err := s.Stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-s.Failed(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -121,7 +121,8 @@ func (s *Server) Start(ctx context.Context) error {
 	s.listener.Store(limited)
 	s.serving.Go(func() {
 		defer close(s.failed)
-		if err := s.grpc.Serve(limited); err != nil {
+		// A Stop may come before Serve has begun.
+		if err := s.grpc.Serve(limited); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 			s.failed <- err
 		}
 	})

@@ -95,6 +95,7 @@ func (s *Server) RefusedClients() int64 {
 // Start listens and serves.
 func (s *Server) Start(ctx context.Context) error {
 	if !s.rooted {
+		s.rooted = true // Start may be called again
 		s.mux.Handle("/", s.unmatched)
 	}
 	var err error

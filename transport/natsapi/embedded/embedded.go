@@ -118,6 +118,7 @@ func (s *Server) Start(ctx context.Context) error {
 	n.SetLogger(&logger{Logger: s.config.Logger}, false, false)
 	first, err := s.admit(n)
 	if err != nil {
+		n.Shutdown()
 		return err
 	}
 	go n.Start()
@@ -245,11 +246,14 @@ func (s *Server) watch() {
 	})
 }
 
-// Stop ends the server.
+// Stop ends the server. Without a successful Start it does nothing.
 func (s *Server) Stop(ctx context.Context) error {
+	n := s.nats.Load()
+	if n == nil {
+		return nil
+	}
 	s.stopWatch()
 	s.watching.Wait()
-	n := s.nats.Load()
 	done := make(chan struct{})
 	go func() { n.Shutdown(); n.WaitForShutdown(); close(done) }()
 	select {

@@ -222,6 +222,32 @@ func TestClientsComeAndGo(t *testing.T) {
 }
 
 // Folders that others can write are refused at the start.
+func TestStartCanBeRepeatedAndStopNeedsNone(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	s := New(Config{Addr: "127.0.0.1:0", CredentialsDir: dir, Logger: slog.New(slog.DiscardHandler)})
+	for range 2 {
+		if err := s.Start(t.Context()); err == nil {
+			t.Fatal("a folder that others can write to is used")
+		}
+		if err := s.Stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestStartRefusesAnOpenFolder(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
