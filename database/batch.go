@@ -48,6 +48,9 @@ func (db *DB) BatchRelaxed(ctx context.Context, statements ...Statement) error {
 }
 
 func (db *DB) batch(ctx context.Context, s scope, statements []Statement) error {
+	if len(statements) == 0 {
+		return nil
+	}
 	if db.target.dialect == SQLite {
 		return db.transact(ctx, s, func(ctx context.Context, tx *Tx) error { return tx.batch(ctx, statements) })
 	}

@@ -22,6 +22,7 @@ import (
 // TLS.
 type PostgresDisk struct {
 	delay, commits atomic.Int64
+	trips          atomic.Int64
 	server         string
 	listener       net.Listener
 	running        sync.WaitGroup
@@ -51,6 +52,10 @@ func (d *PostgresDisk) SetDelay(delay time.Duration) { d.delay.Store(int64(delay
 
 // Commits returns how many commits have waited for the disk.
 func (d *PostgresDisk) Commits() int64 { return d.commits.Load() }
+
+// RoundTrips returns how often a client has waited for the server: how often that was ready
+// for the next query, connecting included.
+func (d *PostgresDisk) RoundTrips() int64 { return d.trips.Load() }
 
 // Statements returns the text of all statements since the last call, on all connections.
 func (d *PostgresDisk) Statements() []string {
@@ -198,6 +203,9 @@ func (c *connection) fromServer(r *bufio.Reader, w io.Writer) error {
 	body, err := readBody(r)
 	if err != nil {
 		return err
+	}
+	if kind == 'Z' {
+		c.disk.trips.Add(1)
 	}
 	switch tag, _ := text(body); {
 	case kind != 'C':
