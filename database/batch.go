@@ -59,7 +59,7 @@ func (db *DB) batch(ctx context.Context, s scope, statements []Statement) error 
 	}
 	ctx, cancel := db.bound(ctx)
 	defer cancel()
-	return db.retry(ctx, func() error { return s.pipeline(ctx, statements) })
+	return s.wrote(db.retry(ctx, func() error { return s.pipeline(ctx, statements) }))
 }
 
 // batch runs statements one after the other.

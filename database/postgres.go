@@ -18,7 +18,7 @@ func openPostgres(c Config, t target) (*DB, error) {
 	}
 	pool := stdlib.OpenDB(*config, checkBeforeUse()...)
 	configure(pool, c)
-	return &DB{config: c, target: t, reader: pool, writer: pool}, nil
+	return &DB{config: c, target: t, reader: pool, writer: pool, probe: probePool(*config, c)}, nil
 }
 
 // checkBeforeUse looks whether the server has closed a connection that was not used for a
