@@ -26,6 +26,8 @@ func runJob(job string) int {
 		err = incrementMany(url)
 	case "migrate":
 		err = migrateOnce(url)
+	case "full":
+		err = checkFullDisk(url)
 	case "unprivileged":
 		err = openUnprivileged(url)
 	}

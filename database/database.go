@@ -59,6 +59,8 @@ type DB struct {
 	target target
 	reader *sql.DB
 	writer *sql.DB // the same handle as reader on PostgreSQL
+	probe  *sql.DB // for Check, on PostgreSQL
+	health health
 	closed atomic.Bool
 
 	// For SQLite in memory.
@@ -127,6 +129,9 @@ func (db *DB) Close() error {
 	}
 	// The writer goes last: SQLite folds its log into the file on the last close.
 	err := errors.Join(db.reader.Close(), db.writer.Close())
+	if db.probe != nil {
+		err = errors.Join(err, db.probe.Close())
+	}
 	if db.release != nil {
 		err = errors.Join(err, db.release())
 	}
@@ -150,4 +155,8 @@ func configure(pool *sql.DB, c Config) {
 func (db *DB) dropIdle() {
 	db.reader.SetMaxIdleConns(-1)
 	db.reader.SetMaxIdleConns(db.config.MaxIdle)
+	if db.probe != nil {
+		db.probe.SetMaxIdleConns(-1)
+		db.probe.SetMaxIdleConns(1)
+	}
 }

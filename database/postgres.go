@@ -1,6 +1,7 @@
 package database
 
 import (
+	"context"
 	"errors"
 	"strconv"
 	"time"
@@ -15,9 +16,19 @@ func openPostgres(c Config, t target) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	pool := stdlib.OpenDB(*config)
+	pool := stdlib.OpenDB(*config, checkBeforeUse()...)
 	configure(pool, c)
-	return &DB{config: c, target: t, reader: pool, writer: pool}, nil
+	return &DB{config: c, target: t, reader: pool, writer: pool, probe: probePool(*config, c)}, nil
+}
+
+// checkBeforeUse looks whether the server has closed a connection that was not used for a
+// second, which costs no round trip, in place of a ping.
+func checkBeforeUse() []stdlib.OptionOpenDB {
+	check := func(_ context.Context, p stdlib.ShouldPingParams) bool {
+		// What it finds closes the connection, so that the ping fails at once.
+		return p.IdleDuration > time.Second && p.Conn.PgConn().CheckConn() != nil //nolint:staticcheck // deprecated but for connections of high latency, as this one may be
+	}
+	return []stdlib.OptionOpenDB{stdlib.OptionShouldPing(check)}
 }
 
 // postgresConfig is the URL with our bounds; what the URL itself sets wins.

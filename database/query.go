@@ -45,13 +45,10 @@ func (db *DB) QueryRow(ctx context.Context, query string, args ...any) *Row {
 	return &Row{rows: rows, err: err}
 }
 
-// Exec runs one statement as a [DB.Write] of its own and returns the number of
+// Exec runs one statement as a [DB.Batch] of its own and returns the number of
 // rows it changed.
 func (db *DB) Exec(ctx context.Context, query string, args ...any) (affected int64, err error) {
-	err = db.Write(ctx, func(ctx context.Context, tx *Tx) (err error) {
-		affected, err = tx.Exec(ctx, query, args...)
-		return err
-	})
+	err = db.Batch(ctx, Statement{SQL: query, Args: args, Affected: &affected})
 	return affected, err
 }
 

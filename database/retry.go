@@ -14,8 +14,17 @@ const (
 )
 
 // retry runs try until it succeeds, fails for good or ctx ends. ctx must have a
-// deadline.
+// deadline. [DB.Check] learns from it.
 func (db *DB) retry(ctx context.Context, try func() error) error {
+	return db.rerun(ctx, func() error {
+		err := try()
+		db.health.saw(err)
+		return err
+	})
+}
+
+// rerun is retry for what is no call.
+func (db *DB) rerun(ctx context.Context, try func() error) error {
 	for n := 1; ; n++ {
 		err := try()
 		switch classOf(err) {

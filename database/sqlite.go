@@ -39,11 +39,19 @@ func openSQLite(ctx context.Context, c Config, t target) (*DB, error) {
 	configure(reader, c)
 	writer.SetMaxOpenConns(1)
 	db.reader, db.writer = reader, writer
-	if err := db.Check(ctx); err != nil {
+	if err := db.lockable(ctx); err != nil {
 		_ = db.Close() // what the check found is what matters
 		return nil, fmt.Errorf("%w (opening %s)", err, t)
 	}
 	return db, nil
+}
+
+// lockable fails if the database is none, or must not be written. A full disk is no
+// reason not to open it.
+func (db *DB) lockable(ctx context.Context) error {
+	ctx, cancel := db.bound(ctx)
+	defer cancel()
+	return db.rerun(ctx, func() error { return db.checkSQLite(ctx, false) })
 }
 
 // prepareSQLite makes sure that there is a file, or memory that stays.

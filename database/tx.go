@@ -64,7 +64,15 @@ func (db *DB) transact(ctx context.Context, s scope, fn func(context.Context, *T
 	}
 	ctx, cancel := db.bound(ctx)
 	defer cancel()
-	return db.retry(ctx, func() error { return s.once(ctx, fn) })
+	return s.wrote(db.retry(ctx, func() error { return s.once(ctx, fn) }))
+}
+
+// wrote lets [DB.Check] know of a transaction that was stored.
+func (s scope) wrote(err error) error {
+	if err == nil && !s.readOnly {
+		s.db.health.wroteCall(!s.relaxed)
+	}
+	return err
 }
 
 func (s scope) once(ctx context.Context, fn func(context.Context, *Tx) error) error {

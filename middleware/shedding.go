@@ -14,7 +14,7 @@ var errOverloaded = chassi.NewError(chassi.Unavailable, "overloaded", "The servi
 // them: those of [chassi.Deferrable] endpoints first, those of [chassi.Important] ones last.
 func Shedding(limiter *overload.Limiter) chassi.Middleware {
 	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
-		kind := limiter.Kind(priority(b.Endpoint.Priority()))
+		kind := kindOf(limiter, b)
 		return func(ctx context.Context, call *chassi.Call) error {
 			began, ok := kind.Enter()
 			if !ok {
@@ -32,6 +32,11 @@ func Shedding(limiter *overload.Limiter) chassi.Middleware {
 			return err
 		}
 	}
+}
+
+// kindOf returns the calls of one endpoint.
+func kindOf(limiter *overload.Limiter, b *chassi.Binding) *overload.Kind {
+	return limiter.Kind(b.Endpoint.FullName(), priority(b.Endpoint.Priority()))
 }
 
 func priority(p int) overload.Priority {

@@ -6,6 +6,11 @@
 // a database, and the limit falls to what was in flight when it did not; when they no
 // longer do, it rises again. So it needs no knowledge of the machine, and a call that takes a
 // second by nature is no sign of overload.
+//
+// A kind whose calls take no longer than usual may always have as many in flight as usual,
+// and as many again. So a slow database has the calls refused that wait for it, when they
+// are too many, and no others. A standstill, in which no call of a kind succeeds, is no
+// overload: what piled up in it says nothing about the calls that come afterwards.
 package overload
 
 import (
@@ -59,6 +64,10 @@ type Limiter struct {
 	pressed int64 // since when there has been pressure, 0 for not
 	probing int   // the window of a probe, 0 for none
 	resume  int64 // the limit after it
+
+	standstill atomic.Int64 // when the latest one ended, 0 for never
+	catchUp    atomic.Int64 // when catching up after it ends at the latest, 0 for not under way
+	caughtUp   atomic.Int64 // when that was done: calls that began before say nothing
 }
 
 // Priority says who gives way to whom.
@@ -80,7 +89,11 @@ var shares = [priorities]float64{Low: 0.5, Normal: 0.75, High: 1}
 // endpoint.
 type Kind struct {
 	limiter  *Limiter
+	name     string
 	priority Priority
+	inFlight atomic.Int64
+	reserved atomic.Int64  // calls in flight that the limit does not hold for
+	worked   atomic.Int64  // when the latest call succeeded
 	taken    atomic.Int64  // nanoseconds in this window,
 	logs     atomic.Int64  // the sums of their logarithms and of the squares of those, in
 	squares  atomic.Int64  // millionths,
@@ -88,6 +101,8 @@ type Kind struct {
 	usual    atomic.Uint64 // the mean logarithm without overload, 0 for not known yet, as math.Float64bits
 
 	seenTaken, seenLog, seenSpread, seenCalls float64 // in the last window: sum, mean, variance, number
+	trend                                     float64 // how much longer than usual, a logarithm, over the latest calls
+	usualInFlight                             float64
 }
 
 const (
@@ -108,11 +123,17 @@ func New(c Config) *Limiter {
 	return l
 }
 
-// Kind adds a kind of calls. Kinds are made before calls are.
-func (l *Limiter) Kind(p Priority) *Kind {
-	k := &Kind{limiter: l, priority: p}
+// Kind returns the kind of calls with this name, which it adds if there is none. Its
+// priority is that of the first time. Kinds are made before calls are.
+func (l *Limiter) Kind(name string, p Priority) *Kind {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	for _, k := range l.kinds {
+		if k.name == name {
+			return k
+		}
+	}
+	k := &Kind{limiter: l, name: name, priority: p}
 	l.kinds = append(l.kinds, k)
 	return k
 }
@@ -124,6 +145,7 @@ func (k *Kind) Enter() (began Entered, ok bool) {
 	for p := k.priority + 1; p < priorities; p++ {
 		n += l.inFlight[p].Load()
 	}
+	own := k.inFlight.Add(1)
 	limit := float64(l.limit.Load()) * shares[k.priority]
 	if k.priority == High {
 		limit = max(limit, float64(l.config.MinInFlight)) // also during a probe
@@ -132,8 +154,9 @@ func (k *Kind) Enter() (began Entered, ok bool) {
 	for p := range k.priority {
 		all += l.inFlight[p].Load()
 	}
-	if float64(n) > max(limit, 1) || all > int64(l.config.MaxInFlight) {
+	if float64(n) > max(limit, 1) && own > k.reserved.Load() || all > int64(l.config.MaxInFlight) {
 		l.inFlight[k.priority].Add(-1)
+		k.inFlight.Add(-1)
 		l.refused.Add(1)
 		return 0, false
 	}
@@ -172,10 +195,14 @@ const (
 func (k *Kind) Leave(began Entered, o Outcome) {
 	l := k.limiter
 	l.inFlight[k.priority].Add(-1)
+	k.inFlight.Add(-1)
 	if o == Failed {
 		return
 	}
 	now := int64(time.Since(l.born))
+	if k.waited(now, int64(began), o) {
+		return
+	}
 	taken := max(now-int64(began), 1)
 	log := math.Log(float64(taken))
 	if o == TimedOut && log < math.Float64frombits(k.usual.Load()) {
@@ -227,6 +254,9 @@ func (l *Limiter) close(now int64) {
 		// what comes in now will take still longer.
 		slowness *= max(1, float64(l.busy())*float64(length)/taken)
 	}
+	for _, k := range l.kinds {
+		k.reserve(float64(length), !crowded && slowness < math.Sqrt(l.config.Tolerance))
+	}
 	idle := l.busy() <= int64(l.config.MinInFlight)
 	if l.probe(now, crowded || slowness > l.config.Tolerance && !idle) {
 		return
@@ -276,7 +306,7 @@ func (l *Limiter) probe(now int64, pressure bool) bool {
 		return false
 	}
 	l.resume = l.limit.Load()
-	l.limit.Store(min(l.resume, int64(l.config.MinInFlight+3)/4))
+	l.limit.Store(min(l.resume, int64(l.least())))
 	l.probing = 1
 	return true
 }
@@ -309,6 +339,24 @@ func (k *Kind) look() {
 		k.usual.Store(math.Float64bits(k.seenLog))
 	}
 }
+
+// reserve lets the kind have twice as many calls in flight as it usually has, whatever
+// other kinds have, unless its latest calls took longer than usual. A few of them may be
+// chance. Calm is a window without pressure.
+func (k *Kind) reserve(length float64, calm bool) {
+	if calm {
+		k.usualInFlight += (k.seenTaken/length - k.usualInFlight) * faster
+	}
+	k.trend += (k.seenLog - math.Float64frombits(k.usual.Load()) - k.trend) * k.seenCalls / (k.seenCalls + fewSamples)
+	if k.trend > math.Log(k.limiter.config.Tolerance)/2 {
+		k.reserved.Store(0)
+	} else {
+		k.reserved.Store(int64(max(k.limiter.least(), 2*k.usualInFlight)))
+	}
+}
+
+// least is how few calls are let in during a probe.
+func (l *Limiter) least() float64 { return float64((l.config.MinInFlight + 3) / 4) }
 
 // How fast the usual time follows what is seen: faster down than up, and up only while
 // few calls are under way. If many are, that may be their own doing, which a probe tells.

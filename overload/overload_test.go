@@ -22,7 +22,7 @@ type server struct {
 
 func newServer(places int, takes time.Duration, c overload.Config) *server {
 	l := overload.New(c)
-	return &server{places: make(chan struct{}, places), takes: takes, limiter: l, kind: l.Kind(overload.Normal)}
+	return &server{places: make(chan struct{}, places), takes: takes, limiter: l, kind: l.Kind("normal", overload.Normal)}
 }
 
 func (s *server) serve(k *overload.Kind) bool {
@@ -151,12 +151,106 @@ func TestANewUsualIsLearnt(t *testing.T) {
 	})
 }
 
+// R93: a slow database has calls refused that wait for it, and no others, whatever their
+// priority.
+func TestASlowDependencyRefusesOnlyTheCallsThatNeedIt(t *testing.T) {
+	t.Parallel()
+	for name, p := range map[string]overload.Priority{"low": overload.Low, "normal": overload.Normal, "high": overload.High} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := newServer(10, 5*time.Millisecond, overload.Config{}) // a pool of ten connections
+				waits := s.limiter.Kind("waits", overload.High)
+				memory := newServer(1000, time.Millisecond, overload.Config{})
+				memory.limiter, memory.kind = s.limiter, s.limiter.Kind("memory", p)
+				both := func(d time.Duration) (slow, fast *result) {
+					var all sync.WaitGroup
+					all.Go(func() { slow = s.load(waits, 300, d) })
+					all.Go(func() { fast = memory.load(memory.kind, 50, d) })
+					all.Wait()
+					return slow, fast
+				}
+				both(3 * time.Second)
+				s.takes = 200 * time.Millisecond
+				slow, fast := both(30 * time.Second)
+				if n := fast.sent - len(fast.latency); n > 0 {
+					t.Errorf("%d of %d calls that need no database refused", n, fast.sent)
+				}
+				if len(slow.latency) == slow.sent {
+					t.Error("no call refused at six times the capacity of the database")
+				}
+			})
+		})
+	}
+}
+
+// R94: when a dependency comes back, the calls that waited for it say nothing about those
+// that come afterwards, of which none is refused.
+func TestNoOverloadAfterAStandstill(t *testing.T) {
+	t.Parallel()
+	for _, places := range []int{2, 10, 100} {
+		t.Run(fmt.Sprint(places, " places"), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := newServer(places, 2*time.Millisecond, overload.Config{})
+				s.load(s.kind, 200, 3*time.Second)
+				for range places {
+					s.places <- struct{}{} // nothing goes on
+				}
+				done := make(chan *result)
+				go func() { done <- s.load(s.kind, 200, 9*time.Second) }()
+				time.Sleep(5 * time.Second)
+				for range places {
+					<-s.places
+				}
+				r := <-done
+				if n := r.sent - len(r.latency); n > 0 {
+					t.Errorf("%d of %d refused", n, r.sent)
+				}
+			})
+		})
+	}
+}
+
+// A call that takes long by itself is no standstill: shedding goes on.
+func TestSlowClientsDoNotSwitchTheLimiterOff(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(8, 10*time.Millisecond, overload.Config{})
+		s.load(s.kind, 400, 2*time.Second)
+		upload := s.limiter.Kind("upload", overload.Normal)
+		stop := make(chan struct{})
+		var all sync.WaitGroup
+		for i := range 4 {
+			all.Go(func() {
+				for {
+					if began, ok := upload.Enter(); ok {
+						<-time.After(time.Duration(600+100*i) * time.Millisecond)
+						upload.Leave(began, overload.Worked)
+					}
+					select {
+					case <-stop:
+						return
+					case <-time.After(600 * time.Millisecond):
+					}
+				}
+			})
+		}
+		r := s.load(s.kind, 2400, time.Minute)
+		close(stop)
+		all.Wait()
+		if p99 := r.p99(); p99 > 200*time.Millisecond {
+			t.Errorf("p99 is %v at three times the capacity", p99)
+		}
+	})
+}
+
 // A call gives way to those of a higher priority, never the other way round.
 func TestPriorities(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(8, 10*time.Millisecond, overload.Config{})
-		high, low := s.limiter.Kind(overload.High), s.limiter.Kind(overload.Low)
+		high, low := s.limiter.Kind("high", overload.High), s.limiter.Kind("low", overload.Low)
 		s.load(high, 200, 2*time.Second)
 		s.load(low, 200, 2*time.Second)
 		var important, rest *result
@@ -177,7 +271,7 @@ func TestPriorities(t *testing.T) {
 func TestNoCallIsRefusedForALowerOne(t *testing.T) {
 	t.Parallel()
 	l := overload.New(overload.Config{MaxInFlight: 20})
-	low, normal, high := l.Kind(overload.Low), l.Kind(overload.Normal), l.Kind(overload.High)
+	low, normal, high := l.Kind("low", overload.Low), l.Kind("normal", overload.Normal), l.Kind("high", overload.High)
 	for _, c := range []struct {
 		kind *overload.Kind
 		room int
@@ -202,7 +296,7 @@ func TestUnevenTimesAreNoOverload(t *testing.T) {
 			"cache misses": {600, 5, 5, 1000}, "rare and very long": {1000, 1, 10, 5000}, "half and half": {300, 50, 2, 200},
 		} {
 			l := overload.New(overload.Config{})
-			k := l.Kind(overload.Normal)
+			k := l.Kind("normal", overload.Normal)
 			random := rand.New(rand.NewPCG(5, 6))
 			var all sync.WaitGroup
 			refused, sent := 0, 0
@@ -257,7 +351,7 @@ func TestImpatientCallsSayNothing(t *testing.T) {
 func TestMaxInFlight(t *testing.T) {
 	t.Parallel()
 	l := overload.New(overload.Config{MaxInFlight: 3})
-	k := l.Kind(overload.High)
+	k := l.Kind("high", overload.High)
 	var in []overload.Entered
 	for range 5 {
 		if e, ok := k.Enter(); ok {
@@ -276,7 +370,7 @@ func TestMaxInFlight(t *testing.T) {
 }
 
 func BenchmarkEnterLeave(b *testing.B) {
-	k := overload.New(overload.Config{}).Kind(overload.High)
+	k := overload.New(overload.Config{}).Kind("high", overload.High)
 	b.ReportAllocs()
 	for b.Loop() {
 		e, _ := k.Enter()

@@ -15,9 +15,16 @@ import (
 
 // Me returns the account of the caller.
 func (s *Service) Me(ctx context.Context, _ *auth.MeRequest) (*auth.MeResponse, error) {
-	user, err := s.caller(ctx)
+	principal := chassi.PrincipalFrom(ctx)
+	if principal == nil {
+		return nil, auth.ErrInvalidToken
+	}
+	user, err := s.sessions.user(ctx, principal.Subject)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, auth.ErrInvalidToken
+	}
 	if err != nil {
-		return nil, err
+		return nil, fault(err)
 	}
 	return &auth.MeResponse{ID: user.ID, Email: user.Email, CreatedAt: user.CreatedAt}, nil
 }
@@ -59,7 +66,7 @@ func (s *Service) ChangePassword(ctx context.Context, r *auth.ChangePasswordRequ
 		return nil, fault(err)
 	}
 	s.sessions.forget(user.ID)
-	issued, err := s.issue(user)
+	issued, err := s.issue(user.User)
 	if err != nil {
 		return nil, err
 	}
@@ -68,12 +75,12 @@ func (s *Service) ChangePassword(ctx context.Context, r *auth.ChangePasswordRequ
 }
 
 // caller returns the account of the call's principal.
-func (s *Service) caller(ctx context.Context) (store.User, error) {
+func (s *Service) caller(ctx context.Context) (store.Login, error) {
 	principal := chassi.PrincipalFrom(ctx)
 	if principal == nil {
-		return store.User{}, auth.ErrInvalidToken
+		return store.Login{}, auth.ErrInvalidToken
 	}
-	user, err := s.store.UserByID(ctx, principal.Subject)
+	user, err := s.store.LoginByID(ctx, principal.Subject, networkOf(ctx))
 	if errors.Is(err, store.ErrNotFound) {
 		return user, auth.ErrInvalidToken
 	}

@@ -35,8 +35,8 @@ func (s *Service) Authenticate(ctx context.Context, r *auth.AuthenticateRequest)
 	if err := s.prove(ctx, user, email, plain); err != nil {
 		return nil, err
 	}
-	s.rehash(ctx, user, plain)
-	issued, err := s.issue(user)
+	s.rehash(ctx, user.User, plain)
+	issued, err := s.issue(user.User)
 	if err != nil {
 		return nil, err
 	}
@@ -47,10 +47,10 @@ func (s *Service) Authenticate(ctx context.Context, r *auth.AuthenticateRequest)
 
 // userOrStandIn returns the account, or one that no password fits, so that an
 // unknown address takes the same way and the same time.
-func (s *Service) userOrStandIn(ctx context.Context, email string) (store.User, error) {
-	user, err := s.store.UserByEmail(ctx, email)
+func (s *Service) userOrStandIn(ctx context.Context, email string) (store.Login, error) {
+	user, err := s.store.LoginByEmail(ctx, email, networkOf(ctx))
 	if errors.Is(err, store.ErrNotFound) {
-		return store.User{Password: s.dummy}, nil
+		return store.Login{User: store.User{Password: s.dummy}}, nil
 	}
 	if err != nil {
 		return user, fault(err)
@@ -63,11 +63,11 @@ func (s *Service) userOrStandIn(ctx context.Context, email string) (store.User, 
 // that is locked takes the same way, but that its guess is held against a hash that
 // no password fits. A guess counts from when its hash begins, whatever becomes of the
 // caller; one that was given up before is taken back.
-func (s *Service) prove(ctx context.Context, user store.User, email, plain string) error {
+func (s *Service) prove(ctx context.Context, user store.Login, email, plain string) error {
 	if s.crowded() {
 		return s.shed(workpool.ErrFull)
 	}
-	attempt, err := s.begin(ctx, email, user.ID)
+	attempt, err := s.begin(ctx, email, user)
 	if err != nil {
 		return err
 	}

@@ -58,17 +58,13 @@ const (
 
 // begin counts an attempt before anything is evaluated, unless the account is locked for
 // this caller. The attempt is to be ended.
-func (s *Service) begin(ctx context.Context, email, userID string) (*attempt, error) {
+func (s *Service) begin(ctx context.Context, email string, user store.Login) (*attempt, error) {
 	network, now := networkOf(ctx), s.options.Now()
-	seen, err := s.store.LastSeen(ctx, userID, network)
-	if err != nil {
-		return nil, fault(err)
-	}
-	known := seen.After(now.Add(-s.config.Lockout.KnownFor))
+	known := user.LastSeen.After(now.Add(-s.config.Lockout.KnownFor))
 	limits := s.config.Lockout
 	pair, account, from := s.bucketKey("pair", email, network), s.bucketKey("account", email), s.bucketKey("network", network)
-	a := &attempt{service: s, userID: userID, forget: []string{pair, account}, from: from}
-	if !seen.After(now.Add(-seenInterval)) {
+	a := &attempt{service: s, userID: user.ID, forget: []string{pair, account}, from: from}
+	if !user.LastSeen.After(now.Add(-seenInterval)) {
 		a.network = network
 	}
 	against := []store.Bucket{

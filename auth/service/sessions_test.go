@@ -13,7 +13,8 @@ func TestRememberedSessionsAreBounded(t *testing.T) {
 	const accounts = 3 * sessionShards * sessionsInShard
 	for i := range accounts {
 		id := fmt.Sprint("account", i)
-		c.shard(id).keep(id, session{generation: 1}, 0)
+		read, _ := c.shard(id).join(id, time.Now())
+		c.shard(id).end(id, read)
 	}
 	total := 0
 	for i := range c.shards {

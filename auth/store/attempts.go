@@ -2,8 +2,10 @@ package store
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/chassi-go/chassi/database"
@@ -23,18 +25,6 @@ type Counted struct {
 	Key   string
 	Limit int   // of its bucket
 	Lock  int64 // when the lock ends that it set, by the clock and in the unit of where it was counted; 0 for none
-}
-
-func (b Bucket) delay(failures int) time.Duration {
-	over := failures - b.Limit
-	switch {
-	case over < 0:
-		return 0
-	case over > 30:
-		return b.Longest
-	default:
-		return min(time.Second<<over, b.Longest)
-	}
 }
 
 // Attempts counts failed attempts: a [*Store] in its database, a [*SharedAttempts] in
@@ -63,100 +53,139 @@ var (
 	_ Attempts = (*SharedAttempts)(nil)
 )
 
-// Reserve is one transaction.
+// Reserve is one transaction and one round trip. It reads and writes as many rows as there
+// are buckets. In place of a bucket that is exempt, which logins of others may be writing, it
+// takes a row of its own beside one that is not, in which nothing is counted; if one is
+// locked, it takes that one and rows beside it for all, so that refused attempts leave no
+// rows for each of them.
 func (s *Store) Reserve(ctx context.Context, buckets []Bucket, now time.Time, window time.Duration) (counted []Counted, locked time.Time, err error) {
-	err = s.db.WriteRelaxed(ctx, func(ctx context.Context, tx *database.Tx) (err error) {
-		counted, locked, err = reserve(ctx, tx, buckets, now, window)
-		return err
-	})
-	if err != nil {
-		return nil, time.Time{}, err
-	}
-	return counted, locked, nil
-}
-
-// tally is what is stored of a bucket.
-type tally struct {
-	failures int
-	until    time.Time
-}
-
-// reserve reads and writes as many rows as there are buckets. In place of one that is
-// exempt it reads one that is not, because logins of others may be writing it; in place of
-// one in which nothing is counted it writes one that is there again as it is.
-func reserve(ctx context.Context, tx *database.Tx, buckets []Bucket, now time.Time, window time.Duration) (counted []Counted, locked time.Time, err error) {
 	again := slices.IndexFunc(buckets, func(b Bucket) bool { return !b.Exempt })
 	if again < 0 {
 		return nil, locked, nil // nothing is counted at all
 	}
-	tallies := make([]tally, len(buckets))
+	args := []any{micros(now), micros(now.Add(-window))}
 	for i, b := range buckets {
+		key, n := b.Key, 1
 		if b.Exempt {
-			b = buckets[again]
+			key, n = buckets[again].Key+beside(i), 0
 		}
-		if tallies[i], err = attempts(ctx, tx, b.Key, now.Add(-window)); err != nil {
-			return nil, locked, err
-		}
+		args = append(args, key, beside(i), b.Limit, b.Longest.Microseconds(), n)
 	}
-	for i, t := range tallies {
-		if !buckets[i].Exempt && t.until.After(now) && t.until.After(locked) {
-			locked, again = t.until, i
-		}
-	}
-	for i, b := range buckets {
-		if locked.IsZero() && !b.Exempt {
-			t := tally{failures: tallies[i].failures + 1} // until is not now: another node's clock may be behind
-			if d := b.delay(t.failures); d > 0 {
-				t.until = now.Add(d)
+	var until int64
+	locks := make(map[string]int64, len(buckets))
+	err = s.db.BatchRelaxed(ctx,
+		database.Statement{SQL: wanted(len(buckets)) + lockedUntil, Args: args, Rows: func(rows database.Cursor) error {
+			until = 0
+			if !rows.Next() {
+				return nil
 			}
-			tallies[i], again = t, i
-			counted = append(counted, Counted{b.Key, b.Limit, micros(t.until)})
-		}
-		if err := count(ctx, tx, buckets[again].Key, tallies[again], now); err != nil {
-			return nil, locked, err
+			return rows.Scan(&until)
+		}},
+		database.Statement{SQL: wanted(len(buckets)) + countAttempt, Args: args, Rows: func(rows database.Cursor) error {
+			clear(locks)
+			for rows.Next() {
+				var key string
+				var lock int64
+				if err := rows.Scan(&key, &lock); err != nil {
+					return err
+				}
+				locks[key] = lock
+			}
+			return nil
+		}})
+	if err != nil || until > 0 {
+		return nil, fromMicros(until), err
+	}
+	for _, b := range buckets {
+		if !b.Exempt {
+			counted = append(counted, Counted{b.Key, b.Limit, locks[b.Key]})
 		}
 	}
 	return counted, locked, nil
 }
 
+// beside is what tells the i-th row that is taken in place of a bucket from the bucket.
+func beside(i int) string {
+	if i == 0 {
+		return ""
+	}
+	return "#" + strconv.Itoa(i)
+}
+
+// wanted begins a statement about n buckets. $1 is the time, $2 the time after which failures
+// count, and of each bucket follow its key, [beside], its limit, the longest lock and whether
+// the attempt counts in it, 1 or 0. Locked is the bucket that is locked longest.
+func wanted(n int) string {
+	var b strings.Builder
+	b.WriteString("WITH wanted (bucket, beside, most, longest, counts) AS (VALUES ")
+	for i := range n {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		p := 3 + 5*i
+		fmt.Fprintf(&b, "(CAST($%d AS TEXT), CAST($%d AS TEXT), CAST($%d AS BIGINT), CAST($%d AS BIGINT), CAST($%d AS BIGINT))", p, p+1, p+2, p+3, p+4)
+	}
+	b.WriteString(`), locked (bucket, until) AS (SELECT a.bucket, a.locked_until FROM wanted w JOIN attempts a ON a.bucket = w.bucket
+		WHERE w.counts = 1 AND a.updated_at > CAST($2 AS BIGINT) AND a.locked_until > CAST($1 AS BIGINT)
+		ORDER BY a.locked_until DESC, a.bucket LIMIT 1)`)
+	return b.String()
+}
+
+const lockedUntil = ` SELECT until FROM locked`
+
+// countAttempt counts an attempt, unless a bucket is locked. The lock that follows from it is
+// a second, doubled with each failure above the limit. It does not compare with what was
+// there: another node's clock may be behind.
+const countAttempt = `,
+	chosen (bucket, most, longest, counts) AS (
+		SELECT CASE WHEN l.bucket IS NULL THEN w.bucket ELSE l.bucket || w.beside END, w.most, w.longest, CASE WHEN l.bucket IS NULL THEN w.counts ELSE 0 END
+		FROM wanted w LEFT JOIN locked l ON 1 = 1),
+	counted (bucket, most, longest, counts, failures, locked_until) AS (
+		SELECT c.bucket, c.most, c.longest, c.counts, COALESCE(a.failures, 0) + c.counts, COALESCE(a.locked_until, 0)
+		FROM chosen c LEFT JOIN attempts a ON a.bucket = c.bucket AND a.updated_at > CAST($2 AS BIGINT)),
+	timed (bucket, longest, counts, failures, locked_until, lasts) AS (
+		SELECT bucket, longest, counts, failures, locked_until, CASE WHEN failures < most THEN 0
+			WHEN failures - most > 30 THEN longest ELSE 1000000 * (CAST(1 AS BIGINT) << CAST(failures - most AS INTEGER)) END
+		FROM counted)
+	INSERT INTO attempts (bucket, failures, locked_until, updated_at)
+	SELECT bucket, failures, CASE WHEN counts = 0 THEN locked_until WHEN lasts = 0 THEN 0
+		ELSE CAST($1 AS BIGINT) + CASE WHEN lasts > longest THEN longest ELSE lasts END END, CAST($1 AS BIGINT)
+	FROM timed WHERE true
+	ON CONFLICT (bucket) DO UPDATE SET failures = excluded.failures, locked_until = excluded.locked_until, updated_at = excluded.updated_at
+	RETURNING bucket, locked_until`
+
 // Settle implements [Attempts].
 func (s *Store) Settle(ctx context.Context, forget []string, refund []Counted, userID, network string, now time.Time) error {
-	err := s.db.WriteRelaxed(ctx, func(ctx context.Context, tx *database.Tx) error {
-		for _, key := range forget {
-			if _, err := tx.Exec(ctx, "DELETE FROM attempts WHERE bucket = $1", key); err != nil {
-				return err
-			}
-		}
-		if err := giveBack(ctx, tx, refund); err != nil {
-			return err
-		}
-		if network == "" {
-			return nil
-		}
-		return remember(ctx, tx, userID, network, now)
-	})
-	return unlessDeleted(err)
+	batch := giveBack(refund)
+	for _, key := range forget {
+		batch = append(batch, database.Statement{
+			SQL:  "DELETE FROM attempts WHERE bucket IN ($1, $2, $3)",
+			Args: []any{key, key + beside(1), key + beside(2)},
+		})
+	}
+	if network != "" {
+		batch = append(batch, remember(userID, network, now)...)
+	}
+	return unlessDeleted(s.db.BatchRelaxed(ctx, batch...))
 }
 
 // Refund implements [Attempts].
 func (s *Store) Refund(ctx context.Context, counted []Counted) error {
-	return s.db.WriteRelaxed(ctx, func(ctx context.Context, tx *database.Tx) error { return giveBack(ctx, tx, counted) })
+	return s.db.BatchRelaxed(ctx, giveBack(counted)...)
 }
 
-func giveBack(ctx context.Context, q database.Querier, counted []Counted) error {
+func giveBack(counted []Counted) (batch []database.Statement) {
 	for _, c := range counted {
-		if _, err := q.Exec(ctx, `UPDATE attempts SET failures = failures - 1,
+		batch = append(batch, database.Statement{SQL: `UPDATE attempts SET failures = failures - 1,
 			locked_until = CASE WHEN failures <= $2 OR locked_until = $3 THEN 0 ELSE locked_until END
-			WHERE bucket = $1 AND failures > 0`, c.Key, c.Limit, c.Lock); err != nil {
-			return err
-		}
+			WHERE bucket = $1 AND failures > 0`, Args: []any{c.Key, c.Limit, c.Lock}})
 	}
-	return nil
+	return batch
 }
 
 // Remember keeps a network as one of the user's own.
 func (s *Store) Remember(ctx context.Context, userID, network string, now time.Time) error {
-	return unlessDeleted(s.db.WriteRelaxed(ctx, func(ctx context.Context, tx *database.Tx) error { return remember(ctx, tx, userID, network, now) }))
+	return unlessDeleted(s.db.BatchRelaxed(ctx, remember(userID, network, now)...))
 }
 
 // unlessDeleted returns err, or nil when a network was to be remembered of an account that
@@ -168,46 +197,17 @@ func unlessDeleted(err error) error {
 	return err
 }
 
-func remember(ctx context.Context, tx *database.Tx, userID, network string, now time.Time) error {
-	if _, err := tx.Exec(ctx, `INSERT INTO networks (user_id, network, last_seen) VALUES ($1, $2, $3)
-		ON CONFLICT (user_id, network) DO UPDATE SET last_seen = excluded.last_seen`, userID, network, micros(now)); err != nil {
-		return err
+func remember(userID, network string, now time.Time) []database.Statement {
+	return []database.Statement{
+		{SQL: `INSERT INTO networks (user_id, network, last_seen) VALUES ($1, $2, $3)
+			ON CONFLICT (user_id, network) DO UPDATE SET last_seen = excluded.last_seen`, Args: []any{userID, network, micros(now)}},
+		{SQL: `DELETE FROM networks WHERE user_id = $1 AND network NOT IN
+			(SELECT network FROM networks WHERE user_id = $1 ORDER BY last_seen DESC LIMIT 20)`, Args: []any{userID}},
 	}
-	_, err := tx.Exec(ctx, `DELETE FROM networks WHERE user_id = $1 AND network NOT IN
-		(SELECT network FROM networks WHERE user_id = $1 ORDER BY last_seen DESC LIMIT 20)`, userID)
-	return err
-}
-
-// LastSeen returns when the user last logged in from the network, zero for never.
-func (s *Store) LastSeen(ctx context.Context, userID, network string) (time.Time, error) {
-	var seen int64
-	err := s.db.QueryRow(ctx, "SELECT last_seen FROM networks WHERE user_id = $1 AND network = $2", userID, network).Scan(&seen)
-	if errors.Is(err, database.ErrNotFound) {
-		return time.Time{}, nil
-	}
-	return fromMicros(seen), err
 }
 
 // ForgetAttempts deletes buckets untouched since the given time.
 func (s *Store) ForgetAttempts(ctx context.Context, before time.Time) error {
 	_, err := s.db.Exec(ctx, "DELETE FROM attempts WHERE updated_at < $1", micros(before))
-	return err
-}
-
-func attempts(ctx context.Context, q database.Querier, key string, since time.Time) (t tally, err error) {
-	var until int64
-	err = q.QueryRow(ctx, "SELECT failures, locked_until FROM attempts WHERE bucket = $1 AND updated_at > $2", key, micros(since)).
-		Scan(&t.failures, &until)
-	if errors.Is(err, database.ErrNotFound) {
-		err = nil
-	}
-	t.until = fromMicros(until)
-	return t, err
-}
-
-func count(ctx context.Context, q database.Querier, key string, t tally, now time.Time) error {
-	_, err := q.Exec(ctx, `INSERT INTO attempts (bucket, failures, locked_until, updated_at) VALUES ($1, $2, $3, $4)
-		ON CONFLICT (bucket) DO UPDATE SET failures = excluded.failures, locked_until = excluded.locked_until, updated_at = excluded.updated_at`,
-		key, t.failures, micros(t.until), micros(now))
 	return err
 }

@@ -60,11 +60,8 @@ func open(b *testing.B, url string) *store.Store {
 
 func login(b *testing.B, s *store.Store, a store.Attempts, who string) error {
 	u := user(who)
-	found, err := s.UserByEmail(b.Context(), u.Email)
+	found, err := s.LoginByEmail(b.Context(), u.Email, "192.0.2.1")
 	if err != nil {
-		return err
-	}
-	if _, err := s.LastSeen(b.Context(), found.ID, "192.0.2.1"); err != nil {
 		return err
 	}
 	pair, account := "pair:"+who, "account:"+who

@@ -71,6 +71,36 @@ func (s *Store) UserByID(ctx context.Context, id string) (User, error) {
 	return scanUser(s.db.QueryRow(ctx, userColumns+"WHERE id = $1", id))
 }
 
+// Login is what a login needs to know of an account.
+type Login struct {
+	User
+	LastSeen time.Time // when the account last logged in from the network, zero for never
+}
+
+// LoginByEmail finds the account of a normalised address, with as much work if there is none.
+func (s *Store) LoginByEmail(ctx context.Context, email, network string) (Login, error) {
+	return s.login(ctx, "u.email", email, network)
+}
+
+// LoginByID finds an account.
+func (s *Store) LoginByID(ctx context.Context, id, network string) (Login, error) {
+	return s.login(ctx, "u.id", id, network)
+}
+
+func (s *Store) login(ctx context.Context, column, value, network string) (l Login, err error) {
+	var created, seen int64
+	err = s.db.QueryRow(ctx, `SELECT COALESCE(u.id, ''), COALESCE(u.email, ''), COALESCE(u.password, ''), COALESCE(u.generation, 0),
+			COALESCE(u.disabled, FALSE), COALESCE(u.created_at, 0), COALESCE(n.last_seen, 0)
+		FROM (SELECT CAST($1 AS TEXT) AS value) w LEFT JOIN users u ON `+column+` = w.value
+		LEFT JOIN networks n ON n.user_id = COALESCE(u.id, '') AND n.network = $2`, value, network).
+		Scan(&l.ID, &l.Email, &l.Password, &l.Generation, &l.Disabled, &created, &seen)
+	if err == nil && l.ID == "" {
+		return Login{}, ErrNotFound
+	}
+	l.CreatedAt, l.LastSeen = fromMicros(created), fromMicros(seen)
+	return l, err
+}
+
 // Users lists up to limit accounts in the order of their addresses, from the
 // one after the given address on.
 func (s *Store) Users(ctx context.Context, after string, limit int) ([]User, error) {
@@ -101,11 +131,21 @@ func (s *Store) Rehash(ctx context.Context, id, old, rehashed string) error {
 // returns the new generation, or [database.ErrNotFound] if the account has gone or
 // its generation is no longer the given one. Generation -1 stands for any.
 func (s *Store) SetPassword(ctx context.Context, id string, generation int64, password string, now time.Time) (int64, error) {
-	var next int64
-	err := s.db.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
-		return tx.QueryRow(ctx, `UPDATE users SET password = $1, generation = generation + 1, updated_at = $2
-			WHERE id = $3 AND (generation = $4 OR $4 = -1) RETURNING generation`, password, micros(now), id, generation).Scan(&next)
+	next := int64(-1)
+	err := s.db.Batch(ctx, database.Statement{
+		SQL: `UPDATE users SET password = $1, generation = generation + 1, updated_at = $2
+			WHERE id = $3 AND (generation = $4 OR $4 = -1) RETURNING generation`,
+		Args: []any{password, micros(now), id, generation},
+		Rows: func(rows database.Cursor) error {
+			if !rows.Next() {
+				return nil
+			}
+			return rows.Scan(&next)
+		},
 	})
+	if err == nil && next < 0 {
+		return 0, database.ErrNotFound
+	}
 	return next, err
 }
 

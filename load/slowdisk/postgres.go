@@ -22,6 +22,7 @@ import (
 // TLS.
 type PostgresDisk struct {
 	delay, commits atomic.Int64
+	trips          atomic.Int64
 	server         string
 	listener       net.Listener
 	running        sync.WaitGroup
@@ -51,6 +52,10 @@ func (d *PostgresDisk) SetDelay(delay time.Duration) { d.delay.Store(int64(delay
 
 // Commits returns how many commits have waited for the disk.
 func (d *PostgresDisk) Commits() int64 { return d.commits.Load() }
+
+// RoundTrips returns how often a client has waited for the server: how often that was ready
+// for the next query, connecting included.
+func (d *PostgresDisk) RoundTrips() int64 { return d.trips.Load() }
 
 // Statements returns the text of all statements since the last call, on all connections.
 func (d *PostgresDisk) Statements() []string {
@@ -114,7 +119,7 @@ type connection struct {
 	disk    *PostgresDisk
 	started bool
 	named   map[string]string // prepared statements
-	relaxed bool
+	relaxed atomic.Bool
 	changed atomic.Bool
 }
 
@@ -173,11 +178,18 @@ func (c *connection) run(query string) {
 	switch words := strings.Fields(strings.ToLower(query)); {
 	case len(words) == 0:
 	case words[0] == "begin":
-		c.relaxed = false
+		c.relaxed.Store(false)
 		c.changed.Store(false)
 	case strings.HasPrefix(strings.Join(words, " "), "set local synchronous_commit = off"):
-		c.relaxed = true
-	case words[0] == "commit" && c.changed.Load() && !c.relaxed:
+		c.relaxed.Store(true)
+	case words[0] == "commit":
+		c.commit()
+	}
+}
+
+// commit waits for the disk, if there is anything to wait for.
+func (c *connection) commit() {
+	if c.changed.Swap(false) && !c.relaxed.Load() {
 		c.disk.commits.Add(1)
 		time.Sleep(time.Duration(c.disk.delay.Load()))
 	}
@@ -192,8 +204,15 @@ func (c *connection) fromServer(r *bufio.Reader, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if tag, _ := text(body); kind == 'C' && changes(tag) {
+	if kind == 'Z' {
+		c.disk.trips.Add(1)
+	}
+	switch tag, _ := text(body); {
+	case kind != 'C':
+	case changes(tag):
 		c.changed.Store(true)
+	case tag == "COMMIT": // sent before the server said what was changed
+		c.commit()
 	}
 	return writeMessage(w, []byte{kind}, body)
 }
