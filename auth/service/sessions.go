@@ -10,8 +10,8 @@ import (
 	"github.com/chassi-go/chassi/auth/store"
 )
 
-// sessions remembers for 0.8 s which generation of tokens an account
-// accepts. A change on this node counts at once, one on another node when that is over,
+// sessions remembers for 0.8 s, 1 s while a clock catches up, which generation of tokens an
+// account accepts. A change on this node counts at once, one on another node when that is over,
 // within a second. It is bounded, and holds nothing that the database would not say
 // again.
 type sessions struct {

@@ -97,6 +97,9 @@ func reserve(ctx context.Context, tx *database.Tx, buckets []Bucket, now time.Ti
 		if tallies[i], err = attempts(ctx, tx, b.Key, now.Add(-window)); err != nil {
 			return nil, locked, err
 		}
+		if latest := now.Add(b.Longest); tallies[i].until.After(latest) {
+			tallies[i].until = latest // it was set by a clock that was ahead; no lock is longer
+		}
 	}
 	for i, t := range tallies {
 		if !buckets[i].Exempt && t.until.After(now) && t.until.After(locked) {
