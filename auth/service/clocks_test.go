@@ -107,6 +107,7 @@ func TestEndsHoldWhenClocksAreSet(t *testing.T) {
 					config.Token.TTL = ttl
 					s := &stepped{clocks: c, t: t, url: url, whom: whom, by: by}
 					s.a, s.b = start(t, url, config, 100, nil, c.of(t, nodeClock)), start(t, url, config, 100, nil, c.of(t, "other node"))
+					config.Token.TTL += by.Abs() // so that a step back could revive its tokens
 					s.host = start(t, url, config, 100, nil, c.of(t, hostClock))
 					s.host.add(email, secret)
 					s.holds()
@@ -175,8 +176,8 @@ func (s *stepped) slow(d time.Duration) time.Duration {
 
 func (s *stepped) holds() {
 	const leeway = 5 * time.Second
-	ended := s.a.mustLogin()
-	s.pass(ttl + leeway)
+	ended := s.host.mustLogin()
+	s.pass(s.by.Abs() + ttl + leeway)
 	s.accepted("a token that has ended", ended, false)
 	disabled := s.b.mustLogin()
 	for _, set := range []bool{true, false} {
