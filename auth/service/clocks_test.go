@@ -176,9 +176,6 @@ func (s *stepped) slow(d time.Duration) time.Duration {
 
 func (s *stepped) holds() {
 	const leeway = 5 * time.Second
-	ended := s.host.mustLogin()
-	s.pass(s.by.Abs() + ttl + leeway)
-	s.accepted("a token that has ended", ended, false)
 	disabled := s.b.mustLogin()
 	for _, set := range []bool{true, false} {
 		if err := s.host.SetDisabled(s.t.Context(), email, set); err != nil {
@@ -187,6 +184,9 @@ func (s *stepped) holds() {
 	}
 	s.pass(time.Second)
 	s.accepted("a token of before the account was disabled", disabled, false)
+	ended := s.host.mustLogin()
+	s.pass(s.by.Abs() + ttl + leeway)
+	s.accepted("a token that has ended", ended, false)
 	before := s.loggedIn("before the step")
 	const locked = "locked@example.org"
 	s.host.add(locked, secret)
