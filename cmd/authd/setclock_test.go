@@ -144,4 +144,3 @@ func (m *machine) run(args ...string) {
 		m.t.Errorf("%s: %v\n%s", args, err, out)
 	}
 }
-
