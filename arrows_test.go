@@ -32,7 +32,7 @@ telemetry: . telemetry/otlp redact
 telemetry/otlp:
 client: . transport discovery breaker retry deadline
 console: . telemetry
-token password ratelimit breaker retry deadline overload workpool database discovery idempotency redact:
+token password ratelimit breaker retry deadline overload workpool database discovery idempotency redact clock:
 config: redact
 discovery/consul discovery/etcd discovery/kubernetes: discovery/internal/...
 discovery/internal/...:
@@ -44,7 +44,7 @@ standard: . transport/... schema/... schema middleware middleware/... telemetry 
 auth: . client
 auth/service: . auth auth/store token password workpool ratelimit
 auth/store: database redis
-cmd/authd cmd/chassi: . schema schema/... transport/... middleware middleware/... telemetry client console token password ratelimit breaker retry workpool database discovery config idempotency idempotency/... standard auth auth/...
+cmd/authd cmd/chassi: . schema schema/... transport/... middleware middleware/... telemetry client console token password ratelimit breaker retry workpool database discovery config clock idempotency idempotency/... standard auth auth/...
 bench/... examples/... load load/... scripts/...: *
 internal/strangers/...: internal/strangers/...
 internal/conformance internal/conformance/...: . schema/... transport transport/... internal/conformance

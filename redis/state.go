@@ -68,6 +68,20 @@ func (db *DB) Check(ctx context.Context) error {
 	return nil
 }
 
+// Time returns what the server's clock shows. Its error is as that of Run.
+func (db *DB) Time(ctx context.Context) (time.Time, error) {
+	parts, err := do(ctx, db, func(ctx context.Context) ([]int64, error) {
+		return db.client.Do(ctx, db.client.B().Time().Build()).AsIntSlice()
+	})
+	if err != nil {
+		return time.Time{}, err
+	}
+	if len(parts) != 2 {
+		return time.Time{}, fmt.Errorf("%w: TIME answered %d numbers", ErrUnavailable, len(parts))
+	}
+	return time.Unix(parts[0], parts[1]*1000), nil
+}
+
 // watcher keeps the state.
 type watcher struct{ state atomic.Pointer[State] }
 

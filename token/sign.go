@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"time"
 
 	"github.com/go-json-experiment/json"
 )
@@ -14,7 +15,11 @@ import (
 // Sign returns a token with these claims, signed by the key of the set that
 // signs at c.IssuedAt. All claims but Email, Purpose and NotBefore must be
 // given. A token longer than [DefaultMaxSize] is an error.
-func Sign(keys *KeySet, c Claims) (string, error) {
+func Sign(keys *KeySet, c Claims) (string, error) { return SignAt(c.IssuedAt, keys, c) }
+
+// SignAt is Sign with the key that signs at a time of its own, by the clock to which
+// the times of the keys belong.
+func SignAt(at time.Time, keys *KeySet, c Claims) (string, error) {
 	c.Purpose = cmp.Or(c.Purpose, Access)
 	if c.NotBefore.IsZero() {
 		c.NotBefore = c.IssuedAt
@@ -26,7 +31,7 @@ func Sign(keys *KeySet, c Claims) (string, error) {
 	if !p.complete() {
 		return "", errors.New("token: claims need iss, sub, aud, jti, iat and a later exp, and no negative generation")
 	}
-	key := keys.signingKey(c.IssuedAt)
+	key := keys.signingKey(at)
 	if key == nil {
 		return "", errors.New("token: no key to sign with: all have expired")
 	}

@@ -91,7 +91,7 @@ func (n *node) count(event string) int {
 	return n.events[event]
 }
 
-// start makes a node on the database at url.
+// start makes a node on the database at url. Without a clock, with is to set one.
 func start(t testing.TB, url string, c service.Config, queue int, at *clock, with ...func(*service.Options)) *node {
 	t.Helper()
 	n := &node{t: t, clock: at, events: make(map[string]int)}
@@ -106,8 +106,11 @@ func start(t testing.TB, url string, c service.Config, queue int, at *clock, wit
 	n.store, n.pool = store.New(n.db), workpool.New(workpool.Options{Workers: 2, Queue: queue})
 	t.Cleanup(func() { _ = n.pool.Stop(context.Background()) })
 	o := service.Options{
-		Store: n.store, Pool: n.pool, Now: at.Now, Logger: slog.New(slog.NewJSONHandler(n, nil)),
+		Store: n.store, Pool: n.pool, Logger: slog.New(slog.NewJSONHandler(n, nil)),
 		Observe: func(event string) { n.mu.Lock(); defer n.mu.Unlock(); n.events[event]++ },
+	}
+	if at != nil {
+		o.Now = at.Now
 	}
 	for _, set := range with {
 		set(&o)

@@ -56,10 +56,16 @@ type Options struct {
 	SealPlainKeys bool
 	Logger        *slog.Logger
 	Observe       func(event string) // counts what happened, for metrics; may be nil
-	Now           func() time.Time   // default time.Now
+
+	// Now is the time by which everything ends, on all nodes and for the command line; it
+	// should not depend on the clock of one machine, see package clock. Default time.Now.
+	Now func() time.Time
+	// Issued is the time that tokens show as the one of their issue, which may be behind Now.
+	// Default Now.
+	Issued func() time.Time
 
 	// Tidy deletes more of what has no effect any more; it may be nil.
-	Tidy func(ctx context.Context, now time.Time) error
+	Tidy func(ctx context.Context) error
 }
 
 // Service implements [auth.Service]. It is a [chassi.Server] too: started, it
@@ -96,6 +102,9 @@ func New(c Config, o Options) (*Service, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Issued == nil {
+		o.Issued = o.Now
+	}
 	if o.Attempts == nil {
 		o.Attempts = o.Store
 	}
@@ -106,7 +115,7 @@ func New(c Config, o Options) (*Service, error) {
 		o.Observe = func(string) {}
 	}
 	if o.Tidy == nil {
-		o.Tidy = func(context.Context, time.Time) error { return nil }
+		o.Tidy = func(context.Context) error { return nil }
 	}
 	if err := c.Password.Validate(); err != nil {
 		return nil, err
@@ -202,7 +211,7 @@ func (s *Service) tidy(ctx context.Context) error {
 	if err := s.store.ForgetAttempts(ctx, now.Add(-s.config.Lockout.Window)); err != nil {
 		return err
 	}
-	return errors.Join(s.store.ForgetSigningKeys(ctx, now.Add(-24*time.Hour)), s.options.Tidy(ctx, now))
+	return errors.Join(s.store.ForgetSigningKeys(ctx, now.Add(-24*time.Hour)), s.options.Tidy(ctx))
 }
 
 // fault turns an error of the store into what a caller sees: "try later" for a

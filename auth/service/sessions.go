@@ -11,9 +11,10 @@ import (
 	"github.com/chassi-go/chassi/auth/store"
 )
 
-// sessions remembers for 0.8 s what an account is, above all which generation of tokens it
-// accepts. A change on this node counts at once, one on another node when that is over,
-// within a second. Calls that need to know the same at once ask once. It is bounded, and holds nothing that the database would not say
+// sessions remembers for 0.8 s, 1 s while a clock catches up, what an account is, above all
+// which generation of tokens it accepts. A change on this node counts at once, one on another
+// node when that is over, within a second. Calls that need to know the same at once ask once.
+// It is bounded, and holds nothing that the database would not say
 // again.
 type sessions struct {
 	store  *store.Store

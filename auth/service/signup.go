@@ -78,7 +78,7 @@ func (s *Service) AddUser(ctx context.Context, address, plain string) (email str
 
 // user is an account that has not been stored.
 func (s *Service) user(email, encoded string) store.User {
-	return store.User{ID: newID(), Email: email, Password: encoded, Generation: 1, CreatedAt: s.options.Now()}
+	return store.User{ID: newID(), Email: email, Password: encoded, Generation: 1, CreatedAt: s.options.Issued()}
 }
 
 // newPassword holds a new password against the policy and hashes it.

@@ -69,10 +69,14 @@ func (s *Service) issue(user store.User) (string, error) {
 	if err := s.canIssue(); err != nil {
 		return "", err
 	}
-	now := s.options.Now()
-	return token.Sign(s.signing.Load(), token.Claims{
+	now, issued := s.options.Now(), s.options.Issued()
+	expires := now.Add(s.config.Token.TTL)
+	if latest := issued.Add(maxTTL); expires.After(latest) {
+		expires = latest
+	}
+	return token.SignAt(now, s.signing.Load(), token.Claims{
 		Issuer: s.config.Token.Issuer, Audience: s.config.Token.Audience,
 		Subject: user.ID, Email: user.Email, Generation: user.Generation, ID: newID(),
-		IssuedAt: now, NotBefore: now, ExpiresAt: now.Add(s.config.Token.TTL),
+		IssuedAt: issued, NotBefore: issued, ExpiresAt: expires,
 	})
 }

@@ -114,7 +114,8 @@ func beside(i int) string {
 
 // wanted begins a statement about n buckets. $1 is the time, $2 the time after which failures
 // count, and of each bucket follow its key, [beside], its limit, the longest lock and whether
-// the attempt counts in it, 1 or 0. Locked is the bucket that is locked longest.
+// the attempt counts in it, 1 or 0. Locked is the bucket that is locked longest. No lock is longer
+// than its bucket's longest: one that is was set by a clock that was ahead, and is cut short.
 func wanted(n int) string {
 	var b strings.Builder
 	b.WriteString("WITH wanted (bucket, beside, most, longest, counts) AS (VALUES ")
@@ -125,9 +126,11 @@ func wanted(n int) string {
 		p := 3 + 5*i
 		fmt.Fprintf(&b, "(CAST($%d AS TEXT), CAST($%d AS TEXT), CAST($%d AS BIGINT), CAST($%d AS BIGINT), CAST($%d AS BIGINT))", p, p+1, p+2, p+3, p+4)
 	}
-	b.WriteString(`), locked (bucket, until) AS (SELECT a.bucket, a.locked_until FROM wanted w JOIN attempts a ON a.bucket = w.bucket
+	b.WriteString(`), locked (bucket, until) AS (
+		SELECT a.bucket, CASE WHEN a.locked_until > CAST($1 AS BIGINT) + w.longest THEN CAST($1 AS BIGINT) + w.longest ELSE a.locked_until END AS until
+		FROM wanted w JOIN attempts a ON a.bucket = w.bucket
 		WHERE w.counts = 1 AND a.updated_at > CAST($2 AS BIGINT) AND a.locked_until > CAST($1 AS BIGINT)
-		ORDER BY a.locked_until DESC, a.bucket LIMIT 1)`)
+		ORDER BY until DESC, a.bucket LIMIT 1)`)
 	return b.String()
 }
 
@@ -141,8 +144,8 @@ const countAttempt = `,
 		SELECT CASE WHEN l.bucket IS NULL THEN w.bucket ELSE l.bucket || w.beside END, w.most, w.longest, CASE WHEN l.bucket IS NULL THEN w.counts ELSE 0 END
 		FROM wanted w LEFT JOIN locked l ON 1 = 1),
 	counted (bucket, most, longest, counts, failures, locked_until) AS (
-		SELECT c.bucket, c.most, c.longest, c.counts, COALESCE(a.failures, 0) + c.counts, COALESCE(a.locked_until, 0)
-		FROM chosen c LEFT JOIN attempts a ON a.bucket = c.bucket AND a.updated_at > CAST($2 AS BIGINT)),
+		SELECT c.bucket, c.most, c.longest, c.counts, COALESCE(a.failures, 0) + c.counts, COALESCE(l.until, a.locked_until, 0)
+		FROM chosen c LEFT JOIN attempts a ON a.bucket = c.bucket AND a.updated_at > CAST($2 AS BIGINT) LEFT JOIN locked l ON l.bucket = c.bucket),
 	timed (bucket, longest, counts, failures, locked_until, lasts) AS (
 		SELECT bucket, longest, counts, failures, locked_until, CASE WHEN failures < most THEN 0
 			WHEN failures - most > 30 THEN longest ELSE 1000000 * (CAST(1 AS BIGINT) << CAST(failures - most AS INTEGER)) END

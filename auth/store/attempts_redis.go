@@ -102,7 +102,8 @@ func (a *SharedAttempts) without(err error) bool {
 const attemptKey = "attempts:"
 
 // A bucket is a hash of f, its failures, and u, until when it is locked, in
-// milliseconds. A limit of 0 stands for a bucket that is exempt.
+// milliseconds. A limit of 0 stands for a bucket that is exempt. A lock lasts
+// no longer than Longest, though the server's clock was set back.
 var (
 	reserveScript = redis.NewScript(`
 local t = redis.call('TIME')
@@ -115,6 +116,8 @@ end
 for i, key in ipairs(KEYS) do
 	local bucket = redis.call('HMGET', key, 'f', 'u')
 	failures[i], till[i] = tonumber(bucket[1] or 0), tonumber(bucket[2] or 0)
+	local latest = now + tonumber(ARGV[2 * i + 1])
+	if till[i] > latest then till[i] = latest end -- the server's clock was set back
 	if tonumber(ARGV[2 * i]) > 0 and till[i] - now > locked then
 		locked, again = till[i] - now, i
 	end -- of the condition

@@ -8,6 +8,7 @@ import (
 
 	"github.com/chassi-go/chassi/auth/service"
 	"github.com/chassi-go/chassi/auth/store"
+	"github.com/chassi-go/chassi/clock"
 	"github.com/chassi-go/chassi/database"
 	"github.com/chassi-go/chassi/workpool"
 )
@@ -37,8 +38,13 @@ func (p *program) with(ctx context.Context, open opener, do func(ctx context.Con
 	defer func() { err = errors.Join(err, db.Close()) }()
 	pool := workpool.New(p.poolOptions())
 	defer pool.Stop(ctx) //nolint:errcheck // nothing is left in it
+	users := store.New(db)
+	shared := clock.New(clock.Options{Name: "database", Read: users.Clock})
+	if err := shared.Measure(ctx); err != nil {
+		return err //nolint:wrapcheck // says what
+	}
 	s, err := service.New(p.config.Auth.Config, service.Options{
-		Store: store.New(db), Pool: pool, MasterKey: masters.current, OldMasterKey: masters.old,
+		Store: users, Pool: pool, MasterKey: masters.current, OldMasterKey: masters.old, Now: shared.Now, Issued: shared.Source,
 	})
 	if err != nil {
 		return err //nolint:wrapcheck // says where
@@ -77,9 +83,7 @@ func advise(err error) error {
 
 // tidy deletes idempotency keys that have ended, and bounds how much of a SQLite database
 // is in its write-ahead log alone.
-func tidy(db *database.DB) func(context.Context, time.Time) error {
+func tidy(db *database.DB) func(context.Context) error {
 	forget := forgetKeys(db)
-	return func(ctx context.Context, now time.Time) error {
-		return errors.Join(forget(ctx, now), db.Checkpoint(ctx))
-	}
+	return func(ctx context.Context) error { return errors.Join(forget(ctx), db.Checkpoint(ctx)) }
 }

@@ -40,11 +40,11 @@ func (p *program) takeKeys(std *standard.Standard, db *database.DB, svc *service
 	}, "SignUp")
 }
 
-// forgetKeys deletes keys that have ended, with room for clocks that differ.
-func forgetKeys(db *database.DB) func(context.Context, time.Time) error {
+// forgetKeys deletes keys that have ended.
+func forgetKeys(db *database.DB) func(context.Context) error {
 	store := sqlstore.New(db)
-	return func(ctx context.Context, now time.Time) error {
-		_, err := store.Forget(ctx, now.Add(-time.Minute))
+	return func(ctx context.Context) error {
+		_, err := store.Forget(ctx)
 		return err //nolint:wrapcheck // says where
 	}
 }

@@ -72,6 +72,11 @@ func start(t *testing.T, dir string, args ...string) *node {
 // launch does not wait for more than the admin listener.
 func launch(t *testing.T, dir string, args ...string) *node {
 	t.Helper()
+	return launchProgram(t, authd(dir, serveArgs(args...)...))
+}
+
+// serveArgs adds what args leave out.
+func serveArgs(args ...string) []string {
 	all := append([]string{"serve"}, args...)
 	for _, flag := range append([]string{"--http.addr=127.0.0.1:0", "--admin.addr=127.0.0.1:0", "--grpc.addr=127.0.0.1:0", "--nats.url=embedded", "--nats.embedded.addr=127.0.0.1:0", "--rate_limit.peer=off"}, cheap...) {
 		name, _, _ := strings.Cut(flag, "=")
@@ -79,7 +84,7 @@ func launch(t *testing.T, dir string, args ...string) *node {
 			all = append(all, flag)
 		}
 	}
-	return launchProgram(t, authd(dir, all...))
+	return all
 }
 
 // launchProgram is launch for a program whose arguments are complete.

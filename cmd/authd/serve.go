@@ -59,8 +59,12 @@ func serve(ctx context.Context, p *program) error {
 	if std.Redis != nil {
 		attempts = store.NewSharedAttempts(users, std.Redis.Patient(time.Second), func() { std.FellBack("lockout") })
 	}
+	shared, err := watchClocks(std, users)
+	if err != nil {
+		return fail(err)
+	}
 	svc, err = service.New(p.config.Auth.Config, service.Options{
-		Store: users, Attempts: attempts, Pool: pool, Logger: logger, Observe: count, Tidy: tidy(db),
+		Store: users, Attempts: attempts, Pool: pool, Logger: logger, Observe: count, Tidy: tidy(db), Now: shared.Now, Issued: shared.Source,
 		MasterKey: masters.current, OldMasterKey: masters.old, SealPlainKeys: db.Dialect() == database.SQLite,
 	})
 	if err != nil {
@@ -76,6 +80,7 @@ func serve(ctx context.Context, p *program) error {
 	}
 
 	std.Manage(
+		chassi.ServerFunc("clock", func(ctx context.Context) error { return startClock(ctx, shared) }, shared.Stop),
 		chassi.ServerFunc("hashing", nil, pool.Stop),
 		svc,
 		newReloader(p, std),

@@ -31,8 +31,8 @@ func Schema(d database.Dialect) string {
 // keep there. The clock is that of the database's machine. A key costs two
 // transactions. Errors are those of package database.
 type Store struct {
-	db                  *database.DB
-	begin, look, finish string
+	db                          *database.DB
+	begin, look, finish, forget string
 
 	// write is for attempts that begin. SQLite does not wait for the disk: when its
 	// machine goes down the attempt does, too, and what it wrote after its beginning cannot
@@ -56,6 +56,8 @@ func New(db *database.DB) *Store {
 			WHERE idempotency_keys.expires_at <= ` + now + ` OR idempotency_keys.token = excluded.token AND NOT idempotency_keys.finished`,
 		look:   `SELECT fingerprint = $2, finished, outcome FROM idempotency_keys WHERE id = $1`,
 		finish: `UPDATE idempotency_keys SET finished = TRUE, outcome = $3, expires_at = ` + now + ` + $4 WHERE id = $1 AND token = $2`,
+		forget: `DELETE FROM idempotency_keys WHERE id IN
+			(SELECT id FROM idempotency_keys WHERE expires_at < ` + now + ` ORDER BY expires_at LIMIT $1)`,
 	}
 }
 
@@ -110,15 +112,13 @@ func (s *Store) Abandon(ctx context.Context, a idempotency.Attempt) error {
 // batch is how many rows are deleted at once: SQLite's other writers wait for it.
 const batch = 1000
 
-// Forget deletes what has ended before that time, a thousand at once, and returns how many
-// they were. Leave the clocks of the nodes some room: before a minute ago, say.
-func (s *Store) Forget(ctx context.Context, before time.Time) (deleted int64, err error) {
+// Forget deletes what has ended by the database's clock, a thousand at once, and returns how
+// many they were.
+func (s *Store) Forget(ctx context.Context) (deleted int64, err error) {
 	for {
 		var n int64
 		err := s.db.WriteRelaxed(ctx, func(ctx context.Context, tx *database.Tx) (err error) {
-			n, err = tx.Exec(ctx, `DELETE FROM idempotency_keys WHERE id IN
-				(SELECT id FROM idempotency_keys WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)`,
-				before.UnixMicro(), batch)
+			n, err = tx.Exec(ctx, s.forget, batch)
 			return err
 		})
 		deleted += n

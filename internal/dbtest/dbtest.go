@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 )
@@ -61,4 +62,38 @@ func Postgres(t testing.TB) string {
 	})
 	u.Path = "/" + name
 	return u.String()
+}
+
+// PostgresWithClock is [Postgres] for a database whose clock the test sets: by how much it
+// is ahead. Its connections find a clock_timestamp() before that of the server.
+func PostgresWithClock(t testing.TB) (address string, set func(ahead time.Duration)) {
+	t.Helper()
+	address = Postgres(t)
+	db, err := sql.Open("pgx", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	exec := func(query string, args ...any) {
+		t.Helper()
+		if _, err := db.ExecContext(t.Context(), query, args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec(`CREATE SCHEMA set_clock;
+		CREATE TABLE set_clock.ahead (microseconds BIGINT NOT NULL);
+		INSERT INTO set_clock.ahead VALUES (0);
+		CREATE FUNCTION set_clock.clock_timestamp() RETURNS TIMESTAMPTZ LANGUAGE SQL VOLATILE AS
+			$$ SELECT pg_catalog.clock_timestamp() + microseconds * INTERVAL '1 microsecond' FROM set_clock.ahead $$`)
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	query := u.Query()
+	query.Set("search_path", "set_clock,pg_catalog,public")
+	u.RawQuery = query.Encode()
+	return u.String(), func(ahead time.Duration) {
+		t.Helper()
+		exec("UPDATE set_clock.ahead SET microseconds = $1", ahead.Microseconds())
+	}
 }

@@ -65,12 +65,14 @@ func (l *Limiter) Take(ctx context.Context, key ratelimit.Key) ratelimit.Decisio
 // take is GCRA, as in package ratelimit: the value of a key is the time at which its
 // bucket is full again. It is in microseconds since 2025, because a number of Redis's Lua
 // would not hold fractions of them since 1970. A bucket that is full needs no key.
+// None is emptier than empty, though the server's clock was set back.
 var take = redis.NewScript(`
 local t = redis.call('TIME')
 local now = (t[1] - 1735689600) * 1000000 + t[2]
 local interval, window = tonumber(ARGV[1]), tonumber(ARGV[2])
 local full = tonumber(redis.call('GET', KEYS[1]) or 0)
 if full < now then full = now end
+if full > now + window then full = now + window end
 local next = full + interval
 local wait = next - window - now
 if wait > 0.01 then return {0, math.ceil(wait), math.ceil(full - now)} end

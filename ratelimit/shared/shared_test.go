@@ -106,6 +106,24 @@ func TestFault37T21FallsBackToTheNode(t *testing.T) {
 	}
 }
 
+// R89: when the clock of Redis was set back what is stored is ahead of it. No bucket is
+// emptier than empty then.
+func TestARateHoldsWhenTheClockOfRedisWasSetBack(t *testing.T) {
+	t.Parallel()
+	c, _ := redistest.Config(t)
+	db := redistest.Open(t, c)
+	set := redis.NewScript(`redis.call('SET', KEYS[1], string.format('%.3f', (redis.call('TIME')[1] - 1735689600 + ARGV[1]) * 1000000)) return {0}`)
+	for _, seconds := range []string{"3600", "86400"} {
+		if _, err := db.Run(t.Context(), set, []string{"limit:x:" + key.String()}, []string{seconds}); err != nil {
+			t.Fatal(err)
+		}
+		l := shared.New("x", local(ratelimit.Per(10, time.Minute)), db, nil)
+		if d := l.Take(t.Context(), key); d.Allowed || d.RetryAfter > 6*time.Second || d.Reset > time.Minute {
+			t.Errorf("a clock set back by %s s: %+v, want the next call in 6 s", seconds, d)
+		}
+	}
+}
+
 func TestOff(t *testing.T) {
 	t.Parallel()
 	c, _ := redistest.Config(t)

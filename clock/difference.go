@@ -1,0 +1,79 @@
+package clock
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// difference is how far this machine's clock is ahead of another one.
+type difference struct {
+	ahead    time.Duration
+	reported bool // it exceeds the bound, and that was logged
+}
+
+// compared takes note of a clock that showed now while this machine's showed shown, or up to
+// a trip later. It logs when a difference begins that the trip does not explain, and
+// when it ends.
+func (c *Clock) compared(ctx context.Context, name string, shown, now time.Time, trip time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d := c.differences[name]
+	if d == nil {
+		d = new(difference)
+		c.differences[name] = d
+	}
+	d.ahead = shown.Add(trip / 2).Sub(now)
+	switch differs := d.ahead.Abs()-trip/2 > bound; {
+	case differs && !d.reported:
+		c.options.Logger.WarnContext(ctx, "the clock of this machine and that of the "+name+" differ: see Clocks in docs/operations.md",
+			"ahead_seconds", seconds(d.ahead))
+		d.reported = true
+	case !differs && d.reported:
+		c.options.Logger.InfoContext(ctx, "the clock of this machine and that of the "+name+" agree again", "ahead_seconds", seconds(d.ahead))
+		d.reported = false
+	}
+}
+
+// Differences returns how many seconds this machine's clock is ahead of each other one, by
+// its name, as measured last.
+func (c *Clock) Differences() map[string]float64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := make(map[string]float64, len(c.differences))
+	for name, d := range c.differences {
+		all[name] = d.ahead.Seconds()
+	}
+	return all
+}
+
+// Differs reports whether a clock is off by more than two seconds: this machine's, or the
+// source's, which was set back.
+func (c *Clock) Differs() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, d := range c.differences {
+		if d.reported {
+			return true
+		}
+	}
+	return c.Ahead() >= bound
+}
+
+func (c *Clock) describe() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(c.differences)) {
+		ahead := c.differences[name].ahead.Round(time.Millisecond)
+		word := "ahead of"
+		if ahead < 0 {
+			word = "behind"
+		}
+		parts = append(parts, fmt.Sprintf("this machine is %v %s the %s", ahead.Abs(), word, name))
+	}
+	return strings.Join(parts, "; ")
+}
