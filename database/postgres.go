@@ -15,6 +15,7 @@ func openPostgres(c Config, t target) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.name = config.Database
 	pool := stdlib.OpenDB(*config)
 	configure(pool, c)
 	return &DB{config: c, target: t, reader: pool, writer: pool}, nil

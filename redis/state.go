@@ -64,7 +64,7 @@ func (db *DB) Start(context.Context) error {
 
 // Ping asks the server for an answer. Its error is as that of Run.
 func (db *DB) Ping(ctx context.Context) error {
-	_, err := do(ctx, db, func(ctx context.Context) (string, error) {
+	_, err := do(ctx, db, "PING", "", func(ctx context.Context) (string, error) {
 		return db.client.Do(ctx, db.client.B().Ping().Build()).ToString()
 	})
 	return err

@@ -104,7 +104,7 @@ const attemptKey = "attempts:"
 // A bucket is a hash of f, its failures, and u, until when it is locked, in
 // milliseconds. A limit of 0 stands for a bucket that is exempt.
 var (
-	reserveScript = redis.NewScript(`
+	reserveScript = redis.NewScript("count_attempt", `
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local locked, again, failures, till = 0, 0, {}, {}
@@ -134,7 +134,7 @@ end
 return answer
 `)
 
-	settleScript = redis.NewScript(`
+	settleScript = redis.NewScript("settle_attempt", `
 local forget = tonumber(ARGV[1])
 for i, key in ipairs(KEYS) do
 	local failures = tonumber(redis.call('HGET', key, 'f') or 0)

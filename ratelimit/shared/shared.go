@@ -65,7 +65,7 @@ func (l *Limiter) Take(ctx context.Context, key ratelimit.Key) ratelimit.Decisio
 // take is GCRA, as in package ratelimit: the value of a key is the time at which its
 // bucket is full again. It is in microseconds since 2025, because a number of Redis's Lua
 // would not hold fractions of them since 1970. A bucket that is full needs no key.
-var take = redis.NewScript(`
+var take = redis.NewScript("take_token", `
 local t = redis.call('TIME')
 local now = (t[1] - 1735689600) * 1000000 + t[2]
 local interval, window = tonumber(ARGV[1]), tonumber(ARGV[2])
