@@ -27,16 +27,17 @@ chassitest: . client middleware transport/...
 transport/transporttest: . client schema/... middleware middleware/tracing
 schema: . transport
 schema/protobuf schema/strictjson: .
-middleware middleware/metrics middleware/tracing: . token ratelimit deadline overload idempotency
+middleware middleware/metrics middleware/tracing: . token ratelimit deadline overload idempotency calltrace
 telemetry: . telemetry/otlp redact
 telemetry/otlp:
 client: . transport discovery breaker retry deadline
 console: . telemetry
-token password ratelimit breaker retry deadline overload workpool database discovery idempotency redact clock:
+token password ratelimit breaker retry deadline overload discovery idempotency redact clock calltrace:
+database workpool: calltrace
 config: redact
 discovery/consul discovery/etcd discovery/kubernetes: discovery/internal/...
 discovery/internal/...:
-redis: breaker redact
+redis: breaker redact calltrace
 ratelimit/shared: ratelimit redis
 idempotency/sqlstore: idempotency database
 idempotency/redisstore: idempotency redis

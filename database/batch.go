@@ -59,7 +59,12 @@ func (db *DB) batch(ctx context.Context, s scope, statements []Statement) error 
 	}
 	ctx, cancel := db.bound(ctx)
 	defer cancel()
-	return s.wrote(db.retry(ctx, func() error { return s.pipeline(ctx, statements) }))
+	return s.wrote(db.retry(ctx, func() error {
+		end := db.traceBatch(ctx, statements)
+		err := s.pipeline(ctx, statements)
+		ended(end, err)
+		return err
+	}))
 }
 
 // batch runs statements one after the other.

@@ -16,6 +16,7 @@ func openPostgres(c Config, t target) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.name = config.Database
 	pool := stdlib.OpenDB(*config, checkBeforeUse()...)
 	configure(pool, c)
 	return &DB{config: c, target: t, reader: pool, writer: pool, probe: probePool(*config, c)}, nil

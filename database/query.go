@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+
+	"github.com/chassi-go/chassi/calltrace"
 )
 
 // Querier is what [DB] and [Tx] have in common, for code that runs inside a
@@ -29,6 +31,7 @@ func (db *DB) Query(ctx context.Context, query string, args ...any) (*Rows, erro
 	ctx, cancel := db.bound(ctx)
 	rows := &Rows{scope: db.querying(), ctx: ctx, cancel: cancel}
 	err := db.retry(ctx, func() (err error) {
+		rows.end = db.trace(ctx, query)
 		rows.rows, err = db.reader.QueryContext(ctx, query, args...)
 		return rows.fail(err)
 	})
@@ -70,6 +73,7 @@ type Rows struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	rows   *sql.Rows
+	end    calltrace.End // nil when the call is not recorded, or this was
 }
 
 // Next moves to the next row. It is false at the end and on an error: see Err.
@@ -84,14 +88,26 @@ func (r *Rows) Err() error { return r.fail(r.rows.Err()) }
 // Close frees the connection. It may be called more than once.
 func (r *Rows) Close() error {
 	defer r.cancel()
-	return r.fail(r.rows.Close())
+	if r.end != nil {
+		_ = r.Err() // recorded, though nobody may have asked
+	}
+	err := r.fail(r.rows.Close())
+	r.ended(nil)
+	return err
 }
 
 func (r *Rows) fail(err error) error {
 	if err == nil {
 		return nil
 	}
-	return r.scope.fail(r.ctx, "query", err)
+	err = r.scope.fail(r.ctx, "query", err)
+	r.ended(err)
+	return err
+}
+
+func (r *Rows) ended(err error) {
+	ended(r.end, err)
+	r.end = nil
 }
 
 // Row is the first row of a query.

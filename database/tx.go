@@ -76,18 +76,28 @@ func (s scope) wrote(err error) error {
 }
 
 func (s scope) once(ctx context.Context, fn func(context.Context, *Tx) error) error {
+	end := s.db.trace(ctx, "BEGIN")
 	sqlTx, err := s.begin(ctx)
 	if err != nil {
-		return s.fail(ctx, "begin", err)
+		err = s.fail(ctx, "begin", err)
+		ended(end, err)
+		return err
 	}
+	ended(end, nil)
 	// Without effect after a commit; runs when fn panics, too.
 	defer func() { _ = sqlTx.Rollback() }()
 	deadline, _ := ctx.Deadline()
 	tx := &Tx{scope: s, tx: sqlTx, deadline: deadline}
 	if err := fn(context.WithValue(ctx, nestedKey{s.db}, true), tx); err != nil {
+		end := s.db.trace(ctx, "ROLLBACK")
+		_ = sqlTx.Rollback() // without effect where the end of ctx has done it
+		ended(end, nil)
 		return err
 	}
-	return tx.commit(ctx)
+	end = s.db.trace(ctx, "COMMIT")
+	err = tx.commit(ctx)
+	ended(end, err)
+	return err
 }
 
 // relaxedKey marks the context in which a relaxed transaction of SQLite begins.
@@ -125,12 +135,15 @@ func (tx *Tx) commit(ctx context.Context) error {
 // PostgreSQL allows one at a time.
 func (tx *Tx) Query(ctx context.Context, query string, args ...any) (*Rows, error) {
 	ctx, cancel := tx.bound(ctx)
+	end := tx.scope.db.trace(ctx, query)
 	rows, err := tx.tx.QueryContext(ctx, query, args...)
 	if err != nil {
 		defer cancel()
-		return nil, tx.scope.fail(ctx, "query", err)
+		err = tx.scope.fail(ctx, "query", err)
+		ended(end, err)
+		return nil, err
 	}
-	return &Rows{scope: tx.scope, ctx: ctx, cancel: cancel, rows: rows}, nil
+	return &Rows{scope: tx.scope, ctx: ctx, cancel: cancel, rows: rows, end: end}, nil
 }
 
 // QueryRow is [Tx.Query] for the first row; its error comes from [Row.Scan].
@@ -143,10 +156,14 @@ func (tx *Tx) QueryRow(ctx context.Context, query string, args ...any) *Row {
 func (tx *Tx) Exec(ctx context.Context, query string, args ...any) (affected int64, err error) {
 	ctx, cancel := tx.bound(ctx)
 	defer cancel()
+	end := tx.scope.db.trace(ctx, query)
 	result, err := tx.tx.ExecContext(ctx, query, args...)
 	if err != nil {
-		return 0, tx.scope.fail(ctx, "exec", err)
+		err = tx.scope.fail(ctx, "exec", err)
+		ended(end, err)
+		return 0, err
 	}
+	ended(end, nil)
 	return result.RowsAffected()
 }
 

@@ -14,6 +14,7 @@ type target struct {
 	memory  string // SQLite in memory: its name within the process
 	access  access // SQLite file: what may be done to it
 	dsn     string // PostgreSQL: the URL as given
+	name    string // PostgreSQL: the database, for traces
 }
 
 const allowedURLs = "allowed are sqlite:PATH, sqlite::memory:, postgres://… and postgresql://…"

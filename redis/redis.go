@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"time"
 
 	"github.com/chassi-go/chassi/breaker"
@@ -48,6 +49,7 @@ func (c Config) withDefaults() Config {
 type DB struct {
 	config  Config
 	client  rueidis.Client
+	number  string // of the database on the server, for traces
 	breaker *breaker.Breaker
 	watcher *watcher // shared with the DBs that Patient returns
 }
@@ -74,13 +76,13 @@ func Open(c Config) (*DB, error) {
 	if client == nil {
 		return nil, fmt.Errorf("redis: %w", err)
 	}
-	db := newDB(c, client, new(watcher))
+	db := newDB(c, client, new(watcher), strconv.Itoa(o.SelectDB))
 	db.watcher.saw(err) // the client has just tried to log in
 	return db, nil
 }
 
-func newDB(c Config, client rueidis.Client, w *watcher) *DB {
-	db := &DB{config: c, client: client, watcher: w}
+func newDB(c Config, client rueidis.Client, w *watcher, number string) *DB {
+	db := &DB{config: c, client: client, watcher: w, number: number}
 	db.breaker = breaker.New(breaker.Options{
 		Config: breaker.Config{Consecutive: 3, Open: time.Second, Probes: 1, Window: time.Minute},
 		Name:   "redis", Strict: true, OnChange: db.changed,
@@ -104,29 +106,33 @@ func (db *DB) changed(from, to breaker.State) {
 func (db *DB) Patient(timeout time.Duration) *DB {
 	c := db.config
 	c.Timeout = max(c.Timeout, timeout)
-	return newDB(c, db.client, db.watcher)
+	return newDB(c, db.client, db.watcher, db.number)
 }
 
 // Close ends the connections.
 func (db *DB) Close() { db.client.Close() }
 
 // Script is a Lua script. It is sent to a server once, and called by its digest.
-type Script struct{ lua *rueidis.Lua }
+type Script struct {
+	name string
+	lua  *rueidis.Lua
+}
 
-// NewScript makes a script. It must return a list of integers.
-func NewScript(lua string) *Script { return &Script{rueidis.NewLuaScript(lua)} }
+// NewScript makes a script, which must return a list of integers, or of strings for
+// [DB.RunText]. Traces show it by its name.
+func NewScript(name, lua string) *Script { return &Script{name, rueidis.NewLuaScript(lua)} }
 
 // Run calls a script, with the prefix in front of each key, in one round trip. An error
 // is [ErrUnavailable], for whatever reason, or ctx's own end.
 func (db *DB) Run(ctx context.Context, s *Script, keys, args []string) ([]int64, error) {
-	return do(ctx, db, func(ctx context.Context) ([]int64, error) {
+	return do(ctx, db, "EVALSHA", s.name, func(ctx context.Context) ([]int64, error) {
 		return s.lua.Exec(ctx, db.client, db.prefixed(keys), args).AsIntSlice()
 	})
 }
 
 // RunText is Run for a script that returns a list of strings.
 func (db *DB) RunText(ctx context.Context, s *Script, keys, args []string) ([]string, error) {
-	return do(ctx, db, func(ctx context.Context) ([]string, error) {
+	return do(ctx, db, "EVALSHA", s.name, func(ctx context.Context) ([]string, error) {
 		return s.lua.Exec(ctx, db.client, db.prefixed(keys), args).AsStrSlice()
 	})
 }
@@ -139,7 +145,10 @@ func (db *DB) prefixed(keys []string) []string {
 	return prefixed
 }
 
-func do[T any](ctx context.Context, db *DB, f func(context.Context) (T, error)) (T, error) {
+// do calls f, which sends the command to the server, unless the breaker is open. Target is
+// the name of a script, if command runs one.
+func do[T any](ctx context.Context, db *DB, command, target string, f func(context.Context) (T, error)) (T, error) {
+	end := db.trace(ctx, command, target)
 	result, err := breaker.Do(db.breaker, func() (T, error) {
 		bounded, cancel := context.WithTimeout(ctx, db.config.Timeout)
 		defer cancel()
@@ -152,10 +161,11 @@ func do[T any](ctx context.Context, db *DB, f func(context.Context) (T, error)) 
 	})
 	switch {
 	case err == nil:
-		return result, nil
 	case ctx.Err() != nil:
-		return result, ctx.Err()
+		err = ctx.Err()
 	default:
-		return result, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
+	ended(end, err)
+	return result, err
 }

@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var increment = redis.NewScript(`return {redis.call('INCRBY', KEYS[1], ARGV[1]), 7}`)
+var increment = redis.NewScript("increment", `return {redis.call('INCRBY', KEYS[1], ARGV[1]), 7}`)
 
 func TestScripts(t *testing.T) {
 	t.Parallel()
@@ -29,14 +29,14 @@ func TestScripts(t *testing.T) {
 			t.Errorf("call %d: %v, %v", i, got, err)
 		}
 	}
-	words := redis.NewScript(`return {KEYS[1], ARGV[1]}`)
+	words := redis.NewScript("words", `return {KEYS[1], ARGV[1]}`)
 	if got, err := db.RunText(t.Context(), words, []string{"k"}, []string{"a b"}); err != nil || !slices.Equal(got, []string{c.Prefix + "k", "a b"}) {
 		t.Errorf("%q, %v", got, err)
 	}
 	if s := db.State(); !s.Connected || s.Since.IsZero() || !strings.HasPrefix(s.String(), "connected since 2") {
 		t.Error(s)
 	}
-	if _, err := db.Run(t.Context(), redis.NewScript(`return redis.call('NOSUCH')`), nil, nil); !errors.Is(err, redis.ErrUnavailable) {
+	if _, err := db.Run(t.Context(), redis.NewScript("no_such", `return redis.call('NOSUCH')`), nil, nil); !errors.Is(err, redis.ErrUnavailable) {
 		t.Errorf("a script that fails: %v", err)
 	}
 }

@@ -70,7 +70,7 @@ func (db *DB) Check(ctx context.Context) error {
 
 // Time returns what the server's clock shows. Its error is as that of Run.
 func (db *DB) Time(ctx context.Context) (time.Time, error) {
-	parts, err := do(ctx, db, func(ctx context.Context) ([]int64, error) {
+	parts, err := do(ctx, db, "TIME", "", func(ctx context.Context) ([]int64, error) {
 		return db.client.Do(ctx, db.client.B().Time().Build()).AsIntSlice()
 	})
 	if err != nil {

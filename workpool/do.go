@@ -20,7 +20,9 @@ func Do[T any](ctx context.Context, p *Pool, fn func(context.Context) (T, error)
 	}
 	c.ctx, c.heard, c.done = ctx, true, make(chan struct{})
 	c.fn = func(ctx context.Context) { c.value, c.err = fn(ctx) }
+	waited := p.trace(&c.task, &c.err)
 	if err := p.do(&c.task); err != nil {
+		refused(waited, err)
 		var none T
 		return none, err
 	}

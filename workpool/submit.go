@@ -6,7 +6,11 @@ import "context"
 // has no place, with [ErrStopped] once p is stopping. For the context of fn see
 // Submit.
 func (p *Pool) TrySubmit(ctx context.Context, fn func(context.Context)) error {
-	return p.try(p.detached(ctx, fn))
+	t := p.detached(ctx, fn)
+	waited := p.trace(t, nil)
+	err := p.try(t)
+	refused(waited, err)
+	return err
 }
 
 // Submit accepts fn to be run. It waits for a place until ctx ends, in the order
@@ -21,15 +25,18 @@ func (p *Pool) Submit(ctx context.Context, fn func(context.Context)) error {
 		return p.gaveUp(ctx, "before queueing")
 	}
 	t := p.detached(ctx, fn)
+	waited := p.trace(t, nil)
 	if p.enter(t) {
 		return nil
 	}
+	var err error
 	select {
-	case err := <-t.accepted:
-		return err
+	case err = <-t.accepted:
 	case <-ctx.Done():
-		return p.withdraw(ctx, t)
+		err = p.withdraw(ctx, t)
 	}
+	refused(waited, err)
+	return err
 }
 
 // try accepts t if there is a place now.

@@ -14,8 +14,7 @@ import (
 // sessions remembers for 0.8 s, 1 s while a clock catches up, what an account is, above all
 // which generation of tokens it accepts. A change on this node counts at once, one on another
 // node when that is over, within a second. Calls that need to know the same at once ask once.
-// It is bounded, and holds nothing that the database would not say
-// again.
+// It is bounded, and holds nothing that the database would not say again.
 type sessions struct {
 	store  *store.Store
 	now    func() time.Time

@@ -105,7 +105,7 @@ const attemptKey = "attempts:"
 // milliseconds. A limit of 0 stands for a bucket that is exempt. A lock lasts
 // no longer than Longest, though the server's clock was set back.
 var (
-	reserveScript = redis.NewScript(`
+	reserveScript = redis.NewScript("count_attempt", `
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local locked, again, failures, till = 0, 0, {}, {}
@@ -137,7 +137,7 @@ end
 return answer
 `)
 
-	settleScript = redis.NewScript(`
+	settleScript = redis.NewScript("settle_attempt", `
 local forget = tonumber(ARGV[1])
 for i, key in ipairs(KEYS) do
 	local failures = tonumber(redis.call('HGET', key, 'f') or 0)

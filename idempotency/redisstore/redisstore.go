@@ -70,7 +70,7 @@ func milliseconds(d time.Duration) string { return strconv.FormatInt(max(d.Milli
 // A key is a hash of f, the fingerprint, t, the token of the attempt, and o, the
 // outcome, once there is one. It lives as long as the lease, then as long as the outcome is kept.
 var (
-	begin = redis.NewScript(`
+	begin = redis.NewScript("begin_call", `
 local key = redis.call('HMGET', KEYS[1], 't', 'f', 'o')
 if not key[1] or key[1] == ARGV[1] and not key[3] then
 	redis.call('HSET', KEYS[1], 't', ARGV[1], 'f', ARGV[2])
@@ -82,14 +82,14 @@ if key[3] then return {'finished', key[3]} end
 return {'running'}
 `)
 
-	finish = redis.NewScript(`
+	finish = redis.NewScript("finish_call", `
 if redis.call('HGET', KEYS[1], 't') ~= ARGV[1] then return {0} end
 redis.call('HSET', KEYS[1], 'o', ARGV[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return {1}
 `)
 
-	abandon = redis.NewScript(`
+	abandon = redis.NewScript("abandon_call", `
 if redis.call('HGET', KEYS[1], 't') == ARGV[1] and redis.call('HEXISTS', KEYS[1], 'o') == 0 then redis.call('DEL', KEYS[1]) end
 return {0}
 `)

@@ -5,6 +5,7 @@ import (
 	"context"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/calltrace"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
@@ -14,6 +15,9 @@ import (
 // New returns middleware that gives each call a span: a server span where it is served,
 // a client span, whose context goes along, where it is made. A span that is not sampled
 // costs no attributes.
+//
+// Within a server span that is recorded, what packages report of the call (see package
+// calltrace) has spans of its own: statements of SQL, commands of Redis, tasks of pools.
 //
 // The trace context of the caller (W3C Trace Context, and baggage) becomes the parent of
 // the server span if trusted says so. Any other caller's decides nothing: the span begins
@@ -25,9 +29,10 @@ func New(provider trace.TracerProvider, propagator propagation.TextMapPropagator
 		trusted = isLocal
 	}
 	tracer := provider.Tracer("github.com/chassi-go/chassi")
+	inner := operations(tracer)
 	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
 		t := &tracing{
-			binding: b, tracer: tracer, propagator: propagator, trusted: trusted,
+			binding: b, tracer: tracer, propagator: propagator, trusted: trusted, operations: inner,
 			name: spanName(b), static: staticAttributes(b), options: []trace.SpanStartOption{trace.WithSpanKind(spanKind(b))},
 		}
 		if b.Client {
@@ -43,6 +48,7 @@ type tracing struct {
 	tracer     trace.Tracer
 	propagator propagation.TextMapPropagator
 	trusted    Trust
+	operations calltrace.Tracer
 	name       string
 	static     []attribute.KeyValue
 	options    []trace.SpanStartOption
@@ -82,8 +88,11 @@ func (t *tracing) server(next chassi.Handler) chassi.Handler {
 		}
 		ctx, span := t.tracer.Start(ctx, t.name, t.options...)
 		defer span.End()
-		if has && !believed && span.IsRecording() {
-			t.link(span, call)
+		if span.IsRecording() {
+			ctx = calltrace.WithTracer(ctx, t.operations)
+			if has && !believed {
+				t.link(span, call)
+			}
 		}
 		err := next(ctx, call)
 		t.finish(span, call, err)

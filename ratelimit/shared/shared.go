@@ -66,7 +66,7 @@ func (l *Limiter) Take(ctx context.Context, key ratelimit.Key) ratelimit.Decisio
 // bucket is full again. It is in microseconds since 2025, because a number of Redis's Lua
 // would not hold fractions of them since 1970. A bucket that is full needs no key.
 // None is emptier than empty, though the server's clock was set back.
-var take = redis.NewScript(`
+var take = redis.NewScript("take_token", `
 local t = redis.call('TIME')
 local now = (t[1] - 1735689600) * 1000000 + t[2]
 local interval, window = tonumber(ARGV[1]), tonumber(ARGV[2])

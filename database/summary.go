@@ -1,0 +1,101 @@
+package database
+
+import (
+	"cmp"
+	"strings"
+)
+
+// summarize returns what a statement does and to which table: "SELECT" and "users". The table
+// is "" where it is not plain. It looks at words and nothing else: literals, comments and what
+// is in parentheses, such as subqueries, are skipped, and only the first statement counts.
+func summarize(query string) (operation, table string) {
+	word, rest := nextWord(query)
+	operation = strings.ToUpper(word)
+	if operation == "WITH" { // the statement comes after the subqueries
+		for word != "" && tableAfter[operation] == "" {
+			word, rest = nextWord(rest)
+			operation = strings.ToUpper(word)
+		}
+	}
+	before := tableAfter[operation]
+	if before == "" {
+		return cmp.Or(operation, "SQL"), ""
+	}
+	for !strings.EqualFold(word, before) {
+		if word, rest = nextWord(rest); word == "" {
+			return operation, ""
+		}
+	}
+	return operation, nextTable(rest)
+}
+
+// tableAfter has the word before the table of each operation.
+var tableAfter = map[string]string{"SELECT": "FROM", "DELETE": "FROM", "INSERT": "INTO", "REPLACE": "INTO", "MERGE": "INTO", "UPDATE": "UPDATE"}
+
+// nextTable returns the name that rest begins with, or "" when it is a subquery or the like.
+func nextTable(rest string) string {
+	word, after := nextWord(rest)
+	if strings.TrimSpace(rest[:len(rest)-len(after)-len(word)]) != "" {
+		return ""
+	}
+	return strings.ReplaceAll(word, `"`, "")
+}
+
+// nextWord returns the next word outside of literals, comments and parentheses, and what is
+// behind it. The word is "" at the end of the statement.
+func nextWord(s string) (word, rest string) {
+	depth := 0
+	for i := 0; i < len(s); {
+		switch c := s[i]; {
+		case c == '\'':
+			i = skipTo(s, i+1, "'")
+			continue
+		case strings.HasPrefix(s[i:], "--"):
+			i = skipTo(s, i, "\n")
+			continue
+		case strings.HasPrefix(s[i:], "/*"):
+			i = skipTo(s, i+2, "*/")
+			continue
+		case c == '(':
+			depth++
+		case c == ')':
+			depth--
+		case c == ';' && depth == 0:
+			return "", ""
+		case isWord(c) || c == '"':
+			end := wordEnd(s, i)
+			if depth == 0 {
+				return s[i:end], s[end:]
+			}
+			i = end
+			continue
+		}
+		i++
+	}
+	return "", ""
+}
+
+// wordEnd returns where the word ends that begins at i. In double quotes is a name, or a part of it.
+func wordEnd(s string, i int) int {
+	for i < len(s) && (isWord(s[i]) || s[i] == '"') {
+		if s[i] == '"' {
+			i = skipTo(s, i+1, `"`)
+		} else {
+			i++
+		}
+	}
+	return i
+}
+
+func skipTo(s string, from int, end string) int {
+	if n := strings.Index(s[from:], end); n >= 0 {
+		return from + n + len(end)
+	}
+	return len(s)
+}
+
+// isWord holds for the bytes of keywords, names and placeholders. The dot is one of them: a
+// table may have its schema in front.
+func isWord(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '.' || c == '$' || c >= 0x80
+}

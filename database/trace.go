@@ -1,0 +1,99 @@
+package database
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+
+	"github.com/chassi-go/chassi/calltrace"
+	"github.com/jackc/pgx/v5/pgconn"
+	"modernc.org/sqlite"
+)
+
+// trace records that a statement begins. It returns nil when the call of ctx is not
+// recorded; [ended] takes either. Of the text only the operation and the table are
+// recorded, of the arguments nothing.
+func (db *DB) trace(ctx context.Context, query string) calltrace.End {
+	start := calltrace.From(ctx)
+	if start == nil {
+		return nil
+	}
+	name, table := summarize(query)
+	return db.traceAs(ctx, start, name, table)
+}
+
+// traceBatch is [DB.trace] for statements that are sent together. What several have in common
+// is recorded: "BATCH" before the operation and the table, each unless they differ.
+func (db *DB) traceBatch(ctx context.Context, statements []Statement) calltrace.End {
+	start := calltrace.From(ctx)
+	if start == nil {
+		return nil
+	}
+	operation, table := summarize(statements[0].SQL)
+	if len(statements) == 1 {
+		return db.traceAs(ctx, start, operation, table)
+	}
+	for _, st := range statements[1:] {
+		switch o, t := summarize(st.SQL); {
+		case o != operation && t != table:
+			operation, table = "", ""
+		case o != operation:
+			operation = ""
+		case t != table:
+			table = ""
+		}
+	}
+	return db.traceAs(ctx, start, strings.TrimSpace("BATCH "+operation), table)
+}
+
+func (db *DB) traceAs(ctx context.Context, start calltrace.Tracer, name, table string) calltrace.End {
+	o := calltrace.Operation{System: "sqlite", Name: name, Target: table}
+	if db.target.dialect == Postgres {
+		o.System, o.Namespace = "postgresql", db.target.name
+	}
+	_, end := start(ctx, o)
+	return end
+}
+
+// ended records how a statement ended. The text of err is not recorded, because it may
+// hold values.
+func ended(end calltrace.End, err error) {
+	if end == nil {
+		return
+	}
+	var pg *pgconn.PgError
+	var lite *sqlite.Error
+	switch {
+	case err == nil:
+		end("", "")
+	case errors.Is(err, context.Canceled):
+		end("", "canceled")
+	case errors.As(err, &pg):
+		end(pg.Code, "")
+	case errors.As(err, &lite):
+		end(strconv.Itoa(lite.Code()), "")
+	default:
+		end("", classOf(err).String())
+	}
+}
+
+// String names the class for traces.
+func (c class) String() string {
+	switch c {
+	case classUnavailable:
+		return "unavailable"
+	case classTimeout:
+		return "timeout"
+	case classReadOnly:
+		return "read_only"
+	case classLost:
+		return "connection_lost"
+	case classConflict:
+		return "conflict"
+	case classBusy:
+		return "busy"
+	default:
+		return "_OTHER" // as OpenTelemetry has it
+	}
+}

@@ -1,0 +1,74 @@
+// Package calltracetest records what packages report of a call.
+package calltracetest
+
+import (
+	"context"
+	"sync"
+
+	"github.com/chassi-go/chassi/calltrace"
+)
+
+// Recorder keeps operations in the order in which they ended.
+type Recorder struct {
+	mu    sync.Mutex
+	begun int
+	ended []Ended
+}
+
+// Ended is an operation that has ended.
+type Ended struct {
+	calltrace.Operation
+
+	Code, Failure string
+	Within        string // the operation that it is part of, or ""
+}
+
+type withinKey struct{}
+
+// Context returns a context whose operations r records.
+func (r *Recorder) Context(ctx context.Context) context.Context {
+	return calltrace.WithTracer(ctx, r.start)
+}
+
+func (r *Recorder) start(ctx context.Context, o calltrace.Operation) (context.Context, calltrace.End) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.begun++
+	within, _ := ctx.Value(withinKey{}).(string)
+	var once sync.Once
+	return context.WithValue(ctx, withinKey{}, o.String()), func(code, failure string) {
+		once.Do(func() {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.ended = append(r.ended, Ended{o, code, failure, within})
+		})
+	}
+}
+
+// Take returns what has ended since the last Take, and how many operations have not.
+func (r *Recorder) Take() (ended []Ended, running int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ended, running = r.ended, r.begun-len(r.ended)
+	r.begun -= len(r.ended)
+	r.ended = nil
+	return ended, running
+}
+
+// Texts returns Take in the form "SELECT users", "SELECT users: 42P01"; what has not ended
+// is "running".
+func (r *Recorder) Texts() []string {
+	ended, running := r.Take()
+	texts := make([]string, 0, len(ended))
+	for _, e := range ended {
+		text := e.String()
+		if e.Code+e.Failure != "" {
+			text += ": " + e.Code + e.Failure
+		}
+		texts = append(texts, text)
+	}
+	for range running {
+		texts = append(texts, "running")
+	}
+	return texts
+}
