@@ -26,6 +26,14 @@ func summarize(query string) (operation, table string) {
 			return operation, ""
 		}
 	}
+	if table = nextTable(rest); table != "" || operation != "SELECT" {
+		return operation, table
+	}
+	for !strings.EqualFold(word, "JOIN") { // what follows a subquery
+		if word, rest = nextWord(rest); word == "" {
+			return operation, ""
+		}
+	}
 	return operation, nextTable(rest)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +23,7 @@ func TestSummarize(t *testing.T) {
 		"\n\tselect max(a) from\n\tpublic.notes n JOIN users u ON n.id = u.id":            "SELECT public.notes",
 		"SELECT (SELECT 1 FROM a), 'it''s FROM b', x /* FROM c */ -- FROM d\nFROM e":      "SELECT e",
 		"SELECT n FROM (SELECT 1 FROM a)":                                                 "SELECT ",
+		"SELECT n FROM (SELECT 1 AS one) o LEFT JOIN users u ON u.id = $1":               "SELECT users",
 		"SELECT extract(epoch FROM now())":                                                "SELECT ",
 		`SELECT "from" FROM "users"`:                                                      "SELECT users",
 		`SELECT 1 FROM "users"`:                                                           "SELECT users",
@@ -90,8 +92,10 @@ func TestStatementsAreReported(t *testing.T) {
 			t.Fatal("a table out of nowhere")
 		}
 		system, namespace, unique, missing := "sqlite", "", "1555", "1"
+		update := []string{"BEGIN ", "UPDATE counters ", "COMMIT "}
 		if db.Dialect() == Postgres {
 			system, namespace, unique, missing = "postgresql", db.target.name, "23505", "42P01"
+			update = update[1:2] // in one message
 			if !strings.HasPrefix(namespace, "chassi_test_") {
 				t.Errorf("namespace %q", namespace)
 			}
@@ -104,16 +108,36 @@ func TestStatementsAreReported(t *testing.T) {
 				t.Errorf("%#v", e)
 			}
 		}
-		want := []string{
-			"SELECT counters ", "SELECT counters ",
-			"BEGIN ", "UPDATE counters ", "COMMIT ",
+		want := slices.Concat([]string{"SELECT counters ", "SELECT counters "}, update, []string{
 			"BEGIN ", "SELECT counters ", "INSERT counters " + unique, "ROLLBACK ",
 			"SELECT no_such " + missing,
-		}
+		})
 		if diff := cmp.Diff(want, texts); diff != "" || running != 0 {
 			t.Errorf("%d running; %s", running, diff)
 		}
 	})
+}
+
+// Statements that are sent together are one operation, with what they have in common.
+func TestBatchesAreReported(t *testing.T) {
+	t.Parallel()
+	db := counters(t, Config{URL: dbtest.Postgres(t)})
+	var r calltracetest.Recorder
+	ctx := r.Context(t.Context())
+	update, read := Statement{SQL: "UPDATE counters SET n = n + 1"}, Statement{SQL: "SELECT n FROM counters"}
+	other := Statement{SQL: "SELECT 1 FROM pg_class"}
+	for _, batch := range [][]Statement{{update, update}, {update, read}, {read, other}, {update, other}} {
+		if err := db.Batch(ctx, batch...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Batch(ctx, Statement{SQL: "INSERT INTO counters (id, n) VALUES (1, 0)"}, read); err == nil {
+		t.Error("two rows with one id")
+	}
+	want := []string{"BATCH UPDATE counters", "BATCH counters", "BATCH SELECT", "BATCH", "BATCH counters: 23505"}
+	if diff := cmp.Diff(want, r.Texts()); diff != "" {
+		t.Error(diff)
+	}
 }
 
 // What ends a statement but an answer of the database has a name.
