@@ -107,12 +107,12 @@ func (a *App) startOne(ctx context.Context, c *component, over <-chan struct{}, 
 			a.fail(fmt.Errorf("start %s: %w", c.name, err))
 			return
 		}
-		r := &CheckResult{Name: c.name, Status: starting.String(), Err: err}
-		if c.optional {
-			r.Status = degraded
+		r := c.result(err)
+		if !c.optional {
+			r.Status = starting.String()
 		}
-		c.pending.Store(r)
-		a.note(c, *r)
+		c.pending.Store(&r)
+		a.note(c, r)
 		tried()
 		select {
 		case <-ctx.Done():

@@ -110,7 +110,8 @@ func (s *Server) Start(ctx context.Context) error {
 	s.makeRoom()
 	account, all := accountOf(s.config.AnswersURL), exactly(s.names()...)
 	s.answers = newAnswers(&s.config, &link{
-		url: s.config.AnswersURL, tls: tlsConfig, name: "chassi answers", logger: s.config.Logger, grant: account.grant(nothing, exactly("amq.default"), nothing),
+		url: s.config.AnswersURL, tls: tlsConfig, name: "chassi answers", logger: s.config.Logger,
+		grant: account.grant(nothing, exactly("amq.default"), nothing),
 	}, s.seldom.warn)
 	s.link = &link{url: s.config.URL, tls: tlsConfig, name: "chassi server", logger: s.config.Logger, grant: s.account.grant(all, all, all), use: s.use}
 	if err := s.answers.start(ctx); err != nil {

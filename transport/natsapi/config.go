@@ -93,8 +93,9 @@ func (c Config) Validate() error {
 	if c.Broker != nil {
 		return replies
 	}
-	_, _, _, logins := c.logins()
-	return errors.Join(checkURL("url", c.URL), checkURL("answers.url", c.Answers.URL), replies, logins)
+	_, own := login(c.Login, c.CAFile)
+	_, answers := login(c.Answers.Login, "")
+	return errors.Join(checkURL("url", c.URL), checkURL("answers.url", c.Answers.URL), replies, own, answers)
 }
 
 func (c Config) withDefaults() Config {
