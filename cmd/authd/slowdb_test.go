@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -79,7 +80,7 @@ func ask(method, url, bearer, body string) string {
 	if problem.Error != "" {
 		return problem.Error
 	}
-	return fmt.Sprint(answer.StatusCode)
+	return strconv.Itoa(answer.StatusCode)
 }
 
 // caller makes the calls of a mix, of several accounts.
