@@ -101,7 +101,7 @@ func (s scope) pipeline(ctx context.Context, statements []Statement) error {
 	if err != nil {
 		return s.fail(ctx, "begin", err)
 	}
-	defer conn.Close() //nolint:errcheck // gives it back to the pool
+	defer conn.Close()
 	var failure error
 	_ = conn.Raw(func(driverConn any) error { // its error is the connection's
 		c := driverConn.(*stdlib.Conn).Conn()

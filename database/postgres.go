@@ -26,8 +26,11 @@ func openPostgres(c Config, t target) (*DB, error) {
 // second, which costs no round trip, in place of a ping.
 func checkBeforeUse() []stdlib.OptionOpenDB {
 	check := func(_ context.Context, p stdlib.ShouldPingParams) bool {
+		if p.IdleDuration <= time.Second {
+			return false
+		}
 		// What it finds closes the connection, so that the ping fails at once.
-		return p.IdleDuration > time.Second && p.Conn.PgConn().CheckConn() != nil //nolint:staticcheck // deprecated but for connections of high latency, as this one may be
+		return p.Conn.PgConn().CheckConn() != nil //nolint:staticcheck // deprecated, but not for connections of high latency
 	}
 	return []stdlib.OptionOpenDB{stdlib.OptionShouldPing(check)}
 }

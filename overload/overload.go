@@ -67,7 +67,9 @@ type Limiter struct {
 
 	standstill atomic.Int64 // when the latest one ended, 0 for never
 	catchUp    atomic.Int64 // when catching up after it ends at the latest, 0 for not under way
+	backlog    atomic.Int64 // more calls than that are not what has piled up
 	caughtUp   atomic.Int64 // when that was done: calls that began before say nothing
+	usualBusy  atomic.Int64 // calls in flight without pressure, with room for chance
 }
 
 // Priority says who gives way to whom.
@@ -94,6 +96,8 @@ type Kind struct {
 	inFlight atomic.Int64
 	reserved atomic.Int64  // calls in flight that the limit does not hold for
 	worked   atomic.Int64  // when the latest call succeeded
+	silent   atomic.Int64  // from when on none did for long, the last time,
+	resumed  atomic.Int64  // and until when
 	taken    atomic.Int64  // nanoseconds in this window,
 	logs     atomic.Int64  // the sums of their logarithms and of the squares of those, in
 	squares  atomic.Int64  // millionths,
@@ -254,9 +258,12 @@ func (l *Limiter) close(now int64) {
 		// what comes in now will take still longer.
 		slowness *= max(1, float64(l.busy())*float64(length)/taken)
 	}
+	usualBusy := float64(fewSamples)
 	for _, k := range l.kinds {
 		k.reserve(float64(length), !crowded && slowness < math.Sqrt(l.config.Tolerance))
+		usualBusy += 2 * k.usualInFlight
 	}
+	l.usualBusy.Store(int64(usualBusy))
 	idle := l.busy() <= int64(l.config.MinInFlight)
 	if l.probe(now, crowded || slowness > l.config.Tolerance && !idle) {
 		return

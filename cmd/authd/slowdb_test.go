@@ -1,0 +1,242 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/chassi-go/chassi/internal/proxytest"
+)
+
+// outcomes counts answers by call and status or reason.
+type outcomes struct {
+	mu     sync.Mutex
+	counts map[string]int
+}
+
+func (o *outcomes) add(call, outcome string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.counts[call+" "+outcome]++
+}
+
+// of returns how many answers to a call there were, and how many that are not the wanted one.
+func (o *outcomes) of(call, want string) (all, others int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for key, n := range o.counts {
+		if strings.HasPrefix(key, call+" ") {
+			all += n
+			if key != call+" "+want {
+				others += n
+			}
+		}
+	}
+	return all, others
+}
+
+// every makes calls at an even rate, whatever becomes of them, and returns what ends that.
+func every(interval time.Duration, call func(i int)) (stop func()) {
+	done := make(chan struct{})
+	var all sync.WaitGroup
+	all.Go(func() {
+		tick := time.NewTicker(interval)
+		defer tick.Stop()
+		for i := 0; ; i++ {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+				all.Go(func() { call(i) })
+			}
+		}
+	})
+	return sync.OnceFunc(func() { close(done); all.Wait() })
+}
+
+// ask makes a call and returns the status, or the reason of an error.
+func ask(method, url, bearer, body string) string {
+	request, err := http.NewRequest(method, url, strings.NewReader(body))
+	if err != nil {
+		return err.Error()
+	}
+	request.Header.Set("Content-Type", "application/json")
+	if bearer != "" {
+		request.Header.Set("Authorization", "Bearer "+bearer)
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err.Error()
+	}
+	defer answer.Body.Close()
+	var problem struct{ Error string }
+	_ = json.NewDecoder(answer.Body).Decode(&problem)
+	if problem.Error != "" {
+		return problem.Error
+	}
+	return strconv.Itoa(answer.StatusCode)
+}
+
+// caller makes the calls of a mix, of several accounts.
+type caller struct {
+	n      *node
+	bodies []string
+	tokens []string
+}
+
+func newCaller(n *node, accounts int) *caller {
+	n.t.Helper()
+	c := &caller{n: n}
+	for i := range accounts {
+		who := object{"email": fmt.Sprintf("user%d@example.org", i), "password": "an analytical engine"}
+		n.post("/v1/users", "", who)
+		c.tokens = append(c.tokens, n.login(who))
+		body, err := json.Marshal(who)
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		c.bodies = append(c.bodies, string(body))
+	}
+	return c
+}
+
+// remembered reports whether the token of an account is good without the database. A call
+// that hangs is given up.
+func (c *caller) remembered() bool {
+	good := make(chan bool, len(c.tokens))
+	for i := range c.tokens {
+		go func() { good <- c.call("validate", i) == "200" }()
+	}
+	limit := time.After(time.Second)
+	for range c.tokens {
+		select {
+		case yes := <-good:
+			if yes {
+				return true
+			}
+		case <-limit:
+			return false
+		}
+	}
+	return false
+}
+
+func (c *caller) call(what string, i int) string {
+	i %= len(c.tokens)
+	switch what {
+	case "login":
+		return ask(http.MethodPost, c.n.http+"/v1/auth", "", c.bodies[i])
+	case "validate":
+		return ask(http.MethodPost, c.n.http+"/v1/validate-token", "", `{"token":"`+c.tokens[i]+`"}`)
+	case "me":
+		return ask(http.MethodGet, c.n.http+"/v1/me", c.tokens[i], "")
+	case "keys":
+		return ask(http.MethodGet, c.n.http+"/.well-known/jwks.json", "", "")
+	case "live":
+		return ask(http.MethodGet, c.n.admin+"/healthz", "", "")
+	default:
+		return ask(http.MethodGet, c.n.admin+"/readyz", "", "")
+	}
+}
+
+// R93: however slow the database is, the keys and liveness need none, and a node whose calls
+// succeed slowly is ready.
+func TestASlowDatabaseFailsOnlyWhatNeedsIt(t *testing.T) {
+	t.Parallel()
+	for _, roundTrip := range []time.Duration{100 * time.Millisecond, 300 * time.Millisecond} {
+		t.Run(roundTrip.String(), func(t *testing.T) {
+			t.Parallel()
+			p, url := behindProxy(t)
+			p.Open()
+			c := newCaller(start(t, t.TempDir(), "--database.url="+url), 40)
+			o := &outcomes{counts: make(map[string]int)}
+			add := func(what string) func(int) { return func(i int) { o.add(what, c.call(what, i)) } }
+			stop := []func(){every(5*time.Millisecond, add("validate")), every(100*time.Millisecond, add("login"))}
+			seen := func(call string, n int) func() bool {
+				return func() bool { all, _ := o.of(call, ""); return all >= n }
+			}
+			eventually(t, "calls", seen("validate", 400)) // what they usually take is known
+			p.Delay(roundTrip / 2)
+			for _, what := range []string{"keys", "live", "ready"} {
+				stop = append(stop, every(50*time.Millisecond, add(what)))
+			}
+			eventually(t, "calls while the database is slow", seen("keys", 120))
+			for _, s := range stop {
+				s()
+			}
+			t.Log(o.counts)
+			for _, what := range []string{"keys", "live", "ready"} {
+				if all, failed := o.of(what, "200"); failed > 0 {
+					t.Errorf("%s: %d of %d calls failed", what, failed, all)
+				}
+			}
+		})
+	}
+}
+
+// R94: after an outage of the database, nothing is refused for overload from the first success
+// on. A node of 200 calls a second is not overloaded while they are fewer than
+// overload.min_in_flight at once.
+func TestNoOverloadAfterAnOutage(t *testing.T) {
+	t.Parallel()
+	for name, outage := range map[string][2]func(*proxytest.Proxy){
+		"refused": {(*proxytest.Proxy).Cut, (*proxytest.Proxy).Open},
+		"hangs":   {(*proxytest.Proxy).Stall, (*proxytest.Proxy).Resume},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p, url := behindProxy(t)
+			p.Open()
+			c := newCaller(start(t, t.TempDir(), "--database.url="+url, "--overload.min_in_flight=800",
+				"--http.max_connections_per_client=5000", "--overload.max_in_flight_per_client=5000"), 40)
+			before, during, after := &outcomes{counts: make(map[string]int)}, &outcomes{counts: make(map[string]int)}, &outcomes{counts: make(map[string]int)}
+			var phase atomic.Pointer[outcomes]
+			phase.Store(before)
+			stop := every(5*time.Millisecond, func(i int) {
+				what := [...]string{"validate", "me", "validate", "keys", "validate", "validate", "me", "validate"}[i%8]
+				if i%20 == 0 {
+					what = "login"
+				}
+				began := phase.Load()
+				result := c.call(what, i)
+				if began == during && what != "keys" && result == "200" && phase.CompareAndSwap(during, after) {
+					return // the first success
+				}
+				began.add(what, result)
+			})
+			seen := func(o *outcomes, n int) func() bool {
+				return func() bool {
+					all := 0
+					for _, what := range []string{"validate", "me", "keys", "login"} {
+						some, _ := o.of(what, "")
+						all += some
+					}
+					return all >= n
+				}
+			}
+			eventually(t, "calls", seen(before, 400))
+			outage[0](p)
+			eventually(t, "what was remembered is forgotten", func() bool { return !c.remembered() })
+			phase.Store(during)
+			<-time.After(5 * time.Second) // the outage
+			outage[1](p)
+			eventually(t, "calls afterwards", seen(after, 600))
+			stop()
+			t.Log("during:", during.counts, "after:", after.counts)
+			for _, what := range []string{"validate", "me", "keys", "login"} {
+				if n := after.counts[what+" overloaded"]; n > 0 {
+					t.Errorf("%s: %d calls refused for overload after the first success", what, n)
+				}
+			}
+			if n := during.counts["keys overloaded"]; n > 0 {
+				t.Errorf("keys: %d calls refused for overload in the outage", n)
+			}
+		})
+	}
+}
