@@ -94,11 +94,8 @@ func reserve(ctx context.Context, tx *database.Tx, buckets []Bucket, now time.Ti
 		if b.Exempt {
 			b = buckets[again]
 		}
-		if tallies[i], err = attempts(ctx, tx, b.Key, now.Add(-window)); err != nil {
+		if tallies[i], err = attempts(ctx, tx, b, now, window); err != nil {
 			return nil, locked, err
-		}
-		if latest := now.Add(b.Longest); tallies[i].until.After(latest) {
-			tallies[i].until = latest // it was set by a clock that was ahead; no lock is longer
 		}
 	}
 	for i, t := range tallies {
@@ -197,14 +194,17 @@ func (s *Store) ForgetAttempts(ctx context.Context, before time.Time) error {
 	return err
 }
 
-func attempts(ctx context.Context, q database.Querier, key string, since time.Time) (t tally, err error) {
+func attempts(ctx context.Context, q database.Querier, b Bucket, now time.Time, window time.Duration) (t tally, err error) {
 	var until int64
-	err = q.QueryRow(ctx, "SELECT failures, locked_until FROM attempts WHERE bucket = $1 AND updated_at > $2", key, micros(since)).
+	err = q.QueryRow(ctx, "SELECT failures, locked_until FROM attempts WHERE bucket = $1 AND updated_at > $2", b.Key, micros(now.Add(-window))).
 		Scan(&t.failures, &until)
 	if errors.Is(err, database.ErrNotFound) {
 		err = nil
 	}
 	t.until = fromMicros(until)
+	if latest := now.Add(b.Longest); t.until.After(latest) {
+		t.until = latest // it was set by a clock that was ahead; no lock is longer
+	}
 	return t, err
 }
 
