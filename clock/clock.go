@@ -243,8 +243,8 @@ func (c *Clock) reportSteps(ctx context.Context, old, r *reading) {
 	}
 	switch is := r.floor.Sub(r.source); {
 	case is >= bound && was < bound:
-		c.options.Logger.WarnContext(ctx, "the clock of the "+c.options.Name+" is behind the time that was reached before: what has ended stays ended, and time goes on more slowly until the clock has caught up",
-			"behind_seconds", seconds(is))
+		c.options.Logger.WarnContext(ctx, "the clock of the "+c.options.Name+" is behind the time that was reached before: "+
+			"what has ended stays ended, and time goes on more slowly until the clock has caught up", "behind_seconds", seconds(is))
 	case is < bound && was >= bound:
 		c.options.Logger.InfoContext(ctx, "the clock of the "+c.options.Name+" has caught up")
 	}

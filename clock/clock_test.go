@@ -308,7 +308,7 @@ func TestAStepOfTheMachineIsNoticed(t *testing.T) {
 			if w.logged(want) != 1 || w.logged("that of the database differ") != 1 {
 				t.Errorf("logged:\n%s", w.log.String())
 			}
-			if off := c.Now().Sub(time.Now()).Abs(); off > time.Millisecond {
+			if off := time.Until(c.Now()).Abs(); off > time.Millisecond {
 				t.Errorf("now is off by %v", off)
 			}
 			if err := c.Stop(t.Context()); err != nil {

@@ -55,16 +55,12 @@ func serve(ctx context.Context, p *program) error {
 		return fail(err)
 	}
 	users := store.New(db)
-	var attempts store.Attempts = users
-	if std.Redis != nil {
-		attempts = store.NewSharedAttempts(users, std.Redis.Patient(time.Second), func() { std.FellBack("lockout") })
-	}
 	shared, err := watchClocks(std, users)
 	if err != nil {
 		return fail(err)
 	}
 	svc, err = service.New(p.config.Auth.Config, service.Options{
-		Store: users, Attempts: attempts, Pool: pool, Logger: logger, Observe: count, Tidy: tidy(db), Now: shared.Now, Issued: shared.Source,
+		Store: users, Attempts: countAttempts(std, users), Pool: pool, Logger: logger, Observe: count, Tidy: tidy(db), Now: shared.Now, Issued: shared.Source,
 		MasterKey: masters.current, OldMasterKey: masters.old, SealPlainKeys: db.Dialect() == database.SQLite,
 	})
 	if err != nil {
@@ -90,6 +86,14 @@ func serve(ctx context.Context, p *program) error {
 		return fail(err)
 	}
 	return std.Run(ctx) //nolint:wrapcheck // says where
+}
+
+// countAttempts is where failed logins are counted.
+func countAttempts(std *standard.Standard, users *store.Store) store.Attempts {
+	if std.Redis == nil {
+		return users
+	}
+	return store.NewSharedAttempts(users, std.Redis.Patient(time.Second), func() { std.FellBack("lockout") })
 }
 
 func (p *program) poolOptions() workpool.Options {

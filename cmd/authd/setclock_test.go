@@ -15,38 +15,50 @@ import (
 // program of buildWithClock is ahead.
 const clockFile = "CHASSI_TEST_CLOCK"
 
-// setNow goes into a copy of package time: a clock that is set while the program runs, as
-// a machine's is. The monotonic clock stays as it is.
+// setNow goes into a copy of package time, whose Now adds it: a clock that is set while the
+// program runs, as a machine's is. The monotonic clock stays as it is. The runtime calls
+// Now where nothing may wait.
 const setNow = `package time
 
 import (
 	"sync/atomic"
-	"syscall"
+	_ "unsafe"
 )
 
-var setRead, setAhead atomic.Int64
+//go:linkname setAhead
+var setAhead int64
 
-func ahead(mono int64) int64 {
-	last := setRead.Load()
-	if (last == 0 || mono-last > 10_000_000) && setRead.CompareAndSwap(last, mono) {
-		name, _ := syscall.Getenv("` + clockFile + `")
-		text, err := readFile(name)
-		if err == nil && len(text) > 0 {
-			negative, digits := text[0] == '-', text
-			if negative {
-				digits = text[1:]
-			}
-			n := int64(0)
-			for _, c := range digits {
-				n = 10*n + int64(c-'0')
-			}
-			if negative {
-				n = -n
-			}
-			setAhead.Store(n)
+func ahead() int64 { return atomic.LoadInt64(&setAhead) }
+`
+
+// setMain goes into a copy of this package: it follows the file.
+const setMain = `package main
+
+import (
+	"os"
+	"strconv"
+	"sync/atomic"
+	"time"
+	_ "unsafe"
+)
+
+//go:linkname setAhead time.setAhead
+var setAhead int64
+
+func init() {
+	read := func() {
+		text, _ := os.ReadFile(os.Getenv("` + clockFile + `"))
+		if seconds, err := strconv.ParseInt(string(text), 10, 64); err == nil {
+			atomic.StoreInt64(&setAhead, seconds)
 		}
 	}
-	return setAhead.Load()
+	read()
+	go func() {
+		for {
+			time.Sleep(10 * time.Millisecond)
+			read()
+		}
+	}()
 }
 `
 
@@ -63,17 +75,23 @@ func buildWithClock(t *testing.T) (program string) {
 		t.Fatal(err)
 	}
 	const reads = "func Now() Time {\n\tsec, nsec, mono := runtimeNow()\n"
-	changed := strings.Replace(string(source), reads, reads+"\tsec += ahead(mono)\n", 1)
+	changed := strings.Replace(string(source), reads, reads+"\tsec += ahead()\n", 1)
 	if changed == string(source) {
 		t.Fatal("time.Now of this Go is another one: change reads to its beginning")
 	}
 	overlay := struct{ Replace map[string]string }{make(map[string]string)}
-	for name, text := range map[string]string{"time.go": changed, "set_now.go": setNow} {
-		copied := filepath.Join(dir, name)
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, text := range map[string]string{
+		filepath.Join(std, "time.go"): changed, filepath.Join(std, "set_now.go"): setNow, filepath.Join(here, "set_main.go"): setMain,
+	} {
+		copied := filepath.Join(dir, filepath.Base(file))
 		if err := os.WriteFile(copied, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		overlay.Replace[filepath.Join(std, name)] = copied
+		overlay.Replace[file] = copied
 	}
 	text, err := json.Marshal(overlay)
 	if err != nil {
@@ -121,9 +139,9 @@ func (m *machine) set(ahead time.Duration) {
 }
 
 func (m *machine) command(args ...string) *exec.Cmd {
-	cmd := authd(m.t.TempDir(), args...)
-	cmd.Path, cmd.Args[0] = m.program, m.program
-	cmd.Env = append(cmd.Env, clockFile+"="+m.file)
+	cmd := exec.Command(m.program, args...)
+	cmd.Dir = m.t.TempDir()
+	cmd.Env = append(os.Environ(), clockFile+"="+m.file, "AUTHD_SHUTDOWN_DRAIN=0s")
 	return cmd
 }
 
