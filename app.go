@@ -27,7 +27,7 @@ var (
 type AppOptions struct {
 	Logger       *slog.Logger  // default slog.Default()
 	StartTimeout time.Duration // for all starts together; default 1 minute
-	DrainDelay   time.Duration // from readiness' no to closed listeners; default 0
+	DrainDelay   time.Duration // from readiness' no to closed listeners, except on SIGINT; default 0
 	Grace        time.Duration // for calls in flight, then again for the rest, see [App]; default 20 s
 	CheckTimeout time.Duration // for one dependency probe; default 2 s
 
@@ -44,9 +44,10 @@ type AppOptions struct {
 // [App.Serve] in order. If one fails, those that were started are stopped.
 //
 // Stop, on SIGTERM, SIGINT or the end of Run's context, in two phases:
-// readiness says no while everything keeps serving for the drain delay; then the
-// servers of Serve stop together and finish their calls within the grace period,
-// and after them the managed ones one by one, last started first, within another.
+// readiness says no while everything keeps serving for the drain delay (which SIGINT,
+// that is Ctrl-C, skips); then the servers of Serve stop together and finish their
+// calls within the grace period, and after them the managed ones one by one, last
+// started first, within another.
 // The same happens at once when a server fails.
 //
 // No server can hold up the end: a Start that is cut short has the grace period
@@ -211,11 +212,16 @@ func (a *App) watch(signals <-chan os.Signal, stop context.CancelCauseFunc, forc
 				close(forced)
 				return
 			}
-			stop(fmt.Errorf("signal %s", s))
+			stop(signalError{s})
 		case <-finished:
 			return
 		}
 	}
 }
+
+// signalError is the reason of a run that ends because of a signal.
+type signalError struct{ os.Signal }
+
+func (s signalError) Error() string { return "signal " + s.String() }
 
 func (a *App) currentState() state { return state(a.state.Load()) }
