@@ -30,6 +30,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 )
 
 // Dialect is the kind of SQL a database speaks.
@@ -60,6 +61,9 @@ type DB struct {
 	reader *sql.DB
 	writer *sql.DB // the same handle as reader on PostgreSQL
 	closed atomic.Bool
+
+	connector    *connector    // of PostgreSQL
+	lockPatience time.Duration // for the lock of a migration; 0 is the constant of that name
 
 	// For SQLite in memory.
 	release    func() error  // lets go of the data

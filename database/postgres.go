@@ -1,13 +1,13 @@
 package database
 
 import (
+	"database/sql"
 	"errors"
 	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/stdlib"
 )
 
 func openPostgres(c Config, t target) (*DB, error) {
@@ -15,9 +15,10 @@ func openPostgres(c Config, t target) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	pool := stdlib.OpenDB(*config)
+	connector := newConnector(config, t)
+	pool := sql.OpenDB(connector)
 	configure(pool, c)
-	return &DB{config: c, target: t, reader: pool, writer: pool}, nil
+	return &DB{config: c, target: t, reader: pool, writer: pool, connector: connector}, nil
 }
 
 // postgresConfig is the URL with our bounds; what the URL itself sets wins.
