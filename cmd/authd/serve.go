@@ -75,6 +75,7 @@ func serve(ctx context.Context, p *program) error {
 	}
 
 	std.Manage(
+		chassi.ServerFunc("systemd", notifySystemd, nil),
 		chassi.ServerFunc("database", func(ctx context.Context) error { return prepare(ctx, p, std, db) }, closing(db)),
 		chassi.ServerFunc("hashing", nil, pool.Stop),
 		svc,
