@@ -5,7 +5,7 @@ TAGS     := grpcnotrace
 FUZZTIME ?= 5s
 # COVERPROFILE=coverage.out makes `make test` write a profile too.
 COVERPROFILE ?=
-# Arguments of `make run` and `make timing`: make run ARGS="--log.level=debug"
+# Arguments of `make run`, `make timing` and `make rolling`: make run ARGS="--log.level=debug"
 ARGS     ?=
 
 # The race detector needs cgo, which Go switches off where there is no C compiler.
@@ -60,6 +60,10 @@ timing: ## Measure whether the time of a login or sign-up tells anything of an a
 .PHONY: reliability
 reliability: ## Measure overload, retries, breakers and limits, and write docs/reliability.md
 	scripts/reliability.sh
+
+.PHONY: rolling
+rolling: build ## Measure whether rolling restarts of two nodes cost calls: half an hour, needs PostgreSQL
+	$(GO) run ./load/rolling $(ARGS)
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (5s)

@@ -27,7 +27,7 @@ var (
 type AppOptions struct {
 	Logger       *slog.Logger  // default slog.Default()
 	StartTimeout time.Duration // for all that is not optional to start; default 0, no bound
-	DrainDelay   time.Duration // from readiness' no to closed listeners; default 0
+	DrainDelay   time.Duration // from readiness' no to closed listeners, except on SIGINT; default 0
 	Grace        time.Duration // for calls in flight, then again for the rest, see [App]; default 20 s
 	CheckTimeout time.Duration // for one dependency probe; default 2 s
 
@@ -50,9 +50,10 @@ type AppOptions struct {
 // [App.Check], every 5 s, and logs when one begins to fail and when it works again.
 //
 // Stop, on SIGTERM, SIGINT or the end of Run's context, in two phases:
-// readiness says no while everything keeps serving for the drain delay; then the
-// servers of Serve stop together and finish their calls within the grace period,
-// and after them the managed ones one by one, last started first, within another.
+// readiness says no while everything keeps serving for the drain delay (which SIGINT,
+// that is Ctrl-C, skips); then the servers of Serve stop together and finish their
+// calls within the grace period, and after them the managed ones one by one, last
+// started first, within another.
 // The same happens at once when a server fails.
 //
 // No server can hold up the end: a Start that is cut short has the grace period
@@ -133,7 +134,9 @@ func (a *App) add(list []*component, servers []Server) []*component {
 			continue
 		}
 		c.Server, c.name = s, s.Name()
-		if checked, ok := s.(interface{ Check(ctx context.Context) error }); ok {
+		if checked, ok := s.(interface {
+			Check(ctx context.Context) error
+		}); ok {
 			c.check = checked.Check
 		}
 		c.pending.Store(&CheckResult{Name: c.name, Status: starting.String(), Detail: "waits for others"})
@@ -227,11 +230,16 @@ func (a *App) watch(signals <-chan os.Signal, stop context.CancelCauseFunc, forc
 				close(forced)
 				return
 			}
-			stop(fmt.Errorf("signal %s", s))
+			stop(signalError{s})
 		case <-finished:
 			return
 		}
 	}
 }
+
+// signalError is the reason of a run that ends because of a signal.
+type signalError struct{ os.Signal }
+
+func (s signalError) Error() string { return "signal " + s.String() }
 
 func (a *App) currentState() state { return state(a.state.Load()) }

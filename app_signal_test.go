@@ -41,6 +41,9 @@ func playScene(scene string) int {
 	switch scene {
 	case "clean":
 		app.Serve(chassi.ServerFunc("http", tell("+http"), tell("-http")))
+	case "drain":
+		app = chassi.NewApp("child", chassi.AppOptions{DrainDelay: time.Hour})
+		app.Serve(chassi.ServerFunc("http", tell("+http"), tell("-http")))
 	case "stuck":
 		app.Serve(chassi.ServerFunc("http", tell("+http"), hang("-http")))
 	case "forced", "forced-start":
@@ -140,6 +143,15 @@ func TestFault01SignalEndsCleanly(t *testing.T) {
 		c.signal(s)
 		c.want(exitClean, "+database", "+http", "-http", "-database")
 	}
+}
+
+// The drain delay is an hour. No load balancer has to notice that somebody pressed Ctrl-C.
+func TestInterruptSkipsTheDrainDelay(t *testing.T) {
+	t.Parallel()
+	c := play(t, "drain")
+	c.await("serving")
+	c.signal(os.Interrupt)
+	c.want(exitClean, "+http", "-http")
 }
 
 func TestFault04StuckServerEndsWithTheGrace(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -83,18 +84,23 @@ func (a *App) serve(ctx context.Context) error {
 	}
 }
 
-// drain says no to readiness and keeps serving for the delay.
+// drain says no to readiness and keeps serving for the delay, until load balancers have
+// noticed. No load balancer sends to a program that somebody stops with Ctrl-C.
 func (a *App) drain(reason error) error {
 	a.state.Store(int32(draining))
+	delay := a.options.DrainDelay
+	if s, ok := errors.AsType[signalError](reason); ok && s.Signal == syscall.SIGINT {
+		delay = 0
+	}
 	a.options.Logger.Info("draining: not ready from now on, a second signal stops at once",
-		"reason", reason.Error(), "drain_delay", a.options.DrainDelay, "grace", a.options.Grace)
+		"reason", reason.Error(), "drain_delay", delay, "grace", a.options.Grace)
 	for _, c := range a.servers {
 		if d, ok := c.Server.(interface{ Drain() }); ok && c.up() {
 			a.drainOne(c.name, d.Drain)
 		}
 	}
 	select {
-	case <-time.After(a.options.DrainDelay):
+	case <-time.After(delay):
 		return nil
 	case err := <-a.failure:
 		return err

@@ -117,8 +117,8 @@ func (s scope) pipeline(ctx context.Context, statements []Statement) error {
 func (s scope) pipelineOn(ctx context.Context, c *pgx.Conn, statements []Statement) error {
 	var b pgx.Batch
 	b.Queue("begin isolation level serializable")
-	if s.relaxed {
-		b.Queue("set local synchronous_commit = off")
+	for _, setting := range s.settings() {
+		b.Queue(setting)
 	}
 	first := b.Len()
 	for _, st := range statements {

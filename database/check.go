@@ -12,7 +12,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/stdlib"
 	"modernc.org/sqlite"
 )
 
@@ -111,8 +110,8 @@ func (db *DB) ask(ctx context.Context, query string) (answer string, err error) 
 }
 
 // probePool holds the connection of [DB.Check].
-func probePool(config pgx.ConnConfig, c Config) *sql.DB {
-	pool := sql.OpenDB(patientConnector{stdlib.GetConnector(config, checkBeforeUse()...)})
+func probePool(connector driver.Connector, c Config) *sql.DB {
+	pool := sql.OpenDB(patientConnector{connector})
 	configure(pool, c)
 	pool.SetMaxOpenConns(1)
 	return pool

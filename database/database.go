@@ -30,6 +30,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 )
 
 // Dialect is the kind of SQL a database speaks.
@@ -62,6 +63,9 @@ type DB struct {
 	probe  *sql.DB // for Check, on PostgreSQL
 	health health
 	closed atomic.Bool
+
+	connector    *connector    // of PostgreSQL
+	lockPatience time.Duration // for the lock of a migration; 0 is the constant of that name
 
 	// For SQLite in memory.
 	release    func() error  // lets go of the data

@@ -26,6 +26,7 @@ func engines(t *testing.T, test func(t *testing.T, c Config)) {
 	t.Run("sqlite", func(t *testing.T) { t.Parallel(); test(t, Config{URL: dbtest.SQLite(t)}) })
 	t.Run("memory", func(t *testing.T) { t.Parallel(); test(t, Config{URL: "sqlite::memory:"}) })
 	t.Run("postgres", func(t *testing.T) { t.Parallel(); test(t, Config{URL: dbtest.Postgres(t)}) })
+	t.Run("pgbouncer", func(t *testing.T) { t.Parallel(); test(t, Config{URL: dbtest.PgBouncer(t)}) })
 }
 
 func open(t testing.TB, c Config) *DB {

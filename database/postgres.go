@@ -2,6 +2,7 @@ package database
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"strconv"
 	"time"
@@ -17,9 +18,10 @@ func openPostgres(c Config, t target) (*DB, error) {
 		return nil, err
 	}
 	t.name = config.Database
-	pool := stdlib.OpenDB(*config, checkBeforeUse()...)
+	connector := newConnector(config, t)
+	pool := sql.OpenDB(connector)
 	configure(pool, c)
-	return &DB{config: c, target: t, reader: pool, writer: pool, probe: probePool(*config, c)}, nil
+	return &DB{config: c, target: t, reader: pool, writer: pool, probe: probePool(connector, c), connector: connector}, nil
 }
 
 // checkBeforeUse looks whether the server has closed a connection that was not used for a

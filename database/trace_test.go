@@ -23,7 +23,7 @@ func TestSummarize(t *testing.T) {
 		"\n\tselect max(a) from\n\tpublic.notes n JOIN users u ON n.id = u.id":            "SELECT public.notes",
 		"SELECT (SELECT 1 FROM a), 'it''s FROM b', x /* FROM c */ -- FROM d\nFROM e":      "SELECT e",
 		"SELECT n FROM (SELECT 1 FROM a)":                                                 "SELECT ",
-		"SELECT n FROM (SELECT 1 AS one) o LEFT JOIN users u ON u.id = $1":               "SELECT users",
+		"SELECT n FROM (SELECT 1 AS one) o LEFT JOIN users u ON u.id = $1":                "SELECT users",
 		"SELECT extract(epoch FROM now())":                                                "SELECT ",
 		`SELECT "from" FROM "users"`:                                                      "SELECT users",
 		`SELECT 1 FROM "users"`:                                                           "SELECT users",

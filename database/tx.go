@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -104,15 +105,20 @@ func (s scope) once(ctx context.Context, fn func(context.Context, *Tx) error) er
 type relaxedKey struct{}
 
 func (s scope) begin(ctx context.Context) (*sql.Tx, error) {
-	if !s.relaxed {
+	if s.db.target.dialect == SQLite {
+		if s.relaxed {
+			ctx = context.WithValue(ctx, relaxedKey{}, true)
+		}
 		return s.pool.BeginTx(ctx, s.options())
 	}
-	tx, err := s.pool.BeginTx(context.WithValue(ctx, relaxedKey{}, true), s.options())
-	if err != nil || s.db.target.dialect == SQLite {
-		return tx, err
+	tx, err := s.pool.BeginTx(ctx, s.options())
+	if err != nil {
+		return nil, err
 	}
-	if _, err := tx.ExecContext(ctx, "SET LOCAL synchronous_commit = off"); err != nil {
-		return nil, errors.Join(err, tx.Rollback())
+	if settings := s.settings(); len(settings) > 0 {
+		if _, err := tx.ExecContext(ctx, strings.Join(settings, ";")); err != nil {
+			return nil, errors.Join(err, tx.Rollback())
+		}
 	}
 	return tx, nil
 }

@@ -89,8 +89,8 @@ type RateLimit struct {
 
 // Shutdown has the times of an orderly end.
 type Shutdown struct {
-	Drain time.Duration `config:"drain" default:"3s" min:"0s" help:"from readiness' no to closed listeners"`
-	Grace time.Duration `config:"grace" default:"20s" min:"1ms" help:"for calls in flight after that"`
+	Drain time.Duration `config:"drain" default:"12s" min:"0s" help:"from readiness' no to closed listeners, on SIGTERM: longer than load balancers take to notice, see docs/operations.md; none on SIGINT (Ctrl-C)"`
+	Grace time.Duration `config:"grace" default:"15s" min:"1ms" help:"for calls in flight after that"`
 }
 
 // Start bounds how long dependencies may be away at the start.

@@ -11,11 +11,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// engines runs test on each engine with a way to open stores of one empty
-// database, each with connections of its own.
+// engines runs test on each engine, and behind PgBouncer, with a way to open stores of one
+// empty database, each with connections of its own.
 func engines(t *testing.T, test func(t *testing.T, open func() *store.Store)) {
 	t.Helper()
-	dbtest.Engines(t, func(t *testing.T, url string) {
+	on := func(t *testing.T, url string) {
 		test(t, func() *store.Store {
 			t.Helper()
 			db, err := database.Open(t.Context(), database.Config{URL: url})
@@ -28,5 +28,7 @@ func engines(t *testing.T, test func(t *testing.T, open func() *store.Store)) {
 			}
 			return store.New(db)
 		})
-	})
+	}
+	dbtest.Engines(t, on)
+	t.Run("pgbouncer", func(t *testing.T) { t.Parallel(); on(t, dbtest.PgBouncer(t)) })
 }

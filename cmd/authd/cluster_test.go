@@ -67,7 +67,12 @@ func (n *node) get(path string) int {
 // pair starts two nodes at once on one empty database.
 func pair(t *testing.T, args ...string) [2]*node {
 	t.Helper()
-	args = append(args, "--database.url="+dbtest.Postgres(t))
+	return pairOn(t, dbtest.Postgres(t), args...)
+}
+
+func pairOn(t *testing.T, url string, args ...string) [2]*node {
+	t.Helper()
+	args = append(args, "--database.url="+url)
 	nodes := [2]*node{launch(t, t.TempDir(), args...), launch(t, t.TempDir(), args...)}
 	for _, n := range nodes {
 		n.awaitLog(`"msg":"serving"`)
@@ -88,7 +93,10 @@ func pairs(t *testing.T, test func(t *testing.T, nodes [2]*node), args ...string
 
 func TestT50TwoNodesStartWithOneKeySet(t *testing.T) {
 	t.Parallel()
-	nodes := pair(t)
+	oneKeySet(t, pair(t))
+}
+
+func oneKeySet(t *testing.T, nodes [2]*node) {
 	var sets []string
 	for _, n := range nodes {
 		_, keys, err := n.try(http.MethodGet, "/.well-known/jwks.json", "", nil)
@@ -132,7 +140,10 @@ func aPasswordChangeEndsTokens(t *testing.T, nodes [2]*node) {
 
 func TestT45RotationUnderLoadFailsNoValidation(t *testing.T) {
 	t.Parallel()
-	url := dbtest.Postgres(t)
+	rotationUnderLoad(t, dbtest.Postgres(t))
+}
+
+func rotationUnderLoad(t *testing.T, url string) {
 	nodes := [2]*node{start(t, t.TempDir(), "--database.url="+url), start(t, t.TempDir(), "--database.url="+url)}
 	nodes[0].post("/v1/users", "", ada)
 	first := nodes[0].login(ada)

@@ -68,6 +68,7 @@ func serve(ctx context.Context, p *program) error {
 	}
 	endpoints := auth.Endpoints(svc)
 	endpoints.Use(limitSignUps(std.Limiter("sign_up", ratelimit.New(ratelimit.Options{Limit: p.config.SignUpRate}))))
+	std.Manage(chassi.ServerFunc("systemd", notifySystemd, nil)) // before what may be away
 	if err := errors.Join(
 		std.Database(db, store.Migrations(), func(ctx context.Context) error { return welcome(ctx, p, std, db) }),
 		observe(std.Telemetry, pool), p.takeKeys(std, db, svc, endpoints), watchKeys(std, svc),

@@ -136,9 +136,9 @@ func (r *runner) signal(name string) bool {
 	return err == nil && r.shell.status == 0
 }
 
-// stop ends the server: politely, and after half a minute without a word more.
+// stop ends the server as Ctrl-C does, and kills it after half a minute.
 func (r *runner) stop() {
-	r.signal("TERM")
+	r.signal("INT")
 	for deadline := time.Now().Add(30 * time.Second); r.serverLives() && time.Now().Before(deadline); {
 		time.Sleep(50 * time.Millisecond)
 	}

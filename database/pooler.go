@@ -1,0 +1,109 @@
+package database
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"maps"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+// connector connects to PostgreSQL, directly or through a pooler such as PgBouncer. A
+// pooler that lends a connection of the server for the length of a transaction keeps
+// nothing between two of them. So behind a pooler
+//   - statements are not prepared, unless default_query_exec_mode in the URL says so;
+//   - no parameter is sent at the start but those that poolers pass on; the timeouts are
+//     set in each transaction instead;
+//   - the lock of a migration belongs to a transaction.
+type connector struct {
+	direct, pooled driver.Connector
+	timeouts       []string    // statements that set them in a transaction
+	behindPooler   atomic.Bool // as far as is known from the connections that were made
+}
+
+// timeoutParameters are those that poolers refuse, or keep for the next client.
+var timeoutParameters = []string{"statement_timeout", "idle_in_transaction_session_timeout"}
+
+func newConnector(config *pgx.ConnConfig, t target) *connector {
+	pooled := config.Copy()
+	pooled.RuntimeParams = maps.Clone(config.RuntimeParams)
+	var timeouts []string
+	for _, name := range timeoutParameters {
+		timeouts = append(timeouts, "SET LOCAL "+name+" = '"+strings.ReplaceAll(pooled.RuntimeParams[name], "'", "''")+"'")
+		delete(pooled.RuntimeParams, name)
+	}
+	if u, err := url.Parse(t.dsn); err == nil && !u.Query().Has("default_query_exec_mode") {
+		pooled.DefaultQueryExecMode = pgx.QueryExecModeExec
+	}
+	check := checkBeforeUse()
+	return &connector{direct: stdlib.GetConnector(*config, check...), pooled: stdlib.GetConnector(*pooled, check...), timeouts: timeouts}
+}
+
+// Driver returns pgx.
+func (c *connector) Driver() driver.Driver { return c.direct.Driver() }
+
+// Connect finds out whether there is a pooler on the way. Once there was one it is taken
+// for granted: what works behind a pooler works without one too.
+func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
+	if !c.behindPooler.Load() {
+		conn, err := c.direct.Connect(ctx)
+		if err == nil {
+			var through bool
+			if through, err = throughPooler(ctx, conn); err == nil && !through {
+				return conn, nil
+			}
+			_ = conn.Close() // it was opened as one to the server
+		}
+		if err != nil && !refusedParameter(err) {
+			return nil, err
+		}
+		c.behindPooler.Store(true)
+	}
+	return c.pooled.Connect(ctx)
+}
+
+// refusedParameter holds for PgBouncer's answer to a parameter that is not among its
+// ignore_startup_parameters.
+func refusedParameter(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pg.Code == "08P01" && strings.Contains(pg.Message, "startup parameter")
+}
+
+// throughPooler compares the process that the other side said it is with the process that
+// carries out a query. A pooler makes the first one up.
+func throughPooler(ctx context.Context, conn driver.Conn) (bool, error) {
+	pid, err := simple(ctx, conn, "SELECT pg_backend_pid()")
+	return pid != strconv.FormatUint(uint64(conn.(*stdlib.Conn).Conn().PgConn().PID()), 10), err
+}
+
+// simple runs statements by the simple protocol, which leaves nothing on the connection. It
+// returns the first value of the last one, "" if there is none.
+func simple(ctx context.Context, conn any, statements string) (value string, err error) {
+	results, err := conn.(*stdlib.Conn).Conn().PgConn().Exec(ctx, statements).ReadAll()
+	if err != nil || len(results) == 0 {
+		return "", err
+	}
+	if rows := results[len(results)-1].Rows; len(rows) > 0 && len(rows[0]) > 0 {
+		value = string(rows[0][0])
+	}
+	return value, nil
+}
+
+// settings are the statements at the beginning of each transaction.
+func (s scope) settings() (settings []string) {
+	if s.db.connector.behindPooler.Load() {
+		settings = s.db.connector.timeouts
+	}
+	if s.relaxed {
+		settings = append(slices.Clip(settings), "SET LOCAL synchronous_commit = off")
+	}
+	return settings
+}

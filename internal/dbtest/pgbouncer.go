@@ -1,0 +1,111 @@
+package dbtest
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// PgBouncer returns the URL of an empty database behind a PgBouncer of its own, which pools
+// by transaction and has no settings but those given, such as "default_pool_size = 2".
+// Without the program the test is skipped, and fails where CI=true.
+func PgBouncer(t testing.TB, settings ...string) string {
+	t.Helper()
+	program, err := exec.LookPath("pgbouncer")
+	if err != nil {
+		program, err = exec.LookPath("/usr/sbin/pgbouncer") // Debian's place, which not everybody searches
+	}
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("pgbouncer is not installed")
+		}
+		t.Skip("pgbouncer is not installed")
+	}
+	u, err := url.Parse(Postgres(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := freeAddr(t)
+	host, port, _ := net.SplitHostPort(addr)
+	server := fmt.Sprintf("host=%s port=%s user=%s", u.Hostname(), portOf(u), u.User.Username())
+	if password, ok := u.User.Password(); ok {
+		server += " password='" + strings.ReplaceAll(password, "'", "''") + "'"
+	}
+	lines := append([]string{
+		"[databases]",
+		strings.TrimPrefix(u.Path, "/") + " = " + server,
+		"[pgbouncer]",
+		"listen_addr = " + host, "listen_port = " + port, "unix_socket_dir =",
+		"auth_type = any", "pool_mode = transaction",
+	}, settings...)
+	file := filepath.Join(t.TempDir(), "pgbouncer.ini")
+	if err := os.WriteFile(file, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{file}
+	if os.Geteuid() == 0 { // which it refuses to serve as; it reads the file before it changes user
+		args = append([]string{"--user=nobody"}, args...)
+	}
+	var log strings.Builder
+	cmd := exec.Command(program, args...)
+	cmd.Stdout, cmd.Stderr = &log, &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM) // at once, with what is under way
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("pgbouncer:\n%s", log.String())
+		}
+	})
+	awaitListener(t, addr)
+	u.Host = addr
+	return u.String()
+}
+
+func portOf(u *url.URL) string {
+	if port := u.Port(); port != "" {
+		return port
+	}
+	return "5432"
+}
+
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func awaitListener(t testing.TB, addr string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	var dialer net.Dialer
+	for {
+		conn, err := dialer.DialContext(ctx, "tcp", addr)
+		if err == nil {
+			_ = conn.Close()
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("%s: %v", addr, err)
+		case <-tick.C:
+		}
+	}
+}

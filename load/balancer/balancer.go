@@ -1,0 +1,153 @@
+// Package balancer is a small load balancer for measurements and tests. It finds out by
+// polling which nodes are ready, as most do, and does nothing to hide a failed call: it
+// repeats none.
+package balancer
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptrace"
+	"net/http/httputil"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Node is one instance of a service.
+type Node struct {
+	URL       string // where calls go: http://host:port
+	Readiness string // the URL that answers 200 when the node is ready
+}
+
+// Balancer passes calls to the nodes that were ready when it last asked, in turn. It keeps
+// connections to them open. One negative answer takes a node out, one positive answer takes
+// it back in. It is safe for concurrent use.
+type Balancer struct {
+	every   time.Duration
+	targets []*target
+	proxy   *httputil.ReverseProxy
+	calls   *http.Transport
+	next    atomic.Uint64
+}
+
+type target struct {
+	url       *url.URL
+	readiness string
+	ready     atomic.Bool
+}
+
+var (
+	errNoNode = errors.New("no node is ready")
+	errAgain  = errors.New("the connection was closed by the node, and net/http repeated the call on another one")
+)
+
+// New makes a balancer that asks each node for its readiness at the interval every.
+func New(every time.Duration, nodes ...Node) (*Balancer, error) {
+	b := &Balancer{every: every, calls: &http.Transport{MaxIdleConnsPerHost: 256, IdleConnTimeout: 30 * time.Second}}
+	for _, n := range nodes {
+		u, err := url.Parse(n.URL)
+		if err != nil {
+			return nil, err
+		}
+		b.targets = append(b.targets, &target{url: u, readiness: n.Readiness})
+	}
+	b.proxy = &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(r.In.Context().Value(targetKey{}).(*target).url)
+			r.SetXForwarded()
+		},
+		Transport: roundTripper(b.once),
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+		},
+		ErrorLog: log.New(io.Discard, "", 0), // callers see it
+	}
+	return b, nil
+}
+
+type targetKey struct{}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// once fails a call that net/http repeated by itself: other load balancers do not.
+func (b *Balancer) once(r *http.Request) (*http.Response, error) {
+	var connections atomic.Int32
+	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connections.Add(1) }}
+	answer, err := b.calls.RoundTrip(r.WithContext(httptrace.WithClientTrace(r.Context(), trace)))
+	if err == nil && connections.Load() > 1 {
+		return nil, errors.Join(errAgain, answer.Body.Close())
+	}
+	return answer, err
+}
+
+// ServeHTTP passes the call to a node, and answers 503 when none is ready.
+func (b *Balancer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var ready []*target
+	for _, t := range b.targets {
+		if t.ready.Load() {
+			ready = append(ready, t)
+		}
+	}
+	if len(ready) == 0 {
+		http.Error(w, errNoNode.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	chosen := ready[b.next.Add(1)%uint64(len(ready))]
+	b.proxy.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), targetKey{}, chosen)))
+}
+
+// Ready returns how many nodes take calls.
+func (b *Balancer) Ready() (n int) {
+	for _, t := range b.targets {
+		if t.ready.Load() {
+			n++
+		}
+	}
+	return n
+}
+
+// Run polls the nodes until ctx ends, each at times of its own.
+func (b *Balancer) Run(ctx context.Context) {
+	probes := &http.Client{Timeout: 2*time.Second, Transport: &http.Transport{}}
+	defer probes.CloseIdleConnections()
+	defer b.calls.CloseIdleConnections()
+	var polling sync.WaitGroup
+	for _, t := range b.targets {
+		polling.Go(func() { b.poll(ctx, probes, t) })
+	}
+	polling.Wait()
+}
+
+func (b *Balancer) poll(ctx context.Context, probes *http.Client, t *target) {
+	next := time.NewTimer(rand.N(b.every))
+	defer next.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-next.C:
+			next.Reset(b.every)
+		}
+		t.ready.Store(ask(ctx, probes, t.readiness))
+	}
+}
+
+func ask(ctx context.Context, probes *http.Client, readiness string) bool {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, readiness, nil)
+	if err != nil {
+		return false
+	}
+	answer, err := probes.Do(r)
+	if err != nil {
+		return false
+	}
+	_, err = io.Copy(io.Discard, answer.Body)
+	return errors.Join(err, answer.Body.Close()) == nil && answer.StatusCode == http.StatusOK
+}
