@@ -133,7 +133,9 @@ func (a *App) add(list []*component, servers []Server) []*component {
 			continue
 		}
 		c.Server, c.name = s, s.Name()
-		if checked, ok := s.(interface{ Check(ctx context.Context) error }); ok {
+		if checked, ok := s.(interface {
+			Check(ctx context.Context) error
+		}); ok {
 			c.check = checked.Check
 		}
 		c.pending.Store(&CheckResult{Name: c.name, Status: starting.String(), Detail: "waits for others"})
