@@ -29,15 +29,22 @@ type expectation struct {
 	up      []string // probes that stay up; the others may fail as they may
 	ready   bool
 	reason  string // a word in what readiness says; "" for none
-	refuses string // the node may end by itself if the log has this word; only at start
+	refuses string // the node may end by itself at start if its log has this word
 }
+
+// Probes. The keys are asked for as a JWK Set.
+const (
+	probeLive  = "healthz"
+	probeReady = "readyz"
+	probeKeys  = "JWKS"
+)
 
 // Groups of probes.
 var (
-	alive = []string{"healthz"}
-	keys  = []string{"healthz", "JWKS"}
-	reads = []string{"healthz", "JWKS", "validate", "gRPC"}
-	all   = []string{"healthz", "JWKS", "validate", "gRPC", "login", "sign-up"}
+	alive = []string{probeLive}
+	keys  = append(slices.Clip(alive), probeKeys)
+	reads = append(slices.Clip(keys), "validate", "gRPC")
+	all   = append(slices.Clip(reads), "login", "sign-up")
 )
 
 // The faults that a proxy makes.
@@ -125,7 +132,7 @@ func redisCells() []*cell {
 func natsCells() []*cell {
 	prepare := func(ctx context.Context, w *world) error { return w.useNATS(ctx) }
 	away := expectation{up: all, ready: true, reason: "nats"}
-	cells := behindProxy("NATS", prepare, away, away, expectation{up: append(slices.Clone(all), "NATS"), ready: true})
+	cells := behindProxy("NATS", prepare, away, away, expectation{up: append(slices.Clip(all), "NATS"), ready: true})
 	cells[0].short = true // away at start
 	return append(cells, &cell{
 		dependency: "NATS", fault: "wrong credentials", prepare: prepare, expect: away,
@@ -145,7 +152,7 @@ func amqpCells() []*cell {
 		return func(ctx context.Context, w *world) error { return w.useAMQP(ctx, user) }
 	}
 	away := expectation{up: all, ready: true, reason: "amqp"}
-	cells := behindProxy("RabbitMQ", prepare("service"), away, away, expectation{up: append(slices.Clone(all), "AMQP"), ready: true})
+	cells := behindProxy("RabbitMQ", prepare("service"), away, away, expectation{up: append(slices.Clip(all), "AMQP"), ready: true})
 	password := func(password string) func(context.Context, *world) error {
 		return func(_ context.Context, w *world) error {
 			err := w.vhost.control("", "change_password", w.vhost.user("changed"), password)
@@ -166,8 +173,14 @@ func collectorCells() []*cell {
 		return func(_ context.Context, w *world) error { w.collector.status.Store(status); return nil }
 	}
 	return append(behindProxy("collector", prepare, up, up, up),
-		&cell{dependency: "collector", fault: "full (503)", prepare: prepare, begin: answer(http.StatusServiceUnavailable), end: answer(http.StatusOK), expect: up},
-		&cell{dependency: "collector", fault: "wrong credentials (401)", prepare: prepare, begin: answer(http.StatusUnauthorized), end: answer(http.StatusOK), expect: up})
+		&cell{
+			dependency: "collector", fault: "full (503)", prepare: prepare, expect: up,
+			begin: answer(http.StatusServiceUnavailable), end: answer(http.StatusOK),
+		},
+		&cell{
+			dependency: "collector", fault: "wrong credentials (401)", prepare: prepare, expect: up,
+			begin: answer(http.StatusUnauthorized), end: answer(http.StatusOK),
+		})
 }
 
 func diskCells() []*cell {
@@ -180,7 +193,7 @@ func diskCells() []*cell {
 		},
 		{
 			dependency: "disk (SQLite)", fault: "read-only at start", prepare: prepare, atStart: true,
-			expect: expectation{up: alive, reason: "database", refuses: "read-only"},
+			expect: expectation{up: alive, reason: "database", refuses: "authd.db"},
 			begin:  func(_ context.Context, w *world) error { return w.remount(true) },
 			end:    func(_ context.Context, w *world) error { return w.remount(false) },
 		},

@@ -14,12 +14,12 @@ import (
 	"time"
 )
 
-// Build makes authd in a folder, as `make build` does it, so that what is compiled is
+// build makes authd in a folder, as `make build` does it, so that what is compiled is
 // compiled once.
 func build(ctx context.Context, root, dir string, flags ...string) (program string, err error) {
 	program = filepath.Join(dir, "authd")
 	args := append([]string{"build", "-trimpath", "-tags", "grpcnotrace", "-o", program}, flags...)
-	cmd := exec.CommandContext(ctx, "go", append(args, "./cmd/authd")...)
+	cmd := exec.CommandContext(ctx, "go", append(args, "./cmd/authd")...) //nolint:gosec // the flags are those of this package
 	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build authd: %w\n%s", err, out)

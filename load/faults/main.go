@@ -20,6 +20,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -116,13 +117,17 @@ func faults(ctx context.Context, o options, out, errOut io.Writer) (failed bool,
 }
 
 // cells are those that the options choose.
-func (o options) cells() (chosen []*cell) {
-	for _, c := range allCells() {
-		if o.only.MatchString(c.String()) && (c.short || !o.short) {
-			chosen = append(chosen, c)
-		}
+func (o options) cells() []*cell {
+	cells := allCells()
+	if o.short {
+		cells = short(cells)
 	}
-	return chosen
+	return slices.DeleteFunc(cells, func(c *cell) bool { return !o.only.MatchString(c.String()) })
+}
+
+// short are the cells of the short form.
+func short(cells []*cell) []*cell {
+	return slices.DeleteFunc(cells, func(c *cell) bool { return !c.short })
 }
 
 // newRunner makes a runner, and what ends what its cells shared.

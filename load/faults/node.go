@@ -33,10 +33,11 @@ type node struct {
 
 // line is one of the log.
 type line struct {
-	at                       time.Time
-	Level, Msg, Route, Error string
-	RequestID                string `json:"request_id"`
-	text                     string
+	at        time.Time
+	text      string
+	Level     string `json:"level"`
+	Route     string `json:"route"`
+	RequestID string `json:"request_id"`
 }
 
 // ofCall tells whether it is about a single call.
@@ -54,7 +55,7 @@ func launch(ctx context.Context, program, dir string, stderr *os.File, env, args
 	}
 	all := []string{"serve", "--http.addr=" + n.http, "--grpc.addr=" + n.grpc, "--admin.addr=" + n.admin, "--log.format=json", "--shutdown.drain=0s"}
 	all = append(all, fmt.Sprintf("--argon2.memory=%d", cheap.Memory), fmt.Sprintf("--argon2.time=%d", cheap.Time))
-	n.cmd = exec.CommandContext(ctx, program, append(all, args...)...)
+	n.cmd = exec.CommandContext(ctx, program, append(all, args...)...) //nolint:gosec // the program under test
 	n.cmd.Dir, n.cmd.Env, n.cmd.Stderr = dir, append(withoutSettings(os.Environ()), env...), stderr
 	n.cmd.Cancel = func() error { return n.cmd.Process.Kill() }
 	var write *os.File
@@ -191,12 +192,14 @@ func exitText(err error) string {
 // health is what /readyz says.
 type health struct {
 	code   int
+	Status string           `json:"status"`
+	Checks map[string]check `json:"checks"`
+}
+
+type check struct {
 	Status string `json:"status"`
-	Checks map[string]struct {
-		Status string `json:"status"`
-		Error  string `json:"error"`
-		Detail string `json:"detail"`
-	} `json:"checks"`
+	Error  string `json:"error"`
+	Detail string `json:"detail"`
 }
 
 // String names what is not in order.

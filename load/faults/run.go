@@ -26,14 +26,16 @@ const (
 // result is what a cell showed.
 type result struct {
 	cell    *cell
-	notRun  string // why it was not
-	err     error  // it could not be measured
-	began   time.Time
-	ended   time.Time // of the fault
-	over    time.Time // of the traffic
+	notRun  string    // why it was not
+	err     error     // it could not be measured
+	began   time.Time // the fault, after what it took to begin it
+	ended   time.Time // the fault, before what it took to end it
+	back    time.Time // what was away, after that
+	over    time.Time // the traffic
 	fault   map[string][]sample
 	after   map[string][]sample
 	before  map[string][]sample
+	calm    time.Time     // when all was well, or the node was launched
 	read    []reading     // of readiness, during the fault
 	missing []string      // probes that did not come back
 	first   time.Duration // from the return until every probe had succeeded once
@@ -46,7 +48,6 @@ type result struct {
 	died    bool   // the node ended by itself, before it served
 	exit    string
 	tail    string // of the log
-	traces  bool   // the collector got some after its return
 }
 
 // runner measures cells.
@@ -93,8 +94,7 @@ func (r *runner) measure(ctx context.Context, c *cell) *result {
 	if err == nil {
 		err = errors.Join(r.within(ctx, w, res), w.close())
 	}
-	var reason notRun
-	if errors.As(err, &reason) {
+	if reason, ok := errors.AsType[notRun](err); ok {
 		res.notRun = reason.reason
 	} else {
 		res.err = err
@@ -126,10 +126,10 @@ func (r *runner) within(ctx context.Context, w *world, res *result) (err error) 
 		return fmt.Errorf("%w; the log ends:\n%s", err, w.node.tail(10))
 	}
 	t.stop()
-	res.before, res.after = t.window(time.Time{}, res.began), t.window(res.ended, res.over)
+	res.before, res.after = t.window(time.Time{}, res.began), t.window(res.back, res.over)
 	res.fault = t.window(res.began, res.ended)
 	res.read = t.readings(res.began, res.ended)
-	res.begins = w.node.notable(res.began, res.ended, "WARN", "ERROR")
+	res.begins = w.node.notable(res.calm, res.ended, "WARN", "ERROR")
 	res.ends = w.node.notable(res.ended, res.over, "INFO", "WARN", "ERROR")
 	res.exit, res.tail = w.node.stop(), w.node.tail(15)
 	if c.end == nil && c.atStart || res.died { // what begins at start ends with the process
@@ -160,7 +160,7 @@ func (r *runner) phases(ctx context.Context, w *world, t *traffic, res *result) 
 		return t.missing(launched, must())
 	})
 	if w.node.hasEnded() && c.expect.refuses != "" {
-		res.died, res.began, res.ended, res.over = true, launched, time.Now(), time.Now()
+		res.died, res.began, res.ended, res.back, res.over = true, launched, time.Now(), time.Now(), time.Now()
 		return nil
 	}
 	if w.node.hasEnded() {
@@ -170,23 +170,31 @@ func (r *runner) phases(ctx context.Context, w *world, t *traffic, res *result) 
 		return fmt.Errorf("not well before the fault, within %v: %s", startPatience, strings.Join(missing, ", "))
 	}
 	pause(ctx, calm)
-	res.began = time.Now()
-	if !c.atStart {
+	if res.calm = launched; !c.atStart {
+		res.calm = time.Now()
 		if err := c.begin(ctx, w); err != nil {
 			return fmt.Errorf("begin the fault: %w", err)
 		}
 	}
+	res.began = time.Now()
 	pause(ctx, r.hold)
 	res.ended = time.Now()
 	if err := endFault(ctx, w, c); err != nil {
 		return fmt.Errorf("end the fault: %w", err)
 	}
+	res.back = time.Now()
+	r.recovery(ctx, w, t, res)
+	return nil
+}
+
+// recovery waits until all is well again.
+func (r *runner) recovery(ctx context.Context, w *world, t *traffic, res *result) {
 	taken := int64(0)
 	if w.collector != nil {
 		taken = w.collector.taken.Load()
 	}
 	res.missing = await(ctx, recoverPatience, func() []string {
-		missing := t.missing(res.ended, t.probes())
+		missing := t.missing(res.back, t.probes())
 		if w.collector != nil && w.collector.taken.Load() == taken {
 			missing = append(missing, "traces")
 		}
@@ -194,7 +202,6 @@ func (r *runner) phases(ctx context.Context, w *world, t *traffic, res *result) 
 	})
 	pause(ctx, calm)
 	res.over = time.Now()
-	return nil
 }
 
 // await asks until nothing is missing, or patience is over.
@@ -238,10 +245,10 @@ func (r *runner) count(ctx context.Context, w *world, t *traffic, res *result) e
 		for _, s := range samples {
 			switch {
 			case s.outcome != good:
-				res.last = max(res.last, s.ended.Sub(res.ended))
+				res.last = max(res.last, s.ended.Sub(res.back))
 			case first:
 				first = false
-				res.first = max(res.first, s.ended.Sub(res.ended))
+				res.first = max(res.first, s.ended.Sub(res.back))
 			}
 		}
 	}

@@ -58,7 +58,7 @@ func findServers(root string) (*servers, error) {
 func reach(ctx context.Context, u *url.URL) error {
 	conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", u.Host)
 	if err != nil {
-		return fmt.Errorf("there is no %s at %s: make services", u.Scheme, u.Host)
+		return notRun{fmt.Sprintf("there is no %s at %s: make services", u.Scheme, u.Host)}
 	}
 	return conn.Close()
 }
@@ -116,7 +116,7 @@ func (p *postgres) drop() error {
 func (s *servers) redisCommands(ctx context.Context, commands ...string) error {
 	conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", s.redis.Host)
 	if err != nil {
-		return fmt.Errorf("Redis: %w", err)
+		return fmt.Errorf("redis: %w", err)
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
@@ -126,11 +126,11 @@ func (s *servers) redisCommands(ctx context.Context, commands ...string) error {
 	answers := bufio.NewReader(conn)
 	for _, command := range commands {
 		if _, err := fmt.Fprintf(conn, "%s\r\n", command); err != nil {
-			return fmt.Errorf("Redis: %w", err)
+			return fmt.Errorf("redis: %w", err)
 		}
 		answer, err := answers.ReadString('\n')
 		if err != nil || strings.HasPrefix(answer, "-") {
-			return fmt.Errorf("Redis: %s: %s", strings.Fields(command)[0], strings.TrimSpace(answer))
+			return fmt.Errorf("redis: %s: %s", strings.Fields(command)[0], strings.TrimSpace(answer))
 		}
 	}
 	return nil
@@ -182,7 +182,7 @@ func (v *vhost) delete() error {
 func (v *vhost) control(stdin string, args ...string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(v.root, "scripts", "rabbitmqctl"), args...)
+	cmd := exec.CommandContext(ctx, filepath.Join(v.root, "scripts", "rabbitmqctl"), args...) //nolint:gosec // of this repository
 	cmd.Stdin = strings.NewReader(stdin)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("scripts/rabbitmqctl %s: %w: %s", args[0], err, out)
@@ -200,7 +200,7 @@ func (w *world) startNATS(ctx context.Context) (addr string, err error) {
 		return "", err
 	}
 	host, port, _ := net.SplitHostPort(addr)
-	cmd := exec.Command(program, "--addr", host, "--port", port, "--user", "faults", "--pass", secret)
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), program, "--addr", host, "--port", port, "--user", "faults", "--pass", secret) //nolint:gosec // found in PATH
 	if err := cmd.Start(); err != nil {
 		return "", err
 	}

@@ -30,7 +30,7 @@ func (r *result) row() []string {
 	var up, down []string
 	for _, probe := range r.probes() {
 		switch part, calls := share(r.fault[probe], r.ended); {
-		case calls == 0 || probe == "readyz":
+		case calls == 0 || probe == probeReady:
 		case r.up(probe):
 			up = append(up, probe)
 		default:
@@ -51,7 +51,7 @@ func (r *result) row() []string {
 }
 
 // order is that of the columns' lists.
-var order = []string{"healthz", "JWKS", "validate", "gRPC", "login", "sign-up", "NATS", "NATS sign-up", "AMQP", "AMQP sign-up"}
+var order = []string{probeLive, probeKeys, "validate", "gRPC", "login", "sign-up", "NATS", "NATS sign-up", "AMQP", "AMQP sign-up"}
 
 func (r *result) probes() (found []string) {
 	for _, probe := range order {

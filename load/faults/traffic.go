@@ -83,9 +83,9 @@ type reading struct {
 func newTraffic(n *node, c *clients, prefix string) *traffic {
 	t := &traffic{node: n, clients: c, prefix: prefix, samples: make(map[string][]sample)}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
-	t.every(4, "healthz", func(ctx context.Context, _ int) error { return n.liveness(ctx) })
-	t.every(4, "readyz", t.askReadiness)
-	t.every(5, "JWKS", func(ctx context.Context, _ int) error {
+	t.every(4, probeLive, func(ctx context.Context, _ int) error { return n.liveness(ctx) })
+	t.every(4, probeReady, t.askReadiness)
+	t.every(5, probeKeys, func(ctx context.Context, _ int) error {
 		_, err := c.http.JWKS(ctx, &auth.JWKSRequest{})
 		return err
 	})
