@@ -78,7 +78,7 @@ func TestProblemsAreFound(t *testing.T) {
 		"no calls":             {func(r *result) { delete(r.fault, "gRPC") }, "gRPC: 0 % of 0 calls"},
 		"waited for the end": {func(r *result) {
 			r.fault["login"] = []sample{{began: at, ended: r.ended.Add(time.Second), outcome: good}}
-		}, "they waited for the end of the fault"},
+		}, "they had no answer by the end of the fault"},
 		"an answer that is not true": {func(r *result) { r.after["validate"] = calls(wrong) }, "validate, after the fault"},
 		"not alive after":            {func(r *result) { r.after[probeLive] = calls(unavailable) }, "healthz after the fault"},
 		"not ready":                  {func(r *result) { r.fault[probeReady] = calls(unavailable) }, "readiness said yes in 0 %"},

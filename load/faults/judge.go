@@ -137,13 +137,16 @@ func (r *result) readiness() string {
 	return text
 }
 
+// firstError is why the calls of a probe failed.
 func firstError(samples []sample) string {
+	var longest time.Duration
 	for _, s := range samples {
 		if s.err != nil {
 			return s.err.Error()
 		}
+		longest = max(longest, s.ended.Sub(s.began))
 	}
-	return "they waited for the end of the fault"
+	return fmt.Sprintf("they had no answer by the end of the fault; the longest took %.1f s", longest.Seconds())
 }
 
 // changing is what differs from run to run.
