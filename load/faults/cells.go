@@ -97,6 +97,11 @@ func postgresCells() []*cell {
 			begin: alter("ALTER DATABASE %s SET default_transaction_read_only = on"), end: alter("ALTER DATABASE %s RESET default_transaction_read_only"),
 		},
 		&cell{
+			dependency: "PostgreSQL", fault: "full", prepare: prepare, expect: expectation{up: reads, reason: "database"},
+			begin: func(ctx context.Context, w *world) error { return w.postgres.fill(ctx, w.database) },
+			end:   func(ctx context.Context, w *world) error { return w.postgres.empty(ctx, w.database) },
+		},
+		&cell{
 			dependency: "PostgreSQL", fault: "wrong credentials", prepare: prepare, expect: away,
 			begin: alter("ALTER ROLE %s NOLOGIN"), end: alter("ALTER ROLE %s LOGIN"), // a password is not looked at where the server trusts its clients
 		},

@@ -4,9 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/rand"
-	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -15,8 +13,6 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-
-	_ "github.com/chassi-go/chassi/database" // its driver "pgx"
 )
 
 // servers are where the real ones are, by the variables of the integration tests.
@@ -72,44 +68,6 @@ func at(u *url.URL, host, user, password string) *url.URL {
 
 // secret is the password of all users that a run makes.
 var secret = rand.Text()
-
-// postgres is a database of a cell's own, and the role that owns it.
-type postgres struct {
-	admin *sql.DB
-	name  string // of both
-}
-
-func (s *servers) newPostgres(ctx context.Context, name string) (*postgres, error) {
-	admin, err := sql.Open("pgx", s.postgres.String())
-	if err != nil {
-		return nil, fmt.Errorf("PostgreSQL at CHASSI_TEST_POSTGRES: %w", err)
-	}
-	p := &postgres{admin, name}
-	if err := p.exec(ctx, fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s'", name, secret), fmt.Sprintf("CREATE DATABASE %s OWNER %s", name, name)); err != nil {
-		return nil, errors.Join(err, p.drop())
-	}
-	return p, nil
-}
-
-func (p *postgres) exec(ctx context.Context, statements ...string) error {
-	for _, text := range statements {
-		if _, err := p.admin.ExecContext(ctx, text); err != nil {
-			return fmt.Errorf("PostgreSQL: %w", err)
-		}
-	}
-	return nil
-}
-
-// disconnect ends the connections with the database.
-func (p *postgres) disconnect(ctx context.Context) error {
-	return p.exec(ctx, fmt.Sprintf("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '%s'", p.name))
-}
-
-func (p *postgres) drop() error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	return errors.Join(p.exec(ctx, fmt.Sprintf("DROP DATABASE IF EXISTS %s WITH (FORCE)", p.name), "DROP ROLE IF EXISTS "+p.name), p.admin.Close())
-}
 
 // redisCommands sends inline commands, of words without spaces (Redis' documentation,
 // "Inline commands"), and returns the first error.
