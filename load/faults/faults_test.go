@@ -98,7 +98,7 @@ func TestProblemsAreFound(t *testing.T) {
 		}, ""},
 	} {
 		r := &result{
-			cell: &cell{expect: expectation{up: all, ready: true, reason: "redis"}}, ended: at.Add(time.Second), exit: "0",
+			cell: &cell{expect: expectation{up: all, ready: true, reason: "redis"}}, ended: at.Add(time.Second), slowest: time.Second, exit: "0",
 			fault: map[string][]sample{probeReady: calls(good)}, after: make(map[string][]sample), read: says(200, "degraded", "redis: away"),
 		}
 		for _, probe := range all {

@@ -8,20 +8,18 @@ import (
 	"time"
 )
 
-// straddles is how long a good call that was under way when the fault ended may have
-// taken to count as one that the fault did not touch.
-const straddles = 2 * time.Second
-
-// share returns which part of the calls during the fault was good, and how many there were. A call that
-// waited for the end of the fault failed in it.
-func share(samples []sample, end time.Time) (part float64, calls int) {
+// share returns which part of a probe's calls during the fault was good, and how many there
+// were. One that waited for the end of the fault failed in it; one that was merely under
+// way then does not count.
+func (r *result) share(probe string) (part float64, calls int) {
 	succeeded := 0
-	for _, s := range samples {
-		if s.ended.After(end) && s.outcome == good && s.ended.Sub(s.began) < straddles {
+	for _, s := range r.fault[probe] {
+		underWay := s.outcome == good && s.ended.After(r.ended)
+		if underWay && s.ended.Sub(s.began) < r.slowest {
 			continue
 		}
 		calls++
-		if s.outcome == good && !s.ended.After(end) {
+		if s.outcome == good && !underWay {
 			succeeded++
 		}
 	}
@@ -34,7 +32,7 @@ const steady = 0.9
 
 // up tells whether a probe was up during the fault. Liveness and the keys never fail.
 func (r *result) up(probe string) bool {
-	part, calls := share(r.fault[probe], r.ended)
+	part, calls := r.share(probe)
 	return calls > 0 && (part == 1 || part >= steady && probe != probeLive && probe != probeKeys)
 }
 
@@ -52,7 +50,7 @@ func (r *result) problems() []string {
 	var found []string
 	for _, probe := range r.cell.expect.up {
 		if !r.up(probe) {
-			part, calls := share(r.fault[probe], r.ended)
+			part, calls := r.share(probe)
 			found = append(found, fmt.Sprintf("%s: %.0f %% of %d calls during the fault (%s)", probe, 100*part, calls, firstError(r.fault[probe])))
 		}
 	}
@@ -109,7 +107,7 @@ func (r *result) untrue() (found []string) {
 func (r *result) readinessProblems() (found []string) {
 	want := r.cell.expect
 	if want.ready && !r.up(probeReady) {
-		part, calls := share(r.fault[probeReady], r.ended)
+		part, calls := r.share(probeReady)
 		found = append(found, fmt.Sprintf("readiness said yes in %.0f %% of %d calls: %s", 100*part, calls, r.readiness()))
 	}
 	if len(r.read) == 0 {

@@ -183,6 +183,11 @@ func (r *result) explain(w io.Writer) {
 	for _, problem := range r.problems() {
 		fmt.Fprintf(w, "  does not hold: %s\n", problem)
 	}
+	for _, probe := range r.probes() {
+		if part, calls := r.share(probe); part < 1 {
+			fmt.Fprintf(w, "  %s, during the fault: %.0f %% of %d calls: %s\n", probe, 100*part, calls, firstError(r.fault[probe]))
+		}
+	}
 	for _, part := range []struct {
 		name  string
 		lines []line

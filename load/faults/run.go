@@ -18,20 +18,21 @@ func (e notRun) Error() string { return e.reason }
 
 // Bounds of the phases of a cell; none of them is measured.
 const (
-	startPatience   = 90 * time.Second // for a node to serve
-	recoverPatience = 45 * time.Second // for all to be well after the return
+	startPatience   = 2 * time.Minute  // for a node to serve
+	recoverPatience = 90 * time.Second // for all to be well after the return
 	calm            = time.Second      // traffic before the fault, and after all is well
 )
 
 // result is what a cell showed.
 type result struct {
 	cell    *cell
-	notRun  string    // why it was not
-	err     error     // it could not be measured
-	began   time.Time // the fault, after what it took to begin it
-	ended   time.Time // the fault, before what it took to end it
-	back    time.Time // what was away, after that
-	over    time.Time // the traffic
+	notRun  string        // why it was not
+	err     error         // it could not be measured
+	began   time.Time     // the fault, after what it took to begin it
+	ended   time.Time     // the fault, before what it took to end it
+	back    time.Time     // what was away, after that
+	over    time.Time     // the traffic
+	slowest time.Duration // how long a call may take that no fault touches
 	fault   map[string][]sample
 	after   map[string][]sample
 	before  map[string][]sample
@@ -49,6 +50,9 @@ type result struct {
 	exit    string
 	tail    string // of the log
 }
+
+// leastSlow is the least that slowest is.
+const leastSlow = 2 * time.Second
 
 // runner measures cells.
 type runner struct {
@@ -177,7 +181,9 @@ func (r *runner) phases(ctx context.Context, w *world, t *traffic, res *result) 
 		}
 	}
 	res.began = time.Now()
-	pause(ctx, r.hold)
+	// A machine that has much else to do needs longer to show that a call waits for the fault to end.
+	res.slowest = max(leastSlow, 3*t.slowest(launched))
+	pause(ctx, max(r.hold, res.slowest+2*time.Second))
 	res.ended = time.Now()
 	if err := endFault(ctx, w, c); err != nil {
 		return fmt.Errorf("end the fault: %w", err)

@@ -29,7 +29,7 @@ func (r *result) row() []string {
 	}
 	var up, down []string
 	for _, probe := range r.probes() {
-		switch part, calls := share(r.fault[probe], r.ended); {
+		switch part, calls := r.share(probe); {
 		case calls == 0 || probe == probeReady:
 		case r.up(probe):
 			up = append(up, probe)

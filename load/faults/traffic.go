@@ -237,6 +237,18 @@ func (t *traffic) window(from, to time.Time) map[string][]sample {
 // probes returns the names of all probes.
 func (t *traffic) probes() []string { return t.names }
 
+// slowest returns how long the slowest good call since a time has taken.
+func (t *traffic) slowest(since time.Time) (longest time.Duration) {
+	for _, samples := range t.window(since, time.Now()) {
+		for _, s := range samples {
+			if s.outcome == good {
+				longest = max(longest, s.ended.Sub(s.began))
+			}
+		}
+	}
+	return longest
+}
+
 // missing returns those probes whose last calls that began after a time were not all good.
 func (t *traffic) missing(since time.Time, probes []string) (missing []string) {
 	const enough = 3
