@@ -114,7 +114,7 @@ func (r *result) readinessProblems() (found []string) {
 		return append(found, "readiness did not answer")
 	}
 	if last := r.read[len(r.read)-1]; !want.ready && last.code == 200 {
-		found = append(found, "readiness said yes until the end of the fault")
+		found = append(found, "readiness said yes at the end of the fault")
 	}
 	if want.reason != "" && !slices.ContainsFunc(r.read, func(h reading) bool { return strings.Contains(h.reasons(), want.reason) }) {
 		found = append(found, fmt.Sprintf("readiness did not name %q: %s", want.reason, r.readiness()))

@@ -53,7 +53,8 @@ func launch(ctx context.Context, program, dir string, stderr *os.File, env, args
 			return nil, err
 		}
 	}
-	all := []string{"serve", "--http.addr=" + n.http, "--grpc.addr=" + n.grpc, "--admin.addr=" + n.admin, "--log.format=json", "--shutdown.drain=0s"}
+	all := []string{"serve", "--http.addr=" + n.http, "--grpc.addr=" + n.grpc, "--admin.addr=" + n.admin,
+		"--log.format=json", "--shutdown.drain=0s", "--exposure.accepted=arguments"}
 	all = append(all, fmt.Sprintf("--argon2.memory=%d", cheap.Memory), fmt.Sprintf("--argon2.time=%d", cheap.Time))
 	n.cmd = exec.CommandContext(ctx, program, append(all, args...)...) //nolint:gosec // the program under test
 	n.cmd.Dir, n.cmd.Env, n.cmd.Stderr = dir, append(withoutSettings(os.Environ()), env...), stderr

@@ -107,10 +107,11 @@ var vhostUsers = []string{"service", "changed"}
 func (s *servers) newVhost() (*vhost, error) {
 	v := &vhost{name: "faults" + strings.ToLower(rand.Text()[:10]), root: s.root}
 	type object map[string]any
+	const all = ".*"
 	var users, permissions []object
 	for _, user := range vhostUsers {
 		users = append(users, object{"name": v.user(user), "password": secret, "tags": ""})
-		permissions = append(permissions, object{"user": v.user(user), "vhost": v.name, "configure": ".*", "write": ".*", "read": ".*"})
+		permissions = append(permissions, object{"user": v.user(user), "vhost": v.name, "configure": all, "write": all, "read": all})
 	}
 	text, err := json.Marshal(object{"vhosts": []object{{"name": v.name}}, "users": users, "permissions": permissions})
 	if err != nil {
