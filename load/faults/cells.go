@@ -117,8 +117,9 @@ func postgresCells() []*cell {
 			begin: alter("ALTER ROLE %s NOLOGIN"), end: alter("ALTER ROLE %s LOGIN"), // a password is not looked at where the server trusts its clients
 		},
 		&cell{
-			dependency: "PostgreSQL", fault: "wrong credentials at start", prepare: prepare, expect: expectation{up: alive, reason: checkDatabase}, atStart: true,
-			begin: alter("ALTER ROLE %s NOLOGIN"), end: alter("ALTER ROLE %s LOGIN"),
+			dependency: "PostgreSQL", fault: "wrong credentials at start", prepare: prepare, atStart: true,
+			expect: expectation{up: alive, reason: checkDatabase},
+			begin:  alter("ALTER ROLE %s NOLOGIN"), end: alter("ALTER ROLE %s LOGIN"),
 		})
 }
 

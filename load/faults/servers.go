@@ -107,11 +107,11 @@ var vhostUsers = []string{"service", "changed"}
 func (s *servers) newVhost() (*vhost, error) {
 	v := &vhost{name: "faults" + strings.ToLower(rand.Text()[:10]), root: s.root}
 	type object map[string]any
-	const all = ".*"
+	const anything = ".*"
 	var users, permissions []object
 	for _, user := range vhostUsers {
 		users = append(users, object{"name": v.user(user), "password": secret, "tags": ""})
-		permissions = append(permissions, object{"user": v.user(user), "vhost": v.name, "configure": all, "write": all, "read": all})
+		permissions = append(permissions, object{"user": v.user(user), "vhost": v.name, "configure": anything, "write": anything, "read": anything})
 	}
 	text, err := json.Marshal(object{"vhosts": []object{{"name": v.name}}, "users": users, "permissions": permissions})
 	if err != nil {
@@ -159,7 +159,8 @@ func (w *world) startNATS(ctx context.Context) (addr string, err error) {
 		return "", err
 	}
 	host, port, _ := net.SplitHostPort(addr)
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), program, "--addr", host, "--port", port, "--user", "faults", "--pass", secret) //nolint:gosec // found in PATH
+	args := []string{"--addr", host, "--port", port, "--user", "faults", "--pass", secret}
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), program, args...) //nolint:gosec // found in PATH
 	if err := cmd.Start(); err != nil {
 		return "", err
 	}
