@@ -52,7 +52,7 @@ type result struct {
 }
 
 // leastSlow is the least that slowest is.
-const leastSlow = 2 * time.Second
+const leastSlow = 4 * time.Second
 
 // runner measures cells.
 type runner struct {
@@ -182,7 +182,7 @@ func (r *runner) phases(ctx context.Context, w *world, t *traffic, res *result) 
 	}
 	res.began = time.Now()
 	// A machine that has much else to do needs longer to show that a call waits for the fault to end.
-	res.slowest = max(leastSlow, 3*t.slowest(launched))
+	res.slowest = min(max(leastSlow, 3*t.slowest(launched)), callTimeout)
 	pause(ctx, max(r.hold, res.slowest+2*time.Second))
 	res.ended = time.Now()
 	if err := endFault(ctx, w, c); err != nil {
