@@ -69,8 +69,8 @@ func at(u *url.URL, host, user, password string) *url.URL {
 // secret is the password of all users that a run makes.
 var secret = rand.Text()
 
-// redisCommands sends inline commands, of words without spaces (Redis' documentation,
-// "Inline commands"), and returns the first error.
+// redisCommands sends inline commands (Redis' documentation, "Inline commands"), and
+// returns the first error.
 func (s *servers) redisCommands(ctx context.Context, commands ...string) error {
 	conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", s.redis.Host)
 	if err != nil {

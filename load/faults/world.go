@@ -174,13 +174,18 @@ func (w *world) useRedis(ctx context.Context) error {
 	if err := w.redisCommands(ctx, w.redisUser(secret, "+@all")); err != nil {
 		return err
 	}
-	w.later(func() error { return w.redisCommands(context.Background(), "ACL DELUSER "+w.name) })
+	w.later(func() error {
+		return w.redisCommands(context.Background(), "ACL DELUSER "+w.name, fmt.Sprintf(forget, w.name))
+	})
 	if err := w.before(w.redis.Host); err != nil {
 		return err
 	}
 	w.set("--redis.url="+at(w.redis, w.proxy.addr, w.name, secret).String(), "--redis.prefix="+w.name+":")
 	return w.useSQLite(ctx, w.dir)
 }
+
+// forget is the command that deletes the keys of a cell.
+const forget = `EVAL "for _, key in ipairs(redis.call('KEYS', ARGV[1])) do redis.call('DEL', key) end return 1" 0 %s:*`
 
 // redisUser is the command that makes the user of the cell.
 func (w *world) redisUser(password, rights string) string {
