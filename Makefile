@@ -58,7 +58,7 @@ timing: ## Measure whether the time of a login or sign-up tells anything of an a
 	$(GO) run ./load/timing $(ARGS)
 
 .PHONY: reliability
-reliability: ## Measure overload, retries, breakers and limits, and write docs/reliability.md
+reliability: ## Measure faults, overload, retries, breakers and limits, and write docs/reliability.md
 	scripts/reliability.sh
 
 .PHONY: rolling

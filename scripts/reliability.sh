@@ -1,13 +1,38 @@
 #!/usr/bin/env bash
-# Measures what docs/reliability.md claims, and writes it there: overload, retry storms,
-# breakers, limiters, and validation beside a flood of logins. Needs the Redis of the
-# tests for the shared limiter. About five minutes on a machine with nothing else to do.
+# Measures what docs/reliability.md claims, and writes it there: a matrix of what authd
+# depends on and how that fails; overload, retry storms, breakers, limiters, and validation
+# beside a flood of logins. Needs the servers of the tests (make services), and root for
+# the cells of the matrix that mount a disk. About five minutes each for the matrix and
+# the figures, on a machine with nothing else to do. Ends with 1 when a cell of the matrix
+# does not hold; what it is stands on stderr.
 #
 #   SECONDS_EACH=60 make reliability
+#   PARTS=matrix make reliability
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . load/lib.sh # sets work, cleans up
 each=${SECONDS_EACH:-60}
+parts=${PARTS:-matrix figures}
+failed=0
+
+# fill NAME writes standard input between <!-- NAME --> and <!-- /NAME --> of the page.
+fill() {
+  cat >"$work/part"
+  awk -v name="$1" -v part="$work/part" '
+    $0 == "<!-- " name " -->"  { print; while ((getline line < part) > 0) print line; print ""; skip = 1; next }
+    $0 == "<!-- /" name " -->" { skip = 0 }
+    !skip                      { print }
+  ' docs/reliability.md >"$work/page"
+  cp "$work/page" docs/reliability.md
+}
+
+if [[ $parts == *matrix* ]]; then
+  go run ./load/faults >"$work/matrix" || failed=$?
+  if [[ $failed -gt 1 ]]; then exit "$failed"; fi # nothing was measured
+  (echo; cat "$work/matrix") | fill matrix
+  cat "$work/matrix"
+fi
+if [[ $parts != *figures* ]]; then exit "$failed"; fi
 
 # section TITLE COMMAND...: the command and what it prints, as a block.
 section() {
@@ -63,10 +88,5 @@ flood() {
   section "What it costs" "go test -bench ... ./client ./breaker ./overload" cost
   section "Validation beside a flood of logins: 150 a second where about 50 can be hashed" "go run ./load --scenario flood" flood
 } | tee "$work/measured"
-
-awk -v measured="$work/measured" '
-  /<!-- measured -->/   { print; while ((getline line < measured) > 0) print line; print ""; skip = 1 }
-  /<!-- \/measured -->/ { skip = 0 }
-  !skip                 { if (!/<!-- measured -->/) print }
-' docs/reliability.md >"$work/page"
-cp "$work/page" docs/reliability.md
+fill measured <"$work/measured"
+exit "$failed"

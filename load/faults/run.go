@@ -1,0 +1,262 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// notRun is why a cell cannot be measured here.
+type notRun struct{ reason string }
+
+func (e notRun) Error() string { return e.reason }
+
+// Bounds of the phases of a cell; none of them is measured.
+const (
+	startPatience   = 2 * time.Minute  // for a node to serve
+	recoverPatience = 90 * time.Second // for all to be well after the return
+	calm            = time.Second      // traffic before the fault, and after all is well
+)
+
+// result is what a cell showed.
+type result struct {
+	cell    *cell
+	notRun  string        // why it was not
+	err     error         // it could not be measured
+	began   time.Time     // the fault, after what it took to begin it
+	ended   time.Time     // the fault, before what it took to end it
+	back    time.Time     // what was away, after that
+	over    time.Time     // the traffic
+	slowest time.Duration // how long a call may take that no fault touches
+	fault   map[string][]sample
+	after   map[string][]sample
+	before  map[string][]sample
+	calm    time.Time     // when all was well, or the node was launched
+	read    []reading     // of readiness, during the fault
+	missing []string      // probes that did not come back
+	first   time.Duration // from the return until every probe had succeeded once
+	last    time.Duration // until the last failure
+	stored  int
+	lost    []string
+	doubled int
+	begins  []line // warnings and errors of the log during the fault
+	ends    []line // what it says after
+	died    bool   // the node ended by itself, before it served
+	exit    string
+	tail    string // of the log
+}
+
+// leastSlow is the least that slowest is.
+const leastSlow = 4 * time.Second
+
+// runner measures cells.
+type runner struct {
+	servers  *servers
+	program  string
+	hold     time.Duration // of a fault
+	parallel int
+	progress io.Writer
+}
+
+// run measures cells, some at once, and returns their results in order.
+func (r *runner) run(ctx context.Context, cells []*cell) []*result {
+	results := make([]*result, len(cells))
+	next := make(chan int)
+	var workers sync.WaitGroup
+	for range r.parallel {
+		workers.Go(func() {
+			for i := range next {
+				began := time.Now()
+				results[i] = r.measure(ctx, cells[i])
+				verdict := "holds"
+				if problems := results[i].problems(); len(problems) > 0 {
+					verdict = "DOES NOT HOLD: " + strings.Join(problems, "; ")
+				} else if results[i].notRun != "" {
+					verdict = "not run: " + results[i].notRun
+				}
+				fmt.Fprintf(r.progress, "%s (%.0f s): %s\n", cells[i], time.Since(began).Seconds(), verdict)
+			}
+		})
+	}
+	for i := range cells {
+		next <- i
+	}
+	close(next)
+	workers.Wait()
+	return results
+}
+
+// measure runs one cell.
+func (r *runner) measure(ctx context.Context, c *cell) *result {
+	res := &result{cell: c}
+	w, err := newWorld(r.servers, r.program)
+	if err == nil {
+		err = errors.Join(r.within(ctx, w, res), w.close())
+	}
+	if reason, ok := errors.AsType[notRun](err); ok {
+		res.notRun = reason.reason
+	} else {
+		res.err = err
+	}
+	return res
+}
+
+func (r *runner) within(ctx context.Context, w *world, res *result) (err error) {
+	c := res.cell
+	w.later(func() error { w.clients.close(); return nil })
+	if err := c.prepare(ctx, w); err != nil {
+		return fmt.Errorf("prepare: %w", err)
+	}
+	if c.atStart {
+		if err := c.begin(ctx, w); err != nil {
+			return fmt.Errorf("begin the fault: %w", err)
+		}
+	}
+	if w.node, err = launch(ctx, w.program, w.dir, w.stderr, w.env, w.args); err != nil {
+		return err
+	}
+	defer w.node.stop()
+	if err := w.clients.dial(w.node); err != nil {
+		return err
+	}
+	t := newTraffic(w.node, &w.clients, strings.ReplaceAll(w.name, "_", "-"))
+	defer t.stop()
+	if err := r.phases(ctx, w, t, res); err != nil {
+		return fmt.Errorf("%w; the log ends:\n%s", err, w.node.tail(10))
+	}
+	t.stop()
+	res.before, res.after = t.window(time.Time{}, res.began), t.window(res.back, res.over)
+	res.fault = t.window(res.began, res.ended)
+	res.read = t.readings(res.began, res.ended)
+	res.begins = w.node.notable(res.calm, res.ended, "WARN", "ERROR")
+	res.ends = w.node.notable(res.ended, res.over, "INFO", "WARN", "ERROR")
+	res.exit, res.tail = w.node.stop(), w.node.tail(15)
+	if c.end == nil && c.atStart || res.died { // what begins at start ends with the process
+		_ = endFault(ctx, w, c)
+	}
+	return r.count(ctx, w, t, res)
+}
+
+func endFault(ctx context.Context, w *world, c *cell) error {
+	if c.end == nil {
+		return nil
+	}
+	return c.end(ctx, w)
+}
+
+// phases are: all is well, the fault, all is well again.
+func (r *runner) phases(ctx context.Context, w *world, t *traffic, res *result) error {
+	c := res.cell
+	launched := time.Now()
+	must := t.probes
+	if c.atStart {
+		must = func() []string { return c.expect.up }
+	}
+	missing := await(ctx, startPatience, func() []string {
+		if w.node.hasEnded() {
+			return nil
+		}
+		return t.missing(launched, must())
+	})
+	if w.node.hasEnded() && c.expect.refuses != "" {
+		res.died, res.began, res.ended, res.back, res.over = true, launched, time.Now(), time.Now(), time.Now()
+		return nil
+	}
+	if w.node.hasEnded() {
+		return fmt.Errorf("authd ended by itself (exit %s) before the fault", exitText(w.node.state))
+	}
+	if len(missing) > 0 && !c.atStart {
+		return fmt.Errorf("not well before the fault, within %v: %s", startPatience, strings.Join(missing, ", "))
+	}
+	pause(ctx, calm)
+	if res.calm = launched; !c.atStart {
+		res.calm = time.Now()
+		if err := c.begin(ctx, w); err != nil {
+			return fmt.Errorf("begin the fault: %w", err)
+		}
+	}
+	res.began = time.Now()
+	// A machine that has much else to do needs longer to show that a call waits for the fault to end.
+	res.slowest = min(max(leastSlow, 3*t.slowest(launched)), callTimeout)
+	pause(ctx, max(r.hold, res.slowest+2*time.Second))
+	res.ended = time.Now()
+	if err := endFault(ctx, w, c); err != nil {
+		return fmt.Errorf("end the fault: %w", err)
+	}
+	res.back = time.Now()
+	r.recovery(ctx, w, t, res)
+	return nil
+}
+
+// recovery waits until all is well again.
+func (r *runner) recovery(ctx context.Context, w *world, t *traffic, res *result) {
+	taken := int64(0)
+	if w.collector != nil {
+		taken = w.collector.taken.Load()
+	}
+	res.missing = await(ctx, recoverPatience, func() []string {
+		missing := t.missing(res.back, t.probes())
+		if w.collector != nil && w.collector.taken.Load() == taken {
+			missing = append(missing, "traces")
+		}
+		return missing
+	})
+	pause(ctx, calm)
+	res.over = time.Now()
+}
+
+// await asks until nothing is missing, or patience is over.
+func await(ctx context.Context, patience time.Duration, ask func() []string) []string {
+	deadline := time.Now().Add(patience)
+	for {
+		missing := ask()
+		if len(missing) == 0 || time.Now().After(deadline) || ctx.Err() != nil {
+			return missing
+		}
+		pause(ctx, 50*time.Millisecond)
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// count compares what was acknowledged with what is stored, and measures the return.
+func (r *runner) count(ctx context.Context, w *world, t *traffic, res *result) error {
+	l, err := w.readLedger(ctx)
+	if err != nil {
+		return fmt.Errorf("read what is stored: %w", err)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	slices.Sort(t.stored)
+	acknowledged := slices.Compact(t.stored)
+	res.stored = len(acknowledged)
+	for _, address := range acknowledged {
+		if !l.addresses[address] {
+			res.lost = append(res.lost, address)
+		}
+	}
+	res.doubled = max(0, l.repeated-t.repeated)
+	for _, samples := range res.after {
+		first := true
+		for _, s := range samples {
+			switch {
+			case s.outcome != good:
+				res.last = max(res.last, s.ended.Sub(res.back))
+			case first:
+				first = false
+				res.first = max(res.first, s.ended.Sub(res.back))
+			}
+		}
+	}
+	return nil
+}

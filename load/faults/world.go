@@ -1,0 +1,261 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/chassi-go/chassi/database"
+	"github.com/chassi-go/chassi/load/accounts"
+	"github.com/chassi-go/chassi/password"
+)
+
+// cheap are the parameters of the password hashes: what is measured is not their cost.
+var cheap = password.Params{Memory: 7168, Time: 1, Parallelism: 1, SaltLen: 16, KeyLen: 32}
+
+// world is what one cell is measured in: a node's settings, and what it depends on.
+type world struct {
+	*servers
+	program  string // authd
+	name     string // of all that is the cell's own on a server
+	dir      string
+	database string // the URL that leads to the database and not to a proxy
+	args     []string
+	env      []string
+	proxy    *proxy   // before what fails, or nil
+	stderr   *os.File // where the log goes, or nil
+	clients  clients
+	node     *node
+	undo     []func() error // last to first
+
+	postgres  *postgres
+	vhost     *vhost
+	collector *collector
+	disk      string
+}
+
+func newWorld(s *servers, program string) (*world, error) {
+	dir, err := os.MkdirTemp(memory(), "faults")
+	if err != nil {
+		return nil, err
+	}
+	w := &world{servers: s, program: program, dir: dir, name: "faults_" + strings.ToLower(rand.Text()[:12])}
+	w.later(func() error { return os.RemoveAll(dir) })
+	return w, nil
+}
+
+// memory returns a folder in memory, where there is one: a disk that others keep busy is not
+// what is measured.
+func memory() string {
+	const dir = "/dev/shm"
+	if info, err := os.Stat(dir); err == nil && info.IsDir() {
+		return dir
+	}
+	return ""
+}
+
+func (w *world) later(undo func() error) { w.undo = append(w.undo, undo) }
+
+func (w *world) close() error {
+	var errs []error
+	for _, undo := range slices.Backward(w.undo) {
+		errs = append(errs, undo())
+	}
+	return errors.Join(errs...)
+}
+
+func (w *world) set(settings ...string) { w.args = append(w.args, settings...) }
+
+// before puts the proxy before a server.
+func (w *world) before(server string) (err error) {
+	if w.proxy, err = newProxy(server); err == nil {
+		w.later(func() error { w.proxy.close(); return nil })
+	}
+	return err
+}
+
+// useSQLite is the database of the cells in which another thing fails.
+func (w *world) useSQLite(ctx context.Context, dir string) error {
+	w.database = "sqlite:" + filepath.Join(dir, "authd.db")
+	w.set("--database.url=" + w.database)
+	return w.fill(ctx)
+}
+
+func (w *world) usePostgres(ctx context.Context) (err error) {
+	if err := reach(ctx, w.servers.postgres); err != nil {
+		return err
+	}
+	if w.postgres, err = w.newPostgres(ctx, w.name); err != nil {
+		return err
+	}
+	w.later(w.postgres.drop)
+	if err := w.before(w.servers.postgres.Host); err != nil {
+		return err
+	}
+	direct := at(w.servers.postgres, w.servers.postgres.Host, w.name, secret)
+	direct.Path = "/" + w.name
+	w.database = direct.String()
+	w.set("--database.url=" + at(direct, w.proxy.addr, w.name, secret).String())
+	return w.fill(ctx)
+}
+
+// repetitions keep the ids of sign-ups for addresses that were taken: every address is
+// used once, so each is a sign-up that was carried out again.
+var repetitions = map[database.Dialect][]string{
+	database.SQLite: {
+		"CREATE TABLE faults_repeated (id TEXT NOT NULL)",
+		"CREATE TRIGGER faults_repeated AFTER INSERT ON taken_sign_ups BEGIN INSERT INTO faults_repeated VALUES (NEW.id); END",
+	},
+	database.Postgres: {
+		"CREATE TABLE faults_repeated (id TEXT NOT NULL)",
+		"CREATE FUNCTION faults_repeat() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO faults_repeated VALUES (NEW.id); RETURN NULL; END'",
+		"CREATE TRIGGER faults_repeated AFTER INSERT ON taken_sign_ups FOR EACH ROW EXECUTE FUNCTION faults_repeat()",
+	},
+}
+
+// fill makes the schema, an account and what counts repetitions.
+func (w *world) fill(ctx context.Context) (err error) {
+	db, err := database.Open(ctx, database.Config{URL: w.database})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	if _, err := accounts.Seed(ctx, db, accounts.Seeding{Users: 1, Params: cheap}); err != nil {
+		return err
+	}
+	for _, text := range repetitions[db.Dialect()] {
+		if _, err := db.Exec(ctx, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ledger is what is stored in the end.
+type ledger struct {
+	addresses map[string]bool
+	repeated  int
+}
+
+func (w *world) readLedger(ctx context.Context) (l ledger, err error) {
+	db, err := database.OpenReadOnly(ctx, database.Config{URL: w.database})
+	if err != nil {
+		return l, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	l.addresses = make(map[string]bool)
+	rows, err := db.Query(ctx, "SELECT email FROM users")
+	if err != nil {
+		return l, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var address string
+		if err := rows.Scan(&address); err != nil {
+			return l, err
+		}
+		l.addresses[address] = true
+	}
+	return l, errors.Join(rows.Err(), db.QueryRow(ctx, "SELECT COUNT(*) FROM faults_repeated").Scan(&l.repeated))
+}
+
+func (w *world) useRedis(ctx context.Context) error {
+	if err := reach(ctx, w.redis); err != nil {
+		return err
+	}
+	if err := w.redisCommands(ctx, w.redisUser(secret, "+@all")); err != nil {
+		return err
+	}
+	w.later(func() error {
+		return w.redisCommands(context.Background(), "ACL DELUSER "+w.name, fmt.Sprintf(forget, w.name))
+	})
+	if err := w.before(w.redis.Host); err != nil {
+		return err
+	}
+	w.set("--redis.url="+at(w.redis, w.proxy.addr, w.name, secret).String(), "--redis.prefix="+w.name+":")
+	return w.useSQLite(ctx, w.dir)
+}
+
+// forget is the command that deletes the keys of a cell.
+const forget = `EVAL "for _, key in ipairs(redis.call('KEYS', ARGV[1])) do redis.call('DEL', key) end return 1" 0 %s:*`
+
+// redisUser is the command that makes the user of the cell.
+func (w *world) redisUser(password, rights string) string {
+	return fmt.Sprintf("ACL SETUSER %s reset on >%s ~%s:* &* %s", w.name, password, w.name, rights)
+}
+
+func (w *world) useNATS(ctx context.Context) error {
+	if err := reach(ctx, w.nats); err != nil {
+		return err
+	}
+	if err := w.before(w.nats.Host); err != nil {
+		return err
+	}
+	node := *w.nats
+	node.Host = w.proxy.addr
+	w.set("--nats.url="+node.String(), "--nats.prefix="+w.name)
+	if err := w.clients.dialNATS(ctx, w.nats.String(), w.name); err != nil {
+		return err
+	}
+	return w.useSQLite(ctx, w.dir)
+}
+
+func (w *world) useAMQP(ctx context.Context, user string) (err error) {
+	if err := reach(ctx, w.amqp); err != nil {
+		return err
+	}
+	if w.vhost, err = w.servers.vhost(); err != nil {
+		return err
+	}
+	if err := w.before(w.amqp.Host); err != nil {
+		return err
+	}
+	w.set("--amqp.url="+w.vhost.url(user, w.proxy.addr), "--amqp.prefix="+w.name)
+	if err := w.clients.dialAMQP(ctx, w.vhost.url("service", w.amqp.Host), w.name); err != nil {
+		return err
+	}
+	return w.useSQLite(ctx, w.dir)
+}
+
+// collector takes traces in OTLP over HTTP.
+type collector struct {
+	status atomic.Int32 // of its answers
+	taken  atomic.Int64 // exports
+}
+
+func (w *world) useCollector(ctx context.Context) error {
+	c := &collector{}
+	c.status.Store(http.StatusOK)
+	l, err := listen()
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: c, ReadHeaderTimeout: callTimeout}
+	go server.Serve(l) //nolint:errcheck // ends with Close
+	w.later(server.Close)
+	w.collector = c
+	if err := w.before(l.Addr().String()); err != nil {
+		return err
+	}
+	w.set("--trace.exporter=otlp-http", "--trace.ratio=1", "--trace.endpoint="+(&url.URL{Scheme: "http", Host: w.proxy.addr}).String())
+	w.env = append(w.env, "OTEL_BSP_SCHEDULE_DELAY=250")
+	return w.useSQLite(ctx, w.dir)
+}
+
+// ServeHTTP takes an export: an empty body is an empty ExportTraceServiceResponse.
+func (c *collector) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	status := int(c.status.Load())
+	if status == http.StatusOK {
+		c.taken.Add(1)
+		w.Header().Set("Content-Type", "application/x-protobuf")
+	}
+	w.WriteHeader(status)
+}
