@@ -18,6 +18,7 @@ import (
 	"github.com/chassi-go/chassi/auth/store"
 	"github.com/chassi-go/chassi/config"
 	"github.com/chassi-go/chassi/database"
+	"github.com/chassi-go/chassi/internal/memlimit"
 	"github.com/chassi-go/chassi/middleware"
 	"github.com/chassi-go/chassi/ratelimit"
 	"github.com/chassi-go/chassi/standard"
@@ -40,12 +41,15 @@ func serve(ctx context.Context, p *program) error {
 	logger := std.Telemetry.Logger
 	fail := func(err error) error { return errors.Join(err, std.Telemetry.Stop(ctx)) }
 
+	hashing, err := p.fitHashing(p.poolOptions(), memlimit.Container(), logger)
+	if err != nil {
+		return fail(err)
+	}
 	db, err := database.Open(ctx, p.config.Database)
 	if err != nil {
 		return fail(err)
 	}
 	std.Private("database.url", config.DatabaseFile, db.Files()...)
-	hashing := p.poolOptions()
 	giveRoom(hashing.Workers)
 	pool := workpool.New(hashing)
 	masters, err := p.masterKeys()
