@@ -1,9 +1,12 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/database"
 	"github.com/chassi-go/chassi/internal/memlimit"
 	"github.com/chassi-go/chassi/workpool"
 )
@@ -33,4 +36,25 @@ func (p *program) fitHashing(o workpool.Options, limit memlimit.Limit, logger *s
 		"hash.workers", fit, "cores", o.Workers, "argon2.memory", p.config.Password.Memory, "limit_bytes", limit.Bytes)
 	p.config.Hash.Workers = int(fit)
 	return p.poolOptions(), nil
+}
+
+// descriptorsOf returns how many file descriptors the connections to the database take: on
+// SQLite each has the file and its write-ahead log, and one is the writer's.
+func descriptorsOf(db *database.DB, maxOpen int) int {
+	if db.Dialect() == database.SQLite {
+		return 2 * (maxOpen + 2)
+	}
+	return maxOpen
+}
+
+// warnOfRoom warns of a database that may refuse connections of the pool. It is the start
+// of a [chassi.Server] behind the database's.
+func warnOfRoom(db *database.DB, logger *slog.Logger) chassi.Server {
+	return chassi.ServerFunc("database connections", func(ctx context.Context) error {
+		if err := db.CheckRoom(ctx); err != nil && !database.IsUnavailable(err) {
+			logger.Warn("the database may refuse connections of this node", "error", err.Error(),
+				"fix", "lower database.max_open on all nodes, raise PostgreSQL's limit, or put PgBouncer between")
+		}
+		return nil
+	}, nil)
 }

@@ -50,6 +50,7 @@ func serve(ctx context.Context, p *program) error {
 		return fail(err)
 	}
 	std.Private("database.url", config.DatabaseFile, db.Files()...)
+	std.Descriptors("database.max_open", p.config.Database.MaxOpen, descriptorsOf(db, p.config.Database.MaxOpen))
 	giveRoom(hashing.Workers)
 	pool := workpool.New(hashing)
 	masters, err := p.masterKeys()
@@ -80,6 +81,7 @@ func serve(ctx context.Context, p *program) error {
 
 	std.Manage(
 		chassi.ServerFunc("database", func(ctx context.Context) error { return prepare(ctx, p, std, db) }, closing(db)),
+		warnOfRoom(db, logger),
 		chassi.ServerFunc("hashing", nil, pool.Stop),
 		svc,
 		newReloader(p, std),
