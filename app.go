@@ -181,6 +181,7 @@ func (a *App) Run(ctx context.Context) error {
 		return errors.New("chassi: the app has run already; make a new one")
 	}
 	signals := make(chan os.Signal, 2)
+	signal.Ignore(syscall.SIGPIPE) // or the end of whoever reads the log would be that of the program
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
 

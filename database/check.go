@@ -19,6 +19,9 @@ func (db *DB) Check(ctx context.Context) error {
 }
 
 func (db *DB) checkSQLite(ctx context.Context) error {
+	if err := db.requireSameFile("check"); err != nil {
+		return err
+	}
 	tx, err := db.writer.BeginTx(ctx, nil)
 	if err != nil {
 		return db.writing().fail(ctx, "check", err)

@@ -29,6 +29,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"os"
 	"sync/atomic"
 )
 
@@ -60,6 +61,7 @@ type DB struct {
 	reader *sql.DB
 	writer *sql.DB // the same handle as reader on PostgreSQL
 	closed atomic.Bool
+	opened os.FileInfo // SQLite's file, nil in memory and for reading only
 
 	// For SQLite in memory.
 	release    func() error  // lets go of the data

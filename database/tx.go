@@ -68,6 +68,9 @@ func (db *DB) transact(ctx context.Context, s scope, fn func(context.Context, *T
 }
 
 func (s scope) once(ctx context.Context, fn func(context.Context, *Tx) error) error {
+	if err := s.db.requireSameFile("begin"); err != nil {
+		return err
+	}
 	sqlTx, err := s.begin(ctx)
 	if err != nil {
 		return s.fail(ctx, "begin", err)

@@ -54,6 +54,7 @@ func realAuthd(t *testing.T) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "authd")
 	cmd := exec.Command("go", "build", "-trimpath", "-tags", "grpcnotrace", "-ldflags", "-s -w", "-o", file, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

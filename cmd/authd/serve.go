@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"runtime"
@@ -175,31 +176,33 @@ func observe(t *telemetry.Telemetry, db *database.DB, pool *workpool.Pool) error
 type reloader struct {
 	program *program
 	std     *standard.Standard
+	hangups chan os.Signal
 	mu      sync.Mutex
 	stop    context.CancelFunc
 	running sync.WaitGroup
 }
 
+// newReloader makes SIGHUP, which ends a program by default and is sent when a terminal
+// closes, wait from now on until the reloader has started.
 func newReloader(p *program, std *standard.Standard) *reloader {
-	return &reloader{program: p, std: std}
+	r := &reloader{program: p, std: std, hangups: make(chan os.Signal, 1)}
+	signal.Notify(r.hangups, syscall.SIGHUP)
+	return r
 }
 
 // Name returns "reload".
 func (r *reloader) Name() string { return "reload" }
 
-// Start listens for SIGHUP and watches the file.
+// Start acts on SIGHUP and watches the file.
 func (r *reloader) Start(context.Context) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	r.stop = cancel
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
 	r.running.Go(func() {
-		defer signal.Stop(hangups)
 		for {
 			select {
 			case <-ctx.Done():
 				return
-			case <-hangups:
+			case <-r.hangups:
 				r.reload("SIGHUP")
 			}
 		}
@@ -210,7 +213,7 @@ func (r *reloader) Start(context.Context) error {
 	return nil
 }
 
-// Stop ends both.
+// Stop ends both. A hangup later is ignored: the program ends anyway.
 func (r *reloader) Stop(context.Context) error {
 	r.stop()
 	r.running.Wait()
@@ -222,6 +225,9 @@ func (r *reloader) reload(why string) {
 	defer r.mu.Unlock()
 	logger := r.std.Telemetry.Logger
 	cfg, report, err := r.program.reload()
+	if file := r.program.report.File; err == nil && file != "" && report.File == "" {
+		err = fmt.Errorf("the configuration file %s is gone; put it back, or restart without it", file)
+	}
 	if err == nil {
 		err = r.std.Reload(cfg.Config)
 	}
