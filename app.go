@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -34,7 +35,8 @@ type AppOptions struct {
 	// HeapFloor is the heap, in bytes, below which the garbage collector does not
 	// bother while the app runs. With little live data it would otherwise run each
 	// time that 4 MiB were allocated, dozens of times per second under load.
-	// Default 32 MiB, negative for none; GOGC in the environment switches it off.
+	// Default 32 MiB, negative for none; GOGC in the environment switches it off, and
+	// so does a memory limit (GOMEMLIMIT) of less than eight times as much.
 	HeapFloor int
 }
 
@@ -108,9 +110,10 @@ func orDefault(d, otherwise time.Duration) time.Duration {
 }
 
 // holdHeap makes the garbage collector count bytes that nothing was ever written
-// to, so that they take address space but no memory.
+// to, so that they take address space but no memory. They count against Go's memory
+// limit all the same, so under a low one there are none.
 func holdHeap(bytes int) []byte {
-	if bytes < 0 || os.Getenv("GOGC") != "" {
+	if bytes < 0 || os.Getenv("GOGC") != "" || int64(bytes) > debug.SetMemoryLimit(-1)/8 {
 		return nil
 	}
 	return make([]byte, bytes)
@@ -197,6 +200,7 @@ func (a *App) Run(ctx context.Context) error {
 		return errors.New("chassi: the app has run already; make a new one")
 	}
 	signals := make(chan os.Signal, 2)
+	signal.Ignore(syscall.SIGPIPE) // or the end of whoever reads the log would be that of the program
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
 

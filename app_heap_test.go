@@ -3,6 +3,7 @@ package chassi_test
 import (
 	"context"
 	"runtime"
+	"runtime/debug"
 	"testing"
 
 	"github.com/chassi-go/chassi"
@@ -47,5 +48,19 @@ func TestGOGCHasTheLastWord(t *testing.T) {
 	t.Setenv("GOGC", "100")
 	if n := collections(t, 0); n == 0 {
 		t.Error("the floor holds although GOGC is set")
+	}
+}
+
+// The floor counts against the memory limit although it takes no memory.
+func TestALowMemoryLimitSwitchesTheHeapFloorOff(t *testing.T) {
+	t.Setenv("GOGC", "")
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(-1))
+	debug.SetMemoryLimit(1 << 30)
+	if n := collections(t, 0); n != 0 {
+		t.Errorf("%d collections under a limit of 1 GiB, want none", n)
+	}
+	debug.SetMemoryLimit(128 << 20)
+	if n := collections(t, 0); n == 0 {
+		t.Error("the floor of 32 MiB holds under a limit of 128 MiB")
 	}
 }

@@ -41,11 +41,11 @@ redis: breaker redact calltrace
 ratelimit/shared: ratelimit redis
 idempotency/sqlstore: idempotency database
 idempotency/redisstore: idempotency redis
-standard: . transport/... schema/... schema middleware middleware/... telemetry client console token password ratelimit ratelimit/shared redis breaker retry overload workpool database discovery config redact
+standard: . transport/... schema/... schema middleware middleware/... telemetry client console token password ratelimit ratelimit/shared redis breaker retry overload workpool database discovery config redact internal/memlimit
 auth: . client
 auth/service: . auth auth/store token password workpool ratelimit
 auth/store: database redis
-cmd/authd cmd/chassi: . schema schema/... transport/... middleware middleware/... telemetry client console token password ratelimit breaker retry workpool database discovery config clock idempotency idempotency/... standard auth auth/...
+cmd/authd cmd/chassi: . schema schema/... transport/... middleware middleware/... telemetry client console token password ratelimit breaker retry workpool database discovery config clock idempotency idempotency/... standard auth auth/... internal/memlimit
 bench/... examples/... load load/... scripts/...: *
 internal/strangers/...: internal/strangers/...
 internal/conformance internal/conformance/...: . schema/... transport transport/... internal/conformance

@@ -55,6 +55,9 @@ func (db *DB) Check(ctx context.Context) error {
 // waited in vain since: under load there is a queue for it. To write it sets user_version to
 // what it is.
 func (db *DB) checkSQLite(ctx context.Context, write bool) error {
+	if err := db.requireSameFile("check"); err != nil {
+		return err
+	}
 	if !write && db.health.wroteWithin(time.Second) {
 		return nil
 	}

@@ -29,6 +29,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"os"
 	"sync/atomic"
 	"time"
 )
@@ -63,6 +64,7 @@ type DB struct {
 	probe  *sql.DB // for Check, on PostgreSQL
 	health health
 	closed atomic.Bool
+	opened os.FileInfo // SQLite's file, nil in memory and for reading only
 
 	connector    *connector    // of PostgreSQL
 	lockPatience time.Duration // for the lock of a migration; 0 is the constant of that name

@@ -31,6 +31,9 @@ func (db *DB) Query(ctx context.Context, query string, args ...any) (*Rows, erro
 	ctx, cancel := db.bound(ctx)
 	rows := &Rows{scope: db.querying(), ctx: ctx, cancel: cancel}
 	err := db.retry(ctx, func() (err error) {
+		if err := db.requireSameFile("query"); err != nil {
+			return err
+		}
 		rows.end = db.trace(ctx, query)
 		rows.rows, err = db.reader.QueryContext(ctx, query, args...)
 		return rows.fail(err)

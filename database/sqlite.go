@@ -43,6 +43,12 @@ func openSQLite(ctx context.Context, c Config, t target) (*DB, error) {
 		_ = db.Close() // what the check found is what matters
 		return nil, fmt.Errorf("%w (opening %s)", err, t)
 	}
+	if t.path != "" {
+		if db.opened, err = os.Stat(t.path); err != nil {
+			_ = db.Close()
+			return nil, failed("open", err)
+		}
+	}
 	return db, nil
 }
 

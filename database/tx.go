@@ -77,6 +77,9 @@ func (s scope) wrote(err error) error {
 }
 
 func (s scope) once(ctx context.Context, fn func(context.Context, *Tx) error) error {
+	if err := s.db.requireSameFile("begin"); err != nil {
+		return err
+	}
 	end := s.db.trace(ctx, "BEGIN")
 	sqlTx, err := s.begin(ctx)
 	if err != nil {

@@ -126,6 +126,7 @@ type Standard struct {
 
 	peer, principal *ratelimit.Limiter
 	exposure        *exposure
+	capacity        *capacity
 	shareLimits     bool
 }
 
@@ -141,11 +142,13 @@ func New(ctx context.Context, name, version string, c Config, o Options) (*Stand
 	if err != nil {
 		return nil, fmt.Errorf("standard: %w", err)
 	}
+	limitMemory(t.Logger)
 	s := &Standard{
 		Telemetry: t,
 		peer:      ratelimit.New(ratelimit.Options{Limit: c.RateLimit.Peer}),
 		principal: ratelimit.New(ratelimit.Options{Limit: c.RateLimit.Principal}),
 		exposure:  newExposure(c, t.Logger),
+		capacity:  newCapacity(c, t.Logger),
 	}
 	s.App = chassi.NewApp(name, chassi.AppOptions{
 		Logger: t.Logger, DrainDelay: c.Shutdown.Drain, Grace: c.Shutdown.Grace, StartTimeout: c.Start.Timeout,
@@ -153,7 +156,7 @@ func New(ctx context.Context, name, version string, c Config, o Options) (*Stand
 	if err := errors.Join(s.openRedis(name, c.Redis), s.build(version, c, o)); err != nil {
 		return nil, errors.Join(fmt.Errorf("standard: %w", err), t.Stop(ctx))
 	}
-	s.Manage(t, s.exposure.server(), s.Admin)
+	s.Manage(t, s.exposure.server(), s.capacity.server(), s.Admin)
 	s.Serve(s.HTTP)
 	if s.GRPC != nil {
 		s.Serve(s.GRPC)

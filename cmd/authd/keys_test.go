@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -316,4 +317,30 @@ func TestCommandsMigrateNothing(t *testing.T) {
 			fails(t, dir, append(c, flag), "newer than this program", "99999")
 		}
 	})
+}
+
+// No command but those that are there to create makes a file where there is none, whether it
+// works without one or not.
+func TestCommandsCreateNothing(t *testing.T) {
+	t.Parallel()
+	creating := []string{"serve", "migrate", "nats add"}
+	for _, c := range commands() {
+		if slices.Contains(creating, c.words) {
+			continue
+		}
+		dir := t.TempDir()
+		args := strings.Fields(c.words)
+		for word := range strings.FieldsSeq(c.args) {
+			if !strings.HasPrefix(word, "[") {
+				args = append(args, "missing@example.org")
+			}
+		}
+		if strings.Contains(c.args, "[--yes]") {
+			args = append(args, "--yes")
+		}
+		out, _ := runAuthd(t, dir, args...)
+		if left, _ := os.ReadDir(dir); len(left) != 0 {
+			t.Errorf("authd %v created %v:\n%s", args, left, out)
+		}
+	}
 }

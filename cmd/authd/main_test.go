@@ -47,6 +47,8 @@ type node struct {
 	t   *testing.T
 	cmd *exec.Cmd
 
+	stderr io.Closer // closing it is the end of the log's reader
+
 	http, admin, grpc, nats string
 	dir                     string // its working folder
 	mu                      sync.Mutex
@@ -90,11 +92,17 @@ func serveArgs(args ...string) []string {
 // launchProgram is launch for a program whose arguments are complete.
 func launchProgram(t *testing.T, cmd *exec.Cmd) *node {
 	t.Helper()
-	n := &node{t: t, dir: cmd.Dir, cmd: cmd, ended: make(chan struct{})}
-	stderr, err := n.cmd.StderrPipe()
+	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
+	return launchReading(t, cmd, stderr)
+}
+
+// launchReading is launchProgram for a program whose log can be read from stderr.
+func launchReading(t *testing.T, cmd *exec.Cmd, stderr io.ReadCloser) *node {
+	t.Helper()
+	n := &node{t: t, dir: cmd.Dir, cmd: cmd, stderr: stderr, ended: make(chan struct{})}
 	if err := n.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

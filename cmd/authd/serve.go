@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"runtime"
@@ -16,6 +17,7 @@ import (
 	"github.com/chassi-go/chassi/auth/store"
 	"github.com/chassi-go/chassi/config"
 	"github.com/chassi-go/chassi/database"
+	"github.com/chassi-go/chassi/internal/memlimit"
 	"github.com/chassi-go/chassi/middleware"
 	"github.com/chassi-go/chassi/ratelimit"
 	"github.com/chassi-go/chassi/standard"
@@ -38,12 +40,16 @@ func serve(ctx context.Context, p *program) error {
 	logger := std.Telemetry.Logger
 	fail := func(err error) error { return errors.Join(err, std.Telemetry.Stop(ctx)) }
 
+	hashing, err := p.fitHashing(p.poolOptions(), memlimit.Container(), logger)
+	if err != nil {
+		return fail(err)
+	}
 	db, err := database.Open(ctx, p.config.Database)
 	if err != nil {
 		return fail(err)
 	}
 	std.Private("database.url", config.DatabaseFile, db.Files()...)
-	hashing := p.poolOptions()
+	std.Descriptors("database.max_open", p.config.Database.MaxOpen, descriptorsOf(db, p.config.Database.MaxOpen))
 	giveRoom(hashing.Workers)
 	pool := workpool.New(hashing)
 	masters, err := p.masterKeys()
@@ -77,6 +83,7 @@ func serve(ctx context.Context, p *program) error {
 	}
 
 	std.Manage(
+		warnOfRoom(db, logger),
 		chassi.ServerFunc("clock", func(ctx context.Context) error { return startClock(ctx, shared) }, shared.Stop),
 		chassi.ServerFunc("hashing", nil, pool.Stop),
 		svc,
@@ -148,31 +155,33 @@ func observe(t *telemetry.Telemetry, pool *workpool.Pool) error {
 type reloader struct {
 	program *program
 	std     *standard.Standard
+	hangups chan os.Signal
 	mu      sync.Mutex
 	stop    context.CancelFunc
 	running sync.WaitGroup
 }
 
+// newReloader makes SIGHUP, which ends a program by default and is sent when a terminal
+// closes, wait from now on until the reloader has started.
 func newReloader(p *program, std *standard.Standard) *reloader {
-	return &reloader{program: p, std: std}
+	r := &reloader{program: p, std: std, hangups: make(chan os.Signal, 1)}
+	signal.Notify(r.hangups, syscall.SIGHUP)
+	return r
 }
 
 // Name returns "reload".
 func (r *reloader) Name() string { return "reload" }
 
-// Start listens for SIGHUP and watches the file.
+// Start acts on SIGHUP and watches the file.
 func (r *reloader) Start(context.Context) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	r.stop = cancel
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
 	r.running.Go(func() {
-		defer signal.Stop(hangups)
 		for {
 			select {
 			case <-ctx.Done():
 				return
-			case <-hangups:
+			case <-r.hangups:
 				r.reload("SIGHUP")
 			}
 		}
@@ -183,7 +192,7 @@ func (r *reloader) Start(context.Context) error {
 	return nil
 }
 
-// Stop ends both.
+// Stop ends both. A hangup later is ignored: the program ends anyway.
 func (r *reloader) Stop(context.Context) error {
 	r.stop()
 	r.running.Wait()
@@ -195,6 +204,9 @@ func (r *reloader) reload(why string) {
 	defer r.mu.Unlock()
 	logger := r.std.Telemetry.Logger
 	cfg, report, err := r.program.reload()
+	if file := r.program.report.File; err == nil && file != "" && report.File == "" {
+		err = fmt.Errorf("the configuration file %s is gone; put it back, or restart without it", file)
+	}
 	if err == nil {
 		err = r.std.Reload(cfg.Config)
 	}

@@ -117,7 +117,7 @@ func (s *Server) Start(ctx context.Context) error {
 		registerReflection(registrar{s}, s.grpc, files)
 	}
 	connections := transport.NewConnections(s.config.MaxConnections, s.config.MaxConnectionsPerClient, s.config.TrustedProxies)
-	limited := &listener{Listener: l, connections: connections, writeTimeout: s.config.CallTimeout}
+	limited := &listener{Listener: transport.WatchAccept(l, s.Name(), s.config.Logger), connections: connections, writeTimeout: s.config.CallTimeout}
 	s.listener.Store(limited)
 	s.serving.Go(func() {
 		defer close(s.failed)

@@ -161,7 +161,7 @@ func (s *Server) listen(ctx context.Context) error {
 		return fmt.Errorf("httpapi: listen on %s: %w; choose another address, or stop what listens there", s.config.Addr, err)
 	}
 	connections := transport.NewConnections(s.config.MaxConnections, s.config.MaxConnectionsPerClient, s.config.TrustedProxies)
-	limited := limitListener(l, connections, s.config.TLS.Enabled())
+	limited := limitListener(transport.WatchAccept(l, s.config.Name, s.config.Logger), connections, s.config.TLS.Enabled())
 	limited.maxIdle += int64(s.config.MaxHeaderBytes)
 	s.listener.Store(limited)
 	return nil

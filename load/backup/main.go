@@ -1,0 +1,136 @@
+// Command backup measures backups of a node under sign-ups at a fixed rate:
+//
+//	make build
+//	go run ./load/backup --rate 200 --duration 20s --backups 3
+//
+// Each backup is restored and checked: its integrity, and that it has every sign-up that was
+// acknowledged before it began. A node then starts on the last one. It exits with 1 when
+// anything is missing. README.md in the folder above has the rest.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/chassi-go/chassi/load/openloop"
+)
+
+type options struct {
+	program          string
+	rate             float64
+	duration, warmup time.Duration
+	backups          int
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var o options
+	flag.StringVar(&o.program, "authd", "bin/authd", "the program")
+	flag.Float64Var(&o.rate, "rate", 200, "sign-ups per second")
+	flag.DurationVar(&o.duration, "duration", 20*time.Second, "of the sign-ups, after a second of warm-up")
+	flag.IntVar(&o.backups, "backups", 3, "made meanwhile, at even intervals")
+	flag.Parse()
+	o.warmup = time.Second
+	if err := measure(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "backup:", err)
+		os.Exit(1) //nolint:gocritic // the process ends, and with it the signals
+	}
+}
+
+// copied is one backup.
+type copied struct {
+	file        string
+	began       time.Time
+	took        time.Duration
+	bytes       int64
+	before, has int // accounts acknowledged before it began, and in it
+}
+
+func measure(ctx context.Context, o options) (err error) {
+	program, err := filepath.Abs(o.program)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "backup-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	n, err := startNode(ctx, program, dir)
+	if err != nil {
+		return err
+	}
+	defer n.kill()
+
+	made := make(chan []copied, 1)
+	failed := make(chan error, 1)
+	go func() {
+		list, err := makeBackups(ctx, n, o)
+		made <- list
+		failed <- err
+	}()
+	result, err := openloop.Run(ctx, openloop.Config{
+		Name: "sign-up", Rate: o.rate, Warmup: o.warmup, Duration: o.duration, Timeout: 10 * time.Second, Refused: isRefusal,
+	}, n.signUp)
+	backups, backupErr := <-made, <-failed
+	switch {
+	case err != nil:
+		return err
+	case backupErr != nil:
+		return backupErr
+	case result.OK == 0:
+		return fmt.Errorf("no sign-up was accepted: %v", result.Errors)
+	}
+	if err := n.stop(); err != nil {
+		return err
+	}
+	fmt.Printf("%s/s sign-ups for %v: %d accepted (%.1f/s), %d refused, %d failed; ms from when each was due: p50 %.1f, p99 %.1f, max %.1f\n",
+		trim(o.rate), o.duration, result.OK, result.Achieved, result.Refused, result.Failed, ms(result.Accepted.P50), ms(result.Accepted.P99), ms(result.Accepted.Max))
+	for kind, count := range result.Errors {
+		fmt.Printf("failed: %d x %s\n", count, kind)
+	}
+	for i := range backups {
+		if err := verify(ctx, n, &backups[i]); err != nil {
+			return fmt.Errorf("backup %d: %w", i+1, err)
+		}
+		b := backups[i]
+		fmt.Printf("backup %d: %.2f s, %.1f MiB, restored, integrity ok: all %d accounts acknowledged before it began, %d in it\n",
+			i+1, b.took.Seconds(), float64(b.bytes)/(1<<20), b.before, b.has)
+	}
+	return startRestored(ctx, program, n, backups[len(backups)-1])
+}
+
+func trim(rate float64) string { return fmt.Sprintf("%g", rate) }
+
+func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// makeBackups makes them at even intervals while the sign-ups go on.
+func makeBackups(ctx context.Context, n *node, o options) ([]copied, error) {
+	var list []copied
+	for i := range o.backups {
+		select {
+		case <-ctx.Done():
+			return list, ctx.Err()
+		case <-time.After(o.duration / time.Duration(o.backups+1)):
+		}
+		b := copied{file: filepath.Join(n.dir, fmt.Sprintf("%d.backup", i+1)), began: time.Now()}
+		if _, err := n.command(ctx, n.dir, "backup", b.file); err != nil {
+			return list, err
+		}
+		b.took = time.Since(b.began)
+		info, err := os.Stat(b.file)
+		if err != nil {
+			return list, err
+		}
+		b.bytes = info.Size()
+		list = append(list, b)
+	}
+	return list, nil
+}

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/chassi-go/chassi/database"
+)
+
+const password = "an analytical engine"
+
+// settings make hashing cheap, so that the sign-ups are a load on the database.
+var settings = []string{
+	"--http.addr=127.0.0.1:0", "--admin.addr=127.0.0.1:0", "--grpc.addr=off", "--nats.url=off", "--shutdown.drain=0s", "--rate_limit.peer=off", "--sign_up_rate=off",
+	"--argon2.memory=7168", "--argon2.time=1", "--hash.queue=2000",
+}
+
+// node is a running authd and what it acknowledged.
+type node struct {
+	program, dir, url string
+	cmd               *exec.Cmd
+	client            *http.Client
+
+	mu           sync.Mutex
+	acknowledged map[string]time.Time
+}
+
+func startNode(ctx context.Context, program, dir string) (*node, error) {
+	n := &node{
+		program: program, dir: dir, acknowledged: make(map[string]time.Time),
+		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}},
+	}
+	n.cmd = exec.CommandContext(ctx, program, append([]string{"serve"}, settings...)...)
+	n.cmd.Dir = dir
+	stderr, err := n.cmd.StderrPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := n.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("%w: build it with make build, or name it with --authd", err)
+	}
+	lines := bufio.NewScanner(stderr)
+	for lines.Scan() {
+		var line struct{ Msg, Server, Addr string }
+		if json.Unmarshal(lines.Bytes(), &line) != nil {
+			n.kill()
+			return nil, errors.New(lines.Text())
+		}
+		if line.Msg == "listening" && line.Server == "http" {
+			n.url = "http://" + line.Addr
+		}
+		if line.Msg == "serving" {
+			go io.Copy(io.Discard, stderr) //nolint:errcheck // ends with the program
+			return n, nil
+		}
+	}
+	n.kill()
+	return nil, errors.New("authd did not start")
+}
+
+func (n *node) kill() { _ = n.cmd.Process.Kill(); _ = n.cmd.Wait() }
+
+func (n *node) stop() error {
+	if err := n.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	return n.cmd.Wait()
+}
+
+// command runs another command of the program.
+func (n *node) command(ctx context.Context, dir string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, n.program, args...)
+	cmd.Dir = dir
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("authd %s: %w: %s", args[0], err, stderr.String())
+	}
+	return string(out), nil
+}
+
+// statusError is an answer other than the one that was wanted.
+type statusError int
+
+func (e statusError) Error() string { return fmt.Sprintf("status %d", int(e)) }
+
+func isRefusal(err error) bool {
+	status, ok := errors.AsType[statusError](err)
+	return ok && (status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests)
+}
+
+func (n *node) post(ctx context.Context, path, email string, want int) error {
+	body := fmt.Sprintf(`{"email":%q,"password":%q}`, email, password)
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, n.url+path, strings.NewReader(body))
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	answer, err := n.client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if _, err := io.Copy(io.Discard, answer.Body); err != nil {
+		return err
+	}
+	if answer.StatusCode != want {
+		return statusError(answer.StatusCode)
+	}
+	return nil
+}
+
+func (n *node) signUp(ctx context.Context, i int) error {
+	email := fmt.Sprintf("user%d@example.org", i)
+	if err := n.post(ctx, "/v1/users", email, http.StatusAccepted); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.acknowledged[email] = time.Now()
+	return nil
+}
+
+// verify restores a backup, checks it and counts its accounts.
+func verify(ctx context.Context, n *node, b *copied) (err error) {
+	to, err := os.MkdirTemp(n.dir, "restored-")
+	if err != nil {
+		return err
+	}
+	if _, err := n.command(ctx, to, "restore", b.file); err != nil {
+		return err
+	}
+	db, err := database.OpenReadOnly(ctx, database.Config{URL: "sqlite:" + filepath.Join(to, "authd.db")})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	if err := db.CheckIntegrity(ctx); err != nil {
+		return err
+	}
+	text, err := n.command(ctx, to, "export", "--no-passwords")
+	if err != nil {
+		return err
+	}
+	has := make(map[string]bool)
+	for line := range strings.Lines(text) {
+		var account struct{ Email string }
+		if err := json.Unmarshal([]byte(line), &account); err != nil {
+			return err
+		}
+		has[account.Email] = true
+	}
+	b.has = len(has)
+	lost := 0
+	for email, at := range n.acknowledged {
+		if at.Before(b.began) {
+			if b.before++; !has[email] {
+				lost++
+			}
+		}
+	}
+	if lost > 0 {
+		return fmt.Errorf("%d of %d accounts that were acknowledged before it began are not in it", lost, b.before)
+	}
+	return nil
+}
+
+// startRestored starts a node on a restored backup and logs an account in.
+func startRestored(ctx context.Context, program string, n *node, b copied) error {
+	dir, err := os.MkdirTemp(n.dir, "started-")
+	if err != nil {
+		return err
+	}
+	if _, err := n.command(ctx, dir, "restore", b.file); err != nil {
+		return err
+	}
+	restored, err := startNode(ctx, program, dir)
+	if err != nil {
+		return err
+	}
+	defer restored.kill()
+	for email, at := range n.acknowledged {
+		if at.Before(b.began) {
+			if err := restored.post(ctx, "/v1/auth", email, http.StatusOK); err != nil {
+				return fmt.Errorf("login on the restored database: %w", err)
+			}
+			fmt.Println("a node started on the last one, and an account of it logged in")
+			return restored.stop()
+		}
+	}
+	return errors.New("the last backup began before any sign-up was acknowledged")
+}
