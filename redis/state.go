@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/chassi-go/chassi/internal/outage"
 	"github.com/chassi-go/chassi/redact"
 )
 
@@ -73,6 +74,7 @@ func (db *DB) Ping(ctx context.Context) error {
 // watcher keeps the state, and the goroutine that looks after it.
 type watcher struct {
 	state   atomic.Pointer[State]
+	outage  *outage.Log        // of the breakers
 	cancel  context.CancelFunc // nil before Start
 	running sync.WaitGroup
 }

@@ -12,8 +12,10 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/chassi-go/chassi/internal/outage"
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
@@ -29,6 +31,10 @@ type link struct {
 	// use sets a connection up and returns once it is ready. The connection is given
 	// up when it is lost, or when the returned channel is closed.
 	use func(*amqp.Connection) (<-chan struct{}, error)
+
+	outage   *outage.Log
+	up       atomic.Bool
+	connects atomic.Uint64 // connections that were ready so far
 
 	cancel  context.CancelFunc
 	running sync.WaitGroup
@@ -52,6 +58,7 @@ func (l *link) start(ctx context.Context) error {
 	if _, err := amqp.ParseURI(l.url); err != nil {
 		return fmt.Errorf("amqpapi: url %s: %w", redact(l.url), hideURL(err))
 	}
+	l.outage = outage.New(l.logger.With("connection", l.name), slog.LevelWarn, "AMQP: no connection, trying again", "AMQP: connected again")
 	running, cancel := context.WithCancel(context.Background())
 	l.cancel = cancel
 	ready, last, refused := make(chan struct{}), make(chan error, 1), make(chan error, 1)
@@ -70,6 +77,9 @@ func (l *link) start(ctx context.Context) error {
 	}
 }
 
+// reconnects returns how often the connection was made again.
+func (l *link) reconnects() uint64 { return max(l.connects.Load(), 1) - 1 }
+
 // stop ends the connection.
 func (l *link) stop() {
 	l.cancel()
@@ -79,27 +89,24 @@ func (l *link) stop() {
 // run keeps the connection until ctx ends. It closes ready with the first one. It
 // leaves in last why there is none yet, and in refused a reason that lasts.
 func (l *link) run(ctx context.Context, ready chan struct{}, last, refused chan error) {
-	told := false
 	for backoff := minBackoff; ; backoff = min(backoff*2, maxBackoff) {
 		lost, err := l.connect(ctx)
 		if err == nil {
-			if told {
-				l.logger.Info("AMQP: connected again", "link", l.name)
-			}
+			l.outage.Succeeded()
+			l.up.Store(true)
+			l.connects.Add(1)
 			select {
 			case <-ready:
 			default:
 				close(ready)
 			}
-			backoff, told = minBackoff, false
-			if err = l.hold(ctx, lost); err == nil {
+			backoff = minBackoff
+			err = l.hold(ctx, lost)
+			if l.up.Store(false); err == nil {
 				return
 			}
 		}
-		if !told {
-			l.logger.Warn("AMQP: no connection, trying again", "link", l.name, "error", hideURL(err).Error())
-			told = true
-		}
+		l.outage.Failed(hideURL(err))
 		leave(last, err)
 		if _, ok := errors.AsType[*setupError](err); ok {
 			leave(refused, err)
@@ -210,6 +217,7 @@ func (l *link) hold(ctx context.Context, lost <-chan struct{}) error {
 	defer func() { _ = conn.CloseDeadline(time.Now().Add(time.Second)) }()
 	closed := conn.NotifyClose(make(chan *amqp.Error, 1))
 	blocked := conn.NotifyBlocked(make(chan amqp.Blocking, 1))
+	blocking := outage.New(l.logger.With("connection", l.name), slog.LevelWarn, "AMQP: the broker accepts no messages at present", "AMQP: the broker accepts messages again")
 	for {
 		select {
 		case <-ctx.Done():
@@ -225,7 +233,11 @@ func (l *link) hold(ctx context.Context, lost <-chan struct{}) error {
 			l.mu.Lock()
 			l.blocked = b.Active
 			l.mu.Unlock()
-			l.logger.Warn("AMQP: the broker takes no messages for now", "link", l.name, "blocked", b.Active, "reason", b.Reason)
+			if b.Active {
+				blocking.Failed(errors.New(b.Reason))
+			} else {
+				blocking.Succeeded()
+			}
 		}
 	}
 }

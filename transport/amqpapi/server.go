@@ -4,13 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/internal/outage"
 	"github.com/chassi-go/chassi/transport"
 	"github.com/chassi-go/chassi/transport/message"
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -28,11 +31,12 @@ type Server struct {
 	work      []*worker
 	link      *link
 	answers   *answers
+	links     atomic.Pointer[map[string]*link] // by what they are for, nil before Start
 	places    places // of requests, at the workers
 	workers   *transport.Workers[arrival]
 	clients   clients
 	calls     transport.InFlight
-	seldom    seldom
+	events    *outage.Events
 	base      context.Context //nolint:containedctx // of all calls
 	cancel    context.CancelFunc
 	failed    chan error
@@ -59,7 +63,7 @@ func New(c Config, middleware ...chassi.Middleware) *Server {
 		Transport: "amqp", MaxBytes: c.MaxMessageBytes, MaxJSONDepth: c.MaxJSONDepth, Logger: c.Logger, Middleware: middleware,
 	}}
 	s.identity.user = s.account.user
-	s.seldom.logger = c.Logger
+	s.events = outage.NewEvents(c.Logger, 0)
 	s.clients = clients{limit: c.MaxPerClient, busy: make(map[string]*client)}
 	if s.replyRoot = c.ReplyQueues; c.ReplyQueues != replyQueuesOff {
 		s.replyRoot = prefixed(c.Prefix, c.ReplyQueues)
@@ -105,8 +109,9 @@ func (s *Server) Start(ctx context.Context) error {
 	}
 	s.base, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	s.makeRoom()
-	s.answers = newAnswers(&s.config, &link{url: s.config.AnswersURL, tls: tlsConfig, name: "chassi answers", logger: s.config.Logger}, s.seldom.warn)
+	s.answers = newAnswers(&s.config, &link{url: s.config.AnswersURL, tls: tlsConfig, name: "chassi answers", logger: s.config.Logger}, s.warn)
 	s.link = &link{url: s.config.URL, tls: tlsConfig, name: "chassi server", logger: s.config.Logger, use: s.use}
+	s.links.Store(&map[string]*link{"requests": s.link, "answers": s.answers.link})
 	if err := s.answers.start(ctx); err != nil {
 		s.cancel()
 		return err
@@ -250,7 +255,7 @@ func (s *Server) take(route *message.Route, d *amqp.Delivery, gone <-chan *amqp.
 	to, ok := s.replyToOf(d.ReplyTo, d.UserId)
 	if !ok {
 		s.config.Observe(EventReplyToRefused)
-		s.seldom.warn("AMQP: a request was not carried out because its answer may not go to its reply_to",
+		s.warn("AMQP: a request was not carried out because its answer may not go to its reply_to",
 			"reply_to", short(d.ReplyTo), "user_id", short(d.UserId), "route", d.RoutingKey)
 		s.acknowledge(d)
 		return
@@ -277,6 +282,9 @@ func (s *Server) take(route *message.Route, d *amqp.Delivery, gone <-chan *amqp.
 	}
 	s.workers.Submit(a) // takes it: there was a place, and it is closed when nothing feeds it any more
 }
+
+// warn logs what clients can cause, now and then.
+func (s *Server) warn(msg string, args ...any) { s.events.Log(slog.LevelWarn, msg, args...) }
 
 func (s *Server) malformed(err *chassi.Error) *chassi.Error {
 	s.config.Observe(EventMalformed)
@@ -360,7 +368,7 @@ func (s *Server) respond(a *arrival, result *message.Answer) {
 // redelivered.
 func (s *Server) acknowledge(d *amqp.Delivery) {
 	if err := d.Ack(false); err != nil {
-		s.seldom.warn("AMQP: an acknowledgement is lost; the request will be delivered again", "error", err.Error(), "route", d.RoutingKey)
+		s.warn("AMQP: an acknowledgement is lost; the request will be delivered again", "error", err.Error(), "route", d.RoutingKey)
 	}
 }
 

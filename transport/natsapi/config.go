@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/chassi-go/chassi/internal/outage"
 	"github.com/nats-io/nats.go"
 )
 
@@ -209,26 +210,26 @@ func (cs connections) close() {
 // lasting are the options of a connection that is made again whenever it is lost. Its
 // inboxes, those of JetStream's requests, have names that nobody can guess.
 func lasting(name, inboxPrefix string, logger *slog.Logger) []nats.Option {
-	errors := &occasionally{every: time.Second}
+	lost := outage.New(logger.With("connection", name), slog.LevelWarn, "NATS: disconnected, connecting again", "NATS: connected again")
+	errors := outage.NewEvents(logger, time.Second)
 	return []nats.Option{
 		nats.Name(name), nats.MaxReconnects(-1), nats.ReconnectWait(200 * time.Millisecond), nats.ReconnectJitter(100*time.Millisecond, 300*time.Millisecond),
 		nats.IgnoreAuthErrorAbort(), nats.Timeout(5 * time.Second), nats.PingInterval(20 * time.Second),
 		nats.CustomInboxPrefix(inboxPrefix + "." + rand.Text()),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
-				logger.Warn("NATS: disconnected, connecting again", "error", err.Error())
+				lost.Failed(err)
 			}
 		}),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { lost.Failed(withoutURL(err)) }),
 		nats.ConnectHandler(func(c *nats.Conn) { logger.Debug("NATS: connected", "server", c.ConnectedUrlRedacted()) }),
-		nats.ReconnectHandler(func(c *nats.Conn) { logger.Info("NATS: connected again", "server", c.ConnectedUrlRedacted()) }),
+		nats.ReconnectHandler(func(c *nats.Conn) { lost.Succeeded("server", c.ConnectedUrlRedacted()) }),
 		nats.ErrorHandler(func(_ *nats.Conn, s *nats.Subscription, err error) {
-			if missed, ok := errors.now(); ok {
-				subject := ""
-				if s != nil {
-					subject = s.Subject
-				}
-				logger.Error("NATS", "error", shorten(err.Error()), "subject", subject, "not_logged", missed)
+			subject := ""
+			if s != nil {
+				subject = s.Subject
 			}
+			errors.Log(slog.LevelError, "NATS", "error", shorten(err.Error()), "subject", subject)
 		}),
 	}
 }
