@@ -26,7 +26,7 @@ var (
 // AppOptions set up an [App]. A zero field means the default.
 type AppOptions struct {
 	Logger       *slog.Logger  // default slog.Default()
-	StartTimeout time.Duration // for all starts together; default 1 minute
+	StartTimeout time.Duration // for all that is not optional to start; default 0, no bound
 	DrainDelay   time.Duration // from readiness' no to closed listeners; default 0
 	Grace        time.Duration // for calls in flight, then again for the rest, see [App]; default 20 s
 	CheckTimeout time.Duration // for one dependency probe; default 2 s
@@ -40,8 +40,14 @@ type AppOptions struct {
 
 // App runs servers from start to stop.
 //
-// Start: the servers given to [App.Manage] in order, then those given to
-// [App.Serve] in order. If one fails, those that were started are stopped.
+// Start: the servers given to [App.Manage] one after the other, then those given to
+// [App.Serve] all at once, as optional managed ones are. One that is [Unavailable] is
+// tried again, with pauses of up to 5 s, until StartTimeout; meanwhile the App is not
+// ready, unless the server is [Optional], and what has started serves. Any other error
+// ends the start, and those that were started are stopped.
+//
+// While it runs, the App probes every server that has a Check, and everything given to
+// [App.Check], every 5 s, and logs when one begins to fail and when it works again.
 //
 // Stop, on SIGTERM, SIGINT or the end of Run's context, in two phases:
 // readiness says no while everything keeps serving for the drain delay; then the
@@ -55,11 +61,12 @@ type AppOptions struct {
 type App struct {
 	name    string
 	options AppOptions
-	managed []Server
-	servers []Server
-	checks  []check
+	managed []*component
+	servers []*component
+	all     []*component // these, and what Check and Inform have added
 	rounds  rounds
 	state   atomic.Int32
+	tasks   sync.WaitGroup // of starts and of watching the health
 	started chan struct{}
 	failure chan error // the first one of a server
 	ran     atomic.Bool
@@ -84,7 +91,6 @@ func NewApp(name string, o AppOptions) *App {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	o.StartTimeout = orDefault(o.StartTimeout, time.Minute)
 	o.Grace = orDefault(o.Grace, 20*time.Second)
 	o.CheckTimeout = orDefault(o.CheckTimeout, 2*time.Second)
 	if o.HeapFloor == 0 {
@@ -116,13 +122,22 @@ func (a *App) Manage(servers ...Server) { a.managed = a.add(a.managed, servers) 
 // Serve adds servers that take work from outside.
 func (a *App) Serve(servers ...Server) { a.servers = a.add(a.servers, servers) }
 
-func (a *App) add(list, servers []Server) []Server {
+func (a *App) add(list []*component, servers []Server) []*component {
 	for _, s := range servers {
+		c := new(component)
+		for o, ok := s.(optional); ok; o, ok = s.(optional) {
+			c.optional, s = true, o.Server
+		}
 		if s == nil {
 			a.errs = append(a.errs, errors.New("chassi: the app was given a nil Server"))
 			continue
 		}
-		list = append(list, s)
+		c.Server, c.name = s, s.Name()
+		if checked, ok := s.(interface{ Check(context.Context) error }); ok {
+			c.check = checked.Check
+		}
+		c.pending.Store(&CheckResult{Name: c.name, Status: starting.String(), Detail: "waits for others"})
+		list, a.all = append(list, c), append(a.all, c)
 	}
 	return list
 }
@@ -130,8 +145,8 @@ func (a *App) add(list, servers []Server) []Server {
 // Mount gives services to every [Transport] that Serve was given so far. Errors
 // are kept for Run.
 func (a *App) Mount(services ...*Service) {
-	for _, server := range a.servers {
-		transport, ok := server.(Transport)
+	for _, c := range a.servers {
+		transport, ok := c.Server.(Transport)
 		if !ok {
 			continue
 		}
@@ -147,10 +162,10 @@ func (a *App) Mount(services ...*Service) {
 	}
 }
 
-// Check adds a dependency that readiness stands or falls with. The probe must
-// try the real thing, within its context.
+// Check adds a dependency that readiness stands or falls with and that no server
+// checks itself. The probe must try the real thing, within its context.
 func (a *App) Check(name string, probe func(context.Context) error) {
-	a.checks = append(a.checks, check{name: name, probe: probe, hung: new(atomic.Int32)})
+	a.all = append(a.all, &component{name: name, check: probe})
 }
 
 // Inform adds something to the detail of readiness that readiness does not depend on,
@@ -159,10 +174,11 @@ func (a *App) Check(name string, probe func(context.Context) error) {
 // the thing was seen to work and nothing since says otherwise, "unknown" if it was seen
 // neither to work nor to fail, "degraded" if it fails and the program does without.
 func (a *App) Inform(name string, state func() (status, detail string)) {
-	a.checks = append(a.checks, check{name: name, state: state})
+	a.all = append(a.all, &component{name: name, optional: true, inform: state})
 }
 
-// Started returns a channel that is closed once everything serves.
+// Started returns a channel that is closed once everything serves, except for optional
+// servers that are unavailable.
 func (a *App) Started() <-chan struct{} { return a.started }
 
 // Run starts everything, serves until SIGTERM, SIGINT, the end of ctx or the

@@ -30,12 +30,12 @@ func TestPartialStartIsUndone(t *testing.T) {
 			var d diary
 			app := newApp(chassi.AppOptions{DrainDelay: time.Hour})
 			app.Manage(d.plain("telemetry"), d.plain("database"))
-			app.Serve(d.plain("http"), d.server("grpc", c.start, nil), d.plain("nats"))
+			app.Serve(d.server("grpc", c.start, nil))
 			err := app.Run(t.Context())
 			if err == nil || err.Error() != c.want {
 				t.Errorf("Run = %v, want %s", err, c.want)
 			}
-			d.want(t, "+telemetry", "+database", "+http", "+grpc", "-http", "-database", "-telemetry")
+			d.want(t, "+telemetry", "+database", "+grpc", "-database", "-telemetry")
 			if h := app.Health(t.Context()); h.Ready || h.State != "stopped" {
 				t.Errorf("after a failed start the health is %+v", h)
 			}
@@ -52,7 +52,7 @@ func TestFailedManagedStartIsUndone(t *testing.T) {
 	t.Parallel()
 	var d diary
 	app := newApp(chassi.AppOptions{})
-	app.Manage(d.plain("telemetry"), d.server("database", fails(io.EOF), nil))
+	app.Manage(d.plain("telemetry"), d.server("database", fails(io.EOF), nil), d.plain("pool"))
 	app.Serve(d.plain("http"))
 	wantText(t, app.Run(t.Context()), "start database: EOF")
 	d.want(t, "+telemetry", "+database", "-telemetry")
@@ -110,7 +110,7 @@ func TestEndDuringStartIsClean(t *testing.T) {
 		var d diary
 		app := newApp(chassi.AppOptions{DrainDelay: time.Hour})
 		app.Manage(d.plain("database"))
-		app.Serve(d.server("http", untilDone, nil), d.plain("grpc"))
+		app.Serve(d.server("http", untilDone, nil))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		began := time.Now()

@@ -127,8 +127,9 @@ func TestFailureShutsDown(t *testing.T) {
 		t.Errorf("Run = %v, want the failure", err)
 	}
 	wantText(t, err, "http: unexpected EOF")
-	slices.Sort(d.entries[3:5]) // listeners stop together
-	d.want(t, "+database", "+http", "+grpc", "-grpc", "-http", "-database")
+	slices.Sort(d.entries[1:3]) // listeners start together
+	slices.Sort(d.entries[3:5]) // and stop together
+	d.want(t, "+database", "+grpc", "+http", "-grpc", "-http", "-database")
 }
 
 func TestClosedFailedChannelIsNoFailure(t *testing.T) {

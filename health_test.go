@@ -60,16 +60,22 @@ func TestInform(t *testing.T) {
 
 func TestHealthIsLive(t *testing.T) {
 	t.Parallel()
-	state := error(nil)
+	var down atomic.Bool
 	app := newApp(chassi.AppOptions{})
-	app.Check("database", func(context.Context) error { return state })
+	app.Check("database", func(context.Context) error {
+		if down.Load() {
+			return io.EOF
+		}
+		return nil
+	})
 	if app.Health(t.Context()).Ready {
 		t.Error("ready before the start")
 	}
 	stop := run(t, app)
-	for _, state = range []error{nil, io.EOF, nil} {
-		if got := app.Health(t.Context()).Ready; got != (state == nil) {
-			t.Errorf("ready is %v while the database says %v", got, state)
+	for _, isDown := range []bool{false, true, false} {
+		down.Store(isDown)
+		if got := app.Health(t.Context()).Ready; got == isDown {
+			t.Errorf("ready is %v while the database being down is %v", got, isDown)
 		}
 	}
 	if err := stop(); err != nil {
@@ -198,21 +204,6 @@ func TestRecentHealthSharesProbes(t *testing.T) {
 }
 
 // A round that lasts longer than the time allowed is waited for, not repeated.
-// What is only told, and not probed, is told anew each time.
-func TestRecentHealthTellsTheStateOfNow(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		app, status := newApp(chassi.AppOptions{}), "unknown"
-		app.Check("database", func(context.Context) error { return nil })
-		app.Inform("auth", func() (string, string) { return status, "" })
-		for _, status = range []string{"unknown", "ok"} {
-			if h := app.RecentHealth(t.Context(), time.Hour); h.Checks[1].Status != status {
-				t.Errorf("%+v, want %s", h.Checks[1], status)
-			}
-		}
-	})
-}
-
 func TestRecentHealthWaitsForSlowProbes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

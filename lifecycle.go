@@ -12,55 +12,28 @@ import (
 // run is one whole life.
 func (a *App) run(ctx context.Context) error {
 	defer a.state.Store(int32(stopped))
+	starts, cancel := context.WithCancel(ctx)
+	defer cancel()
 	over := make(chan struct{})
-	defer close(over)
-	up, err := a.start(ctx, over)
+	err := a.start(starts, over)
 	switch {
 	case err == nil:
 		err = a.serve(ctx)
-	case ctx.Err() != nil && !errors.Is(err, ErrGrace):
+	case ctx.Err() != nil:
 		a.options.Logger.Info("stopped during start", "reason", context.Cause(ctx).Error(), "at", err.Error())
 		err = nil
-	default:
-		err = errors.Join(a.failed(), err)
 	}
 	a.state.CompareAndSwap(int32(starting), int32(stopped)) // never was ready
-	err = errors.Join(err, a.stop(up))
+	cancel()
+	a.tasks.Wait()
+	close(over)
+	err = errors.Join(err, a.failed(), a.stop())
 	a.options.Logger.Info("stopped", "app", a.name, "clean", err == nil)
 	return err
 }
 
-// start returns the servers that are up, all of them unless err says otherwise.
-func (a *App) start(ctx context.Context, over <-chan struct{}) (up []Server, err error) {
-	ctx, cancel := context.WithTimeout(ctx, a.options.StartTimeout)
-	defer cancel()
-	for _, s := range slices.Concat(a.managed, a.servers) {
-		if err = ctx.Err(); err == nil {
-			err = a.startOne(ctx, s)
-		}
-		if err == nil {
-			up = append(up, s)
-			a.heed(s, cancel, over)
-			err = ctx.Err() // it started too late, or one that was up failed
-		}
-		if err != nil {
-			return up, fmt.Errorf("start %s: %w", s.Name(), err)
-		}
-	}
-	return up, nil
-}
-
-// startOne gives a Start that is cut short the grace period to undo what it did.
-func (a *App) startOne(ctx context.Context, s Server) error {
-	returned, err := await(ctx, a.options.Grace, s.Start)
-	if !returned {
-		return fmt.Errorf("%w: left behind: %w", ErrGrace, err)
-	}
-	return err
-}
-
-// heed listens for the failure of a server that can tell one, until over.
-func (a *App) heed(s Server, cancelStart context.CancelFunc, over <-chan struct{}) {
+// watchFailures waits for the failure of a server that can tell one, until over.
+func (a *App) watchFailures(s Server, over <-chan struct{}) {
 	breakable, ok := s.(interface{ Failed() <-chan error })
 	if !ok {
 		return
@@ -70,8 +43,8 @@ func (a *App) heed(s Server, cancelStart context.CancelFunc, over <-chan struct{
 		select {
 		case err := <-failed:
 			if err != nil {
+				a.options.Logger.Error("a server failed", "server", s.Name(), "error", err.Error())
 				a.fail(fmt.Errorf("%s: %w", s.Name(), err))
-				cancelStart()
 			}
 		case <-over:
 		}
@@ -79,7 +52,6 @@ func (a *App) heed(s Server, cancelStart context.CancelFunc, over <-chan struct{
 }
 
 func (a *App) fail(err error) {
-	a.options.Logger.Error("a server failed", "error", err.Error())
 	select {
 	case a.failure <- err:
 	default: // the first failure is already bringing everything down
@@ -116,9 +88,9 @@ func (a *App) drain(reason error) error {
 	a.state.Store(int32(draining))
 	a.options.Logger.Info("draining: not ready from now on, a second signal stops at once",
 		"reason", reason.Error(), "drain_delay", a.options.DrainDelay, "grace", a.options.Grace)
-	for _, s := range a.servers {
-		if d, ok := s.(interface{ Drain() }); ok {
-			a.drainOne(s.Name(), d.Drain)
+	for _, c := range a.servers {
+		if d, ok := c.Server.(interface{ Drain() }); ok && c.up() {
+			a.drainOne(c.name, d.Drain)
 		}
 	}
 	select {
@@ -138,22 +110,25 @@ func (a *App) drainOne(name string, drain func()) {
 	drain()
 }
 
-// stop stops the listeners among up together, then the others in reverse.
-func (a *App) stop(up []Server) error {
-	managed := up[:min(len(up), len(a.managed))]
-	listeners := up[len(managed):]
+// stop stops, of those that are up, the servers of Serve together, then the others in
+// reverse.
+func (a *App) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), a.options.Grace)
 	defer cancel()
-	errs := make([]error, len(listeners))
+	errs := make([]error, len(a.servers))
 	var wg sync.WaitGroup
-	for i, s := range listeners {
-		wg.Go(func() { errs[i] = a.stopOne(ctx, s) })
+	for i, c := range a.servers {
+		if c.up() {
+			wg.Go(func() { errs[i] = a.stopOne(ctx, c) })
+		}
 	}
 	wg.Wait()
 
 	until := time.Now().Add(a.options.Grace)
-	for _, s := range slices.Backward(managed) {
-		errs = append(errs, a.stopManaged(until, s))
+	for _, c := range slices.Backward(a.managed) {
+		if c.up() {
+			errs = append(errs, a.stopManaged(until, c))
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -108,11 +108,8 @@ func (db *DB) Patient(timeout time.Duration) *DB {
 	return newDB(c, db.client, db.watcher)
 }
 
-// Close ends the connections, and what Start began.
-func (db *DB) Close() {
-	db.watcher.stop()
-	db.client.Close()
-}
+// Close ends the connections.
+func (db *DB) Close() { db.client.Close() }
 
 // Script is a Lua script. It is sent to a server once, and called by its digest.
 type Script struct{ lua *rueidis.Lua }

@@ -2,7 +2,7 @@ package redis
 
 import (
 	"context"
-	"sync"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -31,8 +31,8 @@ func (s State) String() string {
 	}
 }
 
-// State returns what the last command, or the last ping of Start, has shown. It does
-// not block.
+// State returns what the last command, or the last [DB.Check], has shown. It does not
+// block.
 func (db *DB) State() State {
 	if s := db.watcher.state.Load(); s != nil {
 		return *s
@@ -40,43 +40,39 @@ func (db *DB) State() State {
 	return State{}
 }
 
-// pingPause is the time between two pings.
-const pingPause = 5 * time.Second
+// Name returns "redis".
+func (db *DB) Name() string { return "redis" }
 
-// Start pings the server every five seconds until Close, so that State knows of a server
-// that nothing is asked of. It does not wait for the first answer.
-func (db *DB) Start(context.Context) error {
-	ctx, cancel := context.WithCancel(context.Background())
-	db.watcher.cancel = cancel
-	db.watcher.running.Go(func() {
-		ticker := time.NewTicker(pingPause)
-		defer ticker.Stop()
-		for {
-			_ = db.Ping(ctx) // State tells
-			select {
-			case <-ctx.Done():
-				return
-			case <-ticker.C:
-			}
-		}
-	})
+// Start is a no-op: Open has already begun to connect. It completes a chassi.Server.
+func (db *DB) Start(context.Context) error { return nil }
+
+// Stop is [DB.Close].
+func (db *DB) Stop(context.Context) error {
+	db.Close()
 	return nil
 }
 
-// Ping asks the server for an answer. Its error is as that of Run.
-func (db *DB) Ping(ctx context.Context) error {
-	_, err := do(ctx, db, func(ctx context.Context) (string, error) {
-		return db.client.Do(ctx, db.client.B().Ping().Build()).ToString()
-	})
-	return err
+// checkTimeout is how long [DB.Check] waits for the answer, at least.
+const checkTimeout = time.Second
+
+// Check asks the server for an answer, and says why there is none, without secrets.
+func (db *DB) Check(ctx context.Context) error {
+	bounded, cancel := context.WithTimeout(ctx, max(db.config.Timeout, checkTimeout))
+	defer cancel()
+	err := db.client.Do(bounded, db.client.B().Ping().Build()).Error()
+	if err == nil || ctx.Err() == nil {
+		db.watcher.saw(err)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %s", ErrUnavailable, redact.Text(err.Error(), maxError))
+	}
+	return nil
 }
 
-// watcher keeps the state, and the goroutine that looks after it.
+// watcher keeps the state.
 type watcher struct {
-	state   atomic.Pointer[State]
-	outage  *outage.Log        // of the breakers
-	cancel  context.CancelFunc // nil before Start
-	running sync.WaitGroup
+	state  atomic.Pointer[State]
+	outage *outage.Log // of the breakers
 }
 
 // maxError bounds the text of an error, in bytes.
@@ -97,11 +93,4 @@ func (w *watcher) saw(err error) {
 		s.Error = redact.Text(err.Error(), maxError)
 	}
 	w.state.Store(s)
-}
-
-func (w *watcher) stop() {
-	if w.cancel != nil {
-		w.cancel()
-	}
-	w.running.Wait()
 }

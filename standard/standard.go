@@ -40,11 +40,12 @@ type Config struct {
 	HTTP      httpapi.Config  `config:"http"`
 	GRPC      grpcapi.Config  `config:"grpc"`
 	NATS      NATS            `config:"nats"`
-	AMQP      amqpapi.Config  `config:"amqp"`
+	AMQP      AMQP            `config:"amqp"`
 	Admin     Admin           `config:"admin"`
 	RateLimit RateLimit       `config:"rate_limit"`
 	Overload  overload.Config `config:"overload"`
 	Redis     redis.Config    `config:"redis"`
+	Start     Start           `config:"start"`
 	Shutdown  Shutdown        `config:"shutdown"`
 	Exposure  Exposure        `config:"exposure"`
 	Deadline  time.Duration   `config:"deadline" default:"10s" min:"1ms" help:"for a call whose endpoint has none of its own"`
@@ -58,10 +59,18 @@ type Config struct {
 
 // NATS is where messages come from: a server or cluster, or one in the process.
 type NATS struct {
-	URL string `config:"url" mask:"url" default:"off" help:"nats://[user:password@]host:port, several with commas between; embedded runs a server in this process, off is no NATS"`
+	URL      string `config:"url" mask:"url" default:"off" help:"nats://[user:password@]host:port, several with commas between; embedded runs a server in this process, off is no NATS"`
+	Required bool   `config:"required" default:"false" help:"not ready while NATS is away; otherwise degraded"`
 
 	natsapi.Config
 	Embedded embedded.Config `config:"embedded"`
+}
+
+// AMQP is RabbitMQ.
+type AMQP struct {
+	Required bool `config:"required" default:"false" help:"not ready while the broker is away; otherwise degraded"`
+
+	amqpapi.Config
 }
 
 // off is the value of a setting that turns a transport off, embeddedNATS that of nats.url
@@ -82,7 +91,11 @@ type RateLimit struct {
 type Shutdown struct {
 	Drain time.Duration `config:"drain" default:"3s" min:"0s" help:"from readiness' no to closed listeners"`
 	Grace time.Duration `config:"grace" default:"20s" min:"1ms" help:"for calls in flight after that"`
-	Start time.Duration `config:"start" default:"1m" min:"1s" help:"for everything to start"`
+}
+
+// Start bounds how long dependencies may be away at the start.
+type Start struct {
+	Timeout time.Duration `config:"timeout" default:"0s" min:"0s" help:"for all required servers to start; 0s is as long as it takes, alive and not ready"`
 }
 
 // Options are what configuration cannot hold.
@@ -135,7 +148,7 @@ func New(ctx context.Context, name, version string, c Config, o Options) (*Stand
 		exposure:  newExposure(c, t.Logger),
 	}
 	s.App = chassi.NewApp(name, chassi.AppOptions{
-		Logger: t.Logger, DrainDelay: c.Shutdown.Drain, Grace: c.Shutdown.Grace, StartTimeout: c.Shutdown.Start,
+		Logger: t.Logger, DrainDelay: c.Shutdown.Drain, Grace: c.Shutdown.Grace, StartTimeout: c.Start.Timeout,
 	})
 	if err := errors.Join(s.openRedis(name, c.Redis), s.build(version, c, o)); err != nil {
 		return nil, errors.Join(fmt.Errorf("standard: %w", err), t.Stop(ctx))
@@ -149,12 +162,19 @@ func New(ctx context.Context, name, version string, c Config, o Options) (*Stand
 		s.Manage(s.Embedded)
 	}
 	if s.NATS != nil {
-		s.Serve(s.NATS)
+		s.serveBroker(s.NATS, c.NATS.Required || s.Embedded != nil)
 	}
 	if s.AMQP != nil {
-		s.Serve(s.AMQP)
+		s.serveBroker(s.AMQP, c.AMQP.Required)
 	}
 	return s, nil
+}
+
+func (s *Standard) serveBroker(broker chassi.Server, required bool) {
+	if !required {
+		broker = chassi.Optional(broker)
+	}
+	s.Serve(broker)
 }
 
 func (s *Standard) build(version string, c Config, o Options) error {
@@ -207,8 +227,8 @@ func (s *Standard) Limiter(name string, l *ratelimit.Limiter) middleware.Limiter
 	return shared.New(name, l, s.Redis, func() { s.FellBack("rate_limit") })
 }
 
-// openRedis makes the client of Redis, if there is one. It is no part of readiness: all
-// that is done with it is done without it as well.
+// openRedis makes the client of Redis, if there is one. It is optional: all that is done
+// with it is done without it as well.
 func (s *Standard) openRedis(name string, c redis.Config) (err error) {
 	if c.URL == "" {
 		return nil
@@ -220,26 +240,9 @@ func (s *Standard) openRedis(name string, c redis.Config) (err error) {
 	if s.Redis, err = redis.Open(c); err != nil {
 		return err //nolint:wrapcheck // says what
 	}
-	s.Manage(chassi.ServerFunc("redis", s.Redis.Start, func(context.Context) error { s.Redis.Close(); return nil }))
-	s.Inform("redis", func() (status, detail string) {
-		state := s.Redis.State()
-		return redisStatus(state), state.String()
-	})
+	s.Manage(chassi.Optional(s.Redis))
 	s.FellBack, err = s.Telemetry.RegisterEvents("redis_fallbacks_total", "What was done without Redis because it could not be used.")
 	return err //nolint:wrapcheck // says where
-}
-
-// redisStatus is the status in readiness: without Redis all goes on, with limits of each
-// node.
-func redisStatus(s redis.State) string {
-	switch {
-	case !s.Known:
-		return "unknown"
-	case s.Connected:
-		return "ok"
-	default:
-		return "degraded"
-	}
 }
 
 func (s *Standard) buildGRPC(c grpcapi.Config, around func(string) []chassi.Middleware) error {
@@ -268,13 +271,17 @@ func (s *Standard) buildNATS(version string, c NATS, around func(string) []chass
 		s.Embedded = embedded.New(c.Embedded)
 		n.URL, n.Broker = "", s.Embedded
 	}
+	if err := n.Validate(); err != nil {
+		return err //nolint:wrapcheck // names the settings
+	}
 	var err error
 	n.Observe, err = s.Telemetry.RegisterEvents("nats_events_total", "Requests over NATS that were dropped, by the reason.")
 	s.NATS = natsapi.New(n, around("nats")...)
 	return err //nolint:wrapcheck // says where
 }
 
-func (s *Standard) buildAMQP(c amqpapi.Config, around func(string) []chassi.Middleware) (err error) {
+func (s *Standard) buildAMQP(settings AMQP, around func(string) []chassi.Middleware) (err error) {
+	c := settings.Config
 	if c.URL == "" || c.URL == off {
 		return nil
 	}

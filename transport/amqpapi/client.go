@@ -62,7 +62,8 @@ var (
 	errRefused      = errors.New("the broker refused the message: its queue is full")
 )
 
-// Dial connects, trying until ctx ends.
+// Dial connects. It tries until ctx ends while the broker is away, and returns at once if
+// the broker refuses the user, its password or its vhost.
 func Dial(ctx context.Context, c ClientConfig) (*Client, error) {
 	setDefault(&c.Timeout, 30*time.Second)
 	setDefault(&c.MaxPending, 1024)
@@ -73,12 +74,29 @@ func Dial(ctx context.Context, c ClientConfig) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	client := &Client{config: c, identity: identity{user: accountOf(c.URL).user}}
-	client.link = &link{url: c.URL, tls: tlsConfig, name: "chassi client", logger: c.Logger, use: client.use}
-	if err := client.link.start(ctx); err != nil {
-		return nil, err
+	account := accountOf(c.URL)
+	client := &Client{config: c, identity: identity{user: account.user}}
+	client.link = &link{
+		url: c.URL, tls: tlsConfig, name: "chassi client", logger: c.Logger, use: client.use,
+		grant: account.grant(nothing, exactly("EXCHANGE OF THE SERVICE"), nothing),
 	}
-	return client, nil
+	for told := false; ; told = true {
+		err := client.link.start(ctx)
+		if err == nil {
+			return client, nil
+		}
+		if chassi.ErrorOf(err).Code != chassi.Unavailable || errors.Is(err, errRefuses) {
+			return nil, err
+		}
+		if !told {
+			c.Logger.Warn("waiting for the AMQP broker", "error", err.Error())
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(300 * time.Millisecond):
+		}
+	}
 }
 
 // Close ends the connection. Calls under way fail.

@@ -92,6 +92,13 @@ func (c Config) Validate() error {
 	if slices.Contains(c.TrustedClients, "") {
 		errs = append(errs, errors.New("amqp.trusted_clients has an empty name; it must have names of RabbitMQ users"))
 	}
+	tlsConfig, err := tlsConfig(c.CAFile)
+	errs = append(errs, err)
+	for _, url := range []string{c.URL, c.AnswersURL} {
+		if url != "" {
+			errs = append(errs, (&link{url: url, tls: tlsConfig}).validate())
+		}
+	}
 	return errors.Join(errs...)
 }
 

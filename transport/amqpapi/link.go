@@ -1,6 +1,7 @@
 package amqpapi
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -9,12 +10,14 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/internal/outage"
 	amqp "github.com/rabbitmq/amqp091-go"
 )
@@ -33,14 +36,16 @@ type link struct {
 	use func(*amqp.Connection) (<-chan struct{}, error)
 
 	outage   *outage.Log
-	up       atomic.Bool
 	connects atomic.Uint64 // connections that were ready so far
+	// grant is the command that gives the account all rights that it needs.
+	grant string
 
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 	mu      sync.Mutex
 	conn    *amqp.Connection
-	blocked bool
+	down    error // why there is no connection now
+	blocked string
 }
 
 const (
@@ -52,33 +57,81 @@ const (
 	maxBackoff   = 2 * time.Second
 )
 
-// start returns when the first connection is ready, when the broker refuses to set it
-// up, or when ctx ends.
+// start returns when the first connection is ready, or with an error: [chassi.Unavailable]
+// if the broker is away or refuses something, and otherwise one of the settings.
 func (l *link) start(ctx context.Context) error {
-	if _, err := amqp.ParseURI(l.url); err != nil {
-		return fmt.Errorf("amqpapi: url %s: %w", redact(l.url), hideURL(err))
+	if err := l.validate(); err != nil {
+		return err
+	}
+	lost, err := l.connect(ctx)
+	if err != nil {
+		return l.unavailable(err)
 	}
 	l.outage = outage.New(l.logger.With("connection", l.name), slog.LevelWarn, "AMQP: no connection, trying again", "AMQP: connected again")
 	running, cancel := context.WithCancel(context.Background())
 	l.cancel = cancel
-	ready, last, refused := make(chan struct{}), make(chan error, 1), make(chan error, 1)
-	l.running.Go(func() { l.run(running, ready, last, refused) })
-	select {
-	case <-ready:
-		return nil
-	case err := <-refused:
-		cancel()
-		l.running.Wait()
-		return fmt.Errorf("amqpapi: %s: %w", redact(l.url), err)
-	case <-ctx.Done():
-		cancel()
-		l.running.Wait()
-		return fmt.Errorf("amqpapi: connect to %s: %w", redact(l.url), errors.Join(ctx.Err(), <-last))
-	}
+	l.running.Go(func() { l.run(running, lost) })
+	return nil
 }
 
-// reconnects returns how often the connection was made again.
-func (l *link) reconnects() uint64 { return max(l.connects.Load(), 1) - 1 }
+// validate checks the URL and the files that it names.
+func (l *link) validate() error {
+	uri, err := amqp.ParseURI(l.url)
+	if err == nil && l.tls == nil && uri.CACertFile != "" {
+		_, err = tlsConfig(uri.CACertFile)
+	}
+	if err == nil && uri.CertFile != "" {
+		_, err = tls.LoadX509KeyPair(uri.CertFile, uri.KeyFile)
+	}
+	if err != nil {
+		return fmt.Errorf("amqpapi: url %s: %w", redact(l.url), hideURL(err))
+	}
+	return nil
+}
+
+var (
+	errUnavailable = chassi.NewError(chassi.Unavailable, "amqp_unavailable", "The AMQP broker cannot be used")
+	errRefuses     = chassi.NewError(chassi.Unavailable, "amqp_refuses", "The AMQP broker refuses what is needed")
+)
+
+// unavailable says what an operator can do about err.
+func (l *link) unavailable(err error) error {
+	account, kind := accountOf(l.url), errRefuses
+	_, explained := errors.AsType[*setupError](err)
+	switch {
+	case explained:
+	case errors.Is(err, amqp.ErrVhost), hasCode(err, amqp.NotAllowed):
+		err = fmt.Errorf("vhost %q does not exist or user %q may not use it: rabbitmqctl add_vhost '%s'; %s: %w",
+			account.vhost, account.user, account.vhost, l.grant, err)
+	case hasCode(err, amqp.AccessRefused):
+		err = fmt.Errorf("user %q does not exist or has another password: %w", account.user, err)
+	default:
+		kind = errUnavailable
+	}
+	return kind.WithCause(fmt.Errorf("amqpapi: %s: %w", redact(l.url), hideURL(err)))
+}
+
+// check says why there is no connection that can be used.
+func (l *link) check() error {
+	l.mu.Lock()
+	down, blocked := l.down, l.blocked
+	l.mu.Unlock()
+	switch {
+	case down != nil:
+		return l.unavailable(down)
+	case blocked != "":
+		return errUnavailable.WithCause(fmt.Errorf("amqpapi: the broker accepts no messages at present: %s", blocked))
+	}
+	return nil
+}
+
+// stats returns whether there is a connection, and how often it was made again.
+func (l *link) stats() (connected bool, reconnects uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := l.connects.Load()
+	return n > 0 && l.down == nil, max(n, 1) - 1
+}
 
 // stop ends the connection.
 func (l *link) stop() {
@@ -86,45 +139,27 @@ func (l *link) stop() {
 	l.running.Wait()
 }
 
-// run keeps the connection until ctx ends. It closes ready with the first one. It
-// leaves in last why there is none yet, and in refused a reason that lasts.
-func (l *link) run(ctx context.Context, ready chan struct{}, last, refused chan error) {
-	for backoff := minBackoff; ; backoff = min(backoff*2, maxBackoff) {
-		lost, err := l.connect(ctx)
-		if err == nil {
-			l.outage.Succeeded()
-			l.up.Store(true)
-			l.connects.Add(1)
+// run keeps the connection until ctx ends.
+func (l *link) run(ctx context.Context, lost <-chan struct{}) {
+	for err := l.hold(ctx, lost); err != nil; err = l.hold(ctx, lost) {
+		for backoff := minBackoff; err != nil; backoff = min(backoff*2, maxBackoff) {
+			l.setDown(err)
+			l.outage.Failed(hideURL(err))
 			select {
-			case <-ready:
-			default:
-				close(ready)
-			}
-			backoff = minBackoff
-			err = l.hold(ctx, lost)
-			if l.up.Store(false); err == nil {
+			case <-ctx.Done():
 				return
+			case <-time.After(backoff/2 + rand.N(backoff)):
 			}
+			lost, err = l.connect(ctx)
 		}
-		l.outage.Failed(hideURL(err))
-		leave(last, err)
-		if _, ok := errors.AsType[*setupError](err); ok {
-			leave(refused, err)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(backoff/2 + rand.N(backoff)):
-		}
+		l.outage.Succeeded()
 	}
 }
 
-// leave puts err into a channel with room for one, unless there is one.
-func leave(in chan error, err error) {
-	select {
-	case in <- err:
-	default:
-	}
+func (l *link) setDown(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.down = err
 }
 
 // connect makes one connection ready.
@@ -144,8 +179,9 @@ func (l *link) connect(ctx context.Context) (lost <-chan struct{}, err error) {
 		return nil, err
 	}
 	l.mu.Lock()
-	l.conn, l.blocked = conn, false
+	l.conn, l.down, l.blocked = conn, nil, ""
 	l.mu.Unlock()
+	l.connects.Add(1)
 	return lost, nil
 }
 
@@ -160,7 +196,10 @@ func (l *link) dial(ctx context.Context) (*amqp.Connection, error) {
 	if rest, ok := strings.CutPrefix(l.url, "amqps://"); ok {
 		unencrypted = "amqp://" + rest
 	}
-	return amqp.DialConfig(unencrypted, amqp.Config{ //nolint:wrapcheck // the callers say whose
+	keep := func() bool { return true }
+	defer func() { keep() }() // the connection outlives ctx
+	var plain *plainConn
+	conn, err := amqp.DialConfig(unencrypted, amqp.Config{
 		Heartbeat: heartbeat, Properties: amqp.Table{"connection_name": l.name},
 		Dial: func(network, _ string) (net.Conn, error) {
 			c, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, network, net.JoinHostPort(uri.Host, strconv.Itoa(uri.Port)))
@@ -170,14 +209,21 @@ func (l *link) dial(ctx context.Context) (*amqp.Connection, error) {
 			if err := c.SetDeadline(time.Now().Add(dialTimeout)); err != nil { // for the handshakes; the library lifts it
 				return nil, errors.Join(err, c.Close())
 			}
+			raw := c
+			keep = context.AfterFunc(ctx, func() { _ = raw.Close() })
 			if uri.Scheme == "amqps" {
 				if c, err = l.encrypt(ctx, c, uri); err != nil {
 					return nil, err
 				}
 			}
-			return newPlainConn(c), nil
+			plain = newPlainConn(c)
+			return plain, nil
 		},
 	})
+	if plain != nil && plain.timedOut.Load() { // the library takes this for a refusal
+		return nil, fmt.Errorf("no answer within %v: %w", dialTimeout, os.ErrDeadlineExceeded)
+	}
+	return conn, err //nolint:wrapcheck // the callers say whose
 }
 
 // encrypt makes a connection one with TLS. The URL may name files, as RabbitMQ's
@@ -231,7 +277,9 @@ func (l *link) hold(ctx context.Context, lost <-chan struct{}) error {
 			return reason
 		case b := <-blocked:
 			l.mu.Lock()
-			l.blocked = b.Active
+			if l.blocked = ""; b.Active {
+				l.blocked = cmp.Or(b.Reason, "no reason given")
+			}
 			l.mu.Unlock()
 			if b.Active {
 				blocking.Failed(errors.New(b.Reason))
@@ -246,14 +294,14 @@ func (l *link) hold(ctx context.Context, lost <-chan struct{}) error {
 func (l *link) isBlocked() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.blocked
+	return l.blocked != ""
 }
 
 // redact hides the password of a URL.
 func redact(raw string) string {
 	u, err := url.Parse(raw)
 	if err != nil {
-		return "(a URL that is none)"
+		return "(invalid URL)"
 	}
 	return u.Redacted()
 }

@@ -137,8 +137,15 @@ func begin(t testing.TB, s chassi.Server) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	if err := s.Start(ctx); err != nil {
-		t.Fatal(err)
+	for { // as an App does
+		err := s.Start(ctx)
+		if err == nil {
+			return
+		}
+		if chassi.ErrorOf(err).Code != chassi.Unavailable || ctx.Err() != nil {
+			t.Fatal(err)
+		}
+		<-time.After(50 * time.Millisecond)
 	}
 }
 

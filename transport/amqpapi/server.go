@@ -40,6 +40,7 @@ type Server struct {
 	base      context.Context //nolint:containedctx // of all calls
 	cancel    context.CancelFunc
 	failed    chan error
+	up        atomic.Bool // Start has succeeded
 
 	mu       sync.Mutex // guards what follows
 	channels []*amqp.Channel
@@ -97,8 +98,9 @@ func (s *Server) Mount(service *chassi.Service) error {
 
 func routingKey(e *chassi.Endpoint) string { return strings.ReplaceAll(e.FullName(), "/", ".") }
 
-// Start connects, trying until ctx ends, and serves. It returns an error that names
-// the command to run if the broker refuses what is needed.
+// Start connects and serves. Its error is [chassi.Unavailable] if the broker is away or
+// refuses something, with the command to run, and otherwise one of the configuration. It
+// may be called again.
 func (s *Server) Start(ctx context.Context) error {
 	if err := s.config.Validate(); err != nil {
 		return fmt.Errorf("amqpapi: %w", err)
@@ -109,20 +111,40 @@ func (s *Server) Start(ctx context.Context) error {
 	}
 	s.base, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	s.makeRoom()
-	s.answers = newAnswers(&s.config, &link{url: s.config.AnswersURL, tls: tlsConfig, name: "chassi answers", logger: s.config.Logger}, s.warn)
-	s.link = &link{url: s.config.URL, tls: tlsConfig, name: "chassi server", logger: s.config.Logger, use: s.use}
+	account, all := accountOf(s.config.AnswersURL), exactly(s.names()...)
+	s.answers = newAnswers(&s.config, &link{
+		url: s.config.AnswersURL, tls: tlsConfig, name: "chassi answers", logger: s.config.Logger, grant: account.grant(nothing, exactly("amq.default"), nothing),
+	}, s.warn)
+	s.link = &link{url: s.config.URL, tls: tlsConfig, name: "chassi server", logger: s.config.Logger, grant: s.account.grant(all, all, all), use: s.use}
 	s.links.Store(&map[string]*link{"requests": s.link, "answers": s.answers.link})
 	if err := s.answers.start(ctx); err != nil {
-		s.cancel()
+		s.undo()
 		return err
 	}
 	if err := s.link.start(ctx); err != nil {
-		s.cancel()
 		s.answers.stop()
+		s.undo()
 		return err
 	}
+	s.up.Store(true)
 	s.config.Logger.Info("serving", "server", s.Name(), "addr", redact(s.config.URL))
 	return nil
+}
+
+// undo leaves nothing of a Start that has failed.
+func (s *Server) undo() {
+	s.cancel()
+	s.feeding.Wait()
+	s.workers.Close()
+}
+
+// Check says why no requests are served now: a connection is away or the broker refuses
+// something.
+func (s *Server) Check(context.Context) error {
+	if !s.up.Load() {
+		return errUnavailable.WithCause(errors.New("amqpapi: not started"))
+	}
+	return errors.Join(s.link.check(), s.answers.link.check())
 }
 
 // makeRoom makes the workers, and as many places as they run and all prefetches together

@@ -14,7 +14,7 @@ func (s *Server) Stats() message.BrokerStats {
 	}
 	if links := s.links.Load(); links != nil {
 		for role, l := range *links {
-			stats.Connected[role], stats.Reconnects[role] = l.up.Load(), l.reconnects()
+			stats.Connected[role], stats.Reconnects[role] = l.stats()
 		}
 	}
 	if stats.Connected["requests"] {
@@ -25,8 +25,9 @@ func (s *Server) Stats() message.BrokerStats {
 
 // Stats returns the figures of the client.
 func (c *Client) Stats() message.BrokerStats {
+	connected, reconnects := c.link.stats()
 	return message.BrokerStats{
-		Connected: map[string]bool{"client": c.link.up.Load()}, Reconnects: map[string]uint64{"client": c.link.reconnects()},
+		Connected: map[string]bool{"client": connected}, Reconnects: map[string]uint64{"client": reconnects},
 		InFlight: int(c.pending.Load()),
 	}
 }

@@ -3,9 +3,12 @@ package amqpapi
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
+	"os"
 	"slices"
+	"sync/atomic"
 )
 
 // plainConn is a connection from which messages come without what the client library
@@ -16,9 +19,10 @@ import (
 type plainConn struct {
 	net.Conn
 
-	in    *bufio.Reader
-	frame []byte // the last frame that was read
-	rest  []byte // of it, what has not been handed out
+	timedOut atomic.Bool // the deadline of the login has passed
+	in       *bufio.Reader
+	frame    []byte // the last frame that was read
+	rest     []byte // of it, what has not been handed out
 }
 
 func newPlainConn(c net.Conn) *plainConn {
@@ -48,6 +52,7 @@ func (c *plainConn) Read(p []byte) (n int, err error) {
 func (c *plainConn) next() error {
 	head, err := c.in.Peek(frameHead)
 	if err != nil {
+		c.timedOut.Store(errors.Is(err, os.ErrDeadlineExceeded))
 		return err //nolint:wrapcheck // of the connection
 	}
 	size := int(binary.BigEndian.Uint32(head[3:]))

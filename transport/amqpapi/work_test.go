@@ -185,7 +185,7 @@ func TestUnroutable(t *testing.T) {
 func TestStartWithoutBroker(t *testing.T) {
 	t.Parallel()
 	addr := freePort(t)
-	for url, want := range map[string]string{"amqp://me:hunter2@" + addr + "/": addr, "http://me:hunter2@" + addr: "scheme", "amqp://me:hunter2@[": "none"} {
+	for url, want := range map[string]string{"amqp://me:hunter2@" + addr + "/": addr, "http://me:hunter2@" + addr: "scheme", "amqp://me:hunter2@[": "invalid"} {
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
 		err := amqpapi.New(amqpapi.Config{URL: url, Logger: quiet}).Start(ctx)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/chassi-go/chassi"
@@ -38,27 +39,42 @@ type ClientConfig struct {
 // lost. Until then calls fail at once with [chassi.Unavailable]. All answers come to
 // one inbox. It is safe for concurrent use.
 type Client struct {
-	config ClientConfig
-	conn   *nats.Conn
-	inbox  *inbox
-	js     jetstream.JetStream
+	config  ClientConfig
+	conn    *nats.Conn
+	trouble *trouble
+	inbox   *inbox
+	js      jetstream.JetStream
 
 	mu       sync.Mutex
 	declared map[string]bool
 }
 
-// Dial connects, trying until ctx ends.
+// Dial connects. It tries until ctx ends while the server is away, and returns at once if
+// the server refuses the user, its password or its key.
 func Dial(ctx context.Context, c ClientConfig) (*Client, error) {
 	c = c.withDefaults()
-	options, err := c.options()
+	t := new(trouble)
+	options, err := c.options(t)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := connect(ctx, c.URL, c.Logger, options)
-	if err != nil {
-		return nil, err
+	for told := false; ; told = true {
+		conn, err := connect(ctx, c.URL, t, options)
+		if err == nil {
+			return newClient(c, conn, t)
+		}
+		if errors.Is(err, errRefused) {
+			return nil, err
+		}
+		if !told {
+			c.Logger.Warn("waiting for NATS", "error", err.Error())
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(300 * time.Millisecond):
+		}
 	}
-	return newClient(c, conn)
 }
 
 // Open makes a client that need not be connected yet: it tries once, and goes on by
@@ -66,18 +82,21 @@ func Dial(ctx context.Context, c ClientConfig) (*Client, error) {
 // a Cluster of package client dials with, so that a service starts without its broker.
 func Open(c ClientConfig) (*Client, error) {
 	c = c.withDefaults()
-	options, err := c.options()
+	t := new(trouble)
+	options, err := c.options(t)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := nats.Connect(c.URL, append(options, nats.RetryOnFailedConnect(true))...)
+	var lasting atomic.Bool // never starting: the connection has no bound but Close
+	dialer := nats.SetCustomDialer(dialing(context.Background(), &lasting, t))
+	conn, err := nats.Connect(c.URL, slices.Concat([]nats.Option{dialer}, options, []nats.Option{nats.RetryOnFailedConnect(true)})...)
 	if err != nil {
 		return nil, fmt.Errorf("natsapi: connect to %s: %w", redact(c.URL), withoutURL(err))
 	}
 	if !conn.IsConnected() {
-		c.Logger.Warn("waiting for NATS", "error", nats.ErrNoServers.Error())
+		c.Logger.Warn("waiting for NATS", "error", t.last(nats.ErrNoServers).Error())
 	}
-	return newClient(c, conn)
+	return newClient(c, conn, t)
 }
 
 func (c ClientConfig) withDefaults() ClientConfig {
@@ -91,15 +110,15 @@ func (c ClientConfig) withDefaults() ClientConfig {
 	return c
 }
 
-func (c ClientConfig) options() ([]nats.Option, error) {
+func (c ClientConfig) options(t *trouble) ([]nats.Option, error) {
 	if !isSubject(c.InboxPrefix) {
 		return nil, fmt.Errorf("natsapi: inbox_prefix %q: want words with dots between, such as _INBOX", c.InboxPrefix)
 	}
 	who, err := login(c.Login, c.CAFile)
-	return slices.Concat(lasting("chassi client", c.InboxPrefix, c.Logger), who, c.Options), err
+	return slices.Concat(lasting("chassi client", c.InboxPrefix, c.Logger, t), who, c.Options), errors.Join(checkURL("url", c.URL), err)
 }
 
-func newClient(c ClientConfig, conn *nats.Conn) (*Client, error) {
+func newClient(c ClientConfig, conn *nats.Conn, t *trouble) (*Client, error) {
 	in, err := newInbox(conn, c.InboxPrefix, c.MaxInFlight)
 	if err != nil {
 		conn.Close()
@@ -110,7 +129,7 @@ func newClient(c ClientConfig, conn *nats.Conn) (*Client, error) {
 		conn.Close()
 		return nil, fmt.Errorf("natsapi: %w", err)
 	}
-	return &Client{config: c, conn: conn, inbox: in, js: js, declared: make(map[string]bool)}, nil
+	return &Client{config: c, conn: conn, trouble: t, inbox: in, js: js, declared: make(map[string]bool)}, nil
 }
 
 // Close ends the connection. Calls under way fail.
@@ -132,7 +151,7 @@ func (c *Client) Bind(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, erro
 
 func (c *Client) call(ctx context.Context, call *chassi.Call, subject string, remote *message.Remote) error {
 	if !c.conn.IsConnected() {
-		return message.Unreachable(ctx, nats.ErrDisconnected)
+		return message.Unreachable(ctx, errors.Join(nats.ErrDisconnected, c.trouble.last(nil)))
 	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc

@@ -3,7 +3,6 @@ package natsapi
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -93,9 +92,7 @@ func (s *Server) addClient(name string) error {
 	}
 	ctx, cancel := context.WithTimeout(s.base, 5*time.Second)
 	defer cancel()
-	logger := s.config.Logger
-	options := slices.Concat(lasting("chassi requests of "+name, "_INBOX", logger), s.config.Broker.RequestOptions(), s.config.Options)
-	conn, err := connect(ctx, s.config.URL, logger, options)
+	conn, err := s.connect(ctx, s.config.URL, "requests of "+name, s.config.Broker.RequestOptions())
 	if err != nil {
 		return err
 	}
@@ -138,4 +135,11 @@ func (c *clients) close() {
 	for _, client := range c.byName {
 		client.conn.Close()
 	}
+}
+
+// reset makes them as before a start. They have been closed.
+func (c *clients) reset() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stop, c.frozen, c.byName = nil, false, nil
 }

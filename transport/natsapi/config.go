@@ -1,15 +1,12 @@
 package natsapi
 
 import (
-	"cmp"
-	"context"
-	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
+	"os"
 	"time"
 
-	"github.com/chassi-go/chassi/internal/outage"
 	"github.com/nats-io/nats.go"
 )
 
@@ -90,6 +87,16 @@ type Broker interface {
 	WorkOptions() []nats.Option
 }
 
+// Validate returns an error that names each setting that no broker could make work.
+func (c Config) Validate() error {
+	_, replies := newReplies(c.withDefaults().ReplySubjects)
+	if c.Broker != nil {
+		return replies
+	}
+	_, _, _, logins := c.logins()
+	return errors.Join(checkURL("url", c.URL), checkURL("answers.url", c.Answers.URL), replies, logins)
+}
+
 func (c Config) withDefaults() Config {
 	setDefault(&c.URL, nats.DefaultURL)
 	setDefault(&c.MaxMessageBytes, 1<<20)
@@ -127,7 +134,10 @@ func setDefault[T comparable](field *T, value T) {
 // options are the connection options that c stands for.
 func (c Login) options() ([]nats.Option, error) {
 	var options []nats.Option
-	if c.CredentialsFile != "" {
+	if c.CredentialsFile != "" { // which the library reads only when it logs in
+		if _, err := os.ReadFile(c.CredentialsFile); err != nil {
+			return nil, fmt.Errorf("natsapi: credentials_file: %w", err)
+		}
 		options = append(options, nats.UserCredentials(c.CredentialsFile))
 	}
 	if c.NkeyFile != "" {
@@ -138,118 +148,4 @@ func (c Login) options() ([]nats.Option, error) {
 		options = append(options, key)
 	}
 	return options, nil
-}
-
-// login are the options that say who connects, and how securely.
-func login(c Login, caFile string) ([]nats.Option, error) {
-	options, err := c.options()
-	if caFile != "" {
-		options = append(options, nats.RootCAs(caFile))
-	}
-	return options, err
-}
-
-// connections of a server: one for each purpose, so that none has the rights of another.
-type connections struct {
-	requests, answers *nats.Conn
-	work              *nats.Conn // nil without work queues
-}
-
-// open connects, trying until ctx ends.
-func (s *Server) open(ctx context.Context) (cs connections, err error) {
-	request, answer, work, err := s.config.logins()
-	if err != nil {
-		return cs, err
-	}
-	answersURL := cmp.Or(s.config.Answers.URL, s.config.URL)
-	defer func() {
-		if err != nil {
-			cs.close()
-		}
-	}()
-	dial := func(url, name string, options []nats.Option) (*nats.Conn, error) {
-		return connect(ctx, url, s.config.Logger, slices.Concat(lasting(name, "_INBOX", s.config.Logger), options, s.config.Options))
-	}
-	if cs.requests, err = dial(s.config.URL, "chassi requests", request); err != nil {
-		return cs, err
-	}
-	if cs.answers, err = dial(answersURL, "chassi answers", answer); err != nil {
-		return cs, err
-	}
-	if len(s.work) > 0 {
-		cs.work, err = dial(s.config.URL, "chassi work", work)
-	}
-	return cs, err
-}
-
-// logins returns what the three connections log in with.
-func (c Config) logins() (requests, answers, work []nats.Option, err error) {
-	if b := c.Broker; b != nil {
-		return b.RequestOptions(), b.AnswerOptions(), b.WorkOptions(), nil
-	}
-	if requests, err = login(c.Login, c.CAFile); err != nil {
-		return nil, nil, nil, err
-	}
-	answers = requests
-	if c.Answers != (Answers{}) {
-		answers, err = login(c.Answers.Login, c.CAFile)
-	}
-	return requests, answers, requests, err
-}
-
-func (cs connections) all() []*nats.Conn {
-	return slices.DeleteFunc([]*nats.Conn{cs.requests, cs.answers, cs.work}, func(c *nats.Conn) bool { return c == nil })
-}
-
-func (cs connections) close() {
-	for _, c := range cs.all() {
-		c.Close()
-	}
-}
-
-// lasting are the options of a connection that is made again whenever it is lost. Its
-// inboxes, those of JetStream's requests, have names that nobody can guess.
-func lasting(name, inboxPrefix string, logger *slog.Logger) []nats.Option {
-	lost := outage.New(logger.With("connection", name), slog.LevelWarn, "NATS: disconnected, connecting again", "NATS: connected again")
-	errors := outage.NewEvents(logger, time.Second)
-	return []nats.Option{
-		nats.Name(name), nats.MaxReconnects(-1), nats.ReconnectWait(200 * time.Millisecond), nats.ReconnectJitter(100*time.Millisecond, 300*time.Millisecond),
-		nats.IgnoreAuthErrorAbort(), nats.Timeout(5 * time.Second), nats.PingInterval(20 * time.Second),
-		nats.CustomInboxPrefix(inboxPrefix + "." + rand.Text()),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
-			if err != nil {
-				lost.Failed(err)
-			}
-		}),
-		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { lost.Failed(withoutURL(err)) }),
-		nats.ConnectHandler(func(c *nats.Conn) { logger.Debug("NATS: connected", "server", c.ConnectedUrlRedacted()) }),
-		nats.ReconnectHandler(func(c *nats.Conn) { lost.Succeeded("server", c.ConnectedUrlRedacted()) }),
-		nats.ErrorHandler(func(_ *nats.Conn, s *nats.Subscription, err error) {
-			subject := ""
-			if s != nil {
-				subject = s.Subject
-			}
-			errors.Log(slog.LevelError, "NATS", "error", shorten(err.Error()), "subject", subject)
-		}),
-	}
-}
-
-// connect keeps trying until ctx ends: a service may start before its broker.
-func connect(ctx context.Context, url string, logger *slog.Logger, options []nats.Option) (*nats.Conn, error) {
-	for told := false; ; {
-		c, err := nats.Connect(url, options...)
-		if err == nil {
-			return c, nil
-		}
-		err = withoutURL(err)
-		if !told {
-			logger.Warn("waiting for NATS", "error", err.Error())
-			told = true
-		}
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("natsapi: connect to %s: %w", redact(url), err)
-		case <-time.After(300 * time.Millisecond):
-		}
-	}
 }

@@ -186,7 +186,7 @@ func start(t testing.TB, c natsapi.Config, middleware []chassi.Middleware, servi
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	if err := s.Start(ctx); err != nil {
+	if err := startSoon(ctx, s); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -226,4 +226,19 @@ func freePort(t testing.TB) string {
 	}
 	defer l.Close()
 	return l.Addr().String()
+}
+
+// startSoon starts s as an App does: again and again while its broker is away.
+func startSoon(ctx context.Context, s *natsapi.Server) error {
+	for {
+		err := s.Start(ctx)
+		if err == nil || chassi.ErrorOf(err).Code != chassi.Unavailable {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }

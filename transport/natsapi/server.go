@@ -38,6 +38,7 @@ type Server struct {
 	cancel    context.CancelFunc
 	subs      subscriptions
 	clients   clients // of a Broker
+	trouble   trouble
 	failed    chan error
 	startedAt time.Time
 }
@@ -130,9 +131,13 @@ func (s *Server) longest() time.Duration {
 	return longest
 }
 
-// Start connects, trying until ctx ends, and serves.
+// Start connects and serves. Its error is [chassi.Unavailable] if the NATS server is away
+// or refuses something, and otherwise one of the configuration. It may be called again.
 func (s *Server) Start(ctx context.Context) (err error) {
 	c := s.config
+	if err = c.Validate(); err != nil {
+		return err
+	}
 	if s.replies, err = newReplies(c.ReplySubjects); err != nil {
 		return err
 	}
@@ -152,10 +157,11 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		err = s.startWork(ctx, conns.work)
 	}
 	if err != nil {
-		s.clients.close()
-		conns.close()
-		s.cancel()
-		return err
+		s.undo(conns)
+		if errors.Is(err, nats.ErrBadSubject) {
+			return err
+		}
+		return unavailable(err)
 	}
 	addr := conns.requests.ConnectedUrlRedacted()
 	if conns.requests.Opts.InProcessServer != nil {
@@ -163,6 +169,16 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	}
 	c.Logger.Info("serving", "server", s.Name(), "addr", addr)
 	return nil
+}
+
+// undo leaves nothing of a Start that has failed.
+func (s *Server) undo(conns connections) {
+	s.clients.close()
+	s.clients.reset()
+	conns.close()
+	s.conns.Store(nil)
+	s.subs = nil
+	s.cancel()
 }
 
 func (s *Server) subscribe(conn *nats.Conn) error {
@@ -415,7 +431,7 @@ func redact(urls string) string {
 	for i := range list {
 		u, err := url.Parse(list[i])
 		if err != nil {
-			list[i] = "a URL that is none"
+			list[i] = "(invalid URL)"
 			continue
 		}
 		list[i] = u.Redacted()

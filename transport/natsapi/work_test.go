@@ -30,7 +30,7 @@ func consume(t *testing.T, c natsapi.Config, q message.Queue, d *worktest.Done) 
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	if err := s.Start(ctx); err != nil {
+	if err := startSoon(ctx, s); err != nil {
 		t.Fatal(err)
 	}
 	return s

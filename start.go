@@ -1,0 +1,136 @@
+package chassi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	// attemptTimeout bounds one Start, so that a dependency that hangs is tried again.
+	attemptTimeout     = time.Minute
+	minPause, maxPause = 100 * time.Millisecond, 5 * time.Second // between attempts
+	// optionalTime is how long serving waits for the first attempts of optional servers.
+	optionalTime = 5 * time.Second
+)
+
+// start returns nil once the App may serve.
+func (a *App) start(ctx context.Context, over <-chan struct{}) error {
+	up := make(chan struct{})
+	a.tasks.Go(func() {
+		if a.startAll(ctx, over) {
+			close(up)
+		}
+	})
+	var timeout <-chan time.Time
+	if a.options.StartTimeout > 0 {
+		timeout = time.After(a.options.StartTimeout)
+	}
+	select {
+	case <-up:
+		return nil
+	case err := <-a.failure:
+		return err
+	case <-ctx.Done():
+		return errors.Join(a.holdUps(ctx.Err())...)
+	case <-timeout:
+		return fmt.Errorf("not started within %v: %w", a.options.StartTimeout, errors.Join(a.holdUps(context.DeadlineExceeded)...))
+	}
+}
+
+// holdUps names what is being started, each with the last reason why it was unavailable.
+func (a *App) holdUps(noAnswer error) (errs []error) {
+	for _, c := range a.all {
+		switch r := c.pending.Load(); {
+		case r == nil || c.optional || r.Detail != "":
+		case r.Err != nil:
+			errs = append(errs, fmt.Errorf("start %s: %w", c.name, r.Err))
+		default:
+			errs = append(errs, fmt.Errorf("start %s: no answer yet: %w", c.name, noAnswer))
+		}
+	}
+	return errs
+}
+
+// startAll reports whether all servers that are not optional have started.
+func (a *App) startAll(ctx context.Context, over <-chan struct{}) bool {
+	var required, optional sync.WaitGroup // of optional ones the first attempt
+	launch := func(c *component) {
+		if !c.optional {
+			required.Go(func() { a.startOne(ctx, c, over, func() {}) })
+			return
+		}
+		optional.Add(1)
+		a.tasks.Go(func() { a.startOne(ctx, c, over, sync.OnceFunc(optional.Done)) })
+	}
+	missing := func(c *component) bool { return !c.optional && !c.up() }
+	for _, c := range a.managed {
+		launch(c)
+		if required.Wait(); missing(c) {
+			return false
+		}
+	}
+	a.tasks.Go(func() { a.watchHealth(ctx) })
+	for _, c := range a.servers {
+		launch(c)
+	}
+	required.Wait()
+	tried := make(chan struct{})
+	a.tasks.Go(func() { optional.Wait(); close(tried) })
+	select {
+	case <-tried:
+	case <-time.After(optionalTime):
+	case <-ctx.Done():
+	}
+	return !slices.ContainsFunc(a.servers, missing)
+}
+
+// startOne starts c, again and again while it is unavailable, until ctx ends. It calls
+// tried after the first attempt.
+func (a *App) startOne(ctx context.Context, c *component, over <-chan struct{}, tried func()) {
+	defer tried()
+	c.pending.Store(&CheckResult{Name: c.name, Status: starting.String()})
+	for pause := minPause; ctx.Err() == nil; pause = min(2*pause, maxPause) {
+		err := a.attempt(ctx, c)
+		switch {
+		case err == nil:
+			a.note(c, CheckResult{})
+			a.watchFailures(c.Server, over)
+			a.markUp(c)
+			return
+		case ctx.Err() != nil && !errors.Is(err, ErrGrace):
+			return // cut short
+		case ErrorOf(err).Code != Unavailable:
+			a.fail(fmt.Errorf("start %s: %w", c.name, err))
+			return
+		}
+		r := &CheckResult{Name: c.name, Status: starting.String(), Err: err}
+		if c.optional {
+			r.Status = degraded
+		}
+		c.pending.Store(r)
+		a.note(c, *r)
+		tried()
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+	}
+}
+
+// attempt gives a Start that is cut short the grace period to undo what it did.
+func (a *App) attempt(ctx context.Context, c *component) error {
+	limited, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	returned, err := await(limited, a.options.Grace, c.Start)
+	switch {
+	case !returned:
+		return fmt.Errorf("%w: left behind: %w", ErrGrace, err)
+	case err != nil && limited.Err() != nil && ctx.Err() == nil:
+		return NewError(Unavailable, "no_answer", fmt.Sprintf("No answer within %v", attemptTimeout)).WithCause(err)
+	}
+	return err
+}

@@ -1,0 +1,294 @@
+package natsapi
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/internal/outage"
+	"github.com/nats-io/nats.go"
+)
+
+// login are the options that say who connects, and how securely.
+func login(c Login, caFile string) ([]nats.Option, error) {
+	options, err := c.options()
+	if caFile != "" { // which the library reads only when it has connected
+		pem, readErr := os.ReadFile(caFile)
+		if readErr == nil && !x509.NewCertPool().AppendCertsFromPEM(pem) {
+			readErr = fmt.Errorf("no certificate in PEM form in %s", caFile)
+		}
+		if readErr != nil {
+			err = errors.Join(err, fmt.Errorf("natsapi: ca_file: %w", readErr))
+		}
+		options = append(options, nats.RootCAs(caFile))
+	}
+	return options, err
+}
+
+// checkURL says what is wrong with the URLs of a setting, without showing a password.
+func checkURL(setting, urls string) error {
+	for raw := range strings.SplitSeq(urls, ",") {
+		if raw = strings.TrimSpace(raw); raw == "" {
+			continue
+		}
+		if !strings.Contains(raw, "://") {
+			raw = "nats://" + raw
+		}
+		u, err := url.Parse(raw)
+		if err != nil || u.Hostname() == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
+			return fmt.Errorf("natsapi: %s: want nats://[user:password@]host:port, several with commas between; percent-encode special characters of user and password", setting)
+		}
+	}
+	return nil
+}
+
+// connections of a server: one for each purpose, so that none has the rights of another.
+type connections struct {
+	requests, answers *nats.Conn
+	work              *nats.Conn // nil without work queues
+}
+
+// open connects.
+func (s *Server) open(ctx context.Context) (cs connections, err error) {
+	request, answer, work, err := s.config.logins()
+	if err != nil {
+		return cs, err
+	}
+	answersURL := cmp.Or(s.config.Answers.URL, s.config.URL)
+	defer func() {
+		if err != nil {
+			cs.close()
+		}
+	}()
+	if cs.requests, err = s.connect(ctx, s.config.URL, "requests", request); err != nil {
+		return cs, err
+	}
+	if cs.answers, err = s.connect(ctx, answersURL, "answers", answer); err != nil {
+		return cs, err
+	}
+	if len(s.work) > 0 {
+		cs.work, err = s.connect(ctx, s.config.URL, "work", work)
+	}
+	return cs, err
+}
+
+func (s *Server) connect(ctx context.Context, url, purpose string, options []nats.Option) (*nats.Conn, error) {
+	options = slices.Concat(lasting("chassi "+purpose, "_INBOX", s.config.Logger, &s.trouble), options, s.config.Options)
+	return connect(ctx, url, &s.trouble, options)
+}
+
+// logins returns what the three connections log in with.
+func (c Config) logins() (requests, answers, work []nats.Option, err error) {
+	if b := c.Broker; b != nil {
+		return b.RequestOptions(), b.AnswerOptions(), b.WorkOptions(), nil
+	}
+	if requests, err = login(c.Login, c.CAFile); err != nil {
+		return nil, nil, nil, err
+	}
+	answers = requests
+	if c.Answers != (Answers{}) {
+		answers, err = login(c.Answers.Login, c.CAFile)
+	}
+	return requests, answers, requests, err
+}
+
+func (cs connections) all() []*nats.Conn {
+	return slices.DeleteFunc([]*nats.Conn{cs.requests, cs.answers, cs.work}, func(c *nats.Conn) bool { return c == nil })
+}
+
+func (cs connections) close() {
+	for _, c := range cs.all() {
+		c.Close()
+	}
+}
+
+// trouble keeps why the last attempt to connect failed, which the client library does not
+// tell, and which subscription the server refuses. It is safe for concurrent use.
+type trouble struct {
+	mu      sync.Mutex
+	reason  error
+	refused error
+}
+
+func (t *trouble) connecting(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.reason = withoutURL(err)
+}
+
+func (t *trouble) connected() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.reason, t.refused = nil, nil
+}
+
+// refusedSubject finds the subject in an error about a right that is missing.
+var refusedSubject = regexp.MustCompile(`(?i)for subscription to "([^"]*)"`)
+
+// subscribing takes note of an error of a subscription, if it is for want of a right.
+// Without the discovery of services ($SRV) a service works.
+func (t *trouble) subscribing(err error) {
+	found := refusedSubject.FindStringSubmatch(err.Error())
+	if found == nil || strings.Contains(found[1], "$SRV.") {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.refused = fmt.Errorf("natsapi: the user may not subscribe to %s; give it the right to: %w", found[1], err)
+}
+
+// last returns why there is no connection, fallback if that is not known.
+func (t *trouble) last(fallback error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.reason != nil {
+		return t.reason
+	}
+	return fallback
+}
+
+func (t *trouble) refusal() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.refused
+}
+
+// lasting are the options of a connection that is made again whenever it is lost. Its
+// inboxes, those of JetStream's requests, have names that nobody can guess.
+func lasting(name, inboxPrefix string, logger *slog.Logger, t *trouble) []nats.Option {
+	lost := outage.New(logger.With("connection", name), slog.LevelWarn, "NATS: disconnected, connecting again", "NATS: connected again")
+	errors, refusals := outage.NewEvents(logger, time.Second), outage.NewEvents(logger, time.Minute)
+	return []nats.Option{
+		nats.Name(name), nats.MaxReconnects(-1), nats.ReconnectWait(200 * time.Millisecond), nats.ReconnectJitter(100*time.Millisecond, 300*time.Millisecond),
+		nats.IgnoreAuthErrorAbort(), nats.Timeout(dialTimeout), nats.PingInterval(20 * time.Second),
+		nats.CustomInboxPrefix(inboxPrefix + "." + rand.Text()),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				t.connecting(err)
+				lost.Failed(err)
+			}
+		}),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
+			t.connecting(err)
+			lost.Failed(withoutURL(err))
+		}),
+		nats.ConnectHandler(func(c *nats.Conn) {
+			t.connected()
+			logger.Debug("NATS: connected", "server", c.ConnectedUrlRedacted())
+		}),
+		nats.ReconnectHandler(func(c *nats.Conn) {
+			t.connected()
+			lost.Succeeded("server", c.ConnectedUrlRedacted())
+		}),
+		nats.ErrorHandler(func(_ *nats.Conn, s *nats.Subscription, err error) {
+			subject, often := "", errors
+			if s != nil {
+				subject = s.Subject
+			}
+			t.subscribing(err)
+			if isRefusal(err) {
+				t.connecting(err)
+				often = refusals
+			}
+			often.Log(slog.LevelError, "NATS", "error", shorten(err.Error()), "subject", subject)
+		}),
+	}
+}
+
+// dialTimeout bounds an attempt to connect, and then one to log in.
+const dialTimeout = 5 * time.Second
+
+// dialer dials for the client library, which says only that no server is available.
+type dialer func(network, address string) (net.Conn, error)
+
+func (d dialer) Dial(network, address string) (net.Conn, error) { return d(network, address) }
+
+// dialing is a dialer that keeps its errors in t. Before starting is false, it gives up
+// at the end of ctx.
+func dialing(ctx context.Context, starting *atomic.Bool, t *trouble) dialer {
+	return func(network, address string) (net.Conn, error) {
+		base := context.Background()
+		if starting.Load() {
+			base = ctx
+		}
+		conn, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(base, network, address)
+		if err != nil {
+			t.connecting(err)
+			return nil, err //nolint:wrapcheck // says where
+		}
+		context.AfterFunc(base, func() {
+			if starting.Load() {
+				_ = conn.Close()
+			}
+		})
+		return conn, nil
+	}
+}
+
+// connect makes one attempt. Its error is Unavailable, whatever the reason: the settings
+// have been checked before.
+func connect(ctx context.Context, url string, t *trouble, options []nats.Option) (*nats.Conn, error) {
+	var starting atomic.Bool
+	starting.Store(true)
+	defer starting.Store(false)
+	conn, err := nats.Connect(url, slices.Concat([]nats.Option{nats.SetCustomDialer(dialing(ctx, &starting, t))}, options)...)
+	if err == nil {
+		return conn, nil
+	}
+	if errors.Is(err, nats.ErrNoServers) {
+		err = t.last(err)
+	}
+	return nil, unavailable(fmt.Errorf("natsapi: connect to %s: %w", redact(url), withoutURL(err)))
+}
+
+var (
+	errUnavailable = chassi.NewError(chassi.Unavailable, "nats_unavailable", "The NATS server cannot be used")
+	errRefused     = chassi.NewError(chassi.Unavailable, "nats_refuses", "The NATS server refuses the user, its password or its key")
+)
+
+func unavailable(err error) error {
+	if isRefusal(err) {
+		return errRefused.WithCause(err)
+	}
+	return errUnavailable.WithCause(err)
+}
+
+// isRefusal reports whether a server did not let us in.
+func isRefusal(err error) bool {
+	return slices.ContainsFunc([]error{
+		nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired,
+	}, func(target error) bool { return errors.Is(err, target) })
+}
+
+// Check says why no requests are served now: a connection is away, with the reason, or a
+// right to subscribe is missing.
+func (s *Server) Check(context.Context) error {
+	cs := s.conns.Load()
+	if cs == nil {
+		return errUnavailable.WithCause(errors.New("natsapi: not started"))
+	}
+	for _, c := range cs.all() {
+		if !c.IsConnected() {
+			reason := cmp.Or(c.LastError(), s.trouble.last(nats.ErrDisconnected))
+			return unavailable(fmt.Errorf("natsapi: not connected: %w", withoutURL(reason)))
+		}
+	}
+	if err := s.trouble.refusal(); err != nil {
+		return errRefused.WithCause(err)
+	}
+	return nil
+}
