@@ -40,6 +40,9 @@ func New(logger *slog.Logger, level slog.Level, began, ended string) *Log {
 	return &Log{logger: logger, level: level, began: began, ended: ended}
 }
 
+// Down reports whether there is an outage now.
+func (l *Log) Down() bool { return l.down.Load() }
+
 // Failed notes a failure and logs the first one of an outage. If six outages have been
 // logged within a minute, the first failure after that minute is logged instead. Callers
 // report every failure.

@@ -32,7 +32,7 @@ type Server struct {
 	link      *link
 	answers   *answers
 	links     atomic.Pointer[map[string]*link] // by what they are for, nil before Start
-	places    places // of requests, at the workers
+	places    places                           // of requests, at the workers
 	workers   *transport.Workers[arrival]
 	clients   clients
 	calls     transport.InFlight
