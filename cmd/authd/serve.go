@@ -70,7 +70,7 @@ func serve(ctx context.Context, p *program) error {
 	}
 	endpoints := auth.Endpoints(svc)
 	endpoints.Use(limitSignUps(std.Limiter("sign_up", ratelimit.New(ratelimit.Options{Limit: p.config.SignUpRate}))))
-	if err := errors.Join(observe(std.Telemetry, db, pool), p.takeKeys(std, db, svc, endpoints), watchKeys(std, svc)); err != nil {
+	if err := errors.Join(observe(std.Telemetry, db, pool), observeDisk(std.Telemetry, db), p.takeKeys(std, db, svc, endpoints), watchKeys(std, svc)); err != nil {
 		return fail(err)
 	}
 
