@@ -17,7 +17,7 @@ const module = "github.com/chassi-go/chassi"
 // forbids stands in the wrong room. docs/architecture.md tells which is right.
 const rooms = `
 .:
-transport/httpapi transport/grpcapi transport/natsapi transport/amqpapi: . transport schema/... transport/certs transport/message redact ratelimit
+transport/httpapi transport/grpcapi transport/natsapi transport/amqpapi: . transport schema/... transport/certs transport/message redact ratelimit internal/outage
 transport/natsapi/embedded:
 transport/localapi: . transport client
 transport/message: . transport schema/...
@@ -27,23 +27,24 @@ chassitest: . client middleware transport/...
 transport/transporttest: . client schema/... middleware middleware/tracing
 schema: . transport
 schema/protobuf schema/strictjson: .
-middleware middleware/metrics middleware/tracing: . token ratelimit deadline overload idempotency calltrace
-telemetry: . telemetry/otlp redact
+middleware middleware/metrics middleware/tracing: . token ratelimit deadline overload idempotency calltrace internal/outage
+telemetry: . telemetry/otlp redact internal/outage
 telemetry/otlp:
 client: . transport discovery breaker retry deadline
 console: . telemetry
-token password ratelimit breaker retry deadline overload discovery idempotency redact clock calltrace:
+discovery: internal/outage
+token password ratelimit breaker retry deadline overload idempotency redact clock calltrace:
 database workpool: calltrace
 config: redact
 discovery/consul discovery/etcd discovery/kubernetes: discovery/internal/...
 discovery/internal/...:
-redis: breaker redact calltrace
+redis: breaker redact calltrace internal/outage
 ratelimit/shared: ratelimit redis
 idempotency/sqlstore: idempotency database
 idempotency/redisstore: idempotency redis
 standard: . transport/... schema/... schema middleware middleware/... telemetry client console token password ratelimit ratelimit/shared redis breaker retry overload workpool database discovery config redact internal/memlimit
 auth: . client
-auth/service: . auth auth/store token password workpool ratelimit
+auth/service: . auth auth/store token password workpool ratelimit internal/outage
 auth/store: database redis
 cmd/authd cmd/chassi: . schema schema/... transport/... middleware middleware/... telemetry client console token password ratelimit breaker retry workpool database discovery config clock idempotency idempotency/... standard auth auth/... internal/memlimit
 bench/... examples/... load load/... scripts/...: *

@@ -25,6 +25,8 @@ type CheckResult struct {
 	Err    error // nil when the dependency works, or is not probed
 	Took   time.Duration
 	Detail string // of App.Inform's function
+
+	Optional bool // whether the app is ready without it
 }
 
 // component is what health knows by one name: a server, or something that is probed.
@@ -74,7 +76,7 @@ func (a *App) RecentHealth(ctx context.Context, age time.Duration) Health {
 	}
 	checks := make([]CheckResult, len(a.all))
 	for i, c := range a.all {
-		checks[i] = CheckResult{Name: c.name, Status: failing, Err: ctx.Err()}
+		checks[i] = CheckResult{Name: c.name, Status: failing, Err: ctx.Err(), Optional: c.optional}
 	}
 	return a.health(checks, false)
 }
@@ -146,12 +148,14 @@ func (a *App) markUp(c *component) {
 func (a *App) probe(ctx context.Context, c *component) CheckResult {
 	switch pending := c.pending.Load(); {
 	case pending != nil:
-		return *pending
+		result := *pending
+		result.Optional = c.optional
+		return result
 	case c.unseen():
 		return CheckResult{}
 	case c.inform != nil:
 		status, detail := c.inform()
-		return CheckResult{Name: c.name, Status: status, Detail: detail}
+		return CheckResult{Name: c.name, Status: status, Detail: detail, Optional: true}
 	case c.hung.Load() >= maxHung:
 		return c.result(fmt.Errorf("no answer: %d earlier probes ignore their deadline and still run", maxHung))
 	}
@@ -176,7 +180,7 @@ func (a *App) probe(ctx context.Context, c *component) CheckResult {
 }
 
 func (c *component) result(err error) CheckResult {
-	r := CheckResult{Name: c.name, Status: "ok", Err: err}
+	r := CheckResult{Name: c.name, Status: "ok", Err: err, Optional: c.optional}
 	if err != nil {
 		r.Status = failing
 		if c.optional {

@@ -21,6 +21,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/chassi-go/chassi/internal/outage"
 )
 
 // Source tells the addresses of one service. It belongs to one follower, which
@@ -56,6 +58,7 @@ func Follow(ctx context.Context, source Source, o Options, update func(addrs []s
 	if f.Logger == nil {
 		f.Logger = slog.Default()
 	}
+	f.outage = outage.New(f.Logger.With("service", f.Name), slog.LevelWarn, "discovery fails: what is known stays in use", "discovery works again")
 	f.Retry = orDefault(f.Retry, time.Second)
 	f.Most = orDefault(f.Most, 30*time.Second)
 	for ctx.Err() == nil {
@@ -63,11 +66,11 @@ func Follow(ctx context.Context, source Source, o Options, update func(addrs []s
 		switch {
 		case ctx.Err() != nil:
 		case err != nil:
-			f.lost(err)
+			f.outage.Failed(err, "addrs", f.last)
 			f.wait(ctx, f.errors)
 			f.errors++
 		case len(addrs) == 0:
-			f.lost(ErrNone)
+			f.outage.Failed(ErrNone, "addrs", f.last)
 			f.errors = 0 // it has been asked, and waits by itself for the first instance
 			f.wait(ctx, 0)
 		default:
@@ -79,17 +82,15 @@ func Follow(ctx context.Context, source Source, o Options, update func(addrs []s
 type follower struct {
 	Options
 
-	update   func([]string)
-	last     []string
-	failures int // errors and empty lists since it was known last
-	errors   int // one after the other, nothing between
+	update func([]string)
+	last   []string
+	outage *outage.Log // errors and empty lists
+	errors int         // one after the other, nothing between
 }
 
 func (f *follower) found(addrs []string) {
-	if f.failures > 0 {
-		f.Logger.Info("discovery works again", "service", f.Name, "failures", f.failures)
-		f.failures, f.errors = 0, 0
-	}
+	f.outage.Succeeded()
+	f.errors = 0
 	addrs = slices.Clone(addrs)
 	slices.Sort(addrs)
 	addrs = slices.Compact(addrs)
@@ -99,12 +100,6 @@ func (f *follower) found(addrs []string) {
 	f.Logger.Info("discovered", "service", f.Name, "addrs", addrs)
 	f.last = addrs
 	f.update(slices.Clone(addrs))
-}
-
-func (f *follower) lost(err error) {
-	if f.failures++; f.failures == 1 {
-		f.Logger.Warn("discovery fails: what is known stays in use", "service", f.Name, "addrs", f.last, "error", err.Error())
-	}
 }
 
 // wait lasts between half and all of a time that doubles with each error before.

@@ -8,7 +8,8 @@ import (
 	"github.com/chassi-go/chassi/overload"
 )
 
-var errOverloaded = chassi.NewError(chassi.Unavailable, "overloaded", "The service has too much to do").WithRetryAfter(time.Second)
+var errOverloaded = chassi.NewError(chassi.Unavailable, "overloaded", "The service has too much to do").WithRetryAfter(time.Second).
+	WithCause(refusal("more calls under way than can be carried out"))
 
 // Shedding refuses calls that limiter has no room for, before anything is spent on
 // them: those of [chassi.Deferrable] endpoints first, those of [chassi.Important] ones last.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/chassi-go/chassi/breaker"
+	"github.com/chassi-go/chassi/internal/outage"
 	"github.com/redis/rueidis"
 )
 
@@ -76,7 +77,8 @@ func Open(c Config) (*DB, error) {
 	if client == nil {
 		return nil, fmt.Errorf("redis: %w", err)
 	}
-	db := newDB(c, client, new(watcher), strconv.Itoa(o.SelectDB))
+	watcher := &watcher{outage: outage.New(c.Logger, slog.LevelWarn, "redis cannot be used: done without", "redis is used again")}
+	db := newDB(c, client, watcher, strconv.Itoa(o.SelectDB))
 	db.watcher.saw(err) // the client has just tried to log in
 	return db, nil
 }
@@ -90,14 +92,14 @@ func newDB(c Config, client rueidis.Client, w *watcher, number string) *DB {
 	return db
 }
 
-// changed logs why Redis is not used, once for each time that it begins, and that it is
-// used again.
-func (db *DB) changed(from, to breaker.State) {
+// changed logs why Redis is not used when that begins, and that it is used again, once for
+// all DBs on the same connections.
+func (db *DB) changed(_, to breaker.State) {
 	switch {
-	case to == breaker.Open && from == breaker.Closed:
-		db.config.Logger.Warn("redis cannot be used: done without", "error", db.State().Error)
+	case to == breaker.Open:
+		db.watcher.outage.Failed(errors.New(db.State().Error))
 	case to == breaker.Closed:
-		db.config.Logger.Info("redis is used again")
+		db.watcher.outage.Succeeded()
 	}
 }
 

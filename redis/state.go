@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/chassi-go/chassi/internal/outage"
 	"github.com/chassi-go/chassi/redact"
 )
 
@@ -83,7 +84,10 @@ func (db *DB) Time(ctx context.Context) (time.Time, error) {
 }
 
 // watcher keeps the state.
-type watcher struct{ state atomic.Pointer[State] }
+type watcher struct {
+	state  atomic.Pointer[State]
+	outage *outage.Log // of the breakers
+}
 
 // maxError bounds the text of an error, in bytes.
 const maxError = 256

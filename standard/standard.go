@@ -153,7 +153,11 @@ func New(ctx context.Context, name, version string, c Config, o Options) (*Stand
 	s.App = chassi.NewApp(name, chassi.AppOptions{
 		Logger: t.Logger, DrainDelay: c.Shutdown.Drain, Grace: c.Shutdown.Grace, StartTimeout: c.Start.Timeout,
 	})
-	if err := errors.Join(s.openRedis(name, c.Redis), s.build(version, c, o)); err != nil {
+	err = errors.Join(s.openRedis(name, c.Redis), s.build(version, c, o))
+	if err == nil {
+		err = s.observe(c)
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("standard: %w", err), t.Stop(ctx))
 	}
 	s.Manage(t, s.exposure.server(), s.capacity.server(), s.Admin)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/internal/outage"
 	"github.com/getsentry/sentry-go"
 	"go.opentelemetry.io/otel/trace"
 )
@@ -46,8 +47,7 @@ type tracker struct {
 	quit      chan struct{}
 	done      chan struct{}
 	quitting  sync.Once
-	logger    *slog.Logger
-	told      throttle
+	outage    *outage.Log
 
 	sent, refused, failed atomic.Uint64
 }
@@ -70,7 +70,8 @@ func newTracker(c SentryConfig, service, version string, logger *slog.Logger) (*
 	t := &tracker{
 		transport: &transport{life: life, giveUp: giveUp, sync: sentry.NewHTTPSyncTransport()},
 		queue:     make(chan fault, faultQueue),
-		quit:      make(chan struct{}), done: make(chan struct{}), logger: logger,
+		quit:      make(chan struct{}), done: make(chan struct{}),
+		outage: outage.New(logger, slog.LevelWarn, "an exception was not delivered to the tracker", "exceptions are delivered to the tracker again"),
 	}
 	t.transport.sync.Timeout = faultTimeout
 	client, err := sentry.NewClient(sentry.ClientOptions{
@@ -170,16 +171,14 @@ func (t *tracker) sendRest() {
 }
 
 func (t *tracker) send(f fault) {
-	t.transport.delivered = false
+	t.transport.err = errNotSent
 	t.client.CaptureEvent(f.event(), nil, nil)
-	if t.transport.delivered {
+	if t.transport.err == nil {
 		t.sent.Add(1)
+		t.outage.Succeeded()
 		return
 	}
-	failed := t.failed.Add(1)
-	if t.told.allow() {
-		t.logger.Warn("an exception was not delivered to the tracker", "failed_in_all", failed)
-	}
+	t.outage.Failed(t.transport.err, "failed_in_all", t.failed.Add(1))
 }
 
 func (f *fault) event() *sentry.Event {
@@ -206,14 +205,18 @@ func (t *tracker) stop(ctx, soon context.Context) {
 	t.client.Close()
 }
 
+// errNotSent is why an event was not delivered if nothing was sent: the tracker has asked
+// for a pause, or telemetry is stopping.
+var errNotSent = errors.New("the event was not sent")
+
 // transport sends in the tracker's goroutine, as long as life lasts, and notes
 // whether the server took the event.
 type transport struct {
-	sync      *sentry.HTTPSyncTransport
-	http      *http.Transport
-	life      context.Context
-	giveUp    context.CancelFunc
-	delivered bool
+	sync   *sentry.HTTPSyncTransport
+	http   *http.Transport
+	life   context.Context
+	giveUp context.CancelFunc
+	err    error // why the event was not delivered, nil if it was
 }
 
 // Configure implements [sentry.Transport].
@@ -228,7 +231,9 @@ func (t *transport) SendEvent(e *sentry.Event) { t.sync.SendEventWithContext(t.l
 // RoundTrip implements [http.RoundTripper].
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	response, err := t.http.RoundTrip(r)
-	t.delivered = err == nil && response.StatusCode < http.StatusBadRequest
+	if t.err = err; err == nil && response.StatusCode >= http.StatusBadRequest {
+		t.err = errors.New("the tracker answered " + response.Status)
+	}
 	return response, err //nolint:wrapcheck // the transport's own
 }
 

@@ -34,6 +34,10 @@ func (t *Telemetry) registerOwn(service, version string) error {
 			counter(dropped, help, "queue_full", &s.refused),
 			counter(dropped, help, "send_failed", &s.failed))
 	}
+	return t.register(append(all, t.outputsUp()...)...)
+}
+
+func (t *Telemetry) register(all ...prometheus.Collector) error {
 	var errs []error
 	for _, c := range all {
 		errs = append(errs, t.Registry.Register(c))

@@ -25,6 +25,7 @@ type sink struct {
 	out      io.Writer
 	announce func(lost uint64) []byte // one line
 	dropped  atomic.Uint64
+	failing  atomic.Bool // whether the last write failed or lines are being dropped
 
 	mu      sync.Mutex
 	pending []byte
@@ -57,6 +58,7 @@ func (s *sink) Write(line []byte) (int, error) {
 	switch {
 	case s.stuck, len(s.pending)+len(line) > sinkBytes:
 		s.dropped.Add(1)
+		s.failing.Store(true)
 		return len(line), nil
 	case s.ended:
 		s.writeLate(line)
@@ -175,7 +177,7 @@ func (s *sink) write(batch []byte) {
 	if n > 0 {
 		s.torn = batch[n-1] != '\n'
 	}
-	if err != nil {
+	if s.failing.Store(err != nil); err != nil {
 		s.dropped.Add(uint64(bytes.Count(batch[n:], []byte{'\n'})))
 	}
 }

@@ -2,10 +2,11 @@ package telemetry
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync/atomic"
-	"time"
 
+	"github.com/chassi-go/chassi/internal/outage"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
@@ -14,6 +15,7 @@ import (
 type spanCounter struct {
 	waiting                   atomic.Int64
 	exported, refused, failed atomic.Uint64
+	outage                    *outage.Log // of the collector
 }
 
 // spanProcessor bounds and counts what the SDK's batch processor behind it may
@@ -29,7 +31,8 @@ type spanProcessor struct {
 // once. Room is for the spans that wait, those being exported included.
 func newSpanProcessor(life context.Context, e sdktrace.SpanExporter, room int, logger *slog.Logger) *spanProcessor {
 	counter := new(spanCounter)
-	exporter := &spanExporter{SpanExporter: e, spanCounter: counter, life: life, logger: logger}
+	counter.outage = outage.New(logger, slog.LevelWarn, "spans were not delivered to the collector", "spans are delivered to the collector again")
+	exporter := &spanExporter{SpanExporter: e, spanCounter: counter, life: life}
 	return &spanProcessor{
 		SpanProcessor: sdktrace.NewBatchSpanProcessor(exporter, sdktrace.WithMaxQueueSize(room)),
 		spanCounter:   counter,
@@ -56,9 +59,7 @@ type spanExporter struct {
 	sdktrace.SpanExporter
 	*spanCounter
 
-	life   context.Context
-	logger *slog.Logger
-	told   throttle
+	life context.Context
 }
 
 // ExportSpans implements [sdktrace.SpanExporter]. It returns nil.
@@ -74,22 +75,12 @@ func (e *spanExporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnl
 	e.waiting.Add(-int64(len(spans)))
 	if err == nil {
 		e.exported.Add(uint64(len(spans)))
+		e.outage.Succeeded()
 		return nil
 	}
 	failed := e.failed.Add(uint64(len(spans)))
-	if e.told.allow() {
-		e.logger.Warn("spans were not delivered to the collector", "failed_in_all", failed, "error", limit(err.Error(), 512))
-	}
+	e.outage.Failed(errors.New(limit(err.Error(), 512)), "failed_in_all", failed)
 	return nil
-}
-
-// throttle lets one line a minute through.
-type throttle struct{ next atomic.Int64 } // Unix nanoseconds
-
-func (t *throttle) allow() bool {
-	now := time.Now()
-	next := t.next.Load()
-	return now.UnixNano() >= next && t.next.CompareAndSwap(next, now.Add(time.Minute).UnixNano())
 }
 
 // limit cuts text to n bytes.

@@ -20,7 +20,6 @@ package workpool
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime"
 	"sync"
@@ -28,10 +27,19 @@ import (
 
 var (
 	// ErrFull refuses work because all workers are busy and the queue has no place.
-	ErrFull = errors.New("queue full")
+	ErrFull error = refusal("queue full")
 	// ErrStopped refuses work, or gives up queued work, because of [Pool.Stop].
-	ErrStopped = errors.New("stopped")
+	ErrStopped error = refusal("stopped")
 )
+
+// refusal marks errors by which a pool declines work on purpose, for logs that tell them
+// from failures.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
+// Refused returns true.
+func (refusal) Refused() bool { return true }
 
 // Options of a Pool. The zero value works.
 type Options struct {

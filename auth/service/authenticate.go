@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"errors"
+	"log/slog"
 
 	"github.com/chassi-go/chassi/auth"
 	"github.com/chassi-go/chassi/auth/store"
@@ -86,7 +87,7 @@ func (s *Service) prove(ctx context.Context, user store.Login, email, plain stri
 	switch {
 	case attempt.locked:
 		s.options.Observe("login_locked")
-		s.options.Logger.WarnContext(ctx, "login refused: locked", "user_id", user.ID)
+		s.options.Logger.InfoContext(ctx, "login refused: locked", "user_id", user.ID)
 		return auth.ErrInvalidUser
 	case !fits || user.ID == "" || user.Disabled:
 		s.options.Observe("login_failed")
@@ -110,6 +111,6 @@ func (s *Service) rehash(ctx context.Context, user store.User, plain string) {
 		err = s.store.Rehash(ctx, user.ID, user.Password, rehashed)
 	}
 	if err != nil {
-		s.options.Logger.WarnContext(ctx, "rehash put off to the next login", "user_id", user.ID, "error", err.Error())
+		s.events.Log(slog.LevelWarn, "rehash put off to the next login", "user_id", user.ID, "error", err.Error())
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -119,7 +120,7 @@ func (a *attempt) abandoned(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
 	defer cancel()
 	if err := a.service.options.Attempts.Refund(ctx, a.counted); err != nil {
-		a.service.options.Logger.WarnContext(ctx, "an attempt that was not evaluated stays counted", "error", err.Error())
+		a.service.events.Log(slog.LevelWarn, "an attempt that was not evaluated stays counted", "error", err.Error())
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/auth"
 	"github.com/chassi-go/chassi/auth/store"
+	"github.com/chassi-go/chassi/internal/outage"
 	"github.com/chassi-go/chassi/password"
 	"github.com/chassi-go/chassi/ratelimit"
 	"github.com/chassi-go/chassi/token"
@@ -88,6 +89,8 @@ type Service struct {
 
 	root atomic.Pointer[secrets] // nil until they are loaded
 
+	events *outage.Events // that calls cause while a dependency is away
+
 	stop    context.CancelFunc
 	running sync.WaitGroup
 }
@@ -123,6 +126,7 @@ func New(c Config, o Options) (*Service, error) {
 	s := &Service{config: c, options: o, store: o.Store, dummy: password.Dummy(c.Password), keys: newKeyState()}
 	s.gates.byKey = make(map[string]*gateway)
 	s.hashing = ratelimit.NewUsage()
+	s.events = outage.NewEvents(o.Logger, 0)
 	s.costs.set([]password.Params{c.Password})
 	s.sessions = newSessions(o.Store, o.Now)
 	s.verifier = token.NewVerifier(token.Options{
@@ -155,10 +159,10 @@ func (s *Service) Start(ctx context.Context) error {
 		return fault(fmt.Errorf("kinds of password hashes: %w", err))
 	}
 	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
-	s.running.Go(func() { s.every(ctx, keyPollInterval, s.pollKeys) })
-	s.running.Go(func() { s.every(ctx, costsPollInterval, s.loadCosts) })
-	s.running.Go(func() { s.every(ctx, takenInterval, s.store.ForgetTakenSignUps) })
-	s.running.Go(func() { s.every(ctx, tidyInterval, s.tidy) })
+	s.running.Go(func() { s.every(ctx, "signing keys", keyPollInterval, s.pollKeys) })
+	s.running.Go(func() { s.every(ctx, "kinds of password hashes", costsPollInterval, s.loadCosts) })
+	s.running.Go(func() { s.every(ctx, "taken sign-ups", takenInterval, s.store.ForgetTakenSignUps) })
+	s.running.Go(func() { s.every(ctx, "clean-up", tidyInterval, s.tidy) })
 	return nil
 }
 
@@ -179,7 +183,8 @@ const (
 
 // every runs job until ctx ends. A panic ends one run of the job, not the
 // process.
-func (s *Service) every(ctx context.Context, interval time.Duration, job func(context.Context) error) {
+func (s *Service) every(ctx context.Context, name string, interval time.Duration, job func(context.Context) error) {
+	failing := outage.New(s.options.Logger.With("job", name), slog.LevelError, "background job fails", "background job works again")
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
@@ -187,8 +192,10 @@ func (s *Service) every(ctx context.Context, interval time.Duration, job func(co
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			if err := runJob(ctx, job); err != nil && ctx.Err() == nil {
-				s.options.Logger.ErrorContext(ctx, "background job", "error", err.Error())
+			if err := runJob(ctx, job); err == nil {
+				failing.Succeeded()
+			} else if ctx.Err() == nil {
+				failing.Failed(err)
 			}
 		}
 	}

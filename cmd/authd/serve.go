@@ -77,7 +77,7 @@ func serve(ctx context.Context, p *program) error {
 	std.Manage(chassi.ServerFunc("systemd", notifySystemd, nil)) // before what may be away
 	if err := errors.Join(
 		std.Database(db, store.Migrations(), func(ctx context.Context) error { return welcome(ctx, p, std, db) }),
-		observe(std.Telemetry, pool), p.takeKeys(std, db, svc, endpoints), watchKeys(std, svc),
+		observe(std.Telemetry, pool), observeDisk(std.Telemetry, db), p.takeKeys(std, db, svc, endpoints), watchKeys(std, svc),
 	); err != nil {
 		return fail(err)
 	}

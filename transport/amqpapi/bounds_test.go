@@ -441,7 +441,7 @@ func TestLinesOfClientsAreBounded(t *testing.T) {
 		warn("another kind", long)
 		time.Sleep(10 * time.Second)
 		warn("a request was refused", long)
-		if text := out.String(); strings.Count(text, "\n") != 3 || !strings.Contains(text, "not_logged_before=99") {
+		if text := out.String(); strings.Count(text, "\n") != 3 || !strings.Contains(text, "omitted=99") {
 			t.Errorf("afterwards:\n%s", text)
 		}
 	})

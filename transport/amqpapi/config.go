@@ -61,6 +61,17 @@ const (
 	maxDeadMessages = 100_000
 )
 
+// maxLogged bounds a text of a client in a log.
+const maxLogged = 100
+
+// short cuts a text of a client for the log.
+func short(text string) string {
+	if len(text) > maxLogged {
+		return text[:maxLogged] + "..."
+	}
+	return text
+}
+
 // replyQueuesOff is the value of Config.ReplyQueues that allows no queue.
 const replyQueuesOff = "off"
 

@@ -67,7 +67,7 @@ func SetUser(c *Client, user string) { c.identity.user = user }
 
 // SeldomWarn returns how a line with a text of a client is logged.
 func SeldomWarn(logger *slog.Logger) func(message, text string) {
-	s := &seldom{logger: logger}
+	s := New(Config{URL: "amqp://127.0.0.1", Logger: logger})
 	return func(message, text string) { s.warn(message, "text", short(text)) }
 }
 

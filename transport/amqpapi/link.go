@@ -14,9 +14,11 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/internal/outage"
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
@@ -33,6 +35,8 @@ type link struct {
 	// up when it is lost, or when the returned channel is closed.
 	use func(*amqp.Connection) (<-chan struct{}, error)
 
+	outage   *outage.Log
+	connects atomic.Uint64 // connections that were ready so far
 	// grant is the command that gives the account all rights that it needs.
 	grant string
 
@@ -63,6 +67,7 @@ func (l *link) start(ctx context.Context) error {
 	if err != nil {
 		return l.unavailable(err)
 	}
+	l.outage = outage.New(l.logger.With("connection", l.name), slog.LevelWarn, "AMQP: no connection, trying again", "AMQP: connected again")
 	running, cancel := context.WithCancel(context.Background())
 	l.cancel = cancel
 	l.running.Go(func() { l.run(running, lost) })
@@ -120,6 +125,14 @@ func (l *link) check() error {
 	return nil
 }
 
+// stats returns whether there is a connection, and how often it was made again.
+func (l *link) stats() (connected bool, reconnects uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := l.connects.Load()
+	return n > 0 && l.down == nil, max(n, 1) - 1
+}
+
 // stop ends the connection.
 func (l *link) stop() {
 	l.cancel()
@@ -129,9 +142,9 @@ func (l *link) stop() {
 // run keeps the connection until ctx ends.
 func (l *link) run(ctx context.Context, lost <-chan struct{}) {
 	for err := l.hold(ctx, lost); err != nil; err = l.hold(ctx, lost) {
-		l.logger.Warn("AMQP: no connection, trying again", "link", l.name, "error", hideURL(err).Error())
 		for backoff := minBackoff; err != nil; backoff = min(backoff*2, maxBackoff) {
 			l.setDown(err)
+			l.outage.Failed(hideURL(err))
 			select {
 			case <-ctx.Done():
 				return
@@ -139,7 +152,7 @@ func (l *link) run(ctx context.Context, lost <-chan struct{}) {
 			}
 			lost, err = l.connect(ctx)
 		}
-		l.logger.Info("AMQP: connected again", "link", l.name)
+		l.outage.Succeeded()
 	}
 }
 
@@ -168,6 +181,7 @@ func (l *link) connect(ctx context.Context) (lost <-chan struct{}, err error) {
 	l.mu.Lock()
 	l.conn, l.down, l.blocked = conn, nil, ""
 	l.mu.Unlock()
+	l.connects.Add(1)
 	return lost, nil
 }
 
@@ -249,6 +263,7 @@ func (l *link) hold(ctx context.Context, lost <-chan struct{}) error {
 	defer func() { _ = conn.CloseDeadline(time.Now().Add(time.Second)) }()
 	closed := conn.NotifyClose(make(chan *amqp.Error, 1))
 	blocked := conn.NotifyBlocked(make(chan amqp.Blocking, 1))
+	blocking := outage.New(l.logger.With("connection", l.name), slog.LevelWarn, "AMQP: the broker accepts no messages at present", "AMQP: the broker accepts messages again")
 	for {
 		select {
 		case <-ctx.Done():
@@ -266,7 +281,11 @@ func (l *link) hold(ctx context.Context, lost <-chan struct{}) error {
 				l.blocked = cmp.Or(b.Reason, "no reason given")
 			}
 			l.mu.Unlock()
-			l.logger.Warn("AMQP: the broker takes no messages for now", "link", l.name, "blocked", b.Active, "reason", b.Reason)
+			if b.Active {
+				blocking.Failed(errors.New(b.Reason))
+			} else {
+				blocking.Succeeded()
+			}
 		}
 	}
 }

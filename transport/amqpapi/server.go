@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/internal/outage"
 	"github.com/chassi-go/chassi/transport"
 	"github.com/chassi-go/chassi/transport/message"
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -29,11 +31,12 @@ type Server struct {
 	work      []*worker
 	link      *link
 	answers   *answers
-	places    places // of requests, at the workers
+	links     atomic.Pointer[map[string]*link] // by what they are for, nil before Start
+	places    places                           // of requests, at the workers
 	workers   *transport.Workers[arrival]
 	clients   clients
 	calls     transport.InFlight
-	seldom    seldom
+	events    *outage.Events
 	base      context.Context //nolint:containedctx // of all calls
 	cancel    context.CancelFunc
 	failed    chan error
@@ -61,7 +64,7 @@ func New(c Config, middleware ...chassi.Middleware) *Server {
 		Transport: "amqp", MaxBytes: c.MaxMessageBytes, MaxJSONDepth: c.MaxJSONDepth, Logger: c.Logger, Middleware: middleware,
 	}}
 	s.identity.user = s.account.user
-	s.seldom.logger = c.Logger
+	s.events = outage.NewEvents(c.Logger, 0)
 	s.clients = clients{limit: c.MaxPerClient, busy: make(map[string]*client)}
 	if s.replyRoot = c.ReplyQueues; c.ReplyQueues != replyQueuesOff {
 		s.replyRoot = prefixed(c.Prefix, c.ReplyQueues)
@@ -112,8 +115,9 @@ func (s *Server) Start(ctx context.Context) error {
 	s.answers = newAnswers(&s.config, &link{
 		url: s.config.AnswersURL, tls: tlsConfig, name: "chassi answers", logger: s.config.Logger,
 		grant: account.grant(nothing, exactly("amq.default"), nothing),
-	}, s.seldom.warn)
+	}, s.warn)
 	s.link = &link{url: s.config.URL, tls: tlsConfig, name: "chassi server", logger: s.config.Logger, grant: s.account.grant(all, all, all), use: s.use}
+	s.links.Store(&map[string]*link{"requests": s.link, "answers": s.answers.link})
 	if err := s.answers.start(ctx); err != nil {
 		s.undo()
 		return err
@@ -274,7 +278,7 @@ func (s *Server) take(route *message.Route, d *amqp.Delivery, gone <-chan *amqp.
 	to, ok := s.replyToOf(d.ReplyTo, d.UserId)
 	if !ok {
 		s.config.Observe(EventReplyToRefused)
-		s.seldom.warn("AMQP: a request was not carried out because its answer may not go to its reply_to",
+		s.warn("AMQP: a request was not carried out because its answer may not go to its reply_to",
 			"reply_to", short(d.ReplyTo), "user_id", short(d.UserId), "route", d.RoutingKey)
 		s.acknowledge(d)
 		return
@@ -301,6 +305,9 @@ func (s *Server) take(route *message.Route, d *amqp.Delivery, gone <-chan *amqp.
 	}
 	s.workers.Submit(a) // takes it: there was a place, and it is closed when nothing feeds it any more
 }
+
+// warn logs what clients can cause, now and then.
+func (s *Server) warn(msg string, args ...any) { s.events.Log(slog.LevelWarn, msg, args...) }
 
 func (s *Server) malformed(err *chassi.Error) *chassi.Error {
 	s.config.Observe(EventMalformed)
@@ -384,7 +391,7 @@ func (s *Server) respond(a *arrival, result *message.Answer) {
 // redelivered.
 func (s *Server) acknowledge(d *amqp.Delivery) {
 	if err := d.Ack(false); err != nil {
-		s.seldom.warn("AMQP: an acknowledgement is lost; the request will be delivered again", "error", err.Error(), "route", d.RoutingKey)
+		s.warn("AMQP: an acknowledgement is lost; the request will be delivered again", "error", err.Error(), "route", d.RoutingKey)
 	}
 }
 

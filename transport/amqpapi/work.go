@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/chassi-go/chassi"
@@ -22,6 +24,7 @@ type worker struct {
 	route  *message.Route
 	places places // of messages that are worked on
 	calls  transport.InFlight
+	dead   atomic.Uint64 // messages that were put aside
 }
 
 // Consume binds e to the work queue q. The queue, those for messages that wait and
@@ -135,7 +138,7 @@ func (w *worker) consume(t *topology, end func()) error {
 			defer w.places.leave()
 			defer w.calls.Leave(w.queue.Name)
 			if err := w.try(moves, &d); err != nil {
-				w.server.seldom.warn("AMQP: a message will be delivered again", "queue", w.queue.Name, "error", err.Error())
+				w.server.warn("AMQP: a message will be delivered again", "queue", w.queue.Name, "error", err.Error())
 			}
 		}()
 	})
@@ -180,7 +183,8 @@ func (w *worker) try(moves *sender, d *amqp.Delivery) error {
 		err = w.move(moves, d, retryQueue(w.queue, w.queue.DelayAfter(tries)), tries, answer.Err)
 	case message.PutAside:
 		if err = w.move(moves, d, deadQueue(w.queue), tries, answer.Err); err == nil {
-			w.server.config.Logger.Error("AMQP: a message was put aside", "queue", w.queue.Name, "in", deadQueue(w.queue), "tries", tries, "error", answer.Err)
+			w.dead.Add(1)
+			w.server.events.Log(slog.LevelError, "AMQP: a message was put aside", "queue", w.queue.Name, "in", deadQueue(w.queue), "tries", tries, "error", answer.Err)
 		}
 	}
 	return w.settle(d, err)

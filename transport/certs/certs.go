@@ -37,6 +37,8 @@ type Certificates struct {
 	mu     sync.Mutex
 	seen   []byte // what was read last, usable or not
 	broken error  // why it is not
+	failed uint64 // changes that could not be used
+	late   bool   // the expiry of the one in use was logged
 
 	cancel context.CancelFunc
 	done   sync.WaitGroup
@@ -58,6 +60,7 @@ func Watch(files Files, logger *slog.Logger) (*Certificates, error) {
 	if _, err := c.reload(); err != nil {
 		return nil, err
 	}
+	c.warn(c.current.Load().Certificates[0].Leaf)
 	ctx, cancel := context.WithCancel(context.Background())
 	c.cancel = cancel
 	c.done.Go(func() { c.poll(ctx) })
@@ -104,10 +107,56 @@ func (c *Certificates) poll(ctx context.Context) {
 func (c *Certificates) refresh() {
 	switch changed, err := c.reload(); {
 	case err != nil && changed:
+		c.mu.Lock()
+		c.failed++
+		c.mu.Unlock()
 		c.logger.Error("certificates changed and cannot be used: the old ones stay", "error", err.Error())
 	case changed:
 		c.logger.Info("certificates reloaded", "cert_file", c.files.CertFile)
 	}
+	c.warn(c.current.Load().Certificates[0].Leaf)
+}
+
+// State is what is known of the certificates in use.
+type State struct {
+	NotAfter      time.Time // of the server's own
+	FailedReloads uint64    // changes of the files that could not be used
+	Broken        error     // why what the files hold now cannot be used, nil if it is in use
+}
+
+// String describes the state in a few words: "expires in 30 days", "expired 2 h ago; ...".
+func (s State) String() string {
+	text := "expires in "
+	left := time.Until(s.NotAfter)
+	if left < 0 {
+		text, left = "expired since ", -left
+	}
+	if days := left / (24 * time.Hour); days > 1 {
+		text += fmt.Sprintf("%d days", days)
+	} else {
+		text += left.Round(time.Minute).String()
+	}
+	if s.Broken != nil {
+		text += "; the files have changed and cannot be used: " + s.Broken.Error()
+	}
+	return text
+}
+
+// ExpirySoon is how long before its expiry a certificate is degraded.
+const ExpirySoon = 7 * 24 * time.Hour
+
+// Degraded reports whether somebody has to do something: the certificate expires within
+// [ExpirySoon], or the files cannot be used.
+func (s State) Degraded() bool { return s.Broken != nil || time.Until(s.NotAfter) < ExpirySoon }
+
+// State returns the state. Ok is false for nil, without TLS.
+func (c *Certificates) State() (s State, ok bool) {
+	if c == nil {
+		return s, false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return State{NotAfter: c.current.Load().Certificates[0].Leaf.NotAfter, FailedReloads: c.failed, Broken: c.broken}, true
 }
 
 // reload reads all files and swaps them in together. Contents are compared, not
@@ -133,15 +182,21 @@ func (c *Certificates) use(p pems) error {
 	if err != nil {
 		return err
 	}
-	c.warn(config.Certificates[0].Leaf)
+	c.late = false
 	c.current.Store(config)
 	return nil
 }
 
-// warn does not refuse a certificate out of its time: clients decide, and clocks
-// are wrong at times.
+// warn says once that a certificate in use is out of its time. It is not refused: clients
+// decide, and clocks are wrong at times.
 func (c *Certificates) warn(leaf *x509.Certificate) {
-	switch now := time.Now(); {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	said := c.late
+	c.late = now.After(leaf.NotAfter) || now.Before(leaf.NotBefore)
+	switch {
+	case said:
 	case now.After(leaf.NotAfter):
 		c.logger.Warn("the certificate has expired", "cert_file", c.files.CertFile, "not_after", leaf.NotAfter)
 	case now.Before(leaf.NotBefore):

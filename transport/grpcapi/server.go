@@ -70,6 +70,15 @@ func (s *Server) Connections() (open, refused int64) {
 	return 0, 0
 }
 
+// Certificate returns the state of the TLS certificate. Ok is false without one, and before
+// Start.
+func (s *Server) Certificate() (state certs.State, ok bool) {
+	if s.listener.Load() == nil { // which is set after the certificates
+		return state, false
+	}
+	return s.certificates.State()
+}
+
 // RefusedClients returns how many of the refused connections were too many for their
 // client.
 func (s *Server) RefusedClients() int64 {

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/internal/outage"
 	"github.com/nats-io/nats.go"
 )
 
@@ -169,7 +170,8 @@ func (t *trouble) refusal() error {
 // lasting are the options of a connection that is made again whenever it is lost. Its
 // inboxes, those of JetStream's requests, have names that nobody can guess.
 func lasting(name, inboxPrefix string, logger *slog.Logger, t *trouble) []nats.Option {
-	errors, refusals := &occasionally{every: time.Second}, &occasionally{every: time.Minute}
+	lost := outage.New(logger.With("connection", name), slog.LevelWarn, "NATS: disconnected, connecting again", "NATS: connected again")
+	errors, refusals := outage.NewEvents(logger, time.Second), outage.NewEvents(logger, time.Minute)
 	return []nats.Option{
 		nats.Name(name), nats.MaxReconnects(-1), nats.ReconnectWait(200 * time.Millisecond), nats.ReconnectJitter(100*time.Millisecond, 300*time.Millisecond),
 		nats.IgnoreAuthErrorAbort(), nats.Timeout(dialTimeout), nats.PingInterval(20 * time.Second),
@@ -177,11 +179,12 @@ func lasting(name, inboxPrefix string, logger *slog.Logger, t *trouble) []nats.O
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
 				t.connecting(err)
-				logger.Warn("NATS: disconnected, connecting again", "error", err.Error())
+				lost.Failed(err)
 			}
 		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
 			t.connecting(err)
+			lost.Failed(withoutURL(err))
 		}),
 		nats.ConnectHandler(func(c *nats.Conn) {
 			t.connected()
@@ -189,7 +192,7 @@ func lasting(name, inboxPrefix string, logger *slog.Logger, t *trouble) []nats.O
 		}),
 		nats.ReconnectHandler(func(c *nats.Conn) {
 			t.connected()
-			logger.Info("NATS: connected again", "server", c.ConnectedUrlRedacted())
+			lost.Succeeded("server", c.ConnectedUrlRedacted())
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, s *nats.Subscription, err error) {
 			subject, often := "", errors
@@ -201,9 +204,7 @@ func lasting(name, inboxPrefix string, logger *slog.Logger, t *trouble) []nats.O
 				t.connecting(err)
 				often = refusals
 			}
-			if missed, ok := often.now(); ok {
-				logger.Error("NATS", "error", shorten(err.Error()), "subject", subject, "not_logged", missed)
-			}
+			often.Log(slog.LevelError, "NATS", "error", shorten(err.Error()), "subject", subject)
 		}),
 	}
 }

@@ -3,6 +3,7 @@ package natsapi
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"regexp"
 	"strings"
 	"time"
@@ -68,7 +69,7 @@ func (sv *service) describe(name string, m *nats.Msg, answer func() any) {
 		err = s.conns.Load().answers.Publish(m.Reply, b)
 	}
 	if err != nil {
-		s.logLost(err, m.Subject)
+		s.events.Log(slog.LevelError, "NATS: an answer is lost", "error", err.Error(), "subject", shorten(m.Subject))
 	}
 }
 

@@ -1,13 +1,17 @@
 package natsapi
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/nats-io/nats.go"
 )
 
 // The queue serves clients in turn: one that has many requests waiting does not hold up
@@ -144,19 +148,19 @@ func TestLogsAreBounded(t *testing.T) {
 		t.Errorf("%d bytes", len(text))
 	}
 	synctest.Test(t, func(t *testing.T) {
-		o := occasionally{every: 1}
+		var log bytes.Buffer
+		s := New(Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 		m := meter{max: 5, maxClient: 3}
-		logged, allowed := 0, 0
+		allowed := 0
 		for range 100 {
-			if _, ok := o.now(); ok {
-				logged++
-			}
+			s.drop(&nats.Msg{Subject: strings.Repeat("x", 10_000)}, "reply_refused", "one reason")
+			s.drop(&nats.Msg{}, "name_refused", "another")
 			if m.allow("gateway") {
 				allowed++
 			}
 		}
-		if logged != 1 || allowed != 3 {
-			t.Errorf("%d logged, want 1; %d allowed, want 3", logged, allowed)
+		if lines := strings.Count(log.String(), "\n"); lines != 2 || log.Len() > 1000 || allowed != 3 {
+			t.Errorf("%d lines of %d bytes, want 2 short ones; %d allowed, want 3", lines, log.Len(), allowed)
 		}
 		if !m.allow("reports") || !m.allow("") || m.allow("") || m.allow("reports") {
 			t.Error("not two more of others")

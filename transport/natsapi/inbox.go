@@ -93,6 +93,13 @@ func (b *inbox) expect(reply string, answer chan *nats.Msg) error {
 	return nil
 }
 
+// len returns how many requests wait.
+func (b *inbox) len() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.waiting)
+}
+
 // close ends the requests that wait.
 func (b *inbox) close() {
 	b.mu.Lock()

@@ -45,29 +45,6 @@ func shorten(text string) string {
 	return text
 }
 
-// occasionally allows something once in a while, and counts what it did not allow. It is
-// safe for concurrent use.
-type occasionally struct {
-	every time.Duration
-
-	mu     sync.Mutex
-	last   time.Time
-	missed int
-}
-
-// now reports whether it is time again, and how often it was not since the last time.
-func (o *occasionally) now() (missed int, ok bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	now := time.Now()
-	if now.Sub(o.last) < o.every {
-		o.missed++
-		return 0, false
-	}
-	missed, o.missed, o.last = o.missed, 0, now
-	return missed, true
-}
-
 // meter allows max a second, and of these maxClient to each client with a name. It is safe
 // for concurrent use.
 type meter struct {

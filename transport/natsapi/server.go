@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"slices"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/internal/outage"
 	"github.com/chassi-go/chassi/transport"
 	"github.com/chassi-go/chassi/transport/message"
 	"github.com/nats-io/nats.go"
@@ -30,7 +32,7 @@ type Server struct {
 	calls     *fairQueue
 	replies   replies
 	refused   atomic.Uint64 // requests that were dropped
-	log       struct{ badReply, badName, lost, tooLarge occasionally }
+	events    *outage.Events
 	discovery meter
 	base      context.Context //nolint:containedctx // of all calls
 	cancel    context.CancelFunc
@@ -50,9 +52,7 @@ func New(c Config, middleware ...chassi.Middleware) *Server {
 	s := &Server{config: c, failed: make(chan error, 1), discovery: meter{max: maxDiscovery, maxClient: maxDiscoveryClient}, options: message.Options{
 		Transport: "nats", MaxBytes: c.MaxMessageBytes, MaxJSONDepth: c.MaxJSONDepth, Logger: c.Logger, Middleware: middleware,
 	}}
-	for _, o := range []*occasionally{&s.log.badReply, &s.log.badName, &s.log.lost, &s.log.tooLarge} {
-		o.every = time.Minute
-	}
+	s.events = outage.NewEvents(c.Logger, time.Minute)
 	s.calls = newFairQueue(c, s.serve)
 	return s
 }
@@ -250,9 +250,9 @@ func (s *Server) accept(e *endpoint, name string, m *nats.Msg) {
 func (s *Server) mayAnswer(name string, m *nats.Msg) bool {
 	switch {
 	case len(name) > maxNameLength:
-		s.drop(m, "name_refused", &s.log.badName, "the name of its client is longer than 64 bytes")
+		s.drop(m, "name_refused", "the name of its client is longer than 64 bytes")
 	case !s.replies.allow(m.Reply):
-		s.drop(m, "reply_refused", &s.log.badReply, "its reply subject is missing, or not among nats.reply_subjects")
+		s.drop(m, "reply_refused", "its reply subject is missing, or not among nats.reply_subjects")
 	default:
 		return true
 	}
@@ -260,13 +260,10 @@ func (s *Server) mayAnswer(name string, m *nats.Msg) bool {
 }
 
 // drop counts m as dropped, and logs it at most once a minute.
-func (s *Server) drop(m *nats.Msg, event string, log *occasionally, reason string) {
+func (s *Server) drop(m *nats.Msg, event, reason string) {
 	s.refused.Add(1)
 	s.config.Observe(event)
-	if missed, ok := log.now(); ok {
-		s.config.Logger.Warn("NATS: a request was dropped: "+reason,
-			"subject", shorten(m.Subject), "reply", shorten(m.Reply), "not_logged", missed)
-	}
+	s.events.Log(slog.LevelWarn, "NATS: a request was dropped: "+reason, "subject", shorten(m.Subject), "reply", shorten(m.Reply))
 }
 
 // infoHeader is what a server adds to requests that come from other accounts. It is not
@@ -296,24 +293,14 @@ var errAnswerSize = chassi.NewError(chassi.ResourceExhausted, "answer_too_large"
 func (s *Server) respond(e *endpoint, m *nats.Msg, answer *message.Answer, took time.Duration) {
 	err := s.send(m.Reply, answer)
 	if errors.Is(err, nats.ErrMaxPayload) {
-		if missed, ok := s.log.tooLarge.now(); ok {
-			s.config.Logger.Error("NATS: an answer is larger than the server's max_payload",
-				"bytes", len(answer.Body), "route", e.route.Name(), "not_logged", missed)
-		}
+		s.events.Log(slog.LevelError, "NATS: an answer is larger than the server's max_payload", "bytes", len(answer.Body), "route", e.route.Name())
 		answer = message.Refuse(errAnswerSize)
 		err = s.send(m.Reply, answer)
 	}
 	if err != nil {
-		s.logLost(err, e.route.Name())
+		s.events.Log(slog.LevelError, "NATS: an answer is lost", "error", err.Error(), "route", e.route.Name())
 	}
 	e.count(answer.Err, took)
-}
-
-// logLost logs at most once a minute that an answer could not be sent.
-func (s *Server) logLost(err error, route string) {
-	if missed, ok := s.log.lost.now(); ok {
-		s.config.Logger.Error("NATS: an answer is lost", "error", err.Error(), "route", route, "not_logged", missed)
-	}
 }
 
 func (s *Server) send(reply string, answer *message.Answer) error {

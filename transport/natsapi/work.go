@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"strconv"
 	"sync/atomic"
@@ -25,6 +26,7 @@ type worker struct {
 	consumer jetstream.ConsumeContext
 	slots    chan struct{}
 	calls    transport.InFlight
+	dead     atomic.Uint64 // messages that were put aside
 	stopping atomic.Bool
 }
 
@@ -96,7 +98,7 @@ func (w *worker) start(ctx context.Context) error {
 	}
 	w.consumer, err = consumer.Consume(w.accept, jetstream.PullMaxMessages(cap(w.slots)),
 		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
-			w.server.config.Logger.Warn("NATS: work queue", "queue", w.queue.Name, "error", err.Error())
+			w.server.events.Log(slog.LevelWarn, "NATS: work queue", "queue", w.queue.Name, "error", err.Error())
 		}))
 	if err != nil {
 		return fmt.Errorf("natsapi: consume %s: %w", w.queue.Name, err)
@@ -117,7 +119,7 @@ func (w *worker) accept(m jetstream.Msg) {
 		defer w.calls.Leave(w.queue.Name)
 		defer func() { <-w.slots }()
 		if err := w.try(m); err != nil {
-			w.server.config.Logger.Warn("NATS: a message will come again", "queue", w.queue.Name, "error", err.Error())
+			w.server.events.Log(slog.LevelWarn, "NATS: a message will be delivered again", "queue", w.queue.Name, "error", err.Error())
 		}
 	}()
 }
@@ -164,7 +166,8 @@ func (w *worker) putAside(m jetstream.Msg, tries int, why *chassi.Error) error {
 	if _, err := w.js.PublishMsg(ctx, dead); err != nil {
 		return errors.Join(fmt.Errorf("put aside: %w", err), m.NakWithDelay(w.queue.Delay))
 	}
-	w.server.config.Logger.Error("NATS: a message was put aside", "queue", w.queue.Name, "subject", deadSubject(w.queue), "tries", tries, "error", why)
+	w.dead.Add(1)
+	w.server.events.Log(slog.LevelError, "NATS: a message was put aside", "queue", w.queue.Name, "subject", deadSubject(w.queue), "tries", tries, "error", why)
 	return m.Ack()
 }
 

@@ -1,0 +1,38 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+
+	"github.com/chassi-go/chassi/database"
+	"github.com/chassi-go/chassi/telemetry"
+)
+
+// observeDisk shows how large the files of SQLite are and how much room their disk has. A
+// database without files has no such metrics.
+func observeDisk(t *telemetry.Telemetry, db *database.DB) error {
+	files := db.Files()
+	if len(files) == 0 {
+		return nil
+	}
+	sizes := t.RegisterGauges("authd_database_file_bytes", "Size of the files of SQLite: the database and its write-ahead log.", "file", func() map[string]float64 {
+		return map[string]float64{"database": fileSize(files[0]), "wal": fileSize(files[1])}
+	})
+	return errors.Join(sizes, t.RegisterGauges("authd_disk_free_bytes", "Room on the disk of SQLite's files.", "of", func() map[string]float64 {
+		free, ok := freeBytes(filepath.Dir(files[0]))
+		if !ok {
+			return nil
+		}
+		return map[string]float64{"database": free}
+	}))
+}
+
+// fileSize returns 0 for a file that does not exist.
+func fileSize(name string) float64 {
+	info, err := os.Stat(name)
+	if err != nil {
+		return 0
+	}
+	return float64(info.Size())
+}

@@ -1,0 +1,12 @@
+package main
+
+import "syscall"
+
+// freeBytes returns the room that is left to the program on the disk of a folder.
+func freeBytes(folder string) (float64, bool) {
+	var s syscall.Statfs_t
+	if err := syscall.Statfs(folder, &s); err != nil {
+		return 0, false
+	}
+	return float64(s.Bavail) * float64(s.Bsize), true
+}

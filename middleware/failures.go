@@ -1,0 +1,123 @@
+package middleware
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/chassi-go/chassi"
+)
+
+const (
+	// failureInterval is the time between two summaries of failed calls.
+	failureInterval = 10 * time.Second
+	// maxFaultLines is how many faults of one kind have a line at ERROR in an interval: each
+	// may have another cause.
+	maxFaultLines = 10
+)
+
+// refusal is the cause of errors by which this process declines a call on purpose, see
+// [Logging].
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
+// Refused implements the marker of refusals.
+func (refusal) Refused() bool { return true }
+
+func isRefusal(err error) bool {
+	r, ok := errors.AsType[interface {
+		error
+		Refused() bool
+	}](err)
+	return ok && r.Refused()
+}
+
+// levelOf returns the level of a call that ended with err: ERROR for a fault, WARN for what
+// a dependency or a lack of time is to blame for, INFO for all else. Ctx is that of the
+// caller.
+func levelOf(ctx context.Context, b *chassi.Binding, err error) slog.Level {
+	if err == nil {
+		return slog.LevelInfo
+	}
+	switch code := chassi.ErrorOf(err).Code; {
+	case code.Fault():
+		return slog.LevelError
+	case code == chassi.Unavailable && !isRefusal(err):
+		return slog.LevelWarn
+	case code == chassi.DeadlineExceeded && (b.Client || ctx.Err() == nil):
+		return slog.LevelWarn
+	default:
+		return slog.LevelInfo
+	}
+}
+
+// failures bounds the lines above INFO of the failed calls of one binding. It is safe for
+// concurrent use.
+type failures struct {
+	handler slog.Handler
+	message string // of the calls
+	byCode  [int(chassi.Unauthenticated) + 1]failureRun
+}
+
+// failureRun is a time in which calls fail with one code.
+type failureRun struct {
+	mu       sync.Mutex
+	active   bool
+	since    time.Time // when it began
+	last     time.Time // of the last failure
+	total    int       // failures since it began
+	now      int       // in this interval
+	lines    int       // at their own level in this interval
+	omitted  int       // others in this interval
+	summed   bool      // whether there was a summary
+	lastSeen error
+}
+
+// level returns the level for the line of one failed call: its own while there are few of
+// its kind, then INFO. What is omitted so is summed up in a line of its own.
+func (f *failures) level(own slog.Level, err error) slog.Level {
+	code := chassi.ErrorOf(err).Code
+	r := &f.byCode[code]
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.last, r.lastSeen = time.Now(), err
+	if !r.active {
+		r.active, r.since, r.total, r.summed = true, r.last, 0, false
+		time.AfterFunc(failureInterval, func() { f.sumUp(r, own) })
+	}
+	r.total++
+	r.now++
+	if own < slog.LevelError && r.total > 1 || r.lines >= maxFaultLines {
+		r.omitted++
+		return slog.LevelInfo
+	}
+	r.lines++
+	return own
+}
+
+// sumUp ends an interval: it logs what was omitted in it, or that the calls fail no more.
+func (f *failures) sumUp(r *failureRun, level slog.Level) {
+	r.mu.Lock()
+	message, attrs := "", []slog.Attr{slog.Int("failed", r.now), slog.Int("failed_in_all", r.total)}
+	switch {
+	case r.omitted > 0:
+		message, r.summed = f.message+"s fail", true
+		attrs = append(attrs, slog.String("interval", failureInterval.String()), slog.Any("last_error", chassi.ErrorOf(r.lastSeen)))
+	case r.now == 0 && r.summed:
+		message, level = f.message+"s fail no more", slog.LevelInfo
+		attrs = append(attrs[1:], slog.String("code", chassi.ErrorOf(r.lastSeen).Code.String()), slog.String("lasted", r.last.Sub(r.since).Round(time.Millisecond).String()))
+	}
+	if r.active = r.now > 0; r.active {
+		time.AfterFunc(failureInterval, func() { f.sumUp(r, level) })
+	}
+	r.now, r.lines, r.omitted = 0, 0, 0
+	r.mu.Unlock()
+	if message != "" && f.handler.Enabled(context.Background(), level) {
+		line := slog.NewRecord(time.Now(), level, message, 0)
+		line.AddAttrs(attrs...)
+		_ = f.handler.Handle(context.Background(), line) // a sink that fails must not fail the call
+	}
+}

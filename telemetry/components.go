@@ -1,0 +1,125 @@
+package telemetry
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Component is the state of something that a service depends on.
+type Component struct {
+	Name     string
+	Required bool
+	Up       bool
+}
+
+// RegisterComponents shows which components of a service work, as
+// component_up{component,required}.
+func (t *Telemetry) RegisterComponents(components func() []Component) error {
+	return t.Registry.Register(&componentsCollector{ //nolint:wrapcheck // says enough
+		components: components,
+		up: prometheus.NewDesc("component_up", "Whether a component of the service works, as readiness says; without a required one the service is not ready.",
+			[]string{"component", "required"}, nil),
+	})
+}
+
+type componentsCollector struct {
+	components func() []Component
+	up         *prometheus.Desc
+}
+
+// Describe implements [prometheus.Collector].
+func (c *componentsCollector) Describe(to chan<- *prometheus.Desc) { to <- c.up }
+
+// Collect implements [prometheus.Collector].
+func (c *componentsCollector) Collect(to chan<- prometheus.Metric) {
+	for _, one := range c.components() {
+		to <- prometheus.MustNewConstMetric(c.up, prometheus.GaugeValue, number(one.Up), one.Name, strconv.FormatBool(one.Required))
+	}
+}
+
+// number returns 1 for true.
+func number(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// BrokerStats are the figures of a server or client of a message broker.
+type BrokerStats struct {
+	Connected    map[string]bool   // by connection
+	Reconnects   map[string]uint64 // by connection
+	Consumers    int
+	InFlight     int
+	DeadLettered map[string]uint64 // by work queue
+}
+
+// RegisterBroker shows the server or client called name as
+// broker_{connected,reconnects_total}{broker,connection}, broker_{consumers,in_flight}{broker}
+// and broker_dead_lettered_total{broker,queue}.
+func (t *Telemetry) RegisterBroker(name string, stats func() BrokerStats) error {
+	labels := prometheus.Labels{"broker": name}
+	desc := func(metric, help string, variable ...string) *prometheus.Desc {
+		return prometheus.NewDesc("broker_"+metric, help, variable, labels)
+	}
+	return t.Registry.Register(&brokerCollector{ //nolint:wrapcheck // says enough
+		stats:      stats,
+		connected:  desc("connected", "Whether the connection is up.", "connection"),
+		reconnects: desc("reconnects_total", "Times that the connection was made again.", "connection"),
+		consumers:  desc("consumers", "Queues and subjects that are consumed now."),
+		inFlight:   desc("in_flight", "Calls and messages that are worked on."),
+		dead:       desc("dead_lettered_total", "Messages that were moved to the dead-letter queue.", "queue"),
+	})
+}
+
+type brokerCollector struct {
+	stats                                            func() BrokerStats
+	connected, reconnects, consumers, inFlight, dead *prometheus.Desc
+}
+
+// Describe implements [prometheus.Collector].
+func (c *brokerCollector) Describe(to chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{c.connected, c.reconnects, c.consumers, c.inFlight, c.dead} {
+		to <- d
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (c *brokerCollector) Collect(to chan<- prometheus.Metric) {
+	s := c.stats()
+	for connection, up := range s.Connected {
+		to <- prometheus.MustNewConstMetric(c.connected, prometheus.GaugeValue, number(up), connection)
+	}
+	for connection, n := range s.Reconnects {
+		to <- prometheus.MustNewConstMetric(c.reconnects, prometheus.CounterValue, float64(n), connection)
+	}
+	to <- prometheus.MustNewConstMetric(c.consumers, prometheus.GaugeValue, float64(s.Consumers))
+	to <- prometheus.MustNewConstMetric(c.inFlight, prometheus.GaugeValue, float64(s.InFlight))
+	for queue, n := range s.DeadLettered {
+		to <- prometheus.MustNewConstMetric(c.dead, prometheus.CounterValue, float64(n), queue)
+	}
+}
+
+// CertificateStats are the figures of a listener's certificate.
+type CertificateStats struct {
+	NotAfter       float64 // seconds since 1970
+	FailedReloads  uint64
+	ReloadsFailing bool // the files cannot be used at present
+}
+
+// RegisterCertificate shows the certificate of a listener as
+// tls_certificate_{not_after_seconds,reload_failures_total,reload_failing}{server}.
+func (t *Telemetry) RegisterCertificate(server string, stats func() CertificateStats) error {
+	labels := prometheus.Labels{"server": server}
+	return t.register(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "tls_certificate_not_after_seconds", Help: "When the certificate expires, in seconds since 1970.", ConstLabels: labels,
+		}, func() float64 { return stats().NotAfter }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "tls_certificate_reload_failing", Help: "Whether the files hold a certificate that cannot be used, so that an older one stays in use.", ConstLabels: labels,
+		}, func() float64 { return number(stats().ReloadsFailing) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "tls_certificate_reload_failures_total", Help: "Changes of the files that could not be used.", ConstLabels: labels,
+		}, func() float64 { return float64(stats().FailedReloads) }))
+}

@@ -1,0 +1,57 @@
+package telemetry
+
+import (
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Output is where telemetry goes: "log", "traces", "exceptions".
+type Output struct {
+	Name string
+	// State returns "ok" or "degraded", and what was lost so far. It does not block.
+	State func() (status, detail string)
+}
+
+// Outputs returns those that are in use, for the detail of readiness.
+func (t *Telemetry) Outputs() []Output {
+	outputs := []Output{{"log", func() (string, string) {
+		return state(!t.sink.failing.Load()), fmt.Sprintf("%d lines dropped", t.sink.dropped.Load())
+	}}}
+	if len(t.tracing.counters) > 0 {
+		outputs = append(outputs, Output{"traces", func() (string, string) {
+			var exported, dropped uint64
+			up := true
+			for _, c := range t.tracing.counters {
+				exported += c.exported.Load()
+				dropped += c.refused.Load() + c.failed.Load()
+				up = up && !c.outage.Down()
+			}
+			return state(up), fmt.Sprintf("%d spans exported, %d dropped", exported, dropped)
+		}})
+	}
+	if s := t.tracker; s != nil {
+		outputs = append(outputs, Output{"exceptions", func() (string, string) {
+			return state(!s.outage.Down()), fmt.Sprintf("%d exceptions sent, %d dropped", s.sent.Load(), s.refused.Load()+s.failed.Load())
+		}})
+	}
+	return outputs
+}
+
+func state(up bool) string {
+	if up {
+		return "ok"
+	}
+	return "degraded"
+}
+
+// outputsUp shows which outputs took what was sent to them last.
+func (t *Telemetry) outputsUp() (all []prometheus.Collector) {
+	for _, o := range t.Outputs() {
+		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "telemetry_output_up", Help: "Whether an output of telemetry took what was last sent to it.",
+			ConstLabels: prometheus.Labels{"output": o.Name},
+		}, func() float64 { status, _ := o.State(); return number(status == "ok") }))
+	}
+	return all
+}

@@ -1,0 +1,33 @@
+package amqpapi
+
+import "github.com/chassi-go/chassi/transport/message"
+
+// Stats returns the figures of the server. They are zero before Start.
+func (s *Server) Stats() message.BrokerStats {
+	stats := message.BrokerStats{
+		Connected: map[string]bool{"requests": false, "answers": false}, Reconnects: map[string]uint64{"requests": 0, "answers": 0},
+		InFlight: s.calls.Len(), DeadLettered: make(map[string]uint64),
+	}
+	for _, w := range s.work {
+		stats.InFlight += w.calls.Len()
+		stats.DeadLettered[w.queue.Name] = w.dead.Load()
+	}
+	if links := s.links.Load(); links != nil {
+		for role, l := range *links {
+			stats.Connected[role], stats.Reconnects[role] = l.stats()
+		}
+	}
+	if stats.Connected["requests"] {
+		stats.Consumers = len(s.queues) + len(s.work)
+	}
+	return stats
+}
+
+// Stats returns the figures of the client.
+func (c *Client) Stats() message.BrokerStats {
+	connected, reconnects := c.link.stats()
+	return message.BrokerStats{
+		Connected: map[string]bool{"client": connected}, Reconnects: map[string]uint64{"client": reconnects},
+		InFlight: int(c.pending.Load()),
+	}
+}
