@@ -159,7 +159,8 @@ func (db *DB) lockPostgres(ctx context.Context, pool *sql.DB) (unlock func(), er
 	}
 	err = db.awaitLock(ctx, func() string { return migrationLockHolder(ctx, conn) }, func() (locked bool, err error) {
 		// Of the simple protocol no portal remains open, and with it no snapshot.
-		value, err := do(ctx, fmt.Sprintf("BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; SELECT pg_try_advisory_xact_lock(%d)", migrationLock))
+		value, err := do(ctx, fmt.Sprintf(`BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;
+			SELECT pg_try_advisory_xact_lock(%d)`, migrationLock))
 		if err == nil && value != "t" {
 			_, err = do(ctx, "ROLLBACK")
 		}

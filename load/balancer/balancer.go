@@ -115,7 +115,7 @@ func (b *Balancer) Ready() (n int) {
 
 // Run polls the nodes until ctx ends, each at times of its own.
 func (b *Balancer) Run(ctx context.Context) {
-	probes := &http.Client{Timeout: 2*time.Second, Transport: &http.Transport{}}
+	probes := &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{}}
 	defer probes.CloseIdleConnections()
 	defer b.calls.CloseIdleConnections()
 	var polling sync.WaitGroup

@@ -74,24 +74,26 @@ func measure(ctx context.Context, o options, poll time.Duration, database, dir s
 	began := time.Now()
 	wait := l.run(ctx, o)
 	r = &result{}
-	for range o.rounds {
-		for _, n := range nodes {
-			if err = errors.Join(n.stop(), n.start(ctx)); err != nil {
-				break
-			}
-			r.restarts++
-			if !sleep(ctx, max(o.pause, poll)) {
-				err = ctx.Err()
-				break
-			}
-		}
-		if err != nil {
-			break
-		}
-	}
+	r.restarts, err = restart(ctx, nodes, o.rounds, max(o.pause, poll))
 	r.http, r.grpc, r.errors = wait()
 	r.took = time.Since(began)
 	return r, err
+}
+
+// restart restarts the nodes one after the other and returns how many restarts that were.
+func restart(ctx context.Context, nodes []*node, rounds int, pause time.Duration) (restarts int, err error) {
+	for range rounds {
+		for _, n := range nodes {
+			if err := errors.Join(n.stop(), n.start(ctx)); err != nil {
+				return restarts, err
+			}
+			restarts++
+			if !sleep(ctx, pause) {
+				return restarts, ctx.Err()
+			}
+		}
+	}
+	return restarts, nil
 }
 
 // serve runs the load balancer on a free port.
@@ -192,7 +194,7 @@ func (l *load) overHTTP(ctx context.Context, n int) error {
 		_, err := l.http.Me(context.WithValue(ctx, tokenKey{}, token), &auth.MeRequest{})
 		return err
 	default:
-		_, err := l.http.Authenticate(ctx, credentials(n))
+		_, err := l.http.Authenticate(ctx, credentials(n/50)) // of all accounts in turn
 		return err
 	}
 }

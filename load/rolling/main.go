@@ -13,6 +13,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"strings"
@@ -33,7 +34,7 @@ func main() {
 	defer stop()
 	o, err := parse()
 	if err == nil {
-		err = run(ctx, o)
+		err = run(ctx, o, os.Stdout)
 	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "rolling: %v\n", err)
@@ -47,7 +48,7 @@ func parse() (o options, err error) {
 	flag.StringVar(&o.postgres, "postgres", "postgres://postgres@127.0.0.1:5432/postgres?sslmode=disable", "a server, on which a database is made and dropped")
 	flag.StringVar(&polls, "poll", "100ms,2s,5s", "how often the load balancer asks for readiness; a run for each")
 	flag.DurationVar(&o.drain, "drain", 0, "shutdown.drain; 0 is authd's default")
-	flag.DurationVar(&o.pause, "pause", 3*time.Second, "from a node that is ready to the restart of the other one, at least; never less than the interval of --poll")
+	flag.DurationVar(&o.pause, "pause", 3*time.Second, "from a node that is ready to the restart of the other one; the interval of --poll if that is longer")
 	flag.IntVar(&o.rounds, "rounds", 20, "how many times both nodes are restarted")
 	flag.Float64Var(&o.rate, "rate", 300, "calls per second over HTTP: 80 % validate-token, 18 % me, 2 % login")
 	flag.Float64Var(&o.grpcRate, "grpc-rate", 30, "calls per second over gRPC, validate-token; 0 for none")
@@ -62,7 +63,7 @@ func parse() (o options, err error) {
 	return o, nil
 }
 
-func run(ctx context.Context, o options) (err error) {
+func run(ctx context.Context, o options, out io.Writer) (err error) {
 	url, drop, err := createDatabase(ctx, o.postgres)
 	if err != nil {
 		return err
@@ -74,7 +75,7 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	var failed int64
-	fmt.Printf("%-8s %-8s %8s %9s %9s %9s %7s %10s\n", "polled", "drain", "restarts", "HTTP", "failed", "gRPC", "failed", "took")
+	fmt.Fprintf(out, "%-8s %-8s %8s %9s %9s %9s %7s %10s\n", "polled", "drain", "restarts", "HTTP", "failed", "gRPC", "failed", "took")
 	for _, poll := range o.polls {
 		r, err := measure(ctx, o, poll, url, dir)
 		if err != nil {
@@ -84,9 +85,9 @@ func run(ctx context.Context, o options) (err error) {
 		if o.drain > 0 {
 			drain = o.drain.String()
 		}
-		fmt.Printf("%-8s %-8s %8d %9d %9d %9d %7d %10s\n", poll, drain, r.restarts, r.http.calls, r.http.failed, r.grpc.calls, r.grpc.failed, r.took.Round(time.Second))
+		fmt.Fprintf(out, "%-8s %-8s %8d %9d %9d %9d %7d %10s\n", poll, drain, r.restarts, r.http.calls, r.http.failed, r.grpc.calls, r.grpc.failed, r.took.Round(time.Second))
 		for text, n := range r.errors {
-			fmt.Printf("  %d: %s\n", n, text)
+			fmt.Fprintf(out, "  %d: %s\n", n, text)
 		}
 		failed += r.http.failed + r.grpc.failed
 	}
