@@ -6,8 +6,10 @@ import (
 	"log/slog"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/config"
 	"github.com/chassi-go/chassi/database"
 	"github.com/chassi-go/chassi/internal/memlimit"
+	"github.com/chassi-go/chassi/standard"
 	"github.com/chassi-go/chassi/workpool"
 )
 
@@ -38,13 +40,16 @@ func (p *program) fitHashing(o workpool.Options, limit memlimit.Limit, logger *s
 	return p.poolOptions(), nil
 }
 
-// descriptorsOf returns how many file descriptors the connections to the database take: on
-// SQLite each has the file and its write-ahead log, and one is the writer's.
-func descriptorsOf(db *database.DB, maxOpen int) int {
+// declareDatabase makes the start warn of files that all can read, and count the file
+// descriptors of the connections: on SQLite each has the file and its write-ahead log, and
+// one connection is the writer's.
+func (p *program) declareDatabase(std *standard.Standard, db *database.DB) {
+	std.Private("database.url", config.DatabaseFile, db.Files()...)
+	maxOpen, descriptors := p.config.Database.MaxOpen, p.config.Database.MaxOpen
 	if db.Dialect() == database.SQLite {
-		return 2 * (maxOpen + 2)
+		descriptors = 2 * (maxOpen + 2)
 	}
-	return maxOpen
+	std.Descriptors("database.max_open", maxOpen, descriptors)
 }
 
 // warnOfRoom warns of a database that may refuse connections of the pool. It is the start

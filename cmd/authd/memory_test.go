@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -30,8 +31,8 @@ func controlGroup(t *testing.T, limit int64) string {
 	if controllers, err := os.ReadFile(v2 + "/cgroup.subtree_control"); err == nil && strings.Contains(string(controllers), "memory") {
 		top, settings = v2, []string{"memory.max", "memory.swap.max"}
 	}
-	dir, err := os.MkdirTemp(top, "authd-test-")
-	if err != nil {
+	dir := filepath.Join(top, "authd-test-"+rand.Text())
+	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Skipf("no control group can be made: %v: run the test as root on Linux, with control groups that can be written to", err)
 	}
 	t.Cleanup(func() {

@@ -48,10 +48,8 @@ func serve(ctx context.Context, p *program) error {
 	if err != nil {
 		return fail(err)
 	}
-	std.Private("database.url", config.DatabaseFile, db.Files()...)
-	std.Descriptors("database.max_open", p.config.Database.MaxOpen, descriptorsOf(db, p.config.Database.MaxOpen))
-	giveRoom(hashing.Workers)
-	pool := workpool.New(hashing)
+	p.declareDatabase(std, db)
+	pool := newHashingPool(hashing)
 	masters, err := p.masterKeys()
 	if err != nil {
 		return fail(err)
@@ -113,6 +111,11 @@ func (p *program) poolOptions() workpool.Options {
 		o.Queue = 16 * o.Workers
 	}
 	return o
+}
+
+func newHashingPool(o workpool.Options) *workpool.Pool {
+	giveRoom(o.Workers)
+	return workpool.New(o)
 }
 
 // giveRoom lets the operating system, which takes turns within a few milliseconds, share the

@@ -1,6 +1,7 @@
 package memlimit
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"testing"
@@ -56,9 +57,7 @@ func TestContainerReadsTheLowestLimit(t *testing.T) {
 	} {
 		root := t.TempDir()
 		files := map[string]string{"/proc/self/cgroup": c.groups, "/proc/self/mountinfo": c.mounts}
-		for file, text := range c.files {
-			files[file] = text
-		}
+		maps.Copy(files, c.files)
 		for file, text := range files {
 			if text == "" {
 				continue

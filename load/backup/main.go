@@ -12,6 +12,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -38,7 +39,7 @@ func main() {
 	flag.IntVar(&o.backups, "backups", 3, "made meanwhile, at even intervals")
 	flag.Parse()
 	o.warmup = time.Second
-	if err := measure(ctx, o); err != nil {
+	if err := measure(ctx, o, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "backup:", err)
 		os.Exit(1) //nolint:gocritic // the process ends, and with it the signals
 	}
@@ -53,7 +54,7 @@ type copied struct {
 	before, has int // accounts acknowledged before it began, and in it
 }
 
-func measure(ctx context.Context, o options) (err error) {
+func measure(ctx context.Context, o options, out io.Writer) (err error) {
 	program, err := filepath.Abs(o.program)
 	if err != nil {
 		return err
@@ -91,23 +92,26 @@ func measure(ctx context.Context, o options) (err error) {
 	if err := n.stop(); err != nil {
 		return err
 	}
-	fmt.Printf("%s/s sign-ups for %v: %d accepted (%.1f/s), %d refused, %d failed; ms from when each was due: p50 %.1f, p99 %.1f, max %.1f\n",
-		trim(o.rate), o.duration, result.OK, result.Achieved, result.Refused, result.Failed, ms(result.Accepted.P50), ms(result.Accepted.P99), ms(result.Accepted.Max))
+	a := result.Accepted
+	fmt.Fprintf(out, "%g/s sign-ups for %v: %d accepted (%.1f/s), %d refused, %d failed; ms from when each was due: p50 %.1f, p99 %.1f, max %.1f\n",
+		o.rate, o.duration, result.OK, result.Achieved, result.Refused, result.Failed, ms(a.P50), ms(a.P99), ms(a.Max))
 	for kind, count := range result.Errors {
-		fmt.Printf("failed: %d x %s\n", count, kind)
+		fmt.Fprintf(out, "failed: %d x %s\n", count, kind)
 	}
 	for i := range backups {
 		if err := verify(ctx, n, &backups[i]); err != nil {
 			return fmt.Errorf("backup %d: %w", i+1, err)
 		}
 		b := backups[i]
-		fmt.Printf("backup %d: %.2f s, %.1f MiB, restored, integrity ok: all %d accounts acknowledged before it began, %d in it\n",
+		fmt.Fprintf(out, "backup %d: %.2f s, %.1f MiB, restored, integrity ok: all %d accounts acknowledged before it began, %d in it\n",
 			i+1, b.took.Seconds(), float64(b.bytes)/(1<<20), b.before, b.has)
 	}
-	return startRestored(ctx, program, n, backups[len(backups)-1])
+	if err := startRestored(ctx, program, n, backups[len(backups)-1]); err != nil {
+		return err
+	}
+	fmt.Fprintln(out, "a node started on the last one, and an account of it logged in")
+	return nil
 }
-
-func trim(rate float64) string { return fmt.Sprintf("%g", rate) }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 

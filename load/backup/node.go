@@ -24,7 +24,8 @@ const password = "an analytical engine"
 
 // settings make hashing cheap, so that the sign-ups are a load on the database.
 var settings = []string{
-	"--http.addr=127.0.0.1:0", "--admin.addr=127.0.0.1:0", "--grpc.addr=off", "--nats.url=off", "--shutdown.drain=0s", "--rate_limit.peer=off", "--sign_up_rate=off",
+	"--http.addr=127.0.0.1:0", "--admin.addr=127.0.0.1:0", "--grpc.addr=off", "--nats.url=off", "--shutdown.drain=0s",
+	"--rate_limit.peer=off", "--sign_up_rate=off",
 	"--argon2.memory=7168", "--argon2.time=1", "--hash.queue=2000",
 }
 
@@ -43,7 +44,7 @@ func startNode(ctx context.Context, program, dir string) (*node, error) {
 		program: program, dir: dir, acknowledged: make(map[string]time.Time),
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}},
 	}
-	n.cmd = exec.CommandContext(ctx, program, append([]string{"serve"}, settings...)...)
+	n.cmd = exec.CommandContext(ctx, program, append([]string{"serve"}, settings...)...) //nolint:gosec // the program that was asked for
 	n.cmd.Dir = dir
 	stderr, err := n.cmd.StderrPipe()
 	if err != nil {
@@ -54,7 +55,11 @@ func startNode(ctx context.Context, program, dir string) (*node, error) {
 	}
 	lines := bufio.NewScanner(stderr)
 	for lines.Scan() {
-		var line struct{ Msg, Server, Addr string }
+		var line struct {
+			Msg    string `json:"msg"`
+			Server string `json:"server"`
+			Addr   string `json:"addr"`
+		}
 		if json.Unmarshal(lines.Bytes(), &line) != nil {
 			n.kill()
 			return nil, errors.New(lines.Text())
@@ -82,7 +87,7 @@ func (n *node) stop() error {
 
 // command runs another command of the program.
 func (n *node) command(ctx context.Context, dir string, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, n.program, args...)
+	cmd := exec.CommandContext(ctx, n.program, args...) //nolint:gosec // the program that was asked for
 	cmd.Dir = dir
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -158,7 +163,9 @@ func verify(ctx context.Context, n *node, b *copied) (err error) {
 	}
 	has := make(map[string]bool)
 	for line := range strings.Lines(text) {
-		var account struct{ Email string }
+		var account struct {
+			Email string `json:"email"`
+		}
 		if err := json.Unmarshal([]byte(line), &account); err != nil {
 			return err
 		}
@@ -198,7 +205,6 @@ func startRestored(ctx context.Context, program string, n *node, b copied) error
 			if err := restored.post(ctx, "/v1/auth", email, http.StatusOK); err != nil {
 				return fmt.Errorf("login on the restored database: %w", err)
 			}
-			fmt.Println("a node started on the last one, and an account of it logged in")
 			return restored.stop()
 		}
 	}
