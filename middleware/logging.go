@@ -15,6 +15,7 @@ import (
 // error with its hidden cause and, for a panic, the stack. No message, no raw
 // path and no credential is ever in it.
 func Logging(logger *slog.Logger) chassi.Middleware {
+	born := time.Now()
 	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
 		message := "call"
 		if b.Client {
@@ -24,7 +25,7 @@ func Logging(logger *slog.Logger) chassi.Middleware {
 		// place of this line in the source, which is the same for every call.
 		handler := logger.With(slog.String("transport", b.Transport), slog.String("method", b.Method), slog.String("route", b.Route)).Handler()
 		return func(ctx context.Context, call *chassi.Call) error {
-			began := time.Now()
+			began := time.Since(born) // reads one clock, where time.Now reads two
 			err := next(ctx, call)
 			level := levelOf(err)
 			if !handler.Enabled(ctx, level) {
@@ -32,7 +33,7 @@ func Logging(logger *slog.Logger) chassi.Middleware {
 			}
 			now := time.Now()
 			line := slog.NewRecord(now, level, message, 0)
-			line.AddAttrs(slog.Int("status", b.Status(call, err)), slog.Int64("latency_us", now.Sub(began).Microseconds()))
+			line.AddAttrs(slog.Int("status", b.Status(call, err)), slog.Int64("latency_us", (now.Sub(born)-began).Microseconds()))
 			if call.Peer.IsValid() {
 				line.AddAttrs(slog.String("peer", call.Peer.Addr().String()))
 			}
