@@ -51,10 +51,10 @@ func (c *Context) Done() <-chan struct{} {
 		return t.Done()
 	}
 	ctx, cancel := context.WithDeadline(c.Context, c.deadline)
-	if c.ended.Load() {
+	c.timed.Store(&timedContext{Context: ctx, cancel: cancel})
+	if c.ended.Load() { // looked at after the store, as End stores first and then looks
 		cancel()
 	}
-	c.timed.Store(&timedContext{Context: ctx, cancel: cancel})
 	return ctx.Done()
 }
 
@@ -69,7 +69,7 @@ func (c *Context) Err() error {
 	if c.ended.Load() {
 		return context.Canceled
 	}
-	if !time.Now().Before(c.deadline) {
+	if time.Until(c.deadline) <= 0 {
 		return context.DeadlineExceeded
 	}
 	return nil
@@ -86,8 +86,6 @@ func (c *Context) Value(key any) any {
 
 // End cancels what still waits: to be called when the work is over.
 func (c *Context) End() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.ended.Store(true)
 	if t := c.timed.Load(); t != nil {
 		t.cancel()

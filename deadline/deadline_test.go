@@ -74,3 +74,13 @@ func TestOneAllocation(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// Whoever begins to wait at the moment of the end does not wait for ever.
+func TestEndWhileWaitingBegins(t *testing.T) {
+	t.Parallel()
+	for range 1_000 {
+		ctx := deadline.With(t.Context(), time.Hour)
+		go ctx.End()
+		<-ctx.Done()
+	}
+}

@@ -26,6 +26,7 @@ import (
 // ones are logged at INFO, and every ten seconds a line at WARN or ERROR says how many
 // there were, until one at INFO says that it is over.
 func Logging(logger *slog.Logger) chassi.Middleware {
+	born := time.Now()
 	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
 		message := "call"
 		if b.Client {
@@ -36,7 +37,7 @@ func Logging(logger *slog.Logger) chassi.Middleware {
 		handler := logger.With(slog.String("transport", b.Transport), slog.String("method", b.Method), slog.String("route", b.Route)).Handler()
 		failed := &failures{handler: handler, message: message}
 		return func(ctx context.Context, call *chassi.Call) error {
-			began := time.Now()
+			began := time.Since(born) // reads one clock, where time.Now reads two
 			err := next(ctx, call)
 			level := levelOf(ctx, b, err)
 			if level > slog.LevelInfo {
@@ -47,7 +48,7 @@ func Logging(logger *slog.Logger) chassi.Middleware {
 			}
 			now := time.Now()
 			line := slog.NewRecord(now, level, message, 0)
-			line.AddAttrs(slog.Int("status", b.Status(call, err)), slog.Int64("latency_us", now.Sub(began).Microseconds()))
+			line.AddAttrs(slog.Int("status", b.Status(call, err)), slog.Int64("latency_us", (now.Sub(born)-began).Microseconds()))
 			if call.Peer.IsValid() {
 				line.AddAttrs(slog.String("peer", call.Peer.Addr().String()))
 			}

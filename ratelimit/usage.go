@@ -1,7 +1,7 @@
 package ratelimit
 
 import (
-	"hash/maphash"
+	"math/rand/v2"
 	"sync"
 )
 
@@ -10,24 +10,45 @@ import (
 // that holds nothing takes no room. It is safe for concurrent use, starts no goroutine and
 // needs no closing.
 type Usage struct {
-	seed   maphash.Seed
-	shards [usageShards]usageShard
+	seed   uint64
+	shards [1 << usageShardLog]usageShard
 }
 
-const usageShards = 64
+const usageShardLog = 6
 
-// usageShard is padded so that two locks do not share a cache line.
+// usageShard has one key in place, and a map for others that hold something at the same
+// time: mostly there are none. It is padded so that two locks do not share a cache line.
 type usageShard struct {
 	mu   sync.Mutex
-	held map[Key]int64
-	_    [48]byte
+	key  Key
+	held int64 // by key; 0 when there is none in place
+	more map[Key]int64
+	_    [24]byte
+}
+
+func (s *usageShard) get(key Key) int64 {
+	if s.held > 0 && s.key == key {
+		return s.held
+	}
+	return s.more[key]
+}
+
+func (s *usageShard) set(key Key, n int64) {
+	switch {
+	case s.held > 0 && s.key == key, s.held == 0 && s.more[key] == 0:
+		s.key, s.held = key, n
+	case n > 0:
+		s.more[key] = n
+	default:
+		delete(s.more, key)
+	}
 }
 
 // NewUsage returns a Usage in which no key holds anything.
 func NewUsage() *Usage {
-	u := &Usage{seed: maphash.MakeSeed()}
+	u := &Usage{seed: rand.Uint64()}
 	for i := range u.shards {
-		u.shards[i].held = make(map[Key]int64)
+		u.shards[i].more = make(map[Key]int64)
 	}
 	return u
 }
@@ -38,11 +59,11 @@ func (u *Usage) Acquire(key Key, n, limit int64) bool {
 	s := u.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	held := s.held[key]
+	held := s.get(key)
 	if held+n > limit {
 		return false
 	}
-	s.held[key] = held + n
+	s.set(key, held+n)
 	return true
 }
 
@@ -51,11 +72,7 @@ func (u *Usage) Release(key Key, n int64) {
 	s := u.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if held := s.held[key]; held > n {
-		s.held[key] = held - n
-	} else {
-		delete(s.held, key)
-	}
+	s.set(key, max(s.get(key)-n, 0))
 }
 
 // Held returns what key holds.
@@ -63,7 +80,7 @@ func (u *Usage) Held(key Key) int64 {
 	s := u.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.held[key]
+	return s.get(key)
 }
 
 // Len returns the number of keys that hold something.
@@ -72,12 +89,18 @@ func (u *Usage) Len() int {
 	for i := range u.shards {
 		s := &u.shards[i]
 		s.mu.Lock()
-		n += len(s.held)
+		n += len(s.more)
+		if s.held > 0 {
+			n++
+		}
 		s.mu.Unlock()
 	}
 	return n
 }
 
+// shard spreads keys over the locks. It need not withstand keys that are chosen to meet in one
+// shard, which would wait for each other a little: the maps do, with a hash of their own.
 func (u *Usage) shard(key Key) *usageShard {
-	return &u.shards[maphash.Comparable(u.seed, key)%usageShards]
+	mixed := ((key.value ^ u.seed) * 0x9e3779b97f4a7c15) ^ key.kind
+	return &u.shards[mixed*0x9e3779b97f4a7c15>>(64-usageShardLog)]
 }

@@ -1,6 +1,7 @@
 package ratelimit_test
 
 import (
+	"math/rand/v2"
 	"net/netip"
 	"strconv"
 	"sync"
@@ -96,5 +97,37 @@ func BenchmarkUsage(b *testing.B) {
 				}
 			})
 		})
+	}
+}
+
+// Keys that share a lock are counted apart, whichever of them holds something first.
+func TestUsageOfKeysThatMeet(t *testing.T) {
+	t.Parallel()
+	u, want := ratelimit.NewUsage(), make(map[int]int64)
+	random := rand.New(rand.NewPCG(1, 2))
+	key := func(i int) ratelimit.Key { return ratelimit.AddrKey(netip.AddrFrom4([4]byte{10, 0, 0, byte(i)})) }
+	for range 100_000 {
+		i, n := random.IntN(250), 1+random.Int64N(3)
+		switch {
+		case want[i] == 0 || random.IntN(2) == 0:
+			if ok := u.Acquire(key(i), n, 5); ok != (want[i]+n <= 5) {
+				t.Fatalf("key %d holds %d, %d more: %v", i, want[i], n, ok)
+			} else if ok {
+				want[i] += n
+			}
+		default:
+			n = min(n, want[i])
+			u.Release(key(i), n)
+			want[i] -= n
+		}
+		if got := u.Held(key(i)); got != want[i] {
+			t.Fatalf("key %d holds %d, want %d", i, got, want[i])
+		}
+	}
+	for i, n := range want {
+		u.Release(key(i), n)
+	}
+	if u.Len() != 0 {
+		t.Errorf("%d keys hold something", u.Len())
 	}
 }

@@ -18,7 +18,7 @@ func operations(tracer trace.Tracer) calltrace.Tracer {
 			kind = trace.SpanKindInternal
 		}
 		ctx, span := tracer.Start(ctx, o.String(), trace.WithSpanKind(kind), trace.WithAttributes(operationAttributes(o)...)) //nolint:spancheck // End ends it
-		return ctx, func(code, failure string) { //nolint:spancheck // likewise
+		return ctx, func(code, failure string) {                                                                              //nolint:spancheck // likewise
 			if code != "" {
 				span.SetAttributes(attribute.String("db.response.status_code", code))
 				failure = code

@@ -180,25 +180,47 @@ func (m *responseMetadata) Get(key string) string { return m.header.Get(key) }
 
 // Set drops what would break out of a header line.
 func (m *responseMetadata) Set(key, value string) {
-	if !isHeaderKey(key) || !isHeaderValue(value) {
+	ok, canonical := checkHeaderKey(key)
+	if !ok || !isHeaderValue(value) {
 		return
 	}
+	if !canonical {
+		key = http.CanonicalHeaderKey(key)
+	}
+	m.put(key, value)
+}
+
+// put sets what is known to be good; key is in canonical form.
+func (m *responseMetadata) put(key, value string) {
 	if m.used == len(m.room) {
-		m.header.Set(key, value)
+		m.header[key] = []string{value}
 		return
 	}
 	m.room[m.used] = value
-	m.header[http.CanonicalHeaderKey(key)] = m.room[m.used : m.used+1 : m.used+1]
+	m.header[key] = m.room[m.used : m.used+1 : m.used+1]
 	m.used++
 }
 
-func isHeaderKey(key string) bool {
+// checkHeaderKey reports whether key can be the name of a header, and whether it is spelled as
+// [http.CanonicalHeaderKey] does.
+func checkHeaderKey(key string) (ok, canonical bool) {
+	upper := true // the next letter is to be
+	canonical = true
 	for i := range len(key) {
-		if c := key[i]; c <= ' ' || c >= 0x7f || c == ':' {
-			return false
+		switch c := key[i]; {
+		case c <= ' ' || c >= 0x7f || c == ':':
+			return false, false
+		case c >= 'a' && c <= 'z':
+			canonical = canonical && !upper
+			upper = false
+		case c >= 'A' && c <= 'Z':
+			canonical = canonical && upper
+			upper = false
+		default:
+			upper = c == '-'
 		}
 	}
-	return key != ""
+	return key != "", canonical
 }
 
 func isHeaderValue(value string) bool {

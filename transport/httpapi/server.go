@@ -241,7 +241,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.call.In, x.call.Out = requestMetadata(r.Header), &x.out
 	x.call.Peer = s.peer(conn, r)
 	x.call.RequestID = requestID(r.Header)
-	x.out.Set("X-Request-Id", x.call.RequestID)
+	x.out.put(transport.RequestIDKey, x.call.RequestID) // is good, however it came
 	s.secure.set(h)
 	if len(r.TransferEncoding) > 0 {
 		// There may have been a Content-Length as well, which net/http has dropped by
