@@ -69,7 +69,7 @@ func TestALockEndsWhenTheClockOfRedisWasSetBack(t *testing.T) {
 	t.Parallel()
 	c, _ := redistest.Config(t)
 	db := redistest.Open(t, c)
-	set := redis.NewScript(`redis.call('HSET', KEYS[1], 'f', 1, 'u', string.format('%d', redis.call('TIME')[1] * 1000 + ARGV[1])) return {0}`)
+	set := redis.NewScript("set", `redis.call('HSET', KEYS[1], 'f', 1, 'u', string.format('%d', redis.call('TIME')[1] * 1000 + ARGV[1])) return {0}`)
 	a := store.NewSharedAttempts(nil, db, func() { t.Error("fell back") })
 	for _, ahead := range []time.Duration{time.Hour, 24 * time.Hour} {
 		if _, err := db.Run(t.Context(), set, []string{"attempts:k"}, []string{strconv.FormatInt(ahead.Milliseconds(), 10)}); err != nil {

@@ -112,7 +112,7 @@ func TestARateHoldsWhenTheClockOfRedisWasSetBack(t *testing.T) {
 	t.Parallel()
 	c, _ := redistest.Config(t)
 	db := redistest.Open(t, c)
-	set := redis.NewScript(`redis.call('SET', KEYS[1], string.format('%.3f', (redis.call('TIME')[1] - 1735689600 + ARGV[1]) * 1000000)) return {0}`)
+	set := redis.NewScript("set", `redis.call('SET', KEYS[1], string.format('%.3f', (redis.call('TIME')[1] - 1735689600 + ARGV[1]) * 1000000)) return {0}`)
 	for _, seconds := range []string{"3600", "86400"} {
 		if _, err := db.Run(t.Context(), set, []string{"limit:x:" + key.String()}, []string{seconds}); err != nil {
 			t.Fatal(err)
