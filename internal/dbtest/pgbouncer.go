@@ -55,7 +55,7 @@ func PgBouncer(t testing.TB, settings ...string) string {
 		args = append([]string{"--user=nobody"}, args...)
 	}
 	var log strings.Builder
-	cmd := exec.Command(program, args...) //nolint:gosec // found above
+	cmd := exec.Command(program, args...) //nolint:gosec,noctx // found above, and ended below
 	cmd.Stdout, cmd.Stderr = &log, &log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
