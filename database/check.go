@@ -85,18 +85,24 @@ func (db *DB) checkSQLite(ctx context.Context, write bool) error {
 
 const (
 	readOnlySetting = "SELECT current_setting('transaction_read_only')"
-	writeToLog      = "SELECT current_setting('transaction_read_only') FROM pg_logical_emit_message(true, 'chassi', '')"
+	writeToLog      = `SELECT current_setting('transaction_read_only'), CASE current_setting('transaction_read_only') WHEN 'off' THEN
+		CAST(pg_logical_emit_message(true, 'chassi', '') AS TEXT) END`
 )
 
 // checkPostgres fails on a server that cannot write: a standby, or one that is
 // switched to read-only. Some that speak PostgreSQL's protocol cannot write to the log alone.
 func (db *DB) checkPostgres(ctx context.Context, write bool) error {
-	readOnly, err := db.ask(ctx, readOnlySetting)
-	if err == nil && readOnly != "on" && write {
-		readOnly, err = db.ask(ctx, writeToLog)
-		if pg, ok := errors.AsType[*pgconn.PgError](err); ok && (pg.Code == "42883" || pg.Code == "42501" || pg.Code == "0A000") {
-			err = nil // undefined_function, insufficient_privilege, feature_not_supported
-		}
+	var readOnly string
+	var err error
+	if write {
+		var position sql.NullString
+		err = db.ask(ctx, writeToLog, &readOnly, &position)
+		pg, ok := errors.AsType[*pgconn.PgError](err)
+		// undefined_function, insufficient_privilege, feature_not_supported
+		write = !ok || pg.Code != "42883" && pg.Code != "42501" && pg.Code != "0A000"
+	}
+	if !write {
+		err = db.ask(ctx, readOnlySetting, &readOnly)
 	}
 	if err != nil {
 		return scope{db: db, pool: db.probe}.fail(ctx, "check", err)
@@ -107,9 +113,9 @@ func (db *DB) checkPostgres(ctx context.Context, write bool) error {
 	return nil
 }
 
-func (db *DB) ask(ctx context.Context, query string) (answer string, err error) {
-	err = db.probe.QueryRowContext(ctx, query, pgx.QueryExecModeExec).Scan(&answer) // one round trip
-	return answer, err
+// ask takes one round trip.
+func (db *DB) ask(ctx context.Context, query string, answer ...any) error {
+	return db.probe.QueryRowContext(ctx, query, pgx.QueryExecModeExec).Scan(answer...)
 }
 
 // probePool holds the connection of [DB.Check].

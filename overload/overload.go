@@ -7,9 +7,9 @@
 // longer do, it rises again. So it needs no knowledge of the machine, and a call that takes a
 // second by nature is no sign of overload.
 //
-// A kind whose calls take no longer than usual may always have as many in flight as usual,
-// and as many again. So a slow database has the calls refused that wait for it, when they
-// are too many, and no others. A standstill, in which no call of a kind succeeds, is no
+// Each kind may always have a few calls in flight, a quarter of MinInFlight, and if they take
+// no longer than usual as many as usual, and as many again. So a slow database has the calls
+// refused that wait for it, when they are too many, and no others. A standstill, in which no call of a kind succeeds, is no
 // overload: what piled up in it says nothing about the calls that come afterwards.
 package overload
 
@@ -124,6 +124,7 @@ func New(c Config) *Limiter {
 	l := &Limiter{config: c, born: time.Now()}
 	l.limit.Store(int64(c.MaxInFlight))
 	l.due.Store(int64(window))
+	l.usualBusy.Store(fewSamples)
 	return l
 }
 
@@ -315,6 +316,9 @@ func (l *Limiter) probe(now int64, pressure bool) bool {
 	l.resume = l.limit.Load()
 	l.limit.Store(min(l.resume, int64(l.least())))
 	l.probing = 1
+	for _, k := range l.kinds {
+		k.setReserved()
+	}
 	return true
 }
 
@@ -347,19 +351,27 @@ func (k *Kind) look() {
 	}
 }
 
-// reserve lets the kind have twice as many calls in flight as it usually has, whatever
-// other kinds have, unless its latest calls took longer than usual. A few of them may be
-// chance. Calm is a window without pressure.
+// reserve lets the kind have a few calls in flight, whatever other kinds have, and twice as
+// many as it usually has unless its latest calls took longer than usual, of which a few may
+// be chance. Calm is a window without pressure. During a probe slow kinds have nothing
+// reserved, because what they take without others is to be seen.
 func (k *Kind) reserve(length float64, calm bool) {
 	if calm {
 		k.usualInFlight += (k.seenTaken/length - k.usualInFlight) * faster
 	}
 	k.trend += (k.seenLog - math.Float64frombits(k.usual.Load()) - k.trend) * k.seenCalls / (k.seenCalls + fewSamples)
-	if k.trend > math.Log(k.limiter.config.Tolerance)/2 {
-		k.reserved.Store(0)
-	} else {
-		k.reserved.Store(int64(max(k.limiter.least(), 2*k.usualInFlight)))
+	k.setReserved()
+}
+
+func (k *Kind) setReserved() {
+	reserved := k.limiter.least()
+	switch slow := k.trend > math.Log(k.limiter.config.Tolerance)/2; {
+	case !slow:
+		reserved = max(reserved, 2*k.usualInFlight)
+	case k.limiter.probing > 0:
+		reserved = 0
 	}
+	k.reserved.Store(int64(reserved))
 }
 
 // least is how few calls are let in during a probe.

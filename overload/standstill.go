@@ -48,9 +48,12 @@ func (k *Kind) endsStandstill(now, began int64) bool {
 		float64(wait) > k.limiter.config.Tolerance*math.Exp(math.Float64frombits(k.usual.Load()))
 }
 
-// beginCatchUp lets everything in until what has piled up is done, as long as it becomes
-// less.
+// beginCatchUp lets everything in until what has piled up, if anything has, is done, as long
+// as it becomes less.
 func (l *Limiter) beginCatchUp(now int64) {
+	if l.busy() <= l.usualBusy.Load() {
+		return
+	}
 	last := l.standstill.Load()
 	if (last == 0 || now-last > int64(catchUpInterval)) && l.standstill.CompareAndSwap(last, now) {
 		l.backlog.Store(l.busy()*5/4 + fewSamples)

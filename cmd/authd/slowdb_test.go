@@ -75,10 +75,16 @@ func ask(method, url, bearer, body string) string {
 		return err.Error()
 	}
 	defer answer.Body.Close()
-	var problem struct{ Error string }
+	var problem struct {
+		Error  string
+		Checks map[string]struct{ Error string }
+	}
 	_ = json.NewDecoder(answer.Body).Decode(&problem)
 	if problem.Error != "" {
 		return problem.Error
+	}
+	if database := problem.Checks["database"].Error; database != "" {
+		return database
 	}
 	return strconv.Itoa(answer.StatusCode)
 }
@@ -151,22 +157,22 @@ func TestASlowDatabaseFailsOnlyWhatNeedsIt(t *testing.T) {
 	t.Parallel()
 	for _, roundTrip := range []time.Duration{100 * time.Millisecond, 300 * time.Millisecond} {
 		t.Run(roundTrip.String(), func(t *testing.T) {
-			t.Parallel()
 			p, url := behindProxy(t)
 			p.Open()
-			c := newCaller(start(t, t.TempDir(), "--database.url="+url), 40)
+			c := newCaller(start(t, t.TempDir(), "--database.url="+url, "--admin.max_connections_per_client=500",
+				"--overload.min_in_flight=48"), 40)
 			o := &outcomes{counts: make(map[string]int)}
 			add := func(what string) func(int) { return func(i int) { o.add(what, c.call(what, i)) } }
-			stop := []func(){every(5*time.Millisecond, add("validate")), every(100*time.Millisecond, add("login"))}
+			stop := []func(){every(10*time.Millisecond, add("validate")), every(100*time.Millisecond, add("login"))}
 			seen := func(call string, n int) func() bool {
 				return func() bool { all, _ := o.of(call, ""); return all >= n }
 			}
-			eventually(t, "calls", seen("validate", 400)) // what they usually take is known
+			eventually(t, "calls", seen("validate", 200)) // what they usually take is known
 			p.Delay(roundTrip / 2)
 			for _, what := range []string{"keys", "live", "ready"} {
-				stop = append(stop, every(50*time.Millisecond, add(what)))
+				stop = append(stop, every(100*time.Millisecond, add(what)))
 			}
-			eventually(t, "calls while the database is slow", seen("keys", 120))
+			eventually(t, "calls while the database is slow", seen("keys", 80))
 			for _, s := range stop {
 				s()
 			}
@@ -181,8 +187,8 @@ func TestASlowDatabaseFailsOnlyWhatNeedsIt(t *testing.T) {
 }
 
 // R94: after an outage of the database, nothing is refused for overload from the first success
-// on. A node of 200 calls a second is not overloaded while they are fewer than
-// overload.min_in_flight at once.
+// on. Five seconds of calls pile up; with this min_in_flight, 150 calls of one client at once
+// are not too many, so that a machine with other work does not refuse any by itself.
 func TestNoOverloadAfterAnOutage(t *testing.T) {
 	t.Parallel()
 	for name, outage := range map[string][2]func(*proxytest.Proxy){
@@ -190,21 +196,21 @@ func TestNoOverloadAfterAnOutage(t *testing.T) {
 		"hangs":   {(*proxytest.Proxy).Stall, (*proxytest.Proxy).Resume},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			p, url := behindProxy(t)
 			p.Open()
-			c := newCaller(start(t, t.TempDir(), "--database.url="+url, "--overload.min_in_flight=800",
+			c := newCaller(start(t, t.TempDir(), "--database.url="+url, "--overload.min_in_flight=600",
 				"--http.max_connections_per_client=5000", "--overload.max_in_flight_per_client=5000"), 40)
 			before, during, after := &outcomes{counts: make(map[string]int)}, &outcomes{counts: make(map[string]int)}, &outcomes{counts: make(map[string]int)}
 			var phase atomic.Pointer[outcomes]
 			phase.Store(before)
-			stop := every(5*time.Millisecond, func(i int) {
+			stop := every(20*time.Millisecond, func(i int) {
 				what := [...]string{"validate", "me", "validate", "keys", "validate", "validate", "me", "validate"}[i%8]
-				if i%20 == 0 {
-					what = "login"
+				who := i
+				if i%40 == 0 {
+					what, who = "login", i/40
 				}
 				began := phase.Load()
-				result := c.call(what, i)
+				result := c.call(what, who)
 				if began == during && what != "keys" && result == "200" && phase.CompareAndSwap(during, after) {
 					return // the first success
 				}
@@ -220,13 +226,13 @@ func TestNoOverloadAfterAnOutage(t *testing.T) {
 					return all >= n
 				}
 			}
-			eventually(t, "calls", seen(before, 400))
+			eventually(t, "calls", seen(before, 100))
 			outage[0](p)
 			eventually(t, "what was remembered is forgotten", func() bool { return !c.remembered() })
 			phase.Store(during)
 			<-time.After(5 * time.Second) // the outage
 			outage[1](p)
-			eventually(t, "calls afterwards", seen(after, 600))
+			eventually(t, "calls afterwards", seen(after, 200))
 			stop()
 			t.Log("during:", during.counts, "after:", after.counts)
 			for _, what := range []string{"validate", "me", "keys", "login"} {
