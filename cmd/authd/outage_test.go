@@ -3,8 +3,11 @@ package main
 import (
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/auth"
 	"github.com/chassi-go/chassi/internal/dbtest"
 	"github.com/chassi-go/chassi/internal/proxytest"
 )
@@ -78,5 +81,45 @@ func TestFault34DatabaseGoesAwayAndComesBack(t *testing.T) {
 	eventually(t, "readiness says yes", n.ready)
 	if !n.accepts(token) || n.login(ada) == "" {
 		t.Error("not healed")
+	}
+}
+
+// R96: an outage of the database shows above INFO on every transport, in one access line for
+// each route and not in one for each call.
+func TestOutageShowsAboveInfoOnEveryTransport(t *testing.T) {
+	t.Parallel()
+	p, database := behindProxy(t)
+	p.Open()
+	amqpURL, prefix := rabbit(t)
+	n := start(t, t.TempDir(), "--database.url="+database, "--amqp.url="+amqpURL, "--amqp.prefix="+prefix)
+	n.awaitLog(`"server":"amqp"`)
+	all := callers(t, n, amqpURL, prefix)
+	p.Cut()
+	const calls = 20
+	for name, caller := range all {
+		s, err := auth.NewClient(caller)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range calls {
+			if _, err := s.SignUp(t.Context(), &auth.SignUpRequest{Email: "ada@example.org", Password: "an analytical engine"}); chassi.ErrorOf(err).Code != chassi.Unavailable {
+				t.Errorf("%s: %v, want unavailable", name, err)
+			}
+		}
+		eventually(t, "all calls are logged", func() bool {
+			lines, warned := 0, 0
+			for line := range strings.Lines(n.text()) {
+				if strings.Contains(line, `"msg":"call"`) && strings.Contains(line, `"transport":"`+name+`"`) {
+					lines++
+					if strings.Contains(line, `"level":"WARN"`) && strings.Contains(line, `"cause":`) {
+						warned++
+					}
+				}
+			}
+			if warned > 1 {
+				t.Fatalf("%s: %d lines above INFO for one route", name, warned)
+			}
+			return lines == calls && warned == 1
+		})
 	}
 }

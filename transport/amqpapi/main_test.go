@@ -122,7 +122,9 @@ func exchangeOf(prefix string, e *chassi.Endpoint) string {
 // start serves; the caller stops the server.
 func start(t testing.TB, c amqpapi.Config, middleware []chassi.Middleware, services ...*chassi.Service) *amqpapi.Server {
 	t.Helper()
-	c.Logger = quiet
+	if c.Logger == nil {
+		c.Logger = quiet
+	}
 	s := amqpapi.New(c, middleware...)
 	for _, service := range services {
 		if err := s.Mount(service); err != nil {

@@ -368,3 +368,54 @@ func TestNoCertificatesStop(t *testing.T) {
 	var c *Certificates
 	c.Stop()
 }
+
+// The state tells what somebody has to do: a certificate that is about to expire, and files
+// that cannot be used.
+func TestStateTellsExpiryAndFailedReloads(t *testing.T) {
+	t.Parallel()
+	notAfter := time.Now().Add(30 * 24 * time.Hour).Truncate(time.Second)
+	files := install(t, certtest.Issue(t, "long", nil, notAfter), nil)
+	c, log := mustCertificates(t, files)
+	if s, ok := c.State(); !ok || !s.NotAfter.Equal(notAfter) || s.Degraded() || s.FailedReloads != 0 || s.String() != "expires in 29 days" {
+		t.Errorf("%+v: %s", s, s)
+	}
+	write(t, files.KeyFile, []byte("no key"))
+	for range 3 {
+		c.refresh()
+	}
+	if s, _ := c.State(); !s.Degraded() || s.FailedReloads != 1 || s.Broken == nil || !strings.Contains(s.String(), "cannot be used: ") || !s.NotAfter.Equal(notAfter) {
+		t.Errorf("%+v: %s", s, s)
+	}
+	if n := strings.Count(log.String(), "level=ERROR"); n != 1 {
+		t.Errorf("%d lines, want 1: %s", n, log)
+	}
+	soon := certtest.Issue(t, "soon", nil, time.Now().Add(3*24*time.Hour))
+	write(t, files.CertFile, soon.Cert)
+	write(t, files.KeyFile, soon.Key)
+	c.refresh()
+	if s, _ := c.State(); !s.Degraded() || s.Broken != nil || s.String() != "expires in 2 days" || !strings.Contains(log.String(), "certificates reloaded") {
+		t.Errorf("%+v: %s", s, s)
+	}
+	if _, ok := (*Certificates)(nil).State(); ok {
+		t.Error("a state without TLS")
+	}
+}
+
+// A certificate that expires while it is in use is logged once.
+func TestExpiryInUseIsLoggedOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, log := mustCertificates(t, install(t, certtest.Issue(t, "short", nil, time.Now().Add(time.Hour)), nil))
+		if log.String() != "" {
+			t.Errorf("too early: %s", log)
+		}
+		time.Sleep(2 * time.Hour)
+		if n := strings.Count(log.String(), "has expired"); n != 1 {
+			t.Errorf("%d lines, want 1: %s", n, log)
+		}
+		if s, _ := c.State(); !s.Degraded() || s.String() != "expired since 1h0m0s" {
+			t.Errorf("%+v: %s", s, s)
+		}
+		c.Stop()
+	})
+}

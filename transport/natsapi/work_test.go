@@ -67,6 +67,9 @@ func TestWork(t *testing.T) {
 	s := consume(t, natsapi.Config{Broker: broker, Logger: quiet}, q, d)
 	d.Await(t, 1+3+3+1+3)
 	stop(t, s)
+	if stats := s.Stats(); stats.DeadLettered["jobs"] != 3 || stats.InFlight != 0 {
+		t.Errorf("%+v, want 3 dead letters and nothing in flight", stats)
+	}
 
 	d.Lock()
 	defer d.Unlock()
