@@ -40,7 +40,7 @@ func TestTraceparentIsBelievedFromTrustedNetworks(t *testing.T) {
 		"192.0.2.0/24":        {"nats": true, "amqp": true}, // clients that their brokers name
 		"":                    {"nats": true, "amqp": true},
 	} {
-		c := defaults(t, "--trace.trusted="+networks, "--amqp.url="+brokerURL(t), "--amqp.prefix=test-"+strings.ToLower(rand.Text()))
+		c := defaults(t, "--trace.trusted="+networks, "--amqp.url="+brokerURL(t), "--amqp.required=true", "--amqp.prefix=test-"+strings.ToLower(rand.Text()))
 		c.AMQP.Expires = time.Minute
 		r := start(t, c, traced())
 		for name, caller := range callers(t, r, c) {

@@ -63,9 +63,16 @@ func authd(dir string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// start runs authd serve on free ports and waits until it serves.
+// start runs authd serve on free ports and waits until it serves, over the brokers too unless
+// args say that they are not required.
 func start(t *testing.T, dir string, args ...string) *node {
 	t.Helper()
+	all := strings.Join(args, " ")
+	for _, broker := range []string{"amqp", "nats"} {
+		if strings.Contains(all, "--"+broker+".url="+broker+"://") && !strings.Contains(all, "--"+broker+".required=") {
+			args = append(args, "--"+broker+".required=true")
+		}
+	}
 	n := launch(t, dir, args...)
 	n.awaitLog(`"msg":"serving"`)
 	return n

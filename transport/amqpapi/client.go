@@ -80,10 +80,14 @@ func Dial(ctx context.Context, c ClientConfig) (*Client, error) {
 		url: c.URL, tls: tlsConfig, name: "chassi client", logger: c.Logger, use: client.use,
 		grant: account.grant(nothing, exactly("EXCHANGE OF THE SERVICE"), nothing),
 	}
+	var last error // with a reason, and not for the end of ctx
 	for told := false; ; told = true {
 		err := client.link.start(ctx)
 		if err == nil {
 			return client, nil
+		}
+		if ctx.Err() == nil || last == nil {
+			last = err
 		}
 		if chassi.ErrorOf(err).Code != chassi.Unavailable || errors.Is(err, errRefuses) {
 			return nil, err
@@ -93,7 +97,7 @@ func Dial(ctx context.Context, c ClientConfig) (*Client, error) {
 		}
 		select {
 		case <-ctx.Done():
-			return nil, err
+			return nil, last
 		case <-time.After(300 * time.Millisecond):
 		}
 	}

@@ -62,8 +62,12 @@ func Dial(ctx context.Context, c ClientConfig) (*Client, error) {
 		return nil, err
 	}
 	var refused time.Time
+	var last error // with a reason, and not for the end of ctx
 	for told := false; ; told = true {
 		conn, err := connect(ctx, c.URL, t, options)
+		if ctx.Err() == nil || last == nil {
+			last = err
+		}
 		switch {
 		case err == nil:
 			return newClient(c, conn, t)
@@ -79,7 +83,7 @@ func Dial(ctx context.Context, c ClientConfig) (*Client, error) {
 		}
 		select {
 		case <-ctx.Done():
-			return nil, err
+			return nil, last
 		case <-time.After(300 * time.Millisecond):
 		}
 	}
