@@ -2,6 +2,7 @@ package amqpapi
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -63,7 +64,8 @@ var (
 )
 
 // Dial connects. It tries until ctx ends while the broker is away, and returns at once if
-// the broker refuses the user, its password or its vhost.
+// the broker refuses the user, its password or its vhost, or if its certificate is not
+// trusted.
 func Dial(ctx context.Context, c ClientConfig) (*Client, error) {
 	setDefault(&c.Timeout, 30*time.Second)
 	setDefault(&c.MaxPending, 1024)
@@ -89,7 +91,8 @@ func Dial(ctx context.Context, c ClientConfig) (*Client, error) {
 		if ctx.Err() == nil || last == nil {
 			last = err
 		}
-		if chassi.ErrorOf(err).Code != chassi.Unavailable || errors.Is(err, errRefuses) {
+		_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
+		if chassi.ErrorOf(err).Code != chassi.Unavailable || untrusted || errors.Is(err, errRefuses) {
 			return nil, err
 		}
 		if !told {

@@ -2,6 +2,7 @@ package natsapi
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -53,7 +54,8 @@ type Client struct {
 const refusalTime = 5 * time.Second
 
 // Dial connects. It tries until ctx ends while the server is away, and for five seconds if
-// the server refuses the user, its password or its key.
+// the server refuses the user, its password or its key. It returns at once if the server's
+// certificate is not trusted.
 func Dial(ctx context.Context, c ClientConfig) (*Client, error) {
 	c = c.withDefaults()
 	t := new(trouble)
@@ -68,9 +70,12 @@ func Dial(ctx context.Context, c ClientConfig) (*Client, error) {
 		if ctx.Err() == nil || last == nil {
 			last = err
 		}
+		_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
 		switch {
 		case err == nil:
 			return newClient(c, conn, t)
+		case untrusted:
+			return nil, err
 		case !errors.Is(err, errRefused):
 			refused = time.Time{}
 		case refused.IsZero():
