@@ -42,11 +42,12 @@ redis: breaker redact calltrace internal/outage
 ratelimit/shared: ratelimit redis
 idempotency/sqlstore: idempotency database
 idempotency/redisstore: idempotency redis
-standard: . transport/... schema/... schema middleware middleware/... telemetry client console token password ratelimit ratelimit/shared redis breaker retry overload workpool database discovery config redact internal/memlimit
+standard: . transport/... schema/... schema middleware middleware/... telemetry client console token password ratelimit ratelimit/shared redis breaker retry overload workpool discovery config redact internal/memlimit
+standard/sqldb: . standard database
 auth: . client
 auth/service: . auth auth/store token password workpool ratelimit internal/outage
 auth/store: database redis
-cmd/authd cmd/chassi: . schema schema/... transport/... middleware middleware/... telemetry client console token password ratelimit breaker retry workpool database discovery config clock idempotency idempotency/... standard auth auth/... internal/memlimit
+cmd/authd cmd/chassi: . schema schema/... transport/... middleware middleware/... telemetry client console token password ratelimit breaker retry workpool database discovery config clock idempotency idempotency/... standard standard/sqldb auth auth/... internal/memlimit
 bench/... examples/... load load/... scripts/...: *
 internal/strangers/...: internal/strangers/...
 internal/conformance internal/conformance/...: . schema/... transport transport/... internal/conformance
@@ -83,7 +84,7 @@ golang.org/x/net/idna: auth/service
 golang.org/x/term: cmd/authd
 golang.org/x/text: auth/service password
 golang.org/x/time: ratelimit
-google.golang.org/grpc: transport/grpcapi internal/...
+google.golang.org/grpc: transport/grpcapi internal/... load/rolling
 google.golang.org/genproto: transport/grpcapi
 connectrpc.com/connect: internal/...
 google.golang.org/protobuf: transport/grpcapi schema/protobuf internal/...

@@ -50,7 +50,7 @@ func TestInform(t *testing.T) {
 	app.Inform("billing", func() (status, detail string) { return "degraded", "2 instances; a:1 breaker open" })
 	stop := run(t, app)
 	h := app.Health(t.Context())
-	if want := (chassi.CheckResult{Name: "billing", Status: "degraded", Detail: "2 instances; a:1 breaker open"}); !h.Ready || len(h.Checks) != 1 || h.Checks[0] != want {
+	if want := (chassi.CheckResult{Name: "billing", Status: "degraded", Detail: "2 instances; a:1 breaker open", Optional: true}); !h.Ready || len(h.Checks) != 1 || h.Checks[0] != want {
 		t.Errorf("%+v", h)
 	}
 	if err := stop(); err != nil {

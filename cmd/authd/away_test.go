@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/url"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,6 +14,7 @@ import (
 	"github.com/chassi-go/chassi/auth"
 	"github.com/chassi-go/chassi/client"
 	"github.com/chassi-go/chassi/database"
+	"github.com/chassi-go/chassi/internal/dbtest"
 	"github.com/chassi-go/chassi/internal/proxytest"
 	"github.com/chassi-go/chassi/internal/redistest"
 	"github.com/chassi-go/chassi/transport/amqpapi"
@@ -100,9 +100,6 @@ func TestStartThatEndsTellsWhy(t *testing.T) {
 	t.Parallel()
 	away := freeAddr(t)
 	dir := t.TempDir()
-	ahead := "--database.url=sqlite:ahead.db"
-	succeed(t, dir, "migrate", ahead)
-	addMigration(t, "sqlite:"+filepath.Join(dir, "ahead.db"))
 	for want, args := range map[string][]string{
 		"not started within 2s: start database: ":   {"--start.timeout=2s", "--database.url=postgres://me:canary@" + away + "/db"},
 		"connect: connection refused":               {"--start.timeout=2s", "--database.url=postgres://me:canary@" + away + "/x"},
@@ -110,7 +107,6 @@ func TestStartThatEndsTellsWhy(t *testing.T) {
 		"start amqp: ":                              {"--start.timeout=2s", "--amqp.required=true", "--amqp.url=amqp://me:canary@" + away},
 		"the URL is malformed":                      {"--database.url=postgres://me:can%ary@" + away + "/db"},
 		"folder nowhere does not exist":             {"--database.url=sqlite:nowhere/authd.db"},
-		"newer than this program":                   {ahead},
 		"natsapi: ca_file: open /nowhere":           {"--nats.url=tls://" + away, "--nats.ca_file=/nowhere"},
 		"amqpapi: ca_file: open /nowhere":           {"--amqp.url=amqps://me:canary@" + away, "--amqp.ca_file=/nowhere"},
 		"natsapi: url: want nats://[user:password@": {"--nats.url=nats://me:canary@host:x"},
@@ -126,6 +122,21 @@ func TestStartThatEndsTellsWhy(t *testing.T) {
 	}
 }
 
+// A node of the version before serves on a schema that the next version has migrated: so it is
+// while that is rolled out, and after it was rolled back.
+func TestNewerSchema(t *testing.T) {
+	t.Parallel()
+	dbtest.Engines(t, func(t *testing.T, url string) {
+		succeed(t, t.TempDir(), "migrate", "--database.url="+url)
+		addMigration(t, url)
+		n := start(t, t.TempDir(), "--database.url="+url)
+		n.awaitLog("the schema is newer than this program")
+		if status, _ := n.post("/v1/users", "", object{"email": "me@example.org", "password": "unsaid-Secret phrase"}); status != http.StatusAccepted {
+			t.Errorf("sign-up: %d", status)
+		}
+	})
+}
+
 // addMigration marks a migration as applied that no program knows.
 func addMigration(t *testing.T, url string) {
 	t.Helper()
@@ -134,7 +145,7 @@ func addMigration(t *testing.T, url string) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if _, err := db.Exec(t.Context(), "INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, 1)"); err != nil {
+	if _, err := db.Exec(t.Context(), "INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, TRUE)"); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/chassi-go/chassi/middleware"
 	"github.com/chassi-go/chassi/ratelimit"
 	"github.com/chassi-go/chassi/standard"
+	"github.com/chassi-go/chassi/standard/sqldb"
 	"github.com/chassi-go/chassi/telemetry"
 	"github.com/chassi-go/chassi/workpool"
 )
@@ -74,7 +75,7 @@ func serve(ctx context.Context, p *program) error {
 	endpoints.Use(limitSignUps(std.Limiter("sign_up", ratelimit.New(ratelimit.Options{Limit: p.config.SignUpRate}))))
 	std.Manage(chassi.ServerFunc("systemd", notifySystemd, nil)) // before what may be away
 	if err := errors.Join(
-		std.Database(db, store.Migrations(), func(ctx context.Context) error { return welcome(ctx, p, std, db) }),
+		sqldb.Manage(std, db, store.Migrations(), func(ctx context.Context) error { return welcome(ctx, p, std, db) }),
 		observe(std.Telemetry, pool), observeDisk(std.Telemetry, db), p.takeKeys(std, db, svc, endpoints), watchKeys(std, svc),
 	); err != nil {
 		return fail(err)
