@@ -260,7 +260,7 @@ func TestBackupsOfOtherSchemas(t *testing.T) {
 			}
 		}
 	}
-	change("DELETE FROM goose_db_version WHERE version_id = 4", "DROP TABLE master_key_check")
+	change("DELETE FROM goose_db_version WHERE version_id = 5", "DROP TABLE clock")
 	to, old, newer := t.TempDir(), filepath.Join(dir, "old.backup"), filepath.Join(dir, "new.backup")
 	succeed(t, dir, "backup", old)
 	succeed(t, to, "restore", old)

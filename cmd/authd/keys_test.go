@@ -304,12 +304,12 @@ func TestCommandsMigrateNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		versions("DELETE FROM goose_db_version WHERE version_id = 4")
-		versions("DROP TABLE master_key_check")
+		versions("DELETE FROM goose_db_version WHERE version_id = 5")
+		versions("DROP TABLE clock")
 		for _, c := range [][]string{{"user", "list"}, {"key", "list"}, {"key", "revoke"}, {"user", "add", "eve@example.org"}, {"export"}} {
 			fails(t, dir, append(c, flag), "older than this program", "authd migrate")
 		}
-		if out := succeed(t, dir, "migrate", flag); !strings.Contains(out, "00004_master_key_check.sql") {
+		if out := succeed(t, dir, "migrate", flag); !strings.Contains(out, "00005_clock.sql") {
 			t.Error(out)
 		}
 		versions(fmt.Sprintf("INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, %s)", "true"))
