@@ -37,7 +37,7 @@ reproduce: ## Build bin/authd of the last commit twice, and compare
 .PHONY: test
 test: ## Run all tests, with the race detector where there is a C compiler
 	@$(if $(RACE),,echo "no C compiler found: testing without -race")
-	$(GO) test $(RACE) -timeout 5m $(if $(COVERPROFILE),-coverprofile=$(COVERPROFILE)) ./...
+	$(GO) test $(RACE) -timeout 10m $(if $(COVERPROFILE),-coverprofile=$(COVERPROFILE)) ./...
 
 .PHONY: cover
 cover: ## Run all tests and show how much they cover, in coverage.html
