@@ -105,7 +105,7 @@ func (db *DB) checkPostgres(ctx context.Context, write bool) error {
 		err = db.ask(ctx, readOnlySetting, &readOnly)
 	}
 	if err != nil {
-		return scope{db: db, pool: db.probe}.fail(ctx, "check", err)
+		return db.writing().fail(ctx, "check", err)
 	}
 	if readOnly == "on" {
 		return failedAs(classReadOnly, "check", errors.New("the server is read-only: a standby, or default_transaction_read_only is on"))

@@ -108,7 +108,8 @@ func (f *failures) sumUp(r *failureRun, level slog.Level) {
 		attrs = append(attrs, slog.String("interval", failureInterval.String()), slog.Any("last_error", chassi.ErrorOf(r.lastSeen)))
 	case r.now == 0 && r.summed:
 		message, level = f.message+"s fail no more", slog.LevelInfo
-		attrs = append(attrs[1:], slog.String("code", chassi.ErrorOf(r.lastSeen).Code.String()), slog.String("lasted", r.last.Sub(r.since).Round(time.Millisecond).String()))
+		attrs = append(attrs[1:], slog.String("code", chassi.ErrorOf(r.lastSeen).Code.String()),
+			slog.String("lasted", r.last.Sub(r.since).Round(time.Millisecond).String()))
 	}
 	if r.active = r.now > 0; r.active {
 		time.AfterFunc(failureInterval, func() { f.sumUp(r, level) })

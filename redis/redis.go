@@ -95,11 +95,12 @@ func newDB(c Config, client rueidis.Client, w *watcher, number string) *DB {
 // changed logs why Redis is not used when that begins, and that it is used again, once for
 // all DBs on the same connections.
 func (db *DB) changed(_, to breaker.State) {
-	switch {
-	case to == breaker.Open:
+	switch to {
+	case breaker.Open:
 		db.watcher.outage.Failed(errors.New(db.State().Error))
-	case to == breaker.Closed:
+	case breaker.Closed:
 		db.watcher.outage.Succeeded()
+	case breaker.HalfOpen:
 	}
 }
 

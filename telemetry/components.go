@@ -117,7 +117,8 @@ func (t *Telemetry) RegisterCertificate(server string, stats func() CertificateS
 			Name: "tls_certificate_not_after_seconds", Help: "When the certificate expires, in seconds since 1970.", ConstLabels: labels,
 		}, func() float64 { return stats().NotAfter }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "tls_certificate_reload_failing", Help: "Whether the files hold a certificate that cannot be used, so that an older one stays in use.", ConstLabels: labels,
+			Name: "tls_certificate_reload_failing", ConstLabels: labels,
+			Help: "Whether the files hold a certificate that cannot be used, so that an older one stays in use.",
 		}, func() float64 { return number(stats().ReloadsFailing) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "tls_certificate_reload_failures_total", Help: "Changes of the files that could not be used.", ConstLabels: labels,

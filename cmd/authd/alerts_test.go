@@ -32,9 +32,6 @@ const (
 // ofPrometheus are the metrics and labels that Prometheus adds.
 var ofPrometheus = map[string]bool{"up": true, "instance": true, "job": true, "severity": true}
 
-// clockDifference is shown only once a node has compared its clock.
-const clockDifference = "authd_clock_difference_seconds"
-
 // labelSets are the series of each metric.
 type labelSets map[string][]map[string]string
 
@@ -67,10 +64,6 @@ func (s labelSets) problems(expression string, texts ...string) (problems []stri
 	known := maps.Clone(ofPrometheus)
 	for _, m := range selectors {
 		name, series := m[1], s[m[1]]
-		if len(series) == 0 && name == clockDifference {
-			known["source"] = true
-			continue
-		}
 		if len(series) == 0 && !ofPrometheus[name] {
 			problems = append(problems, "no metric "+name)
 			continue

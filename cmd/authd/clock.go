@@ -15,7 +15,7 @@ import (
 // far this machine's is from it and from that of Redis: in readiness, where it is no
 // failure, and as metrics.
 func watchClocks(std *standard.Standard, users *store.Store) (*clock.Clock, error) {
-	o := clock.Options{Name: "database", Read: users.Clock, Keep: users.KeepHighest, Logger: std.Telemetry.Logger}
+	o := clock.Options{Name: databaseName, Read: users.Clock, Keep: users.KeepHighest, Logger: std.Telemetry.Logger}
 	if std.Redis != nil {
 		o.Compare = map[string]func(context.Context) (time.Time, error){"redis": std.Redis.Time}
 	}
@@ -33,6 +33,9 @@ func watchClocks(std *standard.Standard, users *store.Store) (*clock.Clock, erro
 			func() map[string]float64 { return map[string]float64{"database": c.Ahead().Seconds()} }),
 	)
 }
+
+// databaseName is what the database is called in logs and metrics.
+const databaseName = "database"
 
 // startClock needs the database's time once.
 func startClock(ctx context.Context, c *clock.Clock) error {

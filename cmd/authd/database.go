@@ -39,7 +39,7 @@ func (p *program) with(ctx context.Context, open opener, do func(ctx context.Con
 	pool := workpool.New(p.poolOptions())
 	defer pool.Stop(ctx) //nolint:errcheck // nothing is left in it
 	users := store.New(db)
-	shared := clock.New(clock.Options{Name: "database", Read: users.Clock})
+	shared := clock.New(clock.Options{Name: databaseName, Read: users.Clock})
 	if err := shared.Measure(ctx); err != nil {
 		return err //nolint:wrapcheck // says what
 	}

@@ -16,16 +16,19 @@ func observeDisk(t *telemetry.Telemetry, db *database.DB) error {
 	if len(files) == 0 {
 		return nil
 	}
-	sizes := t.RegisterGauges("authd_database_file_bytes", "Size of the files of SQLite: the database and its write-ahead log.", "file", func() map[string]float64 {
-		return map[string]float64{"database": fileSize(files[0]), "wal": fileSize(files[1])}
-	})
-	return errors.Join(sizes, t.RegisterGauges("authd_disk_free_bytes", "Room on the disk of SQLite's files.", "of", func() map[string]float64 {
+	sizes := func() map[string]float64 {
+		return map[string]float64{databaseName: fileSize(files[0]), "wal": fileSize(files[1])}
+	}
+	room := func() map[string]float64 {
 		free, ok := freeBytes(filepath.Dir(files[0]))
 		if !ok {
 			return nil
 		}
-		return map[string]float64{"database": free}
-	}))
+		return map[string]float64{databaseName: free}
+	}
+	return errors.Join(
+		t.RegisterGauges("authd_database_file_bytes", "Size of the files of SQLite: the database and its write-ahead log.", "file", sizes),
+		t.RegisterGauges("authd_disk_free_bytes", "Room on the disk of SQLite's files.", "of", room))
 }
 
 // fileSize returns 0 for a file that does not exist.

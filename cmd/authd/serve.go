@@ -38,10 +38,9 @@ func serve(ctx context.Context, p *program) error {
 	if err != nil {
 		return err //nolint:wrapcheck // says where
 	}
-	logger := std.Telemetry.Logger
 	fail := func(err error) error { return errors.Join(err, std.Telemetry.Stop(ctx)) }
 
-	hashing, err := p.fitHashing(p.poolOptions(), memlimit.Container(), logger)
+	hashing, err := p.fitHashing(p.poolOptions(), memlimit.Container(), std.Telemetry.Logger)
 	if err != nil {
 		return fail(err)
 	}
@@ -65,14 +64,14 @@ func serve(ctx context.Context, p *program) error {
 		return fail(err)
 	}
 	svc, err = service.New(p.config.Auth.Config, service.Options{
-		Store: users, Attempts: countAttempts(std, users), Pool: pool, Logger: logger, Observe: count, Tidy: tidy(db), Now: shared.Now, Issued: shared.Source,
+		Store: users, Attempts: countAttempts(std, users), Pool: pool, Logger: std.Telemetry.Logger, Observe: count,
+		Tidy: tidy(db), Now: shared.Now, Issued: shared.Source,
 		MasterKey: masters.current, OldMasterKey: masters.old, SealPlainKeys: db.Dialect() == database.SQLite,
 	})
 	if err != nil {
 		return fail(err)
 	}
-	endpoints := auth.Endpoints(svc)
-	endpoints.Use(limitSignUps(std.Limiter("sign_up", ratelimit.New(ratelimit.Options{Limit: p.config.SignUpRate}))))
+	endpoints := p.endpoints(std, svc)
 	std.Manage(chassi.ServerFunc("systemd", notifySystemd, nil)) // before what may be away
 	if err := errors.Join(
 		sqldb.Manage(std, db, store.Migrations(), func(ctx context.Context) error { return welcome(ctx, p, std, db) }),
@@ -80,9 +79,8 @@ func serve(ctx context.Context, p *program) error {
 	); err != nil {
 		return fail(err)
 	}
-
 	std.Manage(
-		warnOfRoom(db, logger),
+		warnOfRoom(db, std.Telemetry.Logger),
 		chassi.ServerFunc("clock", func(ctx context.Context) error { return startClock(ctx, shared) }, shared.Stop),
 		chassi.ServerFunc("hashing", nil, pool.Stop),
 		svc,
@@ -93,6 +91,12 @@ func serve(ctx context.Context, p *program) error {
 		return fail(err)
 	}
 	return std.Run(ctx) //nolint:wrapcheck // says where
+}
+
+func (p *program) endpoints(std *standard.Standard, svc *service.Service) *chassi.Service {
+	endpoints := auth.Endpoints(svc)
+	endpoints.Use(limitSignUps(std.Limiter("sign_up", ratelimit.New(ratelimit.Options{Limit: p.config.SignUpRate}))))
+	return endpoints
 }
 
 // countAttempts is where failed logins are counted.

@@ -263,7 +263,8 @@ func (l *link) hold(ctx context.Context, lost <-chan struct{}) error {
 	defer func() { _ = conn.CloseDeadline(time.Now().Add(time.Second)) }()
 	closed := conn.NotifyClose(make(chan *amqp.Error, 1))
 	blocked := conn.NotifyBlocked(make(chan amqp.Blocking, 1))
-	blocking := outage.New(l.logger.With("connection", l.name), slog.LevelWarn, "AMQP: the broker accepts no messages at present", "AMQP: the broker accepts messages again")
+	blocking := outage.New(l.logger.With("connection", l.name), slog.LevelWarn,
+		"AMQP: the broker accepts no messages at present", "AMQP: the broker accepts messages again")
 	for {
 		select {
 		case <-ctx.Done():

@@ -184,7 +184,8 @@ func (w *worker) try(moves *sender, d *amqp.Delivery) error {
 	case message.PutAside:
 		if err = w.move(moves, d, deadQueue(w.queue), tries, answer.Err); err == nil {
 			w.dead.Add(1)
-			w.server.events.Log(slog.LevelError, "AMQP: a message was put aside", "queue", w.queue.Name, "in", deadQueue(w.queue), "tries", tries, "error", answer.Err)
+			w.server.events.Log(slog.LevelError, "AMQP: a message was put aside",
+				"queue", w.queue.Name, "in", deadQueue(w.queue), "tries", tries, "error", answer.Err)
 		}
 	}
 	return w.settle(d, err)
