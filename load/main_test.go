@@ -201,7 +201,7 @@ func TestMixedOverEveryTransport(t *testing.T) {
 func TestFlood(t *testing.T) {
 	t.Parallel()
 	dear := password.Params{Memory: 19456, Time: 2, Parallelism: 1, SaltLen: 8, KeyLen: 16}
-	r := measure(t, append(serve(t, "http", dear), "--scenario", "flood", "--rate", "50", "--login-rate", "300", "--duration", "1s", "--warmup", "100ms")...)
+	r := measure(t, append(serve(t, "http", dear), "--scenario", "flood", "--rate", "50", "--login-rate", "300", "--duration", "3s", "--warmup", "100ms")...)
 	validate, login := r.Phases[0].Streams[0], r.Phases[0].Streams[1]
 	if validate.Name != "validate" || validate.OK == 0 || validate.OK != validate.Due {
 		t.Errorf("%+v", validate)

@@ -17,7 +17,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // fakeServer is an authd that says it is ready by the file "up", and by
 // the file "stopped" that it was stopped as asked.
 const fakeServer = `#!/bin/sh
-trap 'rm -f up; echo "$2" >>stopped; exit 0' TERM
+trap 'rm -f up; echo "$2" >>stopped; exit 0' TERM INT
 echo "listening $2"
 touch up
 while :; do sleep 0.05; done
