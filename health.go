@@ -65,13 +65,19 @@ func (a *App) health(checks []CheckResult, working bool) Health {
 
 // RecentHealth is Health with probes that are under way or began no longer ago than age.
 // However many ask, and however often, each dependency is probed once in that time; none
-// is for an age of 10 s or more while the App runs. State is of now. When ctx ends before
+// is for an age of 10 s or more while the App runs. State, and what [App.Inform] says, are of now. When ctx ends before
 // the probes do, all checks fail with its error.
 func (a *App) RecentHealth(ctx context.Context, age time.Duration) Health {
 	r := a.round(ctx, age)
 	select {
 	case <-r.done:
-		return a.health(r.checks, r.working)
+		checks := slices.Clone(r.checks)
+		for i, c := range a.all {
+			if c.inform != nil && c.up() { // costs nothing, and readers expect what is now
+				checks[i] = a.probe(ctx, c)
+			}
+		}
+		return a.health(checks, r.working)
 	case <-ctx.Done():
 	}
 	checks := make([]CheckResult, len(a.all))
