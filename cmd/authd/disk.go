@@ -9,7 +9,7 @@ import (
 	"github.com/chassi-go/chassi/telemetry"
 )
 
-// observeDisk shows how large the files of SQLite are and how much room their disk has. A
+// observeDisk shows how large the files of SQLite are and how much space is left on their disk. A
 // database without files has no such metrics.
 func observeDisk(t *telemetry.Telemetry, db *database.DB) error {
 	files := db.Files()
@@ -19,16 +19,16 @@ func observeDisk(t *telemetry.Telemetry, db *database.DB) error {
 	sizes := func() map[string]float64 {
 		return map[string]float64{databaseName: fileSize(files[0]), "wal": fileSize(files[1])}
 	}
-	room := func() map[string]float64 {
-		free, ok := freeBytes(filepath.Dir(files[0]))
+	free := func() map[string]float64 {
+		bytes, ok := freeBytes(filepath.Dir(files[0]))
 		if !ok {
 			return nil
 		}
-		return map[string]float64{databaseName: free}
+		return map[string]float64{databaseName: bytes}
 	}
 	return errors.Join(
 		t.RegisterGauges("authd_database_file_bytes", "Size of the files of SQLite: the database and its write-ahead log.", "file", sizes),
-		t.RegisterGauges("authd_disk_free_bytes", "Room on the disk of SQLite's files.", "of", room))
+		t.RegisterGauges("authd_disk_free_bytes", "Free space on the disk of SQLite's files.", "of", free))
 }
 
 // fileSize returns 0 for a file that does not exist.
