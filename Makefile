@@ -1,4 +1,4 @@
-# On a machine with Go and git alone, `make build`, `make run` and `make test` work.
+# `make build`, `make run` and `make test` need only Go and git.
 
 GO       ?= go
 TAGS     := grpcnotrace
@@ -7,6 +7,8 @@ FUZZTIME ?= 5s
 COVERPROFILE ?=
 # Arguments of `make run`, `make timing` and `make rolling`: make run ARGS="--log.level=debug"
 ARGS     ?=
+# What `make mutants` changes: make mutants PACKAGES=./client ARGS="-n 0"
+PACKAGES ?= ./ratelimit ./client ./validation ./middleware ./overload ./schema/... ./transport/httpapi ./auth/service
 
 # The race detector needs cgo, which Go switches off where there is no C compiler.
 RACE     := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
@@ -14,7 +16,7 @@ RACE     := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 .DEFAULT_GOAL := help
 
 .PHONY: help
-help: ## Say what there is
+help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 .PHONY: run
@@ -22,12 +24,12 @@ run: build ## Start the auth service on 127.0.0.1:8080, with a SQLite file here
 	bin/authd serve $(ARGS)
 
 .PHONY: build
-build: ## Build bin/authd, one static binary, with the licences beside it
+build: ## Build bin/authd, one static binary, with the licenses beside it
 	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags "-s -w" -o bin/authd ./cmd/authd
 	cp LICENSE cmd/authd/THIRD_PARTY_NOTICES.txt bin/
 
 .PHONY: notices
-notices: ## Write the licence notices of what is linked into authd
+notices: ## Write the license notices of the modules linked into authd
 	$(GO) run ./internal/notices ./cmd/authd
 
 .PHONY: reproduce
@@ -35,26 +37,26 @@ reproduce: ## Build bin/authd of the last commit twice, and compare
 	scripts/reproduce.sh
 
 .PHONY: test
-test: ## Run all tests, with the race detector where there is a C compiler
+test: ## Run all tests, with the race detector if there is a C compiler
 	@$(if $(RACE),,echo "no C compiler found: testing without -race")
 	$(GO) test $(RACE) -timeout 10m $(if $(COVERPROFILE),-coverprofile=$(COVERPROFILE)) ./...
 
 .PHONY: cover
-cover: ## Run all tests and show how much they cover, in coverage.html
+cover: ## Run all tests and write their coverage to coverage.html
 	@$(MAKE) --no-print-directory test COVERPROFILE=coverage.out
 	$(GO) tool cover -html=coverage.out -o coverage.html
 	$(GO) tool cover -func=coverage.out | tail -n 1
 
 .PHONY: bench
-bench: ## Measure against hand-written net/http, and write docs/performance.md
+bench: ## Compare with hand-written net/http, and write docs/performance.md
 	scripts/bench.sh
 
 .PHONY: load
-load: build ## Load bin/authd at fixed rates over every transport, with k6 too if it is there
+load: build ## Load bin/authd at fixed rates over every transport, and with k6 if it is installed
 	load/run.sh
 
 .PHONY: timing
-timing: ## Measure whether the time of a login or sign-up tells anything of an account
+timing: ## Measure whether the time of a login or sign-up reveals anything about an account
 	$(GO) run ./load/timing $(ARGS)
 
 .PHONY: reliability
@@ -62,12 +64,16 @@ reliability: ## Measure faults, overload, retries, breakers and limits, and writ
 	scripts/reliability.sh
 
 .PHONY: rolling
-rolling: build ## Measure whether rolling restarts of two nodes cost calls: half an hour, needs PostgreSQL
+rolling: build ## Measure whether calls fail during rolling restarts: half an hour, needs PostgreSQL
 	$(GO) run ./load/rolling $(ARGS)
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (5s)
 	scripts/fuzz.sh $(FUZZTIME)
+
+.PHONY: mutants
+mutants: ## Run mutation tests of PACKAGES
+	nice -n 15 $(GO) run ./internal/mutants $(ARGS) $(PACKAGES)
 
 .PHONY: lint
 lint: ## Check formatting, vet, golangci-lint and go.mod
@@ -77,11 +83,16 @@ lint: ## Check formatting, vet, golangci-lint and go.mod
 	$(GO) mod tidy -diff
 
 .PHONY: contracts
-contracts: ## Lint the published contracts under api/ (needs npm and protoc)
+contracts: ## Lint the contracts of authd and all examples, and test clients generated from them (needs npm, protoc)
 	scripts/contracts.sh
 
+.PHONY: differential
+differential: ## Compare 100,000 random types with the schemas and the official Protocol Buffers
+	$(GO) test -timeout 2h -run RandomTypes -v ./schema -types 100000
+	$(GO) test -timeout 2h -run OfficialRuntimeAgreesOnTypes -v ./schema/protobuf -types 100000
+
 .PHONY: conformance
-conformance: ## Run the Connect conformance suite over gRPC, and h2spec over all HTTP/2
+conformance: ## Run the Connect conformance suite over gRPC and Connect, and h2spec over all HTTP/2
 	scripts/conformance.sh
 
 .PHONY: soak
@@ -91,16 +102,17 @@ soak: ## Run the long forms of the tests that kill processes and brokers
 .PHONY: doctest
 doctest: build ## Run the commands of the documentation against bin/authd
 	scripts/cli.sh
-	PATH="$(CURDIR)/bin/tools:$$PATH" $(GO) run ./internal/doctest $(wildcard README.md README.pt-BR.md CONTRIBUTING.md docs/*.md)
+	# Pages build programs in a folder of their own: with the flags of build, what is compiled once serves all.
+	PATH="$(CURDIR)/bin/tools:$$PATH" CGO_ENABLED=0 GOFLAGS="-trimpath $(GOFLAGS)" $(GO) run ./internal/doctest $(wildcard README.md README.pt-BR.md CONTRIBUTING.md docs/*.md docs/guide/*.md)
 
 .PHONY: services
-services: ## Bring up the servers of the integration tests
+services: ## Start the servers of the integration tests
 	scripts/services.sh
 
 .PHONY: ci
-ci: ## Do all that continuous integration does
+ci: ## Run all checks of continuous integration
 	.ci/run
 
 .PHONY: clean
-clean: ## Remove what was built
+clean: ## Remove build results
 	rm -rf bin coverage.out coverage.html

@@ -6,74 +6,82 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
-// Reasons why [App.Run] returns an error after a shutdown was asked for.
+// Errors that [App.Run] returns when a shutdown did not complete in order.
 var (
-	// ErrForced is returned at once on the second signal.
-	ErrForced = errors.New("chassi: stopped at once by a second signal")
-	// ErrGrace is returned when work was still under way at the end of the grace
-	// period and was given up. The error's text names it.
-	ErrGrace = errors.New("chassi: the grace period ended with work under way")
+	// ErrForced reports that a second signal ended the shutdown at once.
+	ErrForced = errors.New("chassi: stopped immediately by a second signal")
+	// ErrGrace reports that work was still running at the end of the grace period and was
+	// abandoned. The text of the error names that work.
+	ErrGrace = errors.New("chassi: the grace period ended before all work was finished")
 )
 
-// AppOptions set up an [App]. A zero field means the default.
+// AppOptions configures an [App]. The zero value of a field means its default.
 type AppOptions struct {
 	Logger       *slog.Logger  // default slog.Default()
-	StartTimeout time.Duration // for all that is not optional to start; default 0, no bound
-	DrainDelay   time.Duration // from readiness' no to closed listeners, except on SIGINT; default 0
-	Grace        time.Duration // for calls in flight, then again for the rest, see [App]; default 20 s
+	StartTimeout time.Duration // for the start of all components that are not optional; default 0, no limit
+	DrainDelay   time.Duration // between failing readiness and closing listeners; skipped on SIGINT; default 0
+	Grace        time.Duration // for the calls in flight, then again for the other components, see [App]; default 20 s
 	CheckTimeout time.Duration // for one dependency probe; default 2 s
 
-	// HeapFloor is the heap, in bytes, below which the garbage collector does not
-	// bother while the app runs. With little live data it would otherwise run each
-	// time that 4 MiB were allocated, dozens of times per second under load.
-	// Default 32 MiB, negative for none; GOGC in the environment switches it off, and
-	// so does a memory limit (GOMEMLIMIT) of less than eight times as much.
+	// HeapFloor is the heap size in bytes below which the garbage collector does not run while
+	// the App runs. With little live data the collector would otherwise run for each 4 MiB of
+	// allocations, dozens of times per second under load. The default is 32 MiB; a negative
+	// value disables the floor, as do GOGC in the environment and a memory limit (GOMEMLIMIT)
+	// of less than eight times the floor.
 	HeapFloor int
 }
 
-// App runs servers from start to stop.
+// App starts components, runs them and stops them.
 //
-// Start: the servers given to [App.Manage] one after the other, then those given to
-// [App.Serve] all at once, as optional managed ones are. One that is [Unavailable] is
-// tried again, with pauses of up to 5 s, until StartTimeout; meanwhile the App is not
-// ready, unless the server is [Optional], and what has started serves. Any other error
-// ends the start, and those that were started are stopped.
+// Start: the components of [App.Add] start one after the other, in the order they were added;
+// then those of [App.AddServer] start concurrently. An [Optional] component does not delay the
+// components after it. A component whose Start returns an [Unavailable] error is started again,
+// with pauses of up to 5 s, until StartTimeout; until then the App is not ready, unless the
+// component is optional. Any other error ends the start, and the components that have started
+// are stopped.
 //
-// While it runs, the App probes every server that has a Check, and everything given to
-// [App.Check], every 5 s, and logs when one begins to fail and when it works again.
+// Run: the App calls the Check method of every component that has one, and every check of
+// [App.AddCheck], every 5 s, and logs when one begins to fail and when it succeeds again.
 //
-// Stop, on SIGTERM, SIGINT or the end of Run's context, in two phases:
-// readiness says no while everything keeps serving for the drain delay (which SIGINT,
-// that is Ctrl-C, skips); then the servers of Serve stop together and finish their
-// calls within the grace period, and after them the managed ones one by one, last
-// started first, within another.
-// The same happens at once when a server fails.
+// Stop, on SIGTERM, SIGINT, SIGHUP or the end of Run's context: first readiness fails while all
+// components keep serving for the drain delay, which SIGINT (Ctrl-C) skips. Then the servers
+// stop concurrently and complete their calls within the grace period. Then the other components
+// stop one after the other, in reverse order, within another grace period. So a component may
+// use the components added before it for as long as it runs. The failure of a component stops
+// the App in the same way, without the drain delay. A component that was not started is closed,
+// if it has a method Close.
 //
-// No server can hold up the end: a Start that is cut short has the grace period
-// to return, a Stop that overruns its own a moment; then they are left behind,
-// and Run's error names them. A panic in either is an error like any other.
+// A second SIGTERM or SIGINT ends Run at once. A repetition of the same signal within 200 ms is
+// ignored, because a terminal or a supervisor may send it to the process and to its group.
+// SIGHUP is never a second signal: it stops the App unless [App.OnHangup] was called, or it was
+// ignored when the process began (nohup). SIGPIPE is ignored.
+//
+// A component cannot block the shutdown: an interrupted Start has the grace period to return,
+// and a Stop that exceeds its grace period has another 100 ms; then Run returns without it,
+// with an error that names the component. A panic in either method is handled as an error.
 type App struct {
 	name    string
 	options AppOptions
 	managed []*component
 	servers []*component
-	all     []*component // these, and what Check and Inform have added
+	all     []*component // managed, servers, and the entries of AddCheck and AddStatus
 	rounds  rounds
 	state   atomic.Int32
-	tasks   sync.WaitGroup // of starts and of watching the health
+	tasks   sync.WaitGroup // for starts and health checks
 	started chan struct{}
-	failure chan error // the first one of a server
+	failure chan error // first failure of a component; nil if the component ended normally
 	ran     atomic.Bool
-	errs    []error // from Manage, Serve and Mount
+	errs    []error // of Add, AddServer and Mount
+	mounted []*Service
+	hangup  []func() // called on SIGHUP
 }
 
 type state int32
@@ -89,7 +97,7 @@ func (s state) String() string {
 	return [...]string{"starting", "serving", "draining", "stopped"}[s]
 }
 
-// NewApp makes an App. Name is the program's, for the log.
+// NewApp returns an App. Name is the name of the program in the log.
 func NewApp(name string, o AppOptions) *App {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -102,16 +110,16 @@ func NewApp(name string, o AppOptions) *App {
 	return &App{name: name, options: o, started: make(chan struct{}), failure: make(chan error, 1)}
 }
 
-func orDefault(d, otherwise time.Duration) time.Duration {
+func orDefault(d, fallback time.Duration) time.Duration {
 	if d <= 0 {
-		return otherwise
+		return fallback
 	}
 	return d
 }
 
-// holdHeap makes the garbage collector count bytes that nothing was ever written
-// to, so that they take address space but no memory. They count against Go's memory
-// limit all the same, so under a low one there are none.
+// holdHeap allocates bytes that are never written, so that the garbage collector counts them
+// while they use address space but no memory. They also count against Go's memory limit; under
+// a low limit holdHeap allocates nothing.
 func holdHeap(bytes int) []byte {
 	if bytes < 0 || os.Getenv("GOGC") != "" || int64(bytes) > debug.SetMemoryLimit(-1)/8 {
 		return nil
@@ -119,24 +127,30 @@ func holdHeap(bytes int) []byte {
 	return make([]byte, bytes)
 }
 
-// Manage adds servers that others rely on: telemetry, databases, pools. They
-// start before every listener and stop after it.
-func (a *App) Manage(servers ...Server) { a.managed = a.add(a.managed, servers) }
+// Add adds components that accept no work from outside: databases, pools, background work. They
+// start before all servers, in this order, and stop after the servers, in reverse order. Add
+// must be called before Run.
+func (a *App) Add(components ...Component) { a.managed = a.add(a.managed, components) }
 
-// Serve adds servers that take work from outside.
-func (a *App) Serve(servers ...Server) { a.servers = a.add(a.servers, servers) }
+// AddServer adds components that accept work from outside: listeners, consumers. They start
+// after all other components and stop first, after they have completed the work that they
+// accepted. AddServer must be called before Run.
+func (a *App) AddServer(components ...Component) { a.servers = a.add(a.servers, components) }
 
-func (a *App) add(list []*component, servers []Server) []*component {
-	for _, s := range servers {
+func (a *App) add(list []*component, components []Component) []*component {
+	for _, s := range components {
 		c := new(component)
 		for o, ok := s.(optional); ok; o, ok = s.(optional) {
-			c.optional, s = true, o.Server
+			c.optional, s = true, o.Component
 		}
 		if s == nil {
-			a.errs = append(a.errs, errors.New("chassi: the app was given a nil Server"))
+			a.errs = append(a.errs, errors.New("chassi: a component is nil"))
 			continue
 		}
-		c.Server, c.name = s, s.Name()
+		c.Component, c.name = s, s.Name()
+		if b, ok := s.(interface{ logTo(logger *slog.Logger) }); ok {
+			b.logTo(a.options.Logger)
+		}
 		if checked, ok := s.(interface {
 			Check(ctx context.Context) error
 		}); ok {
@@ -148,18 +162,21 @@ func (a *App) add(list []*component, servers []Server) []*component {
 	return list
 }
 
-// Mount gives services to every [Transport] that Serve was given so far. Errors
-// are kept for Run.
+// Mount mounts services on every [Transport] that AddServer has added so far. Run returns its
+// errors.
 func (a *App) Mount(services ...*Service) {
 	for _, c := range a.servers {
-		transport, ok := c.Server.(Transport)
+		transport, ok := c.Component.(Transport)
 		if !ok {
 			continue
 		}
 		for _, s := range services {
 			if s == nil {
-				a.errs = append(a.errs, errors.New("chassi: the app was given a nil Service"))
+				a.errs = append(a.errs, errors.New("chassi: a service is nil"))
 				continue
+			}
+			if s.Err() == nil && !slices.Contains(a.mounted, s) {
+				a.mounted = append(a.mounted, s)
 			}
 			if err := transport.Mount(s); err != nil {
 				a.errs = append(a.errs, fmt.Errorf("mount %s on %s: %w", s.Name(), transport.Name(), err))
@@ -168,50 +185,54 @@ func (a *App) Mount(services ...*Service) {
 	}
 }
 
-// Check adds a dependency that readiness stands or falls with and that no server
-// checks itself. The probe must try the real thing, within its context.
-func (a *App) Check(name string, probe func(context.Context) error) {
+// AddCheck adds a check to readiness, for a dependency that no component checks. The probe must
+// use the dependency and return when its context ends.
+func (a *App) AddCheck(name string, probe func(context.Context) error) {
 	a.all = append(a.all, &component{name: name, check: probe})
 }
 
-// Inform adds something to the detail of readiness that readiness does not depend on,
-// such as the state of a client: one service that is down must not make all unready that
-// call it. State must not block. It returns a detail without secrets and the status: "ok" if
-// the thing was seen to work and nothing since says otherwise, "unknown" if it was seen
-// neither to work nor to fail, "degraded" if it fails and the program does without.
-func (a *App) Inform(name string, state func() (status, detail string)) {
+// AddStatus adds an entry to the details of readiness that does not affect readiness, such as
+// the state of a client: an unavailable service must not make all of its clients unready. State
+// must not block. It returns a status and a detail without secrets. The status is "ok" after a
+// success, "unknown" before the first success or failure, and "degraded" after a failure.
+func (a *App) AddStatus(name string, state func() (status, detail string)) {
 	a.all = append(a.all, &component{name: name, optional: true, inform: state})
 }
 
-// Started returns a channel that is closed once everything serves, except for optional
-// servers that are unavailable.
+// OnHangup adds a function that is called on SIGHUP, for example to reload the configuration,
+// instead of stopping the App. The functions are called one after the other, in the order in
+// which they were added. OnHangup must be called before Run.
+func (a *App) OnHangup(f func()) { a.hangup = append(a.hangup, f) }
+
+// Started returns a channel that is closed when all components have started, except for
+// optional servers that are unavailable.
 func (a *App) Started() <-chan struct{} { return a.started }
 
-// Run starts everything, serves until SIGTERM, SIGINT, the end of ctx or the
-// failure of a server, and stops everything. It returns nil after an orderly
-// stop, one that was asked for during the start included; [ErrForced] and
-// [ErrGrace] tell the other ways. A second signal makes it return at once,
-// leaving what still runs to the end of the process. An App runs once.
-func (a *App) Run(ctx context.Context) error {
-	if err := errors.Join(a.errs...); err != nil {
-		return err
-	}
+// Close releases the resources of all components that were added, see [Component]. It is for
+// programs that cannot call Run because another part of their setup failed.
+func (a *App) Close() error {
 	if a.ran.Swap(true) {
-		return errors.New("chassi: the app has run already; make a new one")
+		return nil
 	}
-	signals := make(chan os.Signal, 2)
-	signal.Ignore(syscall.SIGPIPE) // or the end of whoever reads the log would be that of the program
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
-	defer signal.Stop(signals)
+	return a.closeUnstarted()
+}
 
+// Run starts all components, serves until a signal, the end of ctx or the failure of a
+// component, and stops all components. It returns nil after an orderly stop, also when the stop
+// was requested during the start, and otherwise the errors of the components, [ErrForced] or
+// [ErrGrace]. After a second signal it returns at once and abandons the work that still runs.
+// Run must be called at most once.
+func (a *App) Run(ctx context.Context) error {
+	if a.ran.Swap(true) {
+		return errors.New("chassi: the app has already run or was closed; create a new one")
+	}
+	if err := a.Err(); err != nil {
+		return errors.Join(err, a.closeUnstarted())
+	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	forced := make(chan struct{})
-	finished := make(chan struct{})
-	var watcher sync.WaitGroup
-	watcher.Go(func() { a.watch(signals, stop, forced, finished) })
-	defer watcher.Wait()
-	defer close(finished)
+	defer a.handleSignals(stop, forced)()
 
 	defer runtime.KeepAlive(holdHeap(a.options.HeapFloor))
 	result := make(chan error, 1)
@@ -224,26 +245,13 @@ func (a *App) Run(ctx context.Context) error {
 	}
 }
 
-// watch turns the first signal into the end of the run and the second into force.
-func (a *App) watch(signals <-chan os.Signal, stop context.CancelCauseFunc, forced chan<- struct{}, finished <-chan struct{}) {
-	for count := 0; ; {
-		select {
-		case s := <-signals:
-			if count++; count == 2 {
-				a.options.Logger.Warn("second signal: stopping at once", "signal", s.String())
-				close(forced)
-				return
-			}
-			stop(signalError{s})
-		case <-finished:
-			return
-		}
+// Err returns the errors of Add, AddServer and Mount so far. Run returns them too.
+func (a *App) Err() error {
+	errs := slices.Clone(a.errs)
+	for _, s := range a.mounted {
+		errs = append(errs, s.Err()) // nil, unless it was changed after that
 	}
+	return errors.Join(errs...)
 }
-
-// signalError is the reason of a run that ends because of a signal.
-type signalError struct{ os.Signal }
-
-func (s signalError) Error() string { return "signal " + s.String() }
 
 func (a *App) currentState() state { return state(a.state.Load()) }

@@ -18,7 +18,7 @@ import (
 
 // dependent is a server that is unavailable while away holds a reason.
 type dependent struct {
-	chassi.Server
+	chassi.Component
 	away   atomic.Pointer[error]
 	starts atomic.Int32
 	checks atomic.Int32
@@ -27,7 +27,7 @@ type dependent struct {
 func newDependent(name string, away error) *dependent {
 	d := new(dependent)
 	d.set(away)
-	d.Server = chassi.ServerFunc(name, func(context.Context) error {
+	d.Component = chassi.ComponentFunc(name, func(context.Context) error {
 		d.starts.Add(1)
 		return d.reason()
 	}, nil)
@@ -133,7 +133,7 @@ func wantStatus(t *testing.T, app *chassi.App, name, status, reason string) {
 	}
 }
 
-// R91: a database that is away keeps the program alive, not ready, and telling why, for as
+// R91: a database that is unavailable keeps the program alive, not ready, and telling why, for as
 // long as it takes.
 func TestManagedServerIsWaitedFor(t *testing.T) {
 	t.Parallel()
@@ -141,8 +141,8 @@ func TestManagedServerIsWaitedFor(t *testing.T) {
 		var d diary
 		database := newDependent("database", errRefused)
 		app, log := newLoggedApp(chassi.AppOptions{})
-		app.Manage(d.plain("admin"), database, d.plain("keys"))
-		app.Serve(d.plain("http"))
+		app.Add(d.plain("admin"), database, d.plain("keys"))
+		app.AddServer(d.plain("http"))
 		stop := begin(t, app)
 		time.Sleep(10 * time.Hour)
 		synctest.Wait()
@@ -173,18 +173,18 @@ func TestManagedServerIsWaitedFor(t *testing.T) {
 	})
 }
 
-// R90: a broker that is away does not keep HTTP from serving. A required one keeps the
-// App from being ready, an optional one does not.
+// R90: a broker that is unavailable does not keep HTTP from serving. A required one keeps the App
+// from being ready, an optional one does not.
 func TestServerOfServeIsWaitedForWhileOthersServe(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct {
-		mark         func(chassi.Server) chassi.Server
+		mark         func(chassi.Component) chassi.Component
 		ready        bool
 		status, line string
 	}{
-		"required": {func(s chassi.Server) chassi.Server { return s }, false, "starting", "level=ERROR"},
+		"required": {func(s chassi.Component) chassi.Component { return s }, false, "starting", "level=ERROR"},
 		"optional": {chassi.Optional, true, "degraded", "level=WARN"},
-		"twice":    {func(s chassi.Server) chassi.Server { return chassi.Optional(chassi.Optional(s)) }, true, "degraded", "level=WARN"},
+		"twice":    {func(s chassi.Component) chassi.Component { return chassi.Optional(chassi.Optional(s)) }, true, "degraded", "level=WARN"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -193,7 +193,7 @@ func TestServerOfServeIsWaitedForWhileOthersServe(t *testing.T) {
 				var d diary
 				broker := newDependent("nats", errRefused)
 				app, log := newLoggedApp(chassi.AppOptions{})
-				app.Serve(c.mark(broker), d.plain("http"))
+				app.AddServer(c.mark(broker), d.plain("http"))
 				stop := begin(t, app)
 				time.Sleep(time.Hour)
 				d.want(t, "+http")
@@ -223,7 +223,7 @@ func TestOptionalManagedServerHoldsUpNoOther(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		app := newApp(chassi.AppOptions{StartTimeout: time.Minute})
-		app.Manage(chassi.Optional(newDependent("redis", errRefused)), newDependent("database", nil))
+		app.Add(chassi.Optional(newDependent("redis", errRefused)), newDependent("database", nil))
 		stop := run(t, app)
 		time.Sleep(time.Hour)
 		wantStatus(t, app, "redis", "degraded", "connection refused")
@@ -239,7 +239,7 @@ func TestHungOptionalServerDelaysReadiness(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		app := newApp(chassi.AppOptions{})
-		app.Serve(chassi.Optional(chassi.ServerFunc("nats", untilDone, nil)), chassi.ServerFunc("http", nil, nil))
+		app.AddServer(chassi.Optional(chassi.ComponentFunc("nats", untilDone, nil)), chassi.ComponentFunc("http", nil, nil))
 		began := time.Now()
 		stop := run(t, app)
 		took(t, began, 5*time.Second)
@@ -257,7 +257,7 @@ func TestStartThatHangsIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var starts atomic.Int32
 		app, log := newLoggedApp(chassi.AppOptions{})
-		app.Manage(chassi.ServerFunc("database", func(ctx context.Context) error {
+		app.Add(chassi.ComponentFunc("database", func(ctx context.Context) error {
 			if starts.Add(1) > 1 {
 				return nil
 			}
@@ -275,14 +275,14 @@ func TestStartThatHangsIsTriedAgain(t *testing.T) {
 }
 
 // R91: the error says why, and not only that the time was over.
-func TestStartTimeoutTellsTheLastReasons(t *testing.T) {
+func TestStartTimeoutReportsTheLastReasons(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var d diary
 		nats, amqp := newDependent("nats", errRefused), newDependent("amqp", errors.New("no such host"))
 		app := newApp(chassi.AppOptions{StartTimeout: 10 * time.Second})
-		app.Manage(d.plain("database"), chassi.Optional(newDependent("redis", errors.New("redis is away"))))
-		app.Serve(d.plain("http"), nats, amqp)
+		app.Add(d.plain("database"), chassi.Optional(newDependent("redis", errors.New("redis is away"))))
+		app.AddServer(d.plain("http"), nats, amqp)
 		time.AfterFunc(5*time.Second, func() { amqp.set(errors.New("ACCESS_REFUSED")) })
 		began := time.Now()
 		err := app.Run(t.Context())
@@ -302,7 +302,7 @@ func TestEndWhileWaitingIsClean(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d diary
 		app, log := newLoggedApp(chassi.AppOptions{DrainDelay: time.Hour})
-		app.Manage(d.plain("admin"), newDependent("database", errRefused), d.plain("keys"))
+		app.Add(d.plain("admin"), newDependent("database", errRefused), d.plain("keys"))
 		stop := begin(t, app)
 		time.Sleep(time.Hour)
 		began := time.Now()
@@ -315,7 +315,7 @@ func TestEndWhileWaitingIsClean(t *testing.T) {
 	})
 }
 
-// What is not Unavailable cannot heal, whoever it concerns and whenever it comes.
+// Errors other than Unavailable are final, for every component and at any time.
 func TestOtherErrorsAreFinal(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct {
@@ -330,7 +330,7 @@ func TestOtherErrorsAreFinal(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var starts atomic.Int32
 				app := newApp(chassi.AppOptions{})
-				app.Serve(chassi.ServerFunc("http", nil, nil), chassi.Optional(chassi.ServerFunc("nats", func(context.Context) error {
+				app.AddServer(chassi.ComponentFunc("http", nil, nil), chassi.Optional(chassi.ComponentFunc("nats", func(context.Context) error {
 					if starts.Add(1) == 1 && c.first != nil {
 						return c.first
 					}
@@ -351,8 +351,8 @@ func TestAppWatchesItsChecks(t *testing.T) {
 		database, redis := newDependent("database", nil), newDependent("redis", nil)
 		var keys atomic.Bool
 		app, log := newLoggedApp(chassi.AppOptions{})
-		app.Manage(database, chassi.Optional(redis))
-		app.Inform("keys", func() (status, detail string) {
+		app.Add(database, chassi.Optional(redis))
+		app.AddStatus("keys", func() (status, detail string) {
 			if keys.Load() {
 				return "degraded", "one cannot be read"
 			}
@@ -391,6 +391,35 @@ func TestAppWatchesItsChecks(t *testing.T) {
 	})
 }
 
+// logging is a server that logs its outages itself.
+type logging struct{ *dependent }
+
+func (logging) LogsOutage() bool { return true }
+
+// An outage that a server has logged is not logged again, nor is its end.
+func TestAppLeavesOutagesToServersThatLogThem(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		redis := newDependent("redis", nil)
+		app, log := newLoggedApp(chassi.AppOptions{})
+		app.Add(chassi.Optional(logging{redis}))
+		stop := run(t, app)
+		redis.set(io.EOF)
+		time.Sleep(time.Minute)
+		if h := app.Health(t.Context()); h.Checks[0].Status != "degraded" {
+			t.Errorf("%+v", h)
+		}
+		redis.set(nil)
+		time.Sleep(time.Minute)
+		if got := log.about("redis"); len(got) != 0 {
+			t.Errorf("%q", got)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 type everything struct {
 	*transport
 	*breakable
@@ -406,7 +435,7 @@ func TestOptionalServerIsServerOfItsKind(t *testing.T) {
 	t.Parallel()
 	nats := everything{&transport{}, &breakable{failed: make(chan error, 1)}}
 	app := newApp(chassi.AppOptions{})
-	app.Serve(chassi.Optional(nats))
+	app.AddServer(chassi.Optional(nats))
 	app.Mount(chassi.NewService("a.v1.A"))
 	stop := run(t, app)
 	wantStatus(t, app, "nats", "degraded", "EOF")
@@ -415,11 +444,11 @@ func TestOptionalServerIsServerOfItsKind(t *testing.T) {
 	}
 
 	app = newApp(chassi.AppOptions{})
-	app.Serve(chassi.Optional(nats))
+	app.AddServer(chassi.Optional(nats))
 	nats.failed <- io.ErrUnexpectedEOF
 	wantText(t, app.Run(t.Context()), "nats: unexpected EOF")
 
 	app = newApp(chassi.AppOptions{})
-	app.Manage(chassi.Optional(nil))
-	wantText(t, app.Run(t.Context()), "nil Server")
+	app.Add(chassi.Optional(nil))
+	wantText(t, app.Run(t.Context()), "a component is nil")
 }

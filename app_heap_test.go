@@ -16,7 +16,7 @@ var garbage []byte
 func collections(t *testing.T, floor int) (n uint32) {
 	t.Helper()
 	app := newApp(chassi.AppOptions{HeapFloor: floor})
-	app.Manage(chassi.ServerFunc("allocating", func(context.Context) error {
+	app.Add(chassi.ComponentFunc("allocating", func(context.Context) error {
 		var before, after runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&before)

@@ -37,25 +37,27 @@ func playScene(scene string) int {
 		return func(context.Context) error { fmt.Println(line); select {} }
 	}
 	app := chassi.NewApp("child", chassi.AppOptions{Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)), Grace: 300 * time.Millisecond})
-	app.Manage(chassi.ServerFunc("database", tell("+database"), tell("-database")))
+	app.Add(chassi.ComponentFunc("database", tell("+database"), tell("-database")))
 	switch scene {
 	case "clean":
-		app.Serve(chassi.ServerFunc("http", tell("+http"), tell("-http")))
+		app.AddServer(chassi.ComponentFunc("http", tell("+http"), tell("-http")))
 	case "drain":
 		app = chassi.NewApp("child", chassi.AppOptions{DrainDelay: time.Hour})
-		app.Serve(chassi.ServerFunc("http", tell("+http"), tell("-http")))
+		app.AddServer(drainer{chassi.ComponentFunc("http", tell("+http"), tell("-http"))})
+	case "reload":
+		app.OnHangup(func() { fmt.Println("reload") })
 	case "stuck":
-		app.Serve(chassi.ServerFunc("http", tell("+http"), hang("-http")))
+		app.AddServer(chassi.ComponentFunc("http", tell("+http"), hang("-http")))
 	case "forced", "forced-start":
 		app = chassi.NewApp("child", chassi.AppOptions{Grace: time.Hour})
-		app.Manage(chassi.ServerFunc("database", tell("+database"), tell("-database")))
+		app.Add(chassi.ComponentFunc("database", tell("+database"), tell("-database")))
 		start, stop := tell("+http"), hang("-http")
 		if scene == "forced-start" {
 			start = hang("+http")
 		}
-		app.Serve(chassi.ServerFunc("http", start, stop))
+		app.AddServer(chassi.ComponentFunc("http", start, stop))
 	case "start":
-		app.Serve(chassi.ServerFunc("http", func(ctx context.Context) error { fmt.Println("+http"); return untilDone(ctx) }, tell("-http")))
+		app.AddServer(chassi.ComponentFunc("http", func(ctx context.Context) error { fmt.Println("+http"); return untilDone(ctx) }, tell("-http")))
 	}
 	go func() { <-app.Started(); fmt.Println("serving") }()
 	err := app.Run(context.Background())
@@ -72,18 +74,26 @@ func playScene(scene string) int {
 	}
 }
 
+// drainer tells when it is to drain.
+type drainer struct{ chassi.Component }
+
+func (drainer) Drain() { fmt.Println("~http") }
+
 // child is the test binary playing a scene.
 type child struct {
-	t     *testing.T
-	cmd   *exec.Cmd
-	lines *bufio.Scanner
-	told  []string
+	t      *testing.T
+	cmd    *exec.Cmd
+	lines  *bufio.Scanner
+	output []string
 }
 
-func play(t *testing.T, scene string) *child {
+func play(t *testing.T, scene string, change ...func(*exec.Cmd)) *child {
 	t.Helper()
 	c := &child{t: t, cmd: exec.CommandContext(t.Context(), os.Args[0])}
 	c.cmd.Env = append(os.Environ(), sceneVariable+"="+scene)
+	for _, f := range change {
+		f(c.cmd)
+	}
 	out, err := c.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -99,12 +109,12 @@ func play(t *testing.T, scene string) *child {
 func (c *child) await(line string) {
 	c.t.Helper()
 	for c.lines.Scan() {
-		c.told = append(c.told, c.lines.Text())
+		c.output = append(c.output, c.lines.Text())
 		if c.lines.Text() == line {
 			return
 		}
 	}
-	c.t.Fatalf("the child never said %q; it said %q", line, c.told)
+	c.t.Fatalf("the child never said %q; it said %q", line, c.output)
 }
 
 func (c *child) signal(s os.Signal) {
@@ -117,20 +127,20 @@ func (c *child) signal(s os.Signal) {
 // end waits for the child's exit and returns its code.
 func (c *child) end() int {
 	for c.lines.Scan() {
-		c.told = append(c.told, c.lines.Text())
+		c.output = append(c.output, c.lines.Text())
 	}
 	_ = c.cmd.Wait() // the code says it all
 	return c.cmd.ProcessState.ExitCode()
 }
 
-func (c *child) want(code int, told ...string) {
+func (c *child) want(code int, output ...string) {
 	c.t.Helper()
 	if got := c.end(); got != code {
 		c.t.Errorf("exit code %d, want %d", got, code)
 	}
-	said := slices.DeleteFunc(c.told, func(line string) bool { return line == "serving" }) // said by another goroutine
-	if !slices.Equal(said, told) {
-		c.t.Errorf("the child said %q, want %q", said, told)
+	said := slices.DeleteFunc(c.output, func(line string) bool { return line == "serving" }) // said by another goroutine
+	if !slices.Equal(said, output) {
+		c.t.Errorf("the child said %q, want %q", said, output)
 	}
 }
 
@@ -145,13 +155,13 @@ func TestFault01SignalEndsCleanly(t *testing.T) {
 	}
 }
 
-// The drain delay is an hour. No load balancer has to notice that somebody pressed Ctrl-C.
+// The drain delay is an hour. SIGINT skips it, because no load balancer is involved.
 func TestInterruptSkipsTheDrainDelay(t *testing.T) {
 	t.Parallel()
 	c := play(t, "drain")
 	c.await("serving")
 	c.signal(os.Interrupt)
-	c.want(exitClean, "+http", "-http")
+	c.want(exitClean, "+http", "~http", "-http")
 }
 
 func TestFault04StuckServerEndsWithTheGrace(t *testing.T) {
@@ -167,9 +177,9 @@ func TestFault04StuckServerEndsWithTheGrace(t *testing.T) {
 	if d := time.Since(began); d < 200*time.Millisecond {
 		t.Errorf("it ended after %v, before the grace period", d)
 	}
-	told := strings.Join(c.told, "\n")
-	if !strings.Contains(told, "-database") || !strings.Contains(told, "stop http") {
-		t.Errorf("the child said %q, want the end of the database and the name of the stuck server", told)
+	output := strings.Join(c.output, "\n")
+	if !strings.Contains(output, "-database") || !strings.Contains(output, "stop http") {
+		t.Errorf("the child said %q, want the end of the database and the name of the stuck server", output)
 	}
 }
 
@@ -199,4 +209,67 @@ func TestFault09SignalDuringStartEndsCleanly(t *testing.T) {
 	c.await("+http")
 	c.signal(syscall.SIGTERM)
 	c.want(exitClean, "+database", "+http", "-database")
+}
+
+// The program survives the end of the process that reads its log, after which writing causes
+// SIGPIPE.
+func TestBlockedLogReader(t *testing.T) {
+	t.Parallel()
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader.Close()
+	defer writer.Close()
+	c := play(t, "clean", func(cmd *exec.Cmd) { cmd.Stderr = writer })
+	c.await("serving")
+	c.signal(syscall.SIGTERM)
+	c.want(exitClean, "+database", "+http", "-http", "-database")
+}
+
+// What each signal does in each phase. Signals of one step follow each other at once.
+func TestSignalsInEachPhase(t *testing.T) {
+	t.Parallel()
+	const term, interrupt, hangup, pipe = syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGPIPE
+	type step struct {
+		await   string
+		signals []syscall.Signal
+	}
+	one := func(await string, signals ...syscall.Signal) []step { return []step{{await, signals}} }
+	starting, serving := []string{"+database", "+http", "-database"}, []string{"+database", "+http", "-http", "-database"}
+	for name, c := range map[string]struct {
+		scene  string
+		steps  []step
+		code   int
+		output []string
+	}{
+		"starting, SIGTERM":                 {"start", one("+http", term), exitClean, starting},
+		"starting, SIGINT":                  {"start", one("+http", interrupt), exitClean, starting},
+		"starting, SIGHUP":                  {"start", one("+http", hangup), exitClean, starting},
+		"starting, SIGPIPE":                 {"start", one("+http", pipe, term), exitClean, starting},
+		"starting, SIGTERM and SIGINT":      {"forced-start", one("+http", term, interrupt), exitForced, starting[:2]},
+		"serving, SIGTERM":                  {"clean", one("serving", term), exitClean, serving},
+		"serving, SIGINT":                   {"clean", one("serving", interrupt), exitClean, serving},
+		"serving, SIGHUP":                   {"clean", one("serving", hangup), exitClean, serving},
+		"serving, SIGPIPE":                  {"clean", one("serving", pipe, pipe, term), exitClean, serving},
+		"serving, SIGHUP and SIGTERM":       {"clean", one("serving", hangup, term), exitClean, serving},
+		"serving, SIGTERM and SIGHUP":       {"clean", one("serving", term, hangup), exitClean, serving},
+		"serving, SIGHUP reloads":           {"reload", []step{{"serving", []syscall.Signal{hangup}}, {"reload", []syscall.Signal{term}}}, exitClean, []string{"+database", "reload", "-database"}},
+		"draining, SIGINT":                  {"drain", []step{{"serving", []syscall.Signal{term}}, {"~http", []syscall.Signal{interrupt}}}, exitForced, []string{"+http", "~http"}},
+		"draining, SIGHUP, SIGPIPE, SIGINT": {"drain", []step{{"serving", []syscall.Signal{term}}, {"~http", []syscall.Signal{hangup, pipe, interrupt}}}, exitForced, []string{"+http", "~http"}},
+		"draining after SIGHUP, SIGINT":     {"drain", []step{{"serving", []syscall.Signal{hangup}}, {"~http", []syscall.Signal{term, interrupt}}}, exitForced, []string{"+http", "~http"}},
+		"stopping, SIGINT after SIGTERM":    {"forced", []step{{"serving", []syscall.Signal{term}}, {"-http", []syscall.Signal{interrupt}}}, exitForced, []string{"+database", "+http", "-http"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			child := play(t, c.scene)
+			for _, s := range c.steps {
+				child.await(s.await)
+				for _, one := range s.signals {
+					child.signal(one)
+				}
+			}
+			child.want(c.code, c.output...)
+		})
+	}
 }

@@ -29,8 +29,8 @@ func TestPartialStartIsUndone(t *testing.T) {
 			t.Parallel()
 			var d diary
 			app := newApp(chassi.AppOptions{DrainDelay: time.Hour})
-			app.Manage(d.plain("telemetry"), d.plain("database"))
-			app.Serve(d.server("grpc", c.start, nil))
+			app.Add(d.plain("telemetry"), d.plain("database"))
+			app.AddServer(d.server("grpc", c.start, nil))
 			err := app.Run(t.Context())
 			if err == nil || err.Error() != c.want {
 				t.Errorf("Run = %v, want %s", err, c.want)
@@ -52,18 +52,18 @@ func TestFailedManagedStartIsUndone(t *testing.T) {
 	t.Parallel()
 	var d diary
 	app := newApp(chassi.AppOptions{})
-	app.Manage(d.plain("telemetry"), d.server("database", fails(io.EOF), nil), d.plain("pool"))
-	app.Serve(d.plain("http"))
+	app.Add(d.plain("telemetry"), d.server("database", fails(io.EOF), nil), d.plain("pool"))
+	app.AddServer(d.plain("http"))
 	wantText(t, app.Run(t.Context()), "start database: EOF")
 	d.want(t, "+telemetry", "+database", "-telemetry")
 }
 
-// What fails while undoing a failed start is told beside the reason.
+// An error while undoing a failed start is reported beside the reason.
 func TestErrorsOfTheUndoingAreJoined(t *testing.T) {
 	t.Parallel()
 	app := newApp(chassi.AppOptions{})
-	app.Manage(chassi.ServerFunc("database", nil, fails(io.ErrClosedPipe)))
-	app.Serve(chassi.ServerFunc("http", fails(io.EOF), nil))
+	app.Add(chassi.ComponentFunc("database", nil, fails(io.ErrClosedPipe)))
+	app.AddServer(chassi.ComponentFunc("http", fails(io.EOF), nil))
 	wantText(t, app.Run(t.Context()), "start http: EOF", "stop database: io: read/write on closed pipe")
 }
 
@@ -88,8 +88,8 @@ func TestStartTimeoutNamesTheSlowServer(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var d diary
 				app := newApp(chassi.AppOptions{StartTimeout: 10 * time.Second, Grace: 5 * time.Second})
-				app.Manage(d.plain("database"), d.server("slow", c.start, nil))
-				app.Serve(d.plain("http"))
+				app.Add(d.plain("database"), d.server("slow", c.start, nil))
+				app.AddServer(d.plain("http"))
 				began := time.Now()
 				err := app.Run(t.Context())
 				took(t, began, c.took)
@@ -109,8 +109,8 @@ func TestEndDuringStartIsClean(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d diary
 		app := newApp(chassi.AppOptions{DrainDelay: time.Hour})
-		app.Manage(d.plain("database"))
-		app.Serve(d.server("http", untilDone, nil))
+		app.Add(d.plain("database"))
+		app.AddServer(d.server("http", untilDone, nil))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		began := time.Now()
@@ -126,7 +126,7 @@ func TestRunAfterItsEndStartsNothing(t *testing.T) {
 	t.Parallel()
 	var d diary
 	app := newApp(chassi.AppOptions{})
-	app.Serve(d.plain("http"))
+	app.AddServer(d.plain("http"))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := app.Run(ctx); err != nil {
@@ -139,9 +139,9 @@ func TestFailureDuringStartCutsItShort(t *testing.T) {
 	t.Parallel()
 	var d diary
 	app := newApp(chassi.AppOptions{})
-	broken := &breakable{Server: d.plain("telemetry"), failed: make(chan error, 1)}
+	broken := &breakable{Component: d.plain("telemetry"), failed: make(chan error, 1)}
 	broken.failed <- io.ErrUnexpectedEOF
-	app.Manage(broken, d.server("database", untilDone, nil))
+	app.Add(broken, d.server("database", untilDone, nil))
 	err := app.Run(t.Context())
 	wantText(t, err, "telemetry: unexpected EOF")
 	if len(d.entries) == 0 || d.entries[len(d.entries)-1] != "-telemetry" {
@@ -150,7 +150,7 @@ func TestFailureDuringStartCutsItShort(t *testing.T) {
 }
 
 type transport struct {
-	chassi.Server
+	chassi.Component
 	mounted []string
 	err     error
 }
@@ -160,11 +160,11 @@ func (tr *transport) Mount(s *chassi.Service) error {
 	return errors.Join(s.Err(), tr.err)
 }
 
-func TestMountGivesEveryTransportEveryService(t *testing.T) {
+func TestMountAddsEveryServiceToEveryTransport(t *testing.T) {
 	t.Parallel()
-	a, b := &transport{Server: chassi.ServerFunc("http", nil, nil)}, &transport{Server: chassi.ServerFunc("grpc", nil, nil)}
+	a, b := &transport{Component: chassi.ComponentFunc("http", nil, nil)}, &transport{Component: chassi.ComponentFunc("grpc", nil, nil)}
 	app := newApp(chassi.AppOptions{})
-	app.Serve(a, chassi.ServerFunc("no transport", nil, nil), b)
+	app.AddServer(a, chassi.ComponentFunc("no transport", nil, nil), b)
 	app.Mount(chassi.NewService("a.v1.A"), chassi.NewService("b.v1.B"))
 	for _, tr := range []*transport{a, b} {
 		if !slices.Equal(tr.mounted, []string{"a.v1.A", "b.v1.B"}) {
@@ -173,15 +173,15 @@ func TestMountGivesEveryTransportEveryService(t *testing.T) {
 	}
 }
 
-func TestRunRefusesWhatWasGivenWrongly(t *testing.T) {
+func TestRunRejectsInvalidComponents(t *testing.T) {
 	t.Parallel()
 	var d diary
 	app := newApp(chassi.AppOptions{})
-	app.Manage(nil)
-	app.Serve(&transport{Server: d.plain("http"), err: io.EOF}, nil)
+	app.Add(nil)
+	app.AddServer(&transport{Component: d.plain("http"), err: io.EOF}, nil)
 	app.Mount(chassi.NewService("bad name"), nil)
 	err := app.Run(t.Context())
-	wantText(t, err, `mount bad name on http: `, `service name "bad name"`, "EOF", "nil Server", "nil Service")
+	wantText(t, err, `mount bad name on http: `, `service name "bad name"`, "EOF", "a component is nil", "a service is nil")
 	if !errors.Is(err, io.EOF) {
 		t.Errorf("Run = %v hides the transport's error", err)
 	}
@@ -194,7 +194,7 @@ func TestAppRunsOnce(t *testing.T) {
 	if err := run(t, app)(); err != nil {
 		t.Fatal(err)
 	}
-	wantText(t, app.Run(t.Context()), "has run already")
+	wantText(t, app.Run(t.Context()), "has already run")
 }
 
 func TestAppWithoutServersServes(t *testing.T) {

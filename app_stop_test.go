@@ -22,8 +22,8 @@ func TestAppStopsListenersTogether(t *testing.T) {
 		var d diary
 		slow := func(context.Context) error { time.Sleep(3 * time.Second); return nil }
 		app := newApp(chassi.AppOptions{})
-		app.Manage(d.plain("database"))
-		app.Serve(chassi.ServerFunc("http", nil, slow), chassi.ServerFunc("admin", nil, slow))
+		app.Add(d.plain("database"))
+		app.AddServer(chassi.ComponentFunc("http", nil, slow), chassi.ComponentFunc("admin", nil, slow))
 		stop := run(t, app)
 		began := time.Now()
 		if err := stop(); err != nil {
@@ -38,8 +38,8 @@ func TestFailureWhileDrainingEndsTheDelay(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		app := newApp(chassi.AppOptions{DrainDelay: time.Hour})
-		broken := &breakable{Server: chassi.ServerFunc("http", nil, nil), failed: make(chan error, 1)}
-		app.Serve(broken)
+		broken := &breakable{Component: chassi.ComponentFunc("http", nil, nil), failed: make(chan error, 1)}
+		app.AddServer(broken)
 		stop := run(t, app)
 		go func() {
 			time.Sleep(time.Second)
@@ -58,9 +58,9 @@ func TestDrainDelayKeepsServing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d diary
 		app := newApp(chassi.AppOptions{DrainDelay: 5 * time.Second})
-		http := &breakable{Server: d.plain("http"), failed: make(chan error)}
-		app.Manage(d.plain("database"))
-		app.Serve(http)
+		http := &breakable{Component: d.plain("http"), failed: make(chan error)}
+		app.Add(d.plain("database"))
+		app.AddServer(http)
 		stop := run(t, app)
 		if h := app.Health(t.Context()); !h.Ready || h.State != "serving" || http.drained.Load() {
 			t.Errorf("before the end the health is %+v, drained %v", h, http.drained.Load())
@@ -91,7 +91,7 @@ func TestPanicInDrainIsContained(t *testing.T) {
 	t.Parallel()
 	var d diary
 	app := newApp(chassi.AppOptions{})
-	app.Serve(panickingDrain{d.plain("http")}, d.plain("grpc"))
+	app.AddServer(panickingDrain{d.plain("http")}, d.plain("grpc"))
 	if err := run(t, app)(); err != nil {
 		t.Error(err)
 	}
@@ -100,12 +100,13 @@ func TestPanicInDrainIsContained(t *testing.T) {
 	}
 }
 
-type panickingDrain struct{ chassi.Server }
+type panickingDrain struct{ chassi.Component }
 
 func (panickingDrain) Drain() { panic("boom") }
 
-// Fault 4: a stop that overruns its time is given up, named, and holds up no other.
-func TestGraceEndsWhatIsStuck(t *testing.T) {
+// Fault 4: a component that exceeds its time to stop is abandoned and named, and does not delay the
+// others.
+func TestGraceEndsHungComponents(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct {
 		stop func(context.Context) error
@@ -121,8 +122,8 @@ func TestGraceEndsWhatIsStuck(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var d diary
 				app := newApp(chassi.AppOptions{Grace: 10 * time.Second})
-				app.Manage(d.plain("database"))
-				app.Serve(chassi.ServerFunc("http", nil, c.stop), chassi.ServerFunc("admin", nil, nil))
+				app.Add(d.plain("database"))
+				app.AddServer(chassi.ComponentFunc("http", nil, c.stop), chassi.ComponentFunc("admin", nil, nil))
 				stop := run(t, app)
 				began := time.Now()
 				err := stop()
@@ -147,11 +148,11 @@ func TestStuckManagedServerLeavesTimeToOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var left time.Duration
 		app := newApp(chassi.AppOptions{Grace: 10 * time.Second})
-		app.Manage(chassi.ServerFunc("telemetry", nil, func(ctx context.Context) error {
+		app.Add(chassi.ComponentFunc("telemetry", nil, func(ctx context.Context) error {
 			deadline, _ := ctx.Deadline()
 			left = time.Until(deadline)
 			return ctx.Err()
-		}), chassi.ServerFunc("pool", nil, untilDone))
+		}), chassi.ComponentFunc("pool", nil, untilDone))
 		stop := run(t, app)
 		began := time.Now()
 		wantText(t, stop(), "stop pool")
@@ -162,12 +163,12 @@ func TestStuckManagedServerLeavesTimeToOthers(t *testing.T) {
 	})
 }
 
-func TestErrorsAndPanicsOfStopAreAllTold(t *testing.T) {
+func TestRunReturnsAllErrorsAndPanicsOfStop(t *testing.T) {
 	t.Parallel()
 	var d diary
 	app := newApp(chassi.AppOptions{})
-	app.Manage(d.plain("telemetry"), d.server("pool", nil, func(context.Context) error { panic("boom") }), d.server("database", nil, fails(io.EOF)))
-	app.Serve(d.server("http", nil, func(context.Context) error { panic("bang") }))
+	app.Add(d.plain("telemetry"), d.server("pool", nil, func(context.Context) error { panic("boom") }), d.server("database", nil, fails(io.EOF)))
+	app.AddServer(d.server("http", nil, func(context.Context) error { panic("bang") }))
 	err := run(t, app)()
 	wantText(t, err, "stop http", "bang", "stop database: EOF", "stop pool", "boom")
 	if errors.Is(err, chassi.ErrGrace) {
@@ -177,13 +178,13 @@ func TestErrorsAndPanicsOfStopAreAllTold(t *testing.T) {
 }
 
 // Fault 10.
-func TestHundredCyclesLeakNothing(t *testing.T) {
+func TestHundredCyclesDoNotLeak(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	for range 100 {
 		app := newApp(chassi.AppOptions{})
-		app.Manage(&breakable{Server: chassi.ServerFunc("database", nil, nil), failed: make(chan error)})
-		app.Serve(&breakable{Server: chassi.ServerFunc("http", nil, nil), failed: make(chan error)})
-		app.Check("database", func(context.Context) error { return nil })
+		app.Add(&breakable{Component: chassi.ComponentFunc("database", nil, nil), failed: make(chan error)})
+		app.AddServer(&breakable{Component: chassi.ComponentFunc("http", nil, nil), failed: make(chan error)})
+		app.AddCheck("database", func(context.Context) error { return nil })
 		stop := run(t, app)
 		if !app.Health(t.Context()).Ready {
 			t.Fatal("not ready")
@@ -204,9 +205,9 @@ func TestHammeredStopHappensOnce(t *testing.T) {
 			return func(context.Context) error { n.Add(1); return nil }
 		}
 		app := newApp(chassi.AppOptions{})
-		http := &breakable{Server: chassi.ServerFunc("http", count(&starts), count(&stops)), failed: make(chan error, 1)}
-		app.Manage(chassi.ServerFunc("database", count(&starts), count(&stops)))
-		app.Serve(http)
+		http := &breakable{Component: chassi.ComponentFunc("http", count(&starts), count(&stops)), failed: make(chan error, 1)}
+		app.Add(chassi.ComponentFunc("database", count(&starts), count(&stops)))
+		app.AddServer(http)
 
 		ctx, cancel := context.WithCancel(t.Context())
 		moment := app.Started()

@@ -37,18 +37,18 @@ func (d *diary) want(t *testing.T, entries ...string) {
 }
 
 // server writes its starts and stops into the diary before it does them.
-func (d *diary) server(name string, start, stop func(context.Context) error) chassi.Server {
-	inner := chassi.ServerFunc(name, start, stop)
-	return chassi.ServerFunc(name,
+func (d *diary) server(name string, start, stop func(context.Context) error) chassi.Component {
+	inner := chassi.ComponentFunc(name, start, stop)
+	return chassi.ComponentFunc(name,
 		func(ctx context.Context) error { d.write("+" + name); return inner.Start(ctx) },
 		func(ctx context.Context) error { d.write("-" + name); return inner.Stop(ctx) })
 }
 
-func (d *diary) plain(name string) chassi.Server { return d.server(name, nil, nil) }
+func (d *diary) plain(name string) chassi.Component { return d.server(name, nil, nil) }
 
 // breakable is a server that can fail after its start.
 type breakable struct {
-	chassi.Server
+	chassi.Component
 	failed  chan error
 	drained atomic.Bool
 }
@@ -102,9 +102,9 @@ func TestAppStartsAndStopsInOrder(t *testing.T) {
 	t.Parallel()
 	var d diary
 	app := newApp(chassi.AppOptions{})
-	app.Serve(d.plain("http"))
-	app.Manage(d.plain("telemetry"), d.plain("database"))
-	app.Manage(d.plain("pool"))
+	app.AddServer(d.plain("http"))
+	app.Add(d.plain("telemetry"), d.plain("database"))
+	app.Add(d.plain("pool"))
 	if err := run(t, app)(); err != nil {
 		t.Error(err)
 	}
@@ -115,9 +115,9 @@ func TestFailureShutsDown(t *testing.T) {
 	t.Parallel()
 	var d diary
 	app := newApp(chassi.AppOptions{DrainDelay: time.Hour})
-	broken := &breakable{Server: d.plain("http"), failed: make(chan error, 1)}
-	app.Manage(d.plain("database"))
-	app.Serve(broken, d.plain("grpc"))
+	broken := &breakable{Component: d.plain("http"), failed: make(chan error, 1)}
+	app.Add(d.plain("database"))
+	app.AddServer(broken, d.plain("grpc"))
 	go func() {
 		<-app.Started()
 		broken.failed <- io.ErrUnexpectedEOF
@@ -135,9 +135,9 @@ func TestFailureShutsDown(t *testing.T) {
 func TestClosedFailedChannelIsNoFailure(t *testing.T) {
 	t.Parallel()
 	app := newApp(chassi.AppOptions{})
-	healthy := &breakable{Server: chassi.ServerFunc("http", nil, nil), failed: make(chan error)}
+	healthy := &breakable{Component: chassi.ComponentFunc("http", nil, nil), failed: make(chan error)}
 	close(healthy.failed)
-	app.Serve(healthy, &breakable{Server: chassi.ServerFunc("nil channel", nil, nil)})
+	app.AddServer(healthy, &breakable{Component: chassi.ComponentFunc("nil channel", nil, nil)})
 	if err := run(t, app)(); err != nil {
 		t.Error(err)
 	}

@@ -2,34 +2,46 @@ package chassi
 
 import (
 	"context"
+	"crypto/x509"
+	"fmt"
 	"net/netip"
+	"reflect"
 )
 
-// Call is one call of an endpoint on its way through the middleware, on the side
-// that serves or, with a client, on the side that calls. It is made by the
-// transport before a byte of the body is read, belongs to one goroutine at a
-// time, and must not be kept after the call.
+// Call is one call of an endpoint. It passes through the middleware, on the server and, with a
+// client, on the client too. The transport creates it before it reads the body. A Call is not
+// safe for concurrent use and must not be retained after the call.
 type Call struct {
-	*Binding // what is known since registration
+	*Binding // resolved at registration
 
-	Peer      netip.AddrPort // the client's address, past trusted proxies; the zero value in process and, mostly, behind a broker
-	PeerName  string         // the client of a broker as the broker authenticated it, "nats:alice"; "nats:" if it named none; "" without a broker
-	RequestID string         // never empty behind a transport; printable ASCII
-	In        Metadata       // what came with the request: headers; never nil
-	Out       Metadata       // what goes with the answer; never nil
+	Peer      netip.AddrPort // the client's address, behind trusted proxies; the zero value in process and usually behind a broker
+	PeerName  string         // the name of a broker's client as authenticated by the broker, "nats:alice"; "nats:" if it is anonymous; "" without a broker
+	RequestID string         // never empty on a server; printable ASCII
+	In        Metadata       // metadata of the request, such as headers; never nil
+	Out       Metadata       // metadata of the response; never nil
 
-	Principal *Principal // who calls, once a middleware has found out
-	Request   any        // pointer to the typed request, once decoded
-	Response  any        // pointer to the typed response, once the method returned it
+	// PeerCertificate is the client's TLS certificate, verified against the server's client
+	// CAs; nil if there is no such certificate.
+	PeerCertificate *x509.Certificate
 
-	Codec Codec // the transport's side of the message
+	Principal *Principal // set by an authentication middleware; nil for an anonymous call
+	Request   any        // pointer to the typed request, after decoding
+	Response  any        // pointer to the typed response, after the method has returned
 
-	ctx callContext
+	Codec Codec // nil on a client
+
+	// Stream is the state of a call of a stream ([NewStream]), otherwise nil.
+	Stream *Stream
+
+	answered bool // whether there is a response to send
+	ctx      callContext
 }
 
-// Metadata are the key-value pairs beside a message. Keys are case-insensitive.
+// Metadata holds the key-value pairs of a message. Keys are case-insensitive. If the transport
+// can carry several values per key, the implementation also has a method Values(key string)
+// []string.
 type Metadata interface {
-	// Get returns the first value of key, "" for none.
+	// Get returns the first value of key, or "".
 	Get(key string) string
 	// Set replaces all values of key. A transport that cannot carry the pair drops it.
 	Set(key, value string)
@@ -37,18 +49,17 @@ type Metadata interface {
 
 // Codec decodes and encodes the messages of one call. Transports implement it.
 type Codec interface {
-	// Decode reads the message into request, a pointer to the endpoint's request
-	// type. It returns an [*Error] for a malformed or too large one.
+	// Decode decodes the message into request, a pointer to the endpoint's request type. It
+	// returns an [*Error] if the message is malformed or too large.
 	Decode(request any) error
-	// Encode renders response, a pointer to the endpoint's response type. The
-	// transport sends it when the middleware has returned without an error.
+	// Encode encodes response, a pointer to the endpoint's response type. The transport sends
+	// it after the middleware has returned nil.
 	Encode(response any) error
 }
 
 type callKey struct{}
 
-// callContext lives inside its Call, so that a context which knows its call
-// costs no allocation.
+// callContext is a field of its Call, so that a context with a call needs no allocation.
 type callContext struct {
 	context.Context //nolint:containedctx // it is a context
 	call            *Call
@@ -61,10 +72,10 @@ func (c *callContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// Source names what limits count the call by: the network of the client's address, which
-// is an IPv4 address or an IPv6 /64 (the least that one customer gets, RFC 6177), or else
-// its [Call.PeerName]. It is "" in process. All clients that a broker does not name
-// share one source.
+// Source returns the key by which limits count the call: the network of the client's address,
+// which is an IPv4 address or an IPv6 /64 (the smallest allocation to a customer, RFC 6177), or
+// else its [Call.PeerName]. It is "" in process. All anonymous clients of a broker share one
+// source.
 func (c *Call) Source() string {
 	if !c.Peer.IsValid() {
 		return c.PeerName
@@ -80,14 +91,38 @@ func (c *Call) Source() string {
 	return prefix.String()
 }
 
-// Context returns parent with the call in it. A transport calls it once per
-// call.
+// Answer sets response, a pointer to the endpoint's response type, as the response of the call.
+// The endpoint calls it with the result of the method. A middleware that responds without
+// calling next must call it before it returns nil.
+func (c *Call) Answer(response any) error {
+	if c.Endpoint.streams {
+		return fmt.Errorf("chassi: %s is a stream, which no middleware can answer", c.Endpoint.FullName())
+	}
+	if t := reflect.TypeOf(response); t == nil || t.Kind() != reflect.Pointer || t.Elem() != c.Endpoint.response {
+		return fmt.Errorf("chassi: the response of %s is %v, want *%v", c.Endpoint.FullName(), t, c.Endpoint.response)
+	}
+	if c.Codec == nil { // on a client
+		reflect.ValueOf(c.Response).Elem().Set(reflect.ValueOf(response).Elem())
+	} else {
+		c.Response = response
+		if err := c.Codec.Encode(response); err != nil {
+			return err
+		}
+	}
+	c.answered = true
+	return nil
+}
+
+// Context returns a copy of parent that carries the call. A transport calls it once per call.
 func (c *Call) Context(parent context.Context) context.Context {
+	if c.Binding != nil && c.Endpoint != nil && c.Endpoint.streams {
+		c.Stream = NewStreamState()
+	}
 	c.ctx = callContext{Context: parent, call: c}
 	return &c.ctx
 }
 
-// CallFrom returns the call that ctx belongs to, nil outside of one.
+// CallFrom returns the call that ctx carries, or nil.
 func CallFrom(ctx context.Context) *Call {
 	call, _ := ctx.Value(callKey{}).(*Call)
 	return call

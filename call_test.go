@@ -213,7 +213,7 @@ func TestNilResponseIsInternal(t *testing.T) {
 	b.wantTrace(t, "decode", "method")
 }
 
-func TestNoDeadlineLeftNoMethod(t *testing.T) {
+func TestExpiredDeadlineSkipsTheMethod(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithDeadline(t.Context(), time.Unix(0, 0))
 	defer cancel()
@@ -337,5 +337,53 @@ func TestSourceOfACall(t *testing.T) {
 		if got := call.Source(); got != c.want {
 			t.Errorf("%s %s: %q, want %q", c.addr, c.name, got, c.want)
 		}
+	}
+}
+
+// A middleware that succeeds without an answer is a fault, whichever way it does so, and
+// middleware outside of it sees the fault.
+func TestMiddlewareMustAnswer(t *testing.T) {
+	t.Parallel()
+	silent := func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
+		return func(context.Context, *chassi.Call) error { return nil }
+	}
+	swallows := func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
+		return func(ctx context.Context, call *chassi.Call) error { _ = next(ctx, call); return nil }
+	}
+	answers := func(_ *chassi.Binding, _ chassi.Handler) chassi.Handler {
+		return func(_ context.Context, call *chassi.Call) error { return call.Answer(&response{}) }
+	}
+	wrong := func(_ *chassi.Binding, _ chassi.Handler) chassi.Handler {
+		return func(_ context.Context, call *chassi.Call) error { return call.Answer(&request{}) }
+	}
+	for name, c := range map[string]struct {
+		middleware chassi.Middleware
+		policy     chassi.EndpointOption
+		want       string
+	}{
+		"returns nil at once":            {silent, chassi.Public, "chassi_test.TestMiddlewareMustAnswer"},
+		"drops an error":                 {swallows, chassi.Authenticated, "returned nil without a response"},
+		"answers by itself":              {answers, chassi.Public, ""},
+		"answers with another type":      {wrong, chassi.Public, "want *chassi_test.response"},
+		"lets the method answer, public": {swallows, chassi.Public, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var seen error
+			outer := func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
+				return func(ctx context.Context, call *chassi.Call) error { seen = next(ctx, call); return seen }
+			}
+			_, err := bind(c.policy).call(t.Context(), spyCodec{}, outer, c.middleware)
+			if c.want == "" {
+				if err != nil || seen != nil {
+					t.Errorf("%v, %v", err, seen)
+				}
+				return
+			}
+			wantText(t, err, c.want)
+			if seen == nil || chassi.ErrorOf(err).Code != chassi.Internal {
+				t.Errorf("the outer middleware saw %v", seen)
+			}
+		})
 	}
 }

@@ -1,30 +1,33 @@
 package chassi
 
-import "strconv"
+import (
+	"slices"
+	"strconv"
+)
 
-// Code says what kind of failure an [Error] is. The sixteen values and their
-// numbers are gRPC's canonical status codes (google.rpc.Code). There is no code
-// for success: success is a nil error.
+// Code is the kind of failure of an [Error]. The sixteen codes and their numbers are the
+// canonical status codes of gRPC (google.rpc.Code). There is no code for success: a successful
+// call returns a nil error.
 type Code uint8
 
 // The sixteen codes.
 const (
-	Canceled           Code = 1  // the caller gave up
-	Unknown            Code = 2  // a foreign error without a code
-	InvalidArgument    Code = 3  // the request is wrong whatever the state
-	DeadlineExceeded   Code = 4  // time ran out; it may have happened all the same
-	NotFound           Code = 5  // the thing asked for does not exist
-	AlreadyExists      Code = 6  // the thing to be made exists
-	PermissionDenied   Code = 7  // the caller is known and may not
-	ResourceExhausted  Code = 8  // a limit or quota of the caller is used up
-	FailedPrecondition Code = 9  // the state forbids it until somebody changes it
-	Aborted            Code = 10 // lost a race; the caller may start over
+	Canceled           Code = 1  // the client cancelled the call
+	Unknown            Code = 2  // an error from another system, without a code
+	InvalidArgument    Code = 3  // the request is invalid, whatever the state of the system
+	DeadlineExceeded   Code = 4  // the deadline passed; the operation may have completed
+	NotFound           Code = 5  // the requested entity does not exist
+	AlreadyExists      Code = 6  // the entity to create already exists
+	PermissionDenied   Code = 7  // the client is authenticated but not permitted
+	ResourceExhausted  Code = 8  // a limit or quota of the client is exhausted
+	FailedPrecondition Code = 9  // the state of the system forbids the operation; a retry does not help
+	Aborted            Code = 10 // a concurrency conflict; the client may start over
 	OutOfRange         Code = 11 // past the valid range
-	Unimplemented      Code = 12 // no such operation
-	Internal           Code = 13 // a fault of ours
-	Unavailable        Code = 14 // not now; the caller may try again later
-	DataLoss           Code = 15 // data is lost for good
-	Unauthenticated    Code = 16 // the caller is not known
+	Unimplemented      Code = 12 // the operation is not implemented
+	Internal           Code = 13 // an error of the server
+	Unavailable        Code = 14 // temporarily unavailable; the client may retry
+	DataLoss           Code = 15 // unrecoverable loss or corruption of data
+	Unauthenticated    Code = 16 // the client is not authenticated
 )
 
 var codeNames = [...]string{
@@ -46,8 +49,8 @@ var codeNames = [...]string{
 	Unauthenticated:    "unauthenticated",
 }
 
-// Codes returns all sixteen, in the order of their numbers. Tests walk it to
-// prove that a transport maps every one.
+// Codes returns all sixteen codes in numerical order. Tests use it to check that a transport
+// maps every code.
 func Codes() []Code {
 	codes := make([]Code, 0, len(codeNames)-1)
 	for c := Canceled; c <= Unauthenticated; c++ {
@@ -56,7 +59,16 @@ func Codes() []Code {
 	return codes
 }
 
-// String returns the code in snake_case, "code_99" for a value out of range.
+// ParseCode returns the code with the given name, as returned by [Code.String]. It returns
+// false if the name is unknown.
+func ParseCode(name string) (Code, bool) {
+	if i := slices.Index(codeNames[Canceled:], name); i >= 0 {
+		return Canceled + Code(i), true
+	}
+	return 0, false
+}
+
+// String returns the name of the code in snake_case, or "code_99" for a value out of range.
 func (c Code) String() string {
 	if c >= Canceled && c <= Unauthenticated {
 		return codeNames[c]
@@ -64,6 +76,6 @@ func (c Code) String() string {
 	return "code_" + strconv.Itoa(int(c))
 }
 
-// Fault tells whether the code stands for a fault of the side that answered, and
-// not for something its caller did or may try again.
-func (c Code) Fault() bool { return c == Internal || c == Unknown || c == DataLoss }
+// IsServerError reports whether the code indicates an error of the server, in contrast to an error of
+// the client or a temporary condition.
+func (c Code) IsServerError() bool { return c == Internal || c == Unknown || c == DataLoss }

@@ -4,76 +4,90 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
-// Endpoint is one method of a service with data about it. It knows no
-// transport. It is immutable once its [Service] is made, and safe for
-// concurrent use.
+// Endpoint is one method of a service with its metadata. It does not depend on a transport. It
+// is immutable after its [Service] was created, and safe for concurrent use.
 type Endpoint struct {
 	name, service     string
 	method, path      string
 	status            int
 	public            bool
 	permissions       []string
-	deadline          time.Duration
+	timeout           time.Duration
+	maxBody           int64
 	rate              Rate
 	idempotent        bool
-	priority          int
+	priority          Level
+	transports        []string // nil for all
 	cacheFor          time.Duration
 	doc               string
 	errors            []*Error
+	headers           map[string]string
 	request, response reflect.Type
-	middleware        []Middleware
+	middleware, own   []Middleware // of the service and of the endpoint
 	serve             Handler
-	err               error // all that is wrong with it
+	err               error // all configuration errors
 	raw               bool
+	streams, finite   bool
 	hasPolicy         bool
+	anyQuery          bool
+	bound             atomic.Bool // whether a transport serves the endpoint
 }
 
-// Rate is how many calls one client may make: Calls in each Per, all at once if
-// it likes. The zero Rate leaves it to the transport's middleware.
+// Rate limits the calls of one client: Calls per period Per, which may arrive in one burst. The
+// zero Rate means the default of the transport's middleware.
 type Rate struct {
 	Calls int
 	Per   time.Duration
 }
 
-// EndpointOption adds data to an endpoint.
-type EndpointOption func(*Endpoint)
+// EndpointOption configures an endpoint at its creation. Only [NewEndpoint] and [RawEndpoint]
+// can apply one, so that no endpoint changes later.
+type EndpointOption func(*endpointSettings)
 
-// NewEndpoint makes an endpoint of a method. Req and Res are plain structs. An
-// endpoint that is given no policy ([Public], [Authenticated], [Requires])
-// needs an authenticated caller. What is wrong with it is reported by
-// [Service.Err], and so when the service is mounted.
+// endpointSettings is an [Endpoint] under construction.
+type endpointSettings Endpoint
+
+// NewEndpoint returns an endpoint for a method. Req and Res must be plain structs. An endpoint
+// without a policy ([Public], [Authenticated], [Requires]) requires an authenticated client.
+// Configuration errors are returned by [Service.Err] and when the service is mounted.
 func NewEndpoint[Req, Res any](name string, method func(context.Context, *Req) (*Res, error), options ...EndpointOption) *Endpoint {
-	e := &Endpoint{name: name, request: reflect.TypeFor[Req](), response: reflect.TypeFor[Res]()}
+	e := newEndpoint[Req, Res](name, method != nil)
 	e.serve = func(ctx context.Context, call *Call) error { return serve(ctx, call, method) }
 	e.apply(options)
-	e.require(method != nil, "has no method")
-	e.require(e.request.Kind() == reflect.Struct, "takes "+e.request.String()+", not a struct")
-	e.require(e.response.Kind() == reflect.Struct, "returns "+e.response.String()+", not a struct")
+	e.require(!e.finite, "is declared finite, but is not a stream")
+	e.expectFiles()
 	return e
 }
 
-// RawEndpoint makes an endpoint that has no typed messages: handler does the
-// transport's work itself. Transports use it to pass what is not an endpoint, a
-// mounted http.Handler or an unknown path, through the same middleware. It
-// belongs to no service; the transport looks at [Endpoint.Err].
+// RawEndpoint returns an endpoint without typed messages: handler does the work of the
+// transport itself. Transports use it to pass other requests, such as those for an http.Handler
+// or an unknown path, through the same middleware. The endpoints of httpapi.NewEndpoint are
+// made of it. If it belongs to no service, the transport must check [Endpoint.Err].
 func RawEndpoint(name string, handler Handler, options ...EndpointOption) *Endpoint {
-	e := &Endpoint{name: name, serve: handler, raw: true}
+	e := &Endpoint{name: name, headers: make(map[string]string), raw: true}
+	e.serve = func(ctx context.Context, call *Call) error {
+		err := handler(ctx, call)
+		call.answered = err == nil
+		return err
+	}
 	e.apply(options)
 	e.require(handler != nil, "has no handler")
 	return e
 }
 
-// Route sets the HTTP method and path, in the pattern language of
-// net/http.ServeMux: "GET /v1/users/{id}".
+// Route sets the HTTP method and path, in the pattern syntax of net/http.ServeMux: "GET
+// /v1/users/{id}".
 func Route(pattern string) EndpointOption {
-	return func(e *Endpoint) {
+	return func(e *endpointSettings) {
 		method, path, ok := strings.Cut(pattern, " ")
 		e.require(ok && httpMethod.MatchString(method) && strings.HasPrefix(path, "/"), fmt.Sprintf("has route %q: want \"METHOD /path\"", pattern))
 		e.method, e.path = method, path
@@ -82,85 +96,128 @@ func Route(pattern string) EndpointOption {
 
 var httpMethod = regexp.MustCompile(`^[A-Z]+$`)
 
-// Status sets the HTTP status of success; otherwise it is 200, or 204 for a
-// response without fields.
+// Status sets the HTTP status of a successful call. The default is 200, or 204 for a response
+// without fields.
 func Status(code int) EndpointOption {
-	return func(e *Endpoint) {
+	return func(e *endpointSettings) {
 		e.require(code >= 200 && code <= 299, fmt.Sprintf("has status %d: want 200 to 299", code))
 		e.status = code
 	}
 }
 
-// Public lets anybody call the endpoint.
-func Public(e *Endpoint) { e.setPolicy(true) }
+// Public allows anonymous calls of the endpoint.
+func Public(e *endpointSettings) { e.setPolicy(true) }
 
-// Authenticated lets any known principal call the endpoint. It is the default.
-func Authenticated(e *Endpoint) { e.setPolicy(false) }
+// Authenticated allows any authenticated principal to call the endpoint. It is the default.
+func Authenticated(e *endpointSettings) { e.setPolicy(false) }
 
-// Requires lets a principal call the endpoint that holds all of permissions.
+// Requires allows only principals with all of the permissions to call the endpoint.
 func Requires(permissions ...string) EndpointOption {
-	return func(e *Endpoint) {
+	return func(e *endpointSettings) {
 		e.setPolicy(false, permissions...)
 		e.require(len(permissions) > 0 && !slices.Contains(permissions, ""), fmt.Sprintf("requires permissions %q: want names", permissions))
 	}
 }
 
-// setPolicy takes one policy for an endpoint: of two, a reader might believe the
-// wrong one.
-func (e *Endpoint) setPolicy(public bool, permissions ...string) {
+// setPolicy sets the policy of an endpoint. A second policy is an error, because it would be
+// unclear which one applies.
+func (e *endpointSettings) setPolicy(public bool, permissions ...string) {
 	e.require(!e.hasPolicy, "has two policies: want one of Public, Authenticated, Requires")
-	e.hasPolicy, e.public, e.permissions = true, public, permissions
+	e.hasPolicy, e.public, e.permissions = true, public, slices.Clone(permissions)
 }
 
-// Deadline bounds each call, instead of the transport's default.
-func Deadline(d time.Duration) EndpointOption {
-	return func(e *Endpoint) {
-		e.require(d > 0, "has a deadline that is not positive")
-		e.deadline = d
+// Timeout sets the timeout of each call. It overrides the transport's default.
+func Timeout(d time.Duration) EndpointOption {
+	return func(e *endpointSettings) {
+		e.require(d > 0, "has a timeout that is not positive")
+		e.timeout = d
 	}
 }
 
-// RateLimit bounds the calls of one client, instead of the transport's default.
+// MaxBody sets the maximum size of a request body in bytes. It overrides the transport's
+// default. On transports other than HTTP it can only lower the limit.
+func MaxBody(bytes int64) EndpointOption {
+	return func(e *endpointSettings) {
+		e.require(bytes > 0, "has a maximum body size that is not positive")
+		e.maxBody = bytes
+	}
+}
+
+// RateLimit sets the rate limit of each client. It overrides the transport's default.
 func RateLimit(calls int, per time.Duration) EndpointOption {
-	return func(e *Endpoint) {
+	return func(e *endpointSettings) {
 		e.require(calls > 0 && per > 0, "has a rate limit that is not positive")
 		e.rate = Rate{Calls: calls, Per: per}
 	}
 }
 
-// Idempotent says that a call may be repeated without further effect, so that
-// clients and brokers may retry it.
-func Idempotent(e *Endpoint) { e.idempotent = true }
+// Idempotent declares that a repeated call has no further effect, so that clients and brokers
+// may retry it.
+func Idempotent(e *endpointSettings) { e.idempotent = true }
 
-// Important says that calls are served before those of other endpoints when there is
-// too much to do.
-func Important(e *Endpoint) { e.setPriority(1) }
+// Level is the priority of an endpoint's calls under overload.
+type Level int8
 
-// Deferrable says that calls give way to those of other endpoints when there is too
-// much to do.
-func Deferrable(e *Endpoint) { e.setPriority(-1) }
+// The levels. Calls of Low are refused first, calls of High last; Normal is the default.
+const (
+	Low    Level = -1
+	Normal Level = 0
+	High   Level = 1
+)
 
-func (e *Endpoint) setPriority(p int) {
-	e.require(e.priority == 0, "has two priorities: want one of Important, Deferrable")
-	e.priority = p
+// Priority sets the priority of the endpoint's calls.
+func Priority(l Level) EndpointOption {
+	return func(e *endpointSettings) {
+		e.require(l >= Low && l <= High, fmt.Sprintf("has priority %d: want Low, Normal or High", l))
+		e.priority = l
+	}
 }
 
-// CacheFor says that anybody may keep an answer for that long. Otherwise nobody
-// may keep it at all.
+// With adds middleware to the endpoint, the first one outermost. It runs inside the middleware
+// of the transport and of [Service.Use], and before decoding and the endpoint's policy.
+func With(middleware ...Middleware) EndpointOption {
+	return func(e *endpointSettings) {
+		e.require(!hasNil(middleware), "has a nil middleware")
+		e.own = append(e.own, middleware...)
+	}
+}
+
+// Transports limits the endpoint to the named transports, such as "http" and "grpc" (see
+// [Binding].Transport): the others do not serve it, and their documents do not describe it. A
+// client of another transport can be made, and returns an error when the method is called.
+// Without this option all transports serve the endpoint, and one that cannot refuses to mount
+// its service.
+func Transports(names ...string) EndpointOption {
+	return func(e *endpointSettings) {
+		valid := len(names) > 0 && !slices.ContainsFunc(names, func(name string) bool { return !transportName.MatchString(name) })
+		e.require(valid, fmt.Sprintf("has transports %q: want names such as http, grpc, nats, amqp or local", names))
+		e.transports = slices.Clone(names)
+	}
+}
+
+var transportName = regexp.MustCompile(`^[a-z][a-z0-9]*$`)
+
+// CacheFor permits caches to store a successful response for the duration d: any cache if the
+// endpoint is [Public], otherwise only the private cache of the client. Without this option no
+// cache may store a response.
 func CacheFor(d time.Duration) EndpointOption {
-	return func(e *Endpoint) {
+	return func(e *endpointSettings) {
 		e.require(d > 0, "may be cached for a time that is not positive")
 		e.cacheFor = d
 	}
 }
 
-// Doc says what the endpoint does, for the schema documents.
-func Doc(text string) EndpointOption { return func(e *Endpoint) { e.doc = text } }
+// IgnoreUnknownQuery makes the endpoint ignore HTTP query parameters without a field in its
+// request, such as utm_source in a link. Without this option they are an error, so that a
+// misspelled parameter is reported.
+func IgnoreUnknownQuery(e *endpointSettings) { e.anyQuery = true }
 
-// Errors names the domain errors that the method returns, for the schema
-// documents.
+// Doc sets the description of the endpoint in the schema documents.
+func Doc(text string) EndpointOption { return func(e *endpointSettings) { e.doc = text } }
+
+// Errors declares the domain errors that the method returns, for the schema documents.
 func Errors(errs ...*Error) EndpointOption {
-	return func(e *Endpoint) {
+	return func(e *endpointSettings) {
 		e.require(!slices.Contains(errs, nil), "has an error that is nil")
 		e.errors = append(e.errors, errs...)
 	}
@@ -170,7 +227,7 @@ func Errors(errs ...*Error) EndpointOption {
 func (e *Endpoint) Name() string { return e.name }
 
 // FullName returns the service's name, a slash and the method's name, such as
-// "auth.v1.Auth/ValidateToken"; the name alone outside of a service.
+// "auth.v1.Auth/ValidateToken"; the method's name alone if the endpoint belongs to no service.
 func (e *Endpoint) FullName() string {
 	if e.service == "" {
 		return e.name
@@ -178,10 +235,10 @@ func (e *Endpoint) FullName() string {
 	return e.service + "/" + e.name
 }
 
-// Route returns HTTP method and path, "" and "" if the endpoint has none.
+// Route returns the HTTP method and path, both "" if the endpoint has no route.
 func (e *Endpoint) Route() (method, path string) { return e.method, e.path }
 
-// Status returns the HTTP status of success.
+// Status returns the HTTP status of a successful call.
 func (e *Endpoint) Status() int {
 	switch {
 	case e.status != 0:
@@ -193,58 +250,68 @@ func (e *Endpoint) Status() int {
 	}
 }
 
-// Public reports whether anybody may call.
+// Public reports whether anonymous calls are allowed.
 func (e *Endpoint) Public() bool { return e.public }
 
-// Permissions returns what a caller must hold.
-func (e *Endpoint) Permissions() []string { return e.permissions }
+// Permissions returns a copy of the permissions that a principal must have.
+func (e *Endpoint) Permissions() []string { return slices.Clone(e.permissions) }
 
-// Deadline returns the bound of each call, 0 for the transport's default.
-func (e *Endpoint) Deadline() time.Duration { return e.deadline }
+// Timeout returns the timeout of each call, 0 for the transport's default.
+func (e *Endpoint) Timeout() time.Duration { return e.timeout }
 
-// Priority is above 0 for an [Important] endpoint, below 0 for a [Deferrable] one.
-func (e *Endpoint) Priority() int { return e.priority }
+// MaxBody returns the maximum size of a request body in bytes, 0 for the transport's default.
+func (e *Endpoint) MaxBody() int64 { return e.maxBody }
 
-// Rate returns the bound of one client's calls, zero for the default.
+// Priority returns the priority of the endpoint's calls.
+func (e *Endpoint) Priority() Level { return e.priority }
+
+// Transports returns a copy of the names given to the option of this name, nil for all
+// transports.
+func (e *Endpoint) Transports() []string { return slices.Clone(e.transports) }
+
+// ServedOver reports whether any of the named transports is to serve the endpoint, see
+// [Transports].
+func (e *Endpoint) ServedOver(transports ...string) bool {
+	return e.transports == nil || slices.ContainsFunc(transports, func(name string) bool { return slices.Contains(e.transports, name) })
+}
+
+// Rate returns the rate limit of each client, the zero Rate for the default.
 func (e *Endpoint) Rate() Rate { return e.rate }
 
-// Idempotent reports whether a call may be repeated without further effect.
+// Idempotent reports whether a repeated call has no further effect.
 func (e *Endpoint) Idempotent() bool { return e.idempotent }
 
-// CacheFor returns how long anybody may keep an answer, 0 for not at all.
+// CacheFor returns how long caches may store a response, 0 if they must not.
 func (e *Endpoint) CacheFor() time.Duration { return e.cacheFor }
 
-// Doc returns what the endpoint does, "" for nothing said.
+// IgnoresUnknownQuery reports whether unknown query parameters are ignored.
+func (e *Endpoint) IgnoresUnknownQuery() bool { return e.anyQuery }
+
+// Doc returns the description of the endpoint, or "".
 func (e *Endpoint) Doc() string { return e.doc }
 
-// Errors returns the domain errors that the method returns.
-func (e *Endpoint) Errors() []*Error { return e.errors }
+// Errors returns a copy of the list of domain errors that the method returns.
+func (e *Endpoint) Errors() []*Error { return slices.Clone(e.errors) }
 
-// RequestType returns the struct that a call's request points to, nil for a
-// [RawEndpoint].
+// Headers returns the headers that [Service.Document] has added, with their descriptions.
+func (e *Endpoint) Headers() map[string]string { return maps.Clone(e.headers) }
+
+// RequestType returns the struct type of requests, nil for a [RawEndpoint].
 func (e *Endpoint) RequestType() reflect.Type { return e.request }
 
-// ResponseType returns the struct that a call's response points to, nil for a
-// [RawEndpoint].
+// ResponseType returns the struct type of responses, nil for a [RawEndpoint].
 func (e *Endpoint) ResponseType() reflect.Type { return e.response }
 
-// Err returns all that is wrong with the endpoint by itself.
+// Err returns all configuration errors of the endpoint.
 func (e *Endpoint) Err() error { return e.err }
 
 var errNoResponse = errors.New("the method returned neither a response nor an error")
 
-// serve is the innermost handler: decode, check, call, encode.
+// serve is the innermost handler: it decodes, checks, calls the method and encodes.
 func serve[Req, Res any](ctx context.Context, call *Call, method func(context.Context, *Req) (*Res, error)) error {
 	request := new(Req)
-	if err := call.Codec.Decode(request); err != nil {
+	if err := call.decode(ctx, request); err != nil {
 		return err
-	}
-	call.Request = request
-	if err := call.Verify(request); err != nil {
-		return err
-	}
-	if err := ctx.Err(); err != nil {
-		return err // reading the body took all the time there was
 	}
 	response, err := method(ctx, request)
 	if err != nil {
@@ -253,8 +320,19 @@ func serve[Req, Res any](ctx context.Context, call *Call, method func(context.Co
 	if response == nil {
 		return errNoResponse
 	}
-	call.Response = response
-	return call.Codec.Encode(response)
+	return call.Answer(response)
+}
+
+// decode decodes and checks the request.
+func (c *Call) decode(ctx context.Context, request any) error {
+	if err := c.Codec.Decode(request); err != nil {
+		return err
+	}
+	c.Request = request
+	if err := c.Verify(request); err != nil {
+		return err
+	}
+	return ctx.Err() // reading the body may have taken all the time there was
 }
 
 func (e *Endpoint) apply(options []EndpointOption) {
@@ -263,11 +341,13 @@ func (e *Endpoint) apply(options []EndpointOption) {
 			e.require(false, "has an option that is nil")
 			continue
 		}
-		option(e)
+		option((*endpointSettings)(e))
 	}
 }
 
-func (e *Endpoint) require(ok bool, complaint string) {
+func (e *Endpoint) require(ok bool, complaint string) { (*endpointSettings)(e).require(ok, complaint) }
+
+func (e *endpointSettings) require(ok bool, complaint string) {
 	if !ok {
 		e.err = errors.Join(e.err, fmt.Errorf("chassi: endpoint %s %s", e.name, complaint))
 	}

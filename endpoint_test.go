@@ -2,11 +2,14 @@ package chassi_test
 
 import (
 	"context"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/transport/localapi"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -24,13 +27,13 @@ func TestEndpointCarriesItsOptions(t *testing.T) {
 	t.Parallel()
 	e := chassi.NewEndpoint("Greet", greet,
 		chassi.Route("POST /v1/greet/{name}"), chassi.Requires("greet", "shout"), chassi.Status(201),
-		chassi.Deadline(time.Second), chassi.RateLimit(5, time.Minute), chassi.Idempotent, chassi.CacheFor(time.Hour))
+		chassi.Timeout(time.Second), chassi.RateLimit(5, time.Minute), chassi.Idempotent, chassi.CacheFor(time.Hour))
 	if err := chassi.NewService("greet.v1.Greeter", e).Err(); err != nil {
 		t.Fatal(err)
 	}
 	method, path := e.Route()
 	got := []any{
-		e.Name(), e.FullName(), method, path, e.Public(), e.Permissions(), e.Status(), e.Deadline(), e.Rate(), e.Idempotent(), e.CacheFor(),
+		e.Name(), e.FullName(), method, path, e.Public(), e.Permissions(), e.Status(), e.Timeout(), e.Rate(), e.Idempotent(), e.CacheFor(),
 		e.RequestType().Name(), e.ResponseType().Name(),
 	}
 	want := []any{
@@ -46,10 +49,21 @@ func TestEndpointDefaults(t *testing.T) {
 	t.Parallel()
 	e := chassi.NewEndpoint("Greet", greet)
 	method, path := e.Route()
-	got := []any{e.FullName(), method, path, e.Public(), len(e.Permissions()), e.Status(), e.Deadline(), e.Rate(), e.Idempotent(), e.Err()}
+	got := []any{e.FullName(), method, path, e.Public(), len(e.Permissions()), e.Status(), e.Timeout(), e.Rate(), e.Idempotent(), e.Err()}
 	want := []any{"Greet", "", "", false, 0, 200, time.Duration(0), chassi.Rate{}, false, nil}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestTransports(t *testing.T) {
+	t.Parallel()
+	all, two := chassi.NewEndpoint("All", greet), chassi.NewEndpoint("Two", greet, chassi.Transports("http", "grpc"))
+	if all.Transports() != nil || !all.ServedOver("anything") || !slices.Equal(two.Transports(), []string{"http", "grpc"}) {
+		t.Errorf("Transports() = %q and %q", all.Transports(), two.Transports())
+	}
+	if !two.ServedOver("nats", "grpc") || two.ServedOver("nats", "amqp") || two.ServedOver() {
+		t.Error("the two transports are others")
 	}
 }
 
@@ -79,10 +93,12 @@ func TestOneMistakeEach(t *testing.T) {
 		"route in lower case":    {with(chassi.Route("get /v1")), `has route "get /v1"`},
 		"empty route":            {with(chassi.Route("")), `has route ""`},
 		"status of an error":     {with(chassi.Status(404)), "has status 404: want 200 to 299"},
-		"deadline":               {with(chassi.Deadline(0)), "deadline that is not positive"},
+		"deadline":               {with(chassi.Timeout(0)), "timeout that is not positive"},
 		"rate of nothing":        {with(chassi.RateLimit(0, time.Second)), "rate limit that is not positive"},
 		"rate in no time":        {with(chassi.RateLimit(1, 0)), "rate limit that is not positive"},
 		"cache":                  {with(chassi.CacheFor(-1)), "cached for a time that is not positive"},
+		"no transport":           {with(chassi.Transports()), "has transports []"},
+		"transport's address":    {with(chassi.Transports("http", "HTTP")), `has transports ["http" "HTTP"]: want names`},
 		"nil option":             {with(nil), "has an option that is nil"},
 		"two policies":           {with(chassi.Requires("admin"), chassi.Public), "has two policies"},
 		"no permission":          {with(chassi.Requires()), "requires permissions []"},
@@ -105,17 +121,17 @@ func TestServiceReportsAllMistakesTogether(t *testing.T) {
 	elsewhere := chassi.NewEndpoint("Elsewhere", greet)
 	chassi.NewService("other.v1.Other", elsewhere)
 	s := chassi.NewService("no good",
-		chassi.NewEndpoint("Greet", greet, chassi.Route("nowhere"), chassi.Status(500), chassi.Deadline(-1)),
+		chassi.NewEndpoint("Greet", greet, chassi.Route("nowhere"), chassi.Status(500), chassi.Timeout(-1)),
 		chassi.NewEndpoint("Greet", greet),
 		chassi.NewEndpoint("not exported", greet),
-		chassi.RawEndpoint("Raw", func(context.Context, *chassi.Call) error { return nil }),
+		chassi.RawEndpoint("raw", func(context.Context, *chassi.Call) error { return nil }),
 		elsewhere,
 		nil,
 	).Use(nil)
 	text := s.Err().Error()
 	for _, want := range []string{
-		`service name "no good"`, `route "nowhere"`, "status 500", "deadline that is not positive", "two endpoints Greet",
-		`endpoint name "not exported"`, "Raw is raw", "other.v1.Other/Elsewhere belongs to a service already", "endpoint that is nil", "middleware that is nil",
+		`service name "no good"`, `route "nowhere"`, "status 500", "timeout that is not positive", "two endpoints named Greet",
+		`endpoint name "not exported"`, `endpoint name "raw"`, "other.v1.Other/Elsewhere already belongs to a service", "nil endpoint", "nil middleware",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the error does not say %s:\n%s", want, text)
@@ -153,4 +169,35 @@ func TestServiceFindsEndpoints(t *testing.T) {
 	if s.Endpoint("A") != a || s.Endpoint("C") != nil {
 		t.Error("Endpoint finds the wrong one")
 	}
+}
+
+// Nothing that an endpoint or a service gives away can change it.
+func TestEndpointsDoNotChange(t *testing.T) {
+	t.Parallel()
+	permissions, refused := []string{"read"}, chassi.NewError(chassi.NotFound, "gone", "It is gone")
+	e := chassi.NewEndpoint("Greet", greet, chassi.Requires(permissions...), chassi.Errors(refused))
+	s := chassi.NewService("greet.v1.Greet", e)
+	s.Document("Greet", map[string]string{"X-Key": "one for each call"})
+	permissions[0] = ""
+	e.Permissions()[0], e.Errors()[0], e.Headers()["X-Key"], s.Endpoints()[0] = "", nil, "", nil
+	if e.Permissions()[0] != "read" || e.Errors()[0] != refused || e.Headers()["X-Key"] == "" || s.Endpoints()[0] != e {
+		t.Errorf("%v %v %v %v", e.Permissions(), e.Errors(), e.Headers(), s.Endpoints())
+	}
+	option := reflect.TypeFor[chassi.EndpointOption]()
+	if arg := option.In(0); reflect.TypeFor[*chassi.Endpoint]().AssignableTo(arg) {
+		t.Errorf("an option takes %v, so that it can change an endpoint later", arg)
+	}
+}
+
+// Middleware that comes after a transport serves the endpoints would be left out there.
+func TestUseAfterMount(t *testing.T) {
+	t.Parallel()
+	s := chassi.NewService("greet.v1.Greet", chassi.NewEndpoint("Greet", greet))
+	app, server := newApp(chassi.AppOptions{}), localapi.New()
+	app.AddServer(server)
+	app.Mount(s)
+	s.Use(func(_ *chassi.Binding, next chassi.Handler) chassi.Handler { return next })
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // so that an App without a complaint ends
+	wantText(t, app.Run(ctx), "greet.v1.Greet", "call Use before Mount")
 }

@@ -5,44 +5,46 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"runtime/debug"
 	"slices"
 	"time"
 )
 
-// Error is the one error that a caller may see, on every transport. Code,
-// Reason, Message, Violations, RetryAfter and Details cross the wire; Cause never
-// leaves the process.
+// Error is the error type that clients see, on every transport. Code, Reason, Message,
+// Violations, RetryAfter and Details are sent; Cause never leaves the process.
 //
-// Two Errors are the same to [errors.Is] when Code and Reason are the same, so
-// a sentinel matches the copy of it that came back from another process.
-// Treat an Error as immutable: the With methods return changed copies.
+// [errors.Is] treats two Errors as equal if Code and Reason are equal, so a sentinel matches
+// its copy from another process. An Error must be treated as immutable: the With methods return
+// modified copies.
 type Error struct {
 	Code       Code
-	Reason     string        // stable, snake_case, for machines: "invalid_token"
-	Message    string        // safe to show to anybody: "Invalid token"
-	Violations []Violation   // what is wrong with which field, if that is the trouble
-	RetryAfter time.Duration // when a retry may help; 0 says nothing
-	Details    []Detail      // more for the caller's program; see WithDetails
-	Cause      error         // for the log and the exception tracker only
+	Reason     string        // stable identifier in snake_case, for programs: "invalid_token"
+	Message    string        // safe to show to anyone: "Invalid token"
+	Violations []Violation   // the invalid fields of the request, if any
+	RetryAfter time.Duration // when a retry may succeed; 0 if unknown
+	Details    []Detail      // data for the client's program; see WithDetails
+	Cause      error         // for the log and the error tracker only
 }
 
-// Violation names one bad field of a request and says what would be right.
+// Violation names one invalid field of a request and states what is required.
 type Violation struct {
-	Field   string `json:"field"`   // as the caller spells it: "address.zip", "items[2].id"
+	Field   string `json:"field"`   // in the client's notation: "address.zip", "items[2].id"
 	Message string `json:"message"` // "must have at least 8 characters"
 }
 
-// NewError returns an Error to be kept as a sentinel or returned as it is.
+// NewError returns an Error, for use as a sentinel or as a result.
 func NewError(code Code, reason, message string) *Error {
 	return &Error{Code: code, Reason: reason, Message: message}
 }
 
-// ErrorOf returns the [*Error] that callers see for err: the first one in err's
-// tree; else [Canceled] and [DeadlineExceeded] for the context package's errors;
-// else [Internal] with err as its hidden cause. An Error without one of the
-// sixteen codes, or a nil one, is [Internal] too: a method that returns it has
-// failed, and no transport may take it for success. It returns nil for nil.
+// ErrorOf returns the [*Error] that clients see for err: the first [*Error] in the tree of err;
+// else [Unavailable] for an unavailable dependency, which is an error with a method
+// Unavailable() bool that returns true, such as those of packages database and redis, or a
+// failure to connect ([net.OpError]); else [Canceled] and [DeadlineExceeded] for the errors of
+// package context; else [Internal], with err as its cause. A nil *Error, or one without one of
+// the sixteen codes, becomes [Internal]: the method has failed, and no transport may report
+// success. ErrorOf returns nil for nil.
 func ErrorOf(err error) *Error {
 	if err == nil {
 		return nil
@@ -54,6 +56,8 @@ func ErrorOf(err error) *Error {
 	switch {
 	case errors.As(err, &e) && e.valid():
 		return e
+	case isUnavailable(err):
+		return &Error{Code: Unavailable, Reason: "unavailable", Message: "Something that the service needs cannot be used now", Cause: err}
 	case errors.Is(err, context.Canceled):
 		return &Error{Code: Canceled, Reason: "canceled", Message: "The request was canceled", Cause: err}
 	case errors.Is(err, context.DeadlineExceeded):
@@ -63,10 +67,22 @@ func ErrorOf(err error) *Error {
 	}
 }
 
+// isUnavailable reports whether err means that a dependency is unavailable, and that a
+// repetition would repeat no side effect.
+func isUnavailable(err error) bool {
+	if own, ok := errors.AsType[interface {
+		error
+		Unavailable() bool
+	}](err); ok {
+		return own.Unavailable()
+	}
+	failed, ok := errors.AsType[*net.OpError](err)
+	return ok && failed.Op == "dial" && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
+}
+
 func (e *Error) valid() bool { return e != nil && e.Code >= Canceled && e.Code <= Unauthenticated }
 
-// Error returns code, reason, message and cause: it is for logs. Transports
-// send the fields instead.
+// Error returns code, reason, message and cause, for logs. Transports send the fields instead.
 func (e *Error) Error() string {
 	if e == nil {
 		return nilError
@@ -78,11 +94,11 @@ func (e *Error) Error() string {
 	return text
 }
 
-// nilError stands for a nil *Error that was returned as an error, which is not
-// nil any more: a slip that must not bring down whoever logs it.
+// nilError is the text of a nil *Error that was returned as a non-nil error. Logging it must
+// not panic.
 const nilError = "a nil *chassi.Error"
 
-// Unwrap returns the hidden cause.
+// Unwrap returns Cause.
 func (e *Error) Unwrap() error {
 	if e == nil {
 		return nil
@@ -90,34 +106,34 @@ func (e *Error) Unwrap() error {
 	return e.Cause
 }
 
-// Is reports whether target is an [*Error] of the same code and reason.
+// Is reports whether target is an [*Error] with the same code and reason.
 func (e *Error) Is(target error) bool {
-	t, ok := target.(*Error) // Is is called for each link of the chain
+	t, ok := target.(*Error) // errors.Is calls Is for each error in the tree
 	return ok && t != nil && e != nil && e.Code == t.Code && e.Reason == t.Reason
 }
 
-// WithCause returns a copy that hides cause.
+// WithCause returns a copy with the given cause.
 func (e *Error) WithCause(cause error) *Error {
 	c := *e
 	c.Cause = cause
 	return &c
 }
 
-// WithRetryAfter returns a copy that tells the caller when to try again.
+// WithRetryAfter returns a copy with the delay after which a retry may succeed.
 func (e *Error) WithRetryAfter(d time.Duration) *Error {
 	c := *e
 	c.RetryAfter = d
 	return &c
 }
 
-// WithViolations returns a copy that names the bad fields.
+// WithViolations returns a copy with the given violations.
 func (e *Error) WithViolations(v ...Violation) *Error {
 	c := *e
 	c.Violations = slices.Clone(v)
 	return &c
 }
 
-// LogValue renders the error for slog with its hidden cause, without stack.
+// LogValue returns the error with its cause and without a stack, for slog.
 func (e *Error) LogValue() slog.Value {
 	if e == nil {
 		return slog.StringValue(nilError)
@@ -132,16 +148,16 @@ func (e *Error) LogValue() slog.Value {
 	return slog.GroupValue(attrs...)
 }
 
-// PanicError is the cause of the [Internal] error that a contained panic
-// becomes.
+// PanicError is the cause of the [Internal] error of a recovered panic. It does not unwrap to
+// an error that was the panic's value, so that [errors.Is] does not match it.
 type PanicError struct {
 	Value any
-	Stack []byte // as runtime/debug.Stack gives it
+	Stack []byte // as returned by runtime/debug.Stack
 }
 
-// Recovered turns what recover returned into an [Internal] error that hides a
-// [*PanicError] with the stack; call it inside the deferred function. It returns
-// nil for nil.
+// Recovered converts the result of recover into an [Internal] error whose cause is a
+// [*PanicError] with the stack. It must be called within the deferred function. It returns nil
+// for nil.
 func Recovered(value any) error {
 	if value == nil {
 		return nil
@@ -149,11 +165,5 @@ func Recovered(value any) error {
 	return NewError(Internal, "internal", "Internal error").WithCause(&PanicError{Value: value, Stack: debug.Stack()})
 }
 
-// Error returns the panic's value as text, without the stack.
+// Error returns the value of the panic as text, without the stack.
 func (p *PanicError) Error() string { return fmt.Sprintf("panic: %v", p.Value) }
-
-// Unwrap returns the panic's value if it is an error.
-func (p *PanicError) Unwrap() error {
-	err, _ := p.Value.(error)
-	return err
-}

@@ -36,6 +36,14 @@ func TestCodesAreGRPCsSixteen(t *testing.T) {
 			t.Errorf("code %d has no proper name: %q", c, name)
 		}
 		seen[name] = c
+		if parsed, ok := chassi.ParseCode(name); parsed != c || !ok {
+			t.Errorf("ParseCode(%q) = %v, %t, want %v", name, parsed, ok, c)
+		}
+	}
+	for _, name := range []string{"", "Canceled", "code_17"} {
+		if parsed, ok := chassi.ParseCode(name); parsed != 0 || ok {
+			t.Errorf("ParseCode(%q) = %v, %t, want none", name, parsed, ok)
+		}
 	}
 }
 
@@ -147,7 +155,7 @@ func TestErrorOfAnErrorAllocatesNothing(t *testing.T) {
 	}
 }
 
-// A nil *Error that slipped into an error must not panic whoever looks at it.
+// A nil *Error that slipped into an error must not cause a panic when it is formatted.
 func TestNilErrorIsHarmless(t *testing.T) {
 	t.Parallel()
 	var e *chassi.Error
@@ -192,8 +200,8 @@ func TestRecoveredKeepsValueAndStack(t *testing.T) {
 	if !errors.As(err, &p) || !bytes.Contains(p.Stack, []byte("panicking")) {
 		t.Fatalf("Recovered = %v: want a PanicError with the stack of the panic", err)
 	}
-	if !errors.Is(err, io.ErrClosedPipe) {
-		t.Error("the panic's error is not in the tree")
+	if p.Value != io.ErrClosedPipe || errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("Recovered = %v: want the panic's value in the PanicError, and not in the tree", err)
 	}
 	if text := chassi.ErrorOf(err).Message; text != "Internal error" {
 		t.Errorf("callers see %q", text)

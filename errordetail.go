@@ -5,8 +5,8 @@ import (
 	"reflect"
 )
 
-// Detail is a part of an [Error] for the caller's program: a plain struct, as the
-// messages of an endpoint are, that names itself.
+// Detail is structured data of an [Error] for the client's program. It is a plain struct, like
+// the messages of an endpoint, with a name.
 //
 //	type OutOfStock struct {
 //		Left int `json:"left"`
@@ -14,38 +14,36 @@ import (
 //
 //	func (OutOfStock) DetailName() string { return "shop.v1.OutOfStock" }
 //
-// A method returns it with [Error.WithDetails], and the caller gets it back with
-// [DetailOf], whatever transport carried the call. [EncodedDetail] is for messages of
-// generated code.
+// A method returns it with [Error.WithDetails], and the client gets it with [DetailOf],
+// whichever transport carried the call. [EncodedDetail] is for messages of generated code.
 type Detail interface {
 	// DetailName returns the full name of the Protocol Buffers message,
 	// "shop.v1.OutOfStock". It is the same for every value, the zero value included.
 	DetailName() string
 }
 
-// EncodedDetail is a detail in its encoded form: one that a method has encoded itself,
-// or one that a client received. gRPC carries Protobuf; the other transports carry
-// JSON, or Protobuf if there is no JSON.
+// EncodedDetail is an encoded detail: one that a method has encoded itself, or one that a
+// client received. gRPC carries Protobuf; the other transports carry JSON, or Protobuf if JSON
+// is empty.
 type EncodedDetail struct {
 	Name     string
-	Protobuf []byte // the encoded message
-	JSON     []byte // an object
-	// Decode reads the detail into a pointer to a struct. A client sets it; nil means
-	// that nothing here can read the form.
+	Protobuf []byte // encoded message
+	JSON     []byte // JSON object
+	// Decode decodes the detail into a pointer to a struct. A client sets it; it is nil if the
+	// encoding is not supported.
 	Decode func(into any) error
 }
 
 // DetailName returns Name.
 func (d *EncodedDetail) DetailName() string { return d.Name }
 
-// WithDetails returns a copy with these details, and no others. Nil ones are left out.
-// They are sent to the caller, so they must hold nothing that it may not see. At most 16
-// are, and over gRPC those that fit into 7 KiB of trailers with the rest of the error.
+// WithDetails returns a copy with these details instead of the present ones. Nil details are
+// omitted. Details are sent to the client and must contain no confidential data. At most 16 are
+// sent, and over gRPC only as many as fit into 7 KiB of trailers with the rest of the error.
 //
-// The [Errors] of an endpoint should have a detail of each type that the method
-// returns, zero or an example: an answer that is replayed for an idempotency key gets
-// its types from there. Without, a replay has the JSON form alone, which gRPC does not
-// carry.
+// The [Errors] of an endpoint should include a detail of each type that the method returns, as
+// a zero value or an example: an idempotent replay of a response takes the types from there.
+// Otherwise a replayed error has only the JSON form, which gRPC does not carry.
 func (e *Error) WithDetails(details ...Detail) *Error {
 	c := *e
 	c.Details = nil
@@ -57,10 +55,9 @@ func (e *Error) WithDetails(details ...Detail) *Error {
 	return &c
 }
 
-// DetailOf returns the first detail of type D of the [Error] that callers see for
-// err. D is a struct with a DetailName or a pointer to one; *[EncodedDetail] is for a
-// detail that has not been decoded. It returns false if there is none, or only a
-// malformed one.
+// DetailOf returns the first detail of type D of the [Error] that clients see for err. D is a
+// struct with a DetailName method or a pointer to one; *[EncodedDetail] selects a detail that
+// has not been decoded. DetailOf returns false if there is no such detail or it is malformed.
 func DetailOf[D Detail](err error) (detail D, ok bool) {
 	var e *Error
 	if !errors.As(err, &e) || e == nil {
@@ -74,7 +71,7 @@ func DetailOf[D Detail](err error) (detail D, ok bool) {
 	return detail, false
 }
 
-// detailAs returns a copy of d as a t, the zero Value if it is something else.
+// detailAs returns a copy of d as a t, or the zero Value if d has another type.
 func detailAs(d Detail, t reflect.Type) (v reflect.Value) {
 	s := t
 	if t.Kind() == reflect.Pointer {

@@ -54,6 +54,39 @@ func ExampleMiddleware() {
 	// Hello, Ada <nil>
 }
 
+// Middleware of a single endpoint runs inside the middleware of the service and the transport.
+func ExampleWith() {
+	audit := func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
+		return func(ctx context.Context, call *chassi.Call) error {
+			err := next(ctx, call)
+			fmt.Println("audit:", b.Route, err)
+			return err
+		}
+	}
+	greeter := chassi.NewService("greet.v1.Greeter",
+		chassi.NewEndpoint("Greet", greet, chassi.Public, chassi.With(audit)),
+	)
+	local := localapi.New()
+	if err := local.Mount(greeter); err != nil {
+		fmt.Println(err)
+		return
+	}
+	c, err := client.New(greeter, local)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	got, err := client.Invoke[response](context.Background(), c, "Greet", &request{Name: "Ada"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(got.Text)
+	// Output:
+	// audit: greet.v1.Greeter/Greet <nil>
+	// Hello, Ada
+}
+
 // A sentinel matches its changed copies, and callers never see the cause.
 func ExampleError() {
 	errNoSuchUser := chassi.NewError(chassi.NotFound, "no_such_user", "No such user")
@@ -80,20 +113,20 @@ func ExampleService_Err() {
 	// Output:
 	// chassi: endpoint Greet has route "/v1/greet": want "METHOD /path"
 	// chassi: endpoint Greet has status 404: want 200 to 299
-	// chassi: greet.v1.Greeter has two endpoints Greet
+	// chassi: greet.v1.Greeter has two endpoints named Greet
 }
 
 // What others rely on starts first and stops last.
 func ExampleApp() {
-	server := func(name string) chassi.Server {
+	server := func(name string) chassi.Component {
 		say := func(verb string) func(context.Context) error {
 			return func(context.Context) error { fmt.Println(verb, name); return nil }
 		}
-		return chassi.ServerFunc(name, say("start"), say("stop"))
+		return chassi.ComponentFunc(name, say("start"), say("stop"))
 	}
 	app := chassi.NewApp("greeter", chassi.AppOptions{Logger: slog.New(slog.DiscardHandler)})
-	app.Serve(server("http"))
-	app.Manage(server("telemetry"), server("database"))
+	app.AddServer(server("http"))
+	app.Add(server("telemetry"), server("database"))
 
 	ctx, stop := context.WithCancel(context.Background())
 	go func() {
@@ -110,5 +143,24 @@ func ExampleApp() {
 	// stop http
 	// stop database
 	// stop telemetry
+	// <nil>
+}
+
+// Background work belongs to the App: it is stopped with it, and what happens when it fails is
+// declared.
+func ExampleBackground() {
+	ctx, stop := context.WithCancel(context.Background())
+	app := chassi.NewApp("cleaner", chassi.AppOptions{Logger: slog.New(slog.DiscardHandler)})
+	app.Add(chassi.Background("cleaner", chassi.RestartOnExit, func(ctx context.Context) error {
+		fmt.Println("cleaning")
+		stop()
+		<-ctx.Done()
+		fmt.Println("stopped")
+		return nil
+	}))
+	fmt.Println(app.Run(ctx))
+	// Output:
+	// cleaning
+	// stopped
 	// <nil>
 }

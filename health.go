@@ -11,7 +11,7 @@ import (
 
 // Health is the state of an [App] at one moment.
 type Health struct {
-	Ready  bool          // whether new work is welcome
+	Ready  bool          // whether new work is accepted
 	State  string        // "starting", "serving", "draining", "stopped"
 	Checks []CheckResult // one for each dependency, in the order they were added
 }
@@ -19,42 +19,42 @@ type Health struct {
 // CheckResult is the outcome of one probe.
 type CheckResult struct {
 	Name string
-	// Status is "ok"; "starting" before a server's Start has returned; "failing", or
-	// "degraded" if it is optional; or what App.Inform's function says.
+	// Status is "ok"; "starting" before a component's Start has returned; "failing", or
+	// "degraded" if it is optional; or the status that App.AddStatus's function returned.
 	Status string
-	Err    error // nil when the dependency works, or is not probed
+	Err    error // nil if the dependency works or is not probed
 	Took   time.Duration
-	Detail string // of App.Inform's function
+	Detail string // from App.AddStatus's function
 
 	Optional bool // whether the app is ready without it
 }
 
-// component is what health knows by one name: a server, or something that is probed.
+// component is an entry of the health: a component or a probe.
 type component struct {
-	Server   // nil if it is none
-	name     string
-	optional bool
-	check    func(context.Context) error
-	inform   func() (status, detail string) // instead of check
-	pending  atomic.Pointer[CheckResult]    // of a server that has not started
-	hung     atomic.Int32                   // probes that were given up and still run
-	downFrom time.Time                      // zero while it works
+	Component // nil for a probe
+	name      string
+	optional  bool
+	check     func(context.Context) error
+	inform    func() (status, detail string) // instead of check
+	pending   atomic.Pointer[CheckResult]    // of a component that has not started
+	hung      atomic.Int32                   // abandoned probes that still run
+	downFrom  time.Time                      // zero while it works
+	logged    bool                           // whether its outage is in the log by the App
 }
 
 func (c *component) up() bool { return c.pending.Load() == nil }
 
-// unseen holds for a server that has started and has no Check.
-func (c *component) unseen() bool { return c.Server != nil && c.check == nil && c.up() }
+// unseen reports whether a component has started and has no Check.
+func (c *component) unseen() bool { return c.Component != nil && c.check == nil && c.up() }
 
-// Statuses of a component that does not work, if it is required and if not.
+// Statuses of a failing component: required and optional.
 const failing, degraded = "failing", "degraded"
 
-// maxHung bounds what a driver that ignores its context can pile up while
-// readiness is polled.
+// maxHung limits the abandoned probes of a driver that ignores its context.
 const maxHung = 16
 
-// Health probes every dependency now, all at once, each within the App's
-// CheckTimeout. It is ready while the App serves and all that is not optional works.
+// Health probes all dependencies now, concurrently, each with the timeout CheckTimeout. The App
+// is ready while it serves and all components that are not optional work.
 func (a *App) Health(ctx context.Context) Health { return a.health(a.probeAll(ctx)) }
 
 func (a *App) health(checks []CheckResult, working bool) Health {
@@ -63,10 +63,11 @@ func (a *App) health(checks []CheckResult, working bool) Health {
 	return Health{Ready: state == serving && working, State: state.String(), Checks: checks}
 }
 
-// RecentHealth is Health with probes that are under way or began no longer ago than age.
-// However many ask, and however often, each dependency is probed once in that time; none
-// is for an age of 10 s or more while the App runs. State, and what [App.Inform] says, are of now. When ctx ends before
-// the probes do, all checks fail with its error.
+// RecentHealth is like Health, but reuses the results of probes that are running or began
+// within age. Each dependency is therefore probed at most once per age, however many goroutines
+// call RecentHealth; for an age of 10 s or more no probe is made while the App runs. State and
+// the results of the functions given to [App.AddStatus] are always current. When ctx ends
+// before the probes do, all checks fail with its error.
 func (a *App) RecentHealth(ctx context.Context, age time.Duration) Health {
 	r := a.round(ctx, age)
 	select {
@@ -87,7 +88,7 @@ func (a *App) RecentHealth(ctx context.Context, age time.Duration) Health {
 	return a.health(checks, false)
 }
 
-// round is one probe of every dependency.
+// round is one run of all probes.
 type round struct {
 	began   time.Time
 	done    chan struct{} // closed when the rest is set
@@ -104,14 +105,14 @@ func (r *round) underWay() bool {
 	}
 }
 
-// rounds keeps the latest round.
+// rounds holds the latest round.
 type rounds struct {
 	mu     sync.Mutex
 	latest *round
 }
 
-// round returns the latest round if it is under way or began within age. Otherwise it
-// begins one, which goes on when ctx ends: others may wait for it.
+// round returns the latest round if it is running or began within age. Otherwise it begins a
+// new one, which continues when ctx ends, because other goroutines may wait for it.
 func (a *App) round(ctx context.Context, age time.Duration) *round {
 	a.rounds.mu.Lock()
 	defer a.rounds.mu.Unlock()
@@ -141,7 +142,7 @@ func (a *App) probeAll(ctx context.Context) (checks []CheckResult, working bool)
 	return checks, working
 }
 
-// markUp marks c as up. Rounds that began before are not used any more.
+// markUp marks c as started. Earlier rounds are not used any more.
 func (a *App) markUp(c *component) {
 	a.rounds.mu.Lock()
 	defer a.rounds.mu.Unlock()
@@ -149,8 +150,8 @@ func (a *App) markUp(c *component) {
 	a.rounds.latest = nil
 }
 
-// probe gives up on a probe that ignores its context, so that one hung driver
-// cannot hang the answer.
+// probe runs one probe. It abandons a probe that ignores its context, so that a blocked driver
+// does not block the response.
 func (a *App) probe(ctx context.Context, c *component) CheckResult {
 	switch pending := c.pending.Load(); {
 	case pending != nil:
@@ -160,15 +161,14 @@ func (a *App) probe(ctx context.Context, c *component) CheckResult {
 	case c.unseen():
 		return CheckResult{}
 	case c.inform != nil:
-		status, detail := c.inform()
-		return CheckResult{Name: c.name, Status: status, Detail: detail, Optional: true}
+		return c.informed()
 	case c.hung.Load() >= maxHung:
 		return c.result(fmt.Errorf("no answer: %d earlier probes ignore their deadline and still run", maxHung))
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.options.CheckTimeout)
 	defer cancel()
 	began := time.Now()
-	var ended atomic.Bool // or given up, whichever is first
+	var ended atomic.Bool // whether the probe has returned or was abandoned
 	returned, err := await(ctx, 0, func(ctx context.Context) error {
 		defer func() {
 			if ended.Swap(true) {
@@ -185,6 +185,17 @@ func (a *App) probe(ctx context.Context, c *component) CheckResult {
 	return result
 }
 
+// informed returns the result of the function given to AddStatus.
+func (c *component) informed() (r CheckResult) {
+	defer func() {
+		if err := Recovered(recover()); err != nil {
+			r = CheckResult{Name: c.name, Status: degraded, Err: err, Optional: true}
+		}
+	}()
+	status, detail := c.inform()
+	return CheckResult{Name: c.name, Status: status, Detail: detail, Optional: true}
+}
+
 func (c *component) result(err error) CheckResult {
 	r := CheckResult{Name: c.name, Status: "ok", Err: err, Optional: c.optional}
 	if err != nil {
@@ -196,10 +207,10 @@ func (c *component) result(err error) CheckResult {
 	return r
 }
 
-// watchPause is between two rounds of the App's own.
+// watchPause is the interval of the App's own rounds.
 const watchPause = 5 * time.Second
 
-// watchHealth probes what has started, until ctx ends.
+// watchHealth probes the started components until ctx ends.
 func (a *App) watchHealth(ctx context.Context) {
 	for ctx.Err() == nil {
 		started := slices.DeleteFunc(slices.Clone(a.all), func(c *component) bool { return !c.up() })
@@ -221,15 +232,21 @@ func (a *App) watchHealth(ctx context.Context) {
 	}
 }
 
-// note logs the beginning and the end of the time in which c does not work.
+// note logs the beginning and the end of an outage of c, unless the component does so itself.
 func (a *App) note(c *component, r CheckResult) {
 	switch down := r.Err != nil || r.Status == degraded; {
 	case down == !c.downFrom.IsZero():
 	case !down:
-		a.options.Logger.Info("component works again", "component", c.name, "after", time.Since(c.downFrom).Round(time.Millisecond).String())
-		c.downFrom = time.Time{}
+		if c.logged {
+			a.options.Logger.Info("component works again", "component", c.name, "after", time.Since(c.downFrom).Round(time.Millisecond).String())
+		}
+		c.downFrom, c.logged = time.Time{}, false
 	default:
 		c.downFrom = time.Now()
+		if s, ok := c.Component.(interface{ LogsOutage() bool }); ok && s.LogsOutage() {
+			return
+		}
+		c.logged = true
 		reason, log := r.Detail, a.options.Logger.Error
 		if r.Err != nil {
 			reason = r.Err.Error()

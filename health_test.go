@@ -20,9 +20,9 @@ func TestHealthProbesAllAtOnceInOrder(t *testing.T) {
 			return func(context.Context) error { time.Sleep(d); return err }
 		}
 		app := newApp(chassi.AppOptions{})
-		app.Check("database", slow(2*time.Second-1, nil))
-		app.Check("cache", slow(time.Second, io.EOF))
-		app.Check("broker", slow(0, nil))
+		app.AddCheck("database", slow(2*time.Second-1, nil))
+		app.AddCheck("cache", slow(time.Second, io.EOF))
+		app.AddCheck("broker", slow(0, nil))
 		stop := run(t, app)
 		defer stop()
 		began := time.Now()
@@ -47,7 +47,7 @@ func TestHealthProbesAllAtOnceInOrder(t *testing.T) {
 func TestInform(t *testing.T) {
 	t.Parallel()
 	app := newApp(chassi.AppOptions{})
-	app.Inform("billing", func() (status, detail string) { return "degraded", "2 instances; a:1 breaker open" })
+	app.AddStatus("billing", func() (status, detail string) { return "degraded", "2 instances; a:1 breaker open" })
 	stop := run(t, app)
 	h := app.Health(t.Context())
 	if want := (chassi.CheckResult{Name: "billing", Status: "degraded", Detail: "2 instances; a:1 breaker open", Optional: true}); !h.Ready || len(h.Checks) != 1 || h.Checks[0] != want {
@@ -62,7 +62,7 @@ func TestHealthIsLive(t *testing.T) {
 	t.Parallel()
 	var down atomic.Bool
 	app := newApp(chassi.AppOptions{})
-	app.Check("database", func(context.Context) error {
+	app.AddCheck("database", func(context.Context) error {
 		if down.Load() {
 			return io.EOF
 		}
@@ -88,11 +88,11 @@ func TestHealthBoundsAndContainsProbes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		app := newApp(chassi.AppOptions{CheckTimeout: 3 * time.Second})
-		app.Check("deaf", func(context.Context) error { time.Sleep(time.Hour); return nil })
-		app.Check("polite", untilDone)
-		app.Check("mad", func(context.Context) error { panic("boom") })
-		app.Check("none", nil)
-		app.Check("fine", func(context.Context) error { return nil })
+		app.AddCheck("deaf", func(context.Context) error { time.Sleep(time.Hour); return nil })
+		app.AddCheck("polite", untilDone)
+		app.AddCheck("mad", func(context.Context) error { panic("boom") })
+		app.AddCheck("none", nil)
+		app.AddCheck("fine", func(context.Context) error { return nil })
 		began := time.Now()
 		h := app.Health(t.Context())
 		took(t, began, 3*time.Second)
@@ -117,7 +117,7 @@ func TestHealthEndsWithItsCaller(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		app := newApp(chassi.AppOptions{})
-		app.Check("polite", untilDone)
+		app.AddCheck("polite", untilDone)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		began := time.Now()
@@ -134,7 +134,7 @@ func TestHungProbesAreBounded(t *testing.T) {
 		release := make(chan struct{})
 		var started atomic.Int32
 		app := newApp(chassi.AppOptions{CheckTimeout: time.Second})
-		app.Check("deaf", func(context.Context) error { started.Add(1); <-release; return nil })
+		app.AddCheck("deaf", func(context.Context) error { started.Add(1); <-release; return nil })
 		for range 100 {
 			if err := app.Health(t.Context()).Checks[0].Err; err == nil {
 				t.Fatal("a hung dependency is healthy")
@@ -151,15 +151,15 @@ func TestHungProbesAreBounded(t *testing.T) {
 	})
 }
 
-// However many ask, and however often, a dependency is probed once in the time that they
-// allow; nobody who gives up takes the probe from the others.
+// However many ask, and however often, a dependency is probed once in the time that they allow; a
+// caller that gives up does not end the probe of the others.
 func TestRecentHealthSharesProbes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var probes atomic.Int32
 		var broken atomic.Bool
 		app := newApp(chassi.AppOptions{})
-		app.Check("database", func(ctx context.Context) error {
+		app.AddCheck("database", func(ctx context.Context) error {
 			probes.Add(1)
 			time.Sleep(100 * time.Millisecond)
 			if broken.Load() {
@@ -209,7 +209,7 @@ func TestRecentHealthWaitsForSlowProbes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var probes atomic.Int32
 		app := newApp(chassi.AppOptions{})
-		app.Check("slow", func(context.Context) error { probes.Add(1); time.Sleep(1500 * time.Millisecond); return nil })
+		app.AddCheck("slow", func(context.Context) error { probes.Add(1); time.Sleep(1500 * time.Millisecond); return nil })
 		var all sync.WaitGroup
 		for range 10 {
 			all.Go(func() { app.RecentHealth(t.Context(), 10*time.Millisecond) })

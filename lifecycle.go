@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// run is one whole life.
+// run runs the App from start to stop.
 func (a *App) run(ctx context.Context) error {
 	defer a.state.Store(int32(stopped))
 	starts, cancel := context.WithCancel(ctx)
@@ -33,18 +33,24 @@ func (a *App) run(ctx context.Context) error {
 	return err
 }
 
-// watchFailures waits for the failure of a server that can tell one, until over.
-func (a *App) watchFailures(s Server, over <-chan struct{}) {
+// watchFailures waits for the failure of a component that reports failures, until over is
+// closed.
+func (a *App) watchFailures(s Component, over <-chan struct{}) {
 	breakable, ok := s.(interface{ Failed() <-chan error })
 	if !ok {
 		return
 	}
-	failed := breakable.Failed()
+	var failed <-chan error
+	a.contain("Failed of "+s.Name(), func() { failed = breakable.Failed() })
 	go func() {
 		select {
-		case err := <-failed:
-			if err != nil {
-				a.options.Logger.Error("a server failed", "server", s.Name(), "error", err.Error())
+		case err, ok := <-failed:
+			switch {
+			case !ok:
+			case err == nil:
+				a.fail(nil)
+			default:
+				a.options.Logger.Error("component failed", "component", s.Name(), "error", err.Error())
 				a.fail(fmt.Errorf("%s: %w", s.Name(), err))
 			}
 		case <-over:
@@ -55,11 +61,11 @@ func (a *App) watchFailures(s Server, over <-chan struct{}) {
 func (a *App) fail(err error) {
 	select {
 	case a.failure <- err:
-	default: // the first failure is already bringing everything down
+	default: // an earlier failure already stops the App
 	}
 }
 
-// failed returns the first failure so far, nil for none.
+// failed returns the first failure so far, or nil.
 func (a *App) failed() error {
 	select {
 	case err := <-a.failure:
@@ -69,8 +75,8 @@ func (a *App) failed() error {
 	}
 }
 
-// serve lasts until the end of ctx and the drain delay after it. The failure of
-// a server ends either at once and is returned.
+// serve returns nil after the end of ctx and the drain delay. It returns the failure of a
+// component at once.
 func (a *App) serve(ctx context.Context) error {
 	a.state.Store(int32(serving))
 	close(a.started)
@@ -84,8 +90,8 @@ func (a *App) serve(ctx context.Context) error {
 	}
 }
 
-// drain says no to readiness and keeps serving for the delay, until load balancers have
-// noticed. No load balancer sends to a program that somebody stops with Ctrl-C.
+// drain makes readiness fail and serves for the drain delay, until load balancers have noticed.
+// SIGINT skips the delay, because no load balancer is involved.
 func (a *App) drain(reason error) error {
 	a.state.Store(int32(draining))
 	delay := a.options.DrainDelay
@@ -94,9 +100,9 @@ func (a *App) drain(reason error) error {
 	}
 	a.options.Logger.Info("draining: not ready from now on, a second signal stops at once",
 		"reason", reason.Error(), "drain_delay", delay, "grace", a.options.Grace)
-	for _, c := range a.servers {
-		if d, ok := c.Server.(interface{ Drain() }); ok && c.up() {
-			a.drainOne(c.name, d.Drain)
+	for _, c := range slices.Concat(a.servers, a.managed) {
+		if d, ok := c.Component.(interface{ Drain() }); ok && c.up() {
+			a.contain("Drain of "+c.name, d.Drain)
 		}
 	}
 	select {
@@ -107,17 +113,8 @@ func (a *App) drain(reason error) error {
 	}
 }
 
-func (a *App) drainOne(name string, drain func()) {
-	defer func() {
-		if err := Recovered(recover()); err != nil {
-			a.options.Logger.Error("drain", "server", name, "error", err.Error())
-		}
-	}()
-	drain()
-}
-
-// stop stops, of those that are up, the servers of Serve together, then the others in
-// reverse.
+// stop stops the started components: the servers concurrently, then the other components in
+// reverse order.
 func (a *App) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), a.options.Grace)
 	defer cancel()
@@ -136,23 +133,53 @@ func (a *App) stop() error {
 			errs = append(errs, a.stopManaged(until, c))
 		}
 	}
+	return errors.Join(append(errs, a.closeUnstarted())...)
+}
+
+// closeUnstarted closes the components that have not started, in reverse order.
+func (a *App) closeUnstarted() error {
+	var errs []error
+	for _, c := range slices.Backward(slices.Concat(a.managed, a.servers)) {
+		if c.up() {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), a.options.Grace)
+		if _, err := await(ctx, stopPatience, func(ctx context.Context) error { return closeServer(ctx, c.Component) }); err != nil {
+			errs = append(errs, fmt.Errorf("close %s: %w", c.name, err))
+		}
+		cancel()
+	}
 	return errors.Join(errs...)
 }
 
-// stopManaged leaves s a second even if one before it used up the grace period:
-// a stuck pool must not cost the last log lines or a clean end of the database.
-func (a *App) stopManaged(until time.Time, s Server) error {
+func closeServer(ctx context.Context, s Component) error {
+	switch s := s.(type) {
+	case *serverFunc:
+		if s.start == nil {
+			return s.Stop(ctx)
+		}
+	case interface{ Close() error }:
+		return s.Close()
+	case interface{ Close() }:
+		s.Close()
+	}
+	return nil
+}
+
+// stopManaged gives s at least a second, even if an earlier component used up the grace period:
+// a blocked pool must not prevent the last log lines or the orderly close of the database.
+func (a *App) stopManaged(until time.Time, s Component) error {
 	left := max(time.Until(until), min(time.Second, a.options.Grace))
 	ctx, cancel := context.WithTimeout(context.Background(), left)
 	defer cancel()
 	return a.stopOne(ctx, s)
 }
 
-// stopPatience is what a Stop gets, past the end of its context, to name what it
-// gives up.
+// stopPatience is the additional time for a Stop after its context has ended, in which it can
+// name the work that it abandons.
 const stopPatience = 100 * time.Millisecond
 
-func (a *App) stopOne(ctx context.Context, s Server) error {
+func (a *App) stopOne(ctx context.Context, s Component) error {
 	_, err := await(ctx, stopPatience, s.Stop)
 	switch {
 	case err == nil:
@@ -162,12 +189,12 @@ func (a *App) stopOne(ctx context.Context, s Server) error {
 	default:
 		err = fmt.Errorf("stop %s: %w", s.Name(), err)
 	}
-	a.options.Logger.Error("stop", "server", s.Name(), "error", err.Error())
+	a.options.Logger.Error("stop", "component", s.Name(), "error", err.Error())
 	return err
 }
 
-// await calls f and contains its panic. When f goes on for longer than patience
-// past the end of ctx, await leaves it behind, says so, and returns ctx's error.
+// await calls f and recovers its panic. If f does not return within patience after the end of
+// ctx, await abandons it, logs that, and returns the error of ctx.
 func await(ctx context.Context, patience time.Duration, f func(context.Context) error) (returned bool, err error) {
 	done := make(chan error, 1)
 	go func() {

@@ -2,55 +2,108 @@ package chassi
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"runtime"
 	"slices"
+	"strings"
 )
 
-// Handler handles one call. It returns nil and leaves the answer in the call's
-// codec, or an error that the transport sends as [ErrorOf] sees it.
+// Handler handles one call. It returns nil after it has encoded the response with the call's
+// codec, or an error, which the transport sends as converted by [ErrorOf].
 type Handler func(ctx context.Context, call *Call) error
 
-// Middleware wraps next for one binding. It runs once at registration, where
-// everything that does not depend on the call is to be resolved; the Handler it
-// returns runs for every call, concurrently.
+// Middleware wraps next for one binding. It is called once at registration, and should then
+// resolve everything that does not depend on the call. The Handler that it returns is called
+// concurrently for every call. That Handler may return nil only if next has returned nil, or
+// after [Call.Answer].
 type Middleware func(b *Binding, next Handler) Handler
 
 // Binding is an endpoint as one transport serves it.
 type Binding struct {
 	Endpoint  *Endpoint
 	Transport string // "http", "grpc", "nats", "amqp", "local"
-	Client    bool   // whether this is the calling side
-	Method    string // the transport's verb: "POST" over HTTP, "" elsewhere
-	Route     string // the pattern, never a raw path: "/v1/users/{id}"; "auth.v1.Auth/Me" elsewhere
+	Server    string // which of several servers of a transport: "http", "admin"; otherwise ""
+	Client    bool   // whether this is the client's side
+	Method    string // the HTTP method: "POST"; "" on other transports
+	Route     string // the pattern, never a raw path: "/v1/users/{id}"; "auth.v1.Auth/Me" on other transports
 
-	// Status tells what the transport answers for the result of a call: the HTTP
-	// status over HTTP, 0 or the [Code] elsewhere.
+	// Status returns the status for the result of a call: the HTTP status over HTTP, 0 or the
+	// [Code] on other transports.
 	Status func(call *Call, err error) int
 
 	checks []func(request any) error
+	err    error
 }
 
-// Check adds a test of the decoded request, run before the method. Middleware
-// calls it at registration.
+// Fail records an error because of which the endpoint cannot be served. Middleware calls it at
+// registration; the transport then refuses to mount the endpoint.
+func (b *Binding) Fail(err error) { b.err = errors.Join(b.err, err) }
+
+// Err returns the errors recorded by [Binding.Fail] during [Binding.Handler], or nil.
+// Transports check it before they serve the binding.
+func (b *Binding) Err() error { return b.err }
+
+// Check adds a test of the decoded request, which runs before the method. Middleware calls it
+// at registration.
 func (b *Binding) Check(test func(request any) error) { b.checks = append(b.checks, test) }
 
-// Handler returns the endpoint wrapped in middleware, the first one outermost.
-// Service middleware (see [Service.Use]) lies inside it. Innermost, before a byte
-// is decoded, stands the endpoint's own policy: a call that no middleware has
-// given a principal gets past it only at a [Public] endpoint. No middleware may
-// be nil.
+// Handler returns the endpoint wrapped in middleware, the first one outermost. The middleware
+// of the service ([Service.Use]) is inside it, and that of the endpoint ([With]) inside that.
+// The endpoint's own policy is innermost, before decoding: without a principal, set by a
+// middleware, only calls of [Public] endpoints are allowed. No middleware may be nil.
+//
+// If a middleware returns nil without a response, because it called neither next nor
+// [Call.Answer] or dropped next's error, the call fails as [Internal].
 func (b *Binding) Handler(middleware ...Middleware) Handler {
-	return wrap(b, wrap(b, b.Endpoint.guarded(), b.Endpoint.middleware), middleware)
+	b.Endpoint.bound.Store(true)
+	own := wrap(b, b.Endpoint.guarded(), b.Endpoint.own)
+	return wrap(b, wrap(b, own, b.Endpoint.middleware), middleware)
+}
+
+// ClientHandler returns call, which performs a remote call, wrapped in middleware like
+// [Binding.Handler].
+func (b *Binding) ClientHandler(call Handler, middleware ...Middleware) Handler {
+	return wrap(b, func(ctx context.Context, c *Call) error {
+		err := call(ctx, c)
+		c.answered = err == nil
+		return err
+	}, middleware)
 }
 
 func wrap(b *Binding, h Handler, middleware []Middleware) Handler {
 	for _, m := range slices.Backward(middleware) {
-		h = m(b, h)
+		h = checkAnswer(m, m(b, h))
 	}
 	return h
 }
 
-// Verify runs the tests of the decoded request, for middleware that must not act on one
-// that is refused.
+// checkAnswer returns an error if h, the handler that m returned, succeeds without a response.
+func checkAnswer(m Middleware, h Handler) Handler {
+	missing := fmt.Errorf("chassi: a middleware (%s) returned nil without a response; it must call next or Call.Answer, or return an error", functionName(m))
+	return func(ctx context.Context, call *Call) error {
+		if err := h(ctx, call); err != nil || call.answered {
+			return err
+		}
+		return missing
+	}
+}
+
+// functionName returns the name of the function that returned m: "middleware.Logging".
+func functionName(m Middleware) string {
+	f := runtime.FuncForPC(reflect.ValueOf(m).Pointer())
+	if f == nil {
+		return "unknown"
+	}
+	name := f.Name()
+	name = name[strings.LastIndexByte(name, '/')+1:]
+	name, _, _ = strings.Cut(name, ".func")
+	return name
+}
+
+// Verify runs the tests of the decoded request, for middleware that must not act on an invalid
+// request.
 func (b *Binding) Verify(request any) error {
 	for _, test := range b.checks {
 		if err := test(request); err != nil {

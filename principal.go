@@ -3,19 +3,23 @@ package chassi
 import (
 	"context"
 	"slices"
+	"time"
 )
 
-// Principal is who makes a call, as an authentication middleware found out. It
-// is immutable.
+// Principal is the authenticated originator of a call. It is immutable.
 type Principal struct {
 	Subject     string   // stable id, unique for its Scheme
-	Name        string   // for people: an e-mail address, the name of a key
-	Scheme      string   // how it was proved: "bearer", "api_key"
-	Permissions []string // what [Requires] is held against
+	Name        string   // display name: an e-mail address, the name of a key
+	Scheme      string   // authentication scheme: "bearer", "api_key"
+	Tenant      string   // the organization that it acts for; "" if the program has no tenants
+	Permissions []string // as checked by [Requires]
+
+	// ExpiresAt is when the credentials expire; the zero time means never. No stream of the
+	// principal is open for longer.
+	ExpiresAt time.Time
 }
 
-// Has reports whether the principal holds every one of permissions. A nil
-// Principal holds none.
+// Has reports whether the principal has all of the permissions. A nil Principal has none.
 func (p *Principal) Has(permissions ...string) bool {
 	for _, permission := range permissions {
 		if p == nil || !slices.Contains(p.Permissions, permission) {
@@ -25,14 +29,14 @@ func (p *Principal) Has(permissions ...string) bool {
 	return true
 }
 
-// What a caller is told whom an endpoint's policy does not let in.
+// Errors for calls that an endpoint's policy does not allow.
 var (
 	errUnauthenticated  = NewError(Unauthenticated, "unauthenticated", "This call needs credentials")
 	errPermissionDenied = NewError(PermissionDenied, "permission_denied", "You may not make this call")
 )
 
-// guarded returns the endpoint behind its policy. It is part of the endpoint
-// and no middleware, so that nobody can forget it.
+// guarded returns the endpoint's handler with its policy. The policy is part of the endpoint
+// and not a middleware, so that it cannot be omitted.
 func (e *Endpoint) guarded() Handler {
 	if e.public {
 		return e.serve
@@ -49,7 +53,8 @@ func (e *Endpoint) guarded() Handler {
 	}
 }
 
-// PrincipalFrom returns who makes the call that ctx belongs to, nil for nobody.
+// PrincipalFrom returns the principal of the call that ctx carries, or nil for an anonymous
+// call.
 func PrincipalFrom(ctx context.Context) *Principal {
 	if call := CallFrom(ctx); call != nil {
 		return call.Principal

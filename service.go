@@ -3,12 +3,12 @@ package chassi
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 )
 
-// Service is a named list of endpoints: what every transport serves and every
-// schema document describes.
+// Service is a named list of endpoints. Transports serve it and schema documents describe it.
 type Service struct {
 	name      string
 	endpoints []*Endpoint
@@ -20,9 +20,8 @@ var (
 	methodName  = regexp.MustCompile(`^[A-Z][a-zA-Z0-9]*$`)
 )
 
-// NewService makes a service of endpoints that belong to no other one. The name
-// is dotted, with a version: "auth.v1.Auth". See [Service.Err] for what can be
-// wrong with it.
+// NewService returns a service of endpoints that belong to no other service. The name is
+// dotted, with a version: "auth.v1.Auth". [Service.Err] returns the configuration errors.
 func NewService(name string, endpoints ...*Endpoint) *Service {
 	s := &Service{name: name}
 	var errs []error
@@ -32,7 +31,7 @@ func NewService(name string, endpoints ...*Endpoint) *Service {
 	seen := make(map[string]bool)
 	for _, e := range endpoints {
 		if e == nil {
-			errs = append(errs, fmt.Errorf("chassi: %s has an endpoint that is nil", name))
+			errs = append(errs, fmt.Errorf("chassi: %s has a nil endpoint", name))
 			continue
 		}
 		errs = append(errs, e.err, s.adopt(e, seen[e.name]))
@@ -46,11 +45,9 @@ func (s *Service) adopt(e *Endpoint, taken bool) error {
 	var err error
 	switch {
 	case taken:
-		err = fmt.Errorf("chassi: %s has two endpoints %s", s.name, e.name)
+		err = fmt.Errorf("chassi: %s has two endpoints named %s", s.name, e.name)
 	case e.service != "":
-		err = fmt.Errorf("chassi: endpoint %s belongs to a service already; %s needs its own", e.FullName(), s.name)
-	case e.raw:
-		err = fmt.Errorf("chassi: %s: endpoint %s is raw; give its handler to the transport", s.name, e.name)
+		err = fmt.Errorf("chassi: endpoint %s already belongs to a service; create another one for %s", e.FullName(), s.name)
 	case !methodName.MatchString(e.name):
 		err = fmt.Errorf("chassi: %s: endpoint name %q: want a Go method's name", s.name, e.name)
 	}
@@ -61,18 +58,32 @@ func (s *Service) adopt(e *Endpoint, taken bool) error {
 	return err
 }
 
-// Use wraps the service's endpoints in middleware of their own, inside that of
-// every transport; the first one is outermost. Call it before mounting. It
-// returns s.
+// Use adds middleware to all endpoints of the service, inside the middleware of every
+// transport, the first one outermost. It must be called before the service is mounted: a later
+// call only sets [Service.Err], which makes [App.Run] fail. It returns s.
 func (s *Service) Use(middleware ...Middleware) *Service {
-	if hasNil(middleware) {
-		s.err = errors.Join(s.err, fmt.Errorf("chassi: %s uses a middleware that is nil", s.name))
+	switch {
+	case hasNil(middleware):
+		s.err = errors.Join(s.err, fmt.Errorf("chassi: %s uses a nil middleware", s.name))
+		return s
+	case slices.ContainsFunc(s.endpoints, func(e *Endpoint) bool { return e.bound.Load() }):
+		s.err = errors.Join(s.err, fmt.Errorf("chassi: %s uses a middleware added after the service was mounted; call Use before Mount", s.name))
 		return s
 	}
 	for _, e := range s.endpoints {
 		e.middleware = append(e.middleware, middleware...)
 	}
 	return s
+}
+
+// Document adds to the schema documents of the named endpoint: request headers with their
+// descriptions, and errors, both of middleware that only this endpoint has. It must be called
+// before the service is mounted. It does nothing if the endpoint does not exist.
+func (s *Service) Document(name string, headers map[string]string, errs ...*Error) {
+	if e := s.Endpoint(name); e != nil {
+		maps.Copy(e.headers, headers)
+		e.errors = append(e.errors, errs...)
+	}
 }
 
 func hasNil(middleware []Middleware) bool {
@@ -82,11 +93,10 @@ func hasNil(middleware []Middleware) bool {
 // Name returns the dotted name.
 func (s *Service) Name() string { return s.name }
 
-// Endpoints returns the endpoints in the order they were given. The slice must
-// not be changed.
-func (s *Service) Endpoints() []*Endpoint { return s.endpoints }
+// Endpoints returns a copy of the list of endpoints, in the order given to [NewService].
+func (s *Service) Endpoints() []*Endpoint { return slices.Clone(s.endpoints) }
 
-// Endpoint returns the endpoint of that name, nil for none.
+// Endpoint returns the endpoint with that name, or nil.
 func (s *Service) Endpoint(name string) *Endpoint {
 	for _, e := range s.endpoints {
 		if e.name == name {
@@ -96,6 +106,6 @@ func (s *Service) Endpoint(name string) *Endpoint {
 	return nil
 }
 
-// Err returns all that is wrong with the service and its endpoints. Transports
-// refuse to mount a service that has one.
+// Err returns all configuration errors of the service and its endpoints. Transports refuse to
+// mount a service with an error.
 func (s *Service) Err() error { return s.err }

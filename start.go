@@ -10,14 +10,15 @@ import (
 )
 
 const (
-	// attemptTimeout bounds one Start, so that a dependency that hangs is tried again.
+	// attemptTimeout is the timeout of one Start, so that the start is retried if a dependency
+	// does not respond.
 	attemptTimeout     = time.Minute
 	minPause, maxPause = 100 * time.Millisecond, 5 * time.Second // between attempts
-	// optionalTime is how long serving waits for the first attempts of optional servers.
+	// optionalTime is the maximum time to wait for the first attempts of optional components.
 	optionalTime = 5 * time.Second
 )
 
-// start returns nil once the App may serve.
+// start returns nil when the App may serve.
 func (a *App) start(ctx context.Context, over <-chan struct{}) error {
 	up := make(chan struct{})
 	a.tasks.Go(func() {
@@ -41,7 +42,8 @@ func (a *App) start(ctx context.Context, over <-chan struct{}) error {
 	}
 }
 
-// holdUps names what is being started, each with the last reason why it was unavailable.
+// holdUps returns an error for each component that is still starting, with the last reason why
+// it was unavailable.
 func (a *App) holdUps(noAnswer error) (errs []error) {
 	for _, c := range a.all {
 		switch r := c.pending.Load(); {
@@ -49,15 +51,15 @@ func (a *App) holdUps(noAnswer error) (errs []error) {
 		case r.Err != nil:
 			errs = append(errs, fmt.Errorf("start %s: %w", c.name, r.Err))
 		default:
-			errs = append(errs, fmt.Errorf("start %s: no answer yet: %w", c.name, noAnswer))
+			errs = append(errs, fmt.Errorf("start %s: Start has not returned: %w", c.name, noAnswer))
 		}
 	}
 	return errs
 }
 
-// startAll reports whether all servers that are not optional have started.
+// startAll reports whether all components that are not optional have started.
 func (a *App) startAll(ctx context.Context, over <-chan struct{}) bool {
-	var required, optional sync.WaitGroup // of optional ones the first attempt
+	var required, optional sync.WaitGroup // the optional ones until their first attempt
 	launch := func(c *component) {
 		if !c.optional {
 			required.Go(func() { a.startOne(ctx, c, over, func() {}) })
@@ -88,8 +90,8 @@ func (a *App) startAll(ctx context.Context, over <-chan struct{}) bool {
 	return !slices.ContainsFunc(a.servers, missing)
 }
 
-// startOne starts c, again and again while it is unavailable, until ctx ends. It calls
-// tried after the first attempt.
+// startOne starts c, and retries while it is unavailable, until ctx ends. It calls tried after
+// the first attempt.
 func (a *App) startOne(ctx context.Context, c *component, over <-chan struct{}, tried func()) {
 	defer tried()
 	c.pending.Store(&CheckResult{Name: c.name, Status: starting.String()})
@@ -98,11 +100,11 @@ func (a *App) startOne(ctx context.Context, c *component, over <-chan struct{}, 
 		switch {
 		case err == nil:
 			a.note(c, CheckResult{})
-			a.watchFailures(c.Server, over)
+			a.watchFailures(c.Component, over)
 			a.markUp(c)
 			return
 		case ctx.Err() != nil && !errors.Is(err, ErrGrace):
-			return // cut short
+			return // interrupted
 		case ErrorOf(err).Code != Unavailable:
 			a.fail(fmt.Errorf("start %s: %w", c.name, err))
 			return
@@ -121,14 +123,14 @@ func (a *App) startOne(ctx context.Context, c *component, over <-chan struct{}, 
 	}
 }
 
-// attempt gives a Start that is cut short the grace period to undo what it did.
+// attempt calls Start once. An interrupted Start has the grace period to undo what it did.
 func (a *App) attempt(ctx context.Context, c *component) error {
 	limited, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	returned, err := await(limited, a.options.Grace, c.Start)
 	switch {
 	case !returned:
-		return fmt.Errorf("%w: left behind: %w", ErrGrace, err)
+		return fmt.Errorf("%w: not cleaned up: %w", ErrGrace, err)
 	case err != nil && limited.Err() != nil && ctx.Err() == nil:
 		return NewError(Unavailable, "no_answer", fmt.Sprintf("No answer within %v", attemptTimeout)).WithCause(err)
 	}

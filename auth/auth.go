@@ -1,37 +1,37 @@
-// Package auth is the contract of the auth service, for both sides of the wire:
-// the service interface, its messages, its errors and its endpoints. It knows no
-// transport and no database. Package service, below, holds the rules.
+// Package auth is the contract of the auth service, for server and client: the service
+// interface, its messages, its errors and its endpoints. It depends on no transport and no
+// database. Package service contains the implementation.
 package auth
 
 import "context"
 
-// Service is the auth service. Its errors are those in this package and, for
-// faults, anything else. Every method is safe for concurrent use.
+// Service is the auth service. Its methods return the errors of this package, and any other
+// error for an internal failure. Every method is safe for concurrent use.
 type Service interface {
-	// SignUp makes an account. It answers the same, in the same time, when there is
-	// one for that address already, and leaves that one as it is. It returns
-	// [ErrInvalidEmail], [ErrWeakPassword], [ErrSignUpDisabled] or [ErrBusy].
+	// SignUp creates an account. If the address is taken it returns the same response, in the
+	// same time, and does not change the existing account. It returns [ErrInvalidEmail],
+	// [ErrWeakPassword], [ErrSignUpDisabled] or [ErrBusy].
 	SignUp(ctx context.Context, r *SignUpRequest) (*SignUpResponse, error)
 
-	// Authenticate gives a token for e-mail address and password. An unknown
-	// address, a wrong password, and a locked or disabled account all get
-	// [ErrInvalidUser], in the same time. It returns [ErrInvalidEmail] for what is
-	// no address, [ErrWeakPassword] for what no password can be, such as one with a
-	// NUL, and [ErrBusy] when more passwords wait than can be hashed soon.
+	// Authenticate returns a token for an e-mail address and a password. It returns
+	// [ErrInvalidUser], in the same time, for an unknown address, a wrong password, and a locked
+	// or disabled account; [ErrInvalidEmail] for a malformed address; [ErrWeakPassword] for text
+	// that cannot be a password, such as one with a NUL; and [ErrBusy] if the queue for password
+	// hashing is full.
 	Authenticate(ctx context.Context, r *AuthenticateRequest) (*AuthenticateResponse, error)
 
-	// ValidateToken returns whose token it is, or [ErrInvalidToken] for any token
-	// that is not good now.
+	// ValidateToken returns the account of a valid token, or [ErrInvalidToken] for any other
+	// token.
 	ValidateToken(ctx context.Context, r *ValidateTokenRequest) (*ValidateTokenResponse, error)
 
-	// Me returns the account of the caller.
+	// Me returns the account of the authenticated client.
 	Me(ctx context.Context, r *MeRequest) (*MeResponse, error)
 
-	// ChangePassword sets the caller's password and ends every token issued before,
-	// the one of this call included; the answer has a new one. It returns
-	// [ErrWrongPassword] for a wrong old one, [ErrWeakPassword] or [ErrBusy].
+	// ChangePassword sets the client's password and revokes every token issued before,
+	// including the one of this call; the response contains a new token. It returns
+	// [ErrWrongPassword] if the old password is wrong, [ErrWeakPassword] or [ErrBusy].
 	ChangePassword(ctx context.Context, r *ChangePasswordRequest) (*ChangePasswordResponse, error)
 
-	// JWKS returns the public keys that verify tokens (RFC 7517).
+	// JWKS returns the public keys for verifying tokens (RFC 7517).
 	JWKS(ctx context.Context, r *JWKSRequest) (*JWKSResponse, error)
 }

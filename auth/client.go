@@ -8,25 +8,25 @@ import (
 	"github.com/chassi-go/chassi/client"
 )
 
-// Client is the service somewhere else: over the client of any transport, or in
-// the same process. Methods for known callers need their token beside the call;
-// package middleware has SendBearer for that.
+// Client calls the service over the client of any transport, or in the same process. Methods
+// that require authentication send the token of the context: see SendBearer in package
+// middleware.
 type Client struct{ *client.Client }
 
 var _ Service = (*Client)(nil)
 
-// NewClient makes a client of caller; each call passes through middleware.
+// NewClient returns a client that calls the service through caller and applies middleware to
+// each call.
 func NewClient(caller client.Caller, middleware ...chassi.Middleware) (*Client, error) {
 	c, err := client.New(Endpoints((*Client)(nil)), caller, middleware...)
 	return &Client{c}, err
 }
 
-// Principal returns the caller whose token it is, as the service says: what
-// middleware.Bearer needs so that another service takes the tokens of this one. The
-// principal's subject is the e-mail address. It returns [ErrInvalidToken] for a token
-// that is not good, ctx's error when that has ended, and [ErrUnavailable] with a
-// time for the retry when the service cannot be asked, whatever the reason: it
-// is no fault of the caller, and none of whoever asks.
+// Principal returns the principal of a token by calling ValidateToken. Another service passes
+// it to middleware.Bearer to accept the tokens of this service. The principal's subject is
+// the e-mail address. Principal returns [ErrInvalidToken] for an invalid token, ctx's error
+// if ctx has ended, and [ErrUnavailable] with a retry delay if the call fails for any other
+// reason.
 func (c *Client) Principal(ctx context.Context, token string) (*chassi.Principal, error) {
 	valid, err := c.ValidateToken(ctx, &ValidateTokenRequest{Token: token})
 	switch e := chassi.ErrorOf(err); {

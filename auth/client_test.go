@@ -36,7 +36,7 @@ func principal(ctx context.Context, t *testing.T, validate func(ctx context.Cont
 	return c.Principal(ctx, "a-token")
 }
 
-func TestPrincipalIsWhoseTokenItIs(t *testing.T) {
+func TestPrincipalIsTheSubjectOfTheToken(t *testing.T) {
 	t.Parallel()
 	p, err := principal(t.Context(), t, func(_ context.Context, token string) (string, error) { return token + "@example.org", nil })
 	if err != nil || p.Subject != "a-token@example.org" || p.Name != p.Subject || p.Scheme != "bearer" {
@@ -44,8 +44,8 @@ func TestPrincipalIsWhoseTokenItIs(t *testing.T) {
 	}
 }
 
-// What went wrong between two services is told to neither's caller as a fault.
-func TestPrincipalTellsBadTokensFromABadService(t *testing.T) {
+// A failure between two services is not reported to the client as an internal error.
+func TestPrincipalDistinguishesInvalidTokensFromFailures(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		err, want error

@@ -10,30 +10,33 @@ import (
 // ServiceName is the service's name on every transport.
 const ServiceName = "auth.v1.Auth"
 
-// Endpoints is the service at a glance: what any transport serves.
+// Endpoints returns the endpoints of s, which any transport can serve.
 func Endpoints(s Service) *chassi.Service {
-	return chassi.NewService(ServiceName,
-		chassi.NewEndpoint("SignUp", s.SignUp, chassi.Route("POST /v1/users"), chassi.Public, chassi.Deferrable, chassi.Status(http.StatusAccepted),
+	endpoints := chassi.NewService(ServiceName,
+		chassi.NewEndpoint("SignUp", s.SignUp, chassi.Route("POST /v1/users"), chassi.Public, chassi.Priority(chassi.Low), chassi.Status(http.StatusAccepted),
 			chassi.Doc("Make an account. The answer is the same, in the same time, when there is one for that address already. "+
 				"A call with an Idempotency-Key that is repeated with the same body gets the answer of the first one."),
-			chassi.Errors(ErrInvalidEmail, ErrWeakPassword, ErrSignUpDisabled, ErrBusy, ErrUnavailable,
-				ErrInvalidKey, ErrKeyConflict, ErrKeyReused, ErrKeyUnavailable)),
+			chassi.Errors(ErrInvalidEmail, ErrWeakPassword, ErrSignUpDisabled, ErrBusy, ErrUnavailable)),
 		chassi.NewEndpoint("Authenticate", s.Authenticate, chassi.Route("POST /v1/auth"), chassi.Public,
 			chassi.Doc("Get a token for e-mail address and password. "+
 				"An unknown address, a wrong password, and a locked or disabled account all get the same answer."),
 			chassi.Errors(ErrInvalidUser, ErrInvalidEmail, ErrWeakPassword, ErrBusy, ErrUnavailable)),
-		chassi.NewEndpoint("ValidateToken", s.ValidateToken, chassi.Route("POST /v1/validate-token"), chassi.Public, chassi.Idempotent, chassi.Important,
+		chassi.NewEndpoint("ValidateToken", s.ValidateToken, chassi.Route("POST /v1/validate-token"),
+			chassi.Public, chassi.Idempotent, chassi.Priority(chassi.High),
 			chassi.Doc("Tell whose token it is."),
 			chassi.Errors(ErrInvalidToken, ErrUnavailable)),
-		chassi.NewEndpoint("Me", s.Me, chassi.Route("GET /v1/me"), chassi.Authenticated, chassi.Idempotent, chassi.Deferrable,
+		chassi.NewEndpoint("Me", s.Me, chassi.Route("GET /v1/me"), chassi.Authenticated, chassi.Idempotent, chassi.Priority(chassi.Low),
 			chassi.Doc("Get the account of the caller."),
 			chassi.Errors(ErrInvalidToken, ErrUnavailable)),
-		chassi.NewEndpoint("ChangePassword", s.ChangePassword, chassi.Route("POST /v1/me/password"), chassi.Authenticated, chassi.Deferrable,
+		chassi.NewEndpoint("ChangePassword", s.ChangePassword, chassi.Route("POST /v1/me/password"), chassi.Authenticated, chassi.Priority(chassi.Low),
 			chassi.Doc("Set the caller's password, and end every token issued before, that of this call included. The answer has a new one."),
 			chassi.Errors(ErrWrongPassword, ErrWeakPassword, ErrInvalidToken, ErrBusy, ErrUnavailable)),
-		chassi.NewEndpoint("JWKS", s.JWKS, chassi.Route("GET /.well-known/jwks.json"), chassi.Public, chassi.Idempotent, chassi.Important,
+		chassi.NewEndpoint("JWKS", s.JWKS, chassi.Route("GET /.well-known/jwks.json"), chassi.Public, chassi.Idempotent, chassi.Priority(chassi.High),
 			chassi.CacheFor(5*time.Minute),
 			chassi.Doc("Get the public keys that verify tokens, as a JWK Set (RFC 7517)."),
 			chassi.Errors(ErrUnavailable)),
 	)
+	endpoints.Document("SignUp", map[string]string{"Idempotency-Key": "Chosen by the caller for one sign-up, such as a random UUID."},
+		ErrInvalidKey, ErrKeyConflict, ErrKeyReused, ErrKeyUnavailable)
+	return endpoints
 }

@@ -2,8 +2,8 @@ package auth
 
 import "github.com/chassi-go/chassi"
 
-// What a caller may be told. They come back as themselves, to [errors.Is], from
-// the other side of any transport.
+// Errors that the service returns to clients. A client of any transport returns them such
+// that [errors.Is] matches.
 var (
 	ErrInvalidUser    = chassi.NewError(chassi.NotFound, "invalid_user", "Invalid user")
 	ErrInvalidToken   = chassi.NewError(chassi.Unauthenticated, "invalid_token", "Invalid token")
@@ -15,7 +15,7 @@ var (
 	ErrUnavailable    = chassi.NewError(chassi.Unavailable, "unavailable", "The service is not available now")
 )
 
-// What a call with an Idempotency-Key may be told besides, by a server that takes them.
+// Further errors of a call with an Idempotency-Key, from a server that supports the header.
 var (
 	ErrInvalidKey     = chassi.NewError(chassi.InvalidArgument, "invalid_idempotency_key", "The idempotency key is malformed")
 	ErrKeyConflict    = chassi.NewError(chassi.Aborted, "idempotency_conflict", "A call with this idempotency key is being carried out")

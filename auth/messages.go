@@ -2,61 +2,61 @@ package auth
 
 import "time"
 
-// SignUpRequest asks for an account.
+// SignUpRequest contains the credentials of a new account.
 type SignUpRequest struct {
-	Email    string `json:"email" validate:"required,maxlength=254" doc:"The e-mail address of the account." example:"ada@example.org"`
-	Password string `json:"password" validate:"required,maxlength=1024" doc:"The password, in plain text." example:"an analytical engine"`
+	Email    string `json:"email" validate:"required,max=254" doc:"The e-mail address of the account." example:"ada@example.org"`
+	Password string `json:"password" validate:"required,max=1024" doc:"The password, in plain text." example:"an analytical engine"`
 }
 
-// SignUpResponse has the address in its normal form. It does not tell whether
-// the account is new.
+// SignUpResponse contains the address in its normal form. It does not reveal whether the account
+// is new.
 type SignUpResponse struct {
-	Email string `json:"email" doc:"The e-mail address in its normal form."`
+	Email string `json:"email" doc:"The e-mail address in its normal form." example:"ada@example.org"`
 }
 
-// AuthenticateRequest has the credentials.
+// AuthenticateRequest contains the credentials.
 type AuthenticateRequest struct {
-	Email    string `json:"email" validate:"required,maxlength=254" doc:"The e-mail address of the account." example:"ada@example.org"`
-	Password string `json:"password" validate:"required,maxlength=1024" doc:"The password, in plain text." example:"an analytical engine"`
+	Email    string `json:"email" validate:"required,max=254" doc:"The e-mail address of the account." example:"ada@example.org"`
+	Password string `json:"password" validate:"required,max=1024" doc:"The password, in plain text." example:"an analytical engine"`
 }
 
-// AuthenticateResponse has the token.
+// AuthenticateResponse contains the token.
 type AuthenticateResponse struct {
-	Token string `json:"token" doc:"A signed JSON Web Token."`
+	Token string `json:"token" doc:"A signed JSON Web Token." example:"eyJhbGciOi..."`
 }
 
-// ValidateTokenRequest has the token to look at.
+// ValidateTokenRequest contains the token to validate.
 type ValidateTokenRequest struct {
-	Token string `json:"token" validate:"required" doc:"The token to look at."`
+	Token string `json:"token" validate:"required" doc:"The token to look at." example:"eyJhbGciOi..."`
 }
 
-// ValidateTokenResponse has the e-mail address of the token's account.
+// ValidateTokenResponse contains the e-mail address of the token's account.
 type ValidateTokenResponse struct {
-	Email string `json:"email" doc:"The e-mail address of the token's account."`
+	Email string `json:"email" doc:"The e-mail address of the token's account." example:"ada@example.org"`
 }
 
-// MeRequest asks for the caller's account.
+// MeRequest requests the client's account.
 type MeRequest struct{}
 
-// MeResponse is the caller's account.
+// MeResponse contains the client's account.
 type MeResponse struct {
-	ID        string    `json:"id" doc:"The stable id of the account, the sub claim of its tokens."`
-	Email     string    `json:"email" doc:"The e-mail address in its normal form."`
+	ID        string    `json:"id" doc:"The stable id of the account, the sub claim of its tokens." example:"0198f4c2-5d1e-7c3a-9b64-2f6a0c1d8e77"`
+	Email     string    `json:"email" doc:"The e-mail address in its normal form." example:"ada@example.org"`
 	CreatedAt time.Time `json:"created_at" doc:"When the account was made."`
 }
 
-// ChangePasswordRequest has the caller's old and new password.
+// ChangePasswordRequest contains the client's old and new password.
 type ChangePasswordRequest struct {
-	OldPassword string `json:"old_password" validate:"required,maxlength=1024" doc:"The password so far."`
-	NewPassword string `json:"new_password" validate:"required,maxlength=1024" doc:"The password from now on."`
+	OldPassword string `json:"old_password" validate:"required,max=1024" doc:"The password so far." example:"an analytical engine"`
+	NewPassword string `json:"new_password" validate:"required,max=1024" doc:"The password from now on." example:"a difference engine"`
 }
 
-// ChangePasswordResponse has a token in place of those that have ended.
+// ChangePasswordResponse contains a token that replaces the revoked ones.
 type ChangePasswordResponse struct {
-	Token string `json:"token" doc:"A signed JSON Web Token."`
+	Token string `json:"token" doc:"A signed JSON Web Token." example:"eyJhbGciOi..."`
 }
 
-// JWKSRequest asks for the public keys.
+// JWKSRequest requests the public keys.
 type JWKSRequest struct{}
 
 // JWKSResponse is a JWK Set (RFC 7517, section 5). It is empty when tokens are
@@ -67,11 +67,11 @@ type JWKSResponse struct {
 
 // JWK is one public key (RFC 7517, section 4; RFC 8037 for Ed25519).
 type JWK struct {
-	KeyType   string `json:"kty" doc:"OKP or EC."`
-	Use       string `json:"use" doc:"Always sig."`
-	Algorithm string `json:"alg" doc:"EdDSA or ES256."`
-	KeyID     string `json:"kid" doc:"The kid in the header of the tokens it verifies."`
-	Curve     string `json:"crv" doc:"Ed25519 or P-256."`
-	X         string `json:"x" doc:"The x coordinate, base64url."`
+	KeyType   string `json:"kty" doc:"OKP or EC." example:"OKP"`
+	Use       string `json:"use" doc:"Always sig." example:"sig"`
+	Algorithm string `json:"alg" doc:"EdDSA or ES256." example:"EdDSA"`
+	KeyID     string `json:"kid" doc:"The kid in the header of the tokens it verifies." example:"jWeuYT9vQ0k"`
+	Curve     string `json:"crv" doc:"Ed25519 or P-256." example:"Ed25519"`
+	X         string `json:"x" doc:"The x coordinate, base64url." example:"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"`
 	Y         string `json:"y,omitempty" doc:"The y coordinate of an EC key, base64url."`
 }

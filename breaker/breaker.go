@@ -1,10 +1,10 @@
-// Package breaker stops calling what fails, and tries it again with care: a
-// circuit breaker for any function, such as one of a payment gateway's SDK.
+// Package breaker implements circuit breakers for any function, such as a call of a payment
+// gateway's SDK: a breaker refuses calls while they fail, and then admits a few as probes.
 //
 //	b := breaker.New(breaker.Options{Name: "payments"})
 //	receipt, err := breaker.Do(b, func() (*Receipt, error) { return gateway.Charge(ctx, amount) })
 //
-// The state machine is gobreaker's; what counts as failing is decided here.
+// The state machine is that of gobreaker; this package decides which calls count as failures.
 package breaker
 
 import (
@@ -15,18 +15,19 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/chassi-go/chassi/internal/contain"
 	"github.com/sony/gobreaker/v2"
 )
 
-// Config says when a breaker opens and for how long. The zero value of a field means
-// the default in its tag.
+// Config determines when a breaker opens and for how long. The zero value of a field means the
+// default in its tag.
 type Config struct {
-	Consecutive int           `config:"consecutive" default:"10" min:"1" help:"failures in a row that open it, unless such a row is to be expected of the failures before it"`
-	Ratio       float64       `config:"ratio" default:"0.5" help:"failures among the calls of the window that open it, once that is no chance (four standard deviations); above 0, at most 1"`
-	MinCalls    int           `config:"min_calls" default:"20" min:"1" help:"calls in the window before the ratio counts"`
-	Window      time.Duration `config:"window" default:"10s" min:"10ms" help:"calls that began longer ago are forgotten, also those of a row: make it longer than a few calls that run out of time"`
-	Open        time.Duration `config:"open" default:"5s" min:"1ms" help:"how long it stays open before it lets probes through"`
-	Probes      int           `config:"probes" default:"3" min:"1" help:"calls let through then, at once at most; all must succeed to close it"`
+	Consecutive  int           `config:"consecutive" default:"10" min:"1" help:"consecutive failures that open the breaker, unless the previous failure ratio makes such a sequence likely"`
+	Ratio        float64       `config:"ratio" default:"0.5" help:"share of failed calls in the window that opens the breaker, once it is exceeded by four standard deviations; above 0 and at most 1"`
+	MinCalls     int           `config:"min_calls" default:"20" min:"1" help:"minimum number of calls in the window before the ratio applies"`
+	Window       time.Duration `config:"window" default:"10s" min:"10ms" help:"period over which calls are counted, also consecutive ones; it should be longer than several calls that time out"`
+	OpenDuration time.Duration `config:"open_duration" default:"5s" min:"1ms" help:"how long the breaker stays open before it admits probes"`
+	Probes       int           `config:"probes" default:"3" min:"1" help:"maximum number of concurrent probes; all must succeed to close the breaker"`
 }
 
 func (c Config) withDefaults() Config {
@@ -34,44 +35,45 @@ func (c Config) withDefaults() Config {
 	c.Ratio = or(c.Ratio, 0.5)
 	c.MinCalls = or(c.MinCalls, 20)
 	c.Window = or(c.Window, 10*time.Second)
-	c.Open = or(c.Open, 5*time.Second)
+	c.OpenDuration = or(c.OpenDuration, 5*time.Second)
 	c.Probes = or(c.Probes, 3)
 	return c
 }
 
-func or[T int | float64 | time.Duration](v, otherwise T) T {
+func or[T int | float64 | time.Duration](v, fallback T) T {
 	if v <= 0 {
-		return otherwise
+		return fallback
 	}
 	return v
 }
 
-// Options of a [Breaker].
+// Options configures a [Breaker].
 type Options struct {
 	Config
 
-	Name string // of what is called, for errors and the log
+	Name string // of the called service, for errors and the log
 
-	// Strict lets a row of failures open it however many failed before.
+	// Strict opens the breaker after consecutive failures, whatever the failure ratio was
+	// before.
 	Strict bool
 
-	// Judge tells what an error says about what was called. By default nil is
-	// a [Success], [context.Canceled] is [Ignored], all else is a [Failure].
-	Judge func(error) Verdict
+	// Classify classifies the error of a call. By default nil is a [Success], [context.Canceled]
+	// is [Ignored], and any other error is a [Failure].
+	Classify func(error) Outcome
 
-	// OnChange is told of each change of state, one after the other. It must not block,
-	// nor use the breaker.
+	// OnChange is called for each change of state, sequentially. It must not block, nor use the
+	// breaker.
 	OnChange func(from, to State)
 }
 
-// Verdict is what the outcome of a call says about what was called.
-type Verdict uint8
+// Outcome is the classification of a call's outcome.
+type Outcome uint8
 
-// The verdicts.
+// The outcomes.
 const (
-	Success Verdict = iota
+	Success Outcome = iota
 	Failure
-	Ignored // nothing: the caller gave up, say
+	Ignored // not counted, for example because the caller cancelled
 )
 
 // State is the state of a breaker.
@@ -79,9 +81,9 @@ type State uint8
 
 // The states.
 const (
-	Closed   State = iota // calls pass
-	HalfOpen              // probes pass
-	Open                  // nothing passes
+	Closed   State = iota // calls are admitted
+	HalfOpen              // probes are admitted
+	Open                  // no calls are admitted
 )
 
 // String returns "closed", "half-open" or "open".
@@ -89,13 +91,13 @@ func (s State) String() string {
 	return [...]string{Closed: "closed", HalfOpen: "half-open", Open: "open"}[s]
 }
 
-// OpenError refuses a call.
+// OpenError is the error of a refused call.
 type OpenError struct {
 	Name       string
-	RetryAfter time.Duration // until probes are let through; 0 while those are under way
+	RetryAfter time.Duration // until probes are admitted; 0 while probes are in flight
 }
 
-// Error says which breaker is open, and for how long.
+// Error returns the name of the breaker and the remaining time.
 func (e *OpenError) Error() string {
 	if e.RetryAfter <= 0 {
 		return fmt.Sprintf("circuit breaker of %s: its probes are under way", e.Name)
@@ -103,32 +105,36 @@ func (e *OpenError) Error() string {
 	return fmt.Sprintf("circuit breaker of %s is open for another %v", e.Name, e.RetryAfter.Round(time.Millisecond))
 }
 
-// Breaker is safe for concurrent use. It starts no goroutine and needs no closing.
+// Unavailable marks the error as [chassi.Unavailable].
+func (*OpenError) Unavailable() bool { return true }
+
+// Breaker is a circuit breaker. It is safe for concurrent use, starts no goroutine and needs no
+// Close.
 type Breaker struct {
 	options Options
 	machine *gobreaker.TwoStepCircuitBreaker[struct{}]
-	opened  atomic.Int64 // when last, as Unix nanoseconds
+	opened  atomic.Int64 // latest opening, in Unix nanoseconds
 }
 
-// New makes a closed breaker.
+// New returns a closed breaker.
 func New(o Options) *Breaker {
 	o.Config = o.withDefaults()
-	if o.Judge == nil {
-		o.Judge = judge
+	if o.Classify == nil {
+		o.Classify = classify
 	}
 	b := &Breaker{options: o}
 	b.machine = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
-		Name: o.Name, MaxRequests: uint32(o.Probes), Timeout: o.Open,
+		Name: o.Name, MaxRequests: uint32(o.Probes), Timeout: o.OpenDuration,
 		Interval: o.Window, BucketPeriod: o.Window / 10,
 		ReadyToTrip:   o.failing,
-		IsSuccessful:  func(err error) bool { return o.Judge(err) == Success },
-		IsExcluded:    func(err error) bool { return o.Judge(err) == Ignored },
+		IsSuccessful:  func(err error) bool { return o.Classify(err) == Success },
+		IsExcluded:    func(err error) bool { return o.Classify(err) == Ignored },
 		OnStateChange: b.changed,
 	})
 	return b
 }
 
-func judge(err error) Verdict {
+func classify(err error) Outcome {
 	switch {
 	case err == nil:
 		return Success
@@ -139,7 +145,7 @@ func judge(err error) Verdict {
 	}
 }
 
-// failing decides whether failures are more than bad luck.
+// failing reports whether the failures exceed random variation.
 func (o Options) failing(n gobreaker.Counts) bool {
 	failures, calls := float64(n.TotalFailures), float64(n.TotalFailures+n.TotalSuccesses)
 	row := float64(n.ConsecutiveFailures)
@@ -150,9 +156,9 @@ func (o Options) failing(n gobreaker.Counts) bool {
 	return calls >= float64(o.MinCalls) && failures >= o.Ratio*calls+beyondChance
 }
 
-// isNoChance tells whether so many failures in a row are too many for the failure
-// ratio before them: at 49 % a row of ten comes every few seconds, and one of thirty
-// once in a billion calls.
+// isNoChance reports whether so many consecutive failures are improbable at the previous
+// failure ratio: at 49 % ten in a row occur every few seconds, and thirty once in a billion
+// calls.
 func isNoChance(row, failures, calls float64) bool {
 	return failures <= 0 || math.Pow(failures/calls, row) < 1e-9
 }
@@ -164,12 +170,12 @@ func (b *Breaker) changed(_ string, from, to gobreaker.State) {
 		b.opened.Store(time.Now().UnixNano())
 	}
 	if b.options.OnChange != nil {
-		b.options.OnChange(states[from], states[to])
+		contain.Run(nil, "the OnChange function of a breaker", func() { b.options.OnChange(states[from], states[to]) })
 	}
 }
 
-// Allow asks whether a call may be made. If so, done must be called once with its
-// outcome. Otherwise the error is an [*OpenError].
+// Allow reports whether a call is admitted. If err is nil, done must be called once with the
+// call's error. Otherwise err is an [*OpenError].
 func (b *Breaker) Allow() (done func(error), err error) {
 	done, err = b.machine.Allow()
 	if err == nil {
@@ -177,16 +183,16 @@ func (b *Breaker) Allow() (done func(error), err error) {
 	}
 	refused := &OpenError{Name: b.options.Name}
 	if errors.Is(err, gobreaker.ErrOpenState) {
-		refused.RetryAfter = max(time.Until(time.Unix(0, b.opened.Load()).Add(b.options.Open)), time.Millisecond)
+		refused.RetryAfter = max(time.Until(time.Unix(0, b.opened.Load()).Add(b.options.OpenDuration)), time.Millisecond)
 	}
 	return nil, refused
 }
 
-// State returns the state now.
+// State returns the current state.
 func (b *Breaker) State() State { return states[b.machine.State()] }
 
-// Do calls f if b lets it, and returns what f does, or an [*OpenError]. A panic of
-// f is a failure, and goes on.
+// Do calls f if b admits the call, and returns the results of f, or an [*OpenError]. A panic of
+// f counts as a failure and continues.
 func Do[T any](b *Breaker, f func() (T, error)) (result T, err error) {
 	done, err := b.Allow()
 	if err != nil {

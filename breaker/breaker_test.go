@@ -19,13 +19,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var errDown = errors.New("down")
 
-// call makes one call that ends with err, and tells whether it was let through.
+// call makes one call that ends with err, and reports whether it was let through.
 func call(b *breaker.Breaker, err error) (let bool) {
 	_, _ = breaker.Do(b, func() (int, error) { let = true; return 1, err })
 	return let
 }
 
-func TestDoReturnsWhatItsFunctionDoes(t *testing.T) {
+func TestDoReturnsResultOfTheFunction(t *testing.T) {
 	t.Parallel()
 	b := breaker.New(breaker.Options{Name: "x"})
 	if n, err := breaker.Do(b, func() (int, error) { return 7, errDown }); n != 7 || !errors.Is(err, errDown) {
@@ -119,7 +119,7 @@ func TestFault31HalfOpenLetsExactlyTheProbesThrough(t *testing.T) {
 	t.Parallel()
 	for name, outcome := range map[string]error{"probes succeed": nil, "probes fail": errDown, "probes are cancelled": context.Canceled} {
 		const probes = 5
-		b := breaker.New(breaker.Options{Config: breaker.Config{Consecutive: 1, Open: time.Millisecond, Probes: probes}})
+		b := breaker.New(breaker.Options{Config: breaker.Config{Consecutive: 1, OpenDuration: time.Millisecond, Probes: probes}})
 		call(b, errDown)
 		for b.State() == breaker.Open {
 		}
@@ -172,7 +172,7 @@ func TestAPanicIsAFailureAndGoesOn(t *testing.T) {
 	}
 }
 
-func TestCancelledCallsSayNothing(t *testing.T) {
+func TestCanceledCallsAreNotMeasured(t *testing.T) {
 	t.Parallel()
 	b := breaker.New(breaker.Options{})
 	for range 100 {
@@ -196,7 +196,7 @@ func TestStrict(t *testing.T) {
 	}
 }
 
-func TestOldCallsAreForgotten(t *testing.T) {
+func TestOldCallsAreDropped(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := breaker.New(breaker.Options{})

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/chassi-go/chassi/breaker"
-	"github.com/chassi-go/chassi/deadline"
 	"github.com/chassi-go/chassi/retry"
+	"github.com/chassi-go/chassi/timeout"
 )
 
 // gateway is the SDK of a payment gateway, which fails at times.
@@ -29,7 +29,7 @@ func ExampleDo() {
 	circuit := breaker.New(breaker.Options{Name: "payments"})
 	policy := retry.Policy{Config: retry.Config{Backoff: time.Millisecond}, Budget: retry.NewBudget(0.1, 10)}
 
-	ctx := deadline.With(context.Background(), 5*time.Second)
+	ctx := timeout.With(context.Background(), 5*time.Second)
 	defer ctx.End()
 	receipt, err := retry.Do(ctx, policy, func(ctx context.Context) (string, error) {
 		return breaker.Do(circuit, func() (string, error) { return payments.charge(ctx, "order-7", 1250) })

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -21,14 +22,16 @@ import (
 	"github.com/chassi-go/chassi/transport/natsapi/embedded"
 )
 
-// patience bounds each start and each stop.
+// patience is the timeout of each start and each stop.
 const patience = 20 * time.Second
 
-// Everywhere runs test five times, in parallel, as subtests: with a service in the
-// same process, and over HTTP, gRPC, NATS and AMQP on loopback, each with a real
-// server. NATS is embedded; AMQP is skipped unless CHASSI_TEST_AMQP has the URL of
-// a RabbitMQ. NewService is called for each, because endpoints belong to one
-// service. The calls pass through validation, recovery, and then around.
+// Everywhere runs test five times, in parallel, as subtests: with a service in the same process,
+// and over HTTP, gRPC, NATS and AMQP on loopback, each with a real server. If the service has
+// streams it is run over HTTP once more, with Server-Sent Events instead of JSON Lines ("sse"). A
+// transport over which [chassi.Transports] lets no endpoint be served is left out. NATS is
+// embedded; AMQP is skipped unless CHASSI_TEST_AMQP has the URL of a RabbitMQ. NewService is
+// called for each, because endpoints belong to one service. Each call passes through the
+// middleware for validation and recovery, then through around.
 //
 //	chassitest.Everywhere(t, greeter.New, func(t *testing.T, caller client.Caller) {
 //		c, err := greet.NewClient(caller)
@@ -36,7 +39,7 @@ const patience = 20 * time.Second
 //	})
 func Everywhere(t *testing.T, newService func() *chassi.Service, test func(t *testing.T, caller client.Caller), around ...chassi.Middleware) {
 	t.Helper()
-	around = append([]chassi.Middleware{middleware.Recover(), middleware.Deadline(patience)}, append(around, middleware.Validation())...)
+	around = append([]chassi.Middleware{middleware.Recover(), middleware.Timeout(patience)}, append(around, middleware.Validation())...)
 	quiet := slog.New(slog.DiscardHandler)
 	for name, start := range map[string]func(*testing.T, *chassi.Service) client.Caller{
 		"local": func(t *testing.T, s *chassi.Service) client.Caller {
@@ -47,13 +50,11 @@ func Everywhere(t *testing.T, newService func() *chassi.Service, test func(t *te
 		},
 		"http": func(t *testing.T, s *chassi.Service) client.Caller {
 			t.Helper()
-			server, err := httpapi.New(httpapi.Config{Addr: "127.0.0.1:0", Logger: quiet}, around...)
-			must(t, err)
-			run(t, server, s)
-			c, err := httpapi.NewClient(httpapi.ClientConfig{URL: "http://" + server.Addr().String()})
-			must(t, err)
-			t.Cleanup(c.Close)
-			return c
+			return overHTTP(t, s, httpapi.ClientConfig{}, quiet, around)
+		},
+		"sse": func(t *testing.T, s *chassi.Service) client.Caller {
+			t.Helper()
+			return overHTTP(t, s, httpapi.ClientConfig{EventStreams: true}, quiet, around)
 		},
 		"grpc": func(t *testing.T, s *chassi.Service) client.Caller {
 			t.Helper()
@@ -82,11 +83,38 @@ func Everywhere(t *testing.T, newService func() *chassi.Service, test func(t *te
 			return c
 		},
 	} {
+		service := newService()
+		if !isFor(name, service) {
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			test(t, start(t, newService()))
+			test(t, start(t, service))
 		})
 	}
+}
+
+// isFor reports whether a service is tested over what is called name.
+func isFor(name string, s *chassi.Service) bool {
+	return slices.ContainsFunc(s.Endpoints(), func(e *chassi.Endpoint) bool {
+		if name == "sse" {
+			return e.Streams() && e.ServedOver("http")
+		}
+		return e.ServedOver(name)
+	})
+}
+
+// overHTTP serves s and connects a client.
+func overHTTP(t *testing.T, s *chassi.Service, c httpapi.ClientConfig, quiet *slog.Logger, around []chassi.Middleware) client.Caller {
+	t.Helper()
+	server, err := httpapi.New(httpapi.Config{Addr: "127.0.0.1:0", Logger: quiet}, around...)
+	must(t, err)
+	run(t, server, s)
+	c.URL = "http://" + server.Addr().String()
+	caller, err := httpapi.NewClient(c)
+	must(t, err)
+	t.Cleanup(caller.Close)
+	return caller
 }
 
 // overNATS serves s through an embedded NATS server and connects as its one client.
@@ -97,7 +125,7 @@ func overNATS(t *testing.T, s *chassi.Service, quiet *slog.Logger, around []chas
 	must(t, err)
 	broker := embedded.New(embedded.Config{Addr: "127.0.0.1:0", CredentialsDir: credentials, Logger: quiet})
 	run(t, broker, nil)
-	run(t, natsapi.New(natsapi.Config{Broker: broker, MaxClientShare: 100, Logger: quiet}, around...), s)
+	run(t, natsapi.New(natsapi.Config{Broker: broker, MaxConcurrentPerClient: 128, MaxQueuedPerClient: 1024, Logger: quiet}, around...), s)
 	c, err := natsapi.Dial(t.Context(), natsapi.ClientConfig{URL: broker.URL(), Login: natsapi.Login{NkeyFile: key}, Logger: quiet})
 	must(t, err)
 	t.Cleanup(c.Close)
@@ -105,7 +133,7 @@ func overNATS(t *testing.T, s *chassi.Service, quiet *slog.Logger, around []chas
 }
 
 // run mounts s, starts server, and stops it with the test.
-func run(t *testing.T, server chassi.Server, s *chassi.Service) {
+func run(t *testing.T, server chassi.Component, s *chassi.Service) {
 	t.Helper()
 	if transport, ok := server.(chassi.Transport); ok {
 		must(t, transport.Mount(s))

@@ -1,4 +1,4 @@
-// Package client calls services elsewhere, through the client of any transport.
+// Package client calls remote services through the client of any transport.
 package client
 
 import (
@@ -12,14 +12,13 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// Caller reaches endpoints that are served elsewhere. The client of each
-// transport is one, and so is that of package localapi.
+// Caller calls remote endpoints. The client of each transport implements it, as does package
+// localapi.
 type Caller interface {
-	// Bind prepares calls of e: it returns the binding that middleware is built for,
-	// and what makes a call. The handler sends call.Request with the pairs of
-	// call.In, a [*transport.Pairs]; it fills call.Response, a pointer to the endpoint's
-	// response type, and call.Out. Failures are [*chassi.Error], those of the other side as
-	// it sent them.
+	// Bind prepares calls of e. It returns the binding for the middleware and a handler that
+	// makes a call. The handler sends call.Request with the metadata of call.In, a
+	// [*transport.Pairs]; it sets call.Response, a pointer to the endpoint's response type, and
+	// call.Out. Its errors are [*chassi.Error], as sent by the server if it responded.
 	Bind(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error)
 }
 
@@ -38,62 +37,81 @@ type Client struct {
 type method struct {
 	binding *chassi.Binding
 	call    chassi.Handler
+	refusal error // why the method cannot be called, nil if it can
 }
 
-// New makes a client of the endpoints of s, whose methods are not used.
-// Each call passes through middleware, the first one outermost. It returns an
-// error for a service that has one, and for what caller cannot call.
+// New returns a client of the endpoints of s; the methods of s are not called. Each call passes
+// through middleware, the first one outermost. It returns an error if s has one, or if caller
+// cannot call an endpoint. An endpoint that is not served over the caller's transport, see
+// [chassi.Transports], is an error only when it is called.
 func New(s *chassi.Service, caller Caller, middleware ...chassi.Middleware) (*Client, error) {
 	if slices.ContainsFunc(middleware, func(m chassi.Middleware) bool { return m == nil }) {
-		return nil, fmt.Errorf("client: the client of %s has a middleware that is nil", s.Name())
+		return nil, fmt.Errorf("client: the client of %s has a nil middleware", s.Name())
 	}
 	c := &Client{service: s.Name(), methods: make(map[string]method)}
 	errs := []error{s.Err()}
 	for _, e := range s.Endpoints() {
-		b, call, err := caller.Bind(e)
+		if e.RequestType() == nil {
+			c.methods[e.Name()] = method{refusal: fmt.Errorf("client: %s is an http.Handler: call it with an HTTP client", e.FullName())}
+			continue
+		}
+		b, call, err := bind(caller, e)
+		if errors.Is(err, transport.ErrNotServed) {
+			c.methods[e.Name()] = method{refusal: fmt.Errorf("client: %w", err)}
+			continue
+		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("client of %s: %w", e.FullName(), err))
 			continue
 		}
-		c.methods[e.Name()] = method{b, wrapped(b, call, middleware)}
+		c.methods[e.Name()] = method{binding: b, call: b.ClientHandler(call, middleware...)}
+		if err := b.Err(); err != nil {
+			errs = append(errs, fmt.Errorf("client of %s: %w", e.FullName(), err))
+		}
 	}
 	return c, errors.Join(errs...)
 }
 
-// Invoke calls the method of that name. Req and Res must be the endpoint's types.
-// The request id of the call that ctx belongs to goes along, and so does ctx's
-// deadline. It returns either a response or an error, which is an [*chassi.Error] for
-// all that went wrong behind the client's middleware.
+// Invoke calls the named method. Req and Res must be the endpoint's types. The request id of
+// the call in ctx and the deadline of ctx are sent. Errors are of type [*chassi.Error], unless
+// middleware of the client returned another one.
 func Invoke[Res, Req any](ctx context.Context, c *Client, name string, request *Req) (*Res, error) {
 	m, ok := c.methods[name]
 	if !ok {
 		return nil, fmt.Errorf("client: service %s has no method %s", c.service, name)
 	}
+	if m.refusal != nil {
+		return nil, m.refusal
+	}
 	e := m.binding.Endpoint
+	if e.Streams() {
+		return nil, fmt.Errorf("client: %s is a stream: call Stream", e.FullName())
+	}
 	if e.RequestType() != reflect.TypeFor[Req]() || e.ResponseType() != reflect.TypeFor[Res]() {
-		return nil, fmt.Errorf("client: %s takes %v and returns %v, not %v and %v", e.FullName(), e.RequestType(), e.ResponseType(), reflect.TypeFor[Req](), reflect.TypeFor[Res]())
+		return nil, fmt.Errorf("client: %s accepts %v and returns %v, not %v and %v", e.FullName(), e.RequestType(), e.ResponseType(), reflect.TypeFor[Req](), reflect.TypeFor[Res]())
 	}
 	if request == nil {
 		return nil, errNoRequest
 	}
-	response := new(Res)
-	var in, out transport.Pairs
-	call := &chassi.Call{Binding: m.binding, In: &in, Out: &out, Request: request, Response: response}
-	if outer := chassi.CallFrom(ctx); outer != nil && outer.RequestID != "" {
-		call.RequestID = outer.RequestID
-		in.Set(transport.RequestIDKey, outer.RequestID)
+	if sent, _ := e.Files(); sent {
+		defer transport.CloseFile(request)
 	}
-	if err := m.call(ctx, call); err != nil {
+	response := new(Res)
+	if err := m.call(ctx, newCall(ctx, m.binding, request, response)); err != nil {
 		return nil, err
 	}
 	return response, nil
 }
 
-var errNoRequest = chassi.NewError(chassi.InvalidArgument, "invalid_request", "The request is missing")
-
-func wrapped(b *chassi.Binding, h chassi.Handler, middleware []chassi.Middleware) chassi.Handler {
-	for _, m := range slices.Backward(middleware) {
-		h = m(b, h)
+// newCall returns a call with the request id of the call in ctx.
+func newCall(ctx context.Context, b *chassi.Binding, request, response any) *chassi.Call {
+	pairs := new(struct{ in, out transport.Pairs })
+	call := &chassi.Call{Binding: b, In: &pairs.in, Out: &pairs.out, Request: request, Response: response}
+	if outer := chassi.CallFrom(ctx); outer != nil && outer.RequestID != "" {
+		call.RequestID = outer.RequestID
+		pairs.in.Set(transport.RequestIDKey, outer.RequestID)
 	}
-	return h
+	return call
 }
+
+var errNoRequest = chassi.NewError(chassi.InvalidArgument, "invalid_request", "The request is missing")

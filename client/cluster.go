@@ -14,28 +14,27 @@ import (
 	"github.com/chassi-go/chassi/retry"
 )
 
-// ClusterOptions make a [Cluster].
+// ClusterOptions configures a [Cluster].
 type ClusterOptions struct {
 	Name   string // of the service, for logs, metrics and errors
 	Policy Policy
 
-	// Source tells where the instances are. It may be nil for a transport that needs no
+	// Source returns the addresses of the instances. It may be nil for a transport without
 	// addresses (NATS, AMQP): then there is one instance, whose address is "".
 	Source discovery.Source
 
-	// Dial makes the client of one instance. It must not wait for a connection, and may be
-	// called with an address that does not exist, to learn what it can call. If its result has a
-	// method Close, that is called when the instance is gone and its calls are done.
+	// Dial returns the client of one instance. It must not wait for a connection, and may be
+	// called with an address that does not exist, to validate endpoints. If the client has a
+	// method Close, it is called when the instance is gone and its calls have ended.
 	Dial func(addr string) (Caller, error)
 
 	Logger *slog.Logger // default slog.Default()
 }
 
-// Cluster is the [Caller] of a service that runs in several instances. It finds them,
-// spreads the calls over them, and makes each under its [Policy]: with deadline, bulkhead,
-// retries, hedging, and a circuit breaker for each instance. It is a [chassi.Server]: calls
-// that come before it is started, or before the first instance is known, wait for that
-// as long as they may. It is safe for concurrent use.
+// Cluster is the [Caller] of a service with several instances. It discovers them, balances the
+// calls, and applies its [Policy] to each: timeout, bulkhead, retries, hedging, and a circuit
+// breaker per instance. It is a [chassi.Component]: calls before its start, or before the first
+// instance is known, wait until their deadline. It is safe for concurrent use.
 type Cluster struct {
 	name   string
 	policy Policy
@@ -56,16 +55,16 @@ type Cluster struct {
 	stop      context.CancelFunc
 	following sync.WaitGroup
 
-	inFlight                                                      atomic.Int64
-	retries, hedges, crowded, ejections, opened, halfOpen, closed atomic.Uint64
+	inFlight                                                           atomic.Int64
+	retries, hedges, bulkheadFull, ejections, opened, halfOpen, closed atomic.Uint64
 }
 
 var (
-	_ Caller        = (*Cluster)(nil)
-	_ chassi.Server = (*Cluster)(nil)
+	_ Streamer         = (*Cluster)(nil)
+	_ chassi.Component = (*Cluster)(nil)
 )
 
-// NewCluster makes a Cluster. It connects to nothing yet.
+// NewCluster returns a Cluster. It does not connect yet.
 func NewCluster(o ClusterOptions) (*Cluster, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -95,13 +94,13 @@ func NewCluster(o ClusterOptions) (*Cluster, error) {
 	return c, nil
 }
 
-// placeholder is an address that nothing can listen on.
+// placeholder is an address without a listener.
 const placeholder = "127.0.0.1:1"
 
 // Name returns the name of the service.
 func (c *Cluster) Name() string { return c.name }
 
-// Start begins to look for instances, without waiting for one.
+// Start begins the discovery of instances and returns at once.
 func (c *Cluster) Start(context.Context) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	c.stop = cancel
@@ -113,8 +112,8 @@ func (c *Cluster) Start(context.Context) error {
 	return nil
 }
 
-// Stop ends that, and closes the client of each instance once its calls are done, for
-// which it does not wait. Calls that come now have nowhere to go.
+// Stop ends the discovery, and closes the client of each instance once its calls have ended,
+// for which it does not wait. Later calls fail.
 func (c *Cluster) Stop(context.Context) error {
 	if c.stop != nil {
 		c.stop()
@@ -127,19 +126,24 @@ func (c *Cluster) Stop(context.Context) error {
 	return nil
 }
 
-// Bind prepares calls of e.
+// Close is equivalent to Stop, for a Cluster that was not started.
+func (c *Cluster) Close() error { return c.Stop(context.Background()) }
+
+// Bind implements [Caller].
 func (c *Cluster) Bind(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	b, _, err := c.template.Bind(e)
+	b, _, err := bind(c.template, e)
 	if err != nil {
 		return nil, nil, err //nolint:wrapcheck // says what
 	}
-	m := &clusterMethod{cluster: c, index: len(c.endpoints), repeatable: e.Idempotent()}
+	request, response := e.Files()
+	files := request || response
+	m := &clusterMethod{cluster: c, index: len(c.endpoints), repeatable: e.Idempotent() && !files, files: files}
 	targets := *c.targets.Load()
 	calls := make([]chassi.Handler, len(targets)) // all or none
 	for i, t := range targets {
-		if _, calls[i], err = t.caller.Bind(e); err != nil {
+		if _, calls[i], err = bind(t.caller, e); err != nil {
 			return nil, nil, err //nolint:wrapcheck // says what
 		}
 	}
@@ -147,10 +151,18 @@ func (c *Cluster) Bind(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, err
 		t.add(calls[i])
 	}
 	c.endpoints = append(c.endpoints, e)
+	if e.Streams() {
+		return b, m.stream, nil
+	}
 	return b, m.call, nil
 }
 
-// update takes over the addresses of all instances.
+// BindStream implements [Streamer].
+func (c *Cluster) BindStream(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error) {
+	return c.Bind(e)
+}
+
+// update replaces the addresses of the instances.
 func (c *Cluster) update(addrs []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -165,7 +177,7 @@ func (c *Cluster) update(addrs []string) {
 		if t == nil {
 			var err error
 			if t, err = c.dialTarget(addr, first); err != nil {
-				c.logger.Error("an instance cannot be used", "service", c.name, "addr", addr, "error", err.Error())
+				c.logger.Error("an instance cannot be used", "target", c.name, "addr", addr, "error", err.Error())
 				continue
 			}
 		}
@@ -192,7 +204,7 @@ func (c *Cluster) dialTarget(addr string, warm bool) (*target, error) {
 	}
 	t := c.newTarget(addr, caller, warm)
 	for _, e := range c.endpoints {
-		_, call, err := caller.Bind(e)
+		_, call, err := bind(caller, e)
 		if err != nil {
 			closeCaller(caller)
 			return nil, err //nolint:wrapcheck // says what
@@ -202,15 +214,15 @@ func (c *Cluster) dialTarget(addr string, warm bool) (*target, error) {
 	return t, nil
 }
 
-// newTarget makes the target of an address. The first ones are warm: there is nobody
-// else to take the calls.
+// newTarget returns the target of an address. The first ones need no slow start, because no
+// other instances can handle the calls.
 func (c *Cluster) newTarget(addr string, caller Caller, warm bool) *target {
 	t := &target{cluster: c, addr: addr, caller: caller}
 	if !warm {
 		t.warm.Store(c.now() + int64(c.policy.SlowStart))
 	}
 	t.methods.Store(new([]*targetMethod))
-	t.breaker = breaker.New(breaker.Options{Config: c.policy.Breaker, Name: t.String(), Judge: judge, OnChange: t.breakerChanged})
+	t.breaker = breaker.New(breaker.Options{Config: c.policy.Breaker, Name: t.String(), Classify: classify, OnChange: t.breakerChanged})
 	return t
 }
 

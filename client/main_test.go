@@ -31,12 +31,12 @@ func service() *chassi.Service {
 
 // instance is one place where the service is served.
 type instance struct {
-	fleet  *fleet
-	addr   string
-	closed atomic.Bool
-	calls  atomic.Int64
-	busy   atomic.Int64
-	most   atomic.Int64
+	fleet   *fleet
+	addr    string
+	closed  atomic.Bool
+	calls   atomic.Int64
+	busy    atomic.Int64
+	highest atomic.Int64
 }
 
 func (i *instance) Bind(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error) {
@@ -49,7 +49,7 @@ func (i *instance) serve(ctx context.Context, call *chassi.Call) error {
 	i.calls.Add(1)
 	busy := i.busy.Add(1)
 	defer i.busy.Add(-1)
-	for m := i.most.Load(); busy > m && !i.most.CompareAndSwap(m, busy); m = i.most.Load() {
+	for m := i.highest.Load(); busy > m && !i.highest.CompareAndSwap(m, busy); m = i.highest.Load() {
 	}
 	call.Out.Set("From", i.addr)
 	call.Response.(*answer).From = i.addr

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"reflect"
@@ -10,91 +11,91 @@ import (
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/breaker"
-	"github.com/chassi-go/chassi/deadline"
 	"github.com/chassi-go/chassi/retry"
+	"github.com/chassi-go/chassi/timeout"
 	"github.com/chassi-go/chassi/transport"
 )
 
-// Policy is how the calls of one [Cluster] are made. The zero value of a field means
-// the default in its tag.
+// Policy determines how a [Cluster] makes calls. The zero value of a field means the default in
+// its tag. Calls with a [chassi.File] are not repeated, and have no timeout but the caller's or
+// the endpoint's.
 type Policy struct {
-	Timeout        time.Duration `config:"timeout" default:"5s" min:"1ms" help:"for a call with all its attempts; the caller's deadline, if that is earlier"`
-	AttemptTimeout time.Duration `config:"attempt_timeout" default:"0s" min:"0s" help:"for one attempt, so that another may follow one that hangs; 0 is the call's"`
-	MaxInFlight    int           `config:"max_in_flight" default:"1000" min:"1" help:"calls under way (bulkhead); further ones fail at once"`
-	Balancing      string        `config:"balancing" default:"p2c" oneof:"p2c,round_robin" help:"p2c prefers the better of two instances by latency, failures and calls in flight; round_robin takes turns"`
-	SlowStart      time.Duration `config:"slow_start" default:"10s" min:"1ms" help:"time in which a new instance comes to its full share"`
-	HedgeAfter     time.Duration `config:"hedge_after" default:"0s" min:"0s" help:"send a second call of an idempotent endpoint when the first takes longer; 0 never; best is the 95th percentile. The request must not be changed after the call: the one that lost may still read it"`
+	Timeout        time.Duration `config:"timeout" default:"5s" min:"1ms" help:"maximum time of a call, all attempts included; an earlier deadline of the caller applies"`
+	AttemptTimeout time.Duration `config:"attempt_timeout" default:"0s" min:"0s" help:"maximum time of one attempt, so that a retry can follow an attempt that hangs; 0 is that of the call"`
+	MaxInFlight    int           `config:"max_in_flight" default:"1000" min:"1" help:"maximum number of calls in flight (bulkhead); further calls fail immediately"`
+	Balancing      string        `config:"balancing" default:"p2c" oneof:"p2c,round_robin" help:"p2c chooses the better of two random instances by latency, failures and calls in flight; round_robin uses instances in turn"`
+	SlowStart      time.Duration `config:"slow_start" default:"10s" min:"1ms" help:"time after which a new instance receives its full share of calls"`
+	HedgeAfter     time.Duration `config:"hedge_after" default:"0s" min:"0s" help:"delay before a second, concurrent attempt of an idempotent call; 0 disables hedging; the 95th percentile of the latency is a good value. The request must not be modified after the call, because the slower attempt may still read it"`
 	Retry          Retry         `config:"retry"`
 	Eject          Eject         `config:"eject"`
 
-	// Breaker is for each instance by itself.
+	// Breaker configures the breaker of each instance.
 	Breaker breaker.Config `config:"breaker"`
 }
 
-// Retry is for endpoints that are declared [chassi.Idempotent], and errors that say that
-// another attempt may help: [chassi.Unavailable], [chassi.ResourceExhausted],
-// [chassi.Aborted], and an attempt that took too long while the call has time left. A
-// retry goes to another instance, if there is one, and waits as long as the error asks
-// for (Retry-After, RetryInfo).
+// Retry configures retries, which are made for endpoints that are declared [chassi.Idempotent],
+// after retryable errors: [chassi.Unavailable], [chassi.ResourceExhausted], [chassi.Aborted],
+// and an attempt that timed out while the call has time left. A retry uses another instance, if
+// there is one, and waits at least the delay in the error (Retry-After, RetryInfo).
 type Retry struct {
 	retry.Config
 
-	Budget float64 `config:"budget" default:"0.1" help:"retries and hedges for each success in the long run; 0 is the default, attempts=1 is no retries"`
-	Burst  int     `config:"burst" default:"10" min:"1" help:"and how many at once; while nothing succeeds there are no more"`
+	Budget float64 `config:"budget" default:"0.1" help:"retries and hedges allowed per successful call on average; 0 is the default; set attempts to 1 to disable retries"`
+	Burst  int     `config:"burst" default:"10" min:"1" help:"retries and hedges allowed in excess of the budget, until calls succeed again"`
 }
 
-// Eject leaves instances out that fail while others do not.
+// Eject configures the ejection of instances that fail while others do not.
 type Eject struct {
-	Consecutive int           `config:"consecutive" default:"5" min:"1" help:"failures in a row after which an instance is left out"`
-	Time        time.Duration `config:"time" default:"5s" min:"1ms" help:"for how long at first; each further time in a row it is that much longer, up to ten times"`
-	Most        float64       `config:"most" default:"0.5" help:"share of the instances that may be left out at once, never all; 0 is the default"`
+	Consecutive int           `config:"consecutive" default:"5" min:"1" help:"consecutive failures after which an instance is ejected"`
+	Duration    time.Duration `config:"duration" default:"5s" min:"1ms" help:"duration of the first ejection; each consecutive ejection is longer by the same amount, up to ten times"`
+	MaxShare    float64       `config:"max_share" default:"0.5" help:"maximum share of instances that are ejected at the same time; one always remains; 0 is the default"`
 }
 
 func (p Policy) withDefaults() Policy {
-	p.Timeout = or(p.Timeout, 5*time.Second)
-	p.MaxInFlight = or(p.MaxInFlight, 1000)
-	p.Balancing = or(p.Balancing, p2c)
-	p.SlowStart = or(p.SlowStart, 10*time.Second)
-	p.Retry.Budget = or(p.Retry.Budget, 0.1)
-	p.Retry.Burst = or(p.Retry.Burst, 10)
-	p.Eject.Consecutive = or(p.Eject.Consecutive, 5)
-	p.Eject.Time = or(p.Eject.Time, 5*time.Second)
-	p.Eject.Most = or(p.Eject.Most, 0.5)
-	p.Breaker.Open = or(p.Breaker.Open, 5*time.Second)
-	p.Breaker.Window = max(or(p.Breaker.Window, 10*time.Second), 3*p.Timeout) // else calls that run out of time are too old to count
+	p.Timeout = cmp.Or(p.Timeout, 5*time.Second)
+	p.MaxInFlight = cmp.Or(p.MaxInFlight, 1000)
+	p.Balancing = cmp.Or(p.Balancing, p2c)
+	p.SlowStart = cmp.Or(p.SlowStart, 10*time.Second)
+	p.Retry.Budget = cmp.Or(p.Retry.Budget, 0.1)
+	p.Retry.Burst = cmp.Or(p.Retry.Burst, 10)
+	p.Eject.Consecutive = cmp.Or(p.Eject.Consecutive, 5)
+	p.Eject.Duration = cmp.Or(p.Eject.Duration, 5*time.Second)
+	p.Eject.MaxShare = cmp.Or(p.Eject.MaxShare, 0.5)
+	p.Breaker.OpenDuration = cmp.Or(p.Breaker.OpenDuration, 5*time.Second)
+	p.Breaker.Window = max(cmp.Or(p.Breaker.Window, 10*time.Second), 3*p.Timeout) // otherwise calls that time out would be older than the window
 	return p
 }
 
-func or[T comparable](v, otherwise T) T {
-	var zero T
-	if v == zero {
-		return otherwise
-	}
-	return v
-}
-
-// The errors that never left this process.
+// Errors of calls that were not sent.
 var (
-	errCrowded     = chassi.NewError(chassi.Unavailable, "too_many_calls", "Too many calls to a service behind are under way")
-	errCircuitOpen = chassi.NewError(chassi.Unavailable, "circuit_open", "A service behind is failing")
-	errNoInstance  = chassi.NewError(chassi.Unavailable, "no_instance", "A service behind cannot be found")
+	errBulkheadFull = chassi.NewError(chassi.Unavailable, "too_many_calls", "Too many calls to an upstream service are in progress")
+	errCircuitOpen  = chassi.NewError(chassi.Unavailable, "circuit_open", "An upstream service is failing")
+	errNoInstance   = chassi.NewError(chassi.Unavailable, "no_instance", "An upstream service cannot be found")
 )
 
 // clusterMethod is one endpoint of a [Cluster].
 type clusterMethod struct {
 	cluster    *Cluster
-	index      int // of the handlers of each target
+	index      int // index into the handlers of each target
 	repeatable bool
+	files      bool // a file can be read only once, and takes its time
 }
 
 func (m *clusterMethod) call(ctx context.Context, call *chassi.Call) error {
 	c := m.cluster
 	defer c.inFlight.Add(-1)
 	if c.inFlight.Add(1) > int64(c.policy.MaxInFlight) {
-		c.crowded.Add(1)
-		return errCrowded
+		c.bulkheadFull.Add(1)
+		return errBulkheadFull
 	}
-	bounded := deadline.With(ctx, c.policy.Timeout)
+	if m.files {
+		t, done, err := c.pick(ctx, nil)
+		if err != nil {
+			return err
+		}
+		return m.attempt(ctx, call, t, done)
+	}
+	bounded := timeout.With(ctx, c.policy.Timeout)
 	defer bounded.End()
 	if !m.repeatable {
 		t, done, err := c.pick(bounded, nil)
@@ -106,8 +107,8 @@ func (m *clusterMethod) call(ctx context.Context, call *chassi.Call) error {
 	return m.retried(bounded, call)
 }
 
-// retried makes attempts until one succeeds or no more may be made. When no instance
-// takes one, none will soon.
+// retried makes attempts until one succeeds or no further one is allowed. It does not retry if
+// no instance is available.
 func (m *clusterMethod) retried(ctx context.Context, call *chassi.Call) error {
 	c := m.cluster
 	var last *target
@@ -130,7 +131,7 @@ func (m *clusterMethod) retried(ctx context.Context, call *chassi.Call) error {
 	}
 }
 
-// forget undoes what an attempt may have left in the call.
+// forget resets the results of an attempt in the call.
 func forget(call *chassi.Call) {
 	reflect.ValueOf(call.Response).Elem().SetZero()
 	if out, ok := call.Out.(*transport.Pairs); ok {
@@ -138,8 +139,9 @@ func forget(call *chassi.Call) {
 	}
 }
 
-// hedged makes an attempt, and a second one beside it that takes long, elsewhere if it
-// can. Each has a call of its own, since the one that lost may still write into it.
+// hedged makes an attempt, and a concurrent second one if the first takes long, on another
+// instance if possible. Each has a call of its own, because the losing attempt may still write
+// to it.
 func (m *clusterMethod) hedged(ctx context.Context, call *chassi.Call, first *target, done func(error)) error {
 	c := m.cluster
 	var attempts atomic.Int64
@@ -172,7 +174,7 @@ func (m *clusterMethod) hedged(ctx context.Context, call *chassi.Call, first *ta
 	return nil
 }
 
-// twin is a call with the same request and an answer of its own.
+// twin returns a call with the same request and results of its own.
 func twin(call *chassi.Call) *chassi.Call {
 	own := &chassi.Call{
 		Binding: call.Binding, RequestID: call.RequestID, In: call.In, Out: new(transport.Pairs),
@@ -185,7 +187,7 @@ func twin(call *chassi.Call) *chassi.Call {
 	return own
 }
 
-// retryable is the policy's judgement of errors.
+// retryable classifies errors for retries.
 func retryable(err error) (time.Duration, bool) {
 	e := chassi.ErrorOf(err)
 	switch e.Code {
@@ -196,8 +198,8 @@ func retryable(err error) (time.Duration, bool) {
 	}
 }
 
-// judge tells what an error says about the instance that answered.
-func judge(err error) breaker.Verdict {
+// classify classifies an error for the breaker of the instance.
+func classify(err error) breaker.Outcome {
 	if err == nil {
 		return breaker.Success
 	}
@@ -209,19 +211,19 @@ func judge(err error) breaker.Verdict {
 		return breaker.Ignored
 	case isRefusal(e):
 		return breaker.Success
-	case e.Code == chassi.Unavailable, e.Code == chassi.DeadlineExceeded, e.Code.Fault():
+	case e.Code == chassi.Unavailable, e.Code == chassi.DeadlineExceeded, e.Code.IsServerError():
 		return breaker.Failure
 	default:
-		return breaker.Success // it works, and says no
+		return breaker.Success // the instance works
 	}
 }
 
-// isRefusal tells whether the instance works and wants fewer calls: a reason to go
-// elsewhere, and none to stop calling.
+// isRefusal reports whether the instance works and refuses calls because of its load: the call
+// should use another instance, but the breaker should not open.
 func isRefusal(e *chassi.Error) bool {
 	return e.Code == chassi.ResourceExhausted || e.Code == chassi.Unavailable && e.RetryAfter > 0
 }
 
-// errImpatient stands for a call that was given less time than such calls take: that
-// says nothing about the instance.
-var errImpatient = errors.New("client: less time than usual")
+// errImpatient is the error of a call whose timeout was shorter than the usual duration: it
+// shows nothing about the instance.
+var errImpatient = errors.New("client: the deadline was shorter than the usual latency")

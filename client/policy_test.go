@@ -247,7 +247,7 @@ func TestBulkhead(t *testing.T) {
 			}
 			return err
 		})
-		if s := r.cluster.Stats(); refused.Load() != 15 || s.Crowded != 15 || s.InFlight != 0 {
+		if s := r.cluster.Stats(); refused.Load() != 15 || s.BulkheadFull != 15 || s.InFlight != 0 {
 			t.Errorf("%d of 20 refused, %+v", refused.Load(), s)
 		}
 		if _, err := r.write(t.Context()); err != nil {
@@ -314,7 +314,7 @@ func TestABreakerSendsCallsElsewhere(t *testing.T) {
 }
 
 // What is no fault of the instance does not open its breaker.
-func TestWhatABreakerOverlooks(t *testing.T) {
+func TestBreakerIgnoredErrors(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		for _, err := range []error{errNoSuch, errBusy.WithRetryAfter(time.Second), context.Canceled, chassi.NewError(chassi.ResourceExhausted, "rate_limited", "")} {

@@ -9,29 +9,29 @@ import (
 	"github.com/chassi-go/chassi/breaker"
 )
 
-// Stats is what a [Cluster] tells of itself.
+// Stats are the statistics of a [Cluster].
 type Stats struct {
 	Instances                                        []InstanceStats
 	InFlight                                         int
-	Retries, Hedges, Crowded, Ejections              uint64
+	Retries, Hedges, BulkheadFull, Ejections         uint64
 	BreakersOpened, BreakersHalfOpen, BreakersClosed uint64
 }
 
-// InstanceStats is what it tells of one instance.
+// InstanceStats are the statistics of one instance.
 type InstanceStats struct {
 	Addr            string
 	Breaker         breaker.State
 	Ejected         bool
 	InFlight        int
-	Latency         time.Duration // of late
-	Answered        bool          // whether any call ever succeeded
+	Latency         time.Duration // recent average
+	Answered        bool          // whether any call has succeeded
 	Calls, Failures uint64
 }
 
-// Stats returns the state now.
+// Stats returns the current statistics.
 func (c *Cluster) Stats() Stats {
 	s := Stats{
-		InFlight: int(c.inFlight.Load()), Retries: c.retries.Load(), Hedges: c.hedges.Load(), Crowded: c.crowded.Load(),
+		InFlight: int(c.inFlight.Load()), Retries: c.retries.Load(), Hedges: c.hedges.Load(), BulkheadFull: c.bulkheadFull.Load(),
 		Ejections: c.ejections.Load(), BreakersOpened: c.opened.Load(), BreakersHalfOpen: c.halfOpen.Load(), BreakersClosed: c.closed.Load(),
 	}
 	now := c.now()
@@ -45,12 +45,11 @@ func (c *Cluster) Stats() Stats {
 	return s
 }
 
-// working reports whether calls go to the instance.
+// working reports whether calls are sent to the instance.
 func (i InstanceStats) working() bool { return i.Breaker == breaker.Closed && !i.Ejected }
 
-// Status says whether the service was seen to work, as [chassi.App.Inform] wants it: "ok"
-// where an instance has answered and is called, "unknown" where none has been called or is
-// known, "degraded" otherwise.
+// Status returns the status for [chassi.App.AddStatus]: "ok" if an instance has answered and is
+// available, "unknown" if none is known or has been called, otherwise "degraded".
 func (s Stats) Status() string {
 	status := "unknown"
 	for _, i := range s.Instances {
@@ -64,8 +63,8 @@ func (s Stats) Status() string {
 	return status
 }
 
-// String says in one line how the instances do, as readiness shows it: "2 instances",
-// or "3 instances; 10.0.0.2:8080 open, 10.0.0.3:8080 left out".
+// String summarizes the instances in one line for readiness: "2 instances", or "3 instances;
+// 10.0.0.2:8080 open, 10.0.0.3:8080 left out".
 func (s Stats) String() string {
 	var troubles []string
 	for _, i := range s.Instances {

@@ -9,7 +9,7 @@ import (
 
 // R83: a service is not said to work before any instance of it has answered, nor when none
 // is called any more.
-func TestStatusIsWhatWasSeen(t *testing.T) {
+func TestStatusIsRecorded(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		instances []client.InstanceStats

@@ -1,21 +1,21 @@
-// Package clock tells the time by the clock of a source that several processes share, such
-// as their database, so that what one of them stores with a time ends at the same moment for
-// all, whatever the clocks of their machines say.
+// Package clock provides the time of a source that several processes share, such as their
+// database, so that stored times expire at the same moment for all of them, whatever the
+// clocks of their machines show.
 //
-// The source is asked every five seconds. Between two answers time goes on by the monotonic
-// clock of the process, which does not follow when the machine's clock is set.
+// A [Clock] reads the source every five seconds. Between two readings it uses the monotonic
+// clock of the process, which is not affected when the machine's clock is set.
 //
 // # Steps of the source
 //
-// When the source's clock is set forward, [Clock.Now] follows with the next answer. When it
-// is set back, Now does not: what has ended stays ended. It goes on at four fifths of its
-// speed until the source has caught up, so that nothing lasts more than a quarter longer
-// than it should. The highest time that was reached is kept at the source, for other
-// processes and for after a restart. A clock that is set back by more than 36 hours was
-// wrong before, and is followed at once.
+// If the source's clock is set forward, [Clock.Now] follows at the next reading. If it is set
+// back, Now does not go back, so that what has expired stays expired. Now advances at four
+// fifths of its speed until the source has caught up, so that durations are extended by at
+// most a quarter. The highest time reached is stored at the source, for other processes and
+// for restarts. If the clock is set back by more than 36 hours it is assumed to have been
+// wrong before, and Now follows at once.
 //
-// [Clock.Source] does follow: it is what the source's clock shows, for what others read who
-// do not share the source.
+// [Clock.Source] always follows. It returns the time of the source's clock, for times that
+// are read by programs that do not share the source.
 package clock
 
 import (
@@ -26,44 +26,47 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/chassi-go/chassi/internal/contain"
 )
 
 const (
 	interval = 5 * time.Second
-	// tick is how soon a step of the machine's clock is noticed.
+	// tick is the interval of checks for a step of the machine's clock.
 	tick    = time.Second
 	timeout = 10 * time.Second // of one question
-	// bound is the difference from which on it is reported.
+	// bound is the minimum difference between clocks that is reported.
 	bound = 2 * time.Second
 	// maxAhead is how far Now may be ahead of the source, whose clock was set back.
 	maxAhead = 36 * time.Hour
-	// keepInterval is how exactly the highest time is kept at the source.
+	// keepInterval is the interval at which the highest time is stored at the source.
 	keepInterval = time.Minute
 )
 
-// Options are what a [Clock] is made from.
+// Options configure a [Clock].
 type Options struct {
 	Name string // of the source, for logs: "database"
 
-	// Read returns what the source's clock shows, and the highest time that was ever reported
-	// to Keep, zero for none.
+	// Read returns the time of the source's clock and the highest time passed to Keep, zero if
+	// there is none.
 	Read func(ctx context.Context) (now, highest time.Time, err error)
 
-	// Keep replaces the highest time, unless it is no longer the one that Read returned. Nil
-	// means not to keep it.
+	// Keep stores the highest time if the stored one still equals replaced, the one that Read
+	// returned. If Keep is nil the highest time is not stored.
 	Keep func(ctx context.Context, replaced, highest time.Time) error
 
-	// Compare reads other clocks, by their names, which are only compared with this machine's.
+	// Compare contains functions that read other clocks, by name. They are only compared with
+	// this machine's clock.
 	Compare map[string]func(context.Context) (time.Time, error)
 
 	Logger *slog.Logger // default slog.Default()
 
-	// Machine replaces the clocks of the machine, for tests: what it shows, and how long it
-	// has been running.
+	// Machine replaces the machine's clocks, for tests. It returns the wall clock's time and the
+	// time that the machine has been running.
 	Machine func() (shown time.Time, running time.Duration)
 }
 
-// Clock is safe for concurrent use.
+// Clock is the clock of a source. It is safe for concurrent use.
 type Clock struct {
 	options   Options
 	measuring sync.Mutex
@@ -76,7 +79,7 @@ type Clock struct {
 	running sync.WaitGroup
 }
 
-// reading is one answer of the source. It does not change.
+// reading is one reading of the source. It is immutable.
 type reading struct {
 	at     time.Duration // when it came, by the monotonic clock
 	trip   time.Duration // how long it took
@@ -84,10 +87,10 @@ type reading struct {
 	floor  time.Time     // what Now returned then, at least source
 }
 
-// shown returns what the source shows at a moment after the reading.
+// shown returns the time of the source at a moment after the reading.
 func (r *reading) shown(at time.Duration) time.Time { return r.source.Add(at - r.at) }
 
-// now returns the time that does not run back.
+// now returns the time that never decreases.
 func (r *reading) now(at time.Duration) time.Time {
 	return later(r.shown(at), r.floor.Add((at-r.at)/5*4))
 }
@@ -101,7 +104,7 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// New makes a clock that shows the machine's time until [Clock.Measure] has succeeded.
+// New returns a clock that shows the machine's time until [Clock.Measure] has succeeded.
 func New(o Options) *Clock {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -116,7 +119,8 @@ func New(o Options) *Clock {
 	return &Clock{options: o, differences: make(map[string]*difference)}
 }
 
-// Now returns the time that decides. It never runs back.
+// Now returns the time that expiry is compared with. It never decreases, unless the source is
+// set back by more than 36 hours.
 func (c *Clock) Now() time.Time {
 	shown, at := c.options.Machine()
 	if r := c.reading.Load(); r != nil {
@@ -125,7 +129,7 @@ func (c *Clock) Now() time.Time {
 	return shown
 }
 
-// Source returns what the source's clock shows.
+// Source returns the time of the source's clock.
 func (c *Clock) Source() time.Time {
 	shown, at := c.options.Machine()
 	if r := c.reading.Load(); r != nil {
@@ -134,7 +138,8 @@ func (c *Clock) Source() time.Time {
 	return shown
 }
 
-// Measure asks the source, and the clocks to compare, which need not answer.
+// Measure reads the source and the clocks of Options.Compare. It returns an error only for the
+// source.
 func (c *Clock) Measure(ctx context.Context) error {
 	c.measuring.Lock()
 	defer c.measuring.Unlock()
@@ -158,10 +163,15 @@ func (c *Clock) measure(ctx context.Context) error {
 	_, at := c.options.Machine()
 	r, old := &reading{at: at, trip: at - from, source: now, floor: later(now, highest)}, c.reading.Load()
 	if old != nil {
+		// The reading is up to one round trip old. If the expected time is in that range it
+		// is kept: otherwise a slow response would look like a clock that was set back.
+		if expected := old.shown(at); expected.After(now) && expected.Sub(now) <= r.trip {
+			r.source = expected
+		}
 		r.floor = later(r.floor, old.now(at))
 	}
-	if r.floor.Sub(now) > maxAhead {
-		r.floor = now
+	if r.floor.Sub(r.source) > maxAhead {
+		r.floor = r.source
 	}
 	c.reading.Store(r)
 	c.compared(ctx, c.options.Name, shown, now, r.trip)
@@ -169,7 +179,7 @@ func (c *Clock) measure(ctx context.Context) error {
 	return c.keep(ctx, highest, r)
 }
 
-// keep stores the highest time once in a while, and often while that is ahead of the source.
+// keep stores the highest time at intervals, which are shorter while it is ahead of the source.
 func (c *Clock) keep(ctx context.Context, kept time.Time, r *reading) error {
 	more := r.floor.Sub(kept)
 	if c.options.Keep == nil || more == 0 || more > 0 && more < keepInterval && r.floor.Sub(r.source) < bound {
@@ -181,7 +191,7 @@ func (c *Clock) keep(ctx context.Context, kept time.Time, r *reading) error {
 	return nil
 }
 
-// Start measures from now on until Stop.
+// Start measures periodically until Stop.
 func (c *Clock) Start(context.Context) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	c.stop = cancel
@@ -189,7 +199,7 @@ func (c *Clock) Start(context.Context) error {
 	return nil
 }
 
-// Stop ends what Start began.
+// Stop ends the measurements that Start began.
 func (c *Clock) Stop(context.Context) error {
 	if c.stop != nil {
 		c.stop()
@@ -198,8 +208,8 @@ func (c *Clock) Stop(context.Context) error {
 	return nil
 }
 
-// run asks every interval, and at once when the machine's clock has made a step, which it
-// also does when the machine was suspended: then the monotonic clock stood still.
+// run measures every interval, and at once if the machine's clock has made a step. It also makes
+// a step when the machine is suspended, because the monotonic clock stops then.
 func (c *Clock) run(ctx context.Context) {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
@@ -223,16 +233,18 @@ func (c *Clock) run(ctx context.Context) {
 	}
 }
 
-// try measures. That the source cannot be used is for others to report.
+// try measures. It does not report that the source is unavailable, which others do.
 func (c *Clock) try(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	if err := c.Measure(ctx); err != nil {
+	var err error
+	contain.Run(c.options.Logger, "the functions given to a clock", func() { err = c.Measure(ctx) })
+	if err != nil {
 		c.options.Logger.DebugContext(ctx, "clock", "error", err.Error())
 	}
 }
 
-// reportSteps logs what is new about the source's own clock.
+// reportSteps logs steps of the source's clock.
 func (c *Clock) reportSteps(ctx context.Context, old, r *reading) {
 	var was time.Duration
 	if old != nil {
@@ -252,8 +264,7 @@ func (c *Clock) reportSteps(ctx context.Context, old, r *reading) {
 
 func seconds(d time.Duration) float64 { return d.Round(time.Millisecond).Seconds() }
 
-// Ahead returns how far Now is ahead of the source, whose clock was set back: zero as a
-// rule.
+// Ahead returns how far Now is ahead of the source. It is zero unless the source was set back.
 func (c *Clock) Ahead() time.Duration {
 	_, at := c.options.Machine()
 	if r := c.reading.Load(); r != nil {
@@ -262,7 +273,7 @@ func (c *Clock) Ahead() time.Duration {
 	return 0
 }
 
-// String describes the clock for people, see [Clock.Differs].
+// String returns a description of the clock for operators, see [Clock.Differs].
 func (c *Clock) String() string {
 	text := c.describe()
 	if ahead := c.Ahead(); ahead >= bound {

@@ -271,6 +271,40 @@ func TestASlowAnswerIsNoDifference(t *testing.T) {
 	}
 }
 
+// One slow answer among fast ones does not look as if the source's clock had been set back.
+func TestOneSlowAnswerIsNoStepBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var before, after time.Duration // the source looks at its clock
+	c := clock.New(clock.Options{
+		Name: "database", Logger: slog.New(slog.NewTextHandler(w, nil)),
+		Machine: func() (time.Time, time.Duration) { return w.start.Add(w.passed), w.passed },
+		Read: func(context.Context) (now, highest time.Time, err error) {
+			w.passed += before
+			now = w.start.Add(w.passed + w.source)
+			w.passed += after
+			return now, highest, nil
+		},
+	})
+	w.measure(c)
+	for _, trip := range [][2]time.Duration{{0, 5 * time.Second}, {2 * time.Second, 3 * time.Second}, {0, 0}} {
+		w.pass(5 * time.Second)
+		before, after = trip[0], trip[1]
+		w.measure(c)
+		w.is("now", c.Now(), 0)
+		w.is("the source's time", c.Source(), 0)
+		if c.Differs() || w.log.Len() != 0 {
+			t.Errorf("%v: %s; logged:\n%s", trip, c, w.log.String())
+		}
+	}
+	w.source, after = -time.Minute, 5*time.Second // that it was set back shows all the same
+	w.measure(c)
+	w.is("now, set back", c.Now(), 0)
+	if !c.Differs() || w.logged("of the database was set") != 1 {
+		t.Errorf("%s; logged:\n%s", c, w.log.String())
+	}
+}
+
 // A step of the machine's clock is noticed by itself, and the source is asked at once.
 func TestAStepOfTheMachineIsNoticed(t *testing.T) {
 	t.Parallel()
@@ -318,7 +352,7 @@ func TestAStepOfTheMachineIsNoticed(t *testing.T) {
 	}
 }
 
-// No reader sees the time run back, whoever measures.
+// Now never decreases during concurrent measurements.
 func TestNowIsMonotonicForConcurrentReaders(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -15,9 +15,9 @@ type difference struct {
 	reported bool // it exceeds the bound, and that was logged
 }
 
-// compared takes note of a clock that showed now while this machine's showed shown, or up to
-// a trip later. It logs when a difference begins that the trip does not explain, and
-// when it ends.
+// compared records the reading now of a clock, taken while this machine's showed shown, or up to
+// one round trip later. It logs when a difference that the round trip does not explain begins
+// and ends.
 func (c *Clock) compared(ctx context.Context, name string, shown, now time.Time, trip time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -38,8 +38,8 @@ func (c *Clock) compared(ctx context.Context, name string, shown, now time.Time,
 	}
 }
 
-// Differences returns how many seconds this machine's clock is ahead of each other one, by
-// its name, as measured last.
+// Differences returns by how many seconds this machine's clock is ahead of each other clock, by
+// name, as last measured.
 func (c *Clock) Differences() map[string]float64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -50,8 +50,8 @@ func (c *Clock) Differences() map[string]float64 {
 	return all
 }
 
-// Differs reports whether a clock is off by more than two seconds: this machine's, or the
-// source's, which was set back.
+// Differs reports whether a clock is wrong by more than two seconds: that of this machine, or that
+// of the source after it was set back.
 func (c *Clock) Differs() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

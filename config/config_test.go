@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -40,7 +41,7 @@ type embedded struct {
 
 func load(t *testing.T, file string, environ, args []string) (settings, *config.Report, error) {
 	t.Helper()
-	o := config.Options{Name: "prog", Args: args, Environ: environ}
+	o := config.Options{Name: "prog", Args: args, Environ: environ, Positional: true}
 	if file != "" {
 		o.File = filepath.Join(t.TempDir(), "prog.yaml")
 		if err := os.WriteFile(o.File, []byte(file), 0o600); err != nil {
@@ -52,7 +53,7 @@ func load(t *testing.T, file string, environ, args []string) (settings, *config.
 	return s, report, err
 }
 
-func TestEachSourceIsStrongerThanTheOneBefore(t *testing.T) {
+func TestPrecedenceOfSources(t *testing.T) {
 	t.Parallel()
 	const file = "http:\n  addr: file\n  origins: [a, b]\nlevel: warn\ndepth: 4\n"
 	s, report, err := load(t, file, []string{"PROG_HTTP_ADDR=env", "PROG_ON=true", "HOME=/"}, []string{"--http.addr", "flag", "word", "--size=9"})
@@ -81,8 +82,8 @@ func TestEachSourceIsStrongerThanTheOneBefore(t *testing.T) {
 	}
 }
 
-// Fault 8: all problems at once, each with its place and the nearest name.
-func TestAllProblemsAtOnceF08(t *testing.T) {
+// Load returns all problems at once, each with its source and the nearest name (fault 8).
+func TestAllProblemsAtOnce(t *testing.T) {
 	t.Parallel()
 	const file = "http:\n  adr: x\n  timeout: soon\nlevel: loud\nlevel: info\nnonsense: 1\nsize: 300\n"
 	_, _, err := load(t, file, []string{"PROG_HTP_ADDR=x", "PROG_ON=perhaps"}, []string{"--levl=info", "--http.timeout=2h", "--depth"})
@@ -135,7 +136,7 @@ func TestSecretsAreNeverShown(t *testing.T) {
 	}
 }
 
-// R76: the arguments can be shown, and the settings tell which of them hold a secret.
+// Report.Args can be shown, and Report.Values say which settings contain a secret (R76).
 func TestReportMasksArguments(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "url")
@@ -200,10 +201,10 @@ func TestFileForms(t *testing.T) {
 	for name, c := range map[string]struct{ file, want string }{
 		"empty":         {"# nothing\n", ""},
 		"list on top":   {"- a\n", "must have settings below it"},
-		"two documents": {"on: true\n---\non: false\n", "more than one document"},
+		"two documents": {"on: true\n---\non: false\n", "more than one YAML document"},
 		"no yaml":       {"http: [\n", "not valid YAML"},
 		"no value":      {"level:\n", "level has no value"},
-		"mapping":       {"level: {a: b}\n", "must be a plain value or a list"},
+		"mapping":       {"level: {a: b}\n", "level must be a plain value"},
 		"list":          {"level: [a]\n", "not a list"},
 		"scalar group":  {"http: x\n", "must have settings below it"},
 		"too large":     {strings.Repeat("#", 1<<20+1), "larger than"},
@@ -216,14 +217,6 @@ func TestFileForms(t *testing.T) {
 	var s settings
 	if _, err := config.Load(&s, config.Options{Name: "prog", Args: []string{"--config=/no/such/file"}}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a file asked for that is not there: %v", err)
-	}
-}
-
-// Kubernetes and Docker set such variables for a service of the program's name.
-func TestServiceLinksAreNotOurs(t *testing.T) {
-	t.Parallel()
-	if _, _, err := load(t, "", []string{"PROG_SERVICE_HOST=10.0.0.1", "PROG_PORT=tcp://10.0.0.1:80", "PROG_PORT_80_TCP_ADDR=10.0.0.1"}, nil); err != nil {
-		t.Error(err)
 	}
 }
 
@@ -257,7 +250,7 @@ func TestWatch(t *testing.T) {
 	write("a")
 	synctest.Test(t, func(t *testing.T) {
 		var changes atomic.Int64
-		go config.Watch(t.Context(), time.Second, []string{file}, func() { changes.Add(1) })
+		go config.Watch(t.Context(), time.Second, []string{file}, func([]string) { changes.Add(1) })
 		time.Sleep(3500 * time.Millisecond)
 		synctest.Wait()
 		if changes.Load() != 0 {
@@ -274,6 +267,82 @@ func TestWatch(t *testing.T) {
 		synctest.Wait()
 		if changes.Load() != 2 {
 			t.Errorf("%d changes, want 2: one for each new text, none while the file is missing", changes.Load())
+		}
+	})
+}
+
+// A file that changes between Load and Watch, which may be a long time, has changed.
+func TestReportWatch(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file, secret, same := filepath.Join(dir, "prog.yaml"), filepath.Join(dir, "key"), filepath.Join(dir, "url")
+	write := func(file, text string) {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(file, "level: info")
+	write(secret, "one")
+	write(same, "postgres://a")
+	var s struct {
+		Level string        `config:"level"`
+		Key   config.Secret `config:"key"`
+		URL   config.Secret `config:"url"`
+	}
+	report, err := config.Load(&s, config.Options{Name: "prog", File: file, Environ: []string{"PROG_KEY_FILE=" + secret, "PROG_URL_FILE=" + same}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(file, "level: debug")
+	write(secret, "another")
+	synctest.Test(t, func(t *testing.T) {
+		for range 2 { // the state in the report stays
+			var changes [][]string
+			ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
+			report.Watch(ctx, time.Second, func(files []string) { changes = append(changes, files) })
+			stop()
+			if diff := cmp.Diff([][]string{{file, secret}}, changes); diff != "" {
+				t.Errorf("changes (-want +got):\n%s", diff)
+			}
+		}
+	})
+}
+
+// Kubernetes changes the files of a volume by replacing the link that all their links lead
+// through. A file that is missing hides no change of another one.
+func TestWatchFollowsReplacedLinks(t *testing.T) {
+	t.Parallel()
+	dir, at := t.TempDir(), time.Now()
+	link := func(to, name string) {
+		if err := errors.Join(os.Symlink(to, filepath.Join(dir, "new")), os.Rename(filepath.Join(dir, "new"), filepath.Join(dir, name))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	version := func(name, text string) { // of one size and time, as those of another version
+		file := filepath.Join(dir, name, "key")
+		if err := errors.Join(os.Mkdir(filepath.Join(dir, name), 0o700), os.WriteFile(file, []byte(text), 0o600), os.Chtimes(file, at, at)); err != nil {
+			t.Fatal(err)
+		}
+		link(name, "..data")
+	}
+	version("..1", "one")
+	link("..data/key", "key")
+	key, missing := filepath.Join(dir, "key"), filepath.Join(dir, "missing")
+	synctest.Test(t, func(t *testing.T) {
+		var changes [][]string
+		go config.Watch(t.Context(), time.Second, []string{missing, key, os.DevNull}, func(files []string) { changes = append(changes, files) })
+		time.Sleep(2500 * time.Millisecond)
+		version("..2", "two")
+		time.Sleep(2 * time.Second)
+		if err := os.RemoveAll(filepath.Join(dir, "..1")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		link("..2/key", "missing")
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if diff := cmp.Diff([][]string{{key}, {missing}}, changes); diff != "" {
+			t.Errorf("changes (-want +got):\n%s", diff)
 		}
 	})
 }
@@ -315,35 +384,4 @@ func TestNumbersKeepTheirValue(t *testing.T) {
 			t.Errorf("%d became %d, %v", n, s.N, err)
 		}
 	})
-}
-
-// No file makes Load panic, or say something that holds a secret.
-func FuzzFile(f *testing.F) {
-	for _, seed := range []string{"", "http:\n  addr: x\n", "a: &a [*a]\n", "key: canary\n", "? [a]\n: b\n", "on: !!binary canary\n", "<<: {on: true}\n"} {
-		f.Add(seed)
-	}
-	path := filepath.Join(f.TempDir(), "prog.yaml")
-	f.Fuzz(func(t *testing.T, text string) {
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		var s settings
-		_, err := config.Load(&s, config.Options{Name: "prog", File: path})
-		if err == nil && s.Key != "" && fmt.Sprint(s.Key) != "***" {
-			t.Errorf("key shown as %v", s.Key)
-		}
-	})
-}
-
-func ExampleLoad() {
-	var cfg struct {
-		Addr string `config:"addr" default:"127.0.0.1:8080" help:"where to listen"`
-	}
-	report, err := config.Load(&cfg, config.Options{Name: "greeter", Environ: []string{"GREETER_ADDR=127.0.0.1:9000"}})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	fmt.Println(cfg.Addr, "from", report.Values[0].Source)
-	// Output: 127.0.0.1:9000 from GREETER_ADDR
 }

@@ -8,37 +8,37 @@ import (
 	"strings"
 )
 
-// FileKind says what must be kept from other users of the machine.
+// FileKind is the protection that a file needs from other users of the machine.
 type FileKind uint8
 
 const (
-	// TrustedFile is a file that anybody may read but only its owner may change, such as a
+	// TrustedFile is a file that every user may read but only its owner may change, such as a
 	// configuration without secrets, or certificates.
 	TrustedFile FileKind = iota
-	// PrivateFile is a file, or a folder, that others must not read either.
+	// PrivateFile is a file, or a directory, that other users must not read either.
 	PrivateFile
-	// DatabaseFile is a private file beside which the program makes others, so that its
-	// folder must not let anybody make them first, not even with the sticky bit.
+	// DatabaseFile is a private file beside which the program creates others. Other users
+	// must not be able to create files in its directory, not even with the sticky bit.
 	DatabaseFile
 )
 
-// Exposure is a way in which every user of the machine can get at a file.
+// Exposure is a way in which every user of the machine can read or change a file.
 type Exposure struct {
-	Path string      // the file's, with links followed
-	Mode fs.FileMode // of the file, or of the folder that is the problem
+	Path string      // of the file, with links resolved
+	Mode fs.FileMode // of the file, or of the directory that is the problem
 	What string      // "can be read by every user", ...
-	Fix  string      // the command that ends it
+	Fix  string      // the command that removes it
 }
 
-// Exposed reports how every user of the machine can get at a file, nil if there is no
-// such way, if the file does not exist, and on Windows, where the mode says nothing.
-// Links are followed. The rights of the file's group are not looked at: they are how an
-// operator, or Kubernetes' fsGroup, gives a file to the user that the program runs as.
+// Exposed returns how every user of the machine can read or change a file. It returns nil if
+// they cannot, if the file does not exist, and on Windows, where the mode has no such meaning.
+// It follows links. It does not check the permissions of the file's group, with which an
+// operator, or Kubernetes' fsGroup, gives the program access.
 //
-// Files that Kubernetes and Docker mount into a container as its secrets are often
-// readable by all within it, and must be where the program runs as another user than
-// root. That is no exposure: nobody else is in there. They are known by the folder that
-// Kubernetes swaps, "..2026_01_02_…", and by /run/secrets.
+// Secrets that Kubernetes and Docker mount into a container are often readable by all of its
+// users, and have to be if the program does not run as root. Exposed does not report them,
+// because a container has no other users. It recognizes them by the directory that Kubernetes
+// replaces, "..2026_01_02_…", and by /run/secrets.
 func Exposed(path string, kind FileKind) *Exposure {
 	resolved, err := filepath.Abs(path)
 	if err == nil {
@@ -58,43 +58,43 @@ func Exposed(path string, kind FileKind) *Exposure {
 	case mode&0o004 != 0 && kind != TrustedFile && !isMountedSecret(resolved):
 		return &Exposure{resolved, mode, "can be read by every user", restrict(resolved, info, kind)}
 	}
-	for _, folder := range foldersOf(path, resolved) {
-		if e := exposedFolder(folder, resolved, kind); e != nil {
+	for _, dir := range directories(path, resolved) {
+		if e := exposedDirectory(dir, resolved, kind); e != nil {
 			return e
 		}
 	}
 	return nil
 }
 
-// foldersOf returns the folders of the file and of the link to it.
-func foldersOf(path, resolved string) []string {
-	folders := []string{filepath.Dir(resolved)}
-	if link, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil && link != folders[0] {
-		folders = append(folders, link)
+// directories returns the directories of the file and of the link to it.
+func directories(path, resolved string) []string {
+	dirs := []string{filepath.Dir(resolved)}
+	if link, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil && link != dirs[0] {
+		dirs = append(dirs, link)
 	}
-	return folders
+	return dirs
 }
 
-// exposedFolder looks for a folder in which every user can put another file in the place
-// of this one. The sticky bit keeps them from that, but not from making new files.
-func exposedFolder(folder, resolved string, kind FileKind) *Exposure {
-	info, err := os.Stat(folder)
+// exposedDirectory returns the exposure of a file by a directory in which every user can
+// replace it. The sticky bit prevents that, but not the creation of other files.
+func exposedDirectory(dir, resolved string, kind FileKind) *Exposure {
+	info, err := os.Stat(dir)
 	if err != nil || info.Mode()&0o002 == 0 {
 		return nil
 	}
 	switch {
 	case info.Mode()&fs.ModeSticky == 0:
-		return &Exposure{resolved, info.Mode(), "lies in a folder that lets it be replaced by every user", "chmod o-w " + quote(folder)}
+		return &Exposure{resolved, info.Mode(), "is in a directory in which every user can replace it", "chmod o-w " + quote(dir)}
 	case kind == DatabaseFile:
-		return &Exposure{resolved, info.Mode(), "lies in a folder that lets a journal be put beside it by every user",
-			"move it to a folder of its own (mkdir -m 700)"}
+		return &Exposure{resolved, info.Mode(), "is in a directory in which every user can create files beside it, such as a journal",
+			"move it to a directory of its own (mkdir -m 700)"}
 	default:
 		return nil
 	}
 }
 
-// restrict returns the command that takes away the rights of others. Those of the group
-// stay where the owner is somebody else: they may be how the program reads the file.
+// restrict returns the command that removes the permissions of others. It keeps those of the
+// group if the file belongs to another user, because the program may read it by them.
 func restrict(path string, info fs.FileInfo, kind FileKind) string {
 	switch {
 	case kind == TrustedFile:
@@ -108,8 +108,8 @@ func restrict(path string, info fs.FileInfo, kind FileKind) string {
 	}
 }
 
-// isMountedSecret reports whether a path, with links followed, is that of a secret in a
-// container.
+// isMountedSecret reports whether a path, with links resolved, is that of a secret that is
+// mounted into a container.
 func isMountedSecret(resolved string) bool {
 	if strings.HasPrefix(resolved, "/run/secrets/") {
 		return true
@@ -122,7 +122,7 @@ func isMountedSecret(resolved string) bool {
 	return false
 }
 
-// quote makes a path one word of a shell.
+// quote quotes a path for a shell.
 func quote(path string) string {
 	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+@:,"
 	if strings.Trim(path, plain) == "" {

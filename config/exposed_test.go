@@ -12,7 +12,8 @@ import (
 	"github.com/chassi-go/chassi/config"
 )
 
-// makeFile makes a file of that mode in a folder of that mode, whatever the umask.
+// makeFile creates a file with the mode file in a directory with the mode folder, regardless
+// of the umask.
 func makeFile(t *testing.T, folder, file fs.FileMode) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "it's")
@@ -36,23 +37,23 @@ func TestExposed(t *testing.T) {
 		what, fix    string // "" for not exposed
 	}{
 		{0o755, 0o600, config.PrivateFile, "", ""},
-		{0o755, 0o660, config.PrivateFile, "", ""}, // the group's rights are somebody's decision
+		{0o755, 0o660, config.PrivateFile, "", ""}, // group permissions are not checked
 		{0o755, 0o644, config.TrustedFile, "", ""},
 		{0o755, 0o644, config.PrivateFile, "can be read by every user", "chmod 600 "},
 		{0o755, 0o604, config.DatabaseFile, "can be read by every user", "chmod 600 "},
 		{0o755, 0o602, config.PrivateFile, "can be changed by every user", "chmod 600 "},
 		{0o755, 0o666, config.TrustedFile, "can be changed by every user", "chmod o-w "},
-		{0o777, 0o600, config.TrustedFile, "be replaced by every user", "chmod o-w "},
+		{0o777, 0o600, config.TrustedFile, "in which every user can replace it", "chmod o-w "},
 		{0o777 | sticky, 0o600, config.PrivateFile, "", ""},
-		{0o777 | sticky, 0o600, config.DatabaseFile, "lies in a folder", "mkdir -m 700"},
-		{0o773, 0o600, config.DatabaseFile, "be replaced by every user", "chmod o-w "},
+		{0o777 | sticky, 0o600, config.DatabaseFile, "can create files beside it", "mkdir -m 700"},
+		{0o773, 0o600, config.DatabaseFile, "in which every user can replace it", "chmod o-w "},
 	} {
 		path := makeFile(t, c.folder, c.file)
 		e := config.Exposed(path, c.kind)
 		switch {
 		case e == nil && c.what == "":
 		case e == nil || c.what == "" || !strings.Contains(e.String(), c.what) || !strings.Contains(e.Fix, c.fix):
-			t.Errorf("file %04o in folder %04o: %v, want %q", c.file, c.folder, e, c.what)
+			t.Errorf("file %04o in directory %04o: %v, want %q", c.file, c.folder, e, c.what)
 		case strings.HasPrefix(c.fix, "chmod") && !strings.Contains(e.Fix, `/it'\''s`):
 			t.Errorf("the command has the path unquoted: %s", e.Fix)
 		}
@@ -62,7 +63,7 @@ func TestExposed(t *testing.T) {
 	}
 }
 
-// A link is followed, and its own folder matters as much as the file's.
+// Exposed follows links, and checks the directory of the link too.
 func TestExposedFollowsLinks(t *testing.T) {
 	t.Parallel()
 	open, closed := makeFile(t, 0o755, 0o644), makeFile(t, 0o755, 0o600)
@@ -71,19 +72,19 @@ func TestExposedFollowsLinks(t *testing.T) {
 		t.Fatal(err)
 	}
 	if e := config.Exposed(link, config.PrivateFile); e == nil || !strings.HasSuffix(e.Path, "it's/key") {
-		t.Errorf("%v, want the file behind the link", e)
+		t.Errorf("%v, want the target of the link", e)
 	}
 	loose := filepath.Join(filepath.Dir(makeFile(t, 0o777, 0o600)), "link")
 	if err := os.Symlink(closed, loose); err != nil {
 		t.Fatal(err)
 	}
-	if e := config.Exposed(loose, config.PrivateFile); e == nil || !strings.Contains(e.What, "replaced") {
-		t.Errorf("%v, want the folder of the link", e)
+	if e := config.Exposed(loose, config.PrivateFile); e == nil || !strings.Contains(e.What, "replace it") {
+		t.Errorf("%v, want the directory of the link", e)
 	}
 }
 
-// What Kubernetes mounts as a secret can be read by all, and only by those in the pod.
-func TestExposedLeavesKubernetesSecretsAlone(t *testing.T) {
+// Secrets that Kubernetes mounts are readable by all users of the container, and of it only.
+func TestExposedIgnoresKubernetesSecrets(t *testing.T) {
 	t.Parallel()
 	mount := filepath.Join(t.TempDir(), "mount")
 	version := filepath.Join(mount, "..2026_01_02_15_04_05.123456789")

@@ -1,76 +1,143 @@
 package config
 
 import (
-	"cmp"
 	"encoding"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/chassi-go/chassi/redact"
 )
 
-// field is one leaf of the struct.
+// field is one setting of the struct, or a list or map whose elements have settings.
 type field struct {
-	key    string // "http.addr"
-	env    string // "AUTHD_HTTP_ADDR"
-	value  reflect.Value
-	tag    reflect.StructTag
-	source string
+	place
+
+	value    reflect.Value
+	tag      reflect.StructTag
+	source   string
+	elements []*element // of a list of structs or a map
+	byName   map[string]*element
+	ofMap    bool // the value is an element of a map, and tag is that of the map
 }
 
-func (f *field) secret() bool {
-	return f.tag.Get("secret") == "true" || f.value.Type() == reflect.TypeFor[Secret]()
+// place is the position of a field, a group or an element in the configuration.
+type place struct {
+	key       string         // "http.addr", "hooks[0].url"
+	env       string         // "AUTHD_HTTP_ADDR", "AUTHD_HOOKS__0__URL"; "" without a program name
+	separator string         // in env, before the name of a member
+	group     *optionalGroup // the innermost optional group around the place, or nil
 }
 
-// masked reports whether the value may be, or hold, a secret.
-func (f *field) masked() bool { return f.secret() || f.tag.Get("mask") != "" }
+// rootPlace returns the place of the struct that is loaded.
+func rootPlace(program string) place {
+	return place{env: strings.ToUpper(toEnv.Replace(program)), separator: "_"}
+}
 
-// mask returns text, which may be a value of f, as anybody may see it.
-func (f *field) mask(text string) string {
-	switch {
-	case f.secret() && text != "":
-		return redact.Mask
-	case f.tag.Get("mask") == "url":
-		return redact.URL(text)
-	default:
-		return text
+// member returns the place of a member of the group at p.
+func (p place) member(word string) place {
+	if p.key != "" {
+		p.key += "."
 	}
-}
-
-// holdsSecret reports whether there is a secret in the value.
-func (f *field) holdsSecret() bool {
-	if f.secret() {
-		return f.value.String() != ""
+	p.key += word
+	if p.env != "" {
+		p.env += p.separator + strings.ToUpper(toEnv.Replace(word))
 	}
-	text := fmt.Sprint(f.value.Interface())
-	return f.mask(text) != text
+	p.separator = "_"
+	return p
 }
 
-// fieldsOf lists the leaves of the struct that v is.
-func fieldsOf(v reflect.Value, prefix, program string) []*field {
-	var list []*field
-	for i := range v.NumField() {
-		sf, word := v.Type().Field(i), v.Type().Field(i).Tag.Get("config")
-		switch {
-		case sf.Anonymous && sf.Type.Kind() == reflect.Struct:
-			list = append(list, fieldsOf(v.Field(i), prefix, program)...)
-		case sf.Type == reportType || word == "" || word == "-" || !sf.IsExported():
-		case isLeaf(sf.Type):
-			key := prefix + word
-			list = append(list, &field{key: key, env: envName(program, key), value: v.Field(i), tag: sf.Tag, source: "default"})
-		default:
-			list = append(list, fieldsOf(v.Field(i), prefix+word+".", program)...)
+// name returns the environment variable or the key.
+func (p place) name(env bool) string {
+	if env {
+		return p.env
+	}
+	return p.key
+}
+
+var (
+	reportType      = reflect.TypeFor[*Report]()
+	secretType      = reflect.TypeFor[Secret]()
+	textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
+)
+
+// fieldsOf lists the settings of the struct v, or reports the fields whose type or tags
+// cannot be used.
+func fieldsOf(v reflect.Value, program string) ([]*field, error) {
+	var c collector
+	c.members(v, rootPlace(program))
+	names := make(map[string]string)
+	claim := func(name, key string) {
+		if other, taken := names[name]; taken && name != "" {
+			c.problems = append(c.problems, fmt.Errorf("config: %s and %s have the same name %s", other, key, name))
+		}
+		names[name] = key
+	}
+	for _, f := range c.fields {
+		claim(f.key, f.key)
+		claim(f.env, f.key)
+		if f.masked() && f.env != "" {
+			claim(f.env+"_FILE", f.key)
 		}
 	}
-	return list
+	return c.fields, errors.Join(c.problems...)
 }
 
-var reportType = reflect.TypeFor[*Report]()
+// collector collects the fields of structs.
+type collector struct {
+	fields   []*field
+	problems []error
+	around   []reflect.Type // the structs around the current one
+}
+
+// members adds the fields of the struct v.
+func (c *collector) members(v reflect.Value, p place) {
+	if slices.Contains(c.around, v.Type()) {
+		c.problem(p, fmt.Errorf("the type %v contains itself", v.Type()))
+		return
+	}
+	c.around = append(c.around, v.Type())
+	defer func() { c.around = c.around[:len(c.around)-1] }()
+	for i := range v.NumField() {
+		sf := v.Type().Field(i)
+		word := sf.Tag.Get("config")
+		switch {
+		case sf.Anonymous && isGroup(sf.Type):
+			c.members(v.Field(i), p)
+		case sf.Type == reportType || word == "" || word == "-":
+		case !sf.IsExported():
+			c.problem(p.member(word), fmt.Errorf("the field %s is not exported", sf.Name))
+		default:
+			c.add(v.Field(i), p.member(word), sf.Tag)
+		}
+	}
+}
+
+// add adds the value v, which is a setting, a group or a list or map of them.
+func (c *collector) add(v reflect.Value, p place, tag reflect.StructTag) {
+	switch t := v.Type(); {
+	case isGroup(t):
+		c.members(v, p)
+	case isOptionalGroup(t):
+		p.group = newOptionalGroup(v, p)
+		c.members(p.group.value.Elem(), p)
+	default:
+		f := &field{place: p, value: v, tag: tag, source: sourceDefault}
+		before := len(c.problems)
+		c.check(f)
+		if len(c.problems) == before {
+			f.readElements()
+			c.fields = append(c.fields, f)
+		}
+	}
+}
+
+func (c *collector) problem(p place, err error) {
+	c.problems = append(c.problems, fmt.Errorf("config: %s: %w", p.key, err))
+}
 
 // setReports sets the fields of type *Report in the struct v, and in structs embedded in it.
 func setReports(v reflect.Value, report *Report) {
@@ -84,163 +151,121 @@ func setReports(v reflect.Value, report *Report) {
 	}
 }
 
-var textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
-
-func isLeaf(t reflect.Type) bool {
-	return t.Kind() != reflect.Struct || reflect.PointerTo(t).Implements(textUnmarshaler)
-}
-
-func envName(program, key string) string {
-	return strings.ToUpper(program + "_" + strings.ReplaceAll(key, ".", "_"))
-}
-
-// set parses text into the field. Its error says what is allowed.
-func (f *field) set(text string) error {
-	if f.value.Kind() == reflect.Slice && !reflect.PointerTo(f.value.Type()).Implements(textUnmarshaler) {
-		var items []string
-		for item := range strings.SplitSeq(text, ",") {
-			if item = strings.TrimSpace(item); item != "" {
-				items = append(items, item)
-			}
-		}
-		return f.setList(items)
-	}
-	if err := parse(f.value, text); err != nil {
-		return err
-	}
-	return f.bounds(text)
-}
-
-func (f *field) setList(items []string) error {
-	if f.value.Kind() != reflect.Slice {
-		return errors.New("takes one value, not a list")
-	}
-	list := reflect.MakeSlice(f.value.Type(), len(items), len(items))
-	for i, item := range items {
-		if err := parse(list.Index(i), item); err != nil {
-			return err
-		}
-	}
-	f.value.Set(list)
-	return nil
-}
-
-// parse reads text as v's type.
-func parse(v reflect.Value, text string) error {
-	if u, ok := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr()); ok {
-		if err := u.UnmarshalText([]byte(text)); err != nil {
-			return fmt.Errorf("is not valid: %w", err)
-		}
-		return nil
-	}
-	bits := 0
-	if v.CanInt() || v.CanUint() || v.CanFloat() {
-		bits = v.Type().Bits()
-	}
-	var err error
-	want := v.Kind().String()
+// check adds the problems of the field's type and tags.
+func (c *collector) check(f *field) {
+	t := f.value.Type()
 	switch {
-	case v.Type() == reflect.TypeFor[time.Duration]():
-		var d time.Duration
-		d, err = time.ParseDuration(text)
-		v.SetInt(int64(d))
-		want = "a duration such as 500ms, 10s or 1h30m"
-	case v.Kind() == reflect.String:
-		v.SetString(text)
-	case v.Kind() == reflect.Bool:
-		var b bool
-		b, err = strconv.ParseBool(text)
-		v.SetBool(b)
-		want = "true or false"
-	case v.CanInt():
-		var n int64
-		n, err = strconv.ParseInt(text, 10, bits)
-		v.SetInt(n)
-		want = "a whole number"
-	case v.CanUint():
-		var n uint64
-		n, err = strconv.ParseUint(text, 10, bits)
-		v.SetUint(n)
-		want = "a whole number, not negative"
-	case v.CanFloat():
-		var n float64
-		n, err = strconv.ParseFloat(text, bits)
-		v.SetFloat(n)
-		want = "a number"
+	case f.hasElements() && !hasElements(t.Elem()):
+		c.problems = append(c.problems, f.checkElementType(c.around)...)
+	case isScalar(t), t.Kind() == reflect.Slice && isScalar(t.Elem()), t.Kind() == reflect.Pointer && isScalar(t.Elem()):
+		if err := f.checkTags(); err != nil {
+			c.problem(f.place, err)
+		}
 	default:
-		return fmt.Errorf("has a type that cannot be configured: %v", v.Type())
+		c.problem(f.place, fmt.Errorf("the type %v cannot be configured: use text, a number, a duration, a boolean, a TextUnmarshaler or a struct, a pointer to or a list of these, or a map of these by string", t))
 	}
-	if err != nil {
-		return fmt.Errorf("must be %s", want)
-	}
-	return nil
 }
 
-// bounds holds the value against the min, max and oneof tags.
-func (f *field) bounds(text string) error {
-	if allowed, ok := f.tag.Lookup("oneof"); ok && !slices.Contains(strings.Split(allowed, ","), text) {
-		return fmt.Errorf("must be one of %s%s", strings.ReplaceAll(allowed, ",", ", "), suggest(text, strings.Split(allowed, ",")))
+// isScalar reports whether one text is a value of the type.
+func isScalar(t reflect.Type) bool {
+	if reflect.PointerTo(t).Implements(textUnmarshaler) {
+		return true
 	}
-	for tag, wrong := range map[string]int{"min": -1, "max": 1} {
-		limit, ok := f.tag.Lookup(tag)
-		if !ok {
-			continue
-		}
-		bound := reflect.New(f.value.Type()).Elem()
-		if err := parse(bound, limit); err != nil {
-			return fmt.Errorf("has a broken %s tag: %w", tag, err)
-		}
-		if compare(f.value, bound) == wrong {
-			return fmt.Errorf("must be at %s %s", map[string]string{"min": "least", "max": "most"}[tag], limit)
-		}
+	switch t.Kind() {
+	case reflect.String, reflect.Bool, reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
+		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Float32, reflect.Float64:
+		return true
+	default:
+		return false
 	}
-	return nil
 }
 
-func compare(a, b reflect.Value) int {
+// isGroup reports whether values of the type have settings as members.
+func isGroup(t reflect.Type) bool { return t.Kind() == reflect.Struct && !isScalar(t) }
+
+// scalarType returns the type of one value of the field.
+func (f *field) scalarType() reflect.Type {
+	t := f.value.Type()
+	for !isScalar(t) && (t.Kind() == reflect.Slice || t.Kind() == reflect.Map || t.Kind() == reflect.Pointer) {
+		t = t.Elem()
+	}
+	return t
+}
+
+func (f *field) isZero() bool {
+	if f.value.Kind() == reflect.Slice {
+		return f.value.Len() == 0
+	}
+	return f.value.IsZero()
+}
+
+func (f *field) secret() bool {
+	return f.tag.Get("secret") == "true" || f.scalarType() == secretType
+}
+
+// masked reports whether the value may be, or contain, a secret.
+func (f *field) masked() bool { return f.secret() || f.tag.Get("mask") != "" }
+
+// mask returns text, which may be a value of f, without secrets.
+func (f *field) mask(text string) string {
 	switch {
-	case a.CanInt():
-		return cmp.Compare(a.Int(), b.Int())
-	case a.CanUint():
-		return cmp.Compare(a.Uint(), b.Uint())
-	case a.CanFloat():
-		return cmp.Compare(a.Float(), b.Float())
+	case f.secret() && text != "":
+		return redact.Mask
+	case f.tag.Get("mask") == "url":
+		return redact.URL(text)
 	default:
-		return 0
+		return text
 	}
 }
 
-// suggest returns ", did you mean X?" for the nearest of names, if any is near.
-func suggest(name string, names []string) string {
-	best, distance := "", len(name)/3+2
-	for _, candidate := range names {
-		if d := editDistance(strings.ToLower(name), strings.ToLower(candidate)); d < distance {
-			best, distance = candidate, d
-		}
-	}
-	if best == "" {
+// text returns the value as it is written, secrets included. It is empty for a list of
+// structs or a map.
+func (f *field) text() string {
+	v := f.value
+	switch {
+	case f.hasElements():
 		return ""
+	case isScalar(v.Type()):
+		return scalarText(v)
+	case v.Kind() == reflect.Pointer && v.IsNil():
+		return ""
+	case v.Kind() == reflect.Pointer:
+		return scalarText(v.Elem())
+	default:
+		items := make([]string, v.Len())
+		for i := range items {
+			items[i] = scalarText(v.Index(i))
+		}
+		return strings.Join(items, ",")
 	}
-	return "; did you mean " + best + "?"
 }
 
-// editDistance is Levenshtein's, on bytes, of names cut to a sane length.
-func editDistance(a, b string) int {
-	a, b = a[:min(len(a), 100)], b[:min(len(b), 100)]
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
+func scalarText(v reflect.Value) string {
+	if v.Type() == secretType {
+		return v.String()
 	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
-		}
-	}
-	return row[len(b)]
+	return fmt.Sprint(v.Interface())
 }
+
+// maxShown is the maximum length of a value in an error, in bytes.
+const maxShown = 200
+
+// problem returns the error err about text, a value of the field from source.
+func (f *field) problem(source, text string, err error) error {
+	shown := ""
+	if !f.secret() {
+		if text = f.mask(text); len(text) > maxShown {
+			text = text[:maxShown] + "..."
+		}
+		shown = fmt.Sprintf(" (%q)", text)
+	}
+	if source != "" && source != sourceDefault {
+		source += ": "
+	} else {
+		source = ""
+	}
+	return fmt.Errorf("%s%s%s %w", source, f.key, shown, err)
+}
+
+// sortedKeys returns the keys of a map in order.
+func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }

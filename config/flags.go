@@ -3,14 +3,20 @@ package config
 import (
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 
 	"github.com/chassi-go/chassi/redact"
 )
 
-// parseFlags reads --key=value, --key value and, for booleans, --key, wherever they
-// stand before a --. It notes in the report what is no flag, and all arguments with their
-// secrets masked.
+// isHelp reports whether the argument is --help or -h and not a setting of that name.
+func (l *loader) isHelp(arg string) bool {
+	name := strings.TrimLeft(arg, "-")
+	return (name == "help" || name == "h") && find(l.fields, name, false, false) == nil
+}
+
+// parseFlags parses --key=value, --key value and, for booleans, --key, up to a --. It adds to
+// the report the arguments that are not flags, and all arguments with their secrets masked.
 func (l *loader) parseFlags() map[string]string {
 	flags := make(map[string]string)
 	args := l.options.Args
@@ -19,6 +25,10 @@ func (l *loader) parseFlags() map[string]string {
 			l.restArgs(args[0])
 			args = args[1:]
 			continue
+		}
+		if l.isHelp(args[0]) {
+			l.help = true
+			return nil
 		}
 		if args[0] == "--" {
 			l.report.Args = append(l.report.Args, args[0])
@@ -32,49 +42,68 @@ func (l *loader) parseFlags() map[string]string {
 			value, given, args = args[0], true, args[1:]
 		}
 		l.flagArg(name, value, given, separate)
-		l.takeFlag(flags, name, value, given)
+		l.addFlag(flags, name, value, given)
 	}
 	return flags
 }
 
 // takesValue reports whether the flag needs a value, as all but booleans do.
 func (l *loader) takesValue(name string) bool {
-	f := l.byKey[name]
-	return name == "config" || f != nil && f.value.Kind() != reflect.Bool
+	f := find(l.fields, name, false, false)
+	return name == "config" || f != nil && f.value.Kind() != reflect.Bool // a pointer to bool takes one too
 }
 
-// takeFlag adds one flag to flags.
-func (l *loader) takeFlag(flags map[string]string, name, value string, given bool) {
-	f := l.byKey[name]
+// addFlag adds one flag to flags.
+func (l *loader) addFlag(flags map[string]string, name, value string, given bool) {
+	f := find(l.fields, name, false, false)
 	switch {
 	case f == nil && name != "config":
-		l.complain(fmt.Errorf("--%s: unknown flag%s", name, suggest("--"+name, l.flags())))
+		l.addProblem(fmt.Errorf("--%s: unknown flag%s", name, l.suggest("--", name, false)))
 		return
-	case !given && l.takesValue(name):
-		l.complain(fmt.Errorf("--%s: needs a value", name))
+	case name == "config" && given && value == "", !given && l.takesValue(name):
+		l.addProblem(fmt.Errorf("--%s: needs a value", name))
 		return
 	case !given:
 		value = "true"
 	}
 	if _, twice := flags[name]; twice {
-		l.complain(fmt.Errorf("--%s: is given twice", name))
+		l.addProblem(fmt.Errorf("--%s: is given twice", name))
 	}
 	flags[name] = value
 }
 
-// restArgs notes arguments that are no flags. What they are is the program's matter, so
-// that each may be a secret.
+// restArgs adds arguments that are not flags to the report. Each may be a secret, because
+// only the program knows their meaning.
 func (l *loader) restArgs(args ...string) {
 	l.report.Rest = append(l.report.Rest, args...)
-	for range args {
+	for _, arg := range args {
+		if !l.options.Positional {
+			l.addProblem(fmt.Errorf("unexpected argument %s: settings are flags such as --%s; --help lists them", l.word(arg), l.example()))
+		}
 		l.report.Args = append(l.report.Args, redact.Mask)
 	}
 }
 
-// flagArg notes one flag as anybody may see it.
+// word returns an argument in the form shown in an error: in full if it is the first one and looks
+// like a command. Other arguments may be the values of misspelled flags.
+func (l *loader) word(arg string) string {
+	if len(l.report.Args) == 0 && len(arg) <= 16 && strings.Trim(arg, "abcdefghijklmnopqrstuvwxyz-") == "" {
+		return strconv.Quote(arg)
+	}
+	return redact.Mask
+}
+
+func (l *loader) example() string {
+	if len(l.fields) == 0 {
+		return "config=FILE"
+	}
+	return l.fields[0].key + "=VALUE"
+}
+
+// flagArg adds one flag to the report, with its secret masked.
 func (l *loader) flagArg(name, value string, given, separate bool) {
 	shown := redact.Mask
-	switch f := l.byKey[name]; {
+	switch f := find(l.fields, name, false, false); {
 	case f != nil:
 		shown = f.mask(value)
 	case name == "config":
@@ -87,5 +116,13 @@ func (l *loader) flagArg(name, value string, given, separate bool) {
 		l.report.Args = append(l.report.Args, "--"+name+"="+shown)
 	default:
 		l.report.Args = append(l.report.Args, "--"+name)
+	}
+}
+
+func (l *loader) applyFlags(flags map[string]string) {
+	for _, name := range sortedKeys(flags) {
+		if f := find(l.fields, name, false, true); f != nil {
+			l.apply(f, "--"+name, flags[name])
+		}
 	}
 }

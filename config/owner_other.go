@@ -4,7 +4,7 @@ package config
 
 import "io/fs"
 
-// modesMatter says whether the mode of a file decides who can get at it.
+// modesMatter is whether the mode of a file controls the access to it.
 const modesMatter = false
 
 func isOurs(fs.FileInfo) bool { return false }

@@ -7,10 +7,10 @@ import (
 	"github.com/chassi-go/chassi/redact"
 )
 
-// Secret is text that prints as *** wherever it is printed.
+// Secret is a text that is formatted, logged and marshaled as ***.
 type Secret string
 
-// Reveal returns the text itself.
+// Reveal returns the text.
 func (s Secret) Reveal() string { return string(s) }
 
 // String returns ***, or nothing for an empty secret.
@@ -21,16 +21,16 @@ func (s Secret) String() string {
 	return redact.Mask
 }
 
-// Format prints String whatever the verb.
+// Format implements [fmt.Formatter]: it writes String for every verb.
 func (s Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.String())) }
 
-// LogValue is what a log shows.
+// LogValue implements [slog.LogValuer].
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
-// MarshalText is what JSON and YAML show.
+// MarshalText implements [encoding.TextMarshaler]: JSON and YAML have ***.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// UnmarshalText takes the secret.
+// UnmarshalText implements [encoding.TextUnmarshaler].
 func (s *Secret) UnmarshalText(text []byte) error {
 	*s = Secret(text)
 	return nil

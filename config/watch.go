@@ -2,17 +2,32 @@ package config
 
 import (
 	"context"
-	"fmt"
+	"maps"
 	"os"
-	"strings"
 	"time"
+
+	"github.com/chassi-go/chassi/internal/contain"
 )
 
-// Watch calls changed after any of files changed, until ctx ends. It looks every
-// interval, following links, as Kubernetes swaps them; a file that is missing for
-// a while is no change.
-func Watch(ctx context.Context, interval time.Duration, files []string, changed func()) {
-	seen := fingerprint(files)
+// Watch calls changed with the files that have changed, until ctx ends. It checks them every
+// interval and follows symbolic links, which Kubernetes replaces to change all files of a
+// volume atomically. A file that is missing, a pipe or a device counts as unchanged; when the
+// file exists again it is compared with its previous state.
+func Watch(ctx context.Context, interval time.Duration, files []string, changed func(files []string)) {
+	seen := make(map[string]os.FileInfo)
+	look(files, seen)
+	watch(ctx, interval, files, seen, changed)
+}
+
+// Watch is like the function [Watch], for the files that were read. It compares them with their
+// state when Load read them, so that a change between Load and Watch is not missed.
+func (r *Report) Watch(ctx context.Context, interval time.Duration, changed func(files []string)) {
+	seen := make(map[string]os.FileInfo)
+	maps.Copy(seen, r.read)
+	watch(ctx, interval, r.Files(), seen, changed)
+}
+
+func watch(ctx context.Context, interval time.Duration, files []string, seen map[string]os.FileInfo, changed func(files []string)) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
@@ -20,23 +35,25 @@ func Watch(ctx context.Context, interval time.Duration, files []string, changed 
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			if now := fingerprint(files); now != "" && now != seen {
-				seen = now
-				changed()
+			if found := look(files, seen); len(found) > 0 {
+				contain.Run(nil, "the function given to config.Watch", func() { changed(found) })
 			}
 		}
 	}
 }
 
-// fingerprint is "" while a file is missing.
-func fingerprint(files []string) string {
-	var text strings.Builder
+// look returns the files that differ from seen, and updates seen.
+func look(files []string, seen map[string]os.FileInfo) (changed []string) {
 	for _, file := range files {
-		info, err := os.Stat(file)
-		if err != nil {
-			return ""
+		now, err := os.Stat(file)
+		if err != nil || !now.Mode().IsRegular() && !now.IsDir() {
+			continue
 		}
-		fmt.Fprintln(&text, file, info.ModTime().UnixNano(), info.Size())
+		before := seen[file]
+		if before == nil || !os.SameFile(before, now) || !before.ModTime().Equal(now.ModTime()) || before.Size() != now.Size() {
+			changed = append(changed, file)
+		}
+		seen[file] = now
 	}
-	return text.String()
+	return changed
 }

@@ -18,23 +18,23 @@ import (
 // file: PostgreSQL has its own tools, and a database in memory ends with its process.
 var ErrNotSQLite = errors.New("database: only a SQLite file can be copied")
 
-// Copied describes a finished copy.
+// Copied describes a completed copy.
 type Copied struct {
-	At   time.Time        // the copy holds everything that was committed by then
+	At   time.Time        // the copy contains everything committed by then
 	Rows map[string]int64 // by table
 }
 
-// copyStep is how many pages are copied at once: 1 MiB with pages of 4 KiB.
+// copyStep is the number of pages copied at a time: 1 MiB with pages of 4 KiB.
 const copyStep = 256
 
-// Copy copies the SQLite database at c.URL, which may be in use, to the file at path,
-// which must be empty or missing, and verifies the copy: its integrity, its foreign keys
-// and, table by table, its number of rows. The copy is one state of the database; it is a
-// single file in rollback mode, without a log beside it.
+// Copy copies the SQLite database at c.URL, which may be in use, to the file at path, which must
+// be empty or missing, and verifies the copy: its integrity, its foreign keys and the number
+// of rows of each table. The copy is a consistent snapshot in a single file, in rollback
+// journal mode.
 //
-// Writers of the database go on meanwhile. Copy rests between its steps for as long as
-// each took, so that it leaves half of the disk's time to them; the write-ahead log
-// grows until the copy is complete. When Copy fails, what is at path is of no use.
+// Writers are not blocked. Copy pauses after each step for as long as the step took, which
+// leaves half of the disk's bandwidth to them. The write-ahead log grows until the copy is
+// complete. If Copy returns an error, the file at path is not usable.
 func Copy(ctx context.Context, c Config, path string) (Copied, error) {
 	source, err := sqliteFileTarget(c)
 	if err != nil {
@@ -69,7 +69,7 @@ func sqliteFileTarget(c Config) (target, error) {
 
 func copySQLite(ctx context.Context, source target, path string) (copied Copied, err error) {
 	source.access = accessReadOnly
-	connector, err := sqlite.NewConnector(source.sqliteReader())
+	connector, err := sqlite.NewConnector(source.sqliteReader() + "&_error_rc=1") // or a full disk is "not an error"
 	if err != nil {
 		return copied, err
 	}
@@ -80,7 +80,7 @@ func copySQLite(ctx context.Context, source target, path string) (copied Copied,
 		return copied, err
 	}
 	defer conn.Close()
-	// The transaction keeps the state that is counted and copied.
+	// The transaction keeps the snapshot that is counted and copied.
 	tx, err := conn.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return copied, err
@@ -107,13 +107,14 @@ func copyPages(ctx context.Context, driverConn any, path string) (err error) {
 			err = rest(ctx, time.Since(began))
 		}
 		if err != nil {
-			return errors.Join(err, b.Finish())
+			_ = b.Finish() // repeats the error
+			return err
 		}
 	}
 	return b.Finish()
 }
 
-// rest waits, or returns ctx's error if that ends first.
+// rest waits for d. It returns the error of ctx if that ends first.
 func rest(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -125,8 +126,7 @@ func rest(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// verifyCopy turns the write-ahead log of the copy off, and compares it with what was
-// counted.
+// verifyCopy switches the copy to rollback journal mode and compares its rows with want.
 func verifyCopy(ctx context.Context, path string, want map[string]int64) (err error) {
 	pool, err := sqlitePool(target{path: path}.sqliteFile() + sqliteCommon)
 	if err != nil {
@@ -148,14 +148,13 @@ func verifyCopy(ctx context.Context, path string, want map[string]int64) (err er
 	defer func() { _ = tx.Rollback() }()
 	got, err := countRows(ctx, tx)
 	if err == nil && !maps.Equal(got, want) {
-		err = fmt.Errorf("the copy has other numbers of rows than the database: %v, want %v", got, want)
+		err = fmt.Errorf("the row counts of the copy differ from those of the database: %v, want %v", got, want)
 	}
 	return err
 }
 
-// CheckIntegrity reads the whole of a SQLite database and returns an error that names
-// the first problems: of its structure, its indexes and its foreign keys. On PostgreSQL
-// it returns nil: see amcheck there.
+// CheckIntegrity reads the whole SQLite database and returns an error with the first problems of
+// its structure, indexes and foreign keys. On PostgreSQL it returns nil: use amcheck there.
 func (db *DB) CheckIntegrity(ctx context.Context) error {
 	if db.target.dialect != SQLite {
 		return nil
@@ -176,7 +175,7 @@ func checkIntegrity(ctx context.Context, pool *sql.DB) error {
 	}
 	tables, err := firstColumn(ctx, pool, `SELECT DISTINCT "table" FROM pragma_foreign_key_check`)
 	if err == nil && len(tables) > 0 {
-		err = fmt.Errorf("the file is damaged: rows without the row that they refer to in %s", strings.Join(tables, ", "))
+		err = fmt.Errorf("the file is damaged: violated foreign keys in %s", strings.Join(tables, ", "))
 	}
 	return err
 }
@@ -218,8 +217,8 @@ func countRows(ctx context.Context, tx *sql.Tx) (map[string]int64, error) {
 	return rows, nil
 }
 
-// InUse reports whether another connection, of this or any other process, has the SQLite
-// file at c.URL open. It asks for the lock that excludes all others and lets go of it.
+// InUse reports whether another connection, of this or any other process, has the SQLite file at
+// c.URL open. It acquires and releases an exclusive lock.
 func InUse(ctx context.Context, c Config) (bool, error) {
 	t, err := sqliteFileTarget(c)
 	if err != nil {

@@ -77,7 +77,7 @@ func TestCopyWhileOthersWrite(t *testing.T) {
 	}
 }
 
-func TestCopyRefusesWhatItCannotCopy(t *testing.T) {
+func TestCopyRejectsOtherDatabases(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	to := filepath.Join(dir, "copy.db")

@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -16,26 +17,26 @@ type Statement struct {
 	SQL  string
 	Args []any
 
-	// Rows reads the rows that the statement returns; it may be nil. It may run more than
-	// once, as the function of [DB.Write] may. Its errors are those of the cursor.
+	// Rows reads the rows that the statement returns. It may be nil. Like the function of
+	// [DB.Write] it may be called more than once. Its errors are those of the cursor.
 	Rows func(Cursor) error
 
-	// Affected, unless it is nil, is set to the number of rows that were changed.
+	// Affected, if not nil, is set to the number of changed rows.
 	Affected *int64
 }
 
-// Cursor is what [Statement.Rows] reads.
+// Cursor iterates over the rows in [Statement.Rows].
 type Cursor interface {
 	Next() bool
 	Scan(dest ...any) error
 }
 
-// Batch runs statements as [DB.Write] would, in one serializable transaction, none of which
-// depends on what an earlier one returned. They are sent together: on PostgreSQL all of
-// it, begin and commit included, is one round trip (two the first time on a connection).
+// Batch runs statements, none of which depends on the result of an earlier one, in one
+// serializable transaction, like [DB.Write]. It sends them together: on PostgreSQL the whole
+// transaction is one round trip (two for the first on a connection).
 //
-// When the connection breaks meanwhile, the error is [ErrCommitUnknown] unless it is certain
-// that nothing was stored, and nothing is run again.
+// If the connection breaks, Batch returns [ErrCommitUnknown] unless nothing was stored for
+// certain, and does not repeat the statements.
 func (db *DB) Batch(ctx context.Context, statements ...Statement) error {
 	return db.batch(ctx, db.writing(), statements)
 }
@@ -44,6 +45,13 @@ func (db *DB) Batch(ctx context.Context, statements ...Statement) error {
 func (db *DB) BatchRelaxed(ctx context.Context, statements ...Statement) error {
 	s := db.writing()
 	s.relaxed = true
+	return db.batch(ctx, s, statements)
+}
+
+// BatchShared is [DB.BatchRelaxed] with the isolation of [DB.WriteShared].
+func (db *DB) BatchShared(ctx context.Context, statements ...Statement) error {
+	s := db.writing()
+	s.relaxed, s.shared = true, true
 	return db.batch(ctx, s, statements)
 }
 
@@ -59,15 +67,20 @@ func (db *DB) batch(ctx context.Context, s scope, statements []Statement) error 
 	}
 	ctx, cancel := db.bound(ctx)
 	defer cancel()
-	return s.wrote(db.retry(ctx, func() error {
+	stored := false
+	err := db.retry(ctx, func() (err error) {
 		end := db.traceBatch(ctx, statements)
-		err := s.pipeline(ctx, statements)
+		stored, err = s.pipeline(ctx, statements)
 		ended(end, err)
 		return err
-	}))
+	})
+	if err == nil && stored {
+		db.health.wroteCall(!s.relaxed)
+	}
+	return err
 }
 
-// batch runs statements one after the other.
+// batch runs statements one after another.
 func (tx *Tx) batch(ctx context.Context, statements []Statement) error {
 	for _, st := range statements {
 		if st.Rows == nil {
@@ -95,28 +108,28 @@ func (st Statement) affected(n int64) {
 	}
 }
 
-// pipeline sends a transaction to PostgreSQL at once.
-func (s scope) pipeline(ctx context.Context, statements []Statement) error {
+// pipeline sends a transaction to PostgreSQL in one round trip. It reports whether the
+// transaction has inserted or updated.
+func (s scope) pipeline(ctx context.Context, statements []Statement) (stored bool, err error) {
 	conn, err := s.pool.Conn(ctx)
 	if err != nil {
-		return s.fail(ctx, "begin", err)
+		return false, s.fail(ctx, "begin", err)
 	}
 	defer conn.Close()
-	var failure error
-	_ = conn.Raw(func(driverConn any) error { // its error is the connection's
+	_ = conn.Raw(func(driverConn any) error { // the error is that of the connection
 		c := driverConn.(*stdlib.Conn).Conn()
-		failure = s.pipelineOn(ctx, c, statements)
+		stored, err = s.pipelineOn(ctx, c, statements)
 		if c.IsClosed() {
 			return driver.ErrBadConn
 		}
 		return nil
 	})
-	return failure
+	return stored, err
 }
 
-func (s scope) pipelineOn(ctx context.Context, c *pgx.Conn, statements []Statement) error {
+func (s scope) pipelineOn(ctx context.Context, c *pgx.Conn, statements []Statement) (stored bool, err error) {
 	var b pgx.Batch
-	b.Queue("begin isolation level serializable")
+	b.Queue("begin isolation level " + strings.ToLower(s.isolation().String()))
 	for _, setting := range s.settings() {
 		b.Queue(setting)
 	}
@@ -126,53 +139,55 @@ func (s scope) pipelineOn(ctx context.Context, c *pgx.Conn, statements []Stateme
 	}
 	b.Queue("commit")
 	results := c.SendBatch(ctx, &b)
-	err := readResults(results, first, statements)
+	stored, err = readResults(results, first, statements)
 	if closeErr := results.Close(); err == nil {
 		err = closeErr
 	}
 	if err == nil {
-		return nil
+		return stored, nil
 	}
 	if !c.IsClosed() && c.PgConn().TxStatus() != 'I' {
 		if _, err := c.Exec(ctx, "rollback"); err != nil {
 			_ = c.Close(ctx) // the pool makes another one
 		}
 	}
-	return s.failBatch(ctx, err)
+	return false, s.failBatch(ctx, err)
 }
 
-func readResults(results pgx.BatchResults, first int, statements []Statement) error {
+func readResults(results pgx.BatchResults, first int, statements []Statement) (stored bool, err error) {
 	for range first {
 		if _, err := results.Exec(); err != nil {
-			return err
+			return false, err
 		}
 	}
 	for _, st := range statements {
 		rows, err := results.Query()
 		if err != nil {
-			return err
+			return false, err
 		}
 		if st.Rows != nil {
 			err = st.Rows(rows)
 		}
 		rows.Close()
 		if rows.Err() != nil {
-			return rows.Err()
+			return false, rows.Err()
 		}
 		if err != nil {
-			return err
+			return false, err
 		}
-		st.affected(rows.CommandTag().RowsAffected())
+		tag := rows.CommandTag()
+		st.affected(tag.RowsAffected())
+		stored = stored || tag.RowsAffected() > 0 && (tag.Insert() || tag.Update())
 	}
 	tag, err := results.Exec()
 	if err == nil && tag.String() == "ROLLBACK" {
-		return pgx.ErrTxCommitRollback
+		return false, pgx.ErrTxCommitRollback
 	}
-	return err
+	return stored, err
 }
 
-// failBatch is [scope.fail] for a batch, of which it may be unknown whether it is stored.
-// Then nothing is run again.
+// failBatch is [scope.fail] for a batch, which may have been stored and must not be repeated
+// then.
 func (s scope) failBatch(ctx context.Context, err error) error {
 	var f *failure
 	errors.As(s.fail(ctx, "batch", err), &f)

@@ -15,16 +15,15 @@ import (
 	"modernc.org/sqlite"
 )
 
-// Check asks the database whether it can store something right now, for a readiness probe.
-// It writes as the calls do, and waits for the disk: on SQLite a page, through the
-// write-ahead log; on PostgreSQL a record in the log that changes no table. It writes at most
-// once in five seconds, and not if a call did in that time. In between it takes the write
-// lock (SQLite) or asks whether the server is read-only (PostgreSQL).
+// Check returns an error if the database cannot store data at the moment. It is for a readiness
+// probe. It does a write that waits for the disk: on SQLite a page, through the write-ahead
+// log; on PostgreSQL a log record that changes no table. It writes at most once in five
+// seconds, and not if a call has written in that time. Otherwise it takes the write lock
+// (SQLite) or checks that the server is not read-only (PostgreSQL).
 //
-// PostgreSQL is asked over a connection of its own, so that a slow server, for whose answers
-// many calls wait, is not taken for one that fails. Check fails too while calls cannot
-// write for want of space or rights, and while all connections are in use and no call gets
-// an answer.
+// For PostgreSQL it uses a connection of its own, so that it succeeds on a slow server with
+// many calls in progress. Check also returns an error while calls fail for lack of space or
+// permissions, and while all connections are in use and no call gets a response.
 func (db *DB) Check(ctx context.Context) error {
 	ctx, cancel := db.bound(ctx)
 	defer cancel()
@@ -51,9 +50,9 @@ func (db *DB) Check(ctx context.Context) error {
 	return nil
 }
 
-// checkSQLite takes the write lock, unless a call has had it in the last second and none has
-// waited in vain since: under load there is a queue for it. To write it sets user_version to
-// what it is.
+// checkSQLite takes the write lock, unless a call had it in the last second and none has timed
+// out since: under load other calls wait for it. To write, it sets user_version to its
+// current value.
 func (db *DB) checkSQLite(ctx context.Context, write bool) error {
 	if err := db.requireSameFile("check"); err != nil {
 		return err
@@ -89,8 +88,8 @@ const (
 		CAST(pg_logical_emit_message(true, 'chassi', '') AS TEXT) END`
 )
 
-// checkPostgres fails on a server that cannot write: a standby, or one that is
-// switched to read-only. Some that speak PostgreSQL's protocol cannot write to the log alone.
+// checkPostgres returns an error for a server that cannot write: a standby, or one switched to
+// read-only. Some servers with PostgreSQL's protocol do not support writing to the log alone.
 func (db *DB) checkPostgres(ctx context.Context, write bool) error {
 	var readOnly string
 	var err error
@@ -113,12 +112,12 @@ func (db *DB) checkPostgres(ctx context.Context, write bool) error {
 	return nil
 }
 
-// ask takes one round trip.
+// ask runs one query in one round trip.
 func (db *DB) ask(ctx context.Context, query string, answer ...any) error {
 	return db.probe.QueryRowContext(ctx, query, pgx.QueryExecModeExec).Scan(answer...)
 }
 
-// probePool holds the connection of [DB.Check].
+// probePool returns the pool for the connection of [DB.Check].
 func probePool(connector driver.Connector, c Config) *sql.DB {
 	pool := sql.OpenDB(patientConnector{connector})
 	configure(pool, c)
@@ -126,31 +125,31 @@ func probePool(connector driver.Connector, c Config) *sql.DB {
 	return pool
 }
 
-// patientConnector connects though the one who asked has given up, for the next one: to
-// a slow server that may take longer than a probe.
+// patientConnector continues to connect after the caller has given up, for the next caller:
+// connecting to a slow server may take longer than a probe.
 type patientConnector struct{ driver.Connector }
 
-// Connect ends by the ConnectTimeout.
+// Connect times out after the ConnectTimeout.
 func (c patientConnector) Connect(ctx context.Context) (driver.Conn, error) {
 	return c.Connector.Connect(context.WithoutCancel(ctx))
 }
 
-// proofInterval is for how long it is taken for granted that what could be written can be
-// written, or could not cannot.
+// proofInterval is the time for which the result of a write, success or failure, is assumed to
+// hold.
 const proofInterval = 5 * time.Second
 
-// health is what calls and probes have found out.
+// health is the result of recent calls and probes.
 type health struct {
 	mu       sync.Mutex
-	durable  time.Time // when something was last stored that waited for the disk
-	wrote    time.Time // when a call last stored something
-	answered time.Time // when a call last got an answer
-	refused  error     // for want of space or rights, since when no call could write
+	durable  time.Time // last write that waited for the disk
+	wrote    time.Time // last write of a call
+	answered time.Time // last response to a call
+	refused  error     // lack of space or permissions; no call could write since
 	at       time.Time // of refused
-	late     error     // a call that got no answer in time, since when none got one
+	late     error     // a timeout; no call got a response since
 }
 
-// saw learns how a call, or one try of it, has ended.
+// saw records the outcome of a call or of one attempt of it.
 func (h *health) saw(err error) {
 	now := time.Now()
 	h.mu.Lock()
@@ -168,7 +167,7 @@ func (h *health) saw(err error) {
 	h.answered, h.late = now, nil
 }
 
-// stored learns that something was stored; durable says that it waited for the disk.
+// stored records a successful write. Durable reports whether it waited for the disk.
 func (h *health) stored(durable bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -177,7 +176,7 @@ func (h *health) stored(durable bool) {
 	}
 }
 
-// wroteCall is stored for calls, after which no earlier one counts that could not write.
+// wroteCall is stored for a write of a call. It clears earlier failures to write.
 func (h *health) wroteCall(durable bool) {
 	h.stored(durable)
 	h.mu.Lock()
@@ -197,7 +196,7 @@ func (h *health) wroteWithin(d time.Duration) bool {
 	return time.Since(h.wrote) < d && h.late == nil
 }
 
-// refusal returns why calls cannot write at the moment.
+// refusal returns the error of calls that cannot write at the moment, or nil.
 func (h *health) refusal() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -207,7 +206,7 @@ func (h *health) refusal() error {
 	return nil
 }
 
-// stuck returns the error of a call that got no answer if none got one for that long.
+// stuck returns the error of a call that timed out, if no call has got a response for d.
 func (h *health) stuck(d time.Duration) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -217,7 +216,7 @@ func (h *health) stuck(d time.Duration) error {
 	return nil
 }
 
-// isStorage holds for a full or broken disk, and for a file that must not be written.
+// isStorage reports whether err means a full or broken disk or a file without write permission.
 func isStorage(err error) bool {
 	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		return false

@@ -20,7 +20,7 @@ import (
 	"github.com/chassi-go/chassi/internal/proxytest"
 )
 
-// forget makes db know nothing of what went before, as if it had been idle for long.
+// forget resets the recorded outcomes, as if db had been idle for long.
 func (h *health) forget() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -31,7 +31,7 @@ func (h *health) forget() {
 // has failed before.
 func fullDisk(ctx context.Context, db *DB, fill, free func() error) error {
 	if err := db.Check(ctx); err != nil {
-		return fmt.Errorf("with room: %w", err)
+		return fmt.Errorf("with a free connection: %w", err)
 	}
 	if err := fill(); err != nil {
 		return err
@@ -47,10 +47,10 @@ func fullDisk(ctx context.Context, db *DB, fill, free func() error) error {
 		return err
 	}
 	if _, err := db.Exec(ctx, "UPDATE counters SET n = n + 1"); err != nil {
-		return fmt.Errorf("a call with room again: %w", err)
+		return fmt.Errorf("a call with a free connection again: %w", err)
 	}
 	if err := db.Check(ctx); err != nil {
-		return fmt.Errorf("with room again: %w", err)
+		return fmt.Errorf("with a free connection again: %w", err)
 	}
 	return nil
 }
@@ -130,6 +130,42 @@ func TestCheckFailsWhileCallsCannotWrite(t *testing.T) {
 	if err := db.Check(t.Context()); !IsUnavailable(err) || !strings.Contains(err.Error(), "full") {
 		t.Errorf("after it: %v", err)
 	}
+	mustExec(t, db, "DELETE FROM counters WHERE n = 1000")
+	mustExec(t, db, "UPDATE counters SET n = 5 WHERE n = 1000")
+	if err := db.Write(t.Context(), func(context.Context, *Tx) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Check(t.Context()); !IsUnavailable(err) {
+		t.Errorf("after calls that needed no space: %v", err)
+	}
+	mustExec(t, db, "UPDATE counters SET n = 5")
+	if err := db.Check(t.Context()); err != nil {
+		t.Errorf("after a call that wrote: %v", err)
+	}
+}
+
+// As above, where the server refuses what takes space and lets other transactions through.
+func TestCheckFailsWhilePostgresIsFull(t *testing.T) {
+	t.Parallel()
+	db := counters(t, Config{URL: dbtest.Postgres(t)})
+	mustExec(t, db, `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+		'BEGIN RAISE EXCEPTION ''could not extend file: No space left on device'' USING ERRCODE = ''disk_full''; END'`)
+	mustExec(t, db, "CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON counters EXECUTE FUNCTION refuse()")
+	if _, err := db.Exec(t.Context(), "UPDATE counters SET n = 5"); !IsUnavailable(err) {
+		t.Fatalf("err = %v", err)
+	}
+	mustExec(t, db, "DELETE FROM counters WHERE n = 1000")
+	err := db.Write(t.Context(), func(ctx context.Context, tx *Tx) error {
+		_, err := tx.Exec(ctx, "DELETE FROM counters WHERE n = 1000")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Check(t.Context()); !IsUnavailable(err) || !strings.Contains(err.Error(), "No space left") {
+		t.Errorf("after calls that needed no space: %v", err)
+	}
+	mustExec(t, db, "DROP TRIGGER refuse ON counters")
 	mustExec(t, db, "UPDATE counters SET n = 5")
 	if err := db.Check(t.Context()); err != nil {
 		t.Errorf("after a call that wrote: %v", err)
@@ -220,7 +256,7 @@ func TestCheckOfASlowServer(t *testing.T) {
 	}
 }
 
-// A server that hangs, and connections that all do, fail the check, and heal.
+// The check fails while the server or all connections hang, and succeeds afterwards.
 func TestCheckOfAServerThatHangs(t *testing.T) {
 	t.Parallel()
 	db, p := behindProxy(t, Config{})

@@ -124,7 +124,7 @@ func TestWriteRetriesDeadlock(t *testing.T) {
 
 // A conflict that never ends is given up, as an error worth a later try. Each try
 // gives its connection back: there is but one.
-func TestWriteGivesUp(t *testing.T) {
+func TestWriteStopsRetrying(t *testing.T) {
 	t.Parallel()
 	db := counters(t, Config{URL: dbtest.Postgres(t), QueryTimeout: 300 * time.Millisecond, MaxOpen: 1})
 	tries := 0

@@ -1,6 +1,7 @@
 package database
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -8,47 +9,48 @@ import (
 	"time"
 )
 
-// Config says which database to open and what it may use. The zero value opens
-// sqlite:authd.db with all defaults; a zero field means its default.
+// Config configures a database. A zero field other than URL means its default. A program can set
+// a default for URL before config.Load.
 type Config struct {
-	URL string `config:"url" default:"sqlite:authd.db" mask:"url" help:"sqlite:PATH, sqlite::memory: or postgres://USER:PASSWORD@HOST:PORT/NAME"`
+	URL string `config:"url" mask:"url" help:"sqlite:PATH, sqlite::memory: or postgres://USER:PASSWORD@HOST:PORT/NAME"`
 
-	// Pool bounds: the readers of SQLite (which has one writer besides) or the
-	// connections to PostgreSQL. MaxIdle is the same as MaxOpen by default, so a
-	// burst does not reconnect again and again.
-	MaxOpen     int           `config:"max_open" default:"10" min:"1" max:"1000" help:"connections at most (SQLite: readers)"`
-	MaxIdle     int           `config:"max_idle" min:"0" max:"1000" help:"unused connections kept open at most; 0: as many as max_open"`
-	MaxLifetime time.Duration `config:"max_lifetime" default:"30m" min:"1s" help:"age at which a connection is replaced"`
-	MaxIdleTime time.Duration `config:"max_idle_time" default:"5m" min:"1s" help:"time after which an unused connection is closed"`
+	// MaxOpen and MaxIdle limit the pool: the readers of SQLite (which also has one writer) or
+	// the connections to PostgreSQL. MaxIdle defaults to MaxOpen, so that bursts do not
+	// reconnect repeatedly.
+	MaxOpen     int           `config:"max_connections" default:"10" min:"1" max:"1000" help:"maximum number of connections (SQLite: readers)"`
+	MaxIdle     int           `config:"max_idle_connections" min:"0" max:"1000" help:"maximum number of idle connections; 0 is max_connections"`
+	MaxLifetime time.Duration `config:"max_connection_age" default:"30m" min:"1s" help:"age at which a connection is replaced"`
+	MaxIdleTime time.Duration `config:"idle_timeout" default:"5m" min:"1s" help:"time after which an idle connection is closed"`
 
-	// QueryTimeout bounds each call, waiting for a connection and running again
-	// included. PostgreSQL gets it as statement_timeout, one second later, for
-	// the case that the network no longer carries our cancel request; a
-	// statement_timeout in the URL wins.
-	QueryTimeout time.Duration `config:"query_timeout" default:"5s" min:"1ms" max:"10m" help:"longest time of a query or transaction"`
+	// QueryTimeout limits each call, including the wait for a connection and retries. PostgreSQL
+	// receives it as statement_timeout, plus one second, in case the network does not deliver
+	// the cancel request. A statement_timeout in the URL takes precedence.
+	QueryTimeout time.Duration `config:"query_timeout" default:"5s" min:"1ms" max:"10m" help:"maximum time of a query or transaction"`
 
-	ConnectTimeout  time.Duration `config:"connect_timeout" default:"5s" min:"1ms" max:"10m" help:"longest time to connect to PostgreSQL"`
-	ApplicationName string        `config:"application_name" help:"name shown in pg_stat_activity; the program's by default"`
+	ConnectTimeout  time.Duration `config:"connect_timeout" default:"5s" min:"1ms" max:"10m" help:"maximum time to connect to PostgreSQL"`
+	ApplicationName string        `config:"application_name" help:"name shown in pg_stat_activity; by default the name of the program"`
 }
 
 func (c Config) withDefaults() Config {
-	c.URL = or(c.URL, "sqlite:authd.db")
-	c.MaxOpen = or(c.MaxOpen, 10)
-	c.MaxIdle = or(c.MaxIdle, c.MaxOpen)
-	c.MaxLifetime = or(c.MaxLifetime, 30*time.Minute)
-	c.MaxIdleTime = or(c.MaxIdleTime, 5*time.Minute)
-	c.QueryTimeout = or(c.QueryTimeout, 5*time.Second)
-	c.ConnectTimeout = or(c.ConnectTimeout, 5*time.Second)
-	c.ApplicationName = or(c.ApplicationName, filepath.Base(os.Args[0]))
+	c.MaxOpen = cmp.Or(c.MaxOpen, 10)
+	c.MaxIdle = cmp.Or(c.MaxIdle, c.MaxOpen)
+	c.MaxLifetime = cmp.Or(c.MaxLifetime, 30*time.Minute)
+	c.MaxIdleTime = cmp.Or(c.MaxIdleTime, 5*time.Minute)
+	c.QueryTimeout = cmp.Or(c.QueryTimeout, 5*time.Second)
+	c.ConnectTimeout = cmp.Or(c.ConnectTimeout, 5*time.Second)
+	c.ApplicationName = cmp.Or(c.ApplicationName, filepath.Base(os.Args[0]))
 	return c
 }
 
-func (c Config) validate() error {
+// Validate returns an error that names each setting with an invalid value.
+func (c Config) Validate() error {
+	_, badURL := parseURL(c.URL)
 	return errors.Join(
-		notNegative("max_open", c.MaxOpen),
-		notNegative("max_idle", c.MaxIdle),
-		notNegative("max_lifetime", c.MaxLifetime),
-		notNegative("max_idle_time", c.MaxIdleTime),
+		badURL,
+		notNegative("max_connections", c.MaxOpen),
+		notNegative("max_idle_connections", c.MaxIdle),
+		notNegative("max_connection_age", c.MaxLifetime),
+		notNegative("idle_timeout", c.MaxIdleTime),
 		notNegative("query_timeout", c.QueryTimeout),
 		notNegative("connect_timeout", c.ConnectTimeout),
 	)
@@ -56,15 +58,7 @@ func (c Config) validate() error {
 
 func notNegative[T int | time.Duration](field string, v T) error {
 	if v < 0 {
-		return fmt.Errorf("database: %s is %v: give 0 for the default or more", field, v)
+		return fmt.Errorf("database: %s is %v; must be positive, or 0 for the default", field, v)
 	}
 	return nil
-}
-
-func or[T comparable](v, fallback T) T {
-	var zero T
-	if v == zero {
-		return fallback
-	}
-	return v
 }

@@ -86,7 +86,7 @@ func migrateOnce(url string) error {
 	return err
 }
 
-// openUnprivileged opens as a user who is not root, whom rights do not stop.
+// openUnprivileged opens as a user other than root, because permissions do not apply to root.
 func openUnprivileged(url string) error {
 	if os.Getuid() == 0 {
 		if err := syscall.Setuid(65534); err != nil {

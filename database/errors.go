@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"strings"
 	"syscall"
 
 	"github.com/jackc/pgx/v5"
@@ -17,30 +16,30 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// ErrNotFound is returned by [Row.Scan] when the query gave no row. It is
-// sql.ErrNoRows too: errors.Is holds for both.
+// ErrNotFound is returned by [Row.Scan] if the query returned no row. It wraps
+// sql.ErrNoRows.
 var ErrNotFound = fmt.Errorf("database: not found: %w", sql.ErrNoRows)
 
-// ErrCommitUnknown is in the error of a [DB.Write] whose connection broke while
-// the answer to COMMIT was awaited: the changes are stored completely or not at
-// all, and only reading again tells which. [IsUnavailable] holds too; look here
-// first where doing the work twice would hurt.
-var ErrCommitUnknown = errors.New("the connection broke during commit: unknown whether it is stored")
+// ErrCommitUnknown is wrapped by the error of a [DB.Write] whose connection broke before the
+// response to COMMIT arrived. The changes are stored completely or not at all; reading is the
+// only way to find out. [IsUnavailable] is true for such an error; test for ErrCommitUnknown
+// first if the work must not be done twice.
+var ErrCommitUnknown = errors.New("the connection broke during commit: it is unknown whether the transaction was committed")
 
-// class is what a failure means for the caller and for [DB.retry].
+// class classifies failures, for the caller and for [DB.retry].
 type class uint8
 
 const (
 	classOther       class = iota // the statement is wrong, or the context was canceled
-	classUnavailable              // the server or the disk does not serve now
+	classUnavailable              // the server or the disk is unavailable
 	classTimeout                  // no answer before the deadline
 	classReadOnly                 // connected to a server that no longer writes
 	classLost                     // the connection broke
-	classConflict                 // PostgreSQL asks to run the transaction again
+	classConflict                 // the transaction conflicts with another one: run it again
 	classBusy                     // another process holds the lock of the SQLite file
 )
 
-// failure is every error of an operation on a database.
+// failure is the error of an operation on a database.
 type failure struct {
 	op    string
 	class class
@@ -50,24 +49,32 @@ type failure struct {
 func (f *failure) Error() string { return "database: " + f.op + ": " + f.err.Error() }
 func (f *failure) Unwrap() error { return f.err }
 
+// Unavailable reports whether the database was unavailable and has stored nothing. It returns
+// false after a timeout and for [ErrCommitUnknown]. A chassi service returns the code
+// Unavailable (HTTP 503) for such an error, and DeadlineExceeded (504) for a timeout.
+func (f *failure) Unavailable() bool {
+	return f.class != classOther && f.class != classTimeout && !errors.Is(f.err, ErrCommitUnknown)
+}
+
 func failed(op string, err error) error { return failedAs(classify(err), op, err) }
 
 func failedAs(c class, op string, err error) error { return &failure{op: op, class: c, err: err} }
 
-// scope is where an operation runs.
+// scope is the pool that an operation runs on, and its options.
 type scope struct {
 	db       *DB
 	pool     *sql.DB
-	readOnly bool // by our own choice, not for want of a server that writes
+	readOnly bool // the caller reads only; it does not say whether the server could write
 	relaxed  bool // commits do not wait for the disk
+	shared   bool // READ COMMITTED instead of serializable
 }
 
 func (db *DB) reading() scope { return scope{db: db, pool: db.reader, readOnly: true} }
 func (db *DB) writing() scope { return scope{db: db, pool: db.writer} }
 
-// fail turns what the driver returned into our error. When the time was over it
-// says so with the state of the pool, since waiting for a connection and waiting
-// for the server look the same from outside.
+// fail returns the failure for an error of the driver. After a timeout its text includes the
+// state of the pool, because the driver returns the same error for waiting for a connection
+// and for waiting for the server.
 func (s scope) fail(ctx context.Context, op string, err error) error {
 	switch {
 	case s.db.closed.Load():
@@ -79,13 +86,13 @@ func (s scope) fail(ctx context.Context, op string, err error) error {
 	case ctx.Err() != nil:
 		return failedAs(classOther, op, fmt.Errorf("%w: %w", ctx.Err(), err))
 	case s.readOnly && refusedWrite(err):
-		return failedAs(classOther, op, fmt.Errorf("a statement that writes, where only reading is allowed: use Write: %w", err))
+		return failedAs(classOther, op, fmt.Errorf("a statement writes in a read-only transaction; use Write: %w", err))
 	}
 	return failed(op, err)
 }
 
-// refusedWrite holds for a statement refused because of how the connection or the
-// transaction was opened.
+// refusedWrite reports whether a statement failed because the connection or the transaction is
+// read-only.
 func refusedWrite(err error) bool {
 	var pg *pgconn.PgError
 	var lite *sqlite.Error
@@ -99,62 +106,37 @@ func classOf(err error) class {
 	return classOther
 }
 
-// IsUnavailable reports whether err came from a database that does not serve now
-// but may soon: no connection, broken or closed, shutting down, too slow, too many
-// connections, disk full, read-only. The caller's answer is "try again later"
-// (HTTP 503). It looks only at errors of this package.
+// IsUnavailable reports whether err means that the database is unavailable at the moment: no
+// connection, broken or closed, shutting down, timeout, too many connections, disk full,
+// read-only. It returns false for errors of other packages. If a method returns such an error,
+// wrapped or not, a chassi service returns the code Unavailable (HTTP 503), or DeadlineExceeded
+// (504) after a timeout. It returns neither for [ErrCommitUnknown], because a retry may do the
+// work twice.
 func IsUnavailable(err error) bool { return classOf(err) != classOther }
 
-// IsUnique reports whether err is a violation of a unique constraint or primary
-// key, and of which: the name PostgreSQL gives by default, on both engines, such
-// as users_email_key for UNIQUE (email) in the table users, and users_pkey for its
-// primary key. A unique index on expressions has its own name on both.
-func IsUnique(err error) (constraint string, ok bool) {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) && pg.Code == "23505" {
-		return pg.ConstraintName, true
+// IsUnique reports whether err is a violation of a unique constraint, a unique index or a
+// primary key. It does not report which one, because SQLite has no code for that; if that
+// matters, query the conflicting row.
+func IsUnique(err error) bool {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return pg.Code == "23505"
 	}
-	var lite *sqlite.Error
-	if !errors.As(err, &lite) {
-		return "", false
+	if lite, ok := errors.AsType[*sqlite.Error](err); ok {
+		return lite.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE || lite.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY ||
+			lite.Code() == sqlite3.SQLITE_CONSTRAINT_ROWID
 	}
-	switch lite.Code() {
-	case sqlite3.SQLITE_CONSTRAINT_UNIQUE:
-		return sqliteConstraint(lite.Error(), "key"), true
-	case sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_ROWID:
-		return sqliteConstraint(lite.Error(), "pkey"), true
-	}
-	return "", false
+	return false
 }
 
-// IsForeignKey reports whether err is a violation of a foreign key: a row refers to one
-// that does not exist, or has been deleted.
+// IsForeignKey reports whether err is a violation of a foreign key: a row refers to a row
+// that does not exist.
 func IsForeignKey(err error) bool {
 	var pg *pgconn.PgError
 	var lite *sqlite.Error
 	return errors.As(err, &pg) && pg.Code == "23503" || errors.As(err, &lite) && lite.Code() == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
 }
 
-// sqliteConstraint builds the name from the only place where SQLite tells it, the
-// end of its message: "UNIQUE constraint failed: users.name, users.realm (2067)".
-func sqliteConstraint(message, suffix string) string {
-	_, columns, _ := strings.Cut(message, "UNIQUE constraint failed: ")
-	columns, _, _ = strings.Cut(columns, " (")
-	if index, ok := strings.CutPrefix(columns, "index '"); ok {
-		return strings.TrimSuffix(index, "'")
-	}
-	table, _, _ := strings.Cut(columns, ".")
-	if suffix == "pkey" {
-		return table + "_pkey"
-	}
-	var name strings.Builder
-	name.WriteString(table)
-	for column := range strings.SplitSeq(columns, ", ") {
-		name.WriteString("_" + strings.TrimPrefix(column, table+"."))
-	}
-	return name.String() + "_" + suffix
-}
-
+// classify returns the class of an error of a driver.
 func classify(err error) class {
 	var pg *pgconn.PgError
 	var dial *pgconn.ConnectError
@@ -163,6 +145,11 @@ func classify(err error) class {
 	case errors.As(err, &dial):
 		return classUnavailable
 	case errors.As(err, &pg):
+		// The table of a prepared statement has changed. pgx prepares it again the next time
+		// (PostgreSQL's plancache.c; the code alone stands for other things too).
+		if pg.Code == "0A000" && pg.Routine == "RevalidateCachedQuery" {
+			return classConflict
+		}
 		return classifyPostgres(pg.Code)
 	case errors.As(err, &lite):
 		return classifySQLite(lite.Code())
@@ -172,7 +159,7 @@ func classify(err error) class {
 	return classOther
 }
 
-// classifyPostgres reads an SQLSTATE (PostgreSQL documentation, appendix A).
+// classifyPostgres classifies an SQLSTATE (PostgreSQL documentation, appendix A).
 func classifyPostgres(code string) class {
 	switch code {
 	case "40001", "40P01": // serialization_failure, deadlock_detected
@@ -195,7 +182,7 @@ func classifyPostgres(code string) class {
 	return classOther
 }
 
-// classifySQLite reads an extended result code (sqlite.org/rescode.html).
+// classifySQLite classifies an extended result code (sqlite.org/rescode.html).
 func classifySQLite(code int) class {
 	switch code & 0xff {
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
@@ -207,6 +194,7 @@ func classifySQLite(code int) class {
 	return classOther
 }
 
+// isLost reports whether err means that the connection broke.
 func isLost(err error) bool {
 	for _, lost := range []error{driver.ErrBadConn, pgconn.ErrConnClosed, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, syscall.ECONNRESET, syscall.EPIPE} {
 		if errors.Is(err, lost) {
@@ -217,8 +205,8 @@ func isLost(err error) bool {
 	return errors.As(err, &network)
 }
 
-// notStored holds when a failed COMMIT has surely stored nothing: it was never
-// sent, or the server answered it with a refusal.
+// notStored reports whether a failed COMMIT has certainly stored nothing: it was not sent, or
+// the server rejected it.
 func notStored(err error) bool {
 	if errors.Is(err, sql.ErrTxDone) || errors.Is(err, pgx.ErrTxCommitRollback) || pgconn.SafeToRetry(err) {
 		return true

@@ -46,7 +46,7 @@ func TestIsUnique(t *testing.T) {
 		const insert = "INSERT INTO users (id, email, realm, name) VALUES ($1, $2, $3, $4)"
 		mustExec(t, db, insert, 1, "a@x", "r", "a")
 		for _, test := range []struct {
-			want  string
+			name  string
 			query string
 			args  []any
 		}{
@@ -57,13 +57,13 @@ func TestIsUnique(t *testing.T) {
 			{"pairs_pkey", "INSERT INTO pairs VALUES (1, 2)", nil},
 		} {
 			_, err := db.Exec(t.Context(), test.query, test.args...)
-			if got, ok := IsUnique(fmt.Errorf("wrapped: %w", err)); !ok || got != test.want || IsUnavailable(err) {
-				t.Errorf("IsUnique(%v) = %q, %v, want %q", err, got, ok, test.want)
+			if !IsUnique(fmt.Errorf("wrapped: %w", err)) || IsUnavailable(err) {
+				t.Errorf("%s: IsUnique(%v) = false, or it is unavailable", test.name, err)
 			}
 		}
 		_, err := db.Exec(t.Context(), insert, 2, "b@x", "r", "")
-		if got, ok := IsUnique(err); err == nil || ok {
-			t.Errorf("a check constraint: IsUnique(%v) = %q", err, got)
+		if err == nil || IsUnique(err) {
+			t.Errorf("a check constraint: IsUnique(%v) = true", err)
 		}
 	})
 }

@@ -40,7 +40,7 @@ func Example() {
 	// Output:
 	// [00001_users.sql] <nil>
 	// 1 <nil>
-	// users_email_key true
+	// true
 	// u1 <nil>
 	// true
 }

@@ -8,11 +8,11 @@ import (
 	"os"
 )
 
-// ErrMissing is in the error of [OpenExisting] and [OpenReadOnly] for a SQLite file that
+// ErrMissing is wrapped by the error of [OpenExisting] and [OpenReadOnly] if the SQLite file
 // does not exist.
 var ErrMissing = errors.New("the database file does not exist")
 
-// access is what may be done to a SQLite file.
+// access is the mode in which a SQLite file is opened.
 type access uint8
 
 const (
@@ -21,20 +21,20 @@ const (
 	accessReadOnly               // read
 )
 
-// OpenExisting is [Open] for a database that must exist: a missing SQLite file is
-// [ErrMissing], and nothing is created.
+// OpenExisting is [Open] for a database that must exist: it returns [ErrMissing] for a missing
+// SQLite file and creates nothing.
 func OpenExisting(ctx context.Context, c Config) (*DB, error) {
 	return openWith(ctx, c, accessExisting)
 }
 
-// OpenReadOnly is [OpenExisting] for a program that only reads. On SQLite the file's
-// content, journal mode and rights stay as they are, and statements that write are
-// refused. On PostgreSQL it is the same as Open: the rights of the user decide there.
+// OpenReadOnly is [OpenExisting] for a program that only reads. On SQLite it does not change the
+// file's content, journal mode or permissions, and statements that write fail. On PostgreSQL it
+// is the same as Open: the permissions of the user apply.
 func OpenReadOnly(ctx context.Context, c Config) (*DB, error) {
 	return openWith(ctx, c, accessReadOnly)
 }
 
-// requireFile returns [ErrMissing] for a path with nothing there.
+// requireFile returns [ErrMissing] if no file exists at path.
 func requireFile(path string) error {
 	_, err := os.Stat(path)
 	switch {
@@ -56,14 +56,14 @@ func openSQLiteReadOnly(ctx context.Context, c Config, t target) (*DB, error) {
 	db := &DB{config: c, target: t, reader: pool, writer: pool}
 	var tables int64
 	if err := db.QueryRow(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&tables); err != nil {
-		_ = db.Close() // what the query found is what matters
+		_ = db.Close() // the error of the query is returned
 		return nil, fmt.Errorf("%w (opening %s)", err, t)
 	}
 	return db, nil
 }
 
-// Checkpoint copies what the write-ahead log of a SQLite file holds into the file, as
-// far as no reader needs it, without waiting for anybody. Elsewhere it does nothing.
+// Checkpoint copies the write-ahead log of a SQLite file into the file, except for pages that
+// readers still need, without blocking. For other databases it is a no-op.
 func (db *DB) Checkpoint(ctx context.Context) error {
 	if db.target.dialect != SQLite || db.target.path == "" {
 		return nil

@@ -11,7 +11,7 @@ import (
 	"github.com/chassi-go/chassi/internal/dbtest"
 )
 
-// R97: what only reads creates no database where none is.
+// R97: opening for reading does not create a missing database.
 func TestOpenOfAMissingFileCreatesNothing(t *testing.T) {
 	t.Parallel()
 	for name, open := range map[string]func(context.Context, Config) (*DB, error){"existing": OpenExisting, "read only": OpenReadOnly} {

@@ -1,6 +1,7 @@
 package database
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -12,25 +13,32 @@ import (
 	"github.com/pressly/goose/v3"
 )
 
-// Migration is one file of SQL that changes the schema.
+// Migration is one SQL file that changes the schema.
 type Migration struct {
 	Name    string    // the file, such as 00001_users.sql
 	Version int64     // the number its name begins with
 	Applied time.Time // zero while it is pending
 }
 
-// Migrate applies the pending migrations in the order of their numbers and
-// returns the names of those it applied, also when a later one failed. A failed
-// one leaves nothing behind, unless its file says NO TRANSACTION.
+// Migrate applies the pending migrations in the order of their numbers. It returns the names of
+// the applied ones, also if a later one failed. A failed migration is rolled back, unless its
+// file contains NO TRANSACTION.
 //
-// The files lie in the folders "sqlite" and "postgres" of migrations and are in
-// goose's format: 00001_name.sql with the line "-- +goose Up" on top. A lock makes
-// nodes that start together wait for each other; on SQLite it is an empty file
-// named like the database with -migrate at its end. After ten seconds of waiting the
-// error says who has the lock, and [IsUnavailable] holds for it: call again. Migrations
-// take as long as ctx allows: QueryTimeout does not bound them.
+// The files are in the directories "sqlite" and "postgres" of migrations, in goose's format:
+// 00001_name.sql, with "-- +goose Up" as the first line. A lock serializes nodes that start
+// together; on SQLite it is an empty file with the name of the database and the suffix
+// -migrate. After ten seconds Migrate returns an error that describes the holder of the lock
+// and for which [IsUnavailable] is true: call it again. QueryTimeout does not apply to
+// migrations; only ctx limits them.
 func (db *DB) Migrate(ctx context.Context, migrations fs.FS) (applied []string, err error) {
-	err = db.migrating(ctx, migrations, func(provider *goose.Provider) error {
+	return db.MigrateTable(ctx, goose.DefaultTablename, migrations)
+}
+
+// MigrateTable is [DB.Migrate] for the tables of a library, which has migrations of its own. It
+// records them in the given table instead of goose_db_version, so that their numbers do not
+// collide with those of the program.
+func (db *DB) MigrateTable(ctx context.Context, table string, migrations fs.FS) (applied []string, err error) {
+	err = db.migrating(ctx, table, migrations, func(provider *goose.Provider) error {
 		results, err := provider.Up(ctx)
 		if partial, ok := errors.AsType[*goose.PartialError](err); ok {
 			results = partial.Applied
@@ -46,7 +54,7 @@ func (db *DB) Migrate(ctx context.Context, migrations fs.FS) (applied []string, 
 
 // Migrations lists all migrations in order, applied and pending.
 func (db *DB) Migrations(ctx context.Context, migrations fs.FS) (list []Migration, err error) {
-	err = db.migrating(ctx, migrations, func(provider *goose.Provider) error {
+	err = db.migrating(ctx, goose.DefaultTablename, migrations, func(provider *goose.Provider) error {
 		statuses, err := provider.Status(ctx)
 		for _, s := range statuses {
 			list = append(list, Migration{Name: path.Base(s.Source.Path), Version: s.Source.Version, Applied: s.AppliedAt})
@@ -56,9 +64,9 @@ func (db *DB) Migrations(ctx context.Context, migrations fs.FS) (list []Migratio
 	return list, err
 }
 
-// migrating calls do while it holds the lock, with connections of their own, which
-// the bounds for queries do not apply to.
-func (db *DB) migrating(ctx context.Context, migrations fs.FS, do func(*goose.Provider) error) error {
+// migrating calls do while it holds the lock, with connections of its own, to which the query
+// timeouts do not apply.
+func (db *DB) migrating(ctx context.Context, table string, migrations fs.FS, do func(*goose.Provider) error) error {
 	if db.closed.Load() {
 		return failedAs(classUnavailable, "migrate", errors.New("the database is closed"))
 	}
@@ -77,7 +85,7 @@ func (db *DB) migrating(ctx context.Context, migrations fs.FS, do func(*goose.Pr
 	}
 	defer unlock()
 	provider, err := goose.NewProvider(db.gooseDialect(), pool, files,
-		goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
+		goose.WithTableName(table), goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
 	if err == nil {
 		err = do(provider)
 	}
@@ -89,7 +97,7 @@ func (db *DB) migrateFailed(ctx context.Context, err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, goose.ErrNoMigrations):
-		return failed("migrate", fmt.Errorf("no .sql file in the folder %q of the migrations: %w", db.target.dialect, err))
+		return failed("migrate", fmt.Errorf("the migrations have no .sql file in the directory %q: %w", db.target.dialect, err))
 	case errors.Is(err, errLocked):
 		return failedAs(classUnavailable, "migrate", err)
 	}
@@ -116,8 +124,8 @@ func (db *DB) migrator() (*sql.DB, error) {
 	return sql.OpenDB(newConnector(config, db.target)), nil
 }
 
-// lockMigrations waits until no other node migrates this database. The lock ends
-// with the process, however that ends.
+// lockMigrations waits until no other node migrates this database. The lock is released when the
+// process ends.
 func (db *DB) lockMigrations(ctx context.Context, pool *sql.DB) (unlock func(), err error) {
 	switch {
 	case db.target.dialect == Postgres:
@@ -128,7 +136,7 @@ func (db *DB) lockMigrations(ctx context.Context, pool *sql.DB) (unlock func(), 
 	return db.lockSQLite(ctx, db.target.path+"-migrate")
 }
 
-// lockMemory suffices where nobody but this handle can see the data.
+// lockMemory is the lock of a database that only this DB can access.
 func (db *DB) lockMemory(ctx context.Context) (unlock func(), err error) {
 	select {
 	case db.memoryLock <- struct{}{}:
@@ -141,10 +149,9 @@ func (db *DB) lockMemory(ctx context.Context) (unlock func(), err error) {
 // migrationLock is the advisory lock of PostgreSQL, one per database of a server.
 const migrationLock = 0x63686173736921 // "chassi!"
 
-// lockPostgres holds the lock by a transaction, which is all that a pooler leaves to us of
-// a connection, and which ends with the process. It asks again and again instead of
-// waiting in the server: a waiting statement holds a snapshot, and CREATE INDEX
-// CONCURRENTLY would wait for that.
+// lockPostgres holds the lock in a transaction, because a pooler does not keep other state of a
+// connection; it ends with the process. It polls instead of waiting in the server: a waiting
+// statement holds a snapshot, for which CREATE INDEX CONCURRENTLY would wait.
 func (db *DB) lockPostgres(ctx context.Context, pool *sql.DB) (unlock func(), err error) {
 	conn, err := pool.Conn(ctx)
 	if err != nil {
@@ -158,7 +165,7 @@ func (db *DB) lockPostgres(ctx context.Context, pool *sql.DB) (unlock func(), er
 		return value, err
 	}
 	err = db.awaitLock(ctx, func() string { return migrationLockHolder(ctx, conn) }, func() (locked bool, err error) {
-		// Of the simple protocol no portal remains open, and with it no snapshot.
+		// The simple protocol leaves no portal, and therefore no snapshot, open.
 		value, err := do(ctx, fmt.Sprintf(`BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;
 			SELECT pg_try_advisory_xact_lock(%d)`, migrationLock))
 		if err == nil && value != "t" {
@@ -177,7 +184,7 @@ func (db *DB) lockPostgres(ctx context.Context, pool *sql.DB) (unlock func(), er
 	}, nil
 }
 
-// migrationLockHolder describes which connections of the server have the lock.
+// migrationLockHolder describes the connections that hold the lock.
 func migrationLockHolder(ctx context.Context, conn *sql.Conn) string {
 	const query = `SELECT string_agg(format('process %s (%s%s, %s since %s)', l.pid, a.application_name,
 			coalesce(' from ' || host(a.client_addr), ''), a.state, to_char(a.state_change, 'YYYY-MM-DD HH24:MI:SS OF')), ', ')
@@ -192,9 +199,9 @@ func migrationLockHolder(ctx context.Context, conn *sql.Conn) string {
 	return holder.String
 }
 
-// lockSQLite locks a file beside the database: goose begins and ends transactions
-// of the database itself, so a lock in there could not span them. The file stays,
-// since removing it while another process waits for it would split the lock.
+// lockSQLite locks a file next to the database: goose begins and ends transactions of the
+// database, so a lock in the database could not span them. The file is never removed, because
+// processes that wait for it would then lock different files.
 func (db *DB) lockSQLite(ctx context.Context, path string) (unlock func(), err error) {
 	if err := createFile(path); err != nil {
 		return nil, err
@@ -218,13 +225,12 @@ func (db *DB) lockSQLite(ctx context.Context, path string) (unlock func(), err e
 	return func() { _ = errors.Join(tx.Rollback(), pool.Close()) }, nil
 }
 
-// lockPatience bounds the wait for the lock: the caller can say then what it waits for, and
-// ask again.
+// lockPatience is the timeout for the lock. The caller can then report it and try again.
 const lockPatience = 10 * time.Second
 
 var errLocked = errors.New("another migration of this database is running")
 
-// awaitLock calls try until the lock is taken, try fails, or ctx or the patience ends.
+// awaitLock calls try until it has the lock, try fails, ctx ends or lockPatience has passed.
 func (db *DB) awaitLock(ctx context.Context, holder func() string, try func() (locked bool, err error)) error {
 	began := time.Now()
 	for n := 1; ; n++ {
@@ -233,7 +239,7 @@ func (db *DB) awaitLock(ctx context.Context, holder func() string, try func() (l
 			return err
 		}
 		waited := time.Since(began)
-		if waited >= or(db.lockPatience, lockPatience) {
+		if waited >= cmp.Or(db.lockPatience, lockPatience) {
 			return fmt.Errorf("%w: waited %v for %s", errLocked, waited.Round(time.Millisecond), holder())
 		}
 		if !pause(ctx, n) {

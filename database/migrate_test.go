@@ -111,7 +111,7 @@ func TestMigrateTogetherInProcesses(t *testing.T) {
 	}
 }
 
-// A bad migration is named, leaves nothing behind, and those before it stay.
+// The error names an invalid migration, which is rolled back. Earlier migrations are kept.
 func TestMigrateFails(t *testing.T) {
 	engines(t, func(t *testing.T, c Config) {
 		db := open(t, c)

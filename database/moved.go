@@ -5,8 +5,8 @@ import (
 	"os"
 )
 
-// requireSameFile fails once the SQLite file that was opened is no longer what its path
-// names. The open file can still be written then, but nobody would find what is in it.
+// requireSameFile returns an error if the path of the SQLite file refers to another file, or to
+// none, than when it was opened. Writes to the open file would then be lost.
 func (db *DB) requireSameFile(op string) error {
 	if db.opened == nil {
 		return nil
@@ -16,7 +16,7 @@ func (db *DB) requireSameFile(op string) error {
 		return nil
 	}
 	if err == nil {
-		return failedAs(classUnavailable, op, fmt.Errorf("the database file %s was replaced while it is in use: restart to use the new file, or put the old one back", db.target.path))
+		return failedAs(classUnavailable, op, fmt.Errorf("the database file %s was replaced while in use; restart to use the new file, or restore the old one", db.target.path))
 	}
-	return failedAs(classUnavailable, op, fmt.Errorf("the database file was deleted or moved while it is in use: put it back, or restore a backup and restart: %w", err))
+	return failedAs(classUnavailable, op, fmt.Errorf("the database file was deleted or moved while in use; restore it, or restore a backup and restart: %w", err))
 }

@@ -15,8 +15,8 @@ func TestFileThatIsNoLongerThere(t *testing.T) {
 		put  func(path string) error // something in the place of the file
 		want string
 	}{
-		"deleted or moved": {func(string) error { return nil }, "was deleted or moved while it is in use"},
-		"replaced":         {func(path string) error { return os.WriteFile(path, nil, 0o600) }, "was replaced while it is in use"},
+		"deleted or moved": {func(string) error { return nil }, "was deleted or moved while in use"},
+		"replaced":         {func(path string) error { return os.WriteFile(path, nil, 0o600) }, "was replaced while in use"},
 	} {
 		url := dbtest.SQLite(t)
 		path := strings.TrimPrefix(url, "sqlite:")

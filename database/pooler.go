@@ -16,20 +16,20 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
-// connector connects to PostgreSQL, directly or through a pooler such as PgBouncer. A
-// pooler that lends a connection of the server for the length of a transaction keeps
-// nothing between two of them. So behind a pooler
+// connector connects to PostgreSQL, directly or through a pooler such as PgBouncer. In
+// transaction mode a pooler keeps no session state between transactions. So behind a
+// pooler
 //   - statements are not prepared, unless default_query_exec_mode in the URL says so;
-//   - no parameter is sent at the start but those that poolers pass on; the timeouts are
-//     set in each transaction instead;
+//   - only startup parameters that poolers support are sent; the timeouts are set in each
+//     transaction instead;
 //   - the lock of a migration belongs to a transaction.
 type connector struct {
 	direct, pooled driver.Connector
 	timeouts       []string    // statements that set them in a transaction
-	behindPooler   atomic.Bool // as far as is known from the connections that were made
+	behindPooler   atomic.Bool // as detected on the connections made so far
 }
 
-// timeoutParameters are those that poolers refuse, or keep for the next client.
+// timeoutParameters are the parameters that poolers reject, or keep for the next client.
 var timeoutParameters = []string{"statement_timeout", "idle_in_transaction_session_timeout"}
 
 func newConnector(config *pgx.ConnConfig, t target) *connector {
@@ -50,8 +50,8 @@ func newConnector(config *pgx.ConnConfig, t target) *connector {
 // Driver returns pgx.
 func (c *connector) Driver() driver.Driver { return c.direct.Driver() }
 
-// Connect finds out whether there is a pooler on the way. Once there was one it is taken
-// for granted: what works behind a pooler works without one too.
+// Connect detects a pooler. Once it has found one it assumes one for all connections, because
+// the restrictions also work without.
 func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if !c.behindPooler.Load() {
 		conn, err := c.direct.Connect(ctx)
@@ -70,22 +70,22 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	return c.pooled.Connect(ctx)
 }
 
-// refusedParameter holds for PgBouncer's answer to a parameter that is not among its
+// refusedParameter reports whether err is PgBouncer's response to a parameter that is not in its
 // ignore_startup_parameters.
 func refusedParameter(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && pg.Code == "08P01" && strings.Contains(pg.Message, "startup parameter")
 }
 
-// throughPooler compares the process that the other side said it is with the process that
-// carries out a query. A pooler makes the first one up.
+// throughPooler compares the process ID reported at the start with that of the process that runs
+// a query. A pooler makes up the former.
 func throughPooler(ctx context.Context, conn driver.Conn) (bool, error) {
 	pid, err := simple(ctx, conn, "SELECT pg_backend_pid()")
 	return pid != strconv.FormatUint(uint64(conn.(*stdlib.Conn).Conn().PgConn().PID()), 10), err
 }
 
-// simple runs statements by the simple protocol, which leaves nothing on the connection. It
-// returns the first value of the last one, "" if there is none.
+// simple runs statements with the simple protocol, which leaves no state on the connection. It
+// returns the first value of the last statement, or "" without a result.
 func simple(ctx context.Context, conn any, statements string) (value string, err error) {
 	results, err := conn.(*stdlib.Conn).Conn().PgConn().Exec(ctx, statements).ReadAll()
 	if err != nil || len(results) == 0 {
@@ -97,7 +97,7 @@ func simple(ctx context.Context, conn any, statements string) (value string, err
 	return value, nil
 }
 
-// settings are the statements at the beginning of each transaction.
+// settings returns the statements at the beginning of each transaction.
 func (s scope) settings() (settings []string) {
 	if s.db.connector.behindPooler.Load() {
 		settings = s.db.connector.timeouts

@@ -51,7 +51,7 @@ func TestPoolerIsNoticed(t *testing.T) {
 	}
 }
 
-// What the URL sets wins behind a pooler too.
+// Parameters of the URL take precedence behind a pooler, too.
 func TestPoolerTakesTimeoutsOfTheURL(t *testing.T) {
 	t.Parallel()
 	db := open(t, Config{URL: dbtest.PgBouncer(t) + "&statement_timeout=12345"})
@@ -94,7 +94,7 @@ func TestPoolerSharesConnections(t *testing.T) {
 
 // A migration that waits says for what: the lock's holder can be on another machine, or a
 // connection that an older version of the program left locked in a pooler.
-func TestMigrateSaysWhoHasTheLock(t *testing.T) {
+func TestMigrateNamesTheHolderOfTheLock(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		url  string

@@ -24,20 +24,21 @@ func openPostgres(c Config, t target) (*DB, error) {
 	return &DB{config: c, target: t, reader: pool, writer: pool, probe: probePool(connector, c), connector: connector}, nil
 }
 
-// checkBeforeUse looks whether the server has closed a connection that was not used for a
-// second, which costs no round trip, in place of a ping.
+// checkBeforeUse checks, instead of a ping, whether the server has closed a connection that was
+// idle for a second. This costs no round trip.
 func checkBeforeUse() []stdlib.OptionOpenDB {
 	check := func(_ context.Context, p stdlib.ShouldPingParams) bool {
 		if p.IdleDuration <= time.Second {
 			return false
 		}
-		// What it finds closes the connection, so that the ping fails at once.
+		// CheckConn closes a broken connection, so that the ping fails at once.
 		return p.Conn.PgConn().CheckConn() != nil //nolint:staticcheck // deprecated, but not for connections of high latency
 	}
 	return []stdlib.OptionOpenDB{stdlib.OptionShouldPing(check)}
 }
 
-// postgresConfig is the URL with our bounds; what the URL itself sets wins.
+// postgresConfig returns the configuration of the URL and the limits of c. Parameters of the URL
+// take precedence.
 func postgresConfig(c Config, t target) (*pgx.ConnConfig, error) {
 	config, err := pgx.ParseConfig(t.dsn)
 	if err != nil {
@@ -54,7 +55,7 @@ func postgresConfig(c Config, t target) (*pgx.ConnConfig, error) {
 	return config, nil
 }
 
-// parseFailed keeps the reason and drops the text around it, which may hold the
+// parseFailed returns an error with only the reason, because the text of err may contain the
 // password: pgx masks it only where it recognizes it.
 func parseFailed(err error) error {
 	reason := "check host, port, sslmode and the names of parameters"

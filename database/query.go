@@ -8,8 +8,7 @@ import (
 	"github.com/chassi-go/chassi/calltrace"
 )
 
-// Querier is what [DB] and [Tx] have in common, for code that runs inside a
-// transaction as well as outside of one.
+// Querier is implemented by [DB] and [Tx], for code that runs inside or outside a transaction.
 type Querier interface {
 	Query(ctx context.Context, query string, args ...any) (*Rows, error)
 	QueryRow(ctx context.Context, query string, args ...any) *Row
@@ -21,9 +20,8 @@ var (
 	_ Querier = (*Tx)(nil)
 )
 
-// Query runs a query that reads; on SQLite one that writes is refused (use
-// [DB.Write] for INSERT … RETURNING). The rows must be closed, and are cut off
-// when the time of the call is over.
+// Query runs a query that reads. On SQLite a query that writes fails; use [DB.Write] for INSERT
+// … RETURNING. The caller must close the rows. They end at the deadline of the call.
 func (db *DB) Query(ctx context.Context, query string, args ...any) (*Rows, error) {
 	if err := db.refuseNested(ctx, "query"); err != nil {
 		return nil, err
@@ -45,32 +43,30 @@ func (db *DB) Query(ctx context.Context, query string, args ...any) (*Rows, erro
 	return rows, nil
 }
 
-// QueryRow is [DB.Query] for the first row; its error comes from [Row.Scan].
+// QueryRow is [DB.Query] for the first row. [Row.Scan] returns its error.
 func (db *DB) QueryRow(ctx context.Context, query string, args ...any) *Row {
 	rows, err := db.Query(ctx, query, args...)
 	return &Row{rows: rows, err: err}
 }
 
-// Exec runs one statement as a [DB.Batch] of its own and returns the number of
-// rows it changed.
+// Exec runs one statement in a [DB.Batch] of its own and returns the number of changed rows.
 func (db *DB) Exec(ctx context.Context, query string, args ...any) (affected int64, err error) {
 	err = db.Batch(ctx, Statement{SQL: query, Args: args, Affected: &affected})
 	return affected, err
 }
 
-// querying is the scope of a query outside of a transaction, which PostgreSQL does
-// not hinder from writing.
+// querying returns the scope of a query outside a transaction. PostgreSQL does not prevent such
+// a query from writing.
 func (db *DB) querying() scope {
 	return scope{db: db, pool: db.reader, readOnly: db.target.dialect == SQLite}
 }
 
-// bound gives ctx the deadline of one call.
+// bound returns ctx with the deadline of one call.
 func (db *DB) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, db.config.QueryTimeout)
 }
 
-// Rows are the rows of a query: as sql.Rows, with errors of this package. Close
-// them in any case.
+// Rows are the rows of a query, like sql.Rows, with errors of this package. Always close them.
 type Rows struct {
 	scope  scope
 	ctx    context.Context
@@ -79,20 +75,20 @@ type Rows struct {
 	end    calltrace.End // nil when the call is not recorded, or this was
 }
 
-// Next moves to the next row. It is false at the end and on an error: see Err.
+// Next advances to the next row. It returns false at the end and on an error, see Err.
 func (r *Rows) Next() bool { return r.rows.Next() }
 
-// Scan reads the columns of the row that Next moved to.
+// Scan copies the columns of the current row to dest.
 func (r *Rows) Scan(dest ...any) error { return r.fail(r.rows.Scan(dest...)) }
 
-// Err returns what ended the rows before their end, or nil.
+// Err returns the error that ended the iteration, or nil.
 func (r *Rows) Err() error { return r.fail(r.rows.Err()) }
 
-// Close frees the connection. It may be called more than once.
+// Close releases the connection. It may be called more than once.
 func (r *Rows) Close() error {
 	defer r.cancel()
 	if r.end != nil {
-		_ = r.Err() // recorded, though nobody may have asked
+		_ = r.Err() // recorded even if the caller does not call Err
 	}
 	err := r.fail(r.rows.Close())
 	r.ended(nil)
@@ -119,8 +115,8 @@ type Row struct {
 	err  error
 }
 
-// Scan reads the columns and frees the connection. Without a row it returns
-// [ErrNotFound]. It must be called, and once.
+// Scan copies the columns to dest and releases the connection. It returns [ErrNotFound] if there
+// is no row. It must be called exactly once.
 func (r *Row) Scan(dest ...any) error {
 	if r.err != nil {
 		return r.err

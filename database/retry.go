@@ -13,8 +13,8 @@ const (
 	longPause  = 64 * time.Millisecond
 )
 
-// retry runs try until it succeeds, fails for good or ctx ends. ctx must have a
-// deadline. [DB.Check] learns from it.
+// retry calls try until it succeeds or fails permanently, or ctx ends. ctx must have a deadline.
+// The outcome is recorded for [DB.Check].
 func (db *DB) retry(ctx context.Context, try func() error) error {
 	return db.rerun(ctx, func() error {
 		err := try()
@@ -23,7 +23,7 @@ func (db *DB) retry(ctx context.Context, try func() error) error {
 	})
 }
 
-// rerun is retry for what is no call.
+// rerun is retry without recording the outcome, for operations that are not calls.
 func (db *DB) rerun(ctx context.Context, try func() error) error {
 	for n := 1; ; n++ {
 		err := try()
@@ -39,7 +39,7 @@ func (db *DB) rerun(ctx context.Context, try func() error) error {
 				return err
 			}
 		case classReadOnly:
-			db.dropIdle() // the next call shall find the server that took over
+			db.dropIdle() // the next call connects to the new primary server
 			return err
 		default:
 			return err
@@ -50,8 +50,8 @@ func (db *DB) rerun(ctx context.Context, try func() error) error {
 	}
 }
 
-// pause waits for a random time below a bound that doubles with each try, so that
-// those who collided do not meet again. It is false when ctx ended.
+// pause waits for a random time below a limit that doubles with each attempt, so that
+// conflicting transactions do not collide again. It returns false if ctx has ended.
 func pause(ctx context.Context, n int) bool {
 	limit := min(firstPause<<min(n, 10), longPause)
 	timer := time.NewTimer(rand.N(limit))

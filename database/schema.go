@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// SchemaError says that the schema of a database is not the one that a program needs.
+// SchemaError means that the schema of a database is not the one that the program requires.
 type SchemaError struct {
 	Have, Want int64 // numbers of the newest migration applied, 0 for none, and of the newest one known
-	Newer      bool  // the database has a migration that the program does not know
+	Newer      bool  // the database has a migration that the program does not contain
 }
 
 // Error describes both schemas by their newest migration.
@@ -58,11 +58,11 @@ func newest(versions map[int64]bool) (newest int64) {
 	return newest
 }
 
-// migrationVersions reads the numbers that the names of the files begin with.
+// migrationVersions returns the version numbers at the beginning of the file names.
 func migrationVersions(migrations fs.FS, d Dialect) (map[int64]bool, error) {
 	names, err := fs.Glob(migrations, d.String()+"/*.sql")
 	if err == nil && len(names) == 0 {
-		err = fmt.Errorf("no .sql file in the folder %q of the migrations", d)
+		err = fmt.Errorf("the migrations have no .sql file in the directory %q", d)
 	}
 	if err != nil {
 		return nil, failed("schema", err)
@@ -79,7 +79,7 @@ func migrationVersions(migrations fs.FS, d Dialect) (map[int64]bool, error) {
 	return versions, nil
 }
 
-// appliedVersions reads the table that goose keeps; without one there are none.
+// appliedVersions returns the versions in goose's table, or none if the table does not exist.
 func (db *DB) appliedVersions(ctx context.Context) (map[int64]bool, error) {
 	exists := "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'goose_db_version'"
 	if db.target.dialect == Postgres {

@@ -14,10 +14,10 @@ import (
 	"modernc.org/sqlite"
 )
 
-// The part every connection shares. busy_timeout is how long SQLite itself waits
-// for the lock of another process, in ms: short, because a wait inside SQLite
-// does not see a context end; the rest of the wait is in [DB.retry]. _dqs=0 makes
-// "text" in double quotes an error, as it is in PostgreSQL.
+// sqliteCommon contains the parameters of every connection. busy_timeout, in ms, is how
+// long SQLite waits for the lock of another process. It is short, because a wait inside
+// SQLite does not end with a context; [DB.retry] waits further. _dqs=0 makes "text" in
+// double quotes an error, as in PostgreSQL.
 const sqliteCommon = "_dqs=0&_pragma=busy_timeout(50)&_pragma=foreign_keys(1)"
 
 func openSQLite(ctx context.Context, c Config, t target) (*DB, error) {
@@ -40,7 +40,7 @@ func openSQLite(ctx context.Context, c Config, t target) (*DB, error) {
 	writer.SetMaxOpenConns(1)
 	db.reader, db.writer = reader, writer
 	if err := db.lockable(ctx); err != nil {
-		_ = db.Close() // what the check found is what matters
+		_ = db.Close() // the error of the check is returned
 		return nil, fmt.Errorf("%w (opening %s)", err, t)
 	}
 	if t.path != "" {
@@ -52,15 +52,15 @@ func openSQLite(ctx context.Context, c Config, t target) (*DB, error) {
 	return db, nil
 }
 
-// lockable fails if the database is none, or must not be written. A full disk is no
-// reason not to open it.
+// lockable returns an error if the file is not a database or cannot be written. A full disk is
+// not an error.
 func (db *DB) lockable(ctx context.Context) error {
 	ctx, cancel := db.bound(ctx)
 	defer cancel()
 	return db.rerun(ctx, func() error { return db.checkSQLite(ctx, false) })
 }
 
-// prepareSQLite makes sure that there is a file, or memory that stays.
+// prepareSQLite creates a missing file, or keeps a database in memory alive.
 func (db *DB) prepareSQLite(ctx context.Context) error {
 	switch {
 	case db.target.path != "" && db.target.access == accessCreate:
@@ -74,7 +74,7 @@ func (db *DB) prepareSQLite(ctx context.Context) error {
 	if err != nil {
 		return failed("open", err)
 	}
-	// Data in memory lives as long as some connection to it: this one.
+	// Data in memory exists while a connection to it is open: this one.
 	anchor, err := connector.Connect(ctx)
 	if err != nil {
 		return failed("open", err)
@@ -83,9 +83,9 @@ func (db *DB) prepareSQLite(ctx context.Context) error {
 	return nil
 }
 
-// createFile creates the database file for its owner only; SQLite gives the
-// files beside it the same mode. An existing file is left alone, and above all
-// not opened: closing it would drop the locks that this process holds on it.
+// createFile creates the database file with permissions for its owner only; SQLite uses the same
+// mode for its other files. It does not open an existing file, because closing it would release
+// the locks that this process holds on it.
 func createFile(path string) error {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	switch {
@@ -94,9 +94,9 @@ func createFile(path string) error {
 	case errors.Is(err, fs.ErrExist):
 		return nil
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("database: open: folder %s does not exist: create it or change the URL: %w", filepath.Dir(path), err)
+		return fmt.Errorf("database: open: directory %s does not exist; create it or change the URL: %w", filepath.Dir(path), err)
 	}
-	return failedAs(classUnavailable, "open", fmt.Errorf("cannot create the file, check rights and space of its folder: %w", err))
+	return failedAs(classUnavailable, "open", fmt.Errorf("cannot create the file; check the permissions and free space of its directory: %w", err))
 }
 
 func sqlitePool(dsn string) (*sql.DB, error) {
@@ -107,9 +107,9 @@ func sqlitePool(dsn string) (*sql.DB, error) {
 	return sql.OpenDB(cachingConnector{connector}), nil
 }
 
-// sqliteWriter names the connection that writes. Transactions take the write lock
-// when they begin, so that none finds at its end that another was faster. In
-// memory there is no log beside the data, so there they exclude readers too.
+// sqliteWriter returns the data source name of the connection that writes. Transactions take the
+// write lock when they begin, so that none fails at its end because of another one. In memory
+// there is no write-ahead log, so there they exclude readers too.
 func (t target) sqliteWriter() string {
 	if t.path == "" {
 		return t.sqliteFile() + sqliteCommon + "&vfs=memdb&_txlock=exclusive"
@@ -128,7 +128,7 @@ func (t target) sqliteReader() string {
 func (t target) sqliteFile() string {
 	path := t.path
 	if path == "" {
-		path = "/" + t.memory // the slash is what lets connections share it
+		path = "/" + t.memory // with the slash, connections share the database
 	}
 	uri := "file:" + (&url.URL{Path: path}).EscapedPath() + "?"
 	if t.access != accessCreate && t.path != "" {

@@ -5,23 +5,7 @@ import (
 	"database/sql/driver"
 )
 
-// maxStatements bounds what one connection keeps prepared. A service has some
-// dozens of statements; text built at run time only turns the cache over.
-const maxStatements = 100
-
-// cachingConnector makes SQLite connections that prepare each statement once:
-// parsing takes 25 to 40 % of the time of a short query. (pgx does this by itself.)
-type cachingConnector struct{ driver.Connector }
-
-func (c cachingConnector) Connect(ctx context.Context) (driver.Conn, error) {
-	conn, err := c.Connector.Connect(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return &cachingConn{sqliteConn: conn.(sqliteConn), idle: map[string]sqliteStmt{}, synchronous: full}, nil
-}
-
-// sqliteConn is what the driver's connection can do.
+// sqliteConn is the interface of the driver's connections.
 type sqliteConn interface {
 	driver.Conn
 	driver.ConnBeginTx
@@ -31,29 +15,41 @@ type sqliteConn interface {
 	driver.Validator
 }
 
+// sqliteStmt is the interface of the driver's prepared statements.
 type sqliteStmt interface {
 	driver.Stmt
 	driver.StmtExecContext
 	driver.StmtQueryContext
 }
 
-// cachingConn keeps statements that are not in use by their text. Like any
-// driver.Conn it is used by one goroutine at a time.
+// cachingConnector returns SQLite connections that prepare each statement once: parsing takes 25
+// to 40 % of the time of a short query. (pgx caches statements itself.)
+type cachingConnector struct{ driver.Connector }
+
+func (c cachingConnector) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := c.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &cachingConn{sqliteConn: conn.(sqliteConn), idle: statements{}, synchronous: full}, nil
+}
+
+// cachingConn caches prepared statements and controls whether commits wait for the disk. Like
+// any driver.Conn it is used by one goroutine at a time.
 type cachingConn struct {
 	sqliteConn
-	idle        map[string]sqliteStmt
-	synchronous string
+	idle        statements
+	synchronous string // the current value of the pragma
 	inTx        bool
 }
 
-// What a commit waits for, see https://sqlite.org/pragma.html#pragma_synchronous.
+// Values of the pragma synchronous, see https://sqlite.org/pragma.html#pragma_synchronous.
 const (
 	full   = "FULL"   // the disk
-	normal = "NORMAL" // with a write-ahead log: nothing
+	normal = "NORMAL" // nothing, with a write-ahead log
 )
 
-// BeginTx makes the commits of this transaction wait for the disk, unless ctx says
-// that they need not.
+// BeginTx begins a transaction whose commit waits for the disk, unless ctx is relaxed.
 func (c *cachingConn) BeginTx(ctx context.Context, options driver.TxOptions) (driver.Tx, error) {
 	want := full
 	if ctx.Value(relaxedKey{}) != nil {
@@ -70,24 +66,25 @@ func (c *cachingConn) BeginTx(ctx context.Context, options driver.TxOptions) (dr
 	return cachingTx{tx, c}, nil
 }
 
-// synchronize does not go by the cache: SQLite obeys this pragma when it is
-// prepared, not when it is run.
+// synchronize sets the pragma synchronous to want. It does not use the cache, because SQLite
+// applies this pragma when it is prepared and not when it is run.
 func (c *cachingConn) synchronize(ctx context.Context, want string) error {
 	if c.synchronous == want {
 		return nil
 	}
-	stmt, err := c.PrepareContext(ctx, "PRAGMA synchronous = "+want)
+	stmt, err := c.prepare(ctx, "PRAGMA synchronous = "+want)
 	if err != nil {
 		return err
 	}
 	defer stmt.Close()
-	if _, err := stmt.(sqliteStmt).ExecContext(ctx, nil); err != nil {
+	if _, err := stmt.ExecContext(ctx, nil); err != nil {
 		return err
 	}
 	c.synchronous = want
 	return nil
 }
 
+// cachingTx is a transaction of a cachingConn.
 type cachingTx struct {
 	driver.Tx
 	conn *cachingConn
@@ -96,40 +93,44 @@ type cachingTx struct {
 func (t cachingTx) Commit() error   { t.conn.inTx = false; return t.Tx.Commit() }
 func (t cachingTx) Rollback() error { t.conn.inTx = false; return t.Tx.Rollback() }
 
+// ExecContext runs a statement. Outside of a transaction it commits, and waits for the disk.
 func (c *cachingConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	if !c.inTx {
 		if err := c.synchronize(ctx, full); err != nil {
 			return nil, err
 		}
 	}
-	stmt, err := c.take(ctx, query)
+	stmt, err := c.statement(ctx, query)
 	if err != nil {
 		return nil, err
 	}
-	defer c.put(query, stmt)
+	defer c.idle.put(query, stmt)
 	return stmt.ExecContext(ctx, args)
 }
 
+// QueryContext runs a query. Its statement is in use until the rows are closed.
 func (c *cachingConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	stmt, err := c.take(ctx, query)
+	stmt, err := c.statement(ctx, query)
 	if err != nil {
 		return nil, err
 	}
 	rows, err := stmt.QueryContext(ctx, args)
 	if err != nil {
-		c.put(query, stmt)
+		c.idle.put(query, stmt)
 		return nil, err
 	}
-	return &cachingRows{Rows: rows, done: func() { c.put(query, stmt) }}, nil
+	return &cachingRows{Rows: rows, done: func() { c.idle.put(query, stmt) }}, nil
 }
 
-// take hands out the statement for query: two runs of one text at once, the second
-// inside the loop over the first's rows, get one each.
-func (c *cachingConn) take(ctx context.Context, query string) (sqliteStmt, error) {
-	if stmt, ok := c.idle[query]; ok {
-		delete(c.idle, query)
+// statement returns a prepared statement that is not in use.
+func (c *cachingConn) statement(ctx context.Context, query string) (sqliteStmt, error) {
+	if stmt, ok := c.idle.take(query); ok {
 		return stmt, nil
 	}
+	return c.prepare(ctx, query)
+}
+
+func (c *cachingConn) prepare(ctx context.Context, query string) (sqliteStmt, error) {
 	stmt, err := c.PrepareContext(ctx, query)
 	if err != nil {
 		return nil, err
@@ -137,32 +138,14 @@ func (c *cachingConn) take(ctx context.Context, query string) (sqliteStmt, error
 	return stmt.(sqliteStmt), nil
 }
 
-func (c *cachingConn) put(query string, stmt sqliteStmt) {
-	c.drop(query)
-	if len(c.idle) >= maxStatements {
-		for other := range c.idle { // any: map order is random
-			c.drop(other)
-			break
-		}
-	}
-	c.idle[query] = stmt
-}
-
-func (c *cachingConn) drop(query string) {
-	if stmt, ok := c.idle[query]; ok {
-		delete(c.idle, query)
-		_ = stmt.Close() // repeats the last error of the statement, already reported
-	}
-}
-
 func (c *cachingConn) Close() error {
 	for query := range c.idle {
-		c.drop(query)
+		c.idle.remove(query)
 	}
 	return c.sqliteConn.Close()
 }
 
-// cachingRows gives its statement back when it is closed.
+// cachingRows puts its statement back into the cache when it is closed.
 type cachingRows struct {
 	driver.Rows
 	done func()
@@ -175,4 +158,35 @@ func (r *cachingRows) Close() error {
 		r.done = nil
 	}
 	return err
+}
+
+// maxStatements is the maximum number of statements that a connection keeps prepared. A
+// service has some dozens; texts that are built at run time replace each other.
+const maxStatements = 100
+
+// statements holds the prepared statements of a connection that are not in use, by text. A
+// query that is run again inside the loop over its own rows gets a second statement.
+type statements map[string]sqliteStmt
+
+func (s statements) take(query string) (sqliteStmt, bool) {
+	stmt, ok := s[query]
+	delete(s, query)
+	return stmt, ok
+}
+
+func (s statements) put(query string, stmt sqliteStmt) {
+	s.remove(query)
+	if len(s) >= maxStatements {
+		for other := range s { // any one: map order is random
+			s.remove(other)
+			break
+		}
+	}
+	s[query] = stmt
+}
+
+func (s statements) remove(query string) {
+	if stmt, ok := s.take(query); ok {
+		_ = stmt.Close() // repeats the last error of the statement, already reported
+	}
 }

@@ -79,7 +79,7 @@ func TestOpenSQLiteFails(t *testing.T) {
 	}
 }
 
-// T56: a folder without write permission is told apart from a mistake.
+// T56: the error distinguishes a directory without write permission from a wrong path.
 func TestOpenSQLiteWithoutRights(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

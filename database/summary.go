@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// summarize returns what a statement does and to which table: "SELECT" and "users". The table
-// is "" where it is not plain. It looks at words and nothing else: literals, comments and what
-// is in parentheses, such as subqueries, are skipped, and only the first statement counts.
+// summarize returns the operation and the table of a statement: "SELECT" and "users". The table
+// is "" if it is not a plain name. It only looks at words: it skips literals, comments and
+// parentheses, such as subqueries, and everything after the first statement.
 func summarize(query string) (operation, table string) {
 	word, rest := nextWord(query)
 	operation = strings.ToUpper(word)
@@ -40,7 +40,7 @@ func summarize(query string) (operation, table string) {
 // tableAfter has the word before the table of each operation.
 var tableAfter = map[string]string{"SELECT": "FROM", "DELETE": "FROM", "INSERT": "INTO", "REPLACE": "INTO", "MERGE": "INTO", "UPDATE": "UPDATE"}
 
-// nextTable returns the name that rest begins with, or "" when it is a subquery or the like.
+// nextTable returns the table name at the beginning of rest, or "" for a subquery or the like.
 func nextTable(rest string) string {
 	word, after := nextWord(rest)
 	if strings.TrimSpace(rest[:len(rest)-len(after)-len(word)]) != "" {
@@ -49,8 +49,8 @@ func nextTable(rest string) string {
 	return strings.ReplaceAll(word, `"`, "")
 }
 
-// nextWord returns the next word outside of literals, comments and parentheses, and what is
-// behind it. The word is "" at the end of the statement.
+// nextWord returns the next word outside of literals, comments and parentheses, and the rest of the
+// statement. The word is "" at the end of the statement.
 func nextWord(s string) (word, rest string) {
 	depth := 0
 	for i := 0; i < len(s); {
@@ -102,8 +102,8 @@ func skipTo(s string, from int, end string) int {
 	return len(s)
 }
 
-// isWord holds for the bytes of keywords, names and placeholders. The dot is one of them: a
-// table may have its schema in front.
+// isWord reports whether c can be part of a keyword, a name or a placeholder. This includes the
+// dot between schema and table.
 func isWord(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '.' || c == '$' || c >= 0x80
 }

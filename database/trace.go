@@ -11,9 +11,9 @@ import (
 	"modernc.org/sqlite"
 )
 
-// trace records that a statement begins. It returns nil when the call of ctx is not
-// recorded; [ended] takes either. Of the text only the operation and the table are
-// recorded, of the arguments nothing.
+// trace records that a statement begins. It returns nil when the call of ctx is not recorded;
+// [ended] takes either. Only the operation and the table of the statement are recorded, not its
+// text or its arguments.
 func (db *DB) trace(ctx context.Context, query string) calltrace.End {
 	start := calltrace.From(ctx)
 	if start == nil {
@@ -23,8 +23,8 @@ func (db *DB) trace(ctx context.Context, query string) calltrace.End {
 	return db.traceAs(ctx, start, name, table)
 }
 
-// traceBatch is [DB.trace] for statements that are sent together. What several have in common
-// is recorded: "BATCH" before the operation and the table, each unless they differ.
+// traceBatch is [DB.trace] for a batch. It records "BATCH" and the operation and the table, each
+// only if all statements have the same.
 func (db *DB) traceBatch(ctx context.Context, statements []Statement) calltrace.End {
 	start := calltrace.From(ctx)
 	if start == nil {

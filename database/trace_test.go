@@ -85,7 +85,7 @@ func TestStatementsAreReported(t *testing.T) {
 			_, err := tx.Exec(ctx, "INSERT INTO counters (id, n) VALUES ($1, $2)", 1, 4711)
 			return err
 		})
-		if _, unique := IsUnique(wrong); !unique {
+		if !IsUnique(wrong) {
 			t.Fatal(wrong)
 		}
 		if _, err := db.Query(ctx, "SELECT n FROM no_such WHERE n = 'canary'"); err == nil {

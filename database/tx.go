@@ -9,46 +9,60 @@ import (
 	"time"
 )
 
-// Tx is a running transaction. It is for one goroutine, and only inside the
-// function that was given it.
+// Tx is a running transaction. Only the function that received it, and one goroutine at a time,
+// may use it.
 type Tx struct {
 	scope    scope
 	tx       *sql.Tx
 	deadline time.Time
+	stores   bool // whether a statement has inserted or updated
+	after    []func()
 }
 
-// Write runs fn in a serializable transaction and stores its changes if it
-// returns nil; on an error, a panic or the end of ctx nothing is stored.
+// Write calls fn in a serializable transaction and commits if fn returns nil. After an error, a
+// panic or the end of ctx nothing is stored.
 //
-// fn may run more than once: when PostgreSQL reports a conflict with another
-// transaction, when a connection breaks before the commit, and when another
-// process locks the SQLite file. So fn must reset what it collects, must have no
-// effect outside of tx, and must wrap errors of tx with %w. A conflict is tried
-// at most 100 times, and all tries share the time of one call.
+// Write may call fn more than once: if PostgreSQL reports a conflict with another transaction,
+// if a connection breaks before the commit, and if another process locks the SQLite file. So fn
+// must reset variables that it fills, must have no effects outside tx, and must wrap errors of
+// tx with %w. After a conflict Write retries at most 100 times. All attempts share the timeout
+// of one call.
 //
-// SQLite has one writer: writers wait for each other, so keep fn short. Calling
-// db inside fn instead of tx is refused, since it could wait for itself.
+// SQLite has one writer: writers wait for each other, so keep fn short. Calls of db instead of
+// tx inside fn return an error, because they could deadlock.
 func (db *DB) Write(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
 	return db.transact(ctx, db.writing(), fn)
 }
 
-// WriteRelaxed is [DB.Write] without waiting for the disk, for changes that nobody
-// was promised: counters, times last seen. A crash of the process loses nothing;
-// one of the machine, or of the PostgreSQL server, may lose what was committed in
-// the last moments, as a whole and in order.
+// WriteRelaxed is [DB.Write] without waiting for the disk, for changes that may be lost, such as
+// counters and times of the last use. A crash of the process loses nothing. A crash of the
+// machine or of the PostgreSQL server may lose the latest transactions, but no part of one and
+// none before one that is kept.
 func (db *DB) WriteRelaxed(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
 	s := db.writing()
 	s.relaxed = true
 	return db.transact(ctx, s, fn)
 }
 
-// Read runs fn in a transaction that can only read and sees one state of the
-// database throughout. As with [DB.Write], fn may run more than once.
+// WriteShared is [DB.WriteRelaxed] at the isolation level READ COMMITTED of PostgreSQL, where each
+// statement sees what was committed before it: for queues and leases, whose statements take rows
+// with FOR UPDATE SKIP LOCKED or by conditions on single rows. Such a transaction neither fails
+// because of a serializable one nor makes one fail, unless both write the same row. On SQLite
+// it does not differ from WriteRelaxed.
+func (db *DB) WriteShared(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
+	s := db.writing()
+	s.relaxed, s.shared = true, true
+	return db.transact(ctx, s, fn)
+}
+
+// Read calls fn in a read-only transaction that sees one snapshot of the database. Like
+// [DB.Write] it may call fn more than once.
 func (db *DB) Read(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
 	return db.transact(ctx, db.reading(), fn)
 }
 
-// options ask PostgreSQL for what SQLite gives by having one writer and snapshots.
+// options returns the isolation level with which PostgreSQL gives the guarantees that SQLite
+// gives by a single writer and snapshots.
 func (s scope) options() *sql.TxOptions {
 	switch {
 	case s.db.target.dialect == SQLite:
@@ -56,7 +70,15 @@ func (s scope) options() *sql.TxOptions {
 	case s.readOnly:
 		return &sql.TxOptions{ReadOnly: true, Isolation: sql.LevelRepeatableRead}
 	}
-	return &sql.TxOptions{Isolation: sql.LevelSerializable}
+	return &sql.TxOptions{Isolation: s.isolation()}
+}
+
+// isolation returns the isolation level of a transaction that writes to PostgreSQL.
+func (s scope) isolation() sql.IsolationLevel {
+	if s.shared {
+		return sql.LevelReadCommitted
+	}
+	return sql.LevelSerializable
 }
 
 func (db *DB) transact(ctx context.Context, s scope, fn func(context.Context, *Tx) error) error {
@@ -65,43 +87,65 @@ func (db *DB) transact(ctx context.Context, s scope, fn func(context.Context, *T
 	}
 	ctx, cancel := db.bound(ctx)
 	defer cancel()
-	return s.wrote(db.retry(ctx, func() error { return s.once(ctx, fn) }))
-}
-
-// wrote lets [DB.Check] know of a transaction that was stored.
-func (s scope) wrote(err error) error {
-	if err == nil && !s.readOnly {
-		s.db.health.wroteCall(!s.relaxed)
+	stored := false
+	err := db.retry(ctx, func() (err error) {
+		stored, err = s.once(ctx, fn)
+		return err
+	})
+	if err == nil && stored {
+		db.health.wroteCall(!s.relaxed)
 	}
 	return err
 }
 
-func (s scope) once(ctx context.Context, fn func(context.Context, *Tx) error) error {
+// takesSpace reports whether a statement inserts or updates: other statements also succeed with
+// a full disk or a role without permission to write.
+func takesSpace(query string) bool {
+	operation, _ := summarize(query)
+	return operation != "SELECT" && operation != "DELETE"
+}
+
+// once runs the transaction once. It reports whether a statement has inserted or updated.
+func (s scope) once(ctx context.Context, fn func(context.Context, *Tx) error) (stored bool, err error) {
 	if err := s.db.requireSameFile("begin"); err != nil {
-		return err
+		return false, err
 	}
 	end := s.db.trace(ctx, "BEGIN")
 	sqlTx, err := s.begin(ctx)
 	if err != nil {
 		err = s.fail(ctx, "begin", err)
 		ended(end, err)
-		return err
+		return false, err
 	}
 	ended(end, nil)
-	// Without effect after a commit; runs when fn panics, too.
+	// A no-op after a commit. It also runs if fn panics.
 	defer func() { _ = sqlTx.Rollback() }()
 	deadline, _ := ctx.Deadline()
 	tx := &Tx{scope: s, tx: sqlTx, deadline: deadline}
 	if err := fn(context.WithValue(ctx, nestedKey{s.db}, true), tx); err != nil {
 		end := s.db.trace(ctx, "ROLLBACK")
-		_ = sqlTx.Rollback() // without effect where the end of ctx has done it
+		_ = sqlTx.Rollback() // a no-op if the end of ctx has rolled back
 		ended(end, nil)
-		return err
+		return false, s.ofDriver(ctx, err)
 	}
 	end = s.db.trace(ctx, "COMMIT")
 	err = tx.commit(ctx)
 	ended(end, err)
-	return err
+	if err == nil {
+		for _, f := range tx.after {
+			f()
+		}
+	}
+	return tx.stores, err
+}
+
+// ofDriver makes an error of the driver, which a function that uses [Tx.DBTX] may return, one
+// of this package, so that a conflict is tried again.
+func (s scope) ofDriver(ctx context.Context, err error) error {
+	if _, ok := errors.AsType[*failure](err); ok || classify(err) == classOther {
+		return err
+	}
+	return s.fail(ctx, "transaction", err)
 }
 
 // relaxedKey marks the context in which a relaxed transaction of SQLite begins.
@@ -140,10 +184,16 @@ func (tx *Tx) commit(ctx context.Context) error {
 	return failedAs(classUnavailable, "commit", fmt.Errorf("%w: %w", ErrCommitUnknown, err))
 }
 
+// OnCommit makes f be called after the transaction has been committed, before [DB.Write] returns.
+// It is not called if the transaction was rolled back or if it is unknown whether it was
+// committed. f must not block. [Tx.DBTX] returns a value that has the same method.
+func (tx *Tx) OnCommit(f func()) { tx.after = append(tx.after, f) }
+
 // Query runs a query in the transaction. Close the rows before the next statement:
 // PostgreSQL allows one at a time.
 func (tx *Tx) Query(ctx context.Context, query string, args ...any) (*Rows, error) {
 	ctx, cancel := tx.bound(ctx)
+	tx.stores = tx.stores || takesSpace(query)
 	end := tx.scope.db.trace(ctx, query)
 	rows, err := tx.tx.QueryContext(ctx, query, args...)
 	if err != nil {
@@ -155,13 +205,13 @@ func (tx *Tx) Query(ctx context.Context, query string, args ...any) (*Rows, erro
 	return &Rows{scope: tx.scope, ctx: ctx, cancel: cancel, rows: rows, end: end}, nil
 }
 
-// QueryRow is [Tx.Query] for the first row; its error comes from [Row.Scan].
+// QueryRow is [Tx.Query] for the first row. [Row.Scan] returns its error.
 func (tx *Tx) QueryRow(ctx context.Context, query string, args ...any) *Row {
 	rows, err := tx.Query(ctx, query, args...)
 	return &Row{rows: rows, err: err}
 }
 
-// Exec runs one statement and returns the number of rows it changed.
+// Exec runs one statement and returns the number of changed rows.
 func (tx *Tx) Exec(ctx context.Context, query string, args ...any) (affected int64, err error) {
 	ctx, cancel := tx.bound(ctx)
 	defer cancel()
@@ -173,11 +223,13 @@ func (tx *Tx) Exec(ctx context.Context, query string, args ...any) (affected int
 		return 0, err
 	}
 	ended(end, nil)
-	return result.RowsAffected()
+	affected, err = result.RowsAffected()
+	tx.stores = tx.stores || affected > 0 && takesSpace(query)
+	return affected, err
 }
 
-// bound gives ctx the deadline of the transaction, for the case that it is not the
-// one fn was given.
+// bound returns ctx with the deadline of the transaction, in case ctx is not derived from the
+// one passed to fn.
 func (tx *Tx) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	if d, ok := ctx.Deadline(); ok && !d.After(tx.deadline) {
 		return ctx, func() {}
@@ -188,7 +240,7 @@ func (tx *Tx) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 // nestedKey marks the context of a transaction of db.
 type nestedKey struct{ db *DB }
 
-var errNested = errors.New("called inside Read or Write of the same database: use its tx")
+var errNested = errors.New("called inside Read or Write of the same database; use the tx of that call")
 
 func (db *DB) refuseNested(ctx context.Context, op string) error {
 	if ctx.Value(nestedKey{db}) != nil {

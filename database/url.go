@@ -12,16 +12,19 @@ type target struct {
 	dialect Dialect
 	path    string // SQLite: the file; empty means in memory
 	memory  string // SQLite in memory: its name within the process
-	access  access // SQLite file: what may be done to it
+	access  access // SQLite file: the access mode
 	dsn     string // PostgreSQL: the URL as given
 	name    string // PostgreSQL: the database, for traces
 }
 
-const allowedURLs = "allowed are sqlite:PATH, sqlite::memory:, postgres://… and postgresql://…"
+const allowedURLs = "want sqlite:PATH, sqlite::memory:, postgres://… or postgresql://…"
 
-// parseURL reads a database URL. Its errors name the scheme at most: the rest may
-// hold a password, and in a malformed URL nobody can tell where.
+// parseURL parses a database URL. Its errors contain no more than the scheme, because the rest
+// may contain a password, and in a malformed URL its position is unknown.
 func parseURL(raw string) (target, error) {
+	if raw == "" {
+		return target{}, errors.New("database: url is not set: " + allowedURLs)
+	}
 	scheme, rest, found := strings.Cut(raw, ":")
 	if !found {
 		return target{}, errors.New("database: the URL has no scheme: " + allowedURLs)
@@ -39,13 +42,13 @@ func parseURL(raw string) (target, error) {
 	return target{}, fmt.Errorf("database: unknown scheme %q: %s", scheme, allowedURLs)
 }
 
-// isScheme holds for what may be shown as a scheme (RFC 3986 section 3.1).
+// isScheme reports whether s is a valid URL scheme (RFC 3986 section 3.1), which may be shown.
 func isScheme(s string) bool {
 	return s != "" && len(s) <= 16 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789+-.") == ""
 }
 
-// sqlitePath takes what follows "sqlite:" literally, with one exception: three
-// slashes (an empty host) begin an absolute path, as in any URL.
+// sqlitePath returns the path after "sqlite:". It is taken literally, except that three slashes
+// (an empty host) begin an absolute path, as in any URL.
 func sqlitePath(rest string) (string, error) {
 	if rest == ":memory:" {
 		return "", nil
@@ -57,7 +60,7 @@ func sqlitePath(rest string) (string, error) {
 	case rest == "":
 		return "", errors.New("database: sqlite: the path is missing: write sqlite:PATH")
 	case strings.HasPrefix(rest, "//"):
-		return "", errors.New("database: sqlite: a host makes no sense: write sqlite:PATH or sqlite:/ABSOLUTE/PATH")
+		return "", errors.New("database: sqlite: a host is not permitted: write sqlite:PATH or sqlite:/ABSOLUTE/PATH")
 	case strings.ContainsAny(rest, "?#\x00"):
 		return "", errors.New(`database: sqlite: the path must not contain "?", "#" or NUL: options are set by configuration`)
 	}
@@ -71,11 +74,13 @@ func checkPostgresURL(raw string) error {
 		return errors.New("database: postgres: the URL is malformed: percent-encode special characters of user and password")
 	case u.Opaque != "" || !strings.Contains(raw, "://"):
 		return errors.New("database: postgres: write postgres://USER:PASSWORD@HOST:PORT/NAME")
+	case u.Fragment != "" || strings.Contains(u.Path, "@"): // which the driver would show as the name of the database
+		return errors.New("database: postgres: the URL is malformed: percent-encode special characters of user and password")
 	}
 	return nil
 }
 
-// String names the database without any secret.
+// String returns the name of the database without secrets.
 func (t target) String() string {
 	switch {
 	case t.dialect == Postgres:

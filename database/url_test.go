@@ -27,12 +27,12 @@ func TestParseURL(t *testing.T) {
 func TestOpenRefusesURL(t *testing.T) {
 	t.Parallel()
 	for raw, want := range map[string]string{
-		"authd.db":                               "no scheme: allowed are sqlite:PATH",
-		"mysql://u:canary@h/db":                  `unknown scheme "mysql": allowed are sqlite:PATH`,
+		"authd.db":                               "no scheme: want sqlite:PATH",
+		"mysql://u:canary@h/db":                  `unknown scheme "mysql": want sqlite:PATH`,
 		"canary:x":                               "no scheme",
 		"sqlite:":                                "the path is missing",
-		"sqlite://":                              "a host makes no sense",
-		"sqlite://canary/x.db":                   "a host makes no sense",
+		"sqlite://":                              "a host is not permitted",
+		"sqlite://canary/x.db":                   "a host is not permitted",
 		"sqlite:x.db?mode=canary":                `must not contain "?"`,
 		"postgres:canary":                        "write postgres://USER",
 		"postgres://u:canary%zz@h/db":            "percent-encode",
@@ -50,7 +50,7 @@ func TestOpenRefusesURL(t *testing.T) {
 func TestOpenRefusesNegativeBounds(t *testing.T) {
 	t.Parallel()
 	_, err := Open(t.Context(), Config{URL: "sqlite::memory:", MaxOpen: -1, QueryTimeout: -time.Second})
-	if err == nil || !strings.Contains(err.Error(), "max_open is -1") || !strings.Contains(err.Error(), "query_timeout is -1s") {
+	if err == nil || !strings.Contains(err.Error(), "max_connections is -1") || !strings.Contains(err.Error(), "query_timeout is -1s") {
 		t.Errorf("err = %v", err)
 	}
 }

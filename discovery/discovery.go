@@ -1,8 +1,7 @@
-// Package discovery finds out at which addresses a service is reached, and keeps
-// watching. This package has the sources that need nothing but Go: a fixed list and
-// DNS. Those of registries are packages of their own below it; they speak the
-// registries' HTTP APIs, so that none links a client library. NATS and AMQP need no
-// discovery: there a service is called by its name.
+// Package discovery finds the addresses of a service and watches them for changes. This package
+// has the sources without dependencies: a fixed list and DNS. Registries have packages of their
+// own below it, which use the HTTP APIs of the registries without their client libraries. NATS
+// and AMQP need no discovery, because a service is called by its name.
 //
 // A [Source] is followed by [Follow]:
 //
@@ -16,65 +15,71 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
+	"github.com/chassi-go/chassi/internal/contain"
 	"github.com/chassi-go/chassi/internal/outage"
 )
 
-// Source tells the addresses of one service. It belongs to one follower, which
-// closes it in the end if it has a method Close() error.
+// Source returns the addresses of one service. It is used by one goroutine, which finally
+// closes it if it has a method Close() error.
 type Source interface {
-	// Next returns all addresses, as host:port. Called first, or after an error, it
-	// returns them at once; otherwise when they may have changed. An error says that
-	// the source cannot be asked now, or ctx's. An empty list is [ErrNone].
+	// Next returns all addresses, as host:port. The first call, and a call after an error,
+	// returns at once; other calls return when the addresses may have changed. An error means
+	// that the source is unavailable or that ctx has ended. For an empty list it returns
+	// [ErrNoInstances].
+	//
+	// The answer of a registry is not trusted: the list may contain texts that are not
+	// addresses, such as host:0 or the description of an unreadable entry. [Follow] skips them.
 	Next(ctx context.Context) ([]string, error)
 }
 
-// ErrNone says that the source was asked and knows no address.
-var ErrNone = errors.New("no instance is registered")
+// ErrNoInstances means that the source is available and has no address.
+var ErrNoInstances = errors.New("no instance is registered")
 
-// Options of [Follow]. All have defaults.
+// Options configures [Follow]. All fields have defaults.
 type Options struct {
-	Name   string        // of the service, for the log
-	Logger *slog.Logger  // default slog.Default()
-	Retry  time.Duration // mean pause after the first error; default 1s
-	Most   time.Duration // and after many; default 30s
+	Name          string        // of the service, for the log
+	Logger        *slog.Logger  // default slog.Default()
+	RetryDelay    time.Duration // mean delay after the first error; default 1s
+	MaxRetryDelay time.Duration // maximum delay after several errors; default 30s
 }
 
-// Follow calls update with the addresses, sorted and each once, when they are known
-// first and whenever they have changed, until ctx ends. While the source cannot be
-// asked, or knows none, the last addresses stay in use: a registry that is down or
-// has lost its data must not take down who depends on it. That is logged once, and
-// once more when it is over.
+// Follow calls update with the addresses, sorted and without duplicates, when they are first
+// known and after each change, until ctx ends. While the source is unavailable or has no
+// address, the last addresses stay in use, so that an outage of the registry does not affect
+// its users. The beginning and the end of the outage are logged.
+//
+// Follow skips entries that cannot be addresses, with one warning that names them, and all
+// addresses beyond the first 5,000.
 func Follow(ctx context.Context, source Source, o Options, update func(addrs []string)) {
 	if c, ok := source.(io.Closer); ok {
-		defer func() { _ = c.Close() }()
+		defer func() { _ = contain.Call(c.Close) }()
 	}
 	f := follower{Options: o, update: update}
 	if f.Logger == nil {
 		f.Logger = slog.Default()
 	}
-	f.outage = outage.New(f.Logger.With("service", f.Name), slog.LevelWarn, "discovery fails: what is known stays in use", "discovery works again")
-	f.Retry = orDefault(f.Retry, time.Second)
-	f.Most = orDefault(f.Most, 30*time.Second)
+	f.outage = outage.New(f.Logger.With("target", f.Name), slog.LevelWarn, "discovery fails: what is known stays in use", "discovery works again")
+	f.RetryDelay = orDefault(f.RetryDelay, time.Second)
+	f.MaxRetryDelay = orDefault(f.MaxRetryDelay, 30*time.Second)
 	for ctx.Err() == nil {
-		addrs, err := source.Next(ctx)
+		var addrs []string
+		err := contain.Call(func() (err error) { addrs, err = source.Next(ctx); return err })
 		switch {
 		case ctx.Err() != nil:
 		case err != nil:
-			f.outage.Failed(err, "addrs", f.last)
+			f.outage.Failed(err, "addrs", f.last[:min(len(f.last), maxLogged)])
 			f.wait(ctx, f.errors)
 			f.errors++
-		case len(addrs) == 0:
-			f.outage.Failed(ErrNone, "addrs", f.last)
-			f.errors = 0 // it has been asked, and waits by itself for the first instance
+		case len(f.usable(addrs)) == 0:
+			f.outage.Failed(ErrNoInstances, "addrs", f.last[:min(len(f.last), maxLogged)])
+			f.errors = 0 // the source was available, and the next call waits for the first instance
 			f.wait(ctx, 0)
 		default:
-			f.found(addrs)
+			f.found()
 		}
 	}
 }
@@ -84,29 +89,45 @@ type follower struct {
 
 	update func([]string)
 	last   []string
+	now    []string // of the last answer
+	skips  skipped
 	outage *outage.Log // errors and empty lists
-	errors int         // one after the other, nothing between
+	errors int         // consecutive errors
 }
 
-func (f *follower) found(addrs []string) {
+// usable returns the usable addresses of an answer. It logs a warning about the others when
+// they change.
+func (f *follower) usable(entries []string) []string {
+	var skips skipped
+	f.now, skips = usable(entries)
+	if !skips.equal(f.skips) && (skips.count > 0 || skips.over > 0) {
+		f.Logger.Warn("discovery: entries are skipped: want host:port of one host, and at most "+strconv.Itoa(maxAddrs)+" addresses",
+			"target", f.Name, "skipped", skips.count, "entries", skips.names, "too_many", skips.over)
+	}
+	f.skips = skips
+	return f.now
+}
+
+func (f *follower) found() {
 	f.outage.Succeeded()
 	f.errors = 0
-	addrs = slices.Clone(addrs)
-	slices.Sort(addrs)
-	addrs = slices.Compact(addrs)
-	if slices.Equal(addrs, f.last) {
+	if slices.Equal(f.now, f.last) {
 		return
 	}
-	f.Logger.Info("discovered", "service", f.Name, "addrs", addrs)
-	f.last = addrs
-	f.update(slices.Clone(addrs))
+	f.Logger.Info("discovered", "target", f.Name, "count", len(f.now), "addrs", f.now[:min(len(f.now), maxLogged)])
+	f.last = f.now
+	contain.Run(f.Logger, "the update function of discovery", func() { f.update(slices.Clone(f.now)) })
 }
 
-// wait lasts between half and all of a time that doubles with each error before.
+// maxLogged is the maximum number of addresses in a log line.
+const maxLogged = 100
+
+// wait waits for a random time between half and all of a delay that doubles with each
+// consecutive error.
 func (f *follower) wait(ctx context.Context, before int) {
-	pause := f.Most
-	if shift := min(before, 62); f.Retry < f.Most>>shift {
-		pause = f.Retry << shift
+	pause := f.MaxRetryDelay
+	if shift := min(before, 62); f.RetryDelay < f.MaxRetryDelay>>shift {
+		pause = f.RetryDelay << shift
 	}
 	sleep(ctx, pause/2+rand.N(pause/2+1))
 }
@@ -120,21 +141,9 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-func orDefault(d, otherwise time.Duration) time.Duration {
+func orDefault(d, fallback time.Duration) time.Duration {
 	if d <= 0 {
-		return otherwise
+		return fallback
 	}
 	return d
-}
-
-// checkAddr reports what is wrong with host:port.
-func checkAddr(addr string) error {
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return err //nolint:wrapcheck // says what, with the address
-	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || host == "" || strings.ContainsAny(host, " \t\r\n,/@") {
-		return errors.New("address " + strconv.Quote(addr) + ": want host:port")
-	}
-	return nil
 }

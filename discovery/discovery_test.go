@@ -63,7 +63,7 @@ func follow(t *testing.T, s *script, o discovery.Options) (updates [][]string) {
 	return updates
 }
 
-func TestFollowTellsChanges(t *testing.T) {
+func TestFollowReportsChanges(t *testing.T) {
 	t.Parallel()
 	s := &script{steps: []step{
 		{addrs: []string{"b:1", "a:1", "b:1"}},
@@ -82,7 +82,7 @@ func TestFollowTellsChanges(t *testing.T) {
 }
 
 // Fault 42: the registry does not answer, or has lost its data.
-func TestFollowKeepsWhatItKnows(t *testing.T) {
+func TestFollowKeepsLastAddresses(t *testing.T) {
 	t.Parallel()
 	down := errors.New("connection refused")
 	for name, lost := range map[string]step{"error": {err: down}, "empty": {}} {
@@ -108,11 +108,11 @@ func TestFollowBacksOff(t *testing.T) {
 	t.Parallel()
 	down := step{err: errors.New("down")}
 	s := &script{steps: []step{down, down, down, down, down, down, down, {addrs: []string{"a:1"}}, down, {addrs: []string{"a:1"}}}}
-	follow(t, s, discovery.Options{Logger: slog.New(slog.DiscardHandler), Retry: time.Second, Most: 10 * time.Second})
+	follow(t, s, discovery.Options{Logger: slog.New(slog.DiscardHandler), RetryDelay: time.Second, MaxRetryDelay: 10 * time.Second})
 	for i, seconds := range []int{1, 2, 4, 8, 10, 10, 10, 0, 1} {
-		most := time.Duration(seconds) * time.Second
-		if pause := s.asked[i+1].Sub(s.asked[i]); pause < most/2 || pause > most {
-			t.Errorf("pause %d is %v, want %v to %v", i+1, pause, most/2, most)
+		ceiling := time.Duration(seconds) * time.Second
+		if pause := s.asked[i+1].Sub(s.asked[i]); pause < ceiling/2 || pause > ceiling {
+			t.Errorf("pause %d is %v, want %v to %v", i+1, pause, ceiling/2, ceiling)
 		}
 	}
 }
@@ -122,7 +122,7 @@ func TestFollowBacksOff(t *testing.T) {
 func TestFollowAsksAnEmptySourceSteadily(t *testing.T) {
 	t.Parallel()
 	s := &script{steps: slices.Repeat([]step{{addrs: []string{}}}, 20)}
-	updates := follow(t, s, discovery.Options{Logger: slog.New(slog.DiscardHandler), Retry: time.Second, Most: time.Minute})
+	updates := follow(t, s, discovery.Options{Logger: slog.New(slog.DiscardHandler), RetryDelay: time.Second, MaxRetryDelay: time.Minute})
 	for i := range 20 {
 		if pause := s.asked[i+1].Sub(s.asked[i]); pause < time.Second/2 || pause > time.Second {
 			t.Errorf("pause %d is %v, want 0.5 s to 1 s", i+1, pause)
@@ -137,7 +137,7 @@ func TestFollowWithExtremePauses(t *testing.T) {
 	t.Parallel()
 	down := step{err: errors.New("down")}
 	s := &script{steps: slices.Repeat([]step{down}, 80)}
-	follow(t, s, discovery.Options{Logger: slog.New(slog.DiscardHandler), Retry: 3 * time.Hour, Most: time.Minute})
+	follow(t, s, discovery.Options{Logger: slog.New(slog.DiscardHandler), RetryDelay: 3 * time.Hour, MaxRetryDelay: time.Minute})
 	if len(s.asked) != 81 {
 		t.Errorf("asked %d times in a day, want all 81", len(s.asked))
 	}
@@ -150,7 +150,7 @@ func TestFollowEndsWhileItWaits(t *testing.T) {
 		defer cancel()
 		began := time.Now()
 		s := &script{steps: slices.Repeat([]step{{err: errors.New("down")}}, 1000)}
-		discovery.Follow(ctx, s, discovery.Options{Logger: slog.New(slog.DiscardHandler), Most: time.Hour}, func([]string) {})
+		discovery.Follow(ctx, s, discovery.Options{Logger: slog.New(slog.DiscardHandler), MaxRetryDelay: time.Hour}, func([]string) {})
 		if took := time.Since(began); took != 100*time.Second {
 			t.Errorf("Follow ended after %v, want 100 s", took)
 		}
@@ -158,7 +158,7 @@ func TestFollowEndsWhileItWaits(t *testing.T) {
 }
 
 // What the follower does with its list is its own affair.
-func TestFollowGivesAwayCopies(t *testing.T) {
+func TestFollowDeliversCopies(t *testing.T) {
 	t.Parallel()
 	s := &script{steps: []step{{addrs: []string{"a:1", "b:1"}}, {wait: time.Second, addrs: []string{"a:1", "b:1"}}}}
 	updates := 0

@@ -8,28 +8,29 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/chassi-go/chassi/discovery/internal/addr"
 )
 
-// DNSOptions of [DNS] and [SRV]. All have defaults.
+// DNSOptions configures [DNS] and [SRV]. All fields have defaults.
 type DNSOptions struct {
-	// Interval is the mean time between two lookups; each wait is chosen between
-	// three quarters and five quarters of it, so that many clients do not ask at once. Go's
-	// resolver does not tell how long an answer may be kept. Default 10s.
+	// Interval is the mean time between two lookups; each delay is random between three and
+	// five quarters of it, so that clients do not query simultaneously. Go's resolver does not
+	// return the TTL of records. The default is 10s.
 	Interval time.Duration
 	Timeout  time.Duration // of one lookup; default 5s
-	// Resolver is net.DefaultResolver by default. One with StrictErrors gives no half
-	// of an answer when A is answered and AAAA is not.
+	// Resolver is net.DefaultResolver by default. A resolver with StrictErrors returns no
+	// partial answer if only one of the A and AAAA lookups succeeds.
 	Resolver *net.Resolver
 }
 
-// DNS returns a source of all addresses, IPv4 and IPv6, of a host:port. That is what
-// a headless service of Kubernetes has. A name that is gone is an error, so that the
-// last addresses stay in use.
+// DNS returns a source of all addresses, IPv4 and IPv6, of a host:port, such as a headless
+// service of Kubernetes. A missing name is an error, so that the last addresses stay in use.
 func DNS(hostPort string, o DNSOptions) (Source, error) {
-	if err := checkAddr(hostPort); err != nil {
+	if _, err := addr.Canonical(hostPort); err != nil {
 		return nil, fmt.Errorf("discovery: dns: %w", err)
 	}
-	host, port, _ := net.SplitHostPort(hostPort) // it has been checked
+	host, port, _ := net.SplitHostPort(hostPort) // already validated
 	return newDNS(o, func(ctx context.Context, r *net.Resolver) ([]string, error) {
 		addrs, err := r.LookupHost(ctx, host)
 		for i := range addrs {
@@ -40,8 +41,8 @@ func DNS(hostPort string, o DNSOptions) (Source, error) {
 }
 
 // SRV returns a source of the targets in the SRV records of name (RFC 2782), such as
-// "_grpc._tcp.auth.internal": those of the lowest priority number. Weights are not
-// used, because a balancer watches how the targets do.
+// "_grpc._tcp.auth.internal": the targets with the lowest priority number. Weights are ignored,
+// because clients balance by measured latency.
 func SRV(name string, o DNSOptions) (Source, error) {
 	if name == "" || strings.ContainsAny(name, ":/ ") {
 		return nil, fmt.Errorf("discovery: srv: name %q: want _SERVICE._PROTOCOL.DOMAIN", name)
@@ -51,8 +52,8 @@ func SRV(name string, o DNSOptions) (Source, error) {
 		if len(records) == 0 {
 			return nil, err //nolint:wrapcheck // says what, with the name
 		}
-		// Records that are malformed have been left out, and are the error, if any.
-		best := records[0].Priority // they come sorted
+		// Malformed records are omitted; err reports them.
+		best := records[0].Priority // records are sorted
 		var addrs []string
 		for _, record := range records {
 			if record.Priority == best && record.Target != "." {

@@ -100,7 +100,7 @@ func srvRecord(priority, port uint16, target string) dnsmessage.SRVResource {
 	return dnsmessage.SRVResource{Priority: priority, Weight: 1, Port: port, Target: dnsmessage.MustNewName(target)}
 }
 
-func TestSRVTakesTheBestPriority(t *testing.T) {
+func TestSRVUsesTheBestPriority(t *testing.T) {
 	t.Parallel()
 	server := disctest.StartDNS(t)
 	server.Set(func(s *disctest.DNS) {
@@ -118,7 +118,46 @@ func TestSRVTakesTheBestPriority(t *testing.T) {
 	// RFC 2782: a target of "." says that the service is decidedly not there.
 	server.Set(func(s *disctest.DNS) { s.SRVs = []dnsmessage.SRVResource{srvRecord(0, 0, ".")} })
 	disctest.Eventually(t, "the loss is logged", func() bool { return l.Count("discovery fails") == 1 })
-	if l.Count(discovery.ErrNone.Error()) == 0 {
+	if l.Count(discovery.ErrNoInstances.Error()) == 0 {
 		t.Errorf("the log does not say that there is none")
+	}
+}
+
+// The answers of a name server are not trusted: 0.0.0.0, a group, and port 0 are never called.
+func TestDNSAnswersThatCannotBeCalled(t *testing.T) {
+	t.Parallel()
+	server := disctest.StartDNS(t)
+	server.Set(func(s *disctest.DNS) {
+		s.IPs = parseIPs("0.0.0.0", "10.0.0.1", "224.0.0.1", "255.255.255.255", "::", "ff02::1")
+		s.SRVs = []dnsmessage.SRVResource{
+			{Priority: 1, Port: 0, Target: dnsmessage.MustNewName("a.test.")}, {Priority: 1, Port: 80, Target: dnsmessage.MustNewName("b.test.")},
+			{Priority: 1, Port: 80, Target: dnsmessage.MustNewName("0.0.0.0.")},
+		}
+	})
+	hosts, err := discovery.DNS("auth.test.:9090", options(server))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var l disctest.Log
+	disctest.Expect(t, disctest.Follow(t, hosts, &l), "10.0.0.1:9090")
+	if l.Count("entries are skipped") != 1 || l.Count("skipped=5") != 1 {
+		t.Errorf("want one warning:\n%s", &l)
+	}
+	targets, err := discovery.SRV("_grpc._tcp.test.", options(server))
+	if err != nil {
+		t.Fatal(err)
+	}
+	disctest.Expect(t, disctest.Follow(t, targets, &l), "b.test:80")
+}
+
+// Nor are settings: addresses that cannot be called are refused at once.
+func TestTextsThatCannotBeCalled(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		"host:0", "host:70000", "0.0.0.0:80", "[::]:80", "a b:80", "static:host:80,0.0.0.0:80", "dns:host:0", "dns::80", "10.0.0.256:80", "host", "static:",
+	} {
+		if _, err := discovery.Parse(text); err == nil {
+			t.Errorf("%q is accepted", text)
+		}
 	}
 }

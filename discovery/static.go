@@ -6,16 +6,18 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/chassi-go/chassi/discovery/internal/addr"
 )
 
-// Static returns a source of addresses that never change. It returns an error for
-// one that is not host:port, and for none at all.
+// Static returns a source of addresses that never change. It returns an error for an address
+// that is not host:port, and for an empty list.
 func Static(addrs ...string) (Source, error) {
 	if len(addrs) == 0 {
-		return nil, errors.New("discovery: want one address at least")
+		return nil, errors.New("discovery: want at least one address")
 	}
-	for _, addr := range addrs {
-		if err := checkAddr(addr); err != nil {
+	for _, a := range addrs {
+		if _, err := addr.Canonical(a); err != nil {
 			return nil, fmt.Errorf("discovery: %w", err)
 		}
 	}
@@ -36,7 +38,7 @@ func (s *static) Next(ctx context.Context) ([]string, error) {
 	return slices.Clone(s.addrs), nil
 }
 
-// Parse makes a source of its text form:
+// Parse returns the source described by a text:
 //
 //	host:8080                 one address; its name is looked up with each connection
 //	static:a:8080,b:8080      several

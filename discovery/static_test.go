@@ -13,7 +13,7 @@ import (
 	"github.com/chassi-go/chassi/discovery"
 )
 
-func TestStaticTellsOnce(t *testing.T) {
+func TestStaticReportsOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		given := []string{"a:1", "[::1]:65535"}
@@ -66,7 +66,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// A list that is taken can be dialed: each address has a host and a port.
+// A list that is accepted can be dialed: each address has a host and a port.
 func FuzzParse(f *testing.F) {
 	for _, text := range append(slices.Clone(goodTexts), badTexts...) {
 		f.Add(text)

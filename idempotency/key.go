@@ -5,14 +5,14 @@ import (
 	"strings"
 )
 
-// MaxKey is how many characters a key may have.
+// MaxKey is the maximum length of a key in characters.
 const MaxKey = 255
 
 var errKey = errors.New("must have 1 to 255 visible ASCII characters, or be a string in quotes of as many printable ones")
 
-// ParseKey reads the value of an Idempotency-Key header: a string as RFC 8941, section
-// 3.3.3 has it, in quotes and without parameters; or, as many clients send it, bare, of
-// visible characters. Both spellings are the same key. An error says what would be right.
+// ParseKey parses the value of an Idempotency-Key header: a quoted string without parameters
+// (RFC 8941, section 3.3.3) or, as many clients send it, unquoted visible characters. Both
+// forms are the same key. The error says which form is valid.
 func ParseKey(value string) (string, error) {
 	key := value
 	if strings.HasPrefix(value, `"`) {
@@ -29,7 +29,7 @@ func ParseKey(value string) (string, error) {
 	return key, nil
 }
 
-// unquote reads a string from behind its first quote to its end.
+// unquote parses a string after its opening quote, up to its end.
 func unquote(text string) (s string, ok bool) {
 	if len(text) > 2*MaxKey+1 {
 		return "", false

@@ -1,9 +1,9 @@
-// Command load makes calls of an authd at a fixed rate and tells how long they
-// took, from when each was due:
+// Command load calls an authd at a fixed rate and reports the latencies, measured from
+// the scheduled time of each call:
 //
 //	go run ./load --transport grpc --target 127.0.0.1:9090 --scenario validate --rate 500 --duration 20s
 //
-// The accounts are those of load/seed. README.md in this folder has the rest.
+// The accounts are those of load/seed. See README.md in this directory.
 package main
 
 import (
@@ -23,15 +23,15 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr)) //nolint:gocritic // the process ends, and with it the signals
 }
 
-// usageError is what the caller can put right.
+// usageError is an error that the user can correct.
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
 func usage(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-// run returns the exit code: 2 for what the caller can put right, 1 when a stream
-// had no call accepted, or the run was interrupted.
+// run returns the exit code: 2 for a usage error, 1 if no call of a stream was accepted or the
+// run was interrupted.
 func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	err := load(ctx, args, out, errOut)
 	switch {

@@ -45,7 +45,7 @@ const users = 20
 var quiet = slog.New(slog.DiscardHandler)
 
 // manage starts server and stops it with the test.
-func manage(t *testing.T, server chassi.Server) {
+func manage(t *testing.T, server chassi.Component) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
@@ -62,7 +62,7 @@ func manage(t *testing.T, server chassi.Server) {
 }
 
 // newService is the auth service on accounts of this folder, with one worker that
-// hashes and room for one login to wait.
+// hashes and a queue for one login.
 func newService(t *testing.T, params password.Params) *service.Service {
 	t.Helper()
 	db, err := database.Open(t.Context(), database.Config{URL: dbtest.SQLite(t)})
@@ -74,7 +74,7 @@ func newService(t *testing.T, params password.Params) *service.Service {
 		t.Fatal(err)
 	}
 	pool := workpool.New(workpool.Options{Name: "hashing", Workers: 1, Queue: 1})
-	manage(t, chassi.ServerFunc("hashing", nil, pool.Stop))
+	manage(t, chassi.ComponentFunc("hashing", nil, pool.Stop))
 	s, err := service.New(service.Config{
 		Password: params,
 		Token:    service.TokenConfig{Algorithm: token.EdDSA, Issuer: "authd", Audience: "authd", TTL: time.Hour, CacheSize: 1000},
@@ -95,7 +95,7 @@ func serve(t *testing.T, transport string, params password.Params) []string {
 	t.Helper()
 	s := newService(t, params)
 	around := []chassi.Middleware{
-		middleware.Recover(), middleware.Deadline(20 * time.Second), middleware.Authentication(middleware.Bearer(s.Principal)), middleware.Validation(),
+		middleware.Recover(), middleware.Timeout(20 * time.Second), middleware.Authentication(middleware.Bearer(s.Principal)), middleware.Validation(),
 	}
 	mount := func(server chassi.Transport) {
 		t.Helper()
@@ -118,12 +118,12 @@ func serve(t *testing.T, transport string, params password.Params) []string {
 		}
 		broker := embedded.New(embedded.Config{Addr: "127.0.0.1:0", CredentialsDir: credentials, Logger: quiet})
 		manage(t, broker)
-		mount(natsapi.New(natsapi.Config{Broker: broker, MaxClientShare: 100, Logger: quiet}, around...))
+		mount(natsapi.New(natsapi.Config{Broker: broker, MaxConcurrentPerClient: 128, MaxQueuedPerClient: 1024, Logger: quiet}, around...))
 		return append(flags, broker.URL(), "--nats-key", key)
 	case "amqp":
 		url := rabbit(t)
 		prefix := "test" + strconv.FormatUint(rand.Uint64(), 36)
-		mount(amqpapi.New(amqpapi.Config{URL: url, Prefix: prefix, MaxConcurrent: 256, MaxPerClient: 256, Expires: time.Minute, Logger: quiet}, around...))
+		mount(amqpapi.New(amqpapi.Config{URL: url, Prefix: prefix, MaxConcurrent: 256, MaxConcurrentPerClient: 256, Expires: time.Minute, Logger: quiet}, around...))
 		return append(flags, url, "--amqp-prefix", prefix)
 	default:
 		server, err := httpapi.New(httpapi.Config{Addr: "127.0.0.1:0", Logger: quiet}, around...)

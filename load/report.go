@@ -11,7 +11,7 @@ import (
 	"github.com/chassi-go/chassi/load/openloop"
 )
 
-// report is the result of a run, as --json prints it.
+// report is the result of a run, in the format of --json.
 type report struct {
 	Transport string   `json:"transport"`
 	Target    string   `json:"target"`
@@ -19,7 +19,7 @@ type report struct {
 	Phases    []*phase `json:"phases"`
 }
 
-// phase is what became of the streams at one rate.
+// phase is the result of the streams at one rate.
 type phase struct {
 	Rate    float64            `json:"rate"`
 	Streams []*openloop.Result `json:"streams"`
@@ -31,8 +31,8 @@ func (r *report) printJSON(out io.Writer) error {
 	return encoder.Encode(r)
 }
 
-// judge returns an error when some stream had no call accepted: then the figures
-// say nothing about the service.
+// judge returns an error if no call of a stream was accepted, because the figures are then
+// meaningless.
 func (r *report) judge() error {
 	for _, p := range r.Phases {
 		for _, s := range p.Streams {

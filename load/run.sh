@@ -40,7 +40,7 @@ targets=()
 if reachable "$amqp"; then
   prefix=loadtest
   at_end+=("! command -v amqp-delete-queue >/dev/null || amqp-delete-queue --url='${amqp%/}' -q $prefix.auth.v1.Auth.requests >/dev/null")
-  flags+=("--amqp.url=$amqp" "--amqp.prefix=$prefix" --amqp.max_concurrent=256 --amqp.max_per_client=256) # the driver is one client
+  flags+=("--amqp.url=$amqp" "--amqp.prefix=$prefix" --amqp.max_concurrent=256 --amqp.max_concurrent_per_client=256) # the driver is one client
 else
   echo "no RabbitMQ at CHASSI_TEST_AMQP: AMQP left out (make services brings one up)"
 fi

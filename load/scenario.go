@@ -20,7 +20,7 @@ type stream struct {
 	call openloop.Call
 }
 
-// streams returns what runs side by side in a phase, each to be reported apart.
+// streams returns the streams of a phase, which run concurrently and are reported separately.
 func (t *target) streams(o options, rate float64, tokens []string) []stream {
 	validate := func(rate float64) stream { return stream{"validate", rate, t.validate(o, tokens)} }
 	login := func(rate float64) stream { return stream{"login", rate, t.login(o)} }
@@ -69,12 +69,12 @@ func (t *target) login(o options) openloop.Call {
 	}
 }
 
-// pick returns which of total the nth call takes: the same in each run.
+// pick returns which of total accounts call n uses, the same in each run.
 func (o options) pick(n, total int) int {
 	return rand.New(rand.NewPCG(o.seed, uint64(n))).IntN(total)
 }
 
-// runPhase runs the streams side by side.
+// runPhase runs the streams concurrently.
 func (t *target) runPhase(ctx context.Context, o options, rate float64, tokens []string) (*phase, error) {
 	streams := t.streams(o, rate, tokens)
 	p := &phase{Rate: rate, Streams: make([]*openloop.Result, len(streams))}

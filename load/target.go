@@ -20,21 +20,21 @@ import (
 	"github.com/chassi-go/chassi/transport/natsapi"
 )
 
-// target is the authd under load. Logins have a connection of their own, so that
-// a flood of them does not wait in the client with other calls behind it.
+// target is the authd under load. Logins use a connection of their own, so that other calls do
+// not wait behind them in the client.
 type target struct {
 	transport       string
 	service, logins *auth.Client
 	closers         []func()
 }
 
-// patience bounds the wait for the first answer.
+// patience is the timeout of the first response.
 const patience = 5 * time.Second
 
 type tokenKey struct{}
 
-// dial connects and makes one call, so that an address where nobody serves is
-// told before the load begins.
+// dial connects and makes one call, so that an address without a server is reported before the
+// load begins.
 func dial(ctx context.Context, o options) (t *target, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -74,7 +74,7 @@ func unreachable(o options, err error) error {
 	return usage("no authd answers over %s at %s: start one, or name its address with --target: %w", o.transport, redacted(o.target), err)
 }
 
-// redacted leaves the password of a URL out.
+// redacted returns a URL without its password.
 func redacted(target string) string {
 	if u, err := url.Parse(target); err == nil && u.User != nil {
 		return u.Redacted()
@@ -98,7 +98,7 @@ func connect(ctx context.Context, o options) (client.Caller, func(), error) {
 		}
 		return c, c.Close, nil
 	case "amqp":
-		c, err := amqpapi.Dial(ctx, amqpapi.ClientConfig{URL: o.target, Prefix: o.amqpPrefix, MaxPending: max(o.workers, 1024), Logger: quiet})
+		c, err := amqpapi.Dial(ctx, amqpapi.ClientConfig{URL: o.target, Prefix: o.amqpPrefix, MaxInFlight: max(o.workers, 1024), Logger: quiet})
 		if err != nil {
 			return nil, nil, err
 		}
@@ -112,8 +112,8 @@ func connect(ctx context.Context, o options) (client.Caller, func(), error) {
 	}
 }
 
-// logIn gets the tokens of o.tokens accounts, the first and the last among them,
-// at the server's own pace.
+// logIn returns the tokens of o.tokens accounts, including the first and the last one, without
+// overloading the server.
 func (t *target) logIn(ctx context.Context, o options) ([]string, error) {
 	n := min(o.tokens, o.users)
 	tokens, errs := make([]string, n), make([]error, n)
@@ -143,7 +143,7 @@ func (t *target) logIn(ctx context.Context, o options) ([]string, error) {
 	return tokens, nil
 }
 
-// spread returns the ith of n numbers that are evenly spread below total.
+// spread returns number i of n numbers that are evenly distributed below total.
 func spread(i, n, total int) int {
 	if n == 1 {
 		return 0
@@ -151,7 +151,7 @@ func spread(i, n, total int) int {
 	return i * (total - 1) / (n - 1)
 }
 
-// patientLogin tries again for ten seconds when the server is busy.
+// patientLogin retries for ten seconds while the server is busy.
 func (t *target) patientLogin(ctx context.Context, n int, password string) (string, error) {
 	for deadline := time.Now().Add(2 * patience); ; {
 		answer, err := t.logins.Authenticate(ctx, &auth.AuthenticateRequest{Email: accounts.Email(n), Password: password})
@@ -168,10 +168,9 @@ func (t *target) patientLogin(ctx context.Context, n int, password string) (stri
 	}
 }
 
-// isRefusal tells a server that sheds load (429, 503, RESOURCE_EXHAUSTED,
-// UNAVAILABLE) from one that cannot be reached, which the clients report under the
-// last of these codes: as "unreachable" or, over gRPC, with the library's error as
-// the cause.
+// isRefusal reports whether a server sheds load (429, 503, RESOURCE_EXHAUSTED, UNAVAILABLE). It
+// returns false for a server that cannot be reached, which the clients report with the last of
+// these codes: as "unreachable" or, over gRPC, with the library's error as the cause.
 func (t *target) isRefusal(err error) bool {
 	e := chassi.ErrorOf(err)
 	switch e.Code {

@@ -4,55 +4,89 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"crypto/x509"
 	"strings"
 
 	"github.com/chassi-go/chassi"
 )
 
-// Authenticator finds out who makes a call from what stands beside the message.
-// It returns nil and nil when the call has no credentials of its kind, and an
-// error when it has wrong ones.
-type Authenticator func(ctx context.Context, call *chassi.Call) (*chassi.Principal, error)
+// Authenticator determines the principal of a call from its credentials.
+type Authenticator struct {
+	// Scheme describes the credentials in the schema documents.
+	Scheme Scheme
 
-// Authentication gives each call of an endpoint that is not public its
-// principal: the first one that an authenticator finds. A call with wrong
-// credentials is refused; one with none goes on, to be refused by the endpoint's
-// policy. No byte of the body has been read by then.
+	// Authenticate returns nil and nil when the call has no credentials of this scheme, and
+	// an error when they are invalid.
+	Authenticate func(ctx context.Context, call *chassi.Call) (*chassi.Principal, error)
+}
+
+// Scheme describes credentials.
+type Scheme struct {
+	Name      string // in documents: "bearer", "api_key", "mutual_tls"
+	Header    string // that carries the credentials: "Authorization", "X-API-Key"
+	Prefix    string // in an Authorization header: "Bearer", "Basic"; empty for other headers
+	Format    string // of a bearer token, for people: "JWT"
+	Doc       string
+	MutualTLS bool // the credentials are the certificate of the TLS connection
+}
+
+// Authentication sets the principal of each call of a non-public endpoint to the first one that
+// an authenticator returns. Authenticators for the same header and prefix, such as those of
+// several token issuers, are tried in order. If all authenticators refuse the credentials, the
+// call fails with the first error, or with the first one that is not [chassi.Unauthenticated].
+// A call without credentials continues, and is refused by the endpoint's policy. The body has
+// not been read at that point.
 func Authentication(authenticators ...Authenticator) chassi.Middleware {
 	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
 		if b.Endpoint.Public() {
 			return next
 		}
-		return func(ctx context.Context, call *chassi.Call) error {
-			for _, authenticate := range authenticators {
-				principal, err := authenticate(ctx, call)
-				if err != nil {
-					return err
-				}
-				if principal != nil {
-					call.Principal = principal
-					break
-				}
+		return func(ctx context.Context, call *chassi.Call) (err error) {
+			if call.Principal, err = authenticate(ctx, call, authenticators); err != nil {
+				return err
 			}
 			return next(ctx, call)
 		}
 	}
 }
 
-// Bearer reads the token of an "Authorization: Bearer" pair (RFC 6750, section
-// 2.1) and lets verify say whose it is.
+func authenticate(ctx context.Context, call *chassi.Call, authenticators []Authenticator) (*chassi.Principal, error) {
+	var refused error
+	var scheme Scheme // of the credentials that were refused
+	for _, a := range authenticators {
+		if refused != nil && !a.Scheme.sharesPlace(scheme) {
+			continue
+		}
+		switch principal, err := a.Authenticate(ctx, call); {
+		case principal != nil && err == nil:
+			return principal, nil
+		case err != nil && (refused == nil || chassi.ErrorOf(refused).Code == chassi.Unauthenticated && chassi.ErrorOf(err).Code != chassi.Unauthenticated):
+			refused, scheme = err, a.Scheme
+		}
+	}
+	return nil, refused
+}
+
+// sharesPlace reports whether credentials of both schemes are sent in the same header.
+func (s Scheme) sharesPlace(o Scheme) bool {
+	return s.MutualTLS == o.MutualTLS && strings.EqualFold(s.Header, o.Header) && strings.EqualFold(s.Prefix, o.Prefix)
+}
+
+// Bearer reads the token of the metadata "Authorization: Bearer TOKEN" (RFC 6750, section
+// 2.1). Verify returns its principal, or an error if the token is invalid.
 func Bearer(verify func(ctx context.Context, token string) (*chassi.Principal, error)) Authenticator {
 	const scheme = "Bearer "
-	return func(ctx context.Context, call *chassi.Call) (*chassi.Principal, error) {
+	authenticate := func(ctx context.Context, call *chassi.Call) (*chassi.Principal, error) {
 		value := call.In.Get("Authorization")
 		if len(value) <= len(scheme) || !strings.EqualFold(value[:len(scheme)], scheme) {
-			return nil, nil
+			return nil, nil //nolint:nilnil // as Authenticate says
 		}
 		return verify(ctx, value[len(scheme):])
 	}
+	return Authenticator{Scheme: Scheme{Name: "bearer", Header: "Authorization", Prefix: "Bearer", Format: "JWT"}, Authenticate: authenticate}
 }
 
-// APIKey is a key that a program calls with. Only the digest is kept.
+// APIKey is an API key of a program. Only its digest is stored.
 type APIKey struct {
 	Name        string   // for logs; the principal's subject
 	Digest      [32]byte // SHA-256 of the key, which must have 128 random bits or more
@@ -61,17 +95,30 @@ type APIKey struct {
 
 var errInvalidAPIKey = chassi.NewError(chassi.Unauthenticated, "invalid_api_key", "Invalid API key")
 
-// APIKeys reads the pair "X-API-Key" and compares it with every key in constant
-// time.
+// ClientCertificate authenticates by the client's TLS certificate, over HTTP and gRPC. The
+// server has verified the certificate against its client CAs. Identify returns the principal,
+// for example from a subject alternative name, or nil if not found, or an error if the
+// client may not call.
+func ClientCertificate(identify func(ctx context.Context, certificate *x509.Certificate) (*chassi.Principal, error)) Authenticator {
+	authenticate := func(ctx context.Context, call *chassi.Call) (*chassi.Principal, error) {
+		if call.PeerCertificate == nil {
+			return nil, nil //nolint:nilnil // as Authenticate says
+		}
+		return identify(ctx, call.PeerCertificate)
+	}
+	return Authenticator{Scheme: Scheme{Name: "mutual_tls", MutualTLS: true}, Authenticate: authenticate}
+}
+
+// APIKeys compares the metadata "X-API-Key" with every key in constant time.
 func APIKeys(keys ...APIKey) Authenticator {
 	principals := make([]*chassi.Principal, len(keys))
 	for i, k := range keys {
 		principals[i] = &chassi.Principal{Subject: k.Name, Name: k.Name, Scheme: "api_key", Permissions: k.Permissions}
 	}
-	return func(_ context.Context, call *chassi.Call) (*chassi.Principal, error) {
+	authenticate := func(_ context.Context, call *chassi.Call) (*chassi.Principal, error) {
 		given := call.In.Get("X-Api-Key")
 		if given == "" {
-			return nil, nil
+			return nil, nil //nolint:nilnil // as Authenticate says
 		}
 		digest, found := sha256.Sum256([]byte(given)), -1
 		for i := range keys {
@@ -82,4 +129,5 @@ func APIKeys(keys ...APIKey) Authenticator {
 		}
 		return principals[found], nil
 	}
+	return Authenticator{Scheme: Scheme{Name: "api_key", Header: "X-API-Key"}, Authenticate: authenticate}
 }

@@ -3,6 +3,7 @@ package middleware
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/chassi-go/chassi"
@@ -10,41 +11,46 @@ import (
 	"github.com/chassi-go/chassi/ratelimit"
 )
 
-// LimitConcurrency bounds the calls that each client has under way at once, whatever
-// becomes of them: of its network, or over a broker of its name ([chassi.Call.Source]).
-// Maximum holds always; a call beyond it gets [chassi.ResourceExhausted]. No client has more
-// than half of the calls that limiter, which may be nil, lets in at the moment, so that
-// there is room for others ([overload.Limiter.Share]); a call beyond that gets the error
-// of [Shedding]. Calls of [chassi.Important] endpoints are held to maximum alone. Calls in
-// process pass.
+// LimitConcurrency limits the calls in flight of each client, which is a network, or a name
+// over a broker ([chassi.Call.Source]). Beyond maximum a call fails with
+// [chassi.ResourceExhausted]. A client may also use at most half of the calls that limiter
+// currently admits ([overload.Limiter.Share]); beyond that a call fails with the error of
+// [LoadShedding]. Limiter may be nil. Only maximum applies to endpoints of [chassi.High]
+// priority. Calls in process are not limited. A stream counts until it is open.
 //
-// All bindings of the returned middleware count together: make one for each listener. It
-// stands before Shedding, so that what it refuses takes no room there.
+// All bindings of the returned middleware count together: create one for each listener. It
+// should be outside of LoadShedding, so that refused calls do not count there.
 func LimitConcurrency(maximum int, limiter *overload.Limiter) chassi.Middleware {
 	underWay := ratelimit.NewUsage()
 	refused := chassi.NewError(chassi.ResourceExhausted, "too_many_concurrent_calls", fmt.Sprintf("More than %d calls of one client at once", maximum)).
 		WithRetryAfter(time.Second)
 	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
-		kind := priority(b.Endpoint.Priority())
-		fair := limiter != nil && kind < overload.High
+		level := priority(b.Endpoint.Priority())
+		fair := limiter != nil && level < overload.High
 		return func(ctx context.Context, call *chassi.Call) error {
 			key, ok := sourceKey(call)
 			if !ok {
 				return next(ctx, call)
 			}
-			most, crowded := maximum, false
+			limit, full := maximum, false
 			if fair {
-				if share := limiter.Share(kind); share < maximum {
-					most, crowded = share, true
+				if share := limiter.Share(level); share < maximum {
+					limit, full = share, true
 				}
 			}
 			switch {
-			case underWay.Acquire(key, 1, int64(most)):
-			case crowded:
+			case underWay.Acquire(key, 1, int64(limit)):
+			case full:
 				limiter.Refuse()
 				return errOverloaded
 			default:
 				return refused
+			}
+			if call.Stream != nil {
+				release := sync.OnceFunc(func() { underWay.Release(key, 1) })
+				defer release()
+				call.Stream.OnOpen(release)
+				return next(ctx, call)
 			}
 			defer underWay.Release(key, 1)
 			return next(ctx, call)

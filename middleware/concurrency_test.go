@@ -45,7 +45,7 @@ func named(name string) func(*chassi.Call) {
 
 // A client that has all the calls under way that it may leaves the others theirs, over
 // every transport.
-func TestConcurrentCallsOfOneClientLeaveOthersTheirs(t *testing.T) {
+func TestConcurrentCallsOfOneClientLeaveCapacityForOthers(t *testing.T) {
 	t.Parallel()
 	for name, pair := range map[string][2]func(*chassi.Call){
 		"IPv4":   {at("192.0.2.1"), at("192.0.2.2")},
@@ -93,26 +93,26 @@ func TestConcurrentCallsInProcessPass(t *testing.T) {
 
 // When few calls are let in at all, one client has half of what its priority may use, so
 // that it does not take all of it.
-func TestOneClientHasHalfOfWhatIsLetIn(t *testing.T) {
+func TestOneClientGetsHalfOfTheLimit(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		option chassi.EndpointOption
-		most   int
+		limit  int
 		code   chassi.Code
 	}{
-		"important":  {chassi.Important, 12, chassi.ResourceExhausted},
-		"others":     {func(*chassi.Endpoint) {}, 6, chassi.Unavailable},
-		"deferrable": {chassi.Deferrable, 4, chassi.Unavailable},
+		"important":  {chassi.Priority(chassi.High), 12, chassi.ResourceExhausted},
+		"others":     {chassi.Idempotent, 6, chassi.Unavailable},
+		"deferrable": {chassi.Priority(chassi.Low), 4, chassi.Unavailable},
 	} {
 		limiter := overload.New(overload.Config{MaxInFlight: 16})
 		n, err := nested(t, middleware.LimitConcurrency(12, limiter), at("192.0.2.1"), c.option)
-		if n != c.most || chassi.ErrorOf(err).Code != c.code {
+		if n != c.limit || chassi.ErrorOf(err).Code != c.code {
 			t.Errorf("%s: %d let in, then %v", name, n, err)
 		}
 	}
 }
 
-func TestConcurrencyIsGivenBackAfterPanics(t *testing.T) {
+func TestConcurrencyIsReleasedAfterPanics(t *testing.T) {
 	t.Parallel()
 	mw := middleware.LimitConcurrency(1, nil)
 	for range 3 {

@@ -6,8 +6,8 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// SendBearer puts a token beside each outgoing call. Source is asked for every
-// call, so that it can renew the token; "" sends none.
+// SendBearer sends a token with each outgoing call. Source is called for every call, so that it
+// can renew the token; no token is sent if it returns "".
 func SendBearer(source func(context.Context) (string, error)) chassi.Middleware {
 	return func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
 		return func(ctx context.Context, call *chassi.Call) error {
@@ -23,9 +23,8 @@ func SendBearer(source func(context.Context) (string, error)) chassi.Middleware 
 	}
 }
 
-// ForwardAuthorization lets an outgoing call act for whoever made the call that is
-// being served: it passes the Authorization on. Use it only towards services that
-// may have the caller's token.
+// ForwardAuthorization sends the Authorization metadata of the call that is being served with
+// each outgoing call. Use it only for services that may receive the client's token.
 func ForwardAuthorization() chassi.Middleware {
 	return func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
 		return func(ctx context.Context, call *chassi.Call) error {

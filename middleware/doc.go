@@ -1,29 +1,28 @@
-// Package middleware holds what surrounds every call, one concern a file. Each
-// works on any transport, on the side that serves and where it makes sense on the
-// side that calls, and resolves at registration all that does not depend
-// on the call.
+// Package middleware contains the middleware for all transports, one concern per file. Each
+// works on servers and, where useful, on clients, and resolves everything that does not depend
+// on the call at registration.
 //
-// The usual order, outermost first, and why:
+// The usual order, outermost first:
 //
 //	tracing         everything below has the span
-//	Logging         one line per call, whatever became of it
-//	metrics         counts what the client got
-//	Exceptions      reports faults of ours, panics included
-//	Recover         turns a panic into an error, for all of the above
-//	LimitConcurrency  when one client has too many calls under way
-//	Shedding        before anything costs, when there is too much to do
-//	RateLimitPeer   and when one client asks too much
-//	Deadline        bounds what follows
-//	Authentication  finds out who calls
+//	Logging         one line per call, with the result
+//	metrics         counts the responses
+//	ErrorReporting  reports server errors, including panics
+//	Recover         converts a panic to an error, for all of the above
+//	LimitConcurrency  limits the calls in flight of each client
+//	LoadShedding    refuses calls under overload, before other work
+//	RateLimitPeer   limits the call rate of each client
+//	Timeout         limits the time of what follows
+//	Authentication  determines the principal
 //	RateLimitPrincipal
 //	Validation      adds a check between decoding and the method
 //	(the endpoint's own policy, decoding, the method, encoding)
 //
-// Idempotency is not of that list: it is given to a service, for the endpoints it is told,
-// and so lies inside all of these, whatever the transport.
+// Idempotency is not part of that list: it is configured for a service and the named endpoints,
+// and therefore is inside all of these, on every transport.
 //
-// Tracing and metrics are packages of their own, because of what they link.
+// Tracing and metrics are separate packages because of their dependencies.
 //
-// Authorization is no middleware: the policy is part of the endpoint, and
-// [chassi.Binding.Handler] enforces it behind all of these.
+// Authorization is not a middleware: the policy is part of the endpoint, and
+// [chassi.Binding.Handler] enforces it inside all of these.
 package middleware

@@ -33,9 +33,9 @@ func Example() {
 	service := chassi.NewService("example.v1.Greeter", greet, secret)
 	local := localapi.New(
 		middleware.Logging(logger),
-		middleware.Exceptions(func(_ context.Context, err error) { fmt.Println("reported:", chassi.ErrorOf(err).Reason) }),
+		middleware.ErrorReporting(func(_ context.Context, err error) { fmt.Println("reported:", chassi.ErrorOf(err).Reason) }),
 		middleware.Recover(),
-		middleware.Deadline(time.Second),
+		middleware.Timeout(time.Second),
 		middleware.Authentication(),
 		middleware.Validation(),
 	)
@@ -54,8 +54,8 @@ func Example() {
 	}
 	// Output:
 	// reported: internal
-	// level=ERROR msg=call transport=local method="" route=example.v1.Greeter/Greet status=13 error.code=internal error.reason=internal error.message="Internal error" error.cause="out of greetings"
+	// level=ERROR msg=call transport=local route=example.v1.Greeter/Greet status=13 error.code=internal error.reason=internal error.message="Internal error" error.cause="out of greetings"
 	// answered: Internal error
-	// level=INFO msg=call transport=local method="" route=example.v1.Greeter/Secret status=16 error.code=unauthenticated error.reason=unauthenticated error.message="This call needs credentials"
+	// level=INFO msg=call transport=local route=example.v1.Greeter/Secret status=16 error.code=unauthenticated error.reason=unauthenticated error.message="This call needs credentials"
 	// answered: This call needs credentials
 }

@@ -13,13 +13,12 @@ import (
 const (
 	// failureInterval is the time between two summaries of failed calls.
 	failureInterval = 10 * time.Second
-	// maxFaultLines is how many faults of one kind have a line at ERROR in an interval: each
-	// may have another cause.
+	// maxFaultLines is the maximum number of lines at ERROR for one code per interval. It is
+	// more than one, because the causes may differ.
 	maxFaultLines = 10
 )
 
-// refusal is the cause of errors by which this process declines a call on purpose, see
-// [Logging].
+// refusal is the cause of errors of deliberately refused calls, see [Logging].
 type refusal string
 
 func (r refusal) Error() string { return string(r) }
@@ -35,15 +34,14 @@ func isRefusal(err error) bool {
 	return ok && r.Refused()
 }
 
-// levelOf returns the level of a call that ended with err: ERROR for a fault, WARN for what
-// a dependency or a lack of time is to blame for, INFO for all else. Ctx is that of the
-// caller.
+// levelOf returns the log level of a call that ended with err: ERROR for a server error, WARN
+// for a failed dependency or a timeout, otherwise INFO. Ctx is that of the caller.
 func levelOf(ctx context.Context, b *chassi.Binding, err error) slog.Level {
 	if err == nil {
 		return slog.LevelInfo
 	}
 	switch code := chassi.ErrorOf(err).Code; {
-	case code.Fault():
+	case code.IsServerError():
 		return slog.LevelError
 	case code == chassi.Unavailable && !isRefusal(err):
 		return slog.LevelWarn
@@ -54,7 +52,7 @@ func levelOf(ctx context.Context, b *chassi.Binding, err error) slog.Level {
 	}
 }
 
-// failures bounds the lines above INFO of the failed calls of one binding. It is safe for
+// failures limits the log lines above INFO for the failed calls of one binding. It is safe for
 // concurrent use.
 type failures struct {
 	handler slog.Handler
@@ -62,7 +60,7 @@ type failures struct {
 	byCode  [int(chassi.Unauthenticated) + 1]failureRun
 }
 
-// failureRun is a time in which calls fail with one code.
+// failureRun is a period in which calls fail with one code.
 type failureRun struct {
 	mu       sync.Mutex
 	active   bool
@@ -76,8 +74,8 @@ type failureRun struct {
 	lastSeen error
 }
 
-// level returns the level for the line of one failed call: its own while there are few of
-// its kind, then INFO. What is omitted so is summed up in a line of its own.
+// level returns the level for the line of one failed call: its own up to the limit per
+// interval, then INFO. A summary line reports the omitted ones.
 func (f *failures) level(own slog.Level, err error) slog.Level {
 	code := chassi.ErrorOf(err).Code
 	r := &f.byCode[code]
@@ -98,7 +96,8 @@ func (f *failures) level(own slog.Level, err error) slog.Level {
 	return own
 }
 
-// sumUp ends an interval: it logs what was omitted in it, or that the calls fail no more.
+// sumUp ends an interval: it logs the number of omitted lines, or that the calls no longer
+// fail.
 func (f *failures) sumUp(r *failureRun, level slog.Level) {
 	r.mu.Lock()
 	message, attrs := "", []slog.Attr{slog.Int("failed", r.now), slog.Int("failed_in_all", r.total)}

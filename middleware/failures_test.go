@@ -25,7 +25,7 @@ var (
 
 // What is the service's fault or a dependency's is above INFO; what it declines on purpose,
 // and what its clients do, is not.
-func TestLoggingTellsOutagesFromRefusals(t *testing.T) {
+func TestLoggingDistinguishesOutagesFromRefusals(t *testing.T) {
 	t.Parallel()
 	full := workpool.New(workpool.Options{Workers: 1, Queue: -1})
 	release, held := make(chan struct{}), make(chan struct{})
@@ -33,6 +33,7 @@ func TestLoggingTellsOutagesFromRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-held
+	defer full.Stop(context.Background())
 	defer close(release)
 	poolFull := full.TrySubmit(t.Context(), func(context.Context) {})
 	of := func(code chassi.Code) error { return chassi.NewError(code, "reason", "Message") }
@@ -72,7 +73,7 @@ func TestLoggingOfSheddingIsInfo(t *testing.T) {
 	t.Parallel()
 	var log lines
 	limiter := overload.New(overload.Config{MaxInFlight: 1})
-	shed := middleware.Shedding(limiter)
+	shed := middleware.LoadShedding(limiter)
 	var inner *calltest.Thing
 	outer := calltest.New(func(ctx context.Context) error { return inner.Run(ctx, middleware.Logging(log.logger()), shed) }, chassi.Public)
 	inner = calltest.New(calltest.Fine, chassi.Public)
@@ -92,13 +93,13 @@ func TestLoggingOfTheCallersDeadlineIsInfo(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_ = calltest.New(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, chassi.Public).
-			Run(ctx, middleware.Logging(log.logger()), middleware.Deadline(time.Minute))
+			Run(ctx, middleware.Logging(log.logger()), middleware.Timeout(time.Minute))
 		if line := log.one(t); line["level"] != "INFO" {
 			t.Errorf("the caller's time: %v, want INFO", line)
 		}
 		log.Reset()
 		_ = calltest.New(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, chassi.Public).
-			Run(t.Context(), middleware.Logging(log.logger()), middleware.Deadline(time.Second))
+			Run(t.Context(), middleware.Logging(log.logger()), middleware.Timeout(time.Second))
 		if line := log.one(t); line["level"] != "WARN" {
 			t.Errorf("our time: %v, want WARN", line)
 		}

@@ -3,8 +3,10 @@ package middleware_test
 import (
 	"context"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,12 +22,13 @@ import (
 	"github.com/chassi-go/chassi/idempotency/sqlstore"
 	"github.com/chassi-go/chassi/middleware"
 	"github.com/chassi-go/chassi/transport/localapi"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/go-cmp/cmp"
 )
 
 type orderRequest struct {
 	Shop   string `path:"shop" json:"-"`
-	Item   string `json:"item" validate:"maxlength=20"`
+	Item   string `json:"item" validate:"max=20"`
 	Secret string `json:"secret"`
 	Wish   string `json:"wish"` // what is to become of it
 }
@@ -151,7 +154,7 @@ type keyKey struct{}
 
 func keyOf(ctx context.Context) string { key, _ := ctx.Value(keyKey{}).(string); return key }
 
-// newBuyer is told in *bool whether an answer was replayed, if that is in the context.
+// newBuyer reports in *bool whether an answer was replayed, if that is in the context.
 func newBuyer(t *testing.T, s *shop, caller client.Caller, around ...chassi.Middleware) buyer {
 	t.Helper()
 	see := func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
@@ -279,7 +282,7 @@ func (s *shop) local(t *testing.T, service *chassi.Service, around ...chassi.Mid
 	return newBuyer(t, s, server)
 }
 
-func TestIdempotencyRefusesWhatRunsAlready(t *testing.T) {
+func TestIdempotencyRejectsConcurrentRepetition(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
 	b, r := s.local(t, s.service()), orderRequest{Wish: "wait"}
@@ -308,7 +311,7 @@ func TestIdempotencyRefusesWhatRunsAlready(t *testing.T) {
 	}
 }
 
-// A caller that goes away finds the result when it comes back.
+// A caller that disconnects finds the result when it comes back.
 func TestIdempotencyOutlivesTheCaller(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
@@ -333,10 +336,10 @@ func TestIdempotencyOutlivesTheCaller(t *testing.T) {
 	b.order("k2", orderRequest{}, false)
 }
 
-func TestIdempotencyKeepsWhatMayHaveHappened(t *testing.T) {
+func TestIdempotencyKeepsUncertainOutcomes(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
-	b := s.local(t, s.service(), middleware.Deadline(200*time.Millisecond))
+	b := s.local(t, s.service(), middleware.Timeout(200*time.Millisecond))
 	for wish, want := range map[string]struct {
 		code   chassi.Code
 		reason string
@@ -355,7 +358,7 @@ func TestIdempotencyKeepsWhatMayHaveHappened(t *testing.T) {
 			t.Errorf("%s: the cause was stored: %v", wish, e)
 		}
 	}
-	// An answer that is too long is told once.
+	// An answer that is too long is returned once.
 	b.order("long", orderRequest{Wish: "long"}, false)
 	before := s.orders.Load()
 	b.refused("long", orderRequest{Wish: "long"}, chassi.FailedPrecondition, "idempotency_answer_not_kept", true)
@@ -414,18 +417,35 @@ func TestIdempotencyAndValidation(t *testing.T) {
 	b.order("k", orderRequest{Item: "tea"}, false)
 }
 
-// A key is the principal's own, and who may not call learns nothing.
+// The documents of a service say which endpoints take keys.
+func TestIdempotencyIsDocumented(t *testing.T) {
+	t.Parallel()
+	s := chassi.NewService("shop.v1.Shop", chassi.NewEndpoint("Order", func(context.Context, *orderRequest) (*struct{}, error) { return &struct{}{}, nil }))
+	options := middleware.IdempotencyOptions{Secret: func(context.Context) ([]byte, error) { return make([]byte, 32), nil }}
+	if err := middleware.Idempotency(s, nil, options, "Order"); err != nil {
+		t.Fatal(err)
+	}
+	var reasons []string
+	for _, err := range s.Endpoint("Order").Errors() {
+		reasons = append(reasons, err.Reason)
+	}
+	if s.Endpoint("Order").Headers()["Idempotency-Key"] == "" || !slices.Contains(reasons, "idempotency_conflict") || !slices.Contains(reasons, "idempotency_unavailable") {
+		t.Errorf("headers %v, errors %v", s.Endpoint("Order").Headers(), reasons)
+	}
+}
+
+// A key belongs to its principal, and a caller without permission learns nothing.
 func TestIdempotencyKeysBelongToPrincipals(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
 	as := func(subject string) buyer {
-		return s.local(t, s.service(chassi.Authenticated), middleware.Authentication(func(context.Context, *chassi.Call) (*chassi.Principal, error) {
+		return s.local(t, s.service(chassi.Authenticated), middleware.Authentication(middleware.Authenticator{Authenticate: func(context.Context, *chassi.Call) (*chassi.Principal, error) {
 			if subject == "" {
 				return nil, nil
 			}
 			scheme, subject, _ := strings.Cut(subject, ":")
 			return &chassi.Principal{Scheme: scheme, Subject: subject}, nil
-		}))
+		}}))
 	}
 	seen := make(map[int64]string)
 	for _, subject := range []string{"bearer:ada", "bearer:eve", "api_key:ada", "bearera:da"} {
@@ -456,8 +476,8 @@ func TestIdempotencyFailsClosed(t *testing.T) {
 	b.order("", orderRequest{}, false)
 }
 
-// A store that goes away under a call does not take its answer away.
-func TestIdempotencyAnswersWhatItCannotStore(t *testing.T) {
+// A store that becomes unavailable during a call does not affect its response.
+func TestIdempotencyReturnsUnstorableResponses(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
 	b, answered := s.local(t, s.service()), make(chan error)
@@ -480,7 +500,7 @@ func TestIdempotencyAnswersWhatItCannotStore(t *testing.T) {
 
 // Neither the key nor the request is stored, nor a digest of the request alone; and the
 // log has a line for each call, with none of them.
-func TestIdempotencyTellsNoSecrets(t *testing.T) {
+func TestIdempotencyRevealsNoSecrets(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
 	const canary = "canary-of-the-service, 32 bytes and more"
@@ -616,14 +636,66 @@ func TestIdempotencyIsNamedRight(t *testing.T) {
 	newService := func() *chassi.Service {
 		return chassi.NewService("shop.v1.Shop", chassi.NewEndpoint("Look", (&shop{}).order, chassi.Public, chassi.Idempotent))
 	}
-	for name, want := range map[string]string{"Loook": "no such endpoint", "Look": "may be repeated"} {
+	for name, want := range map[string]string{"Loook": "no such endpoint", "Look": "declared idempotent"} {
 		if err := middleware.Idempotency(newService(), nil, middleware.IdempotencyOptions{Secret: secretly(name)}, name); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
 
-// Hundred at once: one is carried out, the others get its answer or are told to wait.
+// An endpoint that is not named takes no keys: it carries out each call. Without Observe no event
+// is reported.
+func TestIdempotencyIsForNamedEndpoints(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	s.options.Observe = nil
+	b := s.local(t, s.service())
+	for _, name := range []string{"Order", "Ask"} {
+		for n := range 2 {
+			_, replayed, err := b.call(t.Context(), name, "k", orderRequest{Item: "tea"})
+			if want := name == "Order" && n == 1; err != nil || replayed != want {
+				t.Errorf("call %d of %s: replayed %t, want %t; %v", n+1, name, replayed, want, err)
+			}
+		}
+	}
+	if n := s.orders.Load(); n != 3 {
+		t.Errorf("%d calls carried out, want one of Order and two of Ask", n)
+	}
+}
+
+type measure struct{ Value float64 }
+
+// A request that has no JSON form has no fingerprint, and is not carried out with a key.
+func TestIdempotencyRefusesRequestsWithoutAFingerprint(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	runs := 0
+	service := chassi.NewService("shop.v1.Shop", chassi.NewEndpoint("Measure", func(context.Context, *measure) (*measure, error) {
+		runs++
+		return &measure{}, nil
+	}, chassi.Public))
+	if err := middleware.Idempotency(service, s.store, s.options, "Measure"); err != nil {
+		t.Fatal(err)
+	}
+	server := localapi.New()
+	if err := server.Mount(service); err != nil {
+		t.Fatal(err)
+	}
+	c, err := client.New(service, server, middleware.SendIdempotencyKey(keyOf))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.WithValue(t.Context(), keyKey{}, "k")
+	if _, err := client.Invoke[measure](ctx, c, "Measure", &measure{math.NaN()}); err == nil || runs != 0 {
+		t.Errorf("%v, carried out %d times", err, runs)
+	}
+	if _, err := client.Invoke[measure](ctx, c, "Measure", &measure{1}); err != nil || runs != 1 {
+		t.Errorf("%v, carried out %d times", err, runs)
+	}
+}
+
+// Of a hundred concurrent calls one is carried out; the others get its answer or are asked to
+// retry.
 func TestIdempotencyInParallel(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
@@ -652,7 +724,7 @@ func (s lostAnswers) Begin(ctx context.Context, a idempotency.Attempt, lease tim
 
 // A call that was refused because the store did not answer leaves nothing behind, even if
 // the store did what it was asked.
-func TestIdempotencyTakesBackWhatMayHaveBegun(t *testing.T) {
+func TestIdempotencyReleasesUnstartedAttempts(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
 	store := s.store
@@ -660,6 +732,67 @@ func TestIdempotencyTakesBackWhatMayHaveBegun(t *testing.T) {
 	s.local(t, s.service()).refused("k", orderRequest{}, chassi.Unavailable, "idempotency_unavailable", false)
 	s.store = store
 	s.local(t, s.service()).order("k", orderRequest{}, false)
+}
+
+// lateAnswers begins attempts, and says so when the time of the call is over.
+type lateAnswers struct{ idempotency.Store }
+
+func (s lateAnswers) Begin(ctx context.Context, a idempotency.Attempt, lease time.Duration) (idempotency.State, []byte, error) {
+	state, outcome, err := s.Store.Begin(ctx, a, lease)
+	<-ctx.Done()
+	return state, outcome, err
+}
+
+// A call whose time is over before it has begun is not carried out, and leaves nothing behind.
+func TestIdempotencyDoesNotBeginTooLate(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	store := s.store
+	s.store = lateAnswers{store}
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	_, _, err := s.local(t, s.service()).call(ctx, "Order", "k", orderRequest{})
+	if n := s.orders.Load(); err == nil || n != 0 {
+		t.Errorf("%v, carried out %d times", err, n)
+	}
+	s.store = store
+	s.local(t, s.service()).order("k", orderRequest{}, false)
+}
+
+// Shelf is embedded by a pointer.
+type Shelf struct {
+	Number int `json:"-" query:"shelf"`
+}
+
+type lookRequest struct {
+	*Shelf
+	Item string `json:"item"`
+}
+
+// Parameters in an embedded struct belong to the fingerprint; where it is missing there are none.
+func TestIdempotencyOfEmbeddedParameters(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	service := chassi.NewService("shop.v1.Shop", chassi.NewEndpoint("Look", func(context.Context, *lookRequest) (*orderResponse, error) {
+		return &orderResponse{Number: s.orders.Add(1)}, nil
+	}, chassi.Public))
+	if err := middleware.Idempotency(service, s.store, s.options, "Look"); err != nil {
+		t.Fatal(err)
+	}
+	server := localapi.New()
+	if err := server.Mount(service); err != nil {
+		t.Fatal(err)
+	}
+	c, err := client.New(service, server, middleware.SendIdempotencyKey(keyOf))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.WithValue(t.Context(), keyKey{}, "k")
+	for range 2 {
+		if _, err := client.Invoke[orderResponse](ctx, c, "Look", &lookRequest{Item: "tea"}); err != nil || s.orders.Load() != 1 {
+			t.Errorf("%v, carried out %d times", err, s.orders.Load())
+		}
+	}
 }
 
 // A middleware that swallows the answer makes no success of it, now or later.
@@ -672,4 +805,58 @@ func TestIdempotencyWithoutAnAnswer(t *testing.T) {
 	b := s.local(t, service)
 	b.refused("k", orderRequest{}, chassi.Internal, "internal", false)
 	b.refused("k", orderRequest{}, chassi.Internal, "internal", true)
+}
+
+// code is written by a method that encoding/json does not know.
+type code struct{ text string } //nolint:recvcheck // as a JSON type is: written by value, read by pointer
+
+func (c code) MarshalJSONTo(e *jsontext.Encoder) error { return e.WriteToken(jsontext.String(c.text)) }
+
+func (c *code) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	token, err := d.ReadToken()
+	c.text = token.String()
+	return err
+}
+
+type coded struct {
+	Code code     `json:"code"`
+	Tags []string `json:"tags"`
+	Hall *int     `json:"-" query:"hall"`
+	Note string   `json:"-"` // not carried
+}
+
+// A fingerprint is of what transports carry: requests that no transport can distinguish have the
+// same one, and those that differ in the smallest part another.
+func TestIdempotencyFingerprintCoversTheMessage(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	service := chassi.NewService("shop.v1.Shop", chassi.NewEndpoint("Code", func(_ context.Context, r *coded) (*coded, error) {
+		return &coded{Code: code{"of " + r.Code.text}}, nil
+	}, chassi.Public))
+	if err := middleware.Idempotency(service, s.store, s.options, "Code"); err != nil {
+		t.Fatal(err)
+	}
+	server := localapi.New()
+	if err := server.Mount(service); err != nil {
+		t.Fatal(err)
+	}
+	c, err := client.New(service, server, middleware.SendIdempotencyKey(keyOf))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, hall := context.WithValue(t.Context(), keyKey{}, "k"), 0
+	for name, request := range map[string]coded{
+		"as before": {Code: code{"a"}}, "an empty list": {Code: code{"a"}, Tags: []string{}}, "a field that is not carried": {Code: code{"a"}, Note: "n"},
+	} {
+		if got, err := client.Invoke[coded](ctx, c, "Code", &request); err != nil || got.Code.text != "of a" {
+			t.Errorf("%s: %+v, %v, want the first answer", name, got, err)
+		}
+	}
+	for name, request := range map[string]coded{
+		"a method's text": {Code: code{"b"}}, "a list": {Code: code{"a"}, Tags: []string{""}}, "a parameter": {Code: code{"a"}, Hall: &hall},
+	} {
+		if _, err := client.Invoke[coded](ctx, c, "Code", &request); chassi.ErrorOf(err) == nil || chassi.ErrorOf(err).Reason != "idempotency_key_reused" {
+			t.Errorf("%s: %v, want idempotency_key_reused", name, err)
+		}
+	}
 }

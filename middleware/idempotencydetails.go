@@ -5,6 +5,7 @@ import (
 	"reflect"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/internal/strictjson"
 )
 
 // storedDetail is a detail of a stored error: a struct as JSON, or what an
@@ -39,12 +40,10 @@ func storeDetail(d chassi.Detail) (stored storedDetail, ok bool) {
 		stored.Protobuf, stored.JSON = encoded.Protobuf, encoded.JSON
 		return stored, len(encoded.JSON) == 0 || json.Valid(encoded.JSON)
 	}
-	var err error
-	stored.Struct, err = json.Marshal(d)
-	return stored, err == nil
+	return stored, strictjson.Append((*[]byte)(&stored.Struct), d) == nil
 }
 
-// restoreDetails makes structs of those that the endpoint's errors name.
+// restoreDetails decodes the details that the endpoint's errors declare into their structs.
 func restoreDetails(stored []storedDetail, e *chassi.Endpoint) []chassi.Detail {
 	var details []chassi.Detail
 	for _, s := range stored {
@@ -59,13 +58,13 @@ func (s storedDetail) restore(e *chassi.Endpoint) chassi.Detail {
 	}
 	if t := detailType(e, s.Name); t != nil {
 		value := reflect.New(t)
-		if json.Unmarshal(s.Struct, value.Interface()) == nil {
+		if strictjson.DecodeAnswer(s.Struct, value.Interface()) == nil {
 			if d, ok := reflect.TypeAssert[chassi.Detail](value); ok {
 				return d
 			}
 		}
 	}
-	return &chassi.EncodedDetail{Name: s.Name, JSON: s.Struct, Decode: func(into any) error { return json.Unmarshal(s.Struct, into) }}
+	return &chassi.EncodedDetail{Name: s.Name, JSON: s.Struct, Decode: func(into any) error { return strictjson.DecodeAnswer(s.Struct, into) }}
 }
 
 // detailType finds the struct type of a detail among the endpoint's errors.

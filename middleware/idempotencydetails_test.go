@@ -94,3 +94,29 @@ func TestIdempotencyReplaysDetailsOfUnknownTypes(t *testing.T) {
 		t.Errorf("%+v", err.Details[1])
 	}
 }
+
+// A detail whose type is a pointer is replayed as one, if an error of the endpoint names it.
+func TestIdempotencyReplaysPointers(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	service := chassi.NewService("shop.v1.Shop",
+		chassi.NewEndpoint("Order", lacking, chassi.Public, chassi.Errors(errShortage.WithDetails(&delay{}))),
+		chassi.NewEndpoint("Ask", lacking, chassi.Public))
+	if err := middleware.Idempotency(service, s.store, s.options, "Order"); err != nil {
+		t.Fatal(err)
+	}
+	server := localapi.New(middleware.Recover())
+	if err := server.Mount(service); err != nil {
+		t.Fatal(err)
+	}
+	b := newBuyer(t, s, server)
+	for _, replayed := range []bool{false, true} {
+		err := b.refused("pointers", orderRequest{Shop: "corner"}, chassi.FailedPrecondition, "shortage", replayed)
+		if len(err.Details) < 2 {
+			t.Fatalf("%d details", len(err.Details))
+		}
+		if d, ok := err.Details[1].(*delay); !ok || d.Days != 3 {
+			t.Errorf("replayed %t: %T %+v, want a delay of 3 days", replayed, err.Details[1], err.Details[1])
+		}
+	}
+}

@@ -5,9 +5,10 @@ import (
 	"time"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/internal/strictjson"
 )
 
-// outcome is what is stored: a response or an error.
+// outcome is the stored result of a call: a response or an error.
 type outcome struct {
 	Response json.RawMessage `json:"response,omitempty"`
 	Error    *storedError    `json:"error,omitempty"`
@@ -33,7 +34,7 @@ func (e *storedError) restore(endpoint *chassi.Endpoint) error {
 func outcomeOf(response any, err error) []byte {
 	var o outcome
 	if err == nil {
-		if o.Response, err = json.Marshal(response); err != nil {
+		if strictjson.Append((*[]byte)(&o.Response), response) != nil {
 			err = errIdempotencyNotKept
 		}
 	}

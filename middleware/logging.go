@@ -9,22 +9,23 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// Logging writes one line per call, served or made: method, route, status, latency in
-// microseconds, peer, the broker's name for it, and who called, if known. Request id and trace id are the
-// logger's to add, from the context. No message, no raw path and no credential is ever
-// in it.
+// Logging writes one line per call, on servers and clients: method, route, status, latency in
+// microseconds, peer, the peer's name over a broker, and the principal, if known. The logger
+// adds request id and trace id from the context. The line contains no message, raw path or
+// credential. The line of a stream is written at its end, and has the number of its items, their
+// encoded size in bytes and the time to the first one, in microseconds.
 //
-// Faults, which are [chassi.Internal], [chassi.Unknown] and [chassi.DataLoss], are logged
-// at ERROR with their hidden cause and, for a panic, the stack. Failures of a dependency are
+// Server errors, which are [chassi.Internal], [chassi.Unknown] and [chassi.DataLoss], are
+// logged at ERROR with their cause and, for a panic, the stack. Failures of a dependency are
 // logged at WARN: [chassi.Unavailable], and [chassi.DeadlineExceeded] while the caller still
-// has time. All other calls are logged at INFO, as are those that this process declines on
-// purpose: an Unavailable error whose tree has a method Refused() bool that returns true,
-// such as that of [Shedding] or of a full worker pool.
+// has time. All other calls are logged at INFO, including deliberate refusals: an Unavailable
+// error whose tree has a method Refused() bool that returns true, such as that of
+// [LoadShedding] or of a full worker pool.
 //
-// An outage does not fill the log: of the calls of an endpoint that fail with one code, the
-// first has a line at WARN, and of faults ten in ten seconds have a line at ERROR. Further
-// ones are logged at INFO, and every ten seconds a line at WARN or ERROR says how many
-// there were, until one at INFO says that it is over.
+// The lines about repeated failures are limited: if calls of an endpoint fail with one code,
+// the first is logged at WARN, and up to ten server errors per ten seconds at ERROR. Further
+// failures are logged at INFO. Every ten seconds a line at WARN or ERROR reports their number,
+// and finally a line at INFO the end of the failures.
 func Logging(logger *slog.Logger) chassi.Middleware {
 	born := time.Now()
 	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
@@ -32,12 +33,17 @@ func Logging(logger *slog.Logger) chassi.Middleware {
 		if b.Client {
 			message = "outgoing call"
 		}
-		// The handler behind the logger: the logger would walk the stack for the
-		// place of this line in the source, which is the same for every call.
-		handler := logger.With(slog.String("transport", b.Transport), slog.String("method", b.Method), slog.String("route", b.Route)).Handler()
+		// Records are passed to the logger's handler directly: the logger would determine the
+		// source position for each line, which is always the same.
+		attrs := []any{slog.String("transport", b.Transport)}
+		if b.Method != "" {
+			attrs = append(attrs, slog.String("method", b.Method))
+		}
+		attrs = append(attrs, slog.String("route", b.Route))
+		handler := logger.With(attrs...).Handler()
 		failed := &failures{handler: handler, message: message}
 		return func(ctx context.Context, call *chassi.Call) error {
-			began := time.Since(born) // reads one clock, where time.Now reads two
+			began := time.Since(born) // faster than time.Now: reads a single clock
 			err := next(ctx, call)
 			level := levelOf(ctx, b, err)
 			if level > slog.LevelInfo {
@@ -58,10 +64,17 @@ func Logging(logger *slog.Logger) chassi.Middleware {
 			if call.Principal != nil {
 				line.AddAttrs(slog.String("subject", call.Principal.Subject))
 			}
+			addStream(&line, call.Stream)
 			addError(&line, err)
-			_ = handler.Handle(ctx, line) // a sink that fails must not fail the call
+			_ = handler.Handle(ctx, line) // the error of a sink must not fail the call
 			return err
 		}
+	}
+}
+
+func addStream(line *slog.Record, s *chassi.Stream) {
+	if s != nil {
+		line.AddAttrs(slog.Int64("items", s.Items), slog.Int64("bytes", s.Bytes), slog.Int64("first_item_us", s.First.Microseconds()))
 	}
 }
 

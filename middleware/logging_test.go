@@ -27,10 +27,10 @@ func TestLoggingWritesOneLineForEachCall(t *testing.T) {
 			t.Parallel()
 			var log lines
 			th := calltest.New(c.method, chassi.Public)
-			th.Call.Principal = &chassi.Principal{Subject: "ada"}
+			th.Call.Principal, th.Call.PeerName = &chassi.Principal{Subject: "ada"}, "worker"
 			_ = th.Run(t.Context(), middleware.Logging(log.logger()), middleware.Recover())
 			line := log.one(t)
-			for key, want := range map[string]any{"msg": "call", "transport": "http", "method": "POST", "route": "/v1/things/{id}", "peer": "192.0.2.7", "subject": "ada"} {
+			for key, want := range map[string]any{"msg": "call", "transport": "http", "method": "POST", "route": "/v1/things/{id}", "peer": "192.0.2.7", "peer_name": "worker", "subject": "ada"} {
 				if line[key] != want {
 					t.Errorf("%s is %v, want %v", key, line[key], want)
 				}
@@ -42,6 +42,9 @@ func TestLoggingWritesOneLineForEachCall(t *testing.T) {
 			}
 			if _, ok := line["latency_us"].(float64); !ok {
 				t.Errorf("no latency: %v", line)
+			}
+			if _, ok := line["error"]; ok != (name != "success") {
+				t.Errorf("error: %v", line)
 			}
 			stack := fmt.Sprint(line["stack"])
 			if isPanic := name == "panic"; isPanic != strings.Contains(stack, "calltest.Panics") {

@@ -15,16 +15,16 @@ var errRateLimited = chassi.NewError(chassi.ResourceExhausted, "rate_limited", "
 
 // Limiter counts calls by key: a [*ratelimit.Limiter], or one that several nodes share.
 type Limiter interface {
-	// Take counts a call of key and says whether it may go on. It must not take long.
+	// Take counts a call of key and returns the decision. It must not block for long.
 	Take(ctx context.Context, key ratelimit.Key) ratelimit.Decision
-	// Limit returns the limit in force.
+	// Limit returns the current limit.
 	Limit() ratelimit.Limit
 }
 
-// RateLimitPeer bounds the calls of each client: of its network, or over a broker of its
-// name ([chassi.Call.Source]). An endpoint with a rate of its own ([chassi.RateLimit]) is counted apart, by a
-// limiter that newLimiter makes for its full name at registration; all others share one.
-// Calls in process pass.
+// RateLimitPeer limits the call rate of each client, which is a network, or a name over a
+// broker ([chassi.Call.Source]). An endpoint with a rate of its own ([chassi.RateLimit]) has a
+// separate limiter, which newLimiter returns for its full name at registration; all other
+// endpoints use shared. Calls in process are not limited.
 func RateLimitPeer(shared Limiter, newLimiter func(endpoint string, limit ratelimit.Limit) Limiter) chassi.Middleware {
 	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
 		limiter, name := shared, "peer"
@@ -43,8 +43,8 @@ func RateLimitPeer(shared Limiter, newLimiter func(endpoint string, limit rateli
 	}
 }
 
-// sourceKey is the key of [chassi.Call.Source], for addresses without its text. ok is
-// false in process.
+// sourceKey returns the key of [chassi.Call.Source], without formatting addresses. ok is false
+// in process.
 func sourceKey(call *chassi.Call) (key ratelimit.Key, ok bool) {
 	switch {
 	case call.Peer.IsValid():
@@ -56,7 +56,7 @@ func sourceKey(call *chassi.Call) (key ratelimit.Key, ok bool) {
 	}
 }
 
-// RateLimitPrincipal bounds the calls of each principal, wherever it calls from.
+// RateLimitPrincipal limits the call rate of each principal, from any address.
 func RateLimitPrincipal(limiter Limiter) chassi.Middleware {
 	quota := newQuota("principal", limiter)
 	return func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
@@ -71,14 +71,14 @@ func RateLimitPrincipal(limiter Limiter) chassi.Middleware {
 	}
 }
 
-// quota is a limiter and how its clients are told of it.
+// quota is a limiter with the response headers that describe it.
 type quota struct {
 	limiter Limiter
 	name    string
 	policy  atomic.Pointer[policy]
 }
 
-// policy is the text of one limit, written when the limit is first met.
+// policy is the header text of one limit, formatted when the limit is first used.
 type policy struct {
 	limit ratelimit.Limit
 	text  string
@@ -88,10 +88,9 @@ func newQuota(name string, limiter Limiter) *quota {
 	return &quota{limiter: limiter, name: name}
 }
 
-// take asks the limiter and tells the client how it stands, as
-// draft-ietf-httpapi-ratelimit-headers has it; nothing where there is no limit.
-// The keys are spelled as http.Header keeps them, which saves spelling them anew
-// with every call.
+// take consults the limiter and sets the headers of draft-ietf-httpapi-ratelimit-headers; it
+// sets none if there is no limit. The keys have the canonical form of http.Header, which saves
+// conversions.
 func (q *quota) take(ctx context.Context, call *chassi.Call, key ratelimit.Key) error {
 	d := q.limiter.Take(ctx, key)
 	if d.Limit > 0 {
@@ -115,12 +114,12 @@ func (q *quota) policyText() string {
 }
 
 func (q *quota) stateText(d ratelimit.Decision) string {
-	var room [64]byte
-	b := append(room[:0], '"')
+	var buf [64]byte
+	b := append(buf[:0], '"')
 	b = append(append(b, q.name...), `";r=`...)
 	b = append(strconv.AppendInt(b, int64(d.Remaining), 10), `;t=`...)
 	return string(strconv.AppendInt(b, seconds(d.Reset), 10))
 }
 
-// seconds rounds up, so that who waits that long has waited long enough.
+// seconds rounds up, so that the limit permits a call after that time.
 func seconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }

@@ -116,7 +116,7 @@ func TestRateLimitPrincipal(t *testing.T) {
 	}
 }
 
-// T21: without a limit nothing is said of one; a changed limit is told at once.
+// Without a limit no header is sent; a changed limit is sent at once (T21).
 func TestT21LimitsThatAreOffOrChange(t *testing.T) {
 	t.Parallel()
 	l := limiter(ratelimit.Off())

@@ -22,7 +22,7 @@ func TestRecoverHidesThePanicAndKeepsItsStack(t *testing.T) {
 	err = calltest.New(calltest.Fine, chassi.Public).Run(t.Context(), middleware.Recover(), func(*chassi.Binding, chassi.Handler) chassi.Handler {
 		return func(context.Context, *chassi.Call) error { panic(calltest.ErrBroken) }
 	})
-	if !errors.As(err, &panicked) || !errors.Is(err, calltest.ErrBroken) {
+	if !errors.As(err, &panicked) || panicked.Value != calltest.ErrBroken {
 		t.Errorf("%#v", err)
 	}
 }
@@ -47,7 +47,7 @@ func TestExceptions(t *testing.T) {
 				}
 				reported = append(reported, err)
 			}
-			_ = calltest.New(c.method, chassi.Public).Run(t.Context(), middleware.Exceptions(report), middleware.Recover())
+			_ = calltest.New(c.method, chassi.Public).Run(t.Context(), middleware.ErrorReporting(report), middleware.Recover())
 			if len(reported) != c.want {
 				t.Errorf("reported %v, want %d", reported, c.want)
 			}

@@ -2,20 +2,20 @@ package middleware_test
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"testing"
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/middleware"
+	"github.com/chassi-go/chassi/transport/localapi"
 	"github.com/google/go-cmp/cmp"
 )
 
 type order struct {
-	Name  string   `json:"name" validate:"required,minlength=2,maxlength=4"`
-	Kind  string   `json:"kind" validate:"oneof=new|used"`
+	Name  string   `json:"name" validate:"required,min=2,max=4"`
+	Kind  string   `json:"kind" validate:"oneof=new used"`
 	Age   int      `json:"age" validate:"min=18,max=130"`
-	Tags  []string `json:"tags" validate:"maxitems=1"`
+	Tags  []string `json:"tags" validate:"max=1"`
 	Items []item   `json:"items"`
 	Home  *address `json:"home" validate:"required"`
 }
@@ -25,81 +25,89 @@ type item struct {
 }
 
 type address struct {
-	Zip string `json:"zip" validate:"minlength=5"`
+	Zip string `json:"zip" validate:"min=5"`
 }
 
-func validated[Req any]() func(context.Context, *Req) error {
-	e := chassi.NewEndpoint("Order", func(context.Context, *Req) (*struct{}, error) { return &struct{}{}, nil }, chassi.Public)
-	return invoke[Req](e, middleware.Validation())
+func endpointOf[Req any]() *chassi.Endpoint {
+	return chassi.NewEndpoint("Order", func(context.Context, *Req) (*struct{}, error) { return &struct{}{}, nil }, chassi.Public)
 }
 
 func TestValidationNamesEveryBadField(t *testing.T) {
 	t.Parallel()
-	call := validated[order]()
-	if err := call(t.Context(), &order{Name: "éèàü", Kind: "new", Age: 18, Home: &address{}, Items: []item{{Count: 9}}}); err != nil {
+	call := invoke[order](endpointOf[order](), middleware.Validation())
+	if err := call(t.Context(), &order{Name: "éèàü", Kind: "new", Age: 18, Home: &address{"12345"}, Items: []item{{9}}}); err != nil {
 		t.Errorf("a good request: %v", err)
 	}
-	err := call(t.Context(), &order{Name: "éèàüö", Kind: "old", Age: 17, Tags: []string{"a", "b"}, Items: []item{{Count: 1}, {}, {Count: 10}}, Home: &address{Zip: "1"}})
+	err := call(t.Context(), &order{Name: "éèàüö", Kind: "old", Age: 17, Tags: []string{"a", "b"}, Items: []item{{1}, {}, {10}}, Home: &address{"1"}})
 	want := []chassi.Violation{
 		{Field: "name", Message: "must have at most 4 characters"},
 		{Field: "kind", Message: "must be one of new, used"},
 		{Field: "age", Message: "must be at least 18"},
-		{Field: "tags", Message: "must have at most 1 items"},
-		{Field: "items[1].count", Message: "is required"},
+		{Field: "tags", Message: "must have at most 1 item"},
+		{Field: "items[1].count", Message: "is required and must not be 0"},
 		{Field: "items[2].count", Message: "must be at most 9"},
 		{Field: "home.zip", Message: "must have at least 5 characters"},
 	}
 	if diff := cmp.Diff(want, chassi.ErrorOf(err).Violations); diff != "" || chassi.ErrorOf(err).Code != chassi.InvalidArgument {
 		t.Errorf("%v\n%s", err, diff)
 	}
-	err = call(t.Context(), &order{})
-	want = []chassi.Violation{{Field: "name", Message: "is required"}, {Field: "home", Message: "is required"}}
-	if diff := cmp.Diff(want, chassi.ErrorOf(err).Violations); diff != "" {
-		t.Errorf("%v\n%s", err, diff)
-	}
 }
 
-func TestABrokenTagRefusesEveryCall(t *testing.T) {
+// Over HTTP a field has the name of the parameter that it comes from, elsewhere that of
+// the member.
+func TestValidationNamesParameters(t *testing.T) {
 	t.Parallel()
-	err := validated[struct {
-		N int `validate:"least=1"`
-	}]()(t.Context(), nil)
-	if err == nil {
-		t.Error("no error for a missing request")
+	type page struct {
+		Size int `json:"size" query:"page_size" validate:"max=9"`
 	}
-	type broken struct {
-		N int `validate:"least=1"`
-	}
-	err = validated[broken]()(t.Context(), &broken{N: 1})
-	if chassi.ErrorOf(err).Code != chassi.Internal || !strings.Contains(errors.Unwrap(chassi.ErrorOf(err)).Error(), "least=1: want") && !strings.Contains(err.Error(), "rule least") {
-		t.Errorf("%v, want a fault that names the rule", err)
+	for transport, want := range map[string]string{"http": "page_size", "grpc": "size", "nats": "size"} {
+		b := &chassi.Binding{Endpoint: endpointOf[page](), Transport: transport}
+		b.Handler(middleware.Validation())
+		e := chassi.ErrorOf(b.Verify(&page{Size: 10}))
+		if e == nil || len(e.Violations) != 1 || e.Violations[0].Field != want {
+			t.Errorf("%s: %v, want a violation of %s", transport, e, want)
+		}
 	}
 }
 
-// span is fine by its tags; only together are its fields wrong.
-type span struct {
-	From int `json:"from" validate:"min=1"`
-	To   int `json:"to"`
+type broken struct {
+	N int `validate:"least=1"`
 }
 
-func (s *span) Validate() error {
-	if s.To < s.From {
-		return chassi.NewError(chassi.InvalidArgument, "empty_span", "The span is empty").
-			WithViolations(chassi.Violation{Field: "to", Message: "is before from"})
-	}
-	return nil
-}
-
-func TestARequestValidatesItself(t *testing.T) {
+// A tag that cannot be read is found before there is a call.
+func TestABrokenTagIsNotMounted(t *testing.T) {
 	t.Parallel()
-	call := validated[span]()
-	if err := call(t.Context(), &span{From: 1, To: 2}); err != nil {
-		t.Errorf("a good request: %v", err)
+	err := localapi.New(middleware.Validation()).Mount(chassi.NewService("test.v1.Test", endpointOf[broken]()))
+	if err == nil || !strings.Contains(err.Error(), "test.v1.Test/Order: validation: middleware_test.broken: field N: rule least is unknown") {
+		t.Errorf("%v", err)
 	}
-	if err := call(t.Context(), &span{From: 2, To: 1}); chassi.ErrorOf(err).Reason != "empty_span" || len(chassi.ErrorOf(err).Violations) != 1 {
-		t.Errorf("%v, want the request's own error", err)
+}
+
+func BenchmarkValidation(b *testing.B) {
+	binding := &chassi.Binding{Endpoint: endpointOf[order]()}
+	binding.Handler(middleware.Validation())
+	for name, request := range map[string]*order{
+		"flat":   {Name: "abc", Kind: "new", Age: 20, Home: &address{"12345"}},
+		"nested": {Name: "abc", Kind: "new", Age: 20, Home: &address{"12345"}, Items: []item{{1}, {2}, {3}, {4}}},
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := binding.Verify(request); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
-	if err := call(t.Context(), &span{From: -2, To: -3}); chassi.ErrorOf(err).Reason != "invalid_request" {
-		t.Errorf("%v, want the tags' error first", err)
+}
+
+// A request that keeps its rules costs no allocation.
+func TestValidationDoesNotAllocate(t *testing.T) {
+	binding := &chassi.Binding{Endpoint: endpointOf[order]()}
+	binding.Handler(middleware.Validation())
+	request := &order{Name: "abc", Kind: "new", Age: 20, Tags: []string{"a"}, Home: &address{"12345"}, Items: []item{{1}, {2}}}
+	var err error
+	if n := testing.AllocsPerRun(100, func() { err = binding.Verify(request) }); n != 0 || err != nil {
+		t.Errorf("%v allocations, %v", n, err)
 	}
 }

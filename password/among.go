@@ -2,25 +2,23 @@ package password
 
 import "crypto/subtle"
 
-// ParamsOf returns the parameters that encoded was made under. The errors are
-// those of [Verify].
+// ParamsOf returns the parameters of an encoded hash. It returns the errors of [Verify].
 func ParamsOf(encoded string) (Params, error) {
 	d, err := parse(encoded)
 	return d.params, err
 }
 
-// SameCost reports whether hashes under p and q take the same work: the lengths of
-// salt and hash do not matter.
+// SameCost reports whether hashes under p and q take the same work. It ignores the lengths of
+// salt and hash.
 func (p Params) SameCost(q Params) bool {
 	return p.Memory == q.Memory && p.Time == q.Time && p.Parallelism == q.Parallelism
 }
 
-// VerifyAmong is [Verify] for stored hashes of several costs whose times must not
-// differ. It computes one hash under each of costs, in their order, whichever of them
-// encoded was made under; the one of encoded's cost decides, the others are for the
-// time alone. Text that is refused takes the work of costs all the same. Only a
-// hash whose cost is not in costs takes longer, by its own work: add its parameters
-// first. The work is the sum of costs, the memory that of the largest.
+// VerifyAmong is [Verify] for stored hashes of several costs, in the same time for each. It
+// computes one hash for each of costs, in order, whatever the cost of encoded; the result is
+// that of encoded's cost. Invalid text takes the same work. Only a hash whose cost is not in
+// costs takes longer: add its parameters first. The time is the sum of costs, the memory the
+// maximum.
 func VerifyAmong(costs []Params, encoded, password string) (ok bool, err error) {
 	stored, unusable := parse(encoded)
 	password, err = Normalize(password)
@@ -36,8 +34,8 @@ func VerifyAmong(costs []Params, encoded, password string) (ok bool, err error) 
 	return ok, unusable
 }
 
-// plan returns the hashes to compute for stored, and which of them decides: -1 for
-// none, when stored cannot be used.
+// plan returns the hashes to compute for stored, and the index of the one that decides, or -1 if
+// stored cannot be used.
 func plan(costs []Params, stored digest, usable bool) (work []digest, decisive int) {
 	decisive = -1
 	for i, c := range costs {

@@ -16,8 +16,8 @@ const (
 	maxDigits = 9  // that many digits alone are a date or a phone number
 )
 
-// isCommon reports whether a password, in lower case, is a common word or is
-// made from one by a rule that every guessing program knows.
+// isCommon reports whether a password, in lower case, is a common word or derived from one by a
+// rule that password-guessing programs use.
 func isCommon(folded string) bool {
 	unit := repeatedUnit(folded)
 	switch {
@@ -56,8 +56,8 @@ func isWord(s string) bool {
 	return false
 }
 
-// unLeet puts letters back where digits and signs stand for them; a 1 stands
-// for an i as often as for an l.
+// unLeet replaces digits and signs by the letters that they represent. A 1 is replaced by one
+// letter, because it represents i or l.
 func unLeet(s, one string) string {
 	return strings.NewReplacer("0", "o", "1", one, "!", one, "3", "e", "4", "a", "@", "a", "5", "s", "$", "s", "7", "t").Replace(s)
 }
@@ -65,21 +65,21 @@ func unLeet(s, one string) string {
 func leading(s string) int  { return min(maxAffix, len(s)-len(strings.TrimLeftFunc(s, isPlainSign))) }
 func trailing(s string) int { return min(maxAffix, len(s)-len(strings.TrimRightFunc(s, isPlainSign))) }
 
-// isPlainSign takes ASCII only, so that bytes may be cut off one by one.
+// isPlainSign reports whether r is an ASCII character that is not a letter, so that it can be
+// removed as one byte.
 func isPlainSign(r rune) bool { return r < unicode.MaxASCII && !unicode.IsLetter(r) }
 
-// repeatedUnit returns the shortest text whose repetition is s, s itself if
-// there is no shorter one.
+// repeatedUnit returns the shortest text whose repetition is s, or s itself.
 func repeatedUnit(s string) string {
 	if s == "" {
 		return s
 	}
-	// A text first meets itself again in its double at its own period.
+	// The first occurrence of s in s+s after position 0 is at its period.
 	return s[:1+strings.Index((s + s)[1:], s)]
 }
 
-// isSequence reports whether each byte follows the one before by the same step
-// of one, up or down: 23456789, hgfedcba.
+// isSequence reports whether each byte differs from the previous one by the same step of 1 or
+// -1: 23456789, hgfedcba.
 func isSequence(s string) bool {
 	if len(s) < 3 {
 		return false
@@ -93,8 +93,8 @@ func isSequence(s string) bool {
 	return step == 1 || step == -1
 }
 
-// isKeyboardWalk reports whether s is a stretch of keys side by side, forwards
-// or backwards, that may go on in the next row, or several of them zigzag.
+// isKeyboardWalk reports whether s is a run of adjacent keys, forwards or backwards, that may
+// continue in the next row, or alternates between rows.
 func isKeyboardWalk(s string) bool {
 	const (
 		rows    = "`1234567890-= qwertyuiop[] qwertzuiop azertyuiop qwertyuiopasdfghjklzxcvbnm 12345678900987654321"

@@ -1,21 +1,18 @@
-// Package password stores and checks passwords with Argon2id (RFC 9106) and
-// says which passwords are too weak to be taken.
+// Package password hashes and verifies passwords with Argon2id (RFC 9106) and
+// rejects weak passwords.
 //
 // # Text
 //
-// A password is Unicode text. [Hash], [Verify] and [Policy.Check] all pass it
-// through [Normalize], so it cannot be forgotten on one of the ways in: NFKC,
-// as NIST SP 800-63B section 5.1.1.2 advises, and nothing else. Nothing is
-// trimmed, no case is changed. What a keyboard or an operating system makes of
-// the same keys (é as one code point or two, full-width digits) is one
-// password.
+// A password is Unicode text. [Hash], [Verify] and [Policy.Check] all call
+// [Normalize], which applies NFKC, as NIST SP 800-63B section 5.1.1.2 advises, and
+// nothing else: it trims nothing and changes no case. Different encodings of the same
+// keys (é as one code point or two, full-width digits) are therefore one password.
 //
 // # Memory
 //
-// A hash with [DefaultParams] fills 19 MiB and takes about 20 ms of one core.
-// The memory is garbage afterwards, and the collector lets it stand until it
-// next runs. The package bounds neither this nor the number of concurrent
-// calls: both are for the caller, who knows what else the process does. Two
+// A hash with [DefaultParams] fills 19 MiB and takes about 20 ms of one core. The memory is
+// garbage afterwards and stays allocated until the garbage collector next runs. The package
+// limits neither this nor the number of concurrent calls; the caller must limit both. Two
 // workers that hash back to back beside a live heap of 10 MB, on two cores:
 //
 //	nothing done                  peak 118-130 MiB resident, 100 % of the hashes/s
@@ -33,7 +30,7 @@
 // The words that [Policy.Check] refuses were written for this package, and
 // rules derive the rest from them: other cases, digits and signs around a
 // word, letters replaced by look-alikes, repetitions, sequences, keyboard
-// walks. They are not a list of leaked passwords. Who needs one by the letter
-// (OWASP ASVS 6.2.4 asks for the 3000 most common) gives it to
+// walks. They are not a list of leaked passwords. If such a list is required
+// (OWASP ASVS 6.2.4 requires the 3000 most common passwords), load it with
 // [ParseBlocklist].
 package password

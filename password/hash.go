@@ -7,10 +7,9 @@ import (
 	"golang.org/x/crypto/argon2"
 )
 
-// Hash returns the hash of a password under a new random salt, as text to
-// store: $argon2id$v=19$m=19456,t=2,p=1$salt$hash. It takes p.Memory KiB and
-// cannot be interrupted. The error is that of [Params.Validate] or
-// [Normalize].
+// Hash returns the hash of a password under a new random salt, encoded as
+// $argon2id$v=19$m=19456,t=2,p=1$salt$hash. It uses p.Memory KiB and cannot be interrupted. It
+// returns the errors of [Params.Validate] and [Normalize].
 func Hash(p Params, password string) (string, error) {
 	if err := p.Validate(); err != nil {
 		return "", err
@@ -24,10 +23,9 @@ func Hash(p Params, password string) (string, error) {
 	return d.String(), nil
 }
 
-// Verify reports whether the password is the one that was hashed. Its time
-// does not depend on how alike they are. Text that [Hash] cannot have made is
-// refused before memory is taken for it: [ErrMalformed], [ErrUnsupported]. A
-// password that [Normalize] refuses is an error too.
+// Verify reports whether password is the one that was hashed, in constant time. For text that
+// [Hash] cannot have produced it returns [ErrMalformed] or [ErrUnsupported] before it allocates
+// memory. It returns an error of [Normalize] for an invalid password.
 func Verify(encoded, password string) (ok bool, err error) {
 	d, err := parse(encoded)
 	if err != nil {
@@ -40,17 +38,16 @@ func Verify(encoded, password string) (ok bool, err error) {
 	return subtle.ConstantTimeCompare(d.derive(password), d.key) == 1, nil
 }
 
-// NeedsRehash reports whether encoded was made under other parameters than p,
-// weaker or stronger, or is not to be used at all. Stronger ones count because
-// they take more memory than the operator now plans for.
+// NeedsRehash reports whether encoded has other parameters than p, weaker or stronger, or cannot
+// be used.
 func NeedsRehash(encoded string, p Params) bool {
 	d, err := parse(encoded)
 	return err != nil || d.params != p
 }
 
-// Dummy returns a hash that no password fits and that takes as long to verify
-// as one made under p. Verify against it when there is no such user, and the
-// time says nothing. Invalid parameters are replaced by [DefaultParams].
+// Dummy returns a hash that matches no password and takes as long to verify as one under p.
+// Verify against it for an unknown user, so that the time does not reveal whether the user
+// exists. Invalid parameters are replaced by [DefaultParams].
 func Dummy(p Params) string {
 	if p.Validate() != nil {
 		p = DefaultParams()
@@ -59,7 +56,7 @@ func Dummy(p Params) string {
 	return d.String()
 }
 
-// derive computes what d.key must be for a normalised password.
+// derive returns the key of a normalized password under the parameters and salt of d.
 func (d digest) derive(password string) []byte {
 	return argon2.IDKey([]byte(password), d.salt, d.params.Time, d.params.Memory, d.params.Parallelism, d.params.KeyLen)
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/chassi-go/chassi/password"
 )
 
-// cheap keeps tests fast; nobody may run with it.
+// cheap keeps tests fast; production must not use it.
 var cheap = password.Params{Memory: 64, Time: 1, Parallelism: 1, SaltLen: 16, KeyLen: 32}
 
 func mustHash(tb testing.TB, p password.Params, text string) string {

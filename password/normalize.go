@@ -7,14 +7,13 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// MaxBytes is the length of the longest password in UTF-8, before and after
-// normalisation.
+// MaxBytes is the maximum length of a password in bytes of UTF-8, before and after
+// normalization.
 const MaxBytes = 1024
 
-// Normalize returns the password in Unicode normalisation form KC. It changes
-// nothing else and is its own fixed point. The length is looked at before
-// anything: over [MaxBytes] is [TooLong]; text that is not UTF-8 or holds a
-// NUL is [InvalidText]. The error is a [*PolicyError].
+// Normalize returns the password in Unicode normalization form KC. It is idempotent. It returns
+// a [*PolicyError]: [TooLong] above [MaxBytes], which is checked first, and [InvalidText] for
+// invalid UTF-8 or a NUL.
 func Normalize(password string) (string, error) {
 	if len(password) > MaxBytes {
 		return "", refuse(TooLong)

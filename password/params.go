@@ -2,9 +2,8 @@ package password
 
 import "fmt"
 
-// What Argon2id parameters may be, whether they come from a configuration or
-// from a stored hash. A hash within these bounds takes at most 256 MiB and
-// about as long as one pass over 1 GiB, roughly a second.
+// Bounds of the Argon2id parameters of a configuration or a stored hash. A hash within these
+// bounds takes at most 256 MiB and about as long as one pass over 1 GiB, roughly a second.
 const (
 	maxMemory      = 256 << 10 // KiB
 	maxTime        = 64
@@ -16,24 +15,24 @@ const (
 	maxKeyLen      = 64
 )
 
-// Params is the price of a hash (RFC 9106 section 3.1). The zero value is not
-// valid, see [DefaultParams]. The tags hold an operator to OWASP's lowest
-// figures; [Params.Validate] to those of the RFC, so that tests may be cheap.
+// Params are the cost parameters of a hash (RFC 9106 section 3.1). The zero value is invalid,
+// see [DefaultParams]. The config tags enforce OWASP's minimum; [Params.Validate] enforces that
+// of the RFC, so that tests can be fast.
 type Params struct {
-	Memory      uint32 `config:"memory" default:"19456" min:"7168" max:"262144" help:"KiB that one hash fills"`
-	Time        uint32 `config:"time" default:"2" min:"1" max:"64" help:"passes over that memory"`
-	Parallelism uint8  `config:"parallelism" default:"1" min:"1" max:"16" help:"lanes, each a goroutine, that share that memory"`
-	SaltLen     uint32 `config:"salt_len" default:"16" min:"8" max:"64" help:"bytes of salt"`
-	KeyLen      uint32 `config:"key_len" default:"32" min:"16" max:"64" help:"bytes of the hash"`
+	Memory      uint32 `config:"memory_kib" default:"19456" min:"7168" max:"262144" help:"memory of one hash in KiB"`
+	Time        uint32 `config:"time" default:"2" min:"1" max:"64" help:"number of passes over the memory"`
+	Parallelism uint8  `config:"parallelism" default:"1" min:"1" max:"16" help:"number of lanes that share the memory, each computed by a goroutine"`
+	SaltLen     uint32 `config:"salt_bytes" default:"16" min:"8" max:"64" help:"length of the salt in bytes"`
+	KeyLen      uint32 `config:"key_bytes" default:"32" min:"16" max:"64" help:"length of the hash in bytes"`
 }
 
-// DefaultParams returns what OWASP's Password Storage Cheat Sheet advises:
+// DefaultParams returns the parameters that the OWASP Password Storage Cheat Sheet recommends:
 // 19 MiB, two passes, one lane.
 func DefaultParams() Params {
 	return Params{Memory: 19456, Time: 2, Parallelism: 1, SaltLen: 16, KeyLen: 32}
 }
 
-// Validate reports the first parameter that is out of bounds.
+// Validate returns an error for the first parameter that is out of bounds.
 func (p Params) Validate() error {
 	lanes := uint64(p.Parallelism)
 	work := uint64(p.Memory) * uint64(p.Time)
@@ -54,6 +53,6 @@ func (p Params) Validate() error {
 	return nil
 }
 
-func outOfBounds(what string, got, least, most uint64) error {
-	return fmt.Errorf("password: argon2id %s is %d, must be %d to %d", what, got, least, most)
+func outOfBounds(what string, got, lowest, highest uint64) error {
+	return fmt.Errorf("password: argon2id %s is %d, must be %d to %d", what, got, lowest, highest)
 }

@@ -11,10 +11,10 @@ import (
 )
 
 var (
-	// ErrMalformed says that a stored hash is not PHC text.
+	// ErrMalformed means that a stored hash is not a PHC string.
 	ErrMalformed = errors.New("password: stored hash is malformed")
-	// ErrUnsupported says that a stored hash is of another algorithm or
-	// version, or has parameters out of bounds.
+	// ErrUnsupported means that a stored hash has another algorithm or version, or parameters
+	// out of bounds.
 	ErrUnsupported = errors.New("password: stored hash is not supported")
 )
 
@@ -27,8 +27,8 @@ const (
 // Fails to compile when the library moves to another version of Argon2.
 var _ [0]struct{} = [argon2.Version - 19]struct{}{}
 
-// A digest is a stored hash: $argon2id$v=19$m=M,t=T,p=P$SALT$KEY, the PHC
-// string format with base64 that has no padding.
+// digest is a stored hash in the PHC string format, $argon2id$v=19$m=M,t=T,p=P$SALT$KEY, in
+// base64 without padding.
 type digest struct {
 	params Params
 	salt   []byte
@@ -41,8 +41,8 @@ func (d digest) String() string {
 		p.Memory, p.Time, p.Parallelism, b64.EncodeToString(d.salt), b64.EncodeToString(d.key))
 }
 
-// parse reads a digest that is within bounds. It takes only what String
-// writes: no leading zeros, no stray bits, no line breaks.
+// parse parses a digest within the bounds. It accepts only the output of String: no leading
+// zeros, stray bits or line breaks.
 func parse(encoded string) (digest, error) {
 	if len(encoded) > maxEncoded || !strings.HasPrefix(encoded, "$") {
 		return digest{}, ErrMalformed

@@ -2,7 +2,7 @@ package password
 
 import "testing"
 
-// Whatever parse takes, it takes in one spelling and within bounds.
+// parse accepts only one spelling, within bounds.
 func FuzzParse(f *testing.F) {
 	f.Add("$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc")
 	f.Add("$argon2id$v=19$m=4294967295,t=4294967295,p=255$c29tZXNhbHQ$AAAA")

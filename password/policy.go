@@ -6,13 +6,13 @@ import (
 	"unicode/utf8"
 )
 
-// A Reason says why a password is refused. It is stable text for machines and
-// an error, so errors.Is finds it in what [Policy.Check] returns.
+// Reason is why a password is rejected: a stable identifier, and an error that [errors.Is] finds
+// in the result of [Policy.Check].
 type Reason string
 
-// All reasons.
+// The reasons.
 const (
-	TooShort        Reason = "too_short"        // fewer code points than the policy asks for
+	TooShort        Reason = "too_short"        // fewer code points than the policy requires
 	TooLong         Reason = "too_long"         // more bytes than the policy takes
 	InvalidText     Reason = "invalid_text"     // not UTF-8, or holds a NUL
 	Common          Reason = "common"           // widely used, or derived from what is
@@ -21,8 +21,8 @@ const (
 
 func (r Reason) Error() string { return string(r) }
 
-// PolicyError lists all the reasons why a password is refused, at least one.
-// It never holds the password.
+// PolicyError contains all reasons why a password is rejected, at least one. It never contains
+// the password.
 type PolicyError struct {
 	Reasons []Reason
 }
@@ -51,20 +51,19 @@ const (
 	minContext       = 4 // code points; a shorter word is in too many passwords by chance
 )
 
-// Policy decides which new passwords are taken (NIST SP 800-63B section
-// 5.1.1.2, OWASP ASVS 6.2): by length and by what is easily guessed, never by
-// which kinds of character there are. It is for passwords being set; one being
-// checked against a stored hash needs no policy. The zero value is ready.
+// Policy decides which new passwords are accepted (NIST SP 800-63B section 5.1.1.2, OWASP ASVS
+// 6.2), by length and predictability, never by composition rules. Use it when a password is
+// set, not when one is verified. The zero value is ready to use.
 type Policy struct {
-	MinLength int       `config:"min_length" default:"8" min:"8" max:"128" help:"code points of a new password; ASVS advises 15 without a second factor"`
-	MaxBytes  int       `config:"max_bytes" default:"1024" min:"64" max:"1024" help:"bytes of a new password in UTF-8"`
+	MinLength int       `config:"min_length" default:"8" min:"8" max:"128" help:"minimum length of a new password in code points; OWASP ASVS recommends 15 without a second factor"`
+	MaxBytes  int       `config:"max_bytes" default:"1024" min:"64" max:"1024" help:"maximum length of a new password in bytes of UTF-8"`
 	Blocklist Blocklist `config:"-"` // refused besides the built-in words
 }
 
-// Check returns nil for a password that is good enough, else a [*PolicyError].
-// Each context is something an attacker knows of the user, such as the e-mail
-// address: words of at least four code points in it, an address' local part
-// among them, must not be in the password.
+// Check returns nil if the password is acceptable, or a [*PolicyError]. Each context is text
+// that an attacker may know about the user, such as the e-mail address. The password must not
+// contain a word of a context that has at least four code points, such as the local part of an
+// address.
 func (p Policy) Check(password string, context ...string) error {
 	password, err := Normalize(password)
 	if err != nil {
@@ -108,8 +107,8 @@ func containsContext(folded string, context []string) bool {
 	return false
 }
 
-// contextWords returns the whole, the local part and every word of one
-// context, in the form that Check compares in.
+// contextWords returns the whole context, its local part and its words, in the form that Check
+// compares.
 func contextWords(context string) []string {
 	normal, err := Normalize(context)
 	if err != nil {

@@ -1,40 +1,39 @@
-// Package ratelimit limits how often each of many keys may act, in memory of a
-// fixed size whatever the number of keys.
+// Package ratelimit limits the rate of calls per key, in bounded memory for any
+// number of keys.
 //
-// # Allowance
+// # Algorithm
 //
 // A [Limit] is a token bucket with the semantics of golang.org/x/time/rate: a
-// key starts with Burst calls, and gets Rate more per second up to Burst again.
-// It is kept by the generic cell rate algorithm (GCRA; ITU-T I.371, annex A):
-// one timestamp per key says when its bucket will be full again, and a key whose
-// timestamp has passed needs no memory at all.
+// bucket starts with Burst calls and gains Rate calls per second, up to Burst. The
+// implementation is the generic cell rate algorithm (GCRA; ITU-T I.371, annex A): it
+// stores one timestamp per key, the time at which the bucket is full again. A key
+// whose timestamp has passed needs no memory.
 //
 // # Memory
 //
-// A [Limiter] remembers up to Options.MaxKeys keys at 16 bytes each: 16 MiB at
-// the default, never over 64 MiB. It starts at 100 KiB and grows as live keys
-// come; while it grows, the outgrown table is garbage until the next collection,
-// so the heap holds less than twice the figure. The table has no pointers: the
-// collector does not scan it. It does not shrink.
+// A [Limiter] stores up to Options.MaxKeys keys of 16 bytes each: 16 MiB by default
+// and at most 64 MiB. It starts at 100 KiB and grows with the number of keys. After
+// growing, the old table is garbage until the next collection, so the heap contains
+// less than twice the size. The table contains no pointers, so the garbage collector
+// does not scan it. It does not shrink.
 //
 // # More keys than memory
 //
-// Each key belongs to one set of 16 slots. A key that finds no slot of its own
-// takes over the slot of its set whose bucket is nearest to full, and with it
-// that bucket: it starts with what the slot had left, not with Burst. So
+// Each key belongs to one set of 16 slots. A new key for which the set has no free
+// slot replaces the key whose bucket is nearest to full, and inherits that bucket: it
+// starts with the remaining calls of that bucket, not with Burst. Therefore
 //
-//   - a slot whose bucket is full is reused freely, since nothing is lost;
-//   - a key pushed out meets on its return a bucket no fuller than its own would
-//     be, since the least timestamp of a set only ever rises;
-//   - a blocked key is never pushed out: whoever would take its place would be
-//     as blocked, and a refused call changes nothing.
+//   - a slot whose bucket is full is reused without loss;
+//   - an evicted key that returns gets a bucket that is no fuller than its own would
+//     be, because the minimum timestamp of a set never decreases;
+//   - a blocked key is never evicted: the key that replaced it would be blocked too,
+//     and a rejected call changes nothing.
 //
-// No flood of invented keys therefore wins anyone a call above its limit. The
-// price is paid by newcomers of a table full of live keys: a new honest client
-// starts with a few calls less than Burst, and is refused only when all 16
-// buckets of its set are empty, which costs an attacker 16 full bursts for every
-// set of the table. A single bucket shared by all keys that do not fit would
-// leave the resident keys untouched, but refuse every new client as soon as one
-// burst is spent on it. Keys are placed by a hash with a secret seed, so nobody
-// can choose whom to crowd.
+// So no number of generated keys permits a call above the limit. The cost is borne by
+// new keys of a full table: they start with fewer calls than Burst, and are rejected if
+// all 16 buckets of their set are empty. To achieve that, an attacker must use 16
+// bursts per set of the table. A single bucket for all keys that do not fit would not
+// affect the stored keys, but would reject every new one as soon as one burst is used.
+// Keys are assigned to sets by a hash with a secret seed, so an attacker cannot choose
+// the set.
 package ratelimit

@@ -11,7 +11,7 @@ import (
 const hostile = 2_000_000
 
 // Two million keys, one call each, against a table of a million: memory stays
-// within the stated figure, blocked keys stay blocked, strangers are served.
+// within the stated figure, blocked keys stay blocked, new keys are served.
 func TestFloodOfKeysF29(t *testing.T) {
 	before := heap()
 	clock := newClock()
@@ -47,6 +47,21 @@ func TestFloodOfKeysF29(t *testing.T) {
 	runtime.KeepAlive(l)
 }
 
+// The table grows with the number of keys, not with the number of their calls.
+func TestRepeatedCallsDoNotAllocate(t *testing.T) {
+	before := heap()
+	l := ratelimit.New(ratelimit.Options{Limit: ratelimit.Per(100, time.Hour)})
+	for range 10 {
+		for n := range 1000 {
+			l.Allow(number(n))
+		}
+	}
+	if grown := heap() - before; grown > 1<<20 {
+		t.Errorf("heap grew by %d bytes for 1,000 keys", grown)
+	}
+	runtime.KeepAlive(l)
+}
+
 // A flood that empties every bucket of the table: refusals, never a grant to
 // those who were blocked before, and an end to it after one window.
 func TestFloodThatFillsTheTableF29(t *testing.T) {
@@ -64,24 +79,24 @@ func TestFloodThatFillsTheTableF29(t *testing.T) {
 	if l.Allow(ratelimit.StringKey("blocked")).Allowed {
 		t.Error("blocked key passed")
 	}
-	if d := l.Allow(ratelimit.StringKey("stranger")); d.Allowed || d.RetryAfter <= 0 {
-		t.Errorf("stranger to an exhausted table: %+v, want a refusal", d)
+	if d := l.Allow(ratelimit.StringKey("new")); d.Allowed || d.RetryAfter <= 0 {
+		t.Errorf("new key in an exhausted table: %+v, want a refusal", d)
 	}
 	clock.advance(time.Hour)
-	if got := spend(l, ratelimit.StringKey("stranger")); got != 5 {
+	if got := spend(l, ratelimit.StringKey("new")); got != 5 {
 		t.Errorf("%d calls a window later, want 5", got)
 	}
 }
 
 func TestMaxKeysBounds(t *testing.T) {
 	t.Parallel()
-	for asked, most := range map[int]int{-1: ratelimit.DefaultMaxKeys, 1: 4096, 4096: 4096, 4097: 8192} {
+	for asked, want := range map[int]int{-1: ratelimit.DefaultMaxKeys, 1: 4096, 4096: 4096, 4097: 8192} {
 		l := ratelimit.New(ratelimit.Options{Limit: ratelimit.Per(100, time.Hour), MaxKeys: asked})
 		for n := range 3 * 8192 {
 			l.Allow(number(n))
 		}
-		if got := l.Len(); got > most || most < 8192 && got < most {
-			t.Errorf("MaxKeys %d: %d keys remembered, want %d", asked, got, most)
+		if got := l.Len(); got > want || want < 8192 && got < want {
+			t.Errorf("MaxKeys %d: %d keys stored, want %d", asked, got, want)
 		}
 	}
 }

@@ -7,8 +7,8 @@ import (
 	"net/netip"
 )
 
-// Key names whose calls are counted. Keys are comparable and of fixed size
-// whatever they were made from. The zero Key is a key like any other.
+// Key identifies whose calls are counted. Keys are comparable and have a fixed size. The zero
+// Key is a valid key.
 type Key struct {
 	kind, value uint64
 }
@@ -18,13 +18,13 @@ const (
 	kindIPv6
 )
 
-// kindString marks keys of names; the bits below are part of the digest.
+// kindString marks keys of StringKey. The other bits are part of the digest.
 const kindString uint64 = 1 << 63
 
-// AddrKey returns the key of a client address. An IPv4 address stands for
-// itself, also when mapped into IPv6 (RFC 4291, section 2.5.5.2). Any other IPv6
-// address stands for its /64, the least a network hands to one customer (RFC
-// 6177); its zone is ignored. All invalid addresses share one key.
+// AddrKey returns the key of a client address. Each IPv4 address has its own key, also if mapped
+// into IPv6 (RFC 4291, section 2.5.5.2). Other IPv6 addresses share the key of their /64, the
+// smallest block that a network assigns to a customer (RFC 6177); the zone is ignored. All
+// invalid addresses share one key.
 func AddrKey(addr netip.Addr) Key {
 	addr = addr.Unmap()
 	switch {
@@ -38,15 +38,14 @@ func AddrKey(addr netip.Addr) Key {
 	return Key{}
 }
 
-// StringKey returns the key of a principal or any other name, of any length. It is
-// made of 127 bits of the name's SHA-256, so that it is the same on all nodes, and nobody
-// finds two names with one key.
+// StringKey returns the key of a principal or any other name, of any length. It consists of 127
+// bits of the name's SHA-256, so it is the same on all nodes and collisions are infeasible.
 func StringKey(name string) Key {
 	digest := sha256.Sum256([]byte(name))
 	return Key{kindString | binary.BigEndian.Uint64(digest[:8]), binary.BigEndian.Uint64(digest[8:16])}
 }
 
-// String returns the key in 32 hexadecimal digits.
+// String returns the key as 32 hexadecimal digits.
 func (k Key) String() string {
 	var raw [16]byte
 	binary.BigEndian.PutUint64(raw[:8], k.kind)

@@ -51,3 +51,20 @@ func TestStringKey(t *testing.T) {
 		t.Error("equal names, different keys")
 	}
 }
+
+// Keys are the same on all nodes and in all releases: servers that count keep them by
+// this text.
+func TestKeyString(t *testing.T) {
+	t.Parallel()
+	for want, key := range map[string]ratelimit.Key{
+		"00000000000000000000000000000000": {},
+		"000000000000000100000000c0000201": ratelimit.AddrKey(netip.MustParseAddr("192.0.2.1")),
+		"000000000000000220010db800010002": ratelimit.AddrKey(netip.MustParseAddr("2001:db8:1:2:3::4")),
+		// The first half of the SHA-256 of "a", with its highest bit set.
+		"ca978112ca1bbdcafac231b39a23dc4d": ratelimit.StringKey("a"),
+	} {
+		if got := key.String(); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}

@@ -9,19 +9,18 @@ import (
 	"time"
 )
 
-// Bounds of a Limit. Time is kept in whole nanoseconds, so above maxRate the
-// interval between two calls could no longer be kept within 1 % of the truth.
+// Bounds of a Limit. Time has a resolution of one nanosecond, so above maxRate the
+// error of the interval between two calls would exceed 1 %.
 const (
 	maxRate   = 1e7
 	maxWindow = 365 * 24 * time.Hour
 )
 
-// Limit says how much a key may do: Burst calls at once, and Rate calls per
-// second in the long run.
+// Limit is the limit of a key: Burst calls at once, and Rate calls per second on
+// average.
 //
-// As in golang.org/x/time/rate, the zero Limit refuses every call and an
-// infinite Rate ([Off]) allows every call. A Limit that Validate rejects refuses
-// every call.
+// As in golang.org/x/time/rate, the zero Limit rejects every call and an infinite
+// Rate ([Off]) allows every call. An invalid Limit, see Validate, rejects every call.
 type Limit struct {
 	Rate  float64 // calls per second, at most 1e7
 	Burst int     // calls at once; Burst/Rate is at most a year
@@ -32,7 +31,7 @@ func Off() Limit {
 	return Limit{Rate: math.Inf(1)}
 }
 
-// Per returns the Limit of n calls in d, all of which may come at once.
+// Per returns the Limit of n calls per d, all of which may be made at once.
 func Per(n int, d time.Duration) Limit {
 	return Limit{Rate: float64(n) / d.Seconds(), Burst: n}
 }
@@ -51,17 +50,17 @@ func (l Limit) Window() time.Duration {
 	return time.Duration(math.Round(float64(l.Burst) / l.Rate * float64(time.Second)))
 }
 
-// Validate reports what is wrong with l, nil for nothing.
+// Validate returns an error if l is invalid.
 func (l Limit) Validate() error {
 	switch {
 	case l.IsOff():
 		return nil
 	case math.IsNaN(l.Rate) || l.Rate <= 0 || l.Rate > maxRate:
-		return fmt.Errorf("ratelimit: rate %v/s is not above 0 and at most %.0f/s", l.Rate, float64(maxRate))
+		return fmt.Errorf("ratelimit: rate %v/s must be above 0 and at most %.0f/s", l.Rate, float64(maxRate))
 	case l.Burst < 1:
-		return fmt.Errorf("ratelimit: burst %d is below 1: no call would ever pass", l.Burst)
+		return fmt.Errorf("ratelimit: burst %d must be at least 1", l.Burst)
 	case float64(l.Burst)/l.Rate > maxWindow.Seconds():
-		return fmt.Errorf("ratelimit: burst %d at %v/s takes over a year to refill: raise the rate or lower the burst", l.Burst, l.Rate)
+		return fmt.Errorf("ratelimit: burst %d at %v/s takes more than a year to refill; raise the rate or lower the burst", l.Burst, l.Rate)
 	}
 	return nil
 }
@@ -72,11 +71,11 @@ func (l Limit) interval() time.Duration {
 
 var errSyntax = errors.New(`want calls per time with an optional burst, as in "100/1m", "20/s burst 40", or "off"`)
 
-// ParseLimit reads the text form of a Limit: calls, a slash and a time, then
-// perhaps a burst. "100/1m" is [Per](100, time.Minute), "20/s burst 40" allows 40
-// at once, "0.5/s burst 1" one every two seconds, "off" is [Off]. The time is a
-// [time.ParseDuration] text, whose number may be left out when it is 1. Without
-// a burst the calls must be whole, and are the burst.
+// ParseLimit parses the text form of a Limit: CALLS/DURATION, optionally followed by "burst N".
+// "100/1m" is [Per](100, time.Minute), "20/s burst 40" allows 40 at once, "0.5/s burst 1" allows
+// one every two seconds, and "off" is [Off]. DURATION has the format of [time.ParseDuration]; a
+// number of 1 may be omitted. Without a burst the calls must be an integer, which is also the
+// burst.
 func ParseLimit(text string) (Limit, error) {
 	l, err := parse(strings.Fields(text))
 	if err == nil {
@@ -100,7 +99,7 @@ func parse(words []string) (Limit, error) {
 	return Limit{}, errSyntax
 }
 
-// parseRate reads "100/1m", which says the burst as well.
+// parseRate parses "100/1m", which also determines the burst.
 func parseRate(text string) (Limit, error) {
 	calls, d, err := parseQuotient(text)
 	if err != nil {
@@ -124,8 +123,8 @@ func parseBurst(quotient, burst string) (Limit, error) {
 	return Limit{Rate: calls / d.Seconds(), Burst: int(n)}, nil
 }
 
-// parseQuotient reads calls/time. Only plain decimals: what strconv takes beyond
-// them ("inf", "0x1p3") is more likely a slip than meant.
+// parseQuotient parses CALLS/DURATION. It accepts only plain decimals: other formats of strconv
+// ("inf", "0x1p3") are probably mistakes.
 func parseQuotient(text string) (calls float64, d time.Duration, err error) {
 	before, after, found := strings.Cut(text, "/")
 	if !found || strings.Trim(before, "0123456789.") != "" {
@@ -143,8 +142,7 @@ func parseQuotient(text string) (calls float64, d time.Duration, err error) {
 	return calls, d, nil
 }
 
-// String returns the text form, which ParseLimit reads back to the same Limit
-// if it is a valid one.
+// String returns the text form. For a valid Limit, ParseLimit returns l again.
 func (l Limit) String() string {
 	if l.IsOff() {
 		return "off"
@@ -174,7 +172,7 @@ func (l Limit) MarshalText() ([]byte, error) {
 	return []byte(l.String()), nil
 }
 
-// UnmarshalText reads the text form. It leaves l alone on error.
+// UnmarshalText parses the text form. On error it does not change l.
 func (l *Limit) UnmarshalText(text []byte) error {
 	parsed, err := ParseLimit(string(text))
 	if err != nil {

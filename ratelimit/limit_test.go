@@ -21,6 +21,7 @@ func TestParseLimit(t *testing.T) {
 		" 20/s  burst  40 ": {Rate: 20, Burst: 40},
 		"0.5/s burst 1":     {Rate: 0.5, Burst: 1},
 		"1000/1h30m":        ratelimit.Per(1000, 90*time.Minute),
+		"1/8760h":           ratelimit.Per(1, 365*24*time.Hour), // the longest time to refill
 		"off":               ratelimit.Off(),
 	}
 	for text, want := range tests {
@@ -51,11 +52,11 @@ func TestParseLimitRefuses(t *testing.T) {
 		"100000000/s":               "at most 10000000/s",
 		"0.5/s":                     "cannot be the burst",
 		"99999999999/h":             "cannot be the burst",
-		"1/s burst 0":               "burst 0 is below 1",
-		"1/s burst -1":              "burst -1 is below 1",
+		"1/s burst 0":               "burst 0 must be at least 1",
+		"1/s burst -1":              "burst -1 must be at least 1",
 		"1/s burst x":               `burst "x" is not a whole number`,
 		"1/s burst 9999999999":      "is not a whole number",
-		"1/h burst 100000":          "over a year to refill",
+		"1/h burst 100000":          "more than a year to refill",
 		strings.Repeat("9", 10_000): "want calls per time",
 	} {
 		l, err := ratelimit.ParseLimit(text)

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// DefaultMaxKeys is the number of keys remembered unless told otherwise: 16 MiB.
+	// DefaultMaxKeys is the default of Options.MaxKeys. It takes 16 MiB.
 	DefaultMaxKeys = 1 << 20
 
 	mostKeys = 1 << 22 // 64 MiB
@@ -19,39 +19,38 @@ const (
 	shardNum = 1 << shardLog
 )
 
-// Options of a Limiter. The zero value refuses every call, for want of a Limit.
+// Options configure a Limiter. The zero value has a zero Limit and rejects every call.
 type Options struct {
-	// Limit of every key.
+	// Limit is the limit of every key.
 	Limit Limit
 
-	// MaxKeys is how many keys are remembered at once, at 16 bytes each. It is
-	// rounded up to a power of two from 4096 to 4,194,304 (64 MiB). 0 means
-	// DefaultMaxKeys.
+	// MaxKeys is the maximum number of stored keys, at 16 bytes each. It is rounded up to a
+	// power of two from 4096 to 4,194,304 (64 MiB). 0 means DefaultMaxKeys.
 	MaxKeys int
 
-	// Now replaces the clock, for tests. The default is monotonic: it does not
-	// follow the wall clock when that is set. When a replacement steps back, the
-	// limiter's time stands still for that step and runs on from there.
+	// Now replaces the clock, for tests. The default is monotonic: changes of the wall clock do
+	// not affect it. If a replacement goes back, the limiter's time stops for that step and
+	// continues from there.
 	Now func() time.Time
 }
 
-// Decision is the answer to one call.
+// Decision is the result of one call.
 type Decision struct {
 	Allowed   bool
 	Limit     int // the burst; 0 when the limit is off or refuses every call
 	Remaining int // calls that would pass right now
 
-	// RetryAfter is the wait until the next call can pass, 0 when it was allowed.
-	// Nothing is promised to a key that others share. Under a limit that refuses
-	// every call it is one hour.
+	// RetryAfter is the time until the next call can be allowed, 0 if this one was. It is not
+	// exact for a key that several clients use. With a limit that rejects every call it is one
+	// hour.
 	RetryAfter time.Duration
 
-	// Reset is the wait until the bucket is full again.
+	// Reset is the time until the bucket is full again.
 	Reset time.Duration
 }
 
-// A Limiter counts calls by key. It is safe for concurrent use, starts no
-// goroutine and needs no closing.
+// Limiter counts calls by key. It is safe for concurrent use, starts no goroutine and need not
+// be closed.
 type Limiter struct {
 	shards [shardNum]shard
 	seed   maphash.Seed
@@ -87,8 +86,8 @@ func setsPerShard(keys int) int {
 	return 1 << bits.Len(each)
 }
 
-// Allow counts a call of key and says whether it may go on. A refused call costs
-// the key nothing. It allocates nothing.
+// Allow counts a call of key and returns whether it is allowed. A rejected call is not counted.
+// It does not allocate.
 func (l *Limiter) Allow(key Key) Decision {
 	hash := maphash.Comparable(l.seed, key)
 	s := &l.shards[hash>>(64-shardLog)]
@@ -97,16 +96,15 @@ func (l *Limiter) Allow(key Key) Decision {
 	return s.allow(hash, s.advance(l.elapsed()))
 }
 
-// Take is Allow, for those who take a limiter that may ask a server.
+// Take is Allow with a context, for callers that also accept a limiter that uses a server.
 func (l *Limiter) Take(_ context.Context, key Key) Decision { return l.Allow(key) }
 
-// Limit returns the limit in force.
+// Limit returns the current limit.
 func (l *Limiter) Limit() Limit { return *l.limit.Load() }
 
-// SetLimit changes the limit of all keys while calls go on. Every bucket stays
-// as full as it is: an empty one is empty under the new limit, a half full one
-// half full. It takes about 2 ms per million keys, a few microseconds of which
-// under any one lock.
+// SetLimit changes the limit of all keys. Calls may continue concurrently. Each bucket keeps its
+// relative fill: an empty one stays empty and a half full one half full. SetLimit takes about
+// 2 ms per million keys, and holds each lock for a few microseconds.
 func (l *Limiter) SetLimit(limit Limit) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -120,8 +118,8 @@ func (l *Limiter) SetLimit(limit Limit) {
 	}
 }
 
-// Len returns the number of keys remembered: those whose bucket is not full. It
-// reads the whole table, in about 1 ms per million keys.
+// Len returns the number of stored keys, whose buckets are not full. It scans the table, in
+// about 1 ms per million keys.
 func (l *Limiter) Len() int {
 	n := 0
 	for i := range l.shards {
@@ -133,8 +131,8 @@ func (l *Limiter) Len() int {
 	return n
 }
 
-// elapsed is the time since New. Callers hold the lock of the shard they use it
-// for, so that a shard sees readings in the order they were taken.
+// elapsed returns the time since New. Callers hold the lock of the shard, so that each shard
+// uses readings in order.
 func (l *Limiter) elapsed() int64 {
 	if l.now == nil {
 		return int64(time.Since(l.start))
@@ -158,7 +156,7 @@ func newPace(l Limit) pace {
 	return pace{burst: l.Burst, interval: interval, window: interval * int64(l.Burst)}
 }
 
-// uncounted decides for a pace without a window.
+// uncounted returns the decision for a pace without a window.
 func (p pace) uncounted() Decision {
 	if p.off {
 		return Decision{Allowed: true, Remaining: math.MaxInt}

@@ -134,7 +134,7 @@ func TestRetryAfterIsExact(t *testing.T) {
 
 // Far more keys than slots: some refusals are undeserved, but no key ever passes
 // a call that an exact account of its own passed calls would refuse.
-func TestCrowdedTableGrantsNothingExtraF29(t *testing.T) {
+func TestFullTableGrantsNoExtraCallsF29(t *testing.T) {
 	t.Parallel()
 	const keys = 10_000
 	limit := ratelimit.Per(3, 3*time.Second)

@@ -8,11 +8,10 @@ import (
 
 const slots = 16
 
-// A slot is the bucket of one key. The zero slot is a full bucket, so it needs
-// no mark of being empty.
+// slot is the bucket of one key. The zero slot is a full bucket, so empty slots need no mark.
 type slot struct {
-	// hash stands for the key. Two keys of one hash share a bucket: among a
-	// million keys, one new key in 10^13 meets that.
+	// hash identifies the key. Keys with the same hash share a bucket: with a million keys
+	// stored, the probability for a new key is 10^-13.
 	hash uint64
 	// full is the shard's time at which the bucket is full again (GCRA's
 	// theoretical arrival time).
@@ -21,8 +20,8 @@ type slot struct {
 
 type set [slots]slot
 
-// A shard is a part of the table under a lock of its own. Its size keeps two
-// locks out of one cache line.
+// shard is a part of the table with a lock of its own. Its size prevents two locks from sharing
+// a cache line.
 type shard struct {
 	mu      sync.Mutex
 	sets    []set // a power of two of them
@@ -34,8 +33,8 @@ type shard struct {
 	_       [32]byte
 }
 
-// advance turns a reading of the clock into the shard's time, which never runs
-// backwards: after a step back it stands still, and goes on at once from there.
+// advance converts a reading of the clock to the shard's time, which never decreases: after a
+// step back it stops for that step and continues from there.
 func (s *shard) advance(reading int64) int64 {
 	if reading+s.skew < s.now {
 		s.skew = s.now - reading
@@ -63,8 +62,8 @@ func (s *shard) allow(hash uint64, now int64) Decision {
 	}
 }
 
-// find returns the slot of hash, else the one it may take over with the bucket
-// in it. The package comment says why that gives nothing away.
+// find returns the slot of hash, or the slot that it replaces and whose bucket it inherits, see
+// the package documentation.
 func (s *shard) find(hash uint64, now int64) *slot {
 	for {
 		found := s.home(hash).find(hash)
@@ -75,12 +74,12 @@ func (s *shard) find(hash uint64, now int64) *slot {
 	}
 }
 
-// home returns the set of hash. The high bits chose the shard already.
+// home returns the set of hash. The high bits of hash select the shard.
 func (s *shard) home(hash uint64) *set {
 	return &s.sets[hash&uint64(len(s.sets)-1)]
 }
 
-// find returns the slot of hash, else the one nearest to full.
+// find returns the slot of hash, or the one nearest to full.
 func (s *set) find(hash uint64) *slot {
 	fullest := &s[0]
 	for i := range s {
@@ -94,8 +93,8 @@ func (s *set) find(hash uint64) *slot {
 	return fullest
 }
 
-// grow doubles the shard. It must not happen once a live slot has been taken
-// over: a key pushed out would find room, and a full bucket, in its new set.
+// grow doubles the shard. It must not be called after a key has been evicted: that key would get
+// an empty slot, with a full bucket, in its new set.
 func (s *shard) grow(now int64) {
 	old := s.sets
 	s.sets = make([]set, 2*len(old))
@@ -108,8 +107,8 @@ func (s *shard) grow(now int64) {
 	}
 }
 
-// setPace changes the pace and keeps the fill of every bucket. It rounds towards
-// emptier, so that no number of changes gives a call away.
+// setPace changes the pace and keeps the relative fill of each bucket. It rounds down, so that
+// repeated changes never permit an additional call.
 func (s *shard) setPace(next pace, now int64) {
 	s.pace = next
 	if next.window == 0 || next.window == s.window {

@@ -5,10 +5,9 @@ import (
 	"sync"
 )
 
-// Usage counts what each key holds at the moment, such as calls under way, connections or
-// bytes, and lets no key hold more than a maximum. Its memory follows what is held: a key
-// that holds nothing takes no room. It is safe for concurrent use, starts no goroutine and
-// needs no closing.
+// Usage counts the resources that each key holds, such as running calls, connections or bytes,
+// and enforces a maximum per key. A key that holds nothing takes no memory. It is safe for
+// concurrent use, starts no goroutine and need not be closed.
 type Usage struct {
 	seed   uint64
 	shards [1 << usageShardLog]usageShard
@@ -16,8 +15,8 @@ type Usage struct {
 
 const usageShardLog = 6
 
-// usageShard has one key in place, and a map for others that hold something at the same
-// time: mostly there are none. It is padded so that two locks do not share a cache line.
+// usageShard stores one key in place and others that hold something at the same time, which is
+// rare, in a map. It is padded so that two locks do not share a cache line.
 type usageShard struct {
 	mu   sync.Mutex
 	key  Key
@@ -53,21 +52,21 @@ func NewUsage() *Usage {
 	return u
 }
 
-// Acquire lets key hold n more, at least 1, and returns true. If key would then hold more than limit it
-// changes nothing and returns false. What was acquired is to be released.
+// Acquire adds n, at least 1, to the usage of key and returns true. If the sum would exceed limit
+// it changes nothing and returns false. The caller must release what it has acquired.
 func (u *Usage) Acquire(key Key, n, limit int64) bool {
 	s := u.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	held := s.get(key)
-	if held+n > limit {
+	if n > limit-held { // and not held+n, which can overflow
 		return false
 	}
 	s.set(key, held+n)
 	return true
 }
 
-// Release gives n of what key holds back. It must not give back more than was acquired.
+// Release subtracts n from the usage of key. The caller must not release more than it has acquired.
 func (u *Usage) Release(key Key, n int64) {
 	s := u.shard(key)
 	s.mu.Lock()
@@ -75,7 +74,7 @@ func (u *Usage) Release(key Key, n int64) {
 	s.set(key, max(s.get(key)-n, 0))
 }
 
-// Held returns what key holds.
+// Held returns the amount that key holds.
 func (u *Usage) Held(key Key) int64 {
 	s := u.shard(key)
 	s.mu.Lock()
@@ -98,8 +97,8 @@ func (u *Usage) Len() int {
 	return n
 }
 
-// shard spreads keys over the locks. It need not withstand keys that are chosen to meet in one
-// shard, which would wait for each other a little: the maps do, with a hash of their own.
+// shard returns the shard of key. Keys chosen to share a shard would only contend for its lock;
+// the maps have hashes of their own.
 func (u *Usage) shard(key Key) *usageShard {
 	mixed := ((key.value ^ u.seed) * 0x9e3779b97f4a7c15) ^ key.kind
 	return &u.shards[mixed*0x9e3779b97f4a7c15>>(64-usageShardLog)]

@@ -33,8 +33,8 @@ func TestUsageBoundsEachKeyAlone(t *testing.T) {
 	}
 }
 
-// Keys that hold nothing take no room, however many there were.
-func TestUsageForgetsKeysThatHoldNothing(t *testing.T) {
+// Unused keys take no memory, regardless of their number.
+func TestUsageDropsUnusedKeys(t *testing.T) {
 	t.Parallel()
 	u := ratelimit.NewUsage()
 	for i := range 10_000 {

@@ -1,6 +1,6 @@
-// Package redact takes secrets out of text that is shown to people: URLs of settings,
-// and errors of drivers, which may repeat such a URL. URL knows what it reads; Text is a
-// safety net, because the author of a text is who has to keep secrets out of it.
+// Package redact removes secrets from text that is shown to people: URLs of settings, and
+// errors of drivers, which may contain such a URL. URL parses its argument. Text is only a
+// safety net: the author of a text is responsible for keeping secrets out of it.
 package redact
 
 import (
@@ -10,10 +10,10 @@ import (
 	"unicode/utf8"
 )
 
-// Mask stands where a secret was.
+// Mask replaces a secret.
 const Mask = "***"
 
-// patterns are what Text looks for.
+// patterns are the secrets that Text masks.
 var patterns = []struct {
 	find *regexp.Regexp
 	put  string
@@ -24,15 +24,15 @@ var patterns = []struct {
 	{regexp.MustCompile(`(?i)([\w-]*(?:password|passwd|pwd|secret|token|api[_-]?key|authorization|cookie|dsn)[\w-]*["']?\s*[:=]\s*)("[^"]*"|'[^']*'|[^\s,;&]+)`), "${1}***"},
 }
 
-// ahead is how far behind the limit Text looks for the end of what it masks, and open is
-// a URL whose user and password may end still further on.
+// ahead is the number of bytes beyond the limit in which Text searches for the end of a secret.
+// open matches a URL whose user and password may end even later.
 const ahead = 4 << 10
 
 var open = regexp.MustCompile(`://[^\s"'<>/@]*$`)
 
-// Text returns at most limit bytes of text without what looks like a secret: the user
-// and password of a URL, credentials of HTTP, a JWT, the value behind a word such as
-// password or token. The result is valid UTF-8, and ends in "..." where it was cut.
+// Text returns at most limit bytes of text, in which anything that looks like a secret is
+// masked: the user and password of a URL, HTTP credentials, a JWT, and the value after a word
+// such as password or token. The result is valid UTF-8 and ends in "..." if it was truncated.
 func Text(text string, limit int) string {
 	cut := len(text) > limit+ahead
 	if cut {
@@ -54,27 +54,33 @@ func Text(text string, limit int) string {
 	return text
 }
 
-// URL returns the URL that is the value of a setting, or several of them with commas
-// between, without password, and without what a query or a malformed URL may hide one
-// in. A user name that stands alone is a token in most schemes, and hidden in all but
-// those of PostgreSQL. A URL that holds no secret is returned as it is.
+// URL returns the value of a setting that is a URL, or several URLs separated by commas, with
+// passwords masked. It also masks parts of a query or of a malformed URL that may contain one. A
+// user name without a password is a token in most schemes, and is masked in all but those of
+// PostgreSQL. A URL without a secret is returned unchanged.
 func URL(text string) string {
 	parts := strings.Split(text, ",")
 	for i, part := range parts {
 		if !strings.Contains(part, "://") {
-			return oneURL(text)
+			return oneURL(text, false)
 		}
-		parts[i] = oneURL(part)
+		parts[i] = oneURL(part, len(parts) > 1) // the comma may be one of a password
 	}
 	return strings.Join(parts, ",")
 }
 
-func oneURL(text string) string {
+var hostPort = regexp.MustCompile(`^[A-Za-z0-9.-]{1,253}:[0-9]{1,5}$`)
+
+// oneURL masks one URL. If hideAll is true it also masks a PostgreSQL user without a password.
+func oneURL(text string, hideAll bool) string {
+	if hostPort.MatchString(text) {
+		return text // a URL without its scheme is a common mistake
+	}
 	u, err := url.Parse(text)
 	if err != nil || strings.ContainsRune(afterUser(text, u), '@') || u.Scheme == "" && strings.ContainsAny(text, "= \t") {
-		return Mask // whatever is a part of the password, nobody can tell
+		return Mask // any part may be in the password
 	}
-	hidden := hideUser(u)
+	hidden := hideUser(u, hideAll)
 	hidden = hideQuery(u) || hidden
 	if u.Fragment != "" {
 		u.Fragment, u.RawFragment, hidden = Mask, "", true
@@ -85,7 +91,7 @@ func oneURL(text string) string {
 	return strings.ReplaceAll(u.String(), "%2A%2A%2A", Mask)
 }
 
-// afterUser returns what follows user and password.
+// afterUser returns the part after user and password.
 func afterUser(text string, u *url.URL) string {
 	if u.User == nil {
 		return text
@@ -94,7 +100,7 @@ func afterUser(text string, u *url.URL) string {
 	return after
 }
 
-func hideUser(u *url.URL) bool {
+func hideUser(u *url.URL, all bool) bool {
 	if u.User == nil {
 		return false
 	}
@@ -102,7 +108,7 @@ func hideUser(u *url.URL) bool {
 	switch {
 	case has:
 		u.User = url.UserPassword(u.User.Username(), Mask)
-	case u.Scheme == "postgres" || u.Scheme == "postgresql":
+	case !all && (u.Scheme == "postgres" || u.Scheme == "postgresql"):
 		return false
 	default:
 		u.User = url.User(Mask)
@@ -132,8 +138,8 @@ func hideQuery(u *url.URL) bool {
 	return hidden
 }
 
-// isSecretName reports whether a parameter of that name may be a secret. Names of files
-// are not.
+// isSecretName reports whether a parameter with that name may be a secret. Names of files are
+// not.
 func isSecretName(name string) bool {
 	name = strings.ToLower(name)
 	if name == "sslkey" || name == "passfile" {

@@ -1,14 +1,15 @@
-// Package redis runs scripts on a Redis server, and gives up on it in time: what is
-// kept there is shared by several nodes, and each use of it has something to fall back on.
-// The client is rueidis; calls that are made at once go over one connection in one
-// packet.
+// Package redis runs scripts on a Redis server, with short timeouts. It is for state that
+// several nodes share and for which the caller has a fallback. It uses the client rueidis, which
+// pipelines concurrent calls on one connection.
 package redis
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"strconv"
 	"time"
 
@@ -17,15 +18,15 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// Config says which server to use. The zero value of a field but URL means the default in
-// its tag.
+// Config configures a server. A zero field other than URL means the default in its tag.
 type Config struct {
-	URL            string        `config:"url" mask:"url" help:"redis://[user:password@]host:port[/database], rediss:// with TLS; empty is no Redis"`
-	Timeout        time.Duration `config:"timeout" default:"100ms" min:"1ms" help:"for a command; what is to be done without Redis is done then"`
-	ConnectTimeout time.Duration `config:"connect_timeout" default:"1s" min:"1ms" help:"for a connection"`
-	Prefix         string        `config:"prefix" help:"in front of every key, and the same on all nodes; empty is the program's name and a colon"`
+	URL            string        `config:"url" format:"url:redis,rediss,unix" mask:"url" help:"redis://[user:password@]host:port[/database], or rediss:// with TLS; empty disables Redis"`
+	Timeout        time.Duration `config:"timeout" default:"100ms" min:"1ms" help:"maximum time of a command; after it the fallback without Redis is used"`
+	ConnectTimeout time.Duration `config:"connect_timeout" default:"1s" min:"1ms" help:"maximum time to connect"`
+	Prefix         string        `config:"prefix" help:"prefix of every key, the same on all nodes; empty is the name of the program and a colon"`
 
-	Logger *slog.Logger `config:"-"` // default slog.Default()
+	Logger  *slog.Logger `config:"-"` // default slog.Default()
+	Offline bool         `config:"-"` // connect to nothing; every call fails with ErrUnavailable
 }
 
 func (c Config) withDefaults() Config {
@@ -43,10 +44,10 @@ func (c Config) withDefaults() Config {
 
 // DB is one server. It is safe for concurrent use.
 //
-// After three failures it stays away from the server for a second at a time, so that
-// what falls back does so at once. One server, or one behind Sentinel or a proxy, is
-// meant; the keys of one script may lie on several nodes of a Redis Cluster, which
-// refuses that.
+// After three failures a DB fails all calls for a second at a time without contacting the
+// server, so that callers use their fallback at once. It supports one server, directly or behind
+// Sentinel or a proxy. It does not support Redis Cluster, where the keys of one script may be on
+// different nodes.
 type DB struct {
 	config  Config
 	client  rueidis.Client
@@ -55,17 +56,25 @@ type DB struct {
 	watcher *watcher // shared with the DBs that Patient returns
 }
 
-// ErrUnavailable says that the server cannot be used now. What was asked may have been
-// done.
-var ErrUnavailable = errors.New("redis is not available")
+// ErrUnavailable means that the server is unavailable. The script may have run.
+var ErrUnavailable error = unavailableError{}
 
-// Open makes a DB. An error says what is wrong with the URL. A server that is away is
-// none: it is looked for until it is there.
+type unavailableError struct{}
+
+func (unavailableError) Error() string { return "redis is not available" }
+
+// Unavailable returns true: a service returns the code Unavailable for the error.
+func (unavailableError) Unavailable() bool { return true }
+
+var errOffline = errors.New("offline")
+
+// Open returns a DB, or an error if the URL is invalid. A server that is down is not an error:
+// the DB connects when it is up.
 func Open(c Config) (*DB, error) {
 	c = c.withDefaults()
 	o, err := rueidis.ParseURL(c.URL)
 	if err != nil {
-		return nil, errors.New("redis: url: want redis://[user:password@]host:port[/database]") // the parser's error shows the password
+		return nil, errors.New("redis: url: want redis://[user:password@]host:port[/database]") // the parser's error would contain the password
 	}
 	o.ForceSingleClient = true
 	o.DisableCache = true
@@ -73,6 +82,9 @@ func Open(c Config) (*DB, error) {
 	o.ConnWriteTimeout = max(c.Timeout, time.Second)
 	o.Dialer.Timeout = c.ConnectTimeout
 	o.ClientSetInfo = rueidis.DisableClientSetInfo
+	if c.Offline {
+		o.DialCtxFn = func(context.Context, string, *net.Dialer, *tls.Config) (net.Conn, error) { return nil, errOffline }
+	}
 	client, err := rueidis.NewClient(o)
 	if client == nil {
 		return nil, fmt.Errorf("redis: %w", err)
@@ -86,14 +98,14 @@ func Open(c Config) (*DB, error) {
 func newDB(c Config, client rueidis.Client, w *watcher, number string) *DB {
 	db := &DB{config: c, client: client, watcher: w, number: number}
 	db.breaker = breaker.New(breaker.Options{
-		Config: breaker.Config{Consecutive: 3, Open: time.Second, Probes: 1, Window: time.Minute},
+		Config: breaker.Config{Consecutive: 3, OpenDuration: time.Second, Probes: 1, Window: time.Minute},
 		Name:   "redis", Strict: true, OnChange: db.changed,
 	})
 	return db
 }
 
-// changed logs why Redis is not used when that begins, and that it is used again, once for
-// all DBs on the same connections.
+// changed logs when Redis becomes unavailable and when it is used again, once for all DBs on the
+// same connections.
 func (db *DB) changed(_, to breaker.State) {
 	switch to {
 	case breaker.Open:
@@ -104,29 +116,28 @@ func (db *DB) changed(_, to breaker.State) {
 	}
 }
 
-// Patient returns a DB on the same connections that waits at least that long for an answer:
-// for what had better be done with Redis than soon.
+// Patient returns a DB on the same connections with at least the given timeout for a response.
 func (db *DB) Patient(timeout time.Duration) *DB {
 	c := db.config
 	c.Timeout = max(c.Timeout, timeout)
 	return newDB(c, db.client, db.watcher, db.number)
 }
 
-// Close ends the connections.
+// Close closes the connections.
 func (db *DB) Close() { db.client.Close() }
 
-// Script is a Lua script. It is sent to a server once, and called by its digest.
+// Script is a Lua script. It is sent to a server once and then called by its digest.
 type Script struct {
 	name string
 	lua  *rueidis.Lua
 }
 
-// NewScript makes a script, which must return a list of integers, or of strings for
-// [DB.RunText]. Traces show it by its name.
+// NewScript returns a script, which must return a list of integers, or of strings for
+// [DB.RunText]. Traces show its name.
 func NewScript(name, lua string) *Script { return &Script{name, rueidis.NewLuaScript(lua)} }
 
-// Run calls a script, with the prefix in front of each key, in one round trip. An error
-// is [ErrUnavailable], for whatever reason, or ctx's own end.
+// Run runs a script in one round trip. It adds the prefix to each key. It returns
+// [ErrUnavailable] for any failure, or the error of ctx.
 func (db *DB) Run(ctx context.Context, s *Script, keys, args []string) ([]int64, error) {
 	return do(ctx, db, "EVALSHA", s.name, func(ctx context.Context) ([]int64, error) {
 		return s.lua.Exec(ctx, db.client, db.prefixed(keys), args).AsIntSlice()
@@ -148,8 +159,8 @@ func (db *DB) prefixed(keys []string) []string {
 	return prefixed
 }
 
-// do calls f, which sends the command to the server, unless the breaker is open. Target is
-// the name of a script, if command runs one.
+// do calls f, which sends the command to the server, unless the breaker is open. Target is the name
+// of the script if command runs one.
 func do[T any](ctx context.Context, db *DB, command, target string, f func(context.Context) (T, error)) (T, error) {
 	end := db.trace(ctx, command, target)
 	result, err := breaker.Do(db.breaker, func() (T, error) {
@@ -157,9 +168,11 @@ func do[T any](ctx context.Context, db *DB, command, target string, f func(conte
 		defer cancel()
 		result, err := f(bounded)
 		if err != nil && ctx.Err() != nil {
-			return result, context.Canceled // of the caller, however it came
+			return result, context.Canceled // the context of the caller, whatever the error of the client
 		}
-		db.watcher.saw(err)
+		if err != nil || target != "" { // a server that responds may still reject scripts
+			db.watcher.saw(err)
+		}
 		return result, err
 	})
 	switch {

@@ -3,7 +3,9 @@ package redis_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -114,7 +116,7 @@ func (l *safeLog) count(what string) int {
 
 // R83: a server that has never answered is never said to be in use, whatever was asked of it;
 // that it is there, or gone, is seen by a check.
-func TestStateTellsTheTruth(t *testing.T) {
+func TestStateIsThatOfTheServer(t *testing.T) {
 	t.Parallel()
 	c, addr := redistest.Config(t)
 	p := proxytest.New(t, addr)
@@ -154,8 +156,38 @@ func TestStateTellsTheTruth(t *testing.T) {
 	}
 }
 
-// A caller that gives up is told so, and says nothing about Redis.
-func TestCallersThatGiveUp(t *testing.T) {
+// A server that answers and refuses what calls do, here for want of rights, is not available,
+// whatever else succeeds meanwhile.
+func TestStateWithoutRightsToWrite(t *testing.T) {
+	t.Parallel()
+	c, addr := redistest.Config(t)
+	admin := redistest.Admin(t, c, addr)
+	name := fmt.Sprintf("chassi-test-%d", rand.Uint64())
+	admin("ACL", "SETUSER", name, "on", ">secret", "~*", "+@all")
+	t.Cleanup(func() { admin("ACL", "DELUSER", name) })
+	c.URL = "redis://" + name + ":secret@" + addr
+	db := redistest.Open(t, c)
+	if err := db.Check(t.Context()); err != nil || !db.State().Connected {
+		t.Fatalf("%v, %s", err, db.State())
+	}
+	admin("ACL", "SETUSER", name, "-@write", "-@scripting")
+	if err := db.Check(t.Context()); !errors.Is(err, redis.ErrUnavailable) {
+		t.Errorf("err = %v", err)
+	}
+	if _, err := db.Time(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s := db.State(); s.Connected || !strings.Contains(s.Error, "NOPERM") {
+		t.Error(s)
+	}
+	admin("ACL", "SETUSER", name, "+@all")
+	if err := db.Check(t.Context()); err != nil || !db.State().Connected {
+		t.Errorf("%v, %s", err, db.State())
+	}
+}
+
+// A canceled call returns the error of its context, and does not change the state of Redis.
+func TestCallersThatCancel(t *testing.T) {
 	t.Parallel()
 	c, _ := redistest.Config(t)
 	db := redistest.Open(t, c)

@@ -2,19 +2,21 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
 
+	"github.com/chassi-go/chassi/breaker"
 	"github.com/chassi-go/chassi/internal/outage"
 	"github.com/chassi-go/chassi/redact"
 )
 
-// State is what is known of the server.
+// State is the last known state of the server.
 type State struct {
-	Known     bool      // whether it has answered, or failed to
-	Connected bool      // whether it answered last
-	Since     time.Time // since when that is so
+	Known     bool      // a command has succeeded or failed
+	Connected bool      // the last command got a response
+	Since     time.Time // start of the current state
 	Error     string    // why it did not answer last, without secrets
 }
 
@@ -31,8 +33,7 @@ func (s State) String() string {
 	}
 }
 
-// State returns what the last command, or the last [DB.Check], has shown. It does not
-// block.
+// State returns the outcome of the last script or [DB.Check]. It does not block.
 func (db *DB) State() State {
 	if s := db.watcher.state.Load(); s != nil {
 		return *s
@@ -40,10 +41,25 @@ func (db *DB) State() State {
 	return State{}
 }
 
+// recovered ends an outage, so that calls use the server again.
+func (db *DB) recovered() {
+	if db.breaker.State() != breaker.Closed {
+		if done, err := db.breaker.Allow(); err == nil {
+			done(nil)
+		}
+	}
+	if db.breaker.State() == breaker.Closed {
+		db.watcher.outage.Succeeded()
+	}
+}
+
+// LogsOutage reports whether an outage of the server has been logged and has not ended.
+func (db *DB) LogsOutage() bool { return db.watcher.outage.Down() }
+
 // Name returns "redis".
 func (db *DB) Name() string { return "redis" }
 
-// Start is a no-op: Open has already begun to connect. It completes a chassi.Server.
+// Start is a no-op: Open has already started to connect. It implements chassi.Component.
 func (db *DB) Start(context.Context) error { return nil }
 
 // Stop is [DB.Close].
@@ -52,16 +68,28 @@ func (db *DB) Stop(context.Context) error {
 	return nil
 }
 
-// checkTimeout is how long [DB.Check] waits for the answer, at least.
+// checkTimeout is the minimum timeout of [DB.Check].
 const checkTimeout = time.Second
 
-// Check asks the server for an answer, and says why there is none, without secrets.
+// checkScript writes a key, so it needs the same permissions as the scripts of calls.
+var checkScript = NewScript("check", "redis.call('SET', KEYS[1], '1', 'PX', '1000') return {1}")
+
+// Check writes, by a script, a key that expires within a second. It returns the error, without
+// secrets, if that fails: a server that responds may be a replica, out of memory, or not grant
+// the permissions.
 func (db *DB) Check(ctx context.Context) error {
+	began := time.Now()
 	bounded, cancel := context.WithTimeout(ctx, max(db.config.Timeout, checkTimeout))
 	defer cancel()
-	err := db.client.Do(bounded, db.client.B().Ping().Build()).Error()
+	err := checkScript.lua.Exec(bounded, db.client, db.prefixed([]string{"check"}), nil).Error()
 	if err == nil || ctx.Err() == nil {
 		db.watcher.saw(err)
+	}
+	switch {
+	case err == nil && time.Since(began) <= db.config.Timeout: // else calls would still fail
+		db.recovered()
+	case err != nil && ctx.Err() == nil:
+		db.watcher.outage.Failed(errors.New(db.State().Error))
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %s", ErrUnavailable, redact.Text(err.Error(), maxError))
@@ -69,7 +97,7 @@ func (db *DB) Check(ctx context.Context) error {
 	return nil
 }
 
-// Time returns what the server's clock shows. Its error is as that of Run.
+// Time returns the time of the server's clock. It returns the errors of Run.
 func (db *DB) Time(ctx context.Context) (time.Time, error) {
 	parts, err := do(ctx, db, "TIME", "", func(ctx context.Context) ([]int64, error) {
 		return db.client.Do(ctx, db.client.B().Time().Build()).AsIntSlice()
@@ -78,21 +106,21 @@ func (db *DB) Time(ctx context.Context) (time.Time, error) {
 		return time.Time{}, err
 	}
 	if len(parts) != 2 {
-		return time.Time{}, fmt.Errorf("%w: TIME answered %d numbers", ErrUnavailable, len(parts))
+		return time.Time{}, fmt.Errorf("%w: TIME returned %d numbers", ErrUnavailable, len(parts))
 	}
 	return time.Unix(parts[0], parts[1]*1000), nil
 }
 
-// watcher keeps the state.
+// watcher records the state.
 type watcher struct {
 	state  atomic.Pointer[State]
 	outage *outage.Log // of the breakers
 }
 
-// maxError bounds the text of an error, in bytes.
+// maxError is the maximum length of the text of an error, in bytes.
 const maxError = 256
 
-// saw takes note of the outcome of a command. While nothing changes it only reads.
+// saw records the outcome of a command. If the state does not change it only reads.
 func (w *watcher) saw(err error) {
 	old := w.state.Load()
 	same := old != nil && old.Connected == (err == nil)

@@ -59,7 +59,7 @@ func ping(ctx context.Context, db *redis.DB) error {
 	return err
 }
 
-// While Redis is away, that is what is reported, and then that it is not asked.
+// While Redis is unavailable, that is what is reported, and then that it is not asked.
 func TestOutagesAreReported(t *testing.T) {
 	t.Parallel()
 	c, addr := redistest.Config(t)

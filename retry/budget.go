@@ -2,27 +2,27 @@ package retry
 
 import "sync/atomic"
 
-// Budget bounds the retries of many calls together. Each retry takes a token out of
-// it, each success puts a part of one in: while nothing succeeds, retries end after the
-// first few, on every node by itself, so that a chain of services does not multiply the
-// load of one that is down. (The idea is gRPC's retry throttling, proposal A6.) It
-// is safe for concurrent use. A nil Budget has no bound.
+// Budget limits the retries of many calls together. Each retry consumes a token, and each
+// success adds a fraction of one: while nothing succeeds, retries end after the first few,
+// independently on every node, so that a chain of services does not multiply the load of a
+// failing service. (The algorithm is gRPC's retry throttling, proposal A6.) It is safe for
+// concurrent use. A nil Budget has no limit.
 type Budget struct {
-	most, earns int64 // in millionths of a token
-	tokens      atomic.Int64
+	limit, earns int64 // in millionths of a token
+	tokens       atomic.Int64
 }
 
 const token = 1_000_000
 
-// NewBudget returns a full budget that allows so many retries per success in the long
-// run, such as 0.1, and burst retries at once.
+// NewBudget returns a full budget that allows ratio retries per success in the long run, such
+// as 0.1, and burst retries at once.
 func NewBudget(ratio float64, burst int) *Budget {
-	b := &Budget{most: int64(burst) * token, earns: int64(ratio * token)}
-	b.tokens.Store(b.most)
+	b := &Budget{limit: int64(burst) * token, earns: int64(ratio * token)}
+	b.tokens.Store(b.limit)
 	return b
 }
 
-// Withdraw takes a token for a retry, or tells that there is none.
+// Withdraw takes a token for a retry. It returns false if no token is left.
 func (b *Budget) Withdraw() bool {
 	if b == nil {
 		return true
@@ -38,14 +38,14 @@ func (b *Budget) Withdraw() bool {
 	}
 }
 
-// Succeeded puts in what a success earns.
+// Succeeded adds the fraction of a token that a success earns.
 func (b *Budget) Succeeded() {
 	if b == nil {
 		return
 	}
 	for {
 		have := b.tokens.Load()
-		next := min(have+b.earns, b.most)
+		next := min(have+b.earns, b.limit)
 		if next == have || b.tokens.CompareAndSwap(have, next) {
 			return
 		}

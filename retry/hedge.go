@@ -5,15 +5,14 @@ import (
 	"time"
 )
 
-// Hedge calls f, and again beside it each time that after has passed without an
-// answer, up to attempts calls at once. The first success wins; the others' contexts
-// are cancelled, and what they return is dropped. A failure is returned only when all
-// calls that were made have failed: it is the last one. Each further call takes a
-// token from budget.
+// Hedge calls f, and calls it again concurrently each time the duration after has passed
+// without a result, up to attempts calls at once. It returns the result of the first success;
+// the contexts of the other calls are cancelled and their results dropped. If all calls fail,
+// it returns the last error. Each further call takes a token from budget.
 //
-// It returns as soon as it has a result, or when ctx ends; a call of f may still be on
-// its way out then, so that f must write to nothing that the caller goes on using. A
-// panic of f brings the process down, as that of any goroutine does: contain it in f.
+// Hedge returns when it has a result or ctx ends. A call of f may still be running then, so f
+// must not write to data that the caller continues to use. A panic of f ends the process, as in
+// any goroutine; f must recover it if necessary.
 func Hedge[T any](ctx context.Context, after time.Duration, attempts int, budget *Budget, f func(context.Context) (T, error)) (T, error) {
 	type outcome struct {
 		result T

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// Config says how often and how fast. The zero value of a field means the default in
-// its tag.
+// Config sets the number and the timing of attempts. The zero value of a field means the
+// default in its tag.
 type Config struct {
-	Attempts   int           `config:"attempts" default:"3" min:"1" max:"10" help:"attempts of one call at most, the first included; 1 for no retries"`
-	Backoff    time.Duration `config:"backoff" default:"50ms" min:"1ms" help:"longest pause before the first retry; it doubles with each, and a random part of it is waited (full jitter)"`
-	MaxBackoff time.Duration `config:"max_backoff" default:"2s" min:"1ms" help:"longest pause before any retry"`
+	Attempts   int           `config:"attempts" default:"3" min:"1" max:"10" help:"maximum number of attempts of one call, the first included; 1 disables retries"`
+	Backoff    time.Duration `config:"backoff" default:"50ms" min:"1ms" help:"maximum delay before the first retry; it doubles with each retry, and the actual delay is a random part of it (full jitter)"`
+	MaxBackoff time.Duration `config:"max_backoff" default:"2s" min:"1ms" help:"maximum delay before any retry"`
 }
 
 func (c Config) withDefaults() Config {
@@ -28,23 +28,23 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Policy says what is retried.
+// Policy determines which calls are retried.
 type Policy struct {
 	Config
 
-	Budget *Budget // shared by the calls of one client; nil for no bound
+	Budget *Budget // shared by the calls of one client; nil for no limit
 
-	// Retryable tells whether another attempt may help, and the time that must pass before
-	// it, 0 for none. By default every error may, but for those of a context.
+	// Retryable reports whether another attempt may succeed, and the minimum delay before it,
+	// or 0. By default all errors are retryable except those of a context.
 	Retryable func(err error) (after time.Duration, ok bool)
 
-	// OnRetry is told of each retry before it is made.
+	// OnRetry is called before each retry.
 	OnRetry func(ctx context.Context, attempt int, err error)
 }
 
-// Do calls f until it succeeds, or fails for good: with an error that is not
-// retryable, after the last attempt, without budget, or when the pause would outlast
-// ctx. It returns what the last call of f did.
+// Do calls f until it succeeds or fails finally: with an error that is not retryable, after the
+// last attempt, without budget, or when the delay would exceed ctx. It returns the result of
+// the last call of f.
 func Do[T any](ctx context.Context, p Policy, f func(context.Context) (T, error)) (T, error) {
 	for attempt := 1; ; attempt++ {
 		result, err := f(ctx)
@@ -58,9 +58,10 @@ func Do[T any](ctx context.Context, p Policy, f func(context.Context) (T, error)
 	}
 }
 
-// Next decides what follows after so many attempts, of which the last one ended with
-// err: it returns true when it is time for the next one. It is [Do] for those with a
-// loop of their own, who tell the budget of successes themselves.
+// Next returns true after the delay before the next attempt, and false if none is to follow. It
+// is called after each failed attempt, with the number of attempts so far and the error of the
+// last one. It is for callers with their own loop instead of [Do], which must report successes
+// to the budget themselves.
 func (p *Policy) Next(ctx context.Context, attempts int, err error) bool {
 	c := p.withDefaults()
 	if attempts >= c.Attempts || ctx.Err() != nil {
@@ -93,9 +94,8 @@ func (p *Policy) retryable(err error) (time.Duration, bool) {
 	return 0, !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
 }
 
-// pause is exponential backoff with full jitter: anything between nothing and a
-// bound that doubles, because what must be spread are the callers and not the pauses of
-// one of them.
+// pause returns the delay of an exponential backoff with full jitter: a random duration between
+// zero and a maximum that doubles, so that the retries of many clients are spread.
 func (c Config) pause(attempts int) time.Duration {
 	bound := c.MaxBackoff
 	if n := attempts - 1; n < 20 {

@@ -54,8 +54,8 @@ func TestPausesGrowAndAreRandom(t *testing.T) {
 			_, _ = retry.Do(t.Context(), p, func(context.Context) (int, error) {
 				if calls > 0 {
 					pause := time.Since(last)
-					if most := min(100*time.Millisecond<<(calls-1), 300*time.Millisecond); pause > most {
-						t.Errorf("pause %d is %v, over %v", calls, pause, most)
+					if limit := min(100*time.Millisecond<<(calls-1), 300*time.Millisecond); pause > limit {
+						t.Errorf("pause %d is %v, over %v", calls, pause, limit)
 					}
 					sum[calls-1] += pause
 				}
@@ -72,7 +72,7 @@ func TestPausesGrowAndAreRandom(t *testing.T) {
 	})
 }
 
-func TestWhatIsNotRetried(t *testing.T) {
+func TestNonRetryableErrors(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		short, cancel := context.WithTimeout(t.Context(), 5*time.Second)
@@ -102,7 +102,7 @@ func TestWhatIsNotRetried(t *testing.T) {
 	})
 }
 
-func TestWaitsAsLongAsItIsTold(t *testing.T) {
+func TestWaitsForTheRequestedDelay(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		began, calls, told := time.Now(), 0, 0

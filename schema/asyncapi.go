@@ -1,26 +1,43 @@
 package schema
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/schema/gotype"
 )
 
-// AsyncAPI describes the endpoints of services as they are served over NATS and
-// AMQP, in AsyncAPI 3.0: a channel for each method, a request and its reply.
+// AsyncAPI returns the AsyncAPI 3.0 document of the endpoints of services that are served over
+// NATS or AMQP: a channel for each method, a request and its reply, or the
+// replies of a stream; and a channel for each of info.Topics.
 func AsyncAPI(info Info, services ...*chassi.Service) ([]byte, error) {
-	c := newComponents()
-	channels, operations, messages := make(object), make(object), make(object)
-	for _, s := range services {
-		if err := s.Err(); err != nil {
-			return nil, err
+	if err := failed(services); err != nil {
+		return nil, err
+	}
+	messageNames, err := asyncMessageNames(services)
+	if err != nil {
+		return nil, err
+	}
+	var channels, operations, messages object
+	c, err := newComponents(services, []string{"Error", "Headers"}, func(c *components) {
+		channels, operations, messages = make(object), make(object), make(object)
+		for _, s := range services {
+			for _, e := range s.Endpoints() {
+				if e.ServedOver("nats", "amqp") {
+					c.channel(e, messageNames, channels, operations, messages)
+				}
+			}
 		}
-		for _, e := range s.Endpoints() {
-			c.channel(s, e, channels, operations, messages)
+		for _, t := range info.Topics {
+			c.topic(t, channels, operations, messages)
 		}
+	})
+	if err != nil {
+		return nil, err
 	}
 	c.schemas["Error"] = asyncError
-	c.schemas["Headers"] = asyncHeaders
+	c.schemas["Headers"] = asyncHeaders(info)
 	messages["Error"] = object{
 		"name": "Error", "title": "An error", "contentType": "application/json",
 		"summary": "The answer has the header Error-Code.", "payload": object{"$ref": "#/components/schemas/Error"},
@@ -38,17 +55,10 @@ func AsyncAPI(info Info, services ...*chassi.Service) ([]byte, error) {
 		},
 		"channels": channels, "operations": operations, "components": object{"schemas": c.schemas, "messages": messages},
 	}
-	return join(document, c.err)
+	return render(document)
 }
 
 var (
-	asyncHeaders = object{"type": "object", "properties": object{
-		"X-Request-Id":         object{"type": "string", "description": "The id that the log lines of one request share."},
-		"X-Request-Timeout-Ms": object{"type": "string", "description": "The time the caller still has, in milliseconds."},
-		"Traceparent":          object{"type": "string", "description": "W3C Trace Context."},
-		"Authorization":        object{"type": "string", "description": "Bearer and a token, where the method needs one."},
-	}}
-
 	asyncError = object{
 		"type": "object", "required": []string{"code", "error", "message"},
 		"properties": object{
@@ -62,26 +72,108 @@ var (
 	}
 )
 
-func (c *components) channel(s *chassi.Service, e *chassi.Endpoint, channels, operations, messages object) {
-	id := operationID(s, e)
-	request, reply := e.Name()+"Request", e.Name()+"Reply"
+func asyncHeaders(info Info) object {
+	properties := object{
+		"X-Request-Id":         object{"type": "string", "description": "The id that the log lines of one request share."},
+		"X-Request-Timeout-Ms": object{"type": "string", "description": "The time the caller still has, in milliseconds."},
+		"Traceparent":          object{"type": "string", "description": "W3C Trace Context."},
+	}
+	for _, s := range info.security() {
+		properties[s.Header] = object{"type": "string", "description": "Where the method needs credentials: " + s.String() + "."}
+	}
+	return object{"type": "object", "properties": properties}
+}
+
+// asyncMessageNames returns names such as GetOrderRequest and GetOrderReply, with a prefix of
+// the service name if it is needed for uniqueness.
+// front as it takes.
+func asyncMessageNames(services []*chassi.Service) (map[gotype.Named]string, error) {
+	var all []gotype.Named
+	for _, s := range services {
+		for _, e := range s.Endpoints() {
+			if e.ServedOver("nats", "amqp") {
+				all = append(all, asyncMessage(e, "Request"), asyncMessage(e, replySuffix(e)))
+			}
+		}
+	}
+	names, err := gotype.Names(all, nil, "Error")
+	if err != nil {
+		return nil, fmt.Errorf("schema: %w", err)
+	}
+	return names, nil
+}
+
+// replySuffix ends the name of the response, or of an item of a stream.
+func replySuffix(e *chassi.Endpoint) string {
+	if e.Streams() {
+		return "Item"
+	}
+	return "Reply"
+}
+
+func asyncMessage(e *chassi.Endpoint, suffix string) gotype.Named {
+	return gotype.Named{Fallback: e.Name() + suffix, Scope: serviceOf(e)}
+}
+
+// topic adds a topic of events: a channel, and an operation for each direction.
+func (c *components) topic(t Topic, channels, operations, messages object) {
+	name := t.Event.Name()
+	messages[name] = object{
+		"name": name, "title": summary(t.Event), "contentType": "application/json", "headers": object{"$ref": "#/components/schemas/Headers"},
+		"payload": c.message(t.Event, t.Event.RequestType(), "", answered, false),
+	}
+	channels[name] = object{
+		"address": "event." + name, "description": summary(t.Event),
+		"messages": object{name: object{"$ref": "#/components/messages/" + name}},
+		"bindings": object{"amqp": object{"is": "routingKey", "exchange": object{"name": "event." + name, "type": "fanout", "durable": true}}},
+	}
+	for action, is := range map[string]bool{"send": t.Send, "receive": t.Receive} {
+		if is {
+			operations[name+"."+action] = object{
+				"action": action, "channel": object{"$ref": "#/channels/" + name}, "summary": summary(t.Event),
+				"description": description(t.Event), "messages": []any{object{"$ref": "#/channels/" + name + "/messages/" + name}},
+			}
+		}
+	}
+}
+
+func (c *components) channel(e *chassi.Endpoint, messageNames map[gotype.Named]string, channels, operations, messages object) {
+	id := c.ids[e]
+	request, reply := messageNames[asyncMessage(e, "Request")], messageNames[asyncMessage(e, replySuffix(e))]
+	headers := object{"$ref": "#/components/schemas/Headers"}
+	if more := e.Headers(); len(more) > 0 {
+		properties := make(object)
+		for name, doc := range more {
+			properties[name] = object{"type": "string", "description": doc}
+		}
+		headers = object{"allOf": []any{headers, object{"type": "object", "properties": properties}}}
+	}
 	messages[request] = object{
-		"name": request, "title": summary(e), "contentType": "application/json", "headers": object{"$ref": "#/components/schemas/Headers"},
-		"payload": object{"$ref": "#/components/schemas/" + c.structOf(e.RequestType(), request, sent)},
+		"name": request, "title": summary(e), "contentType": "application/json", "headers": headers,
+		"payload": c.message(e, e.RequestType(), "Request", sent, false),
 	}
-	messages[reply] = object{
-		"name": reply, "title": "The answer to " + e.Name(), "contentType": "application/json",
-		"payload": object{"$ref": "#/components/schemas/" + c.structOf(e.ResponseType(), reply, answered)},
+	replies, bindings := []string{reply, "Error"}, object{"amqp": object{"is": "routingKey", "exchange": object{"name": serviceOf(e), "type": "direct", "durable": true}}}
+	if e.Streams() {
+		replies, bindings = append(replies, streamReplies...), nil
+		c.stream(e, reply, channels, operations, messages)
+	} else {
+		messages[reply] = object{
+			"name": reply, "title": "The answer to " + e.Name(), "contentType": "application/json",
+			"payload": c.message(e, e.ResponseType(), "Reply", answered, false),
+		}
 	}
-	channels[id] = object{
+	channel := object{
 		"address":     strings.ReplaceAll(e.FullName(), "/", "."),
 		"description": summary(e),
-		"messages":    object{request: object{"$ref": "#/components/messages/" + request}},
-		"bindings":    object{"amqp": object{"is": "routingKey", "exchange": object{"name": s.Name(), "type": "direct", "durable": true}}},
+		"messages":    messageRefs(request),
 	}
+	if bindings != nil {
+		channel["bindings"] = bindings
+	}
+	channels[id] = channel
 	channels[id+"_reply"] = object{
 		"address": nil, "description": "Where the caller wants the answer.",
-		"messages": object{reply: object{"$ref": "#/components/messages/" + reply}, "Error": object{"$ref": "#/components/messages/Error"}},
+		"messages": messageRefs(replies...),
 	}
 	var reasons []string
 	for _, f := range failures(e, true, false, func(chassi.Code) int { return 0 }) {
@@ -90,14 +182,29 @@ func (c *components) channel(s *chassi.Service, e *chassi.Endpoint, channels, op
 	operations[id] = object{
 		"action": "receive", "channel": object{"$ref": "#/channels/" + id}, "summary": summary(e),
 		"description": strings.TrimSpace(e.Doc() + "\n\nErrors: " + strings.Join(reasons, ", ") + "."),
-		"messages":    []any{object{"$ref": "#/channels/" + id + "/messages/" + request}},
+		"messages":    channelRefs(id, request),
 		"bindings":    object{"nats": object{"queue": "q", "bindingVersion": "0.1.0"}},
 		"reply": object{
-			"address": object{"location": "$message.header#/replyTo", "description": "The reply subject, or the property reply_to."},
-			"channel": object{"$ref": "#/channels/" + id + "_reply"},
-			"messages": []any{
-				object{"$ref": "#/channels/" + id + "_reply/messages/" + reply}, object{"$ref": "#/channels/" + id + "_reply/messages/Error"},
-			},
+			"address":  object{"location": "$message.header#/replyTo", "description": "The reply subject, or the property reply_to."},
+			"channel":  object{"$ref": "#/channels/" + id + "_reply"},
+			"messages": channelRefs(id+"_reply", replies...),
 		},
 	}
+}
+
+// messageRefs returns references to the messages of those names, for a channel.
+func messageRefs(names ...string) object {
+	refs := make(object)
+	for _, name := range names {
+		refs[name] = object{"$ref": "#/components/messages/" + name}
+	}
+	return refs
+}
+
+// channelRefs returns references to messages of a channel, for an operation.
+func channelRefs(channel string, names ...string) (refs []any) {
+	for _, name := range names {
+		refs = append(refs, object{"$ref": "#/channels/" + channel + "/messages/" + name})
+	}
+	return refs
 }

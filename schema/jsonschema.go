@@ -1,92 +1,107 @@
 package schema
 
 import (
-	"encoding"
+	"encoding/base64"
 	"fmt"
 	"maps"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
+
+	"github.com/chassi-go/chassi/schema/gotype"
+	"github.com/chassi-go/chassi/validation"
 )
 
-// components collects the schemas of named structs. The same struct may have two:
-// what is sent must have what is required and nothing unknown, what is answered
-// has all its members.
-type components struct {
-	schemas object
-	types   map[string]reflect.Type
-	err     error
-}
-
-func newComponents() *components {
-	return &components{schemas: make(object), types: make(map[string]reflect.Type)}
-}
-
-// direction tells whether a message is sent or answered.
-type direction bool
-
+// The forms of values for which JSON has no type.
 const (
-	sent     direction = true
-	answered direction = false
+	integerPattern  = `^(0|-?[1-9][0-9]*)$`
+	numberPattern   = `^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$`
+	durationPattern = `^-?[0-9]{1,10}(\.[0-9]{1,9})?s$`
 )
 
-var (
-	timeType       = reflect.TypeFor[time.Time]()
-	durationType   = reflect.TypeFor[time.Duration]()
-	textType       = reflect.TypeFor[encoding.TextMarshaler]()
-	enumInterface  = reflect.TypeFor[interface{ EnumNames() map[int32]string }]()
-	integerFormats = map[reflect.Kind]string{
-		reflect.Int: "int64", reflect.Int64: "int64", reflect.Int8: "int32", reflect.Int16: "int32", reflect.Int32: "int32",
-		reflect.Uint: "int64", reflect.Uint64: "int64", reflect.Uint8: "int32", reflect.Uint16: "int32", reflect.Uint32: "int64",
+// schemaOf describes a type as package strictjson writes it, or reads it.
+func (c *components) schemaOf(t *gotype.Type, d direction) object {
+	if loopsBack(t) {
+		return c.refer(variant{Named: gotype.Named{Type: t.Go}, direction: d}, func() object { return c.inline(t, d) })
 	}
-)
+	return c.inline(t, d)
+}
 
-// schemaOf describes a type as JSON.
-func (c *components) schemaOf(t reflect.Type, d direction) object {
-	switch {
-	case t == timeType:
-		return object{"type": "string", "format": "date-time"}
-	case t == durationType:
-		return object{"type": "string", "description": "a duration in seconds, such as 1.5s"}
-	case t.Kind() != reflect.Pointer && (t.Implements(textType) || reflect.PointerTo(t).Implements(textType)):
+func (c *components) inline(t *gotype.Type, d direction) object {
+	switch form(t, d) {
+	case gotype.JSON:
+		return object{}
+	case gotype.Text:
 		return object{"type": "string"}
-	case t.Implements(enumInterface) && t.Kind() != reflect.Pointer:
-		return enumSchema(t)
+	case gotype.Native:
 	}
-	switch t.Kind() {
-	case reflect.Bool:
+	switch t.Kind {
+	case gotype.Bool:
 		return object{"type": "boolean"}
-	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		return object{"type": "integer", "format": integerFormats[t.Kind()]}
-	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
-		return object{"type": "integer", "format": integerFormats[t.Kind()], "minimum": 0}
-	case reflect.Float32, reflect.Float64:
-		return object{"type": "number"}
-	case reflect.String:
+	case gotype.Int, gotype.Uint, gotype.Float:
+		return number(t)
+	case gotype.String:
 		return object{"type": "string"}
-	case reflect.Pointer:
-		return nullable(c.schemaOf(t.Elem(), d))
-	case reflect.Slice, reflect.Array:
-		if t.Elem().Kind() == reflect.Uint8 {
-			return object{"type": "string", "contentEncoding": "base64"}
+	case gotype.Bytes:
+		return sentNull(bytesSchema(t), t, d)
+	case gotype.Time:
+		return object{"type": "string", "format": "date-time"}
+	case gotype.Duration:
+		return object{"type": "string", "pattern": durationPattern, "description": "A duration in seconds, such as 1.5s."}
+	case gotype.Pointer:
+		return nullable(c.schemaOf(t.Elem, d))
+	case gotype.List:
+		return sentNull(object{"type": "array", "items": c.schemaOf(t.Elem, d)}, t, d)
+	case gotype.Array:
+		return object{"type": "array", "items": c.schemaOf(t.Elem, d), "minItems": t.Len, "maxItems": t.Len}
+	case gotype.Map:
+		s := object{"type": "object", "additionalProperties": c.schemaOf(t.Elem, d)}
+		if names := memberNames(t.Key, d); names != nil {
+			s["propertyNames"] = names
 		}
-		return object{"type": "array", "items": c.schemaOf(t.Elem(), d)}
-	case reflect.Map:
-		return object{"type": "object", "additionalProperties": c.schemaOf(t.Elem(), d)}
-	case reflect.Struct:
-		return object{"$ref": "#/components/schemas/" + c.structOf(t, "", d)}
-	case reflect.Interface:
-		return object{}
+		return sentNull(s, t, d)
+	case gotype.Struct:
+		v := variant{Named: gotype.Named{Type: t.Go}, direction: d}
+		if t.Go.Name() == "" {
+			return c.structSchema(t, v)
+		}
+		return c.refer(v, func() object { return c.structSchema(t, v) })
+	case gotype.Any, gotype.Opaque:
+	}
+	return object{}
+}
+
+func form(t *gotype.Type, d direction) gotype.Form {
+	if d == sent {
+		return t.Decode
+	}
+	return t.Encode
+}
+
+// number describes integers and floating-point numbers. The formats are those of OpenAPI's
+// registry.
+func number(t *gotype.Type) object {
+	bits := t.Go.Bits()
+	switch {
+	case t.Enum != nil:
+		return enumSchema(t.Enum)
+	case t.Kind == gotype.Float && bits == 32:
+		return object{"type": "number", "format": "float"}
+	case t.Kind == gotype.Float:
+		return object{"type": "number", "format": "double"}
+	case t.Kind == gotype.Uint && bits == 64:
+		return object{"type": "integer", "format": "uint64", "minimum": 0}
+	case t.Kind == gotype.Uint:
+		return object{"type": "integer", "format": "uint" + strconv.Itoa(bits), "minimum": 0, "maximum": int64(1)<<bits - 1}
+	case bits == 64:
+		return object{"type": "integer", "format": "int64"}
 	default:
-		c.err = fmt.Errorf("schema: %v cannot be JSON", t)
-		return object{}
+		return object{"type": "integer", "format": "int" + strconv.Itoa(bits), "minimum": -(int64(1) << (bits - 1)), "maximum": int64(1)<<(bits-1) - 1}
 	}
 }
 
-func enumSchema(t reflect.Type) object {
-	names := reflect.Zero(t).Interface().(interface{ EnumNames() map[int32]string }).EnumNames()
+func enumSchema(names map[int32]string) object {
 	var values []any
 	var lines []string
 	for _, v := range slices.Sorted(maps.Keys(names)) {
@@ -96,37 +111,61 @@ func enumSchema(t reflect.Type) object {
 	return object{"type": "integer", "enum": values, "description": strings.Join(lines, ", ")}
 }
 
-func nullable(s object) object {
-	if name, ok := s["type"].(string); ok {
-		s["type"] = []string{name, "null"}
-		return s
+// quoted describes a number that is written as a string.
+func quoted(t *gotype.Type) object {
+	s := number(t)
+	if values, ok := s["enum"].([]any); ok {
+		texts := make([]any, len(values))
+		for i, v := range values {
+			texts[i] = fmt.Sprint(v)
+		}
+		return object{"type": "string", "enum": texts, "description": s["description"]}
 	}
-	return object{"anyOf": []any{s, object{"type": "null"}}}
+	if t.Kind == gotype.Float {
+		return object{"type": "string", "pattern": numberPattern, "format": s["format"]}
+	}
+	return object{"type": "string", "pattern": integerPattern, "format": s["format"]}
 }
 
-// structOf registers a struct and returns its name. One without a name of its own
-// gets otherwise.
-func (c *components) structOf(t reflect.Type, otherwise string, d direction) string {
-	name := componentName(t, otherwise)
-	if d == sent && !strings.HasSuffix(name, "Request") && c.types[name] != nil {
-		name += "Input"
+// memberNames describes the keys of a map, nil for any text.
+func memberNames(key *gotype.Type, d direction) object {
+	if form(key, d) != gotype.Native {
+		return nil
 	}
-	if d == answered && c.types[name] == t && c.schemas[name].(object)["additionalProperties"] != nil {
-		name += "Output"
+	switch key.Kind {
+	case gotype.Int, gotype.Uint, gotype.Float:
+		return quoted(key)
+	case gotype.Time:
+		return object{"type": "string", "format": "date-time"}
+	case gotype.Duration:
+		return object{"type": "string", "pattern": durationPattern}
+	default:
+		return nil
 	}
-	if other := c.types[name]; other != nil {
-		if other != t {
-			c.err = fmt.Errorf("schema: types %v and %v would both be %s: rename one", other, t, name)
-		}
-		return name
+}
+
+func bytesSchema(t *gotype.Type) object {
+	s := object{"type": "string", "contentEncoding": "base64"}
+	if t.Go.Kind() == reflect.Array { // of one length, which the padding tells
+		text := base64.StdEncoding.EncodeToString(make([]byte, t.Len))
+		digits := strings.TrimRight(text, "=")
+		s["pattern"] = fmt.Sprintf("^[A-Za-z0-9+/]{%d}%s$", len(digits), text[len(digits):])
 	}
+	return s
+}
+
+func (c *components) structSchema(t *gotype.Type, v variant) object {
 	s := object{"type": "object"}
-	c.types[name], c.schemas[name] = t, s
 	properties, required := make(object), []string{}
-	for _, f := range bodyFields(t) {
-		properties[f.name] = c.fieldSchema(f, d)
-		if d == sent && f.required || d == answered && !f.omits {
-			required = append(required, f.name)
+	rules := c.rulesOf(t, v.direction)
+	for i := range t.Fields {
+		f := &t.Fields[i]
+		if f.JSON == "" || f.Type.Kind == gotype.File || v.body && inHTTP(f, v.direction) {
+			continue
+		}
+		properties[f.JSON] = c.fieldSchema(f, v.direction, &rules[i])
+		if v.direction == sent && rules[i].Present || v.direction == answered && !f.Omits() {
+			required = append(required, f.JSON)
 		}
 	}
 	s["properties"] = properties
@@ -134,125 +173,51 @@ func (c *components) structOf(t reflect.Type, otherwise string, d direction) str
 		slices.Sort(required)
 		s["required"] = required
 	}
-	if d == sent {
+	switch {
+	case t.Rest != nil:
+		s["additionalProperties"] = c.schemaOf(t.Rest, v.direction)
+	case v.direction == sent:
 		s["additionalProperties"] = false
-	}
-	return name
-}
-
-func componentName(t reflect.Type, otherwise string) string {
-	name, arguments, _ := strings.Cut(t.Name(), "[")
-	words := []string{name}
-	for argument := range strings.SplitSeq(strings.TrimSuffix(arguments, "]"), ",") {
-		words = append(words, argument[strings.LastIndexAny(argument, "./")+1:])
-	}
-	if name = strings.Join(words, ""); name == "" {
-		name = otherwise
-	}
-	if name == "" {
-		return "Object"
-	}
-	return strings.ToUpper(name[:1]) + name[1:]
-}
-
-// member is one field as JSON, path, query or header have it.
-type member struct {
-	reflect.StructField
-
-	name     string
-	source   string // "" for the body
-	required bool
-	omits    bool
-}
-
-// members returns the fields of t, those of embedded structs in their place.
-func members(t reflect.Type) []member {
-	var list []member
-	for _, f := range reflect.VisibleFields(t) {
-		tag := f.Tag.Get("json")
-		if !f.IsExported() || f.Anonymous && tag == "" {
-			continue
-		}
-		m := member{StructField: f}
-		for _, source := range []string{"path", "query", "header"} {
-			if name, ok := f.Tag.Lookup(source); ok {
-				m.source, m.name = source, name
-			}
-		}
-		name, options, _ := strings.Cut(tag, ",")
-		if m.source == "" {
-			if tag == "-" {
-				continue
-			}
-			if m.name = name; name == "" {
-				m.name = f.Name
-			}
-		}
-		m.omits = strings.Contains(options, "omitempty") || strings.Contains(options, "omitzero")
-		m.required = slices.Contains(strings.Split(f.Tag.Get("validate"), ","), "required")
-		list = append(list, m)
-	}
-	return list
-}
-
-func bodyFields(t reflect.Type) []member {
-	return slices.DeleteFunc(members(t), func(m member) bool { return m.source != "" })
-}
-
-// fieldSchema is the schema of a field's type with what its tags say.
-func (c *components) fieldSchema(m member, d direction) object {
-	s := c.schemaOf(m.Type, d)
-	if m.Type.Kind() == reflect.Struct && m.Type.Name() == "" {
-		s = object{"$ref": "#/components/schemas/" + c.structOf(m.Type, m.Name, d)}
-	}
-	if text := m.Tag.Get("doc"); text != "" {
-		s["description"] = text
-	}
-	if text, ok := m.Tag.Lookup("example"); ok {
-		s["examples"] = []any{exampleOf(m.Type, text)}
-	}
-	if d == sent {
-		c.bounds(s, m)
 	}
 	return s
 }
 
-func exampleOf(t reflect.Type, text string) any {
-	switch t.Kind() {
-	case reflect.Bool:
+// inHTTP reports whether HTTP carries the field outside of the body.
+func inHTTP(f *gotype.Field, d direction) bool {
+	return f.Source != "" && (d == sent || f.Source == "header")
+}
+
+// fieldSchema returns the schema of a field's type, with the rules of its tags.
+func (c *components) fieldSchema(f *gotype.Field, d direction, rules *validation.Description) object {
+	s := c.schemaOf(f.Type, d)
+	inner := f.Type.Indirect()
+	if isNumber := inner.Kind == gotype.Int || inner.Kind == gotype.Uint || inner.Kind == gotype.Float; f.Quoted && isNumber && form(inner, d) == gotype.Native {
+		if s = quoted(inner); f.Type != inner {
+			s = nullable(s)
+		}
+	}
+	if text := f.Tag.Get("doc"); text != "" {
+		s["description"] = text
+	}
+	if text, ok := f.Tag.Lookup("example"); ok {
+		s["examples"] = []any{valueOf(f, text)}
+	}
+	return ruled(s, rules)
+}
+
+// valueOf writes the text of a tag as a value of the field.
+func valueOf(f *gotype.Field, text string) any {
+	t := f.Type.Indirect()
+	if f.Quoted || t.Encode != gotype.Native {
+		return text
+	}
+	switch t.Kind {
+	case gotype.Bool:
 		return text == "true"
-	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64, reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64,
-		reflect.Float32, reflect.Float64:
+	case gotype.Int, gotype.Uint, gotype.Float:
 		if n, err := strconv.ParseFloat(text, 64); err == nil {
 			return n
 		}
 	}
 	return text
-}
-
-var boundNames = map[string]string{
-	"min": "minimum", "max": "maximum", "minlength": "minLength", "maxlength": "maxLength", "minitems": "minItems", "maxitems": "maxItems",
-}
-
-// bounds turns validate tags into keywords.
-func (c *components) bounds(s object, m member) {
-	if m.required && s["type"] == "string" && s["format"] == nil {
-		s["minLength"] = 1
-	}
-	for word := range strings.SplitSeq(m.Tag.Get("validate"), ",") {
-		name, value, _ := strings.Cut(word, "=")
-		if name == "oneof" {
-			var values []any
-			for v := range strings.SplitSeq(value, "|") {
-				values = append(values, exampleOf(m.Type, v))
-			}
-			s["enum"] = values
-			continue
-		}
-		if keyword := boundNames[name]; keyword != "" {
-			if n, err := strconv.ParseFloat(value, 64); err == nil {
-				s[keyword] = n
-			}
-		}
-	}
 }

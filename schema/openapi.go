@@ -1,8 +1,8 @@
 package schema
 
 import (
-	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"regexp"
 	"slices"
@@ -10,42 +10,40 @@ import (
 	"strings"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/schema/gotype"
 	"github.com/chassi-go/chassi/transport"
+	"github.com/chassi-go/chassi/validation"
 )
 
-// OpenAPI describes the endpoints of services that have a route, in OpenAPI 3.1,
-// with every error that they can answer behind the middleware of package
-// standard.
+// OpenAPI returns the OpenAPI 3.1 document of the endpoints of services that have a route and are
+// served over HTTP, with all errors of the endpoints and of the middleware of package standard.
+// If one of them is a stream it is an OpenAPI 3.2 document, because earlier versions cannot
+// describe items.
 func OpenAPI(info Info, services ...*chassi.Service) ([]byte, error) {
-	c := newComponents()
-	paths, tags := make(object), []any{}
+	if err := failed(services); err != nil {
+		return nil, err
+	}
+	var paths *ordered
+	c, err := newComponents(services, []string{"Problem"}, func(c *components) { paths = c.paths(info, services) })
+	if err != nil {
+		return nil, err
+	}
+	if len(paths.keys) > 0 {
+		c.schemas["Problem"] = problemSchema
+	}
+	tags := []any{}
 	for _, s := range services {
-		if err := s.Err(); err != nil {
-			return nil, err
-		}
 		tags = append(tags, object{"name": s.Name(), "description": "The service " + s.Name()})
-		for _, e := range s.Endpoints() {
-			method, pattern := e.Route()
-			if method == "" {
-				continue
-			}
-			path := openPath(pattern)
-			item, _ := paths[path].(object)
-			if item == nil {
-				item = make(object)
-				paths[path] = item
-			}
-			item[strings.ToLower(method)] = c.operation(s, e, method)
-		}
 	}
-	c.schemas["Problem"] = problemSchema
-	document := object{
-		"openapi": "3.1.0", "info": info.object(), "tags": tags, "paths": paths,
-		"components": object{
-			"schemas":         c.schemas,
-			"securitySchemes": object{"bearer": object{"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
-		},
+	parts := object{"schemas": c.schemas}
+	if needsCredentials(services) {
+		parts["securitySchemes"] = info.securitySchemes()
 	}
+	version := "3.1.0"
+	if c.streams {
+		version = "3.2.0"
+	}
+	document := object{"openapi": version, "info": info.object(), "tags": tags, "paths": paths, "components": parts}
 	if len(info.Servers) > 0 {
 		var servers []any
 		for _, url := range info.Servers {
@@ -53,12 +51,33 @@ func OpenAPI(info Info, services ...*chassi.Service) ([]byte, error) {
 		}
 		document["servers"] = servers
 	}
-	return join(document, c.err)
+	return render(document)
 }
 
-func join(document object, err error) ([]byte, error) {
-	b, failed := render(document)
-	return b, errors.Join(err, failed)
+// paths describes the endpoints that have a route, in the order of the services and their
+// endpoints, in which the documentation page shows them.
+func (c *components) paths(info Info, services []*chassi.Service) *ordered {
+	paths, taken := new(ordered), make(map[string]*chassi.Endpoint)
+	for _, s := range services {
+		for _, e := range s.Endpoints() {
+			method, pattern := e.Route()
+			if method == "" || !e.ServedOver("http") {
+				continue
+			}
+			path := openPath(pattern)
+			if other := taken[method+" "+path]; other != nil {
+				c.errs = append(c.errs, fmt.Errorf("schema: endpoints %s and %s have the same route %s %s", other.FullName(), e.FullName(), method, path))
+			}
+			taken[method+" "+path] = e
+			item, _ := paths.values[path].(*ordered)
+			if item == nil {
+				item = new(ordered)
+				paths.set(path, item)
+			}
+			item.set(strings.ToLower(method), c.operation(info, e))
+		}
+	}
+	return paths
 }
 
 var restWildcard = regexp.MustCompile(`\{(\w+)\.\.\.\}`)
@@ -68,63 +87,208 @@ func openPath(pattern string) string {
 	return restWildcard.ReplaceAllString(strings.TrimSuffix(pattern, "{$}"), "{$1}")
 }
 
-func (c *components) operation(s *chassi.Service, e *chassi.Endpoint, method string) object {
-	op := object{"operationId": operationID(s, e), "summary": summary(e), "tags": []string{s.Name()}, "security": []any{}}
-	op["description"] = summary(e) + "."
-	if e.Doc() != "" {
-		op["description"] = e.Doc()
-	}
+func (c *components) operation(info Info, e *chassi.Endpoint) object {
+	op := object{"operationId": c.ids[e], "summary": summary(e), "tags": []string{serviceOf(e)}, "security": []any{}}
+	op["description"] = description(e)
 	if !e.Public() {
-		op["security"] = []any{object{"bearer": []string{}}}
+		op["security"] = info.securityRequirements()
 	}
-	parameters := c.parameters(e)
+	if e.RequestType() == nil {
+		return c.handlerOperation(op, e)
+	}
+	parameters, hasBody, needsBody := c.parameters(e)
 	if len(parameters) > 0 {
 		op["parameters"] = parameters
 	}
-	hasBody := len(bodyFields(e.RequestType())) > 0 && slices.Contains([]string{http.MethodPost, http.MethodPut, http.MethodPatch}, method)
-	if hasBody {
-		ref := object{"$ref": "#/components/schemas/" + c.structOf(e.RequestType(), e.Name()+"Request", sent)}
-		op["requestBody"] = object{"required": true, "content": object{"application/json": object{"schema": ref}}}
+	sentFile, _ := e.Files()
+	switch {
+	case sentFile:
+		op["requestBody"] = object{"required": true, "content": c.fileContent(e)}
+	case hasBody:
+		ref := c.message(e, e.RequestType(), "Request", sent, true)
+		op["requestBody"] = object{"required": needsBody, "content": object{"application/json": object{"schema": ref}}}
 	}
-	responses := object{strconv.Itoa(e.Status()): c.success(e)}
+	responses := c.successes(e)
+	c.problems(responses, failures(e, hasBody || len(parameters) > 0, hasBody, transport.HTTPStatus))
+	op["responses"] = responses
+	return op
+}
+
+// problems adds the responses of failures.
+func (*components) problems(responses object, all []failure) {
 	byStatus := make(map[int][]failure)
-	for _, f := range failures(e, hasBody || len(parameters) > 0, hasBody, transport.HTTPStatus) {
+	for _, f := range all {
 		byStatus[f.status] = append(byStatus[f.status], f)
 	}
 	for status, list := range byStatus {
 		responses[strconv.Itoa(status)] = problemResponse(status, list)
 	}
+}
+
+var wildcard = regexp.MustCompile(`\{(\w+)(\.\.\.)?\}`)
+
+// handlerOperation completes the operation of an http.Handler, of which only route, policy and
+// errors are known.
+func (c *components) handlerOperation(op object, e *chassi.Endpoint) object {
+	method, pattern := e.Route()
+	var parameters []any
+	for _, m := range wildcard.FindAllStringSubmatch(pattern, -1) {
+		parameters = append(parameters, object{"name": m[1], "in": "path", "required": true, "schema": object{"type": "string"}})
+	}
+	if len(parameters) > 0 {
+		op["parameters"] = parameters
+	}
+	if method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch {
+		op["requestBody"] = object{"content": object{"*/*": object{}}}
+	}
+	responses := object{strconv.Itoa(e.Status()): object{"description": http.StatusText(e.Status()), "headers": requestIDHeader, "content": object{"*/*": object{}}}}
+	c.problems(responses, failures(e, false, false, transport.HTTPStatus))
 	op["responses"] = responses
 	return op
 }
 
-func operationID(s *chassi.Service, e *chassi.Endpoint) string {
-	name := s.Name()[strings.LastIndexByte(s.Name(), '.')+1:]
-	return name + "_" + e.Name()
+// fileContent describes a request with a file: the file itself, or a form with its other fields.
+func (c *components) fileContent(e *chassi.Endpoint) object {
+	request, err := gotype.Of(e.RequestType())
+	if err != nil {
+		c.errs = append(c.errs, fmt.Errorf("schema: %s: %w", e.FullName(), err))
+		return object{}
+	}
+	properties, required := make(object), []string{}
+	rules := c.rulesOf(request, sent)
+	for i := range request.Fields {
+		f := &request.Fields[i]
+		switch {
+		case f.Type.Kind == gotype.File:
+			file := object{"type": "string", "contentMediaType": "application/octet-stream"}
+			if text := f.Tag.Get("doc"); text != "" {
+				file["description"] = text
+			}
+			properties[f.CallerName()] = file
+			required = append(required, f.CallerName())
+		case f.Source == "":
+			properties[f.JSON] = c.paramSchema(f, &rules[i])
+			if rules[i].Present {
+				required = append(required, f.JSON)
+			}
+		}
+	}
+	slices.Sort(required)
+	return object{"*/*": object{}, "multipart/form-data": object{"schema": object{"type": "object", "properties": properties, "required": required, "additionalProperties": false}}}
 }
 
-func (c *components) parameters(e *chassi.Endpoint) []any {
-	var list []any
-	for _, m := range members(e.RequestType()) {
-		if m.source == "" {
+func serviceOf(e *chassi.Endpoint) string {
+	service, _, _ := strings.Cut(e.FullName(), "/")
+	return service
+}
+
+func shortID(e *chassi.Endpoint) string {
+	service := serviceOf(e)
+	return service[strings.LastIndexByte(service, '.')+1:] + "_" + e.Name()
+}
+
+func longID(e *chassi.Endpoint) string {
+	return strings.ReplaceAll(serviceOf(e), ".", "_") + "_" + e.Name()
+}
+
+// parameters describes what a request has outside of its body, and reports whether it has
+// one, and whether that must be sent: none is as good as an empty object.
+func (c *components) parameters(e *chassi.Endpoint) (list []any, hasBody, needsBody bool) {
+	request, err := gotype.Of(e.RequestType())
+	if err != nil {
+		c.errs = append(c.errs, fmt.Errorf("schema: %s: %v: %w", e.FullName(), e.RequestType(), err))
+		return nil, false, false
+	}
+	hasBody = request.Rest != nil
+	rules := c.rulesOf(request, sent)
+	for i := range request.Fields {
+		f := &request.Fields[i]
+		if f.Source == "" {
+			hasBody, needsBody = true, needsBody || rules[i].Present
 			continue
 		}
-		p := object{"name": m.name, "in": m.source, "required": m.required || m.source == "path", "schema": c.fieldSchema(m, sent)}
-		if text := m.Tag.Get("doc"); text != "" {
+		p := object{"name": f.Param, "in": f.Source, "required": f.Source == "path" || rules[i].Present, "schema": c.paramSchema(f, &rules[i])}
+		if text := f.Tag.Get("doc"); text != "" {
 			p["description"] = text
 		}
 		list = append(list, p)
 	}
-	return list
+	headers := e.Headers()
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		list = append(list, object{"name": name, "in": "header", "required": false, "description": headers[name], "schema": object{"type": "string"}})
+	}
+	return list, hasBody, needsBody
 }
 
-func (c *components) success(e *chassi.Endpoint) object {
-	r := object{"description": http.StatusText(e.Status()), "headers": requestIDHeader}
-	if e.Status() != http.StatusNoContent {
-		ref := object{"$ref": "#/components/schemas/" + c.structOf(e.ResponseType(), e.Name()+"Response", answered)}
-		r["content"] = object{"application/json": object{"schema": ref}}
+// paramSchema describes a parameter, which is text and so never null, nor quoted.
+func (c *components) paramSchema(f *gotype.Field, rules *validation.Description) object {
+	text := *f
+	text.Quoted, text.Type = false, textual(f.Type.Indirect())
+	s, _ := withoutNull(c.fieldSchema(&text, sent, rules))
+	return s
+}
+
+// textual describes how a type is read from text: by UnmarshalText if it has it.
+func textual(t *gotype.Type) *gotype.Type {
+	own := *t
+	switch {
+	case t.Kind == gotype.List:
+		own.Elem = textual(t.Elem.Indirect())
+	case t.Kind == gotype.Time:
+	case t.TextIn:
+		own.Decode = gotype.Text
+	default:
+		own.Decode = gotype.Native
 	}
-	return r
+	return &own
+}
+
+// successes returns the responses of a successful call by status.
+func (c *components) successes(e *chassi.Endpoint) object {
+	if e.Streams() {
+		c.streams = true
+		return c.streamResponses(e)
+	}
+	response, err := gotype.Of(e.ResponseType())
+	if err != nil {
+		c.errs = append(c.errs, fmt.Errorf("schema: %s: %v: %w", e.FullName(), e.ResponseType(), err))
+		return object{}
+	}
+	statuses, headers, hasJSON := []string{strconv.Itoa(e.Status())}, maps.Clone(requestIDHeader), len(response.Fields) == 0 || response.Rest != nil
+	for i := range response.Fields {
+		switch f := &response.Fields[i]; {
+		case f.Source == "header":
+			header := object{"schema": c.paramSchema(f, &validation.Description{})}
+			if text := f.Tag.Get("doc"); text != "" {
+				header["description"] = text
+			}
+			headers[http.CanonicalHeaderKey(f.Param)] = header
+		case f.Source == "cookie":
+			headers["Set-Cookie"] = object{"description": "Sets the cookie " + f.Param + ".", "schema": object{"type": "string"}}
+		case f.Source == "status":
+			statuses = append(statuses, strings.Split(f.Param, ",")...)
+		case f.Type.Kind != gotype.File && f.JSON != "":
+			hasJSON = true
+		}
+	}
+	_, file := e.Files()
+	all := make(object)
+	for _, text := range statuses {
+		status, _ := strconv.Atoi(text) // the transport refuses others
+		r := object{"description": http.StatusText(status), "headers": headers}
+		switch {
+		case file:
+			r["content"] = object{"*/*": object{}}
+		case status != http.StatusNoContent && hasJSON:
+			r["content"] = object{"application/json": object{"schema": c.message(e, e.ResponseType(), "Response", answered, true)}}
+		}
+		all[text] = r
+	}
+	if file {
+		all["206"] = object{"description": "The ranges that the request has asked for, if the file has ranges", "headers": headers, "content": object{"*/*": object{}}}
+		all["304"] = object{"description": "The client has the file already"}
+	}
+	return all
 }
 
 var (
@@ -169,10 +333,10 @@ func codeNames() []string {
 }
 
 func problemResponse(status int, list []failure) object {
-	var lines []string
+	var lines []string // a list in Markdown
 	examples := make(object)
 	for _, f := range list {
-		lines = append(lines, fmt.Sprintf("`%s`: %s", f.reason, f.message))
+		lines = append(lines, fmt.Sprintf("- `%s`: %s", f.reason, f.message))
 		examples[f.reason] = object{"value": object{
 			"type": "about:blank", "title": http.StatusText(status), "status": status, "detail": f.message, "instance": "urn:request:0af7651916cd43dd",
 			"code": f.code.String(), "error": f.reason, "message": f.message,

@@ -1,16 +1,18 @@
-// Package schema describes services to those who do not read Go: OpenAPI 3.1 for
-// HTTP, AsyncAPI 3.0 for NATS and AMQP. The documents come from the same types,
-// routes, policies and tags that serve the calls. Package protobuf, below, does
-// the same for gRPC.
+// Package schema generates documents that describe services: OpenAPI 3.1 for HTTP, AsyncAPI 3.0
+// for NATS and AMQP. The documents are derived from the same types, routes, policies and tags
+// that serve the calls. The subpackage protobuf generates .proto files for gRPC.
 //
-// What types cannot say, tags and options do: `doc:"..."` and `example:"..."` of a
-// field, [chassi.Doc] and [chassi.Errors] of an endpoint. The validate tags become
-// the bounds of the fields.
+// A schema has the short name of its type. If names conflict, a part of the Go package is
+// prefixed, and a part of the service name to operations, channels and messages. A type that is
+// used in requests and responses has a second schema, with the suffix Input.
+//
+// Tags and options add what types cannot express: `doc:"..."` and `example:"..."` of a field,
+// [chassi.Doc] and [chassi.Errors] of an endpoint. The validate tags become constraints of the
+// fields.
 package schema
 
 import (
 	"fmt"
-	"net/http"
 	"strings"
 
 	"github.com/chassi-go/chassi"
@@ -18,7 +20,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Info is what a document says of itself.
+// Info is the general information in a document.
 type Info struct {
 	Title       string
 	Version     string // of the contract: "1.2.0"
@@ -26,10 +28,56 @@ type Info struct {
 	License     string // an SPDX identifier: "Apache-2.0"
 	Contact     string // a URL
 	Servers     []string
+
+	// Security lists the credentials that endpoints accept unless they are public. The default
+	// is a bearer token.
+	Security []SecurityScheme
+
+	// Topics are the events in the AsyncAPI document.
+	Topics []Topic
+}
+
+// Topic is a topic of events that a program publishes, receives, or both.
+type Topic struct {
+	Event         *chassi.Endpoint // its name is that of the topic, its request type that of the events
+	Send, Receive bool
 }
 
 // object is a JSON object. Members are written in the order of their names.
 type object = map[string]any
+
+// ordered is an object whose members keep their order.
+type ordered struct {
+	keys   []string
+	values object
+}
+
+// set sets a member; a new one is the last.
+func (o *ordered) set(key string, value any) {
+	if o.values == nil {
+		o.values = make(object)
+	}
+	if _, there := o.values[key]; !there {
+		o.keys = append(o.keys, key)
+	}
+	o.values[key] = value
+}
+
+// MarshalJSONTo implements [json.MarshalerTo].
+func (o *ordered) MarshalJSONTo(e *jsontext.Encoder) error {
+	if err := e.WriteToken(jsontext.BeginObject); err != nil {
+		return err //nolint:wrapcheck // render says where
+	}
+	for _, key := range o.keys {
+		if err := e.WriteToken(jsontext.String(key)); err != nil {
+			return err //nolint:wrapcheck // render says where
+		}
+		if err := json.MarshalEncode(e, o.values[key]); err != nil {
+			return err //nolint:wrapcheck // render says where
+		}
+	}
+	return e.WriteToken(jsontext.EndObject) //nolint:wrapcheck // render says where
+}
 
 func render(document object) ([]byte, error) {
 	b, err := json.Marshal(document, json.Deterministic(true), jsontext.WithIndent("  "))
@@ -65,51 +113,12 @@ func summary(e *chassi.Endpoint) string {
 	return first
 }
 
-// failure is one error that an endpoint can answer.
-type failure struct {
-	code            chassi.Code
-	status          int
-	reason, message string
-}
-
-// failures lists what e can answer besides success: its domain errors and those
-// of the middleware that package standard puts around every call. HasInput tells
-// whether there is anything to be malformed.
-func failures(e *chassi.Endpoint, hasInput, hasBody bool, statusOf func(chassi.Code) int) []failure {
-	var list []failure
-	add := func(code chassi.Code, reason, message string) {
-		list = append(list, failure{code, statusOf(code), reason, message})
+// description returns the text of an endpoint after its summary, or the summary if there is no more
+// text, because OpenAPI requires both.
+func description(e *chassi.Endpoint) string {
+	rest := strings.TrimSpace(strings.TrimPrefix(strings.TrimPrefix(e.Doc(), summary(e)), "."))
+	if rest == "" {
+		return summary(e) + "."
 	}
-	if hasInput {
-		add(chassi.InvalidArgument, "malformed_request", "The request is malformed")
-		add(chassi.InvalidArgument, "invalid_request", "The request is invalid")
-	}
-	if hasBody {
-		const mediaType = "The body must be application/json in UTF-8, not compressed"
-		list = append(list, failure{chassi.ResourceExhausted, http.StatusRequestEntityTooLarge, "body_too_large", "The body is too large"},
-			failure{chassi.InvalidArgument, http.StatusUnsupportedMediaType, "unsupported_media_type", mediaType},
-			failure{chassi.DeadlineExceeded, http.StatusRequestTimeout, "body_timeout", "The body took too long to arrive"})
-	}
-	if !e.Public() {
-		add(chassi.Unauthenticated, "unauthenticated", "This call needs credentials")
-		add(chassi.Unauthenticated, "invalid_token", "Invalid token")
-	}
-	if len(e.Permissions()) > 0 {
-		add(chassi.PermissionDenied, "permission_denied", "You may not make this call")
-	}
-	for _, err := range e.Errors() {
-		add(err.Code, err.Reason, err.Message)
-	}
-	add(chassi.ResourceExhausted, "rate_limited", "Too many requests")
-	add(chassi.Internal, "internal", "Internal error")
-	add(chassi.DeadlineExceeded, "deadline_exceeded", "The request took too long")
-	seen := make(map[string]bool)
-	distinct := list[:0]
-	for _, f := range list {
-		if key := fmt.Sprint(f.status, f.reason); !seen[key] {
-			seen[key] = true
-			distinct = append(distinct, f)
-		}
-	}
-	return distinct
+	return rest
 }

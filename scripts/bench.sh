@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Measures what docs/performance.md claims, prints it, and writes it between the
-# marks in that file. Two to three minutes on a quiet machine; all of it bounded.
+# Measures the figures of docs/performance.md, prints them, and writes them between the
+# marks in that file. Takes three to four minutes on an idle machine.
 #
 #   ROUNDS=6       rounds over loopback, interleaved
 #   SECONDS_EACH=2 seconds for each of them
@@ -14,7 +14,7 @@ pid=""
 stop() { [[ -z $pid ]] || { kill "$pid" && wait "$pid" || true; pid=""; } 2>/dev/null; }
 trap 'stop; rm -rf "$work"' EXIT
 
-# table TITLE: a table of what stands in $work/rows, as Markdown.
+# table TITLE prints the rows in $work/rows as a Markdown table.
 table() {
   printf '\n| %s | | |\n| --- | --- | --- |\n' "$1"
   cat "$work/rows"
@@ -22,7 +22,7 @@ table() {
 }
 row() { printf '| %s | %s | %s |\n' "$@" >>"$work/rows"; }
 
-# best OUTPUT NAME COLUMN: the least figure of a benchmark over its repetitions.
+# best OUTPUT NAME COLUMN prints the minimum of a benchmark over its repetitions.
 best() { awk -v name="^Benchmark$2(-|$)" -v column="$3" '$1 ~ name && (min == "" || $column < min) { min = $column } END { print min }' "$1"; }
 
 median() { sort -n | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}'; }
@@ -51,7 +51,7 @@ passwords() {
   table "\`go test -bench 'Login|HashAlone|ValidateToken' ./auth/service\`"
 }
 
-# await URL: waits until it answers.
+# await URL waits until the URL responds.
 await() {
   for _ in $(seq 2000); do
     curl -so /dev/null "$1" && return
@@ -80,7 +80,7 @@ service() {
   table "authd"
 }
 
-# jwt: an HS256 token under the benchmark's key.
+# jwt prints an HS256 token with the benchmark's key.
 key=0123456789abcdef0123456789abcdef
 jwt() {
   local b64='openssl base64 -A' head body
@@ -89,28 +89,51 @@ jwt() {
   printf '%s.%s.%s' "$head" "$body" "$(printf '%s.%s' "$head" "$body" | openssl dgst -sha256 -hmac "$key" -binary | $b64 | tr '+/' '-_' | tr -d =)"
 }
 
-# measure FEATURES: requests per second of one flavour, for both jobs.
+# variant NAME prints the environment of a variant: "gogc" is "full" with GOGC=100, which also
+# switches the heap floor off, and "lines" is "full" with a system call for each log line.
+variant() {
+  case $1 in
+    gogc) echo "FEATURES=full GOGC=100" ;;
+    lines) echo "FEATURES=full LINES=single" ;;
+    *) echo "FEATURES=$1" ;;
+  esac
+}
+
+# ticks prints the processor time of the server, in clock ticks.
+ticks() { awk '{print $14 + $15}' "/proc/$pid/stat"; }
+
+# measure NAME measures requests per second, processor time per request in µs, and the peak
+# memory in MB of one variant, for both jobs.
 measure() {
-  local job path
-  ADDR=127.0.0.1:18080 KEY=$key FEATURES=$1 LOG=$work/log OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:9 "$work/server" >"$work/out" 2>&1 &
+  local job path before
+  # shellcheck disable=SC2046 # words
+  env $(variant "$1") ADDR=127.0.0.1:18080 KEY=$key LOG=$work/log OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:9 "$work/server" >"$work/out" 2>&1 &
   pid=$!
   await http://127.0.0.1:18080/ping
   for job in validate ping; do
     path=/ping
     [[ $job == ping ]] || path=/v1/validate-token
     wrk -t1 -c64 -d1s -s "$work/$job.lua" "http://127.0.0.1:18080$path" >/dev/null
+    before=$(ticks)
     wrk -t1 -c64 "-d${seconds_each}s" -s "$work/$job.lua" "http://127.0.0.1:18080$path" >"$work/wrk"
+    awk -v ticks=$(($(ticks) - before)) -v hertz="$(getconf CLK_TCK)" -v name="$job-$1" \
+      '/requests in/ {print name, 1e6 * ticks / hertz / $1}' "$work/wrk" >>"$work/processor"
     ! grep -q Non-2xx "$work/wrk" || { echo "$1 answers errors" >&2; cat "$work/wrk" >&2; return 1; }
     echo "$job-$1 $(awk '/Requests\/sec/ {print $2}' "$work/wrk")" >>"$work/loopback"
+    echo "$job-$1 $(awk '/VmHWM/ {print $2 * 1024 / 1e6}' "/proc/$pid/status")" >>"$work/peak"
   done
   stop
   rm -f "$work/log"
 }
 
-of() { awk -v name="$1" '$1 == name {print $2}' "$work/loopback"; }
+# of NAME FILE prints the figures of a variant in a file.
+of() { awk -v name="$1" '$1 == name {print $2}' "$work/$2"; }
+
+# ratio NAME FILE prints the median of the ratios to hand-written, of the same round.
+ratio() { paste <(of "$1" "$2") <(of "${1%-*}-handwritten" "$2") | awk '{print $1 / $2}' | median; }
 
 loopback() {
-  local name job
+  local name job label
   if ! command -v wrk >/dev/null; then
     echo "wrk is not installed (Debian package wrk): loopback not measured" >&2
     return
@@ -119,14 +142,15 @@ loopback() {
   echo >"$work/ping.lua"
   printf 'wrk.method = "POST"\nwrk.body = [[{"token":"%s"}]]\nwrk.headers["Content-Type"] = "application/json"\n' "$(jwt)" >"$work/validate.lua"
   for ((round = 0; round < rounds; round++)); do
-    local order=(handwritten bare full)
-    ((round % 2 == 0)) || order=(full bare handwritten)
+    local order=(handwritten bare full gogc lines)
+    ((round % 2 == 0)) || order=(lines gogc full bare handwritten)
     for name in "${order[@]}"; do measure "$name"; done
   done
   for job in validate ping; do
-    for name in handwritten bare full; do
-      row "$job, $name" "$(of $job-$name | median | awk '{printf "%.0f requests/s", $1}')" \
-        "$(paste <(of $job-$name) <(of $job-handwritten) | awk '{print $1 / $2}' | median | awk '{printf "%.0f %% of hand-written", 100 * $1}')"
+    for name in handwritten bare full gogc lines; do
+      case $name in gogc) label="full with GOGC=100" ;; lines) label="full, each log line written" ;; *) label=$name ;; esac
+      row "$job, $label" "$(of $job-$name loopback | median | awk '{printf "%.0f requests/s", $1}'), $(ratio $job-$name loopback | awk '{printf "%.0f %% of hand-written", 100 * $1}')" \
+        "$(of $job-$name processor | median | awk '{printf "%.1f µs", $1}') of processor time, $(ratio $job-$name processor | awk '{printf "%.2f of hand-written", $1}'); peak $(of $job-$name peak | median | awk '{printf "%.0f MB", $1}')"
     done
   done
   table "over loopback: \`wrk -t1 -c64\`, POST /v1/validate-token and GET /ping, medians of $rounds rounds"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Puts the command-line clients that the documentation shows into bin/tools, at
-# the versions pinned here: grpcurl, nats and nats-server. Compiles them once.
+# Installs the command-line clients of the documentation into bin/tools, at the versions
+# pinned here: grpcurl, nats and nats-server. Compiles them once.
 set -euo pipefail
 
 readonly grpcurl=v1.9.4 natscli=v0.3.0 nats_server=v2.15.2
@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 readonly tools=$PWD/bin/tools
 
 # build NAME VERSION MODULE PACKAGE: in a module of its own, because "go install"
-# also asks for the list of a module's versions, which not every proxy gives.
+# also requests the list of a module's versions, which not every proxy provides.
 build() {
   local stamp work
   stamp=$tools/.$1-$2-$(go env GOVERSION)

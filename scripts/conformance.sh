@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Puts our HTTP/2 to the test of others:
+# Runs conformance suites against the HTTP/2 servers and clients:
 #
-#   - the unary gRPC cases of the Connect conformance suite, against grpcapi's server
-#     and against its client; every case must pass;
+#   - the gRPC cases of the Connect conformance suite for unary calls and streams of servers,
+#     against grpcapi's server and against its client, and its unary Connect cases against
+#     httpapi's server over HTTP/1.1 and HTTP/2; every case must pass;
 #   - h2spec, against httpapi and grpcapi over TLS and without; no case may fail that
 #     plain servers of net/http and grpc-go pass.
 set -euo pipefail
 
-# The cases that there are, so that none is left out unnoticed.
-readonly server_cases=179 client_cases=250
+# The expected cases, so that a missing one is noticed.
+readonly server_cases=360 client_cases=426 connect_cases=360
 
 cd "$(dirname "$0")/.."
 tools=$(scripts/tools.sh conformance)
@@ -18,16 +19,19 @@ readonly dir
 trap 'rm -rf "$dir"' EXIT
 go build -o "$dir/" ./internal/conformance/server ./internal/conformance/client ./internal/conformance/h2spec
 
-# suite MODE PROGRAM CASES
+# suite CONFIG MODE PROGRAM CASES
 suite() {
-  echo "Connect conformance suite, our $1"
-  "$tools/connectconformance" --conf internal/conformance/config.yaml --mode "$1" -- "$2" >"$dir/$1.log" 2>&1 ||
+  local config=$1
+  shift
+  echo "Connect conformance suite, $config, our $1"
+  "$tools/connectconformance" --conf "internal/conformance/$config.yaml" --mode "$1" -- "$2" >"$dir/$1.log" 2>&1 ||
     { cat "$dir/$1.log"; return 1; }
   tail -n 1 "$dir/$1.log"
   grep -qx "$3 passed, 0 failed" "$dir/$1.log" || { echo "want $3 cases passed" >&2; return 1; }
 }
 
-suite server "$dir/server" "$server_cases"
-suite client "$dir/client" "$client_cases"
+suite config server "$dir/server" "$server_cases"
+suite config client "$dir/client" "$client_cases"
+suite connect server "$dir/server" "$connect_cases"
 echo "h2spec"
 "$dir/h2spec" "$tools/h2spec"

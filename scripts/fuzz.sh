@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Runs every fuzz target of the module for a while: scripts/fuzz.sh [5s]
-# One after the other, for the Go tool fuzzes one target at a time.
+# Runs every fuzz target of the module for the given time: scripts/fuzz.sh [5s]
+# It runs them one after another, because the Go tool fuzzes one target at a time.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 readonly fuzztime=${1:-5s}
 
-# packages prints those that have a fuzz target; compiling the tests of the
-# others only to learn that they have none would take most of the time.
+# packages prints the packages with a fuzz target. Compiling the tests of all others would
+# take most of the time.
 packages() {
   grep -rlE --include='*_test.go' '^func Fuzz' . | xargs -r -n 1 dirname | sort -u
 }
 
-# fuzz PACKAGE TARGET. The Go tool at times takes the end of the time for a
-# failure (golang/go#72104): such a run, and no other, gets a second chance.
+# fuzz PACKAGE TARGET fuzzes one target. The Go tool sometimes reports the end of the time as
+# a failure (golang/go#72104): only such a run is repeated.
 fuzz() {
   local attempt out
   for attempt in first second; do

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Measures what docs/reliability.md claims, and writes it there: a matrix of what authd
-# depends on and how that fails; overload, retry storms, breakers, limiters, and validation
-# beside a flood of logins. Needs the servers of the tests (make services), and root for
-# the cells of the matrix that mount a disk. About five minutes each for the matrix and
-# the figures, on a machine with nothing else to do. Ends with 1 when a cell of the matrix
-# does not hold; what it is stands on stderr.
+# Measures the figures of docs/reliability.md and writes them there: a matrix of the
+# dependencies of authd and their failures; overload, retry storms, breakers, limiters, and
+# validation during a high rate of logins. Needs the servers of the tests (make services), and
+# root for the cells of the matrix that mount a disk. Takes about five minutes each for the
+# matrix and the figures on an idle machine. Exits with 1 if an expectation of the matrix does
+# not hold, which is printed to stderr.
 #
 #   SECONDS_EACH=60 make reliability
 #   PARTS=matrix make reliability
@@ -34,7 +34,7 @@ if [[ $parts == *matrix* ]]; then
 fi
 if [[ $parts != *figures* ]]; then exit "$failed"; fi
 
-# section TITLE COMMAND...: the command and what it prints, as a block.
+# section TITLE COMMAND... prints the command and its output as a block.
 section() {
   local title=$1
   shift
@@ -44,14 +44,14 @@ section() {
   printf '```\n'
 }
 
-# told FILTER PACKAGE...: what tests log about themselves.
+# told FILTER PACKAGE... prints the logs of tests.
 told() {
   local run=$1
   shift
   go test -count=1 -v -run "$run" "$@" | sed -nE 's/^ +[a-z_]+_test\.go:[0-9]+: //p'
 }
 
-# figures FILTER PACKAGE: a benchmark.
+# figures FILTER PACKAGE prints the results of a benchmark.
 figures() {
   go test -run XXX -bench "$1" -benchmem "$2" | awk '/^Benchmark/ {printf "%-28s %8.0f ns %4d allocations\n", $1, $3, $7}'
 }
@@ -59,7 +59,7 @@ figures() {
 cost() {
   figures BenchmarkCluster ./client
   figures BenchmarkDo ./breaker
-  figures BenchmarkEnterLeave ./overload
+  figures BenchmarkAcquireRelease ./overload
 }
 
 flood() {
@@ -68,7 +68,7 @@ flood() {
   start flood --database.url="sqlite:$work/flood.db"
   local target
   target=http://$(address flood http)
-  # The driver must not stand in the way of what it measures: it belongs on another machine.
+  # The driver would affect the results: run it on another machine.
   local first=()
   [[ $(id -u) != 0 ]] || first=(nice -n -15)
   "${first[@]}" "$work/load" --target "$target" --rate 200 --duration 10s | tail -n +2

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds bin/authd of the last commit twice, from clones in two folders, the second
-# time with an empty build cache, and fails when the two binaries differ.
+# Builds bin/authd of the last commit twice, from clones in two directories, the second
+# time with an empty build cache, and fails if the binaries differ.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Makes the passwords of deploy/compose.yaml, in deploy/secrets, unless they are
-# there. None stands in the repository, and none is the same on two machines.
+# Generates the passwords of deploy/compose.yaml in deploy/secrets, unless they exist. The
+# repository contains no password, and each machine has different ones.
 set -euo pipefail
 cd "$(dirname "$0")/../deploy"
 
-# The folder keeps other users of this machine out. Its files can be read by
-# all, for each container reads its own as another user.
+# Other users of this machine cannot access the directory. Its files are readable by all,
+# because each container reads its own as another user.
 mkdir -p -m 700 secrets
 
 random() { head -c 24 /dev/urandom | base64 | tr '+/' '-_'; }
@@ -37,8 +37,8 @@ keep nats_conf "$(sed -e "s|\$REQUESTS_PASSWORD|\"$(<secrets/nats_requests_passw
   -e "s|\$REPORTS_PASSWORD|\"$(<secrets/nats_reports_password)\"|" nats.conf)"
 keep nats_url "nats://authd-requests:$(<secrets/nats_requests_password)@nats:4222"
 keep nats_answers_url "nats://authd-answers:$(<secrets/nats_answers_password)@nats:4222"
-# authd declares and reads its queue as one user and sends answers as another. No caller has
-# a right to either's names; callers are added as docs/brokers.md says.
+# authd declares and reads its queue as one user and sends answers as another. Clients have
+# no permissions for the names of either; docs/brokers.md describes how to add clients.
 keep rabbitmq_password "$(random)"
 keep rabbitmq_answers_password "$(random)"
 names='^auth\\.v1\\.Auth(\\.requests)?$'

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Makes the servers of the integration tests reachable.
+# Starts the servers of the integration tests.
 #
 #   scripts/services.sh [postgres|redis|rabbitmq|nats|all ...]
 #
-# Without arguments: those the tests use today. For each server, in this order:
-#   1. whatever already listens at the configured address is used as it is;
-#   2. where a docker engine runs: a container of deploy/test-services.yaml;
-#   3. as root on Debian or a child of it: the distribution's package;
-#   4. else it says what to install, and the script exits 1.
-# Running it twice does no harm. Addresses are those the tests read:
+# Without arguments it starts all servers that the tests use. For each server it uses the
+# first of:
+#   1. a server that already listens at the configured address;
+#   2. a container of deploy/test-services.yaml, if a Docker engine runs;
+#   3. the package of the distribution, as root on Debian or a derivative of it.
+# Otherwise it prints what to install and exits with 1. Running it again is harmless. The
+# addresses are those of the tests:
 #   CHASSI_TEST_POSTGRES, CHASSI_TEST_REDIS, CHASSI_TEST_AMQP, CHASSI_TEST_NATS
 set -euo pipefail
 
@@ -51,8 +52,8 @@ locate() {
 
 listens() { timeout 2 bash -c ": <'/dev/tcp/$host/$port'" 2>/dev/null; }
 
-# answers tells whether a service is ready for the tests: PostgreSQL listens
-# before it accepts a login, the others are ready when they listen.
+# answers succeeds if a service is ready for the tests: PostgreSQL listens before it accepts
+# a login, the others are ready when they listen.
 answers() {
   listens || return 1
   [[ $1 == postgres ]] && command -v psql >/dev/null || return 0
@@ -94,8 +95,8 @@ installed() {
     install --no-install-recommends "$2" >&2
 }
 
-# PostgreSQL gets a cluster of its own, open to local logins: one that is
-# already on the machine is never touched.
+# PostgreSQL uses a cluster of its own that accepts local logins. An existing cluster of the
+# machine is never changed.
 debian_postgres() {
   local version
   conf=/etc/postgresql-common/createcluster.d/chassi-test.conf
@@ -119,8 +120,8 @@ debian_redis() {
     --save '' --appendonly no --dir "$(mktemp -d)" >&2
 }
 
-# RabbitMQ takes a configuration of its own too: what /etc says about listeners
-# would win over the environment.
+# RabbitMQ uses a configuration of its own, too, because the listeners in /etc override the
+# environment.
 debian_rabbitmq() {
   installed rabbitmqctl rabbitmq-server
   listens && return

@@ -117,7 +117,7 @@ func TestReadinessIsNotAWayToTheDatabase(t *testing.T) {
 	t.Parallel()
 	var probes atomic.Int64
 	r := startWith(t, defaults(t), func(r *running) {
-		r.Check("database", func(context.Context) error { probes.Add(1); return nil })
+		r.AddCheck("database", func(context.Context) error { probes.Add(1); return nil })
 	})
 	defer r.stop(t)
 	client, began := &http.Client{Timeout: 10 * time.Second}, time.Now()
@@ -134,14 +134,14 @@ func TestReadinessIsNotAWayToTheDatabase(t *testing.T) {
 	all.Wait()
 	client.CloseIdleConnections()
 	took := time.Since(began)
-	most := int64(took/(250*time.Millisecond)) + 1 + int64(took/(5*time.Second)) + 1 // and the App's own
-	if n := probes.Load(); n > most {
-		t.Errorf("800 requests made %d probes, want at most %d", n, most)
+	limit := int64(took/(250*time.Millisecond)) + 1 + int64(took/(5*time.Second)) + 1 // and the App's own
+	if n := probes.Load(); n > limit {
+		t.Errorf("800 requests made %d probes, want at most %d", n, limit)
 	}
 }
 
-// One client with all the calls under way that it may have leaves the others theirs, on
-// the listeners as they are put together here.
+// One client with all the calls under way that it may have leaves the others theirs, on the
+// listeners as they are assembled here.
 func TestCallsOfOneClientAreBounded(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})

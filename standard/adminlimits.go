@@ -13,17 +13,16 @@ import (
 	"github.com/chassi-go/chassi/middleware"
 )
 
-// What the admin listener works on at once. Profiles stop or slow down the program, and
+// Concurrency limits of the admin listener. Profiles stop or slow down the program, and
 // gathering metrics reads all of its state.
 const (
 	profilesOfOneClient = 2
 	profilesOfAll       = 4
-	scrapesOfOneClient  = 2 // of the four that the metrics handler takes
+	scrapesOfOneClient  = 2 // of the four that the metrics handler admits
 	profileTime         = 2 * time.Minute
 )
 
-// limitAdmin bounds the requests that cost the admin listener most, for each client and
-// for all.
+// limitAdmin limits the expensive requests of the admin listener, per client and in total.
 func limitAdmin() chassi.Middleware {
 	profiles, scrapes := middleware.LimitConcurrency(profilesOfOneClient, nil), middleware.LimitConcurrency(scrapesOfOneClient, nil)
 	all := limitAll(profilesOfAll)
@@ -41,7 +40,7 @@ func limitAdmin() chassi.Middleware {
 
 var errAdminBusy = chassi.NewError(chassi.ResourceExhausted, "too_many_profiles", "Too many profiles are being taken").WithRetryAfter(time.Second)
 
-// limitAll bounds the calls of all clients together.
+// limitAll limits the concurrent calls of all clients.
 func limitAll(limit int64) chassi.Middleware {
 	var underWay atomic.Int64
 	return func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
@@ -55,8 +54,8 @@ func limitAll(limit int64) chassi.Middleware {
 	}
 }
 
-// boundSeconds refuses profiles that would be taken for longer than profileTime.
-// net/http/pprof takes any number of seconds and moves the deadline of its answer.
+// boundSeconds refuses profiles with a duration of more than profileTime. net/http/pprof
+// accepts any duration and extends the write deadline.
 func boundSeconds(profile http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if text := r.URL.Query().Get("seconds"); text != "" {
@@ -70,8 +69,8 @@ func boundSeconds(profile http.HandlerFunc) http.Handler {
 	})
 }
 
-// withoutBody hides the body of a request: the handlers of net/http/pprof parse forms,
-// and those of several parts are kept in memory and in temporary files, whatever their size.
+// withoutBody hides the body of a request: the handlers of net/http/pprof parse forms, and
+// store multipart forms of any size in memory and in temporary files.
 func withoutBody(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		bare := *r

@@ -6,47 +6,32 @@ import (
 	"log/slog"
 	"strings"
 
-	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/internal/memlimit"
 )
 
-// capacity compares what the configuration allows with the limits that the operating
-// system sets for the process, once when the program starts.
+// capacity compares the configured limits with those that the operating system sets for the
+// process, once at the start of the program.
 type capacity struct {
 	logger *slog.Logger
 	needs  []descriptors
 	limit  func() (descriptors uint64, ok bool)
 }
 
-// descriptors is how many file descriptors a setting may take.
+// descriptors is the maximum number of file descriptors that a setting allows.
 type descriptors struct {
-	setting string // empty for those that no setting bounds
+	setting string // empty for those without a setting
 	value   int
 	count   int
 }
 
-// ownDescriptors are for logs, files, brokers, exporters and the runtime itself.
+// ownDescriptors is the number for logs, files, brokers, exporters and the runtime.
 const ownDescriptors = 64
 
-// newCapacity knows the listeners of the configuration.
-func newCapacity(c Config, logger *slog.Logger) *capacity {
-	k := &capacity{logger: logger, limit: descriptorLimit, needs: []descriptors{{count: ownDescriptors}}}
-	k.add("http.max_connections", c.HTTP.MaxConnections)
-	k.add("admin.max_connections", c.Admin.MaxConnections)
-	if c.GRPC.Addr != off {
-		k.add("grpc.max_connections", c.GRPC.MaxConnections)
-	}
-	if c.NATS.URL == embeddedNATS {
-		k.add("nats.embedded.max_connections", c.NATS.Embedded.MaxConnections)
-	}
-	return k
+func newCapacity(logger *slog.Logger) *capacity {
+	return &capacity{logger: logger, limit: descriptorLimit, needs: []descriptors{{count: ownDescriptors}}}
 }
 
-func (k *capacity) add(setting string, n int) {
-	k.needs = append(k.needs, descriptors{setting, n, n})
-}
-
-// warn is the start of a [chassi.Server], so that all needs are known.
+// warn is the Start of a [chassi.Component], so that all settings have been declared.
 func (k *capacity) warn(context.Context) error {
 	limit, ok := k.limit()
 	if !ok {
@@ -68,17 +53,14 @@ func (k *capacity) warn(context.Context) error {
 	return nil
 }
 
-// server is the comparison as the App runs it.
-func (k *capacity) server() chassi.Server { return chassi.ServerFunc("capacity", k.warn, nil) }
-
-// Descriptors makes the start of the program count that a setting of its own, with this
-// value, allows up to count file descriptors: connections of a database, open files. The
-// listeners of Config are counted without it. It comes before Run.
-func (s *Standard) Descriptors(setting string, value, count int) {
-	s.capacity.needs = append(s.capacity.needs, descriptors{setting, value, count})
+// Descriptors declares that a setting with this value allows up to count file descriptors, such
+// as connections or open files. The program logs a warning at its start if it may not open that
+// many.
+func (a *App) Descriptors(setting string, value, count int) {
+	a.capacity.needs = append(a.capacity.needs, descriptors{setting, value, count})
 }
 
-// limitMemory makes the garbage collector keep to the memory limit of the container.
+// limitMemory sets the memory limit of the garbage collector to that of the container.
 func limitMemory(logger *slog.Logger) {
 	if container, memory := memlimit.Apply(); container.Bytes > 0 {
 		logger.Info("memory is limited", "limit_bytes", container.Bytes, "file", container.File, "gomemlimit_bytes", memory)

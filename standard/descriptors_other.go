@@ -2,5 +2,5 @@
 
 package standard
 
-// descriptorLimit knows no limit here.
+// descriptorLimit returns no limit on this platform.
 func descriptorLimit() (n uint64, ok bool) { return 0, false }

@@ -4,8 +4,8 @@ package standard
 
 import "syscall"
 
-// descriptorLimit returns how many file descriptors the process may have open. Go has
-// raised the soft limit to the hard one before main began.
+// descriptorLimit returns the maximum number of open file descriptors of the process. Go has
+// raised the soft limit to the hard one before main begins.
 func descriptorLimit() (n uint64, ok bool) {
 	var limit syscall.Rlimit
 	err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit)

@@ -2,6 +2,7 @@ package standard
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -9,67 +10,40 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/config"
+	"github.com/chassi-go/chassi/transport/certs"
 )
 
-// Exposure is about the warnings at start of what others can get at: secrets on the
-// command line, files that every user of the machine can read or change, listeners that
-// other machines can reach. Each of its names stops the warnings of that kind.
+// Exposure configures the warnings at start about exposed data: secrets on the command line,
+// files that every user of the machine can read or change, listeners that other machines can
+// reach. Each listed name disables the warnings of that kind.
 type Exposure struct {
-	Accepted []string `config:"accepted" help:"what is known to be open, and not warned of at start: arguments, files, admin, http, grpc, nats"`
+	Accepted []string `config:"accepted" help:"exposures that are intended and cause no warning at start: arguments, files, or a listener of the program, such as admin, http, grpc, nats"`
 }
 
-// The kinds of exposure.
+// The kinds of exposure, besides the names of listeners.
 const (
 	openArguments = "arguments"
 	openFiles     = "files"
-	openAdmin     = "admin"
-	openHTTP      = "http"
-	openGRPC      = "grpc"
-	openNATS      = "nats"
 )
 
-func (e Exposure) validate() error {
-	kinds := []string{openArguments, openFiles, openAdmin, openHTTP, openGRPC, openNATS}
-	for _, name := range e.Accepted {
-		if !slices.Contains(kinds, name) {
-			return fmt.Errorf("exposure.accepted (%q) must be one of %s", name, strings.Join(kinds, ", "))
-		}
-	}
-	return nil
-}
-
-// file is one that the program relies on.
+// file is a file that the program uses.
 type file struct {
-	setting string // that names it
+	setting string // setting that names the file
 	path    string
 	kind    config.FileKind
 }
 
-// exposure looks once, when the program starts, for what is too open, and warns of it.
+// exposure checks once, at the start of the program, for exposed data, and logs warnings.
 type exposure struct {
-	config Config
-	logger *slog.Logger
-	files  []file
+	config    Config
+	logger    *slog.Logger
+	files     []file
+	listeners func() []Listener
 }
 
-// newExposure knows the files that the configuration names, and those it came from.
 func newExposure(c Config, logger *slog.Logger) *exposure {
 	e := &exposure{config: c, logger: logger}
-	e.add("http.tls.key_file", config.PrivateFile, c.HTTP.TLS.KeyFile)
-	e.add("http.tls.cert_file", config.TrustedFile, c.HTTP.TLS.CertFile)
-	e.add("http.tls.client_ca_file", config.TrustedFile, c.HTTP.TLS.ClientCAFile)
-	e.add("grpc.tls.key_file", config.PrivateFile, c.GRPC.TLS.KeyFile)
-	e.add("grpc.tls.cert_file", config.TrustedFile, c.GRPC.TLS.CertFile)
-	e.add("grpc.tls.client_ca_file", config.TrustedFile, c.GRPC.TLS.ClientCAFile)
-	e.add("nats.credentials_file", config.PrivateFile, c.NATS.CredentialsFile)
-	e.add("nats.nkey_file", config.PrivateFile, c.NATS.NkeyFile)
-	e.add("nats.answers.credentials_file", config.PrivateFile, c.NATS.Answers.CredentialsFile)
-	e.add("nats.answers.nkey_file", config.PrivateFile, c.NATS.Answers.NkeyFile)
-	e.add("nats.ca_file", config.TrustedFile, c.NATS.CAFile)
-	e.add("nats.embedded.store_dir", config.PrivateFile, c.NATS.Embedded.StoreDir)
-	e.add("amqp.ca_file", config.TrustedFile, c.AMQP.CAFile)
 	if c.Loaded != nil {
 		e.addLoaded(c.Loaded)
 	}
@@ -84,7 +58,7 @@ func (e *exposure) add(setting string, kind config.FileKind, paths ...string) {
 	}
 }
 
-// addLoaded adds the files that the configuration came from.
+// addLoaded adds the configuration files.
 func (e *exposure) addLoaded(r *config.Report) {
 	kind := config.TrustedFile
 	if slices.ContainsFunc(r.Values, func(v config.Value) bool { return v.Secret && strings.HasPrefix(v.Source, r.File+":") }) {
@@ -96,24 +70,46 @@ func (e *exposure) addLoaded(r *config.Report) {
 	}
 }
 
-// warn logs what is too open. It is the start of a [chassi.Server], so that the files
-// that the program makes itself, such as its database, are there.
+// warn logs the warnings. It is called at the start, so that files that the program creates,
+// such as its database, exist.
 func (e *exposure) warn(context.Context) error {
-	for _, look := range []struct {
-		kind string
-		warn func()
-	}{
-		{openArguments, e.warnOfArguments}, {openFiles, e.warnOfFiles}, {openAdmin, e.warnOfAdmin},
-		{openHTTP, e.warnOfHTTP}, {openGRPC, e.warnOfGRPC}, {openNATS, e.warnOfNATS},
-	} {
-		if !slices.Contains(e.config.Exposure.Accepted, look.kind) {
-			look.warn()
+	if e.warnsOf(openArguments) {
+		e.warnOfArguments()
+	}
+	if e.warnsOf(openFiles) {
+		e.warnOfFiles()
+	}
+	for _, l := range e.listeners() {
+		if l.Risk != "" && e.warnsOf(l.Name) && isReachable(l.Addr) {
+			e.log(l.Name, l.Risk, l.Setting, l.Fix, "addr", l.Addr)
 		}
 	}
 	return nil
 }
 
-// log writes one warning: what is open, the setting, and what to do.
+// check returns an error for each accepted name that is not one of a kind of exposure. The usual
+// listeners are permitted in a program without them.
+func (e *exposure) check() error {
+	known := []string{openArguments, openFiles, "admin", "http", "grpc", "nats"}
+	for _, l := range e.listeners() {
+		if !slices.Contains(known, l.Name) {
+			known = append(known, l.Name)
+		}
+	}
+	var errs []error
+	for _, name := range e.config.Exposure.Accepted {
+		if !slices.Contains(known, name) {
+			errs = append(errs, UsageError{fmt.Errorf("exposure.accepted (%q) must be one of %s", name, strings.Join(known, ", "))})
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (e *exposure) warnsOf(kind string) bool {
+	return !slices.Contains(e.config.Exposure.Accepted, kind)
+}
+
+// log writes one warning: the exposed item, the setting, and the remedy.
 func (e *exposure) log(kind, what, setting, fix string, more ...any) {
 	e.logger.Warn(what, append([]any{"exposure", kind, "setting", setting, "fix", fix}, more...)...)
 }
@@ -131,53 +127,21 @@ func (e *exposure) warnOfArguments() {
 }
 
 func (e *exposure) warnOfFiles() {
-	told := make(map[string]bool)
+	warned := make(map[string]bool)
 	for _, f := range e.files {
-		if x := config.Exposed(f.path, f.kind); x != nil && !told[x.Fix] {
-			told[x.Fix] = true // a folder is the problem of each file in it
+		if x := config.Exposed(f.path, f.kind); x != nil && !warned[x.Fix] {
+			warned[x.Fix] = true // a directory affects each file in it
 			e.log(openFiles, "a file "+x.What+" of this machine", f.setting, x.Fix, "file", x.Path, "mode", fmt.Sprintf("%04o", x.Perm()))
 		}
 	}
 }
 
-func (e *exposure) warnOfAdmin() {
-	if addr := e.config.Admin.Addr; isReachable(addr) {
-		e.log(openAdmin, "the admin listener, which asks for no credentials, can be reached from other machines", "admin.addr",
-			"listen on 127.0.0.1, or accept it where the network is private: exposure.accepted=admin", "addr", addr)
-	}
-}
-
-// warnOfHTTP assumes that TLS ends at the trusted proxies, if there are any. So does warnOfGRPC.
-func (e *exposure) warnOfHTTP() {
-	if c := e.config.HTTP; isReachable(c.Addr) && !c.TLS.Enabled() && len(c.TrustedProxies) == 0 {
-		e.log(openHTTP, "passwords and tokens cross the network in clear: HTTP without TLS can be reached from other machines", "http.addr",
-			"set http.tls.cert_file and http.tls.key_file, or http.trusted_proxies if TLS ends at a proxy, or accept it: exposure.accepted=http",
-			"addr", c.Addr)
-	}
-}
-
-func (e *exposure) warnOfGRPC() {
-	if c := e.config.GRPC; c.Addr != off && isReachable(c.Addr) && !c.TLS.Enabled() && len(c.TrustedProxies) == 0 {
-		e.log(openGRPC, "passwords and tokens cross the network in clear: gRPC without TLS can be reached from other machines", "grpc.addr",
-			"set grpc.tls.cert_file and grpc.tls.key_file, or grpc.trusted_proxies if TLS ends at a proxy, or accept it: exposure.accepted=grpc",
-			"addr", c.Addr)
-	}
-}
-
-func (e *exposure) warnOfNATS() {
-	if c := e.config.NATS; c.URL == embeddedNATS && isReachable(c.Embedded.Addr) {
-		e.log(openNATS, "passwords and tokens cross the network in clear: the NATS server in this process can be reached from other machines",
-			"nats.embedded.addr", "listen on 127.0.0.1, or use a NATS server with TLS and accounts (nats.url), or accept it: exposure.accepted=nats",
-			"addr", c.Embedded.Addr)
-	}
-}
-
-// isReachable reports whether other machines may reach what listens on addr. A name that
-// is not localhost may be any address.
+// isReachable reports whether other machines can reach a listener on addr. A name other than
+// localhost may be any address.
 func isReachable(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
-		return false // it cannot be listened on either
+		return false // listening will fail as well
 	}
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return !ip.Unmap().IsLoopback()
@@ -185,12 +149,15 @@ func isReachable(addr string) bool {
 	return !strings.EqualFold(host, "localhost")
 }
 
-// Private makes the start of the program warn if every user of the machine can get at one
-// of the files that the setting names. The files of Config, and those that it was loaded
-// from, are looked at without it. It comes before Run.
-func (s *Standard) Private(setting string, kind config.FileKind, paths ...string) {
-	s.exposure.add(setting, kind, paths...)
+// Private makes the program log a warning at its start if every user of the machine can read or
+// change one of the files that the setting names.
+func (a *App) Private(setting string, kind config.FileKind, paths ...string) {
+	a.exposure.add(setting, kind, paths...)
 }
 
-// server is the exposure as the App runs it.
-func (e *exposure) server() chassi.Server { return chassi.ServerFunc("exposure", e.warn, nil) }
+// PrivateTLS is like Private, for the files of a TLS setting, such as "grpc.tls".
+func (a *App) PrivateTLS(setting string, files certs.Files) {
+	a.Private(setting+".key_file", config.PrivateFile, files.KeyFile)
+	a.Private(setting+".cert_file", config.TrustedFile, files.CertFile)
+	a.Private(setting+".client_ca_file", config.TrustedFile, files.ClientCAFile)
+}

@@ -3,6 +3,7 @@ package standard_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -16,16 +17,16 @@ import (
 
 // warnings starts and stops a program that is configured so, and returns what it warned of, as
 // "kind setting".
-func warnings(t *testing.T, options config.Options, prepare func(*standard.Standard)) (found []string, text string) {
+func warnings(t *testing.T, options config.Options, prepare func(*assembled)) (found []string, text string) {
 	t.Helper()
-	var c standard.Config
+	var c Config
 	options.Name = "test"
 	options.Args = append(options.Args, "--shutdown.drain=0s", "--start.timeout=20s")
 	if _, err := config.Load(&c, options); err != nil {
 		t.Fatal(err)
 	}
 	out := new(log)
-	std, err := standard.New(t.Context(), "test", "1", c, standard.Options{Log: out})
+	std, err := assemble(t.Context(), c, standard.Options{Log: out})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +73,7 @@ func TestWarnsOfReachableListeners(t *testing.T) {
 		want []string
 	}{
 		"loopback":           {nil, nil},
-		"all":                {[]string{"--http.addr=:0", "--admin.addr=0.0.0.0:0", "--grpc.addr=[::]:0", "--nats.url=embedded", "--nats.embedded.addr=0.0.0.0:0"}, []string{"admin admin.addr", "http http.addr", "grpc grpc.addr", "nats nats.embedded.addr"}},
+		"all":                {[]string{"--http.addr=:0", "--admin.addr=0.0.0.0:0", "--grpc.addr=[::]:0", "--nats.url=embedded", "--nats.embedded.addr=0.0.0.0:0"}, []string{"http http.addr", "admin admin.addr", "grpc grpc.addr", "nats nats.embedded.addr"}},
 		"TLS at a proxy":     {[]string{"--http.addr=:0", "--http.trusted_proxies=10.0.0.0/8", "--grpc.addr=:0", "--grpc.trusted_proxies=10.0.0.0/8"}, nil},
 		"off":                {[]string{"--grpc.addr=off", "--nats.url=off", "--nats.embedded.addr=0.0.0.0:0"}, nil},
 		"accepted":           {[]string{"--http.addr=:0", "--admin.addr=:0", "--grpc.addr=:0", "--nats.url=embedded", "--nats.embedded.addr=0.0.0.0:0", "--exposure.accepted=admin,http,grpc,nats"}, nil},
@@ -143,7 +144,7 @@ func TestWarnsOfOpenFiles(t *testing.T) {
 		"a file that does not exist": {"", 0o600, nil, filepath.Join(dir, "absent"), nil},
 	} {
 		path := write("config-"+strings.ReplaceAll(name, " ", "-"), c.file, c.mode)
-		found, text := warnings(t, config.Options{Args: loopback, Environ: c.environ, File: path}, func(s *standard.Standard) {
+		found, text := warnings(t, config.Options{Args: loopback, Environ: c.environ, File: path}, func(s *assembled) {
 			s.Private("database.url", config.DatabaseFile, c.own)
 		})
 		if !slices.Equal(found, c.want) || strings.Contains(text, "canary") {
@@ -157,13 +158,33 @@ func TestWarnsOfOpenFiles(t *testing.T) {
 
 func TestExposureAcceptsKnownNames(t *testing.T) {
 	t.Parallel()
-	c := defaults(t, "--exposure.accepted=admin,everything")
-	if _, err := standard.New(t.Context(), "test", "1", c, standard.Options{Log: new(log)}); err == nil || !strings.Contains(err.Error(), `exposure.accepted ("everything")`) {
+	c := defaults(t)
+	c.Exposure.Accepted = []string{"admin", "everything"}
+	a, err := assemble(t.Context(), c, standard.Options{Log: new(log)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = a.Run(t.Context())
+	if _, usage := errors.AsType[standard.UsageError](err); !usage || !strings.Contains(err.Error(), `exposure.accepted ("everything") must be one of arguments, files, admin, http, grpc, nats`) {
 		t.Errorf("%v", err)
 	}
 }
 
-// R82: so are the files with which a service shows a NATS server who it is.
+// A listener of the program's own is warned of, and accepted, by its name.
+func TestExposureOfOwnListeners(t *testing.T) {
+	t.Parallel()
+	own := func(a *assembled) {
+		a.Listens(standard.Listener{Name: "debug", Setting: "debug.addr", Addr: "0.0.0.0:0", Risk: "it can be reached", Fix: "listen on 127.0.0.1"})
+	}
+	if found, text := warnings(t, config.Options{Args: loopback}, own); !slices.Equal(found, []string{"debug debug.addr"}) {
+		t.Errorf("warned of %q:\n%s", found, text)
+	}
+	if found, text := warnings(t, config.Options{Args: append(slices.Clone(loopback), "--exposure.accepted=debug")}, own); found != nil {
+		t.Errorf("accepted, and warned of %q:\n%s", found, text)
+	}
+}
+
+// So are the files with the credentials of a NATS client (R82).
 func TestWarnsOfOpenNATSKeys(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("modes mean nothing there")

@@ -7,46 +7,51 @@ import (
 	"time"
 
 	"github.com/chassi-go/chassi/telemetry"
+	"github.com/chassi-go/chassi/transport"
 	"github.com/chassi-go/chassi/transport/certs"
-	"github.com/chassi-go/chassi/transport/message"
 )
 
 const (
-	// healthAge is how old the health behind the metrics may be: the App looks every 5 s.
+	// healthAge is the maximum age of the health in the metrics: the App probes every 5 s.
 	healthAge = 15 * time.Second
-	// healthWait bounds how long a scrape waits for it.
+	// healthWait is the maximum time for which a scrape waits for a probe.
 	healthWait = 3 * time.Second
 )
 
-// observe shows in the metrics and in the detail of readiness how the parts of the chassis
-// do.
-func (s *Standard) observe(c Config) error {
-	errs := []error{s.Telemetry.RegisterComponents(s.components)}
-	for _, o := range s.Telemetry.Outputs() {
-		s.Inform(o.Name, o.State)
+// observe adds the state of the App's parts to the metrics and to the details of readiness.
+func (a *App) observe() error {
+	for _, o := range a.Telemetry.Outputs() {
+		a.AddStatus(o.Name, o.State)
 	}
-	if c.HTTP.TLS.Enabled() {
-		errs = append(errs, s.observeCertificate(s.HTTP.Name(), s.HTTP.Certificate))
-	}
-	if s.GRPC != nil && c.GRPC.TLS.Enabled() {
-		errs = append(errs, s.observeCertificate(s.GRPC.Name(), s.GRPC.Certificate))
-	}
-	if s.NATS != nil {
-		errs = append(errs, s.ObserveBroker(s.NATS.Name(), s.NATS.Stats))
-	}
-	if s.AMQP != nil {
-		errs = append(errs, s.ObserveBroker(s.AMQP.Name(), s.AMQP.Stats))
+	return a.Telemetry.RegisterComponents(a.components) //nolint:wrapcheck // says where
+}
+
+func (a *App) observeHTTP() error {
+	errs := []error{a.ObserveConnections(a.HTTP)}
+	if a.config.HTTP.TLS.Enabled() {
+		errs = append(errs, a.ObserveCertificate(a.HTTP.Name(), a.HTTP.Certificate))
 	}
 	return errors.Join(errs...)
 }
 
-// components returns what readiness says of each component.
-func (s *Standard) components() []telemetry.Component {
+// ObserveConnections adds the connections of a server to the metrics.
+func (a *App) ObserveConnections(s interface {
+	Name() string
+	Connections() (open, refused int64)
+	RefusedClients() int64
+},
+) error {
+	return errors.Join(a.Telemetry.RegisterConnections(s.Name(), s.Connections), a.Telemetry.RegisterRefusedClients(s.Name(), s.RefusedClients))
+}
+
+// components returns the readiness of each component with a known state: a component that waits
+// for another one is omitted, so that an outage is reported once.
+func (a *App) components() []telemetry.Component {
 	ctx, cancel := context.WithTimeout(context.Background(), healthWait)
 	defer cancel()
 	var components []telemetry.Component
-	for _, c := range s.RecentHealth(ctx, healthAge).Checks {
-		if c.Status == "unknown" { // nothing has been asked of it yet
+	for _, c := range a.RecentHealth(ctx, healthAge).Checks {
+		if c.Status == "unknown" || c.Status == "starting" && c.Err == nil {
 			continue
 		}
 		components = append(components, telemetry.Component{Name: c.Name, Required: !c.Optional, Up: c.Err == nil && c.Status == "ok"})
@@ -54,16 +59,16 @@ func (s *Standard) components() []telemetry.Component {
 	return components
 }
 
-// ObserveBroker shows the figures of a broker's server or client, such as those of
-// natsapi.Client.Stats, in the metrics. Those of the Standard's own servers are there.
-func (s *Standard) ObserveBroker(name string, stats func() message.BrokerStats) error {
-	return s.Telemetry.RegisterBroker(name, func() telemetry.BrokerStats { return telemetry.BrokerStats(stats()) }) //nolint:wrapcheck // says where
+// ObserveBroker adds the statistics of a broker's server or client, such as those of
+// natsapi.Client.Stats, to the metrics. The servers of natsserver and amqpserver call it.
+func (a *App) ObserveBroker(name string, stats func() transport.BrokerStats) error {
+	return a.Telemetry.RegisterBroker(name, func() telemetry.BrokerStats { return telemetry.BrokerStats(stats()) }) //nolint:wrapcheck // says where
 }
 
-// observeCertificate shows the certificate of a listener. It is of no consequence for
-// readiness.
-func (s *Standard) observeCertificate(server string, state func() (certs.State, bool)) error {
-	s.Inform("tls_"+server, func() (status, detail string) {
+// ObserveCertificate adds the certificate of a listener to the metrics and to the details of
+// readiness, on which it has no effect.
+func (a *App) ObserveCertificate(server string, state func() (certs.State, bool)) error {
+	a.AddStatus("tls_"+server, func() (status, detail string) {
 		switch state, ok := state(); {
 		case !ok:
 			return "starting", ""
@@ -73,7 +78,7 @@ func (s *Standard) observeCertificate(server string, state func() (certs.State, 
 			return "ok", state.String()
 		}
 	})
-	return s.Telemetry.RegisterCertificate(server, func() telemetry.CertificateStats { //nolint:wrapcheck // says where
+	return a.Telemetry.RegisterCertificate(server, func() telemetry.CertificateStats { //nolint:wrapcheck // says where
 		state, ok := state()
 		if !ok {
 			return telemetry.CertificateStats{NotAfter: math.NaN()}

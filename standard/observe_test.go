@@ -12,16 +12,16 @@ import (
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/internal/certtest"
-	"github.com/chassi-go/chassi/transport/message"
+	"github.com/chassi-go/chassi/transport"
 )
 
 // part is a server whose Check fails when it is to.
 type part struct {
-	chassi.Server
+	chassi.Component
 	broken atomic.Bool
 }
 
-func newPart(name string) *part { return &part{Server: chassi.ServerFunc(name, nil, nil)} }
+func newPart(name string) *part { return &part{Component: chassi.ComponentFunc(name, nil, nil)} }
 
 func (p *part) Check(context.Context) error {
 	if p.broken.Load() {
@@ -43,9 +43,9 @@ func TestComponentsAreInMetricsAndReadiness(t *testing.T) {
 	}
 	store, cache := newPart("store"), newPart("cache")
 	r := startWith(t, defaults(t, args...), func(r *running) {
-		r.Manage(store, chassi.Optional(cache))
-		if err := r.ObserveBroker("other", func() message.BrokerStats {
-			return message.BrokerStats{Connected: map[string]bool{"client": true}, DeadLettered: map[string]uint64{"jobs": 3}}
+		r.Add(store, chassi.Optional(cache))
+		if err := r.ObserveBroker("other", func() transport.BrokerStats {
+			return transport.BrokerStats{Connected: map[string]bool{"client": true}, DeadLettered: map[string]uint64{"jobs": 3}}
 		}); err != nil {
 			t.Error(err)
 		}

@@ -14,17 +14,25 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/config"
+	"github.com/chassi-go/chassi/redis"
 	"github.com/chassi-go/chassi/standard"
-	"go.uber.org/goleak"
+	"github.com/chassi-go/chassi/standard/amqpserver"
+	"github.com/chassi-go/chassi/standard/grpcserver"
+	"github.com/chassi-go/chassi/standard/natsembedded"
+	"github.com/chassi-go/chassi/standard/redisdb"
+	"github.com/chassi-go/chassi/telemetry/exporters"
+	"github.com/chassi-go/chassi/transport/natsapi/embedded"
 )
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreTopFunction("net/http.(*persistConn).writeLoop"))
 }
 
-// log is what a Standard wrote.
+// log is what an App wrote.
 type log struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -42,10 +50,44 @@ func (l *log) String() string {
 	return l.text.String()
 }
 
+// Config has all that can be added.
+type Config struct {
+	standard.Config
+
+	GRPC  grpcserver.Config   `config:"grpc"`
+	NATS  natsembedded.Config `config:"nats"`
+	AMQP  amqpserver.Config   `config:"amqp"`
+	Redis redis.Config        `config:"redis"`
+}
+
+// assembled is an App with all of it.
+type assembled struct {
+	*standard.App
+	embedded *embedded.Server
+}
+
+func assemble(ctx context.Context, c Config, o standard.Options) (*assembled, error) {
+	if err := config.Check(&c, c.Loaded); err != nil { // as a Program does
+		return nil, err
+	}
+	c.Trace.Exporters = exporters.All()
+	app, err := standard.New(ctx, "test", "1", c.Config, o)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := redisdb.Add(app, c.Redis); err != nil {
+		return nil, errors.Join(err, app.Close())
+	}
+	grpcserver.Add(app, c.GRPC)
+	a := &assembled{app, natsembedded.Add(app, c.NATS)}
+	amqpserver.Add(app, c.AMQP)
+	return a, nil
+}
+
 // defaults is a configuration as a program loads it, on free ports.
-func defaults(t *testing.T, args ...string) standard.Config {
+func defaults(t *testing.T, args ...string) Config {
 	t.Helper()
-	var c standard.Config
+	var c Config
 	args = append([]string{"--http.addr=127.0.0.1:0", "--admin.addr=127.0.0.1:0", "--grpc.addr=127.0.0.1:0", "--nats.url=embedded", "--nats.embedded.addr=127.0.0.1:0", "--nats.embedded.credentials_dir=" + filepath.Join(t.TempDir(), "clients"), "--shutdown.drain=0s"}, args...)
 	if _, err := config.Load(&c, config.Options{Name: "test", Args: args}); err != nil {
 		t.Fatal(err)
@@ -61,25 +103,25 @@ func greet(context.Context, *struct{}) (*greeting, error) { return &greeting{"he
 
 func fail(context.Context, *struct{}) (*greeting, error) { return nil, errors.New("a hidden cause") }
 
-// running is a Standard that serves.
+// running is an App that serves.
 type running struct {
-	*standard.Standard
+	*assembled
 	log    *log
 	cancel context.CancelFunc
 	result chan error
 }
 
-func start(t *testing.T, c standard.Config, more ...*chassi.Service) *running {
+func start(t *testing.T, c Config, more ...*chassi.Service) *running {
 	t.Helper()
 	return startWith(t, c, func(r *running) { r.Mount(more...) })
 }
 
-// startWith lets add put more into the Standard before it runs.
-func startWith(t *testing.T, c standard.Config, add func(*running)) *running {
+// startWith lets add put more into the App before it runs.
+func startWith(t *testing.T, c Config, add func(*running)) *running {
 	t.Helper()
 	r := &running{log: new(log), result: make(chan error, 1)}
 	var err error
-	if r.Standard, err = standard.New(t.Context(), "test", "1", c, standard.Options{Log: r.log}); err != nil {
+	if r.assembled, err = assemble(t.Context(), c, standard.Options{Log: r.log}); err != nil {
 		t.Fatal(err)
 	}
 	r.Mount(chassi.NewService("test.v1.Test",
@@ -134,7 +176,7 @@ func TestDefaultsServe(t *testing.T) {
 	}
 	for path, want := range map[string]string{
 		"/healthz": "", "/readyz": `"status":"serving"`, "/debug/pprof/": "goroutine",
-		"/metrics": `http_requests_total{method="GET",route="/greet",status="200"} 1`,
+		"/metrics": `http_requests_total{method="GET",route="/greet",server="http",status="200"} 1`,
 	} {
 		if status, text := get(t, r.Admin.Addr(), path); status != 200 || !strings.Contains(text, want) {
 			t.Errorf("%s: %d, want %q in:\n%s", path, status, want, text)
@@ -142,7 +184,7 @@ func TestDefaultsServe(t *testing.T) {
 	}
 	_, metrics := get(t, r.Admin.Addr(), "/metrics")
 	for _, name := range []string{
-		`route="/closed",status="401"`, `route="unmatched",status="404"`, "http_request_duration_seconds_bucket", "go_goroutines",
+		`route="/closed",server="http",status="401"`, `route="unmatched",server="http",status="404"`, `route="/readyz",server="admin"`, "http_request_duration_seconds_bucket", "go_goroutines",
 		"process_cpu_seconds_total", "build_info", `connections_open{server="http"}`, `connections_refused_total{server="admin"}`,
 	} {
 		if !strings.Contains(metrics, name) {
@@ -178,7 +220,7 @@ func TestReload(t *testing.T) {
 	t.Parallel()
 	r := start(t, defaults(t))
 	c := defaults(t, "--log.level=error", "--rate_limit.peer=1/1h")
-	if err := r.Reload(c); err != nil {
+	if err := r.Reload(&c); err != nil {
 		t.Fatal(err)
 	}
 	for i, want := range []int{200, 429} {
@@ -191,7 +233,7 @@ func TestReload(t *testing.T) {
 		t.Errorf("an access line above the level:\n%s", r.log)
 	}
 	c.Log.Level = "loud"
-	if err := r.Reload(c); err == nil || !strings.Contains(err.Error(), "loud") {
+	if err := r.Reload(&c); err == nil || !strings.Contains(err.Error(), "loud") {
 		t.Errorf("%v, want the level named", err)
 	}
 }
@@ -205,7 +247,7 @@ func TestFault41HangingCollectors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer hung.Close()
-	c := defaults(t, "--trace.exporter=otlp-http", "--trace.ratio=1", "--rate_limit.peer=off", "--deadline=2s")
+	c := defaults(t, "--trace.exporter=otlp-http", "--trace.ratio=1", "--rate_limit.peer=off", "--timeout=2s")
 	c.Trace.Endpoint = "http://" + hung.Addr().String()
 	c.Sentry.DSN = "http://key@" + hung.Addr().String() + "/1"
 	r := start(t, c)
@@ -220,43 +262,21 @@ func TestFault41HangingCollectors(t *testing.T) {
 	r.stop(t)
 }
 
-// Fault 7: when a port is taken, what was started is stopped again (goleak looks
-// for the rest) and the error says which.
-func TestFault07PortInUse(t *testing.T) {
-	t.Parallel()
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer taken.Close()
-	c := defaults(t)
-	c.HTTP.Addr = taken.Addr().String()
-	var out log
-	std, err := standard.New(t.Context(), "test", "1", c, standard.Options{Log: &out})
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = std.Run(t.Context())
-	if err == nil || !strings.Contains(err.Error(), c.HTTP.Addr) {
-		t.Errorf("%v, want the address", err)
-	}
-	if conn, err := net.Dial("tcp", std.Admin.Addr().String()); err == nil {
-		conn.Close()
-		t.Error("the admin listener is still open")
-	}
-}
-
 // Settings that cannot work are refused before anything listens.
 func TestNewRefuses(t *testing.T) {
 	t.Parallel()
-	for name, breakIt := range map[string]func(*standard.Config){
-		"log.format": func(c *standard.Config) { c.Log.Format = "xml" },
-		"log.level":  func(c *standard.Config) { c.Log.Level = "loud" },
-		"origin":     func(c *standard.Config) { c.HTTP.CORS.Origins = []string{"*.example.org/path"} },
+	for name, breakIt := range map[string]func(*Config){
+		"log.format": func(c *Config) { c.Log.Format = "xml" },
+		"log.level":  func(c *Config) { c.Log.Level = "loud" },
+		"origin":     func(c *Config) { c.HTTP.CORS.Origins = []string{"*.example.org/path"} },
 	} {
 		c := defaults(t)
 		breakIt(&c)
-		if _, err := standard.New(t.Context(), "test", "1", c, standard.Options{Log: io.Discard}); err == nil {
+		app, err := assemble(t.Context(), c, standard.Options{Log: io.Discard})
+		if err == nil {
+			err = app.Run(t.Context())
+		}
+		if err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}

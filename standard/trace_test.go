@@ -10,15 +10,15 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/client"
-	"github.com/chassi-go/chassi/standard"
 	"github.com/chassi-go/chassi/transport/amqpapi"
 	"github.com/chassi-go/chassi/transport/grpcapi"
 	"github.com/chassi-go/chassi/transport/httpapi"
 	"github.com/chassi-go/chassi/transport/localapi"
 	"github.com/chassi-go/chassi/transport/natsapi"
-	"go.opentelemetry.io/otel/trace"
 )
 
 // traceOf answers with the trace that its call belongs to.
@@ -30,7 +30,7 @@ func traced() *chassi.Service {
 	return chassi.NewService("traced.v1.Traced", chassi.NewEndpoint("Trace", traceOf, chassi.Route("GET /trace"), chassi.Public))
 }
 
-// R81: over every transport, a caller's traceparent is believed where trace.trusted says
+// R81: over every transport, a caller's traceparent is believed where trace.trusted_networks says
 // so, and from clients that a broker names, and starts no trace of the caller's choice elsewhere.
 func TestTraceparentIsBelievedFromTrustedNetworks(t *testing.T) {
 	t.Parallel()
@@ -40,13 +40,13 @@ func TestTraceparentIsBelievedFromTrustedNetworks(t *testing.T) {
 		"192.0.2.0/24":        {"nats": true, "amqp": true}, // clients that their brokers name
 		"":                    {"nats": true, "amqp": true},
 	} {
-		c := defaults(t, "--trace.trusted="+networks, "--amqp.url="+brokerURL(t), "--amqp.required=true", "--amqp.prefix=test-"+strings.ToLower(rand.Text()))
+		c := defaults(t, "--trace.trusted_networks="+networks, "--amqp.url="+brokerURL(t), "--amqp.required=true", "--amqp.prefix=test-"+strings.ToLower(rand.Text()))
 		c.AMQP.Expires = time.Minute
 		r := start(t, c, traced())
 		for name, caller := range callers(t, r, c) {
 			answer := call(t, caller, "00-"+traceID+"-b7ad6b7169203331-01")
 			if got := answer == traceID; got != believed[name] || len(answer) != len(traceID) {
-				t.Errorf("trace.trusted=%q, over %s: trace %s", networks, name, answer)
+				t.Errorf("trace.trusted_networks=%q, over %s: trace %s", networks, name, answer)
 			}
 		}
 		r.stop(t)
@@ -57,7 +57,7 @@ func TestTraceparentIsBelievedFromTrustedNetworks(t *testing.T) {
 func TestTraceparentIsBelievedWithinTheProcess(t *testing.T) {
 	t.Parallel()
 	const traceID = "0af7651916cd43dd8448eb211c80319c"
-	r := start(t, defaults(t, "--trace.trusted="))
+	r := start(t, defaults(t, "--trace.trusted_networks="))
 	local := localapi.New(r.Outgoing[0])
 	if err := local.Mount(traced()); err != nil {
 		t.Fatal(err)
@@ -78,27 +78,27 @@ func brokerURL(t *testing.T) string {
 	return cmp.Or(url, "amqp://guest:guest@127.0.0.1:5672/")
 }
 
-func callers(t *testing.T, r *running, c standard.Config) map[string]client.Caller {
+func callers(t *testing.T, r *running, c Config) map[string]client.Caller {
 	t.Helper()
 	overHTTP, err := httpapi.NewClient(httpapi.ClientConfig{URL: "http://" + r.HTTP.Addr().String()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(overHTTP.Close)
-	overGRPC, err := grpcapi.Dial(grpcapi.ClientConfig{Target: r.GRPC.Addr().String()})
+	overGRPC, err := grpcapi.Dial(grpcapi.ClientConfig{Target: r.Transport("grpc").(*grpcapi.Server).Addr().String()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = overGRPC.Close() })
 	overNATS, err := natsapi.Dial(t.Context(), natsapi.ClientConfig{
-		URL: r.Embedded.URL(), Login: natsapi.Login{NkeyFile: filepath.Join(c.NATS.Embedded.CredentialsDir, "default.nk")},
+		URL: r.embedded.URL(), Login: natsapi.Login{NkeyFile: filepath.Join(c.NATS.Embedded.CredentialsDir, "default.nk")},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { overNATS.Close() })
 	all := map[string]client.Caller{"http": overHTTP, "grpc": overGRPC, "nats": overNATS}
-	if r.AMQP != nil {
+	if r.Transport("amqp") != nil {
 		overAMQP, err := amqpapi.Dial(t.Context(), amqpapi.ClientConfig{URL: c.AMQP.URL, Prefix: c.AMQP.Prefix})
 		if err != nil {
 			t.Fatal(err)

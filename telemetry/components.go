@@ -4,16 +4,18 @@ import (
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/chassi-go/chassi/internal/contain"
 )
 
-// Component is the state of something that a service depends on.
+// Component is the state of a dependency of the service.
 type Component struct {
 	Name     string
 	Required bool
 	Up       bool
 }
 
-// RegisterComponents shows which components of a service work, as
+// RegisterComponents exposes the state of the components of a service as
 // component_up{component,required}.
 func (t *Telemetry) RegisterComponents(components func() []Component) error {
 	return t.Registry.Register(&componentsCollector{ //nolint:wrapcheck // says enough
@@ -33,9 +35,16 @@ func (c *componentsCollector) Describe(to chan<- *prometheus.Desc) { to <- c.up 
 
 // Collect implements [prometheus.Collector].
 func (c *componentsCollector) Collect(to chan<- prometheus.Metric) {
-	for _, one := range c.components() {
+	for _, one := range contained(c.components) {
 		to <- prometheus.MustNewConstMetric(c.up, prometheus.GaugeValue, number(one.Up), one.Name, strconv.FormatBool(one.Required))
 	}
+}
+
+// contained returns the result of f, or the zero value after a panic, which would otherwise end
+// the process: the registry collects in goroutines of its own.
+func contained[T any](f func() T) (result T) {
+	contain.Run(nil, "a function that metrics are read from", func() { result = f() })
+	return result
 }
 
 // number returns 1 for true.
@@ -46,7 +55,7 @@ func number(b bool) float64 {
 	return 0
 }
 
-// BrokerStats are the figures of a server or client of a message broker.
+// BrokerStats are the statistics of a server or client of a message broker.
 type BrokerStats struct {
 	Connected    map[string]bool   // by connection
 	Reconnects   map[string]uint64 // by connection
@@ -55,7 +64,7 @@ type BrokerStats struct {
 	DeadLettered map[string]uint64 // by work queue
 }
 
-// RegisterBroker shows the server or client called name as
+// RegisterBroker exposes the statistics of the server or client called name as
 // broker_{connected,reconnects_total}{broker,connection}, broker_{consumers,in_flight}{broker}
 // and broker_dead_lettered_total{broker,queue}.
 func (t *Telemetry) RegisterBroker(name string, stats func() BrokerStats) error {
@@ -87,7 +96,7 @@ func (c *brokerCollector) Describe(to chan<- *prometheus.Desc) {
 
 // Collect implements [prometheus.Collector].
 func (c *brokerCollector) Collect(to chan<- prometheus.Metric) {
-	s := c.stats()
+	s := contained(c.stats)
 	for connection, up := range s.Connected {
 		to <- prometheus.MustNewConstMetric(c.connected, prometheus.GaugeValue, number(up), connection)
 	}
@@ -101,26 +110,26 @@ func (c *brokerCollector) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-// CertificateStats are the figures of a listener's certificate.
+// CertificateStats are the statistics of a listener's certificate.
 type CertificateStats struct {
 	NotAfter       float64 // seconds since 1970
 	FailedReloads  uint64
-	ReloadsFailing bool // the files cannot be used at present
+	ReloadsFailing bool // whether the current files are unusable
 }
 
-// RegisterCertificate shows the certificate of a listener as
+// RegisterCertificate exposes the certificate of a listener as
 // tls_certificate_{not_after_seconds,reload_failures_total,reload_failing}{server}.
 func (t *Telemetry) RegisterCertificate(server string, stats func() CertificateStats) error {
 	labels := prometheus.Labels{"server": server}
 	return t.register(
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "tls_certificate_not_after_seconds", Help: "When the certificate expires, in seconds since 1970.", ConstLabels: labels,
-		}, func() float64 { return stats().NotAfter }),
+		}, func() float64 { return contained(stats).NotAfter }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "tls_certificate_reload_failing", ConstLabels: labels,
 			Help: "Whether the files hold a certificate that cannot be used, so that an older one stays in use.",
-		}, func() float64 { return number(stats().ReloadsFailing) }),
+		}, func() float64 { return number(contained(stats).ReloadsFailing) }),
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "tls_certificate_reload_failures_total", Help: "Changes of the files that could not be used.", ConstLabels: labels,
-		}, func() float64 { return float64(stats().FailedReloads) }))
+		}, func() float64 { return float64(contained(stats).FailedReloads) }))
 }

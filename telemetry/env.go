@@ -19,10 +19,11 @@ const (
 	exportStdout = "stdout"
 )
 
-// otelEnv reads the standard variables (OpenTelemetry specification, Environment
-// Variable Specification) that the SDK leaves to us. An empty one counts as unset.
+// otelEnv reads the standard variables (OpenTelemetry specification, Environment Variable
+// Specification) that the SDK does not read. An empty variable counts as unset.
 type otelEnv struct {
-	logger *slog.Logger // hears of values that are unknown
+	logger *slog.Logger        // of values that are unknown
+	linked map[string]Exporter // see TraceConfig
 }
 
 func (otelEnv) get(names ...string) string {
@@ -40,28 +41,45 @@ func (e otelEnv) warn(name, value, want string) {
 	e.logger.Warn("an environment variable has an unknown value and is ignored", "variable", name, "value", value, "want", want)
 }
 
-// exporters returns where spans go, nothing for nowhere.
+// exporters returns the destinations of spans, possibly none.
 func (e otelEnv) exporters(configured string) []string {
 	if disabled, _ := strconv.ParseBool(e.get("OTEL_SDK_DISABLED")); disabled {
 		return nil
 	}
 	if names, ok := e.listedExporters(); ok {
-		return names
+		return e.onlyLinked("OTEL_TRACES_EXPORTER", names...)
 	}
 	switch configured {
 	case "", exportNone:
 		if e.hasEndpoint() {
-			return []string{e.protocol(exportHTTP)}
+			return e.onlyLinked("OTEL_EXPORTER_OTLP_ENDPOINT", e.protocol(exportHTTP))
 		}
 		return nil
 	case exportHTTP, exportGRPC:
-		return []string{e.protocol(configured)}
+		name := e.protocol(configured)
+		if _, ok := e.linked[configured]; ok && name != configured && len(e.onlyLinked("OTEL_EXPORTER_OTLP_PROTOCOL", name)) == 0 {
+			name = configured
+		}
+		return []string{name}
 	default:
 		return []string{configured}
 	}
 }
 
-// listedExporters reports false if the variable says nothing that is known.
+// onlyLinked removes exporters that the program does not link: a variable that is set for all
+// programs of a cluster must not end a program without exporters.
+func (e otelEnv) onlyLinked(variable string, names ...string) (linked []string) {
+	for _, name := range names {
+		if _, ok := e.linked[name]; ok {
+			linked = append(linked, name)
+			continue
+		}
+		e.logger.Warn("an environment variable asks for an exporter that this program does not link, and is ignored", "variable", variable, "exporter", name)
+	}
+	return linked
+}
+
+// listedExporters returns false if the variable contains no known value.
 func (e otelEnv) listedExporters() (names []string, ok bool) {
 	for _, word := range e.list("OTEL_TRACES_EXPORTER") {
 		switch word {
@@ -88,8 +106,8 @@ func (e otelEnv) list(name string) []string {
 	return words
 }
 
-// protocol returns the OTLP exporter that the environment asks for.
-func (e otelEnv) protocol(otherwise string) string {
+// protocol returns the OTLP exporter for the protocol in the environment.
+func (e otelEnv) protocol(fallback string) string {
 	const name = "OTEL_EXPORTER_OTLP_PROTOCOL"
 	switch value := e.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", name); value {
 	case "":
@@ -100,15 +118,15 @@ func (e otelEnv) protocol(otherwise string) string {
 	default:
 		e.warn(name, value, "grpc, http/protobuf, http/json")
 	}
-	return otherwise
+	return fallback
 }
 
 func (e otelEnv) hasEndpoint() bool {
 	return e.has("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 }
 
-// endpoint returns what to tell the exporter, "" where it reads it from the
-// environment itself. The libraries' own default is TLS, unlike the standard's.
+// endpoint returns the endpoint to pass to the exporter, "" if the exporter reads it from the
+// environment itself. Contrary to the standard, the libraries default to TLS.
 func (e otelEnv) endpoint(exporter, configured string) string {
 	switch {
 	case e.hasEndpoint():
@@ -122,7 +140,7 @@ func (e otelEnv) endpoint(exporter, configured string) string {
 	}
 }
 
-// hasSampler reports whether the SDK will find a sampler that it knows.
+// hasSampler reports whether the environment names a sampler that the SDK supports.
 func (e otelEnv) hasSampler() bool {
 	const name, known = "OTEL_TRACES_SAMPLER", "always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off, parentbased_traceidratio"
 	value := strings.ToLower(e.get(name))
@@ -137,7 +155,7 @@ func (e otelEnv) hasSampler() bool {
 	}
 }
 
-// queueSize returns how many spans may wait.
+// queueSize returns the maximum number of waiting spans.
 func (e otelEnv) queueSize() int {
 	if n, err := strconv.Atoi(e.get("OTEL_BSP_MAX_QUEUE_SIZE")); err == nil && n > 0 {
 		return n
@@ -145,7 +163,8 @@ func (e otelEnv) queueSize() int {
 	return sdktrace.DefaultMaxQueueSize
 }
 
-// propagator returns W3C trace context and baggage unless told otherwise.
+// propagator returns the propagators of the environment, by default W3C trace context and
+// baggage.
 func (e otelEnv) propagator() propagation.TextMapPropagator {
 	var chosen []propagation.TextMapPropagator
 	known := false

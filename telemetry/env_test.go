@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/chassi-go/chassi/telemetry/exporters"
 )
 
 func TestExportersFromTheEnvironment(t *testing.T) {
@@ -38,8 +40,8 @@ func TestExportersFromTheEnvironment(t *testing.T) {
 				t.Setenv(key, value)
 			}
 			w := newWriter()
-			close(w.gate)
-			got := otelEnv{slog.New(newJSONHandler(w, slog.LevelInfo))}.exporters(c.configured)
+			close(w.opened)
+			got := otelEnv{slog.New(newJSONHandler(w, slog.LevelInfo)), exporters.All()}.exporters(c.configured)
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Errorf("exporters (-want +got):\n%s", diff)
 			}
@@ -73,7 +75,7 @@ func TestEndpointFromTheEnvironmentWins(t *testing.T) {
 
 func TestEndpointDefaults(t *testing.T) {
 	t.Parallel()
-	env := otelEnv{slog.New(slog.DiscardHandler)}
+	env := otelEnv{logger: slog.New(slog.DiscardHandler)}
 	for _, c := range []struct{ exporter, configured, want string }{
 		{exportHTTP, "", "http://localhost:4318"},
 		{exportGRPC, "", "http://localhost:4317"},
@@ -111,7 +113,7 @@ func TestQueueSizeFromTheEnvironment(t *testing.T) {
 		span.End()
 	}
 	if n := metric(t, tel, "trace_dropped_spans_total", "queue_full"); n != 90 {
-		t.Errorf("%d of 100 spans found no room among 10, want 90", n)
+		t.Errorf("%d of 100 spans were dropped with a queue of 10, want 90", n)
 	}
 	stopWithin(t, tel, stopTime+slack)
 }
@@ -127,7 +129,7 @@ func TestPropagatorFromTheEnvironment(t *testing.T) {
 	} {
 		t.Run(value, func(t *testing.T) {
 			t.Setenv("OTEL_PROPAGATORS", value)
-			got := otelEnv{slog.New(slog.DiscardHandler)}.propagator().Fields()
+			got := otelEnv{logger: slog.New(slog.DiscardHandler)}.propagator().Fields()
 			slices.Sort(got)
 			if diff := cmp.Diff(want, got); diff != "" && len(want)+len(got) > 0 {
 				t.Errorf("fields (-want +got):\n%s", diff)

@@ -51,8 +51,8 @@ func appendUnicode(b []byte, r rune) []byte {
 	return append(b, '\\', 'u', digits[r>>12&0xf], digits[r>>8&0xf], digits[r>>4&0xf], digits[r&0xf])
 }
 
-// appendEscaped adds JSON of another encoder, which may have left alone what a
-// terminal obeys.
+// appendEscaped appends JSON of another encoder, which may contain unescaped characters that
+// control a terminal.
 func appendEscaped(b []byte, text string) []byte {
 	for _, r := range text {
 		if r == 0x7f || isTricky(r) {
@@ -64,8 +64,8 @@ func appendEscaped(b []byte, text string) []byte {
 	return b
 }
 
-// isTricky tells, of what is not ASCII, what makes a new line or writes over what
-// stands there: C1 controls, line and paragraph separators, changes of direction.
+// isTricky reports whether a non-ASCII character can start a new line or overwrite text: C1
+// controls, line and paragraph separators, changes of direction.
 func isTricky(r rune) bool {
 	switch {
 	case r < 0xa0:
@@ -77,8 +77,8 @@ func isTricky(r rune) bool {
 	}
 }
 
-// printable returns text that stays on its line of a terminal: a control
-// character is shown by its picture, anything else that is tricky by U+FFFD.
+// printable returns text that stays on its line of a terminal: control characters are replaced by
+// their pictures, other characters with an effect on the terminal by U+FFFD.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		switch {

@@ -6,25 +6,29 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/chassi-go/chassi"
-	"github.com/chassi-go/chassi/internal/outage"
 	"github.com/getsentry/sentry-go"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/internal/outage"
+	"github.com/chassi-go/chassi/redact"
 )
 
-// SentryConfig sets up the exception tracker, which is off without a DSN.
+// SentryConfig configures the error tracker, which is disabled without a DSN.
 type SentryConfig struct {
-	DSN         string `config:"dsn" secret:"true" help:"of the project on a server that speaks Sentry's protocol; empty switches exception tracking off"`
-	Environment string `config:"environment" default:"production" help:"shown beside each exception"`
+	DSN         string `config:"dsn" secret:"true" help:"DSN of the project on a server with Sentry's protocol; empty disables exception tracking"`
+	Environment string `config:"environment" default:"production" help:"environment shown with each exception"`
 }
 
-// Reporter takes faults of ours: contained panics, Internal errors.
+// Reporter reports server errors: recovered panics and Internal errors.
 type Reporter interface {
-	// Report does not block and does not keep ctx. Nil errors are ignored.
+	// Report must not block nor retain ctx. Nil errors are ignored.
 	Report(ctx context.Context, err error)
 }
 
@@ -34,12 +38,12 @@ func (noReporter) Report(context.Context, error) {}
 
 const (
 	faultQueue   = 100
-	faultTimeout = 5 * time.Second // for one
+	faultTimeout = 5 * time.Second // for one report
 )
 
-// tracker sends faults over Sentry's protocol, one after the other. It sends the
-// error's text, cleaned of what looks like a secret or an address, the stack of a
-// panic, and of the call its ids and its route: no message, no metadata, no peer.
+// tracker sends errors with Sentry's protocol, one after the other. It sends the error's text
+// without possible secrets and addresses, the stack of a panic, and the ids and the route of
+// the call; it sends no message, no metadata and no peer.
 type tracker struct {
 	client    *sentry.Client
 	transport *transport
@@ -52,7 +56,7 @@ type tracker struct {
 	sent, refused, failed atomic.Uint64
 }
 
-// fault is what is taken from an error while its call lasts.
+// fault holds the data of an error, taken during its call.
 type fault struct {
 	at         time.Time
 	kind, text string
@@ -61,7 +65,7 @@ type fault struct {
 	where      string
 }
 
-// newTracker returns nil without a DSN.
+// newTracker returns a tracker, or nil without a DSN.
 func newTracker(c SentryConfig, service, version string, logger *slog.Logger) (*tracker, error) {
 	if c.DSN == "" {
 		return nil, nil //nolint:nilnil // off
@@ -193,7 +197,7 @@ func (f *fault) event() *sentry.Event {
 	return e
 }
 
-// stop sends what waits until soon ends, and waits for the end until ctx does.
+// stop sends waiting errors until soon ends, and waits for the end until ctx ends.
 func (t *tracker) stop(ctx, soon context.Context) {
 	t.quitting.Do(func() { close(t.quit) })
 	defer context.AfterFunc(soon, t.transport.giveUp)()
@@ -205,12 +209,12 @@ func (t *tracker) stop(ctx, soon context.Context) {
 	t.client.Close()
 }
 
-// errNotSent is why an event was not delivered if nothing was sent: the tracker has asked
-// for a pause, or telemetry is stopping.
+// errNotSent is the reason if no event was sent: the tracker has requested a pause, or
+// telemetry is stopping.
 var errNotSent = errors.New("the event was not sent")
 
-// transport sends in the tracker's goroutine, as long as life lasts, and notes
-// whether the server took the event.
+// transport sends in the tracker's goroutine, until life ends, and records whether the server
+// accepted the event.
 type transport struct {
 	sync   *sentry.HTTPSyncTransport
 	http   *http.Transport
@@ -228,16 +232,43 @@ func (t *transport) Configure(o sentry.ClientOptions) {
 // SendEvent implements [sentry.Transport].
 func (t *transport) SendEvent(e *sentry.Event) { t.sync.SendEventWithContext(t.life, e) }
 
-// RoundTrip implements [http.RoundTripper].
+// RoundTrip implements [http.RoundTripper]. It follows no redirects, which would carry the
+// key of the project to another server.
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	response, err := t.http.RoundTrip(r)
-	if t.err = err; err == nil && response.StatusCode >= http.StatusBadRequest {
-		t.err = errors.New("the tracker answered " + response.Status)
+	if t.err = err; err != nil {
+		return nil, err //nolint:wrapcheck // the transport's own
 	}
-	return response, err //nolint:wrapcheck // the transport's own
+	if response.StatusCode >= http.StatusMultipleChoices {
+		t.err = errors.New("the tracker answered " + redact.Text(response.Status, 64))
+	}
+	if response.StatusCode >= http.StatusMultipleChoices && response.StatusCode < http.StatusBadRequest {
+		return nil, errors.Join(t.err, response.Body.Close())
+	}
+	shortenPause(response.Header)
+	return response, nil
 }
 
-// Flush implements [sentry.Transport]: there is nothing to flush.
+// maxPause is the maximum pause that the tracker may request, in seconds.
+const maxPause = 300
+
+// shortenPause replaces a pause that is too long, or is not in seconds.
+func shortenPause(h http.Header) {
+	pause := strconv.Itoa(maxPause)
+	for limit := range strings.SplitSeq(h.Get("X-Sentry-Rate-Limits"), ",") {
+		seconds, _, _ := strings.Cut(strings.TrimSpace(limit), ":")
+		if n, err := strconv.ParseFloat(seconds, 64); limit != "" && (err != nil || !(n <= maxPause)) {
+			h.Set("X-Sentry-Rate-Limits", pause+"::organization")
+		}
+	}
+	if after := h.Get("Retry-After"); after != "" {
+		if n, err := strconv.Atoi(after); err != nil || n > maxPause {
+			h.Set("Retry-After", pause)
+		}
+	}
+}
+
+// Flush implements [sentry.Transport]. It is a no-op.
 func (*transport) Flush(time.Duration) bool { return true }
 
 // FlushWithContext implements [sentry.Transport].

@@ -15,9 +15,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chassi-go/chassi"
 	"github.com/google/go-cmp/cmp"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/chassi-go/chassi"
 )
 
 // event is the part of an event that the tests look at, and its whole text.

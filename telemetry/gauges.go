@@ -2,8 +2,8 @@ package telemetry
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// RegisterGauges exposes one gauge with one label, read whenever the metrics are: values
-// returns the gauge's value by the label's value. Label values must be few and fixed.
+// RegisterGauges registers one gauge with one label. Values returns the gauge's values by label
+// value, and is called for each scrape. Label values must be few and fixed.
 func (t *Telemetry) RegisterGauges(name, help, label string, values func() map[string]float64) error {
 	return t.Registry.Register(&gaugesCollector{ //nolint:wrapcheck // says enough
 		desc: prometheus.NewDesc(name, help, []string{label}, nil), values: values,
@@ -20,7 +20,7 @@ func (c *gaugesCollector) Describe(to chan<- *prometheus.Desc) { to <- c.desc }
 
 // Collect implements [prometheus.Collector].
 func (c *gaugesCollector) Collect(to chan<- prometheus.Metric) {
-	for label, value := range c.values() {
+	for label, value := range contained(c.values) {
 		to <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, value, label)
 	}
 }

@@ -9,11 +9,10 @@ import (
 	"go.opentelemetry.io/otel/trace/embedded"
 )
 
-// idProvider is the tracer without an exporter. It gives a trace id to each call
-// that has none, so that the log lines of one call find each other, here and in
-// the services it calls. It passes on a caller's span as it came: a span of ours
-// that nobody exports would tear the caller's trace, and so would a sampled flag
-// that is cleared on the way.
+// idProvider is the tracer provider without an exporter. It assigns a trace id to each call
+// that has none, so that the log lines of one call can be correlated across services. It passes
+// on a caller's span unchanged: a span that is not exported, or a cleared sampled flag, would
+// break the caller's trace.
 type idProvider struct{ embedded.TracerProvider }
 
 type idTracer struct{ embedded.Tracer }
@@ -21,7 +20,7 @@ type idTracer struct{ embedded.Tracer }
 // Tracer implements [trace.TracerProvider].
 func (idProvider) Tracer(string, ...trace.TracerOption) trace.Tracer { return idTracer{} }
 
-// Start implements [trace.Tracer]. The options are not looked at.
+// Start implements [trace.Tracer]. It ignores the options.
 func (idTracer) Start(ctx context.Context, _ string, _ ...trace.SpanStartOption) (context.Context, trace.Span) {
 	if ctx == nil {
 		ctx = context.Background() // as the SDK does
@@ -34,8 +33,8 @@ func (idTracer) Start(ctx context.Context, _ string, _ ...trace.SpanStartOption)
 	return ctx, trace.SpanFromContext(ctx)
 }
 
-// newSpanContext returns a context of its own trace, not sampled. Its ids need to
-// be unique, not secret.
+// newSpanContext returns a context with a new trace, not sampled. Its ids need to be unique,
+// not secret.
 func newSpanContext() trace.SpanContext {
 	var c trace.SpanContextConfig
 	binary.NativeEndian.PutUint64(c.TraceID[:8], rand.Uint64())

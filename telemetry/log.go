@@ -9,10 +9,10 @@ import (
 	"os"
 )
 
-// LogConfig sets up the logger. The zero value is the default.
+// LogConfig configures the logger. The zero value means the defaults.
 type LogConfig struct {
-	Level  string `config:"level" default:"info" oneof:"debug,info,warn,error" reload:"true" help:"the lowest level that is written"`
-	Format string `config:"format" default:"auto" oneof:"auto,json,text" help:"auto is coloured text on a terminal and JSON elsewhere"`
+	Level  string `config:"level" default:"info" oneof:"debug,info,warn,error" reload:"true" help:"lowest level that is logged"`
+	Format string `config:"format" default:"auto" oneof:"auto,json,text" help:"format of the log; auto is colored text on a terminal and JSON otherwise"`
 }
 
 // SetLevel changes the level of the running logger: "debug", "info", "warn",
@@ -31,7 +31,7 @@ func setLevel(v *slog.LevelVar, text string) error {
 	return nil
 }
 
-// newLogger makes the logger and the sink behind it.
+// newLogger returns the logger and its sink.
 func newLogger(c LogConfig, level *slog.LevelVar, service string, out io.Writer) (*slog.Logger, *sink, error) {
 	if err := setLevel(level, c.Level); err != nil {
 		return nil, nil, err
@@ -46,7 +46,7 @@ func newLogger(c LogConfig, level *slog.LevelVar, service string, out io.Writer)
 		logger(&line).Warn("log lines dropped: the sink is too slow or fails", "lines", lost)
 		return line.Bytes()
 	})
-	return slog.New(&urgent{handler(s), s}).With("service", service), s, nil
+	return slog.New(&flushing{handler(s), s}).With("service", service), s, nil
 }
 
 func handlerMaker(format string, level slog.Leveler, out io.Writer) (func(io.Writer) slog.Handler, error) {
@@ -62,7 +62,7 @@ func handlerMaker(format string, level slog.Leveler, out io.Writer) (func(io.Wri
 	}
 }
 
-// isTerminal takes a character device for one, except for the null device.
+// isTerminal reports whether the file is a character device other than the null device.
 func isTerminal(out io.Writer) bool {
 	file, ok := out.(*os.File)
 	if !ok {
@@ -76,28 +76,27 @@ func isTerminal(out io.Writer) bool {
 	return err != nil || !os.SameFile(info, null)
 }
 
-// urgent has warnings and errors written without delay: they may be the last
-// words of the process.
-type urgent struct {
+// flushing writes warnings and errors without delay: the process may end after them.
+type flushing struct {
 	slog.Handler
 	sink *sink
 }
 
 // Handle implements [slog.Handler].
-func (h *urgent) Handle(ctx context.Context, r slog.Record) error {
+func (h *flushing) Handle(ctx context.Context, r slog.Record) error {
 	err := h.Handler.Handle(ctx, r)
 	if r.Level >= slog.LevelWarn {
-		h.sink.hurry()
+		h.sink.flushNow()
 	}
 	return err //nolint:wrapcheck // the handler's own
 }
 
 // WithAttrs implements [slog.Handler].
-func (h *urgent) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return &urgent{h.Handler.WithAttrs(attrs), h.sink}
+func (h *flushing) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &flushing{h.Handler.WithAttrs(attrs), h.sink}
 }
 
 // WithGroup implements [slog.Handler].
-func (h *urgent) WithGroup(name string) slog.Handler {
-	return &urgent{h.Handler.WithGroup(name), h.sink}
+func (h *flushing) WithGroup(name string) slog.Handler {
+	return &flushing{h.Handler.WithGroup(name), h.sink}
 }

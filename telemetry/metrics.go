@@ -8,7 +8,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
 
-// registerOwn shows runtime, process, build, and what telemetry itself loses.
+// registerOwn registers the metrics of the runtime, the process, the build, and telemetry's own
+// losses.
 func (t *Telemetry) registerOwn(service, version string) error {
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "build_info", Help: "Always 1; the labels tell what runs.",

@@ -6,14 +6,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Output is where telemetry goes: "log", "traces", "exceptions".
+// Output is a destination of telemetry: "log", "traces", "exceptions".
 type Output struct {
 	Name string
-	// State returns "ok" or "degraded", and what was lost so far. It does not block.
+	// State returns "ok" or "degraded", and the losses so far. It does not block.
 	State func() (status, detail string)
 }
 
-// Outputs returns those that are in use, for the detail of readiness.
+// Outputs returns the enabled outputs, for the details of readiness.
 func (t *Telemetry) Outputs() []Output {
 	outputs := []Output{{"log", func() (string, string) {
 		return state(!t.sink.failing.Load()), fmt.Sprintf("%d lines dropped", t.sink.dropped.Load())
@@ -45,7 +45,7 @@ func state(up bool) string {
 	return "degraded"
 }
 
-// outputsUp shows which outputs took what was sent to them last.
+// outputsUp exposes which outputs accepted their latest data.
 func (t *Telemetry) outputsUp() (all []prometheus.Collector) {
 	for _, o := range t.Outputs() {
 		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{

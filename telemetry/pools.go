@@ -7,22 +7,22 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// PoolStats is what a worker pool tells of itself.
+// PoolStats are the statistics of a worker pool.
 type PoolStats struct {
 	Workers, Busy, Queued, QueueSize                int
 	Submitted, Completed, Refused, Canceled, Panics uint64
 }
 
-// RegisterPool shows a worker pool as workpool_*{pool}.
+// RegisterPool exposes a worker pool as workpool_*{pool}.
 func (t *Telemetry) RegisterPool(name string, stats func() PoolStats) error {
 	labels := prometheus.Labels{"pool": name}
 	gauge := func(metric, help string, read func(PoolStats) int) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "workpool_" + metric, Help: help, ConstLabels: labels},
-			func() float64 { return float64(read(stats())) })
+			func() float64 { return float64(read(contained(stats))) })
 	}
 	count := func(metric, help string, read func(PoolStats) uint64) prometheus.Collector {
 		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "workpool_" + metric + "_total", Help: help, ConstLabels: labels},
-			func() float64 { return float64(read(stats())) })
+			func() float64 { return float64(read(contained(stats))) })
 	}
 	var errs []error
 	for _, c := range []prometheus.Collector{
@@ -41,8 +41,7 @@ func (t *Telemetry) RegisterPool(name string, stats func() PoolStats) error {
 	return errors.Join(errs...)
 }
 
-// dbCollector reads a pool when it is asked, so that the pool may be opened
-// later.
+// dbCollector reads the pool for each scrape, so that the pool may be opened later.
 type dbCollector struct {
 	stats func() sql.DBStats
 	open  *prometheus.Desc
@@ -50,39 +49,39 @@ type dbCollector struct {
 	idle  *prometheus.Desc
 	waits *prometheus.Desc
 	spent *prometheus.Desc
-	most  *prometheus.Desc
+	limit *prometheus.Desc
 }
 
-// RegisterConnections shows a server's connections as
+// RegisterConnections exposes a server's connections as
 // connections_{open,refused_total}{server}.
 func (t *Telemetry) RegisterConnections(server string, counts func() (open, refused int64)) error {
 	labels := prometheus.Labels{"server": server}
 	return errors.Join(
 		t.Registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "connections_open", Help: "Connections open.", ConstLabels: labels,
-		}, func() float64 { open, _ := counts(); return float64(open) })),
+		}, func() float64 { return contained(func() float64 { open, _ := counts(); return float64(open) }) })),
 		t.Registry.Register(prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "connections_refused_total", Help: "Connections refused because too many were open.", ConstLabels: labels,
-		}, func() float64 { _, refused := counts(); return float64(refused) })))
+		}, func() float64 { return contained(func() float64 { _, refused := counts(); return float64(refused) }) })))
 }
 
-// RegisterRefusedClients shows how many of a server's refused connections were too many for
+// RegisterRefusedClients exposes the number of connections refused because of the limit of
 // their client as connections_refused_clients_total{server}.
 func (t *Telemetry) RegisterRefusedClients(server string, refused func() int64) error {
 	return t.Registry.Register(prometheus.NewCounterFunc(prometheus.CounterOpts{ //nolint:wrapcheck // says enough
 		Name: "connections_refused_clients_total", Help: "Connections refused because their client had too many open.",
 		ConstLabels: prometheus.Labels{"server": server},
-	}, func() float64 { return float64(refused()) }))
+	}, func() float64 { return float64(contained(refused)) }))
 }
 
-// RegisterEvents makes a counter with the label "event" and returns what counts
-// one. Events must be few and fixed.
+// RegisterEvents registers a counter with the label "event" and returns the function that
+// counts an event. Events must be few and fixed.
 func (t *Telemetry) RegisterEvents(name, help string) (count func(event string), err error) {
 	counter := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{"event"})
 	return func(event string) { counter.WithLabelValues(event).Inc() }, t.Registry.Register(counter)
 }
 
-// RegisterDB shows a database pool as db_pool_*{pool}.
+// RegisterDB exposes a database pool as db_pool_*{pool}.
 func (t *Telemetry) RegisterDB(name string, stats func() sql.DBStats) error {
 	labels := prometheus.Labels{"pool": name}
 	desc := func(metric, help string) *prometheus.Desc {
@@ -93,7 +92,7 @@ func (t *Telemetry) RegisterDB(name string, stats func() sql.DBStats) error {
 		open:  desc("open", "Connections open."),
 		inUse: desc("in_use", "Connections in use."),
 		idle:  desc("idle", "Connections open and not in use."),
-		most:  desc("max_open", "Connections that may be open; 0 is no limit."),
+		limit: desc("max_open", "Connections that may be open; 0 is no limit."),
 		waits: desc("waits_total", "Times that a connection was waited for."),
 		spent: desc("wait_seconds_total", "Time spent waiting for connections."),
 	})
@@ -101,35 +100,34 @@ func (t *Telemetry) RegisterDB(name string, stats func() sql.DBStats) error {
 
 // Describe implements [prometheus.Collector].
 func (c *dbCollector) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.open, c.inUse, c.idle, c.most, c.waits, c.spent} {
+	for _, d := range []*prometheus.Desc{c.open, c.inUse, c.idle, c.limit, c.waits, c.spent} {
 		to <- d
 	}
 }
 
 // Collect implements [prometheus.Collector].
 func (c *dbCollector) Collect(to chan<- prometheus.Metric) {
-	s := c.stats()
+	s := contained(c.stats)
 	to <- prometheus.MustNewConstMetric(c.open, prometheus.GaugeValue, float64(s.OpenConnections))
 	to <- prometheus.MustNewConstMetric(c.inUse, prometheus.GaugeValue, float64(s.InUse))
 	to <- prometheus.MustNewConstMetric(c.idle, prometheus.GaugeValue, float64(s.Idle))
-	to <- prometheus.MustNewConstMetric(c.most, prometheus.GaugeValue, float64(s.MaxOpenConnections))
+	to <- prometheus.MustNewConstMetric(c.limit, prometheus.GaugeValue, float64(s.MaxOpenConnections))
 	to <- prometheus.MustNewConstMetric(c.waits, prometheus.CounterValue, float64(s.WaitCount))
 	to <- prometheus.MustNewConstMetric(c.spent, prometheus.CounterValue, s.WaitDuration.Seconds())
 }
 
 var _ prometheus.Collector = (*dbCollector)(nil)
 
-// RemoteStats is what the client of another service tells of itself.
+// RemoteStats are the statistics of the client of another service.
 type RemoteStats struct {
 	Instances map[string]int // by state: "closed", "half-open", "open" (their breakers), "ejected" with a closed one
 	InFlight  int
 	Events    map[string]uint64 // by kind: "retry", "hedge", "breaker_open", ...
 }
 
-// RegisterRemote shows the client of another service as
-// client_instances{service,state}, client_in_flight{service} and
-// client_events_total{service,event}. Instances have no series of their own: they come
-// and go.
+// RegisterRemote exposes the client of another service as client_instances{service,state},
+// client_in_flight{service} and client_events_total{service,event}. There is no series per
+// instance, because instances change.
 func (t *Telemetry) RegisterRemote(service string, stats func() RemoteStats) error {
 	labels := prometheus.Labels{"service": service}
 	return t.Registry.Register(&remoteCollector{ //nolint:wrapcheck // says enough
@@ -154,7 +152,7 @@ func (c *remoteCollector) Describe(to chan<- *prometheus.Desc) {
 
 // Collect implements [prometheus.Collector].
 func (c *remoteCollector) Collect(to chan<- prometheus.Metric) {
-	s := c.stats()
+	s := contained(c.stats)
 	for state, n := range s.Instances {
 		to <- prometheus.MustNewConstMetric(c.instances, prometheus.GaugeValue, float64(n), state)
 	}
@@ -164,25 +162,25 @@ func (c *remoteCollector) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-// OverloadStats is what an overload limiter tells of itself.
+// OverloadStats are the statistics of an overload limiter.
 type OverloadStats struct {
 	Limit, InFlight int
 	Refused         uint64
 }
 
-// RegisterOverload shows the limiter of a listener as
+// RegisterOverload exposes the limiter of a listener as
 // overload_{limit,in_flight,refused_total}{server}.
 func (t *Telemetry) RegisterOverload(server string, stats func() OverloadStats) error {
 	labels := prometheus.Labels{"server": server}
 	gauge := func(name, help string, read func(OverloadStats) int) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "overload_" + name, Help: help, ConstLabels: labels},
-			func() float64 { return float64(read(stats())) })
+			func() float64 { return float64(read(contained(stats))) })
 	}
 	return errors.Join(
 		t.Registry.Register(gauge("limit", "Calls that may be under way.", func(s OverloadStats) int { return s.Limit })),
 		t.Registry.Register(gauge("in_flight", "Calls that are under way.", func(s OverloadStats) int { return s.InFlight })),
 		t.Registry.Register(prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "overload_refused_total", Help: "Calls refused because too many were under way.", ConstLabels: labels,
-		}, func() float64 { return float64(stats().Refused) })),
+		}, func() float64 { return float64(contained(stats).Refused) })),
 	)
 }

@@ -5,12 +5,12 @@ import (
 	"strings"
 )
 
-// redacted stands for the value of a key that sounds like a secret. It is the
-// net below the rule that nobody logs one.
+// redacted replaces the value of a key that looks like a secret. It is a safeguard: secrets
+// must not be logged in the first place.
 const redacted = "***"
 
-// isSecretKey reports whether one of these words is in key, whatever the case:
-// "Set-Cookie", "api_key", "refreshToken".
+// isSecretKey reports whether key contains one of these words, ignoring case: "Set-Cookie",
+// "api_key", "refreshToken".
 func isSecretKey(key string) bool {
 	for i := 0; i+3 <= len(key); i++ {
 		var words []string
@@ -39,7 +39,7 @@ func isSecretKey(key string) bool {
 	return false
 }
 
-// The words by their first letter: most keys are ruled out by theirs.
+// The words by their first letter, which excludes most keys quickly.
 var (
 	pWords = []string{"password", "passwd", "passphrase", "private_key", "privatekey", "pwd"}
 	sWords = []string{"secret"}
@@ -49,7 +49,7 @@ var (
 	dWords = []string{"dsn"}
 )
 
-// canHoldSecret leaves numbers alone: tokens_issued is no secret.
+// canHoldSecret returns false for numbers: tokens_issued is not a secret.
 func canHoldSecret(v slog.Value) bool {
 	return v.Kind() == slog.KindString || v.Kind() == slog.KindAny
 }

@@ -23,7 +23,7 @@ func TestSecretKeys(t *testing.T) {
 	}
 }
 
-// F49: whichever way a secret takes into a line, its key stops it.
+// F49: a secret with a known key is masked in every part of a line.
 func TestSecretsAreNotWritten(t *testing.T) {
 	t.Parallel()
 	const canary = "c4n4ry"

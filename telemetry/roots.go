@@ -9,9 +9,9 @@ import (
 	"go.opentelemetry.io/otel/trace/embedded"
 )
 
-// rootProvider decides by itself which traces that begin here are sampled, as the
-// SDK's ratio sampler would, and asks the SDK only for those: nearly all begin and
-// end without it, at a third of the cost.
+// rootProvider decides which new traces are sampled, with the algorithm of the SDK's ratio
+// sampler, and calls the SDK only for those. Unsampled traces, which are the majority, cost a
+// third of the time.
 type rootProvider struct {
 	embedded.TracerProvider
 	sdk   *sdktrace.TracerProvider
@@ -49,7 +49,7 @@ func (t rootTracer) Start(ctx context.Context, name string, options ...trace.Spa
 	return ctx, trace.SpanFromContext(ctx)
 }
 
-// drawnIDs gives a new trace the id that rootTracer has drawn for it.
+// drawnIDs returns the id that rootTracer has drawn for a new trace.
 type drawnIDs struct{}
 
 type drawnKey struct{}

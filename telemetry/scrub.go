@@ -8,26 +8,26 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/chassi-go/chassi/redact"
 	"github.com/getsentry/sentry-go"
+
+	"github.com/chassi-go/chassi/redact"
 )
 
-// emails are personal data, which the tracker does not get either.
+// emails matches e-mail addresses, which are personal data and not sent to the tracker.
 var emails = regexp.MustCompile(`[\w.+-]+@[\w-]+(?:\.[\w-]+)+`)
 
 const maxText = 4 << 10
 
-// scrub takes out of an error's text what must not leave for the exception tracker. It is
-// a net: what an error says is its author's to watch.
+// scrub removes possible secrets from an error's text for the error tracker. It is a safeguard:
+// the author of an error must keep secrets out of it.
 func scrub(text string) string {
 	return emails.ReplaceAllString(redact.Text(text, maxText), "***@***")
 }
 
 const maxFrames = 100
 
-// frames reads a stack as runtime/debug.Stack gives it, from the panic on,
-// innermost last. Arguments and the folders of the machine that built the program
-// are left out.
+// frames parses a stack of runtime/debug.Stack, from the panic on, innermost frame last.
+// Arguments and directories of the build machine are omitted.
 func frames(stack []byte) []sentry.Frame {
 	var list []sentry.Frame
 	function := ""

@@ -10,83 +10,95 @@ import (
 )
 
 const (
-	sinkBytes = 4 << 20   // of lines that wait to be written
-	sinkBatch = 256 << 10 // are written without waiting longer
-	sinkKeep  = 1 << 20   // a larger buffer is given back once it is written
+	sinkBytes = 4 << 20   // lines that may be buffered
+	sinkBatch = 256 << 10 // lines that are written without waiting longer
+	sinkKeep  = 1 << 20   // a larger buffer is not used again
 	sinkPause = 50 * time.Millisecond
-	lateWait  = 100 * time.Millisecond // for the first line after the end that does not go through
+	lateWait  = 100 * time.Millisecond // for a write after close
 )
 
-// sink writes log lines behind the back of those who log. Lines wait in memory
-// for at most sinkPause, or until somebody is in a hurry. When the writer is so
-// slow that sinkBytes are full, new lines are dropped and counted, and the log
-// says so once it goes on.
+// sinkState determines what happens to a new line.
+type sinkState uint8
+
+const (
+	buffering sinkState = iota // it is buffered, and written by the goroutine
+	direct                     // after close: it is written at once
+	dropping                   // after close, when a write hung: it is dropped
+)
+
+// sink is a writer of log lines that does not block. A goroutine writes the lines to out
+// after at most sinkPause, or when flushNow is called. If out is so slow that sinkBytes are
+// buffered, new lines are dropped and counted, and a line that says so follows once out
+// accepts lines again.
 type sink struct {
 	out      io.Writer
-	announce func(lost uint64) []byte // one line
+	announce func(lost uint64) []byte // returns the line about lost ones
 	dropped  atomic.Uint64
-	failing  atomic.Bool // whether the last write failed or lines are being dropped
+	failing  atomic.Bool // the last write failed, or lines are being dropped
 
 	mu      sync.Mutex
+	state   sinkState
 	pending []byte
-	spare   []byte
-	flushed []chan struct{} // closed when what is pending now is written
-	ended   bool            // lines are written by those who log
-	stuck   bool            // at the end the writer did not take the last lines
+	spare   []byte          // an empty buffer for the next pending
+	flushed []chan struct{} // closed when pending is written
 
-	wake, full chan struct{} // have room for one
+	wake, now  chan struct{} // there are lines; they are to be written now
 	quit, done chan struct{}
 	closing    sync.Once
 
-	told uint64 // of the goroutine
-	torn bool   // likewise: a line was written in part
+	// Used only by the goroutine.
+	announced uint64 // dropped lines
+	partial   bool   // the last line was written in part
 }
 
 func newSink(out io.Writer, announce func(lost uint64) []byte) *sink {
 	s := &sink{
-		out: out, announce: announce, wake: make(chan struct{}, 1), full: make(chan struct{}, 1),
+		out: out, announce: announce, wake: make(chan struct{}, 1), now: make(chan struct{}, 1),
 		quit: make(chan struct{}), done: make(chan struct{}),
 	}
 	go s.run()
 	return s
 }
 
-// Write takes one whole line. It does not block and never fails.
+// Write accepts one whole line. It does not block and returns no error.
 func (s *sink) Write(line []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.stuck, len(s.pending)+len(line) > sinkBytes:
+	case s.state == dropping, len(s.pending)+len(line) > sinkBytes:
 		s.dropped.Add(1)
 		s.failing.Store(true)
-		return len(line), nil
-	case s.ended:
+	case s.state == direct:
 		s.writeLate(line)
-		return len(line), nil
+	default:
+		s.buffer(line)
 	}
+	return len(line), nil
+}
+
+func (s *sink) buffer(line []byte) {
 	if len(s.pending) == 0 {
 		signal(s.wake)
 	}
 	s.pending = append(s.pending, line...)
 	if len(s.pending) > sinkBatch {
-		signal(s.full)
+		signal(s.now)
 	}
-	return len(line), nil
 }
 
-// writeLate is for the lines after the end, "stopped" among them: they go
-// straight through, unless the writer hangs.
+// writeLate writes a line after close, such as the one that says that the program has
+// stopped. If that hangs, this line and all later ones are dropped.
 func (s *sink) writeLate(line []byte) {
-	line = bytes.Clone(line) // may be needed after we gave up
+	line = bytes.Clone(line) // the write may outlast this function
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, _ = s.out.Write(line) // there is nowhere to tell it
+		_, _ = s.out.Write(line) // there is no other place to report it
 	}()
 	select {
 	case <-done:
 	case <-time.After(lateWait):
-		s.stuck = true
+		s.state = dropping
 		s.dropped.Add(1)
 	}
 }
@@ -98,8 +110,8 @@ func signal(c chan<- struct{}) {
 	}
 }
 
-// hurry has what waits written now.
-func (s *sink) hurry() { signal(s.full) }
+// flushNow makes the goroutine write the buffered lines without delay.
+func (s *sink) flushNow() { signal(s.now) }
 
 func (s *sink) run() {
 	defer close(s.done)
@@ -108,11 +120,11 @@ func (s *sink) run() {
 	for s.wait(timer) {
 		s.writePending()
 	}
-	for s.writePending() { // lines come in while others are written
+	for s.writePending() { // lines are added during a write
 	}
 }
 
-// wait returns when lines are due, false at the end.
+// wait waits until lines are to be written. It returns false after close.
 func (s *sink) wait(timer *time.Timer) bool {
 	select {
 	case <-s.wake:
@@ -122,22 +134,15 @@ func (s *sink) wait(timer *time.Timer) bool {
 	timer.Reset(sinkPause)
 	select {
 	case <-timer.C:
-	case <-s.full:
+	case <-s.now:
 	case <-s.quit:
 	}
 	return true
 }
 
-// writePending reports whether there was a line. If there was none at the end, it
-// is the end.
+// writePending writes the buffered lines, and reports whether there were any.
 func (s *sink) writePending() bool {
-	s.mu.Lock()
-	batch, flushed := s.pending, s.flushed
-	s.pending, s.flushed, s.spare = s.spare[:0], nil, nil
-	found := len(batch) > 0
-	s.ended = !found && s.isClosing()
-	s.mu.Unlock()
-
+	batch, flushed := s.takePending()
 	s.write(batch)
 	for _, f := range flushed {
 		close(f)
@@ -147,7 +152,20 @@ func (s *sink) writePending() bool {
 		s.spare = batch[:0]
 		s.mu.Unlock()
 	}
-	return found
+	return len(batch) > 0
+}
+
+// takePending takes the buffered lines. If there are none after close, lines are written
+// directly from then on.
+func (s *sink) takePending() (batch []byte, flushed []chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	batch, flushed = s.pending, s.flushed
+	s.pending, s.flushed, s.spare = s.spare[:0], nil, nil
+	if len(batch) == 0 && s.isClosing() && s.state == buffering {
+		s.state = direct
+	}
+	return batch, flushed
 }
 
 func (s *sink) isClosing() bool {
@@ -159,41 +177,37 @@ func (s *sink) isClosing() bool {
 	}
 }
 
-// write counts the lines that the writer refused, and tells of lost ones behind
-// the lines that came before them.
+// write writes batch, and then the line about lost ones, if there are any. It counts the
+// lines that out did not accept as lost.
 func (s *sink) write(batch []byte) {
-	lost := s.dropped.Load()
-	if lost > s.told {
-		batch = append(batch, s.announce(lost-s.told)...)
-		s.told = lost
+	if lost := s.dropped.Load(); lost > s.announced {
+		batch = append(batch, s.announce(lost-s.announced)...)
+		s.announced = lost
 	}
 	if len(batch) == 0 {
 		return
 	}
-	if s.torn {
+	if s.partial {
 		batch = append([]byte{'\n'}, batch...)
 	}
 	n, err := s.out.Write(batch)
 	if n > 0 {
-		s.torn = batch[n-1] != '\n'
+		s.partial = batch[n-1] != '\n'
 	}
-	if s.failing.Store(err != nil); err != nil {
+	s.failing.Store(err != nil)
+	if err != nil {
 		s.dropped.Add(uint64(bytes.Count(batch[n:], []byte{'\n'})))
 	}
 }
 
-// flush has everything that was logged before written, unless ctx ends first.
+// flush writes all lines that were logged before, unless ctx ends first.
 func (s *sink) flush(ctx context.Context) {
-	written := make(chan struct{})
-	s.mu.Lock()
-	if s.ended || s.stuck {
-		s.mu.Unlock()
+	written, ok := s.awaitPending()
+	if !ok {
 		return
 	}
-	s.flushed = append(s.flushed, written)
-	s.mu.Unlock()
 	signal(s.wake)
-	signal(s.full)
+	signal(s.now)
 	select {
 	case <-written:
 	case <-s.done:
@@ -201,15 +215,28 @@ func (s *sink) flush(ctx context.Context) {
 	}
 }
 
-// close writes what waits and ends the goroutine, unless the writer hangs past
-// ctx: then it is left behind, and so are the lines.
+// awaitPending returns a channel that is closed when the buffered lines are written. It
+// returns false if none are buffered any more.
+func (s *sink) awaitPending() (written chan struct{}, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state != buffering {
+		return nil, false
+	}
+	written = make(chan struct{})
+	s.flushed = append(s.flushed, written)
+	return written, true
+}
+
+// close writes the buffered lines and ends the goroutine. If out hangs until ctx ends, the
+// goroutine is left running and the lines are lost.
 func (s *sink) close(ctx context.Context) {
 	s.closing.Do(func() { close(s.quit) })
 	select {
 	case <-s.done:
 	case <-ctx.Done():
 		s.mu.Lock()
-		s.stuck = true
+		s.state = dropping
 		s.mu.Unlock()
 	}
 }

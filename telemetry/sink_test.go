@@ -39,18 +39,18 @@ func metric(t testing.TB, tel *Telemetry, name, reason string) int {
 
 // writer is a sink that can be blocked and can fail.
 type writer struct {
-	mu    sync.Mutex
-	text  bytes.Buffer
-	gate  chan struct{} // closed when open
-	limit int           // of bytes, then it fails
+	mu     sync.Mutex
+	text   bytes.Buffer
+	opened chan struct{} // closed when open
+	limit  int           // of bytes, then it fails
 }
 
 var errFull = errors.New("no space left")
 
-func newWriter() *writer { return &writer{gate: make(chan struct{}), limit: 1 << 30} }
+func newWriter() *writer { return &writer{opened: make(chan struct{}), limit: 1 << 30} }
 
 func (w *writer) Write(b []byte) (int, error) {
-	<-w.gate
+	<-w.opened
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n := min(len(b), w.limit)
@@ -78,7 +78,7 @@ func TestSinkWaitsNoLongerThanItsPause(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWriter()
-		close(w.gate)
+		close(w.opened)
 		s := newTestSink(w)
 		defer s.close(t.Context())
 		fmt.Fprintln(s, "a")
@@ -92,10 +92,10 @@ func TestSinkWaitsNoLongerThanItsPause(t *testing.T) {
 			t.Errorf("after the pause the writer has %q", got)
 		}
 		fmt.Fprintln(s, "b")
-		s.hurry()
+		s.flushNow()
 		synctest.Wait()
 		if got := w.String(); got != "a\nb\n" {
-			t.Errorf("in a hurry the writer has %q", got)
+			t.Errorf("after flushNow the writer has %q", got)
 		}
 	})
 }
@@ -104,7 +104,7 @@ func TestWarningsAreWrittenAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWriter()
-		close(w.gate)
+		close(w.opened)
 		tel, err := New(t.Context(), "s", "1", Config{}, w)
 		if err != nil {
 			t.Fatal(err)
@@ -118,41 +118,41 @@ func TestWarningsAreWrittenAtOnce(t *testing.T) {
 	})
 }
 
-// A blocked writer takes no line, blocks nobody, and leaves whole lines behind:
-// the first ones, then word of how many were lost, then those after it.
+// A blocked writer does not block callers, and only whole lines are written: the first ones, then
+// the number of lost lines, then the following ones.
 func TestSinkDropsWholeLinesWhenBlocked(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWriter()
 		s := newTestSink(w)
 		line := strings.Repeat("x", 1023) + "\n"
-		const room, more = sinkBytes / 1024, 100
+		const kept, more = sinkBytes / 1024, 100
 		fmt.Fprint(s, line) // on its way into the writer
-		s.hurry()
+		s.flushNow()
 		synctest.Wait()
-		for range room + more {
+		for range kept + more {
 			fmt.Fprint(s, line)
 		}
 		if got := s.dropped.Load(); got != more {
 			t.Errorf("%d lines are dropped, want %d", got, more)
 		}
-		close(w.gate)
+		close(w.opened)
 		synctest.Wait()
 		time.Sleep(sinkPause)
 		fmt.Fprintln(s, "after")
 		s.close(t.Context())
 		got := w.lines()
-		if len(got) != 1+room+2 || got[1+room] != fmt.Sprintf("lost %d", more) || got[2+room] != "after" {
-			t.Errorf("%d lines, the last ones %.30q; want %d, the count of lost ones, and what came after", len(got), got[max(0, len(got)-2):], 1+room+2)
+		if len(got) != 1+kept+2 || got[1+kept] != fmt.Sprintf("lost %d", more) || got[2+kept] != "after" {
+			t.Errorf("%d lines, the last ones %.30q; want %d, the count of lost ones, and what came after", len(got), got[max(0, len(got)-2):], 1+kept+2)
 		}
 	})
 }
 
-func TestSinkCountsWhatTheWriterRefuses(t *testing.T) {
+func TestSinkCountsFailedWrites(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWriter()
-		close(w.gate)
+		close(w.opened)
 		w.limit = 5
 		s := newTestSink(w)
 		fmt.Fprint(s, "one\ntwo\nthree\n") // "two" is torn
@@ -184,7 +184,7 @@ func TestSinkFlushes(t *testing.T) {
 		if took := time.Since(began); took != time.Second {
 			t.Errorf("flushing into a blocked writer took %v, want the second it had", took)
 		}
-		close(w.gate)
+		close(w.opened)
 		fmt.Fprintln(s, "b")
 		s.flush(t.Context())
 		if got := w.String(); got != "a\nb\n" {
@@ -200,7 +200,7 @@ func TestSinkWritesLateLinesAndGivesUpOnABlockedWriter(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWriter()
-		close(w.gate)
+		close(w.opened)
 		s := newTestSink(w)
 		fmt.Fprintln(s, "a")
 		s.close(t.Context())
@@ -209,7 +209,7 @@ func TestSinkWritesLateLinesAndGivesUpOnABlockedWriter(t *testing.T) {
 			t.Errorf("after the end the writer has %q", got)
 		}
 
-		w.gate = make(chan struct{})
+		w.opened = make(chan struct{})
 		began := time.Now()
 		for range 1000 {
 			fmt.Fprintln(s, "nobody reads")
@@ -217,7 +217,7 @@ func TestSinkWritesLateLinesAndGivesUpOnABlockedWriter(t *testing.T) {
 		if took := time.Since(began); took != lateWait {
 			t.Errorf("1000 late lines into a blocked writer took %v, want %v", took, lateWait)
 		}
-		close(w.gate)
+		close(w.opened)
 	})
 }
 
@@ -235,14 +235,14 @@ func TestSinkClosesWhileTheWriterHangs(t *testing.T) {
 		if took := time.Since(began); took != time.Second {
 			t.Errorf("closing and one late line took %v, want the second it had", took)
 		}
-		close(w.gate) // the goroutine that was left behind ends
+		close(w.opened) // the goroutine that was left behind ends
 	})
 }
 
-func TestSinkTakesLinesFromManyAtOnce(t *testing.T) {
+func TestSinkAcceptsConcurrentLines(t *testing.T) {
 	t.Parallel()
 	w := newWriter()
-	close(w.gate)
+	close(w.opened)
 	s := newTestSink(w)
 	const writers, each = 8, 500
 	var all sync.WaitGroup
@@ -271,7 +271,7 @@ func TestSinkTakesLinesFromManyAtOnce(t *testing.T) {
 	}
 }
 
-// F41: a pipe that nobody reads.
+// A pipe without a reader (F41).
 func TestF41BlockedPipe(t *testing.T) {
 	t.Parallel()
 	r, w, err := os.Pipe()
@@ -314,7 +314,7 @@ func TestF41BlockedPipe(t *testing.T) {
 func TestLevelChangesWhileRunning(t *testing.T) {
 	t.Parallel()
 	w := newWriter()
-	close(w.gate)
+	close(w.opened)
 	tel, err := New(t.Context(), "s", "1", Config{Log: LogConfig{Level: "warn"}}, w)
 	if err != nil {
 		t.Fatal(err)

@@ -6,13 +6,12 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
-// maxSpanValue is the most that an attribute of a span has, in characters. The SDK's default
-// has no limit; it has none for the attributes of events, which nothing here makes.
+// maxSpanValue is the maximum length of a span attribute, in characters. The SDK has no limit
+// by default.
 const maxSpanValue = 1024
 
-// spanLimits are the SDK's, which OTEL_SPAN_* set: 128 attributes, events and links of a
-// span, 128 attributes of an event or link. Unless a variable says so, values have a limit,
-// too.
+// spanLimits returns the SDK's limits, as set by OTEL_SPAN_*: 128 attributes, events and links
+// of a span, 128 attributes of an event or link. By default values are limited as well.
 func spanLimits() sdktrace.SpanLimits {
 	limits := sdktrace.NewSpanLimits()
 	if os.Getenv("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT") == "" && limits.AttributeValueLengthLimit < 0 {

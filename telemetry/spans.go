@@ -6,37 +6,39 @@ import (
 	"log/slog"
 	"sync/atomic"
 
-	"github.com/chassi-go/chassi/internal/outage"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
+	"github.com/chassi-go/chassi/internal/outage"
+	"github.com/chassi-go/chassi/redact"
 )
 
-// spanCounter knows the way of each sampled span: it waits, and then is exported,
-// was refused for want of room, or failed to be exported.
+// spanCounter tracks each sampled span: it waits, and is then exported, was refused because the
+// queue was full, or failed to be exported.
 type spanCounter struct {
 	waiting                   atomic.Int64
 	exported, refused, failed atomic.Uint64
 	outage                    *outage.Log // of the collector
 }
 
-// spanProcessor bounds and counts what the SDK's batch processor behind it may
-// hold. That one drops what does not fit, too, but tells nobody.
+// spanProcessor limits and counts the spans in the SDK's batch processor, which drops spans
+// silently.
 type spanProcessor struct {
 	sdktrace.SpanProcessor
 	*spanCounter
 
-	room int64
+	capacity int64
 }
 
-// newSpanProcessor exports until life ends; after that every export fails at
-// once. Room is for the spans that wait, those being exported included.
-func newSpanProcessor(life context.Context, e sdktrace.SpanExporter, room int, logger *slog.Logger) *spanProcessor {
+// newSpanProcessor exports until life ends; then every export fails at once. Capacity bounds
+// the waiting spans, including those being exported.
+func newSpanProcessor(life context.Context, e sdktrace.SpanExporter, capacity int, logger *slog.Logger) *spanProcessor {
 	counter := new(spanCounter)
 	counter.outage = outage.New(logger, slog.LevelWarn, "spans were not delivered to the collector", "spans are delivered to the collector again")
 	exporter := &spanExporter{SpanExporter: e, spanCounter: counter, life: life}
 	return &spanProcessor{
-		SpanProcessor: sdktrace.NewBatchSpanProcessor(exporter, sdktrace.WithMaxQueueSize(room)),
+		SpanProcessor: sdktrace.NewBatchSpanProcessor(exporter, sdktrace.WithMaxQueueSize(capacity)),
 		spanCounter:   counter,
-		room:          int64(room),
+		capacity:      int64(capacity),
 	}
 }
 
@@ -45,7 +47,7 @@ func (p *spanProcessor) OnEnd(s sdktrace.ReadOnlySpan) {
 	if !s.SpanContext().IsSampled() {
 		return
 	}
-	if p.waiting.Add(1) > p.room {
+	if p.waiting.Add(1) > p.capacity {
 		p.waiting.Add(-1)
 		p.refused.Add(1)
 		return
@@ -53,8 +55,8 @@ func (p *spanProcessor) OnEnd(s sdktrace.ReadOnlySpan) {
 	p.SpanProcessor.OnEnd(s)
 }
 
-// spanExporter keeps errors to itself: the batch processor would hand them to
-// OpenTelemetry's global error handler.
+// spanExporter handles errors itself: the batch processor would pass them to OpenTelemetry's
+// global error handler.
 type spanExporter struct {
 	sdktrace.SpanExporter
 	*spanCounter
@@ -79,16 +81,8 @@ func (e *spanExporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnl
 		return nil
 	}
 	failed := e.failed.Add(uint64(len(spans)))
-	e.outage.Failed(errors.New(limit(err.Error(), 512)), "failed_in_all", failed)
+	e.outage.Failed(errors.New(redact.Text(err.Error(), 512)), "failed_in_all", failed)
 	return nil
-}
-
-// limit cuts text to n bytes.
-func limit(text string, n int) string {
-	if len(text) <= n {
-		return text
-	}
-	return text[:n] + "..."
 }
 
 var (

@@ -1,7 +1,7 @@
-// Package telemetry makes logger, metrics, tracer and exception tracker from one
-// [Config]. Nothing of it is global, and nothing of it makes a call wait: what a
-// slow disk, a collector or a tracker cannot take is dropped and counted, in
-// log_dropped_lines_total, trace_dropped_spans_total and exceptions_dropped_total.
+// Package telemetry creates logger, metrics, tracer and error tracker from one [Config]. It has
+// no global state and never blocks a call: data that a slow disk, a collector or a tracker
+// cannot accept is dropped and counted, in log_dropped_lines_total, trace_dropped_spans_total
+// and exceptions_dropped_total.
 package telemetry
 
 import (
@@ -20,25 +20,26 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Config sets up a [Telemetry]. The zero value is a logger and metrics alone.
+// Config configures a [Telemetry]. The zero value enables the logger and the metrics only.
 type Config struct {
 	Log    LogConfig    `config:"log"`
 	Trace  TraceConfig  `config:"trace"`
 	Sentry SentryConfig `config:"sentry"`
 }
 
-// Telemetry is the four of them. It is a chassi.Server: the first to start and
-// the last to stop, so that it hears the end of all others.
+// Telemetry contains logger, metrics, tracer and exception tracker. It is a chassi.Component: it
+// must start first and stop last, so that it records the end of all other components.
 //
-// Every line that is logged with the context of a call has its request_id and
-// trace_id, and the span_id if the span is sampled. Values of attributes whose key
-// sounds like a secret are not written; one inside a struct or map that is logged
-// whole is not found.
+// Every line that is logged with the context of a call has its request_id and trace_id, and the
+// span_id if the span is sampled. The value of an attribute whose key looks like a secret is
+// masked; a secret inside a logged struct or map is not detected. A duration is formatted as by
+// [time.Duration.String], "1m30s", on a terminal and in JSON; a key with a unit, such as
+// latency_us, has a number.
 type Telemetry struct {
 	Logger     *slog.Logger
 	Level      *slog.LevelVar // may be set at any time
 	Registry   *prometheus.Registry
-	Tracer     trace.TracerProvider          // never nil; without an exporter it makes ids for the log
+	Tracer     trace.TracerProvider          // never nil; without an exporter it only creates ids for the log
 	Propagator propagation.TextMapPropagator // W3C trace context and baggage
 	Exceptions Reporter                      // never nil
 
@@ -47,23 +48,23 @@ type Telemetry struct {
 	tracker *tracker // nil without a DSN
 }
 
-// New sets everything up for the named service. Log lines go to out. It waits for
-// no collector; a Telemetry that is given up must be stopped.
+// New returns a Telemetry for the named service. Log lines are written to out. New does not
+// wait for a collector. The Telemetry must be stopped.
 func New(ctx context.Context, service, version string, c Config, out io.Writer) (*Telemetry, error) {
 	t := &Telemetry{Level: new(slog.LevelVar), Registry: prometheus.NewRegistry(), Exceptions: noReporter{}}
 	var err error
 	if t.Logger, t.sink, err = newLogger(c.Log, t.Level, service, out); err != nil {
 		return nil, err
 	}
-	env := otelEnv{t.Logger}
+	env := otelEnv{logger: t.Logger}
 	t.Propagator = env.propagator()
-	if t.tracing, err = newTracing(ctx, c.Trace, env, service, version, t.Logger); err != nil {
+	var wrong error
+	t.tracing, err = newTracing(ctx, c.Trace, env, service, version, t.Logger)
+	t.tracker, wrong = newTracker(c.Sentry, service, version, t.Logger)
+	if err = errors.Join(err, wrong); err != nil {
 		return nil, errors.Join(err, t.Stop(ctx))
 	}
 	t.Tracer = t.tracing.provider
-	if t.tracker, err = newTracker(c.Sentry, service, version, t.Logger); err != nil {
-		return nil, errors.Join(err, t.Stop(ctx))
-	}
 	if t.tracker != nil {
 		t.Exceptions = t.tracker
 	}
@@ -73,8 +74,8 @@ func New(ctx context.Context, service, version string, c Config, out io.Writer) 
 	return t, nil
 }
 
-// Handler serves the metrics in Prometheus' format. A collector that fails is
-// logged and costs the others nothing.
+// Handler serves the metrics in the Prometheus format. The error of a collector is logged and
+// does not affect the others.
 func (t *Telemetry) Handler() http.Handler {
 	return promhttp.HandlerFor(t.Registry, promhttp.HandlerOpts{
 		ErrorLog: slog.NewLogLogger(t.Logger.Handler(), slog.LevelError), ErrorHandling: promhttp.ContinueOnError,
@@ -82,21 +83,24 @@ func (t *Telemetry) Handler() http.Handler {
 	})
 }
 
-// Report hands a fault of ours to Exceptions.
+// Report passes a server error to Exceptions.
 func (t *Telemetry) Report(ctx context.Context, err error) { t.Exceptions.Report(ctx, err) }
 
 // Name returns "telemetry".
 func (t *Telemetry) Name() string { return "telemetry" }
 
-// Start does nothing: New has.
+// Start is a no-op; New has already started everything.
 func (t *Telemetry) Start(context.Context) error { return nil }
 
-// stopTime bounds what a collector that hangs can take of a shutdown.
+// Close is equivalent to Stop, for a Telemetry that was not started.
+func (t *Telemetry) Close() error { return t.Stop(context.Background()) }
+
+// stopTime is the maximum time that an unresponsive collector may delay a shutdown.
 const stopTime = 2 * time.Second
 
-// Stop sends what is left, within two seconds or ctx. What a collector does not
-// take in that time is dropped; that is logged, and no error. Lines that are
-// logged later are written at once.
+// Stop sends the remaining data, within two seconds or until ctx ends. Data that a collector
+// does not accept in that time is dropped, which is logged and not an error. Later log lines
+// are written at once.
 func (t *Telemetry) Stop(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, stopTime)
 	defer cancel()
@@ -105,8 +109,8 @@ func (t *Telemetry) Stop(ctx context.Context) error {
 	return nil
 }
 
-// stopSenders stops tracing and tracker together. A quarter of the time is left
-// for what they have to say, and for the log.
+// stopSenders stops tracing and tracker concurrently. A quarter of the time is reserved for
+// their last log lines.
 func (t *Telemetry) stopSenders(ctx context.Context) {
 	until, _ := ctx.Deadline()
 	left := time.Until(until)
@@ -129,8 +133,8 @@ func (t *Telemetry) stopSenders(ctx context.Context) {
 	senders.Wait()
 }
 
-// Flush has the log lines so far written, for ways out of the process that pass
-// by Stop. It gives up after timeout.
+// Flush writes all log lines so far, for exits of the process without Stop. It returns after
+// timeout at the latest.
 func (t *Telemetry) Flush(timeout time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()

@@ -14,7 +14,7 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-var _ chassi.Server = (*Telemetry)(nil)
+var _ chassi.Component = (*Telemetry)(nil)
 
 func scrape(t *testing.T, tel *Telemetry) string {
 	t.Helper()
@@ -68,8 +68,8 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// Two in one process know nothing of each other.
-func TestNothingIsGlobal(t *testing.T) {
+// Two instances in one process are independent.
+func TestNoGlobalState(t *testing.T) {
 	t.Parallel()
 	one, _ := newTelemetry(t, Config{})
 	two, w := newTelemetry(t, Config{})
@@ -101,7 +101,7 @@ func TestFormats(t *testing.T) {
 	}
 	for _, format := range []string{"", "auto", "json", "text"} {
 		w := newWriter()
-		close(w.gate)
+		close(w.opened)
 		tel, err := New(t.Context(), "shop", "1", Config{Log: LogConfig{Format: format}}, w)
 		if err != nil {
 			t.Fatal(err)

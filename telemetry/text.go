@@ -6,14 +6,14 @@ import (
 	"io"
 	"log/slog"
 
-	"github.com/chassi-go/chassi"
 	"github.com/lmittmann/tint"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/chassi-go/chassi"
 )
 
-// textHandler is for people at a terminal. It hands tint flat attributes whose
-// every text is printable: tint itself lets escape sequences and, in messages,
-// line breaks through.
+// textHandler formats lines for a terminal. It passes to tint flat attributes with printable
+// text only, because tint does not escape control sequences or, in messages, line breaks.
 type textHandler struct {
 	slog.Handler // tint's
 	prefix       string
@@ -64,8 +64,8 @@ func (h *textHandler) WithGroup(name string) slog.Handler {
 	return &textHandler{h.Handler, h.prefix + printable(truncate(name, maxKey)) + ".", h.secret || isSecretKey(name), h.size}
 }
 
-// fit returns those of attrs that a line of so many bytes has room for, and a mark instead
-// of the first that it has none for.
+// fit returns the attributes that fit into a line of the given size, and a mark instead of the
+// first one that does not.
 func fit(attrs []slog.Attr, size *int) []slog.Attr {
 	for i, a := range attrs {
 		if *size > maxRecord {

@@ -6,18 +6,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"os"
 
-	"github.com/chassi-go/chassi/telemetry/otlp"
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/exporters/stdout/stdouttrace"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 )
 
-// TraceConfig sets up tracing. It fills in what the standard variables leave
-// unset:
+// TraceConfig configures tracing. The standard variables take precedence:
 //
 //   - OTEL_SDK_DISABLED=true switches tracing off.
 //   - OTEL_TRACES_EXPORTER (otlp, console, none, or a list) wins over Exporter, and
@@ -29,16 +25,27 @@ import (
 //   - OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_PROPAGATORS (tracecontext,
 //     baggage, none), OTEL_BSP_* and OTEL_SPAN_* are honoured.
 //
-// As the standard asks, a variable with a value that is unknown is warned of and
-// ignored. In Config it is an error.
+// As the specification asks, a variable with a value that is unknown is warned of and
+// ignored. In Config it is an error, and so it is in a variable that says where OTLP goes
+// and with which credentials: the endpoint, which must be a URL with a scheme, headers and
+// certificates.
 type TraceConfig struct {
-	Exporter string  `config:"exporter" default:"none" oneof:"none,otlp-http,otlp-grpc,stdout" help:"where spans go"`
-	Endpoint string  `config:"endpoint" mask:"url" help:"URL of the collector; default http://localhost:4318, for otlp-grpc http://localhost:4317"`
-	Ratio    float64 `config:"ratio" default:"0.01" min:"0" max:"1" help:"share of traces that are sampled, unless a trusted caller has decided"`
+	Exporter string  `config:"exporter" default:"none" oneof:"none,otlp-http,otlp-grpc,stdout" help:"exporter of spans"`
+	Endpoint string  `config:"endpoint" format:"url:http,https" mask:"url" help:"URL of the collector; default http://localhost:4318, for otlp-grpc http://localhost:4317"`
+	Ratio    float64 `config:"ratio" default:"0.01" min:"0" max:"1" help:"share of traces that are sampled, unless a trusted caller has made the decision"`
 
-	// Trusted is for the middleware that makes the spans. The zero value trusts nobody.
-	Trusted []netip.Prefix `config:"trusted" default:"127.0.0.0/8,::1/128" help:"networks of the callers whose traceparent is believed, besides clients that a broker names: it then decides sampling and is the parent; a call from elsewhere begins a trace of its own with a link"`
+	// Exporters are those that the program links, by their names in Exporter:
+	// exporters.All(). They are not part of package telemetry because they link grpc-go.
+	Exporters map[string]Exporter `config:"-"`
+
+	// Trusted configures the middleware that creates the spans. By default no caller is
+	// trusted.
+	Trusted []netip.Prefix `config:"trusted_networks" default:"127.0.0.0/8,::1/128" help:"networks of callers whose traceparent is trusted, besides clients that a broker names: it becomes the parent and decides sampling; any other call begins a new trace with a link to it"`
 }
+
+// Exporter returns an exporter to the collector at endpoint, a URL; if it is empty the
+// OTEL_EXPORTER_OTLP_* variables apply. It does not wait for the collector.
+type Exporter = func(ctx context.Context, endpoint string) (sdktrace.SpanExporter, error)
 
 // tracing is the provider and the counters of each of its exporters.
 type tracing struct {
@@ -48,13 +55,18 @@ type tracing struct {
 	giveUp   context.CancelFunc // ends exports that are under way
 }
 
-// newTracing makes the provider. The sampler follows the caller's decision.
+// newTracing creates the provider. The sampler follows the caller's decision.
 func newTracing(ctx context.Context, c TraceConfig, env otelEnv, service, version string, logger *slog.Logger) (*tracing, error) {
 	life, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	t := &tracing{provider: idProvider{}, shutdown: func(context.Context) error { return nil }, giveUp: giveUp}
+	env.linked = c.Exporters
 	names := env.exporters(c.Exporter)
 	if len(names) == 0 {
 		return t, nil
+	}
+	if err := env.validate(names); err != nil {
+		giveUp()
+		return nil, err
 	}
 	options := []sdktrace.TracerProviderOption{
 		sdktrace.WithResource(describe(ctx, service, version, logger)), sdktrace.WithIDGenerator(drawnIDs{}), sdktrace.WithRawSpanLimits(spanLimits()),
@@ -64,7 +76,7 @@ func newTracing(ctx context.Context, c TraceConfig, env otelEnv, service, versio
 		options = append(options, sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(c.Ratio))))
 	}
 	for _, name := range names {
-		exporter, err := newExporter(ctx, name, env.endpoint(name, c.Endpoint))
+		exporter, err := newExporter(ctx, name, env.endpoint(name, c.Endpoint), c.Exporters)
 		if err != nil {
 			giveUp()
 			return nil, errors.Join(fmt.Errorf("telemetry: trace exporter: %w", err), sdktrace.NewTracerProvider(options...).Shutdown(ctx))
@@ -81,7 +93,7 @@ func newTracing(ctx context.Context, c TraceConfig, env otelEnv, service, versio
 	return t, nil
 }
 
-// describe tells who sends the spans.
+// describe returns the resource of the spans.
 func describe(ctx context.Context, service, version string, logger *slog.Logger) *resource.Resource {
 	about, err := resource.New(ctx, resource.WithTelemetrySDK(),
 		resource.WithAttributes(attribute.String("service.name", service), attribute.String("service.version", version)),
@@ -92,21 +104,19 @@ func describe(ctx context.Context, service, version string, logger *slog.Logger)
 	return about
 }
 
-func newExporter(ctx context.Context, name, endpoint string) (sdktrace.SpanExporter, error) {
-	switch name {
-	case exportHTTP:
-		return otlp.HTTP(ctx, endpoint) //nolint:wrapcheck // wrapped by the caller
-	case exportGRPC:
-		return otlp.GRPC(ctx, endpoint) //nolint:wrapcheck // wrapped by the caller
-	case exportStdout:
-		return stdouttrace.New(stdouttrace.WithWriter(os.Stdout)) //nolint:wrapcheck // wrapped by the caller
+func newExporter(ctx context.Context, name, endpoint string, linked map[string]Exporter) (sdktrace.SpanExporter, error) {
+	switch exporter, ok := linked[name]; {
+	case ok:
+		return exporter(ctx, endpoint)
+	case name == exportHTTP || name == exportGRPC || name == exportStdout:
+		return nil, fmt.Errorf("trace.exporter: this program does not link the exporter %q; add the exporters of package telemetry/exporters, or set none", name)
 	default:
 		return nil, fmt.Errorf("%q is unknown: want none, otlp-http, otlp-grpc or stdout", name)
 	}
 }
 
-// stop sends what waits until soon ends; what is left then is dropped. It takes
-// no longer than ctx.
+// stop sends waiting spans until soon ends; remaining spans are dropped. It returns when ctx
+// ends at the latest.
 func (t *tracing) stop(ctx, soon context.Context) error {
 	defer t.giveUp()
 	defer context.AfterFunc(soon, t.giveUp)()

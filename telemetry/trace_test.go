@@ -14,13 +14,16 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/chassi-go/chassi/telemetry/exporters"
 )
 
 // newTelemetry logs to what it returns.
 func newTelemetry(t testing.TB, c Config) (*Telemetry, *writer) {
 	t.Helper()
 	w := newWriter()
-	close(w.gate)
+	close(w.opened)
+	c.Trace.Exporters = exporters.All()
 	tel, err := New(t.Context(), "shop", "1.2.3", c, w)
 	if err != nil {
 		t.Fatal(err)
@@ -28,20 +31,20 @@ func newTelemetry(t testing.TB, c Config) (*Telemetry, *writer) {
 	return tel, w
 }
 
-func stopWithin(t *testing.T, tel *Telemetry, most time.Duration) {
+func stopWithin(t *testing.T, tel *Telemetry, limit time.Duration) {
 	t.Helper()
 	began := time.Now()
 	if err := tel.Stop(context.Background()); err != nil {
 		t.Errorf("Stop: %v", err)
 	}
-	if took := time.Since(began); took > most {
-		t.Errorf("Stop took %v, want %v at most", took, most)
+	if took := time.Since(began); took > limit {
+		t.Errorf("Stop took %v, want %v at most", took, limit)
 	}
 }
 
 const slack = 500 * time.Millisecond // of a busy machine
 
-// hungListener takes connections and never says a word.
+// hungListener accepts connections and never responds.
 func hungListener(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -258,13 +261,14 @@ func (h headers) Keys() []string { return nil }
 func TestTraceConfigIsChecked(t *testing.T) {
 	t.Parallel()
 	for want, c := range map[string]Config{
-		`"zipkin" is unknown`:     {Trace: TraceConfig{Exporter: "zipkin"}},
-		"is not a URL":            {Trace: TraceConfig{Exporter: exportHTTP, Endpoint: "localhost:4318"}},
-		"http://localhost:4318":   {Trace: TraceConfig{Exporter: exportGRPC, Endpoint: "http://"}},
-		`log level "loud"`:        {Log: LogConfig{Level: "loud"}},
-		`log format "xml"`:        {Log: LogConfig{Format: "xml"}},
-		"sentry.dsn is not valid": {Sentry: SentryConfig{DSN: "https://hunter2@"}},
+		`"zipkin" is unknown`:          {Trace: TraceConfig{Exporter: "zipkin"}},
+		"must be an http or https URL": {Trace: TraceConfig{Exporter: exportHTTP, Endpoint: "localhost:4318"}},
+		"http://localhost:4318":        {Trace: TraceConfig{Exporter: exportGRPC, Endpoint: "http://"}},
+		`log level "loud"`:             {Log: LogConfig{Level: "loud"}},
+		`log format "xml"`:             {Log: LogConfig{Format: "xml"}},
+		"sentry.dsn is not valid":      {Sentry: SentryConfig{DSN: "https://hunter2@"}},
 	} {
+		c.Trace.Exporters = exporters.All()
 		tel, err := New(t.Context(), "s", "1", c, io.Discard)
 		if err == nil || tel != nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("New is %v, %v; want an error with %q and without the DSN", tel, err, want)
@@ -280,6 +284,28 @@ func BenchmarkSpanWithoutExporter(b *testing.B) { benchmarkSpan(b, Config{}) }
 
 func BenchmarkSpanNotSampled(b *testing.B) {
 	benchmarkSpan(b, Config{Trace: TraceConfig{Exporter: exportHTTP, Endpoint: "http://127.0.0.1:1"}})
+}
+
+// A program that links no exporter of OTLP refuses the setting, and warns of the variables
+// that are set for a whole cluster.
+func TestExporterThatIsNotLinked(t *testing.T) {
+	_, err := New(t.Context(), "s", "1", Config{Trace: TraceConfig{Exporter: exportHTTP}}, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "telemetry/exporters") {
+		t.Errorf("%v", err)
+	}
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318")
+	w := newWriter()
+	close(w.opened)
+	tel, err := New(t.Context(), "s", "1", Config{}, w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tel.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if !strings.Contains(w.String(), "OTEL_EXPORTER_OTLP_ENDPOINT") || !strings.Contains(w.String(), "is ignored") {
+		t.Errorf("no warning:\n%s", w)
+	}
 }
 
 func benchmarkSpan(b *testing.B, c Config) {

@@ -5,8 +5,8 @@ import (
 	"unicode/utf8"
 )
 
-// What one log line may hold. Values come from outside too, inside of errors: a database
-// quotes what it was given, a parser what it could not read.
+// Limits of a log line. Values may contain external text inside of errors: a database quotes
+// its input, a parser the text that it could not parse.
 const (
 	maxKey    = 128      // bytes of a key
 	maxValue  = 4 << 10  // bytes of a message or a value, before escaping
@@ -19,8 +19,8 @@ const (
 // truncatedKey says that attributes were left out.
 const truncatedKey = "truncated"
 
-// truncate returns text, or what of it fits in size bytes and how many it had:
-// "aaa…(truncated, 70000 bytes)". It does not cut a character in two.
+// truncate returns text, shortened to size bytes with its original length: "aaa…(truncated,
+// 70000 bytes)". It does not split a character.
 func truncate(text string, size int) string {
 	if len(text) <= size {
 		return text
@@ -32,7 +32,7 @@ func truncate(text string, size int) string {
 	return text[:end] + "…(truncated, " + strconv.Itoa(len(text)) + " bytes)"
 }
 
-// maxOf returns how long a value of key may be.
+// maxOf returns the maximum length of a value of key.
 func maxOf(key string) int {
 	if key == stackKey {
 		return maxStack

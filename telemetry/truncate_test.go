@@ -11,7 +11,7 @@ import (
 	"unicode/utf8"
 )
 
-func TestTruncateSaysHowMuchThereWas(t *testing.T) {
+func TestTruncateReportsTheOriginalSize(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		text string
@@ -87,8 +87,8 @@ func TestLogLinesAreBounded(t *testing.T) {
 	}
 }
 
-// A stack is ours and worth more room; an ordinary line is left as it is.
-func TestShortLinesAndStacksAreWhole(t *testing.T) {
+// A stack is generated here and may be longer; an ordinary line is left as it is.
+func TestShortLinesAndStacksAreComplete(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	stack := strings.Repeat("s", maxStack)

@@ -15,7 +15,7 @@ import (
 )
 
 // The forms that the attacks below change one thing of are good themselves.
-func TestForgeMakesGoodTokens(t *testing.T) {
+func TestForgedTokensAreWellFormed(t *testing.T) {
 	t.Parallel()
 	for _, alg := range algorithms {
 		k := mustKey(t, alg)
@@ -80,9 +80,9 @@ func TestT03OtherAlgorithm(t *testing.T) {
 		// A key of another algorithm that goes by the same ID.
 		for _, other := range algorithms {
 			if other != alg {
-				stranger := mustKey(t, other)
-				stranger.ID = k.ID
-				wantRefused(t, v, forge(t, stranger, goodHeader(stranger), goodBody), unknownKey)
+				unknown := mustKey(t, other)
+				unknown.ID = k.ID
+				wantRefused(t, v, forge(t, unknown, goodHeader(unknown), goodBody), unknownKey)
 			}
 		}
 	}
@@ -141,7 +141,7 @@ func TestT06RandomKeyIDs(t *testing.T) {
 		t.Errorf("refusing takes %v allocations, want none", got)
 	}
 	if got := v.cache.len(); got != 0 {
-		t.Errorf("%d tokens of strangers are remembered", got)
+		t.Errorf("%d invalid tokens are cached", got)
 	}
 }
 

@@ -12,8 +12,8 @@ const (
 	evictionTries = 8
 )
 
-// A cache remembers verified tokens, at most as many as it was made for. Only
-// what was verified gets in, so tokens made up by a stranger push nothing out.
+// cache stores a bounded number of verified tokens. Invalid tokens are not stored, so they
+// cannot evict valid ones.
 type cache struct {
 	seed     maphash.Seed
 	shards   []shard
@@ -25,8 +25,8 @@ type shard struct {
 	entries map[uint64]*entry
 }
 
-// An entry is read-only. It holds the whole token: two that share a hash are
-// still told apart.
+// entry is one verified token. It is read-only. It contains the whole token, so that tokens with
+// the same hash are not confused.
 type entry struct {
 	token  string
 	header string            // of the token
@@ -39,8 +39,7 @@ func newEntry(token string, dot int, key *Key, claims *Claims) *entry {
 	return &entry{token: token, header: token[:dot], mark: key.mark, claims: claims}
 }
 
-// newCache makes a cache of at most size entries; of none, it remembers
-// nothing.
+// newCache returns a cache of at most size entries. A cache of size 0 stores nothing.
 func newCache(size int) *cache {
 	c := &cache{seed: maphash.MakeSeed(), shards: make([]shard, min(size, cacheShards))}
 	for i := range c.shards {
@@ -86,7 +85,7 @@ func (c *cache) put(sum uint64, e *entry) {
 	s.entries[sum] = e
 }
 
-// evict removes, of a few entries picked at random, the one that expires first.
+// evict removes, of a few randomly chosen entries, the one that expires first.
 func (s *shard) evict() {
 	var victim uint64
 	var first *entry

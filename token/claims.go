@@ -8,8 +8,7 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// Access is the purpose of a token that lets its bearer call the service, and
-// the default.
+// Access is the purpose of a token that authenticates calls of the service. It is the default.
 const Access = "access"
 
 const (
@@ -17,7 +16,7 @@ const (
 	lastSecond = 253402300799 // 9999-12-31T23:59:59Z
 )
 
-// Claims is what a token says. Times have whole seconds.
+// Claims are the claims of a token. Times have a resolution of one second.
 type Claims struct {
 	Issuer    string // iss
 	Subject   string // sub
@@ -28,14 +27,14 @@ type Claims struct {
 	NotBefore time.Time // zero means IssuedAt
 	ExpiresAt time.Time
 	Email     string // may be empty
-	// Generation counts what ended all of the subject's tokens, a change of the
-	// password for one. Whoever knows the current value refuses older ones; this
-	// package does not.
+	// Generation is incremented to revoke all of the subject's tokens, for example when the
+	// password changes. This package does not check it: the caller must reject tokens of older
+	// generations.
 	Generation int64
 }
 
-// payload is Claims on the wire. Unknown members are allowed (RFC 7519 section
-// 4): a newer version of the issuer may have more to say.
+// payload is the JSON form of Claims. Unknown members are ignored (RFC 7519 section 4), because
+// a newer version of the issuer may add some.
 type payload struct {
 	Issuer     string `json:"iss"`
 	Subject    string `json:"sub"`
@@ -62,8 +61,8 @@ func (p payload) claims(purpose string) *Claims {
 	}
 }
 
-// parsePayload reads claims of which none may be missing but the e-mail
-// address. A null counts as missing. It does not compare them with anything.
+// parsePayload decodes claims. All but the e-mail address must be present; null counts as
+// missing. It does not check their values.
 func parsePayload(text []byte) (p payload, err error) {
 	if err := json.Unmarshal(text, &p); err != nil {
 		return payload{}, badClaims // the cause may quote the claims
@@ -82,14 +81,13 @@ func (p payload) complete() bool {
 
 func isSecond(s int64) bool { return s > 0 && s <= lastSecond }
 
-// header returns the first part of every token that the key signs for a
-// purpose. Verifiers compare it as text: to change it is to refuse all tokens
-// that are about.
+// header returns the encoded header of every token that the key signs for a purpose. Verifiers
+// compare it as text: a change would invalidate all issued tokens.
 func (k *Key) header(purpose string) string { return Header(k.ID, k.Algorithm, purpose) }
 
-// Header returns the first part of every token that the key with this ID signs for a
-// purpose, up to the first dot: it tells whose tokens they are where the key itself is not
-// at hand. The ID must be one that a [Key] may have. An empty purpose means [Access].
+// Header returns the encoded header, up to the first dot, of every token that the key with
+// this ID signs for a purpose. It identifies the tokens of a key that is not available. The ID
+// must be valid for a [Key]. An empty purpose means [Access].
 func Header(kid string, alg Algorithm, purpose string) string {
 	return encode(fmt.Appendf(nil, `{"alg":"%s","kid":"%s","typ":"%s"}`, alg, kid, typ(cmp.Or(purpose, Access))))
 }
@@ -101,8 +99,8 @@ func typ(purpose string) string {
 	return purpose + "+jwt"
 }
 
-// checkPurpose refuses what cannot stand in a header, and "at", which would
-// pass for Access.
+// checkPurpose returns an error for a purpose that cannot be part of a header, and for "at",
+// which would be the same as Access.
 func checkPurpose(purpose string) error {
 	if !isName(purpose, maxPurpose) || purpose == "at" {
 		return fmt.Errorf("token: purpose must be 1 to %d of A-Z a-z 0-9 - _ and not %q", maxPurpose, "at")

@@ -2,12 +2,12 @@ package token
 
 import "errors"
 
-// ErrInvalid is what every error of [Verifier.Verify] is. A caller needs to
-// know no more; [Reason] is for logs and metrics.
+// ErrInvalid matches, by [errors.Is], every error of [Verifier.Verify]. [Reason] returns the
+// reason for logs and metrics.
 var ErrInvalid = errors.New("token: invalid")
 
-// A refusal is why a token is invalid: one of the few below, so that nothing a
-// stranger sent gets into a log by it.
+// refusal is the reason why a token is invalid, one of the constants below. It never contains
+// parts of the token, so it is safe to log.
 type refusal string
 
 const (
@@ -26,9 +26,9 @@ const (
 func (r refusal) Error() string        { return "token: invalid: " + string(r) }
 func (r refusal) Is(target error) bool { return target == ErrInvalid }
 
-// Reason returns why [Verifier.Verify] refused a token: one of ten fixed texts,
-// such as "expired", "bad signature" or "unknown key", fit for a log and as the
-// value of a metric's label. It is empty for any other error.
+// Reason returns why [Verifier.Verify] rejected a token: one of ten constant texts, such as
+// "expired", "bad signature" or "unknown key", suitable for logs and as a metric label. It
+// returns "" for any other error.
 func Reason(err error) string {
 	r, _ := errors.AsType[refusal](err)
 	return string(r)

@@ -19,10 +19,10 @@ const (
 	maxKeyID  = 64 // bytes
 )
 
-// Key signs and verifies with one algorithm. Make one with [GenerateKey] or
-// [ParseKey]; the zero value is of no use. Printed, logged or marshalled, it
-// shows no secret. A key in a [KeySet] is a copy, so changing the fields of one
-// later changes no set.
+// Key signs and verifies with one algorithm. Create one with [GenerateKey] or [ParseKey]; the
+// zero value is not usable. Printing, logging or marshaling a key does not reveal its secret.
+// A [KeySet] contains copies of its keys, so later changes of a key's fields do not affect
+// the set.
 type Key struct { //nolint:recvcheck // what prints has a value receiver, so that no copy shows the secret
 	ID        string    // the kid: 1 to 64 of A-Z a-z 0-9 - _
 	Algorithm Algorithm // fixed by the key material
@@ -35,7 +35,7 @@ type Key struct { //nolint:recvcheck // what prints has a value receiver, so tha
 	mark    [sha256.Size]byte
 }
 
-// GenerateKey makes a key with a random ID that signs from now on.
+// GenerateKey returns a new key with a random ID that may sign from now on.
 func GenerateKey(alg Algorithm) (*Key, error) {
 	private, err := generate(alg)
 	if err != nil {
@@ -65,9 +65,8 @@ func generate(alg Algorithm) (any, error) {
 	return nil, unknownAlgorithm(alg)
 }
 
-// ParseKey reads what [Key.MarshalPrivate] wrote: PKCS #8 in DER, for HS256 the
-// secret itself, at least 32 bytes. The times of the key are left zero for the
-// caller to fill in.
+// ParseKey parses the result of [Key.MarshalPrivate]: PKCS #8 in DER, or for HS256 the secret
+// of at least 32 bytes. The caller must set the times of the key.
 func ParseKey(kid string, alg Algorithm, der []byte) (*Key, error) {
 	if alg.method() == nil {
 		return nil, unknownAlgorithm(alg)
@@ -83,8 +82,8 @@ func ParseKey(kid string, alg Algorithm, der []byte) (*Key, error) {
 	return newKey(kid, alg, private)
 }
 
-// MarshalPrivate returns the secret part in the form that [ParseKey] reads.
-// Store it sealed, see [Seal].
+// MarshalPrivate returns the private key in the form that [ParseKey] parses. Store it encrypted,
+// see [Seal].
 func (k *Key) MarshalPrivate() ([]byte, error) {
 	if secret, ok := k.private.([]byte); ok {
 		return bytes.Clone(secret), nil
@@ -109,8 +108,8 @@ func newKey(kid string, alg Algorithm, private any) (*Key, error) {
 	return k, nil
 }
 
-// derivePublic fills in what verifies and returns its bytes. It refuses key
-// material of another algorithm than the key's.
+// derivePublic sets the public key and returns its encoding. It returns an error if the key
+// material is for another algorithm.
 func (k *Key) derivePublic() ([]byte, error) {
 	switch private := k.private.(type) {
 	case ed25519.PrivateKey:
@@ -134,34 +133,35 @@ func (k *Key) derivePublic() ([]byte, error) {
 	return nil, fmt.Errorf("token: key material is not for %s", k.Algorithm)
 }
 
-// expired reports whether the key verifies nothing any more.
+// expired reports whether the key no longer verifies tokens.
 func (k *Key) expired(now time.Time) bool {
 	return !k.ExpiresAt.IsZero() && !now.Before(k.ExpiresAt)
 }
 
-// String names the key by its ID and algorithm.
+// String returns the ID and the algorithm of the key.
 func (k Key) String() string { return fmt.Sprintf("token.Key(%s %s)", k.ID, k.Algorithm) }
 
-// Format prints what String returns, whatever the verb: %d and %#v would show
+// Format writes the result of String for every verb, because %d and %#v would otherwise print
 // the secret.
 func (k Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.String()) }
 
-// LogValue is what a log shows of the key.
+// LogValue returns the attributes that a log shows of the key.
 func (k Key) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("kid", k.ID), slog.String("alg", string(k.Algorithm)))
 }
 
 func unknownAlgorithm(alg Algorithm) error {
-	return fmt.Errorf("token: algorithm %q is none of EdDSA, ES256, HS256", alg)
+	return fmt.Errorf("token: unknown algorithm %q: want EdDSA, ES256 or HS256", alg)
 }
 
-// isName reports whether s may stand unescaped in a header, a URL and a log.
-func isName(s string, most int) bool {
+// isName reports whether s has at most maxLen characters, none of which needs escaping in a header,
+// a URL or a log.
+func isName(s string, maxLen int) bool {
 	for i := range len(s) {
 		c := s[i]
 		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_' {
 			return false
 		}
 	}
-	return s != "" && len(s) <= most
+	return s != "" && len(s) <= maxLen
 }

@@ -154,7 +154,7 @@ func TestKeyShowsNoSecret(t *testing.T) {
 	}
 }
 
-// Read back by the library alone, as a stranger's verifier would.
+// Verified with the library alone, as an independent verifier does.
 func TestJWKS(t *testing.T) {
 	t.Parallel()
 	ed, es, hs := mustKey(t, EdDSA), mustKey(t, ES256), mustKey(t, HS256)

@@ -9,23 +9,22 @@ import (
 	"time"
 )
 
-// KeySet is the keys of one moment. It does not change and is safe for
-// concurrent use.
+// KeySet is an immutable set of keys. It is safe for concurrent use.
 type KeySet struct {
 	byID   map[string]*Key
 	newest []*Key // by NotBefore, then CreatedAt, then ID; the latest first
 	jwks   []byte
 }
 
-// NewKeySet makes a set of copies of the keys. A set of none is allowed: it
-// signs nothing and verifies nothing.
+// NewKeySet returns a set of copies of the keys, or an error for an invalid key. An empty set
+// neither signs nor verifies.
 func NewKeySet(keys ...*Key) (*KeySet, error) {
 	s := &KeySet{byID: make(map[string]*Key, len(keys))}
 	for _, k := range keys {
 		if k == nil {
 			return nil, errors.New("token: a key of the set is nil")
 		}
-		// Made anew, so that fields set by hand are held against the material.
+		// newKey checks exported fields, which the caller may have changed, against the key material.
 		c, err := newKey(k.ID, k.Algorithm, k.private)
 		if err != nil {
 			return nil, err
@@ -47,7 +46,7 @@ func newerFirst(a, b *Key) int {
 	return cmp.Or(b.NotBefore.Compare(a.NotBefore), b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(b.ID, a.ID))
 }
 
-// Lookup returns a copy of the key with that ID.
+// Lookup returns a copy of the key with the given ID.
 func (s *KeySet) Lookup(kid string) (*Key, bool) {
 	k := s.byID[kid]
 	if k == nil {
@@ -57,11 +56,11 @@ func (s *KeySet) Lookup(kid string) (*Key, bool) {
 	return &c, true
 }
 
-// SigningKey returns the ID of the key that signs at a given time: the newest
-// that has begun. A key that has a successor signs only until that begins, so
-// a new key can be spread to every verifier before it is used. If none has
-// begun, as when another machine's clock made the key, the one that begins
-// first signs. There is none when all have expired.
+// SigningKey returns the ID of the key that signs at a given time: the newest key that has
+// become active. The previous key signs until then, so that a new key can be distributed to
+// every verifier before its first use. If no key is active yet, for example because another
+// machine's clock created it, SigningKey returns the one that becomes active first. It returns
+// false if all keys have expired.
 func (s *KeySet) SigningKey(at time.Time) (kid string, ok bool) {
 	k := s.signingKey(at)
 	if k == nil {
@@ -86,8 +85,7 @@ func (s *KeySet) signingKey(at time.Time) *Key {
 	return cmp.Or(retired, early)
 }
 
-// JWKS returns the public keys as a JSON Web Key Set (RFC 7517 section 5, RFC
-// 8037 section 2), the newest first. Keys for HS256 are left out: they have
-// nothing public. The set has no clock: who serves it leaves out what expired by
-// making a new set.
+// JWKS returns the public keys as a JSON Web Key Set (RFC 7517 section 5, RFC 8037 section 2),
+// the newest first. It omits HS256 keys, which have no public key. It includes expired keys:
+// create a new set without them.
 func (s *KeySet) JWKS() []byte { return bytes.Clone(s.jwks) }

@@ -179,7 +179,7 @@ func TestT45RotationUnderLoad(t *testing.T) {
 			v.SetKeys(bothSet)
 			cold.SetKeys(bothSet)
 			cold.Purge()
-			v.Forget(oldToken)
+			v.Evict(oldToken)
 			v.SetKeys(oldSet)
 		}
 		v.SetKeys(bothSet)
@@ -210,7 +210,7 @@ func TestT46EmergencyRemoval(t *testing.T) {
 						return
 					default:
 						_, _ = v.Verify(text)
-						v.Forget(text)
+						v.Evict(text)
 					}
 				}
 			})
@@ -249,7 +249,7 @@ func TestCacheIsBounded(t *testing.T) {
 	}
 }
 
-func TestCacheTellsEqualHashesApart(t *testing.T) {
+func TestCacheDistinguishesEqualHashes(t *testing.T) {
 	t.Parallel()
 	k := mustKey(t, HS256)
 	v := NewVerifier(sampleOptions(), mustSet(t, k))
@@ -263,7 +263,7 @@ func TestCacheTellsEqualHashesApart(t *testing.T) {
 	}
 }
 
-func TestHitTakesNoMemory(t *testing.T) {
+func TestCacheHitDoesNotAllocate(t *testing.T) {
 	k := mustKey(t, EdDSA)
 	v := NewVerifier(sampleOptions(), mustSet(t, k))
 	text := forge(t, k, goodHeader(k), goodBody)

@@ -16,20 +16,20 @@ const (
 	sealVersion     = 0x01 // AES-256-GCM, random 96-bit nonce: version | nonce | ciphertext | tag
 )
 
-// ErrSealed says that sealed data cannot be opened: another master key, other
-// additional data, or bytes that changed.
-var ErrSealed = errors.New("token: sealed data does not open with this master key")
+// ErrSealed is returned by [Open] if the master key, the additional data or the sealed bytes are
+// not those of [Seal].
+var ErrSealed = errors.New("token: the sealed data cannot be decrypted with this master key")
 
-// ParseMasterKey reads 32 bytes in hexadecimal or base64 (either alphabet,
-// padded or not), as `openssl rand -hex 32` prints them. Bytes that are plainly
-// not random are refused.
+// ParseMasterKey parses 32 bytes in hexadecimal or base64 (either alphabet, with or without
+// padding), for example the output of `openssl rand -hex 32`. It returns an error for bytes
+// that are clearly not random.
 func ParseMasterKey(text string) ([]byte, error) {
 	key, ok := decodeMasterKey(strings.TrimSpace(text))
 	if !ok {
 		return nil, fmt.Errorf("token: master key must be %d bytes in hexadecimal or base64", masterKeySize)
 	}
 	if !isRandom(key) {
-		return nil, errors.New("token: master key is not random; make one with: openssl rand -hex 32")
+		return nil, errors.New("token: master key is not random; create one with: openssl rand -hex 32")
 	}
 	return key, nil
 }
@@ -51,9 +51,9 @@ func isRandom(key []byte) bool {
 	return len(seen) >= minMasterValues
 }
 
-// Seal encrypts and authenticates plaintext with a master key of 32 bytes. aad
-// binds the result to its place, see [KeyAAD]; it is not part of the result and
-// must be given to [Open] again. One master key may seal 2^32 times.
+// Seal encrypts and authenticates plaintext with a master key of 32 bytes. aad binds the result
+// to its context, see [KeyAAD]; it is not part of the result and must be passed to [Open]
+// again. Use one master key for at most 2^32 calls.
 func Seal(master, plaintext, aad []byte) ([]byte, error) {
 	aead, err := newAEAD(master)
 	if err != nil {
@@ -62,7 +62,7 @@ func Seal(master, plaintext, aad []byte) ([]byte, error) {
 	return aead.Seal([]byte{sealVersion}, nil, plaintext, versioned(aad)), nil //nolint:gosec // G407: this AEAD draws its own nonce
 }
 
-// Open returns what [Seal] was given, or [ErrSealed].
+// Open returns the plaintext of a result of [Seal], or [ErrSealed].
 func Open(master, sealed, aad []byte) ([]byte, error) {
 	aead, err := newAEAD(master)
 	if err != nil {
@@ -78,13 +78,13 @@ func Open(master, sealed, aad []byte) ([]byte, error) {
 	return plaintext, nil
 }
 
-// KeyAAD returns the additional data under which a key is sealed, so that a
-// stored key cannot be passed off as another one or as of another algorithm.
+// KeyAAD returns the additional data for sealing a key. It prevents replacing a stored key by
+// another one or changing its algorithm.
 func KeyAAD(kid string, alg Algorithm) []byte {
 	return []byte("signing key\x00" + kid + "\x00" + string(alg))
 }
 
-// SecretAAD returns the additional data under which a secret of that name is sealed.
+// SecretAAD returns the additional data for sealing a secret of the given name.
 func SecretAAD(name string) []byte { return []byte("secret\x00" + name) }
 
 func newAEAD(master []byte) (cipher.AEAD, error) {

@@ -12,13 +12,13 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// Sign returns a token with these claims, signed by the key of the set that
-// signs at c.IssuedAt. All claims but Email, Purpose and NotBefore must be
-// given. A token longer than [DefaultMaxSize] is an error.
+// Sign returns a token with the claims c, signed by the signing key of the set at c.IssuedAt.
+// All claims but Email, Purpose and NotBefore are required. Sign returns an error if the token
+// would be longer than [DefaultMaxSize].
 func Sign(keys *KeySet, c Claims) (string, error) { return SignAt(c.IssuedAt, keys, c) }
 
-// SignAt is Sign with the key that signs at a time of its own, by the clock to which
-// the times of the keys belong.
+// SignAt is Sign with the signing key at the given time, by the clock that the times of the keys
+// refer to.
 func SignAt(at time.Time, keys *KeySet, c Claims) (string, error) {
 	c.Purpose = cmp.Or(c.Purpose, Access)
 	if c.NotBefore.IsZero() {
@@ -29,7 +29,7 @@ func SignAt(at time.Time, keys *KeySet, c Claims) (string, error) {
 	}
 	p := c.payload()
 	if !p.complete() {
-		return "", errors.New("token: claims need iss, sub, aud, jti, iat and a later exp, and no negative generation")
+		return "", errors.New("token: claims must have iss, sub, aud, jti, iat, a later exp, and a generation of at least 0")
 	}
 	key := keys.signingKey(at)
 	if key == nil {
@@ -52,7 +52,7 @@ func (k *Key) sign(input string) (string, error) {
 	}
 	token := input + "." + encode(signature)
 	if len(token) > DefaultMaxSize {
-		return "", fmt.Errorf("token: token would have %d bytes, may have %d", len(token), DefaultMaxSize)
+		return "", fmt.Errorf("token: the token has %d bytes, at most %d are permitted", len(token), DefaultMaxSize)
 	}
 	return token, nil
 }
@@ -68,8 +68,8 @@ func (k *Key) verify(input string, signature []byte) bool {
 // halfOrder is half the order of P-256, rounded down.
 const halfOrder = "\x7f\xff\xff\xff\x80\x00\x00\x00\x7f\xff\xff\xff\xff\xff\xff\xff\xde\x73\x7d\x56\xd3\x8b\xcf\x42\x79\xdc\xe5\x61\x7e\x31\x92\xa8"
 
-// hasLowS reports whether an ES256 signature, r | s, is the smaller of the two
-// that anybody can turn into one another: s and the order less s.
+// hasLowS reports whether an ES256 signature, r | s, has the smaller of its two possible s
+// values. Anyone can compute the other one, the order minus s.
 func hasLowS(signature []byte) bool {
 	return len(signature) == 64 && string(signature[32:]) <= halfOrder
 }

@@ -9,15 +9,14 @@ import (
 	"time"
 )
 
-// Defaults of [Options].
+// Default values of [Options].
 const (
 	DefaultMaxSize     = 4096 // bytes
 	DefaultMaxLifetime = 24 * time.Hour
 	DefaultCacheSize   = 10_000 // tokens, about 1.5 KB each
 )
 
-// Options say which tokens a [Verifier] takes. Without an Issuer or an Audience
-// it takes none.
+// Options configure a [Verifier]. Without an Issuer or an Audience it rejects every token.
 type Options struct {
 	Issuer      string           // what iss must be, exactly
 	Audience    string           // what aud must be, exactly: a string and not a list
@@ -25,20 +24,20 @@ type Options struct {
 	Leeway      time.Duration    // how much clocks may differ; zero or less means not at all
 	MaxLifetime time.Duration    // from iat to exp, in seconds rounded up; zero means [DefaultMaxLifetime]
 	MaxSize     int              // bytes of a token; zero means [DefaultMaxSize]
-	CacheSize   int              // verified tokens remembered, at most; zero means [DefaultCacheSize], less than zero none
+	CacheSize   int              // maximum number of cached tokens; 0 means [DefaultCacheSize], a negative number none
 	Now         func() time.Time // nil means time.Now
 }
 
-// Verifier verifies tokens and remembers those it has verified, for as long as
-// they are good. It is safe for concurrent use.
+// Verifier verifies tokens and caches verified ones until they expire. It is safe for concurrent
+// use.
 type Verifier struct {
 	options Options
 	cache   *cache
 	keys    atomic.Pointer[map[string]*Key] // by the header that the key writes
 }
 
-// NewVerifier returns a verifier for the tokens of these keys; nil stands for
-// none, until [Verifier.SetKeys].
+// NewVerifier returns a verifier for the tokens of these keys. With nil keys it rejects every
+// token until [Verifier.SetKeys] is called.
 func NewVerifier(o Options, keys *KeySet) *Verifier {
 	o.Purpose = cmp.Or(o.Purpose, Access)
 	o.Leeway = max(o.Leeway, 0)
@@ -53,8 +52,8 @@ func NewVerifier(o Options, keys *KeySet) *Verifier {
 	return v
 }
 
-// SetKeys replaces the keys. From its return on no token of a key that is gone
-// is taken, remembered or not; tokens of keys that stay remain remembered.
+// SetKeys replaces the keys. Once it has returned, tokens of removed keys are rejected, cached
+// or not. Tokens of keys that are in both sets remain cached.
 func (v *Verifier) SetKeys(keys *KeySet) {
 	byHeader := make(map[string]*Key)
 	if keys != nil && checkPurpose(v.options.Purpose) == nil {
@@ -65,10 +64,9 @@ func (v *Verifier) SetKeys(keys *KeySet) {
 	v.keys.Store(&byHeader)
 }
 
-// Verify returns the claims of a good token; they are shared and must not be
-// changed. The error of any other token is [ErrInvalid], and its [Reason] tells
-// more. A remembered token costs a look into memory and at the clock; one of an
-// unknown key costs no more, and neither decoding nor cryptography.
+// Verify returns the claims of a valid token. They are shared and must not be modified. For any
+// other token it returns [ErrInvalid]; [Reason] returns why. A cached token, or one of an
+// unknown key, requires neither decoding nor cryptography.
 func (v *Verifier) Verify(token string) (*Claims, error) {
 	if len(token) > v.options.MaxSize {
 		return nil, tooLarge
@@ -76,8 +74,8 @@ func (v *Verifier) Verify(token string) (*Claims, error) {
 	now, keys := v.options.Now(), *v.keys.Load()
 	sum := v.cache.sum(token)
 	if e := v.cache.get(sum, token); e != nil {
-		// The key is looked up again, not trusted from memory: so nothing can
-		// outlive a key, even what was verified while the keys were replaced.
+		// The key is looked up again, so that no token is accepted after its key was
+		// removed, even one verified while the keys were being replaced.
 		if key := keys[e.header]; key != nil && key.mark == e.mark {
 			if err := v.inTime(e.claims, key, now); err != nil {
 				return nil, err
@@ -89,8 +87,8 @@ func (v *Verifier) Verify(token string) (*Claims, error) {
 	return v.verify(token, sum, keys, now)
 }
 
-// verify does the whole work, the cheap parts first. Nothing that the signature
-// does not vouch for is parsed.
+// verify does the full verification, cheap checks first. It parses claims only after it has
+// verified the signature.
 func (v *Verifier) verify(token string, sum uint64, keys map[string]*Key, now time.Time) (*Claims, error) {
 	dot := strings.IndexByte(token, '.')
 	last := strings.LastIndexByte(token, '.')
@@ -136,7 +134,7 @@ func (v *Verifier) parseClaims(body []byte) (*Claims, error) {
 	return p.claims(v.options.Purpose), nil
 }
 
-// inTime holds a token and its key against the clock.
+// inTime checks the times of a token and its key.
 func (v *Verifier) inTime(c *Claims, key *Key, now time.Time) error {
 	leeway := v.options.Leeway
 	switch {
@@ -150,15 +148,15 @@ func (v *Verifier) inTime(c *Claims, key *Key, now time.Time) error {
 	return nil
 }
 
-// Forget removes a token from memory. It ends no token: the next Verify does
-// the whole work again.
-func (v *Verifier) Forget(token string) { v.cache.remove(v.cache.sum(token), token) }
+// Evict removes a token from the cache. It does not revoke the token: the next Verify verifies
+// it in full.
+func (v *Verifier) Evict(token string) { v.cache.remove(v.cache.sum(token), token) }
 
-// Purge removes all tokens from memory.
+// Purge removes all tokens from the cache.
 func (v *Verifier) Purge() { v.cache.purge() }
 
-// decode reads base64url in its one spelling. Even in strict mode the library
-// skips line breaks.
+// decode decodes canonical base64url. It rejects line breaks, which the library ignores even in
+// strict mode.
 func decode(segment string) ([]byte, bool) {
 	if strings.ContainsAny(segment, "\r\n") {
 		return nil, false

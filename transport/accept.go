@@ -7,24 +7,24 @@ import (
 	"time"
 )
 
-// acceptPause is the least time between two reports that connections cannot be accepted.
+// acceptPause is the minimum time between two log lines about failed accepts.
 const acceptPause = 10 * time.Second
 
-// WatchAccept returns l, which logs when it cannot accept connections, such as for want of
-// file descriptors, and when it can again. Its errors are passed on: servers wait a
-// moment and go on.
+// WatchAccept returns a listener that logs when l cannot accept connections, for example for
+// lack of file descriptors, and when it can again. It passes on the errors of l, after which
+// servers retry.
 func WatchAccept(l net.Listener, server string, logger *slog.Logger) net.Listener {
 	return &watchedListener{Listener: l, server: server, logger: logger}
 }
 
-// watchedListener is used by one goroutine, that which accepts.
+// watchedListener is used only by the goroutine that accepts.
 type watchedListener struct {
 	net.Listener
 
 	server string
 	logger *slog.Logger
-	since  time.Time // of the failure that was logged, zero for none
-	last   time.Time // when one was logged
+	since  time.Time // of the failure that was logged; zero if none
+	last   time.Time // time of the latest log line
 }
 
 // Accept implements [net.Listener].

@@ -5,27 +5,27 @@ import (
 	"strings"
 )
 
-// maxHops bounds how many trusted hops are followed back.
+// maxHops is the maximum number of trusted hops that are followed back.
 const maxHops = 20
 
-// The headers in which proxies record whom they forward for, as settings spell them.
+// Headers in which proxies record the client's address, as spelled in settings.
 const (
 	XForwardedFor = "x-forwarded-for"
 	Forwarded     = "forwarded" // RFC 7239
 )
 
-// ClientAddr returns the address of the client: peer, the other end of the connection,
-// or, if that is one of the trusted proxies, the rightmost hop of its forwarding header
-// that is not. If all of them are trusted it is the leftmost one. Lines are all lines of
-// the header named by header, [XForwardedFor] or [Forwarded], in their order.
+// ClientAddr returns the address of the client: peer, the remote end of the connection, or, if
+// peer is a trusted proxy, the rightmost untrusted hop of its forwarding header. If all hops
+// are trusted it is the leftmost one. Lines are all lines of the header named by header,
+// [XForwardedFor] or [Forwarded], in order.
 //
-// Only one header may be read: a proxy that writes one passes the other on as a client
-// sent it, so reading both would let the client choose.
+// Only one header may be read: a proxy that writes one passes the other on from the client, so
+// reading both would let the client choose its address.
 //
-// What a trusted proxy says is believed up to the first hop that is not an address: an
-// empty element, "unknown", an obfuscated name, a zone. The client is then the last hop
-// before it. More than 20 trusted hops are a loop or a forgery, and peer is the client.
-// IPv4 in IPv6 is IPv4; the port is 0 where the header has none.
+// The header of a trusted proxy is used up to the first hop that is not an address: an empty
+// element, "unknown", an obfuscated name, a zone. The client is then the last hop before it. If
+// there are more than 20 trusted hops, a loop or a forgery, ClientAddr returns peer. An
+// IPv4-mapped IPv6 address is returned as IPv4; the port is 0 if the header has none.
 func ClientAddr(peer netip.AddrPort, lines []string, trusted []netip.Prefix, header string) netip.AddrPort {
 	peer = plainAddrPort(peer)
 	if len(trusted) == 0 || !isTrusted(peer.Addr(), trusted) {
@@ -38,9 +38,14 @@ func ClientAddr(peer netip.AddrPort, lines []string, trusted []netip.Prefix, hea
 	return client
 }
 
-// ForwardedAddr returns the address that a trusted client which has no address of its own,
-// the client of a broker, forwards for: the rightmost hop of lines that is not a trusted
-// proxy, the zero value if there is none. Lines and header are those of [ClientAddr].
+// IsTrusted reports whether peer is in one of the trusted networks.
+func IsTrusted(peer netip.AddrPort, trusted []netip.Prefix) bool {
+	return len(trusted) > 0 && isTrusted(plainAddrPort(peer).Addr(), trusted)
+}
+
+// ForwardedAddr returns the address for which a trusted client without an address of its own,
+// such as the client of a broker, forwards: the rightmost hop of lines that is not a trusted
+// proxy, or the zero value. Lines and header are those of [ClientAddr].
 func ForwardedAddr(lines []string, trusted []netip.Prefix, header string) netip.AddrPort {
 	client, _ := lastHop(netip.AddrPort{}, lines, trusted, header)
 	return client
@@ -74,16 +79,16 @@ func plainAddrPort(a netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 }
 
-// hops reads a list header from its end, where the nearest proxy wrote. What it
-// wrote is well formed; whatever stands left of it cannot change how it is read.
+// hops reads a list header from its end, which the nearest proxy wrote. That part is well
+// formed, and text to the left of it cannot change its meaning.
 type hops struct {
-	lines     []string // those not begun
-	rest      string   // of the line begun
-	more      bool     // whether rest has an element, be it empty
+	lines     []string // lines not yet begun
+	rest      string   // unread part of the current line
+	more      bool     // whether rest has a further element, possibly empty
 	forwarded bool
 }
 
-// previous takes the last element; ok is false at the end and for what is no
+// previous returns the last unread element; ok is false at the end and if the element is not an
 // address.
 func (s *hops) previous() (hop netip.AddrPort, ok bool) {
 	if !s.more {
@@ -103,8 +108,8 @@ func (s *hops) previous() (hop netip.AddrPort, ok bool) {
 	return parseForwarded(element)
 }
 
-// lastSeparator returns the index of the last sep, outside of quoted strings if
-// there may be such, and -1 without.
+// lastSeparator returns the index of the last sep, outside of quoted strings if quotes is set,
+// or -1.
 func lastSeparator(s string, sep byte, quotes bool) int {
 	if !quotes {
 		return strings.LastIndexByte(s, sep)
@@ -121,7 +126,7 @@ func lastSeparator(s string, sep byte, quotes bool) int {
 	return -1
 }
 
-// isEscaped tells whether a backslash at the end of before quotes what follows.
+// isEscaped reports whether a backslash at the end of before escapes the next character.
 func isEscaped(before string) bool {
 	n := len(before)
 	for n > 0 && before[n-1] == '\\' {
@@ -130,8 +135,8 @@ func isEscaped(before string) bool {
 	return (len(before)-n)%2 == 1
 }
 
-// parseForwarded returns the node of for= in one element of a Forwarded header
-// (RFC 7239, section 4). Two of them are none.
+// parseForwarded returns the node of for= in one element of a Forwarded header (RFC 7239,
+// section 4). An element with two of them is invalid.
 func parseForwarded(element string) (hop netip.AddrPort, ok bool) {
 	for more := true; more; {
 		semicolon := lastSeparator(element, ';', true)
@@ -151,7 +156,7 @@ func parseForwarded(element string) (hop netip.AddrPort, ok bool) {
 	return hop, ok
 }
 
-// unquote leaves escapes in: no address has any.
+// unquote removes quotes but not escapes: a valid address has no escapes.
 func unquote(value string) string {
 	if len(value) >= 2 && value[0] == '"' && value[len(value)-1] == '"' {
 		return value[1 : len(value)-1]
@@ -159,9 +164,8 @@ func unquote(value string) string {
 	return value
 }
 
-// parseNode reads an address with or without port; one of IPv6 needs brackets to
-// have a port. Names and zones are none. The form is told first, because netip's
-// errors allocate.
+// parseNode parses an address with or without port; an IPv6 address with a port needs brackets.
+// Names and zones are invalid. The form is checked first, because netip's errors allocate.
 func parseNode(node string) (netip.AddrPort, bool) {
 	if strings.IndexByte(node, '%') >= 0 {
 		return netip.AddrPort{}, false
@@ -181,5 +185,5 @@ func parseNode(node string) (netip.AddrPort, bool) {
 	return netip.AddrPortFrom(addr.Unmap(), 0), true
 }
 
-// trimSpace drops the optional white space of RFC 9110, section 5.6.3.
+// trimSpace removes the optional white space of RFC 9110, section 5.6.3.
 func trimSpace(s string) string { return strings.Trim(s, " \t") }

@@ -8,9 +8,9 @@ import (
 	"github.com/chassi-go/chassi/ratelimit"
 )
 
-// Connections counts the open connections of one listener and bounds them, for all clients
-// together and for each client network: an IPv4 address or an IPv6 /64, as in
-// [chassi.Call.Source]. Memory follows the open connections. It is safe for concurrent use.
+// Connections counts and limits the open connections of a listener, in total and for each
+// client network: an IPv4 address or an IPv6 /64, as in [chassi.Call.Source]. Its memory is
+// proportional to the open connections. It is safe for concurrent use.
 type Connections struct {
 	max, perClient                int64
 	exempt                        []netip.Prefix
@@ -18,15 +18,15 @@ type Connections struct {
 	open, refused, refusedClients atomic.Int64
 }
 
-// NewConnections returns a count of none. Limit bounds the connections of all clients,
-// perClient those of one network; perClient 0 is [Share] of limit. Connections from the
-// networks in exempt, which are proxies that stand for many clients, count for limit alone.
+// NewConnections returns Connections without open connections. Limit is the maximum of all
+// clients, perClient that of one network; if perClient is 0 it is [Share] of limit. Connections
+// from the networks in exempt, which are proxies for many clients, count only towards limit.
 func NewConnections(limit, perClient int, exempt []netip.Prefix) *Connections {
 	return &Connections{max: int64(limit), perClient: int64(Share(perClient, limit)), exempt: exempt, clients: ratelimit.NewUsage()}
 }
 
-// Share returns how much of limit one client may have: perClient, or a tenth of limit, rounded
-// up, if perClient is 0.
+// Share returns the maximum number of connections of one client: perClient, or a tenth of
+// limit, rounded up, if perClient is 0.
 func Share(perClient, limit int) int {
 	if perClient > 0 {
 		return perClient
@@ -34,16 +34,16 @@ func Share(perClient, limit int) int {
 	return (limit + 9) / 10
 }
 
-// Slot is what one open connection holds. The zero value holds nothing.
+// Slot is the state of one counted connection. The zero value is not counted.
 type Slot struct {
 	connections *Connections
 	client      ratelimit.Key
-	counted     bool // for its client
+	counted     bool // also for its client
 	released    atomic.Bool
 }
 
-// Acquire counts a connection from addr, which slot is to release. If there is no room it
-// returns false and counts a refusal, and slot holds nothing.
+// Acquire counts a connection from addr in slot, which must be released. If a limit is reached
+// it counts a refusal, leaves slot zero and returns false.
 func (c *Connections) Acquire(slot *Slot, addr net.Addr) bool {
 	if c.open.Add(1) > c.max {
 		c.open.Add(-1)
@@ -61,7 +61,7 @@ func (c *Connections) Acquire(slot *Slot, addr net.Addr) bool {
 	return true
 }
 
-// Release ends the connection's count. Only the first call has an effect.
+// Release ends the count of the connection. Only the first call has an effect.
 func (s *Slot) Release() {
 	if s.connections == nil || s.released.Swap(true) {
 		return
@@ -72,15 +72,15 @@ func (s *Slot) Release() {
 	s.connections.open.Add(-1)
 }
 
-// Counts returns how many connections are open, and how many were refused so far.
+// Counts returns the number of open connections and of refused connections so far.
 func (c *Connections) Counts() (open, refused int64) { return c.open.Load(), c.refused.Load() }
 
-// RefusedClients returns how many of the refused connections were too many for their
-// client, not for all.
+// RefusedClients returns the number of connections refused because of the limit of their
+// client.
 func (c *Connections) RefusedClients() int64 { return c.refusedClients.Load() }
 
-// clientOf returns false for addresses that are not counted: exempt ones, and those of
-// other networks than TCP.
+// clientOf returns false for addresses that are not counted: exempt ones, and those of networks
+// other than TCP.
 func (c *Connections) clientOf(addr net.Addr) (ratelimit.Key, bool) {
 	tcp, ok := addr.(*net.TCPAddr)
 	if !ok {

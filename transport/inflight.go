@@ -1,89 +1,116 @@
 package transport
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/chassi-go/chassi"
 )
 
-// ErrStopping is what a call gets that comes while a server stops.
+// ErrStopping is the error of a call that arrives while the server stops.
 var ErrStopping = chassi.NewError(chassi.Unavailable, "stopping", "The service is stopping")
 
-// InFlight counts calls by route, until it is closed. The zero value is ready. It
-// is safe for concurrent use.
+// InFlight counts the calls in flight of a server, by route, until it is closed. The zero value
+// is ready to use. It is safe for concurrent use.
 type InFlight struct {
+	closed atomic.Bool
+
 	mu     sync.Mutex
-	routes map[string]int
-	total  int
-	closed bool
-	empty  chan struct{} // closed when the last call has left, once closed
+	routes []*RouteInFlight
+	empty  chan struct{} // closed when no call is left, made by Close
+	end    sync.Once     // closes empty
 }
 
-// Enter takes a call in, or tells that no more are taken.
-func (f *InFlight) Enter(route string) bool {
+// RouteInFlight counts the calls of one route.
+type RouteInFlight struct {
+	name string
+	all  *InFlight
+	n    atomic.Int64
+}
+
+// Route returns a new counter of the calls of the route called name.
+func (f *InFlight) Route(name string) *RouteInFlight {
+	r := &RouteInFlight{name: name, all: f}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.closed {
+	f.routes = append(f.routes, r)
+	return r
+}
+
+// Acquire counts a call and returns true; Release must then be called once. After Close it
+// returns false.
+func (r *RouteInFlight) Acquire() bool {
+	r.n.Add(1)
+	if r.all.closed.Load() {
+		r.Release()
 		return false
 	}
-	if f.routes == nil {
-		f.routes = make(map[string]int)
-	}
-	f.routes[route]++
-	f.total++
 	return true
 }
 
-// Leave ends what Enter took in.
-func (f *InFlight) Leave(route string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.routes[route]--
-	if f.total--; f.total == 0 && f.closed {
-		close(f.empty)
+// Release ends the count of a call.
+func (r *RouteInFlight) Release() {
+	r.n.Add(-1)
+	if r.all.closed.Load() {
+		r.all.checkEmpty()
 	}
 }
 
-// Len returns how many calls are in flight.
+// Len returns the number of calls in flight.
 func (f *InFlight) Len() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.total
+	return f.len()
 }
 
-// Close takes no more calls in and waits for those that are. When ctx ends first
-// it returns an error that counts the rest by route.
-func (f *InFlight) Close(ctx context.Context) error {
-	f.mu.Lock()
-	if !f.closed {
-		f.closed, f.empty = true, make(chan struct{})
-		if f.total == 0 {
-			close(f.empty)
-		}
+func (f *InFlight) len() (total int) {
+	for _, r := range f.routes {
+		total += int(r.n.Load())
 	}
-	empty := f.empty
-	f.mu.Unlock()
-	select {
-	case <-empty:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("gave up calls in flight: %s: %w", f, ctx.Err())
-	}
+	return total
 }
 
-// String lists the routes that calls are in: "auth.v1.Auth/Me (3)".
-func (f *InFlight) String() string {
+func (f *InFlight) checkEmpty() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.len() == 0 {
+		f.end.Do(func() { close(f.empty) })
+	}
+}
+
+// Close refuses new calls and waits for those in flight. If ctx ends first it returns an error
+// that counts the remaining calls by route.
+func (f *InFlight) Close(ctx context.Context) error {
+	f.mu.Lock()
+	if f.empty == nil {
+		f.empty = make(chan struct{})
+	}
+	f.mu.Unlock()
+	f.closed.Store(true)
+	f.checkEmpty()
+	select {
+	case <-f.empty:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("stopped with calls in flight: %s: %w", f, ctx.Err())
+	}
+}
+
+// String returns the routes with calls in flight, sorted: "auth.v1.Auth/Me (3)".
+func (f *InFlight) String() string {
+	f.mu.Lock()
+	routes := slices.Clone(f.routes)
+	f.mu.Unlock()
+	slices.SortStableFunc(routes, func(a, b *RouteInFlight) int { return cmp.Compare(a.name, b.name) })
 	var list []string
-	for _, route := range slices.Sorted(maps.Keys(f.routes)) {
-		if n := f.routes[route]; n > 0 {
-			list = append(list, fmt.Sprintf("%s (%d)", route, n))
+	for _, r := range routes {
+		if n := r.n.Load(); n > 0 {
+			list = append(list, fmt.Sprintf("%s (%d)", r.name, n))
 		}
 	}
 	return strings.Join(list, ", ")

@@ -1,5 +1,5 @@
-// Package transport holds what the transports below it have in common: the pairs
-// that go beside a message, and their names.
+// Package transport contains the common parts of the transports below it: the metadata of a
+// message, and its keys.
 package transport
 
 import (
@@ -15,23 +15,22 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// The names of the pairs that go with every call where the transport has none of
-// its own.
+// Metadata keys for every call, where the transport has no equivalent of its own.
 const (
-	// RequestIDKey names the id that log lines of one request share.
+	// RequestIDKey is the key of the id that correlates the log lines of one request.
 	RequestIDKey = "X-Request-Id"
-	// TimeoutKey names the time that the caller still has, in milliseconds.
+	// TimeoutKey is the key of the client's remaining time, in milliseconds.
 	TimeoutKey = "X-Request-Timeout-Ms"
 )
 
-// Pairs is a [chassi.Metadata] in the order in which the pairs were set: for transports
-// that write them out, and for clients. The zero value is empty.
+// Pairs is a [chassi.Metadata] in the order in which the pairs were set: for transports that
+// encode them, and for clients. The zero value is empty.
 type Pairs []Pair
 
-// Pair is one pair, its key as it was spelled first.
+// Pair is one pair, with the key as spelled first.
 type Pair struct{ Key, Value string }
 
-// Get returns the value of key, "" for none.
+// Get returns the value of key, or "".
 func (p *Pairs) Get(key string) string {
 	for i := range *p {
 		if strings.EqualFold((*p)[i].Key, key) {
@@ -52,22 +51,22 @@ func (p *Pairs) Set(key, value string) {
 	*p = append(*p, Pair{key, value})
 }
 
-// CallerTimeout returns the time that the caller of a request with metadata m
-// still has, as [TimeoutKey] tells it.
+// CallerTimeout returns the remaining time of the client of a request with metadata m,
+// according to [TimeoutKey].
 func CallerTimeout(m chassi.Metadata) (time.Duration, bool) {
 	ms, err := strconv.ParseUint(m.Get(TimeoutKey), 10, 32)
 	return time.Duration(ms) * time.Millisecond, err == nil
 }
 
-// SetTimeout tells the other side in m how long ctx lasts, if it ends at all.
+// SetTimeout sets the remaining time of ctx in m, if ctx has a deadline.
 func SetTimeout(ctx context.Context, m chassi.Metadata) {
 	if deadline, ok := ctx.Deadline(); ok {
 		m.Set(TimeoutKey, strconv.FormatInt(max(time.Until(deadline).Milliseconds(), 0), 10))
 	}
 }
 
-// CodeStatus is the [chassi.Binding].Status of transports without statuses of their own:
-// 0, or the code.
+// CodeStatus implements [chassi.Binding].Status for transports without statuses of their own:
+// it returns 0, or the code.
 func CodeStatus(_ *chassi.Call, err error) int {
 	if err == nil {
 		return 0
@@ -75,10 +74,10 @@ func CodeStatus(_ *chassi.Call, err error) int {
 	return int(chassi.ErrorOf(err).Code)
 }
 
-// RequestID returns given, if it is one and is 8 to 128 characters that can stand
-// in a header and a log line; otherwise a new one of 128 random bits, in one
-// allocation. It is no secret, so the runtime's own generator will do: ChaCha8,
-// seeded by the system at start. A traceparent is another matter, left to tracing.
+// RequestID returns given, if it has 8 to 128 characters that are safe in a header and a log
+// line; otherwise a new id of 128 random bits, in one allocation. It is not secret, so the
+// runtime's generator is sufficient: ChaCha8, seeded by the system at start. Package
+// tracing generates trace ids.
 func RequestID(given string) string {
 	if isRequestID(given) {
 		return given
@@ -106,8 +105,8 @@ func isRequestID(id string) bool {
 	return true
 }
 
-// statusOf is the one table of codes and HTTP statuses. 499 is nginx's number for
-// a client that went away; nobody is left to read it but the log.
+// statusOf is the only table of codes and HTTP statuses. 499 is nginx's status for a client
+// that has disconnected; it appears only in logs.
 var statusOf = map[chassi.Code]int{
 	chassi.Canceled:           499,
 	chassi.Unknown:            http.StatusInternalServerError,
@@ -127,7 +126,7 @@ var statusOf = map[chassi.Code]int{
 	chassi.Unauthenticated:    http.StatusUnauthorized,
 }
 
-// HTTPStatus returns the status that stands for code over HTTP.
+// HTTPStatus returns the HTTP status for code.
 func HTTPStatus(code chassi.Code) int {
 	if status, ok := statusOf[code]; ok {
 		return status

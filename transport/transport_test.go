@@ -3,8 +3,6 @@ package transport_test
 import (
 	"context"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -69,82 +67,32 @@ func TestEachCodeHasItsStatus(t *testing.T) {
 func TestInFlight(t *testing.T) {
 	t.Parallel()
 	var f transport.InFlight
-	for _, route := range []string{"a", "b", "a"} {
-		if !f.Enter(route) {
-			t.Errorf("%s was refused", route)
+	b, a := f.Route("b"), f.Route("a")
+	for i, route := range []*transport.RouteInFlight{a, b, a} {
+		if !route.Acquire() {
+			t.Errorf("call %d was refused", i)
 		}
 	}
 	if f.Len() != 3 || f.String() != "a (2), b (1)" {
 		t.Errorf("%d: %s", f.Len(), &f)
 	}
-	f.Leave("b")
+	b.Release()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := f.Close(ctx); err == nil || !strings.Contains(err.Error(), "a (2)") {
 		t.Error(err)
 	}
-	if f.Enter("c") {
-		t.Error("entered what is closed")
+	if b.Acquire() || f.Len() != 2 {
+		t.Fatal("a call was counted after Close")
 	}
 	done := make(chan error)
 	go func() { done <- f.Close(context.Background()) }()
-	f.Leave("a")
-	f.Leave("a")
+	a.Release()
+	a.Release()
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
 	if err := new(transport.InFlight).Close(t.Context()); err != nil {
 		t.Error(err)
-	}
-}
-
-// All that is taken is done, by no more at once than allowed; what is too much is
-// refused.
-func TestWorkers(t *testing.T) {
-	t.Parallel()
-	const most, waiting, callers, each = 4, 8, 8, 500
-	var running, highest, done, refused atomic.Int64
-	w := transport.NewWorkers(most, waiting, func(int) {
-		n := running.Add(1)
-		for h := highest.Load(); n > h && !highest.CompareAndSwap(h, n); h = highest.Load() {
-		}
-		done.Add(1)
-		running.Add(-1)
-	})
-	var submitters sync.WaitGroup
-	for range callers {
-		submitters.Go(func() {
-			for i := range each {
-				if !w.Submit(i) {
-					refused.Add(1)
-				}
-			}
-		})
-	}
-	submitters.Wait()
-	w.Close()
-	if done.Load()+refused.Load() != callers*each || highest.Load() > most || done.Load() == 0 {
-		t.Errorf("%d done, %d refused, %d at once", done.Load(), refused.Load(), highest.Load())
-	}
-}
-
-func TestWorkersRefuseWhatHasNoRoom(t *testing.T) {
-	t.Parallel()
-	entered, leave := make(chan int), make(chan struct{})
-	w := transport.NewWorkers(1, 1, func(i int) { entered <- i; <-leave })
-	if first := w.Submit(1); !first || <-entered != 1 {
-		t.Error("the first does not run")
-	}
-	if waits, refused := w.Submit(2), !w.Submit(3); !waits || !refused {
-		t.Error("of the next two, one waits and one is refused")
-	}
-	leave <- struct{}{}
-	if second := <-entered; second != 2 {
-		t.Errorf("then %d ran", second)
-	}
-	close(leave)
-	w.Close()
-	if w.Submit(4) {
-		t.Error("one was taken after the end")
 	}
 }

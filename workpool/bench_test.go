@@ -10,6 +10,7 @@ import (
 
 func BenchmarkDo(b *testing.B) {
 	p := workpool.New(workpool.Options{})
+	defer p.Stop(context.Background())
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := workpool.Do(b.Context(), p, func(context.Context) (int, error) { return 1, nil }); err != nil {
@@ -20,6 +21,7 @@ func BenchmarkDo(b *testing.B) {
 
 func BenchmarkDoParallel(b *testing.B) {
 	p := workpool.New(workpool.Options{Queue: 1 << 20})
+	defer p.Stop(context.Background())
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
@@ -45,7 +47,7 @@ func BenchmarkSubmit(b *testing.B) {
 
 func BenchmarkRefuse(b *testing.B) {
 	p := workpool.New(workpool.Options{Workers: 1, Queue: -1})
-	open := make(gate)
+	open := make(barrier)
 	if err := p.TrySubmit(b.Context(), open.task); err != nil {
 		b.Fatal(err)
 	}

@@ -2,16 +2,16 @@ package workpool
 
 import "context"
 
-// Do runs fn on a worker of p and returns what it returns. fn gets ctx.
+// Do runs fn with ctx on a worker of p and returns its result.
 //
-// Do never waits for a place: it fails with [ErrFull] when the queue has none, and
-// with [ErrStopped] once p is stopping. A panic of fn comes back as [*PanicError].
+// Do never waits for a place in the queue: it returns [ErrFull] if the queue is full, and
+// [ErrStopped] if p is stopping or stopped. If fn panics or calls runtime.Goexit, Do returns the
+// error of [chassi.Recovered], whose cause is a [chassi.PanicError].
 //
-// When ctx ends, Do returns an error that wraps ctx.Err() at once. Queued, its
-// place is free from then on and fn never runs. Running, fn keeps its worker
-// until it returns, so no more than Options.Workers ever run; its result is
-// dropped. What fn writes to, other than its result, may therefore still be
-// written to after Do returned.
+// If ctx ends, Do returns at once with an error that wraps ctx.Err(). If fn is queued it never
+// runs, and its place is free. If fn is running it occupies its worker until it returns, and its
+// result is dropped: it may still write to variables other than its result after Do has
+// returned.
 func Do[T any](ctx context.Context, p *Pool, fn func(context.Context) (T, error)) (T, error) {
 	var c struct {
 		task
@@ -29,7 +29,7 @@ func Do[T any](ctx context.Context, p *Pool, fn func(context.Context) (T, error)
 	return c.value, c.err
 }
 
-// do returns nil when the function of t has returned.
+// do runs t and waits for it. It returns nil when the function of t has returned.
 func (p *Pool) do(t *task) error {
 	if t.ctx.Err() != nil {
 		p.refuse()
@@ -46,7 +46,7 @@ func (p *Pool) do(t *task) error {
 	}
 }
 
-// leave ends the wait for t, whose context has ended, by what has become of it.
+// leave stops waiting for t, whose context has ended. The error depends on the state of t.
 func (p *Pool) leave(t *task) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -56,6 +56,7 @@ func (p *Pool) leave(t *task) error {
 	case queued:
 		p.cancel(t)
 		p.admit()
+		p.wake()
 		p.checkDrained()
 		return p.gaveUp(t.ctx, "while queued")
 	default:
@@ -65,5 +66,5 @@ func (p *Pool) leave(t *task) error {
 }
 
 func (p *Pool) gaveUp(ctx context.Context, when string) error {
-	return p.errorf("caller gave up %s: %w", when, ctx.Err())
+	return p.errorf("context ended %s: %w", when, ctx.Err())
 }

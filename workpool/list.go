@@ -2,17 +2,17 @@ package workpool
 
 import "context"
 
-// A task is in one list at most, and its fields belong to the pool's lock, save
-// ctx and fn, which do not change.
+// task is in at most one list. The pool's lock guards its fields, except ctx and fn, which are
+// immutable.
 type task struct {
 	ctx   context.Context // of Do's caller, or detached from Submit's
 	fn    func(context.Context)
 	state state
-	heard bool // a caller of Do waits, and will hear of a panic
+	heard bool // a caller of Do waits, and will receive a panic
 
-	accepted chan error    // for a task waiting for a place: nil once it has one
-	done     chan struct{} // for a task of Do: closed when it ran or never will
-	failure  error         // why fn did not return, once done
+	accepted chan error    // of a task that waits for a place: receives nil once it has one
+	done     chan struct{} // of a task of Do: closed when it has run or never will
+	failure  error         // why fn did not return; set before done is closed
 
 	in         *list
 	prev, next *task
@@ -34,8 +34,7 @@ func (t *task) close() {
 	}
 }
 
-// A list is a queue of tasks that can leave from the middle. Its zero value is
-// empty.
+// list is a queue from whose middle tasks can be removed. The zero value is empty.
 type list struct {
 	first, last *task
 	len         int
@@ -52,7 +51,7 @@ func (l *list) push(t *task) {
 	l.len++
 }
 
-// pop removes and returns the first task, nil for none.
+// pop removes and returns the first task, or nil if the list is empty.
 func (l *list) pop() *task {
 	t := l.first
 	if t != nil {
@@ -61,7 +60,7 @@ func (l *list) pop() *task {
 	return t
 }
 
-// remove takes t out of l, in which it must be.
+// remove removes t from l, which must contain it.
 func (l *list) remove(t *task) {
 	if t.prev == nil {
 		l.first = t.next

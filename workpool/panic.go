@@ -2,30 +2,22 @@ package workpool
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+
+	"github.com/chassi-go/chassi"
 )
 
-// PanicError is what [Do] returns when its function panicked. It does not unwrap:
-// a panic with an error is not that error, so no caller takes it for one it knows.
-// A function that ends by runtime.Goexit counts as one that panicked.
-type PanicError struct {
-	Value any    // what the function panicked with
-	Stack []byte // of the worker at that moment, as by debug.Stack
+// asPanic returns the panic that err wraps, or nil.
+func asPanic(err error) *chassi.PanicError {
+	panicked, _ := errors.AsType[*chassi.PanicError](err)
+	return panicked
 }
 
-func newPanicError(value any) *PanicError {
-	return &PanicError{Value: value, Stack: debug.Stack()}
-}
-
-// Error names the value, not the stack.
-func (e *PanicError) Error() string {
-	return fmt.Sprintf("workpool: task panicked: %v", e.Value)
-}
-
-// report tells OnPanic, and survives its panic too.
-func (p *Pool) report(ctx context.Context, e *PanicError) {
+// report calls OnPanic and recovers a panic of it.
+func (p *Pool) report(ctx context.Context, e *chassi.PanicError) {
 	defer func() {
 		if v := recover(); v != nil {
 			logPanic(ctx, v, debug.Stack())

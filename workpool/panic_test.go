@@ -8,6 +8,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/workpool"
 )
 
@@ -17,12 +18,12 @@ func TestDoReturnsThePanic(t *testing.T) {
 	inBubble(t, options, func(t *testing.T, p *workpool.Pool) {
 		known := errors.New("known")
 		_, err := workpool.Do(t.Context(), p, func(context.Context) (int, error) { panic(known) })
-		var panicked *workpool.PanicError
+		var panicked *chassi.PanicError
 		if !errors.As(err, &panicked) || panicked.Value != known {
 			t.Fatalf("%#v", err)
 		}
-		if errors.Is(err, known) {
-			t.Error("the panic passes for the error it panicked with")
+		if errors.Is(err, known) || chassi.ErrorOf(err).Code != chassi.Internal {
+			t.Errorf("%v: want an internal error that is not the one it panicked with", err)
 		}
 		if !strings.Contains(string(panicked.Stack), "TestDoReturnsThePanic") {
 			t.Errorf("stack without the place of the panic:\n%s", panicked.Stack)
@@ -50,7 +51,7 @@ func TestT49WorkGoesOnAfterAPanic(t *testing.T) {
 		panic("in OnPanic")
 	}}
 	inBubble(t, options, func(t *testing.T, p *workpool.Pool) {
-		open := make(gate)
+		open := make(barrier)
 		ran := false
 		for _, task := range []func(context.Context){
 			open.task,
@@ -77,12 +78,12 @@ func TestT49WorkGoesOnAfterAPanic(t *testing.T) {
 	})
 }
 
-func TestOnPanicHearsForACallerWhoLeft(t *testing.T) {
+func TestOnPanicIsCalledForAbsentCallers(t *testing.T) {
 	told := make(chan any, 1)
 	options := workpool.Options{OnPanic: func(_ context.Context, v any, _ []byte) { told <- v }}
 	inBubble(t, options, func(t *testing.T, p *workpool.Pool) {
 		ctx, cancel := context.WithCancel(t.Context())
-		open := make(gate)
+		open := make(barrier)
 		left := goDo(ctx, p, func(context.Context) (string, error) { <-open; panic("late") })
 		synctest.Wait()
 		cancel()
@@ -99,7 +100,7 @@ func TestOnPanicHearsForACallerWhoLeft(t *testing.T) {
 func TestDoThatExitsItsGoroutine(t *testing.T) {
 	inBubble(t, workpool.Options{}, func(t *testing.T, p *workpool.Pool) {
 		_, err := workpool.Do(t.Context(), p, func(context.Context) (int, error) { runtime.Goexit(); return 0, nil })
-		if _, ok := errors.AsType[*workpool.PanicError](err); !ok {
+		if _, ok := errors.AsType[*chassi.PanicError](err); !ok {
 			t.Errorf("%v, want a PanicError", err)
 		}
 	})

@@ -2,14 +2,14 @@ package workpool
 
 import "context"
 
-// Stop refuses new work from now on, and those who wait for a place, and returns
-// when all accepted work is done and no worker is left.
+// Stop rejects new tasks, including those of a waiting Submit, and returns when all accepted
+// tasks have ended. Then the workers end.
 //
-// When ctx ends first, Stop gives up what is queued: it never runs, and callers of
-// [Do] get [ErrStopped]. The contexts of running tasks of Submit end, but Stop does
-// not wait for them: it returns an error that wraps ctx.Err() and says how many
-// tasks were left. Stop may be called again, and by several at once: each call
-// waits on its own ctx.
+// If ctx ends first, Stop drops the queued tasks: they never run, and their calls of [Do] return
+// [ErrStopped]. The contexts of running tasks of Submit end. Stop does not wait for running
+// tasks: it returns an error that wraps ctx.Err() and contains the number of running and queued
+// tasks. Stop may be called more than once, also concurrently; each call waits until its own ctx
+// ends.
 func (p *Pool) Stop(ctx context.Context) error {
 	p.refuseAll()
 	select {
@@ -51,5 +51,5 @@ func (p *Pool) giveUp(ctx context.Context) error {
 		return nil
 	}
 	p.abandon()
-	return p.errorf("stop gave up %d tasks, %d running and %d queued: %w", left+p.busy, p.busy, left, ctx.Err())
+	return p.errorf("stopped with %d unfinished tasks, %d running and %d queued: %w", left+p.busy, p.busy, left, ctx.Err())
 }

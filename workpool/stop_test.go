@@ -34,9 +34,9 @@ func TestStopDrainsAcceptedWorkF32(t *testing.T) {
 	})
 }
 
-func TestStopRefusesNewWorkAndThoseWaiting(t *testing.T) {
+func TestStopRejectsNewAndWaitingTasks(t *testing.T) {
 	inBubble(t, workpool.Options{Workers: 1, Queue: -1}, func(t *testing.T, p *workpool.Pool) {
-		open := make(gate)
+		open := make(barrier)
 		if err := p.Submit(t.Context(), open.task); err != nil {
 			t.Fatal(err)
 		}
@@ -62,7 +62,7 @@ func TestStopRefusesNewWorkAndThoseWaiting(t *testing.T) {
 	})
 }
 
-func TestStopOutOfTimeSaysHowMuchIsLeft(t *testing.T) {
+func TestStopTimeoutReportsRemainingTasks(t *testing.T) {
 	inBubble(t, workpool.Options{Name: "mail", Workers: 2, Queue: 5}, func(t *testing.T, p *workpool.Pool) {
 		ended := make(chan error, 2)
 		for range 2 {
@@ -81,7 +81,7 @@ func TestStopOutOfTimeSaysHowMuchIsLeft(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		err := p.Stop(ctx)
-		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), `"mail": stop gave up 5 tasks, 2 running and 3 queued`) {
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), `"mail": stopped with 5 unfinished tasks, 2 running and 3 queued`) {
 			t.Errorf("Stop: %v", err)
 		}
 		if got := <-queued; !errors.Is(got.err, workpool.ErrStopped) {

@@ -129,7 +129,7 @@ func TestQueueAgreesWithModel(t *testing.T) {
 
 // caller is one Do as the model sees it.
 type caller struct {
-	open   gate
+	open   barrier
 	cancel context.CancelFunc
 	answer <-chan answer
 }
@@ -166,12 +166,15 @@ func runModel(t *testing.T, workers, size int, ops []int) string {
 	for len(m.running) > 0 {
 		m.finish(0)
 	}
+	if err := m.pool.Stop(t.Context()); failure == "" && err != nil {
+		failure = err.Error()
+	}
 	return failure
 }
 
 func (m *model) arrive(t *testing.T) string {
 	ctx, cancel := context.WithCancel(t.Context())
-	c := &caller{open: make(gate), cancel: cancel}
+	c := &caller{open: make(barrier), cancel: cancel}
 	c.answer = goDo(ctx, m.pool, c.open.call)
 	synctest.Wait()
 	switch {

@@ -2,9 +2,8 @@ package workpool
 
 import "context"
 
-// TrySubmit accepts fn to be run, or fails at once: with [ErrFull] when the queue
-// has no place, with [ErrStopped] once p is stopping. For the context of fn see
-// Submit.
+// TrySubmit accepts fn, to be run once, without waiting. It returns [ErrFull] if the queue is
+// full and [ErrStopped] if p is stopping or stopped. For the context of fn see [Pool.Submit].
 func (p *Pool) TrySubmit(ctx context.Context, fn func(context.Context)) error {
 	t := p.detached(ctx, fn)
 	waited := p.trace(t, nil)
@@ -13,12 +12,12 @@ func (p *Pool) TrySubmit(ctx context.Context, fn func(context.Context)) error {
 	return err
 }
 
-// Submit accepts fn to be run. It waits for a place until ctx ends, in the order
-// of arrival and before any later TrySubmit or Do. It fails with an error that
-// wraps ctx.Err(), or with [ErrStopped] once p is stopping; fn then never runs.
+// Submit accepts fn, to be run once. If the queue is full it waits, in order of arrival and
+// before any later TrySubmit or Do. It returns an error that wraps ctx.Err() if ctx ends, and
+// [ErrStopped] if p is stopping or stopped; fn then never runs.
 //
-// The context of fn carries the values of ctx but not its end: accepted work
-// outlives its request. It ends when [Pool.Stop] runs out of time.
+// The context of fn has the values of ctx but not its deadline and cancellation. It ends when
+// the context of [Pool.Stop] ends.
 func (p *Pool) Submit(ctx context.Context, fn func(context.Context)) error {
 	if ctx.Err() != nil {
 		p.refuse()
@@ -52,16 +51,18 @@ func (p *Pool) try(t *task) error {
 		return p.full
 	}
 	p.accept(t)
+	p.wake()
 	return nil
 }
 
-// enter accepts t, or else lets it wait and reports false: the answer will come
-// through t.accepted.
+// enter accepts t and returns true, or returns false: the outcome is then sent to
+// t.accepted.
 func (p *Pool) enter(t *task) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.stopping && p.hasPlace() {
 		p.accept(t)
+		p.wake()
 		return true
 	}
 	t.accepted = make(chan error, 1)
@@ -74,7 +75,7 @@ func (p *Pool) enter(t *task) bool {
 	return false
 }
 
-// withdraw ends the wait of t for a place, unless the answer came first.
+// withdraw ends the wait of t for a place, unless the outcome was sent first.
 func (p *Pool) withdraw(ctx context.Context, t *task) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -92,17 +93,24 @@ func (p *Pool) refuse() {
 	p.counts.Refused++
 }
 
-// detached makes the task of a caller who goes on.
+// detached returns the task of a caller that does not wait for it.
 func (p *Pool) detached(ctx context.Context, fn func(context.Context)) *task {
-	return &task{ctx: detachedContext{p.abandoned, ctx}, fn: fn}
+	var t struct { // one allocation
+		task
+		detachedContext
+	}
+	t.detachedContext = detachedContext{p.abandoned, ctx}
+	t.ctx, t.fn = &t.detachedContext, fn
+	return &t.task
 }
 
-// detachedContext has the end of one context and the values of another.
+// detachedContext has the deadline and cancellation of one context and the values of
+// another.
 type detachedContext struct {
 	context.Context
 	values context.Context
 }
 
-func (c detachedContext) Value(key any) any {
+func (c *detachedContext) Value(key any) any {
 	return c.values.Value(key)
 }

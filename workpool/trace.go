@@ -7,9 +7,9 @@ import (
 	"github.com/chassi-go/chassi/calltrace"
 )
 
-// trace records that t waits from now on, and then that it runs, with what its function
-// leaves in failed, which may be nil. The returned end is for when t will never run, see
-// [refused]; it is nil when the call of t is not recorded.
+// trace records a span while t waits and another one while it runs. *failed is the error of the
+// second when the function has returned; failed may be nil. If t never runs, the returned
+// function ends the first span, see [refused]. It is nil if the call of t is not recorded.
 func (p *Pool) trace(t *task, failed *error) calltrace.End {
 	start := calltrace.From(t.ctx)
 	if start == nil {
@@ -31,8 +31,8 @@ func (p *Pool) trace(t *task, failed *error) calltrace.End {
 	return waited
 }
 
-// refused records why a task will never run. After it has begun to run, and for a nil err,
-// it does nothing.
+// refused records why a task will never run. It is a no-op if the task has begun to run,
+// and for a nil err.
 func refused(waited calltrace.End, err error) {
 	if waited != nil && err != nil {
 		waited("", failureOf(err))

@@ -66,7 +66,7 @@ func TestTasksAreReported(t *testing.T) {
 func TestTasksThatNeverRunAreReported(t *testing.T) {
 	t.Parallel()
 	p := workpool.New(workpool.Options{Name: "hashing", Workers: 1, Queue: 1})
-	open := make(gate)
+	open := make(barrier)
 	if err := p.TrySubmit(t.Context(), open.task); err != nil {
 		t.Fatal(err)
 	}

@@ -1,21 +1,21 @@
-// Package workpool runs work on a bounded number of goroutines behind a bounded
-// queue, for work whose cost must be capped: password hashing, image scaling,
-// mail.
+// Package workpool runs tasks on a bounded number of goroutines behind a bounded
+// queue, for work whose cost must be limited: password hashing, image scaling,
+// the calls that a broker delivers.
 //
-// Two ways in, and they differ in who holds whom:
+// There are two ways to run a task:
 //
-//   - [Do] is for a caller who waits for the result. When its context ends while
-//     the work is queued, the place in the queue is free at once, for the next
-//     caller, and the work never runs.
-//   - [Pool.Submit] and [Pool.TrySubmit] are for a caller who goes on. Once they
-//     return nil the work will run exactly once, whatever becomes of the caller's
-//     context; only a [Pool.Stop] that runs out of time gives it up.
+//   - [Do] waits for the result. If its context ends while the task is queued,
+//     the task never runs and its place in the queue is free at once.
+//   - [Pool.Submit] and [Pool.TrySubmit] do not wait for the task. Once they
+//     return nil the task runs exactly once, even if the caller's context ends;
+//     only a [Pool.Stop] that runs out of time drops it.
 //
-// Workers are goroutines that live while there is work: an idle pool has none. A
-// panic ends the task, not the worker. Work starts in the order of acceptance.
+// Workers are started as they are needed and run until Stop: a pool that has run
+// a task must be stopped. A panic ends the task, not the worker. Tasks start in
+// the order in which they were accepted.
 //
-// A task must not wait for another task of its own pool: with all workers
-// waiting, nobody is left to run what they wait for.
+// A task must not wait for another task of its own pool: if all workers waited, the
+// pool would deadlock.
 package workpool
 
 import (
@@ -26,14 +26,14 @@ import (
 )
 
 var (
-	// ErrFull refuses work because all workers are busy and the queue has no place.
+	// ErrFull means that all workers are busy and the queue is full.
 	ErrFull error = refusal("queue full")
-	// ErrStopped refuses work, or gives up queued work, because of [Pool.Stop].
+	// ErrStopped means that [Pool.Stop] has been called.
 	ErrStopped error = refusal("stopped")
 )
 
-// refusal marks errors by which a pool declines work on purpose, for logs that tell them
-// from failures.
+// refusal is the type of the errors for rejected tasks. Logs use it to distinguish them from
+// failures.
 type refusal string
 
 func (r refusal) Error() string { return string(r) }
@@ -41,32 +41,35 @@ func (r refusal) Error() string { return string(r) }
 // Refused returns true.
 func (refusal) Refused() bool { return true }
 
-// Options of a Pool. The zero value works.
+// Unavailable returns true: a service returns the code Unavailable for the error.
+func (refusal) Unavailable() bool { return true }
+
+// Options configure a Pool. The zero value is usable.
 type Options struct {
-	// Name stands in errors.
+	// Name identifies the pool in errors and spans.
 	Name string
 
-	// Workers is the number of tasks that run at once. 0 means GOMAXPROCS.
+	// Workers is the maximum number of tasks that run concurrently. 0 means GOMAXPROCS.
 	Workers int
 
-	// Queue is the number of accepted tasks that wait for a worker. 0 means four
-	// for each worker, a negative number means none.
+	// Queue is the maximum number of accepted tasks that wait for a worker. 0 means four per
+	// worker, a negative number means none.
 	Queue int
 
-	// OnPanic is told of a panic that no caller of [Do] is waiting to hear of, with
-	// the context of the task; it runs on the worker. nil logs it by
-	// slog.ErrorContext.
+	// OnPanic is called on the worker, with the context of the task, after a panic
+	// that is not returned to a caller of [Do]. If it is nil, the panic is logged
+	// with slog.ErrorContext.
 	OnPanic func(ctx context.Context, recovered any, stack []byte)
 }
 
-// A Pool runs tasks. It is made by New and safe for concurrent use.
+// Pool runs tasks. Create one with New. It is safe for concurrent use.
 type Pool struct {
 	name    string
 	workers int
 	size    int
 	onPanic func(ctx context.Context, recovered any, stack []byte)
 
-	full    error // ErrFull with the pool's name: refusing must be cheap
+	full    error // ErrFull with the pool's name, made once because refusing must be cheap
 	stopped error
 
 	abandoned context.Context // ends when Stop gives up; tasks of Submit run under it
@@ -76,13 +79,16 @@ type Pool struct {
 	queue    list // accepted, waiting for a worker
 	waiting  list // in Submit, waiting for a place in the queue
 	busy     int
+	started  int             // workers, idle ones included
+	idle     []chan struct{} // wakes a worker, or ends it when closed
+	waking   bool            // a woken worker has not yet looked at the queue
 	stopping bool
 	drained  chan struct{} // closed when stopping and without work
 	counts   Stats
 }
 
-// New returns a Pool. It starts no goroutine, so a pool that is never used needs
-// no Stop.
+// New returns a Pool. It starts no goroutine: a pool that is never used need not be
+// stopped.
 func New(options Options) *Pool {
 	p := &Pool{
 		name:    options.Name,
@@ -110,7 +116,7 @@ func (p *Pool) errorf(format string, args ...any) error {
 	return fmt.Errorf("workpool %q: "+format, append([]any{p.name}, args...)...)
 }
 
-// Stats is a snapshot of a Pool, for metrics. At any moment
+// Stats contains the statistics of a Pool at one moment, for metrics. It satisfies
 //
 //	Submitted = Completed + Panics + Canceled + Busy + Queued
 type Stats struct {
@@ -126,12 +132,14 @@ type Stats struct {
 	Refused   uint64 // never accepted: full, stopped, or the caller gave up before
 }
 
-// Stats returns the present state.
+// Stats returns the current statistics.
 func (p *Pool) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.counts
 	s.Workers, s.QueueSize = p.workers, p.size
-	s.Busy, s.Queued = p.busy, p.queue.len
+	accepted := p.busy + p.queue.len // as many as there are workers run, or will in a moment
+	s.Busy = min(accepted, p.workers)
+	s.Queued = accepted - s.Busy
 	return s
 }

@@ -17,13 +17,13 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// gate is work that waits to be let go.
-type gate chan struct{}
+// barrier is work that waits until it is closed.
+type barrier chan struct{}
 
-func (g gate) task(context.Context) { <-g }
+func (b barrier) task(context.Context) { <-b }
 
-func (g gate) call(context.Context) (string, error) {
-	<-g
+func (b barrier) call(context.Context) (string, error) {
+	<-b
 	return "done", nil
 }
 
@@ -98,7 +98,7 @@ func TestDoReturnsTheResult(t *testing.T) {
 
 func TestDoRefusesWhenFullF32(t *testing.T) {
 	inBubble(t, workpool.Options{Name: "hash", Workers: 2, Queue: 3}, func(t *testing.T, p *workpool.Pool) {
-		open := make(gate)
+		open := make(barrier)
 		var accepted []<-chan answer
 		for range 5 {
 			accepted = append(accepted, goDo(t.Context(), p, open.call))
@@ -125,7 +125,7 @@ func TestDoRefusesWhenFullF32(t *testing.T) {
 // The place must be free when Do returns, not when a worker comes by.
 func TestDoCanceledWhileQueuedFreesItsPlaceT31(t *testing.T) {
 	inBubble(t, workpool.Options{Workers: 1, Queue: 1}, func(t *testing.T, p *workpool.Pool) {
-		open := make(gate)
+		open := make(barrier)
 		running := goDo(t.Context(), p, open.call)
 		synctest.Wait()
 		ctx, cancel := context.WithCancel(t.Context())
@@ -151,7 +151,7 @@ func TestDoCanceledWhileQueuedFreesItsPlaceT31(t *testing.T) {
 
 func TestDoCanceledInTheMiddleOfTheQueue(t *testing.T) {
 	inBubble(t, workpool.Options{Workers: 1, Queue: 5}, func(t *testing.T, p *workpool.Pool) {
-		open := make(gate)
+		open := make(barrier)
 		goDo(t.Context(), p, open.call)
 		synctest.Wait()
 		order := make(chan int, 5)
@@ -178,7 +178,7 @@ func TestDoCanceledInTheMiddleOfTheQueue(t *testing.T) {
 
 func TestDoCanceledWhileRunningReturnsAtOnce(t *testing.T) {
 	inBubble(t, workpool.Options{Workers: 1, Queue: -1}, func(t *testing.T, p *workpool.Pool) {
-		open := make(gate)
+		open := make(barrier)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		start := time.Now()
@@ -186,7 +186,7 @@ func TestDoCanceledWhileRunningReturnsAtOnce(t *testing.T) {
 		if !errors.Is(err, context.DeadlineExceeded) || value != "" || time.Since(start) != time.Second {
 			t.Errorf("%q, %v after %v", value, err, time.Since(start))
 		}
-		// The worker goes on, so nobody else starts.
+		// The worker continues, so no other one starts.
 		wantStats(t, p, workpool.Stats{Busy: 1, Submitted: 1})
 		if _, err := workpool.Do(t.Context(), p, open.call); !errors.Is(err, workpool.ErrFull) {
 			t.Errorf("beside a worker that goes on: %v", err)
@@ -210,6 +210,28 @@ func TestDoWithAnEndedContext(t *testing.T) {
 	})
 }
 
+// Tasks that are submitted together run on all workers, although only one worker is woken
+// at a time.
+func TestWorkersWakeEachOther(t *testing.T) {
+	inBubble(t, workpool.Options{Workers: 3, Queue: 10}, func(t *testing.T, p *workpool.Pool) {
+		for round := range 2 { // the second with idle workers
+			open, running := make(barrier), make(chan struct{}, 10)
+			for range 5 {
+				err := p.TrySubmit(t.Context(), func(context.Context) { running <- struct{}{}; <-open })
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			synctest.Wait()
+			if n := len(running); n != 3 {
+				t.Errorf("round %d: %d tasks run at once, want 3", round, n)
+			}
+			close(open)
+			synctest.Wait()
+		}
+	})
+}
+
 // A caller finds the worker free that served it a moment ago.
 func TestDoInSequenceNeverMeetsItself(t *testing.T) {
 	t.Parallel()
@@ -218,6 +240,9 @@ func TestDoInSequenceNeverMeetsItself(t *testing.T) {
 		if _, err := workpool.Do(t.Context(), p, func(context.Context) (int, error) { return i, nil }); err != nil {
 			t.Fatalf("call %d: %v", i, err)
 		}
+	}
+	if err := p.Stop(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -251,7 +276,7 @@ func TestSubmitWaitsForAPlaceF32(t *testing.T) {
 
 func TestSubmitStopsWaitingWithItsContext(t *testing.T) {
 	inBubble(t, workpool.Options{Workers: 1, Queue: -1}, func(t *testing.T, p *workpool.Pool) {
-		open := make(gate)
+		open := make(barrier)
 		if err := p.Submit(t.Context(), open.task); err != nil {
 			t.Fatal(err)
 		}
@@ -269,7 +294,7 @@ func TestSubmitStopsWaitingWithItsContext(t *testing.T) {
 // A waiting Submit gets the place that a canceled Do gave up, before a TrySubmit that comes later.
 func TestSubmitGetsThePlaceOfACanceledDo(t *testing.T) {
 	inBubble(t, workpool.Options{Workers: 1, Queue: 1}, func(t *testing.T, p *workpool.Pool) {
-		open := make(gate)
+		open := make(barrier)
 		goDo(t.Context(), p, open.call)
 		synctest.Wait()
 		ctx, cancel := context.WithCancel(t.Context())
@@ -294,7 +319,7 @@ func TestSubmittedWorkOutlivesItsCaller(t *testing.T) {
 	inBubble(t, workpool.Options{}, func(t *testing.T, p *workpool.Pool) {
 		type key struct{}
 		ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "trace"))
-		open := make(gate)
+		open := make(barrier)
 		got := make(chan string, 1)
 		err := p.Submit(ctx, func(ctx context.Context) {
 			<-open

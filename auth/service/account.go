@@ -13,7 +13,7 @@ import (
 	"github.com/chassi-go/chassi/password"
 )
 
-// Me returns the account of the caller.
+// Me returns the account of the authenticated client.
 func (s *Service) Me(ctx context.Context, _ *auth.MeRequest) (*auth.MeResponse, error) {
 	principal := chassi.PrincipalFrom(ctx)
 	if principal == nil {
@@ -29,8 +29,8 @@ func (s *Service) Me(ctx context.Context, _ *auth.MeRequest) (*auth.MeResponse, 
 	return &auth.MeResponse{ID: user.ID, Email: user.Email, CreatedAt: user.CreatedAt}, nil
 }
 
-// ChangePassword sets the caller's password and ends all older tokens. The old
-// password is guarded by the same lockout as a login.
+// ChangePassword sets the client's password and revokes all older tokens. Checks of the old
+// password are subject to the same lockout as logins.
 func (s *Service) ChangePassword(ctx context.Context, r *auth.ChangePasswordRequest) (*auth.ChangePasswordResponse, error) {
 	if err := s.canIssue(); err != nil {
 		return nil, err
@@ -48,24 +48,24 @@ func (s *Service) ChangePassword(ctx context.Context, r *auth.ChangePasswordRequ
 	if err != nil {
 		return nil, auth.ErrWrongPassword
 	}
-	if err := s.prove(ctx, user, user.Email, old); err != nil {
+	if err := s.verifyPassword(ctx, user, user.Email, old); err != nil {
 		if errors.Is(err, auth.ErrInvalidUser) {
 			return nil, auth.ErrWrongPassword
 		}
 		return nil, err
 	}
-	encoded, err := s.newPassword(ctx, user.Email, r.NewPassword)
+	encoded, err := s.newPassword(ctx, "new_password", user.Email, r.NewPassword)
 	if err != nil {
 		return nil, err
 	}
 	user.Generation, err = s.store.SetPassword(ctx, user.ID, user.Generation, encoded, s.options.Now())
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, auth.ErrInvalidToken // another change came first and ended this token
+		return nil, auth.ErrInvalidToken // a concurrent change has revoked this token
 	}
 	if err != nil {
 		return nil, fault(err)
 	}
-	s.sessions.forget(user.ID)
+	s.sessions.invalidate(user.ID)
 	issued, err := s.issue(user.User)
 	if err != nil {
 		return nil, err
@@ -95,8 +95,7 @@ func (s *Service) Users(ctx context.Context, after string, limit int) ([]store.U
 	return s.store.Users(ctx, after, limit)
 }
 
-// SetPassword gives an account a new password and ends its tokens, for an
-// operator.
+// SetPassword sets the password of an account and revokes its tokens. It is for operators.
 func (s *Service) SetPassword(ctx context.Context, address, plain string) error {
 	email, ok := NormalizeEmail(address)
 	if !ok {
@@ -106,16 +105,16 @@ func (s *Service) SetPassword(ctx context.Context, address, plain string) error 
 	if err != nil {
 		return err
 	}
-	encoded, err := s.newPassword(ctx, email, plain)
+	encoded, err := s.newPassword(ctx, "password", email, plain)
 	if err != nil {
 		return err
 	}
 	_, err = s.store.SetPassword(ctx, user.ID, -1, encoded, s.options.Now())
-	s.sessions.forget(user.ID)
+	s.sessions.invalidate(user.ID)
 	return err
 }
 
-// SetDisabled disables an account, which ends its tokens, or enables it again.
+// SetDisabled disables an account, which revokes its tokens, or enables it again.
 func (s *Service) SetDisabled(ctx context.Context, address string, disabled bool) error {
 	email, ok := NormalizeEmail(address)
 	if !ok {
@@ -126,13 +125,13 @@ func (s *Service) SetDisabled(ctx context.Context, address string, disabled bool
 		return err
 	}
 	err = s.store.SetDisabled(ctx, email, disabled, s.options.Now())
-	s.sessions.forget(user.ID)
+	s.sessions.invalidate(user.ID)
 	return err
 }
 
 // newID returns 128 random bits in 26 lower-case characters.
 func newID() string {
 	var raw [16]byte
-	_, _ = rand.Read(raw[:]) // never fails, says crypto/rand
+	_, _ = rand.Read(raw[:]) // documented never to fail
 	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(raw[:]))
 }

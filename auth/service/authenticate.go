@@ -11,29 +11,29 @@ import (
 	"github.com/chassi-go/chassi/workpool"
 )
 
-// Authenticate gives a token for e-mail address and password.
+// Authenticate returns a token for an e-mail address and a password.
 func (s *Service) Authenticate(ctx context.Context, r *auth.AuthenticateRequest) (*auth.AuthenticateResponse, error) {
 	if err := s.canIssue(); err != nil {
 		return nil, err
 	}
 	email, ok := NormalizeEmail(r.Email)
 	if !ok {
-		return nil, auth.ErrInvalidEmail
+		return nil, errInvalidEmail
 	}
 	plain, err := password.Normalize(r.Password)
 	if err != nil {
-		return nil, weak(err)
+		return nil, weak("password", err)
 	}
 	release, err := s.share(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	user, err := s.userOrStandIn(ctx, email)
+	user, err := s.lookUpUser(ctx, email)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.prove(ctx, user, email, plain); err != nil {
+	if err := s.verifyPassword(ctx, user, email, plain); err != nil {
 		return nil, err
 	}
 	s.rehash(ctx, user.User, plain)
@@ -46,9 +46,9 @@ func (s *Service) Authenticate(ctx context.Context, r *auth.AuthenticateRequest)
 	return &auth.AuthenticateResponse{Token: issued}, nil
 }
 
-// userOrStandIn returns the account, or one that no password fits, so that an
-// unknown address takes the same way and the same time.
-func (s *Service) userOrStandIn(ctx context.Context, email string) (store.Login, error) {
+// lookUpUser returns the account. For an unknown address it returns a placeholder that
+// matches no password, so that the rest of the login takes the same time.
+func (s *Service) lookUpUser(ctx context.Context, email string) (store.Login, error) {
 	user, err := s.store.LoginByEmail(ctx, email, networkOf(ctx))
 	if errors.Is(err, store.ErrNotFound) {
 		return store.Login{User: store.User{Password: s.dummy}}, nil
@@ -59,13 +59,12 @@ func (s *Service) userOrStandIn(ctx context.Context, email string) (store.Login,
 	return user, nil
 }
 
-// prove evaluates one guess, within the lockout. It returns [auth.ErrInvalidUser]
-// for any guess that is not good, and takes the same time for all of them: an attempt
-// that is locked takes the same way, but that its guess is held against a hash that
-// no password fits. A guess counts from when its hash begins, whatever becomes of the
-// caller; one that was given up before is taken back.
-func (s *Service) prove(ctx context.Context, user store.Login, email, plain string) error {
-	if s.crowded() {
+// verifyPassword checks one password, subject to the lockout. It returns
+// [auth.ErrInvalidUser] for every unsuccessful attempt, in the same time: a locked attempt is
+// verified against a hash that matches no password. An attempt counts once its hash has
+// begun, even if the client then disconnects; an attempt abandoned before is refunded.
+func (s *Service) verifyPassword(ctx context.Context, user store.Login, email, plain string) error {
+	if s.poolFull() {
 		return s.shed(workpool.ErrFull)
 	}
 	attempt, err := s.begin(ctx, email, user)
@@ -100,8 +99,8 @@ func (s *Service) prove(ctx context.Context, user store.Login, email, plain stri
 	return ctx.Err()
 }
 
-// rehash stores the password under today's parameters. It is no reason to fail
-// a login, and loses to a password change.
+// rehash stores a hash of the password under the configured parameters. An error does not
+// fail the login. If the password has changed concurrently, the change is kept.
 func (s *Service) rehash(ctx context.Context, user store.User, plain string) {
 	if !password.NeedsRehash(user.Password, s.config.Password) {
 		return

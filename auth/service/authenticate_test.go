@@ -140,8 +140,8 @@ func TestT17OneCounterForAllSpellings(t *testing.T) {
 	}
 }
 
-// T18: guessing from elsewhere does not lock the owner out at home.
-func TestT18StrangersDoNotLockTheOwnerOut(t *testing.T) {
+// T18: guesses from other networks do not lock the owner out of a known network.
+func TestT18OtherNetworksDoNotLockTheOwnerOut(t *testing.T) {
 	t.Parallel()
 	engines(t, func(t *testing.T, n *node) {
 		n.add(email, secret)
@@ -153,7 +153,7 @@ func TestT18StrangersDoNotLockTheOwnerOut(t *testing.T) {
 		_, err := n.login(email, secret, "203.0.113.1")
 		want(t, "from an unknown network", err, auth.ErrInvalidUser)
 		if n.evaluated() != before {
-			t.Error("the account is not locked to strangers: the test shows nothing")
+			t.Error("the account is not locked for other networks: the test shows nothing")
 		}
 		if _, err := n.login(email, secret, home); err != nil {
 			t.Errorf("the owner at home: %v", err)
@@ -162,7 +162,7 @@ func TestT18StrangersDoNotLockTheOwnerOut(t *testing.T) {
 }
 
 // T28: a stored hash with hostile parameters is refused before anything is
-// allocated for it: the login is a plain failure, the operator is told.
+// allocated for it: the login fails, and the error is logged.
 func TestT28HostileStoredHash(t *testing.T) {
 	t.Parallel()
 	engines(t, func(t *testing.T, n *node) {
@@ -217,7 +217,7 @@ func TestT32RehashOnLogin(t *testing.T) {
 	})
 }
 
-// T31: who gives up while waiting for the pool frees the place, and the guess
+// T31: a login canceled while it waits for the pool frees its place, and the guess
 // counts for nothing.
 func TestT31GivingUpFreesThePlace(t *testing.T) {
 	t.Parallel()
@@ -248,9 +248,9 @@ func TestT31GivingUpFreesThePlace(t *testing.T) {
 	}
 }
 
-// Who gives up takes back what was counted for it, and nothing of what others' guesses
+// A caller that gives up takes back what was counted for it, and nothing of what others' guesses
 // count in: from a known network that is the pair alone.
-func TestGivingUpUnlocksNobodyElse(t *testing.T) {
+func TestGivingUpUnlocksNoOtherAccount(t *testing.T) {
 	t.Parallel()
 	c := defaults()
 	c.Lockout.Account = 3
@@ -286,7 +286,7 @@ func TestGivingUpUnlocksNobodyElse(t *testing.T) {
 	}
 }
 
-// T30: with workers busy and the queue full, a login is told to come back, and
+// T30: with workers busy and the queue full, a login gets ErrBusy with a retry delay, and
 // tokens are validated as ever.
 func TestT30FullPoolShedsLogins(t *testing.T) {
 	t.Parallel()
@@ -424,7 +424,7 @@ func TestSignUpCanBeSwitchedOff(t *testing.T) {
 
 // T14: sign-up with a taken address answers as with a new one, after the same
 // work, and changes nothing.
-func TestT14SignUpTellsNothing(t *testing.T) {
+func TestT14SignUpRevealsNothing(t *testing.T) {
 	t.Parallel()
 	engines(t, func(t *testing.T, n *node) {
 		var answers []string
@@ -466,15 +466,15 @@ func TestParallelLoginsOfTheOwner(t *testing.T) {
 	})
 }
 
-// Who waits for the guesses of others before him and gives up leaves no trace.
-func TestGivingUpAtTheGate(t *testing.T) {
+// Attempts that are canceled while they wait for others are not counted.
+func TestGivingUpInTheQueue(t *testing.T) {
 	t.Parallel()
 	n := onSQLite(t)
 	n.add(email, secret)
 	release := n.occupy(2)
 	ctx, cancel := context.WithCancel(from(t.Context(), home))
 	results := make(chan error, 8)
-	for range cap(results) { // five behind the gate, three before it
+	for range cap(results) { // five run or wait for a worker, three wait in the attempt queue
 		go func() {
 			_, err := n.Authenticate(ctx, &auth.AuthenticateRequest{Email: email, Password: secret})
 			results <- err
@@ -491,8 +491,8 @@ func TestGivingUpAtTheGate(t *testing.T) {
 	}
 }
 
-// Fault 48: a neighbour behind the same address who guesses at many accounts does
-// not lock out who has logged in from there before; newcomers wait a minute at most.
+// Fault 48: guesses at many accounts from one address do not lock out accounts that have
+// logged in from there before. Other accounts wait at most a minute.
 func TestFault48NeighboursDoNotLockEachOtherOut(t *testing.T) {
 	t.Parallel()
 	c := defaults()

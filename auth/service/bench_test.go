@@ -24,7 +24,7 @@ func BenchmarkValidateToken(b *testing.B) {
 	}
 }
 
-// BenchmarkLogin and BenchmarkHashAlone tell what a login costs beside its hash.
+// BenchmarkLogin and BenchmarkHashAlone measure the cost of a login besides its hash.
 // The login has more callers than workers, as a service under load has; the hash
 // has as many as there are workers, which is its best case.
 func BenchmarkLogin(b *testing.B) {

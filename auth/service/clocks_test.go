@@ -119,7 +119,7 @@ func TestEndsHoldWhenClocksAreSet(t *testing.T) {
 
 func (s *stepped) nodes() [2]*node { return [2]*node{s.a, s.b} }
 
-// accepted checks what all nodes say of a token.
+// accepted checks whether all nodes accept a token.
 func (s *stepped) accepted(what, raw string, accepted bool) {
 	s.t.Helper()
 	for i, n := range s.nodes() {
@@ -143,7 +143,7 @@ func (s *stepped) loggedIn(what string) (tokens [2]string) {
 	return tokens
 }
 
-// abroad verifies as somebody does who knows the keys and the database's time.
+// abroad verifies like another service that knows the keys and the database's time.
 func (s *stepped) abroad(raw string) error {
 	ring, err := s.a.store.KeyRing(s.t.Context())
 	if err != nil {
@@ -166,7 +166,7 @@ func (s *stepped) abroad(raw string) error {
 	return err
 }
 
-// slow is d as it lasts at most while the time goes on more slowly.
+// slow returns the maximum duration of d while the time runs more slowly.
 func (s *stepped) slow(d time.Duration) time.Duration {
 	if s.whom == databaseClock && s.by < 0 {
 		return d * 5 / 4
@@ -200,7 +200,7 @@ func (s *stepped) holds() {
 	for _, raw := range before {
 		s.accepted("a token of before the step", raw, !forward)
 	}
-	s.tidy()
+	s.cleanUp()
 	s.free(locked, forward)
 	s.loggedIn("after the step")
 	s.pass(s.slow(left))
@@ -239,7 +239,7 @@ func (s *stepped) lock(address string) time.Duration {
 	return 0
 }
 
-// free tells whether the right password is let in on all nodes.
+// free reports whether all nodes accept the right password.
 func (s *stepped) free(address string, free bool) {
 	s.t.Helper()
 	for i, n := range s.nodes() {
@@ -249,11 +249,11 @@ func (s *stepped) free(address string, free bool) {
 	}
 }
 
-// tidy deletes what has ended, and nothing else.
-func (s *stepped) tidy() {
+// cleanUp deletes expired rows on every node.
+func (s *stepped) cleanUp() {
 	s.t.Helper()
 	for _, n := range s.nodes() {
-		if err := errors.Join(n.TidyUp(s.t.Context()), n.store.ForgetTakenSignUps(s.t.Context())); err != nil {
+		if err := errors.Join(n.CleanUp(s.t.Context()), n.store.DeleteTakenSignUps(s.t.Context())); err != nil {
 			s.t.Error(err)
 		}
 	}

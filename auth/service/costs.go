@@ -12,17 +12,17 @@ import (
 )
 
 const (
-	// costsPollInterval is how soon a node notices new kinds of password hashes, and that
-	// the last one of a kind has gone.
+	// costsPollInterval is the interval at which a node reads the kinds of stored
+	// password hashes.
 	costsPollInterval = 10 * time.Second
-	// maxCosts bounds the work of a login.
+	// maxCosts is the maximum number of hashes per login.
 	maxCosts = 4
 )
 
-// costs are those of today's parameters and of all that accounts were hashed under
-// before. Each login takes the work of all of them, whichever its account has, and if it
-// has none: otherwise its time would tell, once argon2.* has changed, an unknown
-// address from an account that has not logged in since.
+// costs contains the configured parameters and all parameters of stored hashes. Each login does
+// the work of all of them, whatever the parameters of its account and whether it exists.
+// Otherwise, after a change of argon2.*, its time would distinguish an unknown address from an
+// account that has not logged in since.
 type costs struct {
 	mu   sync.Mutex // held while they change
 	list atomic.Pointer[[]password.Params]
@@ -32,8 +32,8 @@ func (c *costs) set(list []password.Params) { c.list.Store(&list) }
 
 func (c *costs) get() []password.Params { return *c.list.Load() }
 
-// costsFor returns the costs of a login, that of encoded among them. A cost that
-// this node did not know is part of every login from now on.
+// costsFor returns the costs of a login, including that of encoded. If that is new to this
+// node, it is added to the costs of every login.
 func (s *Service) costsFor(ctx context.Context, encoded string) []password.Params {
 	params, err := password.ParamsOf(encoded)
 	if err != nil || hasCost(s.costs.get(), params) {
@@ -45,7 +45,7 @@ func (s *Service) costsFor(ctx context.Context, encoded string) []password.Param
 	return s.costs.get()
 }
 
-// loadCosts asks the database which kinds of hashes there are.
+// loadCosts reads from the database which kinds of hashes are stored.
 func (s *Service) loadCosts(ctx context.Context) error {
 	s.costs.mu.Lock()
 	defer s.costs.mu.Unlock()
@@ -63,8 +63,8 @@ func (s *Service) loadCosts(ctx context.Context) error {
 	return nil
 }
 
-// changeCosts makes today's cost and those of found the ones of every login. When they are
-// too many the cheapest are left out.
+// changeCosts sets the costs of every login to the configured one and those of found. If there
+// are too many, the cheapest are left out.
 func (s *Service) changeCosts(ctx context.Context, found []password.Params) {
 	slices.SortStableFunc(found, func(a, b password.Params) int {
 		return cmp.Or(cmp.Compare(work(b), work(a)), cmp.Compare(b.Memory, a.Memory), cmp.Compare(b.Parallelism, a.Parallelism))

@@ -6,10 +6,10 @@ import (
 	"github.com/chassi-go/chassi/auth"
 )
 
-// DeleteUser deletes an account with everything that belongs to it, for an operator. Its
-// tokens end at once on this node and within a second on the others; its address can be
-// used for a new account, which has another id. It returns [auth.ErrInvalidEmail] or
-// [store.ErrNotFound].
+// DeleteUser deletes an account with all its data. Its tokens become invalid at once on this
+// node and within a second on the others. The address can be used for a new account, which
+// has another ID. DeleteUser returns [auth.ErrInvalidEmail] or [store.ErrNotFound]. It is for
+// operators.
 func (s *Service) DeleteUser(ctx context.Context, address string) error {
 	email, ok := NormalizeEmail(address)
 	if !ok {
@@ -19,6 +19,6 @@ func (s *Service) DeleteUser(ctx context.Context, address string) error {
 	if err != nil {
 		return err
 	}
-	s.sessions.forget(id)
+	s.sessions.invalidate(id)
 	return nil
 }

@@ -8,20 +8,21 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// NormalizeEmail returns the one form under which an address is stored, looked
-// up and counted, and whether it is an address at all:
+// NormalizeEmail returns the normal form in which an address is stored, looked up and counted,
+// and whether the address is valid:
 //
-//   - spaces around it are dropped;
-//   - the part before the @ is an RFC 5321 dot-string in ASCII, at most 64
-//     characters, and becomes lower case. Quoted strings and other alphabets are
-//     refused: there a Kelvin sign would become a k;
-//   - the domain is a host name, its trailing dot dropped, its Unicode form turned
-//     into punycode (IDNA 2008, RFC 5891), in lower case. Address literals are refused,
-//     and so are letters that look like others to IDNA, such as full-width ones;
-//   - the whole is at most 254 characters.
+//   - leading and trailing space is removed;
+//   - the local part must be an RFC 5321 dot-string in ASCII of at most 64
+//     characters, and is converted to lower case. Quoted strings and other alphabets are
+//     rejected: a Kelvin sign would be converted to a k;
+//   - the domain must be a host name. Its trailing dot is removed, its Unicode form is
+//     converted to Punycode (IDNA 2008, RFC 5891), and it is converted to lower case. Address
+//     literals are rejected, and so are characters that IDNA maps to others, such as
+//     full-width letters;
+//   - the whole address has at most 254 characters.
 //
-// So two spellings meet only if mail to both reaches the same domain and the
-// same mailbox on every server that ignores case.
+// Two spellings have the same normal form only if mail to both reaches the same domain and
+// the same mailbox on every server that ignores case.
 func NormalizeEmail(address string) (normal string, ok bool) {
 	if len(address) > maxEmailInput {
 		return "", false
@@ -36,11 +37,16 @@ func NormalizeEmail(address string) (normal string, ok bool) {
 	return normal, ok && len(normal) <= 254
 }
 
-// normalDomain refuses what IDNA would fold together beyond case and the composed
-// form of letters.
+// lookup is [idna.Lookup], but for hyphens at the third and fourth place of a label, as in
+// r3---sn-apo3qvuoxuxbt-j5pe.googlevideo.com: RFC 5891, section 4.2.3.1, reserves those
+// names, and DNS has had them for longer. Xn-- before anything but punycode is refused.
+var lookup = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.CheckHyphens(false), idna.CheckJoiners(true), idna.StrictDomainName(true))
+
+// normalDomain rejects domains that IDNA would map to another one beyond case and the composed form
+// of letters.
 func normalDomain(domain string) (ascii string, ok bool) {
 	domain = norm.NFC.String(domain)
-	ascii, err := idna.Lookup.ToASCII(domain)
+	ascii, err := lookup.ToASCII(domain)
 	if err != nil || !isHostName(ascii) {
 		return "", false
 	}
@@ -48,11 +54,11 @@ func normalDomain(domain string) (ascii string, ok bool) {
 	if countWide(domain) == 0 {
 		return ascii, true
 	}
-	unicode, err := idna.Lookup.ToUnicode(ascii)
+	unicode, err := lookup.ToUnicode(ascii)
 	return ascii, err == nil && strings.ToLower(domain) == unicode && countWide(domain) == countWide(unicode)
 }
 
-// countWide counts what is not ASCII.
+// countWide returns the number of characters that are not ASCII.
 func countWide(s string) (n int) {
 	for _, r := range s {
 		if r >= utf8.RuneSelf {
@@ -80,9 +86,6 @@ func isDotString(local string) bool {
 }
 
 func isHostName(domain string) bool {
-	if len(domain) == 0 || len(domain) > 253 {
-		return false
-	}
 	labels := strings.Split(domain, ".")
 	for _, label := range labels {
 		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' ||
@@ -91,7 +94,7 @@ func isHostName(domain string) bool {
 		}
 	}
 	last := labels[len(labels)-1]
-	return strings.Trim(last, "0123456789") != "" // an IPv4 address is no domain
+	return strings.Trim(last, "0123456789") != "" // an IPv4 address is not a domain
 }
 
 func isAlnum(r rune) bool {

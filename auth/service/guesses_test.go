@@ -50,7 +50,7 @@ func isClosed(c chan struct{}) bool {
 }
 
 // R80: a guess whose hash began counts, however its caller ends.
-func TestAGuessWhoseHashBeganCounts(t *testing.T) {
+func TestStartedGuessesAreCounted(t *testing.T) {
 	t.Parallel()
 	for name, end := range map[string]func(context.Context) (context.Context, context.CancelFunc){
 		"canceled": context.WithCancel,
@@ -77,8 +77,8 @@ func TestAGuessWhoseHashBeganCounts(t *testing.T) {
 	}
 }
 
-// The owner's right password, given up in the middle, is no failure.
-func TestTheRightPasswordCountsForNothingThoughTheCallerLeft(t *testing.T) {
+// A login with the right password that is canceled does not count as a failure.
+func TestRightPasswordIsNotCountedAfterCancellation(t *testing.T) {
 	t.Parallel()
 	c := defaults()
 	c.Password = slow
@@ -91,7 +91,7 @@ func TestTheRightPasswordCountsForNothingThoughTheCallerLeft(t *testing.T) {
 }
 
 // R80: the old password of a change is a guess like that of a login.
-func TestAnOldPasswordWhoseHashBeganCounts(t *testing.T) {
+func TestStartedOldPasswordsAreCounted(t *testing.T) {
 	t.Parallel()
 	c := defaults()
 	c.Password = slow

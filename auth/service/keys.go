@@ -14,17 +14,17 @@ import (
 )
 
 const (
-	// keyPollInterval is how soon a node notices what another one did to the keys.
+	// keyPollInterval is the interval at which a node reads the stored keys.
 	keyPollInterval = 3 * time.Second
-	// keyAnnounce is how long a new key is known to all nodes before it signs.
+	// keyAnnounce is the delay between the creation of a key and its first signature.
 	keyAnnounce = 10 * time.Second
-	// keyCoolDown bounds how often unknown key ids make a node look again.
+	// keyCoolDown is the minimum interval between reads caused by unknown key IDs.
 	keyCoolDown = time.Second
 )
 
-// loadKeys makes the stored keys those that sign and verify from now on. If there are
-// none it creates one; of several nodes that do so at once, one wins. A key that cannot be
-// opened is left out and reported, see [Service.KeyStatus]: it is no error.
+// loadKeys replaces the keys in use by the stored ones. If none are stored it creates one;
+// if several nodes do so concurrently, one succeeds. A key that cannot be decrypted is not an
+// error: it is left out and reported, see [Service.KeyStatus].
 func (s *Service) loadKeys(ctx context.Context) error {
 	if err := s.keys.lock(ctx); err != nil {
 		return err
@@ -49,7 +49,8 @@ func (s *Service) loadKeys(ctx context.Context) error {
 	return s.useKeys(ctx, keys, report)
 }
 
-// completeKeys creates what is missing: a key that signs at once, the root secret.
+// completeKeys creates the signing key, which is used immediately, and the root secret if they are
+// missing.
 func (s *Service) completeKeys(ctx context.Context, now time.Time) (result store.KeyRing, err error) {
 	err = s.store.ChangeKeys(ctx, func(ring *store.KeyRing) error {
 		err := s.complete(ring, now)
@@ -79,8 +80,8 @@ func (s *Service) complete(ring *store.KeyRing, now time.Time) error {
 	return err
 }
 
-// openKeys opens the keys that have not expired. One that cannot be opened any more stays
-// in use while this process still holds it.
+// openKeys decrypts the keys that have not expired. A key that can no longer be decrypted
+// stays in use if this process has decrypted it before.
 func (s *Service) openKeys(ring store.KeyRing, now time.Time) (keys []*token.Key, r keyReport) {
 	r.unreadable = make(map[string]string)
 	for _, k := range ring.Live(now) {
@@ -127,19 +128,23 @@ func (s *Service) useKeys(ctx context.Context, keys []*token.Key, report keyRepo
 	return nil
 }
 
-// pollKeys brings in what other nodes and the command line did.
+// pollKeys loads changes made by other nodes and by the command line.
 func (s *Service) pollKeys(ctx context.Context) error { return s.loadKeys(ctx) }
 
-// JWKS returns the public keys.
+// JWKS returns the public keys. If this node can use none of the stored keys it returns
+// [auth.ErrUnavailable]: clients would cache an empty set and reject every token.
 func (s *Service) JWKS(context.Context, *auth.JWKSRequest) (*auth.JWKSResponse, error) {
+	if err := s.anyKey(); err != nil {
+		return nil, auth.ErrUnavailable.WithCause(err).WithRetryAfter(time.Second)
+	}
 	return s.jwks.Load(), nil
 }
 
-// RotateKey creates a new signing key. It signs after a moment in which every node
-// learns of it; the old keys verify until the last token they signed has expired.
-// With revoke the old keys are deleted, and all tokens end with them. The new key is
-// encrypted as the others are, so that the nodes can open it; without their master key
-// RotateKey returns [ErrMasterKey] and changes nothing.
+// RotateKey creates a new signing key. It signs after a delay in which every node loads it;
+// the old keys verify until the last token that they signed has expired. With revoke the old
+// keys are deleted, which invalidates all tokens. The new key is encrypted with the master
+// key of the stored keys. Without that master key RotateKey returns [ErrMasterKey] and
+// changes nothing.
 func (s *Service) RotateKey(ctx context.Context, revoke bool) (k store.SigningKey, err error) {
 	now := s.options.Now()
 	active, expire := now.Add(keyAnnounce), now.Add(keyAnnounce+s.config.Token.TTL+s.config.Token.Leeway)
@@ -154,7 +159,7 @@ func (s *Service) RotateKey(ctx context.Context, revoke bool) (k store.SigningKe
 		if k, err = s.newKey(master, now, active); err != nil {
 			return err
 		}
-		if revoke { // no clock has a say in their end
+		if revoke { // effective at once, whatever the clocks show
 			ring.Keys = nil
 		}
 		for i, old := range ring.Keys {
@@ -171,17 +176,17 @@ func (s *Service) RotateKey(ctx context.Context, revoke bool) (k store.SigningKe
 	return k, nil
 }
 
-// RewrapKeys encrypts all stored keys with the master key, in one transaction, whether
-// they were stored without encryption, with the old master key or with this one. It
-// returns how many there are. A key that can be opened with neither is an error, and
-// nothing is changed; one that has expired besides is deleted.
+// RewrapKeys encrypts all stored keys with the current master key, in one transaction,
+// whether they are stored without encryption, under the old master key or under this one. It
+// returns the number of keys. If a key cannot be decrypted it returns an error and changes
+// nothing, except that an expired key that cannot be decrypted is deleted.
 func (s *Service) RewrapKeys(ctx context.Context) (n int, err error) {
 	if s.options.MasterKey == nil {
-		return 0, errors.New("token.master_key is not set: it is the key to encrypt the signing keys with")
+		return 0, errors.New("token.master_key is not set; set it to the key that encrypts the signing keys")
 	}
 	now := s.options.Now()
 	err = s.store.ChangeKeys(ctx, func(ring *store.KeyRing) error {
-		_, err := s.masters().prove(*ring)
+		_, err := s.masters().verify(*ring)
 		if err == nil {
 			err = s.rewrapSigningKeys(ring, now)
 		}
@@ -232,16 +237,17 @@ func (s *Service) rewrapSecrets(ring *store.KeyRing) error {
 	return nil
 }
 
-// ResetKeys deletes all stored keys, which nobody can open any more, and creates one
-// under the master key, nil for none. All tokens end. It refuses where the master key
-// opens the keys: [Service.RotateKey] does the same there.
+// ResetKeys deletes all stored keys and creates one under the master key, or without
+// encryption if there is no master key. It is for keys that can no longer be decrypted. All
+// tokens become invalid. ResetKeys returns an error if the master key decrypts the keys: use
+// [Service.RotateKey] with revoke then.
 func (s *Service) ResetKeys(ctx context.Context) (k store.SigningKey, err error) {
 	now := s.options.Now()
 	err = s.store.ChangeKeys(ctx, func(ring *store.KeyRing) error {
-		if _, err := s.masters().prove(*ring); err == nil {
-			return errors.New("token.master_key opens the signing keys of this database: there is nothing to reset")
+		if _, err := s.masters().verify(*ring); err == nil {
+			return errors.New("token.master_key decrypts the signing keys of this database; a reset is not needed")
 		}
-		*ring = store.KeyRing{} // the root secret too: failed logins are counted anew
+		*ring = store.KeyRing{} // including the root secret, which restarts the counts of failed logins
 		if err := s.complete(ring, now); err != nil {
 			return err
 		}
@@ -254,12 +260,11 @@ func (s *Service) ResetKeys(ctx context.Context) (k store.SigningKey, err error)
 	return k, nil
 }
 
-// ForgetKeys deletes all signing keys of a database that was restored from a backup: one of
-// them may have been revoked since, and whatever token they verify may have been ended. The
-// first node that starts creates a key. Without the master key ForgetKeys returns
-// [ErrMasterKey] and changes nothing, unless that is lost; the next one takes its place
-// then.
-func (s *Service) ForgetKeys(ctx context.Context, lost bool) error {
+// DeleteKeys deletes all signing keys of a database restored from a backup, because a key or
+// a token may have been revoked since. The first node that starts creates a key. Without the
+// master key DeleteKeys returns [ErrMasterKey] and changes nothing, unless lost is true;
+// then the next master key replaces the lost one.
+func (s *Service) DeleteKeys(ctx context.Context, lost bool) error {
 	err := s.store.ChangeKeys(ctx, func(ring *store.KeyRing) error {
 		if lost {
 			*ring = store.KeyRing{}
@@ -288,12 +293,12 @@ func (s *Service) masters() masterKeys {
 func (s *Service) newKey(master []byte, now, active time.Time) (store.SigningKey, error) {
 	key, err := token.GenerateKey(s.config.Token.Algorithm)
 	if err != nil {
-		return store.SigningKey{}, fmt.Errorf("make a signing key: %w", err)
+		return store.SigningKey{}, fmt.Errorf("create a signing key: %w", err)
 	}
 	k := store.SigningKey{ID: key.ID, Algorithm: string(key.Algorithm), CreatedAt: now, ActiveAt: active}
 	plain, err := key.MarshalPrivate()
 	if err != nil {
-		return k, fmt.Errorf("make a signing key: %w", err)
+		return k, fmt.Errorf("create a signing key: %w", err)
 	}
 	return seal(master, k, plain)
 }
@@ -306,7 +311,7 @@ func publicKeys(set *token.KeySet) (*auth.JWKSResponse, error) {
 	return jwks, nil
 }
 
-// coolDown is over at most once in keyCoolDown.
+// coolDown reports whether keyCoolDown has passed since it last returned true.
 type coolDown struct {
 	mu   sync.Mutex
 	last time.Time

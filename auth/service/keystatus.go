@@ -12,20 +12,22 @@ import (
 	"github.com/chassi-go/chassi/token"
 )
 
-// KeyStatus is what a node can do with the stored signing keys.
+// KeyStatus reports whether a node can use the stored signing keys.
 type KeyStatus struct {
+	Loaded     bool   // the keys have been read; otherwise the other fields are zero
 	Usable     int    // keys that sign or verify on this node
-	Unreadable int    // keys that cannot be opened, those in use from memory included
+	Unreadable int    // keys that cannot be decrypted, including those still in use from memory
 	Plain      int    // keys of Usable that are stored without encryption
-	Text       string // the same for people, with the ids of unreadable keys and the reasons
+	Text       string // a description for operators, with the IDs of unreadable keys and the reasons
 }
 
 // keyReport is the outcome of loading the keys.
 type keyReport struct {
+	pending       bool // nothing has been loaded yet
 	usable, plain int
 	exposed       bool              // stored plain although there is a master key
 	unreadable    map[string]string // the ids, by the header of their tokens
-	text          string            // what is wrong, "" for nothing
+	text          string            // the problems, "" if there are none
 }
 
 // problem adds a key that cannot be opened.
@@ -45,7 +47,7 @@ func (r *keyReport) add(text string) {
 }
 
 func (r *keyReport) status() KeyStatus {
-	s := KeyStatus{Usable: r.usable, Unreadable: len(r.unreadable), Plain: r.plain, Text: r.text}
+	s := KeyStatus{Loaded: !r.pending, Usable: r.usable, Unreadable: len(r.unreadable), Plain: r.plain, Text: r.text}
 	if s.Text == "" {
 		s.Text = fmt.Sprintf("%d in use", r.usable)
 		if r.exposed {
@@ -55,22 +57,22 @@ func (r *keyReport) status() KeyStatus {
 	return s
 }
 
-// keyState is what a node knows of the stored keys. Its fields but report belong to
-// whoever holds the lock.
+// keyState is the state of the stored keys on this node. Use its fields other than report only
+// while holding lock.
 type keyState struct {
 	loading chan struct{}
-	held    map[string]*token.Key // by id, opened before
+	held    map[string]*token.Key // by ID; keys decrypted earlier
 	logged  keyReport
 	report  atomic.Pointer[keyReport]
 }
 
 func newKeyState() *keyState {
 	s := &keyState{loading: make(chan struct{}, 1)}
-	s.report.Store(&keyReport{text: "not loaded yet"})
+	s.report.Store(&keyReport{pending: true, text: "not loaded yet"})
 	return s
 }
 
-// lock makes loads take turns, so that an older state does not replace a newer one.
+// lock serializes loads, so that an older state does not replace a newer one.
 func (s *keyState) lock(ctx context.Context) error {
 	select {
 	case s.loading <- struct{}{}:
@@ -82,8 +84,8 @@ func (s *keyState) lock(ctx context.Context) error {
 
 func (s *keyState) unlock() { <-s.loading }
 
-// use publishes what was loaded, and logs what is new about it: once when something goes
-// wrong, and once when that is over.
+// use publishes what was loaded, and logs changes of its state: the beginning and the end of a
+// problem.
 func (s *keyState) use(ctx context.Context, logger *slog.Logger, keys []*token.Key, r keyReport) {
 	s.held = make(map[string]*token.Key, len(keys))
 	for _, k := range keys {
@@ -109,15 +111,16 @@ func (s *keyState) unreadable(raw string) bool {
 	return s.report.Load().unreadable[header] != ""
 }
 
-// KeyStatus returns the state of the keys since they were last looked at, at most a few
-// seconds ago.
+// KeyStatus returns the state of the keys as of the last poll, at most a few seconds ago.
 func (s *Service) KeyStatus() KeyStatus { return s.keys.report.Load().status() }
 
-// CheckKeys returns an error while this node has no key at all: it can neither issue nor
-// verify a token then.
-func (s *Service) CheckKeys(context.Context) error {
-	if status := s.KeyStatus(); status.Usable == 0 {
-		return errors.New("no usable signing key: " + status.Text)
+// CheckKeys returns an error if this node has no usable key. It can then neither issue nor
+// verify tokens.
+func (s *Service) CheckKeys(context.Context) error { return s.anyKey() }
+
+func (s *Service) anyKey() error {
+	if r := s.keys.report.Load(); r.usable == 0 {
+		return errors.New("no usable signing key: " + r.text)
 	}
 	return nil
 }

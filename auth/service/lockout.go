@@ -13,58 +13,59 @@ import (
 	"github.com/chassi-go/chassi/auth/store"
 )
 
-// Lockout bounds guessing. Each failed login counts against three buckets; a
-// bucket that is over its limit is locked for a second, then two, four, and so
-// on up to MaxDelay, during which nothing is evaluated:
+// Lockout limits password guessing. Each failed login counts against three buckets. A bucket
+// above its limit is locked for one second, then two, four, and so on up to MaxDelay. While a
+// bucket is locked no password is evaluated:
 //
-//   - Pair, one account from one network (an IPv4 address, an IPv6 /64);
-//   - Account, one account from everywhere;
-//   - Network, one network against all accounts, for a minute at most: there may be
-//     many people behind one address.
+//   - Pair: one account from one network (an IPv4 address or an IPv6 /64);
+//   - Account: one account from all networks;
+//   - Network: one network against all accounts, locked for at most a minute,
+//     because many people may share an address.
 //
-// An attempt from a network from which the account has logged in within KnownFor
-// counts against its pair alone, so that strangers who keep an account locked, or
-// a neighbour who guesses at others', do not lock its owner out.
+// An attempt from a network from which the account has logged in within KnownFor counts
+// against its pair alone, so that guesses from other networks, or against other accounts from
+// the same network, do not lock its owner out.
 //
-// Accounts that do not exist are counted alike. A successful login clears the
-// pair and the account and gives the network its one attempt back. Refused
-// attempts count for nothing, so a lock ends by itself. They take the same work as
-// others, hash included: neither the answer nor its time tells that there is a lock.
+// Attempts against unknown accounts are counted in the same way. A successful login clears
+// the pair and the account and refunds one attempt of the network. Rejected attempts are not
+// counted, so a lock always expires. They take the same work as others, including the hash:
+// neither the response nor its time reveals the lock.
 type Lockout struct {
 	Pair     int           `config:"pair" default:"5" min:"1" help:"failed logins of one account from one network before delays begin"`
 	Account  int           `config:"account" default:"50" min:"1" max:"100" help:"failed logins of one account from all unknown networks"`
 	Network  int           `config:"network" default:"100" min:"1" help:"failed logins of one network on all accounts"`
-	MaxDelay time.Duration `config:"max_delay" default:"15m" min:"1s" help:"the longest delay"`
-	Window   time.Duration `config:"window" default:"24h" min:"1m" help:"failures older than that are forgotten"`
-	KnownFor time.Duration `config:"known_for" default:"2160h" min:"1h" help:"how long a network of an earlier login is known"`
+	MaxDelay time.Duration `config:"max_delay" default:"15m" min:"1s" help:"maximum delay"`
+	Window   time.Duration `config:"window" default:"24h" min:"1m" help:"time after which a failed login no longer counts"`
+	KnownFor time.Duration `config:"known_for" default:"2160h" min:"1h" help:"how long a network stays known after a successful login"`
 }
 
 // attempt is one login that has been counted and not yet settled.
 type attempt struct {
 	service         *Service
-	userID, network string // network is to be remembered, "" for not
-	locked          bool   // nothing was counted, and nothing is to be evaluated
-	forget, gates   []string
+	userID, network string // network is stored as known unless ""
+	locked          bool   // nothing was counted; nothing must be evaluated
+	clear, acquired []string
 	from            string // the bucket of the network
 	counted         []store.Counted
 }
 
 const (
 	maxNetworkDelay = time.Minute
-	// seenInterval is how exactly the time is kept at which a network was last seen.
+	// seenInterval is the resolution of the time at which a network was last seen.
 	seenInterval = time.Hour
-	// settleTime bounds what is stored of an attempt whose caller may have gone.
+	// settleTime is the timeout for storing the outcome of an attempt whose context may have
+	// ended.
 	settleTime = 2 * time.Second
 )
 
-// begin counts an attempt before anything is evaluated, unless the account is locked for
-// this caller. The attempt is to be ended.
+// begin counts an attempt before anything is evaluated, unless a bucket is locked. The caller
+// must call end.
 func (s *Service) begin(ctx context.Context, email string, user store.Login) (*attempt, error) {
 	network, now := networkOf(ctx), s.options.Now()
 	known := user.LastSeen.After(now.Add(-s.config.Lockout.KnownFor))
 	limits := s.config.Lockout
 	pair, account, from := s.bucketKey("pair", email, network), s.bucketKey("account", email), s.bucketKey("network", network)
-	a := &attempt{service: s, userID: user.ID, forget: []string{pair, account}, from: from}
+	a := &attempt{service: s, userID: user.ID, clear: []string{pair, account}, from: from}
 	if !user.LastSeen.After(now.Add(-seenInterval)) {
 		a.network = network
 	}
@@ -88,34 +89,32 @@ func (a *attempt) reserve(ctx context.Context, against []store.Bucket) error {
 		if b.Exempt {
 			continue
 		}
-		if err := a.service.gates.enter(ctx, b.Key, b.Limit, a.service.options.Pool.Stats().QueueSize); err != nil {
+		if err := a.service.queues.acquire(ctx, b.Key, b.Limit, a.service.options.Pool.Stats().QueueSize); err != nil {
 			return a.service.shed(err)
 		}
-		a.gates = append(a.gates, b.Key)
+		a.acquired = append(a.acquired, b.Key)
 	}
 	counted, locked, err := a.service.options.Attempts.Reserve(ctx, against, a.service.options.Now(), a.service.config.Lockout.Window)
 	a.counted, a.locked = counted, !locked.IsZero()
 	return fault(err)
 }
 
-// end lets others evaluate theirs.
+// end releases the queues of the attempt.
 func (a *attempt) end() {
-	for _, key := range a.gates {
-		a.service.gates.leave(key)
+	for _, key := range a.acquired {
+		a.service.queues.release(key)
 	}
 }
 
-// succeeded clears what the attempt counted, though the caller may have gone: it was
-// evaluated, and is no failure.
+// succeeded clears the buckets that the attempt counted in, even if ctx has ended.
 func (a *attempt) succeeded(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
 	defer cancel()
 	refund := slices.DeleteFunc(slices.Clone(a.counted), func(c store.Counted) bool { return c.Key != a.from })
-	return fault(a.service.options.Attempts.Settle(ctx, a.forget, refund, a.userID, a.network, a.service.options.Now()))
+	return fault(a.service.options.Attempts.Settle(ctx, a.clear, refund, a.userID, a.network, a.service.options.Now()))
 }
 
-// abandoned takes an attempt back that was never evaluated. It has a moment of
-// its own, because the caller may have gone.
+// abandoned refunds an attempt that was not evaluated, even if ctx has ended.
 func (a *attempt) abandoned(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
 	defer cancel()
@@ -124,7 +123,7 @@ func (a *attempt) abandoned(ctx context.Context) {
 	}
 }
 
-// networkOf returns where the call comes from, as [chassi.Call.Source] names it; "" in
+// networkOf returns the source of the call, see [chassi.Call.Source], or "" for a call in
 // process.
 func networkOf(ctx context.Context) string {
 	if call := chassi.CallFrom(ctx); call != nil {
@@ -133,8 +132,8 @@ func networkOf(ctx context.Context) string {
 	return ""
 }
 
-// bucketKey digests what it counts, under a secret of this installation: addresses are
-// easily guessed, and people type passwords into e-mail fields.
+// bucketKey returns an HMAC of the bucket's identity under a secret of this installation:
+// addresses are easily guessed, and people type passwords into e-mail fields.
 func (s *Service) bucketKey(kind string, parts ...string) string {
 	h := hmac.New(sha256.New, s.root.Load().lockout)
 	for _, part := range parts {

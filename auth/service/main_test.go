@@ -72,7 +72,7 @@ func (c *clock) advance(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// Write takes the log.
+// Write records a line of the log.
 func (n *node) Write(line []byte) (int, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -96,7 +96,7 @@ func start(t testing.TB, url string, c service.Config, queue int, at *clock, wit
 	t.Helper()
 	n := &node{t: t, clock: at, events: make(map[string]int)}
 	var err error
-	if n.db, err = database.Open(t.Context(), database.Config{URL: url}); err != nil {
+	if n.db, err = database.Open(t.Context(), database.Config{URL: url, QueryTimeout: 30 * time.Second}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = n.db.Close() })

@@ -9,18 +9,18 @@ import (
 	"github.com/chassi-go/chassi/token"
 )
 
-// ErrMasterKey is in the error of every method that would change the signing keys without
-// the master key that they are encrypted with. Nothing was changed then.
+// ErrMasterKey is returned, wrapped, by every method that changes the signing keys if the
+// configured master key is not the one they are encrypted with. Nothing is changed.
 var ErrMasterKey = errors.New("the signing keys of this database are encrypted with another master key")
 
 var (
 	errNoMasterKey    = fmt.Errorf("%w: token.master_key is not set", ErrMasterKey)
-	errWrongMasterKey = fmt.Errorf("%w: token.master_key does not open them", ErrMasterKey)
-	errBothWrong      = fmt.Errorf("%w: neither token.master_key nor token.old_master_key opens them", ErrMasterKey)
+	errWrongMasterKey = fmt.Errorf("%w: token.master_key does not decrypt them", ErrMasterKey)
+	errBothWrong      = fmt.Errorf("%w: neither token.master_key nor token.old_master_key decrypts them", ErrMasterKey)
 )
 
-// masterKeys are those that may have sealed what is stored. During a change of the master
-// key there are two; either may be nil.
+// masterKeys contains the current master key and, while it is being changed, the old one.
+// Either may be nil.
 type masterKeys struct{ current, old []byte }
 
 // given returns the keys that are set, the current one first.
@@ -33,9 +33,9 @@ func (m masterKeys) given() (keys [][]byte) {
 	return keys
 }
 
-// prove returns the master key that the stored keys are sealed with: one of m, or nil
-// while they are stored without encryption. The error is [ErrMasterKey].
-func (m masterKeys) prove(ring store.KeyRing) ([]byte, error) {
+// verify returns the key of m that the stored keys are sealed with, or nil if they are stored
+// without encryption. It returns [ErrMasterKey] if no key of m opens them.
+func (m masterKeys) verify(ring store.KeyRing) ([]byte, error) {
 	if !sealed(ring) {
 		return nil, nil
 	}
@@ -53,10 +53,10 @@ func (m masterKeys) prove(ring store.KeyRing) ([]byte, error) {
 	return nil, errWrongMasterKey
 }
 
-// establish is prove for a change of the keys. The master key of a database without any
-// keys becomes the current one of m, and a check value is added where it is missing.
+// establish is verify for a change of the keys. If the database has no keys it returns the
+// current key of m. It adds a missing check value.
 func (m masterKeys) establish(ring *store.KeyRing) (master []byte, err error) {
-	master, err = m.prove(*ring)
+	master, err = m.verify(*ring)
 	if err == nil && len(ring.Keys)+len(ring.Secrets) == 0 && ring.Check == nil {
 		master = m.current
 	}
@@ -94,7 +94,7 @@ func opensRing(master []byte, ring store.KeyRing) bool {
 	return false
 }
 
-// checkAAD keeps a sealed key from passing as a check value.
+// checkAAD prevents a sealed key from being accepted as a check value.
 var checkAAD = []byte("master key check")
 
 func newCheck(master []byte) ([]byte, error) {
@@ -110,7 +110,7 @@ func (m masterKeys) open(k store.SigningKey) ([]byte, error) {
 	return m.openValue(k.Private, k.Sealed, keyAAD(k))
 }
 
-// openValue returns what is in a stored value, sealed or not.
+// openValue returns the plaintext of a stored value, sealed or not.
 func (m masterKeys) openValue(value []byte, sealed bool, aad []byte) ([]byte, error) {
 	if !sealed {
 		return value, nil
@@ -128,7 +128,7 @@ func (m masterKeys) openValue(value []byte, sealed bool, aad []byte) ([]byte, er
 
 func keyAAD(k store.SigningKey) []byte { return token.KeyAAD(k.ID, token.Algorithm(k.Algorithm)) }
 
-// seal returns k with this private part, encrypted unless master is nil.
+// seal returns k with plain as its private part, encrypted unless master is nil.
 func seal(master []byte, k store.SigningKey, plain []byte) (store.SigningKey, error) {
 	if master == nil {
 		k.Private, k.Sealed = plain, false

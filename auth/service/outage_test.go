@@ -46,7 +46,7 @@ func TestT55ManyAtOnce(t *testing.T) {
 }
 
 // T56, fault 40: when the disk is full, what needs writing is refused as
-// unavailable, tokens are validated as ever, and all heals when there is room.
+// unavailable, tokens are validated as ever, and logins work again when the disk has space.
 func TestT56DiskFull(t *testing.T) {
 	t.Parallel()
 	n := onSQLite(t)

@@ -42,7 +42,7 @@ func rootOf(ring store.KeyRing) (secret store.Secret, ok bool) {
 // newRoot makes the root secret, sealed unless master is nil.
 func (s *Service) newRoot(master []byte) (store.Secret, error) {
 	value := make([]byte, rootSecretSize)
-	_, _ = rand.Read(value) // never fails, says crypto/rand
+	_, _ = rand.Read(value) // documented never to fail
 	return sealSecret(master, store.Secret{Name: rootSecret, CreatedAt: s.options.Now()}, value)
 }
 
@@ -63,7 +63,7 @@ func (m masterKeys) openSecret(secret store.Secret) ([]byte, error) {
 	return m.openValue(secret.Value, secret.Sealed, token.SecretAAD(secret.Name))
 }
 
-// useRoot takes the root secret in. One that cannot be opened any more stays in use.
+// useRoot sets the root secret. One that can no longer be opened stays in use.
 func (s *Service) useRoot(ring store.KeyRing, r *keyReport) {
 	secret, ok := rootOf(ring)
 	if !ok {
@@ -78,8 +78,8 @@ func (s *Service) useRoot(ring store.KeyRing, r *keyReport) {
 	s.root.Store(newSecrets(root))
 }
 
-// Secret returns 32 bytes for the given purpose, the same on all nodes and after a
-// restart. It fails while the root secret has not been loaded.
+// Secret returns 32 bytes derived for a purpose, the same on all nodes and after a restart. It
+// returns an error until the root secret has been loaded.
 func (s *Service) Secret(purpose string) ([]byte, error) {
 	known := s.root.Load()
 	if known == nil {

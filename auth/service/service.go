@@ -1,5 +1,5 @@
-// Package service holds the rules of the auth service, one file per use case. It
-// knows no transport and no SQL.
+// Package service implements the auth service, one file per use case. It depends on no
+// transport and contains no SQL.
 package service
 
 import (
@@ -21,86 +21,86 @@ import (
 	"github.com/chassi-go/chassi/workpool"
 )
 
-// Config is what an operator may decide.
+// Config contains the settings of the service.
 type Config struct {
-	SignUp   bool            `config:"sign_up" default:"true" help:"let anybody make an account with POST /v1/users"`
+	SignUp   bool            `config:"sign_up" default:"true" help:"allow anyone to create an account with POST /v1/users"`
 	Password password.Params `config:"argon2"`
 	Policy   password.Policy `config:"password"`
 	Token    TokenConfig     `config:"token"`
 	Lockout  Lockout         `config:"lockout"`
 }
 
-// TokenConfig is about the tokens that are issued.
+// TokenConfig contains the settings of issued tokens.
 type TokenConfig struct {
-	Algorithm token.Algorithm `config:"algorithm" default:"EdDSA" oneof:"EdDSA,ES256,HS256" help:"of keys made from now on; key rotate makes one"`
+	Algorithm token.Algorithm `config:"algorithm" default:"EdDSA" oneof:"EdDSA,ES256,HS256" help:"algorithm of new signing keys; authd key rotate creates one"`
 	Issuer    string          `config:"issuer" default:"authd" help:"the iss claim"`
 	Audience  string          `config:"audience" default:"authd" help:"the aud claim"`
-	TTL       time.Duration   `config:"ttl" default:"1h" min:"1s" max:"720h" help:"life of a token"`
-	Leeway    time.Duration   `config:"leeway" default:"5s" min:"0s" max:"2m" help:"allowed difference of clocks when a token is checked"`
-	CacheSize int             `config:"cache_size" default:"10000" min:"1" help:"verified tokens kept in memory"`
+	TTL       time.Duration   `config:"ttl" default:"1h" min:"1s" max:"720h" help:"lifetime of a token"`
+	Leeway    time.Duration   `config:"leeway" default:"5s" min:"0s" max:"2m" help:"clock difference that is accepted when a token is verified"`
+	CacheSize int             `config:"cache_size" default:"10000" min:"1" help:"maximum number of verified tokens kept in memory"`
 }
 
 // maxTTL is the bound in TTL's tag. Tokens are held against it and not against the
 // TTL, so that lowering that ends no token.
 const maxTTL = 720 * time.Hour
 
-// Options are what the service is built from.
+// Options contains the dependencies of the service.
 type Options struct {
 	Store     *store.Store
 	Attempts  store.Attempts // where failed logins are counted; default Store
 	Pool      *workpool.Pool // where passwords are hashed
 	MasterKey []byte         // seals stored signing keys; nil leaves them plain
-	// OldMasterKey opens stored signing keys too, while the master key is being changed.
+	// OldMasterKey also opens stored signing keys while the master key is being changed.
 	OldMasterKey []byte
-	// SealPlainKeys lets Start seal keys that were stored before there was a master key.
-	// It is for a database with one node: others could not open them any more.
+	// SealPlainKeys lets Start seal keys that were stored without a master key. Use it only for
+	// a database with one node: other nodes could no longer open them.
 	SealPlainKeys bool
 	Logger        *slog.Logger
-	Observe       func(event string) // counts what happened, for metrics; may be nil
+	Observe       func(event string) // counts events for metrics; may be nil
 
-	// Now is the time by which everything ends, on all nodes and for the command line; it
-	// should not depend on the clock of one machine, see package clock. Default time.Now.
+	// Now returns the time that expiry is compared with, on all nodes and for the command
+	// line. It should not depend on the clock of one machine, see package clock. Default
+	// time.Now.
 	Now func() time.Time
-	// Issued is the time that tokens show as the one of their issue, which may be behind Now.
-	// Default Now.
+	// Issued returns the issue time written to tokens, which may be behind Now. Default Now.
 	Issued func() time.Time
 
-	// Tidy deletes more of what has no effect any more; it may be nil.
-	Tidy func(ctx context.Context) error
+	// CleanUp, if not nil, deletes further expired data. It is called every ten minutes.
+	CleanUp func(ctx context.Context) error
 }
 
-// Service implements [auth.Service]. It is a [chassi.Server] too: started, it
-// loads the signing keys and keeps them fresh.
+// Service implements [auth.Service]. It is also a [chassi.Component]: Start loads the signing
+// keys, and jobs in the background keep them up to date.
 type Service struct {
 	config   Config
 	options  Options
 	store    *store.Store
-	dummy    string // a hash that no password fits, for accounts that do not exist
+	dummy    string // a hash that matches no password, for accounts that do not exist
 	verifier *token.Verifier
 	signing  atomic.Pointer[token.KeySet]
 	jwks     atomic.Pointer[auth.JWKSResponse]
 	keys     *keyState
 	sessions *sessions
 	refresh  coolDown
-	gates    gates
+	queues   attemptQueues
 	hashing  *ratelimit.Usage // places of each source
 	costs    costs
 	hashed   atomic.Int64
 
 	root atomic.Pointer[secrets] // nil until they are loaded
 
-	events *outage.Events // that calls cause while a dependency is away
+	events *outage.Events // caused by calls while a dependency is unavailable
 
 	stop    context.CancelFunc
 	running sync.WaitGroup
 }
 
 var (
-	_ auth.Service  = (*Service)(nil)
-	_ chassi.Server = (*Service)(nil)
+	_ auth.Service     = (*Service)(nil)
+	_ chassi.Component = (*Service)(nil)
 )
 
-// New makes a service, or says what in the configuration cannot be.
+// New returns a service, or an error that says which setting is invalid.
 func New(c Config, o Options) (*Service, error) {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -117,14 +117,14 @@ func New(c Config, o Options) (*Service, error) {
 	if o.Observe == nil {
 		o.Observe = func(string) {}
 	}
-	if o.Tidy == nil {
-		o.Tidy = func(context.Context) error { return nil }
+	if o.CleanUp == nil {
+		o.CleanUp = func(context.Context) error { return nil }
 	}
 	if err := c.Password.Validate(); err != nil {
 		return nil, err
 	}
 	s := &Service{config: c, options: o, store: o.Store, dummy: password.Dummy(c.Password), keys: newKeyState()}
-	s.gates.byKey = make(map[string]*gateway)
+	s.queues.byKey = make(map[string]*attemptQueue)
 	s.hashing = ratelimit.NewUsage()
 	s.events = outage.NewEvents(o.Logger, 0)
 	s.costs.set([]password.Params{c.Password})
@@ -139,9 +139,9 @@ func New(c Config, o Options) (*Service, error) {
 // Name returns "auth".
 func (s *Service) Name() string { return "auth" }
 
-// Start loads the signing keys and the root secret, making the first ones if there are
-// none, and what kinds of password hashes there are. Keys that cannot be opened do not keep
-// it from starting, see [Service.CheckKeys]. While the database is away its error is
+// Start loads the signing keys, the root secret and the kinds of stored password hashes. It
+// creates the first key and the root secret if there are none. Keys that cannot be decrypted
+// are no error, see [Service.CheckKeys]. If the database is unavailable the error's code is
 // [chassi.Unavailable].
 func (s *Service) Start(ctx context.Context) error {
 	if err := s.loadKeys(ctx); err != nil {
@@ -161,12 +161,12 @@ func (s *Service) Start(ctx context.Context) error {
 	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	s.running.Go(func() { s.every(ctx, "signing keys", keyPollInterval, s.pollKeys) })
 	s.running.Go(func() { s.every(ctx, "kinds of password hashes", costsPollInterval, s.loadCosts) })
-	s.running.Go(func() { s.every(ctx, "taken sign-ups", takenInterval, s.store.ForgetTakenSignUps) })
-	s.running.Go(func() { s.every(ctx, "clean-up", tidyInterval, s.tidy) })
+	s.running.Go(func() { s.every(ctx, "taken sign-ups", takenInterval, s.store.DeleteTakenSignUps) })
+	s.running.Go(func() { s.every(ctx, "clean-up", cleanUpInterval, s.cleanUp) })
 	return nil
 }
 
-// Stop ends the background work.
+// Stop ends the background jobs.
 func (s *Service) Stop(context.Context) error {
 	s.stop()
 	s.running.Wait()
@@ -174,17 +174,20 @@ func (s *Service) Stop(context.Context) error {
 }
 
 const (
-	tidyInterval = 10 * time.Minute
-	// takenInterval bounds, with the rate of hashes, how many rows sign-ups of taken
-	// addresses leave.
+	cleanUpInterval = 10 * time.Minute
+	// takenInterval limits, together with the rate of hashes, the number of placeholder
+	// rows of sign-ups with taken addresses.
 	takenInterval = time.Minute
 	jobTimeout    = 30 * time.Second
 )
 
-// every runs job until ctx ends. A panic ends one run of the job, not the
-// process.
+// every runs job until ctx ends. A panic ends one run of the job, not the process. A failure
+// because the database is unavailable is logged at INFO: the outage itself is logged by the
+// probe of the database.
 func (s *Service) every(ctx context.Context, name string, interval time.Duration, job func(context.Context) error) {
-	failing := outage.New(s.options.Logger.With("job", name), slog.LevelError, "background job fails", "background job works again")
+	logger := s.options.Logger.With("job", name)
+	failing := outage.New(logger, slog.LevelError, "background job fails", "background job works again")
+	waiting := outage.New(logger, slog.LevelInfo, "background job waits for the database", "background job works again")
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
@@ -192,9 +195,14 @@ func (s *Service) every(ctx context.Context, name string, interval time.Duration
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			if err := runJob(ctx, job); err == nil {
+			switch err := runJob(ctx, job); {
+			case err == nil:
 				failing.Succeeded()
-			} else if ctx.Err() == nil {
+				waiting.Succeeded()
+			case ctx.Err() != nil:
+			case store.IsUnavailable(err):
+				waiting.Failed(err)
+			default:
 				failing.Failed(err)
 			}
 		}
@@ -212,17 +220,17 @@ func runJob(ctx context.Context, job func(context.Context) error) (err error) {
 	return job(ctx)
 }
 
-// tidy deletes what has no effect any more.
-func (s *Service) tidy(ctx context.Context) error {
+// cleanUp deletes expired data.
+func (s *Service) cleanUp(ctx context.Context) error {
 	now := s.options.Now()
-	if err := s.store.ForgetAttempts(ctx, now.Add(-s.config.Lockout.Window)); err != nil {
+	if err := s.store.DeleteAttempts(ctx, now.Add(-s.config.Lockout.Window)); err != nil {
 		return err
 	}
-	return errors.Join(s.store.ForgetSigningKeys(ctx, now.Add(-24*time.Hour)), s.options.Tidy(ctx))
+	return errors.Join(s.store.DeleteExpiredKeys(ctx, now.Add(-24*time.Hour)), s.options.CleanUp(ctx))
 }
 
-// fault turns an error of the store into what a caller sees: "try later" for a
-// database that cannot be used now, a hidden fault for anything else.
+// fault returns the error for the client: [auth.ErrUnavailable] if the database is
+// unavailable, an internal error for anything else.
 func fault(err error) error {
 	if store.IsUnavailable(err) {
 		return auth.ErrUnavailable.WithCause(err).WithRetryAfter(time.Second)

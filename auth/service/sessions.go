@@ -11,10 +11,10 @@ import (
 	"github.com/chassi-go/chassi/auth/store"
 )
 
-// sessions remembers for 0.8 s, 1 s while a clock catches up, what an account is, above all
-// which generation of tokens it accepts. A change on this node counts at once, one on another
-// node when that is over, within a second. Calls that need to know the same at once ask once.
-// It is bounded, and holds nothing that the database would not say again.
+// sessions caches the state of accounts, above all the generation of valid tokens, for 0.8 s,
+// or 1 s while a clock catches up. A change on this node takes effect at once, one on another
+// node within a second. Concurrent reads of one account share one query. The cache is
+// bounded. It is safe for concurrent use.
 type sessions struct {
 	store  *store.Store
 	now    func() time.Time
@@ -26,22 +26,22 @@ const (
 	sessionShards   = 32
 	sessionsInShard = 1024
 	sessionFresh    = 800 * time.Millisecond
-	noGeneration    = -1 // of an account that is disabled or gone
+	noGeneration    = -1 // of a disabled or deleted account
 )
 
 type sessionShard struct {
 	mu      sync.RWMutex
-	epoch   uint64 // counts what was forgotten, so that a slow read does not bring it back
+	epoch   uint64 // counts invalidations, so that a slow read does not store an outdated result
 	entries map[string]session
-	reads   map[string]*sessionRead // under way, the latest of each account
+	reads   map[string]*sessionRead // in progress, the latest of each account
 }
 
 type session struct {
 	user  store.User // without its password
-	until time.Time
+	began time.Time  // of the query
 }
 
-// sessionRead is a question to the database. All but done and began are set when done is
+// sessionRead is a query in progress. All fields but done and began are set before done is
 // closed.
 type sessionRead struct {
 	epoch uint64
@@ -60,8 +60,8 @@ func newSessions(s *store.Store, now func() time.Time) *sessions {
 	return c
 }
 
-// generation returns which tokens of the account are good, noGeneration for
-// none.
+// generation returns the generation of the valid tokens of the account, or noGeneration if no
+// token is valid.
 func (c *sessions) generation(ctx context.Context, userID string) (int64, error) {
 	user, err := c.user(ctx, userID)
 	switch {
@@ -81,7 +81,7 @@ func (c *sessions) user(ctx context.Context, userID string) (store.User, error) 
 		shard.mu.RLock()
 		known, ok := shard.entries[userID]
 		shard.mu.RUnlock()
-		if ok && now.Before(known.until) {
+		if ok && fresh(known.began, now) {
 			return found(known.user)
 		}
 		read, own := shard.join(userID, now)
@@ -109,9 +109,13 @@ func found(u store.User) (store.User, error) {
 	return u, nil
 }
 
-func fresh(began, now time.Time) bool { return now.Before(began.Add(sessionFresh)) }
+// fresh reports whether the result of a query begun at began is still valid. It is not if the
+// clock was set back by more than 36 hours, see package clock. If began is slightly ahead,
+// another goroutine has begun the query.
+func fresh(began, now time.Time) bool { return now.Sub(began).Abs() < sessionFresh }
 
-// read asks the database, for all who wait for it, whatever becomes of the first of them.
+// read queries the database for all callers that wait for it. It does not end with the context
+// of the first.
 func (c *sessions) read(ctx context.Context, shard *sessionShard, userID string, read *sessionRead) {
 	defer close(read.done)
 	defer shard.end(userID, read)
@@ -127,8 +131,8 @@ func (c *sessions) read(ctx context.Context, shard *sessionShard, userID string,
 	read.user.Password = ""
 }
 
-// forget makes the next check of the account ask the database.
-func (c *sessions) forget(userID string) {
+// invalidate removes the account, so that its next check queries the database.
+func (c *sessions) invalidate(userID string) {
 	shard := c.shard(userID)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
@@ -140,8 +144,8 @@ func (c *sessions) shard(userID string) *sessionShard {
 	return &c.shards[maphash.String(c.seed, userID)%sessionShards]
 }
 
-// join returns the question about an account that is under way and not too old, or a new one,
-// which is the caller's to ask.
+// join returns the query in progress for an account, if it is recent enough, or a new one that
+// the caller must run; own is true then.
 func (s *sessionShard) join(userID string, now time.Time) (read *sessionRead, own bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -153,7 +157,7 @@ func (s *sessionShard) join(userID string, now time.Time) (read *sessionRead, ow
 	return read, true
 }
 
-// end keeps the answer, unless something was forgotten meanwhile.
+// end stores the result of read, unless the shard was invalidated meanwhile.
 func (s *sessionShard) end(userID string, read *sessionRead) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -164,10 +168,10 @@ func (s *sessionShard) end(userID string, read *sessionRead) {
 		return
 	}
 	if _, ok := s.entries[userID]; !ok && len(s.entries) >= sessionsInShard {
-		for other := range s.entries { // any will do: it comes back with one query
+		for other := range s.entries { // any entry: the next check of it costs one query
 			delete(s.entries, other)
 			break
 		}
 	}
-	s.entries[userID] = session{user: read.user, until: read.began.Add(sessionFresh)}
+	s.entries[userID] = session{user: read.user, began: read.began}
 }

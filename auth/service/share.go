@@ -7,12 +7,11 @@ import (
 	"github.com/chassi-go/chassi/workpool"
 )
 
-// share holds a place among the calls of the caller's source that hash passwords or wait
-// for that: logins, sign-ups, digests of sign-ups with an Idempotency-Key and password
-// changes together. A source has no more than half
-// of the workers and the queue, so that one network cannot take all and have the others
-// refused; beyond, the call gets [auth.ErrBusy] before anything is spent on it. Calls in
-// process are not counted. The returned function gives the place back.
+// share reserves a place for a call that hashes passwords: a login, a sign-up, a digest of a
+// sign-up with an Idempotency-Key or a password change. All places of one source are at most
+// half of the workers and the queue, so that one network cannot exhaust the pool. Above the
+// limit share returns [auth.ErrBusy]. Calls in process are not limited. The returned function
+// releases the place.
 func (s *Service) share(ctx context.Context) (release func(), err error) {
 	source := networkOf(ctx)
 	if source == "" {

@@ -86,8 +86,8 @@ func TestOneNetworkDoesNotFillTheHashingQueue(t *testing.T) {
 	}
 }
 
-// Calls that give up give their places back.
-func TestPlacesInTheHashingQueueAreGivenBack(t *testing.T) {
+// Calls that give up release their places.
+func TestPlacesInTheHashingQueueAreReleased(t *testing.T) {
 	t.Parallel()
 	n := start(t, dbtest.SQLite(t), defaults(), 2, newClock())
 	n.add(email, secret)
@@ -205,7 +205,7 @@ func TestGuessesOfOneNetworkLeaveFewRows(t *testing.T) {
 			t.Errorf("%d rows, want 43", rows)
 		}
 		n.clock.advance(25 * time.Hour)
-		if err := n.store.ForgetAttempts(t.Context(), n.clock.Now().Add(-24*time.Hour)); err != nil {
+		if err := n.store.DeleteAttempts(t.Context(), n.clock.Now().Add(-24*time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 		if rows := n.rows("attempts"); rows != 0 {

@@ -14,7 +14,8 @@ import (
 	"github.com/chassi-go/chassi/password"
 )
 
-// SignUp makes an account, or answers as if it had, in the same time.
+// SignUp creates an account. If the address is taken it returns the same response in the same
+// time.
 func (s *Service) SignUp(ctx context.Context, r *auth.SignUpRequest) (*auth.SignUpResponse, error) {
 	email, plain, err := s.checkSignUp(r)
 	if err != nil {
@@ -37,9 +38,9 @@ func (s *Service) SignUp(ctx context.Context, r *auth.SignUpRequest) (*auth.Sign
 	return &auth.SignUpResponse{Email: user.Email}, nil
 }
 
-// CheckSignUp returns the error with which [Service.SignUp] refuses a request, an
-// *[auth.SignUpRequest], for what is in it, and nil for all others. It hashes nothing and
-// asks no store, so that it tells nothing of the accounts.
+// CheckSignUp returns the error that [Service.SignUp] returns for invalid fields of a request,
+// an *[auth.SignUpRequest], and nil if all are valid. It computes no hash and queries no
+// store, so it reveals nothing about accounts.
 func (s *Service) CheckSignUp(_ context.Context, request any) error {
 	r, ok := request.(*auth.SignUpRequest)
 	if !ok {
@@ -49,27 +50,27 @@ func (s *Service) CheckSignUp(_ context.Context, request any) error {
 	return err
 }
 
-// checkSignUp returns address and password of a good request in their normal forms.
+// checkSignUp returns the normalized address and password of a valid request.
 func (s *Service) checkSignUp(r *auth.SignUpRequest) (email, plain string, err error) {
 	if !s.config.SignUp {
 		return "", "", auth.ErrSignUpDisabled
 	}
 	email, ok := NormalizeEmail(r.Email)
 	if !ok {
-		return "", "", auth.ErrInvalidEmail
+		return "", "", errInvalidEmail
 	}
-	plain, err = s.checkPassword(email, r.Password)
+	plain, err = s.checkPassword("password", email, r.Password)
 	return email, plain, err
 }
 
-// AddUser makes an account for an operator and returns its normal address, or
-// [store.ErrEmailTaken].
+// AddUser creates an account and returns its normal address, or [store.ErrEmailTaken]. It is
+// for operators.
 func (s *Service) AddUser(ctx context.Context, address, plain string) (email string, err error) {
 	email, ok := NormalizeEmail(address)
 	if !ok {
 		return "", auth.ErrInvalidEmail
 	}
-	encoded, err := s.newPassword(ctx, email, plain)
+	encoded, err := s.newPassword(ctx, "password", email, plain)
 	if err != nil {
 		return "", err
 	}
@@ -81,29 +82,29 @@ func (s *Service) user(email, encoded string) store.User {
 	return store.User{ID: newID(), Email: email, Password: encoded, Generation: 1, CreatedAt: s.options.Issued()}
 }
 
-// newPassword holds a new password against the policy and hashes it.
-func (s *Service) newPassword(ctx context.Context, email, plain string) (string, error) {
-	plain, err := s.checkPassword(email, plain)
+// newPassword checks a new password, a field of the request, against the policy and hashes it.
+func (s *Service) newPassword(ctx context.Context, field, email, plain string) (string, error) {
+	plain, err := s.checkPassword(field, email, plain)
 	if err != nil {
 		return "", err
 	}
 	return s.hash(ctx, plain)
 }
 
-// checkPassword holds a new password against the policy and returns its normal form.
-func (s *Service) checkPassword(email, plain string) (string, error) {
+// checkPassword checks a new password against the policy and returns its normal form.
+func (s *Service) checkPassword(field, email, plain string) (string, error) {
 	plain, err := password.Normalize(plain)
 	if err != nil {
-		return "", weak(err)
+		return "", weak(field, err)
 	}
 	local, _, _ := strings.Cut(email, "@")
 	if err := s.config.Policy.Check(plain, email, local); err != nil {
-		return "", weak(err)
+		return "", weak(field, err)
 	}
 	return plain, nil
 }
 
-// refusals tells people what a policy's reasons mean.
+// refusals contains messages for the reasons of a policy.
 var refusals = map[password.Reason]string{
 	password.TooShort:        "is too short",
 	password.TooLong:         "is too long",
@@ -112,12 +113,16 @@ var refusals = map[password.Reason]string{
 	password.ContainsContext: "must not contain the e-mail address",
 }
 
-// weak tells what is wrong with a password, never what it is.
-func weak(err error) error {
+// errInvalidEmail names the field of a request.
+var errInvalidEmail = auth.ErrInvalidEmail.WithViolations(chassi.Violation{Field: "email", Message: "must be an e-mail address"})
+
+// weak returns an error that says which field is invalid and why. It never contains the
+// password.
+func weak(field string, err error) error {
 	var violations []chassi.Violation
 	for _, reason := range slices.Sorted(maps.Keys(refusals)) {
 		if errors.Is(err, reason) {
-			violations = append(violations, chassi.Violation{Field: "password", Message: refusals[reason]})
+			violations = append(violations, chassi.Violation{Field: field, Message: refusals[reason]})
 		}
 	}
 	return auth.ErrWeakPassword.WithViolations(violations...).WithCause(err)

@@ -95,8 +95,9 @@ func raised() (c struct{ before, after password.Params }) {
 	return c
 }
 
-// R78, and a guess that is locked: whoever it is, a failed login sends the same statements,
-// waits as often for the disk and computes a hash of each cost on one place of the pool.
+// R78, and a guess that is locked: regardless of the account, a failed login sends the same
+// statements, waits as often for the disk and computes a hash of each cost on one place of the
+// pool.
 func TestFailedLoginsTakeTheSameWork(t *testing.T) {
 	onMeters(t, func(t *testing.T, m meter) {
 		params, c := raised(), defaults()
@@ -165,8 +166,8 @@ func TestSignUpsTakeTheSameWork(t *testing.T) {
 	})
 }
 
-// What sign-ups of taken addresses leave holds nothing of the caller's, and goes.
-func TestTakenSignUpsLeaveNothing(t *testing.T) {
+// Rows of sign-ups for taken addresses contain no data of the client, and are deleted.
+func TestTakenSignUpsAreDeleted(t *testing.T) {
 	t.Parallel()
 	engines(t, func(t *testing.T, n *node) {
 		n.add(email, secret)
@@ -190,7 +191,7 @@ func TestTakenSignUpsLeaveNothing(t *testing.T) {
 		if all, telling := rows(); all != 3 || telling != 0 {
 			t.Errorf("%d rows, %d of which tell something", all, telling)
 		}
-		if err := n.store.ForgetTakenSignUps(t.Context()); err != nil {
+		if err := n.store.DeleteTakenSignUps(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if all, _ := rows(); all != 0 {
@@ -275,7 +276,7 @@ func TestNodesLearnTheKindsOfHashes(t *testing.T) {
 	})
 }
 
-// The work of a login is bounded, and what is not evened out is logged.
+// The work of a login is bounded, and costs that are left out are logged.
 func TestKindsOfHashesAreBounded(t *testing.T) {
 	t.Parallel()
 	dbtest.Engines(t, func(t *testing.T, url string) {

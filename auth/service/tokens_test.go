@@ -29,6 +29,7 @@ func TestT37ChangesEndTokens(t *testing.T) {
 			return n.SetPassword(t.Context(), email, "a difference engine")
 		},
 		"disable": func(t *testing.T, n *node, _ string) error { return n.SetDisabled(t.Context(), email, true) },
+		"delete":  func(t *testing.T, n *node, _ string) error { return n.DeleteUser(t.Context(), email) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -183,7 +184,7 @@ func keyIDs(tokens []string) (kids []string) {
 	return kids
 }
 
-// T46: a revoked key takes its tokens with it.
+// T46: revoking a key invalidates its tokens.
 func TestT46Revocation(t *testing.T) {
 	t.Parallel()
 	two(t, func(t *testing.T, a, b *node) {
@@ -241,8 +242,8 @@ func TestT06UnknownKeysAreLookedForOnceASecond(t *testing.T) {
 	})
 }
 
-// Fault 37: without its database the service takes no token on trust for longer
-// than a second, and answers that it is not available.
+// Fault 37: without its database the service accepts no unverified token for longer than a second,
+// and answers that it is not available.
 func TestFault37RevocationFailsClosed(t *testing.T) {
 	t.Parallel()
 	n := onSQLite(t)
@@ -261,7 +262,7 @@ func TestFault37RevocationFailsClosed(t *testing.T) {
 }
 
 // Parameters that no hash can have are refused.
-func TestNewRefusesWhatCannotWork(t *testing.T) {
+func TestNewRejectsInvalidConfig(t *testing.T) {
 	t.Parallel()
 	if _, err := service.New(service.Config{}, service.Options{}); err == nil || (password.Params{}).Validate() == nil {
 		t.Errorf("%v, want the parameters refused", err)

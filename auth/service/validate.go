@@ -11,7 +11,7 @@ import (
 	"github.com/chassi-go/chassi/token"
 )
 
-// ValidateToken returns whose token it is.
+// ValidateToken returns the account of a valid token.
 func (s *Service) ValidateToken(ctx context.Context, r *auth.ValidateTokenRequest) (*auth.ValidateTokenResponse, error) {
 	claims, err := s.check(ctx, r.Token)
 	if err != nil {
@@ -20,14 +20,14 @@ func (s *Service) ValidateToken(ctx context.Context, r *auth.ValidateTokenReques
 	return &auth.ValidateTokenResponse{Email: claims.Email}, nil
 }
 
-// Principal returns the caller whose token it is: the bearer authentication of
-// the endpoints that need one.
+// Principal returns the principal of a valid token. It authenticates the endpoints that require
+// it.
 func (s *Service) Principal(ctx context.Context, raw string) (*chassi.Principal, error) {
 	claims, err := s.check(ctx, raw)
 	if err != nil {
 		return nil, err
 	}
-	return &chassi.Principal{Subject: claims.Subject, Name: claims.Email, Scheme: "bearer"}, nil
+	return &chassi.Principal{Subject: claims.Subject, Name: claims.Email, Scheme: "bearer", ExpiresAt: claims.ExpiresAt}, nil
 }
 
 // unknownKey is the reason that another node's new key may explain.
@@ -40,14 +40,14 @@ func (s *Service) check(ctx context.Context, raw string) (*token.Claims, error) 
 		claims, err = s.verifier.Verify(raw)
 	}
 	if token.Reason(err) == unknownKey && s.keys.unreadable(raw) {
-		return nil, auth.ErrUnavailable.WithCause(errors.New("the token names a signing key that this node cannot open")).WithRetryAfter(time.Second)
+		return nil, auth.ErrUnavailable.WithCause(errors.New("the token names a signing key that this node cannot decrypt")).WithRetryAfter(time.Second)
 	}
 	if err != nil {
 		return nil, auth.ErrInvalidToken.WithCause(err)
 	}
 	current, err := s.sessions.generation(ctx, claims.Subject)
 	if err != nil {
-		return nil, fault(err) // closed when the database is out
+		return nil, fault(err) // rejected if the database is unavailable
 	}
 	if current != claims.Generation {
 		return nil, auth.ErrInvalidToken
@@ -55,8 +55,8 @@ func (s *Service) check(ctx context.Context, raw string) (*token.Claims, error) 
 	return claims, nil
 }
 
-// canIssue returns [auth.ErrUnavailable] while this node has no key to sign with. It is
-// asked before a password is looked at, so that the answer tells nothing of it.
+// canIssue returns [auth.ErrUnavailable] if this node has no key to sign with. It is called
+// before any password is checked, so that the error reveals nothing about it.
 func (s *Service) canIssue() error {
 	if _, ok := s.signing.Load().SigningKey(s.options.Now()); !ok || s.root.Load() == nil {
 		return auth.ErrUnavailable.WithCause(errors.New("no usable signing key: " + s.KeyStatus().Text)).WithRetryAfter(time.Second)

@@ -17,34 +17,33 @@ type Bucket struct {
 	Key     string
 	Limit   int
 	Longest time.Duration
-	Exempt  bool // the attempt is not counted in it, nor held up by it; only the work is the same
+	Exempt  bool // the attempt is neither counted in nor delayed by it; only the work is the same
 }
 
-// Counted is one failure that Reserve has counted, to be taken back.
+// Counted is one failure that Reserve has counted and that can be refunded.
 type Counted struct {
 	Key   string
 	Limit int   // of its bucket
-	Lock  int64 // when the lock ends that it set, by the clock and in the unit of where it was counted; 0 for none
+	Lock  int64 // end of the lock that it set, by the clock and in the unit of the store; 0 if none
 }
 
 // Attempts counts failed attempts: a [*Store] in its database, a [*SharedAttempts] in
 // Redis.
 type Attempts interface {
-	// Reserve counts one attempt against every bucket that is not exempt, as if it had failed,
-	// before anything is evaluated, unless one of those is locked. It is one step, so that
-	// parallel attempts, on any number of nodes, cannot slip past a limit. Failures older
-	// than window are forgotten. It returns what it counted, or until when a bucket is
-	// locked. As much is read and written in either case, and whatever is exempt, so that
-	// the time does not tell.
+	// Reserve counts one attempt as failed, in every bucket that is not exempt, unless one of
+	// them is locked. It is atomic, so that concurrent attempts on any number of nodes cannot
+	// exceed a limit. Failures older than window are ignored. It returns what it counted, or the
+	// time until which a bucket is locked. It reads and writes the same number of rows in either
+	// case, so that its time does not reveal the result.
 	Reserve(ctx context.Context, buckets []Bucket, now time.Time, window time.Duration) (counted []Counted, locked time.Time, err error)
 
-	// Settle takes a successful attempt back: the buckets of forget start anew, those of
-	// refund lose the one failure that Reserve counted. The network, unless it is "", is
-	// remembered as one of the user's own, of which the latest twenty are kept.
+	// Settle records a successful attempt: it clears the buckets of forget and subtracts from
+	// those of refund the failure that Reserve counted. Unless network is "" it is stored as
+	// one of the user's known networks, of which the latest twenty are kept.
 	Settle(ctx context.Context, forget []string, refund []Counted, userID, network string, now time.Time) error
 
-	// Refund takes one attempt back that was counted and never evaluated. A lock ends with it
-	// only if this attempt set it, or if fewer failures are left than the limit.
+	// Refund subtracts an attempt that was counted and not evaluated. It ends a lock only if
+	// this attempt set it or if fewer failures than the limit are left.
 	Refund(ctx context.Context, counted []Counted) error
 }
 
@@ -53,15 +52,15 @@ var (
 	_ Attempts = (*SharedAttempts)(nil)
 )
 
-// Reserve is one transaction and one round trip. It reads and writes as many rows as there
-// are buckets. In place of a bucket that is exempt, which logins of others may be writing, it
-// takes a row of its own beside one that is not, in which nothing is counted; if one is
-// locked, it takes that one and rows beside it for all, so that refused attempts leave no
-// rows for each of them.
+// Reserve implements [Attempts] with one transaction and one round trip. It reads and writes
+// one row per bucket. For an exempt bucket, which other logins may be writing, it uses a
+// substitute row next to a bucket that is not exempt and counts nothing in it. If a bucket is
+// locked it uses that one and substitute rows next to it for all, so that rejected attempts
+// do not add rows for each of them.
 func (s *Store) Reserve(ctx context.Context, buckets []Bucket, now time.Time, window time.Duration) (counted []Counted, locked time.Time, err error) {
 	again := slices.IndexFunc(buckets, func(b Bucket) bool { return !b.Exempt })
 	if again < 0 {
-		return nil, locked, nil // nothing is counted at all
+		return nil, locked, nil // nothing was counted
 	}
 	args := []any{micros(now), micros(now.Add(-window))}
 	for i, b := range buckets {
@@ -104,7 +103,7 @@ func (s *Store) Reserve(ctx context.Context, buckets []Bucket, now time.Time, wi
 	return counted, locked, nil
 }
 
-// beside is what tells the i-th row that is taken in place of a bucket from the bucket.
+// beside returns the suffix of the key of the i-th substitute row next to a bucket.
 func beside(i int) string {
 	if i == 0 {
 		return ""
@@ -186,13 +185,13 @@ func giveBack(counted []Counted) (batch []database.Statement) {
 	return batch
 }
 
-// Remember keeps a network as one of the user's own.
+// Remember stores a network as one of the user's known networks.
 func (s *Store) Remember(ctx context.Context, userID, network string, now time.Time) error {
 	return unlessDeleted(s.db.BatchRelaxed(ctx, remember(userID, network, now)...))
 }
 
-// unlessDeleted returns err, or nil when a network was to be remembered of an account that
-// was deleted while it logged in.
+// unlessDeleted returns nil instead of the error for storing a network of an account that was
+// deleted during the login, and any other err unchanged.
 func unlessDeleted(err error) error {
 	if database.IsForeignKey(err) {
 		return nil
@@ -209,8 +208,8 @@ func remember(userID, network string, now time.Time) []database.Statement {
 	}
 }
 
-// ForgetAttempts deletes buckets untouched since the given time.
-func (s *Store) ForgetAttempts(ctx context.Context, before time.Time) error {
+// DeleteAttempts deletes buckets untouched since the given time.
+func (s *Store) DeleteAttempts(ctx context.Context, before time.Time) error {
 	_, err := s.db.Exec(ctx, "DELETE FROM attempts WHERE updated_at < $1", micros(before))
 	return err
 }

@@ -9,24 +9,24 @@ import (
 	"github.com/chassi-go/chassi/redis"
 )
 
-// SharedAttempts counts failed attempts in Redis, by the server's clock: each of its
-// methods is one script, which saves a login its transaction in the database. When Redis
-// cannot be used they are counted in the database, from what that knows: at most as many
-// attempts more as a limit allows go through when it goes, and again when it comes back
-// empty. Networks are always remembered in the database.
+// SharedAttempts counts failed attempts in Redis, by the clock of the Redis server. Each method
+// is one script and replaces a transaction in the database. While Redis is unavailable
+// attempts are counted in the database, from the counts stored there: at most one further
+// limit of attempts succeeds when Redis fails, and another when it returns empty. Networks are
+// always stored in the database.
 type SharedAttempts struct {
 	store    *Store
 	db       *redis.DB
 	fallback func()
 }
 
-// NewSharedAttempts returns attempts in db, or in s when db cannot be used, of which
-// fallback is told.
+// NewSharedAttempts returns attempts in db, or in s while db is unavailable. It calls fallback
+// for each such call.
 func NewSharedAttempts(s *Store, db *redis.DB, fallback func()) *SharedAttempts {
 	return &SharedAttempts{s, db, fallback}
 }
 
-// Reserve implements [Attempts]; now counts only without Redis.
+// Reserve implements [Attempts]. It uses now only while Redis is unavailable.
 func (a *SharedAttempts) Reserve(ctx context.Context, buckets []Bucket, now time.Time, window time.Duration) ([]Counted, time.Time, error) {
 	args := []string{strconv.FormatInt(window.Milliseconds(), 10)}
 	keys := make([]string, len(buckets))
@@ -101,9 +101,9 @@ func (a *SharedAttempts) without(err error) bool {
 
 const attemptKey = "attempts:"
 
-// A bucket is a hash of f, its failures, and u, until when it is locked, in
-// milliseconds. A limit of 0 stands for a bucket that is exempt. A lock lasts
-// no longer than Longest, though the server's clock was set back.
+// A bucket is a hash of f, its failures, and u, until when it is locked, in milliseconds. A limit
+// of 0 means that the bucket is exempt. A lock lasts no longer than Longest, though the server's
+// clock was set back.
 var (
 	reserveScript = redis.NewScript("count_attempt", `
 local t = redis.call('TIME')

@@ -18,13 +18,13 @@ func lockAt(key string, limit int) store.Bucket {
 	return store.Bucket{Key: key, Limit: limit, Longest: time.Minute}
 }
 
-// T16: of 200 attempts at once on two nodes, exactly as many pass as the limit
+// T16: of 100 attempts at once on two nodes, exactly as many pass as the limit
 // says, and none fails for the company it has.
 func TestT16ParallelReservationsAreExact(t *testing.T) {
 	t.Parallel()
 	engines(t, func(t *testing.T, open func() *store.Store) {
 		nodes := [2]*store.Store{open(), open()}
-		const limit, attempts = 50, 200
+		const limit, attempts = 25, 100
 		began := time.Now()
 		var granted atomic.Int64
 		var all sync.WaitGroup
@@ -131,7 +131,7 @@ func TestNetworksAreBounded(t *testing.T) {
 	})
 }
 
-// A refund gives a place back and unlocks what it had locked.
+// A refund subtracts the attempt and ends the lock that it had set.
 func TestRefund(t *testing.T) {
 	t.Parallel()
 	engines(t, func(t *testing.T, open func() *store.Store) {
@@ -149,7 +149,7 @@ func TestRefund(t *testing.T) {
 		if !passes(t, s, "k", 1, born) {
 			t.Error("locked after the refund")
 		}
-		if err := s.ForgetAttempts(t.Context(), born.Add(time.Second)); err != nil {
+		if err := s.DeleteAttempts(t.Context(), born.Add(time.Second)); err != nil {
 			t.Fatal(err)
 		}
 		if !passes(t, s, "k", 1, born) {
@@ -188,11 +188,11 @@ func TestRefundLeavesTheLocksOfOthers(t *testing.T) {
 			}
 			return counted, locked
 		}
-		takeBack := map[string]func([]store.Counted) error{
+		undo := map[string]func([]store.Counted) error{
 			"refund": func(c []store.Counted) error { return a.Refund(t.Context(), c) },
 			"settle": func(c []store.Counted) error { return a.Settle(t.Context(), nil, c, "", "", now()) },
 		}
-		for name, back := range takeBack {
+		for name, back := range undo {
 			waiting, _ := reserve(9) // no lock yet
 			reserve(9)
 			reserve(2) // the third failure locks for two seconds

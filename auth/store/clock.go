@@ -24,7 +24,7 @@ func (s *Store) Clock(ctx context.Context) (now, highest time.Time, err error) {
 	return now, fromMicros(reached), nil
 }
 
-// KeepHighest replaces the highest time by another one, unless it was replaced before.
+// KeepHighest replaces the highest time, unless it has been replaced concurrently.
 func (s *Store) KeepHighest(ctx context.Context, replaced, highest time.Time) error {
 	return s.db.WriteRelaxed(ctx, func(ctx context.Context, tx *database.Tx) error {
 		_, err := tx.Exec(ctx, "UPDATE clock SET highest = $1 WHERE highest = $2", micros(highest), micros(replaced))

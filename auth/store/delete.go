@@ -11,7 +11,7 @@ import (
 // again.
 func (s *Store) DeleteUser(ctx context.Context, email string) (id string, err error) {
 	err = s.db.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
-		// The networks go with it: ON DELETE CASCADE.
+		// ON DELETE CASCADE also deletes the networks.
 		return tx.QueryRow(ctx, "DELETE FROM users WHERE email = $1 RETURNING id", email).Scan(&id)
 	})
 	return id, err

@@ -7,25 +7,24 @@ import (
 	"github.com/chassi-go/chassi/database"
 )
 
-// SigningKey is a stored key. Private is sealed with the master key or not, as
-// Sealed says.
+// SigningKey is a stored key. Sealed reports whether Private is sealed with the master key.
 type SigningKey struct {
 	ID        string
 	Algorithm string
 	Private   []byte
 	Sealed    bool
 	CreatedAt time.Time
-	ActiveAt  time.Time // signs from then on
-	ExpiresAt time.Time // verifies until then; zero for one that has no successor
+	ActiveAt  time.Time // start of signing
+	ExpiresAt time.Time // end of verifying; zero for a key without a successor
 }
 
 // Live reports whether the key has not expired at the given time.
 func (k SigningKey) Live(at time.Time) bool { return k.ExpiresAt.IsZero() || k.ExpiresAt.After(at) }
 
-// KeyRing is everything that the master key encrypts, if there is one.
+// KeyRing contains everything that is encrypted with the master key, if there is one.
 type KeyRing struct {
-	// Check is a value sealed with the master key, by which a program proves that it has
-	// the right one. It is nil while the rest is stored without encryption.
+	// Check is a value sealed with the master key, with which a program verifies that it
+	// has the right one. It is nil while the rest is stored without encryption.
 	Check   []byte
 	Keys    []SigningKey // oldest first, expired ones included
 	Secrets []Secret     // by name
@@ -41,7 +40,7 @@ func (r KeyRing) Live(at time.Time) (live []SigningKey) {
 	return live
 }
 
-// KeyRing reads one state of the keys.
+// KeyRing returns a consistent snapshot of the keys.
 func (s *Store) KeyRing(ctx context.Context) (ring KeyRing, err error) {
 	err = s.db.Read(ctx, func(ctx context.Context, tx *database.Tx) error {
 		ring, err = keyRing(ctx, tx)
@@ -50,9 +49,9 @@ func (s *Store) KeyRing(ctx context.Context) (ring KeyRing, err error) {
 	return ring, err
 }
 
-// ChangeKeys lets change alter the stored keys in one transaction: all of what change
-// leaves is stored, or, if it returns an error, nothing. Change may run more than once,
-// each time with what is stored then.
+// ChangeKeys calls change with the stored keys and stores the result, in one transaction. If
+// change returns an error nothing is stored. ChangeKeys may call change more than once, each
+// time with the keys stored at that time.
 func (s *Store) ChangeKeys(ctx context.Context, change func(ring *KeyRing) error) error {
 	return s.db.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
 		ring, err := keyRing(ctx, tx)
@@ -66,13 +65,13 @@ func (s *Store) ChangeKeys(ctx context.Context, change func(ring *KeyRing) error
 	})
 }
 
-// ForgetSigningKeys deletes the keys that expired before the given time.
-func (s *Store) ForgetSigningKeys(ctx context.Context, before time.Time) error {
+// DeleteExpiredKeys deletes the keys that expired before the given time.
+func (s *Store) DeleteExpiredKeys(ctx context.Context, before time.Time) error {
 	_, err := s.db.Exec(ctx, "DELETE FROM signing_keys WHERE expires_at <> 0 AND expires_at < $1", micros(before))
 	return err
 }
 
-// replaceKeys stores the ring in place of what there is: it is a handful of rows.
+// replaceKeys replaces all stored keys by the ring, which has few rows.
 func replaceKeys(ctx context.Context, q database.Querier, ring KeyRing) error {
 	for _, statement := range []string{"DELETE FROM signing_keys", "DELETE FROM secrets", "DELETE FROM master_key_check"} {
 		if _, err := q.Exec(ctx, statement); err != nil {

@@ -86,7 +86,7 @@ func TestKeysAreStoredAsAWhole(t *testing.T) {
 				t.Errorf("live at %v:\n%s", at, diff)
 			}
 		}
-		if err := s.ForgetSigningKeys(t.Context(), end.Add(time.Minute)); err != nil {
+		if err := s.DeleteExpiredKeys(t.Context(), end.Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 		ring, err = s.KeyRing(t.Context())

@@ -9,14 +9,13 @@ import (
 	"github.com/chassi-go/chassi/database"
 )
 
-// SignUp stores a new account, or, when its address is taken, a row of the same shape
-// that means nothing: the same statements, the same indexes, the same commit that waits for
-// the disk, so that the time does not tell which it was. It does not return
-// [ErrEmailTaken]. The rows that mean nothing hold random text, nothing of the caller's;
-// [Store.ForgetTakenSignUps] deletes them.
+// SignUp stores a new account. If its address is taken it stores a placeholder row of the same
+// size instead, with the same statements, indexes and commit, so that the time does not reveal
+// the difference. It does not return [ErrEmailTaken]. Placeholder rows contain random text;
+// [Store.DeleteTakenSignUps] deletes them.
 func (s *Store) SignUp(ctx context.Context, u User) error {
-	// Looking the id up is for what it reads: then neither kind of row is the first to need
-	// a page of the account's indexes.
+	// The lookup of the ID loads the pages of the account's indexes, which makes the
+	// following statements equally fast for both kinds of rows.
 	var taken, known bool
 	if err := s.db.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM users WHERE email = $1), EXISTS (SELECT 1 FROM users WHERE id = $2)",
 		u.Email, u.ID).Scan(&taken, &known); err != nil {
@@ -27,12 +26,12 @@ func (s *Store) SignUp(ctx context.Context, u User) error {
 		if !errors.Is(err, ErrEmailTaken) {
 			return err
 		}
-		// Another one came first a moment ago.
+		// A concurrent sign-up has taken the address.
 	}
 	return s.insert(ctx, "taken_sign_ups", standIn(u))
 }
 
-// standIn is an account as long as u.
+// standIn returns a placeholder of the same length as u.
 func standIn(u User) User {
 	random := rand.Text() // 26 characters, 130 bits
 	u.Email = random + strings.Repeat("x", max(0, len(u.Email)-len(random)))
@@ -52,8 +51,8 @@ func (s *Store) insert(ctx context.Context, table string, u User) error {
 // takenBatch is how many rows are deleted at once: SQLite's other writers wait for it.
 const takenBatch = 1000
 
-// ForgetTakenSignUps deletes what [Store.SignUp] stored for addresses that were taken.
-func (s *Store) ForgetTakenSignUps(ctx context.Context) error {
+// DeleteTakenSignUps deletes the placeholder rows of [Store.SignUp].
+func (s *Store) DeleteTakenSignUps(ctx context.Context) error {
 	for {
 		var n int64
 		err := s.db.WriteRelaxed(ctx, func(ctx context.Context, tx *database.Tx) (err error) {

@@ -1,5 +1,5 @@
-// Package store keeps accounts, failed attempts and signing keys, in SQLite and
-// in PostgreSQL with the same SQL. It decides nothing.
+// Package store stores accounts, failed attempts and signing keys in SQLite or PostgreSQL,
+// with the same SQL.
 package store
 
 import (
@@ -18,7 +18,7 @@ var files embed.FS
 func Migrations() fs.FS {
 	sub, err := fs.Sub(files, "migrations")
 	if err != nil {
-		return files // cannot be: the folder is embedded above
+		return files // unreachable: the directory is embedded above
 	}
 	return sub
 }
@@ -32,7 +32,7 @@ type Store struct {
 // New returns a store on db, which must have the schema by the first call.
 func New(db *database.DB) *Store { return &Store{db: db} }
 
-// Check is the live probe of the database.
+// Check returns an error if the database cannot be used. It is the probe of the database.
 func (s *Store) Check(ctx context.Context) error { return s.db.Check(ctx) }
 
 func micros(t time.Time) int64 {
@@ -52,6 +52,5 @@ func fromMicros(n int64) time.Time {
 // ErrNotFound is returned for a row that does not exist.
 var ErrNotFound = database.ErrNotFound
 
-// IsUnavailable reports whether err means that the database cannot be used now,
-// and may be later.
+// IsUnavailable reports whether err means that the database cannot be used at the moment.
 func IsUnavailable(err error) bool { return database.IsUnavailable(err) }

@@ -13,20 +13,20 @@ type User struct {
 	ID         string
 	Email      string // in its normal form
 	Password   string // PHC
-	Generation int64  // tokens of an earlier one have ended
+	Generation int64  // tokens of earlier generations are revoked
 	Disabled   bool
 	CreatedAt  time.Time
 }
 
 // ErrEmailTaken is returned for a second account with one address.
-var ErrEmailTaken = errors.New("store: there is an account with this e-mail address")
+var ErrEmailTaken = errors.New("store: an account with this e-mail address exists")
 
 const userColumns = "SELECT id, email, password, generation, disabled, created_at FROM users "
 
 // AddUser stores a new account, or returns [ErrEmailTaken].
 func (s *Store) AddUser(ctx context.Context, u User) error {
 	err := s.insert(ctx, "users", u)
-	if _, unique := database.IsUnique(err); unique {
+	if database.IsUnique(err) {
 		return ErrEmailTaken
 	}
 	return err
@@ -39,12 +39,12 @@ const hashKind = `rtrim(rtrim(rtrim(password, '` + base64Letters + `'), '$'), '`
 
 const base64Letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
-// maxHashKinds bounds what [Store.HashKinds] looks at.
+// maxHashKinds is the maximum number of kinds that [Store.HashKinds] returns.
 const maxHashKinds = 32
 
-// HashKinds returns one stored password hash of each kind of Argon2id there is, by its
-// costs. It takes one step in an index for each, however many accounts there are, and
-// stops after 32. Behind them in the index there may be text of other kinds.
+// HashKinds returns one stored password hash of each kind of Argon2id, that is, of each set of
+// parameters. It takes one index lookup per kind, whatever the number of accounts, and returns
+// at most 32.
 func (s *Store) HashKinds(ctx context.Context) (samples []string, err error) {
 	kind := "$argon2id$"
 	for range maxHashKinds {
@@ -61,28 +61,29 @@ func (s *Store) HashKinds(ctx context.Context) (samples []string, err error) {
 	return samples, nil
 }
 
-// UserByEmail finds the account of a normalised address.
+// UserByEmail returns the account of a normalized address.
 func (s *Store) UserByEmail(ctx context.Context, email string) (User, error) {
 	return scanUser(s.db.QueryRow(ctx, userColumns+"WHERE email = $1", email))
 }
 
-// UserByID finds an account.
+// UserByID returns the account with the given ID.
 func (s *Store) UserByID(ctx context.Context, id string) (User, error) {
 	return scanUser(s.db.QueryRow(ctx, userColumns+"WHERE id = $1", id))
 }
 
-// Login is what a login needs to know of an account.
+// Login is the part of an account that a login needs.
 type Login struct {
 	User
-	LastSeen time.Time // when the account last logged in from the network, zero for never
+	LastSeen time.Time // last login from the network, zero if there was none
 }
 
-// LoginByEmail finds the account of a normalised address, with as much work if there is none.
+// LoginByEmail returns the account of a normalized address. It takes the same work if there is
+// none.
 func (s *Store) LoginByEmail(ctx context.Context, email, network string) (Login, error) {
 	return s.login(ctx, "u.email", email, network)
 }
 
-// LoginByID finds an account.
+// LoginByID returns the account with the given ID.
 func (s *Store) LoginByID(ctx context.Context, id, network string) (Login, error) {
 	return s.login(ctx, "u.id", id, network)
 }
@@ -101,8 +102,7 @@ func (s *Store) login(ctx context.Context, column, value, network string) (l Log
 	return l, err
 }
 
-// Users lists up to limit accounts in the order of their addresses, from the
-// one after the given address on.
+// Users returns up to limit accounts, sorted by address, starting at the given address.
 func (s *Store) Users(ctx context.Context, after string, limit int) ([]User, error) {
 	rows, err := s.db.Query(ctx, userColumns+"WHERE email > $1 ORDER BY email LIMIT $2", after, limit)
 	if err != nil {
@@ -127,9 +127,9 @@ func (s *Store) Rehash(ctx context.Context, id, old, rehashed string) error {
 	return err
 }
 
-// SetPassword stores a new password and ends all tokens of the account. It
-// returns the new generation, or [database.ErrNotFound] if the account has gone or
-// its generation is no longer the given one. Generation -1 stands for any.
+// SetPassword stores a new password and ends all tokens of the account. It returns the new
+// generation, or [database.ErrNotFound] if the account was deleted or its generation is no longer
+// the given one. Generation -1 matches any.
 func (s *Store) SetPassword(ctx context.Context, id string, generation int64, password string, now time.Time) (int64, error) {
 	next := int64(-1)
 	err := s.db.Batch(ctx, database.Statement{

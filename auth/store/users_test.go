@@ -49,7 +49,7 @@ func TestUsersAreFoundAsTheyWereStored(t *testing.T) {
 }
 
 // Of many sign-ups with one address at once, one gets it.
-func TestAnAddressIsTakenOnce(t *testing.T) {
+func TestAddressIsUnique(t *testing.T) {
 	t.Parallel()
 	engines(t, func(t *testing.T, open func() *store.Store) {
 		s := open()

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// handwritten is what the chassis is held against: net/http and encoding/json,
-// with nothing around them.
+// handwritten returns the baseline of the benchmark: net/http and encoding/json without
+// middleware.
 func handwritten(validate func(token string) (email string, err error)) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /ping", func(w http.ResponseWriter, _ *http.Request) {
@@ -49,8 +49,8 @@ func answer(w http.ResponseWriter, status int, v any) {
 	_, _ = w.Write(body)
 }
 
-// serveHandwritten serves it with the other flavours' check of tokens until a
-// signal.
+// serveHandwritten serves the baseline, with the same validation of tokens as the other
+// variants, until a signal arrives.
 func serveHandwritten(ctx context.Context, addr string, t *tokens) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
@@ -71,8 +71,8 @@ func serveHandwritten(ctx context.Context, addr string, t *tokens) error {
 	return nil
 }
 
-// trivial is the service of the in-process comparison: the work around it is
-// what is measured.
+// trivial is the service of the in-process comparison, which measures only the overhead around
+// it.
 func trivial(token string) (string, error) {
 	if token == "" {
 		return "", errInvalidToken

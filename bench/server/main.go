@@ -1,18 +1,22 @@
-// Command server does the job of a side-by-side benchmark of Go frameworks on
-// the chassis: GET /ping and POST /v1/validate-token, bare or with everything on.
+// Command server implements a side-by-side benchmark of Go frameworks with the
+// chassis: GET /ping and POST /v1/validate-token, with or without middleware.
 //
 //	ADDR=127.0.0.1:8080 KEY=secret FEATURES=full LOG=access.log server
 //
-// With KIND=grpc it does the job over gRPC instead, with /metrics at METRICS_ADDR.
+// With KIND=grpc it serves gRPC instead, with /metrics at METRICS_ADDR.
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"time"
+
+	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/middleware"
@@ -21,9 +25,9 @@ import (
 	"github.com/chassi-go/chassi/overload"
 	"github.com/chassi-go/chassi/ratelimit"
 	"github.com/chassi-go/chassi/telemetry"
+	"github.com/chassi-go/chassi/telemetry/exporters"
 	"github.com/chassi-go/chassi/transport/grpcapi"
 	"github.com/chassi-go/chassi/transport/httpapi"
-	"github.com/golang-jwt/jwt/v5"
 )
 
 func main() {
@@ -45,7 +49,7 @@ func run(ctx context.Context) error {
 		if full, around, err = features(ctx); err != nil {
 			return err
 		}
-		app.Manage(full)
+		app.Add(full)
 	}
 	s := newTokens([]byte(os.Getenv("KEY")))
 	var err error
@@ -68,7 +72,7 @@ func serveHTTP(app *chassi.App, s *tokens, full *telemetry.Telemetry, around []c
 	if err != nil {
 		return err //nolint:wrapcheck // says where
 	}
-	app.Serve(server)
+	app.AddServer(server)
 	app.Mount(chassi.NewService("bench.v1.Tokens",
 		chassi.NewEndpoint("Ping", s.ping, chassi.Route("GET /ping"), chassi.Public),
 		chassi.NewEndpoint("ValidateToken", s.validate, chassi.Route("POST /v1/validate-token"), chassi.Public),
@@ -77,7 +81,7 @@ func serveHTTP(app *chassi.App, s *tokens, full *telemetry.Telemetry, around []c
 }
 
 func serveGRPC(app *chassi.App, s *tokens, full *telemetry.Telemetry, around []chassi.Middleware) error {
-	app.Serve(grpcapi.New(grpcapi.Config{Addr: os.Getenv("ADDR")}, around...))
+	app.AddServer(grpcapi.New(grpcapi.Config{Addr: os.Getenv("ADDR")}, around...))
 	app.Mount(chassi.NewService("bench.v1.TokenService", chassi.NewEndpoint("ValidateToken", s.validate, chassi.Public)))
 	if full == nil {
 		return nil
@@ -86,18 +90,35 @@ func serveGRPC(app *chassi.App, s *tokens, full *telemetry.Telemetry, around []c
 	if err == nil {
 		err = admin.Handle("GET /metrics", full.Handler(), chassi.Public)
 	}
-	app.Manage(admin)
+	app.Add(admin)
 	return err //nolint:wrapcheck // says where
 }
 
-// features are what package standard puts around every call, with a limit that
-// cannot be reached.
+// lineWriter writes each line by a call of its own, to show what writing them together saves.
+type lineWriter struct{ io.Writer }
+
+func (w lineWriter) Write(b []byte) (n int, err error) {
+	for line := range bytes.Lines(b) {
+		written, err := w.Writer.Write(line)
+		if n += written; err != nil {
+			return n, err //nolint:wrapcheck // the file's
+		}
+	}
+	return n, nil
+}
+
+// features returns the middleware of package standard, with limits that are never reached.
 func features(ctx context.Context) (*telemetry.Telemetry, []chassi.Middleware, error) {
 	log, err := os.OpenFile(os.Getenv("LOG"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, nil, err //nolint:wrapcheck // says which file
 	}
-	t, err := telemetry.New(ctx, "bench", "1", telemetry.Config{Trace: telemetry.TraceConfig{Exporter: "otlp-http", Ratio: 0.01}}, log)
+	traces := telemetry.TraceConfig{Exporter: "otlp-http", Exporters: exporters.All(), Ratio: 0.01}
+	out := io.Writer(log)
+	if os.Getenv("LINES") == "single" {
+		out = lineWriter{log}
+	}
+	t, err := telemetry.New(ctx, "bench", "1", telemetry.Config{Trace: traces}, out)
 	if err != nil {
 		return nil, nil, err //nolint:wrapcheck // says where
 	}
@@ -110,14 +131,14 @@ func features(ctx context.Context) (*telemetry.Telemetry, []chassi.Middleware, e
 		tracing.New(t.Tracer, t.Propagator, tracing.TrustNetworks(netip.MustParsePrefix("127.0.0.0/8"))),
 		middleware.Logging(t.Logger),
 		counted,
-		middleware.Exceptions(t.Report),
+		middleware.ErrorReporting(t.Report),
 		middleware.Recover(),
 		middleware.LimitConcurrency(load.PerClient(), load),
-		middleware.Shedding(load),
+		middleware.LoadShedding(load),
 		middleware.RateLimitPeer(limiter, func(_ string, l ratelimit.Limit) middleware.Limiter {
 			return ratelimit.New(ratelimit.Options{Limit: l})
 		}),
-		middleware.Deadline(10 * time.Second),
+		middleware.Timeout(10 * time.Second),
 	}, nil
 }
 
@@ -134,8 +155,8 @@ type (
 	}
 )
 
-// tokens checks the benchmark's tokens the way every other peer does: with
-// golang-jwt, its parser made once, and no memory of tokens seen.
+// tokens validates tokens in the same way as the other programs of the benchmark: with
+// golang-jwt, one parser and no cache.
 type tokens struct {
 	parser *jwt.Parser
 	key    jwt.Keyfunc
@@ -164,7 +185,7 @@ func (s *tokens) validate(_ context.Context, r *validateRequest) (*emailResponse
 	var c claims
 	_, err := s.parser.ParseWithClaims(r.Token, &c, s.key)
 	if err == nil && c.Email == "" {
-		err = errors.New("no e-mail address in it")
+		err = errors.New("the token has no e-mail address")
 	}
 	if err != nil {
 		return nil, errInvalidToken.WithCause(err)

@@ -48,7 +48,7 @@ func TestGuessesOverAMQPAreCountedByClient(t *testing.T) {
 	v := rabbittest.New(t, map[string]rabbittest.Rights{
 		"service": rabbittest.On(names, names, names), "answers": rabbittest.On("^$", `^amq\.default$`, "^$"), "owner": caller, "mallory": caller, "gateway": caller,
 	})
-	n := start(t, t.TempDir(), "--amqp.url="+v.URL("service"), "--amqp.answers_url="+v.URL("answers"), "--amqp.trusted_clients="+v.User("gateway"), "--amqp.max_concurrent=64")
+	n := start(t, t.TempDir(), "--amqp.url="+v.URL("service"), "--amqp.answers.url="+v.URL("answers"), "--amqp.trusted_clients="+v.User("gateway"), "--amqp.max_concurrent=64")
 	for _, email := range []string{"ada@example.org", "bob@example.org"} {
 		n.post("/v1/users", "", object{"email": email, "password": "an analytical engine"})
 	}

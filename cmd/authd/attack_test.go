@@ -123,7 +123,7 @@ func TestGuessesCountHoweverTheCallerEnds(t *testing.T) {
 	t.Parallel()
 	rabbitURL, prefix := rabbit(t)
 	url := dbtest.SQLite(t)
-	n := start(t, t.TempDir(), "--database.url="+url, "--amqp.url="+rabbitURL, "--amqp.prefix="+prefix, "--argon2.memory=131072", "--argon2.time=3")
+	n := start(t, t.TempDir(), "--database.url="+url, "--amqp.url="+rabbitURL, "--amqp.prefix="+prefix, "--argon2.memory_kib=131072", "--argon2.time=3")
 	db, err := database.Open(t.Context(), database.Config{URL: url})
 	if err != nil {
 		t.Fatal(err)

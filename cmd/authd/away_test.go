@@ -11,15 +11,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
+
 	"github.com/chassi-go/chassi/auth"
 	"github.com/chassi-go/chassi/client"
 	"github.com/chassi-go/chassi/database"
 	"github.com/chassi-go/chassi/internal/dbtest"
 	"github.com/chassi-go/chassi/internal/proxytest"
 	"github.com/chassi-go/chassi/internal/redistest"
+	"github.com/chassi-go/chassi/standard"
 	"github.com/chassi-go/chassi/transport/amqpapi"
 	"github.com/chassi-go/chassi/transport/natsapi"
-	"github.com/nats-io/nats-server/v2/server"
 )
 
 // ends waits until a program ends by itself and returns its exit code and how it says why.
@@ -54,7 +56,7 @@ func (n *node) wantReady(status int, texts ...string) {
 	}
 }
 
-// R91: while PostgreSQL is away, hangs or refuses us, authd is alive, not ready, and tells
+// R91: while PostgreSQL is unavailable, hangs or refuses us, authd is alive, not ready, and tells
 // why. It serves within seconds of its coming, and is ended by a signal at any time.
 func TestDatabaseThatCannotBeUsedAtTheStart(t *testing.T) {
 	t.Parallel()
@@ -73,6 +75,12 @@ func TestDatabaseThatCannotBeUsedAtTheStart(t *testing.T) {
 	if got := n.get("/healthz"); got != http.StatusOK {
 		t.Errorf("liveness: %d", got)
 	}
+	// One cause, one alert: what waits for the database is not reported as down, nor are
+	// signing keys that were never read.
+	if text := n.metrics(); !strings.Contains(text, `component_up{component="database",required="true"} 0`) ||
+		strings.Contains(text, `component="http"`) || strings.Contains(text, `component="keys"`) || strings.Contains(text, "authd_signing_keys{") {
+		t.Errorf("metrics without the database:\n%s", text)
+	}
 	p.Open()
 	p.Stall()
 	n.wantReady(http.StatusServiceUnavailable, `"database":{"status":"starting","error":"`, "timeout")
@@ -86,17 +94,17 @@ func TestDatabaseThatCannotBeUsedAtTheStart(t *testing.T) {
 
 	missing := launch(t, t.TempDir(), with(func(u *url.URL) { u.Path = "/nowhere" }), "--nats.url=off")
 	missing.wantReady(http.StatusServiceUnavailable, `"database":{"status":"starting"`, `database \"nowhere\" does not exist`)
-	if code := missing.stop(syscall.SIGTERM); code != exitOK {
+	if code := missing.stop(syscall.SIGTERM); code != standard.ExitOK {
 		t.Errorf("stopped while waiting: exit code %d", code)
 	}
-	if code := n.stop(syscall.SIGTERM); code != exitOK {
+	if code := n.stop(syscall.SIGTERM); code != standard.ExitOK {
 		t.Errorf("exit code %d", code)
 	}
 }
 
 // A bound on the start tells the reason, and not only that the time was over. What is wrong
 // here cannot heal elsewhere and needs no bound.
-func TestStartThatEndsTellsWhy(t *testing.T) {
+func TestFailedStartLogsTheReason(t *testing.T) {
 	t.Parallel()
 	away := freeAddr(t)
 	dir := t.TempDir()
@@ -106,16 +114,16 @@ func TestStartThatEndsTellsWhy(t *testing.T) {
 		"start nats: ":                              {"--start.timeout=2s", "--nats.required=true", "--nats.url=nats://me:canary@" + away},
 		"start amqp: ":                              {"--start.timeout=2s", "--amqp.required=true", "--amqp.url=amqp://me:canary@" + away},
 		"the URL is malformed":                      {"--database.url=postgres://me:can%ary@" + away + "/db"},
-		"folder nowhere does not exist":             {"--database.url=sqlite:nowhere/authd.db"},
-		"natsapi: ca_file: open /nowhere":           {"--nats.url=tls://" + away, "--nats.ca_file=/nowhere"},
-		"amqpapi: ca_file: open /nowhere":           {"--amqp.url=amqps://me:canary@" + away, "--amqp.ca_file=/nowhere"},
-		"natsapi: url: want nats://[user:password@": {"--nats.url=nats://me:canary@host:x"},
+		"directory nowhere does not exist":          {"--database.url=sqlite:nowhere/authd.db"},
+		`nats.ca_file ("/nowhere")`:                 {"--nats.url=tls://" + away, "--nats.ca_file=/nowhere"},
+		`amqp.ca_file ("/nowhere")`:                 {"--amqp.url=amqps://me:canary@" + away, "--amqp.ca_file=/nowhere"},
+		`nats.url ("***") must be nats://HOST:PORT`: {"--nats.url=nats://me:canary@host:x"},
 	} {
 		t.Run(want, func(t *testing.T) {
 			t.Parallel()
 			all := append([]string{"serve", "--http.addr=127.0.0.1:0", "--admin.addr=127.0.0.1:0", "--grpc.addr=127.0.0.1:0"}, append(args, cheap...)...)
 			code, reason := ends(t, authd(dir, all...))
-			if code != exitFailed && code != exitUsage || !strings.Contains(reason, want) || strings.Contains(reason, "canary") || strings.Contains(reason, "deadline") {
+			if code != standard.ExitFailed && code != standard.ExitUsage || !strings.Contains(reason, want) || strings.Contains(reason, "canary") || strings.Contains(reason, "deadline") {
 				t.Errorf("exit code %d: %s", code, reason)
 			}
 		})
@@ -137,7 +145,7 @@ func TestNewerSchema(t *testing.T) {
 	})
 }
 
-// addMigration marks a migration as applied that no program knows.
+// addMigration marks an unknown migration as applied.
 func addMigration(t *testing.T, url string) {
 	t.Helper()
 	db, err := database.Open(t.Context(), database.Config{URL: url})
@@ -160,9 +168,9 @@ func freeAddr(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// R90: brokers that are away at the start leave HTTP serving and authd ready, unless they
+// R90: brokers that are unavailable at the start leave HTTP serving and authd ready, unless they
 // are required; when they come, calls over them work.
-func TestBrokersThatAreAwayAtTheStart(t *testing.T) {
+func TestBrokersUnavailableAtStart(t *testing.T) {
 	t.Parallel()
 	rabbitURL, prefix := rabbit(t)
 	u, err := url.Parse(rabbitURL)
@@ -228,7 +236,7 @@ func TestBrokersThatAreAwayAtTheStart(t *testing.T) {
 	broker.WaitForShutdown()
 	amqp.Cut()
 	n.wantReady(http.StatusOK, `"nats":{"status":"degraded"`, `"amqp":{"status":"degraded"`, "connection refused")
-	if code := n.stop(syscall.SIGTERM); code != exitOK {
+	if code := n.stop(syscall.SIGTERM); code != standard.ExitOK {
 		t.Errorf("stopped without brokers: exit code %d\n%s", code, n.text())
 	}
 	log := n.text()
@@ -256,19 +264,22 @@ func natsServer(t *testing.T, addr, password string) *server.Server {
 	return s
 }
 
-// Redis is optional, too: its absence is degraded, logged once, and heals by itself.
-func TestRedisThatIsAwayAtTheStart(t *testing.T) {
+// Redis is optional, too: without it the status is degraded, which is logged once, and it recovers.
+func TestRedisUnavailableAtStart(t *testing.T) {
 	t.Parallel()
 	_, addr := redistest.Config(t)
 	p := proxytest.New(t, addr)
 	n := start(t, t.TempDir(), "--redis.url=redis://"+p.Addr, "--nats.url=off", "--log.level=info")
 	n.wantReady(http.StatusOK, `"redis":{"status":"degraded","error":"redis is not available: `, "connection refused")
-	n.awaitLog(`"component":"redis","status":"degraded"`)
+	n.awaitLog(`"level":"WARN","msg":"redis cannot be used: done without"`)
 	n.post("/v1/users", "", ada)
 	if !n.accepts(n.login(ada)) {
 		t.Error("no good token without Redis")
 	}
 	p.Open()
 	n.wantReady(http.StatusOK, `"redis":{"status":"ok"`)
-	n.awaitLog(`"component":"redis","after":"`)
+	n.awaitLog(`"level":"INFO","msg":"redis is used again"`)
+	if log := n.text(); strings.Count(log, "redis cannot be used") != 1 || strings.Contains(log, `"component":"redis"`) {
+		t.Errorf("want one line at each end:\n%s", log)
+	}
 }

@@ -5,40 +5,39 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/chassi-go/chassi/auth/service"
 	"github.com/chassi-go/chassi/auth/store"
 	"github.com/chassi-go/chassi/database"
+	"github.com/chassi-go/chassi/standard"
 )
 
-// backup copies a SQLite database that may be in use, of whatever schema.
+// backup copies a SQLite database, which may be in use and may have any schema.
 func backup(ctx context.Context, p *program) error {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilInterrupted(ctx)
 	defer stop()
-	if _, err := database.File(p.config.Database); err != nil {
+	if _, err := database.File(p.Config.Database); err != nil {
 		return notSQLite(err, `pg_dump --format=custom --file=FILE "$AUTHD_DATABASE_URL"`)
 	}
 	if err := p.requireSchema(ctx); err != nil {
 		return err
 	}
 	var copied database.Copied
-	err := newFile(p.args[0], func(temp string) (err error) {
-		copied, err = database.Copy(ctx, p.config.Database, temp)
+	err := newFile(p.Args[0], func(temp string) (err error) {
+		copied, err = database.Copy(ctx, p.Config.Database, temp)
 		return err //nolint:wrapcheck // says where
 	})
 	if err != nil {
 		return err
 	}
-	return p.say("backed up %d accounts as of %s to %s", copied.Rows["users"], copied.At.UTC().Format(time.RFC3339Nano), p.args[0])
+	return p.say("backed up %d accounts as of %s to %s", copied.Rows["users"], copied.At.UTC().Format(time.RFC3339Nano), p.Args[0])
 }
 
-// requireSchema refuses a database that was never one of authd's. An older schema is what
-// there is to back up before an update.
+// requireSchema returns an error if the database was never migrated by authd. An older schema is
+// accepted, for backups before an update.
 func (p *program) requireSchema(ctx context.Context) (err error) {
-	db, err := database.OpenReadOnly(ctx, p.config.Database)
+	db, err := database.OpenReadOnly(ctx, p.Config.Database)
 	if err != nil {
 		return advise(err)
 	}
@@ -50,27 +49,27 @@ func (p *program) requireSchema(ctx context.Context) (err error) {
 	return advise(err)
 }
 
-// notSQLite names the tool that does it for PostgreSQL.
+// notSQLite adds the name of the corresponding tool for PostgreSQL to the error.
 func notSQLite(err error, tool string) error {
 	if errors.Is(err, database.ErrNotSQLite) {
-		err = fmt.Errorf("database.url names no SQLite file, and only such a one is copied by authd. For PostgreSQL: %s; see docs/operations.md", tool)
+		err = fmt.Errorf("database.url is not a SQLite file; authd copies only SQLite files. For PostgreSQL: %s; see docs/operations.md", tool)
 	}
-	return usageError{err}
+	return standard.UsageError{Err: err}
 }
 
-// restore makes the database anew from a backup. It exists afterwards or, after any error,
-// does not: the whole work is done in a temporary file.
+// restore creates the database from a backup. After an error the database does not exist:
+// restore works on a temporary file.
 func restore(ctx context.Context, p *program) error {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilInterrupted(ctx)
 	defer stop()
-	target, err := database.File(p.config.Database)
+	target, err := database.File(p.Config.Database)
 	if err != nil {
 		return notSQLite(err, `pg_restore --dbname="$AUTHD_DATABASE_URL" FILE, then authd key revoke`)
 	}
-	if _, err := p.masterKeys(); err != nil {
+	if _, err := p.Config.masterKeys(); err != nil {
 		return err
 	}
-	if err := checkBackup(p.args[0]); err != nil {
+	if err := checkBackup(p.Args[0]); err != nil {
 		return err
 	}
 	if err := p.refuseTarget(ctx, target); err != nil {
@@ -78,7 +77,7 @@ func restore(ctx context.Context, p *program) error {
 	}
 	var copied database.Copied
 	err = newFile(target, func(temp string) (err error) {
-		if copied, err = database.Copy(ctx, database.Config{URL: "sqlite:" + p.args[0]}, temp); err != nil {
+		if copied, err = database.Copy(ctx, database.Config{URL: "sqlite:" + p.Args[0]}, temp); err != nil {
 			return fmt.Errorf("the backup cannot be used: %w", err)
 		}
 		return p.renew(ctx, temp)
@@ -88,10 +87,10 @@ func restore(ctx context.Context, p *program) error {
 	}
 	return p.say("restored %d accounts from %s to %s; all tokens have ended. "+
 		"Accounts are as they were at the backup: later changes, among them new passwords, disabled and deleted accounts, are lost",
-		copied.Rows["users"], p.args[0], target)
+		copied.Rows["users"], p.Args[0], target)
 }
 
-// checkBackup refuses what is no single file.
+// checkBackup returns an error unless the backup is a single file.
 func checkBackup(file string) error {
 	info, err := os.Stat(file)
 	if err != nil {
@@ -101,19 +100,19 @@ func checkBackup(file string) error {
 		return fmt.Errorf("the backup cannot be used: %s is not a file", file)
 	}
 	if _, err := os.Stat(file + "-wal"); err == nil {
-		return fmt.Errorf("%s is not a backup but a database: part of it is in %s-wal. Make a backup of it first: authd backup", file, file)
+		return fmt.Errorf("%s is a database in use and not a backup: part of its data is in %s-wal; create a backup with authd backup", file, file)
 	}
 	return nil
 }
 
-// refuseTarget refuses a database that exists, and says how it is used.
+// refuseTarget returns an error if the database exists. The error describes its content.
 func (p *program) refuseTarget(ctx context.Context, target string) error {
 	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} {
 		if _, err := os.Lstat(target + suffix); err != nil {
 			continue
 		}
 		const way = `stop the node, move %[2]s and the files beside it (%[2]s-wal, %[2]s-shm) elsewhere, and restore again`
-		used, err := database.InUse(ctx, p.config.Database)
+		used, err := database.InUse(ctx, p.Config.Database)
 		switch {
 		case err == nil && used:
 			return fmt.Errorf("%[1]s is in use by another process: "+way, target+suffix, target)
@@ -126,9 +125,9 @@ func (p *program) refuseTarget(ctx context.Context, target string) error {
 	return nil
 }
 
-// content describes an existing database for people.
+// content returns a description of an existing database.
 func (p *program) content(ctx context.Context) string {
-	db, err := database.OpenReadOnly(ctx, p.config.Database)
+	db, err := database.OpenReadOnly(ctx, p.Config.Database)
 	if err != nil {
 		return "and cannot be read"
 	}
@@ -140,12 +139,11 @@ func (p *program) content(ctx context.Context) string {
 	return fmt.Sprintf("with %d accounts", n)
 }
 
-// renew makes a database of the copy of a backup: this program's schema, and no signing
-// key, so that no token of before is good.
+// renew turns the copy of a backup into a usable database: it migrates the schema and deletes the
+// signing keys, so that no earlier token is valid.
 func (p *program) renew(ctx context.Context, file string) (err error) {
-	c := p.config.Database
+	c := p.Config.Database
 	c.URL = "sqlite:" + file
-	defer func() { err = errors.Join(err, ignoreMissing(os.Remove(file+"-migrate"))) }()
 	db, err := database.OpenExisting(ctx, c)
 	if err != nil {
 		return err //nolint:wrapcheck // says where
@@ -153,7 +151,7 @@ func (p *program) renew(ctx context.Context, file string) (err error) {
 	defer func() {
 		err = errors.Join(err, db.Close())
 		if _, lstat := os.Lstat(file + "-wal"); err == nil && lstat == nil {
-			err = fmt.Errorf("%s-wal was left behind: the restored file is not complete", file)
+			err = fmt.Errorf("%s-wal remains: the restored file is incomplete", file)
 		}
 	}()
 	if e, ok := errors.AsType[*database.SchemaError](db.CheckSchema(ctx, store.Migrations())); ok && (e.Newer || e.Have == 0) {
@@ -162,17 +160,17 @@ func (p *program) renew(ctx context.Context, file string) (err error) {
 	if _, err := db.Migrate(ctx, store.Migrations()); err != nil {
 		return err //nolint:wrapcheck // says where
 	}
-	masters, err := p.masterKeys()
+	masters, err := p.Config.masterKeys()
 	if err != nil {
 		return err
 	}
-	s, err := service.New(p.config.Auth.Config, service.Options{
+	s, err := service.New(p.Config.Auth.Config, service.Options{
 		Store: store.New(db), MasterKey: masters.current, OldMasterKey: masters.old,
 	})
 	if err != nil {
 		return err //nolint:wrapcheck // says where
 	}
-	if err := s.ForgetKeys(ctx, p.flags["--new-master-key"]); err != nil {
+	if err := s.DeleteKeys(ctx, p.Flags["--new-master-key"]); err != nil {
 		return otherMasterKey(err)
 	}
 	return db.CheckIntegrity(ctx) //nolint:wrapcheck // says where

@@ -18,6 +18,7 @@ import (
 	"github.com/chassi-go/chassi/auth/store"
 	"github.com/chassi-go/chassi/database"
 	"github.com/chassi-go/chassi/internal/dbtest"
+	"github.com/chassi-go/chassi/standard"
 )
 
 const aPassword = "an analytical engine"
@@ -27,7 +28,7 @@ const aPassword = "an analytical engine"
 func TestBackupUnderSignUps(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	n := start(t, dir, "--hash.queue=1000")
+	n := start(t, dir, "--hash.max_queued=1000")
 	var mu sync.Mutex
 	acknowledged := make(map[string]time.Time)
 	stop, enough := make(chan struct{}), make(chan struct{})
@@ -73,7 +74,7 @@ func TestBackupUnderSignUps(t *testing.T) {
 	}
 	close(stop)
 	load.Wait()
-	if n.stop(syscall.SIGTERM) != exitOK {
+	if n.stop(syscall.SIGTERM) != standard.ExitOK {
 		t.Error("no clean end")
 	}
 	for _, b := range backups {
@@ -139,8 +140,8 @@ func TestRestoreEndsAllTokens(t *testing.T) {
 	}
 }
 
-// The check value in a backup tells its master key from another one before anything serves.
-func TestRestoreProvesTheMasterKey(t *testing.T) {
+// The check value in a backup distinguishes its master key from another one before authd serves.
+func TestRestoreVerifiesTheMasterKey(t *testing.T) {
 	t.Parallel()
 	dir, file := t.TempDir(), filepath.Join(t.TempDir(), "authd.backup")
 	first, next := newMasterKey(), newMasterKey()
@@ -177,7 +178,7 @@ func TestRestoreRefuses(t *testing.T) {
 	n.post("/v1/users", "", ada)
 	succeed(t, dir, "backup", file)
 	fails(t, dir, []string{"restore", file}, "authd.db", "in use by another process", "stop the node")
-	fails(t, dir, []string{"backup", file}, "exists already")
+	fails(t, dir, []string{"backup", file}, "already exists")
 	n.stop(syscall.SIGTERM)
 	fails(t, dir, []string{"restore", file}, "authd.db exists, with 1 accounts")
 	text, err := os.ReadFile(file)
@@ -213,7 +214,7 @@ func TestRestoreRefuses(t *testing.T) {
 		"empty":               {nil, "", "no schema"},
 		"text":                {[]byte(strings.Repeat("no database ", 999)), "", "not a database"},
 		"of another program":  {foreign, "", "no schema"},
-		"half a database":     {text, "in.backup-wal", "not a backup but a database"},
+		"half a database":     {text, "in.backup-wal", "a database in use and not a backup"},
 		"log of the target":   {text, "authd.db-wal", "authd.db-wal exists"},
 		"target is no file":   {text, "authd.db/x", "authd.db exists"},
 		"target is something": {text, "authd.db", "authd.db exists"},
@@ -277,7 +278,7 @@ func TestBackupOfPostgresIsPostgres(t *testing.T) {
 	t.Parallel()
 	for command, want := range map[string]string{"backup": "pg_dump", "restore": "pg_restore"} {
 		for _, url := range []string{"postgres://127.0.0.1/authd", "sqlite::memory:"} {
-			if out, code := runAuthd(t, t.TempDir(), command, "file", "--database.url="+url); code != exitUsage || !strings.Contains(out, want) || !strings.Contains(out, "docs/operations.md") {
+			if out, code := runAuthd(t, t.TempDir(), command, "file", "--database.url="+url); code != standard.ExitUsage || !strings.Contains(out, want) || !strings.Contains(out, "docs/operations.md") {
 				t.Errorf("%s: exit %d\n%s", command, code, out)
 			}
 		}
@@ -310,7 +311,7 @@ func TestTheFileAloneIsCompleteAfterACleanEnd(t *testing.T) {
 	}
 	defer reader.Close()
 	n.post("/v1/users", "", ada)
-	if n.stop(syscall.SIGTERM) != exitOK {
+	if n.stop(syscall.SIGTERM) != standard.ExitOK {
 		t.Error("no clean end")
 	}
 	if out := list(); !strings.Contains(out, "ada@example.org") {
@@ -346,7 +347,7 @@ func testUserDelete(t *testing.T, db string, nodes []*node) {
 			t.Fatal("the token is not good")
 		}
 	}
-	if out, code := runAuthd(t, dir, "user", "delete", "ada@example.org", db); code != exitUsage || !strings.Contains(out, "--yes") || !n.accepts(token) {
+	if out, code := runAuthd(t, dir, "user", "delete", "ada@example.org", db); code != standard.ExitUsage || !strings.Contains(out, "--yes") || !n.accepts(token) {
 		t.Errorf("without --yes: exit %d\n%s", code, out)
 	}
 	if out := succeed(t, dir, "user", "delete", "Ada@example.org", "--yes", db); !strings.Contains(out, "deleted") {
@@ -358,7 +359,7 @@ func testUserDelete(t *testing.T, db string, nodes []*node) {
 			t.Errorf("login: %d %v", status, answer)
 		}
 	}
-	fails(t, dir, []string{"user", "delete", "ada@example.org", "--yes", db}, "there is no account")
+	fails(t, dir, []string{"user", "delete", "ada@example.org", "--yes", db}, "no account has the address")
 	fails(t, dir, []string{"user", "delete", "nonsense", "--yes", db}, "Invalid e-mail address")
 	n.post("/v1/users", "", ada)
 	fresh := n.login(ada)
@@ -397,7 +398,7 @@ func TestExport(t *testing.T) {
 		if err != nil || info.Mode() != 0o600 {
 			t.Errorf("%v, %v, want mode 0600", info, err)
 		}
-		fails(t, dir, []string{"export", file, flag}, "exists already")
+		fails(t, dir, []string{"export", file, flag}, "already exists")
 		cmd := authd(dir, "export", flag)
 		stdout, err := cmd.Output()
 		if err != nil {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/chassi-go/chassi/standard"
 )
 
 // serves fails the test unless the node makes an account and logs it in.
@@ -23,7 +25,7 @@ func (n *node) serves(email string) {
 
 // Whoever reads the log may end: the node serves on, counts the lines that are lost, and
 // ends in order. Go ends a program whose standard error is a broken pipe.
-func TestLogReaderGoes(t *testing.T) {
+func TestLogReaderCloses(t *testing.T) {
 	t.Parallel()
 	n := start(t, t.TempDir())
 	if err := n.stderr.Close(); err != nil {
@@ -34,8 +36,8 @@ func TestLogReaderGoes(t *testing.T) {
 		value := n.metric("log_dropped_lines_total")
 		return value != "" && value != "0"
 	})
-	if code := n.stop(syscall.SIGTERM); code != exitOK {
-		t.Errorf("exit code %d, want %d", code, exitOK)
+	if code := n.stop(syscall.SIGTERM); code != standard.ExitOK {
+		t.Errorf("exit code %d, want %d", code, standard.ExitOK)
 	}
 }
 
@@ -71,14 +73,14 @@ func TestLogOnAFullDisk(t *testing.T) {
 		t.Errorf("log_dropped_lines_total is %q", value)
 	}
 	close(n.ended)
-	if code := n.stop(syscall.SIGTERM); code != exitOK {
-		t.Errorf("exit code %d, want %d", code, exitOK)
+	if code := n.stop(syscall.SIGTERM); code != standard.ExitOK {
+		t.Errorf("exit code %d, want %d", code, standard.ExitOK)
 	}
 }
 
 // A configuration file that is gone, or cannot be read, changes nothing while the node runs,
 // and is reported when it is asked to read it.
-func TestConfigurationFileGoes(t *testing.T) {
+func TestConfigurationFileIsDeleted(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "authd.yaml")
@@ -92,7 +94,7 @@ func TestConfigurationFileGoes(t *testing.T) {
 	if err := n.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	n.awaitLog("the configuration file authd.yaml is gone")
+	n.awaitLog("the configuration file authd.yaml was deleted")
 	if strings.Contains(n.text(), "setting changed") {
 		t.Errorf("settings changed:\n%s", n.text())
 	}
@@ -124,8 +126,8 @@ func TestHangupDuringTheStart(t *testing.T) {
 }
 
 // R95's sibling: a database file that was moved away while it is in use still takes rows,
-// which nobody would find again. The node says so instead, and heals with the file.
-func TestDatabaseFileGoes(t *testing.T) {
+// which would be lost. The node becomes unready instead, and recovers with the file.
+func TestDatabaseFileIsDeleted(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	n := start(t, dir)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/chassi-go/chassi/internal/dbtest"
+	"github.com/chassi-go/chassi/standard"
 )
 
 // R89, fault 46: the program itself, with clocks that are set by an hour and by a day,
@@ -41,7 +42,7 @@ func TestFault46ClocksThatAreSet(t *testing.T) {
 			c.forward(func() { m.set(by + time.Minute) })
 			c.back(func() { m.set(0) })
 			// Nor does a restart, or a command, revive anything.
-			if code := c.nodes[0].stop(syscall.SIGTERM); code != exitOK {
+			if code := c.nodes[0].stop(syscall.SIGTERM); code != standard.ExitOK {
 				t.Errorf("exit code %d", code)
 			}
 			c.nodes[0] = m.serve(c.database)

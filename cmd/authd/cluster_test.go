@@ -15,6 +15,7 @@ import (
 	"github.com/chassi-go/chassi/internal/dbtest"
 	"github.com/chassi-go/chassi/internal/proxytest"
 	"github.com/chassi-go/chassi/internal/redistest"
+	"github.com/chassi-go/chassi/standard"
 )
 
 var ada = object{"email": "ada@example.org", "password": "an analytical engine"}
@@ -202,11 +203,11 @@ func TestT46ARevokedKeyEndsItsTokensOnEveryNode(t *testing.T) {
 	}
 }
 
-// T16: guesses on two nodes at once are counted by the database, or by Redis. Of 200
-// wrong ones no more are evaluated than the limit; the log tells them apart.
+// T16: guesses on two nodes at once are counted by the database, or by Redis. Of 200 wrong ones no
+// more are evaluated than the limit; the log distinguishes them.
 func TestT16ParallelGuessesOnTwoNodes(t *testing.T) {
 	t.Parallel()
-	pairs(t, parallelGuesses, "--hash.queue=1000", "--lockout.pair=5", "--lockout.max_delay=15m")
+	pairs(t, parallelGuesses, "--hash.max_queued=1000", "--lockout.pair=5", "--lockout.max_delay=15m")
 }
 
 func parallelGuesses(t *testing.T, nodes [2]*node) {
@@ -231,12 +232,19 @@ func parallelGuesses(t *testing.T, nodes [2]*node) {
 	if evaluated < 5 || evaluated > allowed {
 		t.Errorf("%d guesses evaluated, want 5 to %d", evaluated, allowed)
 	}
-	// T15: the lock looks like a wrong password.
-	if status, answer := nodes[0].post("/v1/auth", "", ada); status != http.StatusNotFound || answer["message"] != "Invalid user" {
-		t.Errorf("the right password on a locked account: %d %v", status, answer)
-	}
+	// T15: the lock looks like a wrong password. It may have ended meanwhile on a slow machine;
+	// then five guesses lock the account again.
+	eventually(t, "the right password is refused while the account is locked", func() bool {
+		for i := range 6 {
+			if status, answer := nodes[i%2].post("/v1/auth", "", object{"email": "ada@example.org", "password": "wrong"}); status != http.StatusNotFound {
+				t.Fatalf("a guess: %d %v", status, answer)
+			}
+		}
+		status, answer := nodes[0].post("/v1/auth", "", ada)
+		return status == http.StatusNotFound && answer["message"] == "Invalid user"
+	})
 	for _, n := range nodes {
-		if n.stop(syscall.SIGTERM) != exitOK {
+		if n.stop(syscall.SIGTERM) != standard.ExitOK {
 			t.Error("no clean end")
 		}
 	}
@@ -266,7 +274,7 @@ func fetch(t *testing.T, nodes [2]*node, times int) map[int]int {
 	return counts
 }
 
-// A client may do on two nodes with a Redis what it may do on one, within 1 %.
+// With Redis the limit of a client on two nodes is that on one, within 1 %.
 func TestLimitsHoldOverNodes(t *testing.T) {
 	t.Parallel()
 	c, _ := redistest.Config(t)
@@ -280,7 +288,7 @@ func TestLimitsHoldOverNodes(t *testing.T) {
 
 // Fault 37, T21: with Redis gone each node counts for itself, never not at all; a lockout is
 // counted by the database. All of it is ready, and says so.
-func TestFault37T21RedisGoesAwayAndComesBack(t *testing.T) {
+func TestFault37T21RedisOutage(t *testing.T) {
 	t.Parallel()
 	c, addr := redistest.Config(t)
 	p := proxytest.New(t, addr)
@@ -302,7 +310,7 @@ func TestFault37T21RedisGoesAwayAndComesBack(t *testing.T) {
 	}
 }
 
-// metrics returns what Prometheus would read.
+// metrics returns the metrics in the Prometheus text format.
 func (n *node) metrics() string {
 	n.t.Helper()
 	answer, err := http.Get(n.admin + "/metrics")

@@ -7,19 +7,21 @@ import (
 	"strings"
 
 	"golang.org/x/term"
+
+	"github.com/chassi-go/chassi/standard"
 )
 
-// confirm asks on a terminal whether to do what cannot be undone; --yes answers it. Without
-// either it is a usage error.
+// confirm asks for confirmation of an irreversible action on a terminal, unless --yes is set. It
+// returns a usage error if there is neither.
 func (p *program) confirm(what string) error {
-	if p.flags["--yes"] {
+	if p.Flags["--yes"] {
 		return nil
 	}
-	if !term.IsTerminal(int(p.in.Fd())) {
-		return usageError{fmt.Errorf("this would %s; add --yes to do it without being asked. Nothing was done", what)}
+	if !term.IsTerminal(int(p.In.Fd())) {
+		return standard.UsageError{Err: fmt.Errorf("this would %s; add --yes to confirm. Nothing was done", what)}
 	}
-	fmt.Fprintf(p.err, "This will %s. Type yes to go on: ", what)
-	answer, err := bufio.NewReader(p.in).ReadString('\n')
+	fmt.Fprintf(p.Err, "This will %s. Type yes to go on: ", what)
+	answer, err := bufio.NewReader(p.In).ReadString('\n')
 	if err == nil && strings.TrimSpace(answer) != "yes" {
 		err = errors.New("not confirmed; nothing was done")
 	}

@@ -13,8 +13,8 @@ import (
 	"github.com/chassi-go/chassi/workpool"
 )
 
-// withService lends a service on the database to do. The database must exist and have this
-// program's schema: only serve, migrate and restore create one or change its schema.
+// withService calls do with a service on the database. The database must exist and have this
+// program's schema: only serve, migrate and restore create a database or change its schema.
 func (p *program) withService(ctx context.Context, do func(ctx context.Context, s *service.Service) error) error {
 	return p.with(ctx, database.OpenExisting, do)
 }
@@ -27,7 +27,7 @@ func (p *program) withReader(ctx context.Context, do func(ctx context.Context, s
 type opener func(ctx context.Context, c database.Config) (*database.DB, error)
 
 func (p *program) with(ctx context.Context, open opener, do func(ctx context.Context, s *service.Service) error) (err error) {
-	masters, err := p.masterKeys()
+	masters, err := p.Config.masterKeys()
 	if err != nil {
 		return err
 	}
@@ -36,14 +36,14 @@ func (p *program) with(ctx context.Context, open opener, do func(ctx context.Con
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	pool := workpool.New(p.poolOptions())
+	pool := workpool.New(p.Config.poolOptions())
 	defer pool.Stop(ctx) //nolint:errcheck // nothing is left in it
 	users := store.New(db)
 	shared := clock.New(clock.Options{Name: databaseName, Read: users.Clock})
 	if err := shared.Measure(ctx); err != nil {
 		return err //nolint:wrapcheck // says what
 	}
-	s, err := service.New(p.config.Auth.Config, service.Options{
+	s, err := service.New(p.Config.Auth.Config, service.Options{
 		Store: users, Pool: pool, MasterKey: masters.current, OldMasterKey: masters.old, Now: shared.Now, Issued: shared.Source,
 	})
 	if err != nil {
@@ -56,7 +56,7 @@ func (p *program) with(ctx context.Context, open opener, do func(ctx context.Con
 func (p *program) open(ctx context.Context, open opener) (*database.DB, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	db, err := open(ctx, p.config.Database)
+	db, err := open(ctx, p.Config.Database)
 	if err != nil {
 		return nil, advise(err)
 	}
@@ -66,7 +66,7 @@ func (p *program) open(ctx context.Context, open opener) (*database.DB, error) {
 	return db, nil
 }
 
-// advise adds what to do about a database that cannot be used as it is.
+// advise adds a hint to an error about a database that cannot be used.
 func advise(err error) error {
 	var schema *database.SchemaError
 	switch {
@@ -75,15 +75,15 @@ func advise(err error) error {
 	case !errors.As(err, &schema):
 		return err
 	case schema.Newer:
-		return fmt.Errorf("%w: use the authd that brought it up to date, or a newer one", err)
+		return fmt.Errorf("%w: use the version of authd that migrated it, or a newer one", err)
 	default:
 		return fmt.Errorf("%w: run authd migrate, or start authd serve", err)
 	}
 }
 
-// tidy deletes idempotency keys that have ended, and bounds how much of a SQLite database
-// is in its write-ahead log alone.
-func tidy(db *database.DB) func(context.Context) error {
-	forget := forgetKeys(db)
-	return func(ctx context.Context) error { return errors.Join(forget(ctx), db.Checkpoint(ctx)) }
+// cleanUp returns a function that deletes expired idempotency keys and checkpoints a SQLite
+// database, which limits the part of it that is only in its write-ahead log.
+func cleanUp(db *database.DB) func(context.Context) error {
+	deleteExpired := deleteKeys(db)
+	return func(ctx context.Context) error { return errors.Join(deleteExpired(ctx), db.Checkpoint(ctx)) }
 }

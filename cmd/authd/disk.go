@@ -9,8 +9,8 @@ import (
 	"github.com/chassi-go/chassi/telemetry"
 )
 
-// observeDisk shows how large the files of SQLite are and how much space is left on their disk. A
-// database without files has no such metrics.
+// observeDisk adds metrics of the size of SQLite's files and of the free space on their disk. It
+// adds none for a database without files.
 func observeDisk(t *telemetry.Telemetry, db *database.DB) error {
 	files := db.Files()
 	if len(files) == 0 {

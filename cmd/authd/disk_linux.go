@@ -2,7 +2,7 @@ package main
 
 import "syscall"
 
-// freeBytes returns the space that is left to the program on the disk of a folder.
+// freeBytes returns the space available to the program on the disk of a directory.
 func freeBytes(folder string) (float64, bool) {
 	var s syscall.Statfs_t
 	if err := syscall.Statfs(folder, &s); err != nil {

@@ -2,5 +2,5 @@
 
 package main
 
-// freeBytes is known on Linux only.
+// freeBytes is implemented on Linux only. It returns false.
 func freeBytes(string) (float64, bool) { return 0, false }

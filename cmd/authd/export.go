@@ -7,14 +7,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/chassi-go/chassi/auth/service"
 )
 
-// exported is an account as one line of JSON.
+// exported is an account in the format of the export, one line of JSON each.
 type exported struct {
 	ID           string    `json:"id"`
 	Email        string    `json:"email"`
@@ -23,21 +21,21 @@ type exported struct {
 	PasswordHash string    `json:"password_hash,omitempty"` // PHC string format
 }
 
-// exportPage is how many accounts are in memory at once.
+// exportPage is the maximum number of accounts in memory.
 const exportPage = 500
 
-// export writes the accounts in the order of their addresses. An account that exists from
-// the beginning of the export to its end is in it once.
+// export writes the accounts, sorted by address. It writes an account that exists for the whole
+// duration of the export exactly once.
 func export(ctx context.Context, p *program) error {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilInterrupted(ctx)
 	defer stop()
 	return p.withReader(ctx, func(ctx context.Context, s *service.Service) error {
 		to, n := "stdout", 0
 		var err error
-		if len(p.args) == 0 {
-			n, err = p.exportTo(ctx, s, p.out)
+		if len(p.Args) == 0 {
+			n, err = p.exportTo(ctx, s, p.Out)
 		} else {
-			to = p.args[0]
+			to = p.Args[0]
 			err = newFile(to, func(temp string) (err error) {
 				n, err = p.exportFile(ctx, s, temp)
 				return err
@@ -47,10 +45,10 @@ func export(ctx context.Context, p *program) error {
 			return err
 		}
 		note := ", with their password hashes: keep it as secret as the database"
-		if p.flags["--no-passwords"] {
+		if p.Flags["--no-passwords"] {
 			note = ""
 		}
-		_, err = fmt.Fprintf(p.err, "authd: exported %d accounts to %s%s\n", n, to, note)
+		_, err = fmt.Fprintf(p.Err, "authd: exported %d accounts to %s%s\n", n, to, note)
 		return err //nolint:wrapcheck // stderr's
 	})
 }
@@ -77,7 +75,7 @@ func (p *program) exportTo(ctx context.Context, s *service.Service, w io.Writer)
 		}
 		for _, u := range users {
 			line := exported{ID: u.ID, Email: u.Email, CreatedAt: u.CreatedAt, Disabled: u.Disabled, PasswordHash: u.Password}
-			if p.flags["--no-passwords"] {
+			if p.Flags["--no-passwords"] {
 				line.PasswordHash = ""
 			}
 			if err := lines.Encode(line); err != nil {

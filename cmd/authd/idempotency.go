@@ -13,38 +13,39 @@ import (
 	"github.com/chassi-go/chassi/idempotency/sqlstore"
 	"github.com/chassi-go/chassi/middleware"
 	"github.com/chassi-go/chassi/standard"
+	"github.com/chassi-go/chassi/standard/redisdb"
 )
 
-// takeKeys lets sign-ups be repeated with an Idempotency-Key. The other calls that change
-// anything answer with tokens, which are stored nowhere. What is stored of a sign-up,
-// which holds a password, is as dear to guess at as the account's own hash. Where sign-up
-// is switched off no key is looked at.
-func (p *program) takeKeys(std *standard.Standard, db *database.DB, svc *service.Service, s *chassi.Service) error {
+// storeIdempotencyKeys enables repeating sign-ups with an Idempotency-Key. Other calls with
+// effects return tokens, which are never stored. The stored data of a sign-up, which depends on
+// the password, is as expensive to guess as the account's hash. If sign-up is disabled, keys
+// are ignored.
+func (c *Config) storeIdempotencyKeys(app *standard.App, cache *redisdb.DB, db *database.DB, svc *service.Service, s *chassi.Service) error {
 	var store idempotency.Store = sqlstore.New(db)
-	if p.config.Idempotency.Store == "redis" {
-		if std.Redis == nil {
-			return usageError{errors.New("idempotency.store: redis needs redis.url")}
+	if c.Idempotency.Store == "redis" {
+		if cache == nil {
+			return standard.UsageError{Err: errors.New("idempotency.store: redis needs redis.url")}
 		}
-		store = redisstore.New(std.Redis.Patient(2 * time.Second))
+		store = redisstore.New(cache.Patient(2 * time.Second))
 	}
-	if !p.config.SignUp {
+	if !c.SignUp {
 		return nil
 	}
-	count, err := std.Telemetry.RegisterEvents("authd_idempotency_total", "What became of calls with an Idempotency-Key.")
+	count, err := app.Telemetry.RegisterEvents("authd_idempotency_total", "What became of calls with an Idempotency-Key.")
 	if err != nil {
 		return err //nolint:wrapcheck // says where
 	}
 	return middleware.Idempotency(s, store, middleware.IdempotencyOptions{ //nolint:wrapcheck // says where
-		Keep: p.config.Idempotency.Keep, Observe: count, Check: svc.CheckSignUp, Stretch: svc.Stretch,
+		Keep: c.Idempotency.Keep, Observe: count, Check: svc.CheckSignUp, Stretch: svc.Stretch,
 		Secret: func(context.Context) ([]byte, error) { return svc.Secret("idempotency") },
 	}, "SignUp")
 }
 
-// forgetKeys deletes keys that have ended.
-func forgetKeys(db *database.DB) func(context.Context) error {
+// deleteKeys returns a function that deletes expired idempotency keys.
+func deleteKeys(db *database.DB) func(context.Context) error {
 	store := sqlstore.New(db)
 	return func(ctx context.Context) error {
-		_, err := store.Forget(ctx)
+		_, err := store.DeleteExpired(ctx)
 		return err //nolint:wrapcheck // says where
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/chassi-go/chassi/internal/dbtest"
 	"github.com/chassi-go/chassi/internal/redistest"
 	"github.com/chassi-go/chassi/password"
+	"github.com/chassi-go/chassi/standard"
 )
 
 // keyed is the answer to a call with a key.
@@ -120,7 +121,7 @@ func signUpWithAKey(t *testing.T, args ...string) {
 	if got := n.metric(`authd_events_total{event="sign_up"}`); got != "2" {
 		t.Errorf("%s sign-ups, want 2", got)
 	}
-	if code := n.stop(syscall.SIGTERM); code != exitOK {
+	if code := n.stop(syscall.SIGTERM); code != standard.ExitOK {
 		t.Errorf("exit code %d", code)
 	}
 	n = start(t, t.TempDir(), args...)
@@ -150,7 +151,7 @@ func TestSignUpWithAKeyWhereItIsSwitchedOff(t *testing.T) {
 // its answer.
 func TestParallelSignUpsWithOneKey(t *testing.T) {
 	t.Parallel()
-	nodes := pair(t, "--hash.queue=100") // all callers are one network, which gets half of it
+	nodes := pair(t, "--hash.max_queued=100") // all callers are one network, which gets half of it
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	kinds := make(map[string]int)
@@ -178,7 +179,7 @@ func TestParallelSignUpsWithOneKey(t *testing.T) {
 	t.Logf("%v", kinds)
 }
 
-// Calls with a key are refused while the store is away, and others are not.
+// While the store is unavailable, calls with a key are rejected and others are not.
 func TestSignUpWithAKeyWithoutRedis(t *testing.T) {
 	t.Parallel()
 	n := start(t, t.TempDir(), "--redis.url=redis://127.0.0.1:1", "--idempotency.store=redis")
@@ -188,8 +189,8 @@ func TestSignUpWithAKeyWithoutRedis(t *testing.T) {
 	}
 }
 
-// What has ended by the database's clock is deleted.
-func TestForgetKeys(t *testing.T) {
+// Keys that have expired by the database's clock are deleted.
+func TestDeleteKeys(t *testing.T) {
 	t.Parallel()
 	dbtest.Engines(t, func(t *testing.T, url string) {
 		db, err := database.Open(t.Context(), database.Config{URL: url})
@@ -206,7 +207,7 @@ func TestForgetKeys(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := forgetKeys(db)(t.Context()); err != nil {
+		if err := deleteKeys(db)(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		var left, old int
@@ -226,27 +227,27 @@ func TestAStoredSignUpIsAsDearToGuessAtAsItsAccount(t *testing.T) {
 			url := dbtest.SQLite(t)
 			n := start(t, t.TempDir(), append(args, "--database.url="+url)...)
 			n.wantKeyed("/v1/users", "1", ada, http.StatusAccepted, false, "ada@example.org")
-			thief := steal(t, url)
-			if thief.sealed != (name == "sealed") {
-				t.Errorf("the root secret is sealed: %t", thief.sealed)
+			stolen := steal(t, url)
+			if stolen.sealed != (name == "sealed") {
+				t.Errorf("the root secret is sealed: %t", stolen.sealed)
 			}
-			request, err := json.Marshal([]any{auth.SignUpRequest{Email: ada["email"].(string), Password: ada["password"].(string)}})
+			request, err := json.Marshal(auth.SignUpRequest{Email: ada["email"].(string), Password: ada["password"].(string)})
 			if err != nil {
 				t.Fatal(err)
 			}
-			for what, secret := range map[string][]byte{"no secret": nil, "the root secret": thief.root, "its derivation": macOf(thief.root, "idempotency")} {
-				if bytes.Equal(thief.fingerprint, listMac(secret, "request", string(request))) {
+			for what, secret := range map[string][]byte{"no secret": nil, "the root secret": stolen.root, "its derivation": macOf(stolen.root, "idempotency")} {
+				if bytes.Equal(stolen.fingerprint, listMac(secret, "request", string(request))) {
 					t.Errorf("%s: a right guess is recognized without any work", what)
 				}
 			}
 			// With the work it is: the digests above are made as the service makes them.
-			secret := macOf(thief.root, "idempotency")
+			secret := macOf(stolen.root, "idempotency")
 			stretched, err := password.Stretch(password.Params{Memory: 7168, Time: 1, Parallelism: 1, SaltLen: 16, KeyLen: 32}, listMac(secret, "salt")[:16], request)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if found := bytes.Equal(thief.fingerprint, listMac(secret, "request", string(stretched))); found != !thief.sealed {
-				t.Errorf("recognized after the work: %t, sealed: %t", found, thief.sealed)
+			if found := bytes.Equal(stolen.fingerprint, listMac(secret, "request", string(stretched))); found != !stolen.sealed {
+				t.Errorf("recognized after the work: %t, sealed: %t", found, stolen.sealed)
 			}
 		})
 	}

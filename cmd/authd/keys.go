@@ -13,15 +13,13 @@ import (
 	"github.com/chassi-go/chassi/token"
 )
 
-// masterKeys are the settings token.master_key and token.old_master_key, nil where empty.
+// masterKeys contains the settings token.master_key and token.old_master_key, nil if not set.
 type masterKeys struct{ current, old []byte }
 
-func (p *program) masterKeys() (m masterKeys, err error) {
-	if m.current, err = parseMasterKey("token.master_key", p.config.MasterKey); err != nil {
-		return m, err
-	}
-	m.old, err = parseMasterKey("token.old_master_key", p.config.OldMasterKey)
-	return m, err
+func (c *Config) masterKeys() (m masterKeys, err error) {
+	current, err := parseMasterKey("token.master_key", c.MasterKey)
+	old, oldErr := parseMasterKey("token.old_master_key", c.OldMasterKey)
+	return masterKeys{current, old}, errors.Join(err, oldErr)
 }
 
 func parseMasterKey(setting string, secret config.Secret) ([]byte, error) {
@@ -31,7 +29,7 @@ func parseMasterKey(setting string, secret config.Secret) ([]byte, error) {
 	}
 	key, err := token.ParseMasterKey(text)
 	if err != nil {
-		return nil, usageError{fmt.Errorf("%s: %w", setting, err)}
+		return nil, fmt.Errorf("%s: %w", setting, err)
 	}
 	return key, nil
 }
@@ -42,7 +40,7 @@ func keyList(ctx context.Context, p *program) error {
 		if err != nil {
 			return err //nolint:wrapcheck // says where
 		}
-		table := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
+		table := tabwriter.NewWriter(p.Out, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(table, "KID\tALGORITHM\tENCRYPTED\tSIGNS FROM\tVERIFIES UNTIL")
 		for _, k := range keys {
 			until := "-"
@@ -84,6 +82,9 @@ func keyRewrap(ctx context.Context, p *program) error {
 
 func keyReset(ctx context.Context, p *program) error {
 	return p.withService(ctx, func(ctx context.Context, s *service.Service) error {
+		if p.Config.MasterKey.Reveal() == "" { // probably by mistake; it would invalidate all tokens
+			return errors.New("token.master_key is not set; set it to the new master key, which the nodes use; nothing was changed")
+		}
 		if err := p.confirm("delete all signing keys and end all tokens"); err != nil {
 			return err
 		}
@@ -95,7 +96,7 @@ func keyReset(ctx context.Context, p *program) error {
 	})
 }
 
-// refused says what to do where the master key is not the one of the database.
+// refused adds a hint to an error about a master key that is not the one of the database.
 func refused(err error) error {
 	if errors.Is(err, service.ErrMasterKey) {
 		return fmt.Errorf("%w; nothing was changed, for the nodes could not have opened the result. "+
@@ -104,20 +105,26 @@ func refused(err error) error {
 	return fmt.Errorf("%w; nothing was changed", err)
 }
 
-// watchKeys shows what this node can do with the signing keys: in readiness, which is lost
-// with the last of them, and as metrics.
-func watchKeys(std *standard.Standard, s *service.Service) error {
-	std.Check("signing_key", s.CheckKeys)
-	std.Inform("keys", func() (status, detail string) {
+// watchKeys reports the state of the signing keys on this node, in the readiness status, which
+// fails if no key is usable, and as metrics.
+func watchKeys(app *standard.App, s *service.Service) error {
+	app.AddCheck("signing_key", s.CheckKeys)
+	app.AddStatus("keys", func() (status, detail string) {
 		keys := s.KeyStatus()
-		if keys.Unreadable > 0 {
+		switch {
+		case !keys.Loaded:
+			return "unknown", keys.Text
+		case keys.Unreadable > 0:
 			return "degraded", keys.Text
 		}
 		return "ok", keys.Text
 	})
 	const name, help = "authd_signing_keys", "Stored signing keys, as this node can use them."
-	return std.Telemetry.RegisterGauges(name, help, "state", func() map[string]float64 { //nolint:wrapcheck // says where
+	return app.Telemetry.RegisterGauges(name, help, "state", func() map[string]float64 { //nolint:wrapcheck // says where
 		status := s.KeyStatus()
+		if !status.Loaded { // the database is unavailable: the master key may be right
+			return nil
+		}
 		return map[string]float64{"usable": float64(status.Usable), "unreadable": float64(status.Unreadable), "plain": float64(status.Plain)}
 	})
 }

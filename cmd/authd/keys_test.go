@@ -17,6 +17,7 @@ import (
 
 	"github.com/chassi-go/chassi/database"
 	"github.com/chassi-go/chassi/internal/dbtest"
+	"github.com/chassi-go/chassi/standard"
 )
 
 func newMasterKey() string {
@@ -25,7 +26,7 @@ func newMasterKey() string {
 	return hex.EncodeToString(key)
 }
 
-// runAuthd runs authd to its end and returns what it wrote and its exit code.
+// runAuthd runs authd until it exits and returns its output and its exit code.
 func runAuthd(t *testing.T, dir string, args ...string) (out string, code int) {
 	t.Helper()
 	cmd := authd(dir, args...)
@@ -38,7 +39,7 @@ func runAuthd(t *testing.T, dir string, args ...string) (out string, code int) {
 func succeed(t *testing.T, dir string, args ...string) string {
 	t.Helper()
 	out, code := runAuthd(t, dir, args...)
-	if code != exitOK {
+	if code != standard.ExitOK {
 		t.Fatalf("authd %v: exit %d\n%s", args, code, out)
 	}
 	return out
@@ -48,8 +49,8 @@ func succeed(t *testing.T, dir string, args ...string) string {
 func fails(t *testing.T, dir string, args []string, want ...string) {
 	t.Helper()
 	out, code := runAuthd(t, dir, args...)
-	if code != exitFailed {
-		t.Errorf("authd %v: exit %d, want %d\n%s", args, code, exitFailed, out)
+	if code != standard.ExitFailed {
+		t.Errorf("authd %v: exit %d, want %d\n%s", args, code, standard.ExitFailed, out)
 	}
 	for _, w := range want {
 		if !strings.Contains(out, w) {
@@ -58,7 +59,7 @@ func fails(t *testing.T, dir string, args []string, want ...string) {
 	}
 }
 
-// readiness returns what /readyz says.
+// readiness returns the response of /readyz.
 func (n *node) readiness() (status int, text string) {
 	n.t.Helper()
 	answer, err := http.Get(n.admin + "/readyz")
@@ -75,7 +76,7 @@ func (n *node) readiness() (status int, text string) {
 
 // R88: a command with another master key than the nodes', or none, changes no key, says so
 // and exits with 1; with the right one its claims hold.
-func TestKeyCommandsProveTheMasterKey(t *testing.T) {
+func TestKeyCommandsVerifyTheMasterKey(t *testing.T) {
 	t.Parallel()
 	dbtest.Engines(t, func(t *testing.T, url string) {
 		dir, db, key := t.TempDir(), "--database.url="+url, "--token.master_key="+newMasterKey()
@@ -95,7 +96,7 @@ func TestKeyCommandsProveTheMasterKey(t *testing.T) {
 		succeed(t, dir, "key", "revoke", db, key)
 		eventually(t, "the revoked token ends", func() bool { return !n.accepts(token) })
 		fresh := n.login(ada)
-		if n.stop(syscall.SIGTERM) != exitOK {
+		if n.stop(syscall.SIGTERM) != standard.ExitOK {
 			t.Error("no clean end")
 		}
 		if again := start(t, dir, db, key); !again.accepts(fresh) || !again.ready() {
@@ -106,7 +107,7 @@ func TestKeyCommandsProveTheMasterKey(t *testing.T) {
 
 // A node with the wrong master key, as after a bad deployment, is alive and not ready, and
 // says why in readiness, log and metric. Its siblings are not touched.
-func TestANodeWithAnotherMasterKeySaysSo(t *testing.T) {
+func TestAnotherMasterKeyIsReported(t *testing.T) {
 	t.Parallel()
 	db := "--database.url=" + dbtest.Postgres(t)
 	good := start(t, t.TempDir(), db, "--token.master_key="+newMasterKey())
@@ -237,16 +238,17 @@ func TestALostMasterKeyIsReset(t *testing.T) {
 		if n.ready() {
 			t.Fatal("ready without the master key")
 		}
-		if out, code := runAuthd(t, dir, "key", "reset", db, key); code != exitUsage || !strings.Contains(out, "--yes") {
+		if out, code := runAuthd(t, dir, "key", "reset", db, key); code != standard.ExitUsage || !strings.Contains(out, "--yes") {
 			t.Errorf("without --yes: exit %d\n%s", code, out)
 		}
+		fails(t, dir, []string{"key", "reset", "--yes", db}, "token.master_key is not set", "nothing was changed")
 		succeed(t, dir, "key", "reset", "--yes", db, key)
 		eventually(t, "the running node has the new key", n.ready)
 		if n.accepts(token) || !n.accepts(n.login(ada)) {
 			t.Error("tokens are not as they should be")
 		}
 		n.awaitLog("all signing keys can be opened again")
-		fails(t, dir, []string{"key", "reset", "--yes", db, key}, "nothing to reset")
+		fails(t, dir, []string{"key", "reset", "--yes", db, key}, "a reset is not needed")
 	})
 }
 
@@ -288,7 +290,7 @@ func TestOnlyServeAndMigrateCreate(t *testing.T) {
 }
 
 // R97: a database of an older or newer authd stays as it is, whatever the command.
-func TestCommandsMigrateNothing(t *testing.T) {
+func TestCommandsDoNotMigrate(t *testing.T) {
 	t.Parallel()
 	dbtest.Engines(t, func(t *testing.T, url string) {
 		dir, flag := t.TempDir(), "--database.url="+url
@@ -321,21 +323,22 @@ func TestCommandsMigrateNothing(t *testing.T) {
 
 // No command but those that are there to create makes a file where there is none, whether it
 // works without one or not.
-func TestCommandsCreateNothing(t *testing.T) {
+func TestCommandsDoNotCreateTheDatabase(t *testing.T) {
 	t.Parallel()
 	creating := []string{"serve", "migrate", "nats add"}
-	for _, c := range commands() {
-		if slices.Contains(creating, c.words) {
+	list := []standard.Command[Config]{{Name: "schema", Args: "KIND"}, {Name: "config"}, {Name: "healthcheck"}, {Name: "version"}}
+	for _, c := range append(list, newProgram().Commands...) {
+		if slices.Contains(creating, c.Name) {
 			continue
 		}
 		dir := t.TempDir()
-		args := strings.Fields(c.words)
-		for word := range strings.FieldsSeq(c.args) {
+		args := strings.Fields(c.Name)
+		for word := range strings.FieldsSeq(c.Args) {
 			if !strings.HasPrefix(word, "[") {
 				args = append(args, "missing@example.org")
 			}
 		}
-		if strings.Contains(c.args, "[--yes]") {
+		if strings.Contains(c.Args, "[--yes]") {
 			args = append(args, "--yes")
 		}
 		out, _ := runAuthd(t, dir, args...)

@@ -11,9 +11,9 @@ import (
 //go:embed THIRD_PARTY_NOTICES.txt
 var notices string
 
-// showLicenses prints the licences of what is linked: the binary is copied without
-// the files beside it.
+// showLicenses prints the licenses of the linked modules, because the binary may be copied
+// without its files.
 func showLicenses(_ context.Context, p *program) error {
-	_, err := io.WriteString(p.out, notices)
+	_, err := io.WriteString(p.Out, notices)
 	return err //nolint:wrapcheck // stdout's
 }

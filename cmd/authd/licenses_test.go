@@ -5,9 +5,11 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/chassi-go/chassi/standard"
 )
 
-// R85: whoever has the binary alone has the licences of what is in it.
+// R85: the binary contains the licenses of the modules linked into it.
 func TestLicensesNameEveryLinkedModule(t *testing.T) {
 	t.Parallel()
 	linked, err := os.ReadFile("linked.txt")
@@ -15,7 +17,7 @@ func TestLicensesNameEveryLinkedModule(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out, problems bytes.Buffer
-	if code := run(t.Context(), []string{"licenses"}, streams{os.Stdin, &out, &problems}, nil); code != exitOK {
+	if code := newProgram().Run(t.Context(), []string{"licenses"}, nil, os.Stdin, &out, &problems); code != standard.ExitOK {
 		t.Fatalf("exit %d: %s", code, problems.String())
 	}
 	modules := 0

@@ -5,8 +5,8 @@ import (
 	"github.com/chassi-go/chassi/middleware"
 )
 
-// limitSignUps bounds the accounts, and with them the idempotency keys, that one client can
-// make: rows that nothing deletes again, or nothing for a day.
+// limitSignUps limits how many accounts, and therefore idempotency keys, one client can create:
+// rows that are never deleted, or not for a day.
 func limitSignUps(limiter middleware.Limiter) chassi.Middleware {
 	limit := middleware.RateLimitPeer(limiter, nil)
 	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {

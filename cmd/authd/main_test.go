@@ -20,6 +20,7 @@ import (
 
 	"github.com/chassi-go/chassi/database"
 	"github.com/chassi-go/chassi/internal/dbtest"
+	"github.com/chassi-go/chassi/standard"
 )
 
 // asProgram makes the test binary be authd, so that tests run the real program
@@ -34,13 +35,13 @@ func TestMain(m *testing.M) {
 				environ = append(environ, pair)
 			}
 		}
-		os.Exit(run(context.Background(), os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr}, environ))
+		os.Exit(newProgram().Run(context.Background(), os.Args[1:], environ, os.Stdin, os.Stdout, os.Stderr))
 	}
 	os.Exit(m.Run())
 }
 
 // cheap keeps the tests' password hashing short.
-var cheap = []string{"--argon2.memory=7168", "--argon2.time=1"}
+var cheap = []string{"--argon2.memory_kib=7168", "--argon2.time=1"}
 
 // node is one running authd.
 type node struct {
@@ -252,7 +253,7 @@ func apiWalk(t *testing.T, url string) {
 		t.Errorf("the new token after a password change: %d, want 200", status)
 	}
 	_, _ = n.post("/v1/auth", "", object{"email": secret, "password": secret, "pass\nword": next})
-	if code := n.stop(syscall.SIGTERM); code != exitOK {
+	if code := n.stop(syscall.SIGTERM); code != standard.ExitOK {
 		t.Errorf("exit code %d after SIGTERM, want 0", code)
 	}
 	for _, canary := range []string{secret, next, token, fresh, token[strings.LastIndex(token, ".")+1:]} {
@@ -270,37 +271,46 @@ func TestCommandLine(t *testing.T) {
 		code           int
 		env            string
 	}{
-		{args: "--help", want: "Usage: authd COMMAND"},
+		{args: "--help", want: "Usage: authd [COMMAND]"},
 		{args: "serve --help", want: "--http.addr  AUTHD_HTTP_ADDR"},
 		{args: "version", want: ""},
 		{args: "licenses", want: "Third-party notices of authd"},
-		{args: "fly", want: `"fly" is no command`, code: exitUsage},
-		{args: "user add ada@example.org", in: "an analytical engine\n", want: "authd migrate create", code: exitFailed},
+		{args: "fly", want: `unknown command "fly"`, code: standard.ExitUsage},
+		{args: "user", want: "user needs a command:\nauthd:   user add EMAIL", code: standard.ExitUsage},
+		{args: "user ad x", want: "unknown command \"user ad\"; the commands are:\nauthd:   user add EMAIL", code: standard.ExitUsage},
+		{args: "key --help", want: "Usage: authd key COMMAND"},
+		{args: "help nats", want: "  nats add NAME"},
+		{args: "help fly", want: `unknown command "fly"`, code: standard.ExitUsage},
+		{args: "help user add", want: "--database.url  AUTHD_DATABASE_URL\n        sqlite:PATH"},
+		{args: "serve --http.addr=nonsense --database.url=mysql://h --nats.url=foo://h", want: `--nats.url: nats.url ("foo://h") must be nats://HOST:PORT`, code: standard.ExitUsage},
+		{args: "serve --database.url=mysql://u:canary@h --token.old_master_key=canary", want: `unknown scheme "mysql"`, code: standard.ExitUsage},
+		{args: "serve --database.url=", want: "database: url is not set", code: standard.ExitUsage},
+		{args: "user add ada@example.org", in: "an analytical engine\n", want: "authd migrate create", code: standard.ExitFailed},
 		{args: "migrate", want: "00001_init.sql applied"},
 		{args: "user add ada@example.org", in: "an analytical engine\n", want: "added ada@example.org"},
-		{args: "user add ADA@example.org", in: "an analytical engine\n", want: "already", code: exitFailed},
-		{args: "user add eve@example.org", in: "short\n", want: "too short", code: exitFailed},
-		{args: "user add eve@example.org", in: "", want: "no password on stdin", code: exitFailed},
-		{args: "user add eve@example.org a-password", want: "a password is never an argument", code: exitUsage},
-		{args: "user add nonsense", in: "an analytical engine\n", want: "Invalid e-mail address", code: exitFailed},
+		{args: "user add ADA@example.org", in: "an analytical engine\n", want: "already", code: standard.ExitFailed},
+		{args: "user add eve@example.org", in: "short\n", want: "too short", code: standard.ExitFailed},
+		{args: "user add eve@example.org", in: "", want: "no password on stdin", code: standard.ExitFailed},
+		{args: "user add eve@example.org a-password", want: "the password comes from a prompt or from stdin", code: standard.ExitUsage},
+		{args: "user add nonsense", in: "an analytical engine\n", want: "Invalid e-mail address", code: standard.ExitFailed},
 		{args: "user list", want: "ada@example.org"},
 		{args: "user disable ada@example.org", want: "disabled ada@example.org"},
 		{args: "user list", want: "disabled"},
 		{args: "user enable ada@example.org", want: "enabled"},
 		{args: "user passwd ada@example.org", in: "a difference engine\n", want: "password set"},
-		{args: "user disable eve@example.org", want: "there is no account", code: exitFailed},
+		{args: "user disable eve@example.org", want: "no account has the address", code: standard.ExitFailed},
 		{args: "key rotate", want: "signs from"},
 		{args: "key revoke", want: "signs now"},
 		{args: "key list", want: "EdDSA"},
 		{args: "migrate", want: "00001_init.sql applied"},
-		{args: "healthcheck --admin.addr=127.0.0.1:1", want: "not ready", code: exitFailed},
-		{args: "config", env: "AUTHD_TOKEN_MASTER_KEY=canary0123", want: "***"},
+		{args: "healthcheck --admin.addr=127.0.0.1:1", want: "not ready", code: standard.ExitFailed},
+		{args: "config", env: "AUTHD_TOKEN_MASTER_KEY=canaryQ7pX2vL9sR4tK8wB1nM6cZ3yF5hG0jD+eUiOE=", want: "***"},
 		{args: "config --database.url=postgres://u:canary@127.0.0.1/x", want: "postgres://u:***@127.0.0.1/x"},
-		{args: "serve --htp.addr=:1 --log.level=loud", want: "did you mean --http.addr?\nauthd: --log.level", code: exitUsage},
-		{args: "config", env: "AUTHD_HTP_ADDR=:1", want: "did you mean AUTHD_HTTP_ADDR?", code: exitUsage},
-		{args: "serve --database.url=sqlite:no/such/folder/x.db", want: "no/such/folder", code: exitFailed},
-		{args: "serve --idempotency.store=redis", want: "needs redis.url", code: exitUsage},
-		{args: "serve --token.master_key=canary", want: "master_key", code: exitUsage},
+		{args: "serve --htp.addr=:1 --log.level=loud", want: "did you mean --http.addr?\nauthd: --log.level", code: standard.ExitUsage},
+		{args: "config", env: "AUTHD_HTP_ADDR=:1", want: "did you mean AUTHD_HTTP_ADDR?", code: standard.ExitUsage},
+		{args: "serve --database.url=sqlite:no/such/folder/x.db", want: "no/such/folder", code: standard.ExitFailed},
+		{args: "serve --idempotency.store=redis", want: "needs redis.url", code: standard.ExitUsage},
+		{args: "serve --token.master_key=canary", want: "master_key", code: standard.ExitUsage},
 	} {
 		cmd := authd(dir, append(strings.Fields(c.args), flagsFor(c.args)...)...)
 		cmd.Stdin = strings.NewReader(c.in)
@@ -317,14 +327,40 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
+// The help of a command has the settings that it uses, and no others.
+func TestHelpOfCommands(t *testing.T) {
+	t.Parallel()
+	for args, c := range map[string]struct{ with, without []string }{
+		"nats add --help": {[]string{"authd nats add NAME", "--nats.embedded.addr"}, []string{"--http", "--database", "--nats.url"}},
+		"version --help":  {[]string{"authd version"}, []string{"Settings", "--"}},
+		"key list --help": {[]string{"--database.url", "(default sqlite:authd.db)", "--token.master_key"}, []string{"--http", "--argon2"}},
+		"serve --help":    {[]string{"--http.addr", "--database.url", "--argon2.memory_kib"}, nil},
+		"user":            {nil, []string{"key list"}},
+		"healthcheck -h":  {[]string{"--admin.addr"}, []string{"--http.addr"}},
+		"user add --help": {[]string{"--argon2.memory_kib", "--password"}, []string{"--amqp"}},
+	} {
+		out, _ := authd(t.TempDir(), strings.Fields(args)...).CombinedOutput()
+		for _, want := range c.with {
+			if !strings.Contains(string(out), want) {
+				t.Errorf("authd %s: no %q in:\n%s", args, want, out)
+			}
+		}
+		for _, bad := range c.without {
+			if strings.Contains(string(out), bad) {
+				t.Errorf("authd %s: %q in:\n%s", args, bad, out)
+			}
+		}
+	}
+}
+
 func flagsFor(args string) []string {
-	if strings.HasPrefix(args, "user") {
+	if strings.HasPrefix(args, "user ") {
 		return cheap
 	}
 	return nil
 }
 
-func TestReloadSaysWhatChanged(t *testing.T) {
+func TestReloadLogsChanges(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "authd.yaml")
@@ -343,7 +379,7 @@ func TestReloadSaysWhatChanged(t *testing.T) {
 	n.awaitLog(`needs a restart","service":"authd","setting":"token.ttl"`)
 	write("log:\n  level: [\n")
 	n.awaitLog("the old one stays")
-	if code := n.stop(os.Interrupt); code != exitOK {
+	if code := n.stop(os.Interrupt); code != standard.ExitOK {
 		t.Errorf("exit code %d", code)
 	}
 }
@@ -373,15 +409,15 @@ func TestPortInUse(t *testing.T) {
 	n := start(t, t.TempDir())
 	cmd := authd(t.TempDir(), "serve", "--admin.addr=127.0.0.1:0", "--grpc.addr=off", "--http.addr="+strings.TrimPrefix(n.http, "http://"))
 	out, _ := cmd.CombinedOutput()
-	if cmd.ProcessState.ExitCode() != exitFailed || !strings.Contains(string(out), "authd: ") || !strings.Contains(string(out), "in use") {
+	if cmd.ProcessState.ExitCode() != standard.ExitFailed || !strings.Contains(string(out), "authd: ") || !strings.Contains(string(out), "in use") {
 		t.Errorf("exit %d, output:\n%s", cmd.ProcessState.ExitCode(), out)
 	}
 }
 
 // Fault 1: calls in flight at SIGTERM are answered.
-func TestTermAnswersWhatIsInFlight(t *testing.T) {
+func TestTermCompletesCallsInFlight(t *testing.T) {
 	t.Parallel()
-	n := start(t, t.TempDir(), "--shutdown.drain=300ms", "--hash.queue=200", "--lockout.network=1000")
+	n := start(t, t.TempDir(), "--shutdown.drain=300ms", "--hash.max_queued=200", "--lockout.network=1000")
 	const calls = 60
 	results := make(chan error, calls)
 	for i := range calls {
@@ -398,7 +434,7 @@ func TestTermAnswersWhatIsInFlight(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if code := n.stop(syscall.SIGTERM); code != exitOK {
+	if code := n.stop(syscall.SIGTERM); code != standard.ExitOK {
 		t.Errorf("exit code %d", code)
 	}
 	for range calls - 3 {

@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/chassi-go/chassi/internal/memlimit"
+	"github.com/chassi-go/chassi/standard"
 	"github.com/chassi-go/chassi/workpool"
 )
 
@@ -105,7 +106,7 @@ func TestLoginsKeepToTheMemoryLimit(t *testing.T) {
 			peak = string(bytes.TrimSpace(text))
 		}
 	}
-	if n.stop(syscall.SIGTERM) != exitOK {
+	if n.stop(syscall.SIGTERM) != standard.ExitOK {
 		t.Errorf("authd ended early:\n%s", n.text())
 	}
 	t.Logf("%d logins, %d refused, peak %s of %d bytes", ok.Load(), busy.Load(), peak, leastMemory)
@@ -125,18 +126,18 @@ func TestHashWorkersFitTheMemoryLimit(t *testing.T) {
 		{0, 8, 512 << 20, 8, ""},
 		{0, 8, 80 << 20, 2, ""},
 		{0, 8, 60 << 20, 1, ""},
-		{0, 1, 50 << 20, 0, "lower argon2.memory or raise the limit"},
+		{0, 1, 50 << 20, 0, "lower argon2.memory_kib or raise the limit"},
 		{2, 8, 80 << 20, 2, ""},
-		{3, 8, 80 << 20, 0, "hash.workers (3) passwords at once, each in argon2.memory (19456 KiB), and 40 MiB for all else need 97 MiB, and the memory limit is 80 MiB (memory.max): set hash.workers to at most 2"},
+		{3, 8, 80 << 20, 0, "hash.workers (3) concurrent password hashes of argon2.memory_kib (19456 KiB) each, and 40 MiB for everything else, need 97 MiB; the memory limit is 80 MiB (memory.max): set hash.workers to at most 2"},
 	} {
-		var p program
-		p.config.Hash.Workers, p.config.Password.Memory = c.set, 19456
+		var settings Config
+		settings.Hash.Workers, settings.Password.Memory = c.set, 19456
 		o := workpool.Options{Workers: c.cores}
 		if c.set != 0 {
 			o.Workers = c.set
 		}
 		logged := new(bytes.Buffer)
-		got, err := p.fitHashing(o, memlimit.Limit{Bytes: c.limit, File: "memory.max"}, slog.New(slog.NewTextHandler(logged, nil)))
+		got, err := settings.fitHashing(o, memlimit.Limit{Bytes: c.limit, File: "memory.max"}, slog.New(slog.NewTextHandler(logged, nil)))
 		switch {
 		case c.refused == "" && (err != nil || got.Workers != c.workers):
 			t.Errorf("%+v: %d workers, %v", c, got.Workers, err)

@@ -12,10 +12,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/auth"
 	"github.com/chassi-go/chassi/transport/natsapi"
-	"github.com/nats-io/nats.go"
 )
 
 // natsKey is the file of the key of one of n's clients over NATS.
@@ -45,7 +46,7 @@ func (n *node) natsClient(name string, middleware ...chassi.Middleware) auth.Ser
 	return service
 }
 
-// NATS listens when it is asked for, and not before.
+// NATS listens only if it is enabled.
 func TestNATSIsOffByDefault(t *testing.T) {
 	t.Parallel()
 	out, err := authd(t.TempDir(), "config").Output()
@@ -74,9 +75,9 @@ func TestNATSClientsOnTheCommandLine(t *testing.T) {
 		}
 	}
 	run("--nkey nats-clients/gateway.nk", "nats", "add", "gateway")
-	run("the client exists already", "nats", "add", "gateway")
+	run("the client already exists", "nats", "add", "gateway")
 	run("want 1 to 64 lower-case letters", "nats", "add", "../gateway")
-	run("there is no such client", "nats", "remove", "reports")
+	run("no such client", "nats", "remove", "reports")
 	run("gateway  U", "nats", "list")
 	run("default  U", "nats", "list")
 
@@ -125,7 +126,7 @@ func TestSprayedAccountsAreBounded(t *testing.T) {
 	for name, prepare := range guesses {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			n := start(t, t.TempDir(), "--hash.queue=1000")
+			n := start(t, t.TempDir(), "--hash.max_queued=1000")
 			guess := prepare(n)
 			var wg sync.WaitGroup
 			for worker := range 4 {
@@ -147,7 +148,7 @@ func TestSprayedAccountsAreBounded(t *testing.T) {
 
 // Wrong guesses of one client keep the owner of the account out on no other way: not as
 // another client, not over HTTP.
-func TestOneNATSClientLocksOutNobodyElse(t *testing.T) {
+func TestOneNATSClientLocksOutNoOther(t *testing.T) {
 	t.Parallel()
 	n := start(t, t.TempDir())
 	n.post("/v1/users", "", ada)
@@ -170,7 +171,7 @@ func TestOneNATSClientLocksOutNobodyElse(t *testing.T) {
 	n.login(ada)
 }
 
-// A gateway that is trusted is not locked out with those for whom it calls.
+// A trusted gateway is not locked out together with its clients.
 func TestTrustedNATSClientForwardsAddresses(t *testing.T) {
 	t.Parallel()
 	n := start(t, t.TempDir(), "--nats.trusted_clients=gateway")

@@ -180,7 +180,7 @@ func TestRatesAreOfNetworksOnEveryWay(t *testing.T) {
 	for name, way := range ways {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			n := start(t, t.TempDir(), append(way.args, "--rate_limit.peer=30/1h", "--sign_up_rate=3/1h")...)
+			n := start(t, t.TempDir(), append(way.args, "--rate_limit.peer=30/1h", "--rate_limit.sign_up=3/1h")...)
 			greedy, other := way.dial(t, n, 2), way.dial(t, n, 3)
 			signUp := func(s auth.Service, name string) error {
 				_, err := s.SignUp(t.Context(), &auth.SignUpRequest{Email: name + "@example.org", Password: "an analytical engine"})
@@ -217,7 +217,7 @@ func TestRatesAreOfNetworksOnEveryWay(t *testing.T) {
 // A client that makes keys without end has as many stored as it may sign up.
 func TestIdempotencyKeysOfOneClientAreFew(t *testing.T) {
 	t.Parallel()
-	n := start(t, t.TempDir(), "--sign_up_rate=3/1h")
+	n := start(t, t.TempDir(), "--rate_limit.sign_up=3/1h")
 	for i := range 10 {
 		body := object{"email": fmt.Sprint("new", i, "@example.org"), "password": "an analytical engine"}
 		got, err := n.withKey("/v1/users", fmt.Sprint("a-key-of-one-client-", i), body)

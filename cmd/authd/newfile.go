@@ -1,26 +1,33 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 )
 
-// newFile creates the file at path with mode 0600, complete or not at all, and refuses one
-// that exists. Fill writes to an empty temporary file in the same folder, which takes its
-// place once it is on the disk.
+// newFile atomically creates the file at path with mode 0600. It returns an error if the file
+// exists. fill writes to an empty temporary file in the same directory, which newFile syncs and
+// then renames. It removes files that SQLite or a migration left next to it.
 func newFile(path string, fill func(temp string) error) (err error) {
 	if _, err := os.Lstat(path); err == nil {
-		return fmt.Errorf("%s exists already and is not overwritten", path)
+		return fmt.Errorf("%s already exists and is not overwritten", path)
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.tmp") // mode 0600
 	if err != nil {
 		return err //nolint:wrapcheck // names the path
 	}
 	temp := f.Name()
-	defer func() { err = errors.Join(err, ignoreMissing(os.Remove(temp))) }()
+	defer func() {
+		for _, suffix := range []string{"", "-journal", "-wal", "-shm", "-migrate"} {
+			err = errors.Join(err, ignoreMissing(os.Remove(temp+suffix)))
+		}
+	}()
 	if err := f.Close(); err != nil {
 		return err //nolint:wrapcheck // names the path
 	}
@@ -36,29 +43,39 @@ func newFile(path string, fill func(temp string) error) (err error) {
 	return syncPath(filepath.Dir(path))
 }
 
-// place gives temp the name path. A link fails where the name is taken, also by a process
-// that took it a moment ago; a file system without links gets a rename.
+// place renames temp to path. It uses a link, which fails if path exists, even if another
+// process has just created it; on a file system without links it uses a rename.
 func place(temp, path string) error {
 	err := os.Link(temp, path)
 	switch {
 	case errors.Is(err, fs.ErrExist):
-		return fmt.Errorf("%s exists already and is not overwritten", path)
+		return fmt.Errorf("%s already exists and is not overwritten", path)
 	case err == nil:
 		return nil
 	}
 	if _, err := os.Lstat(path); err == nil {
-		return fmt.Errorf("%s exists already and is not overwritten", path)
+		return fmt.Errorf("%s already exists and is not overwritten", path)
 	}
 	return os.Rename(temp, path) //nolint:wrapcheck // names the paths
 }
 
-// syncPath waits until the content of a file, or the names in a folder, are on the disk.
+// syncPath syncs a file, or the entries of a directory, to the disk.
 func syncPath(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err //nolint:wrapcheck // names the path
 	}
 	return errors.Join(f.Sync(), f.Close())
+}
+
+// untilInterrupted returns a context that ends on an interrupt or when the terminal closes, so
+// that newFile can clean up. Under nohup the closing of the terminal has no effect.
+func untilInterrupted(ctx context.Context) (context.Context, context.CancelFunc) {
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
+	}
+	return signal.NotifyContext(ctx, signals...)
 }
 
 func ignoreMissing(err error) error {

@@ -20,7 +20,10 @@ func TestNewFileIsWholeOrNotThere(t *testing.T) {
 	}{
 		"made":   {func(temp, _ string) error { return os.WriteFile(temp, []byte("whole"), 0o600) }, "", "whole"},
 		"failed": {func(temp, _ string) error { return errors.Join(os.WriteFile(temp, []byte("ha"), 0o600), failed) }, failed.Error(), ""},
-		"second": {func(_, path string) error { return os.WriteFile(path, []byte("first"), 0o600) }, "exists already", "first"},
+		"with files beside it": {func(temp, _ string) error {
+			return errors.Join(os.WriteFile(temp+"-journal", nil, 0o600), os.WriteFile(temp+"-wal", nil, 0o600), failed)
+		}, failed.Error(), ""},
+		"second": {func(_, path string) error { return os.WriteFile(path, []byte("first"), 0o600) }, "already exists", "first"},
 	} {
 		path := filepath.Join(t.TempDir(), "new")
 		err := newFile(path, func(temp string) error { return c.fill(temp, path) })

@@ -13,7 +13,7 @@ import (
 )
 
 func migrate(ctx context.Context, p *program) (err error) {
-	db, err := database.Open(ctx, p.config.Database)
+	db, err := database.Open(ctx, p.Config.Database)
 	if err != nil {
 		return err //nolint:wrapcheck // says where
 	}
@@ -33,8 +33,7 @@ func migrate(ctx context.Context, p *program) (err error) {
 	return nil
 }
 
-// explain writes a service's error for an operator: its message, and what is
-// wrong with which field.
+// explain returns a service's error for an operator: its message and the invalid fields.
 func explain(err error) error {
 	var e *chassi.Error
 	if !errors.As(err, &e) {

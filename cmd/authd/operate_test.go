@@ -16,9 +16,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/chassi-go/chassi/standard"
 )
 
-// R76: whatever the admin listener is asked for, it shows no secret, wherever that was set.
+// R76: no response of the admin listener contains a secret, from any source.
 func TestAdminListenerShowsNoSecret(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -66,7 +68,7 @@ func TestAdminListenerShowsNoSecret(t *testing.T) {
 	}
 }
 
-// ask returns what the admin listener answers, uncompressed.
+// ask returns the uncompressed response of the admin listener.
 func (n *node) ask(path string) string {
 	n.t.Helper()
 	answer, err := http.Get(n.admin + path)
@@ -144,13 +146,13 @@ func TestHealthcheckFindsTheListener(t *testing.T) {
 		}
 		n.stop(syscall.SIGTERM)
 		out, err := authd(dir, "healthcheck", "--admin.addr="+addr).CombinedOutput()
-		if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != exitFailed || !strings.Contains(string(out), "not ready") {
+		if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != standard.ExitFailed || !strings.Contains(string(out), "not ready") {
 			t.Errorf("%s, stopped: %v: %s", addr, err, out)
 		}
 	}
 	for _, addr := range []string{"127.0.0.1:0", "127.0.0.1", ":"} {
 		out, err := authd(t.TempDir(), "healthcheck", "--admin.addr="+addr).CombinedOutput()
-		if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != exitUsage || !strings.Contains(string(out), "admin.addr") {
+		if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != standard.ExitUsage || !strings.Contains(string(out), "admin.addr") {
 			t.Errorf("%s: %v: %s", addr, err, out)
 		}
 	}
@@ -166,7 +168,7 @@ func TestDatabaseFilesArePrivate(t *testing.T) {
 		cmd.Args = append([]string{"sh", "-c", "umask " + umask + `; exec "$0" "$@"`, cmd.Path}, cmd.Args[1:]...)
 		cmd.Path = "/bin/sh"
 		n := launchProgram(t, cmd)
-		n.awaitLog(`"msg":"serving"`)
+		n.awaitLog(`"server":"http"`)
 		if strings.Contains(n.text(), `"exposure"`) {
 			t.Errorf("umask %s:\n%s", umask, n.text())
 		}
@@ -195,5 +197,36 @@ func TestDatabaseFilesArePrivate(t *testing.T) {
 			t.Errorf("no warning of a database that all can read:\n%s", n.text())
 		}
 		n.stop(syscall.SIGTERM)
+	}
+}
+
+// A secret that changes, as Kubernetes changes one, is read, and the log says that it needs
+// a restart. A secret that cannot be used leaves the old settings.
+func TestReloadWatchesSecretFiles(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	version := func(name, key string) {
+		data := filepath.Join(dir, name)
+		if err := errors.Join(os.Mkdir(data, 0o700), os.WriteFile(filepath.Join(data, "master_key"), []byte(key), 0o600),
+			os.Symlink(name, filepath.Join(dir, "new")), os.Rename(filepath.Join(dir, "new"), filepath.Join(dir, "..data"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	version("..1", newMasterKey())
+	file := filepath.Join(dir, "master_key")
+	if err := os.Symlink("..data/master_key", file); err != nil {
+		t.Fatal(err)
+	}
+	cmd := authd(t.TempDir(), serveArgs("--nats.url=off")...)
+	cmd.Env = append(cmd.Env, "AUTHD_TOKEN_MASTER_KEY_FILE="+file)
+	n := launchProgram(t, cmd)
+	n.awaitLog(`"server":"http"`)
+	version("..2", newMasterKey())
+	n.awaitLog(`needs a restart","service":"authd","setting":"token.master_key","value":"***"`)
+	n.awaitLog(`"configuration reloaded","service":"authd","why":"` + file + ` changed"`)
+	version("..3", "short")
+	n.awaitLog("the old one stays")
+	if code := n.stop(os.Interrupt); code != standard.ExitOK {
+		t.Errorf("exit code %d", code)
 	}
 }

@@ -46,9 +46,9 @@ func TestFault35StartWithoutDatabase(t *testing.T) {
 	}
 }
 
-// Fault 34: while the database is away every answer is a retryable 503, never a
-// 500, a token is not taken on trust, and all heals by itself.
-func TestFault34DatabaseGoesAwayAndComesBack(t *testing.T) {
+// Fault 34: while the database is unavailable every answer is a retryable 503, never a 500, a token
+// is not taken on trust, and all heals by itself.
+func TestFault34DatabaseOutage(t *testing.T) {
 	t.Parallel()
 	p, url := behindProxy(t)
 	p.Open()

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/chassi-go/chassi/internal/dbtest"
+	"github.com/chassi-go/chassi/standard"
 )
 
 // Without free file descriptors new connections wait, calls over open ones are answered or
@@ -27,7 +28,7 @@ func TestDescriptorsRunOut(t *testing.T) {
 		n := launchProgram(t, cmd)
 		n.awaitLog(`"msg":"serving"`)
 		n.awaitLog(`"limit":"RLIMIT_NOFILE","value":60`)
-		n.awaitLog("database.max_open=10")
+		n.awaitLog("database.max_connections=10")
 		n.post("/v1/users", "", ada) // over a connection that stays
 
 		var held []net.Conn
@@ -53,7 +54,7 @@ func TestDescriptorsRunOut(t *testing.T) {
 		n.awaitLog(`"connections are accepted again","service":"authd","server":"http"`)
 		eventually(t, "the node is ready", n.ready)
 		n.serves("eve@example.org")
-		if code := n.stop(syscall.SIGTERM); code != exitOK {
+		if code := n.stop(syscall.SIGTERM); code != standard.ExitOK {
 			t.Errorf("exit code %d", code)
 		}
 	})
@@ -109,7 +110,7 @@ func TestServesInAnEmptyRoot(t *testing.T) {
 		}
 	}
 	n.metric("go_goroutines")
-	if code := n.stop(syscall.SIGTERM); code != exitOK {
+	if code := n.stop(syscall.SIGTERM); code != standard.ExitOK {
 		t.Errorf("exit code %d", code)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/chassi-go/chassi/internal/dbtest"
 	"github.com/chassi-go/chassi/load/balancer"
+	"github.com/chassi-go/chassi/standard"
 )
 
 // The short form of `make rolling`: while two nodes are restarted one after the other,
@@ -66,7 +67,7 @@ func TestRollingRestartsFailNoCall(t *testing.T) {
 	}
 	for i := range 3 {
 		n := &nodes[i%2]
-		if code := (*n).stop(syscall.SIGTERM); code != exitOK {
+		if code := (*n).stop(syscall.SIGTERM); code != standard.ExitOK {
 			t.Errorf("exit code %d", code)
 		}
 		*n = start(t, t.TempDir(), args[i%2]...)

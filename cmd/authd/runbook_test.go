@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Whoever is woken by an alert finds what it means and what to do.
+// The runbook describes the meaning of each alert and the action to take.
 func TestEveryAlertHasItsEntryInTheRunbook(t *testing.T) {
 	t.Parallel()
 	anchors := make(map[string]bool)

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/chassi-go/chassi/standard"
 )
 
 // half opens a connection and sends a request but for the end of its body, so
@@ -48,7 +50,7 @@ func wantOK(answer *http.Response) error {
 	return answer.Body.Close()
 }
 
-// ready asks as a load balancer does.
+// ready requests /readyz like a load balancer.
 func (n *node) ready() bool {
 	answer, err := http.Get(n.admin + "/readyz")
 	if err != nil {
@@ -134,7 +136,7 @@ func TestFault01TermUnderLoadFailsNothing(t *testing.T) {
 	}
 	<-n.ended
 	_ = n.cmd.Wait()
-	if code := n.cmd.ProcessState.ExitCode(); code != exitOK || failed.Load() > 0 || before < 200 {
+	if code := n.cmd.ProcessState.ExitCode(); code != standard.ExitOK || failed.Load() > 0 || before < 200 {
 		t.Errorf("exit code %d, %d of %d requests failed, %d of them before SIGTERM", code, failed.Load(), sent.Load(), before)
 	}
 	t.Logf("%d requests on fresh connections, %d after SIGTERM, 50 calls in flight: none failed", sent.Load(), sent.Load()-before)

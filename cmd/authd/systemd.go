@@ -7,9 +7,9 @@ import (
 	"os"
 )
 
-// notifySystemd tells systemd, if that started this program, that the program is alive: the
-// admin listener answers, with the reason why it is not ready yet. It does not wait for
-// readiness, since systemd would end a start that waits for a database. See sd_notify(3).
+// notifySystemd notifies systemd, if it started this program, that the program is running: the
+// admin listener responds, with the reason why the program is not ready. It does not wait for
+// readiness, because systemd would abort a start that waits for a database. See sd_notify(3).
 func notifySystemd(ctx context.Context) error {
 	path := os.Getenv("NOTIFY_SOCKET")
 	if path == "" {

@@ -63,8 +63,8 @@ func TestUnitIsHardened(t *testing.T) {
 // Whatever ends a program that does not stop must leave it the time that it takes itself.
 func TestStopFitsWhereAuthdIsRun(t *testing.T) {
 	t.Parallel()
-	var c Config
-	if _, err := config.Load(&c, config.Options{Name: "authd", Args: []string{"--config=" + os.DevNull}}); err != nil {
+	c := defaults()
+	if _, err := config.Load(c, config.Options{Name: "authd", Args: []string{"--config=" + os.DevNull}}); err != nil {
 		t.Fatal(err)
 	}
 	most := c.Shutdown.Drain + 2*c.Shutdown.Grace
@@ -87,7 +87,7 @@ func TestStopFitsWhereAuthdIsRun(t *testing.T) {
 	}
 }
 
-// systemd learns that the program is alive, also while the database is away.
+// systemd is notified that the program runs, also while the database is unavailable.
 func TestNotifiesSystemdBeforeTheDatabaseAnswers(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -2,8 +2,11 @@ package main
 
 import (
 	"bufio"
+	"context"
+	"errors"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -12,6 +15,7 @@ import (
 	"unsafe"
 
 	"github.com/chassi-go/chassi/internal/dbtest"
+	"github.com/chassi-go/chassi/standard"
 )
 
 // terminal opens a pseudo-terminal: what is typed and shown, and what a program has.
@@ -57,12 +61,12 @@ func TestTerminalCloses(t *testing.T) {
 		value := n.metric("log_dropped_lines_total")
 		return value != "" && value != "0"
 	})
-	if code := n.stop(syscall.SIGTERM); code != exitOK {
-		t.Errorf("exit code %d, want %d", code, exitOK)
+	if code := n.stop(syscall.SIGTERM); code != standard.ExitOK {
+		t.Errorf("exit code %d, want %d", code, standard.ExitOK)
 	}
 }
 
-// What cannot be undone is asked for on a terminal, and only "yes" does it.
+// Irreversible commands ask for confirmation on a terminal and accept only "yes".
 func TestConfirmOnATerminal(t *testing.T) {
 	t.Parallel()
 	dir, db := t.TempDir(), "--database.url="+dbtest.SQLite(t)
@@ -90,9 +94,9 @@ func TestConfirmOnATerminal(t *testing.T) {
 		return text + string(rest), cmd.ProcessState.ExitCode()
 	}
 	for _, answer := range []string{"no\n", "\n", "y\n", "yes please\n", "\x04"} {
-		for _, args := range [][]string{{"user", "delete", "ada@example.org"}, {"key", "reset"}} {
+		for _, args := range [][]string{{"user", "delete", "ada@example.org"}, {"key", "reset", "--token.master_key=" + newMasterKey()}} {
 			out, code := ask(answer, args...)
-			if code != exitFailed || !strings.Contains(out, "Type yes to go on:") || answer != "\x04" && !strings.Contains(out, "nothing was done") {
+			if code != standard.ExitFailed || !strings.Contains(out, "Type yes to go on:") || answer != "\x04" && !strings.Contains(out, "nothing was done") {
 				t.Errorf("%v, %q: exit %d\n%s", args, answer, code, out)
 			}
 		}
@@ -100,7 +104,32 @@ func TestConfirmOnATerminal(t *testing.T) {
 	if out := succeed(t, dir, "user", "list", db); !strings.Contains(out, "ada@example.org") {
 		t.Errorf("deleted without a yes:\n%s", out)
 	}
-	if out, code := ask("yes\n", "user", "delete", "ada@example.org"); code != exitOK || !strings.Contains(out, "deleted ada@example.org") {
+	if out, code := ask("yes\n", "user", "delete", "ada@example.org"); code != standard.ExitOK || !strings.Contains(out, "deleted ada@example.org") {
 		t.Errorf("exit %d\n%s", code, out)
+	}
+}
+
+// A command that writes a file leaves nothing behind when its terminal closes, as when it is
+// interrupted. It does not run beside others: the signals are sent to the process.
+func TestInterruptedFileIsRemoved(t *testing.T) {
+	for _, s := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM} {
+		if signal.Ignored(s) {
+			t.Logf("%v is ignored", s)
+			continue
+		}
+		dir := t.TempDir()
+		ctx, stop := untilInterrupted(t.Context())
+		err := newFile(filepath.Join(dir, "new"), func(string) error {
+			if err := syscall.Kill(os.Getpid(), s); err != nil {
+				return err
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		stop()
+		left, readErr := os.ReadDir(dir)
+		if !errors.Is(err, context.Canceled) || readErr != nil || len(left) != 0 {
+			t.Errorf("%v: %v, %v was left behind, %v", s, err, left, readErr)
+		}
 	}
 }

@@ -13,10 +13,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/chassi-go/chassi/internal/dbtest"
 	"github.com/chassi-go/chassi/internal/proxytest"
 	"github.com/chassi-go/chassi/internal/redistest"
-	"github.com/google/go-cmp/cmp"
+	"github.com/chassi-go/chassi/standard"
 )
 
 // exportedSpan is what the exporter stdout writes of a span.
@@ -53,7 +55,7 @@ func loginSpans(t *testing.T, url string, args ...string) []exportedSpan {
 	var out bytes.Buffer
 	cmd := authd(t.TempDir(), slices.Concat([]string{
 		"serve", "--http.addr=127.0.0.1:0", "--admin.addr=127.0.0.1:0", "--grpc.addr=off", "--trace.exporter=stdout", "--trace.ratio=1",
-		"--database.url=" + url, "--argon2.memory=7168", "--argon2.time=1",
+		"--database.url=" + url, "--argon2.memory_kib=7168", "--argon2.time=1",
 	}, args)...)
 	cmd.Stdout = &out
 	n := launchProgram(t, cmd)
@@ -65,7 +67,7 @@ func loginSpans(t *testing.T, url string, args ...string) []exportedSpan {
 	if status, answer := n.post("/v1/auth", "", credentials); status != http.StatusOK {
 		t.Fatalf("login: %d %v", status, answer)
 	}
-	if code := n.stop(syscall.SIGTERM); code != exitOK {
+	if code := n.stop(syscall.SIGTERM); code != standard.ExitOK {
 		t.Fatalf("exit code %d", code)
 	}
 	for _, canary := range []string{"unsaid", "Secret phrase", "canary", "example.org", "argon2"} {

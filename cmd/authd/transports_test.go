@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	amqp "github.com/rabbitmq/amqp091-go"
+
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/auth"
 	"github.com/chassi-go/chassi/client"
@@ -23,7 +25,6 @@ import (
 	"github.com/chassi-go/chassi/transport/grpcapi"
 	"github.com/chassi-go/chassi/transport/httpapi"
 	"github.com/chassi-go/chassi/transport/natsapi"
-	amqp "github.com/rabbitmq/amqp091-go"
 )
 
 // rabbit returns flags for RabbitMQ with a prefix of the test's own, and a client
@@ -205,7 +206,7 @@ func TestFault01SigtermOnEveryTransport(t *testing.T) {
 	}
 	<-n.ended
 	state, err := n.cmd.Process.Wait()
-	// What the queue of AMQP still holds is the next instance's.
+	// The next instance processes the messages left in the AMQP queue.
 	second := start(t, dir, "--amqp.url="+url, "--amqp.prefix="+prefix)
 	over.Store(true)
 	wg.Wait()
@@ -251,7 +252,7 @@ func waitFor(t *testing.T, patience time.Duration, what string, condition func()
 	}
 }
 
-// What turns a transport off leaves nothing listening.
+// A disabled transport does not listen.
 func TestTransportsOff(t *testing.T) {
 	t.Parallel()
 	n := start(t, t.TempDir(), "--grpc.addr=off", "--nats.url=off")

@@ -9,9 +9,10 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"golang.org/x/term"
+
 	"github.com/chassi-go/chassi/auth/service"
 	"github.com/chassi-go/chassi/auth/store"
-	"golang.org/x/term"
 )
 
 func userAdd(ctx context.Context, p *program) error {
@@ -20,9 +21,9 @@ func userAdd(ctx context.Context, p *program) error {
 		return err
 	}
 	return p.withService(ctx, func(ctx context.Context, s *service.Service) error {
-		email, err := s.AddUser(ctx, p.args[0], password)
+		email, err := s.AddUser(ctx, p.Args[0], password)
 		if err != nil {
-			return friendly(p.args[0], err)
+			return friendly(p.Args[0], err)
 		}
 		return p.say("added %s", email)
 	})
@@ -34,10 +35,10 @@ func userPasswd(ctx context.Context, p *program) error {
 		return err
 	}
 	return p.withService(ctx, func(ctx context.Context, s *service.Service) error {
-		if err := s.SetPassword(ctx, p.args[0], password); err != nil {
-			return friendly(p.args[0], err)
+		if err := s.SetPassword(ctx, p.Args[0], password); err != nil {
+			return friendly(p.Args[0], err)
 		}
-		return p.say("password set for %s; its tokens have ended", p.args[0])
+		return p.say("password set for %s; its tokens have ended", p.Args[0])
 	})
 }
 
@@ -47,16 +48,16 @@ func userEnable(ctx context.Context, p *program) error { return p.setDisabled(ct
 
 func (p *program) setDisabled(ctx context.Context, disabled bool, done string) error {
 	return p.withService(ctx, func(ctx context.Context, s *service.Service) error {
-		if err := s.SetDisabled(ctx, p.args[0], disabled); err != nil {
-			return friendly(p.args[0], err)
+		if err := s.SetDisabled(ctx, p.Args[0], disabled); err != nil {
+			return friendly(p.Args[0], err)
 		}
-		return p.say("%s %s", done, p.args[0])
+		return p.say("%s %s", done, p.Args[0])
 	})
 }
 
 func userList(ctx context.Context, p *program) error {
 	return p.withReader(ctx, func(ctx context.Context, s *service.Service) error {
-		table := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
+		table := tabwriter.NewWriter(p.Out, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(table, "EMAIL\tID\tSTATE\tCREATED")
 		for after := ""; ; {
 			users, err := s.Users(ctx, after, 500)
@@ -71,51 +72,52 @@ func userList(ctx context.Context, p *program) error {
 				fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", u.Email, u.ID, state, u.CreatedAt.Format(time.RFC3339))
 				after = u.Email
 			}
-			if err := table.Flush(); err != nil || len(users) == 0 { // page by page: it holds what is not flushed
+			if err := table.Flush(); err != nil || len(users) == 0 { // flush each page to bound the memory
 				return err //nolint:wrapcheck // stdout's
 			}
 		}
 	})
 }
 
-// userDelete asks before it deletes.
+// userDelete asks for confirmation and deletes an account.
 func userDelete(ctx context.Context, p *program) error {
 	return p.withService(ctx, func(ctx context.Context, s *service.Service) error {
-		if err := p.confirm("delete the account " + p.args[0] + " and everything that belongs to it"); err != nil {
+		if err := p.confirm("delete the account " + p.Args[0] + " and everything that belongs to it"); err != nil {
 			return err
 		}
-		if err := s.DeleteUser(ctx, p.args[0]); err != nil {
-			return friendly(p.args[0], err)
+		if err := s.DeleteUser(ctx, p.Args[0]); err != nil {
+			return friendly(p.Args[0], err)
 		}
-		return p.say("deleted %s; its tokens end within a second", p.args[0])
+		return p.say("deleted %s; its tokens end within a second", p.Args[0])
 	})
 }
 
-// friendly tells an operator what an API caller is not told.
+// friendly returns an error with details that are for operators and not for clients of the API.
 func friendly(address string, err error) error {
 	switch {
 	case errors.Is(err, store.ErrEmailTaken):
-		return fmt.Errorf("there is an account with the address %s already", address)
+		return fmt.Errorf("an account with the address %s already exists", address)
 	case errors.Is(err, store.ErrNotFound):
-		return fmt.Errorf("there is no account with the address %s", address)
+		return fmt.Errorf("no account has the address %s", address)
 	default:
 		return explain(err)
 	}
 }
 
 func (p *program) say(format string, args ...any) error {
-	_, err := fmt.Fprintf(p.out, format+"\n", args...)
+	_, err := fmt.Fprintf(p.Out, format+"\n", args...)
 	return err //nolint:wrapcheck // stdout's
 }
 
-// maxPassword bounds what is read from stdin; the policy has its own bound.
+// maxPassword is the maximum number of bytes read from stdin. The password policy has a limit of
+// its own.
 const maxPassword = 64 << 10
 
-// readPassword prompts on a terminal, twice if asked to; otherwise it takes the
+// readPassword prompts on a terminal, twice if twice is true. Without a terminal it reads the
 // first line of stdin.
 func (p *program) readPassword(twice bool) (string, error) {
-	if !term.IsTerminal(int(p.in.Fd())) {
-		return firstLine(p.in)
+	if !term.IsTerminal(int(p.In.Fd())) {
+		return firstLine(p.In)
 	}
 	password, err := p.prompt("Password: ")
 	if err != nil || !twice {
@@ -129,9 +131,9 @@ func (p *program) readPassword(twice bool) (string, error) {
 }
 
 func (p *program) prompt(text string) (string, error) {
-	fmt.Fprint(p.err, text)
-	typed, err := term.ReadPassword(int(p.in.Fd()))
-	fmt.Fprintln(p.err)
+	fmt.Fprint(p.Err, text)
+	typed, err := term.ReadPassword(int(p.In.Fd()))
+	fmt.Fprintln(p.Err)
 	if err != nil {
 		return "", fmt.Errorf("read the password: %w", err)
 	}

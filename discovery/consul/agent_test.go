@@ -79,7 +79,7 @@ func (a *agent) stop() {
 	a.done.Wait()
 }
 
-// forget is what a restart without data does: the index begins anew.
+// forget simulates a restart without data: the index begins at 1 again.
 func (a *agent) forget() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -245,7 +245,7 @@ func (a *agent) find(name, tag string, passing bool) []map[string]any {
 	return entries
 }
 
-// asked tells whether some query had the text in it.
+// asked reports whether some query had the text in it.
 func (a *agent) asked(text string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -1,8 +1,9 @@
-// Package consul finds services in HashiCorp Consul, and registers them there. It
-// speaks the agent's HTTP API, version 1, which is the same since Consul 1.0.
+// Package consul finds services in HashiCorp Consul, and registers them there. It uses version
+// 1 of the agent's HTTP API, which is stable since Consul 1.0.
 package consul
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,46 +15,38 @@ import (
 	"github.com/chassi-go/chassi/discovery/internal/api"
 )
 
-// Config says how the agent is reached. The zero value of every field means the
+// Config configures the connection to the agent. The zero value of every field means the
 // default in its tag.
 type Config struct {
-	URL   string `config:"url" mask:"url" default:"http://127.0.0.1:8500" help:"of the Consul agent"`
-	Token string `config:"token" secret:"true" help:"ACL token: service:read and node:read to find, service:write to register"`
+	URL   string `config:"url" format:"url:http,https" mask:"url" default:"http://127.0.0.1:8500" help:"URL of the Consul agent"`
+	Token string `config:"token" secret:"true" help:"ACL token; discovery needs service:read and node:read, registration service:write"`
 
-	Datacenter string `config:"datacenter" help:"to find services in; the agent's own by default"`
+	Datacenter string `config:"datacenter" help:"data center to search; by default that of the agent"`
 
-	CAFile   string `config:"ca_file" help:"CAs in PEM that may have signed the agent's certificate"`
-	CertFile string `config:"cert_file" help:"client certificate chain in PEM"`
-	KeyFile  string `config:"key_file" help:"its private key in PEM"`
+	CAFile   string `config:"ca_file" format:"file" help:"PEM file of the CAs that are trusted to sign the agent's certificate"`
+	CertFile string `config:"cert_file" format:"file" help:"PEM file of the client certificate chain"`
+	KeyFile  string `config:"key_file" format:"file" help:"PEM file of the private key of cert_file"`
 
-	Timeout time.Duration `config:"timeout" default:"5s" min:"1ms" max:"1m" help:"longest time of a call, waiting for a change left out"`
-	Wait    time.Duration `config:"wait" default:"1m" min:"1s" max:"10m" help:"longest time that one call waits for a change"`
+	Timeout time.Duration `config:"timeout" default:"5s" min:"1ms" max:"1m" help:"maximum time of a call, without the time to wait for a change"`
+	Wait    time.Duration `config:"wait" default:"1m" min:"1s" max:"10m" help:"maximum time that one call waits for a change"`
 
-	TTL             time.Duration `config:"ttl" default:"15s" min:"1s" max:"1h" help:"a service registered here that says nothing for so long is critical; it says something three times as often"`
-	DeregisterAfter time.Duration `config:"deregister_after" default:"10m" min:"1m" max:"24h" help:"a service registered here that is critical for so long is removed"`
+	TTL             time.Duration `config:"ttl" default:"15s" min:"1s" max:"1h" help:"time after which a registered service without a heartbeat is critical; heartbeats are sent three times as often"`
+	DeregisterAfter time.Duration `config:"deregister_after" default:"10m" min:"1m" max:"24h" help:"time after which a critical service is deregistered"`
 
-	// Logger takes what concerns no call. Default slog.Default().
+	// Logger receives log lines that concern no single call. The default is slog.Default().
 	Logger *slog.Logger `config:"-"`
 }
 
 func (c Config) withDefaults() Config {
-	c.URL = strings.TrimRight(or(c.URL, "http://127.0.0.1:8500"), "/")
-	c.Timeout = or(c.Timeout, 5*time.Second)
-	c.Wait = or(c.Wait, time.Minute)
-	c.TTL = or(c.TTL, 15*time.Second)
-	c.DeregisterAfter = or(c.DeregisterAfter, 10*time.Minute)
+	c.URL = strings.TrimRight(cmp.Or(c.URL, "http://127.0.0.1:8500"), "/")
+	c.Timeout = cmp.Or(c.Timeout, 5*time.Second)
+	c.Wait = cmp.Or(c.Wait, time.Minute)
+	c.TTL = cmp.Or(c.TTL, 15*time.Second)
+	c.DeregisterAfter = cmp.Or(c.DeregisterAfter, 10*time.Minute)
 	return c
 }
 
-func or[T comparable](v, fallback T) T {
-	var zero T
-	if v == zero {
-		return fallback
-	}
-	return v
-}
-
-// agent is the client of both, with the defaults filled in.
+// agent is the client of sources and registrations, with the defaults filled in.
 type agent struct {
 	Config
 
@@ -80,5 +73,5 @@ func (a agent) header() http.Header {
 	return http.Header{"X-Consul-Token": {a.Token}}
 }
 
-// Close frees the connections that are not in use.
+// Close closes idle connections.
 func (a agent) Close() { a.client.Close() }

@@ -24,7 +24,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var (
-	_ chassi.Server    = (*consul.Registration)(nil)
+	_ chassi.Component = (*consul.Registration)(nil)
 	_ discovery.Source = (*consul.Source)(nil)
 )
 
@@ -205,7 +205,7 @@ func TestAgentRestarts(t *testing.T) {
 	}
 }
 
-// The agent forgets without going away: the index goes backwards.
+// The agent loses its data and stays available: the index decreases.
 func TestIndexGoesBackwards(t *testing.T) {
 	t.Parallel()
 	a := startAgent(t, "")

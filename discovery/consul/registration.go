@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,31 +11,33 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/chassi-go/chassi/discovery/internal/addr"
 	"github.com/chassi-go/chassi/discovery/internal/api"
 	"github.com/chassi-go/chassi/discovery/internal/keeper"
 )
 
-// Service is what is registered.
+// Service describes the service to register.
 type Service struct {
 	Name string
-	// Addr is the host:port at which others reach it. Without a host it is the
-	// address of the agent's node.
+	// Addr is the host:port of the service. Without a host, the address of the agent's node
+	// applies.
 	Addr string
-	ID   string // one for each instance; default NAME-HOST-PORT
+	ID   string // unique for each instance; default NAME-HOST-PORT
 	Tags []string
 	Meta map[string]string
-	// Probe is the health of the service: an error makes it critical, with the text
-	// of it for everybody to see. It holds to its context. Default: always well.
+	// Probe is the health check of the service: an error makes it critical, with its text
+	// visible to all clients of Consul. It must return when its context ends. By default the
+	// service is always healthy.
 	Probe func(context.Context) error
 }
 
-// Registration keeps a service registered with the agent, with a TTL check that says
-// how it is. An agent that is down is logged once and tried again; one that has
-// forgotten the service gets it again. It is a chassi.Server: end the registration
-// by Stop, or earlier by Drain, so that callers are gone before the service is.
+// Registration keeps a service registered with the agent, with a TTL check for its health. An
+// outage of the agent is logged once, and the registration is retried; an agent that has lost
+// the registration gets it again. It is a chassi.Component: Stop, or earlier Drain, ends the
+// registration, so that clients stop calling before the service stops.
 type Registration struct{ keeper *keeper.Keeper }
 
-// NewRegistration returns one that is not started.
+// NewRegistration returns a Registration that has not been started.
 func NewRegistration(c Config, s Service) (*Registration, error) {
 	r, err := newRegistry(c, s)
 	if err != nil {
@@ -48,22 +51,22 @@ func NewRegistration(c Config, s Service) (*Registration, error) {
 // Name returns "consul".
 func (r *Registration) Name() string { return r.keeper.Name() }
 
-// Start begins to register and returns at once, whether the agent is there or not.
+// Start begins to register and returns at once, whether or not the agent is available.
 func (r *Registration) Start(ctx context.Context) error { return r.keeper.Start(ctx) }
 
 // Drain begins to deregister and returns at once.
 func (r *Registration) Drain() { r.keeper.Drain() }
 
-// Stop deregisters, as far as the agent is there. It returns an error if the probe
-// has not returned when ctx ends.
+// Stop deregisters the service, if the agent is available. It returns an error if the probe has
+// not returned when ctx ends.
 func (r *Registration) Stop(ctx context.Context) error { return r.keeper.Stop(ctx) }
 
-// registry is the agent, for one service.
+// registry implements keeper.Registry with the agent, for one service.
 type registry struct {
 	agent      agent
 	definition definition
-	registered bool // as far as we know
-	tried      bool // to register: it may have come about, whatever we know
+	registered bool // as far as known
+	tried      bool // a registration was attempted and may have succeeded
 }
 
 // definition is the body of /v1/agent/service/register.
@@ -92,18 +95,21 @@ func newRegistry(c Config, s Service) (*registry, error) {
 	if err != nil || port == 0 || s.Name == "" {
 		return nil, errors.New("consul: want the name of a service and its HOST:PORT")
 	}
-	if c.DeregisterAfter != 0 && c.DeregisterAfter < time.Minute {
-		return nil, errors.New("consul: deregister_after is less than the minute that Consul takes at least")
+	if _, err := addr.Canonical(s.Addr); host != "" && err != nil {
+		return nil, fmt.Errorf("consul: %w", err)
 	}
-	s.ID = or(s.ID, s.Name+"-"+host+"-"+portText)
+	if c.DeregisterAfter != 0 && c.DeregisterAfter < time.Minute {
+		return nil, errors.New("consul: deregister_after must be at least 1m, the minimum of Consul")
+	}
+	s.ID = cmp.Or(s.ID, s.Name+"-"+host+"-"+portText)
 	return &registry{agent: a, definition: definition{
 		ID: s.ID, Name: s.Name, Address: host, Port: int(port), Tags: s.Tags, Meta: s.Meta,
 		Check: check{CheckID: "service:" + s.ID, Name: "health of " + s.Name, TTL: a.TTL.String(), DeregisterCriticalServiceAfter: a.DeregisterAfter.String()},
 	}}, nil
 }
 
-// Beat reports the health. The agent answers 404 for a check that it does not know;
-// older ones answer 500.
+// Beat reports the health. The agent responds with 404 for an unknown check; older agents with
+// 500.
 func (r *registry) Beat(ctx context.Context, health error) error {
 	if !r.registered {
 		if err := r.register(ctx); err != nil {
@@ -120,7 +126,7 @@ func (r *registry) Beat(ctx context.Context, health error) error {
 	return r.report(ctx, health)
 }
 
-// register begins with a critical check: Consul's default for one without status.
+// register registers the service. The check begins as critical, which is Consul's default.
 func (r *registry) register(ctx context.Context) error {
 	r.tried = true
 	err := r.put(ctx, "/v1/agent/service/register?replace-existing-checks=true", r.definition)
@@ -142,7 +148,7 @@ func (r *registry) Remove(ctx context.Context) error {
 	}
 	err := r.put(ctx, "/v1/agent/service/deregister/"+url.PathEscape(r.definition.ID), nil)
 	if api.IsStatus(err, http.StatusNotFound) {
-		err = nil // the agent has forgotten it
+		err = nil // the agent has lost the registration
 	}
 	r.tried = err != nil
 	return err

@@ -1,7 +1,9 @@
 package consul
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -12,19 +14,18 @@ import (
 	"github.com/chassi-go/chassi/discovery/internal/api"
 )
 
-// Source tells the instances of a service whose checks pass all. It is a
-// discovery.Source.
+// Source returns the instances of a service that pass all checks. It is a discovery.Source.
 type Source struct {
 	agent agent
 	path  string
 	query url.Values
-	index uint64 // of the last answer; 0 asks without blocking
-	known bool   // that answer was no error
+	index uint64 // of the last answer; 0 for a non-blocking query
+	known bool   // whether the last answer was a success
 	pace  api.Pace
 }
 
-// NewSource returns a source of the instances of a service that have the tag, if one
-// is given. It does not ask yet.
+// NewSource returns a source of the instances of a service, only those with the tag if it is
+// not empty. It does not connect yet.
 func NewSource(c Config, service, tag string) (*Source, error) {
 	if service == "" {
 		return nil, errors.New("consul: want the name of a service")
@@ -49,7 +50,7 @@ func (s *Source) Close() error {
 	return nil
 }
 
-// instance is what we read of an entry.
+// instance holds the fields of an entry that are used.
 type instance struct {
 	Node struct {
 		Address string
@@ -61,16 +62,16 @@ type instance struct {
 }
 
 func (i instance) addr() string {
-	return net.JoinHostPort(or(i.Service.Address, i.Node.Address), strconv.Itoa(i.Service.Port))
+	return net.JoinHostPort(cmp.Or(i.Service.Address, i.Node.Address), strconv.Itoa(i.Service.Port))
 }
 
-// Next asks for all instances, and after that, by a blocking query, waits for a
+// Next queries all instances. After the first call it makes a blocking query, which waits for a
 // change or for Config.Wait.
 func (s *Source) Next(ctx context.Context) ([]string, error) {
 	if s.known {
 		s.pace.Wait(ctx)
 	}
-	var instances []instance
+	var instances []json.RawMessage
 	index, err := s.ask(ctx, &instances)
 	if s.known = err == nil; !s.known {
 		s.index = 0
@@ -78,8 +79,13 @@ func (s *Source) Next(ctx context.Context) ([]string, error) {
 	}
 	s.index = nextIndex(s.index, index)
 	addrs := make([]string, len(instances))
-	for i := range instances {
-		addrs[i] = instances[i].addr()
+	for i, raw := range instances {
+		var entry instance
+		if err := json.Unmarshal(raw, &entry); err != nil { //nolint:musttag // CamelCase names match without tags
+			addrs[i] = fmt.Sprintf("entry %d: %v", i, err) // discovery.Follow skips and names it
+			continue
+		}
+		addrs[i] = entry.addr()
 	}
 	return addrs, nil
 }
@@ -91,7 +97,7 @@ func (s *Source) ask(ctx context.Context, out any) (uint64, error) {
 	if s.index > 0 {
 		s.query.Set("index", strconv.FormatUint(s.index, 10))
 		s.query.Set("wait", strconv.FormatInt(s.agent.Wait.Milliseconds(), 10)+"ms")
-		within += s.agent.Wait + s.agent.Wait/16 // what the agent adds at most, so that not all ask at once
+		within += s.agent.Wait + s.agent.Wait/16 // the maximum that the agent adds as jitter
 	}
 	header, err := s.agent.client.Do(ctx, api.Request{
 		Method: http.MethodGet, URL: s.agent.URL + s.path + "?" + s.query.Encode(), Header: s.agent.header(), Out: out, Within: within,
@@ -101,14 +107,14 @@ func (s *Source) ask(ctx context.Context, out any) (uint64, error) {
 	}
 	index, err := strconv.ParseUint(header.Get("X-Consul-Index"), 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("X-Consul-Index is %q: this is no Consul agent", header.Get("X-Consul-Index"))
+		return 0, fmt.Errorf("X-Consul-Index is %q: the server is not a Consul agent", header.Get("X-Consul-Index"))
 	}
 	return index, nil
 }
 
-// nextIndex holds to the rules of Consul's documentation ("Blocking Queries,
-// Implementation Details"): an index that goes backwards begins anew, and none is
-// less than 1, which would not block.
+// nextIndex follows Consul's documentation ("Blocking Queries, Implementation Details"): after
+// an index that decreases, queries restart from the beginning, and an index less than 1 would
+// not block.
 func nextIndex(last, index uint64) uint64 {
 	index = max(index, 1)
 	if index < last {

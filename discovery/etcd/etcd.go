@@ -1,11 +1,12 @@
-// Package etcd finds services in etcd, and registers them there. It speaks etcd's
-// JSON gateway (/v3/..., etcd 3.4 and later).
+// Package etcd finds services in etcd, and registers them there. It uses the JSON gateway of
+// etcd (/v3/..., etcd 3.4 and later).
 //
-// The keys are PREFIX/NAME/ID and the values {"Addr":"host:port","Op":0}, as etcd's
-// own package client/v3/naming/endpoints reads and writes them.
+// The keys are PREFIX/NAME/ID and the values {"Addr":"host:port","Op":0}, compatible with
+// etcd's package client/v3/naming/endpoints.
 package etcd
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -19,56 +20,48 @@ import (
 	"github.com/chassi-go/chassi/discovery/internal/api"
 )
 
-// Config says how etcd is reached. The zero value of every field means the default
-// in its tag.
+// Config configures the connection to etcd. The zero value of every field means the default in
+// its tag.
 type Config struct {
-	URL      string `config:"url" mask:"url" default:"http://127.0.0.1:2379" help:"of etcd's members, with commas between"`
-	User     string `config:"user" help:"name to log in with, if etcd wants one"`
-	Password string `config:"password" secret:"true" help:"password to log in with"`
+	URL      string `config:"url" format:"urls:http,https" mask:"url" default:"http://127.0.0.1:2379" help:"comma-separated URLs of the members of the etcd cluster"`
+	User     string `config:"user" help:"user name, if etcd requires authentication"`
+	Password string `config:"password" secret:"true" help:"password of the user"`
 
-	Prefix string `config:"prefix" default:"services" help:"keys are PREFIX/NAME/ID"`
+	Prefix string `config:"prefix" default:"services" help:"prefix of the keys, which are PREFIX/NAME/ID"`
 
-	CAFile   string `config:"ca_file" help:"CAs in PEM that may have signed the members' certificates"`
-	CertFile string `config:"cert_file" help:"client certificate chain in PEM"`
-	KeyFile  string `config:"key_file" help:"its private key in PEM"`
+	CAFile   string `config:"ca_file" format:"file" help:"PEM file of the CAs that are trusted to sign the members' certificates"`
+	CertFile string `config:"cert_file" format:"file" help:"PEM file of the client certificate chain"`
+	KeyFile  string `config:"key_file" format:"file" help:"PEM file of the private key of cert_file"`
 
-	Timeout time.Duration `config:"timeout" default:"5s" min:"1ms" max:"1m" help:"longest time of a call to one member"`
-	Refresh time.Duration `config:"refresh" default:"5m" min:"1s" max:"1h" help:"time after which a watch begins anew, in case that a member hangs"`
-	TTL     time.Duration `config:"ttl" default:"15s" min:"3s" max:"1h" help:"in whole seconds: a service registered here that says nothing for so long is gone; it says something three times as often"`
+	Timeout time.Duration `config:"timeout" default:"5s" min:"1ms" max:"1m" help:"maximum time of a call to one member"`
+	Refresh time.Duration `config:"refresh" default:"5m" min:"1s" max:"1h" help:"interval at which a watch is restarted, in case a member hangs"`
+	TTL     time.Duration `config:"ttl" default:"15s" min:"3s" max:"1h" help:"time after which a registered service without a heartbeat is removed, in whole seconds; heartbeats are sent three times as often"`
 
-	// Logger takes what concerns no call. Default slog.Default().
+	// Logger receives log lines that concern no single call. The default is slog.Default().
 	Logger *slog.Logger `config:"-"`
 }
 
 func (c Config) withDefaults() Config {
-	c.URL = or(c.URL, "http://127.0.0.1:2379")
-	c.Prefix = strings.TrimRight(or(c.Prefix, "services"), "/")
-	c.Timeout = or(c.Timeout, 5*time.Second)
-	c.Refresh = or(c.Refresh, 5*time.Minute)
-	c.TTL = or(c.TTL, 15*time.Second)
+	c.URL = cmp.Or(c.URL, "http://127.0.0.1:2379")
+	c.Prefix = strings.TrimRight(cmp.Or(c.Prefix, "services"), "/")
+	c.Timeout = cmp.Or(c.Timeout, 5*time.Second)
+	c.Refresh = cmp.Or(c.Refresh, 5*time.Minute)
+	c.TTL = cmp.Or(c.TTL, 15*time.Second)
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
 	return c
 }
 
-func or[T comparable](v, fallback T) T {
-	var zero T
-	if v == zero {
-		return fallback
-	}
-	return v
-}
-
-// cluster is the client of all members, with the defaults filled in. It belongs to
-// one goroutine at a time; Close to any.
+// cluster is a client of all members, with the defaults filled in. It is used by one goroutine
+// at a time, except for Close, which is safe for concurrent use.
 type cluster struct {
 	Config
 
 	client  *api.Client
 	members []string
-	current int    // index of the member that is asked
-	login   string // token; "" for none yet
+	current int    // index of the current member
+	login   string // token; "" before the login
 }
 
 func newCluster(c Config) (*cluster, error) {
@@ -77,7 +70,7 @@ func newCluster(c Config) (*cluster, error) {
 		member = strings.TrimRight(strings.TrimSpace(member), "/")
 		u, err := url.Parse(member)
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-			return nil, errors.New("etcd: url: want http://HOST:PORT or https://HOST:PORT, several with commas between")
+			return nil, errors.New("etcd: url: want a comma-separated list of http://HOST:PORT or https://HOST:PORT")
 		}
 		l.members = append(l.members, member)
 	}
@@ -92,10 +85,10 @@ func newCluster(c Config) (*cluster, error) {
 // key returns PREFIX/NAME/.
 func (l *cluster) folder(service string) string { return l.Prefix + "/" + service + "/" }
 
-// next takes another member from now on.
+// next selects the next member.
 func (l *cluster) next() { l.current = (l.current + 1) % len(l.members) }
 
-// call asks one member after the other until one answers.
+// call sends the request to one member after the other until one responds.
 func (l *cluster) call(ctx context.Context, path string, in, out any) error {
 	var errs []error
 	for range l.members {
@@ -112,8 +105,8 @@ func (l *cluster) call(ctx context.Context, path string, in, out any) error {
 	return errors.Join(errs...)
 }
 
-// elsewhere tells whether another member may do better: this one is not there, or
-// says that it cannot.
+// elsewhere reports whether the request should be sent to another member: this one is
+// unavailable or reports that it cannot serve the request.
 func elsewhere(err error) bool {
 	var status *api.StatusError
 	return !errors.As(err, &status) || status.Code >= 500 || status.Code == http.StatusRequestTimeout || status.Code == http.StatusTooManyRequests
@@ -127,8 +120,8 @@ func (l *cluster) request(path string, in, out any) api.Request {
 	return api.Request{Method: http.MethodPost, URL: l.members[l.current] + path, Header: header, In: in, Out: out}
 }
 
-// authorized logs in first, if there is a user, and once more when the token has
-// been refused: etcd forgets it after five minutes without use, and when it restarts.
+// authorized logs in first, if there is a user, and again when the token has been refused: etcd
+// deletes a token after five minutes without use, and when it restarts.
 func (l *cluster) authorized(ctx context.Context, do func() error) error {
 	if l.User == "" {
 		return do()
@@ -152,18 +145,18 @@ func (l *cluster) authorized(ctx context.Context, do func() error) error {
 	return do()
 }
 
-// isOldAuth tells whether users or roles have changed since the login.
+// isOldAuth reports whether users or roles have changed since the login.
 func isOldAuth(err error) bool {
 	return api.IsStatus(err, http.StatusBadRequest) && strings.Contains(err.Error(), "revision of auth store is old")
 }
 
-// Keys and values travel as base64.
+// Keys and values are encoded as base64.
 func encode(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
 
-// after returns the first key behind all that begin with prefix, which ends in "/".
+// after returns the first key after all keys with the prefix, which ends in "/".
 func after(prefix string) string { return prefix[:len(prefix)-1] + string(rune('/'+1)) }
 
-// header is in every answer.
+// header is part of every response.
 type header struct {
 	Revision int64 `json:"revision,string"`
 }

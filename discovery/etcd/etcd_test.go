@@ -19,7 +19,7 @@ import (
 )
 
 var (
-	_ chassi.Server    = (*etcd.Registration)(nil)
+	_ chassi.Component = (*etcd.Registration)(nil)
 	_ discovery.Source = (*etcd.Source)(nil)
 )
 
@@ -86,11 +86,11 @@ func TestSourceFollows(t *testing.T) {
 	disctest.Expect(t, updates, "10.0.0.2:80", "10.0.0.3:80")
 	m.put(t, "services/auth/c", `not even JSON`)
 	disctest.Expect(t, updates, "10.0.0.2:80")
-	if n := l.Count("left out"); n != 2 {
-		t.Errorf("two entries that are no addresses are logged %d times", n)
+	if n := l.Count("entries are skipped"); n != 2 {
+		t.Errorf("entries that are not addresses are logged %d times", n)
 	}
 	m.del(t, "services/auth/b")
-	disctest.Eventually(t, "the loss of all is logged", func() bool { return l.Count(discovery.ErrNone.Error()) == 1 })
+	disctest.Eventually(t, "the loss of all is logged", func() bool { return l.Count(discovery.ErrNoInstances.Error()) == 1 })
 	m.put(t, "services/auth/b", authA)
 	disctest.Expect(t, updates, "10.0.0.1:80")
 }
@@ -223,7 +223,7 @@ func TestKillNine(t *testing.T) {
 	}
 }
 
-// Of three members the one that is watched dies: nobody is the wiser.
+// When the watched one of three members fails, discovery continues with another member.
 func TestFailover(t *testing.T) {
 	t.Parallel()
 	members := newMembers(t, 3)

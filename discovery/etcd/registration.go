@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,28 +10,30 @@ import (
 	"strings"
 	"time"
 
+	"github.com/chassi-go/chassi/discovery/internal/addr"
 	"github.com/chassi-go/chassi/discovery/internal/api"
 	"github.com/chassi-go/chassi/discovery/internal/keeper"
 	"net/http"
 )
 
-// Service is what is registered.
+// Service describes the service to register.
 type Service struct {
 	Name string
-	Addr string // the host:port at which others reach it
-	ID   string // one for each instance; default Addr
-	// Probe is the health of the service: while it returns an error the service is
-	// not found. It holds to its context. Default: always well.
+	Addr string // host:port of the service
+	ID   string // unique for each instance; default Addr
+	// Probe is the health check of the service: while it returns an error the service is not
+	// registered. It must return when its context ends. By default the service is always
+	// healthy.
 	Probe func(context.Context) error
 }
 
-// Registration keeps a service registered under a lease. An etcd that is down is
-// logged once and tried again; a lease or key that is lost is made again. It is a
-// chassi.Server: end the registration by Stop, or earlier by Drain, so that callers
-// are gone before the service is.
+// Registration keeps a service registered under a lease. An outage of etcd is logged once, and
+// the registration is retried; a lost lease or key is created again. It is a chassi.Component:
+// Stop, or earlier Drain, ends the registration, so that clients stop calling before the
+// service stops.
 type Registration struct{ keeper *keeper.Keeper }
 
-// NewRegistration returns one that is not started.
+// NewRegistration returns a Registration that has not been started.
 func NewRegistration(c Config, s Service) (*Registration, error) {
 	r, err := newRegistry(c, s)
 	if err != nil {
@@ -44,23 +47,23 @@ func NewRegistration(c Config, s Service) (*Registration, error) {
 // Name returns "etcd".
 func (r *Registration) Name() string { return r.keeper.Name() }
 
-// Start begins to register and returns at once, whether etcd is there or not.
+// Start begins to register and returns at once, whether or not etcd is available.
 func (r *Registration) Start(ctx context.Context) error { return r.keeper.Start(ctx) }
 
 // Drain begins to deregister and returns at once.
 func (r *Registration) Drain() { r.keeper.Drain() }
 
-// Stop deregisters, as far as etcd is there. It returns an error if the probe has
-// not returned when ctx ends.
+// Stop deregisters the service, if etcd is available. It returns an error if the probe has not
+// returned when ctx ends.
 func (r *Registration) Stop(ctx context.Context) error { return r.keeper.Stop(ctx) }
 
-// registry is etcd, for one service.
+// registry implements keeper.Registry with etcd, for one service.
 type registry struct {
 	cluster *cluster
 	key     string // as base64, and so is value
 	value   string
 	lease   string // its number, which JSON has as a string; "" for none
-	tried   bool   // to put the key under the lease: it may be there, whatever we know
+	tried   bool   // a put was attempted and may have succeeded
 }
 
 func newRegistry(c Config, s Service) (*registry, error) {
@@ -68,7 +71,7 @@ func newRegistry(c Config, s Service) (*registry, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkAddr(s.Addr); err != nil {
+	if _, err := addr.Canonical(s.Addr); err != nil {
 		return nil, fmt.Errorf("etcd: %w", err)
 	}
 	if s.Name == "" || strings.Contains(s.Name, "/") {
@@ -78,10 +81,10 @@ func newRegistry(c Config, s Service) (*registry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("etcd: %w", err)
 	}
-	return &registry{cluster: l, key: encode(l.folder(s.Name) + or(s.ID, s.Addr)), value: encode(string(value))}, nil
+	return &registry{cluster: l, key: encode(l.folder(s.Name) + cmp.Or(s.ID, s.Addr)), value: encode(string(value))}, nil
 }
 
-// Beat keeps the lease alive, and the key there while the service is well.
+// Beat keeps the lease alive, and the key present while the service is healthy.
 func (r *registry) Beat(ctx context.Context, health error) error {
 	if err := r.keepLease(ctx); err != nil {
 		return err
@@ -97,7 +100,7 @@ func (r *registry) Beat(ctx context.Context, health error) error {
 	return r.cluster.call(ctx, "/v3/kv/put", map[string]any{"key": r.key, "value": r.value, "lease": r.lease}, nil)
 }
 
-// keepLease gets another lease when there is none, or no longer.
+// keepLease requests a new lease if the last one is missing or expired.
 func (r *registry) keepLease(ctx context.Context) error {
 	if r.lease != "" {
 		var kept struct {
@@ -121,8 +124,8 @@ func (r *registry) keepLease(ctx context.Context) error {
 	return nil
 }
 
-// isThere tells whether the key hangs on our lease. It may be another's, of a process
-// before this one that did not stop in order, and go with that one's lease.
+// isThere reports whether the key belongs to this lease. It may belong to that of an earlier
+// process that did not stop in order, and expire with it.
 func (r *registry) isThere(ctx context.Context) (bool, error) {
 	if !r.tried {
 		return false, nil
@@ -141,14 +144,14 @@ func (r *registry) withdraw(ctx context.Context) error {
 	return err
 }
 
-// Remove revokes the lease, which takes the key with it.
+// Remove revokes the lease, which deletes the key.
 func (r *registry) Remove(ctx context.Context) error {
 	if r.lease == "" {
 		return nil
 	}
 	err := r.cluster.call(ctx, "/v3/lease/revoke", map[string]any{"ID": r.lease}, nil)
 	if api.IsStatus(err, http.StatusNotFound) {
-		err = nil // it has ended already
+		err = nil // the lease has already expired
 	}
 	if err == nil {
 		r.lease, r.tried = "", false

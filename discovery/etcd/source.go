@@ -6,14 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"strconv"
-	"strings"
 
 	"github.com/chassi-go/chassi/discovery/internal/api"
 )
 
-// Source tells the registered instances of a service. It is a discovery.Source.
+// Source returns the registered instances of a service. It is a discovery.Source.
 type Source struct {
 	cluster  *cluster
 	folder   string
@@ -23,7 +21,7 @@ type Source struct {
 	pace     api.Pace
 }
 
-// NewSource returns a source of the instances of a service. It does not ask yet.
+// NewSource returns a source of the instances of a service. It does not connect yet.
 func NewSource(c Config, service string) (*Source, error) {
 	if service == "" {
 		return nil, errors.New("etcd: want the name of a service")
@@ -37,25 +35,25 @@ func NewSource(c Config, service string) (*Source, error) {
 
 // Close ends the watch and frees the connections.
 func (s *Source) Close() error {
-	s.forget()
+	s.reset()
 	s.cluster.client.Close()
 	return nil
 }
 
-// forget makes the next call of Next ask for everything.
-func (s *Source) forget() {
+// reset makes the next call of Next query all instances.
+func (s *Source) reset() {
 	s.watch.Close()
 	s.watch, s.addrs = nil, nil
 }
 
-// Next asks for all instances, and after that watches. A watch that ends, because
-// its member is gone or the revision compacted, is followed by asking again.
+// Next queries all instances, and then watches. When a watch ends, because its member is
+// unavailable or the revision was compacted, Next queries again.
 func (s *Source) Next(ctx context.Context) ([]string, error) {
 	if s.addrs != nil {
 		if err := s.follow(ctx); err == nil {
 			return s.list(), nil
 		}
-		s.forget()
+		s.reset()
 	}
 	if err := s.get(ctx); err != nil {
 		return nil, fmt.Errorf("etcd: %w", err)
@@ -87,32 +85,23 @@ func (s *Source) get(ctx context.Context) error {
 	return nil
 }
 
-// put takes an entry that can be used. Another writer's rubbish hides no instance.
+// put adds an entry. An unreadable entry becomes a text that discovery.Follow skips and
+// reports.
 func (s *Source) put(kv pair) {
 	var value struct { // encoding/json takes Addr for addr too
 		Addr string `json:"addr"`
 	}
-	err := json.Unmarshal(kv.Value, &value)
-	if err == nil {
-		err = checkAddr(value.Addr)
+	key := string(kv.Key)
+	if err := json.Unmarshal(kv.Value, &value); err != nil || value.Addr == "" {
+		value.Addr = fmt.Sprintf("key %s: want {\"Addr\":\"host:port\"}", key)
 	}
-	if err != nil {
-		delete(s.addrs, string(kv.Key))
-		s.cluster.Logger.Warn("etcd: an entry is no address and left out", "key", string(kv.Key), "error", err.Error())
-		return
-	}
-	s.addrs[string(kv.Key)] = value.Addr
+	s.addrs[key] = value.Addr
 }
 
-func checkAddr(addr string) error {
-	host, port, err := net.SplitHostPort(addr)
-	if n, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || n == 0 || host == "" || strings.ContainsAny(host, " \t\r\n,/@") {
-		return fmt.Errorf("address %q: want host:port", addr)
-	}
-	return nil
-}
+// maxEntries is the maximum number of entries that a watch can add.
+const maxEntries = 100_000
 
-// message is one of a watch.
+// message is one message of a watch.
 type message struct {
 	Result struct {
 		Header          header
@@ -140,15 +129,18 @@ func (s *Source) follow(ctx context.Context) error {
 		var m message
 		if err := s.watch.Next(ctx, &m); err != nil {
 			if ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded) {
-				s.cluster.next() // this member has ended it
+				s.cluster.next() // the watch was ended by this member
 			}
 			return err
 		}
 		if m.Error != nil || m.Result.Canceled || m.Result.CompactRevision > 0 {
-			return errors.New("the watch is cancelled")
+			return errors.New("the watch was canceled")
 		}
 		if len(m.Result.Events) > 0 {
 			s.apply(m.Result.Events)
+			if len(s.addrs) > maxEntries {
+				return fmt.Errorf("there are more than %d entries", maxEntries)
+			}
 			return nil
 		}
 	}
@@ -164,7 +156,7 @@ func (s *Source) apply(events []event) {
 	}
 }
 
-// open begins a watch that ends by itself when this member has lost its leader.
+// open begins a watch that ends when this member loses its leader.
 func (s *Source) open(ctx context.Context) error {
 	s.pace.Wait(ctx)
 	in := map[string]any{"create_request": map[string]any{

@@ -197,7 +197,7 @@ func (s *apiServer) since(version int) []change {
 	return s.history[i:]
 }
 
-// bookmark tells all watches the version, and forgets what was before.
+// bookmark sends the version to all watches, and discards earlier events.
 func (s *apiServer) bookmark() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,9 +1,9 @@
 // Package kubernetes finds the pods of a Kubernetes service by the EndpointSlices of
 // the API server (discovery.k8s.io/v1, Kubernetes 1.21 and later).
 //
-// The plain way is another: a headless service and discovery.DNS, which needs no
-// rights. This package is for who must know sooner than DNS tells, or calls a service
-// that is not headless. The pod's service account needs these rights:
+// In most cases a headless service and discovery.DNS are sufficient and need no permissions.
+// This package notices changes earlier than DNS, and supports services that are not headless.
+// The pod's service account needs these permissions:
 //
 //	rules:
 //	- apiGroups: [discovery.k8s.io]
@@ -12,6 +12,7 @@
 package kubernetes
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -25,32 +26,32 @@ import (
 	"github.com/chassi-go/chassi/discovery/internal/api"
 )
 
-// accountDir is where a pod finds its service account.
+// accountDir is the directory of a pod's service account.
 const accountDir = "/var/run/secrets/kubernetes.io/serviceaccount"
 
-// Config says how the API server is reached. In a pod the zero value will do.
+// Config configures the connection to the API server. In a pod the zero value is sufficient.
 type Config struct {
-	URL       string `config:"url" help:"https://HOST:PORT of the API server; in a pod that of its cluster"`
-	Namespace string `config:"namespace" help:"of the service; in a pod its own by default"`
-	TokenFile string `config:"token_file" help:"bearer token, read again for each request; in a pod that of its service account"`
-	CAFile    string `config:"ca_file" help:"CAs in PEM that may have signed the server's certificate; in a pod those of its cluster"`
+	URL       string `config:"url" format:"url:https,http" mask:"url" help:"https://HOST:PORT of the API server; by default that of the cluster, in a pod"`
+	Namespace string `config:"namespace" help:"namespace of the service; by default that of the pod"`
+	TokenFile string `config:"token_file" format:"file" help:"file of the bearer token, read for each request; by default that of the service account, in a pod"`
+	CAFile    string `config:"ca_file" format:"file" help:"PEM file of the CAs that are trusted to sign the server's certificate; by default those of the cluster, in a pod"`
 
-	Timeout time.Duration `config:"timeout" default:"5s" min:"1ms" max:"1m" help:"longest time of a call, a watch left out"`
-	Refresh time.Duration `config:"refresh" default:"5m" min:"1s" max:"1h" help:"time after which a watch begins anew, in case that the server hangs"`
+	Timeout time.Duration `config:"timeout" default:"5s" min:"1ms" max:"1m" help:"maximum time of a call that is not a watch"`
+	Refresh time.Duration `config:"refresh" default:"5m" min:"1s" max:"1h" help:"interval at which a watch is restarted, in case the server hangs"`
 }
 
-// withDefaults takes what is missing from the pod: its environment and dir.
+// withDefaults fills in missing values from the pod: its environment and dir.
 func (c Config) withDefaults(getenv func(string) string, dir string) (Config, error) {
-	c.Timeout = or(c.Timeout, 5*time.Second)
-	c.Refresh = or(c.Refresh, 5*time.Minute)
+	c.Timeout = cmp.Or(c.Timeout, 5*time.Second)
+	c.Refresh = cmp.Or(c.Refresh, 5*time.Minute)
 	if c.URL == "" {
 		host, port := getenv("KUBERNETES_SERVICE_HOST"), getenv("KUBERNETES_SERVICE_PORT")
 		if host == "" || port == "" {
-			return c, errors.New("kubernetes: this is no pod: KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set; give url")
+			return c, errors.New("kubernetes: not running in a pod: KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set; set url")
 		}
 		c.URL = "https://" + net.JoinHostPort(host, port)
-		c.TokenFile = or(c.TokenFile, filepath.Join(dir, "token"))
-		c.CAFile = or(c.CAFile, filepath.Join(dir, "ca.crt"))
+		c.TokenFile = cmp.Or(c.TokenFile, filepath.Join(dir, "token"))
+		c.CAFile = cmp.Or(c.CAFile, filepath.Join(dir, "ca.crt"))
 	}
 	if c.Namespace == "" {
 		text, err := os.ReadFile(filepath.Join(dir, "namespace"))
@@ -66,17 +67,9 @@ func (c Config) withDefaults(getenv func(string) string, dir string) (Config, er
 	return c, nil
 }
 
-func or[T comparable](v, fallback T) T {
-	var zero T
-	if v == zero {
-		return fallback
-	}
-	return v
-}
-
-// NewSource returns a source of the ready pods behind a service. Port is the name of
-// a port of the service, or the number of the port of its pods; "" will do for a
-// service of one port. It does not ask yet.
+// NewSource returns a source of the ready pods of a service. Port is the name of a port of the
+// service, or the port number of its pods; it may be "" if the service has a single port.
+// NewSource does not connect yet.
 func NewSource(c Config, service, port string) (*Source, error) {
 	return newSource(c, service, port, os.Getenv, accountDir)
 }
@@ -100,7 +93,7 @@ func newSource(c Config, service, port string, getenv func(string) string, dir s
 	}, nil
 }
 
-// request reads the token each time: kubelet replaces it before it expires.
+// request reads the token for each request, because kubelet replaces it before it expires.
 func (s *Source) request(query url.Values, out any) (api.Request, error) {
 	r := api.Request{Method: http.MethodGet, URL: s.url + query.Encode(), Out: out}
 	if s.config.TokenFile == "" {

@@ -54,7 +54,7 @@ func TestFollowsSlices(t *testing.T) {
 		t.Errorf("watched with %v", q)
 	}
 	s.remove("auth-1")
-	disctest.Eventually(t, "the loss of all is logged", func() bool { return l.Count(discovery.ErrNone.Error()) == 1 })
+	disctest.Eventually(t, "the loss of all is logged", func() bool { return l.Count(discovery.ErrNoInstances.Error()) == 1 })
 	s.apply("auth-1", pods("IPv4", "10.0.0.5"))
 	disctest.Expect(t, updates, "10.0.0.5:9090")
 }
@@ -96,7 +96,7 @@ func TestPorts(t *testing.T) {
 			t.Errorf("port %q: %q, %v, want %q", port, addrs, err, want)
 		}
 	}
-	if addrs, err := next(""); err == nil || !strings.Contains(err.Error(), "say which") {
+	if addrs, err := next(""); err == nil || !strings.Contains(err.Error(), "set the port") {
 		t.Errorf("no port of two: %q, %v", addrs, err)
 	}
 	s.apply("auth-1", one)
@@ -192,7 +192,7 @@ func TestServerFails(t *testing.T) {
 	}
 }
 
-func TestHungServerIsGivenUp(t *testing.T) {
+func TestHungServerIsAbandoned(t *testing.T) {
 	t.Parallel()
 	s := startAPIServer(t)
 	source := s.source(t, Config{Timeout: 200 * time.Millisecond}, "grpc")
@@ -209,7 +209,7 @@ func TestHungServerIsGivenUp(t *testing.T) {
 func TestConfigIsChecked(t *testing.T) {
 	t.Parallel()
 	nothing := func(string) string { return "" }
-	if _, err := newSource(Config{}, "auth", "", nothing, t.TempDir()); err == nil || !strings.Contains(err.Error(), "no pod") {
+	if _, err := newSource(Config{}, "auth", "", nothing, t.TempDir()); err == nil || !strings.Contains(err.Error(), "not running in a pod") {
 		t.Errorf("outside of a pod: %v", err)
 	}
 	if _, err := newSource(Config{URL: "https://127.0.0.1:1"}, "auth", "", nothing, t.TempDir()); err == nil || !strings.Contains(err.Error(), "namespace") {

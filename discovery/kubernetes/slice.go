@@ -6,7 +6,7 @@ import (
 	"strconv"
 )
 
-// slice is what we read of an EndpointSlice (discovery.k8s.io/v1).
+// slice holds the fields of an EndpointSlice (discovery.k8s.io/v1) that are used.
 type slice struct {
 	Metadata struct {
 		Name            string
@@ -15,6 +15,8 @@ type slice struct {
 	AddressType string // IPv4, IPv6, FQDN
 	Endpoints   []endpoint
 	Ports       []port
+
+	malformed error // why it could not be read
 }
 
 type endpoint struct {
@@ -28,15 +30,15 @@ type port struct {
 	Port     *int
 }
 
-// isReady takes an unknown state for ready, as the API asks of consumers. Ready
-// alone would take in terminating pods of a service with publishNotReadyAddresses.
+// isReady treats an unknown state as ready, as the API requires of consumers. It does not use
+// Ready alone, which would include terminating pods of a service with publishNotReadyAddresses.
 func (e endpoint) isReady() bool {
 	c := e.Conditions
 	return (c.Ready == nil || *c.Ready) && (c.Serving == nil || *c.Serving) && (c.Terminating == nil || !*c.Terminating)
 }
 
-// addrs returns the ready endpoints. A slice that does not have the port has none:
-// pods of one service may differ in their ports.
+// addrs returns the ready endpoints. If the slice lacks the port it returns none, because pods
+// of one service may have different ports.
 func (s slice) addrs(wanted string) ([]string, error) {
 	number, err := s.number(wanted)
 	if number == 0 || err != nil {
@@ -62,11 +64,11 @@ func (s slice) number(wanted string) (int, error) {
 		switch {
 		case p.Port == nil: // all ports
 			if wanted == "" && len(s.Endpoints) > 0 {
-				return 0, fmt.Errorf("slice %s has all ports: say which", s.Metadata.Name)
+				return 0, fmt.Errorf("slice %s permits all ports; set the port", s.Metadata.Name)
 			}
 			found = asked
 		case wanted == "" && found != 0:
-			return 0, fmt.Errorf("slice %s has several ports: say which", s.Metadata.Name)
+			return 0, fmt.Errorf("slice %s has several ports; set the port", s.Metadata.Name)
 		case wanted == "", *p.Port == asked, p.Name != nil && *p.Name == wanted:
 			found = *p.Port
 		}

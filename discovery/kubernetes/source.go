@@ -14,7 +14,7 @@ import (
 	"github.com/chassi-go/chassi/discovery/internal/api"
 )
 
-// Source tells the ready pods behind a service. It is a discovery.Source.
+// Source returns the ready pods of a service. It is a discovery.Source.
 type Source struct {
 	config Config
 	client *api.Client
@@ -36,25 +36,24 @@ func (s *Source) Close() error {
 	return nil
 }
 
-// Next lists the slices, and after that watches. A watch that ends begins again where
-// it ended; when the server no longer knows what was there (410 Gone), or something
-// else is wrong, all are listed again.
+// Next lists the slices, and then watches. A watch that ends is resumed; after 410 Gone or
+// another error, all slices are listed again.
 func (s *Source) Next(ctx context.Context) ([]string, error) {
 	if s.slices != nil {
 		err := s.follow(ctx)
 		if err == nil {
-			return s.addrsOrForget()
+			return s.addrsOrRestart()
 		}
 		s.endWatch()
 	}
 	if err := s.list(ctx); err != nil {
 		return nil, fmt.Errorf("kubernetes: %w", err)
 	}
-	return s.addrsOrForget()
+	return s.addrsOrRestart()
 }
 
-// addrsOrForget makes the next call list again after an error.
-func (s *Source) addrsOrForget() ([]string, error) {
+// addrsOrRestart makes the next call list again after an error.
+func (s *Source) addrsOrRestart() ([]string, error) {
 	addrs, err := s.addrs()
 	if err != nil {
 		s.endWatch()
@@ -68,30 +67,39 @@ func (s *Source) endWatch() {
 	s.watch = nil
 }
 
-// addrs are those of one family, for a pod of a dual-stack service has two: IPv4 if
-// there is any.
+// addrs returns the addresses of one family, because a pod of a dual-stack service has two:
+// IPv4 if there is any.
 func (s *Source) addrs() ([]string, error) {
 	families := make(map[string][]string)
+	var malformed []string
 	for _, slice := range s.slices {
 		addrs, err := slice.addrs(s.port)
 		if err != nil {
 			return nil, fmt.Errorf("kubernetes: %w", err)
 		}
+		if slice.malformed != nil {
+			malformed = append(malformed, fmt.Sprintf("slice %s: %v", slice.Metadata.Name, slice.malformed)) // discovery.Follow skips and names it
+			continue
+		}
 		families[slice.AddressType] = append(families[slice.AddressType], addrs...)
 	}
 	for _, family := range []string{"IPv4", "IPv6", "FQDN"} {
 		if len(families[family]) > 0 {
-			return families[family], nil
+			return append(families[family], malformed...), nil
 		}
 	}
-	return nil, nil
+	return malformed, nil
 }
+
+// maxSlices is the maximum number of slices that a watch can add. Each slice of Kubernetes has
+// 100 endpoints.
+const maxSlices = 10_000
 
 func (s *Source) list(ctx context.Context) error {
 	s.slices = nil
 	var answer struct {
 		Metadata struct{ ResourceVersion string }
-		Items    []slice
+		Items    []json.RawMessage
 	}
 	r, err := s.request(s.query, &answer)
 	if err != nil {
@@ -101,10 +109,22 @@ func (s *Source) list(ctx context.Context) error {
 		return err
 	}
 	s.slices, s.version = make(map[string]slice, len(answer.Items)), answer.Metadata.ResourceVersion
-	for _, item := range answer.Items {
+	for i, raw := range answer.Items {
+		item := readSlice(raw)
+		if item.Metadata.Name == "" {
+			item.Metadata.Name = "item " + strconv.Itoa(i)
+		}
 		s.slices[item.Metadata.Name] = item
 	}
 	return nil
+}
+
+// readSlice returns an unreadable slice with the error and its name only.
+func readSlice(raw json.RawMessage) (item slice) {
+	if err := json.Unmarshal(raw, &item); err != nil { //nolint:musttag // camelCase names match without tags
+		item.Endpoints, item.malformed = nil, err
+	}
+	return item
 }
 
 // event is a line of a watch.
@@ -113,7 +133,7 @@ type event struct {
 	Object json.RawMessage
 }
 
-// follow waits for one event that tells something.
+// follow waits for one event that changes the slices.
 func (s *Source) follow(ctx context.Context) error {
 	for {
 		if s.watch == nil {
@@ -136,21 +156,21 @@ func (s *Source) follow(ctx context.Context) error {
 	}
 }
 
-// apply tells whether the event was more than a bookmark.
+// apply reports whether the event was more than a bookmark.
 func (s *Source) apply(e event) (told bool, err error) {
 	if e.Type == "ERROR" {
-		return false, errors.New("the watch has failed") // a Status; 410 when the version is too old
+		return false, errors.New("the watch failed") // a Status; 410 when the version is too old
 	}
-	var object slice
-	if err := json.Unmarshal(e.Object, &object); err != nil { //nolint:musttag // camelCase names match without tags
-		return false, err
-	}
+	object := readSlice(e.Object)
 	if object.Metadata.ResourceVersion == "" {
 		return false, errors.New("an event without a version")
 	}
 	s.version = object.Metadata.ResourceVersion
 	switch e.Type {
 	case "ADDED", "MODIFIED":
+		if len(s.slices) > maxSlices {
+			return false, fmt.Errorf("there are more than %d slices", maxSlices)
+		}
 		s.slices[object.Metadata.Name] = object
 	case "DELETED":
 		delete(s.slices, object.Metadata.Name)

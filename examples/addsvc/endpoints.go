@@ -8,8 +8,7 @@ import (
 	"github.com/chassi-go/chassi/client"
 )
 
-// Endpoints is the service at a glance: paths, limits and errors of every
-// transport.
+// Endpoints returns the endpoints of s, with the paths, limits and errors of every transport.
 func Endpoints(s Service) *chassi.Service {
 	return chassi.NewService("pb.Add",
 		chassi.NewEndpoint("Sum", s.Sum, chassi.Route("POST /sum"), chassi.Public,
@@ -19,7 +18,7 @@ func Endpoints(s Service) *chassi.Service {
 	)
 }
 
-// Client is the service over any transport.
+// Client is a client of the service over any transport.
 type Client struct{ *client.Client }
 
 func NewClient(caller client.Caller) (*Client, error) {

@@ -1,32 +1,36 @@
-// Command addsvc is the example of go-kit, moved over: docs/from-go-kit.md tells
-// step by step.
+// Command addsvc is go-kit's example addsvc, migrated. docs/from-go-kit.md describes each
+// step.
 package main
 
 import (
 	"context"
-	"fmt"
-	"os"
 
-	"github.com/chassi-go/chassi/config"
 	"github.com/chassi-go/chassi/standard"
+	"github.com/chassi-go/chassi/standard/amqpserver"
+	"github.com/chassi-go/chassi/standard/grpcserver"
+	"github.com/chassi-go/chassi/standard/natsembedded"
+	"github.com/chassi-go/chassi/telemetry/exporters"
 )
 
-func main() {
-	if err := run(context.Background(), os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "addsvc:", err)
-		os.Exit(1)
-	}
+// Config is the configuration, with one line for each transport besides HTTP.
+type Config struct {
+	standard.Config
+
+	GRPC grpcserver.Config   `config:"grpc"`
+	NATS natsembedded.Config `config:"nats"`
+	AMQP amqpserver.Config   `config:"amqp"`
 }
 
-func run(ctx context.Context, args []string) error {
-	var c standard.Config
-	if _, err := config.Load(&c, config.Options{Name: "addsvc", Args: args, Environ: os.Environ()}); err != nil {
-		return err
-	}
-	std, err := standard.New(ctx, "addsvc", "1.0.0", c, standard.Options{})
-	if err != nil {
-		return err
-	}
-	std.Mount(Endpoints(basicService{}))
-	return std.Run(ctx)
+func main() { program().Main() }
+
+func program() standard.Program[Config] {
+	return standard.Program[Config]{Name: "addsvc", Version: "1.0.0", Setup: setup, TraceExporters: exporters.All()}
+}
+
+func setup(_ context.Context, app *standard.App, c *Config) error {
+	grpcserver.Add(app, c.GRPC)
+	natsembedded.Add(app, c.NATS)
+	amqpserver.Add(app, c.AMQP)
+	app.Mount(Endpoints(basicService{}))
+	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/chassitest"
 	"github.com/chassi-go/chassi/client"
+	"github.com/chassi-go/chassi/internal/contracttest"
 	"github.com/chassi-go/chassi/schema/protobuf"
 )
 
@@ -47,4 +48,9 @@ func TestTheWireIsThatOfGoKit(t *testing.T) {
 	if file.GetPackage() != "pb" || file.GetService()[0].GetName() != "Add" || file.GetMessageType()[0].GetField()[1].GetNumber() != 2 || file.GetMessageType()[1].GetName() != "SumReply" {
 		t.Error(protobuf.Text(file))
 	}
+}
+
+func TestContracts(t *testing.T) {
+	t.Parallel()
+	contracttest.Write(t, "addsvc", Endpoints(basicService{}))
 }

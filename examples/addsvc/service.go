@@ -35,7 +35,7 @@ const (
 	maxLen = 10
 )
 
-// Service adds things together.
+// Service adds numbers and concatenates strings.
 type Service interface {
 	Sum(ctx context.Context, r *SumRequest) (*SumReply, error)
 	Concat(ctx context.Context, r *ConcatRequest) (*ConcatReply, error)

@@ -1,4 +1,4 @@
-// Command greeter is a whole service on one page: two methods over HTTP.
+// Command greeter is a complete service in one file, with two methods over HTTP.
 //
 //	go run ./examples/greeter
 //	curl http://127.0.0.1:8080/v1/hello/Ada
@@ -18,7 +18,7 @@ import (
 	"github.com/chassi-go/chassi/transport/httpapi"
 )
 
-// The messages. A field comes from the JSON body unless a tag says otherwise.
+// The messages. A field is part of the JSON body unless a tag specifies another source.
 type (
 	HelloRequest struct {
 		Name string `path:"name"`
@@ -34,7 +34,7 @@ type (
 var errNobody = chassi.NewError(chassi.InvalidArgument, "nobody_to_greet", "There is nobody to greet").
 	WithViolations(chassi.Violation{Field: "names", Message: "must have at least one name"})
 
-// Greeter is the service: plain methods that know no HTTP.
+// Greeter is the service. Its methods do not depend on HTTP.
 type Greeter struct{ word string }
 
 // Hello greets one person.
@@ -42,7 +42,7 @@ func (g Greeter) Hello(_ context.Context, r *HelloRequest) (*Greeting, error) {
 	return &Greeting{Text: g.word + ", " + r.Name + "!"}, nil
 }
 
-// Greet greets everybody at once.
+// Greet greets everyone in the request.
 func (g Greeter) Greet(_ context.Context, r *GreetRequest) (*Greeting, error) {
 	if len(r.Names) == 0 {
 		return nil, errNobody
@@ -50,7 +50,7 @@ func (g Greeter) Greet(_ context.Context, r *GreetRequest) (*Greeting, error) {
 	return &Greeting{Text: g.word + ", " + strings.Join(r.Names, ", ") + "!"}, nil
 }
 
-// Endpoints is the service at a glance.
+// Endpoints returns the endpoints of the service.
 func (g Greeter) Endpoints() *chassi.Service {
 	return chassi.NewService("greeter.v1.Greeter",
 		chassi.NewEndpoint("Hello", g.Hello, chassi.Route("GET /v1/hello/{name}"), chassi.Public, chassi.Idempotent),
@@ -58,16 +58,15 @@ func (g Greeter) Endpoints() *chassi.Service {
 	)
 }
 
-// newApp wires the program: middleware around every call, the first one
-// outermost.
+// newApp builds the program. The first middleware is the outermost.
 func newApp(addr string, logger *slog.Logger) (*chassi.App, *httpapi.Server, error) {
 	server, err := httpapi.New(httpapi.Config{Addr: addr, Logger: logger},
-		middleware.Logging(logger), middleware.Recover(), middleware.Deadline(time.Second))
+		middleware.Logging(logger), middleware.Recover(), middleware.Timeout(time.Second))
 	if err != nil {
 		return nil, nil, err
 	}
 	app := chassi.NewApp("greeter", chassi.AppOptions{Logger: logger})
-	app.Serve(server)
+	app.AddServer(server)
 	app.Mount(Greeter{word: "Hello"}.Endpoints())
 	return app, server, nil
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/chassi-go/chassi/internal/contracttest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -74,4 +76,9 @@ func send(t *testing.T, method, url, body string) (status int, text string) {
 		t.Fatal(err)
 	}
 	return resp.StatusCode, string(b)
+}
+
+func TestContracts(t *testing.T) {
+	t.Parallel()
+	contracttest.Write(t, "greeter", Greeter{word: "Hello"}.Endpoints())
 }

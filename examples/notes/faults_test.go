@@ -9,10 +9,11 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/net/dns/dnsmessage"
+
 	"github.com/chassi-go/chassi/internal/dbtest"
 	"github.com/chassi-go/chassi/internal/disctest"
 	"github.com/chassi-go/chassi/internal/proxytest"
-	"golang.org/x/net/dns/dnsmessage"
 )
 
 // two starts two authd on one PostgreSQL, and gets a token.
@@ -37,14 +38,14 @@ func awaitCalls(t *testing.T, each ...*process) {
 	}
 }
 
-// expect logs figures, and fails the test if more than most of the answers are failures.
-func expect(t *testing.T, what string, most int, answers []answer) {
+// expect logs figures, and fails the test if more than maxFailed of the answers are failures.
+func expect(t *testing.T, what string, maxFailed int, answers []answer) {
 	t.Helper()
 	failed := failures(answers)
 	longest, p99 := slowest(answers)
 	t.Logf("%s: %d calls, %d failed, 99%% within %v, the slowest %v", what, len(answers), len(failed), p99, longest)
-	if len(failed) > most {
-		t.Errorf("%s: %d failed, want at most %d; the first: %+v", what, len(failed), most, failed[0])
+	if len(failed) > maxFailed {
+		t.Errorf("%s: %d failed, want at most %d; the first: %+v", what, len(failed), maxFailed, failed[0])
 	}
 	if longest > limit+time.Second {
 		t.Errorf("%s: a call took %v", what, longest)
@@ -135,9 +136,9 @@ func TestTheSlowOneGetsLess(t *testing.T) {
 	awaitCalls(t, a)
 }
 
-// While all are away, callers are told so at once, and notes goes on being ready: a
-// restart of it would help nobody.
-func TestAllAreAway(t *testing.T) {
+// While all are unavailable, callers are told so at once, and notes goes on being ready: a restart
+// of it would not help.
+func TestAllInstancesUnavailable(t *testing.T) {
 	t.Parallel()
 	a, b, token := two(t)
 	n := startNotes(t, token, static(a, b))
@@ -211,7 +212,7 @@ func (l *load) awaitWork(t *testing.T, back time.Time) {
 	}
 }
 
-// Over NATS there is one instance, the broker, which knows who of authd is there.
+// Over NATS there is one instance, the broker, which tracks the instances of authd.
 func TestOverNATS(t *testing.T) {
 	t.Parallel()
 	broker := startBroker(t)
@@ -258,7 +259,7 @@ func TestStartsBeforeTheBroker(t *testing.T) {
 	eventually(t, "it works", func() bool { return n.list().status == http.StatusOK })
 }
 
-// Names are what instances come and go by.
+// Instances are added and removed by name.
 func TestFoundInDNS(t *testing.T) {
 	t.Parallel()
 	a, b, token := two(t)

@@ -1,55 +1,59 @@
-// Command notes keeps notes for whoever has an account at authd. It knows no key of
-// authd's: it asks the service whose token a call brings, over gRPC or NATS.
+// Command notes stores notes for users with an account at authd. It has no key of authd: it
+// validates the token of each call by calling authd over gRPC or NATS.
 //
 //	go run ./cmd/authd serve                                     # in one terminal, and in another:
 //	go run ./examples/notes --auth.target=127.0.0.1:9090 \
-//	    --http.addr=127.0.0.1:8090 --admin.addr=127.0.0.1:8091 --grpc.addr=off
+//	    --http.addr=127.0.0.1:8090 --admin.addr=127.0.0.1:8091 --grpc.addr=127.0.0.1:8092
 //	curl -H "Authorization: Bearer $TOKEN" 127.0.0.1:8090/v1/notes --json '{"text":"buy milk"}'
 //	curl -H "Authorization: Bearer $TOKEN" 127.0.0.1:8090/v1/notes
 //
 // Several authd share the calls with --auth.target=static:HOST:PORT,HOST:PORT, or
-// dns:HOST:PORT, or srv:NAME; over NATS with --auth.transport=nats --auth.nats.url=nats://… --auth.nats.nkey_file=FILE.
-// While one is down or hangs, calls go to the others; while all are, callers get 503 with
-// Retry-After at once. /readyz and /metrics on the admin listener tell how they do. What
-// bounds a call stands under "auth." in "go run ./examples/notes --help".
+// dns:HOST:PORT, or srv:NAME; over NATS with --auth.transport=nats --auth.nats.url=nats://…
+// --auth.nats.nkey_file=FILE. If one is down or hangs, calls go to the others. If all are,
+// clients get status 503 with Retry-After at once. /readyz and /metrics on the admin listener
+// report the state of each. "go run ./examples/notes --help" lists the settings of the calls
+// under "auth.".
 package main
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"slices"
 
-	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/auth"
 	"github.com/chassi-go/chassi/client"
-	"github.com/chassi-go/chassi/config"
 	"github.com/chassi-go/chassi/middleware"
 	"github.com/chassi-go/chassi/standard"
+	"github.com/chassi-go/chassi/standard/grpcserver"
+	"github.com/chassi-go/chassi/standard/remote"
+	"github.com/chassi-go/chassi/telemetry/exporters"
 	"github.com/chassi-go/chassi/transport/grpcapi"
 	"github.com/chassi-go/chassi/transport/natsapi"
 )
 
-// Config is all that can be set.
+// Config is the configuration.
 type Config struct {
 	standard.Config
 
-	Auth Auth `config:"auth"`
+	GRPC grpcserver.Config `config:"grpc"`
+	Auth Auth              `config:"auth"`
 }
 
-// Auth says where authd is and how it is called.
+// Auth configures where authd is and how it is called.
 type Auth struct {
-	standard.Remote
+	remote.Config
 
-	Transport string               `config:"transport" default:"grpc" oneof:"grpc,nats" help:"over what authd is called; NATS needs no target"`
+	Transport string               `config:"transport" default:"grpc" oneof:"grpc,nats" help:"transport of the calls to authd; NATS needs no target"`
 	NATS      natsapi.ClientConfig `config:"nats"`
 }
 
-// Validate refuses a target where none is used, and none where one is.
+// Validate returns an error if gRPC has no target or NATS has one.
 func (c *Config) Validate() error {
+	if err := c.Auth.Validate(); err != nil {
+		return fmt.Errorf("auth.%w", err)
+	}
 	if (c.Auth.Transport == "grpc") == (c.Auth.Target == "") {
-		return errors.New("auth.target: gRPC needs one, such as static:HOST:PORT,HOST:PORT, and NATS none")
+		return errors.New("auth.target must be set for gRPC, as in static:HOST:PORT,HOST:PORT, and not for NATS")
 	}
 	return nil
 }
@@ -61,42 +65,24 @@ func (a Auth) dial(addr string) (client.Caller, error) {
 	return grpcapi.Dial(grpcapi.ClientConfig{Target: addr})
 }
 
-func main() {
-	if err := run(context.Background(), os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "notes:", err)
-		os.Exit(1)
-	}
+func main() { program().Main() }
+
+func program() standard.Program[Config] {
+	return standard.Program[Config]{Name: "notes", Version: "1.0.0", Setup: setup, TraceExporters: exporters.All()}
 }
 
-func run(ctx context.Context, args []string) error {
-	if slices.Contains(args, "--help") {
-		return config.Usage(os.Stdout, new(Config), "notes")
-	}
-	var c Config
-	if _, err := config.Load(&c, config.Options{Name: "notes", Args: args, Environ: os.Environ(), File: "notes.yaml"}); err != nil {
-		return err
-	}
-	return serve(ctx, c)
-}
-
-// serve is the wiring, top to bottom.
-func serve(ctx context.Context, c Config) error {
-	var users *auth.Client
-	std, err := standard.New(ctx, "notes", "1.0.0", c.Config, standard.Options{
-		Authenticators: []middleware.Authenticator{middleware.Bearer(func(ctx context.Context, token string) (*chassi.Principal, error) {
-			return users.Principal(ctx, token)
-		})},
-	})
+// setup builds the program.
+func setup(_ context.Context, app *standard.App, c *Config) error {
+	grpcserver.Add(app, c.GRPC)
+	cluster, err := remote.Add(app, "auth", c.Auth.Config, nil, c.Auth.dial)
 	if err != nil {
 		return err
 	}
-	cluster, err := std.Cluster("auth", c.Auth.Remote, nil, c.Auth.dial)
+	users, err := auth.NewClient(cluster, app.Outgoing...)
 	if err != nil {
-		return errors.Join(err, std.Telemetry.Stop(ctx))
+		return err
 	}
-	if users, err = auth.NewClient(cluster, std.Outgoing...); err != nil {
-		return errors.Join(err, std.Telemetry.Stop(ctx))
-	}
-	std.Mount(Endpoints(&notebook{}))
-	return std.Run(ctx)
+	app.AddAuthenticator(middleware.Bearer(users.Principal))
+	app.Mount(Endpoints(&notebook{}))
+	return nil
 }

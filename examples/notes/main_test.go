@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"os"
@@ -11,9 +10,11 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/chassi-go/chassi/internal/disctest"
 	"github.com/nats-io/nats-server/v2/server"
 	"go.uber.org/goleak"
+
+	"github.com/chassi-go/chassi/internal/contracttest"
+	"github.com/chassi-go/chassi/internal/disctest"
 )
 
 // asProgram makes the test binary be notes, or a NATS server, so that tests have
@@ -32,11 +33,7 @@ func TestMain(m *testing.M) {
 		if addr := os.Getenv(nameAt); addr != "" {
 			net.DefaultResolver = disctest.Resolver(addr)
 		}
-		if err := run(context.Background(), os.Args[1:]); err != nil {
-			fmt.Fprintln(os.Stderr, "notes:", err)
-			os.Exit(1)
-		}
-		os.Exit(0)
+		program().Main()
 	case "broker":
 		runBroker(os.Args[1])
 	}
@@ -94,4 +91,9 @@ func environ(extra ...string) []string {
 		}
 	}
 	return append(pairs, extra...)
+}
+
+func TestContracts(t *testing.T) {
+	t.Parallel()
+	contracttest.Write(t, "notes", Endpoints(&notebook{}))
 }

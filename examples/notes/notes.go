@@ -11,7 +11,7 @@ import (
 
 type (
 	AddNoteRequest struct {
-		Text string `json:"text" validate:"required,maxlength=1000"`
+		Text string `json:"text" validate:"required,max=1000"`
 	}
 	NotesRequest struct{}
 	Notes        struct {
@@ -20,15 +20,15 @@ type (
 	}
 )
 
-var ErrFull = chassi.NewError(chassi.ResourceExhausted, "too_many_notes", "There is no room for more notes")
+var ErrFull = chassi.NewError(chassi.ResourceExhausted, "too_many_notes", "There are too many notes")
 
-// Service is the rules.
+// Service is the interface of the service.
 type Service interface {
 	AddNote(ctx context.Context, r *AddNoteRequest) (*Notes, error)
 	Notes(ctx context.Context, r *NotesRequest) (*Notes, error)
 }
 
-// Endpoints is the service at a glance.
+// Endpoints returns the endpoints of s.
 func Endpoints(s Service) *chassi.Service {
 	return chassi.NewService("notes.v1.Notes",
 		chassi.NewEndpoint("AddNote", s.AddNote, chassi.Route("POST /v1/notes"), chassi.Authenticated, chassi.Status(http.StatusCreated),
@@ -37,10 +37,10 @@ func Endpoints(s Service) *chassi.Service {
 	)
 }
 
-// maxOwn and maxAll bound the notes of one account and of all, and so the memory.
+// maxOwn and maxAll limit the notes of one account and of all, and therefore the memory.
 const maxOwn, maxAll = 100, 10_000
 
-// notebook keeps the notes of each e-mail address until the process ends.
+// notebook stores the notes of each e-mail address in memory.
 type notebook struct {
 	mu    sync.Mutex
 	notes map[string][]string

@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -10,10 +12,11 @@ import (
 	"time"
 
 	"github.com/chassi-go/chassi/internal/dbtest"
+	"github.com/chassi-go/chassi/standard"
 )
 
-// What a caller and an operator see, while authd works, hangs and is away: the same
-// over both transports.
+// What a caller and an operator see, while authd works, hangs and is unavailable: the same over
+// both transports.
 func TestNotes(t *testing.T) {
 	t.Parallel()
 	for _, over := range []string{"grpc", "nats"} {
@@ -89,8 +92,9 @@ func (n *notes) bounds(t *testing.T) {
 func TestConfigIsChecked(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{{}, {"--auth.transport=nats", "--auth.target=127.0.0.1:1"}, {"--auth.transport=pigeon"}, {"--auth.target=nowhere"}} {
-		if err := run(t.Context(), args); err == nil || !strings.Contains(err.Error(), "auth") {
-			t.Errorf("%q: %v", args, err)
+		var stderr strings.Builder
+		if code := program().Run(t.Context(), args, nil, os.Stdin, io.Discard, &stderr); code != standard.ExitUsage || !strings.Contains(stderr.String(), "auth.t") {
+			t.Errorf("%q: exit %d, %s", args, code, stderr.String())
 		}
 	}
 }

@@ -20,7 +20,7 @@ import (
 	"time"
 )
 
-// patience is how long a test waits for what must come about.
+// patience is the timeout for expected events.
 const patience = 20 * time.Second
 
 // process is a program that runs.
@@ -37,7 +37,7 @@ type process struct {
 	log   strings.Builder
 }
 
-// launch starts a process and waits until its log tells that it listens.
+// launch starts a process and waits until it logs that it listens.
 func launch(t *testing.T, build func(extra ...string) *exec.Cmd, until string) *process {
 	t.Helper()
 	p := &process{t: t, build: build, addrs: map[string]string{}}
@@ -148,7 +148,7 @@ func startAuthd(t *testing.T, args ...string) *process {
 	dir := t.TempDir()
 	free := []string{
 		"--http.addr=127.0.0.1:0", "--admin.addr=127.0.0.1:0", "--grpc.addr=127.0.0.1:0", "--nats.embedded.addr=127.0.0.1:0",
-		"--rate_limit.peer=off", "--argon2.memory=7168", "--argon2.time=1", "--shutdown.drain=300ms",
+		"--rate_limit.peer=off", "--argon2.memory_kib=7168", "--argon2.time=1", "--shutdown.drain=300ms",
 	}
 	return launch(t, func(extra ...string) *exec.Cmd {
 		cmd := exec.Command(file, append([]string{"serve"}, merge(slices.Concat(extra, args), free)...)...)
@@ -216,8 +216,8 @@ func startNotes(t *testing.T, token string, args ...string) *notes {
 func startNotesBy(t *testing.T, dns, token string, args ...string) *notes {
 	t.Helper()
 	all := merge(args, []string{
-		"--http.addr=127.0.0.1:0", "--admin.addr=127.0.0.1:0", "--grpc.addr=off", "--nats.url=off", "--rate_limit.peer=off", "--rate_limit.principal=off", "--shutdown.drain=0s",
-		"--auth.attempt_timeout=300ms", "--auth.breaker.open=1s", "--auth.eject.time=300ms", "--auth.slow_start=500ms",
+		"--http.addr=127.0.0.1:0", "--admin.addr=127.0.0.1:0", "--grpc.addr=127.0.0.1:0", "--rate_limit.peer=off", "--rate_limit.principal=off", "--shutdown.drain=0s",
+		"--auth.attempt_timeout=300ms", "--auth.breaker.open_duration=1s", "--auth.eject.duration=300ms", "--auth.slow_start=500ms",
 	})
 	dir := t.TempDir()
 	p := launch(t, func(...string) *exec.Cmd {
@@ -233,7 +233,7 @@ func startNotesBy(t *testing.T, dns, token string, args ...string) *notes {
 	return &notes{p, "http://" + p.addr("http"), "http://" + p.addr("admin"), token}
 }
 
-// answer is what came back, and when.
+// answer is a response and its time.
 type answer struct {
 	at         time.Time
 	took       time.Duration
@@ -279,7 +279,7 @@ const limit = 2 * time.Second
 
 func (n *notes) list() answer { return n.ask(http.MethodGet, "/v1/notes", n.token, "", limit) }
 
-// load asks about 100 times a second, whether earlier questions are answered or not.
+// load makes about 100 calls per second, whether earlier ones have completed or not.
 type load struct {
 	t    *testing.T
 	stop func()
@@ -314,7 +314,7 @@ func (n *notes) load() *load {
 	return l
 }
 
-// since returns the answers to what was asked from then on.
+// since returns the answers to calls made from then on.
 func (l *load) since(when time.Time) (found []answer) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -334,7 +334,7 @@ func (l *load) wait(answers int) []answer {
 	return l.since(now)
 }
 
-// failures are those that are not 200.
+// failures returns the answers with a status other than 200.
 func failures(answers []answer) (failed []answer) {
 	for _, a := range answers {
 		if a.status != http.StatusOK {
@@ -344,8 +344,8 @@ func failures(answers []answer) (failed []answer) {
 	return failed
 }
 
-// slowest returns the longest time, and that of all but one in a hundred.
-func slowest(answers []answer) (most, p99 time.Duration) {
+// slowest returns the maximum and the 99th percentile of the durations.
+func slowest(answers []answer) (longest, p99 time.Duration) {
 	var times []time.Duration
 	for _, a := range answers {
 		times = append(times, a.took)
@@ -367,7 +367,7 @@ func eventually(t *testing.T, what string, condition func() bool) {
 	}
 }
 
-// ready returns the status of /readyz and what it tells of authd.
+// ready returns the status of /readyz and its details about authd.
 func (n *notes) ready() (status int, detail string) {
 	n.t.Helper()
 	response, err := httpClient.Get(n.admin + "/readyz")

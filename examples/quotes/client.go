@@ -13,7 +13,7 @@ import (
 	"github.com/chassi-go/chassi/transport/natsapi"
 )
 
-// Client is the service over any transport.
+// Client is a client of the service over any transport.
 type Client struct{ *client.Client }
 
 func (c *Client) Quote(ctx context.Context, r *QuoteRequest) (*Quote, error) {
@@ -25,9 +25,10 @@ func NewClient(caller client.Caller) (*Client, error) {
 	return &Client{c}, err
 }
 
-// call asks the same question over every transport that is on; for NATS, start the service
-// with --nats.url=embedded.
-func call(ctx context.Context, c standard.Config) error {
+// call makes the same call over every enabled transport. To include NATS, start the service with
+// --nats.url=embedded.
+func call(ctx context.Context, i *standard.Invocation[Config]) error {
+	c := i.Config
 	overHTTP, err := httpapi.NewClient(httpapi.ClientConfig{URL: "http://" + c.HTTP.Addr})
 	if err != nil {
 		return err
@@ -65,7 +66,7 @@ func call(ctx context.Context, c standard.Config) error {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("%T: %s\n", caller, quote.Text)
+		fmt.Fprintf(i.Out, "%T: %s\n", caller, quote.Text)
 	}
 	return nil
 }

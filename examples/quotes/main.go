@@ -1,5 +1,5 @@
-// Command quotes is a service on HTTP, gRPC, NATS and AMQP, with everything that
-// package standard brings, and a client that calls it over each.
+// Command quotes is a service over HTTP, gRPC, NATS and AMQP, with all features of package
+// standard, and a client that calls it over each of them.
 //
 //	go run ./examples/quotes                                     # AMQP with --amqp.url=amqp://...
 //	go run ./examples/quotes call                                # from another terminal
@@ -7,12 +7,13 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"os"
 
 	"github.com/chassi-go/chassi"
-	"github.com/chassi-go/chassi/config"
 	"github.com/chassi-go/chassi/standard"
+	"github.com/chassi-go/chassi/standard/amqpserver"
+	"github.com/chassi-go/chassi/standard/grpcserver"
+	"github.com/chassi-go/chassi/standard/natsembedded"
+	"github.com/chassi-go/chassi/telemetry/exporters"
 )
 
 type (
@@ -24,9 +25,9 @@ type (
 	}
 )
 
-var ErrUnknownAuthor = chassi.NewError(chassi.NotFound, "unknown_author", "Nothing is known of this author")
+var ErrUnknownAuthor = chassi.NewError(chassi.NotFound, "unknown_author", "The author is unknown")
 
-// Service is the rules: a plain interface, and the client implements it too.
+// Service is the interface of the service. The client implements it, too.
 type Service interface {
 	Quote(ctx context.Context, r *QuoteRequest) (*Quote, error)
 }
@@ -41,35 +42,36 @@ func (q quotes) Quote(_ context.Context, r *QuoteRequest) (*Quote, error) {
 	return &Quote{Text: text}, nil
 }
 
-// Endpoints is the service at a glance: one line for each method, whatever the
-// number of transports.
+// Endpoints returns the endpoints of s: one line for each method, whatever the number of
+// transports.
 func Endpoints(s Service) *chassi.Service {
 	return chassi.NewService("quotes.v1.Quotes",
 		chassi.NewEndpoint("Quote", s.Quote, chassi.Route("GET /v1/quotes/{author}"), chassi.Public, chassi.Idempotent, chassi.Errors(ErrUnknownAuthor)),
 	)
 }
 
-func main() {
-	var c standard.Config
-	_, err := config.Load(&c, config.Options{Name: "quotes", Args: os.Args[1:], Environ: os.Environ()})
-	switch {
-	case err != nil:
-	case len(os.Args) > 1 && os.Args[1] == "call":
-		err = call(context.Background(), c)
-	default:
-		err = serve(context.Background(), c)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "quotes:", err)
-		os.Exit(1)
-	}
+// Config is the configuration, with one line for each transport besides HTTP.
+type Config struct {
+	standard.Config
+
+	GRPC grpcserver.Config   `config:"grpc"`
+	NATS natsembedded.Config `config:"nats"`
+	AMQP amqpserver.Config   `config:"amqp"`
 }
 
-func serve(ctx context.Context, c standard.Config) error {
-	std, err := standard.New(ctx, "quotes", "1.0.0", c, standard.Options{})
-	if err != nil {
-		return err
-	}
-	std.Mount(Endpoints(quotes{"ada": "The engine weaves algebraical patterns.", "grace": "One accurate measurement is worth a thousand expert opinions."}))
-	return std.Run(ctx)
+func main() {
+	standard.Program[Config]{
+		Name: "quotes", Version: "1.0.0", Setup: setup, TraceExporters: exporters.All(),
+		Commands: []standard.Command[Config]{
+			{Name: "call", Settings: "*", Help: "call a running quotes over every transport", Run: call},
+		},
+	}.Main()
+}
+
+func setup(_ context.Context, app *standard.App, c *Config) error {
+	grpcserver.Add(app, c.GRPC)
+	natsembedded.Add(app, c.NATS)
+	amqpserver.Add(app, c.AMQP)
+	app.Mount(Endpoints(quotes{"ada": "The engine weaves algebraical patterns.", "grace": "One accurate measurement is worth a thousand expert opinions."}))
+	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/chassitest"
 	"github.com/chassi-go/chassi/client"
+	"github.com/chassi-go/chassi/internal/contracttest"
 )
 
 // One test of the service, written against its interface, in process and over
@@ -30,4 +31,9 @@ func TestQuotes(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	})
+}
+
+func TestContracts(t *testing.T) {
+	t.Parallel()
+	contracttest.Write(t, "quotes", Endpoints(quotes{}))
 }

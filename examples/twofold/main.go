@@ -1,4 +1,4 @@
-// Command twofold serves one method over HTTP and gRPC, and links little.
+// Command twofold serves one method over HTTP and gRPC with few dependencies.
 //
 //	go run ./examples/twofold
 //	curl http://127.0.0.1:8080/v1/hello/Ada
@@ -30,15 +30,19 @@ func say(_ context.Context, r *SayRequest) (*Greeting, error) {
 	return &Greeting{Text: "Hello, " + r.Name + "!"}, nil
 }
 
+func service() *chassi.Service {
+	return chassi.NewService("hello.v1.Hello", chassi.NewEndpoint("Say", say, chassi.Route("GET /v1/hello/{name}"), chassi.Public))
+}
+
 func newApp(httpAddr, grpcAddr string, logger *slog.Logger) (*chassi.App, error) {
-	around := []chassi.Middleware{middleware.Logging(logger), middleware.Recover(), middleware.Deadline(time.Second), middleware.Validation()}
+	around := []chassi.Middleware{middleware.Logging(logger), middleware.Recover(), middleware.Timeout(time.Second), middleware.Validation()}
 	overHTTP, err := httpapi.New(httpapi.Config{Addr: httpAddr, Logger: logger}, around...)
 	if err != nil {
 		return nil, err
 	}
 	app := chassi.NewApp("twofold", chassi.AppOptions{Logger: logger})
-	app.Serve(overHTTP, grpcapi.New(grpcapi.Config{Addr: grpcAddr, Logger: logger}, around...))
-	app.Mount(chassi.NewService("hello.v1.Hello", chassi.NewEndpoint("Say", say, chassi.Route("GET /v1/hello/{name}"), chassi.Public)))
+	app.AddServer(overHTTP, grpcapi.New(grpcapi.Config{Addr: grpcAddr, Reflection: true, Logger: logger}, around...))
+	app.Mount(service())
 	return app, nil
 }
 

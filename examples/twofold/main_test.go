@@ -8,6 +8,7 @@ import (
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/chassitest"
 	"github.com/chassi-go/chassi/client"
+	"github.com/chassi-go/chassi/internal/contracttest"
 )
 
 func TestStartsAndStops(t *testing.T) {
@@ -44,4 +45,9 @@ func TestSay(t *testing.T) {
 			t.Errorf("%+v, %v", g, err)
 		}
 	})
+}
+
+func TestContracts(t *testing.T) {
+	t.Parallel()
+	contracttest.Write(t, "twofold", service())
 }

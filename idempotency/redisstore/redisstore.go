@@ -1,4 +1,4 @@
-// Package redisstore keeps idempotency keys in Redis.
+// Package redisstore stores idempotency keys in Redis.
 package redisstore
 
 import (
@@ -11,13 +11,13 @@ import (
 	"github.com/chassi-go/chassi/redis"
 )
 
-// Store is an [idempotency.Store] in Redis. Each step is one script, in one round trip, by
-// the server's clock; Redis deletes what has ended. There is nothing to fall back on: while
-// Redis cannot be used every step is [redis.ErrUnavailable].
+// Store is an [idempotency.Store] in Redis. Each method is one script, in one round trip. Leases
+// and outcomes expire by the server's clock, and Redis deletes them. There is no fallback: while
+// Redis is unavailable every method returns [redis.ErrUnavailable].
 //
-// A promise is as good as the server: one that evicts keys, restarts empty, or loses its
-// last writes to a failover has forgotten calls that were carried out. Where that must not be,
-// use sqlstore, or Redis with maxmemory-policy noeviction and appendfsync always.
+// The guarantees depend on the server: one that evicts keys, restarts empty, or loses its last
+// writes in a failover loses calls that were carried out. If that is not acceptable, use
+// sqlstore, or Redis with maxmemory-policy noeviction and appendfsync always.
 type Store struct{ db *redis.DB }
 
 var _ idempotency.Store = (*Store)(nil)
@@ -41,7 +41,7 @@ func (s *Store) Begin(ctx context.Context, a idempotency.Attempt, lease time.Dur
 	case len(answer) == 2 && answer[0] == "finished":
 		return idempotency.Finished, []byte(answer[1]), nil
 	}
-	return 0, nil, fmt.Errorf("redisstore: the script answered %d strings", len(answer))
+	return 0, nil, fmt.Errorf("redisstore: the script returned %d strings", len(answer))
 }
 
 // Finish implements [idempotency.Store].
@@ -64,11 +64,11 @@ func (s *Store) Abandon(ctx context.Context, a idempotency.Attempt) error {
 
 func keys(a idempotency.Attempt) []string { return []string{"idempotency:" + a.Key} }
 
-// milliseconds is at least one, since a key that lives for none is deleted at once.
+// milliseconds returns at least 1, because Redis deletes a key with a lifetime of 0 at once.
 func milliseconds(d time.Duration) string { return strconv.FormatInt(max(d.Milliseconds(), 1), 10) }
 
-// A key is a hash of f, the fingerprint, t, the token of the attempt, and o, the
-// outcome, once there is one. It lives as long as the lease, then as long as the outcome is kept.
+// A key is a hash with the fields f, the fingerprint, t, the token of the attempt, and o, the
+// outcome, if the attempt has finished. It expires with the lease, or with the outcome.
 var (
 	begin = redis.NewScript("begin_call", `
 local key = redis.call('HMGET', KEYS[1], 't', 'f', 'o')

@@ -23,7 +23,7 @@ func TestSuite(t *testing.T) {
 }
 
 // Without the server nothing begins.
-func TestServerIsAway(t *testing.T) {
+func TestServerUnavailable(t *testing.T) {
 	t.Parallel()
 	c, addr := redistest.Config(t)
 	p := proxytest.New(t, addr)

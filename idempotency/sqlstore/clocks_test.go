@@ -36,7 +36,7 @@ func TestKeysWhenTheDatabasesClockIsSet(t *testing.T) {
 			if by < 0 {
 				deleted, kept = 0, idempotency.Finished
 			}
-			if n, err := store.Forget(t.Context()); n != deleted || err != nil {
+			if n, err := store.DeleteExpired(t.Context()); n != deleted || err != nil {
 				t.Errorf("%d keys forgotten, %v, want %d", n, err, deleted)
 			}
 			again := finished

@@ -1,4 +1,4 @@
-// Package sqlstore keeps idempotency keys in one table of SQLite or PostgreSQL.
+// Package sqlstore stores idempotency keys in a table of SQLite or PostgreSQL.
 package sqlstore
 
 import (
@@ -17,9 +17,8 @@ var (
 	postgresSchema string
 )
 
-// Schema is the table as a migration, for a file of its own among those of the program
-// ([database.DB.Migrate]). It will not change: a later version would be a further
-// migration.
+// Schema returns the SQL that creates the table, for a migration of the program, see
+// [database.DB.Migrate]. It never changes: a later version would add another migration.
 func Schema(d database.Dialect) string {
 	if d == database.Postgres {
 		return postgresSchema
@@ -27,22 +26,21 @@ func Schema(d database.Dialect) string {
 	return sqliteSchema
 }
 
-// Store is an [idempotency.Store] in a database: it lasts as long as what the methods
-// keep there. The clock is that of the database's machine. A key costs two
-// transactions. Errors are those of package database.
+// Store is an [idempotency.Store] in a database. Leases and outcomes expire by the clock of the
+// database's machine. A key costs two transactions. Errors are those of package database.
 type Store struct {
-	db                          *database.DB
-	begin, look, finish, forget string
+	db                                 *database.DB
+	begin, look, finish, deleteExpired string
 
-	// write is for attempts that begin. SQLite does not wait for the disk: when its
-	// machine goes down the attempt does, too, and what it wrote after its beginning cannot
-	// outlast that.
+	// write is for attempts that begin. On SQLite it does not wait for the disk: a crash of the
+	// machine also ends the attempt, and later writes of the attempt cannot survive if this one
+	// does not.
 	write func(context.Context, func(context.Context, *database.Tx) error) error
 }
 
 var _ idempotency.Store = (*Store)(nil)
 
-// New returns a store on db, which must have [Schema] by the first call.
+// New returns a store on db, which must contain the table of [Schema] at the first call.
 func New(db *database.DB) *Store {
 	now, write := "CAST(unixepoch('subsec') * 1000000 AS INTEGER)", db.WriteRelaxed
 	if db.Dialect() == database.Postgres {
@@ -56,7 +54,7 @@ func New(db *database.DB) *Store {
 			WHERE idempotency_keys.expires_at <= ` + now + ` OR idempotency_keys.token = excluded.token AND NOT idempotency_keys.finished`,
 		look:   `SELECT fingerprint = $2, finished, outcome FROM idempotency_keys WHERE id = $1`,
 		finish: `UPDATE idempotency_keys SET finished = TRUE, outcome = $3, expires_at = ` + now + ` + $4 WHERE id = $1 AND token = $2`,
-		forget: `DELETE FROM idempotency_keys WHERE id IN
+		deleteExpired: `DELETE FROM idempotency_keys WHERE id IN
 			(SELECT id FROM idempotency_keys WHERE expires_at < ` + now + ` ORDER BY expires_at LIMIT $1)`,
 	}
 }
@@ -109,16 +107,17 @@ func (s *Store) Abandon(ctx context.Context, a idempotency.Attempt) error {
 	})
 }
 
-// batch is how many rows are deleted at once: SQLite's other writers wait for it.
+// batch is the number of rows deleted in one transaction, for which other writers of SQLite
+// wait.
 const batch = 1000
 
-// Forget deletes what has ended by the database's clock, a thousand at once, and returns how
-// many they were.
-func (s *Store) Forget(ctx context.Context) (deleted int64, err error) {
+// DeleteExpired deletes expired leases and outcomes, by the database's clock, in batches of a thousand,
+// and returns their number.
+func (s *Store) DeleteExpired(ctx context.Context) (deleted int64, err error) {
 	for {
 		var n int64
 		err := s.db.WriteRelaxed(ctx, func(ctx context.Context, tx *database.Tx) (err error) {
-			n, err = tx.Exec(ctx, s.forget, batch)
+			n, err = tx.Exec(ctx, s.deleteExpired, batch)
 			return err
 		})
 		deleted += n

@@ -40,7 +40,7 @@ func TestSuite(t *testing.T) {
 }
 
 // Rows that have ended are deleted, in several batches, and no others.
-func TestForget(t *testing.T) {
+func TestDeleteExpired(t *testing.T) {
 	t.Parallel()
 	dbtest.Engines(t, func(t *testing.T, url string) {
 		db := open(t, url)
@@ -65,7 +65,7 @@ func TestForget(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, want := range []int64{ended, 0} {
-			if n, err := store.Forget(t.Context()); n != want || err != nil {
+			if n, err := store.DeleteExpired(t.Context()); n != want || err != nil {
 				t.Errorf("%d rows deleted, %v, want %d", n, err, want)
 			}
 		}
@@ -77,7 +77,7 @@ func TestForget(t *testing.T) {
 		if _, err := db.Exec(t.Context(), "UPDATE idempotency_keys SET expires_at = expires_at - 7200000000"); err != nil {
 			t.Fatal(err)
 		}
-		if n, err := store.Forget(t.Context()); n != 2 || err != nil {
+		if n, err := store.DeleteExpired(t.Context()); n != 2 || err != nil {
 			t.Errorf("%d rows deleted, %v, want 2", n, err)
 		}
 	})

@@ -10,22 +10,22 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// Headers are metadata as a transport has them.
+// Headers are the metadata of a transport.
 type Headers struct{ http.Header }
 
-// Body is the message of a call; it counts how often it was asked for.
+// Body is the message of a call; it counts how often it was decoded.
 type Body struct {
 	Decoded int
 	Fail    error
 }
 
-// Decode counts, and fails if it is to.
+// Decode counts the call, and fails if configured to.
 func (b *Body) Decode(any) error { b.Decoded++; return b.Fail }
 
-// Encode does nothing.
+// Encode is a no-op.
 func (*Body) Encode(any) error { return nil }
 
-// Thing is one call of an endpoint that is served as POST /v1/things/{id}.
+// Thing is one call of an endpoint served as POST /v1/things/{id}.
 type Thing struct {
 	Binding *chassi.Binding
 	Call    *chassi.Call
@@ -36,7 +36,7 @@ type request struct {
 	Secret string `json:"secret"`
 }
 
-// New makes a call that runs method.
+// New returns a call that runs method.
 func New(method func(context.Context) error, options ...chassi.EndpointOption) *Thing {
 	e := chassi.NewEndpoint("Do", func(ctx context.Context, _ *request) (*struct{}, error) {
 		return &struct{}{}, method(ctx)
@@ -63,11 +63,11 @@ func (th *Thing) Run(ctx context.Context, middleware ...chassi.Middleware) error
 // Fine is a method that succeeds.
 func Fine(context.Context) error { return nil }
 
-// What the methods of calls fail with.
+// Errors of the methods.
 var (
 	ErrRefused = chassi.NewError(chassi.PermissionDenied, "not_yours", "It is not yours")
 	ErrBroken  = errors.New("password=hunter2 was refused by the database")
 )
 
-// Panics is a method that does.
+// Panics is a method that panics.
 func Panics(context.Context) error { panic("a canary in a panic") }

@@ -9,16 +9,17 @@ import (
 	"time"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/internal/strictjson"
 	"github.com/chassi-go/chassi/middleware"
 	"github.com/chassi-go/chassi/middleware/metrics"
 	"github.com/chassi-go/chassi/middleware/tracing"
 	"github.com/chassi-go/chassi/ratelimit"
-	"github.com/chassi-go/chassi/schema/strictjson"
 	"github.com/chassi-go/chassi/telemetry"
+	"github.com/chassi-go/chassi/telemetry/exporters"
 )
 
-// Everything is what package standard puts around every call, with real sinks: the
-// log goes to a file, one in a hundred traces to a collector that refuses them.
+// Everything returns the middleware that package standard adds to every call, with real outputs:
+// the log is written to a file, and one trace in a hundred is sent to a collector that rejects it.
 func Everything(b *testing.B) []chassi.Middleware {
 	b.Helper()
 	log, err := os.Create(filepath.Join(b.TempDir(), "log"))
@@ -26,7 +27,7 @@ func Everything(b *testing.B) []chassi.Middleware {
 		b.Fatal(err)
 	}
 	t, err := telemetry.New(b.Context(), "bench", "1", telemetry.Config{
-		Trace: telemetry.TraceConfig{Exporter: "otlp-http", Endpoint: "http://127.0.0.1:1", Ratio: 0.01},
+		Trace: telemetry.TraceConfig{Exporter: "otlp-http", Exporters: exporters.All(), Endpoint: "http://127.0.0.1:1", Ratio: 0.01},
 	}, log)
 	if err == nil {
 		err = t.Start(b.Context())
@@ -47,13 +48,13 @@ func Everything(b *testing.B) []chassi.Middleware {
 	unlimited := ratelimit.New(ratelimit.Options{Limit: ratelimit.Limit{Rate: 10_000_000, Burst: 10_000_000}})
 	return []chassi.Middleware{
 		tracing.New(t.Tracer, t.Propagator, tracing.TrustNetworks(netip.MustParsePrefix("127.0.0.0/8"))),
-		middleware.Logging(t.Logger), counted, middleware.Exceptions(t.Report), middleware.Recover(),
+		middleware.Logging(t.Logger), counted, middleware.ErrorReporting(t.Report), middleware.Recover(),
 		middleware.RateLimitPeer(unlimited, func(_ string, l ratelimit.Limit) middleware.Limiter {
 			return ratelimit.New(ratelimit.Options{Limit: l})
 		}),
-		middleware.Deadline(10 * time.Second), middleware.Authentication(), middleware.RateLimitPrincipal(unlimited), middleware.Validation(),
+		middleware.Timeout(10 * time.Second), middleware.Authentication(), middleware.RateLimitPrincipal(unlimited), middleware.Validation(),
 	}
 }
 
-// DecodeJSON reads JSON as the transports do.
+// DecodeJSON decodes JSON like the transports.
 func DecodeJSON(data []byte, into any) error { return strictjson.Decode(data, into, 64) }

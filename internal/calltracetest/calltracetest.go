@@ -1,4 +1,4 @@
-// Package calltracetest records what packages report of a call.
+// Package calltracetest records the operations of calls in tests.
 package calltracetest
 
 import (
@@ -45,7 +45,7 @@ func (r *Recorder) start(ctx context.Context, o calltrace.Operation) (context.Co
 	}
 }
 
-// Take returns what has ended since the last Take, and how many operations have not.
+// Take returns the operations that ended since the last Take, and the number of running ones.
 func (r *Recorder) Take() (ended []Ended, running int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -55,8 +55,8 @@ func (r *Recorder) Take() (ended []Ended, running int) {
 	return ended, running
 }
 
-// Texts returns Take in the form "SELECT users", "SELECT users: 42P01"; what has not ended
-// is "running".
+// Texts returns the result of Take in the form "SELECT users", "SELECT users: 42P01"; a running
+// operation is "running".
 func (r *Recorder) Texts() []string {
 	ended, running := r.Take()
 	texts := make([]string, 0, len(ended))

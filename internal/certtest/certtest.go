@@ -21,14 +21,14 @@ type Issued struct {
 	Pair      tls.Certificate
 }
 
-// Pool returns a pool of the certificate alone.
+// Pool returns a pool that contains only the certificate.
 func (i Issued) Pool() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AddCert(i.Pair.Leaf)
 	return pool
 }
 
-// Issue makes a certificate for 127.0.0.1, signed by ca or by itself as a CA.
+// Issue creates a certificate for 127.0.0.1. It is signed by ca; without ca it is a self-signed CA.
 func Issue(t testing.TB, name string, ca *Issued, notAfter time.Time) Issued {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

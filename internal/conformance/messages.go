@@ -1,7 +1,6 @@
-// Package conformance holds the messages of the Connect conformance suite
-// (connectrpc.conformance.v1, release 1.0.5) as plain structs, as far as unary calls
-// over gRPC need them. The programs below it are what the suite tests;
-// scripts/conformance.sh runs it.
+// Package conformance contains the messages of the Connect conformance suite
+// (connectrpc.conformance.v1, release 1.0.5) as plain structs, as far as unary calls, and
+// streams of servers over gRPC, need them. The suite tests the programs in the subdirectories; scripts/conformance.sh runs it.
 package conformance
 
 import (
@@ -15,7 +14,7 @@ import (
 	"github.com/chassi-go/chassi/schema/protobuf"
 )
 
-// Service is the suite's service, TypePrefix begins a type URL.
+// Service is the name of the suite's service. TypePrefix is the prefix of a type URL.
 const (
 	Service    = "connectrpc.conformance.v1.ConformanceService"
 	TypePrefix = "type.googleapis.com/"
@@ -33,15 +32,15 @@ type Header struct {
 	Value []string `json:"value"`
 }
 
-// Error is an error to answer, or one that was answered.
+// Error is an error to send, or one that was received.
 type Error struct {
 	Code    int32   `json:"code"`
 	Message *string `json:"message"`
 	Details []Any   `json:"details"`
 }
 
-// ResponseDefinition says what to answer. At most one of ResponseData and Error is
-// there. RawResponse is for the suite's own server, an encoded message.
+// ResponseDefinition describes the response to send. At most one of ResponseData and Error is set.
+// RawResponse is for the suite's own server, an encoded message.
 type ResponseDefinition struct {
 	ResponseHeaders  []Header `json:"response_headers"`
 	ResponseData     *[]byte  `json:"response_data"`
@@ -51,24 +50,40 @@ type ResponseDefinition struct {
 	ResponseDelayMS  uint32   `json:"response_delay_ms"`
 }
 
-// UnaryRequest is an IdempotentUnaryRequest too.
+// UnaryRequest is also an IdempotentUnaryRequest.
 type UnaryRequest struct {
 	ResponseDefinition *ResponseDefinition `json:"response_definition"`
 	RequestData        []byte              `json:"request_data"`
 }
 
-// UnaryResponse is an IdempotentUnaryResponse too.
+// UnaryResponse is also an IdempotentUnaryResponse.
 type UnaryResponse struct {
 	Payload *Payload `json:"payload"`
 }
 
-// Payload tells what the server has received.
+// StreamDefinition describes the items to send.
+type StreamDefinition struct {
+	ResponseHeaders  []Header `json:"response_headers"`
+	ResponseData     [][]byte `json:"response_data"`
+	ResponseDelayMS  uint32   `json:"response_delay_ms"`
+	Error            *Error   `json:"error"`
+	ResponseTrailers []Header `json:"response_trailers"`
+	RawResponse      *[]byte  `json:"raw_response"`
+}
+
+// ServerStreamRequest is a request of a stream of [UnaryResponse] messages.
+type ServerStreamRequest struct {
+	ResponseDefinition *StreamDefinition `json:"response_definition"`
+	RequestData        []byte            `json:"request_data"`
+}
+
+// Payload describes what the server has received.
 type Payload struct {
 	Data        []byte       `json:"data"`
 	RequestInfo *RequestInfo `json:"request_info"`
 }
 
-// RequestInfo is a detail of errors too.
+// RequestInfo is also used as a detail of errors.
 type RequestInfo struct {
 	RequestHeaders []Header `json:"request_headers"`
 	TimeoutMS      *int64   `json:"timeout_ms"`
@@ -89,7 +104,7 @@ type Credentials struct {
 	Key  []byte `json:"key"`
 }
 
-// ServerCompatRequest says what server to start.
+// ServerCompatRequest describes the server to start.
 type ServerCompatRequest struct {
 	Protocol            int32        `json:"protocol"`
 	HTTPVersion         int32        `json:"http_version"`
@@ -99,7 +114,7 @@ type ServerCompatRequest struct {
 	ServerCreds         *Credentials `json:"server_creds" proto:"7"`
 }
 
-// ServerCompatResponse says where it listens.
+// ServerCompatResponse contains the address of the server.
 type ServerCompatResponse struct {
 	Host    string `json:"host"`
 	Port    uint32 `json:"port"`
@@ -128,19 +143,20 @@ type ClientCompatRequest struct {
 	Cancel              *Cancel      `json:"cancel" proto:"19"`
 }
 
-// Cancel says when to give a call up: that long after its request.
+// Cancel is when a call is canceled: a time after its request, or a number of responses.
 type Cancel struct {
-	AfterCloseSendMS uint32 `json:"after_close_send_ms" proto:"2"`
+	AfterCloseSendMS  uint32  `json:"after_close_send_ms" proto:"2"`
+	AfterNumResponses *uint32 `json:"after_num_responses" proto:"3"`
 }
 
-// ClientCompatResponse tells how a call ended: one of Response and Error is there.
+// ClientCompatResponse describes the outcome of a call: either Response or Error is set.
 type ClientCompatResponse struct {
 	TestName string        `json:"test_name"`
 	Response *ClientResult `json:"response"`
 	Error    *ClientError  `json:"error"`
 }
 
-// ClientResult is what the caller got.
+// ClientResult is what the caller received.
 type ClientResult struct {
 	ResponseHeaders  []Header  `json:"response_headers"`
 	Payloads         []Payload `json:"payloads"`
@@ -148,7 +164,7 @@ type ClientResult struct {
 	ResponseTrailers []Header  `json:"response_trailers"`
 }
 
-// ClientError says why there was no call.
+// ClientError is the reason why no call was made.
 type ClientError struct {
 	Message string `json:"message"`
 }

@@ -1,5 +1,4 @@
-// Package contract compares two versions of a published contract and names what
-// breaks those who rely on the older one.
+// Package contract compares two versions of a published contract and reports breaking changes.
 package contract
 
 import (
@@ -14,8 +13,8 @@ import (
 // object is a JSON object.
 type object = map[string]any
 
-// OpenAPI returns a sentence for each thing in which the newer document breaks
-// clients of the older one.
+// OpenAPI returns a sentence for each change between two documents that breaks clients of the
+// older one.
 func OpenAPI(older, newer []byte) ([]string, error) {
 	c := new(comparison)
 	if err := json.Unmarshal(older, &c.older); err != nil {
@@ -33,6 +32,32 @@ func OpenAPI(older, newer []byte) ([]string, error) {
 	return c.broken, nil
 }
 
+// AsyncAPI returns a sentence for each change between two documents that breaks the subscribers
+// of a topic: an event that is gone, or a field that was removed or has another type.
+func AsyncAPI(older, newer []byte) ([]string, error) {
+	c := &comparison{seen: make(map[string]bool)}
+	if err := json.Unmarshal(older, &c.older); err != nil {
+		return nil, fmt.Errorf("the older document: %w", err)
+	}
+	if err := json.Unmarshal(newer, &c.newer); err != nil {
+		return nil, fmt.Errorf("the newer document: %w", err)
+	}
+	for _, operation := range sorted(child(c.older, "operations")) {
+		topic, sent := strings.CutSuffix(operation, ".send")
+		if !sent {
+			continue
+		}
+		before, after := child(c.older, "components", "messages", topic), child(c.newer, "components", "messages", topic)
+		if child(c.newer, "operations", operation) == nil || after == nil {
+			c.breakf("topic %s: is gone", topic)
+			continue
+		}
+		clear(c.seen)
+		c.schema("topic "+topic, child(before, "payload"), child(after, "payload"), false)
+	}
+	return c.broken, nil
+}
+
 type comparison struct {
 	older, newer object
 	broken       []string
@@ -43,7 +68,7 @@ func (c *comparison) breakf(format string, a ...any) {
 	c.broken = append(c.broken, fmt.Sprintf(format, a...))
 }
 
-// child walks down members; what is not there is an empty object.
+// child returns a nested member; an absent one is an empty object.
 func child(o object, names ...string) object {
 	for _, name := range names {
 		o, _ = o[name].(object)
@@ -67,7 +92,7 @@ func (c *comparison) operation(name string, older, newer object) {
 	c.schema(name+" request", body(older), body(newer), true)
 	for _, status := range sorted(child(older, "responses")) {
 		if status[0] != '2' {
-			continue // errors come and go; each says what it is
+			continue // errors may be added and removed
 		}
 		answer := child(newer, "responses", status)
 		if answer == nil {
@@ -120,8 +145,8 @@ func resolve(document, schema object) object {
 	return schema
 }
 
-// schema compares what is sent, which may not ask for more, or what is answered,
-// which may not give less.
+// schema compares requests, which must not require more, or responses, which must not contain
+// less.
 func (c *comparison) schema(at string, older, newer object, sent bool) {
 	key := fmt.Sprint(older["$ref"], newer["$ref"])
 	if older["$ref"] != nil && c.seen[key] {
@@ -171,7 +196,7 @@ func (c *comparison) required(at string, older, newer object, sent bool) {
 	}
 }
 
-// bounds may become wider, not narrower.
+// bounds compares bounds, which may become wider but not narrower.
 func (c *comparison) bounds(at string, older, newer object) {
 	for _, keyword := range []string{"minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems"} {
 		is, bounded := newer[keyword].(float64)
@@ -203,8 +228,8 @@ var (
 	protoRPC   = regexp.MustCompile(`^\s+rpc (\w+)\((\S+)\) returns \((\S+?)\)`)
 )
 
-// Proto returns a sentence for each thing in which the newer .proto file breaks
-// the wire, or the code, of those who have the older one.
+// Proto returns a sentence for each change between two .proto files that breaks the encoding,
+// or the generated code, of the older one.
 func Proto(older, newer []byte) []string {
 	before, after := parseProto(older), parseProto(newer)
 	var broken []string
@@ -219,8 +244,8 @@ func Proto(older, newer []byte) []string {
 	return broken
 }
 
-// parseProto finds what may not change in a file that package protobuf wrote:
-// fields by their number, values of enums by theirs, methods by their name.
+// parseProto finds the stable parts of a file of package protobuf: fields by number, enum
+// values by number, methods by name.
 func parseProto(text []byte) map[string]string {
 	found := make(map[string]string)
 	block := ""

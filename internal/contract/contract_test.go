@@ -15,22 +15,22 @@ import (
 type (
 	before struct {
 		ID   string   `json:"id" path:"id"`
-		Name string   `json:"name" validate:"maxlength=10"`
-		Kind string   `json:"kind" validate:"oneof=a|b"`
+		Name string   `json:"name" validate:"max=10"`
+		Kind string   `json:"kind" validate:"oneof=a b"`
 		Tags []string `json:"tags"`
 	}
 	after struct {
 		ID   string `json:"id" path:"id"`
 		Page int    `json:"page" query:"page" validate:"required"`
-		Name string `json:"name" validate:"required,maxlength=5"`
-		Kind string `json:"kind" validate:"oneof=a|c"`
+		Name string `json:"name" validate:"required,max=5"`
+		Kind string `json:"kind" validate:"oneof=a c"`
 		Tags []int  `json:"tags"`
 		New  string `json:"new" validate:"required"`
 	}
 	wider struct {
 		ID   string   `json:"id" path:"id"`
-		Name string   `json:"name" validate:"maxlength=20"`
-		Kind string   `json:"kind" validate:"oneof=a|b|c"`
+		Name string   `json:"name" validate:"max=20"`
+		Kind string   `json:"kind" validate:"oneof=a b c"`
 		Tags []string `json:"tags"`
 		New  string   `json:"new"`
 	}

@@ -1,4 +1,4 @@
-// Package dbtest gives tests empty databases.
+// Package dbtest creates empty databases for tests.
 package dbtest
 
 import (
@@ -22,14 +22,14 @@ func Engines(t *testing.T, test func(t *testing.T, url string)) {
 	t.Run("postgres", func(t *testing.T) { t.Parallel(); test(t, Postgres(t)) })
 }
 
-// SQLite returns the URL of a database file in the test's folder.
+// SQLite returns the URL of a database file in the directory of the test.
 func SQLite(t testing.TB) string {
 	return "sqlite:" + filepath.Join(t.TempDir(), "test.db")
 }
 
-// Postgres makes a database for the test on the server at CHASSI_TEST_POSTGRES,
-// by default the local one, and drops it afterwards. Without a server the test is
-// skipped, and fails where CI=true.
+// Postgres creates a database for the test on the server at CHASSI_TEST_POSTGRES, by default
+// the local one, and drops it afterwards. Without a server the test is skipped, or fails if
+// CI=true.
 func Postgres(t testing.TB) string {
 	t.Helper()
 	base := os.Getenv("CHASSI_TEST_POSTGRES")
@@ -64,8 +64,8 @@ func Postgres(t testing.TB) string {
 	return u.String()
 }
 
-// PostgresWithClock is [Postgres] for a database whose clock the test sets: by how much it
-// is ahead. Its connections find a clock_timestamp() before that of the server.
+// PostgresWithClock is like [Postgres], for a database whose clock the test sets: it is ahead
+// by a given duration. Its connections use a clock_timestamp() that shadows that of the server.
 func PostgresWithClock(t testing.TB) (address string, set func(ahead time.Duration)) {
 	t.Helper()
 	address = Postgres(t)

@@ -14,14 +14,14 @@ import (
 	"time"
 )
 
-// PgBouncer returns the URL of an empty database behind a PgBouncer of its own, which pools
-// by transaction and has no settings but those given, such as "default_pool_size = 2".
-// Without the program the test is skipped, and fails where CI=true.
+// PgBouncer returns the URL of an empty database behind a new PgBouncer, which pools by
+// transaction and has the given settings, such as "default_pool_size = 2". Without the program
+// the test is skipped, or fails if CI=true.
 func PgBouncer(t testing.TB, settings ...string) string {
 	t.Helper()
 	program, err := exec.LookPath("pgbouncer")
 	if err != nil {
-		program, err = exec.LookPath("/usr/sbin/pgbouncer") // Debian's place, which not everybody searches
+		program, err = exec.LookPath("/usr/sbin/pgbouncer") // Debian's location, which is not always in PATH
 	}
 	if err != nil {
 		if os.Getenv("CI") == "true" {
@@ -51,7 +51,7 @@ func PgBouncer(t testing.TB, settings ...string) string {
 		t.Fatal(err)
 	}
 	args := []string{file}
-	if os.Geteuid() == 0 { // which it refuses to serve as; it reads the file before it changes user
+	if os.Geteuid() == 0 { // PgBouncer refuses to run as root; it reads the file before it changes the user
 		args = append([]string{"--user=nobody"}, args...)
 	}
 	var log strings.Builder
@@ -61,7 +61,7 @@ func PgBouncer(t testing.TB, settings ...string) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM) // at once, with what is under way
+		_ = cmd.Process.Signal(syscall.SIGTERM) // immediate shutdown
 		_ = cmd.Wait()
 		if t.Failed() {
 			t.Logf("pgbouncer:\n%s", log.String())

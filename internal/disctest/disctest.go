@@ -1,4 +1,4 @@
-// Package disctest watches sources of addresses in tests.
+// Package disctest tests sources of addresses.
 package disctest
 
 import (
@@ -14,16 +14,16 @@ import (
 	"github.com/chassi-go/chassi/discovery"
 )
 
-// patience is how long a test waits for what must come about.
+// patience is the maximum time that a test waits.
 const patience = 20 * time.Second
 
-// Log collects what is logged. The zero value is ready.
+// Log collects log lines. The zero value is ready to use.
 type Log struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
 }
 
-// Write takes a line.
+// Write adds a line.
 func (l *Log) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -37,10 +37,10 @@ func (l *Log) String() string {
 	return l.buf.String()
 }
 
-// Count tells how often the text stands there.
+// Count returns the number of occurrences of the text.
 func (l *Log) Count(text string) int { return strings.Count(l.String(), text) }
 
-// Logger returns a logger that writes here.
+// Logger returns a logger that writes to l.
 func (l *Log) Logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
 // Follow follows a source, with short pauses, until the end of the test, and
@@ -49,7 +49,7 @@ func Follow(t *testing.T, source discovery.Source, l *Log) <-chan []string {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	updates, done := make(chan []string, 100), make(chan struct{})
-	o := discovery.Options{Name: "auth", Logger: l.Logger(), Retry: 20 * time.Millisecond, Most: 100 * time.Millisecond}
+	o := discovery.Options{Name: "auth", Logger: l.Logger(), RetryDelay: 20 * time.Millisecond, MaxRetryDelay: 100 * time.Millisecond}
 	go func() {
 		defer close(done)
 		discovery.Follow(ctx, source, o, func(addrs []string) { updates <- addrs })

@@ -10,20 +10,20 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// DNS is a name server on UDP that answers every question with what it is told. Its
-// fields are for [DNS.Set].
+// DNS is a DNS server over UDP that sends configured answers to every question. Its fields must
+// be accessed through [DNS.Set].
 type DNS struct {
 	RCode  dnsmessage.RCode
 	Silent bool
 	IPs    []netip.Addr
 	SRVs   []dnsmessage.SRVResource
-	Asked  int // how often so far
+	Asked  int // number of queries so far
 
 	conn *net.UDPConn
 	mu   sync.Mutex
 }
 
-// StartDNS starts a server, which ends with the test.
+// StartDNS starts a server and stops it at the end of the test.
 func StartDNS(t *testing.T) *DNS {
 	t.Helper()
 	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
@@ -43,17 +43,17 @@ func StartDNS(t *testing.T) *DNS {
 	return s
 }
 
-// Addr is where it listens.
+// Addr returns the address of the server.
 func (s *DNS) Addr() string { return s.conn.LocalAddr().String() }
 
-// Resolver asks the name server at an address and none else.
+// Resolver returns a resolver that queries only the DNS server at an address.
 func Resolver(addr string) *net.Resolver {
 	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "udp", addr)
 	}}
 }
 
-// Set changes the answers, or reads how it stands.
+// Set calls a function that may read and change the fields.
 func (s *DNS) Set(change func(*DNS)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

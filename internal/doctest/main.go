@@ -1,7 +1,7 @@
-// Command doctest runs the commands that the documentation shows and compares
-// what they print with what it says they print:
+// Command doctest runs the commands in the documentation and compares their output with the
+// documented output:
 //
-//	go run ./internal/doctest README.md docs/*.md
+//	go run ./internal/doctest README.md docs/*.md docs/guide/*.md
 //
 // It reads the ```console fences of each page. A line that begins with "$ " is a
 // command, the lines under it are its output, where "..." stands for anything in
@@ -15,7 +15,8 @@
 // The commands of one page share a shell, and a copy of the repository to work
 // in, with bin first in PATH. Each must succeed, or be followed by "$ echo $?".
 // One that serves ("make run", "authd serve") is started in the background,
-// waited for, and stopped by the next such command or the end of the page.
+// waited for, and stopped by the next such command or the end of the page. Other
+// programs are started with "&", and killed at the end of the page.
 //
 // A fence under a line <!-- no-test: reason --> is not run. Fences of sh, bash
 // and shell are refused without that line, so that no command goes untested by
@@ -28,7 +29,7 @@ import (
 	"path/filepath"
 )
 
-// readyURL answers 200 when a server on its default addresses is ready.
+// readyURL returns 200 when a server on its default addresses is ready.
 const readyURL = "http://127.0.0.1:8081/readyz"
 
 func main() {
@@ -44,7 +45,7 @@ func main() {
 	}
 }
 
-// testPage runs the commands of one page in a fresh copy of the working folder.
+// testPage runs the commands of one page in a fresh copy of the working directory.
 func testPage(page string) error {
 	text, err := os.ReadFile(page)
 	if err != nil {
@@ -65,7 +66,7 @@ func testPage(page string) error {
 	return run(steps, dir, readyURL, os.Stdout)
 }
 
-// copyTree copies the files of a checkout, and of what was built only bin/authd.
+// copyTree copies the files of a checkout, and bin/authd but no other built files.
 func copyTree(to, from string) error {
 	return filepath.WalkDir(from, func(path string, entry os.DirEntry, err error) error {
 		if err != nil {
@@ -83,9 +84,10 @@ func copyTree(to, from string) error {
 	})
 }
 
-// isDatabase spots what a server left behind: pages start from nothing.
+// isDatabase reports whether the file is a database that a server created: pages start without
+// data.
 func isDatabase(path string) bool {
-	match, _ := filepath.Match("authd.db*", filepath.Base(path))
+	match, _ := filepath.Match("*.db*", filepath.Base(path))
 	return match
 }
 

@@ -5,14 +5,14 @@ import (
 	"strings"
 )
 
-// matches tells whether got is what the page shows: "..." stands for any text
-// in a line, and for any number of lines when it has a line to itself. A page
-// that shows nothing agrees with everything.
+// matches reports whether got matches the documented output: "..." matches any text in a line,
+// and any number of lines if it is alone in a line. An empty documented output matches
+// everything.
 func matches(shown []string, got string) bool {
 	return len(shown) == 0 || pattern(shown, `\z`).MatchString(tidy(got))
 }
 
-// matchesStart is matches for the output of something that still runs.
+// matchesStart is like matches, for the output of a running command.
 func matchesStart(shown []string, got string) bool {
 	return len(shown) == 0 || pattern(shown, "").MatchString(tidy(got))
 }

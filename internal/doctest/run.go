@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// startup bounds the time from a server's start to its readiness: it may be compiled first.
+// startup is the maximum time until a server is ready, including its compilation.
 const startup = 3 * time.Minute
 
 var serves = regexp.MustCompile(`(^|[\s/])(make run|authd serve)\b`)
@@ -25,7 +25,7 @@ type runner struct {
 	server   string // its process id, also that of its group; empty when none runs
 }
 
-// run runs the steps in dir and reports the first that does not do as shown.
+// run runs the steps in dir and reports the first one with a different output.
 func run(steps []step, dir, readyURL string, report io.Writer) error {
 	sh, err := startShell(dir)
 	if err != nil {
@@ -44,7 +44,7 @@ func run(steps []step, dir, readyURL string, report io.Writer) error {
 	return nil
 }
 
-// isStatusCheck tells whether the next step shows the exit status of this one.
+// isStatusCheck reports whether the next step prints the exit status of this one.
 func isStatusCheck(rest []step) bool { return len(rest) > 0 && rest[0].command == "echo $?" }
 
 func firstLine(text string) string {
@@ -72,8 +72,8 @@ func mismatch(s step, got string) error {
 	return fmt.Errorf("shown:\n%s\n\nprinted:\n%s", strings.Join(s.output, "\n"), tidy(got))
 }
 
-// serve starts a server in a process group of its own and returns when it is
-// ready and has printed what is shown.
+// serve starts a server in a process group of its own and returns when it is ready and has
+// printed the documented output.
 func (r *runner) serve(s step) error {
 	r.stop()
 	if r.ready() {
@@ -91,7 +91,7 @@ func (r *runner) serve(s step) error {
 		if r.ready() && matchesStart(s.output, r.printed()) {
 			return nil
 		}
-		// Ready and yet silent: what is shown will not come any more.
+		// The server is ready without the documented output, which will not follow any more.
 		if r.ready() {
 			deadline = earlier(deadline, time.Now().Add(5*time.Second))
 		}
@@ -130,13 +130,13 @@ func (r *runner) signal(name string) bool {
 	if r.server == "" {
 		return false
 	}
-	status := r.shell.status // signals are no steps: $? stays that of the last one
+	status := r.shell.status // signals do not change $?
 	defer func() { r.shell.status = status }()
 	_, err := r.shell.run("kill -" + name + " -- -" + r.server + " 2>/dev/null")
 	return err == nil && r.shell.status == 0
 }
 
-// stop ends the server as Ctrl-C does, and kills it after half a minute.
+// stop sends SIGINT to the server, and SIGKILL after half a minute.
 func (r *runner) stop() {
 	r.signal("INT")
 	for deadline := time.Now().Add(30 * time.Second); r.serverLives() && time.Now().Before(deadline); {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -129,5 +130,24 @@ func TestRunRefusesAnotherServer(t *testing.T) {
 	err := runPage(t, dir, readyURL, "$ authd serve")
 	if err == nil || !strings.Contains(err.Error(), "something else answers") {
 		t.Errorf("reported %v", err)
+	}
+}
+
+// A page that breaks off leaves no program behind, which would answer in the place of that of
+// the next page.
+func TestRunEndsBackgroundJobs(t *testing.T) {
+	t.Parallel()
+	dir, readyURL := workplace(t)
+	err := runPage(t, dir, readyURL, "$ mkfifo end\n$ sh -c 'exec sleep 600 >end' &\n$ exec 3<end\n$ false")
+	if err == nil {
+		t.Fatal("a command that fails is accepted")
+	}
+	end, err := os.OpenFile(filepath.Join(dir, "end"), os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer end.Close()
+	if _, err := io.ReadAll(end); err != nil { // until nothing has it open for writing
+		t.Error(err)
 	}
 }

@@ -13,11 +13,11 @@ import (
 	"time"
 )
 
-// patience bounds one command; the slowest of them compile the program.
+// patience is the timeout of one command; the slowest ones compile the program.
 const patience = 3 * time.Minute
 
-// shell is one bash that outlives the commands given to it, so that variables
-// and the working folder do.
+// shell is one bash process for several commands, so that variables and the working directory
+// persist.
 type shell struct {
 	process *exec.Cmd
 	input   io.WriteCloser
@@ -50,7 +50,7 @@ func startShell(dir string) (*shell, error) {
 	return s, nil
 }
 
-// read hands on the lines of the output until its end.
+// read forwards the lines of the output until its end.
 func (s *shell) read(output io.ReadCloser) {
 	defer output.Close()
 	defer close(s.lines)
@@ -73,8 +73,8 @@ func cleanEnvironment() []string {
 	return kept
 }
 
-// run gives a command to the shell and returns what it printed; s.status is
-// its exit status then. $? is, for the command, the status of the one before.
+// run runs a command in the shell and returns its output; s.status is then its exit status.
+// Within the command, $? is the status of the previous one.
 func (s *shell) run(command string) (string, error) {
 	_, err := fmt.Fprintf(s.input, "(exit %d)\n{ %s\n} </dev/null\nprintf '\\n%s %%d\\n' $?\n", s.status, command, s.mark)
 	if err != nil {
@@ -99,8 +99,9 @@ func (s *shell) run(command string) (string, error) {
 	}
 }
 
-// close ends the shell, whatever it does.
+// close ends the shell and the jobs that it has started.
 func (s *shell) close() {
+	fmt.Fprintln(s.input, "kill -KILL $(jobs -p) 2>/dev/null")
 	s.input.Close()
 	go func() {
 		for range s.lines { // until read reaches its end

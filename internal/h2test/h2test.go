@@ -1,4 +1,4 @@
-// Package h2test speaks HTTP/2 frame by frame, as no client should.
+// Package h2test sends arbitrary HTTP/2 frames, including invalid ones.
 package h2test
 
 import (
@@ -16,7 +16,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// Client is one connection. Frames are written to Out, which is flushed by hand.
+// Client is one connection. Frames are written to Out, which must be flushed.
 type Client struct {
 	*http2.Framer
 
@@ -28,8 +28,8 @@ type Client struct {
 	stream uint32
 }
 
-// Dial connects, over TLS unless c is nil, and sends the preface with settings. The
-// connection has 30 s, and takes little that nobody reads.
+// Dial connects, over TLS unless c is nil, and sends the preface with settings. The connection
+// has a deadline of 30 s and a small receive buffer.
 func Dial(t *testing.T, addr string, c *tls.Config, settings ...http2.Setting) *Client {
 	t.Helper()
 	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", addr)
@@ -72,7 +72,7 @@ func (c *Client) Begin(end bool, header ...[2]string) (uint32, error) {
 	return id, c.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: c.Block.Bytes(), EndHeaders: true, EndStream: end})
 }
 
-// Repeat calls f until it fails or was called n times, and returns how often it was.
+// Repeat calls f until it fails or was called n times, and returns the number of calls.
 func (c *Client) Repeat(n int, f func() error) int {
 	for i := range n {
 		if f() != nil {
@@ -85,8 +85,8 @@ func (c *Client) Repeat(n int, f func() error) int {
 	return n
 }
 
-// Answered reads until the server has come to the end of all that was sent, or
-// ended the connection, and tells which.
+// Answered reads until the server has processed all sent frames, or closed the connection, and
+// reports which.
 func (c *Client) Answered(t *testing.T) (open bool) {
 	t.Helper()
 	last := [8]byte{'l', 'a', 's', 't'}
@@ -108,27 +108,27 @@ func (c *Client) Answered(t *testing.T) (open bool) {
 }
 
 // Ended reads until the connection ends.
-func (c *Client) Ended(t *testing.T, name string, most time.Duration) {
+func (c *Client) Ended(t *testing.T, name string, limit time.Duration) {
 	t.Helper()
 	began := time.Now()
-	_ = c.Conn.SetReadDeadline(began.Add(most))
+	_ = c.Conn.SetReadDeadline(began.Add(limit))
 	if _, err := io.Copy(io.Discard, c.Conn); err != nil && os.IsTimeout(err) {
-		t.Errorf("%s: the connection is open after %v", name, most)
+		t.Errorf("%s: the connection is open after %v", name, limit)
 	}
 	t.Logf("%s: the connection ended after %v", name, time.Since(began))
 }
 
 // Until waits for a condition.
-func Until(t *testing.T, most time.Duration, ok func() bool, otherwise string) {
+func Until(t *testing.T, limit time.Duration, ok func() bool, failure string) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	late := time.After(most)
+	late := time.After(limit)
 	for !ok() {
 		select {
 		case <-tick.C:
 		case <-late:
-			t.Fatalf("after %v %s", most, otherwise)
+			t.Fatalf("after %v %s", limit, failure)
 		}
 	}
 }

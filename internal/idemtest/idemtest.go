@@ -1,5 +1,5 @@
-// Package idemtest proves that a store of idempotency keys keeps what every store
-// promises: [Run] passes one suite through a real one.
+// Package idemtest verifies the contract of a store of idempotency keys: [Run] runs one suite
+// with a real store.
 package idemtest
 
 import (
@@ -21,8 +21,8 @@ const (
 	short    = 100 * time.Millisecond
 )
 
-// Run passes the suite through the stores that open opens: each with connections of its
-// own, all with the same keys.
+// Run runs the suite with the stores that open returns: each has its own connections, and all
+// share the same keys.
 func Run(t *testing.T, open func(t *testing.T) idempotency.Store) {
 	t.Helper()
 	for name, test := range map[string]func(*testing.T, opener){
@@ -47,15 +47,15 @@ func Run(t *testing.T, open func(t *testing.T) idempotency.Store) {
 
 type opener = func(t *testing.T) idempotency.Store
 
-// Attempt is a first attempt at a new key.
+// Attempt returns a first attempt with a new key.
 func Attempt() idempotency.Attempt { return idempotency.NewAttempt(rand.Text(), []byte{0, 0xff, 1}) }
 
-// again is another attempt at the same.
+// again returns another attempt with the same key and request.
 func again(a idempotency.Attempt) idempotency.Attempt {
 	return idempotency.NewAttempt(a.Key, a.Fingerprint)
 }
 
-// wantBegin fails the test if it does not answer state, with that outcome.
+// wantBegin fails the test unless begin returns state, with that outcome.
 func wantBegin(t *testing.T, s idempotency.Store, a idempotency.Attempt, lease time.Duration, state idempotency.State, outcome string) {
 	t.Helper()
 	got, kept, err := s.Begin(t.Context(), a, lease)
@@ -64,7 +64,7 @@ func wantBegin(t *testing.T, s idempotency.Store, a idempotency.Attempt, lease t
 	}
 }
 
-// await begins new attempts at the same until one answers state.
+// await begins new attempts until one returns state.
 func await(t *testing.T, s idempotency.Store, a idempotency.Attempt, state idempotency.State) idempotency.Attempt {
 	t.Helper()
 	tick, limit := time.NewTicker(5*time.Millisecond), time.After(patience)
@@ -93,7 +93,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// A hundred attempts on two nodes: one runs, and once it has finished none does.
+// Of a hundred attempts on two nodes one runs, and after it has finished no other one runs.
 func parallelBegins(t *testing.T, open opener) {
 	nodes := [2]idempotency.Store{open(t), open(t)}
 	first := Attempt()
@@ -125,7 +125,7 @@ func parallelBegins(t *testing.T, open opener) {
 	}
 }
 
-// A store that is opened later knows what was kept.
+// A store that is opened later has the stored outcomes.
 func restart(t *testing.T, open opener) {
 	running, finished := Attempt(), Attempt()
 	store := open(t)
@@ -149,7 +149,7 @@ func reused(t *testing.T, open opener) {
 	wantBegin(t, store, again(a), long, idempotency.Finished, "done")
 }
 
-// Who got no answer may ask again.
+// A client without a response may retry.
 func beginAgain(t *testing.T, open opener) {
 	store, a := open(t), Attempt()
 	wantBegin(t, store, a, long, idempotency.Begun, "")
@@ -188,7 +188,7 @@ func leaseEnds(t *testing.T, open opener) {
 	wantBegin(t, store, again(first), long, idempotency.Finished, "second")
 }
 
-// An attempt whose lease has ended changes nothing of what came after it.
+// An attempt whose lease has ended does not change later attempts.
 func lateFinish(t *testing.T, open opener) {
 	store, first := open(t), Attempt()
 	wantBegin(t, store, first, short, idempotency.Begun, "")

@@ -1,5 +1,5 @@
-// Package memlimit makes Go's garbage collector keep to the memory limit of the control
-// group (cgroup) that the process is in, which is how a container's memory is limited.
+// Package memlimit applies the memory limit of the process's control group (cgroup), which is
+// how a container's memory is limited, to Go's garbage collector.
 package memlimit
 
 import (
@@ -17,11 +17,12 @@ type Limit struct {
 	File  string // where it was read
 }
 
-// Container returns the lowest memory limit of the control group of this process and of the
-// groups above it. It reads version 1 and version 2. What cannot be read is no limit.
+// Container returns the lowest memory limit of this process's control group and its ancestors,
+// for versions 1 and 2. Unreadable files are ignored.
 func Container() Limit { return container("/") }
 
-// unlimited is what version 1 shows, as a multiple of the page size, where nothing is set.
+// unlimited is the limit that version 1 reports if the limit is not set, in multiples of the page
+// size.
 const unlimited = 1 << 62
 
 func container(root string) (lowest Limit) {
@@ -90,22 +91,22 @@ func membership(text, controller string) (name string, ok bool) {
 	return "", false
 }
 
-// hasWord reports whether word is in a list with commas. Every list has "".
+// hasWord reports whether word is in a comma-separated list. Every list contains "".
 func hasWord(list, word string) bool {
 	return word == "" || strings.Contains(","+list+",", ","+word+",")
 }
 
-// reserve is what Go's runtime does not count: SQLite's caches, the kernel's buffers of
-// sockets, and pages of the program's file.
+// reserve is memory that Go's runtime does not count: SQLite's caches, the kernel's socket
+// buffers, and pages of the program's file.
 const reserve = 16 << 20
 
-// share returns the memory limit for Go's runtime under a container's limit.
+// share returns the memory limit for Go's runtime, given a container's limit.
 func share(container int64) int64 {
 	return max(container-max(container/10, reserve), container/2)
 }
 
-// Apply sets Go's memory limit to what the container's limit leaves for it, and returns
-// both. It changes nothing where memory is not limited, and where GOMEMLIMIT is set.
+// Apply sets Go's memory limit to the container's limit minus the reserve, and returns both. It
+// changes nothing if memory is not limited, or if GOMEMLIMIT is set.
 func Apply() (container Limit, memory int64) {
 	container = Container()
 	if container.Bytes > 0 && os.Getenv("GOMEMLIMIT") == "" {

@@ -7,20 +7,20 @@ import (
 	"strings"
 )
 
-// allowed are the licences whose conditions a program under Apache-2.0 meets by
-// carrying their text. MPL-2.0 is not among them: its section 3.2 also asks to tell
-// where the source is (docs/decisions/0020).
+// allowed lists the licenses whose conditions a program under Apache-2.0 satisfies by including
+// their text. MPL-2.0 is not included: section 3.2 also requires a notice of where the source
+// is available (docs/decisions/0020).
 var allowed = []string{
 	"0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "ISC", "MIT", "SunPro", "Unlicense", "Zlib", publicDomain,
 }
 
-// unknown stands for a licence file that is not recognised.
+// unknown is the license of a file that is not recognized.
 const unknown = "unknown"
 
-// review is a finding that a person has read and found to be without effect.
+// review is a manually reviewed finding that has no effect.
 type review struct {
 	component, file string // file "" for every source file of the component
-	licences        []string
+	licenses        []string
 	// declarations restricts the review to files without a function: constants,
 	// types and names of an interface.
 	declarations bool
@@ -30,44 +30,43 @@ type review struct {
 
 var reviewed = []review{
 	{
-		component: standardLibrary, file: "src/crypto/internal/boring/LICENSE", licences: []string{"BSD-4-Clause"}, omit: true,
+		component: standardLibrary, file: "src/crypto/internal/boring/LICENSE", licenses: []string{"BSD-4-Clause"}, omit: true,
 		reason: "Of BoringCrypto, which is linked with GOEXPERIMENT=boringcrypto and cgo only.",
 	},
 	{
 		component: "modernc.org/libc", declarations: true,
-		licences: []string{"LGPL", "GPL", gccException, "APSL", "BSD-4-Clause"}, omit: true,
+		licenses: []string{"LGPL", "GPL", gccException, "APSL", "BSD-4-Clause"}, omit: true,
 		reason: "Comments of the system's C headers, in files that contain no function: constants, types and names of an interface alone.",
 	},
 	{
-		component: "modernc.org/memory", file: "LICENSE-LOGO", licences: []string{unknown}, omit: true,
+		component: "modernc.org/memory", file: "LICENSE-LOGO", licenses: []string{unknown}, omit: true,
 		reason: "The address of the picture in the module's README, which is not linked.",
 	},
 	{
-		component: "modernc.org/sqlite", file: "LICENSE-3RD-PARTY.md", licences: []string{"MPL-2.0", "GPL", "LGPL", "AGPL"},
+		component: "modernc.org/sqlite", file: "LICENSE-3RD-PARTY.md", licenses: []string{"MPL-2.0", "GPL", "LGPL", "AGPL"},
 		reason: "Of github.com/hashicorp/golang-lru, which by the same file is compiled into nothing (its section 3).",
 	},
 	{
-		component: "modernc.org/sqlite", licences: []string{"APSL", gccException}, omit: true,
+		component: "modernc.org/sqlite", licenses: []string{"APSL", gccException}, omit: true,
 		reason: "Comments of headers of the system and the compiler, which the translation to Go copied between the functions. The functions are SQLite's.",
 	},
 }
 
-// covers says whether the review is about this licence of this text.
+// covers reports whether the review applies to this license of this text.
 func (r review) covers(c *component, t text, id string) bool {
-	return r.component == c.name && slices.Contains(r.licences, id) &&
+	return r.component == c.name && slices.Contains(r.licenses, id) &&
 		(r.file == t.file || r.file == "" && t.kind == comment) &&
 		(!r.declarations || t.declarations)
 }
 
-// check fails on a component without a licence, on a licence that is neither allowed
-// nor reviewed, and on a review of something that is gone. It removes the texts that
-// a review omits.
+// check returns an error for a component without a license, for a license that is neither allowed
+// nor reviewed, and for a review that applies to nothing. It removes the texts that a review omits.
 func check(components []*component, reviews []review) error {
 	var problems []error
 	used := make([]bool, len(reviews))
 	for _, c := range components {
-		if !slices.ContainsFunc(c.texts, func(t text) bool { return t.kind == licenceFile }) {
-			problems = append(problems, fmt.Errorf("%s has no licence file", c.name))
+		if !slices.ContainsFunc(c.texts, func(t text) bool { return t.kind == licenseFile }) {
+			problems = append(problems, fmt.Errorf("%s has no license file", c.name))
 		}
 		c.texts = slices.DeleteFunc(c.texts, func(t text) bool {
 			omit, err := checkText(c, t, reviews, used)
@@ -77,18 +76,18 @@ func check(components []*component, reviews []review) error {
 	}
 	for i, r := range reviews {
 		if !used[i] {
-			problems = append(problems, fmt.Errorf("allowed.go: the review of %s %s (%s) applies to nothing; remove it", r.component, r.file, strings.Join(r.licences, ", ")))
+			problems = append(problems, fmt.Errorf("allowed.go: the review of %s %s (%s) applies to nothing; remove it", r.component, r.file, strings.Join(r.licenses, ", ")))
 		}
 	}
 	return errors.Join(problems...)
 }
 
-// checkText says whether a review omits the text, and marks the reviews it needed.
+// checkText reports whether a review omits the text, and marks the reviews it needed.
 func checkText(c *component, t text, reviews []review, used []bool) (omit bool, err error) {
 	for _, id := range doubtful(t) {
 		i := slices.IndexFunc(reviews, func(r review) bool { return r.covers(c, t, id) })
 		if i < 0 {
-			return false, fmt.Errorf("%s: %s: licence %s is not allowed (%s)", c.name, t.file, id, strings.Join(allowed, ", "))
+			return false, fmt.Errorf("%s: %s: license %s is not allowed (%s)", c.name, t.file, id, strings.Join(allowed, ", "))
 		}
 		used[i] = true
 		omit = omit || reviews[i].omit
@@ -101,10 +100,10 @@ func checkText(c *component, t text, reviews []review, used []bool) (omit bool, 
 	return omit, nil
 }
 
-// doubtful returns the licences of a text that are not allowed.
+// doubtful returns the licenses of a text that are not allowed.
 func doubtful(t text) []string {
-	if t.kind == licenceFile && len(t.licences) == 0 {
+	if t.kind == licenseFile && len(t.licenses) == 0 {
 		return []string{unknown}
 	}
-	return slices.DeleteFunc(slices.Clone(t.licences), func(id string) bool { return slices.Contains(allowed, id) })
+	return slices.DeleteFunc(slices.Clone(t.licenses), func(id string) bool { return slices.Contains(allowed, id) })
 }

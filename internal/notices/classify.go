@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// publicDomain stands for the many wordings of such a dedication.
+// publicDomain is the identifier of any dedication to the public domain.
 const publicDomain = "LicenseRef-public-domain"
 
-// gccException permits to distribute what a compiler made under any terms.
+// gccException permits the distribution of a compiler's output under any terms.
 const gccException = "GPL-3.0-or-later WITH GCC-exception-3.1"
 
-// wordings are what licences are recognised by, in normalised text: each opens a
-// licence, or names one. More than one may match.
+// wordings identify licenses in normalized text: each begins a license or names one. More than one
+// may match.
 var wordings = []struct {
 	id      string // SPDX identifier
 	pattern *regexp.Regexp
@@ -52,11 +52,11 @@ var (
 	bsdAdvertising = regexp.MustCompile(`all advertising materials mentioning features or use of this software must display`)
 )
 
-// classify returns the SPDX identifiers of the licences that s contains or names,
-// sorted. It is made for texts as they are in use: it does not compare a text word
-// by word with the licence's, because whoever changes the list sees the text.
+// classify returns the SPDX identifiers of the licenses that s contains or names, sorted. It does
+// not compare the whole text with that of the license, because a person who changes the list of
+// licenses reads the text.
 func classify(s string) []string {
-	s = normalise(s)
+	s = normalize(s)
 	var ids []string
 	for _, w := range wordings {
 		if w.pattern.MatchString(s) {
@@ -79,7 +79,7 @@ func classify(s string) []string {
 	return ids
 }
 
-// bsd tells the BSD licences apart by their clauses.
+// bsd distinguishes the BSD licenses by their clauses.
 func bsd(s string) string {
 	switch {
 	case bsdAdvertising.MatchString(s):
@@ -93,7 +93,7 @@ func bsd(s string) string {
 
 var notWord = regexp.MustCompile(`[^\pL\pN]+`)
 
-// normalise returns the words of s in lower case, with one space between them.
-func normalise(s string) string {
+// normalize returns the words of s in lower case, with one space between them.
+func normalize(s string) string {
 	return strings.TrimSpace(notWord.ReplaceAllString(strings.ToLower(s), " "))
 }

@@ -99,7 +99,7 @@ func TestCopyrightLines(t *testing.T) {
 
 // What is read comes from the authors of modules.
 func FuzzComments(f *testing.F) {
-	f.Add([]byte("// Copyright 2001 A\n/* licence */ package p"))
+	f.Add([]byte("// Copyright 2001 A\n/* license */ package p"))
 	f.Add([]byte("TEXT ·f(SB) // 'copyright\n`"))
 	f.Fuzz(func(t *testing.T, source []byte) {
 		for _, group := range comments(source) {

@@ -14,10 +14,10 @@ import (
 	"strings"
 )
 
-// standardLibrary is the name of Go's own component.
+// standardLibrary is the name of the component for Go's standard library.
 const standardLibrary = "Go standard library and runtime"
 
-// component is a module, or Go's standard library, with what is linked of it.
+// component is a module, or Go's standard library, with its linked packages.
 type component struct {
 	name    string
 	root    string              // its folder
@@ -25,11 +25,11 @@ type component struct {
 	folders map[string]struct{} // of the linked packages
 	sources map[string]struct{} // the linked files: Go, assembly, headers
 
-	texts   []text            // licences and notices, sorted by file
+	texts   []text            // licenses and notices, sorted by file
 	holders map[string]string // copyright holders that sources name, with a line that does
 }
 
-// listed is what is read of the output of "go list -json".
+// listed is the part of the output of "go list -json" that is used.
 type listed struct {
 	Dir      string
 	Standard bool
@@ -89,7 +89,7 @@ func goList(ctx context.Context, program string, p platform) ([]listed, error) {
 	}
 }
 
-// add files a package under its component.
+// add adds a package to its component.
 func add(byName map[string]*component, pkg listed) error {
 	name, root, err := owner(pkg)
 	if err != nil {
@@ -104,20 +104,39 @@ func add(byName map[string]*component, pkg listed) error {
 		byName[name] = c
 	}
 	if len(pkg.SysoFiles) > 0 {
-		return fmt.Errorf("%s: links the object files %q, whose licence cannot be read", pkg.Dir, pkg.SysoFiles)
+		return fmt.Errorf("%s: links the object files %q, whose license cannot be read", pkg.Dir, pkg.SysoFiles)
 	}
 	c.folders[pkg.Dir] = struct{}{}
 	for _, file := range slices.Concat(pkg.GoFiles, pkg.SFiles, pkg.HFiles) {
 		c.sources[filepath.Join(pkg.Dir, file)] = struct{}{}
 	}
-	// An embedded file may have its licence beside it.
+	// An embedded file may have its license beside it.
 	for _, file := range pkg.EmbedFiles {
-		c.folders[filepath.Dir(filepath.Join(pkg.Dir, file))] = struct{}{}
+		folder := filepath.Dir(filepath.Join(pkg.Dir, file))
+		if c.main && folder != pkg.Dir && hasLicense(folder) {
+			addEmbedded(byName, c, folder)
+			continue
+		}
+		c.folders[folder] = struct{}{}
 	}
 	return nil
 }
 
-// owner returns the name and the folder of a package's component.
+// addEmbedded adds a directory of the program's module with third-party files and a separate
+// license, as a component.
+func addEmbedded(byName map[string]*component, of *component, folder string) {
+	name := of.name + "/" + of.relative(folder)
+	byName[name] = &component{name: name, root: folder, folders: map[string]struct{}{folder: {}}}
+}
+
+func hasLicense(folder string) bool {
+	entries, _ := os.ReadDir(folder) // go list has just found files in it
+	return slices.ContainsFunc(entries, func(e os.DirEntry) bool {
+		return licenseName.MatchString(e.Name()) && !codeName.MatchString(e.Name())
+	})
+}
+
+// owner returns the name and the directory of the component of a package.
 func owner(pkg listed) (name, root string, err error) {
 	switch {
 	case pkg.Standard:

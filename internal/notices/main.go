@@ -1,13 +1,13 @@
-// Command notices writes THIRD_PARTY_NOTICES.txt beside a program: the licence of
-// every module linked into it, of Go's standard library and runtime, and of code
-// by others that a module contains.
+// Command notices writes THIRD_PARTY_NOTICES.txt for a program: the license of every module
+// linked into it, of Go's standard library and runtime, and of third-party code within a
+// module.
 //
 //	go run ./internal/notices ./cmd/authd
 //
-// It reads the source that is linked on each platform of the list below: licence
+// It reads the source that is linked on each platform of the list below: license
 // and notice files in the folders of the linked packages and above them, and the
 // comments of the linked files. It fails, and writes nothing, when a module has
-// no licence text, when a text is not recognised, and when a licence is not on the
+// no license text, when a text is not recognized, and when a license is not on the
 // list of allowed ones (allowed.go). It needs the modules in the module cache and
 // no network.
 //
@@ -23,14 +23,14 @@ import (
 	"path/filepath"
 )
 
-// fileName is the file that is written beside a program.
+// fileName is the name of the file that is written next to a program.
 const fileName = "THIRD_PARTY_NOTICES.txt"
 
 // tags are the build tags of `make build`.
 const tags = "grpcnotrace"
 
-// platforms are those that a program may be built for. The notices are the union:
-// a notice too many does no harm, a missing one breaks a licence.
+// platforms are the platforms that a program may be built for. The notices are the union for all of
+// them: a superfluous notice is harmless, a missing one violates a license.
 var platforms = []platform{
 	{"linux", "amd64"},
 	{"linux", "arm64"},
@@ -71,7 +71,7 @@ func write(ctx context.Context, program string, stdout bool) error {
 	return os.WriteFile(filepath.Join(program, fileName), []byte(text), 0o644) //nolint:gosec // G306: a public document
 }
 
-// notices returns the content of the file for the package in the folder program.
+// notices returns the content of the file for the package in the directory program.
 func notices(ctx context.Context, program string, platforms []platform, reviews []review) (string, error) {
 	components, err := linked(ctx, program, platforms)
 	if err != nil {

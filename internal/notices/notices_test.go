@@ -56,7 +56,7 @@ func compareNotices(t *testing.T, program string) {
 }
 
 // needGoOfModule skips on a machine whose Go is not of the module's minor version,
-// or comes without its licence, as some distributions package it: the comments of
+// or comes without its license, as some distributions package it: the comments of
 // the standard library differ. Continuous integration has the right one.
 func needGoOfModule(t *testing.T) {
 	t.Helper()
@@ -75,7 +75,7 @@ func needGoOfModule(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(strings.TrimSpace(string(root)), "LICENSE")); err != nil {
-		t.Skipf("this Go comes without its licence: %v", err)
+		t.Skipf("this Go comes without its license: %v", err)
 	}
 }
 
@@ -118,7 +118,7 @@ func program(t *testing.T, change map[string]string) string {
 		"prog/go.mod": "module example.org/prog\n\ngo 1.24\n\nrequire (\n\texample.org/dep v1.0.0\n\texample.org/win v1.0.0\n)\n\n" +
 			"replace (\n\texample.org/dep => ../dep\n\texample.org/win => ../win\n)\n",
 		"prog/LICENSE":                 strings.ReplaceAll(mit, "%", "Prog"),
-		"prog/THIRD_PARTY_NOTICES.txt": "an older state, which is none of its own licences",
+		"prog/THIRD_PARTY_NOTICES.txt": "an older state, which is none of its own licenses",
 		"prog/main.go":                 "package main\n\nimport _ \"example.org/dep/sub\"\n\nfunc main() {}\n",
 		"prog/main_windows.go":         "package main\n\nimport _ \"example.org/win\"\n",
 		"dep/go.mod":                   "module example.org/dep\n\ngo 1.24\n",
@@ -144,19 +144,19 @@ func program(t *testing.T, change map[string]string) string {
 
 var linuxAndWindows = []platform{{"linux", "amd64"}, {"windows", "amd64"}}
 
-func TestNoticesHoldWhatIsLinked(t *testing.T) {
+func TestNoticesContainLinkedModules(t *testing.T) {
 	t.Parallel()
 	got, err := notices(t.Context(), program(t, nil), linuxAndWindows, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for what, want := range map[string]string{
-		"licence of the program":    "Copyright (c) 2024 Prog",
-		"licence of a module":       "Copyright (c) 2024 Dep",
+		"license of the program":    "Copyright (c) 2024 Prog",
+		"license of a module":       "Copyright (c) 2024 Dep",
 		"on another platform":       "Copyright (c) 2024 Win",
 		"notice":                    "Notice Ltd.",
-		"licence of a package":      "Copyright 2001 Sub",
-		"licence in a comment":      "Copyright (c) 1999 Comment Corp.\n\nRedistribution",
+		"license of a package":      "Copyright 2001 Sub",
+		"license in a comment":      "Copyright (c) 1999 Comment Corp.\n\nRedistribution",
 		"holder":                    "example.org/dep\n    Copyright 2002-2005 Line Author\n",
 		"overview":                  "example.org/dep\n    BSD-2-Clause AND MIT [",
 		"file":                      "of example.org/dep, sub/COPYING.txt\n",
@@ -167,7 +167,7 @@ func TestNoticesHoldWhatIsLinked(t *testing.T) {
 		}
 	}
 	for what, forbidden := range map[string]string{
-		"licence of a package that is not linked": "GNU General",
+		"license of a package that is not linked": "GNU General",
 		"its own older state":                     "an older state",
 		"prose":                                   "other prose",
 		"path of this machine":                    filepath.ToSlash(os.TempDir()),
@@ -194,16 +194,16 @@ func TestNoticesRefuse(t *testing.T) {
 		change map[string]string
 		want   string
 	}{
-		"module without a licence": {map[string]string{"win/LICENSE": ""}, "example.org/win has no licence file"},
-		"text that is no licence":  {map[string]string{"win/LICENSE": "Ask us."}, "example.org/win: LICENSE: licence unknown is not allowed"},
-		"copyleft":                 {map[string]string{"win/LICENSE": "GNU Affero General Public License"}, "example.org/win: LICENSE: licence AGPL is not allowed"},
+		"module without a license": {map[string]string{"win/LICENSE": ""}, "example.org/win has no license file"},
+		"text that is no license":  {map[string]string{"win/LICENSE": "Ask us."}, "example.org/win: LICENSE: license unknown is not allowed"},
+		"copyleft":                 {map[string]string{"win/LICENSE": "GNU Affero General Public License"}, "example.org/win: LICENSE: license AGPL is not allowed"},
 		"copyleft beside another": {
 			map[string]string{"dep/LICENSE": mit + "\nor Mozilla Public License Version 2.0"},
-			"example.org/dep: LICENSE: licence MPL-2.0 is not allowed",
+			"example.org/dep: LICENSE: license MPL-2.0 is not allowed",
 		},
 		"copyleft in a comment": {
 			map[string]string{"win/win.go": "// under the GNU General Public License\n\npackage win\n\nfunc F() {}\n"},
-			"example.org/win: win.go: licence GPL is not allowed",
+			"example.org/win: win.go: license GPL is not allowed",
 		},
 		"object file": {map[string]string{"win/x.syso": "?"}, "links the object files"},
 		"broken code": {map[string]string{"win/win.go": "pack"}, "expected 'package'"},
@@ -221,29 +221,29 @@ func TestNoticesRefuse(t *testing.T) {
 
 func TestReviewsAreNarrow(t *testing.T) {
 	t.Parallel()
-	lgpl := text{file: "types.go", kind: comment, licences: []string{"LGPL"}, declarations: true}
+	lgpl := text{file: "types.go", kind: comment, licenses: []string{"LGPL"}, declarations: true}
 	withCode := lgpl
 	withCode.declarations = false
-	whole := text{file: "COPYING", kind: licenceFile, licences: []string{"LGPL"}}
-	licence := text{file: "LICENSE", kind: licenceFile, licences: []string{"MIT"}}
-	declarations := review{component: "m", licences: []string{"LGPL"}, declarations: true, omit: true}
+	whole := text{file: "COPYING", kind: licenseFile, licenses: []string{"LGPL"}}
+	license := text{file: "LICENSE", kind: licenseFile, licenses: []string{"MIT"}}
+	declarations := review{component: "m", licenses: []string{"LGPL"}, declarations: true, omit: true}
 	cases := map[string]struct {
 		text   text
 		review review
 		want   string // "" for accepted
 	}{
 		"declarations":              {lgpl, declarations, ""},
-		"a function":                {withCode, declarations, "licence LGPL is not allowed"},
-		"a licence file":            {whole, declarations, "licence LGPL is not allowed"},
-		"a named file":              {whole, review{component: "m", file: "COPYING", licences: []string{"LGPL"}}, ""},
-		"another file":              {whole, review{component: "m", file: "COPYING.2", licences: []string{"LGPL"}}, "licence LGPL is not allowed"},
-		"another module":            {lgpl, review{component: "n", licences: []string{"LGPL"}}, "licence LGPL is not allowed"},
-		"another licence":           {lgpl, review{component: "m", licences: []string{"GPL"}}, "licence LGPL is not allowed"},
-		"nothing left to review":    {licence, declarations, "applies to nothing; remove it"},
-		"a permissive licence, too": {licence, review{component: "m", file: "LICENSE", licences: []string{"MIT"}}, "applies to nothing; remove it"},
+		"a function":                {withCode, declarations, "license LGPL is not allowed"},
+		"a license file":            {whole, declarations, "license LGPL is not allowed"},
+		"a named file":              {whole, review{component: "m", file: "COPYING", licenses: []string{"LGPL"}}, ""},
+		"another file":              {whole, review{component: "m", file: "COPYING.2", licenses: []string{"LGPL"}}, "license LGPL is not allowed"},
+		"another module":            {lgpl, review{component: "n", licenses: []string{"LGPL"}}, "license LGPL is not allowed"},
+		"another license":           {lgpl, review{component: "m", licenses: []string{"GPL"}}, "license LGPL is not allowed"},
+		"nothing left to review":    {license, declarations, "applies to nothing; remove it"},
+		"a permissive license, too": {license, review{component: "m", file: "LICENSE", licenses: []string{"MIT"}}, "applies to nothing; remove it"},
 	}
 	for name, c := range cases {
-		m := &component{name: "m", texts: []text{licence, c.text}}
+		m := &component{name: "m", texts: []text{license, c.text}}
 		err := check([]*component{m}, []review{c.review})
 		if got := err2string(err); (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
 			t.Errorf("%s: error %q, want %q in it", name, got, c.want)

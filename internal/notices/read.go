@@ -13,12 +13,12 @@ import (
 	"unicode"
 )
 
-// text is a licence or a notice.
+// text is a license or a notice.
 type text struct {
 	file     string // relative to the component's folder, with slashes
 	content  string
 	kind     kind
-	licences []string // SPDX identifiers, sorted
+	licenses []string // SPDX identifiers, sorted
 	// declarations is set for a comment of a source file that contains no function.
 	declarations bool
 }
@@ -26,19 +26,19 @@ type text struct {
 type kind int
 
 const (
-	licenceFile kind = iota // must be recognised
-	noticeFile              // NOTICE, PATENTS: kept, need not be a licence
-	comment                 // of a linked source file, with a licence in it
+	licenseFile kind = iota // must be recognized
+	noticeFile              // NOTICE, PATENTS: kept, need not be a license
+	comment                 // of a linked source file, with a license in it
 )
 
 var (
-	licenceName = regexp.MustCompile(`(?i)^(un)?(licen[cs]es?|copying|copyright|legal|eula|third[-_. ]?party([-_. ]?(licen[cs]es?|notices?))?)([-_. ].*)?$`)
+	licenseName = regexp.MustCompile(`(?i)^(un)?(licen[cs]es?|copying|copyright|legal|eula|third[-_. ]?party([-_. ]?(licen[cs]es?|notices?))?)([-_. ].*)?$`)
 	noticeName  = regexp.MustCompile(`(?i)^(notices?|patents?)([-_. ].*)?$`)
-	// codeName matches code: license.go is not a licence.
+	// codeName matches the names of source files: license.go is not a license.
 	codeName = regexp.MustCompile(`(?i)\.(go|s|c|h|cc|py|js|ts|sh|rb|proto|json|yaml|yml|toml|tmpl|prototext)$`)
 )
 
-// read finds the licences and notices of a component.
+// read finds the licenses and notices of a component.
 func (c *component) read() error {
 	if err := c.readFiles(); err != nil {
 		return err
@@ -53,8 +53,8 @@ func (c *component) read() error {
 	return nil
 }
 
-// readFiles reads the licence files of every folder from the component's own to
-// those of its linked packages.
+// readFiles reads the license files of every directory from that of the component to those of its
+// linked packages.
 func (c *component) readFiles() error {
 	folders := make(map[string]struct{})
 	for folder := range c.folders {
@@ -78,7 +78,7 @@ func (c *component) readFolder(folder string) error {
 	for _, entry := range entries {
 		name := entry.Name()
 		isNotice := noticeName.MatchString(name)
-		if !isNotice && !licenceName.MatchString(name) || codeName.MatchString(name) || c.main && name == fileName {
+		if !isNotice && !licenseName.MatchString(name) || codeName.MatchString(name) || c.main && name == fileName {
 			continue
 		}
 		path := filepath.Join(folder, name)
@@ -117,8 +117,8 @@ func (c *component) readFile(path string, isNotice bool) error {
 	if err != nil {
 		return err
 	}
-	t := text{file: c.relative(path), content: tidy(string(content)), kind: licenceFile}
-	t.licences = classify(t.content)
+	t := text{file: c.relative(path), content: tidy(string(content)), kind: licenseFile}
+	t.licenses = classify(t.content)
 	if isNotice {
 		t.kind = noticeFile
 	}
@@ -134,7 +134,7 @@ func (c *component) relative(path string) string {
 	return filepath.ToSlash(rel)
 }
 
-// tidy makes equal texts equal that differ in line ends and margins alone.
+// tidy normalizes line ends and margins, so that texts that differ only in these are equal.
 func tidy(s string) string {
 	lines := strings.Split(strings.ReplaceAll(strings.TrimPrefix(s, "\ufeff"), "\r\n", "\n"), "\n")
 	for i, line := range lines {
@@ -143,10 +143,10 @@ func tidy(s string) string {
 	return strings.Trim(strings.Join(lines, "\n"), "\n")
 }
 
-// readSources finds licences and copyright lines in the comments of linked files.
+// readSources finds licenses and copyright lines in the comments of linked files.
 func (c *component) readSources() error {
 	known := c.words()
-	kept := make(map[string][]string) // a comment to its licences, if the files do not have them
+	kept := make(map[string][]string) // a comment to its licenses, if the files do not have them
 	code := make(map[string]struct{}) // the comments of files that are more than declarations
 	for path := range c.sources {
 		source, err := os.ReadFile(path)
@@ -155,14 +155,14 @@ func (c *component) readSources() error {
 		}
 		declarations := filepath.Ext(path) == ".go" && !hasFunction(source)
 		for _, group := range comments(source) {
-			licences, seen := kept[group]
+			licenses, seen := kept[group]
 			if !seen {
-				licences = c.missing(group, known)
-				kept[group] = licences
+				licenses = c.missing(group, known)
+				kept[group] = licenses
 			}
-			if len(licences) > 0 {
+			if len(licenses) > 0 {
 				c.texts = append(c.texts, text{
-					file: c.relative(path), content: tidy(group), kind: comment, licences: licences, declarations: declarations,
+					file: c.relative(path), content: tidy(group), kind: comment, licenses: licenses, declarations: declarations,
 				})
 			}
 			if !declarations {
@@ -195,44 +195,43 @@ func (c *component) copyrights() []string {
 func (c *component) words() string {
 	var b strings.Builder
 	for _, t := range c.texts {
-		b.WriteString(normalise(t.content) + " ")
+		b.WriteString(normalize(t.content) + " ")
 	}
 	return b.String()
 }
 
-// missing returns the licences of a comment if the component's files, whose words
-// are known, do not have one of them. A dedication to the public domain asks for
-// nothing.
+// missing returns the licenses of a comment if the component's files do not contain one of them.
+// Words are the words of these files. A dedication to the public domain needs no notice.
 func (c *component) missing(group, known string) []string {
-	licences := classify(group)
-	if !slices.ContainsFunc(licences, func(id string) bool { return !c.has(id, group, known) }) {
+	licenses := classify(group)
+	if !slices.ContainsFunc(licenses, func(id string) bool { return !c.has(id, group, known) }) {
 		return nil
 	}
-	return licences
+	return licenses
 }
 
-// has says whether the component's files have the licence of a comment: the licence
-// itself, where the comment only names it, or the comment's very words.
+// has reports whether the component's files contain the license of a comment: the license itself if
+// the comment only names it, otherwise the text of the comment.
 func (c *component) has(id, group, known string) bool {
 	if id == publicDomain {
 		return true
 	}
 	if id != "Apache-2.0" {
-		return strings.Contains(known, normalise(group))
+		return strings.Contains(known, normalize(group))
 	}
-	return slices.ContainsFunc(c.texts, func(t text) bool { return t.kind == licenceFile && slices.Contains(t.licences, id) })
+	return slices.ContainsFunc(c.texts, func(t text) bool { return t.kind == licenseFile && slices.Contains(t.licenses, id) })
 }
 
-// hasFunction says whether Go source has a function, and not declarations alone.
+// hasFunction reports whether Go source contains a function.
 func hasFunction(source []byte) bool {
 	return bytes.HasPrefix(source, []byte("func ")) || bytes.Contains(source, []byte("\nfunc ")) || bytes.Contains(source, []byte("= func("))
 }
 
-// mayMatter matches every comment that can have a licence or a copyright.
+// mayMatter matches every comment that may contain a license or a copyright notice.
 var mayMatter = regexp.MustCompile(`(?i)copyright|licen[cs]e|permission|redistribution|public domain`)
 
-// comments returns those comments of a Go or assembly file that may matter. Line
-// comments in adjacent lines are one comment.
+// comments returns the comments of a Go or assembly file that mayMatter matches. Line comments in
+// adjacent lines are one comment.
 func comments(source []byte) []string {
 	file := token.NewFileSet().AddFile("", -1, len(source))
 	var s scanner.Scanner
@@ -263,7 +262,7 @@ func comments(source []byte) []string {
 	}
 }
 
-// bare returns a comment without its marks.
+// bare returns a comment without its markers.
 func bare(literal string) string {
 	if after, isLine := strings.CutPrefix(literal, "//"); isLine {
 		return strings.TrimPrefix(after, " ")
@@ -280,13 +279,13 @@ func bare(literal string) string {
 
 var (
 	copyrightWord = regexp.MustCompile(`(?i)copyright|\(c\)|©`)
-	// copyrightLine matches a copyright notice: its mark, its years, its holder.
+	// copyrightLine matches a copyright notice: its sign, its years and its holder.
 	copyrightLine = regexp.MustCompile(`(?i)^(?:portions )?(copyright\s*(?:\(c\)|©)?|\(c\)|©)[\s:]*((?:\d{4}|present|now|[-–+,\s])*)(?:by\s+)?(\pL.*?)[\s.,;]*(?:all rights reserved.*)?$`)
 )
 
-// addHolders adds the copyright lines of a comment by their holders. Of several lines
-// that differ in their years it keeps the first by name, which stays the same when
-// files change.
+// addHolders adds the copyright lines of a comment by holder. Of several lines that differ only in
+// their years it keeps the first one in lexical order, so that the result does not depend on the
+// order of files.
 func addHolders(holders map[string]string, group string) {
 	for line := range strings.Lines(group) {
 		line = strings.TrimSpace(line)
@@ -311,5 +310,5 @@ func holderOf(line string) string {
 	if years == "" && (!strings.HasPrefix(mark, "Copyright") || !unicode.IsUpper([]rune(holder)[0])) {
 		return ""
 	}
-	return normalise(holder)
+	return normalize(holder)
 }

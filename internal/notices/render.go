@@ -8,16 +8,16 @@ import (
 
 const rule = "--------------------------------------------------------------------------------"
 
-// render writes the notices: an overview, then every text once, with those it
-// belongs to.
+// render writes the notices: an overview, then every text once, with the components that it belongs
+// to.
 func render(program string, platforms []platform, components []*component, reviews []review) string {
 	numbers, distinct := number(components)
 	var b strings.Builder
 	fmt.Fprintf(&b, "Third-party notices of %s\n\n", program)
-	b.WriteString(wrap("", program+" contains the components below, under their licences, whose texts follow by number. "+
+	b.WriteString(wrap("", program+" contains the components below, under their licenses, whose texts follow by number. "+
 		"The list is the union of what is linked on "+names(platforms)+".") + "\n")
 	for _, c := range components {
-		fmt.Fprintf(&b, "%s\n%s", c.name, wrap("    ", strings.Join(c.licences(), " AND ")+" "+c.references(numbers)))
+		fmt.Fprintf(&b, "%s\n%s", c.name, wrap("    ", strings.Join(c.licenses(), " AND ")+" "+c.references(numbers)))
 	}
 	renderCopyrights(&b, components)
 	renderReviews(&b, reviews)
@@ -27,7 +27,7 @@ func render(program string, platforms []platform, components []*component, revie
 	return b.String()
 }
 
-// number gives each different text a number, in the order of their first use.
+// number numbers the different texts in the order of their first use.
 func number(components []*component) (map[string]int, []string) {
 	numbers := make(map[string]int)
 	var distinct []string
@@ -50,11 +50,11 @@ func names(platforms []platform) string {
 	return strings.Join(names, ", ")
 }
 
-// licences returns the identifiers of all texts of a component, sorted.
-func (c *component) licences() []string {
+// licenses returns the identifiers of all texts of a component, sorted.
+func (c *component) licenses() []string {
 	var ids []string
 	for _, t := range c.texts {
-		for _, id := range t.licences {
+		for _, id := range t.licenses {
 			if slices.Contains(allowed, id) {
 				ids = append(ids, id)
 			}
@@ -103,7 +103,7 @@ func renderReviews(b *strings.Builder, reviews []review) {
 	b.WriteString("\nOther terms that the sources mention, and why they do not apply:\n\n")
 	for _, r := range reviews {
 		what := strings.TrimSuffix(r.component+", "+r.file, ", ")
-		fmt.Fprintf(b, "%s\n%s", what, wrap("    ", strings.Join(r.licences, ", ")+": "+r.reason))
+		fmt.Fprintf(b, "%s\n%s", what, wrap("    ", strings.Join(r.licenses, ", ")+": "+r.reason))
 	}
 }
 

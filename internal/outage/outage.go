@@ -1,6 +1,6 @@
-// Package outage logs what fails repeatedly without filling the log: an outage of a
-// dependency has one line at its beginning and one at its end, and events that clients can
-// cause at will have one line in an interval.
+// Package outage limits log lines about repeated failures: an outage of a dependency has one
+// line at its beginning and one at its end, and events that clients can cause have one line per
+// interval.
 package outage
 
 import (
@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-// A dependency that comes and goes has the lines of this many outages in a minute.
+// maxOutages is the maximum number of outages logged in a window.
 const maxOutages, window = 6, time.Minute
 
 // interval is the default of NewEvents.
 const interval = 10 * time.Second
 
 // Log logs the beginning and the end of the outages of one dependency. It is safe for
-// concurrent use, and costs an atomic load while all is well.
+// concurrent use. Without an outage a call costs one atomic load.
 type Log struct {
 	logger       *slog.Logger
 	level        slog.Level
@@ -30,22 +30,23 @@ type Log struct {
 	since    time.Time // of the current outage
 	failures int       // in it
 	logged   bool      // whether its beginning was logged
-	window   time.Time // when the minute began in which
-	outages  int       // so many were logged
+	window   time.Time // start of the current minute
+	outages  int       // outages logged in this minute
+	broken   int       // parts that currently fail
 }
 
-// New returns a Log that writes the message began at the given level and ended at INFO.
-// Logger has the attributes that name the dependency.
+// New returns a Log that writes the message began at the given level, and ended at INFO. The
+// attributes of logger name the dependency.
 func New(logger *slog.Logger, level slog.Level, began, ended string) *Log {
 	return &Log{logger: logger, level: level, began: began, ended: ended}
 }
 
-// Down reports whether there is an outage now.
+// Down reports whether there is an outage.
 func (l *Log) Down() bool { return l.down.Load() }
 
-// Failed notes a failure and logs the first one of an outage. If six outages have been
-// logged within a minute, the first failure after that minute is logged instead. Callers
-// report every failure.
+// Failed records a failure and logs the first one of an outage. After six logged outages within
+// a minute, the next line is written only after that minute. It must be called for every
+// failure.
 func (l *Log) Failed(err error, args ...any) {
 	l.mu.Lock()
 	now := time.Now()
@@ -68,7 +69,7 @@ func (l *Log) Failed(err error, args ...any) {
 	}
 }
 
-// Succeeded notes the end of an outage, if there is one, and logs it if the beginning was
+// Succeeded records the end of an outage, if there is one, and logs it if the beginning was
 // logged.
 func (l *Log) Succeeded(args ...any) {
 	if !l.down.Load() {
@@ -84,9 +85,44 @@ func (l *Log) Succeeded(args ...any) {
 	}
 }
 
-// Events logs each message at most once in an interval, with how often it came since, so
-// that what clients or a broken dependency can cause at will does not fill the log. Messages
-// are constants. It is safe for concurrent use.
+// Part records failures of one of several parts of a dependency, such as one of two
+// connections. The outage lasts from the failure of the first part until no part fails.
+type Part struct {
+	log    *Log
+	broken bool
+}
+
+// Part returns a new Part of l.
+func (l *Log) Part() *Part { return &Part{log: l} }
+
+// Failed records a failure, see [Log.Failed].
+func (p *Part) Failed(err error, args ...any) {
+	p.log.mu.Lock()
+	if !p.broken {
+		p.broken = true
+		p.log.broken++
+	}
+	p.log.mu.Unlock()
+	p.log.Failed(err, args...)
+}
+
+// Succeeded records a success of the part, see [Log.Succeeded].
+func (p *Part) Succeeded(args ...any) {
+	p.log.mu.Lock()
+	if p.broken {
+		p.broken = false
+		p.log.broken--
+	}
+	over := p.log.broken == 0
+	p.log.mu.Unlock()
+	if over {
+		p.log.Succeeded(args...)
+	}
+}
+
+// Events logs each message at most once per interval, with the number of omitted ones, for
+// events that clients or a broken dependency can cause at any rate. Messages must be constants.
+// It is safe for concurrent use.
 type Events struct {
 	logger *slog.Logger
 	every  time.Duration
@@ -100,7 +136,7 @@ type event struct {
 	omitted int       // since then
 }
 
-// NewEvents returns Events that log each message once in every; 0 means ten seconds.
+// NewEvents returns Events with the interval every; 0 means ten seconds.
 func NewEvents(logger *slog.Logger, every time.Duration) *Events {
 	if every <= 0 {
 		every = interval
@@ -108,8 +144,8 @@ func NewEvents(logger *slog.Logger, every time.Duration) *Events {
 	return &Events{logger: logger, every: every, seen: make(map[string]*event)}
 }
 
-// Log logs msg with args and "omitted", the number of times that it was not logged before,
-// unless it was logged within the interval.
+// Log logs msg with args and "omitted", the number of omitted lines with this message, unless
+// the message was logged within the interval.
 func (e *Events) Log(level slog.Level, msg string, args ...any) {
 	if !e.logger.Enabled(context.Background(), level) {
 		return

@@ -54,6 +54,30 @@ func TestOutageHasOneLineAtEachEnd(t *testing.T) {
 	})
 }
 
+// Of a dependency with several parts the outage lasts while one of them fails.
+func TestOutageOfParts(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	o := outage.New(slog.New(slog.NewJSONHandler(&log, nil)), slog.LevelWarn, "away", "back")
+	a, b := o.Part(), o.Part()
+	a.Failed(errAway)
+	b.Failed(errAway)
+	a.Failed(errAway)
+	a.Succeeded()
+	a.Succeeded()
+	if !o.Down() {
+		t.Error("ended while a part fails")
+	}
+	b.Succeeded()
+	if got := parse(t, &log); o.Down() || len(got) != 2 || got[0].Msg != "away" || got[1].Msg != "back" || got[1].Failures != 3 {
+		t.Errorf("%+v, down: %v", got, o.Down())
+	}
+	a.Failed(errAway)
+	if got := parse(t, &log); len(got) != 1 || !o.Down() {
+		t.Errorf("%+v", got)
+	}
+}
+
 // A dependency that comes and goes ten times a second for a minute has few lines, and an
 // outage that follows at once and lasts is still logged.
 func TestOutageBoundsFlapping(t *testing.T) {

@@ -1,5 +1,4 @@
-// Package proxytest stands between a program under test and a server, and can be cut,
-// stalled and slowed down.
+// Package proxytest provides a TCP proxy that tests can close, stall and slow down.
 package proxytest
 
 import (
@@ -10,7 +9,7 @@ import (
 	"time"
 )
 
-// Proxy passes TCP connections on to a server.
+// Proxy forwards TCP connections to a server.
 type Proxy struct {
 	Addr string // where it listens when it is open
 
@@ -85,7 +84,7 @@ func (p *Proxy) pass(to, from net.Conn) {
 	}
 }
 
-// Cut resets what is open and refuses what comes, until it is opened again.
+// Cut resets open connections and refuses new ones until the proxy is opened again.
 func (p *Proxy) Cut() {
 	if p.listener != nil {
 		p.listener.Close()
@@ -99,14 +98,14 @@ func (p *Proxy) Cut() {
 	p.running.Wait()
 }
 
-// Stall lets no more bytes pass, as a server that hangs does, until [Proxy.Resume].
+// Stall stops forwarding, like an unresponsive server, until [Proxy.Resume].
 func (p *Proxy) Stall() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.stalled = make(chan struct{})
 }
 
-// Resume ends that.
+// Resume ends a Stall.
 func (p *Proxy) Resume() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -116,5 +115,5 @@ func (p *Proxy) Resume() {
 	}
 }
 
-// Delay lets what passes, in either direction, take that much longer from now on.
+// Delay delays all data, in both directions, by that duration.
 func (p *Proxy) Delay(d time.Duration) { p.delay.Store(int64(d)) }

@@ -1,5 +1,5 @@
-// Package rabbittest gives a test a virtual host of RabbitMQ, with users whose rights
-// the test chooses.
+// Package rabbittest creates virtual hosts of RabbitMQ for tests, with users and their
+// permissions.
 package rabbittest
 
 import (
@@ -41,24 +41,24 @@ func withoutf(t testing.TB, format string, args ...any) {
 	t.Skipf(format, args...)
 }
 
-// Rights are the three patterns of rabbitmqctl set_permissions. USER stands for the name
-// of the user.
+// Rights are the three patterns of rabbitmqctl set_permissions. USER is replaced by the name of
+// the user.
 type Rights struct{ Configure, Write, Read string }
 
-// On returns rights on the names that the patterns match.
+// On returns permissions for the names that the patterns match.
 func On(configure, write, read string) Rights { return Rights{configure, write, read} }
 
-// All is the right to everything.
+// All permits everything.
 var All = On(".*", ".*", ".*")
 
-// Vhost is a virtual host of the test's own.
+// Vhost is a virtual host for a single test.
 type Vhost struct {
 	name string
 	host string
 }
 
-// New makes a virtual host with users, through scripts/rabbitmqctl. They are deleted
-// with the test.
+// New creates a virtual host with users, through scripts/rabbitmqctl. They are deleted with the
+// test.
 func New(t testing.TB, users map[string]Rights) *Vhost {
 	t.Helper()
 	u, err := url.Parse(URL(t))
@@ -86,7 +86,7 @@ func New(t testing.TB, users map[string]Rights) *Vhost {
 	return v
 }
 
-// definitions are what rabbitmqctl import_definitions takes.
+// definitions is the input of rabbitmqctl import_definitions.
 func (v *Vhost) definitions(users map[string]Rights) any {
 	type object map[string]any
 	var accounts, permissions []object
@@ -100,16 +100,16 @@ func (v *Vhost) definitions(users map[string]Rights) any {
 	return object{"vhosts": []object{{"name": v.name}}, "users": accounts, "permissions": permissions}
 }
 
-// password is that of users who live as long as a test.
+// password is the password of all test users.
 const password = "secret"
 
-// Name is the name of the virtual host.
+// Name returns the name of the virtual host.
 func (v *Vhost) Name() string { return v.name }
 
-// User is the name of a user on the server.
+// User returns the name of a user on the server.
 func (v *Vhost) User(user string) string { return v.name + "-" + user }
 
-// URL is where a user connects.
+// URL returns the URL for a user.
 func (v *Vhost) URL(user string) string {
 	return "amqp://" + v.User(user) + ":" + password + "@" + v.host + "/" + v.name
 }

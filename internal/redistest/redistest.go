@@ -1,21 +1,24 @@
-// Package redistest gives tests a Redis, and keys of their own in it.
+// Package redistest provides a Redis database for tests, with a key prefix per test.
 package redistest
 
 import (
+	"bufio"
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/url"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/chassi-go/chassi/redis"
 )
 
-// Config returns that of the server at CHASSI_TEST_REDIS, by default the local one,
-// with a prefix for the test, and its host:port. Without a server the test is skipped,
-// and fails where CI=true.
+// Config returns the configuration for the server at CHASSI_TEST_REDIS, by default the local
+// one, with a prefix for the test, and its host:port. Without a server the test is skipped, or
+// fails if CI=true.
 func Config(t testing.TB) (c redis.Config, addr string) {
 	t.Helper()
 	base := os.Getenv("CHASSI_TEST_REDIS")
@@ -40,7 +43,7 @@ func Config(t testing.TB) (c redis.Config, addr string) {
 	return redis.Config{URL: base, Timeout: 5 * time.Second, Prefix: fmt.Sprintf("chassi-test-%d:", rand.Uint64())}, addr
 }
 
-// Open returns a client of it.
+// Open returns a client of the database.
 func Open(t testing.TB, c redis.Config) *redis.DB {
 	t.Helper()
 	db, err := redis.Open(c)
@@ -49,4 +52,28 @@ func Open(t testing.TB, c redis.Config) *redis.DB {
 	}
 	t.Cleanup(db.Close)
 	return db
+}
+
+// Admin returns a function that sends a command to the server at addr with the permissions of
+// CHASSI_TEST_REDIS. The words must not contain spaces.
+func Admin(t testing.TB, c redis.Config, addr string) func(words ...string) {
+	t.Helper()
+	conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(t.Context(), "tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	answers := bufio.NewReader(conn)
+	command := func(words ...string) {
+		t.Helper()
+		fmt.Fprintf(conn, "%s\r\n", strings.Join(words, " "))
+		if line, err := answers.ReadString('\n'); err != nil || line[0] == '-' {
+			t.Fatalf("%s: %q, %v", words[0], line, err)
+		}
+	}
+	if u, err := url.Parse(c.URL); err == nil && u.User != nil {
+		password, _ := u.User.Password()
+		command("AUTH", cmp.Or(u.User.Username(), "default"), password)
+	}
+	return command
 }

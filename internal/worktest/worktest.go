@@ -1,4 +1,5 @@
-// Package worktest is the work that tests of durable queues have done.
+// Package worktest verifies the contract of the work queues of a broker: [Run] runs one suite with
+// a real server, publishers and plain clients of the broker.
 package worktest
 
 import (
@@ -9,13 +10,14 @@ import (
 	"time"
 
 	"github.com/chassi-go/chassi"
-	"github.com/chassi-go/chassi/transport/message"
+	"github.com/chassi-go/chassi/transport"
 )
 
-// Job is one piece of work, and how it fails.
+// Job is one job and describes how it fails.
 type Job struct {
-	Number int    `json:"number"`
-	Fail   string `json:"fail"`
+	Number  int    `json:"number"`
+	Fail    string `json:"fail"`
+	Padding string `json:"padding,omitzero"`
 }
 
 // Nothing is its result.
@@ -26,28 +28,52 @@ func Service(do func(context.Context, *Job) (*Nothing, error)) *chassi.Service {
 	return chassi.NewService("jobs.v1.Jobs", chassi.NewEndpoint("Do", do, chassi.Public))
 }
 
-// Succeed does nothing.
+// Succeed is a no-op.
 func Succeed(context.Context, *Job) (*Nothing, error) { return &Nothing{}, nil }
 
-// Done remembers which ids were handled, as a table in a database would.
+// Done records the ids of the completed jobs, like a table in a database.
 type Done struct {
 	sync.Mutex
 
 	Times    map[string]int // deliveries by id
 	Finished map[string]int // work done by id
+	Calls    []Seen         // deliveries
 	Event    chan string
+
+	Entered chan string   // ids of jobs that wait for Leave
+	Leave   chan struct{} // ends one of them, or all when it is closed
 }
 
-// NewDone returns one that has seen nothing.
+// Seen is what a delivery contained about its call.
+type Seen struct{ RequestID, Traceparent string }
+
+// NewDone returns an empty Done.
 func NewDone() *Done {
-	return &Done{Times: make(map[string]int), Finished: make(map[string]int), Event: make(chan string, 100_000)}
+	return &Done{
+		Times: make(map[string]int), Finished: make(map[string]int),
+		Event: make(chan string, 100_000), Entered: make(chan string, 100_000), Leave: make(chan struct{}),
+	}
 }
 
-// Do works once for each id, and fails as the job says.
+// Do completes each id once, and fails as the job specifies.
 func (d *Done) Do(ctx context.Context, j *Job) (*Nothing, error) {
-	id := chassi.CallFrom(ctx).In.Get(message.IDKey)
+	call := chassi.CallFrom(ctx)
+	id := call.In.Get(transport.IdempotencyKey)
+	if j.Fail == "wait" || j.Fail == "deaf" {
+		d.Entered <- id
+		ended := ctx.Done()
+		if j.Fail == "deaf" {
+			ended = nil
+		}
+		select {
+		case <-d.Leave:
+		case <-ended:
+			return nil, ctx.Err()
+		}
+	}
 	d.Lock()
 	defer d.Unlock()
+	d.Calls = append(d.Calls, Seen{call.RequestID, call.In.Get("Traceparent")})
 	d.Times[id]++
 	defer func() { d.Event <- id }()
 	switch {
@@ -66,7 +92,7 @@ func (d *Done) Do(ctx context.Context, j *Job) (*Nothing, error) {
 	return &Nothing{}, nil
 }
 
-// Count returns how many ids were done, and how many deliveries were too many.
+// Count returns the number of completed ids and of superfluous deliveries.
 func (d *Done) Count() (handled, duplicates int) {
 	d.Lock()
 	defer d.Unlock()
@@ -82,8 +108,25 @@ func (d *Done) Await(t *testing.T, n int) {
 	for i := range n {
 		select {
 		case <-d.Event:
-		case <-time.After(20 * time.Second):
+		case <-time.After(60 * time.Second):
 			t.Fatalf("delivery %d of %d did not come", i+1, n)
 		}
+	}
+}
+
+// Enter waits until a job waits for Leave.
+func (d *Done) Enter(t *testing.T) {
+	t.Helper()
+	select {
+	case <-d.Entered:
+	case <-time.After(60 * time.Second):
+		t.Fatal("no job was begun")
+	}
+}
+
+// Drain discards the deliveries that no test has waited for.
+func (d *Done) Drain() {
+	for len(d.Event) > 0 {
+		<-d.Event
 	}
 }

@@ -1,5 +1,5 @@
-// Package accounts makes the accounts that load is made with, many and fast: by
-// batches, straight into the database, all with one password that is hashed once.
+// Package accounts creates accounts for load tests, in batches directly in the database. All
+// have the same password, which is hashed once.
 package accounts
 
 import (
@@ -18,9 +18,9 @@ import (
 )
 
 const (
-	// DefaultPassword is that of all accounts unless another one is asked for.
+	// DefaultPassword is the default password of the accounts.
 	DefaultPassword = "much ado under load"
-	// Max is how many accounts there can be.
+	// Max is the maximum number of accounts.
 	Max = 10_000_000
 
 	perStatement = 500    // rows of one INSERT
@@ -29,21 +29,19 @@ const (
 	domain       = "@example.com"
 )
 
-// Email returns the address of the nth account, counted from 0:
-// user0000000@example.com.
+// Email returns the address of account n, counted from 0: user0000000@example.com.
 func Email(n int) string { return fmt.Sprintf("%s%07d%s", prefix, n, domain) }
 
-// ErrOtherPassword is returned when accounts of an earlier run have another
-// password than the one asked for now.
+// ErrOtherPassword is returned if the accounts of an earlier run have another password.
 var ErrOtherPassword = errors.New("the accounts there have another password: give that one, or take an empty database")
 
-// Seeding says what to make.
+// Seeding configures [Seed].
 type Seeding struct {
 	Users    int    // accounts 0 to Users-1
 	Password string // default [DefaultPassword]
-	// Params are those of the hash; the zero value is the program's default.
+	// Params are the parameters of the hash. The zero value means the default of authd.
 	Params password.Params
-	// Progress, if not nil, is told after each batch how many accounts there are.
+	// Progress, if not nil, is called after each batch with the number of accounts.
 	Progress func(done int)
 }
 
@@ -60,9 +58,9 @@ func (s Seeding) withDefaults() (Seeding, error) {
 	return s, nil
 }
 
-// Seed brings the schema of db up to date and makes the accounts that are
-// missing. Each batch is one transaction, and a later call goes on after the last
-// one that was stored. It returns how many accounts were there before.
+// Seed migrates the schema of db and creates the missing accounts. Each batch is one
+// transaction; a later call continues after the last one stored. It returns the number of
+// accounts that existed before.
 func Seed(ctx context.Context, db *database.DB, s Seeding) (before int, err error) {
 	if s, err = s.withDefaults(); err != nil {
 		return 0, err
@@ -90,8 +88,8 @@ func Seed(ctx context.Context, db *database.DB, s Seeding) (before int, err erro
 	return before, nil
 }
 
-// count returns the number of the first account that is missing: they are made in
-// the order of their addresses.
+// count returns the number of the first missing account. Accounts are created in the order of
+// their addresses.
 func count(ctx context.Context, db *database.DB) (n int, err error) {
 	rows, err := db.Query(ctx, `SELECT email FROM users WHERE email >= $1 AND email <= $2 AND email LIKE $3 ORDER BY email DESC`,
 		Email(0), Email(Max-1), prefix+"_______"+domain)
@@ -112,8 +110,7 @@ func count(ctx context.Context, db *database.DB) (n int, err error) {
 	return 0, rows.Err()
 }
 
-// hashFor returns the hash of the password: the one that the first account has
-// already, or a new one.
+// hashFor returns the hash of the password, that of the first account or a new one.
 func hashFor(ctx context.Context, db *database.DB, there int, s Seeding) (string, error) {
 	if there == 0 {
 		return password.Hash(s.Params, s.Password)
@@ -128,8 +125,8 @@ func hashFor(ctx context.Context, db *database.DB, there int, s Seeding) (string
 	return first.Password, nil
 }
 
-// insert makes the accounts from first to end-1, all or none. A server that stops
-// just then may lose them although they were stored, and the next run makes them.
+// insert creates the accounts from first to end-1, all or none. A crash of the server may lose
+// them; the next run creates them again.
 func insert(ctx context.Context, db *database.DB, first, end int, hash string) error {
 	now := time.Now().UnixMicro()
 	return db.WriteRelaxed(ctx, func(ctx context.Context, tx *database.Tx) error {
@@ -148,7 +145,7 @@ func insert(ctx context.Context, db *database.DB, first, end int, hash string) e
 	})
 }
 
-// statement inserts n rows. $1 is the hash and $2 the time of all.
+// statement returns an INSERT of n rows. $1 is the hash and $2 the time of all rows.
 func statement(n int) string {
 	var b strings.Builder
 	b.WriteString("INSERT INTO users (id, email, password, generation, disabled, created_at, updated_at) VALUES ")
@@ -161,7 +158,7 @@ func statement(n int) string {
 	return b.String()
 }
 
-// newID returns an id as the service makes them: 128 random bits in 26 characters.
+// newID returns an ID in the format of the service: 128 random bits in 26 characters.
 func newID() string {
 	var raw [16]byte
 	_, _ = rand.Read(raw[:]) // never fails, says crypto/rand

@@ -47,7 +47,7 @@ func size(t *testing.T, db *database.DB) (n int) {
 }
 
 // A run that is interrupted leaves whole batches, and the next one makes the rest.
-func TestSeedGoesOnWhereItStopped(t *testing.T) {
+func TestSeedContinuesWhereItStopped(t *testing.T) {
 	t.Parallel()
 	dbtest.Engines(t, func(t *testing.T, url string) {
 		db := open(t, url)
@@ -112,7 +112,7 @@ func TestSeedBesideOtherAccounts(t *testing.T) {
 	})
 }
 
-func TestSeedSaysWhatCannotBe(t *testing.T) {
+func TestSeedReportsInvalidOptions(t *testing.T) {
 	t.Parallel()
 	db := open(t, dbtest.SQLite(t))
 	for _, n := range []int{0, -1, accounts.Max + 1} {

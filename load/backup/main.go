@@ -3,9 +3,9 @@
 //	make build
 //	go run ./load/backup --rate 200 --duration 20s --backups 3
 //
-// Each backup is restored and checked: its integrity, and that it has every sign-up that was
-// acknowledged before it began. A node then starts on the last one. It exits with 1 when
-// anything is missing. README.md in the folder above has the rest.
+// It restores each backup and checks its integrity and that it contains every sign-up that was
+// acknowledged before it began. Then it starts a node on the last one. It exits with 1 if
+// anything is missing. See README.md in the parent directory.
 package main
 
 import (
@@ -115,7 +115,7 @@ func measure(ctx context.Context, o options, out io.Writer) (err error) {
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// makeBackups makes them at even intervals while the sign-ups go on.
+// makeBackups makes backups at regular intervals during the sign-ups.
 func makeBackups(ctx context.Context, n *node, o options) ([]copied, error) {
 	var list []copied
 	for i := range o.backups {

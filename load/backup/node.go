@@ -22,14 +22,14 @@ import (
 
 const password = "an analytical engine"
 
-// settings make hashing cheap, so that the sign-ups are a load on the database.
+// settings make hashing cheap, so that the sign-ups load the database.
 var settings = []string{
 	"--http.addr=127.0.0.1:0", "--admin.addr=127.0.0.1:0", "--grpc.addr=off", "--nats.url=off", "--shutdown.drain=0s",
-	"--rate_limit.peer=off", "--sign_up_rate=off",
-	"--argon2.memory=7168", "--argon2.time=1", "--hash.queue=2000",
+	"--rate_limit.peer=off", "--rate_limit.sign_up=off",
+	"--argon2.memory_kib=7168", "--argon2.time=1", "--hash.max_queued=2000",
 }
 
-// node is a running authd and what it acknowledged.
+// node is a running authd and the sign-ups that it acknowledged.
 type node struct {
 	program, dir, url string
 	cmd               *exec.Cmd
@@ -98,7 +98,7 @@ func (n *node) command(ctx context.Context, dir string, args ...string) (string,
 	return string(out), nil
 }
 
-// statusError is an answer other than the one that was wanted.
+// statusError is an unexpected response status.
 type statusError int
 
 func (e statusError) Error() string { return fmt.Sprintf("status %d", int(e)) }
@@ -186,7 +186,7 @@ func verify(ctx context.Context, n *node, b *copied) (err error) {
 	return nil
 }
 
-// startRestored starts a node on a restored backup and logs an account in.
+// startRestored starts a node on a restored backup and logs in to an account.
 func startRestored(ctx context.Context, program string, n *node, b copied) error {
 	dir, err := os.MkdirTemp(n.dir, "started-")
 	if err != nil {

@@ -1,6 +1,5 @@
-// Package balancer is a small load balancer for measurements and tests. It finds out by
-// polling which nodes are ready, as most do, and does nothing to hide a failed call: it
-// repeats none.
+// Package balancer is a small load balancer for measurements and tests. It polls the readiness
+// of the nodes, as most load balancers do, and never retries a failed call.
 package balancer
 
 import (
@@ -24,9 +23,9 @@ type Node struct {
 	Readiness string // the URL that answers 200 when the node is ready
 }
 
-// Balancer passes calls to the nodes that were ready when it last asked, in turn. It keeps
-// connections to them open. One negative answer takes a node out, one positive answer takes
-// it back in. It is safe for concurrent use.
+// Balancer forwards calls in turn to the nodes that were ready at the last poll. It keeps
+// connections to them open. One failed poll removes a node, one successful poll adds it again.
+// It is safe for concurrent use.
 type Balancer struct {
 	every   time.Duration
 	targets []*target
@@ -46,7 +45,7 @@ var (
 	errAgain  = errors.New("the connection was closed by the node, and net/http repeated the call on another one")
 )
 
-// New makes a balancer that asks each node for its readiness at the interval every.
+// New returns a balancer that polls the readiness of each node at the interval every.
 func New(every time.Duration, nodes ...Node) (*Balancer, error) {
 	b := &Balancer{every: every, calls: &http.Transport{MaxIdleConnsPerHost: 256, IdleConnTimeout: 30 * time.Second}}
 	for _, n := range nodes {
@@ -76,7 +75,7 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// once fails a call that net/http repeated by itself: other load balancers do not.
+// once fails a call that net/http would retry, which other load balancers do not.
 func (b *Balancer) once(r *http.Request) (*http.Response, error) {
 	var connections atomic.Int32
 	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connections.Add(1) }}
@@ -87,7 +86,7 @@ func (b *Balancer) once(r *http.Request) (*http.Response, error) {
 	return answer, err
 }
 
-// ServeHTTP passes the call to a node, and answers 503 when none is ready.
+// ServeHTTP forwards the call to a node, or returns status 503 if none is ready.
 func (b *Balancer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var ready []*target
 	for _, t := range b.targets {
@@ -103,7 +102,7 @@ func (b *Balancer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b.proxy.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), targetKey{}, chosen)))
 }
 
-// Ready returns how many nodes take calls.
+// Ready returns the number of ready nodes.
 func (b *Balancer) Ready() (n int) {
 	for _, t := range b.targets {
 		if t.ready.Load() {
@@ -113,7 +112,7 @@ func (b *Balancer) Ready() (n int) {
 	return n
 }
 
-// Run polls the nodes until ctx ends, each at times of its own.
+// Run polls the nodes independently of each other until ctx ends.
 func (b *Balancer) Run(ctx context.Context) {
 	probes := &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{}}
 	defer probes.CloseIdleConnections()

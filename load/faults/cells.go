@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// cell is one fault of one dependency.
+// cell is one fault of one dependency, a cell of the matrix.
 type cell struct {
 	dependency, fault string
 	short             bool // part of the short form
@@ -23,8 +23,8 @@ type cell struct {
 
 func (c *cell) String() string { return c.dependency + ", " + c.fault }
 
-// expectation is what must hold while the fault lasts. What holds for all cells is in
-// judge.
+// expectation is what must hold during the fault. verdict.go checks the conditions that hold for
+// all cells.
 type expectation struct {
 	up      []string // probes that stay up; the others may fail as they may
 	ready   bool
@@ -32,14 +32,14 @@ type expectation struct {
 	refuses string // the node may end by itself at start if its log has this word
 }
 
-// Probes. The keys are asked for as a JWK Set.
+// Names of probes. probeKeys requests the JWK Set.
 const (
 	probeLive  = "healthz"
 	probeReady = "readyz"
 	probeKeys  = "JWKS"
 )
 
-// checkDatabase is the database's name in readiness.
+// checkDatabase is the name of the database in the readiness status.
 const checkDatabase = "database"
 
 // Groups of probes.
@@ -50,7 +50,7 @@ var (
 	all   = append(slices.Clip(reads), "login", "sign-up")
 )
 
-// The faults that a proxy makes.
+// Faults caused by a proxy.
 func refuse(_ context.Context, w *world) error { w.proxy.refuse(); return nil }
 func hang(_ context.Context, w *world) error   { w.proxy.hang(); return nil }
 func pass(_ context.Context, w *world) error   { return w.proxy.pass() }
@@ -59,9 +59,8 @@ func slow(roundTrip time.Duration) func(context.Context, *world) error {
 	return func(_ context.Context, w *world) error { w.proxy.slow(roundTrip / 2); return nil }
 }
 
-// behindProxy returns the faults that every server behind a proxy can have. Away is what is
-// expected while it cannot be used, atStart the same when it never could, and late when it
-// is slow.
+// behindProxy returns the faults of a server behind a proxy. away is expected while the server
+// is unavailable, atStart if it is unavailable from the start, and late if it is slow.
 func behindProxy(dependency string, prepare func(context.Context, *world) error, atStart, away, late expectation) []*cell {
 	cells := []*cell{
 		{fault: "away at start", atStart: true, begin: refuse, expect: atStart},
@@ -76,15 +75,15 @@ func behindProxy(dependency string, prepare func(context.Context, *world) error,
 	return cells
 }
 
-// silent is behindProxy for a broker. Its client tells one that hangs from one that has
-// nothing to say by the answers to its pings alone, later than a fault here lasts: then
-// readiness need not name it.
+// silent is behindProxy for a broker. A client detects a hung broker only by missing responses
+// to its pings, which takes longer than a fault lasts here, so the readiness status need not
+// name it.
 func silent(cells []*cell) []*cell {
 	cells[2].expect.reason = ""
 	return cells
 }
 
-// allCells is the matrix.
+// allCells returns the matrix.
 func allCells() []*cell {
 	return slices.Concat(postgresCells(), redisCells(), natsCells(), amqpCells(), collectorCells(), diskCells(), logCells(), clockCells())
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/chassi-go/chassi/transport/natsapi"
 )
 
-// clients call one node. Those over a broker are connected with the broker itself: the
+// clients call one node. Clients over a broker connect to the broker directly, because the
 // faults are on the node's side.
 type clients struct {
 	http, grpc *auth.Client
@@ -23,7 +23,7 @@ type clients struct {
 	closers    []func()
 }
 
-// keyOf is the key in a context for the Idempotency-Key of a call.
+// keyOf is the context key of the Idempotency-Key of a call.
 type keyOf struct{}
 
 func (c *clients) add(caller client.Caller, closer func()) (*auth.Client, error) {
@@ -40,7 +40,7 @@ func (c *clients) close() {
 	}
 }
 
-// dial makes the clients over HTTP and gRPC. No call is made yet.
+// dial creates the clients over HTTP and gRPC. It makes no call.
 func (c *clients) dial(n *node) error {
 	overHTTP, err := httpapi.NewClient(httpapi.ClientConfig{URL: "http://" + n.http, Timeout: callTimeout})
 	if err != nil {
@@ -57,7 +57,7 @@ func (c *clients) dial(n *node) error {
 	return err
 }
 
-// dialNATS makes the client over the NATS server at url.
+// dialNATS connects a client over the NATS server at url.
 func (c *clients) dialNATS(ctx context.Context, url, prefix string) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
@@ -70,7 +70,7 @@ func (c *clients) dialNATS(ctx context.Context, url, prefix string) error {
 	return err
 }
 
-// dialAMQP makes the client over the RabbitMQ at url.
+// dialAMQP connects a client over the RabbitMQ at url.
 func (c *clients) dialAMQP(ctx context.Context, url, prefix string) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()

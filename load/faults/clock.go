@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// build makes authd in a folder, as `make build` does it, so that what is compiled is
-// compiled once.
+// build builds authd in a directory with the flags of `make build`, so that it can use the same
+// build cache.
 func build(ctx context.Context, root, dir string, flags ...string) (program string, err error) {
 	program = filepath.Join(dir, "authd")
 	args := append([]string{"build", "-trimpath", "-tags", "grpcnotrace", "-o", program}, flags...)
@@ -27,8 +27,8 @@ func build(ctx context.Context, root, dir string, flags ...string) (program stri
 	return program, nil
 }
 
-// What is laid over the standard library and authd: time.Now is ahead by the seconds in
-// the file that a variable names.
+// The build overlay of the standard library and authd: time.Now is ahead by the number of
+// seconds in the file that an environment variable names.
 const (
 	clockVariable = "FAULTS_CLOCK_FILE"
 	nowLine       = "\tsec, nsec, mono := runtimeNow()\n"
@@ -63,8 +63,8 @@ func init() {
 `
 )
 
-// buildClock makes an authd whose clock can be stepped. All that uses the time is
-// compiled again, which takes minutes the first time.
+// buildClock builds an authd whose clock can be set. This recompiles all packages that use the
+// time, which takes minutes the first time.
 func buildClock(ctx context.Context, root, dir string) (program string, err error) {
 	out, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
 	if err != nil {
@@ -102,8 +102,8 @@ func buildClock(ctx context.Context, root, dir string) (program string, err erro
 	return build(ctx, root, dir, "-overlay", file)
 }
 
-// useClock gives a cell a node whose clock can be stepped, on a PostgreSQL whose clock
-// stays.
+// useClock gives a cell a node whose clock can be set, on a PostgreSQL whose clock does not
+// change.
 func (w *world) useClock(ctx context.Context) (err error) {
 	if w.program, err = w.clockProgram(); err != nil {
 		return err
@@ -114,7 +114,7 @@ func (w *world) useClock(ctx context.Context) (err error) {
 
 func (w *world) clockFile() string { return filepath.Join(w.dir, "clock") }
 
-// stepClock sets the node's clock ahead of that of the machine.
+// stepClock sets the node's clock ahead of the machine's.
 func (w *world) stepClock(by time.Duration) error {
 	temporary := w.clockFile() + ".new"
 	if err := os.WriteFile(temporary, []byte(strconv.Itoa(int(by/time.Second))), 0o600); err != nil {

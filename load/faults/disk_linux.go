@@ -9,7 +9,7 @@ import (
 	"syscall"
 )
 
-// useDisk puts the SQLite database on a small disk of its own.
+// useDisk stores the SQLite database on a small disk of its own.
 func (w *world) useDisk(ctx context.Context) error {
 	w.disk = filepath.Join(w.dir, "disk")
 	if err := os.Mkdir(w.disk, 0o700); err != nil {
@@ -24,7 +24,7 @@ func (w *world) useDisk(ctx context.Context) error {
 
 func (w *world) filler() string { return filepath.Join(w.disk, "filler") }
 
-// fillDisk takes all that is free.
+// fillDisk uses all free space.
 func (w *world) fillDisk() (err error) {
 	f, err := os.Create(w.filler())
 	if err != nil {
@@ -44,8 +44,8 @@ func (w *world) fillDisk() (err error) {
 
 func (w *world) emptyDisk() error { return os.Remove(w.filler()) }
 
-// remount makes the disk read-only, or writable again. The kernel refuses the former while
-// a file is open for writing.
+// remount makes the disk read-only or writable. The kernel rejects read-only while a file is
+// open for writing.
 func (w *world) remount(readOnly bool) error {
 	var flags uintptr = syscall.MS_REMOUNT
 	if readOnly {

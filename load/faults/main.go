@@ -1,13 +1,13 @@
-// Command faults takes away, one after the other, what authd depends on, in the ways in
-// which such things go away, while calls are made of it at a low constant rate, and prints
-// what stayed up, what came back by itself, and whether a write was lost or doubled:
+// Command faults causes failures of each dependency of authd, one after another, while it
+// calls authd at a low constant rate. It prints which calls succeeded, which recovered, and
+// whether a write was lost or done twice:
 //
 //	go run ./load/faults
 //	go run ./load/faults --only 'PostgreSQL|NATS, hung' --details
 //
-// The servers are those of the integration tests, by the same variables; they are not
-// touched: between them and authd stands a proxy. It exits with 1 when something does
-// not hold that must.
+// It uses the servers of the integration tests, configured by the same variables, through a
+// proxy that causes the failures, so the servers are not affected. It exits with 1 if an
+// expectation does not hold.
 package main
 
 import (
@@ -60,7 +60,7 @@ func parse(args []string, errOut io.Writer) (o options, err error) {
 	return o, err
 }
 
-// run returns the exit code: 2 for what the caller can put right.
+// run returns the exit code: 2 for a usage error.
 func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	o, err := parse(args, errOut)
 	switch {
@@ -116,7 +116,7 @@ func faults(ctx context.Context, o options, out, errOut io.Writer) (failed bool,
 	return failed, err
 }
 
-// cells are those that the options choose.
+// cells returns the cells selected by the options.
 func (o options) cells() []*cell {
 	cells := allCells()
 	if o.short {
@@ -125,12 +125,12 @@ func (o options) cells() []*cell {
 	return slices.DeleteFunc(cells, func(c *cell) bool { return !o.only.MatchString(c.String()) })
 }
 
-// short are the cells of the short form.
+// short returns the cells of the short form.
 func short(cells []*cell) []*cell {
 	return slices.DeleteFunc(cells, func(c *cell) bool { return !c.short })
 }
 
-// newRunner makes a runner, and what ends what its cells shared.
+// newRunner returns a runner and a function that releases what its cells share.
 func newRunner(ctx context.Context, root, program string, hold time.Duration, parallel int, progress io.Writer) (r *runner, done func() error, err error) {
 	s, err := findServers(root)
 	if err != nil {
@@ -161,7 +161,7 @@ func newRunner(ctx context.Context, root, program string, hold time.Duration, pa
 	return &runner{servers: s, program: program, hold: hold, parallel: parallel, progress: progress}, done, nil
 }
 
-// repository returns the folder of go.mod, here or above.
+// repository returns the directory of go.mod, the current one or a parent.
 func repository() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -177,7 +177,7 @@ func repository() (string, error) {
 	}
 }
 
-// explain prints what the table has no room for.
+// explain prints details that do not fit in the table.
 func (r *result) explain(w io.Writer) {
 	fmt.Fprintf(w, "\n%s\n", r.cell)
 	for _, problem := range r.problems() {

@@ -31,7 +31,7 @@ type node struct {
 	lines   []line
 }
 
-// line is one of the log.
+// line is a line of the log.
 type line struct {
 	at        time.Time
 	text      string
@@ -40,11 +40,11 @@ type line struct {
 	RequestID string `json:"request_id"`
 }
 
-// ofCall tells whether it is about a single call.
+// ofCall reports whether the line is about a single call.
 func (l line) ofCall() bool { return l.Route != "" || l.RequestID != "" }
 
-// launch starts authd and does not wait for it. Its log goes to stderr, or, if that is
-// nil, is kept.
+// launch starts authd without waiting for it. Its log goes to stderr, or is kept in memory if
+// stderr is nil.
 func launch(ctx context.Context, program, dir string, stderr *os.File, env, args []string) (n *node, err error) {
 	n = &node{ended: make(chan struct{}), reading: make(chan struct{})}
 	close(n.reading)
@@ -55,7 +55,7 @@ func launch(ctx context.Context, program, dir string, stderr *os.File, env, args
 	}
 	all := []string{"serve", "--http.addr=" + n.http, "--grpc.addr=" + n.grpc, "--admin.addr=" + n.admin,
 		"--log.format=json", "--shutdown.drain=0s", "--exposure.accepted=arguments"}
-	all = append(all, fmt.Sprintf("--argon2.memory=%d", cheap.Memory), fmt.Sprintf("--argon2.time=%d", cheap.Time))
+	all = append(all, fmt.Sprintf("--argon2.memory_kib=%d", cheap.Memory), fmt.Sprintf("--argon2.time=%d", cheap.Time))
 	n.cmd = exec.CommandContext(ctx, program, append(all, args...)...) //nolint:gosec // the program under test
 	n.cmd.Dir, n.cmd.Env, n.cmd.Stderr = dir, append(withoutSettings(os.Environ()), env...), stderr
 	n.cmd.Cancel = func() error { return n.cmd.Process.Kill() }
@@ -80,7 +80,7 @@ func launch(ctx context.Context, program, dir string, stderr *os.File, env, args
 	return n, nil
 }
 
-// withoutSettings leaves out what would change the settings of authd.
+// withoutSettings removes the variables that are settings of authd.
 func withoutSettings(environ []string) []string {
 	return slices.DeleteFunc(environ, func(pair string) bool { return strings.HasPrefix(pair, "AUTHD_") || strings.HasPrefix(pair, "OTEL_") })
 }
@@ -123,8 +123,8 @@ func (n *node) unblock() {
 	}
 }
 
-// notable returns the lines from one time to another that are not about single calls and have at
-// least a level.
+// notable returns the lines between two times that have one of the levels and are not about
+// single calls.
 func (n *node) notable(from, to time.Time, levels ...string) (found []line) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -136,13 +136,13 @@ func (n *node) notable(from, to time.Time, levels ...string) (found []line) {
 	return found
 }
 
-// tail returns the last lines that are not about single calls, for whoever looks for a cause.
-func (n *node) tail(most int) string {
+// tail returns the last lines, at most limit, that are not about single calls, for diagnosis.
+func (n *node) tail(limit int) string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	var texts []string
 	for _, l := range slices.Backward(n.lines) {
-		if !l.ofCall() && len(texts) < most {
+		if !l.ofCall() && len(texts) < limit {
 			texts = append(texts, l.text)
 		}
 	}
@@ -159,7 +159,7 @@ func (n *node) hasEnded() bool {
 	}
 }
 
-// stop asks the process to end and returns how it did: "0" for an orderly end.
+// stop terminates the process and returns its exit status: "0" after an orderly shutdown.
 func (n *node) stop() string {
 	n.unblock()
 	early := n.hasEnded()
@@ -190,7 +190,7 @@ func exitText(err error) string {
 	}
 }
 
-// health is what /readyz says.
+// health is the response of /readyz.
 type health struct {
 	code   int
 	Status string           `json:"status"`
@@ -203,7 +203,7 @@ type check struct {
 	Detail string `json:"detail"`
 }
 
-// String names what is not in order.
+// String returns the names of the failing checks.
 func (h health) String() string {
 	var parts []string
 	for name, c := range h.Checks {
@@ -215,7 +215,7 @@ func (h health) String() string {
 	return strings.TrimSpace(fmt.Sprintf("%d %s %s", h.code, h.Status, strings.Join(parts, ", ")))
 }
 
-// reasons returns what readiness says of all that is not in order.
+// reasons returns the errors of the failing checks.
 func (h health) reasons() string {
 	var parts []string
 	for name, c := range h.Checks {
@@ -229,7 +229,7 @@ func (h health) reasons() string {
 
 var errNotReady = errors.New("not ready")
 
-// readiness asks /readyz.
+// readiness requests /readyz.
 func (n *node) readiness(ctx context.Context) (health, error) {
 	var h health
 	status, body, err := get(ctx, "http://"+n.admin+"/readyz")
@@ -246,7 +246,7 @@ func (n *node) readiness(ctx context.Context) (health, error) {
 	return h, nil
 }
 
-// liveness asks /healthz.
+// liveness requests /healthz.
 func (n *node) liveness(ctx context.Context) error {
 	status, _, err := get(ctx, "http://"+n.admin+"/healthz")
 	if err == nil && status != http.StatusOK {

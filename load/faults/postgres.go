@@ -11,7 +11,7 @@ import (
 	_ "github.com/chassi-go/chassi/database" // its driver "pgx"
 )
 
-// postgres is a database of a cell's own, and the role that owns it.
+// postgres is the database of a cell and the role that owns it.
 type postgres struct {
 	admin *sql.DB
 	name  string // of both
@@ -42,7 +42,7 @@ func execAll(ctx context.Context, db *sql.DB, statements []string) error {
 	return nil
 }
 
-// disconnect ends the connections with the database.
+// disconnect closes the connections to the database.
 func (p *postgres) disconnect(ctx context.Context) error {
 	return p.exec(ctx, fmt.Sprintf("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '%s'", p.name))
 }
@@ -53,20 +53,20 @@ func (p *postgres) drop() error {
 	return errors.Join(p.exec(ctx, fmt.Sprintf("DROP DATABASE IF EXISTS %s WITH (FORCE)", p.name), "DROP ROLE IF EXISTS "+p.name), p.admin.Close())
 }
 
-// fill has all tables answer as on a server whose disk is full.
+// fill makes all tables fail as on a server with a full disk.
 func (p *postgres) fill(ctx context.Context, url string) error {
 	return p.onTables(ctx, url, []string{`CREATE FUNCTION faults_full() RETURNS trigger LANGUAGE plpgsql AS
 		'BEGIN RAISE EXCEPTION ''could not extend file: No space left on device'' USING ERRCODE = ''disk_full''; END'`},
 		"CREATE TRIGGER faults_full BEFORE INSERT OR UPDATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION faults_full()", nil)
 }
 
-// empty ends fill.
+// empty reverts fill.
 func (p *postgres) empty(ctx context.Context, url string) error {
 	return p.onTables(ctx, url, nil, "DROP TRIGGER faults_full ON %s", []string{"DROP FUNCTION faults_full()"})
 }
 
-// onTables runs a statement for every table, one by one so that no call waits for more than
-// one of them, between others.
+// onTables runs a statement for each table separately, so that a call waits for at most one of
+// them.
 func (p *postgres) onTables(ctx context.Context, url string, before []string, format string, after []string) error {
 	db, err := sql.Open("pgx", url)
 	if err != nil {

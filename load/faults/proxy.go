@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// proxy passes TCP connections on to a server, and makes it look killed, hung or slow.
+// proxy forwards TCP connections to a server, and can simulate a killed, hung or slow one.
 type proxy struct {
 	addr string
 
@@ -24,7 +24,7 @@ type proxy struct {
 	running  sync.WaitGroup
 }
 
-// newProxy returns a proxy that passes connections to the server at host:port.
+// newProxy returns a proxy that forwards connections to the server at host:port.
 func newProxy(server string) (*proxy, error) {
 	p := &proxy{server: server, conns: make(map[*net.TCPConn]struct{}), passing: make(chan struct{}), ended: make(chan struct{})}
 	close(p.passing)
@@ -37,8 +37,8 @@ func newProxy(server string) (*proxy, error) {
 	return p, nil
 }
 
-// listen takes a port below those that the system gives to outgoing connections: such a
-// port stays free while nobody listens on it.
+// listen listens on a port below those that the system uses for outgoing connections, so that
+// the port stays free after it is closed.
 func listen() (net.Listener, error) {
 	var err error
 	for range 100 {
@@ -51,7 +51,7 @@ func listen() (net.Listener, error) {
 	return nil, fmt.Errorf("no free port: %w", err)
 }
 
-// freeAddr returns an address of the loopback interface on which nobody listens.
+// freeAddr returns an unused address of the loopback interface.
 func freeAddr() (string, error) {
 	l, err := listen()
 	if err != nil {
@@ -83,21 +83,21 @@ func (p *proxy) reset() {
 	clear(p.conns)
 }
 
-// hang accepts connections and lets no byte pass, as a stopped process does.
+// hang accepts connections and forwards nothing, like a stopped process.
 func (p *proxy) hang() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.passing = make(chan struct{})
 }
 
-// slow makes each direction take that much longer.
+// slow adds a delay to each direction.
 func (p *proxy) slow(delay time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.delay = delay
 }
 
-// lead makes the proxy lead to another server, and resets all connections.
+// lead changes the server and resets all connections.
 func (p *proxy) lead(server string) {
 	p.mu.Lock()
 	p.server = server
@@ -105,7 +105,7 @@ func (p *proxy) lead(server string) {
 	p.reset()
 }
 
-// pass ends refuse, hang and slow.
+// pass reverts refuse, hang and slow.
 func (p *proxy) pass() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -127,7 +127,7 @@ func (p *proxy) pass() error {
 	return nil
 }
 
-// close ends the proxy.
+// close closes the proxy.
 func (p *proxy) close() {
 	close(p.ended)
 	p.refuse()
@@ -146,7 +146,7 @@ func (p *proxy) accept(l net.Listener) {
 	}
 }
 
-// connect joins a connection with one to the server, until either ends.
+// connect forwards a connection to the server, until either side closes.
 func (p *proxy) connect(in *net.TCPConn) {
 	p.mu.Lock()
 	server := p.server
@@ -169,18 +169,18 @@ func (p *proxy) connect(in *net.TCPConn) {
 	p.join(in, out)
 }
 
-// chunk is what was read at once, and when it may be written.
+// chunk is the result of one read, and the time at which it may be written.
 type chunk struct {
 	data []byte
 	due  time.Time
 }
 
-// join hands on what comes from one side. Delayed bytes wait beside each other, so that
-// the delay is one of latency and not of throughput.
+// join forwards data in one direction. Delays of consecutive chunks overlap, so that they add
+// latency and do not reduce throughput.
 func (p *proxy) join(to, from *net.TCPConn) {
 	chunks := make(chan chunk, 1024)
 	p.running.Go(func() {
-		defer p.forget(to, from)
+		defer p.closeBoth(to, from)
 		for c := range chunks {
 			if !p.await(c.due) {
 				return
@@ -211,7 +211,8 @@ func (p *proxy) join(to, from *net.TCPConn) {
 	}
 }
 
-// await returns when bytes pass and the time is due; false when the proxy has ended.
+// await waits until data may pass and due has been reached. It returns false if the proxy was
+// closed.
 func (p *proxy) await(due time.Time) bool {
 	select {
 	case <-time.After(time.Until(due)):
@@ -229,8 +230,8 @@ func (p *proxy) await(due time.Time) bool {
 	}
 }
 
-// forget closes both sides.
-func (p *proxy) forget(a, b *net.TCPConn) {
+// closeBoth closes both sides of a connection.
+func (p *proxy) closeBoth(a, b *net.TCPConn) {
 	a.Close()
 	b.Close()
 	p.mu.Lock()

@@ -11,19 +11,19 @@ import (
 	"time"
 )
 
-// notRun is why a cell cannot be measured here.
+// notRun is the reason why a cell cannot be measured on this machine.
 type notRun struct{ reason string }
 
 func (e notRun) Error() string { return e.reason }
 
-// Bounds of the phases of a cell; none of them is measured.
+// Timeouts of the phases of a cell.
 const (
 	startPatience   = 2 * time.Minute  // for a node to serve
 	recoverPatience = 90 * time.Second // for all to be well after the return
 	calm            = time.Second      // traffic before the fault, and after all is well
 )
 
-// result is what a cell showed.
+// result is the result of a cell.
 type result struct {
 	cell    *cell
 	notRun  string        // why it was not
@@ -51,8 +51,8 @@ type result struct {
 	tail    string // of the log
 }
 
-// leastSlow is the least that slowest is.
-const leastSlow = 4 * time.Second
+// minSlow is the minimum of result.slowest.
+const minSlow = 4 * time.Second
 
 // runner measures cells.
 type runner struct {
@@ -63,7 +63,7 @@ type runner struct {
 	progress io.Writer
 }
 
-// run measures cells, some at once, and returns their results in order.
+// run measures cells, some concurrently, and returns their results in order.
 func (r *runner) run(ctx context.Context, cells []*cell) []*result {
 	results := make([]*result, len(cells))
 	next := make(chan int)
@@ -91,7 +91,7 @@ func (r *runner) run(ctx context.Context, cells []*cell) []*result {
 	return results
 }
 
-// measure runs one cell.
+// measure measures one cell.
 func (r *runner) measure(ctx context.Context, c *cell) *result {
 	res := &result{cell: c}
 	w, err := newWorld(r.servers, r.program)
@@ -149,7 +149,7 @@ func endFault(ctx context.Context, w *world, c *cell) error {
 	return c.end(ctx, w)
 }
 
-// phases are: all is well, the fault, all is well again.
+// phases runs the three phases: before, during and after the fault.
 func (r *runner) phases(ctx context.Context, w *world, t *traffic, res *result) error {
 	c := res.cell
 	launched := time.Now()
@@ -181,8 +181,8 @@ func (r *runner) phases(ctx context.Context, w *world, t *traffic, res *result) 
 		}
 	}
 	res.began = time.Now()
-	// A machine that has much else to do needs longer to show that a call waits for the fault to end.
-	res.slowest = min(max(leastSlow, 3*t.slowest(launched)), callTimeout)
+	// On a busy machine it takes longer to detect that a call waits until the fault ends.
+	res.slowest = min(max(minSlow, 3*t.slowest(launched)), callTimeout)
 	pause(ctx, max(r.hold, res.slowest+2*time.Second))
 	res.ended = time.Now()
 	if err := endFault(ctx, w, c); err != nil {
@@ -193,7 +193,7 @@ func (r *runner) phases(ctx context.Context, w *world, t *traffic, res *result) 
 	return nil
 }
 
-// recovery waits until all is well again.
+// recovery waits until everything works again.
 func (r *runner) recovery(ctx context.Context, w *world, t *traffic, res *result) {
 	taken := int64(0)
 	if w.collector != nil {
@@ -210,7 +210,7 @@ func (r *runner) recovery(ctx context.Context, w *world, t *traffic, res *result
 	res.over = time.Now()
 }
 
-// await asks until nothing is missing, or patience is over.
+// await calls ask until it returns nothing or patience has passed.
 func await(ctx context.Context, patience time.Duration, ask func() []string) []string {
 	deadline := time.Now().Add(patience)
 	for {
@@ -229,7 +229,7 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// count compares what was acknowledged with what is stored, and measures the return.
+// count compares acknowledged with stored sign-ups, and measures the recovery.
 func (r *runner) count(ctx context.Context, w *world, t *traffic, res *result) error {
 	l, err := w.readLedger(ctx)
 	if err != nil {

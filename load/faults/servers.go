@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// servers are where the real ones are, by the variables of the integration tests.
+// servers contains the URLs of the real servers, from the variables of the integration tests.
 type servers struct {
 	postgres, redis, nats, amqp *url.URL
 	vhost                       func() (*vhost, error) // of RabbitMQ, made when it is needed first
@@ -26,8 +26,8 @@ type servers struct {
 func findServers(root string) (*servers, error) {
 	s := &servers{root: root}
 	for _, one := range []struct {
-		to                        **url.URL
-		variable, otherwise, port string
+		to                       **url.URL
+		variable, fallback, port string
 	}{
 		{&s.postgres, "CHASSI_TEST_POSTGRES", "postgres://postgres@127.0.0.1:5432/postgres?sslmode=disable", "5432"},
 		{&s.redis, "CHASSI_TEST_REDIS", "redis://127.0.0.1:6379", "6379"},
@@ -36,7 +36,7 @@ func findServers(root string) (*servers, error) {
 	} {
 		text := os.Getenv(one.variable)
 		if text == "" {
-			text = one.otherwise
+			text = one.fallback
 		}
 		u, err := url.Parse(text)
 		if err != nil {
@@ -50,7 +50,7 @@ func findServers(root string) (*servers, error) {
 	return s, nil
 }
 
-// reach tells whether a server answers.
+// reach checks that a server accepts connections.
 func reach(ctx context.Context, u *url.URL) error {
 	conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", u.Host)
 	if err != nil {
@@ -66,11 +66,11 @@ func at(u *url.URL, host, user, password string) *url.URL {
 	return &changed
 }
 
-// secret is the password of all users that a run makes.
+// secret is the password of all users created by a run.
 var secret = rand.Text()
 
-// redisCommands sends inline commands (Redis' documentation, "Inline commands"), and
-// returns the first error.
+// redisCommands sends inline commands (Redis' documentation, "Inline commands") and returns the
+// first error.
 func (s *servers) redisCommands(ctx context.Context, commands ...string) error {
 	conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", s.redis.Host)
 	if err != nil {
@@ -94,14 +94,14 @@ func (s *servers) redisCommands(ctx context.Context, commands ...string) error {
 	return nil
 }
 
-// vhost is a virtual host of RabbitMQ, with users that may do everything in it.
+// vhost is a virtual host of RabbitMQ, with users that have all permissions in it.
 type vhost struct {
 	name string
 	root string // of the repository
 }
 
-// vhostUsers are the users of a virtual host: one whose password is changed, and one for
-// all else.
+// vhostUsers are the users of a virtual host: one for general use and one whose password is
+// changed.
 var vhostUsers = []string{"service", "changed"}
 
 func (s *servers) newVhost() (*vhost, error) {
@@ -128,7 +128,8 @@ func (v *vhost) url(user, host string) string {
 	return u.String()
 }
 
-// delete deletes the virtual host and its users with one command: each takes about a second.
+// delete deletes the virtual host and its users with one command, because each command takes
+// about a second.
 func (v *vhost) delete() error {
 	erase := []string{`rabbit_vhost:delete(<<"` + v.name + `">>, <<"faults">>)`}
 	for _, user := range vhostUsers {
@@ -149,7 +150,7 @@ func (v *vhost) control(stdin string, args ...string) error {
 	return nil
 }
 
-// startNATS starts a NATS server that wants a password, and returns its host:port.
+// startNATS starts a NATS server that requires a password, and returns its host:port.
 func (w *world) startNATS(ctx context.Context) (addr string, err error) {
 	program, err := exec.LookPath("nats-server")
 	if err != nil {

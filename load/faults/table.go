@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// table writes the results as a table in Markdown.
+// table writes the results as a Markdown table.
 func table(w io.Writer, results []*result) {
 	fmt.Fprintln(w, "| dependency | fault | stays up | does not | readiness meanwhile | back after | all well after | lost / doubled of stored | log: begins / ends |")
 	fmt.Fprintln(w, "| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
@@ -17,7 +17,7 @@ func table(w io.Writer, results []*result) {
 	}
 }
 
-// row is all but what the cell is.
+// row returns the columns of a result, without those that identify the cell.
 func (r *result) row() []string {
 	switch {
 	case r.notRun != "":
@@ -50,7 +50,7 @@ func (r *result) row() []string {
 	}
 }
 
-// order is that of the columns' lists.
+// order is the order of names in the lists of a column.
 var order = []string{probeLive, probeKeys, "validate", "gRPC", "login", "sign-up", "NATS", "NATS sign-up", "AMQP", "AMQP sign-up"}
 
 func (r *result) probes() (found []string) {

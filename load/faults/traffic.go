@@ -14,10 +14,10 @@ import (
 	"github.com/chassi-go/chassi/load/openloop"
 )
 
-// callTimeout is how long a caller waits for an answer.
+// callTimeout is the timeout of a call.
 const callTimeout = 8 * time.Second
 
-// outcome is what became of a call.
+// outcome is the outcome of a call.
 type outcome uint8
 
 const (
@@ -54,7 +54,7 @@ type sample struct {
 
 var errNoToken = errors.New("no login has succeeded yet")
 
-// traffic makes calls of a node at a low constant rate, whatever becomes of them.
+// traffic calls a node at a low constant rate, whatever the outcomes.
 type traffic struct {
 	node    *node
 	clients *clients
@@ -73,13 +73,13 @@ type traffic struct {
 	repeated  int      // sign-ups made again after an attempt that left open what happened
 }
 
-// reading is what readiness said at a time.
+// reading is a readiness status and its time.
 type reading struct {
 	at time.Time
 	health
 }
 
-// newTraffic begins.
+// newTraffic starts the traffic.
 func newTraffic(n *node, c *clients, prefix string) *traffic {
 	t := &traffic{node: n, clients: c, prefix: prefix, samples: make(map[string][]sample)}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
@@ -165,9 +165,9 @@ func (t *traffic) validate(ctx context.Context, service *auth.Client) error {
 	return err
 }
 
-// signUp makes an account with an address of its own. Every second one has an
-// Idempotency-Key: it is tried again until it is acknowledged, and then once more, as
-// callers do that have not seen the answer.
+// signUp creates an account with an address of its own. Every second sign-up has an
+// Idempotency-Key: it is repeated until it is acknowledged, and then once more, like a client
+// that has lost the response.
 func (t *traffic) signUp(ctx context.Context, i int) error {
 	address := fmt.Sprintf("%s-%d@example.com", t.prefix, i)
 	if i%2 == 0 {
@@ -179,7 +179,7 @@ func (t *traffic) signUp(ctx context.Context, i int) error {
 	return err
 }
 
-// acknowledge signs up, and notes the address once that is acknowledged.
+// acknowledge signs up and records the address if that is acknowledged.
 func (t *traffic) acknowledge(ctx context.Context, service *auth.Client, address string) error {
 	_, err := service.SignUp(ctx, &auth.SignUpRequest{Email: address, Password: accounts.DefaultPassword})
 	if err == nil {
@@ -190,8 +190,7 @@ func (t *traffic) acknowledge(ctx context.Context, service *auth.Client, address
 	return err
 }
 
-// repeat makes a call with a key again until it has succeeded and was repeated once after
-// that.
+// repeat repeats a call with a key until it has succeeded, and then once more.
 func (t *traffic) repeat(address string, err error) {
 	if err != nil {
 		t.mu.Lock()
@@ -219,7 +218,7 @@ func (t *traffic) repeat(address string, err error) {
 	}
 }
 
-// window is the calls of each probe that began between two times.
+// window returns the calls of each probe that began between two times.
 func (t *traffic) window(from, to time.Time) map[string][]sample {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -237,7 +236,7 @@ func (t *traffic) window(from, to time.Time) map[string][]sample {
 // probes returns the names of all probes.
 func (t *traffic) probes() []string { return t.names }
 
-// slowest returns how long the slowest good call since a time has taken.
+// slowest returns the duration of the slowest successful call since a time.
 func (t *traffic) slowest(since time.Time) (longest time.Duration) {
 	for _, samples := range t.window(since, time.Now()) {
 		for _, s := range samples {
@@ -249,7 +248,7 @@ func (t *traffic) slowest(since time.Time) (longest time.Duration) {
 	return longest
 }
 
-// missing returns those probes whose last calls that began after a time were not all good.
+// missing returns the probes whose latest calls that began after a time were not all successful.
 func (t *traffic) missing(since time.Time, probes []string) (missing []string) {
 	const enough = 3
 	after := t.window(since, time.Now())
@@ -262,7 +261,7 @@ func (t *traffic) missing(since time.Time, probes []string) (missing []string) {
 	return missing
 }
 
-// readings returns what readiness said between two times.
+// readings returns the readiness statuses between two times.
 func (t *traffic) readings(from, to time.Time) (found []reading) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -18,10 +18,10 @@ import (
 	"github.com/chassi-go/chassi/password"
 )
 
-// cheap are the parameters of the password hashes: what is measured is not their cost.
+// cheap are password parameters with a low cost, which is not measured here.
 var cheap = password.Params{Memory: 7168, Time: 1, Parallelism: 1, SaltLen: 16, KeyLen: 32}
 
-// world is what one cell is measured in: a node's settings, and what it depends on.
+// world is the environment of one cell: a node's settings and dependencies.
 type world struct {
 	*servers
 	program  string // authd
@@ -52,8 +52,8 @@ func newWorld(s *servers, program string) (*world, error) {
 	return w, nil
 }
 
-// memory returns a folder in memory, where there is one: a disk that others keep busy is not
-// what is measured.
+// memory returns a directory in memory, if there is one, so that a busy disk does not affect the
+// results.
 func memory() string {
 	const dir = "/dev/shm"
 	if info, err := os.Stat(dir); err == nil && info.IsDir() {
@@ -74,7 +74,7 @@ func (w *world) close() error {
 
 func (w *world) set(settings ...string) { w.args = append(w.args, settings...) }
 
-// before puts the proxy before a server.
+// before starts the proxy in front of a server.
 func (w *world) before(server string) (err error) {
 	if w.proxy, err = newProxy(server); err == nil {
 		w.later(func() error { w.proxy.close(); return nil })
@@ -82,7 +82,7 @@ func (w *world) before(server string) (err error) {
 	return err
 }
 
-// useSQLite is the database of the cells in which another thing fails.
+// useSQLite configures the database of the cells in which another dependency fails.
 func (w *world) useSQLite(ctx context.Context, dir string) error {
 	w.database = "sqlite:" + filepath.Join(dir, "authd.db")
 	w.set("--database.url=" + w.database)
@@ -107,8 +107,8 @@ func (w *world) usePostgres(ctx context.Context) (err error) {
 	return w.fill(ctx)
 }
 
-// repetitions keep the ids of sign-ups for addresses that were taken: every address is
-// used once, so each is a sign-up that was carried out again.
+// repetitions contains statements that record the IDs of sign-ups for addresses that were taken:
+// each address is used once, so each such sign-up was done twice.
 var repetitions = map[database.Dialect][]string{
 	database.SQLite: {
 		"CREATE TABLE faults_repeated (id TEXT NOT NULL)",
@@ -121,7 +121,7 @@ var repetitions = map[database.Dialect][]string{
 	},
 }
 
-// fill makes the schema, an account and what counts repetitions.
+// fill creates the schema, an account, and the statements that count repetitions.
 func (w *world) fill(ctx context.Context) (err error) {
 	db, err := database.Open(ctx, database.Config{URL: w.database})
 	if err != nil {
@@ -139,7 +139,7 @@ func (w *world) fill(ctx context.Context) (err error) {
 	return nil
 }
 
-// ledger is what is stored in the end.
+// ledger is the stored data at the end.
 type ledger struct {
 	addresses map[string]bool
 	repeated  int
@@ -175,7 +175,7 @@ func (w *world) useRedis(ctx context.Context) error {
 		return err
 	}
 	w.later(func() error {
-		return w.redisCommands(context.Background(), "ACL DELUSER "+w.name, fmt.Sprintf(forget, w.name))
+		return w.redisCommands(context.Background(), "ACL DELUSER "+w.name, fmt.Sprintf(deleteKeys, w.name))
 	})
 	if err := w.before(w.redis.Host); err != nil {
 		return err
@@ -184,10 +184,10 @@ func (w *world) useRedis(ctx context.Context) error {
 	return w.useSQLite(ctx, w.dir)
 }
 
-// forget is the command that deletes the keys of a cell.
-const forget = `EVAL "for _, key in ipairs(redis.call('KEYS', ARGV[1])) do redis.call('DEL', key) end return 1" 0 %s:*`
+// deleteKeys is the command that deletes the keys of a cell.
+const deleteKeys = `EVAL "for _, key in ipairs(redis.call('KEYS', ARGV[1])) do redis.call('DEL', key) end return 1" 0 %s:*`
 
-// redisUser is the command that makes the user of the cell.
+// redisUser returns the command that creates the user of the cell.
 func (w *world) redisUser(password, rights string) string {
 	return fmt.Sprintf("ACL SETUSER %s reset on >%s ~%s:* &* %s", w.name, password, w.name, rights)
 }
@@ -225,7 +225,7 @@ func (w *world) useAMQP(ctx context.Context, user string) (err error) {
 	return w.useSQLite(ctx, w.dir)
 }
 
-// collector takes traces in OTLP over HTTP.
+// collector receives traces in OTLP over HTTP.
 type collector struct {
 	status atomic.Int32 // of its answers
 	taken  atomic.Int64 // exports
@@ -250,7 +250,7 @@ func (w *world) useCollector(ctx context.Context) error {
 	return w.useSQLite(ctx, w.dir)
 }
 
-// ServeHTTP takes an export: an empty body is an empty ExportTraceServiceResponse.
+// ServeHTTP accepts an export. An empty body is an empty ExportTraceServiceResponse.
 func (c *collector) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	status := int(c.status.Load())
 	if status == http.StatusOK {

@@ -10,16 +10,16 @@ const (
 	buckets = (64 - subBits + 1) << subBits
 )
 
-// Histogram counts durations in log-linear buckets. A percentile is within 0.8 %
-// of the truth, the longest duration is exact. The zero value is empty. It takes
-// 58 KiB and is not safe for concurrent use.
+// Histogram counts durations in log-linear buckets. The error of a percentile is at most 0.8 %;
+// the maximum is exact. The zero value is empty. It takes 58 KiB and is not safe for concurrent
+// use.
 type Histogram struct {
 	counts  [buckets]uint64
 	total   uint64
 	longest time.Duration
 }
 
-// Record counts d; a negative one as zero.
+// Record counts d. A negative d counts as zero.
 func (h *Histogram) Record(d time.Duration) {
 	d = max(d, 0)
 	h.counts[bucketOf(uint64(d))]++
@@ -27,14 +27,14 @@ func (h *Histogram) Record(d time.Duration) {
 	h.longest = max(h.longest, d)
 }
 
-// Count returns how many durations were recorded.
+// Count returns the number of recorded durations.
 func (h *Histogram) Count() uint64 { return h.total }
 
 // Max returns the longest duration, 0 if there is none.
 func (h *Histogram) Max() time.Duration { return h.longest }
 
-// Percentile returns the duration that p percent of those recorded do not
-// exceed: the one of rank ceil(p/100 x n). It is 0 if there is none.
+// Percentile returns the duration of rank ceil(p/100 x n), which p percent of the recorded
+// durations do not exceed, or 0 if there is none.
 func (h *Histogram) Percentile(p float64) time.Duration {
 	rank := rankOf(p, h.total)
 	var seen uint64
@@ -47,7 +47,7 @@ func (h *Histogram) Percentile(p float64) time.Duration {
 	return 0
 }
 
-// rankOf returns which of n sorted values, counted from 1, is the percentile.
+// rankOf returns the rank of the percentile among n sorted values, counted from 1.
 func rankOf(p float64, n uint64) uint64 {
 	exact := p * float64(n) / 100
 	rank := uint64(exact)

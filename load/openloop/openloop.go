@@ -1,10 +1,10 @@
-// Package openloop makes calls at times that are settled beforehand, whether
-// earlier ones have been answered or not, as independent users do.
+// Package openloop makes calls at scheduled times, whether earlier calls have
+// completed or not, like independent users.
 //
-// A call's latency counts from when it was due, not from when it was sent. A
-// server that stops for a second so shows in every call that fell into that
-// second, and not, as with clients that wait for an answer before they ask again,
-// in one of them (coordinated omission).
+// The latency of a call is measured from its scheduled time, not from when it was
+// sent. A server that stops for a second therefore affects every call scheduled in
+// that second. With clients that wait for a response before the next call, it would
+// affect only one (coordinated omission).
 package openloop
 
 import (
@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// Config describes one stream of calls.
+// Config configures one stream of calls.
 type Config struct {
 	Name     string
 	Rate     float64       // calls per second
@@ -26,21 +26,21 @@ type Config struct {
 	Poisson  bool          // arrivals at random, independent of each other; else at even intervals
 	Seed     uint64        // of those random arrivals
 
-	// Workers is how many calls are under way at once. One that finds all of them
-	// busy waits, and its wait is part of its latency. Default 256.
+	// Workers is the maximum number of concurrent calls. A call that is due while all workers
+	// are busy waits, which is part of its latency. Default 256.
 	Workers int
-	// Outstanding is how many calls may be due and without an answer, under way
-	// or waiting; one that is due beyond that is dropped, and counted as dropped.
-	// Default 10,000, and never less than Workers.
+	// Outstanding is the maximum number of calls that are due and not complete. A call that is
+	// due beyond that is dropped and counted as dropped. Default 10,000, at least Workers.
 	Outstanding int
-	// Timeout bounds each call, from when it was due. Default 30 s.
+	// Timeout is the timeout of each call, from its scheduled time. Default 30 s.
 	Timeout time.Duration
-	// Refused tells errors by which a server sheds load from failures. Nil is none.
+	// Refused reports whether an error means that the server sheds load. If it is nil, all
+	// errors are failures.
 	Refused func(error) bool
 }
 
-// Call makes the nth call of a stream, counted from 0 with the warm-up. It must
-// end soon after ctx has, and be safe for concurrent use.
+// Call makes call n of a stream, counted from 0 and including the warm-up. It must end soon
+// after ctx has ended, and be safe for concurrent use.
 type Call func(ctx context.Context, n int) error
 
 func (c Config) withDefaults() (Config, error) {
@@ -87,9 +87,9 @@ type job struct {
 	measured bool
 }
 
-// Run makes the calls of one stream and returns when the last of them has its
-// answer. When ctx ends it makes no more, and returns what it has with ctx's
-// error. It starts Config.Workers goroutines and leaves none.
+// Run makes the calls of one stream and returns when all have completed. If ctx ends it makes no
+// further calls and returns the results so far with the error of ctx. It starts Config.Workers
+// goroutines, which end before it returns.
 func Run(ctx context.Context, c Config, call Call) (*Result, error) {
 	c, err := c.withDefaults()
 	if err != nil {
@@ -109,7 +109,7 @@ func Run(ctx context.Context, c Config, call Call) (*Result, error) {
 	return &s.result, ctx.Err()
 }
 
-// dispatch hands every call out when it is due.
+// dispatch passes each call to a worker when it is due.
 func (s *stream) dispatch(ctx context.Context, began time.Time) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -135,8 +135,8 @@ func (s *stream) dispatch(ctx context.Context, began time.Time) {
 	}
 }
 
-// arrivals returns the function that tells when the nth call is due, from the
-// beginning on; it is asked for one after the other.
+// arrivals returns a function that returns the scheduled time of call n, relative to the start.
+// It must be called with consecutive n.
 func (s *stream) arrivals() func(n int) time.Duration {
 	if !s.config.Poisson {
 		return func(n int) time.Duration { return time.Duration(float64(n) / s.config.Rate * float64(time.Second)) }
@@ -149,8 +149,8 @@ func (s *stream) arrivals() func(n int) time.Duration {
 	}
 }
 
-// hand gives j to a worker, or drops it. The queue has room for all that may be
-// outstanding, so this does not wait.
+// hand passes j to a worker or drops it. The queue has a capacity of Outstanding, so hand does
+// not block.
 func (s *stream) hand(j job) {
 	dropped := s.outstanding.Load() >= int64(s.config.Outstanding)
 	if j.measured {
@@ -205,7 +205,7 @@ func (s *stream) count(j job, err error) {
 		s.refused.Record(took)
 	default:
 		s.result.Failed++
-		s.result.tell(err)
+		s.result.addError(err)
 	}
 }
 

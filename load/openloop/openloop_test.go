@@ -99,7 +99,7 @@ func TestDropsAreCounted(t *testing.T) {
 	})
 }
 
-func TestOutcomesAreKeptApart(t *testing.T) {
+func TestOutcomesAreIndependent(t *testing.T) {
 	t.Parallel()
 	errBusy := errors.New("busy")
 	synctest.Test(t, func(t *testing.T) {
@@ -185,7 +185,7 @@ func TestTheEndOfTheContextEndsTheRun(t *testing.T) {
 	})
 }
 
-func TestWhatCannotBeRunIsSaid(t *testing.T) {
+func TestUnrunnableCellsAreReported(t *testing.T) {
 	t.Parallel()
 	for _, c := range []openloop.Config{
 		{Duration: time.Second}, {Rate: -1, Duration: time.Second}, {Rate: math.NaN(), Duration: time.Second}, {Rate: 1}, {Rate: 1, Duration: time.Second, Warmup: -1},

@@ -2,8 +2,8 @@ package openloop
 
 import "time"
 
-// Result is what became of a stream, the warm-up left out. Due is Sent plus
-// Dropped, and Sent is OK plus Refused plus Failed.
+// Result is the result of a stream without the warm-up. Due is Sent plus Dropped, and Sent is OK
+// plus Refused plus Failed.
 type Result struct {
 	Name     string  `json:"name"`
 	Rate     float64 `json:"rate"`     // calls per second that were to be made
@@ -15,20 +15,17 @@ type Result struct {
 	Refused  int64   `json:"refused"`
 	Failed   int64   `json:"failed"`
 	Dropped  int64   `json:"dropped"`
-	// Late is the longest time by which the driver itself was late to hand a call
-	// out. It is part of that call's latency: when it comes near the percentiles,
-	// they tell about the driver's machine.
+	// Late is the maximum delay by which the driver itself started a call. It is part of that
+	// call's latency: if it is close to the percentiles, they measure the driver's machine.
 	Late time.Duration `json:"late_ns"`
-	// Accepted and RefusedIn are how long the calls took that were accepted, and
-	// those that were refused.
+	// Accepted and RefusedIn are the latencies of accepted and of refused calls.
 	Accepted  Latency `json:"accepted"`
 	RefusedIn Latency `json:"refused_in"`
-	// Errors counts the failures by what they say: the first ten kinds by name,
-	// the rest as "other".
+	// Errors counts failures by error text: the first ten texts by name, all others as "other".
 	Errors map[string]int64 `json:"errors,omitempty"`
 }
 
-// Latency holds percentiles from due to answer.
+// Latency contains percentiles of the time from the schedule to the response.
 type Latency struct {
 	P50  time.Duration `json:"p50_ns"`
 	P90  time.Duration `json:"p90_ns"`
@@ -39,7 +36,7 @@ type Latency struct {
 
 const maxErrors = 10
 
-func (r *Result) tell(err error) {
+func (r *Result) addError(err error) {
 	text := err.Error()
 	if _, known := r.Errors[text]; !known && len(r.Errors) >= maxErrors {
 		text = "other"

@@ -1,7 +1,7 @@
-// Command overload shows what happens to a service at three times its capacity: it
-// serves one endpoint, which works on eight calls at once for 10 ms each, with all that
-// package standard puts around it, over HTTP, and calls it at fixed rates: at its
-// capacity, far above it, and again below.
+// Command overload measures a service at three times its capacity. It serves one endpoint,
+// which processes eight calls concurrently for 10 ms each, over HTTP with the middleware of
+// package standard, and calls it at fixed rates: at its capacity, far above it, and below it
+// again.
 //
 //	go run ./load/overload --seconds 60
 package main
@@ -45,7 +45,7 @@ type (
 	}
 )
 
-// worker has so many places.
+// worker limits the number of concurrent calls.
 type worker chan struct{}
 
 func (w worker) work(ctx context.Context, _ *workRequest) (*workAnswer, error) {
@@ -64,7 +64,7 @@ func run(ctx context.Context, out io.Writer, long time.Duration) error {
 	defer cancel()
 	var c standard.Config
 	if _, err := config.Load(&c, config.Options{Name: "overload", Args: []string{
-		"--http.addr=127.0.0.1:0", "--admin.addr=127.0.0.1:0", "--grpc.addr=off", "--nats.url=off",
+		"--http.addr=127.0.0.1:0", "--admin.addr=127.0.0.1:0",
 		"--rate_limit.peer=off", "--http.max_connections_per_client=10000", "--overload.max_in_flight_per_client=10000",
 		"--log.level=warn", "--shutdown.drain=0s",
 	}}); err != nil {

@@ -32,7 +32,7 @@ type result struct {
 	took       time.Duration
 }
 
-// measure restarts both nodes, one after the other, o.rounds times under load.
+// measure restarts the nodes alternately, o.rounds times, under load.
 func measure(ctx context.Context, o options, poll time.Duration, database, dir string) (r *result, err error) {
 	var nodes []*node
 	var behind []balancer.Node
@@ -80,7 +80,7 @@ func measure(ctx context.Context, o options, poll time.Duration, database, dir s
 	return r, err
 }
 
-// restart restarts the nodes one after the other and returns how many restarts that were.
+// restart restarts the nodes one after another and returns the number of restarts.
 func restart(ctx context.Context, nodes []*node, rounds int, pause time.Duration) (restarts int, err error) {
 	for range rounds {
 		for _, n := range nodes {
@@ -110,11 +110,11 @@ func serve(ctx context.Context, b *balancer.Balancer) (url string, stop func(), 
 	return "http://" + listener.Addr().String(), func() { cancel(); _ = server.Close(); running.Wait() }, nil
 }
 
-// load has the clients, and tokens of the accounts.
+// load contains the clients and the tokens of the accounts.
 type load struct {
 	http *auth.Client
 	grpc *auth.Client
-	// closers close them.
+	// closers close the clients.
 	closers []func()
 	tokens  []string
 }
@@ -159,8 +159,8 @@ func newLoad(ctx context.Context, url string, nodes []*node) (l *load, err error
 	return l, err
 }
 
-// dialBoth makes a client of both nodes in turn, which leaves out the one whose health
-// service says that it is not serving.
+// dialBoth returns a client that alternates between the nodes that the health service reports as
+// serving.
 func dialBoth(nodes []*node) (*grpcapi.Client, error) {
 	addresses := manual.NewBuilderWithScheme("nodes")
 	var state resolver.State
@@ -204,7 +204,7 @@ func (l *load) overGRPC(ctx context.Context, n int) error {
 	return err
 }
 
-// run makes calls until wait is called, which returns when all of them have ended.
+// run makes calls until wait is called. wait returns when all of them have completed.
 func (l *load) run(ctx context.Context, o options) (wait func() (overHTTP, overGRPC count, errs map[string]int64)) {
 	ctx, stop := context.WithCancel(ctx)
 	var running sync.WaitGroup

@@ -1,11 +1,11 @@
-// Command rolling measures whether a rolling restart costs calls. It starts two authd on one
+// Command rolling measures whether calls fail during a rolling restart. It starts two authd on one
 // PostgreSQL behind a load balancer that polls their readiness, calls them at a fixed rate
 // over HTTP, and over gRPC with a client that follows the health service, and restarts one
 // node after the other:
 //
 //	go run ./load/rolling --poll 100ms,2s,5s --rounds 20
 //
-// It exits with 1 if a call failed. docs/operations.md has what it measured.
+// It exits with 1 if a call failed. docs/operations.md contains the results.
 package main
 
 import (

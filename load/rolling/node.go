@@ -21,7 +21,7 @@ import (
 
 const users = 50
 
-// createDatabase makes a database with accounts.
+// createDatabase creates a database with accounts.
 func createDatabase(ctx context.Context, server string) (_ string, drop func() error, err error) {
 	u, err := url.Parse(server)
 	if err != nil {
@@ -46,7 +46,7 @@ func createDatabase(ctx context.Context, server string) (_ string, drop func() e
 	return u.String(), drop, nil
 }
 
-// execute runs a statement that must not be in a transaction.
+// execute runs a statement outside a transaction.
 func execute(ctx context.Context, server, statement string) error {
 	db, err := database.Open(ctx, database.Config{URL: server})
 	if err != nil {
@@ -59,7 +59,7 @@ func execute(ctx context.Context, server, statement string) error {
 	return errors.Join(err, db.Close())
 }
 
-// node is one authd, started again at the same addresses.
+// node is an authd that is restarted at the same addresses.
 type node struct {
 	authd, dir        string
 	args              []string
@@ -78,11 +78,11 @@ func newNode(o options, name, dir, database string) (n *node, err error) {
 	if n.log, err = os.OpenFile(filepath.Join(dir, name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600); err != nil {
 		return nil, err
 	}
-	// Calls are refused for no overload: what is measured is restarts, and the nodes share
-	// their cores with the driver, the load balancer and the database.
+	// Load shedding is disabled, because the nodes share their cores with the driver, the
+	// load balancer and the database, and only the effect of restarts is measured.
 	n.args = []string{
 		"serve", "--http.addr=" + n.http, "--grpc.addr=" + n.grpc, "--admin.addr=" + n.admin, "--database.url=" + database,
-		"--http.trusted_proxies=127.0.0.0/8", "--rate_limit.peer=off", "--hash.queue=500", "--overload.tolerance=1e9", "--log.level=warn",
+		"--http.trusted_proxies=127.0.0.0/8", "--rate_limit.peer=off", "--hash.max_queued=500", "--overload.tolerance=1e9", "--log.level=warn",
 	}
 	if o.drain > 0 {
 		n.args = append(n.args, "--shutdown.drain="+o.drain.String())
@@ -90,7 +90,7 @@ func newNode(o options, name, dir, database string) (n *node, err error) {
 	return n, nil
 }
 
-// freeAddress returns one that nobody listens on now.
+// freeAddress returns an unused address.
 func freeAddress() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // at once
 	if err != nil {
@@ -99,7 +99,7 @@ func freeAddress() (string, error) {
 	return l.Addr().String(), l.Close()
 }
 
-// start returns when the node is ready.
+// start starts the node and waits until it is ready.
 func (n *node) start(ctx context.Context) error {
 	n.cmd = exec.Command(n.authd, n.args...) //nolint:gosec,noctx // ended by stop
 	n.cmd.Stdout, n.cmd.Stderr = n.log, n.log
@@ -124,7 +124,8 @@ func (n *node) start(ctx context.Context) error {
 	}
 }
 
-// stop ends the node as orchestrators do, and fails if it does not end well.
+// stop terminates the node like an orchestrator, and returns an error if it does not shut down
+// orderly.
 func (n *node) stop() error {
 	if n.cmd == nil || n.cmd.Process == nil {
 		return nil
@@ -137,7 +138,7 @@ func (n *node) stop() error {
 	return err
 }
 
-// kill ends the node at once.
+// kill kills the node.
 func (n *node) kill() error {
 	if n.cmd != nil && n.cmd.Process != nil {
 		_ = n.cmd.Process.Kill()
@@ -146,7 +147,7 @@ func (n *node) kill() error {
 	return n.log.Close()
 }
 
-// sleep is false when ctx ended first.
+// sleep waits for d. It returns false if ctx ends first.
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

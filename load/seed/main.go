@@ -1,9 +1,9 @@
-// Command seed makes accounts to load an authd with, straight into its database:
+// Command seed creates accounts for load tests directly in the database of an authd:
 //
 //	go run ./load/seed --database sqlite:authd.db --users 1000000
 //
-// They are user0000000@example.com and on, all with one password. Run again, it
-// goes on where it stopped.
+// Their addresses are user0000000@example.com and so on, all with the same password.
+// A further run continues where the last one stopped.
 package main
 
 import (
@@ -52,7 +52,7 @@ func parse(args []string, out io.Writer) (o options, err error) {
 	return o, err
 }
 
-// run returns the exit code: 2 for what the caller can put right.
+// run returns the exit code: 2 for a usage error.
 func run(ctx context.Context, args []string, out io.Writer) int {
 	o, err := parse(args, out)
 	switch {

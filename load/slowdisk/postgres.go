@@ -15,11 +15,10 @@ import (
 	"time"
 )
 
-// PostgresDisk is a proxy in front of a PostgreSQL server. It reads the protocol (PostgreSQL
-// documentation, "Frontend/Backend Protocol") and holds a COMMIT back when its transaction has
-// changed rows and did not switch synchronous_commit off: then the server waits for
-// the disk. Locks are held meanwhile, as they are then. It takes connections without
-// TLS.
+// PostgresDisk is a proxy in front of a PostgreSQL server. It parses the protocol (PostgreSQL
+// documentation, "Frontend/Backend Protocol") and delays a COMMIT if its transaction has changed
+// rows and has not disabled synchronous_commit, that is, if the server waits for the disk. Locks
+// are held meanwhile, as with a slow disk. It accepts connections without TLS.
 type PostgresDisk struct {
 	delay, commits atomic.Int64
 	trips          atomic.Int64
@@ -32,8 +31,8 @@ type PostgresDisk struct {
 	conns      map[net.Conn]struct{}
 }
 
-// Postgres starts a proxy of the server at host:port, on a free port of the loopback
-// interface. Close it.
+// Postgres starts a proxy of the server at host:port on a free port of the loopback interface.
+// The caller must close it.
 func Postgres(ctx context.Context, server string) (*PostgresDisk, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -44,17 +43,17 @@ func Postgres(ctx context.Context, server string) (*PostgresDisk, error) {
 	return d, nil
 }
 
-// Addr is where the proxy listens.
+// Addr returns the address of the proxy.
 func (d *PostgresDisk) Addr() string { return d.listener.Addr().String() }
 
-// SetDelay makes each commit that waits for the disk take that much longer.
+// SetDelay sets the additional duration of each commit that waits for the disk.
 func (d *PostgresDisk) SetDelay(delay time.Duration) { d.delay.Store(int64(delay)) }
 
-// Commits returns how many commits have waited for the disk.
+// Commits returns the number of commits that have waited for the disk.
 func (d *PostgresDisk) Commits() int64 { return d.commits.Load() }
 
-// RoundTrips returns how often a client has waited for the server: how often that was ready
-// for the next query, connecting included.
+// RoundTrips returns the number of times that the server was ready for the next query, including
+// connecting.
 func (d *PostgresDisk) RoundTrips() int64 { return d.trips.Load() }
 
 // Statements returns the text of all statements since the last call, on all connections.
@@ -66,7 +65,7 @@ func (d *PostgresDisk) Statements() []string {
 	return taken
 }
 
-// Close ends the proxy and its connections.
+// Close closes the proxy and its connections.
 func (d *PostgresDisk) Close() error {
 	err := d.listener.Close()
 	d.mu.Lock()
@@ -98,7 +97,7 @@ func (d *PostgresDisk) accept() {
 	}
 }
 
-// pass hands messages on until a side is closed.
+// pass forwards messages until a side is closed.
 func (d *PostgresDisk) pass(to, from net.Conn, each func(r *bufio.Reader, w io.Writer) error) {
 	r := bufio.NewReader(from)
 	for {
@@ -113,8 +112,8 @@ func (d *PostgresDisk) pass(to, from net.Conn, each func(r *bufio.Reader, w io.W
 	d.mu.Unlock()
 }
 
-// connection is one of a client. Its requests are read by one goroutine and its answers by
-// another.
+// connection is the connection of a client. One goroutine reads its requests, another one the
+// responses.
 type connection struct {
 	disk    *PostgresDisk
 	started bool
@@ -154,8 +153,8 @@ func (c *connection) fromClient(r *bufio.Reader, w io.Writer) error {
 	return writeMessage(w, []byte{kind}, body)
 }
 
-// see looks at what a client sends: Parse names a statement, Bind runs one, Query is
-// the text of one.
+// see parses a message of the client: Parse names a statement, Bind runs one, Query contains the
+// text of one.
 func (c *connection) see(kind byte, body []byte) {
 	switch kind {
 	case 'P':
@@ -187,7 +186,7 @@ func (c *connection) run(query string) {
 	}
 }
 
-// commit waits for the disk, if there is anything to wait for.
+// commit waits for the disk, if the transaction has to be written.
 func (c *connection) commit() {
 	if c.changed.Swap(false) && !c.relaxed.Load() {
 		c.disk.commits.Add(1)
@@ -217,7 +216,8 @@ func (c *connection) fromServer(r *bufio.Reader, w io.Writer) error {
 	return writeMessage(w, []byte{kind}, body)
 }
 
-// changes tells whether a command that is complete has changed rows: "INSERT 0 1", "UPDATE 2".
+// changes reports whether the tag of a completed command means that it has changed rows: "INSERT
+// 0 1", "UPDATE 2".
 func changes(tag string) bool {
 	words := strings.Fields(tag)
 	switch {
@@ -228,7 +228,7 @@ func changes(tag string) bool {
 	}
 }
 
-// readBody reads a length, which includes itself, and what follows.
+// readBody reads a length, which includes itself, and the body.
 func readBody(r *bufio.Reader) ([]byte, error) {
 	var length [4]byte
 	if _, err := io.ReadFull(r, length[:]); err != nil {
@@ -249,7 +249,7 @@ func writeMessage(w io.Writer, kind, body []byte) error {
 	return err
 }
 
-// text is a string that ends with a zero byte, and what follows.
+// text returns the zero-terminated string at the beginning of body, and the rest.
 func text(body []byte) (s string, rest []byte) {
 	before, rest, _ := bytes.Cut(body, []byte{0})
 	return string(before), rest

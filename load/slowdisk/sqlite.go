@@ -1,7 +1,7 @@
-// Package slowdisk makes commits slow as a slow disk does, for measurements and tests: only
-// those that wait for the disk, not reads, and not commits that do not wait. SQLite
-// gets a VFS whose xSync takes longer; PostgreSQL a proxy that holds COMMIT back where
-// the server would write its log and wait for it. Both count.
+// Package slowdisk simulates a slow disk for measurements and tests. It delays commits that
+// wait for the disk, but not reads and other commits: for SQLite by a VFS with a slower xSync,
+// for PostgreSQL by a proxy that delays COMMIT if the server would wait for its log. Both count
+// the waits.
 package slowdisk
 
 import (
@@ -15,22 +15,22 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// SQLiteDisk is what lies under all SQLite files of the process that are opened after
-// [SQLite] was called.
+// SQLiteDisk is the simulated disk of all SQLite files that the process opens after the first
+// call of [SQLite].
 type SQLiteDisk struct {
 	delay, syncs, writes atomic.Int64
 }
 
-// SQLite puts the disk under SQLite, once for the process, and returns it.
+// SQLite installs the disk, once per process, and returns it.
 func SQLite() (*SQLiteDisk, error) { return installed() }
 
-// SetDelay makes each wait for the disk take that much longer.
+// SetDelay sets the additional duration of each wait for the disk.
 func (d *SQLiteDisk) SetDelay(delay time.Duration) { d.delay.Store(int64(delay)) }
 
-// Syncs returns how often SQLite has waited for the disk.
+// Syncs returns the number of times that SQLite has waited for the disk.
 func (d *SQLiteDisk) Syncs() int64 { return d.syncs.Load() }
 
-// Writes returns how often SQLite has written to a file; a page of its log takes two.
+// Writes returns the number of writes of SQLite to files. A page of its log takes two.
 func (d *SQLiteDisk) Writes() int64 { return d.writes.Load() }
 
 // The functions of a VFS, in Go's translation of C (sqlite3.h, sqlite3_vfs and
@@ -51,8 +51,8 @@ var (
 	methods   = make(map[uintptr]fileMethods) // by the original ones, and by ours
 )
 
-// fileMethods are where those of one kind of file are, and our copy of them: in memory of
-// SQLite's, which is not Go's to look after.
+// fileMethods are the methods of one kind of file and our copy of them, in memory that SQLite
+// allocates and Go does not manage.
 type fileMethods struct{ original, ours uintptr }
 
 var installed = sync.OnceValues(func() (*SQLiteDisk, error) {
@@ -116,15 +116,15 @@ func write(tls *libc.TLS, file, data uintptr, size int32, offset int64) int32 {
 	return functionAt[writeFunc](originalOf(file).FxWrite)(tls, file, data, size, offset)
 }
 
-// addressOf is how SQLite is given a variable, which must be one of the package's: it does
-// not move, and is not collected.
+// addressOf returns the address of a variable for SQLite. It must be a package variable, which does
+// not move and is not collected.
 func addressOf[T any](p *T) uintptr { return uintptr(unsafe.Pointer(p)) } //nolint:gosec // see above
 
-// at is what lies at an address that SQLite gave.
+// at returns a pointer to the value at an address of SQLite.
 func at[T any](address uintptr) *T { return *(**T)(unsafe.Pointer(&address)) } //nolint:gosec // SQLite's memory
 
-// functionAt is the function whose value an address of SQLite's stands for.
+// functionAt returns the function at an address of SQLite.
 func functionAt[F any](address uintptr) F { return *(*F)(unsafe.Pointer(&address)) } //nolint:gosec // as the translation of SQLite does
 
-// pointerTo is how SQLite is given a function.
+// pointerTo returns the address of a function for SQLite.
 func pointerTo[F any](f F) uintptr { return *(*uintptr)(unsafe.Pointer(&f)) } //nolint:gosec // as the translation of SQLite does

@@ -20,9 +20,9 @@ import (
 	"github.com/chassi-go/chassi/workpool"
 )
 
-// Parameters of the passwords' hashes: half of the accounts have the older ones. They are
-// cheap, so that a run takes a minute; what tells one from the other is then a larger
-// part of a call's time, not a smaller one.
+// Parameters of the password hashes: half of the accounts have the older ones. They are
+// cheap, so that a run takes a minute. A difference between them is then a larger part of a
+// call's time.
 var (
 	older = password.Params{Memory: 1 << 10, Time: 1, Parallelism: 1, SaltLen: 16, KeyLen: 32}
 	newer = password.Params{Memory: 4 << 10, Time: 2, Parallelism: 1, SaltLen: 16, KeyLen: 32}
@@ -31,7 +31,7 @@ var (
 const (
 	right = "an analytical engine"
 	wrong = "a difference engine"
-	// limit is how many failures lock an account for a network.
+	// limit is the number of failures that lock an account for a network.
 	limit = 3
 )
 
@@ -60,7 +60,8 @@ type bench struct {
 	hashes  [2]string // older and newer
 }
 
-// compare measures on one engine, prints, and returns how many comparisons differ.
+// compare measures on one engine, prints the results, and returns the number of comparisons that
+// differ.
 func (e *engine) compare(ctx context.Context, o options, out io.Writer, title string) (differ int, err error) {
 	e.setDelay(0)
 	pool := workpool.New(workpool.Options{Queue: 1000})
@@ -75,7 +76,7 @@ func (e *engine) compare(ctx context.Context, o options, out io.Writer, title st
 	if err := b.addAccounts(ctx); err != nil {
 		return 0, err
 	}
-	// The parameters are raised: the service starts with the newer ones.
+	// Start the service with the newer parameters.
 	if b.Service, err = newService(b.store, pool); err != nil {
 		return 0, err
 	}
@@ -100,7 +101,7 @@ func (e *engine) compare(ctx context.Context, o options, out io.Writer, title st
 }
 
 func newService(s *store.Store, pool *workpool.Pool) (*service.Service, error) {
-	// A clock that moves by less than a lock lasts, so that what is locked stays so.
+	// A clock that advances by less than the duration of a lock, so that locks do not expire.
 	began, ticks := time.Now(), time.Duration(0)
 	var mu sync.Mutex
 	now := func() time.Time {
@@ -116,19 +117,19 @@ func newService(s *store.Store, pool *workpool.Pool) (*service.Service, error) {
 	}, service.Options{Store: s, Pool: pool, Now: now, Logger: slog.New(slog.DiscardHandler)})
 }
 
-// address is that of the ith call of a kind. All have one length.
+// address returns the address of call i of a kind. All have the same length.
 func address(kind string, i int) string {
 	name := fmt.Sprintf("%x%06d", kind, i)
 	return name[max(0, len(name)-16):] + "@" + fmt.Sprintf("%08x", len(kind)*7919+int(kind[0])) + ".example.org"
 }
 
-// network is that of the ith call of the kth kind.
+// network returns the network of call i of kind k.
 func network(k, i int) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(k), byte(i >> 8), byte(i)}), 1234)
 }
 
-// addAccounts stores the accounts that there are: of each kind half have the older
-// hash, but where the kind says which.
+// addAccounts stores the accounts. Half of each kind have the older hash, unless the kind
+// determines it.
 func (b *bench) addAccounts(ctx context.Context) error {
 	for k, kind := range append(logins, signUpTaken) {
 		if kind == loginUnknown {
@@ -158,8 +159,8 @@ func (b *bench) addAccounts(ctx context.Context) error {
 	return nil
 }
 
-// prepare makes one guess at each address, so that all are counted already, and as many
-// as lock it at those that are to be locked.
+// prepare makes one attempt for each address, so that all have a count, and locks those that are
+// to be locked.
 func (b *bench) prepare(ctx context.Context) error {
 	for k, kind := range logins {
 		guesses := 1
@@ -184,7 +185,7 @@ func (b *bench) prepare(ctx context.Context) error {
 	return nil
 }
 
-// times are those of each kind, in ms.
+// times contains the durations of each kind in ms.
 type times map[string][]float64
 
 func (t times) of(kinds []string) (groups []group) {
@@ -194,7 +195,7 @@ func (t times) of(kinds []string) (groups []group) {
 	return groups
 }
 
-// measure makes all calls one after the other, in random order.
+// measure makes all calls sequentially in random order.
 func (b *bench) measure(ctx context.Context) (times, error) {
 	type one struct{ k, i int }
 	var calls []one
@@ -216,7 +217,7 @@ func (b *bench) measure(ctx context.Context) (times, error) {
 	return took, nil
 }
 
-// call makes the ith call of the kth kind and returns how long it took.
+// call makes call i of kind k and returns its duration.
 func (b *bench) call(ctx context.Context, k, i int) (time.Duration, error) {
 	ctx = (&chassi.Call{Peer: network(k, i)}).Context(ctx)
 	kind := append(append([]string(nil), logins...), signUps...)[k]

@@ -5,13 +5,14 @@ import (
 	"io"
 )
 
-// group is the times of one kind of call, in ms.
+// group contains the durations of one kind of call in ms.
 type group struct {
 	name string
 	took []float64
 }
 
-// comparison is of two groups; the p-values are adjusted for all that are made.
+// comparison is the comparison of two groups. The p-values are adjusted for the number of
+// comparisons.
 type comparison struct {
 	a, b                           string
 	shift                          float64 // of the median, from a to b
@@ -38,7 +39,7 @@ func compare(groups []group) (list []comparison) {
 	return list
 }
 
-// report prints groups and comparisons, and returns how many differ.
+// report prints groups and comparisons, and returns the number of those that differ.
 func report(out io.Writer, title string, groups []group, alpha float64) (differ int) {
 	fmt.Fprintf(out, "\n%s\n  %-18s %5s %10s %10s %10s\n", title, "", "n", "p25 ms", "median ms", "p75 ms")
 	for _, g := range groups {

@@ -17,7 +17,7 @@ import (
 	"github.com/chassi-go/chassi/load/slowdisk"
 )
 
-// engine is an empty database on a disk that can be made slow.
+// engine is an empty database on a disk with an adjustable delay.
 type engine struct {
 	db       *database.DB
 	setDelay func(time.Duration)
@@ -34,7 +34,7 @@ func (e *engine) close() error {
 	return errors.Join(errs...)
 }
 
-// open opens the database and brings its schema up to date; after an error e is closed.
+// open opens the database and migrates its schema. After an error e is closed.
 func (e *engine) open(ctx context.Context, url string) (_ *engine, err error) {
 	if e.db, err = database.Open(ctx, database.Config{URL: url}); err == nil {
 		e.closers = append(e.closers, e.db.Close)
@@ -59,7 +59,7 @@ func openSQLite(ctx context.Context, _ options) (*engine, error) {
 	return e.open(ctx, "sqlite:"+filepath.Join(dir, "timing.db"))
 }
 
-// openPostgres makes a schema of its own, behind a proxy.
+// openPostgres creates a schema of its own, behind a proxy.
 func openPostgres(ctx context.Context, o options) (*engine, error) {
 	u, err := url.Parse(o.postgres)
 	if err != nil || u.Host == "" {
@@ -96,7 +96,7 @@ func openPostgres(ctx context.Context, o options) (*engine, error) {
 	return e.open(ctx, u.String())
 }
 
-// redacted leaves the password of a URL out.
+// redacted returns a URL without its password.
 func redacted(text string) string {
 	u, err := url.Parse(text)
 	if err != nil {

@@ -1,10 +1,10 @@
-// Command timing measures whether the time of a login or a sign-up tells anything of an
+// Command timing measures whether the time of a login or a sign-up reveals anything about an
 // account:
 //
 //	go run ./load/timing
 //
-// It exits with 1 when two kinds of calls differ, and with 2 for what the caller can put
-// right. README.md in the folder above has the rest.
+// It exits with 1 if two kinds of calls differ, and with 2 for a usage error. See README.md in
+// the parent directory.
 package main
 
 import (
@@ -43,7 +43,7 @@ type options struct {
 
 const localPostgres = "postgres://postgres@127.0.0.1:5432/postgres?sslmode=disable"
 
-// usageError is what the caller can put right.
+// usageError is an error that the user can correct.
 type usageError struct{ error }
 
 func usage(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
@@ -109,7 +109,7 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	return 0
 }
 
-// measure measures on each engine and returns how many comparisons showed a difference.
+// measure measures on each engine and returns the number of comparisons that differ.
 func measure(ctx context.Context, o options, out io.Writer) (differ int, err error) {
 	fmt.Fprintf(out, "%d calls of each kind in random order (seed %d); commits that wait for the disk take %v more; p-values adjusted by Holm's method\n",
 		o.samples, o.seed, o.commit)

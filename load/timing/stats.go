@@ -48,9 +48,9 @@ func mannWhitney(a, b []float64) float64 {
 	return math.Erfc(z / math.Sqrt2)
 }
 
-// kolmogorovSmirnov returns the p-value of the two-sample Kolmogorov-Smirnov test, which sees
-// differences of shape as well as of place. By the asymptotic distribution with
-// Stephens' correction (Press et al., Numerical Recipes, section 14.3.3).
+// kolmogorovSmirnov returns the p-value of the two-sample Kolmogorov-Smirnov test, which detects
+// differences in shape as well as in location. By the asymptotic distribution with Stephens'
+// correction (Press et al., Numerical Recipes, section 14.3.3).
 func kolmogorovSmirnov(a, b []float64) float64 {
 	a, b = slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b))
 	distance, i, j := 0.0, 0, 0
@@ -68,7 +68,7 @@ func kolmogorovSmirnov(a, b []float64) float64 {
 	return kolmogorovTail((n + 0.12 + 0.11/n) * distance)
 }
 
-// kolmogorovTail is 2 times the sum over k >= 1 of (-1)^(k-1) exp(-2 k^2 x^2).
+// kolmogorovTail returns 2 times the sum over k >= 1 of (-1)^(k-1) exp(-2 k^2 x^2).
 func kolmogorovTail(x float64) float64 {
 	if x < 0.2 {
 		return 1 // to 12 digits, where the sum converges slowly
@@ -85,8 +85,8 @@ func kolmogorovTail(x float64) float64 {
 	return min(1, max(0, 2*sum))
 }
 
-// holm adjusts p-values of tests that are made together, so that the chance of any false
-// alarm is that of a single test (Holm 1979).
+// holm adjusts the p-values of simultaneous tests, so that the probability of any false positive
+// is that of a single test (Holm 1979).
 func holm(p []float64) []float64 {
 	order := make([]int, len(p))
 	for i := range order {
@@ -101,7 +101,7 @@ func holm(p []float64) []float64 {
 	return adjusted
 }
 
-// quantile returns the value below which that part of the values is; linear between two.
+// quantile returns the q-quantile of values, with linear interpolation.
 func quantile(values []float64, q float64) float64 {
 	if len(values) == 0 {
 		return math.NaN()

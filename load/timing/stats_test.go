@@ -137,8 +137,8 @@ func TestTheTestsHoldTheirLevelAndFindADifference(t *testing.T) {
 	}
 }
 
-// R77, R78: judge finds one group that differs, among many, and names it.
-func TestJudgeFindsThePlantedDifference(t *testing.T) {
+// R77, R78: compare finds one group that differs, among many, and names it.
+func TestCompareFindsThePlantedDifference(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(3, 4))
 	groups := []group{{"a", draw(r, 400, 0)}, {"b", draw(r, 400, 0)}, {"c", draw(r, 400, 0)}, {"d", draw(r, 400, 0)}}

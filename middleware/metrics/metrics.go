@@ -4,6 +4,7 @@ package metrics
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -12,53 +13,75 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// buckets of the latency histograms, in seconds: a cached answer takes a
-// fraction of a millisecond, a password hash tens of them.
+// buckets are the buckets of the latency histograms in seconds: a cached answer takes a fraction of
+// a millisecond, a password hash tens of them.
 var buckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
 
 // New counts and times every call on registerer. Over HTTP:
 //
-//	http_requests_total{method,route,status}
-//	http_request_duration_seconds{method,route}
+//	http_requests_total{server,method,route,status}
+//	http_request_duration_seconds{server,method,route}
 //
-// and on the other transports:
+// where server identifies the listener of the program: "http", "admin"; and on the other
+// transports:
 //
 //	rpc_requests_total{transport,route,code}
 //	rpc_request_duration_seconds{transport,route}
 //
-// and on the calling side of any transport:
+// and for clients of any transport:
 //
 //	client_requests_total{transport,route,code}
 //	client_request_duration_seconds{transport,route}
 //
+// A stream is counted at its end, and is in no histogram of these. Streams that were opened are
+// in families of their own, of which those of clients have the prefix client_:
+//
+//	streams_open{transport,route}
+//	stream_items_total{transport,route}
+//	stream_duration_seconds{transport,route}
+//
 // Routes are patterns, never raw paths, so that the number of series is bounded.
 // The handle of each series is looked up once.
 func New(registerer prometheus.Registerer) (chassi.Middleware, error) {
-	httpCalls, err := newFamily(registerer, "http", "method", "status")
+	httpCalls, err := newFamily(registerer, "http", "status", "server", "method")
 	if err != nil {
 		return nil, err
 	}
-	otherCalls, err := newFamily(registerer, "rpc", "transport", "code")
+	otherCalls, err := newFamily(registerer, "rpc", "code", "transport")
 	if err != nil {
 		return nil, err
 	}
-	clientCalls, err := newFamily(registerer, "client", "transport", "code")
+	clientCalls, err := newFamily(registerer, "client", "code", "transport")
+	if err != nil {
+		return nil, err
+	}
+	streams, err := newStreamFamily(registerer, "")
+	if err != nil {
+		return nil, err
+	}
+	clientStreams, err := newStreamFamily(registerer, "client_")
 	if err != nil {
 		return nil, err
 	}
 	born := time.Now()
 	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
-		family, first := otherCalls, b.Transport
+		family, labels := otherCalls, prometheus.Labels{"transport": b.Transport, "route": b.Route}
 		switch {
 		case b.Client:
 			family = clientCalls
 		case b.Transport == "http":
-			family, first = httpCalls, b.Method
+			family, labels = httpCalls, prometheus.Labels{"server": b.Server, "method": b.Method, "route": b.Route}
 		}
-		s := &series{total: family.total.MustCurryWith(prometheus.Labels{family.first: first, "route": b.Route}),
-			last: family.last, seconds: family.seconds.WithLabelValues(first, b.Route)}
+		s := &series{total: family.total.MustCurryWith(labels), outcome: family.outcome}
+		if b.Endpoint.Streams() {
+			if b.Client {
+				return clientStreams.observe(b, s, next)
+			}
+			return streams.observe(b, s, next)
+		}
+		s.seconds = family.seconds.With(labels)
 		return func(ctx context.Context, call *chassi.Call) error {
-			began := time.Since(born) // reads one clock, where time.Now reads two
+			began := time.Since(born) // faster than time.Now: reads a single clock
 			err := next(ctx, call)
 			s.seconds.Observe((time.Since(born) - began).Seconds())
 			s.counter(b.Status(call, err)).Inc()
@@ -69,28 +92,77 @@ func New(registerer prometheus.Registerer) (chassi.Middleware, error) {
 
 // family is one counter and one histogram.
 type family struct {
-	first, last string // the labels beside "route"
-	total       *prometheus.CounterVec
-	seconds     *prometheus.HistogramVec
+	outcome string // the label for how the call ended
+	total   *prometheus.CounterVec
+	seconds *prometheus.HistogramVec
 }
 
-func newFamily(registerer prometheus.Registerer, name, first, last string) (family, error) {
-	f := family{first: first, last: last}
+func newFamily(registerer prometheus.Registerer, name, outcome string, labels ...string) (family, error) {
+	labels = append(labels, "route")
+	f := family{outcome: outcome}
 	f.total = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: name + "_requests_total", Help: "Calls answered, by what the client got.",
-	}, []string{first, "route", last})
+	}, slices.Concat(labels, []string{outcome}))
 	f.seconds = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: name + "_request_duration_seconds", Help: "Time from the end of the request's header to the answer.", Buckets: buckets,
-	}, []string{first, "route"})
+	}, labels)
 	return f, errors.Join(registerer.Register(f.total), registerer.Register(f.seconds))
+}
+
+// streamBuckets of the histograms of streams, in seconds: the default maximum age of a stream is
+// an hour.
+var streamBuckets = []float64{.1, 1, 10, 60, 300, 900, 1800, 3600, 7200, 14400}
+
+// streamFamily are the metrics of the streams of servers, or of clients.
+type streamFamily struct {
+	open    *prometheus.GaugeVec
+	items   *prometheus.CounterVec
+	seconds *prometheus.HistogramVec
+}
+
+func newStreamFamily(registerer prometheus.Registerer, prefix string) (streamFamily, error) {
+	labels := []string{"transport", "route"}
+	f := streamFamily{
+		open: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: prefix + "streams_open", Help: "Streams that are open."}, labels),
+		items: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: prefix + "stream_items_total", Help: "Items of streams, sent by a server or received by a client.",
+		}, labels),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: prefix + "stream_duration_seconds", Help: "Time from the opening of a stream to its end.", Buckets: streamBuckets,
+		}, labels),
+	}
+	return f, errors.Join(registerer.Register(f.open), registerer.Register(f.items), registerer.Register(f.seconds))
+}
+
+// observe returns the handler of an endpoint whose calls s counts.
+func (f streamFamily) observe(b *chassi.Binding, s *series, next chassi.Handler) chassi.Handler {
+	open, items := f.open.WithLabelValues(b.Transport, b.Route), f.items.WithLabelValues(b.Transport, b.Route)
+	seconds := f.seconds.WithLabelValues(b.Transport, b.Route)
+	return func(ctx context.Context, call *chassi.Call) error {
+		var opened time.Time
+		call.Stream.OnOpen(func() {
+			opened = time.Now()
+			open.Inc()
+		})
+		call.Stream.OnItem(items.Inc)
+		defer func() {
+			if !opened.IsZero() {
+				open.Dec()
+				seconds.Observe(time.Since(opened).Seconds())
+			}
+		}()
+		err := next(ctx, call)
+		s.counter(b.Status(call, err)).Inc()
+		return err
+	}
 }
 
 // series are the handles of one binding. The array has a place for each HTTP
 // status; the codes of the other transports fit in it too.
 type series struct {
 	total    *prometheus.CounterVec
-	last     string
-	seconds  prometheus.Observer
+	outcome  string
+	seconds  prometheus.Observer // nil for a stream
 	byStatus [600]atomic.Pointer[prometheus.Counter]
 }
 
@@ -101,7 +173,7 @@ func (s *series) counter(status int) prometheus.Counter {
 	if c := s.byStatus[status].Load(); c != nil {
 		return *c
 	}
-	c := s.total.With(prometheus.Labels{s.last: strconv.Itoa(status)})
+	c := s.total.With(prometheus.Labels{s.outcome: strconv.Itoa(status)})
 	s.byStatus[status].Store(&c)
 	return c
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/chassi-go/chassi/internal/calltest"
 	"github.com/chassi-go/chassi/middleware/tracing"
 	"github.com/chassi-go/chassi/telemetry"
+	"github.com/chassi-go/chassi/telemetry/exporters"
 )
 
 // BenchmarkServer measures calls of which none is sampled, without an exporter and with
@@ -17,7 +18,7 @@ import (
 func BenchmarkServer(b *testing.B) {
 	for _, exporter := range []string{"none", "otlp-http"} {
 		t, err := telemetry.New(b.Context(), "bench", "1", telemetry.Config{
-			Trace: telemetry.TraceConfig{Exporter: exporter, Endpoint: "http://127.0.0.1:1", Ratio: 0},
+			Trace: telemetry.TraceConfig{Exporter: exporter, Endpoint: "http://127.0.0.1:1", Ratio: 0, Exporters: exporters.All()},
 		}, io.Discard)
 		if err != nil {
 			b.Fatal(err)

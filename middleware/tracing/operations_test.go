@@ -4,13 +4,14 @@ import (
 	"context"
 	"testing"
 
-	"github.com/chassi-go/chassi"
-	"github.com/chassi-go/chassi/calltrace"
-	"github.com/chassi-go/chassi/internal/calltest"
 	"github.com/google/go-cmp/cmp"
 	"go.opentelemetry.io/otel/codes"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/calltrace"
+	"github.com/chassi-go/chassi/internal/calltest"
 )
 
 // R102: what packages report of a call has spans below that of the call.

@@ -1,8 +1,9 @@
-// Package tracing gives calls spans of OpenTelemetry.
+// Package tracing creates OpenTelemetry spans for calls.
 package tracing
 
 import (
 	"context"
+	"strings"
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/calltrace"
@@ -12,18 +13,20 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// New returns middleware that gives each call a span: a server span where it is served,
-// a client span, whose context goes along, where it is made. A span that is not sampled
-// costs no attributes.
+// New returns middleware that creates a span for each call: a server span on a server, a client
+// span, whose context is propagated, on a client. No attributes are computed for an unsampled
+// span.
 //
-// Within a server span that is recorded, what packages report of the call (see package
-// calltrace) has spans of its own: statements of SQL, commands of Redis, tasks of pools.
+// The span of a stream lasts until its end, and has the number of its items and their encoded
+// size in bytes.
 //
-// The trace context of the caller (W3C Trace Context, and baggage) becomes the parent of
-// the server span if trusted says so. Any other caller's decides nothing: the span begins
-// a trace of its own, is sampled as such, and if it is, it has a link to the caller's
-// span. Of such a caller no trace state and no baggage is kept. A nil trusted trusts
-// calls within the process alone.
+// Within a recorded server span, the operations of the call (see package calltrace) have spans
+// of their own: SQL statements, Redis commands, tasks of pools.
+//
+// The trace context of the client (W3C Trace Context, and baggage) becomes the parent of the
+// server span if trusted returns true. Otherwise the span begins a new trace with its own
+// sampling decision and, if sampled, a link to the client's span; trace state and baggage are
+// dropped. If trusted is nil, only calls within the process are trusted.
 func New(provider trace.TracerProvider, propagator propagation.TextMapPropagator, trusted Trust) chassi.Middleware {
 	if trusted == nil {
 		trusted = isLocal
@@ -42,7 +45,7 @@ func New(provider trace.TracerProvider, propagator propagation.TextMapPropagator
 	}
 }
 
-// tracing is what is known of the spans of one endpoint.
+// tracing holds the static data for the spans of one endpoint.
 type tracing struct {
 	binding    *chassi.Binding
 	tracer     trace.Tracer
@@ -82,15 +85,16 @@ func (t *tracing) client(next chassi.Handler) chassi.Handler {
 func (t *tracing) server(next chassi.Handler) chassi.Handler {
 	return func(ctx context.Context, call *chassi.Call) error {
 		has := call.In.Get("Traceparent") != ""
-		believed := has && t.trusted(call)
-		if believed {
+		sent := has || call.In.Get("Baggage") != "" // may be present without a parent
+		trusted := sent && t.trusted(call)
+		if trusted {
 			ctx = t.propagator.Extract(ctx, carrier{call.In})
 		}
 		ctx, span := t.tracer.Start(ctx, t.name, t.options...)
 		defer span.End()
 		if span.IsRecording() {
 			ctx = calltrace.WithTracer(ctx, t.operations)
-			if has && !believed {
+			if has && !trusted {
 				t.link(span, call)
 			}
 		}
@@ -100,7 +104,7 @@ func (t *tracing) server(next chassi.Handler) chassi.Handler {
 	}
 }
 
-// link points from the span to the caller's, whose trace state is left out.
+// link links the span to the client's span, without its trace state.
 func (t *tracing) link(span trace.Span, call *chassi.Call) {
 	theirs := trace.SpanContextFromContext(t.propagator.Extract(context.Background(), carrier{call.In}))
 	if theirs.IsValid() {
@@ -115,7 +119,7 @@ func (t *tracing) finish(span trace.Span, call *chassi.Call, err error) {
 	}
 }
 
-// staticAttributes follow OpenTelemetry's semantic conventions for HTTP and RPC.
+// staticAttributes returns attributes of OpenTelemetry's semantic conventions for HTTP and RPC.
 func staticAttributes(b *chassi.Binding) []attribute.KeyValue {
 	if b.Transport == "http" {
 		return []attribute.KeyValue{attribute.String("http.request.method", b.Method), attribute.String("http.route", b.Route)}
@@ -134,30 +138,40 @@ func describe(span trace.Span, b *chassi.Binding, call *chassi.Call, err error) 
 		span.SetAttributes(attribute.String("client.address", call.Peer.Addr().String()))
 	}
 	span.SetAttributes(attribute.String("request.id", call.RequestID))
+	if s := call.Stream; s != nil {
+		span.SetAttributes(attribute.Int64("stream.items", s.Items), attribute.Int64("stream.bytes", s.Bytes))
+	}
 	if err == nil {
 		return
 	}
 	e := chassi.ErrorOf(err)
 	span.SetAttributes(attribute.String("error.type", e.Reason))
-	if e.Code.Fault() || e.Code == chassi.Unavailable || e.Code == chassi.DeadlineExceeded {
+	if e.Code.IsServerError() || e.Code == chassi.Unavailable || e.Code == chassi.DeadlineExceeded {
 		span.SetStatus(codes.Error, e.Message)
 	}
 }
 
-// maxValue bounds the trace state and the baggage of a caller, in bytes. It is the limit
-// of W3C Baggage, and sixteen times what W3C Trace Context asks for.
+// maxValue is the maximum length of a client's trace state and baggage, in bytes. It is the
+// limit of W3C Baggage, and sixteen times the minimum of W3C Trace Context.
 const maxValue = 8 << 10
 
-// carrier shows metadata to the propagator. Values that are too long are left out.
+// carrier adapts metadata for the propagator. Values that are too long are omitted.
 type carrier struct{ chassi.Metadata }
 
-// Get implements [propagation.TextMapCarrier].
+// Get implements [propagation.TextMapCarrier]. Several headers of one name are one list
+// (W3C Trace Context, section 3.3.1; W3C Baggage, section 3.1).
 func (c carrier) Get(key string) string {
-	if value := c.Metadata.Get(key); len(value) <= maxValue {
+	value := c.Metadata.Get(key)
+	if m, ok := c.Metadata.(interface{ Values(key string) []string }); ok && value != "" && !strings.EqualFold(key, "traceparent") {
+		if values := m.Values(key); len(values) > 1 {
+			value = strings.Join(values, ",")
+		}
+	}
+	if len(value) <= maxValue {
 		return value
 	}
 	return ""
 }
 
-// Keys implements [propagation.TextMapCarrier]. No propagator of ours asks.
+// Keys implements [propagation.TextMapCarrier]. The supported propagators do not call it.
 func (carrier) Keys() []string { return nil }

@@ -2,13 +2,12 @@ package tracing_test
 
 import (
 	"context"
+	"iter"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
-	"github.com/chassi-go/chassi"
-	"github.com/chassi-go/chassi/internal/calltest"
-	"github.com/chassi-go/chassi/middleware/tracing"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/baggage"
 	"go.opentelemetry.io/otel/codes"
@@ -16,6 +15,10 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/internal/calltest"
+	"github.com/chassi-go/chassi/middleware/tracing"
 )
 
 var loopback = tracing.TrustNetworks(netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128"))
@@ -96,7 +99,7 @@ func TestTracingUnsampled(t *testing.T) {
 	}
 }
 
-// A traceparent that is none starts a trace of its own.
+// A traceparent that is invalid starts a trace of its own.
 func TestTracingIgnoresAMalformedParent(t *testing.T) {
 	t.Parallel()
 	for _, parent := range []string{"nonsense", "00-" + traceID + "-0000000000000000-01", "ff-" + traceID + "-b7ad6b7169203331-01\r\n"} {
@@ -110,7 +113,7 @@ func TestTracingIgnoresAMalformedParent(t *testing.T) {
 	}
 }
 
-// On the calling side the span goes along, whatever the caller's metadata said.
+// On the calling side the span is propagated, regardless of the caller's metadata.
 func TestTracingOfAnOutgoingCall(t *testing.T) {
 	t.Parallel()
 	mw, recorder := tracer(sdktrace.AlwaysSample(), everybody)
@@ -215,8 +218,8 @@ func TestTrustNetworks(t *testing.T) {
 	}
 }
 
-// Nobody is trusted unless it is said who.
-func TestTracingTrustsNobodyByDefault(t *testing.T) {
+// No caller is trusted by default.
+func TestTracingTrustsNoCallerByDefault(t *testing.T) {
 	t.Parallel()
 	mw, recorder := tracer(sdktrace.AlwaysSample(), nil)
 	th := calltest.New(calltest.Fine, chassi.Public)
@@ -229,7 +232,7 @@ func TestTracingTrustsNobodyByDefault(t *testing.T) {
 }
 
 // Of a trusted caller, too, no more than 8 KiB of trace state and of baggage is kept.
-func TestTracingBoundsWhatATrustedCallerSends(t *testing.T) {
+func TestTracingBoundsTrustedTraceState(t *testing.T) {
 	t.Parallel()
 	mw, recorder := tracer(sdktrace.AlwaysSample(), everybody)
 	members := 0
@@ -240,5 +243,74 @@ func TestTracingBoundsWhatATrustedCallerSends(t *testing.T) {
 	_ = th.Run(t.Context(), mw)
 	if s := recorder.Ended()[0]; s.SpanContext().TraceState().Len() != 0 || members != 0 || !s.Parent().IsValid() {
 		t.Errorf("%d members of trace state, %d of baggage, parent %v", s.SpanContext().TraceState().Len(), members, s.Parent())
+	}
+}
+
+// Several headers of one name are one list, and baggage needs no trace.
+func TestTracingReadsAllBaggage(t *testing.T) {
+	t.Parallel()
+	var longStates []string // each of a proper length
+	for i := range 30 {
+		longStates = append(longStates, string(rune('a'+i%26))+strings.Repeat(string(rune('a'+i/26)), 200)+"="+strings.Repeat("x", 200))
+	}
+	for name, c := range map[string]struct {
+		header  map[string][]string
+		trusted tracing.Trust
+		baggage string
+		state   string
+	}{
+		"several":                {map[string][]string{"Traceparent": {traceparent}, "Baggage": {"a=1", "b=2"}, "Tracestate": {"x=1", "y=2"}}, everybody, "a=1,b=2", "x=1,y=2"},
+		"without a trace":        {map[string][]string{"Baggage": {"a=1,c=3", "b=2"}}, everybody, "a=1,b=2,c=3", ""},
+		"together too long":      {map[string][]string{"Baggage": {"a=1", "b=" + strings.Repeat("x", 8<<10-5)}}, everybody, "", ""},
+		"state too long":         {map[string][]string{"Traceparent": {traceparent}, "Tracestate": longStates}, everybody, "", ""},
+		"of an untrusted client": {map[string][]string{"Baggage": {"a=1", "b=2"}}, loopback, "", ""},
+	} {
+		mw, _ := tracer(sdktrace.AlwaysSample(), c.trusted)
+		var members []string
+		var state string
+		th := calltest.New(func(ctx context.Context) error {
+			for _, m := range baggage.FromContext(ctx).Members() {
+				members = append(members, m.String())
+			}
+			state = trace.SpanContextFromContext(ctx).TraceState().String()
+			return nil
+		}, chassi.Public)
+		th.Call.In = calltest.Headers{Header: c.header}
+		_ = th.Run(t.Context(), mw)
+		slices.Sort(members)
+		if got := strings.Join(members, ","); got != c.baggage || state != c.state {
+			t.Errorf("%s: baggage %q, trace state %q", name, got, state)
+		}
+	}
+}
+
+// A stream has one span, which lasts until its end, without events.
+func TestTracingOfAStream(t *testing.T) {
+	t.Parallel()
+	for _, client := range []bool{false, true} {
+		mw, recorder := tracer(sdktrace.AlwaysSample(), everybody)
+		th := calltest.NewStream(func(context.Context) (iter.Seq2[*calltest.Item, error], error) {
+			return func(yield func(*calltest.Item, error) bool) {
+				yield(&calltest.Item{Text: "one"}, nil)
+				yield(&calltest.Item{Text: "three"}, nil)
+				if n := len(recorder.Ended()); n != 0 {
+					t.Errorf("%d spans ended before the stream", n)
+				}
+				yield(nil, calltest.ErrBroken)
+			}, nil
+		}, chassi.Public)
+		th.Binding.Client = client
+		_ = th.Run(t.Context(), mw)
+		spans := recorder.Ended()
+		if len(spans) != 1 || len(spans[0].Events()) != 0 || spans[0].Status().Code != codes.Error {
+			t.Fatalf("%d spans: %+v", len(spans), spans)
+		}
+		got := make(map[attribute.Key]string)
+		for _, a := range spans[0].Attributes() {
+			got[a.Key] = a.Value.String()
+		}
+		if got["stream.items"] != "2" || got["stream.bytes"] != "8" || got["rpc.response.status_code"] != "13" {
+			t.Errorf("attributes %v", got)
+		}
 	}
 }

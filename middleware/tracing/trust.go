@@ -12,9 +12,9 @@ import (
 // of its span and decide whether that is sampled.
 type Trust func(*chassi.Call) bool
 
-// TrustNetworks trusts calls within the process, calls whose peer is in one of the
-// networks, and calls over a broker from a client that the broker knows by name. The
-// peer is the client past trusted proxies ([chassi.Call].Peer).
+// TrustNetworks trusts calls within the process, calls whose peer is in one of the networks,
+// and calls over a broker from a client with a name. The peer is the client behind trusted
+// proxies ([chassi.Call].Peer).
 func TrustNetworks(networks ...netip.Prefix) Trust {
 	networks = slices.Clone(networks)
 	return func(call *chassi.Call) bool {
@@ -22,10 +22,10 @@ func TrustNetworks(networks ...netip.Prefix) Trust {
 	}
 }
 
-// isLocal reports whether the call came from this process. What stands beside such a call
-// was written by the caller's own client, also while it serves somebody else.
+// isLocal reports whether the call came from this process, or from a program that shares its
+// database. The metadata of such a call was set by the program's own client.
 func isLocal(call *chassi.Call) bool {
-	return call.Binding != nil && call.Transport == "local"
+	return call.Binding != nil && (call.Transport == "local" || call.Transport == "event" || call.Transport == "job")
 }
 
 // inNetworks reports whether the peer has an address in one of the networks.
@@ -42,8 +42,8 @@ func inNetworks(call *chassi.Call, networks []netip.Prefix) bool {
 	return false
 }
 
-// isNamed reports whether the call came over a broker, from a client whose name the
-// broker has verified and that forwards for nobody else.
+// isNamed reports whether the call came over a broker from a client with a verified name that
+// does not forward for another client.
 func isNamed(call *chassi.Call) bool {
 	return !call.Peer.IsValid() && call.PeerName != "" && !strings.HasSuffix(call.PeerName, ":")
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -12,28 +11,58 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 )
 
-// File describes services of one package ("auth.v1" of "auth.v1.Auth") with all
-// their messages, comments included: those of the methods, and the details of their
-// [chassi.Errors]. It returns an error for a type that has no place in a message, and
-// for two types that would get the same name.
+// File returns the file descriptor of services of one package ("auth.v1" of "auth.v1.Auth")
+// with all their messages, including comments: those of the methods, and the details of their
+// [chassi.Errors]. It omits endpoints that are not served over gRPC. A message has the short name of its type, prefixed with a part of its Go
+// package if names conflict. File returns an error that names the endpoint if a type has no
+// Protocol Buffers encoding.
 func File(services ...*chassi.Service) (*descriptorpb.FileDescriptorProto, error) {
+	b, err := newFile(services)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range services {
+		b.service(s)
+	}
+	return b.file, nil
+}
+
+// newFile returns the builder of a file with the names of its messages.
+func newFile(services []*chassi.Service) (*fileBuilder, error) {
 	if len(services) == 0 {
 		return nil, errors.New("protobuf: a file needs a service")
 	}
 	pkg, first := splitName(services[0].Name())
-	b := &fileBuilder{byName: make(map[string]reflect.Type), file: &descriptorpb.FileDescriptorProto{
-		Name:    new(strings.ReplaceAll(pkg, ".", "/") + "/" + snakeCase(first) + ".proto"),
-		Package: new(pkg), Syntax: new("proto3"), SourceCodeInfo: &descriptorpb.SourceCodeInfo{},
-	}}
+	b := newFileBuilder(pkg, first)
 	for _, s := range services {
 		if other, _ := splitName(s.Name()); other != pkg {
-			return nil, fmt.Errorf("protobuf: services %s and %s are not of one package", services[0].Name(), s.Name())
+			return nil, fmt.Errorf("protobuf: services %s and %s have different packages", services[0].Name(), s.Name())
 		}
-		if err := b.service(s); err != nil {
-			return nil, err
+		if err := s.Err(); err != nil {
+			return nil, err //nolint:wrapcheck // says where
 		}
 	}
-	return b.file, nil
+	var err error
+	if b.names, err = nameMessages(pkg, services); err != nil {
+		return nil, fmt.Errorf("protobuf: %w", err)
+	}
+	return b, nil
+}
+
+// goPackage is an import path and a package name that protoc-gen-go accepts.
+func goPackage(pkg string) string {
+	path := strings.ReplaceAll(pkg, ".", "/")
+	if !strings.Contains(path, "/") {
+		path = "./" + path
+	}
+	return path + ";" + strings.ToLower(strings.NewReplacer(".", "", "_", "").Replace(pkg)) + "pb"
+}
+
+// PackageOf returns the .proto package of a service: the service's name without the last word,
+// or for a service of one word that word in lower case.
+func PackageOf(s *chassi.Service) string {
+	pkg, _ := splitName(s.Name())
+	return pkg
 }
 
 func splitName(service string) (pkg, name string) {
@@ -43,8 +72,8 @@ func splitName(service string) (pkg, name string) {
 	return strings.ToLower(service), service
 }
 
-// FullName returns the name of an endpoint's service and the name of its method
-// as they stand in a .proto file: package.Service, Method.
+// FullName returns the full name of an endpoint's service and the name of its method in a
+// .proto file: package.Service, Method.
 func FullName(e *chassi.Endpoint) (service, method string) {
 	name, method, _ := strings.Cut(e.FullName(), "/")
 	pkg, short := splitName(name)
@@ -52,8 +81,17 @@ func FullName(e *chassi.Endpoint) (service, method string) {
 }
 
 type fileBuilder struct {
-	file   *descriptorpb.FileDescriptorProto
-	byName map[string]reflect.Type
+	file      *descriptorpb.FileDescriptorProto
+	names     *messageNames
+	described map[string]bool // by name
+}
+
+func newFileBuilder(pkg, service string) *fileBuilder {
+	return &fileBuilder{described: make(map[string]bool), file: &descriptorpb.FileDescriptorProto{
+		Name:    new(strings.ReplaceAll(pkg, ".", "/") + "/" + snakeCase(service) + ".proto"),
+		Package: new(pkg), Syntax: new("proto3"), SourceCodeInfo: &descriptorpb.SourceCodeInfo{},
+		Options: &descriptorpb.FileOptions{GoPackage: new(goPackage(pkg))},
+	}}
 }
 
 // The field numbers that make a path in SourceCodeInfo.
@@ -71,115 +109,63 @@ func (b *fileBuilder) comment(text string, path ...int32) {
 	})
 }
 
-func (b *fileBuilder) service(s *chassi.Service) error {
+func (b *fileBuilder) service(s *chassi.Service) {
 	_, name := splitName(s.Name())
 	place := int32(len(b.file.Service))
 	out := &descriptorpb.ServiceDescriptorProto{Name: new(name)}
 	b.file.Service = append(b.file.Service, out)
 	for _, e := range s.Endpoints() {
-		input, err := b.endpointMessage(e, e.RequestType(), "Request")
-		if err != nil {
-			return err
+		if !e.ServedOver("grpc") {
+			continue
 		}
-		output, err := b.endpointMessage(e, e.ResponseType(), "Response")
-		if err != nil {
-			return err
+		method := &descriptorpb.MethodDescriptorProto{Name: new(e.Name())}
+		for _, m := range b.names.ofEndpoint[e] {
+			b.message(m.plan, b.names.ofMessage(m))
 		}
-		method := &descriptorpb.MethodDescriptorProto{Name: new(e.Name()), InputType: new(input), OutputType: new(output)}
+		input, output := b.names.ofEndpoint[e][0], b.names.ofEndpoint[e][1]
+		method.InputType, method.OutputType = new(b.fullName(b.names.ofMessage(input))), new(b.fullName(b.names.ofMessage(output)))
+		if e.Streams() {
+			method.ServerStreaming = new(true)
+		}
 		if e.Idempotent() {
 			method.Options = &descriptorpb.MethodOptions{IdempotencyLevel: descriptorpb.MethodOptions_IDEMPOTENT.Enum()}
-		}
-		if err := b.details(e); err != nil {
-			return err
 		}
 		b.comment(e.Doc(), pathService, place, pathMethod, int32(len(out.Method)))
 		out.Method = append(out.Method, method)
 	}
-	return nil
 }
 
-func (b *fileBuilder) endpointMessage(e *chassi.Endpoint, t reflect.Type, suffix string) (string, error) {
-	p, err := PlanOf(t)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", e.FullName(), err)
-	}
-	name := p.name
-	if name == "" {
-		name = e.Name() + suffix
-	}
-	full, err := b.message(p, name)
-	if err != nil {
-		return "", fmt.Errorf("protobuf: %s: %w", e.FullName(), err)
-	}
-	return full, nil
-}
-
-// details describes those of an endpoint's errors whose names are in this package: no
-// method refers to them, but callers receive them.
-func (b *fileBuilder) details(e *chassi.Endpoint) error {
-	for _, declared := range e.Errors() {
-		for _, d := range declared.Details {
-			name, ours := strings.CutPrefix(d.DetailName(), b.file.GetPackage()+".")
-			t := reflect.TypeOf(d)
-			if t.Kind() == reflect.Pointer {
-				t = t.Elem()
-			}
-			if t == reflect.TypeFor[chassi.EncodedDetail]() {
-				continue
-			}
-			p, err := PlanOf(t)
-			if err == nil && ours && !strings.Contains(name, ".") {
-				_, err = b.message(p, name)
-			}
-			if err != nil {
-				return fmt.Errorf("protobuf: %s: detail %s: %w", e.FullName(), d.DetailName(), err)
-			}
-		}
-	}
-	return nil
-}
-
-// claim tells whether name is new; it is an error if another type has it.
-func (b *fileBuilder) claim(name string, t reflect.Type) (bool, error) {
-	switch other := b.byName[name]; other {
-	case nil:
-		b.byName[name] = t
-		return true, nil
-	case t:
-		return false, nil
-	default:
-		return false, fmt.Errorf("types %s.%s and %s.%s would both be message %s: rename one", other.PkgPath(), other.Name(), t.PkgPath(), t.Name(), name)
-	}
+// isNew reports whether name has not been described yet, and marks it.
+func (b *fileBuilder) isNew(name string) bool {
+	described := b.described[name]
+	b.described[name] = true
+	return !described
 }
 
 func (b *fileBuilder) fullName(name string) string { return "." + b.file.GetPackage() + "." + name }
 
-func (b *fileBuilder) message(p *Plan, name string) (string, error) {
-	if isNew, err := b.claim(name, p.goType); !isNew || err != nil {
-		return b.fullName(name), err
+func (b *fileBuilder) message(p *Plan, name string) {
+	if !b.isNew(name) {
+		return
 	}
 	out := &descriptorpb.DescriptorProto{Name: new(name)}
 	place := int32(len(b.file.MessageType))
 	b.file.MessageType = append(b.file.MessageType, out)
 	for i := range p.fields {
 		f := &p.fields[i]
-		described, err := b.field(f, out)
-		if err != nil {
-			return "", fmt.Errorf("field %s: %w", f.name, err)
-		}
 		b.comment(f.doc, pathMessage, place, pathField, int32(len(out.Field)))
-		out.Field = append(out.Field, described)
+		out.Field = append(out.Field, b.field(f, out))
 	}
-	return b.fullName(name), nil
 }
 
-func (b *fileBuilder) field(f *field, message *descriptorpb.DescriptorProto) (*descriptorpb.FieldDescriptorProto, error) {
+func (b *fileBuilder) field(f *field, message *descriptorpb.DescriptorProto) *descriptorpb.FieldDescriptorProto {
 	out := &descriptorpb.FieldDescriptorProto{
 		Name: new(f.name), Number: new(int32(f.number)), JsonName: new(f.jsonName), Label: descriptorpb.FieldDescriptorProto_LABEL_OPTIONAL.Enum(),
 	}
 	switch f.form {
 	case mapped:
-		return out, b.mapEntry(f, out, message)
+		b.mapEntry(f, out, message)
+		return out
 	case repeated:
 		out.Label = descriptorpb.FieldDescriptorProto_LABEL_REPEATED.Enum()
 	case optional:
@@ -189,12 +175,12 @@ func (b *fileBuilder) field(f *field, message *descriptorpb.DescriptorProto) (*d
 		}
 	case singular:
 	}
-	return out, b.setType(out, f.kind)
+	b.setType(out, f.kind)
+	return out
 }
 
-// mapEntry describes a map as what it is on the wire: a list of messages with key
-// and value.
-func (b *fileBuilder) mapEntry(f *field, out *descriptorpb.FieldDescriptorProto, message *descriptorpb.DescriptorProto) error {
+// mapEntry describes a map as it is encoded: a list of messages with key and value.
+func (b *fileBuilder) mapEntry(f *field, out *descriptorpb.FieldDescriptorProto, message *descriptorpb.DescriptorProto) {
 	name := entryName(f.name)
 	entry := &descriptorpb.DescriptorProto{Name: new(name), Options: &descriptorpb.MessageOptions{MapEntry: new(true)}}
 	for i, part := range []struct {
@@ -204,65 +190,63 @@ func (b *fileBuilder) mapEntry(f *field, out *descriptorpb.FieldDescriptorProto,
 		field := &descriptorpb.FieldDescriptorProto{
 			Name: new(part.name), JsonName: new(part.name), Number: new(int32(i + 1)), Label: descriptorpb.FieldDescriptorProto_LABEL_OPTIONAL.Enum(),
 		}
-		if err := b.setType(field, part.kind); err != nil {
-			return err
-		}
+		b.setType(field, part.kind)
 		entry.Field = append(entry.Field, field)
 	}
 	message.NestedType = append(message.NestedType, entry)
 	out.Label, out.Type = descriptorpb.FieldDescriptorProto_LABEL_REPEATED.Enum(), descriptorpb.FieldDescriptorProto_TYPE_MESSAGE.Enum()
 	out.TypeName = new(b.fullName(message.GetName() + "." + name))
-	return nil
 }
 
-// entryName is what protoc calls the entry of a map: "last_seen" has a
-// LastSeenEntry.
+// entryName returns protoc's name of the entry of a map: LastSeenEntry for "last_seen".
 func entryName(field string) string {
 	var name strings.Builder
 	for word := range strings.SplitSeq(field, "_") {
-		name.WriteString(upperFirst(word))
+		if word != "" {
+			name.WriteString(strings.ToUpper(word[:1]) + word[1:])
+		}
 	}
 	return name.String() + "Entry"
 }
 
-func (b *fileBuilder) setType(out *descriptorpb.FieldDescriptorProto, k *kind) error {
+func (b *fileBuilder) setType(out *descriptorpb.FieldDescriptorProto, k *kind) {
 	out.Type = k.typ.Enum()
-	var name string
-	var err error
 	switch {
 	case k.known != "":
-		name = "." + k.known
+		out.TypeName = new("." + k.known)
 		file := "google/protobuf/" + strings.ToLower(strings.TrimPrefix(k.known, "google.protobuf.")) + ".proto"
 		if !slices.Contains(b.file.Dependency, file) {
 			b.file.Dependency = append(b.file.Dependency, file)
 			slices.Sort(b.file.Dependency)
 		}
 	case k.enum != nil:
-		name, err = b.enum(k)
+		name := b.names.ofType(k.goType)
+		b.enum(k, name)
+		out.TypeName = new(b.fullName(name))
 	case k.message != nil:
-		name, err = b.message(k.message, k.message.name)
-	default:
-		return nil
+		name := b.names.ofType(k.message.goType)
+		b.message(k.message, name)
+		out.TypeName = new(b.fullName(name))
 	}
-	out.TypeName = new(name)
-	return err
 }
 
-func (b *fileBuilder) enum(k *kind) (string, error) {
-	name := messageName(k.goType, "")
-	if isNew, err := b.claim(name, k.goType); !isNew || err != nil {
-		return b.fullName(name), err
+func (b *fileBuilder) enum(k *kind, name string) {
+	if !b.isNew(name) {
+		return
 	}
 	out := &descriptorpb.EnumDescriptorProto{Name: new(name)}
-	names := k.enum.EnumNames()
-	prefix := strings.ToUpper(snakeCase(name)) + "_"
-	for _, value := range slices.SortedFunc(maps.Keys(names), zeroFirst) {
+	for _, value := range slices.SortedFunc(maps.Keys(k.enum), zeroFirst) {
 		out.Value = append(out.Value, &descriptorpb.EnumValueDescriptorProto{
-			Name: new(prefix + strings.ToUpper(snakeCase(names[value]))), Number: new(value),
+			Name: new(enumValueName(name, k.enum[value])), Number: new(value),
 		})
 	}
 	b.file.EnumType = append(b.file.EnumType, out)
-	return b.fullName(name), nil
+}
+
+// enumValueName returns the name of a value of an enum, which in a .proto file is unique among
+// all enums.
+func enumValueName(enum, value string) string {
+	return strings.ToUpper(snakeCase(enum)) + "_" + strings.ToUpper(snakeCase(value))
 }
 
 // zeroFirst is how proto3 wants it.

@@ -11,42 +11,46 @@ import (
 
 var (
 	errDetailName = errors.New("protobuf: the name of a detail is not the full name of a message")
-	errDetailJSON = errors.New("protobuf: a detail has a JSON form alone")
+	errDetailJSON = errors.New("protobuf: the detail has only a JSON form")
 )
 
-// EncodeDetail returns the name and the encoded message of a detail. It fails for one
-// that has a JSON form alone, that is no struct, whose name is no full name, or whose
-// methods panic.
+// EncodeDetail returns the name and the encoded message of a detail. It returns an error if the
+// detail has only a JSON form, is not a struct, has an invalid name, or panics.
 func EncodeDetail(d chassi.Detail) (name string, body []byte, err error) {
+	encoded, err := encodeDetail(d)
+	return encoded.Name, encoded.Protobuf, err
+}
+
+func encodeDetail(d chassi.Detail) (out ErrorDetail, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("protobuf: a detail: %w", chassi.ErrorOf(chassi.Recovered(v)))
 		}
 	}()
-	name = d.DetailName()
-	if !protoreflect.FullName(name).IsValid() {
-		return "", nil, errDetailName
+	out.Name = d.DetailName()
+	if !protoreflect.FullName(out.Name).IsValid() {
+		return ErrorDetail{}, errDetailName
 	}
 	if encoded, ok := d.(*chassi.EncodedDetail); ok {
 		if encoded.Protobuf == nil && encoded.JSON != nil {
-			return "", nil, errDetailJSON
+			return ErrorDetail{}, errDetailJSON
 		}
-		return name, encoded.Protobuf, nil
+		out.Protobuf = encoded.Protobuf
+		return out, nil
 	}
 	v := reflect.ValueOf(d)
 	if v.Kind() != reflect.Pointer {
 		v = reflect.New(v.Type())
 		v.Elem().Set(reflect.ValueOf(d))
 	}
-	p, err := PlanOf(v.Type().Elem())
-	if err == nil {
-		body, err = p.Append(nil, v.Interface())
+	if out.plan, err = PlanOf(v.Type().Elem()); err == nil {
+		out.Protobuf, err = out.plan.Append(nil, v.Interface())
 	}
-	return name, body, err
+	return out, err
 }
 
-// ReceivedDetail returns a detail that another process has sent. It keeps body. It
-// returns false if name cannot be the full name of a message.
+// ReceivedDetail returns a detail that was received from another process. It retains body. It
+// returns false if name is not a valid full name of a message.
 func ReceivedDetail(name string, body []byte) (*chassi.EncodedDetail, bool) {
 	if len(name) > maxFullName || !protoreflect.FullName(name).IsValid() {
 		return nil, false

@@ -40,7 +40,7 @@ func (n named) DetailName() string {
 	return string(n)
 }
 
-func TestDetailsComeBack(t *testing.T) {
+func TestDetailsAreReturned(t *testing.T) {
 	t.Parallel()
 	want := outOfStock{Left: 3, Next: 1500 * time.Millisecond}
 	for _, d := range []chassi.Detail{want, &want, &elsewhere{Left: 3}} {
@@ -81,7 +81,7 @@ func serviceWith(details ...chassi.Detail) *chassi.Service {
 		chassi.Public, chassi.Errors(chassi.NewError(chassi.FailedPrecondition, "out_of_stock", "There is none").WithDetails(details...))))
 }
 
-// Who has the .proto file alone can read the details.
+// A client with only the .proto file can read the details.
 func TestFileDescribesDetails(t *testing.T) {
 	t.Parallel()
 	file, err := protobuf.File(serviceWith(outOfStock{}, &outOfStock{}, &elsewhere{}, &chassi.EncodedDetail{Name: "shop.v1.Encoded"}))
@@ -93,6 +93,40 @@ func TestFileDescribesDetails(t *testing.T) {
 	}
 	if _, err := protobuf.File(serviceWith(unfit{})); err == nil || !strings.Contains(err.Error(), "shop.v1.Unfit") {
 		t.Errorf("a detail that cannot be a message: %v", err)
+	}
+}
+
+type (
+	deeper   struct{ Left int }
+	unscoped struct{ Left int }
+)
+
+func (deeper) DetailName() string   { return "shop.v1.sub.Deeper" }
+func (unscoped) DetailName() string { return "Unscoped" }
+
+// Details of packages below this one, and of none, are not described.
+func TestFileDescribesDetailsOfItsPackage(t *testing.T) {
+	t.Parallel()
+	file, err := protobuf.File(serviceWith(deeper{}, unscoped{}, outOfStock{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := protobuf.Text(file); strings.Contains(s, "Deeper") || strings.Contains(s, "Unscoped") || !strings.Contains(s, "OutOfStock") {
+		t.Errorf("described as\n%s", s)
+	}
+}
+
+// A detail that is not described here does not keep those after it from being described.
+func TestFileDescribesDetailsAfterOthers(t *testing.T) {
+	t.Parallel()
+	for _, other := range []chassi.Detail{&elsewhere{}, &chassi.EncodedDetail{Name: "shop.v1.Encoded"}} {
+		file, err := protobuf.File(serviceWith(other, outOfStock{}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := protobuf.Text(file); !strings.Contains(s, "\nmessage OutOfStock {") {
+			t.Errorf("after %T, described as\n%s", other, s)
+		}
 	}
 }
 

@@ -124,7 +124,7 @@ func descriptorOf[T any](f *testing.F) protoreflect.MessageDescriptor {
 	return fileOf[T](f).Messages().ByName("Plain")
 }
 
-// knownTimesValid tells whether all times and durations in m are ones.
+// knownTimesValid reports whether all times and durations in m are ones.
 func knownTimesValid(m protoreflect.Message) bool {
 	valid := true
 	m.Range(func(_ protoreflect.FieldDescriptor, v protoreflect.Value) bool {
@@ -152,8 +152,8 @@ func dropUnknown(m protoreflect.Message) {
 	})
 }
 
-// dropEmptyInner clears messages that are there and empty where Go has a struct
-// and no pointer: it cannot tell the two apart.
+// dropEmptyInner clears messages that are there and empty where Go has a struct and no pointer: it
+// cannot distinguish the two.
 func dropEmptyInner(m protoreflect.Message) {
 	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		each(v, dropEmptyInner)

@@ -1,7 +1,6 @@
-// Package protobuf puts plain Go structs on the wire as Protocol Buffers, and
-// describes them: no generated code, no message interface to implement. A [Plan]
-// is made once per type; [File] makes the descriptor of a service, for
-// reflection, and [Text] its .proto file, for everybody else.
+// Package protobuf encodes plain Go structs as Protocol Buffers, without generated code or a
+// message interface. A [Plan] is compiled once per type; [File] returns the descriptor of a
+// service for reflection, and [Text] its .proto file for other programs.
 //
 // # Types
 //
@@ -11,15 +10,24 @@
 //	float32, float64                     float, double
 //	an integer type that is an [Enum]    an enum of its own
 //	time.Time, time.Duration             google.protobuf.Timestamp, google.protobuf.Duration
-//	encoding.TextMarshaler               string
+//	encoding.TextMarshaler and -Unmarshaler
+//	                                     string
 //	a struct, or a pointer to one        a message of its own
 //	a pointer to any of the others       optional
 //	a slice; a map                       repeated (packed where it can be); map
 //
+// A list of bytes of a named type is repeated, not bytes. The keys of maps are integers,
+// strings, or have a text form.
+//
 // # Field numbers
 //
-// A field has the number of its tag, proto:"7", and without one its place among
-// the fields, beginning with 1. Its name is that of its json tag in snake_case. A
-// field with json:"-" that comes from no path, query or header is left out. The
-// fields of an embedded struct count as those of the struct around it.
+// The number of a field is that of its tag, proto:"7", or else its position among the fields,
+// beginning with 1. Its name is that of its json tag in snake_case. Package gotype determines
+// the fields: those of JSON, so that the fields of an embedded struct belong to the outer
+// struct, and those with json:"-" that are HTTP parameters.
+//
+// # Names
+//
+// A message has the name of its type: Order, PageOrder for Page[Order]. If names conflict with
+// each other or with a service, a sufficient part of the Go package is prefixed.
 package protobuf

@@ -9,23 +9,27 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/chassi-go/chassi/internal/safetext"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/types/descriptorpb"
 )
 
-// What can be wrong with a message, in words for the caller.
+// Errors of malformed messages, as sent to clients.
 var (
 	errTruncated = errors.New("ends too early or is not well-formed")
 	errUTF8      = errors.New("is not valid UTF-8")
 	errDepth     = fmt.Errorf("nests deeper than %d messages", maxDepth)
 	errRange     = errors.New("is out of range")
-	errTime      = errors.New("is no time between the years 1 and 9999")
-	errDuration  = errors.New("is no duration within 292 years")
+	errTime      = errors.New("must be a time between the years 1 and 9999")
+	errDuration  = errors.New("must be a duration within 292 years")
 )
 
-// maxDepth bounds how deep messages may nest, as most implementations of
-// Protocol Buffers do.
+// maxDepth is the maximum nesting depth of messages, as in most implementations of Protocol
+// Buffers.
 const maxDepth = 100
+
+// timestampName is the name of the message of a time.
+const timestampName = "google.protobuf.Timestamp"
 
 const (
 	typeBool   = descriptorpb.FieldDescriptorProto_TYPE_BOOL
@@ -33,11 +37,11 @@ const (
 	typeBytes  = descriptorpb.FieldDescriptorProto_TYPE_BYTES
 )
 
-// scalarKind returns nil for a type that is none.
+// scalarKind returns the kind of a scalar type, or nil.
 func scalarKind(t reflect.Type) *kind {
 	k := &kind{goType: t, wire: protowire.VarintType, isZero: reflect.Value.IsZero}
 	if t.Kind() == reflect.Float32 || t.Kind() == reflect.Float64 {
-		k.isZero = func(v reflect.Value) bool { return math.Float64bits(v.Float()) == 0 } // negative zero is something
+		k.isZero = func(v reflect.Value) bool { return math.Float64bits(v.Float()) == 0 } // negative zero is not empty
 	}
 	switch t.Kind() {
 	case reflect.Bool:
@@ -55,13 +59,13 @@ func scalarKind(t reflect.Type) *kind {
 	case reflect.Float64:
 		k.typ, k.wire, k.append, k.consume = descriptorpb.FieldDescriptorProto_TYPE_DOUBLE, protowire.Fixed64Type, appendFloat64, consumeFloat64
 	case reflect.String:
-		k.typ, k.wire, k.append, k.consume = typeString, protowire.BytesType, appendString, consumeString
+		k.typ, k.wire, k.append, k.consume = typeString, protowire.BytesType, appendText, consumeString
 		k.isZero = func(v reflect.Value) bool { return v.Len() == 0 }
 	case reflect.Slice:
-		if t.Elem().Kind() != reflect.Uint8 {
-			return nil
+		if t.Elem().Kind() != reflect.Uint8 || t.Elem().PkgPath() != "" {
+			return nil // a list of bytes of a named type is a list
 		}
-		k.typ, k.wire, k.append, k.consume = typeBytes, protowire.BytesType, appendBytes, consumeBytes
+		k.typ, k.wire, k.append, k.consume = typeBytes, protowire.BytesType, appendBlob, consumeBytes
 		k.isZero = func(v reflect.Value) bool { return v.Len() == 0 }
 	default:
 		return nil
@@ -89,8 +93,8 @@ func consumeInt(b []byte, v reflect.Value, _ int) (int, error) {
 	return n, nil
 }
 
-// consumeInt32 takes the lower 32 bits, as the format has it. What is narrower
-// than that must fit.
+// consumeInt32 uses the lower 32 bits, as the format requires. A narrower type must hold the
+// value.
 func consumeInt32(b []byte, v reflect.Value, _ int) (int, error) {
 	x, n := protowire.ConsumeVarint(b)
 	if v.OverflowInt(int64(int32(x))) {
@@ -139,7 +143,7 @@ func consumeFloat64(b []byte, v reflect.Value, _ int) (int, error) {
 	return n, nil
 }
 
-func appendString(b []byte, v reflect.Value) ([]byte, error) {
+func appendText(b []byte, v reflect.Value) ([]byte, error) {
 	s := v.String()
 	if !utf8.ValidString(s) {
 		return b, errUTF8
@@ -156,7 +160,7 @@ func consumeString(b []byte, v reflect.Value, _ int) (int, error) {
 	return n, nil
 }
 
-func appendBytes(b []byte, v reflect.Value) ([]byte, error) {
+func appendBlob(b []byte, v reflect.Value) ([]byte, error) {
 	return protowire.AppendBytes(b, v.Bytes()), nil
 }
 
@@ -197,7 +201,7 @@ func textKind(t reflect.Type) *kind {
 				return n, nil
 			}
 			if err := v.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText(x); err != nil {
-				return n, fmt.Errorf("is no %s", t.Name()) // the error may quote what the caller sent
+				return n, errors.New(safetext.Reason(err, string(x)))
 			}
 			return n, nil
 		},
@@ -229,7 +233,7 @@ func messageKind(t reflect.Type, p *Plan, pointer bool) *kind {
 }
 
 func timestampKind() *kind {
-	k := &kind{goType: timeType, known: "google.protobuf.Timestamp"}
+	k := &kind{goType: reflect.TypeFor[time.Time](), known: timestampName}
 	k.isZero = func(v reflect.Value) bool { return timeOf(v).IsZero() }
 	return k.wellKnown(
 		func(v reflect.Value) (int64, int32, error) {
@@ -265,7 +269,7 @@ const (
 )
 
 func durationKind() *kind {
-	k := &kind{goType: durationType, known: "google.protobuf.Duration", isZero: reflect.Value.IsZero}
+	k := &kind{goType: reflect.TypeFor[time.Duration](), known: "google.protobuf.Duration", isZero: reflect.Value.IsZero}
 	return k.wellKnown(
 		func(v reflect.Value) (int64, int32, error) {
 			d := time.Duration(v.Int())
@@ -290,16 +294,7 @@ func (k *kind) wellKnown(split func(reflect.Value) (int64, int32, error), join f
 		if err != nil {
 			return b, err
 		}
-		start := len(b)
-		b = append(b, 0) // two varints and their tags always fit in 127 bytes
-		if seconds != 0 {
-			b = protowire.AppendVarint(append(b, 1<<3), uint64(seconds))
-		}
-		if nanos != 0 {
-			b = protowire.AppendVarint(append(b, 2<<3), uint64(int64(nanos)))
-		}
-		b[start] = byte(len(b) - start - 1)
-		return b, nil
+		return appendSecondsNanos(b, seconds, nanos), nil
 	}
 	k.consume = func(b []byte, v reflect.Value, _ int) (int, error) {
 		body, n := protowire.ConsumeBytes(b)
@@ -316,6 +311,19 @@ func (k *kind) wellKnown(split func(reflect.Value) (int64, int32, error), join f
 		return n, err
 	}
 	return k
+}
+
+func appendSecondsNanos(b []byte, seconds int64, nanos int32) []byte {
+	start := len(b)
+	b = append(b, 0) // two varints and their tags always fit in 127 bytes
+	if seconds != 0 {
+		b = protowire.AppendVarint(append(b, 1<<3), uint64(seconds))
+	}
+	if nanos != 0 {
+		b = protowire.AppendVarint(append(b, 2<<3), uint64(int64(nanos)))
+	}
+	b[start] = byte(len(b) - start - 1)
+	return b
 }
 
 func consumeSecondsNanos(b []byte, seconds int64, nanos int32) (int64, int32, error) {

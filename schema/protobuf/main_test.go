@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/descriptorpb"
 	_ "google.golang.org/protobuf/types/known/durationpb"
 	_ "google.golang.org/protobuf/types/known/timestamppb"
 )
@@ -64,7 +65,7 @@ type Everything struct {
 
 	ByName  map[string]Inner     `json:"by_name"`
 	ByID    map[int32]*Inner     `json:"by_id"`
-	Names   map[bool]string      `json:"names"`
+	Names   map[uint8]string     `json:"names"`
 	Numbers map[uint64]float32   `json:"numbers"`
 	Dates   map[string]time.Time `json:"dates"`
 
@@ -105,7 +106,7 @@ func everything() *Everything {
 		Ints: []int64{0, -1, 1 << 40}, Bools: []bool{true, false}, Floats: []float64{0, 1}, Colors: []Color{0, Red, Blue}, Strings: []string{"", "a"},
 		Lists: [][]byte{{}, {1}}, Times: []time.Time{at, time.Unix(0, 0).UTC()}, Durations: []time.Duration{0, d}, Inners: []Inner{{}, {Name: "x"}},
 		Pointers: []*Inner{{}, {Count: 7}}, ByName: map[string]Inner{"": {}, "k": {Name: "v"}}, ByID: map[int32]*Inner{-1: {Count: 1}},
-		Names: map[bool]string{true: "t", false: ""}, Numbers: map[uint64]float32{0: 0, 7: 1}, Dates: map[string]time.Time{"d": at},
+		Names: map[uint8]string{1: "t", 0: ""}, Numbers: map[uint64]float32{0: 0, 7: 1}, Dates: map[string]time.Time{"d": at},
 		Tagged: "tagged", Path: "path",
 	}
 }
@@ -146,6 +147,11 @@ func fileOf[T any](t testing.TB) protoreflect.FileDescriptor {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return newDescriptor(t, file)
+}
+
+func newDescriptor(t testing.TB, file *descriptorpb.FileDescriptorProto) protoreflect.FileDescriptor {
+	t.Helper()
 	descriptor, err := protodesc.NewFile(file, protoregistry.GlobalFiles)
 	if err != nil {
 		t.Fatal(err)

@@ -7,9 +7,9 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// Append writes message, a pointer to the plan's struct, behind b. It fails for
-// what no message can hold: text that is not UTF-8, a time outside of the years 1
-// to 9999.
+// Append appends the encoding of message, a pointer to the plan's struct, to b. It returns an
+// error for a value that cannot be encoded: text that is not UTF-8, a time outside of the years
+// 1 to 9999.
 func (p *Plan) Append(b []byte, message any) ([]byte, error) {
 	v := reflect.ValueOf(message)
 	if v.Kind() != reflect.Pointer || v.IsNil() || v.Type().Elem() != p.goType {
@@ -26,19 +26,48 @@ func (p *Plan) append(b []byte, v reflect.Value) ([]byte, error) {
 	var err error
 	for i := range p.fields {
 		f := &p.fields[i]
-		if b, err = f.append(b, f.in(v)); err != nil {
+		value, ok := f.in(v)
+		if !ok {
+			continue
+		}
+		if b, err = f.append(b, value); err != nil {
 			return b, fmt.Errorf("%s %w", f.name, err)
 		}
 	}
 	return b, nil
 }
 
-// in returns the field's value in its message.
-func (f *field) in(message reflect.Value) reflect.Value {
+// in returns the field's value in its message. Ok is false if a pointer to an embedded
+// struct that holds it is nil.
+func (f *field) in(message reflect.Value) (v reflect.Value, ok bool) {
 	if len(f.index) == 1 {
-		return message.Field(f.index[0])
+		return message.Field(f.index[0]), true
 	}
-	return message.FieldByIndex(f.index)
+	if !f.indirect {
+		return message.FieldByIndex(f.index), true
+	}
+	v, err := message.FieldByIndexErr(f.index)
+	return v, err == nil
+}
+
+// into returns the field's value in its message to be set. It allocates the embedded
+// structs that hold it.
+func (f *field) into(message reflect.Value) reflect.Value {
+	if !f.indirect {
+		v, _ := f.in(message)
+		return v
+	}
+	v := message
+	for _, i := range f.index {
+		if v.Kind() == reflect.Pointer {
+			if v.IsNil() {
+				v.Set(reflect.New(v.Type().Elem()))
+			}
+			v = v.Elem()
+		}
+		v = v.Field(i)
+	}
+	return v
 }
 
 func (f *field) append(b []byte, v reflect.Value) ([]byte, error) {
@@ -114,8 +143,8 @@ func appendDelimited(b []byte, p *Plan, v reflect.Value) ([]byte, error) {
 	return setLength(b, start), err
 }
 
-// setLength writes how much follows the byte at start into it, making room if
-// that takes more than one byte.
+// setLength writes the length of the bytes after start into the byte at start, and moves them
+// if the length needs more than one byte.
 func setLength(b []byte, start int) []byte {
 	length := uint64(len(b) - start - 1)
 	if length < 1<<7 {

@@ -1,7 +1,7 @@
 package protobuf
 
 import (
-	"encoding"
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -10,26 +10,26 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
+	"unicode"
 
+	"github.com/chassi-go/chassi/schema/gotype"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/types/descriptorpb"
 )
 
-// Enum is an integer type whose values have names. There must be one for 0,
-// which stands for "not given".
+// Enum is an integer type with named values. There must be a name for 0, which means "not
+// given".
 type Enum interface {
 	// EnumNames returns the name of each value, in CamelCase or UPPER_CASE.
 	EnumNames() map[int32]string
 }
 
-// Plan is how one struct type is written and read. It is immutable and safe for
-// concurrent use.
+// Plan is the compiled encoding of a struct type. It is immutable and safe for concurrent use.
 type Plan struct {
 	goType   reflect.Type
-	name     string // in the .proto file
 	fields   []field
-	byNumber []int // number to index in fields plus one, for small numbers
+	byNumber []int             // number to index in fields plus one, for small numbers
+	byName   map[string]*field // by either name
 }
 
 // form is how values of a field stand on the wire.
@@ -45,6 +45,8 @@ const (
 // field is one field of a message. For a map, kind is that of its values.
 type field struct {
 	index    []int
+	indirect bool // behind a pointer to an embedded struct
+	goName   string
 	number   protowire.Number
 	name     string
 	jsonName string
@@ -61,10 +63,10 @@ type kind struct {
 	goType  reflect.Type
 	typ     descriptorpb.FieldDescriptorProto_Type
 	wire    protowire.Type
-	message *Plan // of a message of ours
-	pointer bool  // the Go value is a pointer to the message
-	enum    Enum
-	known   string // the well-known type's name
+	message *Plan            // of a message of ours
+	pointer bool             // the Go value is a pointer to the message
+	enum    map[int32]string // names of values
+	known   string           // the well-known type's name
 
 	append  func(b []byte, v reflect.Value) ([]byte, error)
 	consume func(b []byte, v reflect.Value, depth int) (n int, err error)
@@ -73,16 +75,20 @@ type kind struct {
 
 var plans sync.Map // reflect.Type to *Plan
 
-// PlanOf returns the plan of a struct type, or says which field cannot be a
-// field of a message and why.
+// PlanOf returns the plan of a struct type, or an error that names the field that cannot be
+// encoded and the reason.
 func PlanOf(t reflect.Type) (*Plan, error) {
 	if p, ok := plans.Load(t); ok {
 		return p.(*Plan), nil
 	}
-	c := compiler{plans: make(map[reflect.Type]*Plan)}
-	p, err := c.message(t, "")
+	described, err := gotype.Of(t)
 	if err != nil {
-		return nil, fmt.Errorf("protobuf: %v: %w", t, err)
+		return nil, fmt.Errorf("%v: %w", t, err)
+	}
+	c := compiler{plans: make(map[reflect.Type]*Plan)}
+	p, err := c.message(described)
+	if err != nil {
+		return nil, fmt.Errorf("%v: %w", t, err)
 	}
 	for t, p := range c.plans {
 		plans.LoadOrStore(t, p)
@@ -90,23 +96,29 @@ func PlanOf(t reflect.Type) (*Plan, error) {
 	return p, nil
 }
 
-// compiler makes the plans of a type and of all types in it. A type that is under
-// way is in plans already, so that types may hold themselves.
+// compiler compiles the plans of a type and of all types in it. A type that is being compiled
+// is already in plans, because types may be recursive.
 type compiler struct{ plans map[reflect.Type]*Plan }
 
-// message makes the plan of a struct. A type without a name gets otherwise.
-func (c *compiler) message(t reflect.Type, otherwise string) (*Plan, error) {
-	if p := c.plans[t]; p != nil {
+func (c *compiler) message(t *gotype.Type) (*Plan, error) {
+	if p := c.plans[t.Go]; p != nil {
 		return p, nil
 	}
-	if t.Kind() != reflect.Struct {
-		return nil, fmt.Errorf("is no struct but a %v", t.Kind())
+	if t.Kind != gotype.Struct {
+		return nil, unsupported(t)
 	}
-	p := &Plan{goType: t, name: messageName(t, otherwise)}
-	c.plans[t] = p
+	if t.Rest != nil {
+		return nil, fmt.Errorf("%v: members that are not fields (the JSON option embed) cannot be in a message", t.Go)
+	}
+	p := &Plan{goType: t.Go}
+	c.plans[t.Go] = p
 	var errs []error
-	for place, f := range wireFields(t) {
-		compiled, err := c.field(p.name, f, protowire.Number(place+1))
+	for place := range t.Fields {
+		f := &t.Fields[place]
+		if f.Source == "cookie" || f.Source == "status" { // of HTTP alone
+			continue
+		}
+		compiled, err := c.field(f, protowire.Number(place+1))
 		if err != nil {
 			errs = append(errs, fmt.Errorf("field %s: %w", f.Name, err))
 			continue
@@ -116,18 +128,23 @@ func (c *compiler) message(t reflect.Type, otherwise string) (*Plan, error) {
 	return p, errors.Join(append(errs, p.finish())...)
 }
 
-// finish sorts the fields and looks for what is there twice.
+// finish sorts the fields and reports duplicates.
 func (p *Plan) finish() error {
 	slices.SortStableFunc(p.fields, func(a, b field) int { return int(a.number) - int(b.number) })
-	names := make(map[string]string)
+	names := make(map[string]field)
+	p.byName = make(map[string]*field, len(p.fields))
+	for i := range p.fields {
+		p.byName[p.fields[i].name], p.byName[p.fields[i].jsonName] = &p.fields[i], &p.fields[i]
+	}
 	for i, f := range p.fields {
 		if i > 0 && p.fields[i-1].number == f.number {
-			return fmt.Errorf("fields %s and %s have both number %d: give each a tag proto:\"N\" of its own", p.fields[i-1].name, f.name, f.number)
+			return fmt.Errorf("fields %s and %s have the same number %d; give each a tag proto:\"N\" of its own", p.fields[i-1].name, f.name, f.number)
 		}
-		if names[f.name] != "" {
-			return fmt.Errorf("two fields are called %s", f.name)
+		folded := strings.ReplaceAll(f.name, "_", "") // what protoc compares
+		if other, taken := names[folded]; taken {
+			return fmt.Errorf("the names %[3]s and %[4]s of fields %[1]s and %[2]s conflict in Protocol Buffers; change a json tag", other.goName, f.goName, other.name, f.name)
 		}
-		names[f.name] = f.name
+		names[folded] = f
 		if f.number <= maxDense {
 			p.byNumber = append(p.byNumber, make([]int, int(f.number)+1-len(p.byNumber))...)
 			p.byNumber[f.number] = i + 1
@@ -136,7 +153,7 @@ func (p *Plan) finish() error {
 	return nil
 }
 
-// maxDense bounds the table from number to field; larger numbers are searched.
+// maxDense is the maximum size of the table from number to field; larger numbers are searched.
 const maxDense = 64
 
 func (p *Plan) lookup(n protowire.Number) *field {
@@ -153,39 +170,10 @@ func (p *Plan) lookup(n protowire.Number) *field {
 	return &p.fields[i]
 }
 
-// wireFields returns the fields of t that are on the wire, those of embedded
-// structs in their place.
-func wireFields(t reflect.Type) []reflect.StructField {
-	var fields []reflect.StructField
-	for i := range t.NumField() {
-		f := t.Field(i)
-		switch {
-		case f.Anonymous && f.Type.Kind() == reflect.Struct && f.Tag.Get("json") == "":
-			for _, inner := range wireFields(f.Type) {
-				inner.Index = append([]int{i}, inner.Index...)
-				fields = append(fields, inner)
-			}
-		case !f.IsExported(), f.Tag.Get("json") == "-" && !fromElsewhere(f):
-		default:
-			fields = append(fields, f)
-		}
-	}
-	return fields
-}
-
-// fromElsewhere tells whether HTTP takes the field from outside of the body.
-func fromElsewhere(f reflect.StructField) bool {
-	for _, source := range []string{"path", "query", "header"} {
-		if _, ok := f.Tag.Lookup(source); ok {
-			return true
-		}
-	}
-	return false
-}
-
-func (c *compiler) field(message string, f reflect.StructField, place protowire.Number) (field, error) {
-	out := field{index: f.Index, number: place, doc: f.Tag.Get("doc")}
-	out.name, out.jsonName = fieldNames(f)
+func (c *compiler) field(f *gotype.Field, place protowire.Number) (field, error) {
+	out := field{index: f.Index, indirect: f.Indirect, goName: f.Name, number: place, doc: f.Tag.Get("doc")}
+	out.jsonName = cmp.Or(f.JSON, f.Name)
+	out.name = fieldName(out.jsonName)
 	if tag, ok := f.Tag.Lookup("proto"); ok {
 		n, err := strconv.ParseInt(tag, 10, 32)
 		if err != nil {
@@ -194,9 +182,9 @@ func (c *compiler) field(message string, f reflect.StructField, place protowire.
 		out.number = protowire.Number(n)
 	}
 	if !out.number.IsValid() || out.number >= protowire.FirstReservedNumber && out.number <= protowire.LastReservedNumber {
-		return out, fmt.Errorf("number %d: want 1 to %d, and none of %d to %d", out.number, protowire.MaxValidNumber, protowire.FirstReservedNumber, protowire.LastReservedNumber)
+		return out, fmt.Errorf("number %d: want 1 to %d, except %d to %d", out.number, protowire.MaxValidNumber, protowire.FirstReservedNumber, protowire.LastReservedNumber)
 	}
-	if err := c.shape(&out, f.Type, message+upperFirst(f.Name)); err != nil {
+	if err := c.shape(&out, f.Type); err != nil {
 		return out, err
 	}
 	wire := out.kind.wire
@@ -208,23 +196,23 @@ func (c *compiler) field(message string, f reflect.StructField, place protowire.
 }
 
 // shape finds form and kinds of a field's type.
-func (c *compiler) shape(f *field, t reflect.Type, otherwise string) (err error) {
-	if k, err := c.kind(t, otherwise); k != nil || err != nil {
+func (c *compiler) shape(f *field, t *gotype.Type) (err error) {
+	if k, err := c.kind(t); k != nil || err != nil {
 		f.kind = k
 		return err
 	}
-	switch t.Kind() {
-	case reflect.Pointer:
+	switch t.Kind {
+	case gotype.Pointer:
 		f.form = optional
-		f.kind, err = c.single(t.Elem(), otherwise)
-	case reflect.Slice:
+		f.kind, err = c.single(t.Elem)
+	case gotype.List:
 		f.form = repeated
-		f.kind, err = c.single(t.Elem(), otherwise)
+		f.kind, err = c.single(t.Elem)
 		f.packed = err == nil && f.kind.wire != protowire.BytesType
-	case reflect.Map:
+	case gotype.Map:
 		f.form = mapped
-		if f.key, err = c.mapKey(t.Key()); err == nil {
-			f.kind, err = c.single(t.Elem(), otherwise)
+		if f.key, err = mapKey(t.Key); err == nil {
+			f.kind, err = c.single(t.Elem)
 		}
 	default:
 		return unsupported(t)
@@ -232,119 +220,78 @@ func (c *compiler) shape(f *field, t reflect.Type, otherwise string) (err error)
 	return err
 }
 
-func unsupported(t reflect.Type) error {
-	return fmt.Errorf("type %v has no place in a message; package protobuf lists those that have", t)
+func unsupported(t *gotype.Type) error {
+	return fmt.Errorf("%v cannot be in a message of Protocol Buffers; package protobuf lists the types that can", t.Go)
 }
 
 // single wants one value: neither a slice nor a map nor a pointer to a scalar.
-func (c *compiler) single(t reflect.Type, otherwise string) (*kind, error) {
-	k, err := c.kind(t, otherwise)
+func (c *compiler) single(t *gotype.Type) (*kind, error) {
+	k, err := c.kind(t)
 	if k == nil && err == nil {
 		err = unsupported(t)
 	}
 	return k, err
 }
 
-func (c *compiler) mapKey(t reflect.Type) (*kind, error) {
-	k := scalarKind(t)
-	if k == nil || k.typ == descriptorpb.FieldDescriptorProto_TYPE_BYTES ||
-		k.typ == descriptorpb.FieldDescriptorProto_TYPE_FLOAT || k.typ == descriptorpb.FieldDescriptorProto_TYPE_DOUBLE {
-		return nil, fmt.Errorf("the keys of a map are bool, integers or strings, not %v", t)
-	}
-	return k, nil
-}
-
-var (
-	timeType        = reflect.TypeFor[time.Time]()
-	durationType    = reflect.TypeFor[time.Duration]()
-	enumType        = reflect.TypeFor[Enum]()
-	marshalerType   = reflect.TypeFor[encoding.TextMarshaler]()
-	unmarshalerType = reflect.TypeFor[encoding.TextUnmarshaler]()
-)
-
-// kind returns nil and nil for what is no single value by itself.
-func (c *compiler) kind(t reflect.Type, otherwise string) (*kind, error) {
+func mapKey(t *gotype.Type) (*kind, error) {
 	switch {
-	case t == timeType:
-		return timestampKind(), nil
-	case t == durationType:
-		return durationKind(), nil
-	case t.Implements(enumType) && t.Kind() >= reflect.Int && t.Kind() <= reflect.Uint64:
-		return enumKind(t)
-	case isText(t):
-		return textKind(t), nil
-	case t.Kind() == reflect.Struct:
-		p, err := c.message(t, otherwise)
-		return messageKind(t, p, false), err
-	case t.Kind() == reflect.Pointer && t.Elem().Kind() == reflect.Struct && t.Elem() != timeType && !isText(t.Elem()):
-		p, err := c.message(t.Elem(), otherwise)
-		return messageKind(t, p, true), err
+	case t.TextIn && t.TextOut && t.Kind != gotype.Time:
+		return textKind(t.Go), nil
+	case t.Kind == gotype.Int, t.Kind == gotype.Uint, t.Kind == gotype.String:
+		return scalarKind(t.Go), nil
 	default:
-		return scalarKind(t), nil
+		return nil, fmt.Errorf("the keys of a map in Protocol Buffers are integers or strings, not %v", t.Go)
 	}
 }
 
-// isText tells whether a type has a text form, in both directions.
-func isText(t reflect.Type) bool {
-	p := reflect.PointerTo(t)
-	return t.Kind() != reflect.Pointer && t.Kind() != reflect.Interface && p.Implements(marshalerType) && p.Implements(unmarshalerType)
+// kind returns nil and nil for a type that is not a single value.
+func (c *compiler) kind(t *gotype.Type) (*kind, error) {
+	switch {
+	case t.Kind == gotype.Time:
+		return timestampKind(), nil
+	case t.Kind == gotype.Duration:
+		return durationKind(), nil
+	case t.Enum != nil:
+		return enumKind(t)
+	case t.TextIn && t.TextOut:
+		return textKind(t.Go), nil
+	case t.Kind == gotype.Struct:
+		p, err := c.message(t)
+		return messageKind(t.Go, p, false), err
+	case t.Kind == gotype.Pointer && t.Elem.Kind == gotype.Struct && (!t.Elem.TextIn || !t.Elem.TextOut):
+		p, err := c.message(t.Elem)
+		return messageKind(t.Go, p, true), err
+	default:
+		return scalarKind(t.Go), nil
+	}
 }
 
-func enumKind(t reflect.Type) (*kind, error) {
-	k := scalarKind(t)
-	k.enum = reflect.Zero(t).Interface().(Enum)
+func enumKind(t *gotype.Type) (*kind, error) {
+	k := scalarKind(t.Go)
+	k.enum = t.Enum
 	k.typ = descriptorpb.FieldDescriptorProto_TYPE_ENUM
-	names := k.enum.EnumNames()
-	if names[0] == "" || t.Name() == "" {
-		return nil, fmt.Errorf("enum %v has no name for 0", t)
+	if t.Enum[0] == "" || t.Go.Name() == "" {
+		return nil, fmt.Errorf("enum %v has no name for 0", t.Go)
 	}
-	if size := t.Bits(); size < 32 {
-		for _, v := range slices.Sorted(maps.Keys(names)) {
+	if size := t.Go.Bits(); size < 32 {
+		for _, v := range slices.Sorted(maps.Keys(t.Enum)) {
 			if int64(v) >= 1<<(size-1) || int64(v) < -1<<(size-1) {
-				return nil, fmt.Errorf("enum %v has value %d, which %d bits cannot hold", t, v, size)
+				return nil, fmt.Errorf("enum %v has value %d, which %d bits cannot hold", t.Go, v, size)
 			}
 		}
 	}
 	return k, nil
 }
 
-// messageName is the type's own, or otherwise for one without a name. What stands
-// in brackets behind a generic type's name becomes part of it.
-func messageName(t reflect.Type, otherwise string) string {
-	name, arguments, generic := strings.Cut(t.Name(), "[")
-	if generic {
-		words := []string{name}
-		for argument := range strings.SplitSeq(strings.TrimSuffix(arguments, "]"), ",") {
-			words = append(words, upperFirst(argument[strings.LastIndexAny(argument, "./")+1:]))
-		}
-		name = strings.Join(words, "")
+// fieldName derives the name of a field in a .proto file from its name in JSON: "user_id" of
+// "userID" and "user-id". Letters that are not ASCII become their code points, and a name that
+// begins with a digit gets a word in front.
+func fieldName(jsonName string) string {
+	name := snakeCase(jsonName)
+	if strings.Trim(name, "_") == "" || name[0] >= '0' && name[0] <= '9' {
+		name = "field_" + name
 	}
-	name = strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
-			return r
-		}
-		return -1
-	}, name)
-	if name == "" {
-		return otherwise
-	}
-	return upperFirst(name)
-}
-
-func upperFirst(s string) string {
-	if s == "" {
-		return ""
-	}
-	return strings.ToUpper(s[:1]) + s[1:]
-}
-
-// fieldNames returns the names in a .proto file and in JSON.
-func fieldNames(f reflect.StructField) (name, jsonName string) {
-	jsonName, _, _ = strings.Cut(f.Tag.Get("json"), ",")
-	if jsonName == "" || jsonName == "-" {
-		jsonName = f.Name
-	}
-	return snakeCase(jsonName), jsonName
+	return name
 }
 
 // snakeCase turns "userID" and "user-id" into "user_id".
@@ -359,6 +306,8 @@ func snakeCase(s string) string {
 			b.WriteRune(r + 'a' - 'A')
 		case r >= 'a' && r <= 'z', r >= '0' && r <= '9':
 			b.WriteRune(r)
+		case r > unicode.MaxASCII:
+			fmt.Fprintf(&b, "u%x", r)
 		default:
 			b.WriteByte('_')
 		}

@@ -53,7 +53,7 @@ func TestRoundTripThroughTheOfficialRuntime(t *testing.T) {
 }
 
 // A zero message is no bytes, but for what was set to zero by a pointer.
-func TestZeroIsNothing(t *testing.T) {
+func TestZeroIsNil(t *testing.T) {
 	t.Parallel()
 	if b, err := planOf[Everything](t).Append(nil, &Everything{}); err != nil || len(b) != 0 {
 		t.Errorf("%x, %v", b, err)
@@ -85,20 +85,37 @@ func TestDecodeNamesTheField(t *testing.T) {
 		build       func() []byte
 		field, text string
 	}{
-		"invalid UTF-8": {func() []byte { return encode(t, "string", []byte("\xff")) }, "string", "UTF-8"},
-		"truncated":     {func() []byte { return encode(t, "string", []byte("abc"))[:4] }, "string", "ends too early"},
-		"out of range":  {func() []byte { return encode(t, "int8", uint64(128)) }, "int8", "range"},
-		"inner":         {func() []byte { return encode(t, "inner", []byte{10, 1, 0xff}) }, "inner.name", "UTF-8"},
-		"item":          {func() []byte { return encode(t, "inners", []byte{10, 1, 0xff}) }, "inners[0].name", "UTF-8"},
-		"addr":          {func() []byte { return encode(t, "addr", []byte("nowhere")) }, "addr", "is no Addr"},
-		"field zero":    {func() []byte { return []byte{0} }, "", "not well-formed"},
-		"time":          {func() []byte { return encode(t, "time", []byte{8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f}) }, "time", "no time"},
+		"invalid UTF-8":  {func() []byte { return encode(t, "string", []byte("\xff")) }, "string", "UTF-8"},
+		"truncated":      {func() []byte { return encode(t, "string", []byte("abc"))[:4] }, "string", "ends too early"},
+		"truncated list": {func() []byte { return encode(t, "ints", []byte{1, 2, 3})[:4] }, "ints", "ends too early"},
+		"out of range":   {func() []byte { return encode(t, "int8", uint64(128)) }, "int8", "range"},
+		"inner":          {func() []byte { return encode(t, "inner", []byte{10, 1, 0xff}) }, "inner.name", "UTF-8"},
+		"item":           {func() []byte { return encode(t, "inners", []byte{10, 1, 0xff}) }, "inners[0].name", "UTF-8"},
+		"addr":           {func() []byte { return encode(t, "addr", []byte("nowhere")) }, "addr", "unable to parse IP"},
+		"field zero":     {func() []byte { return []byte{0} }, "", "not well-formed"},
+		"nanoseconds":    {func() []byte { return encode(t, "time", []byte{16, 0x80, 0x94, 0xeb, 0xdc, 0x03}) }, "time", "must be a time"},
+		"duration":       {func() []byte { return encode(t, "duration", []byte{16, 0x80, 0x94, 0xeb, 0xdc, 0x03}) }, "duration", ""},
+		"time":           {func() []byte { return encode(t, "time", []byte{8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f}) }, "time", "must be a time"},
 	} {
 		err := plan.Decode(c.build(), new(Everything))
 		e := chassi.ErrorOf(err)
 		if e == nil || e.Code != chassi.InvalidArgument || e.Reason != "malformed_request" || len(e.Violations) != 1 ||
 			e.Violations[0].Field != c.field || !strings.Contains(e.Violations[0].Message, c.text) {
 			t.Errorf("%s: %+v", name, e)
+		}
+	}
+}
+
+// A plan is made once for a type, and decodes into pointers to it alone.
+func TestPlanIsOfOneType(t *testing.T) {
+	t.Parallel()
+	plan := planOf[Inner](t)
+	if plan != planOf[Inner](t) {
+		t.Error("two plans of one type")
+	}
+	for _, into := range []any{Inner{}, (*Inner)(nil), new(Everything)} {
+		if err := plan.Decode(nil, into); err == nil {
+			t.Errorf("decodes into %T", into)
 		}
 	}
 }
@@ -133,23 +150,31 @@ type clash struct {
 	B string `json:"b"`
 }
 
+// narrow has a value that its type cannot hold.
+type narrow int8
+
+func (narrow) EnumNames() map[int32]string {
+	return map[int32]string{0: "None", 127: "Most", 128: "More"}
+}
+
 // Types that no message can hold are named when the plan is made, not when a
 // call comes.
 func TestPlanRefuses(t *testing.T) {
 	t.Parallel()
 	for want, v := range map[string]any{
-		"number 2":      clash{},
-		"type any":      struct{ A any }{},
-		"type chan int": struct{ A []chan int }{},
-		"type []string": struct{ A [][]string }{},
-		"keys of a map": struct{ A map[float64]string }{},
+		"number 2":                   clash{},
+		"any cannot be in a message": struct{ A any }{},
+		"chan int: a chan cannot":    struct{ A []chan int }{},
+		"[]string cannot be in":      struct{ A [][]string }{},
+		"keys of a map":              struct{ A map[float64]string }{},
+		"narrow has value 128, which 8 bits cannot hold": struct{ A narrow }{},
 		"want a number": struct {
 			A int `proto:"x"`
 		}{},
 		"number 19000": struct {
 			A int `proto:"19000"`
 		}{},
-		"called a": struct {
+		"the names a and a of fields A and B conflict": struct {
 			A int `json:"a"`
 			B int `json:"A"` //nolint:tagliatelle // the clash is what is tested
 		}{},
@@ -166,7 +191,7 @@ func TestFileRefusesTwoTypesOfOneName(t *testing.T) {
 	a := func(context.Context, *Inner) (*struct{}, error) { return nil, nil }
 	b := func(context.Context, *Everything) (*struct{}, error) { return nil, nil }
 	_, err := protobuf.File(chassi.NewService("test.v1.Thing", chassi.NewEndpoint("A", a), chassi.NewEndpoint("B", b)))
-	if err == nil || !strings.Contains(err.Error(), "would both be message Inner") {
+	if err == nil || !strings.Contains(err.Error(), "have the same name Inner") {
 		t.Error(err)
 	}
 }

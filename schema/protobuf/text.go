@@ -8,11 +8,12 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 )
 
-// Text writes what [File] made as a .proto file.
+// Text formats the result of [File] as a .proto file.
 func Text(file *descriptorpb.FileDescriptorProto) string {
 	w := &textWriter{file: file}
 	w.linef("syntax = \"proto3\";\n")
 	w.linef("package %s;\n", file.GetPackage())
+	w.linef("option go_package = %q;\n", file.GetOptions().GetGoPackage())
 	for _, dependency := range file.GetDependency() {
 		w.linef("import %q;", dependency)
 	}
@@ -53,7 +54,14 @@ func (w *textWriter) service(s *descriptorpb.ServiceDescriptorProto, place int32
 	w.linef("service %s {", s.GetName())
 	for i, m := range s.GetMethod() {
 		w.comment("  ", pathService, place, pathMethod, int32(i))
-		line := fmt.Sprintf("  rpc %s(%s) returns (%s)", m.GetName(), w.relative(m.GetInputType()), w.relative(m.GetOutputType()))
+		isMethod := func(name string) bool {
+			return slices.ContainsFunc(s.GetMethod(), func(m *descriptorpb.MethodDescriptorProto) bool { return m.GetName() == name })
+		}
+		output := w.relative(m.GetOutputType(), isMethod)
+		if m.GetServerStreaming() {
+			output = "stream " + output
+		}
+		line := fmt.Sprintf("  rpc %s(%s) returns (%s)", m.GetName(), w.relative(m.GetInputType(), isMethod), output)
 		if m.GetOptions().GetIdempotencyLevel() == descriptorpb.MethodOptions_IDEMPOTENT {
 			w.linef("%s {\n    option idempotency_level = IDEMPOTENT;\n  }", line)
 		} else {
@@ -81,7 +89,7 @@ func (w *textWriter) message(m *descriptorpb.DescriptorProto, place int32) {
 	w.linef("}\n")
 }
 
-// lowerCamel is the JSON name that protoc gives a field by itself.
+// lowerCamel returns the JSON name that protoc derives for a field.
 func lowerCamel(name string) string {
 	var b strings.Builder
 	upper := false
@@ -102,28 +110,42 @@ func lowerCamel(name string) string {
 func (w *textWriter) fieldType(m *descriptorpb.DescriptorProto, f *descriptorpb.FieldDescriptorProto) string {
 	for _, entry := range m.GetNestedType() {
 		if strings.HasSuffix(f.GetTypeName(), "."+m.GetName()+"."+entry.GetName()) {
-			return fmt.Sprintf("map<%s, %s>", w.typeName(entry.GetField()[0]), w.typeName(entry.GetField()[1]))
+			return fmt.Sprintf("map<%s, %s>", w.typeName(m, entry.GetField()[0]), w.typeName(m, entry.GetField()[1]))
 		}
 	}
 	switch {
 	case f.GetLabel() == descriptorpb.FieldDescriptorProto_LABEL_REPEATED:
-		return "repeated " + w.typeName(f)
+		return "repeated " + w.typeName(m, f)
 	case f.GetProto3Optional():
-		return "optional " + w.typeName(f)
+		return "optional " + w.typeName(m, f)
 	default:
-		return w.typeName(f)
+		return w.typeName(m, f)
 	}
 }
 
-func (w *textWriter) typeName(f *descriptorpb.FieldDescriptorProto) string {
+func (w *textWriter) typeName(m *descriptorpb.DescriptorProto, f *descriptorpb.FieldDescriptorProto) string {
 	if f.GetTypeName() != "" {
-		return w.relative(f.GetTypeName())
+		return w.relative(f.GetTypeName(), func(name string) bool {
+			return slices.ContainsFunc(m.GetNestedType(), func(entry *descriptorpb.DescriptorProto) bool { return entry.GetName() == name })
+		})
 	}
 	return strings.ToLower(strings.TrimPrefix(f.GetType().String(), "TYPE_"))
 }
 
-func (w *textWriter) relative(name string) string {
-	return strings.TrimPrefix(strings.TrimPrefix(name, "."+w.file.GetPackage()+"."), ".")
+// relative shortens the names of messages of this file, unless they are shadowed in the same
+// block by a method of the service or an entry of a map. Those of other files keep the leading
+// dot if a component of the package would shadow them.
+func (w *textWriter) relative(name string, hidden func(name string) bool) string {
+	if short, ours := strings.CutPrefix(name, "."+w.file.GetPackage()+"."); ours {
+		if hidden(short) {
+			return name
+		}
+		return short
+	}
+	if slices.Contains(strings.Split(w.file.GetPackage(), "."), "google") {
+		return name
+	}
+	return strings.TrimPrefix(name, ".")
 }
 
 func (w *textWriter) enum(e *descriptorpb.EnumDescriptorProto) {

@@ -9,16 +9,19 @@ import (
 	"strings"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/internal/safetext"
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
 var errMalformed = chassi.NewError(chassi.InvalidArgument, "malformed_request", "The request is malformed")
 
-// Decode reads data into message, a pointer to the plan's struct, which is to be
-// zero. Fields that the struct does not have are skipped. It returns a
-// [chassi.InvalidArgument] that names the field for what is malformed: truncated
-// data, text that is not UTF-8, messages nested deeper than a hundred times.
-func (p *Plan) Decode(data []byte, message any) error {
+// Decode decodes data into message, a pointer to the plan's struct, which must be zero. Unknown
+// fields are skipped. It returns a [chassi.InvalidArgument] that names the field if data is
+// malformed: truncated, not UTF-8, or nested deeper than a hundred messages.
+func (p *Plan) Decode(data []byte, message any) error { return p.decode(data, message, protoName) }
+
+// decode decodes data. Name says how errors name fields.
+func (p *Plan) decode(data []byte, message any, name func(step) string) error {
 	v := reflect.ValueOf(message)
 	if v.Kind() != reflect.Pointer || v.IsNil() || v.Type().Elem() != p.goType {
 		return fmt.Errorf("protobuf: cannot read %T as %v", message, p.goType)
@@ -27,30 +30,50 @@ func (p *Plan) Decode(data []byte, message any) error {
 	if err == nil {
 		return nil
 	}
+	return malformed(err, name)
+}
+
+// malformed returns the error for the client.
+func malformed(err error, name func(step) string) error {
 	violation := chassi.Violation{Message: err.Error()}
 	if at, ok := errors.AsType[*fieldError](err); ok {
-		violation = chassi.Violation{Field: at.path(), Message: at.cause.Error()}
+		violation = chassi.Violation{Field: at.path(name), Message: at.cause.Error()}
 	}
 	return errMalformed.WithViolations(violation)
 }
 
-// fieldError says where a message is malformed, innermost field last.
+// fieldError says where a message is malformed.
 type fieldError struct {
-	names []string // outermost last
+	steps []step // outermost last
 	cause error
 }
 
-func (e *fieldError) Error() string { return e.path() + " " + e.cause.Error() }
+// step is the name of a field in both forms of a message, or an index.
+type step struct{ name, json string }
 
-func (e *fieldError) path() string {
+func protoName(s step) string { return s.name }
+
+func jsonName(s step) string { return s.json }
+
+func (f *field) step() step { return step{f.name, f.jsonName} }
+
+func index(i int) step {
+	text := "[" + strconv.Itoa(i) + "]"
+	return step{text, text}
+}
+
+func (e *fieldError) Error() string { return e.path(protoName) + " " + e.cause.Error() }
+
+func (e *fieldError) path(nameOf func(step) string) string {
 	var b strings.Builder
-	for _, name := range slices.Backward(e.names) {
+	for _, s := range slices.Backward(e.steps) {
+		name := nameOf(s)
 		if b.Len() > 0 && !strings.HasPrefix(name, "[") {
 			b.WriteByte('.')
 		}
 		b.WriteString(name)
 		if b.Len() > maxPath {
-			return b.String()[:maxPath] + "…"
+			return safetext.Clip(b.String(), maxPath)
 		}
 	}
 	return b.String()
@@ -58,12 +81,12 @@ func (e *fieldError) path() string {
 
 const maxPath = 100
 
-func at(name string, err error) error {
+func at(s step, err error) error {
 	if inner, ok := err.(*fieldError); ok {
-		inner.names = append(inner.names, name)
+		inner.steps = append(inner.steps, s)
 		return inner
 	}
-	return &fieldError{names: []string{name}, cause: err}
+	return &fieldError{steps: []step{s}, cause: err}
 }
 
 func (p *Plan) consume(b []byte, v reflect.Value, depth int) error {
@@ -84,12 +107,12 @@ func (p *Plan) consume(b []byte, v reflect.Value, depth int) error {
 			b = b[n:]
 			continue
 		}
-		n, err := f.consume(b, wire, f.in(v), depth)
+		n, err := f.consume(b, wire, f.into(v), depth)
 		if n < 0 {
 			err = errTruncated
 		}
 		if err != nil {
-			return at(f.name, err)
+			return at(f.step(), err)
 		}
 		b = b[n:]
 	}
@@ -105,8 +128,8 @@ func consumeTag(b []byte) (protowire.Number, protowire.Type, int) {
 	return number, wire, n
 }
 
-// takes tells whether a value of that wire type can be the field's. Otherwise it
-// is skipped, like one of a field that is not known.
+// takes reports whether a value of that wire type can belong to the field. Otherwise it is
+// skipped, like an unknown field.
 func (f *field) takes(wire protowire.Type) bool {
 	switch f.form {
 	case mapped:
@@ -131,7 +154,7 @@ func (f *field) consume(b []byte, wire protowire.Type, v reflect.Value, depth in
 		}
 		n, err := f.kind.consume(b, grow(v), depth)
 		if err != nil {
-			err = at("["+strconv.Itoa(v.Len()-1)+"]", err)
+			err = at(index(v.Len()-1), err)
 		}
 		return n, err
 	case mapped:
@@ -141,7 +164,7 @@ func (f *field) consume(b []byte, wire protowire.Type, v reflect.Value, depth in
 	}
 }
 
-// grow makes room for one more and returns it.
+// grow appends an element and returns it.
 func grow(list reflect.Value) reflect.Value {
 	n := list.Len()
 	if n == list.Cap() {
@@ -164,7 +187,7 @@ func (f *field) consumePacked(b []byte, v reflect.Value, depth int) (int, error)
 			err = errTruncated
 		}
 		if err != nil {
-			return n, at("["+strconv.Itoa(v.Len()-1)+"]", err)
+			return n, at(index(v.Len()-1), err)
 		}
 		body = body[used:]
 	}

@@ -1,5 +1,5 @@
-// Package sqldb adds a database to what package standard puts together. It is a package of its
-// own so that services without a database link none.
+// Package sqldb adds a database to an App of package standard. It is a separate package so that
+// services without a database do not link a driver.
 package sqldb
 
 import (
@@ -11,43 +11,64 @@ import (
 	"strings"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/config"
 	"github.com/chassi-go/chassi/database"
 	"github.com/chassi-go/chassi/standard"
 )
 
-// Manage hands db over to the App of std, which waits for it at the start, brings its schema up
-// to date with migrations, calls prepared (nil for nothing), probes it for readiness and
-// closes it in the end; its pools are in the metrics. What is managed later may rely on it. A
-// schema that is newer than the program is a warning: it is so while a new version is rolled
-// out, or was rolled back.
-//
-//	db, err := database.Open(ctx, cfg.Database)
-//	err = sqldb.Manage(std, db, migrations, nil)
-func Manage(std *standard.Standard, db *database.DB, migrations fs.FS, prepared func(context.Context) error) error {
-	std.Manage(&server{DB: db, migrations: migrations, prepared: prepared, logger: std.Telemetry.Logger})
+// Add opens the database in c and adds it to the App as a component: at its start the App waits
+// for the database, alive but not ready, and applies the migrations; then it checks the
+// database for readiness, exposes its pools in the metrics, and finally closes it. A schema
+// that is newer than the program is only a warning, because it is normal during a rollout and
+// after a rollback. Components that are added later may use the database when they start.
+func Add(ctx context.Context, app *standard.App, c database.Config, migrations fs.FS) (*database.DB, error) {
+	if app.DescribeOnly {
+		c.URL = "sqlite::memory:"
+	}
+	db, err := database.Open(ctx, c)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // says where
+	}
+	app.Add(&component{DB: db, migrations: migrations, logger: app.Logger})
+	app.Private("database.url", config.DatabaseFile, db.Files()...)
+	count := c.MaxOpen
+	if db.Dialect() == database.SQLite {
+		count = 2 * (c.MaxOpen + 2) // each connection opens the file and its log; one connection is the writer's
+	}
+	app.Descriptors("database.max_connections", c.MaxOpen, count)
+	app.Add(chassi.ComponentFunc("database_connections", func(ctx context.Context) error { return warnOfConnections(ctx, app, db) }, nil))
 	var errs []error
 	for i, stats := range db.Stats() {
-		errs = append(errs, std.Telemetry.RegisterDB(stats.Name, func() sql.DBStats { return db.Stats()[i].DBStats }))
+		errs = append(errs, app.Telemetry.RegisterDB(stats.Name, func() sql.DBStats { return db.Stats()[i].DBStats }))
 	}
-	return errors.Join(errs...)
+	return db, errors.Join(errs...)
 }
 
-// server is a database as a [chassi.Server]. Its Check is the database's.
-type server struct {
+// warnOfConnections logs a warning if the database may refuse connections of the pool.
+func warnOfConnections(ctx context.Context, app *standard.App, db *database.DB) error {
+	if err := db.CheckConnections(ctx); err != nil && !database.IsUnavailable(err) {
+		app.Logger.Warn("the database may refuse connections of this node", "error", err.Error(),
+			"fix", "lower database.max_connections on all nodes, raise PostgreSQL's limit, or put PgBouncer between")
+	}
+	return nil
+}
+
+// component is a database as a [chassi.Component] with the Check of the database.
+type component struct {
 	*database.DB
 
 	migrations fs.FS
-	prepared   func(context.Context) error
 	logger     *slog.Logger
 }
 
 // Name returns "database".
-func (s *server) Name() string { return "database" }
+func (s *component) Name() string { return "database" }
 
 var errDatabase = chassi.NewError(chassi.Unavailable, "database_unavailable", "The database cannot be used")
 
-// Start returns an error that is Unavailable if the database is away, hangs or refuses us.
-func (s *server) Start(ctx context.Context) error {
+// Start returns an [chassi.Unavailable] error if the database is unavailable, does not respond
+// or refuses the connection.
+func (s *component) Start(ctx context.Context) error {
 	err := s.prepare(ctx)
 	if database.IsUnavailable(err) {
 		return errDatabase.WithCause(err)
@@ -55,7 +76,7 @@ func (s *server) Start(ctx context.Context) error {
 	return err
 }
 
-func (s *server) prepare(ctx context.Context) error {
+func (s *component) prepare(ctx context.Context) error {
 	schema := new(database.SchemaError)
 	switch err := s.CheckSchema(ctx, s.migrations); {
 	case errors.As(err, &schema) && schema.Newer:
@@ -71,14 +92,11 @@ func (s *server) prepare(ctx context.Context) error {
 	case err != nil:
 		return err //nolint:wrapcheck // says where
 	}
-	if err := s.Checkpoint(ctx); err != nil || s.prepared == nil {
-		return err //nolint:wrapcheck // says where
-	}
-	return s.prepared(ctx)
+	return s.Checkpoint(ctx) //nolint:wrapcheck // says where
 }
 
-// Stop folds the write-ahead log of SQLite into its file, so that this is complete even
+// Stop writes the write-ahead log of SQLite into its file, so that the file is complete even
 // while another process has it open, and closes the database.
-func (s *server) Stop(ctx context.Context) error {
+func (s *component) Stop(ctx context.Context) error {
 	return errors.Join(s.Checkpoint(ctx), s.Close())
 }

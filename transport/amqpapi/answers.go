@@ -8,36 +8,42 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/chassi-go/chassi/internal/broker"
 )
 
-// answers sends answers over a connection of its own, so that whatever the broker
-// thinks of an address touches no consumer.
+// answers sends responses over a connection of its own, so that a connection error caused by a
+// reply address does not affect consumers.
 //
-// RabbitMQ closes the connection of whoever publishes to a direct reply-to address
-// that names an unknown node, however well it is formed. Therefore the first answer
-// to a node is a trial: it goes over a connection made for it, and only when the
-// broker has confirmed it the node is known and its answers go over the shared
-// connection. A client whose address failed the trial gets no other one for a while, but
-// for nodes that an answer has reached before: all clients without user_id are one.
+// RabbitMQ closes a connection that publishes to a direct reply-to address with an unknown
+// node, even if the address is well formed. Therefore the first response to a node is a trial:
+// it uses a separate connection, and after the broker has confirmed it, responses to the node
+// use the shared connection. After a failed trial, a client gets no further trial for a while,
+// except for nodes that a response has reached before. All clients without user_id count as
+// one.
+//
+// A response that may exceed the broker's max_message_size is a trial, too; if the broker
+// refuses it, the client gets a small error response.
 type answers struct {
 	link   *link
+	sizes  *sizes
 	url    string
 	warn   func(msg string, args ...any)
 	count  func(event string)
 	trials chan answer
 	quit   chan struct{}
 	trying sync.WaitGroup
-	banned map[string]time.Time // until when users get no trial; of tryAll alone
-	proven nodes                // that passed a trial on any channel; of tryAll alone
+	banned map[string]time.Time // until when users get no trial; used only by tryAll
+	proven nodes                // nodes that passed a trial on any channel; used only by tryAll
 
 	mu      sync.Mutex
-	channel *amqp.Channel // nil while there is none
-	end     func()        // gives its connection up
-	back    chan struct{} // closed when there is one again
+	channel *amqp.Channel // nil while there is no connection
+	end     func()        // closes the connection
+	back    chan struct{} // closed when there is a connection again
 	known   nodes         // on this channel
 }
 
-// nodes are at most maxKnownNodes; what is added to nil is forgotten.
+// nodes holds at most maxKnownNodes; additions to nil are ignored.
 type nodes map[string]struct{}
 
 func (n nodes) add(node string) {
@@ -51,33 +57,47 @@ func (n nodes) has(node string) bool {
 	return ok
 }
 
-// answer is one that is to be sent.
+// answer is a response to send.
 type answer struct {
 	to     replyTo
-	user   string // whose request it answers
+	user   string // the user of the request
 	route  string
-	result amqp.Publishing
+	result *broker.Answer
+	id     string // the correlation id
+}
+
+// publishing returns the message: the response, or a small error if the broker is known to
+// refuse its size.
+func (a *answers) publishing(m *answer) amqp.Publishing {
+	if a.sizes.exceeds(len(m.result.Body)) {
+		a.warn("AMQP: an answer is larger than the broker's max_message_size", "bytes", len(m.result.Body),
+			"max_message_size", a.sizes.limit.Load(), "route", m.route)
+		m.result = m.result.Small()
+	}
+	p := publishing(m.result.Header, m.result.Body)
+	p.CorrelationId = m.id
+	return p
 }
 
 const (
-	answersPatience = 2 * time.Second // for a lost connection to be back, or for room among the trials
+	answersPatience = 2 * time.Second // to wait for a lost connection, or for a free trial
 	trialTimeout    = 5 * time.Second // for one trial
 	trialBan        = time.Minute     // after a failed one
-	maxKnownNodes   = 1000            // no cluster has as many
-	maxBanned       = 1000            // users; without room the one that is served first is forgotten
+	maxKnownNodes   = 1000            // more than any cluster has
+	maxBanned       = 1000            // users; beyond that the earliest ban to end is removed
 )
 
 var (
-	errAnswersBlocked = errors.New("the broker accepts no messages at present")
-	errAnswersLost    = errors.New("the connection for answers is lost")
-	errInterrupted    = errors.New("the connection for answers was lost at that moment")
-	errBanned         = errors.New("an earlier address of this client was invalid")
-	errTrialsFull     = errors.New("too many answers wait for their node to be tried")
+	errAnswersBlocked = errors.New("the broker currently accepts no messages")
+	errAnswersLost    = errors.New("the connection for responses is lost")
+	errInterrupted    = errors.New("the connection for responses was lost during the call")
+	errBanned         = errors.New("an earlier reply address of this client was invalid")
+	errTrialsFull     = errors.New("too many responses wait for the connection of their node")
 )
 
-func newAnswers(c *Config, l *link, warn func(string, ...any)) *answers {
+func newAnswers(c *Config, l *link, s *sizes, warn func(string, ...any)) *answers {
 	a := &answers{
-		link: l, url: c.AnswersURL, warn: warn, count: c.Observe,
+		link: l, sizes: s, url: c.Answers.URL, warn: warn, count: c.Observe,
 		trials: make(chan answer, c.MaxConcurrent), quit: make(chan struct{}), back: make(chan struct{}),
 		banned: make(map[string]time.Time), proven: make(nodes),
 	}
@@ -93,14 +113,14 @@ func (a *answers) start(ctx context.Context) error {
 	return nil
 }
 
-// stop sends what waits, and disconnects.
+// stop sends the waiting responses and disconnects.
 func (a *answers) stop() {
 	close(a.quit)
 	a.trying.Wait()
 	a.link.stop()
 }
 
-// use takes a new connection into use, if its account may send answers.
+// use starts to use a new connection, if its account may send responses.
 func (a *answers) use(conn *amqp.Connection) (<-chan struct{}, error) {
 	if err := a.check(conn); err != nil {
 		return nil, err
@@ -113,9 +133,10 @@ func (a *answers) use(conn *amqp.Connection) (<-chan struct{}, error) {
 	end := sync.OnceFunc(func() { a.drop(ch); close(lost) })
 	closed := ch.NotifyClose(make(chan *amqp.Error, 1))
 	a.link.running.Go(func() {
-		<-closed //nolint:errcheck // whatever the reason
+		a.sizes.refused(<-closed)
 		end()
 	})
+	a.sizes.forget()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.channel, a.end, a.known = ch, end, make(nodes)
@@ -123,8 +144,8 @@ func (a *answers) use(conn *amqp.Connection) (<-chan struct{}, error) {
 	return lost, nil
 }
 
-// check proves that the account may send answers, by a message that the broker drops:
-// it goes to the name of direct reply-to without an address.
+// check verifies that the account may send responses, with a message that the broker drops
+// because its direct reply-to name has no address.
 func (a *answers) check(conn *amqp.Connection) error {
 	ctx, cancel := context.WithTimeout(context.Background(), trialTimeout)
 	defer cancel()
@@ -145,8 +166,8 @@ func (a *answers) check(conn *amqp.Connection) error {
 	return err
 }
 
-// drop marks a channel as lost. What was known of the nodes is to be learned again: one
-// of them may have been the reason.
+// drop marks a channel as lost. The known nodes are cleared, because one of them may have been
+// the cause.
 func (a *answers) drop(ch *amqp.Channel) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -155,8 +176,8 @@ func (a *answers) drop(ch *amqp.Channel) {
 	}
 }
 
-// send sends an answer, or counts and logs that it is lost. A second attempt is made
-// when the connection was lost before the answer could be handed over.
+// send sends a response, or counts and logs that it is lost. It retries once if the connection
+// was lost before the response was published.
 func (a *answers) send(m *answer) {
 	err := a.attempt(m)
 	if errors.Is(err, errInterrupted) {
@@ -173,14 +194,15 @@ func (a *answers) lost(m *answer, err error) {
 }
 
 func (a *answers) attempt(m *answer) error {
+	p := a.publishing(m)
 	ch, end, known := a.current(m.to.node)
 	switch {
 	case ch == nil:
 		return errAnswersLost
 	case a.link.isBlocked():
 		return errAnswersBlocked
-	case known:
-		if err := ch.Publish("", m.to.address, false, false, m.result); err != nil {
+	case known && a.sizes.fits(len(p.Body)):
+		if err := ch.Publish("", m.to.address, false, false, p); err != nil {
 			end()
 			return fmt.Errorf("%w: %w", errInterrupted, err)
 		}
@@ -196,8 +218,8 @@ func (a *answers) attempt(m *answer) error {
 	}
 }
 
-// current returns the channel, waiting for it if it is lost, and whether answers to the
-// node, "" for a queue, may use it.
+// current returns the channel, waiting for it if it is lost, and whether responses to the node
+// ("" for a queue) may use it.
 func (a *answers) current(node string) (ch *amqp.Channel, end func(), known bool) {
 	for wait := true; ; wait = false {
 		a.mu.Lock()
@@ -217,7 +239,7 @@ func (a *answers) current(node string) (ch *amqp.Channel, end func(), known bool
 	}
 }
 
-// tryAll tries answers to unknown nodes, one after the other.
+// tryAll sends trials, for unknown nodes and unknown sizes, one after the other.
 func (a *answers) tryAll() {
 	for {
 		select {
@@ -235,32 +257,37 @@ func (a *answers) tryAll() {
 	}
 }
 
-// next decides about one of them: its node may be known by now.
+// next handles one waiting trial: its node and size may be known by now.
 func (a *answers) next(m *answer) {
 	switch ch, _, known := a.current(m.to.node); {
 	case ch == nil:
 		a.lost(m, errAnswersLost)
-	case known:
+	case known && (a.sizes.fits(len(m.result.Body)) || a.sizes.exceeds(len(m.result.Body))):
 		a.send(m)
-	case time.Now().Before(a.banned[m.user]) && !a.proven.has(m.to.node):
+	case !known && time.Now().Before(a.banned[m.user]) && !a.proven.has(m.to.node):
 		a.lost(m, errBanned)
 	default:
 		a.try(m)
 	}
 }
 
-// try sends the answer over a connection of its own.
+// try sends the response over a separate connection.
 func (a *answers) try(m *answer) {
 	err := a.publishAlone(m)
-	if err == nil {
+	switch {
+	case err == nil:
 		a.learn(m.to.node)
+		a.sizes.accept(len(m.result.Body))
+		return
+	case a.sizes.refused(err):
+		a.next(m) // now a small response
 		return
 	}
 	a.lost(m, err)
 	if !hasCode(err, amqp.InternalError) {
-		return // the broker is away, which is nobody's fault
+		return // the broker is unavailable; the client is not banned
 	}
-	delete(a.proven, m.to.node) // it has left the cluster
+	delete(a.proven, m.to.node) // the node has left the cluster
 	for user, until := range a.banned {
 		if time.Now().After(until) || len(a.banned) >= maxBanned {
 			delete(a.banned, user)
@@ -285,12 +312,12 @@ func (a *answers) publishAlone(m *answer) error {
 		return err
 	}
 	defer func() { _ = conn.CloseDeadline(time.Now().Add(time.Second)) }()
-	closed := conn.NotifyClose(make(chan *amqp.Error, 1))
 	ch, err := conn.Channel()
 	if err != nil {
 		return err //nolint:wrapcheck // logged with its route
 	}
-	if err = publishConfirmed(ctx, ch, "", m.to.address, m.result); err == nil {
+	closed := ch.NotifyClose(make(chan *amqp.Error, 1)) // also closed with the connection
+	if err = publishConfirmed(ctx, ch, "", m.to.address, a.publishing(m)); err == nil {
 		return nil
 	}
 	select {
@@ -303,8 +330,8 @@ func (a *answers) publishAlone(m *answer) error {
 	return err
 }
 
-// publishConfirmed puts the channel into confirm mode and returns once the broker has
-// the message.
+// publishConfirmed sets the channel to confirm mode and returns after the broker has confirmed the
+// message.
 func publishConfirmed(ctx context.Context, ch *amqp.Channel, exchange, key string, p amqp.Publishing) error {
 	if err := ch.Confirm(false); err != nil {
 		return fmt.Errorf("confirm mode: %w", err)

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	amqp "github.com/rabbitmq/amqp091-go"
+
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/client"
 	"github.com/chassi-go/chassi/internal/rabbittest"
@@ -20,8 +22,6 @@ import (
 	"github.com/chassi-go/chassi/middleware"
 	"github.com/chassi-go/chassi/transport"
 	"github.com/chassi-go/chassi/transport/amqpapi"
-	"github.com/chassi-go/chassi/transport/message"
-	amqp "github.com/rabbitmq/amqp091-go"
 )
 
 // The rights of docs/brokers.md, for the service jobs.v1.Jobs and the work queue mail.
@@ -46,7 +46,7 @@ type seen struct {
 }
 
 // site is a service with the documented rights, a caller alice, and the attacker
-// mallory, who has the credentials of another caller.
+// mallory with the credentials of another client.
 type site struct {
 	*rabbittest.Vhost
 	server *amqpapi.Server
@@ -74,7 +74,7 @@ func newSite(t *testing.T, change ...func(*amqpapi.Config)) *site {
 	s := &site{calls: make(chan seen, 10_000), events: new(eventCounter), Vhost: rabbittest.New(t, map[string]rabbittest.Rights{
 		"service": serviceRights, "answers": answersRights, "alice": callerRights, "mallory": callerRights, "gateway": callerRights, "replies": repliesRights, "admin": rabbittest.All,
 	})}
-	c := amqpapi.Config{URL: s.URL("service"), AnswersURL: s.URL("answers"), Logger: quiet, Observe: s.events.count}
+	c := amqpapi.Config{URL: s.URL("service"), Answers: amqpapi.Answers{URL: s.URL("answers")}, Logger: quiet, Observe: s.events.count}
 	for _, f := range change {
 		f(&c)
 	}
@@ -370,7 +370,7 @@ func directAddress(t *testing.T, s *site) string {
 // While an attacker keeps naming direct reply-to addresses at which RabbitMQ closes the
 // connection, every call of others is answered, and each request of theirs is carried
 // out once (R74).
-func TestInvalidDirectReplyToStopsNobody(t *testing.T) {
+func TestInvalidDirectReplyToAffectsNoOthers(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	known := directAddress(t, s)
@@ -433,7 +433,7 @@ func TestInvalidDirectReplyToStopsNobody(t *testing.T) {
 // An invalid address of a caller without user_id takes no answers from other such callers
 // on a node that an answer has reached before, also after the connection for answers was
 // lost and the nodes are to be tried again.
-func TestInvalidAddressWithoutUserIDStopsNobodyAfterAReconnect(t *testing.T) {
+func TestInvalidAddressWithoutUserIDAffectsNoOthersAfterAReconnect(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	known := directAddress(t, s)
@@ -491,6 +491,15 @@ func TestIdentity(t *testing.T) {
 			t.Errorf("%s is seen as %+v, want %+v", user, got, want)
 		}
 	}
+	both := amqp.Publishing{
+		UserId: trusted, Headers: amqp.Table{"X-Forwarded-For": "192.0.2.7", "x-forwarded-for": "198.51.100.1"}, Body: []byte(`{"number":1,"fail":""}`),
+	}
+	if err := post(t, s.connect(t, "gateway"), "jobs.v1.Jobs", method, both); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-s.calls; got.peer.IsValid() {
+		t.Errorf("a header in two spellings is believed: %+v", got)
+	}
 	mallory := s.connect(t, "mallory")
 	request := amqp.Publishing{Headers: amqp.Table{"X-Forwarded-For": "192.0.2.7"}, Body: []byte(`{"number":1,"fail":""}`)}
 	if err := post(t, mallory, "jobs.v1.Jobs", method, request); err != nil {
@@ -505,6 +514,21 @@ func TestIdentity(t *testing.T) {
 		if e, ok := errors.AsType[*amqp.Error](err); !ok || e.Code != amqp.PreconditionFailed {
 			t.Errorf("mallory as %s: %v, want PRECONDITION_FAILED", user, err)
 		}
+	}
+}
+
+// A panic of the Observe function fails neither the call nor the process.
+func TestPanicInObserve(t *testing.T) {
+	t.Parallel()
+	var told eventCounter
+	s := newSite(t, func(c *amqpapi.Config) { c.Observe = func(event string) { told.count(event); panic("in Observe") } })
+	refused := amqp.Publishing{UserId: s.User("mallory"), ReplyTo: "mail", Body: []byte(`{"number":666,"fail":""}`)}
+	if err := post(t, s.connect(t, "mallory"), "jobs.v1.Jobs", method, refused); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the refusal is told", func() bool { return told.of(amqpapi.EventReplyToRefused) == 1 })
+	if err := ask(t, s.caller(t, "alice"), 1); err != nil {
+		t.Errorf("the next call: %v", err)
 	}
 }
 
@@ -535,18 +559,18 @@ func TestHostileRequests(t *testing.T) {
 	until(t, "many headers are counted", func() bool { return s.events.of(amqpapi.EventMalformed) == 1 })
 }
 
-// A message that is tried again or put aside goes where the server says: further routing
+// A message that is tried again or becomes a dead letter goes where the server says: further routing
 // keys of its publisher are not carried over, and neither are the rights of the service.
 func TestWorkIsNotSteeredByItsPublisher(t *testing.T) {
 	t.Parallel()
 	v := rabbittest.New(t, map[string]rabbittest.Rights{"service": serviceRights, "answers": answersRights, "mallory": publisherRights, "admin": rabbittest.All})
-	q, d := message.Queue{Name: "mail", Tries: 2, Delay: time.Millisecond}, worktest.NewDone()
+	q, d := transport.Queue{Name: "mail", MaxAttempts: 2, Delay: time.Millisecond}, worktest.NewDone()
 	names := make(chan string, 100)
 	do := func(ctx context.Context, j *worktest.Job) (*worktest.Nothing, error) {
 		names <- chassi.CallFrom(ctx).PeerName
 		return d.Do(ctx, j)
 	}
-	s := amqpapi.New(amqpapi.Config{URL: v.URL("service"), AnswersURL: v.URL("answers"), Logger: quiet}, middleware.Recover())
+	s := amqpapi.New(amqpapi.Config{URL: v.URL("service"), Answers: amqpapi.Answers{URL: v.URL("answers")}, Logger: quiet}, middleware.Recover())
 	if err := s.Consume(q, worktest.Service(do).Endpoint("Do")); err != nil {
 		t.Fatal(err)
 	}
@@ -573,7 +597,7 @@ func TestWorkIsNotSteeredByItsPublisher(t *testing.T) {
 		ch = open(t, admin)
 	}
 	err = post(t, conn, "mail", "mail", amqp.Publishing{MessageId: "1", UserId: v.User("mallory"), Body: []byte(`{"number":1,"fail":"always"}`), Headers: amqp.Table{
-		"CC": []any{"victim"}, "X-Publisher": "alice", "Tries": "-7", "x-death": []any{amqp.Table{"queue": "victim"}},
+		"CC": []any{"victim"}, "X-Publisher": "alice", "Attempts": "-7", "x-death": []any{amqp.Table{"queue": "victim"}},
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -584,7 +608,7 @@ func TestWorkIsNotSteeredByItsPublisher(t *testing.T) {
 			t.Errorf("the publisher is seen as %s", name)
 		}
 	}
-	until(t, "the message is put aside", func() bool {
+	until(t, "the message is a dead letter", func() bool {
 		dead, err := ch.QueueDeclarePassive("mail.dead", true, false, false, false, nil)
 		return err == nil && dead.Messages == 1
 	})

@@ -26,7 +26,7 @@ func wantUnavailable(t *testing.T, err error, texts ...string) {
 // Later Check tells it.
 func TestStartAndCheckTellWhyTheBrokerCannotBeUsed(t *testing.T) {
 	t.Parallel()
-	direct, err := url.Parse(broker(t))
+	direct, err := url.Parse(rabbitURL(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,9 +63,9 @@ func TestStartAndCheckTellWhyTheBrokerCannotBeUsed(t *testing.T) {
 }
 
 // A broker that hangs is not taken for one that refuses the password.
-func TestStartTellsOfABrokerThatHangs(t *testing.T) {
+func TestStartReportsHungBroker(t *testing.T) {
 	t.Parallel()
-	u, err := url.Parse(broker(t))
+	u, err := url.Parse(rabbitURL(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,9 +77,9 @@ func TestStartTellsOfABrokerThatHangs(t *testing.T) {
 }
 
 // What the broker refuses names the user and what to do. It can heal without us.
-func TestStartAndDialTellWhatTheBrokerRefuses(t *testing.T) {
+func TestStartAndDialReportBrokerErrors(t *testing.T) {
 	t.Parallel()
-	u, err := url.Parse(broker(t))
+	u, err := url.Parse(rabbitURL(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,8 +107,8 @@ func TestStartAndDialTellWhatTheBrokerRefuses(t *testing.T) {
 func TestStartRefusesWrongSettings(t *testing.T) {
 	t.Parallel()
 	for want, c := range map[string]amqpapi.Config{
-		"amqpapi: url":             {URL: "amqp://me:hunter2@host:x"},
-		"scheme":                   {URL: "amqp://me:hunter2@host", AnswersURL: "http://me:hunter2@host"},
+		"url ***: invalid port":    {URL: "amqp://me:hunter2@host:x"},
+		"scheme":                   {URL: "amqp://me:hunter2@host", Answers: amqpapi.Answers{URL: "http://me:hunter2@host"}},
 		"amqpapi: ca_file":         {URL: "amqps://me:hunter2@host", CAFile: "/nowhere"},
 		"no such file":             {URL: "amqps://me:hunter2@host?cacertfile=/nowhere"},
 		"open /nowhere/client.pem": {URL: "amqps://me:hunter2@host?certfile=/nowhere/client.pem&keyfile=/nowhere/key.pem"},

@@ -20,7 +20,7 @@ import (
 // same way, with the same requests, 32 at once.
 func BenchmarkServer(b *testing.B) {
 	defer runtime.KeepAlive(make([]byte, 32<<20)) // the heap floor of an App, for all of them
-	url := broker(b)
+	url := rabbitURL(b)
 	do := func(_ context.Context, j *worktest.Job) (*worktest.Job, error) {
 		return &worktest.Job{Number: j.Number + 1}, nil
 	}

@@ -11,25 +11,28 @@ import (
 	"testing/synctest"
 	"time"
 
+	amqp "github.com/rabbitmq/amqp091-go"
+
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/client"
 	"github.com/chassi-go/chassi/internal/worktest"
+	"github.com/chassi-go/chassi/transport"
 	"github.com/chassi-go/chassi/transport/amqpapi"
-	"github.com/chassi-go/chassi/transport/message"
-	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-// gate is a service whose method Wait is held until it is opened, and whose method Do
+// blocker is a service whose method Wait is held until it is opened, and whose method Do
 // returns at once.
-type gate struct {
+type blocker struct {
 	entered chan string // the caller of each Wait that has begun
 	opened  chan struct{}
 	done    atomic.Int64 // calls of Do
 }
 
-func newGate() *gate { return &gate{entered: make(chan string, 1000), opened: make(chan struct{})} }
+func newBlocker() *blocker {
+	return &blocker{entered: make(chan string, 1000), opened: make(chan struct{})}
+}
 
-func (g *gate) service(name string) *chassi.Service {
+func (g *blocker) service(name string) *chassi.Service {
 	wait := func(ctx context.Context, _ *worktest.Job) (*worktest.Job, error) {
 		g.entered <- chassi.CallFrom(ctx).PeerName
 		select {
@@ -47,7 +50,7 @@ func (g *gate) service(name string) *chassi.Service {
 		chassi.NewEndpoint("Again", do, chassi.Public, chassi.Idempotent))
 }
 
-// invoke calls a method of the gate.
+// invoke calls a method of the blocker.
 func invoke(t *testing.T, c *client.Client, name string) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -106,14 +109,14 @@ func (r *raw) answer(t *testing.T) amqp.Delivery {
 
 // One client that uses up what it may execute at once is told so immediately, and
 // another is served.
-func TestOneClientLeavesRoomForOthers(t *testing.T) {
+func TestOneClientLeavesCapacityForOthers(t *testing.T) {
 	t.Parallel()
-	url := broker(t)
-	p, g, events := prefix(t, url, "gate.v1.Gate"), newGate(), new(eventCounter)
-	s := start(t, amqpapi.Config{URL: url, Prefix: p, MaxConcurrent: 4, Observe: events.count}, nil, g.service("gate.v1.Gate"))
+	url := rabbitURL(t)
+	p, g, events := prefix(t, url, "block.v1.Block"), newBlocker(), new(eventCounter)
+	s := start(t, amqpapi.Config{URL: url, Prefix: p, MaxConcurrent: 4, Observe: events.count}, nil, g.service("block.v1.Block"))
 	defer stop(t, s)
 	defer close(g.opened)
-	named, err := client.New(g.service("gate.v1.Gate"), dial(t, amqpapi.ClientConfig{URL: url, Prefix: p}))
+	named, err := client.New(g.service("block.v1.Block"), dial(t, amqpapi.ClientConfig{URL: url, Prefix: p}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,14 +132,14 @@ func TestOneClientLeavesRoomForOthers(t *testing.T) {
 		}
 	}
 	unnamed := newRaw(t, url)
-	unnamed.send(t, p+".gate.v1.Gate", "gate.v1.Gate.Do", amqp.Publishing{})
+	unnamed.send(t, p+".block.v1.Block", "block.v1.Block.Do", amqp.Publishing{})
 	if d := unnamed.answer(t); string(d.Body) != `{"number":2,"fail":""}` {
 		t.Errorf("another client is answered %s", d.Body)
 	}
-	unnamed.send(t, p+".gate.v1.Gate", "gate.v1.Gate.Wait", amqp.Publishing{})
+	unnamed.send(t, p+".block.v1.Block", "block.v1.Block.Wait", amqp.Publishing{})
 	<-g.entered
-	unnamed.send(t, p+".gate.v1.Gate", "gate.v1.Gate.Do", amqp.Publishing{}) // those without a name share a quarter
-	if e := chassi.ErrorOf(amqpapi.FaultOf(unnamed.answer(t))); e == nil || e.Code != chassi.ResourceExhausted {
+	unnamed.send(t, p+".block.v1.Block", "block.v1.Block.Do", amqp.Publishing{}) // those without a name share a quarter
+	if e := chassi.ErrorOf(amqpapi.ErrorOf(unnamed.answer(t))); e == nil || e.Code != chassi.ResourceExhausted {
 		t.Errorf("a call too many without a name: %v", e)
 	}
 	if n := events.of(amqpapi.EventClientBusy); n != 11 {
@@ -145,14 +148,14 @@ func TestOneClientLeavesRoomForOthers(t *testing.T) {
 }
 
 // A queue that is full refuses a message to its publisher at once, and takes messages
-// again when it has room.
+// again when it has capacity.
 func TestFullQueueRefusesItsPublisher(t *testing.T) {
 	t.Parallel()
-	url := broker(t)
-	p, g := prefix(t, url, "gate.v1.Gate"), newGate()
-	s := start(t, amqpapi.Config{URL: url, Prefix: p, MaxConcurrent: 1, MaxQueueLength: 3}, nil, g.service("gate.v1.Gate"))
+	url := rabbitURL(t)
+	p, g := prefix(t, url, "block.v1.Block"), newBlocker()
+	s := start(t, amqpapi.Config{URL: url, Prefix: p, MaxConcurrent: 1, MaxQueueLength: 3}, nil, g.service("block.v1.Block"))
 	defer stop(t, s)
-	c, err := client.New(g.service("gate.v1.Gate"), dial(t, amqpapi.ClientConfig{URL: url, Prefix: p}))
+	c, err := client.New(g.service("block.v1.Block"), dial(t, amqpapi.ClientConfig{URL: url, Prefix: p}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,11 +185,11 @@ func TestFullQueueRefusesItsPublisher(t *testing.T) {
 // A client bounds its calls under way.
 func TestClientBoundsItsCalls(t *testing.T) {
 	t.Parallel()
-	url := broker(t)
-	p, g := prefix(t, url, "gate.v1.Gate"), newGate()
-	s := start(t, amqpapi.Config{URL: url, Prefix: p}, nil, g.service("gate.v1.Gate"))
+	url := rabbitURL(t)
+	p, g := prefix(t, url, "block.v1.Block"), newBlocker()
+	s := start(t, amqpapi.Config{URL: url, Prefix: p}, nil, g.service("block.v1.Block"))
 	defer stop(t, s)
-	c, err := client.New(g.service("gate.v1.Gate"), dial(t, amqpapi.ClientConfig{URL: url, Prefix: p, MaxPending: 2}))
+	c, err := client.New(g.service("block.v1.Block"), dial(t, amqpapi.ClientConfig{URL: url, Prefix: p, MaxInFlight: 2}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,23 +215,23 @@ func TestClientBoundsItsCalls(t *testing.T) {
 // A request whose expiration passes while it waits for its call is not carried out.
 func TestExpiredRequestIsNotCarriedOut(t *testing.T) {
 	t.Parallel()
-	url := broker(t)
-	p, held, g, events := prefix(t, url, "held.v1.Held", "gate.v1.Gate"), newGate(), newGate(), new(eventCounter)
-	s := start(t, amqpapi.Config{URL: url, Prefix: p, MaxConcurrent: 1, Observe: events.count}, nil, held.service("held.v1.Held"), g.service("gate.v1.Gate"))
+	url := rabbitURL(t)
+	p, held, g, events := prefix(t, url, "held.v1.Held", "block.v1.Block"), newBlocker(), newBlocker(), new(eventCounter)
+	s := start(t, amqpapi.Config{URL: url, Prefix: p, MaxConcurrent: 1, Observe: events.count}, nil, held.service("held.v1.Held"), g.service("block.v1.Block"))
 	defer stop(t, s)
 	r := newRaw(t, url)
 	r.send(t, p+".held.v1.Held", "held.v1.Held.Wait", amqp.Publishing{UserId: "guest"})
 	<-held.entered // the only worker is busy
 	sent := time.Now()
-	r.send(t, p+".gate.v1.Gate", "gate.v1.Gate.Do", amqp.Publishing{Expiration: "700"})
+	r.send(t, p+".block.v1.Block", "block.v1.Block.Do", amqp.Publishing{Expiration: "700"})
 	until(t, "the request is delivered and its expiration has passed", func() bool {
-		q, err := r.channel.QueueDeclarePassive(p+".gate.v1.Gate.requests", true, false, false, false, nil)
+		q, err := r.channel.QueueDeclarePassive(p+".block.v1.Block.requests", true, false, false, false, nil)
 		return err == nil && q.Messages == 0 && time.Since(sent) > 900*time.Millisecond
 	})
 	close(held.opened)
 	until(t, "the request is dropped", func() bool { return events.of(amqpapi.EventExpired) == 1 })
 	r.answer(t) // of the held call
-	r.send(t, p+".gate.v1.Gate", "gate.v1.Gate.Do", amqp.Publishing{Expiration: "20000"})
+	r.send(t, p+".block.v1.Block", "block.v1.Block.Do", amqp.Publishing{Expiration: "20000"})
 	r.answer(t)
 	if n := g.done.Load(); n != 1 {
 		t.Errorf("the method ran %d times, want once", n)
@@ -238,14 +241,14 @@ func TestExpiredRequestIsNotCarriedOut(t *testing.T) {
 // The expiration of a request is the deadline of its call, if it says no other.
 func TestExpirationIsTheDeadline(t *testing.T) {
 	t.Parallel()
-	url := broker(t)
-	p, g := prefix(t, url, "gate.v1.Gate"), newGate()
-	s := start(t, amqpapi.Config{URL: url, Prefix: p}, nil, g.service("gate.v1.Gate"))
+	url := rabbitURL(t)
+	p, g := prefix(t, url, "block.v1.Block"), newBlocker()
+	s := start(t, amqpapi.Config{URL: url, Prefix: p}, nil, g.service("block.v1.Block"))
 	defer stop(t, s)
 	r := newRaw(t, url)
-	r.send(t, p+".gate.v1.Gate", "gate.v1.Gate.Wait", amqp.Publishing{Expiration: "300"})
+	r.send(t, p+".block.v1.Block", "block.v1.Block.Wait", amqp.Publishing{Expiration: "300"})
 	<-g.entered
-	if e := chassi.ErrorOf(amqpapi.FaultOf(r.answer(t))); e == nil || e.Code != chassi.DeadlineExceeded {
+	if e := chassi.ErrorOf(amqpapi.ErrorOf(r.answer(t))); e == nil || e.Code != chassi.DeadlineExceeded {
 		t.Errorf("answered %v, want deadline_exceeded", e)
 	}
 }
@@ -254,12 +257,12 @@ func TestExpirationIsTheDeadline(t *testing.T) {
 // only by a method that may be; the caller of another learns that it may have been done.
 func TestRedeliveredRequest(t *testing.T) {
 	t.Parallel()
-	url := broker(t)
-	p, g, events := prefix(t, url, "gate.v1.Gate"), newGate(), new(eventCounter)
-	stop(t, start(t, amqpapi.Config{URL: url, Prefix: p}, nil, g.service("gate.v1.Gate"))) // declares the queue
+	url := rabbitURL(t)
+	p, g, events := prefix(t, url, "block.v1.Block"), newBlocker(), new(eventCounter)
+	stop(t, start(t, amqpapi.Config{URL: url, Prefix: p}, nil, g.service("block.v1.Block"))) // declares the queue
 	r := newRaw(t, url)
 	for _, name := range []string{"Do", "Again"} {
-		r.send(t, p+".gate.v1.Gate", "gate.v1.Gate."+name, amqp.Publishing{CorrelationId: name})
+		r.send(t, p+".block.v1.Block", "block.v1.Block."+name, amqp.Publishing{CorrelationId: name})
 	}
 	conn, err := amqp.Dial(url)
 	if err != nil {
@@ -267,7 +270,7 @@ func TestRedeliveredRequest(t *testing.T) {
 	}
 	dying := open(t, conn)
 	for taken := 0; taken < 2; {
-		_, ok, err := dying.Get(p+".gate.v1.Gate.requests", false)
+		_, ok, err := dying.Get(p+".block.v1.Block.requests", false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -276,11 +279,11 @@ func TestRedeliveredRequest(t *testing.T) {
 		}
 	}
 	conn.Close() // without an acknowledgement
-	s := start(t, amqpapi.Config{URL: url, Prefix: p, Observe: events.count}, nil, g.service("gate.v1.Gate"))
+	s := start(t, amqpapi.Config{URL: url, Prefix: p, Observe: events.count}, nil, g.service("block.v1.Block"))
 	defer stop(t, s)
 	for range 2 {
 		d := r.answer(t)
-		e := chassi.ErrorOf(amqpapi.FaultOf(d))
+		e := chassi.ErrorOf(amqpapi.ErrorOf(d))
 		switch d.CorrelationId {
 		case "Do":
 			if e == nil || e.Code != chassi.Aborted || e.Reason != "may_have_been_done" {
@@ -297,15 +300,15 @@ func TestRedeliveredRequest(t *testing.T) {
 	}
 }
 
-// When the connection for answers is lost, requests are neither lost nor repeated: their
+// When the connection for responses is lost, requests are neither lost nor repeated: their
 // answers go over the next one.
 func TestLostAnswersConnection(t *testing.T) {
 	t.Parallel()
-	url := broker(t)
-	p, g := prefix(t, url, "gate.v1.Gate"), newGate()
-	s := start(t, amqpapi.Config{URL: url, Prefix: p}, nil, g.service("gate.v1.Gate"))
+	url := rabbitURL(t)
+	p, g := prefix(t, url, "block.v1.Block"), newBlocker()
+	s := start(t, amqpapi.Config{URL: url, Prefix: p}, nil, g.service("block.v1.Block"))
 	defer stop(t, s)
-	c, err := client.New(g.service("gate.v1.Gate"), dial(t, amqpapi.ClientConfig{URL: url, Prefix: p}))
+	c, err := client.New(g.service("block.v1.Block"), dial(t, amqpapi.ClientConfig{URL: url, Prefix: p}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -330,15 +333,15 @@ func TestLostAnswersConnection(t *testing.T) {
 // An answer that can go nowhere does not bring its request back.
 func TestAnswerToNowhere(t *testing.T) {
 	t.Parallel()
-	url := broker(t)
-	p, g := prefix(t, url, "gate.v1.Gate"), newGate()
-	s := start(t, amqpapi.Config{URL: url, Prefix: p}, nil, g.service("gate.v1.Gate"))
+	url := rabbitURL(t)
+	p, g := prefix(t, url, "block.v1.Block"), newBlocker()
+	s := start(t, amqpapi.Config{URL: url, Prefix: p}, nil, g.service("block.v1.Block"))
 	defer stop(t, s)
 	r := newRaw(t, url)
 	for range 10 {
-		r.send(t, p+".gate.v1.Gate", "gate.v1.Gate.Do", amqp.Publishing{ReplyTo: p + ".reply.anonymous.gone"})
+		r.send(t, p+".block.v1.Block", "block.v1.Block.Do", amqp.Publishing{ReplyTo: p + ".reply.anonymous.gone"})
 	}
-	r.send(t, p+".gate.v1.Gate", "gate.v1.Gate.Do", amqp.Publishing{})
+	r.send(t, p+".block.v1.Block", "block.v1.Block.Do", amqp.Publishing{})
 	r.answer(t)
 	if n := g.done.Load(); n != 11 {
 		t.Errorf("carried out %d, want 11", n)
@@ -348,9 +351,9 @@ func TestAnswerToNowhere(t *testing.T) {
 // A request that is too long or has too many headers is refused without a call.
 func TestMalformedRequestsAreAnswered(t *testing.T) {
 	t.Parallel()
-	url := broker(t)
-	p, g := prefix(t, url, "gate.v1.Gate"), newGate()
-	s := start(t, amqpapi.Config{URL: url, Prefix: p, MaxMessageBytes: 1000}, nil, g.service("gate.v1.Gate"))
+	url := rabbitURL(t)
+	p, g := prefix(t, url, "block.v1.Block"), newBlocker()
+	s := start(t, amqpapi.Config{URL: url, Prefix: p, MaxMessageBytes: 1000}, nil, g.service("block.v1.Block"))
 	defer stop(t, s)
 	r := newRaw(t, url)
 	headers := amqp.Table{}
@@ -358,8 +361,8 @@ func TestMalformedRequestsAreAnswered(t *testing.T) {
 		headers[strings.Repeat("h", i+1)] = "x"
 	}
 	for reason, request := range map[string]amqp.Publishing{"body_too_large": {Body: make([]byte, 1001)}, "too_many_headers": {Headers: headers}} {
-		r.send(t, p+".gate.v1.Gate", "gate.v1.Gate.Do", request)
-		if e := chassi.ErrorOf(amqpapi.FaultOf(r.answer(t))); e == nil || e.Reason != reason {
+		r.send(t, p+".block.v1.Block", "block.v1.Block.Do", request)
+		if e := chassi.ErrorOf(amqpapi.ErrorOf(r.answer(t))); e == nil || e.Reason != reason {
 			t.Errorf("answered %v, want %s", e, reason)
 		}
 	}
@@ -387,11 +390,11 @@ func TestWrongSettings(t *testing.T) {
 // The bytes that wait in the queue of a service are bounded as their number is.
 func TestQueueFullOfBytesRefusesItsPublisher(t *testing.T) {
 	t.Parallel()
-	url := broker(t)
-	p, g := prefix(t, url, "gate.v1.Gate"), newGate()
-	s := start(t, amqpapi.Config{URL: url, Prefix: p, MaxConcurrent: 1, MaxQueueBytes: 3 << 10}, nil, g.service("gate.v1.Gate"))
+	url := rabbitURL(t)
+	p, g := prefix(t, url, "block.v1.Block"), newBlocker()
+	s := start(t, amqpapi.Config{URL: url, Prefix: p, MaxConcurrent: 1, MaxQueueBytes: 3 << 10}, nil, g.service("block.v1.Block"))
 	defer stop(t, s)
-	c, err := client.New(g.service("gate.v1.Gate"), dial(t, amqpapi.ClientConfig{URL: url, Prefix: p}))
+	c, err := client.New(g.service("block.v1.Block"), dial(t, amqpapi.ClientConfig{URL: url, Prefix: p}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -403,7 +406,7 @@ func TestQueueFullOfBytesRefusesItsPublisher(t *testing.T) {
 		t.Fatal(err)
 	}
 	publish := func(size int) (stored bool) {
-		confirmation, err := raw.channel.PublishWithDeferredConfirmWithContext(t.Context(), p+".gate.v1.Gate", "gate.v1.Gate.Do", true, false, amqp.Publishing{
+		confirmation, err := raw.channel.PublishWithDeferredConfirmWithContext(t.Context(), p+".block.v1.Block", "block.v1.Block.Do", true, false, amqp.Publishing{
 			ReplyTo: "amq.rabbitmq.reply-to", Body: bytes.Repeat([]byte(" "), size),
 		})
 		if err != nil {
@@ -421,7 +424,7 @@ func TestQueueFullOfBytesRefusesItsPublisher(t *testing.T) {
 	if err := <-waiting; err != nil {
 		t.Errorf("a call within the bound: %v", err)
 	}
-	until(t, "there is room again", func() bool { return invoke(t, c, "Do") == nil })
+	until(t, "the queue accepts messages again", func() bool { return invoke(t, c, "Do") == nil })
 }
 
 // A line about what clients cause is logged once in a while, with texts of a bounded
@@ -450,7 +453,7 @@ func TestLinesOfClientsAreBounded(t *testing.T) {
 // An answer that is too large to be sent is an error to its own caller, at once.
 func TestAnswersAreBounded(t *testing.T) {
 	t.Parallel()
-	url := broker(t)
+	url := rabbitURL(t)
 	p := prefix(t, url, "large.v1.Large")
 	service := func() *chassi.Service {
 		large := func(_ context.Context, j *worktest.Job) (*worktest.Job, error) {
@@ -481,9 +484,9 @@ func TestAnswersAreBounded(t *testing.T) {
 // who declares them without.
 func TestWorkQueuesAreBounded(t *testing.T) {
 	t.Parallel()
-	url := broker(t)
+	url := rabbitURL(t)
 	p := prefix(t, url, "bounded", "bounded.dead")
-	q := message.Queue{Name: "bounded", Tries: 1}
+	q := transport.Queue{Name: "bounded", MaxAttempts: 1}
 	server := amqpapi.New(amqpapi.Config{URL: url, Prefix: p})
 	if err := server.Consume(q, worktest.Service(worktest.Succeed).Endpoint("Do")); err != nil {
 		t.Fatal(err)

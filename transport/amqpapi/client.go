@@ -1,6 +1,7 @@
 package amqpapi
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -11,34 +12,35 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/chassi-go/chassi"
-	"github.com/chassi-go/chassi/transport"
-	"github.com/chassi-go/chassi/transport/message"
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/internal/broker"
+	"github.com/chassi-go/chassi/transport"
 )
 
-// ClientConfig sets up a [Client]. The zero value of every field but URL means the
-// default in its tag.
+// ClientConfig configures a [Client]. The zero value of every field but URL means the default
+// in its tag.
 type ClientConfig struct {
-	URL        string        `config:"url" mask:"url" help:"amqp://user:password@host:port/vhost, or amqps://"`
-	CAFile     string        `config:"ca_file" help:"CAs in PEM that may have signed the server's certificate, for amqps"`
-	Prefix     string        `config:"prefix" help:"a word in front of exchanges and queues, as the services have it"`
-	Timeout    time.Duration `config:"timeout" default:"30s" min:"1ms" help:"for a call whose caller sets no deadline"`
-	MaxPending int           `config:"max_pending" default:"1024" min:"1" help:"calls under way; further ones get resource_exhausted"`
+	URL         string        `config:"url" format:"url:amqp,amqps" mask:"url" help:"amqp://user:password@host:port/vhost, or amqps://"`
+	CAFile      string        `config:"ca_file" format:"file" help:"PEM file of the CAs that are trusted to sign the server's certificate, for amqps"`
+	Prefix      string        `config:"prefix" help:"prefix of exchanges and queues, the same as that of the services"`
+	Timeout     time.Duration `config:"timeout" default:"30s" min:"1ms" help:"maximum time of a call whose caller sets no deadline"`
+	MaxInFlight int           `config:"max_in_flight" default:"1024" min:"1" help:"maximum number of calls in flight; further calls get resource_exhausted"`
 
-	// Logger takes what concerns no call. Default slog.Default().
+	// Logger receives log lines that concern no single call. The default is slog.Default().
 	Logger *slog.Logger `config:"-"`
 }
 
-// Client calls endpoints over one connection, which is made again when it is
-// lost. Answers come by direct reply-to, so that its user needs the right to write to
-// the exchanges of the services that it calls and no other. Each service has a channel
-// of its own: the broker closes the channel of a call that it refuses. A client is safe
-// for concurrent use.
+// Client calls endpoints over one connection and reconnects when it is lost. Responses use
+// direct reply-to, so the user needs only the permission to write to the exchanges of the
+// called services. Each service has its own channel, because the broker closes the channel of a
+// refused call. A Client is safe for concurrent use.
 type Client struct {
 	config   ClientConfig
 	link     *link
 	identity identity
+	sizes    sizes
 	pending  atomic.Int64
 
 	mu       sync.Mutex
@@ -47,42 +49,38 @@ type Client struct {
 	declared map[string]bool      // work queues, on the connection
 }
 
-// outgoing is the channel to an exchange, from the moment that it is asked for.
+// outgoing is the channel to an exchange, from the moment it is requested.
 type outgoing struct {
-	opened chan struct{} // closed when what follows is set
+	opened chan struct{} // closed when the fields below are set
 	*sender
 	err error
 }
 
-// What goes wrong on the way.
+// close closes the channel if it carries a single message.
+func (o *outgoing) close() {
+	if <-o.opened; o.err == nil {
+		_ = o.channel.Close() // fails if it is already closed
+	}
+}
+
+// Errors of the transport.
 var (
-	errUnroutable   = errors.New("no queue is bound for this method: nobody serves it, or nobody has yet")
-	errDisconnected = errors.New("there is no connection to the broker now")
-	errBlocked      = errors.New("the broker takes no messages for now")
+	errUnroutable   = errors.New("no queue is bound for this method: no instance of the service has served it yet")
+	errDisconnected = errors.New("not connected to the broker")
+	errBlocked      = errors.New("the broker currently accepts no messages")
 	errConnection   = errors.New("the connection was lost; the call may have been made")
-	errRefused      = errors.New("the broker refused the message: its queue is full")
+	errRefused      = errors.New("the broker rejected the message: the queue is full")
 )
 
-// Dial connects. It tries until ctx ends while the broker is away, and returns at once if
-// the broker refuses the user, its password or its vhost, or if its certificate is not
-// trusted.
+// Dial connects. It retries until ctx ends while the broker is unavailable, and returns at once
+// if the broker refuses the user, its password or its vhost, or if the certificate of the
+// broker is not trusted.
 func Dial(ctx context.Context, c ClientConfig) (*Client, error) {
-	setDefault(&c.Timeout, 30*time.Second)
-	setDefault(&c.MaxPending, 1024)
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
-	tlsConfig, err := tlsConfig(c.CAFile)
+	client, err := newClient(c)
 	if err != nil {
 		return nil, err
 	}
-	account := accountOf(c.URL)
-	client := &Client{config: c, identity: identity{user: account.user}}
-	client.link = &link{
-		url: c.URL, tls: tlsConfig, name: "chassi client", logger: c.Logger, use: client.use,
-		grant: account.grant(nothing, exactly("EXCHANGE OF THE SERVICE"), nothing),
-	}
-	var last error // with a reason, and not for the end of ctx
+	var last error // with a cause other than the end of ctx
 	for told := false; ; told = true {
 		err := client.link.start(ctx)
 		if err == nil {
@@ -96,7 +94,7 @@ func Dial(ctx context.Context, c ClientConfig) (*Client, error) {
 			return nil, err
 		}
 		if !told {
-			c.Logger.Warn("waiting for the AMQP broker", "error", err.Error())
+			client.config.Logger.Warn("waiting for the AMQP broker", "error", err.Error())
 		}
 		select {
 		case <-ctx.Done():
@@ -106,15 +104,60 @@ func Dial(ctx context.Context, c ClientConfig) (*Client, error) {
 	}
 }
 
-// Close ends the connection. Calls under way fail.
+// Open returns a client that need not be connected yet: it connects in the background, and tries
+// again until it is closed, so that a program starts without its broker. The error is a
+// configuration error.
+func Open(c ClientConfig) (*Client, error) {
+	client, err := newClient(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := client.link.open(); err != nil {
+		return nil, err
+	}
+	return client, nil
+}
+
+func newClient(c ClientConfig) (*Client, error) {
+	c.Timeout = cmp.Or(c.Timeout, 30*time.Second)
+	c.MaxInFlight = cmp.Or(c.MaxInFlight, 1024)
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	tlsConfig, err := tlsConfig(c.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	account := accountOf(c.URL)
+	client := &Client{config: c, identity: identity{user: account.user}}
+	client.link = &link{
+		url: c.URL, tls: tlsConfig, name: "chassi client", logger: c.Logger, outage: disconnections(c.Logger).Part(), use: client.use,
+		grant: account.grant(nothing, exactly("EXCHANGE OF THE SERVICE"), nothing),
+	}
+	return client, nil
+}
+
+// Close closes the connection. Calls in flight fail.
 func (c *Client) Close() { c.link.stop() }
 
-// use takes a new connection into use. Its channels are opened when they are needed.
+// Conn returns the current connection, for uses of AMQP that this package does not have, or an
+// error while there is none. The client closes it.
+func (c *Client) Conn() (*amqp.Connection, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conn == nil {
+		return nil, errDisconnected
+	}
+	return c.conn, nil
+}
+
+// use starts to use a new connection. Its channels are opened on demand.
 func (c *Client) use(conn *amqp.Connection) (<-chan struct{}, error) {
 	closed := conn.NotifyClose(make(chan *amqp.Error, 1))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.conn, c.channels, c.declared = conn, make(map[string]*outgoing), make(map[string]bool)
+	c.sizes.forget()
 	c.link.running.Go(func() {
 		<-closed //nolint:errcheck // the link logs the reason
 		c.mu.Lock()
@@ -126,48 +169,64 @@ func (c *Client) use(conn *amqp.Connection) (<-chan struct{}, error) {
 	return nil, nil //nolint:nilnil // the connection alone tells its end
 }
 
-// to returns the channel to an exchange, or why none can be used.
-func (c *Client) to(ctx context.Context, exchange string) (*sender, error) {
-	if c.link.isBlocked() {
-		return nil, errBlocked
+// to returns the channel to an exchange for a message of the given size, or an error. Done must
+// be called when the outcome of the message is known.
+func (c *Client) to(ctx context.Context, exchange string, size int) (s *sender, done func(), err error) {
+	switch {
+	case c.link.isBlocked():
+		return nil, nil, errBlocked
+	case c.sizes.exceeds(size):
+		return nil, nil, transport.ErrBodyTooLarge.WithCause(fmt.Errorf("%d bytes exceed the broker's max_message_size of %d", size, c.sizes.limit.Load()))
 	}
-	o := c.outgoingTo(exchange)
+	alone := !c.sizes.fits(size)
+	o := c.outgoingTo(exchange, alone)
 	if o == nil {
-		return nil, errDisconnected
+		return nil, nil, errDisconnected
 	}
 	select {
 	case <-o.opened:
-		return o.sender, o.err
 	case <-ctx.Done():
-		return nil, ctx.Err() //nolint:wrapcheck // the caller's own
+		if alone {
+			c.link.running.Go(o.close)
+		}
+		return nil, nil, ctx.Err() //nolint:wrapcheck // the caller's own
 	}
+	done = func() {}
+	if alone {
+		done = o.close
+	}
+	return o.sender, done, o.err
 }
 
-func (c *Client) outgoingTo(exchange string) *outgoing {
+// outgoingTo returns the channel to an exchange, or a new one for a single message; nil while
+// there is no connection.
+func (c *Client) outgoingTo(exchange string, alone bool) *outgoing {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.conn == nil {
 		return nil
 	}
-	o := c.channels[exchange]
-	if o == nil {
-		o = &outgoing{opened: make(chan struct{})}
-		c.channels[exchange] = o
-		conn := c.conn
-		c.link.running.Go(func() {
-			answers, err := c.open(conn, o)
-			o.err = err
-			close(o.opened)
-			if err == nil {
-				c.receive(o.sender, answers, exchange)
-			}
-			c.discard(exchange, o)
-		})
+	if o := c.channels[exchange]; o != nil && !alone {
+		return o
 	}
+	o := &outgoing{opened: make(chan struct{})}
+	if !alone {
+		c.channels[exchange] = o
+	}
+	conn := c.conn
+	c.link.running.Go(func() {
+		answers, err := c.open(conn, o)
+		o.err = err
+		close(o.opened)
+		if err == nil {
+			c.receive(o.sender, answers, exchange, alone)
+		}
+		c.discard(exchange, o)
+	})
 	return o
 }
 
-// open opens a channel with the consumer of its answers.
+// open opens a channel with the consumer of its responses.
 func (c *Client) open(conn *amqp.Connection, o *outgoing) (<-chan amqp.Delivery, error) {
 	ch, err := conn.Channel()
 	if err != nil {
@@ -175,7 +234,7 @@ func (c *Client) open(conn *amqp.Connection, o *outgoing) (<-chan amqp.Delivery,
 	}
 	answers, err := ch.Consume(directReplyTo, consumerTag, true, false, false, false, nil)
 	if err == nil {
-		o.sender, err = newSender(ch, &c.identity, &c.link.running)
+		o.sender, err = newSender(ch, &c.identity, &c.sizes, &c.link.running)
 	}
 	if err != nil {
 		return nil, errors.Join(errDisconnected, err)
@@ -183,17 +242,21 @@ func (c *Client) open(conn *amqp.Connection, o *outgoing) (<-chan amqp.Delivery,
 	return answers, nil
 }
 
-// receive settles calls with their answers until the channel ends, and fails the rest
-// with the reason.
-func (c *Client) receive(s *sender, answers <-chan amqp.Delivery, exchange string) {
+// receive settles calls with their responses until the channel ends, and fails the remaining
+// calls with the reason.
+func (c *Client) receive(s *sender, answers <-chan amqp.Delivery, exchange string, alone bool) {
 	for d := range answers {
 		s.settle(d.CorrelationId, outcome{delivery: d})
 	}
 	<-s.over
-	s.abandon(c.explain(s, exchange))
+	err := c.explain(s, exchange)
+	if alone && c.sizes.refused(s.reason) {
+		err = transport.ErrBodyTooLarge.WithCause(s.reason)
+	}
+	s.abandon(err)
 }
 
-// explain says why the channel to an exchange was closed.
+// explain returns the reason why the channel to an exchange was closed.
 func (c *Client) explain(s *sender, exchange string) error {
 	account := accountOf(c.config.URL)
 	switch {
@@ -205,7 +268,7 @@ func (c *Client) explain(s *sender, exchange string) error {
 	case s.reason.Code == amqp.NotFound:
 		return errors.Join(errUnroutable, s.reason)
 	case c.identity.learn(s.reason):
-		return fmt.Errorf("the broker knows user %q by another name; calls carry none from now on: %w", account.user, s.reason)
+		return fmt.Errorf("the broker knows user %q by another name; calls no longer carry a user_id: %w", account.user, s.reason)
 	default:
 		return s.closedBy()
 	}
@@ -220,9 +283,15 @@ func (c *Client) discard(exchange string, o *outgoing) {
 	}
 }
 
-// Bind prepares calls of e.
+// Bind implements [client.Caller].
 func (c *Client) Bind(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error) {
-	remote, err := message.NewRemote(e)
+	if err := transport.CheckServed(e, "amqp"); err != nil {
+		return nil, nil, err //nolint:wrapcheck // says which endpoint
+	}
+	if err := broker.RefuseStream(e, "amqp"); err != nil {
+		return nil, nil, fmt.Errorf("amqpapi: %w", err)
+	}
+	remote, err := broker.NewRemote(e)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -232,13 +301,19 @@ func (c *Client) Bind(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, erro
 	return b, func(ctx context.Context, call *chassi.Call) error { return c.call(ctx, call, exchange, key, remote) }, nil
 }
 
+// BindStream returns an error: AMQP does not carry streams. It implements [client.Streamer], so
+// that package client reports the reason.
+func (c *Client) BindStream(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error) {
+	return c.Bind(e)
+}
+
 var errTooManyPending = chassi.NewError(chassi.ResourceExhausted, "too_many_calls", "Too many calls are under way")
 
-func (c *Client) call(ctx context.Context, call *chassi.Call, exchange, key string, remote *message.Remote) error {
+func (c *Client) call(ctx context.Context, call *chassi.Call, exchange, key string, remote *broker.Remote) error {
 	if err := ctx.Err(); err != nil {
-		return message.Unreachable(ctx, err)
+		return broker.Unreachable(ctx, err)
 	}
-	if c.pending.Add(1) > int64(c.config.MaxPending) {
+	if c.pending.Add(1) > int64(c.config.MaxInFlight) {
 		c.pending.Add(-1)
 		return errTooManyPending
 	}
@@ -257,9 +332,9 @@ func (c *Client) call(ctx context.Context, call *chassi.Call, exchange, key stri
 		if e, ok := errors.AsType[*chassi.Error](err); ok {
 			return e
 		}
-		return message.Unreachable(ctx, err)
+		return broker.Unreachable(ctx, err)
 	}
-	call.Out.Set(message.ContentTypeKey, answer.ContentType)
+	call.Out.Set(broker.ContentTypeKey, answer.ContentType)
 	for name, value := range answer.Headers {
 		if text, ok := value.(string); ok {
 			call.Out.Set(name, text)
@@ -275,12 +350,13 @@ func pairsOf(call *chassi.Call) transport.Pairs {
 	return nil
 }
 
-// exchange sends one request and waits for its answer.
+// exchange sends one request and waits for its response.
 func (c *Client) exchange(ctx context.Context, exchange, key string, pairs transport.Pairs, body []byte) (amqp.Delivery, error) {
-	s, err := c.to(ctx, exchange)
+	s, done, err := c.to(ctx, exchange, len(body))
 	if err != nil {
 		return amqp.Delivery{}, err
 	}
+	defer done()
 	id, waiting := s.await()
 	if waiting == nil {
 		return amqp.Delivery{}, errDisconnected
@@ -289,7 +365,7 @@ func (c *Client) exchange(ctx context.Context, exchange, key string, pairs trans
 	p := publishing(pairs, body)
 	p.CorrelationId, p.ReplyTo, p.UserId = id, directReplyTo, c.identity.userID()
 	if deadline, ok := ctx.Deadline(); ok {
-		p.Expiration = milliseconds(time.Until(deadline)) // nobody will wait for it any more
+		p.Expiration = milliseconds(time.Until(deadline)) // no client waits for the response longer
 	}
 	confirmation, err := s.channel.PublishWithDeferredConfirmWithContext(ctx, exchange, key, true, false, p)
 	if err != nil {
@@ -304,85 +380,20 @@ func (c *Client) exchange(ctx context.Context, exchange, key string, pairs trans
 			return amqp.Delivery{}, ctx.Err() //nolint:wrapcheck // the caller's own
 		case <-confirmed:
 			if confirmation.Acked() {
+				c.sizes.accept(len(body))
+				confirmed = nil
+				continue
+			}
+			if s.channel.IsClosed() { // then all waiting calls fail with the reason
 				confirmed = nil
 				continue
 			}
 			select {
 			case <-s.sync: // the broker refused the message
 				return amqp.Delivery{}, errRefused
-			case o := <-waiting: // a channel that is closed ends both
+			case o := <-waiting:
 				return o.delivery, o.err
 			}
 		}
 	}
-}
-
-// Publisher puts messages into a work queue.
-type Publisher struct {
-	client *Client
-	queue  message.Queue
-}
-
-// Publisher returns a publisher for q, or an error for a queue without a name.
-func (c *Client) Publisher(q message.Queue) (*Publisher, error) {
-	q, err := q.WithDefaults()
-	if err != nil {
-		return nil, fmt.Errorf("amqpapi: %w", err)
-	}
-	q.Name = prefixed(c.config.Prefix, q.Name)
-	return &Publisher{client: c, queue: q}, nil
-}
-
-// Publish stores request, a pointer to the request type of e, under id. It
-// returns once the broker has confirmed the message, without waiting for the work,
-// and an error when that is not certain: then publish it again under the same id.
-// RabbitMQ does not compare ids: the method does, see [message.IDKey].
-func (p *Publisher) Publish(ctx context.Context, e *chassi.Endpoint, id string, request any) error {
-	remote, err := message.NewRemote(e)
-	if err != nil {
-		return err
-	}
-	if err := p.declare(); err != nil {
-		return message.Unreachable(ctx, err)
-	}
-	var in transport.Pairs
-	call := &chassi.Call{In: &in, Request: request}
-	if outer := chassi.CallFrom(ctx); outer != nil {
-		in.Set(transport.RequestIDKey, outer.RequestID)
-	}
-	body, err := remote.Write(context.WithoutCancel(ctx), call)
-	if err != nil {
-		return err
-	}
-	s, err := p.client.to(ctx, p.queue.Name)
-	if err != nil {
-		return message.Unreachable(ctx, err)
-	}
-	m := publishing(in, body)
-	m.MessageId, m.DeliveryMode = id, amqp.Persistent
-	if err := s.publish(ctx, p.queue.Name, p.queue.Name, &m); err != nil {
-		return message.Unreachable(ctx, err)
-	}
-	return nil
-}
-
-// declare makes the queues once on a connection, so that publishers may come first. A
-// publisher without the right to do so needs a queue that is there.
-func (p *Publisher) declare() error {
-	c := p.client
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.conn == nil {
-		return errDisconnected
-	}
-	if c.declared[p.queue.Name] {
-		return nil
-	}
-	t := &topology{conn: c.conn, account: accountOf(c.config.URL), names: workNames(p.queue), warn: c.config.Logger.Debug}
-	defer t.close()
-	if err := declareWork(t, p.queue); err != nil {
-		return err
-	}
-	c.declared[p.queue.Name] = true
-	return nil
 }

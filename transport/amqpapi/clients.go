@@ -2,10 +2,10 @@ package amqpapi
 
 import "sync"
 
-// clients counts the requests that are being handled for each client: a RabbitMQ user,
-// or all requests without user_id together.
+// clients counts the requests in flight of each client: a RabbitMQ user, or all requests
+// without user_id together.
 type clients struct {
-	limit int // for one user; half of it for those without
+	limit int // for one user; half of it for requests without user_id
 
 	mu   sync.Mutex
 	busy map[string]*client // by user_id
@@ -16,12 +16,12 @@ type client struct {
 	requests int
 }
 
-// keptClients bounds how many users are remembered that have no request now. All of
+// keptClients is the maximum number of users that are kept without a request in flight. All of
 // them have logged in to the broker.
 const keptClients = 1000
 
-// enter counts one request of user in; ok is false when the user has as many as it may.
-// The name is the client's either way.
+// enter counts one request of user; ok is false if the user has reached its limit. The name is
+// the client's in both cases.
 func (c *clients) enter(user string) (name string, ok bool) {
 	limit := c.limit
 	if user == "" {
@@ -41,7 +41,7 @@ func (c *clients) enter(user string) (name string, ok bool) {
 	return b.name, true
 }
 
-// leave counts it out.
+// leave ends the count of one request.
 func (c *clients) leave(user string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -51,6 +51,6 @@ func (c *clients) leave(user string) {
 	}
 }
 
-// peerName is the client's name, see chassi.Call.PeerName. RabbitMQ takes no message
-// whose user_id is not the user of the connection.
+// peerName returns the client's name, see chassi.Call.PeerName. RabbitMQ refuses messages whose
+// user_id is not the user of the connection.
 func peerName(user string) string { return "amqp:" + user }

@@ -1,6 +1,7 @@
 package amqpapi
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -10,61 +11,62 @@ import (
 	"regexp"
 	"slices"
 	"time"
+
+	"github.com/chassi-go/chassi/internal/contain"
 )
 
-// Config sets up a [Server]. The zero value of every field means the default in
-// its tag.
+// Config configures a [Server]. The zero value of every field means the default in its tag.
 type Config struct {
-	URL        string `config:"url" mask:"url" help:"amqp://user:password@host:port/vhost, or amqps://; empty is no AMQP"`
-	AnswersURL string `config:"answers_url" mask:"url" help:"the same, for the connection that sends answers; its user needs to write to amq.default and nothing else; empty is amqp.url"`
-	CAFile     string `config:"ca_file" help:"CAs in PEM that may have signed the server's certificate, for amqps"`
-	Prefix     string `config:"prefix" help:"a word in front of exchanges and queues, such as staging; callers need the same"`
+	URL     string  `config:"url" format:"url:amqp,amqps|off" mask:"url" help:"amqp://user:password@host:port/vhost, or amqps://; empty disables AMQP"`
+	Answers Answers `config:"answers"`
+	CAFile  string  `config:"ca_file" format:"file" help:"PEM file of the CAs that are trusted to sign the server's certificate, for amqps"`
+	Prefix  string  `config:"prefix" help:"prefix of exchanges and queues, such as staging; clients need the same"`
 
-	TrustedClients []string `config:"trusted_clients" help:"RabbitMQ users, such as a gateway's, whose header X-Forwarded-For names the client that a call is made for"`
-	ReplyQueues    string   `config:"reply_queues" default:"reply" help:"answers go to direct reply-to and to the queues THIS.USER and THIS.USER.*, where USER is the user_id of the request (anonymous without one); off is direct reply-to alone"`
+	TrustedClients []string `config:"trusted_clients" help:"RabbitMQ users, such as that of a gateway, whose header X-Forwarded-For is trusted to name the client of a call"`
+	ReplyQueues    string   `config:"reply_queues" default:"reply" help:"prefix of reply queues: responses are sent to direct reply-to and to the queues PREFIX.USER and PREFIX.USER.*, where USER is the user_id of the request (anonymous without one); off permits only direct reply-to"`
 
-	MaxMessageBytes int `config:"max_message_bytes" default:"1048576" min:"1" help:"a request; a longer one gets resource_exhausted"`
-	MaxJSONDepth    int `config:"max_json_depth" default:"64" min:"1" max:"1000" help:"nesting of a JSON message"`
-	MaxConcurrent   int `config:"max_concurrent" default:"128" min:"1" max:"65535" help:"calls at once, which is the prefetch"`
-	MaxPerClient    int `config:"max_per_client" default:"0" min:"0" max:"65535" help:"calls at once for one RabbitMQ user, and half of it for all requests without user_id together; further ones get resource_exhausted; 0 is half of max_concurrent"`
-	MaxQueueLength  int `config:"max_queue_length" default:"10000" min:"1" help:"requests that wait in the queue of a service; the broker refuses further ones to their publisher"`
-	MaxQueueBytes   int `config:"max_queue_bytes" default:"67108864" min:"1" help:"bytes of the requests that wait in the queue of a service"`
+	MaxMessageBytes        int `config:"max_message_bytes" default:"1048576" min:"1" help:"maximum size of a request in bytes; a larger one gets resource_exhausted"`
+	MaxJSONDepth           int `config:"max_json_depth" default:"64" min:"1" max:"1000" help:"maximum nesting depth of a JSON message"`
+	MaxConcurrent          int `config:"max_concurrent" default:"128" min:"1" max:"65535" help:"maximum number of concurrent calls, which is also the prefetch count"`
+	MaxConcurrentPerClient int `config:"max_concurrent_per_client" default:"0" min:"0" max:"65535" help:"maximum number of concurrent calls of one RabbitMQ user, and half of it for all requests without user_id together; further calls get resource_exhausted; 0 is half of max_concurrent"`
+	MaxQueueLength         int `config:"max_queue_length" default:"10000" min:"1" help:"maximum number of requests in the queue of a service; the broker rejects further ones"`
+	MaxQueueBytes          int `config:"max_queue_bytes" default:"67108864" min:"1" help:"maximum total size of the requests in the queue of a service in bytes"`
 
-	// Expires deletes the queues of services, and the exchanges with the last of their
-	// queues, that nobody has used for so long. Default never: callers may be there
-	// before the service. It is for tests.
+	// Expires is the time after which unused queues of services are deleted, and exchanges with
+	// their last queue. The default is never, because clients may start before the service. It
+	// is intended for tests.
 	Expires time.Duration `config:"-"`
 	// Observe, if not nil, is called for each [Event]. It must not block.
 	Observe func(event string) `config:"-"`
-	// Logger takes what concerns no call. Default slog.Default().
+	// Logger receives log lines that concern no single call. The default is slog.Default().
 	Logger *slog.Logger `config:"-"`
 }
 
-// What [Config].Observe is given.
+// Events passed to [Config].Observe.
 const (
-	EventAnswerLost     = "answer_lost"      // an answer could not be sent; its request is not repeated
-	EventReplyToRefused = "reply_refused"    // a request whose reply_to is not allowed; it is not carried out
-	EventReplyToInvalid = "reply_to_invalid" // a direct reply-to address at which the broker closed the connection
-	EventClientBusy     = "client_busy"      // a request beyond max_per_client
-	EventMalformed      = "malformed"        // a request that is too long or has too many headers
+	EventAnswerLost     = "answer_lost"      // a response could not be sent; its request is not repeated
+	EventReplyToRefused = "reply_refused"    // a request whose reply_to is not allowed; the method is not called
+	EventReplyToInvalid = "reply_to_invalid" // a direct reply-to address because of which the broker closed the connection
+	EventClientBusy     = "client_busy"      // a request beyond max_concurrent_per_client
+	EventMalformed      = "malformed"        // a request that is too large or has too many headers
 	EventExpired        = "expired"          // a request whose expiration passed before its call
-	EventRedelivered    = "redelivered"      // a request that came again and was not carried out again
+	EventRedelivered    = "redelivered"      // a redelivered request that was not executed again
 )
 
-// Bounds that have no setting.
+// Fixed limits.
 const (
 	maxHeaders      = 100      // of a request
-	maxHeaderBytes  = 64 << 10 // of a message that is sent; frames of RabbitMQ hold 128 KiB
-	maxAnswerBytes  = 16 << 20 // the least max_message_size among RabbitMQ's defaults (4.x)
+	maxHeaderBytes  = 64 << 10 // of a published message; frames of RabbitMQ have 128 KiB
+	maxAnswerBytes  = 16 << 20 // the smallest default max_message_size of RabbitMQ (4.x)
 	maxWorkLength   = 1_000_000
 	maxWorkBytes    = 1 << 30
 	maxDeadMessages = 100_000
 )
 
-// maxLogged bounds a text of a client in a log.
+// maxLogged is the maximum length of a client's text in a log line.
 const maxLogged = 100
 
-// short cuts a text of a client for the log.
+// short truncates a client's text for the log.
 func short(text string) string {
 	if len(text) > maxLogged {
 		return text[:maxLogged] + "..."
@@ -72,7 +74,7 @@ func short(text string) string {
 	return text
 }
 
-// replyQueuesOff is the value of Config.ReplyQueues that allows no queue.
+// replyQueuesOff is the value of Config.ReplyQueues that disallows all queues.
 const replyQueuesOff = "off"
 
 var (
@@ -80,22 +82,27 @@ var (
 	replyWords  = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,50}(\.[a-zA-Z0-9_-]{1,50}){0,3}$`)
 )
 
-// Validate returns an error that names each setting with a wrong value.
+// Answers configures the connection for responses.
+type Answers struct {
+	URL string `config:"url" format:"url:amqp,amqps" mask:"url" help:"URL of the connection that sends responses; its user needs permission to write to amq.default only; empty is amqp.url"`
+}
+
+// Validate returns an error that names each invalid setting.
 func (c Config) Validate() error {
 	var errs []error
 	if c.Prefix != "" && !wordPattern.MatchString(c.Prefix) {
 		errs = append(errs, fmt.Errorf("amqp.prefix (%q) must be one word of at most 50 letters, digits, _ and -", c.Prefix))
 	}
 	if c.ReplyQueues != "" && !replyWords.MatchString(c.ReplyQueues) {
-		errs = append(errs, fmt.Errorf("amqp.reply_queues (%q) must be words of letters, digits, _ and - with dots between, such as reply, or off", c.ReplyQueues))
+		errs = append(errs, fmt.Errorf("amqp.reply_queues (%q) must be dot-separated words of letters, digits, _ and -, such as reply, or off", c.ReplyQueues))
 	}
 	if slices.Contains(c.TrustedClients, "") {
-		errs = append(errs, errors.New("amqp.trusted_clients has an empty name; it must have names of RabbitMQ users"))
+		errs = append(errs, errors.New("amqp.trusted_clients has an empty name; must be names of RabbitMQ users"))
 	}
 	tlsConfig, err := tlsConfig(c.CAFile)
 	errs = append(errs, err)
-	for _, url := range []string{c.URL, c.AnswersURL} {
-		if url != "" {
+	for i, url := range []string{c.URL, c.Answers.URL} {
+		if url != "" && (i == 0 || url != c.URL) {
 			errs = append(errs, (&link{url: url, tls: tlsConfig}).validate())
 		}
 	}
@@ -103,31 +110,27 @@ func (c Config) Validate() error {
 }
 
 func (c Config) withDefaults() Config {
-	setDefault(&c.MaxMessageBytes, 1<<20)
-	setDefault(&c.MaxJSONDepth, 64)
-	setDefault(&c.MaxConcurrent, 128)
-	setDefault(&c.MaxPerClient, max(c.MaxConcurrent/2, 1))
-	setDefault(&c.MaxQueueLength, 10_000)
-	setDefault(&c.MaxQueueBytes, 64<<20)
-	setDefault(&c.ReplyQueues, "reply")
-	setDefault(&c.AnswersURL, c.URL)
-	if c.Observe == nil {
-		c.Observe = func(string) {}
-	}
+	c.MaxMessageBytes = cmp.Or(c.MaxMessageBytes, 1<<20)
+	c.MaxJSONDepth = cmp.Or(c.MaxJSONDepth, 64)
+	c.MaxConcurrent = cmp.Or(c.MaxConcurrent, 128)
+	c.MaxConcurrentPerClient = cmp.Or(c.MaxConcurrentPerClient, max(c.MaxConcurrent/2, 1))
+	c.MaxQueueLength = cmp.Or(c.MaxQueueLength, 10_000)
+	c.MaxQueueBytes = cmp.Or(c.MaxQueueBytes, 64<<20)
+	c.ReplyQueues = cmp.Or(c.ReplyQueues, "reply")
+	c.Answers.URL = cmp.Or(c.Answers.URL, c.URL)
 	if c.Logger == nil {
 		c.Logger = slog.Default()
+	}
+	observe, logger := c.Observe, c.Logger
+	c.Observe = func(event string) {
+		if observe != nil {
+			contain.Run(logger, "the Observe function of an AMQP server", func() { observe(event) })
+		}
 	}
 	return c
 }
 
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
-}
-
-// tlsConfig returns nil for the system's CAs.
+// tlsConfig returns the TLS configuration for caFile, nil for the system's CAs.
 func tlsConfig(caFile string) (*tls.Config, error) {
 	if caFile == "" {
 		return nil, nil //nolint:nilnil // the default
@@ -143,9 +146,9 @@ func tlsConfig(caFile string) (*tls.Config, error) {
 	return c, nil
 }
 
-// The names on the broker. A service has an exchange of its own, so that the rights
-// of its callers name nothing but it, and its queue has another name than the
-// exchange, because rights do not tell the two apart.
+// Names on the broker. Each service has its own exchange, so that the permissions of its
+// clients name only that, and its queue has a different name, because permissions do not
+// distinguish exchanges from queues.
 func exchangeName(prefix, service string) string { return prefixed(prefix, service) }
 
 func requestsQueue(prefix, service string) string { return prefixed(prefix, service) + ".requests" }

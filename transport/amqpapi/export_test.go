@@ -4,21 +4,22 @@ import (
 	"log/slog"
 	"testing"
 
-	"github.com/chassi-go/chassi"
-	"github.com/chassi-go/chassi/transport"
-	"github.com/chassi-go/chassi/transport/message"
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/internal/broker"
+	"github.com/chassi-go/chassi/transport"
 )
 
-// FaultOf returns the error that an answer says, nil for none.
-func FaultOf(d amqp.Delivery) error {
+// ErrorOf returns the error that an answer says, nil for none.
+func ErrorOf(d amqp.Delivery) error {
 	var out transport.Pairs
-	code, ok := d.Headers[message.CodeKey].(string)
+	code, ok := d.Headers[broker.CodeKey].(string)
 	if !ok {
 		return nil
 	}
-	out.Set(message.CodeKey, code)
-	return new(message.Remote).Read(&chassi.Call{Out: &out}, d.Body)
+	out.Set(broker.CodeKey, code)
+	return new(broker.Remote).Read(&chassi.Call{Out: &out}, d.Body)
 }
 
 // CutAnswers closes the connection that answers are sent over.
@@ -29,7 +30,7 @@ func CutAnswers(s *Server) {
 }
 
 // CutRequests closes the connection that requests come over, and returns a function that
-// tells whether there is another one.
+// reports whether there is another one.
 func CutRequests(s *Server) (connected func() bool) {
 	current := func() *amqp.Connection {
 		s.link.mu.Lock()
@@ -72,7 +73,7 @@ func SeldomWarn(logger *slog.Logger) func(message, text string) {
 }
 
 // WorkQueues returns the queues of q behind prefix with their arguments.
-func WorkQueues(t testing.TB, prefix string, q message.Queue) map[string]amqp.Table {
+func WorkQueues(t testing.TB, prefix string, q transport.Queue) map[string]amqp.Table {
 	t.Helper()
 	q, err := q.WithDefaults()
 	if err != nil {

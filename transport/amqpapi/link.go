@@ -19,59 +19,115 @@ import (
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/internal/outage"
+	"github.com/chassi-go/chassi/redact"
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-// link keeps a connection: it connects, lets use make what it needs on the
-// connection, and does both again when the connection is lost. The client
-// library can do so too; here the users know what to declare, and one loop is
-// easier to reason about than a recovered channel.
+// link maintains a connection: it connects, calls use to set the connection up, and repeats
+// both when the connection is lost.
 type link struct {
 	url    string
 	tls    *tls.Config
 	name   string
 	logger *slog.Logger
-	// use sets a connection up and returns once it is ready. The connection is given
-	// up when it is lost, or when the returned channel is closed.
+	// use sets up a connection and returns once it is ready. The connection is closed when the
+	// returned channel is closed.
 	use func(*amqp.Connection) (<-chan struct{}, error)
 
-	outage   *outage.Log
+	outage   *outage.Part
 	connects atomic.Uint64 // connections that were ready so far
-	// grant is the command that gives the account all rights that it needs.
+	// grant is the command that grants the account all permissions that it needs.
 	grant string
 
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 	mu      sync.Mutex
 	conn    *amqp.Connection
-	down    error // why there is no connection now
-	blocked string
+	down    error    // why there is no connection
+	blocked *blocked // of the last connection
+}
+
+// blocked holds the reason why the broker blocks a connection from publishing, "" if it does
+// not.
+type blocked struct{ reason atomic.Pointer[string] }
+
+func (b *blocked) String() string {
+	if b == nil {
+		return ""
+	}
+	if reason := b.reason.Load(); reason != nil {
+		return *reason
+	}
+	return ""
+}
+
+// follow records the broker's notifications until the connection ends. It receives without
+// pause, because the client library blocks on the channel.
+func (b *blocked) follow(notifications <-chan amqp.Blocking, logger *slog.Logger) {
+	blocking := outage.New(logger, slog.LevelWarn, "AMQP: the broker currently accepts no messages", "AMQP: the broker accepts messages again")
+	for n := range notifications {
+		if !n.Active {
+			b.reason.Store(nil)
+			blocking.Succeeded()
+			continue
+		}
+		reason := cmp.Or(n.Reason, "no reason given")
+		b.reason.Store(&reason)
+		blocking.Failed(errors.New(reason))
+	}
 }
 
 const (
 	dialTimeout = 5 * time.Second
 	heartbeat   = 10 * time.Second
-	// setupTimeout is for all declarations on a new connection.
+	// frameSize is RabbitMQ's default. Without a limit the library allocates the size that the
+	// broker requests.
+	frameSize = 128 << 10
+	// setupTimeout is the timeout of all declarations on a new connection.
 	setupTimeout = 20 * time.Second
 	minBackoff   = 100 * time.Millisecond
 	maxBackoff   = 2 * time.Second
 )
 
-// start returns when the first connection is ready, or with an error: [chassi.Unavailable]
-// if the broker is away or refuses something, and otherwise one of the settings.
+// start returns when the first connection is ready, or with an error: [chassi.Unavailable] if
+// the broker is unavailable or refuses something, otherwise a configuration error.
 func (l *link) start(ctx context.Context) error {
 	if err := l.validate(); err != nil {
-		return err
+		return fmt.Errorf("amqpapi: %w", err)
 	}
 	lost, err := l.connect(ctx)
 	if err != nil {
 		return l.unavailable(err)
 	}
-	l.outage = outage.New(l.logger.With("connection", l.name), slog.LevelWarn, "AMQP: no connection, trying again", "AMQP: connected again")
 	running, cancel := context.WithCancel(context.Background())
 	l.cancel = cancel
 	l.running.Go(func() { l.run(running, lost) })
 	return nil
+}
+
+// open is like start, and connects in the background. The error is a configuration error.
+func (l *link) open() error {
+	if err := l.validate(); err != nil {
+		return fmt.Errorf("amqpapi: %w", err)
+	}
+	running, cancel := context.WithCancel(context.Background())
+	l.cancel = cancel
+	l.setDown(errDisconnected)
+	l.running.Go(func() {
+		lost, err := l.connect(running)
+		if err != nil {
+			lost, err = l.reconnect(running, err)
+		}
+		if err == nil {
+			l.run(running, lost)
+		}
+	})
+	return nil
+}
+
+// disconnections returns the log of lost and restored connections of one server or client.
+func disconnections(logger *slog.Logger) *outage.Log {
+	return outage.New(logger, slog.LevelWarn, "AMQP: no connection, trying again", "AMQP: connected again")
 }
 
 // validate checks the URL and the files that it names.
@@ -84,17 +140,17 @@ func (l *link) validate() error {
 		_, err = tls.LoadX509KeyPair(uri.CertFile, uri.KeyFile)
 	}
 	if err != nil {
-		return fmt.Errorf("amqpapi: url %s: %w", redact(l.url), hideURL(err))
+		return fmt.Errorf("url %s: %w", redact.URL(l.url), hideURL(err))
 	}
 	return nil
 }
 
 var (
 	errUnavailable = chassi.NewError(chassi.Unavailable, "amqp_unavailable", "The AMQP broker cannot be used")
-	errRefuses     = chassi.NewError(chassi.Unavailable, "amqp_refuses", "The AMQP broker refuses what is needed")
+	errRefuses     = chassi.NewError(chassi.Unavailable, "amqp_refuses", "The AMQP broker denies a permission")
 )
 
-// unavailable says what an operator can do about err.
+// unavailable returns err with advice for an operator.
 func (l *link) unavailable(err error) error {
 	account, kind := accountOf(l.url), errRefuses
 	_, explained := errors.AsType[*setupError](err)
@@ -108,24 +164,24 @@ func (l *link) unavailable(err error) error {
 	default:
 		kind = errUnavailable
 	}
-	return kind.WithCause(fmt.Errorf("amqpapi: %s: %w", redact(l.url), hideURL(err)))
+	return kind.WithCause(fmt.Errorf("amqpapi: %s: %w", redact.URL(l.url), hideURL(err)))
 }
 
-// check says why there is no connection that can be used.
+// check returns the reason why there is no usable connection, or nil.
 func (l *link) check() error {
 	l.mu.Lock()
-	down, blocked := l.down, l.blocked
+	down, blocked := l.down, l.blocked.String()
 	l.mu.Unlock()
 	switch {
 	case down != nil:
 		return l.unavailable(down)
 	case blocked != "":
-		return errUnavailable.WithCause(fmt.Errorf("amqpapi: the broker accepts no messages at present: %s", blocked))
+		return errUnavailable.WithCause(fmt.Errorf("amqpapi: the broker currently accepts no messages: %s", blocked))
 	}
 	return nil
 }
 
-// stats returns whether there is a connection, and how often it was made again.
+// stats returns whether there is a connection, and the number of reconnects.
 func (l *link) stats() (connected bool, reconnects uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -133,27 +189,36 @@ func (l *link) stats() (connected bool, reconnects uint64) {
 	return n > 0 && l.down == nil, max(n, 1) - 1
 }
 
-// stop ends the connection.
+// stop closes the connection.
 func (l *link) stop() {
 	l.cancel()
 	l.running.Wait()
 }
 
-// run keeps the connection until ctx ends.
+// run maintains the connection until ctx ends.
 func (l *link) run(ctx context.Context, lost <-chan struct{}) {
 	for err := l.hold(ctx, lost); err != nil; err = l.hold(ctx, lost) {
-		for backoff := minBackoff; err != nil; backoff = min(backoff*2, maxBackoff) {
-			l.setDown(err)
-			l.outage.Failed(hideURL(err))
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(backoff/2 + rand.N(backoff)):
-			}
-			lost, err = l.connect(ctx)
+		if lost, err = l.reconnect(ctx, err); err != nil {
+			return
 		}
-		l.outage.Succeeded()
 	}
+}
+
+// reconnect connects again and again after an attempt failed with err. It returns an error when
+// ctx ends.
+func (l *link) reconnect(ctx context.Context, err error) (lost <-chan struct{}, _ error) {
+	for backoff := minBackoff; err != nil; backoff = min(backoff*2, maxBackoff) {
+		l.setDown(err)
+		l.outage.Failed(hideURL(err), "connection", l.name)
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(backoff/2 + rand.N(backoff)):
+		}
+		lost, err = l.connect(ctx)
+	}
+	l.outage.Succeeded()
+	return lost, nil
 }
 
 func (l *link) setDown(err error) {
@@ -162,31 +227,37 @@ func (l *link) setDown(err error) {
 	l.down = err
 }
 
-// connect makes one connection ready.
+// connect establishes one connection and sets it up.
 func (l *link) connect(ctx context.Context) (lost <-chan struct{}, err error) {
 	conn, err := l.dial(ctx)
 	if err != nil {
 		return nil, err
 	}
-	// The library waits for the broker's replies without an end; a broker that is starting
-	// again may owe one for good. Then, and when ctx ends, the connection is given up.
+	b := new(blocked)
+	notifications := conn.NotifyBlocked(make(chan amqp.Blocking))
+	l.running.Go(func() { b.follow(notifications, l.logger.With("connection", l.name)) })
+	// The library waits for the broker's replies without a timeout, and a restarting broker may
+	// never send one. The connection is closed after setupTimeout or when ctx ends.
 	ending, done := context.WithTimeout(ctx, setupTimeout)
 	defer done()
 	keep := context.AfterFunc(ending, func() { _ = conn.CloseDeadline(time.Now()) })
-	defer keep() // runs before done, which would end it
+	defer keep() // runs before done, which would end ending
 	if lost, err = l.use(conn); err != nil {
 		_ = conn.CloseDeadline(time.Now().Add(time.Second))
+		if reason := b.String(); reason != "" {
+			err = fmt.Errorf("the broker currently accepts no messages: %s: %w", reason, err)
+		}
 		return nil, err
 	}
 	l.mu.Lock()
-	l.conn, l.down, l.blocked = conn, nil, ""
+	l.conn, l.down, l.blocked = conn, nil, b
 	l.mu.Unlock()
 	l.connects.Add(1)
 	return lost, nil
 }
 
-// dial connects. TLS is ours and not the library's, because what comes is made plain
-// above it.
+// dial connects. TLS is established here and not by the library, because received frames are
+// filtered above it.
 func (l *link) dial(ctx context.Context) (*amqp.Connection, error) {
 	uri, err := amqp.ParseURI(l.url)
 	if err != nil {
@@ -200,13 +271,13 @@ func (l *link) dial(ctx context.Context) (*amqp.Connection, error) {
 	defer func() { keep() }() // the connection outlives ctx
 	var plain *plainConn
 	conn, err := amqp.DialConfig(unencrypted, amqp.Config{
-		Heartbeat: heartbeat, Properties: amqp.Table{"connection_name": l.name},
+		Heartbeat: heartbeat, FrameSize: frameSize, Properties: amqp.Table{"connection_name": l.name},
 		Dial: func(network, _ string) (net.Conn, error) {
 			c, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, network, net.JoinHostPort(uri.Host, strconv.Itoa(uri.Port)))
 			if err != nil {
 				return nil, err
 			}
-			if err := c.SetDeadline(time.Now().Add(dialTimeout)); err != nil { // for the handshakes; the library lifts it
+			if err := c.SetDeadline(time.Now().Add(dialTimeout)); err != nil { // for the handshakes; the library removes it
 				return nil, errors.Join(err, c.Close())
 			}
 			raw := c
@@ -220,14 +291,14 @@ func (l *link) dial(ctx context.Context) (*amqp.Connection, error) {
 			return plain, nil
 		},
 	})
-	if plain != nil && plain.timedOut.Load() { // the library takes this for a refusal
+	if plain != nil && plain.timedOut.Load() { // the library would report a refusal
 		return nil, fmt.Errorf("no answer within %v: %w", dialTimeout, os.ErrDeadlineExceeded)
 	}
 	return conn, err //nolint:wrapcheck // the callers say whose
 }
 
-// encrypt makes a connection one with TLS. The URL may name files, as RabbitMQ's
-// documents say: cacertfile, certfile, keyfile.
+// encrypt adds TLS to a connection. The URL may name files, as documented by RabbitMQ:
+// cacertfile, certfile, keyfile.
 func (l *link) encrypt(ctx context.Context, c net.Conn, uri amqp.URI) (net.Conn, error) {
 	config := l.tls.Clone()
 	var err error
@@ -255,59 +326,34 @@ func (l *link) encrypt(ctx context.Context, c net.Conn, uri amqp.URI) (net.Conn,
 	return encrypted, nil
 }
 
-// hold returns nil when ctx ends, and otherwise why the connection is lost.
+// hold returns nil when ctx ends, or the reason why the connection is lost.
 func (l *link) hold(ctx context.Context, lost <-chan struct{}) error {
 	l.mu.Lock()
 	conn := l.conn
 	l.mu.Unlock()
 	defer func() { _ = conn.CloseDeadline(time.Now().Add(time.Second)) }()
 	closed := conn.NotifyClose(make(chan *amqp.Error, 1))
-	blocked := conn.NotifyBlocked(make(chan amqp.Blocking, 1))
-	blocking := outage.New(l.logger.With("connection", l.name), slog.LevelWarn,
-		"AMQP: the broker accepts no messages at present", "AMQP: the broker accepts messages again")
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-lost:
-			return errors.New("a channel was closed, or its consumer cancelled")
-		case reason := <-closed:
-			if reason == nil {
-				return errors.New("the connection was closed")
-			}
-			return reason
-		case b := <-blocked:
-			l.mu.Lock()
-			if l.blocked = ""; b.Active {
-				l.blocked = cmp.Or(b.Reason, "no reason given")
-			}
-			l.mu.Unlock()
-			if b.Active {
-				blocking.Failed(errors.New(b.Reason))
-			} else {
-				blocking.Succeeded()
-			}
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-lost:
+		return errors.New("a channel was closed, or its consumer cancelled")
+	case reason := <-closed:
+		if reason == nil {
+			return errors.New("the connection was closed")
 		}
+		return reason
 	}
 }
 
-// isBlocked tells whether the broker has asked for no more messages.
+// isBlocked reports whether the broker blocks the connection from publishing.
 func (l *link) isBlocked() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.blocked != ""
+	return l.blocked.String() != ""
 }
 
-// redact hides the password of a URL.
-func redact(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return "(invalid URL)"
-	}
-	return u.Redacted()
-}
-
-// hideURL keeps the text of a URL, which may hold a password, out of errors.
+// hideURL removes the text of a URL, which may contain a password, from err.
 func hideURL(err error) error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		return e.Err

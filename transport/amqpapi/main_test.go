@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,8 +22,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var quiet = slog.New(slog.DiscardHandler)
 
-// broker returns the URL of the server at CHASSI_TEST_AMQP.
-func broker(t testing.TB) string { return rabbittest.URL(t) }
+// rabbitURL returns the URL of the server at CHASSI_TEST_AMQP.
+func rabbitURL(t testing.TB) string { return rabbittest.URL(t) }
 
 // prefix is a word of the test's own; the queues and exchanges of the services and work
 // queues behind it are deleted with the test.
@@ -61,10 +63,17 @@ func prefix(t testing.TB, url string, queues ...string) string {
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	url := broker(t)
+	url := rabbitURL(t)
+	limited := sync.OnceValue(func() string { // of all that wants a broker with a limit
+		return rabbittest.NewNode(t, "max_message_size = "+strconv.Itoa(1<<20)).URL()
+	})
 	transporttest.Run(t, transporttest.Transport{Strict: "json", Start: func(t *testing.T, o transporttest.Options, services ...*chassi.Service) transporttest.Instance {
-		p := prefix(t, url, services[0].Name())
-		s := start(t, amqpapi.Config{URL: url, Prefix: p, MaxMessageBytes: o.MaxMessageBytes, MaxConcurrent: o.MaxConcurrent, MaxPerClient: o.MaxConcurrent}, o.Middleware, services...)
+		url, p := url, prefix(t, url, services[0].Name())
+		if o.MaxAnswerBytes > 0 {
+			url = limited()
+			o.MaxMessageBytes *= 16
+		}
+		s := start(t, amqpapi.Config{URL: url, Prefix: p, MaxMessageBytes: o.MaxMessageBytes, MaxConcurrent: o.MaxConcurrent, MaxConcurrentPerClient: o.MaxConcurrent}, o.Middleware, services...)
 		send := func(contentType string) func(context.Context, *chassi.Endpoint, []byte) error {
 			return func(ctx context.Context, e *chassi.Endpoint, payload []byte) error {
 				return rawCall(ctx, url, p, e, contentType, payload)
@@ -107,7 +116,7 @@ func rawCall(ctx context.Context, url, prefix string, e *chassi.Endpoint, conten
 		if d.CorrelationId != "c1" {
 			return amqp.ErrClosed
 		}
-		return amqpapi.FaultOf(d)
+		return amqpapi.ErrorOf(d)
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -135,7 +144,7 @@ func start(t testing.TB, c amqpapi.Config, middleware []chassi.Middleware, servi
 	return s
 }
 
-func begin(t testing.TB, s chassi.Server) {
+func begin(t testing.TB, s chassi.Component) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
@@ -152,7 +161,7 @@ func begin(t testing.TB, s chassi.Server) {
 }
 
 // stop ends s, and fails the test if it cannot.
-func stop(t testing.TB, s chassi.Server) {
+func stop(t testing.TB, s chassi.Component) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()

@@ -5,19 +5,20 @@ import (
 	"strings"
 	"time"
 
-	"github.com/chassi-go/chassi/transport"
-	"github.com/chassi-go/chassi/transport/message"
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/chassi-go/chassi/internal/broker"
+	"github.com/chassi-go/chassi/transport"
 )
 
-// properties shows a delivery's properties and headers as metadata.
+// properties presents a delivery's properties and headers as metadata.
 type properties struct{ amqp.Delivery }
 
 func (p *properties) Get(key string) string {
-	if strings.EqualFold(key, message.ContentTypeKey) {
+	if strings.EqualFold(key, broker.ContentTypeKey) {
 		return p.ContentType
 	}
-	if strings.EqualFold(key, message.IDKey) {
+	if strings.EqualFold(key, transport.IdempotencyKey) {
 		return p.MessageId
 	}
 	if v, ok := p.Headers[key]; ok {
@@ -33,8 +34,23 @@ func (p *properties) Get(key string) string {
 	return ""
 }
 
+// only returns the value of a header that occurs in a single spelling: a gateway that adds its
+// own spelling also passes on that of its client.
+func (p *properties) only(key string) (value string, ok bool) {
+	for k, v := range p.Headers {
+		if !strings.EqualFold(k, key) {
+			continue
+		}
+		if ok {
+			return "", false
+		}
+		value, ok = v.(string)
+	}
+	return value, ok
+}
+
 func (p *properties) Set(key, value string) {
-	if strings.EqualFold(key, message.ContentTypeKey) {
+	if strings.EqualFold(key, broker.ContentTypeKey) {
 		p.ContentType = value
 		return
 	}
@@ -44,29 +60,29 @@ func (p *properties) Set(key, value string) {
 	p.Headers[key] = value
 }
 
-// publishing makes a message of pairs and a body. It leaves out pairs that AMQP cannot
-// carry or that the broker would act on.
+// publishing returns a message of pairs and a body. It omits pairs that AMQP cannot carry or
+// that the broker would act on.
 func publishing(pairs transport.Pairs, body []byte) amqp.Publishing {
 	p := amqp.Publishing{Body: body}
 	if len(pairs) > 0 {
 		p.Headers = make(amqp.Table, len(pairs))
 	}
-	room := maxHeaderBytes
+	free := maxHeaderBytes
 	for _, pair := range pairs {
 		switch {
-		case strings.EqualFold(pair.Key, message.ContentTypeKey):
+		case strings.EqualFold(pair.Key, broker.ContentTypeKey):
 			p.ContentType = shortString(pair.Value)
-		case strings.EqualFold(pair.Key, message.IDKey):
+		case strings.EqualFold(pair.Key, transport.IdempotencyKey):
 			p.MessageId = shortString(pair.Value)
 		default:
-			setHeader(p.Headers, pair.Key, pair.Value, &room)
+			setHeader(p.Headers, pair.Key, pair.Value, &free)
 		}
 	}
 	return p
 }
 
-// maxShortString is the length of a short string in AMQP 0.9.1 (section 4.2.5.3), as
-// properties and the names of headers are.
+// maxShortString is the maximum length of a short string in AMQP 0.9.1 (section 4.2.5.3), the
+// type of properties and header names.
 const maxShortString = 255
 
 func shortString(s string) string {
@@ -76,19 +92,18 @@ func shortString(s string) string {
 	return s
 }
 
-// setHeader sets a header if it may be sent and there is room for it.
-func setHeader(headers amqp.Table, key, value string, room *int) {
+// setHeader sets a header if it may be sent and it fits.
+func setHeader(headers amqp.Table, key, value string, free *int) {
 	size := len(key) + len(value) + 6 // with two lengths and a type
-	if key == "" || len(key) > maxShortString || size > *room || actsOnBroker(key) {
+	if key == "" || len(key) > maxShortString || size > *free || actsOnBroker(key) {
 		return
 	}
-	*room -= size
+	*free -= size
 	headers[key] = value
 }
 
-// brokerHeaders are those that RabbitMQ and its plugins act on. CC and BCC are further
-// routing keys, which write with the rights of the sender; the others are what the
-// broker itself keeps on a message.
+// brokerHeaders are the headers that RabbitMQ and its plugins act on. CC and BCC are further
+// routing keys, written with the permissions of the sender; the broker sets the others itself.
 var brokerHeaders = []string{
 	"CC", "BCC", "x-death", "x-delivery-count", "x-acquired-count", "x-first-death-queue", "x-first-death-exchange", "x-first-death-reason",
 	"x-last-death-queue", "x-last-death-exchange", "x-last-death-reason", "x-delay", "x-deduplication-header",
@@ -103,16 +118,16 @@ func actsOnBroker(key string) bool {
 	return false
 }
 
-// milliseconds is how AMQP writes an expiration.
+// milliseconds formats a duration as an AMQP expiration.
 func milliseconds(d time.Duration) string { return strconv.FormatInt(max(d.Milliseconds(), 1), 10) }
 
-// expiration returns how long after its arrival a message may wait for its call, and
-// false if it may wait for ever. The broker drops it earlier if it expires in the queue.
+// expiration returns how long after its arrival a message may wait for its call, and false if
+// there is no limit. The broker drops the message if it expires in the queue.
 func expiration(d *amqp.Delivery) (time.Duration, bool) {
 	if d.Expiration == "" {
 		return 0, false
 	}
-	ms, err := strconv.ParseUint(d.Expiration, 10, 32) // the broker takes no other form
+	ms, err := strconv.ParseUint(d.Expiration, 10, 32) // the broker accepts no other format
 	if err != nil {
 		return 0, false
 	}

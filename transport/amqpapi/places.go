@@ -2,13 +2,13 @@ package amqpapi
 
 import amqp "github.com/rabbitmq/amqp091-go"
 
-// places bounds the deliveries that are being handled. The prefetch bounds those of one
-// connection; after a reconnect, those of the lost connection may still be under way.
+// places limits the deliveries being handled. The prefetch limits those of one connection;
+// after a reconnect, deliveries of the lost connection may still be in progress.
 type places chan struct{}
 
-// wait takes a place, waiting for one while there is none. It returns false when gone or
-// stopped is closed first: gone with the channel of the delivery, which the broker then
-// delivers again.
+// wait acquires a place, waiting for a free one. It returns false when gone or stopped is
+// closed first: gone is closed with the channel of the delivery, which the broker then
+// redelivers.
 func (p places) wait(gone <-chan *amqp.Error, stopped <-chan struct{}) bool {
 	select {
 	case p <- struct{}{}:
@@ -24,5 +24,5 @@ func (p places) wait(gone <-chan *amqp.Error, stopped <-chan struct{}) bool {
 	return false
 }
 
-// leave gives a place back.
+// leave releases a place.
 func (p places) leave() { <-p }

@@ -6,11 +6,12 @@ import (
 	"testing"
 	"time"
 
+	amqp "github.com/rabbitmq/amqp091-go"
+
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/internal/worktest"
+	"github.com/chassi-go/chassi/transport"
 	"github.com/chassi-go/chassi/transport/amqpapi"
-	"github.com/chassi-go/chassi/transport/message"
-	amqp "github.com/rabbitmq/amqp091-go"
 )
 
 // waiting returns how many messages wait in a queue.
@@ -27,13 +28,13 @@ func waiting(t *testing.T, r *raw, queue string) int {
 // way: all are answered and acknowledged, and their client has no place any more.
 func TestReconnectWithFullPrefetchesLosesNoRequest(t *testing.T) {
 	t.Parallel()
-	url := broker(t)
-	p, g := prefix(t, url, "gate.v1.Gate", "side.v1.Side"), newGate()
-	s := start(t, amqpapi.Config{URL: url, Prefix: p, MaxConcurrent: 4, MaxPerClient: 100}, nil, g.service("gate.v1.Gate"), g.service("side.v1.Side"))
+	url := rabbitURL(t)
+	p, g := prefix(t, url, "block.v1.Block", "side.v1.Side"), newBlocker()
+	s := start(t, amqpapi.Config{URL: url, Prefix: p, MaxConcurrent: 4, MaxConcurrentPerClient: 100}, nil, g.service("block.v1.Block"), g.service("side.v1.Side"))
 	r := newRaw(t, url)
 	const each = 8 // four are delivered and four wait in the queue
 	for range each {
-		r.send(t, p+".gate.v1.Gate", "gate.v1.Gate.Wait", amqp.Publishing{UserId: "guest"})
+		r.send(t, p+".block.v1.Block", "block.v1.Block.Wait", amqp.Publishing{UserId: "guest"})
 	}
 	for range 4 {
 		<-g.entered // the workers are busy
@@ -42,7 +43,7 @@ func TestReconnectWithFullPrefetchesLosesNoRequest(t *testing.T) {
 		r.send(t, p+".side.v1.Side", "side.v1.Side.Wait", amqp.Publishing{UserId: "guest"})
 	}
 	delivered := func() bool {
-		return waiting(t, r, p+".gate.v1.Gate.requests") == 4 && waiting(t, r, p+".side.v1.Side.requests") == 4
+		return waiting(t, r, p+".block.v1.Block.requests") == 4 && waiting(t, r, p+".side.v1.Side.requests") == 4
 	}
 	until(t, "both prefetches are full", delivered)
 	connected := amqpapi.CutRequests(s)
@@ -55,7 +56,7 @@ func TestReconnectWithFullPrefetchesLosesNoRequest(t *testing.T) {
 	}
 	until(t, "the client has no place", func() bool { return amqpapi.Held(s, "guest") == 0 })
 	stop(t, s)
-	for _, queue := range []string{".gate.v1.Gate.requests", ".side.v1.Side.requests"} {
+	for _, queue := range []string{".block.v1.Block.requests", ".side.v1.Side.requests"} {
 		if n := waiting(t, r, p+queue); n != 0 {
 			t.Errorf("%d messages came back to %s", n, queue)
 		}
@@ -63,16 +64,16 @@ func TestReconnectWithFullPrefetchesLosesNoRequest(t *testing.T) {
 }
 
 // A server that gives up gives the requests back that wait for a place.
-func TestStopGivesBackWhatWaitsForAPlace(t *testing.T) {
+func TestStopReturnsWaitingDeliveries(t *testing.T) {
 	t.Parallel()
-	url := broker(t)
+	url := rabbitURL(t)
 	p, entered, release := prefix(t, url, "deaf.v1.Deaf"), make(chan struct{}, 100), make(chan struct{})
 	deaf := func(context.Context, *worktest.Job) (*worktest.Job, error) {
 		entered <- struct{}{}
 		<-release
 		return &worktest.Job{}, nil
 	}
-	s := start(t, amqpapi.Config{URL: url, Prefix: p, MaxConcurrent: 1, MaxPerClient: 100}, nil,
+	s := start(t, amqpapi.Config{URL: url, Prefix: p, MaxConcurrent: 1, MaxConcurrentPerClient: 100}, nil,
 		chassi.NewService("deaf.v1.Deaf", chassi.NewEndpoint("Do", deaf, chassi.Public)))
 	defer close(release)
 	r := newRaw(t, url)
@@ -103,11 +104,11 @@ func TestStopGivesBackWhatWaitsForAPlace(t *testing.T) {
 // reconnect either.
 func TestReconnectWorksOnNoMoreThanConfigured(t *testing.T) {
 	t.Parallel()
-	url := broker(t)
-	p, g := prefix(t, url, "jobs", "jobs.dead"), newGate()
+	url := rabbitURL(t)
+	p, g := prefix(t, url, "jobs", "jobs.dead"), newBlocker()
 	s := amqpapi.New(amqpapi.Config{URL: url, Prefix: p, MaxConcurrent: 2, Logger: quiet})
-	q := message.Queue{Name: "jobs", Tries: 1}
-	if err := s.Consume(q, g.service("gate.v1.Gate").Endpoint("Wait")); err != nil {
+	q := transport.Queue{Name: "jobs", MaxAttempts: 1}
+	if err := s.Consume(q, g.service("block.v1.Block").Endpoint("Wait")); err != nil {
 		t.Fatal(err)
 	}
 	begin(t, s)

@@ -6,29 +6,27 @@ import (
 	"strings"
 )
 
-// directReplyTo is the pseudo-queue of RabbitMQ whose messages go to the channel
-// that sent the request. The broker puts the address of the channel behind it.
+// directReplyTo is the pseudo-queue of RabbitMQ whose messages go to the channel that sent the
+// request. The broker appends the address of the channel.
 const directReplyTo = "amq.rabbitmq.reply-to"
 
-// replyTo is where an answer goes.
+// replyTo is the destination of a response.
 type replyTo struct {
-	address string // "" for none
-	// node is the broker's short name for the node of a direct reply-to address, ""
-	// for a queue.
+	address string // "" for no response
+	// node is the broker's short name of the node in a direct reply-to address, "" for a queue.
 	node string
 }
 
-// maxNodeName is longer than "reply@" and any hash of erlang:phash2/1.
+// maxNodeName is more than the length of "reply@" and any hash of erlang:phash2/1.
 const maxNodeName = 20
 
-// parseDirect returns the node in a direct reply-to address as RabbitMQ 3.10 and
-// later write it (rabbit_direct_reply_to:compute_key_and_suffix_v2):
+// parseDirect returns the node in a direct reply-to address as written by RabbitMQ 3.10 and
+// later (rabbit_direct_reply_to:compute_key_and_suffix_v2):
 //
 //	amq.rabbitmq.reply-to. base64(pid) . base64(key)
 //
-// where pid is the external form of an Erlang process id on a node reply@HASH. It
-// is strict because the broker is not: it closes the connection of whoever
-// publishes to an address that it cannot decode.
+// where pid is the external form of an Erlang process id on a node reply@HASH. It is strict
+// because the broker closes a connection that publishes to an address that it cannot decode.
 func parseDirect(address string) (node string, ok bool) {
 	suffix, found := strings.CutPrefix(address, directReplyTo+".")
 	if !found || len(suffix) > 200 {
@@ -38,15 +36,15 @@ func parseDirect(address string) (node string, ok bool) {
 	if !found || !isBase64(key, 16) {
 		return "", false
 	}
-	var room [96]byte
-	if base64.StdEncoding.DecodedLen(len(pid)) > len(room) {
+	var buf [96]byte
+	if base64.StdEncoding.DecodedLen(len(pid)) > len(buf) {
 		return "", false
 	}
-	n, err := base64.StdEncoding.Strict().Decode(room[:], []byte(pid))
+	n, err := base64.StdEncoding.Strict().Decode(buf[:], []byte(pid))
 	if err != nil {
 		return "", false
 	}
-	return nodeOf(room[:n])
+	return nodeOf(buf[:n])
 }
 
 // nodeOf returns the node of a process id: NEW_PID_EXT with an atom in UTF-8, a
@@ -68,22 +66,22 @@ func nodeOf(pid []byte) (node string, ok bool) {
 	return string(name), true
 }
 
-// isBase64 tells whether text is the standard encoding of so many bytes.
+// isBase64 reports whether text is the standard encoding of the given number of bytes.
 func isBase64(text string, bytes int) bool {
-	var room [32]byte
+	var buf [32]byte
 	if len(text) != base64.StdEncoding.EncodedLen(bytes) {
 		return false
 	}
-	n, err := base64.StdEncoding.Strict().Decode(room[:], []byte(text))
+	n, err := base64.StdEncoding.Strict().Decode(buf[:], []byte(text))
 	return err == nil && n == bytes
 }
 
-// anonymous stands for the user in the reply queues of requests without user_id.
+// anonymous is the user in the reply queues of requests without user_id.
 const anonymous = "anonymous"
 
-// isReplyQueue tells whether answers to a request of user may go to the queue: ROOT.USER
-// or ROOT.USER.anything. A user whose name has other characters than letters, digits,
-// "_" and "-" has none, because a dot in it would make it the queue of another user.
+// isReplyQueue reports whether responses to a request of user may go to the queue: ROOT.USER or
+// ROOT.USER.anything. A user whose name has characters other than letters, digits, "_" and "-"
+// has no reply queue, because a dot in the name could address the queue of another user.
 func isReplyQueue(queue, root, user string) bool {
 	if user == "" {
 		user = anonymous
@@ -102,7 +100,7 @@ func isReplyQueue(queue, root, user string) bool {
 	return ok && (rest == "" || rest[0] == '.')
 }
 
-// isWord tells whether s consists of letters, digits, "_" and "-".
+// isWord reports whether s consists of letters, digits, "_" and "-".
 func isWord(s string) bool {
 	for i := range len(s) {
 		c := s[i]
@@ -113,8 +111,8 @@ func isWord(s string) bool {
 	return s != ""
 }
 
-// replyToOf returns where the answer to a request of user goes, and false if it may
-// not go there.
+// replyToOf returns the destination of the response to a request of user, and false if the
+// address is not allowed.
 func (s *Server) replyToOf(address, user string) (replyTo, bool) {
 	if address == "" {
 		return replyTo{}, true

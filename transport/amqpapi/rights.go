@@ -10,8 +10,8 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-// setupError is a refusal by the broker that lasts until an operator changes
-// something, so that trying again is of no use.
+// setupError is a refusal by the broker that lasts until an operator changes the configuration,
+// so that retries are useless.
 type setupError struct {
 	text  string
 	cause error
@@ -21,13 +21,13 @@ func (e *setupError) Error() string { return e.text + ": " + e.cause.Error() }
 
 func (e *setupError) Unwrap() error { return e.cause }
 
-// hasCode tells whether the broker answered with the AMQP reply code.
+// hasCode reports whether the error has the AMQP reply code.
 func hasCode(err error, code int) bool {
 	e, ok := errors.AsType[*amqp.Error](err)
 	return ok && e.Code == code
 }
 
-// account is who a connection belongs to.
+// account is the account of a connection.
 type account struct{ user, vhost string }
 
 func accountOf(url string) account {
@@ -38,15 +38,16 @@ func accountOf(url string) account {
 	return account{u.Username, u.Vhost}
 }
 
-// grant is the command that gives an account rights on the names that patterns match.
+// grant returns the command that grants an account permissions on the names that the patterns
+// match.
 func (a account) grant(configure, write, read string) string {
 	return fmt.Sprintf("rabbitmqctl set_permissions -p '%s' '%s' '%s' '%s' '%s'", a.vhost, a.user, configure, write, read)
 }
 
-// nothing is the pattern of rights on no name.
+// nothing is the pattern that matches no name.
 const nothing = "^$"
 
-// exactly is the pattern of rights on the given names alone.
+// exactly returns the pattern that matches only the given names.
 func exactly(names ...string) string {
 	names = slices.Compact(slices.Sorted(slices.Values(names)))
 	for i, name := range names {
@@ -58,19 +59,19 @@ func exactly(names ...string) string {
 	return "^(" + strings.Join(names, "|") + ")$"
 }
 
-// topology declares exchanges, queues and bindings. An account without the right to
-// configure them finds those that an operator has declared.
+// topology declares exchanges, queues and bindings. An account without the permission to
+// configure them uses those that an operator has declared.
 type topology struct {
 	conn    *amqp.Connection
 	account account
-	names   []string // of all that is declared, for the rights
+	names   []string // all declared names, for the permissions
 	warn    func(msg string, args ...any)
 
 	channel *amqp.Channel
-	found   bool // whether something was there that the account may not configure
+	found   bool // whether an object exists that the account may not configure
 }
 
-// on calls f with a channel, a new one if the broker closed the last.
+// on calls f with a channel, a new one if the broker closed the previous one.
 func (t *topology) on(f func(*amqp.Channel) error) (err error) {
 	if t.channel == nil || t.channel.IsClosed() {
 		if t.channel, err = t.conn.Channel(); err != nil {
@@ -116,9 +117,8 @@ func (t *topology) queue(name string, args amqp.Table) error {
 	return t.explain("queue", name, err)
 }
 
-// bind binds a queue to an exchange under a routing key. An account that found both
-// declared may find the binding made too; whether it is there, the broker does not
-// tell.
+// bind binds a queue to an exchange with a routing key. If the account found both declared, the
+// binding may exist too, which the broker does not report.
 func (t *topology) bind(queue, key, exchange string) error {
 	err := t.on(func(ch *amqp.Channel) error { return ch.QueueBind(queue, key, exchange, false, nil) })
 	if t.found && hasCode(err, amqp.AccessRefused) {
@@ -128,7 +128,7 @@ func (t *topology) bind(queue, key, exchange string) error {
 	return t.explain("binding of queue", queue, err)
 }
 
-// explain says what an operator can do about a refusal.
+// explain returns the refusal with advice for an operator.
 func (t *topology) explain(kind, name string, err error) error {
 	all := exactly(t.names...)
 	grant := t.account.grant(all, all, all)

@@ -6,21 +6,22 @@ import (
 	"testing"
 	"time"
 
+	amqp "github.com/rabbitmq/amqp091-go"
+
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/client"
 	"github.com/chassi-go/chassi/internal/rabbittest"
 	"github.com/chassi-go/chassi/internal/worktest"
+	"github.com/chassi-go/chassi/transport"
 	"github.com/chassi-go/chassi/transport/amqpapi"
-	"github.com/chassi-go/chassi/transport/message"
-	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-// tryStart starts a server of the gate and stops it.
+// tryStart starts a server of the blocker and stops it.
 func tryStart(t *testing.T, c amqpapi.Config) error {
 	t.Helper()
 	c.Logger = quiet
 	s := amqpapi.New(c)
-	if err := s.Mount(newGate().service("gate.v1.Gate")); err != nil {
+	if err := s.Mount(newBlocker().service("block.v1.Block")); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
@@ -36,9 +37,9 @@ func tryStart(t *testing.T, c amqpapi.Config) error {
 // the rights of the command it starts.
 func TestMissingRightsAreNamed(t *testing.T) {
 	t.Parallel()
-	const names = `^(gate\.v1\.Gate|gate\.v1\.Gate\.requests)$`
+	const names = `^(block\.v1\.Block|block\.v1\.Block\.requests)$`
 	v := rabbittest.New(t, map[string]rabbittest.Rights{
-		"nothing": rabbittest.On("^$", "^$", "^$"), "answers": answersRights, "service": rabbittest.On(names, names, names), "unbound": rabbittest.On(names, "^$", names), "unread": rabbittest.On(names, names, `^gate\.v1\.Gate$`),
+		"nothing": rabbittest.On("^$", "^$", "^$"), "answers": answersRights, "service": rabbittest.On(names, names, names), "unbound": rabbittest.On(names, "^$", names), "unread": rabbittest.On(names, names, `^block\.v1\.Block$`),
 	})
 	grant := func(user, configure, write, read string) string {
 		return "rabbitmqctl set_permissions -p '" + v.Name() + "' '" + v.User(user) + "' '" + configure + "' '" + write + "' '" + read + "'"
@@ -49,16 +50,16 @@ func TestMissingRightsAreNamed(t *testing.T) {
 		"unread":  {"answers", grant("unread", names, names, names)},
 		"service": {"nothing", grant("nothing", "^$", `^amq\.default$`, "^$")},
 	} {
-		err := tryStart(t, amqpapi.Config{URL: v.URL(user), AnswersURL: v.URL(c.answers)})
+		err := tryStart(t, amqpapi.Config{URL: v.URL(user), Answers: amqpapi.Answers{URL: v.URL(c.answers)}})
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v, want %s", user, err, c.want)
 		}
 	}
-	if err := tryStart(t, amqpapi.Config{URL: v.URL("service"), AnswersURL: v.URL("answers")}); err != nil {
+	if err := tryStart(t, amqpapi.Config{URL: v.URL("service"), Answers: amqpapi.Answers{URL: v.URL("answers")}}); err != nil {
 		t.Errorf("with the rights: %v", err)
 	}
-	err := tryStart(t, amqpapi.Config{URL: v.URL("service"), AnswersURL: v.URL("answers"), MaxQueueLength: 7})
-	if err == nil || !strings.Contains(err.Error(), "rabbitmqctl delete_queue -p '"+v.Name()+"' 'gate.v1.Gate.requests'") {
+	err := tryStart(t, amqpapi.Config{URL: v.URL("service"), Answers: amqpapi.Answers{URL: v.URL("answers")}, MaxQueueLength: 7})
+	if err == nil || !strings.Contains(err.Error(), "rabbitmqctl delete_queue -p '"+v.Name()+"' 'block.v1.Block.requests'") {
 		t.Errorf("a queue with other bounds: %v", err)
 	}
 }
@@ -67,14 +68,14 @@ func TestMissingRightsAreNamed(t *testing.T) {
 func TestDeclaredByAnOperator(t *testing.T) {
 	t.Parallel()
 	v := rabbittest.New(t, map[string]rabbittest.Rights{
-		"admin": rabbittest.All, "answers": answersRights, "reader": rabbittest.On("^$", "^$", `^gate\.v1\.Gate\.requests$`), "caller": rabbittest.On("^$", `^gate\.v1\.Gate$`, "^$"),
+		"admin": rabbittest.All, "answers": answersRights, "reader": rabbittest.On("^$", "^$", `^block\.v1\.Block\.requests$`), "caller": rabbittest.On("^$", `^block\.v1\.Block$`, "^$"),
 	})
 	if err := tryStart(t, amqpapi.Config{URL: v.URL("admin")}); err != nil {
 		t.Fatal(err)
 	}
-	g := newGate()
-	defer stop(t, start(t, amqpapi.Config{URL: v.URL("reader"), AnswersURL: v.URL("answers")}, nil, g.service("gate.v1.Gate")))
-	c, err := client.New(g.service("gate.v1.Gate"), dial(t, amqpapi.ClientConfig{URL: v.URL("caller")}))
+	g := newBlocker()
+	defer stop(t, start(t, amqpapi.Config{URL: v.URL("reader"), Answers: amqpapi.Answers{URL: v.URL("answers")}}, nil, g.service("block.v1.Block")))
+	c, err := client.New(g.service("block.v1.Block"), dial(t, amqpapi.ClientConfig{URL: v.URL("caller")}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,11 +88,11 @@ func TestDeclaredByAnOperator(t *testing.T) {
 // grants the right, and calls of other services go on.
 func TestRefusedCallHarmsNoOther(t *testing.T) {
 	t.Parallel()
-	v := rabbittest.New(t, map[string]rabbittest.Rights{"admin": rabbittest.All, "caller": rabbittest.On("^$", `^gate\.v1\.Gate$`, "^$")})
-	g, other := newGate(), newGate()
-	defer stop(t, start(t, amqpapi.Config{URL: v.URL("admin")}, nil, g.service("gate.v1.Gate"), other.service("other.v1.Other")))
+	v := rabbittest.New(t, map[string]rabbittest.Rights{"admin": rabbittest.All, "caller": rabbittest.On("^$", `^block\.v1\.Block$`, "^$")})
+	g, other := newBlocker(), newBlocker()
+	defer stop(t, start(t, amqpapi.Config{URL: v.URL("admin")}, nil, g.service("block.v1.Block"), other.service("other.v1.Other")))
 	connection := dial(t, amqpapi.ClientConfig{URL: v.URL("caller")})
-	allowed, err := client.New(g.service("gate.v1.Gate"), connection)
+	allowed, err := client.New(g.service("block.v1.Block"), connection)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,12 +122,12 @@ func TestRefusedCallHarmsNoOther(t *testing.T) {
 // A broker that knows the user by another name, as with OAuth 2, is called without one.
 func TestUserIDThatTheBrokerRefuses(t *testing.T) {
 	t.Parallel()
-	url := broker(t)
-	p, g := prefix(t, url, "gate.v1.Gate"), newGate()
-	defer stop(t, start(t, amqpapi.Config{URL: url, Prefix: p}, nil, g.service("gate.v1.Gate")))
+	url := rabbitURL(t)
+	p, g := prefix(t, url, "block.v1.Block"), newBlocker()
+	defer stop(t, start(t, amqpapi.Config{URL: url, Prefix: p}, nil, g.service("block.v1.Block")))
 	connection := dial(t, amqpapi.ClientConfig{URL: url, Prefix: p})
 	amqpapi.SetUser(connection, "somebody")
-	c, err := client.New(g.service("gate.v1.Gate"), connection)
+	c, err := client.New(g.service("block.v1.Block"), connection)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,13 +143,13 @@ func TestUserIDThatTheBrokerRefuses(t *testing.T) {
 func TestPublisherRights(t *testing.T) {
 	t.Parallel()
 	v := rabbittest.New(t, map[string]rabbittest.Rights{"service": serviceRights, "answers": answersRights, "publisher": publisherRights})
-	q := message.Queue{Name: "mail"}
+	q := transport.Queue{Name: "mail"}
 	publish := publisher(t, amqpapi.ClientConfig{URL: v.URL("publisher")}, q)
 	if err := publish("1", &worktest.Job{Number: 1}); err == nil {
 		t.Error("published into a queue that nobody has declared")
 	}
 	d := worktest.NewDone()
-	defer stop(t, consume(t, amqpapi.Config{URL: v.URL("service"), AnswersURL: v.URL("answers")}, q, d))
+	defer stop(t, consume(t, amqpapi.Config{URL: v.URL("service"), Answers: amqpapi.Answers{URL: v.URL("answers")}}, q, d))
 	if err := publish("2", &worktest.Job{Number: 2}); err != nil {
 		t.Error(err)
 	}
@@ -158,9 +159,9 @@ func TestPublisherRights(t *testing.T) {
 // A message that no queue takes is an error of its publisher.
 func TestPublishWithoutQueue(t *testing.T) {
 	t.Parallel()
-	url := broker(t)
+	url := rabbitURL(t)
 	p := prefix(t, url, "mail", "mail.dead", "mail.retry.1000", "mail.retry.2000", "mail.retry.4000", "mail.retry.8000")
-	publish := publisher(t, amqpapi.ClientConfig{URL: url, Prefix: p}, message.Queue{Name: "mail"})
+	publish := publisher(t, amqpapi.ClientConfig{URL: url, Prefix: p}, transport.Queue{Name: "mail"})
 	if err := publish("1", &worktest.Job{Number: 1}); err != nil {
 		t.Fatal(err)
 	}

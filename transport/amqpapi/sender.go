@@ -12,9 +12,9 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-// identity is the user that messages name as their publisher. RabbitMQ compares it with
-// the user of the connection. The two differ where an authentication backend makes up
-// the names, as that for OAuth 2 does: then messages name none.
+// identity is the user named by messages as their publisher. RabbitMQ compares it with the user
+// of the connection. If an authentication backend such as OAuth 2 assigns other names, messages
+// name no user.
 type identity struct {
 	user    string
 	refused atomic.Bool
@@ -27,7 +27,7 @@ func (i *identity) userID() string {
 	return i.user
 }
 
-// learn takes note of a broker that refused the user, and tells whether err says so.
+// learn records a refusal of the user by the broker, and reports whether err is such a refusal.
 func (i *identity) learn(err *amqp.Error) bool {
 	if err == nil || err.Code != amqp.PreconditionFailed || !strings.Contains(err.Reason, "user_id property") {
 		return false
@@ -36,18 +36,19 @@ func (i *identity) learn(err *amqp.Error) bool {
 	return true
 }
 
-// outcome is an answer, or why there is none.
+// outcome is a response or an error.
 type outcome struct {
 	delivery amqp.Delivery
 	err      error
 }
 
-// sender publishes over a channel in confirm mode, and knows the messages that no queue
-// took. It is safe for concurrent use.
+// sender publishes over a channel in confirm mode and tracks unroutable messages. It is safe
+// for concurrent use.
 type sender struct {
 	channel  *amqp.Channel
 	identity *identity
-	sync     chan struct{} // received from once everything returned so far is settled
+	sizes    *sizes
+	sync     chan struct{} // received from after all earlier returns are settled
 	over     chan struct{} // closed with the channel, after reason is set
 	reason   *amqp.Error   // why the channel was closed
 
@@ -55,13 +56,13 @@ type sender struct {
 	pending map[string]chan outcome // by correlation id; nil once the channel is closed
 }
 
-// newSender puts ch into confirm mode. Its goroutine ends with the channel.
-func newSender(ch *amqp.Channel, i *identity, running *sync.WaitGroup) (*sender, error) {
+// newSender sets ch to confirm mode. Its goroutine ends with the channel.
+func newSender(ch *amqp.Channel, i *identity, z *sizes, running *sync.WaitGroup) (*sender, error) {
 	if err := ch.Confirm(false); err != nil {
 		return nil, fmt.Errorf("confirm mode: %w", err)
 	}
-	s := &sender{channel: ch, identity: i, sync: make(chan struct{}), over: make(chan struct{}), pending: make(map[string]chan outcome)}
-	returns := ch.NotifyReturn(make(chan amqp.Return)) // without room, so that a confirmation comes after the return was received
+	s := &sender{channel: ch, identity: i, sizes: z, sync: make(chan struct{}), over: make(chan struct{}), pending: make(map[string]chan outcome)}
+	returns := ch.NotifyReturn(make(chan amqp.Return)) // unbuffered, so that the confirmation is handled after the return
 	closed := ch.NotifyClose(make(chan *amqp.Error, 1))
 	running.Go(func() { s.settleReturns(returns, closed) })
 	return s, nil
@@ -74,6 +75,7 @@ func (s *sender) settleReturns(returns <-chan amqp.Return, closed <-chan *amqp.E
 			if !ok {
 				s.reason = <-closed
 				s.identity.learn(s.reason)
+				s.sizes.refused(s.reason)
 				close(s.over)
 				return
 			}
@@ -83,7 +85,7 @@ func (s *sender) settleReturns(returns <-chan amqp.Return, closed <-chan *amqp.E
 	}
 }
 
-// settle gives a message its outcome, if somebody still waits.
+// settle delivers the outcome of a message, if a caller still waits.
 func (s *sender) settle(id string, o outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -93,8 +95,8 @@ func (s *sender) settle(id string, o outcome) {
 	}
 }
 
-// await registers a message under a new correlation id, which nobody can guess; waiting
-// is nil when the channel is closed.
+// await registers a message with a new unpredictable correlation id; waiting is nil if the
+// channel is closed.
 func (s *sender) await() (id string, waiting chan outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -112,7 +114,7 @@ func (s *sender) forget(id string) {
 	delete(s.pending, id)
 }
 
-// abandon fails all messages that wait.
+// abandon fails all waiting messages.
 func (s *sender) abandon(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -122,7 +124,8 @@ func (s *sender) abandon(err error) {
 	s.pending = nil
 }
 
-// publish returns once a queue has the message. It sets the correlation id and the user.
+// publish returns after a queue has stored the message. It sets the correlation id and the
+// user.
 func (s *sender) publish(ctx context.Context, exchange, key string, p *amqp.Publishing) error {
 	id, waiting := s.await()
 	if waiting == nil {
@@ -137,6 +140,10 @@ func (s *sender) publish(ctx context.Context, exchange, key string, p *amqp.Publ
 	ok, err := confirmation.WaitContext(ctx)
 	if err != nil {
 		return fmt.Errorf("publish to %s: no confirmation: %w", key, err)
+	}
+	if !ok && s.channel.IsClosed() {
+		<-s.over
+		return fmt.Errorf("publish to %s: %w", key, s.closedBy())
 	}
 	select {
 	case <-s.sync:
@@ -154,7 +161,7 @@ func (s *sender) publish(ctx context.Context, exchange, key string, p *amqp.Publ
 	return nil
 }
 
-// closedBy returns why the channel was closed; it is for use after over.
+// closedBy returns why the channel was closed; it must be called after over is closed.
 func (s *sender) closedBy() error {
 	if s.reason == nil {
 		return errConnection

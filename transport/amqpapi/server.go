@@ -12,95 +12,121 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/chassi-go/chassi"
-	"github.com/chassi-go/chassi/internal/outage"
-	"github.com/chassi-go/chassi/transport"
-	"github.com/chassi-go/chassi/transport/message"
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/internal/broker"
+	"github.com/chassi-go/chassi/internal/outage"
+	"github.com/chassi-go/chassi/redact"
+	"github.com/chassi-go/chassi/transport"
+	"github.com/chassi-go/chassi/workpool"
 )
 
-// Server serves endpoints to a RabbitMQ server or cluster. Mount and Consume come
+// Server serves endpoints over a RabbitMQ server or cluster. Mount and Consume must be called
 // before Start.
 type Server struct {
 	config    Config
-	options   message.Options
+	options   broker.Options
 	account   account
-	identity  identity // of messages that are moved between work queues
-	replyRoot string   // what the names of reply queues begin with
+	identity  identity // of messages moved between work queues
+	replyRoot string   // prefix of the names of reply queues
 	queues    []*serviceQueue
+	mounted   transport.Mounted
 	work      []*worker
 	link      *link
 	answers   *answers
-	links     atomic.Pointer[map[string]*link] // by what they are for, nil before Start
-	places    places                           // of requests, at the workers
-	workers   *transport.Workers[arrival]
+	sizes     sizes
+	links     atomic.Pointer[map[string]*link] // by purpose; nil before Start
+	places    places                           // of requests, in the pool
+	pool      *workpool.Pool
 	clients   clients
-	calls     transport.InFlight
+	calls     transport.InFlight // requests
+	working   transport.InFlight // messages of work queues
 	events    *outage.Events
+	lost      *outage.Log
 	base      context.Context //nolint:containedctx // of all calls
 	cancel    context.CancelFunc
 	failed    chan error
-	up        atomic.Bool // Start has succeeded
+	up        atomic.Bool // whether Start has succeeded
 
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex // guards the fields below
 	channels []*amqp.Channel
 	feeding  sync.WaitGroup // of the goroutines that read deliveries
 	stopping bool
 }
 
+// route is an endpoint of a mounted service.
+type route struct {
+	*broker.Route
+	calls *transport.RouteInFlight
+}
+
 // serviceQueue is the queue of one mounted service.
 type serviceQueue struct {
 	exchange, name string
-	routes         map[string]*message.Route // by routing key
+	routes         map[string]*route // by routing key
 }
 
 var _ chassi.Transport = (*Server)(nil)
 
-// New makes a server whose every call passes through middleware, the first one
-// outermost.
+// New returns a server whose calls pass through middleware, the first one outermost.
 func New(c Config, middleware ...chassi.Middleware) *Server {
 	c = c.withDefaults()
-	s := &Server{config: c, failed: make(chan error, 1), account: accountOf(c.URL), options: message.Options{
+	s := &Server{config: c, failed: make(chan error, 1), account: accountOf(c.URL), options: broker.Options{
 		Transport: "amqp", MaxBytes: c.MaxMessageBytes, MaxJSONDepth: c.MaxJSONDepth, Logger: c.Logger, Middleware: middleware,
 	}}
 	s.identity.user = s.account.user
 	s.events = outage.NewEvents(c.Logger, 0)
-	s.clients = clients{limit: c.MaxPerClient, busy: make(map[string]*client)}
+	s.lost = disconnections(c.Logger)
+	s.clients = clients{limit: c.MaxConcurrentPerClient, busy: make(map[string]*client)}
 	if s.replyRoot = c.ReplyQueues; c.ReplyQueues != replyQueuesOff {
 		s.replyRoot = prefixed(c.Prefix, c.ReplyQueues)
 	}
 	return s
 }
 
+// LogsOutage reports whether the server has logged the current outage of its connection.
+func (s *Server) LogsOutage() bool { return s.lost.Down() }
+
 // Name returns "amqp".
 func (s *Server) Name() string { return "amqp" }
 
-// Mount serves the endpoints of service.
+// Mount adds the endpoints of service.
 func (s *Server) Mount(service *chassi.Service) error {
-	if err := service.Err(); err != nil {
-		return err
+	if err := s.mounted.Add(service); err != nil {
+		return fmt.Errorf("amqpapi: %w", err)
 	}
 	q := &serviceQueue{
-		exchange: exchangeName(s.config.Prefix, service.Name()), name: requestsQueue(s.config.Prefix, service.Name()), routes: make(map[string]*message.Route),
+		exchange: exchangeName(s.config.Prefix, service.Name()), name: requestsQueue(s.config.Prefix, service.Name()), routes: make(map[string]*route),
 	}
 	var errs []error
 	for _, e := range service.Endpoints() {
-		route, err := message.NewRoute(e, &s.options)
+		if !e.ServedOver("amqp") {
+			continue
+		}
+		if err := broker.RefuseStream(e, s.Name()); err != nil {
+			errs = append(errs, fmt.Errorf("amqpapi: %w", err))
+			continue
+		}
+		r, err := broker.NewRoute(e, &s.options)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("amqpapi: %w", err))
 			continue
 		}
-		q.routes[routingKey(e)] = route
+		q.routes[routingKey(e)] = &route{Route: r, calls: s.calls.Route(r.Name())}
+	}
+	if err := errors.Join(errs...); err != nil || len(q.routes) == 0 {
+		return err
 	}
 	s.queues = append(s.queues, q)
-	return errors.Join(errs...)
+	return nil
 }
 
 func routingKey(e *chassi.Endpoint) string { return strings.ReplaceAll(e.FullName(), "/", ".") }
 
-// Start connects and serves. Its error is [chassi.Unavailable] if the broker is away or
-// refuses something, with the command to run, and otherwise one of the configuration. It
-// may be called again.
+// Start connects and serves. The error is [chassi.Unavailable] if the broker is unavailable or
+// refuses something, with the command to run, otherwise a configuration error. It may be called
+// again after an error.
 func (s *Server) Start(ctx context.Context) error {
 	if err := s.config.Validate(); err != nil {
 		return fmt.Errorf("amqpapi: %w", err)
@@ -110,13 +136,16 @@ func (s *Server) Start(ctx context.Context) error {
 		return err
 	}
 	s.base, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	s.makeRoom()
-	account, all := accountOf(s.config.AnswersURL), exactly(s.names()...)
+	s.createPool()
+	account, all := accountOf(s.config.Answers.URL), exactly(s.names()...)
 	s.answers = newAnswers(&s.config, &link{
-		url: s.config.AnswersURL, tls: tlsConfig, name: "chassi answers", logger: s.config.Logger,
+		url: s.config.Answers.URL, tls: tlsConfig, name: "chassi answers", logger: s.config.Logger, outage: s.lost.Part(),
 		grant: account.grant(nothing, exactly("amq.default"), nothing),
-	}, s.warn)
-	s.link = &link{url: s.config.URL, tls: tlsConfig, name: "chassi server", logger: s.config.Logger, grant: s.account.grant(all, all, all), use: s.use}
+	}, &s.sizes, s.warn)
+	s.link = &link{
+		url: s.config.URL, tls: tlsConfig, name: "chassi server", logger: s.config.Logger, outage: s.lost.Part(),
+		grant: s.account.grant(all, all, all), use: s.use,
+	}
 	s.links.Store(&map[string]*link{"requests": s.link, "answers": s.answers.link})
 	if err := s.answers.start(ctx); err != nil {
 		s.undo()
@@ -128,19 +157,19 @@ func (s *Server) Start(ctx context.Context) error {
 		return err
 	}
 	s.up.Store(true)
-	s.config.Logger.Info("serving", "server", s.Name(), "addr", redact(s.config.URL))
+	s.config.Logger.Info("serving", "server", s.Name(), "addr", redact.URL(s.config.URL))
 	return nil
 }
 
-// undo leaves nothing of a Start that has failed.
+// undo releases everything that a failed Start has created.
 func (s *Server) undo() {
 	s.cancel()
 	s.feeding.Wait()
-	s.workers.Close()
+	_ = s.pool.Stop(context.Background()) // fails only if its context ends
 }
 
-// Check says why no requests are served now: a connection is away or the broker refuses
-// something.
+// Check returns an error while no requests are served: a connection is lost or the broker
+// refuses something.
 func (s *Server) Check(context.Context) error {
 	if !s.up.Load() {
 		return errUnavailable.WithCause(errors.New("amqpapi: not started"))
@@ -148,17 +177,17 @@ func (s *Server) Check(context.Context) error {
 	return errors.Join(s.link.check(), s.answers.link.check())
 }
 
-// makeRoom makes the workers, and as many places as they run and all prefetches together
-// let wait. The workers take more than there are places, because one that has left its
-// place counts as busy for a moment more.
-func (s *Server) makeRoom() {
-	room := s.config.MaxConcurrent * (1 + len(s.queues))
-	s.places = make(places, room)
-	s.workers = transport.NewWorkers(s.config.MaxConcurrent, room, s.serve)
+// createPool creates the pool and the places: one for each concurrent call and each prefetched
+// delivery. The pool accepts more calls than there are places, because a worker counts as busy
+// for a moment after it released its place.
+func (s *Server) createPool() {
+	capacity := s.config.MaxConcurrent * (1 + len(s.queues))
+	s.places = make(places, capacity)
+	s.pool = workpool.New(workpool.Options{Name: "amqpapi", Workers: s.config.MaxConcurrent, Queue: capacity})
 }
 
-// use declares and consumes everything on a new connection. The channel that it
-// returns is closed when any of it ends.
+// use sets up the consumers on a new connection. The returned channel is closed when any of
+// them ends.
 func (s *Server) use(conn *amqp.Connection) (<-chan struct{}, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -183,7 +212,7 @@ func (s *Server) use(conn *amqp.Connection) (<-chan struct{}, error) {
 	return lost, nil
 }
 
-// names lists the exchanges and queues that the server needs rights on.
+// names returns the exchanges and queues for which the server needs permissions.
 func (s *Server) names() (names []string) {
 	for _, q := range s.queues {
 		names = append(names, q.exchange, q.name)
@@ -194,11 +223,11 @@ func (s *Server) names() (names []string) {
 	return names
 }
 
-// consumerTag names the one consumer of a channel.
+// consumerTag is the tag of the only consumer of a channel.
 const consumerTag = "chassi"
 
-// consumeService declares the queue of a service with its bindings, and feeds what
-// it delivers to the goroutines that make calls.
+// consumeService declares the queue of a service with its bindings, and passes its deliveries
+// to the goroutines that make calls.
 func (s *Server) consumeService(t *topology, q *serviceQueue, end func()) error {
 	args := amqp.Table{"x-max-length": int64(s.config.MaxQueueLength), "x-max-length-bytes": int64(s.config.MaxQueueBytes), "x-overflow": "reject-publish"}
 	if d := s.config.Expires; d > 0 {
@@ -225,8 +254,7 @@ func (s *Server) consumeService(t *topology, q *serviceQueue, end func()) error 
 	return t.explain("queue", q.name, err)
 }
 
-// feed consumes a queue and passes each delivery on, until the channel or the
-// consumer ends.
+// feed consumes a queue and passes each delivery on, until the channel or the consumer ends.
 func (s *Server) feed(ch *amqp.Channel, queue string, prefetch int, end func(), take func(amqp.Delivery)) error {
 	if err := ch.Qos(prefetch, 0, false); err != nil {
 		return err //nolint:wrapcheck // explained by the caller
@@ -243,7 +271,7 @@ func (s *Server) feed(ch *amqp.Channel, queue string, prefetch int, end func(), 
 		s.mu.Lock()
 		stopping := s.stopping
 		s.mu.Unlock()
-		if !stopping { // then the channel is needed for the acknowledgements
+		if !stopping { // otherwise the channel is needed for acknowledgements
 			_ = ch.Close()
 			end()
 		}
@@ -253,28 +281,26 @@ func (s *Server) feed(ch *amqp.Channel, queue string, prefetch int, end func(), 
 
 // arrival is a request that waits for its call.
 type arrival struct {
-	route *message.Route
+	route *route
 	amqp.Delivery
 	at      time.Time
 	to      replyTo
-	client  string // its name
+	client  string // name of the client
 	refusal *chassi.Error
 }
 
-// What a request can be refused for without a call.
+// Errors of requests that are refused without a call.
 var (
 	errNoSuchMethod = chassi.NewError(chassi.Unimplemented, "no_such_method", "There is no such method")
 	errBusy         = chassi.NewError(chassi.ResourceExhausted, "too_many_calls", "Too many calls of this client at once")
-	errTooLarge     = chassi.NewError(chassi.ResourceExhausted, "body_too_large", "The message is too large")
 	errHeaders      = chassi.NewError(chassi.InvalidArgument, "too_many_headers", "The message has too many headers")
 	errMayBeDone    = chassi.NewError(chassi.Aborted, "may_have_been_done", "The call was interrupted and may have been carried out")
-	errAnswerSize   = chassi.NewError(chassi.ResourceExhausted, "answer_too_large", "The answer is too large to be sent")
 )
 
-// take hands a request over to the workers. One whose answer may not go where it says
-// is not carried out. It waits for a place while there is none, which is so only after a
-// reconnect, and gives the request back to the broker if the server gives up meanwhile.
-func (s *Server) take(route *message.Route, d *amqp.Delivery, gone <-chan *amqp.Error) {
+// take submits a request to the pool. A request with a disallowed reply address is not
+// executed. After a reconnect take may wait for a place; it returns the request to the broker
+// if the server stops meanwhile.
+func (s *Server) take(r *route, d *amqp.Delivery, gone <-chan *amqp.Error) {
 	to, ok := s.replyToOf(d.ReplyTo, d.UserId)
 	if !ok {
 		s.config.Observe(EventReplyToRefused)
@@ -285,15 +311,15 @@ func (s *Server) take(route *message.Route, d *amqp.Delivery, gone <-chan *amqp.
 	}
 	at := time.Now()
 	if !s.places.wait(gone, s.base.Done()) {
-		_ = d.Nack(false, true) // fails without its channel, whose end gives it back, too
+		_ = d.Nack(false, true) // fails only without its channel, whose end also returns the request
 		return
 	}
-	a := arrival{route: route, Delivery: *d, at: at, to: to}
+	a := arrival{route: r, Delivery: *d, at: at, to: to}
 	switch {
-	case route == nil: // bound by an older version of the service, or by an operator
+	case r == nil: // bound by an older version of the service, or by an operator
 		a.refusal = errNoSuchMethod
 	case len(d.Body) > s.config.MaxMessageBytes:
-		a.refusal = s.malformed(errTooLarge)
+		a.refusal = s.malformed(transport.ErrBodyTooLarge)
 		a.Body = nil
 	case len(d.Headers) > maxHeaders:
 		a.refusal = s.malformed(errHeaders)
@@ -303,10 +329,16 @@ func (s *Server) take(route *message.Route, d *amqp.Delivery, gone <-chan *amqp.
 			a.refusal = errBusy
 		}
 	}
-	s.workers.Submit(a) // takes it: there was a place, and it is closed when nothing feeds it any more
+	if s.pool.TrySubmit(s.base, func(context.Context) { s.serve(a) }) != nil { // the queue holds as many as there are places
+		s.places.leave()
+		if a.refusal == nil {
+			s.clients.leave(d.UserId)
+		}
+		_ = d.Nack(false, true)
+	}
 }
 
-// warn logs what clients can cause, now and then.
+// warn logs events that clients can cause, at a limited rate.
 func (s *Server) warn(msg string, args ...any) { s.events.Log(slog.LevelWarn, msg, args...) }
 
 func (s *Server) malformed(err *chassi.Error) *chassi.Error {
@@ -314,16 +346,16 @@ func (s *Server) malformed(err *chassi.Error) *chassi.Error {
 	return err
 }
 
-// serve makes one call, or says why not.
+// serve makes one call, or refuses it.
 func (s *Server) serve(a arrival) {
 	defer s.places.leave()
 	if a.refusal != nil {
-		s.respond(&a, message.Refuse(a.refusal))
+		s.respond(&a, broker.Refuse(a.refusal))
 		s.acknowledge(&a.Delivery)
 		return
 	}
 	switch wait, expires := expiration(&a.Delivery); {
-	case expires && time.Since(a.at) >= wait: // its caller has gone
+	case expires && time.Since(a.at) >= wait: // the client no longer waits
 		s.clients.leave(a.UserId)
 		s.config.Observe(EventExpired)
 		s.acknowledge(&a.Delivery)
@@ -331,10 +363,10 @@ func (s *Server) serve(a arrival) {
 	case a.Redelivered && !a.route.Endpoint().Idempotent():
 		s.clients.leave(a.UserId)
 		s.config.Observe(EventRedelivered)
-		s.respond(&a, message.Refuse(errMayBeDone))
+		s.respond(&a, broker.Refuse(errMayBeDone))
 		s.acknowledge(&a.Delivery)
 		return
-	case a.Redelivered: // it is carried out a last time, even if this instance dies of it
+	case a.Redelivered: // it is executed a last time, even if the instance fails because of it
 		s.acknowledge(&a.Delivery)
 		s.call(&a)
 	default:
@@ -343,65 +375,62 @@ func (s *Server) serve(a arrival) {
 	}
 }
 
-// call makes the call and sends its answer.
+// call makes the call and sends its response.
 func (s *Server) call(a *arrival) {
-	s.calls.Enter(a.route.Name())
-	defer s.calls.Leave(a.route.Name())
+	a.route.calls.Acquire()
+	defer a.route.calls.Release()
 	ctx, header := s.base, &properties{a.Delivery}
 	if wait, expires := expiration(&a.Delivery); expires && header.Get(transport.TimeoutKey) == "" {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, a.at.Add(wait))
 		defer cancel()
 	}
-	result := a.route.Handle(ctx, message.Request{
+	result := a.route.Handle(ctx, broker.Request{
 		Arrived: a.at, Peer: s.peer(a.UserId, header), PeerName: a.client, Header: header, Bare: len(a.Headers) == 0, Body: a.Body,
 	})
-	s.clients.leave(a.UserId) // before the client knows and makes its next call
+	s.clients.leave(a.UserId) // before the client gets the response and sends its next request
 	s.respond(a, result)
 }
 
-// peer returns the address of the client that a trusted user, such as a gateway, calls
-// for; the zero value if there is none.
-func (s *Server) peer(user string, header chassi.Metadata) netip.AddrPort {
+// peer returns the address of the client for which a trusted user, such as a gateway, forwards;
+// the zero value if there is none.
+func (s *Server) peer(user string, header *properties) netip.AddrPort {
 	if user == "" || !slices.Contains(s.config.TrustedClients, user) {
 		return netip.AddrPort{}
 	}
-	line := header.Get(transport.XForwardedFor)
-	if line == "" {
+	line, ok := header.only(transport.XForwardedFor)
+	if !ok {
 		return netip.AddrPort{}
 	}
 	return transport.ForwardedAddr([]string{line}, nil, transport.XForwardedFor)
 }
 
-// respond sends the answer, if the request wants one.
-func (s *Server) respond(a *arrival, result *message.Answer) {
+// respond sends the response, if the request has a reply address.
+func (s *Server) respond(a *arrival, result *broker.Answer) {
 	if a.to.address == "" {
 		return
 	}
 	if len(result.Body) > maxAnswerBytes {
-		result = message.Refuse(errAnswerSize)
+		result = result.Small()
 	}
-	m := answer{to: a.to, user: a.UserId, route: a.RoutingKey, result: publishing(result.Header, result.Body)}
-	m.result.CorrelationId = a.CorrelationId
-	s.answers.send(&m)
+	s.answers.send(&answer{to: a.to, user: a.UserId, route: a.RoutingKey, result: result, id: a.CorrelationId})
 }
 
-// acknowledge tells the broker that a request has been dealt with, whatever became of
-// its answer. If that is lost with the connection, the request comes again, marked as
-// redelivered.
+// acknowledge acknowledges a request that has been handled, even if its response was not sent.
+// If the acknowledgement is lost with the connection, the request is redelivered.
 func (s *Server) acknowledge(d *amqp.Delivery) {
 	if err := d.Ack(false); err != nil {
 		s.warn("AMQP: an acknowledgement is lost; the request will be delivered again", "error", err.Error(), "route", d.RoutingKey)
 	}
 }
 
-// Failed is closed when the server stops; it connects again by itself for as long
-// as it takes.
+// Failed returns a channel that is closed when the server stops. The server never fails: it
+// reconnects without a time limit.
 func (s *Server) Failed() <-chan error { return s.failed }
 
-// Stop cancels its consumers, answers what has been delivered, and disconnects.
-// When ctx ends first it cancels the calls in flight and returns an error that
-// counts them; the broker gives their messages to another instance.
+// Stop cancels the consumers, answers the delivered requests, and disconnects. When ctx ends
+// first, it cancels the calls in flight and returns an error with their number; the broker
+// redelivers their messages to another instance.
 func (s *Server) Stop(ctx context.Context) error {
 	defer close(s.failed)
 	defer s.answers.stop()
@@ -412,35 +441,25 @@ func (s *Server) Stop(ctx context.Context) error {
 	channels := s.channels
 	s.mu.Unlock()
 	for _, ch := range channels {
-		_ = ch.Cancel(consumerTag, false) // fails only without a connection, when there is nothing to cancel
+		_ = ch.Cancel(consumerTag, false) // fails only without a connection
 	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		s.feeding.Wait()
-		s.workers.Close()
-		for _, w := range s.work {
-			_ = w.calls.Close(context.WithoutCancel(ctx))
-		}
+		_ = s.pool.Stop(context.WithoutCancel(ctx))     // fails only if its context ends
+		_ = s.working.Close(context.WithoutCancel(ctx)) // fails only if its context ends
 	}()
 	select {
 	case <-done:
 		return nil
 	case <-ctx.Done():
 	}
-	stuck := s.inFlight()
+	stuck := strings.Trim(s.calls.String()+", "+s.working.String(), ", ")
 	s.cancel()
-	select { // calls that heed their context still get their answer out
+	select { // calls that watch their context still send their answer
 	case <-done:
 	case <-time.After(50 * time.Millisecond):
 	}
-	return fmt.Errorf("amqpapi: gave up calls in flight: %s: %w", stuck, ctx.Err())
-}
-
-func (s *Server) inFlight() string {
-	list := []string{s.calls.String()}
-	for _, w := range s.work {
-		list = append(list, w.calls.String())
-	}
-	return strings.Trim(strings.Join(list, ", "), ", ")
+	return fmt.Errorf("amqpapi: stopped with calls in flight: %s: %w", stuck, ctx.Err())
 }

@@ -1,15 +1,14 @@
 package amqpapi
 
-import "github.com/chassi-go/chassi/transport/message"
+import "github.com/chassi-go/chassi/transport"
 
-// Stats returns the figures of the server. They are zero before Start.
-func (s *Server) Stats() message.BrokerStats {
-	stats := message.BrokerStats{
+// Stats returns the statistics of the server. They are zero before Start.
+func (s *Server) Stats() transport.BrokerStats {
+	stats := transport.BrokerStats{
 		Connected: map[string]bool{"requests": false, "answers": false}, Reconnects: map[string]uint64{"requests": 0, "answers": 0},
-		InFlight: s.calls.Len(), DeadLettered: make(map[string]uint64),
+		InFlight: s.calls.Len() + s.working.Len(), DeadLettered: make(map[string]uint64),
 	}
 	for _, w := range s.work {
-		stats.InFlight += w.calls.Len()
 		stats.DeadLettered[w.queue.Name] = w.dead.Load()
 	}
 	if links := s.links.Load(); links != nil {
@@ -23,10 +22,10 @@ func (s *Server) Stats() message.BrokerStats {
 	return stats
 }
 
-// Stats returns the figures of the client.
-func (c *Client) Stats() message.BrokerStats {
+// Stats returns the statistics of the client.
+func (c *Client) Stats() transport.BrokerStats {
 	connected, reconnects := c.link.stats()
-	return message.BrokerStats{
+	return transport.BrokerStats{
 		Connected: map[string]bool{"client": connected}, Reconnects: map[string]uint64{"client": reconnects},
 		InFlight: int(c.pending.Load()),
 	}

@@ -49,7 +49,7 @@ func encrypted(t *testing.T, broker string, certificate tls.Certificate) string 
 // connection when it is not.
 func TestTLS(t *testing.T) {
 	t.Parallel()
-	u, err := url.Parse(broker(t))
+	u, err := url.Parse(rabbitURL(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,13 +58,13 @@ func TestTLS(t *testing.T) {
 	if err := os.WriteFile(caFile, issued.Cert, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := prefix(t, u.String(), "gate.v1.Gate")
+	p := prefix(t, u.String(), "block.v1.Block")
 	u.Scheme, u.Host = "amqps", encrypted(t, u.Host, issued.Pair)
-	g := newGate()
-	s := start(t, amqpapi.Config{URL: u.String(), CAFile: caFile, Prefix: p}, nil, g.service("gate.v1.Gate"))
+	g := newBlocker()
+	s := start(t, amqpapi.Config{URL: u.String(), CAFile: caFile, Prefix: p}, nil, g.service("block.v1.Block"))
 	defer stop(t, s)
 	connection := dial(t, amqpapi.ClientConfig{URL: u.String() + "?cacertfile=" + url.QueryEscape(caFile), Prefix: p})
-	c, err := client.New(g.service("gate.v1.Gate"), connection)
+	c, err := client.New(g.service("block.v1.Block"), connection)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,40 +4,47 @@ import (
 	"bufio"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"slices"
+	"strconv"
 	"sync/atomic"
 )
 
-// plainConn is a connection from which messages come without what the client library
-// cannot read: it gives the whole connection up at a header whose tables are nested
-// deeper than 32, at one with too many entries, and at types that it does not know.
-// RabbitMQ passes all of them on, and would deliver the message again, and again. Only
-// headers that are text are of use to us, so that the others are left out.
+// plainConn is a connection that removes from messages what the client library cannot read: the
+// library closes the whole connection when a header has tables nested deeper than 32, too many
+// entries, or unknown types. RabbitMQ passes all of these on, and would redeliver the message
+// indefinitely. Headers that are text, numbers and booleans are kept as text; all others are
+// removed.
 type plainConn struct {
 	net.Conn
 
 	timedOut atomic.Bool // the deadline of the login has passed
 	in       *bufio.Reader
-	frame    []byte // the last frame that was read
-	rest     []byte // of it, what has not been handed out
+	frame    []byte            // the last frame read
+	rest     []byte            // unread part of frame
+	confirms map[uint16]uint64 // the last confirmed message of each channel
 }
 
 func newPlainConn(c net.Conn) *plainConn {
-	return &plainConn{Conn: c, in: bufio.NewReaderSize(c, 64<<10)}
+	return &plainConn{Conn: c, in: bufio.NewReaderSize(c, 64<<10), confirms: make(map[uint16]uint64)}
 }
 
-// Frames (AMQP 0.9.1, section 4.2.3): a type, a channel, a length, so many bytes, an end.
+// Frames (AMQP 0.9.1, section 4.2.3): type, channel, length, payload, end octet.
 const (
 	frameHead   = 7
-	contentType = 2       // of frames with the properties of a message
-	maxFrame    = 1 << 20 // the client library asks RabbitMQ for 128 KiB
-	protocol    = 'A'     // begins the answer to a client of another version, which is no frame
+	contentType = 2 // of frames with the properties of a message
+	methodType  = 1
+	maxFrame    = 1 << 20   // more than frameSize
+	maxBody     = 512 << 20 // the largest max_message_size of RabbitMQ
+	maxSkipped  = 1 << 20   // messages that one confirmation may be ahead of that before
+	protocol    = 'A'       // begins the response to a client of another version, which is not a frame
 )
 
-// Read hands out what comes, frame by frame.
+// Read implements [net.Conn]. It returns the filtered frames.
 func (c *plainConn) Read(p []byte) (n int, err error) {
 	if len(c.rest) == 0 {
 		if err = c.next(); err != nil {
@@ -56,7 +63,10 @@ func (c *plainConn) next() error {
 		return err //nolint:wrapcheck // of the connection
 	}
 	size := int(binary.BigEndian.Uint32(head[3:]))
-	if head[0] == protocol || size > maxFrame { // the library makes an error of it
+	if size > maxFrame && head[0] != protocol {
+		return fmt.Errorf("amqpapi: the broker sent a frame of %d bytes; at most %d are accepted", size, maxFrame)
+	}
+	if head[0] == protocol { // the library returns an error for it
 		c.frame = append(c.frame[:0], head...)
 		_, err = c.in.Discard(frameHead)
 		c.rest = c.frame
@@ -66,6 +76,9 @@ func (c *plainConn) next() error {
 	if _, err := io.ReadFull(c.in, c.frame); err != nil {
 		return err //nolint:wrapcheck // of the connection
 	}
+	if err := c.refuse(c.frame[frameHead : len(c.frame)-1]); err != nil {
+		return err
+	}
 	c.rest = c.frame
 	if c.frame[0] == contentType {
 		c.rest = plainFrame(c.frame)
@@ -73,8 +86,37 @@ func (c *plainConn) next() error {
 	return nil
 }
 
-// plainFrame returns a frame with properties as the client library can read it: the same
-// one, if it can already.
+// Methods that are inspected (AMQP 0.9.1, section 1.1, and RabbitMQ's extensions): class and
+// method.
+const (
+	channelOpenOK = 20<<16 | 11
+	basicAck      = 60<<16 | 80
+	basicNack     = 60<<16 | 120
+)
+
+// refuse returns an error for a frame that the library would handle at unbounded cost: it
+// counts up to the message that a confirmation names, and stores a body of any size.
+func (c *plainConn) refuse(payload []byte) error {
+	order, channel := binary.BigEndian, binary.BigEndian.Uint16(c.frame[1:])
+	switch {
+	case c.frame[0] == contentType && len(payload) >= propertiesHead:
+		if size := order.Uint64(payload[4:]); size > maxBody {
+			return fmt.Errorf("amqpapi: the broker sent a message of %d bytes; at most %d are accepted", size, maxBody)
+		}
+	case c.frame[0] == methodType && len(payload) >= 4 && order.Uint32(payload) == channelOpenOK:
+		delete(c.confirms, channel)
+	case c.frame[0] == methodType && len(payload) >= 12 && (order.Uint32(payload) == basicAck || order.Uint32(payload) == basicNack):
+		last, tag := c.confirms[channel], order.Uint64(payload[4:])
+		if tag > last+maxSkipped {
+			return fmt.Errorf("amqpapi: the broker confirmed message %d on channel %d after message %d", tag, channel, last)
+		}
+		c.confirms[channel] = max(last, tag)
+	}
+	return nil
+}
+
+// plainFrame returns a frame with properties that the client library can read: frame itself, if
+// it can already.
 func plainFrame(frame []byte) []byte {
 	payload := frame[frameHead : len(frame)-1]
 	plain, same := plainProperties(payload)
@@ -88,22 +130,22 @@ func plainFrame(frame []byte) []byte {
 	return append(out, frame[len(frame)-1])
 }
 
-// Properties (AMQP 0.9.1, sections 4.2.6.1 and 1.8.1): class, weight and size of the body,
-// a flag for each property from the highest bit on, and those that are there.
+// Properties (AMQP 0.9.1, sections 4.2.6.1 and 1.8.1): class, weight and size of the body, a
+// flag for each property from the highest bit on, and the properties present.
 const (
 	propertiesHead = 14
 	headersFlag    = 13
 	lastFlag       = 3 // app-id; below it are one that is reserved, and more flags
 )
 
-// widths are the lengths of the properties by their flag; 0 is a short string.
+// widths holds the lengths of the properties by their flag; 0 is a short string.
 var widths = [16]int{12: 1, 11: 1, 6: 8}
 
-// plainProperties returns properties with headers that are text, and with none at all if
-// they are malformed.
+// plainProperties returns properties with text headers only, and without headers if they are
+// malformed.
 func plainProperties(payload []byte) (plain []byte, same bool) {
 	if len(payload) < propertiesHead {
-		return payload, true // the library makes an error of it
+		return payload, true // the library returns an error for it
 	}
 	flags := binary.BigEndian.Uint16(payload[propertiesHead-2:])
 	var before, table, after []byte // of the payload
@@ -135,7 +177,7 @@ func plainProperties(payload []byte) (plain []byte, same bool) {
 		at += width
 		end = at
 	}
-	if flags&1 != 0 { // a second word of flags, which nothing uses
+	if flags&1 != 0 { // a second word of flags, which is unused
 		return none(payload), false
 	}
 	if all && end == len(payload) && flags&(1<<lastFlag-1) == 0 {
@@ -158,19 +200,19 @@ func plainProperties(payload []byte) (plain []byte, same bool) {
 	return append(out, after[:len(after)-(len(payload)-end)]...), false
 }
 
-// none are properties of which there are none.
+// none returns properties without any property.
 func none(payload []byte) []byte {
 	out := slices.Clone(payload[:propertiesHead])
 	out[propertiesHead-2], out[propertiesHead-1] = 0, 0
 	return out
 }
 
-// entry is a name with a type and a value, as it stands in a table.
+// entry is a name with a type and a value, as encoded in a table.
 type entry []byte
 
-// textEntries returns the entries of a table that are text, up to one more than a
-// request may have, and whether those are all. What stands behind an entry of unknown
-// length is lost. It does not descend into tables.
+// textEntries returns the entries of a table that are text or can be converted to text, up to
+// one more than a request may have, and whether all are text. Entries after one of unknown
+// length are dropped. It does not descend into nested tables.
 func textEntries(table []byte) (entries []entry, all bool) {
 	all = true
 	for len(table) > 0 {
@@ -183,21 +225,61 @@ func textEntries(table []byte) (entries []entry, all bool) {
 			return entries, false
 		}
 		whole := table[:name+1+size]
-		switch {
-		case table[name] != 'S':
-			all = false
-		case len(entries) > maxHeaders:
+		if len(entries) > maxHeaders {
 			return entries, false
-		default:
+		}
+		if kind := table[name]; kind == 'S' {
 			entries = append(entries, whole)
+		} else {
+			all = false
+			if text, ok := scalarText(kind, whole[name+1:]); ok {
+				entries = append(entries, textEntry(whole[:name], text))
+			}
 		}
 		table = table[len(whole):]
 	}
 	return entries, all
 }
 
-// valueSize returns the length of a value of a table, -1 for a type that is not known
-// (RabbitMQ's errata to AMQP 0.9.1, section 3).
+// scalarText formats a number or a boolean as text; ok is false for other types.
+func scalarText(kind byte, value []byte) (text string, ok bool) {
+	order := binary.BigEndian
+	switch kind {
+	case 't':
+		return strconv.FormatBool(value[0] != 0), true
+	case 'b':
+		return strconv.Itoa(int(int8(value[0]))), true
+	case 'B':
+		return strconv.Itoa(int(value[0])), true
+	case 's':
+		return strconv.Itoa(int(int16(order.Uint16(value)))), true
+	case 'u':
+		return strconv.Itoa(int(order.Uint16(value))), true
+	case 'I':
+		return strconv.Itoa(int(int32(order.Uint32(value)))), true
+	case 'i':
+		return strconv.FormatUint(uint64(order.Uint32(value)), 10), true
+	case 'l', 'L':
+		return strconv.FormatInt(int64(order.Uint64(value)), 10), true
+	case 'f':
+		return strconv.FormatFloat(float64(math.Float32frombits(order.Uint32(value))), 'g', -1, 32), true
+	case 'd':
+		return strconv.FormatFloat(math.Float64frombits(order.Uint64(value)), 'g', -1, 64), true
+	default:
+		return "", false
+	}
+}
+
+// textEntry is an entry with a name, its length before it, and a text.
+func textEntry(name []byte, text string) entry {
+	e := make(entry, 0, len(name)+5+len(text))
+	e = append(append(e, name...), 'S')
+	e = binary.BigEndian.AppendUint32(e, uint32(len(text)))
+	return append(e, text...)
+}
+
+// valueSize returns the length of a value in a table, -1 for an unknown type (RabbitMQ's errata
+// to AMQP 0.9.1, section 3).
 func valueSize(kind byte, value []byte) int {
 	switch kind {
 	case 'V':

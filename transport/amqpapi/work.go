@@ -11,64 +11,62 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/chassi-go/chassi"
-	"github.com/chassi-go/chassi/transport"
-	"github.com/chassi-go/chassi/transport/message"
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/internal/broker"
+	"github.com/chassi-go/chassi/transport"
 )
 
 // worker is an endpoint bound to a work queue.
 type worker struct {
 	server *Server
-	queue  message.Queue
-	route  *message.Route
-	places places // of messages that are worked on
-	calls  transport.InFlight
-	dead   atomic.Uint64 // messages that were put aside
+	queue  transport.Queue
+	route  *broker.Route
+	places places // of messages in progress
+	calls  *transport.RouteInFlight
+	dead   atomic.Uint64 // dead-lettered messages
 }
 
-// Consume binds e to the work queue q. The queue, those for messages that wait and
-// for messages that failed, and their exchanges are declared at the start.
-func (s *Server) Consume(q message.Queue, e *chassi.Endpoint) error {
+// Consume binds e to the work queue q. Start declares the queue, the queues for waiting and for
+// dead-lettered messages, and their exchanges.
+func (s *Server) Consume(q transport.Queue, e *chassi.Endpoint) error {
 	q, err := q.WithDefaults()
 	if err != nil {
 		return fmt.Errorf("amqpapi: %w", err)
 	}
 	q.Name = prefixed(s.config.Prefix, q.Name)
-	route, err := message.NewRoute(e, &s.options)
-	if err != nil {
+	route, err := broker.NewRoute(e, &s.options)
+	if err = errors.Join(err, broker.RefuseQueue(e, q.Name)); err != nil {
 		return fmt.Errorf("amqpapi: %w", err)
 	}
-	s.work = append(s.work, &worker{server: s, queue: q, route: route, places: make(places, s.config.MaxConcurrent)})
+	s.work = append(s.work, &worker{server: s, queue: q, route: route, calls: s.working.Route(q.Name), places: make(places, s.config.MaxConcurrent)})
 	return nil
 }
 
-func deadQueue(q message.Queue) string { return q.Name + ".dead" }
+func deadQueue(q transport.Queue) string { return q.Name + ".dead" }
 
-func retryQueue(q message.Queue, delay time.Duration) string {
+func retryQueue(q transport.Queue, delay time.Duration) string {
 	return q.Name + ".retry." + milliseconds(delay)
 }
 
-// movesExchange routes messages between the queues of q. Publishers have no right to
-// it: theirs is the exchange of the queue's name, which leads to the queue alone.
-func movesExchange(q message.Queue) string { return q.Name + ".moves" }
+// movesExchange returns the exchange that routes messages between the queues of q. Publishers
+// have no permission for it: they use the exchange with the name of the queue, which is bound
+// only to that queue.
+func movesExchange(q transport.Queue) string { return q.Name + ".moves" }
 
-// workNames lists the exchanges and queues of q.
-func workNames(q message.Queue) []string {
+// workNames returns the exchanges and queues of q.
+func workNames(q transport.Queue) []string {
 	return append(slices.Collect(maps.Keys(workQueues(q))), movesExchange(q)) // the publishers' exchange has the queue's name
 }
 
-// deadAge is how long what was put aside is kept.
+// deadAge is how long dead letters are kept.
 const deadAge = 30 * 24 * time.Hour
 
-// poisonMargin is how many deliveries that were no tries a message may have.
-const poisonMargin = 20
-
-// workQueues returns the queues of q with their arguments. All are replicated where the
-// broker is a cluster, and hand a message on only once the next queue has it. A full
-// one refuses messages to their publisher, but the one of failed messages drops its
-// oldest.
-func workQueues(q message.Queue) map[string]amqp.Table {
+// workQueues returns the queues of q with their arguments. All are replicated in a cluster, and
+// pass a message on only after the next queue has stored it. A full queue refuses messages, but
+// the queue of dead letters drops its oldest.
+func workQueues(q transport.Queue) map[string]amqp.Table {
 	quorum := func(length int, more amqp.Table) amqp.Table {
 		t := amqp.Table{amqp.QueueTypeArg: amqp.QueueTypeQuorum, "x-max-length": int64(length), "x-max-length-bytes": int64(maxWorkBytes)}
 		maps.Copy(t, more)
@@ -81,20 +79,20 @@ func workQueues(q message.Queue) map[string]amqp.Table {
 	}
 	queues := map[string]amqp.Table{
 		deadQueue(q): quorum(maxDeadMessages, amqp.Table{"x-message-ttl": deadAge.Milliseconds()}),
-		// Messages that take their consumer down with them never come back to us to be
-		// counted: the broker counts. Instances that stop or lose their connection give
-		// messages back too, so it counts further than we do.
-		q.Name: toNext(deadQueue(q), amqp.Table{"x-delivery-limit": int64(q.Tries + poisonMargin)}),
+		// A message that crashes its consumer does not return with a count of attempts, so the
+		// broker counts deliveries. Instances that stop or lose their connection return
+		// messages too, so the broker's limit is higher.
+		q.Name: toNext(deadQueue(q), amqp.Table{"x-delivery-limit": int64(q.MaxAttempts + transport.PoisonMargin)}),
 	}
-	for tries := range q.Tries - 1 {
-		d := q.DelayAfter(tries + 1)
+	for attempts := range q.MaxAttempts - 1 {
+		d := q.DelayAfter(attempts + 1)
 		queues[retryQueue(q, d)] = toNext(q.Name, amqp.Table{"x-message-ttl": max(d.Milliseconds(), 1)})
 	}
 	return queues
 }
 
 // declareWork declares the exchanges and queues of q.
-func declareWork(t *topology, q message.Queue) error {
+func declareWork(t *topology, q transport.Queue) error {
 	t.found = false
 	for _, exchange := range []string{q.Name, movesExchange(q)} {
 		if err := t.exchange(exchange, false); err != nil {
@@ -112,7 +110,7 @@ func declareWork(t *topology, q message.Queue) error {
 	return t.bind(q.Name, q.Name, q.Name)
 }
 
-// consume declares the queues and works on what is delivered.
+// consume declares the queues and handles the deliveries.
 func (w *worker) consume(t *topology, end func()) error {
 	if err := declareWork(t, w.queue); err != nil {
 		return err
@@ -121,23 +119,23 @@ func (w *worker) consume(t *topology, end func()) error {
 	if err != nil {
 		return err //nolint:wrapcheck // the link says whose
 	}
-	moves, err := newSender(ch, &w.server.identity, &w.server.link.running)
+	moves, err := newSender(ch, &w.server.identity, &w.server.sizes, &w.server.link.running)
 	if err != nil {
 		return err
 	}
 	gone := ch.NotifyClose(make(chan *amqp.Error, 1))
 	err = w.server.feed(ch, w.queue.Name, w.server.config.MaxConcurrent, end, func(d amqp.Delivery) {
 		if !w.places.wait(gone, w.server.base.Done()) {
-			return // the end of the channel gives it back
+			return // the end of the channel returns the message
 		}
-		if !w.calls.Enter(w.queue.Name) {
+		if !w.calls.Acquire() {
 			w.places.leave()
-			return // the end of the connection gives it back
+			return // the end of the connection returns the message
 		}
 		go func() { // as many as there are places
 			defer w.places.leave()
-			defer w.calls.Leave(w.queue.Name)
-			if err := w.try(moves, &d); err != nil {
+			defer w.calls.Release()
+			if err := w.attempt(moves, &d); err != nil {
 				w.server.warn("AMQP: a message will be delivered again", "queue", w.queue.Name, "error", err.Error())
 			}
 		}()
@@ -145,11 +143,11 @@ func (w *worker) consume(t *topology, end func()) error {
 	return t.explain("queue", w.queue.Name, err)
 }
 
-// publisherKey names the publisher on a message that waits for a further try. It is
-// believed on messages that the server itself published.
+// publisherKey is the header with the publisher of a message that waits for another attempt. It
+// is trusted only on messages that the server itself published.
 const publisherKey = "X-Publisher"
 
-// publisherOf returns the user that published the message first.
+// publisherOf returns the user that first published the message.
 func (w *worker) publisherOf(d *amqp.Delivery) string {
 	if name, ok := d.Headers[publisherKey].(string); ok && d.UserId != "" && d.UserId == w.server.identity.user {
 		return name
@@ -157,8 +155,8 @@ func (w *worker) publisherOf(d *amqp.Delivery) string {
 	return d.UserId
 }
 
-// try makes a call of the message and settles what becomes of it.
-func (w *worker) try(moves *sender, d *amqp.Delivery) error {
+// attempt makes a call with the message and settles the message according to the result.
+func (w *worker) attempt(moves *sender, d *amqp.Delivery) error {
 	if len(d.Headers) > maxHeaders {
 		w.server.config.Observe(EventMalformed)
 		err := w.move(moves, d, deadQueue(w.queue), 1, errHeaders)
@@ -166,54 +164,64 @@ func (w *worker) try(moves *sender, d *amqp.Delivery) error {
 	}
 	ctx, cancel := context.WithTimeout(w.server.base, w.queue.Timeout)
 	defer cancel()
-	tries := 1
-	if n, ok := d.Headers[message.TriesKey].(string); ok {
-		if n, err := strconv.Atoi(n); err == nil && n > 0 && n < w.queue.Tries {
-			tries = n + 1
+	attempts := 1
+	if n, ok := d.Headers[transport.AttemptsKey].(string); ok {
+		if n, err := strconv.Atoi(n); err == nil && n > 0 && n < w.queue.MaxAttempts {
+			attempts = n + 1
 		}
 	}
 	user, header := w.publisherOf(d), &properties{*d}
-	answer := w.route.Handle(ctx, message.Request{
+	answer := w.route.Handle(ctx, broker.Request{
 		Arrived: time.Now(), Peer: w.server.peer(user, header), PeerName: peerName(user), Header: header, Body: d.Body,
 	})
 	var err error
-	switch w.queue.Judge(answer.Err, tries) {
-	case message.Done:
-	case message.Retry:
-		err = w.move(moves, d, retryQueue(w.queue, w.queue.DelayAfter(tries)), tries, answer.Err)
-	case message.PutAside:
-		if err = w.move(moves, d, deadQueue(w.queue), tries, answer.Err); err == nil {
+	switch w.queue.Classify(answer.Err, attempts) {
+	case transport.Done:
+	case transport.Retry:
+		err = w.move(moves, d, retryQueue(w.queue, w.queue.DelayAfter(attempts)), attempts, answer.Err)
+	case transport.DeadLetter:
+		if err = w.move(moves, d, deadQueue(w.queue), attempts, answer.Err); err == nil {
 			w.dead.Add(1)
-			w.server.events.Log(slog.LevelError, "AMQP: a message was put aside",
-				"queue", w.queue.Name, "in", deadQueue(w.queue), "tries", tries, "error", answer.Err)
+			w.server.events.Log(slog.LevelError, "AMQP: a message was dead-lettered",
+				"queue", w.queue.Name, "in", deadQueue(w.queue), "attempts", attempts, "error", answer.Err)
 		}
 	}
 	return w.settle(d, err)
 }
 
-// settle acknowledges the message, or gives it back if it could not be moved.
+// settle acknowledges the message, or returns it to the broker if it could not be moved. A
+// message that the broker now refuses as too large is dead-lettered by the broker itself.
 func (w *worker) settle(d *amqp.Delivery, err error) error {
+	if errors.Is(err, transport.ErrBodyTooLarge) {
+		w.dead.Add(1)
+		w.server.events.Log(slog.LevelError, "AMQP: a message was dead-lettered without its error: it is larger than the broker's max_message_size",
+			"queue", w.queue.Name, "in", deadQueue(w.queue), "bytes", len(d.Body))
+		return d.Nack(false, false) //nolint:wrapcheck // logged with the queue
+	}
 	if err != nil {
 		return errors.Join(err, d.Nack(false, true))
 	}
 	return d.Ack(false) //nolint:wrapcheck // logged with the queue
 }
 
-// move puts a copy of the message into another queue and waits until the broker
-// has it. Of the headers it copies those that are text: the broker acts on some of the
-// others, such as CC, with the rights of the service.
-func (w *worker) move(moves *sender, d *amqp.Delivery, queue string, tries int, why *chassi.Error) error {
-	room := maxHeaderBytes
+// move publishes a copy of the message to another queue and waits for the confirmation. It
+// copies only text headers: the broker acts on some of the others, such as CC, with the
+// permissions of the service.
+func (w *worker) move(moves *sender, d *amqp.Delivery, queue string, attempts int, why *chassi.Error) error {
+	if w.server.sizes.exceeds(len(d.Body)) {
+		return transport.ErrBodyTooLarge
+	}
+	free := maxHeaderBytes
 	headers := make(amqp.Table, len(d.Headers)+4)
 	for key, value := range map[string]string{
-		message.CodeKey: why.Code.String(), message.ReasonKey: why.Reason, message.TriesKey: strconv.Itoa(tries), publisherKey: w.publisherOf(d),
+		broker.CodeKey: why.Code.String(), broker.ReasonKey: why.Reason, transport.AttemptsKey: strconv.Itoa(attempts), publisherKey: w.publisherOf(d),
 	} {
-		setHeader(headers, key, value, &room)
+		setHeader(headers, key, value, &free)
 	}
 	for key, value := range d.Headers {
 		text, isText := value.(string)
 		if _, ours := headers[key]; isText && !ours {
-			setHeader(headers, key, text, &room)
+			setHeader(headers, key, text, &free)
 		}
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.server.base), 5*time.Second)

@@ -3,27 +3,28 @@ package amqpapi_test
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
+	amqp "github.com/rabbitmq/amqp091-go"
+
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/client"
+	"github.com/chassi-go/chassi/internal/broker"
+	"github.com/chassi-go/chassi/internal/proxytest"
+	"github.com/chassi-go/chassi/internal/rabbittest"
 	"github.com/chassi-go/chassi/internal/worktest"
 	"github.com/chassi-go/chassi/middleware"
+	"github.com/chassi-go/chassi/transport"
 	"github.com/chassi-go/chassi/transport/amqpapi"
-	"github.com/chassi-go/chassi/transport/message"
-	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-func consume(t *testing.T, c amqpapi.Config, q message.Queue, d *worktest.Done) *amqpapi.Server {
+func consume(t *testing.T, c amqpapi.Config, q transport.Queue, d *worktest.Done) *amqpapi.Server {
 	t.Helper()
 	c.Logger = quiet
 	s := amqpapi.New(c, middleware.Recover())
@@ -34,7 +35,7 @@ func consume(t *testing.T, c amqpapi.Config, q message.Queue, d *worktest.Done) 
 	return s
 }
 
-func publisher(t *testing.T, c amqpapi.ClientConfig, q message.Queue) func(id string, j *worktest.Job) error {
+func publisher(t *testing.T, c amqpapi.ClientConfig, q transport.Queue) func(id string, j *worktest.Job) error {
 	t.Helper()
 	p, err := dial(t, c).Publisher(q)
 	if err != nil {
@@ -48,92 +49,99 @@ func publisher(t *testing.T, c amqpapi.ClientConfig, q message.Queue) func(id st
 	}
 }
 
-// Work is done; what may pass is tried again, what may not is put aside with the
-// reason.
+// The suite runs on a broker whose max_message_size is 1 MiB.
 func TestWork(t *testing.T) {
 	t.Parallel()
-	url := broker(t)
-	p := prefix(t, url, "jobs", "jobs.dead", "jobs.retry.10", "jobs.retry.20")
-	q, d := message.Queue{Name: "jobs", Tries: 3, Delay: 10 * time.Millisecond}, worktest.NewDone()
-	publish := publisher(t, amqpapi.ClientConfig{URL: url, Prefix: p}, q)
-	for id, fail := range map[string]string{"fine": "", "twice": "twice", "always": "always", "permanent": "permanent", "panic": "panic"} {
-		if err := publish(id, &worktest.Job{Fail: fail}); err != nil {
+	node := rabbittest.NewNode(t, "max_message_size = 1048576")
+	dialed := func(t *testing.T) *amqp.Channel {
+		t.Helper()
+		conn, err := amqp.Dial(node.URL())
+		if err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(func() { _ = conn.Close() })
+		return open(t, conn)
 	}
-	s := consume(t, amqpapi.Config{URL: url, Prefix: p}, q, d)
-	d.Await(t, 1+3+3+1+3)
-	stop(t, s)
-	if stats := s.Stats(); stats.DeadLettered[p+".jobs"] != 3 || stats.InFlight != 0 {
-		t.Errorf("%+v, want 3 dead letters and nothing in flight", stats)
-	}
-
-	d.Lock()
-	defer d.Unlock()
-	if got := fmt.Sprint(d.Times, d.Finished); got != "map[always:3 fine:1 panic:3 permanent:1 twice:3] map[fine:1 twice:1]" {
-		t.Errorf("%s", got)
-	}
-	conn, err := amqp.Dial(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	ch, err := conn.Channel()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dead, err := ch.Consume(p+".jobs.dead", "", true, false, false, false, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := make(map[string]string)
-	for range 3 {
-		m := <-dead
-		got[m.MessageId] = fmt.Sprint(m.Headers[message.ReasonKey], " ", m.Headers[message.TriesKey])
-	}
-	if text := fmt.Sprint(got); text != "map[always:internal 3 panic:internal 3 permanent:bad_job 1]" {
-		t.Errorf("put aside: %s", text)
-	}
-	if left, err := ch.QueueDeclarePassive(p+".jobs", true, false, false, false, nil); err != nil || left.Messages != 0 {
-		t.Errorf("left in the queue: %+v, %v", left, err)
-	}
-}
-
-// A stop in the middle of work finishes what has begun; the rest stays for the
-// next instance.
-func TestWorkDrains(t *testing.T) {
-	t.Parallel()
-	url := broker(t)
-	p := prefix(t, url, "jobs", "jobs.dead", "jobs.retry.1000", "jobs.retry.2000", "jobs.retry.4000", "jobs.retry.8000")
-	q, d := message.Queue{Name: "jobs"}, worktest.NewDone()
-	publish := publisher(t, amqpapi.ClientConfig{URL: url, Prefix: p}, q)
-	const jobs = 100
-	for i := range jobs {
-		if err := publish(strconv.Itoa(i), &worktest.Job{Number: i}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for round := 0; ; round++ {
-		s := consume(t, amqpapi.Config{URL: url, Prefix: p, MaxConcurrent: 4}, q, d)
-		d.Await(t, 1)
-		stop(t, s)
-		if handled, duplicates := d.Count(); handled == jobs {
-			if duplicates > 0 {
-				t.Errorf("%d duplicates in %d rounds", duplicates, round)
+	worktest.Run(t, worktest.Broker{
+		MaxBytes: 1 << 20,
+		Server: func(_ *testing.T, o worktest.Options) worktest.Server {
+			c := amqpapi.Config{URL: node.URL(), Prefix: o.Prefix, MaxConcurrent: o.MaxConcurrent, MaxMessageBytes: 2 << 20, Logger: quiet}
+			if strings.HasSuffix(o.Prefix, "toolarge") {
+				c.MaxMessageBytes = worktest.MaxMessageBytes
 			}
-			return
-		}
-		for len(d.Event) > 0 {
-			<-d.Event
-		}
-	}
+			if o.Addr != "" {
+				c.URL = "amqp://guest:guest@" + o.Addr + "/"
+			}
+			return amqpapi.New(c, middleware.Recover())
+		},
+		Publisher: func(t *testing.T, o worktest.Options, q transport.Queue, middleware ...chassi.Middleware) worktest.Publisher {
+			t.Helper()
+			p, err := dial(t, amqpapi.ClientConfig{URL: node.URL(), Prefix: o.Prefix}).Publisher(q, middleware...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return p
+		},
+		Produce: func(t *testing.T, prefix, queue string, m worktest.Produced) {
+			t.Helper()
+			ch, name := dialed(t), prefix+"."+queue
+			if err := ch.Confirm(false); err != nil {
+				t.Fatal(err)
+			}
+			out := amqp.Publishing{MessageId: m.ID, DeliveryMode: amqp.Persistent, ContentType: m.Headers[broker.ContentTypeKey], Headers: amqp.Table{"n": int32(7)}, Body: []byte(m.Body)}
+			for key, value := range m.Headers {
+				if key != broker.ContentTypeKey {
+					out.Headers[key] = value
+				}
+			}
+			confirmation, err := ch.PublishWithDeferredConfirmWithContext(t.Context(), name, name, true, false, out)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if ok, err := confirmation.WaitContext(t.Context()); !ok || err != nil {
+				t.Fatalf("not confirmed: %v", err)
+			}
+		},
+		DeadLetters: func(t *testing.T, prefix, queue string, n int) (letters []worktest.Letter) {
+			t.Helper()
+			dead, err := dialed(t).Consume(prefix+"."+queue+".dead", "", true, false, false, false, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range n {
+				select {
+				case m := <-dead:
+					l := worktest.Letter{ID: m.MessageId, Body: string(m.Body), Headers: map[string]string{broker.ContentTypeKey: m.ContentType}}
+					for key, value := range m.Headers {
+						l.Headers[key] = fmt.Sprint(value)
+					}
+					letters = append(letters, l)
+				case <-time.After(60 * time.Second):
+					t.Fatalf("%d of %d dead letters", len(letters), n)
+				}
+			}
+			return letters
+		},
+		Left: func(t *testing.T, prefix, queue string) int {
+			t.Helper()
+			q, err := dialed(t).QueueDeclarePassive(prefix+"."+queue, true, false, false, false, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return q.Messages
+		},
+		Proxy: func(t *testing.T) (string, worktest.Proxy) {
+			proxy := proxytest.New(t, node.Addr)
+			return proxy.Addr, proxy
+		},
+	})
 }
 
 // A queue that is deleted under its consumer (basic.cancel) is declared again, and
 // calls go on.
 func TestQueueDeletedIsDeclaredAgain(t *testing.T) {
 	t.Parallel()
-	url := broker(t)
+	url := rabbitURL(t)
 	p := prefix(t, url, "jobs.v1.Jobs")
 	s := start(t, amqpapi.Config{URL: url, Prefix: p}, nil, worktest.Service(worktest.Succeed))
 	defer stop(t, s)
@@ -167,10 +175,10 @@ func TestQueueDeletedIsDeclaredAgain(t *testing.T) {
 	}
 }
 
-// What nobody serves is an error at once, not silence.
+// Publishing to a missing queue is an error at once.
 func TestUnroutable(t *testing.T) {
 	t.Parallel()
-	url := broker(t)
+	url := rabbitURL(t)
 	p := prefix(t, url, "jobs.v1.Jobs")
 	other := chassi.NewService("other.v1.Other", chassi.NewEndpoint("Do", worktest.Succeed, chassi.Public))
 	defer stop(t, start(t, amqpapi.Config{URL: url, Prefix: p}, nil, worktest.Service(worktest.Succeed)))
@@ -188,7 +196,7 @@ func TestUnroutable(t *testing.T) {
 func TestStartWithoutBroker(t *testing.T) {
 	t.Parallel()
 	addr := freePort(t)
-	for url, want := range map[string]string{"amqp://me:hunter2@" + addr + "/": addr, "http://me:hunter2@" + addr: "scheme", "amqp://me:hunter2@[": "invalid"} {
+	for url, want := range map[string]string{"amqp://me:hunter2@" + addr + "/": addr, "http://me:hunter2@" + addr: "scheme", "amqp://me:hunter2@[": "missing ']' in host"} {
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
 		err := amqpapi.New(amqpapi.Config{URL: url, Logger: quiet}).Start(ctx)
@@ -208,66 +216,6 @@ func freePort(t testing.TB) string {
 	return l.Addr().String()
 }
 
-// privateBroker is a RabbitMQ of the test's own, to be killed.
-type privateBroker struct {
-	addr string
-	env  []string
-	cmd  *exec.Cmd
-}
-
-func newBroker(t *testing.T) *privateBroker {
-	t.Helper()
-	const program = "/usr/lib/rabbitmq/bin/rabbitmq-server"
-	if _, err := os.Stat(program); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("no RabbitMQ to start and kill: %v", err)
-		}
-		t.Skipf("no RabbitMQ to start and kill: %v", err)
-	}
-	dir := t.TempDir()
-	b := &privateBroker{addr: freePort(t)}
-	_, port, _ := net.SplitHostPort(b.addr)
-	_, distPort, _ := net.SplitHostPort(freePort(t))
-	b.env = append(os.Environ(), "HOME="+dir, "RABBITMQ_NODENAME=test"+strconv.FormatUint(rand.Uint64(), 36)+"@localhost", "RABBITMQ_NODE_PORT="+port,
-		"RABBITMQ_NODE_IP_ADDRESS=127.0.0.1", "RABBITMQ_DIST_PORT="+distPort, "RABBITMQ_MNESIA_BASE="+dir+"/db", "RABBITMQ_LOG_BASE="+dir+"/log",
-		"RABBITMQ_ENABLED_PLUGINS_FILE="+dir+"/plugins", "RABBITMQ_CONFIG_FILE="+dir+"/rabbit", "RABBITMQ_LOGS=-")
-	b.start(t, program)
-	t.Cleanup(func() { b.kill(t) })
-	return b
-}
-
-func (b *privateBroker) start(t *testing.T, program string) {
-	t.Helper()
-	b.cmd = exec.Command(program)
-	b.cmd.Env = b.env
-	b.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := b.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// kill ends the broker and all that it started.
-func (b *privateBroker) kill(t *testing.T) {
-	t.Helper()
-	if err := syscall.Kill(-b.cmd.Process.Pid, syscall.SIGKILL); err != nil {
-		t.Error(err)
-	}
-	_ = b.cmd.Wait()
-}
-
-// ready returns when the broker takes logins.
-func (b *privateBroker) ready(t *testing.T) time.Time {
-	t.Helper()
-	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); {
-		if conn, err := amqp.Dial("amqp://guest:guest@" + b.addr + "/"); err == nil {
-			conn.Close()
-			return time.Now()
-		}
-	}
-	t.Fatalf("no RabbitMQ at %s", b.addr)
-	return time.Time{}
-}
-
 // Fault 34 for the broker: it is killed with messages on the way and comes back.
 // None that was confirmed is lost, duplicates are bounded by what was in flight,
 // and with the id each is done once. CHASSI_SOAK=1 sends 10,000 and kills three
@@ -278,10 +226,9 @@ func TestBrokerKilled(t *testing.T) {
 	if os.Getenv("CHASSI_SOAK") != "" {
 		messages, kills = 10_000, 3
 	}
-	b := newBroker(t)
-	b.ready(t)
-	url := "amqp://guest:guest@" + b.addr + "/"
-	q, d := message.Queue{Name: "jobs", Delay: 10 * time.Millisecond, Tries: 10}, worktest.NewDone()
+	b := rabbittest.NewNode(t)
+	url := b.URL()
+	q, d := transport.Queue{Name: "jobs", Delay: 10 * time.Millisecond, MaxAttempts: 10}, worktest.NewDone()
 	const concurrent = 32
 	s := consume(t, amqpapi.Config{URL: url, MaxConcurrent: concurrent}, q, d)
 	publish := publisher(t, amqpapi.ClientConfig{URL: url}, q)
@@ -300,12 +247,12 @@ func TestBrokerKilled(t *testing.T) {
 	}
 	for round := range kills {
 		d.Await(t, messages/(kills+2))
-		b.kill(t)
+		b.Kill(t)
 		for len(d.Event) > 0 {
 			<-d.Event
 		}
-		b.start(t, b.cmd.Path)
-		back := b.ready(t)
+		b.Start(t)
+		back := b.Ready(t)
 		<-d.Event
 		took := time.Since(back)
 		t.Logf("kill %d: work goes on %v after the broker takes logins again", round+1, took.Round(time.Millisecond))
@@ -336,13 +283,12 @@ func TestBrokerKilled(t *testing.T) {
 	}
 }
 
-// A broker that has run out of memory takes no messages. Calls are refused at
+// A broker that has run out of memory accepts no messages. Calls are refused at
 // once instead of hanging, and go on when it has recovered.
 func TestBlocked(t *testing.T) {
 	t.Parallel()
-	b := newBroker(t)
-	b.ready(t)
-	url := "amqp://guest:guest@" + b.addr + "/"
+	b := rabbittest.NewNode(t)
+	url := b.URL()
 	defer stop(t, start(t, amqpapi.Config{URL: url}, nil, worktest.Service(worktest.Succeed)))
 	c, err := client.New(worktest.Service(worktest.Succeed), dial(t, amqpapi.ClientConfig{URL: url}))
 	if err != nil {
@@ -357,23 +303,19 @@ func TestBlocked(t *testing.T) {
 	if err := call(); err != nil {
 		t.Fatal(err)
 	}
-	b.control(t, "set_vm_memory_high_watermark", "0.00001")
-	until(t, "a call is refused because the broker takes no messages", func() bool {
+	b.Control(t, "set_vm_memory_high_watermark", "0.00001")
+	until(t, "a call is refused because the broker accepts no messages", func() bool {
 		err := call()
-		return err != nil && strings.Contains(err.Error(), "takes no messages") && chassi.ErrorOf(err).Code == chassi.Unavailable
+		return err != nil && strings.Contains(err.Error(), "currently accepts no messages") && chassi.ErrorOf(err).Code == chassi.Unavailable
 	})
-	b.control(t, "set_vm_memory_high_watermark", "0.9")
-	until(t, "calls go on", func() bool { return call() == nil })
-}
-
-// control runs rabbitmqctl against the private broker.
-func (b *privateBroker) control(t *testing.T, args ...string) {
-	t.Helper()
-	cmd := exec.Command("/usr/lib/rabbitmq/bin/rabbitmqctl", args...)
-	cmd.Env = b.env
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("rabbitmqctl %v: %v\n%s", args, err, out)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	s := amqpapi.New(amqpapi.Config{URL: url, Logger: quiet})
+	if err := s.Start(ctx); chassi.ErrorOf(err).Code != chassi.Unavailable || !strings.Contains(err.Error(), "currently accepts no messages: ") {
+		t.Errorf("a server starts meanwhile: %v", err)
 	}
+	b.Control(t, "set_vm_memory_high_watermark", "0.9")
+	until(t, "calls go on", func() bool { return call() == nil })
 }
 
 func until(t *testing.T, what string, condition func() bool) {

@@ -1,5 +1,5 @@
-// Package certs gives servers TLS certificates from files, and takes the new ones
-// when the files change.
+// Package certs loads the TLS certificates of servers from files, and reloads them when the
+// files change.
 package certs
 
 import (
@@ -16,45 +16,60 @@ import (
 	"time"
 )
 
-// Files turns TLS 1.2 and 1.3 on by naming certificate files. They are read again
-// every few seconds: a change holds for the next handshake, and files that cannot
-// be used leave the old ones in use.
+// Files names certificate files and thereby enables TLS 1.2 and 1.3. The files are checked
+// every few seconds: a change applies to the next handshake; if the new files are invalid, the
+// old certificates stay in use.
 type Files struct {
-	CertFile     string `config:"cert_file" help:"certificate chain in PEM; turns TLS on"`
-	KeyFile      string `config:"key_file" help:"private key in PEM"`
-	ClientCAFile string `config:"client_ca_file" help:"CAs in PEM; clients must then show a certificate of theirs"`
+	CertFile     string `config:"cert_file" format:"file" help:"PEM file of the certificate chain; enables TLS"`
+	KeyFile      string `config:"key_file" format:"file" help:"PEM file of the private key"`
+	ClientCAFile string `config:"client_ca_file" format:"file" help:"PEM file of CAs; clients must then present a certificate signed by one of them"`
 }
 
-// Enabled tells whether any file is named.
+// Enabled reports whether any file is named.
 func (t Files) Enabled() bool { return t.CertFile != "" || t.KeyFile != "" || t.ClientCAFile != "" }
 
-// Certificates keeps what the files hold in use. A nil one does nothing.
+// Validate returns an error if the files are unusable now.
+func (t Files) Validate() error {
+	if !t.Enabled() {
+		return nil
+	}
+	if t.CertFile == "" || t.KeyFile == "" {
+		return errors.New("tls: cert_file and key_file must be set together, and client_ca_file requires both")
+	}
+	p, err := t.read()
+	if err == nil {
+		_, err = t.parse(p)
+	}
+	return err
+}
+
+// Certificates holds the certificates in use. A nil Certificates does nothing.
 type Certificates struct {
 	files   Files
 	logger  *slog.Logger
 	current atomic.Pointer[tls.Config]
 
 	mu     sync.Mutex
-	seen   []byte // what was read last, usable or not
-	broken error  // why it is not
-	failed uint64 // changes that could not be used
-	late   bool   // the expiry of the one in use was logged
+	seen   []byte // contents of the last reload, usable or not
+	broken error  // the error of the last reload
+	failed uint64 // number of unusable changes
+	late   bool   // whether the expiry of the current certificate was logged
 
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 }
 
-// certificatePoll is how soon a changed file is noticed.
+// certificatePoll is the interval at which the files are checked.
 const certificatePoll = 5 * time.Second
 
-// Watch reads the files and reads them again every few seconds until Stop. It
-// returns nil if no file is named.
+// Watch loads the files and reloads them when they change, until Stop. It returns nil if no
+// file is named.
 func Watch(files Files, logger *slog.Logger) (*Certificates, error) {
 	if !files.Enabled() {
 		return nil, nil //nolint:nilnil // no TLS
 	}
-	if files.CertFile == "" || files.KeyFile == "" {
-		return nil, errors.New("tls: cert_file and key_file go together, and client_ca_file needs both")
+	if err := files.Validate(); err != nil {
+		return nil, err
 	}
 	c := &Certificates{files: files, logger: logger}
 	if _, err := c.reload(); err != nil {
@@ -67,8 +82,8 @@ func Watch(files Files, logger *slog.Logger) (*Certificates, error) {
 	return c, nil
 }
 
-// Config returns a configuration that asks for the current certificates at each
-// handshake, nil of nil.
+// Config returns a configuration that uses the current certificates for each handshake, or nil
+// if c is nil.
 func (c *Certificates) Config() *tls.Config {
 	if c == nil {
 		return nil
@@ -103,7 +118,7 @@ func (c *Certificates) poll(ctx context.Context) {
 	}
 }
 
-// refresh logs what reload did.
+// refresh calls reload and logs the result.
 func (c *Certificates) refresh() {
 	switch changed, err := c.reload(); {
 	case err != nil && changed:
@@ -117,14 +132,14 @@ func (c *Certificates) refresh() {
 	c.warn(c.current.Load().Certificates[0].Leaf)
 }
 
-// State is what is known of the certificates in use.
+// State is the state of the certificates in use.
 type State struct {
-	NotAfter      time.Time // of the server's own
-	FailedReloads uint64    // changes of the files that could not be used
-	Broken        error     // why what the files hold now cannot be used, nil if it is in use
+	NotAfter      time.Time // of the server's certificate
+	FailedReloads uint64    // changes of the files that were unusable
+	Broken        error     // why the current files are unusable; nil if they are in use
 }
 
-// String describes the state in a few words: "expires in 30 days", "expired 2 h ago; ...".
+// String describes the state: "expires in 30 days", "expired 2 h ago; ...".
 func (s State) String() string {
 	text := "expires in "
 	left := time.Until(s.NotAfter)
@@ -142,14 +157,14 @@ func (s State) String() string {
 	return text
 }
 
-// ExpirySoon is how long before its expiry a certificate is degraded.
+// ExpirySoon is the time before its expiry in which a certificate is degraded.
 const ExpirySoon = 7 * 24 * time.Hour
 
-// Degraded reports whether somebody has to do something: the certificate expires within
-// [ExpirySoon], or the files cannot be used.
+// Degraded reports whether an operator must act: the certificate expires within [ExpirySoon],
+// or the files are unusable.
 func (s State) Degraded() bool { return s.Broken != nil || time.Until(s.NotAfter) < ExpirySoon }
 
-// State returns the state. Ok is false for nil, without TLS.
+// State returns the current state. Ok is false without TLS, if c is nil.
 func (c *Certificates) State() (s State, ok bool) {
 	if c == nil {
 		return s, false
@@ -159,10 +174,9 @@ func (c *Certificates) State() (s State, ok bool) {
 	return State{NotAfter: c.current.Load().Certificates[0].Leaf.NotAfter, FailedReloads: c.failed, Broken: c.broken}, true
 }
 
-// reload reads all files and swaps them in together. Contents are compared, not
-// times, so that no copy goes unnoticed: changed tells whether they differ from
-// those of the last reload, even if that failed. The error tells why those that
-// are there now cannot be used.
+// reload reads all files and replaces the certificates together. It compares contents, not
+// modification times. changed reports whether they differ from those of the last reload, even
+// if that failed. The error is the reason why the current files are unusable.
 func (c *Certificates) reload() (changed bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -187,8 +201,8 @@ func (c *Certificates) use(p pems) error {
 	return nil
 }
 
-// warn says once that a certificate in use is out of its time. It is not refused: clients
-// decide, and clocks are wrong at times.
+// warn logs once that a certificate in use is outside of its validity period. The certificate
+// stays in use, because clients decide and clocks may be wrong.
 func (c *Certificates) warn(leaf *x509.Certificate) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -204,7 +218,7 @@ func (c *Certificates) warn(leaf *x509.Certificate) {
 	}
 }
 
-// pems are the contents of the files.
+// pems holds the contents of the files.
 type pems struct {
 	cert, key, clientCAs []byte
 }
@@ -232,9 +246,8 @@ func (t Files) read() (p pems, err error) {
 	return p, nil
 }
 
-// parse makes a configuration of its own for each reload: tickets of old
-// sessions stay good, but net/tls checks a resumed client's chain against the
-// CAs that hold now.
+// parse returns a new configuration for each reload: session tickets stay valid, but crypto/tls
+// verifies a resumed client's chain with the current CAs.
 func (t Files) parse(p pems) (*tls.Config, error) {
 	pair, err := tls.X509KeyPair(p.cert, p.key)
 	if err != nil {

@@ -193,7 +193,7 @@ func TestCertificatesAreReloaded(t *testing.T) {
 	}
 }
 
-// The watch needs nobody to call reload, and says once what it did.
+// Watch reloads without a call of reload, and logs each result once.
 func TestCertificatesAreWatched(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -326,7 +326,7 @@ func TestCertificateFilesThatCannotBeUsed(t *testing.T) {
 	}{
 		"no key named":       {func(_ *testing.T, f *Files) { f.KeyFile = "" }, func(Files) string { return "key_file" }},
 		"no cert named":      {func(_ *testing.T, f *Files) { f.CertFile = "" }, func(Files) string { return "cert_file" }},
-		"only CAs named":     {func(_ *testing.T, f *Files) { f.CertFile, f.KeyFile = "", "" }, func(Files) string { return "needs both" }},
+		"only CAs named":     {func(_ *testing.T, f *Files) { f.CertFile, f.KeyFile = "", "" }, func(Files) string { return "requires both" }},
 		"no cert":            {func(_ *testing.T, f *Files) { os.Remove(f.CertFile) }, func(f Files) string { return f.CertFile }},
 		"no key":             {func(_ *testing.T, f *Files) { os.Remove(f.KeyFile) }, func(f Files) string { return f.KeyFile }},
 		"no CAs":             {func(_ *testing.T, f *Files) { os.Remove(f.ClientCAFile) }, func(f Files) string { return f.ClientCAFile }},
@@ -351,7 +351,7 @@ func TestCertificateFilesThatCannotBeUsed(t *testing.T) {
 	}
 }
 
-func TestCertificatesOutOfTheirTimeAreTold(t *testing.T) {
+func TestLogsCertificatesOutsideTheirValidity(t *testing.T) {
 	t.Parallel()
 	_, log := mustCertificates(t, install(t, certtest.Issue(t, "past", nil, time.Now().Add(-time.Hour)), nil))
 	if !strings.Contains(log.String(), "has expired") {
@@ -371,7 +371,7 @@ func TestNoCertificatesStop(t *testing.T) {
 
 // The state tells what somebody has to do: a certificate that is about to expire, and files
 // that cannot be used.
-func TestStateTellsExpiryAndFailedReloads(t *testing.T) {
+func TestStateReportsExpiryAndFailedReloads(t *testing.T) {
 	t.Parallel()
 	notAfter := time.Now().Add(30 * 24 * time.Hour).Truncate(time.Second)
 	files := install(t, certtest.Issue(t, "long", nil, notAfter), nil)

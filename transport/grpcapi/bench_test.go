@@ -11,15 +11,16 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chassi-go/chassi"
-	"github.com/chassi-go/chassi/auth"
-	"github.com/chassi-go/chassi/internal/calltest"
-	"github.com/chassi-go/chassi/internal/strangers/authv1"
-	"github.com/chassi-go/chassi/schema/protobuf"
-	"github.com/chassi-go/chassi/transport/grpcapi"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/auth"
+	"github.com/chassi-go/chassi/internal/calltest"
+	"github.com/chassi-go/chassi/internal/thirdparty/authv1"
+	"github.com/chassi-go/chassi/schema/protobuf"
+	"github.com/chassi-go/chassi/transport/grpcapi"
 )
 
 const email = "ada@example.org"

@@ -48,7 +48,7 @@ func greet(ctx context.Context, conn *grpc.ClientConn) error {
 }
 
 // One client that takes all connections it can get leaves the others theirs.
-func TestConnectionsOfOneClientLeaveOthersTheirs(t *testing.T) {
+func TestConnectionsOfOneClientLeaveCapacityForOthers(t *testing.T) {
 	t.Parallel()
 	for _, overTLS := range []bool{false, true} {
 		t.Run(fmt.Sprint("TLS=", overTLS), func(t *testing.T) {
@@ -87,7 +87,7 @@ func dialFrom(t *testing.T, from string, to net.Addr) net.Conn {
 
 // One client that begins calls on many connections and never sends their messages, or
 // never stops to watch the health, leaves the others their calls.
-func TestStreamsOfOneClientLeaveOthersTheirs(t *testing.T) {
+func TestStreamsOfOneClientLeaveCapacityForOthers(t *testing.T) {
 	t.Parallel()
 	const most = 60
 	for name, begin := range map[string]func(*attacker) (uint32, error){
@@ -154,9 +154,9 @@ func TestStreamsBehindAProxyAreTheClients(t *testing.T) {
 
 // What a client sends faster than it is read stays with the client: no window grows with
 // what it sends. Here it is a client that asks for descriptions and does not take them.
-func TestWhatIsNotReadIsNotStored(t *testing.T) {
+func TestUnreadInputIsNotBuffered(t *testing.T) {
 	t.Parallel()
-	s := serveTarget(t, grpcapi.Config{}, false)
+	s := serveTarget(t, grpcapi.Config{Reflection: true}, false)
 	a := attack(t, s)
 	id, err := a.call("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", false)
 	if err != nil {

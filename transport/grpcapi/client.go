@@ -1,6 +1,7 @@
 package grpcapi
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -20,44 +21,44 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// ClientConfig sets up a [Client]. The zero value of every field but Target means
-// the default in its tag.
+// ClientConfig configures a [Client]. The zero value of every field but Target means the
+// default in its tag.
 type ClientConfig struct {
-	Target          string        `config:"target" help:"host:port"`
-	Timeout         time.Duration `config:"timeout" default:"30s" min:"1ms" help:"for a call whose caller sets no deadline"`
-	MaxMessageBytes int           `config:"max_message_bytes" default:"4194304" min:"1" help:"an answer"`
-	PingInterval    time.Duration `config:"ping_interval" default:"30s" min:"10s" help:"from silence to the ping that tells a dead connection"`
+	Target          string        `config:"target" help:"host:port of the server"`
+	Timeout         time.Duration `config:"timeout" default:"30s" min:"1ms" help:"maximum time of a call whose caller sets no deadline"`
+	MaxMessageBytes int           `config:"max_message_bytes" default:"4194304" min:"1" help:"maximum size of a response in bytes"`
+	PingInterval    time.Duration `config:"ping_interval" default:"30s" min:"10s" help:"inactivity after which a ping checks the connection"`
 
-	// TLS is used for every connection; nil is plain text.
+	// TLS is the configuration of every connection; nil means plain text.
 	TLS *tls.Config `config:"-"`
-	// Options come behind those of this package: interceptors, compression.
+	// Options are applied after those of this package: interceptors, compression.
 	Options []grpc.DialOption `config:"-"`
 }
 
 func (c ClientConfig) withDefaults() ClientConfig {
-	setDefault(&c.Timeout, 30*time.Second)
-	setDefault(&c.MaxMessageBytes, 4<<20)
-	setDefault(&c.PingInterval, 30*time.Second)
+	c.Timeout = cmp.Or(c.Timeout, 30*time.Second)
+	c.MaxMessageBytes = cmp.Or(c.MaxMessageBytes, 4<<20)
+	c.PingInterval = cmp.Or(c.PingInterval, 30*time.Second)
 	return c
 }
 
-// Client calls endpoints over one logical connection, which is made with the
-// first call, and made again within seconds when it is lost and the server is back. Until
-// then calls fail at once with [chassi.Unavailable]. It is safe for concurrent use.
+// Client calls endpoints over one logical connection, which is established by the first call.
+// After a loss it is restored within seconds of the server's return; until then calls fail at
+// once with [chassi.Unavailable]. It is safe for concurrent use.
 type Client struct {
 	config ClientConfig
 	conn   *grpc.ClientConn
 }
 
-// reconnect are the pauses between attempts to connect: grpc-go's own grow to two
-// minutes, which a server that is back would go unnoticed.
+// reconnect sets the delays between attempts to connect: those of grpc-go grow to two minutes,
+// for which a restarted server would stay unused.
 var reconnect = backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second}
 
-// maxHeaderBytes bounds an answer's metadata, the details of an error among them. It
-// is that of package httpapi's client.
+// maxHeaderBytes is the maximum size of a response's metadata, including the details of an
+// error. It equals that of package httpapi's client.
 const maxHeaderBytes = 64 << 10
 
-// Dial makes a client. It connects to nothing yet.
+// Dial returns a client. It does not connect yet.
 func Dial(c ClientConfig) (*Client, error) {
 	c = c.withDefaults()
 	secure := insecure.NewCredentials()
@@ -66,11 +67,11 @@ func Dial(c ClientConfig) (*Client, error) {
 	}
 	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(secure),
-		grpc.WithDisableServiceConfig(), // balancing and retries are package client's
+		grpc.WithDisableServiceConfig(), // package client does balancing and retries
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: 5 * time.Second}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: c.PingInterval, Timeout: 10 * time.Second}),
 		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(codec{}), grpc.MaxCallRecvMsgSize(c.MaxMessageBytes)),
-		grpc.WithDisableRetry(), // retries are for who knows what may be repeated
+		grpc.WithDisableRetry(), // package client retries, as only idempotent calls may be repeated
 		grpc.WithMaxHeaderListSize(maxHeaderBytes),
 	}
 	conn, err := grpc.NewClient(c.Target, append(options, c.Options...)...)
@@ -80,13 +81,13 @@ func Dial(c ClientConfig) (*Client, error) {
 	return &Client{config: c, conn: conn}, nil
 }
 
-// Close ends the connection. Calls under way fail.
+// Close closes the connection. Calls in flight fail.
 func (c *Client) Close() error { return c.conn.Close() }
 
-// plans are how the messages of one endpoint are written and read.
+// plans hold the encodings of the messages of one endpoint.
 type plans struct{ request, response *protobuf.Plan }
 
-// outgoing is one call's request and response for the codec.
+// outgoing holds one call's request and response for the codec.
 type outgoing struct {
 	plans    *plans
 	body     []byte
@@ -94,40 +95,60 @@ type outgoing struct {
 	received int // messages
 }
 
-// cardinality tells whether err is about a server that has answered with no message or
-// with several.
+// cardinality reports whether err means that the server sent no message or several.
 func (m *outgoing) cardinality(err error) bool {
 	return m.received > 1 || m.received == 0 && status.Code(err) == codes.Internal && strings.Contains(err.Error(), noResponse)
 }
 
-// noResponse is how grpc-go says that there was none; it has no other sign of it.
+// noResponse is grpc-go's error text for a missing response; there is no other indication.
 const noResponse = "cardinality violation: received no response message"
 
-// Bind prepares calls of e.
-func (c *Client) Bind(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error) {
-	p := new(plans)
-	var err error
-	if p.request, err = protobuf.PlanOf(e.RequestType()); err != nil {
-		return nil, nil, err
-	}
-	if p.response, err = protobuf.PlanOf(e.ResponseType()); err != nil {
-		return nil, nil, err
-	}
-	service, name := protobuf.FullName(e)
-	path := "/" + service + "/" + name
-	b := &chassi.Binding{Endpoint: e, Transport: "grpc", Client: true, Route: e.FullName(), Status: transport.CodeStatus}
-	return b, func(ctx context.Context, call *chassi.Call) error { return c.call(ctx, call, path, p) }, nil
+// Error texts of grpc-go for a message or metadata that is too large; there is no other
+// indication.
+const (
+	messageTooLarge = "grpc: received message larger than max"
+	headersTooLarge = "header list size to send violates the maximum size"
+)
+
+// tooLarge reports whether s means that a message exceeds the limit of its receiver, on either
+// side.
+func tooLarge(s *status.Status) bool {
+	return s.Code() == codes.ResourceExhausted && len(s.Proto().GetDetails()) == 0 && strings.HasPrefix(s.Message(), messageTooLarge)
 }
 
-func (c *Client) call(ctx context.Context, call *chassi.Call, path string, p *plans) error {
+// Bind implements [client.Caller].
+func (c *Client) Bind(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error) {
+	b, path, p, err := bind(e)
+	return b, func(ctx context.Context, call *chassi.Call) error { return c.call(ctx, call, path, p) }, err
+}
+
+func bind(e *chassi.Endpoint) (b *chassi.Binding, path string, p *plans, err error) {
+	if err := transport.CheckServed(e, "grpc"); err != nil {
+		return nil, "", nil, err //nolint:wrapcheck // says which endpoint
+	}
+	if err := transport.CheckShape(e, "gRPC", false); err != nil {
+		return nil, "", nil, err //nolint:wrapcheck // says which endpoint
+	}
+	p = new(plans)
+	if p.request, err = protobuf.PlanOf(e.RequestType()); err != nil {
+		return nil, "", nil, err
+	}
+	if p.response, err = protobuf.PlanOf(e.ResponseType()); err != nil {
+		return nil, "", nil, err
+	}
+	service, name := protobuf.FullName(e)
+	b = &chassi.Binding{Endpoint: e, Transport: "grpc", Client: true, Route: e.FullName(), Status: transport.CodeStatus}
+	return b, "/" + service + "/" + name, p, nil
+}
+
+// request returns the encoded request of a call, and a context with its metadata.
+func request(ctx context.Context, call *chassi.Call, p *plans) (context.Context, []byte, error) {
+	if err := transport.CheckMetadata(call.In); err != nil {
+		return nil, nil, err
+	}
 	body, err := p.request.Append(nil, call.Request)
 	if err != nil {
-		return chassi.NewError(chassi.InvalidArgument, "malformed_request", "The request cannot be sent").WithCause(err)
-	}
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, c.config.Timeout)
-		defer cancel()
+		return nil, nil, chassi.NewError(chassi.InvalidArgument, "malformed_request", "The request cannot be sent").WithCause(err)
 	}
 	if in, ok := call.In.(*transport.Pairs); ok && len(*in) > 0 {
 		md := make(metadata.MD, len(*in))
@@ -136,17 +157,48 @@ func (c *Client) call(ctx context.Context, call *chassi.Call, path string, p *pl
 		}
 		ctx = metadata.NewOutgoingContext(ctx, md)
 	}
+	return ctx, body, nil
+}
+
+func (c *Client) call(ctx context.Context, call *chassi.Call, path string, p *plans) error {
+	ctx, body, err := request(ctx, call, p)
+	if err != nil {
+		return err
+	}
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.config.Timeout)
+		defer cancel()
+	}
 	message := &outgoing{plans: p, body: body, response: call.Response}
 	var header metadata.MD
 	err = c.conn.Invoke(ctx, path, message, message, grpc.Header(&header))
-	for key, values := range header {
-		call.Out.Set(key, values[0])
-	}
+	setOut(call, header)
 	switch {
 	case err == nil:
 		return nil
 	case message.cardinality(err):
 		return errCardinality.WithCause(err)
+	default:
+		return failure(ctx, err, header)
+	}
+}
+
+func setOut(call *chassi.Call, md metadata.MD) {
+	for key, values := range md {
+		call.Out.Set(key, values[0])
+	}
+}
+
+// failure returns the error of a call for that of grpc-go.
+func failure(ctx context.Context, err error, header metadata.MD) error {
+	switch {
+	case tooLarge(status.Convert(err)) && len(header) > 0: // one that refuses a request sends its status alone
+		return transport.ErrAnswerTooLarge.WithCause(err)
+	case tooLarge(status.Convert(err)):
+		return transport.ErrBodyTooLarge.WithCause(err)
+	case status.Code(err) == codes.Internal && strings.Contains(err.Error(), headersTooLarge):
+		return transport.ErrMetadataTooLarge.WithCause(err)
 	default:
 		return errorOf(ctx, err)
 	}

@@ -7,47 +7,57 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// codec reads and writes the messages of exchanges, of calls of our client, and
-// those of the health and reflection services, which are generated.
+// codec encodes and decodes the messages of exchanges and of client calls, and the generated
+// messages of the health and reflection services.
 type codec struct{}
 
-// Name is that of gRPC's own codec: the bytes are the same.
+// Name returns the name of gRPC's own codec, because the encoding is the same.
 func (codec) Name() string { return "proto" }
 
-// Marshal returns what was written already.
+// Marshal returns the message, which is already encoded.
 func (codec) Marshal(v any) (mem.BufferSlice, error) {
 	switch m := v.(type) {
 	case *exchange:
 		m.buffers[0] = mem.SliceBuffer(m.body)
 		return m.buffers[:], nil
+	case *sendQueue:
+		return m.next, nil
 	case *outgoing:
 		return mem.BufferSlice{mem.SliceBuffer(m.body)}, nil
 	case proto.Message:
 		b, err := proto.Marshal(m)
 		return mem.BufferSlice{mem.SliceBuffer(b)}, err
 	default:
-		return nil, fmt.Errorf("grpcapi: cannot write a %T", v)
+		return nil, fmt.Errorf("grpcapi: cannot encode %T", v)
 	}
 }
 
-// Unmarshal reads the bytes where they lie.
+// Unmarshal decodes without copying.
 func (codec) Unmarshal(data mem.BufferSlice, v any) error {
 	buffer := data.MaterializeToBuffer(mem.DefaultBufferPool())
 	defer buffer.Free()
 	switch m := v.(type) {
 	case *exchange:
-		if !m.received { // a second one is refused unread
-			m.received, m.failed = true, m.method.request.Decode(buffer.ReadOnlyData(), m.message)
+		if !m.received { // a second message is refused without decoding
+			m.received = true
+			if data := buffer.ReadOnlyData(); len(data) > m.method.maxBytes {
+				m.failed = errTooLarge
+			} else {
+				m.failed = m.method.request.Decode(data, m.message)
+			}
 		}
-		return nil // grpc-go would answer an error by itself, with a status of its own
+		return nil // grpc-go would respond to an error with a status of its own
 	case *outgoing:
 		if m.received++; m.received > 1 {
 			return errCardinality
 		}
 		return m.plans.response.Decode(buffer.ReadOnlyData(), m.response)
+	case *receivedItem:
+		m.size = buffer.Len()
+		return m.plan.Decode(buffer.ReadOnlyData(), m.item)
 	case proto.Message:
 		return proto.Unmarshal(buffer.ReadOnlyData(), m)
 	default:
-		return fmt.Errorf("grpcapi: cannot read a %T", v)
+		return fmt.Errorf("grpcapi: cannot decode %T", v)
 	}
 }

@@ -8,128 +8,44 @@ import (
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/schema/protobuf"
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"github.com/chassi-go/chassi/transport"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/protoadapt"
 	"google.golang.org/protobuf/types/known/anypb"
-	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 const (
-	// maxDetails bounds the details of one error, as [chassi.Error.WithDetails] says.
-	maxDetails = 16
-	// maxStatusBytes bounds what an error takes of the trailers. Many clients accept
-	// 8 KiB of them, and of longer ones see only a reset stream.
+	// maxStatusBytes is the maximum size of an error in the trailers. Many clients accept 8 KiB
+	// of trailers, and report a stream reset for longer ones.
 	maxStatusBytes = 7 << 10
-	// maxMessageBytes bounds an error's message as it is written there, in which all
-	// but printable ASCII takes three bytes each.
+	// maxMessageBytes is the maximum size of an encoded error message, in which each byte other
+	// than printable ASCII takes three.
 	maxMessageBytes = 2 << 10
-	// maxReceivedDetails bounds the details that a client looks at: those of a method
-	// and the three of errdetails.
-	maxReceivedDetails = maxDetails + 3
-	// typePrefix makes a type URL of a message's name.
-	typePrefix = "type.googleapis.com/"
+	// fieldOverhead is the maximum size of a field's tag and length.
+	fieldOverhead = 4
 )
 
-// statusOf returns what the caller sees of err, hiding what it hides. The codes
-// are gRPC's, number by number. Of an error that does not fit into the trailers the
-// details of the method go first, then violations, then the end of the message.
+// statusOf returns the status that the client sees for err. The codes are numerically those of
+// gRPC. If the error does not fit into the trailers, the details of the method are omitted
+// first, then violations, then the end of the message. The trailers have the message twice,
+// as text and in the status, which is in base64.
 func statusOf(service string, err error) *status.Status {
 	e := chassi.ErrorOf(err)
 	message := truncate(e.Message)
-	w := statusWriter{room: maxStatusBytes - escapedLen(message) - base64Len(len(message)+anyOverhead)}
-	if e.Reason != "" && e.Reason != e.Code.String() && utf8.ValidString(e.Reason) { // the code says its own name
-		w.add("google.rpc.ErrorInfo", &errdetails.ErrorInfo{Reason: e.Reason, Domain: service})
+	s := status.New(codes.Code(e.Code), message)
+	details := protobuf.ErrorDetails(service, e, (maxStatusBytes-escapedLen(message))/4*3-len(message)-fieldOverhead)
+	if len(details) == 0 {
+		return s
 	}
-	if e.RetryAfter > 0 {
-		w.add("google.rpc.RetryInfo", &errdetails.RetryInfo{RetryDelay: durationpb.New(e.RetryAfter)})
+	p := s.Proto()
+	p.Details = make([]*anypb.Any, len(details))
+	for i, d := range details {
+		p.Details[i] = &anypb.Any{TypeUrl: protobuf.TypePrefix + d.Name, Value: d.Protobuf}
 	}
-	if len(e.Violations) > 0 {
-		w.addViolations(e.Violations)
-	}
-	if len(e.Details) > 0 {
-		w.addDetails(e.Details)
-	}
-	return w.status(codes.Code(e.Code), message)
+	return status.FromProto(p)
 }
 
-// statusWriter collects the details of a status as long as there is room for them in
-// the trailers.
-type statusWriter struct {
-	own  []protoadapt.MessageV1
-	set  []*anypb.Any // by the method
-	room int          // in bytes of the trailers
-}
-
-// take returns whether there is room for a detail.
-func (w *statusWriter) take(name string, size int) bool {
-	size = base64Len(len(typePrefix) + len(name) + size + 2*anyOverhead)
-	if size > w.room {
-		return false
-	}
-	w.room -= size
-	return true
-}
-
-// anyOverhead is the most that a field takes beside its bytes: its tag and its length.
-const anyOverhead = 4
-
-func (w *statusWriter) add(name string, m interface {
-	proto.Message
-	protoadapt.MessageV1
-},
-) {
-	if w.take(name, proto.Size(m)) {
-		w.own = append(w.own, m)
-	}
-}
-
-// addViolations adds as many as fit, in order.
-func (w *statusWriter) addViolations(violations []chassi.Violation) {
-	const name = "google.rpc.BadRequest"
-	bad, size := new(errdetails.BadRequest), len(typePrefix)+len(name)+2*anyOverhead
-	for _, v := range violations {
-		one := &errdetails.BadRequest_FieldViolation{Field: strings.ToValidUTF8(v.Field, "\uFFFD"), Description: strings.ToValidUTF8(v.Message, "\uFFFD")}
-		if size += proto.Size(one) + anyOverhead; base64Len(size) > w.room {
-			break
-		}
-		bad.FieldViolations = append(bad.FieldViolations, one)
-	}
-	if len(bad.GetFieldViolations()) > 0 {
-		w.add(name, bad)
-	}
-}
-
-// addDetails adds those that fit. One that cannot be encoded is left out.
-func (w *statusWriter) addDetails(details []chassi.Detail) {
-	for _, d := range details[:min(len(details), maxDetails)] {
-		if name, body, err := protobuf.EncodeDetail(d); err == nil && w.take(name, len(body)) {
-			w.set = append(w.set, &anypb.Any{TypeUrl: typePrefix + name, Value: body})
-		}
-	}
-}
-
-func (w *statusWriter) status(code codes.Code, message string) *status.Status {
-	s := status.New(code, message)
-	if len(w.own) > 0 {
-		if detailed, err := s.WithDetails(w.own...); err == nil {
-			s = detailed
-		}
-	}
-	if len(w.set) > 0 {
-		p := s.Proto()
-		p.Details = append(p.Details, w.set...)
-		s = status.FromProto(p)
-	}
-	return s
-}
-
-func base64Len(n int) int { return (n + 2) / 3 * 4 }
-
-// escapedLen is how long a message is in the trailers (grpc-message is
-// percent-encoded).
+// escapedLen returns the length of a message in the trailers, percent-encoded as grpc-message.
 func escapedLen(s string) int {
 	n := len(s)
 	for i := range len(s) {
@@ -140,7 +56,7 @@ func escapedLen(s string) int {
 	return n
 }
 
-// truncate cuts a message that is too long for the trailers, between two characters.
+// truncate shortens a message that is too long for the trailers, at a character boundary.
 func truncate(s string) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")
 	if len(s) <= maxMessageBytes/3 {
@@ -158,16 +74,21 @@ func truncate(s string) string {
 	return s
 }
 
-// errorOf turns what grpc-go returned to a caller into what the other side sent,
-// or into what happened on the way.
+// errorOf converts an error of grpc-go to the error that the server sent, or to a transport
+// error.
 func errorOf(ctx context.Context, err error) error {
 	s, ok := status.FromError(err)
 	if !ok {
 		return chassi.ErrorOf(err)
 	}
 	e := &chassi.Error{Code: chassi.Code(s.Code()), Message: s.Message()}
+	if s.Code() > codes.Unauthenticated {
+		e.Code = chassi.Unknown // as required by the gRPC specification
+	}
 	e.Reason = e.Code.String()
-	if readDetails(e, s.Proto().GetDetails()) {
+	fromServer := protobuf.ReadErrorDetails(e, detailsOf(s))
+	e.RetryAfter = transport.RetryAfter(int64(e.RetryAfter), 1)
+	if fromServer {
 		return e
 	}
 	e.Cause = errors.Join(err, ctx.Err())
@@ -177,54 +98,11 @@ func errorOf(ctx context.Context, err error) error {
 	return e
 }
 
-// readDetails fills e from what a server has sent, which is not trusted: what is
-// malformed is left out. It returns whether anything was understood, and so whether
-// it was the server that failed, not the way to it.
-func readDetails(e *chassi.Error, details []*anypb.Any) (understood bool) {
-	r := detailReader{err: e}
-	for _, detail := range details[:min(len(details), maxReceivedDetails)] {
-		if r.read(detail) {
-			understood = true
-		}
+func detailsOf(s *status.Status) []protobuf.ErrorDetail {
+	received := s.Proto().GetDetails()
+	details := make([]protobuf.ErrorDetail, len(received))
+	for i, d := range received {
+		details[i] = protobuf.ErrorDetail{Name: string(d.MessageName()), Protobuf: d.GetValue()}
 	}
-	return understood
-}
-
-// detailReader keeps which of the three known details have been there: a second one is
-// one of the method's.
-type detailReader struct {
-	err                       *chassi.Error
-	reason, violations, delay bool
-}
-
-func (r *detailReader) read(detail *anypb.Any) bool {
-	switch name := detail.MessageName(); {
-	case name == "google.rpc.ErrorInfo" && !r.reason:
-		var d errdetails.ErrorInfo
-		if r.reason = proto.Unmarshal(detail.GetValue(), &d) == nil && d.GetReason() != ""; r.reason {
-			r.err.Reason = d.GetReason()
-		}
-		return r.reason
-	case name == "google.rpc.BadRequest" && !r.violations:
-		var d errdetails.BadRequest
-		if r.violations = proto.Unmarshal(detail.GetValue(), &d) == nil; !r.violations {
-			return false
-		}
-		for _, v := range d.GetFieldViolations() {
-			r.err.Violations = append(r.err.Violations, chassi.Violation{Field: v.GetField(), Message: v.GetDescription()})
-		}
-		return true
-	case name == "google.rpc.RetryInfo" && !r.delay:
-		var d errdetails.RetryInfo
-		if r.delay = proto.Unmarshal(detail.GetValue(), &d) == nil; r.delay {
-			r.err.RetryAfter = max(d.GetRetryDelay().AsDuration(), 0)
-		}
-		return r.delay
-	default:
-		received, ok := protobuf.ReceivedDetail(string(name), detail.GetValue())
-		if ok = ok && len(r.err.Details) < maxDetails; ok {
-			r.err.Details = append(r.err.Details, received)
-		}
-		return ok
-	}
+	return details
 }

@@ -173,7 +173,7 @@ func FuzzErrorOf(f *testing.F) {
 
 // A unary method takes one message: none, or two, is UNIMPLEMENTED, whatever the first
 // one is.
-func TestMethodTakesOneMessage(t *testing.T) {
+func TestMethodAcceptsOneMessage(t *testing.T) {
 	t.Parallel()
 	ran := make(chan struct{}, 10)
 	s := start(t, grpcapi.Config{}, nil, chassi.NewService("errors.v1.Errors", chassi.NewEndpoint("Fail", func(context.Context, *failRequest) (*failResponse, error) {
@@ -225,7 +225,7 @@ func TestMethodTakesOneMessage(t *testing.T) {
 
 // A server that answers a unary call with no message or two is UNIMPLEMENTED for the
 // caller, and one that fails is not.
-func TestClientTakesOneMessage(t *testing.T) {
+func TestClientAcceptsOneMessage(t *testing.T) {
 	t.Parallel()
 	internal := status.Error(codes.Internal, "cardinality violation: of the server's own")
 	answers := [][]bytesMessage{{{}}, {}, {{}, {}}, {{}, {}, {}}, {}, {{}}}

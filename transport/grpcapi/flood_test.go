@@ -199,10 +199,9 @@ type flooding struct {
 	sent     int
 }
 
-// Fault 24: frames that carry nothing, and answers that nobody takes, end the
-// connection, and cost little until they do: all of them at once no more than
-// 64 MiB, where each alone may cost 32. Answers for which there
-// is no window are grpc-go's to keep: at most MaxStreams of them, until
+// Fault 24: empty frames, and responses that the client does not read, end the connection, and cost
+// little until they do: all of them at once no more than 64 MiB, where each alone may cost 32.
+// Answers for which there is no window are grpc-go's to keep: at most MaxStreams of them, until
 // MaxConnectionAge and CallTimeout have passed.
 func TestFault24Floods(t *testing.T) { // alone: it looks at the heap
 	const many = 15_000
@@ -292,7 +291,7 @@ func floodAtOnce(t *testing.T, kinds map[string]func(*attacker) int) {
 
 // An honest client is no flood: it streams answers and gives up calls, and keeps
 // its connection.
-func TestGuardLetsHonestClientsBe(t *testing.T) {
+func TestGuardAcceptsNormalClients(t *testing.T) {
 	t.Parallel()
 	s := serveTarget(t, grpcapi.Config{MaxControlFrames: 100, MaxResets: 10}, false)
 	conn := dial(t, s.Server)
@@ -336,9 +335,8 @@ func crowd(t *testing.T) int {
 	return n
 }
 
-// Fault 22: 1,000 each of slow headers and slow bodies, and 20 slow readers
-// (whose answers are what costs here), are
-// closed or given up within their timeout and a second, and nobody else fails.
+// Fault 22: 1,000 each of slow headers and slow bodies, and 20 slow readers (whose answers are what
+// costs here), are closed or given up within their timeout and a second, and no other client fails.
 func TestFault22SlowClients(t *testing.T) { // alone: it takes many files
 	c := grpcapi.Config{ConnectionTimeout: time.Second, CallTimeout: time.Second}
 	n := crowd(t)

@@ -66,11 +66,11 @@ func serve(t testing.TB, c grpcapi.Config, middleware ...chassi.Middleware) *grp
 	return s
 }
 
-// A stranger who knows nothing but the address lists, describes and calls, as
+// A client with nothing but the address lists, describes and calls methods, as
 // grpcurl does.
 func TestReflectionIsEnoughToCall(t *testing.T) {
 	t.Parallel()
-	s := serve(t, grpcapi.Config{})
+	s := serve(t, grpcapi.Config{Reflection: true})
 	conn := dial(t, s)
 	stream, err := reflectionpb.NewServerReflectionClient(conn).ServerReflectionInfo(t.Context())
 	if err != nil {
@@ -91,7 +91,7 @@ func TestReflectionIsEnoughToCall(t *testing.T) {
 	for _, service := range ask(&reflectionpb.ServerReflectionRequest{MessageRequest: &reflectionpb.ServerReflectionRequest_ListServices{}}).GetListServicesResponse().GetService() {
 		names = append(names, service.GetName())
 	}
-	if strings.Join(names, " ") != "greet.v1.Greeter grpc.health.v1.Health grpc.reflection.v1.ServerReflection" {
+	if strings.Join(names, " ") != "greet.v1.Greeter grpc.health.v1.Health grpc.reflection.v1.ServerReflection grpc.reflection.v1alpha.ServerReflection" {
 		t.Errorf("services %s", names)
 	}
 	var set descriptorpb.FileDescriptorSet
@@ -114,13 +114,13 @@ func TestReflectionIsEnoughToCall(t *testing.T) {
 		t.Errorf("comment %q", comment)
 	}
 	request, answer := message(file, "GreetRequest"), message(file, "Greeting")
-	if err := protojson.Unmarshal([]byte(`{"name":"stranger"}`), request); err != nil {
+	if err := protojson.Unmarshal([]byte(`{"name":"visitor"}`), request); err != nil {
 		t.Fatal(err)
 	}
 	if err := conn.Invoke(t.Context(), "/greet.v1.Greeter/Greet", request, answer); err != nil {
 		t.Fatal(err)
 	}
-	if text, _ := protojson.Marshal(answer); strings.ReplaceAll(string(text), " ", "") != `{"text":"Hello,stranger","at":"1970-01-01T00:00:01Z"}` {
+	if text, _ := protojson.Marshal(answer); strings.ReplaceAll(string(text), " ", "") != `{"text":"Hello,visitor","at":"1970-01-01T00:00:01Z"}` {
 		t.Errorf("%s", text)
 	}
 	if err := stream.CloseSend(); err != nil {
@@ -132,9 +132,9 @@ func message(file protoreflect.FileDescriptor, name string) *dynamicpb.Message {
 	return dynamicpb.NewMessage(file.Messages().ByName(protoreflect.Name(name)))
 }
 
-func TestNoReflection(t *testing.T) {
+func TestReflectionIsOptional(t *testing.T) {
 	t.Parallel()
-	conn := dial(t, serve(t, grpcapi.Config{NoReflection: true}))
+	conn := dial(t, serve(t, grpcapi.Config{}))
 	stream, err := reflectionpb.NewServerReflectionClient(conn).ServerReflectionInfo(t.Context())
 	if err == nil {
 		_, err = stream.Recv()
@@ -264,13 +264,14 @@ func TestTrustedProxiesTellTheClient(t *testing.T) {
 	}
 }
 
-// Metadata of gRPC's own are not to be overwritten, and what no header can carry
-// is dropped.
+// A method's metadata arrive, and where one cannot be sent the call has failed.
 func TestAnswerMetadata(t *testing.T) {
 	t.Parallel()
 	set := func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
 		return func(ctx context.Context, call *chassi.Call) error {
-			call.Out.Set("X-Bad", "a\r\nb: c")
+			if call.In.Get("x-break") != "" {
+				call.Out.Set("X-Bad", "a\r\nb: c")
+			}
 			call.Out.Set("X-Good", "good")
 			call.In.Set("X-Later", "later")
 			if call.In.Get("x-later") != "later" || !call.Peer.IsValid() {
@@ -286,6 +287,11 @@ func TestAnswerMetadata(t *testing.T) {
 	}
 	if strings.Join(header["x-good"], "") != "good" || header["x-bad"] != nil || len(header["x-request-id"]) != 1 {
 		t.Errorf("%v", header)
+	}
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "x-break", "yes")
+	err := conn.Invoke(ctx, "/greet.v1.Greeter/Greet", new(bytesMessage), new(bytesMessage), grpc.ForceCodec(rawCodec{}), grpc.Header(&header))
+	if status.Code(err) != codes.Internal || header["x-bad"] != nil {
+		t.Errorf("%v, %v", err, header)
 	}
 }
 
@@ -327,7 +333,7 @@ func TestStartAndMountRefuse(t *testing.T) {
 	}
 }
 
-// With client_ca_file only those are let in who show a certificate of it.
+// With client_ca_file only clients with a certificate of that CA can connect.
 func TestMutualTLS(t *testing.T) {
 	t.Parallel()
 	tomorrow := time.Now().Add(24 * time.Hour)
@@ -336,7 +342,13 @@ func TestMutualTLS(t *testing.T) {
 	files := certs.Files{}
 	files.CertFile, files.KeyFile = install(t, server)
 	files.ClientCAFile, _ = install(t, ca)
-	s := serve(t, grpcapi.Config{TLS: files})
+	var shown atomic.Pointer[x509.Certificate]
+	s := serve(t, grpcapi.Config{TLS: files}, func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
+		return func(ctx context.Context, call *chassi.Call) error {
+			shown.Store(call.PeerCertificate)
+			return next(ctx, call)
+		}
+	})
 	roots := ca.Pool()
 	for name, c := range map[string]struct {
 		config *tls.Config
@@ -360,6 +372,9 @@ func TestMutualTLS(t *testing.T) {
 		if (err == nil) != c.ok || err != nil && chassi.ErrorOf(err).Code != chassi.Unavailable {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	if c := shown.Load(); c == nil || c.Subject.CommonName != "client" {
+		t.Errorf("the call had the certificate %+v", c)
 	}
 	conn, err := grpc.NewClient(s.Addr().String(), grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{RootCAs: roots, MaxVersion: tls.VersionTLS11})))
 	if err != nil {
@@ -422,7 +437,7 @@ func TestFault25PingsAreBounded(t *testing.T) {
 	}
 }
 
-// A server that was away for long is found again soon: the pauses between attempts to
+// A server that was unavailable for long is found again soon: the pauses between attempts to
 // connect do not grow to minutes. Those of grpc-go would take twelve seconds for these.
 func TestConnectsAgainSoon(t *testing.T) {
 	t.Parallel()

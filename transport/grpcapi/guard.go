@@ -1,21 +1,27 @@
 package grpcapi
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"net"
+	"os"
+	"reflect"
+	"sync"
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
 )
 
 var (
-	errControlFlood = errors.New("grpcapi: too many frames that carry nothing")
+	errControlFlood = errors.New("grpcapi: too many empty frames")
 	errResetFlood   = errors.New("grpcapi: too many calls reset")
 )
 
-// guarded are credentials whose connections are guarded, below gRPC and above TLS.
+// guarded are credentials that wrap connections in a guard, below gRPC and above TLS.
 type guarded struct {
 	credentials.TransportCredentials
 
@@ -28,7 +34,11 @@ func (g *guarded) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo,
 	if err != nil {
 		return nil, nil, err
 	}
-	return &guard{Conn: c, config: g.config, skip: prefaceBytes}, info, nil
+	guard := &guard{Conn: c, config: g.config, skip: prefaceBytes}
+	if raw, ok := raw.(*conn); ok {
+		raw.listener.guards.Store(raw.RemoteAddr(), guard)
+	}
+	return guard, info, nil
 }
 
 // Clone implements [credentials.TransportCredentials].
@@ -36,24 +46,29 @@ func (g *guarded) Clone() credentials.TransportCredentials {
 	return &guarded{TransportCredentials: g.TransportCredentials.Clone(), config: g.config}
 }
 
-// guard counts the frames that come in (RFC 9113, section 4.1), and ends a
-// connection whose frames are none of a call's. grpc-go bounds what they make it
-// remember, not how many it takes. It is read by one goroutine and written to by
-// another.
+// guard counts received frames (RFC 9113, section 4.1), and closes a connection that sends too
+// many control frames. grpc-go limits the memory of such frames, but not their number. One
+// goroutine reads from it and another writes to it.
 type guard struct {
 	net.Conn
 
 	config  *Config
-	skip    int // bytes to come of the preface, then of a frame's payload
+	skip    int // remaining bytes of the preface or of a frame's payload
 	head    [9]byte
 	have    int  // bytes of head
-	header  bool // whether the frame belongs to a block of headers
-	more    bool // whether the block goes on behind it
+	header  bool // whether the frame belongs to a header block
+	more    bool // whether the block continues after it
 	timed   bool // whether the block has a deadline
 	calls   int
 	resets  int
 	control int
-	carried atomic.Int64 // bytes, both ways, that no control frame has been forgiven for
+	carried atomic.Int64 // bytes in both directions, not yet counted against a control frame
+	opened  atomic.Int64 // streams; a client ends one by a reset
+
+	mu       sync.Mutex
+	deadline time.Time // of a header block
+	insert   []byte    // frames to be read before the next one of the client
+	woken    bool      // whether the connection's read deadline has passed because of insert
 }
 
 const (
@@ -61,40 +76,77 @@ const (
 	frameData    = 0
 	frameHeaders = 1
 	frameReset   = 3
+	frameWindow  = 8 // WINDOW_UPDATE
 	frameMore    = 9 // CONTINUATION
 	endHeaders   = 4
 
-	// perCall is how many control frames a call pays for, perFrame how many bytes pay
-	// for one: a window update comes for some KiB of answers, a ping's answer for
-	// some KiB of requests.
+	// perCall is the number of control frames allowed per call, perFrame the number of bytes
+	// per further frame: a window update is sent for some KiB of responses, a ping's response
+	// for some KiB of requests.
 	perCall  = 16
 	perFrame = 1 << 10
 )
 
 // Read implements [net.Conn].
 func (g *guard) Read(b []byte) (int, error) {
-	if err := g.limitHeader(); err != nil {
-		return 0, err
+	for {
+		n, err := g.prepare(b)
+		if n > 0 || err != nil {
+			return n, err
+		}
+		n, err = g.Conn.Read(b)
+		if flood := g.see(b[:n]); flood != nil {
+			return 0, flood
+		}
+		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) || !g.wasWoken() {
+			return n, err
+		}
 	}
-	n, err := g.Conn.Read(b)
-	if flood := g.see(b[:n]); flood != nil {
-		return 0, flood
-	}
-	return n, err
 }
 
-// limitHeader gives a block of headers that has not ended yet its time. A message
-// has that of its call.
-func (g *guard) limitHeader() error {
+// prepare reads what is to be inserted, between two frames of the client. Otherwise it sets a
+// deadline for an incomplete header block. A message has the deadline of its call.
+func (g *guard) prepare(b []byte) (int, error) {
 	open := g.more || g.header && g.skip > 0
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.insert) > 0 && !open && g.skip == 0 && g.have == 0 {
+		n := copy(b, g.insert)
+		g.insert = g.insert[n:]
+		return n, nil
+	}
 	if open == g.timed {
-		return nil
+		return 0, nil
 	}
-	g.timed = open
-	if !open {
-		return g.SetReadDeadline(time.Time{})
+	g.timed, g.deadline = open, time.Time{}
+	if open {
+		g.deadline = time.Now().Add(g.config.ConnectionTimeout)
 	}
-	return g.SetReadDeadline(time.Now().Add(g.config.ConnectionTimeout))
+	g.woken = false
+	return 0, g.SetReadDeadline(g.deadline)
+}
+
+// wasWoken reports whether a read has ended because of reset, and restores the deadline.
+func (g *guard) wasWoken() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.woken {
+		return false
+	}
+	g.woken = false
+	return g.SetReadDeadline(g.deadline) == nil
+}
+
+// reset makes grpc-go discard what it has queued for a stream and send RST_STREAM, for which it
+// has no function: it reads a frame that is an error of the stream, a WINDOW_UPDATE of 0 (RFC
+// 9113, section 6.9).
+func (g *guard) reset(stream uint32) {
+	frame := binary.BigEndian.AppendUint32([]byte{0, 0, 4, frameWindow, 0}, stream)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.insert = append(g.insert, append(frame, 0, 0, 0, 0)...)
+	g.woken = true
+	_ = g.SetReadDeadline(time.Unix(1, 0)) // an error means that the connection is closed
 }
 
 func (g *guard) see(b []byte) error {
@@ -118,7 +170,7 @@ func (g *guard) see(b []byte) error {
 	return nil
 }
 
-// frame counts the one whose head is there.
+// frame counts the frame whose head was read.
 func (g *guard) frame() error {
 	g.skip = int(binary.BigEndian.Uint32(g.head[:]) >> 8)
 	kind := g.head[3]
@@ -135,7 +187,7 @@ func (g *guard) frame() error {
 		g.carried.Add(int64(g.skip))
 		return nil
 	case kind == frameReset:
-		if g.resets++; g.resets > g.config.MaxResets && 2*g.resets > g.calls {
+		if g.resets++; int64(g.resets) > int64(g.config.MaxResets)+g.opened.Load() && 2*g.resets > g.calls {
 			return errResetFlood
 		}
 	}
@@ -159,4 +211,42 @@ func (g *guard) Write(b []byte) (int, error) {
 	n, err := g.Conn.Write(b)
 	g.carried.Add(int64(n))
 	return n, err
+}
+
+// guardOf returns the guard of a call's connection, or nil if it is closed.
+func (s *Server) guardOf(ctx context.Context) *guard {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return nil
+	}
+	g, _ := s.listener.Load().guards.Load(p.Addr)
+	found, _ := g.(*guard)
+	return found
+}
+
+// reset resets a call, if its connection is open.
+func (s *Server) reset(ctx context.Context) {
+	g := s.guardOf(ctx)
+	if g == nil {
+		return
+	}
+	if id, ok := streamID(ctx); ok {
+		g.reset(id)
+	} else {
+		_ = g.Close()
+	}
+}
+
+// streamID returns the HTTP/2 stream of a call. grpc-go has it in an unexported field only, which
+// another version may not have.
+func streamID(ctx context.Context) (id uint32, ok bool) {
+	v := reflect.ValueOf(grpc.ServerTransportStreamFromContext(ctx))
+	if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {
+		return 0, false
+	}
+	field := v.Elem().FieldByName("id")
+	if field.Kind() != reflect.Uint32 {
+		return 0, false
+	}
+	return uint32(field.Uint()), true
 }

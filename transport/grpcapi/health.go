@@ -13,10 +13,10 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// healthInterval is how old an answer of the health service may be.
+// healthInterval is the maximum age of a response of the health service.
 const healthInterval = time.Second
 
-// health is grpc.health.v1.Health over readiness.
+// health implements grpc.health.v1.Health with the readiness of the server.
 type health struct {
 	healthpb.UnimplementedHealthServer
 
@@ -50,8 +50,7 @@ func (h *health) drain() {
 	}
 }
 
-// status asks at most once in an interval, so that probes of strangers cannot
-// wear out what readiness looks at.
+// status calls ready at most once per interval, which rate-limits unauthenticated probes.
 func (h *health) status(ctx context.Context) healthpb.HealthCheckResponse_ServingStatus {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -67,7 +66,7 @@ func (h *health) status(ctx context.Context) healthpb.HealthCheckResponse_Servin
 	return healthpb.HealthCheckResponse_SERVING
 }
 
-// Check answers once.
+// Check returns the current status.
 func (h *health) Check(ctx context.Context, r *healthpb.HealthCheckRequest) (*healthpb.HealthCheckResponse, error) {
 	if !h.known[r.GetService()] {
 		return nil, status.Error(codes.NotFound, "unknown service")
@@ -75,7 +74,7 @@ func (h *health) Check(ctx context.Context, r *healthpb.HealthCheckRequest) (*he
 	return &healthpb.HealthCheckResponse{Status: h.status(ctx)}, nil
 }
 
-// Watch answers at once and then whenever the answer is another.
+// Watch sends the current status at once and then each change.
 func (h *health) Watch(r *healthpb.HealthCheckRequest, stream grpc.ServerStreamingServer[healthpb.HealthCheckResponse]) error {
 	ticker := time.NewTicker(healthInterval)
 	defer ticker.Stop()
@@ -93,7 +92,7 @@ func (h *health) Watch(r *healthpb.HealthCheckRequest, stream grpc.ServerStreami
 			last = now
 		}
 		if h.drained.Load() {
-			return status.Error(codes.Unavailable, "the server is stopping") // a stream without end would hold up the stop
+			return status.Error(codes.Unavailable, "the server is stopping") // an open stream would delay the stop
 		}
 		select {
 		case <-stream.Context().Done():

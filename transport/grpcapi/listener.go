@@ -5,19 +5,21 @@ import (
 	"math"
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/chassi-go/chassi/transport"
 )
 
-// listener bounds the open connections. Further ones are closed at once, which tells a
-// client to try another server or later.
+// listener limits the open connections. Further connections are closed at once, so that a
+// client tries another server or retries later.
 type listener struct {
 	net.Listener
 
 	connections  *transport.Connections
 	writeTimeout time.Duration
+	guards       sync.Map // *guard by the address of its client, a net.Addr compared as a pointer
 }
 
 func (l *listener) Accept() (net.Conn, error) {
@@ -34,17 +36,17 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// conn is a connection of a listener. A client that takes nothing for
-// writeTimeout is cut off; grpc-go itself waits for it without an end.
+// conn is a connection of a listener. A connection whose client reads nothing for writeTimeout
+// is closed; grpc-go itself would wait indefinitely.
 type conn struct {
 	net.Conn
 
 	listener *listener
 	slot     transport.Slot
-	armed    atomic.Int64 // when writing ends, in Unix ns
+	armed    atomic.Int64 // the write deadline, in Unix ns
 }
 
-// Write implements [net.Conn]. A deadline that still is far away is not moved.
+// Write implements [net.Conn]. It keeps a deadline that is far enough in the future.
 func (c *conn) Write(b []byte) (int, error) {
 	now, timeout := time.Now(), c.listener.writeTimeout
 	if c.armed.Load() < now.Add(timeout*3/4).UnixNano() {
@@ -55,12 +57,13 @@ func (c *conn) Write(b []byte) (int, error) {
 	}
 	n, err := c.Conn.Write(b)
 	if err != nil && errors.Is(err, os.ErrDeadlineExceeded) {
-		_ = c.Close() // grpc-go leaves the end to its reader, which knows nothing of it
+		_ = c.Close() // grpc-go leaves the close to its reader, which does not notice the failure
 	}
 	return n, err
 }
 
-// SetDeadline implements [net.Conn]. One that others set goes before that of Write.
+// SetDeadline implements [net.Conn]. A deadline set by grpc-go takes precedence over that of
+// Write.
 func (c *conn) SetDeadline(t time.Time) error {
 	err := c.Conn.SetDeadline(t)
 	c.hold(t)
@@ -84,6 +87,7 @@ func (c *conn) hold(t time.Time) {
 
 // Close releases the connection's slot.
 func (c *conn) Close() error {
+	c.listener.guards.Delete(c.RemoteAddr())
 	c.slot.Release()
 	return c.Conn.Close()
 }

@@ -19,13 +19,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	transporttest.Run(t, transporttest.Transport{Cancels: true, Start: startConformance})
+	transporttest.Run(t, transporttest.Transport{Cancels: true, Streams: true, Start: startConformance})
 }
 
 func startConformance(t *testing.T, o transporttest.Options, services ...*chassi.Service) transporttest.Instance {
 	t.Helper()
-	s := start(t, grpcapi.Config{MaxMessageBytes: o.MaxMessageBytes, MaxStreams: uint32(o.MaxConcurrent)}, o.Middleware, services...)
-	c, err := grpcapi.Dial(grpcapi.ClientConfig{Target: s.Addr().String()})
+	s := start(t, grpcapi.Config{MaxMessageBytes: o.MaxMessageBytes, MaxStreams: uint32(o.MaxConcurrent), Streams: o.Streams}, o.Middleware, services...)
+	c, err := grpcapi.Dial(grpcapi.ClientConfig{Target: s.Addr().String(), MaxMessageBytes: o.MaxAnswerBytes})
 	if err != nil {
 		t.Fatal(err)
 	}

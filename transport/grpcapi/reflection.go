@@ -2,27 +2,27 @@ package grpcapi
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/schema/protobuf"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/reflection"
 	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
+	reflectionalphapb "google.golang.org/grpc/reflection/grpc_reflection_v1alpha"
 	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
-	_ "google.golang.org/protobuf/types/known/durationpb" // descriptors name them
+	_ "google.golang.org/protobuf/types/known/durationpb" // referenced by descriptors
 	_ "google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// describe makes one file for each package of services.
+// describe returns one file for each package of services.
 func describe(services []*chassi.Service) (*protoregistry.Files, error) {
 	files := new(protoregistry.Files)
 	packages := make(map[string][]*chassi.Service)
 	var order []string
 	for _, s := range services {
-		pkg := s.Name()[:strings.LastIndexByte("."+s.Name(), '.')]
+		pkg := protobuf.PackageOf(s)
 		if packages[pkg] == nil {
 			order = append(order, pkg)
 		}
@@ -44,13 +44,15 @@ func describe(services []*chassi.Service) (*protoregistry.Files, error) {
 	return files, nil
 }
 
+// registerReflection registers both versions of the reflection service, because many clients
+// support only the older one.
 func registerReflection(registrar grpc.ServiceRegistrar, server *grpc.Server, files *protoregistry.Files) {
-	reflectionpb.RegisterServerReflectionServer(registrar, reflection.NewServerV1(reflection.ServerOptions{
-		Services: server, DescriptorResolver: resolver{files}, ExtensionResolver: noExtensions{},
-	}))
+	options := reflection.ServerOptions{Services: server, DescriptorResolver: resolver{files}, ExtensionResolver: noExtensions{}}
+	reflectionpb.RegisterServerReflectionServer(registrar, reflection.NewServerV1(options))
+	reflectionalphapb.RegisterServerReflectionServer(registrar, reflection.NewServer(options))
 }
 
-// resolver finds our descriptors, and those that are linked in.
+// resolver finds the descriptors of the server and those linked into the program.
 type resolver struct{ ours *protoregistry.Files }
 
 func (r resolver) FindFileByPath(path string) (protoreflect.FileDescriptor, error) {

@@ -36,7 +36,7 @@ func header(path string, other ...[2]string) [][2]string {
 // and another connection of that client.
 func occupied(t *testing.T) *attacker {
 	t.Helper()
-	s := serveTarget(t, grpcapi.Config{MaxStreamsPerClient: 2}, false)
+	s := serveTarget(t, grpcapi.Config{MaxStreamsPerClient: 2, Reflection: true}, false)
 	watcher := attack(t, s)
 	for range 2 {
 		if _, err := watcher.call("/grpc.health.v1.Health/Watch", true); err != nil {
@@ -98,9 +98,9 @@ var refusedPaths = map[string]string{
 	"reflection":      "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
 }
 
-// Every call beyond its client's is refused without waiting for its message, and the client
-// is told when to try again.
-func TestCallsOfAClientWithTooManyAreRefusedUnread(t *testing.T) {
+// Every call beyond its client's is refused without waiting for its message, and the client learns
+// when to retry.
+func TestExcessCallsAreRefusedUnread(t *testing.T) {
 	t.Parallel()
 	a := occupied(t)
 	for name, path := range refusedPaths {
@@ -160,7 +160,7 @@ func TestRefusedCallsLeaveNothing(t *testing.T) { // alone: it looks at the heap
 }
 
 // Calls beyond the streams of their connection leave nothing either.
-func TestCallsBeyondTheConnectionsLeaveNothing(t *testing.T) { // alone: it looks at the heap
+func TestExcessCallsLeaveNoResources(t *testing.T) { // alone: it looks at the heap
 	s := serveTarget(t, grpcapi.Config{}, false)
 	a := attack(t, s)
 	for range maxStreams {
@@ -199,7 +199,7 @@ func decodeBinary(t *testing.T, value string) string {
 
 // Of a client that does not take its refusals no more calls are taken in than its connection
 // may have.
-func TestRefusalsThatNobodyTakesAreFew(t *testing.T) { // alone: it looks at the heap
+func TestUnreadRefusalsAreBounded(t *testing.T) { // alone: it looks at the heap
 	a := occupied(t)
 	before := h2test.Heap()
 	if err := a.Conn.SetWriteDeadline(time.Now().Add(2 * time.Second)); err != nil {
@@ -211,7 +211,9 @@ func TestRefusalsThatNobodyTakesAreFew(t *testing.T) { // alone: it looks at the
 	})
 	after := h2test.Heap()
 	t.Logf("%d sent, %d KiB more on the heap", sent, (int64(after)-int64(before))>>10)
-	if after > before+2<<20 {
+	// Buffers take up to 7 MiB, depending on what else the machine does; 300,000 refusals that
+	// are kept, at 260 bytes each, would take 80.
+	if after > before+16<<20 {
 		t.Errorf("%d bytes more on the heap", after-before)
 	}
 }

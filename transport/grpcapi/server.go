@@ -1,12 +1,14 @@
 package grpcapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"runtime"
-	"strings"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,19 +19,25 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
-	_ "google.golang.org/grpc/encoding/gzip" // requests and answers may be compressed
+	_ "google.golang.org/grpc/encoding/gzip" // supports compressed requests and responses
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/protobuf/reflect/protoregistry"
 )
 
-// Server serves endpoints on one address. Mount comes before Start.
+// Server serves endpoints on one address. Mount must be called before Start.
 type Server struct {
 	config       Config
 	middleware   []chassi.Middleware
 	services     []*chassi.Service
+	mounted      transport.Mounted
+	calls        transport.InFlight
 	methods      []*method
+	files        *protoregistry.Files // descriptors of the services
 	unmatched    *method
 	health       *health
 	streams      *streams
+	open         *transport.Streams
+	isStream     map[string]bool // by the path of the method
 	certificates *certs.Certificates
 	grpc         *grpc.Server
 	listener     atomic.Pointer[listener] // nil before Start
@@ -39,20 +47,20 @@ type Server struct {
 
 var _ chassi.Transport = (*Server)(nil)
 
-// New makes a server whose every call passes through middleware, the first one
-// outermost.
+// New returns a server whose calls pass through middleware, the first one outermost.
 func New(c Config, middleware ...chassi.Middleware) *Server {
 	s := &Server{config: c.withDefaults(), middleware: middleware, failed: make(chan error, 1)}
 	s.unmatched = s.newMethod(chassi.RawEndpoint("unmatched", refuseUnknown, chassi.Public), "unmatched")
 	s.health = newHealth(s.config.Ready)
 	s.streams = newStreams(s.config.MaxStreamsPerClient)
+	s.open, s.isStream = transport.NewStreams(s.config.Streams), make(map[string]bool)
 	return s
 }
 
 // Name returns "grpc".
 func (s *Server) Name() string { return "grpc" }
 
-// Addr returns the address listened on, nil before Start.
+// Addr returns the listen address, nil before Start.
 func (s *Server) Addr() net.Addr {
 	if l := s.listener.Load(); l != nil {
 		return l.Addr()
@@ -60,9 +68,8 @@ func (s *Server) Addr() net.Addr {
 	return nil
 }
 
-// Connections returns how many connections are open and how many were refused so
-// far because [Config].MaxConnections were, or [Config].MaxConnectionsPerClient of one
-// client.
+// Connections returns the number of open connections, and of those refused so far because of
+// [Config].MaxConnections or [Config].MaxConnectionsPerClient.
 func (s *Server) Connections() (open, refused int64) {
 	if l := s.listener.Load(); l != nil {
 		return l.connections.Counts()
@@ -70,7 +77,7 @@ func (s *Server) Connections() (open, refused int64) {
 	return 0, 0
 }
 
-// Certificate returns the state of the TLS certificate. Ok is false without one, and before
+// Certificate returns the state of the TLS certificate. Ok is false without TLS and before
 // Start.
 func (s *Server) Certificate() (state certs.State, ok bool) {
 	if s.listener.Load() == nil { // which is set after the certificates
@@ -79,7 +86,7 @@ func (s *Server) Certificate() (state certs.State, ok bool) {
 	return s.certificates.State()
 }
 
-// RefusedClients returns how many of the refused connections were too many for their
+// RefusedClients returns the number of connections refused because of the limit of their
 // client.
 func (s *Server) RefusedClients() int64 {
 	if l := s.listener.Load(); l != nil {
@@ -88,28 +95,46 @@ func (s *Server) RefusedClients() int64 {
 	return 0
 }
 
-// Mount serves the endpoints of service. It returns an error for one whose
-// messages cannot be written as Protocol Buffers.
+// Mount adds the endpoints of service. It returns an error that names the endpoint if a message
+// has no Protocol Buffers encoding or a middleware cannot serve the endpoint, and then adds
+// none of them.
 func (s *Server) Mount(service *chassi.Service) error {
-	if err := service.Err(); err != nil {
-		return err
+	if err := s.mounted.Add(service); err != nil {
+		return fmt.Errorf("grpcapi: %w", err)
 	}
 	var errs []error
+	var methods []*method
 	for _, e := range service.Endpoints() {
+		if !e.ServedOver("grpc") {
+			continue
+		}
 		m := s.newMethod(e, e.FullName())
-		errs = append(errs, m.plan())
-		s.methods = append(s.methods, m)
+		errs = append(errs, m.refusal(), m.plan())
+		methods = append(methods, m)
 	}
-	s.services = append(s.services, service)
-	return errors.Join(errs...)
-}
-
-// Start listens and serves.
-func (s *Server) Start(ctx context.Context) error {
-	files, err := describe(s.services)
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	services := append(slices.Clip(s.services), service)
+	files, err := describe(services)
 	if err != nil {
 		return err
 	}
+	s.services, s.methods, s.files = services, append(s.methods, methods...), files
+	for _, m := range methods {
+		if m.binding.Endpoint.Streams() {
+			s.isStream["/"+m.service+"/"+m.name] = true
+		}
+	}
+	return nil
+}
+
+// Start begins to listen and to serve.
+func (s *Server) Start(ctx context.Context) error {
+	if err := s.unmatched.refusal(); err != nil {
+		return err
+	}
+	var err error
 	if s.certificates, err = certs.Watch(s.config.TLS, s.config.Logger); err != nil {
 		return fmt.Errorf("grpcapi: %w", err)
 	}
@@ -122,15 +147,15 @@ func (s *Server) Start(ctx context.Context) error {
 	s.grpc = grpc.NewServer(s.options()...)
 	s.register()
 	s.health.register(registrar{s}, s.services)
-	if !s.config.NoReflection {
-		registerReflection(registrar{s}, s.grpc, files)
+	if s.config.Reflection {
+		registerReflection(registrar{s}, s.grpc, s.files)
 	}
 	connections := transport.NewConnections(s.config.MaxConnections, s.config.MaxConnectionsPerClient, s.config.TrustedProxies)
 	limited := &listener{Listener: transport.WatchAccept(l, s.Name(), s.config.Logger), connections: connections, writeTimeout: s.config.CallTimeout}
 	s.listener.Store(limited)
 	s.serving.Go(func() {
 		defer close(s.failed)
-		// A Stop may come before Serve has begun.
+		// Stop may be called before Serve has begun.
 		if err := s.grpc.Serve(limited); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 			s.failed <- err
 		}
@@ -139,30 +164,49 @@ func (s *Server) Start(ctx context.Context) error {
 	return nil
 }
 
-// What is kept of a call beyond the message that is being read, and of a connection, both
-// without regard to how fast the client sends: by itself grpc-go lets both windows grow to
-// 16 MiB. For a message grpc-go adds its size to the window of its call.
+// Memory for a call beyond the message being read, and for a connection, must not depend on how
+// fast the client sends: by default grpc-go lets both windows grow to 16 MiB. For a message
+// grpc-go adds its size to the window of its call.
 const (
 	streamWindow     = 64 << 10
 	connectionWindow = 1 << 20
 )
 
+// grpc-go keeps that many goroutines for calls, and starts a new one for each further call. A
+// new goroutine has a small stack, which the middleware makes the runtime copy to a larger one,
+// at about a fifth of the cost of a call.
+const (
+	workersPerProcessor = 32
+	maxWorkers          = 512
+)
+
 func (s *Server) options() []grpc.ServerOption {
 	c := s.config
+	maxStreams := c.MaxStreams
+	alive := keepalive.ServerParameters{
+		MaxConnectionIdle: c.IdleTimeout, MaxConnectionAge: c.MaxConnectionAge, MaxConnectionAgeGrace: c.CallTimeout,
+		Time: c.PingInterval, Timeout: 20 * time.Second,
+	}
+	if len(s.isStream) > 0 {
+		open := s.open.Config()
+		maxStreams = uint32(min(uint64(maxStreams)+uint64(open.MaxPeer), math.MaxUint32))
+		// A connection that has reached its age takes no further calls, and is closed with its
+		// last one.
+		alive.MaxConnectionAgeGrace = max(c.CallTimeout, open.MaxAge/10*11+open.SendTimeout)
+		alive.Time = max(min(c.PingInterval, open.Heartbeat), time.Second) // the minimum of grpc-go
+		alive.Timeout = 2 * open.Heartbeat
+	}
 	options := []grpc.ServerOption{
 		grpc.ForceServerCodecV2(codec{}),
 		grpc.MaxRecvMsgSize(c.MaxMessageBytes),
 		grpc.MaxHeaderListSize(c.MaxHeaderBytes),
-		grpc.MaxConcurrentStreams(c.MaxStreams),
+		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.ConnectionTimeout(c.ConnectionTimeout),
 		grpc.StaticStreamWindowSize(streamWindow), grpc.StaticConnWindowSize(connectionWindow),
 		grpc.InTapHandle(s.limitCall),
-		grpc.KeepaliveParams(keepalive.ServerParameters{
-			MaxConnectionIdle: c.IdleTimeout, MaxConnectionAge: c.MaxConnectionAge, MaxConnectionAgeGrace: c.CallTimeout,
-			Time: c.PingInterval, Timeout: 20 * time.Second,
-		}),
+		grpc.KeepaliveParams(alive),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: c.MinPingInterval, PermitWithoutStream: true}),
-		grpc.NumStreamWorkers(uint32(runtime.GOMAXPROCS(0))), // goroutines whose stacks have grown already; more are made when these are busy
+		grpc.NumStreamWorkers(uint32(min(workersPerProcessor*runtime.GOMAXPROCS(0), maxWorkers))),
 		grpc.UnknownServiceHandler(s.counted(s.unmatched.serveUnknown)),
 	}
 	creds := insecure.NewCredentials()
@@ -172,7 +216,7 @@ func (s *Server) options() []grpc.ServerOption {
 	return append(options, grpc.Creds(&guarded{TransportCredentials: creds, config: &s.config}))
 }
 
-// register gives grpc-go the mounted methods, service by service.
+// register registers the mounted methods with grpc-go.
 func (s *Server) register() {
 	services := make(map[string]*grpc.ServiceDesc)
 	for _, m := range s.methods {
@@ -181,22 +225,26 @@ func (s *Server) register() {
 			desc = &grpc.ServiceDesc{ServiceName: m.service, HandlerType: (*any)(nil)}
 			services[m.service] = desc
 		}
-		desc.Streams = append(desc.Streams, grpc.StreamDesc{StreamName: m.name, Handler: m.serve, ClientStreams: true})
+		if m.binding.Endpoint.Streams() {
+			desc.Streams = append(desc.Streams, grpc.StreamDesc{StreamName: m.name, Handler: m.serveStream, ServerStreams: true, ClientStreams: true})
+		} else {
+			desc.Streams = append(desc.Streams, grpc.StreamDesc{StreamName: m.name, Handler: s.counted(m.serve), ClientStreams: true})
+		}
 	}
 	for _, desc := range services {
-		registrar{s}.RegisterService(desc, s)
+		s.grpc.RegisterService(desc, s)
 	}
 }
 
-// Failed delivers the reason when serving ends by itself.
+// Failed delivers the error when serving ends unexpectedly.
 func (s *Server) Failed() <-chan error { return s.failed }
 
-// Drain lets the health service say NOT_SERVING, so that clients go elsewhere.
+// Drain makes the health service report NOT_SERVING, so that clients use other servers.
 func (s *Server) Drain() { s.health.drain() }
 
-// Stop closes the listener, tells clients to go away, and waits for the calls in
-// flight. When ctx ends first it cancels them and returns an error that counts
-// them by method.
+// Stop closes the listener, sends GOAWAY to clients, ends subscriptions, and waits for the calls
+// in flight and for streams that are [chassi.Finite]. When
+// ctx ends first it cancels them and returns an error that counts them by method.
 func (s *Server) Stop(ctx context.Context) error {
 	s.Drain()
 	defer s.certificates.Stop()
@@ -206,26 +254,13 @@ func (s *Server) Stop(ctx context.Context) error {
 		defer close(done)
 		s.grpc.GracefulStop()
 	}()
+	s.open.Stop()
 	select {
 	case <-done:
 		return nil
 	case <-ctx.Done():
 	}
-	stuck := s.inFlight()
+	stuck := cmp.Or(s.calls.String(), "none, only open streams")
 	s.grpc.Stop()
-	return fmt.Errorf("grpcapi: gave up calls in flight: %s: %w", stuck, ctx.Err())
-}
-
-// inFlight lists the methods that calls are in: "auth.v1.Auth/Me (3)".
-func (s *Server) inFlight() string {
-	var stuck []string
-	for _, m := range append(s.methods, s.unmatched) {
-		if n := m.inFlight.Load(); n > 0 {
-			stuck = append(stuck, fmt.Sprintf("%s (%d)", m.binding.Route, n))
-		}
-	}
-	if stuck == nil {
-		return "none, only open streams"
-	}
-	return strings.Join(stuck, ", ")
+	return fmt.Errorf("grpcapi: stopped with calls in flight: %s: %w", stuck, ctx.Err())
 }

@@ -12,10 +12,10 @@ import (
 	"google.golang.org/grpc/tap"
 )
 
-// streams bounds the streams that one client has open over all of its connections. A
-// stream is open from its metadata to the return of its handler, health watches and calls
-// whose message has not arrived yet included. That is what bounds the messages of one
-// client that are held in memory: grpc-go reads a whole message before any middleware runs.
+// streams limits the open streams of one client over all of its connections. A stream is open
+// from its metadata to the return of its handler, including health watches and calls whose
+// message has not arrived yet. The limit bounds the memory for messages of one client: grpc-go
+// reads a whole message before any middleware runs.
 type streams struct {
 	max    int64
 	open   *ratelimit.Usage
@@ -28,15 +28,15 @@ func newStreams(limit int) *streams {
 	return &streams{max: int64(limit), open: ratelimit.NewUsage(), refuse: statusOf("", e).Err()}
 }
 
-// counted returns a handler that counts the stream while h runs, and refuses it when its
-// client has too many. grpc-go calls a handler once the metadata have arrived; it is the
-// handler that reads messages, so nothing of a refused call's is read.
+// counted returns a handler that counts the stream while h runs, and refuses it when its client
+// has too many. grpc-go calls a handler once the metadata have arrived; the handler reads the
+// messages, so no message of a refused call is read.
 //
-// The tap would be earlier, but grpc-go does not end the context of a call that the tap
-// refuses: with a deadline it stays in memory until then, even when the connection is closed.
+// A tap would run earlier, but grpc-go does not end the context of a call that the tap refuses:
+// with a deadline it stays in memory until then, even after the connection is closed.
 func (s *Server) counted(h grpc.StreamHandler) grpc.StreamHandler {
 	return func(impl any, stream grpc.ServerStream) error {
-		client := s.clientOf(stream.Context())
+		client, _ := s.clientOf(stream.Context())
 		if !client.IsValid() {
 			return h(impl, stream)
 		}
@@ -49,9 +49,9 @@ func (s *Server) counted(h grpc.StreamHandler) grpc.StreamHandler {
 	}
 }
 
-// registrar registers services with grpc-go whose streams are counted. Unary methods
-// become streams of one message, because grpc-go's interceptors see a unary call only when
-// its message has been read.
+// registrar registers services with grpc-go so that their streams are counted. Unary methods
+// are registered as streams of one message, because grpc-go calls the interceptors of a unary
+// call only after its message has been read.
 type registrar struct{ server *Server }
 
 var _ grpc.ServiceRegistrar = registrar{}
@@ -80,12 +80,44 @@ func unary(m grpc.MethodDesc) grpc.StreamHandler {
 	}
 }
 
-// limitCall ends a call's context after CallTimeout, which ends the wait for its
-// message and for room to answer. Whoever watches the health is left alone. It is grpc-go's
-// tap and refuses no call: see [Server.counted].
+// streamContext is the context of a stream, which ends by a deadline only while it is opened.
+type streamContext struct {
+	context.Context //nolint:containedctx // it is a context
+
+	end context.CancelCauseFunc
+}
+
+type streamContextKey struct{}
+
+// Value returns the context itself for its key.
+func (c *streamContext) Value(key any) any {
+	if key == (streamContextKey{}) {
+		return c
+	}
+	return c.Context.Value(key)
+}
+
+// Err returns [context.DeadlineExceeded] if the context was ended with it. grpc-go sends the
+// status of this error if the message does not arrive.
+func (c *streamContext) Err() error {
+	err := c.Context.Err()
+	if err != nil && context.Cause(c.Context) == context.DeadlineExceeded { //nolint:errorlint // our own
+		return context.DeadlineExceeded
+	}
+	return err
+}
+
+// limitCall ends a call's context after CallTimeout, which limits the wait for its message and
+// for flow control of its response. Health watches are exempt, and streams end themselves if they
+// do not open. It is grpc-go's tap and refuses
+// no call: see [Server.counted].
 func (s *Server) limitCall(ctx context.Context, call *tap.Info) (context.Context, error) {
 	if call.FullMethodName == healthpb.Health_Watch_FullMethodName {
 		return ctx, nil
+	}
+	if s.isStream[call.FullMethodName] {
+		ctx, end := context.WithCancelCause(ctx)
+		return &streamContext{ctx, end}, nil
 	}
 	limit := time.Now().Add(s.config.CallTimeout)
 	if deadline, ok := ctx.Deadline(); ok && deadline.Before(limit) {

@@ -114,7 +114,7 @@ func TestFault17LengthAndChunks(t *testing.T) {
 	}
 	// A folded line is one value (RFC 9112, section 5.2), never a header of its own.
 	answer := talk(t, addr, "POST /echo HTTP/1.1\r\nHost: x\r\nX-A: b\r\n Content-Length: 100\r\n\r\n{}"+next)
-	if strings.Contains(answer, "smuggled") || calls.Load() > 1 {
+	if strings.Contains(answer, "smuggled") || calls.Load() > 2 { // a chunked one before, and this one, without a body
 		t.Errorf("%q", answer)
 	}
 }
@@ -240,8 +240,8 @@ func TestFault18HeaderInjection(t *testing.T) {
 	}
 }
 
-// Fault 22: slow headers, slow bodies and slow readers are cut off in time, and
-// nobody else notices.
+// Fault 22: slow headers, slow bodies and slow readers are cut off in time, and no other client
+// notices.
 func TestFault22SlowClients(t *testing.T) {
 	t.Parallel()
 	addr, _ := counted(t, Config{ReadHeaderTimeout: 100 * time.Millisecond, ReadTimeout: 200 * time.Millisecond, IdleTimeout: 200 * time.Millisecond, WriteTimeout: 2 * time.Second})
@@ -277,7 +277,7 @@ func TestFault22SlowClients(t *testing.T) {
 	}
 }
 
-// A body that stalls is told so, while its client still listens.
+// A stalled body gets an error response while its client still reads.
 func TestASlowBodyGets408(t *testing.T) {
 	t.Parallel()
 	addr, _ := counted(t, Config{ReadTimeout: 100 * time.Millisecond})

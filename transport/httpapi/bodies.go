@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -8,31 +9,35 @@ import (
 	"github.com/chassi-go/chassi/ratelimit"
 )
 
-// smallBody is how long a body may be that is not counted: calls under way are bounded for
-// each client, and so are these.
+// smallBody is the maximum length of a body that is not counted: such bodies are limited by the
+// number of calls in flight of each client.
 const smallBody = bufferBytes
 
-// clientsWithBodies is how many clients may have all the bodies that one may have.
+// clientsWithBodies is the number of clients that may use their whole share of the memory.
 const clientsWithBodies = 8
 
 var errTooManyBodies = chassi.NewError(chassi.ResourceExhausted, "too_many_large_bodies", "Too many large requests at once").WithRetryAfter(time.Second)
 
-// bodies bounds the memory of large request bodies, from when they are read to the end of
-// their calls: for each client, and for all.
+// bodies limits the memory for large request bodies, from their reading to the end of their
+// calls: per client, and in total.
 type bodies struct {
 	perClient, max int64
 	clients        *ratelimit.Usage
 	all            atomic.Int64
 }
 
-// newBodies leaves room for one body of the largest size in any case.
+// newBodies returns limits that admit at least one body of the maximum size.
 func newBodies(c Config) *bodies {
 	perClient := max(c.MaxBodyBytesPerClient, c.MaxBodyBytes)
-	return &bodies{perClient: perClient, max: clientsWithBodies * perClient, clients: ratelimit.NewUsage()}
+	all := int64(math.MaxInt64)
+	if perClient <= all/clientsWithBodies {
+		all = clientsWithBodies * perClient
+	}
+	return &bodies{perClient: perClient, max: all, clients: ratelimit.NewUsage()}
 }
 
 func (b *bodies) acquire(client ratelimit.Key, n int64) bool {
-	if b.all.Add(n) <= b.max && b.clients.Acquire(client, n, b.perClient) {
+	if all := b.all.Add(n); all >= 0 && all <= b.max && b.clients.Acquire(client, n, b.perClient) { // negative: overflow
 		return true
 	}
 	b.all.Add(-n)
@@ -44,12 +49,10 @@ func (b *bodies) release(client ratelimit.Key, n int64) {
 	b.all.Add(-n)
 }
 
-// holdBody counts the body once it turns out to be large: by its stated length, or else by
-// the longest that it may be.
-func (x *exchange) holdBody() error {
-	n := x.r.ContentLength
+// holdBody counts a large body of n bytes, or of the maximum length if n is negative.
+func (x *exchange) holdBody(n int64) error {
 	if n < 0 {
-		n = x.server.config.MaxBodyBytes
+		n = x.route.maxBody
 	}
 	if !x.server.bodies.acquire(ratelimit.AddrKey(x.call.Peer.Addr()), n) {
 		return errTooManyBodies

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/internal/h2test"
+	"github.com/chassi-go/chassi/ratelimit"
 )
 
 // dialFrom connects from a loopback address, which stands for one client.
@@ -46,7 +48,7 @@ func clientFrom(t *testing.T, from string, trusted *tls.Config) *http.Client {
 
 // One client that takes all connections it can get, idle or in the middle of a TLS
 // handshake, leaves the others theirs.
-func TestConnectionsOfOneClientLeaveOthersTheirs(t *testing.T) {
+func TestConnectionsOfOneClientLeaveCapacityForOthers(t *testing.T) {
 	t.Parallel()
 	for _, overTLS := range []bool{false, true} {
 		t.Run(fmt.Sprint("TLS=", overTLS), func(t *testing.T) {
@@ -99,9 +101,9 @@ func TestConnectionsOfAProxyAreNotCounted(t *testing.T) {
 	h2test.Until(t, 5*time.Second, func() bool { open, _ := s.Connections(); return open == 5 }, "a proxy does not get its connections")
 }
 
-// One client that sends large bodies, and does not finish them, leaves the others room for
+// One client that sends large bodies, and does not finish them, leaves capacity for
 // theirs.
-func TestLargeBodiesOfOneClientLeaveOthersRoom(t *testing.T) {
+func TestLargeBodiesOfOneClientLeaveCapacityForOthers(t *testing.T) {
 	t.Parallel()
 	const size = 100 << 10
 	var s *Server
@@ -151,7 +153,7 @@ func TestLargeBodiesOfOneClientLeaveOthersRoom(t *testing.T) {
 }
 
 // A body is counted to the end of its call, whatever becomes of that.
-func TestLargeBodiesAreGivenBack(t *testing.T) {
+func TestLargeBodiesAreReleased(t *testing.T) {
 	t.Parallel()
 	s, err := New(Config{MaxBodyBytes: 1 << 20})
 	if err != nil {
@@ -183,5 +185,36 @@ func TestLargeBodiesAreGivenBack(t *testing.T) {
 		if n := s.bodies.all.Load(); n != 0 || s.bodies.clients.Len() != 0 {
 			t.Errorf("%d bytes are held after the call", n)
 		}
+	}
+}
+
+// All bodies may take eight times what those of one client may, which is at least one body of
+// the largest size.
+func TestBodiesAreBounded(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ body, perClient, want, all int64 }{
+		{10, 20, 20, 160},
+		{30, 20, 30, 240},
+		{1, math.MaxInt64 / 8, math.MaxInt64 / 8, math.MaxInt64 / 8 * 8},
+		{1, math.MaxInt64/8 + 1, math.MaxInt64/8 + 1, math.MaxInt64},
+		{math.MaxInt64, 20, math.MaxInt64, math.MaxInt64},
+	} {
+		if b := newBodies(Config{MaxBodyBytes: c.body, MaxBodyBytesPerClient: c.perClient}); b.perClient != c.want || b.max != c.all {
+			t.Errorf("%+v: %d for a client, %d for all", c, b.perClient, b.max)
+		}
+	}
+	b := newBodies(Config{MaxBodyBytes: 10, MaxBodyBytesPerClient: 20})
+	key := func(i int) ratelimit.Key { return ratelimit.AddrKey(netip.AddrFrom4([4]byte{127, 0, 0, byte(i)})) }
+	for i := range 8 {
+		if !b.acquire(key(i), 20) {
+			t.Errorf("client %d of 8 does not get its share", i)
+		}
+	}
+	if b.acquire(key(9), 1) || b.acquire(key(9), math.MaxInt64) || b.all.Load() != 160 {
+		t.Errorf("a ninth client gets some; %d bytes held", b.all.Load())
+	}
+	b.release(key(0), 20)
+	if b.acquire(key(1), 1) || !b.acquire(key(0), 20) || b.all.Load() != 160 {
+		t.Errorf("%d bytes held", b.all.Load())
 	}
 }

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding"
@@ -12,55 +13,61 @@ import (
 	"net/http"
 	"net/url"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/chassi-go/chassi"
-	"github.com/chassi-go/chassi/schema/strictjson"
-	"github.com/chassi-go/chassi/transport"
 	"github.com/go-json-experiment/json"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/internal/strictjson"
+	"github.com/chassi-go/chassi/transport"
 )
 
-// ClientConfig sets up a [Client]. The zero value of every field but URL means
-// the default in its tag.
+// ClientConfig configures a [Client]. The zero value of every field but URL means the default
+// in its tag.
 type ClientConfig struct {
-	URL              string        `config:"url" help:"http://host:port or https://host, with a path if the service has one in front of it"`
-	Timeout          time.Duration `config:"timeout" default:"30s" min:"1ms" help:"for a call whose caller sets no deadline"`
-	DialTimeout      time.Duration `config:"dial_timeout" default:"5s" min:"1ms" help:"for a connection, and again for its TLS handshake"`
-	IdleTimeout      time.Duration `config:"idle_timeout" default:"90s" min:"1ms" help:"for an idle connection"`
-	MaxIdle          int           `config:"max_idle" default:"100" min:"1" help:"idle connections kept"`
-	MaxConnections   int           `config:"max_connections" default:"1000" min:"1" help:"connections at once; further calls wait"`
-	MaxResponseBytes int64         `config:"max_response_bytes" default:"4194304" min:"1" help:"an answer"`
+	URL              string        `config:"url" format:"url:http,https" mask:"url" help:"http://host:port or https://host, with the path prefix of the service, if any"`
+	Timeout          time.Duration `config:"timeout" default:"30s" min:"1ms" help:"maximum time of a call whose caller sets no deadline"`
+	DialTimeout      time.Duration `config:"connect_timeout" default:"5s" min:"1ms" help:"maximum time to connect, and again for the TLS handshake"`
+	IdleTimeout      time.Duration `config:"idle_timeout" default:"90s" min:"1ms" help:"time after which an idle connection is closed"`
+	MaxIdle          int           `config:"max_idle_connections" default:"100" min:"1" help:"maximum number of idle connections"`
+	MaxConnections   int           `config:"max_connections" default:"1000" min:"1" help:"maximum number of connections; further calls wait"`
+	MaxResponseBytes int64         `config:"max_response_bytes" default:"4194304" min:"1" help:"maximum size of a response in bytes"`
 
-	// TLS is used for https URLs; nil is Go's default.
+	// EventStreams makes the client receive streams as Server-Sent Events instead of JSON Lines,
+	// for proxies that pass only those on at once.
+	EventStreams bool `config:"event_streams" help:"receive streams as Server-Sent Events, for proxies that pass only those on at once"`
+
+	// TLS is the configuration for https URLs; nil means Go's default.
 	TLS *tls.Config `config:"-"`
 }
 
 func (c ClientConfig) withDefaults() ClientConfig {
-	setDefault(&c.Timeout, 30*time.Second)
-	setDefault(&c.DialTimeout, 5*time.Second)
-	setDefault(&c.IdleTimeout, 90*time.Second)
-	setDefault(&c.MaxIdle, 100)
-	setDefault(&c.MaxConnections, 1000)
-	setDefault(&c.MaxResponseBytes, 4<<20)
+	c.Timeout = cmp.Or(c.Timeout, 30*time.Second)
+	c.DialTimeout = cmp.Or(c.DialTimeout, 5*time.Second)
+	c.IdleTimeout = cmp.Or(c.IdleTimeout, 90*time.Second)
+	c.MaxIdle = cmp.Or(c.MaxIdle, 100)
+	c.MaxConnections = cmp.Or(c.MaxConnections, 1000)
+	c.MaxResponseBytes = cmp.Or(c.MaxResponseBytes, 4<<20)
 	return c
 }
 
-// Client calls endpoints that a [Server] serves. Redirects are not followed. It is
-// safe for concurrent use.
+// Client calls endpoints that a [Server] serves. It does not follow redirects. It is safe for
+// concurrent use.
 type Client struct {
 	config ClientConfig
 	base   *url.URL
 	http   *http.Client
 }
 
-// NewClient makes a client. It connects to nothing yet.
+// NewClient returns a client. It does not connect yet.
 func NewClient(c ClientConfig) (*Client, error) {
 	c = c.withDefaults()
 	base, err := url.Parse(c.URL)
 	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" || base.RawQuery != "" {
-		return nil, errors.New("httpapi: url of the client: want http://host:port or https://host") // the parser's error may hold a password
+		return nil, errors.New("httpapi: url of the client: want http://host:port or https://host") // the parser's error may contain a password
 	}
 	dialer := &net.Dialer{Timeout: c.DialTimeout}
 	return &Client{config: c, base: base, http: &http.Client{
@@ -76,65 +83,135 @@ func NewClient(c ClientConfig) (*Client, error) {
 // Close closes the idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// clientRoute is how one endpoint is called.
+// clientRoute holds the request plan of one endpoint.
 type clientRoute struct {
 	method, path string
 	params       params
 	hasBody      bool
+	hasResponse  bool
+	answer       *answerPlan
+	timeout      time.Duration // of a call whose caller sets none, 0 for the client's
 }
 
-// Bind prepares calls of e, which must have a route.
+// Bind implements [client.Caller]. The endpoint e must have a route.
 func (c *Client) Bind(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error) {
+	b, rt, err := c.bind(e)
+	if err != nil {
+		return nil, nil, err
+	}
+	return b, func(ctx context.Context, call *chassi.Call) error { return c.call(ctx, rt, call) }, nil
+}
+
+func (c *Client) bind(e *chassi.Endpoint) (*chassi.Binding, *clientRoute, error) {
+	if err := transport.CheckServed(e, "http"); err != nil {
+		return nil, nil, err //nolint:wrapcheck // says which endpoint
+	}
 	method, path := e.Route()
 	if method == "" {
 		return nil, nil, fmt.Errorf("%s has no route, so HTTP does not serve it", e.FullName())
 	}
 	rt := &clientRoute{method: method, path: path}
 	var err error
+	if rt.answer, err = planAnswer(e.ResponseType()); err != nil {
+		return nil, nil, fmt.Errorf("the response %v: %w", e.ResponseType(), err)
+	}
+	rt.hasResponse = hasJSON(e, rt.answer)
+	if request, response := e.Files(); request || response {
+		rt.timeout = e.Timeout()
+	}
 	if rt.params, rt.hasBody, err = planParams(e.RequestType(), path); err != nil {
 		return nil, nil, err
 	}
 	b := &chassi.Binding{Endpoint: e, Transport: "http", Client: true, Method: method, Route: path, Status: transport.CodeStatus}
-	return b, func(ctx context.Context, call *chassi.Call) error { return c.call(ctx, rt, call) }, nil
+	return b, rt, nil
 }
 
 func (c *Client) call(ctx context.Context, rt *clientRoute, call *chassi.Call) error {
+	cancel := func() {}
 	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, c.config.Timeout)
-		defer cancel()
+		ctx, cancel = context.WithTimeout(ctx, cmp.Or(rt.timeout, c.config.Timeout))
+	}
+	end := func() { cancel() }
+	defer func() { end() }()
+	if err := transport.CheckMetadata(call.In); err != nil {
+		return err
 	}
 	request, err := c.request(ctx, rt, call)
 	if err != nil {
-		return chassi.NewError(chassi.InvalidArgument, "malformed_request", "The request cannot be sent").WithCause(err)
+		return cannotSend(err)
 	}
-	answer, err := c.http.Do(request)
+	if sent, ok := request.Body.(*sentFile); ok {
+		defer sent.end()
+	}
+	answer, err := c.http.Do(request) //nolint:bodyclose // end closes it
 	if err != nil {
 		return unreachable(ctx, err)
 	}
-	defer answer.Body.Close()
+	end = func() { _ = answer.Body.Close(); cancel() }
 	for key, values := range answer.Header {
 		call.Out.Set(key, values[0])
 	}
-	body, err := io.ReadAll(io.LimitReader(answer.Body, c.config.MaxResponseBytes+1))
-	switch {
-	case err != nil:
-		return unreachable(ctx, err)
-	case int64(len(body)) > c.config.MaxResponseBytes:
-		return malformedAnswer(fmt.Errorf("is longer than %d bytes", c.config.MaxResponseBytes))
-	case answer.StatusCode < 200 || answer.StatusCode > 299:
-		return problemOf(answer, body)
-	case len(body) == 0:
+	if rt.answer != nil && rt.answer.file != nil && !rt.isProblem(answer) {
+		if err := rt.readFile(answer, call.Response, end); err != nil {
+			return err
+		}
+		end = func() {} // when the file is closed
 		return nil
 	}
+	body, err := io.ReadAll(io.LimitReader(answer.Body, past(c.config.MaxResponseBytes)))
+	tooLarge := int64(len(body)) > c.config.MaxResponseBytes
+	switch {
+	case rt.isProblem(answer) && (err == nil || ctx.Err() == nil): // the status is known, even with an incomplete body
+		return problemOf(answer, body)
+	case err != nil:
+		return unreachable(ctx, err)
+	case tooLarge:
+		return transport.ErrAnswerTooLarge.WithCause(fmt.Errorf("httpapi: the response exceeds the client's max_response_bytes, %d", c.config.MaxResponseBytes))
+	case len(body) == 0 && (!rt.hasResponse || answer.StatusCode == http.StatusNoContent || answer.StatusCode == http.StatusResetContent):
+		return rt.readFields(answer, call.Response)
+	}
 	if err := strictjson.DecodeAnswer(body, call.Response); err != nil {
+		return malformedAnswer(err)
+	}
+	return rt.readFields(answer, call.Response)
+}
+
+// readFields sets the fields of the response that are not JSON.
+func (rt *clientRoute) readFields(answer *http.Response, response any) error {
+	if rt.answer == nil {
+		return nil
+	}
+	if err := rt.answer.read(reflect.ValueOf(response).Elem(), answer); err != nil {
 		return malformedAnswer(err)
 	}
 	return nil
 }
 
-// unreachable tells the end of the caller's patience from a service that cannot
-// be reached.
+// cannotSend returns the error for a request that cannot be encoded. It names the field, if the
+// field belongs to path, query or header.
+func cannotSend(err error) error {
+	e := chassi.NewError(chassi.InvalidArgument, "malformed_request", "The request cannot be sent").WithCause(err)
+	if field, ok := errors.AsType[*fieldError](err); ok {
+		e = e.WithViolations(chassi.Violation{Field: field.name, Message: field.err.Error()})
+	}
+	return e
+}
+
+// fieldError is the reason why a field cannot be encoded.
+type fieldError struct {
+	name string
+	err  error
+}
+
+func (e *fieldError) Error() string { return e.name + ": " + e.err.Error() }
+
+func (rt *clientRoute) isProblem(answer *http.Response) bool {
+	status := answer.StatusCode
+	return status < 200 || status > 299 && (rt.answer == nil || !slices.Contains(rt.answer.statuses, status))
+}
+
+// unreachable returns the error for a failed request: the end of the caller's context or an
+// unreachable service.
 func unreachable(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return chassi.ErrorOf(ctx.Err()).WithCause(errors.Join(ctx.Err(), err))
@@ -159,7 +236,12 @@ func (c *Client) request(ctx context.Context, rt *clientRoute, call *chassi.Call
 	}
 	u.RawQuery = query.Encode()
 	var body io.Reader
-	if rt.hasBody {
+	length := int64(0) // of a file, see http.Request
+	if rt.params.file != nil {
+		if body, length, err = rt.params.writeFile(call.Request, header); err != nil {
+			return nil, err
+		}
+	} else if rt.hasBody {
 		var b []byte
 		if err := strictjson.Append(&b, rt.params.withoutParams(call.Request)); err != nil {
 			return nil, err //nolint:wrapcheck // says what
@@ -171,6 +253,9 @@ func (c *Client) request(ctx context.Context, rt *clientRoute, call *chassi.Call
 	if err != nil {
 		return nil, err //nolint:wrapcheck // says what
 	}
+	if rt.params.file != nil {
+		request.ContentLength = length
+	}
 	request.Header = header
 	if in, ok := call.In.(*transport.Pairs); ok {
 		for _, pair := range *in {
@@ -181,38 +266,50 @@ func (c *Client) request(ctx context.Context, rt *clientRoute, call *chassi.Call
 	return request, nil
 }
 
-// problemOf turns an answer that is no success into the error that the service
-// sent, or into one by its status, if something before the service answered.
+// problemOf converts an unsuccessful response to the error that the service sent, or to an
+// error by status if an intermediary sent the response.
 func problemOf(answer *http.Response, body []byte) error {
 	var p problem
 	e := &chassi.Error{Code: codeOf(answer.StatusCode), Message: http.StatusText(answer.StatusCode)}
 	if strings.HasPrefix(answer.Header.Get("Content-Type"), "application/problem+json") && json.Unmarshal(body, &p) == nil && p.Error != "" {
-		e.Reason, e.Message, e.Violations, e.Details = p.Error, p.Message, p.Violations, strictjson.ParseDetails(p.Details)
-		for _, code := range chassi.Codes() {
-			if code.String() == p.Code {
-				e.Code = code
-			}
+		code := e.Code
+		e = p.asError()
+		if _, ok := chassi.ParseCode(p.Code); !ok {
+			e.Code = code
 		}
 	} else {
 		e.Reason = e.Code.String()
 		e.Cause = fmt.Errorf("status %d without a problem document", answer.StatusCode)
 	}
-	e.RetryAfter = parseRetryAfter(answer.Header.Get("Retry-After"))
+	if e.RetryAfter == 0 {
+		e.RetryAfter = parseRetryAfter(answer.Header.Get("Retry-After"))
+	}
 	return e
 }
 
-// parseRetryAfter reads seconds or a date (RFC 9110, section 10.2.3), 0 for neither.
+// asError returns the error that p describes.
+func (p *problem) asError() *chassi.Error {
+	e := chassi.NewError(chassi.Unknown, p.Error, p.Message)
+	e.Violations, e.Details, e.RetryAfter = p.Violations, strictjson.ParseDetails(p.Details), transport.RetryAfter(p.RetryAfterMS, time.Millisecond)
+	if code, ok := chassi.ParseCode(p.Code); ok {
+		e.Code = code
+	}
+	return e
+}
+
+// parseRetryAfter parses seconds or a date (RFC 9110, section 10.2.3) and returns 0 if the
+// value is neither. Larger numbers are reduced to the maximum.
 func parseRetryAfter(text string) time.Duration {
-	if seconds, err := strconv.ParseUint(text, 10, 31); err == nil {
-		return time.Duration(seconds) * time.Second
+	if seconds, err := strconv.ParseInt(text, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
+		return transport.RetryAfter(seconds, time.Second)
 	}
 	if at, err := http.ParseTime(text); err == nil {
-		return max(time.Until(at), 0)
+		return transport.RetryAfter(int64(time.Until(at)), 1)
 	}
 	return 0
 }
 
-// codeOf is the code for a status that no problem document explains.
+// codeOf returns the code for a status without a problem document.
 func codeOf(status int) chassi.Code {
 	switch status {
 	case http.StatusUnauthorized:
@@ -238,35 +335,42 @@ func codeOf(status int) chassi.Code {
 	return chassi.Unknown
 }
 
-// write puts the fields that are no part of the body where they belong: it
-// returns the path with its wildcards filled, escaped, and the query.
+// write encodes the fields that are not part of the body: it returns the path with its
+// wildcards filled in, escaped, and the query.
 func (p *params) write(pattern string, request any, header http.Header) (path string, query url.Values, err error) {
 	path, query = strings.ReplaceAll(pattern, "{$}", ""), make(url.Values)
 	v := reflect.ValueOf(request).Elem()
 	for i := range p.fields {
 		f := &p.fields[i]
-		field, err := v.FieldByIndexErr(f.index)
-		if err != nil {
-			continue // in an embedded struct that is not there
+		field := f.in(v, false)
+		if !field.IsValid() { // in a nil embedded struct
+			if f.source == "path" {
+				return "", nil, fmt.Errorf("%s: is missing", f.name)
+			}
+			continue
 		}
 		texts, err := f.texts(field)
-		if err == nil && f.source == "path" {
+		switch {
+		case err != nil:
+		case f.source == "path":
 			path, err = fillPath(path, f.name, texts[0])
+		case f.source == "header":
+			err = checkHeaderValues(texts)
 		}
 		if err != nil {
-			return "", nil, fmt.Errorf("%s: %w", f.name, err)
+			return "", nil, &fieldError{f.name, err}
 		}
 		switch f.source {
 		case "query":
 			query[f.name] = texts
 		case "header":
-			header[http.CanonicalHeaderKey(f.name)] = texts
+			header[f.name] = texts
 		}
 	}
 	return path, query, nil
 }
 
-// texts writes a field: nothing for one that is empty, unless it is in the path.
+// texts encodes a field: nothing for an empty one, unless it is in the path.
 func (f *param) texts(field reflect.Value) ([]string, error) {
 	if !f.many {
 		if f.source != "path" && field.IsZero() {
@@ -285,22 +389,42 @@ func (f *param) texts(field reflect.Value) ([]string, error) {
 	return texts, nil
 }
 
+// fillPath replaces the wildcard by text. It refuses a text with which the path would be
+// ambiguous, see kindOf: the server would respond that the path does not exist.
 func fillPath(path, name, text string) (string, error) {
+	if strings.ContainsRune(text, 0) {
+		return "", errors.New("must not have a NUL in a path")
+	}
 	if rest := "{" + name + "...}"; strings.Contains(path, rest) {
 		segments := strings.Split(text, "/")
-		for i := range segments {
-			segments[i] = url.PathEscape(segments[i])
+		for i, segment := range segments {
+			if isDots(segment) || segment == "" && i < len(segments)-1 {
+				return "", fmt.Errorf("must not have the segment %q in a path", segment)
+			}
+			segments[i] = url.PathEscape(segment)
 		}
 		return strings.Replace(path, rest, strings.Join(segments, "/"), 1), nil
 	}
-	if text == "" || text == "." || text == ".." {
-		return "", fmt.Errorf("%q cannot be a segment of a path", text)
+	if text == "" || text == "/" || isDots(text) { // net/http's mux treats %2F alone as the end of the path
+		return "", fmt.Errorf("must not be %q, which is not a segment of a path", text)
 	}
 	return strings.Replace(path, "{"+name+"}", url.PathEscape(text), 1), nil
 }
 
-// withoutParams returns the request, without the fields that go elsewhere if
-// there are any.
+func isDots(segment string) bool { return segment == "." || segment == ".." }
+
+// checkHeaderValues refuses values that a header does not carry unchanged (RFC 9110, section
+// 5.5).
+func checkHeaderValues(texts []string) error {
+	for _, text := range texts {
+		if !isHeaderValue(text) || strings.Trim(text, " \t") != text {
+			return errors.New("must not have control characters, or spaces at its ends, in a header")
+		}
+	}
+	return nil
+}
+
+// withoutParams returns the request without the fields that belong to path, query and header.
 func (p *params) withoutParams(request any) any {
 	if len(p.fields) == 0 {
 		return request
@@ -308,14 +432,31 @@ func (p *params) withoutParams(request any) any {
 	body := reflect.New(reflect.TypeOf(request).Elem())
 	body.Elem().Set(reflect.ValueOf(request).Elem())
 	for i := range p.fields {
-		if field, err := body.Elem().FieldByIndexErr(p.fields[i].index); err == nil {
-			field.SetZero()
-		}
+		p.fields[i].clear(body.Elem())
 	}
 	return body.Interface()
 }
 
-// textOf writes what setterFor reads.
+// clear zeroes the field. Embedded structs that contain it are copied, because they belong to
+// the caller.
+func (f *param) clear(body reflect.Value) {
+	v := body
+	for _, i := range f.index {
+		if v.Kind() == reflect.Pointer {
+			if v.IsNil() {
+				return
+			}
+			own := reflect.New(v.Type().Elem())
+			own.Elem().Set(v.Elem())
+			v.Set(own)
+			v = own.Elem()
+		}
+		v = v.Field(i)
+	}
+	v.SetZero()
+}
+
+// textOf returns the text form that setterFor parses.
 func textOf(v reflect.Value) (string, error) {
 	if v.Kind() == reflect.Pointer {
 		if v.IsNil() {
@@ -332,5 +473,16 @@ func textOf(v reflect.Value) (string, error) {
 	if d, ok := reflect.TypeAssert[time.Duration](v); ok {
 		return d.String(), nil
 	}
-	return fmt.Sprint(v.Interface()), nil
+	switch v.Kind() {
+	case reflect.String: // its type may have a method String, which setString does not parse
+		return v.String(), nil
+	case reflect.Bool:
+		return strconv.FormatBool(v.Bool()), nil
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		return strconv.FormatInt(v.Int(), 10), nil
+	case reflect.Float32, reflect.Float64:
+		return strconv.FormatFloat(v.Float(), 'g', -1, v.Type().Bits()), nil
+	default:
+		return strconv.FormatUint(v.Uint(), 10), nil
+	}
 }

@@ -1,22 +1,25 @@
 package httpapi
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
-	"mime"
+	"math"
 	"net"
 	"net/http"
+	"reflect"
 	"strings"
 	"sync"
 
-	"github.com/chassi-go/chassi/schema/strictjson"
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/internal/strictjson"
 )
 
 var jsonType = []string{"application/json"}
 
-// bufferBytes is what a pooled buffer may keep: a rare large body should not
-// pin its memory.
+// bufferBytes is the maximum capacity of a pooled buffer, so that a rare large body does not
+// stay in memory.
 const bufferBytes = 64 << 10
 
 var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 1024); return &b }}
@@ -30,8 +33,14 @@ func putBuffer(b *[]byte) {
 	}
 }
 
-// Decode fills request from body, path, query and header.
+// Decode sets the fields of request from body, path, query and header.
 func (x *exchange) Decode(request any) error {
+	if x.route.connect != nil {
+		return x.decodeConnect(request)
+	}
+	if x.route.params.file != nil {
+		return x.decodeFile(request)
+	}
 	if x.route.hasBody {
 		if err := x.decodeBody(request); err != nil {
 			return err
@@ -40,25 +49,31 @@ func (x *exchange) Decode(request any) error {
 	return x.route.params.fill(request, x.r)
 }
 
+// decodeBody decodes the fields of the body. An empty body is equivalent to an empty object:
+// validation rules determine which fields are required.
 func (x *exchange) decodeBody(request any) error {
+	if x.r.ContentLength == 0 {
+		x.read = true
+		return nil
+	}
 	if err := checkMediaType(x.r.Header); err != nil {
 		return err
 	}
 	buffer := getBuffer()
 	defer putBuffer(buffer)
-	if err := x.readBody(buffer); err != nil {
+	if err := x.readBody(buffer, x.r.Body, x.r.ContentLength); err != nil {
 		return err
+	}
+	if len(*buffer) == 0 {
+		return nil
 	}
 	return strictjson.Decode(*buffer, request, x.server.config.MaxJSONDepth)
 }
 
-// checkMediaType wants JSON, in UTF-8, as it is.
+// checkMediaType accepts only JSON in UTF-8 without a content coding.
 func checkMediaType(h http.Header) error {
-	if values := h["Content-Type"]; len(values) == 0 || values[0] != "application/json" {
-		media, params, err := mime.ParseMediaType(h.Get("Content-Type"))
-		if err != nil || media != "application/json" || (params["charset"] != "" && !strings.EqualFold(params["charset"], "utf-8")) {
-			return errMediaType
-		}
+	if !strictjson.IsMediaType(h.Get("Content-Type")) {
+		return errMediaType
 	}
 	if values := h["Content-Encoding"]; len(values) > 0 && values[0] != "" && !strings.EqualFold(values[0], "identity") {
 		return errMediaType
@@ -66,23 +81,23 @@ func checkMediaType(h http.Header) error {
 	return nil
 }
 
-// readBody reads the whole body, one byte past the limit at most.
-func (x *exchange) readBody(buffer *[]byte) error {
-	limit := x.server.config.MaxBodyBytes
-	if x.r.ContentLength > limit {
+// readBody reads the whole body, one byte past the limit at most. Length is -1 if it is unknown.
+func (x *exchange) readBody(buffer *[]byte, from io.Reader, length int64) error {
+	limit := x.route.maxBody
+	if length > limit {
 		return tooLarge(limit)
 	}
 	b := *buffer
 	for {
 		if len(b) > smallBody && x.held == 0 {
-			if err := x.holdBody(); err != nil {
+			if err := x.holdBody(length); err != nil {
 				return err
 			}
 		}
 		if len(b) == cap(b) {
 			b = append(b, 0)[:len(b)]
 		}
-		n, err := x.r.Body.Read(b[len(b):min(cap(b), int(limit)+1)])
+		n, err := from.Read(b[len(b):min(int64(cap(b)), past(limit))])
 		b = b[:len(b)+n]
 		*buffer = b
 		switch {
@@ -98,13 +113,16 @@ func (x *exchange) readBody(buffer *[]byte) error {
 	}
 }
 
+// past returns limit plus one byte, without overflow.
+func past(limit int64) int64 { return limit + min(1, math.MaxInt64-limit) }
+
 func tooLarge(limit int64) error {
 	e := *errBodyTooLarge.err
 	e.Message = fmt.Sprintf("The body is larger than %d bytes", limit)
 	return &statusError{errBodyTooLarge.status, &e}
 }
 
-// readFailed tells a slow client from one that went away or wrote nonsense.
+// readFailed distinguishes a slow client from a closed connection and from malformed data.
 func readFailed(err error) error {
 	var timeout net.Error
 	if errors.As(err, &timeout) && timeout.Timeout() {
@@ -113,16 +131,67 @@ func readFailed(err error) error {
 	return errMalformed.WithCause(err)
 }
 
-// Encode renders response into a pooled buffer; the exchange sends it once the
-// middleware has returned.
+// Encode encodes response into a pooled buffer; the exchange sends it after the middleware has
+// returned.
 func (x *exchange) Encode(response any) error {
-	if !x.route.hasResponse {
+	if err := x.out.invalid; err != nil {
+		return fmt.Errorf("httpapi: the response of %s: %w", x.route.binding.Endpoint.FullName(), err)
+	}
+	if x.route.answer != nil || x.transfer != nil {
+		return x.encodeFields(response)
+	}
+	return x.encodeBody(response)
+}
+
+// encodeFields encodes a response of which HTTP carries not all as JSON.
+func (x *exchange) encodeFields(response any) error {
+	if x.transfer != nil && x.transfer.failed != nil {
+		return x.transfer.failed // of a file that the method may take for complete
+	}
+	a, endpoint := x.route.answer, x.route.binding.Endpoint
+	if a == nil {
+		return x.encodeBody(response)
+	}
+	v := reflect.ValueOf(response).Elem()
+	if err := x.encodeBody(response); err != nil {
+		closeFile(a.fileOf(v))
+		return err
+	}
+	status, err := a.write(v, x.w.Header())
+	x.chosen = int16(status)
+	if err == nil && x.body != nil {
+		*x.body, err = a.strip(*x.body)
+	}
+	file := a.fileOf(v)
+	if err != nil {
+		closeFile(file)
+		return fmt.Errorf("httpapi: the response of %s: %w", endpoint.FullName(), err)
+	}
+	if file != nil {
+		return x.sendFile(file, cmp.Or(status, endpoint.Status()))
+	}
+	return nil
+}
+
+// closeFile closes a file that is not sent.
+func closeFile(f *chassi.File) {
+	if f != nil && f.Reader != nil {
+		(&contentReader{reader: f.Reader}).close()
+	}
+}
+
+// encodeBody encodes the body of a response.
+func (x *exchange) encodeBody(response any) error {
+	if !x.route.hasResponse && x.route.connect == nil {
 		return nil
 	}
 	if x.body == nil {
 		x.body = getBuffer()
 	}
 	*x.body = (*x.body)[:0]
+	if x.route.connect != nil {
+		return x.encodeConnect(response)
+	}
 	if err := strictjson.Append(x.body, response); err != nil {
 		return fmt.Errorf("httpapi: encode the response of %s: %w", x.route.binding.Endpoint.FullName(), err)
 	}

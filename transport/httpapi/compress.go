@@ -3,15 +3,15 @@ package httpapi
 import (
 	"io"
 	"net/http"
-	"runtime"
 	"strings"
-	"sync"
 
+	"github.com/klauspost/compress/gzhttp/writer/gzkp"
+	"github.com/klauspost/compress/gzhttp/writer/zstdkp"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 )
 
-// coding is a content coding that we write.
+// coding is a supported content coding.
 type coding string
 
 const (
@@ -20,71 +20,26 @@ const (
 	zstdCoding coding = "zstd"
 )
 
-// zstdWindow is what a client must keep in memory; RFC 9659 allows 8 MiB.
-const zstdWindow = 256 << 10
-
-// encoder is what gzip and zstd writers have in common.
+// encoder is implemented by the gzip and zstd writers of gzhttp.
 type encoder interface {
 	io.WriteCloser
 	Flush() error
-	Reset(w io.Writer)
 }
 
-// compressor pools encoders at their fastest levels. It is safe for concurrent
-// use.
-type compressor struct {
-	least int // bytes that are worth it
-	gzip  sync.Pool
-	zstd  sync.Pool
-	whole func() *zstd.Encoder // for complete bodies, one per core inside
-}
-
-func newCompressor(least int) *compressor {
-	return &compressor{
-		least: least,
-		gzip: sync.Pool{New: func() any {
-			w, _ := gzip.NewWriterLevel(io.Discard, gzip.BestSpeed) // fails for a bad level only
-			return w
-		}},
-		zstd:  sync.Pool{New: func() any { return newZstd(1) }},
-		whole: sync.OnceValue(func() *zstd.Encoder { return newZstd(runtime.GOMAXPROCS(0)) }),
-	}
-}
-
-func newZstd(concurrency int) *zstd.Encoder {
-	w, _ := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(concurrency), // fails for a bad option only
-		zstd.WithWindowSize(zstdWindow), zstd.WithLowerEncoderMem(true))
-	return w
-}
-
-func (c *compressor) pool(with coding) *sync.Pool {
+// newEncoder returns a pooled encoder at its fastest level. Close returns it to the pool.
+func newEncoder(with coding, w io.Writer) encoder {
 	if with == zstdCoding {
-		return &c.zstd
+		return zstdkp.NewWriter(w, int(zstd.SpeedFastest))
 	}
-	return &c.gzip
+	return gzkp.NewWriter(w, gzip.BestSpeed)
 }
 
-func (c *compressor) get(with coding, w io.Writer) encoder {
-	e, _ := c.pool(with).Get().(encoder)
-	e.Reset(w)
-	return e
-}
-
-func (c *compressor) put(with coding, e encoder) {
-	e.Reset(io.Discard) // lets go of the answer
-	c.pool(with).Put(e)
-}
-
-// bytes appends src, encoded, to dst.
-func (c *compressor) bytes(dst []byte, with coding, src []byte) []byte {
-	if with == zstdCoding {
-		return c.whole().EncodeAll(src, dst)
-	}
+// appendEncoded appends the encoded src to dst.
+func appendEncoded(dst []byte, with coding, src []byte) []byte {
 	out := &appender{dst}
-	e := c.get(with, out)
-	_, _ = e.Write(src) // an appender does not fail
+	e := newEncoder(with, out)
+	_, _ = e.Write(src) // cannot fail
 	_ = e.Close()
-	c.put(with, e)
 	return out.bytes
 }
 
@@ -95,8 +50,7 @@ func (a *appender) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// compress returns body in the coding that the client takes, and says so in the
-// headers.
+// compress returns body in the coding that the client accepts, and sets the headers.
 func (x *exchange) compress(body []byte) []byte {
 	h := x.w.Header()
 	if !compressible(h, http.StatusOK) {
@@ -107,7 +61,7 @@ func (x *exchange) compress(body []byte) []byte {
 	if with == identity {
 		return body
 	}
-	out := x.server.compressor.bytes(make([]byte, 0, len(body)/2), with, body)
+	out := appendEncoded(make([]byte, 0, len(body)/2), with, body)
 	if len(out) >= len(body) {
 		return body
 	}
@@ -115,19 +69,18 @@ func (x *exchange) compress(body []byte) []byte {
 	return out
 }
 
-// compressed returns the writer for a mounted handler.
+// compressed returns the compressing writer for a mounted handler.
 func (x *exchange) compressed() *compressWriter {
-	return x.server.compressor.writer(x, x.r)
+	return newCompressWriter(x, x.r, x.server.config.CompressMinBytes)
 }
 
 func acceptEncoding(r *http.Request) string {
-	return strings.Join(r.Header["Accept-Encoding"], ",") // one line is not copied
+	return strings.Join(r.Header["Accept-Encoding"], ",") // a single line is not copied
 }
 
-// negotiate picks what the client likes best, zstd on a draw (RFC 9110, section
-// 12.5.3). Who says "*" knows gzip at least. Where identity is refused and
-// nothing else is taken, identity it is: the RFC leaves that open, and 406 helps
-// nobody.
+// negotiate returns the coding that the client prefers, zstd on equal weights (RFC 9110,
+// section 12.5.3). "*" means gzip. If the client refuses identity and accepts no supported
+// coding, negotiate returns identity, which the RFC permits.
 func negotiate(accept string) coding {
 	const unsaid = -1
 	byZstd, byGzip, byNone, others := unsaid, unsaid, unsaid, unsaid
@@ -158,8 +111,8 @@ func negotiate(accept string) coding {
 	}
 }
 
-// qualityOf returns a name and its weight in thousandths: 1000 for none, 0 for
-// what is no weight.
+// qualityOf returns a name and its weight in thousandths: 1000 without a weight, 0 if the
+// weight is invalid.
 func qualityOf(part string) (name string, q int) {
 	name, params, more := strings.Cut(part, ";")
 	q = 1000
@@ -173,8 +126,7 @@ func qualityOf(part string) (name string, q int) {
 	return trimSpace(name), q
 }
 
-// thousandths reads a qvalue (RFC 9110, section 12.4.2): 0 or 1 and at most
-// three decimals.
+// thousandths parses a qvalue (RFC 9110, section 12.4.2): 0 or 1 with at most three decimals.
 func thousandths(s string) int {
 	if s == "" || len(s) > 5 || s[0] != '0' && s[0] != '1' || len(s) > 1 && s[1] != '.' {
 		return 0
@@ -198,9 +150,8 @@ var (
 	codingValue  = map[coding][]string{gzipCoding: {string(gzipCoding)}, zstdCoding: {string(zstdCoding)}}
 )
 
-// encoded makes the headers those of the encoded body: another length, no ranges
-// of it, and an entity tag that does not promise the same bytes (RFC 9110,
-// section 8.8.3).
+// encoded adapts the headers to the encoded body: no length, no ranges, and a weak entity tag
+// (RFC 9110, section 8.8.3).
 func encoded(h http.Header, with coding) {
 	h["Content-Encoding"] = codingValue[with]
 	delete(h, "Content-Length")
@@ -210,11 +161,10 @@ func encoded(h http.Header, with coding) {
 	}
 }
 
-// compressible tells whether an answer may be encoded. One that says
-// "Cache-Control: no-transform" is left alone, here and in caches on its way
-// (RFC 9111, section 5.2.2.6): that is how an answer opts out which holds a
-// secret beside text of the caller's choice. The length of such an answer, once
-// compressed, tells the secret bit by bit (the BREACH attack).
+// compressible reports whether a response may be encoded. A response with "Cache-Control:
+// no-transform" is not encoded, neither here nor in caches (RFC 9111, section 5.2.2.6). A
+// response that contains a secret beside text of the client's choice must use it, because the
+// length of the compressed response reveals the secret gradually (the BREACH attack).
 func compressible(h http.Header, status int) bool {
 	switch status {
 	case http.StatusNoContent, http.StatusResetContent, http.StatusNotModified, http.StatusPartialContent:
@@ -231,19 +181,19 @@ func compressible(h http.Header, status int) bool {
 	return isText(h.Get("Content-Type"))
 }
 
-// isText tells the media types that shrink. An event stream is text, but each
-// event has to leave at once.
+// isText reports whether a media type compresses well. An event stream is excluded, because
+// each event must be sent at once.
 func isText(media string) bool {
 	media, _, _ = strings.Cut(media, ";")
 	media = strings.ToLower(trimSpace(media))
 	switch media {
 	case "text/event-stream":
 		return false
-	case "application/javascript", "application/yaml", "application/wasm", "image/svg+xml":
+	case "application/javascript", "application/proto", "application/yaml", "application/wasm", "image/svg+xml":
 		return true
 	}
 	return strings.HasPrefix(media, "text/") || strings.HasSuffix(media, "json") || strings.HasSuffix(media, "xml")
 }
 
-// trimSpace drops the optional white space of RFC 9110, section 5.6.3.
+// trimSpace removes the optional white space of RFC 9110, section 5.6.3.
 func trimSpace(s string) string { return strings.Trim(s, " \t") }

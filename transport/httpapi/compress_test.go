@@ -48,6 +48,13 @@ func TestNegotiate(t *testing.T) {
 		"gzip;q=-1":                      identity,
 		"gzip;q=0.1234":                  identity,
 		"gzip;q=x":                       identity,
+		"gzip;q=0.x":                     identity,
+		"gzip;q=0.1:":                    identity,
+		"gzip;q=0.5/":                    identity,
+		"gzip;q=0.009, zstd;q=0.010":     zstdCoding,
+		"gzip;q=0.1, zstd;q=0.099":       gzipCoding,
+		"gzip;q=1.000, zstd;q=0.999":     gzipCoding,
+		"gzip;q=00.5":                    identity,
 		"gzip;q=":                        identity,
 		"gzip;q=1e0":                     identity,
 		"gzip;q=1.":                      gzipCoding,
@@ -114,9 +121,8 @@ func decode(t *testing.T, with coding, body []byte) string {
 	return string(text)
 }
 
-func TestCompressorBytes(t *testing.T) {
+func TestAppendEncoded(t *testing.T) {
 	t.Parallel()
-	c := newCompressor(1)
 	noise := make([]byte, 100_000)
 	rand.Read(noise)
 	var wg sync.WaitGroup
@@ -124,7 +130,7 @@ func TestCompressorBytes(t *testing.T) {
 		wg.Go(func() {
 			for _, with := range []coding{gzipCoding, zstdCoding} {
 				for _, body := range []string{"", "a", strings.Repeat("hello ", 1000), string(noise), strings.Repeat("x", 3<<20)} {
-					out := c.bytes([]byte("before"), with, []byte(body))
+					out := appendEncoded([]byte("before"), with, []byte(body))
 					if !bytes.HasPrefix(out, []byte("before")) {
 						t.Errorf("%s: dst was lost", with)
 					} else if len(body) > 0 && decode(t, with, out[len("before"):]) != body {
@@ -165,14 +171,14 @@ func benchmarkBody() []byte {
 	return body
 }
 
-func BenchmarkCompressorBytes(b *testing.B) {
+func BenchmarkAppendEncoded(b *testing.B) {
 	for _, with := range []coding{gzipCoding, zstdCoding} {
 		b.Run(string(with), func(b *testing.B) {
-			c, body, dst := newCompressor(1), benchmarkBody(), make([]byte, 0, 64<<10)
+			body, dst := benchmarkBody(), make([]byte, 0, 64<<10)
 			b.SetBytes(int64(len(body)))
 			b.ReportAllocs()
 			for b.Loop() {
-				c.bytes(dst, with, body)
+				appendEncoded(dst, with, body)
 			}
 		})
 	}

@@ -7,30 +7,29 @@ import (
 	"strings"
 )
 
-// compressWriter compresses what a mounted handler writes. It decides as soon as
-// the size is known to be worth it: by Content-Length, by what was written so far,
-// by a flush, or at the end. Until then header and body are held back.
-// http.ResponseController reaches the writer below through Unwrap.
+// compressWriter compresses the output of a mounted handler. It decides when the size is known
+// to exceed the minimum: by Content-Length, by the bytes written so far, by a flush, or at the
+// end. Until then header and body are buffered. http.ResponseController reaches the underlying
+// writer through Unwrap.
 type compressWriter struct {
 	http.ResponseWriter
-	compressor *compressor
-	request    *http.Request
-	coding     coding
-	status     int
-	held       []byte
-	body       io.Writer // nil before the decision
-	encoder    encoder   // nil for a body as it is
+	request  *http.Request
+	minBytes int // bytes from which a body is compressed
+	coding   coding
+	status   int
+	held     []byte
+	body     io.Writer // nil before the decision
+	encoder  encoder   // nil for a body as it is
 }
 
-func (c *compressor) writer(w http.ResponseWriter, r *http.Request) *compressWriter {
-	return &compressWriter{ResponseWriter: w, compressor: c, request: r, coding: negotiate(acceptEncoding(r))}
+func newCompressWriter(w http.ResponseWriter, r *http.Request, minBytes int) *compressWriter {
+	return &compressWriter{ResponseWriter: w, request: r, minBytes: minBytes, coding: negotiate(acceptEncoding(r))}
 }
 
-// Unwrap returns the writer below.
+// Unwrap returns the underlying writer.
 func (w *compressWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// WriteHeader sends informational headers on, and keeps the status of others
-// until the decision.
+// WriteHeader sends informational headers, and records the status of others until the decision.
 func (w *compressWriter) WriteHeader(status int) {
 	if status < http.StatusOK {
 		w.ResponseWriter.WriteHeader(status)
@@ -44,18 +43,18 @@ func (w *compressWriter) WriteHeader(status int) {
 func (w *compressWriter) Write(b []byte) (int, error) {
 	if w.body == nil {
 		size, known := w.size(len(w.held) + len(b))
-		if !known && size < w.compressor.least {
+		if !known && size < w.minBytes {
 			w.held = append(w.held, b...)
 			return len(b), nil
 		}
-		if err := w.decide(size >= w.compressor.least, b); err != nil {
+		if err := w.decide(size >= w.minBytes, b); err != nil {
 			return 0, err
 		}
 	}
 	return w.body.Write(b)
 }
 
-// size returns the length that the handler declared, or else what it wrote.
+// size returns the length that the handler declared, or otherwise the number of bytes written.
 func (w *compressWriter) size(written int) (n int, known bool) {
 	if declared, err := strconv.Atoi(w.Header().Get("Content-Length")); err == nil {
 		return declared, true
@@ -63,7 +62,7 @@ func (w *compressWriter) size(written int) (n int, known bool) {
 	return written, false
 }
 
-// decide sends the header and what was held; next is what will be written then.
+// decide sends the header and the buffered bytes; next is the slice to be written next.
 func (w *compressWriter) decide(enough bool, next []byte) error {
 	if w.status == 0 {
 		w.status = http.StatusOK
@@ -85,7 +84,7 @@ func (w *compressWriter) decide(enough bool, next []byte) error {
 	return err
 }
 
-// encode makes the headers of HEAD those of GET, with no body behind them.
+// encode makes the headers of HEAD equal to those of GET, without a body.
 func (w *compressWriter) encode(h http.Header) {
 	addVary(h, varyEncoding)
 	if w.coding == identity {
@@ -96,22 +95,21 @@ func (w *compressWriter) encode(h http.Header) {
 		w.body = io.Discard
 		return
 	}
-	w.encoder = w.compressor.get(w.coding, w.ResponseWriter)
+	w.encoder = newEncoder(w.coding, w.ResponseWriter)
 	w.body = w.encoder
 }
 
-// sniff names the media type as net/http would, which does not look into encoded
-// bodies.
+// sniff detects the media type like net/http, which does not inspect encoded bodies.
 func (w *compressWriter) sniff(h http.Header, next []byte) {
 	if _, set := h["Content-Type"]; set || len(w.held)+len(next) == 0 || len(h["Content-Encoding"]) > 0 {
 		return
 	}
-	const enough = 512 // what DetectContentType looks at
+	const enough = 512 // as many as DetectContentType inspects
 	h.Set("Content-Type", http.DetectContentType(append(w.held, next[:min(len(next), enough)]...)))
 }
 
-// revalidated gives a 304 the entity tag that the client got with the encoded
-// body and asks about now (RFC 9110, section 15.4.5).
+// revalidated sets the entity tag of a 304 to the one that the client received with the encoded
+// body (RFC 9110, section 15.4.5).
 func (w *compressWriter) revalidated(h http.Header) {
 	tag := h.Get("ETag")
 	if strings.HasPrefix(tag, `"`) && strings.Contains(w.request.Header.Get("If-None-Match"), "W/"+tag) {
@@ -120,15 +118,15 @@ func (w *compressWriter) revalidated(h http.Header) {
 	}
 }
 
-// Flush sends what there is so far.
+// Flush sends the buffered bytes.
 func (w *compressWriter) Flush() { _ = w.FlushError() }
 
-// FlushError is Flush for http.ResponseController. A handler that flushes before
-// it has written much is taken to have more to say.
+// FlushError implements the method of http.ResponseController. A handler that flushes early is
+// assumed to write more.
 func (w *compressWriter) FlushError() error {
 	if w.body == nil {
 		size, known := w.size(0)
-		if err := w.decide(!known || size >= w.compressor.least, nil); err != nil {
+		if err := w.decide(!known || size >= w.minBytes, nil); err != nil {
 			return err
 		}
 	}
@@ -140,16 +138,15 @@ func (w *compressWriter) FlushError() error {
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
-// close ends the body. It is not called after a panic: what was held is dropped
-// then, and the error takes its place.
+// close ends the body. It is not called after a panic: the buffered bytes are then dropped, and
+// the error is sent instead.
 func (w *compressWriter) close() {
-	if w.body == nil && (w.status != 0 || len(w.held) > 0) {
-		size, _ := w.size(len(w.held))
-		_ = w.decide(size >= w.compressor.least, nil)
+	size, known := w.size(len(w.held))
+	if w.body == nil && (w.status != 0 || len(w.held) > 0 || known && w.request.Method == http.MethodHead) {
+		_ = w.decide(size >= w.minBytes, nil)
 	}
 	if w.encoder != nil {
 		_ = w.encoder.Close()
-		w.compressor.put(w.coding, w.encoder)
 		w.encoder, w.body = nil, io.Discard
 	}
 }

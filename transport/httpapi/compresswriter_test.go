@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/http/httptrace"
 	"net/textproto"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -24,9 +25,8 @@ var long = strings.Repeat("to be compressed, ", 200)
 // serveCompressed serves handler behind a compressWriter on a real server.
 func serveCompressed(t *testing.T, handler http.HandlerFunc) (url string) {
 	t.Helper()
-	c := newCompressor(1024)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		cw := c.writer(w, r)
+		cw := newCompressWriter(w, r, 1024)
 		handler(cw, r)
 		cw.close()
 	}))
@@ -130,7 +130,7 @@ func TestCompressWriter(t *testing.T) {
 // A body that is encoded already goes as it is.
 func TestCompressWriterLeavesEncodedBodies(t *testing.T) {
 	t.Parallel()
-	body := newCompressor(1).bytes(nil, gzipCoding, []byte(long))
+	body := appendEncoded(nil, gzipCoding, []byte(long))
 	url := serveCompressed(t, answer(0, strings.Repeat(string(body), 30), "Content-Encoding", "gzip", "Content-Type", "text/plain"))
 	resp, got := fetch(t, http.MethodGet, url, "Accept-Encoding", "gzip, zstd")
 	if diff := cmp.Diff([]string{"gzip"}, resp.Header["Content-Encoding"]); diff != "" {
@@ -185,6 +185,38 @@ func TestCompressWriterHeadThatWrites(t *testing.T) {
 	resp, body := fetch(t, http.MethodHead, serveCompressed(t, answer(0, long[:1500])), "Accept-Encoding", "gzip")
 	if resp.Header.Get("Content-Encoding") != "gzip" || resp.ContentLength >= 0 || len(body) > 0 {
 		t.Errorf("HEAD: %v, length %d", resp.Header, resp.ContentLength)
+	}
+}
+
+// A handler that answers HEAD with the length alone, without a call of WriteHeader, has the
+// headers of GET.
+func TestCompressWriterHeadWithLength(t *testing.T) {
+	t.Parallel()
+	for name, header := range map[string][]string{
+		"long": {"Content-Type", "text/plain", "Content-Length", "3600", "ETag", `"v1"`}, "short": {"Content-Type", "text/plain", "Content-Length", "10"},
+		"image": {"Content-Type", "image/png", "Content-Length", "3600"}, "empty": {"Content-Type", "text/plain", "Content-Length", "0"},
+	} {
+		url := serveCompressed(t, func(w http.ResponseWriter, r *http.Request) {
+			for i := 0; i < len(header); i += 2 {
+				w.Header().Set(header[i], header[i+1])
+			}
+			if n, _ := strconv.Atoi(header[3]); r.Method == http.MethodGet {
+				io.WriteString(w, long[:n])
+			}
+		})
+		for _, accept := range []string{"gzip", ""} {
+			get, _ := fetch(t, http.MethodGet, url, "Accept-Encoding", accept)
+			head, _ := fetch(t, http.MethodHead, url, "Accept-Encoding", accept)
+			for _, h := range []http.Header{get.Header, head.Header} {
+				h.Del("Date")
+				if h.Get("Content-Encoding") != "" {
+					h.Del("Content-Length") // of the encoded body, unknown to HEAD
+				}
+			}
+			if diff := cmp.Diff(get.Header, head.Header); diff != "" {
+				t.Errorf("%s, accepting %q: HEAD differs from GET (-GET +HEAD):\n%s", name, accept, diff)
+			}
+		}
 	}
 }
 
@@ -261,6 +293,29 @@ func TestCompressWriterFlushes(t *testing.T) {
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 }
 
+// A client of a stream sees that it is open before there is an event.
+func TestCompressWriterFlushSendsHeader(t *testing.T) {
+	t.Parallel()
+	url := serveCompressed(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		if err := http.NewResponseController(w).Flush(); err != nil {
+			t.Errorf("flush: %v", err)
+		}
+		<-r.Context().Done()
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	r, _ := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	r.Header.Set("Accept-Encoding", "gzip")
+	transport := new(http.Transport)
+	defer transport.CloseIdleConnections()
+	resp, err := transport.RoundTrip(r)
+	if err != nil {
+		t.Fatal("the header did not arrive: ", err)
+	}
+	resp.Body.Close()
+}
+
 func TestCompressWriterFlushBeforeBody(t *testing.T) {
 	t.Parallel()
 	url := serveCompressed(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -328,7 +383,8 @@ func TestCompressWriterSendsInformation(t *testing.T) {
 	}
 }
 
-// A client that left is told to the handler, and the encoder goes back clean.
+// The handler gets an error after the client disconnected, and the encoder returns to the pool
+// reset.
 func TestCompressWriterAfterTheClientLeft(t *testing.T) {
 	t.Parallel()
 	failed := make(chan bool, 1)
@@ -358,12 +414,12 @@ func TestCompressWriterAfterTheClientLeft(t *testing.T) {
 }
 
 func BenchmarkCompressWriter(b *testing.B) {
-	c, r := newCompressor(1024), httptest.NewRequest(http.MethodGet, "/", nil)
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.Header.Set("Accept-Encoding", "gzip")
 	body := []byte(long)
 	b.ReportAllocs()
 	for b.Loop() {
-		w := c.writer(httptest.NewRecorder(), r)
+		w := newCompressWriter(httptest.NewRecorder(), r, 1024)
 		w.Write(body)
 		w.close()
 	}

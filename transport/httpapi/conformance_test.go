@@ -15,13 +15,26 @@ import (
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	transporttest.Run(t, transporttest.Transport{Cancels: true, Strict: "json", Start: startConformance})
+	transporttest.Run(t, transporttest.Transport{Cancels: true, Streams: true, Strict: "json", Start: startConformance})
+}
+
+func TestConformanceOfEventStreams(t *testing.T) {
+	t.Parallel()
+	transporttest.RunStreams(t, transporttest.Transport{Cancels: true, Start: func(t *testing.T, o transporttest.Options, services ...*chassi.Service) transporttest.Instance {
+		t.Helper()
+		return startHTTP(t, o, httpapi.ClientConfig{EventStreams: true}, services...)
+	}})
 }
 
 func startConformance(t *testing.T, o transporttest.Options, services ...*chassi.Service) transporttest.Instance {
 	t.Helper()
+	return startHTTP(t, o, httpapi.ClientConfig{}, services...)
+}
+
+func startHTTP(t *testing.T, o transporttest.Options, config httpapi.ClientConfig, services ...*chassi.Service) transporttest.Instance {
+	t.Helper()
 	s, err := httpapi.New(httpapi.Config{
-		Addr: "127.0.0.1:0", MaxBodyBytes: int64(o.MaxMessageBytes), MaxConnections: o.MaxConcurrent, MaxConnectionsPerClient: o.MaxConcurrent, Logger: slog.New(slog.DiscardHandler),
+		Addr: "127.0.0.1:0", MaxBodyBytes: int64(o.MaxMessageBytes), MaxConnections: o.MaxConcurrent, MaxConnectionsPerClient: o.MaxConcurrent, Streams: o.Streams, Logger: slog.New(slog.DiscardHandler),
 	}, o.Middleware...)
 	if err != nil {
 		t.Fatal(err)
@@ -35,7 +48,8 @@ func startConformance(t *testing.T, o transporttest.Options, services ...*chassi
 		t.Fatal(err)
 	}
 	base := "http://" + s.Addr().String()
-	c, err := httpapi.NewClient(httpapi.ClientConfig{URL: base})
+	config.URL, config.MaxResponseBytes = base, int64(o.MaxAnswerBytes)
+	c, err := httpapi.NewClient(config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 )
 
-// connection is what stands in the context of all requests of one.
+// connection is the context value of all requests of one connection.
 type connection struct {
 	peer          netip.AddrPort // parsed once
 	tcp           *limitedTCP
@@ -32,7 +32,7 @@ func withConnection(ctx context.Context, conn net.Conn) context.Context {
 	return context.WithValue(ctx, connectionKey{}, c)
 }
 
-// below returns what carries conn, if that is TLS.
+// below returns the connection underneath TLS.
 func below(conn net.Conn) net.Conn {
 	if secure, ok := conn.(*tls.Conn); ok {
 		return secure.NetConn()
@@ -40,31 +40,30 @@ func below(conn net.Conn) net.Conn {
 	return conn
 }
 
-// ended counts a call of HTTP/2 that is over. A client that has reset more than
-// most of its calls, and more than half of them, costs work that nobody wants: its
-// connection is closed. Half, because who hedges or types ahead resets many.
+// ended counts a completed call of HTTP/2. A client that resets more than half of its calls
+// causes useless work: its connection is closed. The threshold is half, because clients with
+// hedged requests or search-as-you-type reset many.
 func (c *connection) ended(ctx context.Context, most int64) {
 	calls := c.calls.Add(1)
 	if ctx.Err() == nil {
 		return
 	}
 	if resets := c.resets.Add(1); resets > most && 2*resets > calls {
-		_ = c.tcp.Close() // nobody listens
+		_ = c.tcp.Close() // the client does not read
 	}
 }
 
-// maxIdleBytes bounds what a connection sends while it has no call, the header of
-// the next one aside. Of HTTP/2 that can be no more than frames that serve the
-// connection itself and the rest of bodies that were refused.
+// maxIdleBytes is the maximum that a connection may send without a call in flight, not counting
+// the next header. Over HTTP/2 such bytes are control frames and the rest of refused bodies.
 const maxIdleBytes = 4 << 20
 
 var errIdleFlood = errors.New("httpapi: too many bytes without a call")
 
-// idleMeter counts the bytes that come while no call is under way. The zero value
-// counts from the first byte.
+// idleMeter counts the bytes received while no call is in flight. The zero value counts from
+// the first byte.
 type idleMeter struct{ bytes atomic.Int64 }
 
-// take returns an error when n bytes more are too many.
+// take counts n bytes, and returns an error if they exceed the limit.
 func (m *idleMeter) take(n int, most int64) error {
 	if m.bytes.Add(int64(n)) > most {
 		return errIdleFlood
@@ -72,8 +71,8 @@ func (m *idleMeter) take(n int, most int64) error {
 	return nil
 }
 
-// watchState starts and stops the idle meter of conn. For HTTP/2 net/http says
-// active with the first call of several and idle after the last.
+// watchState starts and stops the idle meter of conn. For HTTP/2 net/http reports active with
+// the first of several calls and idle after the last.
 func watchState(conn net.Conn, state http.ConnState) {
 	tcp, ok := below(conn).(*limitedTCP)
 	if !ok {
@@ -84,6 +83,6 @@ func watchState(conn net.Conn, state http.ConnState) {
 		tcp.idle.bytes.Store(math.MinInt64 / 2)
 	case http.StateIdle:
 		tcp.idle.bytes.Store(0)
-	default: // the others end it or change nothing
+	default: // other states end the connection or change nothing
 	}
 }

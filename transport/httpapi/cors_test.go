@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,84 +14,87 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func mustCORS(t *testing.T, c CORS) *corsPolicy {
+// corsServer returns a server that has not been started, with one path.
+func corsServer(t testing.TB, c CORS) *Server {
 	t.Helper()
-	p, err := newCORS(c)
+	s, err := New(Config{CORS: c, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return p
+	return s
 }
 
 const app = "https://app.example.com"
 
-func TestCORSHandle(t *testing.T) {
+func TestCORSHeaders(t *testing.T) {
 	t.Parallel()
 	const (
-		origin   = "Access-Control-Allow-Origin"
-		creds    = "Access-Control-Allow-Credentials"
-		methods  = "Access-Control-Allow-Methods"
-		headers  = "Access-Control-Allow-Headers"
-		expose   = "Access-Control-Expose-Headers"
-		maxAge   = "Access-Control-Max-Age"
-		exposed  = "Idempotency-Replayed, X-Request-ID, RateLimit, RateLimit-Policy, Retry-After"
-		settable = "Authorization, Content-Type, Idempotency-Key, X-Request-ID"
-		preVary  = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers"
+		origin  = "Access-Control-Allow-Origin"
+		creds   = "Access-Control-Allow-Credentials"
+		methods = "Access-Control-Allow-Methods"
+		headers = "Access-Control-Allow-Headers"
+		expose  = "Access-Control-Expose-Headers"
+		maxAge  = "Access-Control-Max-Age"
+		exposed = "Idempotency-Replayed, X-Request-Id, Ratelimit, Ratelimit-Policy, Retry-After"
+		preVary = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers"
 	)
 	one := CORS{Origins: []string{app}, MaxAge: 10 * time.Minute}
 	withCreds := CORS{Origins: []string{"HTTPS://App.Example.com", "http://localhost:3000", "http://[::1]:3000"}, Credentials: true}
 	anyone := CORS{Origins: []string{"*"}}
+	nothing := CORS{Origins: []string{app}, Methods: []string{"GET"}, Headers: []string{}, Expose: []string{}}
 	preflight := func(origin, headers string) http.Header {
-		h := http.Header{"Origin": {origin}, "Access-Control-Request-Method": {"POST"}, "Access-Control-Request-Private-Network": {"true"}}
+		h := http.Header{"Origin": {origin}, "Access-Control-Request-Method": {"PUT"}, "Access-Control-Request-Private-Network": {"true"}}
 		if headers != "" {
 			h["Access-Control-Request-Headers"] = strings.Split(headers, "|")
 		}
 		return h
 	}
 	cases := map[string]struct {
-		cors      CORS
-		method    string
-		sent      http.Header
-		preflight bool
-		want      http.Header
+		cors   CORS
+		method string
+		sent   http.Header
+		status int // 204 for a preflight, else 200: nothing was written
+		want   http.Header
 	}{
-		"known":                  {one, "GET", http.Header{"Origin": {app}}, false, http.Header{"Vary": {"Origin"}, origin: {app}, expose: {exposed}}},
-		"foreign":                {one, "GET", http.Header{"Origin": {"https://evil.example"}}, false, http.Header{"Vary": {"Origin"}}},
-		"none":                   {one, "GET", nil, false, http.Header{"Vary": {"Origin"}}},
-		"null":                   {one, "GET", http.Header{"Origin": {"null"}}, false, http.Header{"Vary": {"Origin"}}},
-		"prefix":                 {one, "GET", http.Header{"Origin": {app + ".evil.example"}}, false, http.Header{"Vary": {"Origin"}}},
-		"other scheme":           {one, "GET", http.Header{"Origin": {"http://app.example.com"}}, false, http.Header{"Vary": {"Origin"}}},
-		"other port":             {one, "GET", http.Header{"Origin": {app + ":8443"}}, false, http.Header{"Vary": {"Origin"}}},
-		"two origins":            {one, "GET", http.Header{"Origin": {app, app}}, false, http.Header{"Vary": {"Origin"}}},
-		"credentials":            {withCreds, "POST", http.Header{"Origin": {app}}, false, http.Header{"Vary": {"Origin"}, origin: {app}, creds: {"true"}, expose: {exposed}}},
-		"with port":              {withCreds, "POST", http.Header{"Origin": {"http://localhost:3000"}}, false, http.Header{"Vary": {"Origin"}, origin: {"http://localhost:3000"}, creds: {"true"}, expose: {exposed}}},
-		"IPv6":                   {withCreds, "POST", http.Header{"Origin": {"http://[::1]:3000"}}, false, http.Header{"Vary": {"Origin"}, origin: {"http://[::1]:3000"}, creds: {"true"}, expose: {exposed}}},
-		"any":                    {anyone, "GET", http.Header{"Origin": {app}}, false, http.Header{origin: {"*"}, expose: {exposed}}},
-		"any, none":              {anyone, "GET", nil, false, http.Header{origin: {"*"}, expose: {exposed}}},
-		"any, null":              {anyone, "GET", http.Header{"Origin": {"null"}}, false, http.Header{origin: {"*"}, expose: {exposed}}},
-		"preflight":              {one, "OPTIONS", preflight(app, ""), true, http.Header{"Vary": {preVary}, origin: {app}, methods: {"GET, POST"}, headers: {settable}, maxAge: {"600"}}},
-		"preflight, headers":     {one, "OPTIONS", preflight(app, "content-type,AUTHORIZATION|x-request-id"), true, http.Header{"Vary": {preVary}, origin: {app}, methods: {"GET, POST"}, headers: {settable}, maxAge: {"600"}}},
-		"preflight, bad header":  {one, "OPTIONS", preflight(app, "content-type|x-evil"), true, http.Header{"Vary": {preVary}, origin: {app}, methods: {"GET, POST"}, maxAge: {"600"}}},
-		"preflight, foreign":     {one, "OPTIONS", preflight("https://evil.example", ""), true, http.Header{"Vary": {preVary}}},
-		"preflight, credentials": {withCreds, "OPTIONS", preflight(app, ""), true, http.Header{"Vary": {preVary}, origin: {app}, creds: {"true"}, methods: {"GET, POST"}, headers: {settable}}},
-		"preflight, any":         {anyone, "OPTIONS", preflight(app, ""), true, http.Header{"Vary": {preVary}, origin: {"*"}, methods: {"GET, POST"}, headers: {settable}}},
-		"preflight, own methods": {CORS{Origins: []string{app}, Methods: []string{"GET"}, Headers: []string{}, Expose: []string{}}, "OPTIONS", preflight(app, ""), true, http.Header{"Vary": {preVary}, origin: {app}, methods: {"GET"}}},
-		"OPTIONS":                {one, "OPTIONS", nil, false, http.Header{"Vary": {preVary}}},
-		"OPTIONS of a page":      {one, "OPTIONS", http.Header{"Origin": {app}}, false, http.Header{"Vary": {preVary}, origin: {app}, expose: {exposed}}},
-		"preflight of nobody":    {one, "OPTIONS", http.Header{"Access-Control-Request-Method": {"POST"}}, false, http.Header{"Vary": {preVary}}},
-		"request method on POST": {one, "POST", preflight(app, ""), false, http.Header{"Vary": {"Origin"}, origin: {app}, expose: {exposed}}},
-		"no policy":              {CORS{}, "OPTIONS", preflight(app, ""), false, http.Header{}},
+		"known":                  {one, "GET", http.Header{"Origin": {app}}, 200, http.Header{"Vary": {"Origin"}, origin: {app}, expose: {exposed}}},
+		"foreign":                {one, "GET", http.Header{"Origin": {"https://evil.example"}}, 200, http.Header{"Vary": {"Origin"}}},
+		"none":                   {one, "GET", nil, 200, http.Header{"Vary": {"Origin"}}},
+		"null":                   {one, "GET", http.Header{"Origin": {"null"}}, 200, http.Header{"Vary": {"Origin"}}},
+		"prefix":                 {one, "GET", http.Header{"Origin": {app + ".evil.example"}}, 200, http.Header{"Vary": {"Origin"}}},
+		"other scheme":           {one, "GET", http.Header{"Origin": {"http://app.example.com"}}, 200, http.Header{"Vary": {"Origin"}}},
+		"other port":             {one, "GET", http.Header{"Origin": {app + ":8443"}}, 200, http.Header{"Vary": {"Origin"}}},
+		"credentials":            {withCreds, "POST", http.Header{"Origin": {app}}, 200, http.Header{"Vary": {"Origin"}, origin: {app}, creds: {"true"}, expose: {exposed}}},
+		"with port":              {withCreds, "POST", http.Header{"Origin": {"http://localhost:3000"}}, 200, http.Header{"Vary": {"Origin"}, origin: {"http://localhost:3000"}, creds: {"true"}, expose: {exposed}}},
+		"IPv6":                   {withCreds, "POST", http.Header{"Origin": {"http://[::1]:3000"}}, 200, http.Header{"Vary": {"Origin"}, origin: {"http://[::1]:3000"}, creds: {"true"}, expose: {exposed}}},
+		"any":                    {anyone, "GET", http.Header{"Origin": {app}}, 200, http.Header{"Vary": {"Origin"}, origin: {"*"}, expose: {exposed}}},
+		"any, null":              {anyone, "GET", http.Header{"Origin": {"null"}}, 200, http.Header{"Vary": {"Origin"}, origin: {"*"}, expose: {exposed}}},
+		"own method":             {CORS{Origins: []string{app}, Expose: []string{}}, "REPORT", http.Header{"Origin": {app}}, 200, http.Header{"Vary": {"Origin"}, origin: {app}}},
+		"method not listed":      {nothing, "POST", http.Header{"Origin": {app}}, 200, http.Header{"Vary": {"Origin"}}},
+		"preflight":              {one, "OPTIONS", preflight(app, ""), 204, http.Header{"Vary": {preVary}, origin: {app}, methods: {"PUT"}, maxAge: {"600"}}},
+		"preflight, headers":     {one, "OPTIONS", preflight(app, "authorization,content-type|x-request-id"), 204, http.Header{"Vary": {preVary}, origin: {app}, methods: {"PUT"}, headers: {"authorization,content-type", "x-request-id"}, maxAge: {"600"}}},
+		"preflight, bad header":  {one, "OPTIONS", preflight(app, "content-type|x-evil"), 204, http.Header{"Vary": {preVary}}},
+		"preflight, foreign":     {one, "OPTIONS", preflight("https://evil.example", ""), 204, http.Header{"Vary": {preVary}}},
+		"preflight, credentials": {withCreds, "OPTIONS", preflight(app, ""), 204, http.Header{"Vary": {preVary}, origin: {app}, creds: {"true"}, methods: {"PUT"}}},
+		"preflight, any":         {anyone, "OPTIONS", preflight(app, "content-type"), 204, http.Header{"Vary": {preVary}, origin: {"*"}, methods: {"PUT"}, headers: {"content-type"}}},
+		"preflight, own methods": {nothing, "OPTIONS", preflight(app, ""), 204, http.Header{"Vary": {preVary}}},
+		"preflight, no headers":  {CORS{Origins: []string{app}, Headers: []string{}}, "OPTIONS", preflight(app, "content-type"), 204, http.Header{"Vary": {preVary}}},
+		"OPTIONS of a page":      {one, "OPTIONS", http.Header{"Origin": {app}}, 200, http.Header{"Vary": {"Origin"}, origin: {app}, expose: {exposed}}},
+		"preflight of nobody":    {one, "OPTIONS", http.Header{"Access-Control-Request-Method": {"POST"}}, 204, http.Header{"Vary": {preVary}}},
+		"request method on POST": {one, "POST", preflight(app, ""), 200, http.Header{"Vary": {"Origin"}, origin: {app}, expose: {exposed}}},
+		"no policy":              {CORS{}, "OPTIONS", preflight(app, ""), 200, http.Header{}},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := httptest.NewRequest(c.method, "/", nil)
 			r.Header = c.sent
-			got := make(http.Header)
-			if preflight := mustCORS(t, c.cors).handle(got, r, []string{"GET", "POST"}); preflight != c.preflight {
-				t.Errorf("preflight: %v, want %v", preflight, c.preflight)
+			s, w := corsServer(t, c.cors), httptest.NewRecorder()
+			s.methods = []string{"REPORT"}
+			s.setCORS(w, r)
+			if w.Code != c.status {
+				t.Errorf("status %d, want %d", w.Code, c.status)
 			}
-			if diff := cmp.Diff(c.want, got); diff != "" {
+			if diff := cmp.Diff(c.want, w.Header()); diff != "" {
 				t.Errorf("headers (-want +got):\n%s", diff)
 			}
 		})
@@ -99,15 +103,16 @@ func TestCORSHandle(t *testing.T) {
 
 func TestCORSKeepsVary(t *testing.T) {
 	t.Parallel()
-	p := mustCORS(t, CORS{Origins: []string{app}})
-	h := http.Header{"Vary": {"Accept-Language"}}
-	p.handle(h, httptest.NewRequest(http.MethodGet, "/", nil), nil)
-	addVary(h, varyEncoding)
-	if diff := cmp.Diff([]string{"Accept-Language", "Origin", "Accept-Encoding"}, h.Values("Vary")); diff != "" {
+	s, w := corsServer(t, CORS{Origins: []string{app}}), httptest.NewRecorder()
+	w.Header()["Vary"] = []string{"Accept-Language"}
+	s.setCORS(w, httptest.NewRequest(http.MethodGet, "/", nil))
+	addVary(w.Header(), varyEncoding)
+	if diff := cmp.Diff([]string{"Accept-Language", "Origin", "Accept-Encoding"}, w.Header().Values("Vary")); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]string{"Origin"}, varyOrigin); diff != "" {
-		t.Errorf("the shared value changed: %s", diff)
+	w = httptest.NewRecorder()
+	if s.setCORS(w, httptest.NewRequest(http.MethodGet, "/", nil)); w.Header().Get("Vary") != "Origin" {
+		t.Errorf("the shared value changed: %v", w.Header())
 	}
 }
 
@@ -123,10 +128,10 @@ func TestCORSRefusesSettings(t *testing.T) {
 		"no scheme":            {CORS{Origins: []string{"app.example.com"}}, "scheme://host"},
 		"host and port":        {CORS{Origins: []string{"localhost:3000"}}, "scheme://host"},
 		"empty":                {CORS{Origins: []string{""}}, "scheme://host"},
-		"slash":                {CORS{Origins: []string{app + "/"}}, "nothing behind it"},
-		"query":                {CORS{Origins: []string{app + "?"}}, "nothing behind it"},
-		"fragment":             {CORS{Origins: []string{app + "#"}}, "nothing behind it"},
-		"user":                 {CORS{Origins: []string{"https://me@app.example.com"}}, "nothing behind it"},
+		"slash":                {CORS{Origins: []string{app + "/"}}, "want only scheme://host"},
+		"query":                {CORS{Origins: []string{app + "?"}}, "want only scheme://host"},
+		"fragment":             {CORS{Origins: []string{app + "#"}}, "want only scheme://host"},
+		"user":                 {CORS{Origins: []string{"https://me@app.example.com"}}, "want only scheme://host"},
 		"wildcard":             {CORS{Origins: []string{"https://*.example.com"}}, "exact host"},
 		"letters":              {CORS{Origins: []string{"https://bücher.example"}}, "xn--"},
 		"space":                {CORS{Origins: []string{"https://app.example.com https://b.example"}}, "scheme://host"},
@@ -145,29 +150,43 @@ func TestCORSRefusesSettings(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if _, err := newCORS(c.cors); err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("newCORS(%+v) = %v, want an error with %q", c.cors, err, c.want)
+			if _, err := New(Config{CORS: c.cors}); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("New with %+v: %v, want an error with %q", c.cors, err, c.want)
 			}
 		})
 	}
 }
 
-func TestCORSDoesNotAllocate(t *testing.T) {
-	h := make(http.Header)
-	r := httptest.NewRequest(http.MethodGet, "/", nil)
+func BenchmarkCORS(b *testing.B) {
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest(http.MethodPost, "/", nil)
 	r.Header.Set("Origin", app)
-	for name, p := range map[string]*corsPolicy{"off": nil, "one": mustCORS(t, CORS{Origins: []string{app}})} {
-		if n := testing.AllocsPerRun(100, func() { clear(h); p.handle(h, r, nil) }); n != 0 {
-			t.Errorf("%s: %v allocations", name, n)
-		}
+	for name, c := range map[string]CORS{"off": {}, "on": {Origins: []string{app}}} {
+		b.Run(name, func(b *testing.B) {
+			s := corsServer(b, c)
+			b.ReportAllocs()
+			for b.Loop() {
+				clear(w.Header())
+				s.setCORS(w, r)
+			}
+		})
 	}
 }
 
-// Pages get the headers on every answer of a server, errors included, and a
-// preflight the methods of its path.
+// Pages get the headers on every response of a server, errors included. Preflights go
+// through the middleware like other requests, also those of unknown paths.
 func TestCORSOnAServer(t *testing.T) {
 	t.Parallel()
-	s, err := New(Config{Addr: "127.0.0.1:0", CORS: CORS{Origins: []string{app}}, Logger: slog.New(slog.DiscardHandler)})
+	var preflights atomic.Int64
+	count := func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
+		return func(ctx context.Context, call *chassi.Call) error {
+			if b.Method == http.MethodOptions {
+				preflights.Add(1)
+			}
+			return next(ctx, call)
+		}
+	}
+	s, err := New(Config{Addr: "127.0.0.1:0", CORS: CORS{Origins: []string{app}}, Logger: slog.New(slog.DiscardHandler)}, count)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,6 +209,10 @@ func TestCORSOnAServer(t *testing.T) {
 	if resp.Header.Get("Access-Control-Allow-Origin") != "" || !strings.Contains(resp.Header.Get("Vary"), "Origin") {
 		t.Errorf("foreign preflight: %v", resp.Header)
 	}
+	resp, _ = fetch(t, http.MethodOptions, url+"/nowhere", "Origin", app, asks, "POST")
+	if resp.StatusCode != http.StatusNotFound || preflights.Load() != 3 {
+		t.Errorf("preflight of an unknown path: %s; %d preflights reached the middleware, want 3", resp.Status, preflights.Load())
+	}
 	for path, status := range map[string]int{"/v1/auth": http.StatusTeapot, "/nowhere": http.StatusNotFound, "/v1//auth": http.StatusNotFound} {
 		resp, _ := fetch(t, http.MethodPost, url+path, "Origin", app)
 		if resp.StatusCode != status || resp.Header.Get("Access-Control-Allow-Origin") != app || resp.Header.Get("Access-Control-Expose-Headers") == "" {
@@ -205,21 +228,17 @@ func FuzzCORS(f *testing.F) {
 	f.Add("*", "null", "*", false)
 	f.Add("http://[::1]:80", "http://[::1]", "a,,b", true)
 	f.Fuzz(func(t *testing.T, configured, origin, headers string, credentials bool) {
-		p, err := newCORS(CORS{Origins: []string{configured}, Credentials: credentials})
+		s, err := New(Config{CORS: CORS{Origins: []string{configured}, Credentials: credentials}, Logger: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			return
 		}
-		r := &http.Request{Method: http.MethodOptions, Header: http.Header{
+		w := httptest.NewRecorder()
+		s.setCORS(w, &http.Request{Method: http.MethodOptions, Header: http.Header{
 			"Origin": {origin}, "Access-Control-Request-Method": {"PUT"}, "Access-Control-Request-Headers": {headers},
-		}}
-		h := make(http.Header)
-		p.handle(h, r, []string{"PUT"})
-		got := h.Get("Access-Control-Allow-Origin")
-		if got == "*" && (credentials || configured != "*") || got != "" && got != "*" && (got != origin || got != strings.ToLower(configured)) {
+		}})
+		got := w.Header().Get("Access-Control-Allow-Origin")
+		if got == "*" && (credentials || configured != "*") || got != "" && got != "*" && (got != origin || !strings.EqualFold(got, configured)) {
 			t.Errorf("origins %q, credentials %v: origin %q gets %q", configured, credentials, origin, got)
-		}
-		if strings.ContainsAny(got, "\r\n\x00 ") {
-			t.Errorf("Access-Control-Allow-Origin: %q", got)
 		}
 	})
 }

@@ -12,26 +12,29 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// limitedTCP is a TCP connection of a limitedListener. Its deadlines are lazy:
-// net/http moves them some six times per request, nearly always to later, and each
-// move costs the runtime's timers more than the rest of the request's routing.
-// Here a later deadline is only remembered; when the earlier one rings, the call
-// that it woke sets the remembered one and goes on.
+// limitedTCP is a TCP connection of a limitedListener. Its deadlines are lazy, see
+// lazyDeadline.
 type limitedTCP struct {
 	*net.TCPConn
 	listener    *limitedListener
 	slot        transport.Slot
 	read, write lazyDeadline
 	idle        idleMeter
-	stalled     atomic.Bool
+	stalled     atomic.Bool // writes fail at once, see Write
 }
 
+// lazyDeadline sets the deadline of a connection as seldom as possible. net/http moves its
+// deadlines about six times per request, nearly always to a later time, and each move of a
+// timer of the runtime costs more than routing the request. A later deadline is therefore
+// only recorded. When the timer ends a read or write too early, extend sets the recorded
+// deadline, and the read or write goes on.
 type lazyDeadline struct {
-	mu          sync.Mutex
-	want, armed time.Time // zero for none
+	mu    sync.Mutex
+	want  time.Time // the deadline; zero for none
+	armed time.Time // the time that the runtime's timer is set to, not later than want
 }
 
-// move remembers t, and arms it with set if it is earlier than what is armed.
+// move records the deadline t, and sets the timer if that would be too late.
 func (d *lazyDeadline) move(t time.Time, set func(time.Time) error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -43,9 +46,9 @@ func (d *lazyDeadline) move(t time.Time, set func(time.Time) error) error {
 	return set(t)
 }
 
-// rearm reports whether err is a deadline that rang before its time; if so the
-// right one has been set.
-func (d *lazyDeadline) rearm(err error, set func(time.Time) error) bool {
+// extend sets the timer to the deadline if it has not passed and err comes from an earlier
+// timer. It reports whether the read or write that failed is to be continued.
+func (d *lazyDeadline) extend(err error, set func(time.Time) error) bool {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		return false
 	}
@@ -56,6 +59,14 @@ func (d *lazyDeadline) rearm(err error, set func(time.Time) error) bool {
 	}
 	d.armed = d.want
 	return set(d.want) == nil
+}
+
+// arm sets the timer to the deadline.
+func (d *lazyDeadline) arm(set func(time.Time) error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.armed = d.want
+	return set(d.want)
 }
 
 // SetReadDeadline implements [net.Conn].
@@ -80,15 +91,15 @@ func (c *limitedTCP) Read(b []byte) (int, error) {
 		if flood := c.idle.take(n, c.listener.maxIdle); flood != nil {
 			return 0, flood
 		}
-		if n > 0 || err == nil || !c.read.rearm(err, c.TCPConn.SetReadDeadline) {
+		if err == nil || !c.read.extend(err, c.TCPConn.SetReadDeadline) {
 			return n, err
 		}
 	}
 }
 
-// Write implements [net.Conn]. Once a deadline has ended one that cannot be taken
-// up again, none waits any more: closing a connection with TLS would wait another
-// 5 s to say so.
+// Write implements [net.Conn]. After a write whose deadline has passed and that cannot be
+// continued, all writes fail at once: otherwise the alert that closes a TLS connection
+// would wait for another 5 s.
 func (c *limitedTCP) Write(b []byte) (int, error) {
 	if c.stalled.Load() {
 		return 0, os.ErrDeadlineExceeded
@@ -100,23 +111,20 @@ func (c *limitedTCP) Write(b []byte) (int, error) {
 		if err == nil {
 			return written, nil
 		}
-		if !c.write.rearm(err, c.TCPConn.SetWriteDeadline) {
-			if errors.Is(err, os.ErrDeadlineExceeded) && (written == 0 || c.listener.overTLS) {
-				c.stalled.Store(true)
-			}
-			return written, err
+		if c.write.extend(err, c.TCPConn.SetWriteDeadline) {
+			continue
 		}
+		if errors.Is(err, os.ErrDeadlineExceeded) && (written == 0 || c.listener.overTLS) {
+			c.stalled.Store(true)
+		}
+		return written, err
 	}
 }
 
-// ReadFrom sends a file without copying it, if r is one. What it has read from r
-// cannot be put back, so here the deadline must not ring early.
+// ReadFrom implements [io.ReaderFrom]. It sends a file without copying it. The bytes that it
+// has read from r are lost if the write fails, so the timer must not end it early.
 func (c *limitedTCP) ReadFrom(r io.Reader) (int64, error) {
-	c.write.mu.Lock()
-	c.write.armed = c.write.want
-	err := c.TCPConn.SetWriteDeadline(c.write.want)
-	c.write.mu.Unlock()
-	if err != nil {
+	if err := c.write.arm(c.TCPConn.SetWriteDeadline); err != nil {
 		return 0, err
 	}
 	return c.TCPConn.ReadFrom(r)

@@ -1,10 +1,10 @@
-// Package httpapi serves endpoints as JSON over HTTP/1.1 and HTTP/2, on
-// net/http's server and ServeMux.
+// Package httpapi serves endpoints as JSON over HTTP/1.1 and HTTP/2, with net/http's server and
+// ServeMux, and implements the client.
 //
 // # Requests
 //
-// An endpoint's route says where it is served. Its request struct is filled
-// from the JSON body (POST, PUT, PATCH), and from what its tags name:
+// An endpoint is served at its route. The fields of its request struct are set from the JSON
+// body (POST, PUT, PATCH) and from the sources in their tags:
 //
 //	type GetUser struct {
 //		ID     string   `json:"id" path:"id"`         // a wildcard of the route
@@ -12,27 +12,30 @@
 //		Lang   string   `json:"lang" header:"Accept-Language"`
 //	}
 //
-// Decoding is strict. An unknown, duplicate or wrongly cased member, a value of
-// the wrong type, trailing data, invalid UTF-8, too deep nesting (all 400), too
-// long a body (413) and any other media type (415) are refused with the field
-// named. Request bodies are never decompressed.
+// Decoding is strict. An unknown or duplicate member or one in the wrong case, a value of the
+// wrong type, trailing data, invalid UTF-8 and excessive nesting (all 400), a body that is too
+// long (413) and any other media type (415) are refused, with the name of the field. Request
+// bodies are never decompressed.
 //
-// # Answers
+// # Responses
 //
-// A response struct is sent as application/json; one without fields as 204.
-// Every error, the router's own 404 and 405 included, is
-// application/problem+json as RFC 9457 has it, with the members "code" (one of the
-// sixteen), "error" (the stable reason), "message" and, if a field is wrong,
-// "violations" besides, and "details" if the method has set any: at most 16 objects with
-// "@type", in at most 16 KiB. What an error that is no [chassi.Error] says stays in the
-// process.
+// A response struct is sent as application/json; one without fields as 204. Every error,
+// including the router's 404 and 405, is application/problem+json (RFC 9457) with the
+// additional members "code" (one of the sixteen), "error" (the stable reason), "message",
+// "violations" if a field is invalid, and "details" if the method has set any: at most 16
+// objects with "@type", in at most 16 KiB. The text of any other error than a [chassi.Error] is
+// not sent.
+//
+// # Connect
+//
+// With [Config].Connect every endpoint is also served by the Connect protocol, which browsers
+// and generated clients use. Package connectapi describes it.
 //
 // # Deadlines
 //
-// A request with X-Request-Timeout-Ms ends after that time, if nothing ends it
-// earlier. [Client] sends it along.
+// A request with X-Request-Timeout-Ms has at most that timeout. [Client] sends it.
 //
 // # Limits
 //
-// Every time, size and count in [Config] is finite by default.
+// Every timeout, size and count in [Config] is finite by default.
 package httpapi

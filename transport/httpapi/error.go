@@ -8,17 +8,18 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/chassi-go/chassi"
-	"github.com/chassi-go/chassi/schema/strictjson"
-	"github.com/chassi-go/chassi/transport"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/internal/strictjson"
+	"github.com/chassi-go/chassi/transport"
 )
 
-// Errors that HTTP has a status of its own for.
+// Errors with an HTTP status of their own.
 var (
 	errNotFound         = &statusError{http.StatusNotFound, chassi.NewError(chassi.NotFound, "no_such_path", "There is nothing at this path")}
-	errMethodNotAllowed = &statusError{http.StatusMethodNotAllowed, chassi.NewError(chassi.Unimplemented, "method_not_allowed", "This path does not take this method")}
+	errMethodNotAllowed = &statusError{http.StatusMethodNotAllowed, chassi.NewError(chassi.Unimplemented, "method_not_allowed", "This path does not support this method")}
 	errMediaType        = &statusError{http.StatusUnsupportedMediaType, chassi.NewError(chassi.InvalidArgument, "unsupported_media_type", "The body must be application/json in UTF-8, not compressed")}
 	errBodyTooLarge     = &statusError{http.StatusRequestEntityTooLarge, chassi.NewError(chassi.ResourceExhausted, "body_too_large", "The body is too large")}
 	errBodyTimeout      = &statusError{http.StatusRequestTimeout, chassi.NewError(chassi.DeadlineExceeded, "body_timeout", "The body took too long to arrive")}
@@ -26,7 +27,7 @@ var (
 	errMalformed        = chassi.NewError(chassi.InvalidArgument, "malformed_request", "The request is malformed")
 )
 
-// statusError is an error whose status is not that of its code.
+// statusError is an error whose status differs from that of its code.
 type statusError struct {
 	status int
 	err    *chassi.Error
@@ -48,7 +49,7 @@ func statusFor(err error) int {
 	return transport.HTTPStatus(chassi.ErrorOf(err).Code)
 }
 
-// problem is RFC 9457's object with our members besides.
+// problem is the object of RFC 9457 with additional members.
 type problem struct {
 	Type       string             `json:"type"`
 	Title      string             `json:"title"`
@@ -60,6 +61,8 @@ type problem struct {
 	Message    string             `json:"message"`
 	Violations []chassi.Violation `json:"violations,omitempty"`
 	Details    jsontext.Value     `json:"details,omitzero"`
+
+	RetryAfterMS int64 `json:"retry_after_ms,omitzero"` // at the end of a stream, where it cannot be a header
 }
 
 var (
@@ -71,23 +74,18 @@ var (
 		`"code":"internal","error":"internal","message":"Internal error"}`)
 )
 
-// writeError answers err, hiding what it hides.
+// writeError responds with err, without its cause.
 func (x *exchange) writeError(err error) {
-	e, status := chassi.ErrorOf(err), statusFor(err)
-	title := http.StatusText(status)
-	if title == "" {
-		title = e.Code.String()
+	e, h := transport.BoundError(chassi.ErrorOf(err)), x.w.Header()
+	var status int
+	var body []byte
+	if x.form != unknownForm {
+		h["Content-Type"] = jsonType
+		status, body = x.connectError(e)
+	} else {
+		h["Content-Type"] = problemType
+		status, body = x.problem(e, statusFor(err))
 	}
-	body, failed := json.Marshal(problem{
-		Type: "about:blank", Title: title, Status: status, Detail: e.Message, Instance: "urn:request:" + x.call.RequestID,
-		Code: e.Code.String(), Error: cmp.Or(e.Reason, e.Code.String()), Message: e.Message, Violations: e.Violations,
-		Details: strictjson.Details(e.Details),
-	})
-	if failed != nil {
-		status, body = http.StatusInternalServerError, fallbackError
-	}
-	h := x.w.Header()
-	h["Content-Type"] = problemType
 	h["Cache-Control"] = noStore
 	if status == http.StatusUnauthorized {
 		h["Www-Authenticate"] = bearerScheme // RFC 9110, section 11.6.1
@@ -98,6 +96,52 @@ func (x *exchange) writeError(err error) {
 	x.leaveBody()
 	x.send(status, body)
 }
+
+// problem returns the encoded object for an error, and its status.
+func (x *exchange) problem(e *chassi.Error, status int) (int, []byte) {
+	body, err := json.Marshal(problemFor(e, status, x.call.RequestID))
+	if err != nil {
+		return http.StatusInternalServerError, fallbackError
+	}
+	return status, body
+}
+
+// problemFor returns the object that describes e, without its cause.
+func problemFor(e *chassi.Error, status int, requestID string) problem {
+	title := http.StatusText(status)
+	if title == "" {
+		title = e.Code.String()
+	}
+	return problem{
+		Type: "about:blank", Title: title, Status: status, Detail: e.Message, Instance: "urn:request:" + requestID,
+		Code: e.Code.String(), Error: cmp.Or(e.Reason, e.Code.String()), Message: e.Message, Violations: e.Violations,
+		Details: strictjson.Details(e.Details),
+	}
+}
+
+// WriteError responds with err in a handler given to [Server.Handle], as endpoints do: with the
+// status and body of its [chassi.Error]; any other error becomes an internal one without
+// details. An [http.MaxBytesError] is 413. The access log and the error tracker receive err. W
+// and r are the handler's arguments; it must not have written a response, and must return
+// afterwards. Outside of a Server only the response is written.
+func WriteError(w http.ResponseWriter, r *http.Request, err error) {
+	if err == nil {
+		err = errNoError
+	}
+	if tooLong, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		err = tooLarge(tooLong.Limit)
+	}
+	x := fromContext(r.Context())
+	if x == nil {
+		x = &exchange{server: &Server{config: Config{}.withDefaults()}, w: w, r: r}
+	}
+	x.failed = err
+	if x.status == 0 {
+		x.writeError(err)
+	}
+}
+
+var errNoError = errors.New("httpapi: WriteError was called without an error")
 
 // retryAfter rounds up to whole seconds (RFC 9110, section 10.2.3).
 func retryAfter(d time.Duration) string {

@@ -10,16 +10,16 @@ import (
 )
 
 const (
-	// errorLogInterval is the least time between two lines of net/http.
+	// errorLogInterval is the minimum time between two log lines of net/http.
 	errorLogInterval = time.Second
-	// errorLogBytes is the most that a line of net/http has of its text, which quotes what
-	// clients sent.
+	// errorLogBytes is the maximum length of the text of net/http in a log line, which quotes
+	// data of clients.
 	errorLogBytes = 512
 )
 
-// errorLog takes what net/http says that concerns no call, such as a failed handshake, as
-// debug lines. Clients cause these outside of all limits of calls, so it logs one in an
-// interval and how many it left out since the one before.
+// errorLog logs the messages of net/http that concern no call, such as a failed handshake, at
+// level DEBUG. Clients cause these outside of all limits, so it logs one per interval, with the
+// number of omitted ones.
 type errorLog struct {
 	events *outage.Events
 	server string
@@ -29,7 +29,7 @@ func newErrorLog(logger *slog.Logger, server string) *log.Logger {
 	return log.New(&errorLog{events: outage.NewEvents(logger, errorLogInterval), server: server}, "", 0)
 }
 
-// Write takes one line.
+// Write logs one message.
 func (l *errorLog) Write(line []byte) (int, error) {
 	text := strings.ToValidUTF8(string(line[:min(len(line), errorLogBytes)]), "\uFFFD")
 	l.events.Log(slog.LevelDebug, "net/http", "server", l.server, "text", strings.TrimSuffix(text, "\n"))

@@ -1,8 +1,10 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"time"
@@ -11,21 +13,28 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// exchange is one request and its answer. It is the call's codec and metadata
-// and, for mounted handlers, the response writer, so that a request costs one
-// allocation for all of them.
+// exchange is one request and its response. It implements the call's codec and metadata and,
+// for mounted handlers, the response writer, so that a request costs one allocation for all of
+// them.
 type exchange struct {
-	call      chassi.Call
-	server    *Server
-	route     *route
-	w         http.ResponseWriter
-	r         *http.Request
-	status    int     // what was sent, 0 for nothing yet
-	body      *[]byte // the encoded response, from the pool
-	held      int64   // bytes of a large body that are counted
-	read      bool    // whether the request's body was read to its end
-	cleanPath bool    // whether the path has one spelling
-	out       responseMetadata
+	call   chassi.Call
+	server *Server
+	route  *route
+	w      http.ResponseWriter
+	r      *http.Request
+	status int      // the status sent, 0 before
+	body   *[]byte  // the encoded response, from the pool
+	held   int64    // bytes of a large body, as counted by bodies
+	read   bool     // whether the request's body was read to its end
+	path   pathKind // how ambiguous the path is
+	form   connectForm
+	chosen int16 // the status that the response has in a field, 0 for the endpoint's
+	failed error // the argument of WriteError
+
+	stream   *stream       // nil unless the response is one
+	transfer *transfer     // of a route with files
+	hijacked *hijackedConn // nil unless the handler has taken over the connection
+	out      responseMetadata
 }
 
 var (
@@ -36,13 +45,19 @@ var (
 	_ http.Flusher        = (*exchange)(nil)
 )
 
-// serve runs the exchange through the route's middleware and answers it.
+// serve runs the exchange through the route's middleware and sends the response.
 func (x *exchange) serve(route *route) {
 	x.route = route
 	x.call.Binding = &route.binding
 	x.call.Codec = x
-	route.inFlight.Add(1)
-	defer route.inFlight.Add(-1)
+	route.calls.Acquire()
+	defer route.calls.Release()
+	if route.deadline > 0 {
+		x.extendDeadlines(route.deadline)
+	}
+	if route.files {
+		x.transfer = &transfer{ends: time.Now().Add(route.binding.Endpoint.Timeout())}
+	}
 
 	ctx := x.r.Context()
 	if _, ok := x.r.Header[transport.TimeoutKey]; ok {
@@ -50,9 +65,25 @@ func (x *exchange) serve(route *route) {
 		ctx, cancel = x.callerTimeout(ctx)
 		defer cancel()
 	}
+	if route.connect != nil {
+		x.form = connectFormOf(x.r.Header)
+		if _, ok := x.r.Header[connectTimeoutKey]; ok {
+			var cancel context.CancelFunc
+			ctx, cancel = x.connectTimeout(ctx)
+			defer cancel()
+		}
+	}
 	err := route.handler(x.call.Context(ctx), &x.call)
 	switch {
-	case x.status != 0, errors.Is(err, errAborted): // a mounted handler has answered
+	case x.stream != nil:
+		x.stream.finish(err)
+	case x.hijacked != nil:
+		if err != nil {
+			_ = x.hijacked.Close() // no response can say so
+		}
+	case x.status != 0 && x.transfer != nil && err != nil: // a part of a file was sent
+		panic(http.ErrAbortHandler)
+	case x.status != 0, errors.Is(err, errAborted): // a mounted handler has sent the response
 		abortIf(err)
 	case err != nil:
 		x.writeError(err)
@@ -72,35 +103,37 @@ func (x *exchange) callerTimeout(ctx context.Context) (context.Context, context.
 	return ctx, func() {}
 }
 
-// writeResponse sends what Encode left.
+// writeResponse sends the encoded response.
 func (x *exchange) writeResponse() {
-	status := x.route.binding.Endpoint.Status()
-	if x.body == nil {
+	status, h := cmp.Or(int(x.chosen), x.route.status()), x.w.Header()
+	if x.route.cacheControl != nil { // a mounted handler sets its own
+		h["Cache-Control"] = x.route.cacheControl
+	}
+	if x.body == nil || status == http.StatusNoContent {
 		x.send(status, nil)
 		return
 	}
-	h := x.w.Header()
-	h["Content-Type"] = jsonType
-	h["Cache-Control"] = x.route.cacheControl
+	if h["Content-Type"] = jsonType; x.form == protoForm {
+		h["Content-Type"] = protoType
+	}
 	x.send(status, *x.body)
 }
 
-// send writes status and body, compressed if that pays.
+// send writes status and body, compressed if useful.
 func (x *exchange) send(status int, body []byte) {
 	if len(body) >= x.server.config.CompressMinBytes {
 		body = x.compress(body)
 	}
 	x.WriteHeader(status)
 	if len(body) > 0 {
-		_, _ = x.w.Write(body) // the client has gone: nothing to tell and nobody to tell it to
+		_, _ = x.w.Write(body) // the client has disconnected: nothing to report
 	}
 }
 
-// leaveBody deals with a body that nobody has read, when the error goes out. A
-// short one that has arrived is thrown away, so that the connection can be kept;
-// the rest of a long, endless or stalled one is not waited for: the connection
-// is closed after the answer. Over HTTP/2 net/http ends the stream alone, which
-// leaves the connection to its other calls.
+// leaveBody handles an unread body when an error is sent. A short body that has arrived is
+// discarded, so that the connection can be reused. The server does not wait for the rest of a
+// long, endless or stalled body: the connection is closed after the response. Over HTTP/2
+// net/http ends only the stream.
 func (x *exchange) leaveBody() {
 	if x.read || x.r.Body == nil || x.r.Body == http.NoBody || x.r.ProtoMajor > 1 {
 		return
@@ -119,8 +152,8 @@ const (
 	drainTime  = 20 * time.Millisecond
 )
 
-// abortIf cuts the connection if a mounted handler failed after it began to
-// answer: a whole-looking half answer would be worse.
+// abortIf closes the connection if a mounted handler failed after it began to respond, so that
+// the client does not take a partial response for a complete one.
 func abortIf(err error) {
 	if err != nil && (isPanic(err) || errors.Is(err, errAborted)) {
 		panic(http.ErrAbortHandler)
@@ -143,7 +176,7 @@ func (x *exchange) WriteHeader(status int) {
 	x.w.WriteHeader(status)
 }
 
-// Write answers 200 if nothing else was said.
+// Write sends status 200 if no status was set.
 func (x *exchange) Write(b []byte) (int, error) {
 	if x.status == 0 {
 		x.WriteHeader(http.StatusOK)
@@ -151,7 +184,7 @@ func (x *exchange) Write(b []byte) (int, error) {
 	return x.w.Write(b)
 }
 
-// Flush sends what was written so far.
+// Flush sends the bytes written so far.
 func (x *exchange) Flush() {
 	if x.status == 0 {
 		x.WriteHeader(http.StatusOK)
@@ -165,21 +198,32 @@ func (x *exchange) Unwrap() http.ResponseWriter { return x.w }
 // requestMetadata are the request's headers.
 type requestMetadata http.Header
 
-func (m requestMetadata) Get(key string) string { return http.Header(m).Get(key) }
-func (m requestMetadata) Set(key, value string) { http.Header(m).Set(key, value) }
+func (m requestMetadata) Get(key string) string      { return http.Header(m).Get(key) }
+func (m requestMetadata) Values(key string) []string { return http.Header(m).Values(key) }
+func (m requestMetadata) Set(key, value string)      { http.Header(m).Set(key, value) }
 
-// responseMetadata are the answer's headers, with room for the few values that
-// most answers have.
+// responseMetadata are the response's headers, with slots for the few values of a usual
+// response.
 type responseMetadata struct {
-	header http.Header
-	room   [4]string
-	used   int
+	header  http.Header
+	slots   [4]string
+	used    int
+	size    int   // of all values set
+	invalid error // what cannot be sent, or nil
 }
 
 func (m *responseMetadata) Get(key string) string { return m.header.Get(key) }
 
-// Set drops what would break out of a header line.
+// Set records an error for pairs that a transport cannot carry, for Encode, and drops a pair
+// that would break the header syntax.
 func (m *responseMetadata) Set(key, value string) {
+	if err := transport.CheckPair(key, value); err != nil {
+		m.invalid = cmp.Or(m.invalid, err)
+	}
+	if m.size += len(key) + len(value); m.size > transport.MaxMetadataBytes {
+		m.invalid = fmt.Errorf("%d bytes of metadata exceed the limit of %d", m.size, transport.MaxMetadataBytes)
+		return // otherwise the client might not receive the error
+	}
 	ok, canonical := checkHeaderKey(key)
 	if !ok || !isHeaderValue(value) {
 		return
@@ -190,14 +234,14 @@ func (m *responseMetadata) Set(key, value string) {
 	m.put(key, value)
 }
 
-// put sets what is known to be good; key is in canonical form.
+// put sets a valid pair; key is in canonical form.
 func (m *responseMetadata) put(key, value string) {
-	if m.used == len(m.room) {
+	if m.used == len(m.slots) {
 		m.header[key] = []string{value}
 		return
 	}
-	m.room[m.used] = value
-	m.header[key] = m.room[m.used : m.used+1 : m.used+1]
+	m.slots[m.used] = value
+	m.header[key] = m.slots[m.used : m.used+1 : m.used+1]
 	m.used++
 }
 

@@ -9,19 +9,19 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// Liveness answers 200 as long as the process can answer at all: mount it at
-// /healthz. It looks at no dependency, because a restart would not mend one.
+// Liveness returns a handler that responds with 200 while the process can respond at all. Mount
+// it at /healthz. It checks no dependency, because a restart would not repair one.
 func Liveness() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		writeHealth(w, http.StatusOK, health{Status: "ok"})
 	})
 }
 
-// Readiness answers 200 while app serves and all its dependencies work, 503
-// otherwise, with the state of each: mount it at /readyz on the admin listener.
-// Probes are made at most four times a second, however often and by however many it is
-// asked; that the app stops is told at once. Errors and details are cut to 512 bytes, and what looks
-// like a secret in them is masked: drivers may repeat the URL that they were given.
+// Readiness returns a handler that responds with 200 while app serves and all its dependencies
+// work, otherwise with 503, and with the state of each dependency. Mount it at /readyz on the
+// admin listener. It makes at most four probes per second, however many requests arrive; a stop
+// of the app is reported at once. Errors and details are truncated to 512 bytes, and text that
+// looks like a secret is masked, because drivers may repeat their URL.
 func Readiness(app *chassi.App) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		state := app.RecentHealth(r.Context(), probeInterval)
@@ -39,7 +39,7 @@ func Readiness(app *chassi.App) http.Handler {
 	})
 }
 
-// probeInterval is how old the probes behind an answer of readiness may be.
+// probeInterval is the maximum age of the probes of a readiness response.
 const probeInterval = 250 * time.Millisecond
 
 type health struct {
@@ -54,7 +54,7 @@ type healthCheck struct {
 	TookMS int64  `json:"took_ms"`
 }
 
-// maxHealthText bounds what is told of one dependency, in bytes.
+// maxHealthText is the maximum length of the text about one dependency, in bytes.
 const maxHealthText = 512
 
 func newHealthCheck(c chassi.CheckResult) healthCheck {

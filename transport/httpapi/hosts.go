@@ -10,17 +10,17 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// hostPolicy decides for which requests a private listener is meant. A web page that a
-// browser shows on the same machine or network can send requests to it: under a name of
-// the page's own that suddenly resolves to the listener's address (DNS rebinding), when
-// the browser lets the page read the answers, or across origins.
+// hostPolicy decides which requests a private listener serves. A web page in a browser on the
+// same machine or network can send requests to the listener: under a host name that resolves to
+// the listener's address (DNS rebinding), in which case the browser lets the page read the
+// responses, or across origins.
 type hostPolicy struct {
 	names       map[string]bool
 	misdirected error
 }
 
-// newHostPolicy makes the policy of a server. It returns nil, which lets everything
-// through, for a nil list of names.
+// newHostPolicy returns the policy of a server, or nil, which allows all requests, if names is
+// nil.
 func newHostPolicy(server string, names []string) (*hostPolicy, error) {
 	if names == nil {
 		return nil, nil //nolint:nilnil // no policy
@@ -33,7 +33,7 @@ func newHostPolicy(server string, names []string) (*hostPolicy, error) {
 	for _, name := range names {
 		canonical := canonicalName(name)
 		if !isHostName(canonical) {
-			return nil, fmt.Errorf("%s.hosts: %q is not a host name: want one without scheme and port, such as metrics.internal", server, name)
+			return nil, fmt.Errorf("%s.hosts: %q is not a host name; want a name without scheme and port, such as metrics.internal", server, name)
 		}
 		p.names[canonical] = true
 	}
@@ -41,9 +41,9 @@ func newHostPolicy(server string, names []string) (*hostPolicy, error) {
 }
 
 var errCrossSite = &statusError{http.StatusForbidden, chassi.NewError(chassi.PermissionDenied, "cross_site",
-	"This listener takes no requests from web pages of other origins")}
+	"This listener accepts no requests from web pages of other origins")}
 
-// check returns why r is not served, nil if it is.
+// check returns the reason why r is refused, or nil.
 func (p *hostPolicy) check(r *http.Request) error {
 	switch {
 	case p == nil:
@@ -57,10 +57,10 @@ func (p *hostPolicy) check(r *http.Request) error {
 	}
 }
 
-// allows reports whether the value of a Host header, whatever its port, is an IP address
-// or one of the names. A page cannot have an address for its origin unless it was loaded
-// from there, so addresses are safe; probes by address need no setting. No host at all is
-// what a probe in HTTP/1.0 sends, and no browser does.
+// allows reports whether the value of a Host header, without its port, is an IP address or one
+// of the names. The origin of a page is an address only if the page was loaded from there, so
+// addresses are safe, and probes by address need no setting. HTTP/1.0 probes send no host,
+// which browsers always send.
 func (p *hostPolicy) allows(host string) bool {
 	name := withoutPort(host)
 	if _, err := netip.ParseAddr(name); err == nil || host == "" {
@@ -81,7 +81,7 @@ func withoutPort(host string) string {
 	return host
 }
 
-// canonicalName is in lower case and without the dot at the end that means the root.
+// canonicalName returns name in lower case and without the final dot of the root.
 func canonicalName(name string) string { return strings.TrimSuffix(strings.ToLower(name), ".") }
 
 func isHostName(name string) bool {

@@ -105,7 +105,7 @@ func TestPrivateListenerRefusesOtherOrigins(t *testing.T) {
 }
 
 // A listener that is not private is for anybody, as before.
-func TestPublicListenerTakesAnyHost(t *testing.T) {
+func TestPublicListenerAcceptsAnyHost(t *testing.T) {
 	t.Parallel()
 	s := private(t, nil)
 	if w := ask(s, http.MethodGet, "/metrics", "any.example", map[string]string{"Sec-Fetch-Site": "cross-site"}); w.Code != 200 {

@@ -9,9 +9,9 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// limitedListener bounds the open connections. Further ones get 503 and are closed,
-// instead of waiting without an answer. It passes errors of the listener below on:
-// net/http itself waits longer and longer while file descriptors are short.
+// limitedListener limits the open connections. Further connections get 503 and are closed,
+// instead of waiting for a response. Errors of the underlying listener are passed on: net/http
+// retries with increasing delays while file descriptors are exhausted.
 type limitedListener struct {
 	net.Listener
 	connections *transport.Connections
@@ -21,22 +21,23 @@ type limitedListener struct {
 }
 
 const (
-	// lingerTime is how long a refused client has to take its answer.
+	// lingerTime is how long a refused client may take to read the response.
 	lingerTime = 250 * time.Millisecond
-	// maxLingering bounds the refusals under way: beyond, clients are cut off.
+	// maxLingering is the maximum number of refusals in progress; further connections are
+	// closed at once.
 	maxLingering = 64
-	// lingerBytes is how much of a refused request is read away.
+	// lingerBytes is the maximum number of bytes read from a refused request.
 	lingerBytes = 16 << 10
 )
 
-// refusal is the answer to a connection too many.
+// refusal is the response to a connection that exceeds the limit.
 var refusal = []byte("HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n")
 
 func limitListener(l net.Listener, connections *transport.Connections, overTLS bool) *limitedListener {
 	return &limitedListener{Listener: l, connections: connections, maxIdle: maxIdleBytes, overTLS: overTLS}
 }
 
-// Accept returns the next connection that there is room for.
+// Accept returns the next connection within the limits.
 func (l *limitedListener) Accept() (net.Conn, error) {
 	for {
 		conn, err := l.Listener.Accept()
@@ -51,8 +52,8 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 	}
 }
 
-// refuse never waits. Over TLS there is nothing to say before a handshake, which
-// is what a refusal has to spare.
+// refuse does not block. A TLS connection is closed without a response, because a response
+// would require a handshake.
 func (l *limitedListener) refuse(conn net.Conn) {
 	if l.overTLS || l.lingering.Add(1) > maxLingering {
 		if !l.overTLS {
@@ -63,13 +64,13 @@ func (l *limitedListener) refuse(conn net.Conn) {
 	}
 	go func() {
 		defer l.lingering.Add(-1)
-		sayNo(conn)
+		reject(conn)
 	}()
 }
 
-// sayNo reads the request away, because closing a connection with unread bytes
+// reject reads the request away, because closing a connection with unread bytes
 // resets it, and a reset takes the answer with it.
-func sayNo(conn net.Conn) {
+func reject(conn net.Conn) {
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(lingerTime))
 	if _, err := conn.Write(refusal); err != nil {
@@ -81,9 +82,8 @@ func sayNo(conn net.Conn) {
 	_, _ = io.CopyN(io.Discard, conn, lingerBytes)
 }
 
-// limited keeps a TCP connection one, for the methods that net/http looks for:
-// CloseWrite, to end an answer before the request has ended, and ReadFrom, to
-// send files.
+// limited preserves the methods of a TCP connection that net/http uses: CloseWrite, to end a
+// response before the request has ended, and ReadFrom, to send files.
 func (l *limitedListener) limited(conn net.Conn) (net.Conn, *transport.Slot) {
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		c := &limitedTCP{TCPConn: tcp, listener: l}

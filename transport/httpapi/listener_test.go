@@ -105,7 +105,7 @@ func TestRefusalTakesTheRequest(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		here, there := net.Pipe()
-		go sayNo(there)
+		go reject(there)
 		if _, err := io.ReadFull(here, make([]byte, len(refusal))); err != nil {
 			t.Fatal(err)
 		}
@@ -193,7 +193,7 @@ func TestLimitedConnectionIsStillTCP(t *testing.T) {
 	}
 }
 
-func TestLimitListenerTakesOtherConnections(t *testing.T) {
+func TestLimitListenerAcceptsOtherConnections(t *testing.T) {
 	t.Parallel()
 	here, there := net.Pipe()
 	defer there.Close()
@@ -254,4 +254,53 @@ func TestAcceptDoesNotSpinWithoutDescriptors(t *testing.T) {
 			t.Errorf("Serve ended with %v", err)
 		}
 	})
+}
+
+// stepConn records what is done with a connection.
+type stepConn struct {
+	net.Conn
+	steps    []string
+	writeErr error
+}
+
+func (c *stepConn) step(name string) { c.steps = append(c.steps, name) }
+
+func (c *stepConn) SetDeadline(time.Time) error { c.step("deadline"); return nil }
+func (c *stepConn) Write(b []byte) (int, error) { c.step("write"); return len(b), c.writeErr }
+func (c *stepConn) CloseWrite() error           { c.step("close write"); return nil }
+func (c *stepConn) Read([]byte) (int, error)    { c.step("read"); return 0, io.EOF }
+func (c *stepConn) Close() error                { c.step("close"); return nil }
+
+// A refusal ends with its half of the connection, so that the client need not wait for the
+// rest of it.
+func TestStepsOfARefusal(t *testing.T) {
+	t.Parallel()
+	for want, err := range map[string]error{"deadline, write, close write, read, close": nil, "deadline, write, close": io.ErrClosedPipe} {
+		c := &stepConn{writeErr: err}
+		if reject(c); strings.Join(c.steps, ", ") != want {
+			t.Errorf("%q, want %q", c.steps, want)
+		}
+	}
+}
+
+// Refusals beyond the most at once, and those over TLS, only close the connection, and do not
+// count.
+func TestRefusalsAtOnceAreBounded(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		overTLS   bool
+		lingering int64
+		answered  bool
+	}{{false, 0, true}, {false, maxLingering - 1, true}, {false, maxLingering, false}, {true, 0, false}} {
+		synctest.Test(t, func(t *testing.T) {
+			l := limitListener(nil, nil, c.overTLS)
+			l.lingering.Store(c.lingering)
+			conn := &stepConn{}
+			l.refuse(conn)
+			synctest.Wait()
+			if answered := len(conn.steps) > 1; answered != c.answered || conn.steps[len(conn.steps)-1] != "close" || l.lingering.Load() != c.lingering {
+				t.Errorf("%+v: %q, %d lingering", c, conn.steps, l.lingering.Load())
+			}
+		})
+	}
 }

@@ -12,72 +12,133 @@ import (
 	"time"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/internal/safetext"
+	"github.com/chassi-go/chassi/schema/gotype"
 )
 
 // params is the plan for the fields of one request struct that come from path,
 // query and header. It is made once, at registration.
 type params struct {
 	fields []param
-	query  map[string]bool // the names that a query may have
+	query  map[string]bool // names of the permitted query parameters
+	file   []int           // index of the chassi.File, nil without one
+	form   []param         // the other fields of a form with a file
+	member string          // the name of the file in a form
+	lax    bool            // whether unknown parameters are ignored
 }
 
 type param struct {
-	source string // "path", "query", "header"
-	name   string
-	index  []int
-	set    setter
-	many   bool
+	source   string // "path", "query", "header", "form"
+	name     string
+	index    []int
+	indirect bool // behind a pointer to an embedded struct
+	set      setter
+	many     bool
 }
 
-// setter parses text into a field; the error says what would be right.
+// setter parses text into a field; its error states what is required.
 type setter func(field reflect.Value, text string) error
 
-// planParams compiles the tags of a request struct and tells whether any field
-// is left for a body.
+// planParams compiles the tags of a request struct and reports whether any field belongs to the
+// body.
 func planParams(request reflect.Type, path string) (p params, hasBody bool, err error) {
+	described, err := gotype.Of(request)
+	if err != nil {
+		return p, false, fmt.Errorf("%v: %w", request, err)
+	}
 	p.query = make(map[string]bool)
-	wildcards := wildcardsOf(path)
-	for _, f := range reflect.VisibleFields(request) {
-		if !f.IsExported() || f.Anonymous {
+	wildcards, taken := wildcardsOf(path), make(map[string]string)
+	for i := range described.Fields {
+		f := &described.Fields[i]
+		if err := p.refusal(f); err != nil {
+			return p, false, fmt.Errorf("field %s: %w", f.Name, err)
+		}
+		switch {
+		case f.Type.Kind == gotype.File:
+			p.file, p.member = f.Index, f.CallerName()
+			continue
+		case f.Source == "":
+			hasBody = true
 			continue
 		}
-		source, name := sourceOf(f)
-		if source == "" {
-			hasBody = hasBody || f.Tag.Get("json") != "-"
-			continue
+		field := param{source: f.Source, name: f.Param, index: f.Index, indirect: f.Indirect}
+		if f.Source == "header" {
+			field.name = http.CanonicalHeaderKey(f.Param)
 		}
-		field := param{source: source, name: name, index: f.Index}
+		if other, twice := taken[field.source+" "+field.name]; twice {
+			return p, false, fmt.Errorf("fields %s and %s are both read from the %s %s", other, f.Name, f.Source, f.Param)
+		}
+		taken[field.source+" "+field.name] = f.Name
 		t := f.Type
-		if source == "query" && t.Kind() == reflect.Slice && t.Elem().Kind() != reflect.Uint8 {
-			field.many, t = true, t.Elem()
+		if f.Source == "query" && t.Kind == gotype.List && !t.TextIn {
+			field.many, t = true, t.Elem
 		}
 		if field.set, err = setterFor(t); err != nil {
 			return p, false, fmt.Errorf("field %s: %w", f.Name, err)
 		}
-		switch source {
-		case "path":
-			if !wildcards[name] {
-				return p, false, fmt.Errorf("field %s: path %s has no {%s}", f.Name, path, name)
-			}
-			delete(wildcards, name)
-		case "query":
-			p.query[name] = true
+		if err := p.note(f, path, wildcards); err != nil {
+			return p, false, fmt.Errorf("field %s: %w", f.Name, err)
 		}
 		p.fields = append(p.fields, field)
 	}
 	for name := range wildcards {
 		return p, false, fmt.Errorf("path %s: no field of %v has the tag path:%q", path, request, name)
 	}
-	return p, hasBody, nil
+	if p.file != nil {
+		return p, false, p.planForm(described)
+	}
+	return p, hasBody || described.Rest != nil, nil
 }
 
-func sourceOf(f reflect.StructField) (source, name string) {
-	for _, source := range []string{"path", "query", "header"} {
-		if name, ok := f.Tag.Lookup(source); ok {
-			return source, name
+// note records that the field is read from its parameter of the query, or its wildcard, which it
+// removes.
+func (p *params) note(f *gotype.Field, path string, wildcards map[string]bool) error {
+	switch f.Source {
+	case "path":
+		if !wildcards[f.Param] {
+			return fmt.Errorf("path %s has no {%s}", path, f.Param)
 		}
+		delete(wildcards, f.Param)
+	case "query":
+		p.query[f.Param] = true
 	}
-	return "", ""
+	return nil
+}
+
+// refusal returns the reason why a request cannot have the field, or nil.
+func (p *params) refusal(f *gotype.Field) error {
+	switch {
+	case f.Type.Kind == gotype.File && (p.file != nil || f.Source != "" || f.Indirect):
+		return errors.New("a message has at most one file, without a tag for a path, query, header or cookie, and not behind a pointer")
+	case f.Type.Kind != gotype.File && f.Type.HasFile():
+		return errors.New("a file must be a field of the request itself")
+	case f.Source == "cookie", f.Source == "status":
+		return fmt.Errorf("the tag %s is for responses; a request has the header Cookie", f.Source)
+	default:
+		return nil
+	}
+}
+
+// planForm plans the fields of a request with a file that are fields of a form.
+func (p *params) planForm(described *gotype.Type) (err error) {
+	if described.Rest != nil {
+		return errors.New("a request with a file has no JSON, and so no members that are not fields")
+	}
+	for i := range described.Fields {
+		f := &described.Fields[i]
+		if f.Source != "" || f.Type.Kind == gotype.File {
+			continue
+		}
+		field, t := param{source: "form", name: f.JSON, index: f.Index, indirect: f.Indirect}, f.Type
+		if t.Kind == gotype.List && !t.TextIn {
+			field.many, t = true, t.Elem
+		}
+		if field.set, err = setterFor(t); err != nil {
+			return fmt.Errorf("field %s of a form with a file: %w", f.Name, err)
+		}
+		p.form = append(p.form, field)
+	}
+	return nil
 }
 
 func wildcardsOf(path string) map[string]bool {
@@ -95,7 +156,7 @@ func wildcardsOf(path string) map[string]bool {
 	}
 }
 
-// fill sets the planned fields of request, reporting every bad one at once.
+// fill sets the planned fields of request and reports all invalid ones.
 func (p *params) fill(request any, r *http.Request) error {
 	var query url.Values
 	if r.URL.RawQuery != "" {
@@ -111,10 +172,7 @@ func (p *params) fill(request any, r *http.Request) error {
 	target := reflect.ValueOf(request).Elem()
 	for i := range p.fields {
 		f := &p.fields[i]
-		field, err := target.FieldByIndexErr(f.index)
-		if err == nil {
-			err = f.fill(field, r, query)
-		}
+		err := f.fill(target, r, query)
 		if err != nil {
 			bad = append(bad, chassi.Violation{Field: f.name, Message: err.Error()})
 		}
@@ -125,35 +183,21 @@ func (p *params) fill(request any, r *http.Request) error {
 	return nil
 }
 
-// parseQuery refuses names that no field has.
+// parseQuery refuses unknown names.
 func (p *params) parseQuery(raw string) (url.Values, error) {
 	query, err := url.ParseQuery(raw)
 	if err != nil {
 		return nil, errMalformed.WithViolations(chassi.Violation{Message: "the query is not well-formed"}).WithCause(err)
 	}
 	for name := range query {
-		if !p.query[name] {
-			return nil, errMalformed.WithViolations(chassi.Violation{Field: clip(name), Message: "is not a known query parameter"})
+		if !p.query[name] && !p.lax {
+			return nil, errMalformed.WithViolations(chassi.Violation{Field: safetext.Clip(name, safetext.MaxName), Message: "is not a known query parameter"})
 		}
 	}
 	return query, nil
 }
 
-// maxFieldName bounds what is shown of a name that the client chose.
-const maxFieldName = 100
-
-func clip(name string) string {
-	name = strings.ToValidUTF8(name, "")
-	if len(name) > maxFieldName {
-		return strings.ToValidUTF8(name[:maxFieldName], "") + "…"
-	}
-	return name
-}
-
-func (f *param) fill(field reflect.Value, r *http.Request, query url.Values) error {
-	if !field.IsZero() {
-		return fmt.Errorf("is taken from the %s, not from the body", f.source)
-	}
+func (f *param) fill(request reflect.Value, r *http.Request, query url.Values) error {
 	var texts []string
 	switch f.source {
 	case "path":
@@ -161,9 +205,17 @@ func (f *param) fill(field reflect.Value, r *http.Request, query url.Values) err
 	case "query":
 		texts = query[f.name]
 	case "header":
-		texts = r.Header.Values(f.name)
+		texts = r.Header[f.name]
 	}
+	return f.fillTexts(request, texts)
+}
+
+// fillTexts sets the field to the texts.
+func (f *param) fillTexts(request reflect.Value, texts []string) error {
+	field := f.in(request, len(texts) > 0)
 	switch {
+	case field.IsValid() && !field.IsZero():
+		return fmt.Errorf("must be in the %s, not in the body", f.source)
 	case len(texts) == 0:
 		return nil
 	case f.many:
@@ -176,49 +228,72 @@ func (f *param) fill(field reflect.Value, r *http.Request, query url.Values) err
 		field.Set(list)
 		return nil
 	case len(texts) > 1:
-		return fmt.Errorf("is given %d times", len(texts))
+		return fmt.Errorf("must be given once, not %d times", len(texts))
 	default:
 		return f.set(field, texts[0])
 	}
 }
 
-var unmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
+// in returns the field in its request, or an invalid value if a pointer to the embedded struct
+// is nil and must not be set.
+func (f *param) in(request reflect.Value, allocate bool) reflect.Value {
+	if !f.indirect {
+		return request.FieldByIndex(f.index)
+	}
+	v := request
+	for _, i := range f.index {
+		if v.Kind() == reflect.Pointer {
+			if v.IsNil() {
+				if !allocate {
+					return reflect.Value{}
+				}
+				v.Set(reflect.New(v.Type().Elem()))
+			}
+			v = v.Elem()
+		}
+		v = v.Field(i)
+	}
+	return v
+}
 
-// setterFor picks the parser for a field's type.
-func setterFor(t reflect.Type) (setter, error) {
-	if t.Kind() == reflect.Pointer {
-		inner, err := setterFor(t.Elem())
+// setterFor returns the parser for a field's type.
+func setterFor(t *gotype.Type) (setter, error) {
+	switch {
+	case t.Kind == gotype.Pointer:
+		inner, err := setterFor(t.Elem)
+		elem := t.Elem.Go
 		return func(field reflect.Value, text string) error {
-			field.Set(reflect.New(t.Elem()))
+			field.Set(reflect.New(elem))
 			return inner(field.Elem(), text)
 		}, err
-	}
-	if reflect.PointerTo(t).Implements(unmarshaler) {
+	case t.TextIn:
 		return setText, nil
 	}
-	if t == reflect.TypeFor[time.Duration]() {
+	switch t.Kind {
+	case gotype.Duration:
 		return setDuration, nil
-	}
-	switch t.Kind() {
-	case reflect.String:
+	case gotype.String:
 		return setString, nil
-	case reflect.Bool:
+	case gotype.Bool:
 		return setBool, nil
-	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+	case gotype.Int:
 		return setInt, nil
-	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+	case gotype.Uint:
 		return setUint, nil
-	case reflect.Float32, reflect.Float64:
+	case gotype.Float:
 		return setFloat, nil
 	default:
-		return nil, fmt.Errorf("a %v cannot be read from path, query or header", t)
+		return nil, fmt.Errorf("a %v cannot be decoded from path, query or header", t.Go)
 	}
 }
 
 func setText(field reflect.Value, text string) error {
 	target, _ := reflect.TypeAssert[encoding.TextUnmarshaler](field.Addr())
-	if target.UnmarshalText([]byte(text)) != nil {
-		return fmt.Errorf("is not a valid %s", strings.ToLower(field.Type().Name()))
+	if err := target.UnmarshalText([]byte(text)); err != nil {
+		if _, isTime := target.(*time.Time); isTime {
+			return errors.New("must be a time such as 2006-01-02T15:04:05Z")
+		}
+		return errors.New(safetext.Reason(err, text))
 	}
 	return nil
 }

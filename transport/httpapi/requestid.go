@@ -6,12 +6,11 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// requestIDHeader is the header as people write it; in an [http.Header] it
-// stands under X-Request-Id.
+// requestIDHeader is the usual spelling of the header; its key in an [http.Header] is
+// X-Request-Id.
 const requestIDHeader = "X-Request-ID"
 
-// requestID returns the X-Request-ID that came with the request, if there is one
-// and it is fit to be one, otherwise a new one.
+// requestID returns the X-Request-ID of the request if it is valid, otherwise a new id.
 func requestID(h http.Header) string {
 	if values := h[transport.RequestIDKey]; len(values) == 1 {
 		return transport.RequestID(values[0])

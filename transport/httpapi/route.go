@@ -8,21 +8,30 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
+	"time"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/transport"
 )
 
-// route is one endpoint as it is served here, with all that can be known before
-// the first request.
+// route is one endpoint as served here, with everything that is resolved before the first
+// request.
 type route struct {
 	binding      chassi.Binding
 	handler      chassi.Handler
 	params       params
 	hasBody      bool
 	hasResponse  bool
+	connect      ConnectMethod // nil for a route of the endpoint itself
+	answer       *answerPlan   // nil for a response that is JSON only
+	files        bool          // whether the request or the response has a file
 	cacheControl []string
-	inFlight     atomic.Int64
+	paths        pathKind      // the most ambiguous kind of path that is served
+	rest         int           // slashes before a wildcard for any number of segments, 0 for none
+	maxBody      int64         // bytes of a request's body
+	deadline     time.Duration // of a call, where that is longer than the server's read or write timeout
+	calls        *transport.RouteInFlight
+	idField      []int // index of the field with the id of an item, nil for none
 }
 
 // ServeHTTP is called by the mux with the exchange as its writer.
@@ -32,20 +41,39 @@ func (rt *route) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "httpapi: a route outside of its server", http.StatusInternalServerError)
 		return
 	}
-	x.r = r // the mux has put the path's values in
+	x.r = r // contains the wildcards of the path
+	if x.path > rt.paths || x.path == slashedPath && rt.rest > 0 && slashIn(r.URL.EscapedPath(), rt.rest) {
+		x.path = ambiguousPath
+		x.server.unmatched.ServeHTTP(x, r)
+		return
+	}
 	x.serve(rt)
 }
 
-// Mount serves the endpoints of service that have a route.
-func (s *Server) Mount(service *chassi.Service) error {
-	errs := []error{service.Err()}
-	if errs[0] != nil {
-		return errs[0]
+// slashIn reports whether a slash is escaped behind the first n of the slashes in path. There
+// it would end a segment, as one that is not escaped does.
+func slashIn(path string, n int) bool {
+	for ; n > 0; n-- {
+		_, path, _ = strings.Cut(path, "/")
 	}
+	return strings.Contains(strings.ToUpper(path), "%2F")
+}
+
+// Mount adds the endpoints of service that have a route, and with [Config].Connect all that are
+// not streams by the Connect protocol. It skips those that [chassi.Transports] limits to other
+// transports.
+func (s *Server) Mount(service *chassi.Service) error {
+	if err := s.mounted.Add(service); err != nil {
+		return fmt.Errorf("httpapi: %w", err)
+	}
+	var errs []error
 	for _, e := range service.Endpoints() {
-		if method, _ := e.Route(); method != "" {
+		if method, _ := e.Route(); method != "" && e.ServedOver("http") {
 			errs = append(errs, s.mountEndpoint(e))
 		}
+	}
+	if s.config.Connect {
+		errs = append(errs, s.mountConnect(service))
 	}
 	return errors.Join(errs...)
 }
@@ -53,18 +81,35 @@ func (s *Server) Mount(service *chassi.Service) error {
 func (s *Server) mountEndpoint(e *chassi.Endpoint) error {
 	method, path := e.Route()
 	rt := s.newRoute(e, method, path)
+	if err := rt.refusal(); err != nil {
+		return err
+	}
+	if e.RequestType() == nil { // of NewEndpoint
+		return s.register(method+" "+path, rt)
+	}
 	var err error
 	if rt.params, rt.hasBody, err = planParams(e.RequestType(), path); err != nil {
 		return fmt.Errorf("httpapi: %s: %w", e.FullName(), err)
 	}
-	if rt.hasBody && !takesBody(method) {
+	if rt.answer, err = planAnswer(e.ResponseType()); err != nil {
+		return fmt.Errorf("httpapi: %s: the response %v: %w", e.FullName(), e.ResponseType(), err)
+	}
+	if e.Streams() {
+		if err := rt.planItems(); err != nil {
+			return err
+		}
+	}
+	rt.params.lax = e.IgnoresUnknownQuery()
+	rt.files = rt.params.file != nil || rt.answer != nil && rt.answer.file != nil
+	if (rt.hasBody || rt.params.file != nil) && !takesBody(method) {
 		return fmt.Errorf("httpapi: %s: %s has no body: each field of %v needs a path, query or header tag", e.FullName(), method, e.RequestType())
 	}
-	rt.cacheControl = noStore
-	if d := e.CacheFor(); d > 0 {
-		rt.cacheControl = []string{"public, max-age=" + strconv.Itoa(int(d.Seconds()))}
+	rt.cacheControl = cacheControl(e)
+	rt.paths = slashedPath
+	if fixed, _, _ := strings.Cut(path, "...}"); fixed != path || strings.HasSuffix(path, "/") {
+		rt.rest = strings.Count(fixed, "/")
 	}
-	rt.hasResponse = e.Status() != http.StatusNoContent
+	rt.hasResponse = hasJSON(e, rt.answer)
 	if err := s.register(method+" "+path, rt); err != nil {
 		return err
 	}
@@ -74,19 +119,45 @@ func (s *Server) mountEndpoint(e *chassi.Endpoint) error {
 	return nil
 }
 
-// plainRoute is the route of an endpoint without wildcards. No pattern of the mux
-// is closer to a request with that method and path, unless one names the host: so
-// without such patterns the mux need not be asked.
+// hasJSON reports whether a response of e has a body of JSON.
+func hasJSON(e *chassi.Endpoint, a *answerPlan) bool {
+	return e.Status() != http.StatusNoContent && (a == nil || a.hasBody)
+}
+
+// cacheControl returns the header for responses of e. A shared cache must not store a response
+// for a single client (RFC 9111, section 3.5).
+func cacheControl(e *chassi.Endpoint) []string {
+	d := e.CacheFor()
+	switch {
+	case d <= 0:
+		return noStore
+	case e.Public():
+		return []string{"public, max-age=" + strconv.Itoa(int(d.Seconds()))}
+	default:
+		return []string{"private, max-age=" + strconv.Itoa(int(d.Seconds()))}
+	}
+}
+
+// plainRoute is the route of an endpoint without wildcards. No pattern of the mux is more
+// specific for its method and path, except one with a host: without such patterns the mux need
+// not be consulted.
 type plainRoute struct{ method, path string }
 
 func takesBody(method string) bool {
 	return method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch
 }
 
-// Handle serves handler at a ServeMux pattern, through the same middleware as
-// the endpoints: logged, measured, traced, recovered, and closed to strangers
-// unless options say otherwise ([chassi.Public]). The handler sees the request
-// and a writer that net/http's http.ResponseController works with.
+// Handle serves handler at a ServeMux pattern, through the same middleware as the endpoints:
+// logged, measured, traced, recovered, and, unless the options include [chassi.Public],
+// restricted to authenticated clients. The handler gets the request and a writer that supports
+// net/http's http.ResponseController; [WriteError] responds with an error as endpoints do.
+//
+// The limits of endpoints apply as well. A body longer than [Config].MaxBodyBytes, or
+// [chassi.MaxBody], gets 413 at once if its length is declared; otherwise reading it fails with
+// an [http.MaxBytesError]. The request's context ends after the timeout of calls
+// (middleware.Timeout, the setting "timeout", 10 s by default), or [chassi.Timeout]. If that
+// exceeds [Config].ReadTimeout or WriteTimeout, those are extended accordingly; an event stream
+// needs a Timeout of hours.
 func (s *Server) Handle(pattern string, handler http.Handler, options ...chassi.EndpointOption) error {
 	method, path, ok := strings.Cut(pattern, " ")
 	if !ok {
@@ -100,24 +171,55 @@ func (s *Server) Handle(pattern string, handler http.Handler, options ...chassi.
 		s.hosted = true
 		clear(s.plain)
 	}
-	return s.register(pattern, s.newRoute(e, method, path))
+	rt := s.newRoute(e, method, path)
+	if err := rt.refusal(); err != nil {
+		return err
+	}
+	return s.register(pattern, rt)
 }
 
 func (s *Server) newRoute(e *chassi.Endpoint, method, path string) *route {
-	rt := &route{binding: chassi.Binding{Endpoint: e, Transport: "http", Method: method, Route: path, Status: status}}
+	rt := &route{binding: chassi.Binding{Endpoint: e, Transport: "http", Server: s.config.Name, Method: method, Route: path, Status: status}}
+	rt.calls = s.calls.Route(method + " " + path)
 	rt.handler = rt.binding.Handler(s.middleware...)
-	s.routes = append(s.routes, rt)
+	if rt.maxBody = s.config.MaxBodyBytes; e.MaxBody() > 0 {
+		rt.maxBody = e.MaxBody()
+	}
+	if d := e.Timeout(); d > min(s.config.ReadTimeout, s.config.WriteTimeout) {
+		rt.deadline = d
+	}
 	return rt
 }
 
-// register turns the mux's panic about a bad or taken pattern into an error.
+// refusal returns the reason why a middleware cannot serve the route, or nil.
+func (rt *route) refusal() error {
+	if err := rt.binding.Err(); err != nil {
+		return fmt.Errorf("httpapi: %s: %w", rt.binding.Endpoint.FullName(), err)
+	}
+	return nil
+}
+
+// extendDeadlines extends the connection's read and write deadlines for a call with the timeout
+// d. net/http resets them for the next request.
+func (x *exchange) extendDeadlines(d time.Duration) {
+	control, now := http.NewResponseController(x.w), time.Now()
+	if c := x.server.config; d > c.ReadTimeout {
+		_ = control.SetReadDeadline(now.Add(d)) // not supported by the writers of tests
+	}
+	if c := x.server.config; d > c.WriteTimeout {
+		_ = control.SetWriteDeadline(now.Add(d + c.WriteTimeout))
+	}
+}
+
+// register converts the mux's panic about an invalid or duplicate pattern into an error.
 func (s *Server) register(pattern string, rt *route) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = fmt.Errorf("httpapi: pattern %q: %v", pattern, v)
+			err = s.conflict(pattern, rt, v)
 		}
 	}()
 	s.mux.Handle(pattern, rt)
+	s.patterns[pattern] = rt
 	s.rooted = s.rooted || pattern == "/"
 	if m := rt.binding.Method; m != "" && !slices.Contains(s.methods, m) {
 		s.methods = append(s.methods, m)
@@ -125,20 +227,56 @@ func (s *Server) register(pattern string, rt *route) (err error) {
 	return nil
 }
 
-// status tells the middleware what the client gets.
+// conflict describes why the mux refused pattern: it is malformed, or matches what another
+// one matches.
+func (s *Server) conflict(pattern string, rt *route, reason any) error {
+	text := fmt.Sprint(reason)
+	for other, there := range s.patterns {
+		if strings.Contains(text, strconv.Quote(other)) {
+			return fmt.Errorf("httpapi: the route %q of %s conflicts with %q of %s; neither is more specific: change one of them",
+				pattern, rt.binding.Endpoint.FullName(), other, there.binding.Endpoint.FullName())
+		}
+	}
+	return fmt.Errorf("httpapi: the route %q of %s: %s", pattern, rt.binding.Endpoint.FullName(), text)
+}
+
+// status returns the status of a response, for the middleware.
 func status(call *chassi.Call, err error) int {
-	if x, ok := call.Codec.(*exchange); ok && x.status != 0 {
+	x, ok := call.Codec.(*exchange)
+	switch {
+	case ok && x.status != 0:
 		return x.status
-	}
-	if err != nil {
+	case err != nil && ok && x.form != unknownForm:
+		return transport.HTTPStatus(chassi.ErrorOf(err).Code)
+	case err != nil:
 		return statusFor(err)
+	case ok && x.chosen != 0:
+		return int(x.chosen)
+	case ok:
+		return x.route.status()
+	default:
+		return call.Endpoint.Status()
 	}
-	return call.Endpoint.Status()
+}
+
+// status returns the status of a successful call.
+func (rt *route) status() int {
+	if rt.connect != nil {
+		return http.StatusOK
+	}
+	return rt.binding.Endpoint.Status()
 }
 
 func serveRaw(handler http.Handler) chassi.Handler {
 	return func(ctx context.Context, _ *chassi.Call) (err error) {
 		x := fromContext(ctx)
+		if x.r.ContentLength > x.route.maxBody {
+			return tooLarge(x.route.maxBody)
+		}
+		r := x.r.WithContext(ctx)
+		if r.Body != nil && r.Body != http.NoBody {
+			r.Body = http.MaxBytesReader(x.w, r.Body, x.route.maxBody)
+		}
 		defer func() {
 			if v := recover(); v == http.ErrAbortHandler { //nolint:errorlint,err113 // net/http compares it so
 				err = errAborted
@@ -147,8 +285,8 @@ func serveRaw(handler http.Handler) chassi.Handler {
 			}
 		}()
 		w := x.compressed()
-		handler.ServeHTTP(w, x.r.WithContext(ctx))
+		handler.ServeHTTP(w, r)
 		w.close()
-		return nil
+		return x.failed
 	}
 }

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// secureHeaders are set on every answer; a mounted handler that serves pages may
-// replace them with Set or take them away with Del. The slices are shared between
-// answers and full to their capacity, so that an append copies them.
+// secureHeaders are set on every response; a mounted handler that serves pages may replace them
+// with Set or remove them with Del. The slices are shared between responses and have no spare
+// capacity, so that an append copies them.
 type secureHeaders struct {
 	pairs []headerPair
 }
@@ -17,11 +17,11 @@ type headerPair struct {
 	value []string
 }
 
-// newSecureHeaders returns what an API answer needs: it is no page, may not be
-// framed, guessed at or scripted. Over TLS browsers are told to stay there for a
-// year. Cross-Origin-Resource-Policy is left out because browsers already keep
-// JSON marked nosniff from other origins, and Referrer-Policy because JSON has no
-// links; a ninth header would make the map of most answers grow.
+// newSecureHeaders returns the security headers of an API response: it is not a page, and must not
+// be framed, sniffed or scripted. Over TLS browsers are instructed to use it for a year.
+// Cross-Origin-Resource-Policy is left out because browsers already keep JSON marked nosniff from
+// other origins, and Referrer-Policy because JSON has no links; a ninth header would make the map
+// of most responses grow.
 func newSecureHeaders(overTLS bool) *secureHeaders {
 	s := &secureHeaders{pairs: []headerPair{
 		{"X-Content-Type-Options", []string{"nosniff"}},
@@ -40,33 +40,42 @@ func (s *secureHeaders) set(h http.Header) {
 	}
 }
 
-// cleanPath reports whether an escaped path ([net/url.URL.EscapedPath]) has no
-// second spelling that a proxy or the mux might read otherwise: no empty or dot
-// segment, no parameter (;), no backslash, and none of these nor slash or NUL
-// behind an escape. A slash at the end is the mux's matter. "*" is no path: net/http
-// answers OPTIONS for it.
-func cleanPath(path string) bool {
+// pathKind classifies how ambiguous an escaped path is.
+type pathKind uint8
+
+const (
+	cleanPath     pathKind = iota // one
+	escapedPath                   // \ or ; behind an escape: one, unless somebody unescapes it and reads it again
+	slashedPath                   // as escapedPath, with a slash behind an escape: the number of its segments depends on the reader
+	ambiguousPath                 // several
+)
+
+// kindOf returns the kind of an escaped path ([net/url.URL.EscapedPath]). It is ambiguous
+// where a proxy or the mux might read it otherwise: an empty or dot
+// segment, a parameter (;), a backslash, and a dot or NUL behind an escape. A slash at the
+// end is the mux's matter. "*" is not a path: net/http answers OPTIONS for it.
+func kindOf(path string) (kind pathKind) {
 	if path == "" || path[0] != '/' {
-		return false
+		return ambiguousPath
 	}
 	for i := range len(path) {
 		switch path[i] {
 		case '/':
 			if !cleanSegment(path[i+1:]) {
-				return false
+				return ambiguousPath
 			}
 		case '%':
-			if ambiguousEscape(path[i+1:]) {
-				return false
+			if kind = max(kind, kindOfEscape(path[i+1:])); kind == ambiguousPath {
+				return ambiguousPath
 			}
 		case ';', '\\', 0:
-			return false
+			return ambiguousPath
 		}
 	}
-	return true
+	return kind
 }
 
-// cleanSegment looks at the segment that follows a slash.
+// cleanSegment inspects the segment after a slash.
 func cleanSegment(rest string) bool {
 	end := strings.IndexByte(rest, '/')
 	if end >= 0 {
@@ -75,15 +84,18 @@ func cleanSegment(rest string) bool {
 	return end != 0 && rest != "." && rest != ".."
 }
 
-// ambiguousEscape tells the escapes of / \ . ; and NUL, and broken ones.
-func ambiguousEscape(rest string) bool {
+func kindOfEscape(rest string) pathKind {
 	if len(rest) < 2 {
-		return true
+		return ambiguousPath
 	}
 	switch rest[:2] {
-	case "2f", "2F", "5c", "5C", "2e", "2E", "3b", "3B", "00":
-		return true
+	case "2f", "2F":
+		return slashedPath
+	case "5c", "5C", "3b", "3B":
+		return escapedPath
+	case "2e", "2E", "00":
+		return ambiguousPath
 	default:
-		return false
+		return cleanPath
 	}
 }

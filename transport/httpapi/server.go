@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -8,30 +9,38 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"strings"
+	"slices"
+	"sync"
 	"sync/atomic"
+	"time"
+
+	"github.com/rs/cors"
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/transport"
 	"github.com/chassi-go/chassi/transport/certs"
 )
 
-// Server serves endpoints and mounted handlers on one address. Mount and Handle
-// come before Start; ServeHTTP is safe for concurrent use.
+// Server serves endpoints and mounted handlers on one address. Mount and Handle must be called
+// before Start; ServeHTTP is safe for concurrent use.
 type Server struct {
 	config       Config
+	progressTime time.Duration // for the transfer of a file without progress
 	middleware   []chassi.Middleware
 	mux          *http.ServeMux
 	plain        map[plainRoute]*route // those that need no matching
-	routes       []*route
+	patterns     map[string]*route
+	mounted      transport.Mounted
+	calls        transport.InFlight
+	streams      *transport.Streams
+	hijacked     hijacked
 	methods      []string // that any route takes
 	rooted       bool     // whether "/" is taken
 	hosted       bool     // whether a pattern names a host
 	unmatched    *unmatched
-	cors         *corsPolicy
-	hosts        *hostPolicy // nil for a public listener
+	cors         func() *cors.Cors // nil without origins
+	hosts        *hostPolicy       // nil for a public listener
 	secure       *secureHeaders
-	compressor   *compressor
 	bodies       *bodies
 	certificates *certs.Certificates
 	http         *http.Server
@@ -39,33 +48,48 @@ type Server struct {
 	draining     atomic.Bool
 	failed       chan error
 	cancelCalls  context.CancelFunc
+	wrappers     []func(http.Handler) http.Handler // of Use
+	wrapped      http.Handler                      // in these; nil without any
 }
 
 var _ chassi.Transport = (*Server)(nil)
 
-// New makes a server whose every answer passes through middleware, the first
-// one outermost. It returns an error for a setting that cannot work, naming it.
+// New returns a server whose responses pass through middleware, the first one outermost. It
+// returns an error that names each invalid setting.
 func New(c Config, middleware ...chassi.Middleware) (*Server, error) {
 	c = c.withDefaults()
-	s := &Server{config: c, middleware: middleware, mux: http.NewServeMux(), plain: make(map[plainRoute]*route), failed: make(chan error, 1)}
+	s := &Server{
+		config: c, progressTime: progressTime, middleware: middleware, mux: http.NewServeMux(), failed: make(chan error, 1),
+		plain: make(map[plainRoute]*route), patterns: make(map[string]*route), streams: transport.NewStreams(c.Streams),
+	}
 	var err error
-	if s.cors, err = newCORS(c.CORS); err != nil {
+	if err = c.CORS.check(); err != nil {
 		return nil, fmt.Errorf("httpapi: %w", err)
 	}
+	var headers []string
+	if c.Connect {
+		headers = connectHeaders
+		if c.ConnectCodec == nil {
+			return nil, errNoConnectCodec
+		}
+	}
+	s.cors = sync.OnceValue(func() *cors.Cors { return newCORS(c.CORS, s.methods, headers) }) // after all routes
 	if s.hosts, err = newHostPolicy(c.Name, c.Hosts); err != nil {
 		return nil, fmt.Errorf("httpapi: %w", err)
 	}
 	s.secure = newSecureHeaders(c.TLS.Enabled())
-	s.compressor = newCompressor(c.CompressMinBytes)
 	s.bodies = newBodies(c)
 	s.unmatched = newUnmatched(s)
+	if err := s.unmatched.other.refusal(); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 
-// Name returns "http", or what the configuration says.
+// Name returns the configured name, by default "http".
 func (s *Server) Name() string { return s.config.Name }
 
-// Addr returns the address listened on, nil before Start.
+// Addr returns the listen address, nil before Start.
 func (s *Server) Addr() net.Addr {
 	if l := s.listener.Load(); l != nil {
 		return l.Addr()
@@ -73,9 +97,8 @@ func (s *Server) Addr() net.Addr {
 	return nil
 }
 
-// Connections returns how many connections are open and how many were refused so
-// far because [Config].MaxConnections were, or [Config].MaxConnectionsPerClient of one
-// client.
+// Connections returns the number of open connections, and of those refused so far because of
+// [Config].MaxConnections or [Config].MaxConnectionsPerClient.
 func (s *Server) Connections() (open, refused int64) {
 	if l := s.listener.Load(); l != nil {
 		return l.connections.Counts()
@@ -83,7 +106,7 @@ func (s *Server) Connections() (open, refused int64) {
 	return 0, 0
 }
 
-// Certificate returns the state of the TLS certificate. Ok is false without one, and before
+// Certificate returns the state of the TLS certificate. Ok is false without TLS and before
 // Start.
 func (s *Server) Certificate() (state certs.State, ok bool) {
 	if s.listener.Load() == nil { // which is set after the certificates
@@ -92,7 +115,7 @@ func (s *Server) Certificate() (state certs.State, ok bool) {
 	return s.certificates.State()
 }
 
-// RefusedClients returns how many of the refused connections were too many for their
+// RefusedClients returns the number of connections refused because of the limit of their
 // client.
 func (s *Server) RefusedClients() int64 {
 	if l := s.listener.Load(); l != nil {
@@ -101,7 +124,7 @@ func (s *Server) RefusedClients() int64 {
 	return 0
 }
 
-// Start listens and serves.
+// Start begins to listen and to serve.
 func (s *Server) Start(ctx context.Context) error {
 	if !s.rooted {
 		s.rooted = true // Start may be called again
@@ -119,6 +142,7 @@ func (s *Server) Start(ctx context.Context) error {
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s.cancelCalls = cancel
 	s.http = s.newHTTPServer(base, tlsConfig)
+	s.http.RegisterOnShutdown(s.streams.Stop) // the listener is closed by then
 	go s.serve(tlsConfig != nil)
 	s.config.Logger.Info("listening", "server", s.Name(), "addr", s.Addr().String(), "tls", tlsConfig != nil)
 	return nil
@@ -147,13 +171,12 @@ func (s *Server) newHTTPServer(base context.Context, tlsConfig *tls.Config) *htt
 	return server
 }
 
-// maxStreams bounds the calls of one HTTP/2 connection.
+// maxStreams is the maximum number of concurrent calls of one HTTP/2 connection.
 const maxStreams = 250
 
-// http2 sets what net/http leaves without an end: it forgets the deadlines of a
-// connection that speaks HTTP/2. A client that takes not a byte is cut off, and so
-// is one that neither says anything nor answers a ping, which none can in the
-// middle of a header.
+// http2 sets timeouts that net/http lacks, because it ignores the deadlines of an HTTP/2
+// connection. A connection is closed if its client does not read, or if it sends nothing and
+// does not answer a ping, which a client cannot do within a header block.
 func (c Config) http2() *http.HTTP2Config {
 	return &http.HTTP2Config{
 		MaxConcurrentStreams: maxStreams,
@@ -189,64 +212,80 @@ func (s *Server) serve(withTLS bool) {
 	}
 }
 
-// Failed delivers the reason when serving ends by itself.
+// Failed delivers the error when serving ends unexpectedly.
 func (s *Server) Failed() <-chan error { return s.failed }
 
-// Drain asks clients to close their connections after the next answer, so that
-// none is in use when the listener closes.
-func (s *Server) Drain() { s.draining.Store(true) }
+// Drain makes the server close connections after their next response, so that none is in use
+// when the listener closes, and ends those that handlers have taken over, see [NewEndpoint].
+func (s *Server) Drain() {
+	s.draining.Store(true)
+	s.hijacked.end()
+}
 
-// Stop closes the listener and waits for the calls in flight. When ctx ends
-// first it cancels their contexts, closes their connections, and returns an
-// error that counts them by route.
+// Stop closes the listener, ends subscriptions and waits for the calls in flight. When ctx ends first it cancels
+// their contexts, closes their connections, and returns an error that counts them by route.
 func (s *Server) Stop(ctx context.Context) error {
 	s.Drain()
 	defer s.certificates.Stop()
 	defer s.cancelCalls()
 	err := s.http.Shutdown(ctx)
-	if err == nil {
-		return nil
-	}
-	stuck := s.inFlight()
-	s.cancelCalls()
-	_ = s.http.Close() // the reason is told below
-	return fmt.Errorf("httpapi: gave up calls in flight: %s: %w", stuck, err)
-}
-
-// inFlight lists the routes that calls are in: "POST /v1/auth (3)".
-func (s *Server) inFlight() string {
-	var stuck []string
-	for _, rt := range s.routes {
-		if n := rt.inFlight.Load(); n > 0 {
-			stuck = append(stuck, fmt.Sprintf("%s %s (%d)", rt.binding.Method, rt.binding.Route, n))
+	if ended := s.hijacked.stop(ctx); err == nil {
+		if ended != nil {
+			ended = fmt.Errorf("httpapi: %w", ended)
 		}
+		return ended
 	}
-	if stuck == nil {
-		return "none, only open connections"
-	}
-	return strings.Join(stuck, ", ")
+	stuck := cmp.Or(s.calls.String(), "none, only open connections")
+	_ = s.http.Close() // the reason is returned below
+	return fmt.Errorf("httpapi: stopped with calls in flight: %s: %w", stuck, err)
 }
 
-// ServeHTTP makes the request an exchange, with all that is known before its
-// body, and hands it to the mux.
+// Use wraps the server in plain HTTP middleware, the first one outermost: it handles every
+// request before the Server does. It must be called before Start. A writer that it passes on
+// must unwrap to that of net/http for [http.ResponseController].
+func (s *Server) Use(middleware ...func(http.Handler) http.Handler) {
+	s.wrappers = append(s.wrappers, middleware...)
+	s.wrapped = http.HandlerFunc(s.dispatch)
+	for _, wrap := range slices.Backward(s.wrappers) {
+		s.wrapped = wrap(s.wrapped)
+	}
+}
+
+// ServeHTTP serves one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.wrapped != nil {
+		s.wrapped.ServeHTTP(w, r)
+		return
+	}
+	s.dispatch(w, r)
+}
+
+// dispatch creates the exchange of a request and passes it to the mux.
+func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{server: s, w: w, r: r}
 	defer x.lastResort()
 	conn, _ := r.Context().Value(connectionKey{}).(*connection)
 	if conn != nil && r.ProtoMajor == 2 {
-		defer conn.ended(r.Context(), int64(s.config.MaxResets))
+		defer func() {
+			if x.stream == nil || x.status == 0 { // leaving a stream is no reset
+				conn.ended(r.Context(), int64(s.config.MaxResets))
+			}
+		}()
 	}
 	h := w.Header()
 	x.out.header = h
 	x.call.In, x.call.Out = requestMetadata(r.Header), &x.out
 	x.call.Peer = s.peer(conn, r)
+	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 && !transport.IsTrusted(rawPeer(conn, r), s.config.TrustedProxies) {
+		x.call.PeerCertificate = r.TLS.VerifiedChains[0][0]
+	}
 	x.call.RequestID = requestID(r.Header)
-	x.out.put(transport.RequestIDKey, x.call.RequestID) // is good, however it came
+	x.out.put(transport.RequestIDKey, x.call.RequestID) // validated by requestID
 	s.secure.set(h)
 	if len(r.TransferEncoding) > 0 {
-		// There may have been a Content-Length as well, which net/http has dropped by
-		// now. Then the connection must end: what follows could be meant as part of
-		// the body (RFC 9112, section 6.1).
+		// The request may have had a Content-Length too, which net/http has removed. Then the
+		// connection must be closed, because the bytes that follow may be meant as part of the
+		// body (RFC 9112, section 6.1).
 		h["Connection"] = closeHeader
 	}
 	if s.hosts.check(r) != nil {
@@ -254,26 +293,32 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.Method != http.MethodOptions {
-		s.cors.handle(h, r, nil)
+		s.setCORS(w, r)
 	}
-	if x.cleanPath = cleanPath(r.URL.EscapedPath()); !x.cleanPath {
+	switch x.path = kindOf(r.URL.EscapedPath()); x.path {
+	case ambiguousPath:
 		s.unmatched.ServeHTTP(x, r)
 		return
-	}
-	if rt := s.plain[plainRoute{r.Method, r.URL.Path}]; rt != nil {
-		x.serve(rt)
-		return
+	case cleanPath:
+		if rt := s.plain[plainRoute{r.Method, r.URL.Path}]; rt != nil {
+			x.serve(rt)
+			return
+		}
 	}
 	s.mux.ServeHTTP(x, r)
 }
 
-func (s *Server) peer(conn *connection, r *http.Request) netip.AddrPort {
-	var peer netip.AddrPort
+// rawPeer returns the address of the other end of the connection.
+func rawPeer(conn *connection, r *http.Request) (peer netip.AddrPort) {
 	if conn != nil {
-		peer = conn.peer
-	} else { // not accepted by Start: a test, or a server around this one
-		peer, _ = netip.ParseAddrPort(r.RemoteAddr)
+		return conn.peer
 	}
+	peer, _ = netip.ParseAddrPort(r.RemoteAddr) // not accepted by Start: a test, or a server around this one
+	return peer
+}
+
+func (s *Server) peer(conn *connection, r *http.Request) netip.AddrPort {
+	peer := rawPeer(conn, r)
 	if !peer.IsValid() {
 		return peer // not TCP: a Unix socket
 	}
@@ -284,9 +329,13 @@ func (s *Server) peer(conn *connection, r *http.Request) netip.AddrPort {
 	return transport.ClientAddr(peer, lines, s.config.TrustedProxies, s.config.ForwardedHeader)
 }
 
-// lastResort ends what the exchange holds, and answers a panic that no middleware contained.
+// lastResort releases the resources of the exchange, and handles a panic that no middleware has
+// recovered.
 func (x *exchange) lastResort() {
 	x.releaseBody()
+	if x.stream != nil {
+		x.stream.release()
+	}
 	v := recover()
 	switch v {
 	case nil:

@@ -146,7 +146,7 @@ func TestProblemHidesTheCause(t *testing.T) {
 }
 
 // Fault 13: strict JSON, with the field named.
-func TestT47BadBodies(t *testing.T) {
+func TestT47MalformedBodies(t *testing.T) {
 	t.Parallel()
 	url := serveTest(t, Config{}, nil) + "/echo"
 	for name, c := range map[string]struct {
@@ -191,7 +191,7 @@ func TestT47BadBodies(t *testing.T) {
 }
 
 // A call that is refused is answered though its body never ends.
-func TestARefusedCallReadsNoBody(t *testing.T) {
+func TestRefusedCallsDoNotReadTheBody(t *testing.T) {
 	t.Parallel()
 	url := serveTest(t, Config{}, nil)
 	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
@@ -219,7 +219,7 @@ func TestParameters(t *testing.T) {
 		"/things/a": `"a -1 [] 0s"`,
 		"/things/a%20b?limit=5&tag=x&tag=y&wait=2s": `"a b 5 [x y] 2s"`,
 		"/things/a?limit=many":                      `"field":"limit","message":"must be a whole number`,
-		"/things/a?limit=1&limit=2":                 `"is given 2 times"`,
+		"/things/a?limit=1&limit=2":                 `"must be given once, not 2 times"`,
 		"/things/a?lmit=1":                          `"field":"lmit","message":"is not a known query parameter"`,
 		"/things/a?wait=soon&limit=x":               `"field":"wait"`,
 	} {
@@ -251,7 +251,7 @@ func TestT48MethodsAndPaths(t *testing.T) {
 	}
 }
 
-func TestRequestIDComesBack(t *testing.T) {
+func TestRequestIDIsReturned(t *testing.T) {
 	t.Parallel()
 	url := serveTest(t, Config{}, nil) + "/things/a"
 	if answer, _ := ask(t, "GET", url, "", "X-Request-Id", "given-id-0123"); answer.Header.Get("X-Request-ID") != "given-id-0123" {
@@ -259,6 +259,35 @@ func TestRequestIDComesBack(t *testing.T) {
 	}
 	if answer, _ := ask(t, "GET", url, "", "X-Request-Id", "bad id"); len(answer.Header.Get("X-Request-ID")) < 16 {
 		t.Errorf("bad id became %q", answer.Header.Get("X-Request-ID"))
+	}
+}
+
+// An answer whose head was sent by Flush is the handler's: an error of a middleware is not
+// written behind it.
+func TestErrorAfterFlush(t *testing.T) {
+	t.Parallel()
+	fail := func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
+		return func(ctx context.Context, call *chassi.Call) error {
+			return errors.Join(next(ctx, call), errors.New("canary"))
+		}
+	}
+	url := serveTest(t, Config{}, func(s *Server) {
+		flush := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.(http.Flusher).Flush() })
+		if err := s.Handle("GET /flush", flush, chassi.Public); err != nil {
+			t.Error(err)
+		}
+	}, fail)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/flush", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if body, err := io.ReadAll(answer.Body); answer.StatusCode != http.StatusOK || err != nil || len(body) > 0 {
+		t.Errorf("%d, %q, %v; want 200 and no body", answer.StatusCode, body, err)
 	}
 }
 
@@ -280,6 +309,10 @@ func TestMountedHandlers(t *testing.T) {
 		for pattern, f := range map[string]http.HandlerFunc{
 			"GET /teapot": func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "short", http.StatusTeapot) },
 			"GET /panic":  func(http.ResponseWriter, *http.Request) { panic("canary") },
+			"GET /half": func(w http.ResponseWriter, _ *http.Request) {
+				_, _ = fmt.Fprint(w, "half a response")
+				panic("canary")
+			},
 			"GET /control": func(w http.ResponseWriter, _ *http.Request) {
 				rc := http.NewResponseController(w)
 				err := errors.Join(rc.SetWriteDeadline(time.Now().Add(time.Second)), rc.Flush())
@@ -301,7 +334,7 @@ func TestMountedHandlers(t *testing.T) {
 		path   string
 		status int
 		want   string
-	}{{"/teapot", 418, "short"}, {"/panic", 500, "Internal error"}, {"/control", 200, "<nil>"}, {"/locked", 401, "credentials"}} {
+	}{{"/teapot", 418, "short"}, {"/panic", 500, "Internal error"}, {"/half", 500, "Internal error"}, {"/control", 200, "<nil>"}, {"/locked", 401, "credentials"}} {
 		statuses = nil
 		answer, body := ask(t, "GET", url+c.path, "")
 		if answer.StatusCode != c.status || !strings.Contains(body, c.want) || len(statuses) != 1 || statuses[0] != c.status {

@@ -48,8 +48,8 @@ func dialMany(t *testing.T, s *target, n int, raw string) {
 // grace is the second that a timeout may be late, and two for a busy machine.
 const grace = 3 * time.Second
 
-// Fault 22: 1,000 each of slow headers, slow bodies and slow readers are closed
-// within their timeout and a second, and nobody else fails.
+// Fault 22: 1,000 each of slow headers, slow bodies and slow readers are closed within their
+// timeout and a second, and no other client fails.
 func TestFault22ThreeThousandSlowClients(t *testing.T) { // alone: it takes many files
 	c := Config{ReadHeaderTimeout: time.Second, ReadTimeout: time.Second, WriteTimeout: 2 * time.Second}
 	n := crowd(t, 1)

@@ -9,16 +9,16 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// knownMethods are the ones that unknown paths are counted under; any other is
-// "other", so that a stranger cannot make new series.
+// knownMethods are the methods by which unknown paths are counted; all others are "other", so
+// that clients cannot create new series.
 var knownMethods = []string{
 	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
 	http.MethodDelete, http.MethodOptions, http.MethodTrace, http.MethodConnect,
 }
 
-// unmatched answers what no pattern matched, 404, 405 with Allow and OPTIONS, and what
-// a private listener refuses.
-// It goes through the middleware like any call, under one route name.
+// unmatched responds to requests that no pattern matches, with 404, 405 with Allow, or the
+// response to OPTIONS, and to those that a private listener refuses. They pass through the
+// middleware like any call, with one route name.
 type unmatched struct {
 	server   *Server
 	byMethod map[string]*route
@@ -36,7 +36,9 @@ func newUnmatched(s *Server) *unmatched {
 
 func (u *unmatched) route(method string) *route {
 	e := chassi.RawEndpoint("unmatched", u.answer, chassi.Public)
-	return u.server.newRoute(e, method, "unmatched")
+	rt := u.server.newRoute(e, method, "unmatched")
+	rt.paths = ambiguousPath
+	return rt
 }
 
 func (u *unmatched) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -52,7 +54,7 @@ func (u *unmatched) answer(ctx context.Context, _ *chassi.Call) error {
 	if err := u.server.hosts.check(x.r); err != nil {
 		return err
 	}
-	if !x.cleanPath {
+	if x.path == ambiguousPath {
 		return errNotFound
 	}
 	allow := u.server.allowed(x.r)
@@ -61,8 +63,9 @@ func (u *unmatched) answer(ctx context.Context, _ *chassi.Call) error {
 		return errNotFound
 	case x.r.Method == http.MethodOptions:
 		x.Header().Set("Allow", strings.Join(allow, ", "))
-		u.server.cors.handle(x.Header(), x.r, allow)
-		x.WriteHeader(http.StatusNoContent)
+		if u.server.setCORS(x, x.r); x.status == 0 {
+			x.WriteHeader(http.StatusNoContent)
+		}
 		return nil
 	default:
 		x.Header().Set("Allow", strings.Join(allow, ", "))
@@ -70,7 +73,7 @@ func (u *unmatched) answer(ctx context.Context, _ *chassi.Call) error {
 	}
 }
 
-// allowed asks the mux which methods it would take at r's path.
+// allowed returns the methods that the mux accepts for r's path.
 func (s *Server) allowed(r *http.Request) []string {
 	probe := &http.Request{URL: r.URL, Host: r.Host}
 	var allow []string

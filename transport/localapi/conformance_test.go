@@ -10,7 +10,7 @@ import (
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	transporttest.Run(t, transporttest.Transport{Cancels: true, Start: func(t *testing.T, o transporttest.Options, services ...*chassi.Service) transporttest.Instance {
+	transporttest.Run(t, transporttest.Transport{Cancels: true, Streams: true, Start: func(t *testing.T, o transporttest.Options, services ...*chassi.Service) transporttest.Instance {
 		s := localapi.New(o.Middleware...)
 		for _, service := range services {
 			if err := s.Mount(service); err != nil {

@@ -1,5 +1,5 @@
-// Package localapi serves endpoints to callers in the same process: for tests,
-// and for services that live in one binary.
+// Package localapi serves endpoints within the process: for tests, and for several services in
+// one binary.
 package localapi
 
 import (
@@ -14,111 +14,201 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// Server serves endpoints to callers in the same process: it is a [chassi.Transport]
-// and the [client.Caller] of what it serves. Calls pass through middleware and the
-// endpoint's policy, as everywhere. Nothing is encoded: the method gets a shallow
-// copy of the request, and the caller the method's own response. The caller's
-// principal and peer go along.
+// Server serves endpoints within the process. It is a [chassi.Transport] and the
+// [client.Caller] for the endpoints that it serves. Calls pass through middleware and the
+// endpoint's policy, as on other transports. Nothing is encoded: the method gets a shallow copy
+// of the request, and the client the method's response itself. The principal and the peer of
+// the caller's call are passed on.
 type Server struct {
 	middleware []chassi.Middleware
 	served     map[string]served
+	mounted    transport.Mounted
 	calls      transport.InFlight
+	streams    *transport.Streams
 }
 
 type served struct {
 	server  *Server
 	binding *chassi.Binding
 	handle  chassi.Handler
+	calls   *transport.RouteInFlight
 }
 
 var (
 	_ chassi.Transport = (*Server)(nil)
-	_ client.Caller    = (*Server)(nil)
+	_ client.Streamer  = (*Server)(nil)
 )
 
-// New makes a server. The first middleware is outermost; none may be nil.
+// New returns a server. The first middleware is outermost; none may be nil.
 func New(middleware ...chassi.Middleware) *Server {
-	return &Server{middleware: middleware, served: make(map[string]served)}
+	return &Server{middleware: middleware, served: make(map[string]served), streams: transport.NewStreams(transport.StreamConfig{})}
 }
 
 // Name returns "local".
 func (*Server) Name() string { return "local" }
 
-// Start does nothing.
+// Start is a no-op.
 func (*Server) Start(context.Context) error { return nil }
 
-// Stop refuses new calls and waits for those in flight.
+// Stop refuses new calls, ends subscriptions and waits for the calls in flight.
 func (s *Server) Stop(ctx context.Context) error {
+	s.streams.Stop()
 	if err := s.calls.Close(ctx); err != nil {
 		return fmt.Errorf("localapi: %w", err)
 	}
 	return nil
 }
 
-// Mount serves the endpoints of service. It must not be called any more once there are
-// calls.
+// Mount adds the endpoints of service. It must not be called after the first call.
 func (s *Server) Mount(service *chassi.Service) error {
-	if service.Err() != nil {
-		return service.Err()
+	if err := s.mounted.Add(service); err != nil {
+		return fmt.Errorf("localapi: %w", err)
 	}
 	if slices.ContainsFunc(s.middleware, func(m chassi.Middleware) bool { return m == nil }) {
-		return errors.New("localapi: calls pass through a middleware that is nil")
+		return errors.New("localapi: a middleware is nil")
 	}
+	var errs []error
 	for _, e := range service.Endpoints() {
+		if !e.ServedOver("local") {
+			continue
+		}
+		if err := transport.CheckShape(e, "localapi", true); err != nil {
+			errs = append(errs, fmt.Errorf("localapi: %w", err))
+			continue
+		}
 		b := &chassi.Binding{Endpoint: e, Transport: "local", Route: e.FullName(), Status: transport.CodeStatus}
-		s.served[e.FullName()] = served{s, b, b.Handler(s.middleware...)}
+		h := b.Handler(s.middleware...)
+		if err := b.Err(); err != nil {
+			errs = append(errs, fmt.Errorf("localapi: %s: %w", e.FullName(), err))
+			continue
+		}
+		s.served[e.FullName()] = served{s, b, h, s.calls.Route(b.Route)}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
-// Bind finds the endpoint that is served under the name of e.
+// Bind implements [client.Caller], for the endpoint with the name of e.
 func (s *Server) Bind(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error) {
+	if err := transport.CheckServed(e, "local"); err != nil {
+		return nil, nil, err //nolint:wrapcheck // says which endpoint
+	}
 	there, ok := s.served[e.FullName()]
 	if !ok {
 		return nil, nil, fmt.Errorf("%s is not served in this process", e.FullName())
 	}
 	if there := there.binding.Endpoint; there.RequestType() != e.RequestType() || there.ResponseType() != e.ResponseType() {
-		return nil, nil, fmt.Errorf("%s takes %v and returns %v here, not %v and %v", e.FullName(), there.RequestType(), there.ResponseType(), e.RequestType(), e.ResponseType())
+		return nil, nil, fmt.Errorf("%s accepts %v and returns %v, not %v and %v", e.FullName(), there.RequestType(), there.ResponseType(), e.RequestType(), e.ResponseType())
 	}
 	b := &chassi.Binding{Endpoint: e, Transport: "local", Client: true, Route: e.FullName(), Status: transport.CodeStatus}
 	return b, there.call, nil
 }
 
-// call makes a call for the server's side of what the client's side wants.
+// BindStream implements [client.Streamer]. The limits of streams are the defaults of
+// [transport.StreamConfig], but an item may take the client any time.
+func (s *Server) BindStream(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error) {
+	return s.Bind(e)
+}
+
+// call converts a call of the client to a call of the server.
 func (s served) call(ctx context.Context, from *chassi.Call) error {
-	if !s.server.calls.Enter(s.binding.Route) {
+	if !s.calls.Acquire() {
 		return transport.ErrStopping
 	}
-	defer s.server.calls.Leave(s.binding.Route)
-	codec := &localCodec{from: from}
-	call := &chassi.Call{Binding: s.binding, RequestID: transport.RequestID(from.In.Get(transport.RequestIDKey)), In: from.In, Out: from.Out, Codec: codec}
+	defer s.calls.Release()
+	if err := transport.CheckMetadata(from.In); err != nil {
+		return err
+	}
+	call := &chassi.Call{
+		Binding: s.binding, RequestID: transport.RequestID(from.In.Get(transport.RequestIDKey)),
+		In: from.In, Out: from.Out, Codec: localCodec{from},
+	}
+	if s.binding.Endpoint.Streams() {
+		codec := &streamCodec{localCodec: localCodec{from}, server: s.server}
+		defer codec.close()
+		call.Codec = codec
+	}
 	if outer := chassi.CallFrom(ctx); outer != nil {
 		call.Peer, call.PeerName, call.Principal = outer.Peer, outer.PeerName, outer.Principal
 	}
-	if err := s.handle(call.Context(ctx), call); err != nil {
+	if err := s.contained(call.Context(ctx), call); err != nil {
+		if call.Response != nil {
+			transport.CloseFile(call.Response) // which the client does not get
+		}
 		return chassi.ErrorOf(err)
 	}
-	if !codec.answered {
-		return chassi.ErrorOf(errNotEncoded)
+	return nil
+}
+
+// contained recovers a panic that no middleware has recovered.
+func (s served) contained(ctx context.Context, call *chassi.Call) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = chassi.Recovered(v)
+		}
+	}()
+	return s.handle(ctx, call)
+}
+
+// localCodec passes typed messages on without encoding them.
+type localCodec struct{ from *chassi.Call }
+
+func (c localCodec) Decode(request any) error {
+	reflect.ValueOf(request).Elem().Set(reflect.ValueOf(c.from.Request).Elem())
+	if sent, _ := c.from.Endpoint.Files(); sent {
+		transport.PrepareFile(request)
 	}
 	return nil
 }
 
-var errNotEncoded = errors.New("a middleware ended the call with neither a response nor an error")
-
-// localCodec hands typed messages over without encoding them.
-type localCodec struct {
-	from     *chassi.Call
-	answered bool
-}
-
-func (c *localCodec) Decode(request any) error {
-	reflect.ValueOf(request).Elem().Set(reflect.ValueOf(c.from.Request).Elem())
-	return nil
-}
-
-func (c *localCodec) Encode(response any) error {
+func (c localCodec) Encode(response any) error {
+	if out, ok := c.from.Out.(*transport.Pairs); ok {
+		if err := transport.CheckAnswer(*out); err != nil {
+			return fmt.Errorf("localapi: the response: %w", err)
+		}
+	}
 	reflect.ValueOf(c.from.Response).Elem().Set(reflect.ValueOf(response).Elem())
-	c.answered = true
 	return nil
+}
+
+// streamCodec passes the items of a stream on.
+type streamCodec struct {
+	localCodec
+	server *Server
+	stream *transport.OpenStream // nil before Begin
+}
+
+var _ chassi.StreamCodec = (*streamCodec)(nil)
+
+// Begin admits the stream.
+func (c *streamCodec) Begin(ctx context.Context, call *chassi.Call) (context.Context, error) {
+	ctx, stream, err := c.server.streams.Open(ctx, call)
+	c.stream = stream
+	return ctx, err //nolint:wrapcheck // is the answer
+}
+
+// Open tells the client that the stream is open.
+func (c *streamCodec) Open() error {
+	if out, ok := c.from.Out.(*transport.Pairs); ok {
+		if err := transport.CheckAnswer(*out); err != nil {
+			return fmt.Errorf("localapi: the answer: %w", err)
+		}
+	}
+	c.from.Stream.Open()
+	return nil
+}
+
+var errLeft = chassi.NewError(chassi.Canceled, "canceled", "The client has left the stream")
+
+// Send passes an item to the client.
+func (c *streamCodec) Send(item any) (int, error) {
+	if !c.from.Stream.Received(item, 0) {
+		return 0, errLeft
+	}
+	return 0, nil
+}
+
+func (c *streamCodec) close() {
+	if c.stream != nil {
+		c.stream.Close()
+	}
 }

@@ -78,7 +78,7 @@ func TestLocalMethodGetsACopy(t *testing.T) {
 	}
 }
 
-func TestLocalRefusesWhatCannotWork(t *testing.T) {
+func TestLocalRejectsInvalidCalls(t *testing.T) {
 	t.Parallel()
 	greeter := func() *chassi.Service {
 		return chassi.NewService("test.v1.Test", chassi.NewEndpoint("Greet", greet, chassi.Public))
@@ -103,15 +103,15 @@ func TestLocalRefusesWhatCannotWork(t *testing.T) {
 		"other types": {func() error {
 			_, err := client.New(chassi.NewService("test.v1.Test", chassi.NewEndpoint("Greet", other)), l)
 			return err
-		}, "takes localapi_test.request"},
-		"nil middleware of the client": {func() error { _, err := client.New(greeter(), l, nil); return err }, "middleware that is nil"},
-		"nil middleware":               {func() error { return localapi.New(nil).Mount(greeter()) }, "middleware that is nil"},
+		}, "accepts localapi_test.request"},
+		"nil middleware of the client": {func() error { _, err := client.New(greeter(), l, nil); return err }, "nil middleware"},
+		"nil middleware":               {func() error { return localapi.New(nil).Mount(greeter()) }, "middleware is nil"},
 		"faulty endpoint": {func() error {
 			return l.Mount(chassi.NewService("test.v1.Test", chassi.NewEndpoint[request, response]("X", nil)))
 		}, "has no method"},
 		"no such method": {func() error { _, err := client.Invoke[response](t.Context(), c, "Bye", &request{}); return err }, "has no method Bye"},
 		"other response": {func() error { _, err := client.Invoke[nothing](t.Context(), c, "Greet", &request{}); return err }, "returns localapi_test.response"},
-		"other request":  {func() error { _, err := client.Invoke[response](t.Context(), c, "Greet", &nothing{}); return err }, "takes localapi_test.request"},
+		"other request":  {func() error { _, err := client.Invoke[response](t.Context(), c, "Greet", &nothing{}); return err }, "accepts localapi_test.request"},
 	}
 	for name, c := range cases {
 		if err := c.make(); err == nil || !strings.Contains(err.Error(), c.want) {
@@ -131,7 +131,7 @@ func TestLocalNeverReturnsNeither(t *testing.T) {
 	}
 }
 
-func TestLocalTakesTheCallerAlong(t *testing.T) {
+func TestLocalPassesTheCaller(t *testing.T) {
 	t.Parallel()
 	inner := local(t, chassi.NewEndpoint("Inner", func(ctx context.Context, _ *request) (*response, error) {
 		call := chassi.CallFrom(ctx)

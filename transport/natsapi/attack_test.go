@@ -17,17 +17,19 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chassi-go/chassi"
-	"github.com/chassi-go/chassi/client"
-	"github.com/chassi-go/chassi/internal/worktest"
-	"github.com/chassi-go/chassi/transport/message"
-	"github.com/chassi-go/chassi/transport/natsapi"
-	"github.com/chassi-go/chassi/transport/natsapi/embedded"
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nats.go/micro"
 	"github.com/nats-io/nkeys"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/client"
+	"github.com/chassi-go/chassi/internal/broker"
+	"github.com/chassi-go/chassi/internal/worktest"
+	"github.com/chassi-go/chassi/transport"
+	"github.com/chassi-go/chassi/transport/natsapi"
+	"github.com/chassi-go/chassi/transport/natsapi/embedded"
 )
 
 // scene is a service with two clients: gateway, which is attacked, and reports, whose
@@ -139,7 +141,7 @@ func (s *scene) start(t *testing.T) {
 		call := chassi.CallFrom(ctx)
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if call.In.Get(message.IDKey) != "" {
+		if call.In.Get(transport.IdempotencyKey) != "" {
 			s.jobs++
 		}
 		s.calls = append(s.calls, fmt.Sprintf("%s %v %d", call.PeerName, call.Peer.IsValid(), j.Number))
@@ -151,7 +153,7 @@ func (s *scene) start(t *testing.T) {
 		t.Fatal(err)
 	}
 	if s.queues {
-		if err := server.Consume(message.Queue{Name: "jobs"}, def.Endpoint("Do")); err != nil {
+		if err := server.Consume(transport.Queue{Name: "jobs"}, def.Endpoint("Do")); err != nil {
 			t.Fatal(err)
 		}
 	} else if _, err := s.work(t).CreateStream(t.Context(), jetstream.StreamConfig{Name: "jobs", Subjects: []string{"work.jobs"}}); err != nil {
@@ -244,7 +246,7 @@ func settle(t *testing.T, conn *nats.Conn) {
 	}
 }
 
-// Nobody connects without credentials, or with others than those of a client.
+// Only clients with their own credentials can connect.
 func TestAnonymousClientsAreRefused(t *testing.T) {
 	t.Parallel()
 	onBothServers(t, func(t *testing.T, s *scene) {
@@ -302,8 +304,9 @@ func raw(t *testing.T, url, protocol string) string {
 	return said.String()
 }
 
-// A client hears nothing of others' requests and answers, and takes none from the service.
-func TestClientsHearNothingOfOthers(t *testing.T) {
+// A client cannot observe the requests and answers of others, and cannot receive the service's
+// requests.
+func TestClientsReceiveNothingOfOthers(t *testing.T) {
 	t.Parallel()
 	onBothServers(t, func(t *testing.T, s *scene) {
 		var refused refusals
@@ -382,9 +385,9 @@ func TestClientsPublishToServicesOnly(t *testing.T) {
 	})
 }
 
-// Whatever a request wants as its reply subject, the service's answer reaches nobody but
-// the client that made the request: no other's inbox, no stream, no endpoint.
-func TestAnswersReachNobodyElse(t *testing.T) {
+// Whatever a request wants as its reply subject, the service's response reaches only the client
+// that made the request: no other's inbox, no stream, no endpoint.
+func TestAnswersReachNoOtherClient(t *testing.T) {
 	t.Parallel()
 	onBothServers(t, func(t *testing.T, s *scene) {
 		victim := s.connect(t, "gateway")
@@ -439,7 +442,7 @@ func TestAnswersReachNobodyElse(t *testing.T) {
 // A client cannot be taken for another one, nor speak for an address, by any header. The
 // server's own header Nats-Request-Info can be forged: the blank line hides what the server
 // adds, the doubled name keeps it from removing the forgery.
-func TestClientsCannotForgeWhoTheyAre(t *testing.T) {
+func TestClientsCannotForgeTheirIdentity(t *testing.T) {
 	t.Parallel()
 	onBothServers(t, func(t *testing.T, s *scene) {
 		const info = `{"acc":"gateway","user":"gateway","svc":"gateway","host":"192.0.2.1"}`
@@ -469,7 +472,7 @@ func TestClientsCannotForgeWhoTheyAre(t *testing.T) {
 }
 
 // One client that floods the discovery of services keeps no other client from its answers.
-func TestDiscoveryOfOneClientLeavesOthersTheirs(t *testing.T) {
+func TestDiscoveryByOneClientLeavesCapacityForOthers(t *testing.T) {
 	t.Parallel()
 	onBothServers(t, func(t *testing.T, s *scene) {
 		victim, attacker := s.connect(t, "gateway"), s.connect(t, "reports")
@@ -489,7 +492,7 @@ func TestDiscoveryOfOneClientLeavesOthersTheirs(t *testing.T) {
 
 // The discovery tells a client nothing about what another one has asked for: the last error
 // of an endpoint is its code and reason, without the message.
-func TestDiscoveryTellsNoClientAboutAnother(t *testing.T) {
+func TestDiscoveryHidesOtherClients(t *testing.T) {
 	t.Parallel()
 	b := startEmbedded(t, "")
 	s := start(t, natsapi.Config{Broker: b, Logger: quiet}, nil, worktest.Service(func(context.Context, *worktest.Job) (*worktest.Nothing, error) {
@@ -548,7 +551,7 @@ func TestLongClientNamesAreRefused(t *testing.T) {
 		case <-time.After(20 * time.Second):
 			t.Fatal("not counted")
 		}
-		if m, err := conn.Request("from."+strings.Repeat("x", 64)+"."+subject, []byte("{}"), 10*time.Second); err != nil || m.Header.Get(message.CodeKey) != "" {
+		if m, err := conn.Request("from."+strings.Repeat("x", 64)+"."+subject, []byte("{}"), 10*time.Second); err != nil || m.Header.Get(broker.CodeKey) != "" {
 			t.Errorf("a name of 64 bytes: %v, %v", m, err)
 		}
 	}
@@ -578,9 +581,9 @@ func TestAnswersAreBounded(t *testing.T) {
 	for range 3 {
 		for size, reason := range map[int]string{1: "", 3000: "", 5000: "answer_too_large", 1 << 20: "answer_too_large"} {
 			m, err := conn.Request("texts.v1.Texts.Repeat", fmt.Appendf(nil, `{"number":%d}`, size), 10*time.Second)
-			if err != nil || m.Header.Get(message.ReasonKey) != reason {
+			if err != nil || m.Header.Get(broker.ReasonKey) != reason {
 				t.Errorf("%d bytes: %v, %v, want %q", size, m, err, reason)
-			} else if fault, ok := errors.AsType[*chassi.Error](natsapi.FaultOf(m)); ok != (reason != "") || ok && fault.Code != chassi.ResourceExhausted {
+			} else if fault, ok := errors.AsType[*chassi.Error](natsapi.ErrorOf(m)); ok != (reason != "") || ok && fault.Code != chassi.ResourceExhausted {
 				t.Errorf("%d bytes: %v", size, fault)
 			}
 		}
@@ -637,6 +640,29 @@ func TestDiscoveryCannotBeSpoofed(t *testing.T) {
 			t.Errorf("a second answer: %s", m.Data)
 		}
 	})
+}
+
+// A panic of the Observe function fails neither the call nor the process.
+func TestPanicInObserve(t *testing.T) {
+	t.Parallel()
+	url := external(t)
+	prefix := "observe" + strconv.FormatInt(time.Now().UnixNano(), 36)
+	events := make(chan string, 1)
+	s := start(t, natsapi.Config{URL: url, Prefix: prefix, Logger: quiet, Observe: func(event string) { events <- event; panic("in Observe") }}, nil, worktest.Service(worktest.Succeed))
+	defer stop(t, s)
+	conn := connect(t, natsapi.ClientConfig{URL: url})
+	subject := prefix + ".jobs.v1.Jobs.Do"
+	if err := conn.PublishRequest(subject, prefix+".elsewhere", []byte(`{}`)); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-events:
+	case <-time.After(20 * time.Second):
+		t.Fatal("nothing was observed")
+	}
+	if m, err := conn.Request(subject, []byte(`{}`), 10*time.Second); err != nil || m.Header.Get(broker.CodeKey) != "" {
+		t.Errorf("the next request: %v %v", m, err)
+	}
 }
 
 // Where clients share an account with the service, as on a server without accounts, the
@@ -703,16 +729,16 @@ func TestHeadersAreBounded(t *testing.T) {
 	}
 	for name, h := range map[string]nats.Header{"many": many, "one of many values": {"A": make([]string, 100)}, "long": {"A": {strings.Repeat("x", 20<<10)}}} {
 		answer, err := conn.RequestMsg(&nats.Msg{Subject: "jobs.v1.Jobs.Do", Header: h, Data: []byte("{}")}, 10*time.Second)
-		if err != nil || answer.Header.Get(message.ReasonKey) != "headers_too_large" {
+		if err != nil || answer.Header.Get(broker.ReasonKey) != "headers_too_large" {
 			t.Errorf("%s: %v %v", name, answer, err)
 		}
 	}
-	if answer, err := conn.RequestMsg(&nats.Msg{Subject: "jobs.v1.Jobs.Do", Header: nats.Header{"A": {"b"}}, Data: []byte("{}")}, 10*time.Second); err != nil || answer.Header.Get(message.CodeKey) != "" {
+	if answer, err := conn.RequestMsg(&nats.Msg{Subject: "jobs.v1.Jobs.Do", Header: nats.Header{"A": {"b"}}, Data: []byte("{}")}, 10*time.Second); err != nil || answer.Header.Get(broker.CodeKey) != "" {
 		t.Errorf("a few: %v %v", answer, err)
 	}
 }
 
-// A trusted client, a gateway, names the address that it calls for; nobody else does.
+// Only a trusted client, such as a gateway, may name the address for which it calls.
 func TestTrustedClientsForwardAddresses(t *testing.T) {
 	t.Parallel()
 	b := startEmbedded(t, "")
@@ -729,6 +755,8 @@ func TestTrustedClientsForwardAddresses(t *testing.T) {
 	}{
 		{"gateway", nats.Header{"X-Forwarded-For": {"192.0.2.7, 198.51.100.1"}}, "198.51.100.1"},
 		{"gateway", nats.Header{"x-forwarded-for": {"2001:db8:1:2:3::4"}}, "2001:db8:1:2::/64"},
+		{"gateway", nats.Header{"X-Forwarded-For": {"192.0.2.7", "198.51.100.1"}}, "198.51.100.1"},
+		{"gateway", nats.Header{"X-Forwarded-For": {"198.51.100.1"}, "x-forwarded-for": {"192.0.2.7"}}, "nats:gateway"},
 		{"gateway", nats.Header{"X-Forwarded-For": {"nobody"}}, "nats:gateway"},
 		{"gateway", nil, "nats:gateway"},
 		{"default", nats.Header{"X-Forwarded-For": {"192.0.2.7"}}, "nats:default"},
@@ -748,7 +776,7 @@ func TestOneClientCannotUseUpTheCalls(t *testing.T) {
 	t.Parallel()
 	b := startEmbedded(t, "")
 	entered, leave := make(chan string, 100), make(chan struct{})
-	s := start(t, natsapi.Config{Broker: b, MaxConcurrent: 4, MaxQueued: 8, MaxClientShare: 50, Logger: quiet}, nil, worktest.Service(func(ctx context.Context, _ *worktest.Job) (*worktest.Nothing, error) {
+	s := start(t, natsapi.Config{Broker: b, MaxConcurrent: 4, MaxQueued: 8, MaxConcurrentPerClient: 2, MaxQueuedPerClient: 4, Logger: quiet}, nil, worktest.Service(func(ctx context.Context, _ *worktest.Job) (*worktest.Nothing, error) {
 		name := chassi.CallFrom(ctx).PeerName
 		entered <- name
 		if name == "nats:default" {
@@ -769,18 +797,18 @@ func TestOneClientCannotUseUpTheCalls(t *testing.T) {
 		}
 	}
 	for range 50 - 2 - 4 { // two run, four wait
-		if m := <-answers; m.Header.Get(message.ReasonKey) != "overloaded" {
+		if m := <-answers; m.Header.Get(broker.ReasonKey) != "overloaded" {
 			t.Errorf("%v", m.Header)
 		}
 	}
 	for range 10 {
-		if m, err := modest.Request("jobs.v1.Jobs.Do", []byte("{}"), 10*time.Second); err != nil || m.Header.Get(message.CodeKey) != "" {
+		if m, err := modest.Request("jobs.v1.Jobs.Do", []byte("{}"), 10*time.Second); err != nil || m.Header.Get(broker.CodeKey) != "" {
 			t.Errorf("the other client: %v %v", m, err)
 		}
 	}
 	close(leave)
 	for range 6 {
-		if m := <-answers; m.Header.Get(message.CodeKey) != "" {
+		if m := <-answers; m.Header.Get(broker.CodeKey) != "" {
 			t.Errorf("%v", m.Header)
 		}
 	}
@@ -793,7 +821,7 @@ func TestOneClientCannotUseUpTheCalls(t *testing.T) {
 // client's requests fill a connection of their own.
 func TestFloodOfOneClientLeavesOthersAlone(t *testing.T) {
 	t.Parallel()
-	b := startEmbedded(t, "", func(c *embedded.Config) { c.MaxPending = 2 << 20 })
+	b := startEmbedded(t, "", func(c *embedded.Config) { c.MaxPendingBytes = 2 << 20 })
 	s := start(t, natsapi.Config{Broker: b, Logger: quiet}, nil, worktest.Service(worktest.Succeed))
 	defer stop(t, s)
 	modest := b.connect(t, "modest")
@@ -814,7 +842,7 @@ func TestFloodOfOneClientLeavesOthersAlone(t *testing.T) {
 		})
 	}
 	for range 20 {
-		if m, err := modest.Request("jobs.v1.Jobs.Do", []byte("{}"), 20*time.Second); err != nil || m.Header.Get(message.CodeKey) != "" {
+		if m, err := modest.Request("jobs.v1.Jobs.Do", []byte("{}"), 20*time.Second); err != nil || m.Header.Get(broker.CodeKey) != "" {
 			t.Errorf("the other client: %v %v", m, err)
 		}
 	}

@@ -9,12 +9,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
+
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/client"
 	"github.com/chassi-go/chassi/internal/proxytest"
 	"github.com/chassi-go/chassi/internal/worktest"
 	"github.com/chassi-go/chassi/transport/natsapi"
-	"github.com/nats-io/nats-server/v2/server"
 )
 
 // privateServer starts a NATS server of the test's own, which lets one user in.
@@ -123,16 +124,16 @@ func dialClient(t *testing.T, c natsapi.ClientConfig) *client.Client {
 }
 
 // A key or password that is refused is not tried for ever.
-func TestDialReturnsWhatTheServerRefuses(t *testing.T) {
+func TestDialReturnsErrorsOfTheServer(t *testing.T) {
 	t.Parallel()
 	n := privateServer(t, &net.TCPAddr{Port: server.RANDOM_PORT}, "me", "another")
 	defer end(n)
 	_, err := natsapi.Dial(t.Context(), natsapi.ClientConfig{URL: "nats://me:hunter2@" + n.Addr().String(), Logger: quiet})
-	wantUnavailable(t, err, "The NATS server refuses the user, its password or its key")
+	wantUnavailable(t, err, "The NATS server rejects the user, its password or its key")
 }
 
-// A right to subscribe that is missing is told, though the connection is there.
-func TestCheckTellsOfAMissingRight(t *testing.T) {
+// A missing permission to subscribe is reported, even while connected.
+func TestCheckReportsMissingPermission(t *testing.T) {
 	t.Parallel()
 	n, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, Users: []*server.User{
 		{Username: "me", Password: "hunter2", Permissions: &server.Permissions{Subscribe: &server.SubjectPermission{Deny: []string{">"}}}},
@@ -149,7 +150,7 @@ func TestCheckTellsOfAMissingRight(t *testing.T) {
 	defer stop(t, s)
 	eventually(t, "Check tells", func() bool {
 		err := s.Check(t.Context())
-		return err != nil && strings.Contains(err.Error(), "may not subscribe to "+s.Subjects()[0])
+		return err != nil && strings.Contains(err.Error(), "is not permitted to subscribe to "+s.Subjects()[0])
 	})
 }
 

@@ -7,12 +7,14 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/client"
 	"github.com/chassi-go/chassi/internal/calltest"
 	"github.com/chassi-go/chassi/internal/worktest"
 	"github.com/chassi-go/chassi/transport/natsapi"
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/micro"
 )
 
 // BenchmarkServer holds the server, bare and with all middleware on, against a
@@ -132,4 +134,64 @@ func BenchmarkRequest(b *testing.B) {
 			wg.Wait()
 		})
 	}
+}
+
+// BenchmarkStream is an item of a stream, from the server to the client of this package.
+func BenchmarkStream(b *testing.B) {
+	url, q := external(b), newQuotes()
+	s := start(b, natsapi.Config{URL: url, Prefix: "benchstream", Logger: quiet}, nil, q.service())
+	defer stop(b, s)
+	c, err := client.New(q.service(), dial(b, natsapi.ClientConfig{URL: url, Prefix: "benchstream"}))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	all, err := client.Stream[quote](b.Context(), c, "Watch", &watch{Kind: "ends", Count: b.N})
+	if err != nil {
+		b.Fatal(err)
+	}
+	items := 0
+	for _, err := range all {
+		if err != nil {
+			b.Fatal(err)
+		}
+		items++
+	}
+	if items != b.N {
+		b.Errorf("%d of %d items", items, b.N)
+	}
+}
+
+// BenchmarkOpenStreams opens streams and reports what one that waits holds at the server.
+func BenchmarkOpenStreams(b *testing.B) {
+	url, q := external(b), newQuotes()
+	q.ended = make(chan error, b.N)
+	config := natsapi.Config{URL: url, Prefix: "benchopen", Logger: quiet}
+	config.Streams.MaxPeer, config.Streams.Max = 1<<20, 1<<20
+	s := start(b, config, nil, q.service())
+	defer stop(b, s)
+	conn := connect(b, natsapi.ClientConfig{URL: url})
+	opened := make(chan *nats.Msg, 4*b.N)
+	if _, err := conn.ChanSubscribe("_INBOX.benchopen.*", opened); err != nil {
+		b.Fatal(err)
+	}
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapInuse + m.StackInuse
+	}
+	before := heap()
+	b.ResetTimer()
+	for n := range b.N {
+		if err := conn.PublishRequest("benchopen.quotes.v1.Quotes.Watch", fmt.Sprintf("_INBOX.benchopen.%d", n), []byte(`{"kind":"idle"}`)); err != nil {
+			b.Fatal(err)
+		}
+		if m := <-opened; kindOf(m) != "open 0" {
+			b.Fatal(m.Header)
+		}
+	}
+	b.StopTimer()
+	b.ReportMetric(float64(heap()-before)/float64(b.N), "heap-B/stream")
 }

@@ -1,6 +1,7 @@
 package natsapi
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -11,51 +12,59 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/chassi-go/chassi"
-	"github.com/chassi-go/chassi/transport"
-	"github.com/chassi-go/chassi/transport/message"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/internal/broker"
+	"github.com/chassi-go/chassi/redact"
+	"github.com/chassi-go/chassi/transport"
 )
 
-// ClientConfig sets up a [Client]. The zero value of every field means the default
-// in its tag.
+// ClientConfig configures a [Client]. The zero value of every field means the default in its
+// tag.
 type ClientConfig struct {
-	URL         string        `config:"url" mask:"url" default:"nats://127.0.0.1:4222" help:"nats://[user:password@]host:port, several with commas between"`
-	CAFile      string        `config:"ca_file" help:"CAs in PEM that may have signed the server's certificate; turns TLS on"`
-	Prefix      string        `config:"prefix" help:"words in front of all subjects, as the services have them"`
-	InboxPrefix string        `config:"inbox_prefix" default:"_INBOX" help:"words in front of the subjects of answers, for servers that give each user their own"`
-	Timeout     time.Duration `config:"timeout" default:"30s" min:"1ms" help:"for a call whose caller sets no deadline"`
-	MaxInFlight int           `config:"max_in_flight" default:"65536" min:"1" help:"calls that wait for their answer; further ones get unavailable"`
+	URL         string        `config:"url" format:"urls:nats,tls,ws,wss" mask:"url" default:"nats://127.0.0.1:4222" help:"comma-separated list of nats://[user:password@]host:port"`
+	CAFile      string        `config:"ca_file" format:"file" help:"PEM file of the CAs that are trusted to sign the server's certificate; enables TLS"`
+	Prefix      string        `config:"prefix" help:"prefix of all subjects and streams, the same as that of the services"`
+	InboxPrefix string        `config:"inbox_prefix" default:"_INBOX" help:"prefix of the reply subjects, for servers that give each user a separate one"`
+	Timeout     time.Duration `config:"timeout" default:"30s" min:"1ms" help:"maximum time of a call whose caller sets no deadline, and of the opening of a stream"`
+	MaxInFlight int           `config:"max_in_flight" default:"65536" min:"1" help:"maximum number of calls and streams in flight; further calls get unavailable"`
 
 	Login
 
-	// Options go to the client library too, such as nats.InProcessServer.
+	// Options are passed to the client library, for example nats.InProcessServer.
 	Options []nats.Option `config:"-"`
-	// Logger takes what concerns no call. Default slog.Default().
+	// Logger receives log lines that concern no single call. The default is slog.Default().
 	Logger *slog.Logger `config:"-"`
 }
 
-// Client calls endpoints over one connection, which is made again when it is
-// lost. Until then calls fail at once with [chassi.Unavailable]. All answers come to
-// one inbox. It is safe for concurrent use.
+// Client calls endpoints over one connection and reconnects when it is lost. Until then calls
+// fail at once with [chassi.Unavailable], and so do the streams that were open. All responses
+// use one inbox. It is safe for concurrent use.
 type Client struct {
 	config  ClientConfig
 	conn    *nats.Conn
 	trouble *trouble
 	inbox   *inbox
 	js      jetstream.JetStream
+	status  chan nats.Status // of the connection
 
 	mu       sync.Mutex
 	declared map[string]bool
 }
 
-// refusalTime is how long a server may take to learn of a new client.
+// Conn returns the connection, for uses of NATS that this package does not have. The client
+// closes it.
+func (c *Client) Conn() *nats.Conn { return c.conn }
+
+// refusalTime is the time for which a refusal is retried, because the server may not know a new
+// user yet.
 const refusalTime = 5 * time.Second
 
-// Dial connects. It tries until ctx ends while the server is away, and for five seconds if
-// the server refuses the user, its password or its key. It returns at once if the server's
-// certificate is not trusted.
+// Dial connects. It retries until ctx ends while the server is unavailable, and for five
+// seconds if the server refuses the user, its password or its key. It returns at once if the
+// server's certificate is not trusted.
 func Dial(ctx context.Context, c ClientConfig) (*Client, error) {
 	c = c.withDefaults()
 	t := new(trouble)
@@ -64,7 +73,7 @@ func Dial(ctx context.Context, c ClientConfig) (*Client, error) {
 		return nil, err
 	}
 	var refused time.Time
-	var last error // with a reason, and not for the end of ctx
+	var last error // with a cause other than the end of ctx
 	for told := false; ; told = true {
 		conn, err := connect(ctx, c.URL, t, options)
 		if ctx.Err() == nil || last == nil {
@@ -94,9 +103,9 @@ func Dial(ctx context.Context, c ClientConfig) (*Client, error) {
 	}
 }
 
-// Open makes a client that need not be connected yet: it tries once, and goes on by
-// itself until it is closed. Its error is one of the configuration. It is what
-// a Cluster of package client dials with, so that a service starts without its broker.
+// Open returns a client that need not be connected yet: it tries to connect once, and then
+// retries in the background until it is closed. The error is a configuration error. A Cluster
+// of package client uses it, so that a service starts without its broker.
 func Open(c ClientConfig) (*Client, error) {
 	c = c.withDefaults()
 	t := new(trouble)
@@ -104,11 +113,11 @@ func Open(c ClientConfig) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	var lasting atomic.Bool // never starting: the connection has no bound but Close
+	var lasting atomic.Bool // never starting: connection attempts end only with Close
 	dialer := nats.SetCustomDialer(dialing(context.Background(), &lasting, t))
 	conn, err := nats.Connect(c.URL, slices.Concat([]nats.Option{dialer}, options, []nats.Option{nats.RetryOnFailedConnect(true)})...)
 	if err != nil {
-		return nil, fmt.Errorf("natsapi: connect to %s: %w", redact(c.URL), withoutURL(err))
+		return nil, fmt.Errorf("natsapi: connect to %s: %w", redact.URL(c.URL), withoutURL(err))
 	}
 	if !conn.IsConnected() {
 		c.Logger.Warn("waiting for NATS", "error", t.last(nats.ErrNoServers).Error())
@@ -117,10 +126,10 @@ func Open(c ClientConfig) (*Client, error) {
 }
 
 func (c ClientConfig) withDefaults() ClientConfig {
-	setDefault(&c.URL, nats.DefaultURL)
-	setDefault(&c.InboxPrefix, "_INBOX")
-	setDefault(&c.Timeout, 30*time.Second)
-	setDefault(&c.MaxInFlight, 65536)
+	c.URL = cmp.Or(c.URL, nats.DefaultURL)
+	c.InboxPrefix = cmp.Or(c.InboxPrefix, "_INBOX")
+	c.Timeout = cmp.Or(c.Timeout, 30*time.Second)
+	c.MaxInFlight = cmp.Or(c.MaxInFlight, 65536)
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
@@ -129,10 +138,11 @@ func (c ClientConfig) withDefaults() ClientConfig {
 
 func (c ClientConfig) options(t *trouble) ([]nats.Option, error) {
 	if !isSubject(c.InboxPrefix) {
-		return nil, fmt.Errorf("natsapi: inbox_prefix %q: want words with dots between, such as _INBOX", c.InboxPrefix)
+		return nil, fmt.Errorf("natsapi: inbox_prefix %q: want dot-separated words, such as _INBOX", c.InboxPrefix)
 	}
 	who, err := login(c.Login, c.CAFile)
-	return slices.Concat(lasting("chassi client", c.InboxPrefix, c.Logger, t), who, c.Options), errors.Join(checkURL("url", c.URL), err)
+	options := lasting("chassi client", c.InboxPrefix, c.Logger, disconnections(c.Logger), t)
+	return slices.Concat(options, who, c.Options), errors.Join(checkURL("url", c.URL), err)
 }
 
 func newClient(c ClientConfig, conn *nats.Conn, t *trouble) (*Client, error) {
@@ -146,29 +156,42 @@ func newClient(c ClientConfig, conn *nats.Conn, t *trouble) (*Client, error) {
 		conn.Close()
 		return nil, fmt.Errorf("natsapi: %w", err)
 	}
-	return &Client{config: c, conn: conn, trouble: t, inbox: in, js: js, declared: make(map[string]bool)}, nil
+	status := conn.StatusChanged(nats.RECONNECTING)
+	go func() {
+		for range status {
+			in.breakStreams(nats.ErrDisconnected)
+		}
+	}()
+	return &Client{config: c, conn: conn, trouble: t, inbox: in, js: js, status: status, declared: make(map[string]bool)}, nil
 }
 
-// Close ends the connection. Calls under way fail.
+// Close closes the connection. Calls in flight and streams fail.
 func (c *Client) Close() {
 	c.conn.Close()
+	c.conn.RemoveStatusListener(c.status)
 	c.inbox.close()
 }
 
-// Bind prepares calls of e.
+// Bind implements [client.Caller].
 func (c *Client) Bind(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error) {
-	remote, err := message.NewRemote(e)
+	if err := transport.CheckServed(e, "nats"); err != nil {
+		return nil, nil, err //nolint:wrapcheck // says which endpoint
+	}
+	remote, err := broker.NewRemote(e)
 	if err != nil {
 		return nil, nil, err
 	}
 	subject := subjectOf(c.config.Prefix, e)
-	b := &chassi.Binding{Endpoint: e, Transport: "nats", Client: true, Route: e.FullName(), Status: transport.CodeStatus}
-	return b, func(ctx context.Context, call *chassi.Call) error { return c.call(ctx, call, subject, remote) }, nil
+	return bindingOf(e), func(ctx context.Context, call *chassi.Call) error { return c.call(ctx, call, subject, remote) }, nil
 }
 
-func (c *Client) call(ctx context.Context, call *chassi.Call, subject string, remote *message.Remote) error {
+func bindingOf(e *chassi.Endpoint) *chassi.Binding {
+	return &chassi.Binding{Endpoint: e, Transport: "nats", Client: true, Route: e.FullName(), Status: transport.CodeStatus}
+}
+
+func (c *Client) call(ctx context.Context, call *chassi.Call, subject string, remote *broker.Remote) error {
 	if !c.conn.IsConnected() {
-		return message.Unreachable(ctx, errors.Join(nats.ErrDisconnected, c.trouble.last(nil)))
+		return broker.Unreachable(ctx, errors.Join(nats.ErrDisconnected, c.trouble.last(nil)))
 	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
@@ -182,90 +205,30 @@ func (c *Client) call(ctx context.Context, call *chassi.Call, subject string, re
 	answer, err := c.inbox.request(ctx, m)
 	switch {
 	case errors.Is(err, nats.ErrMaxPayload):
-		return chassi.NewError(chassi.ResourceExhausted, "body_too_large", "The message is too large").WithCause(err)
+		return transport.ErrBodyTooLarge.WithCause(err)
 	case err != nil:
-		return message.Unreachable(ctx, err)
+		return broker.Unreachable(ctx, err)
 	}
-	for key, values := range answer.Header {
-		if len(values) > 0 {
-			call.Out.Set(key, values[0])
-		}
-	}
+	setOut(call, answer.Header)
 	return remote.Read(call, answer.Data)
 }
 
-func newMessage(ctx context.Context, call *chassi.Call, subject string, remote *message.Remote) (*nats.Msg, error) {
+func newMessage(ctx context.Context, call *chassi.Call, subject string, remote *broker.Remote) (*nats.Msg, error) {
 	body, err := remote.Write(ctx, call)
 	if err != nil {
 		return nil, err
 	}
-	m := &nats.Msg{Subject: subject, Data: body, Header: make(nats.Header)}
+	m := &nats.Msg{Subject: subject, Data: body}
 	if in, ok := call.In.(*transport.Pairs); ok {
-		for _, p := range *in {
-			m.Header[p.Key] = []string{p.Value}
-		}
+		m.Header = headerOf(*in)
 	}
 	return m, nil
 }
 
-// Publisher puts messages into a work queue.
-type Publisher struct {
-	client *Client
-	queue  message.Queue
-}
-
-// Publisher returns a publisher for q, or an error for a queue without a name.
-func (c *Client) Publisher(q message.Queue) (*Publisher, error) {
-	q, err := q.WithDefaults()
-	if err != nil {
-		return nil, fmt.Errorf("natsapi: %w", err)
+func headerOf(metadata transport.Pairs) nats.Header {
+	h := make(nats.Header, len(metadata))
+	for _, p := range metadata {
+		h[p.Key] = []string{p.Value}
 	}
-	return &Publisher{client: c, queue: q}, nil
-}
-
-// Publish stores request, a pointer to the request type of e, under id. It
-// returns once JetStream has stored the message, without waiting for the work, and
-// an error when that is not certain: then publish it again under the same id. A
-// message with the id of one of the last two minutes is dropped; with id "" each
-// is its own.
-func (p *Publisher) Publish(ctx context.Context, e *chassi.Endpoint, id string, request any) error {
-	remote, err := message.NewRemote(e)
-	if err != nil {
-		return err
-	}
-	if err := p.declare(ctx); err != nil {
-		return err
-	}
-	var in transport.Pairs
-	call := &chassi.Call{In: &in, Request: request}
-	if outer := chassi.CallFrom(ctx); outer != nil {
-		in.Set(transport.RequestIDKey, outer.RequestID)
-	}
-	m, err := newMessage(context.WithoutCancel(ctx), call, workSubject(p.queue), remote)
-	if err != nil {
-		return err
-	}
-	var options []jetstream.PublishOpt
-	if id != "" {
-		options = append(options, jetstream.WithMsgID(id))
-	}
-	if _, err := p.client.js.PublishMsg(ctx, m, options...); err != nil {
-		return message.Unreachable(ctx, err)
-	}
-	return nil
-}
-
-// declare makes the queue's streams once, so that publishers may come first.
-func (p *Publisher) declare(ctx context.Context) error {
-	c := p.client
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.declared[p.queue.Name] {
-		return nil
-	}
-	if err := declare(ctx, c.js, p.queue); err != nil {
-		return message.Unreachable(ctx, err)
-	}
-	c.declared[p.queue.Name] = true
-	return nil
+	return h
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// subscription is one of a server's, with its connection.
+// subscription is one subscription of a server, with its connection.
 type subscription struct {
 	*nats.Subscription
 	conn *nats.Conn
@@ -17,8 +17,7 @@ type subscription struct {
 
 type subscriptions []subscription
 
-// Bounds of what one subscription holds until it is taken from it, which is at once. What
-// comes beyond is dropped.
+// Limits of the messages that one subscription buffers. Further messages are dropped.
 const (
 	maxPendingMessages = 8192
 	maxPendingBytes    = 16 << 20
@@ -26,7 +25,7 @@ const (
 
 // add subscribes to subject or, if client is not empty, to from.CLIENT.SUBJECT. It calls
 // accept with the name of the client, "" if it has none. Of the members of a group one
-// receives a request; group "" is none.
+// receives a request; "" means no group.
 func (s *subscriptions) add(conn *nats.Conn, client, subject, group string, accept func(name string, m *nats.Msg)) error {
 	full, receive := subject, func(m *nats.Msg) { accept("", m) }
 	if client != "" {
@@ -68,10 +67,10 @@ func (s subscription) drain(ctx context.Context) error {
 	return nil
 }
 
-// clients are those of a Broker. The requests of each come over a connection of their own:
-// a client that floods the service fills its own connection, and no other's.
+// clients are the clients of a Broker. The requests of each use a separate connection: a client
+// that floods the service fills only its own.
 type clients struct {
-	stop func() // following them; nil before
+	stop func() // ends following; nil before
 
 	mu     sync.Mutex
 	frozen bool
@@ -83,7 +82,7 @@ type clientConn struct {
 	subs subscriptions
 }
 
-// followClients subscribes to the requests of all clients, as they come and go.
+// followClients subscribes to the requests of all clients, present and future.
 func (s *Server) followClients() (err error) {
 	s.clients.byName = make(map[string]clientConn)
 	s.clients.stop, err = s.config.Broker.Clients(s.addClient, s.clients.remove)
@@ -120,7 +119,7 @@ func (c *clients) remove(name string) {
 	}
 }
 
-// freeze follows the clients no more, and returns the subscriptions of those there are.
+// freeze stops following the clients, and returns the present subscriptions.
 func (c *clients) freeze() (subs subscriptions) {
 	if c.stop == nil {
 		return nil
@@ -143,7 +142,7 @@ func (c *clients) close() {
 	}
 }
 
-// reset makes them as before a start. They have been closed.
+// reset prepares c for another start, after its connections were closed.
 func (c *clients) reset() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -18,15 +18,17 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/internal/outage"
-	"github.com/nats-io/nats.go"
+	"github.com/chassi-go/chassi/redact"
 )
 
-// login are the options that say who connects, and how securely.
+// login returns the options for authentication and TLS.
 func login(c Login, caFile string) ([]nats.Option, error) {
 	options, err := c.options()
-	if caFile != "" { // which the library reads only when it has connected
+	if caFile != "" { // the library reads the file only after connecting
 		pem, readErr := os.ReadFile(caFile)
 		if readErr == nil && !x509.NewCertPool().AppendCertsFromPEM(pem) {
 			readErr = fmt.Errorf("no certificate in PEM form in %s", caFile)
@@ -39,7 +41,7 @@ func login(c Login, caFile string) ([]nats.Option, error) {
 	return options, err
 }
 
-// checkURL says what is wrong with the URLs of a setting, without showing a password.
+// checkURL returns an error about the URLs of a setting, without passwords.
 func checkURL(setting, urls string) error {
 	for raw := range strings.SplitSeq(urls, ",") {
 		if raw = strings.TrimSpace(raw); raw == "" {
@@ -50,19 +52,19 @@ func checkURL(setting, urls string) error {
 		}
 		u, err := url.Parse(raw)
 		if err != nil || u.Hostname() == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
-			return fmt.Errorf("natsapi: %s: want nats://[user:password@]host:port, several with commas between; percent-encode special characters of user and password", setting)
+			return fmt.Errorf("natsapi: %s: want a comma-separated list of nats://[user:password@]host:port; percent-encode special characters of user and password", setting)
 		}
 	}
 	return nil
 }
 
-// connections of a server: one for each purpose, so that none has the rights of another.
+// connections are those of a server: one for each purpose, with separate permissions.
 type connections struct {
 	requests, answers *nats.Conn
 	work              *nats.Conn // nil without work queues
 }
 
-// open connects.
+// open establishes the connections.
 func (s *Server) open(ctx context.Context) (cs connections, err error) {
 	request, answer, work, err := s.config.logins()
 	if err != nil {
@@ -87,11 +89,11 @@ func (s *Server) open(ctx context.Context) (cs connections, err error) {
 }
 
 func (s *Server) connect(ctx context.Context, url, purpose string, options []nats.Option) (*nats.Conn, error) {
-	options = slices.Concat(lasting("chassi "+purpose, "_INBOX", s.config.Logger, &s.trouble), options, s.config.Options)
+	options = slices.Concat(lasting("chassi "+purpose, "_INBOX", s.config.Logger, s.lost, &s.trouble), options, s.config.Options)
 	return connect(ctx, url, &s.trouble, options)
 }
 
-// logins returns what the three connections log in with.
+// logins returns the credentials of the three connections.
 func (c Config) logins() (requests, answers, work []nats.Option, err error) {
 	if b := c.Broker; b != nil {
 		return b.RequestOptions(), b.AnswerOptions(), b.WorkOptions(), nil
@@ -110,14 +112,27 @@ func (cs connections) all() []*nats.Conn {
 	return slices.DeleteFunc([]*nats.Conn{cs.requests, cs.answers, cs.work}, func(c *nats.Conn) bool { return c == nil })
 }
 
+// flush flushes the connections that are not lost.
+func (cs connections) flush() (err error) {
+	for _, conn := range cs.all() {
+		if !conn.IsConnected() {
+			continue
+		}
+		if flushErr := conn.FlushTimeout(time.Second); flushErr != nil && conn.IsConnected() {
+			err = errors.Join(err, fmt.Errorf("natsapi: flush: %w", flushErr))
+		}
+	}
+	return err
+}
+
 func (cs connections) close() {
 	for _, c := range cs.all() {
 		c.Close()
 	}
 }
 
-// trouble keeps why the last attempt to connect failed, which the client library does not
-// tell, and which subscription the server refuses. It is safe for concurrent use.
+// trouble records why the last attempt to connect failed, which the client library does not
+// report, and which subscription the server refuses. It is safe for concurrent use.
 type trouble struct {
 	mu      sync.Mutex
 	reason  error
@@ -127,7 +142,7 @@ type trouble struct {
 func (t *trouble) connecting(err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.reason = withoutURL(err)
+	t.reason = bounded(withoutURL(err))
 }
 
 func (t *trouble) connected() {
@@ -136,11 +151,11 @@ func (t *trouble) connected() {
 	t.reason, t.refused = nil, nil
 }
 
-// refusedSubject finds the subject in an error about a right that is missing.
+// refusedSubject finds the subject in an error about a missing permission.
 var refusedSubject = regexp.MustCompile(`(?i)for subscription to "([^"]*)"`)
 
-// subscribing takes note of an error of a subscription, if it is for want of a right.
-// Without the discovery of services ($SRV) a service works.
+// subscribing records an error of a subscription if a permission is missing. A service works
+// without service discovery ($SRV).
 func (t *trouble) subscribing(err error) {
 	found := refusedSubject.FindStringSubmatch(err.Error())
 	if found == nil || strings.Contains(found[1], "$SRV.") {
@@ -148,10 +163,10 @@ func (t *trouble) subscribing(err error) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.refused = fmt.Errorf("natsapi: the user may not subscribe to %s; give it the right to: %w", found[1], err)
+	t.refused = fmt.Errorf("natsapi: the user is not permitted to subscribe to %s; grant the permission: %w", found[1], err)
 }
 
-// last returns why there is no connection, fallback if that is not known.
+// last returns why there is no connection, or fallback if that is unknown.
 func (t *trouble) last(fallback error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -167,10 +182,15 @@ func (t *trouble) refusal() error {
 	return t.refused
 }
 
-// lasting are the options of a connection that is made again whenever it is lost. Its
-// inboxes, those of JetStream's requests, have names that nobody can guess.
-func lasting(name, inboxPrefix string, logger *slog.Logger, t *trouble) []nats.Option {
-	lost := outage.New(logger.With("connection", name), slog.LevelWarn, "NATS: disconnected, connecting again", "NATS: connected again")
+// disconnections returns the log of lost and restored connections of one server or client.
+func disconnections(logger *slog.Logger) *outage.Log {
+	return outage.New(logger, slog.LevelWarn, "NATS: disconnected, connecting again", "NATS: connected again")
+}
+
+// lasting returns the options of a connection that reconnects without limit. Its inboxes, such
+// as those of JetStream requests, have unpredictable names.
+func lasting(name, inboxPrefix string, logger *slog.Logger, disconnections *outage.Log, t *trouble) []nats.Option {
+	lost := disconnections.Part()
 	errors, refusals := outage.NewEvents(logger, time.Second), outage.NewEvents(logger, time.Minute)
 	return []nats.Option{
 		nats.Name(name), nats.MaxReconnects(-1), nats.ReconnectWait(200 * time.Millisecond), nats.ReconnectJitter(100*time.Millisecond, 300*time.Millisecond),
@@ -179,20 +199,20 @@ func lasting(name, inboxPrefix string, logger *slog.Logger, t *trouble) []nats.O
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
 				t.connecting(err)
-				lost.Failed(err)
+				lost.Failed(bounded(err), "connection", name)
 			}
 		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
 			t.connecting(err)
-			lost.Failed(withoutURL(err))
+			lost.Failed(bounded(withoutURL(err)), "connection", name)
 		}),
 		nats.ConnectHandler(func(c *nats.Conn) {
 			t.connected()
-			logger.Debug("NATS: connected", "server", c.ConnectedUrlRedacted())
+			logger.Debug("NATS: connected", "server", redact.URL(c.ConnectedUrl()))
 		}),
 		nats.ReconnectHandler(func(c *nats.Conn) {
 			t.connected()
-			lost.Succeeded("server", c.ConnectedUrlRedacted())
+			lost.Succeeded("server", redact.URL(c.ConnectedUrl()))
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, s *nats.Subscription, err error) {
 			subject, often := "", errors
@@ -209,23 +229,23 @@ func lasting(name, inboxPrefix string, logger *slog.Logger, t *trouble) []nats.O
 	}
 }
 
-// dialTimeout bounds an attempt to connect, and then one to log in.
+// dialTimeout is the timeout of a connection attempt, and then of the login.
 const dialTimeout = 5 * time.Second
 
-// dialer dials for the client library, which says only that no server is available.
+// dialer dials for the client library, whose errors say only that no server is available.
 type dialer func(network, address string) (net.Conn, error)
 
 func (d dialer) Dial(network, address string) (net.Conn, error) { return d(network, address) }
 
-// dialing is a dialer that keeps its errors in t. Before starting is false, it gives up
-// at the end of ctx.
+// dialing is a dialer that records its errors in t. While starting is true, it gives up at the
+// end of ctx.
 func dialing(ctx context.Context, starting *atomic.Bool, t *trouble) dialer {
 	return func(network, address string) (net.Conn, error) {
 		base := context.Background()
 		if starting.Load() {
 			base = ctx
 		}
-		conn, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(base, network, address)
+		conn, err := dial(base, network, address)
 		if err != nil {
 			t.connecting(err)
 			return nil, err //nolint:wrapcheck // says where
@@ -235,12 +255,21 @@ func dialing(ctx context.Context, starting *atomic.Bool, t *trouble) dialer {
 				_ = conn.Close()
 			}
 		})
-		return conn, nil
+		return &guardedConn{Conn: conn}, nil
 	}
 }
 
-// connect makes one attempt. Its error is Unavailable, whatever the reason: the settings
-// have been checked before.
+// dial refuses an address without a host, which would mean this machine: a server may announce
+// such addresses as members of its cluster.
+func dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if host, _, err := net.SplitHostPort(address); err != nil || host == "" {
+		return nil, fmt.Errorf("natsapi: %q is not host:port", address)
+	}
+	return (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, network, address) //nolint:wrapcheck // says where
+}
+
+// connect makes one attempt. Its error is Unavailable, whatever the reason: the settings have
+// been checked before.
 func connect(ctx context.Context, url string, t *trouble, options []nats.Option) (*nats.Conn, error) {
 	var starting atomic.Bool
 	starting.Store(true)
@@ -252,12 +281,12 @@ func connect(ctx context.Context, url string, t *trouble, options []nats.Option)
 	if errors.Is(err, nats.ErrNoServers) {
 		err = t.last(err)
 	}
-	return nil, unavailable(fmt.Errorf("natsapi: connect to %s: %w", redact(url), withoutURL(err)))
+	return nil, unavailable(fmt.Errorf("natsapi: connect to %s: %w", redact.URL(url), withoutURL(err)))
 }
 
 var (
 	errUnavailable = chassi.NewError(chassi.Unavailable, "nats_unavailable", "The NATS server cannot be used")
-	errRefused     = chassi.NewError(chassi.Unavailable, "nats_refuses", "The NATS server refuses the user, its password or its key")
+	errRefused     = chassi.NewError(chassi.Unavailable, "nats_refuses", "The NATS server rejects the user, its password or its key")
 )
 
 func unavailable(err error) error {
@@ -267,15 +296,15 @@ func unavailable(err error) error {
 	return errUnavailable.WithCause(err)
 }
 
-// isRefusal reports whether a server did not let us in.
+// isRefusal reports whether the server refused the login.
 func isRefusal(err error) bool {
 	return slices.ContainsFunc([]error{
 		nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired,
 	}, func(target error) bool { return errors.Is(err, target) })
 }
 
-// Check says why no requests are served now: a connection is away, with the reason, or a
-// right to subscribe is missing.
+// Check returns an error while no requests are served: a connection is lost, or a permission to
+// subscribe is missing.
 func (s *Server) Check(context.Context) error {
 	cs := s.conns.Load()
 	if cs == nil {

@@ -13,10 +13,10 @@ import (
 	"github.com/nats-io/nuid"
 )
 
-// service is one mounted service as the discovery of NATS shows it. The protocol
-// is ADR-32's; the types are the client library's. Its own framework measures a
-// call by the time that its callback takes, which here is none: calls run
-// elsewhere. So the subjects are answered here, with true figures.
+// service is one mounted service in the service discovery of NATS. The protocol is that of
+// ADR-32; the types are the client library's. The library's micro package measures the duration
+// of its callback, but calls run outside of it here, so this package responds to the discovery
+// subjects with the correct statistics.
 type service struct {
 	server    *Server
 	identity  micro.ServiceIdentity
@@ -40,7 +40,7 @@ func newService(s *Server, prefix, name string) *service {
 	}}
 }
 
-// subscribe answers PING, INFO and STATS for all, for the service's name and for
+// subscribe subscribes to PING, INFO and STATS of all services, of the service's name and of
 // this instance; client is as in subscribeAll.
 func (sv *service) subscribe(conn *nats.Conn, client string, subs *subscriptions) error {
 	for verb, answer := range map[micro.Verb]func() any{micro.PingVerb: sv.ping, micro.InfoVerb: sv.info, micro.StatsVerb: sv.stats} {
@@ -57,8 +57,8 @@ func (sv *service) subscribe(conn *nats.Conn, client string, subs *subscriptions
 	return nil
 }
 
-// describe answers a request of the client called name to the discovery. Requests beyond
-// the client's bound are dropped: the NATS server ends them after a few seconds.
+// describe responds to a discovery request of the client called name. Requests beyond the
+// client's limit are dropped; the NATS server ends them after a few seconds.
 func (sv *service) describe(name string, m *nats.Msg, answer func() any) {
 	s := sv.server
 	if !s.mayAnswer(name, m) || !s.discovery.allow(name) {

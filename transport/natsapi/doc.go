@@ -1,35 +1,67 @@
-// Package natsapi serves endpoints over NATS, and calls them there.
+// Package natsapi serves endpoints over NATS, and implements the client.
 //
 // # Requests
 //
-// The endpoint "auth.v1.Auth/Me" listens on subject auth.v1.Auth.Me, in a queue
-// group, so that instances share the load. Each instance answers the discovery of
-// NATS micro services (ADR-32): "nats micro ls", "info" and "stats" show it.
-// Messages and headers are those of package message; errors carry the headers
-// Nats-Service-Error and Nats-Service-Error-Code besides, the latter with the
-// number of the code.
+// The endpoint "auth.v1.Auth/Me" subscribes to subject auth.v1.Auth.Me, in a queue group, so
+// that instances share the load. Each instance supports the discovery of NATS micro services
+// (ADR-32): "nats micro ls", "info" and "stats". Messages and headers are those of package
+// message; errors also have the headers Nats-Service-Error and Nats-Service-Error-Code, the
+// latter with the number of the code.
 //
-// At most [Config].MaxConcurrent calls run at once, and MaxQueued wait; further
-// ones are answered Unavailable at once. A stop drains: what has arrived is
-// answered.
+// At most [Config].MaxConcurrent calls run at once, and MaxQueued wait; further requests are
+// refused as Unavailable at once. A stop drains: the requests that have arrived are handled.
 //
 // # Clients
 //
-// With [Config].NamedClients, requests arrive on from.NAME.SUBJECT, which the NATS
-// server lets no client but NAME use: by a mapping between accounts or by
-// permissions. Then [chassi.Call].PeerName is "nats:NAME", clients take turns, and
-// none has more than [Config].MaxClientShare of the calls. A [Broker], such as
-// package embedded's, does that by itself.
+// With [Config].NamedClients, requests arrive on from.NAME.SUBJECT, which the NATS server
+// permits only to the client NAME, by a mapping between accounts or by permissions.
+// [chassi.Call].PeerName is then "nats:NAME", clients are served in turn, and each has at most
+// [Config].MaxConcurrentPerClient of the calls. A [Broker], such as package embedded's, sets
+// this up automatically.
 //
-// Answers go over a connection of their own, to [Config].ReplySubjects only. A
-// request that names another reply subject is dropped. docs/brokers.md lists the
-// rights that services and clients need.
+// Responses use a separate connection, and only [Config].ReplySubjects. A request with another
+// reply subject is dropped. docs/brokers.md lists the permissions that services and clients
+// need.
+//
+// # Streams
+//
+// A stream ([chassi.NewStream]) has one request, and many replies with these headers:
+//
+//	Stream-Kind          open, then item and heartbeat, and at last end or error
+//	Stream-Seq           1, 2, ... for items; for other messages, the number of the last item
+//	Stream-Control       with open: the control subject is the subject of the request, a dot, and this
+//	Stream-Heartbeat-Ms  with open: the interval of heartbeats
+//	Content-Type         with item: as that of the request, or JSON for an item without a value
+//
+// An error has the headers and the body of an error of a call. An error before the stream is
+// open is the only reply; an end without an open means that there is nothing to send. A number
+// that does not follow means that messages were lost. Behind the last message comes an empty one
+// without headers, the sentinel of ADR-47 of NATS; no other message but end is empty.
+//
+// A client publishes to the control subject, which only it has received, with Stream-Kind "read"
+// and with the number of the last item that it has read in Stream-Seq, or with Stream-Kind
+// "cancel". The server sends at most 64 items more than were read, and none while 1 MiB of items
+// is unread: a client says "read" after each 32 items or 512 KiB. It says so in each
+// interval of heartbeats too, also without news: after three intervals without, the stream ends.
+// A client that never says it receives the first 64 items or 1 MiB of a stream, within three
+// intervals of heartbeats (45 s by default). That is enough for a short stream, of which this
+// shows what arrives within ten seconds:
+//
+//	nats req --replies=0 --timeout=10s quotes.v1.Quotes.Export '{}'
+//
+// The example shows a program that reads any stream.
+//
+// A stream occupies no place of [Config].MaxConcurrent after it was opened. [Config].Streams
+// bounds how many are open. When a connection is lost, streams end as [chassi.Unavailable] or
+// [chassi.DataLoss].
 //
 // # Durable work
 //
 // [Server.Consume] binds an endpoint to a work queue of JetStream: the message is
-// acknowledged after the call succeeded, tried again later after a fault that may
-// pass, and put aside on the subject NAME.dead after a permanent one or too many
-// tries. Delivery is at least once; [Client.Publish] drops a message that was
-// published under the same id within two minutes.
+// acknowledged after the call succeeded, tried again later after an error that may
+// pass, and becomes a dead letter, on the subject dead.NAME, after a permanent one or too
+// many attempts. Delivery is at least once; [Publisher.Publish] drops a message that was
+// published under the same id within two minutes. The names of subjects and streams begin
+// with [Config].Prefix; docs/guide/messages.md lists them, with what producers in other
+// languages send.
 package natsapi

@@ -1,63 +1,68 @@
 package natsapi
 
 import (
+	"context"
 	"slices"
 	"sync"
 
-	"github.com/chassi-go/chassi/transport"
+	"github.com/chassi-go/chassi/workpool"
 )
 
-// fairQueue holds the requests that wait and gives them to a bounded number of workers:
-// one of each client in turn, and of no named client more than its share, so that one
-// client cannot use up what all have. Requests without a client's name share one line
-// without a share of its own. It is safe for concurrent use.
+// fairQueue queues requests for a limited number of workers: the workers serve the clients in
+// turn, and a named client has at most its share, so that no client can use all workers.
+// Requests without a client's name form one line without a share. It is safe for concurrent
+// use.
 type fairQueue struct {
-	workers    *transport.Workers[struct{}] // an item for each request that waits and is not put off
+	pool       *workpool.Pool        // has a task for each waiting request that is not postponed
+	task       func(context.Context) // calls work
 	do         func(arrival)
-	max        int // requests that wait or run
-	maxRunning int // of one client
-	maxClient  int // of one client, running or waiting
+	max        int // maximum of waiting and running requests
+	maxRunning int // maximum of running requests of one client
+	maxClient  int // maximum of waiting and running requests of one client
 	trusted    []string
 
 	mu      sync.Mutex
 	clients map[string]*line
 	ready   fifo[*line] // lines with a request that may run
-	total   int         // requests that wait or run
-	putOff  int         // requests of clients that have their share, left by a worker
+	total   int         // waiting and running requests
+	putOff  int         // postponed requests of clients that have reached their share
 }
 
-// line is what one client has waiting and running.
+// line holds the waiting and running requests of one client.
 type line struct {
 	peerName string // "nats:alice"; "nats:" for requests without a name
 	named    bool
-	trusted  bool // its X-Forwarded-For is believed
+	trusted  bool // whether its X-Forwarded-For is trusted
 	waiting  fifo[arrival]
 	running  int
 	isReady  bool // whether it is in ready
 }
 
-// maxIdle is how many clients without a request are remembered.
+// maxIdle is the maximum number of clients without a request that are kept.
 const maxIdle = 1024
 
 func newFairQueue(c Config, do func(arrival)) *fairQueue {
-	share := func(n int) int { return max(n*c.MaxClientShare/100, 1) }
 	q := &fairQueue{
 		do: do, max: c.MaxConcurrent + c.MaxQueued, trusted: c.TrustedClients,
-		maxRunning: share(c.MaxConcurrent), maxClient: share(c.MaxConcurrent) + share(c.MaxQueued),
+		maxRunning: c.MaxConcurrentPerClient, maxClient: c.MaxConcurrentPerClient + c.MaxQueuedPerClient,
 		clients: make(map[string]*line),
 	}
-	q.workers = transport.NewWorkers(c.MaxConcurrent, c.MaxQueued, func(struct{}) { q.work() })
+	q.task = func(context.Context) { q.work() }
+	q.pool = workpool.New(workpool.Options{Name: "natsapi", Workers: c.MaxConcurrent, Queue: c.MaxQueued})
 	return q
 }
 
-// submit hands a request of the client called name over without waiting, "" for one that has
-// none. It returns false when there are too many, of all or of this client.
+// submit queues a request of the client called name, "" for an anonymous one, without waiting.
+// It returns false if there are too many requests, in total or of this client.
 func (q *fairQueue) submit(name string, a arrival) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	l := q.line(name)
 	a.client = l
-	if q.total >= q.max || l.named && l.running+l.waiting.len() >= q.maxClient || !q.workers.Submit(struct{}{}) {
+	if q.total >= q.max || l.named && l.running+l.waiting.len() >= q.maxClient {
+		return false
+	}
+	if q.pool.TrySubmit(context.Background(), q.task) != nil {
 		return false
 	}
 	q.total++
@@ -82,7 +87,7 @@ func (q *fairQueue) line(name string) *line {
 	return l
 }
 
-// offer puts l among the lines whose turn will come, if it has a request that may run.
+// offer adds l to the ready lines, if it has a request that may run.
 func (q *fairQueue) offer(l *line) {
 	if !l.isReady && l.waiting.len() > 0 && (!l.named || l.running < q.maxRunning) {
 		l.isReady = true
@@ -90,15 +95,15 @@ func (q *fairQueue) offer(l *line) {
 	}
 }
 
-// work runs the request whose turn it is, and those that were put off meanwhile.
+// work runs the next request, and those that were postponed meanwhile.
 func (q *fairQueue) work() {
 	for a, ok := q.next(); ok; a, ok = q.again(a.client) {
 		q.do(a)
 	}
 }
 
-// next takes the next request. If all that wait belong to clients that have their share it
-// returns false, and one of them is run by the worker that ends first.
+// next takes the next request. If all waiting requests belong to clients at their share, it
+// returns false, and the worker that ends first runs one of them.
 func (q *fairQueue) next() (arrival, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -118,7 +123,7 @@ func (q *fairQueue) take() arrival {
 	return a
 }
 
-// again ends a request of l, and takes one if some were put off and one may run now.
+// again ends a request of l, and takes a postponed one that may now run.
 func (q *fairQueue) again(l *line) (arrival, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -132,8 +137,10 @@ func (q *fairQueue) again(l *line) (arrival, bool) {
 	return q.take(), true
 }
 
-// close takes no more requests and waits until all that were submitted are done.
-func (q *fairQueue) close() { q.workers.Close() }
+// close refuses further requests and waits until all submitted ones are done.
+func (q *fairQueue) close() {
+	_ = q.pool.Stop(context.Background()) // fails only if its context ends
+}
 
 // fifo is a queue. The zero value is empty.
 type fifo[T any] struct {

@@ -19,11 +19,11 @@ import (
 func TestFairQueueTakesTurns(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		gate := make(chan struct{})
+		release := make(chan struct{})
 		var mu sync.Mutex
 		running, most := 0, 0
 		var order []string
-		q := newFairQueue(Config{MaxConcurrent: 4, MaxQueued: 40, MaxClientShare: 50}, func(a arrival) {
+		q := newFairQueue(Config{MaxConcurrent: 4, MaxQueued: 40, MaxConcurrentPerClient: 2, MaxQueuedPerClient: 20}, func(a arrival) {
 			mu.Lock()
 			if a.client.peerName == "nats:greedy" {
 				running++
@@ -31,7 +31,7 @@ func TestFairQueueTakesTurns(t *testing.T) {
 			}
 			order = append(order, a.client.peerName)
 			mu.Unlock()
-			<-gate
+			<-release
 			mu.Lock()
 			defer mu.Unlock()
 			if a.client.peerName == "nats:greedy" {
@@ -59,7 +59,7 @@ func TestFairQueueTakesTurns(t *testing.T) {
 			t.Errorf("run at once: %s", got)
 		}
 		mu.Unlock()
-		close(gate)
+		close(release)
 		q.close()
 		if len(order) != 25 || most != 2 {
 			t.Errorf("%d requests were run, want 25; %d of one client at once, want 2", len(order), most)
@@ -74,9 +74,9 @@ func TestFairQueueTakesTurns(t *testing.T) {
 func TestFairQueueOfUnnamedClients(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		gate := make(chan struct{})
+		release := make(chan struct{})
 		ran := make(chan struct{}, 10)
-		q := newFairQueue(Config{MaxConcurrent: 4, MaxQueued: 4, MaxClientShare: 25}, func(arrival) { ran <- struct{}{}; <-gate })
+		q := newFairQueue(Config{MaxConcurrent: 4, MaxQueued: 4, MaxConcurrentPerClient: 1, MaxQueuedPerClient: 1}, func(arrival) { ran <- struct{}{}; <-release })
 		for i := range 9 {
 			if ok := q.submit("", arrival{}); ok != (i < 8) {
 				t.Errorf("request %d: %t", i, ok)
@@ -86,7 +86,7 @@ func TestFairQueueOfUnnamedClients(t *testing.T) {
 		if len(ran) != 4 {
 			t.Errorf("%d at once, want 4", len(ran))
 		}
-		close(gate)
+		close(release)
 		q.close()
 		if len(ran) != 8 || q.submit("", arrival{}) {
 			t.Errorf("%d were run, or one was taken after the end", len(ran))
@@ -95,11 +95,11 @@ func TestFairQueueOfUnnamedClients(t *testing.T) {
 }
 
 // Clients are forgotten when there are many that wait for nothing.
-func TestFairQueueForgetsIdleClients(t *testing.T) {
+func TestFairQueueDropsIdleClients(t *testing.T) {
 	t.Parallel()
-	q := newFairQueue(Config{MaxConcurrent: 1, MaxQueued: 10, MaxClientShare: 100}, func(arrival) {})
+	q := newFairQueue(Config{MaxConcurrent: 1, MaxQueued: 10, MaxConcurrentPerClient: 1, MaxQueuedPerClient: 10}, func(arrival) {})
 	for i := range 3 * maxIdle {
-		for !q.submit(strconv.Itoa(i), arrival{}) { // until the worker has room again
+		for !q.submit(strconv.Itoa(i), arrival{}) { // until the worker has capacity again
 		}
 	}
 	q.close()
@@ -137,7 +137,7 @@ func TestFifo(t *testing.T) {
 		t.Errorf("%d of %d came out", want, next)
 	}
 	if cap(f.items) > 4096 {
-		t.Errorf("room for %d: what was taken is not reused", cap(f.items))
+		t.Errorf("capacity %d: the space of taken items is not reused", cap(f.items))
 	}
 }
 
@@ -168,7 +168,7 @@ func TestLogsAreBounded(t *testing.T) {
 		time.Sleep(time.Second)
 		for range 5 {
 			if !m.allow("") {
-				t.Error("clients without a name have a bound of their own, or a second later there is no room")
+				t.Error("clients without a name have a limit of their own, or the limit is not reset after a second")
 			}
 		}
 	})

@@ -5,53 +5,66 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/nats-io/nats.go"
 )
 
-// inbox receives the answers to all requests of a connection. It is used instead of the
-// client library's own, which draws the names of its inboxes from a generator seeded with
-// the time: who has seen two of them can compute the next, and have a forged answer wait
-// there. Here the inbox and each request have 128 random bits from crypto/rand. It is safe
-// for concurrent use.
+// inbox receives the responses to all requests of a connection. It replaces that of the client
+// library, whose inbox names come from a generator seeded with the time: with two names an
+// attacker can compute the next one, and send a forged response there in advance. Here the
+// inbox and each request have 128 random bits from crypto/rand. It is safe for concurrent use.
 type inbox struct {
 	conn   *nats.Conn
 	prefix string // of all reply subjects: the inbox with a dot behind it
-	max    int    // requests that wait
+	max    int    // requests that wait, and streams
 
 	mu      sync.Mutex
 	waiting map[string]chan *nats.Msg // by reply subject; nil once it is closed
+	streams map[string]*incoming      // by reply subject
 }
 
 var errTooManyInFlight = errors.New("too many calls wait for an answer")
 
 // newInbox subscribes to an inbox below prefix.
 func newInbox(conn *nats.Conn, prefix string, maxWaiting int) (*inbox, error) {
-	b := &inbox{conn: conn, prefix: prefix + "." + rand.Text() + ".", max: maxWaiting, waiting: make(map[string]chan *nats.Msg)}
+	b := &inbox{
+		conn: conn, prefix: prefix + "." + rand.Text() + ".", max: maxWaiting,
+		waiting: make(map[string]chan *nats.Msg), streams: make(map[string]*incoming),
+	}
 	if _, err := conn.Subscribe(b.prefix+"*", b.receive); err != nil {
 		return nil, fmt.Errorf("natsapi: subscribe to the inbox: %w", err)
 	}
 	return b, nil
 }
 
-// receive hands an answer to its request. One that comes too late, or again, is dropped.
+// receive delivers a response to its request, or a message to its stream. A late or repeated
+// response is dropped. It must not block: all responses of the connection pass through it.
 func (b *inbox) receive(m *nats.Msg) {
-	if answer := b.take(m.Subject); answer != nil {
-		answer <- m // it has room for one
+	b.mu.Lock()
+	answer, stream := b.waiting[m.Subject], b.streams[m.Subject]
+	delete(b.waiting, m.Subject)
+	b.mu.Unlock()
+	switch {
+	case answer != nil:
+		answer <- m // buffered
+	case stream != nil:
+		stream.receive(m)
 	}
 }
 
-func (b *inbox) take(reply string) chan *nats.Msg {
+// giveUp stops waiting for a response.
+func (b *inbox) giveUp(reply string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	answer := b.waiting[reply]
 	delete(b.waiting, reply)
-	return answer
 }
 
-// request sends m and returns its answer. It returns nats.ErrNoResponders if nobody serves
-// m's subject, ctx's error if ctx ends first, and nats.ErrConnectionClosed after close.
+// request sends m and returns its response. It returns nats.ErrNoResponders if there is no
+// server for m's subject, ctx's error if ctx ends first, and nats.ErrConnectionClosed after
+// close.
 func (b *inbox) request(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err //nolint:wrapcheck // says enough
@@ -62,7 +75,7 @@ func (b *inbox) request(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
 		return nil, err
 	}
 	if err := b.conn.PublishMsg(m); err != nil {
-		b.take(m.Reply)
+		b.giveUp(m.Reply)
 		return nil, err //nolint:wrapcheck // the caller looks at it
 	}
 	select {
@@ -75,7 +88,7 @@ func (b *inbox) request(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
 		}
 		return got, nil
 	case <-ctx.Done():
-		b.take(m.Reply)
+		b.giveUp(m.Reply)
 		return nil, ctx.Err() //nolint:wrapcheck // says enough
 	}
 }
@@ -86,22 +99,53 @@ func (b *inbox) expect(reply string, answer chan *nats.Msg) error {
 	switch {
 	case b.waiting == nil:
 		return nats.ErrConnectionClosed
-	case len(b.waiting) >= b.max:
+	case len(b.waiting)+len(b.streams) >= b.max:
 		return errTooManyInFlight
 	}
 	b.waiting[reply] = answer
 	return nil
 }
 
-// len returns how many requests wait.
+// listen makes the messages to reply reach s.
+func (b *inbox) listen(reply string, s *incoming) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.waiting == nil:
+		return nats.ErrConnectionClosed
+	case len(b.waiting)+len(b.streams) >= b.max:
+		return errTooManyInFlight
+	}
+	b.streams[reply] = s
+	return nil
+}
+
+func (b *inbox) unlisten(reply string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.streams, reply)
+}
+
+// breakStreams ends the streams with err, because messages may be lost.
+func (b *inbox) breakStreams(err error) {
+	b.mu.Lock()
+	streams := slices.Collect(maps.Values(b.streams))
+	b.mu.Unlock()
+	for _, s := range streams {
+		s.fail(err)
+	}
+}
+
+// len returns the number of waiting requests and of streams.
 func (b *inbox) len() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.waiting)
+	return len(b.waiting) + len(b.streams)
 }
 
-// close ends the requests that wait.
+// close ends the waiting requests and the streams.
 func (b *inbox) close() {
+	b.breakStreams(nats.ErrConnectionClosed)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, answer := range b.waiting {

@@ -11,13 +11,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/client"
 	"github.com/chassi-go/chassi/internal/worktest"
-	"github.com/chassi-go/chassi/transport/message"
+	"github.com/chassi-go/chassi/transport"
 	"github.com/chassi-go/chassi/transport/natsapi"
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // An attacker who knows when a client connected cannot compute where it waits for answers:
@@ -89,8 +90,8 @@ func token(n int64) string {
 	return string(text[:])
 }
 
-// An answer that comes after its caller has given up, twice, or to a subject that nobody
-// waits at, is dropped, and the next call gets its own.
+// An answer that comes after its caller has given up, twice, or to a subject that no call waits at,
+// is dropped, and the next call gets its own.
 func TestLateAnswersAreDropped(t *testing.T) {
 	t.Parallel()
 	url := external(t)
@@ -188,7 +189,7 @@ func TestInboxesOfPublishersCannotBePredicted(t *testing.T) {
 	settle(t, conn)
 	seen := make(map[string]bool)
 	for range 2 {
-		if err := publisher(t, natsapi.ClientConfig{URL: url}, message.Queue{Name: name})("", &worktest.Job{}); err != nil {
+		if err := publisher(t, natsapi.ClientConfig{URL: url}, transport.Queue{Name: name})("", &worktest.Job{}); err != nil {
 			t.Fatal(err)
 		}
 		m, err := spy.NextMsg(10 * time.Second)

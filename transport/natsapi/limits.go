@@ -4,11 +4,12 @@ import (
 	"sync"
 	"time"
 
-	"github.com/chassi-go/chassi"
 	"github.com/nats-io/nats.go"
+
+	"github.com/chassi-go/chassi"
 )
 
-// Bounds of what clients may make large or numerous.
+// Limits of data that clients choose.
 const (
 	maxHeaders     = 64       // values in the headers of a request
 	maxHeaderBytes = 16 << 10 // of their names and values
@@ -16,7 +17,7 @@ const (
 	maxLogged      = 256      // bytes of a client's text in a log line
 )
 
-// Answers a second of an instance to the discovery of services.
+// Maximum rate of discovery responses of an instance, per second.
 const (
 	maxDiscovery       = 200 // to all clients
 	maxDiscoveryClient = 50  // to one that has a name
@@ -24,7 +25,7 @@ const (
 
 var errHeaders = chassi.NewError(chassi.ResourceExhausted, "headers_too_large", "The message has too many headers or too large ones")
 
-// headersFit reports whether h is within the bounds.
+// headersFit reports whether h is within the limits.
 func headersFit(h nats.Header) bool {
 	values, size := 0, 0
 	for key, list := range h {
@@ -37,7 +38,7 @@ func headersFit(h nats.Header) bool {
 	return values <= maxHeaders && size <= maxHeaderBytes
 }
 
-// shorten bounds text for a log line.
+// shorten truncates text for a log line.
 func shorten(text string) string {
 	if len(text) > maxLogged {
 		return text[:maxLogged] + "..."
@@ -45,8 +46,18 @@ func shorten(text string) string {
 	return text
 }
 
-// meter allows max a second, and of these maxClient to each client with a name. It is safe
-// for concurrent use.
+// boundedError is an error with truncated text, which may quote the server.
+type boundedError struct{ error }
+
+func (e boundedError) Error() string { return shorten(e.error.Error()) }
+
+func (e boundedError) Unwrap() error { return e.error }
+
+// bounded returns err with a text that fits into a log line.
+func bounded(err error) error { return boundedError{err} }
+
+// meter allows max events per second in total, and maxClient per named client. It is safe for
+// concurrent use.
 type meter struct {
 	max, maxClient int
 
@@ -56,7 +67,7 @@ type meter struct {
 	counts map[string]int // at most max clients
 }
 
-// allow reports whether one more is allowed to client, "" for one without a name.
+// allow reports whether another event of client is allowed, "" for an anonymous one.
 func (m *meter) allow(client string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -14,12 +14,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"go.uber.org/goleak"
+
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/transport/natsapi"
 	"github.com/chassi-go/chassi/transport/natsapi/embedded"
 	"github.com/chassi-go/chassi/transport/transporttest"
-	"github.com/nats-io/nats.go"
-	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) {
@@ -54,14 +55,14 @@ func (j *journal) String() string {
 
 func (j *journal) logger() *slog.Logger { return slog.New(slog.NewTextHandler(j, nil)) }
 
-// broker is an embedded server of the test's own.
-type broker struct {
+// testBroker is an embedded server of the test's own.
+type testBroker struct {
 	*embedded.Server
 	credentials embedded.Credentials
 }
 
 // login makes a client, if there is none of that name, and returns how it logs in.
-func (b *broker) login(t testing.TB, name string) natsapi.Login {
+func (b *testBroker) login(t testing.TB, name string) natsapi.Login {
 	t.Helper()
 	file := filepath.Join(string(b.credentials), name+".nk")
 	if _, err := os.Stat(file); err == nil {
@@ -74,7 +75,7 @@ func (b *broker) login(t testing.TB, name string) natsapi.Login {
 }
 
 // connect connects as the client called name, which may have been added just now.
-func (b *broker) connect(t testing.TB, name string, options ...nats.Option) *nats.Conn {
+func (b *testBroker) connect(t testing.TB, name string, options ...nats.Option) *nats.Conn {
 	t.Helper()
 	key, err := nats.NkeyOptionFromSeed(b.login(t, name).NkeyFile)
 	if err != nil {
@@ -93,19 +94,19 @@ func (b *broker) connect(t testing.TB, name string, options ...nats.Option) *nat
 }
 
 // client is the configuration of the first start's client.
-func (b *broker) client(t testing.TB) natsapi.ClientConfig {
+func (b *testBroker) client(t testing.TB) natsapi.ClientConfig {
 	t.Helper()
 	return natsapi.ClientConfig{URL: b.URL(), Login: b.login(t, "default")}
 }
 
 // startEmbedded runs a server of the test's own.
-func startEmbedded(t testing.TB, storeDir string, change ...func(*embedded.Config)) *broker {
+func startEmbedded(t testing.TB, storeDir string, change ...func(*embedded.Config)) *testBroker {
 	t.Helper()
 	c := embedded.Config{Addr: "127.0.0.1:0", StoreDir: storeDir, CredentialsDir: filepath.Join(t.TempDir(), "clients"), Logger: quiet}
 	for _, f := range change {
 		f(&c)
 	}
-	s := &broker{embedded.New(c), embedded.Credentials(c.CredentialsDir)}
+	s := &testBroker{embedded.New(c), embedded.Credentials(c.CredentialsDir)}
 	if err := s.Start(context.Background()); err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +140,7 @@ func external(t testing.TB) string {
 
 func TestConformanceEmbedded(t *testing.T) {
 	t.Parallel()
-	transporttest.Run(t, transporttest.Transport{Strict: "json", Start: func(t *testing.T, o transporttest.Options, services ...*chassi.Service) transporttest.Instance {
+	transporttest.Run(t, transporttest.Transport{Strict: "json", Streams: true, Start: func(t *testing.T, o transporttest.Options, services ...*chassi.Service) transporttest.Instance {
 		s := startEmbedded(t, "")
 		return startConformance(t, o, natsapi.Config{Broker: s}, s.client(t), services)
 	}})
@@ -148,7 +149,7 @@ func TestConformanceEmbedded(t *testing.T) {
 func TestConformanceExternal(t *testing.T) {
 	t.Parallel()
 	url := external(t)
-	transporttest.Run(t, transporttest.Transport{Strict: "json", Start: func(t *testing.T, o transporttest.Options, services ...*chassi.Service) transporttest.Instance {
+	transporttest.Run(t, transporttest.Transport{Strict: "json", Streams: true, Start: func(t *testing.T, o transporttest.Options, services ...*chassi.Service) transporttest.Instance {
 		prefix := "test" + strconv.FormatUint(rand.Uint64(), 36)
 		return startConformance(t, o, natsapi.Config{URL: url, Prefix: prefix}, natsapi.ClientConfig{URL: url, Prefix: prefix}, services)
 	}})
@@ -156,7 +157,11 @@ func TestConformanceExternal(t *testing.T) {
 
 func startConformance(t *testing.T, o transporttest.Options, c natsapi.Config, cc natsapi.ClientConfig, services []*chassi.Service) transporttest.Instance {
 	t.Helper()
-	c.MaxMessageBytes, c.MaxConcurrent, c.MaxClientShare, c.Logger = o.MaxMessageBytes, o.MaxConcurrent, 100, quiet
+	if o.MaxAnswerBytes > 0 { // which is max_payload of these servers
+		o.MaxMessageBytes *= 16
+	}
+	c.MaxMessageBytes, c.MaxConcurrent, c.MaxConcurrentPerClient, c.MaxQueuedPerClient, c.Logger = o.MaxMessageBytes, o.MaxConcurrent, o.MaxConcurrent, 1024, quiet
+	c.Streams = o.Streams
 	s := start(t, c, o.Middleware, services...)
 	caller := dial(t, cc)
 	raw := connect(t, cc)
@@ -167,7 +172,7 @@ func startConformance(t *testing.T, o transporttest.Options, c natsapi.Config, c
 			if err != nil {
 				return err
 			}
-			return natsapi.FaultOf(answer)
+			return natsapi.ErrorOf(answer)
 		}
 	}
 	return transporttest.Instance{Caller: caller, Server: s, Send: map[string]func(context.Context, *chassi.Endpoint, []byte) error{
@@ -193,7 +198,7 @@ func start(t testing.TB, c natsapi.Config, middleware []chassi.Middleware, servi
 }
 
 // stop ends s, and fails the test if it cannot.
-func stop(t testing.TB, s chassi.Server) {
+func stop(t testing.TB, s chassi.Component) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
@@ -228,7 +233,7 @@ func freePort(t testing.TB) string {
 	return l.Addr().String()
 }
 
-// startSoon starts s as an App does: again and again while its broker is away.
+// startSoon starts s as an App does: again and again while its broker is unavailable.
 func startSoon(ctx context.Context, s *natsapi.Server) error {
 	for {
 		err := s.Start(ctx)

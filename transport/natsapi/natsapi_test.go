@@ -8,13 +8,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/client"
 	"github.com/chassi-go/chassi/internal/worktest"
 	"github.com/chassi-go/chassi/transport/natsapi"
 	"github.com/chassi-go/chassi/transport/natsapi/embedded"
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/micro"
 )
 
 // connect makes a connection of the plain client library.
@@ -141,8 +142,8 @@ func TestStartWithoutBroker(t *testing.T) {
 	}
 }
 
-// A service that nobody serves is Unavailable, at once.
-func TestNobodyServes(t *testing.T) {
+// A call of a service without a server is Unavailable at once.
+func TestCallWithoutServer(t *testing.T) {
 	t.Parallel()
 	broker := startEmbedded(t, "")
 	c, err := client.New(worktest.Service(worktest.Succeed), dial(t, broker.client(t)))
@@ -157,7 +158,7 @@ func TestNobodyServes(t *testing.T) {
 
 // A client that is opened while no broker is there fails at once, and works by
 // itself when the broker comes; when it is gone again, nothing waits for it.
-func TestOpenWaitsForNobody(t *testing.T) {
+func TestOpenDoesNotWait(t *testing.T) {
 	t.Parallel()
 	addr, credentials := freePort(t), embedded.Credentials(t.TempDir())
 	seed, err := credentials.Add("caller")

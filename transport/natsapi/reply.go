@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// replies decide which subjects answers may go to: a service must not write wherever a
-// request asks it to.
+// replies holds the permitted reply subjects: a request must not make a service publish to an
+// arbitrary subject.
 type replies []string // patterns
 
-// maxSubject is the longest reply subject in bytes.
+// maxSubject is the maximum length of a reply subject in bytes.
 const maxSubject = 512
 
 // newReplies checks patterns: subjects with the wildcards "*" and, at the end, ">", whose
@@ -24,8 +24,7 @@ func newReplies(patterns []string) (replies, error) {
 	return patterns, nil
 }
 
-// allow reports whether an answer may go to subject: one that can be published to, within a
-// pattern.
+// allow reports whether subject is valid and within a pattern.
 func (r replies) allow(subject string) bool {
 	if !isSubject(subject) {
 		return false

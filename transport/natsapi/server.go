@@ -13,64 +13,77 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/chassi-go/chassi"
-	"github.com/chassi-go/chassi/internal/outage"
-	"github.com/chassi-go/chassi/transport"
-	"github.com/chassi-go/chassi/transport/message"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/internal/broker"
+	"github.com/chassi-go/chassi/internal/outage"
+	"github.com/chassi-go/chassi/redact"
+	"github.com/chassi-go/chassi/transport"
 )
 
-// Server serves endpoints to a NATS server or cluster. Mount and Consume come
+// Server serves endpoints over a NATS server or cluster. Mount and Consume must be called
 // before Start.
 type Server struct {
 	config    Config
-	options   message.Options
+	options   broker.Options
 	services  []*service
+	mounted   transport.Mounted
 	work      []*worker
 	conns     atomic.Pointer[connections]
 	calls     *fairQueue
+	inFlight  transport.InFlight // requests
+	streams   *transport.Streams
+	outgoing  outgoingStreams
+	working   transport.InFlight // messages of work queues
 	replies   replies
 	refused   atomic.Uint64 // requests that were dropped
 	events    *outage.Events
 	discovery meter
 	base      context.Context //nolint:containedctx // of all calls
-	cancel    context.CancelFunc
+	cancel    func()
 	subs      subscriptions
 	clients   clients // of a Broker
 	trouble   trouble
+	lost      *outage.Log
 	failed    chan error
 	startedAt time.Time
 }
 
 var _ chassi.Transport = (*Server)(nil)
 
-// New makes a server whose every call passes through middleware, the first one
-// outermost.
+// New returns a server whose calls pass through middleware, the first one outermost.
 func New(c Config, middleware ...chassi.Middleware) *Server {
 	c = c.withDefaults()
-	s := &Server{config: c, failed: make(chan error, 1), discovery: meter{max: maxDiscovery, maxClient: maxDiscoveryClient}, options: message.Options{
+	s := &Server{config: c, failed: make(chan error, 1), discovery: meter{max: maxDiscovery, maxClient: maxDiscoveryClient}, options: broker.Options{
 		Transport: "nats", MaxBytes: c.MaxMessageBytes, MaxJSONDepth: c.MaxJSONDepth, Logger: c.Logger, Middleware: middleware,
 	}}
 	s.events = outage.NewEvents(c.Logger, time.Minute)
+	s.lost = disconnections(c.Logger)
 	s.calls = newFairQueue(c, s.serve)
+	s.streams = transport.NewStreams(c.Streams)
+	s.outgoing.init()
 	return s
 }
 
 // Name returns "nats".
 func (s *Server) Name() string { return "nats" }
 
-// Connected tells whether there is a connection now, for requests and for answers.
+// LogsOutage reports whether the server has logged the current outage of its connection.
+func (s *Server) LogsOutage() bool { return s.lost.Down() }
+
+// Connected reports whether there are connections for requests and for responses.
 func (s *Server) Connected() bool {
 	cs := s.conns.Load()
 	return cs != nil && !slices.ContainsFunc(cs.all(), func(c *nats.Conn) bool { return !c.IsConnected() })
 }
 
-// endpoint is one endpoint as it is served here, with what stats tell of it.
+// endpoint is one endpoint as served here, with its statistics.
 type endpoint struct {
-	route    *message.Route
-	subject  string
-	inFlight atomic.Int64
+	route   *broker.Route
+	subject string
+	calls   *transport.RouteInFlight
 
 	mu        sync.Mutex
 	requests  int
@@ -79,27 +92,37 @@ type endpoint struct {
 	took      time.Duration
 }
 
-// queueGroup is the one group of all instances of a service.
+// queueGroup is the queue group of all instances of a service.
 const queueGroup = "q"
 
-// Mount serves the endpoints of service.
+// Mount adds the endpoints of service.
 func (s *Server) Mount(mounted *chassi.Service) error {
-	if err := mounted.Err(); err != nil {
-		return err
+	if err := s.mounted.Add(mounted); err != nil {
+		return fmt.Errorf("natsapi: %w", err)
 	}
 	sv := newService(s, s.config.Prefix, mounted.Name())
 	var errs []error
 	for _, e := range mounted.Endpoints() {
-		route, err := message.NewRoute(e, &s.options)
+		if !e.ServedOver("nats") {
+			continue
+		}
+		route, err := broker.NewRoute(e, &s.options)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("natsapi: %w", err))
 			continue
 		}
-		sv.endpoints = append(sv.endpoints, &endpoint{route: route, subject: subjectOf(s.config.Prefix, e)})
+		sv.endpoints = append(sv.endpoints, &endpoint{
+			route: route, subject: subjectOf(s.config.Prefix, e), calls: s.inFlight.Route(route.Name()),
+		})
+	}
+	if err := errors.Join(errs...); err != nil || len(sv.endpoints) == 0 {
+		return err
 	}
 	s.services = append(s.services, sv)
-	return errors.Join(errs...)
+	return nil
 }
+
+func (e *endpoint) streams() bool { return e.route.Endpoint().Streams() }
 
 func subjectOf(prefix string, e *chassi.Endpoint) string {
 	subject := strings.ReplaceAll(e.FullName(), "/", ".")
@@ -109,30 +132,49 @@ func subjectOf(prefix string, e *chassi.Endpoint) string {
 	return subject
 }
 
-// Subjects returns the subjects of the endpoints that are mounted, without a client's name.
+// Subjects returns the subjects of the mounted endpoints, without a client's name.
 func (s *Server) Subjects() []string {
-	var subjects []string
-	for _, sv := range s.services {
-		for _, e := range sv.endpoints {
-			subjects = append(subjects, e.subject)
-		}
-	}
-	return subjects
+	calls, streams := s.subjects()
+	return append(calls, streams...)
 }
 
-// longest returns the longest deadline of the endpoints that are mounted.
-func (s *Server) longest() time.Duration {
-	longest := s.config.Deadline
+func (s *Server) subjects() (calls, streams []string) {
 	for _, sv := range s.services {
 		for _, e := range sv.endpoints {
-			longest = max(longest, e.route.Endpoint().Deadline())
+			if e.streams() {
+				streams = append(streams, e.subject)
+			} else {
+				calls = append(calls, e.subject)
+			}
+		}
+	}
+	return calls, streams
+}
+
+// permit makes the Broker permit what is mounted.
+func (s *Server) permit(b Broker) error {
+	calls, streams := s.subjects()
+	if err := b.Serve(calls, s.longest()); err != nil || len(streams) == 0 {
+		return err //nolint:wrapcheck // says where
+	}
+	silence := silentIntervals * s.streams.Config().Heartbeat
+	return b.ServeStreams(streams, s.longest(), silence+streamSlack) //nolint:wrapcheck // says where
+}
+
+// longest returns the longest timeout of the mounted endpoints.
+func (s *Server) longest() time.Duration {
+	longest := s.config.Timeout
+	for _, sv := range s.services {
+		for _, e := range sv.endpoints {
+			longest = max(longest, e.route.Endpoint().Timeout())
 		}
 	}
 	return longest
 }
 
-// Start connects and serves. Its error is [chassi.Unavailable] if the NATS server is away
-// or refuses something, and otherwise one of the configuration. It may be called again.
+// Start connects and serves. The error is [chassi.Unavailable] if the NATS server is
+// unavailable or refuses something, otherwise a configuration error. It may be called again
+// after an error.
 func (s *Server) Start(ctx context.Context) (err error) {
 	c := s.config
 	if err = c.Validate(); err != nil {
@@ -142,8 +184,8 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		return err
 	}
 	if c.Broker != nil {
-		if err := c.Broker.Serve(s.Subjects(), s.longest()); err != nil {
-			return err //nolint:wrapcheck // says where
+		if err := s.permit(c.Broker); err != nil {
+			return err
 		}
 	}
 	conns, err := s.open(ctx)
@@ -152,18 +194,19 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	}
 	s.conns.Store(&conns)
 	s.startedAt = time.Now().UTC()
-	s.base, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	base, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	s.base, s.cancel = base, func() { cancel(transport.ErrStopping.WithRetryAfter(time.Second)) }
 	if err = s.subscribe(conns.requests); err == nil {
 		err = s.startWork(ctx, conns.work)
 	}
 	if err != nil {
 		s.undo(conns)
-		if errors.Is(err, nats.ErrBadSubject) {
+		if errors.Is(err, nats.ErrBadSubject) || c.Broker != nil && errors.Is(err, errJetStreamOff) { // of the configuration
 			return err
 		}
 		return unavailable(err)
 	}
-	addr := conns.requests.ConnectedUrlRedacted()
+	addr := redact.URL(conns.requests.ConnectedUrl())
 	if conns.requests.Opts.InProcessServer != nil {
 		addr = "in this process"
 	}
@@ -171,7 +214,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	return nil
 }
 
-// undo leaves nothing of a Start that has failed.
+// undo releases everything that a failed Start has created.
 func (s *Server) undo(conns connections) {
 	s.clients.close()
 	s.clients.reset()
@@ -196,17 +239,22 @@ func (s *Server) subscribe(conn *nats.Conn) error {
 	return s.subscribeAll(conn, "*", &s.subs)
 }
 
-// fromPrefix stands in front of a client's name in the subjects of named clients.
+// fromPrefix precedes a client's name in the subjects of named clients.
 const fromPrefix = "from."
 
-// subscribeAll takes requests on the subjects of the endpoints and of the discovery or, if
-// client is not empty, on from.NAME.SUBJECT, where client is the name or "*" for any.
+// subscribeAll subscribes to the subjects of the endpoints and of service discovery or, if
+// client is not empty, to from.CLIENT.SUBJECT, where client is a name or "*".
 func (s *Server) subscribeAll(conn *nats.Conn, client string, subs *subscriptions) error {
 	for _, sv := range s.services {
 		for _, e := range sv.endpoints {
 			accept := func(name string, m *nats.Msg) { s.accept(e, name, m) }
 			if err := subs.add(conn, client, e.subject, queueGroup, accept); err != nil {
 				return err
+			}
+			if e.streams() {
+				if err := s.subscribeControl(conn, client, e.subject); err != nil {
+					return err
+				}
 			}
 		}
 		if err := sv.subscribe(conn, client, subs); err != nil {
@@ -229,24 +277,24 @@ type arrival struct {
 
 var errOverloaded = chassi.NewError(chassi.Unavailable, "overloaded", "Too many calls at once").WithRetryAfter(time.Second)
 
-// overloaded is made once: a flood is answered with it, as fast as it comes.
-var overloaded = message.Refuse(errOverloaded)
+// overloaded is allocated once, because it is sent for every request of a flood.
+var overloaded = broker.Refuse(errOverloaded)
 
-// accept takes a request of the client called name, "" for one without a name. It runs on
-// the client library's goroutine and so never waits.
+// accept queues a request of the client called name, "" for an anonymous one. It runs in the
+// client library's goroutine and must not block.
 func (s *Server) accept(e *endpoint, name string, m *nats.Msg) {
 	switch {
 	case !s.mayAnswer(name, m):
 	case len(m.Header) > 0 && !headersFit(m.Header):
-		s.respond(e, m, message.Refuse(errHeaders), 0)
+		s.respond(e, m, broker.Refuse(errHeaders), 0)
 	case !s.calls.submit(name, arrival{endpoint: e, msg: m, at: time.Now()}):
 		s.respond(e, m, overloaded, 0)
 	}
 }
 
-// mayAnswer reports whether the answer to m, of the client called name, may go where m wants
-// it. If not, m is dropped: writing there, be it an error, is what its sender may want. So is
-// a request of a client whose name is too long for logs and counters.
+// mayAnswer reports whether the reply subject of m, of the client called name, is permitted.
+// Otherwise m is dropped, because publishing even an error there could be an attack. A request
+// of a client whose name is too long is dropped, too.
 func (s *Server) mayAnswer(name string, m *nats.Msg) bool {
 	switch {
 	case len(name) > maxNameLength:
@@ -266,19 +314,27 @@ func (s *Server) drop(m *nats.Msg, event, reason string) {
 	s.events.Log(slog.LevelWarn, "NATS: a request was dropped: "+reason, "subject", shorten(m.Subject), "reply", shorten(m.Reply))
 }
 
-// infoHeader is what a server adds to requests that come from other accounts. It is not
-// used to learn who calls: a client can hide or forge it (docs/decisions/0016).
+// infoHeader is the header that a server adds to requests from other accounts. It is not used
+// to identify clients, because they can hide or forge it (docs/decisions/0016).
 const infoHeader = "Nats-Request-Info"
 
-// serve makes one call.
+// serve makes one call, or opens one stream.
 func (s *Server) serve(a arrival) {
-	a.endpoint.inFlight.Add(1)
-	defer a.endpoint.inFlight.Add(-1)
-	request := message.Request{Arrived: a.at, PeerName: a.client.peerName, Header: header(a.msg.Header), Bare: isBare(a.msg.Header), Body: a.msg.Data}
-	if a.client.trusted {
-		request.Peer = transport.ForwardedAddr(header(a.msg.Header).all(transport.XForwardedFor), nil, transport.XForwardedFor)
+	if a.endpoint.streams() {
+		s.serveStream(a)
+		return
 	}
-	s.respond(a.endpoint, a.msg, a.endpoint.route.Handle(s.base, request), time.Since(a.at))
+	a.endpoint.calls.Acquire()
+	defer a.endpoint.calls.Release()
+	s.respond(a.endpoint, a.msg, a.endpoint.route.Handle(s.base, request(a)), time.Since(a.at))
+}
+
+func request(a arrival) broker.Request {
+	request := broker.Request{Arrived: a.at, PeerName: a.client.peerName, Header: header(a.msg.Header), Bare: isBare(a.msg.Header), Body: a.msg.Data}
+	if a.client.trusted {
+		request.Peer = transport.ForwardedAddr(header(a.msg.Header).Values(transport.XForwardedFor), nil, transport.XForwardedFor)
+	}
+	return request
 }
 
 // isBare reports whether a client sent no header.
@@ -286,16 +342,18 @@ func isBare(h nats.Header) bool {
 	return len(h) == 0 || len(h) == 1 && h[infoHeader] != nil
 }
 
-var errAnswerSize = chassi.NewError(chassi.ResourceExhausted, "answer_too_large", "The answer is too large to be sent")
-
-// respond sends the answer to m and counts the call. An answer that the NATS server would
-// not take is replaced by an error.
-func (s *Server) respond(e *endpoint, m *nats.Msg, answer *message.Answer, took time.Duration) {
+// respond sends the response to m and counts the call. A response that the NATS server would
+// refuse is replaced by an error. Behind the end of a stream comes an empty message without
+// headers (ADR-47), for which a server with accounts deletes its entry of the reply subject.
+func (s *Server) respond(e *endpoint, m *nats.Msg, answer *broker.Answer, took time.Duration) {
 	err := s.send(m.Reply, answer)
 	if errors.Is(err, nats.ErrMaxPayload) {
 		s.events.Log(slog.LevelError, "NATS: an answer is larger than the server's max_payload", "bytes", len(answer.Body), "route", e.route.Name())
-		answer = message.Refuse(errAnswerSize)
+		answer = answer.Small()
 		err = s.send(m.Reply, answer)
+	}
+	if e.streams() && err == nil {
+		err = s.conns.Load().answers.Publish(m.Reply, nil)
 	}
 	if err != nil {
 		s.events.Log(slog.LevelError, "NATS: an answer is lost", "error", err.Error(), "route", e.route.Name())
@@ -303,7 +361,7 @@ func (s *Server) respond(e *endpoint, m *nats.Msg, answer *message.Answer, took 
 	e.count(answer.Err, took)
 }
 
-func (s *Server) send(reply string, answer *message.Answer) error {
+func (s *Server) send(reply string, answer *broker.Answer) error {
 	var h nats.Header
 	if len(answer.Header) > 0 {
 		h = make(nats.Header, len(answer.Header)+2)
@@ -325,17 +383,19 @@ func (e *endpoint) count(err *chassi.Error, took time.Duration) {
 	e.took += took
 	if err != nil {
 		e.errors++
-		// Every client may read it. The message may name what another client has asked for.
+		// Every client may read the statistics, and the message may contain another client's
+		// data.
 		e.lastError = strconv.Itoa(int(err.Code)) + ":" + err.Reason
 	}
 }
 
-// Failed is closed when the server stops; it connects again by itself for as long
-// as it takes.
+// Failed returns a channel that is closed when the server stops. The server never fails: it
+// reconnects without a time limit.
 func (s *Server) Failed() <-chan error { return s.failed }
 
-// Stop leaves the subjects, answers what has arrived, and disconnects. When ctx
-// ends first it cancels the calls in flight and returns an error that counts them.
+// Stop unsubscribes, handles the requests that have arrived, and disconnects. Subscriptions,
+// which are streams that are not [chassi.Finite], end as Unavailable with a retry delay. When
+// ctx ends first it cancels the calls in flight and returns an error that counts them.
 func (s *Server) Stop(ctx context.Context) error {
 	defer close(s.failed)
 	conns := s.conns.Load()
@@ -343,41 +403,24 @@ func (s *Server) Stop(ctx context.Context) error {
 	defer s.clients.close()
 	defer s.cancel()
 	err := errors.Join(s.stopWork(ctx), s.leave(ctx))
+	s.streams.Stop()
 	done := make(chan struct{})
-	go func() { s.calls.close(); close(done) }()
+	go func() { s.calls.close(); s.outgoing.running.Wait(); close(done) }()
 	select {
 	case <-done:
 	case <-ctx.Done():
-		err = errors.Join(err, fmt.Errorf("natsapi: gave up calls in flight: %s: %w", s.inFlight(), ctx.Err()))
+		err = errors.Join(err, fmt.Errorf("natsapi: stopped with calls in flight: %s: %w", &s.inFlight, ctx.Err()))
 		s.cancel()
-		select { // calls that heed their context still get their answer out
+		select { // calls that watch their context still send their answer
 		case <-done:
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
-	for _, conn := range conns.all() { // answers, and what work was given back
-		if flushErr := conn.FlushTimeout(time.Second); flushErr != nil && conn.IsConnected() {
-			err = errors.Join(err, fmt.Errorf("natsapi: flush: %w", flushErr))
-		}
-	}
-	return err
+	return errors.Join(err, conns.flush())
 }
 
-// inFlight lists the routes that calls are in: "auth.v1.Auth/Me (3)".
-func (s *Server) inFlight() string {
-	var stuck []string
-	for _, sv := range s.services {
-		for _, e := range sv.endpoints {
-			if n := e.inFlight.Load(); n > 0 {
-				stuck = append(stuck, fmt.Sprintf("%s (%d)", e.route.Name(), n))
-			}
-		}
-	}
-	return strings.Join(stuck, ", ")
-}
-
-// leave drains the subscriptions: the server sends nothing more, and what it has
-// sent already is in the queue when leave returns.
+// leave drains the subscriptions: the server sends nothing more, and all messages that it has
+// sent are in the queue when leave returns.
 func (s *Server) leave(ctx context.Context) error {
 	for _, sub := range append(s.clients.freeze(), s.subs...) {
 		if err := sub.drain(ctx); err != nil {
@@ -387,8 +430,8 @@ func (s *Server) leave(ctx context.Context) error {
 	return nil
 }
 
-// header shows a message's headers as metadata. NATS tells their case apart; we
-// do not.
+// header presents a message's headers as metadata. Keys are case-sensitive in NATS but not
+// here.
 type header nats.Header
 
 func (h header) Get(key string) string {
@@ -403,12 +446,17 @@ func (h header) Get(key string) string {
 	return ""
 }
 
-// all returns the values of key, in no order if it is spelled in several ways.
-func (h header) all(key string) []string {
+// Values returns the values of key in order. It returns none if key occurs in several
+// spellings: a gateway that adds its own spelling also passes on that of its client.
+func (h header) Values(key string) []string {
 	var values []string
 	for k, v := range h {
-		if strings.EqualFold(k, key) {
-			values = append(values, v...)
+		switch {
+		case !strings.EqualFold(k, key):
+		case values != nil:
+			return nil
+		default:
+			values = v
 		}
 	}
 	return values
@@ -425,21 +473,7 @@ func (h header) Set(key, value string) {
 	}
 }
 
-// redact hides what stands before the @ of URLs.
-func redact(urls string) string {
-	list := strings.Split(urls, ",")
-	for i := range list {
-		u, err := url.Parse(list[i])
-		if err != nil {
-			list[i] = "(invalid URL)"
-			continue
-		}
-		list[i] = u.Redacted()
-	}
-	return strings.Join(list, ",")
-}
-
-// withoutURL is err, if it is one of parsing a URL without that: it may hold a password.
+// withoutURL returns err without the URL of a parse error, which may contain a password.
 func withoutURL(err error) error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		return e.Err

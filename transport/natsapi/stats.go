@@ -1,23 +1,18 @@
 package natsapi
 
 import (
-	"github.com/chassi-go/chassi/transport/message"
 	"github.com/nats-io/nats.go"
+
+	"github.com/chassi-go/chassi/transport"
 )
 
-// Stats returns the figures of the server. They are zero before Start.
-func (s *Server) Stats() message.BrokerStats {
-	stats := message.BrokerStats{
+// Stats returns the statistics of the server. They are zero before Start.
+func (s *Server) Stats() transport.BrokerStats {
+	stats := transport.BrokerStats{
 		Connected: map[string]bool{"requests": false, "answers": false}, Reconnects: map[string]uint64{"requests": 0, "answers": 0},
-		DeadLettered: make(map[string]uint64),
-	}
-	for _, sv := range s.services {
-		for _, e := range sv.endpoints {
-			stats.InFlight += int(e.inFlight.Load())
-		}
+		InFlight: s.inFlight.Len() + s.working.Len(), DeadLettered: make(map[string]uint64),
 	}
 	for _, w := range s.work {
-		stats.InFlight += w.calls.Len()
 		stats.DeadLettered[w.queue.Name] = w.dead.Load()
 		stats.Connected["work"], stats.Reconnects["work"] = false, 0
 	}
@@ -39,9 +34,9 @@ func (s *Server) Stats() message.BrokerStats {
 	return stats
 }
 
-// Stats returns the figures of the client.
-func (c *Client) Stats() message.BrokerStats {
-	return message.BrokerStats{
+// Stats returns the statistics of the client.
+func (c *Client) Stats() transport.BrokerStats {
+	return transport.BrokerStats{
 		Connected:  map[string]bool{"client": c.conn.IsConnected()},
 		Reconnects: map[string]uint64{"client": c.conn.Stats().Reconnects},
 		InFlight:   c.inbox.len(),

@@ -7,64 +7,50 @@ import (
 	"log/slog"
 	"maps"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/chassi-go/chassi"
-	"github.com/chassi-go/chassi/transport"
-	"github.com/chassi-go/chassi/transport/message"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/internal/broker"
+	"github.com/chassi-go/chassi/transport"
 )
 
 // worker is an endpoint bound to a work queue.
 type worker struct {
 	server   *Server
-	queue    message.Queue
-	route    *message.Route
+	queue    workQueue
+	route    *broker.Route
 	js       jetstream.JetStream
-	consumer jetstream.ConsumeContext
-	slots    chan struct{}
-	calls    transport.InFlight
-	dead     atomic.Uint64 // messages that were put aside
-	stopping atomic.Bool
+	pulls    []jetstream.MessagesContext
+	pulling  sync.WaitGroup // a goroutine for each of pulls
+	slots    chan struct{}  // for attempts of this instance
+	calls    *transport.RouteInFlight
+	dead     atomic.Uint64 // dead-lettered messages
+	stopping chan struct{}
 }
 
-// Consume binds e to the work queue q. The stream, its consumer and the stream
-// for what is put aside are made, or brought up to date, at the start.
-func (s *Server) Consume(q message.Queue, e *chassi.Endpoint) error {
-	q, err := q.WithDefaults()
+// maxPulls is the maximum number of messages of a queue that an instance asks for at once.
+const maxPulls = 16
+
+// Consume binds e to the work queue q. Start creates or updates the stream, its consumer and
+// the stream of its dead letters.
+func (s *Server) Consume(q transport.Queue, e *chassi.Endpoint) error {
+	queue, err := newWorkQueue(s.config.Prefix, q)
 	if err != nil {
+		return err
+	}
+	route, err := broker.NewRoute(e, &s.options)
+	if err = errors.Join(err, broker.RefuseQueue(e, q.Name)); err != nil {
 		return fmt.Errorf("natsapi: %w", err)
 	}
-	route, err := message.NewRoute(e, &s.options)
-	if err != nil {
-		return fmt.Errorf("natsapi: %w", err)
-	}
-	s.work = append(s.work, &worker{server: s, queue: q, route: route, slots: make(chan struct{}, s.config.MaxConcurrent)})
-	return nil
-}
-
-// The subjects of a queue.
-func workSubject(q message.Queue) string { return "work." + q.Name }
-func deadSubject(q message.Queue) string { return "dead." + q.Name }
-
-const (
-	// dedupeWindow is how long an id that was published is remembered.
-	dedupeWindow = 2 * time.Minute
-	// deadAge is how long what was put aside is kept.
-	deadAge = 30 * 24 * time.Hour
-)
-
-func declare(ctx context.Context, js jetstream.JetStream, q message.Queue) error {
-	for _, c := range []jetstream.StreamConfig{
-		{Name: q.Name, Subjects: []string{workSubject(q)}, Retention: jetstream.WorkQueuePolicy, Duplicates: dedupeWindow},
-		{Name: q.Name + "_dead", Subjects: []string{deadSubject(q)}, MaxAge: deadAge},
-	} {
-		if _, err := js.CreateOrUpdateStream(ctx, c); err != nil {
-			return fmt.Errorf("natsapi: stream %s: %w", c.Name, err)
-		}
-	}
+	s.work = append(s.work, &worker{
+		server: s, queue: queue, route: route,
+		calls: s.working.Route(queue.Name), slots: make(chan struct{}, s.config.MaxConcurrent), stopping: make(chan struct{}),
+	})
 	return nil
 }
 
@@ -85,108 +71,229 @@ func (s *Server) startWork(ctx context.Context, conn *nats.Conn) error {
 	return nil
 }
 
+// start creates or updates the consumer, whose messages all instances share, and begins to pull.
+// MaxAckPending would count the messages of all instances and those that wait for their next
+// attempt, so it is unlimited: slots limits each instance.
 func (w *worker) start(ctx context.Context) error {
-	if err := declare(ctx, w.js, w.queue); err != nil {
+	if err := w.queue.declare(ctx, w.js); err != nil {
 		return err
 	}
-	consumer, err := w.js.CreateOrUpdateConsumer(ctx, w.queue.Name, jetstream.ConsumerConfig{
-		Durable: w.queue.Name, AckPolicy: jetstream.AckExplicitPolicy, AckWait: w.queue.Timeout + 10*time.Second,
-		MaxAckPending: cap(w.slots), MaxDeliver: -1,
+	consumer, err := w.js.CreateOrUpdateConsumer(ctx, w.queue.stream, jetstream.ConsumerConfig{
+		Durable: w.queue.Name, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait,
+		MaxAckPending: unlimited, MaxDeliver: unlimited,
 	})
 	if err != nil {
 		return fmt.Errorf("natsapi: consumer of %s: %w", w.queue.Name, err)
 	}
-	w.consumer, err = consumer.Consume(w.accept, jetstream.PullMaxMessages(cap(w.slots)),
-		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
-			w.server.events.Log(slog.LevelWarn, "NATS: work queue", "queue", w.queue.Name, "error", err.Error())
-		}))
-	if err != nil {
-		return fmt.Errorf("natsapi: consume %s: %w", w.queue.Name, err)
+	w.pulls = nil
+	for range min(cap(w.slots), maxPulls) {
+		messages, err := consumer.Messages(jetstream.PullMaxMessages(1))
+		if err != nil {
+			return fmt.Errorf("natsapi: consume %s: %w", w.queue.Name, err)
+		}
+		w.pulls = append(w.pulls, messages)
+		w.pulling.Go(func() { w.pull(messages) })
 	}
 	return nil
 }
 
-// accept hands a message to a goroutine of its own. It waits for a slot: the
-// stream keeps the rest.
-func (w *worker) accept(m jetstream.Msg) {
-	w.slots <- struct{}{}
-	if w.stopping.Load() || !w.calls.Enter(w.queue.Name) {
-		<-w.slots
-		_ = m.Nak() // at once for another instance
-		return
+// unlimited is the value of a limit of a consumer that does not apply.
+const unlimited = -1
+
+// pull asks for one message at a time and passes it to a goroutine of its own, until messages is
+// closed. It asks only when there is a free slot: a message that waited here would not be worked
+// on by another instance, and would be delivered again after ackWait.
+func (w *worker) pull(messages jetstream.MessagesContext) {
+	for {
+		select {
+		case w.slots <- struct{}{}:
+		case <-w.stopping:
+			return // no message has been asked for
+		}
+		m, err := messages.Next()
+		switch {
+		case err != nil:
+			<-w.slots
+			if errors.Is(err, jetstream.ErrMsgIteratorClosed) {
+				return
+			}
+			w.server.events.Log(slog.LevelWarn, "NATS: work queue", "queue", w.queue.Name, "error", err.Error())
+		case !w.accept(m):
+			<-w.slots
+			_ = m.Nak() // for immediate redelivery to another instance
+		}
+	}
+}
+
+// accept passes a message to a goroutine of its own, which releases the slot. It returns false
+// if the server is stopping.
+func (w *worker) accept(m jetstream.Msg) bool {
+	select {
+	case <-w.stopping:
+		return false
+	default:
+	}
+	if !w.calls.Acquire() {
+		return false
 	}
 	go func() {
-		defer w.calls.Leave(w.queue.Name)
+		defer w.calls.Release()
 		defer func() { <-w.slots }()
-		if err := w.try(m); err != nil {
+		if err := w.attempt(m); err != nil {
 			w.server.events.Log(slog.LevelWarn, "NATS: a message will be delivered again", "queue", w.queue.Name, "error", err.Error())
 		}
 	}()
+	return true
 }
 
-// try makes a call of the message and settles what becomes of it.
-func (w *worker) try(m jetstream.Msg) error {
+// attempt makes a call with the message and settles the message according to the result.
+func (w *worker) attempt(m jetstream.Msg) error {
 	meta, err := m.Metadata()
 	if err != nil {
 		return errors.Join(err, m.Term())
 	}
-	tries := int(meta.NumDelivered)
-	if tries > w.queue.Tries { // its calls took the process down with them
-		return w.putAside(m, tries, chassi.NewError(chassi.Aborted, "poison", "No try of this message came to an end"))
+	attempts := int(meta.NumDelivered)
+	if attempts > w.queue.MaxAttempts+transport.PoisonMargin { // its calls have crashed the process
+		return w.deadLetter(m, attempts, chassi.NewError(chassi.Aborted, "poison", "No attempt at this message finished"))
 	}
 	ctx, cancel := context.WithTimeout(w.server.base, w.queue.Timeout)
 	defer cancel()
+	var takenOver atomic.Bool
+	holding, release := context.WithCancel(context.WithoutCancel(ctx))
+	defer release()
+	go w.hold(holding, m, func() { takenOver.Store(true); cancel() })
 	in := header(m.Headers())
 	if in == nil {
 		in = make(header)
 	}
 	if id := in.Get(jetstream.MsgIDHeader); id != "" {
-		in.Set(message.IDKey, id)
+		in.Set(transport.IdempotencyKey, id)
 	}
-	answer := w.route.Handle(ctx, message.Request{Arrived: time.Now(), PeerName: "nats:", Header: in, Body: m.Data()})
-	switch w.queue.Judge(answer.Err, tries) {
-	case message.Done:
-		return m.Ack()
-	case message.Retry:
-		return m.NakWithDelay(max(w.queue.DelayAfter(tries), answer.Err.RetryAfter))
+	answer := w.route.Handle(ctx, broker.Request{Arrived: time.Now(), PeerName: "nats:", Header: in, Body: m.Data()})
+	if answer.Err != nil && takenOver.Load() {
+		return errTakenOver // another instance settles the message
+	}
+	switch w.queue.Classify(answer.Err, attempts) {
+	case transport.Done:
+		return w.acknowledge(m)
+	case transport.Retry:
+		return m.NakWithDelay(max(w.queue.DelayAfter(attempts), answer.Err.RetryAfter))
 	default:
-		return w.putAside(m, tries, answer.Err)
+		return w.deadLetter(m, attempts, answer.Err)
 	}
 }
 
-// putAside takes the message from the queue once the dead one has it.
-func (w *worker) putAside(m jetstream.Msg, tries int, why *chassi.Error) error {
+// deadLetter moves the message to the dead letters. If it would then exceed the server's limit,
+// first the headers that the work does not need are omitted, then the added ones. A message
+// that is itself too large, because the server's max_payload has been reduced, is redelivered
+// for as long as [transport.PoisonMargin] allows; then its body is dropped.
+func (w *worker) deadLetter(m jetstream.Msg, attempts int, why *chassi.Error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.server.base), 5*time.Second)
 	defer cancel()
-	dead := &nats.Msg{Subject: deadSubject(w.queue), Data: m.Data(), Header: make(nats.Header)}
-	maps.Copy(dead.Header, m.Headers())
-	dead.Header.Set(message.CodeKey, why.Code.String())
-	dead.Header.Set(message.ReasonKey, why.Reason)
-	dead.Header.Set(message.TriesKey, strconv.Itoa(tries))
-	if _, err := w.js.PublishMsg(ctx, dead); err != nil {
-		return errors.Join(fmt.Errorf("put aside: %w", err), m.NakWithDelay(w.queue.Delay))
+	var letter *nats.Msg
+	var err error
+	for _, letter = range w.deadLetters(m, attempts, why) {
+		if _, err = w.js.PublishMsg(ctx, letter); !isTooLarge(err) {
+			break
+		}
+	}
+	switch {
+	case isTooLarge(err):
+		err = fmt.Errorf("it has %d bytes, more than the server accepts; raise max_payload: %w", len(m.Data()), err)
+		return errors.Join(fmt.Errorf("dead letter: %w", err), m.NakWithDelay(w.queue.MaxDelay))
+	case err != nil:
+		return errors.Join(fmt.Errorf("dead letter: %w", err), m.NakWithDelay(w.queue.Delay))
 	}
 	w.dead.Add(1)
-	w.server.events.Log(slog.LevelError, "NATS: a message was put aside", "queue", w.queue.Name, "subject", deadSubject(w.queue), "tries", tries, "error", why)
-	return m.Ack()
+	text, dropped := "NATS: a message was dead-lettered", len(m.Data())-len(letter.Data)
+	if dropped > 0 {
+		text += " without its body: it is larger than the server's max_payload"
+		w.server.config.Observe("body_dropped")
+	}
+	w.server.events.Log(slog.LevelError, text,
+		"queue", w.queue.Name, "subject", w.queue.deadSubject, "attempts", attempts, "error", why, "bytes_dropped", dropped)
+	return w.acknowledge(m)
 }
 
-// stopWork takes no more messages, gives back those that have not begun, and
-// waits for the rest.
+const (
+	ackTimeout  = 2 * time.Second // for the server to confirm an acknowledgement
+	ackPatience = 4               // times that it is sent
+)
+
+// acknowledge returns after the server has confirmed the acknowledgement. An acknowledgement
+// lost with a connection would occupy its place in the queue for AckWait, and the work would be
+// repeated.
+func (w *worker) acknowledge(m jetstream.Msg) error {
+	var err error
+	for range ackPatience {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(w.server.base), ackTimeout)
+		if err = m.DoubleAck(ctx); err != nil {
+			<-ctx.Done() // an earlier error comes from the connection
+		}
+		cancel()
+		if err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("acknowledge: %w", err)
+}
+
+// droppedKey is the header with the size of the body that a dead letter has lost.
+const droppedKey = "Dropped-Bytes"
+
+// deadLetters returns the possible forms of the message as a dead letter, the most complete
+// first.
+func (w *worker) deadLetters(m jetstream.Msg, attempts int, why *chassi.Error) []*nats.Msg {
+	full := make(nats.Header, len(m.Headers())+3)
+	maps.Copy(full, m.Headers())
+	full.Set(broker.CodeKey, why.Code.String())
+	full.Set(broker.ReasonKey, why.Reason)
+	full.Set(transport.AttemptsKey, strconv.Itoa(attempts))
+	short := make(nats.Header, len(full))
+	for key, values := range full {
+		switch key {
+		case broker.CodeKey, broker.ReasonKey, transport.AttemptsKey, broker.ContentTypeKey, transport.RequestIDKey, jetstream.MsgIDHeader:
+			short[key] = values
+		}
+	}
+	var letters []*nats.Msg
+	for _, h := range []nats.Header{full, short, m.Headers()} {
+		letters = append(letters, &nats.Msg{Subject: w.queue.deadSubject, Data: m.Data(), Header: h})
+	}
+	if attempts >= w.queue.MaxAttempts+transport.PoisonMargin {
+		cut := maps.Clone(short)
+		cut.Set(droppedKey, strconv.Itoa(len(m.Data())))
+		letters = append(letters, &nats.Msg{Subject: w.queue.deadSubject, Header: cut})
+	}
+	return letters
+}
+
+// stopWork stops accepting messages, returns those that have not begun, and waits for the
+// others.
 func (s *Server) stopWork(ctx context.Context) error {
-	var errs []error
+	pulled := make(chan struct{})
 	for _, w := range s.work {
-		w.stopping.Store(true)
-		w.consumer.Drain()
-	}
-	for _, w := range s.work {
-		select {
-		case <-w.consumer.Closed():
-		case <-ctx.Done():
-		}
-		if err := w.calls.Close(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("natsapi: %w", err))
+		close(w.stopping)
+		for _, messages := range w.pulls {
+			if w.js.Conn().IsConnected() {
+				messages.Drain()
+			} else {
+				messages.Stop() // draining would wait for the server
+			}
 		}
 	}
-	return errors.Join(errs...)
+	go func() {
+		defer close(pulled)
+		for _, w := range s.work {
+			w.pulling.Wait()
+		}
+	}()
+	select {
+	case <-pulled:
+	case <-ctx.Done():
+	}
+	if err := s.working.Close(ctx); err != nil {
+		return fmt.Errorf("natsapi: %w", err)
+	}
+	return nil
 }

@@ -2,7 +2,6 @@ package natsapi_test
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -13,16 +12,19 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chassi-go/chassi/internal/worktest"
-	"github.com/chassi-go/chassi/middleware"
-	"github.com/chassi-go/chassi/transport/message"
-	"github.com/chassi-go/chassi/transport/natsapi"
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/internal/proxytest"
+	"github.com/chassi-go/chassi/internal/worktest"
+	"github.com/chassi-go/chassi/middleware"
+	"github.com/chassi-go/chassi/transport"
+	"github.com/chassi-go/chassi/transport/natsapi"
 )
 
-func consume(t *testing.T, c natsapi.Config, q message.Queue, d *worktest.Done) *natsapi.Server {
+func consume(t *testing.T, c natsapi.Config, q transport.Queue, d *worktest.Done) *natsapi.Server {
 	t.Helper()
 	s := natsapi.New(c, middleware.Recover())
 	if err := s.Consume(q, worktest.Service(d.Do).Endpoint("Do")); err != nil {
@@ -36,7 +38,7 @@ func consume(t *testing.T, c natsapi.Config, q message.Queue, d *worktest.Done) 
 	return s
 }
 
-func publisher(t *testing.T, c natsapi.ClientConfig, q message.Queue) func(id string, j *worktest.Job) error {
+func publisher(t *testing.T, c natsapi.ClientConfig, q transport.Queue) func(id string, j *worktest.Job) error {
 	t.Helper()
 	p, err := dial(t, c).Publisher(q)
 	if err != nil {
@@ -50,92 +52,132 @@ func publisher(t *testing.T, c natsapi.ClientConfig, q message.Queue) func(id st
 	}
 }
 
-// Work is done once; what may pass is tried again, what may not is put aside with
-// the reason, and the same id is taken once.
-func TestWork(t *testing.T) {
+func TestWorkEmbedded(t *testing.T) {
 	t.Parallel()
-	broker := startEmbedded(t, t.TempDir())
-	q, d := message.Queue{Name: "jobs", Tries: 3, Delay: 10 * time.Millisecond}, worktest.NewDone()
-	publish := publisher(t, natsapi.ClientConfig{URL: broker.URL(), Options: broker.WorkOptions()}, q)
-	for id, fail := range map[string]string{"fine": "", "twice": "twice", "always": "always", "permanent": "permanent", "panic": "panic"} {
-		for range 2 { // the second is dropped
-			if err := publish(id, &worktest.Job{Fail: fail}); err != nil {
+	b := startEmbedded(t, t.TempDir())
+	worktest.Run(t, workBroker(natsapi.Config{Broker: b}, natsapi.ClientConfig{URL: b.URL(), Options: b.WorkOptions()}))
+}
+
+func TestWorkExternal(t *testing.T) {
+	t.Parallel()
+	url := jetStream(t)
+	b := workBroker(natsapi.Config{URL: url}, natsapi.ClientConfig{URL: url})
+	b.Proxy = func(t *testing.T) (string, worktest.Proxy) {
+		proxy := proxytest.New(t, strings.TrimPrefix(url, "nats://"))
+		return proxy.Addr, proxy
+	}
+	worktest.Run(t, b)
+}
+
+// jetStream runs a NATS server that anybody may use for anything, and returns its URL.
+func jetStream(t *testing.T) string {
+	t.Helper()
+	s, err := natsserver.NewServer(&natsserver.Options{Host: "127.0.0.1", Port: natsserver.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go s.Start()
+	if !s.ReadyForConnections(20 * time.Second) {
+		t.Fatal("the NATS server does not listen")
+	}
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	return s.ClientURL()
+}
+
+// workBroker is a NATS server for the suite of work queues.
+func workBroker(c natsapi.Config, cc natsapi.ClientConfig) worktest.Broker {
+	return worktest.Broker{
+		MaxBytes: 1 << 20, Dedupes: true,
+		Server: func(_ *testing.T, o worktest.Options) worktest.Server {
+			c := c
+			c.Prefix, c.MaxConcurrent, c.Logger = o.Prefix, o.MaxConcurrent, quiet
+			if c.MaxMessageBytes = 2 << 20; strings.HasSuffix(o.Prefix, "toolarge") {
+				c.MaxMessageBytes = worktest.MaxMessageBytes
+			}
+			if o.Addr != "" {
+				c.URL = "nats://" + o.Addr
+			}
+			return natsapi.New(c, middleware.Recover())
+		},
+		Publisher: func(t *testing.T, o worktest.Options, q transport.Queue, middleware ...chassi.Middleware) worktest.Publisher {
+			t.Helper()
+			cc := cc
+			cc.Prefix = o.Prefix
+			p, err := dial(t, cc).Publisher(q, middleware...)
+			if err != nil {
 				t.Fatal(err)
 			}
-		}
-	}
-	s := consume(t, natsapi.Config{Broker: broker, Logger: quiet}, q, d)
-	d.Await(t, 1+3+3+1+3)
-	stop(t, s)
-	if stats := s.Stats(); stats.DeadLettered["jobs"] != 3 || stats.InFlight != 0 {
-		t.Errorf("%+v, want 3 dead letters and nothing in flight", stats)
-	}
-
-	d.Lock()
-	defer d.Unlock()
-	if got := fmt.Sprint(d.Times, d.Finished); got != "map[always:3 fine:1 panic:3 permanent:1 twice:3] map[fine:1 twice:1]" {
-		t.Errorf("%s", got)
-	}
-	conn, err := nats.Connect(broker.URL(), append(broker.WorkOptions(), nats.CustomInboxPrefix("_INBOX.test"))...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	js, err := jetstream.New(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dead, err := js.OrderedConsumer(t.Context(), "jobs_dead", jetstream.OrderedConsumerConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := make(map[string]string)
-	for range 3 {
-		m, err := dead.Next(jetstream.FetchMaxWait(10 * time.Second))
-		if err != nil {
-			t.Fatal(err)
-		}
-		h := m.Headers()
-		got[h.Get(jetstream.MsgIDHeader)] = h.Get(message.ReasonKey) + " " + h.Get(message.TriesKey)
-	}
-	if text := fmt.Sprint(got); text != "map[always:internal 3 panic:internal 3 permanent:bad_job 1]" {
-		t.Errorf("put aside: %s", text)
-	}
-	stream, err := js.Stream(t.Context(), "jobs")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if info, err := stream.Info(t.Context()); err != nil || info.State.Msgs != 0 {
-		t.Errorf("left in the queue: %+v, %v", info.State, err)
+			return p
+		},
+		Produce: func(t *testing.T, prefix, queue string, m worktest.Produced) {
+			t.Helper()
+			out := &nats.Msg{Subject: prefix + ".work." + queue, Data: []byte(m.Body)}
+			if m.ID != "" || m.Headers != nil {
+				out.Header = nats.Header{"Nats-Msg-Id": {m.ID}}
+			}
+			for key, value := range m.Headers {
+				out.Header.Set(key, value)
+			}
+			if _, err := streams(t, cc.URL, cc.Options...).PublishMsg(t.Context(), out); err != nil {
+				t.Fatal(err)
+			}
+		},
+		DeadLetters: func(t *testing.T, prefix, queue string, n int) []worktest.Letter {
+			t.Helper()
+			return deadLetters(t, streams(t, cc.URL, cc.Options...), prefix+"="+queue+"_dead", n)
+		},
+		Left: func(t *testing.T, prefix, queue string) int {
+			t.Helper()
+			stream, err := streams(t, cc.URL, cc.Options...).Stream(t.Context(), prefix+"="+queue)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return int(stream.CachedInfo().State.Msgs)
+		},
 	}
 }
 
-// A stop in the middle of work finishes what has begun; the rest stays for the
-// next instance.
-func TestWorkDrains(t *testing.T) {
-	t.Parallel()
-	broker := startEmbedded(t, t.TempDir())
-	q, d := message.Queue{Name: "jobs"}, worktest.NewDone()
-	publish := publisher(t, natsapi.ClientConfig{URL: broker.URL(), Options: broker.WorkOptions()}, q)
-	const jobs = 200
-	for i := range jobs {
-		if err := publish(strconv.Itoa(i), &worktest.Job{Number: i}); err != nil {
+// deadLetters waits for n messages of a stream.
+func deadLetters(t *testing.T, js jetstream.JetStream, stream string, n int) (letters []worktest.Letter) {
+	t.Helper()
+	consumer, err := js.OrderedConsumer(t.Context(), stream, jetstream.OrderedConsumerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range n {
+		m, err := consumer.Next(jetstream.FetchMaxWait(60 * time.Second))
+		if err != nil {
 			t.Fatal(err)
 		}
+		l := worktest.Letter{ID: m.Headers().Get("Nats-Msg-Id"), Body: string(m.Data()), Headers: make(map[string]string)}
+		for key := range m.Headers() {
+			l.Headers[key] = m.Headers().Get(key)
+		}
+		letters = append(letters, l)
 	}
-	for round := 0; ; round++ {
-		s := consume(t, natsapi.Config{Broker: broker, MaxConcurrent: 4, Logger: quiet}, q, d)
-		d.Await(t, 1)
-		stop(t, s)
-		if handled, duplicates := d.Count(); handled == jobs {
-			if duplicates > 0 {
-				t.Errorf("%d duplicates in %d rounds", duplicates, round)
-			}
-			return
-		}
-		for len(d.Event) > 0 {
-			<-d.Event
-		}
+	return letters
+}
+
+// A server in the process without a folder has no work queues: the start says so, and is
+// not tried again.
+func TestWorkWithoutJetStream(t *testing.T) {
+	t.Parallel()
+	b := startEmbedded(t, "")
+	s := natsapi.New(natsapi.Config{Broker: b, Logger: quiet})
+	if err := s.Consume(transport.Queue{Name: "jobs"}, worktest.Service(worktest.Succeed).Endpoint("Do")); err != nil {
+		t.Fatal(err)
+	}
+	err := s.Start(t.Context())
+	if err == nil || chassi.ErrorOf(err).Code == chassi.Unavailable || !strings.Contains(err.Error(), "JetStream") || !strings.Contains(err.Error(), "nats.embedded.store_dir") {
+		t.Errorf("%v, want a lasting error that names nats.embedded.store_dir", err)
+	}
+	p, err := dial(t, natsapi.ClientConfig{URL: b.URL(), Options: b.WorkOptions()}).Publisher(transport.Queue{Name: "jobs"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = p.Publish(t.Context(), worktest.Service(worktest.Succeed).Endpoint("Do"), "1", &worktest.Job{})
+	if chassi.ErrorOf(err).Code != chassi.Unavailable || !strings.Contains(err.Error(), "JetStream, which stores work queues, is disabled") {
+		t.Errorf("%v", err)
 	}
 }
 
@@ -181,7 +223,7 @@ func TestBrokerKilled(t *testing.T) {
 	addr, dir := freePort(t), t.TempDir()
 	broker := startChild(t, addr, dir)
 	defer func() { kill(t, broker) }()
-	q, d := message.Queue{Name: "jobs", Delay: 10 * time.Millisecond, Timeout: time.Second}, worktest.NewDone()
+	q, d := transport.Queue{Name: "jobs", Delay: 10 * time.Millisecond, Timeout: time.Second}, worktest.NewDone()
 	const concurrent = 32
 	s := consume(t, natsapi.Config{URL: "nats://" + addr, MaxConcurrent: concurrent, Logger: quiet}, q, d)
 	publish := publisher(t, natsapi.ClientConfig{URL: "nats://" + addr}, q)
@@ -260,8 +302,8 @@ func listening(t *testing.T, addr string) time.Time {
 
 func TestQueueNames(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"", "a.b", "a b", ">", strings.Repeat("a", 101)} {
-		if err := natsapi.New(natsapi.Config{}).Consume(message.Queue{Name: name}, worktest.Service(worktest.Succeed).Endpoint("Do")); err == nil || !strings.Contains(err.Error(), "queue name") {
+	for _, name := range []string{"", "a.b", "a b", ">", strings.Repeat("a", 101), "a_dead"} {
+		if err := natsapi.New(natsapi.Config{}).Consume(transport.Queue{Name: name}, worktest.Service(worktest.Succeed).Endpoint("Do")); err == nil || !strings.Contains(err.Error(), "queue name") {
 			t.Errorf("%q: %v", name, err)
 		}
 	}

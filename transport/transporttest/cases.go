@@ -12,6 +12,7 @@ import (
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/client"
+	"github.com/chassi-go/chassi/transport"
 	"go.opentelemetry.io/otel/trace"
 )
 
@@ -24,7 +25,7 @@ func full() *Message {
 	}
 }
 
-// What is sent is what arrives, and what is answered too, whatever the field.
+// Requests and responses arrive unchanged, for every type of field.
 func testSuccess(t *testing.T, f *fixture) {
 	f.start(t)
 	sent := full()
@@ -52,8 +53,8 @@ func testSuccess(t *testing.T, f *fixture) {
 	}
 }
 
-// Each code, with reason, message, violations and delay, arrives as it was, and
-// errors.Is finds the sentinel.
+// Each code arrives with reason, message, violations and delay, and errors.Is finds the
+// sentinel.
 func testCodes(t *testing.T, f *fixture) {
 	f.start(t)
 	for _, code := range chassi.Codes() {
@@ -79,8 +80,8 @@ func testCodes(t *testing.T, f *fixture) {
 	}
 }
 
-// The caller gets the details that the method set, the structs as structs and the
-// encoded messages as they are.
+// The client gets the details that the method set: structs as structs, encoded messages
+// unchanged.
 func testDetails(t *testing.T, f *fixture) {
 	f.start(t)
 	for _, code := range chassi.Codes() {
@@ -104,7 +105,7 @@ func testDetails(t *testing.T, f *fixture) {
 	}
 }
 
-// Details that are too large, too many or cannot be sent are lost before the error is.
+// Details that are too large, too many or cannot be sent are omitted; the error is sent.
 func testLargeDetails(t *testing.T, f *fixture) {
 	f.start(t)
 	_, err := client.Invoke[Nothing](bounded(t), f.client, "Fail", &Failure{Code: int32(chassi.NotFound), How: "large details"})
@@ -116,7 +117,7 @@ func testLargeDetails(t *testing.T, f *fixture) {
 	}
 }
 
-// Of an error that is none of ours the caller sees nothing, and the log all.
+// The client gets no text of a foreign error; the log has all of it.
 func testHiddenCause(t *testing.T, f *fixture) {
 	f.start(t)
 	_, err := client.Invoke[Nothing](bounded(t), f.client, "Fail", &Failure{How: "hidden"})
@@ -129,7 +130,7 @@ func testHiddenCause(t *testing.T, f *fixture) {
 	}
 }
 
-// A panic is one failed call; the server lives, the stack is logged.
+// A panic fails one call; the server continues, and the stack is logged.
 func testPanic(t *testing.T, f *fixture) {
 	f.start(t)
 	for _, how := range []string{"panic", "exit"} {
@@ -146,7 +147,7 @@ func testPanic(t *testing.T, f *fixture) {
 	}
 }
 
-// A call whose time is over does no work.
+// A call whose deadline has passed is not executed.
 func testDeadlinePassed(t *testing.T, f *fixture) {
 	f.start(t)
 	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
@@ -160,8 +161,8 @@ func testDeadlinePassed(t *testing.T, f *fixture) {
 	}
 }
 
-// The caller gets its answer when its time is over, and the server stops working
-// at about the same moment.
+// The client gets an error at its deadline, and the server ends the call at about the same
+// time.
 func testDeadlineDuring(t *testing.T, f *fixture) {
 	f.start(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 250*time.Millisecond)
@@ -195,8 +196,8 @@ func testDeadlinePropagates(t *testing.T, f *fixture) {
 	}
 }
 
-// A caller that gives up gets its answer at once; where the transport can tell,
-// the server stops working.
+// A client that cancels gets an error at once; if the transport supports it, the server ends
+// the call.
 func testCancel(t *testing.T, f *fixture) {
 	f.start(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -216,10 +217,10 @@ func testCancel(t *testing.T, f *fixture) {
 	}
 }
 
-// send puts pairs beside the requests of a client.
+// send adds metadata to the requests of a client.
 func (f *fixture) with(t *testing.T, pairs ...string) *client.Client {
 	t.Helper()
-	c, err := client.New(newSuite().endpoints(), f.Caller, func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
+	c, err := client.New(f.called, f.Caller, func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
 		return func(ctx context.Context, call *chassi.Call) error {
 			for i := 0; i < len(pairs); i += 2 {
 				call.In.Set(pairs[i], pairs[i+1])
@@ -262,7 +263,7 @@ func testAuthentication(t *testing.T, f *fixture) {
 	}
 }
 
-// A call made on behalf of another carries its request id; any other gets one.
+// A call made while serving another one carries its request id; any other call gets a new one.
 func testRequestID(t *testing.T, f *fixture) {
 	f.start(t)
 	c := f.with(t, "Authorization", "Bearer user-"+secret)
@@ -289,7 +290,7 @@ func testMetadata(t *testing.T, f *fixture) {
 	}
 }
 
-// One trace: the server's span is the child of the client's.
+// Both spans are in one trace: the server's span is the child of the client's.
 func testTrace(t *testing.T, f *fixture) {
 	f.start(t)
 	if _, err := client.Invoke[Echo](bounded(t), f.client, "Echo", full()); err != nil {
@@ -335,7 +336,7 @@ func testSecrets(t *testing.T, f *fixture) {
 	}
 }
 
-// A method that is not served is told as such, and nobody waits for it.
+// A call of an unknown method fails at once with the code for it.
 func testUnknownMethod(t *testing.T, f *fixture) {
 	f.start(t)
 	other := chassi.NewService("conformance.v1.Suite", chassi.NewEndpoint("Missing", newSuite().echo, chassi.Route("POST /missing/{word}"), chassi.Public))
@@ -351,8 +352,25 @@ func testUnknownMethod(t *testing.T, f *fixture) {
 	}
 }
 
-// No more calls run at once than the server was told; the rest waits or is
-// refused with a code that says so.
+// An endpoint of other transports is neither served nor bound, and its service is.
+func testOtherTransports(t *testing.T, f *fixture) {
+	f.start(t)
+	_, err := client.Invoke[Nothing](bounded(t), f.client, "Elsewhere", &uncarried{})
+	if !errors.Is(err, transport.ErrNotServed) || !strings.Contains(err.Error(), "conformance.v1.Suite/Elsewhere is served over elsewhere, not over ") {
+		t.Errorf("the client answered %v", err)
+	}
+	served := chassi.NewEndpoint("Elsewhere", newSuite().fail, chassi.Route("POST /elsewhere"), chassi.Public)
+	c, err := client.New(chassi.NewService("conformance.v1.Suite", served), f.Caller)
+	if err == nil {
+		_, err = client.Invoke[Nothing](bounded(t), c, "Elsewhere", &Failure{})
+		if e := chassi.ErrorOf(err); e == nil || e.Code != chassi.Unimplemented && e.Code != chassi.NotFound && e.Code != chassi.Unavailable {
+			t.Errorf("the server answered %v", err)
+		}
+	}
+}
+
+// No more calls run concurrently than configured; the others wait or are refused with the
+// proper code.
 func testConcurrency(t *testing.T, f *fixture) {
 	const limit, callers = 4, 16
 	if f.start(t, func(o *Options) { o.MaxConcurrent = limit }); f.Send == nil {
@@ -389,7 +407,7 @@ func testConcurrency(t *testing.T, f *fixture) {
 	}
 }
 
-// Each of many calls at once gets its own answer.
+// Each of many concurrent calls gets its own response.
 func testParallel(t *testing.T, f *fixture) {
 	f.start(t)
 	var wg sync.WaitGroup

@@ -11,7 +11,7 @@ import (
 	"github.com/chassi-go/chassi/client"
 )
 
-// A stop answers every call that was accepted, and takes no new ones.
+// A stop answers every accepted call, and accepts no new calls.
 func testDrain(t *testing.T, f *fixture) {
 	f.start(t)
 	const calls = 10
@@ -58,7 +58,7 @@ func testDrain(t *testing.T, f *fixture) {
 	}
 }
 
-// A stop that is not given the time names what it gives up, and cancels it.
+// A stop without enough time names the calls that it abandons, and cancels them.
 func testDrainGivesUp(t *testing.T, f *fixture) {
 	if f.start(t); f.Send == nil {
 		return // a call in process ends with its caller

@@ -8,12 +8,12 @@ import (
 	"github.com/chassi-go/chassi/client"
 )
 
-// Whatever the payload, the answer is InvalidArgument, and the server lives.
+// The response to any invalid payload is InvalidArgument, and the server continues.
 func testMalformed(t *testing.T, f *fixture) {
 	f.start(t)
 	payloads := map[string][]string{
 		"json": {
-			"", "{", "[]", "null", `{"text":1}`, `{"text":"a","text":"b"}`, `{"Text":"a"}`, "{\"text\":\"\xff\"}", `{"text":"a"} {}`, `{"number":1.5}`,
+			"{", "[]", "null", `{"text":1}`, `{"text":"a","text":"b"}`, `{"Text":"a"}`, "{\"text\":\"\xff\"}", `{"text":"a"} {}`, `{"number":1.5}`,
 			`{"number":1e400}`, `{"inner":` + strings.Repeat(`{"inner":`, 1500), `{"text":"\ud800"}`, `{"more":[{"name":0}]}`, `{"at":"yesterday"}`, "\x00",
 		},
 		"protobuf": {

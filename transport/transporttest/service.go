@@ -21,6 +21,7 @@ type suite struct {
 	running  atomic.Int64
 	most     atomic.Int64 // calls of Wait at once
 	echoed   atomic.Int64
+	sized    atomic.Int64
 }
 
 func newSuite() *suite {
@@ -33,17 +34,22 @@ func (s *suite) release() { s.once.Do(func() { close(s.released) }) }
 func (s *suite) endpoints() *chassi.Service {
 	return chassi.NewService("conformance.v1.Suite",
 		chassi.NewEndpoint("Echo", s.echo, chassi.Route("POST /echo/{word}"), chassi.Public, chassi.Idempotent),
+		chassi.NewEndpoint("Size", s.size, chassi.Route("POST /size"), chassi.Public),
+		chassi.NewEndpoint("Check", s.check, chassi.Route("POST /check/{word}"), chassi.Public),
 		chassi.NewEndpoint("Fail", s.fail, chassi.Route("POST /fail"), chassi.Public),
 		chassi.NewEndpoint("Wait", s.wait, chassi.Route("POST /wait"), chassi.Public),
 		chassi.NewEndpoint("Whoami", s.whoami, chassi.Route("GET /whoami")),
 		chassi.NewEndpoint("Admin", s.whoami, chassi.Route("GET /admin"), chassi.Requires("admin")),
+		// Uncarried cannot be mounted, and so shows that the transport skips the endpoint.
+		chassi.NewEndpoint("Elsewhere", func(context.Context, *uncarried) (*Nothing, error) { return &Nothing{}, nil },
+			chassi.Route("POST /elsewhere"), chassi.Public, chassi.Transports("elsewhere")),
 	)
 }
 
 // Message is echoed. It has a field of every kind that matters on a wire.
 type Message struct {
 	Word   string           `json:"-" path:"word"`
-	Text   string           `json:"text" validate:"maxlength=10000"`
+	Text   string           `json:"text" validate:"max=10000"`
 	Number int64            `json:"number"`
 	Factor float64          `json:"factor"`
 	List   []string         `json:"list"`
@@ -73,14 +79,71 @@ func (s *suite) echo(_ context.Context, m *Message) (*Echo, error) {
 	return &Echo{Message: *m, Word: m.Word}, nil
 }
 
-// Failure asks for an error.
+// Checked has rules of each kind.
+type Checked struct {
+	Word  string           `json:"word" path:"word" validate:"ne=bad"`
+	Limit int              `json:"limit" query:"page_size" validate:"max=5"`
+	Age   int32            `json:"age" validate:"min=18"`
+	Maybe *int32           `json:"maybe" validate:"omitempty,min=1"`
+	Parts []*Part          `json:"parts" validate:"max=2"`
+	Named map[string]*Part `json:"named" validate:"dive,keys,max=3,endkeys"`
+	Color Color            `json:"color"`
+}
+
+// Part is checked wherever it is.
+type Part struct {
+	Name string   `json:"name" validate:"required,alpha"`
+	Tags []string `json:"tags" validate:"dive,oneof=a b"`
+}
+
+// Validate refuses one name.
+func (p *Part) Validate() error {
+	if p.Name == "nobody" {
+		return errors.New("is nobody")
+	}
+	return nil
+}
+
+// Color is encoded as text.
+type Color struct{ name string }
+
+// MarshalText implements [encoding.TextMarshaler].
+func (c Color) MarshalText() ([]byte, error) { return []byte(c.name), nil }
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (c *Color) UnmarshalText(text []byte) error {
+	if c.name = string(text); len(text) > 4 {
+		return fmt.Errorf("there is no color %q", text)
+	}
+	return nil
+}
+
+func (s *suite) check(context.Context, *Checked) (*Nothing, error) {
+	s.echoed.Add(1)
+	return &Nothing{}, nil
+}
+
+// uncarried has a field that no transport can encode.
+type uncarried struct{ Do func() }
+
+// unmountable has a field with an unknown rule.
+type unmountable struct {
+	Text string `json:"text" validate:"least=1"`
+}
+
+func unmountableService() *chassi.Service {
+	try := func(context.Context, *unmountable) (*Nothing, error) { return &Nothing{}, nil }
+	return chassi.NewService("conformance.v1.Broken", chassi.NewEndpoint("Try", try, chassi.Route("POST /broken"), chassi.Public))
+}
+
+// Failure requests an error.
 type Failure struct {
 	Code   int32  `json:"code"`
 	Secret string `json:"secret"`
-	How    string `json:"how"` // "" for the code, else "hidden", "panic", "exit", "details", "large details", "no reason"
+	How    string `json:"how"` // "" for the code, else one of the words below
 }
 
-// Nothing is an answer without fields.
+// Nothing is a response without fields.
 type Nothing struct{}
 
 // Detail is a detail of an error.
@@ -111,19 +174,35 @@ type unsound struct{}
 
 func (unsound) DetailName() string { panic(hidden) }
 
-// theError is what Fail answers for a code.
+// theError returns the error that Fail returns for a code.
 func theError(code chassi.Code) *chassi.Error {
 	return chassi.NewError(code, "reason_"+code.String(), "The message for "+code.String()+": é \"quoted\"")
 }
 
-// secret must reach no caller and stand in no log.
+// secret must not appear in a response or in the log.
 const secret = "canary-7f3b" //nolint:gosec // a secret of the test
 
-// hidden must reach no caller.
+// hidden must not appear in a response.
 const hidden = "the hidden cause"
 
-func (*suite) fail(_ context.Context, f *Failure) (*Nothing, error) {
+func (*suite) fail(ctx context.Context, f *Failure) (*Nothing, error) {
 	switch f.How {
+	case "answer not ASCII":
+		chassi.CallFrom(ctx).Out.Set("X-Answer", "grüße")
+		return &Nothing{}, nil
+	case "answer name":
+		chassi.CallFrom(ctx).Out.Set("X Answer", "a")
+		return &Nothing{}, nil
+	case "answer too much":
+		chassi.CallFrom(ctx).Out.Set("X-Answer", strings.Repeat("x", 100<<10))
+		return &Nothing{}, nil
+	case "large message":
+		e := theError(chassi.Code(f.Code))
+		e.Message = "A long message" + strings.Repeat("é", 1<<20)
+		for range 100 {
+			e.Violations = append(e.Violations, chassi.Violation{Field: "field", Message: strings.Repeat("é", 20<<10)})
+		}
+		return nil, e
 	case "hidden":
 		return nil, errors.New(hidden)
 	case "panic":
@@ -165,7 +244,7 @@ func (s *suite) wait(ctx context.Context, _ *Nothing) (*Echo, error) {
 	}
 }
 
-// Who tells how the server saw a call.
+// Who returns how the server saw the caller.
 type Who struct {
 	Subject     string `json:"subject"`
 	RequestID   string `json:"request_id"`
@@ -181,11 +260,13 @@ func (*suite) whoami(ctx context.Context, _ *Nothing) (*Who, error) {
 
 var errToken = chassi.NewError(chassi.Unauthenticated, "invalid_token", "Invalid token")
 
-// principalOf knows three tokens.
+// principalOf returns the principals of four tokens.
 func principalOf(_ context.Context, token string) (*chassi.Principal, error) {
 	switch token {
 	case "user-" + secret:
 		return &chassi.Principal{Subject: "user", Scheme: "bearer"}, nil
+	case "brief-" + secret:
+		return &chassi.Principal{Subject: "brief", Scheme: "bearer", ExpiresAt: time.Now().Add(time.Second)}, nil
 	case "admin-" + secret:
 		return &chassi.Principal{Subject: "admin", Scheme: "bearer", Permissions: []string{"admin"}}, nil
 	default:

@@ -1,6 +1,5 @@
-// Package transporttest proves that a transport keeps what every transport
-// promises: [Run] passes one suite of cases through a real server and a real
-// client of it. A new transport is done when it passes.
+// Package transporttest verifies the contract of a transport: [Run] runs one suite of cases
+// with a real server and a real client. A new transport is complete when it passes.
 package transporttest
 
 import (
@@ -15,6 +14,7 @@ import (
 	"github.com/chassi-go/chassi/client"
 	"github.com/chassi-go/chassi/middleware"
 	"github.com/chassi-go/chassi/middleware/tracing"
+	"github.com/chassi-go/chassi/transport"
 	"go.opentelemetry.io/otel/propagation"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
@@ -22,44 +22,47 @@ import (
 
 // Transport is a transport under test.
 type Transport struct {
-	// Start serves services on a real server of the kind, ready when it returns, and
-	// connects a client to it. The suite stops the server; what else is to be undone
-	// goes into t.Cleanup.
+	// Start serves services on a real server of the transport, which is ready when Start
+	// returns, and connects a client to it. The suite stops the server; t.Cleanup must undo
+	// everything else.
 	Start func(t *testing.T, o Options, services ...*chassi.Service) Instance
 
-	Cancels bool // whether a caller that gives up ends the call at the server
-	// Strict is the payload format that refuses members it does not know, if one of
-	// Instance.Send does.
+	Cancels bool // whether a client that cancels ends the call at the server
+	Streams bool // whether it carries streams; otherwise the cases of streams are left out
+	// Strict is the payload format that refuses unknown members, if one of Instance.Send does.
 	Strict string
 }
 
-// Options are what a server of the suite is to be like.
+// Options configures a server of the suite.
 type Options struct {
 	Middleware      []chassi.Middleware
 	MaxMessageBytes int // of a request
-	MaxConcurrent   int // calls at once: the rest may wait or be refused
+	// MaxAnswerBytes, if not 0, is the maximum size of a response that the client or the broker
+	// accepts. A broker then refuses larger requests too, but the server does not.
+	MaxAnswerBytes int
+	MaxConcurrent  int // concurrent calls: further ones may wait or be refused
+	// Timeout of calls, as middleware.
+	Timeout time.Duration
+	Streams transport.StreamConfig
 }
 
 // Instance is a running server with a client.
 type Instance struct {
 	Caller client.Caller
-	// Server is what an App would stop.
-	Server chassi.Server
-	// Send calls e with a payload as it stands on the wire, in each format that the
-	// transport takes: "json", "protobuf". Nil for a transport without payloads.
+	// Server is the component to stop.
+	Server chassi.Component
+	// Send calls e with an encoded payload, for each format that the transport supports:
+	// "json", "protobuf". It is nil for a transport without payloads.
 	Send map[string]func(ctx context.Context, e *chassi.Endpoint, payload []byte) error
 }
 
-// patience bounds every wait of the suite.
+// patience is the maximum duration of every wait of the suite.
 const patience = 20 * time.Second
 
-// Run passes the whole suite through tr.
+// Run runs the whole suite with tr.
 func Run(t *testing.T, tr Transport) {
 	t.Helper()
-	for _, c := range []struct {
-		name string
-		test func(*testing.T, *fixture)
-	}{
+	cases := []testCase{
 		{"Success", testSuccess},
 		{"Codes", testCodes},
 		{"Details", testDetails},
@@ -77,13 +80,38 @@ func Run(t *testing.T, tr Transport) {
 		{"Secrets", testSecrets},
 		{"Malformed", testMalformed},
 		{"UnknownFields", testUnknownFields},
+		{"Validation", testValidation},
 		{"TooLarge", testTooLarge},
+		{"AnswerSizes", testAnswerSizes},
+		{"RequestSizes", testRequestSizes},
+		{"LargeErrors", testLargeErrors},
+		{"InvalidMetadata", testInvalidMetadata},
 		{"UnknownMethod", testUnknownMethod},
+		{"OtherTransports", testOtherTransports},
+		{"MountedTwice", testMountedTwice},
+		{"SilentMiddleware", testSilentMiddleware},
+		{"AnsweringMiddleware", testAnsweringMiddleware},
+		{"EmptyBody", testEmptyBody},
 		{"Concurrency", testConcurrency},
 		{"Parallel", testParallel},
 		{"Drain", testDrain},
 		{"DrainGivesUp", testDrainGivesUp},
-	} {
+	}
+	if tr.Streams {
+		cases = append(cases, streamCases...)
+	}
+	runCases(t, tr, cases)
+}
+
+// RunStreams runs the cases of streams, for a transport with several formats.
+func RunStreams(t *testing.T, tr Transport) {
+	t.Helper()
+	runCases(t, tr, streamCases)
+}
+
+func runCases(t *testing.T, tr Transport, cases []testCase) {
+	t.Helper()
+	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			c.test(t, &fixture{transport: tr})
@@ -91,61 +119,104 @@ func Run(t *testing.T, tr Transport) {
 	}
 }
 
-// fixture is one server of the suite's service with what watches it.
+// streamCases are the cases of streams.
+var streamCases = []testCase{
+	{"Stream", testStream},
+	{"StreamRefused", testStreamRefused},
+	{"StreamFails", testStreamFails},
+	{"StreamPanics", testStreamPanics},
+	{"StreamLeft", testStreamLeft},
+	{"StreamDeadlines", testStreamDeadlines},
+	{"StreamIdle", testStreamIdle},
+	{"StreamStalls", testStreamStalls},
+	{"StreamAges", testStreamAges},
+	{"StreamLimits", testStreamLimits},
+	{"StreamDrain", testStreamDrain},
+	{"StreamTelemetry", testStreamTelemetry},
+}
+
+type testCase struct {
+	name string
+	test func(*testing.T, *fixture)
+}
+
+// fixture is one server of the suite's service with its observers.
 type fixture struct {
 	transport Transport
 	Instance
 	service  *suite
+	streams  *streams
+	mounted  *chassi.Service
 	client   *client.Client
 	log      logText
 	spans    *tracetest.SpanRecorder
 	stopped  bool
 	endpoint func(name string) *chassi.Endpoint
+	called   *chassi.Service
+	tracing  chassi.Middleware
 }
 
-// start serves the suite. Options may be changed before.
+// start starts a server of the suite. Options may be changed before.
 func (f *fixture) start(t *testing.T, change ...func(*Options)) {
+	t.Helper()
+	f.service = newSuite()
+	f.startService(t, f.service.endpoints(), newSuite().endpoints(), change...)
+}
+
+// startService starts a server of served and connects a client, which calls the endpoints of
+// called, the same ones.
+func (f *fixture) startService(t *testing.T, served, called *chassi.Service, change ...func(*Options)) {
 	t.Helper()
 	f.spans = tracetest.NewSpanRecorder()
 	provider := sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.AlwaysSample())), sdktrace.WithSpanProcessor(f.spans))
 	logger := slog.New(slog.NewJSONHandler(&f.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	o := Options{MaxMessageBytes: 16 << 10, MaxConcurrent: 100, Middleware: []chassi.Middleware{
+	o := Options{MaxMessageBytes: 16 << 10, MaxConcurrent: 100, Timeout: patience, Streams: transport.StreamConfig{}.WithDefaults()}
+	timeout := func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
+		return middleware.Timeout(o.Timeout)(b, next)
+	}
+	o.Middleware = []chassi.Middleware{
 		tracing.New(provider, propagation.TraceContext{}, trustAll),
 		middleware.Logging(logger),
 		middleware.Recover(),
-		middleware.Deadline(patience),
+		timeout,
 		middleware.Authentication(middleware.Bearer(principalOf)),
 		middleware.Validation(),
-	}}
+	}
 	for _, c := range change {
 		c(&o)
 	}
-	f.service = newSuite()
-	served := f.service.endpoints()
-	f.endpoint = served.Endpoint
+	f.mounted, f.endpoint = served, served.Endpoint
 	f.Instance = f.transport.Start(t, o, served)
-	t.Cleanup(func() {
-		if f.stopped {
-			return
-		}
-		f.service.release()
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if err := f.Server.Stop(ctx); err != nil {
-			t.Errorf("stop: %v", err)
-		}
-	})
+	t.Cleanup(func() { f.stop(t) })
+	f.called, f.tracing = called, tracing.New(provider, propagation.TraceContext{}, trustAll)
 	var err error
-	f.client, err = client.New(newSuite().endpoints(), f.Caller, tracing.New(provider, propagation.TraceContext{}, trustAll))
+	f.client, err = client.New(called, f.Caller, f.tracing)
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-// trustAll believes every caller's trace context, over whatever transport it came.
+// stop stops the server, unless the case has.
+func (f *fixture) stop(t *testing.T) {
+	t.Helper()
+	if f.stopped {
+		return
+	}
+	f.stopped = true
+	if f.service != nil {
+		f.service.release()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := f.Server.Stop(ctx); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+}
+
+// trustAll trusts every client's trace context, over any transport.
 func trustAll(*chassi.Call) bool { return true }
 
-// logText is a log that may be read while it is written.
+// logText is a log buffer that is safe for concurrent use.
 type logText struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -163,7 +234,7 @@ func (l *logText) String() string {
 	return l.text.String()
 }
 
-// bounded is a context that no case can outlive.
+// bounded returns a context with a deadline for a case.
 func bounded(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

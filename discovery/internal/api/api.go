@@ -1,4 +1,4 @@
-// Package api asks registries over HTTP: JSON in and out, each call bounded in time
+// Package api is an HTTP client for registries with JSON messages. Each call is limited in time
 // and size.
 package api
 
@@ -19,26 +19,28 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/chassi-go/chassi/redact"
 )
 
-// MaxBytes bounds an answer, and one message of a stream.
+// MaxBytes is the maximum size of a response, and of one message of a stream.
 const MaxBytes = 16 << 20
 
-// Options of [New].
+// Options configures [New].
 type Options struct {
 	CAFile            string        // CAs in PEM; "" for those of the system
 	CertFile, KeyFile string        // of a client certificate, read again for each connection; "" for none
-	Timeout           time.Duration // of connecting, and of a call that names no time of its own
+	Timeout           time.Duration // for connecting, and for calls without Within
 }
 
-// Client asks one registry. It is safe for concurrent use, follows no redirects,
-// which would carry the token elsewhere, and uses no proxy.
+// Client calls one registry. It is safe for concurrent use, uses no proxy, and follows no
+// redirects, which would send the token to another host.
 type Client struct {
 	http    *http.Client
 	timeout time.Duration
 }
 
-// New returns a client, or says which file cannot be used.
+// New returns a client, or an error that names the unusable file.
 func New(o Options) (*Client, error) {
 	config, err := tlsConfig(o)
 	if err != nil {
@@ -70,7 +72,7 @@ func tlsConfig(o Options) (*tls.Config, error) {
 		}
 	}
 	if (o.CertFile == "") != (o.KeyFile == "") {
-		return nil, errors.New("cert_file and key_file go together")
+		return nil, errors.New("cert_file and key_file must be set together")
 	}
 	if o.CertFile == "" {
 		return config, nil
@@ -86,7 +88,7 @@ func tlsConfig(o Options) (*tls.Config, error) {
 	return config, nil
 }
 
-// Close frees the connections that are not in use.
+// Close closes idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // Request is one call.
@@ -97,7 +99,7 @@ type Request struct {
 	Within      time.Duration // 0 for the client's timeout
 }
 
-// StatusError is an answer other than 200 to 299.
+// StatusError is the error for a response with a status other than 2xx.
 type StatusError struct {
 	Code int
 	Text string // the beginning of its body
@@ -107,22 +109,16 @@ func (e *StatusError) Error() string {
 	return strings.TrimSuffix(fmt.Sprintf("status %d: %s", e.Code, e.Text), ": ")
 }
 
-// IsStatus tells whether err is an answer with one of the codes.
+// IsStatus reports whether err is a StatusError with one of the codes.
 func IsStatus(err error, codes ...int) bool {
 	var status *StatusError
 	return errors.As(err, &status) && slices.Contains(codes, status.Code)
 }
 
-// name is method and URL, without a password.
-func (r Request) name() string {
-	u, err := url.Parse(r.URL)
-	if err != nil {
-		return r.Method
-	}
-	return r.Method + " " + u.Redacted()
-}
+// name returns method and URL, without secrets.
+func (r Request) name() string { return r.Method + " " + redact.URL(r.URL) }
 
-// Do makes one call and returns the header of its answer.
+// Do makes one call and returns the header of the response.
 func (c *Client) Do(ctx context.Context, r Request) (http.Header, error) {
 	if r.Within == 0 {
 		r.Within = c.timeout
@@ -139,7 +135,7 @@ func (c *Client) Do(ctx context.Context, r Request) (http.Header, error) {
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", r.name(), err)
 	case len(body) > MaxBytes:
-		return nil, fmt.Errorf("%s: the answer is longer than %d bytes", r.name(), MaxBytes)
+		return nil, fmt.Errorf("%s: the response is longer than %d bytes", r.name(), MaxBytes)
 	case r.Out == nil:
 		return response.Header, nil
 	}
@@ -149,7 +145,7 @@ func (c *Client) Do(ctx context.Context, r Request) (http.Header, error) {
 	return response.Header, nil
 }
 
-// send returns an answer of 200 to 299, whose body is to be closed.
+// send returns a response with status 2xx, whose body must be closed.
 func (c *Client) send(ctx context.Context, r Request) (*http.Response, error) {
 	var body io.Reader
 	if r.In != nil {
@@ -172,22 +168,25 @@ func (c *Client) send(ctx context.Context, r Request) (*http.Response, error) {
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
-		return nil, err // says what, with the URL, its password left out
+		if e, ok := errors.AsType[*url.Error](err); ok {
+			err = e.Err // without the URL, which may contain a token
+		}
+		return nil, fmt.Errorf("%s: %w", r.name(), err)
 	}
 	if response.StatusCode/100 == 2 {
 		return response, nil
 	}
 	defer func() { _ = response.Body.Close() }()
 	text, _ := io.ReadAll(io.LimitReader(response.Body, 512))
-	return nil, fmt.Errorf("%s %s: %w", r.Method, request.URL.Redacted(), &StatusError{Code: response.StatusCode, Text: strings.Join(strings.Fields(string(text)), " ")})
+	return nil, fmt.Errorf("%s: %w", r.name(), &StatusError{Code: response.StatusCode, Text: strings.Join(strings.Fields(string(text)), " ")})
 }
 
-// Pace keeps two calls apart: a registry that answers at once again and again is
-// not asked more than about once a second. The zero value is ready.
+// Pace limits the rate of calls: even if a registry responds at once, it is called at most
+// about once per second. The zero value is ready to use.
 type Pace struct{ last time.Time }
 
-// Wait lasts until half a second to a second after the last call of Wait, or to the
-// end of ctx.
+// Wait waits until a random half second to second after the previous call of Wait, or until ctx
+// ends.
 func (p *Pace) Wait(ctx context.Context) {
 	defer func() { p.last = time.Now() }()
 	d := time.Until(p.last.Add(time.Second/2 + rand.N(time.Second/2)))

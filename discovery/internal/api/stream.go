@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// ErrEnd says that the other side has ended a stream in order.
+// ErrEnd means that the server has ended a stream in order.
 var ErrEnd = errors.New("the stream has ended")
 
-// Stream is an answer of many JSON messages, one a line. It belongs to one reader.
+// Stream is a response of many JSON messages, one per line. It is not safe for concurrent use.
 type Stream struct {
 	name   string
 	body   io.ReadCloser
@@ -22,8 +22,8 @@ type Stream struct {
 	cancel context.CancelFunc
 }
 
-// Stream begins one. Its first header comes within the client's timeout, and all of
-// it lasts for r.Within at most, which must be given; it outlives ctx.
+// Stream opens a stream. The header must arrive within the client's timeout; the stream lasts
+// at most r.Within, which is required, and is not ended by ctx.
 func (c *Client) Stream(ctx context.Context, r Request) (*Stream, error) {
 	life, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.Within)
 	late := time.AfterFunc(c.timeout, cancel)
@@ -43,7 +43,7 @@ func (c *Client) Stream(ctx context.Context, r Request) (*Stream, error) {
 	return &Stream{name: r.name(), body: response.Body, lines: lines, cancel: cancel}, nil
 }
 
-// Next waits for a message. Its error ends the stream, as the end of ctx does.
+// Next waits for a message. Any error, including the end of ctx, ends the stream.
 func (s *Stream) Next(ctx context.Context, out any) error {
 	defer context.AfterFunc(ctx, s.cancel)()
 	for s.lines.Scan() {
@@ -61,7 +61,7 @@ func (s *Stream) Next(ctx context.Context, out any) error {
 	return ErrEnd
 }
 
-// Close ends the stream. A nil one may be closed.
+// Close ends the stream. It does nothing if the stream is nil.
 func (s *Stream) Close() {
 	if s != nil {
 		s.cancel()

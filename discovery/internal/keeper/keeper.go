@@ -1,5 +1,5 @@
-// Package keeper keeps a registration up: it asks the service how it is and tells
-// the registry, again and again.
+// Package keeper maintains a registration: it checks the health of the service periodically and
+// reports it to the registry.
 package keeper
 
 import (
@@ -9,13 +9,15 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/chassi-go/chassi/internal/contain"
 )
 
-// Registry is where a service is registered. Its methods are called one at a time
-// and bound themselves in time.
+// Registry is a registry for one service. Its methods are called sequentially and must have
+// timeouts of their own.
 type Registry interface {
-	// Beat registers the service, or keeps its registration up. Health is nil, or
-	// what is wrong with the service.
+	// Beat registers the service, or renews its registration. Health is nil, or the error of
+	// the health check.
 	Beat(ctx context.Context, health error) error
 	// Remove ends the registration, if there is one.
 	Remove(ctx context.Context) error
@@ -23,21 +25,21 @@ type Registry interface {
 	Close()
 }
 
-// Options of [New].
+// Options configures [New].
 type Options struct {
 	Name     string                      // of the server and in the log: "consul"
 	Service  string                      // for the log
-	Probe    func(context.Context) error // health of the service; nil is always well
+	Probe    func(context.Context) error // health check; nil if the service is always healthy
 	Interval time.Duration               // between two beats
 	Timeout  time.Duration               // of the probe, by its context
 	Logger   *slog.Logger
 }
 
-// soon is the time between beats while the service is not well, and after the
-// first one that fails: the registry shall know early when that is over.
+// soon is the interval while the service is unhealthy, and after the first failed beat, so that
+// the registry learns of a recovery early.
 const soon = time.Second
 
-// Keeper is a chassi.Server.
+// Keeper is a chassi.Component.
 type Keeper struct {
 	o        Options
 	registry Registry
@@ -46,14 +48,14 @@ type Keeper struct {
 	drain    sync.Once
 	done     chan struct{}
 
-	// Of the loop, and of Stop behind it.
+	// Fields of the loop, and of Stop after it.
 	failures int
-	told     bool // that it is registered
+	told     bool // whether the registration was logged
 	unwell   string
 	removed  bool
 }
 
-// New returns a keeper that is not started.
+// New returns a Keeper that has not been started.
 func New(o Options, r Registry) *Keeper {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -64,19 +66,19 @@ func New(o Options, r Registry) *Keeper {
 // Name returns the name of the registry.
 func (k *Keeper) Name() string { return k.o.Name }
 
-// Start returns at once. The registration comes about when the probe and the
-// registry let it.
+// Start returns at once. The service is registered when the probe succeeds and the registry is
+// available.
 func (k *Keeper) Start(ctx context.Context) error {
 	ctx, k.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	go k.run(ctx)
 	return nil
 }
 
-// Drain begins to end the registration, so that callers go elsewhere.
+// Drain begins to end the registration, so that clients use other instances.
 func (k *Keeper) Drain() { k.drain.Do(func() { close(k.drained) }) }
 
-// Stop ends the registration. A registry that is down is logged and no error: there
-// the registration ends by its TTL.
+// Stop ends the registration. An unavailable registry is logged and not an error, because the
+// registration expires there.
 func (k *Keeper) Stop(ctx context.Context) error {
 	k.cancel()
 	defer k.registry.Close()
@@ -89,10 +91,10 @@ func (k *Keeper) Stop(ctx context.Context) error {
 		return nil
 	}
 	if err := k.registry.Remove(ctx); err != nil {
-		k.o.Logger.Warn("cannot deregister: the registration ends by its TTL", "registry", k.o.Name, "service", k.o.Service, "error", err.Error())
+		k.o.Logger.Warn("cannot deregister: the registration ends by its TTL", "registry", k.o.Name, "registration", k.o.Service, "error", err.Error())
 		return nil
 	}
-	k.o.Logger.Info("deregistered", "registry", k.o.Name, "service", k.o.Service)
+	k.o.Logger.Info("deregistered", "registry", k.o.Name, "registration", k.o.Service)
 	return nil
 }
 
@@ -110,7 +112,7 @@ func (k *Keeper) run(ctx context.Context) {
 	}
 }
 
-// beat does what is due now, and tells when to come back.
+// beat performs the next action, and returns the time until the following one.
 func (k *Keeper) beat(ctx context.Context) time.Duration {
 	var err, health error
 	switch {
@@ -153,12 +155,12 @@ func (k *Keeper) probe(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, k.o.Timeout)
 	defer cancel()
-	return k.o.Probe(ctx)
+	return contain.Call(func() error { return k.o.Probe(ctx) })
 }
 
-// tell logs what has changed: once when the registry is lost, once when it is back.
+// tell logs changes: the loss of the registry, and its return.
 func (k *Keeper) tell(err, health error) {
-	log := k.o.Logger.With("registry", k.o.Name, "service", k.o.Service)
+	log := k.o.Logger.With("registry", k.o.Name, "registration", k.o.Service)
 	if err != nil {
 		if k.failures++; k.failures == 1 {
 			log.Warn("the registry cannot be told: trying on", "error", err.Error())
@@ -181,5 +183,5 @@ func (k *Keeper) tell(err, health error) {
 	k.failures, k.told, k.unwell = 0, true, unwell
 }
 
-// jitter is between three quarters of d and all of it.
+// jitter returns a random duration between three quarters of d and d.
 func jitter(d time.Duration) time.Duration { return d*3/4 + rand.N(d/4+1) }

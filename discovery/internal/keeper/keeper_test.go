@@ -80,11 +80,11 @@ func started(t *testing.T, f *fake, probe func(context.Context) error, test func
 	})
 }
 
-func pauses(t *testing.T, beats []time.Time, least, most time.Duration) {
+func pauses(t *testing.T, beats []time.Time, shortest, longest time.Duration) {
 	t.Helper()
 	for i := 1; i < len(beats); i++ {
-		if pause := beats[i].Sub(beats[i-1]); pause < least || pause > most {
-			t.Errorf("pause %d is %v, want %v to %v", i, pause, least, most)
+		if pause := beats[i].Sub(beats[i-1]); pause < shortest || pause > longest {
+			t.Errorf("pause %d is %v, want %v to %v", i, pause, shortest, longest)
 		}
 	}
 }
@@ -108,8 +108,8 @@ func TestBeatsUntilStop(t *testing.T) {
 	})
 }
 
-// While the service is not well it is asked every second: the end is known early.
-func TestAsksTheSickOften(t *testing.T) {
+// While the service is unhealthy it is probed every second, so that its recovery is noticed early.
+func TestFailingServersAreQueriedOften(t *testing.T) {
 	t.Parallel()
 	f := &fake{}
 	sick := errors.New("the database is down")
@@ -122,6 +122,22 @@ func TestAsksTheSickOften(t *testing.T) {
 		pauses(t, f.got().beats, 750*time.Millisecond, time.Second)
 		if n := strings.Count(log.String(), "the database is down"); n != 1 {
 			t.Errorf("logged %d times", n)
+		}
+	})
+}
+
+// A panic of the probe means that the service is unhealthy.
+func TestPanicInProbe(t *testing.T) {
+	t.Parallel()
+	f := &fake{}
+	started(t, f, func(context.Context) error { panic("in the probe") }, func(t *testing.T, k *Keeper, _ *bytes.Buffer) {
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		if err := k.Stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if healths := f.got().healths; len(healths) < 10 || healths[9] == nil || !strings.Contains(healths[9].Error(), "in the probe") {
+			t.Errorf("the registry got %v", healths)
 		}
 	})
 }
@@ -181,7 +197,7 @@ func TestProbeIsBounded(t *testing.T) {
 	})
 }
 
-func TestStopGivesUpOnAHungProbe(t *testing.T) {
+func TestStopAbandonsAHungProbe(t *testing.T) {
 	t.Parallel()
 	f := &fake{}
 	started(t, f, func(context.Context) error { time.Sleep(time.Hour); return nil }, func(t *testing.T, k *Keeper, _ *bytes.Buffer) {

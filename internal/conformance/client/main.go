@@ -1,6 +1,6 @@
-// The client is what connectconformance tests in its client mode: package grpcapi's
-// client. It reads ClientCompatRequests from the standard input until that ends, makes
-// the calls, and writes a ClientCompatResponse for each to the standard output.
+// Command client is the client under test of connectconformance: package grpcapi's client. It
+// reads ClientCompatRequests from standard input until its end, makes the calls, and writes a
+// ClientCompatResponse for each to standard output.
 package main
 
 import (
@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net"
 	"os"
 	"reflect"
@@ -29,9 +30,9 @@ import (
 )
 
 const (
-	// atOnce bounds the calls under way.
+	// atOnce is the maximum number of calls in flight.
 	atOnce = 16
-	// compressionGzip is the suite's number for it.
+	// compressionGzip is the number of gzip in the suite.
 	compressionGzip = 2
 )
 
@@ -78,21 +79,26 @@ func answerTo(ctx context.Context, r *conformance.ClientCompatRequest) *conforma
 	return &conformance.ClientCompatResponse{TestName: r.TestName, Response: result}
 }
 
-// service is the suite's, as a client sees it.
+// service is the service of the suite, as a client sees it.
 func service() *chassi.Service {
 	return chassi.NewService(conformance.Service,
 		chassi.NewEndpoint("Unary", method[conformance.UnaryRequest, conformance.UnaryResponse], chassi.Public),
 		chassi.NewEndpoint("IdempotentUnary", method[conformance.UnaryRequest, conformance.UnaryResponse], chassi.Public),
+		chassi.NewStream("ServerStream", serverStream, chassi.Public),
 		chassi.NewEndpoint("Unimplemented", method[conformance.Nothing, conformance.Nothing], chassi.Public),
 	)
 }
 
-// method stands for what the server does.
+// method implements the methods of the suite.
 func method[Req, Res any](context.Context, *Req) (*Res, error) {
 	return nil, chassi.NewError(chassi.Unimplemented, "unimplemented", "This is the client")
 }
 
-// call makes one call. It returns an error if there can be none.
+func serverStream(context.Context, *conformance.ServerStreamRequest) (iter.Seq2[*conformance.UnaryResponse, error], error) {
+	return nil, chassi.NewError(chassi.Unimplemented, "unimplemented", "This is the client")
+}
+
+// call makes one call. It returns an error if the call is impossible.
 func call(ctx context.Context, r *conformance.ClientCompatRequest) (*conformance.ClientResult, error) {
 	ctx, cancel := contextOf(ctx, r)
 	defer cancel()
@@ -113,7 +119,11 @@ func call(ctx context.Context, r *conformance.ClientCompatRequest) (*conformance
 	if e == nil || len(r.RequestMessages) != 1 {
 		return nil, fmt.Errorf("cannot call %s with %d messages", *r.Method, len(r.RequestMessages))
 	}
-	b, handler, err := c.Bind(e)
+	bind := c.Bind
+	if e.Streams() {
+		bind = c.BindStream
+	}
+	b, handler, err := bind(e)
 	if err != nil {
 		return nil, err
 	}
@@ -125,26 +135,43 @@ func call(ctx context.Context, r *conformance.ClientCompatRequest) (*conformance
 	if err != nil {
 		return nil, err
 	}
-	err = handler(ctx, &chassi.Call{Binding: b, In: new(transport.Pairs), Out: new(transport.Pairs), Request: request, Response: response})
-	if err != nil {
+	made := &chassi.Call{Binding: b, In: new(transport.Pairs), Out: new(transport.Pairs), Request: request, Response: response}
+	if e.Streams() {
+		made.Stream = chassi.NewStreamState()
+		made.Stream.Deliver = func(item any) bool {
+			result.Payloads = append(result.Payloads, payloadOf(item))
+			return r.Cancel == nil || r.Cancel.AfterNumResponses == nil || len(result.Payloads) < int(*r.Cancel.AfterNumResponses)
+		}
+	}
+	if err := handler(ctx, made); err != nil {
 		result.Error = errorOf(chassi.ErrorOf(err))
-		return result, nil
+	} else if !e.Streams() {
+		result.Payloads = append(result.Payloads, payloadOf(response))
 	}
-	var payload conformance.Payload
-	if answer, ok := response.(*conformance.UnaryResponse); ok && answer.Payload != nil {
-		payload = *answer.Payload
-	}
-	result.Payloads = append(result.Payloads, payload)
 	return result, nil
 }
 
-// configOf makes the configuration of a client whose interceptor keeps the metadata of
-// the answer in result. It makes the call with the caller's context, because the suite
-// wants calls without a deadline, and our client sets one.
+func payloadOf(response any) (payload conformance.Payload) {
+	if answer, ok := response.(*conformance.UnaryResponse); ok && answer.Payload != nil {
+		payload = *answer.Payload
+	}
+	return payload
+}
+
+// configOf returns the configuration of a client whose interceptor stores the metadata of the
+// response in result. The interceptor makes the call with the caller's context, because the suite
+// requires calls without a deadline and the client sets one.
 func configOf(caller context.Context, r *conformance.ClientCompatRequest, result *conformance.ClientResult) (grpcapi.ClientConfig, error) {
 	config := grpcapi.ClientConfig{
 		Target: net.JoinHostPort(r.Host, strconv.FormatUint(uint64(r.Port), 10)), MaxMessageBytes: int(r.MessageReceiveLimit), Timeout: time.Minute,
-		Options: []grpc.DialOption{grpc.WithUnaryInterceptor(
+		Options: []grpc.DialOption{grpc.WithStreamInterceptor(
+			func(
+				ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, streamer grpc.Streamer, options ...grpc.CallOption,
+			) (grpc.ClientStream, error) {
+				md, _ := metadata.FromOutgoingContext(caller)
+				stream, err := streamer(metadata.NewOutgoingContext(ctx, md), desc, conn, method, options...)
+				return &recorded{stream, result}, err
+			}), grpc.WithUnaryInterceptor(
 			func(_ context.Context, method string, request, response any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
 				var header, trailer metadata.MD
 				err := invoke(caller, method, request, response, conn, append(options, grpc.Header(&header), grpc.Trailer(&trailer))...)
@@ -172,6 +199,23 @@ func configOf(caller context.Context, r *conformance.ClientCompatRequest, result
 	return config, nil
 }
 
+// recorded keeps the metadata of a stream in a result.
+type recorded struct {
+	grpc.ClientStream
+
+	result *conformance.ClientResult
+}
+
+// RecvMsg implements [grpc.ClientStream].
+func (r *recorded) RecvMsg(m any) error {
+	err := r.ClientStream.RecvMsg(m)
+	if err != nil {
+		header, _ := r.Header()
+		r.result.ResponseHeaders, r.result.ResponseTrailers = conformance.HeadersOf(header), conformance.HeadersOf(r.Trailer())
+	}
+	return err //nolint:wrapcheck // as it is
+}
+
 // contextOf carries the request's metadata, its deadline, and its end.
 func contextOf(ctx context.Context, r *conformance.ClientCompatRequest) (context.Context, context.CancelFunc) {
 	ctx = metadata.NewOutgoingContext(ctx, conformance.MetadataOf(r.RequestHeaders))
@@ -180,7 +224,7 @@ func contextOf(ctx context.Context, r *conformance.ClientCompatRequest) (context
 	if r.TimeoutMS != nil {
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(*r.TimeoutMS)*time.Millisecond)
 	}
-	if r.Cancel == nil {
+	if r.Cancel == nil || r.Cancel.AfterNumResponses != nil {
 		return ctx, cancel
 	}
 	ctx, end := context.WithCancel(ctx)

@@ -1,6 +1,6 @@
-// H2spec runs h2spec (github.com/summerwind/h2spec) against the servers of httpapi and
-// grpcapi, and against plain ones of net/http and grpc-go, over TLS and without. It
-// fails if one of ours fails a case that the plain one passes.
+// Command h2spec runs h2spec (github.com/summerwind/h2spec) against the servers of httpapi and
+// grpcapi, and against plain ones of net/http and grpc-go, with and without TLS. It fails if a
+// server of this module fails a case that the plain one passes.
 //
 //	go run ./internal/conformance/h2spec bin/tools/h2spec
 package main
@@ -22,8 +22,7 @@ import (
 	"time"
 )
 
-// minCases is how many cases h2spec has at least: fewer means that it has not come to
-// its end.
+// minCases is the minimum number of cases: fewer mean that h2spec has not completed.
 const minCases = 140
 
 func main() {
@@ -61,20 +60,21 @@ func run(ctx context.Context, program string) error {
 	return errors.Join(errs...)
 }
 
-// pair is a server of ours and the plain one that it is measured by.
+// pair is a server of this module and the plain one for comparison.
 type pair struct {
 	name        string
 	ours, plain string // addresses
 	path        string
 	tls         bool
-	patience    time.Duration // for the answer in a case
+	patience    time.Duration // for the response in a case
 }
 
-// rounds is how often a case may fail before it counts: on a busy machine one may fail
-// that waits for an answer.
+// rounds is the number of times that a case must fail to count as failed: a case that waits for a
+// response may fail once on a busy machine.
 const rounds = 4
 
-// compare runs all cases against both, and those that only ours fails again.
+// compare runs all cases against both, and repeats those that only the server of this module
+// fails.
 func (p *pair) compare(ctx context.Context, program, dir string) error {
 	ours, plain, err := p.test(ctx, program, dir, p.patience)
 	if err != nil {
@@ -102,7 +102,7 @@ func (p *pair) compare(ctx context.Context, program, dir string) error {
 	return fmt.Errorf("%s: ours fails what the plain server passes:\n%s", p.name, strings.Join(lines, "\n"))
 }
 
-// compare returns the cases that only ours has failed, with the reasons.
+// compare returns the cases that only the server of this module has failed, with the reasons.
 func compare(ours, plain map[string]string) map[string]string {
 	worse := make(map[string]string)
 	for name, reason := range ours {
@@ -113,8 +113,8 @@ func compare(ours, plain map[string]string) map[string]string {
 	return worse
 }
 
-// sections returns the sections of the specification that cases belong to, as h2spec
-// takes them for arguments.
+// sections returns the sections of the specification to which cases belong, in the format of
+// h2spec's arguments.
 func sections(cases map[string]string) []string {
 	var list []string
 	for name := range cases {

@@ -44,7 +44,7 @@ func serve(ctx context.Context, files certs.Files) (pairs []pair, stop func(), e
 	return pairs, s.stop, errors.Join(s.errs...)
 }
 
-// servers collects what is to be stopped, and what went wrong.
+// servers collects the servers to stop and the errors of their start.
 type servers struct {
 	errs  []error
 	stops []func()
@@ -56,10 +56,10 @@ func (s *servers) stop() {
 	}
 }
 
-// unread is a path whose requests are refused, their bodies unread.
+// unread is a path whose requests are rejected without reading their bodies.
 const unread = "/unread"
 
-// answer is what every server of HTTP says.
+// answer is the response of every HTTP server.
 func answer(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == unread {
 		http.NotFound(w, r)
@@ -87,7 +87,7 @@ func (s *servers) httpOurs(ctx context.Context, files certs.Files) string {
 	return server.Addr().String()
 }
 
-// stopNow waits for no call.
+// stopNow stops without waiting for calls.
 func stopNow(stop func(context.Context) error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -146,7 +146,7 @@ func (s *servers) listen(ctx context.Context) net.Listener {
 	return l
 }
 
-// writeCertificate makes a certificate for an hour.
+// writeCertificate creates a certificate that is valid for an hour.
 func writeCertificate(dir string) (files certs.Files, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

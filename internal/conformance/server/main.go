@@ -1,7 +1,8 @@
-// The server is what connectconformance tests in its server mode: package grpcapi with
-// the unary methods of the suite's service. It reads a ServerCompatRequest from the
-// standard input, writes a ServerCompatResponse to the standard output, and serves
-// until it gets SIGTERM or the input ends.
+// Command server is the server under test of connectconformance: package grpcapi, or httpapi for
+// the Connect protocol, with the unary methods and the stream of the suite's service. It reads a
+// ServerCompatRequest from standard input, writes a
+// ServerCompatResponse to standard output, and serves until SIGTERM or the end of standard
+// input.
 package main
 
 import (
@@ -9,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"net"
 	"os"
@@ -25,7 +27,7 @@ import (
 	"google.golang.org/grpc/metadata"
 )
 
-// callTimeout is so long that a shorter deadline must be the caller's.
+// callTimeout is long enough that a shorter deadline must be the client's.
 const callTimeout = time.Hour
 
 func main() {
@@ -51,10 +53,10 @@ func run(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	s := grpcapi.New(grpcapi.Config{
-		Addr: "127.0.0.1:0", TLS: files, MaxMessageBytes: int(wanted.MessageReceiveLimit), CallTimeout: callTimeout,
-		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
-	})
+	s, err := newServer(&wanted, files)
+	if err != nil {
+		return err
+	}
 	if err := s.Mount(service()); err != nil {
 		return err
 	}
@@ -72,6 +74,25 @@ func run(ctx context.Context, in io.Reader, out io.Writer) error {
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	return s.Stop(stopping)
+}
+
+// server is a transport that knows where it listens.
+type server interface {
+	chassi.Transport
+	Addr() net.Addr
+}
+
+func newServer(wanted *conformance.ServerCompatRequest, files certs.Files) (server, error) {
+	if wanted.Protocol == protocolConnect {
+		return newConnectServer(wanted, files)
+	}
+	return grpcapi.New(grpcapi.Config{
+		Addr: "127.0.0.1:0", TLS: files, MaxMessageBytes: int(wanted.MessageReceiveLimit), CallTimeout: callTimeout, Logger: logger(),
+	}), nil
+}
+
+func logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 }
 
 // install writes the certificates into files, which is where the server takes them
@@ -101,11 +122,40 @@ func service() *chassi.Service {
 	return chassi.NewService(conformance.Service,
 		chassi.NewEndpoint("Unary", unary("UnaryRequest"), chassi.Public),
 		chassi.NewEndpoint("IdempotentUnary", unary("IdempotentUnaryRequest"), chassi.Public, chassi.Idempotent),
+		chassi.NewStream("ServerStream", serverStream, chassi.Public, chassi.Finite),
 	)
 }
 
-// unary answers what the request asks for. Repeated headers and trailers are set by
-// grpc-go's own functions: no other transport has them.
+// metadataKey is the key of a callMetadata in the context of a call.
+type metadataKey struct{}
+
+// callMetadata are the headers of a call as they are on the wire: those of a [chassi.Call] have
+// no repeated headers and no trailers.
+type callMetadata interface {
+	received() []conformance.Header
+	send(d *conformance.ResponseDefinition) error
+}
+
+func metadataOf(ctx context.Context) callMetadata {
+	if m, ok := ctx.Value(metadataKey{}).(callMetadata); ok {
+		return m
+	}
+	return grpcMetadata{ctx}
+}
+
+// grpcMetadata uses grpc-go's own functions.
+type grpcMetadata struct{ ctx context.Context } //nolint:containedctx // they live in it
+
+func (m grpcMetadata) received() []conformance.Header {
+	md, _ := metadata.FromIncomingContext(m.ctx)
+	return conformance.HeadersOf(md)
+}
+
+func (m grpcMetadata) send(d *conformance.ResponseDefinition) error {
+	return errors.Join(grpc.SetHeader(m.ctx, conformance.MetadataOf(d.ResponseHeaders)), grpc.SetTrailer(m.ctx, conformance.MetadataOf(d.ResponseTrailers)))
+}
+
+// unary returns the requested response.
 func unary(message string) func(context.Context, *conformance.UnaryRequest) (*conformance.UnaryResponse, error) {
 	return func(ctx context.Context, r *conformance.UnaryRequest) (*conformance.UnaryResponse, error) {
 		info, err := describe(ctx, message, r)
@@ -116,10 +166,7 @@ func unary(message string) func(context.Context, *conformance.UnaryRequest) (*co
 		if d == nil {
 			return &conformance.UnaryResponse{Payload: &conformance.Payload{RequestInfo: info}}, nil
 		}
-		if err := grpc.SetHeader(ctx, conformance.MetadataOf(d.ResponseHeaders)); err != nil {
-			return nil, err
-		}
-		if err := grpc.SetTrailer(ctx, conformance.MetadataOf(d.ResponseTrailers)); err != nil {
+		if err := metadataOf(ctx).send(d); err != nil {
 			return nil, err
 		}
 		select {
@@ -138,8 +185,49 @@ func unary(message string) func(context.Context, *conformance.UnaryRequest) (*co
 	}
 }
 
-// errorOf makes the error that was asked for. It has no Reason, and so no detail but
-// those of the suite.
+// serverStream returns the requested items. The first one describes the request, or an error that
+// comes without one.
+func serverStream(ctx context.Context, r *conformance.ServerStreamRequest) (iter.Seq2[*conformance.UnaryResponse, error], error) {
+	info, err := describe(ctx, "ServerStreamRequest", r)
+	if err != nil {
+		return nil, err
+	}
+	d := r.ResponseDefinition
+	if d == nil {
+		d = new(conformance.StreamDefinition)
+	}
+	if err := grpc.SetHeader(ctx, conformance.MetadataOf(d.ResponseHeaders)); err != nil {
+		return nil, err
+	}
+	if err := grpc.SetTrailer(ctx, conformance.MetadataOf(d.ResponseTrailers)); err != nil {
+		return nil, err
+	}
+	if d.Error != nil && len(d.ResponseData) == 0 {
+		return nil, errorOf(d.Error, info)
+	}
+	return func(yield func(*conformance.UnaryResponse, error) bool) {
+		for i, data := range d.ResponseData {
+			payload := &conformance.Payload{Data: data}
+			if i == 0 {
+				payload.RequestInfo = info
+			}
+			select {
+			case <-time.After(time.Duration(d.ResponseDelayMS) * time.Millisecond):
+			case <-ctx.Done():
+				return
+			}
+			if !yield(&conformance.UnaryResponse{Payload: payload}, nil) {
+				return
+			}
+		}
+		if d.Error != nil {
+			yield(nil, errorOf(d.Error, nil))
+		}
+	}, nil
+}
+
+// errorOf returns the requested error. It has no Reason, and so no details but those of the
+// suite. They are encoded: their JSON form would not be that of the suite, see connect.yaml.
 func errorOf(wanted *conformance.Error, info *conformance.RequestInfo) error {
 	e := &chassi.Error{Code: chassi.Code(wanted.Code)}
 	if wanted.Message != nil {
@@ -149,17 +237,23 @@ func errorOf(wanted *conformance.Error, info *conformance.RequestInfo) error {
 	for _, d := range wanted.Details {
 		details = append(details, &chassi.EncodedDetail{Name: d.TypeURL[len(conformance.TypePrefix):], Protobuf: d.Value})
 	}
-	return e.WithDetails(append(details, info)...)
+	if info == nil {
+		return e.WithDetails(details...)
+	}
+	body, err := conformance.Encode(info)
+	if err != nil {
+		return err
+	}
+	return e.WithDetails(append(details, &chassi.EncodedDetail{Name: info.DetailName(), Protobuf: body})...)
 }
 
-func describe(ctx context.Context, message string, r *conformance.UnaryRequest) (*conformance.RequestInfo, error) {
+func describe(ctx context.Context, message string, r any) (*conformance.RequestInfo, error) {
 	body, err := conformance.Encode(r)
 	if err != nil {
 		return nil, err
 	}
-	md, _ := metadata.FromIncomingContext(ctx)
 	info := &conformance.RequestInfo{
-		RequestHeaders: conformance.HeadersOf(md),
+		RequestHeaders: metadataOf(ctx).received(),
 		Requests:       []conformance.Any{{TypeURL: conformance.TypePrefix + "connectrpc.conformance.v1." + message, Value: body}},
 	}
 	if deadline, ok := ctx.Deadline(); ok {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -12,24 +13,28 @@ import (
 	"github.com/nats-io/nkeys"
 )
 
-// Names of accounts and subjects. A client has an account of its own, so that nothing of
-// another one's is visible to it. Its request on SUBJECT arrives in the service's account as
-// from.NAME.SUBJECT, which the server writes and the client cannot choose, and the answer
-// goes back through a subject below _R_ that the server maps into the client's account.
+// Names of accounts and subjects. A client has a separate account and cannot see other clients.
+// Its request on SUBJECT arrives in the service's account as from.NAME.SUBJECT, which the
+// server sets and the client cannot choose, and the response uses a subject below _R_ that the
+// server maps into the client's account.
 const (
 	serviceAccount = "service"
-	clientAccount  = "client-" // and the client's name
+	clientAccount  = "client-" // followed by the client's name
 	fromPrefix     = "from."
 )
 
-// discovery are the subjects of the discovery of services, and discoveryTimeout is how long
-// answers to one of its requests are passed on.
+// discovery holds the subjects of service discovery, and discoveryTimeout is how long responses
+// to one of its requests are forwarded.
 const (
 	discovery        = "$SRV.>"
 	discoveryTimeout = 5 * time.Second
 )
 
-// The users of this process. Each connection has one purpose and the rights for that alone.
+// streamControl ends the subjects on which clients control their streams: the words of an
+// instance and of a stream follow the first one.
+const streamControl = ".stream.*.*"
+
+// The users of this process. Each connection has one purpose and only the permissions for it.
 var (
 	nothing = &server.SubjectPermission{Deny: []string{">"}}
 
@@ -42,7 +47,7 @@ var (
 		Subscribe: nothing,
 	}
 	workRights = &server.Permissions{
-		Publish:   &server.SubjectPermission{Allow: []string{"$JS.API.>", "$JS.ACK.>", "work.*", "dead.*"}},
+		Publish:   &server.SubjectPermission{Allow: workSubjects()},
 		Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
 	}
 	clientRights = &server.Permissions{
@@ -51,7 +56,20 @@ var (
 	}
 )
 
-// user is who a public key belongs to.
+// maxPrefix is the maximum number of words in natsapi.Config.Prefix.
+const maxPrefix = 4
+
+// workSubjects are the subjects of work queues and events, after any prefix.
+func workSubjects() []string {
+	subjects := []string{"$JS.API.>", "$JS.ACK.>"}
+	for words := range maxPrefix + 1 {
+		prefix := strings.Repeat("*.", words)
+		subjects = append(subjects, prefix+"work.*", prefix+"dead.*", prefix+"event.>")
+	}
+	return subjects
+}
+
+// user is the owner of a public key.
 type user struct {
 	name    string // of a client, or of a connection of this process
 	rights  *server.Permissions
@@ -59,7 +77,7 @@ type user struct {
 	client  bool
 }
 
-// accounts decide who may connect, and connect clients with services.
+// accounts authenticates clients, and connects them with services.
 type accounts struct {
 	nats         *server.Server
 	service      *server.Account
@@ -76,8 +94,8 @@ type accounts struct {
 	subjects map[string]export
 }
 
-// export is how requests on a subject are answered: once, or by each instance if streamed,
-// within timeout. The NATS server drops later answers.
+// export configures the responses of a subject: one, or one of each instance if streamed,
+// within timeout. The NATS server drops later responses.
 type export struct {
 	answers server.ServiceRespType
 	timeout time.Duration
@@ -86,7 +104,7 @@ type export struct {
 var _ server.Authentication = (*accounts)(nil)
 
 // Check authenticates a connection by a signature of its key, and assigns its account and
-// rights. It implements the interface of the NATS server.
+// permissions. It implements the interface of the NATS server.
 func (a *accounts) Check(c server.ClientAuthentication) bool {
 	options := c.GetOpts()
 	if c.Kind() != server.CLIENT || !verify(options.Nkey, options.Sig, c.GetNonce()) {
@@ -115,7 +133,7 @@ func verify(public, signature string, nonce []byte) bool {
 	return err == nil && pair.Verify(nonce, raw) == nil
 }
 
-// addOwn makes a user of this process and returns its key.
+// addOwn creates a user of this process and returns its key.
 func (a *accounts) addOwn(name string, rights *server.Permissions) (nkeys.KeyPair, error) {
 	pair, err := nkeys.CreateUser()
 	if err != nil {
@@ -131,7 +149,7 @@ func (a *accounts) addOwn(name string, rights *server.Permissions) (nkeys.KeyPai
 	return pair, nil
 }
 
-// export lets clients call subjects of the service.
+// export permits clients to call subjects of the service.
 func (a *accounts) export(e export, subjects ...string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -149,11 +167,11 @@ func (a *accounts) export(e export, subjects ...string) error {
 	return nil
 }
 
-// exported is the subject of the service's account on which requests of the client called
+// exported returns the subject of the service's account on which requests of the client called
 // name arrive.
 func exported(name, subject string) string { return fromPrefix + name + "." + subject }
 
-// link maps subject of a client's account to the service's.
+// link maps subject of a client's account to the service's account.
 func (a *accounts) link(name string, account *server.Account, subject string, e export) error {
 	to := exported(name, subject)
 	err := a.service.AddServiceExportWithResponse(to, e.answers, nil) // resets the threshold
@@ -169,7 +187,7 @@ func (a *accounts) link(name string, account *server.Account, subject string, e 
 	return nil
 }
 
-// watcher is told about clients that come and go.
+// watcher is notified of added and removed clients.
 type watcher struct {
 	added   func(name string) error
 	removed func(name string)
@@ -193,7 +211,7 @@ func (a *accounts) watch(added func(name string) error, removed func(name string
 	}, nil
 }
 
-// names returns those of the clients that may connect.
+// names returns the names of the permitted clients.
 func (a *accounts) names() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -206,8 +224,7 @@ func (a *accounts) names() []string {
 	return names
 }
 
-// set replaces the clients that may connect. It closes the connections of those that may
-// not any more.
+// set replaces the permitted clients, and closes the connections of removed ones.
 func (a *accounts) set(clients []Client) error {
 	a.changes.Lock()
 	defer a.changes.Unlock()
@@ -237,7 +254,7 @@ func (a *accounts) set(clients []Client) error {
 	return nil
 }
 
-// drop removes the users that are not among clients.
+// drop deletes the users that are not among clients.
 func (a *accounts) drop(clients []Client) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -263,7 +280,7 @@ func (a *accounts) add(c Client) error {
 	return nil
 }
 
-// accountOf returns the account of the client called name, which is made once.
+// accountOf returns the account of the client called name, and creates it on first use.
 func (a *accounts) accountOf(name string) (*server.Account, error) {
 	if account, ok := a.clients[name]; ok {
 		return account, nil
@@ -285,7 +302,7 @@ func (a *accounts) accountOf(name string) (*server.Account, error) {
 func (a *accounts) disconnect(account *server.Account) {
 	list, err := a.nats.Connz(&server.ConnzOptions{Account: account.Name, State: server.ConnOpen, Limit: 1 << 20})
 	if err != nil {
-		return // it has none that could be listed: the server stops
+		return // the server is stopping
 	}
 	for _, c := range list.Conns {
 		_ = a.nats.DisconnectClientByID(c.Cid)

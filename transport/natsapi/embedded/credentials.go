@@ -15,21 +15,21 @@ import (
 	"github.com/nats-io/nkeys"
 )
 
-// Credentials are a folder with the clients that may connect to a [Server]. For the client
-// NAME it holds two files:
+// Credentials is a directory of the clients that may connect to a [Server]. For the client NAME
+// it contains two files:
 //
-//   - NAME.pub has the client's public key. The server reads this file alone.
+//   - NAME.pub has the client's public key. The server reads only this file.
 //   - NAME.nk has the seed of the client's private key, readable by its owner only. It
 //     belongs on the client's machine, and the server does not need it: nats --nkey NAME.nk,
 //     or the setting nkey_file of package natsapi.
 //
-// A client is added and removed while the server runs; it notices within a second.
+// Clients can be added and removed while the server runs; it notices within a second.
 type Credentials string
 
 // Client is one line of [Credentials.List].
 type Client struct {
 	Name      string
-	PublicKey string // an nkey of the kind user: "U…"
+	PublicKey string // an nkey of type user: "U…"
 }
 
 const (
@@ -41,8 +41,8 @@ const (
 var (
 	clientName = regexp.MustCompile(`^[a-z0-9_-]{1,64}$`)
 
-	errClientExists  = errors.New("the client exists already")
-	errUnknownClient = errors.New("there is no such client")
+	errClientExists  = errors.New("the client already exists")
+	errUnknownClient = errors.New("no such client")
 )
 
 func checkName(name string) error {
@@ -52,14 +52,15 @@ func checkName(name string) error {
 	return nil
 }
 
-// Add creates the client called name, of lower-case letters, digits, "_" and "-", with a
-// new key. It returns the path of the client's seed file. A name that is in use is an error.
+// Add creates the client called name, of lower-case letters, digits, "_" and "-", with a new
+// key. It returns the path of the client's seed file. It returns an error if the name is in
+// use.
 func (c Credentials) Add(name string) (seedFile string, err error) {
 	if err := checkName(name); err != nil {
 		return "", err
 	}
 	if err := os.MkdirAll(string(c), 0o700); err != nil {
-		return "", fmt.Errorf("create the folder of NATS credentials: %w", err)
+		return "", fmt.Errorf("create the directory of NATS credentials: %w", err)
 	}
 	seedFile = c.path(name, seedSuffix)
 	if _, err := os.Lstat(c.path(name, publicSuffix)); err == nil {
@@ -98,10 +99,9 @@ func (c Credentials) Remove(name string) error {
 	return nil
 }
 
-// List returns the clients in the order of their names. It returns an error if the folder
-// or a file in it can be written by others than its owner, for then they could admit
-// themselves, and if a file holds no public key. A folder that does not exist has no
-// clients.
+// List returns the clients sorted by name. It returns an error if the directory or a file in it
+// is writable for other users, who could then add clients, and if a file contains no public
+// key. If the directory does not exist the list is empty.
 func (c Credentials) List() ([]Client, error) {
 	entries, err := os.ReadDir(string(c))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -148,7 +148,7 @@ func (c Credentials) read(name string) (Client, error) {
 	return Client{Name: name, PublicKey: public}, nil
 }
 
-// exposed returns the seed files that others than their owner can read.
+// exposed returns the seed files that other users can read.
 func (c Credentials) exposed() []string {
 	files, _ := filepath.Glob(filepath.Join(string(c), "*"+seedSuffix))
 	return slices.DeleteFunc(files, func(file string) bool { return refuseModes(file, 0o077) == nil })
@@ -204,8 +204,8 @@ func readShort(file string) ([]byte, error) {
 	return os.ReadFile(file) //nolint:wrapcheck // names the file
 }
 
-// create writes a file that only its owner can read. A file that exists is fs.ErrExist. The
-// file appears complete or not at all.
+// create writes a file that only its owner can read, atomically. The error is fs.ErrExist if
+// the file exists.
 func create(file, text string) error {
 	temporary, err := os.CreateTemp(filepath.Dir(file), ".new-*") // with mode 0600
 	if err != nil {
@@ -224,7 +224,7 @@ func create(file, text string) error {
 
 // refuseModes returns an error if file has one of the permission bits in mask.
 func refuseModes(file string, mask fs.FileMode) error {
-	if runtime.GOOS == "windows" { // has no such bits
+	if runtime.GOOS == "windows" { // no permission bits
 		return nil
 	}
 	info, err := os.Stat(file)

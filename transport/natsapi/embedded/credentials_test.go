@@ -138,7 +138,7 @@ func TestCredentialsThatAreRefused(t *testing.T) {
 }
 
 // A key's file is never taken for a new one, nor seen half written.
-func TestCreateReplacesNothing(t *testing.T) {
+func TestCreateDoesNotOverwrite(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "x")
 	if err := create(file, "one"); err != nil {

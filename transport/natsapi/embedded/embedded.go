@@ -1,14 +1,15 @@
-// Package embedded runs a NATS server inside the process, so that one binary serves NATS
-// with nothing else installed.
+// Package embedded runs a NATS server inside the process, so that a single binary can serve
+// NATS.
 //
-// Nobody connects without a key. Each client has a key and an account of its own: it can
-// call services and receive its own answers, and sees nothing of other clients. See
-// [Credentials] for how clients are added. The process itself connects with three users,
-// one that receives requests, one that sends answers, and one for work queues, each without
-// the rights of the others. docs/decisions/0016 has the reasons.
+// Every connection requires a key. Each client has its own key and account: it can call
+// services and receive its own responses, and sees nothing of other clients. [Credentials]
+// describes how clients are added. The process itself connects with three users: one that
+// receives requests, one that sends responses, and one for work queues, each with only its own
+// permissions. docs/decisions/0016 gives the reasons.
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,82 +25,74 @@ import (
 	"github.com/nats-io/nkeys"
 )
 
-// Config sets up a [Server]. The zero value of every field means the default in
-// its tag.
+// Config configures a [Server]. The zero value of every field means the default in its tag.
 type Config struct {
-	Addr           string `config:"addr" default:"127.0.0.1:4223" help:"host:port that it listens on; port 0 picks a free one"`
-	StoreDir       string `config:"store_dir" help:"folder of its JetStream; empty is no JetStream"`
-	CredentialsDir string `config:"credentials_dir" default:"nats-clients" help:"folder with the keys of its clients; made at the first start, with one client called default"`
+	Addr           string `config:"addr" default:"127.0.0.1:4223" format:"addr" help:"host:port to listen on; port 0 chooses a free port"`
+	StoreDir       string `config:"store_dir" help:"directory of JetStream; empty disables JetStream"`
+	CredentialsDir string `config:"credentials_dir" default:"nats-clients" help:"directory with the keys of the clients; created at the first start, with one client called default"`
 
-	MaxConnections          int           `config:"max_connections" default:"1000" min:"1" help:"of all clients"`
-	MaxConnectionsPerClient int           `config:"max_connections_per_client" default:"20" min:"1" help:"at once; further ones are refused"`
-	MaxUnansweredPerClient  int           `config:"max_unanswered_per_client" default:"10000" min:"1" help:"requests that wait for an answer; a client with more is disconnected, and refused until enough have ended"`
-	AnswerTimeout           time.Duration `config:"answer_timeout" default:"15s" min:"1s" help:"for the answer to a call, which is dropped after that; it is raised to 5 s more than the longest deadline"`
-	MaxSubscriptions        int           `config:"max_subscriptions" default:"1000" min:"1" help:"of one connection"`
-	MaxPayload              int           `config:"max_payload" default:"1048576" min:"1024" max:"8388608" help:"bytes of a message with its headers; who sends a longer one is disconnected"`
-	MaxPending              int           `config:"max_pending" default:"33554432" min:"65536" help:"bytes that wait for one connection to read them; it is disconnected when there are more"`
-	WriteTimeout            time.Duration `config:"write_timeout" default:"5s" min:"1ms" help:"for one connection to read what was sent; it is disconnected after that"`
+	MaxConnections          int           `config:"max_connections" default:"1000" min:"1" help:"maximum number of connections"`
+	MaxConnectionsPerClient int           `config:"max_connections_per_client" default:"20" min:"1" help:"maximum number of connections of one client; further ones are rejected"`
+	MaxUnansweredPerClient  int           `config:"max_unanswered_per_client" default:"10000" min:"1" help:"maximum number of requests of one client without a response; a client with more is disconnected, and rejected until enough have ended"`
+	AnswerTimeout           time.Duration `config:"answer_timeout" default:"15s" min:"1s" help:"maximum time of a call, after which its response is dropped; at least 5 s more than the longest timeout of an endpoint"`
+	MaxSubscriptions        int           `config:"max_subscriptions" default:"1000" min:"1" help:"maximum number of subscriptions of one connection"`
+	MaxPayload              int           `config:"max_payload" default:"1048576" min:"1024" max:"8388608" help:"maximum size of a message with its headers in bytes; a client that sends a larger one is disconnected"`
+	MaxPendingBytes         int           `config:"max_pending_bytes" default:"33554432" min:"65536" help:"maximum number of bytes that are buffered for one connection; with more it is disconnected"`
+	WriteTimeout            time.Duration `config:"write_timeout" default:"5s" min:"1ms" help:"maximum time for a connection to read what was sent; then it is disconnected"`
 
-	// Logger takes what the server logs. Default slog.Default().
+	// Logger receives the log of the server. The default is slog.Default().
 	Logger *slog.Logger `config:"-"`
 }
 
-// Fixed bounds of one connection.
+// Fixed limits of one connection.
 const (
-	authTimeout    = 2 * time.Second // from connecting to showing a key
+	authTimeout    = 2 * time.Second // from connecting to authentication
 	pingInterval   = 20 * time.Second
 	maxPingsOut    = 3
-	answerSlack    = 5 * time.Second // from the end of a call's deadline to that of its answer
+	answerSlack    = 5 * time.Second // from the end of a call's timeout to that of its response
 	maxControlLine = 4096            // bytes of a protocol line: subjects and the CONNECT message
-	maxPayload     = 8 << 20         // the greatest Config.MaxPayload
+	maxPayload     = 8 << 20         // the maximum of Config.MaxPayload
 )
 
 func (c Config) withDefaults() Config {
-	setDefault(&c.Addr, "127.0.0.1:4223")
-	setDefault(&c.CredentialsDir, "nats-clients")
-	setDefault(&c.MaxConnections, 1000)
-	setDefault(&c.MaxConnectionsPerClient, 20)
-	setDefault(&c.MaxUnansweredPerClient, 10_000)
-	setDefault(&c.AnswerTimeout, 15*time.Second)
-	setDefault(&c.MaxSubscriptions, 1000)
-	setDefault(&c.MaxPayload, 1<<20)
-	setDefault(&c.MaxPending, 32<<20)
-	setDefault(&c.WriteTimeout, 5*time.Second)
+	c.Addr = cmp.Or(c.Addr, "127.0.0.1:4223")
+	c.CredentialsDir = cmp.Or(c.CredentialsDir, "nats-clients")
+	c.MaxConnections = cmp.Or(c.MaxConnections, 1000)
+	c.MaxConnectionsPerClient = cmp.Or(c.MaxConnectionsPerClient, 20)
+	c.MaxUnansweredPerClient = cmp.Or(c.MaxUnansweredPerClient, 10_000)
+	c.AnswerTimeout = cmp.Or(c.AnswerTimeout, 15*time.Second)
+	c.MaxSubscriptions = cmp.Or(c.MaxSubscriptions, 1000)
+	c.MaxPayload = cmp.Or(c.MaxPayload, 1<<20)
+	c.MaxPendingBytes = cmp.Or(c.MaxPendingBytes, 32<<20)
+	c.WriteTimeout = cmp.Or(c.WriteTimeout, 5*time.Second)
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
 	return c
 }
 
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
-}
-
-// Server is a NATS server with accounts for clients and for the services of this process.
-// It is the Broker of package natsapi.
+// Server is a NATS server with accounts for clients and for the services of this process. It
+// implements the Broker of package natsapi.
 type Server struct {
 	config   Config
 	nats     atomic.Pointer[server.Server]
 	accounts *accounts
 
-	// The keys of this process's users, which are made at the start.
+	// Keys of the process's users, created at the start.
 	requests, answers, work nkeys.KeyPair
 
 	stopWatch context.CancelFunc
 	watching  sync.WaitGroup
 }
 
-// New makes a server.
+// New returns a server that has not been started.
 func New(c Config) *Server { return &Server{config: c.withDefaults()} }
 
 // Name returns "nats embedded".
 func (s *Server) Name() string { return "nats embedded" }
 
-// Start listens. If there are no clients yet it adds one, called default, and logs how to
-// call with its key.
+// Start begins to listen. If there are no clients it adds one, called default, and logs how to
+// use its key.
 func (s *Server) Start(ctx context.Context) error {
 	options, err := s.options(ctx)
 	if err != nil {
@@ -125,7 +118,7 @@ func (s *Server) Start(ctx context.Context) error {
 	for !n.ReadyForConnections(50 * time.Millisecond) {
 		if ctx.Err() != nil {
 			n.Shutdown()
-			return fmt.Errorf("embedded: the NATS server does not get ready: %w", ctx.Err())
+			return fmt.Errorf("embedded: the NATS server did not become ready: %w", ctx.Err())
 		}
 	}
 	if options.JetStream {
@@ -137,7 +130,7 @@ func (s *Server) Start(ctx context.Context) error {
 	s.nats.Store(n)
 	s.watch()
 	s.config.Logger.Info("listening", "server", s.Name(), "addr", n.Addr().String(), "jetstream", options.JetStream)
-	s.welcome(first)
+	s.logFirstRun(first)
 	return nil
 }
 
@@ -154,7 +147,7 @@ func (s *Server) options(ctx context.Context) (*server.Options, error) {
 	if port == 0 {
 		port = server.RANDOM_PORT
 	}
-	// The server says why it cannot listen only by ending the process.
+	// On a listen error the NATS server ends the process, so the address is checked first.
 	probe, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Addr)
 	if err != nil {
 		return nil, fmt.Errorf("embedded: listen on %s: %w; choose another address, or stop what listens there", c.Addr, err)
@@ -162,17 +155,17 @@ func (s *Server) options(ctx context.Context) (*server.Options, error) {
 	_ = probe.Close()
 	return &server.Options{
 		Host: host, Port: port, ServerName: "embedded", NoSigs: true, AlwaysEnableNonce: true,
-		MaxConn: c.MaxConnections, MaxSubs: c.MaxSubscriptions, MaxPending: int64(c.MaxPending), WriteDeadline: c.WriteTimeout,
+		MaxConn: c.MaxConnections, MaxSubs: c.MaxSubscriptions, MaxPending: int64(c.MaxPendingBytes), WriteDeadline: c.WriteTimeout,
 		MaxPayload:     int32(min(c.MaxPayload, maxPayload)),
 		MaxControlLine: maxControlLine, AuthTimeout: authTimeout.Seconds(), PingInterval: pingInterval, MaxPingsOut: maxPingsOut, MaxClosedClients: 100,
 		JetStream: c.StoreDir != "", StoreDir: c.StoreDir,
-		// One that does not read must not hold up the answers to others.
+		// A client that does not read must not delay the responses to others.
 		NoFastProducerStall: true,
 	}, nil
 }
 
-// admit makes the users of this process and reads the clients; without any it adds one and
-// returns the file of its seed.
+// admit creates the users of this process and reads the clients; if there are none it adds one
+// and returns its seed file.
 func (s *Server) admit(n *server.Server) (first string, err error) {
 	a := s.accounts
 	a.nats = n
@@ -206,15 +199,15 @@ func (s *Server) admit(n *server.Server) (first string, err error) {
 	return first, a.set(clients)
 }
 
-// welcome logs how to use the first client's key.
-func (s *Server) welcome(seedFile string) {
+// logFirstRun logs how to use the first client's key.
+func (s *Server) logFirstRun(seedFile string) {
 	if seedFile != "" {
 		s.config.Logger.Info("NATS client added; this command shows the services that it can call",
 			"client", "default", "command", fmt.Sprintf("nats --server %s --nkey %s micro list", s.URL(), seedFile))
 	}
 }
 
-// watch follows changes of the clients, and bounds what they have without an answer.
+// watch follows changes of the clients, and limits their unanswered requests.
 func (s *Server) watch() {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stopWatch = cancel
@@ -246,7 +239,7 @@ func (s *Server) watch() {
 	})
 }
 
-// Stop ends the server. Without a successful Start it does nothing.
+// Stop stops the server. Without a successful Start it is a no-op.
 func (s *Server) Stop(ctx context.Context) error {
 	n := s.nats.Load()
 	if n == nil {
@@ -264,7 +257,7 @@ func (s *Server) Stop(ctx context.Context) error {
 	}
 }
 
-// URL returns where the server listens, "" before Start.
+// URL returns the URL of the server, "" before Start.
 func (s *Server) URL() string {
 	if n := s.nats.Load(); n != nil {
 		return n.ClientURL()
@@ -272,10 +265,10 @@ func (s *Server) URL() string {
 	return ""
 }
 
-// Serve lets clients call subjects, whose calls take at most longest. The server passes a
-// request of the client NAME on as from.NAME.SUBJECT. It drops an answer that comes later
-// than Config.AnswerTimeout or 5 seconds after longest, whichever is more. Serve may be
-// called again, with further subjects.
+// Serve permits clients to call subjects, whose calls take at most longest. The server forwards
+// a request of the client NAME as from.NAME.SUBJECT. It drops a response after
+// Config.AnswerTimeout or longest plus 5 seconds, whichever is longer. Serve may be called
+// again, with further subjects.
 func (s *Server) Serve(subjects []string, longest time.Duration) error {
 	if s.nats.Load() == nil {
 		return errNotStarted
@@ -284,8 +277,26 @@ func (s *Server) Serve(subjects []string, longest time.Duration) error {
 	return s.accounts.export(export{server.Singleton, timeout}, subjects...)
 }
 
-// Clients tells of the clients that there are and that come and go, see the interface
-// Broker of package natsapi.
+// ServeStreams permits clients to open the streams subjects, as Serve does for other calls, and
+// to publish to SUBJECT.stream.*.*. The server drops the messages of a stream after a silence
+// that is longer than Config.AnswerTimeout, longest plus 5 seconds, and silence.
+func (s *Server) ServeStreams(subjects []string, longest, silence time.Duration) error {
+	if s.nats.Load() == nil {
+		return errNotStarted
+	}
+	timeout := max(s.config.AnswerTimeout, longest+answerSlack, silence)
+	if err := s.accounts.export(export{server.Streamed, timeout}, subjects...); err != nil {
+		return err
+	}
+	control := make([]string, len(subjects))
+	for i, subject := range subjects {
+		control[i] = subject + streamControl
+	}
+	return s.accounts.export(export{server.Singleton, s.config.AnswerTimeout}, control...)
+}
+
+// Clients reports the present clients and later changes; see the interface Broker of package
+// natsapi.
 func (s *Server) Clients(added func(name string) error, removed func(name string)) (stop func(), err error) {
 	if s.nats.Load() == nil {
 		return nil, errNotStarted
@@ -293,14 +304,14 @@ func (s *Server) Clients(added func(name string) error, removed func(name string
 	return s.accounts.watch(added, removed)
 }
 
-// RequestOptions connect, within the process and once the server has started, as the user
-// that receives requests and can do nothing else.
+// RequestOptions returns the connection options, for use within the process after Start, of the
+// user that may only receive requests.
 func (s *Server) RequestOptions() []nats.Option { return s.connectAs(&s.requests) }
 
-// AnswerOptions connect as the user that answers requests and can do nothing else.
+// AnswerOptions returns the connection options of the user that sends responses.
 func (s *Server) AnswerOptions() []nats.Option { return s.connectAs(&s.answers) }
 
-// WorkOptions connect as the user of work queues.
+// WorkOptions returns the connection options of the user of work queues.
 func (s *Server) WorkOptions() []nats.Option { return s.connectAs(&s.work) }
 
 func (s *Server) connectAs(key *nkeys.KeyPair) []nats.Option {

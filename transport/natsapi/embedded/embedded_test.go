@@ -178,7 +178,7 @@ func TestFirstStartMakesAClient(t *testing.T) {
 
 // Clients come and go while the server runs; one that is removed is disconnected, and its
 // old key is of no use when it is added again.
-func TestClientsComeAndGo(t *testing.T) {
+func TestClientsAppearAndDisappear(t *testing.T) {
 	t.Parallel()
 	r := start(t, Config{})
 	conn, err := r.dial(t, "gateway")
@@ -309,7 +309,7 @@ func TestConnectionsOfOneClientAreBounded(t *testing.T) {
 	}
 	r.serves(t, "reports")
 	conns[0].Close()
-	eventually(t, "there is room again", func() bool { _, err := r.dial(t, "gateway"); return err == nil })
+	eventually(t, "a client can connect again", func() bool { _, err := r.dial(t, "gateway"); return err == nil })
 }
 
 // What one connection may have is bounded: subscriptions, the length of a message and of a
@@ -362,10 +362,10 @@ func (c *tap) Dial(network, addr string) (conn net.Conn, err error) {
 	return c.Conn, err
 }
 
-// A client that does not read its answers is disconnected, and costs nobody else theirs.
+// A client that does not read its answers is disconnected, without an effect on other clients.
 func TestSlowReaderIsDisconnected(t *testing.T) {
 	t.Parallel()
-	r := start(t, Config{MaxPending: 1 << 20, WriteTimeout: 200 * time.Millisecond})
+	r := start(t, Config{MaxPendingBytes: 1 << 20, WriteTimeout: 200 * time.Millisecond})
 	wire := &deaf{stop: make(chan struct{})}
 	defer close(wire.stop)
 	conn, err := r.dial(t, "gateway", nats.SetCustomDialer(wire))
@@ -427,7 +427,7 @@ func (d *deaf) Read(b []byte) (int, error) {
 	return d.Conn.Read(b)
 }
 
-// Who shows no key in time is disconnected.
+// A client that shows no key in time is disconnected.
 func TestConnectionsWithoutAKeyEnd(t *testing.T) {
 	t.Parallel()
 	r := start(t, Config{})

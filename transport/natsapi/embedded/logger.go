@@ -7,14 +7,13 @@ import (
 	"time"
 )
 
-// Bounds of what the server may log: clients choose part of the text, and how often a line
-// is written.
+// Limits of the server's log: clients choose part of the text and the number of lines.
 const (
 	maxLogText  = 512 // bytes of a line
 	maxLogLines = 20  // lines in a second
 )
 
-// logger passes on what matters of the server's own log.
+// logger forwards the relevant lines of the server's own log.
 type logger struct {
 	*slog.Logger
 
@@ -46,7 +45,8 @@ func (l *logger) write(to func(string, ...any), format string, v []any) {
 	to("NATS server: " + text)
 }
 
-// allow counts a line. It returns how many were dropped since the last one that was allowed.
+// allow counts a line. It returns the number of lines dropped since the last one that was
+// allowed.
 func (l *logger) allow(now time.Time) (dropped int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

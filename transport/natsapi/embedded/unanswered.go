@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// How often the requests without an answer are counted.
+// Intervals at which unanswered requests are counted.
 const (
 	unansweredInterval = 100 * time.Millisecond // all of them
 	refusedInterval    = time.Second            // those of clients that are refused
 )
 
-// unanswered bounds the requests of each client that have no answer. The NATS server keeps
-// an entry for each until it is answered or its time is over, even after the client has
-// disconnected. A client beyond its bound is disconnected, and refused until enough of its
-// entries have ended. The fields below max are guarded by accounts.mu.
+// unanswered limits the unanswered requests of each client. The NATS server keeps an entry for
+// each until it is answered or times out, even after the client has disconnected. A client
+// beyond its limit is disconnected, and refused until enough of its entries have ended. The
+// fields below max are guarded by accounts.mu.
 type unanswered struct {
 	max int // of one client
 
@@ -29,8 +29,8 @@ func (u *unanswered) refuses(name string) bool {
 	return ok
 }
 
-// due reports whether a client may have passed its bound, or may be admitted again, when
-// there are total entries in all.
+// due reports whether a client may have exceeded its limit, or may be admitted again, given the
+// total number of entries.
 func (u *unanswered) due(total int, now time.Time) bool {
 	if len(u.refused) > 0 && now.Sub(u.counted) >= refusedInterval {
 		return true
@@ -41,8 +41,8 @@ func (u *unanswered) due(total int, now time.Time) bool {
 	return total > u.max
 }
 
-// boundUnanswered disconnects clients that have too many requests without an answer, and
-// admits those again that no longer have.
+// boundUnanswered disconnects clients with too many unanswered requests, and admits clients
+// again that are below the limit.
 func (a *accounts) boundUnanswered() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -54,23 +54,23 @@ func (a *accounts) boundUnanswered() {
 	u.counted = now
 	for _, name := range a.refusedFirst() {
 		if total <= u.max && !u.refuses(name) {
-			return // so few are left that no other client is beyond its bound
+			return // with so few, no other client exceeds its limit
 		}
 		n := a.pending(name)
 		total -= n
-		a.judge(name, n)
+		a.limit(name, n)
 	}
 }
 
-// refusedFirst returns the names of all clients, those that are refused first.
+// refusedFirst returns the names of all clients, refused ones first.
 func (a *accounts) refusedFirst() []string {
 	return slices.SortedFunc(maps.Keys(a.clients), func(x, y string) int {
 		return cmp.Compare(a.unanswered.refused[y], a.unanswered.refused[x])
 	})
 }
 
-// pending returns how many requests of the client called name have no answer. It takes time
-// in proportion to the entries of all clients.
+// pending returns the number of unanswered requests of the client called name. Its running time
+// is proportional to the entries of all clients.
 func (a *accounts) pending(name string) (n int) {
 	for subject := range a.subjects {
 		n += a.service.NumPendingResponses(exported(name, subject))
@@ -78,8 +78,8 @@ func (a *accounts) pending(name string) (n int) {
 	return n
 }
 
-// judge refuses or admits the client called name, which has n requests without an answer.
-func (a *accounts) judge(name string, n int) {
+// limit refuses or admits the client called name, which has n unanswered requests.
+func (a *accounts) limit(name string, n int) {
 	u := &a.unanswered
 	switch refused := u.refuses(name); {
 	case n > u.max:

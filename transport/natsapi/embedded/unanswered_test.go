@@ -121,12 +121,15 @@ func TestAnswersAreExpectedForABoundedTime(t *testing.T) {
 	if err := r.Serve([]string{"long"}, time.Minute); err != nil {
 		t.Fatal(err)
 	}
+	if err := r.ServeStreams([]string{"stream"}, time.Second, 50*time.Second); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := r.credentials.Add("later"); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the client is added", func() bool { return slices.Contains(r.accounts.names(), "later") })
 	for _, name := range []string{"gateway", "reports", "later"} {
-		for subject, want := range map[string]time.Duration{"echo": 7 * time.Second, "long": 65 * time.Second, "$SRV.>": 5 * time.Second} {
+		for subject, want := range map[string]time.Duration{"echo": 7 * time.Second, "long": 65 * time.Second, "stream": 50 * time.Second, "stream.stream.*.*": 7 * time.Second, "$SRV.>": 5 * time.Second} {
 			got, err := r.accounts.service.ServiceExportResponseThreshold(fmt.Sprintf("from.%s.%s", name, subject))
 			if err != nil || got != want {
 				t.Errorf("%s of %s: %v, %v, want %v", subject, name, got, err, want)

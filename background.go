@@ -1,0 +1,186 @@
+package chassi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// ExitPolicy is the action to take when the function of a [Background] component returns or
+// panics before the component is stopped.
+type ExitPolicy int
+
+// The exit policies.
+const (
+	// StopOnExit stops the App. [App.Run] returns the function's error.
+	StopOnExit ExitPolicy = iota
+	// RestartOnExit calls the function again: after one second, then after delays that double
+	// up to one minute. After a failure the component's check fails until the function has run
+	// for a minute.
+	RestartOnExit
+	// IgnoreExit logs that the function has returned, with its error.
+	IgnoreExit
+)
+
+// Delays before a function is called again.
+const (
+	minRestartPause = time.Second
+	maxRestartPause = time.Minute
+)
+
+// Background returns a component that calls run in a goroutine when it is started. The context
+// of run ends when the component is stopped; run must then return soon. Stop returns the error
+// that run then returns, unless that is [context.Canceled]. A panic of run is recovered and
+// counts as an error.
+//
+// The component is stopped in reverse order of addition, see [App.Add]: after all servers, and
+// before the components added before it.
+func Background(name string, onExit ExitPolicy, run func(ctx context.Context) error) Component {
+	b := &background{name: name, onExit: onExit, run: run, logger: slog.Default(), failed: make(chan error, 1)}
+	if onExit == RestartOnExit {
+		return restarted{b}
+	}
+	return b
+}
+
+type background struct {
+	name    string
+	onExit  ExitPolicy
+	run     func(context.Context) error
+	logger  *slog.Logger // of the App, once the component was added to one
+	cancel  context.CancelFunc
+	stopped chan struct{}
+	failed  chan error
+
+	mu     sync.Mutex
+	err    error // the latest failure, until run has run for a minute
+	result error // of run when it was stopped
+}
+
+func (b *background) Name() string { return b.name }
+
+func (b *background) Start(context.Context) error {
+	if b.run == nil {
+		return fmt.Errorf("chassi: the background component %s has no function", b.name)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	b.cancel, b.stopped = cancel, make(chan struct{})
+	go b.supervise(ctx)
+	return nil
+}
+
+// supervise calls run until the component is stopped, or run has returned and must not be
+// called again.
+func (b *background) supervise(ctx context.Context) {
+	defer close(b.stopped)
+	for pause := minRestartPause; ; pause = min(2*pause, maxRestartPause) {
+		began := time.Now()
+		healthy := time.AfterFunc(maxRestartPause, func() { b.setErr(nil) })
+		err := b.call(ctx)
+		healthy.Stop()
+		if ctx.Err() != nil {
+			b.end(err)
+			return
+		}
+		b.logExit(ctx, err)
+		if b.onExit != RestartOnExit {
+			break
+		}
+		if time.Since(began) > maxRestartPause {
+			pause = minRestartPause
+		}
+		b.setErr(exitError(err))
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// exitError returns err, or an error for a function that has returned nil.
+func exitError(err error) error {
+	if err == nil {
+		return errors.New("returned before it was stopped")
+	}
+	return err
+}
+
+func (b *background) call(ctx context.Context) (err error) {
+	done := make(chan error, 1)
+	go func() { // runtime.Goexit ends this goroutine, and not the supervision
+		result := errGoexit
+		defer func() {
+			if p := Recovered(recover()); p != nil {
+				result = p
+			}
+			done <- result
+		}()
+		result = b.run(ctx)
+	}()
+	return <-done
+}
+
+// end records the error of a function that was stopped.
+func (b *background) end(err error) {
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.result = err
+}
+
+func (b *background) logExit(ctx context.Context, err error) {
+	if err == nil {
+		b.logger.InfoContext(ctx, "background component returned", "component", b.name)
+	} else {
+		attrs := []any{"component", b.name, "error", err.Error()}
+		if p, ok := errors.AsType[*PanicError](err); ok {
+			attrs = append(attrs, "stack", string(p.Stack))
+		}
+		b.logger.ErrorContext(ctx, "background component failed", attrs...)
+	}
+	if b.onExit == StopOnExit {
+		b.failed <- err
+	}
+}
+
+func (b *background) setErr(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.err = err
+}
+
+func (b *background) logTo(logger *slog.Logger) { b.logger = logger }
+
+// restarted is a component whose function is restarted, and whose check therefore reports
+// failures.
+type restarted struct{ *background }
+
+// Check returns the error of the latest failure of the function.
+func (r restarted) Check(context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.err
+}
+
+// LogsOutage returns true, because each failure is logged when it happens.
+func (restarted) LogsOutage() bool { return true }
+
+func (b *background) Failed() <-chan error { return b.failed }
+
+func (b *background) Stop(ctx context.Context) error {
+	b.cancel()
+	select {
+	case <-b.stopped:
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return b.result
+	case <-ctx.Done():
+		return fmt.Errorf("the function has not returned: %w", ctx.Err())
+	}
+}

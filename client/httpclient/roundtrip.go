@@ -1,0 +1,250 @@
+package httpclient
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/chassi-go/chassi/breaker"
+)
+
+// RoundTrip sends the request, with retries, and returns the last response, whose body must be
+// closed. Without a response it returns an error: a [breaker.OpenError], a [TimeoutError], or a
+// connection error.
+func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	h := t.hosts.get(r.URL)
+	ctx, cancel := context.WithTimeout(r.Context(), t.options.Timeout)
+	defer cancel()
+	var last *http.Response
+	var lastErr error
+	for n := 1; ; n++ {
+		done, refused := h.breaker.Allow()
+		if refused != nil {
+			if n == 1 {
+				return nil, t.refuse(r, h, refused)
+			}
+			return last, lastErr
+		}
+		closeBody(last)
+		last, lastErr = t.attempt(ctx, r, h, n, done)
+		failure := t.failure(last, lastErr, canRepeat(r))
+		if failure == nil {
+			h.retry.Budget.Succeeded()
+			return last, lastErr
+		}
+		if !h.retry.Next(ctx, n, failure) {
+			return last, lastErr
+		}
+	}
+}
+
+// refuse observes a call that the breaker refused.
+func (t *Transport) refuse(r *http.Request, h *host, err error) error {
+	if r.Body != nil {
+		r.Body.Close()
+	}
+	t.observe(h, r.Method, 0, "breaker_open", 0)
+	return describe(r.Method, h.name, err)
+}
+
+// attempt sends the request once and passes the outcome to done. The context limits the call,
+// but not the body of its response.
+func (t *Transport) attempt(ctx context.Context, r *http.Request, h *host, n int, done func(error)) (resp *http.Response, err error) {
+	verdict := errPanicked
+	defer func() { done(verdict) }()
+	try, err := t.newTry(ctx, r, h, n)
+	if err != nil {
+		verdict = context.Canceled // the attempt shows nothing about the host
+		return nil, describe(r.Method, h.name, err)
+	}
+	defer func() {
+		if resp == nil {
+			try.release(0, failureOf(cmp.Or(err, errPanicked)))
+		}
+	}()
+	began := time.Now()
+	resp, err = t.send(try.request, n < h.retry.Attempts && canRepeat(r))
+	if err != nil {
+		err = describe(r.Method, h.name, try.cause(err))
+		t.observe(h, r.Method, 0, failureOf(err), time.Since(began))
+	} else {
+		t.observe(h, r.Method, resp.StatusCode, "", time.Since(began))
+		resp.Request = r
+		try.stream(resp, t.options.ReadTimeout)
+	}
+	verdict = outcome(resp, err)
+	if err != nil && r.Context().Err() != nil {
+		verdict = context.Canceled // the caller gave up, which shows nothing about the host
+	}
+	return resp, err
+}
+
+// send sends the request. If a retry is possible, it also reads the body of the response.
+func (t *Transport) send(r *http.Request, again bool) (*http.Response, error) {
+	resp, err := t.base.RoundTrip(r)
+	if err == nil && again && isRetryableStatus(resp.StatusCode) {
+		err = buffer(resp)
+	}
+	if err != nil {
+		closeBody(resp)
+		return nil, err //nolint:wrapcheck // the caller's
+	}
+	return resp, nil
+}
+
+var errPanicked = errors.New("httpclient: Base panicked")
+
+// maxBuffer is the maximum size of a response body that is read before a retry, in bytes, so
+// that its connection can be used again meanwhile.
+const maxBuffer = 64 << 10
+
+// buffer reads the body of a response that a retry may replace.
+func buffer(resp *http.Response) error {
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxBuffer))
+	if err != nil {
+		return err //nolint:wrapcheck // the caller's
+	}
+	if len(data) < maxBuffer {
+		resp.Body.Close()
+		resp.Body = io.NopCloser(bytes.NewReader(data))
+		return nil
+	}
+	resp.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(data), resp.Body), resp.Body}
+	return nil
+}
+
+func closeBody(resp *http.Response) {
+	if resp != nil {
+		resp.Body.Close()
+	}
+}
+
+// canRepeat reports whether the request may be sent more than once.
+func canRepeat(r *http.Request) bool {
+	if r.Body != nil && r.Body != http.NoBody && r.GetBody == nil {
+		return false
+	}
+	switch r.Method {
+	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPut, http.MethodDelete:
+		return true
+	default:
+		return r.Header.Get("Idempotency-Key") != ""
+	}
+}
+
+func isRetryableStatus(status int) bool {
+	switch status {
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	default:
+		return false
+	}
+}
+
+// outcome returns the error of an attempt for the breaker.
+func outcome(resp *http.Response, err error) error {
+	switch {
+	case err == nil && resp.StatusCode >= http.StatusInternalServerError:
+		return errors.New(resp.Status)
+	default:
+		return err // the breaker ignores context.Canceled
+	}
+}
+
+// retryError is the error of an attempt that may be retried, after a delay.
+type retryError struct{ after time.Duration }
+
+func (*retryError) Error() string { return "httpclient: can be retried" }
+
+var errFinal = errors.New("httpclient: cannot be retried")
+
+func retryable(err error) (time.Duration, bool) {
+	if e, ok := errors.AsType[*retryError](err); ok {
+		return e.after, true
+	}
+	return 0, false
+}
+
+// failure returns a [retryError] if the request should be retried, errFinal if it failed
+// finally, and nil if it succeeded.
+func (t *Transport) failure(resp *http.Response, err error, repeat bool) error {
+	var untrusted *tls.CertificateVerificationError
+	switch {
+	case err == nil && !isRetryableStatus(resp.StatusCode) && resp.StatusCode < http.StatusInternalServerError:
+		return nil
+	case !repeat, errors.As(err, &untrusted):
+		return errFinal
+	case err != nil:
+		return &retryError{}
+	case !isRetryableStatus(resp.StatusCode):
+		return errFinal
+	}
+	after := retryAfter(resp.Header.Get("Retry-After"))
+	if after > t.options.Retry.MaxRetryAfter {
+		return errFinal
+	}
+	return &retryError{after}
+}
+
+// retryAfter returns the delay in a Retry-After header, 0 if it is invalid.
+func retryAfter(header string) time.Duration {
+	seconds, err := strconv.ParseInt(header, 10, 64)
+	tooLarge := errors.Is(err, strconv.ErrRange) && strings.Trim(header, "0123456789") == "" // seconds is the maximum
+	if err == nil || tooLarge {
+		return time.Duration(min(max(seconds, 0), 1<<32)) * time.Second
+	}
+	at, err := http.ParseTime(header)
+	if err != nil {
+		return 0
+	}
+	return max(time.Until(at), 0)
+}
+
+var methods = []string{
+	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
+	http.MethodDelete, http.MethodConnect, http.MethodOptions, http.MethodTrace,
+}
+
+// methodName returns the method if it is a standard one, otherwise "_OTHER".
+func methodName(method string) string {
+	switch {
+	case method == "":
+		return http.MethodGet
+	case slices.Contains(methods, method):
+		return method
+	default:
+		return "_OTHER"
+	}
+}
+
+func (t *Transport) observe(h *host, method string, status int, failure string, took time.Duration) {
+	if t.options.Observe != nil {
+		t.options.Observe(h.class, methodName(method), status, failure, took)
+	}
+}
+
+// failureOf returns the kind of an error, for spans and metrics.
+func failureOf(err error) string {
+	var open *breaker.OpenError
+	switch {
+	case errors.As(err, &open):
+		return "breaker_open"
+	case errors.Is(err, context.DeadlineExceeded):
+		return "timeout"
+	case errors.Is(err, context.Canceled):
+		return "canceled"
+	default:
+		return "error"
+	}
+}

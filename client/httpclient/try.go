@@ -1,0 +1,141 @@
+package httpclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// try is one attempt. It lasts until the end of the response's body.
+type try struct {
+	host    string
+	request *http.Request
+	ctx     context.Context //nolint:containedctx // of the attempt
+	cancel  context.CancelCauseFunc
+	timer   *time.Timer // cancels the attempt
+	end     func(status int, failure string)
+	once    sync.Once
+}
+
+// newTry prepares attempt n. It closes the body of the request if it returns an error.
+func (t *Transport) newTry(call context.Context, r *http.Request, h *host, n int) (*try, error) {
+	a := &try{host: h.name, end: func(int, string) {}}
+	var header http.Header
+	if h.traced {
+		header = make(http.Header)
+	}
+	ctx := r.Context()
+	if t.options.Trace != nil {
+		var end func(int, string)
+		if ctx, end = t.options.Trace(ctx, methodName(r.Method), h.name, n, header); end != nil {
+			a.end = end
+		}
+	}
+	a.ctx, a.cancel = context.WithCancelCause(ctx)
+	a.request = r.Clone(a.ctx)
+	if len(header) > 0 && a.request.Header == nil {
+		a.request.Header = make(http.Header)
+	}
+	maps.Copy(a.request.Header, header)
+	if n > 1 && r.GetBody != nil {
+		body, err := r.GetBody()
+		if err != nil {
+			a.release(0, "error")
+			return nil, err //nolint:wrapcheck // the caller's
+		}
+		a.request.Body = body
+	}
+	limit := t.options.AttemptTimeout
+	if end, ok := call.Deadline(); ok {
+		limit = min(limit, time.Until(end))
+	}
+	a.timer = time.AfterFunc(limit, func() { a.cancel(&TimeoutError{Waited: "the response header", After: limit}) })
+	return a, nil
+}
+
+// cause returns the reason of an error: a timeout or the end of the request's context, if that
+// has ended the attempt.
+func (a *try) cause(err error) error {
+	cause := context.Cause(a.ctx)
+	if timeout, ok := errors.AsType[*TimeoutError](cause); ok {
+		return timeout
+	}
+	if ended := a.ctx.Err(); ended != nil && !errors.Is(err, ended) {
+		return fmt.Errorf("%w: %w", ended, err)
+	}
+	return err
+}
+
+// release ends the attempt.
+func (a *try) release(status int, failure string) {
+	a.once.Do(func() {
+		if a.timer != nil {
+			a.timer.Stop()
+		}
+		a.cancel(context.Canceled)
+		a.end(status, failure)
+	})
+}
+
+// stream makes the attempt last until the end of the response's body, each read of which may
+// take the time. A connection that is switched to another protocol has no such limit.
+func (a *try) stream(resp *http.Response, timeout time.Duration) {
+	a.timer.Stop()
+	b := &body{ReadCloser: resp.Body, try: a, status: resp.StatusCode}
+	if rw, ok := resp.Body.(io.ReadWriteCloser); ok && resp.StatusCode == http.StatusSwitchingProtocols {
+		resp.Body = &connection{b, rw}
+		return
+	}
+	b.timeout = timeout
+	a.timer = time.AfterFunc(math.MaxInt64, func() { a.cancel(&TimeoutError{Waited: "the response body", After: timeout}) })
+	a.timer.Stop() // until a read
+	resp.Body = b
+}
+
+// body is the body of a response.
+type body struct {
+	io.ReadCloser
+
+	try     *try
+	status  int
+	timeout time.Duration
+}
+
+// Read implements [io.Reader].
+func (b *body) Read(p []byte) (int, error) {
+	if b.timeout > 0 {
+		b.try.timer.Reset(b.timeout)
+		defer b.try.timer.Stop()
+	}
+	n, err := b.ReadCloser.Read(p)
+	switch {
+	case err == nil:
+		return n, nil
+	case errors.Is(err, io.EOF):
+		b.try.release(b.status, "")
+		return n, io.EOF
+	default:
+		err = describe(b.try.request.Method, b.try.host, b.try.cause(err))
+		b.try.release(b.status, failureOf(err))
+		return n, err
+	}
+}
+
+// Close implements [io.Closer].
+func (b *body) Close() error {
+	err := b.ReadCloser.Close()
+	b.try.release(b.status, "")
+	return err //nolint:wrapcheck // the body's
+}
+
+// connection is the body of a response that switches protocols.
+type connection struct {
+	*body
+	io.Writer
+}

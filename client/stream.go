@@ -1,0 +1,137 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"reflect"
+	"sync/atomic"
+
+	"github.com/chassi-go/chassi"
+)
+
+// Streamer is a [Caller] that also opens streams.
+type Streamer interface {
+	Caller
+	// BindStream is like Bind for an endpoint made with [chassi.NewStream]. The handler opens
+	// the stream, calls call.Stream.Open once the server has accepted it, and
+	// call.Stream.Received with each item; when that returns false it cancels the call. It
+	// returns nil only if the server has declared the end of the stream, and then only after it
+	// has called Open or if the server had nothing to send. Its errors are
+	// [*chassi.Error]: that of the server, or [chassi.Unavailable] for a stream that broke off or
+	// fell silent.
+	BindStream(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error)
+}
+
+// bind prepares calls of e through caller.
+func bind(caller Caller, e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error) {
+	if !e.Streams() {
+		return caller.Bind(e) //nolint:wrapcheck // says what
+	}
+	s, ok := caller.(Streamer)
+	if !ok {
+		return nil, nil, fmt.Errorf("%s is a stream, which %T does not carry", e.FullName(), caller)
+	}
+	return s.BindStream(e) //nolint:wrapcheck // says what
+}
+
+// Stream opens a stream of the named endpoint, made with [chassi.NewStream]. Like the method of
+// the service, it returns an error before anything was sent, a nil iterator if there is nothing
+// to send, or an iterator of items. An error of the iterator comes last, with a nil item; a loop
+// that ends without one has received all items.
+//
+// The iterator may be used once. Leaving the loop cancels the call. If it is not used, the stream
+// stays open until ctx ends. The request id of the call in ctx and the deadline of ctx are sent;
+// the deadline applies to the whole stream.
+func Stream[Item, Req any](ctx context.Context, c *Client, name string, request *Req) (iter.Seq2[*Item, error], error) {
+	m, ok := c.methods[name]
+	if !ok {
+		return nil, fmt.Errorf("client: service %s has no method %s", c.service, name)
+	}
+	if m.refusal != nil {
+		return nil, m.refusal
+	}
+	e := m.binding.Endpoint
+	if !e.Streams() || e.RequestType() != reflect.TypeFor[Req]() || e.ResponseType() != reflect.TypeFor[Item]() {
+		return nil, fmt.Errorf("client: %s is not a stream of %v for %v", e.FullName(), reflect.TypeFor[Item](), reflect.TypeFor[Req]())
+	}
+	if request == nil {
+		return nil, errNoRequest
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	s := &stream[Item]{cancel: cancel, items: make(chan *Item), opened: make(chan struct{}), ended: make(chan struct{})}
+	call := newCall(ctx, m.binding, request, nil)
+	call.Stream = chassi.NewStreamState()
+	call.Stream.OnOpen(func() { close(s.opened) })
+	call.Stream.Deliver = func(item any) bool { return s.deliver(ctx, item) }
+	go s.run(ctx, m.call, call)
+	select {
+	case <-s.opened:
+		return s.all, nil
+	case <-s.ended:
+		cancel()
+		return nil, s.err
+	}
+}
+
+// stream is a stream whose call runs in a goroutine of its own, so that middleware is around it
+// as it is around other calls.
+type stream[Item any] struct {
+	cancel context.CancelFunc
+	items  chan *Item
+	opened chan struct{}
+	ended  chan struct{} // closed after err was set
+	err    error
+	used   atomic.Bool
+}
+
+func (s *stream[Item]) run(ctx context.Context, call chassi.Handler, c *chassi.Call) {
+	defer close(s.ended)
+	defer func() {
+		if v := recover(); v != nil {
+			s.err = chassi.Recovered(v)
+		}
+	}()
+	s.err = call(ctx, c)
+}
+
+func (s *stream[Item]) deliver(ctx context.Context, item any) bool {
+	typed, ok := item.(*Item)
+	if !ok {
+		return false
+	}
+	select {
+	case s.items <- typed:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+var errUsedTwice = errors.New("client: the iterator of a stream was used twice")
+
+// all is the iterator.
+func (s *stream[Item]) all(yield func(*Item, error) bool) {
+	if s.used.Swap(true) {
+		yield(nil, errUsedTwice)
+		return
+	}
+	defer func() {
+		s.cancel()
+		<-s.ended
+	}()
+	for {
+		select {
+		case item := <-s.items:
+			if !yield(item, nil) {
+				return
+			}
+		case <-s.ended:
+			if s.err != nil {
+				yield(nil, s.err)
+			}
+			return
+		}
+	}
+}

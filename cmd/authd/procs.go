@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"os"
+	"runtime"
+	"time"
+)
+
+// extraProcs raises GOMAXPROCS above Go's default, so that the operating system, with time
+// slices of a few milliseconds, shares the cores among password hashes and other work.
+// Otherwise Go's scheduler would run a hash for 10 ms, and the next one, before a call that
+// validates a token. It adds one P per two hash workers; one per worker would cost a fifth of
+// the logins, because the garbage collector uses them too. See docs/decisions/0014-overload.md.
+//
+// Setting GOMAXPROCS disables Go's own adaptation to the CPU limit of the container, so run sets
+// it again every 30 seconds. If the environment sets GOMAXPROCS it is not changed.
+type extraProcs struct {
+	extra  int
+	chosen func() int // sets GOMAXPROCS to Go's current default and returns it
+	set    func(n int)
+}
+
+// procsInterval is the time between two adaptations.
+const procsInterval = 30 * time.Second
+
+func newExtraProcs(hashing int) *extraProcs {
+	return &extraProcs{
+		extra:  max(1, hashing/2),
+		chosen: func() int { runtime.SetDefaultGOMAXPROCS(); return runtime.GOMAXPROCS(0) },
+		set:    func(n int) { runtime.GOMAXPROCS(n) },
+	}
+}
+
+// run sets GOMAXPROCS periodically until ctx ends.
+func (p *extraProcs) run(ctx context.Context) error {
+	if os.Getenv("GOMAXPROCS") != "" {
+		return nil
+	}
+	ticker := time.NewTicker(procsInterval)
+	defer ticker.Stop()
+	for {
+		p.set(p.chosen() + p.extra)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}

@@ -1,0 +1,206 @@
+package config
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// check checks the values of the field against its tags, and that the files that they name
+// can be read. Zero values are permitted.
+func (f *field) check() error {
+	if f.isZero() {
+		return nil
+	}
+	if err := f.checkText(); err != nil {
+		return err
+	}
+	if f.tag.Get("format") != "file" {
+		return nil
+	}
+	return f.each(func(_ reflect.Value, path string) error { return checkFile(path) })
+}
+
+// checkText checks the values of the field against its tags.
+func (f *field) checkText() error {
+	return f.each(f.checkScalar)
+}
+
+// each calls do for each value of the field until do returns an error.
+func (f *field) each(do func(v reflect.Value, text string) error) error {
+	v := f.value
+	switch {
+	case f.hasElements(), v.Kind() == reflect.Pointer && v.IsNil():
+		return nil
+	case isScalar(v.Type()):
+		return do(v, scalarText(v))
+	case v.Kind() == reflect.Pointer:
+		return do(v.Elem(), scalarText(v.Elem()))
+	default:
+		for _, item := range v.Seq2() {
+			if err := do(item, scalarText(item)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// checkScalar checks one value against the tags oneof, format, min and max.
+func (f *field) checkScalar(v reflect.Value, text string) error {
+	if allowed, ok := f.tag.Lookup("oneof"); ok && !slices.Contains(strings.Split(allowed, ","), text) {
+		return fmt.Errorf("must be one of %s%s", strings.ReplaceAll(allowed, ",", ", "), suggest(text, strings.Split(allowed, ",")))
+	}
+	if format, ok := f.tag.Lookup("format"); ok && text != "" {
+		if err := checkFormat(format, text); err != nil {
+			return err
+		}
+	}
+	for _, limit := range []struct {
+		tag, words string
+		wrong      int
+	}{{"min", "least", -1}, {"max", "most", 1}} {
+		text, ok := f.tag.Lookup(limit.tag)
+		if !ok {
+			continue
+		}
+		bound := reflect.New(v.Type()).Elem()
+		if err := f.parse(bound, text); err != nil {
+			return err // not reached: checkTags has read the same tags
+		}
+		if compare(v, bound) == limit.wrong {
+			return fmt.Errorf("must be at %s %s", limit.words, text)
+		}
+	}
+	return nil
+}
+
+func compare(a, b reflect.Value) int {
+	switch {
+	case a.CanInt():
+		return cmp.Compare(a.Int(), b.Int())
+	case a.CanUint():
+		return cmp.Compare(a.Uint(), b.Uint())
+	default:
+		return cmp.Compare(a.Float(), b.Float())
+	}
+}
+
+// checkTags returns an error for a tag that does not match the type.
+func (f *field) checkTags() error {
+	t := f.scalarType()
+	for _, name := range []string{"min", "max"} {
+		limit, ok := f.tag.Lookup(name)
+		if !ok {
+			continue
+		}
+		v := reflect.New(t).Elem()
+		if !v.CanInt() && !v.CanUint() && !v.CanFloat() {
+			return fmt.Errorf("has the tag %s, which only numbers and durations can have", name)
+		}
+		if err := f.parse(v, limit); err != nil {
+			return fmt.Errorf("has the tag %s:%q, which %w", name, limit, err)
+		}
+	}
+	if format, ok := f.tag.Lookup("format"); ok {
+		for alternative := range strings.SplitSeq(format, "|") {
+			name, _, _ := strings.Cut(alternative, ":")
+			if t.Kind() != reflect.String || name == "" {
+				return fmt.Errorf("has the tag format:%q, which only text can have", format)
+			}
+		}
+	}
+	return nil
+}
+
+// checkFormat returns an error if text has none of the forms in a format tag, which are separated by "|":
+// addr, file, url:SCHEME,SCHEME, urls:SCHEME,SCHEME, or a literal word.
+func checkFormat(format, text string) error {
+	var wants []string
+	for alternative := range strings.SplitSeq(format, "|") {
+		name, arg, _ := strings.Cut(alternative, ":")
+		want := ""
+		switch name {
+		case "addr":
+			want = checkAddr(text)
+		case "url":
+			want = checkURL(text, strings.Split(arg, ","))
+		case "urls":
+			for part := range strings.SplitSeq(text, ",") {
+				if want = checkURL(strings.TrimSpace(part), strings.Split(arg, ",")); want != "" {
+					want += ", several with commas between"
+					break
+				}
+			}
+		case "file":
+		default:
+			if text != name {
+				want = name
+			}
+		}
+		if want == "" {
+			return nil
+		}
+		wants = append(wants, want)
+	}
+	return errors.New("must be " + strings.Join(wants, ", or "))
+}
+
+// checkAddr returns the required form if text is not an address to listen on, and "" otherwise.
+func checkAddr(text string) string {
+	host, port, err := net.SplitHostPort(text)
+	n, bad := strconv.Atoi(port)
+	if err != nil || bad != nil || n < 0 || n > 65535 || strings.ContainsFunc(host, isInvalidInHost) {
+		return "HOST:PORT with a port from 0 to 65535, such as 127.0.0.1:8080"
+	}
+	return ""
+}
+
+// isInvalidInHost reports whether r cannot be part of a host.
+func isInvalidInHost(r rune) bool {
+	return r <= ' ' || r >= 0x7f || strings.ContainsRune("/@,?#\\\"", r)
+}
+
+// checkURL returns the required form if text is not a URL with a host and one of the schemes,
+// and "" otherwise.
+func checkURL(text string, schemes []string) string {
+	want := schemes[0] + "://HOST:PORT"
+	if len(schemes) > 1 {
+		want += " (or " + strings.Join(schemes[1:], ", ") + ")"
+	}
+	u, err := url.Parse(text)
+	switch {
+	case err != nil:
+		return want + "; percent-encode special characters of user and password"
+	case u.Scheme == "unix" && u.Path != "" && slices.Contains(schemes, "unix"):
+		return ""
+	case u.Hostname() == "" || !slices.Contains(schemes, u.Scheme) || strings.ContainsFunc(u.Hostname(), isInvalidInHost):
+		return want
+	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+			return want + " with a port from 1 to 65535"
+		}
+	}
+	return ""
+}
+
+// checkFile returns an error if path is not a file that can be read.
+func checkFile(path string) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("must be a file that can be read: %w", errors.Unwrap(err))
+	}
+	defer file.Close()
+	if info, err := file.Stat(); err == nil && info.IsDir() {
+		return errors.New("must be a file, not a directory")
+	}
+	return nil
+}

@@ -1,0 +1,335 @@
+package config_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chassi-go/chassi/config"
+	"github.com/google/go-cmp/cmp"
+)
+
+type forms struct {
+	Labels map[string]string        `config:"labels"`
+	Limits map[string]time.Duration `config:"limits" max:"1h"`
+	Share  *float64                 `config:"share" min:"0" max:"1"`
+	Kinds  []string                 `config:"kinds" oneof:"a,b"`
+	Tokens []config.Secret          `config:"tokens"`
+	Hooks  []struct {
+		Name string        `config:"name" default:"all"`
+		URL  config.Secret `config:"url"`
+		On   struct {
+			Level int `config:"level" max:"5"`
+		} `config:"on"`
+	} `config:"hooks"`
+}
+
+func TestMapsPointersAndListsOfStructs(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "prog.yaml")
+	text := "labels: {team: blue, b: c}\nhooks:\n- url: https://h/canary\n- name: two\n  on:\n    level: 3\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var f forms
+	report, err := config.Load(&f, config.Options{Name: "prog", File: file, Environ: []string{"PROG_LIMITS=a=1s, b=2s", "PROG_TOKENS=canary,canary2"}, Args: []string{"--share=0.5", "--kinds=a,b"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]string{"team": "blue", "b": "c"}, f.Labels); diff != "" {
+		t.Error(diff)
+	}
+	if f.Limits["b"] != 2*time.Second || f.Share == nil || *f.Share != 0.5 || len(f.Tokens) != 2 || len(f.Hooks) != 2 {
+		t.Fatalf("%+v", f)
+	}
+	if f.Hooks[0].Name != "all" || f.Hooks[0].URL.Reveal() != "https://h/canary" || f.Hooks[1].Name != "two" || f.Hooks[1].On.Level != 3 {
+		t.Errorf("%+v", f.Hooks)
+	}
+	var table strings.Builder
+	_, _ = report.WriteTo(&table)
+	for _, want := range []string{"labels.b           c      /", "labels.team        blue", "hooks[0].url       ***", "hooks[1].on.level  3", "prog.yaml:6", "limits.a           1s     PROG_LIMITS", "limits.b           2s     PROG_LIMITS"} {
+		if !strings.Contains(table.String(), want) {
+			t.Errorf("no %q in:\n%s", want, table.String())
+		}
+	}
+	if strings.Contains(table.String(), "canary") {
+		t.Errorf("shows a secret:\n%s", table.String())
+	}
+	var none forms
+	if _, err := config.Load(&none, config.Options{Name: "prog"}); err != nil || none.Share != nil || none.Hooks != nil || none.Labels != nil {
+		t.Errorf("%v: %+v", err, none)
+	}
+}
+
+func TestMapsPointersAndListsOfStructsRefuse(t *testing.T) {
+	t.Parallel()
+	for given, want := range map[string]string{
+		"--labels=a":                "must be a comma-separated list of KEY=VALUE",
+		"--labels=a=1,a=2":          "has a duplicate key",
+		"--limits=a=2h":             `of "a" must be at most 1h`,
+		"--share=2":                 "must be at most 1",
+		"--kinds=a,c":               "must be one of a, b",
+		"--labels==a":               "must be a comma-separated list of KEY=VALUE",
+		"--hooks=a":                 "has elements with settings; set one such as hooks[N].name",
+		"hooks: x":                  "has elements with settings; set one such as hooks[N].name",
+		"hooks: {name: x}":          "hooks must be a list of settings",
+		"hooks: [x]":                "hooks[0] must have settings below it",
+		"hooks: [{nama: x}]":        "unknown setting hooks[0].nama; did you mean hooks[0].name?",
+		"hooks: [{on: {level: 9}}]": `hooks[0].on.level ("9") must be at most 5`,
+		"labels: {a: [b]}":          "labels.a (\"b\") takes one value, not a list",
+		"labels: {a: x, a: x}":      "labels.a is given twice",
+		"labels: {'': x}":           "a key of labels must be text, and not empty",
+		"labels: {a: ~}":            "labels.a has no value",
+		"limits: {a: 2h}":           `limits.a ("2h") must be at most 1h`,
+		"labels: [a]":               "labels must be a mapping",
+		"share: [1]":                "takes one value, not a list",
+	} {
+		o := config.Options{Name: "prog", File: filepath.Join(t.TempDir(), "prog.yaml")}
+		if strings.HasPrefix(given, "--") {
+			o.Args = []string{given}
+		} else if err := os.WriteFile(o.File, []byte(given+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := config.Load(new(forms), o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", given, err, want)
+		}
+	}
+}
+
+// elements has a setting of every kind whose elements have names.
+type elements struct {
+	Providers map[string]provider      `config:"providers"`
+	Hooks     []*hook                  `config:"hooks"`
+	Keys      map[string]config.Secret `config:"keys"`
+	Scopes    map[string][]string      `config:"scopes"`
+	TLS       *tls                     `config:"tls"`
+}
+
+type provider struct {
+	ClientID string        `config:"client_id" default:"none"`
+	Secret   config.Secret `config:"client_secret"`
+	Retry    *retries      `config:"retry"`
+	Hosts    []hook        `config:"hosts"`
+}
+
+type hook struct {
+	URL string `config:"url" mask:"url" format:"url:http"`
+	On  bool   `config:"on"`
+}
+
+type tls struct {
+	Cert  string   `config:"cert"`
+	Min   float64  `config:"min" default:"1.2" min:"1"`
+	Retry *retries `config:"retry"`
+}
+
+type retries struct {
+	Attempts int `config:"attempts" default:"3" max:"9"`
+}
+
+func loadElements(t *testing.T, file string, environ, args []string) (elements, *config.Report, error) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "prog.yaml")
+	if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var e elements
+	report, err := config.Load(&e, config.Options{Name: "prog", File: path, Environ: environ, Args: args})
+	return e, report, err
+}
+
+// Each source adds elements, and changes single settings of those of the sources before it.
+func TestElementsOfSeveralSources(t *testing.T) {
+	t.Parallel()
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("canary1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	file := "providers:\n  my-App.io: {client_id: a}\n  other:\nhooks: [{url: http://a}, {url: http://b}]\nkeys: {Old: canary2}\nscopes: {x: [a, b]}\n"
+	got, report, err := loadElements(t, file, []string{
+		"PROG_PROVIDERS__MY_APP_IO__CLIENT_SECRET_FILE=" + secret, "PROG_PROVIDERS__NEW__RETRY_ATTEMPTS=4", "PROG_PROVIDERS__NEW__HOSTS__0__URL=http://h",
+		"PROG_KEYS__NEW=canary3", "PROG_KEYS__OLD_FILE=" + secret, "PROG_HOOKS__2__URL=http://c", "PROG_HOOKS__10__ON=true", "PROG_SCOPES__Y=c,d",
+	}, []string{
+		"--hooks[1].url=http://u:canary4@e", "--hooks[2].on", "--providers.my-App.io.client_id", "f", "--scopes.x=z",
+		"--hooks[3].on", "--hooks[4].on", "--hooks[5].on", "--hooks[6].on", "--hooks[7].on", "--hooks[8].on", "--hooks[9].on",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Hooks) != 11 || !got.Hooks[10].On {
+		t.Fatalf("%d hooks", len(got.Hooks))
+	}
+	got.Hooks = got.Hooks[:3]
+	want := elements{
+		Providers: map[string]provider{
+			"my-App.io": {ClientID: "f", Secret: "canary1"}, "other": {ClientID: "none"},
+			"new": {ClientID: "none", Retry: &retries{Attempts: 4}, Hosts: []hook{{URL: "http://h"}}},
+		},
+		Hooks:  []*hook{{URL: "http://a"}, {URL: "http://u:canary4@e"}, {URL: "http://c", On: true}},
+		Keys:   map[string]config.Secret{"Old": "canary1", "new": "canary3"},
+		Scopes: map[string][]string{"x": {"z"}, "y": {"c", "d"}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	var table strings.Builder
+	_, _ = report.WriteTo(&table)
+	shown := strings.Join(strings.Fields(table.String()), " ")
+	for _, want := range []string{
+		"providers.my-App.io.client_id f --providers.my-App.io.client_id", "providers.my-App.io.client_secret *** PROG_PROVIDERS__MY_APP_IO__CLIENT_SECRET_FILE",
+		"providers.new.retry.attempts 4 PROG_PROVIDERS__NEW__RETRY_ATTEMPTS", "providers.new.hosts[0].url http://h PROG_PROVIDERS__NEW__HOSTS__0__URL",
+		"providers.other.client_id none default providers.other.client_secret default providers.other.retry.attempts default providers.other.hosts default",
+		"hooks[1].url http://u:***@e --hooks[1].url hooks[1].on false default", "keys.Old *** PROG_KEYS__OLD_FILE keys.new *** PROG_KEYS__NEW",
+		"tls.cert default tls.min default",
+	} {
+		if !strings.Contains(shown, want) {
+			t.Errorf("no %q in:\n%s", want, table.String())
+		}
+	}
+	if strings.Contains(shown+fmt.Sprint(report.Args), "canary") {
+		t.Errorf("shows a secret: %v\n%s", report.Args, table.String())
+	}
+	if len(report.SecretFiles) != 2 || report.SecretFiles[0].Env != "PROG_KEYS__OLD_FILE" {
+		t.Errorf("%v", report.SecretFiles)
+	}
+}
+
+func TestElementsThatAreRefused(t *testing.T) {
+	t.Parallel()
+	for given, want := range map[string]string{
+		"--hooks[1].url=http://h":                "hooks[0] is not set, but a later element of hooks is; number the elements from 0 without gaps",
+		"--hooks[1000].url=http://h":             "--hooks[1000].url: unknown flag",
+		"--hooks[01].url=http://h":               "--hooks[01].url: unknown flag",
+		"--hooks[-1].url=http://h":               "--hooks[-1].url: unknown flag",
+		"--hooks[0].ulr=x":                       "--hooks[0].ulr: unknown flag; did you mean --hooks[0].url?",
+		"--hooks[0]=x":                           "--hooks[0]: unknown flag",
+		"--hooks[0].url=canary":                  `--hooks[0].url: hooks[0].url ("canary") must be http://HOST:PORT`,
+		"--providers.a.clientid=x":               "--providers.a.clientid: unknown flag; did you mean --providers.a.client_id?",
+		"--providers.a=x":                        "--providers.a: unknown flag",
+		"--providers=x":                          "has elements with settings; set one such as providers.KEY.client_id",
+		"--scopes=a=b":                           "has elements with settings; set one such as scopes.KEY",
+		"--hook[0].url=x":                        "did you mean --hooks[N].url?",
+		"--tls.retry.attempts=10":                `tls.retry.attempts ("10") must be at most 9`,
+		"--tls=x":                                "--tls: unknown flag",
+		"PROG_PROVIDERS__A__CLIENTID=x":          "PROG_PROVIDERS__A__CLIENTID: unknown environment variable; did you mean PROG_PROVIDERS__A__CLIENT_ID?",
+		"PROG_HOOKS__X__URL=x":                   "PROG_HOOKS__X__URL: unknown environment variable",
+		"PROG_HOOKS__0=x":                        "PROG_HOOKS__0: unknown environment variable",
+		"PROG_PROVIDERS__A__CLIENT_ID_FILE=x":    "unknown environment variable",
+		"PROG_PROVIDERS_FILE=x":                  "unknown environment variable",
+		"PROG_KEYS__A_FILE=/no/such/file":        "PROG_KEYS__A_FILE: open /no/such/file",
+		"providers: [x]":                         "providers must be a mapping",
+		"providers: {a: x}":                      "providers.a must have settings below it",
+		"providers: {a: {client_ip: x}}":         "unknown setting providers.a.client_ip; did you mean providers.a.client_id?",
+		"providers: {a: {retry: {attempts: x}}}": `providers.a.retry.attempts ("x") must be a whole number`,
+		"hooks: [{url: http://h, on: perhaps}]":  `hooks[0].on ("perhaps") must be true or false`,
+		"tls: x":                                 "tls must have settings below it",
+		"tls: {min: 0.5}":                        `tls.min ("0.5") must be at least 1`,
+	} {
+		var environ, args []string
+		file := ""
+		switch {
+		case strings.HasPrefix(given, "--"):
+			args = []string{given}
+		case strings.HasPrefix(given, "PROG_"):
+			environ = []string{given}
+		default:
+			file = given + "\n"
+		}
+		if _, _, err := loadElements(t, file, environ, args); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", given, err, want)
+		}
+	}
+}
+
+// A pointer to a struct stays nil until one of its settings is given, and has the defaults of
+// its tags then.
+func TestOptionalGroups(t *testing.T) {
+	t.Parallel()
+	for given, want := range map[string]*tls{
+		"":                         nil,
+		"tls:":                     nil,
+		"tls: {}":                  {Min: 1.2},
+		"tls: {cert: x}":           {Cert: "x", Min: 1.2},
+		"tls: {retry: {}}":         {Min: 1.2, Retry: &retries{Attempts: 3}},
+		"--tls.retry.attempts=4":   {Min: 1.2, Retry: &retries{Attempts: 4}},
+		"PROG_TLS_CERT=x":          {Cert: "x", Min: 1.2},
+		"PROG_TLS_RETRY_ATTEMPTS=": nil,
+	} {
+		var environ, args []string
+		switch {
+		case strings.HasPrefix(given, "--"):
+			args = []string{given}
+		case strings.HasPrefix(given, "PROG_"):
+			environ = []string{given}
+		}
+		file := ""
+		if environ == nil && args == nil {
+			file = given + "\n"
+		}
+		got, report, err := loadElements(t, file, environ, args)
+		if diff := cmp.Diff(want, got.TLS); err != nil || diff != "" {
+			t.Errorf("%s: %v\n%s", given, err, diff)
+		}
+		if err := config.Check(&got, report); err != nil {
+			t.Errorf("%s: %v", given, err)
+		}
+	}
+	if err := config.Check(&elements{TLS: &tls{Min: 0.5}}, nil); err == nil || !strings.Contains(err.Error(), `tls.min ("0.5") must be at least 1`) {
+		t.Error(err)
+	}
+}
+
+// Check names the element, also in a struct that was not loaded.
+func TestCheckOfElements(t *testing.T) {
+	t.Parallel()
+	err := config.Check(&elements{
+		Providers: map[string]provider{"a": {Retry: &retries{Attempts: 10}}},
+		Hooks:     []*hook{nil, {URL: "x"}},
+	}, nil)
+	for _, want := range []string{`providers.a.retry.attempts ("10") must be at most 9`, `hooks[1].url ("x") must be http://HOST:PORT`} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
+func TestChangedElements(t *testing.T) {
+	t.Parallel()
+	var reports []*config.Report
+	for _, file := range []string{
+		"providers: {a: {client_secret: canary1}}\nhooks: [{url: http://a}, {url: http://b}]\nkeys: {x: canary1}\n",
+		"providers: {a: {client_secret: canary2}}\nhooks: [{url: http://a}]\nkeys: {x: canary1, y: canary1}\ntls: {}\n",
+	} {
+		_, report, err := loadElements(t, file, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reports = append(reports, report)
+	}
+	var keys []string
+	for _, v := range config.Changed(reports[0], reports[1]) {
+		keys = append(keys, v.Key)
+	}
+	if diff := cmp.Diff([]string{"providers.a.client_secret", "keys.y", "tls.min", "hooks[1].url", "hooks[1].on"}, keys); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestUsageOfElements(t *testing.T) {
+	t.Parallel()
+	var text strings.Builder
+	if err := config.Usage(&text, &elements{}, "prog"); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"--providers.KEY.client_id  PROG_PROVIDERS__KEY__CLIENT_ID\n         (default none)", "--hooks[N].url  PROG_HOOKS__N__URL", "--keys.KEY  PROG_KEYS__KEY",
+		"--providers.KEY.hosts[N].url  PROG_PROVIDERS__KEY__HOSTS__N__URL", "--tls.min  PROG_TLS_MIN\n         (default 1.2)",
+	} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("no %q in:\n%s", want, text.String())
+		}
+	}
+}

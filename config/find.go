@@ -1,0 +1,118 @@
+package config
+
+import (
+	"reflect"
+	"strconv"
+	"strings"
+)
+
+// maxElements is the maximum number of elements of a list from variables and flags.
+const maxElements = 1000
+
+// find returns the setting with that key, or that environment variable if env is true, or
+// nil. It finds the settings of elements that do not exist too. With create it adds these.
+func find(fields []*field, name string, env, create bool) *field {
+	for _, f := range fields {
+		if f.name(env) == name && name != "" {
+			return f
+		}
+	}
+	for _, f := range fields {
+		if e := f.elementIn(name, env, create); e != nil {
+			if found := find(e.fields, name, env, create); found != nil {
+				return found
+			}
+		}
+	}
+	return nil
+}
+
+// elementIn returns the element of f whose name is part of a name.
+func (f *field) elementIn(name string, env, create bool) *element {
+	key, ok := f.elementName(name, env)
+	if !ok {
+		return nil
+	}
+	if !f.has(key) && !create {
+		return f.newElement(key, reflect.Value{})
+	}
+	e, err := f.element(key)
+	if err != nil {
+		return nil // not reached: checkElementType has set the same defaults
+	}
+	e.given = e.given || create
+	return e
+}
+
+// elementName returns the name of the element of f in a key or a variable.
+func (f *field) elementName(name string, env bool) (string, bool) {
+	prefix, end := f.name(env), "."
+	rest, ok := strings.CutPrefix(name, prefix)
+	if !ok || prefix == "" || !f.hasElements() {
+		return "", false
+	}
+	switch {
+	case env:
+		rest, ok = strings.CutPrefix(rest, "__")
+		end = "__"
+	case f.isList():
+		rest, ok = strings.CutPrefix(rest, "[")
+		end = "]"
+	default:
+		rest, ok = strings.CutPrefix(rest, ".")
+	}
+	if known := f.knownElement(name, env, end); ok && known != "" {
+		return known, true
+	}
+	if f.hasGroups() && ok {
+		rest, ok = f.cutMember(rest, end, name, env)
+	}
+	if n, err := strconv.Atoi(rest); f.isList() {
+		return rest, ok && err == nil && n >= 0 && n < maxElements && strconv.Itoa(n) == rest
+	}
+	if env {
+		rest = strings.ToLower(rest)
+	}
+	return rest, ok && rest != ""
+}
+
+// cutMember cuts the name of a member off rest, which is the end of name behind that of f. A
+// key of a map may contain end: the first cut counts that leaves the name of a setting or,
+// without such a cut, the first of all.
+func (f *field) cutMember(rest, end, name string, env bool) (string, bool) {
+	first, _, ok := strings.Cut(rest, end)
+	for i := len(first); i < len(rest) && !f.isList(); i++ {
+		if strings.HasPrefix(rest[i:], end) && i > 0 && find(f.newElement(rest[:i], reflect.Value{}).fields, name, env, false) != nil {
+			return rest[:i], true
+		}
+	}
+	return first, ok
+}
+
+// knownElement returns the element of a map, with the longest name, that a key or variable
+// names. A variable does not show whether a key has upper-case letters, "-" or ".".
+func (f *field) knownElement(name string, env bool, end string) (known string) {
+	for _, e := range f.elements {
+		own := e.place.name(env)
+		if !f.isList() && len(e.name) > len(known) && (own == name || f.hasGroups() && strings.HasPrefix(name, own+end)) {
+			known = e.name
+		}
+	}
+	return known
+}
+
+// names returns the names that a setting near the given one could have.
+func names(fields []*field, near string, env bool) (list []string) {
+	for _, f := range fields {
+		if !f.hasElements() {
+			list = append(list, f.name(env))
+			continue
+		}
+		e := f.elementIn(near, env, false)
+		if e == nil {
+			e = f.sample()
+		}
+		list = append(list, names(e.fields, near, env)...)
+	}
+	return list
+}

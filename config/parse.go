@@ -1,0 +1,152 @@
+package config
+
+import (
+	"encoding"
+	"errors"
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// set parses text into the field. Its error has the permitted form.
+func (f *field) set(text string) error {
+	t := f.value.Type()
+	switch {
+	case f.hasElements():
+		return f.setPairs(splitList(text))
+	case isScalar(t):
+		return f.setScalar(f.value, text)
+	case t.Kind() == reflect.Pointer:
+		v := reflect.New(t.Elem())
+		if err := f.setScalar(v.Elem(), text); err != nil {
+			return err
+		}
+		f.value.Set(v)
+		return nil
+	default:
+		return f.setList(splitList(text))
+	}
+}
+
+// setScalar parses one value. Text that has a default cannot be empty: in the packages that
+// use it, the zero value means that default.
+func (f *field) setScalar(v reflect.Value, text string) error {
+	if err := f.checkEmpty(v, text); err != nil {
+		return err
+	}
+	if err := f.parse(v, text); err != nil {
+		return err
+	}
+	return f.checkScalar(v, text)
+}
+
+func (f *field) checkEmpty(v reflect.Value, text string) error {
+	if byDefault, _ := f.defaultTag(); text == "" && byDefault != "" && v.Kind() == reflect.String {
+		return fmt.Errorf("must not be empty; leave it out for the default, %s", f.mask(byDefault))
+	}
+	return nil
+}
+
+func splitList(text string) (items []string) {
+	for item := range strings.SplitSeq(text, ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			items = append(items, item)
+		}
+	}
+	return items
+}
+
+func (f *field) setList(items []string) error {
+	if f.value.Kind() != reflect.Slice || isScalar(f.value.Type()) || f.hasElements() {
+		return errors.New("takes one value, not a list")
+	}
+	list := reflect.MakeSlice(f.value.Type(), len(items), len(items))
+	for i, item := range items {
+		if err := f.setScalar(list.Index(i), item); err != nil {
+			return err
+		}
+	}
+	f.value.Set(list)
+	return nil
+}
+
+// setPairs sets a map from KEY=VALUE. Without pairs it sets an empty map or list.
+func (f *field) setPairs(pairs []string) error {
+	if len(pairs) > 0 && (f.hasGroups() || !isScalar(f.value.Type().Elem())) {
+		return fmt.Errorf("has elements with settings; set one such as %s", f.sample().fields[0].key)
+	}
+	f.removeElements()
+	for _, pair := range pairs {
+		key, value, ok := strings.Cut(pair, "=")
+		if !ok || key == "" {
+			return errors.New("must be a comma-separated list of KEY=VALUE")
+		}
+		if f.has(key) {
+			return errors.New("has a duplicate key")
+		}
+		e, err := f.element(key)
+		if err == nil {
+			e.given = true
+			err = e.fields[0].set(value)
+		}
+		if err != nil {
+			return fmt.Errorf("of %q %w", key, err)
+		}
+	}
+	return nil
+}
+
+// parse sets v to the value of text. The error does not contain text if it is a secret.
+func (f *field) parse(v reflect.Value, text string) error {
+	if u, ok := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr()); ok {
+		switch err := u.UnmarshalText([]byte(text)); {
+		case err == nil:
+			return nil
+		case f.masked():
+			return errors.New("is not valid")
+		default:
+			return fmt.Errorf("is not valid: %w", err)
+		}
+	}
+	bits := 0
+	if v.CanInt() || v.CanUint() || v.CanFloat() {
+		bits = v.Type().Bits()
+	}
+	var err error
+	want := ""
+	switch {
+	case v.Type() == reflect.TypeFor[time.Duration]():
+		var d time.Duration
+		d, err = time.ParseDuration(text)
+		v.SetInt(int64(d))
+		want = "a duration such as 500ms, 10s or 1h30m"
+	case v.Kind() == reflect.String:
+		v.SetString(text)
+	case v.Kind() == reflect.Bool:
+		var b bool
+		b, err = strconv.ParseBool(text)
+		v.SetBool(b)
+		want = "true or false"
+	case v.CanInt():
+		var n int64
+		n, err = strconv.ParseInt(text, 10, bits)
+		v.SetInt(n)
+		want = "a whole number"
+	case v.CanUint():
+		var n uint64
+		n, err = strconv.ParseUint(text, 10, bits)
+		v.SetUint(n)
+		want = "a whole number, not negative"
+	default: // floating point, the last of isScalar
+		var n float64
+		n, err = strconv.ParseFloat(text, bits)
+		v.SetFloat(n)
+		want = "a number"
+	}
+	if err != nil {
+		return fmt.Errorf("must be %s", want)
+	}
+	return nil
+}

@@ -1,0 +1,101 @@
+package config
+
+import (
+	"fmt"
+	"hash/maphash"
+	"io"
+	"os"
+	"text/tabwriter"
+)
+
+// Report contains the values of all settings and their sources.
+type Report struct {
+	Values      []Value
+	File        string       // the configuration file that was read, "" for none
+	SecretFiles []SecretFile // the files that secrets were read from
+	Rest        []string     // arguments that are not flags
+
+	// Args are Options.Args without secrets: the values of secrets are masked as in
+	// Values, and each argument that is not a flag is ***.
+	Args []string
+
+	read map[string]os.FileInfo // state of each of Files when it was read
+}
+
+// SecretFile is a file that contains one secret.
+type SecretFile struct {
+	Env  string // the variable that named it: "AUTHD_TOKEN_MASTER_KEY_FILE"
+	Path string
+}
+
+// Files returns the files that were read: the configuration file and those of secrets.
+func (r *Report) Files() []string {
+	var files []string
+	if r.File != "" {
+		files = append(files, r.File)
+	}
+	for _, secret := range r.SecretFiles {
+		files = append(files, secret.Path)
+	}
+	return files
+}
+
+// Value is a setting for display. Each setting of an element of a list of structs or of a map
+// has a Value of its own, with a key such as "hooks[0].url" or "labels.team".
+type Value struct {
+	Key, Env   string
+	Value      string // masked if it is secret
+	Secret     bool   // whether it contains a secret
+	Source     string // "default", "authd.yaml:12", "AUTHD_HTTP_ADDR", "--http.addr"
+	Help       string
+	Reloadable bool
+
+	sum uint64 // of the value before masking, different in each process
+}
+
+var seed = maphash.MakeSeed()
+
+// report returns the setting for display.
+func (f *field) report() Value {
+	text := ""
+	if f.group.isSet() {
+		text = f.text()
+	}
+	return Value{
+		Key: f.key, Env: f.env, Value: f.mask(text), Secret: f.mask(text) != text, Source: f.source,
+		Help: f.tag.Get("help"), Reloadable: f.tag.Get("reload") == "true", sum: maphash.String(seed, text),
+	}
+}
+
+// WriteTo writes a table of the values and their sources. The number of bytes it returns is 0.
+func (r *Report) WriteTo(w io.Writer) (int64, error) {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "KEY\tVALUE\tFROM")
+	for _, v := range r.Values {
+		fmt.Fprintf(table, "%s\t%s\t%s\n", v.Key, v.Value, v.Source)
+	}
+	return 0, table.Flush()
+}
+
+// Changed returns the settings, including secrets, whose values differ between two reports of
+// the same type of struct: first those of after, then those that are only in before.
+func Changed(before, after *Report) []Value {
+	old := make(map[string]Value)
+	for _, v := range before.Values {
+		old[v.Key] = v
+	}
+	var changed []Value
+	for _, v := range after.Values {
+		if o, ok := old[v.Key]; !ok || o.sum != v.sum {
+			changed = append(changed, v)
+		}
+		delete(old, v.Key)
+	}
+	for _, v := range before.Values {
+		if _, gone := old[v.Key]; gone {
+			v.Value, v.Source = "", ""
+			changed = append(changed, v)
+		}
+	}
+	return changed
+}

@@ -1,0 +1,63 @@
+package config
+
+import (
+	"fmt"
+	"io"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// Usage writes the settings of the struct that dst points to: flag, variable, help and default.
+// With groups, such as "http" or "token.master_key", it writes only the settings in them. N is a
+// placeholder for the index and KEY for the key of an element.
+func Usage(w io.Writer, dst any, name string, groups ...string) error {
+	l, err := newLoader(dst, Options{Name: name})
+	if err != nil {
+		return err
+	}
+	for _, f := range samples(l.fields) {
+		if len(groups) > 0 && !slices.ContainsFunc(groups, f.isBelow) {
+			continue
+		}
+		if _, err := io.WriteString(w, f.usage()); err != nil {
+			return err //nolint:wrapcheck // the writer's
+		}
+	}
+	return nil
+}
+
+// samples returns the fields, with a sample of the elements instead of each list and map.
+func samples(fields []*field) (list []*field) {
+	for _, f := range fields {
+		if f.hasElements() {
+			list = append(list, samples(f.sample().fields)...)
+		} else {
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+func (f *field) isBelow(group string) bool {
+	return f.key == group || strings.HasPrefix(f.key, group+".") || strings.HasPrefix(f.key, group+"[")
+}
+
+func (f *field) usage() string {
+	byDefault := ""
+	if text := f.mask(f.defaultText()); text != "" && !f.isZero() {
+		byDefault = " (default " + text + ")"
+	}
+	return fmt.Sprintf("  --%s  %s\n        %s%s\n", f.key, f.env, f.tag.Get("help"), byDefault)
+}
+
+// defaultText returns the value as the default tag writes it, such as 1m instead of 1m0s, if
+// the value is that of the tag.
+func (f *field) defaultText() string {
+	text, ok := f.defaultTag()
+	tagged := &field{value: reflect.New(f.value.Type()).Elem(), tag: f.tag}
+	if ok && tagged.set(text) == nil && tagged.text() == f.text() {
+		return text
+	}
+	return f.text()
+}

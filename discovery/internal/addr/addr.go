@@ -1,0 +1,64 @@
+// Package addr validates addresses from registries and settings.
+package addr
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// Canonical returns the canonical form of an address: an IPv4-mapped IPv6 address as IPv4, IPv6
+// as in RFC 5952, names in lower case and without the final dot. It returns an error if the
+// text is not host:port or not an address to listen on.
+func Canonical(addr string) (string, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", fmt.Errorf("address %s: want host:port", Quote(addr))
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return "", fmt.Errorf("address %s: want host:port with a port from 1 to 65535", Quote(addr))
+	}
+	port = strings.TrimLeft(port, "0")
+	if ip, err := netip.ParseAddr(host); err == nil {
+		ip = ip.Unmap()
+		if ip.IsUnspecified() || ip.IsMulticast() || ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}) || strings.Trim(ip.Zone(), zoneChars) != "" {
+			return "", fmt.Errorf("address %s: not the address of one host", Quote(addr))
+		}
+		return net.JoinHostPort(ip.String(), port), nil
+	}
+	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	if !isHostName(host) {
+		return "", fmt.Errorf("address %s: want the name or the IP address of a host, and a port", Quote(addr))
+	}
+	return net.JoinHostPort(host, port), nil
+}
+
+const zoneChars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+
+// isHostName reports whether a name can be looked up (RFC 1123, plus the underscore). A name of
+// digits only is a malformed IPv4 address.
+func isHostName(host string) bool {
+	if host == "" || len(host) > 253 || strings.Trim(host, "0123456789.") == "" {
+		return false
+	}
+	for label := range strings.SplitSeq(host, ".") {
+		if label == "" || len(label) > 63 ||
+			strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+	}
+	return true
+}
+
+// maxQuoted is the maximum length of the result of Quote.
+const maxQuoted = 200
+
+// Quote quotes an untrusted text for a log or an error.
+func Quote(text string) string {
+	if len(text) > maxQuoted {
+		text = text[:maxQuoted] + "..."
+	}
+	return strconv.Quote(text)
+}

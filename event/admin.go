@@ -1,0 +1,140 @@
+package event
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/chassi-go/chassi/database"
+	"github.com/chassi-go/chassi/internal/task"
+)
+
+// DeadLetter is an event, or a run of a job, that failed for good.
+type DeadLetter = task.DeadLetter
+
+// Selection selects dead letters.
+type Selection = task.Selection
+
+// DeadLetters lists dead letters in the order in which they were published.
+func DeadLetters(ctx context.Context, db *database.DB, s Selection) ([]DeadLetter, error) {
+	return task.DeadLetters(ctx, db, s)
+}
+
+// Redrive hands dead letters to their subscriptions again, in their original order and with all
+// of their tries. It returns how many.
+func Redrive(ctx context.Context, db *database.DB, s Selection) (int, error) {
+	return task.Redrive(ctx, db, s)
+}
+
+// Discard deletes dead letters. It returns how many.
+func Discard(ctx context.Context, db *database.DB, s Selection) (int, error) {
+	return task.Discard(ctx, db, s)
+}
+
+// ReplayOptions says what is replayed, and to whom.
+type ReplayOptions struct {
+	Topic        string
+	Subscription string    // the only one that receives the events
+	Since        time.Time // the earliest time of publication; zero for all
+	SinceID      string    // the id of the first event; "" for all
+}
+
+// Replayed is the result of a replay.
+type Replayed struct {
+	ID     string // by which the events of the replay are recognized if they arrive twice
+	Events int
+}
+
+// replayBatch is the number of events that are copied in one transaction.
+const replayBatch = 1000
+
+// Replay publishes the events of a topic that are kept ([Keep]) again, in their order and with
+// their ids, to one subscription. It runs on the database of the publisher. If it fails, the
+// events that it counts are replayed, and the others are not.
+func Replay(ctx context.Context, db *database.DB, o ReplayOptions) (r Replayed, err error) {
+	r.ID = newID()
+	at := position{xid: "0"}
+	if o.SinceID != "" {
+		if at, err = positionOf(ctx, db, o); err != nil {
+			return r, err
+		}
+	}
+	for {
+		var n int
+		var next position
+		err := db.Write(ctx, func(ctx context.Context, tx *database.Tx) (err error) {
+			n, next, err = at.copy(ctx, tx, o, r.ID)
+			return err
+		})
+		if err != nil || n == 0 {
+			return r, err
+		}
+		r.Events, at = r.Events+n, next
+	}
+}
+
+// position is the place of an event in the order of the outbox.
+type position struct {
+	xid string
+	id  int64
+}
+
+func positionOf(ctx context.Context, db *database.DB, o ReplayOptions) (at position, err error) {
+	err = db.QueryRow(ctx, `SELECT CAST(xid AS TEXT), id - 1 FROM chassi_outbox
+		WHERE topic = $1 AND event_id = $2 AND replay = '' AND relayed_at IS NOT NULL`, o.Topic, o.SinceID).Scan(&at.xid, &at.id)
+	if errors.Is(err, database.ErrNotFound) {
+		err = fmt.Errorf("event: topic %s keeps no event with the id %.100q", o.Topic, o.SinceID)
+	}
+	return at, err
+}
+
+// copy copies the events behind the position. It returns how many, and the position of the last.
+func (at position) copy(ctx context.Context, tx *database.Tx, o ReplayOptions, replay string) (n int, next position, err error) {
+	rows, err := tx.Query(ctx, `SELECT CAST(xid AS TEXT), id FROM chassi_outbox
+		WHERE topic = $1 AND relayed_at IS NOT NULL AND (xid, id) > (CAST(CAST($2 AS TEXT) AS xid8), $3) AND created_at >= $4
+		ORDER BY xid, id LIMIT $5`, o.Topic, at.xid, at.id, max(o.Since.UnixMicro(), 0), replayBatch)
+	if err != nil {
+		return 0, at, err
+	}
+	for next = at; rows.Next(); n++ {
+		if err := rows.Scan(&next.xid, &next.id); err != nil {
+			return 0, at, errors.Join(err, rows.Close())
+		}
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil || n == 0 {
+		return 0, at, err
+	}
+	_, err = tx.Exec(ctx, `INSERT INTO chassi_outbox (event_id, topic, key, shard, headers, body, target, replay)
+		SELECT event_id, topic, key, shard, headers, body, $6, $7 FROM chassi_outbox
+		WHERE topic = $1 AND relayed_at IS NOT NULL AND (xid, id) > (CAST(CAST($2 AS TEXT) AS xid8), $3) AND created_at >= $4
+		ORDER BY xid, id LIMIT $5`, o.Topic, at.xid, at.id, max(o.Since.UnixMicro(), 0), replayBatch, o.Subscription, replay)
+	return n, next, err
+}
+
+// Removed is the result of [Remove].
+type Removed struct{ Tasks, Dead int64 }
+
+// Remove removes a subscription that no program has any more, with its waiting events and dead
+// letters. A broker may keep a queue with its name, which is removed there.
+func Remove(ctx context.Context, db *database.DB, subscription string) (r Removed, err error) {
+	err = db.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
+		n, err := tx.Exec(ctx, "DELETE FROM chassi_subscriptions WHERE name = $1", subscription)
+		if err == nil && n == 0 {
+			err = fmt.Errorf("event: no subscription %.100q", subscription)
+		}
+		if err == nil {
+			r.Tasks, err = tx.Exec(ctx, "DELETE FROM chassi_tasks WHERE queue = $1", subscription)
+		}
+		if err == nil {
+			r.Dead, err = tx.Exec(ctx, "DELETE FROM chassi_dead WHERE queue = $1", subscription)
+		}
+		return err
+	})
+	return r, err
+}
+
+// Migrate creates or updates the tables of events in db. A [Server] does so when it starts; a
+// program that publishes before that calls Migrate first. The error is [chassi.Unavailable] while
+// the database is.
+func Migrate(ctx context.Context, db *database.DB) error { return unavailable(task.Migrate(ctx, db)) }

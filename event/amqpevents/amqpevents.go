@@ -1,0 +1,293 @@
+// Package amqpevents delivers events through RabbitMQ.
+//
+// Each topic has a fanout exchange event.TOPIC, and each subscription a quorum queue
+// event.SUBSCRIPTION, both behind the prefix of the client.
+package amqpevents
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/chassi-go/chassi/event"
+	"github.com/chassi-go/chassi/transport"
+	"github.com/chassi-go/chassi/transport/amqpapi"
+)
+
+// Headers of a message.
+const (
+	keyHeader    = "Event-Key"
+	targetHeader = "Event-Target"
+	replayHeader = "Event-Replay"
+)
+
+const (
+	// batchSize is the maximum number of messages that are delivered together.
+	batchSize = 100
+	// timeout limits the wait for confirmations.
+	timeout = 5 * time.Second
+	// maxBytes is the maximum size of a queue. The broker refuses further messages, which stay in
+	// the outbox.
+	maxBytes = 4 << 30
+	// returns is how often a message may be returned to its queue. With a limit, the broker puts
+	// it back in its place.
+	returns = 1_000_000
+)
+
+// Backend is an [event.Backend] for RabbitMQ.
+type Backend struct {
+	config amqpapi.ClientConfig
+
+	mu       sync.Mutex
+	client   *amqpapi.Client
+	conn     *amqp.Connection // of the channel
+	channel  *amqp.Channel    // for publishing
+	declared map[string]bool  // exchanges on conn
+}
+
+var _ event.Backend = (*Backend)(nil)
+
+// Open returns a backend with a connection of its own, which is established when it is needed.
+func Open(c amqpapi.ClientConfig) *Backend { return &Backend{config: c} }
+
+// Close closes the connection.
+func (b *Backend) Close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.client != nil {
+		b.client.Close()
+	}
+	b.client, b.channel = nil, nil
+}
+
+func (b *Backend) name(name string) string {
+	if b.config.Prefix == "" {
+		return "event." + name
+	}
+	return b.config.Prefix + ".event." + name
+}
+
+// connection returns the current connection. It is called with the lock.
+func (b *Backend) connection(ctx context.Context) (*amqp.Connection, error) {
+	if b.client == nil {
+		ctx, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		client, err := amqpapi.Dial(ctx, b.config)
+		if err != nil {
+			return nil, err //nolint:wrapcheck // says where
+		}
+		b.client = client
+	}
+	return b.client.Conn() //nolint:wrapcheck // says what
+}
+
+// publisher returns the channel for publishing, on which the exchange of the topic exists. It is
+// called with the lock.
+func (b *Backend) publisher(ctx context.Context, topic string) (*amqp.Channel, error) {
+	conn, err := b.connection(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if b.channel == nil || b.channel.IsClosed() || b.conn != conn {
+		ch, err := conn.Channel()
+		if err != nil {
+			return nil, fmt.Errorf("amqpevents: %w", err)
+		}
+		if err := ch.Confirm(false); err != nil {
+			return nil, fmt.Errorf("amqpevents: %w", err)
+		}
+		b.conn, b.channel, b.declared = conn, ch, make(map[string]bool)
+	}
+	if !b.declared[topic] {
+		if err := exchange(b.channel, b.name(topic)); err != nil {
+			return nil, err
+		}
+		b.declared[topic] = true
+	}
+	return b.channel, nil
+}
+
+func exchange(ch *amqp.Channel, name string) error {
+	if err := ch.ExchangeDeclare(name, amqp.ExchangeFanout, true, false, false, false, nil); err != nil {
+		return fmt.Errorf("amqpevents: exchange %s: %w", name, err)
+	}
+	return nil
+}
+
+var errNack = errors.New("amqpevents: the broker refused the message: a queue is full")
+
+// Publish implements [event.Backend].
+func (b *Backend) Publish(ctx context.Context, messages []event.Message) []error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	errs := make([]error, len(messages))
+	confirms := make([]*amqp.DeferredConfirmation, len(messages))
+	b.mu.Lock()
+	for i, m := range messages {
+		ch, err := b.publisher(ctx, m.Topic)
+		if err == nil {
+			confirms[i], err = ch.PublishWithDeferredConfirm(b.name(m.Topic), "", false, false, publishing(m))
+		}
+		errs[i] = err
+	}
+	b.mu.Unlock()
+	for i, c := range confirms {
+		if errs[i] != nil {
+			continue
+		}
+		stored, err := c.WaitContext(ctx)
+		if errs[i] = err; err == nil && !stored {
+			errs[i] = errNack
+		}
+	}
+	return errs
+}
+
+func publishing(m event.Message) amqp.Publishing {
+	h := make(amqp.Table, len(m.Headers)+3)
+	for _, p := range m.Headers {
+		h[p.Key] = p.Value
+	}
+	for key, value := range map[string]string{keyHeader: m.Key, targetHeader: m.Target, replayHeader: m.Replay} {
+		if value != "" {
+			h[key] = value
+		}
+	}
+	return amqp.Publishing{Headers: h, MessageId: m.ID, Type: m.Topic, ContentType: "application/json", DeliveryMode: amqp.Persistent, Body: m.Body}
+}
+
+// messageOf returns a received message. One without an id is not an event.
+func messageOf(d *amqp.Delivery) (m event.Message, ok bool) {
+	m = event.Message{ID: d.MessageId, Topic: d.Type, Body: d.Body}
+	own := map[string]*string{keyHeader: &m.Key, targetHeader: &m.Target, replayHeader: &m.Replay}
+	for key, value := range d.Headers {
+		text, isText := value.(string)
+		switch into := own[key]; {
+		case !isText:
+		case into != nil:
+			*into = text
+		case transport.CheckPair(key, text) == nil:
+			m.Headers.Set(key, text)
+		}
+	}
+	return m, m.ID != ""
+}
+
+// Declare implements [event.Backend]. The broker keeps the position.
+func (b *Backend) Declare(ctx context.Context, topic, subscription, _ string) (string, error) {
+	b.mu.Lock()
+	conn, err := b.connection(ctx)
+	b.mu.Unlock()
+	if err != nil {
+		return "", err
+	}
+	ch, err := conn.Channel()
+	if err != nil {
+		return "", fmt.Errorf("amqpevents: %w", err)
+	}
+	defer ch.Close()
+	if err := exchange(ch, b.name(topic)); err != nil {
+		return "", err
+	}
+	queue := b.name(subscription)
+	if _, err := ch.QueueDeclare(queue, true, false, false, false, amqp.Table{
+		amqp.QueueTypeArg: amqp.QueueTypeQuorum, "x-delivery-limit": int64(returns), "x-max-length-bytes": int64(maxBytes), "x-overflow": "reject-publish",
+	}); err != nil {
+		return "", fmt.Errorf("amqpevents: queue %s: %w", queue, err)
+	}
+	if err := ch.QueueBind(queue, "", b.name(topic), false, nil); err != nil {
+		return "", fmt.Errorf("amqpevents: queue %s: %w", queue, err)
+	}
+	return "", nil
+}
+
+var errLost = errors.New("amqpevents: the connection or the channel was closed")
+
+// Receive implements [event.Backend].
+func (b *Backend) Receive(ctx context.Context, topic, subscription, _ string, deliver func(context.Context, []event.Message) error) error {
+	if _, err := b.Declare(ctx, topic, subscription, ""); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	conn, err := b.connection(ctx)
+	b.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	ch, err := conn.Channel()
+	if err != nil {
+		return fmt.Errorf("amqpevents: %w", err)
+	}
+	var deliveries <-chan amqp.Delivery
+	defer func() { end(ch, deliveries) }()
+	if err := ch.Qos(2*batchSize, 0, false); err != nil {
+		return fmt.Errorf("amqpevents: %w", err)
+	}
+	deliveries, err = ch.Consume(b.name(subscription), "", false, false, false, false, nil)
+	if err != nil {
+		return fmt.Errorf("amqpevents: queue %s: %w", b.name(subscription), err)
+	}
+	for {
+		batch, last, err := gather(ctx, deliveries)
+		if err != nil {
+			return err
+		}
+		if len(batch) > 0 {
+			if err := deliver(ctx, batch); err != nil {
+				return err
+			}
+		}
+		if last == nil {
+			continue // nothing came for an hour
+		}
+		if err := last.Ack(true); err != nil {
+			return fmt.Errorf("amqpevents: acknowledge: %w", err)
+		}
+	}
+}
+
+// end closes the channel, which returns what was not acknowledged to the queue. Deliveries is nil
+// if nothing was consumed.
+func end(ch *amqp.Channel, deliveries <-chan amqp.Delivery) {
+	done := make(chan struct{})
+	go func() { // the library waits until its deliveries are taken
+		defer close(done)
+		if deliveries != nil {
+			for range deliveries {
+			}
+		}
+	}()
+	_ = ch.Close() // fails if the connection is lost
+	<-done
+}
+
+// gather waits for a delivery and returns it with those that follow at once.
+func gather(ctx context.Context, deliveries <-chan amqp.Delivery) (batch []event.Message, last *amqp.Delivery, err error) {
+	more := time.NewTimer(time.Hour)
+	defer more.Stop()
+	for range batchSize {
+		select {
+		case d, open := <-deliveries:
+			if !open {
+				return nil, nil, errLost
+			}
+			last = &d
+			if m, ok := messageOf(&d); ok {
+				batch = append(batch, m)
+			}
+			more.Reset(gatherTime)
+		case <-more.C:
+			return batch, last, nil
+		case <-ctx.Done():
+			return nil, nil, ctx.Err() //nolint:wrapcheck // the caller's own
+		}
+	}
+	return batch, last, nil
+}
+
+// gatherTime is how long a batch waits for another message.
+const gatherTime = time.Millisecond

@@ -1,0 +1,222 @@
+package event
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/chassi-go/chassi/database"
+	"github.com/chassi-go/chassi/internal/task"
+)
+
+// batchSize is the number of events that are relayed together.
+const batchSize = 250
+
+// inboxTime is how long the inbox recognizes an event that arrives again.
+const inboxTime = 7 * 24 * time.Hour
+
+// statements are the SQL statements of a server.
+type statements struct {
+	register, pending, lock, distribute, forget, keep string
+	expireOutbox, expireInbox, receive                string
+	oldest, unserved                                  string
+}
+
+// horizon is the condition that no transaction that is still running can commit an event before
+// the row: of keyed and kept events, so that their order is final when they are relayed.
+const horizon = "(key = '' AND keep = 0 OR xid < pg_snapshot_xmin(pg_current_snapshot()))"
+
+func newStatements(d database.Dialect) statements {
+	strict, lock, list := "TRUE", "", "(SELECT value FROM json_each(%))"
+	if d == database.Postgres {
+		strict, lock, list = horizon, " FOR KEY SHARE", "(SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(% AS JSON)))"
+	}
+	ids := func(arg string) string { return strings.ReplaceAll(list, "%", arg) }
+	now := task.Now(d)
+	// A shard is written for by the node that owns its lease.
+	const mine = "relayed_at IS NULL AND EXISTS (SELECT 1 FROM chassi_leases AS l WHERE l.name = 'relay/' || o.shard AND l.owner = $1)"
+	const ordered = "s.ordered AND o.key <> ''"
+	as := " AS o "
+	return statements{
+		register: `INSERT INTO chassi_subscriptions (name, topic, ordered, hold, seen_at) VALUES ($1, $2, $3, $4, ` + now + `)
+			ON CONFLICT (name) DO UPDATE SET ordered = excluded.ordered, hold = excluded.hold, seen_at = excluded.seen_at
+			WHERE chassi_subscriptions.topic = excluded.topic`,
+		pending: `SELECT id, event_id, topic, key, target, replay, headers, body FROM chassi_outbox
+			WHERE relayed_at IS NULL AND shard IN ` + ids("$1") + ` AND ` + strict + ` ORDER BY xid, id LIMIT ` + strconv.Itoa(batchSize),
+		lock: `SELECT 1 FROM chassi_leases WHERE owner = $1 AND name >= 'relay/' AND name < 'relay0'` + lock,
+		distribute: `INSERT INTO chassi_tasks (queue, uid, key, hold, state, headers, body)
+			SELECT s.name, o.event_id, CASE WHEN ` + ordered + ` THEN o.key ELSE '' END, s.hold, CASE WHEN ` + ordered + ` THEN 2 ELSE 0 END, o.headers, o.body
+			FROM chassi_outbox AS o JOIN chassi_subscriptions AS s ON s.topic = o.topic AND o.target IN ('', s.name)
+			WHERE o.id IN ` + ids("$2") + ` AND o.` + mine + ` ORDER BY o.xid, o.id
+			RETURNING queue, key`,
+		forget: `DELETE FROM chassi_outbox` + as + `WHERE o.id IN ` + ids("$2") + ` AND o.keep = 0 AND o.` + mine,
+		keep:   `UPDATE chassi_outbox` + as + `SET relayed_at = ` + now + ` WHERE o.id IN ` + ids("$2") + ` AND o.keep > 0 AND o.` + mine,
+		expireOutbox: `DELETE FROM chassi_outbox WHERE id IN
+			(SELECT id FROM chassi_outbox WHERE relayed_at IS NOT NULL AND relayed_at + keep < ` + now + ` LIMIT 1000)`,
+		expireInbox: `DELETE FROM chassi_inbox WHERE (subscription, id) IN
+			(SELECT subscription, id FROM chassi_inbox WHERE until < ` + now + ` ORDER BY until LIMIT 1000)`,
+		receive: `INSERT INTO chassi_inbox (subscription, id, until) VALUES ($1, $2, ` + now + ` + ` + micros(inboxTime) + `)
+			ON CONFLICT (subscription, id) DO NOTHING`,
+		oldest:   `SELECT coalesce(` + now + ` - min(created_at), 0) FROM chassi_outbox WHERE relayed_at IS NULL`,
+		unserved: `SELECT name, ` + now + ` - seen_at FROM chassi_subscriptions`,
+	}
+}
+
+// relay relays events until ctx ends.
+func (s *Server) relay(ctx context.Context) {
+	var owned []int
+	var session string
+	var shared time.Time
+	for {
+		select {
+		case <-s.wake:
+		case <-ctx.Done():
+			return
+		}
+		var err error
+		for n := batchSize; err == nil && n == batchSize; {
+			if time.Since(shared) >= s.o.Poll || session != s.engine.Session() {
+				owned, session, err = s.engine.Share(ctx, "relay", shards)
+				shared = time.Now()
+			}
+			if n = 0; err == nil && len(owned) > 0 {
+				n, err = s.relayBatch(ctx, session, owned)
+			}
+		}
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			s.outages.Failed(err)
+			shared = time.Time{}
+			if !pause(ctx, s.o.Poll/2) {
+				return
+			}
+			s.signal()
+		default:
+			s.outages.Succeeded()
+		}
+	}
+}
+
+// relayBatch relays the oldest events of the shards. It returns how many it has relayed.
+func (s *Server) relayBatch(ctx context.Context, session string, owned []int) (int, error) {
+	list, err := json.Marshal(owned)
+	if err != nil {
+		return 0, err
+	}
+	events, ids, err := s.pending(ctx, string(list))
+	if err != nil || len(events) == 0 {
+		return 0, err
+	}
+	var failed error
+	if s.o.Backend != nil {
+		ids, failed = s.send(ctx, events, ids)
+	}
+	if len(ids) > 0 {
+		err = s.settle(ctx, session, ids)
+	}
+	return len(ids), errors.Join(failed, err)
+}
+
+// settle distributes events to the subscriptions of the database, unless a broker does, and
+// deletes them.
+func (s *Server) settle(ctx context.Context, session string, ids []int64) error {
+	encoded, err := json.Marshal(ids)
+	if err != nil {
+		return err
+	}
+	var keys []task.Key
+	lock := database.Statement{SQL: s.sql.lock, Args: []any{session}, Rows: discard}
+	distribute := database.Statement{SQL: s.sql.distribute, Args: []any{session, string(encoded)}, Rows: func(c database.Cursor) error {
+		keys = keys[:0]
+		for c.Next() {
+			var k task.Key
+			if err := c.Scan(&k.Queue, &k.Key); err != nil {
+				return err
+			}
+			if k.Key != "" {
+				keys = append(keys, k)
+			}
+		}
+		return nil
+	}}
+	batch := []database.Statement{lock}
+	if s.o.Backend == nil {
+		batch = append(batch, distribute)
+	}
+	for _, sql := range []string{s.sql.keep, s.sql.forget} {
+		batch = append(batch, database.Statement{SQL: sql, Args: []any{session, string(encoded)}})
+	}
+	if err := s.db.BatchShared(ctx, batch...); err != nil {
+		return err
+	}
+	for range ids {
+		s.o.Observe("relayed")
+	}
+	if s.o.Backend == nil {
+		err = s.engine.Advance(ctx, keys...)
+		s.engine.Notify()
+	}
+	return err
+}
+
+func discard(c database.Cursor) error {
+	for c.Next() {
+	}
+	return nil
+}
+
+// pending reads the oldest events of the shards in list.
+func (s *Server) pending(ctx context.Context, list string) (events []Message, ids []int64, err error) {
+	rows, err := s.db.Query(ctx, s.sql.pending, list)
+	if err != nil {
+		return nil, nil, err
+	}
+	for rows.Next() {
+		var m Message
+		var id int64
+		var headers string
+		if err := rows.Scan(&id, &m.ID, &m.Topic, &m.Key, &m.Target, &m.Replay, &headers, &m.Body); err != nil {
+			return nil, nil, errors.Join(err, rows.Close())
+		}
+		m.Headers = task.DecodeHeaders(headers)
+		events, ids = append(events, m), append(ids, id)
+	}
+	return events, ids, errors.Join(rows.Err(), rows.Close())
+}
+
+// send publishes events, one of each key at a time, so that an event that the broker refuses
+// blocks its key and nothing else. It returns the ids of those that were published.
+func (s *Server) send(ctx context.Context, events []Message, ids []int64) (sent []int64, err error) {
+	failed := make(map[string]bool)
+	for len(events) > 0 {
+		var wave, rest []Message
+		var waveIDs, restIDs []int64
+		keys := make(map[string]bool)
+		for i, m := range events {
+			switch key := m.Topic + " " + m.Key; {
+			case m.Key != "" && failed[key]:
+			case m.Key != "" && keys[key]:
+				rest, restIDs = append(rest, m), append(restIDs, ids[i])
+			default:
+				keys[key] = true
+				wave, waveIDs = append(wave, m), append(waveIDs, ids[i])
+			}
+		}
+		for i, e := range s.o.Backend.Publish(ctx, wave) {
+			if e == nil {
+				sent = append(sent, waveIDs[i])
+				continue
+			}
+			failed[wave[i].Topic+" "+wave[i].Key] = true
+			err = fmt.Errorf("event %s of topic %s: %w", wave[i].ID, wave[i].Topic, e)
+		}
+		events, ids = rest, restIDs
+	}
+	return sent, err
+}

@@ -1,0 +1,163 @@
+package event
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/database"
+	"github.com/chassi-go/chassi/internal/strictjson"
+	"github.com/chassi-go/chassi/internal/task"
+	"github.com/chassi-go/chassi/transport"
+)
+
+// Subscription is a method that is called for each event of a topic. [Server.Add] serves it.
+type Subscription struct {
+	name          string
+	topic         *topic
+	endpoint      *chassi.Endpoint
+	queue         task.Queue
+	ordered, hold bool
+	options       []chassi.EndpointOption
+	err           error
+}
+
+// Option configures a subscription.
+type Option func(*Subscription)
+
+// Tries sets how often an event is tried before it becomes a dead letter. The default is 12,
+// with delays of 1 s, doubled up to 15 min: about 32 minutes in all. Permanent errors, such as
+// [chassi.InvalidArgument] and [chassi.NotFound], make it a dead letter at once.
+func Tries(n int) Option {
+	return func(s *Subscription) {
+		s.require(n > 0, "has a number of tries that is not positive")
+		s.queue.Tries = n
+	}
+}
+
+// Delay sets the delay after the first failed try, which is doubled for each further one up to 15
+// minutes. The default is one second.
+func Delay(d time.Duration) Option {
+	return func(s *Subscription) {
+		s.require(d > 0, "has a delay that is not positive")
+		s.queue.Delay = d
+	}
+}
+
+// Concurrency sets how many events this process handles at the same time. The default is 16.
+func Concurrency(n int) Option {
+	return func(s *Subscription) {
+		s.require(n > 0, "has a concurrency that is not positive")
+		s.queue.Concurrency = n
+	}
+}
+
+// Timeout sets the timeout of each try. It overrides that of the program.
+func Timeout(d time.Duration) Option {
+	return func(s *Subscription) { s.options = append(s.options, chassi.Timeout(d)) }
+}
+
+// Ordered handles the events of one key one after the other, in the order in which they were
+// published. An event that fails blocks its key until it succeeds or is a dead letter; then the
+// next one is handled.
+func Ordered(s *Subscription) { s.ordered = true }
+
+// HoldKey is [Ordered], and keeps the events of a key waiting for a dead letter of the key, until
+// that is redriven or discarded.
+func HoldKey(s *Subscription) { s.ordered, s.hold = true, true }
+
+// Transactional calls the method within [database.DB.Write]; [Tx] returns the transaction, which
+// also ends the event's delivery. So the effect on the database is exactly once. The method may
+// be called more than once, if the transaction conflicts with another, so it must have no other
+// effect. The transaction must be short: it has the timeout of one call of the database, and on
+// SQLite it is the only writer.
+func Transactional(s *Subscription) { s.queue.Transactional = true }
+
+// Tx returns the transaction of a [Transactional] subscription, or nil.
+func Tx(ctx context.Context) *database.Tx { return task.Tx(ctx) }
+
+var subscriptionName = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,100}$`)
+
+// Subscribe returns a subscription that calls method for each event of the topic. The name is
+// unique in the database and, with a broker, among all programs: "welcome-mail". It receives
+// events that are relayed after a program with it has started once. The method passes through
+// the middleware of the program as a call without a principal, on the transport "event". Fields
+// that T does not have are ignored.
+func Subscribe[T any](topic Topic[T], name string, method func(ctx context.Context, e *T) error, options ...Option) *Subscription {
+	s := &Subscription{name: name, topic: topic.topic, err: topic.err}
+	s.require(subscriptionName.MatchString(name), "has an invalid name: want letters, digits, _ and -, at most 100")
+	s.require(method != nil, "has no method")
+	for _, o := range options {
+		o(s)
+	}
+	s.require(!s.ordered || topic.key != nil, "is ordered, and no field of "+topic.name+` has the tag event:"key"`)
+	serve := func(ctx context.Context, e *T) (*struct{}, error) { return &struct{}{}, method(ctx, e) }
+	s.endpoint = chassi.NewEndpoint(name, serve, append(s.options, chassi.Public)...)
+	s.err = errors.Join(s.err, s.endpoint.Err())
+	s.queue.Name = name
+	return s
+}
+
+func (s *Subscription) require(ok bool, complaint string) {
+	if !ok {
+		s.err = errors.Join(s.err, fmt.Errorf("event: subscription %.200q %s", s.name, complaint))
+	}
+}
+
+// Name returns the name of the subscription.
+func (s *Subscription) Name() string { return s.name }
+
+// Topic returns the name of its topic.
+func (s *Subscription) Topic() string { return s.topic.name }
+
+// Event describes the events of its topic, see [AnyTopic].
+func (s *Subscription) Event() *chassi.Endpoint { return s.topic.endpoint }
+
+// Endpoint returns the method as an endpoint. Its name is that of the subscription.
+func (s *Subscription) Endpoint() *chassi.Endpoint { return s.endpoint }
+
+// bind returns the function that handles a task of the subscription.
+func (s *Subscription) bind(middleware []chassi.Middleware) (func(context.Context, *task.Task) error, error) {
+	b := &chassi.Binding{Endpoint: s.endpoint, Transport: "event", Route: s.name, Status: transport.CodeStatus}
+	handler := b.Handler(middleware...)
+	if err := b.Err(); err != nil {
+		return nil, fmt.Errorf("event: subscription %s: %w", s.name, err)
+	}
+	return func(ctx context.Context, t *task.Task) error {
+		in, out := t.Headers, transport.Pairs(nil)
+		in.Set(transport.IdempotencyKey, t.UID)
+		in.Set(transport.AttemptsKey, strconv.Itoa(t.Try))
+		call := &chassi.Call{Binding: b, RequestID: transport.RequestID(in.Get(transport.RequestIDKey)), In: &in, Out: &out, Codec: codec(t.Body)}
+		return handler(call.Context(ctx), call)
+	}, nil
+}
+
+// Deliver calls the method with an event, as a [Server] would, without retrying. It is for tests.
+func (s *Subscription) Deliver(ctx context.Context, db *database.DB, id string, body []byte, middleware ...chassi.Middleware) error {
+	if s.err != nil {
+		return s.err
+	}
+	run, err := s.bind(middleware)
+	if err != nil {
+		return err
+	}
+	return task.Once(ctx, db, s.queue.Transactional, run, &task.Task{Queue: s.name, UID: id, Try: 1, Body: body})
+}
+
+// codec decodes the body of an event.
+type codec []byte
+
+// Decode ignores fields that the subscriber does not know yet.
+func (c codec) Decode(request any) error {
+	if err := strictjson.DecodeAnswer(c, request); err != nil {
+		return chassi.NewError(chassi.InvalidArgument, "malformed_event", "The event cannot be decoded").WithCause(err)
+	}
+	return nil
+}
+
+// Encode discards the empty response.
+func (codec) Encode(any) error { return nil }

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/feed"
+)
+
+// Endpoints returns the service. Calls of ShipOrder are logged to audit.
+func Endpoints(o *Orders, audit *slog.Logger) *chassi.Service {
+	return chassi.NewService("orders.v1.Orders",
+		chassi.NewEndpoint("CreateOrder", o.CreateOrder, chassi.Route("POST /v1/orders"), chassi.Authenticated, chassi.Status(http.StatusCreated),
+			chassi.Doc("Orders a product at its current price."), chassi.Errors(ErrUnknownProduct, ErrWarehouse)),
+		chassi.NewEndpoint("GetOrder", o.GetOrder, chassi.Route("GET /v1/orders/{id}"), chassi.Authenticated, chassi.Idempotent,
+			chassi.Doc("Returns an order of the caller."), chassi.Errors(ErrNotFound)),
+		chassi.NewEndpoint("ListOrders", o.ListOrders, chassi.Route("GET /v1/orders"), chassi.Authenticated, chassi.Idempotent,
+			chassi.Doc("Returns a page of the caller's orders; its next is the cursor of the following page."), chassi.Errors(ErrCursor)),
+		chassi.NewStream("WatchOrders", o.WatchOrders, chassi.Route("GET /v1/orders/events"), chassi.Authenticated, chassi.Idempotent,
+			chassi.Transports("http", "grpc", "nats", "local"),
+			chassi.Doc("Streams the changes of the caller's orders."), chassi.Errors(feed.ErrPositionLost, feed.ErrTooSlow)),
+		chassi.NewEndpoint("ExportOrders", o.ExportOrders, chassi.Route("GET /v1/orders.csv"), chassi.Authenticated, chassi.Idempotent,
+			chassi.Transports("http", "local"), chassi.Doc("Returns the caller's orders as a file.")),
+		chassi.NewEndpoint("CancelOrder", o.CancelOrder, chassi.Route("POST /v1/orders/{id}/cancel"), chassi.Authenticated, chassi.Idempotent,
+			chassi.Doc("Cancels a pending order of the caller."), chassi.Errors(ErrNotFound, ErrNotPending)),
+		chassi.NewEndpoint("ShipOrder", o.ShipOrder, chassi.Route("POST /v1/orders/{id}/ship"), chassi.Requires(permissionShip), chassi.Idempotent,
+			chassi.Doc("Records that a confirmed order was shipped."), chassi.Errors(ErrNotFound, ErrNotConfirmed), chassi.With(auditTo(audit))),
+	)
+}
+
+// WorkEndpoints returns the service that processes the queue. No transport serves it.
+func WorkEndpoints(o *Orders) *chassi.Service {
+	return chassi.NewService("orders.v1.Work",
+		chassi.NewEndpoint("ConfirmOrder", o.ConfirmOrder, chassi.Public, chassi.Errors(ErrNotFound, ErrWarehouse)))
+}
+
+// auditTo returns a middleware that logs the caller, the order and the outcome of each call.
+func auditTo(logger *slog.Logger) chassi.Middleware {
+	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
+		return func(ctx context.Context, call *chassi.Call) error {
+			err := next(ctx, call)
+			attrs := []any{"endpoint", b.Endpoint.FullName(), "request_id", call.RequestID, "outcome", "ok"}
+			if err != nil {
+				attrs[len(attrs)-1] = chassi.ErrorOf(err).Reason
+			}
+			if call.Principal != nil {
+				attrs = append(attrs, "caller", call.Principal.Subject)
+			}
+			if r, ok := call.Request.(*OrderRequest); ok {
+				attrs = append(attrs, "order", r.ID)
+			}
+			logger.InfoContext(ctx, "audit", attrs...)
+			return err
+		}
+	}
+}

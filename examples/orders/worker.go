@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/transport"
+)
+
+// queue contains a message for each order to be confirmed.
+var queue = transport.Queue{Name: "orders"}
+
+// ConfirmRequest is a message of the queue.
+type ConfirmRequest struct {
+	ID string `json:"id"`
+}
+
+// ConfirmResponse is the outcome of the confirmation.
+type ConfirmResponse struct {
+	Status string `json:"status"`
+}
+
+// ConfirmOrder reserves the products of a pending order at the warehouse. A message may be
+// delivered twice: the reservation has the id of the order, and an order that is not pending is
+// complete.
+func (o *Orders) ConfirmOrder(ctx context.Context, r *ConfirmRequest) (*ConfirmResponse, error) {
+	order, err := o.store.Get(ctx, r.ID)
+	if err != nil {
+		return nil, err
+	}
+	if order.Status != pending {
+		return &ConfirmResponse{order.Status}, nil
+	}
+	status := confirmed
+	switch err := o.warehouse.Reserve(ctx, *order); {
+	case errors.Is(err, errOutOfStock):
+		status = rejected
+	case err != nil:
+		return nil, err
+	}
+	switch _, err := o.move(ctx, order, pending, status, ErrNotPending); {
+	case errors.Is(err, ErrNotPending): // cancelled meanwhile
+		return &ConfirmResponse{cancelled}, o.warehouse.Release(ctx, order.ID)
+	case err != nil:
+		return nil, err
+	}
+	return &ConfirmResponse{status}, nil
+}
+
+// publisher publishes messages to the queue.
+type publisher interface {
+	Publish(ctx context.Context, e *chassi.Endpoint, id string, request any) error
+}
+
+// pollInterval is the interval at which Queue looks for orders that another instance has not
+// queued, because it was stopped or could not reach the broker.
+const pollInterval = 5 * time.Second
+
+// Queue publishes orders that were stored until ctx ends. An order is stored first and queued
+// later, so that none is lost while the broker is unavailable.
+func (o *Orders) Queue(ctx context.Context, p publisher) error {
+	confirm := WorkEndpoints(o).Endpoint("ConfirmOrder")
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	for {
+		if err := o.queueStored(ctx, p, confirm); err != nil {
+			return err
+		}
+		select {
+		case <-o.wake:
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (o *Orders) queueStored(ctx context.Context, p publisher, confirm *chassi.Endpoint) error {
+	for {
+		ids, err := o.store.NotQueued(ctx)
+		if err != nil || len(ids) == 0 {
+			return err
+		}
+		for _, id := range ids {
+			if err := p.Publish(ctx, confirm, id, &ConfirmRequest{ID: id}); err != nil {
+				return err
+			}
+		}
+		if err := o.store.SetQueued(ctx, ids); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,131 @@
+// Package feed keeps the latest items of a stream in memory, so that readers that come back
+// continue where they were.
+package feed
+
+import (
+	"context"
+	"iter"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/chassi-go/chassi"
+)
+
+// Errors of [Feed.From].
+var (
+	// ErrPositionLost means that the items after a position are not in memory anymore, or that
+	// the position belongs to another feed, such as one before a restart. The reader must begin
+	// anew: read the present state, then follow the feed without a position.
+	ErrPositionLost = chassi.NewError(chassi.OutOfRange, "position_lost", "The items after this position are no longer available")
+	// ErrTooSlow ends a reader that was overtaken by the feed.
+	ErrTooSlow = chassi.NewError(chassi.ResourceExhausted, "reader_too_slow", "The reader is slower than the feed")
+)
+
+// Feed passes items to any number of readers and keeps the latest ones. It belongs to one
+// process: readers of another one do not see its items. It is safe for concurrent use, starts no
+// goroutine and need not be closed.
+type Feed[T any] struct {
+	setID func(item *T, id string)
+	epoch string // distinguishes the positions of this feed from those of others
+
+	mu        sync.Mutex
+	ring      []*T
+	published uint64        // number of items so far; item n is at n-1 modulo the length
+	changed   chan struct{} // closed by the next Publish
+}
+
+// New returns a feed that keeps size items, at least 1. SetID stores the position of an item in
+// it, usually in the string field with the tag stream:"id"; it may be nil.
+func New[T any](size int, setID func(item *T, id string)) *Feed[T] {
+	if setID == nil {
+		setID = func(*T, string) {}
+	}
+	return &Feed[T]{
+		setID: setID, epoch: strconv.FormatUint(rand.Uint64(), 36),
+		ring: make([]*T, max(size, 1)), changed: make(chan struct{}),
+	}
+}
+
+// Publish passes item to all readers. The item must not be changed afterwards. Publish never
+// waits for readers.
+func (f *Feed[T]) Publish(item *T) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.setID(item, f.epoch+"-"+strconv.FormatUint(f.published+1, 10))
+	f.ring[f.published%uint64(len(f.ring))] = item
+	f.published++
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+// From returns the items after the position, which is the id of an item; with "" those that are
+// published from now on. The iterator waits for further items until ctx ends. It yields
+// [ErrTooSlow], with a delay, if the reader is overtaken. From returns [ErrPositionLost] if items
+// after the position are missing.
+//
+// A method made with [chassi.NewStream] returns what From returns.
+func (f *Feed[T]) From(ctx context.Context, after string) (iter.Seq2[*T, error], error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	next, err := f.position(after)
+	if err != nil {
+		return nil, err
+	}
+	return func(yield func(*T, error) bool) {
+		var batch []*T
+		for {
+			items, changed, ok := f.read(next, batch[:0])
+			if !ok {
+				yield(nil, ErrTooSlow.WithRetryAfter(time.Second))
+				return
+			}
+			for _, item := range items {
+				if !yield(item, nil) {
+					return
+				}
+			}
+			next += uint64(len(items))
+			if batch = items; len(items) > 0 {
+				continue
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}, nil
+}
+
+// position returns the number of published items up to and including after.
+func (f *Feed[T]) position(after string) (uint64, error) {
+	if after == "" {
+		return f.published, nil
+	}
+	epoch, number, _ := strings.Cut(after, "-")
+	n, err := strconv.ParseUint(number, 10, 64)
+	if err != nil || epoch != f.epoch || n > f.published || f.published-n > uint64(len(f.ring)) {
+		return 0, ErrPositionLost
+	}
+	return n, nil
+}
+
+// maxBatch limits the items that a reader holds.
+const maxBatch = 64
+
+// read appends the items after the first next ones to batch, and returns what is closed when
+// there are more. Ok is false if some of them are not in the ring anymore.
+func (f *Feed[T]) read(next uint64, batch []*T) (items []*T, changed <-chan struct{}, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.published-next > uint64(len(f.ring)) {
+		return nil, nil, false
+	}
+	for n := next; n < f.published && len(batch) < maxBatch; n++ {
+		batch = append(batch, f.ring[n%uint64(len(f.ring))])
+	}
+	return batch, f.changed, true
+}

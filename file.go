@@ -1,0 +1,71 @@
+package chassi
+
+import (
+	"io"
+	"reflect"
+	"time"
+)
+
+// File is the content of a file and what describes it. A request or a response may have one
+// field of this type, which HTTP carries as the body and package localapi as it is; other
+// transports refuse to mount such an endpoint. The content is streamed and never held in memory.
+//
+// In a response only Reader is required. If Reader is an [io.Seeker], clients may request ranges
+// (RFC 9110, section 14). If it is an [io.Closer], the transport closes it in all cases, also if
+// it sends nothing.
+//
+// In a request Reader is valid until the method returns. Its errors are those of the transfer,
+// as [*Error]: a method that returns the error, or wraps it, refuses the call with the right
+// status. A client that sends a File gives its Reader away: it is closed after the call if it is
+// an [io.Closer]. A client that gets one must close its Reader, which is an [io.ReadCloser].
+//
+// An endpoint with a File has, unless its options say otherwise, a timeout of 10 minutes and
+// accepts bodies of up to 32 MiB.
+type File struct {
+	// Reader delivers the content. It is not nil in a request.
+	Reader io.Reader
+	// Name is the base name, "" if it is unknown. Transports deliver a name of at most 255 bytes
+	// without directories, control characters, and what Windows does not permit in a name.
+	Name string
+	// Type is the media type: "text/csv; charset=utf-8". "" means application/octet-stream.
+	Type string
+	// Size is the number of bytes. In a request and for a Reader that cannot seek, 0 means that
+	// it is not known; for one that can seek it has no meaning.
+	Size int64
+	// ETag identifies the content, without quotation marks: a hash, a version. "" means none.
+	ETag string
+	// ModTime is the time of the last change; zero if it is unknown.
+	ModTime time.Time
+}
+
+// Defaults of endpoints with a [File].
+const (
+	fileTimeout  = 10 * time.Minute
+	maxFileBytes = 32 << 20
+)
+
+// Files reports whether the request and the response have a [File].
+func (e *Endpoint) Files() (request, response bool) { return hasFile(e.request), hasFile(e.response) }
+
+func hasFile(t reflect.Type) bool {
+	if t == nil || t.Kind() != reflect.Struct {
+		return false
+	}
+	for _, f := range reflect.VisibleFields(t) {
+		if f.Type == reflect.TypeFor[File]() && f.IsExported() {
+			return true
+		}
+	}
+	return false
+}
+
+// expectFiles sets the defaults of an endpoint with a [File].
+func (e *Endpoint) expectFiles() {
+	request, response := e.Files()
+	if e.timeout == 0 && (request || response) {
+		e.timeout = fileTimeout
+	}
+	if e.maxBody == 0 && request {
+		e.maxBody = maxFileBytes
+	}
+}

@@ -1,0 +1,21 @@
+package idempotency_test
+
+import (
+	"fmt"
+
+	"github.com/chassi-go/chassi/idempotency"
+)
+
+func ExampleParseKey() {
+	for _, header := range []string{`"order-7"`, "order-7", `"order-7`} {
+		if key, err := idempotency.ParseKey(header); err != nil {
+			fmt.Println("invalid:", err)
+		} else {
+			fmt.Println(key)
+		}
+	}
+	// Output:
+	// order-7
+	// order-7
+	// invalid: must have 1 to 255 visible ASCII characters, or be a string in quotes of as many printable ones
+}

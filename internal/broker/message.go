@@ -1,0 +1,349 @@
+// Package broker serves endpoints over message brokers, and calls them: it converts messages to
+// calls and results to messages. It is the common part of NATS and AMQP, which differ only in
+// how messages are sent.
+//
+// # Headers
+//
+//	Content-Type          application/json, or application/protobuf; JSON if absent
+//	X-Request-Id          as over HTTP
+//	X-Request-Timeout-Ms  the time the caller still has
+//	Traceparent, Authorization and any others are the call's pairs
+//
+// A response has the format of its request; the response to a request without headers has no
+// headers, except those that the method sets. An error has the headers Error-Code and
+// Error-Reason, and a JSON body with all fields:
+//
+//	{"code":"not_found","error":"invalid_user","message":"Invalid user"}
+//
+// If present, it includes violations, retry_after_ms, and the error's details as encoded by
+// [strictjson.Details].
+package broker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/internal/strictjson"
+	"github.com/chassi-go/chassi/schema/protobuf"
+	"github.com/chassi-go/chassi/transport"
+)
+
+// The values of Content-Type.
+const (
+	JSON     = "application/json"
+	Protobuf = "application/protobuf"
+)
+
+// The names of an error's headers.
+const (
+	ContentTypeKey = "Content-Type"
+	CodeKey        = "Error-Code"
+	ReasonKey      = "Error-Reason"
+)
+
+var (
+	errMediaType = chassi.NewError(chassi.InvalidArgument, "unsupported_media_type", "The message must be application/json or application/protobuf")
+)
+
+// Options configures all endpoints of a transport.
+type Options struct {
+	Transport    string // "nats"
+	MaxBytes     int    // of a request
+	MaxJSONDepth int
+	Logger       *slog.Logger
+	Middleware   []chassi.Middleware
+}
+
+// Route is one endpoint served from messages. It is safe for concurrent use.
+type Route struct {
+	binding           chassi.Binding
+	handler           chassi.Handler
+	options           *Options
+	maxBytes          int // of a request
+	request, response *protobuf.Plan
+}
+
+// NewRoute binds e, which may be a stream. It returns an error if a message has no Protocol
+// Buffers encoding, or if a middleware cannot serve e.
+func NewRoute(e *chassi.Endpoint, o *Options) (*Route, error) {
+	if err := transport.CheckShape(e, strings.ToUpper(o.Transport), false); err != nil {
+		return nil, err //nolint:wrapcheck // says which endpoint
+	}
+	rt := &Route{options: o, binding: chassi.Binding{Endpoint: e, Transport: o.Transport, Route: e.FullName(), Status: transport.CodeStatus}}
+	var err error
+	if rt.request, err = protobuf.PlanOf(e.RequestType()); err == nil {
+		rt.response, err = protobuf.PlanOf(e.ResponseType())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", e.FullName(), err)
+	}
+	if rt.maxBytes = o.MaxBytes; e.MaxBody() > 0 {
+		rt.maxBytes = int(min(e.MaxBody(), int64(o.MaxBytes)))
+	}
+	rt.handler = rt.binding.Handler(o.Middleware...)
+	if err := rt.binding.Err(); err != nil {
+		return nil, fmt.Errorf("%s: %w", e.FullName(), err)
+	}
+	return rt, nil
+}
+
+// Name returns the endpoint's full name.
+func (rt *Route) Name() string { return rt.binding.Route }
+
+// Endpoint returns the endpoint.
+func (rt *Route) Endpoint() *chassi.Endpoint { return rt.binding.Endpoint }
+
+// Answer is the response to a message.
+type Answer struct {
+	Header transport.Pairs
+	Body   []byte
+	Err    *chassi.Error // nil for success
+}
+
+// exchange is one call and its response.
+type exchange struct {
+	call     chassi.Call
+	route    *Route
+	body     []byte
+	answer   Answer
+	protobuf bool
+	bare     bool
+	slots    [6]transport.Pair
+}
+
+// Request is a message that requests a call.
+type Request struct {
+	Arrived  time.Time
+	Peer     netip.AddrPort  // the address for which a trusted client forwards; usually the zero value
+	PeerName string          // see [chassi.Call.PeerName]
+	Header   chassi.Metadata // never nil
+	// Bare reports whether the message has no headers: then a successful response needs none,
+	// which is cheaper for the broker.
+	Bare bool
+	Body []byte
+}
+
+// Handle makes the call of a message and returns its response. It never panics.
+func (rt *Route) Handle(ctx context.Context, r Request) *Answer {
+	x := new(exchange)
+	x.call.Codec = x
+	return x.handle(ctx, rt, r)
+}
+
+func (x *exchange) handle(ctx context.Context, rt *Route, r Request) *Answer {
+	x.route, x.body, x.bare = rt, r.Body, r.Bare
+	x.answer.Header = x.slots[:0]
+	x.call.Binding = &rt.binding
+	x.call.Peer, x.call.PeerName = r.Peer, r.PeerName
+	x.call.In, x.call.Out = r.Header, &x.answer.Header
+	x.call.RequestID = transport.RequestID(r.Header.Get(transport.RequestIDKey))
+	if !r.Bare {
+		x.answer.Header.Set(transport.RequestIDKey, x.call.RequestID)
+	}
+	if d, ok := transport.CallerTimeout(r.Header); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, r.Arrived.Add(d))
+		defer cancel()
+	}
+	if err := x.run(ctx); err != nil {
+		x.fail(err)
+	}
+	return &x.answer
+}
+
+// run recovers a panic that no middleware has recovered.
+func (x *exchange) run(ctx context.Context) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = chassi.Recovered(v)
+			x.route.options.Logger.ErrorContext(ctx, "panic outside of the middleware", "error", chassi.ErrorOf(err), "request_id", x.call.RequestID)
+		}
+	}()
+	return x.route.handler(x.call.Context(ctx), &x.call)
+}
+
+// Refuse returns the response to a message that is refused without a call.
+func Refuse(err *chassi.Error) *Answer {
+	x := new(exchange)
+	x.fail(err)
+	return &x.answer
+}
+
+// fault is the JSON form of an error.
+type fault struct {
+	Code         string             `json:"code"`
+	Error        string             `json:"error"`
+	Message      string             `json:"message"`
+	Violations   []chassi.Violation `json:"violations,omitempty"`
+	RetryAfterMS int64              `json:"retry_after_ms,omitzero"`
+	Details      jsontext.Value     `json:"details,omitzero"`
+}
+
+func (x *exchange) fail(err error) {
+	e := transport.BoundError(chassi.ErrorOf(err))
+	if transport.CheckAnswer(x.answer.Header) != nil {
+		x.answer.Header = x.answer.Header[:0] // metadata that cannot be sent must not hide the error
+	}
+	body, failed := json.Marshal(fault{
+		Code: e.Code.String(), Error: cmp.Or(e.Reason, e.Code.String()), Message: e.Message, Violations: e.Violations,
+		RetryAfterMS: e.RetryAfter.Milliseconds(), Details: strictjson.Details(e.Details),
+	})
+	if failed != nil { // a violation or the message is not UTF-8
+		body = minimal(&chassi.Error{Code: e.Code, Reason: e.Reason, Message: strings.ToValidUTF8(e.Message, "\uFFFD")})
+	}
+	x.answer.Err, x.answer.Body = e, body
+	if x.call.RequestID != "" {
+		x.answer.Header.Set(transport.RequestIDKey, x.call.RequestID)
+	}
+	x.answer.Header.Set(CodeKey, e.Code.String())
+	x.answer.Header.Set(ReasonKey, cmp.Or(e.Reason, e.Code.String()))
+	x.answer.Header.Set(ContentTypeKey, JSON)
+}
+
+// minimal returns the body of an error without violations and details.
+func minimal(e *chassi.Error) []byte {
+	body, err := json.Marshal(fault{Code: e.Code.String(), Error: cmp.Or(e.Reason, e.Code.String()), Message: e.Message})
+	if err != nil { // text that is not UTF-8
+		return []byte(`{"code":"` + e.Code.String() + `","error":"` + e.Code.String() + `"}`)
+	}
+	return body
+}
+
+// Small returns a replacement for a response that is too large for the broker: an error keeps
+// its code and reason, a success becomes the error answer_too_large. The request id is kept.
+func (a *Answer) Small() *Answer {
+	e := *transport.ErrAnswerTooLarge
+	if a.Err != nil {
+		e = chassi.Error{Code: a.Err.Code, Reason: a.Err.Reason, Message: strings.ReplaceAll(a.Err.Code.String(), "_", " ")}
+	}
+	small := &Answer{Err: &e, Body: minimal(&e)}
+	if id := a.Header.Get(transport.RequestIDKey); id != "" {
+		small.Header.Set(transport.RequestIDKey, id)
+	}
+	small.Header.Set(CodeKey, e.Code.String())
+	small.Header.Set(ReasonKey, cmp.Or(e.Reason, e.Code.String()))
+	small.Header.Set(ContentTypeKey, JSON)
+	return small
+}
+
+// Decode decodes the message in the format of its Content-Type.
+func (x *exchange) Decode(request any) error {
+	o := x.route.options
+	if len(x.body) > x.route.maxBytes {
+		return transport.ErrBodyTooLarge
+	}
+	switch kind := x.call.In.Get(ContentTypeKey); {
+	case kind == Protobuf:
+		x.protobuf = true
+		return x.route.request.Decode(x.body, request)
+	case kind != "" && !strictjson.IsMediaType(kind):
+		return errMediaType
+	case len(x.body) == 0: // equivalent to an empty object
+		return nil
+	default:
+		return strictjson.Decode(x.body, request, o.MaxJSONDepth)
+	}
+}
+
+// Encode encodes the response in the format of the request.
+func (x *exchange) Encode(response any) (err error) {
+	if err := transport.CheckAnswer(x.answer.Header); err != nil {
+		return fmt.Errorf("the response of %s: %w", x.route.Name(), err)
+	}
+	if x.protobuf {
+		x.answer.Header.Set(ContentTypeKey, Protobuf)
+		x.answer.Body, err = x.route.response.Append(nil, response)
+		return err
+	}
+	if !x.bare {
+		x.answer.Header.Set(ContentTypeKey, JSON)
+	}
+	return strictjson.Append(&x.answer.Body, response)
+}
+
+// Remote is one endpoint called through messages, which are encoded as Protocol Buffers.
+type Remote struct{ request, response *protobuf.Plan }
+
+// NewRemote prepares calls of e.
+func NewRemote(e *chassi.Endpoint) (*Remote, error) {
+	if err := transport.CheckShape(e, "a message broker", false); err != nil {
+		return nil, err //nolint:wrapcheck // says which endpoint
+	}
+	r := new(Remote)
+	var err error
+	if r.request, err = protobuf.PlanOf(e.RequestType()); err == nil {
+		r.response, err = protobuf.PlanOf(e.ResponseType())
+	}
+	return r, err
+}
+
+// Write returns the body of call's request, and sets the headers for its format and ctx's
+// deadline.
+func (r *Remote) Write(ctx context.Context, call *chassi.Call) ([]byte, error) {
+	if err := transport.CheckMetadata(call.In); err != nil {
+		return nil, err
+	}
+	body, err := r.request.Append(nil, call.Request)
+	if err != nil {
+		return nil, chassi.NewError(chassi.InvalidArgument, "malformed_request", "The request cannot be sent").WithCause(err)
+	}
+	call.In.Set(ContentTypeKey, Protobuf)
+	transport.SetTimeout(ctx, call.In)
+	return body, nil
+}
+
+// Read decodes a response with the headers call.Out into call's response, or returns the error
+// that it contains.
+func (r *Remote) Read(call *chassi.Call, body []byte) error {
+	if code := call.Out.Get(CodeKey); code != "" {
+		return faultOf(code, body)
+	}
+	return r.decode(call.Out.Get(ContentTypeKey), body, call.Response)
+}
+
+func (r *Remote) decode(contentType string, body []byte, message any) error {
+	var err error
+	if contentType == Protobuf {
+		err = r.response.Decode(body, message)
+	} else {
+		err = strictjson.DecodeAnswer(body, message)
+	}
+	if err != nil {
+		return chassi.NewError(chassi.Internal, "malformed_answer", "The service's answer is malformed").WithCause(err)
+	}
+	return nil
+}
+
+func faultOf(name string, body []byte) error {
+	var f fault
+	if err := json.Unmarshal(body, &f); err != nil || f.Error == "" {
+		f = fault{Code: name, Error: name, Message: strings.ReplaceAll(name, "_", " ")}
+	}
+	code, ok := chassi.ParseCode(f.Code)
+	if !ok {
+		code = chassi.Unknown
+	}
+	e := chassi.NewError(code, f.Error, f.Message)
+	e.Violations, e.RetryAfter = f.Violations, transport.RetryAfter(f.RetryAfterMS, time.Millisecond)
+	e.Details = strictjson.ParseDetails(f.Details)
+	return e
+}
+
+// Unreachable returns the error of a failed request: the end of the caller's context or an
+// unreachable service.
+func Unreachable(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return chassi.ErrorOf(ctx.Err()).WithCause(errors.Join(ctx.Err(), err))
+	}
+	return chassi.NewError(chassi.Unavailable, "unreachable", "The service cannot be reached").WithCause(err)
+}

@@ -1,0 +1,97 @@
+package browsertest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// docsWidths are those of a telephone, a tablet and a desktop computer.
+var docsWidths = []int{390, 820, 1440}
+
+// Docs tests the page at base/docs at every width, in light and dark colors: shows, a JavaScript
+// expression, becomes true, nothing is too wide, no request goes to another host, and the
+// console is empty. Anchor is the part of the page that is shown. With CHASSI_SCREENSHOTS=FOLDER
+// Docs leaves pictures there, whose names begin with name.
+func Docs(t *testing.T, b *Browser, name, base, anchor, shows string) {
+	t.Helper()
+	for _, width := range docsWidths {
+		for scheme, bright := range map[string]bool{"light": true, "dark": false} {
+			view := fmt.Sprintf("%s-%d-%s", name, width, scheme)
+			page := b.Page(t, width, scheme)
+			page.Open(base + "/docs#" + anchor)
+			page.Wait(shows)
+			if wide := page.Eval(`document.documentElement.scrollWidth > innerWidth`); wide != false {
+				t.Errorf("%s: the page is wider than the window", view)
+			}
+			if got := page.Eval(`Number(getComputedStyle(document.body).backgroundColor.match(/\d+/)[0]) > 127`); got != bright {
+				t.Errorf("%s: bright background: %v", view, got)
+			}
+			if dir := os.Getenv("CHASSI_SCREENSHOTS"); dir != "" {
+				page.Screenshot(filepath.Join(dir, view+".png"))
+			}
+			page.ExpectQuiet(base)
+		}
+	}
+}
+
+// OpenForm opens the form of an endpoint on the page at base/docs, filled with the examples of
+// the document. Tag is the name of the service in links, such as "authv1auth".
+func (p *Page) OpenForm(base, tag, method, path string) {
+	p.t.Helper()
+	p.Open("about:blank")
+	p.Open(base + "/docs#tag/" + tag + "/" + method + path)
+	p.Press("Test Request (" + strings.ToLower(method) + " " + path + ")")
+	p.Wait(`document.querySelector("[role=dialog]")`)
+}
+
+// SetToken enters a bearer token into the open form.
+func (p *Page) SetToken(token string) {
+	p.t.Helper()
+	p.Wait(`(() => {
+		const dialog = document.querySelector("[role=dialog]");
+		const input = dialog.querySelector("[placeholder=Token]");
+		if (input) {
+			input.focus();
+			return document.activeElement === input;
+		}
+		if (!(window.pressedAt > Date.now() - 3000)) { // the section may be folded
+			window.pressedAt = Date.now();
+			[...dialog.querySelectorAll("button")].find((b) => b.innerText.includes("Authentication")).click();
+		}
+	})()`)
+	p.Type(token)
+}
+
+// Send sends the open form and waits for an answer that contains text, such as "200 OK".
+func (p *Page) Send(text string) {
+	p.t.Helper()
+	p.Press("Send ")
+	p.Wait(fmt.Sprintf(`document.querySelector("[role=dialog]").innerText.includes(%q)`, text))
+}
+
+// Press clicks the button whose text contains label: in the dialog, if one is open.
+func (p *Page) Press(label string) {
+	p.t.Helper()
+	p.Wait(fmt.Sprintf(`(() => {
+		const area = document.querySelector("[role=dialog]") ?? document;
+		const button = [...area.querySelectorAll("button")].find((b) => b.innerText.replaceAll("\n", " ").includes(%q));
+		button?.click();
+		return button !== undefined;
+	})()`, label))
+}
+
+// ExpectQuiet fails on a request to a host other than base and on anything on the console.
+func (p *Page) ExpectQuiet(base string) {
+	p.t.Helper()
+	for _, url := range p.Requests() {
+		if !strings.HasPrefix(url, base+"/") && !strings.HasPrefix(url, "data:") && url != "about:blank" {
+			p.t.Errorf("the page requests %s", url)
+		}
+	}
+	for _, problem := range p.Problems() {
+		p.t.Errorf("on the console: %s", problem)
+	}
+}

@@ -1,0 +1,201 @@
+// Package connecttest has a client of the Connect protocol for tests.
+package connecttest
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/schema/protobuf"
+	"github.com/chassi-go/chassi/transport"
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Caller implements [client.Caller] over the Connect protocol.
+type Caller struct {
+	URL      string         // without a path
+	Client   *http.Client   // nil for http.DefaultClient
+	JSON     *protobuf.JSON // of the services; nil for the binary form
+	Gzip     bool           // whether requests are compressed
+	MaxBytes int64          // of a response; 0 for 16 MiB
+}
+
+// NewJSON returns the JSON form of services, for Caller.JSON.
+func NewJSON(services ...*chassi.Service) *protobuf.JSON {
+	form, err := protobuf.NewJSON(services...)
+	if err != nil {
+		panic(err) // the test's own services
+	}
+	return form
+}
+
+// Bind implements [client.Caller].
+func (c *Caller) Bind(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error) {
+	if err := transport.CheckServed(e, "http"); err != nil {
+		return nil, nil, err //nolint:wrapcheck // says which endpoint
+	}
+	request, err := protobuf.PlanOf(e.RequestType())
+	if err != nil {
+		return nil, nil, err
+	}
+	response, err := protobuf.PlanOf(e.ResponseType())
+	if err != nil {
+		return nil, nil, err
+	}
+	b := &chassi.Binding{Endpoint: e, Transport: "http", Client: true, Method: http.MethodPost, Route: e.FullName(), Status: transport.CodeStatus}
+	return b, func(ctx context.Context, call *chassi.Call) error {
+		body, err := c.encode(request, call.Request)
+		if err != nil {
+			return chassi.NewError(chassi.InvalidArgument, "malformed_request", "The request cannot be sent").WithCause(err)
+		}
+		if err := transport.CheckMetadata(call.In); err != nil {
+			return err
+		}
+		answer, header, err := c.send(ctx, e, body, call.In)
+		for key := range header {
+			call.Out.Set(key, header.Get(key))
+		}
+		if err != nil {
+			return err
+		}
+		if c.JSON != nil {
+			return c.JSON.Decode(answer, response, call.Response, 1000)
+		}
+		return response.Decode(answer, call.Response)
+	}, nil
+}
+
+func (c *Caller) encode(p *protobuf.Plan, message any) ([]byte, error) {
+	if c.JSON != nil {
+		return c.JSON.Append(nil, p, message)
+	}
+	return p.Append(nil, message)
+}
+
+// Send sends an encoded request and returns the encoded response, or the error that the server
+// has sent.
+func (c *Caller) Send(ctx context.Context, e *chassi.Endpoint, body []byte) ([]byte, error) {
+	answer, _, err := c.send(ctx, e, body, nil)
+	return answer, err
+}
+
+func (c *Caller) send(ctx context.Context, e *chassi.Endpoint, body []byte, in chassi.Metadata) ([]byte, http.Header, error) {
+	service, method := protobuf.FullName(e)
+	if c.Gzip {
+		var b bytes.Buffer
+		z := gzip.NewWriter(&b)
+		_, _ = z.Write(body)
+		_ = z.Close()
+		body = b.Bytes()
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.URL+"/"+service+"/"+method, bytes.NewReader(body))
+	if err != nil {
+		return nil, nil, err
+	}
+	c.header(ctx, r.Header, in)
+	client := c.Client
+	if client == nil {
+		client = http.DefaultClient
+	}
+	answer, err := client.Do(r)
+	if err != nil {
+		return nil, nil, unreachable(ctx, err)
+	}
+	defer answer.Body.Close()
+	limit := c.MaxBytes
+	if limit == 0 {
+		limit = 16 << 20
+	}
+	b, err := io.ReadAll(io.LimitReader(answer.Body, limit+1))
+	switch {
+	case err != nil:
+		return nil, answer.Header, unreachable(ctx, err)
+	case answer.StatusCode != http.StatusOK:
+		return nil, answer.Header, ErrorOf(answer, b)
+	case int64(len(b)) > limit:
+		return nil, answer.Header, transport.ErrAnswerTooLarge
+	case answer.Header.Get("Content-Type") != r.Header.Get("Content-Type"):
+		return nil, answer.Header, fmt.Errorf("connecttest: the response is %s", answer.Header.Get("Content-Type"))
+	default:
+		return b, answer.Header, nil
+	}
+}
+
+func (c *Caller) header(ctx context.Context, h http.Header, in chassi.Metadata) {
+	if pairs, ok := in.(*transport.Pairs); ok {
+		for _, pair := range *pairs {
+			h.Set(pair.Key, pair.Value)
+		}
+	}
+	h.Set("Content-Type", "application/proto")
+	if c.JSON != nil {
+		h.Set("Content-Type", "application/json")
+	}
+	if c.Gzip {
+		h.Set("Content-Encoding", "gzip")
+	}
+	h.Set("Connect-Protocol-Version", "1")
+	if deadline, ok := ctx.Deadline(); ok {
+		h.Set("Connect-Timeout-Ms", strconv.FormatInt(max(time.Until(deadline).Milliseconds(), 1), 10))
+	}
+}
+
+func unreachable(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return chassi.ErrorOf(ctx.Err()).WithCause(errors.Join(ctx.Err(), err))
+	}
+	return chassi.NewError(chassi.Unavailable, "unreachable", "The service cannot be reached").WithCause(err)
+}
+
+// Failure is an error of the protocol.
+type Failure struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	Details []struct {
+		Type  string         `json:"type"`
+		Value string         `json:"value"`
+		Debug jsontext.Value `json:"debug"`
+	} `json:"details"`
+}
+
+// ErrorOf returns the error of a response.
+func ErrorOf(answer *http.Response, body []byte) error {
+	var f Failure
+	if answer.Header.Get("Content-Type") != "application/json" || json.Unmarshal(body, &f, json.RejectUnknownMembers(true)) != nil {
+		code := chassi.Unknown
+		switch answer.StatusCode {
+		case http.StatusNotFound:
+			code = chassi.Unimplemented
+		case http.StatusServiceUnavailable:
+			code = chassi.Unavailable
+		case http.StatusTooManyRequests, http.StatusRequestHeaderFieldsTooLarge:
+			code = chassi.ResourceExhausted
+		}
+		return chassi.NewError(code, code.String(), strings.TrimSpace(string(body)))
+	}
+	code, ok := chassi.ParseCode(f.Code)
+	if !ok || transport.HTTPStatus(code) != answer.StatusCode {
+		return fmt.Errorf("connecttest: status %d with code %q", answer.StatusCode, f.Code)
+	}
+	e := chassi.NewError(code, code.String(), f.Message)
+	details := make([]protobuf.ErrorDetail, len(f.Details))
+	for i, d := range f.Details {
+		value, err := base64.RawStdEncoding.DecodeString(d.Value)
+		if err != nil {
+			return fmt.Errorf("connecttest: detail %s: %w", d.Type, err)
+		}
+		details[i] = protobuf.ErrorDetail{Name: d.Type, Protobuf: value}
+	}
+	protobuf.ReadErrorDetails(e, details)
+	return e
+}

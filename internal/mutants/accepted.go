@@ -1,0 +1,32 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// parseAccepted reads survivors.txt: a line that names the mutant, then indented
+// lines with the reason. Lines that begin with # are comments. It returns the reasons
+// by the names.
+func parseAccepted(text string) (map[string]string, error) {
+	accepted := map[string]string{}
+	name := ""
+	for line := range strings.Lines(text) {
+		trimmed := strings.TrimSpace(line)
+		switch {
+		case trimmed == "" || strings.HasPrefix(line, "#"):
+		case trimmed == strings.TrimRight(line, "\n"):
+			if name != "" && accepted[name] == "" {
+				return nil, fmt.Errorf("survivors.txt: %q has no reason", name)
+			}
+			name = trimmed
+			accepted[name] = ""
+		default:
+			accepted[name] = strings.TrimSpace(accepted[name] + " " + trimmed)
+		}
+	}
+	if name != "" && accepted[name] == "" {
+		return nil, fmt.Errorf("survivors.txt: %q has no reason", name)
+	}
+	return accepted, nil
+}

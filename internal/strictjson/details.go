@@ -1,0 +1,161 @@
+package strictjson
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/chassi-go/chassi"
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+const (
+	// maxDetails is the maximum number of details of one error, see [chassi.Error.WithDetails].
+	maxDetails = 16
+	// maxDetailsSent is the maximum size of the details of one error in bytes, when sent.
+	maxDetailsSent = 16 << 10
+	// maxDetailsRead is the maximum size when received.
+	maxDetailsRead = 64 << 10
+	// typePrefix is the prefix of a type URL.
+	typePrefix = "type.googleapis.com/"
+)
+
+// Details returns an error's details as a JSON array of objects, in the ProtoJSON form of
+// google.protobuf.Any: each has its type URL as "@type" beside its own members. A message
+// without a JSON form has "@value" instead, its encoding in base64. Details returns nil if
+// there are none. Details that cannot be encoded, and those beyond 16 or 16 KiB in total, are
+// omitted.
+func Details(details []chassi.Detail) jsontext.Value {
+	var array jsontext.Value
+	for _, d := range details[:min(len(details), maxDetails)] {
+		object, err := detail(d)
+		if err != nil || len(array)+len(object)+2 > maxDetailsSent {
+			continue
+		}
+		if array == nil {
+			array = append(array, '[')
+		} else {
+			array = append(array, ',')
+		}
+		array = append(array, object...)
+	}
+	if array == nil {
+		return nil
+	}
+	return append(array, ']')
+}
+
+var errDetail = errors.New("strictjson: a detail must be an object with the name of a message")
+
+// detail encodes one detail. A panic of a method of d, or of a nil d, is recovered, because the
+// error must be sent in any case.
+func detail(d chassi.Detail) (object jsontext.Value, err error) {
+	defer func() {
+		if recover() != nil {
+			object, err = nil, errDetail
+		}
+	}()
+	name := d.DetailName()
+	if !isFullName(name) {
+		return nil, errDetail
+	}
+	members, err := detailMembers(d)
+	if err != nil {
+		return nil, err
+	}
+	object = append(object, `{"@type":"`+typePrefix+name+`"`...)
+	if rest := strings.TrimSpace(string(members[1:])); rest != "}" {
+		object = append(object, ',')
+		object = append(object, rest...)
+	} else {
+		object = append(object, '}')
+	}
+	if !object.IsValid() { // the detail has a member named @type
+		return nil, errDetail
+	}
+	return object, nil
+}
+
+// detailMembers returns an object without "@type".
+func detailMembers(d chassi.Detail) (members []byte, err error) {
+	encoded, ok := d.(*chassi.EncodedDetail)
+	switch {
+	case !ok:
+		err = Append(&members, d)
+	case encoded.JSON != nil:
+		members = encoded.JSON
+	default:
+		err = Append(&members, &detailValue{encoded.Protobuf})
+	}
+	if err == nil && (jsontext.Value(members).Kind() != '{' || members[0] != '{') {
+		err = errDetail
+	}
+	return members, err
+}
+
+type detailValue struct {
+	Value []byte `json:"@value"` // no name of a field
+}
+
+// ParseDetails decodes details that another process has encoded with [Details]. Malformed
+// details are omitted, as are those beyond 16, and all of an array longer than 64 KiB.
+func ParseDetails(array jsontext.Value) []chassi.Detail {
+	if len(array) == 0 || len(array) > maxDetailsRead {
+		return nil
+	}
+	var objects []jsontext.Value
+	if err := json.Unmarshal(array, &objects, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)); err != nil {
+		return nil
+	}
+	var details []chassi.Detail
+	for _, object := range objects[:min(len(objects), maxDetails)] {
+		if d := parseDetail(object); d != nil {
+			details = append(details, d)
+		}
+	}
+	return details
+}
+
+func parseDetail(object jsontext.Value) chassi.Detail {
+	var d struct {
+		detailValue
+
+		Type string         `json:"@type"`
+		Rest jsontext.Value `json:",embed"` // the others
+	}
+	if err := json.Unmarshal(object, &d); err != nil {
+		return nil
+	}
+	name := d.Type[strings.LastIndexByte(d.Type, '/')+1:]
+	if !isFullName(name) {
+		return nil
+	}
+	if d.Value != nil {
+		return &chassi.EncodedDetail{Name: name, Protobuf: d.Value}
+	}
+	members := []byte("{}")
+	if d.Rest != nil {
+		members = d.Rest
+	}
+	return &chassi.EncodedDetail{Name: name, JSON: members, Decode: func(into any) error { return DecodeAnswer(members, into) }}
+}
+
+// isFullName reports whether name is a valid name of a Protocol Buffers message.
+func isFullName(name string) bool {
+	if len(name) > maxFullName {
+		return false
+	}
+	for word := range strings.SplitSeq(name, ".") {
+		if word == "" || word[0] >= '0' && word[0] <= '9' {
+			return false
+		}
+		for i := range len(word) {
+			if c := word[i] | ' '; (c < 'a' || c > 'z') && (c < '0' || c > '9') && word[i] != '_' {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+const maxFullName = 256

@@ -1,0 +1,88 @@
+package strictjson
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+var (
+	noOptions       = json.JoinOptions()
+	durationOptions = json.JoinOptions(
+		json.WithMarshalers(json.MarshalToFunc(writeDuration)),
+		json.WithUnmarshalers(json.UnmarshalFromFunc(readDuration)),
+	)
+	durationTypes sync.Map // reflect.Type to json.Options
+)
+
+// durations returns the options for message: the JSON library has no form for durations, and
+// functions for one type also slow down messages without that type.
+func durations(message any) json.Options {
+	t := reflect.TypeOf(message)
+	if o, ok := durationTypes.Load(t); ok {
+		return o.(json.Options)
+	}
+	o := noOptions
+	if hasDuration(t, make(map[reflect.Type]bool)) {
+		o = durationOptions
+	}
+	durationTypes.Store(t, o)
+	return o
+}
+
+func hasDuration(t reflect.Type, seen map[reflect.Type]bool) bool {
+	if t == nil || seen[t] {
+		return false
+	}
+	seen[t] = true
+	switch t.Kind() {
+	case reflect.Map:
+		return hasDuration(t.Key(), seen) || hasDuration(t.Elem(), seen)
+	case reflect.Pointer, reflect.Slice, reflect.Array:
+		return hasDuration(t.Elem(), seen)
+	case reflect.Struct:
+		for f := range t.Fields() {
+			if hasDuration(f.Type, seen) {
+				return true
+			}
+		}
+	}
+	return t == reflect.TypeFor[time.Duration]()
+}
+
+// writeDuration encodes seconds, as in ProtoJSON: "1.5s".
+func writeDuration(e *jsontext.Encoder, d time.Duration) error {
+	text := strconv.FormatInt(int64(d/time.Second), 10)
+	if fraction := d % time.Second; fraction != 0 {
+		if d < 0 {
+			text, fraction = strings.TrimPrefix(text, "-"), -fraction
+			text = "-" + text
+		}
+		text += strings.TrimRight(fmt.Sprintf(".%09d", int64(fraction)), "0")
+	}
+	return e.WriteToken(jsontext.String(text + "s"))
+}
+
+// readDuration decodes that form, and that of Go: "1m30s".
+func readDuration(d *jsontext.Decoder, into *time.Duration) error {
+	token, err := d.ReadToken()
+	if err != nil {
+		return err
+	}
+	if token.Kind() != '"' {
+		return errDuration
+	}
+	if *into, err = time.ParseDuration(token.String()); err != nil {
+		return errDuration // the parser's error quotes
+	}
+	return nil
+}
+
+var errDuration = errors.New("must be a duration such as 1.5s")

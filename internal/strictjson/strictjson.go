@@ -1,0 +1,114 @@
+// Package strictjson decodes and encodes messages as JSON. Decoding is strict: an unknown or
+// duplicate member or one in the wrong case, a value of the wrong type, trailing data, invalid
+// UTF-8 and excessive nesting are errors that name the field.
+package strictjson
+
+import (
+	"bytes"
+	"fmt"
+	"mime"
+	"reflect"
+	"strings"
+
+	"github.com/chassi-go/chassi"
+	"github.com/go-json-experiment/json"
+)
+
+var (
+	// The library refuses duplicate names, invalid UTF-8, trailing data and wrong
+	// case by itself.
+	strict = json.JoinOptions(json.RejectUnknownMembers(true))
+	// A response may have members that the client does not know yet.
+	lenient = json.JoinOptions(json.RejectUnknownMembers(false))
+	plain   = json.JoinOptions(json.Deterministic(true))
+
+	errMalformed = chassi.NewError(chassi.InvalidArgument, "malformed_request", "The request is malformed")
+)
+
+// IsMediaType reports whether the value of a Content-Type means JSON in UTF-8. "utf8" is
+// accepted for the registered name utf-8, as in other parsers.
+func IsMediaType(value string) bool {
+	if value == "application/json" {
+		return true
+	}
+	media, params, err := mime.ParseMediaType(value)
+	if err != nil || media != "application/json" {
+		return false
+	}
+	charset, given := params["charset"]
+	return !given || strings.EqualFold(charset, "utf-8") || strings.EqualFold(charset, "utf8")
+}
+
+// Decode decodes data, a JSON object, into message, a pointer to a struct. It returns a
+// [chassi.InvalidArgument] that names the field if data is malformed or nested deeper than
+// maxDepth. The error never quotes values. Null is malformed for types without nil. The text of
+// an error of UnmarshalText is included, without the value.
+func Decode(data []byte, message any, maxDepth int) error {
+	if err := checkDepth(data, maxDepth); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, message, strict, durations(message)); err != nil {
+		return malformed(err, data, reflect.TypeOf(message))
+	}
+	return refuseNull(data, reflect.TypeOf(message))
+}
+
+// DecodeAnswer decodes a response: unknown members are skipped, so that services can add
+// members before their clients know them.
+func DecodeAnswer(data []byte, message any) error {
+	if err := json.Unmarshal(data, message, lenient, durations(message)); err != nil {
+		return fmt.Errorf("strictjson: %w", err)
+	}
+	return nil
+}
+
+// Append appends the encoding of message to buffer.
+func Append(buffer *[]byte, message any) error {
+	writer := sliceWriter{buffer}
+	return json.MarshalWrite(&writer, message, plain, durations(message))
+}
+
+type sliceWriter struct{ b *[]byte }
+
+func (w *sliceWriter) Write(p []byte) (int, error) {
+	*w.b = append(*w.b, p...)
+	return len(p), nil
+}
+
+// checkDepth refuses data nested deeper than limit, and data that is not an object, before
+// decoding.
+func checkDepth(body []byte, limit int) error {
+	if bytes.Count(body, []byte{'{'})+bytes.Count(body, []byte{'['}) <= limit {
+		return wantObject(body)
+	}
+	depth, inString := 0, false
+	for i := 0; i < len(body); i++ {
+		switch c := body[i]; {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+		case inString:
+		case c == '{' || c == '[':
+			if depth++; depth > limit {
+				return errMalformed.WithViolations(chassi.Violation{Message: fmt.Sprintf("nests deeper than %d levels", limit)})
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return wantObject(body)
+}
+
+func wantObject(body []byte) error {
+	for _, c := range body {
+		switch c {
+		case ' ', '\t', '\r', '\n':
+		case '{':
+			return nil
+		default:
+			return errMalformed.WithViolations(chassi.Violation{Message: "the body must be a JSON object"})
+		}
+	}
+	return errMalformed.WithViolations(chassi.Violation{Message: "the body is empty; it must be a JSON object"})
+}

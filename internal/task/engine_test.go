@@ -1,0 +1,313 @@
+package task
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/database"
+	"github.com/chassi-go/chassi/internal/dbtest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience is how long a test waits for a condition on a slow machine.
+const patience = 30 * time.Second
+
+var quiet = slog.New(slog.DiscardHandler)
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func open(t testing.TB, url string) *database.DB {
+	t.Helper()
+	db, err := database.Open(t.Context(), database.Config{URL: url, QueryTimeout: patience})
+	must(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+// start starts an engine with the queues. It is stopped at the end of the test, unless it was.
+func start(t testing.TB, db *database.DB, o Options, queues ...Queue) *Engine {
+	t.Helper()
+	if o.Logger == nil {
+		o.Logger = quiet
+	}
+	e := NewEngine(db, o)
+	for _, q := range queues {
+		must(t, e.Handle(q))
+	}
+	must(t, e.Start(t.Context()))
+	t.Cleanup(func() {
+		e.mu.Lock()
+		stopped := e.draining
+		e.mu.Unlock()
+		if !stopped {
+			must(t, e.Stop(context.Background()))
+		}
+	})
+	return e
+}
+
+// add inserts tasks in one transaction.
+func add(t testing.TB, db *database.DB, e *Engine, tasks ...New) {
+	t.Helper()
+	must(t, db.Write(t.Context(), func(ctx context.Context, tx *database.Tx) error {
+		for _, n := range tasks {
+			if _, err := Insert(ctx, tx, n); err != nil {
+				return err
+			}
+		}
+		if e != nil {
+			e.OnCommit(tx)
+		}
+		return nil
+	}))
+	var keys []Key
+	for _, n := range tasks {
+		if n.Key != "" {
+			keys = append(keys, Key{n.Queue, n.Key})
+		}
+	}
+	if e != nil {
+		must(t, e.Advance(t.Context(), keys...))
+	}
+}
+
+// eventually polls until f returns true.
+func eventually(t testing.TB, what string, f func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !f() {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %v: %s", patience, what)
+		}
+		<-tick.C
+	}
+}
+
+func count(t testing.TB, db *database.DB, query string, args ...any) (n int) {
+	t.Helper()
+	must(t, db.QueryRow(t.Context(), query, args...).Scan(&n))
+	return n
+}
+
+func empty(t testing.TB, db *database.DB) func() bool {
+	return func() bool { return count(t, db, "SELECT count(*) FROM chassi_tasks") == 0 }
+}
+
+// seen counts the runs of tasks by uid, and keeps their order.
+type seen struct {
+	mu    sync.Mutex
+	count map[string]int
+	order []string
+}
+
+func (s *seen) add(uid string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.count == nil {
+		s.count = make(map[string]int)
+	}
+	s.count[uid]++
+	s.order = append(s.order, uid)
+	return s.count[uid]
+}
+
+// Each task runs once, on two nodes.
+func TestTasksRunOnce(t *testing.T) {
+	t.Parallel()
+	dbtest.Engines(t, func(t *testing.T, url string) {
+		var s seen
+		q := Queue{Name: "q", Run: func(_ context.Context, task *Task) error { s.add(task.UID); return nil }}
+		db := open(t, url)
+		first := start(t, db, Options{}, q)
+		start(t, open(t, url), Options{}, q)
+		for i := range 10 {
+			var tasks []New
+			for j := range 50 {
+				tasks = append(tasks, New{Queue: "q", UID: strconv.Itoa(i*50 + j), Body: []byte("body")})
+			}
+			add(t, db, first, tasks...)
+		}
+		eventually(t, "the queue is empty", empty(t, db))
+		if len(s.count) != 500 || len(s.order) != 500 {
+			t.Errorf("%d tasks of 500 ran %d times", len(s.count), len(s.order))
+		}
+	})
+}
+
+// A failed task runs again with growing delays and becomes a dead letter at last; a permanent
+// error makes it one at once.
+func TestRetryAndDeadLetter(t *testing.T) {
+	t.Parallel()
+	dbtest.Engines(t, func(t *testing.T, url string) {
+		var s seen
+		db := open(t, url)
+		e := start(t, db, Options{Poll: 10 * time.Millisecond}, Queue{
+			Name: "q", Tries: 3, Delay: time.Millisecond,
+			Run: func(_ context.Context, task *Task) error {
+				n := s.add(task.UID)
+				if n != task.Try {
+					t.Errorf("try %d of %s is number %d", task.Try, task.UID, n)
+				}
+				switch {
+				case task.UID == "permanent":
+					return chassi.NewError(chassi.NotFound, "gone", "It is gone")
+				case task.UID == "panics":
+					panic("boom")
+				case task.UID == "recovers" && n == 2:
+					return nil
+				}
+				return errors.New("fails")
+			},
+		})
+		add(t, db, e, New{Queue: "q", UID: "permanent"}, New{Queue: "q", UID: "panics"}, New{Queue: "q", UID: "recovers"}, New{Queue: "q", UID: "fails"})
+		eventually(t, "the queue is empty", empty(t, db))
+		for uid, want := range map[string]int{"permanent": 1, "panics": 3, "recovers": 2, "fails": 3} {
+			if s.count[uid] != want {
+				t.Errorf("%s ran %d times, want %d", uid, s.count[uid], want)
+			}
+		}
+		if n := count(t, db, "SELECT count(*) FROM chassi_dead WHERE uid IN ('permanent', 'panics', 'fails')"); n != 3 {
+			t.Errorf("%d dead letters, want 3", n)
+		}
+	})
+}
+
+// The tasks of a key run one after the other in order, on two nodes, also if they fail; others
+// are not delayed.
+func TestKeysKeepTheirOrder(t *testing.T) {
+	t.Parallel()
+	dbtest.Engines(t, func(t *testing.T, url string) {
+		const keys, each = 20, 10
+		var mu sync.Mutex
+		got := make(map[string][]string)
+		active := make(map[string]bool)
+		q := Queue{Name: "q", Delay: time.Millisecond, Tries: 100, Run: func(_ context.Context, task *Task) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if active[task.Key] {
+				t.Errorf("two tasks of %s run", task.Key)
+			}
+			if (task.ID+int64(task.Try))%7 == 0 {
+				return errors.New("fails at random")
+			}
+			got[task.Key] = append(got[task.Key], task.UID)
+			return nil
+		}}
+		db := open(t, url)
+		first := start(t, db, Options{Poll: 20 * time.Millisecond}, q)
+		start(t, open(t, url), Options{Poll: 20 * time.Millisecond}, q)
+		for i := range each {
+			var tasks []New
+			for k := range keys {
+				tasks = append(tasks, New{Queue: "q", UID: strconv.Itoa(i), Key: fmt.Sprint("key", k)})
+			}
+			add(t, db, first, tasks...)
+		}
+		eventually(t, "the queue is empty", empty(t, db))
+		for k, uids := range got {
+			for i, uid := range uids {
+				if uid != strconv.Itoa(i) {
+					t.Errorf("%s: %v", k, uids)
+					break
+				}
+			}
+		}
+		if len(got) != keys {
+			t.Errorf("%d keys, want %d", len(got), keys)
+		}
+	})
+}
+
+// At the end of a stop, a task that runs is given back and its try is not counted.
+func TestDrainGivesBack(t *testing.T) {
+	t.Parallel()
+	dbtest.Engines(t, func(t *testing.T, url string) {
+		db := open(t, url)
+		began := make(chan error, 10)
+		e := start(t, db, Options{}, Queue{Name: "q", Run: func(ctx context.Context, _ *Task) error {
+			began <- nil
+			<-ctx.Done()
+			began <- context.Cause(ctx)
+			return ctx.Err()
+		}})
+		add(t, db, e, New{Queue: "q", UID: "a"})
+		<-began
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		must(t, e.Stop(ctx))
+		if cause := <-began; !errors.Is(cause, ErrDrained) {
+			t.Errorf("the cause is %v", cause)
+		}
+		if n := count(t, db, "SELECT count(*) FROM chassi_tasks WHERE state = 0 AND tries = 0 AND lost = 0"); n != 1 {
+			t.Error("the task was not given back")
+		}
+		if n := count(t, db, "SELECT count(*) FROM chassi_leases"); n != 0 {
+			t.Error("the session was not ended")
+		}
+	})
+}
+
+// kill ends the goroutines of a node without giving anything back.
+func (e *Engine) kill() {
+	e.mu.Lock()
+	e.draining = true
+	e.mu.Unlock()
+	e.stop()
+	e.loops.Wait()
+}
+
+// The tasks of a node that does not renew its lease run elsewhere, and what the first node does
+// later changes nothing. After three lost leases a task is a dead letter.
+func TestLostLease(t *testing.T) {
+	t.Parallel()
+	dbtest.Engines(t, func(t *testing.T, url string) {
+		db := open(t, url)
+		o := Options{Lease: 300 * time.Millisecond, Poll: 10 * time.Millisecond}
+		release := make(chan struct{})
+		defer close(release)
+		for lost := range maxLost {
+			var s seen
+			began := make(chan *Task, 10)
+			e := start(t, open(t, url), o, Queue{Name: "q", Run: func(_ context.Context, task *Task) error {
+				s.add(task.UID)
+				began <- task
+				<-release
+				return nil
+			}})
+			if lost == 0 {
+				add(t, db, e, New{Queue: "q", UID: "poison"})
+			}
+			if task := <-began; task.Lost != lost || task.Try != lost+1 {
+				t.Errorf("lost %d times in try %d, want %d", task.Lost, task.Try, lost)
+			}
+			e.kill()
+		}
+		var s seen
+		e := start(t, db, o, Queue{Name: "q", Run: func(_ context.Context, task *Task) error { s.add(task.UID); return nil }})
+		add(t, db, e, New{Queue: "q", UID: "neighbor"})
+		eventually(t, "the poison is a dead letter", func() bool {
+			return count(t, db, "SELECT count(*) FROM chassi_dead WHERE reason = 'poison' AND lost = 2") == 1
+		})
+		eventually(t, "the queue is empty", empty(t, db))
+		if len(s.order) != 1 || s.order[0] != "neighbor" {
+			t.Errorf("%v ran", s.order)
+		}
+	})
+}

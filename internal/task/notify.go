@@ -1,0 +1,74 @@
+package task
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/chassi-go/chassi/database"
+)
+
+// channel is the channel of PostgreSQL's notifications. The payload is the session of the
+// sender.
+const channel = "chassi_tasks"
+
+// notifyPause is the shortest time between two notifications of this node, because PostgreSQL
+// serializes the transactions that send them.
+const notifyPause = 20 * time.Millisecond
+
+// Notify wakes this node, and soon after the others that use the database.
+func (e *Engine) Notify() {
+	e.Wake()
+	select {
+	case e.sent <- struct{}{}:
+	default:
+	}
+}
+
+// OnCommit calls [Engine.Notify] after the commit of tx. If tx has no method OnCommit, as a
+// *sql.Tx, it does so at once and relies on polling for what is committed later.
+func (e *Engine) OnCommit(tx Execer) {
+	if c, ok := tx.(interface{ OnCommit(f func()) }); ok {
+		c.OnCommit(e.Notify)
+		return
+	}
+	e.Notify()
+}
+
+// notify sends notifications to other nodes.
+func (e *Engine) notify(ctx context.Context) {
+	if e.db.Dialect() != database.Postgres {
+		return
+	}
+	for {
+		select {
+		case <-e.sent:
+		case <-ctx.Done():
+			return
+		}
+		_ = e.db.BatchShared(ctx, database.Statement{ // the others poll
+			SQL: "SELECT pg_notify($1, $2)", Args: []any{channel, e.Session()}, Rows: func(c database.Cursor) error {
+				for c.Next() {
+				}
+				return nil
+			},
+		})
+		e.pause(ctx, notifyPause)
+	}
+}
+
+// listen wakes this node when another one notifies.
+func (e *Engine) listen(ctx context.Context) {
+	for {
+		err := e.db.Listen(ctx, channel, func(sender string) {
+			if sender != e.Session() {
+				e.Wake()
+			}
+		})
+		if ctx.Err() != nil || errors.Is(err, database.ErrNoNotifications) {
+			return
+		}
+		e.outages.Failed(err)
+		e.pause(ctx, e.o.Poll)
+	}
+}

@@ -1,0 +1,107 @@
+package task
+
+import (
+	"context"
+	"errors"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/database"
+	"github.com/chassi-go/chassi/internal/safetext"
+	"github.com/chassi-go/chassi/transport"
+)
+
+// maxError is how much is kept of the text of an error, in bytes.
+const maxError = 2 << 10
+
+// Fence returns the fencing number with which the task was claimed: while its row in
+// chassi_tasks has it, the task is this node's.
+func (t *Task) Fence() int64 { return t.fence }
+
+// outcome returns what becomes of a run.
+func (f finished) outcome() (Outcome, *chassi.Error) {
+	switch {
+	case f.err == nil:
+		return Done, nil
+	case f.drained:
+		return GivenBack, nil
+	}
+	e := chassi.ErrorOf(f.err)
+	q := transport.Queue{MaxAttempts: f.queue.Tries}
+	if q.Classify(e, f.task.Try) == transport.DeadLetter {
+		return Dead, e
+	}
+	return Retry, e
+}
+
+// settle returns the statements that end a run.
+func (e *Engine) settle(f finished) []database.Statement {
+	if errors.Is(f.err, ErrLeaseLost) || f.deleted && f.queue.Ending == nil {
+		return nil
+	}
+	what, why := f.outcome()
+	id := []any{f.task.ID, f.fence(), f.session.id}
+	var batch []database.Statement
+	if f.queue.Ending != nil {
+		batch = f.queue.Ending(f.task, what, f.err)
+	}
+	add := func(sql string, more ...any) {
+		batch = append(batch, database.Statement{SQL: sql, Args: append(id, more...)})
+	}
+	switch what {
+	case Done:
+		add(e.sql.done)
+	case GivenBack:
+		add(e.sql.giveBack)
+	case Retry:
+		delay := transport.Queue{Delay: f.queue.Delay, MaxDelay: f.queue.MaxDelay}.DelayAfter(f.task.Try)
+		add(e.sql.retry, max(delay, why.RetryAfter).Microseconds(), safetext.Clip(f.err.Error(), maxError))
+	case Dead:
+		text := safetext.Clip(f.err.Error(), maxError)
+		add(e.sql.bury, why.Code.String(), why.Reason, text)
+		add(e.sql.done)
+	}
+	return batch
+}
+
+// report logs a dead letter.
+func (e *Engine) report(f finished) {
+	if what, why := f.outcome(); what == Dead {
+		e.o.Logger.Error("tasks: a dead letter", "queue", f.queue.Name, "id", f.task.ID, "uid", f.task.UID, "tries", f.task.Try, "error", why)
+		e.o.DeadLettered(f.queue.Name)
+	}
+}
+
+// unblocks returns the key whose next task may begin after the run.
+func (f finished) unblocks() (Key, bool) {
+	what, _ := f.outcome()
+	return Key{f.queue.Name, f.task.Key}, f.task.Key != "" && (what == Done || what == Dead)
+}
+
+// Key is a key of a queue, whose tasks run one after the other.
+type Key struct{ Queue, Key string }
+
+// Advance makes the first task of each key ready, unless another one of the key is being worked
+// on or a dead letter holds it. It must be called after the commit of a transaction that inserts
+// tasks with keys, deletes them, or discards dead letters: whoever comes last sees what all have
+// done. A call that a crash prevents is made up for by the maintenance of any node.
+func (e *Engine) Advance(ctx context.Context, keys ...Key) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	if err := e.db.BatchShared(ctx, e.advanceStatements(keys)...); err != nil {
+		return err
+	}
+	e.Wake()
+	return nil
+}
+
+func (e *Engine) advanceStatements(keys []Key) (batch []database.Statement) {
+	seen := make(map[Key]bool, len(keys))
+	for _, k := range keys {
+		if !seen[k] {
+			seen[k] = true
+			batch = append(batch, database.Statement{SQL: e.sql.advance, Args: []any{k.Queue, k.Key}})
+		}
+	}
+	return batch
+}

@@ -1,0 +1,211 @@
+package job
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/database"
+	"github.com/chassi-go/chassi/internal/task"
+)
+
+// Status is the state of a job.
+type Status struct {
+	Job        string
+	Expression string // "" for a job without a schedule
+	Zone       string
+	Next       time.Time // the next scheduled time; zero without a schedule
+	Overdue    bool      // whether the next run should have started a minute ago
+	Paused     bool
+	Waiting    int // runs, including those that wait for their next try
+	Running    int
+	Last       *Record // nil if no run is known
+}
+
+// Record is a run that has ended, or the last try of one.
+type Record struct {
+	ID             string
+	Node           string // "" if the node was lost
+	Started, Ended time.Time
+	// Outcome is "succeeded", "failed" (it is tried again), "dead" (it is a dead letter), "given
+	// back" (the node was stopped; it runs again) or "skipped" (an earlier run was waiting or
+	// running).
+	Outcome string
+	Error   string
+}
+
+// ErrUnknown is the error of functions that are given the name of a job that the database does
+// not know.
+var ErrUnknown = chassi.NewError(chassi.NotFound, "unknown_job", "There is no job of this name")
+
+var errArgument = chassi.NewError(chassi.InvalidArgument, "malformed_argument", "The argument of the job is not JSON")
+
+// errNoSchedule is the error for a job that only a program starts.
+var errNoSchedule = chassi.NewError(chassi.FailedPrecondition, "no_schedule", "The job has no schedule")
+
+// List returns the jobs that a program with this database has served, in the order of their
+// names.
+func List(ctx context.Context, db *database.DB) (list []Status, err error) {
+	err = db.Read(ctx, func(ctx context.Context, tx *database.Tx) error {
+		list = nil
+		now := task.Now(db.Dialect())
+		rows, err := tx.Query(ctx, `SELECT job, expression, zone, next_run, paused, `+now+`,
+			(SELECT count(*) FROM chassi_tasks WHERE queue = '`+queuePrefix+`' || job AND state <> 3),
+			(SELECT count(*) FROM chassi_tasks WHERE queue = '`+queuePrefix+`' || job AND state = 3)
+			FROM chassi_schedules ORDER BY job`)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var s Status
+			var next, at int64
+			if err := rows.Scan(&s.Job, &s.Expression, &s.Zone, &next, &s.Paused, &at, &s.Waiting, &s.Running); err != nil {
+				return err
+			}
+			if s.Expression != "" {
+				s.Next, s.Overdue = inZone(next, s.Zone), at-next > late.Microseconds()
+			}
+			list = append(list, s)
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			return err
+		}
+		for i := range list {
+			records, err := history(ctx, tx, list[i].Job, 1)
+			if err != nil {
+				return err
+			}
+			if len(records) > 0 {
+				list[i].Last = &records[0]
+			}
+		}
+		return nil
+	})
+	return list, err
+}
+
+// inZone returns a stored time in its zone, or in UTC if this machine does not know the zone.
+func inZone(micro int64, zone string) time.Time {
+	z, err := time.LoadLocation(zone)
+	if err != nil {
+		z = time.UTC
+	}
+	return time.UnixMicro(micro).In(z)
+}
+
+// History returns the last runs of a job, at most a hundred, the latest first.
+func History(ctx context.Context, db *database.DB, job string) (list []Record, err error) {
+	err = db.Read(ctx, func(ctx context.Context, tx *database.Tx) error {
+		if _, err := find(ctx, tx, job); err != nil {
+			return err
+		}
+		list, err = history(ctx, tx, job, kept)
+		return err
+	})
+	return list, err
+}
+
+// history includes dead letters of nodes that were lost, which recorded nothing.
+func history(ctx context.Context, tx *database.Tx, job string, limit int) (list []Record, err error) {
+	rows, err := tx.Query(ctx, `SELECT run_id, node, started_at, ended_at, outcome, error FROM chassi_runs WHERE job = $1
+		UNION ALL SELECT uid, '', created_at, died_at, 'dead', error FROM chassi_dead WHERE queue = $2 AND reason = 'poison'
+		ORDER BY 4 DESC LIMIT $3`, job, queueOf(job), limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var r Record
+		var started, ended int64
+		if err := rows.Scan(&r.ID, &r.Node, &started, &ended, &r.Outcome, &r.Error); err != nil {
+			return nil, err
+		}
+		r.Started, r.Ended = time.UnixMicro(started).UTC(), time.UnixMicro(ended).UTC()
+		list = append(list, r)
+	}
+	return list, rows.Err()
+}
+
+// find returns the row of a job.
+func find(ctx context.Context, tx *database.Tx, job string) (r row, err error) {
+	var next int64
+	err = tx.QueryRow(ctx, "SELECT expression, zone, next_run, paused FROM chassi_schedules WHERE job = $1", job).Scan(&r.expression, &r.zone, &next, &r.paused)
+	if errors.Is(err, database.ErrNotFound) {
+		err = ErrUnknown.WithCause(fmt.Errorf("job %q", job))
+	}
+	r.next = time.UnixMicro(next)
+	return r, err
+}
+
+// Pause ends starting scheduled runs of a job, on all nodes. Runs that wait or run go on.
+func Pause(ctx context.Context, db *database.DB, job string) error {
+	return setPaused(ctx, db, job, true)
+}
+
+// Resume starts scheduled runs again that come after this moment.
+func Resume(ctx context.Context, db *database.DB, job string) error {
+	return setPaused(ctx, db, job, false)
+}
+
+func setPaused(ctx context.Context, db *database.DB, job string, paused bool) error {
+	return db.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
+		r, err := find(ctx, tx, job)
+		if err != nil {
+			return err
+		}
+		if r.expression == "" {
+			return errNoSchedule
+		}
+		if r.paused && !paused { // the nodes have skipped the runs of the pause, unless none was there
+			z, err := time.LoadLocation(r.zone)
+			if err != nil {
+				return fmt.Errorf("job %q: %w", job, err)
+			}
+			s, err := parse(r.expression, z)
+			if err != nil {
+				return fmt.Errorf("job %q: %w", job, err)
+			}
+			now, err := nowOf(ctx, tx, task.Now(db.Dialect()))
+			if err != nil {
+				return err
+			}
+			r.next = later(r.next, s.next(now))
+		}
+		_, err = tx.Exec(ctx, "UPDATE chassi_schedules SET paused = $1, next_run = $2 WHERE job = $3", paused, r.next.UnixMicro(), job)
+		return err
+	})
+}
+
+// RunNow adds a run of a job, whatever its schedule, and returns its id. A scheduled job runs
+// when its earlier runs have ended, also while it is paused. Argument is the JSON of the job's
+// argument, "{}" for a scheduled job.
+func RunNow(ctx context.Context, db *database.DB, job, argument string) (id string, err error) {
+	n := task.New{Queue: queueOf(job), Body: []byte(argument)}
+	if !json.Valid(n.Body) {
+		return "", errArgument
+	}
+	err = db.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
+		r, err := find(ctx, tx, job)
+		if err != nil {
+			return err
+		}
+		now, err := nowOf(ctx, tx, task.Now(db.Dialect()))
+		if err != nil {
+			return err
+		}
+		n.UID = job + "@" + now.UTC().Format("2006-01-02T15:04:05.000000Z07:00")
+		if r.expression != "" {
+			n.Key = job
+		}
+		_, err = task.Insert(ctx, tx, n)
+		return err
+	})
+	if err == nil {
+		err = task.Advance(ctx, db, task.Key{Queue: n.Queue, Key: n.Key})
+	}
+	return n.UID, err
+}

@@ -1,0 +1,182 @@
+package job
+
+import (
+	"context"
+	"hash/fnv"
+	"time"
+
+	"github.com/chassi-go/chassi/database"
+	"github.com/chassi-go/chassi/internal/task"
+)
+
+// maxPause is the longest time between two looks at the table, after which a job that was
+// resumed, or the step of a clock, is noticed.
+const maxPause = 5 * time.Second
+
+// row is a row of chassi_schedules.
+type row struct {
+	expression, zone string
+	next             time.Time
+	paused           bool
+}
+
+// store stores the schedules. A job that was stored with another expression begins anew.
+func (s *Server) store(ctx context.Context) error {
+	return s.db.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
+		now, err := nowOf(ctx, tx, s.engine.Now())
+		if err != nil {
+			return err
+		}
+		for _, d := range s.jobs {
+			r := row{next: time.UnixMicro(0)}
+			if d.schedule != nil {
+				r = row{expression: d.schedule.expression, zone: d.schedule.zone.String(), next: d.schedule.next(now)}
+			}
+			_, err := tx.Exec(ctx, `INSERT INTO chassi_schedules (job, expression, zone, next_run, paused) VALUES ($1, $2, $3, $4, FALSE)
+				ON CONFLICT (job) DO UPDATE SET expression = excluded.expression, zone = excluded.zone, next_run = excluded.next_run
+				WHERE chassi_schedules.expression <> excluded.expression OR chassi_schedules.zone <> excluded.zone`,
+				d.name, r.expression, r.zone, r.next.UnixMicro())
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func nowOf(ctx context.Context, q database.Querier, now string) (time.Time, error) {
+	var micro int64
+	err := q.QueryRow(ctx, "SELECT "+now).Scan(&micro)
+	return time.UnixMicro(micro), err
+}
+
+// StartDue starts the runs whose time has come, and returns how long there is nothing to do, at
+// most a day. A server that was started calls it; see package jobtest for another use.
+func (s *Server) StartDue(ctx context.Context) (pause time.Duration, err error) {
+	rows, now, err := s.schedules(ctx)
+	if err != nil {
+		return 0, err
+	}
+	pause = 24 * time.Hour
+	due := make(map[string]time.Duration)
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.due, s.at = due, time.Now()
+	}()
+	for name, r := range rows {
+		d := s.jobs[name]
+		if d == nil || d.schedule == nil {
+			continue
+		}
+		// Another version of the program has another expression, and starts the run unless it
+		// has ended.
+		delay := d.delay(r.next)
+		if r.expression != d.schedule.expression || r.zone != d.schedule.zone.String() {
+			delay += late
+		}
+		due[name] = r.next.Add(delay).Sub(now)
+		if due[name] > 0 {
+			pause = min(pause, due[name])
+			continue
+		}
+		pause = 0 // the following run may be due, too
+		if err := s.start(ctx, d, r, now.Add(-delay)); err != nil {
+			return 0, err
+		}
+	}
+	return pause, nil
+}
+
+// schedules returns the rows of all scheduled jobs, and the time of the database.
+func (s *Server) schedules(ctx context.Context) (list map[string]row, now time.Time, err error) {
+	rows, err := s.db.Query(ctx, "SELECT job, expression, zone, next_run, paused, "+s.engine.Now()+" FROM chassi_schedules WHERE expression <> ''")
+	if err != nil {
+		return nil, now, err
+	}
+	defer rows.Close()
+	list = make(map[string]row)
+	for rows.Next() {
+		var name string
+		var r row
+		var next, at int64
+		if err := rows.Scan(&name, &r.expression, &r.zone, &next, &r.paused, &at); err != nil {
+			return nil, now, err
+		}
+		r.next, now = time.UnixMicro(next), time.UnixMicro(at)
+		list[name] = r
+	}
+	return list, now, rows.Err()
+}
+
+// delay returns the jitter of a run, the same on all nodes.
+func (d *definition) delay(run time.Time) time.Duration {
+	if d.jitter == 0 {
+		return 0
+	}
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(d.name + run.UTC().Format(time.RFC3339Nano)))
+	return time.Duration(h.Sum64() % uint64(d.jitter)).Truncate(time.Millisecond)
+}
+
+// start inserts the tasks of the runs that are due, unless another node has: the update of
+// next_run decides.
+func (s *Server) start(ctx context.Context, d *definition, r row, now time.Time) error {
+	runs, following := d.missed.plan(d.schedule, r.next, now)
+	var started, skipped int
+	err := s.db.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
+		started, skipped = 0, 0
+		n, err := tx.Exec(ctx, `UPDATE chassi_schedules SET next_run = $1, expression = $2, zone = $3
+			WHERE job = $4 AND next_run = $5 AND expression = $6 AND zone = $7 AND paused = $8`,
+			following.UnixMicro(), d.schedule.expression, d.schedule.zone.String(), d.name, r.next.UnixMicro(), r.expression, r.zone, r.paused)
+		if err != nil || n == 0 || r.paused {
+			return err
+		}
+		started, skipped, err = s.insert(ctx, tx, d, runs)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for event, count := range map[string]int{"started": started, "skipped": skipped} {
+		for range count {
+			s.o.Observe(event)
+		}
+	}
+	if started+skipped > 0 && now.Sub(r.next) > late {
+		s.o.Observe("late")
+		s.o.Logger.WarnContext(ctx, "scheduled runs of a job are late",
+			"job", d.name, "scheduled", r.next.UTC(), "late", now.Sub(r.next).Round(time.Second).String(), "runs", started)
+	}
+	if started == 0 {
+		return nil
+	}
+	s.engine.Notify()
+	return s.engine.Advance(ctx, task.Key{Queue: d.queue(), Key: d.name})
+}
+
+// insert inserts the tasks of runs. It records those for which d has too many already as skipped.
+func (s *Server) insert(ctx context.Context, tx *database.Tx, d *definition, runs []time.Time) (started, skipped int, err error) {
+	limit := 1
+	if d.overlap == Queue || d.missed == All {
+		limit = maxQueued
+	}
+	var present int
+	if err := tx.QueryRow(ctx, "SELECT count(*) FROM chassi_tasks WHERE queue = $1", d.queue()).Scan(&present); err != nil {
+		return 0, 0, err
+	}
+	for _, at := range runs {
+		run := d.scheduled(at)
+		if present+started >= limit {
+			skipped++
+			err = s.recordSkipped(ctx, tx, d, run.UID)
+		} else {
+			started++
+			_, err = task.Insert(ctx, tx, run)
+		}
+		if err != nil {
+			return 0, 0, err
+		}
+	}
+	return started, skipped, nil
+}

@@ -1,0 +1,164 @@
+package overload
+
+import (
+	"math"
+	"time"
+)
+
+// A window ends after a tenth of a second if ten calls have ended, and after two seconds in
+// any case, so that a service that completes one call in a second is protected too.
+const (
+	minWindow   = 100 * time.Millisecond
+	maxWindow   = 2 * time.Second
+	enoughCalls = 10
+	recheck     = 10 * time.Millisecond // while there are fewer
+)
+
+// window is the state between two windows.
+type window struct {
+	began   int64
+	checked int64   // when closeWindow last looked at it
+	refused uint64  // Limiter.refused when it began
+	typical float64 // time of a call, geometric mean
+	rate    float64 // calls completed in a second, smoothed
+}
+
+// measurement contains the durations of the calls of all classes in a window.
+type measurement struct {
+	length  float64 // in nanoseconds
+	calls   float64
+	taken   float64
+	excess  float64 // logarithm of how many times longer than usual, mean
+	chance  float64 // how much of that may be chance: three standard deviations of the mean
+	crowded bool    // calls were refused
+}
+
+// slowness is how many times longer than usual calls took, beyond what may be chance.
+func (m measurement) slowness() float64 { return math.Exp(m.excess - m.chance) }
+
+// closeWindow ends the window if it is due and adjusts the limit. It is also called when
+// calls begin, so that windows end while no call does.
+func (l *Limiter) closeWindow(now int64) {
+	if now < l.due.Load() || !l.mu.TryLock() {
+		return
+	}
+	defer l.mu.Unlock()
+	silence := now - l.window.checked
+	l.window.checked = now
+	if now < l.due.Load() { // another call closed it first
+		return
+	}
+	l.load.age(now, l.window.typical, len(l.classes))
+	length := now - l.window.began
+	if length < int64(maxWindow) && l.endedCalls() < enoughCalls {
+		l.due.Store(now + int64(recheck))
+		return
+	}
+	l.window.began = now
+	l.due.Store(now + int64(minWindow))
+	if m := l.measure(float64(length)); m.calls > 0 {
+		l.adjust(now, m)
+	}
+	if silence >= int64(maxWindow) && l.load.inFlight() == 0 {
+		l.limit.Store(int64(l.config.MaxInFlight)) // an idle process is not overloaded
+		l.probe = probe{}
+	}
+}
+
+// endedCalls returns how many calls have ended since the window began.
+func (l *Limiter) endedCalls() (calls int64) {
+	for _, c := range l.classes {
+		calls += c.samples.calls.Load()
+	}
+	return calls
+}
+
+// measure summarizes the window that ends, of length nanoseconds.
+func (l *Limiter) measure(length float64) measurement {
+	m := measurement{length: length}
+	refused := l.refused.Load()
+	m.crowded = refused > l.window.refused
+	l.window.refused = refused
+	logs, variance := 0.0, 0.0
+	for _, c := range l.classes {
+		prior := c.variance
+		c.summarize()
+		m.calls += c.seen.calls
+		m.taken += c.seen.taken
+		m.excess += c.seen.calls * c.excess()
+		logs += c.seen.calls * c.seen.mean
+		variance += c.seen.calls * prior
+	}
+	l.window.rate += (m.calls*float64(time.Second)/length - l.window.rate) * 0.2
+	if m.calls > 0 {
+		m.excess /= m.calls
+		m.chance = 3 * math.Sqrt(variance) / m.calls
+		l.window.typical = math.Exp(logs / m.calls)
+	}
+	return m
+}
+
+// adjust updates the classes, the probe and the limit with the measurement of a window.
+func (l *Limiter) adjust(now int64, m measurement) {
+	// The effect of a limit shows when the calls that it admitted have ended.
+	l.due.Store(now + max(int64(minWindow), min(int64(m.taken/m.calls), int64(time.Second))))
+	floor := min(max(2*l.window.rate, 4), float64(l.config.MinInFlight))
+	l.floor.Store(int64(floor))
+	load := float64(l.load.inFlight())
+	idle := load <= floor
+	l.reserve(m)
+	slowness := l.slowness(m, load)
+	overloaded := slowness > l.config.Tolerance && !idle
+	if l.runProbe(now, m, m.crowded || overloaded) {
+		return
+	}
+	for _, c := range l.classes {
+		c.learn(idle)
+	}
+	l.moveLimit(slowness, overloaded, m.crowded, load)
+}
+
+// slowness returns how many times longer than usual calls take, or will take soon.
+func (l *Limiter) slowness(m measurement, load float64) float64 {
+	slowness := m.slowness()
+	if slowness > math.Sqrt(l.config.Tolerance) && m.taken > 0 {
+		// Calls have begun to be slow. If more are in flight than were on average (Little's
+		// law), the next ones will be slower still.
+		slowness *= max(1, load*m.length/m.taken)
+	}
+	return slowness
+}
+
+// reserve updates the calls that are reserved for each class, and the usual load, which
+// follows the measured one while there is no pressure.
+func (l *Limiter) reserve(m measurement) {
+	calm := !m.crowded && m.slowness() < math.Sqrt(l.config.Tolerance)
+	usualLoad := float64(enoughCalls)
+	for _, c := range l.classes {
+		if calm {
+			c.usualInFlight += (c.seen.taken/m.length - c.usualInFlight) * faster
+		}
+		c.reserve(l.few())
+		usualLoad += 2 * c.usualInFlight
+	}
+	l.recovery.usual.Store(int64(usualLoad))
+}
+
+// few is how many calls a probe admits, and how many are always admitted of each class.
+func (l *Limiter) few() float64 { return math.Ceil(float64(l.floor.Load()) / 4) }
+
+// moveLimit changes the limit. It lowers the limit below the number of calls in flight, the slower
+// the calls the more. It raises the limit slowly while calls are refused, to find the capacity, and
+// fast otherwise.
+func (l *Limiter) moveLimit(slowness float64, overloaded, crowded bool, load float64) {
+	limit := float64(l.limit.Load())
+	switch {
+	case overloaded:
+		limit = min(limit, load+1) * max(l.config.Tolerance/slowness, 0.2)
+	case crowded:
+		limit += max(limit/50, 1)
+	default:
+		limit += max(limit/10, 1)
+	}
+	l.limit.Store(int64(min(max(limit, float64(l.floor.Load())), float64(l.config.MaxInFlight))))
+}

@@ -1,0 +1,80 @@
+// Package redislimit limits the rate of calls over several nodes in Redis, with a local limiter
+// as the fallback.
+package redislimit
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/chassi-go/chassi/ratelimit"
+	"github.com/chassi-go/chassi/redis"
+)
+
+// Limiter is a [ratelimit.Limiter] whose buckets are shared by all limiters with the same name
+// on the same Redis. It counts a call with one script, in one round trip, by the server's
+// clock.
+//
+// While Redis is unavailable each node counts locally, so a key may use its limit on each of
+// them. If Redis returns empty, all buckets are full. A call that exceeds the local limit is
+// rejected without a call of Redis, so excessive calls of one key do not load the server.
+//
+// It is safe for concurrent use.
+type Limiter struct {
+	local    *ratelimit.Limiter
+	db       *redis.DB
+	name     string
+	fallback func()
+}
+
+// New returns a limiter that shares the limit of local. It calls fallback, which may be nil, for
+// each call that was counted locally only.
+func New(name string, local *ratelimit.Limiter, db *redis.DB, fallback func()) *Limiter {
+	if fallback == nil {
+		fallback = func() {}
+	}
+	return &Limiter{local: local, db: db, name: "limit:" + name + ":", fallback: fallback}
+}
+
+// Limit returns the current limit.
+func (l *Limiter) Limit() ratelimit.Limit { return l.local.Limit() }
+
+// Take counts a call of key and returns whether it is allowed.
+func (l *Limiter) Take(ctx context.Context, key ratelimit.Key) ratelimit.Decision {
+	own := l.local.Allow(key)
+	if !own.Allowed || own.Limit == 0 {
+		return own
+	}
+	limit := l.local.Limit()
+	interval := float64(time.Second/time.Microsecond) / limit.Rate
+	answer, err := l.db.Run(ctx, take, []string{l.name + key.String()}, []string{
+		strconv.FormatFloat(interval, 'g', -1, 64), strconv.FormatFloat(interval*float64(limit.Burst), 'g', -1, 64),
+	})
+	if err != nil || len(answer) != 3 {
+		l.fallback()
+		return own
+	}
+	reset := time.Duration(answer[2]) * time.Microsecond
+	if wait := answer[1]; answer[0] == 0 {
+		return ratelimit.Decision{Limit: limit.Burst, RetryAfter: time.Duration(wait) * time.Microsecond, Reset: reset}
+	}
+	return ratelimit.Decision{Allowed: true, Limit: limit.Burst, Remaining: int(answer[1]), Reset: reset}
+}
+
+// take implements GCRA, as in package ratelimit: the value of a key is the time at which its
+// bucket is full again, in microseconds since 2025, because numbers in Lua cannot represent
+// fractions of microseconds since 1970. A full bucket needs no key. The value is limited to that
+// of an empty bucket, in case the server's clock was set back.
+var take = redis.NewScript("take_token", `
+local t = redis.call('TIME')
+local now = (t[1] - 1735689600) * 1000000 + t[2]
+local interval, window = tonumber(ARGV[1]), tonumber(ARGV[2])
+local full = tonumber(redis.call('GET', KEYS[1]) or 0)
+if full < now then full = now end
+if full > now + window then full = now + window end
+local next = full + interval
+local wait = next - window - now
+if wait > 0.01 then return {0, math.ceil(wait), math.ceil(full - now)} end
+redis.call('SET', KEYS[1], string.format('%.3f', next), 'PX', math.ceil((next - now) / 1000) + 1)
+return {1, math.floor((window - (next - now)) / interval + 0.001), math.ceil(next - now)}
+`)

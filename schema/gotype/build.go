@@ -1,0 +1,208 @@
+package gotype
+
+import (
+	"encoding"
+	"errors"
+	"fmt"
+	"reflect"
+	"time"
+
+	"github.com/chassi-go/chassi"
+	"github.com/go-json-experiment/json"
+)
+
+// builder describes a type and all types in it. A type that is being described is already in
+// types, so that types may be recursive.
+type builder struct{ types map[reflect.Type]*Type }
+
+var (
+	timeType     = reflect.TypeFor[time.Time]()
+	durationType = reflect.TypeFor[time.Duration]()
+	fileType     = reflect.TypeFor[chassi.File]()
+	enumType     = reflect.TypeFor[interface{ EnumNames() map[int32]string }]()
+
+	encodesJSON = []reflect.Type{reflect.TypeFor[json.MarshalerTo](), reflect.TypeFor[json.Marshaler]()}
+	decodesJSON = []reflect.Type{reflect.TypeFor[json.UnmarshalerFrom](), reflect.TypeFor[json.Unmarshaler]()}
+	encodesText = []reflect.Type{reflect.TypeFor[encoding.TextAppender](), reflect.TypeFor[encoding.TextMarshaler]()}
+	decodesText = []reflect.Type{reflect.TypeFor[encoding.TextUnmarshaler]()}
+)
+
+// maxTypes bounds what one type may hold.
+const maxTypes = 10_000
+
+func (b *builder) build(t reflect.Type) (*Type, error) {
+	if known := b.types[t]; known != nil {
+		return known, nil
+	}
+	if len(b.types) >= maxTypes {
+		return nil, fmt.Errorf("type %v contains more than %d types", t, maxTypes)
+	}
+	out := &Type{Go: t}
+	b.types[t] = out
+	switch t {
+	case timeType:
+		out.Kind, out.TextIn, out.TextOut = Time, true, true
+		return out, nil
+	case durationType:
+		out.Kind = Duration
+		return out, nil
+	case fileType:
+		out.Kind = File
+		return out, nil
+	}
+	out.methods()
+	if out.scalar() {
+		return out, nil
+	}
+	if out.Encode != Native && out.Decode != Native {
+		return out, nil // Opaque: its fields are not used
+	}
+	return out, b.composite(out)
+}
+
+// methods finds how values are written and read. Pointers and interfaces have no methods
+// of their own in JSON: what they hold has. A pointer to either has none in Go.
+func (t *Type) methods() {
+	t.TextOut, t.TextIn = hasAny(t.Go, encodesText), hasAny(t.Go, decodesText)
+	t.Encode, t.Decode = form(hasAny(t.Go, encodesJSON), t.TextOut), form(hasAny(t.Go, decodesJSON), t.TextIn)
+}
+
+func form(ownJSON, ownText bool) Form {
+	switch {
+	case ownJSON:
+		return JSON
+	case ownText:
+		return Text
+	default:
+		return Native
+	}
+}
+
+func hasAny(t reflect.Type, methods []reflect.Type) bool {
+	for _, m := range methods {
+		if reflect.PointerTo(t).Implements(m) {
+			return true
+		}
+	}
+	return false
+}
+
+// scalar sets the kind of a type that contains no other types.
+func (t *Type) scalar() bool {
+	switch t.Go.Kind() {
+	case reflect.Bool:
+		t.Kind = Bool
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		t.Kind = Int
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
+		t.Kind = Uint
+	case reflect.Float32, reflect.Float64:
+		t.Kind = Float
+	case reflect.String:
+		t.Kind = String
+	default:
+		return false
+	}
+	if (t.Kind == Int || t.Kind == Uint) && t.Go.Implements(enumType) {
+		enum, _ := reflect.TypeAssert[interface{ EnumNames() map[int32]string }](reflect.Zero(t.Go))
+		t.Enum = enum.EnumNames()
+	}
+	return true
+}
+
+func (b *builder) composite(out *Type) error {
+	t := out.Go
+	switch t.Kind() {
+	case reflect.Pointer:
+		out.Kind = Pointer
+		if err := pointsToItself(t); err != nil {
+			return err
+		}
+		return b.elem(out)
+	case reflect.Slice, reflect.Array:
+		if t.Kind() == reflect.Array {
+			out.Len = t.Len()
+		}
+		// A list of bytes of a named type is a list.
+		if t.Elem().Kind() == reflect.Uint8 && t.Elem().PkgPath() == "" {
+			out.Kind = Bytes
+			return nil
+		}
+		if out.Kind = List; t.Kind() == reflect.Array {
+			out.Kind = Array
+		}
+		return b.elem(out)
+	case reflect.Map:
+		out.Kind = Map
+		var err error
+		if out.Key, err = b.build(t.Key()); err != nil {
+			return err
+		}
+		if !out.Key.namesMembers() {
+			return fmt.Errorf("%v: the keys of a map must be strings, numbers or have MarshalText and UnmarshalText", t)
+		}
+		return b.elem(out)
+	case reflect.Interface:
+		if t.NumMethod() > 0 {
+			return fmt.Errorf("%v: an interface with methods cannot be decoded", t)
+		}
+		out.Kind = Any
+		return nil
+	case reflect.Struct:
+		out.Kind = Struct
+		return b.fields(out)
+	default:
+		return fmt.Errorf("%v: a %v cannot be encoded", t, t.Kind())
+	}
+}
+
+func (b *builder) elem(out *Type) (err error) {
+	out.Elem, err = b.build(out.Go.Elem())
+	return err
+}
+
+// pointsToItself finds type P *P.
+func pointsToItself(t reflect.Type) error {
+	seen := make(map[reflect.Type]bool)
+	for at := t; at.Kind() == reflect.Pointer; at = at.Elem() {
+		if seen[at] {
+			return fmt.Errorf("%v: it points only to itself", t)
+		}
+		seen[at] = true
+	}
+	return nil
+}
+
+// namesMembers reports whether values can be the names of an object's members.
+func (t *Type) namesMembers() bool {
+	for _, f := range []Form{t.Encode, t.Decode} {
+		if f == JSON {
+			return false // whether it is a string, only its method knows
+		}
+		if f == Native && t.Kind != String && t.Kind != Int && t.Kind != Uint && t.Kind != Float && t.Kind != Time && t.Kind != Duration {
+			return false
+		}
+	}
+	return true
+}
+
+// ask returns the error of the JSON library about the fields of a struct.
+func ask(t *Type) error {
+	var err error
+	if t.Decode == Native {
+		err = json.Unmarshal([]byte("{}"), reflect.New(t.Go).Interface(), json.RejectUnknownMembers(true))
+	} else {
+		err = marshalZero(t.Go)
+	}
+	var refused *json.SemanticError
+	if errors.As(err, &refused) && refused.JSONPointer == "" && refused.Err != nil {
+		return fmt.Errorf("%v: %w", refused.GoType, refused.Err)
+	}
+	return nil
+}
+
+func marshalZero(t reflect.Type) (err error) {
+	defer func() { _ = recover() }() // the methods of fields may not expect to be called
+	_, err = json.Marshal(reflect.New(t).Interface())
+	return err //nolint:wrapcheck // looked into by the caller
+}

@@ -1,0 +1,179 @@
+package protobuf
+
+import (
+	"math"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/chassi-go/chassi"
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// TypePrefix is the prefix of a type URL, before the full name of a message.
+const TypePrefix = "type.googleapis.com/"
+
+const (
+	// maxDetails is the maximum number of details of one error, see [chassi.Error.WithDetails].
+	maxDetails = 16
+	// maxReceivedDetails is the maximum number of details that are decoded: those of a method
+	// and the three of google.rpc.
+	maxReceivedDetails = maxDetails + 3
+	// anyOverhead is the maximum size of a field's tag and length in a google.protobuf.Any.
+	anyOverhead = 4
+)
+
+// ErrorDetail is one encoded detail of an error.
+type ErrorDetail struct {
+	Name     string // the full name of the message
+	Protobuf []byte
+
+	plan *Plan // nil if unknown
+}
+
+// The messages of google.rpc that carry the fields of an error, which are the same in every
+// service (google/rpc/error_details.proto).
+type (
+	errorInfo struct {
+		Reason string `json:"reason"`
+		Domain string `json:"domain"`
+	}
+	retryInfo struct {
+		RetryDelay time.Duration `json:"retryDelay"`
+	}
+	badRequest struct {
+		FieldViolations []fieldViolation `json:"fieldViolations"`
+	}
+	fieldViolation struct {
+		Field       string `json:"field"`
+		Description string `json:"description"`
+	}
+)
+
+// receivedDelay is a retryInfo with any number of seconds.
+type receivedDelay struct {
+	RetryDelay struct {
+		Seconds int64 `json:"seconds"`
+		Nanos   int32 `json:"nanos"`
+	} `json:"retryDelay"`
+}
+
+func (d *receivedDelay) duration() time.Duration {
+	const most = math.MaxInt64/int64(time.Second) - 3 // nanos are at most 2 s
+	return time.Duration(min(max(d.RetryDelay.Seconds, -most), most))*time.Second + time.Duration(d.RetryDelay.Nanos)
+}
+
+func (*errorInfo) DetailName() string  { return "google.rpc.ErrorInfo" }
+func (*retryInfo) DetailName() string  { return "google.rpc.RetryInfo" }
+func (*badRequest) DetailName() string { return "google.rpc.BadRequest" }
+
+// ErrorDetails returns the details that a client sees for e, an error of a method of the named
+// service: a google.rpc.ErrorInfo with the reason and the service, a RetryInfo, a BadRequest
+// with the violations, and at most 16 that the method has set. Details and violations that do
+// not fit into maxBytes with those before them are omitted, and so are details that cannot be
+// encoded.
+func ErrorDetails(service string, e *chassi.Error, maxBytes int) []ErrorDetail {
+	w := detailWriter{free: maxBytes}
+	if e.Reason != "" && e.Reason != e.Code.String() && utf8.ValidString(e.Reason) { // the name of the code is implied
+		w.add(&errorInfo{Reason: e.Reason, Domain: service})
+	}
+	if e.RetryAfter > 0 {
+		w.add(&retryInfo{RetryDelay: e.RetryAfter})
+	}
+	if len(e.Violations) > 0 {
+		w.addViolations(e.Violations)
+	}
+	for _, d := range e.Details[:min(len(e.Details), maxDetails)] {
+		w.add(d)
+	}
+	return w.details
+}
+
+// detailWriter collects details as long as they fit.
+type detailWriter struct {
+	details []ErrorDetail
+	free    int
+}
+
+func (w *detailWriter) add(d chassi.Detail) {
+	encoded, err := encodeDetail(d)
+	if err != nil {
+		return
+	}
+	size := len(TypePrefix) + len(encoded.Name) + len(encoded.Protobuf) + 2*anyOverhead
+	if size > w.free {
+		return
+	}
+	w.free -= size
+	w.details = append(w.details, encoded)
+}
+
+// addViolations adds the violations that fit, in order.
+func (w *detailWriter) addViolations(violations []chassi.Violation) {
+	bad := new(badRequest)
+	size := len(TypePrefix) + len(bad.DetailName()) + 2*anyOverhead
+	for _, v := range violations {
+		one := fieldViolation{Field: strings.ToValidUTF8(v.Field, "\uFFFD"), Description: strings.ToValidUTF8(v.Message, "\uFFFD")}
+		size += anyOverhead + 2 + protowire.SizeBytes(len(one.Field)) + protowire.SizeBytes(len(one.Description))
+		if size > w.free {
+			break
+		}
+		bad.FieldViolations = append(bad.FieldViolations, one)
+	}
+	if len(bad.FieldViolations) > 0 {
+		w.add(bad)
+	}
+}
+
+// ReadErrorDetails sets reason, delay, violations and details of e from the details that a
+// server has sent, which is not trusted: malformed details are ignored, and so are those
+// beyond 19. The delay is that of the server, however long or negative. It reports whether any
+// detail was understood.
+func ReadErrorDetails(e *chassi.Error, details []ErrorDetail) (understood bool) {
+	r := detailReader{err: e}
+	for _, d := range details[:min(len(details), maxReceivedDetails)] {
+		if r.read(d) {
+			understood = true
+		}
+	}
+	return understood
+}
+
+// detailReader tracks which of the three known details have occurred: a second one belongs to
+// the method.
+type detailReader struct {
+	err                       *chassi.Error
+	reason, violations, delay bool
+}
+
+func (r *detailReader) read(d ErrorDetail) bool {
+	switch {
+	case d.Name == (*errorInfo)(nil).DetailName() && !r.reason:
+		var info errorInfo
+		if r.reason = decodeDetail(d.Protobuf, &info) == nil && info.Reason != ""; r.reason {
+			r.err.Reason = info.Reason
+		}
+		return r.reason
+	case d.Name == (*badRequest)(nil).DetailName() && !r.violations:
+		var bad badRequest
+		if r.violations = decodeDetail(d.Protobuf, &bad) == nil; !r.violations {
+			return false
+		}
+		for _, v := range bad.FieldViolations {
+			r.err.Violations = append(r.err.Violations, chassi.Violation{Field: v.Field, Message: v.Description})
+		}
+		return true
+	case d.Name == (*retryInfo)(nil).DetailName() && !r.delay:
+		var retry receivedDelay
+		if r.delay = decodeDetail(d.Protobuf, &retry) == nil; r.delay {
+			r.err.RetryAfter = retry.duration()
+		}
+		return r.delay
+	default:
+		received, ok := ReceivedDetail(d.Name, d.Protobuf)
+		if ok = ok && len(r.err.Details) < maxDetails; ok {
+			r.err.Details = append(r.err.Details, received)
+		}
+		return ok
+	}
+}

@@ -1,0 +1,39 @@
+// Package amqpserver adds RabbitMQ to an App of package standard. It is a separate package so
+// that services without AMQP do not link it.
+package amqpserver
+
+import (
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/config"
+	"github.com/chassi-go/chassi/standard"
+	"github.com/chassi-go/chassi/transport/amqpapi"
+)
+
+// Config is a field of a program's configuration, usually `config:"amqp"`.
+type Config struct {
+	Required bool `config:"required" default:"false" help:"make the service not ready while the broker is unavailable, instead of degraded"`
+
+	amqpapi.Config
+}
+
+// off is the URL that disables AMQP.
+const off = "off"
+
+// Add serves all services of app over AMQP, unless the URL is empty or "off". The settings must
+// be in the group "amqp".
+func Add(app *standard.App, settings Config) {
+	c := settings.Config
+	if c.URL == "" || c.URL == off {
+		return
+	}
+	app.Private("amqp.ca_file", config.TrustedFile, c.CAFile)
+	app.Fail(c.Validate())
+	c.Logger = app.Logger
+	var err error
+	c.Observe, err = app.Telemetry.RegisterEvents("amqp_events_total", "Requests over AMQP that were not carried out, and answers that were not sent.")
+	app.Fail(err)
+	app.AddTransport(standard.Transport{Optional: !settings.Required, New: func(middleware []chassi.Middleware) (chassi.Transport, error) {
+		server := amqpapi.New(c, middleware...)
+		return server, app.ObserveBroker(server.Name(), server.Stats)
+	}})
+}

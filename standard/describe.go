@@ -1,0 +1,48 @@
+package standard
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/schema"
+)
+
+// Describe serves the OpenAPI document of services over HTTP, at /openapi.json. By default the
+// services are those of Mount so far. The credentials in the document are those of the
+// authenticators so far, unless info names some. Package schema/apidocs adds a documentation
+// page.
+func (a *App) Describe(info schema.Info, services ...*chassi.Service) error {
+	if len(services) == 0 {
+		services = a.services
+	}
+	info, err := a.withSecurity(info)
+	if err != nil {
+		return err
+	}
+	document, err := schema.OpenAPI(info, services...)
+	if err != nil {
+		return err //nolint:wrapcheck // says where
+	}
+	a.Handle("GET /openapi.json", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Cache-Control", "public, max-age=300")
+		_, _ = w.Write(document)
+	}), chassi.Public)
+	return nil
+}
+
+// withSecurity adds the credentials of the authenticators to info.
+func (a *App) withSecurity(info schema.Info) (schema.Info, error) {
+	if info.Security != nil {
+		return info, nil
+	}
+	for i, authenticator := range a.authenticators {
+		s := schema.SecurityScheme(authenticator.Scheme)
+		if s.Name == "" || s.Header == "" && !s.MutualTLS {
+			return info, fmt.Errorf("standard: authenticator %d has no name or no header in its Scheme, which the documents need", i+1)
+		}
+		info.Security = append(info.Security, s)
+	}
+	return info, nil
+}

@@ -1,0 +1,120 @@
+// Package events adds events to an App of package standard, and commands to its command line.
+//
+//	server := events.Add(app, db, c.Events)
+//	server.Publishes(OrderCreated)
+//	server.Subscribe(event.Subscribe(OrderCreated, "confirmation-mail", mailer.Confirm))
+//
+// Events are delivered within the database, unless events.backend names one of the backends
+// that the program passes to Add, see packages natsevents and amqpevents below this one.
+package events
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/database"
+	"github.com/chassi-go/chassi/event"
+	"github.com/chassi-go/chassi/schema"
+	"github.com/chassi-go/chassi/standard"
+)
+
+// Config is a field of a program's configuration, usually `config:"events"`.
+type Config struct {
+	Backend string `config:"backend" default:"sql" help:"what delivers events: sql is the database; others are those that the program has, such as nats and amqp"`
+}
+
+// Backend is a way to deliver events that a program can be configured to use.
+type Backend struct {
+	Name string // the value of events.backend
+	Open func(app *standard.App) (event.Backend, error)
+}
+
+// Events is the server of an App's events.
+type Events struct {
+	app    *standard.App
+	topics []event.AnyTopic
+	subs   []*event.Subscription
+}
+
+// Add adds events to app, with their tables in db, which was added before. The calls of
+// subscriptions pass through the middleware of app, on the transport "event".
+func Add(app *standard.App, db *database.DB, c Config, backends ...Backend) *Events {
+	e := &Events{app: app}
+	open, err := find(c.Backend, backends)
+	app.Fail(err)
+	count, err := app.Telemetry.RegisterEvents("events_total", "Events, by what happened to them.")
+	app.Fail(err)
+	app.Add(chassi.ComponentFunc("events_tables", func(ctx context.Context) error { return event.Migrate(ctx, db) }, nil))
+	app.AddTransport(standard.Transport{New: func(middleware []chassi.Middleware) (chassi.Transport, error) {
+		o := event.Options{Logger: app.Logger, Outgoing: app.Outgoing, Observe: count}
+		if open != nil {
+			backend, err := open(app)
+			if err != nil {
+				return nil, err
+			}
+			o.Backend = backend
+		}
+		server := event.NewServer(db, o, middleware...)
+		return server, errors.Join(server.Publishes(e.topics...), server.Add(e.subs...), register(app, server))
+	}})
+	return e
+}
+
+// Publishes declares topics that the program publishes, so that it relays them at once.
+func (e *Events) Publishes(topics ...event.AnyTopic) {
+	e.topics = append(e.topics, topics...)
+	for _, t := range topics {
+		e.app.AddTopic(schema.Topic{Event: t.Endpoint(), Send: true})
+	}
+}
+
+// Subscribe serves subscriptions.
+func (e *Events) Subscribe(subscriptions ...*event.Subscription) {
+	e.subs = append(e.subs, subscriptions...)
+	for _, s := range subscriptions {
+		e.app.AddTopic(schema.Topic{Event: s.Event(), Receive: true})
+	}
+}
+
+// find returns the function that opens the backend, or nil for sql.
+func find(name string, backends []Backend) (func(*standard.App) (event.Backend, error), error) {
+	if name == "" || name == "sql" {
+		return nil, nil //nolint:nilnil // sql needs none
+	}
+	i := slices.IndexFunc(backends, func(b Backend) bool { return b.Name == name })
+	if i < 0 {
+		names := []string{"sql"}
+		for _, b := range backends {
+			names = append(names, b.Name)
+		}
+		return nil, fmt.Errorf("events.backend: %q: want one of %s", name, strings.Join(names, ", "))
+	}
+	return backends[i].Open, nil
+}
+
+// register registers the metrics.
+func register(app *standard.App, server *event.Server) error {
+	gauge := func(name, help, label string, values func(event.Stats) map[string]float64) error {
+		return app.Telemetry.RegisterGauges(name, help, label, func() map[string]float64 { return values(server.Stats()) })
+	}
+	return errors.Join(
+		gauge("events_unrelayed_seconds", "Age of the oldest event that was not relayed.", "of", func(s event.Stats) map[string]float64 {
+			return map[string]float64{"oldest": s.OldestUnrelayed.Seconds()}
+		}),
+		gauge("tasks", "Events and jobs that wait or run, by state.", "state", func(s event.Stats) map[string]float64 { return s.Tasks }),
+		gauge("dead_letters", "Events and jobs that failed for good, by subscription or job.", "queue", func(s event.Stats) map[string]float64 {
+			return s.Dead
+		}),
+		gauge("subscription_unserved_seconds", "Time since a program last served a subscription.", "subscription", func(s event.Stats) map[string]float64 {
+			values := make(map[string]float64, len(s.Unserved))
+			for name, d := range s.Unserved {
+				values[name] = d.Seconds()
+			}
+			return values
+		}),
+	)
+}

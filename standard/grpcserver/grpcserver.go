@@ -1,0 +1,54 @@
+// Package grpcserver adds gRPC to an App of package standard. It is a separate package so that
+// services without gRPC do not link it.
+package grpcserver
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/standard"
+	"github.com/chassi-go/chassi/transport/grpcapi"
+)
+
+// Config is a field of a program's configuration, usually `config:"grpc"`.
+type Config struct{ grpcapi.Config }
+
+// off is the address that disables gRPC.
+const off = "off"
+
+// Add serves all services of app over gRPC, unless the address is "off". The settings must be
+// in the group "grpc".
+func Add(app *standard.App, c Config) {
+	if c.Addr == off {
+		return
+	}
+	app.Listens(listener(c.Config))
+	app.PrivateTLS("grpc.tls", c.TLS)
+	app.Descriptors("grpc.max_connections", c.MaxConnections, c.MaxConnections)
+	if c.TLS.Enabled() {
+		app.Fail(standard.CheckTLS("grpc.tls", c.TLS))
+	}
+	c.Logger, c.Streams = app.Logger, app.Streams()
+	c.Ready = func(ctx context.Context) bool { return app.RecentHealth(ctx, time.Second).Ready }
+	app.AddTransport(standard.Transport{New: func(middleware []chassi.Middleware) (chassi.Transport, error) {
+		server := grpcapi.New(c.Config, middleware...)
+		errs := []error{app.ObserveConnections(server)}
+		if c.TLS.Enabled() {
+			errs = append(errs, app.ObserveCertificate(server.Name(), server.Certificate))
+		}
+		return server, errors.Join(errs...)
+	}})
+}
+
+// listener describes the address. If there are trusted proxies, they are assumed to terminate
+// TLS.
+func listener(c grpcapi.Config) standard.Listener {
+	l := standard.Listener{Name: "grpc", Setting: "grpc.addr", Addr: c.Addr}
+	if !c.TLS.Enabled() && len(c.TrustedProxies) == 0 {
+		l.Risk = "passwords and tokens cross the network in clear: gRPC without TLS can be reached from other machines"
+		l.Fix = "set grpc.tls.cert_file and grpc.tls.key_file, or grpc.trusted_proxies if TLS ends at a proxy, or accept it: exposure.accepted=grpc"
+	}
+	return l
+}

@@ -1,0 +1,124 @@
+package jobs
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/chassi-go/chassi/database"
+	"github.com/chassi-go/chassi/job"
+	"github.com/chassi-go/chassi/standard"
+)
+
+// Commands returns the commands for jobs. They use the database that config returns, whose
+// settings are in the group "database", while the program runs or not.
+//
+//	jobs list
+//	jobs history JOB
+//	jobs run JOB [ARGUMENT]
+//	jobs pause JOB
+//	jobs resume JOB
+func Commands[C any](config func(*C) database.Config) []standard.Command[C] {
+	type run = func(context.Context, *standard.Invocation[C], *database.DB) error
+	command := func(name, args, help string, run run) standard.Command[C] {
+		return standard.Command[C]{
+			Name: "jobs " + name, Args: args, Settings: "database", Help: help,
+			Run: func(ctx context.Context, i *standard.Invocation[C]) error {
+				db, err := database.OpenExisting(ctx, config(i.Config))
+				if err != nil {
+					return err //nolint:wrapcheck // says where
+				}
+				return errors.Join(explain(run(ctx, i, db)), db.Close())
+			},
+		}
+	}
+	change := func(do func(context.Context, *database.DB, string) error, done string) run {
+		return func(ctx context.Context, i *standard.Invocation[C], db *database.DB) error {
+			if err := do(ctx, db, i.Args[0]); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintf(i.Out, "%s %s\n", done, i.Args[0])
+			return err //nolint:wrapcheck // stdout's
+		}
+	}
+	return []standard.Command[C]{
+		command("list", "", "list the jobs, their next runs and how the last ones ended", list[C]),
+		command("history", "JOB", "list the last runs of a job", history[C]),
+		command("run", "JOB [ARGUMENT]", "add a run of a job now; its argument is JSON", runNow[C]),
+		command("pause", "JOB", "start no more scheduled runs of a job", change(job.Pause, "paused")),
+		command("resume", "JOB", "start scheduled runs of a job again, from now on", change(job.Resume, "resumed")),
+	}
+}
+
+// explain adds what to do to errors of the command line.
+func explain(err error) error {
+	if errors.Is(err, job.ErrUnknown) {
+		return fmt.Errorf("%w: \"jobs list\" lists the jobs that this database knows", err)
+	}
+	return err
+}
+
+func list[C any](ctx context.Context, i *standard.Invocation[C], db *database.DB) error {
+	jobs, err := job.List(ctx, db)
+	if err != nil {
+		return err //nolint:wrapcheck // says where
+	}
+	w := tabwriter.NewWriter(i.Out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "JOB\tSCHEDULE\tZONE\tNEXT\tWAITING\tRUNNING\tLAST")
+	for _, s := range jobs {
+		next, last := "", ""
+		if !s.Next.IsZero() {
+			next = s.Next.Format(time.RFC3339)
+		}
+		switch {
+		case s.Paused:
+			next = "paused"
+		case s.Overdue:
+			next += " (overdue: does a program with this job run?)"
+		}
+		if s.Last != nil {
+			last = s.Last.Outcome + " " + s.Last.Ended.Format(time.RFC3339)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%s\n", s.Job, dash(s.Expression), dash(s.Zone), dash(next), s.Waiting, s.Running, dash(last))
+	}
+	return w.Flush() //nolint:wrapcheck // stdout's
+}
+
+func dash(text string) string { return cmp.Or(text, "-") }
+
+// maxCell is the maximum number of characters of an error in a list.
+const maxCell = 80
+
+func history[C any](ctx context.Context, i *standard.Invocation[C], db *database.DB) error {
+	records, err := job.History(ctx, db, i.Args[0])
+	if err != nil {
+		return err //nolint:wrapcheck // says where
+	}
+	w := tabwriter.NewWriter(i.Out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "RUN\tENDED\tTOOK\tOUTCOME\tERROR")
+	for _, r := range records {
+		text := []rune(strings.Join(strings.Fields(r.Error), " "))
+		if len(text) > maxCell {
+			text = append(text[:maxCell-1], '…')
+		}
+		fmt.Fprintf(w, "%s\t%s\t%v\t%s\t%s\n", r.ID, r.Ended.Format(time.RFC3339), r.Ended.Sub(r.Started).Round(time.Millisecond), r.Outcome, string(text))
+	}
+	return w.Flush() //nolint:wrapcheck // stdout's
+}
+
+func runNow[C any](ctx context.Context, i *standard.Invocation[C], db *database.DB) error {
+	argument := "{}"
+	if len(i.Args) > 1 {
+		argument = i.Args[1]
+	}
+	id, err := job.RunNow(ctx, db, i.Args[0], argument)
+	if err != nil {
+		return err //nolint:wrapcheck // says where
+	}
+	_, err = fmt.Fprintln(i.Out, id)
+	return err //nolint:wrapcheck // stdout's
+}

@@ -1,0 +1,38 @@
+// Package jobs adds jobs to an App of package standard, and commands to its command line.
+//
+//	jobs.Add(app, db, job.Cron("purge", "0 4 * * *", s.Purge), sendMail)
+package jobs
+
+import (
+	"context"
+	"errors"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/database"
+	"github.com/chassi-go/chassi/internal/task"
+	"github.com/chassi-go/chassi/job"
+	"github.com/chassi-go/chassi/standard"
+)
+
+// Add adds jobs to app, with their tables in db, which was added before. Their runs pass through
+// the middleware of app, on the transport "job". If events in the same database were added
+// before, jobs share their engine. Add is called once.
+func Add(app *standard.App, db *database.DB, jobs ...job.Definition) {
+	count, err := app.Telemetry.RegisterEvents("jobs_total", "Scheduled runs of jobs, and dead letters, by what happened to them.")
+	app.Fail(err)
+	app.Add(chassi.ComponentFunc("jobs_tables", func(ctx context.Context) error { return job.Migrate(ctx, db) }, nil))
+	app.AddTransport(standard.Transport{New: func(middleware []chassi.Middleware) (chassi.Transport, error) {
+		server := job.NewServer(db, job.Options{Logger: app.Logger, Engine: shared(app, db), Outgoing: app.Outgoing, Observe: count})
+		return server, errors.Join(
+			server.Add(middleware, jobs...),
+			app.Telemetry.RegisterGauges("job_overdue_seconds", "Time since a scheduled job should have started a run.", "job", server.Overdue))
+	}})
+}
+
+// shared returns the engine of the App's events, or nil.
+func shared(app *standard.App, db *database.DB) *task.Engine {
+	if s, ok := app.Transport("events").(interface{ Engine() *task.Engine }); ok && s.Engine().DB() == db {
+		return s.Engine()
+	}
+	return nil
+}

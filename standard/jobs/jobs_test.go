@@ -1,0 +1,171 @@
+package jobs_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/database"
+	"github.com/chassi-go/chassi/event"
+	"github.com/chassi-go/chassi/internal/dbtest"
+	"github.com/chassi-go/chassi/job"
+	"github.com/chassi-go/chassi/standard"
+	"github.com/chassi-go/chassi/standard/events"
+	"github.com/chassi-go/chassi/standard/jobs"
+	"github.com/chassi-go/chassi/standard/sqldb"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+type config struct {
+	standard.Config
+
+	Database database.Config `config:"database"`
+	Events   bool            `config:"events"`
+}
+
+var migrations = fstest.MapFS{
+	"sqlite/00001_t.sql":   {Data: []byte("-- +goose Up\nCREATE TABLE t (n INTEGER);\n")},
+	"postgres/00001_t.sql": {Data: []byte("-- +goose Up\nCREATE TABLE t (n INTEGER);\n")},
+}
+
+type signedUp struct {
+	Name string `json:"name"`
+}
+
+// program has the job report, which runs once a year, and mail, which is enqueued.
+func program(url string, admin chan<- http.Handler) standard.Program[config] {
+	p := standard.Program[config]{Name: "test", Commands: jobs.Commands(func(c *config) database.Config { return c.Database })}
+	p.Defaults.Database.URL = url
+	p.Defaults.HTTP.Addr, p.Defaults.Admin.Addr = "127.0.0.1:0", "127.0.0.1:0"
+	p.Setup = func(ctx context.Context, app *standard.App, c *config) error {
+		db, err := sqldb.Add(ctx, app, c.Database, migrations)
+		if err != nil {
+			return err
+		}
+		if c.Events {
+			topic := event.NewTopic[signedUp]("test.v1.SignedUp")
+			e := events.Add(app, db, events.Config{})
+			e.Publishes(topic)
+			e.Subscribe(event.Subscribe(topic, "welcome", func(context.Context, *signedUp) error { return nil }))
+		}
+		jobs.Add(app, db,
+			job.Cron("report", "0 4 1 1 *", func(context.Context) error { return nil }, job.In("Europe/Lisbon")),
+			job.New("mail", func(context.Context, *signedUp) error {
+				return chassi.NewError(chassi.NotFound, "no_mailbox", "There is no mailbox")
+			}))
+		app.Add(chassi.ComponentFunc("admin handler", func(context.Context) error { admin <- app.Admin; return nil }, nil))
+		return nil
+	}
+	return p
+}
+
+// The commands work beside the running program.
+func TestCommands(t *testing.T) {
+	t.Parallel()
+	// On SQLite jobs share the engine of events, on PostgreSQL they have one.
+	for name, flag := range map[string]string{"sqlite": "--events=true", "postgres": "--events=false"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var url string
+			if url = dbtest.SQLite(t); name == "postgres" {
+				url = dbtest.Postgres(t)
+			}
+			admin := make(chan http.Handler, 1)
+			p := program(url, admin)
+			run := func(args ...string) (string, int) {
+				var out bytes.Buffer
+				code := p.Run(t.Context(), args, nil, os.Stdin, &out, &out)
+				return out.String(), code
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			var log bytes.Buffer // read when the program has ended
+			ended := make(chan int, 1)
+			go func() {
+				ended <- p.Run(ctx, []string{"serve", flag, "--shutdown.drain=0s"}, nil, os.Stdin, io.Discard, &log)
+			}()
+			var handler http.Handler
+			select {
+			case handler = <-admin:
+			case code := <-ended:
+				t.Fatalf("exit code %d\n%s", code, log.String())
+			}
+			contains := func(part string, args ...string) bool {
+				out, code := run(args...)
+				return code == standard.ExitOK && strings.Contains(out, part)
+			}
+			eventually(t, "the jobs are stored", func() bool { return contains("report  0 4 1 1 *  Europe/Lisbon", "jobs", "list") })
+			if !contains("paused report\n", "jobs", "pause", "report") || !contains(" paused ", "jobs", "list") {
+				t.Error("the job is not paused")
+			}
+			id, code := run("jobs", "run", "report")
+			if id = strings.TrimSpace(id); code != standard.ExitOK || !strings.HasPrefix(id, "report@") {
+				t.Errorf("%s, code %d", id, code)
+			}
+			eventually(t, "the run succeeds", func() bool {
+				return contains("succeeded", "jobs", "history", "report") && contains(id, "jobs", "history", "report")
+			})
+			if !contains("resumed report\n", "jobs", "resume", "report") || !contains("-01-01T04:00:00Z", "jobs", "list") {
+				t.Error("the job is not resumed")
+			}
+			if !contains("", "jobs", "run", "mail", `{"name":"Ada"}`) {
+				t.Error("mail is not run")
+			}
+			eventually(t, "the failed run is recorded", func() bool { return contains("There is no mailbox", "jobs", "history", "mail") })
+			for _, args := range [][]string{{"jobs", "run", "none"}, {"jobs", "history", "none"}, {"jobs", "pause", "none"}, {"jobs", "pause", "mail"}, {"jobs", "run", "mail", "{"}} {
+				if out, code := run(args...); code != standard.ExitFailed || !strings.HasPrefix(out, "test: ") {
+					t.Errorf("%v: code %d, %s", args, code, out)
+				}
+			}
+			var text string
+			defer func() {
+				if t.Failed() {
+					t.Log(text)
+				}
+			}()
+			eventually(t, "the metrics", func() bool {
+				response := httptest.NewRecorder()
+				handler.ServeHTTP(response, httptest.NewRequest(http.MethodGet, "http://localhost/metrics", nil))
+				text = response.Body.String()
+				return strings.Contains(text, `job_overdue_seconds{job="report"} 0`) && strings.Contains(text, `rpc_requests_total{code="0",route="report",transport="job"} 1`)
+			})
+			stop()
+			if code := <-ended; code != standard.ExitOK {
+				t.Errorf("exit code %d", code)
+			}
+		})
+	}
+}
+
+// Without a program that serves, the commands say what to do.
+func TestCommandsOfANewDatabase(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	if code := program(dbtest.SQLite(t), nil).Run(t.Context(), []string{"jobs", "list"}, nil, os.Stdin, &out, &out); code != standard.ExitFailed || !strings.Contains(out.String(), "test: ") {
+		t.Errorf("code %d, %s", code, out.String())
+	}
+}
+
+// eventually polls until f returns true.
+func eventually(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(time.Minute)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !f() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within a minute: %s", what)
+		}
+		<-tick.C
+	}
+}

@@ -1,0 +1,123 @@
+package standard
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/config"
+	"github.com/chassi-go/chassi/schema"
+	"github.com/chassi-go/chassi/schema/protobuf"
+)
+
+// serve runs the program's App.
+func serve[C any](ctx context.Context, i *Invocation[C]) error {
+	app, err := i.NewApp(ctx)
+	if err != nil {
+		return err
+	}
+	r := &reloader[C]{invocation: i, app: app, report: i.Report}
+	app.OnHangup(func() { r.reload("SIGHUP") })
+	app.Add(chassi.Background("reload", chassi.RestartOnExit, r.watch))
+	return app.Run(ctx)
+}
+
+// reloader applies a changed configuration.
+type reloader[C any] struct {
+	invocation *Invocation[C]
+	app        *App
+	mu         sync.Mutex
+	report     *config.Report
+}
+
+// watch checks the configuration file and the files with secrets for changes since they were
+// read, which was before the wait for a database, until ctx ends.
+func (r *reloader[C]) watch(ctx context.Context) error {
+	r.mu.Lock()
+	report := r.report
+	r.mu.Unlock()
+	report.Watch(ctx, time.Second, func(changed []string) {
+		r.reload(strings.Join(changed, ", ") + " changed")
+	})
+	return nil
+}
+
+func (r *reloader[C]) reload(why string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	logger := r.app.Logger
+	settings, report, err := r.load()
+	if err != nil {
+		logger.Error("the configuration is invalid: the old one stays", "why", why, "error", err.Error())
+		return
+	}
+	if err := r.app.Reload(settings); err != nil {
+		logger.Error("a changed setting was not applied", "why", why, "error", err.Error())
+	}
+	for _, change := range config.Changed(r.report, report) {
+		if change.Reloadable {
+			logger.Info("setting changed", "setting", change.Key, "value", change.Value)
+		} else {
+			logger.Warn("setting changed, needs a restart", "setting", change.Key, "value", change.Value)
+		}
+	}
+	r.report = report
+	logger.Info("configuration reloaded", "why", why)
+}
+
+// load loads the configuration.
+func (r *reloader[C]) load() (*C, *config.Report, error) {
+	settings, report, err := r.invocation.load()
+	if file := r.report.File; err == nil && file != "" && report.File == "" {
+		err = fmt.Errorf("the configuration file %s was deleted; restore it, or restart without it", file)
+	}
+	return settings, report, err
+}
+
+// printSchema prints a schema document of the services that Setup mounts.
+func printSchema[C any](ctx context.Context, i *Invocation[C]) (err error) {
+	app, err := i.newApp(ctx, Options{Log: io.Discard, DescribeOnly: true})
+	if err != nil {
+		return err
+	}
+	defer app.Close()
+	document, err := i.Program.render(app, i.Args[0])
+	if err != nil {
+		return err
+	}
+	_, err = i.Out.Write(document)
+	return err //nolint:wrapcheck // stdout's
+}
+
+func (p *Program[C]) render(app *App, kind string) ([]byte, error) {
+	info := p.About
+	if info.Title == "" {
+		info.Title = p.Name
+	}
+	if info.Version == "" {
+		info.Version = p.Version
+	}
+	info, err := app.withSecurity(info)
+	if err != nil {
+		return nil, err
+	}
+	switch kind {
+	case "openapi":
+		return schema.OpenAPI(info, app.services...) //nolint:wrapcheck // says where
+	case "asyncapi":
+		info.Topics = append(info.Topics, app.topics...)
+		return schema.AsyncAPI(info, app.services...) //nolint:wrapcheck // says where
+	case "proto":
+		file, err := protobuf.File(app.services...)
+		if err != nil {
+			return nil, err //nolint:wrapcheck // says where
+		}
+		return []byte(protobuf.Text(file)), nil
+	default:
+		return nil, UsageError{fmt.Errorf("unknown schema %q; want openapi, asyncapi or proto", kind)}
+	}
+}

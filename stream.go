@@ -1,0 +1,220 @@
+package chassi
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"reflect"
+	"sync"
+	"time"
+)
+
+// NewStream returns an endpoint for a method whose response is a stream of items. Req and Item
+// must be plain structs. The rules of [NewEndpoint] apply.
+//
+// An error of the method itself is the result of the call; nothing has been sent. With an
+// iterator the stream opens, and its items are sent as the iterator yields them: yield blocks
+// while the client is slower. A nil iterator without an error means that there is nothing to
+// send, now or later.
+//
+// The stream ends normally only when the iterator returns and ctx has not ended. An error, with
+// a nil item, ends it with that error. In all other cases yield returns false, ctx ends, and the
+// client receives the error [context.Cause] of ctx: the client has disconnected, its deadline or
+// the maximum age of streams has passed, its credentials have expired, or the server stops. The
+// iterator is called at most once, and not at all if the client disconnects before; what the
+// method acquires outside of it should be released when ctx ends.
+func NewStream[Req, Item any](name string, method func(context.Context, *Req) (iter.Seq2[*Item, error], error), options ...EndpointOption) *Endpoint {
+	e := newEndpoint[Req, Item](name, method != nil)
+	e.streams = true
+	e.serve = func(ctx context.Context, call *Call) error { return serveStream(ctx, call, method) }
+	e.apply(options)
+	e.require(e.status == 0, "has a status: a stream has 200, or 204 if there is nothing to send")
+	e.require(e.cacheFor == 0, "may be cached: a stream must not be")
+	return e
+}
+
+// Finite declares that the streams of an endpoint end by themselves: when the server stops, they
+// have the grace period to do so. All other streams, which are subscriptions, then end at once
+// with [Unavailable] and a delay for the client's next attempt.
+func Finite(e *endpointSettings) { e.finite = true }
+
+// Streams reports whether the response is a stream of items of [Endpoint.ResponseType].
+func (e *Endpoint) Streams() bool { return e.streams }
+
+// Finite reports whether streams are given time to end when the server stops; see [Finite].
+func (e *Endpoint) Finite() bool { return e.finite }
+
+// StreamCodec is the [Codec] of a call of a stream. Transports implement it.
+type StreamCodec interface {
+	Codec
+	// Begin admits the stream before its method is called, or returns the error of the call.
+	// The context that it returns ends with the stream; its cause is the reason.
+	Begin(ctx context.Context, call *Call) (context.Context, error)
+	// Open sends the beginning of the response, so that the client knows that the call was
+	// accepted. It is not called if there is nothing to send.
+	Open() error
+	// Send encodes and sends item, a pointer to the endpoint's response type, and returns the
+	// size of the encoded item in bytes. It blocks while the client is slower. Its error ends
+	// the stream.
+	Send(item any) (int, error)
+}
+
+// Stream is the state of a call of a stream.
+type Stream struct {
+	Items int64         // sent by a server, or received by a client
+	Bytes int64         // of the encoded items; 0 in process
+	First time.Duration // from the beginning of the call to its first item, 0 before
+
+	// Deliver passes an item, a pointer to the endpoint's response type, to the caller of a
+	// client, and reports whether the caller takes more. Package client sets it. A client's
+	// transport calls it, through [Stream.Received], for each item.
+	Deliver func(item any) bool
+
+	began  time.Time
+	opened bool
+	onOpen []func()
+	onItem []func()
+}
+
+// NewStreamState returns the state of a call that begins now.
+func NewStreamState() *Stream { return &Stream{began: time.Now()} }
+
+// OnOpen registers f to be called when the server has accepted the call, before the first item.
+// Middleware uses it for what concerns only the opening of the stream, such as its timeout.
+func (s *Stream) OnOpen(f func()) { s.onOpen = append(s.onOpen, f) }
+
+// OnItem registers f to be called for each item that was sent or received.
+func (s *Stream) OnItem(f func()) { s.onItem = append(s.onItem, f) }
+
+// Opened reports whether the server has accepted the call.
+func (s *Stream) Opened() bool { return s.opened }
+
+// Open records that the server has accepted the call. Only the first call has an effect. The
+// client of a transport calls it; on a server the endpoint does.
+func (s *Stream) Open() {
+	if s.opened {
+		return
+	}
+	s.opened = true
+	for _, f := range s.onOpen {
+		f()
+	}
+}
+
+// Received opens the stream, counts an item that a client has received, with its encoded size,
+// and passes it to the caller. It reports whether the caller takes more.
+func (s *Stream) Received(item any, size int) bool {
+	s.Open()
+	s.count(size)
+	return s.Deliver(item)
+}
+
+func (s *Stream) count(size int) {
+	if s.Items++; s.Items == 1 {
+		s.First = time.Since(s.began)
+	}
+	s.Bytes += int64(size)
+	for _, f := range s.onItem {
+		f()
+	}
+}
+
+var (
+	errNoItem      = errors.New("the stream yielded neither an item nor an error")
+	errNoStreaming = errors.New("the transport does not carry streams")
+)
+
+// serveStream is the innermost handler of a stream: it decodes, checks, calls the method and
+// sends the items.
+func serveStream[Req, Item any](ctx context.Context, call *Call, method func(context.Context, *Req) (iter.Seq2[*Item, error], error)) error {
+	codec, ok := call.Codec.(StreamCodec)
+	if !ok {
+		return errNoStreaming
+	}
+	request := new(Req)
+	if err := call.decode(ctx, request); err != nil {
+		return err
+	}
+	ctx, err := codec.Begin(ctx, call)
+	if err != nil {
+		return err
+	}
+	items, err := method(ctx, request)
+	if err == nil {
+		err = context.Cause(ctx) // opening took all the time there was
+	}
+	if err != nil {
+		return endOf(ctx, err)
+	}
+	call.answered = true
+	if items == nil {
+		return nil
+	}
+	call.Stream.Open()
+	if err := codec.Open(); err != nil {
+		return endOf(ctx, err)
+	}
+	s := sending{call: call, codec: codec}
+	defer func() { _ = s.end() }() // after a panic too
+	items(func(item *Item, err error) bool {
+		if err == nil && item == nil {
+			err = errNoItem
+		}
+		return s.send(item, err)
+	})
+	return endOf(ctx, s.end())
+}
+
+// sending is the part of a stream that its iterator drives. An iterator may by mistake yield in
+// another goroutine, even after it has returned: then nothing is sent at the same time, or
+// later.
+type sending struct {
+	mu    sync.Mutex
+	call  *Call
+	codec StreamCodec
+	ended bool
+	err   error
+}
+
+func (s *sending) send(item any, err error) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return false
+	}
+	size := 0
+	if err == nil {
+		size, err = s.codec.Send(item)
+	}
+	if err != nil {
+		s.ended, s.err = true, err
+		return false
+	}
+	s.call.Stream.count(size)
+	return true
+}
+
+func (s *sending) end() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+	return s.err
+}
+
+// endOf returns the result of a stream. The end of the context prevails over its effects: over
+// an iterator that returned because of it, and over the context's error.
+func endOf(ctx context.Context, err error) error {
+	if ctx.Err() == nil || err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return context.Cause(ctx)
+}
+
+// newEndpoint returns an endpoint with messages of these types.
+func newEndpoint[Req, Res any](name string, hasMethod bool) *Endpoint {
+	e := &Endpoint{name: name, headers: make(map[string]string), request: reflect.TypeFor[Req](), response: reflect.TypeFor[Res]()}
+	e.require(hasMethod, "has no method")
+	e.require(e.request.Kind() == reflect.Struct, "takes "+e.request.String()+", not a struct")
+	e.require(e.response.Kind() == reflect.Struct, "returns "+e.response.String()+", not a struct")
+	return e
+}

@@ -1,0 +1,94 @@
+// Package timeout implements a cheaper form of context.WithTimeout, for work that often
+// completes before anything waits for the context.
+package timeout
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// With is like [context.WithTimeout], but starts the timer only when Done is called: work that
+// does not wait saves the cost of the timer, which is more than a microsecond. An earlier
+// deadline of parent applies. The caller must call End. With makes one allocation.
+func With(parent context.Context, d time.Duration) *Context {
+	return &Context{Context: parent, deadline: time.Now().Add(d)}
+}
+
+// Context is the context that [With] returns.
+type Context struct {
+	context.Context //nolint:containedctx // it is a context
+
+	deadline time.Time
+	timed    atomic.Pointer[timedContext] // nil until Done is called
+	mu       sync.Mutex
+	ended    atomic.Bool
+}
+
+type timedContext struct {
+	context.Context //nolint:containedctx // it is a context
+
+	cancel context.CancelFunc
+}
+
+// Deadline returns the parent's deadline or that of With, whichever is earlier.
+func (c *Context) Deadline() (time.Time, bool) {
+	if earlier, ok := c.Context.Deadline(); ok && earlier.Before(c.deadline) {
+		return earlier, true
+	}
+	return c.deadline, true
+}
+
+// Done returns a channel that is closed when the context ends. It starts the timer.
+func (c *Context) Done() <-chan struct{} {
+	if t := c.timed.Load(); t != nil {
+		return t.Done()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t := c.timed.Load(); t != nil {
+		return t.Done()
+	}
+	ctx, cancel := context.WithDeadline(c.Context, c.deadline)
+	c.timed.Store(&timedContext{Context: ctx, cancel: cancel})
+	if c.ended.Load() { // checked after the store, because End stores first and then checks
+		cancel()
+	}
+	return ctx.Done()
+}
+
+// Err returns the reason why the context has ended, or nil. It compares the time and needs no
+// timer.
+func (c *Context) Err() error {
+	if t := c.timed.Load(); t != nil {
+		return t.Err()
+	}
+	if err := c.Context.Err(); err != nil {
+		return err
+	}
+	if c.ended.Load() {
+		return context.Canceled
+	}
+	if time.Until(c.deadline) <= 0 {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+// Value returns the parent's value for key. After a call of Done it returns that of the context
+// with the timer, so that derived contexts are cancelled without a goroutine each.
+func (c *Context) Value(key any) any {
+	if t := c.timed.Load(); t != nil {
+		return t.Value(key)
+	}
+	return c.Context.Value(key)
+}
+
+// End ends the context and stops its timer. It must be called when the work is done.
+func (c *Context) End() {
+	c.ended.Store(true)
+	if t := c.timed.Load(); t != nil {
+		t.cancel()
+	}
+}

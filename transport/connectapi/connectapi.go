@@ -1,0 +1,142 @@
+// Package connectapi lets package httpapi serve the Connect protocol
+// (https://connectrpc.com/docs/protocol), for browsers and for clients that are generated from
+// the .proto file:
+//
+//	httpapi.Config{Connect: true, ConnectCodec: connectapi.New()}
+//
+// Every endpoint of the mounted services is then served at POST /package.Service/Method, also
+// one without a route, through the same middleware, policies and limits. Only unary calls are
+// supported, and no requests by GET, because their URLs would end up in logs.
+//
+// # Messages
+//
+// application/proto has the messages that package grpcapi has, in which unknown fields are
+// skipped. application/json is ProtoJSON: [protobuf.JSON] describes it. It differs from the
+// JSON of routes: integers of 64 bits are strings, fields without a value are left out, enums
+// are the names in the .proto file. Unknown members are refused, as package protojson does by
+// default and as routes do.
+//
+// # Errors
+//
+// An error is a JSON object with code, message and details: those that package grpcapi sends,
+// as long as they fit into 48 KiB. Each code has the HTTP status of [transport.HTTPStatus],
+// 413 and 408 are not used. What is not a request of the protocol gets an error as routes send
+// it: another media type 415, another method 405, and an unknown path 404, which clients take
+// for unimplemented.
+//
+// # Headers
+//
+// Connect-Timeout-Ms is the timeout of the client, and Connect-Protocol-Version must be 1 if
+// it is given. Requests may be compressed with gzip, and responses are as those of routes.
+// Metadata of the response are headers; a key with the prefix Trailer- is a trailer for
+// clients. A server with CORS origins allows pages to set the protocol's headers.
+package connectapi
+
+import (
+	"encoding/base64"
+	"fmt"
+	"slices"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/schema/protobuf"
+	"github.com/chassi-go/chassi/transport/httpapi"
+)
+
+// maxDetailBytes is the maximum size of the details of an error. It is larger than over gRPC,
+// which has them in trailers.
+const maxDetailBytes = 48 << 10
+
+// Codec implements [httpapi.ConnectCodec] for one server.
+type Codec struct{ packages map[string]*pkg }
+
+// pkg is what the services of one .proto package share. The names of enums depend on all of
+// them.
+type pkg struct {
+	services []*chassi.Service
+	json     *protobuf.JSON
+}
+
+var _ httpapi.ConnectCodec = (*Codec)(nil)
+
+// New returns the codec for a new server.
+func New() *Codec { return &Codec{packages: make(map[string]*pkg)} }
+
+// Mount implements [httpapi.ConnectCodec].
+func (c *Codec) Mount(service *chassi.Service) ([]httpapi.ConnectMethod, error) {
+	name := protobuf.PackageOf(service)
+	p := c.packages[name]
+	if p == nil {
+		p = new(pkg)
+		c.packages[name] = p
+	}
+	services := append(slices.Clone(p.services), service)
+	form, err := protobuf.NewJSON(services...)
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	p.services, p.json = services, form
+	methods := make([]httpapi.ConnectMethod, 0, len(service.Endpoints()))
+	for _, e := range service.Endpoints() {
+		if e.Streams() || !e.ServedOver("grpc") {
+			methods = append(methods, nil)
+			continue
+		}
+		m := &method{pkg: p}
+		m.service, m.name = protobuf.FullName(e)
+		if m.request, err = protobuf.PlanOf(e.RequestType()); err == nil {
+			m.response, err = protobuf.PlanOf(e.ResponseType())
+		}
+		if err != nil {
+			return nil, fmt.Errorf("connect: %s: %w", e.FullName(), err)
+		}
+		methods = append(methods, m)
+	}
+	return methods, nil
+}
+
+// method implements [httpapi.ConnectMethod].
+type method struct {
+	pkg               *pkg
+	service, name     string
+	request, response *protobuf.Plan
+}
+
+func (m *method) Path() string { return "/" + m.service + "/" + m.name }
+
+func (m *method) Decode(data []byte, json bool, request any, maxDepth int) error {
+	if json {
+		return m.pkg.json.Decode(data, m.request, request, maxDepth) //nolint:wrapcheck // for the client
+	}
+	return m.request.Decode(data, request) //nolint:wrapcheck // for the client
+}
+
+func (m *method) Append(b []byte, json bool, response any) ([]byte, error) {
+	if json {
+		return m.pkg.json.Append(b, m.response, response) //nolint:wrapcheck // the caller says where
+	}
+	return m.response.Append(b, response) //nolint:wrapcheck // the caller says where
+}
+
+// failure and detail are the protocol's error. Debug is for people: programs use value.
+type failure struct {
+	Code    string   `json:"code"`
+	Message string   `json:"message,omitzero"`
+	Details []detail `json:"details,omitempty"`
+}
+
+type detail struct {
+	Type  string         `json:"type"`
+	Value string         `json:"value"` // base64 without padding
+	Debug jsontext.Value `json:"debug,omitzero"`
+}
+
+func (m *method) Error(e *chassi.Error) ([]byte, error) {
+	f := failure{Code: e.Code.String(), Message: e.Message}
+	for _, d := range protobuf.ErrorDetails(m.service, e, maxDetailBytes) {
+		f.Details = append(f.Details, detail{Type: d.Name, Value: base64.RawStdEncoding.EncodeToString(d.Protobuf), Debug: m.pkg.json.Detail(d)})
+	}
+	return json.Marshal(f, jsontext.AllowInvalidUTF8(true)) //nolint:wrapcheck // the caller sends another error
+}

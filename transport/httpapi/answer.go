@@ -1,0 +1,246 @@
+package httpapi
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/http"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/schema/gotype"
+)
+
+// answerPlan is the plan for the fields of a response struct that HTTP does not carry as JSON. It is
+// nil for a struct without such fields.
+type answerPlan struct {
+	headers, cookies []param
+	status           *param
+	statuses         []int
+	file             []int           // index of the chassi.File, nil without one
+	members          map[string]bool // of the JSON, that are not in the body
+	hasBody          bool            // whether there is JSON
+}
+
+// reservedHeaders are those that the server sets, and that a field must not.
+var reservedHeaders = []string{
+	"Accept-Ranges", "Allow", "Cache-Control", "Connection", "Content-Encoding", "Content-Length", "Content-Range", "Content-Type", "Date",
+	"Etag", "Keep-Alive", "Last-Modified", "Set-Cookie", "Trailer", "Transfer-Encoding", "Upgrade", "Www-Authenticate",
+	"X-Content-Type-Options", "X-Request-Id",
+}
+
+func isReserved(name string) bool {
+	return slices.Contains(reservedHeaders, name) || strings.HasPrefix(name, "Access-Control-")
+}
+
+// planAnswer plans the fields of a response struct.
+func planAnswer(response reflect.Type) (*answerPlan, error) {
+	described, err := gotype.Of(response)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // says which field
+	}
+	a := &answerPlan{members: make(map[string]bool), hasBody: described.Rest != nil}
+	for i := range described.Fields {
+		f := &described.Fields[i]
+		if err := a.add(f); err != nil {
+			return nil, fmt.Errorf("field %s: %w", f.Name, err)
+		}
+	}
+	if a.file != nil && a.hasBody {
+		return nil, errors.New("a response with a file has no JSON: each other field needs a tag for a header, a cookie or the status")
+	}
+	if len(a.headers)+len(a.cookies) == 0 && a.status == nil && a.file == nil {
+		return nil, nil //nolint:nilnil // the plan of most responses
+	}
+	return a, nil
+}
+
+func (a *answerPlan) add(f *gotype.Field) (err error) {
+	field := param{source: f.Source, name: f.Param, index: f.Index, indirect: f.Indirect}
+	switch {
+	case f.Type.Kind == gotype.File && (a.file != nil || f.Source != "" || f.Indirect):
+		return errors.New("a message has at most one file, without a tag for a header or cookie, and not behind a pointer")
+	case f.Type.Kind == gotype.File:
+		a.file = f.Index
+		return nil
+	case f.Type.HasFile():
+		return errors.New("a file must be a field of the response itself")
+	case f.Source == "header":
+		ok, _ := checkHeaderKey(f.Param)
+		if field.name = http.CanonicalHeaderKey(f.Param); !ok || isReserved(field.name) {
+			return fmt.Errorf("the header %q is not for a field: it is invalid, or set by the server", f.Param)
+		}
+		if f.JSON != "" {
+			a.members[f.JSON] = true
+		}
+		if slices.ContainsFunc(a.headers, func(other param) bool { return other.name == field.name }) {
+			return fmt.Errorf("another field has the header %s", field.name)
+		}
+		field.set, err = setterFor(f.Type)
+		a.headers = append(a.headers, field)
+		return err
+	case f.Source != "cookie" && f.Source != "status":
+		a.hasBody = a.hasBody || f.JSON != ""
+		return nil
+	case f.JSON != "":
+		return fmt.Errorf("the tag %s also needs json:\"-\": other transports do not carry the field", f.Source)
+	case f.Source == "cookie":
+		if t := f.Type.Indirect().Go; t != reflect.TypeFor[http.Cookie]() {
+			return fmt.Errorf("a cookie is an http.Cookie, not a %v", t)
+		}
+		if err := (&http.Cookie{Name: f.Param}).Valid(); err != nil { //nolint:gosec // only the name is checked
+			return err //nolint:wrapcheck // says what
+		}
+		a.cookies = append(a.cookies, field)
+		return nil
+	default:
+		return a.addStatus(field, f)
+	}
+}
+
+func (a *answerPlan) addStatus(field param, f *gotype.Field) error {
+	if a.status != nil || f.Type.Go.Kind() != reflect.Int {
+		return errors.New("a response has at most one status, an int")
+	}
+	a.status = &field
+	for text := range strings.SplitSeq(f.Param, ",") {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 200 || n > 399 || n == http.StatusNotModified || n == http.StatusPartialContent {
+			return fmt.Errorf("the tag status:%q: want numbers from 200 to 399 without 206 and 304, separated by commas", f.Param)
+		}
+		a.statuses = append(a.statuses, n)
+	}
+	return nil
+}
+
+// write sets the headers and cookies of response, and returns its status, 0 for the default.
+func (a *answerPlan) write(response reflect.Value, h http.Header) (status int, err error) {
+	if a.status != nil {
+		if status = int(a.status.in(response, true).Int()); status != 0 && !slices.Contains(a.statuses, status) {
+			return 0, fmt.Errorf("the status is %d, want one of its tag, %v", status, a.statuses)
+		}
+	}
+	for i := range a.headers {
+		f := &a.headers[i]
+		field := f.in(response, false)
+		if !field.IsValid() {
+			continue
+		}
+		texts, err := f.texts(field)
+		if err == nil {
+			err = checkHeaderValues(texts)
+		}
+		if err != nil {
+			return 0, fmt.Errorf("the header %s: %w", f.name, err)
+		}
+		if texts != nil {
+			h[f.name] = texts
+		}
+	}
+	for i := range a.cookies {
+		if err := a.cookies[i].writeCookie(response, h); err != nil {
+			return 0, err
+		}
+	}
+	return status, nil
+}
+
+// writeCookie sets the cookie, unless it is nil or the zero cookie.
+func (f *param) writeCookie(response reflect.Value, h http.Header) error {
+	field := f.in(response, false)
+	for field.IsValid() && field.Kind() == reflect.Pointer {
+		field = field.Elem()
+	}
+	if !field.IsValid() || field.IsZero() {
+		return nil
+	}
+	c, _ := reflect.TypeAssert[http.Cookie](field) //nolint:gosec // the attributes are the service's
+	c.Name = f.name
+	if err := c.Valid(); err != nil {
+		return fmt.Errorf("the cookie %s: %w", f.name, err)
+	}
+	h.Add("Set-Cookie", c.String())
+	return nil
+}
+
+// read sets the fields from the response that a client has got.
+func (a *answerPlan) read(response reflect.Value, from *http.Response) error {
+	if a.status != nil {
+		a.status.in(response, true).SetInt(int64(from.StatusCode))
+	}
+	for i := range a.headers {
+		f := &a.headers[i]
+		values := from.Header[f.name]
+		if len(values) == 0 {
+			continue
+		}
+		if err := f.set(f.in(response, true), values[0]); err != nil {
+			return fmt.Errorf("the header %s: %w", f.name, err)
+		}
+	}
+	cookies := from.Cookies()
+	for i := range a.cookies {
+		f := &a.cookies[i]
+		n := slices.IndexFunc(cookies, func(c *http.Cookie) bool { return c.Name == f.name })
+		if n < 0 {
+			continue
+		}
+		field := f.in(response, true)
+		for field.Kind() == reflect.Pointer {
+			field.Set(reflect.New(field.Type().Elem()))
+			field = field.Elem()
+		}
+		field.Set(reflect.ValueOf(*cookies[n]))
+	}
+	return nil
+}
+
+// fileOf returns the file of a response, nil without one.
+func (a *answerPlan) fileOf(response reflect.Value) *chassi.File {
+	if a.file == nil {
+		return nil
+	}
+	f, _ := reflect.TypeAssert[*chassi.File](response.FieldByIndex(a.file).Addr())
+	return f
+}
+
+// strip removes the members from the JSON object b that are sent as headers.
+func (a *answerPlan) strip(b []byte) ([]byte, error) {
+	if len(a.members) == 0 {
+		return b, nil
+	}
+	d := jsontext.NewDecoder(bytes.NewBuffer(b))
+	out := make([]byte, 0, len(b))
+	if _, err := d.ReadToken(); err != nil {
+		return nil, err //nolint:wrapcheck // cannot be: it was just encoded
+	}
+	out = append(out, '{')
+	for d.PeekKind() != '}' {
+		name, err := d.ReadToken()
+		if err != nil {
+			return nil, err //nolint:wrapcheck // see above
+		}
+		skip := a.members[name.String()]
+		quoted, err := jsontext.AppendQuote(nil, name.String())
+		if err != nil {
+			return nil, err //nolint:wrapcheck // see above
+		}
+		value, err := d.ReadValue()
+		if err != nil {
+			return nil, err //nolint:wrapcheck // see above
+		}
+		if skip {
+			continue
+		}
+		if len(out) > 1 {
+			out = append(out, ',')
+		}
+		out = append(append(append(out, quoted...), ':'), value...)
+	}
+	return append(out, '}'), nil
+}

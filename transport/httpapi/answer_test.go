@@ -1,0 +1,190 @@
+package httpapi
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/client"
+)
+
+type (
+	choice struct {
+		Status int `json:"status"`
+	}
+	created struct {
+		ID       string       `json:"id"`
+		Location string       `json:"location" header:"Location"`
+		Version  int          `json:"-" header:"X-Version"`
+		Session  *http.Cookie `json:"-" cookie:"session"`
+		Status   int          `json:"-" status:"200,201,303,204"`
+	}
+	moved struct {
+		Location string `json:"-" header:"Location"`
+		Status   int    `json:"-" status:"302"`
+	}
+)
+
+// The fields of a response become headers, a cookie and the status, which the typed client reads.
+func TestResponseFields(t *testing.T) {
+	t.Parallel()
+	s := newTestServer(t)
+	service := chassi.NewService("data.v1.Data",
+		chassi.NewEndpoint("Create", func(_ context.Context, r *choice) (*created, error) {
+			return &created{ID: "7", Location: "/things/7", Version: 3, Session: &http.Cookie{Value: "s", Path: "/", HttpOnly: true}, Status: r.Status}, nil
+		}, chassi.Route("POST /things"), chassi.Public),
+		chassi.NewEndpoint("Move", func(context.Context, *struct{}) (*moved, error) { return &moved{"/new", 302}, nil }, chassi.Route("GET /old"), chassi.Public))
+	if err := s.Mount(service); err != nil {
+		t.Fatal(err)
+	}
+	base := startServer(t, s)
+	for body, want := range map[string]int{`{"status":201}`: 201, `{}`: 200, `{"status":303}`: 303, `{"status":204}`: 204, `{"status":418}`: 500} {
+		got, text := exchangeFile(t, "POST", base+"/things", http.Header{"Content-Type": jsonType}, strings.NewReader(body))
+		if got.StatusCode != want {
+			t.Errorf("%s: %d %s", body, got.StatusCode, text)
+		}
+		if want == 500 {
+			continue
+		}
+		if h := got.Header; h.Get("Location") != "/things/7" || h.Get("X-Version") != "3" || h.Get("Set-Cookie") != "session=s; Path=/; HttpOnly" || want != 204 && text != `{"id":"7"}` {
+			t.Errorf("%s: %v %s", body, h, text)
+		}
+	}
+	if got, text := exchangeFile(t, "GET", base+"/old", nil, nil); got.StatusCode != http.StatusFound || got.Header.Get("Location") != "/new" || text != "" {
+		t.Errorf("%d %v %q", got.StatusCode, got.Header, text)
+	}
+	caller, err := NewClient(ClientConfig{URL: base})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer caller.Close()
+	c, err := client.New(service, caller)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, status := range []int{201, 303, 204} {
+		r, err := client.Invoke[created](t.Context(), c, "Create", &choice{status})
+		if err != nil || r.Location != "/things/7" || r.Version != 3 || r.Session == nil || r.Session.Value != "s" || r.Status != status || status != 204 && r.ID != "7" {
+			t.Errorf("%d: %+v, %v", status, r, err)
+		}
+	}
+	if r, err := client.Invoke[moved](t.Context(), c, "Move", &struct{}{}); err != nil || *r != (moved{"/new", 302}) {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+func newTestServer(t *testing.T) *Server {
+	t.Helper()
+	s, err := New(Config{Addr: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func startServer(t *testing.T, s *Server) string {
+	t.Helper()
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return "http://" + s.Addr().String()
+}
+
+func responds[Req, Res any](options ...chassi.EndpointOption) *chassi.Endpoint {
+	method := func(context.Context, *Req) (*Res, error) { return new(Res), nil }
+	return chassi.NewEndpoint("Do", method, append([]chassi.EndpointOption{chassi.Route("POST /x"), chassi.Public}, options...)...)
+}
+
+// Fields that HTTP cannot carry as their tags say are refused at mount.
+func TestMountRefusesFields(t *testing.T) {
+	t.Parallel()
+	type nothing struct{}
+	for want, e := range map[string]*chassi.Endpoint{
+		`the header "Content-Length" is not for a field`: responds[nothing, struct {
+			A string `json:"-" header:"Content-Length"`
+		}](),
+		`the header "set-cookie" is not for a field`: responds[nothing, struct {
+			A string `json:"-" header:"set-cookie"`
+		}](),
+		`the header "a b" is not for a field`: responds[nothing, struct {
+			A string `json:"-" header:"a b"`
+		}](),
+		"another field has the header X-A": responds[nothing, struct {
+			A string `json:"-" header:"X-A"`
+			B string `json:"-" header:"x-a"`
+		}](),
+		`the tag cookie also needs json:"-"`: responds[nothing, struct {
+			A http.Cookie `cookie:"a"`
+		}](),
+		"a cookie is an http.Cookie, not a string": responds[nothing, struct {
+			A string `json:"-" cookie:"a"`
+		}](),
+		"want numbers from 200 to 399": responds[nothing, struct {
+			A int `json:"-" status:"200,404"`
+		}](),
+		"at most one status, an int": responds[nothing, struct {
+			A string `json:"-" status:"200"`
+		}](),
+		"a response with a file has no JSON": responds[nothing, struct {
+			A int         `json:"a"`
+			F chassi.File `json:"f"`
+		}](),
+		"a file must be a field of the response itself": responds[nothing, struct {
+			A []struct{ F chassi.File } `json:"a"`
+		}](),
+		"a file must be a field of the request itself": responds[struct {
+			A *chassi.File `json:"a"`
+		}, nothing](),
+		"a message has at most one file": responds[struct {
+			A chassi.File `json:"a"`
+			B chassi.File `json:"b"`
+		}, nothing](),
+		"of a form with a file": responds[struct {
+			A chassi.File       `json:"a"`
+			B map[string]string `json:"b"`
+		}, nothing](),
+		"the tag cookie is for responses": responds[struct {
+			A string `json:"-" cookie:"a"`
+		}, nothing](),
+		"GET has no body": responds[struct {
+			A chassi.File `json:"a"`
+		}, nothing](chassi.Route("GET /x")),
+	} {
+		s := newTestServer(t)
+		if err := s.Mount(chassi.NewService("a.v1.A", e)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
+// A file may end a call with an error of its own reader, and a file behind a failed encoding is
+// closed.
+func TestFileIsClosedIfItIsNotSent(t *testing.T) {
+	t.Parallel()
+	type response struct {
+		Version string      `json:"-" header:"X-Version"`
+		File    chassi.File `json:"file"`
+	}
+	d := new(disk)
+	s := newTestServer(t)
+	e := chassi.NewEndpoint("Do", func(context.Context, *struct{}) (*response, error) {
+		return &response{Version: "a\nb", File: chassi.File{Reader: struct {
+			io.Reader
+			io.Closer
+		}{strings.NewReader("x"), diskFile{nil, d}}}}, nil
+	}, chassi.Route("GET /x"), chassi.Public)
+	if err := s.Mount(chassi.NewService("a.v1.A", e)); err != nil {
+		t.Fatal(err)
+	}
+	if got, text := exchangeFile(t, "GET", startServer(t, s)+"/x", nil, nil); got.StatusCode != http.StatusInternalServerError || d.closed.Load() != 1 {
+		t.Errorf("%d %s, closed %d times", got.StatusCode, text, d.closed.Load())
+	}
+}

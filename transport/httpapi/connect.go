@@ -1,0 +1,230 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/transport"
+)
+
+// ConnectCodec is the part of the Connect protocol that needs Protocol Buffers. Package
+// connectapi implements it; a program that does not name that package does not link them. A
+// ConnectCodec belongs to one server.
+type ConnectCodec interface {
+	// Mount returns the methods of a service in the order of its endpoints, nil for streams and for
+	// endpoints that the service's .proto file does not have. It returns an error
+	// that names the endpoint if a message has no Protocol Buffers encoding. It is not called
+	// concurrently with the methods that it has returned.
+	Mount(service *chassi.Service) ([]ConnectMethod, error)
+}
+
+// ConnectMethod is one endpoint. It is safe for concurrent use.
+type ConnectMethod interface {
+	// Path returns the path of the endpoint, such as "/auth.v1.Auth/Me".
+	Path() string
+	// Decode decodes data into request, in the JSON form or the binary one. It returns an
+	// [*chassi.Error] if data is malformed, or JSON nested deeper than maxDepth.
+	Decode(data []byte, json bool, request any, maxDepth int) error
+	// Append appends the encoding of response to b, in the JSON form or the binary one.
+	Append(b []byte, json bool, response any) ([]byte, error)
+	// Error returns the JSON object that the protocol has for an error.
+	Error(e *chassi.Error) ([]byte, error)
+}
+
+const (
+	connectTimeoutKey = "Connect-Timeout-Ms"
+	connectVersionKey = "Connect-Protocol-Version"
+	// maxConnectTimeout is the maximum number of digits of a timeout.
+	maxConnectTimeout = 10
+)
+
+// connectHeaders are the request headers that a page must be allowed to set.
+var connectHeaders = []string{connectVersionKey, connectTimeoutKey}
+
+var (
+	protoType = []string{"application/proto"}
+
+	errConnectMediaType = &statusError{http.StatusUnsupportedMediaType, chassi.NewError(chassi.InvalidArgument, "unsupported_media_type", "The body must be application/json or application/proto")}
+	errConnectEncoding  = chassi.NewError(chassi.Unimplemented, "unsupported_encoding", "The Content-Encoding must be gzip or identity")
+	errConnectVersion   = chassi.NewError(chassi.InvalidArgument, "unsupported_protocol_version", "The Connect-Protocol-Version must be 1")
+	errConnectTimeout   = chassi.NewError(chassi.InvalidArgument, "invalid_timeout", "Connect-Timeout-Ms must be a positive number of at most 10 digits")
+	errNoConnectCodec   = errors.New("httpapi: connect is on without a codec: set Config.ConnectCodec to connectapi.New()")
+)
+
+// connectForm is the form of the messages of one call. It is unknownForm for a call that is not
+// one of the Connect protocol, whose errors are those of routes.
+type connectForm uint8
+
+const (
+	unknownForm connectForm = iota
+	jsonForm
+	protoForm
+)
+
+// connectFormOf returns the form of a media type. The charset of JSON is UTF-8 (RFC 8259).
+func connectFormOf(h http.Header) connectForm {
+	switch value := h.Get("Content-Type"); value {
+	case "application/json":
+		return jsonForm
+	case "application/proto":
+		return protoForm
+	default:
+		media, params, err := mime.ParseMediaType(value)
+		charset := params["charset"]
+		switch {
+		case err != nil:
+			return unknownForm
+		case media == "application/json" && (charset == "" || strings.EqualFold(charset, "utf-8") || strings.EqualFold(charset, "utf8")):
+			return jsonForm
+		case media == "application/proto":
+			return protoForm
+		default:
+			return unknownForm
+		}
+	}
+}
+
+// mountConnect adds the endpoints of a service at the paths of the Connect protocol.
+func (s *Server) mountConnect(service *chassi.Service) error {
+	methods, err := s.config.ConnectCodec.Mount(service)
+	if err != nil {
+		return fmt.Errorf("httpapi: %w", err)
+	}
+	var errs []error
+	for i, e := range service.Endpoints() {
+		if methods[i] != nil && e.ServedOver("http") {
+			errs = append(errs, s.mountConnectMethod(e, methods[i]))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Server) mountConnectMethod(e *chassi.Endpoint, m ConnectMethod) error {
+	rt := s.newRoute(e, http.MethodPost, m.Path())
+	if err := rt.refusal(); err != nil {
+		return err
+	}
+	rt.connect, rt.cacheControl = m, noStore
+	if err := s.register(http.MethodPost+" "+m.Path(), rt); err != nil {
+		return err
+	}
+	if !s.hosted {
+		s.plain[plainRoute{http.MethodPost, m.Path()}] = rt
+	}
+	return nil
+}
+
+// connectTimeout applies the timeout of the client to ctx. Decode refuses an invalid one.
+func (x *exchange) connectTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
+	if d, err := parseConnectTimeout(x.r.Header); err == nil && d > 0 {
+		return context.WithTimeout(ctx, d)
+	}
+	return ctx, func() {}
+}
+
+// parseConnectTimeout returns 0 if the client has set no timeout.
+func parseConnectTimeout(h http.Header) (time.Duration, error) {
+	value := h.Get(connectTimeoutKey)
+	if value == "" {
+		return 0, nil
+	}
+	ms, err := strconv.ParseUint(value, 10, 64)
+	if err != nil || ms == 0 || len(value) > maxConnectTimeout {
+		return 0, errConnectTimeout
+	}
+	return time.Duration(ms) * time.Millisecond, nil
+}
+
+// decodeConnect decodes a request of the Connect protocol.
+func (x *exchange) decodeConnect(request any) error {
+	h := x.r.Header
+	if x.form == unknownForm {
+		x.w.Header().Set("Accept-Post", "application/json, application/proto")
+		return errConnectMediaType
+	}
+	if v := h.Get(connectVersionKey); v != "" && v != "1" {
+		return errConnectVersion
+	}
+	if _, err := parseConnectTimeout(h); err != nil {
+		return err
+	}
+	buffer := getBuffer()
+	defer putBuffer(buffer)
+	var err error
+	switch coding := strings.ToLower(h.Get("Content-Encoding")); coding {
+	case "", "identity":
+		err = x.readBody(buffer, x.r.Body, x.r.ContentLength)
+	case "gzip":
+		err = x.readCompressed(buffer)
+	default:
+		x.w.Header().Set("Accept-Encoding", "gzip")
+		return errConnectEncoding
+	}
+	if err != nil || len(*buffer) == 0 { // an empty body is an empty message, as for a route
+		return err
+	}
+	return x.route.connect.Decode(*buffer, x.form == jsonForm, request, x.server.config.MaxJSONDepth)
+}
+
+var gunzips sync.Pool // of *gzip.Reader
+
+// readCompressed reads a body in gzip. The limits hold for the compressed length and for the
+// decompressed one.
+func (x *exchange) readCompressed(buffer *[]byte) error {
+	limit := x.route.maxBody
+	if x.r.ContentLength > limit {
+		return tooLarge(limit)
+	}
+	from := http.MaxBytesReader(x.w, x.r.Body, limit)
+	z, _ := gunzips.Get().(*gzip.Reader)
+	if z == nil {
+		z = new(gzip.Reader)
+	}
+	defer gunzips.Put(z)
+	err := z.Reset(from)
+	if errors.Is(err, io.EOF) { // an empty body is an empty message
+		x.read = true
+		return nil
+	}
+	if err == nil {
+		err = x.readBody(buffer, z, -1)
+	} else {
+		err = readFailed(err)
+	}
+	if tooLong, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return tooLarge(tooLong.Limit)
+	}
+	return err
+}
+
+// encodeConnect encodes response into the pooled buffer.
+func (x *exchange) encodeConnect(response any) error {
+	if x.form == unknownForm { // a middleware responds without decoding
+		return errConnectMediaType
+	}
+	var err error
+	if *x.body, err = x.route.connect.Append(*x.body, x.form == jsonForm, response); err != nil {
+		return fmt.Errorf("httpapi: encode the response of %s: %w", x.route.binding.Endpoint.FullName(), err)
+	}
+	return nil
+}
+
+// connectError returns status and body for an error. Unlike elsewhere, each code has one status.
+func (x *exchange) connectError(e *chassi.Error) (int, []byte) {
+	body, err := x.route.connect.Error(e)
+	if err != nil {
+		return http.StatusInternalServerError, []byte(`{"code":"internal","message":"Internal error"}`)
+	}
+	return transport.HTTPStatus(e.Code), body
+}

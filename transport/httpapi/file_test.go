@@ -1,0 +1,378 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"mime/multipart"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/client"
+	"github.com/chassi-go/chassi/middleware"
+)
+
+type (
+	upload struct {
+		ID      string      `json:"-" path:"id"`
+		Comment string      `json:"comment"`
+		File    chassi.File `json:"file"`
+	}
+	rawUpload struct {
+		File chassi.File `json:"file"`
+	}
+	stored struct {
+		Name    string `json:"name"`
+		Type    string `json:"type"`
+		Comment string `json:"comment"`
+		Text    string `json:"text"`
+		Size    int64  `json:"size"`
+	}
+	wanted struct {
+		Name  string `json:"-" path:"name"`
+		Range string `json:"-" header:"Range"`
+	}
+	found struct {
+		File chassi.File `json:"file"`
+	}
+)
+
+// disk has a file that counts how often it is closed.
+type disk struct {
+	content []byte
+	closed  atomic.Int64
+}
+
+type diskFile struct {
+	*bytes.Reader
+	disk *disk
+}
+
+func (f diskFile) Close() error { f.disk.closed.Add(1); return nil }
+
+var modified = time.Date(2026, 11, 1, 10, 0, 0, 0, time.UTC)
+
+func (d *disk) get(_ context.Context, r *wanted) (*found, error) {
+	f := chassi.File{Reader: diskFile{bytes.NewReader(d.content), d}, Name: "naïve \"1\".txt", Type: "text/plain", ETag: "v1", ModTime: modified}
+	switch r.Name {
+	case "stream":
+		f.Reader = struct {
+			io.Reader
+			io.Closer
+		}{f.Reader, f.Reader.(io.Closer)}
+	case "short":
+		f.Reader, f.Size = io.MultiReader(bytes.NewReader(d.content)), int64(len(d.content))+1
+	case "panic":
+		f.Reader = io.MultiReader(bytes.NewReader(d.content), panicking{})
+	case "broken":
+		f.Reader = io.MultiReader(bytes.NewReader(d.content), broken{})
+	case "none":
+		f.Reader = nil
+	}
+	return &found{File: f}, nil
+}
+
+type panicking struct{}
+
+func (panicking) Read([]byte) (int, error) { panic("while copying") }
+
+type broken struct{}
+
+func (broken) Read([]byte) (int, error) { return 0, errors.New("the disk is broken") }
+
+func store(_ context.Context, r *upload) (*stored, error) {
+	text, err := io.ReadAll(r.File.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	return &stored{Name: r.File.Name, Type: r.File.Type, Comment: r.Comment, Text: string(text), Size: r.File.Size}, nil
+}
+
+// fileServer serves the endpoints of files.
+func fileServer(t *testing.T, d *disk, options ...chassi.EndpointOption) (*Server, *chassi.Service, string) {
+	t.Helper()
+	s, err := New(Config{Addr: "127.0.0.1:0", ReadTimeout: time.Minute}, middleware.Recover())
+	if err != nil {
+		t.Fatal(err)
+	}
+	service := chassi.NewService("files.v1.Files",
+		chassi.NewEndpoint("Get", d.get, chassi.Route("GET /files/{name}"), chassi.Public),
+		chassi.NewEndpoint("Put", store, append(options, chassi.Route("PUT /files/{id}"), chassi.Public)...),
+		chassi.NewEndpoint("Raw", func(ctx context.Context, r *rawUpload) (*stored, error) { return store(ctx, &upload{File: r.File}) }, chassi.Route("POST /raw"), chassi.Public))
+	if err := s.Mount(service); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return s, service, "http://" + s.Addr().String()
+}
+
+func exchangeFile(t *testing.T, method, url string, header http.Header, body io.Reader) (*http.Response, string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, url, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	maps.Copy(r.Header, header)
+	answer, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return answer, "cut: " + string(text)
+	}
+	return answer, string(text)
+}
+
+// Each answer is that of http.ServeContent, for ranges and conditions of all kinds.
+func TestDownloadAnswersAsServeContent(t *testing.T) {
+	t.Parallel()
+	d := &disk{content: []byte("0123456789abcdefghij")}
+	_, _, base := fileServer(t, d)
+	reference := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/plain")
+		w.Header().Set("ETag", `"v1"`)
+		http.ServeContent(w, r, "", modified, bytes.NewReader(d.content))
+	}))
+	defer reference.Close()
+	ranges := []string{"", "bytes=0-4", "bytes=5-", "bytes=-3", "bytes=0-0,5-6", "bytes=30-", "bytes=4-2", "bytes=x", "lines=1-2", "bytes=0-100", "bytes=-0"}
+	conditions := []string{"", "If-Range: \"v1\"", "If-Range: \"v2\"", "If-None-Match: \"v1\"", "If-None-Match: *", "If-Match: \"v2\"",
+		"If-Modified-Since: " + modified.Format(http.TimeFormat), "If-Unmodified-Since: " + modified.Add(-time.Hour).Format(http.TimeFormat)}
+	for _, method := range []string{"GET", "HEAD"} {
+		for _, asked := range ranges {
+			for _, condition := range conditions {
+				h := http.Header{}
+				if asked != "" {
+					h.Set("Range", asked)
+				}
+				if key, value, ok := strings.Cut(condition, ": "); ok {
+					h.Set(key, value)
+				}
+				got, text := exchangeFile(t, method, base+"/files/a", h, nil)
+				want, wantText := exchangeFile(t, method, reference.URL, h, nil)
+				if want.StatusCode >= 400 {
+					wantText = text // a problem document
+				}
+				if strings.HasPrefix(want.Header.Get("Content-Type"), "multipart/") { // of a random boundary
+					text, wantText = strconv.Itoa(len(text)), strconv.Itoa(len(wantText))
+				}
+				if got.StatusCode != want.StatusCode || text != wantText || got.Header.Get("Content-Range") != want.Header.Get("Content-Range") {
+					t.Errorf("%s, range %q, %q: %d %q %q, want %d %q %q", method, asked, condition, got.StatusCode, got.Header.Get("Content-Range"), text,
+						want.StatusCode, want.Header.Get("Content-Range"), wantText)
+				}
+			}
+		}
+	}
+	if n := int64(2 * len(ranges) * len(conditions)); d.closed.Load() != n {
+		t.Errorf("%d of %d files were closed", d.closed.Load(), n)
+	}
+}
+
+func TestDownloadHeaders(t *testing.T) {
+	t.Parallel()
+	d := &disk{content: bytes.Repeat([]byte("compressible "), 1000)}
+	_, _, base := fileServer(t, d)
+	got, text := exchangeFile(t, "GET", base+"/files/a", http.Header{"Accept-Encoding": {"gzip"}}, nil)
+	if text != string(d.content) || got.Header.Get("Content-Encoding") != "" || got.ContentLength != int64(len(d.content)) {
+		t.Errorf("%v", got.Header)
+	}
+	for key, want := range map[string]string{
+		"Content-Disposition": `attachment; filename="na_ve _1_.txt"; filename*=UTF-8''na%C3%AFve%20_1_.txt`,
+		"Content-Type":        "text/plain", "X-Content-Type-Options": "nosniff", "Etag": `"v1"`, "Accept-Ranges": "bytes", "Cache-Control": "no-store",
+	} {
+		if got.Header.Get(key) != want {
+			t.Errorf("%s: %q, want %q", key, got.Header.Get(key), want)
+		}
+	}
+	got, text = exchangeFile(t, "GET", base+"/files/stream", http.Header{"Range": {"bytes=0-1"}}, nil)
+	if got.StatusCode != http.StatusOK || text != string(d.content) || got.Header.Get("Accept-Ranges") != "none" {
+		t.Errorf("a stream: %d, %v", got.StatusCode, got.Header)
+	}
+	if got, _ = exchangeFile(t, "HEAD", base+"/files/stream", nil, nil); got.StatusCode != http.StatusOK {
+		t.Errorf("HEAD of a stream: %d", got.StatusCode)
+	}
+	if d.closed.Load() != 3 {
+		t.Errorf("%d files were closed", d.closed.Load())
+	}
+}
+
+// What fails while it is sent never looks complete; what fails before is an error.
+func TestDownloadFails(t *testing.T) {
+	t.Parallel()
+	_, _, base := fileServer(t, &disk{content: bytes.Repeat([]byte("x"), 100_000)})
+	for _, name := range []string{"short", "panic", "broken"} {
+		if _, text := exchangeFile(t, "GET", base+"/files/"+name, nil, nil); !strings.HasPrefix(text, "cut: ") {
+			t.Errorf("%s: complete with %d bytes", name, len(text))
+		}
+	}
+	if got, _ := exchangeFile(t, "GET", base+"/files/none", nil, nil); got.StatusCode != http.StatusInternalServerError {
+		t.Errorf("without a file: %d", got.StatusCode)
+	}
+}
+
+func form(t *testing.T, parts func(w *multipart.Writer)) (http.Header, io.Reader) {
+	t.Helper()
+	var b bytes.Buffer
+	w := multipart.NewWriter(&b)
+	parts(w)
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return http.Header{"Content-Type": {w.FormDataContentType()}}, &b
+}
+
+func part(t *testing.T, w *multipart.Writer, field, name, text string) {
+	t.Helper()
+	p, err := w.CreateFormFile(field, name)
+	if err == nil {
+		_, err = io.WriteString(p, text)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestUpload(t *testing.T) {
+	t.Parallel()
+	_, _, base := fileServer(t, new(disk), chassi.MaxBody(1000))
+	raw := http.Header{"Content-Type": {"text/csv"}, "Content-Disposition": {`attachment; filename="..\\..\\etc/passwd"`}}
+	if got, text := exchangeFile(t, "PUT", base+"/files/1", raw, strings.NewReader("a,b")); got.StatusCode != http.StatusOK || text != `{"name":"passwd","type":"text/csv","comment":"","text":"a,b","size":3}` {
+		t.Errorf("raw: %d %s", got.StatusCode, text)
+	}
+	for name, c := range map[string]struct {
+		parts func(w *multipart.Writer)
+		want  string
+	}{
+		"a form":       {func(w *multipart.Writer) { _ = w.WriteField("comment", "c"); part(t, w, "x", "../../a.txt", "text") }, `{"name":"a.txt","type":"application/octet-stream","comment":"c","text":"text","size":0}`},
+		"a later part": {func(w *multipart.Writer) { part(t, w, "x", "a", "text"); _ = w.WriteField("comment", "c") }, "must be the last part"},
+		"no file":      {func(w *multipart.Writer) { _ = w.WriteField("comment", "c") }, "the form has no file"},
+		"unknown":      {func(w *multipart.Writer) { _ = w.WriteField("other", "c"); part(t, w, "x", "a", "text") }, "is not a known field"},
+		"twice": {func(w *multipart.Writer) {
+			_ = w.WriteField("comment", "c")
+			_ = w.WriteField("comment", "c")
+			part(t, w, "x", "a", "text")
+		}, "must be given once, not 2 times"},
+	} {
+		h, body := form(t, c.parts)
+		if got, text := exchangeFile(t, "PUT", base+"/files/1", h, body); !strings.Contains(text, c.want) {
+			t.Errorf("%s: %d %s", name, got.StatusCode, text)
+		}
+	}
+	large := strings.Repeat("x", 1001)
+	if got, text := exchangeFile(t, "PUT", base+"/files/1", nil, strings.NewReader(large)); got.StatusCode != http.StatusRequestEntityTooLarge {
+		t.Errorf("too large: %d %s", got.StatusCode, text)
+	}
+	if got, text := exchangeFile(t, "PUT", base+"/files/1", nil, struct{ io.Reader }{strings.NewReader(large)}); got.StatusCode != http.StatusRequestEntityTooLarge {
+		t.Errorf("too large without a length: %d %s", got.StatusCode, text)
+	}
+	if got, text := exchangeFile(t, "PUT", base+"/files/1", http.Header{"Content-Encoding": {"gzip"}}, strings.NewReader("x")); got.StatusCode != http.StatusUnsupportedMediaType {
+		t.Errorf("compressed: %d %s", got.StatusCode, text)
+	}
+}
+
+// A client that sends a byte now and then makes no progress.
+func TestSlowUploadIsCut(t *testing.T) {
+	t.Parallel()
+	s, _, _ := fileServer(t, new(disk))
+	s.progressTime = 300 * time.Millisecond
+	conn, err := net.Dial("tcp", s.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "PUT /files/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n")
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		tick := time.NewTicker(50 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				if _, err := conn.Write([]byte("x")); err != nil {
+					return
+				}
+			case <-stop:
+				return
+			}
+		}
+	}()
+	_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+	answer := make([]byte, 12)
+	if _, err := io.ReadFull(conn, answer); err != nil || string(answer) != "HTTP/1.1 408" {
+		t.Errorf("%q, %v", answer, err)
+	}
+}
+
+// A file goes both ways through the typed client; the client's file is closed.
+func TestClientCarriesFiles(t *testing.T) {
+	t.Parallel()
+	d := &disk{content: []byte("content")}
+	_, service, base := fileServer(t, d)
+	caller, err := NewClient(ClientConfig{URL: base})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer caller.Close()
+	c, err := client.New(service, caller)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := new(disk)
+	got, err := client.Invoke[stored](t.Context(), c, "Put", &upload{ID: "1", Comment: "c", File: chassi.File{Reader: diskFile{bytes.NewReader([]byte("up")), own}, Name: "dir/ü.txt", Type: "text/x"}})
+	if err != nil || *got != (stored{Name: "ü.txt", Type: "text/x", Comment: "c", Text: "up"}) || own.closed.Load() == 0 {
+		t.Errorf("%+v, %v, closed %d times", got, err, own.closed.Load())
+	}
+	got, err = client.Invoke[stored](t.Context(), c, "Raw", &rawUpload{File: chassi.File{Reader: strings.NewReader("raw"), Name: "a"}})
+	if err != nil || *got != (stored{Name: "a", Type: "application/octet-stream", Text: "raw", Size: 3}) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for asked, want := range map[string]string{"": "content", "bytes=3-": "tent"} {
+		down, err := client.Invoke[found](t.Context(), c, "Get", &wanted{Name: "a", Range: asked})
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(down.File.Reader)
+		f := down.File
+		if err != nil || string(text) != want || f.Name != "naïve _1_.txt" || f.Type != "text/plain" || f.ETag != "v1" || !f.ModTime.Equal(modified) || f.Size != int64(len(want)) {
+			t.Errorf("%q: %+v, %q, %v", asked, f, text, err)
+		}
+		if err := f.Reader.(io.Closer).Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := client.Invoke[found](t.Context(), c, "Get", &wanted{Name: "none"}); chassi.ErrorOf(err).Code != chassi.Internal {
+		t.Error(err)
+	}
+}
+
+// Large files are not held in memory, and arrive unchanged.
+func TestLargeFile(t *testing.T) {
+	t.Parallel()
+	d := &disk{content: make([]byte, 3<<20)}
+	source := rand.NewChaCha8([32]byte{})
+	_, _ = source.Read(d.content)
+	_, _, base := fileServer(t, d)
+	if _, text := exchangeFile(t, "GET", base+"/files/a", nil, nil); text != string(d.content) {
+		t.Errorf("%d bytes arrived", len(text))
+	}
+}

@@ -1,0 +1,158 @@
+package httpapi
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/chassi-go/chassi"
+)
+
+// NewEndpoint returns an endpoint that handler serves, for what is HTTP by nature: a WebSocket, a
+// proxy, an upload in a format of its own. Route is "METHOD /path", as for [chassi.Route]. The
+// endpoint is a part of its service: it is documented, and has policy, timeout, limits and
+// middleware as any other. Other transports refuse to mount it, unless [chassi.Transports]
+// limits it to "http".
+//
+// The handler is called as one given to [Server.Handle], with the same limits; it responds with
+// an error by [WriteError]. Middleware of net/http may wrap it. A connection that the handler
+// takes over ([http.ResponseController].Hijack) counts as a call until it is closed. When the
+// server drains or stops, reads of such a connection fail with [os.ErrDeadlineExceeded], so that
+// the handler may say goodbye and close it; when the time to stop is over the server closes it.
+func NewEndpoint(name, route string, handler http.Handler, options ...chassi.EndpointOption) *chassi.Endpoint {
+	var serve chassi.Handler // nil is refused by RawEndpoint
+	if handler != nil {
+		serve = serveRaw(handler)
+	}
+	return chassi.RawEndpoint(name, serve, append([]chassi.EndpointOption{chassi.Route(route)}, options...)...)
+}
+
+// Hijack implements [http.Hijacker], for [http.ResponseController].
+func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, buffered, err := http.NewResponseController(x.w).Hijack()
+	if err != nil {
+		return nil, nil, err //nolint:wrapcheck // net/http's own, which handlers compare
+	}
+	x.status = http.StatusSwitchingProtocols
+	x.hijacked = &hijackedConn{Conn: conn, of: &x.server.hijacked, route: x.route}
+	x.hijacked.of.add(x.hijacked)
+	return x.hijacked, buffered, nil
+}
+
+// hijacked are the open connections that handlers have taken over. The zero value is empty.
+type hijacked struct {
+	mu    sync.Mutex
+	conns map[*hijackedConn]struct{}
+	empty chan struct{} // closed when no connection is left, nil unless wait was called
+}
+
+// hijackedConn is one of them, which counts as a call of its route until it is closed.
+type hijackedConn struct {
+	net.Conn
+
+	of    *hijacked
+	route *route
+	once  sync.Once
+
+	mu    sync.Mutex
+	ended bool // reads fail
+}
+
+func (h *hijacked) add(c *hijackedConn) {
+	c.route.calls.Acquire()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.conns == nil {
+		h.conns = make(map[*hijackedConn]struct{})
+	}
+	h.conns[c] = struct{}{}
+	if h.empty != nil { // the server stops
+		c.end()
+	}
+}
+
+func (h *hijacked) remove(c *hijackedConn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.conns, c)
+	if h.empty != nil && len(h.conns) == 0 {
+		close(h.empty)
+		h.empty = make(chan struct{})
+	}
+	c.route.calls.Release()
+}
+
+// end makes the reads of all connections fail.
+func (h *hijacked) end() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for c := range h.conns {
+		c.end()
+	}
+}
+
+// stop ends all connections and waits until their handlers have closed them. When ctx ends first
+// it closes them, and returns an error that counts them.
+func (h *hijacked) stop(ctx context.Context) error {
+	h.end()
+	h.mu.Lock()
+	left := len(h.conns)
+	if h.empty == nil {
+		h.empty = make(chan struct{})
+	}
+	empty := h.empty
+	h.mu.Unlock()
+	if left == 0 {
+		return nil
+	}
+	select {
+	case <-empty:
+		return nil
+	case <-ctx.Done():
+	}
+	h.mu.Lock()
+	conns := make([]*hijackedConn, 0, len(h.conns))
+	for c := range h.conns {
+		conns = append(conns, c)
+	}
+	h.mu.Unlock()
+	for _, c := range conns {
+		_ = c.Close()
+	}
+	return fmt.Errorf("closed %d connections that handlers had taken over: %w", len(conns), ctx.Err())
+}
+
+func (c *hijackedConn) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended = true
+	_ = c.Conn.SetReadDeadline(time.Unix(1, 0)) // fails only on a closed connection
+}
+
+// Close implements [net.Conn].
+func (c *hijackedConn) Close() error {
+	c.once.Do(func() { c.of.remove(c) })
+	return c.Conn.Close()
+}
+
+// SetDeadline implements [net.Conn].
+func (c *hijackedConn) SetDeadline(t time.Time) error {
+	if err := c.SetReadDeadline(t); err != nil {
+		return err
+	}
+	return c.SetWriteDeadline(t)
+}
+
+// SetReadDeadline implements [net.Conn]. It has no effect after the end of the connection.
+func (c *hijackedConn) SetReadDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		return nil
+	}
+	return c.Conn.SetReadDeadline(t)
+}

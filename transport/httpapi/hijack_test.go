@@ -1,0 +1,152 @@
+package httpapi
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chassi-go/chassi"
+)
+
+// echoLines takes over the connection and sends each line back, until reads fail.
+func echoLines(ended chan<- error, stay bool) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, b, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			WriteError(w, r, err)
+			return
+		}
+		fmt.Fprint(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: lines\r\n\r\n")
+		for {
+			_ = conn.SetReadDeadline(time.Now().Add(time.Minute))
+			line, err := b.ReadString('\n')
+			if err != nil {
+				ended <- err
+				if !stay {
+					fmt.Fprint(conn, "bye\n")
+					_ = conn.Close()
+				}
+				return
+			}
+			fmt.Fprint(conn, line)
+		}
+	})
+}
+
+func handlerServer(t *testing.T, endpoints ...*chassi.Endpoint) *Server {
+	t.Helper()
+	s := newTestServer(t)
+	if err := s.Mount(chassi.NewService("web.v1.Web", endpoints...)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func dialLines(t *testing.T, s *Server) (net.Conn, *bufio.Reader) {
+	t.Helper()
+	conn, err := net.Dial("tcp", s.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+	fmt.Fprint(conn, "GET /lines HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: lines\r\n\r\nhello\n")
+	b := bufio.NewReader(conn)
+	answer, err := http.ReadResponse(b, nil)
+	if err != nil || answer.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("%v, %v", answer, err)
+	}
+	if line, err := b.ReadString('\n'); line != "hello\n" {
+		t.Fatalf("%q, %v", line, err)
+	}
+	return conn, b
+}
+
+// A connection that a handler has taken over counts as a call, and ends when the server drains.
+func TestHijackedConnectionEndsAtDrain(t *testing.T) {
+	t.Parallel()
+	ended := make(chan error, 1)
+	s := handlerServer(t, NewEndpoint("Lines", "GET /lines", echoLines(ended, false), chassi.Public))
+	_, b := dialLines(t, s)
+	if got := s.calls.String(); !strings.HasPrefix(got, "GET /lines (") {
+		t.Errorf("in flight: %q", got)
+	}
+	s.Drain()
+	if err := <-ended; !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the handler's read ended with %v", err)
+	}
+	if rest, err := io.ReadAll(b); string(rest) != "bye\n" || err != nil {
+		t.Errorf("the client got %q, %v", rest, err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if err := s.Stop(ctx); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+	if err := s.calls.Close(ctx); err != nil { // the handler returns after it has closed the connection
+		t.Error(err)
+	}
+}
+
+// A connection that its handler does not close is closed when the time to stop is over.
+func TestHijackedConnectionIsClosedAtStop(t *testing.T) {
+	t.Parallel()
+	ended := make(chan error, 1)
+	s := handlerServer(t, NewEndpoint("Lines", "GET /lines", echoLines(ended, true), chassi.Public))
+	_, b := dialLines(t, s)
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() { <-ended; cancel() }()
+	if err := s.Stop(ctx); err == nil || !strings.Contains(err.Error(), "closed 1 connections") {
+		t.Errorf("stop: %v", err)
+	}
+	if rest, _ := io.ReadAll(b); len(rest) > 0 {
+		t.Errorf("the client got %q", rest)
+	}
+}
+
+// An http.Handler of a service has the policy, the limits and the errors of endpoints.
+func TestHandlerEndpoint(t *testing.T) {
+	t.Parallel()
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.Copy(w, r.Body); err != nil {
+			WriteError(w, r, err)
+			return
+		}
+		fmt.Fprint(w, r.PathValue("name"))
+		if err := http.NewResponseController(w).Flush(); err != nil {
+			t.Error(err)
+		}
+	})
+	s := handlerServer(t,
+		NewEndpoint("Echo", "POST /echo/{name}", handler, chassi.Public, chassi.MaxBody(3)),
+		NewEndpoint("Secret", "GET /secret", handler))
+	defer func() { _ = s.Stop(context.Background()) }()
+	base := "http://" + s.Addr().String()
+	if got, text := exchangeFile(t, "POST", base+"/echo/n", nil, strings.NewReader("abc")); got.StatusCode != http.StatusOK || text != "abcn" {
+		t.Errorf("%d %q", got.StatusCode, text)
+	}
+	if got, text := exchangeFile(t, "POST", base+"/echo/n", nil, strings.NewReader("abcd")); got.StatusCode != http.StatusRequestEntityTooLarge || got.Header.Get("Content-Type") != "application/problem+json" {
+		t.Errorf("%d %q", got.StatusCode, text)
+	}
+	if got, _ := exchangeFile(t, "GET", base+"/secret", nil, nil); got.StatusCode != http.StatusUnauthorized {
+		t.Errorf("%d without credentials", got.StatusCode)
+	}
+	for want, e := range map[string]*chassi.Endpoint{
+		"has no handler": NewEndpoint("A", "GET /a", nil), `has route "/a"`: NewEndpoint("A", "/a", handler), `endpoint name "a"`: NewEndpoint("a", "GET /a", handler),
+	} {
+		if err := newTestServer(t).Mount(chassi.NewService("a.v1.A", e)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}

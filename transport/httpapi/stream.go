@@ -1,0 +1,267 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"reflect"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/internal/strictjson"
+	"github.com/chassi-go/chassi/transport"
+)
+
+// The media types of streams. A client that accepts the first gets Server-Sent Events (HTML
+// Living Standard, section 9.2), all others JSON Lines.
+const (
+	eventStream = "text/event-stream"
+	jsonLines   = "application/jsonl"
+)
+
+// stream is the state of an exchange whose response is a stream. Items are written by the call's
+// goroutine, heartbeats by a timer.
+type stream struct {
+	x         *exchange
+	control   *http.ResponseController
+	admitted  *transport.OpenStream // nil before Begin
+	events    bool                  // whether the response is an event stream
+	heartbeat *time.Timer           // nil before Open
+
+	mu      sync.Mutex // for writing
+	written time.Time  // the last write
+	ended   bool
+}
+
+var _ chassi.StreamCodec = (*exchange)(nil)
+
+// Begin admits the stream.
+func (x *exchange) Begin(ctx context.Context, call *chassi.Call) (context.Context, error) {
+	if err := x.out.invalid; err != nil {
+		return nil, fmt.Errorf("httpapi: the answer of %s: %w", x.route.binding.Endpoint.FullName(), err)
+	}
+	ctx, admitted, err := x.server.streams.Open(ctx, call)
+	if err != nil {
+		return nil, err
+	}
+	x.stream = &stream{x: x, control: http.NewResponseController(x.w), admitted: admitted}
+	return ctx, nil
+}
+
+// Open sends the header of the response.
+func (x *exchange) Open() error {
+	s := x.stream
+	for _, accepted := range x.r.Header["Accept"] {
+		s.events = s.events || strings.Contains(strings.ToLower(accepted), eventStream)
+	}
+	every := x.server.streams.Config().Heartbeat
+	h := x.w.Header()
+	h.Set("Content-Type", jsonLines)
+	if s.events {
+		h.Set("Content-Type", eventStream)
+	}
+	h["Cache-Control"] = noStore
+	h.Set("X-Accel-Buffering", "no") // nginx
+	h.Set(transport.HeartbeatKey, strconv.FormatInt(every.Milliseconds(), 10))
+	if !x.read && x.r.ProtoMajor == 1 {
+		x.leaveBody() // before the deadline for reading is lifted
+	}
+	_ = s.control.SetReadDeadline(time.Time{}) // net/http reads to notice that the client disconnects
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.written = time.Now()
+	_ = s.control.SetWriteDeadline(s.written.Add(x.server.streams.Config().SendTimeout))
+	x.WriteHeader(http.StatusOK)
+	if x.r.Method == http.MethodHead {
+		return errHead
+	}
+	if err := s.flush(s.written); err != nil {
+		return err
+	}
+	s.heartbeat = time.AfterFunc(math.MaxInt64, s.beat)
+	s.heartbeat.Reset(every) // after the assignment, which beat reads
+	return nil
+}
+
+// errHead ends the stream of a HEAD request, whose response has no items.
+var errHead = chassi.NewError(chassi.Canceled, "head", "The response to HEAD has no items")
+
+// Send sends an item.
+func (x *exchange) Send(item any) (int, error) {
+	s := x.stream
+	encoded := getBuffer()
+	defer putBuffer(encoded)
+	if err := strictjson.Append(encoded, item); err != nil {
+		return 0, fmt.Errorf("httpapi: encode an item of %s: %w", x.route.binding.Endpoint.FullName(), err)
+	}
+	if err := x.server.streams.Fits(len(*encoded)); err != nil {
+		return 0, err
+	}
+	id, err := x.route.itemID(item)
+	if err != nil {
+		return 0, err
+	}
+	message := getBuffer()
+	defer putBuffer(message)
+	b := *message
+	if s.events {
+		if x.route.idField != nil {
+			b = append(append(append(b, "id: "...), id...), '\n')
+		}
+		b = append(append(append(b, "data: "...), *encoded...), "\n\n"...)
+	} else {
+		b = append(append(append(b, `{"item":`...), *encoded...), "}\n"...)
+	}
+	*message = b
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(*encoded), s.write(b)
+}
+
+// write sends b within the timeout. Only one goroutine may write at a time.
+func (s *stream) write(b []byte) error {
+	began := time.Now()
+	_ = s.control.SetWriteDeadline(began.Add(s.x.server.streams.Config().SendTimeout))
+	if _, err := s.x.w.Write(b); err != nil {
+		return s.failed(began, err)
+	}
+	return s.flush(began)
+}
+
+func (s *stream) flush(began time.Time) error {
+	if err := s.control.Flush(); err != nil {
+		return s.failed(began, err)
+	}
+	s.written = time.Now()
+	return nil
+}
+
+// failed returns the error of a write that began then.
+func (s *stream) failed(began time.Time, err error) error {
+	if time.Since(began) >= s.x.server.streams.Config().SendTimeout {
+		return transport.ErrStalled.WithCause(err)
+	}
+	return chassi.NewError(chassi.Canceled, "canceled", "The client has disconnected").WithCause(err)
+}
+
+// beat sends a heartbeat if nothing was sent for an interval.
+func (s *stream) beat() {
+	every := s.x.server.streams.Config().Heartbeat
+	if !s.mu.TryLock() { // an item is being sent
+		s.heartbeat.Reset(every)
+		return
+	}
+	defer s.mu.Unlock()
+	if s.ended {
+		return
+	}
+	if idle := time.Since(s.written); idle < every {
+		s.heartbeat.Reset(every - idle)
+		return
+	}
+	text := "{\"heartbeat\":true}\n"
+	if s.events { // a page cannot see comments
+		text = "event: ping\ndata: {}\n\n"
+	}
+	if err := s.write([]byte(text)); err != nil {
+		s.admitted.End(err)
+		return
+	}
+	s.heartbeat.Reset(every)
+}
+
+// finish releases the stream and sends its end. Err is the result of the call.
+func (s *stream) finish(err error) {
+	s.release()
+	x := s.x
+	switch {
+	case x.status != 0: // open
+		_ = s.write(s.end(err)) // the client has disconnected: nothing to report
+	case err != nil:
+		x.writeError(err)
+	default:
+		x.w.Header()["Cache-Control"] = noStore
+		x.send(http.StatusNoContent, nil)
+	}
+}
+
+// release ends the heartbeats and the count of the stream. Only the first call has an effect.
+func (s *stream) release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return
+	}
+	s.ended = true
+	if s.heartbeat != nil {
+		s.heartbeat.Stop()
+	}
+	s.admitted.Close()
+}
+
+// end returns the last message. An event stream that the client is to open again, after an error
+// with a delay, has no event "end": it tells pages to close their EventSource.
+func (s *stream) end(err error) []byte {
+	if err == nil {
+		if s.events {
+			return []byte("event: end\ndata: {}\n\n")
+		}
+		return []byte("{\"end\":true}\n")
+	}
+	e := transport.BoundError(chassi.ErrorOf(err))
+	p := problemFor(e, statusFor(err), s.x.call.RequestID)
+	p.RetryAfterMS = e.RetryAfter.Milliseconds()
+	body, failed := json.Marshal(p)
+	if failed != nil {
+		body = fallbackError
+	}
+	if !s.events {
+		return append(append([]byte(`{"error":`), body...), "}\n"...)
+	}
+	message := append(append([]byte("event: error\ndata: "), body...), "\n\n"...)
+	if p.RetryAfterMS > 0 {
+		return append(fmt.Appendf(nil, "retry: %d\n", p.RetryAfterMS), message...)
+	}
+	return append(message, "event: end\ndata: {}\n\n"...)
+}
+
+// planItems finds the field of an item that is the id of its event: a string with the tag
+// stream:"id".
+func (rt *route) planItems() error {
+	e := rt.binding.Endpoint
+	for _, f := range reflect.VisibleFields(e.ResponseType()) {
+		tag, ok := f.Tag.Lookup("stream")
+		if !ok {
+			continue
+		}
+		if tag != "id" || f.Type.Kind() != reflect.String || !f.IsExported() || rt.idField != nil {
+			return fmt.Errorf(`httpapi: %s: field %s of %v has the tag stream:%q: want stream:"id" on one exported string`, e.FullName(), f.Name, e.ResponseType(), tag)
+		}
+		rt.idField = f.Index
+	}
+	return nil
+}
+
+var errItemID = errors.New("the id of an item contains a line break or NUL")
+
+// itemID returns the id of an item, "" if items have none.
+func (rt *route) itemID(item any) (string, error) {
+	if rt.idField == nil {
+		return "", nil
+	}
+	field, err := reflect.ValueOf(item).Elem().FieldByIndexErr(rt.idField)
+	if err != nil { // in an embedded pointer that is nil
+		return "", nil //nolint:nilerr // it has no id
+	}
+	if id := field.String(); !strings.ContainsAny(id, "\r\n\x00") {
+		return id, nil
+	}
+	return "", fmt.Errorf("httpapi: %s: %w", rt.binding.Endpoint.FullName(), errItemID)
+}

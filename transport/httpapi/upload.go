@@ -1,0 +1,213 @@
+package httpapi
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"net/textproto"
+	"reflect"
+	"strings"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/internal/safetext"
+)
+
+// maxForm is the maximum size of a form before its file, in bytes.
+const maxForm = 1 << 20
+
+// maxFormField is the maximum size of a field of a form, in bytes.
+const maxFormField = 64 << 10
+
+var errFileMediaType = &statusError{http.StatusUnsupportedMediaType, chassi.NewError(chassi.InvalidArgument, "unsupported_media_type",
+	"The body must be the file, or multipart/form-data with the file as its last part, without a content coding")}
+
+// decodeFile sets the fields of a request with a file, the file itself to a reader of the body.
+func (x *exchange) decodeFile(request any) error {
+	if err := x.route.params.fill(request, x.r); err != nil {
+		return err
+	}
+	if x.r.ContentLength > x.route.maxBody {
+		return tooLarge(x.route.maxBody)
+	}
+	if c := x.r.Header.Get("Content-Encoding"); c != "" && !strings.EqualFold(c, "identity") {
+		return errFileMediaType
+	}
+	target := reflect.ValueOf(request).Elem()
+	file, _ := reflect.TypeAssert[*chassi.File](target.FieldByIndex(x.route.params.file).Addr())
+	body := &uploadReader{x: x, progress: x.newProgress((*http.ResponseController).SetReadDeadline), limit: x.route.maxBody}
+	kind, params, err := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
+	if strings.EqualFold(kind, "multipart/form-data") {
+		if params["boundary"] == "" || err != nil {
+			return errFileMediaType
+		}
+		return x.decodeForm(target, file, multipart.NewReader(body, params["boundary"]), body)
+	}
+	*file = chassi.File{
+		Reader: body, Name: fileName(x.r.Header.Get("Content-Disposition")), Type: fileType(x.r.Header.Get("Content-Type")), Size: max(x.r.ContentLength, 0),
+	}
+	return nil
+}
+
+// decodeForm sets the fields of a form up to its file.
+func (x *exchange) decodeForm(target reflect.Value, file *chassi.File, form *multipart.Reader, body *uploadReader) error {
+	limit := body.limit
+	body.limit = min(limit, maxForm)
+	given := make(map[string][]string)
+	for {
+		part, err := form.NextRawPart()
+		if errors.Is(err, io.EOF) {
+			return errMalformed.WithViolations(chassi.Violation{Field: x.route.params.member, Message: "is missing: the form has no file"})
+		}
+		if err != nil {
+			return x.formFailed(err)
+		}
+		if isFile(part.Header) {
+			body.limit = limit
+			*file = chassi.File{
+				Reader: &partReader{x: x, form: form, part: part},
+				Name:   fileName(part.Header.Get("Content-Disposition")), Type: fileType(part.Header.Get("Content-Type")),
+			}
+			return x.route.params.fillForm(target, given)
+		}
+		value, err := io.ReadAll(io.LimitReader(part, maxFormField+1))
+		if err != nil {
+			return x.formFailed(err)
+		}
+		if len(value) > maxFormField {
+			return tooLarge(maxFormField)
+		}
+		name := part.FormName()
+		given[name] = append(given[name], string(value))
+	}
+}
+
+// isFile reports whether a part of a form has a file name, even an empty one.
+func isFile(h textproto.MIMEHeader) bool {
+	_, params, _ := mime.ParseMediaType(h.Get("Content-Disposition"))
+	_, ok := params["filename"]
+	return ok
+}
+
+// formFailed returns the error for a form that cannot be read.
+func (x *exchange) formFailed(err error) error {
+	if x.transfer.failed != nil {
+		return x.transfer.failed
+	}
+	return errMalformed.WithViolations(chassi.Violation{Message: "the form is not well-formed"}).WithCause(err)
+}
+
+// fillForm sets the planned fields and reports all invalid ones.
+func (p *params) fillForm(target reflect.Value, given map[string][]string) error {
+	var bad []chassi.Violation
+	for i := range p.form {
+		f := &p.form[i]
+		if err := f.fillTexts(target, given[f.name]); err != nil {
+			bad = append(bad, chassi.Violation{Field: f.name, Message: err.Error()})
+		}
+		delete(given, f.name)
+	}
+	for name := range given {
+		bad = append(bad, chassi.Violation{Field: safetext.Clip(name, safetext.MaxName), Message: "is not a known field of the form"})
+	}
+	if bad != nil {
+		return errMalformed.WithViolations(bad...)
+	}
+	return nil
+}
+
+// uploadReader reads the body of a request with a file.
+type uploadReader struct {
+	x        *exchange
+	progress progress
+	limit    int64 // bytes of the body
+	read     int64
+}
+
+// Read implements [io.Reader]. Its errors are those that the client gets.
+func (u *uploadReader) Read(b []byte) (int, error) {
+	x := u.x
+	if x.transfer.failed != nil {
+		return 0, x.transfer.failed
+	}
+	if most := past(u.limit - u.read); int64(len(b)) > most {
+		b = b[:most]
+	}
+	n, err := u.progress.wait(func() (int, error) { return x.r.Body.Read(b) })
+	u.read += int64(n)
+	switch {
+	case u.read > u.limit:
+		x.transfer.failed = tooLarge(u.limit)
+		return 0, x.transfer.failed
+	case errors.Is(err, io.EOF):
+		x.read = true
+		return n, io.EOF
+	case err != nil:
+		x.transfer.failed = readFailed(err)
+		return n, x.transfer.failed
+	default:
+		return n, nil
+	}
+}
+
+// partReader reads the file of a form.
+type partReader struct {
+	x    *exchange
+	form *multipart.Reader
+	part *multipart.Part
+	done bool
+}
+
+// Read implements [io.Reader]. The file ends well only if the form ends with it.
+func (p *partReader) Read(b []byte) (int, error) {
+	if p.x.transfer.failed != nil {
+		return 0, p.x.transfer.failed
+	}
+	if p.done {
+		return 0, io.EOF
+	}
+	n, err := p.part.Read(b)
+	if err == nil {
+		return n, nil
+	}
+	if errors.Is(err, io.EOF) {
+		if _, err = p.form.NextRawPart(); errors.Is(err, io.EOF) {
+			p.done = true
+			return n, io.EOF
+		}
+		if err == nil {
+			err = errors.New("a part follows the file")
+			last := chassi.Violation{Field: p.x.route.params.member, Message: "must be the last part of the form"}
+			p.x.transfer.failed = errMalformed.WithViolations(last).WithCause(err)
+		}
+	}
+	p.x.transfer.failed = p.x.formFailed(err)
+	return n, p.x.transfer.failed
+}
+
+// fileName returns the name in a Content-Disposition (RFC 6266), made safe.
+func fileName(disposition string) string {
+	_, params, err := mime.ParseMediaType(disposition)
+	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) {
+		return ""
+	}
+	return safetext.FileName(params["filename"])
+}
+
+// fileType returns a well-formed media type, or "".
+func fileType(given string) string {
+	kind, params, err := mime.ParseMediaType(given)
+	if err != nil {
+		return ""
+	}
+	return mime.FormatMediaType(kind, params)
+}
+
+var errNoFile = errors.New("httpapi: the method returned a file without a Reader")
+
+// errTooShort is the cause of a download that ends early.
+func errTooShort(sent, size int64) error {
+	return fmt.Errorf("the file ended after %d bytes of %d", sent, size)
+}

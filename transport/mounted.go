@@ -1,0 +1,66 @@
+package transport
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/chassi-go/chassi"
+)
+
+// ErrNotServed is in the chain of the error for an endpoint that [chassi.Transports] limits to
+// other transports.
+var ErrNotServed = errors.New("see chassi.Transports")
+
+// CheckServed returns an error with [ErrNotServed] unless the named transport is to serve e. The
+// clients of transports return it when they bind e.
+func CheckServed(e *chassi.Endpoint, name string) error {
+	if e.ServedOver(name) {
+		return nil
+	}
+	return fmt.Errorf("%s is served over %s, not over %s: %w", e.FullName(), strings.Join(e.Transports(), ", "), name, ErrNotServed)
+}
+
+// CheckShape returns an error for an endpoint that a transport cannot carry: an http.Handler,
+// and unless files is true a [chassi.File]. Over is the transport's name for people: "AMQP".
+func CheckShape(e *chassi.Endpoint, over string, files bool) error {
+	request, response := e.Files()
+	switch {
+	case e.RequestType() == nil:
+		return fmt.Errorf("%s: HTTP endpoints are not supported over %s (see chassi.Transports)", e.FullName(), over)
+	case !files && (request || response):
+		return fmt.Errorf("%s: files are not supported over %s (see chassi.Transports)", e.FullName(), over)
+	default:
+		return nil
+	}
+}
+
+// Mounted records the services that a transport serves. The zero value is empty.
+type Mounted struct{ byName map[string]*chassi.Service }
+
+// Add adds a service. It returns an error for a service that has an error, and for a second
+// service with the same name, even if it is the same one.
+func (m *Mounted) Add(s *chassi.Service) error {
+	if err := s.Err(); err != nil {
+		return err //nolint:wrapcheck // says which service
+	}
+	switch other := m.byName[s.Name()]; {
+	case other == s:
+		return fmt.Errorf("the service %s is already mounted", s.Name())
+	case other != nil:
+		return fmt.Errorf("two services have the name %s (%s and %s); rename one or combine them", s.Name(), first(other), first(s))
+	}
+	if m.byName == nil {
+		m.byName = make(map[string]*chassi.Service)
+	}
+	m.byName[s.Name()] = s
+	return nil
+}
+
+// first returns the name of an endpoint of s, to identify it.
+func first(s *chassi.Service) string {
+	if endpoints := s.Endpoints(); len(endpoints) > 0 {
+		return "with " + endpoints[0].FullName()
+	}
+	return "without endpoints"
+}

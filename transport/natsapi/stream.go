@@ -1,0 +1,345 @@
+package natsapi
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/internal/broker"
+	"github.com/chassi-go/chassi/transport"
+)
+
+// The headers of the messages of a stream; the package's documentation describes them.
+const (
+	kindKey    = "Stream-Kind"
+	seqKey     = "Stream-Seq"
+	controlKey = "Stream-Control"
+)
+
+// The values of kindKey: those of the server, then those of the client.
+const (
+	kindOpen      = "open"
+	kindItem      = "item"
+	kindHeartbeat = "heartbeat"
+	kindEnd       = "end"
+	kindError     = "error"
+
+	kindRead   = "read"
+	kindCancel = "cancel"
+)
+
+// The credit of a client: the server stops sending at either.
+const (
+	maxUnread      = 64      // items that were sent and not read
+	maxUnreadBytes = 1 << 20 // in such items, not counting the last one
+)
+
+const (
+	// silentIntervals is the number of heartbeats that may be missing.
+	silentIntervals = 3
+	// streamSlack is the time that a NATS server keeps a silent stream beyond those.
+	streamSlack = 5 * time.Second
+)
+
+// controlWord precedes the names of the instance and of the stream in a control subject.
+const controlWord = "stream"
+
+var (
+	errClientLeft   = chassi.NewError(chassi.Canceled, "canceled", "The client has left the stream")
+	errClientSilent = chassi.NewError(chassi.Canceled, "client_silent", "The client has fallen silent")
+)
+
+// parseSeq returns the number in a header of a stream, and whether it is valid.
+func parseSeq(text string) (int64, bool) {
+	n, err := strconv.ParseUint(text, 10, 63)
+	return int64(n), err == nil
+}
+
+// outgoingStreams are the open streams of a server, by the last word of their control subject.
+type outgoingStreams struct {
+	instance string // the word before
+	running  sync.WaitGroup
+
+	mu   sync.Mutex
+	byID map[string]*outgoing
+}
+
+func (s *outgoingStreams) init() {
+	s.instance, s.byID = rand.Text(), make(map[string]*outgoing)
+}
+
+func (s *outgoingStreams) add(o *outgoing) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.byID[o.id] = o
+}
+
+func (s *outgoingStreams) remove(o *outgoing) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.byID, o.id)
+}
+
+func (s *outgoingStreams) get(id string) *outgoing {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.byID[id]
+}
+
+// subscribeControl subscribes to the control subjects of this instance's streams of an endpoint.
+// Client is as in subscribeAll. The subscription lasts as long as conn: streams may end after
+// the server has stopped to accept requests.
+func (s *Server) subscribeControl(conn *nats.Conn, client, subject string) error {
+	base := subject + "." + controlWord + "." + s.outgoing.instance
+	full := base + ".*"
+	if client != "" {
+		full = fromPrefix + client + "." + full
+	}
+	sub, err := conn.Subscribe(full, func(m *nats.Msg) {
+		before, id := cutLast(m.Subject)
+		name := strings.TrimPrefix(strings.TrimSuffix(strings.TrimSuffix(before, base), "."), fromPrefix)
+		s.control("nats:"+name, id, m.Header)
+	})
+	if err == nil {
+		err = sub.SetPendingLimits(maxPendingMessages, maxPendingBytes)
+	}
+	if err != nil {
+		return fmt.Errorf("natsapi: subscribe to %s: %w", full, err)
+	}
+	return nil
+}
+
+// cutLast returns what is before and after the last dot of subject.
+func cutLast(subject string) (before, last string) {
+	i := strings.LastIndexByte(subject, '.')
+	return subject[:max(i, 0)], subject[i+1:]
+}
+
+// control handles a control message of the client peerName. Messages about the stream of another
+// client, and malformed ones, are dropped.
+func (s *Server) control(peerName, id string, h nats.Header) {
+	o := s.outgoing.get(id)
+	if o == nil || o.arrival.client.peerName != peerName {
+		return
+	}
+	switch header(h).Get(kindKey) {
+	case kindRead:
+		if n, ok := parseSeq(header(h).Get(seqKey)); ok {
+			o.acknowledge(n)
+		}
+	case kindCancel:
+		o.admitted.End(errClientLeft)
+	}
+}
+
+// outgoing is a stream that a server sends.
+type outgoing struct {
+	server  *Server
+	arrival arrival
+	id      string
+	opened  func() // releases the worker; may be called again
+	took    time.Duration
+
+	ctx      context.Context //nolint:containedctx // of the stream, set by Begin
+	admitted *transport.OpenStream
+
+	credit chan struct{} // has a value after items were read
+	timer  *time.Timer   // of the next heartbeat; nil before Open
+
+	mu          sync.Mutex // held while a message is published: their order is that of their numbers
+	ended       bool
+	sent, read  int64            // items
+	sizes       [maxUnread]int32 // of the items that were sent and not read
+	unreadBytes int
+	heard       time.Time   // the last message of the client
+	spoke       time.Time   // the last message to it
+	header      nats.Header // of an item, reused
+}
+
+// serveStream makes the call of a stream in a goroutine of its own. It returns when the stream
+// is open, or when the call has ended before: until then it counts as one of the calls at once.
+func (s *Server) serveStream(a arrival) {
+	opened := make(chan struct{})
+	o := &outgoing{
+		server: s, arrival: a, id: rand.Text(), opened: sync.OnceFunc(func() { close(opened) }),
+		credit: make(chan struct{}, 1), header: make(nats.Header, 3),
+	}
+	a.endpoint.calls.Acquire()
+	s.outgoing.running.Go(func() {
+		defer a.endpoint.calls.Release()
+		defer o.opened()
+		o.finish(a.endpoint.route.HandleStream(s.base, request(a), o))
+	})
+	<-opened
+}
+
+var _ broker.Sender = (*outgoing)(nil)
+
+// Begin admits the stream.
+func (o *outgoing) Begin(ctx context.Context, call *chassi.Call) (context.Context, error) {
+	ctx, admitted, err := o.server.streams.Open(ctx, call)
+	o.ctx, o.admitted = ctx, admitted
+	return ctx, err //nolint:wrapcheck // is the answer
+}
+
+// Open sends the first message and begins the heartbeats.
+func (o *outgoing) Open(metadata transport.Pairs) error {
+	every := o.server.streams.Config().Heartbeat
+	h := headerOf(metadata)
+	h[controlKey] = []string{controlWord + "." + o.server.outgoing.instance + "." + o.id}
+	h[transport.HeartbeatKey] = []string{strconv.FormatInt(every.Milliseconds(), 10)}
+	o.server.outgoing.add(o)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if err := o.publish(kindOpen, 0, h, []byte(kindOpen)); err != nil {
+		return fmt.Errorf("natsapi: open a stream: %w", err)
+	}
+	o.heard, o.took = o.spoke, time.Since(o.arrival.at)
+	o.timer = time.AfterFunc(every, o.beat)
+	o.opened()
+	return nil
+}
+
+// publish sends a message with the number of the last item. The caller holds mu.
+func (o *outgoing) publish(kind string, seq int64, h nats.Header, body []byte) error {
+	conn := o.server.conns.Load().answers
+	if !conn.IsConnected() { // its buffer is for the responses to calls
+		return errUnavailable.WithCause(nats.ErrDisconnected)
+	}
+	h[kindKey], h[seqKey] = []string{kind}, []string{strconv.FormatInt(seq, 10)}
+	o.spoke = time.Now()
+	return conn.PublishMsg(&nats.Msg{Subject: o.arrival.msg.Reply, Header: h, Data: body}) //nolint:wrapcheck // the caller looks at it
+}
+
+// Send sends an item, after the client has read enough of those before.
+func (o *outgoing) Send(contentType string, body []byte) error {
+	err := o.server.streams.Fits(len(body))
+	if err == nil {
+		err = o.await()
+	}
+	if err == nil {
+		err = o.sendItem(contentType, body)
+	}
+	if err != nil {
+		o.admitted.End(err)
+	}
+	return err //nolint:wrapcheck // is the answer
+}
+
+func (o *outgoing) sendItem(contentType string, body []byte) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.header[broker.ContentTypeKey] = []string{contentType}
+	switch err := o.publish(kindItem, o.sent+1, o.header, body); {
+	case errors.Is(err, nats.ErrMaxPayload):
+		return transport.ErrItemTooLarge.WithCause(fmt.Errorf("an item of %d bytes: %w of the NATS server", len(body), err))
+	case err != nil:
+		return err
+	}
+	o.sizes[o.sent%maxUnread] = int32(len(body))
+	o.sent++
+	o.unreadBytes += len(body)
+	return nil
+}
+
+// await waits for the client's credit, at most for the time to send an item.
+func (o *outgoing) await() error {
+	if o.mayGo() {
+		return context.Cause(o.ctx) //nolint:wrapcheck // is the answer
+	}
+	limit := time.NewTimer(o.server.streams.Config().SendTimeout)
+	defer limit.Stop()
+	for {
+		select {
+		case <-o.credit:
+			if o.mayGo() {
+				return nil
+			}
+		case <-o.ctx.Done():
+			return context.Cause(o.ctx) //nolint:wrapcheck // is the answer
+		case <-limit.C:
+			return transport.ErrStalled
+		}
+	}
+}
+
+func (o *outgoing) mayGo() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.sent-o.read < maxUnread && o.unreadBytes < maxUnreadBytes
+}
+
+// acknowledge records that the client is alive and has read n items. A number beyond those sent
+// is dropped, and says nothing.
+func (o *outgoing) acknowledge(n int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if n > o.sent {
+		return
+	}
+	o.heard = time.Now()
+	if n <= o.read {
+		return
+	}
+	for ; o.read < n; o.read++ {
+		o.unreadBytes -= int(o.sizes[o.read%maxUnread])
+	}
+	select {
+	case o.credit <- struct{}{}:
+	default:
+	}
+}
+
+// beat sends a heartbeat if nothing was sent for an interval, and ends the stream if nothing was
+// heard for three.
+func (o *outgoing) beat() {
+	every := o.server.streams.Config().Heartbeat
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.ended || o.ctx.Err() != nil {
+		return
+	}
+	silence := time.Since(o.heard)
+	if silence >= silentIntervals*every {
+		o.admitted.End(errClientSilent)
+		return
+	}
+	if time.Since(o.spoke) >= every {
+		_ = o.publish(kindHeartbeat, o.sent, make(nats.Header, 2), []byte(kindHeartbeat)) // while disconnected none is sent
+		o.spoke = time.Now()
+	}
+	o.timer.Reset(max(min(every-time.Since(o.spoke), silentIntervals*every-silence), time.Millisecond))
+}
+
+// finish sends the end of the stream. Answer is the result of the call.
+func (o *outgoing) finish(answer *broker.Answer) {
+	o.server.outgoing.remove(o)
+	if o.admitted != nil {
+		o.admitted.Close()
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.ended = true
+	kind, seq := kindEnd, strconv.FormatInt(o.sent, 10)
+	if o.timer == nil {
+		o.took = time.Since(o.arrival.at)
+	} else {
+		o.timer.Stop()
+	}
+	if answer.Err != nil {
+		kind = kindError
+	} else {
+		answer = &broker.Answer{}
+	}
+	answer.Header.Set(kindKey, kind)
+	answer.Header.Set(seqKey, seq)
+	o.server.respond(o.arrival.endpoint, o.arrival.msg, answer, o.took)
+}

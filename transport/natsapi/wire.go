@@ -1,0 +1,152 @@
+package natsapi
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+)
+
+// guardedConn is a connection to a NATS server that refuses data with which the client library
+// cannot cope: it panics for a message with an absurd size, stores an endless line in memory,
+// and closes the connection permanently after an unknown error of the server. Each of these is
+// an error of the connection here, after which the client reconnects. TLS and WebSocket data
+// passes unchanged.
+type guardedConn struct {
+	net.Conn
+
+	line    []byte // the beginning of the one that is being read
+	lines   int    // that were read before
+	payload int    // bytes to come of a message
+	http    bool   // whether the lines are the header of an answer of HTTP
+	opaque  bool   // whether what comes is not the protocol of NATS
+	err     error
+}
+
+const (
+	maxLine = 64 << 10 // a server's max_control_line is 4 KiB, unless it is configured
+	maxInfo = 1 << 20  // of a server that lists its cluster
+	maxData = 64 << 20 // the largest max_payload of a NATS server
+)
+
+// Read reads up to the first invalid data.
+func (c *guardedConn) Read(p []byte) (int, error) {
+	if c.err != nil {
+		return 0, c.err
+	}
+	n, err := c.Conn.Read(p)
+	if good := c.check(p[:n]); good < n {
+		return good, nil // the next call returns the error
+	}
+	return n, err //nolint:wrapcheck // of the connection
+}
+
+// check returns the number of valid bytes, and sets c.err unless all are valid.
+func (c *guardedConn) check(data []byte) int {
+	at := 0
+	for at < len(data) && !c.opaque {
+		if c.payload > 0 {
+			skipped := min(c.payload, len(data)-at)
+			c.payload -= skipped
+			at += skipped
+			continue
+		}
+		end := bytes.IndexByte(data[at:], '\n')
+		if end < 0 {
+			c.line = append(c.line, data[at:]...)
+			if c.err = c.checkLine(c.line); c.err != nil {
+				return at
+			}
+			break
+		}
+		line := data[at : at+end]
+		if len(c.line) > 0 { // it began in an earlier read
+			c.line = append(c.line, line...)
+			line = c.line
+		}
+		if c.err = c.checkLine(line); c.err == nil && !c.opaque {
+			c.err = c.endLine(bytes.TrimSpace(line))
+		}
+		c.line = c.line[:0]
+		if c.err != nil {
+			return at + end
+		}
+		at += end + 1
+	}
+	return len(data)
+}
+
+// checkLine checks the received part of a line. TLS begins after the first line.
+func (c *guardedConn) checkLine(line []byte) error {
+	longest := maxLine
+	switch {
+	case len(line) > 0 && line[0] == tlsHandshake && c.lines == 1:
+		c.opaque = true
+	case len(line) > 0 && (line[0] == 'I' || line[0] == 'i'):
+		longest = maxInfo
+	}
+	if len(line) > longest {
+		return fmt.Errorf("natsapi: the server sent a line of more than %d bytes", longest)
+	}
+	return nil
+}
+
+// tlsHandshake is the first byte of a TLS server's data.
+const tlsHandshake = 0x16
+
+// Errors of a server that the client library survives: these texts, and texts that begin with
+// those.
+var (
+	knownErrors    = []string{"stale connection", "maximum connections exceeded", "maximum account active connections exceeded", "unknown protocol operation"}
+	knownErrorKind = []string{
+		"permissions violation", "maximum subscriptions exceeded",
+		"authorization violation", "user authentication expired", "user authentication revoked", "account authentication expired",
+	}
+)
+
+// endLine takes note of a whole line.
+func (c *guardedConn) endLine(line []byte) error {
+	c.http = c.http || c.lines == 0 && bytes.HasPrefix(line, []byte("HTTP/"))
+	c.opaque = c.http && len(line) == 0
+	c.lines++
+	op, rest := line, []byte(nil)
+	if i := bytes.IndexAny(line, " \t"); i >= 0 {
+		op, rest = line[:i], line[i+1:]
+	}
+	switch {
+	case isOp(op, "MSG"), isOp(op, "HMSG"):
+		return c.beginMessage(rest[bytes.LastIndexAny(rest, " \t")+1:])
+	case isOp(op, "-ERR"):
+		text := strings.ToLower(strings.Trim(strings.TrimSpace(string(rest)), "'"))
+		isKind := func(known string) bool { return strings.HasPrefix(text, known) }
+		if !slices.Contains(knownErrors, text) && !slices.ContainsFunc(knownErrorKind, isKind) {
+			return fmt.Errorf("natsapi: the server ended the connection: %s", shorten(strings.ToValidUTF8(text, "?")))
+		}
+	}
+	return nil
+}
+
+// isOp reports whether op is the operation of that name, in any case.
+func isOp(op []byte, name string) bool {
+	return len(op) == len(name) && strings.EqualFold(string(op), name) // without an allocation
+}
+
+// beginMessage records the size of a message, which is given in digits.
+func (c *guardedConn) beginMessage(size []byte) error {
+	n := 0
+	for _, digit := range size {
+		if n = 10*n + int(digit-'0'); digit < '0' || digit > '9' || n > maxData {
+			return errSize(size)
+		}
+	}
+	if len(size) == 0 {
+		return errSize(size)
+	}
+	c.payload = n + len("\r\n")
+	return nil
+}
+
+func errSize(size []byte) error {
+	return fmt.Errorf("natsapi: the server sent a message of %.32q bytes; at most %d are accepted", size, maxData)
+}

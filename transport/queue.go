@@ -1,0 +1,111 @@
+package transport
+
+import (
+	"fmt"
+	"regexp"
+	"time"
+
+	"github.com/chassi-go/chassi"
+)
+
+// IdempotencyKey is the metadata key of the id under which a message of a [Queue] was
+// published. A method gets it with chassi.CallFrom(ctx).In.Get(transport.IdempotencyKey). A
+// message may be delivered twice, after a crash between the work and its acknowledgement; a
+// method that stores the id together with its effect can ignore the repetition.
+const IdempotencyKey = "Idempotency-Key"
+
+// AttemptsKey is the metadata key of the number of attempts of a dead letter, besides the
+// error's headers.
+const AttemptsKey = "Attempts"
+
+// Queue is a durable work queue: each message calls an endpoint until a call succeeds, with
+// increasing delays. A message that fails permanently, or fails MaxAttempts times, becomes a
+// dead letter, which is kept for inspection.
+type Queue struct {
+	Name        string        // letters, digits, "_" and "-"
+	MaxAttempts int           // maximum calls of a message; default 5
+	Delay       time.Duration // before the second attempt, doubled for each further one; default 1 s
+	MaxDelay    time.Duration // default 1 minute
+	Timeout     time.Duration // for one attempt; default 30 s
+}
+
+// PoisonMargin is the number of deliveries of a message that are allowed beyond
+// [Queue].MaxAttempts: an instance that stops or loses its connection returns messages that it
+// has not begun, and the broker counts these too. A message with more deliveries crashes its
+// instances.
+const PoisonMargin = 20
+
+var queueName = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,100}$`)
+
+// WithDefaults returns q with its defaults, or an error for an invalid name.
+func (q Queue) WithDefaults() (Queue, error) {
+	if !queueName.MatchString(q.Name) {
+		return q, fmt.Errorf("queue name %q: want letters, digits, _ and -", q.Name)
+	}
+	if q.MaxAttempts <= 0 {
+		q.MaxAttempts = 5
+	}
+	for d, fallback := range map[*time.Duration]time.Duration{&q.Delay: time.Second, &q.MaxDelay: time.Minute, &q.Timeout: 30 * time.Second} {
+		if *d <= 0 {
+			*d = fallback
+		}
+	}
+	return q, nil
+}
+
+// DelayAfter returns how long a message waits after that many attempts.
+func (q Queue) DelayAfter(attempts int) time.Duration {
+	d := q.Delay
+	for range attempts - 1 {
+		if d *= 2; d >= q.MaxDelay {
+			return q.MaxDelay
+		}
+	}
+	return min(d, q.MaxDelay)
+}
+
+// Outcome is the action for a message after an attempt.
+type Outcome int
+
+// The outcomes of an attempt.
+const (
+	Done Outcome = iota
+	Retry
+	DeadLetter
+)
+
+// Classify returns the outcome of the attempt with that number, counted from 1, which
+// ended with err, nil for success.
+func (q Queue) Classify(err *chassi.Error, attempt int) Outcome {
+	switch {
+	case err == nil:
+		return Done
+	case isPermanent(err) || attempt >= q.MaxAttempts:
+		return DeadLetter
+	default:
+		return Retry
+	}
+}
+
+// isPermanent reports whether a further attempt would fail in the same way.
+func isPermanent(err *chassi.Error) bool {
+	if err.Is(ErrBodyTooLarge) || err.Is(ErrAnswerTooLarge) {
+		return true
+	}
+	switch err.Code {
+	case chassi.InvalidArgument, chassi.NotFound, chassi.AlreadyExists, chassi.PermissionDenied, chassi.FailedPrecondition,
+		chassi.OutOfRange, chassi.Unimplemented, chassi.DataLoss, chassi.Unauthenticated:
+		return true
+	default:
+		return false
+	}
+}
+
+// BrokerStats are the statistics of a server or client of a message broker, for metrics.
+type BrokerStats struct {
+	Connected    map[string]bool   // by connection: "requests", "answers", "work", "client"
+	Reconnects   map[string]uint64 // of each connection, after its first success
+	Consumers    int               // queues and subjects that are consumed now
+	InFlight     int               // calls and messages in progress
+	DeadLettered map[string]uint64 // by work queue
+}

@@ -1,0 +1,205 @@
+package transport
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/ratelimit"
+)
+
+// HeartbeatKey is the key of the interval of a stream's heartbeats, in milliseconds, in the
+// metadata of its response. A client takes a stream for broken after three intervals of silence.
+const HeartbeatKey = "Stream-Heartbeat-Ms"
+
+// StreamConfig configures the streams of a server. The zero value of every field means the
+// default in its tag.
+type StreamConfig struct {
+	Heartbeat    time.Duration `config:"heartbeat" default:"15s" min:"100ms" help:"interval of the messages that show that a stream without items is open; clients give up after three intervals without one"`
+	SendTimeout  time.Duration `config:"send_timeout" default:"10s" min:"1ms" help:"for sending one item; a client that does not read for longer loses its stream"`
+	MaxAge       time.Duration `config:"max_age" default:"1h" min:"1s" help:"of a stream, up to a tenth more or less; then the client must open it again"`
+	MaxItemBytes int           `config:"max_item_bytes" default:"1048576" min:"1" help:"an encoded item; a larger one ends its stream"`
+	Max          int           `config:"max" default:"10000" min:"1" help:"open streams of a server; further ones get unavailable"`
+	MaxPeer      int           `config:"max_peer" default:"1000" min:"1" help:"open streams of one client address (IPv6: /64); further ones get resource_exhausted"`
+	MaxPrincipal int           `config:"max_principal" default:"100" min:"1" help:"open streams of one principal; further ones get resource_exhausted"`
+}
+
+// WithDefaults returns c with the default of every field that is zero.
+func (c StreamConfig) WithDefaults() StreamConfig {
+	c.Heartbeat = cmp.Or(c.Heartbeat, 15*time.Second)
+	c.SendTimeout = cmp.Or(c.SendTimeout, 10*time.Second)
+	c.MaxAge = cmp.Or(c.MaxAge, time.Hour)
+	c.MaxItemBytes = cmp.Or(c.MaxItemBytes, 1<<20)
+	c.Max = cmp.Or(c.Max, 10_000)
+	c.MaxPeer = cmp.Or(c.MaxPeer, 1000)
+	c.MaxPrincipal = cmp.Or(c.MaxPrincipal, 100)
+	return c
+}
+
+// Errors that end streams.
+var (
+	errStreamExpired = chassi.NewError(chassi.Unavailable, "stream_expired", "The stream has reached its maximum age")
+	errTokenExpired  = chassi.NewError(chassi.Unauthenticated, "token_expired", "The credentials have expired")
+	errTooMany       = chassi.NewError(chassi.Unavailable, "too_many_streams", "Too many streams are open")
+	errTooManyPeer   = chassi.NewError(chassi.ResourceExhausted, "too_many_streams", "Too many streams of one client are open")
+
+	// ErrItemTooLarge ends a stream with an item that is too large to be sent.
+	ErrItemTooLarge = chassi.NewError(chassi.ResourceExhausted, "item_too_large", "An item of the stream is too large")
+	// ErrStalled ends a stream whose client does not read.
+	ErrStalled = chassi.NewError(chassi.Canceled, "client_stalled", "The client did not read the stream")
+	// ErrSilent ends a stream, on a client, whose server sends neither items nor heartbeats.
+	ErrSilent = chassi.NewError(chassi.Unavailable, "stream_silent", "The stream's server has fallen silent")
+	// ErrTruncated ends a stream, on a client, that ended without the server saying so.
+	ErrTruncated = chassi.NewError(chassi.Unavailable, "stream_truncated", "The stream broke off")
+)
+
+// silentIntervals is the number of heartbeats that may be missing.
+const silentIntervals = 3
+
+// StreamPatience returns how long a client waits for a message of a stream whose response has the
+// metadata m.
+func StreamPatience(m chassi.Metadata) time.Duration {
+	every := StreamConfig{}.WithDefaults().Heartbeat
+	if ms, err := strconv.ParseUint(m.Get(HeartbeatKey), 10, 31); err == nil && ms > 0 {
+		every = time.Duration(ms) * time.Millisecond
+	}
+	return silentIntervals * every
+}
+
+// reconnectDelay returns a random delay for clients whose streams end together.
+func reconnectDelay() time.Duration { return time.Second + rand.N(4*time.Second) }
+
+// Streams are the open streams of a server. It is safe for concurrent use.
+type Streams struct {
+	config            StreamConfig
+	peers, principals *ratelimit.Usage
+
+	mu       sync.Mutex
+	stopping bool
+	open     map[*OpenStream]struct{}
+}
+
+// NewStreams returns Streams without an open stream.
+func NewStreams(c StreamConfig) *Streams {
+	return &Streams{config: c.WithDefaults(), peers: ratelimit.NewUsage(), principals: ratelimit.NewUsage(), open: make(map[*OpenStream]struct{})}
+}
+
+// Config returns the configuration with its defaults.
+func (s *Streams) Config() StreamConfig { return s.config }
+
+// Len returns the number of open streams.
+func (s *Streams) Len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.open)
+}
+
+// OpenStream is one stream of a server.
+type OpenStream struct {
+	streams         *Streams
+	finite          bool
+	end             context.CancelCauseFunc
+	timer           *time.Timer
+	peer, principal ratelimit.Key
+	peers, named    bool
+}
+
+// Open admits a stream, for the Begin method of a [chassi.StreamCodec]. The context ends, with a
+// [chassi.Error] as its cause, at the maximum age, when the principal's credentials expire, and,
+// unless the endpoint is [chassi.Finite], when the server stops. The stream must be closed.
+func (s *Streams) Open(ctx context.Context, call *chassi.Call) (context.Context, *OpenStream, error) {
+	o := &OpenStream{streams: s, finite: call.Endpoint.Finite()}
+	if err := o.count(call); err != nil {
+		return nil, nil, err
+	}
+	ctx, o.end = context.WithCancelCause(ctx)
+	age, reason := s.config.MaxAge*9/10+rand.N(s.config.MaxAge/5), errStreamExpired.WithRetryAfter(reconnectDelay())
+	if p := call.Principal; p != nil && !p.ExpiresAt.IsZero() && time.Until(p.ExpiresAt) < age {
+		age, reason = time.Until(p.ExpiresAt), errTokenExpired
+	}
+	o.timer = time.AfterFunc(age, func() { o.end(reason) })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.stopping && !o.finite:
+		o.release()
+		return nil, nil, ErrStopping.WithRetryAfter(reconnectDelay())
+	case len(s.open) >= s.config.Max:
+		o.release()
+		return nil, nil, errTooMany.WithRetryAfter(reconnectDelay())
+	}
+	s.open[o] = struct{}{}
+	return ctx, o, nil
+}
+
+// count counts the stream for its client and its principal.
+func (o *OpenStream) count(call *chassi.Call) error {
+	s := o.streams
+	if source := call.Source(); source != "" {
+		o.peer = ratelimit.StringKey(source)
+		if !s.peers.Acquire(o.peer, 1, int64(s.config.MaxPeer)) {
+			return errTooManyPeer.WithRetryAfter(time.Second)
+		}
+		o.peers = true
+	}
+	if p := call.Principal; p != nil {
+		o.principal = ratelimit.StringKey(p.Scheme + ":" + p.Subject)
+		if !s.principals.Acquire(o.principal, 1, int64(s.config.MaxPrincipal)) {
+			o.release()
+			return errTooManyPeer.WithRetryAfter(time.Second)
+		}
+		o.named = true
+	}
+	return nil
+}
+
+// End ends the stream's context with reason, unless it has ended.
+func (o *OpenStream) End(reason error) { o.end(reason) }
+
+// Close ends the stream and what it counts as.
+func (o *OpenStream) Close() {
+	s := o.streams
+	s.mu.Lock()
+	delete(s.open, o)
+	s.mu.Unlock()
+	o.release()
+}
+
+func (o *OpenStream) release() {
+	if o.timer != nil {
+		o.timer.Stop()
+		o.end(context.Canceled)
+	}
+	if o.peers {
+		o.streams.peers.Release(o.peer, 1)
+	}
+	if o.named {
+		o.streams.principals.Release(o.principal, 1)
+	}
+}
+
+// Fits returns an error for an encoded item of size bytes that is too large.
+func (s *Streams) Fits(size int) error {
+	if size > s.config.MaxItemBytes {
+		return ErrItemTooLarge.WithCause(fmt.Errorf("an item of %d bytes; stream.max_item_bytes is %d", size, s.config.MaxItemBytes))
+	}
+	return nil
+}
+
+// Stop ends all subscriptions with [ErrStopping] and a random delay each, and refuses further
+// ones. Finite streams continue. A server calls it when it accepts no further connections.
+func (s *Streams) Stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopping = true
+	for o := range s.open {
+		if !o.finite {
+			o.end(ErrStopping.WithRetryAfter(reconnectDelay()))
+		}
+	}
+}

@@ -1,0 +1,216 @@
+package transporttest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/client"
+)
+
+// sizeLimit is the maximum size of requests and responses in the cases about sizes, including the
+// overhead of the transport.
+const sizeLimit = 1 << 20
+
+// Sized asks for an answer with so many characters.
+type Sized struct {
+	Characters int    `json:"characters"`
+	Padding    string `json:"padding"`
+}
+
+// Padding is an answer of any size.
+type Padding struct {
+	Padding string `json:"padding"`
+}
+
+func (s *suite) size(_ context.Context, r *Sized) (*Padding, error) {
+	s.sized.Add(1)
+	return &Padding{strings.Repeat("x", r.Characters)}, nil
+}
+
+// limited serves with the limit in both directions. It returns false for a transport
+// without sizes.
+func (f *fixture) limited(t *testing.T) bool {
+	t.Helper()
+	f.start(t, func(o *Options) { o.MaxMessageBytes, o.MaxAnswerBytes = sizeLimit, sizeLimit })
+	return f.Send != nil
+}
+
+// A response of any size arrives, or only its caller gets an error, soon. The method runs once.
+func testAnswerSizes(t *testing.T, f *fixture) {
+	if !f.limited(t) {
+		return
+	}
+	defer f.undisturbed(t)()
+	probes := findLimit(t, "answer_too_large", func(ctx context.Context, n int) error {
+		got, err := client.Invoke[Padding](ctx, f.client, "Size", &Sized{Characters: n})
+		if err == nil && got.Padding != strings.Repeat("x", n) {
+			return fmt.Errorf("%d characters arrived as %d", n, len(got.Padding))
+		}
+		return err
+	})
+	if n := int(f.service.sized.Load()); n > probes.calls || n < probes.calls-probes.late {
+		t.Errorf("the method ran %d times in %d calls", n, probes.calls)
+	}
+}
+
+// A request of any size arrives, or only its caller gets an error, soon, and the method does
+// not run.
+func testRequestSizes(t *testing.T, f *fixture) {
+	if !f.limited(t) {
+		return
+	}
+	defer f.undisturbed(t)()
+	served := 0
+	probes := findLimit(t, "body_too_large", func(ctx context.Context, n int) error {
+		_, err := client.Invoke[Padding](ctx, f.client, "Size", &Sized{Characters: 1, Padding: strings.Repeat("x", n)})
+		if err == nil {
+			served++
+		}
+		return err
+	})
+	if n := int(f.service.sized.Load()); n < served || n > served+probes.late {
+		t.Errorf("the method ran %d times for %d answers", n, served)
+	}
+}
+
+// soon is the maximum duration of a call in the cases about sizes: a second, unless the race
+// detector slows it down. A call that lasts until its deadline got no response.
+const soon = raceFactor * time.Second
+
+// maxLate is how often a call may find the machine busy for longer than that. One that
+// waits for its deadline does so each time.
+const maxLate = 5
+
+// sizeProbe makes calls of increasing size.
+type sizeProbe struct {
+	*testing.T
+
+	reason  string // of the error of what is too large
+	call    func(ctx context.Context, n int) error
+	calls   int
+	late    int // calls that met their deadline
+	slowest time.Duration
+}
+
+// fits reports whether a call of n characters succeeds, and fails the test unless it is an
+// error for its size otherwise.
+func (p *sizeProbe) fits(n int) bool {
+	p.Helper()
+	for {
+		p.calls++
+		ctx, cancel := context.WithTimeout(p.Context(), soon)
+		begun := time.Now()
+		err := p.call(ctx, n)
+		cancel()
+		p.slowest = max(p.slowest, time.Since(begun))
+		switch e := chassi.ErrorOf(err); {
+		case err == nil:
+			return true
+		case e.Code == chassi.ResourceExhausted && e.Reason == p.reason:
+			return false
+		case e.Code != chassi.DeadlineExceeded || p.late == maxLate:
+			p.Fatalf("%d characters: %v, want success or resource_exhausted, %s, within %v", n, err, p.reason, soon)
+		}
+		p.late++
+	}
+}
+
+// findLimit makes calls of one to ten times sizeLimit characters. It finds the largest size that
+// fits by bisection, which must be near the limit.
+func findLimit(t *testing.T, reason string, call func(ctx context.Context, n int) error) *sizeProbe {
+	t.Helper()
+	p := &sizeProbe{T: t, reason: reason, call: call}
+	if !p.fits(1) {
+		t.Fatal("one character does not fit")
+	}
+	largest, tooLarge := 1, 10*sizeLimit
+	if p.fits(tooLarge) {
+		t.Fatalf("%d characters fit", tooLarge)
+	}
+	for tooLarge-largest > 1 {
+		if n := (largest + tooLarge) / 2; p.fits(n) {
+			largest = n
+		} else {
+			tooLarge = n
+		}
+	}
+	if largest > sizeLimit || largest < sizeLimit-1024 {
+		t.Errorf("at most %d characters fit, want about %d", largest, sizeLimit)
+	}
+	if !p.fits(1) || !p.fits(largest) {
+		t.Error("what fitted does not any more")
+	}
+	t.Logf("the slowest of %d calls took %v; %d took longer than %v", p.calls, p.slowest.Round(time.Millisecond), p.late, soon)
+	return p
+}
+
+// undisturbed makes small calls until the function that it returns is called, which fails
+// the test if one of them failed.
+func (f *fixture) undisturbed(t *testing.T) (end func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(bounded(t))
+	var calling sync.WaitGroup
+	calling.Go(func() {
+		for i := int64(0); ctx.Err() == nil; i++ {
+			got, err := client.Invoke[Echo](context.WithoutCancel(ctx), f.client, "Echo", &Message{Word: "w", Number: i})
+			if err != nil || got.Message.Number != i {
+				t.Errorf("the call %d of another caller: %+v, %v", i, got, err)
+				return
+			}
+		}
+	})
+	return func() {
+		cancel()
+		calling.Wait()
+	}
+}
+
+// An error with a message and violations that are too large keeps its code and reason.
+func testLargeErrors(t *testing.T, f *fixture) {
+	f.limited(t)
+	for _, code := range []chassi.Code{chassi.NotFound, chassi.FailedPrecondition} {
+		ctx, cancel := context.WithTimeout(t.Context(), soon)
+		defer cancel()
+		_, err := client.Invoke[Nothing](ctx, f.client, "Fail", &Failure{Code: int32(code), How: "large message"})
+		if e := chassi.ErrorOf(err); e == nil || e.Code != code || e.Reason != theError(code).Reason || !strings.HasPrefix(e.Message, "A long message") {
+			t.Errorf("%v arrived as %.200v", code, err)
+		}
+	}
+}
+
+// Metadata that some transport cannot carry is an error on each transport.
+func testInvalidMetadata(t *testing.T, f *fixture) {
+	f.start(t)
+	for name, pair := range map[string][2]string{
+		"not ASCII": {"X-Extra", "grüße"}, "a line break": {"X-Extra", "a\r\nX-Other: b"}, "a control character": {"X-Extra", "a\x00"},
+		"a name that is not ASCII": {"X-Grüße", "a"}, "a name with a space": {"X Extra", "a"}, "no name": {"", "a"},
+	} {
+		_, err := client.Invoke[Nothing](bounded(t), f.with(t, pair[0], pair[1]), "Fail", &Failure{Code: int32(chassi.NotFound)})
+		if e := chassi.ErrorOf(err); e == nil || e.Code != chassi.InvalidArgument || e.Reason != "invalid_metadata" {
+			t.Errorf("%s: %v, want invalid_argument, invalid_metadata", name, err)
+		}
+	}
+	for _, size := range []int{20 << 10, 100 << 10} {
+		_, err := client.Invoke[Nothing](bounded(t), f.with(t, "X-Extra", strings.Repeat("x", size)), "Fail", &Failure{Code: int32(chassi.NotFound)})
+		if e := chassi.ErrorOf(err); e == nil || e.Code != chassi.ResourceExhausted && (size > 64<<10 || e.Code != chassi.NotFound) {
+			t.Errorf("metadata of %d bytes: %v, want resource_exhausted", size, err)
+		}
+	}
+	for _, how := range []string{"answer not ASCII", "answer name", "answer too much"} {
+		_, err := client.Invoke[Nothing](bounded(t), f.client, "Fail", &Failure{How: how})
+		if e := chassi.ErrorOf(err); e == nil || e.Code != chassi.Internal {
+			t.Errorf("%s: %v, want internal", how, err)
+		}
+	}
+	if log := f.log.String(); !strings.Contains(log, "X-Answer") || !strings.Contains(log, "printable ASCII") {
+		t.Errorf("the log does not say what is wrong with the answer:\n%s", log)
+	}
+	if _, err := client.Invoke[Echo](bounded(t), f.client, "Echo", full()); err != nil {
+		t.Errorf("after that: %v", err)
+	}
+}

@@ -1,0 +1,394 @@
+package transporttest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"reflect"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/client"
+)
+
+// streams is the service whose streams the cases open.
+type streams struct {
+	ended   chan error   // cause of the end of the context of each iterator that has returned
+	yielded atomic.Int64 // items that were sent
+	resumed chan struct{}
+}
+
+func newStreams() *streams {
+	return &streams{ended: make(chan error, 1000), resumed: make(chan struct{})}
+}
+
+func (s *streams) endpoints() *chassi.Service {
+	return chassi.NewService("conformance.v1.Streams",
+		chassi.NewStream("Watch", s.watch, chassi.Route("POST /watch"), chassi.Public, chassi.Idempotent),
+		chassi.NewStream("Mine", s.watch, chassi.Route("POST /mine")),
+		chassi.NewStream("Export", s.watch, chassi.Route("POST /export"), chassi.Public, chassi.Finite),
+	)
+}
+
+// WatchRequest requests a stream.
+type WatchRequest struct {
+	Count int    `json:"count" validate:"max=100000"` // of items
+	Size  int    `json:"size"`                        // of the text of each
+	How   string `json:"how"`                         // what follows the items, or one of the words below
+}
+
+// Item is an item of a stream. An item may be empty.
+type Item struct {
+	Number int     `json:"number"`
+	Text   string  `json:"text"`
+	Inner  []Inner `json:"inner"`
+}
+
+var errStream = theError(chassi.Aborted).WithDetails(theDetail()).WithRetryAfter(2 * time.Second)
+
+func (s *streams) watch(ctx context.Context, r *WatchRequest) (iter.Seq2[*Item, error], error) {
+	switch r.How {
+	case "refuse":
+		return nil, theError(chassi.NotFound).WithDetails(theDetail())
+	case "nothing":
+		return nil, nil //nolint:nilnil // there is nothing to send
+	case "panic at once":
+		panic(hidden)
+	case "open slowly":
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return func(yield func(*Item, error) bool) {
+		defer func() { s.ended <- context.Cause(ctx) }()
+		if r.How == "elsewhere" { // a mistake that must do no harm
+			done := make(chan struct{})
+			go func() { defer close(done); s.items(r, yield) }()
+			<-done
+			return
+		}
+		if !s.items(r, yield) {
+			return
+		}
+		switch r.How {
+		case "fail":
+			yield(nil, fmt.Errorf("%s: %w", hidden, errStream))
+		case "panic":
+			panic(hidden)
+		case "wait":
+			<-ctx.Done()
+		case "pause":
+			select {
+			case <-s.resumed:
+				yield(&Item{Number: -1}, nil)
+			case <-ctx.Done():
+			}
+		}
+	}, nil
+}
+
+func (s *streams) items(r *WatchRequest, yield func(*Item, error) bool) bool {
+	for n := range r.Count {
+		item := &Item{Number: n, Text: strings.Repeat("x", r.Size)}
+		if n%3 == 1 {
+			item.Inner = []Inner{{Name: "grüße \u2028"}}
+		}
+		if !yield(item, nil) {
+			return false
+		}
+		s.yielded.Add(1)
+	}
+	return true
+}
+
+// startStreams starts a server of the service of streams.
+func (f *fixture) startStreams(t *testing.T, change ...func(*Options)) {
+	t.Helper()
+	f.streams = newStreams()
+	f.startService(t, f.streams.endpoints(), newStreams().endpoints(), func(o *Options) {
+		o.Streams.Heartbeat = 200 * time.Millisecond
+		for _, c := range change {
+			c(o)
+		}
+	})
+}
+
+// watch opens a stream.
+func (f *fixture) watch(ctx context.Context, name string, r *WatchRequest) (iter.Seq2[*Item, error], error) {
+	return client.Stream[Item](ctx, f.client, name, r)
+}
+
+// all returns the items of a stream of Watch and its error.
+func (f *fixture) all(ctx context.Context, r *WatchRequest) (items []*Item, err error) {
+	stream, err := f.watch(ctx, "Watch", r)
+	if err != nil {
+		return nil, err
+	}
+	if stream == nil {
+		return nil, nil
+	}
+	for item, err := range stream {
+		if err != nil {
+			return items, err
+		}
+		items = append(items, item)
+	}
+	return items, nil
+}
+
+// Items arrive complete and in order, even where they are empty, and so does the end.
+func testStream(t *testing.T, f *fixture) {
+	f.startStreams(t)
+	for _, r := range []*WatchRequest{{Count: 1}, {Count: 1000, Size: 100}, {Count: 10, Size: 10 << 10}, {Count: 100, How: "elsewhere"}, {Count: 0}} {
+		items, err := f.all(bounded(t), r)
+		if err != nil || len(items) != r.Count {
+			t.Fatalf("%+v: %d items, %v", r, len(items), err)
+		}
+		for n, item := range items {
+			want := &Item{Number: n, Text: strings.Repeat("x", r.Size)}
+			if n%3 == 1 {
+				want.Inner = []Inner{{Name: "grüße \u2028"}}
+			}
+			if len(item.Inner) == 0 {
+				item.Inner = nil
+			}
+			if !reflect.DeepEqual(item, want) {
+				t.Fatalf("item %d arrived as %+v", n, item)
+			}
+		}
+	}
+	if stream, err := f.watch(bounded(t), "Watch", &WatchRequest{How: "nothing"}); stream != nil || err != nil {
+		t.Errorf("nothing to send arrived as %v", err)
+	}
+}
+
+// An error before the first item is the result of the call, with its code and details.
+func testStreamRefused(t *testing.T, f *fixture) {
+	f.startStreams(t)
+	stream, err := f.watch(bounded(t), "Watch", &WatchRequest{Count: 1, How: "refuse"})
+	if _, ok := chassi.DetailOf[Detail](err); stream != nil || !errors.Is(err, theError(chassi.NotFound)) || !ok {
+		t.Errorf("arrived as %v", err)
+	}
+	if _, err := f.watch(bounded(t), "Watch", &WatchRequest{Count: 1_000_000}); chassi.ErrorOf(err).Code != chassi.InvalidArgument {
+		t.Errorf("an invalid request: %v", err)
+	}
+	if _, err := f.watch(bounded(t), "Mine", &WatchRequest{Count: 1}); chassi.ErrorOf(err).Code != chassi.Unauthenticated {
+		t.Errorf("without credentials: %v", err)
+	}
+	if _, err := f.watch(bounded(t), "Watch", &WatchRequest{How: "panic at once"}); chassi.ErrorOf(err).Code != chassi.Internal {
+		t.Errorf("a panic: %v", err)
+	}
+}
+
+// An error after items arrives after them, with code, reason, details and delay.
+func testStreamFails(t *testing.T, f *fixture) {
+	f.startStreams(t)
+	items, err := f.all(bounded(t), &WatchRequest{Count: 5, How: "fail"})
+	e := chassi.ErrorOf(err)
+	if _, ok := chassi.DetailOf[Detail](err); len(items) != 5 || !errors.Is(err, errStream) || !ok || e.RetryAfter != 2*time.Second {
+		t.Errorf("%d items, then %v with %+v", len(items), err, e)
+	}
+	if f.Send != nil && strings.Contains(fmt.Sprint(err), hidden) {
+		t.Errorf("shows its cause: %v", err)
+	}
+}
+
+// A panic in an iterator is an error for the client, is logged once, and the server lives.
+func testStreamPanics(t *testing.T, f *fixture) {
+	f.startStreams(t)
+	items, err := f.all(bounded(t), &WatchRequest{Count: 3, How: "panic"})
+	if e := chassi.ErrorOf(err); len(items) != 3 || e == nil || e.Code != chassi.Internal {
+		t.Errorf("%d items, then %v", len(items), err)
+	}
+	if items, err := f.all(bounded(t), &WatchRequest{Count: 1}); err != nil || len(items) != 1 {
+		t.Errorf("after the panic: %v", err)
+	}
+	if n := strings.Count(f.log.String(), `"stack":`); n != 1 {
+		t.Errorf("the panic was logged %d times:\n%s", n, f.log.String())
+	}
+}
+
+// The server's iterator ends when the client leaves the loop, or its context ends.
+func testStreamLeft(t *testing.T, f *fixture) {
+	f.startStreams(t)
+	stream, err := f.watch(bounded(t), "Watch", &WatchRequest{Count: 2, How: "wait"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for item, err := range stream {
+		if item == nil {
+			t.Error(err)
+		}
+		break
+	}
+	if cause := receive(t, f.streams.ended, "the end of the iterator"); cause == nil {
+		t.Error("the iterator's context has no cause")
+	}
+	ctx, cancel := context.WithCancel(bounded(t))
+	defer cancel()
+	stream, err = f.watch(ctx, "Watch", &WatchRequest{Count: 1, How: "wait"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, err = range stream {
+		cancel()
+	}
+	if chassi.ErrorOf(err).Code != chassi.Canceled {
+		t.Errorf("canceled, and ended with %v", err)
+	}
+	_ = receive(t, f.streams.ended, "the end of the iterator")
+	for item, err := range stream {
+		if item != nil || err == nil {
+			t.Errorf("the iterator, used twice, yields %v", item)
+		}
+	}
+}
+
+// A deadline of the client applies to the whole stream, the timeout of calls to its opening.
+func testStreamDeadlines(t *testing.T, f *fixture) {
+	f.startStreams(t, func(o *Options) { o.Timeout = 300 * time.Millisecond })
+	if _, err := f.watch(bounded(t), "Watch", &WatchRequest{How: "open slowly"}); chassi.ErrorOf(err).Code != chassi.DeadlineExceeded {
+		t.Errorf("a stream that does not open: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	began := time.Now()
+	items, err := f.all(ctx, &WatchRequest{Count: 1, How: "wait"})
+	if took := time.Since(began); len(items) != 1 || chassi.ErrorOf(err).Code != chassi.DeadlineExceeded || took < time.Second {
+		t.Errorf("%d items, then %v after %v", len(items), err, took)
+	}
+	_ = receive(t, f.streams.ended, "the end of the iterator")
+}
+
+// A stream without items stays open for longer than the timeouts of calls, and than a client
+// waits for heartbeats.
+func testStreamIdle(t *testing.T, f *fixture) {
+	f.startStreams(t, func(o *Options) { o.Timeout = 300 * time.Millisecond })
+	time.AfterFunc(2*time.Second, func() { close(f.streams.resumed) })
+	items, err := f.all(bounded(t), &WatchRequest{Count: 1, How: "pause"})
+	if err != nil || len(items) != 2 || items[1].Number != -1 {
+		t.Errorf("%d items, then %v", len(items), err)
+	}
+}
+
+// A client that does not read blocks the iterator, which ends after the timeout of sending.
+func testStreamStalls(t *testing.T, f *fixture) {
+	if f.startStreams(t, func(o *Options) { o.Streams.SendTimeout = time.Second }); f.Send == nil {
+		return // a caller in the process may take any time
+	}
+	ctx, cancel := context.WithCancel(bounded(t))
+	defer cancel()
+	if _, err := f.watch(ctx, "Watch", &WatchRequest{Count: 100_000, Size: 10 << 10}); err != nil {
+		t.Fatal(err)
+	}
+	_ = receive(t, f.streams.ended, "the end of the iterator")
+	if n := f.streams.yielded.Load(); n > 10_000 {
+		t.Errorf("%d items of 10 KiB were sent to a client that reads none", n)
+	}
+}
+
+// Streams end at their maximum age, and when the credentials of their principal expire.
+func testStreamAges(t *testing.T, f *fixture) {
+	if f.startStreams(t, func(o *Options) { o.Streams.MaxAge = 2 * time.Second }); f.Send == nil {
+		return // in process the settings are the defaults
+	}
+	_, err := f.all(bounded(t), &WatchRequest{How: "wait"})
+	if e := chassi.ErrorOf(err); e == nil || e.Code != chassi.Unavailable || e.Reason != "stream_expired" || e.RetryAfter < time.Second {
+		t.Errorf("at its maximum age: %+v", e)
+	}
+	c := f.with(t, "Authorization", "Bearer brief-"+secret)
+	stream, err := client.Stream[Item](bounded(t), c, "Mine", &WatchRequest{How: "wait"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, err = range stream { //nolint:revive // the last one counts
+	}
+	if e := chassi.ErrorOf(err); e == nil || e.Code != chassi.Unauthenticated || e.Reason != "token_expired" {
+		t.Errorf("with expired credentials: %+v", e)
+	}
+}
+
+// The open streams of a principal are limited, and large items are refused.
+func testStreamLimits(t *testing.T, f *fixture) {
+	f.startStreams(t, func(o *Options) { o.Streams.MaxPrincipal, o.Streams.MaxItemBytes = 2, 1000 })
+	if f.Send == nil {
+		return // in process the settings are the defaults
+	}
+	c := f.with(t, "Authorization", "Bearer user-"+secret)
+	for range 2 {
+		if _, err := client.Stream[Item](bounded(t), c, "Mine", &WatchRequest{How: "wait"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := client.Stream[Item](bounded(t), c, "Mine", &WatchRequest{How: "wait"}); chassi.ErrorOf(err).Code != chassi.ResourceExhausted {
+		t.Errorf("a third stream: %v", err)
+	}
+	items, err := f.all(bounded(t), &WatchRequest{Count: 3, Size: 1000})
+	if e := chassi.ErrorOf(err); len(items) != 0 || e == nil || e.Reason != "item_too_large" {
+		t.Errorf("%d items, then %v", len(items), err)
+	}
+}
+
+// A stop ends subscriptions with a delay, and waits for finite streams.
+func testStreamDrain(t *testing.T, f *fixture) {
+	f.startStreams(t)
+	type result struct {
+		name  string
+		items int
+		err   error
+	}
+	results, opened := make(chan result, 2), make(chan struct{}, 2)
+	for _, name := range []string{"Watch", "Export"} {
+		stream, err := f.watch(bounded(t), name, &WatchRequest{Count: 1, How: "pause"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			r := result{name: name}
+			for item, err := range stream {
+				if r.err = err; item == nil {
+					break
+				}
+				if r.items++; r.items == 1 {
+					opened <- struct{}{}
+				}
+			}
+			results <- r
+		}()
+	}
+	_ = receive(t, opened, "an item")
+	_ = receive(t, opened, "an item")
+	stopped := make(chan error, 1)
+	f.stopped = true
+	go func() { stopped <- f.Server.Stop(bounded(t)) }()
+	r := receive(t, results, "the end of the subscription")
+	if e := chassi.ErrorOf(r.err); r.name != "Watch" || e == nil || e.Code != chassi.Unavailable || e.RetryAfter < time.Second {
+		t.Errorf("%s ended with %+v", r.name, e)
+	}
+	close(f.streams.resumed)
+	if r := receive(t, results, "the end of the finite stream"); r.err != nil || r.items != 2 {
+		t.Errorf("%s ended with %d items and %v", r.name, r.items, r.err)
+	}
+	if err := receive(t, stopped, "the stop"); err != nil {
+		t.Error(err)
+	}
+}
+
+// A stream has one line in the log and one span on each side.
+func testStreamTelemetry(t *testing.T, f *fixture) {
+	f.startStreams(t)
+	if _, err := f.all(bounded(t), &WatchRequest{Count: 7}); err != nil {
+		t.Fatal(err)
+	}
+	f.stop(t) // the server's side may end after the client's
+	if lines := strings.Count(f.log.String(), `"msg":"call"`); lines != 1 || !strings.Contains(f.log.String(), `"items":7`) {
+		t.Errorf("%d lines:\n%s", lines, f.log.String())
+	}
+	spans := f.spans.Ended()
+	if len(spans) != 2 || spans[0].SpanContext().TraceID() != spans[1].SpanContext().TraceID() {
+		t.Errorf("%d spans", len(spans))
+	}
+}

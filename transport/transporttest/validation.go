@@ -1,0 +1,108 @@
+package transporttest
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/client"
+)
+
+// An invalid request never reaches the method, and its client gets the same error over every
+// transport. A service with an unknown rule cannot be mounted.
+func testValidation(t *testing.T, f *fixture) {
+	f.start(t)
+	check := func(c *Checked) string {
+		_, err := client.Invoke[Nothing](bounded(t), f.client, "Check", c)
+		return violationsOf(err)
+	}
+	zero := int32(0)
+	limit := "limit"
+	if f.binding(t).Transport == "http" {
+		limit = "page_size"
+	}
+	for name, c := range map[string]struct {
+		request Checked
+		want    string
+	}{
+		"good": {
+			Checked{Word: "w", Age: 18, Limit: 5, Parts: []*Part{{Name: "a", Tags: []string{"b"}}}, Named: map[string]*Part{"abc": {Name: "b"}}},
+			"",
+		},
+		"zero":       {Checked{Word: "w"}, "age must be at least 18"},
+		"zero given": {Checked{Word: "w", Age: 18, Maybe: &zero}, "maybe must be at least 1"},
+		"parameters": {Checked{Word: "bad", Age: 18, Limit: 6}, "word must not be bad; " + limit + " must be at most 5"},
+		"containers": {
+			Checked{
+				Word: "w", Age: 18, Parts: []*Part{{Name: "1"}, {}, {Name: "a", Tags: []string{"a", "c"}}},
+				Named: map[string]*Part{"a.bc": {Name: "a"}, "k": {}},
+			},
+			"parts must have at most 2 items; parts[0].name must have letters a to z only; parts[1].name is required; parts[2].tags[1] must be one of a, b; " +
+				`named["a.bc"] has a name that must have at most 3 characters; named["k"].name is required`,
+		},
+		"method": {
+			Checked{Word: "w", Age: 18, Parts: []*Part{{Name: "nobody"}}, Named: map[string]*Part{"n": {Name: "nobody"}}},
+			`parts[0] is nobody; named["n"] is nobody`,
+		},
+	} {
+		before := f.service.echoed.Load()
+		if got := check(&c.request); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+		if ran := f.service.echoed.Load() > before; ran != (c.want == "") {
+			t.Errorf("%s: the method ran: %v", name, ran)
+		}
+	}
+	if got := check(&Checked{Word: "w", Age: 18, Color: Color{"canary"}}); f.Send != nil && got != `color there is no color "…"` {
+		t.Errorf("a text that is none: %q", got)
+	}
+	testBoundedAnswer(t, check)
+	mounts, ok := f.Server.(chassi.Transport)
+	if !ok {
+		t.Fatalf("%T mounts nothing", f.Server)
+	}
+	err := mounts.Mount(unmountableService())
+	if err == nil || !strings.Contains(err.Error(), "conformance.v1.Broken/Try: validation: transporttest.unmountable: field Text: rule least is unknown") {
+		t.Errorf("an unknown rule is mounted: %v", err)
+	}
+}
+
+// violationsOf returns what is wrong with a request, "" for nothing, and other errors as they are.
+func violationsOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	e := chassi.ErrorOf(err)
+	if e.Code != chassi.InvalidArgument {
+		return err.Error()
+	}
+	var lines []string
+	for _, v := range e.Violations {
+		lines = append(lines, strings.TrimSpace(v.Field+" "+v.Message))
+	}
+	return strings.Join(lines, "; ")
+}
+
+// No response is much larger than its request.
+func testBoundedAnswer(t *testing.T, check func(*Checked) string) {
+	t.Helper()
+	many := Checked{Word: "w", Age: 18, Named: make(map[string]*Part)}
+	for i := range 40 {
+		many.Named[strconv.Itoa(i)+strings.Repeat("k", 200)] = &Part{Tags: slices.Repeat([]string{"c"}, 10)}
+	}
+	if got := check(&many); len(got) > 8<<10 || !strings.Contains(got, "more") {
+		t.Errorf("%d bytes: %.200s", len(got), got)
+	}
+}
+
+// binding is that of the client's calls.
+func (f *fixture) binding(t *testing.T) *chassi.Binding {
+	t.Helper()
+	b, _, err := f.Caller.Bind(f.endpoint("Check"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}

@@ -1,0 +1,129 @@
+package validation
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/chassi-go/chassi/schema/gotype"
+)
+
+// rule is one rule, compiled for a type.
+type rule struct {
+	test    func(v, parent reflect.Value) bool // v is not a pointer; parent is the struct with the field
+	message string                             // what is required: "must be at least 18"
+
+	// keywords are the equivalent in JSON Schema; nil if not found.
+	keywords map[string]any
+	// partial is set if the keywords are weaker than the rule.
+	partial bool
+	// relative is set if the rule depends on more than the value.
+	relative bool
+}
+
+// site is the location of a rule.
+type site struct {
+	kind   *gotype.Type
+	parent reflect.Type // the struct that declares the field
+	quoted bool         // whether numbers are written as strings
+	names  Names
+}
+
+// maker compiles a word to a rule for the values at a site.
+type maker func(w word, at *site) (rule, error)
+
+// makers holds the makers by name. See the package's documentation for the list.
+var makers = withTexts(map[string]maker{
+	"min": newSize, "max": newSize, "len": newSize, "eq": newSize, "ne": newSize, "gt": newSize, "gte": newSize, "lt": newSize, "lte": newSize,
+	"oneof": newOneOf, "noneof": newOneOf,
+	"unique":  newUnique,
+	"eqfield": newFieldRule, "nefield": newFieldRule, "gtfield": newFieldRule, "gtefield": newFieldRule, "ltfield": newFieldRule, "ltefield": newFieldRule,
+})
+
+func withTexts(all map[string]maker) map[string]maker {
+	for name := range texts {
+		all[name] = newText
+	}
+	return all
+}
+
+// newRules compiles the rules of one scope of a tag.
+func newRules(t *tag, at *site) ([]rule, error) {
+	var rules []rule
+	for _, alternatives := range t.rules {
+		var all []rule
+		for _, w := range alternatives {
+			r, err := newRule(w, at)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, r)
+		}
+		rules = append(rules, either(all))
+	}
+	return rules, nil
+}
+
+func newRule(w word, at *site) (rule, error) {
+	maker := makers[w.name]
+	if maker == nil {
+		return rule{}, fmt.Errorf("rule %s is unknown%s", w.name, hint(w.name))
+	}
+	r, err := maker(w, at)
+	if err != nil {
+		return rule{}, fmt.Errorf("rule %s: %w", w, err)
+	}
+	if at.quoted || at.kind.Decode != gotype.Native {
+		r.keywords = nil // they would apply to the text
+	}
+	return r, nil
+}
+
+// hint returns a replacement for an unsupported rule.
+func hint(name string) string {
+	switch {
+	case strings.HasPrefix(name, "minlength"), strings.HasPrefix(name, "minitems"):
+		return ": want min"
+	case strings.HasPrefix(name, "maxlength"), strings.HasPrefix(name, "maxitems"):
+		return ": want max"
+	case name == "omitnil":
+		return ": want omitempty"
+	default:
+		return ": package validation lists the rules; what they cannot say belongs into a method Validate() error"
+	}
+}
+
+// refused returns the error of a rule that cannot apply to a type.
+func refused(at *site, want string) error {
+	return fmt.Errorf("it cannot apply to %v: want %s", at.kind.Go, want)
+}
+
+// either returns a rule that accepts a value if one of the alternatives does.
+func either(all []rule) rule {
+	if len(all) == 1 {
+		return all[0]
+	}
+	var messages []string
+	var anyOf []any
+	whole := rule{test: func(v, parent reflect.Value) bool {
+		for i := range all {
+			if all[i].test(v, parent) {
+				return true
+			}
+		}
+		return false
+	}}
+	for _, r := range all {
+		messages = append(messages, r.message)
+		whole.relative = whole.relative || r.relative
+		whole.partial = whole.partial || r.partial
+		if r.keywords != nil {
+			anyOf = append(anyOf, r.keywords)
+		}
+	}
+	whole.message = strings.Join(messages, ", or ")
+	if len(anyOf) == len(all) {
+		whole.keywords = map[string]any{"anyOf": anyOf}
+	}
+	return whole
+}
