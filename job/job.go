@@ -184,21 +184,20 @@ func (j *Job[T]) Enqueue(ctx context.Context, tx Tx, argument *T, options ...Enq
 	for _, option := range options {
 		option(&n)
 	}
-	call := &chassi.Call{In: &n.Headers, Out: new(transport.Pairs), Request: argument}
-	if outer := chassi.CallFrom(ctx); outer != nil && outer.RequestID != "" {
-		call.RequestID = outer.RequestID
-		n.Headers.Set(transport.RequestIDKey, outer.RequestID)
+	insert := func(ctx context.Context, headers transport.Pairs) error {
+		n.Headers = headers
+		return insertUnique(ctx, tx, &n)
 	}
-	insert := func(ctx context.Context, _ *chassi.Call) error { return insertUnique(ctx, tx, &n) }
 	server := j.server.Load()
 	if server == nil {
-		return n.UID, insert(ctx, call)
+		server = new(sender)
 	}
-	call.Binding = server.binding
-	if err := server.send(context.WithValue(ctx, insertKey{}, chassi.Handler(insert)), call); err != nil {
+	if err := server.Send(ctx, argument, insert); err != nil {
 		return "", err
 	}
-	server.engine.OnCommit(tx)
+	if server.engine != nil {
+		server.engine.OnCommit(tx)
+	}
 	return n.UID, nil
 }
 
@@ -217,21 +216,10 @@ func insertUnique(ctx context.Context, tx Tx, n *task.New) error {
 	return chassi.NewError(chassi.Aborted, "unique_run", "Another run with the same key begins and ends too often")
 }
 
-// sender passes new runs through the middleware for outgoing calls, which propagates traces.
+// sender adds runs in a program that serves the job.
 type sender struct {
-	engine  *task.Engine
-	binding *chassi.Binding
-	send    chassi.Handler
-}
-
-type insertKey struct{}
-
-func newSender(d *definition, engine *task.Engine, outgoing []chassi.Middleware) *sender {
-	b := &chassi.Binding{Endpoint: d.endpoint, Transport: "job", Client: true, Route: "enqueue " + d.name, Status: transport.CodeStatus}
-	return &sender{engine, b, b.ClientHandler(func(ctx context.Context, call *chassi.Call) error {
-		insert, _ := ctx.Value(insertKey{}).(chassi.Handler)
-		return insert(ctx, call)
-	}, outgoing...)}
+	engine *task.Engine
+	*task.Sender
 }
 
 // Run describes the run that a method carries out.

@@ -2,6 +2,7 @@ package job
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -197,9 +198,8 @@ func RunNow(ctx context.Context, db *database.DB, job, argument string) (id stri
 		if err != nil {
 			return err
 		}
-		n.UID = job + "@" + now.UTC().Format("2006-01-02T15:04:05.000000Z07:00")
-		if r.expression != "" {
-			n.Key = job
+		if n.UID = rand.Text(); r.expression != "" {
+			n.UID, n.Key = job+"@"+now.UTC().Format("2006-01-02T15:04:05.000000Z07:00"), job
 		}
 		_, err = task.Insert(ctx, tx, n)
 		return err

@@ -81,10 +81,18 @@ type Queue struct {
 	Delay       time.Duration // after the first failed try, doubled for each further one; default 1 s
 	MaxDelay    time.Duration // default 15 min
 
-	// Ending returns further statements for the transaction that ends a try, before the row of
-	// the task is changed. They are executed even if the lease was lost meanwhile: their
+	// Ending returns further statements for the transaction that ends tries, before the rows of
+	// the tasks are changed. They are executed even if the lease was lost meanwhile: their
 	// condition must be that chassi_tasks has a row with [Task.Fence]. It may be nil.
-	Ending func(t *Task, o Outcome, err error) []database.Statement
+	Ending func([]Ended) []database.Statement
+}
+
+// Ended is the end of a try.
+type Ended struct {
+	*Task
+
+	Outcome Outcome
+	Err     error
 }
 
 // Outcome is how a try ended.

@@ -2,6 +2,7 @@ package task
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 
 	"github.com/chassi-go/chassi"
@@ -33,34 +34,57 @@ func (f finished) outcome() (Outcome, *chassi.Error) {
 	return Retry, e
 }
 
-// settle returns the statements that end a run.
-func (e *Engine) settle(f finished) []database.Statement {
-	if errors.Is(f.err, ErrLeaseLost) || f.deleted && f.queue.Ending == nil {
-		return nil
+// settle returns the statements that end runs: one for all that are done, since most are.
+func (e *Engine) settle(ended []finished) (batch []database.Statement) {
+	var changes []database.Statement
+	var done [][3]any
+	records := make(map[*queue][]Ended)
+	for _, f := range ended {
+		if errors.Is(f.err, ErrLeaseLost) || f.deleted && f.queue.Ending == nil {
+			continue
+		}
+		what, why := f.outcome()
+		if f.queue.Ending != nil {
+			records[f.queue] = append(records[f.queue], Ended{f.task, what, f.err})
+		}
+		add := func(sql string, more ...any) {
+			changes = append(changes, database.Statement{SQL: sql, Args: append([]any{f.task.ID, f.fence(), f.session.id}, more...)})
+		}
+		switch what {
+		case GivenBack:
+			add(e.sql.giveBack)
+		case Retry:
+			delay := transport.Queue{Delay: f.queue.Delay, MaxDelay: f.queue.MaxDelay}.DelayAfter(f.task.Try)
+			add(e.sql.retry, max(delay, why.RetryAfter).Microseconds(), safetext.Clip(f.err.Error(), maxError))
+		case Dead:
+			add(e.sql.bury, why.Code.String(), why.Reason, safetext.Clip(f.err.Error(), maxError))
+		}
+		if what == Done || what == Dead {
+			done = append(done, [3]any{f.task.ID, f.fence(), f.session.id})
+		}
 	}
-	what, why := f.outcome()
-	id := []any{f.task.ID, f.fence(), f.session.id}
-	var batch []database.Statement
-	if f.queue.Ending != nil {
-		batch = f.queue.Ending(f.task, what, f.err)
+	for q, list := range records {
+		batch = append(batch, q.Ending(list)...)
 	}
-	add := func(sql string, more ...any) {
-		batch = append(batch, database.Statement{SQL: sql, Args: append(id, more...)})
-	}
-	switch what {
-	case Done:
-		add(e.sql.done)
-	case GivenBack:
-		add(e.sql.giveBack)
-	case Retry:
-		delay := transport.Queue{Delay: f.queue.Delay, MaxDelay: f.queue.MaxDelay}.DelayAfter(f.task.Try)
-		add(e.sql.retry, max(delay, why.RetryAfter).Microseconds(), safetext.Clip(f.err.Error(), maxError))
-	case Dead:
-		text := safetext.Clip(f.err.Error(), maxError)
-		add(e.sql.bury, why.Code.String(), why.Reason, text)
-		add(e.sql.done)
+	batch = append(batch, changes...)
+	if len(done) > 0 {
+		batch = append(batch, database.Statement{SQL: e.sql.doneAll, Args: []any{List(done)}})
 	}
 	return batch
+}
+
+// List returns a list as an argument for [Each].
+func List[T any](list []T) string {
+	text, _ := json.Marshal(list) // of numbers and texts
+	return string(text)
+}
+
+// Each returns the FROM item j of an argument from [List]: its column value is an element in JSON.
+func Each(d database.Dialect, arg string) string {
+	if d == database.Postgres {
+		return "json_array_elements(CAST(" + arg + " AS JSON)) AS j (value)"
+	}
+	return "json_each(" + arg + ") AS j"
 }
 
 // report logs a dead letter.
