@@ -57,26 +57,34 @@ func (s *Server) count(ctx context.Context) (Stats, error) {
 			st.Tasks[name] = 0
 		}
 		return errors.Join(
-			each(ctx, tx, "SELECT state, count(*) FROM chassi_tasks GROUP BY state", func(state int, n int64) { st.Tasks[stateNames[state]] += float64(n) }),
-			each(ctx, tx, "SELECT queue, count(*) FROM chassi_dead GROUP BY queue", func(queue string, n int64) { st.Dead[queue] = float64(n) }),
-			each(ctx, tx, s.sql.unserved, func(name string, n int64) { st.Unserved[name] = time.Duration(n) * time.Microsecond }))
+			counts(ctx, tx, "SELECT state, count(*) FROM chassi_tasks GROUP BY state", func(state int, n int64) { st.Tasks[stateNames[state]] += float64(n) }),
+			counts(ctx, tx, "SELECT queue, count(*) FROM chassi_dead GROUP BY queue", func(queue string, n int64) { st.Dead[queue] = float64(n) }),
+			counts(ctx, tx, s.sql.unserved, func(name string, n int64) { st.Unserved[name] = time.Duration(n) * time.Microsecond }))
 	})
 	st.OldestUnrelayed = time.Duration(oldest) * time.Microsecond
 	return st, err
 }
 
-func each[K any](ctx context.Context, tx *database.Tx, query string, f func(K, int64)) error {
-	rows, err := tx.Query(ctx, query)
+func counts[K any](ctx context.Context, tx *database.Tx, query string, f func(K, int64)) error {
+	return each(ctx, tx, query, func(c database.Cursor) error {
+		var key K
+		var n int64
+		err := c.Scan(&key, &n)
+		f(key, n)
+		return err
+	})
+}
+
+// each calls f for each row of a query.
+func each(ctx context.Context, q database.Querier, query string, f func(database.Cursor) error, args ...any) error {
+	rows, err := q.Query(ctx, query, args...)
 	if err != nil {
 		return err
 	}
 	for rows.Next() {
-		var key K
-		var n int64
-		if err := rows.Scan(&key, &n); err != nil {
+		if err := f(rows); err != nil {
 			return errors.Join(err, rows.Close())
 		}
-		f(key, n)
 	}
 	return errors.Join(rows.Err(), rows.Close())
 }

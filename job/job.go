@@ -32,6 +32,7 @@ type definition struct {
 	overlap  Policy // Skip if it is not Queue
 	jitter   time.Duration
 	tries    int
+	runs     int // at the same time
 	options  []chassi.EndpointOption
 	endpoint *chassi.Endpoint
 	server   atomic.Pointer[sender] // of the program that serves the job
@@ -82,6 +83,15 @@ func Tries(n int) Option {
 	return func(d *definition) {
 		d.check(n > 0, fmt.Sprintf("has %d tries: want at least 1", n))
 		d.tries = n
+	}
+}
+
+// Concurrency sets how many runs this process carries out at the same time. The default is 16.
+// Those of a scheduled job never overlap.
+func Concurrency(n int) Option {
+	return func(d *definition) {
+		d.check(n > 0, fmt.Sprintf("has a concurrency of %d: want at least 1", n))
+		d.runs = n
 	}
 }
 

@@ -719,6 +719,7 @@ func TestInvalidJobs(t *testing.T) {
 		`other than Once, Skip and All`:                 Cron("a", "0 0 * * *", run, Missed(Queue)),
 		`other than Skip and Queue`:                     Cron("a", "0 0 * * *", run, Overlap(All)),
 		`jitter of -1ns`:                                Cron("a", "0 0 * * *", run, Jitter(-1)),
+		`has a concurrency of 0`:                        Cron("a", "0 0 * * *", run, Concurrency(0)),
 		`has 0 tries`:                                   Cron("a", "0 0 * * *", run, Tries(0)),
 		`has an option that is nil`:                     Cron("a", "0 0 * * *", run, nil),
 		`has no method`:                                 Cron("a", "0 0 * * *", nil),

@@ -93,7 +93,7 @@ func (s *Server) handle(d *definition, middleware []chassi.Middleware) error {
 		return fmt.Errorf("job %q: %w", d.name, err)
 	}
 	return s.engine.Handle(task.Queue{
-		Name: d.queue(), Tries: d.tries, Ending: s.record,
+		Name: d.queue(), Tries: d.tries, Concurrency: d.runs, Ending: s.record,
 		Run: func(ctx context.Context, t *task.Task) error {
 			s.began.Store(t.ID, time.Now())
 			return run(context.WithValue(ctx, runKey{}, runOf(d, t)), t)
@@ -121,9 +121,9 @@ func (s *Server) record(ended []task.Ended) []database.Statement {
 	return []database.Statement{{
 		SQL: `INSERT INTO chassi_runs (job, run_id, node, started_at, ended_at, outcome, error)
 			SELECT $1, j.value ->> 2, $2, ` + now + ` - CAST(j.value ->> 3 AS BIGINT), ` + now + `, j.value ->> 4, j.value ->> 5
-			FROM ` + task.Each(s.db.Dialect(), "$3") + ` CROSS JOIN chassi_tasks AS t
-			WHERE t.id = CAST(j.value ->> 0 AS BIGINT) AND t.fence = CAST(j.value ->> 1 AS BIGINT)` + replace,
-		Args: []any{job, s.engine.Session(), task.List(rows)},
+			FROM ` + task.Each(s.db.Dialect(), "$3") + `
+			WHERE (SELECT fence FROM chassi_tasks WHERE id = CAST(j.value ->> 0 AS BIGINT)) = CAST(j.value ->> 1 AS BIGINT)` + replace,
+		Args: []any{job, s.engine.Session(), task.JSON(rows)},
 	}, trim(job)}
 }
 

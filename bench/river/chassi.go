@@ -21,14 +21,18 @@ import (
 // candidate is a system to measure.
 type candidate struct {
 	name string
-	open func(ctx context.Context, dialect, url string) (system, error)
+	open opener
 }
 
+type opener func(ctx context.Context, dialect, url string) (system, error)
+
 var systems = []candidate{
-	{"chassi, jobs", openJobs},
-	{"chassi, events", openEvents},
-	{"river, defaults", openRiver(defaults)},
-	{"river, as in its benchmark", openRiver(asInItsBenchmark)},
+	{"chassi, jobs, 16 workers (default)", openJobs(16)},
+	{"chassi, jobs, 100 workers", openJobs(100)},
+	{"river, 100 workers, other defaults", openRiver(defaults)},
+	{"chassi, jobs, 2000 workers", openJobs(2000)},
+	{"chassi, events, 2000 workers", openEvents(2000)},
+	{"river, 2000 workers, as in its benchmark", openRiver(asInItsBenchmark)},
 }
 
 // newDatabase creates a database. It returns its URL, and a function that removes it.
@@ -90,26 +94,38 @@ func openChassi(ctx context.Context, dialect, url string) (*chassi, error) {
 	return c, job.Migrate(ctx, db)
 }
 
-func openJobs(ctx context.Context, dialect, url string) (system, error) {
-	c, err := openChassi(ctx, dialect, url)
-	if err != nil {
-		return nil, err
+func openJobs(workers int) opener {
+	return func(ctx context.Context, dialect, url string) (system, error) {
+		c, err := openChassi(ctx, dialect, url)
+		if err != nil {
+			return nil, err
+		}
+		return c, c.addJobs(workers)
 	}
-	ship := job.New("ship", func(_ context.Context, o *order) error { c.work(o.Number); return nil })
+}
+
+func (c *chassi) addJobs(workers int) error {
+	ship := job.New("ship", func(_ context.Context, o *order) error { c.work(o.Number); return nil }, job.Concurrency(workers))
 	c.add = func(ctx context.Context, tx *database.Tx, number int64) error {
 		_, err := ship.Enqueue(ctx, tx.DBTX(), &order{number})
 		return err
 	}
 	server := job.NewServer(c.db, job.Options{Logger: quiet})
 	c.run = server
-	return c, server.Add(nil, ship)
+	return server.Add(nil, ship)
 }
 
-func openEvents(ctx context.Context, dialect, url string) (system, error) {
-	c, err := openChassi(ctx, dialect, url)
-	if err != nil {
-		return nil, err
+func openEvents(workers int) opener {
+	return func(ctx context.Context, dialect, url string) (system, error) {
+		c, err := openChassi(ctx, dialect, url)
+		if err != nil {
+			return nil, err
+		}
+		return c, c.addEvents(workers)
 	}
+}
+
+func (c *chassi) addEvents(workers int) error {
 	ordered := event.NewTopic[order]("bench.v1.Ordered")
 	c.add = func(ctx context.Context, tx *database.Tx, number int64) error {
 		return ordered.Publish(ctx, tx, &order{number})
@@ -117,9 +133,9 @@ func openEvents(ctx context.Context, dialect, url string) (system, error) {
 	server := event.NewServer(c.db, event.Options{Logger: quiet})
 	c.run = server
 	if err := server.Publishes(ordered); err != nil {
-		return nil, err
+		return err
 	}
-	return c, server.Add(event.Subscribe(ordered, "ship", func(_ context.Context, o *order) error { c.work(o.Number); return nil }))
+	return server.Add(event.Subscribe(ordered, "ship", func(_ context.Context, o *order) error { c.work(o.Number); return nil }, event.Concurrency(workers)))
 }
 
 func (c *chassi) transact(ctx context.Context, number int64, statements func(context.Context, querier) error) (attempts int, err error) {

@@ -51,7 +51,7 @@ type riverQueue[TTx any] struct {
 	end    func()
 }
 
-func openRiver(configure func(*river.Config)) func(ctx context.Context, dialect, url string) (system, error) {
+func openRiver(configure func(*river.Config)) opener {
 	return func(ctx context.Context, dialect, url string) (system, error) {
 		if dialect == "SQLite" {
 			return openRiverSQLite(ctx, url, configure)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/database"
@@ -37,7 +38,8 @@ func (f finished) outcome() (Outcome, *chassi.Error) {
 // settle returns the statements that end runs: one for all that are done, since most are.
 func (e *Engine) settle(ended []finished) (batch []database.Statement) {
 	var changes []database.Statement
-	var done [][3]any
+	var ids []int64
+	var claims []string
 	records := make(map[*queue][]Ended)
 	for _, f := range ended {
 		if errors.Is(f.err, ErrLeaseLost) || f.deleted && f.queue.Ending == nil {
@@ -60,26 +62,45 @@ func (e *Engine) settle(ended []finished) (batch []database.Statement) {
 			add(e.sql.bury, why.Code.String(), why.Reason, safetext.Clip(f.err.Error(), maxError))
 		}
 		if what == Done || what == Dead {
-			done = append(done, [3]any{f.task.ID, f.fence(), f.session.id})
+			ids = append(ids, f.task.ID)
+			claims = append(claims, fmt.Sprint(f.task.ID, "/", f.fence(), "/", f.session.id))
 		}
 	}
 	for q, list := range records {
 		batch = append(batch, q.Ending(list)...)
 	}
 	batch = append(batch, changes...)
-	if len(done) > 0 {
-		batch = append(batch, database.Statement{SQL: e.sql.doneAll, Args: []any{List(done)}})
+	if len(ids) > 0 {
+		d := e.db.Dialect()
+		batch = append(batch, database.Statement{SQL: e.sql.doneAll, Args: []any{List(d, ids), List(d, claims)}})
 	}
 	return batch
 }
 
-// List returns a list as an argument for [Each].
-func List[T any](list []T) string {
-	text, _ := json.Marshal(list) // of numbers and texts
+// List returns a list as an argument of a statement, see [In].
+func List[T any](d database.Dialect, list []T) any {
+	if d == database.Postgres {
+		return list
+	}
+	return JSON(list)
+}
+
+// In returns the condition that an expression is in the argument arg, which is of [List]. On
+// PostgreSQL it is one that no estimate of the planner turns into a comparison of all pairs.
+func In(d database.Dialect, expression, arg string) string {
+	if d == database.Postgres {
+		return expression + " = ANY(" + arg + ")"
+	}
+	return expression + " IN (SELECT value FROM json_each(" + arg + "))"
+}
+
+// JSON returns a list of texts and numbers as an argument for [Each].
+func JSON[T any](list []T) string {
+	text, _ := json.Marshal(list)
 	return string(text)
 }
 
-// Each returns the FROM item j of an argument from [List]: its column value is an element in JSON.
+// Each returns the FROM item j of an argument from [JSON]: its column value is an element.
 func Each(d database.Dialect, arg string) string {
 	if d == database.Postgres {
 		return "json_array_elements(CAST(" + arg + " AS JSON)) AS j (value)"

@@ -29,13 +29,9 @@ func newStatements(d database.Dialect, lease time.Duration, queues int) statemen
 
 // newStatementsAt returns the statements with another expression of the time.
 func newStatementsAt(now string, d database.Dialect, lease time.Duration, queues int) statements {
-	const same = "t.id = CAST(j.value ->> 0 AS BIGINT) AND t.fence = CAST(j.value ->> 1 AS BIGINT) AND t.owner = j.value ->> 2"
 	skip := ""
-	doneAll := "DELETE FROM chassi_tasks WHERE id IN (SELECT t.id FROM " + Each(d, "$1") + " CROSS JOIN chassi_tasks AS t WHERE " + same + ")"
 	if d == database.Postgres {
 		skip = " FOR UPDATE SKIP LOCKED"
-		// USING: a row that was changed meanwhile is compared again.
-		doneAll = "DELETE FROM chassi_tasks AS t USING " + Each(d, "$1") + " WHERE " + same
 	}
 	firm, grace := lease.Microseconds()*6/10, lease.Microseconds()*4/10
 	r := strings.NewReplacer("{now}", now, "{skip}", skip, "{columns}", columns,
@@ -59,7 +55,7 @@ func newStatementsAt(now string, d database.Dialect, lease time.Duration, queues
 		claimSuspect: f(fmt.Sprintf(claim, "state = 4 AND queue IN ("+strings.Join(names, ", ")+")", "1")),
 		owned:        f(`SELECT {columns} FROM chassi_tasks WHERE state = 3 AND owner = $1`),
 		done:         f(`DELETE FROM chassi_tasks WHERE {mine}`),
-		doneAll:      f(doneAll),
+		doneAll:      f("DELETE FROM chassi_tasks WHERE " + In(d, "id", "$1") + " AND " + In(d, "id || '/' || fence || '/' || owner", "$2")),
 		giveBack:     f(`UPDATE chassi_tasks SET state = 0, owner = '', fence = fence + 1, tries = tries - 1 WHERE {mine}`),
 		retry:        f(`UPDATE chassi_tasks SET state = 1, owner = '', due_at = {now} + $4, last_error = $5 WHERE {mine}`),
 		bury: f(`INSERT INTO chassi_dead (id, queue, uid, key, hold, tries, lost, headers, body, code, reason, error, created_at, died_at)
