@@ -64,7 +64,8 @@ func newStatements(d database.Dialect) statements {
 			(SELECT subscription, id FROM chassi_inbox WHERE until < ` + now + ` ORDER BY until LIMIT 1000)`,
 		receive: `INSERT INTO chassi_inbox (subscription, id, until) VALUES ($1, $2, ` + now + ` + ` + micros(inboxTime) + `)
 			ON CONFLICT (subscription, id) DO NOTHING`,
-		oldest:   `SELECT coalesce(` + now + ` - min(created_at), 0) FROM chassi_outbox WHERE relayed_at IS NULL`,
+		oldest: `SELECT coalesce(` + now + ` - min(created_at) FILTER (WHERE ` + strict + `), 0),
+			coalesce(` + now + ` - min(created_at) FILTER (WHERE NOT ` + strict + `), 0) FROM chassi_outbox WHERE relayed_at IS NULL`,
 		unserved: `SELECT name, ` + now + ` - seen_at FROM chassi_subscriptions`,
 	}
 }
@@ -112,12 +113,12 @@ func (s *Server) relayBatch(ctx context.Context, session string, owned []int) (m
 	var ids []int64
 	var failed error
 	if s.o.Backend == nil {
-		err = each(ctx, s.db, s.sql.pendingIDs, func(c database.Cursor) error {
+		err = task.Rows(ctx, s.db, func(c database.Cursor) error {
 			var id int64
 			err := c.Scan(&id)
 			ids = append(ids, id)
 			return err
-		}, shards)
+		}, s.sql.pendingIDs, shards)
 		more = len(ids) == movedTogether
 	} else {
 		var events []Message
@@ -180,7 +181,7 @@ func discard(c database.Cursor) error {
 
 // pending reads the oldest events of the shards in list.
 func (s *Server) pending(ctx context.Context, list any) (events []Message, ids []int64, err error) {
-	err = each(ctx, s.db, s.sql.pending, func(c database.Cursor) error {
+	err = task.Rows(ctx, s.db, func(c database.Cursor) error {
 		var m Message
 		var id int64
 		var headers string
@@ -188,7 +189,7 @@ func (s *Server) pending(ctx context.Context, list any) (events []Message, ids [
 		m.Headers = task.DecodeHeaders(headers)
 		events, ids = append(events, m), append(ids, id)
 		return err
-	}, list)
+	}, s.sql.pending, list)
 	return events, ids, err
 }
 

@@ -202,6 +202,9 @@ func (s *Server) Start(ctx context.Context) error {
 	return nil
 }
 
+// Engine returns the engine that runs the jobs.
+func (s *Server) Engine() *task.Engine { return s.engine }
+
 // Stop ends starting runs and waits for those that have begun. Shortly before the end of ctx it
 // cancels them with the cause [ErrDrained].
 func (s *Server) Stop(ctx context.Context) error {
@@ -227,6 +230,11 @@ const retryPause = time.Second
 
 func (s *Server) run(ctx context.Context) {
 	defer close(s.ended)
+	select {
+	case <-s.engine.Started(): // by the server of events, which starts at the same time
+	case <-ctx.Done():
+		return
+	}
 	outages := outage.New(s.o.Logger, slog.LevelWarn, "jobs: no run can be started, trying again", "jobs: runs can be started again")
 	for ctx.Err() == nil {
 		pause, err := s.StartDue(ctx)

@@ -46,6 +46,7 @@ type Engine struct {
 	wakers  []func() // called for each notification
 	sent    chan struct{}
 	wakeup  chan struct{}
+	started chan struct{} // closed by Start
 
 	// Fields of the conductor.
 	advance    []Key  // keys whose first task may begin
@@ -53,6 +54,8 @@ type Engine struct {
 
 	stop  context.CancelFunc // of all goroutines but the handlers
 	loops sync.WaitGroup
+
+	stats Cache[Stats]
 
 	mu        sync.Mutex
 	session   *session // never nil after Start
@@ -145,7 +148,7 @@ func NewEngine(db *database.DB, o Options) *Engine {
 	return &Engine{
 		db: db, o: o, byName: make(map[string]*queue), running: make(map[int64]*run),
 		outages: outage.New(o.Logger, slog.LevelWarn, "tasks: the database cannot be used, trying again", "tasks: the database can be used again"),
-		wakeup:  make(chan struct{}, 1), sent: make(chan struct{}, 1), woken: 1, idle: make(chan struct{}),
+		wakeup:  make(chan struct{}, 1), sent: make(chan struct{}, 1), woken: 1, idle: make(chan struct{}), started: make(chan struct{}),
 	}
 }
 
@@ -196,9 +199,14 @@ func (e *Engine) Start(ctx context.Context) error {
 	for _, loop := range []func(context.Context){e.conduct, e.maintain, e.listen, e.notify} {
 		e.loops.Go(func() { loop(ctx) })
 	}
+	close(e.started)
 	e.Wake()
 	return nil
 }
+
+// Started returns a channel that is closed when Start has succeeded. Until then only Handle,
+// OnWake, OnCommit and Stats may be called.
+func (e *Engine) Started() <-chan struct{} { return e.started }
 
 // Wake makes this node look for new work. See also [Engine.Notify].
 func (e *Engine) Wake() {

@@ -67,7 +67,7 @@ func newStatementsAt(now string, d database.Dialect, lease time.Duration, queues
 		sweep:   f(`SELECT queue, key FROM chassi_tasks WHERE key <> '' GROUP BY queue, key HAVING min(state) = 2 AND max(state) = 2 LIMIT 1000`),
 		nextDue: f(`SELECT coalesce(min(due_at), 9000000000000000) - {now} FROM chassi_tasks WHERE state = 1`),
 		promote: f(`WITH due AS MATERIALIZED (SELECT id FROM chassi_tasks WHERE state = 1 AND due_at <= {now} ORDER BY due_at LIMIT 1000{skip})
-			UPDATE chassi_tasks SET state = CASE WHEN lost > 0 THEN 4 ELSE 0 END, due_at = 0 WHERE id IN (SELECT id FROM due)`),
+			UPDATE chassi_tasks SET state = CASE WHEN lost > 0 THEN 4 ELSE 0 END WHERE id IN (SELECT id FROM due)`),
 		join:     f(`INSERT INTO chassi_leases (name, owner, until) VALUES ('node/' || $1, $1, {now} + {firm})`),
 		renew:    f(`UPDATE chassi_leases SET until = {now} + {firm}, grace = FALSE WHERE name = 'node/' || $1`),
 		leave:    f(`DELETE FROM chassi_leases WHERE name = 'node/' || $1`),
