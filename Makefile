@@ -13,6 +13,9 @@ PACKAGES ?= ./ratelimit ./client ./validation ./middleware ./overload ./schema/.
 # The race detector needs cgo, which Go switches off where there is no C compiler.
 RACE     := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 
+# All but the tests compile with the flags of `make build`: what is compiled once serves all.
+AS_BUILD := CGO_ENABLED=0 GOFLAGS="$(strip $(shell $(GO) env GOFLAGS) -trimpath -tags=$(TAGS))"
+
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -25,7 +28,7 @@ run: build ## Start the auth service on 127.0.0.1:8080, with a SQLite file here
 
 .PHONY: build
 build: ## Build bin/authd, one static binary, with the licenses beside it
-	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags "-s -w" -o bin/authd ./cmd/authd
+	$(AS_BUILD) $(GO) build -ldflags "-s -w" -o bin/authd ./cmd/authd
 	cp LICENSE cmd/authd/THIRD_PARTY_NOTICES.txt bin/
 
 .PHONY: notices
@@ -69,7 +72,7 @@ rolling: build ## Measure whether calls fail during rolling restarts: half an ho
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (5s)
-	scripts/fuzz.sh $(FUZZTIME)
+	$(AS_BUILD) scripts/fuzz.sh $(FUZZTIME)
 
 .PHONY: mutants
 mutants: ## Run mutation tests of PACKAGES
@@ -78,13 +81,13 @@ mutants: ## Run mutation tests of PACKAGES
 .PHONY: lint
 lint: ## Check formatting, vet, golangci-lint and go.mod
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w $$unformatted"; exit 1; }
-	$(GO) vet -tags $(TAGS) ./...
-	"$$(scripts/tools.sh)"/golangci-lint run
+	$(AS_BUILD) $(GO) vet ./...
+	tools=$$(scripts/tools.sh) && $(AS_BUILD) "$$tools"/golangci-lint run
 	$(GO) mod tidy -diff
 
 .PHONY: contracts
 contracts: ## Lint the contracts of authd and all examples, and test clients generated from them (needs npm, protoc)
-	scripts/contracts.sh
+	$(AS_BUILD) scripts/contracts.sh
 
 .PHONY: differential
 differential: ## Compare 100,000 random types with the schemas and the official Protocol Buffers
@@ -93,7 +96,7 @@ differential: ## Compare 100,000 random types with the schemas and the official 
 
 .PHONY: conformance
 conformance: ## Run the Connect conformance suite over gRPC and Connect, and h2spec over all HTTP/2
-	scripts/conformance.sh
+	$(AS_BUILD) scripts/conformance.sh
 
 .PHONY: soak
 soak: ## Run the long forms of the tests that kill processes and brokers
@@ -102,8 +105,7 @@ soak: ## Run the long forms of the tests that kill processes and brokers
 .PHONY: doctest
 doctest: build ## Run the commands of the documentation against bin/authd
 	scripts/cli.sh
-	# Pages build programs in a folder of their own: with the flags of build, what is compiled once serves all.
-	PATH="$(CURDIR)/bin/tools:$$PATH" CGO_ENABLED=0 GOFLAGS="-trimpath $(GOFLAGS)" $(GO) run ./internal/doctest $(wildcard README.md README.pt-BR.md CONTRIBUTING.md docs/*.md docs/guide/*.md)
+	PATH="$(CURDIR)/bin/tools:$$PATH" $(AS_BUILD) $(GO) run ./internal/doctest $(wildcard README.md README.pt-BR.md CONTRIBUTING.md docs/*.md docs/guide/*.md)
 
 .PHONY: services
 services: ## Start the servers of the integration tests
