@@ -31,6 +31,10 @@ build: ## Build bin/authd, one static binary, with the licenses beside it
 	$(AS_BUILD) $(GO) build -ldflags "-s -w" -o bin/authd ./cmd/authd
 	cp LICENSE cmd/authd/THIRD_PARTY_NOTICES.txt bin/
 
+.PHONY: packages
+packages: ## Compile all packages
+	$(AS_BUILD) $(GO) build ./...
+
 .PHONY: notices
 notices: ## Write the license notices of the modules linked into authd
 	$(GO) run ./internal/notices ./cmd/authd
@@ -42,7 +46,7 @@ reproduce: ## Build bin/authd of the last commit twice, and compare
 .PHONY: test
 test: ## Run all tests, with the race detector if there is a C compiler
 	@$(if $(RACE),,echo "no C compiler found: testing without -race")
-	$(GO) test $(RACE) -timeout 10m $(if $(COVERPROFILE),-coverprofile=$(COVERPROFILE)) ./...
+	$(GO) test $(RACE) -timeout 20m -parallel 4 $(if $(COVERPROFILE),-coverprofile=$(COVERPROFILE)) ./...
 
 .PHONY: cover
 cover: ## Run all tests and write their coverage to coverage.html
