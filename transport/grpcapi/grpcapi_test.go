@@ -66,11 +66,11 @@ func serve(t testing.TB, c grpcapi.Config, middleware ...chassi.Middleware) *grp
 	return s
 }
 
-// A client with nothing but the address lists, describes and calls methods, as
-// grpcurl does.
+// A client with nothing but the address lists, describes and calls methods, as grpcurl does. The
+// zero Config serves reflection, which is the default of the setting.
 func TestReflectionIsEnoughToCall(t *testing.T) {
 	t.Parallel()
-	s := serve(t, grpcapi.Config{Reflection: true})
+	s := serve(t, grpcapi.Config{})
 	conn := dial(t, s)
 	stream, err := reflectionpb.NewServerReflectionClient(conn).ServerReflectionInfo(t.Context())
 	if err != nil {
@@ -134,7 +134,7 @@ func message(file protoreflect.FileDescriptor, name string) *dynamicpb.Message {
 
 func TestReflectionIsOptional(t *testing.T) {
 	t.Parallel()
-	conn := dial(t, serve(t, grpcapi.Config{}))
+	conn := dial(t, serve(t, grpcapi.Config{Reflection: new(false)}))
 	stream, err := reflectionpb.NewServerReflectionClient(conn).ServerReflectionInfo(t.Context())
 	if err == nil {
 		_, err = stream.Recv()

@@ -36,7 +36,7 @@ func header(path string, other ...[2]string) [][2]string {
 // and another connection of that client.
 func occupied(t *testing.T) *attacker {
 	t.Helper()
-	s := serveTarget(t, grpcapi.Config{MaxStreamsPerClient: 2, Reflection: true}, false)
+	s := serveTarget(t, grpcapi.Config{MaxStreamsPerClient: 2}, false)
 	watcher := attack(t, s)
 	for range 2 {
 		if _, err := watcher.call("/grpc.health.v1.Health/Watch", true); err != nil {

@@ -932,7 +932,7 @@ func TestStreamByReflection(t *testing.T) {
 			yield(nil, chassi.NewError(chassi.Aborted, "counted", "Enough").WithRetryAfter(time.Second))
 		}, nil
 	})
-	s := serveStreams(t, grpcapi.Config{Reflection: true}, service)
+	s := serveStreams(t, grpcapi.Config{}, service)
 	conn := dial(t, s)
 	file := describedBy(t, conn, "count.v1.Counter")
 	method := file.Services().Get(0).Methods().Get(0)
