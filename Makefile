@@ -43,10 +43,11 @@ notices: ## Write the license notices of the modules linked into authd
 reproduce: ## Build bin/authd of the last commit twice, and compare
 	scripts/reproduce.sh
 
+# Four tests of a package at once: most wait. `make lint` vets.
 .PHONY: test
 test: ## Run all tests, with the race detector if there is a C compiler
 	@$(if $(RACE),,echo "no C compiler found: testing without -race")
-	$(GO) test $(RACE) -timeout 20m -parallel 4 $(if $(COVERPROFILE),-coverprofile=$(COVERPROFILE)) ./...
+	$(GO) test $(RACE) -vet=off -timeout 20m -parallel 4 $(if $(COVERPROFILE),-coverprofile=$(COVERPROFILE)) ./...
 
 .PHONY: cover
 cover: ## Run all tests and write their coverage to coverage.html
@@ -83,9 +84,8 @@ mutants: ## Run mutation tests of PACKAGES
 	nice -n 15 $(GO) run ./internal/mutants $(ARGS) $(PACKAGES)
 
 .PHONY: lint
-lint: ## Check formatting, vet, golangci-lint and go.mod
+lint: ## Check formatting, golangci-lint, of which vet is a part, and go.mod
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w $$unformatted"; exit 1; }
-	$(AS_BUILD) $(GO) vet ./...
 	tools=$$(scripts/tools.sh) && $(AS_BUILD) "$$tools"/golangci-lint run
 	$(GO) mod tidy -diff
 
