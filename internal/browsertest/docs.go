@@ -65,7 +65,7 @@ func (p *Page) SetToken(token string) {
 	p.Type(token)
 }
 
-// Send sends the open form and waits for an answer that contains text, such as "200 OK".
+// Send sends the open form and waits for a response that contains text, such as "200 OK".
 func (p *Page) Send(text string) {
 	p.t.Helper()
 	p.Press("Send ")
