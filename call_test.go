@@ -361,7 +361,7 @@ func TestMiddlewareMustRespond(t *testing.T) {
 		policy     chassi.EndpointOption
 		want       string
 	}{
-		"returns nil at once":            {silent, chassi.Public, "chassi_test.TestMiddlewareMustAnswer"},
+		"returns nil at once":            {silent, chassi.Public, "chassi_test.TestMiddlewareMustRespond"},
 		"drops an error":                 {swallows, chassi.Authenticated, "returned nil without a response"},
 		"answers by itself":              {responses, chassi.Public, ""},
 		"responds with another type":     {wrong, chassi.Public, "want *chassi_test.response"},
