@@ -86,7 +86,7 @@ func TestBackupToAFullDisk(t *testing.T) {
 // time zones, no /etc.
 func TestServesInAnEmptyRoot(t *testing.T) {
 	t.Parallel()
-	program, root := realAuthd(t), t.TempDir()
+	program, root := build(t), t.TempDir()
 	if os.Geteuid() != 0 {
 		t.Skip("chroot needs root: run the test as root")
 	}

@@ -139,6 +139,9 @@ func (s *stream) flush(began time.Time) error {
 	if err := s.control.Flush(); err != nil {
 		return s.failed(began, err)
 	}
+	if s.x.r.ProtoMajor > 1 { // whose deadline ends a stream even if nothing is being written
+		_ = s.control.SetWriteDeadline(time.Time{})
+	}
 	s.written = time.Now()
 	return nil
 }
