@@ -48,6 +48,7 @@ reproduce: ## Build bin/authd of the last commit twice, and compare
 test: ## Run all tests, with the race detector if there is a C compiler
 	@$(if $(RACE),,echo "no C compiler found: testing without -race")
 	$(GO) test $(RACE) -vet=off -timeout 20m -parallel 4 $(if $(COVERPROFILE),-coverprofile=$(COVERPROFILE)) ./...
+	cd internal/ormtest && $(GO) test ./... # a module of its own
 
 .PHONY: cover
 cover: ## Run all tests and write their coverage to coverage.html

@@ -107,8 +107,8 @@ func ExampleMiddleware() {
 		fmt.Println(err)
 		return
 	}
-	answer, err := client.Invoke[response](context.Background(), c, "Greet", &request{Name: "Ada"})
-	fmt.Println(answer.Text, err)
+	reply, err := client.Invoke[response](context.Background(), c, "Greet", &request{Name: "Ada"})
+	fmt.Println(reply.Text, err)
 	// Output:
 	// build the service's own for greet.v1.Greeter/Greet
 	// build inner for greet.v1.Greeter/Greet

@@ -153,7 +153,7 @@ type codec []byte
 
 // Decode ignores fields that the subscriber does not know yet.
 func (c codec) Decode(request any) error {
-	if err := strictjson.DecodeAnswer(c, request); err != nil {
+	if err := strictjson.DecodeResponse(c, request); err != nil {
 		return chassi.NewError(chassi.InvalidArgument, "malformed_event", "The event cannot be decoded").WithCause(err)
 	}
 	return nil

@@ -111,7 +111,7 @@ type codec []byte
 
 // Decode ignores fields that are unknown to this version of the program.
 func (c codec) Decode(request any) error {
-	if err := strictjson.DecodeAnswer(c, request); err != nil {
+	if err := strictjson.DecodeResponse(c, request); err != nil {
 		return chassi.NewError(chassi.InvalidArgument, "malformed_argument", "The argument of the job cannot be decoded").WithCause(err)
 	}
 	return nil

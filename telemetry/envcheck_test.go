@@ -74,7 +74,7 @@ func TestOTLPVariablesThatCannotBeUsed(t *testing.T) {
 	}
 }
 
-// A collector that answers with rubbish costs a bounded log line, and receives no other collector's
+// A collector that responds with rubbish costs a bounded log line, and receives no other collector's
 // API key.
 func TestHostileCollectors(t *testing.T) {
 	stolen := make(chan string, 10)

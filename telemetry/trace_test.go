@@ -88,7 +88,7 @@ func refusingAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// hungServer reads requests and never answers.
+// hungServer reads requests and never responds.
 func hungServer(t *testing.T) string {
 	t.Helper()
 	over := make(chan struct{})

@@ -109,8 +109,8 @@ func TestSprayedAccountsAreBounded(t *testing.T) {
 	guesses := map[string]func(n *node) func(email string){
 		"http": func(n *node) func(string) {
 			return func(email string) {
-				if status, answer := n.post("/v1/auth", "", object{"email": email, "password": "a guess"}); status != http.StatusNotFound {
-					t.Errorf("%d %v", status, answer)
+				if status, response := n.post("/v1/auth", "", object{"email": email, "password": "a guess"}); status != http.StatusNotFound {
+					t.Errorf("%d %v", status, response)
 				}
 			}
 		},
@@ -210,8 +210,8 @@ func TestTrustedNATSClientForwardsAddresses(t *testing.T) {
 	}
 }
 
-// The service's answers reach no endpoint, whatever reply subject a client states.
-func TestNATSAnswersCallNothing(t *testing.T) {
+// The service's responses reach no endpoint, whatever reply subject a client states.
+func TestNATSResponsesCallNothing(t *testing.T) {
 	t.Parallel()
 	n := start(t, t.TempDir())
 	n.natsClient("reports")
@@ -234,6 +234,6 @@ func TestNATSAnswersCallNothing(t *testing.T) {
 	}
 	n.awaitLog(`"route":"auth.v1.Auth/JWKS"`)
 	if strings.Contains(n.text(), `"route":"auth.v1.Auth/SignUp"`) {
-		t.Errorf("an answer was taken for a call:\n%s", n.text())
+		t.Errorf("a response was taken for a call:\n%s", n.text())
 	}
 }

@@ -43,9 +43,9 @@ func TestDescriptorsRunOut(t *testing.T) {
 		}
 		n.awaitLog(`"connections cannot be accepted","service":"authd","server":"http"`)
 		for range 20 {
-			status, answer := n.post("/v1/auth", "", ada)
+			status, response := n.post("/v1/auth", "", ada)
 			if status != http.StatusOK && status != http.StatusServiceUnavailable {
-				t.Errorf("login without free descriptors: %d %v, want 200 or 503", status, answer)
+				t.Errorf("login without free descriptors: %d %v, want 200 or 503", status, response)
 			}
 		}
 		for _, c := range held {

@@ -100,7 +100,7 @@ func (c *Client) Answered(t *testing.T) (open bool) {
 		frame, err := c.ReadFrame()
 		if err != nil {
 			if os.IsTimeout(err) {
-				t.Error("no answer and no end")
+				t.Error("no response and no end")
 			}
 			return false
 		}

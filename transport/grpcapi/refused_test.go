@@ -46,20 +46,20 @@ func occupied(t *testing.T) *attacker {
 	if err := watcher.Out.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	for answers := 0; answers < 2; { // the watches run
+	for responses := 0; responses < 2; { // the watches run
 		frame, err := watcher.ReadFrame()
 		if err != nil {
 			t.Fatal(err)
 		}
 		if _, ok := frame.(*http2.DataFrame); ok {
-			answers++
+			responses++
 		}
 	}
 	return attack(t, s)
 }
 
-// ended reads until n calls have ended, by an answer or by a reset without one. A reset
-// for no error comes behind the answer of a call whose message was not read.
+// ended reads until n calls have ended, by a response or by a reset without one. A reset
+// for no error comes behind the response of a call whose message was not read.
 func (a *attacker) ended(t *testing.T, n int, field func(hpack.HeaderField)) {
 	t.Helper()
 	a.Extend() // many calls may take longer, each group of them may not

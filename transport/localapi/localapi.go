@@ -162,7 +162,7 @@ func (c localCodec) Decode(request any) error {
 
 func (c localCodec) Encode(response any) error {
 	if out, ok := c.from.Out.(*transport.Pairs); ok {
-		if err := transport.CheckAnswer(*out); err != nil {
+		if err := transport.CheckResponse(*out); err != nil {
 			return fmt.Errorf("localapi: the response: %w", err)
 		}
 	}
@@ -183,14 +183,14 @@ var _ chassi.StreamCodec = (*streamCodec)(nil)
 func (c *streamCodec) Begin(ctx context.Context, call *chassi.Call) (context.Context, error) {
 	ctx, stream, err := c.server.streams.Open(ctx, call)
 	c.stream = stream
-	return ctx, err //nolint:wrapcheck // is the answer
+	return ctx, err //nolint:wrapcheck // is the response
 }
 
 // Open tells the client that the stream is open.
 func (c *streamCodec) Open() error {
 	if out, ok := c.from.Out.(*transport.Pairs); ok {
-		if err := transport.CheckAnswer(*out); err != nil {
-			return fmt.Errorf("localapi: the answer: %w", err)
+		if err := transport.CheckResponse(*out); err != nil {
+			return fmt.Errorf("localapi: the response: %w", err)
 		}
 	}
 	c.from.Stream.Open()

@@ -34,7 +34,7 @@ func (c *Client) BindStream(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler
 
 var (
 	errLost      = chassi.NewError(chassi.DataLoss, "stream_gap", "Messages of the stream were lost")
-	errMalformed = chassi.NewError(chassi.Internal, "malformed_answer", "The service's answer is malformed")
+	errMalformed = chassi.NewError(chassi.Internal, "malformed_response", "The service's response is malformed")
 	errNotOpened = errors.New("natsapi: the stream was not opened in time")
 )
 

@@ -16,13 +16,13 @@ import (
 // overhead of the transport.
 const sizeLimit = 1 << 20
 
-// Sized asks for an answer with so many characters.
+// Sized asks for a response with so many characters.
 type Sized struct {
 	Characters int    `json:"characters"`
 	Padding    string `json:"padding"`
 }
 
-// Padding is an answer of any size.
+// Padding is a response of any size.
 type Padding struct {
 	Padding string `json:"padding"`
 }
@@ -36,17 +36,17 @@ func (s *suite) size(_ context.Context, r *Sized) (*Padding, error) {
 // without sizes.
 func (f *fixture) limited(t *testing.T) bool {
 	t.Helper()
-	f.start(t, func(o *Options) { o.MaxMessageBytes, o.MaxAnswerBytes = sizeLimit, sizeLimit })
+	f.start(t, func(o *Options) { o.MaxMessageBytes, o.MaxResponseBytes = sizeLimit, sizeLimit })
 	return f.Send != nil
 }
 
 // A response of any size arrives, or only its caller gets an error, soon. The method runs once.
-func testAnswerSizes(t *testing.T, f *fixture) {
+func testResponseSizes(t *testing.T, f *fixture) {
 	if !f.limited(t) {
 		return
 	}
 	defer f.undisturbed(t)()
-	probes := findLimit(t, "answer_too_large", func(ctx context.Context, n int) error {
+	probes := findLimit(t, "response_too_large", func(ctx context.Context, n int) error {
 		got, err := client.Invoke[Padding](ctx, f.client, "Size", &Sized{Characters: n})
 		if err == nil && got.Padding != strings.Repeat("x", n) {
 			return fmt.Errorf("%d characters arrived as %d", n, len(got.Padding))
@@ -74,7 +74,7 @@ func testRequestSizes(t *testing.T, f *fixture) {
 		return err
 	})
 	if n := int(f.service.sized.Load()); n != served {
-		t.Errorf("the method ran %d times for %d answers", n, served)
+		t.Errorf("the method ran %d times for %d responses", n, served)
 	}
 }
 
@@ -188,14 +188,14 @@ func testInvalidMetadata(t *testing.T, f *fixture) {
 			t.Errorf("metadata of %d bytes: %v, want resource_exhausted", size, err)
 		}
 	}
-	for _, how := range []string{"answer not ASCII", "answer name", "answer too much"} {
+	for _, how := range []string{"response not ASCII", "response name", "response too much"} {
 		_, err := client.Invoke[Nothing](bounded(t), f.client, "Fail", &Failure{How: how})
 		if e := chassi.ErrorOf(err); e == nil || e.Code != chassi.Internal {
 			t.Errorf("%s: %v, want internal", how, err)
 		}
 	}
-	if log := f.log.String(); !strings.Contains(log, "X-Answer") || !strings.Contains(log, "printable ASCII") {
-		t.Errorf("the log does not say what is wrong with the answer:\n%s", log)
+	if log := f.log.String(); !strings.Contains(log, "X-Reply") || !strings.Contains(log, "printable ASCII") {
+		t.Errorf("the log does not say what is wrong with the response:\n%s", log)
 	}
 	if _, err := client.Invoke[Echo](bounded(t), f.client, "Echo", full()); err != nil {
 		t.Errorf("after that: %v", err)
