@@ -140,6 +140,7 @@ func Until(t *testing.T, limit time.Duration, ok func() bool, failure string) {
 func Heap() uint64 {
 	var m runtime.MemStats
 	runtime.GC()
+	runtime.GC() // what a pool held
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
 }
