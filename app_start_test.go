@@ -22,7 +22,7 @@ func TestPartialStartIsUndone(t *testing.T) {
 	}{
 		"error":  {fails(errInUse), "start grpc: address in use"},
 		"panic":  {func(context.Context) error { panic(errInUse) }, "start grpc: internal (internal): Internal error: panic: address in use"},
-		"goexit": {func(context.Context) error { runtime.Goexit(); return nil }, "start grpc: the goroutine exited without an answer"},
+		"goexit": {func(context.Context) error { runtime.Goexit(); return nil }, "start grpc: the goroutine exited without a response"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -216,8 +216,8 @@ func await(ctx context.Context, patience time.Duration, f func(context.Context) 
 	case err := <-done:
 		return true, err
 	case <-time.After(patience):
-		return false, fmt.Errorf("no answer: %w", ctx.Err())
+		return false, fmt.Errorf("no response: %w", ctx.Err())
 	}
 }
 
-var errGoexit = errors.New("the goroutine exited without an answer")
+var errGoexit = errors.New("the goroutine exited without a response")

@@ -158,6 +158,10 @@ func (c *choosy) Bind(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, erro
 	return c.Caller.Bind(e)
 }
 
+func (c *choosy) BindStream(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error) {
+	return c.Caller.(client.Streamer).BindStream(e)
+}
+
 func (c *choosy) Close() error { c.closed.Add(1); return nil }
 
 // An instance that cannot be dialed or lacks an endpoint is logged and left out; the others

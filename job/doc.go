@@ -7,7 +7,7 @@
 //	id, err := sendMail.Enqueue(ctx, tx, &Mail{To: address}, job.At(t), job.Unique(address))
 //
 // A job is a [chassi.Endpoint]: its runs pass through the middleware of the program, with the
-// [chassi.Binding] Transport "job". standard/sqldb adds jobs to a program.
+// [chassi.Binding] Transport "job". Package standard/jobs adds jobs to a program.
 //
 // # Guarantees
 //

@@ -243,7 +243,7 @@ func TestErrorsHelp(t *testing.T) {
 		"no users":        {[]string{"--users", "0"}, "go run ./load/seed"},
 		"no rate":         {[]string{"--rate", "0"}, "more than 0"},
 		"steps":           {[]string{"--steps", "1,x"}, `"x" is no rate`},
-		"nobody there":    {[]string{"--target", "http://127.0.0.1:1"}, "no authd answers over http at http://127.0.0.1:1"},
+		"nobody there":    {[]string{"--target", "http://127.0.0.1:1"}, "no authd responds over http at http://127.0.0.1:1"},
 		"no such account": {slices.Concat(flags, []string{"--users", "500"}), "user0000249@example.com cannot log in"},
 		"wrong password":  {slices.Concat(flags, []string{"--password", "a guess"}), "user0000000@example.com cannot log in"},
 	} {

@@ -58,7 +58,7 @@ func parse(args []string, errOut io.Writer) (o options, err error) {
 	flags.StringVar(&o.password, "password", accounts.DefaultPassword, "of the accounts")
 	flags.StringVar(&o.arrivals, "arrivals", "poisson", "poisson or even")
 	flags.IntVar(&o.workers, "workers", 256, "calls under way at once; further ones wait, which counts")
-	flags.IntVar(&o.outstanding, "outstanding", 10_000, "calls due and without an answer; further ones are dropped, and counted")
+	flags.IntVar(&o.outstanding, "outstanding", 10_000, "calls due and without a response; further ones are dropped, and counted")
 	flags.Uint64Var(&o.seed, "seed", 1, "of the random arrivals and choices")
 	flags.BoolVar(&o.json, "json", false, "print the result as JSON")
 	if err = flags.Parse(args); err != nil {

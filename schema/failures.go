@@ -44,7 +44,7 @@ func failures(e *chassi.Endpoint, hasInput, hasBody bool, statusOf func(chassi.C
 	add(chassi.ResourceExhausted, "rate_limited", "Too many requests")
 	add(chassi.ResourceExhausted, "too_many_concurrent_calls", "Too many calls of one client at once")
 	add(chassi.Unavailable, "overloaded", "The service is overloaded")
-	add(chassi.Unavailable, "unavailable", "What this call depends on is not available now")
+	add(chassi.Unavailable, "unavailable", "A dependency of the call is unavailable")
 	add(chassi.Internal, "internal", "Internal error")
 	add(chassi.DeadlineExceeded, "deadline_exceeded", "The request took too long")
 	seen := make(map[string]bool)

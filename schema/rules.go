@@ -11,7 +11,7 @@ import (
 	"github.com/chassi-go/chassi/validation"
 )
 
-// rulesOf returns what the validate tags of a struct say of its fields. What is answered is
+// rulesOf returns what the validate tags of a struct say of its fields. A response is
 // not held against them, but its values are those of oneof all the same.
 func (c *components) rulesOf(t *gotype.Type, d direction) []validation.Description {
 	rules, err := validation.Describe(t.Go)

@@ -114,7 +114,7 @@ func TestOperationsDescribeMessages(t *testing.T) {
 		"kinds":{"type":["array","null"],"items":{"type":"string"}},
 		"maker":{"$ref":"#/components/schemas/Maker","description":"Where it is made."},
 		"more":{}}}`)
-	same(t, "the answer", at(t, d, "components", "schemas", "PutResponse"), `{"type":"object","required":["item"],"properties":{
+	same(t, "the response", at(t, d, "components", "schemas", "PutResponse"), `{"type":"object","required":["item"],"properties":{
 		"item":{"description":"What is stored now.","anyOf":[{"$ref":"#/components/schemas/Item"},{"type":"null"}]}}}`)
 }
 

@@ -293,10 +293,10 @@ func TestStopWithoutAgent(t *testing.T) {
 	a.stop()
 }
 
-// What answers need not be an agent, and need not answer.
+// What answers need not be an agent, and need not respond.
 func TestRubbish(t *testing.T) {
 	t.Parallel()
-	answers := map[string]http.HandlerFunc{
+	responses := map[string]http.HandlerFunc{
 		"no index": func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("[]")) },
 		"no JSON": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X-Consul-Index", "1")
@@ -313,10 +313,10 @@ func TestRubbish(t *testing.T) {
 		},
 		"never": func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
 	}
-	for name, answer := range answers {
+	for name, response := range responses {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			server := httptest.NewServer(answer)
+			server := httptest.NewServer(response)
 			defer server.Close()
 			var l disctest.Log
 			source := newSource(t, config(server.URL, &l), "auth", "")

@@ -246,7 +246,7 @@ func TestFailover(t *testing.T) {
 	disctest.Expect(t, updates, "10.0.0.1:80", "10.0.0.2:80")
 }
 
-// The first member takes connections and never answers.
+// The first member takes connections and never responds.
 func TestHungMember(t *testing.T) {
 	t.Parallel()
 	hung, err := net.Listen("tcp", "127.0.0.1:0")

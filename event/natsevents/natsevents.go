@@ -187,10 +187,13 @@ func (b *Backend) Declare(ctx context.Context, topic, subscription, position str
 	if err != nil {
 		return "", err
 	}
-	at, err := strconv.ParseUint(position, 10, 64)
+	if position == "" {
+		return strconv.FormatUint(state.LastSeq, 10), nil
+	}
+	at, err := parsePosition(subscription, position)
 	switch {
 	case err != nil:
-		return strconv.FormatUint(state.LastSeq, 10), nil //nolint:nilerr // a new subscription has no position
+		return "", err
 	case at > state.LastSeq: // the stream was created anew
 		return "0", nil
 	case at+1 < state.FirstSeq:
@@ -198,6 +201,16 @@ func (b *Backend) Declare(ctx context.Context, topic, subscription, position str
 			"topic", topic, "subscription", subscription, "events", state.FirstSeq-at-1)
 	}
 	return position, nil
+}
+
+// parsePosition returns the sequence number that is the position of a subscription.
+func parsePosition(subscription, position string) (uint64, error) {
+	at, err := strconv.ParseUint(position, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("natsevents: subscription %s: %w: %.100q in chassi_subscriptions.position of its database is not a sequence number; "+
+			"restore it, or set it to '0' to receive all that the stream keeps, of which the inbox drops what was received before", subscription, event.ErrPosition, position)
+	}
+	return at, nil
 }
 
 func (b *Backend) state(ctx context.Context, topic string) (jetstream.StreamState, error) {
@@ -223,9 +236,9 @@ func (b *Backend) Receive(ctx context.Context, topic, subscription, position str
 	if err != nil {
 		return err
 	}
-	at, err := strconv.ParseUint(position, 10, 64)
+	at, err := parsePosition(subscription, position)
 	if err != nil {
-		return fmt.Errorf("natsevents: position %q: %w", position, err)
+		return err
 	}
 	name, _ := b.names(topic)
 	consumer, err := b.js.OrderedConsumer(ctx, name, jetstream.OrderedConsumerConfig{

@@ -30,7 +30,7 @@ var errMalformed = chassi.NewError(chassi.InvalidArgument, "malformed_body", "Th
 
 // Decode ignores fields that are unknown to this version of the program.
 func (c codec) Decode(request any) error {
-	if err := strictjson.DecodeAnswer(c, request); err != nil {
+	if err := strictjson.DecodeResponse(c, request); err != nil {
 		return errMalformed.WithCause(err)
 	}
 	return nil

@@ -17,7 +17,8 @@ type DeadLetter struct {
 	Queue, UID   string
 	Key          string
 	Hold         bool // whether later tasks of the key wait for it
-	Tries, Lost  int
+	Tries        int
+	Lost         int    // how often its lease was lost while it ran alone
 	Code, Reason string // of its last error
 	Error        string
 	Created      time.Time

@@ -48,9 +48,8 @@ type Engine struct {
 	wakeup  chan struct{}
 	started chan struct{} // closed by Start
 
-	// Fields of the conductor.
-	advance    []Key  // keys whose first task may begin
-	suspectDry uint64 // as queue.dry
+	advance   []Key         // keys whose first task may begin; the conductor's
+	isolation time.Duration // how long a suspect runs alone at most
 
 	stop  context.CancelFunc // of all goroutines but the handlers
 	loops sync.WaitGroup
@@ -61,7 +60,7 @@ type Engine struct {
 	session   *session // never nil after Start
 	finished  []finished
 	running   map[int64]*run
-	suspects  int    // that run now
+	suspected bool   // whether suspects may wait; then nothing else begins
 	woken     uint64 // counts wakes
 	reconcile bool   // whether an unknown commit may have claimed tasks
 	draining  bool
@@ -121,7 +120,7 @@ type queue struct {
 type run struct {
 	task    *Task
 	queue   *queue
-	suspect bool
+	began   time.Time
 	session *session
 	cancel  context.CancelCauseFunc
 }
@@ -146,7 +145,7 @@ func NewEngine(db *database.DB, o Options) *Engine {
 		o.DeadLettered = func(string) {}
 	}
 	return &Engine{
-		db: db, o: o, byName: make(map[string]*queue), running: make(map[int64]*run),
+		db: db, o: o, isolation: o.Lease / 6, byName: make(map[string]*queue), running: make(map[int64]*run),
 		outages: outage.New(o.Logger, slog.LevelWarn, "tasks: the database cannot be used, trying again", "tasks: the database can be used again"),
 		wakeup:  make(chan struct{}, 1), sent: make(chan struct{}, 1), woken: 1, idle: make(chan struct{}), started: make(chan struct{}),
 	}
@@ -227,9 +226,9 @@ func (e *Engine) signal() {
 }
 
 // begin runs a claimed task in a goroutine.
-func (e *Engine) begin(s *session, q *queue, r *row, isSuspect bool) {
+func (e *Engine) begin(s *session, q *queue, r *row) {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	run := &run{task: &r.Task, queue: q, suspect: isSuspect, session: s, cancel: cancel}
+	run := &run{task: &r.Task, queue: q, began: time.Now(), session: s, cancel: cancel}
 	e.mu.Lock()
 	if known := e.running[r.ID]; known != nil && known.session == s {
 		known.task.fence = r.fence // the server lost its last commits; the task runs already
@@ -239,9 +238,7 @@ func (e *Engine) begin(s *session, q *queue, r *row, isSuspect bool) {
 	}
 	e.running[r.ID] = run
 	q.free--
-	if isSuspect {
-		e.suspects++
-	}
+	e.suspected = e.suspected || r.suspicion > 0
 	lost := e.session != s
 	e.mu.Unlock()
 	if lost {

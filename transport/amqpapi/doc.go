@@ -18,7 +18,7 @@
 //
 // # Responses
 //
-// Responses use a separate connection, optionally with a separate user ([Answers]). Two kinds
+// Responses use a separate connection, optionally with a separate user ([Responses]). Two kinds
 // of address are allowed: direct reply-to, and the reply queues of the user that RabbitMQ has
 // authenticated as the publisher ([Config].ReplyQueues). A request with another reply_to is not
 // executed. A response that cannot be sent is counted and logged.

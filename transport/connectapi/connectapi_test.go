@@ -81,16 +81,16 @@ func ask(t testing.TB, url string, r request) (*http.Response, string) {
 	for i := 0; i < len(r.header); i += 2 {
 		h.Header.Set(r.header[i], r.header[i+1])
 	}
-	answer, err := httpClient(t, false).Do(h)
+	response, err := httpClient(t, false).Do(h)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer answer.Body.Close()
-	body, err := io.ReadAll(answer.Body)
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return answer, string(body)
+	return response, string(body)
 }
 
 func TestProtocol(t *testing.T) {
@@ -141,11 +141,11 @@ func TestProtocol(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			answer, body := ask(t, url, c.request)
-			if answer.StatusCode != c.status {
-				t.Errorf("%d %s, want %d", answer.StatusCode, body, c.status)
+			response, body := ask(t, url, c.request)
+			if response.StatusCode != c.status {
+				t.Errorf("%d %s, want %d", response.StatusCode, body, c.status)
 			}
-			media := answer.Header.Get("Content-Type")
+			media := response.Header.Get("Content-Type")
 			switch {
 			case c.status == 404 || c.status == 405 || c.status == 415:
 				if media != "application/problem+json" {
@@ -158,11 +158,11 @@ func TestProtocol(t *testing.T) {
 				}
 			case body != c.want:
 				t.Errorf("%q, want %q", body, c.want)
-			case media != strings.ReplaceAll(answer.Request.Header.Get("Content-Type"), "; charset=UTF-8", "") || answer.Header.Get("Trailer-Cost") != "7" || answer.Header.Get("Cache-Control") != "no-store":
-				t.Errorf("%v", answer.Header)
+			case media != strings.ReplaceAll(response.Request.Header.Get("Content-Type"), "; charset=UTF-8", "") || response.Header.Get("Trailer-Cost") != "7" || response.Header.Get("Cache-Control") != "no-store":
+				t.Errorf("%v", response.Header)
 			}
 			for header, status := range map[string]int{"Allow": 405, "Accept-Post": 415, "Accept-Encoding": 501, "Www-Authenticate": 401} {
-				if got := answer.Header.Get(header); (got != "") != (answer.StatusCode == status) || header == "Allow" && got != "" && got != "OPTIONS, POST" {
+				if got := response.Header.Get(header); (got != "") != (response.StatusCode == status) || header == "Allow" && got != "" && got != "OPTIONS, POST" {
 					t.Errorf("%s: %q", header, got)
 				}
 			}
@@ -173,14 +173,14 @@ func TestProtocol(t *testing.T) {
 // The error has the details of gRPC in base64 without padding, and for people in JSON.
 func TestError(t *testing.T) {
 	t.Parallel()
-	answer, body := ask(t, serve(t, httpapi.Config{}, shop()), request{path: "/shop.v1.Shop/Fail", body: `{}`})
+	response, body := ask(t, serve(t, httpapi.Config{}, shop()), request{path: "/shop.v1.Shop/Fail", body: `{}`})
 	const want = `{"code":"failed_precondition","message":"There is none","details":[` +
 		`{"type":"google.rpc.ErrorInfo","value":"CgxvdXRfb2Zfc3RvY2sSDHNob3AudjEuU2hvcA","debug":{"reason":"out_of_stock","domain":"shop.v1.Shop"}},` +
 		`{"type":"google.rpc.RetryInfo","value":"CggIARCAyrXuAQ","debug":{"retryDelay":"1.500s"}},` +
 		`{"type":"google.rpc.BadRequest","value":"ChIKBHRleHQSCmlzIHVua25vd24","debug":{"fieldViolations":[{"field":"text","description":"is unknown"}]}},` +
 		`{"type":"shop.v1.Left","value":"CICAgICAgICAEBAB","debug":{"left":"1152921504606846976","color":"COLOR_RED"}}]}`
-	if body != want || answer.Header.Get("Retry-After") != "2" {
-		t.Errorf("%v\n%s, want\n%s", answer.Header, body, want)
+	if body != want || response.Header.Get("Retry-After") != "2" {
+		t.Errorf("%v\n%s, want\n%s", response.Header, body, want)
 	}
 }
 
@@ -192,9 +192,9 @@ func TestCompressedResponse(t *testing.T) {
 		if media == "application/proto" {
 			body = "\x22\xd0\x0f" + strings.Repeat("x", 2000)
 		}
-		answer, got := ask(t, url, request{body: body, header: []string{"Accept-Encoding", "gzip", "Content-Type", media}})
-		if answer.Header.Get("Content-Encoding") != "gzip" || len(got) > 200 {
-			t.Errorf("%s: %v, %d bytes", media, answer.Header, len(got))
+		response, got := ask(t, url, request{body: body, header: []string{"Accept-Encoding", "gzip", "Content-Type", media}})
+		if response.Header.Get("Content-Encoding") != "gzip" || len(got) > 200 {
+			t.Errorf("%s: %v, %d bytes", media, response.Header, len(got))
 		}
 	}
 }
@@ -259,8 +259,8 @@ func TestCORS(t *testing.T) {
 	}}
 	for _, headers := range [][]string{nil, {"Content-Type"}} {
 		url := serve(t, httpapi.Config{CORS: httpapi.CORS{Origins: []string{"https://app.example.com"}, Headers: headers}}, shop())
-		if answer, _ := ask(t, url, preflight); answer.StatusCode != http.StatusNoContent || answer.Header.Get("Access-Control-Allow-Headers") != "connect-protocol-version,connect-timeout-ms,content-type" {
-			t.Errorf("%d %v", answer.StatusCode, answer.Header)
+		if response, _ := ask(t, url, preflight); response.StatusCode != http.StatusNoContent || response.Header.Get("Access-Control-Allow-Headers") != "connect-protocol-version,connect-timeout-ms,content-type" {
+			t.Errorf("%d %v", response.StatusCode, response.Header)
 		}
 	}
 }

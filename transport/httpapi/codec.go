@@ -137,7 +137,7 @@ func (x *exchange) Encode(response any) error {
 	if err := x.out.invalid; err != nil {
 		return fmt.Errorf("httpapi: the response of %s: %w", x.route.binding.Endpoint.FullName(), err)
 	}
-	if x.route.answer != nil || x.transfer != nil {
+	if x.route.response != nil || x.transfer != nil {
 		return x.encodeFields(response)
 	}
 	return x.encodeBody(response)
@@ -148,7 +148,7 @@ func (x *exchange) encodeFields(response any) error {
 	if x.transfer != nil && x.transfer.failed != nil {
 		return x.transfer.failed // of a file that the method may take for complete
 	}
-	a, endpoint := x.route.answer, x.route.binding.Endpoint
+	a, endpoint := x.route.response, x.route.binding.Endpoint
 	if a == nil {
 		return x.encodeBody(response)
 	}

@@ -44,7 +44,7 @@ func (c CORS) check() error {
 }
 
 // newCORS returns nil for a CORS without origins. Pages may use all methods by default,
-// known and routed: a path answers 405 to a method that it does not have.
+// known and routed: a path responds with 405 to a method that it does not have.
 // Headers are request headers that pages may set in addition.
 func newCORS(c CORS, routed, headers []string) *cors.Cors {
 	if len(c.Origins) == 0 {

@@ -45,7 +45,7 @@ var _ chassi.StreamCodec = (*exchange)(nil)
 // Begin admits the stream.
 func (x *exchange) Begin(ctx context.Context, call *chassi.Call) (context.Context, error) {
 	if err := x.out.invalid; err != nil {
-		return nil, fmt.Errorf("httpapi: the answer of %s: %w", x.route.binding.Endpoint.FullName(), err)
+		return nil, fmt.Errorf("httpapi: the response of %s: %w", x.route.binding.Endpoint.FullName(), err)
 	}
 	ctx, admitted, err := x.server.streams.Open(ctx, call)
 	if err != nil {
@@ -138,6 +138,9 @@ func (s *stream) write(b []byte) error {
 func (s *stream) flush(began time.Time) error {
 	if err := s.control.Flush(); err != nil {
 		return s.failed(began, err)
+	}
+	if s.x.r.ProtoMajor > 1 { // whose deadline ends a stream even if nothing is being written
+		_ = s.control.SetWriteDeadline(time.Time{})
 	}
 	s.written = time.Now()
 	return nil

@@ -162,7 +162,7 @@ func (c localCodec) Decode(request any) error {
 
 func (c localCodec) Encode(response any) error {
 	if out, ok := c.from.Out.(*transport.Pairs); ok {
-		if err := transport.CheckAnswer(*out); err != nil {
+		if err := transport.CheckResponse(*out); err != nil {
 			return fmt.Errorf("localapi: the response: %w", err)
 		}
 	}
@@ -174,6 +174,7 @@ func (c localCodec) Encode(response any) error {
 type streamCodec struct {
 	localCodec
 	server *Server
+	ctx    context.Context       //nolint:containedctx // of the stream, nil before Begin
 	stream *transport.OpenStream // nil before Begin
 }
 
@@ -182,15 +183,15 @@ var _ chassi.StreamCodec = (*streamCodec)(nil)
 // Begin admits the stream.
 func (c *streamCodec) Begin(ctx context.Context, call *chassi.Call) (context.Context, error) {
 	ctx, stream, err := c.server.streams.Open(ctx, call)
-	c.stream = stream
-	return ctx, err //nolint:wrapcheck // is the answer
+	c.ctx, c.stream = ctx, stream
+	return ctx, err //nolint:wrapcheck // is the response
 }
 
 // Open tells the client that the stream is open.
 func (c *streamCodec) Open() error {
 	if out, ok := c.from.Out.(*transport.Pairs); ok {
-		if err := transport.CheckAnswer(*out); err != nil {
-			return fmt.Errorf("localapi: the answer: %w", err)
+		if err := transport.CheckResponse(*out); err != nil {
+			return fmt.Errorf("localapi: the response: %w", err)
 		}
 	}
 	c.from.Stream.Open()
@@ -199,12 +200,16 @@ func (c *streamCodec) Open() error {
 
 var errLeft = chassi.NewError(chassi.Canceled, "canceled", "The client has left the stream")
 
-// Send passes an item to the client.
+// Send passes an item to the client, for whom it waits until the end of the stream.
 func (c *streamCodec) Send(item any) (int, error) {
-	if !c.from.Stream.Received(item, 0) {
+	switch {
+	case c.from.Stream.Received(c.ctx, item, 0):
+		return 0, nil
+	case c.ctx.Err() != nil:
+		return 0, context.Cause(c.ctx) //nolint:wrapcheck // is the response
+	default:
 		return 0, errLeft
 	}
-	return 0, nil
 }
 
 func (c *streamCodec) close() {

@@ -34,7 +34,7 @@ func (c *Client) BindStream(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler
 
 var (
 	errLost      = chassi.NewError(chassi.DataLoss, "stream_gap", "Messages of the stream were lost")
-	errMalformed = chassi.NewError(chassi.Internal, "malformed_answer", "The service's answer is malformed")
+	errMalformed = chassi.NewError(chassi.Internal, "malformed_response", "The service's response is malformed")
 	errNotOpened = errors.New("natsapi: the stream was not opened in time")
 )
 
@@ -290,7 +290,7 @@ func (in *incoming) pass(ctx context.Context, call *chassi.Call, remote *broker.
 		if err := remote.ReadItem(m.Header.Get(broker.ContentTypeKey), m.Data, item); err != nil {
 			return false, err
 		}
-		if !call.Stream.Received(item, len(m.Data)) {
+		if !call.Stream.Received(ctx, item, len(m.Data)) {
 			return false, broker.Unreachable(ctx, errCallerLeft)
 		}
 		in.taken(len(m.Data))

@@ -169,17 +169,17 @@ func (w *worker) attempt(m jetstream.Msg) error {
 	if id := in.Get(jetstream.MsgIDHeader); id != "" {
 		in.Set(transport.IdempotencyKey, id)
 	}
-	answer := w.route.Handle(ctx, broker.Request{Arrived: time.Now(), PeerName: "nats:", Header: in, Body: m.Data()})
-	if answer.Err != nil && takenOver.Load() {
+	response := w.route.Handle(ctx, broker.Request{Arrived: time.Now(), PeerName: "nats:", Header: in, Body: m.Data()})
+	if response.Err != nil && takenOver.Load() {
 		return errTakenOver // another instance settles the message
 	}
-	switch w.queue.Classify(answer.Err, attempts) {
+	switch w.queue.Classify(response.Err, attempts) {
 	case transport.Done:
 		return w.acknowledge(m)
 	case transport.Retry:
-		return m.NakWithDelay(max(w.queue.DelayAfter(attempts), answer.Err.RetryAfter))
+		return m.NakWithDelay(max(w.queue.DelayAfter(attempts), response.Err.RetryAfter))
 	default:
-		return w.deadLetter(m, attempts, answer.Err)
+		return w.deadLetter(m, attempts, response.Err)
 	}
 }
 

@@ -16,9 +16,9 @@ import (
 	"github.com/chassi-go/chassi/schema/gotype"
 )
 
-// answerPlan is the plan for the fields of a response struct that HTTP does not carry as JSON. It is
+// responsePlan is the plan for the fields of a response struct that HTTP does not carry as JSON. It is
 // nil for a struct without such fields.
-type answerPlan struct {
+type responsePlan struct {
 	headers, cookies []param
 	status           *param
 	statuses         []int
@@ -38,13 +38,13 @@ func isReserved(name string) bool {
 	return slices.Contains(reservedHeaders, name) || strings.HasPrefix(name, "Access-Control-")
 }
 
-// planAnswer plans the fields of a response struct.
-func planAnswer(response reflect.Type) (*answerPlan, error) {
+// planResponse plans the fields of a response struct.
+func planResponse(response reflect.Type) (*responsePlan, error) {
 	described, err := gotype.Of(response)
 	if err != nil {
 		return nil, err //nolint:wrapcheck // says which field
 	}
-	a := &answerPlan{members: make(map[string]bool), hasBody: described.Rest != nil}
+	a := &responsePlan{members: make(map[string]bool), hasBody: described.Rest != nil}
 	for i := range described.Fields {
 		f := &described.Fields[i]
 		if err := a.add(f); err != nil {
@@ -60,7 +60,7 @@ func planAnswer(response reflect.Type) (*answerPlan, error) {
 	return a, nil
 }
 
-func (a *answerPlan) add(f *gotype.Field) (err error) {
+func (a *responsePlan) add(f *gotype.Field) (err error) {
 	field := param{source: f.Source, name: f.Param, index: f.Index, indirect: f.Indirect}
 	switch {
 	case f.Type.Kind == gotype.File && (a.file != nil || f.Source != "" || f.Indirect):
@@ -103,7 +103,7 @@ func (a *answerPlan) add(f *gotype.Field) (err error) {
 	}
 }
 
-func (a *answerPlan) addStatus(field param, f *gotype.Field) error {
+func (a *responsePlan) addStatus(field param, f *gotype.Field) error {
 	if a.status != nil || f.Type.Go.Kind() != reflect.Int {
 		return errors.New("a response has at most one status, an int")
 	}
@@ -119,7 +119,7 @@ func (a *answerPlan) addStatus(field param, f *gotype.Field) error {
 }
 
 // write sets the headers and cookies of response, and returns its status, 0 for the default.
-func (a *answerPlan) write(response reflect.Value, h http.Header) (status int, err error) {
+func (a *responsePlan) write(response reflect.Value, h http.Header) (status int, err error) {
 	if a.status != nil {
 		if status = int(a.status.in(response, true).Int()); status != 0 && !slices.Contains(a.statuses, status) {
 			return 0, fmt.Errorf("the status is %d, want one of its tag, %v", status, a.statuses)
@@ -169,7 +169,7 @@ func (f *param) writeCookie(response reflect.Value, h http.Header) error {
 }
 
 // read sets the fields from the response that a client has got.
-func (a *answerPlan) read(response reflect.Value, from *http.Response) error {
+func (a *responsePlan) read(response reflect.Value, from *http.Response) error {
 	if a.status != nil {
 		a.status.in(response, true).SetInt(int64(from.StatusCode))
 	}
@@ -201,7 +201,7 @@ func (a *answerPlan) read(response reflect.Value, from *http.Response) error {
 }
 
 // fileOf returns the file of a response, nil without one.
-func (a *answerPlan) fileOf(response reflect.Value) *chassi.File {
+func (a *responsePlan) fileOf(response reflect.Value) *chassi.File {
 	if a.file == nil {
 		return nil
 	}
@@ -210,7 +210,7 @@ func (a *answerPlan) fileOf(response reflect.Value) *chassi.File {
 }
 
 // strip removes the members from the JSON object b that are sent as headers.
-func (a *answerPlan) strip(b []byte) ([]byte, error) {
+func (a *responsePlan) strip(b []byte) ([]byte, error) {
 	if len(a.members) == 0 {
 		return b, nil
 	}
