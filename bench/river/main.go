@@ -160,6 +160,7 @@ type bench struct {
 
 	next   atomic.Int64
 	worked atomic.Int64
+	first  atomic.Pointer[time.Time] // when the first task of a backlog was worked on
 
 	mu     sync.Mutex
 	begun  map[int64]time.Time // of the measurement of latency
@@ -208,7 +209,10 @@ func (b *bench) produce(ctx context.Context, n int, statements func(context.Cont
 }
 
 func (b *bench) work(number int64) {
-	b.worked.Add(1)
+	if b.worked.Add(1); b.first.Load() == nil {
+		now := time.Now()
+		b.first.CompareAndSwap(nil, &now)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if at, ok := b.begun[number]; ok {
@@ -217,18 +221,19 @@ func (b *bench) work(number int64) {
 	}
 }
 
-// backlog starts the workers and returns how many tasks they work on and settle in a second.
+// backlog starts the workers and returns how many tasks they work on and settle in a second, from
+// the first one on.
 func (b *bench) backlog(ctx context.Context) (float64, error) {
 	n, err := b.left(ctx)
 	if err != nil {
 		return 0, err
 	}
-	began := time.Now()
+	b.first.Store(nil)
 	if err := b.start(ctx, b.work); err != nil {
 		return 0, err
 	}
 	err = b.settled(ctx)
-	return float64(n) / time.Since(began).Seconds(), err
+	return float64(n) / time.Since(*b.first.Load()).Seconds(), err
 }
 
 // settled waits until no task is left.

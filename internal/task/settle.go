@@ -35,7 +35,10 @@ func (f finished) outcome() (Outcome, *chassi.Error) {
 	return Retry, e
 }
 
-// settle returns the statements that end runs: one for all that are done, since most are.
+// doneTogether is the number of tasks in one statement, which may compare each with each.
+const doneTogether = 100
+
+// settle returns the statements that end runs: one for many that are done, since most are.
 func (e *Engine) settle(ended []finished) (batch []database.Statement) {
 	var changes []database.Statement
 	var ids []int64
@@ -70,9 +73,10 @@ func (e *Engine) settle(ended []finished) (batch []database.Statement) {
 		batch = append(batch, q.Ending(list)...)
 	}
 	batch = append(batch, changes...)
-	if len(ids) > 0 {
-		d := e.db.Dialect()
-		batch = append(batch, database.Statement{SQL: e.sql.doneAll, Args: []any{List(d, ids), List(d, claims)}})
+	for d := e.db.Dialect(); len(ids) > 0; {
+		n := min(len(ids), doneTogether)
+		batch = append(batch, database.Statement{SQL: e.sql.doneAll, Args: []any{List(d, ids[:n]), List(d, claims[:n])}})
+		ids, claims = ids[n:], claims[n:]
 	}
 	return batch
 }
