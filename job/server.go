@@ -117,6 +117,7 @@ func (s *Server) record(ended []task.Ended) []database.Statement {
 		}
 		rows[i] = []any{e.ID, e.Fence(), e.UID, took.Microseconds(), outcomes[e.Outcome], text}
 	}
+	rows = rows[max(0, len(rows)-kept):] // trim would delete the others
 	now, job := s.engine.Now(), jobOf(ended[0].Queue)
 	return []database.Statement{{
 		SQL: `INSERT INTO chassi_runs (job, run_id, node, started_at, ended_at, outcome, error)
