@@ -56,23 +56,27 @@ func Logging(logger *slog.Logger) chassi.Middleware {
 			now := time.Now()
 			line := slog.NewRecord(now, level, message, 0)
 			line.AddAttrs(slog.Int("status", b.Status(call, err)), slog.Int64("latency_us", (now.Sub(born)-began).Microseconds()))
-			if call.Peer.IsValid() {
-				line.AddAttrs(slog.String("peer", call.Peer.Addr().String()))
-			}
-			if call.PeerName != "" {
-				line.AddAttrs(slog.String("peer_name", call.PeerName))
-			}
-			if call.Principal != nil {
-				line.AddAttrs(slog.String("subject", call.Principal.Subject))
-			}
-			if tenant := tenantOf(call); tenant != "" {
-				line.AddAttrs(slog.String("tenant", tenant))
-			}
+			addCaller(&line, call)
 			addStream(&line, call.Stream)
 			addError(&line, err)
 			_ = handler.Handle(ctx, line) // the error of a sink must not fail the call
 			return err
 		}
+	}
+}
+
+func addCaller(line *slog.Record, call *chassi.Call) {
+	if call.Peer.IsValid() {
+		line.AddAttrs(slog.String("peer", call.Peer.Addr().String()))
+	}
+	if call.PeerName != "" {
+		line.AddAttrs(slog.String("peer_name", call.PeerName))
+	}
+	if call.Principal != nil {
+		line.AddAttrs(slog.String("subject", call.Principal.Subject))
+	}
+	if tenant := tenantOf(call); tenant != "" {
+		line.AddAttrs(slog.String("tenant", tenant))
 	}
 }
 

@@ -100,7 +100,7 @@ func In(d database.Dialect, expression, arg string) string {
 
 // JSON returns a list of texts and numbers as an argument for [Each].
 func JSON[T any](list []T) string {
-	text, _ := json.Marshal(list)
+	text, _ := json.Marshal(list) //nolint:errchkjson // of texts and numbers
 	return string(text)
 }
 

@@ -28,7 +28,8 @@ func (e *Engine) count(ctx context.Context) (st Stats, err error) {
 			st.Tasks[name] = 0
 		}
 		var oldest int64
-		err := tx.QueryRow(ctx, "SELECT coalesce("+e.o.Now+" - min(CASE WHEN due_at > created_at THEN due_at ELSE created_at END), 0) FROM chassi_tasks WHERE state IN (0, 4)").Scan(&oldest)
+		err := tx.QueryRow(ctx, "SELECT coalesce("+e.o.Now+` - min(CASE WHEN due_at > created_at THEN due_at ELSE created_at END), 0)
+			FROM chassi_tasks WHERE state IN (0, 4)`).Scan(&oldest)
 		st.Oldest = time.Duration(max(oldest, 0)) * time.Microsecond
 		return errors.Join(err,
 			Counts(ctx, tx, "SELECT state, count(*) FROM chassi_tasks GROUP BY state", func(state int, n int64) { st.Tasks[stateNames[state]] += float64(n) }),

@@ -104,9 +104,10 @@ func register(app *standard.App, server *event.Server) error {
 	}
 	return errors.Join(
 		tasks.Register(app, server.Engine()),
-		gauge("events_unrelayed_seconds", "Age of the oldest event that was not relayed: ready, or held by a running transaction.", "of", func(s event.Stats) map[string]float64 {
-			return map[string]float64{"ready": s.OldestReady.Seconds(), "held": s.OldestHeld.Seconds()}
-		}),
+		gauge("events_unrelayed_seconds", "Age of the oldest event that was not relayed: ready, or held by a running transaction.", "of",
+			func(s event.Stats) map[string]float64 {
+				return map[string]float64{"ready": s.OldestReady.Seconds(), "held": s.OldestHeld.Seconds()}
+			}),
 		gauge("subscription_unserved_seconds", "Time since a program last served a subscription.", "subscription", func(s event.Stats) map[string]float64 {
 			values := make(map[string]float64, len(s.Unserved))
 			for name, d := range s.Unserved {

@@ -17,6 +17,8 @@ func Register(app *standard.App, e *task.Engine) error {
 		gauge("tasks_oldest_seconds", "Time since the oldest event or job that is ready should have begun.", "state", func(s task.Stats) map[string]float64 {
 			return map[string]float64{"ready": s.Oldest.Seconds()}
 		}),
-		gauge("dead_letters", "Events and jobs that failed for good, by subscription or job.", "queue", func(s task.Stats) map[string]float64 { return s.Dead }),
+		gauge("dead_letters", "Events and jobs that failed for good, by subscription or job.", "queue", func(s task.Stats) map[string]float64 {
+			return s.Dead
+		}),
 	)
 }
