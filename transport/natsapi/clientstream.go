@@ -200,7 +200,7 @@ func (in *incoming) begin(m *nats.Msg) error {
 func (in *incoming) setControl(m *nats.Msg) error {
 	word := m.Header.Get(controlKey)
 	if !isSubject(word) || len(word) > maxSubject/2 {
-		return errMalformed.WithCause(fmt.Errorf("natsapi: a stream has the %s %.64q", controlKey, word))
+		return errMalformed.WithCause(fmt.Errorf("natsapi: a stream has an invalid header %s: %.64q", controlKey, word))
 	}
 	in.control = in.subject + "." + word
 	return nil

@@ -27,7 +27,7 @@
 //
 // A stream ([chassi.NewStream]) has one request, and many replies with these headers:
 //
-//	Stream-Kind          open, then item and heartbeat, and at last end or error
+//	Stream-Kind          open, then item and heartbeat, and finally end or error
 //	Stream-Seq           1, 2, ... for items; for other messages, the number of the last item
 //	Stream-Control       with open: the control subject is the subject of the request, a dot, and this
 //	Stream-Heartbeat-Ms  with open: the interval of heartbeats
@@ -62,6 +62,6 @@
 // pass, and becomes a dead letter, on the subject dead.NAME, after a permanent one or too
 // many attempts. Delivery is at least once; [Publisher.Publish] drops a message that was
 // published under the same id within two minutes. The names of subjects and streams begin
-// with [Config].Prefix; docs/guide/messages.md lists them, with what producers in other
+// with [Config].Prefix; docs/guide/messages.md lists them, with the rules for producers in other
 // languages send.
 package natsapi
