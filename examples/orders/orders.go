@@ -99,7 +99,7 @@ func (o *Orders) CreateOrder(ctx context.Context, r *CreateOrderRequest) (*Order
 	return &order, nil
 }
 
-// price asks the warehouse, in a span of its own.
+// price gets the price from the warehouse, in a span of its own.
 func (o *Orders) price(ctx context.Context, product string) (int64, error) {
 	ctx, span := o.tracer.Start(ctx, "price")
 	defer span.End()

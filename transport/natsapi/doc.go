@@ -4,9 +4,9 @@
 //
 // The endpoint "auth.v1.Auth/Me" subscribes to subject auth.v1.Auth.Me, in a queue group, so
 // that instances share the load. Each instance supports the discovery of NATS micro services
-// (ADR-32): "nats micro ls", "info" and "stats". Messages and headers are those of package
-// message; errors also have the headers Nats-Service-Error and Nats-Service-Error-Code, the
-// latter with the number of the code.
+// (ADR-32): "nats micro ls", "info" and "stats". docs/guide/messages.md describes
+// messages and headers. Errors also have the headers Nats-Service-Error and
+// Nats-Service-Error-Code, the latter with the number of the code.
 //
 // At most [Config].MaxConcurrent calls run at once, and MaxQueued wait; further requests are
 // refused as Unavailable at once. A stop drains: the requests that have arrived are handled.
