@@ -28,7 +28,7 @@ func (i *instance) stream(ctx context.Context, call *chassi.Call) error {
 		return err
 	}
 	call.Stream.Open()
-	if !call.Stream.Received(&answer{From: i.addr}, 0) {
+	if !call.Stream.Received(ctx, &answer{From: i.addr}, 0) {
 		return chassi.ErrorOf(context.Canceled)
 	}
 	var broken chan struct{}

@@ -23,13 +23,13 @@ var ada = object{"email": "ada@example.org", "password": "an analytical engine"}
 // eventually fails the test if condition does not come true.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	tick, limit := time.NewTicker(20*time.Millisecond), time.After(20*time.Second)
+	tick, limit := time.NewTicker(20*time.Millisecond), time.After(time.Minute)
 	defer tick.Stop()
 	for !condition() {
 		select {
 		case <-tick.C:
 		case <-limit:
-			t.Fatalf("not within 20 s: %s", what)
+			t.Fatalf("not within a minute: %s", what)
 		}
 	}
 }
@@ -279,9 +279,11 @@ func TestLimitsHoldOverNodes(t *testing.T) {
 	t.Parallel()
 	c, _ := redistest.Config(t)
 	nodes := pair(t, "--rate_limit.peer=400/1h", "--redis.url="+c.URL, "--redis.prefix="+c.Prefix, "--redis.timeout=5s")
+	began := time.Now()
 	counts := fetch(t, nodes, 1200)
 	t.Logf("%v", counts)
-	if n := counts[http.StatusOK]; n < 396 || n > 404 || n+counts[http.StatusTooManyRequests] != 1200 {
+	most := 404 + int(time.Since(began)/(9*time.Second)) // every nine seconds one call more
+	if n := counts[http.StatusOK]; n < 396 || n > most || n+counts[http.StatusTooManyRequests] != 1200 {
 		t.Errorf("%v, want 400 answered, the rest refused", counts)
 	}
 }
@@ -293,11 +295,13 @@ func TestFault37T21RedisOutage(t *testing.T) {
 	c, addr := redistest.Config(t)
 	p := proxytest.New(t, addr)
 	p.Open()
+	began := time.Now()
 	nodes := pair(t, "--rate_limit.peer=400/1h", "--redis.url=redis://"+p.Addr, "--redis.prefix="+c.Prefix, "--lockout.pair=3")
 	nodes[0].post("/v1/users", "", ada)
 	p.Cut()
 	counts := fetch(t, nodes, 1600)
-	if n := counts[http.StatusOK]; n < 700 || n > 800 || n+counts[http.StatusTooManyRequests] != 1600 {
+	most := 800 + 2*int(time.Since(began)/(9*time.Second)) // every nine seconds one call more
+	if n := counts[http.StatusOK]; n < 700 || n > most || n+counts[http.StatusTooManyRequests] != 1600 {
 		t.Errorf("without Redis: %v, want 400 for each node, less what Redis had counted", counts)
 	}
 	for _, n := range nodes {

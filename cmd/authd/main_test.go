@@ -389,7 +389,7 @@ func (n *node) awaitLog(text string) {
 	n.t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	limit := time.After(20 * time.Second)
+	limit := time.After(time.Minute)
 	for !strings.Contains(n.text(), text) {
 		select {
 		case <-tick.C:
@@ -418,7 +418,7 @@ func TestPortInUse(t *testing.T) {
 func TestTermCompletesCallsInFlight(t *testing.T) {
 	t.Parallel()
 	n := start(t, t.TempDir(), "--shutdown.drain=300ms", "--hash.max_queued=200", "--lockout.network=1000")
-	const calls = 60
+	const calls = 24
 	results := make(chan error, calls)
 	for i := range calls {
 		go func() {

@@ -65,7 +65,7 @@ func (n *node) ready() bool {
 // readiness has said no. All of them are answered, and the exit code is 0.
 func TestFault01TermUnderLoadFailsNothing(t *testing.T) {
 	t.Parallel()
-	n := start(t, t.TempDir(), "--shutdown.drain=700ms")
+	n := start(t, t.TempDir(), "--shutdown.drain=3s")
 	account := object{"email": "ada@example.org", "password": "an analytical engine"}
 	n.post("/v1/users", "", account)
 	status, response := n.post("/v1/auth", "", account)

@@ -191,7 +191,7 @@ func TestFault01SigtermOnEveryTransport(t *testing.T) {
 			})
 		}
 	}
-	waitFor(t, 20*time.Second, "calls on every transport", func() bool {
+	eventually(t, "calls on every transport", func() bool {
 		busy := 0
 		calls.Range(func(_, count any) bool {
 			if count.(*atomic.Int64).Load() > 200 {
@@ -236,20 +236,6 @@ func TestFault01SigtermOnEveryTransport(t *testing.T) {
 		}
 		return true
 	})
-}
-
-func waitFor(t *testing.T, patience time.Duration, what string, condition func() bool) {
-	t.Helper()
-	ticker := time.NewTicker(5 * time.Millisecond)
-	defer ticker.Stop()
-	deadline := time.After(patience)
-	for !condition() {
-		select {
-		case <-ticker.C:
-		case <-deadline:
-			t.Fatalf("not within %v: %s", patience, what)
-		}
-	}
 }
 
 // A disabled transport does not listen.

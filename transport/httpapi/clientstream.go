@@ -79,7 +79,7 @@ func (c *Client) stream(ctx context.Context, rt *clientRoute, call *chassi.Call)
 	r.silence = time.AfterFunc(r.patience, func() { cancel(transport.ErrSilent) })
 	defer r.silence.Stop()
 	for {
-		if more, err := r.next(); err != nil {
+		if more, err := r.next(ctx); err != nil {
 			return streamError(ctx, err, transport.ErrTruncated)
 		} else if !more {
 			return nil
@@ -124,7 +124,7 @@ type streamMessage struct {
 var errLeft = chassi.NewError(chassi.Canceled, "canceled", "The caller has left the stream")
 
 // next handles one message. It returns false after the last one.
-func (r *streamReader) next() (more bool, err error) {
+func (r *streamReader) next(ctx context.Context) (more bool, err error) {
 	l, err := r.message()
 	if err != nil {
 		return false, err
@@ -137,7 +137,7 @@ func (r *streamReader) next() (more bool, err error) {
 		if err := strictjson.DecodeResponse(l.Item, item); err != nil {
 			return false, malformedResponse(err)
 		}
-		if !r.call.Stream.Received(item, len(l.Item)) {
+		if !r.call.Stream.Received(ctx, item, len(l.Item)) {
 			return false, errLeft
 		}
 		return true, nil

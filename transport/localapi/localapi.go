@@ -174,6 +174,7 @@ func (c localCodec) Encode(response any) error {
 type streamCodec struct {
 	localCodec
 	server *Server
+	ctx    context.Context       //nolint:containedctx // of the stream, nil before Begin
 	stream *transport.OpenStream // nil before Begin
 }
 
@@ -182,7 +183,7 @@ var _ chassi.StreamCodec = (*streamCodec)(nil)
 // Begin admits the stream.
 func (c *streamCodec) Begin(ctx context.Context, call *chassi.Call) (context.Context, error) {
 	ctx, stream, err := c.server.streams.Open(ctx, call)
-	c.stream = stream
+	c.ctx, c.stream = ctx, stream
 	return ctx, err //nolint:wrapcheck // is the response
 }
 
@@ -199,12 +200,16 @@ func (c *streamCodec) Open() error {
 
 var errLeft = chassi.NewError(chassi.Canceled, "canceled", "The client has left the stream")
 
-// Send passes an item to the client.
+// Send passes an item to the client, for whom it waits until the end of the stream.
 func (c *streamCodec) Send(item any) (int, error) {
-	if !c.from.Stream.Received(item, 0) {
+	switch {
+	case c.from.Stream.Received(c.ctx, item, 0):
+		return 0, nil
+	case c.ctx.Err() != nil:
+		return 0, context.Cause(c.ctx) //nolint:wrapcheck // is the response
+	default:
 		return 0, errLeft
 	}
-	return 0, nil
 }
 
 func (c *streamCodec) close() {

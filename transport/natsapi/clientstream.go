@@ -290,7 +290,7 @@ func (in *incoming) pass(ctx context.Context, call *chassi.Call, remote *broker.
 		if err := remote.ReadItem(m.Header.Get(broker.ContentTypeKey), m.Data, item); err != nil {
 			return false, err
 		}
-		if !call.Stream.Received(item, len(m.Data)) {
+		if !call.Stream.Received(ctx, item, len(m.Data)) {
 			return false, broker.Unreachable(ctx, errCallerLeft)
 		}
 		in.taken(len(m.Data))

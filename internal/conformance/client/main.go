@@ -138,7 +138,7 @@ func call(ctx context.Context, r *conformance.ClientCompatRequest) (*conformance
 	made := &chassi.Call{Binding: b, In: new(transport.Pairs), Out: new(transport.Pairs), Request: request, Response: response}
 	if e.Streams() {
 		made.Stream = chassi.NewStreamState()
-		made.Stream.Deliver = func(item any) bool {
+		made.Stream.Deliver = func(_ context.Context, item any) bool {
 			result.Payloads = append(result.Payloads, payloadOf(item))
 			return r.Cancel == nil || r.Cancel.AfterNumResponses == nil || len(result.Payloads) < int(*r.Cancel.AfterNumResponses)
 		}
