@@ -52,7 +52,7 @@ const maxDetailBytes = 48 << 10
 // Codec implements [httpapi.ConnectCodec] for one server.
 type Codec struct{ packages map[string]*pkg }
 
-// pkg is what the services of one .proto package share. The names of enums depend on all of
+// pkg is the state that the services of one .proto package share. The names of enums depend on all of
 // them.
 type pkg struct {
 	services []*chassi.Service
@@ -120,7 +120,7 @@ func (m *method) Append(b []byte, json bool, response any) ([]byte, error) {
 	return m.response.Append(b, response) //nolint:wrapcheck // the caller says where
 }
 
-// failure and detail are the protocol's error. Debug is for people: programs use value.
+// failure and detail are the protocol's error. Debug is for reading by people; programs use value.
 type failure struct {
 	Code    string   `json:"code"`
 	Message string   `json:"message,omitzero"`

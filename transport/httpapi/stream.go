@@ -210,7 +210,7 @@ func (s *stream) release() {
 }
 
 // end returns the last message. An event stream that the client is to open again, after an error
-// with a delay, has no event "end": it tells pages to close their EventSource.
+// with a delay, has no event "end": it makes pages close their EventSource.
 func (s *stream) end(err error) []byte {
 	if err == nil {
 		if s.events {
