@@ -46,12 +46,6 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// Keys of an event's headers, besides those of the trace context.
-const (
-	// TenantKey is the header with the tenant of the principal of the call that published.
-	TenantKey = "X-Tenant"
-)
-
 // MaxBody is the maximum size of an encoded event in bytes, which brokers accept by default.
 const MaxBody = 512 << 10
 
@@ -77,9 +71,8 @@ type topic struct {
 	err      error
 
 	mu      sync.Mutex
-	servers []*Server // that run; Publish wakes them
-	publish chassi.Handler
-	binding *chassi.Binding
+	servers []*Server    // that run; Publish wakes them
+	sender  *task.Sender // of the first of them
 }
 
 // TopicOption configures a topic.
@@ -203,32 +196,17 @@ func (t *topic) publishAny(ctx context.Context, tx Execer, e any) error {
 	if len(body) > MaxBody {
 		return transport.ErrBodyTooLarge.WithCause(fmt.Errorf("an event of topic %s has %d bytes, more than %d", t.name, len(body), MaxBody))
 	}
-	var in, out transport.Pairs
 	t.mu.Lock()
-	handler, servers := t.publish, slices.Clone(t.servers)
-	call := &chassi.Call{Binding: t.binding, In: &in, Out: &out, Request: e}
+	sender, servers := t.sender, slices.Clone(t.servers)
 	t.mu.Unlock()
-	if outer := chassi.CallFrom(ctx); outer != nil {
-		if call.RequestID = outer.RequestID; call.RequestID != "" {
-			in.Set(transport.RequestIDKey, call.RequestID)
-		}
-		if p := outer.Principal; p != nil && p.Tenant != "" {
-			in.Set(TenantKey, p.Tenant)
-		}
-	}
-	store := func(ctx context.Context, _ *chassi.Call) error {
-		headers, err := task.EncodeHeaders(in)
+	err = sender.Send(ctx, e, func(ctx context.Context, pairs transport.Pairs) error {
+		headers, err := task.EncodeHeaders(pairs)
 		if err != nil {
 			return errEvent.WithCause(err)
 		}
 		_, err = tx.ExecContext(ctx, insertEvent, newID(), t.name, key, shardOf(key, body), t.keep.Microseconds(), headers, body)
 		return err
-	}
-	if handler == nil {
-		err = store(ctx, call)
-	} else {
-		err = handler(context.WithValue(ctx, storeKey{}, chassi.Handler(store)), call)
-	}
+	})
 	if err != nil {
 		return fmt.Errorf("event: publish %s: %w", t.name, err)
 	}
@@ -237,9 +215,6 @@ func (t *topic) publishAny(ctx context.Context, tx Execer, e any) error {
 	}
 	return nil
 }
-
-// storeKey is the key of the context of the innermost handler of a publication.
-type storeKey struct{}
 
 func newID() string { return rand.Text() }
 
@@ -258,14 +233,9 @@ func (t *topic) attach(s *Server) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.servers = append(t.servers, s)
-	if t.publish != nil || len(s.o.Outgoing) == 0 {
-		return
+	if t.sender == nil {
+		t.sender = task.NewSender(chassi.Binding{Endpoint: t.endpoint, Transport: "event", Route: "publish " + t.name}, s.o.Outgoing...)
 	}
-	t.binding = &chassi.Binding{Endpoint: t.endpoint, Transport: "event", Client: true, Route: "publish " + t.name, Status: transport.CodeStatus}
-	t.publish = t.binding.ClientHandler(func(ctx context.Context, call *chassi.Call) error {
-		store, _ := ctx.Value(storeKey{}).(chassi.Handler)
-		return store(ctx, call)
-	}, s.o.Outgoing...)
 }
 
 func (t *topic) detach(s *Server) {
@@ -273,7 +243,7 @@ func (t *topic) detach(s *Server) {
 	defer t.mu.Unlock()
 	t.servers = slices.DeleteFunc(t.servers, func(other *Server) bool { return other == s })
 	if len(t.servers) == 0 {
-		t.publish, t.binding = nil, nil
+		t.sender = nil
 	}
 }
 

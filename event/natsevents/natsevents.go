@@ -160,16 +160,16 @@ func headerOf(m event.Message) nats.Header {
 func messageOf(topic string, m jetstream.Msg) (event.Message, error) {
 	out := event.Message{Topic: topic, Body: m.Data()}
 	own := map[string]*string{idHeader: &out.ID, keyHeader: &out.Key, targetHeader: &out.Target, replayHeader: &out.Replay}
-	for key, values := range m.Headers() {
-		into := own[key]
+	for key := range m.Headers() {
+		into, value := own[key], m.Headers().Get(key)
 		switch {
 		case into != nil:
 			var err error
-			if *into, err = strconv.Unquote(values[0]); err != nil {
+			if *into, err = strconv.Unquote(value); err != nil {
 				return out, fmt.Errorf("header %s: %w", key, err)
 			}
-		case !strings.HasPrefix(key, "Nats-") && transport.CheckPair(key, values[0]) == nil:
-			out.Headers.Set(key, values[0])
+		case !strings.HasPrefix(key, "Nats-") && transport.CheckPair(key, value) == nil:
+			out.Headers.Set(key, value)
 		}
 	}
 	if out.ID == "" {

@@ -53,13 +53,14 @@ event: . transport database internal/task internal/strictjson internal/outage
 event/natsevents: event transport transport/natsapi
 event/amqpevents: event transport transport/amqpapi
 eventtest: . event database
-standard/events: . standard event database schema
+standard/events: . standard standard/internal/tasks event database schema
 standard/events/natsevents: event event/natsevents standard standard/events standard/natsembedded transport/natsapi transport/natsapi/embedded
 standard/events/amqpevents: event event/amqpevents standard standard/events standard/amqpserver transport/amqpapi
 job: . transport database internal/task internal/strictjson internal/outage internal/safetext
 job/jobtest: . job database internal/task middleware
-standard/jobs: . standard job database internal/task
-internal/task: . transport database internal/outage internal/safetext
+standard/jobs: . standard standard/internal/tasks job database internal/task
+standard/internal/tasks: standard database internal/task
+internal/task: . transport database internal/strictjson internal/outage internal/safetext
 idempotency/redisstore: idempotency redis
 standard: . transport transport/httpapi transport/connectapi transport/certs schema schema/protobuf middleware middleware/... telemetry ratelimit overload config redact internal/memlimit
 standard/remote: standard client client/httpclient middleware/... discovery breaker telemetry
