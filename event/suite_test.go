@@ -49,11 +49,16 @@ func (w *world) subscriber(topic event.AnyTopic, subs ...*event.Subscription) *n
 	return start(w.t, w.to, w.options(), topic, subs...)
 }
 
+var engines = []struct {
+	name string
+	url  func(testing.TB) string
+}{{"sqlite", dbtest.SQLite}, {"postgres", dbtest.Postgres}}
+
 // suite runs test over each backend and each engine.
 func suite(t *testing.T, test func(t *testing.T, w *world)) {
 	t.Parallel()
-	engines := map[string]func(testing.TB) string{"sqlite": dbtest.SQLite, "postgres": dbtest.Postgres}
-	for engine, url := range engines {
+	for _, e := range engines {
+		engine, url := e.name, e.url
 		t.Run("sql/"+engine, func(t *testing.T) {
 			t.Parallel()
 			db := open(t, url(t))
@@ -140,10 +145,19 @@ func TestOutsideOfTheEmbeddedServer(t *testing.T) {
 	}
 }
 
-// amqpBackend returns backends with a prefix of the test's own, and deletes what has it.
+// amqpBackend returns backends with a prefix of the test's own.
 func amqpBackend(t testing.TB) func() event.Backend {
 	t.Helper()
-	url, prefix := rabbittest.URL(t), "events-"+strconv.FormatUint(rand.Uint64(), 36)
+	url, prefix := amqpPrefix(t, rabbittest.URL(t))
+	return func() event.Backend {
+		return amqpevents.Open(amqpapi.ClientConfig{URL: url, Prefix: prefix, Logger: quiet})
+	}
+}
+
+// amqpPrefix returns a prefix of the test's own, and deletes what has it after the test.
+func amqpPrefix(t testing.TB, url string) (sameURL, prefix string) {
+	t.Helper()
+	prefix = "events-" + strconv.FormatUint(rand.Uint64(), 36)
 	t.Cleanup(func() {
 		conn, err := amqp.Dial(url)
 		must(t, err)
@@ -155,9 +169,7 @@ func amqpBackend(t testing.TB) func() event.Backend {
 		}
 		_ = ch.ExchangeDelete(prefix+".event."+topicName, false, false)
 	})
-	return func() event.Backend {
-		return amqpevents.Open(amqpapi.ClientConfig{URL: url, Prefix: prefix, Logger: quiet})
-	}
+	return url, prefix
 }
 
 const topicName = "test.v1.Order"
