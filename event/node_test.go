@@ -17,6 +17,7 @@ import (
 	"github.com/chassi-go/chassi/event"
 	"github.com/chassi-go/chassi/event/amqpevents"
 	"github.com/chassi-go/chassi/event/natsevents"
+	"github.com/chassi-go/chassi/job"
 	"github.com/chassi-go/chassi/transport/amqpapi"
 	"github.com/chassi-go/chassi/transport/natsapi"
 )
@@ -30,6 +31,9 @@ type setup struct {
 	From, To string // URLs of the databases of publishers and subscribers, the same without a broker
 	Broker   string // URL of the broker; "" for none
 	Prefix   string
+
+	program string // of the nodes; "" for that of the test
+	clock   string // file with the clock of a node, see [steppedProgram]
 }
 
 // role is what a node does.
@@ -39,6 +43,8 @@ const (
 	publishes  role = "publishes"
 	relays     role = "relays"
 	subscribes role = "subscribes"
+	ticks      role = "ticks"  // subscribes, and has a job that runs each second
+	blocks     role = "blocks" // subscribes, and handles no event to its end
 	serves     role = "serves" // NATS with JetStream at the address Broker, in the folder From
 )
 
@@ -70,7 +76,7 @@ func (d *description) run(ctx context.Context) error {
 		return serveNATS(d.Broker, d.From)
 	}
 	url := d.From
-	if d.Role == subscribes {
+	if d.Role != relays {
 		url = d.To
 	}
 	db, err := database.Open(ctx, database.Config{URL: url, QueryTimeout: patience})
@@ -82,11 +88,22 @@ func (d *description) run(ctx context.Context) error {
 		return err
 	}
 	s := event.NewServer(db, o)
-	if d.Role == subscribes {
+	switch d.Role {
+	case blocks:
+		err = s.Add(event.Subscribe(topic, "sub", func(context.Context, *order) error { select {} }))
+	case subscribes, ticks:
 		err = s.Add(event.Subscribe(topic, "sub", effect, event.HoldKey, event.Transactional, event.Tries(1000), event.Delay(50*time.Millisecond)))
 	}
+	jobs := job.NewServer(db, job.Options{Logger: quiet, Engine: s.Engine()})
+	if d.Role == ticks {
+		err = errors.Join(err, jobs.Add(nil, tick(db)))
+	}
 	for err = errors.Join(err, s.Publishes(topic)); err == nil; {
-		if err = s.Start(ctx); err == nil {
+		err = s.Start(ctx)
+		if err == nil && d.Role == ticks {
+			err = jobs.Start(ctx)
+		}
+		if err == nil {
 			select {} // until it is killed
 		}
 		if strings.Contains(err.Error(), "cannot be used") { // unavailable, as package standard does
@@ -125,12 +142,20 @@ func serveNATS(url, folder string) error {
 // start starts a node with a role.
 func (s *setup) start(t testing.TB, r role) *exec.Cmd {
 	t.Helper()
-	text, err := json.Marshal(description{*s, r, 2 * time.Second})
+	return s.startWith(t, r, 2*time.Second)
+}
+
+func (s *setup) startWith(t testing.TB, r role, lease time.Duration) *exec.Cmd {
+	t.Helper()
+	text, err := json.Marshal(description{*s, r, lease})
 	must(t, err)
-	program, err := os.Executable()
-	must(t, err)
+	program := s.program
+	if program == "" {
+		program, err = os.Executable()
+		must(t, err)
+	}
 	cmd := exec.Command(program)
-	cmd.Env = append(os.Environ(), nodeVariable+"="+string(text))
+	cmd.Env = append(os.Environ(), nodeVariable+"="+string(text), clockVariable+"="+s.clock)
 	cmd.Stderr = os.Stderr
 	must(t, cmd.Start())
 	t.Cleanup(func() { _ = cmd.Process.Kill() }) // for a test that failed

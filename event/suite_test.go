@@ -186,7 +186,7 @@ func TestSuiteEachEventOnce(t *testing.T) {
 		w.subscriber(topic, subs()...)
 		w.publisher(topic)
 		w.publisher(topic)
-		const n = 30
+		const n = 20
 		publish(t, w.from, topic, numbered("a", n)...)
 		eventually(t, "all events", func() bool { return first.len() >= n && second.len() >= n })
 		idle(t, w.from, w.to)
@@ -199,10 +199,11 @@ func TestSuiteEachEventOnce(t *testing.T) {
 }
 
 // Events of a key arrive in order, with random failures, while a key that fails delays no other.
+// CHASSI_ORDER_KEYS=1000 CHASSI_ORDER_EVENTS=100 is the long form.
 func TestSuiteOrder(t *testing.T) {
 	suite(t, func(t *testing.T, w *world) {
 		topic := event.NewTopic[order](topicName)
-		const keys, each = 20, 5
+		keys, each := number("CHASSI_ORDER_KEYS", 10), number("CHASSI_ORDER_EVENTS", 4)
 		var mu sync.Mutex
 		next := make(map[string]int)
 		broken := true
@@ -339,7 +340,7 @@ func TestSuiteReplay(t *testing.T) {
 		var l, other log
 		w.subscriber(topic, event.Subscribe(topic, "sub", l.add, event.Ordered), event.Subscribe(topic, "other", other.add))
 		w.publisher(topic)
-		const n = 20
+		const n = 8
 		publish(t, w.from, topic, numbered("a", n)...)
 		eventually(t, "all events", func() bool { return l.len() == n && other.len() == n })
 		idle(t, w.from, w.to)
