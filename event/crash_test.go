@@ -8,8 +8,11 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/chassi-go/chassi/database"
 	"github.com/chassi-go/chassi/event"
@@ -40,11 +43,11 @@ func effect(ctx context.Context, e *order) error {
 // publish publishes events of ten keys until the process is killed, not faster than they are
 // relayed and handled.
 func (d *description) publish(ctx context.Context, topic event.Topic[order]) error {
-	from, err := database.Open(ctx, database.Config{URL: d.From, QueryTimeout: patience})
+	from, err := database.Open(ctx, database.Config{URL: d.From, QueryTimeout: patience, MaxOpen: 2})
 	if err != nil {
 		return err
 	}
-	to, err := database.Open(ctx, database.Config{URL: d.To, QueryTimeout: patience})
+	to, err := database.Open(ctx, database.Config{URL: d.To, QueryTimeout: patience, MaxOpen: 2})
 	if err != nil {
 		return err
 	}
@@ -80,7 +83,22 @@ func (d *description) publish(ctx context.Context, topic event.Topic[order]) err
 // CHASSI_CRASH_KILLS=1000 CHASSI_CRASH_EVENTS=100000 CHASSI_CRASH_MINUTES=35 is the long form.
 func TestCrash(t *testing.T) {
 	t.Parallel()
-	dbtest.Engines(t, func(t *testing.T, url string) { crash(t, setup{From: url, To: url}) })
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		url := dbtest.SQLite(t)
+		crash(t, setup{From: url, To: url})
+	})
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		var s setup
+		if os.Getenv(crashKills) == "" {
+			s.From = dbtest.Postgres(t)
+		} else {
+			s, _ = postgresNode(t) // the shared server is for short tests
+		}
+		s.To = s.From
+		crash(t, s)
+	})
 }
 
 // The same with a broker between two databases, in the long form only.
@@ -89,18 +107,24 @@ func TestCrashBroker(t *testing.T) {
 		return // TestOutage has the short form
 	}
 	t.Parallel()
-	for _, engine := range engines {
-		t.Run("nats/"+engine.name, func(t *testing.T) {
+	databases := map[string]func(*testing.T) setup{
+		"sqlite":   func(t *testing.T) setup { return setup{From: dbtest.SQLite(t), To: dbtest.SQLite(t)} },
+		"postgres": func(t *testing.T) setup { s, _ := postgresNode(t); return s },
+	}
+	for name, databases := range databases {
+		t.Run("nats/"+name, func(t *testing.T) {
 			t.Parallel()
-			s := setup{From: engine.url(t), To: engine.url(t), Broker: freeNATS(t)}
+			s := databases(t)
+			s.Broker = freeNATS(t)
 			server := setup{From: t.TempDir(), Broker: s.Broker}
 			server.start(t, serves)
 			crash(t, s)
 		})
-		t.Run("amqp/"+engine.name, func(t *testing.T) {
+		t.Run("amqp/"+name, func(t *testing.T) {
 			t.Parallel()
-			url, prefix := amqpPrefix(t, rabbittest.URL(t))
-			crash(t, setup{From: engine.url(t), To: engine.url(t), Broker: url, Prefix: prefix})
+			s := databases(t)
+			s.Broker, s.Prefix = amqpPrefix(t, rabbittest.URL(t))
+			crash(t, s)
 		})
 	}
 }
@@ -200,6 +224,18 @@ func (s *setup) complete(t *testing.T, from, to *database.DB) {
 		return count(t, to, "SELECT count(*) FROM effects") >= count(t, from, "SELECT count(*) FROM published")
 	})
 	idle(t, from, to)
+	if strings.HasPrefix(s.Broker, "amqp:") {
+		conn, err := amqp.Dial(s.Broker)
+		must(t, err)
+		defer conn.Close()
+		ch, err := conn.Channel()
+		must(t, err)
+		eventually(t, "the queue is empty", func() bool {
+			n, err := ch.QueueDeclarePassive(s.Prefix+".event.sub", true, false, false, false, nil)
+			must(t, err)
+			return n.Messages == 0
+		})
+	}
 	list := func(db *database.DB, query string) map[order]int {
 		rows, err := db.Query(t.Context(), query)
 		must(t, err)

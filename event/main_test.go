@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 		os.Exit(runNode())
 	}
 	flag.Parse()
-	if err := flag.Set("test.parallel", "16"); err != nil {
+	if err := flag.Set("test.parallel", "8"); err != nil {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m)
@@ -44,7 +44,7 @@ func must(t testing.TB, err error) {
 
 func open(t testing.TB, url string) *database.DB {
 	t.Helper()
-	db, err := database.Open(t.Context(), database.Config{URL: url, QueryTimeout: patience})
+	db, err := database.Open(t.Context(), database.Config{URL: url, QueryTimeout: patience, MaxOpen: 4})
 	must(t, err)
 	t.Cleanup(func() { _ = db.Close() })
 	return db

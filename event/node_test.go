@@ -79,7 +79,7 @@ func (d *description) run(ctx context.Context) error {
 	if d.Role != relays {
 		url = d.To
 	}
-	db, err := database.Open(ctx, database.Config{URL: url, QueryTimeout: patience})
+	db, err := database.Open(ctx, database.Config{URL: url, QueryTimeout: patience, MaxOpen: 5})
 	if err != nil {
 		return err
 	}

@@ -133,7 +133,7 @@ func freeNATS(t testing.TB) string {
 func rabbitNode(t *testing.T, s *setup) killed {
 	t.Helper()
 	n := rabbittest.NewNode(t)
-	s.Broker = n.URL()
+	s.Broker, s.Prefix = n.URL(), "test"
 	return killed{"RabbitMQ", func() { n.Kill(t) }, func() time.Time { n.Start(t); return n.Ready(t) }}
 }
 

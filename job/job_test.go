@@ -672,7 +672,8 @@ func TestPanicsAndFailures(t *testing.T) {
 // poisonURL is the variable with the database of a process that a job ends.
 const poisonURL = "CHASSI_TEST_POISON"
 
-// A job that ends its process becomes a dead letter after three processes; its neighbors run.
+// A job that ends its process is a suspect, and becomes a dead letter after it has ended three more;
+// its neighbors run.
 func TestPoison(t *testing.T) {
 	t.Parallel()
 	o := task.Options{Lease: 3 * time.Second, Poll: 20 * time.Millisecond}
@@ -687,7 +688,7 @@ func TestPoison(t *testing.T) {
 		idle.stop(patience)
 		id, err := RunNow(t.Context(), db, "poison", "{}")
 		must(t, err)
-		for range 3 {
+		for range 4 {
 			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestPoison$")
 			cmd.Env = append(os.Environ(), poisonURL+"="+url)
 			var exit *exec.ExitError
