@@ -52,7 +52,7 @@ func (d *description) publish(ctx context.Context, topic event.Topic[order]) err
 		return err
 	}
 	process := rand.Text()
-	for i := 0; ; i++ {
+	for i := 0; ; {
 		err := from.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
 			for key := range 10 {
 				e := order{process + strconv.Itoa(key), i}
@@ -65,7 +65,10 @@ func (d *description) publish(ctx context.Context, topic event.Topic[order]) err
 			}
 			return nil
 		})
-		if err != nil && !database.IsUnavailable(err) {
+		switch {
+		case err == nil:
+			i++
+		case !database.IsUnavailable(err): // nor is it known whether it is stored: another process has other keys
 			return err
 		}
 		for waiting := 1000; waiting > 200; <-time.After(10 * time.Millisecond) {

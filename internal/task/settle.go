@@ -35,14 +35,17 @@ func (f finished) outcome() (Outcome, *chassi.Error) {
 
 // settle returns the statements that end a run.
 func (e *Engine) settle(f finished) []database.Statement {
+	var batch []database.Statement
+	if f.suspect && !f.deleted { // also if another node has it by now, because this process has not ended
+		batch = append(batch, database.Statement{SQL: e.sql.acquit, Args: []any{f.task.ID}})
+	}
 	if errors.Is(f.err, ErrLeaseLost) || f.deleted && f.queue.Ending == nil {
-		return nil
+		return batch
 	}
 	what, why := f.outcome()
 	id := []any{f.task.ID, f.fence(), f.session.id}
-	var batch []database.Statement
 	if f.queue.Ending != nil {
-		batch = f.queue.Ending(f.task, what, f.err)
+		batch = append(batch, f.queue.Ending(f.task, what, f.err)...)
 	}
 	add := func(sql string, more ...any) {
 		batch = append(batch, database.Statement{SQL: sql, Args: append(id, more...)})
