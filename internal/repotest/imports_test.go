@@ -19,7 +19,7 @@ const allowed = `
 .:
 transport/httpapi transport/grpcapi transport/natsapi transport/amqpapi: . transport schema/... transport/certs internal/broker internal/strictjson redact ratelimit internal/outage internal/safetext internal/contain workpool
 transport/natsapi/embedded:
-transport/localapi: . transport client
+transport/localapi: . transport client internal/safetext
 transport/connectapi: . transport/httpapi schema/protobuf
 internal/broker: . transport schema/... internal/strictjson
 transport: . ratelimit

@@ -6,7 +6,9 @@
 //
 // Every endpoint of the mounted services is then served at POST /package.Service/Method, also
 // one without a route, through the same middleware, policies and limits. Only unary calls are
-// supported, and no requests by GET, because their URLs would end up in logs.
+// supported, and no requests by GET, because their URLs would end up in logs. Endpoints with a
+// [chassi.File] and http.Handlers are refused when they are mounted, unless [chassi.Transports]
+// leaves out gRPC.
 //
 // # Messages
 //

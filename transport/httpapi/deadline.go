@@ -21,6 +21,8 @@ type limitedTCP struct {
 	read, write lazyDeadline
 	idle        idleMeter
 	stalled     atomic.Bool // writes fail at once, see Write
+
+	unsentLimited sync.Once
 }
 
 // lazyDeadline sets the deadline of a connection as seldom as possible. net/http moves its
