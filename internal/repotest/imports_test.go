@@ -74,7 +74,7 @@ auth: . client
 auth/service: . auth auth/store token password workpool ratelimit internal/outage
 auth/store: database redis
 cmd/authd cmd/chassi: . schema schema/... transport/... middleware middleware/... telemetry telemetry/... client console token password ratelimit breaker retry workpool database discovery config clock idempotency idempotency/... standard standard/... redis auth auth/... internal/memlimit
-bench/... examples/... load load/... scripts/...: *
+bench/... examples/... load load/... scripts/...: * internal/setclock
 internal/thirdparty/...: internal/thirdparty/...
 internal/typetest:
 internal/repotest: .

@@ -23,7 +23,7 @@ func tagged(name string) func(http.Handler) http.Handler {
 			switch r.Header.Get(name) {
 			case "refuse":
 				http.Error(w, "refused", http.StatusTeapot)
-			case "answer":
+			case "response":
 				fmt.Fprint(w, "answered")
 			case "fail":
 				WriteError(w, r, chassi.NewError(chassi.Aborted, "failed", "It failed"))
@@ -106,7 +106,7 @@ func TestWrap(t *testing.T) {
 		{"/typed", `{`, "", 400, `"error":"malformed_request"`, "a b c", "400malformed_request"},
 		{"/typed", `{"status":3}`, "b: refuse", 418, "refused", "a b", "418http_middleware"},
 		{"/typed", `{"status":3}`, "c: refuse", 418, "refused", "a b c", "418http_middleware"},
-		{"/typed", `{"status":3}`, "c: answer", 200, "answered", "a b c", "200"},
+		{"/typed", `{"status":3}`, "c: response", 200, "answered", "a b c", "200"},
 		{"/typed", `{"status":3}`, "c: fail", 409, `"error":"failed"`, "a b c", "409failed"},
 		{"/typed", `{"status":3}`, "a: hide", 404, `{"status":3}`, "a b c", "404"},
 		{"/typed", `{"status":1}`, "c: hide", 404, `"error":"exists"`, "a b c", "404exists"},
