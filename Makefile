@@ -104,8 +104,9 @@ conformance: ## Run the Connect conformance suite over gRPC and Connect, and h2s
 	$(AS_BUILD) scripts/conformance.sh
 
 .PHONY: soak
-soak: ## Run the long forms of the tests that kill processes and brokers
+soak: ## Run the long forms of the tests that kill processes and brokers, and of idle streams
 	CHASSI_SOAK=1 $(GO) test $(RACE) -timeout 20m -v -run 'KillNine|BrokerKilled' ./cmd/authd ./transport/natsapi ./transport/amqpapi
+	CHASSI_SOAK=1 $(GO) test $(RACE) -timeout 20m -v -run 'Conformance/StreamIdle' ./transport/httpapi ./transport/grpcapi ./transport/natsapi ./transport/localapi
 
 .PHONY: doctest
 doctest: build ## Run the commands of the documentation against bin/authd

@@ -78,7 +78,7 @@ func TestStartTimeoutNamesTheSlowServer(t *testing.T) {
 		diary []string
 		grace bool
 	}{
-		"heeds ctx":          {untilDone, 10 * time.Second, []string{"+database", "+slow", "-database"}, false},
+		"follows ctx":        {untilDone, 10 * time.Second, []string{"+database", "+slow", "-database"}, false},
 		"ignores it a while": {ignore(12 * time.Second), 12 * time.Second, []string{"+database", "+slow", "-slow", "-database"}, false},
 		"ignores it":         {ignore(time.Hour), 15 * time.Second, []string{"+database", "+slow", "-database"}, true},
 	}

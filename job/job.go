@@ -234,7 +234,7 @@ type sender struct {
 
 // Run describes the run that a method carries out.
 type Run struct {
-	// ID is the same in all tries of a run: for a scheduled run the name of the job, "@" and the
+	// ID is the same in all attempts of a run: for a scheduled run the name of the job, "@" and the
 	// scheduled time in UTC, such as "purge@2027-03-28T04:00:00Z".
 	ID        string
 	Scheduled time.Time // the time by the schedule, in its zone; zero for another run

@@ -130,7 +130,7 @@ func find(ctx context.Context, tx *database.Tx, job string) (r row, err error) {
 	return r, err
 }
 
-// Pause ends starting scheduled runs of a job, on all nodes. Runs that wait or run go on.
+// Pause ends starting scheduled runs of a job, on all nodes. Runs that wait or run continue.
 func Pause(ctx context.Context, db *database.DB, job string) error {
 	return setPaused(ctx, db, job, true)
 }

@@ -20,7 +20,7 @@ type row struct {
 	paused           bool
 }
 
-// store stores the schedules. A job that was stored with another expression begins anew.
+// store stores the schedules. A job that was stored with another expression starts from now.
 func (s *Server) store(ctx context.Context) error {
 	return s.db.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
 		now, err := nowOf(ctx, tx, s.engine.Now())

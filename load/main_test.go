@@ -237,8 +237,8 @@ func TestErrorsHelp(t *testing.T) {
 	}{
 		"unknown flag":    {[]string{"--rat", "5"}, "unknown flag --rat; --help"},
 		"no flag":         {[]string{"fast"}, `"fast" is no flag`},
-		"transport":       {[]string{"--transport", "smoke"}, `"smoke" is none of http, grpc, nats, amqp`},
-		"scenario":        {[]string{"--scenario", "all"}, `"all" is none of validate`},
+		"transport":       {[]string{"--transport", "smoke"}, `"smoke" must be one of http, grpc, nats, amqp`},
+		"scenario":        {[]string{"--scenario", "all"}, `"all" must be one of validate`},
 		"arrivals":        {[]string{"--arrivals", "late"}, "neither poisson nor even"},
 		"no users":        {[]string{"--users", "0"}, "go run ./load/seed"},
 		"no rate":         {[]string{"--rate", "0"}, "more than 0"},

@@ -99,9 +99,9 @@ func parseSteps(text string, rate float64) (rates []float64, err error) {
 func (o options) check() error {
 	switch {
 	case targets[o.transport] == "":
-		return usage("--transport: %q is none of http, grpc, nats, amqp", o.transport)
+		return usage("--transport: %q must be one of http, grpc, nats, amqp", o.transport)
 	case !slices.Contains(scenarios, o.scenario):
-		return usage("--scenario: %q is none of %s", o.scenario, strings.Join(scenarios, ", "))
+		return usage("--scenario: %q must be one of %s", o.scenario, strings.Join(scenarios, ", "))
 	case o.arrivals != "poisson" && o.arrivals != "even":
 		return usage("--arrivals: %q is neither poisson nor even", o.arrivals)
 	case o.users < 1 || o.users > accounts.Max:

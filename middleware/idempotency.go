@@ -46,14 +46,14 @@ type IdempotencyOptions struct {
 	// Check returns the error that the method would return for an unacceptable request. It is
 	// called before the request is digested and the store is used, so that such a request
 	// is cheap and uses up no key. It gets a pointer to the decoded request and must not
-	// change it. Its error is the response. It may be nil.
+	// change it. Its error is returned to the client. Check may be nil.
 	Check func(ctx context.Context, request any) error
 
-	// Stretch makes the digest of a request as expensive as the hash of a password, with a
-	// function like Argon2 over the request and a salt of 16 bytes. Set it for endpoints
-	// whose requests contain passwords or other values that are easily guessed: without it,
-	// an attacker with both the store and Secret tests guesses at the speed of SHA-256. It
-	// must be deterministic. A [chassi.Error] that it returns is the response. It may be nil.
+	// Stretch makes the digest of a request as expensive as the hash of a password, with a function
+	// like Argon2 over the request and a salt of 16 bytes. Set it for endpoints whose requests
+	// contain passwords or other values that are easily guessed: without it, an attacker with both
+	// the store and Secret tests guesses at the speed of SHA-256. It must be deterministic. A
+	// [chassi.Error] that it returns is returned to the client. Stretch may be nil.
 	Stretch func(ctx context.Context, salt, request []byte) ([]byte, error)
 }
 
@@ -159,8 +159,8 @@ func Idempotency(s *chassi.Service, store idempotency.Store, o IdempotencyOption
 	return nil
 }
 
-// newKeys returns what handles the calls of each of the named endpoints of s. It returns an
-// error for an endpoint that does not exist or needs no keys.
+// newKeys returns the handler of keys for each of the named endpoints of s. It returns an error
+// for an endpoint that does not exist or needs no keys.
 func newKeys(s *chassi.Service, store idempotency.Store, o IdempotencyOptions, names []string) (map[*chassi.Endpoint]*keys, error) {
 	endpoints := make(map[*chassi.Endpoint]*keys)
 	for _, name := range names {

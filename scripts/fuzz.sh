@@ -32,7 +32,7 @@ fuzz() {
 export -f fuzz
 
 mapfile -t packages < <(grep -rlE --include='*_test.go' '^func Fuzz' . | xargs -n 1 dirname | sort -u | xargs go list)
-go test -c -o "$dir" -gcflags='github.com/chassi-go/chassi/...=-d=libfuzzer' "${packages[@]}"
+go test -vet=off -c -o "$dir" -gcflags='github.com/chassi-go/chassi/...=-d=libfuzzer' "${packages[@]}"
 for package in "${packages[@]}"; do
   program=$dir/${package##*/}.test
   for target in $("$program" -test.list '^Fuzz' | grep '^Fuzz'); do

@@ -29,11 +29,11 @@ type Queue struct {
 	Timeout     time.Duration // for one attempt; default 30 s
 }
 
-// PoisonMargin is the number of deliveries of a message that are allowed beyond
+// ExtraDeliveries is the number of deliveries of a message that are allowed in addition to
 // [Queue].MaxAttempts: an instance that stops or loses its connection returns messages that it
 // has not begun, and the broker counts these too. A message with more deliveries crashes its
 // instances.
-const PoisonMargin = 20
+const ExtraDeliveries = 20
 
 var queueName = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,100}$`)
 

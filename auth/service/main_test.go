@@ -96,7 +96,7 @@ func start(t testing.TB, url string, c service.Config, queue int, at *clock, wit
 	t.Helper()
 	n := &node{t: t, clock: at, events: make(map[string]int)}
 	var err error
-	if n.db, err = database.Open(t.Context(), database.Config{URL: url, QueryTimeout: 30 * time.Second}); err != nil {
+	if n.db, err = database.Open(t.Context(), database.Config{URL: url, QueryTimeout: 2 * time.Minute}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = n.db.Close() })

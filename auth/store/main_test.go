@@ -19,7 +19,7 @@ func engines(t *testing.T, test func(t *testing.T, open func() *store.Store)) {
 	on := func(t *testing.T, url string) {
 		test(t, func() *store.Store {
 			t.Helper()
-			db, err := database.Open(t.Context(), database.Config{URL: url, QueryTimeout: 30 * time.Second})
+			db, err := database.Open(t.Context(), database.Config{URL: url, QueryTimeout: 2 * time.Minute})
 			if err != nil {
 				t.Fatal(err)
 			}

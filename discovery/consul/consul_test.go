@@ -192,7 +192,7 @@ func TestAgentRestarts(t *testing.T) {
 	a.stop()
 	a.forget()
 	disctest.Eventually(t, "both have noticed", func() bool {
-		return sourceLog.Count("discovery fails") == 1 && registrationLog.Count("cannot be told") == 1
+		return sourceLog.Count("discovery fails") == 1 && registrationLog.Count("cannot be updated") == 1
 	})
 	a.start(t)
 	disctest.Eventually(t, "both work again", func() bool {
@@ -274,7 +274,7 @@ func TestStartWithoutAgent(t *testing.T) {
 	a.stop()
 	var l disctest.Log
 	register(t, config(a.url(), &l), consul.Service{Name: "auth", Addr: "10.0.0.1:80"})
-	disctest.Eventually(t, "the loss is logged", func() bool { return l.Count("cannot be told") == 1 })
+	disctest.Eventually(t, "the loss is logged", func() bool { return l.Count("cannot be updated") == 1 })
 	a.start(t)
 	disctest.Eventually(t, "registered", func() bool { return l.Count("msg=registered") == 1 })
 	if !strings.Contains(states(t, a.url(), "auth"), "passing") {

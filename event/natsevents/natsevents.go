@@ -24,8 +24,8 @@ import (
 	"github.com/chassi-go/chassi/transport/natsapi"
 )
 
-// Retention is how long a stream keeps messages: less than the inbox of a subscription
-// recognizes them.
+// Retention is how long a stream keeps messages. It is shorter than the time for which the inbox
+// of a subscription recognizes a repeated message.
 const Retention = 6 * 24 * time.Hour
 
 // dedupeWindow is the time in which a repeated id is dropped.
@@ -194,7 +194,7 @@ func (b *Backend) Declare(ctx context.Context, topic, subscription, position str
 	switch {
 	case err != nil:
 		return "", err
-	case at > state.LastSeq: // the stream was created anew
+	case at > state.LastSeq: // the stream was deleted and created again
 		return "0", nil
 	case at+1 < state.FirstSeq:
 		b.logger.Error("NATS: events expired before the subscription received them",

@@ -51,7 +51,7 @@ func (w *Warehouse) Release(ctx context.Context, id string) error {
 	return err
 }
 
-// do returns the status, and ErrWarehouse unless the API has responded with success, 404 or 409.
+// do returns the status, and ErrWarehouse unless the status of the response is 2xx, 404 or 409.
 func (w *Warehouse) do(ctx context.Context, method, path string, body, reply any) (status int, err error) {
 	var content io.Reader
 	if body != nil {

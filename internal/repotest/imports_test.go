@@ -19,7 +19,7 @@ const allowed = `
 .:
 transport/httpapi transport/grpcapi transport/natsapi transport/amqpapi: . transport schema/... transport/certs internal/broker internal/strictjson redact ratelimit internal/outage internal/safetext internal/contain workpool
 transport/natsapi/embedded:
-transport/localapi: . transport client
+transport/localapi: . transport client internal/safetext
 transport/connectapi: . transport/httpapi schema/protobuf
 internal/broker: . transport schema/... internal/strictjson
 transport: . ratelimit
@@ -74,7 +74,7 @@ auth: . client
 auth/service: . auth auth/store token password workpool ratelimit internal/outage
 auth/store: database redis
 cmd/authd cmd/chassi: . schema schema/... transport/... middleware middleware/... telemetry telemetry/... client console token password ratelimit breaker retry workpool database discovery config clock idempotency idempotency/... standard standard/... redis auth auth/... internal/memlimit
-bench/... examples/... load load/... scripts/...: *
+bench/... examples/... load load/... scripts/...: * internal/setclock
 internal/thirdparty/...: internal/thirdparty/...
 internal/typetest:
 internal/repotest: .

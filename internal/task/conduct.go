@@ -28,7 +28,7 @@ func (e *Engine) conduct(ctx context.Context) {
 func (e *Engine) turn(ctx context.Context) (more bool) {
 	e.mu.Lock()
 	t := &turn{engine: e, session: e.session, ended: e.finished, woken: e.woken, reconcile: e.reconcile, claiming: !e.draining}
-	t.isolating, t.alone = e.suspected, !e.recent()
+	t.isolating, t.alone = e.suspected, e.suspected && !e.recent()
 	e.finished = nil
 	e.mu.Unlock()
 	if batch := t.statements(); len(batch) > 0 {

@@ -120,6 +120,7 @@ type queue struct {
 type run struct {
 	task    *Task
 	queue   *queue
+	suspect bool
 	began   time.Time
 	session *session
 	cancel  context.CancelCauseFunc
@@ -228,7 +229,7 @@ func (e *Engine) signal() {
 // begin runs a claimed task in a goroutine.
 func (e *Engine) begin(s *session, q *queue, r *row) {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	run := &run{task: &r.Task, queue: q, began: time.Now(), session: s, cancel: cancel}
+	run := &run{task: &r.Task, queue: q, suspect: r.suspicion > 0, began: time.Now(), session: s, cancel: cancel}
 	e.mu.Lock()
 	if known := e.running[r.ID]; known != nil && known.session == s {
 		known.task.fence = r.fence // the server lost its last commits; the task runs already
@@ -238,7 +239,7 @@ func (e *Engine) begin(s *session, q *queue, r *row) {
 	}
 	e.running[r.ID] = run
 	q.free--
-	e.suspected = e.suspected || r.suspicion > 0
+	e.suspected = e.suspected || run.suspect
 	lost := e.session != s
 	e.mu.Unlock()
 	if lost {

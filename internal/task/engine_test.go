@@ -385,3 +385,26 @@ func TestPoisonAndItsNeighbors(t *testing.T) {
 		}
 	})
 }
+
+// A process that lives and loses its lease again and again makes no task poison.
+func TestLostLeasesOfALiveProcess(t *testing.T) {
+	t.Parallel()
+	dbtest.Engines(t, func(t *testing.T, url string) {
+		db := open(t, url)
+		e := start(t, db, Options{Lease: 300 * time.Millisecond, Poll: 10 * time.Millisecond}, Queue{Name: "q", Run: func(ctx context.Context, task *Task) error {
+			if task.Try > 2+maxLost {
+				return nil
+			}
+			if _, err := db.Exec(ctx, "DELETE FROM chassi_leases"); err != nil {
+				return err
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		}})
+		add(t, db, e, New{Queue: "q", UID: "a"})
+		eventually(t, "the queue is empty", empty(t, db))
+		if n := count(t, db, "SELECT count(*) FROM chassi_dead"); n > 0 {
+			t.Errorf("%d dead letters", n)
+		}
+	})
+}

@@ -45,6 +45,9 @@ func (e *Engine) settle(ended []finished) (batch []database.Statement) {
 	var claims []string
 	records := make(map[*queue][]Ended)
 	for _, f := range ended {
+		if f.suspect && !f.deleted { // also if another node has it by now, because this process has not ended
+			batch = append(batch, database.Statement{SQL: e.sql.acquit, Args: []any{f.task.ID}})
+		}
 		if errors.Is(f.err, ErrLeaseLost) || f.deleted && f.queue.Ending == nil {
 			continue
 		}

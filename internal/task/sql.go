@@ -13,7 +13,8 @@ import (
 // indexes are used.
 type statements struct {
 	claim, claimSuspect, owned                string
-	done, doneAll, giveBack, retry, bury      string
+	done, doneAll, giveBack, retry            string
+	bury, acquit                              string
 	advance, sweep                            string
 	nextDue, promote                          string
 	join, renew, leave, expired, grace, evict string
@@ -49,15 +50,15 @@ func newStatementsAt(now string, d database.Dialect, lease time.Duration, queues
 		RETURNING {columns}`
 	// The suspect that was lost least often is the first, so that those that only ran beside the
 	// cause are handled soon. A try of a suspect counts as lost until it returns.
-	const release = "state = CASE WHEN lost > 0 THEN 4 ELSE 0 END, lost = CASE WHEN lost > 0 THEN lost - 1 ELSE 0 END"
 	return statements{
 		claim:        f(fmt.Sprintf(claim, "queue = $2 AND state = 0", "id", "$3", 0)),
 		claimSuspect: f(fmt.Sprintf(claim, "state = 4 AND "+anyOf(queues, 2), "lost, id", "1", 1)),
 		owned:        f(`SELECT {columns} FROM chassi_tasks WHERE state = 3 AND owner = $1`),
 		done:         f(`DELETE FROM chassi_tasks WHERE {mine}`),
 		doneAll:      f("DELETE FROM chassi_tasks WHERE " + In(d, "id", "$1") + " AND " + In(d, "id || '/' || fence || '/' || owner", "$2")),
-		giveBack:     f(`UPDATE chassi_tasks SET ` + release + `, owner = '', fence = fence + 1, tries = tries - 1 WHERE {mine}`),
-		retry:        f(`UPDATE chassi_tasks SET state = 1, lost = 0, owner = '', due_at = {now} + $4, last_error = $5 WHERE {mine}`),
+		giveBack:     f(`UPDATE chassi_tasks SET state = 0, owner = '', fence = fence + 1, tries = tries - 1 WHERE {mine}`),
+		acquit:       f(`UPDATE chassi_tasks SET lost = 0 WHERE id = $1`),
+		retry:        f(`UPDATE chassi_tasks SET state = 1, owner = '', due_at = {now} + $4, last_error = $5 WHERE {mine}`),
 		bury: f(`INSERT INTO chassi_dead (id, queue, uid, key, hold, tries, lost, headers, body, code, reason, error, created_at, died_at)
 			SELECT id, queue, uid, key, hold, tries, CASE WHEN $5 = 'poison' THEN lost ELSE 0 END, headers, body, $4, $5, $6, created_at, {now}
 			FROM chassi_tasks WHERE {mine}`),
@@ -78,7 +79,7 @@ func newStatementsAt(now string, d database.Dialect, lease time.Duration, queues
 		evict:    f(`DELETE FROM chassi_leases WHERE name = 'node/' || $1 AND grace AND {expired}`),
 		orphans:  f(`SELECT id, queue, key, lost, fence, owner FROM chassi_tasks WHERE {orphan}`),
 		takeOver: f(`UPDATE chassi_tasks SET state = 4, owner = '', fence = fence + 1 WHERE {mine}`),
-		giveAll:  f(`UPDATE chassi_tasks SET ` + release + `, owner = '', fence = fence + 1, tries = tries - 1 WHERE state = 3 AND owner = $1`),
+		giveAll:  f(`UPDATE chassi_tasks SET state = 0, lost = 0, owner = '', fence = fence + 1, tries = tries - 1 WHERE state = 3 AND owner = $1`),
 		freeLeases: f(`DELETE FROM chassi_leases WHERE (name < 'node/' OR name >= 'node0')
 			AND NOT EXISTS (SELECT 1 FROM chassi_leases AS n WHERE n.name = 'node/' || chassi_leases.owner)`),
 	}

@@ -5,8 +5,8 @@
 //
 // A service has a durable direct exchange with its name, auth.v1.Auth, and a durable queue
 // auth.v1.Auth.requests, bound with a routing key for each method: auth.v1.Auth.Me. Instances
-// share the queue. A request sets reply_to and correlation_id; properties and headers are those
-// of package message, with content_type and expiration for format and deadline. A request
+// share the queue. A request sets reply_to and correlation_id, and content_type and expiration
+// for format and deadline; docs/guide/messages.md describes all properties and headers. A request
 // without reply_to is executed without a response.
 //
 // A request is acknowledged after its call and its response, even if the response cannot be

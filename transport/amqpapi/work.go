@@ -82,7 +82,7 @@ func workQueues(q transport.Queue) map[string]amqp.Table {
 		// A message that crashes its consumer does not return with a count of attempts, so the
 		// broker counts deliveries. Instances that stop or lose their connection return
 		// messages too, so the broker's limit is higher.
-		q.Name: toNext(deadQueue(q), amqp.Table{"x-delivery-limit": int64(q.MaxAttempts + transport.PoisonMargin)}),
+		q.Name: toNext(deadQueue(q), amqp.Table{"x-delivery-limit": int64(q.MaxAttempts + transport.ExtraDeliveries)}),
 	}
 	for attempts := range q.MaxAttempts - 1 {
 		d := q.DelayAfter(attempts + 1)

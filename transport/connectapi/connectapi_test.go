@@ -12,6 +12,9 @@ import (
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/transport/connectapi"
 	"github.com/chassi-go/chassi/transport/httpapi"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/types/known/emptypb"
 )
 
 type color int
@@ -248,6 +251,64 @@ func TestMountRefuses(t *testing.T) {
 	}
 	if err := s.Mount(shop()); err == nil || !strings.Contains(err.Error(), "conflicts") {
 		t.Error(err)
+	}
+}
+
+// Files and http.Handlers are refused when they are mounted, and skipped where they are limited to
+// other transports.
+func TestMountRefusesFilesAndHandlers(t *testing.T) {
+	t.Parallel()
+	upload := func(context.Context, *struct{ File chassi.File }) (*struct{}, error) { return &struct{}{}, nil }
+	mount := func(options ...chassi.EndpointOption) error {
+		s, err := httpapi.New(httpapi.Config{Connect: true, ConnectCodec: connectapi.New()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.Mount(chassi.NewService("a.v1.A",
+			chassi.NewEndpoint("Up", upload, append(options, chassi.Route("PUT /up"))...), httpapi.NewEndpoint("Page", "GET /page", http.NotFoundHandler(), options...)))
+	}
+	err := mount()
+	for _, want := range []string{
+		"httpapi: a.v1.A/Up: files are not supported over Connect (see chassi.Transports)",
+		"a.v1.A/Page: HTTP endpoints are not supported over Connect (see chassi.Transports)",
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	if err := mount(chassi.Transports("http", "local")); err != nil {
+		t.Error(err)
+	}
+}
+
+// A field that a route sends as a header is an ordinary field; cookies and the status are left out.
+func TestResponseFields(t *testing.T) {
+	t.Parallel()
+	type created struct {
+		ID       string      `json:"id"`
+		Location string      `json:"location" header:"Location"`
+		Session  http.Cookie `json:"-" cookie:"session"`
+		Status   int         `json:"-" status:"201"`
+	}
+	create := func(context.Context, *struct{}) (*created, error) {
+		return &created{"7", "/things/7", http.Cookie{Value: "s"}, http.StatusCreated}, nil
+	}
+	url := serve(t, httpapi.Config{}, chassi.NewService("things.v1.Things", chassi.NewEndpoint("Create", create, chassi.Route("POST /things"), chassi.Public)))
+	answer, body := ask(t, url, request{path: "/things.v1.Things/Create", body: "{}"})
+	if h := answer.Header; answer.StatusCode != http.StatusOK || body != `{"id":"7","location":"/things/7"}` || h.Get("Location") != "" || h.Get("Set-Cookie") != "" {
+		t.Errorf("%d %v %s", answer.StatusCode, h, body)
+	}
+}
+
+// A client of the protocol understands what is not answered in its form.
+func TestClientReadsRefusals(t *testing.T) {
+	t.Parallel()
+	url := serve(t, httpapi.Config{}, shop())
+	for path, want := range map[string]connect.Code{"/shop.v1.Shop/None": connect.CodeUnimplemented, "/none.v1.None/None": connect.CodeUnimplemented, "/shop.v1.Shop/Mine": connect.CodeUnauthenticated} {
+		_, err := connect.NewClient[emptypb.Empty, emptypb.Empty](httpClient(t, false), url+path).CallUnary(t.Context(), connect.NewRequest(new(emptypb.Empty)))
+		if connect.CodeOf(err) != want {
+			t.Errorf("%s: %v, want %v", path, err, want)
+		}
 	}
 }
 

@@ -161,7 +161,7 @@ func (s *Server) clientOf(ctx context.Context) (addr netip.AddrPort, certificate
 	return transport.ClientAddr(tcp.AddrPort(), lines, s.config.TrustedProxies, s.config.ForwardedHeader), certificate
 }
 
-// sendHeader passes the response's metadata to grpc-go. If they cannot be sent the call has
+// sendHeader passes the response's metadata to grpc-go. If it cannot be sent the call has
 // failed, because the client might not receive the error.
 func (x *exchange) sendHeader(ctx context.Context) {
 	if len(x.out) == 0 || transport.CheckResponse(x.out) != nil {

@@ -116,9 +116,12 @@ func (x *exchange) readBody(buffer *[]byte, from io.Reader, length int64) error 
 // past returns limit plus one byte, without overflow.
 func past(limit int64) int64 { return limit + min(1, math.MaxInt64-limit) }
 
-func tooLarge(limit int64) error {
+func tooLarge(limit int64) error { return tooLong("The body is", limit) }
+
+// tooLong returns the error for a body of which a part is larger than limit.
+func tooLong(part string, limit int64) error {
 	e := *errBodyTooLarge.err
-	e.Message = fmt.Sprintf("The body is larger than %d bytes", limit)
+	e.Message = fmt.Sprintf("%s larger than %d bytes", part, limit)
 	return &statusError{errBodyTooLarge.status, &e}
 }
 

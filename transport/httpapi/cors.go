@@ -131,7 +131,7 @@ func isPort(port string) bool {
 	return port == "" || err == nil && n > 0 && port[0] != '0'
 }
 
-// isToken is RFC 9110, section 5.6.2.
+// isToken reports whether name is a token (RFC 9110, section 5.6.2).
 func isToken(name string) bool {
 	other := func(c rune) bool {
 		return c <= ' ' || c >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, c)

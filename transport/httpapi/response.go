@@ -34,6 +34,9 @@ var reservedHeaders = []string{
 	"X-Content-Type-Options", "X-Request-Id",
 }
 
+// unfitStatuses are about the transfer of the response, or about a form that it was sent from.
+var unfitStatuses = []int{http.StatusResetContent, http.StatusPartialContent, http.StatusNotModified}
+
 func isReserved(name string) bool {
 	return slices.Contains(reservedHeaders, name) || strings.HasPrefix(name, "Access-Control-")
 }
@@ -110,8 +113,8 @@ func (a *responsePlan) addStatus(field param, f *gotype.Field) error {
 	a.status = &field
 	for text := range strings.SplitSeq(f.Param, ",") {
 		n, err := strconv.Atoi(text)
-		if err != nil || n < 200 || n > 399 || n == http.StatusNotModified || n == http.StatusPartialContent {
-			return fmt.Errorf("the tag status:%q: want numbers from 200 to 399 without 206 and 304, separated by commas", f.Param)
+		if err != nil || n < 200 || n > 399 || slices.Contains(unfitStatuses, n) {
+			return fmt.Errorf("the tag status:%q: want numbers from 200 to 399 without 205, 206 and 304, separated by commas", f.Param)
 		}
 		a.statuses = append(a.statuses, n)
 	}
@@ -138,7 +141,11 @@ func (a *responsePlan) write(response reflect.Value, h http.Header) (status int,
 		if err != nil {
 			return 0, fmt.Errorf("the header %s: %w", f.name, err)
 		}
-		if texts != nil {
+		switch {
+		case texts == nil:
+		case f.name == "Vary":
+			addVary(h, texts) // to that of CORS
+		default:
 			h[f.name] = texts
 		}
 	}

@@ -117,7 +117,7 @@ func (s *Server) subscribeControl(conn *nats.Conn, client, subject string) error
 	return nil
 }
 
-// cutLast returns what is before and after the last dot of subject.
+// cutLast returns the parts of subject before and after its last dot.
 func cutLast(subject string) (before, last string) {
 	i := strings.LastIndexByte(subject, '.')
 	return subject[:max(i, 0)], subject[i+1:]

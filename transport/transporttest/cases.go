@@ -352,7 +352,8 @@ func testUnknownMethod(t *testing.T, f *fixture) {
 	}
 }
 
-// An endpoint of other transports is neither served nor bound, and its service is.
+// An endpoint that is limited to other transports is neither served nor bound; the other endpoints
+// of its service are.
 func testOtherTransports(t *testing.T, f *fixture) {
 	f.start(t)
 	_, err := client.Invoke[Nothing](bounded(t), f.client, "Elsewhere", &uncarried{})

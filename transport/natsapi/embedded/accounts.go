@@ -30,8 +30,8 @@ const (
 	discoveryTimeout = 5 * time.Second
 )
 
-// streamControl ends the subjects on which clients control their streams: the words of an
-// instance and of a stream follow the first one.
+// streamControl is the suffix of the subjects on which clients control their streams. Its
+// wildcards match the id of an instance and that of a stream.
 const streamControl = ".stream.*.*"
 
 // The users of this process. Each connection has one purpose and only the permissions for it.
