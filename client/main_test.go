@@ -21,6 +21,8 @@ type question struct{ N int }
 
 type answer struct{ From string }
 
+type upload struct{ File chassi.File }
+
 // service has a method that may be repeated and one that may not.
 func service() *chassi.Service {
 	method := func(context.Context, *question) (*answer, error) { return nil, nil }
@@ -28,6 +30,7 @@ func service() *chassi.Service {
 	return chassi.NewService("test.v1.Test",
 		chassi.NewEndpoint("Read", method, chassi.Public, chassi.Idempotent),
 		chassi.NewEndpoint("Write", method, chassi.Public),
+		chassi.NewEndpoint("Upload", func(context.Context, *upload) (*answer, error) { return nil, nil }, chassi.Public, chassi.Idempotent),
 		chassi.NewStream("Watch", watch, chassi.Public, chassi.Idempotent),
 		chassi.NewStream("Tail", watch, chassi.Public),
 	)

@@ -109,7 +109,7 @@ func TestAHedgeThatIsRefused(t *testing.T) {
 	})
 }
 
-// The answer of a hedged call comes with its own metadata, and no other.
+// The response of a hedged call comes with its own metadata, and no other.
 func TestMetadataOfAHedgedCall(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -48,7 +48,7 @@ func (db *DB) BatchRelaxed(ctx context.Context, statements ...Statement) error {
 	return db.batch(ctx, s, statements)
 }
 
-// BatchShared is [DB.BatchRelaxed] with the isolation of [DB.WriteShared].
+// BatchShared is [DB.BatchRelaxed] with the isolation level of [DB.WriteShared].
 func (db *DB) BatchShared(ctx context.Context, statements ...Statement) error {
 	s := db.writing()
 	s.relaxed, s.shared = true, true

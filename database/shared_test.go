@@ -53,7 +53,7 @@ func TestSharedIsolation(t *testing.T) {
 			}
 			return level
 		}
-		if got := read(db.WriteShared); got != "read committed off" {
+		if got := read(db.WriteShared); got != "read committed on" {
 			t.Errorf("%s: WriteShared is %s", name, got)
 		}
 		if got := read(db.Write); got != "serializable on" {

@@ -44,14 +44,14 @@ func (db *DB) WriteRelaxed(ctx context.Context, fn func(ctx context.Context, tx 
 	return db.transact(ctx, s, fn)
 }
 
-// WriteShared is [DB.WriteRelaxed] at the isolation level READ COMMITTED of PostgreSQL, where each
+// WriteShared is [DB.Write] at the isolation level READ COMMITTED of PostgreSQL, where each
 // statement sees what was committed before it: for queues and leases, whose statements take rows
 // with FOR UPDATE SKIP LOCKED or by conditions on single rows. Such a transaction neither fails
 // because of a serializable one nor makes one fail, unless both write the same row. On SQLite
-// it does not differ from WriteRelaxed.
+// it does not differ from Write.
 func (db *DB) WriteShared(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
 	s := db.writing()
-	s.relaxed, s.shared = true, true
+	s.shared = true
 	return db.transact(ctx, s, fn)
 }
 

@@ -3,28 +3,33 @@ package event_test
 import (
 	"context"
 	"crypto/rand"
-	"errors"
+	"fmt"
 	mathrand "math/rand/v2"
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/chassi-go/chassi/database"
 	"github.com/chassi-go/chassi/event"
 	"github.com/chassi-go/chassi/internal/dbtest"
+	"github.com/chassi-go/chassi/internal/rabbittest"
 )
 
-// Variables of the environment of a node of the crash test, and of the test itself.
-const (
-	nodeURL    = "EVENT_TEST_NODE"    // the database of a node
-	nodeEvents = "EVENT_TEST_EVENTS"  // how many it publishes; then it only relays and handles
-	crashKills = "CHASSI_CRASH_KILLS" // kills of a run of the test; default 6
-)
+// number returns the number in a variable of the environment, by which a test is made longer.
+func number(variable string, fallback int) int {
+	if n, err := strconv.Atoi(os.Getenv(variable)); err == nil {
+		return n
+	}
+	return fallback
+}
 
-// effect is the method of the crash test: it stores the event, and whether the one before it was
-// stored.
+// effect is the method of the crash test: it stores the event, and how many of its key were
+// stored before.
 func effect(ctx context.Context, e *order) error {
 	var before int
 	tx := event.Tx(ctx)
@@ -35,139 +40,236 @@ func effect(ctx context.Context, e *order) error {
 	return err
 }
 
-// runNode is the main function of a node: it publishes, relays and handles events until it is
-// killed or, if it publishes nothing, nothing is left.
-func runNode() int {
-	if err := serveNode(context.Background()); err != nil {
-		_, _ = os.Stderr.WriteString(err.Error() + "\n")
-		return 1
-	}
-	return 0
-}
-
-func serveNode(ctx context.Context) error {
-	db, err := database.Open(ctx, database.Config{URL: os.Getenv(nodeURL), QueryTimeout: patience})
+// publish publishes events of ten keys until the process is killed, not faster than they are
+// relayed and handled.
+func (d *description) publish(ctx context.Context, topic event.Topic[order]) error {
+	from, err := database.Open(ctx, database.Config{URL: d.From, QueryTimeout: patience, MaxOpen: 2})
 	if err != nil {
 		return err
 	}
-	topic := event.NewTopic[order](topicName)
-	s := event.NewServer(db, event.Options{Logger: quiet, Lease: 2 * time.Second, Poll: 50 * time.Millisecond})
-	sub := event.Subscribe(topic, "sub", effect, event.HoldKey, event.Transactional, event.Tries(1000))
-	if err := errors.Join(s.Publishes(topic), s.Add(sub), s.Start(ctx)); err != nil {
+	to, err := database.Open(ctx, database.Config{URL: d.To, QueryTimeout: patience, MaxOpen: 2})
+	if err != nil {
 		return err
 	}
-	key, total := rand.Text(), 0
-	if n, err := strconv.Atoi(os.Getenv(nodeEvents)); err == nil {
-		total = n
-	}
-	for i := range total {
-		err := db.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
-			if _, err := tx.Exec(ctx, "INSERT INTO published (id, number) VALUES ($1, $2)", key, i); err != nil {
-				return err
+	process := rand.Text()
+	for i := 0; ; {
+		err := from.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
+			for key := range 10 {
+				e := order{process + strconv.Itoa(key), i}
+				if _, err := tx.Exec(ctx, "INSERT INTO published (id, number) VALUES ($1, $2)", e.ID, e.Number); err != nil {
+					return err
+				}
+				if err := topic.Publish(ctx, tx, &e); err != nil {
+					return err
+				}
 			}
-			return topic.Publish(ctx, tx, &order{key, i})
+			return nil
 		})
-		if err != nil {
+		switch {
+		case err == nil:
+			i++
+		case !database.IsUnavailable(err): // nor is it known whether it is stored: another process has other keys
 			return err
 		}
-		for i%10 == 9 { // not faster than events are handled
-			var left int
-			if err := db.QueryRow(ctx, onTheWay).Scan(&left); err != nil {
-				return err
+		for waiting := 1000; waiting > 200; <-time.After(10 * time.Millisecond) {
+			var relayed, handled int
+			if from.QueryRow(ctx, "SELECT count(*) FROM chassi_outbox").Scan(&relayed) == nil &&
+				to.QueryRow(ctx, "SELECT count(*) FROM chassi_tasks").Scan(&handled) == nil {
+				waiting = relayed + handled
 			}
-			if left < 100 {
-				break
-			}
-			<-time.After(10 * time.Millisecond)
 		}
 	}
-	select {}
 }
 
-// onTheWay counts the events that were not handled.
-const onTheWay = "SELECT (SELECT count(*) FROM chassi_outbox) + (SELECT count(*) FROM chassi_tasks)"
-
-// Nodes that publish, relay and handle events are killed at random. Each event that was
-// committed has its effect exactly once, in order, and nothing is left. An event that was being
-// handled in three kills is a dead letter, because it could be their cause; it is redriven.
+// Publishers, relays and subscribers are killed at random. Each event that was committed has its
+// effect exactly once, in the order of its key; none becomes a dead letter, and nothing is left.
+// CHASSI_CRASH_KILLS=1000 CHASSI_CRASH_EVENTS=100000 CHASSI_CRASH_MINUTES=35 is the long form.
 func TestCrash(t *testing.T) {
 	t.Parallel()
-	dbtest.Engines(t, func(t *testing.T, url string) {
-		db := open(t, url)
-		must(t, event.Migrate(t.Context(), db))
-		for _, table := range []string{"published (id TEXT NOT NULL, number BIGINT NOT NULL)", "effects (id TEXT NOT NULL, number BIGINT NOT NULL, place BIGINT NOT NULL)"} {
-			_, err := db.Exec(t.Context(), "CREATE TABLE "+table)
-			must(t, err)
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		url := dbtest.SQLite(t)
+		crash(t, setup{From: url, To: url})
+	})
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		var s setup
+		if os.Getenv(crashKills) == "" {
+			s.From = dbtest.Postgres(t)
+		} else {
+			s, _ = postgresNode(t) // the shared server is for short tests
 		}
-		kills := 6
-		if n, err := strconv.Atoi(os.Getenv(crashKills)); err == nil {
-			kills = n
-		}
-		const total = 1_000_000
-		nodes := []*exec.Cmd{startNode(t, url, total), startNode(t, url, total)}
-		for range kills {
-			i := mathrand.IntN(len(nodes))
-			n := count(t, db, "SELECT count(*) FROM effects")
-			life := time.Now().Add(time.Duration(mathrand.IntN(400)) * time.Millisecond)
-			eventually(t, "some events are handled", func() bool {
-				return time.Now().After(life) && count(t, db, "SELECT count(*) FROM effects") > n
-			})
-			kill(t, nodes[i])
-			if n := count(t, db, "SELECT count(*) FROM chassi_dead WHERE reason <> 'poison'"); n > 0 {
-				t.Fatalf("%d events failed for another reason than a kill", n)
-			}
-			nodes[i] = startNode(t, url, total)
-		}
-		for _, n := range nodes {
-			kill(t, n)
-		}
-		last := startNode(t, url, 0)
-		redriven := 0
-		eventually(t, "nothing is left", func() bool {
-			n, err := event.Redrive(t.Context(), db, event.Selection{})
-			must(t, err)
-			redriven += n
-			return n == 0 && settled(t, db)
-		})
-		kill(t, last)
-		published := count(t, db, "SELECT count(*) FROM published")
-		if n := count(t, db, "SELECT count(*) FROM published p WHERE (SELECT count(*) FROM effects e WHERE e.id = p.id AND e.number = p.number) <> 1"); n > 0 {
-			t.Errorf("%d of %d events do not have their effect once", n, published)
-		}
-		if n := count(t, db, "SELECT count(*) FROM effects"); n != published {
-			t.Errorf("%d effects of %d events", n, published)
-		}
-		if n := count(t, db, "SELECT count(*) FROM effects WHERE number <> place"); n > 0 {
-			t.Errorf("%d events were handled out of order", n)
-		}
-		t.Logf("%d kills, %d events; %d were redriven because three kills met them", kills, published, redriven)
+		s.To = s.From
+		crash(t, s)
 	})
 }
 
-// settled reports whether no event is on its way.
-func settled(t testing.TB, db *database.DB) bool {
-	t.Helper()
-	return count(t, db, onTheWay) == 0
+// The same with a broker between two databases, in the long form only.
+func TestCrashBroker(t *testing.T) {
+	if os.Getenv(crashKills) == "" {
+		return // TestOutage has the short form
+	}
+	t.Parallel()
+	databases := map[string]func(*testing.T) setup{
+		"sqlite":   func(t *testing.T) setup { return setup{From: dbtest.SQLite(t), To: dbtest.SQLite(t)} },
+		"postgres": func(t *testing.T) setup { s, _ := postgresNode(t); return s },
+	}
+	for name, databases := range databases {
+		t.Run("nats/"+name, func(t *testing.T) {
+			t.Parallel()
+			s := databases(t)
+			s.Broker = freeNATS(t)
+			server := setup{From: t.TempDir(), Broker: s.Broker}
+			server.start(t, serves)
+			crash(t, s)
+		})
+		t.Run("amqp/"+name, func(t *testing.T) {
+			t.Parallel()
+			s := databases(t)
+			s.Broker, s.Prefix = amqpPrefix(t, rabbittest.URL(t))
+			crash(t, s)
+		})
+	}
 }
 
-func startNode(t testing.TB, url string, total int) *exec.Cmd {
+// Variables that make the crash test longer.
+const (
+	crashKills  = "CHASSI_CRASH_KILLS"
+	crashEvents = "CHASSI_CRASH_EVENTS"
+	crashTime   = "CHASSI_CRASH_MINUTES" // after which there are no further kills
+)
+
+// prepare creates the tables of a test with nodes, and registers the subscription.
+func (s *setup) prepare(t *testing.T) (from, to *database.DB) {
 	t.Helper()
-	program, err := os.Executable()
-	must(t, err)
-	cmd := exec.Command(program)
-	cmd.Env = append(os.Environ(), nodeURL+"="+url, nodeEvents+"="+strconv.Itoa(total))
-	cmd.Stderr = os.Stderr
-	must(t, cmd.Start())
-	t.Cleanup(func() { _ = cmd.Process.Kill() }) // for a test that failed
-	return cmd
+	from = open(t, s.From)
+	to = from
+	if s.To != s.From {
+		to = open(t, s.To)
+	}
+	for _, db := range []*database.DB{from, to} {
+		must(t, event.Migrate(t.Context(), db))
+	}
+	for _, st := range []struct {
+		db  *database.DB
+		sql string
+	}{
+		{from, "CREATE TABLE published (id TEXT NOT NULL, number BIGINT NOT NULL)"},
+		{to, "CREATE TABLE effects (id TEXT NOT NULL, number BIGINT NOT NULL, place BIGINT NOT NULL)"},
+		{to, "CREATE INDEX effects_id ON effects (id)"},
+	} {
+		_, err := st.db.Exec(t.Context(), st.sql)
+		must(t, err)
+	}
+	var o event.Options
+	eventually(t, "the subscription is declared", func() bool {
+		var err error
+		o.Backend, err = s.backend()
+		must(t, err)
+		topic := event.NewTopic[order](topicName)
+		o.Logger = quiet
+		server := event.NewServer(to, o)
+		must(t, server.Add(event.Subscribe(topic, "sub", effect, event.HoldKey, event.Transactional)))
+		if err = server.Start(t.Context()); err != nil { // the broker starts
+			server.Close()
+			return false
+		}
+		must(t, server.Stop(context.Background()))
+		return true
+	})
+	return from, to
 }
 
-// kill sends SIGKILL.
-func kill(t testing.TB, cmd *exec.Cmd) {
+func crash(t *testing.T, s setup) {
 	t.Helper()
-	must(t, cmd.Process.Kill())
-	var exit *exec.ExitError
-	if err := cmd.Wait(); !errors.As(err, &exit) || exit.Exited() {
-		t.Errorf("the node ended by itself: %v", err)
+	kills, events := number(crashKills, 6), number(crashEvents, 0)
+	from, to := s.prepare(t)
+	began := time.Now()
+	roles := []role{publishes, relays, subscribes, subscribes}
+	var nodes []*exec.Cmd
+	for _, r := range roles {
+		nodes = append(nodes, s.start(t, r))
+	}
+	end := began.Add(time.Duration(number(crashTime, 60)) * time.Minute)
+	for k := range kills {
+		if time.Now().After(end) {
+			kills = k
+			break
+		}
+		n := count(t, to, "SELECT count(*) FROM effects")
+		life := time.Now().Add(time.Duration(mathrand.IntN(400)) * time.Millisecond)
+		eventually(t, "events are published and handled", func() bool {
+			return time.Now().After(life) && count(t, to, "SELECT count(*) FROM effects") > n &&
+				(count(t, from, "SELECT count(*) FROM published") >= events/kills*(k+1) || time.Now().After(end))
+		})
+		i := mathrand.IntN(len(nodes))
+		kill(t, nodes[i])
+		nodes[i] = s.start(t, roles[i])
+		if (k+1)%100 == 0 {
+			_, _ = fmt.Fprintf(os.Stderr, "%s: %d kills after %v\n", t.Name(), k+1, time.Since(began).Round(time.Second))
+		}
+	}
+	kill(t, nodes[0]) // publishes no more
+	s.complete(t, from, to)
+	published := count(t, from, "SELECT count(*) FROM published")
+	took := time.Since(began)
+	for _, n := range nodes[1:] {
+		kill(t, n)
+	}
+	t.Logf("%d events, %d kills in %v: each effect once, in order; no dead letter, outbox and tasks are empty", published, kills, took.Round(time.Second))
+}
+
+// complete waits until all events are handled, and checks that each has its effect once and in
+// order, that no event is a dead letter and that nothing is left.
+func (s *setup) complete(t *testing.T, from, to *database.DB) {
+	t.Helper()
+	eventually(t, "all events are handled", func() bool {
+		return count(t, to, "SELECT count(*) FROM effects") >= count(t, from, "SELECT count(*) FROM published")
+	})
+	idle(t, from, to)
+	if strings.HasPrefix(s.Broker, "amqp:") {
+		conn, err := amqp.Dial(s.Broker)
+		must(t, err)
+		defer conn.Close()
+		ch, err := conn.Channel()
+		must(t, err)
+		eventually(t, "the queue is empty", func() bool {
+			n, err := ch.QueueDeclarePassive(s.Prefix+".event.sub", true, false, false, false, nil)
+			must(t, err)
+			return n.Messages == 0
+		})
+	}
+	list := func(db *database.DB, query string) map[order]int {
+		rows, err := db.Query(t.Context(), query)
+		must(t, err)
+		found := make(map[order]int)
+		for rows.Next() {
+			var o order
+			must(t, rows.Scan(&o.ID, &o.Number))
+			found[o]++
+		}
+		must(t, rows.Err())
+		must(t, rows.Close())
+		return found
+	}
+	effects := list(to, "SELECT id, number FROM effects")
+	wrong := 0
+	for o := range list(from, "SELECT id, number FROM published") {
+		if effects[o] != 1 {
+			wrong++
+		}
+		delete(effects, o)
+	}
+	if wrong > 0 || len(effects) > 0 {
+		t.Errorf("%d events do not have their effect once; %d effects are of no event", wrong, len(effects))
+	}
+	if n := count(t, to, "SELECT count(*) FROM effects WHERE number <> place"); n > 0 {
+		t.Errorf("%d events were handled out of order", n)
+	}
+	if n := count(t, to, "SELECT count(*) FROM chassi_dead"); n > 0 {
+		t.Errorf("%d events are dead letters", n)
+	}
+	if n := count(t, from, "SELECT count(*) FROM chassi_outbox"); n > 0 {
+		t.Errorf("%d rows are left in the outbox", n)
 	}
 }

@@ -3,6 +3,7 @@ package event_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -16,10 +17,15 @@ import (
 	"github.com/chassi-go/chassi/event"
 )
 
-// TestMain runs the tests, or, in a child process of the crash test, a node.
+// TestMain runs the tests, or a node in a child process. Many tests run at the same time because
+// they wait for intervals most of the time.
 func TestMain(m *testing.M) {
-	if os.Getenv(nodeURL) != "" {
+	if os.Getenv(nodeVariable) != "" {
 		os.Exit(runNode())
+	}
+	flag.Parse()
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -38,7 +44,7 @@ func must(t testing.TB, err error) {
 
 func open(t testing.TB, url string) *database.DB {
 	t.Helper()
-	db, err := database.Open(t.Context(), database.Config{URL: url, QueryTimeout: patience})
+	db, err := database.Open(t.Context(), database.Config{URL: url, QueryTimeout: patience, MaxOpen: 4})
 	must(t, err)
 	t.Cleanup(func() { _ = db.Close() })
 	return db

@@ -28,6 +28,9 @@ type Message struct {
 	Body     []byte
 }
 
+// ErrPosition means that the stored position of a subscription is invalid.
+var ErrPosition = errors.New("invalid position")
+
 // Backend delivers messages through a broker.
 //
 // A position is where a subscription is in the messages of its topic. It is stored with the
@@ -38,7 +41,8 @@ type Backend interface {
 	// keep the order of messages with the same key that were passed to different calls.
 	Publish(ctx context.Context, messages []Message) []error
 	// Declare creates what the subscription needs, so that it receives what is published from now
-	// on, and returns its position. It may be called again, with the position that is stored.
+	// on, and returns its position. It may be called again, with the position that is stored; the
+	// error wraps [ErrPosition] if that is not a position of this broker.
 	Declare(ctx context.Context, topic, subscription, position string) (string, error)
 	// Receive receives the messages of a subscription behind the position, in order, until ctx
 	// ends or the connection is lost. It passes batches of at most 100 to deliver, and
@@ -73,7 +77,7 @@ type Server struct {
 	wake       chan struct{}
 	stop       context.CancelFunc
 	loops      sync.WaitGroup
-	stats      statsCache
+	stats      task.Cache[Stats]
 }
 
 var _ chassi.Transport = (*Server)(nil)
@@ -241,6 +245,9 @@ func (s *Server) declare(ctx context.Context) error {
 			return unavailable(err)
 		}
 		position, err := s.o.Backend.Declare(ctx, sub.topic.name, sub.name, before)
+		if errors.Is(err, ErrPosition) {
+			return err
+		}
 		if err != nil {
 			return errBroker.WithCause(err)
 		}

@@ -57,14 +57,14 @@ func TestDatabaseClockSteps(t *testing.T) {
 	topic := event.NewTopic[order](topicName)
 	var l log
 	began, release := make(chan struct{}, 10), make(chan struct{})
-	start(t, db, event.Options{Lease: 6 * time.Second}, topic, event.Subscribe(topic, "sub", func(ctx context.Context, e *order) error {
+	start(t, db, event.Options{Lease: 3 * time.Second}, topic, event.Subscribe(topic, "sub", func(ctx context.Context, e *order) error {
 		if e.ID == "long" {
 			began <- struct{}{}
 			<-release
 		}
 		return l.add(ctx, e)
 	}))
-	start(t, db, event.Options{Lease: 6 * time.Second}, topic) // would take over
+	start(t, db, event.Options{Lease: 3 * time.Second}, topic) // would take over
 	publish(t, db, topic, order{"long", 0})
 	<-began
 	handled := 0
@@ -74,7 +74,7 @@ func TestDatabaseClockSteps(t *testing.T) {
 		handled += 5
 		eventually(t, "events are handled after the step", func() bool { return l.len() >= handled })
 		seen := time.Now()
-		eventually(t, "two renewals have passed", func() bool { return time.Since(seen) > 4500*time.Millisecond })
+		eventually(t, "two renewals have passed", func() bool { return time.Since(seen) > 2250*time.Millisecond })
 	}
 	close(release)
 	idle(t, db)

@@ -142,7 +142,7 @@ func (r *running) read(from io.Reader, serving chan struct{}) {
 	}
 }
 
-// call makes a request and decodes the answer, an order.
+// call makes a request and decodes the response, an order.
 func (r *running) call(method, path, token string, body any) (o Order, response *http.Response) {
 	r.t.Helper()
 	text, err := json.Marshal(body)

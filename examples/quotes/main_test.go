@@ -16,7 +16,9 @@ import (
 // every transport.
 func TestQuotes(t *testing.T) {
 	t.Parallel()
-	newService := func() *chassi.Service { return Endpoints(quotes{"ada": "patterns", "grace": "One accurate measurement"}) }
+	newService := func() *chassi.Service {
+		return Endpoints(quotes{"ada": "patterns", "grace": "One accurate measurement"})
+	}
 	chassitest.Everywhere(t, newService, func(t *testing.T, caller client.Caller) {
 		var s Service
 		s, err := NewClient(caller)

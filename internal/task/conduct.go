@@ -3,6 +3,7 @@ package task
 import (
 	"cmp"
 	"context"
+	"runtime"
 	"slices"
 	"time"
 
@@ -18,6 +19,7 @@ func (e *Engine) conduct(ctx context.Context) {
 			return
 		}
 		for e.turn(ctx) {
+			runtime.Gosched() // tasks that end at once are settled together
 		}
 	}
 }
@@ -25,8 +27,9 @@ func (e *Engine) conduct(ctx context.Context) {
 // turn is one transaction of conduct. It returns whether there may be more to do.
 func (e *Engine) turn(ctx context.Context) (more bool) {
 	e.mu.Lock()
-	t := &turn{engine: e, session: e.session, ended: e.finished, woken: e.woken, reconcile: e.reconcile, suspects: e.suspects}
-	t.claiming, e.finished = !e.draining, nil
+	t := &turn{engine: e, session: e.session, ended: e.finished, woken: e.woken, reconcile: e.reconcile, claiming: !e.draining}
+	t.isolating, t.alone = e.suspected, e.suspected && !e.recent()
+	e.finished = nil
 	e.mu.Unlock()
 	if batch := t.statements(); len(batch) > 0 {
 		if err := e.db.BatchShared(ctx, batch...); err != nil {
@@ -71,10 +74,6 @@ func (e *Engine) release(t *turn) {
 		if e.running[f.task.ID] == f.run {
 			delete(e.running, f.task.ID)
 		}
-		if f.suspect {
-			e.suspects--
-			e.suspectDry = 0
-		}
 	}
 	e.checkIdle()
 }
@@ -96,7 +95,7 @@ type turn struct {
 	ended               []finished
 	woken               uint64
 	claiming, reconcile bool
-	suspects            int
+	isolating, alone    bool // whether suspects may wait, and whether one may begin
 
 	claims  []*claim
 	suspect []*row
@@ -113,12 +112,13 @@ type claim struct {
 type row struct {
 	Task
 
-	headers string
-	created int64
+	suspicion int
+	headers   string
+	created   int64
 }
 
 func (r *row) scan(c database.Cursor) error {
-	if err := c.Scan(&r.ID, &r.Queue, &r.UID, &r.Key, &r.Try, &r.Lost, &r.fence, &r.headers, &r.Body, &r.created); err != nil {
+	if err := c.Scan(&r.ID, &r.Queue, &r.UID, &r.Key, &r.Try, &r.suspicion, &r.fence, &r.headers, &r.Body, &r.created); err != nil {
 		return err
 	}
 	r.Headers, r.Created = DecodeHeaders(r.headers), time.UnixMicro(r.created)
@@ -144,8 +144,8 @@ func scanInto(rows *[]*row) func(database.Cursor) error {
 func (t *turn) statements() (batch []database.Statement) {
 	e := t.engine
 	keys := slices.Clone(e.advance)
+	batch = e.settle(t.ended)
 	for _, f := range t.ended {
-		batch = append(batch, e.settle(f)...)
 		if k, ok := f.unblocks(); ok && f.deleted {
 			keys = append(keys, k)
 		}
@@ -158,6 +158,12 @@ func (t *turn) statements() (batch []database.Statement) {
 	if t.reconcile {
 		batch = append(batch, database.Statement{SQL: e.sql.owned, Args: []any{t.session.id}, Rows: scanInto(&t.orphans)})
 	}
+	if t.isolating {
+		if t.alone && !t.reconcile {
+			batch = append(batch, database.Statement{SQL: e.sql.claimSuspect, Args: e.queueNames(t.session.id), Rows: scanInto(&t.suspect)})
+		}
+		return batch
+	}
 	for _, q := range e.queues {
 		if q.free <= 0 || q.dry == t.woken {
 			continue
@@ -166,15 +172,26 @@ func (t *turn) statements() (batch []database.Statement) {
 		t.claims = append(t.claims, c)
 		batch = append(batch, database.Statement{SQL: e.sql.claim, Args: []any{t.session.id, q.Name, c.limit}, Rows: scanInto(&c.rows)})
 	}
-	if t.suspects == 0 && e.suspectDry != t.woken && len(e.queues) > 0 {
-		args := []any{t.session.id}
-		for _, q := range e.queues {
-			args = append(args, q.Name)
-		}
-		e.suspectDry = t.woken
-		batch = append(batch, database.Statement{SQL: e.sql.claimSuspect, Args: args, Rows: scanInto(&t.suspect)})
-	}
 	return batch
+}
+
+// recent reports whether a task runs that began less than [Engine.isolation] ago. It is called
+// with the lock.
+func (e *Engine) recent() bool {
+	for _, r := range e.running {
+		if time.Since(r.began) < e.isolation {
+			return true
+		}
+	}
+	return false
+}
+
+// queueNames returns the names of the queues behind other arguments.
+func (e *Engine) queueNames(args ...any) []any {
+	for _, q := range e.queues {
+		args = append(args, q.Name)
+	}
+	return args
 }
 
 // start runs what was claimed. It returns whether another turn may have something to do.
@@ -183,7 +200,7 @@ func (t *turn) start() (more bool) {
 	for _, c := range t.claims {
 		slices.SortFunc(c.rows, func(a, b *row) int { return cmp.Compare(a.ID, b.ID) })
 		for _, r := range c.rows {
-			e.begin(t.session, c.queue, r, false)
+			e.begin(t.session, c.queue, r)
 		}
 		c.queue.dry = 0
 		if len(c.rows) < c.limit {
@@ -191,14 +208,18 @@ func (t *turn) start() (more bool) {
 		}
 	}
 	for _, r := range t.suspect {
-		e.begin(t.session, e.byName[r.Queue], r, true)
+		e.begin(t.session, e.byName[r.Queue], r)
 	}
 	for _, r := range t.orphans {
 		if q := e.byName[r.Queue]; q != nil {
-			e.begin(t.session, q, r, r.Lost > 0)
+			e.begin(t.session, q, r)
 		}
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.woken != t.woken || len(e.finished) > 0 || len(e.advance) > 0
+	if t.claiming && t.isolating && t.alone && !t.reconcile && len(t.suspect) == 0 {
+		e.suspected = false
+		return true
+	}
+	return e.woken != t.woken || len(e.finished) > 0 || len(e.advance) > 0 || t.claiming && e.suspected && !e.recent()
 }

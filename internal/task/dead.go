@@ -11,13 +11,14 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// DeadLetter is a task that failed for good.
+// DeadLetter is a task that failed permanently.
 type DeadLetter struct {
 	ID           int64
 	Queue, UID   string
 	Key          string
 	Hold         bool // whether later tasks of the key wait for it
-	Tries, Lost  int
+	Tries        int
+	Lost         int    // how often its lease was lost while it ran alone
 	Code, Reason string // of its last error
 	Error        string
 	Created      time.Time

@@ -46,19 +46,21 @@ type Engine struct {
 	wakers  []func() // called for each notification
 	sent    chan struct{}
 	wakeup  chan struct{}
+	started chan struct{} // closed by Start
 
-	// Fields of the conductor.
-	advance    []Key  // keys whose first task may begin
-	suspectDry uint64 // as queue.dry
+	advance   []Key         // keys whose first task may begin; the conductor's
+	isolation time.Duration // how long a suspect runs alone at most
 
 	stop  context.CancelFunc // of all goroutines but the handlers
 	loops sync.WaitGroup
+
+	stats Cache[Stats]
 
 	mu        sync.Mutex
 	session   *session // never nil after Start
 	finished  []finished
 	running   map[int64]*run
-	suspects  int    // that run now
+	suspected bool   // whether suspects may wait; then nothing else begins
 	woken     uint64 // counts wakes
 	reconcile bool   // whether an unknown commit may have claimed tasks
 	draining  bool
@@ -81,10 +83,18 @@ type Queue struct {
 	Delay       time.Duration // after the first failed try, doubled for each further one; default 1 s
 	MaxDelay    time.Duration // default 15 min
 
-	// Ending returns further statements for the transaction that ends a try, before the row of
-	// the task is changed. They are executed even if the lease was lost meanwhile: their
+	// Ending returns further statements for the transaction that ends tries, before the rows of
+	// the tasks are changed. They are executed even if the lease was lost meanwhile: their
 	// condition must be that chassi_tasks has a row with [Task.Fence]. It may be nil.
-	Ending func(t *Task, o Outcome, err error) []database.Statement
+	Ending func([]Ended) []database.Statement
+}
+
+// Ended is the end of a try.
+type Ended struct {
+	*Task
+
+	Outcome Outcome
+	Err     error
 }
 
 // Outcome is how a try ended.
@@ -111,6 +121,7 @@ type run struct {
 	task    *Task
 	queue   *queue
 	suspect bool
+	began   time.Time
 	session *session
 	cancel  context.CancelCauseFunc
 }
@@ -135,9 +146,9 @@ func NewEngine(db *database.DB, o Options) *Engine {
 		o.DeadLettered = func(string) {}
 	}
 	return &Engine{
-		db: db, o: o, byName: make(map[string]*queue), running: make(map[int64]*run),
+		db: db, o: o, isolation: o.Lease / 6, byName: make(map[string]*queue), running: make(map[int64]*run),
 		outages: outage.New(o.Logger, slog.LevelWarn, "tasks: the database cannot be used, trying again", "tasks: the database can be used again"),
-		wakeup:  make(chan struct{}, 1), sent: make(chan struct{}, 1), woken: 1, idle: make(chan struct{}),
+		wakeup:  make(chan struct{}, 1), sent: make(chan struct{}, 1), woken: 1, idle: make(chan struct{}), started: make(chan struct{}),
 	}
 }
 
@@ -188,9 +199,14 @@ func (e *Engine) Start(ctx context.Context) error {
 	for _, loop := range []func(context.Context){e.conduct, e.maintain, e.listen, e.notify} {
 		e.loops.Go(func() { loop(ctx) })
 	}
+	close(e.started)
 	e.Wake()
 	return nil
 }
+
+// Started returns a channel that is closed when Start has succeeded. Until then only Handle,
+// OnWake, OnCommit and Stats may be called.
+func (e *Engine) Started() <-chan struct{} { return e.started }
 
 // Wake makes this node look for new work. See also [Engine.Notify].
 func (e *Engine) Wake() {
@@ -211,9 +227,9 @@ func (e *Engine) signal() {
 }
 
 // begin runs a claimed task in a goroutine.
-func (e *Engine) begin(s *session, q *queue, r *row, isSuspect bool) {
+func (e *Engine) begin(s *session, q *queue, r *row) {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	run := &run{task: &r.Task, queue: q, suspect: isSuspect, session: s, cancel: cancel}
+	run := &run{task: &r.Task, queue: q, suspect: r.suspicion > 0, began: time.Now(), session: s, cancel: cancel}
 	e.mu.Lock()
 	if known := e.running[r.ID]; known != nil && known.session == s {
 		known.task.fence = r.fence // the server lost its last commits; the task runs already
@@ -223,9 +239,7 @@ func (e *Engine) begin(s *session, q *queue, r *row, isSuspect bool) {
 	}
 	e.running[r.ID] = run
 	q.free--
-	if isSuspect {
-		e.suspects++
-	}
+	e.suspected = e.suspected || run.suspect
 	lost := e.session != s
 	e.mu.Unlock()
 	if lost {

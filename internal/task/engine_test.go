@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -274,7 +276,7 @@ func (e *Engine) kill() {
 }
 
 // The tasks of a node that does not renew its lease run elsewhere, and what the first node does
-// later changes nothing. After three lost leases a task is a dead letter.
+// later changes nothing. A suspect whose lease is lost three times is a dead letter.
 func TestLostLease(t *testing.T) {
 	t.Parallel()
 	dbtest.Engines(t, func(t *testing.T, url string) {
@@ -282,7 +284,7 @@ func TestLostLease(t *testing.T) {
 		o := Options{Lease: 300 * time.Millisecond, Poll: 10 * time.Millisecond}
 		release := make(chan struct{})
 		defer close(release)
-		for lost := range maxLost {
+		for lost := range 1 + maxLost {
 			var s seen
 			began := make(chan *Task, 10)
 			e := start(t, open(t, url), o, Queue{Name: "q", Run: func(_ context.Context, task *Task) error {
@@ -294,8 +296,8 @@ func TestLostLease(t *testing.T) {
 			if lost == 0 {
 				add(t, db, e, New{Queue: "q", UID: "poison"})
 			}
-			if task := <-began; task.Lost != lost || task.Try != lost+1 {
-				t.Errorf("lost %d times in try %d, want %d", task.Lost, task.Try, lost)
+			if task := <-began; task.Try != lost+1 {
+				t.Errorf("try %d after %d lost leases", task.Try, lost)
 			}
 			e.kill()
 		}
@@ -303,11 +305,106 @@ func TestLostLease(t *testing.T) {
 		e := start(t, db, o, Queue{Name: "q", Run: func(_ context.Context, task *Task) error { s.add(task.UID); return nil }})
 		add(t, db, e, New{Queue: "q", UID: "neighbor"})
 		eventually(t, "the poison is a dead letter", func() bool {
-			return count(t, db, "SELECT count(*) FROM chassi_dead WHERE reason = 'poison' AND lost = 2") == 1
+			return count(t, db, "SELECT count(*) FROM chassi_dead WHERE reason = 'poison' AND lost = 3") == 1
 		})
 		eventually(t, "the queue is empty", empty(t, db))
 		if len(s.order) != 1 || s.order[0] != "neighbor" {
 			t.Errorf("%v ran", s.order)
+		}
+	})
+}
+
+// Tasks that end the process become dead letters. A task that takes long and runs each time that
+// a new one of those arrives is handled, and so are all others.
+func TestPoisonAndItsNeighbors(t *testing.T) {
+	t.Parallel()
+	dbtest.Engines(t, func(t *testing.T, url string) {
+		const neighbors = 10
+		db := open(t, url)
+		dies, release := make(chan struct{}, 100), make(chan struct{})
+		defer close(release)
+		var handled seen
+		var poisons atomic.Int64
+		for deaths := 0; ; deaths++ {
+			wakes := make(chan struct{})
+			var e *Engine
+			q := Queue{Name: "q", Run: func(_ context.Context, task *Task) error {
+				switch {
+				case strings.HasPrefix(task.UID, "poison"):
+					dies <- struct{}{}
+					<-release
+				case task.UID == "slow":
+					add(t, db, e, New{Queue: "q", UID: fmt.Sprint("poison", poisons.Add(1))})
+					for range 20 { // in which the poison would begin
+						select {
+						case <-wakes:
+						case <-release:
+							return nil
+						}
+					}
+				}
+				handled.add(task.UID)
+				return nil
+			}}
+			e = NewEngine(open(t, url), Options{Logger: quiet, Lease: time.Second, Poll: 10 * time.Millisecond})
+			e.isolation = time.Minute
+			must(t, e.Handle(q))
+			e.OnWake(func() {
+				select {
+				case wakes <- struct{}{}:
+				default:
+				}
+			})
+			must(t, e.Start(t.Context()))
+			if deaths == 0 {
+				add(t, db, e, New{Queue: "q", UID: "slow"})
+				for i := range neighbors {
+					add(t, db, e, New{Queue: "q", UID: fmt.Sprint("neighbor", i)})
+				}
+			}
+			isEmpty := false
+			eventually(t, "the process ends, or nothing is left", func() bool {
+				isEmpty = empty(t, db)()
+				return isEmpty || len(dies) > 0
+			})
+			if isEmpty {
+				must(t, e.Stop(t.Context()))
+				if want := int(poisons.Load()) * (1 + maxLost); deaths != want {
+					t.Errorf("%d deaths by %d poisonous tasks, want %d", deaths, poisons.Load(), want)
+				}
+				break
+			}
+			<-dies
+			e.kill()
+		}
+		if n := count(t, db, "SELECT count(*) FROM chassi_dead WHERE uid LIKE 'poison%' AND reason = 'poison'"); n != int(poisons.Load()) {
+			t.Errorf("%d dead letters of %d poisonous tasks", n, poisons.Load())
+		}
+		if n := count(t, db, "SELECT count(*) FROM chassi_dead"); n != int(poisons.Load()) || len(handled.count) != neighbors+1 {
+			t.Errorf("%d dead letters; %v were handled", n, handled.count)
+		}
+	})
+}
+
+// A process that lives and loses its lease again and again makes no task poison.
+func TestLostLeasesOfALiveProcess(t *testing.T) {
+	t.Parallel()
+	dbtest.Engines(t, func(t *testing.T, url string) {
+		db := open(t, url)
+		e := start(t, db, Options{Lease: 300 * time.Millisecond, Poll: 10 * time.Millisecond}, Queue{Name: "q", Run: func(ctx context.Context, task *Task) error {
+			if task.Try > 2+maxLost {
+				return nil
+			}
+			if _, err := db.Exec(ctx, "DELETE FROM chassi_leases"); err != nil {
+				return err
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		}})
+		add(t, db, e, New{Queue: "q", UID: "a"})
+		eventually(t, "the queue is empty", empty(t, db))
+		if n := count(t, db, "SELECT count(*) FROM chassi_dead"); n > 0 {
+			t.Errorf("%d dead letters", n)
 		}
 	})
 }

@@ -66,10 +66,10 @@ func (e *Engine) maintain(ctx context.Context) {
 		}
 		err := e.renew(ctx)
 		if err == nil {
-			next, err = e.promote(ctx)
+			err = e.reap(ctx)
 		}
 		if err == nil {
-			err = e.reap(ctx)
+			next, err = e.promote(ctx)
 		}
 		if err == nil && time.Since(lastSweep) > e.o.Lease/3 {
 			lastSweep, err = time.Now(), e.sweep(ctx)
@@ -109,11 +109,18 @@ func (e *Engine) renew(ctx context.Context) error {
 	return errors.Join(err, e.newSession(ctx))
 }
 
-// promote makes waiting tasks ready. It returns how long the next one waits.
+// promote makes waiting tasks ready, and notices suspects. It returns how long the next task
+// waits.
 func (e *Engine) promote(ctx context.Context) (next time.Duration, err error) {
 	var micro int64
-	if err := e.db.QueryRow(ctx, e.sql.nextDue).Scan(&micro); err != nil {
+	var suspects int
+	if err := e.db.QueryRow(ctx, e.sql.nextDue, e.queueNames()...).Scan(&micro, &suspects); err != nil {
 		return e.o.Poll, err
+	}
+	if suspects > 0 {
+		e.mu.Lock()
+		e.suspected = true
+		e.mu.Unlock()
 	}
 	if micro > 0 {
 		return time.Duration(min(micro, e.o.Poll.Microseconds())) * time.Microsecond, nil
@@ -158,10 +165,10 @@ func (e *Engine) reap(ctx context.Context) error {
 	return e.adopt(ctx)
 }
 
-// maxLost is how often a task may lose its lease before it is poison.
+// maxLost is how often a suspect loses its lease before it is poison.
 const maxLost = 3
 
-var errPoison = errors.New("the task has lost its lease three times; it probably ends the process")
+var errPoison = errors.New("the task has lost its lease three times while it ran alone; it probably ends the process")
 
 // orphan is a running task whose node has no session.
 type orphan struct {
@@ -172,7 +179,8 @@ type orphan struct {
 	owner     string
 }
 
-// adopt makes the tasks of nodes that have no session ready, or dead letters if they are poison.
+// adopt makes suspects of the tasks of nodes that have no session, or dead letters of those that
+// are poison.
 func (e *Engine) adopt(ctx context.Context) error {
 	rows, err := e.db.Query(ctx, e.sql.orphans)
 	if err != nil {
@@ -186,7 +194,7 @@ func (e *Engine) adopt(ctx context.Context) error {
 			return errors.Join(err, rows.Close())
 		}
 		id := []any{o.id, o.fence, o.owner}
-		if o.lost+1 < maxLost {
+		if o.lost < maxLost {
 			batch = append(batch, database.Statement{SQL: e.sql.takeOver, Args: id})
 			continue
 		}

@@ -237,3 +237,68 @@ func TestCommands(t *testing.T) {
 		command(t, url, 1, "events", "remove", "sub")
 	})
 }
+
+// A selection of dead letters is redriven in its original order, whatever order the ids are given
+// in, and kept events are replayed from a time and from an id on.
+func TestRedriveAndReplayInOrder(t *testing.T) {
+	t.Parallel()
+	dbtest.Engines(t, func(t *testing.T, url string) {
+		topic := event.NewTopic[order]("test.v1.Order", event.Keep(time.Hour))
+		broken := make(chan struct{}) // closed when it is mended
+		handled := make(chan order, 100)
+		r := run(t, url, topic, event.Subscribe(topic, "sub", func(_ context.Context, o *order) error {
+			select {
+			case <-broken:
+				handled <- *o
+				return nil
+			default:
+				return chassi.NewError(chassi.NotFound, "gone", "It is gone")
+			}
+		}, event.Ordered))
+		const n = 5
+		for i := range n {
+			publish(t, r.db, topic, order{"a", i})
+		}
+		var letters []event.DeadLetter
+		eventually(t, "all are dead letters", func() bool {
+			var err error
+			letters, err = event.DeadLetters(t.Context(), r.db, event.Selection{})
+			must(t, err)
+			return len(letters) == n
+		})
+		close(broken)
+		expect := func(numbers ...int) {
+			t.Helper()
+			for _, i := range numbers {
+				select {
+				case got := <-handled:
+					if got.Number != i {
+						t.Errorf("handled %d, want %d of %v", got.Number, i, numbers)
+					}
+				case <-time.After(time.Minute):
+					t.Fatalf("%d of %v is not handled", i, numbers)
+				}
+			}
+		}
+		id := func(i int) string { return strconv.FormatInt(letters[i].ID, 10) }
+		if out := command(t, url, 0, "events", "dead", "redrive", id(3)+","+id(0)+","+id(2)); !strings.Contains(out, "redrove 3 ") {
+			t.Errorf("redrove %s", out)
+		}
+		expect(0, 2, 3)
+		if out := command(t, url, 0, "events", "dead", "redrive", "all"); !strings.Contains(out, "redrove 2 ") {
+			t.Errorf("redrove %s", out)
+		}
+		expect(1, 4)
+		var published int64
+		must(t, r.db.QueryRow(t.Context(), "SELECT created_at FROM chassi_outbox WHERE event_id = $1", letters[2].UID).Scan(&published))
+		for _, from := range []string{time.UnixMicro(published).UTC().Format(time.RFC3339Nano), letters[2].UID} {
+			if out := command(t, url, 0, "events", "replay", "test.v1.Order", "sub", from); !strings.Contains(out, "replayed 3 ") {
+				t.Errorf("replayed %s", out)
+			}
+			expect(2, 3, 4)
+		}
+		if len(handled) > 0 {
+			t.Errorf("%d more were handled", len(handled))
+		}
+	})
+}

@@ -45,7 +45,7 @@ var _ chassi.StreamCodec = (*exchange)(nil)
 // Begin admits the stream.
 func (x *exchange) Begin(ctx context.Context, call *chassi.Call) (context.Context, error) {
 	if err := x.out.invalid; err != nil {
-		return nil, fmt.Errorf("httpapi: the answer of %s: %w", x.route.binding.Endpoint.FullName(), err)
+		return nil, fmt.Errorf("httpapi: the response of %s: %w", x.route.binding.Endpoint.FullName(), err)
 	}
 	ctx, admitted, err := x.server.streams.Open(ctx, call)
 	if err != nil {
@@ -227,7 +227,7 @@ func (s *stream) release() {
 }
 
 // end returns the last message. An event stream that the client is to open again, after an error
-// with a delay, has no event "end": it tells pages to close their EventSource.
+// with a delay, has no event "end": it makes pages close their EventSource.
 func (s *stream) end(err error) []byte {
 	if err == nil {
 		if s.events {

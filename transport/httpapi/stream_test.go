@@ -190,13 +190,13 @@ func TestStreamHeartbeats(t *testing.T) {
 // A stream whose connection ends before its last message is never complete for a client.
 func TestStreamBreaksOff(t *testing.T) {
 	t.Parallel()
-	for name, answer := range map[string]string{
+	for name, response := range map[string]string{
 		"after an item":  "{\"item\":{\"id\":\"1\",\"text\":\"\"}}\n",
 		"within an item": "{\"item\":{\"id\":\"1\",\"te",
 		"within the end": "{\"end\":true}",
 		"at once":        "",
 	} {
-		for _, framing := range []string{"", "Content-Length: " + strconv.Itoa(len(answer)) + "\r\n"} {
+		for _, framing := range []string{"", "Content-Length: " + strconv.Itoa(len(response)) + "\r\n"} {
 			l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 			if err != nil {
 				t.Fatal(err)
@@ -207,7 +207,7 @@ func TestStreamBreaksOff(t *testing.T) {
 					return
 				}
 				_, _ = conn.Read(make([]byte, 4096))
-				_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Type: application/jsonl\r\nConnection: close\r\n"+framing+"\r\n"+answer)
+				_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Type: application/jsonl\r\nConnection: close\r\n"+framing+"\r\n"+response)
 				_ = conn.Close()
 			}()
 			_, err = receive(t, newStreamClient(t, l.Addr().String()), &watchRequest{Name: "x"})
