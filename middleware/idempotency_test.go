@@ -3,6 +3,7 @@ package middleware_test
 import (
 	"context"
 	"errors"
+	"iter"
 	"math"
 	"os"
 	"path/filepath"
@@ -633,10 +634,22 @@ func TestIdempotencyChecksRequestsFirst(t *testing.T) {
 
 func TestIdempotencyIsNamedRight(t *testing.T) {
 	t.Parallel()
-	newService := func() *chassi.Service {
-		return chassi.NewService("shop.v1.Shop", chassi.NewEndpoint("Look", (&shop{}).order, chassi.Public, chassi.Idempotent))
+	type file struct{ File chassi.File }
+	type field struct {
+		Status int `json:"-" status:"201"`
 	}
-	for name, want := range map[string]string{"Loook": "no such endpoint", "Look": "declared idempotent"} {
+	newService := func() *chassi.Service {
+		return chassi.NewService("shop.v1.Shop", chassi.NewEndpoint("Look", (&shop{}).order, chassi.Public, chassi.Idempotent),
+			chassi.NewEndpoint("Upload", func(context.Context, *file) (*field, error) { return nil, nil }, chassi.Public),
+			chassi.NewEndpoint("Download", func(context.Context, *field) (*file, error) { return nil, nil }, chassi.Public),
+			chassi.NewEndpoint("Create", func(context.Context, *struct{}) (*field, error) { return nil, nil }, chassi.Public),
+			chassi.NewStream("Watch", func(context.Context, *struct{}) (iter.Seq2[*field, error], error) { return nil, nil }, chassi.Public),
+			chassi.RawEndpoint("Page", func(context.Context, *chassi.Call) error { return nil }, chassi.Public))
+	}
+	for name, want := range map[string]string{
+		"Loook": "no such endpoint", "Look": "declared idempotent", "Upload": "shop.v1.Shop/Upload: files are not stored", "Download": "files are not stored",
+		"Create": "the field Status of the response is not JSON", "Watch": "is a stream", "Page": "an http.Handler has no response",
+	} {
 		if err := middleware.Idempotency(newService(), nil, middleware.IdempotencyOptions{Secret: secretly(name)}, name); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", name, err)
 		}
