@@ -96,7 +96,7 @@ func (n *Node) Start(t testing.TB) {
 	t.Helper()
 	host, port, _ := net.SplitHostPort(strings.Split(strings.TrimPrefix(n.URL, "postgres://postgres@"), "/")[0])
 	args := []string{"-D", n.dir, "-h", host, "-p", port, "-k", ""}
-	for _, s := range append([]string{"fsync=off"}, n.settings...) { // only the machine could lose what is written
+	for _, s := range append([]string{"fsync=off", "log_min_messages=fatal"}, n.settings...) { // only the machine could lose what is written
 		args = append(args, "-c", s)
 	}
 	n.cmd = exec.Command(n.program, args...) //nolint:gosec,noctx // found above; it ends by Kill
