@@ -13,6 +13,9 @@ PACKAGES ?= ./ratelimit ./client ./validation ./middleware ./overload ./schema/.
 # The race detector needs cgo, which Go switches off where there is no C compiler.
 RACE     := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 
+# All but the tests compile with the flags of `make build`: what is compiled once serves all.
+AS_BUILD := CGO_ENABLED=0 GOFLAGS="$(strip $(shell $(GO) env GOFLAGS) -trimpath -tags=$(TAGS))"
+
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -25,8 +28,12 @@ run: build ## Start the auth service on 127.0.0.1:8080, with a SQLite file here
 
 .PHONY: build
 build: ## Build bin/authd, one static binary, with the licenses beside it
-	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags "-s -w" -o bin/authd ./cmd/authd
+	$(AS_BUILD) $(GO) build -ldflags "-s -w" -o bin/authd ./cmd/authd
 	cp LICENSE cmd/authd/THIRD_PARTY_NOTICES.txt bin/
+
+.PHONY: packages
+packages: ## Compile all packages
+	$(AS_BUILD) $(GO) build ./...
 
 .PHONY: notices
 notices: ## Write the license notices of the modules linked into authd
@@ -36,10 +43,12 @@ notices: ## Write the license notices of the modules linked into authd
 reproduce: ## Build bin/authd of the last commit twice, and compare
 	scripts/reproduce.sh
 
+# Four tests of a package at once: most wait. `make lint` vets.
 .PHONY: test
 test: ## Run all tests, with the race detector if there is a C compiler
 	@$(if $(RACE),,echo "no C compiler found: testing without -race")
-	$(GO) test $(RACE) -timeout 10m $(if $(COVERPROFILE),-coverprofile=$(COVERPROFILE)) ./...
+	$(GO) test $(RACE) -vet=off -timeout 20m -parallel 4 $(if $(COVERPROFILE),-coverprofile=$(COVERPROFILE)) ./...
+	cd internal/ormtest && $(GO) test ./... # a module of its own
 
 .PHONY: cover
 cover: ## Run all tests and write their coverage to coverage.html
@@ -69,22 +78,21 @@ rolling: build ## Measure whether calls fail during rolling restarts: half an ho
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (5s)
-	scripts/fuzz.sh $(FUZZTIME)
+	$(AS_BUILD) scripts/fuzz.sh $(FUZZTIME)
 
 .PHONY: mutants
 mutants: ## Run mutation tests of PACKAGES
 	nice -n 15 $(GO) run ./internal/mutants $(ARGS) $(PACKAGES)
 
 .PHONY: lint
-lint: ## Check formatting, vet, golangci-lint and go.mod
+lint: ## Check formatting, golangci-lint, of which vet is a part, and go.mod
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w $$unformatted"; exit 1; }
-	$(GO) vet -tags $(TAGS) ./...
-	"$$(scripts/tools.sh)"/golangci-lint run
+	tools=$$(scripts/tools.sh) && $(AS_BUILD) "$$tools"/golangci-lint run
 	$(GO) mod tidy -diff
 
 .PHONY: contracts
 contracts: ## Lint the contracts of authd and all examples, and test clients generated from them (needs npm, protoc)
-	scripts/contracts.sh
+	$(AS_BUILD) scripts/contracts.sh
 
 .PHONY: differential
 differential: ## Compare 100,000 random types with the schemas and the official Protocol Buffers
@@ -93,17 +101,17 @@ differential: ## Compare 100,000 random types with the schemas and the official 
 
 .PHONY: conformance
 conformance: ## Run the Connect conformance suite over gRPC and Connect, and h2spec over all HTTP/2
-	scripts/conformance.sh
+	$(AS_BUILD) scripts/conformance.sh
 
 .PHONY: soak
-soak: ## Run the long forms of the tests that kill processes and brokers
+soak: ## Run the long forms of the tests that kill processes and brokers, and of idle streams
 	CHASSI_SOAK=1 $(GO) test $(RACE) -timeout 20m -v -run 'KillNine|BrokerKilled' ./cmd/authd ./transport/natsapi ./transport/amqpapi
+	CHASSI_SOAK=1 $(GO) test $(RACE) -timeout 20m -v -run 'Conformance/StreamIdle' ./transport/httpapi ./transport/grpcapi ./transport/natsapi ./transport/localapi
 
 .PHONY: doctest
 doctest: build ## Run the commands of the documentation against bin/authd
 	scripts/cli.sh
-	# Pages build programs in a folder of their own: with the flags of build, what is compiled once serves all.
-	PATH="$(CURDIR)/bin/tools:$$PATH" CGO_ENABLED=0 GOFLAGS="-trimpath $(GOFLAGS)" $(GO) run ./internal/doctest $(wildcard README.md README.pt-BR.md CONTRIBUTING.md docs/*.md docs/guide/*.md)
+	PATH="$(CURDIR)/bin/tools:$$PATH" $(AS_BUILD) $(GO) run ./internal/doctest $(wildcard README.md README.pt-BR.md CONTRIBUTING.md docs/*.md docs/guide/*.md)
 
 .PHONY: services
 services: ## Start the servers of the integration tests

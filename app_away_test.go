@@ -267,7 +267,7 @@ func TestStartThatHangsIsTriedAgain(t *testing.T) {
 		began := time.Now()
 		stop := run(t, app)
 		took(t, began, time.Minute+100*time.Millisecond)
-		log.want(t, "database", `level=ERROR msg="component does not work" component=database status=starting error="unavailable (no_answer): No answer within 1m0s: dial tcp: i/o timeout"`, "level=INFO")
+		log.want(t, "database", `level=ERROR msg="component does not work" component=database status=starting error="unavailable (no_response): No response within 1m0s: dial tcp: i/o timeout"`, "level=INFO")
 		if err := stop(); err != nil {
 			t.Error(err)
 		}

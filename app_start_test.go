@@ -22,7 +22,7 @@ func TestPartialStartIsUndone(t *testing.T) {
 	}{
 		"error":  {fails(errInUse), "start grpc: address in use"},
 		"panic":  {func(context.Context) error { panic(errInUse) }, "start grpc: internal (internal): Internal error: panic: address in use"},
-		"goexit": {func(context.Context) error { runtime.Goexit(); return nil }, "start grpc: the goroutine exited without an answer"},
+		"goexit": {func(context.Context) error { runtime.Goexit(); return nil }, "start grpc: the goroutine exited without a response"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -78,7 +78,7 @@ func TestStartTimeoutNamesTheSlowServer(t *testing.T) {
 		diary []string
 		grace bool
 	}{
-		"heeds ctx":          {untilDone, 10 * time.Second, []string{"+database", "+slow", "-database"}, false},
+		"follows ctx":        {untilDone, 10 * time.Second, []string{"+database", "+slow", "-database"}, false},
 		"ignores it a while": {ignore(12 * time.Second), 12 * time.Second, []string{"+database", "+slow", "-slow", "-database"}, false},
 		"ignores it":         {ignore(time.Hour), 15 * time.Second, []string{"+database", "+slow", "-database"}, true},
 	}

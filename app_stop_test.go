@@ -113,8 +113,8 @@ func TestGraceEndsHungComponents(t *testing.T) {
 		took time.Duration
 		want string
 	}{
-		"heeds ctx":   {func(ctx context.Context) error { <-ctx.Done(); return errors.New("gave up POST /v1/auth (3)") }, 10 * time.Second, "gave up POST /v1/auth (3)"},
-		"ignores ctx": {func(context.Context) error { time.Sleep(time.Hour); return nil }, 10*time.Second + 100*time.Millisecond, "no answer"},
+		"follows ctx": {func(ctx context.Context) error { <-ctx.Done(); return errors.New("gave up POST /v1/auth (3)") }, 10 * time.Second, "gave up POST /v1/auth (3)"},
+		"ignores ctx": {func(context.Context) error { time.Sleep(time.Hour); return nil }, 10*time.Second + 100*time.Millisecond, "no response"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -91,10 +91,10 @@ func (c *Call) Source() string {
 	return prefix.String()
 }
 
-// Answer sets response, a pointer to the endpoint's response type, as the response of the call.
+// Respond sets response, a pointer to the endpoint's response type, as the response of the call.
 // The endpoint calls it with the result of the method. A middleware that responds without
 // calling next must call it before it returns nil.
-func (c *Call) Answer(response any) error {
+func (c *Call) Respond(response any) error {
 	if c.Endpoint.streams {
 		return fmt.Errorf("chassi: %s is a stream, which no middleware can answer", c.Endpoint.FullName())
 	}

@@ -284,10 +284,10 @@ func TestCallContextAllocatesNothing(t *testing.T) {
 	}
 }
 
-// The one allocation of a call is the request struct; the answer is the method's.
+// The one allocation of a call is the request struct; the response is the method's.
 func TestHandlerAllocatesTheRequestAlone(t *testing.T) {
-	answer := &response{}
-	e := chassi.NewEndpoint("Greet", func(context.Context, *request) (*response, error) { return answer, nil }, chassi.Requires("greet"))
+	reply := &response{}
+	e := chassi.NewEndpoint("Greet", func(context.Context, *request) (*response, error) { return reply, nil }, chassi.Requires("greet"))
 	b := &chassi.Binding{Endpoint: e}
 	b.Check(func(any) error { return nil })
 	pass := func(_ *chassi.Binding, next chassi.Handler) chassi.Handler { return next }
@@ -305,8 +305,8 @@ func TestHandlerAllocatesTheRequestAlone(t *testing.T) {
 }
 
 func BenchmarkHandler(b *testing.B) {
-	answer := &response{}
-	e := chassi.NewEndpoint("Greet", func(context.Context, *request) (*response, error) { return answer, nil }, chassi.Public)
+	reply := &response{}
+	e := chassi.NewEndpoint("Greet", func(context.Context, *request) (*response, error) { return reply, nil }, chassi.Public)
 	binding := &chassi.Binding{Endpoint: e}
 	handler, parent := binding.Handler(), b.Context()
 	b.ReportAllocs()
@@ -340,9 +340,9 @@ func TestSourceOfACall(t *testing.T) {
 	}
 }
 
-// A middleware that succeeds without an answer is a fault, whichever way it does so, and
+// A middleware that succeeds without a response is a fault, whichever way it does so, and
 // middleware outside of it sees the fault.
-func TestMiddlewareMustAnswer(t *testing.T) {
+func TestMiddlewareMustRespond(t *testing.T) {
 	t.Parallel()
 	silent := func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
 		return func(context.Context, *chassi.Call) error { return nil }
@@ -350,21 +350,21 @@ func TestMiddlewareMustAnswer(t *testing.T) {
 	swallows := func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
 		return func(ctx context.Context, call *chassi.Call) error { _ = next(ctx, call); return nil }
 	}
-	answers := func(_ *chassi.Binding, _ chassi.Handler) chassi.Handler {
-		return func(_ context.Context, call *chassi.Call) error { return call.Answer(&response{}) }
+	responses := func(_ *chassi.Binding, _ chassi.Handler) chassi.Handler {
+		return func(_ context.Context, call *chassi.Call) error { return call.Respond(&response{}) }
 	}
 	wrong := func(_ *chassi.Binding, _ chassi.Handler) chassi.Handler {
-		return func(_ context.Context, call *chassi.Call) error { return call.Answer(&request{}) }
+		return func(_ context.Context, call *chassi.Call) error { return call.Respond(&request{}) }
 	}
 	for name, c := range map[string]struct {
 		middleware chassi.Middleware
 		policy     chassi.EndpointOption
 		want       string
 	}{
-		"returns nil at once":            {silent, chassi.Public, "chassi_test.TestMiddlewareMustAnswer"},
+		"returns nil at once":            {silent, chassi.Public, "chassi_test.TestMiddlewareMustRespond"},
 		"drops an error":                 {swallows, chassi.Authenticated, "returned nil without a response"},
-		"answers by itself":              {answers, chassi.Public, ""},
-		"answers with another type":      {wrong, chassi.Public, "want *chassi_test.response"},
+		"answers by itself":              {responses, chassi.Public, ""},
+		"responds with another type":     {wrong, chassi.Public, "want *chassi_test.response"},
 		"lets the method answer, public": {swallows, chassi.Public, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -25,7 +25,7 @@
 //	transport: peer, request id, metadata        no byte of the body read yet
 //	  middleware, the first one outermost         may refuse, measure, log
 //	    endpoint: Codec.Decode -> checks -> method -> Codec.Encode
-//	transport: writes the answer, or the error
+//	transport: writes the response, or the error
 //
 // A refused call therefore costs no decoding, and a malformed body is logged, traced and
 // counted like any other call.

@@ -320,7 +320,7 @@ func serve[Req, Res any](ctx context.Context, call *Call, method func(context.Co
 	if response == nil {
 		return errNoResponse
 	}
-	return call.Answer(response)
+	return call.Respond(response)
 }
 
 // decode decodes and checks the request.

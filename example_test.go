@@ -5,12 +5,80 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
+	"time"
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/client"
 	"github.com/chassi-go/chassi/transport/localapi"
 )
+
+// An endpoint is a method with metadata, a service is a list of endpoints, and a transport serves
+// it. Here the transport is the process itself, and its client calls the method by name.
+func ExampleNewEndpoint() {
+	greeter := chassi.NewService("greet.v1.Greeter",
+		chassi.NewEndpoint("Greet", greet, chassi.Route("GET /v1/greet/{name}"), chassi.Public, chassi.Timeout(time.Second)),
+	)
+	transport := localapi.New() // httpapi.New, grpcapi.New, natsapi.New and amqpapi.New serve the same list
+	if err := transport.Mount(greeter); err != nil {
+		fmt.Println(err)
+		return
+	}
+	c, err := client.New(greeter, transport)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	greeting, err := client.Invoke[response](context.Background(), c, "Greet", &request{Name: "Ada"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(greeting.Text)
+	// Output: Hello, Ada
+}
+
+// The method of a stream returns an iterator: each item that it yields is sent, and yield blocks
+// while the client is slower.
+func ExampleNewStream() {
+	count := func(context.Context, *request) (iter.Seq2[*response, error], error) {
+		return func(yield func(*response, error) bool) {
+			for n := range 3 {
+				if !yield(&response{Text: fmt.Sprint("item ", n)}, nil) {
+					return // the client has left, or the server stops
+				}
+			}
+		}, nil
+	}
+	counter := chassi.NewService("count.v1.Counter", chassi.NewStream("Count", count, chassi.Public, chassi.Finite))
+	transport := localapi.New()
+	if err := transport.Mount(counter); err != nil {
+		fmt.Println(err)
+		return
+	}
+	c, err := client.New(counter, transport)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	items, err := client.Stream[response](context.Background(), c, "Count", &request{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for item, err := range items {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(item.Text)
+	}
+	// Output:
+	// item 0
+	// item 1
+	// item 2
+}
 
 // A middleware runs once at registration, and what it returns runs for every
 // call, the first one outermost. All of them surround the decoding.
@@ -39,8 +107,8 @@ func ExampleMiddleware() {
 		fmt.Println(err)
 		return
 	}
-	answer, err := client.Invoke[response](context.Background(), c, "Greet", &request{Name: "Ada"})
-	fmt.Println(answer.Text, err)
+	reply, err := client.Invoke[response](context.Background(), c, "Greet", &request{Name: "Ada"})
+	fmt.Println(reply.Text, err)
 	// Output:
 	// build the service's own for greet.v1.Greeter/Greet
 	// build inner for greet.v1.Greeter/Greet

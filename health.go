@@ -163,7 +163,7 @@ func (a *App) probe(ctx context.Context, c *component) CheckResult {
 	case c.inform != nil:
 		return c.informed()
 	case c.hung.Load() >= maxHung:
-		return c.result(fmt.Errorf("no answer: %d earlier probes ignore their deadline and still run", maxHung))
+		return c.result(fmt.Errorf("no response: %d earlier probes ignore their deadline and still run", maxHung))
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.options.CheckTimeout)
 	defer cancel()

@@ -83,7 +83,7 @@ func TestHealthIsLive(t *testing.T) {
 	}
 }
 
-// One hanging driver and one that panics cost the answer no more than CheckTimeout.
+// One hanging driver and one that panics cost the response no more than CheckTimeout.
 func TestHealthBoundsAndContainsProbes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -193,9 +193,9 @@ func (a *App) stopOne(ctx context.Context, s Component) error {
 	return err
 }
 
-// await calls f and recovers its panic. If f does not return within patience after the end of
-// ctx, await abandons it, logs that, and returns the error of ctx.
-func await(ctx context.Context, patience time.Duration, f func(context.Context) error) (returned bool, err error) {
+// await calls f and recovers its panic. If f does not return within grace after the end of ctx,
+// await abandons it, logs that, and returns the error of ctx.
+func await(ctx context.Context, grace time.Duration, f func(context.Context) error) (returned bool, err error) {
 	done := make(chan error, 1)
 	go func() {
 		err := errGoexit
@@ -215,9 +215,9 @@ func await(ctx context.Context, patience time.Duration, f func(context.Context) 
 	select {
 	case err := <-done:
 		return true, err
-	case <-time.After(patience):
-		return false, fmt.Errorf("no answer: %w", ctx.Err())
+	case <-time.After(grace):
+		return false, fmt.Errorf("no response: %w", ctx.Err())
 	}
 }
 
-var errGoexit = errors.New("the goroutine exited without an answer")
+var errGoexit = errors.New("the goroutine exited without a response")

@@ -17,7 +17,7 @@ type Handler func(ctx context.Context, call *Call) error
 // Middleware wraps next for one binding. It is called once at registration, and should then
 // resolve everything that does not depend on the call. The Handler that it returns is called
 // concurrently for every call. That Handler may return nil only if next has returned nil, or
-// after [Call.Answer].
+// after [Call.Respond].
 type Middleware func(b *Binding, next Handler) Handler
 
 // Binding is an endpoint as one transport serves it.
@@ -55,7 +55,7 @@ func (b *Binding) Check(test func(request any) error) { b.checks = append(b.chec
 // middleware, only calls of [Public] endpoints are allowed. No middleware may be nil.
 //
 // If a middleware returns nil without a response, because it called neither next nor
-// [Call.Answer] or dropped next's error, the call fails as [Internal].
+// [Call.Respond] or dropped next's error, the call fails as [Internal].
 func (b *Binding) Handler(middleware ...Middleware) Handler {
 	b.Endpoint.bound.Store(true)
 	own := wrap(b, b.Endpoint.guarded(), b.Endpoint.own)
@@ -74,14 +74,14 @@ func (b *Binding) ClientHandler(call Handler, middleware ...Middleware) Handler 
 
 func wrap(b *Binding, h Handler, middleware []Middleware) Handler {
 	for _, m := range slices.Backward(middleware) {
-		h = checkAnswer(m, m(b, h))
+		h = checkResponse(m, m(b, h))
 	}
 	return h
 }
 
-// checkAnswer returns an error if h, the handler that m returned, succeeds without a response.
-func checkAnswer(m Middleware, h Handler) Handler {
-	missing := fmt.Errorf("chassi: a middleware (%s) returned nil without a response; it must call next or Call.Answer, or return an error", functionName(m))
+// checkResponse returns an error if h, the handler that m returned, succeeds without a response.
+func checkResponse(m Middleware, h Handler) Handler {
+	missing := fmt.Errorf("chassi: a middleware (%s) returned nil without a response; it must call next or Call.Respond, or return an error", functionName(m))
 	return func(ctx context.Context, call *Call) error {
 		if err := h(ctx, call); err != nil || call.answered {
 			return err

@@ -44,14 +44,14 @@ func (a *App) start(ctx context.Context, over <-chan struct{}) error {
 
 // holdUps returns an error for each component that is still starting, with the last reason why
 // it was unavailable.
-func (a *App) holdUps(noAnswer error) (errs []error) {
+func (a *App) holdUps(noResponse error) (errs []error) {
 	for _, c := range a.all {
 		switch r := c.pending.Load(); {
 		case r == nil || c.optional || r.Detail != "":
 		case r.Err != nil:
 			errs = append(errs, fmt.Errorf("start %s: %w", c.name, r.Err))
 		default:
-			errs = append(errs, fmt.Errorf("start %s: Start has not returned: %w", c.name, noAnswer))
+			errs = append(errs, fmt.Errorf("start %s: Start has not returned: %w", c.name, noResponse))
 		}
 	}
 	return errs
@@ -132,7 +132,7 @@ func (a *App) attempt(ctx context.Context, c *component) error {
 	case !returned:
 		return fmt.Errorf("%w: not cleaned up: %w", ErrGrace, err)
 	case err != nil && limited.Err() != nil && ctx.Err() == nil:
-		return NewError(Unavailable, "no_answer", fmt.Sprintf("No answer within %v", attemptTimeout)).WithCause(err)
+		return NewError(Unavailable, "no_response", fmt.Sprintf("No response within %v", attemptTimeout)).WithCause(err)
 	}
 	return err
 }

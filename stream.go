@@ -66,9 +66,10 @@ type Stream struct {
 	First time.Duration // from the beginning of the call to its first item, 0 before
 
 	// Deliver passes an item, a pointer to the endpoint's response type, to the caller of a
-	// client, and reports whether the caller takes more. Package client sets it. A client's
-	// transport calls it, through [Stream.Received], for each item.
-	Deliver func(item any) bool
+	// client. It waits for the caller until ctx ends, and reports whether the caller takes more.
+	// Package client sets it. A client's transport calls it, through [Stream.Received], for each
+	// item.
+	Deliver func(ctx context.Context, item any) bool
 
 	began  time.Time
 	opened bool
@@ -102,11 +103,11 @@ func (s *Stream) Open() {
 }
 
 // Received opens the stream, counts an item that a client has received, with its encoded size,
-// and passes it to the caller. It reports whether the caller takes more.
-func (s *Stream) Received(item any, size int) bool {
+// and passes it to the caller, unless ctx ends before. It reports whether the caller takes more.
+func (s *Stream) Received(ctx context.Context, item any, size int) bool {
 	s.Open()
 	s.count(size)
-	return s.Deliver(item)
+	return s.Deliver(ctx, item)
 }
 
 func (s *Stream) count(size int) {

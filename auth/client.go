@@ -2,6 +2,9 @@ package auth
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/chassi-go/chassi"
@@ -24,14 +27,14 @@ func NewClient(caller client.Caller, middleware ...chassi.Middleware) (*Client, 
 
 // Principal returns the principal of a token by calling ValidateToken. Another service passes
 // it to middleware.Bearer to accept the tokens of this service. The principal's subject is
-// the e-mail address. Principal returns [ErrInvalidToken] for an invalid token, ctx's error
-// if ctx has ended, and [ErrUnavailable] with a retry delay if the call fails for any other
-// reason.
+// the e-mail address, and it expires at the time in the token's exp claim, as a stream that it
+// opens does. Principal returns [ErrInvalidToken] for an invalid token, ctx's error if ctx has
+// ended, and [ErrUnavailable] with a retry delay if the call fails for any other reason.
 func (c *Client) Principal(ctx context.Context, token string) (*chassi.Principal, error) {
 	valid, err := c.ValidateToken(ctx, &ValidateTokenRequest{Token: token})
 	switch e := chassi.ErrorOf(err); {
 	case e == nil:
-		return &chassi.Principal{Subject: valid.Email, Name: valid.Email, Scheme: "bearer"}, nil
+		return &chassi.Principal{Subject: valid.Email, Name: valid.Email, Scheme: "bearer", ExpiresAt: expiryOf(token)}, nil
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case e.Code == chassi.Unauthenticated, e.Code == chassi.InvalidArgument:
@@ -39,6 +42,24 @@ func (c *Client) Principal(ctx context.Context, token string) (*chassi.Principal
 	default:
 		return nil, ErrUnavailable.WithCause(err).WithRetryAfter(max(e.RetryAfter, time.Second))
 	}
+}
+
+// expiryOf returns the exp claim (RFC 7519, section 4.1.4) of a token that the service has
+// verified, or the zero time if there is none.
+func expiryOf(token string) time.Time {
+	_, rest, _ := strings.Cut(token, ".")
+	payload, _, _ := strings.Cut(rest, ".")
+	text, err := base64.RawURLEncoding.DecodeString(payload)
+	if err != nil {
+		return time.Time{}
+	}
+	var claims struct {
+		ExpiresAt int64 `json:"exp"`
+	}
+	if err := json.Unmarshal(text, &claims); err != nil || claims.ExpiresAt == 0 {
+		return time.Time{}
+	}
+	return time.Unix(claims.ExpiresAt, 0)
 }
 
 // SignUp calls [Service.SignUp].

@@ -2,6 +2,7 @@ package auth_test
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"testing"
 	"time"
@@ -25,6 +26,11 @@ func (v *validator) ValidateToken(ctx context.Context, r *auth.ValidateTokenRequ
 
 func principal(ctx context.Context, t *testing.T, validate func(ctx context.Context, token string) (string, error)) (*chassi.Principal, error) {
 	t.Helper()
+	return principalOf(ctx, t, "a-token", validate)
+}
+
+func principalOf(ctx context.Context, t *testing.T, token string, validate func(ctx context.Context, token string) (string, error)) (*chassi.Principal, error) {
+	t.Helper()
 	server := localapi.New()
 	if err := server.Mount(auth.Endpoints(&validator{validate: validate})); err != nil {
 		t.Fatal(err)
@@ -33,7 +39,7 @@ func principal(ctx context.Context, t *testing.T, validate func(ctx context.Cont
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c.Principal(ctx, "a-token")
+	return c.Principal(ctx, token)
 }
 
 func TestPrincipalIsTheSubjectOfTheToken(t *testing.T) {
@@ -41,6 +47,27 @@ func TestPrincipalIsTheSubjectOfTheToken(t *testing.T) {
 	p, err := principal(t.Context(), t, func(_ context.Context, token string) (string, error) { return token + "@example.org", nil })
 	if err != nil || p.Subject != "a-token@example.org" || p.Name != p.Subject || p.Scheme != "bearer" {
 		t.Errorf("%+v, %v", p, err)
+	}
+}
+
+// The principal of a stream expires with its token, so that the stream does.
+func TestPrincipalExpiresWithTheToken(t *testing.T) {
+	t.Parallel()
+	of := func(payload string) string {
+		return "e30." + base64.RawURLEncoding.EncodeToString([]byte(payload)) + ".c2ln"
+	}
+	for token, want := range map[string]time.Time{
+		of(`{"sub":"x","exp":1900000000,"email":"ü"}`): time.Unix(1_900_000_000, 0),
+		of(`{"sub":"x"}`):     {},
+		of(`{"exp":"soon"}`):  {},
+		of(`[]`):              {},
+		"e30.not base64.c2ln": {},
+		"opaque":              {},
+	} {
+		p, err := principalOf(t.Context(), t, token, func(context.Context, string) (string, error) { return "ada@example.org", nil })
+		if err != nil || !p.ExpiresAt.Equal(want) {
+			t.Errorf("%s: %+v, %v, want %v", token, p, err, want)
+		}
 	}
 }
 

@@ -27,7 +27,7 @@ type AuthenticateResponse struct {
 
 // ValidateTokenRequest contains the token to validate.
 type ValidateTokenRequest struct {
-	Token string `json:"token" validate:"required" doc:"The token to look at." example:"eyJhbGciOi..."`
+	Token string `json:"token" validate:"required" doc:"The token to validate." example:"eyJhbGciOi..."`
 }
 
 // ValidateTokenResponse contains the e-mail address of the token's account.
@@ -42,13 +42,13 @@ type MeRequest struct{}
 type MeResponse struct {
 	ID        string    `json:"id" doc:"The stable id of the account, the sub claim of its tokens." example:"0198f4c2-5d1e-7c3a-9b64-2f6a0c1d8e77"`
 	Email     string    `json:"email" doc:"The e-mail address in its normal form." example:"ada@example.org"`
-	CreatedAt time.Time `json:"created_at" doc:"When the account was made."`
+	CreatedAt time.Time `json:"created_at" doc:"When the account was created."`
 }
 
 // ChangePasswordRequest contains the client's old and new password.
 type ChangePasswordRequest struct {
-	OldPassword string `json:"old_password" validate:"required,max=1024" doc:"The password so far." example:"an analytical engine"`
-	NewPassword string `json:"new_password" validate:"required,max=1024" doc:"The password from now on." example:"a difference engine"`
+	OldPassword string `json:"old_password" validate:"required,max=1024" doc:"The current password." example:"an analytical engine"`
+	NewPassword string `json:"new_password" validate:"required,max=1024" doc:"The new password." example:"a difference engine"`
 }
 
 // ChangePasswordResponse contains a token that replaces the revoked ones.
@@ -62,7 +62,7 @@ type JWKSRequest struct{}
 // JWKSResponse is a JWK Set (RFC 7517, section 5). It is empty when tokens are
 // signed with a shared secret.
 type JWKSResponse struct {
-	Keys []JWK `json:"keys" doc:"The keys, newest first; none when tokens are signed with a shared secret."`
+	Keys []JWK `json:"keys" doc:"The keys, newest first. The list is empty if tokens are signed with a shared secret."`
 }
 
 // JWK is one public key (RFC 7517, section 4; RFC 8037 for Ed25519).
@@ -70,7 +70,7 @@ type JWK struct {
 	KeyType   string `json:"kty" doc:"OKP or EC." example:"OKP"`
 	Use       string `json:"use" doc:"Always sig." example:"sig"`
 	Algorithm string `json:"alg" doc:"EdDSA or ES256." example:"EdDSA"`
-	KeyID     string `json:"kid" doc:"The kid in the header of the tokens it verifies." example:"jWeuYT9vQ0k"`
+	KeyID     string `json:"kid" doc:"The kid in the header of the tokens that the key verifies." example:"jWeuYT9vQ0k"`
 	Curve     string `json:"crv" doc:"Ed25519 or P-256." example:"Ed25519"`
 	X         string `json:"x" doc:"The x coordinate, base64url." example:"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"`
 	Y         string `json:"y,omitempty" doc:"The y coordinate of an EC key, base64url."`

@@ -94,7 +94,7 @@ func Everywhere(t *testing.T, newService func() *chassi.Service, test func(t *te
 	}
 }
 
-// isFor reports whether a service is tested over what is called name.
+// isFor reports whether a service is tested over the transport called name.
 func isFor(name string, s *chassi.Service) bool {
 	return slices.ContainsFunc(s.Endpoints(), func(e *chassi.Endpoint) bool {
 		if name == "sse" {

@@ -13,25 +13,29 @@ import (
 // open. It is not hedged.
 func (m *clusterMethod) stream(ctx context.Context, call *chassi.Call) error {
 	c := m.cluster
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	if c.inFlight.Add(1) > int64(c.policy.MaxInFlight) {
 		c.inFlight.Add(-1)
 		c.bulkheadFull.Add(1)
 		return errBulkheadFull
 	}
-	timer := time.AfterFunc(c.policy.Timeout, func() { cancel(context.DeadlineExceeded) })
-	opened := func() {
-		timer.Stop()
-		c.inFlight.Add(-1)
-	}
+	opened := func() { c.inFlight.Add(-1) }
 	call.Stream.OnOpen(opened)
 	defer func() {
 		if !call.Stream.Opened() {
 			opened()
 		}
 	}()
-	err := m.opened(ctx, call)
+	return untilOpen(ctx, call, c.policy.Timeout, m.opened)
+}
+
+// untilOpen calls next with a context that ends after d unless the stream is open by then.
+func untilOpen(ctx context.Context, call *chassi.Call, d time.Duration, next chassi.Handler) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	timer := time.AfterFunc(d, func() { cancel(context.DeadlineExceeded) })
+	defer timer.Stop()
+	call.Stream.OnOpen(func() { timer.Stop() })
+	err := next(ctx, call)
 	if context.Cause(ctx) == context.DeadlineExceeded && chassi.ErrorOf(err).Code == chassi.Canceled { //nolint:errorlint // the timer's
 		return chassi.ErrorOf(context.DeadlineExceeded).WithCause(err)
 	}
@@ -84,16 +88,24 @@ func (m *clusterMethod) streamFrom(ctx context.Context, call *chassi.Call, t *ta
 		case !recorded:
 			record(err)
 		case errors.Is(err, transport.ErrTruncated), errors.Is(err, transport.ErrSilent):
-			t.broken()
+			t.broken(err)
 		}
 	}()
-	err = method.call(ctx, call)
+	if d := c.policy.AttemptTimeout; d > 0 {
+		err = untilOpen(ctx, call, d, method.call)
+	} else {
+		err = method.call(ctx, call)
+	}
 	return err
 }
 
-// broken records the failure of a call that had succeeded before.
-func (t *target) broken() {
+// broken records the failure of a stream whose opening was a success, as one of another call.
+func (t *target) broken(err error) {
+	if done, refused := t.breaker.Allow(); refused == nil {
+		done(err)
+	}
 	t.failures.Add(1)
+	t.learn(t.cluster.now(), 0, 1)
 	if t.row.Add(1) >= int64(t.cluster.policy.Eject.Consecutive) {
 		t.cluster.eject(t, t.cluster.now())
 	}

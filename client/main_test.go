@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"iter"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -20,12 +21,18 @@ type question struct{ N int }
 
 type answer struct{ From string }
 
+type upload struct{ File chassi.File }
+
 // service has a method that may be repeated and one that may not.
 func service() *chassi.Service {
 	method := func(context.Context, *question) (*answer, error) { return nil, nil }
+	watch := func(context.Context, *question) (iter.Seq2[*answer, error], error) { return nil, nil }
 	return chassi.NewService("test.v1.Test",
 		chassi.NewEndpoint("Read", method, chassi.Public, chassi.Idempotent),
 		chassi.NewEndpoint("Write", method, chassi.Public),
+		chassi.NewEndpoint("Upload", func(context.Context, *upload) (*answer, error) { return nil, nil }, chassi.Public, chassi.Idempotent),
+		chassi.NewStream("Watch", watch, chassi.Public, chassi.Idempotent),
+		chassi.NewStream("Tail", watch, chassi.Public),
 	)
 }
 

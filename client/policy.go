@@ -18,7 +18,8 @@ import (
 
 // Policy determines how a [Cluster] makes calls. The zero value of a field means the default in
 // its tag. Calls with a [chassi.File] are not repeated, and have no timeout but the caller's or
-// the endpoint's.
+// the endpoint's. To a stream, timeouts, bulkhead and retries apply until it is open; if it breaks
+// off later, that counts as a failure of its instance.
 type Policy struct {
 	Timeout        time.Duration `config:"timeout" default:"5s" min:"1ms" help:"maximum time of a call, all attempts included; an earlier deadline of the caller applies"`
 	AttemptTimeout time.Duration `config:"attempt_timeout" default:"0s" min:"0s" help:"maximum time of one attempt, so that a retry can follow an attempt that hangs; 0 is that of the call"`

@@ -3,6 +3,8 @@ package client_test
 import (
 	"context"
 	"errors"
+	"io"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -394,3 +396,30 @@ func BenchmarkCluster(b *testing.B) {
 		})
 	}
 }
+
+// A call with a file is made once: its Reader cannot be read again. It has no timeout of the
+// policy.
+func TestFilesAreSentOnce(t *testing.T) {
+	t.Parallel()
+	p := client.Policy{Timeout: time.Second, HedgeAfter: time.Millisecond}
+	p.Retry.Burst = 100
+	r := open(t, p, func(ctx context.Context, _ *instance) error {
+		if _, ok := ctx.Deadline(); ok {
+			t.Error("the call has a deadline")
+		}
+		return errDown
+	}, "a", "b")
+	var closed atomic.Int64
+	_, err := client.Invoke[answer](t.Context(), r.Client, "Upload", &upload{chassi.File{Reader: closer{strings.NewReader("text"), &closed}}})
+	if n := r.at("a").calls.Load() + r.at("b").calls.Load(); chassi.ErrorOf(err).Code != chassi.Unavailable || n != 1 || closed.Load() != 1 {
+		t.Errorf("%v after %d attempts, closed %d times", err, n, closed.Load())
+	}
+}
+
+type closer struct {
+	io.Reader
+
+	closed *atomic.Int64
+}
+
+func (c closer) Close() error { c.closed.Add(1); return nil }

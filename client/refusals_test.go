@@ -109,7 +109,7 @@ func TestAHedgeThatIsRefused(t *testing.T) {
 	})
 }
 
-// The answer of a hedged call comes with its own metadata, and no other.
+// The response of a hedged call comes with its own metadata, and no other.
 func TestMetadataOfAHedgedCall(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -156,6 +156,10 @@ func (c *choosy) Bind(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, erro
 		return nil, nil, errChoosy
 	}
 	return c.Caller.Bind(e)
+}
+
+func (c *choosy) BindStream(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error) {
+	return c.Caller.(client.Streamer).BindStream(e)
 }
 
 func (c *choosy) Close() error { c.closed.Add(1); return nil }

@@ -48,7 +48,7 @@ func (c *Cluster) Stats() Stats {
 // working reports whether calls are sent to the instance.
 func (i InstanceStats) working() bool { return i.Breaker == breaker.Closed && !i.Ejected }
 
-// Status returns the status for [chassi.App.AddStatus]: "ok" if an instance has answered and is
+// Status returns the status for [chassi.App.AddStatus]: "ok" if an instance has responded and is
 // available, "unknown" if none is known or has been called, otherwise "degraded".
 func (s Stats) Status() string {
 	status := "unknown"

@@ -7,7 +7,7 @@ import (
 	"github.com/chassi-go/chassi/client"
 )
 
-// R83: a service is not said to work before any instance of it has answered, nor when none
+// R83: a service is not said to work before any instance of it has responded, nor when none
 // is called any more.
 func TestStatusIsRecorded(t *testing.T) {
 	t.Parallel()
@@ -17,10 +17,10 @@ func TestStatusIsRecorded(t *testing.T) {
 	}{
 		"none is known":           {nil, "unknown"},
 		"never called":            {[]client.InstanceStats{{}, {}}, "unknown"},
-		"called, no answer yet":   {[]client.InstanceStats{{Calls: 1, InFlight: 1}}, "unknown"},
+		"called, no response yet": {[]client.InstanceStats{{Calls: 1, InFlight: 1}}, "unknown"},
 		"failed alone":            {[]client.InstanceStats{{Calls: 1, Failures: 1}}, "degraded"},
 		"answered":                {[]client.InstanceStats{{Calls: 2, Failures: 1, Answered: true}}, "ok"},
-		"one of two answers":      {[]client.InstanceStats{{Breaker: breaker.Open, Failures: 9}, {Answered: true}}, "ok"},
+		"one of two responses":    {[]client.InstanceStats{{Breaker: breaker.Open, Failures: 9}, {Answered: true}}, "ok"},
 		"all breakers are open":   {[]client.InstanceStats{{Breaker: breaker.Open, Answered: true}}, "degraded"},
 		"tried again":             {[]client.InstanceStats{{Breaker: breaker.HalfOpen, Answered: true}}, "degraded"},
 		"ejected":                 {[]client.InstanceStats{{Ejected: true, Answered: true}}, "degraded"},

@@ -64,7 +64,7 @@ func Stream[Item, Req any](ctx context.Context, c *Client, name string, request 
 	call := newCall(ctx, m.binding, request, nil)
 	call.Stream = chassi.NewStreamState()
 	call.Stream.OnOpen(func() { close(s.opened) })
-	call.Stream.Deliver = func(item any) bool { return s.deliver(ctx, item) }
+	call.Stream.Deliver = s.deliver
 	go s.run(ctx, m.call, call)
 	select {
 	case <-s.opened:

@@ -109,7 +109,7 @@ func TestTheMachinesClockDoesNotDecide(t *testing.T) {
 			c := w.clock()
 			w.measure(c)
 			w.is("now", c.Now(), 0)
-			w.pass(10 * time.Minute) // without an answer
+			w.pass(10 * time.Minute) // without a response
 			w.is("now", c.Now(), 0)
 			w.machine = 0
 			w.is("now, with the clock set right", c.Now(), 0)
@@ -221,7 +221,7 @@ func TestADifferenceIsLoggedOnce(t *testing.T) {
 	w := newWorld(t)
 	c := w.clock()
 	if c.String() != "not measured yet" || c.Differs() {
-		t.Errorf("%q, %t before the first answer", c, c.Differs())
+		t.Errorf("%q, %t before the first response", c, c.Differs())
 	}
 	for _, step := range []struct {
 		ahead time.Duration
@@ -244,8 +244,8 @@ func TestADifferenceIsLoggedOnce(t *testing.T) {
 	}
 }
 
-// A slow answer is no difference.
-func TestASlowAnswerIsNoDifference(t *testing.T) {
+// A slow response is no difference.
+func TestASlowResponseIsNoDifference(t *testing.T) {
 	t.Parallel()
 	for _, when := range []time.Duration{0, 5 * time.Second, 10 * time.Second} { // the source looks at its clock
 		w := newWorld(t)
@@ -271,8 +271,8 @@ func TestASlowAnswerIsNoDifference(t *testing.T) {
 	}
 }
 
-// One slow answer among fast ones does not look as if the source's clock had been set back.
-func TestOneSlowAnswerIsNoStepBack(t *testing.T) {
+// One slow response among fast ones does not look as if the source's clock had been set back.
+func TestOneSlowResponseIsNoStepBack(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	var before, after time.Duration // the source looks at its clock

@@ -113,8 +113,8 @@ func (db *DB) checkPostgres(ctx context.Context, write bool) error {
 }
 
 // ask runs one query in one round trip.
-func (db *DB) ask(ctx context.Context, query string, answer ...any) error {
-	return db.probe.QueryRowContext(ctx, query, pgx.QueryExecModeExec).Scan(answer...)
+func (db *DB) ask(ctx context.Context, query string, response ...any) error {
+	return db.probe.QueryRowContext(ctx, query, pgx.QueryExecModeExec).Scan(response...)
 }
 
 // probePool returns the pool for the connection of [DB.Check].

@@ -32,7 +32,7 @@ type class uint8
 const (
 	classOther       class = iota // the statement is wrong, or the context was canceled
 	classUnavailable              // the server or the disk is unavailable
-	classTimeout                  // no answer before the deadline
+	classTimeout                  // no response before the deadline
 	classReadOnly                 // connected to a server that no longer writes
 	classLost                     // the connection broke
 	classConflict                 // the transaction conflicts with another one: run it again
@@ -81,7 +81,7 @@ func (s scope) fail(ctx context.Context, op string, err error) error {
 		return failedAs(classUnavailable, op, fmt.Errorf("the database is closed: %w", err))
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		n := s.pool.Stats()
-		return failedAs(classTimeout, op, fmt.Errorf("no answer in time (%d of %d connections in use): %w: %w",
+		return failedAs(classTimeout, op, fmt.Errorf("no response in time (%d of %d connections in use): %w: %w",
 			n.InUse, n.MaxOpenConnections, context.DeadlineExceeded, err))
 	case ctx.Err() != nil:
 		return failedAs(classOther, op, fmt.Errorf("%w: %w", ctx.Err(), err))

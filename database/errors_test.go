@@ -192,7 +192,7 @@ func TestServerAbsent(t *testing.T) {
 	}
 }
 
-// Fault 36: a server that accepts and never answers costs no more than the deadline.
+// Fault 36: a server that accepts and never responds costs no more than the deadline.
 func TestServerHangs(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

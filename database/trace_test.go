@@ -140,7 +140,7 @@ func TestBatchesAreReported(t *testing.T) {
 	}
 }
 
-// What ends a statement but an answer of the database has a name.
+// What ends a statement but a response of the database has a name.
 func TestStatementsThatAreNotAnswered(t *testing.T) {
 	t.Parallel()
 	var r calltracetest.Recorder

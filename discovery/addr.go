@@ -13,7 +13,7 @@ const maxAddrs = 5000
 // maxNamed is the maximum number of entries named in one warning.
 const maxNamed = 5
 
-// skipped describes the unusable entries of an answer.
+// skipped describes the unusable entries of a response.
 type skipped struct {
 	names []string // of the first
 	count int

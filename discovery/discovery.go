@@ -31,7 +31,7 @@ type Source interface {
 	// that the source is unavailable or that ctx has ended. For an empty list it returns
 	// [ErrNoInstances].
 	//
-	// The answer of a registry is not trusted: the list may contain texts that are not
+	// The response of a registry is not trusted: the list may contain texts that are not
 	// addresses, such as host:0 or the description of an unreadable entry. [Follow] skips them.
 	Next(ctx context.Context) ([]string, error)
 }
@@ -89,13 +89,13 @@ type follower struct {
 
 	update func([]string)
 	last   []string
-	now    []string // of the last answer
+	now    []string // of the last response
 	skips  skipped
 	outage *outage.Log // errors and empty lists
 	errors int         // consecutive errors
 }
 
-// usable returns the usable addresses of an answer. It logs a warning about the others when
+// usable returns the usable addresses of a response. It logs a warning about the others when
 // they change.
 func (f *follower) usable(entries []string) []string {
 	var skips skipped

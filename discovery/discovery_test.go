@@ -81,7 +81,7 @@ func TestFollowReportsChanges(t *testing.T) {
 	}
 }
 
-// Fault 42: the registry does not answer, or has lost its data.
+// Fault 42: the registry does not respond, or has lost its data.
 func TestFollowKeepsLastAddresses(t *testing.T) {
 	t.Parallel()
 	down := errors.New("connection refused")

@@ -20,7 +20,7 @@ type DNSOptions struct {
 	Interval time.Duration
 	Timeout  time.Duration // of one lookup; default 5s
 	// Resolver is net.DefaultResolver by default. A resolver with StrictErrors returns no
-	// partial answer if only one of the A and AAAA lookups succeeds.
+	// partial response if only one of the A and AAAA lookups succeeds.
 	Resolver *net.Resolver
 }
 

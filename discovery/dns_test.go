@@ -123,8 +123,8 @@ func TestSRVUsesTheBestPriority(t *testing.T) {
 	}
 }
 
-// The answers of a name server are not trusted: 0.0.0.0, a group, and port 0 are never called.
-func TestDNSAnswersThatCannotBeCalled(t *testing.T) {
+// The responses of a name server are not trusted: 0.0.0.0, a group, and port 0 are never called.
+func TestDNSResponsesThatCannotBeCalled(t *testing.T) {
 	t.Parallel()
 	server := disctest.StartDNS(t)
 	server.Set(func(s *disctest.DNS) {

@@ -10,7 +10,7 @@ import (
 	"github.com/chassi-go/chassi/internal/task"
 )
 
-// DeadLetter is an event, or a run of a job, that failed for good.
+// DeadLetter is an event, or a run of a job, that failed permanently.
 type DeadLetter = task.DeadLetter
 
 // Selection selects dead letters.

@@ -10,6 +10,7 @@ import (
 	"github.com/chassi-go/chassi/database"
 	"github.com/chassi-go/chassi/event"
 	"github.com/chassi-go/chassi/internal/dbtest"
+	"github.com/chassi-go/chassi/transport"
 )
 
 // An event of a committed transaction is handled by each subscription; one of a transaction that
@@ -77,14 +78,14 @@ func TestHeadersAndErrors(t *testing.T) {
 	calls := make(chan got, 10)
 	start(t, db, event.Options{}, topic, event.Subscribe(topic, "sub", func(ctx context.Context, _ *order) error {
 		call := chassi.CallFrom(ctx)
-		calls <- got{call.RequestID, call.In.Get(event.TenantKey), event.ID(ctx)}
+		calls <- got{call.RequestID, call.In.Get(transport.TenantKey), event.ID(ctx)}
 		return chassi.NewError(chassi.NotFound, "gone", "Gone")
 	}))
-	call := &chassi.Call{RequestID: "request-1", Principal: &chassi.Principal{Tenant: "acme"}}
+	call := &chassi.Call{RequestID: "request-1", Principal: &chassi.Principal{Tenant: "acmé"}}
 	must(t, db.Write(call.Context(t.Context()), func(ctx context.Context, tx *database.Tx) error {
 		return topic.Publish(ctx, tx, &order{"a", 1})
 	}))
-	if g := <-calls; g.request != "request-1" || g.tenant != "acme" || g.id == "" {
+	if g := <-calls; g.request != "request-1" || g.tenant != "acm%C3%A9" || g.id == "" {
 		t.Errorf("%+v", g)
 	}
 	idle(t, db)

@@ -2,28 +2,30 @@ package event
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/chassi-go/chassi/database"
 	"github.com/chassi-go/chassi/internal/task"
 )
 
-// batchSize is the number of events that are relayed together.
-const batchSize = 250
+// batchSize is the number of events that are relayed together through a broker, and movedTogether
+// that of those that are moved within the database, which are not read.
+const (
+	batchSize     = 250
+	movedTogether = 1000
+)
 
 // inboxTime is how long the inbox recognizes an event that arrives again.
 const inboxTime = 7 * 24 * time.Hour
 
 // statements are the SQL statements of a server.
 type statements struct {
-	register, pending, lock, distribute, forget, keep string
-	expireOutbox, expireInbox, receive                string
-	oldest, unserved                                  string
+	register, pending, pendingIDs, lock, distribute, forget, keep string
+	expireOutbox, expireInbox, receive                            string
+	oldest, unserved                                              string
 }
 
 // horizon is the condition that no transaction that is still running can commit an event before
@@ -31,37 +33,39 @@ type statements struct {
 const horizon = "(key = '' AND keep = 0 OR xid < pg_snapshot_xmin(pg_current_snapshot()))"
 
 func newStatements(d database.Dialect) statements {
-	strict, lock, list := "TRUE", "", "(SELECT value FROM json_each(%))"
+	strict, lock := "TRUE", ""
 	if d == database.Postgres {
-		strict, lock, list = horizon, " FOR KEY SHARE", "(SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST(% AS JSON)))"
+		strict, lock = horizon, " FOR KEY SHARE"
 	}
-	ids := func(arg string) string { return strings.ReplaceAll(list, "%", arg) }
+	ids := task.In(d, "o.id", "$2")
 	now := task.Now(d)
 	// A shard is written for by the node that owns its lease.
 	const mine = "relayed_at IS NULL AND EXISTS (SELECT 1 FROM chassi_leases AS l WHERE l.name = 'relay/' || o.shard AND l.owner = $1)"
 	const ordered = "s.ordered AND o.key <> ''"
 	as := " AS o "
+	oldest := " FROM chassi_outbox WHERE relayed_at IS NULL AND " + task.In(d, "shard", "$1") + " AND " + strict + " ORDER BY xid, id LIMIT "
 	return statements{
 		register: `INSERT INTO chassi_subscriptions (name, topic, ordered, hold, seen_at) VALUES ($1, $2, $3, $4, ` + now + `)
 			ON CONFLICT (name) DO UPDATE SET ordered = excluded.ordered, hold = excluded.hold, seen_at = excluded.seen_at
 			WHERE chassi_subscriptions.topic = excluded.topic`,
-		pending: `SELECT id, event_id, topic, key, target, replay, headers, body FROM chassi_outbox
-			WHERE relayed_at IS NULL AND shard IN ` + ids("$1") + ` AND ` + strict + ` ORDER BY xid, id LIMIT ` + strconv.Itoa(batchSize),
-		lock: `SELECT 1 FROM chassi_leases WHERE owner = $1 AND name >= 'relay/' AND name < 'relay0'` + lock,
+		pending:    `SELECT id, event_id, topic, key, target, replay, headers, body` + oldest + strconv.Itoa(batchSize),
+		pendingIDs: `SELECT id` + oldest + strconv.Itoa(movedTogether),
+		lock:       `SELECT 1 FROM chassi_leases WHERE owner = $1 AND name >= 'relay/' AND name < 'relay0'` + lock,
 		distribute: `INSERT INTO chassi_tasks (queue, uid, key, hold, state, headers, body)
 			SELECT s.name, o.event_id, CASE WHEN ` + ordered + ` THEN o.key ELSE '' END, s.hold, CASE WHEN ` + ordered + ` THEN 2 ELSE 0 END, o.headers, o.body
 			FROM chassi_outbox AS o JOIN chassi_subscriptions AS s ON s.topic = o.topic AND o.target IN ('', s.name)
-			WHERE o.id IN ` + ids("$2") + ` AND o.` + mine + ` ORDER BY o.xid, o.id
+			WHERE ` + ids + ` AND o.` + mine + ` ORDER BY o.xid, o.id
 			RETURNING queue, key`,
-		forget: `DELETE FROM chassi_outbox` + as + `WHERE o.id IN ` + ids("$2") + ` AND o.keep = 0 AND o.` + mine,
-		keep:   `UPDATE chassi_outbox` + as + `SET relayed_at = ` + now + ` WHERE o.id IN ` + ids("$2") + ` AND o.keep > 0 AND o.` + mine,
+		forget: `DELETE FROM chassi_outbox` + as + `WHERE ` + ids + ` AND o.keep = 0 AND o.` + mine,
+		keep:   `UPDATE chassi_outbox` + as + `SET relayed_at = ` + now + ` WHERE ` + ids + ` AND o.keep > 0 AND o.` + mine,
 		expireOutbox: `DELETE FROM chassi_outbox WHERE id IN
 			(SELECT id FROM chassi_outbox WHERE relayed_at IS NOT NULL AND relayed_at + keep < ` + now + ` LIMIT 1000)`,
 		expireInbox: `DELETE FROM chassi_inbox WHERE (subscription, id) IN
 			(SELECT subscription, id FROM chassi_inbox WHERE until < ` + now + ` ORDER BY until LIMIT 1000)`,
 		receive: `INSERT INTO chassi_inbox (subscription, id, until) VALUES ($1, $2, ` + now + ` + ` + micros(inboxTime) + `)
 			ON CONFLICT (subscription, id) DO NOTHING`,
-		oldest:   `SELECT coalesce(` + now + ` - min(created_at), 0) FROM chassi_outbox WHERE relayed_at IS NULL`,
+		oldest: `SELECT coalesce(` + now + ` - min(created_at) FILTER (WHERE ` + strict + `), 0),
+			coalesce(` + now + ` - min(created_at) FILTER (WHERE NOT ` + strict + `), 0) FROM chassi_outbox WHERE relayed_at IS NULL`,
 		unserved: `SELECT name, ` + now + ` - seen_at FROM chassi_subscriptions`,
 	}
 }
@@ -78,13 +82,13 @@ func (s *Server) relay(ctx context.Context) {
 			return
 		}
 		var err error
-		for n := batchSize; err == nil && n == batchSize; {
+		for more := true; err == nil && more; {
 			if time.Since(shared) >= s.o.Poll || session != s.engine.Session() {
 				owned, session, err = s.engine.Share(ctx, "relay", shards)
 				shared = time.Now()
 			}
-			if n = 0; err == nil && len(owned) > 0 {
-				n, err = s.relayBatch(ctx, session, owned)
+			if more = false; err == nil && len(owned) > 0 {
+				more, err = s.relayBatch(ctx, session, owned)
 			}
 		}
 		switch {
@@ -103,36 +107,39 @@ func (s *Server) relay(ctx context.Context) {
 	}
 }
 
-// relayBatch relays the oldest events of the shards. It returns how many it has relayed.
-func (s *Server) relayBatch(ctx context.Context, session string, owned []int) (int, error) {
-	list, err := json.Marshal(owned)
-	if err != nil {
-		return 0, err
-	}
-	events, ids, err := s.pending(ctx, string(list))
-	if err != nil || len(events) == 0 {
-		return 0, err
-	}
+// relayBatch relays the oldest events of the shards. It returns whether there may be more.
+func (s *Server) relayBatch(ctx context.Context, session string, owned []int) (more bool, err error) {
+	shards := task.List(s.db.Dialect(), owned)
+	var ids []int64
 	var failed error
-	if s.o.Backend != nil {
-		ids, failed = s.send(ctx, events, ids)
+	if s.o.Backend == nil {
+		err = task.Rows(ctx, s.db, func(c database.Cursor) error {
+			var id int64
+			err := c.Scan(&id)
+			ids = append(ids, id)
+			return err
+		}, s.sql.pendingIDs, shards)
+		more = len(ids) == movedTogether
+	} else {
+		var events []Message
+		if events, ids, err = s.pending(ctx, shards); err == nil && len(events) > 0 {
+			ids, failed = s.send(ctx, events, ids)
+			more = len(ids) == batchSize
+		}
 	}
-	if len(ids) > 0 {
+	if err == nil && len(ids) > 0 {
 		err = s.settle(ctx, session, ids)
 	}
-	return len(ids), errors.Join(failed, err)
+	return more, errors.Join(failed, err)
 }
 
 // settle distributes events to the subscriptions of the database, unless a broker does, and
 // deletes them.
 func (s *Server) settle(ctx context.Context, session string, ids []int64) error {
-	encoded, err := json.Marshal(ids)
-	if err != nil {
-		return err
-	}
+	encoded := task.List(s.db.Dialect(), ids)
 	var keys []task.Key
 	lock := database.Statement{SQL: s.sql.lock, Args: []any{session}, Rows: discard}
-	distribute := database.Statement{SQL: s.sql.distribute, Args: []any{session, string(encoded)}, Rows: func(c database.Cursor) error {
+	distribute := database.Statement{SQL: s.sql.distribute, Args: []any{session, encoded}, Rows: func(c database.Cursor) error {
 		keys = keys[:0]
 		for c.Next() {
 			var k task.Key
@@ -150,9 +157,10 @@ func (s *Server) settle(ctx context.Context, session string, ids []int64) error 
 		batch = append(batch, distribute)
 	}
 	for _, sql := range []string{s.sql.keep, s.sql.forget} {
-		batch = append(batch, database.Statement{SQL: sql, Args: []any{session, string(encoded)}})
+		batch = append(batch, database.Statement{SQL: sql, Args: []any{session, encoded}})
 	}
-	if err := s.db.BatchShared(ctx, batch...); err != nil {
+	err := s.db.BatchShared(ctx, batch...)
+	if err != nil {
 		return err
 	}
 	for range ids {
@@ -172,22 +180,17 @@ func discard(c database.Cursor) error {
 }
 
 // pending reads the oldest events of the shards in list.
-func (s *Server) pending(ctx context.Context, list string) (events []Message, ids []int64, err error) {
-	rows, err := s.db.Query(ctx, s.sql.pending, list)
-	if err != nil {
-		return nil, nil, err
-	}
-	for rows.Next() {
+func (s *Server) pending(ctx context.Context, list any) (events []Message, ids []int64, err error) {
+	err = task.Rows(ctx, s.db, func(c database.Cursor) error {
 		var m Message
 		var id int64
 		var headers string
-		if err := rows.Scan(&id, &m.ID, &m.Topic, &m.Key, &m.Target, &m.Replay, &headers, &m.Body); err != nil {
-			return nil, nil, errors.Join(err, rows.Close())
-		}
+		err := c.Scan(&id, &m.ID, &m.Topic, &m.Key, &m.Target, &m.Replay, &headers, &m.Body)
 		m.Headers = task.DecodeHeaders(headers)
 		events, ids = append(events, m), append(ids, id)
-	}
-	return events, ids, errors.Join(rows.Err(), rows.Close())
+		return err
+	}, s.sql.pending, list)
+	return events, ids, err
 }
 
 // send publishes events, one of each key at a time, so that an event that the broker refuses

@@ -77,7 +77,7 @@ type Server struct {
 	wake       chan struct{}
 	stop       context.CancelFunc
 	loops      sync.WaitGroup
-	stats      statsCache
+	stats      task.Cache[Stats]
 }
 
 var _ chassi.Transport = (*Server)(nil)

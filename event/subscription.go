@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"strconv"
 	"time"
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/database"
-	"github.com/chassi-go/chassi/internal/strictjson"
 	"github.com/chassi-go/chassi/internal/task"
 	"github.com/chassi-go/chassi/transport"
 )
@@ -123,17 +121,11 @@ func (s *Subscription) Endpoint() *chassi.Endpoint { return s.endpoint }
 // bind returns the function that handles a task of the subscription.
 func (s *Subscription) bind(middleware []chassi.Middleware) (func(context.Context, *task.Task) error, error) {
 	b := &chassi.Binding{Endpoint: s.endpoint, Transport: "event", Route: s.name, Status: transport.CodeStatus}
-	handler := b.Handler(middleware...)
-	if err := b.Err(); err != nil {
+	run, err := task.Bind(b, middleware...)
+	if err != nil {
 		return nil, fmt.Errorf("event: subscription %s: %w", s.name, err)
 	}
-	return func(ctx context.Context, t *task.Task) error {
-		in, out := t.Headers, transport.Pairs(nil)
-		in.Set(transport.IdempotencyKey, t.UID)
-		in.Set(transport.AttemptsKey, strconv.Itoa(t.Try))
-		call := &chassi.Call{Binding: b, RequestID: transport.RequestID(in.Get(transport.RequestIDKey)), In: &in, Out: &out, Codec: codec(t.Body)}
-		return handler(call.Context(ctx), call)
-	}, nil
+	return run, nil
 }
 
 // Deliver calls the method with an event, as a [Server] would, without retrying. It is for tests.
@@ -147,17 +139,3 @@ func (s *Subscription) Deliver(ctx context.Context, db *database.DB, id string, 
 	}
 	return task.Once(ctx, db, s.queue.Transactional, run, &task.Task{Queue: s.name, UID: id, Try: 1, Body: body})
 }
-
-// codec decodes the body of an event.
-type codec []byte
-
-// Decode ignores fields that the subscriber does not know yet.
-func (c codec) Decode(request any) error {
-	if err := strictjson.DecodeAnswer(c, request); err != nil {
-		return chassi.NewError(chassi.InvalidArgument, "malformed_event", "The event cannot be decoded").WithCause(err)
-	}
-	return nil
-}
-
-// Encode discards the empty response.
-func (codec) Encode(any) error { return nil }

@@ -18,7 +18,7 @@ import (
 var (
 	// ErrPositionLost means that the items after a position are not in memory anymore, or that
 	// the position belongs to another feed, such as one before a restart. The reader must begin
-	// anew: read the present state, then follow the feed without a position.
+	// again: read the present state, then follow the feed without a position.
 	ErrPositionLost = chassi.NewError(chassi.OutOfRange, "position_lost", "The items after this position are no longer available")
 	// ErrTooSlow ends a reader that was overtaken by the feed.
 	ErrTooSlow = chassi.NewError(chassi.ResourceExhausted, "reader_too_slow", "The reader is slower than the feed")
@@ -116,8 +116,8 @@ func (f *Feed[T]) position(after string) (uint64, error) {
 // maxBatch limits the items that a reader holds.
 const maxBatch = 64
 
-// read appends the items after the first next ones to batch, and returns what is closed when
-// there are more. Ok is false if some of them are not in the ring anymore.
+// read appends the items after the first next ones to batch, and returns a channel that is
+// closed when there are more. Ok is false if some of them are not in the ring anymore.
 func (f *Feed[T]) read(next uint64, batch []*T) (items []*T, changed <-chan struct{}, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -1,16 +1,18 @@
 package feed_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/client"
 	"github.com/chassi-go/chassi/feed"
 	"github.com/chassi-go/chassi/transport/httpapi"
 )
@@ -109,32 +112,56 @@ func TestSlowReaders(t *testing.T) {
 	}
 }
 
-// A client that loses its connection a thousand times, and continues after the last whole event,
-// gets each item once.
-func TestResume(t *testing.T) {
-	t.Parallel()
-	type request struct {
-		After string `header:"Last-Event-ID"`
-	}
-	f := newFeed(1 << 20)
+// serve serves the service, and page at /page/ unless it is nil, until the end of the test.
+func serve(t *testing.T, service *chassi.Service, page http.Handler) *httpapi.Server {
+	t.Helper()
 	server, err := httpapi.New(httpapi.Config{Addr: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler)})
+	if err == nil {
+		err = server.Mount(service)
+	}
+	if err == nil && page != nil {
+		err = server.Handle("GET /page/", page, chassi.Public)
+	}
+	if err == nil {
+		err = server.Start(t.Context())
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	watch := func(ctx context.Context, r *request) (iter.Seq2[*item, error], error) { return f.From(ctx, r.After) }
-	if err := server.Mount(chassi.NewService("feed.v1.Feed", chassi.NewStream("Watch", watch, chassi.Route("GET /v1/watch"), chassi.Public))); err != nil {
-		t.Fatal(err)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		if err := server.Stop(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return server
+}
+
+type watchRequest struct {
+	After string `header:"Last-Event-ID"`
+}
+
+func watcher(f *feed.Feed[item]) *chassi.Service {
+	watch := func(ctx context.Context, r *watchRequest) (iter.Seq2[*item, error], error) {
+		return f.From(ctx, r.After)
 	}
-	if err := server.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	return chassi.NewService("feed.v1.Feed", chassi.NewStream("Watch", watch, chassi.Route("GET /v1/watch"), chassi.Public))
+}
+
+// Clients whose TCP connections are cut a thousand times after a random number of bytes, and that
+// continue after the last item that they have, get each item once.
+func TestResume(t *testing.T) {
+	t.Parallel()
+	f := newFeed(1 << 20)
+	server := serve(t, watcher(f), nil)
 	stop := make(chan struct{})
 	publishing := make(chan struct{})
 	go func() {
 		defer close(publishing)
 		for n := 1; ; n++ {
 			f.Publish(&item{Number: n})
-			if n%200 > 0 {
+			if n%20 > 0 {
 				continue
 			}
 			select {
@@ -144,22 +171,23 @@ func TestResume(t *testing.T) {
 			}
 		}
 	}()
-	t.Cleanup(func() {
-		close(stop)
-		<-publishing
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		defer cancel()
-		if err := server.Stop(ctx); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(func() { close(stop); <-publishing })
 	const clients, disconnects = 10, 100
 	for n := range clients {
 		t.Run(strconv.Itoa(n), func(t *testing.T) {
 			t.Parallel()
+			caller, err := httpapi.NewClient(httpapi.ClientConfig{URL: "http://" + cutAtRandom(t, server.Addr().String()), EventStreams: n%2 == 0})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(caller.Close)
+			c, err := client.New(watcher(f), caller)
+			if err != nil {
+				t.Fatal(err)
+			}
 			last, next := "", 0
 			for range disconnects {
-				last, next = readSome(t, "http://"+server.Addr().String()+"/v1/watch", last, next, rand.IntN(2000))
+				last, next = readSome(t, c, last, next)
 			}
 			if next < disconnects {
 				t.Errorf("%d items over %d connections", next, disconnects)
@@ -168,52 +196,60 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// readSome continues the stream after the event with the id last, and disconnects after about that
-// many bytes, usually within an event. It returns the id of the last whole event and the number
-// that must follow, 0 for any.
-func readSome(t *testing.T, url, last string, next, bytes int) (string, int) {
+// readSome continues the stream after the item with the id last until its connection is cut. It
+// returns the id of the last item and the number that must follow, 0 for any.
+func readSome(t *testing.T, c *client.Client, last string, next int) (string, int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header.Set("Accept", "text/event-stream")
-	if last != "" {
-		r.Header.Set("Last-Event-ID", last)
-	}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	resp, err := client.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		t.Fatalf("after %q: status %d", last, resp.StatusCode)
-	}
-	body := bufio.NewReaderSize(resp.Body, 64)
-	id, number := "", 0
-	for read := 0; read < bytes; {
-		line, err := body.ReadString('\n')
-		if err != nil {
-			t.Fatalf("the stream ended: %v", err)
-		}
-		read += len(line)
-		switch {
-		case strings.HasPrefix(line, "id: "):
-			id = strings.TrimSpace(line[4:])
-		case strings.HasPrefix(line, "data: "):
-			_, digits, _ := strings.Cut(line, `"number":`)
-			if _, err := fmt.Sscanf(digits, "%d", &number); err != nil {
-				t.Fatal(err)
+	items, err := client.Stream[item](t.Context(), c, "Watch", &watchRequest{After: last})
+	if err == nil {
+		for i, broken := range items {
+			if err = broken; err != nil {
+				break
 			}
-		case line == "\n":
-			if next != 0 && number != next {
-				t.Fatalf("item %d came, want %d", number, next)
+			if next != 0 && i.Number != next {
+				t.Fatalf("item %d came, want %d", i.Number, next)
 			}
-			last, next = id, number+1
+			last, next = i.ID, i.Number+1
 		}
+	}
+	if chassi.ErrorOf(err) == nil || chassi.ErrorOf(err).Code != chassi.Unavailable {
+		t.Fatalf("a stream that was cut ended with %v", err)
 	}
 	return last, next
+}
+
+// cutAtRandom returns the address of a proxy of server that ends each connection, in one of two
+// ways, after a random number of bytes of the response.
+func cutAtRandom(t *testing.T, server string) (addr string) {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var running sync.WaitGroup
+	running.Go(func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := new(net.Dialer).DialContext(context.Background(), "tcp", server)
+			if err != nil {
+				t.Error(err)
+				in.Close()
+				return
+			}
+			running.Go(func() { _, _ = io.Copy(out, in) })
+			running.Go(func() {
+				_, _ = io.CopyN(in, out, rand.N[int64](2000))
+				if rand.N(2) == 0 {
+					_ = in.(*net.TCPConn).SetLinger(0) // a reset
+				}
+				in.Close()
+				out.Close()
+			})
+		}
+	})
+	t.Cleanup(func() { l.Close(); running.Wait() })
+	return l.Addr().String()
 }

@@ -7,7 +7,7 @@
 //	id, err := sendMail.Enqueue(ctx, tx, &Mail{To: address}, job.At(t), job.Unique(address))
 //
 // A job is a [chassi.Endpoint]: its runs pass through the middleware of the program, with the
-// [chassi.Binding] Transport "job". standard/sqldb adds jobs to a program.
+// [chassi.Binding] Transport "job". Package standard/jobs adds jobs to a program.
 //
 // # Guarantees
 //
@@ -19,8 +19,8 @@
 // returns an id that stays the same, for effects that must not happen twice.
 //
 // The next time of a scheduled job is stored in the database and moves by a conditional update,
-// and it follows from the stored time: no restart loses a run, and no other node and no clock
-// runs it twice. All times are those of the database's clock.
+// and it follows from the stored time: restarts do not lose a run, and neither other nodes
+// nor changed clocks run it twice. All times are those of the database's clock.
 //
 // # Cron expressions
 //

@@ -32,6 +32,7 @@ type definition struct {
 	overlap  Policy // Skip if it is not Queue
 	jitter   time.Duration
 	tries    int
+	runs     int // at the same time
 	options  []chassi.EndpointOption
 	endpoint *chassi.Endpoint
 	server   atomic.Pointer[sender] // of the program that serves the job
@@ -82,6 +83,15 @@ func Tries(n int) Option {
 	return func(d *definition) {
 		d.check(n > 0, fmt.Sprintf("has %d tries: want at least 1", n))
 		d.tries = n
+	}
+}
+
+// Concurrency sets how many runs this process carries out at the same time. The default is 16.
+// Those of a scheduled job never overlap.
+func Concurrency(n int) Option {
+	return func(d *definition) {
+		d.check(n > 0, fmt.Sprintf("has a concurrency of %d: want at least 1", n))
+		d.runs = n
 	}
 }
 
@@ -184,21 +194,20 @@ func (j *Job[T]) Enqueue(ctx context.Context, tx Tx, argument *T, options ...Enq
 	for _, option := range options {
 		option(&n)
 	}
-	call := &chassi.Call{In: &n.Headers, Out: new(transport.Pairs), Request: argument}
-	if outer := chassi.CallFrom(ctx); outer != nil && outer.RequestID != "" {
-		call.RequestID = outer.RequestID
-		n.Headers.Set(transport.RequestIDKey, outer.RequestID)
+	insert := func(ctx context.Context, headers transport.Pairs) error {
+		n.Headers = headers
+		return insertUnique(ctx, tx, &n)
 	}
-	insert := func(ctx context.Context, _ *chassi.Call) error { return insertUnique(ctx, tx, &n) }
 	server := j.server.Load()
 	if server == nil {
-		return n.UID, insert(ctx, call)
+		server = new(sender)
 	}
-	call.Binding = server.binding
-	if err := server.send(context.WithValue(ctx, insertKey{}, chassi.Handler(insert)), call); err != nil {
+	if err := server.Send(ctx, argument, insert); err != nil {
 		return "", err
 	}
-	server.engine.OnCommit(tx)
+	if server.engine != nil {
+		server.engine.OnCommit(tx)
+	}
 	return n.UID, nil
 }
 
@@ -217,26 +226,15 @@ func insertUnique(ctx context.Context, tx Tx, n *task.New) error {
 	return chassi.NewError(chassi.Aborted, "unique_run", "Another run with the same key begins and ends too often")
 }
 
-// sender passes new runs through the middleware for outgoing calls, which propagates traces.
+// sender adds runs in a program that serves the job.
 type sender struct {
-	engine  *task.Engine
-	binding *chassi.Binding
-	send    chassi.Handler
-}
-
-type insertKey struct{}
-
-func newSender(d *definition, engine *task.Engine, outgoing []chassi.Middleware) *sender {
-	b := &chassi.Binding{Endpoint: d.endpoint, Transport: "job", Client: true, Route: "enqueue " + d.name, Status: transport.CodeStatus}
-	return &sender{engine, b, b.ClientHandler(func(ctx context.Context, call *chassi.Call) error {
-		insert, _ := ctx.Value(insertKey{}).(chassi.Handler)
-		return insert(ctx, call)
-	}, outgoing...)}
+	engine *task.Engine
+	*task.Sender
 }
 
 // Run describes the run that a method carries out.
 type Run struct {
-	// ID is the same in all tries of a run: for a scheduled run the name of the job, "@" and the
+	// ID is the same in all attempts of a run: for a scheduled run the name of the job, "@" and the
 	// scheduled time in UTC, such as "purge@2027-03-28T04:00:00Z".
 	ID        string
 	Scheduled time.Time // the time by the schedule, in its zone; zero for another run

@@ -79,7 +79,7 @@ func (w *world) count(query string, args ...any) (n int) {
 func eventually(t *testing.T, what string, f func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
-	tick := time.NewTicker(2 * time.Millisecond)
+	tick := time.NewTicker(10 * time.Millisecond) // each look also wakes the nodes
 	defer tick.Stop()
 	for !f() {
 		if time.Now().After(deadline) {
@@ -244,10 +244,10 @@ func TestTheDatabasesClockIsSet(t *testing.T) {
 func TestRestartsLoseNoRun(t *testing.T) {
 	t.Parallel()
 	dbtest.Engines(t, func(t *testing.T, url string) {
-		now := at(10, 50).Add(10 * time.Second)
+		now := at(10, 57).Add(10 * time.Second)
 		w := newWorld(t, url, now)
 		var runs ids
-		for range 24 {
+		for range 8 {
 			n := w.node(Cron("hourly", "0 * * * *", runs.run))
 			now = now.Add(30 * time.Second)
 			w.set(now, n)
@@ -569,6 +569,26 @@ func TestUnique(t *testing.T) {
 	})
 }
 
+// A server whose engine is that of events may start before it: runs wait.
+func TestRunsWaitForTheEngine(t *testing.T) {
+	t.Parallel()
+	db := open(t, dbtest.SQLite(t))
+	must(t, Migrate(t.Context(), db))
+	_, err := db.Exec(t.Context(), "INSERT INTO chassi_schedules (job, expression, zone, next_run, paused) VALUES ('report', '@hourly', 'UTC', 0, FALSE)")
+	must(t, err)
+	ran := make(chan string, 1)
+	engine := task.NewEngine(db, task.Options{Logger: quiet})
+	server := NewServer(db, Options{Logger: quiet, Engine: engine})
+	must(t, server.Add(nil, Cron("report", "@hourly", func(ctx context.Context) error { ran <- RunFrom(ctx).ID; return nil })))
+	must(t, server.Start(t.Context()))
+	must(t, server.Stop(t.Context())) // also before the engine
+	must(t, server.Start(t.Context()))
+	must(t, engine.Start(t.Context()))
+	<-ran
+	must(t, server.Stop(t.Context()))
+	must(t, engine.Stop(t.Context()))
+}
+
 // A run of a node that stops completes in the grace period, or is given back.
 func TestStopDuringARun(t *testing.T) {
 	t.Parallel()
@@ -672,11 +692,10 @@ func TestPanicsAndFailures(t *testing.T) {
 // poisonURL is the variable with the database of a process that a job ends.
 const poisonURL = "CHASSI_TEST_POISON"
 
-// A job that ends its process is a suspect, and becomes a dead letter after it has ended three more;
-// its neighbors run.
+// A job that ends its process becomes a dead letter after four processes; its neighbors run.
 func TestPoison(t *testing.T) {
 	t.Parallel()
-	o := task.Options{Lease: 3 * time.Second, Poll: 20 * time.Millisecond}
+	o := task.Options{Lease: 1500 * time.Millisecond, Poll: 20 * time.Millisecond}
 	if url := os.Getenv(poisonURL); url != "" {
 		startNode(t, open(t, url), o, nil, Cron("poison", "0 0 1 1 *", func(context.Context) error { os.Exit(7); return nil }))
 		<-t.Context().Done()
@@ -688,7 +707,7 @@ func TestPoison(t *testing.T) {
 		idle.stop(patience)
 		id, err := RunNow(t.Context(), db, "poison", "{}")
 		must(t, err)
-		for range 4 {
+		for range 4 { // beside others, and then three times alone
 			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestPoison$")
 			cmd.Env = append(os.Environ(), poisonURL+"="+url)
 			var exit *exec.ExitError
@@ -720,6 +739,7 @@ func TestInvalidJobs(t *testing.T) {
 		`other than Once, Skip and All`:                 Cron("a", "0 0 * * *", run, Missed(Queue)),
 		`other than Skip and Queue`:                     Cron("a", "0 0 * * *", run, Overlap(All)),
 		`jitter of -1ns`:                                Cron("a", "0 0 * * *", run, Jitter(-1)),
+		`has a concurrency of 0`:                        Cron("a", "0 0 * * *", run, Concurrency(0)),
 		`has 0 tries`:                                   Cron("a", "0 0 * * *", run, Tries(0)),
 		`has an option that is nil`:                     Cron("a", "0 0 * * *", run, nil),
 		`has no method`:                                 Cron("a", "0 0 * * *", nil),

@@ -2,6 +2,7 @@ package job
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -52,26 +53,20 @@ func List(ctx context.Context, db *database.DB) (list []Status, err error) {
 	err = db.Read(ctx, func(ctx context.Context, tx *database.Tx) error {
 		list = nil
 		now := task.Now(db.Dialect())
-		rows, err := tx.Query(ctx, `SELECT job, expression, zone, next_run, paused, `+now+`,
-			(SELECT count(*) FROM chassi_tasks WHERE queue = '`+queuePrefix+`' || job AND state <> 3),
-			(SELECT count(*) FROM chassi_tasks WHERE queue = '`+queuePrefix+`' || job AND state = 3)
-			FROM chassi_schedules ORDER BY job`)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
+		err := task.Rows(ctx, tx, func(c database.Cursor) error {
 			var s Status
 			var next, at int64
-			if err := rows.Scan(&s.Job, &s.Expression, &s.Zone, &next, &s.Paused, &at, &s.Waiting, &s.Running); err != nil {
-				return err
-			}
+			err := c.Scan(&s.Job, &s.Expression, &s.Zone, &next, &s.Paused, &at, &s.Waiting, &s.Running)
 			if s.Expression != "" {
 				s.Next, s.Overdue = inZone(next, s.Zone), at-next > late.Microseconds()
 			}
 			list = append(list, s)
-		}
-		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			return err
+		}, `SELECT job, expression, zone, next_run, paused, `+now+`,
+			(SELECT count(*) FROM chassi_tasks WHERE queue = '`+queuePrefix+`' || job AND state <> 3),
+			(SELECT count(*) FROM chassi_tasks WHERE queue = '`+queuePrefix+`' || job AND state = 3)
+			FROM chassi_schedules ORDER BY job`)
+		if err != nil {
 			return err
 		}
 		for i := range list {
@@ -111,23 +106,17 @@ func History(ctx context.Context, db *database.DB, job string) (list []Record, e
 
 // history includes dead letters of nodes that were lost, which recorded nothing.
 func history(ctx context.Context, tx *database.Tx, job string, limit int) (list []Record, err error) {
-	rows, err := tx.Query(ctx, `SELECT run_id, node, started_at, ended_at, outcome, error FROM chassi_runs WHERE job = $1
-		UNION ALL SELECT uid, '', created_at, died_at, 'dead', error FROM chassi_dead WHERE queue = $2 AND reason = 'poison'
-		ORDER BY 4 DESC LIMIT $3`, job, queueOf(job), limit)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
+	err = task.Rows(ctx, tx, func(c database.Cursor) error {
 		var r Record
 		var started, ended int64
-		if err := rows.Scan(&r.ID, &r.Node, &started, &ended, &r.Outcome, &r.Error); err != nil {
-			return nil, err
-		}
+		err := c.Scan(&r.ID, &r.Node, &started, &ended, &r.Outcome, &r.Error)
 		r.Started, r.Ended = time.UnixMicro(started).UTC(), time.UnixMicro(ended).UTC()
 		list = append(list, r)
-	}
-	return list, rows.Err()
+		return err
+	}, `SELECT run_id, node, started_at, ended_at, outcome, error FROM chassi_runs WHERE job = $1
+		UNION ALL SELECT uid, '', created_at, died_at, 'dead', error FROM chassi_dead WHERE queue = $2 AND reason = 'poison'
+		ORDER BY 4 DESC LIMIT $3`, job, queueOf(job), limit)
+	return list, err
 }
 
 // find returns the row of a job.
@@ -141,7 +130,7 @@ func find(ctx context.Context, tx *database.Tx, job string) (r row, err error) {
 	return r, err
 }
 
-// Pause ends starting scheduled runs of a job, on all nodes. Runs that wait or run go on.
+// Pause ends starting scheduled runs of a job, on all nodes. Runs that wait or run continue.
 func Pause(ctx context.Context, db *database.DB, job string) error {
 	return setPaused(ctx, db, job, true)
 }
@@ -197,9 +186,8 @@ func RunNow(ctx context.Context, db *database.DB, job, argument string) (id stri
 		if err != nil {
 			return err
 		}
-		n.UID = job + "@" + now.UTC().Format("2006-01-02T15:04:05.000000Z07:00")
-		if r.expression != "" {
-			n.Key = job
+		if n.UID = rand.Text(); r.expression != "" {
+			n.UID, n.Key = job+"@"+now.UTC().Format("2006-01-02T15:04:05.000000Z07:00"), job
 		}
 		_, err = task.Insert(ctx, tx, n)
 		return err

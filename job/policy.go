@@ -7,7 +7,7 @@ type Policy int
 
 // The policies for [Missed] and [Overlap].
 const (
-	Once  Policy = iota // the latest missed run takes place, and stands for all
+	Once  Policy = iota // the latest missed run takes place, instead of all of them
 	Skip                // the runs do not take place
 	All                 // the latest hundred missed runs take place, one after the other
 	Queue               // the run waits until the earlier ones have ended

@@ -20,7 +20,7 @@ type row struct {
 	paused           bool
 }
 
-// store stores the schedules. A job that was stored with another expression begins anew.
+// store stores the schedules. A job that was stored with another expression starts from now.
 func (s *Server) store(ctx context.Context) error {
 	return s.db.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
 		now, err := nowOf(ctx, tx, s.engine.Now())
@@ -90,23 +90,17 @@ func (s *Server) StartDue(ctx context.Context) (pause time.Duration, err error) 
 
 // schedules returns the rows of all scheduled jobs, and the time of the database.
 func (s *Server) schedules(ctx context.Context) (list map[string]row, now time.Time, err error) {
-	rows, err := s.db.Query(ctx, "SELECT job, expression, zone, next_run, paused, "+s.engine.Now()+" FROM chassi_schedules WHERE expression <> ''")
-	if err != nil {
-		return nil, now, err
-	}
-	defer rows.Close()
 	list = make(map[string]row)
-	for rows.Next() {
+	err = task.Rows(ctx, s.db, func(c database.Cursor) error {
 		var name string
 		var r row
 		var next, at int64
-		if err := rows.Scan(&name, &r.expression, &r.zone, &next, &r.paused, &at); err != nil {
-			return nil, now, err
-		}
+		err := c.Scan(&name, &r.expression, &r.zone, &next, &r.paused, &at)
 		r.next, now = time.UnixMicro(next), time.UnixMicro(at)
 		list[name] = r
-	}
-	return list, now, rows.Err()
+		return err
+	}, "SELECT job, expression, zone, next_run, paused, "+s.engine.Now()+" FROM chassi_schedules WHERE expression <> ''")
+	return list, now, err
 }
 
 // delay returns the jitter of a run, the same on all nodes.

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -13,7 +13,6 @@ import (
 	"github.com/chassi-go/chassi/database"
 	"github.com/chassi-go/chassi/internal/outage"
 	"github.com/chassi-go/chassi/internal/safetext"
-	"github.com/chassi-go/chassi/internal/strictjson"
 	"github.com/chassi-go/chassi/internal/task"
 	"github.com/chassi-go/chassi/transport"
 )
@@ -89,62 +88,51 @@ func (s *Server) Add(middleware []chassi.Middleware, jobs ...Definition) error {
 // handle makes the engine run the tasks of a job.
 func (s *Server) handle(d *definition, middleware []chassi.Middleware) error {
 	b := &chassi.Binding{Endpoint: d.endpoint, Transport: "job", Route: d.name, Status: transport.CodeStatus}
-	handler := b.Handler(middleware...)
-	if err := b.Err(); err != nil {
+	run, err := task.Bind(b, middleware...)
+	if err != nil {
 		return fmt.Errorf("job %q: %w", d.name, err)
 	}
 	return s.engine.Handle(task.Queue{
-		Name: d.queue(), Tries: d.tries, Ending: s.record,
+		Name: d.queue(), Tries: d.tries, Concurrency: d.runs, Ending: s.record,
 		Run: func(ctx context.Context, t *task.Task) error {
 			s.began.Store(t.ID, time.Now())
-			in, out := t.Headers, transport.Pairs(nil)
-			in.Set(transport.IdempotencyKey, t.UID)
-			in.Set(transport.AttemptsKey, strconv.Itoa(t.Try))
-			call := &chassi.Call{Binding: b, RequestID: transport.RequestID(in.Get(transport.RequestIDKey)), In: &in, Out: &out, Codec: codec(t.Body)}
-			return handler(call.Context(context.WithValue(ctx, runKey{}, runOf(d, t))), call)
+			return run(context.WithValue(ctx, runKey{}, runOf(d, t)), t)
 		},
 	})
 }
 
-// codec decodes the argument of a job.
-type codec []byte
-
-// Decode ignores fields that are unknown to this version of the program.
-func (c codec) Decode(request any) error {
-	if err := strictjson.DecodeAnswer(c, request); err != nil {
-		return chassi.NewError(chassi.InvalidArgument, "malformed_argument", "The argument of the job cannot be decoded").WithCause(err)
-	}
-	return nil
-}
-
-// Encode discards the empty response.
-func (codec) Encode(any) error { return nil }
-
 const maxError = 1 << 10 // bytes
 
-// record returns the statements that store the end of a try.
-func (s *Server) record(t *task.Task, o task.Outcome, err error) []database.Statement {
-	var took time.Duration
-	if began, ok := s.began.LoadAndDelete(t.ID); ok {
-		took = time.Since(began.(time.Time)) //nolint:forcetypeassert // no other type is stored
+// record returns the statements that store the ends of tries of one job.
+func (s *Server) record(ended []task.Ended) []database.Statement {
+	rows := make([][]any, len(ended))
+	for i, e := range ended {
+		var took time.Duration
+		if began, ok := s.began.LoadAndDelete(e.ID); ok {
+			took = time.Since(began.(time.Time)) //nolint:forcetypeassert // no other type is stored
+		}
+		text := ""
+		if e.Err != nil {
+			text = strings.ReplaceAll(safetext.Clip(e.Err.Error(), maxError), "\x00", "")
+		}
+		rows[i] = []any{e.ID, e.Fence(), e.UID, took.Microseconds(), outcomes[e.Outcome], text}
 	}
-	outcome := map[task.Outcome]string{task.Done: "succeeded", task.Retry: "failed", task.Dead: "dead", task.GivenBack: "given back"}[o]
-	text := ""
-	if err != nil {
-		text = safetext.Clip(err.Error(), maxError)
-	}
-	name := jobOf(t.Queue)
-	now := s.engine.Now()
-	return []database.Statement{
-		{SQL: `DELETE FROM chassi_runs WHERE job = $1 AND run_id = $2`, Args: []any{name, t.UID}},
-		{
-			SQL: `INSERT INTO chassi_runs (job, run_id, node, started_at, ended_at, outcome, error)
-				SELECT $1, $2, $3, ` + now + ` - $4, ` + now + `, $5, $6 FROM chassi_tasks WHERE id = $7 AND fence = $8`,
-			Args: []any{name, t.UID, s.engine.Session(), took.Microseconds(), outcome, text, t.ID, t.Fence()},
-		},
-		trim(name),
-	}
+	now, job := s.engine.Now(), jobOf(ended[0].Queue)
+	return []database.Statement{{
+		SQL: `INSERT INTO chassi_runs (job, run_id, node, started_at, ended_at, outcome, error)
+			SELECT $1, j.value ->> 2, $2, ` + now + ` - CAST(j.value ->> 3 AS BIGINT), ` + now + `, j.value ->> 4, j.value ->> 5
+			FROM ` + task.Each(s.db.Dialect(), "$3") + `
+			WHERE (SELECT fence FROM chassi_tasks WHERE id = CAST(j.value ->> 0 AS BIGINT)) = CAST(j.value ->> 1 AS BIGINT)` + replace,
+		Args: []any{job, s.engine.Session(), task.JSON(rows)},
+	}, trim(job)}
 }
+
+var outcomes = map[task.Outcome]string{task.Done: "succeeded", task.Retry: "failed", task.Dead: "dead", task.GivenBack: "given back"}
+
+// replace replaces the record of an earlier try.
+const replace = `
+	ON CONFLICT (job, run_id) DO UPDATE SET node = excluded.node, started_at = excluded.started_at,
+		ended_at = excluded.ended_at, outcome = excluded.outcome, error = excluded.error`
 
 // kept is the number of runs of a job that are kept.
 const kept = 100
@@ -162,8 +150,7 @@ func trim(job string) database.Statement {
 func (s *Server) recordSkipped(ctx context.Context, tx *database.Tx, d *definition, id string) error {
 	now := s.engine.Now()
 	_, err := tx.Exec(ctx, `INSERT INTO chassi_runs (job, run_id, node, started_at, ended_at, outcome, error)
-		VALUES ($1, $2, $3, `+now+`, `+now+`, 'skipped', $4)`,
-		d.name, id, s.engine.Session(), "an earlier run is waiting or running")
+		VALUES ($1, $2, $3, `+now+`, `+now+`, 'skipped', 'an earlier run is waiting or running')`+replace, d.name, id, s.engine.Session())
 	if err == nil {
 		t := trim(d.name)
 		_, err = tx.Exec(ctx, t.SQL, t.Args...)
@@ -206,13 +193,17 @@ func (s *Server) Start(ctx context.Context) error {
 		return fault(err)
 	}
 	for _, d := range s.jobs {
-		d.server.Store(newSender(d, s.engine, s.o.Outgoing))
+		b := chassi.Binding{Endpoint: d.endpoint, Transport: "job", Route: "enqueue " + d.name}
+		d.server.Store(&sender{s.engine, task.NewSender(b, s.o.Outgoing...)})
 	}
 	ctx, s.stop = context.WithCancel(context.Background())
 	s.ended = make(chan struct{})
 	go s.run(ctx)
 	return nil
 }
+
+// Engine returns the engine that runs the jobs.
+func (s *Server) Engine() *task.Engine { return s.engine }
 
 // Stop ends starting runs and waits for those that have begun. Shortly before the end of ctx it
 // cancels them with the cause [ErrDrained].
@@ -239,6 +230,11 @@ const retryPause = time.Second
 
 func (s *Server) run(ctx context.Context) {
 	defer close(s.ended)
+	select {
+	case <-s.engine.Started(): // by the server of events, which starts at the same time
+	case <-ctx.Done():
+		return
+	}
 	outages := outage.New(s.o.Logger, slog.LevelWarn, "jobs: no run can be started, trying again", "jobs: runs can be started again")
 	for ctx.Err() == nil {
 		pause, err := s.StartDue(ctx)

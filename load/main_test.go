@@ -237,13 +237,13 @@ func TestErrorsHelp(t *testing.T) {
 	}{
 		"unknown flag":    {[]string{"--rat", "5"}, "unknown flag --rat; --help"},
 		"no flag":         {[]string{"fast"}, `"fast" is no flag`},
-		"transport":       {[]string{"--transport", "smoke"}, `"smoke" is none of http, grpc, nats, amqp`},
-		"scenario":        {[]string{"--scenario", "all"}, `"all" is none of validate`},
+		"transport":       {[]string{"--transport", "smoke"}, `"smoke" must be one of http, grpc, nats, amqp`},
+		"scenario":        {[]string{"--scenario", "all"}, `"all" must be one of validate`},
 		"arrivals":        {[]string{"--arrivals", "late"}, "neither poisson nor even"},
 		"no users":        {[]string{"--users", "0"}, "go run ./load/seed"},
 		"no rate":         {[]string{"--rate", "0"}, "more than 0"},
 		"steps":           {[]string{"--steps", "1,x"}, `"x" is no rate`},
-		"nobody there":    {[]string{"--target", "http://127.0.0.1:1"}, "no authd answers over http at http://127.0.0.1:1"},
+		"nobody there":    {[]string{"--target", "http://127.0.0.1:1"}, "no authd responds over http at http://127.0.0.1:1"},
 		"no such account": {slices.Concat(flags, []string{"--users", "500"}), "user0000249@example.com cannot log in"},
 		"wrong password":  {slices.Concat(flags, []string{"--password", "a guess"}), "user0000000@example.com cannot log in"},
 	} {

@@ -58,7 +58,7 @@ func parse(args []string, errOut io.Writer) (o options, err error) {
 	flags.StringVar(&o.password, "password", accounts.DefaultPassword, "of the accounts")
 	flags.StringVar(&o.arrivals, "arrivals", "poisson", "poisson or even")
 	flags.IntVar(&o.workers, "workers", 256, "calls under way at once; further ones wait, which counts")
-	flags.IntVar(&o.outstanding, "outstanding", 10_000, "calls due and without an answer; further ones are dropped, and counted")
+	flags.IntVar(&o.outstanding, "outstanding", 10_000, "calls due and without a response; further ones are dropped, and counted")
 	flags.Uint64Var(&o.seed, "seed", 1, "of the random arrivals and choices")
 	flags.BoolVar(&o.json, "json", false, "print the result as JSON")
 	if err = flags.Parse(args); err != nil {
@@ -99,9 +99,9 @@ func parseSteps(text string, rate float64) (rates []float64, err error) {
 func (o options) check() error {
 	switch {
 	case targets[o.transport] == "":
-		return usage("--transport: %q is none of http, grpc, nats, amqp", o.transport)
+		return usage("--transport: %q must be one of http, grpc, nats, amqp", o.transport)
 	case !slices.Contains(scenarios, o.scenario):
-		return usage("--scenario: %q is none of %s", o.scenario, strings.Join(scenarios, ", "))
+		return usage("--scenario: %q must be one of %s", o.scenario, strings.Join(scenarios, ", "))
 	case o.arrivals != "poisson" && o.arrivals != "even":
 		return usage("--arrivals: %q is neither poisson nor even", o.arrivals)
 	case o.users < 1 || o.users > accounts.Max:

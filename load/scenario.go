@@ -11,7 +11,7 @@ import (
 	"github.com/chassi-go/chassi/load/openloop"
 )
 
-var errEmpty = errors.New("the answer is empty")
+var errEmpty = errors.New("the response is empty")
 
 // stream is one kind of call at a rate of its own.
 type stream struct {
@@ -41,8 +41,8 @@ func (t *target) streams(o options, rate float64, tokens []string) []stream {
 
 func (t *target) validate(o options, tokens []string) openloop.Call {
 	return func(ctx context.Context, n int) error {
-		answer, err := t.service.ValidateToken(ctx, &auth.ValidateTokenRequest{Token: tokens[o.pick(n, len(tokens))]})
-		if err == nil && answer.Email == "" {
+		response, err := t.service.ValidateToken(ctx, &auth.ValidateTokenRequest{Token: tokens[o.pick(n, len(tokens))]})
+		if err == nil && response.Email == "" {
 			err = errEmpty
 		}
 		return err
@@ -51,8 +51,8 @@ func (t *target) validate(o options, tokens []string) openloop.Call {
 
 func (t *target) me(o options, tokens []string) openloop.Call {
 	return func(ctx context.Context, n int) error {
-		answer, err := t.service.Me(context.WithValue(ctx, tokenKey{}, tokens[o.pick(n, len(tokens))]), &auth.MeRequest{})
-		if err == nil && answer.ID == "" {
+		response, err := t.service.Me(context.WithValue(ctx, tokenKey{}, tokens[o.pick(n, len(tokens))]), &auth.MeRequest{})
+		if err == nil && response.ID == "" {
 			err = errEmpty
 		}
 		return err
@@ -61,8 +61,8 @@ func (t *target) me(o options, tokens []string) openloop.Call {
 
 func (t *target) login(o options) openloop.Call {
 	return func(ctx context.Context, n int) error {
-		answer, err := t.logins.Authenticate(ctx, &auth.AuthenticateRequest{Email: accounts.Email(o.pick(n, o.users)), Password: o.password})
-		if err == nil && answer.Token == "" {
+		response, err := t.logins.Authenticate(ctx, &auth.AuthenticateRequest{Email: accounts.Email(o.pick(n, o.users)), Password: o.password})
+		if err == nil && response.Token == "" {
 			err = errEmpty
 		}
 		return err

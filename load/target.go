@@ -71,7 +71,7 @@ func (t *target) client(ctx context.Context, o options) (*auth.Client, error) {
 }
 
 func unreachable(o options, err error) error {
-	return usage("no authd answers over %s at %s: start one, or name its address with --target: %w", o.transport, redacted(o.target), err)
+	return usage("no authd responds over %s at %s: start one, or name its address with --target: %w", o.transport, redacted(o.target), err)
 }
 
 // redacted returns a URL without its password.
@@ -154,9 +154,9 @@ func spread(i, n, total int) int {
 // patientLogin retries for ten seconds while the server is busy.
 func (t *target) patientLogin(ctx context.Context, n int, password string) (string, error) {
 	for deadline := time.Now().Add(2 * patience); ; {
-		answer, err := t.logins.Authenticate(ctx, &auth.AuthenticateRequest{Email: accounts.Email(n), Password: password})
+		response, err := t.logins.Authenticate(ctx, &auth.AuthenticateRequest{Email: accounts.Email(n), Password: password})
 		if err == nil {
-			return answer.Token, nil
+			return response.Token, nil
 		}
 		if !t.isRefusal(err) || time.Now().After(deadline) || ctx.Err() != nil {
 			return "", err

@@ -25,7 +25,7 @@ type Scheme struct {
 	Name      string // in documents: "bearer", "api_key", "mutual_tls"
 	Header    string // that carries the credentials: "Authorization", "X-API-Key"
 	Prefix    string // in an Authorization header: "Bearer", "Basic"; empty for other headers
-	Format    string // of a bearer token, for people: "JWT"
+	Format    string // of a bearer token, shown in documents: "JWT"
 	Doc       string
 	MutualTLS bool // the credentials are the certificate of the TLS connection
 }

@@ -12,7 +12,7 @@
 //	LimitConcurrency  limits the calls in flight of each client
 //	LoadShedding    refuses calls under overload, before other work
 //	RateLimitPeer   limits the call rate of each client
-//	Timeout         limits the time of what follows
+//	Timeout         limits the time of the layers below
 //	Authentication  determines the principal
 //	RateLimitPrincipal
 //	Validation      adds a check between decoding and the method

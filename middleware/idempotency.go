@@ -17,7 +17,7 @@ const (
 	idempotencyKey      = "Idempotency-Key"
 	idempotencyReplayed = "Idempotency-Replayed"
 
-	idempotencyDoc = "Chosen by the caller for one call, such as a random UUID. A repetition with the same key and the same request gets the first answer."
+	idempotencyDoc = "Chosen by the caller for one call, such as a random UUID. A repetition with the same key and the same request gets the first response."
 )
 
 var (
@@ -25,7 +25,7 @@ var (
 	errIdempotencyConflict    = chassi.NewError(chassi.Aborted, "idempotency_conflict", "A call with this idempotency key is being carried out").WithRetryAfter(time.Second)
 	errIdempotencyReused      = chassi.NewError(chassi.FailedPrecondition, "idempotency_key_reused", "This idempotency key was used for another request")
 	errIdempotencyUnavailable = chassi.NewError(chassi.Unavailable, "idempotency_unavailable", "Idempotency keys cannot be looked up now").WithRetryAfter(time.Second)
-	errIdempotencyNotKept     = chassi.NewError(chassi.FailedPrecondition, "idempotency_answer_not_kept", "The call with this idempotency key was carried out; its answer could not be kept")
+	errIdempotencyNotKept     = chassi.NewError(chassi.FailedPrecondition, "idempotency_response_not_kept", "The call with this idempotency key was carried out; its response could not be kept")
 
 	errReplayed   = errors.New("result of an earlier call with this idempotency key")
 	errUnfinished = chassi.NewError(chassi.Internal, "internal", "Internal error")
@@ -46,14 +46,14 @@ type IdempotencyOptions struct {
 	// Check returns the error that the method would return for an unacceptable request. It is
 	// called before the request is digested and the store is used, so that such a request
 	// is cheap and uses up no key. It gets a pointer to the decoded request and must not
-	// change it. Its error is the answer. It may be nil.
+	// change it. Its error is returned to the client. Check may be nil.
 	Check func(ctx context.Context, request any) error
 
-	// Stretch makes the digest of a request as expensive as the hash of a password, with a
-	// function like Argon2 over the request and a salt of 16 bytes. Set it for endpoints
-	// whose requests contain passwords or other values that are easily guessed: without it,
-	// an attacker with both the store and Secret tests guesses at the speed of SHA-256. It
-	// must be deterministic. A [chassi.Error] that it returns is the answer. It may be nil.
+	// Stretch makes the digest of a request as expensive as the hash of a password, with a function
+	// like Argon2 over the request and a salt of 16 bytes. Set it for endpoints whose requests
+	// contain passwords or other values that are easily guessed: without it, an attacker with both
+	// the store and Secret tests guesses at the speed of SHA-256. It must be deterministic. A
+	// [chassi.Error] that it returns is returned to the client. Stretch may be nil.
 	Stretch func(ctx context.Context, salt, request []byte) ([]byte, error)
 }
 
@@ -79,7 +79,7 @@ const (
 // before s is mounted. It returns an error for a name that s does not have, for an endpoint
 // that is declared [chassi.Idempotent] or is a stream, and without o.Secret.
 //
-// Answers are stored as plain JSON: do not name an endpoint whose answer is a secret, such
+// Responses are stored as plain JSON: do not name an endpoint whose response is a secret, such
 // as a token. Of a request only a digest is stored, keyed with o.Secret and salted with the
 // caller's key; o.Stretch makes it expensive to guess.
 //
@@ -89,7 +89,7 @@ const (
 // which has no principal, it belongs to every client that knows it and the whole request.
 // The client's address is not part of it, because it often changes when calls are repeated.
 // Keys must therefore be unguessable, such as random UUIDs. A client that knows the key of
-// another one learns whether it was used, and can use it up before; it gets no answer
+// another one learns whether it was used, and can use it up before; it gets no response
 // without the same request.
 //
 // # Errors
@@ -104,18 +104,18 @@ const (
 //
 // # What is stored
 //
-// A success, and an error that is an answer: NotFound, AlreadyExists, FailedPrecondition.
+// A success, and an error that is a response: NotFound, AlreadyExists, FailedPrecondition.
 // Also an error after which it is unknown what happened, that of a panic included: Internal,
 // Unknown, DataLoss, DeadlineExceeded, Canceled. The caller must find out and may try again
-// with another key: carrying out a call at most once is more important than an answer.
+// with another key: carrying out a call at most once is more important than a response.
 //
 // Errors that say that nothing happened are not stored, and the key is free after them:
 // InvalidArgument, OutOfRange, Unimplemented, Unauthenticated, PermissionDenied,
 // ResourceExhausted, Aborted, Unavailable. The method must not return them after it has had
 // an effect.
 //
-// An answer longer than [idempotency.MaxOutcome] is sent once. A repetition is not carried
-// out and gets idempotency_answer_not_kept, FailedPrecondition. Metadata of the answer is
+// A response longer than [idempotency.MaxOutcome] is sent once. A repetition is not carried
+// out and gets idempotency_response_not_kept, FailedPrecondition. Metadata of the response is
 // not repeated.
 //
 // # Guarantees
@@ -159,8 +159,8 @@ func Idempotency(s *chassi.Service, store idempotency.Store, o IdempotencyOption
 	return nil
 }
 
-// newKeys returns what handles the calls of each of the named endpoints of s. It returns an
-// error for an endpoint that does not exist or needs no keys.
+// newKeys returns the handler of keys for each of the named endpoints of s. It returns an error
+// for an endpoint that does not exist or needs no keys.
 func newKeys(s *chassi.Service, store idempotency.Store, o IdempotencyOptions, names []string) (map[*chassi.Endpoint]*keys, error) {
 	endpoints := make(map[*chassi.Endpoint]*keys)
 	for _, name := range names {
@@ -172,7 +172,7 @@ func newKeys(s *chassi.Service, store idempotency.Store, o IdempotencyOptions, n
 			return nil, fmt.Errorf("middleware: idempotency keys for %s: the endpoint is declared idempotent and needs no keys", e.FullName())
 		}
 		if e.Streams() {
-			return nil, fmt.Errorf("middleware: idempotency keys for %s: the endpoint is a stream, whose answer cannot be stored", e.FullName())
+			return nil, fmt.Errorf("middleware: idempotency keys for %s: the endpoint is a stream, whose response cannot be stored", e.FullName())
 		}
 		if e.RequestType() == nil {
 			return nil, fmt.Errorf("middleware: idempotency keys for %s: an http.Handler has no response that can be stored", e.FullName())

@@ -3,6 +3,7 @@ package middleware_test
 import (
 	"context"
 	"errors"
+	"iter"
 	"math"
 	"os"
 	"path/filepath"
@@ -154,7 +155,7 @@ type keyKey struct{}
 
 func keyOf(ctx context.Context) string { key, _ := ctx.Value(keyKey{}).(string); return key }
 
-// newBuyer reports in *bool whether an answer was replayed, if that is in the context.
+// newBuyer reports in *bool whether a response was replayed, if that is in the context.
 func newBuyer(t *testing.T, s *shop, caller client.Caller, around ...chassi.Middleware) buyer {
 	t.Helper()
 	see := func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
@@ -181,7 +182,7 @@ func (b buyer) call(ctx context.Context, name, key string, r orderRequest) (resp
 	return response, replayed, err
 }
 
-// order wants an order to be carried out, or not to be, and returns the answer.
+// order wants an order to be carried out, or not to be, and returns the response.
 func (b buyer) order(key string, r orderRequest, replayed bool) *orderResponse {
 	b.t.Helper()
 	response, again, err := b.call(b.t.Context(), "Order", key, r)
@@ -213,13 +214,13 @@ func TestIdempotencyEverywhere(t *testing.T) {
 			key = strings.ReplaceAll(key, " ", "-")
 			first := b.order(key, r, false)
 			if diff := cmp.Diff(first, b.order(`"`+key+`"`, r, true)); diff != "" {
-				t.Errorf("the answer is another one:\n%s", diff)
+				t.Errorf("the response is another one:\n%s", diff)
 			}
 			if other := b.order(key+"2", r, false); other.Number == first.Number {
-				t.Error("another key got the answer of the first")
+				t.Error("another key got the response of the first")
 			}
 			if none := b.order("", r, false); none.Number == first.Number {
-				t.Error("a call without a key got the answer of the first")
+				t.Error("a call without a key got the response of the first")
 			}
 			for _, other := range []orderRequest{{Shop: "other", Item: "tea"}, {Shop: "corner", Item: "Tea"}, {Shop: "corner", Item: "tea", Secret: "s"}} {
 				b.refused(key, other, chassi.FailedPrecondition, "idempotency_key_reused", false)
@@ -358,12 +359,12 @@ func TestIdempotencyKeepsUncertainOutcomes(t *testing.T) {
 			t.Errorf("%s: the cause was stored: %v", wish, e)
 		}
 	}
-	// An answer that is too long is returned once.
+	// A response that is too long is returned once.
 	b.order("long", orderRequest{Wish: "long"}, false)
 	before := s.orders.Load()
-	b.refused("long", orderRequest{Wish: "long"}, chassi.FailedPrecondition, "idempotency_answer_not_kept", true)
+	b.refused("long", orderRequest{Wish: "long"}, chassi.FailedPrecondition, "idempotency_response_not_kept", true)
 	if s.orders.Load() != before {
-		t.Error("carried out again, because its answer was long")
+		t.Error("carried out again, because its response was long")
 	}
 }
 
@@ -452,7 +453,7 @@ func TestIdempotencyKeysBelongToPrincipals(t *testing.T) {
 		b := as(subject)
 		number := b.order("k", orderRequest{Item: "tea"}, false).Number
 		if other := seen[number]; other != "" {
-			t.Errorf("%s got the answer of %s", subject, other)
+			t.Errorf("%s got the response of %s", subject, other)
 		}
 		seen[number] = subject
 		b.order("k", orderRequest{Item: "tea"}, true)
@@ -540,7 +541,7 @@ func TestIdempotencyRevealsNoSecrets(t *testing.T) {
 	}
 	stored := files.String()
 	if !strings.Contains(stored, "canary-item-of-it") {
-		t.Error("the answer is not stored where it is looked for")
+		t.Error("the response is not stored where it is looked for")
 	}
 	for _, canary := range []string{"canary-key", "canary-secret", "canary-of-the-service"} {
 		if strings.Contains(stored, canary) {
@@ -577,7 +578,7 @@ func TestIdempotencyNeedsASecret(t *testing.T) {
 }
 
 // What is stored of a request has been stretched, under a salt of the key's own, and an
-// error of stretching is the answer.
+// error of stretching is the response.
 func TestIdempotencyStretchesRequests(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
@@ -633,10 +634,22 @@ func TestIdempotencyChecksRequestsFirst(t *testing.T) {
 
 func TestIdempotencyIsNamedRight(t *testing.T) {
 	t.Parallel()
-	newService := func() *chassi.Service {
-		return chassi.NewService("shop.v1.Shop", chassi.NewEndpoint("Look", (&shop{}).order, chassi.Public, chassi.Idempotent))
+	type file struct{ File chassi.File }
+	type field struct {
+		Status int `json:"-" status:"201"`
 	}
-	for name, want := range map[string]string{"Loook": "no such endpoint", "Look": "declared idempotent"} {
+	newService := func() *chassi.Service {
+		return chassi.NewService("shop.v1.Shop", chassi.NewEndpoint("Look", (&shop{}).order, chassi.Public, chassi.Idempotent),
+			chassi.NewEndpoint("Upload", func(context.Context, *file) (*field, error) { return nil, nil }, chassi.Public),
+			chassi.NewEndpoint("Download", func(context.Context, *field) (*file, error) { return nil, nil }, chassi.Public),
+			chassi.NewEndpoint("Create", func(context.Context, *struct{}) (*field, error) { return nil, nil }, chassi.Public),
+			chassi.NewStream("Watch", func(context.Context, *struct{}) (iter.Seq2[*field, error], error) { return nil, nil }, chassi.Public),
+			chassi.RawEndpoint("Page", func(context.Context, *chassi.Call) error { return nil }, chassi.Public))
+	}
+	for name, want := range map[string]string{
+		"Loook": "no such endpoint", "Look": "declared idempotent", "Upload": "shop.v1.Shop/Upload: files are not stored", "Download": "files are not stored",
+		"Create": "the field Status of the response is not JSON", "Watch": "is a stream", "Page": "an http.Handler has no response",
+	} {
 		if err := middleware.Idempotency(newService(), nil, middleware.IdempotencyOptions{Secret: secretly(name)}, name); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -694,7 +707,7 @@ func TestIdempotencyRefusesRequestsWithoutAFingerprint(t *testing.T) {
 	}
 }
 
-// Of a hundred concurrent calls one is carried out; the others get its answer or are asked to
+// Of a hundred concurrent calls one is carried out; the others get its response or are asked to
 // retry.
 func TestIdempotencyInParallel(t *testing.T) {
 	t.Parallel()
@@ -714,30 +727,30 @@ func TestIdempotencyInParallel(t *testing.T) {
 	}
 }
 
-// lostAnswers begins attempts and does not say so.
-type lostAnswers struct{ idempotency.Store }
+// lostResponses begins attempts and does not say so.
+type lostResponses struct{ idempotency.Store }
 
-func (s lostAnswers) Begin(ctx context.Context, a idempotency.Attempt, lease time.Duration) (idempotency.State, []byte, error) {
+func (s lostResponses) Begin(ctx context.Context, a idempotency.Attempt, lease time.Duration) (idempotency.State, []byte, error) {
 	_, _, err := s.Store.Begin(ctx, a, lease)
-	return 0, nil, errors.Join(errors.New("the answer was lost"), err)
+	return 0, nil, errors.Join(errors.New("the response was lost"), err)
 }
 
-// A call that was refused because the store did not answer leaves nothing behind, even if
+// A call that was refused because the store did not respond leaves nothing behind, even if
 // the store did what it was asked.
 func TestIdempotencyReleasesUnstartedAttempts(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
 	store := s.store
-	s.store = lostAnswers{store}
+	s.store = lostResponses{store}
 	s.local(t, s.service()).refused("k", orderRequest{}, chassi.Unavailable, "idempotency_unavailable", false)
 	s.store = store
 	s.local(t, s.service()).order("k", orderRequest{}, false)
 }
 
-// lateAnswers begins attempts, and says so when the time of the call is over.
-type lateAnswers struct{ idempotency.Store }
+// lateResponses begins attempts, and says so when the time of the call is over.
+type lateResponses struct{ idempotency.Store }
 
-func (s lateAnswers) Begin(ctx context.Context, a idempotency.Attempt, lease time.Duration) (idempotency.State, []byte, error) {
+func (s lateResponses) Begin(ctx context.Context, a idempotency.Attempt, lease time.Duration) (idempotency.State, []byte, error) {
 	state, outcome, err := s.Store.Begin(ctx, a, lease)
 	<-ctx.Done()
 	return state, outcome, err
@@ -748,7 +761,7 @@ func TestIdempotencyDoesNotBeginTooLate(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
 	store := s.store
-	s.store = lateAnswers{store}
+	s.store = lateResponses{store}
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	_, _, err := s.local(t, s.service()).call(ctx, "Order", "k", orderRequest{})
@@ -795,8 +808,8 @@ func TestIdempotencyOfEmbeddedParameters(t *testing.T) {
 	}
 }
 
-// A middleware that swallows the answer makes no success of it, now or later.
-func TestIdempotencyWithoutAnAnswer(t *testing.T) {
+// A middleware that swallows the response makes no success of it, now or later.
+func TestIdempotencyWithoutAResponse(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
 	service := s.service().Use(func(_ *chassi.Binding, _ chassi.Handler) chassi.Handler {
@@ -849,7 +862,7 @@ func TestIdempotencyFingerprintCoversTheMessage(t *testing.T) {
 		"as before": {Code: code{"a"}}, "an empty list": {Code: code{"a"}, Tags: []string{}}, "a field that is not carried": {Code: code{"a"}, Note: "n"},
 	} {
 		if got, err := client.Invoke[coded](ctx, c, "Code", &request); err != nil || got.Code.text != "of a" {
-			t.Errorf("%s: %+v, %v, want the first answer", name, got, err)
+			t.Errorf("%s: %+v, %v, want the first response", name, got, err)
 		}
 	}
 	for name, request := range map[string]coded{

@@ -68,7 +68,7 @@ func (c *keyedCall) run(next chassi.Handler) error {
 		return c.replay()
 	case err != nil || c.response != nil:
 		result = err
-	} // else the method succeeded without a response, and the transport answers with an error
+	} // else the method succeeded without a response, and the transport responds with an error
 	return err
 }
 
@@ -188,7 +188,7 @@ func nothingHappened(err error) bool {
 	}
 }
 
-// replay answers with the outcome of the first call.
+// replay responds with the outcome of the first call.
 func (c *keyedCall) replay() error {
 	var o outcome
 	if err := json.Unmarshal(c.replayed, &o); err != nil {
@@ -199,8 +199,8 @@ func (c *keyedCall) replay() error {
 		return o.Error.restore(c.call.Endpoint)
 	}
 	response := reflect.New(c.call.Endpoint.ResponseType()).Interface()
-	if err := strictjson.DecodeAnswer(o.Response, response); err != nil {
-		return fmt.Errorf("middleware: a stored answer of %s: %w", c.call.Endpoint.FullName(), err)
+	if err := strictjson.DecodeResponse(o.Response, response); err != nil {
+		return fmt.Errorf("middleware: a stored response of %s: %w", c.call.Endpoint.FullName(), err)
 	}
-	return c.call.Answer(response)
+	return c.call.Respond(response)
 }

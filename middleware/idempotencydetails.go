@@ -58,13 +58,13 @@ func (s storedDetail) restore(e *chassi.Endpoint) chassi.Detail {
 	}
 	if t := detailType(e, s.Name); t != nil {
 		value := reflect.New(t)
-		if strictjson.DecodeAnswer(s.Struct, value.Interface()) == nil {
+		if strictjson.DecodeResponse(s.Struct, value.Interface()) == nil {
 			if d, ok := reflect.TypeAssert[chassi.Detail](value); ok {
 				return d
 			}
 		}
 	}
-	return &chassi.EncodedDetail{Name: s.Name, JSON: s.Struct, Decode: func(into any) error { return strictjson.DecodeAnswer(s.Struct, into) }}
+	return &chassi.EncodedDetail{Name: s.Name, JSON: s.Struct, Decode: func(into any) error { return strictjson.DecodeResponse(s.Struct, into) }}
 }
 
 // detailType finds the struct type of a detail among the endpoint's errors.

@@ -51,7 +51,7 @@ func (s *shop) lackingService() *chassi.Service {
 	return service
 }
 
-// A replayed error has the details of the first answer, over every transport.
+// A replayed error has the details of the first response, over every transport.
 func TestIdempotencyReplaysDetails(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)

@@ -4,14 +4,15 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/url"
 	"time"
 
 	"github.com/chassi-go/chassi"
 )
 
 // Logging writes one line per call, on servers and clients: method, route, status, latency in
-// microseconds, peer, the peer's name over a broker, and the principal, if known. The logger
-// adds request id and trace id from the context. The line contains no message, raw path or
+// microseconds, peer, the peer's name over a broker, the principal and its tenant, if known. The
+// logger adds request id and trace id from the context. The line contains no message, raw path or
 // credential. The line of a stream is written at its end, and has the number of its items, their
 // encoded size in bytes and the time to the first one, in microseconds.
 //
@@ -64,12 +65,30 @@ func Logging(logger *slog.Logger) chassi.Middleware {
 			if call.Principal != nil {
 				line.AddAttrs(slog.String("subject", call.Principal.Subject))
 			}
+			if tenant := tenantOf(call); tenant != "" {
+				line.AddAttrs(slog.String("tenant", tenant))
+			}
 			addStream(&line, call.Stream)
 			addError(&line, err)
 			_ = handler.Handle(ctx, line) // the error of a sink must not fail the call
 			return err
 		}
 	}
+}
+
+// tenantKey is transport.TenantKey.
+const tenantKey = "X-Tenant"
+
+// tenantOf returns the tenant of the principal, or of the caller who caused an event or a job.
+func tenantOf(call *chassi.Call) string {
+	switch {
+	case call.Principal != nil:
+		return call.Principal.Tenant
+	case call.Transport == "event" || call.Transport == "job":
+		tenant, _ := url.QueryUnescape(call.In.Get(tenantKey))
+		return tenant
+	}
+	return ""
 }
 
 func addStream(line *slog.Record, s *chassi.Stream) {

@@ -27,10 +27,10 @@ func TestLoggingWritesOneLineForEachCall(t *testing.T) {
 			t.Parallel()
 			var log lines
 			th := calltest.New(c.method, chassi.Public)
-			th.Call.Principal, th.Call.PeerName = &chassi.Principal{Subject: "ada"}, "worker"
+			th.Call.Principal, th.Call.PeerName = &chassi.Principal{Subject: "ada", Tenant: "acme"}, "worker"
 			_ = th.Run(t.Context(), middleware.Logging(log.logger()), middleware.Recover())
 			line := log.one(t)
-			for key, want := range map[string]any{"msg": "call", "transport": "http", "method": "POST", "route": "/v1/things/{id}", "peer": "192.0.2.7", "peer_name": "worker", "subject": "ada"} {
+			for key, want := range map[string]any{"msg": "call", "transport": "http", "method": "POST", "route": "/v1/things/{id}", "peer": "192.0.2.7", "peer_name": "worker", "subject": "ada", "tenant": "acme"} {
 				if line[key] != want {
 					t.Errorf("%s is %v, want %v", key, line[key], want)
 				}

@@ -7,7 +7,7 @@
 // class whose calls always take a second is not taken for overload.
 //
 //   - A window (window.go) measures the calls that ended in a tenth of a second or more.
-//   - A probe (probe.go) tells overload from calls that have become slower for good.
+//   - A probe (probe.go) distinguishes overload from calls that have become slower permanently.
 //   - A class (class.go) may always have a few calls in flight, and as many again as usual
 //     while its own calls are not slow: a slow database has calls refused that need it, and
 //     no others.

@@ -50,14 +50,14 @@ func TestURL(t *testing.T) {
 func TestText(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"dial tcp 127.0.0.1:5432: connection refused":       "dial tcp 127.0.0.1:5432: connection refused",
-		"parse \"redis://u:canary@h:port\": invalid port":   "parse \"redis://***@h:port\": invalid port",
-		"connect to postgres://u:can@ary/x@h/db: refused":   "connect to postgres://***@h/db: refused",
-		"host=h user=u password=canary dbname=d: no answer": "host=h user=u password=*** dbname=d: no answer",
-		`got "Authorization: Bearer canary"`:                `got "Authorization: *** ***"`,
-		"eyJhbGciOi.canary.canary is expired":               "*** is expired",
-		strings.Repeat("x", 30):                             strings.Repeat("x", 30),
-		"\xff":                                              "\uFFFD",
+		"dial tcp 127.0.0.1:5432: connection refused":         "dial tcp 127.0.0.1:5432: connection refused",
+		"parse \"redis://u:canary@h:port\": invalid port":     "parse \"redis://***@h:port\": invalid port",
+		"connect to postgres://u:can@ary/x@h/db: refused":     "connect to postgres://***@h/db: refused",
+		"host=h user=u password=canary dbname=d: no response": "host=h user=u password=*** dbname=d: no response",
+		`got "Authorization: Bearer canary"`:                  `got "Authorization: *** ***"`,
+		"eyJhbGciOi.canary.canary is expired":                 "*** is expired",
+		strings.Repeat("x", 30):                               strings.Repeat("x", 30),
+		"\xff":                                                "\uFFFD",
 	} {
 		if got := redact.Text(text, 100); got != want {
 			t.Errorf("%q is shown as %q, want %q", text, got, want)
@@ -72,9 +72,9 @@ func TestText(t *testing.T) {
 func TestTextCutsBehindTheMask(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
-		"dial amqp://user:" + strings.Repeat("canary", 20) + "@host/vhost: no answer",
-		"dial amqp://" + strings.Repeat("canary", 2000) + "@host/vhost: no answer",
-		"password=" + strings.Repeat("canary", 20) + " no answer", "Bearer " + strings.Repeat("canary", 2000),
+		"dial amqp://user:" + strings.Repeat("canary", 20) + "@host/vhost: no response",
+		"dial amqp://" + strings.Repeat("canary", 2000) + "@host/vhost: no response",
+		"password=" + strings.Repeat("canary", 20) + " no response", "Bearer " + strings.Repeat("canary", 2000),
 		strings.Repeat("ä", 60) + " redis://:canary@host",
 	} {
 		for limit := range 150 {

@@ -114,7 +114,7 @@ func (l *safeLog) count(what string) int {
 	return strings.Count(l.text.String(), what)
 }
 
-// R83: a server that has never answered is never said to be in use, whatever was asked of it;
+// R83: a server that has never responded is never said to be in use, whatever was asked of it;
 // that it is there, or gone, is seen by a check.
 func TestStateIsThatOfTheServer(t *testing.T) {
 	t.Parallel()
@@ -126,7 +126,7 @@ func TestStateIsThatOfTheServer(t *testing.T) {
 	if s := db.State(); s.Connected || !s.Known || s.Error == "" || !strings.HasPrefix(s.String(), "unavailable since ") {
 		t.Errorf("never there: %s", s)
 	}
-	if s := (redis.State{}); s.String() != "no answer yet" {
+	if s := (redis.State{}); s.String() != "no response yet" {
 		t.Error(s)
 	}
 	c.URL = "redis://" + p.Addr

@@ -17,15 +17,15 @@ type State struct {
 	Known     bool      // a command has succeeded or failed
 	Connected bool      // the last command got a response
 	Since     time.Time // start of the current state
-	Error     string    // why it did not answer last, without secrets
+	Error     string    // why it did not respond last, without secrets
 }
 
 // String describes the state in a few words: "connected since 2026-01-02T15:04:05Z",
-// "unavailable since 2026-01-02T15:04:05Z: connection refused", "no answer yet".
+// "unavailable since 2026-01-02T15:04:05Z: connection refused", "no response yet".
 func (s State) String() string {
 	switch since := s.Since.UTC().Format(time.RFC3339); {
 	case !s.Known:
-		return "no answer yet"
+		return "no response yet"
 	case s.Connected:
 		return "connected since " + since
 	default:

@@ -9,7 +9,7 @@ import (
 	"github.com/chassi-go/chassi/retry"
 )
 
-// A service that restarts refuses two calls, and then answers.
+// A service that restarts refuses two calls, and then responds.
 func ExampleDo() {
 	attempts := 0
 	read := func(context.Context) (string, error) {
@@ -27,7 +27,7 @@ func ExampleDo() {
 	// Output: 1250 cents <nil> 3
 }
 
-// The first call does not answer, so a second one is made beside it.
+// The first call does not respond, so a second one is made beside it.
 func ExampleHedge() {
 	calls := make(chan int, 2)
 	calls <- 1
@@ -38,9 +38,9 @@ func ExampleHedge() {
 			<-ctx.Done()
 			return "", ctx.Err()
 		}
-		return fmt.Sprintf("answer of call %d", call), nil
+		return fmt.Sprintf("response of call %d", call), nil
 	}
-	answer, err := retry.Hedge(context.Background(), 10*time.Millisecond, 2, nil, read)
-	fmt.Println(answer, err)
-	// Output: answer of call 2 <nil>
+	response, err := retry.Hedge(context.Background(), 10*time.Millisecond, 2, nil, read)
+	fmt.Println(response, err)
+	// Output: response of call 2 <nil>
 }

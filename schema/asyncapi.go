@@ -40,7 +40,7 @@ func AsyncAPI(info Info, services ...*chassi.Service) ([]byte, error) {
 	c.schemas["Headers"] = asyncHeaders(info)
 	messages["Error"] = object{
 		"name": "Error", "title": "An error", "contentType": "application/json",
-		"summary": "The answer has the header Error-Code.", "payload": object{"$ref": "#/components/schemas/Error"},
+		"summary": "The response has the header Error-Code.", "payload": object{"$ref": "#/components/schemas/Error"},
 	}
 	about := info.object()
 	if info.License != "" {
@@ -158,7 +158,7 @@ func (c *components) channel(e *chassi.Endpoint, messageNames map[gotype.Named]s
 		c.stream(e, reply, channels, operations, messages)
 	} else {
 		messages[reply] = object{
-			"name": reply, "title": "The answer to " + e.Name(), "contentType": "application/json",
+			"name": reply, "title": "The response to " + e.Name(), "contentType": "application/json",
 			"payload": c.message(e, e.ResponseType(), "Reply", answered, false),
 		}
 	}
@@ -172,7 +172,7 @@ func (c *components) channel(e *chassi.Endpoint, messageNames map[gotype.Named]s
 	}
 	channels[id] = channel
 	channels[id+"_reply"] = object{
-		"address": nil, "description": "Where the caller wants the answer.",
+		"address": nil, "description": "Where the caller wants the response.",
 		"messages": messageRefs(replies...),
 	}
 	var reasons []string

@@ -22,7 +22,7 @@ func TestChannels(t *testing.T) {
 	same(t, "the channel", at(t, d, "channels", "Shop_Put"), `{"address":"shop.v1.Shop.Put","description":"Stores <an item>",
 		"messages":{"PutRequest":{"$ref":"#/components/messages/PutRequest"}},
 		"bindings":{"amqp":{"is":"routingKey","exchange":{"name":"shop.v1.Shop","type":"direct","durable":true}}}}`)
-	same(t, "the channel of replies", at(t, d, "channels", "Shop_Put_reply"), `{"address":null,"description":"Where the caller wants the answer.",
+	same(t, "the channel of replies", at(t, d, "channels", "Shop_Put_reply"), `{"address":null,"description":"Where the caller wants the response.",
 		"messages":{"PutReply":{"$ref":"#/components/messages/PutReply"},"Error":{"$ref":"#/components/messages/Error"}}}`)
 	same(t, "the request", at(t, d, "components", "messages", "PutRequest"), `{"name":"PutRequest","title":"Stores <an item>","contentType":"application/json",
 		"payload":{"$ref":"#/components/schemas/PutRequest"},"headers":{"allOf":[{"$ref":"#/components/schemas/Headers"},
@@ -32,10 +32,10 @@ func TestChannels(t *testing.T) {
 	}
 	same(t, "a message without members", at(t, d, "components", "schemas", "SweepRequest"), `{"type":"object","properties":{},"additionalProperties":false}`)
 	same(t, "the headers of others", at(t, d, "components", "messages", "ClearRequest", "headers"), `{"$ref":"#/components/schemas/Headers"}`)
-	same(t, "the reply", at(t, d, "components", "messages", "PutReply"), `{"name":"PutReply","title":"The answer to Put","contentType":"application/json",
+	same(t, "the reply", at(t, d, "components", "messages", "PutReply"), `{"name":"PutReply","title":"The response to Put","contentType":"application/json",
 		"payload":{"$ref":"#/components/schemas/PutResponse"}}`)
 	same(t, "an error", at(t, d, "components", "messages", "Error"), `{"name":"Error","title":"An error","contentType":"application/json",
-		"summary":"The answer has the header Error-Code.","payload":{"$ref":"#/components/schemas/Error"}}`)
+		"summary":"The response has the header Error-Code.","payload":{"$ref":"#/components/schemas/Error"}}`)
 	if got := names(t, d, "components", "schemas"); got != "ClearReply ClearRequest Error Headers Item Maker PutRequest PutResponse SweepReply SweepRequest" {
 		t.Errorf("schemas %s", got)
 	}

@@ -189,14 +189,14 @@ func TestGenericsHaveNames(t *testing.T) {
 	}
 }
 
-func TestEnumsOfAnswers(t *testing.T) {
+func TestEnumsOfResponses(t *testing.T) {
 	t.Parallel()
 	properties := at(t, openAPI(t, chassi.NewService("a.v1.A", endpoint[struct{}, states]("A"))), "components", "schemas", "States", "properties")
 	if got, _ := at(t, properties, "tint", "enum").([]any); !slices.Contains(got, nil) || len(got) != 4 {
 		t.Errorf("an enum that may be null: %v", got)
 	}
 	if got, _ := at(t, properties, "state", "enum").([]any); len(got) != 2 {
-		t.Errorf("oneof of an answer: %v", got)
+		t.Errorf("oneof of a response: %v", got)
 	}
 }
 

@@ -25,8 +25,16 @@ func failures(e *chassi.Endpoint, hasInput, hasBody bool, statusOf func(chassi.C
 		add(chassi.InvalidArgument, "malformed_request", "The request is malformed")
 		add(chassi.InvalidArgument, "invalid_request", "The request is invalid")
 	}
+	sent, answered := e.Files()
+	if answered {
+		list = append(list, failure{chassi.OutOfRange, http.StatusRequestedRangeNotSatisfiable, "range_not_satisfiable", "The file does not have this range"},
+			failure{chassi.FailedPrecondition, http.StatusPreconditionFailed, "precondition_failed", "The file is not as the request requires"})
+	}
 	if hasBody {
-		const mediaType = "The body must be application/json in UTF-8, not compressed"
+		mediaType := "The body must be application/json in UTF-8, not compressed"
+		if sent {
+			mediaType = "The body must be the file, or multipart/form-data with the file as its last part, without a content coding"
+		}
 		list = append(list, failure{chassi.ResourceExhausted, http.StatusRequestEntityTooLarge, "body_too_large", "The body is too large"},
 			failure{chassi.InvalidArgument, http.StatusUnsupportedMediaType, "unsupported_media_type", mediaType},
 			failure{chassi.DeadlineExceeded, http.StatusRequestTimeout, "body_timeout", "The body took too long to arrive"})
@@ -44,7 +52,7 @@ func failures(e *chassi.Endpoint, hasInput, hasBody bool, statusOf func(chassi.C
 	add(chassi.ResourceExhausted, "rate_limited", "Too many requests")
 	add(chassi.ResourceExhausted, "too_many_concurrent_calls", "Too many calls of one client at once")
 	add(chassi.Unavailable, "overloaded", "The service is overloaded")
-	add(chassi.Unavailable, "unavailable", "What this call depends on is not available now")
+	add(chassi.Unavailable, "unavailable", "A dependency of the call is unavailable")
 	add(chassi.Internal, "internal", "Internal error")
 	add(chassi.DeadlineExceeded, "deadline_exceeded", "The request took too long")
 	seen := make(map[string]bool)

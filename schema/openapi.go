@@ -292,7 +292,7 @@ func (c *components) successes(e *chassi.Endpoint) object {
 }
 
 var (
-	requestIDHeader = object{"X-Request-Id": object{"description": "The id of the call, to be told when something is wrong with it.", "schema": object{"type": "string"}}}
+	requestIDHeader = object{"X-Request-Id": object{"description": "The id of the call. State it when you report a problem.", "schema": object{"type": "string"}}}
 
 	violationsSchema = object{"type": "array", "items": object{
 		"type": "object", "properties": object{"field": object{"type": "string"}, "message": object{"type": "string"}}, "required": []string{"field", "message"},

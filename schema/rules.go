@@ -11,8 +11,8 @@ import (
 	"github.com/chassi-go/chassi/validation"
 )
 
-// rulesOf returns what the validate tags of a struct say of its fields. What is answered is
-// not held against them, but its values are those of oneof all the same.
+// rulesOf returns the rules in the validate tags of the fields of a struct. A response is not
+// validated, so for its fields only oneof counts.
 func (c *components) rulesOf(t *gotype.Type, d direction) []validation.Description {
 	rules, err := validation.Describe(t.Go)
 	switch {

@@ -12,7 +12,7 @@ type SecurityScheme struct {
 	Name      string // in documents: "bearer", "api_key"
 	Header    string // that the credentials are in: "Authorization", "X-API-Key"
 	Prefix    string // in an Authorization header: "Bearer", "Basic"; empty for other headers
-	Format    string // of a bearer token, for people: "JWT"
+	Format    string // of a bearer token, shown in documents: "JWT"
 	Doc       string
 	MutualTLS bool // the credentials are the certificate of the TLS connection
 }

@@ -103,7 +103,7 @@ func TestOperationsDescribeMessages(t *testing.T) {
 		"requestBody":{"required":true,"content":{"application/json":{"schema":{"$ref":"#/components/schemas/PutRequest"}}}}}`)
 	remove := at(t, d, "paths", "/v1/items/", "delete").(document)
 	same(t, "204", at(t, remove, "responses", "204"), `{"description":"No Content",
-		"headers":{"X-Request-Id":{"description":"The id of the call, to be told when something is wrong with it.","schema":{"type":"string"}}}}`)
+		"headers":{"X-Request-Id":{"description":"The id of the call. State it when you report a problem.","schema":{"type":"string"}}}}`)
 	delete(remove, "responses")
 	same(t, "delete", remove, `{"operationId":"Shop_Clear","tags":["shop.v1.Shop"],"security":[],"summary":"Clear","description":"Clear."}`)
 	same(t, "the body", at(t, d, "components", "schemas", "PutRequest"), `{"type":"object","additionalProperties":false,"required":["maker","name"],"properties":{
@@ -114,7 +114,7 @@ func TestOperationsDescribeMessages(t *testing.T) {
 		"kinds":{"type":["array","null"],"items":{"type":"string"}},
 		"maker":{"$ref":"#/components/schemas/Maker","description":"Where it is made."},
 		"more":{}}}`)
-	same(t, "the answer", at(t, d, "components", "schemas", "PutResponse"), `{"type":"object","required":["item"],"properties":{
+	same(t, "the response", at(t, d, "components", "schemas", "PutResponse"), `{"type":"object","required":["item"],"properties":{
 		"item":{"description":"What is stored now.","anyOf":[{"$ref":"#/components/schemas/Item"},{"type":"null"}]}}}`)
 }
 

@@ -10,20 +10,20 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// What is answered is not held against its rules, so that no schema of an answer has them, but for
+// A response is not held against its rules, so that no schema of a response has them, but for
 // the values of oneof, which programs are made for.
-func TestRulesOfAnswers(t *testing.T) {
+func TestRulesOfResponses(t *testing.T) {
 	t.Parallel()
-	type answer struct {
+	type response struct {
 		Bounded  string  `json:"bounded" validate:"required,min=3"`
 		Optional string  `json:"optional" validate:"omitempty,min=3"`
 		One      string  `json:"one" validate:"omitempty,oneof=a b"`
 		Pointer  *string `json:"pointer" validate:"omitempty,oneof=a b"`
 		Either   string  `json:"either" validate:"len=4|oneof=a b|oneof=c d"`
 	}
-	e := chassi.NewEndpoint("Get", func(context.Context, *struct{}) (*answer, error) { return nil, nil }, chassi.Route("GET /answer"))
+	e := chassi.NewEndpoint("Get", func(context.Context, *struct{}) (*response, error) { return nil, nil }, chassi.Route("GET /response"))
 	d := openAPI(t, chassi.NewService("a.v1.A", e))
-	same(t, "members", at(t, d, "components", "schemas", "Answer", "properties"), `{
+	same(t, "members", at(t, d, "components", "schemas", "Response", "properties"), `{
 		"bounded":{"type":"string"},"optional":{"type":"string"},
 		"one":{"type":"string","anyOf":[{"maxLength":0},{"enum":["a","b"]}]},
 		"pointer":{"type":["string","null"],"enum":["a","b",null]},

@@ -18,7 +18,7 @@ build() {
   mkdir -p "$tools"
   rm -f "$tools/.$1-"*
   work=$(mktemp -d)
-  (cd "$work" && go mod init tool && go mod edit -require="$3@$2" && CGO_ENABLED=0 go build -mod=mod -o "$tools/$1" "$4") >"$work/log" 2>&1 ||
+  (cd "$work" && go mod init tool && go mod edit -require="$3@$2" && CGO_ENABLED=0 GOFLAGS="$(go env GOFLAGS) -trimpath" go build -mod=mod -o "$tools/$1" "$4") >"$work/log" 2>&1 ||
     { cat "$work/log" >&2; return 1; }
   rm -rf "$work"
   touch "$stamp"

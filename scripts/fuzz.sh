@@ -1,37 +1,44 @@
 #!/usr/bin/env bash
 # Runs every fuzz target of the module for the given time: scripts/fuzz.sh [5s]
-# It runs them one after another, because the Go tool fuzzes one target at a time.
+#
+# Two run at once, with one worker each. Only the packages of the module are instrumented for
+# coverage: what they import is compiled as for `make build`, and each test once for all its
+# targets, which `go test -fuzz` would not do. Inputs that a target finds are kept where the Go
+# tool keeps them, and one that fails is written to the package's testdata.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-readonly fuzztime=${1:-5s}
+fuzztime=${1:-5s}
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+cache=$(go env GOCACHE)/fuzz
+export fuzztime dir cache
 
-# packages prints the packages with a fuzz target. Compiling the tests of all others would
-# take most of the time.
-packages() {
-  grep -rlE --include='*_test.go' '^func Fuzz' . | xargs -r -n 1 dirname | sort -u
-}
-
-# fuzz PACKAGE TARGET fuzzes one target. The Go tool sometimes reports the end of the time as
-# a failure (golang/go#72104): only such a run is repeated.
+# fuzz PACKAGE PROGRAM TARGET fuzzes one target. The end of the time is sometimes reported as a
+# failure (golang/go#72104): only such a run is repeated.
 fuzz() {
-  local attempt out
+  local attempt out began=$SECONDS
   for attempt in first second; do
-    out=$(go test -run '^$' -fuzz "^$2\$" -fuzztime "$fuzztime" "$1" 2>&1) && return
+    if out=$(cd "${1#github.com/chassi-go/chassi/}" && "$2" -test.run='^$' -test.fuzz="^$3\$" -test.fuzztime="$fuzztime" \
+      -test.fuzzcachedir="$cache/$1" -test.parallel=1 2>&1); then
+      printf '%-60s %3ds\n' "${1#github.com/chassi-go/}: $3" $((SECONDS - began))
+      return
+    fi
     [[ $attempt == first && $out == *"context deadline exceeded"* && $out != *"Failing input written"* ]] || break
   done
-  printf 'FAILED\n%s\n' "$out"
-  return 1
+  printf '%s: %s FAILED\n%s\n' "$1" "$3" "$out"
+  return 255 # which ends xargs
 }
+export -f fuzz
 
-targets=0
-for package in $(packages); do
-  for target in $(go test -list '^Fuzz' "$package" | grep '^Fuzz'); do
-    printf '%-60s ' "$package $target"
-    began=$SECONDS
-    fuzz "$package" "$target"
-    printf '%3ds\n' $((SECONDS - began))
-    targets=$((targets + 1))
+mapfile -t packages < <(grep -rlE --include='*_test.go' '^func Fuzz' . | xargs -n 1 dirname | sort -u | xargs go list)
+go test -vet=off -c -o "$dir" -gcflags='github.com/chassi-go/chassi/...=-d=libfuzzer' "${packages[@]}"
+for package in "${packages[@]}"; do
+  program=$dir/${package##*/}.test
+  for target in $("$program" -test.list '^Fuzz' | grep '^Fuzz'); do
+    echo "$package $program $target"
   done
-done
-echo "$targets fuzz targets, $fuzztime each"
+done >"$dir/targets"
+# shellcheck disable=SC2016 # the arguments are those of the inner shell
+xargs -P 2 -L 1 bash -c 'fuzz "$@"' fuzz <"$dir/targets"
+echo "$(wc -l <"$dir/targets") fuzz targets, $fuzztime each"

@@ -32,28 +32,28 @@ keep redis_url "redis://:$(sed -n 's/^requirepass //p' secrets/redis_conf)@redis
 # nats.conf with a password for each of its variables: two users of authd, and two clients.
 for user in requests answers gateway reports; do keep "nats_${user}_password" "$(random)"; done
 keep nats_conf "$(sed -e "s|\$REQUESTS_PASSWORD|\"$(<secrets/nats_requests_password)\"|" \
-  -e "s|\$ANSWERS_PASSWORD|\"$(<secrets/nats_answers_password)\"|" \
+  -e "s|\$RESPONSES_PASSWORD|\"$(<secrets/nats_responses_password)\"|" \
   -e "s|\$GATEWAY_PASSWORD|\"$(<secrets/nats_gateway_password)\"|" \
   -e "s|\$REPORTS_PASSWORD|\"$(<secrets/nats_reports_password)\"|" nats.conf)"
 keep nats_url "nats://authd-requests:$(<secrets/nats_requests_password)@nats:4222"
-keep nats_answers_url "nats://authd-answers:$(<secrets/nats_answers_password)@nats:4222"
+keep nats_responses_url "nats://authd-responses:$(<secrets/nats_responses_password)@nats:4222"
 # authd declares and reads its queue as one user and sends answers as another. Clients have
 # no permissions for the names of either; docs/brokers.md describes how to add clients.
 keep rabbitmq_password "$(random)"
-keep rabbitmq_answers_password "$(random)"
+keep rabbitmq_responses_password "$(random)"
 names='^auth\\.v1\\.Auth(\\.requests)?$'
 keep rabbitmq_definitions '{
   "vhosts": [{"name": "/"}],
   "users": [
     {"name": "authd", "password": "'"$(<secrets/rabbitmq_password)"'", "tags": []},
-    {"name": "authd-answers", "password": "'"$(<secrets/rabbitmq_answers_password)"'", "tags": []}
+    {"name": "authd-responses", "password": "'"$(<secrets/rabbitmq_responses_password)"'", "tags": []}
   ],
   "permissions": [
     {"user": "authd", "vhost": "/", "configure": "'"$names"'", "write": "'"$names"'", "read": "'"$names"'"},
-    {"user": "authd-answers", "vhost": "/", "configure": "^$", "write": "^amq\\.default$", "read": "^$"}
+    {"user": "authd-responses", "vhost": "/", "configure": "^$", "write": "^amq\\.default$", "read": "^$"}
   ]
 }'
 keep rabbitmq_conf "load_definitions = /run/secrets/rabbitmq_definitions
 max_message_size = 2097152"
 keep amqp_url "amqp://authd:$(<secrets/rabbitmq_password)@rabbitmq:5672/"
-keep amqp_answers_url "amqp://authd-answers:$(<secrets/rabbitmq_answers_password)@rabbitmq:5672/"
+keep amqp_responses_url "amqp://authd-responses:$(<secrets/rabbitmq_responses_password)@rabbitmq:5672/"

@@ -25,7 +25,7 @@ install() {
   echo "installing $1 $2 (a minute or two, once)" >&2
   mkdir -p "$tools"
   rm -f "$tools/.$1-"*
-  GOBIN=$tools CGO_ENABLED=0 go install "$3@$2" >&2
+  GOBIN=$tools CGO_ENABLED=0 GOFLAGS="$(go env GOFLAGS) -trimpath" go install "$3@$2" >&2
   touch "$stamp"
 }
 

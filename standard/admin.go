@@ -63,7 +63,7 @@ func (a *App) newAdmin() (err error) {
 		errs = append(errs, a.Admin.Handle(pattern, withoutBody(handler), chassi.Public))
 	}
 	a.Listens(Listener{Name: "admin", Setting: "admin.addr", Addr: c.Admin.Addr,
-		Risk: "the admin listener, which asks for no credentials, can be reached from other machines",
+		Risk: "the admin listener, which requires no credentials, can be reached from other machines",
 		Fix:  "listen on 127.0.0.1, or accept it where the network is private: exposure.accepted=admin"})
 	a.Descriptors("admin.max_connections", c.Admin.MaxConnections, c.Admin.MaxConnections)
 	return errors.Join(append(errs, a.ObserveConnections(a.Admin))...)

@@ -30,17 +30,17 @@ func clientFrom(t *testing.T, from string) *http.Client {
 
 func status(t *testing.T, c *http.Client, url string) int {
 	t.Helper()
-	answer, err := c.Get(url)
+	response, err := c.Get(url)
 	if err != nil {
 		t.Error(err)
 		return 0
 	}
-	defer answer.Body.Close()
-	_, _ = io.Copy(io.Discard, answer.Body)
-	if answer.StatusCode == http.StatusTooManyRequests && answer.Header.Get("Retry-After") == "" {
+	defer response.Body.Close()
+	_, _ = io.Copy(io.Discard, response.Body)
+	if response.StatusCode == http.StatusTooManyRequests && response.Header.Get("Retry-After") == "" {
 		t.Error("429 without Retry-After")
 	}
-	return answer.StatusCode
+	return response.StatusCode
 }
 
 // One client that takes profile after profile, or connects without end, leaves the admin
@@ -62,8 +62,8 @@ func TestAdminListenerIsBoundedForEachClient(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				if answer, err := greedy.Do(request); err == nil {
-					answer.Body.Close()
+				if response, err := greedy.Do(request); err == nil {
+					response.Body.Close()
 				}
 			}
 		})
@@ -96,12 +96,12 @@ func TestAdminListenerIsBoundedForEachClient(t *testing.T) {
 		held = append(held, conn)
 	}
 	await(t, fmt.Sprint(len(held), " connections of one client are all it gets"), func() bool {
-		answer, err := greedy.Get(admin + "/healthz")
+		response, err := greedy.Get(admin + "/healthz")
 		if err != nil {
 			return true // closed before the request was sent
 		}
-		answer.Body.Close()
-		return answer.StatusCode == http.StatusServiceUnavailable
+		response.Body.Close()
+		return response.StatusCode == http.StatusServiceUnavailable
 	})
 	if got := status(t, other, admin+"/healthz"); got != http.StatusOK {
 		t.Errorf("another client: %d", got)
@@ -234,12 +234,12 @@ func TestAdminListenerKeepsNoBodies(t *testing.T) {
 			}
 		}
 	}()
-	answer, err := http.DefaultClient.Do(request)
+	response, err := http.DefaultClient.Do(request)
 	if err == nil { // the listener may end the connection instead of reading so much
-		if text, err := io.ReadAll(answer.Body); answer.StatusCode == http.StatusOK && (err != nil || !strings.Contains(string(text), "goroutine profile")) {
+		if text, err := io.ReadAll(response.Body); response.StatusCode == http.StatusOK && (err != nil || !strings.Contains(string(text), "goroutine profile")) {
 			t.Errorf("%v: %.100s", err, text)
 		}
-		_ = answer.Body.Close()
+		_ = response.Body.Close()
 	}
 	http.DefaultClient.CloseIdleConnections()
 	close(done)

@@ -18,7 +18,7 @@ func (p *Program[C]) commands() []Command[C] {
 		{"serve", "", "*", "serve until SIGTERM or Ctrl-C; the default", serve[C]},
 		{"config", "", "*", "print every setting, its value and where it comes from", printConfig[C]},
 		{"schema", "openapi|asyncapi|proto", "*", "print the contract of the service", printSchema[C]},
-		{"healthcheck", "", "admin", "ask the running program whether it is ready; exit 0 or 1", healthcheck[C]},
+		{"healthcheck", "", "admin", "check whether the running program is ready; exit 0 or 1", healthcheck[C]},
 		{"version", "", "", "print the version", printVersion[C]},
 	}
 	for _, c := range p.Commands {

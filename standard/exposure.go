@@ -87,7 +87,7 @@ func (e *exposure) warn(context.Context) error {
 	return nil
 }
 
-// check returns an error for each accepted name that is not one of a kind of exposure. The usual
+// check returns an error for each accepted name that is not the name of a kind of exposure. The usual
 // listeners are permitted in a program without them.
 func (e *exposure) check() error {
 	known := []string{openArguments, openFiles, "admin", "http", "grpc", "nats"}

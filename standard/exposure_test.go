@@ -197,7 +197,7 @@ func TestWarnsOfOpenNATSKeys(t *testing.T) {
 	if err := os.Chmod(path, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for _, setting := range []string{"nats.nkey_file", "nats.credentials_file", "nats.answers.nkey_file", "nats.answers.credentials_file"} {
+	for _, setting := range []string{"nats.nkey_file", "nats.credentials_file", "nats.responses.nkey_file", "nats.responses.credentials_file"} {
 		found, text := warnings(t, config.Options{Args: append(slices.Clone(loopback), "--nats.url=off", "--"+setting+"="+path)}, nil)
 		if want := []string{"files " + setting}; !slices.Equal(found, want) {
 			t.Errorf("warned of %q, want %q:\n%s", found, want, text)

@@ -74,11 +74,11 @@ func askReadiness(ctx context.Context, addrs []string) (status int, body string,
 	if err != nil {
 		return 0, "", err //nolint:wrapcheck // the URL is constant
 	}
-	answer, err := (&http.Client{Transport: transport}).Do(request)
+	response, err := (&http.Client{Transport: transport}).Do(request)
 	if err != nil {
 		return 0, "", err //nolint:wrapcheck // says what
 	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(answer.Body, 64<<10))
-	return answer.StatusCode, string(text), err //nolint:wrapcheck // says what
+	defer response.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(response.Body, 64<<10))
+	return response.StatusCode, string(text), err //nolint:wrapcheck // says what
 }

@@ -68,7 +68,7 @@ func TestComponentsAreInMetricsAndReadiness(t *testing.T) {
 		`component_up{component="store",required="true"} 1`, `component_up{component="cache",required="false"} 1`,
 		`component_up{component="nats",required="true"} 1`, `component_up{component="log",required="false"} 1`,
 		`component_up{component="tls_grpc",required="false"} 0`, // it expires tomorrow
-		`broker_connected{broker="nats",connection="requests"} 1`, `broker_reconnects_total{broker="nats",connection="answers"} 0`,
+		`broker_connected{broker="nats",connection="requests"} 1`, `broker_reconnects_total{broker="nats",connection="responses"} 0`,
 		`broker_connected{broker="other",connection="client"} 1`, `broker_dead_lettered_total{broker="other",queue="jobs"} 3`,
 		`telemetry_output_up{output="log"} 1`, `tls_certificate_reload_failures_total{server="grpc"} 0`)
 	if status, text := get(t, r.Admin.Addr(), "/readyz"); status != 200 || !strings.Contains(text, `"tls_grpc":{"status":"degraded","detail":"expires in 2`) || !strings.Contains(text, `"log":{"status":"ok","detail":"0 lines dropped"`) {

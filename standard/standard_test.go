@@ -153,17 +153,17 @@ func (r *running) stop(t *testing.T) {
 func get(t *testing.T, addr net.Addr, path string) (int, string) {
 	t.Helper()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
-	answer, err := client.Get("http://" + addr.String() + path)
+	response, err := client.Get("http://" + addr.String() + path)
 	if err != nil {
 		t.Error(err)
 		return 0, ""
 	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
 	if err != nil {
 		t.Error(err)
 	}
-	return answer.StatusCode, string(text)
+	return response.StatusCode, string(text)
 }
 
 func TestDefaultsServe(t *testing.T) {
@@ -238,7 +238,7 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// Fault 41: a collector and a tracker that take connections and never answer
+// Fault 41: a collector and a tracker that take connections and never respond
 // cost no call anything, and cannot hold up the end.
 func TestFault41HangingCollectors(t *testing.T) {
 	t.Parallel()

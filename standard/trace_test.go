@@ -21,7 +21,7 @@ import (
 	"github.com/chassi-go/chassi/transport/natsapi"
 )
 
-// traceOf answers with the trace that its call belongs to.
+// traceOf responds with the trace that its call belongs to.
 func traceOf(ctx context.Context, _ *struct{}) (*greeting, error) {
 	return &greeting{trace.SpanContextFromContext(ctx).TraceID().String()}, nil
 }
@@ -44,9 +44,9 @@ func TestTraceparentIsBelievedFromTrustedNetworks(t *testing.T) {
 		c.AMQP.Expires = time.Minute
 		r := start(t, c, traced())
 		for name, caller := range callers(t, r, c) {
-			answer := call(t, caller, "00-"+traceID+"-b7ad6b7169203331-01")
-			if got := answer == traceID; got != believed[name] || len(answer) != len(traceID) {
-				t.Errorf("trace.trusted_networks=%q, over %s: trace %s", networks, name, answer)
+			response := call(t, caller, "00-"+traceID+"-b7ad6b7169203331-01")
+			if got := response == traceID; got != believed[name] || len(response) != len(traceID) {
+				t.Errorf("trace.trusted_networks=%q, over %s: trace %s", networks, name, response)
 			}
 		}
 		r.stop(t)
@@ -62,8 +62,8 @@ func TestTraceparentIsBelievedWithinTheProcess(t *testing.T) {
 	if err := local.Mount(traced()); err != nil {
 		t.Fatal(err)
 	}
-	if answer := call(t, local, "00-"+traceID+"-b7ad6b7169203331-01"); answer != traceID {
-		t.Errorf("trace %s", answer)
+	if response := call(t, local, "00-"+traceID+"-b7ad6b7169203331-01"); response != traceID {
+		t.Errorf("trace %s", response)
 	}
 	r.stop(t)
 }
@@ -122,9 +122,9 @@ func call(t *testing.T, caller client.Caller, traceparent string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer, err := client.Invoke[greeting](t.Context(), c, "Trace", &struct{}{})
+	response, err := client.Invoke[greeting](t.Context(), c, "Trace", &struct{}{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return answer.Text
+	return response.Text
 }

@@ -74,7 +74,7 @@ func (e otelEnv) onlyLinked(variable string, names ...string) (linked []string) 
 			linked = append(linked, name)
 			continue
 		}
-		e.logger.Warn("an environment variable asks for an exporter that this program does not link, and is ignored", "variable", variable, "exporter", name)
+		e.logger.Warn("an environment variable names an exporter that this program does not link, and is ignored", "variable", variable, "exporter", name)
 	}
 	return linked
 }

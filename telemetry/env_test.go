@@ -61,7 +61,7 @@ func TestEndpointFromTheEnvironmentWins(t *testing.T) {
 	tel, w := newTelemetry(t, Config{Trace: TraceConfig{Exporter: exportHTTP, Endpoint: ours.URL}})
 	_, span := tel.Tracer.Tracer("test").Start(t.Context(), "x")
 	span.End()
-	stopWithin(t, tel, stopTime)
+	stopInTime(t, tel)
 	if len(ours.paths) != 0 || !slices.Equal(theirs.paths, []string{"/v1/traces"}) {
 		t.Errorf("the configured collector got %q, the environment's %q", ours.paths, theirs.paths)
 	}
@@ -94,7 +94,7 @@ func TestSamplerFromTheEnvironment(t *testing.T) {
 			tel, w := newTelemetry(t, Config{Trace: TraceConfig{Exporter: exportHTTP, Endpoint: newCollector(t).URL, Ratio: 0}})
 			_, span := tel.Tracer.Tracer("test").Start(t.Context(), "x")
 			span.End()
-			stopWithin(t, tel, stopTime)
+			stopInTime(t, tel)
 			if got := span.SpanContext().IsSampled(); got != want {
 				t.Errorf("sampled: %v, want %v", got, want)
 			}
@@ -115,7 +115,7 @@ func TestQueueSizeFromTheEnvironment(t *testing.T) {
 	if n := metric(t, tel, "trace_dropped_spans_total", "queue_full"); n != 90 {
 		t.Errorf("%d of 100 spans were dropped with a queue of 10, want 90", n)
 	}
-	stopWithin(t, tel, stopTime+slack)
+	stopInTime(t, tel)
 }
 
 func TestPropagatorFromTheEnvironment(t *testing.T) {

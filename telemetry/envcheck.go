@@ -100,7 +100,7 @@ func checkHeaders(value string) string {
 	return ""
 }
 
-// isToken reports whether name is one of a header (RFC 9110, section 5.6.2).
+// isToken reports whether name is a valid header name (RFC 9110, section 5.6.2).
 func isToken(name string) bool {
 	return name != "" && strings.Trim(strings.ToLower(name), "abcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-.^_`|~") == ""
 }

@@ -240,7 +240,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err //nolint:wrapcheck // the transport's own
 	}
 	if response.StatusCode >= http.StatusMultipleChoices {
-		t.err = errors.New("the tracker answered " + redact.Text(response.Status, 64))
+		t.err = errors.New("the tracker responded with " + redact.Text(response.Status, 64))
 	}
 	if response.StatusCode >= http.StatusMultipleChoices && response.StatusCode < http.StatusBadRequest {
 		return nil, errors.Join(t.err, response.Body.Close())

@@ -16,9 +16,9 @@ import (
 	"github.com/chassi-go/chassi/telemetry/exporters"
 )
 
-// hostileAnswers are what a collector or a tracker may answer; elsewhere is where it may
+// hostileResponses are what a collector or a tracker may return; elsewhere is where it may
 // redirect to.
-func hostileAnswers(elsewhere string) map[string]http.HandlerFunc {
+func hostileResponses(elsewhere string) map[string]http.HandlerFunc {
 	raw := func(text string, times int) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			conn, _, err := http.NewResponseController(w).Hijack()
@@ -53,22 +53,22 @@ func hostileAnswers(elsewhere string) map[string]http.HandlerFunc {
 	}
 	large := strings.Repeat("x", 64<<10)
 	return map[string]http.HandlerFunc{
-		"garbage":             raw("\x00\xff garbage\r\n\r\n", 1),
-		"nothing":             raw("", 1),
-		"half an answer":      raw("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf", 1),
-		"an endless status":   raw("HTTP/1.1 200 "+large, 1000),
-		"endless headers":     raw("HTTP/1.1 200 OK\r\nX-A: "+large, 1000),
-		"a long status":       raw("HTTP/1.1 500 "+large[:32<<10]+"\r\nContent-Length: 0\r\n\r\n", 1),
-		"a large answer":      body(large, 1000),
-		"an answer of errors": status(http.StatusBadRequest),
-		"a redirect":          status(http.StatusTemporaryRedirect, "Location", elsewhere),
-		"another redirect":    status(http.StatusPermanentRedirect, "Location", elsewhere),
-		"a pause of years":    status(http.StatusTooManyRequests, "Retry-After", "999999999"),
-		"a pause until 9999":  status(http.StatusServiceUnavailable, "Retry-After", "Fri, 31 Dec 9999 23:59:59 GMT"),
-		"limits of years":     status(http.StatusTooManyRequests, "X-Sentry-Rate-Limits", "999999999:error:organization, NaN::x"),
-		"partial success":     body("\x0a\x09\x08\xff\xff\xff\xff\xff\xff\xff\xff\x7f", 1),
-		"a broken protobuf":   body("\x0a\xff\xff\xff\xff", 1),
-		"a hang":              func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+		"garbage":              raw("\x00\xff garbage\r\n\r\n", 1),
+		"nothing":              raw("", 1),
+		"half a response":      raw("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf", 1),
+		"an endless status":    raw("HTTP/1.1 200 "+large, 1000),
+		"endless headers":      raw("HTTP/1.1 200 OK\r\nX-A: "+large, 1000),
+		"a long status":        raw("HTTP/1.1 500 "+large[:32<<10]+"\r\nContent-Length: 0\r\n\r\n", 1),
+		"a large response":     body(large, 1000),
+		"a response of errors": status(http.StatusBadRequest),
+		"a redirect":           status(http.StatusTemporaryRedirect, "Location", elsewhere),
+		"another redirect":     status(http.StatusPermanentRedirect, "Location", elsewhere),
+		"a pause of years":     status(http.StatusTooManyRequests, "Retry-After", "999999999"),
+		"a pause until 9999":   status(http.StatusServiceUnavailable, "Retry-After", "Fri, 31 Dec 9999 23:59:59 GMT"),
+		"limits of years":      status(http.StatusTooManyRequests, "X-Sentry-Rate-Limits", "999999999:error:organization, NaN::x"),
+		"partial success":      body("\x0a\x09\x08\xff\xff\xff\xff\xff\xff\xff\xff\x7f", 1),
+		"a broken protobuf":    body("\x0a\xff\xff\xff\xff", 1),
+		"a hang":               func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
 	}
 }
 
@@ -79,21 +79,21 @@ func TestHostileReceivers(t *testing.T) {
 	var elsewhere atomic.Int64
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) }))
 	t.Cleanup(other.Close)
-	for name, answer := range hostileAnswers(other.URL) {
+	for name, response := range hostileResponses(other.URL) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			asked := make(chan struct{}, 1000)
 			s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				asked <- struct{}{}
 				_, _ = io.Copy(io.Discard, r.Body)
-				answer(w, r)
+				response(w, r)
 			}))
 			s.Config.BaseContext = func(net.Listener) context.Context { return t.Context() } // canceled before s is closed
 			s.Start()
 			t.Cleanup(s.Close)
 			for _, c := range []Config{
 				{Trace: TraceConfig{Exporter: "otlp-http", Endpoint: s.URL, Ratio: 1}},
-				{Trace: TraceConfig{Exporter: "otlp-grpc", Endpoint: s.URL, Ratio: 1}}, // which is HTTP/2 in plain text, and gets an answer of HTTP/1
+				{Trace: TraceConfig{Exporter: "otlp-grpc", Endpoint: s.URL, Ratio: 1}}, // which is HTTP/2 in plain text, and gets a response of HTTP/1
 				{Sentry: SentryConfig{DSN: strings.Replace(s.URL, "://", "://key@", 1) + "/42"}},
 			} {
 				var out bytes.Buffer

@@ -21,8 +21,8 @@ import (
 	"github.com/chassi-go/chassi/telemetry/exporters"
 )
 
-// answerWith sends a message with these bytes.
-func answerWith(stream grpc.ServerStream, bytes []byte) error {
+// respondWith sends a message with these bytes.
+func respondWith(stream grpc.ServerStream, bytes []byte) error {
 	m := new(emptypb.Empty)
 	m.ProtoReflect().SetUnknown(bytes)
 	return stream.SendMsg(m)
@@ -62,20 +62,20 @@ func hostileCalls() map[string]grpc.StreamHandler {
 			}
 			return status.Error(codes.Unavailable, "later")
 		},
-		"large headers":  func(_ any, s grpc.ServerStream) error { return s.SendHeader(grpcmetadata.Pairs("x", large)) },
-		"a large answer": func(_ any, s grpc.ServerStream) error { return answerWith(s, bytes.Repeat([]byte("\x08\x01"), 8<<20)) },
+		"large headers":    func(_ any, s grpc.ServerStream) error { return s.SendHeader(grpcmetadata.Pairs("x", large)) },
+		"a large response": func(_ any, s grpc.ServerStream) error { return respondWith(s, bytes.Repeat([]byte("\x08\x01"), 8<<20)) },
 		"no protobuf": func(_ any, s grpc.ServerStream) error {
 			return s.SendMsg(&errdetails.RetryInfo{RetryDelay: durationpb.New(1)})
 		},
-		"no answer": func(any, grpc.ServerStream) error { return nil },
-		"two answers": func(_ any, s grpc.ServerStream) error {
-			_ = answerWith(s, nil)
-			return answerWith(s, nil)
+		"no response": func(any, grpc.ServerStream) error { return nil },
+		"two responses": func(_ any, s grpc.ServerStream) error {
+			_ = respondWith(s, nil)
+			return respondWith(s, nil)
 		},
 		"partial success with a long text": func(_ any, s grpc.ServerStream) error {
 			partial := protowire.AppendVarint(protowire.AppendTag(nil, 1, protowire.VarintType), 1<<63)
 			partial = protowire.AppendString(protowire.AppendTag(partial, 2, protowire.BytesType), large)
-			return answerWith(s, protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), partial))
+			return respondWith(s, protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), partial))
 		},
 	}
 }
@@ -117,7 +117,7 @@ func TestHostileGRPCCollectors(t *testing.T) {
 	for name, handler := range hostileCalls() {
 		testHostileCollector(t, name, handler, same)
 	}
-	fine := func(_ any, s grpc.ServerStream) error { return answerWith(s, nil) }
+	fine := func(_ any, s grpc.ServerStream) error { return respondWith(s, nil) }
 	testHostileCollector(t, "GOAWAY", fine, same, grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionAge: time.Millisecond, MaxConnectionAgeGrace: time.Millisecond}))
 	testHostileCollector(t, "a reset during the call", fine, func(c net.Conn) net.Conn { return &resets{c, 300} })
 	testHostileCollector(t, "a reset before it", fine, func(c net.Conn) net.Conn { return &resets{c, 0} })

@@ -12,7 +12,7 @@ import (
 // losses.
 func (t *Telemetry) registerOwn(service, version string) error {
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "build_info", Help: "Always 1; the labels tell what runs.",
+		Name: "build_info", Help: "Always 1; the labels identify the service and its version.",
 		ConstLabels: prometheus.Labels{"service": service, "version": version},
 	})
 	build.Set(1)

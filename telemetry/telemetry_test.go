@@ -117,6 +117,6 @@ func TestFormats(t *testing.T) {
 func TestStopTwiceAndWithoutStart(t *testing.T) {
 	t.Parallel()
 	tel, _ := newTelemetry(t, Config{Sentry: SentryConfig{DSN: "http://k@127.0.0.1:1/1"}, Trace: TraceConfig{Exporter: exportHTTP}})
-	stopWithin(t, tel, stopTime)
-	stopWithin(t, tel, stopTime)
+	stopInTime(t, tel)
+	stopInTime(t, tel)
 }

@@ -3,13 +3,12 @@ package transport
 import (
 	"io"
 	"reflect"
-	"strings"
 
 	"github.com/chassi-go/chassi"
 )
 
-// fileOf returns the file of a message, which is a pointer to a struct; nil without one.
-func fileOf(message any) *chassi.File {
+// FileOf returns the file of a message, which is a pointer to a struct; nil without one.
+func FileOf(message any) *chassi.File {
 	v := reflect.ValueOf(message).Elem()
 	if v.Kind() != reflect.Struct {
 		return nil
@@ -28,16 +27,9 @@ func fileOf(message any) *chassi.File {
 
 // CloseFile closes the file of a message, if it has one that is an [io.Closer].
 func CloseFile(message any) {
-	if f := fileOf(message); f != nil {
+	if f := FileOf(message); f != nil {
 		if c, ok := f.Reader.(io.Closer); ok {
 			_ = c.Close() // it was only read
 		}
-	}
-}
-
-// PrepareFile gives the file of a request a Reader, empty if the client has given none.
-func PrepareFile(request any) {
-	if f := fileOf(request); f != nil && f.Reader == nil {
-		f.Reader = strings.NewReader("")
 	}
 }

@@ -18,9 +18,9 @@ var (
 	// ErrBodyTooLarge is the error of a request that is too large for the receiver or an
 	// intermediary.
 	ErrBodyTooLarge = chassi.NewError(chassi.ResourceExhausted, "body_too_large", "The message is too large")
-	// ErrAnswerTooLarge is the error of a call whose response is too large to be sent or
+	// ErrResponseTooLarge is the error of a call whose response is too large to be sent or
 	// received. The method has run.
-	ErrAnswerTooLarge = chassi.NewError(chassi.ResourceExhausted, "answer_too_large", "The answer is too large to be sent")
+	ErrResponseTooLarge = chassi.NewError(chassi.ResourceExhausted, "response_too_large", "The response is too large to be sent")
 )
 
 // CheckMetadata returns an error for metadata of an outgoing call that one of the transports
@@ -42,9 +42,9 @@ func CheckMetadata(m chassi.Metadata) error {
 	return nil
 }
 
-// CheckAnswer is like [CheckMetadata], for the metadata that a method has set on its response.
+// CheckResponse is like [CheckMetadata], for the metadata that a method has set on its response.
 // The error is for the log; the client gets [chassi.Internal].
-func CheckAnswer(pairs Pairs) error {
+func CheckResponse(pairs Pairs) error {
 	for _, p := range pairs {
 		if err := CheckPair(p.Key, p.Value); err != nil {
 			return err

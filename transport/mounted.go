@@ -22,7 +22,7 @@ func CheckServed(e *chassi.Endpoint, name string) error {
 }
 
 // CheckShape returns an error for an endpoint that a transport cannot carry: an http.Handler,
-// and unless files is true a [chassi.File]. Over is the transport's name for people: "AMQP".
+// or, unless files is true, a [chassi.File]. Over is the transport's display name, such as "AMQP".
 func CheckShape(e *chassi.Endpoint, over string, files bool) error {
 	request, response := e.Files()
 	switch {

@@ -29,11 +29,11 @@ type Queue struct {
 	Timeout     time.Duration // for one attempt; default 30 s
 }
 
-// PoisonMargin is the number of deliveries of a message that are allowed beyond
+// ExtraDeliveries is the number of deliveries of a message that are allowed in addition to
 // [Queue].MaxAttempts: an instance that stops or loses its connection returns messages that it
 // has not begun, and the broker counts these too. A message with more deliveries crashes its
 // instances.
-const PoisonMargin = 20
+const ExtraDeliveries = 20
 
 var queueName = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,100}$`)
 
@@ -89,7 +89,7 @@ func (q Queue) Classify(err *chassi.Error, attempt int) Outcome {
 
 // isPermanent reports whether a further attempt would fail in the same way.
 func isPermanent(err *chassi.Error) bool {
-	if err.Is(ErrBodyTooLarge) || err.Is(ErrAnswerTooLarge) {
+	if err.Is(ErrBodyTooLarge) || err.Is(ErrResponseTooLarge) {
 		return true
 	}
 	switch err.Code {
@@ -103,7 +103,7 @@ func isPermanent(err *chassi.Error) bool {
 
 // BrokerStats are the statistics of a server or client of a message broker, for metrics.
 type BrokerStats struct {
-	Connected    map[string]bool   // by connection: "requests", "answers", "work", "client"
+	Connected    map[string]bool   // by connection: "requests", "responses", "work", "client"
 	Reconnects   map[string]uint64 // of each connection, after its first success
 	Consumers    int               // queues and subjects that are consumed now
 	InFlight     int               // calls and messages in progress

@@ -19,6 +19,9 @@ import (
 const (
 	// RequestIDKey is the key of the id that correlates the log lines of one request.
 	RequestIDKey = "X-Request-Id"
+	// TenantKey is the key of the tenant of the caller who published an event or started a job,
+	// percent-encoded as in a query (url.QueryEscape). Servers do not read it from callers.
+	TenantKey = "X-Tenant"
 	// TimeoutKey is the key of the client's remaining time, in milliseconds.
 	TimeoutKey = "X-Request-Timeout-Ms"
 )

@@ -59,7 +59,7 @@ func (w *walk) err() error {
 		return e // the method's own error, without a field
 	}
 	shown, size := 0, 0
-	for shown < len(w.bad) && (shown == 0 || size < maxAnswer) {
+	for shown < len(w.bad) && (shown == 0 || size < maxResponse) {
 		size += len(w.bad[shown].Field) + len(w.bad[shown].Message)
 		shown++
 	}

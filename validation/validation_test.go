@@ -462,7 +462,7 @@ func TestAPromotedMethod(t *testing.T) {
 	}
 }
 
-// An answer is bounded, whatever the request.
+// A response is bounded, whatever the request.
 func TestViolationsAreBounded(t *testing.T) {
 	t.Parallel()
 	type request struct {

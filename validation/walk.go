@@ -12,10 +12,10 @@ import (
 )
 
 const (
-	maxViolations = 32      // in one answer
+	maxViolations = 32      // in one response
 	maxPath       = 200     // bytes of a field's path
 	maxMessage    = 300     // bytes
-	maxAnswer     = 4 << 10 // bytes of all paths and messages
+	maxResponse   = 4 << 10 // bytes of all paths and messages
 	maxDepth      = 1000    // of nested structs, for a value that contains itself
 )
 

@@ -129,9 +129,9 @@ func TestQueueAgreesWithModel(t *testing.T) {
 
 // caller is one Do as the model sees it.
 type caller struct {
-	open   barrier
-	cancel context.CancelFunc
-	answer <-chan answer
+	open     barrier
+	cancel   context.CancelFunc
+	response <-chan response
 }
 
 type model struct {
@@ -175,7 +175,7 @@ func runModel(t *testing.T, workers, size int, ops []int) string {
 func (m *model) arrive(t *testing.T) string {
 	ctx, cancel := context.WithCancel(t.Context())
 	c := &caller{open: make(barrier), cancel: cancel}
-	c.answer = goDo(ctx, m.pool, c.open.call)
+	c.response = goDo(ctx, m.pool, c.open.call)
 	synctest.Wait()
 	switch {
 	case len(m.running) < m.want.Workers:
@@ -185,7 +185,7 @@ func (m *model) arrive(t *testing.T) string {
 	default:
 		cancel()
 		m.want.Refused++
-		if got := <-c.answer; !errors.Is(got.err, workpool.ErrFull) {
+		if got := <-c.response; !errors.Is(got.err, workpool.ErrFull) {
 			return "not refused: " + got.value
 		}
 		return ""
@@ -203,7 +203,7 @@ func (m *model) finish(i int) string {
 	}
 	close(c.open)
 	defer c.cancel()
-	if got := <-c.answer; got.err != nil {
+	if got := <-c.response; got.err != nil {
 		return "accepted call failed: " + got.err.Error()
 	}
 	return ""
@@ -214,7 +214,7 @@ func (m *model) giveUp(i int) string {
 	m.queued = append(m.queued[:i:i], m.queued[i+1:]...)
 	m.want.Canceled++
 	c.cancel()
-	if got := <-c.answer; !errors.Is(got.err, context.Canceled) {
+	if got := <-c.response; !errors.Is(got.err, context.Canceled) {
 		return "a queued call that gave up was answered: " + got.value
 	}
 	return ""

@@ -27,17 +27,17 @@ func (b barrier) call(context.Context) (string, error) {
 	return "done", nil
 }
 
-// answer is what a Do in another goroutine returned.
-type answer struct {
+// response is what a Do in another goroutine returned.
+type response struct {
 	value string
 	err   error
 }
 
-func goDo(ctx context.Context, p *workpool.Pool, fn func(context.Context) (string, error)) <-chan answer {
-	c := make(chan answer, 1)
+func goDo(ctx context.Context, p *workpool.Pool, fn func(context.Context) (string, error)) <-chan response {
+	c := make(chan response, 1)
 	go func() {
 		value, err := workpool.Do(ctx, p, fn)
-		c <- answer{value, err}
+		c <- response{value, err}
 	}()
 	return c
 }
@@ -99,7 +99,7 @@ func TestDoReturnsTheResult(t *testing.T) {
 func TestDoRefusesWhenFullF32(t *testing.T) {
 	inBubble(t, workpool.Options{Name: "hash", Workers: 2, Queue: 3}, func(t *testing.T, p *workpool.Pool) {
 		open := make(barrier)
-		var accepted []<-chan answer
+		var accepted []<-chan response
 		for range 5 {
 			accepted = append(accepted, goDo(t.Context(), p, open.call))
 		}
@@ -114,7 +114,7 @@ func TestDoRefusesWhenFullF32(t *testing.T) {
 		wantStats(t, p, workpool.Stats{Busy: 2, Queued: 3, Submitted: 5, Refused: 2})
 		close(open)
 		for _, c := range accepted {
-			if got := <-c; got != (answer{value: "done"}) {
+			if got := <-c; got != (response{value: "done"}) {
 				t.Errorf("accepted call: %+v", got)
 			}
 		}

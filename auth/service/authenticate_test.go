@@ -422,19 +422,19 @@ func TestSignUpCanBeSwitchedOff(t *testing.T) {
 	want(t, "sign-up", err, auth.ErrSignUpDisabled)
 }
 
-// T14: sign-up with a taken address answers as with a new one, after the same
+// T14: sign-up with a taken address has the response of one with a new address, after the same
 // work, and changes nothing.
 func TestT14SignUpRevealsNothing(t *testing.T) {
 	t.Parallel()
 	engines(t, func(t *testing.T, n *node) {
-		var answers []string
+		var responses []string
 		for _, plain := range []string{secret, "another password"} {
 			before := n.hashes()
-			answer, err := n.SignUp(t.Context(), &auth.SignUpRequest{Email: "Ada@Example.org", Password: plain})
-			answers = append(answers, fmt.Sprintf("%+v %v, %d hashes", answer, err, n.hashes()-before))
+			response, err := n.SignUp(t.Context(), &auth.SignUpRequest{Email: "Ada@Example.org", Password: plain})
+			responses = append(responses, fmt.Sprintf("%+v %v, %d hashes", response, err, n.hashes()-before))
 		}
-		if answers[0] != answers[1] || answers[0] != "&{Email:ada@example.org} <nil>, 1 hashes" {
-			t.Errorf("new: %s\ntaken: %s", answers[0], answers[1])
+		if responses[0] != responses[1] || responses[0] != "&{Email:ada@example.org} <nil>, 1 hashes" {
+			t.Errorf("new: %s\ntaken: %s", responses[0], responses[1])
 		}
 		n.mustLogin()
 		_, err := n.login(email, "another password", home)

@@ -85,7 +85,7 @@ func (s *Service) changeCosts(ctx context.Context, found []password.Params) {
 	s.costs.set(list)
 	s.options.Logger.InfoContext(ctx, "kinds of password hashes changed: each login takes the work of all of them", "kinds", len(list))
 	if left > 0 {
-		s.options.Logger.WarnContext(ctx, "more kinds of password hashes than are evened out: the time of logins tells accounts with the others from the rest",
+		s.options.Logger.WarnContext(ctx, "too many kinds of password hashes: the duration of a login reveals whether the account has one of the rarest kinds",
 			"evened_out", maxCosts, "others", left)
 	}
 }

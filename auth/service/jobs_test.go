@@ -100,7 +100,7 @@ func TestBackgroundJobsGoOn(t *testing.T) {
 	})
 }
 
-// Of several kinds of hashes the costliest are evened out, after today's.
+// Of several kinds of hashes the most expensive take equal time, after the current one.
 func TestTheCheapestKindsOfHashesAreLeftOut(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer

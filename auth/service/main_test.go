@@ -96,7 +96,7 @@ func start(t testing.TB, url string, c service.Config, queue int, at *clock, wit
 	t.Helper()
 	n := &node{t: t, clock: at, events: make(map[string]int)}
 	var err error
-	if n.db, err = database.Open(t.Context(), database.Config{URL: url, QueryTimeout: 30 * time.Second}); err != nil {
+	if n.db, err = database.Open(t.Context(), database.Config{URL: url, QueryTimeout: 2 * time.Minute}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = n.db.Close() })
@@ -164,11 +164,11 @@ func (n *node) add(address, plain string) {
 }
 
 func (n *node) login(address, plain, addr string) (string, error) {
-	answer, err := n.Authenticate(from(n.t.Context(), addr), &auth.AuthenticateRequest{Email: address, Password: plain})
+	response, err := n.Authenticate(from(n.t.Context(), addr), &auth.AuthenticateRequest{Email: address, Password: plain})
 	if err != nil {
 		return "", err
 	}
-	return answer.Token, nil
+	return response.Token, nil
 }
 
 // mustLogin returns a token of the account that all tests use.
@@ -197,11 +197,11 @@ func (n *node) changeIn(ctx context.Context, raw, old, next string) (string, err
 		return "", err
 	}
 	call := &chassi.Call{Peer: netip.AddrPortFrom(netip.MustParseAddr(home), 1234), Principal: principal}
-	answer, err := n.ChangePassword(call.Context(ctx), &auth.ChangePasswordRequest{OldPassword: old, NewPassword: next})
+	response, err := n.ChangePassword(call.Context(ctx), &auth.ChangePasswordRequest{OldPassword: old, NewPassword: next})
 	if err != nil {
 		return "", err
 	}
-	return answer.Token, nil
+	return response.Token, nil
 }
 
 // hashes counts the passwords hashed so far.

@@ -19,7 +19,7 @@ func TestT55ManyAtOnce(t *testing.T) {
 	t.Parallel()
 	engines(t, func(t *testing.T, n *node) {
 		var all sync.WaitGroup
-		for i := range 50 {
+		for i := range 20 {
 			all.Go(func() {
 				address, plain := fmt.Sprintf("user%d@example.org", i), fmt.Sprintf("an engine with %d wheels", i)
 				if _, err := n.AddUser(t.Context(), address, plain); err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/chassi-go/chassi/load/slowdisk"
 )
 
-// R93: how often each call waits for PostgreSQL to answer. docs/performance.md has the
+// R93: how often each call waits for PostgreSQL to respond. docs/performance.md has the
 // figures.
 func TestRoundTrips(t *testing.T) {
 	t.Parallel()

@@ -40,8 +40,8 @@ type TokenConfig struct {
 	CacheSize int             `config:"cache_size" default:"10000" min:"1" help:"maximum number of verified tokens kept in memory"`
 }
 
-// maxTTL is the bound in TTL's tag. Tokens are held against it and not against the
-// TTL, so that lowering that ends no token.
+// maxTTL is the maximum in the tag of TTL. The age of a token is compared with it and not with
+// TTL, so that a lower TTL does not invalidate tokens that were issued before.
 const maxTTL = 720 * time.Hour
 
 // Options contains the dependencies of the service.

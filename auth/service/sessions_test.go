@@ -52,7 +52,7 @@ func TestRememberedSessionsEndWhenTheClockIsSetBack(t *testing.T) {
 	}
 }
 
-// An answer that was asked for before its account was forgotten is not remembered, nor given to
+// A response that was asked for before its account was forgotten is not remembered, nor given to
 // anyone who asks afterwards; one that failed is not remembered either.
 func TestDroppedSessionsAreRequestedAgain(t *testing.T) {
 	t.Parallel()
@@ -83,11 +83,11 @@ func TestDroppedSessionsAreRequestedAgain(t *testing.T) {
 	}
 }
 
-// A caller that gives up does not wait for the answer.
+// A caller that gives up does not wait for the response.
 func TestCallersGiveUpWaitingForASession(t *testing.T) {
 	t.Parallel()
 	c := newSessions(nil, time.Now)
-	c.shard("ada").join("ada", time.Now()) // a question that is never answered
+	c.shard("ada").join("ada", time.Now()) // a question that is never responded
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := c.user(ctx, "ada"); !errors.Is(err, context.Canceled) {

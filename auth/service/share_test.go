@@ -116,7 +116,7 @@ func TestPlacesInTheHashingQueueAreReleased(t *testing.T) {
 }
 
 // A sign-up with an Idempotency-Key that would be refused anyway costs no hash and gets
-// the answer of one without a key.
+// the response of one without a key.
 func TestRefusedSignUpWithAKeyIsNotHashed(t *testing.T) {
 	t.Parallel()
 	off := defaults()

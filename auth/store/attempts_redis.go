@@ -38,19 +38,19 @@ func (a *SharedAttempts) Reserve(ctx context.Context, buckets []Bucket, now time
 		}
 		args = append(args, strconv.Itoa(limit), strconv.FormatInt(b.Longest.Milliseconds(), 10))
 	}
-	answer, err := a.db.Run(ctx, reserveScript, keys, args)
+	response, err := a.db.Run(ctx, reserveScript, keys, args)
 	switch {
 	case a.without(err):
 		return a.store.Reserve(ctx, buckets, now, window)
 	case err != nil:
 		return nil, time.Time{}, err
-	case answer[0] > 0:
-		return nil, now.Add(time.Duration(answer[0]) * time.Millisecond), nil
+	case response[0] > 0:
+		return nil, now.Add(time.Duration(response[0]) * time.Millisecond), nil
 	}
 	var counted []Counted
 	for i, b := range buckets {
 		if !b.Exempt {
-			counted = append(counted, Counted{b.Key, b.Limit, answer[1+i]})
+			counted = append(counted, Counted{b.Key, b.Limit, response[1+i]})
 		}
 	}
 	return counted, time.Time{}, nil

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"math/bits"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -27,6 +28,7 @@ func TestT16ParallelReservationsAreExactInRedis(t *testing.T) {
 		nodes := [2]store.Attempts{shared(t, c, open, &fellBack), shared(t, c, open, &fellBack)}
 		const limit, attempts = 50, 200
 		var all sync.WaitGroup
+		began := time.Now()
 		for i := range attempts {
 			all.Go(func() {
 				_, locked, err := nodes[i%2].Reserve(t.Context(), []store.Bucket{lockAt("pair", limit), lockAt("account", limit), lockAt("network", 2*attempts)}, born, window)
@@ -38,8 +40,9 @@ func TestT16ParallelReservationsAreExactInRedis(t *testing.T) {
 			})
 		}
 		all.Wait()
-		// The 50th locks for a second, which a slow machine may outlast.
-		if n := granted.Load(); n < limit || n > limit+1 || fellBack.Load() != 0 {
+		// The 50th locks for a second and the next for two, which a slow machine may outlast.
+		slow := int64(bits.Len(uint(time.Since(began) / time.Second)))
+		if n := granted.Load(); n < limit || n > limit+slow || fellBack.Load() != 0 {
 			t.Errorf("%d attempts granted, want %d; fell back %d times", n, limit, fellBack.Load())
 		}
 	})

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/chassi-go/chassi/auth/store"
 	"github.com/chassi-go/chassi/database"
@@ -18,7 +19,7 @@ func engines(t *testing.T, test func(t *testing.T, open func() *store.Store)) {
 	on := func(t *testing.T, url string) {
 		test(t, func() *store.Store {
 			t.Helper()
-			db, err := database.Open(t.Context(), database.Config{URL: url})
+			db, err := database.Open(t.Context(), database.Config{URL: url, QueryTimeout: 2 * time.Minute})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -16,7 +16,7 @@ import (
 func handwritten(validate func(token string) (email string, err error)) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /ping", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, pingResponse{Message: "pong"})
+		respond(w, http.StatusOK, pingResponse{Message: "pong"})
 	})
 	mux.HandleFunc("POST /v1/validate-token", func(w http.ResponseWriter, r *http.Request) {
 		var request validateRequest
@@ -25,20 +25,20 @@ func handwritten(validate func(token string) (email string, err error)) http.Han
 			err = json.Unmarshal(body, &request)
 		}
 		if err != nil {
-			answer(w, http.StatusBadRequest, map[string]string{"error": "malformed JSON"})
+			respond(w, http.StatusBadRequest, map[string]string{"error": "malformed JSON"})
 			return
 		}
 		email, err := validate(request.Token)
 		if err != nil {
-			answer(w, http.StatusUnauthorized, map[string]string{"error": "invalid token"})
+			respond(w, http.StatusUnauthorized, map[string]string{"error": "invalid token"})
 			return
 		}
-		answer(w, http.StatusOK, emailResponse{Email: email})
+		respond(w, http.StatusOK, emailResponse{Email: email})
 	})
 	return mux
 }
 
-func answer(w http.ResponseWriter, status int, v any) {
+func respond(w http.ResponseWriter, status int, v any) {
 	body, err := json.Marshal(v)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)

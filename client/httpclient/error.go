@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// TimeoutError means that a host did not answer in time. It is a [context.DeadlineExceeded]
+// TimeoutError means that a host did not respond in time. It is a [context.DeadlineExceeded]
 // for [errors.Is].
 type TimeoutError struct {
 	Waited string        // "the response header" or "the response body"

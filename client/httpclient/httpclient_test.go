@@ -95,12 +95,12 @@ func TestOnlyRequestsThatMayBeRepeatedAreRetried(t *testing.T) {
 					t.Errorf("request %d has the body %q", requests.Load()+1, text)
 				}
 				w.WriteHeader(c.status)
-				fmt.Fprintf(w, "answer %d", requests.Add(1))
+				fmt.Fprintf(w, "response %d", requests.Add(1))
 			})
 			client := newClient(t, httpclient.Options{Config: httpclient.Config{Retry: fastRetries}})
 			status, text, err := do(client, c.method, s.URL, c.body, c.header)
-			if want := fmt.Sprintf("answer %d", c.want); err != nil || status != c.status || c.method != "HEAD" && text != want {
-				t.Errorf("%d %q, %v; want the last answer", status, text, err)
+			if want := fmt.Sprintf("response %d", c.want); err != nil || status != c.status || c.method != "HEAD" && text != want {
+				t.Errorf("%d %q, %v; want the last response", status, text, err)
 			}
 			if requests.Load() != c.want {
 				t.Errorf("%d requests, want %d", requests.Load(), c.want)
@@ -171,7 +171,7 @@ type reply func(r *http.Request) (*http.Response, error)
 
 func (f reply) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-func answer(status int, header http.Header) *http.Response {
+func respond(status int, header http.Header) *http.Response {
 	if header == nil {
 		header = make(http.Header)
 	}
@@ -200,9 +200,9 @@ func TestRetryAfterIsHonouredAndBounded(t *testing.T) {
 			}
 			client := newClient(t, httpclient.Options{Base: reply(func(*http.Request) (*http.Response, error) {
 				if requests++; requests == 2 {
-					return answer(200, nil), nil
+					return respond(200, nil), nil
 				}
-				return answer(503, http.Header{"Retry-After": {header}}), nil
+				return respond(503, http.Header{"Retry-After": {header}}), nil
 			})})
 			_, text, err := do(client, "GET", "http://host/", "", nil)
 			if took := time.Since(began); err != nil || text != "text" || requests != want.requests || took < want.atLeast || took > want.atLeast+time.Second {
@@ -218,7 +218,7 @@ func TestRetryAfterBeyondTheCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		client := newClient(t, httpclient.Options{Config: httpclient.Config{Timeout: 4 * time.Second}, Base: reply(func(*http.Request) (*http.Response, error) {
-			return answer(503, http.Header{"Retry-After": {"5"}}), nil
+			return respond(503, http.Header{"Retry-After": {"5"}}), nil
 		})})
 		if status, _, err := do(client, "GET", "http://host/", "", nil); status != 503 || err != nil || time.Since(began) != 0 {
 			t.Errorf("%d, %v after %v", status, err, time.Since(began))
@@ -238,9 +238,9 @@ func TestRetryBudget(t *testing.T) {
 			Base: reply(func(r *http.Request) (*http.Response, error) {
 				requests[r.URL.Host]++
 				if healthy {
-					return answer(200, nil), nil
+					return respond(200, nil), nil
 				}
-				return answer(503, nil), nil
+				return respond(503, nil), nil
 			}),
 		})
 		calls := func(n int, host string) {
@@ -274,9 +274,9 @@ func TestBreakerOfEachHost(t *testing.T) {
 			Base: reply(func(r *http.Request) (*http.Response, error) {
 				requests[r.URL.Hostname()]++
 				if r.URL.Hostname() == "bad" {
-					return answer(500, nil), nil
+					return respond(500, nil), nil
 				}
-				return answer(429, nil), nil
+				return respond(429, nil), nil
 			}),
 		})
 		body := &closed{Reader: strings.NewReader("x")}

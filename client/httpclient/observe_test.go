@@ -81,7 +81,7 @@ func TestTraceAndObserve(t *testing.T) {
 		Base: reply(func(r *http.Request) (*http.Response, error) {
 			parents = append(parents, r.Header.Get("Traceparent"))
 			if r.URL.Hostname() == "ours.internal" {
-				return answer(200, nil), nil
+				return respond(200, nil), nil
 			}
 			return nil, errors.New("broken")
 		}),

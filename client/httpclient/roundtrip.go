@@ -165,9 +165,9 @@ func outcome(resp *http.Response, err error) error {
 // retryError is the error of an attempt that may be retried, after a delay.
 type retryError struct{ after time.Duration }
 
-func (*retryError) Error() string { return "httpclient: can be retried" }
+func (*retryError) Error() string { return "httpclient: the attempt failed and can be retried" }
 
-var errFinal = errors.New("httpclient: cannot be retried")
+var errFinal = errors.New("httpclient: the attempt failed and cannot be retried")
 
 func retryable(err error) (time.Duration, bool) {
 	if e, ok := errors.AsType[*retryError](err); ok {

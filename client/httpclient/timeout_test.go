@@ -76,7 +76,7 @@ func TestStreams(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			client := newClient(t, httpclient.Options{Config: httpclient.Config{ReadTimeout: 10 * time.Second}, Base: reply(func(r *http.Request) (*http.Response, error) {
-				resp := answer(200, nil)
+				resp := respond(200, nil)
 				resp.Body = &stream{r.Context(), c.pauses}
 				return resp, nil
 			})})
@@ -104,7 +104,7 @@ func TestRetriedResponseThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		requests := 0
 		client := newClient(t, httpclient.Options{Base: reply(func(r *http.Request) (*http.Response, error) {
-			resp := answer(503, nil)
+			resp := respond(503, nil)
 			if requests++; requests == 1 {
 				resp.Body = &stream{r.Context(), []time.Duration{time.Hour}}
 			}

@@ -104,7 +104,8 @@ func (s labelSets) problems(expression string, texts ...string) (problems []stri
 var callDependent = map[string]bool{"status": true, "code": true}
 
 // everythingOn returns the metrics of two nodes that together have every part: one on
-// PostgreSQL with all transports, whose Redis goes away, and one on SQLite with TLS.
+// PostgreSQL with all transports, whose Redis goes away, and one on SQLite with TLS; and those of
+// a program with events and jobs.
 func everythingOn(t *testing.T) (exposition string) {
 	t.Helper()
 	amqpURL, prefix := rabbit(t)
@@ -143,7 +144,7 @@ func everythingOn(t *testing.T) (exposition string) {
 		flags = append(flags, "--http.tls."+file+"_file="+path, "--grpc.tls."+file+"_file="+path)
 	}
 	small := start(t, dir, flags...)
-	return full.metrics() + small.metrics()
+	return full.metrics() + small.metrics() + tasksMetrics(t)
 }
 
 // Every metric and label in the alerts and on the dashboard is in what a running authd

@@ -46,9 +46,9 @@ func TestGuessesOverAMQPAreCountedByClient(t *testing.T) {
 	const names = `^auth\.v1\.Auth(\.requests)?$`
 	caller := rabbittest.On("^$", `^auth\.v1\.Auth$`, "^$")
 	v := rabbittest.New(t, map[string]rabbittest.Rights{
-		"service": rabbittest.On(names, names, names), "answers": rabbittest.On("^$", `^amq\.default$`, "^$"), "owner": caller, "mallory": caller, "gateway": caller,
+		"service": rabbittest.On(names, names, names), "responses": rabbittest.On("^$", `^amq\.default$`, "^$"), "owner": caller, "mallory": caller, "gateway": caller,
 	})
-	n := start(t, t.TempDir(), "--amqp.url="+v.URL("service"), "--amqp.answers.url="+v.URL("answers"), "--amqp.trusted_clients="+v.User("gateway"), "--amqp.max_concurrent=64")
+	n := start(t, t.TempDir(), "--amqp.url="+v.URL("service"), "--amqp.responses.url="+v.URL("responses"), "--amqp.trusted_clients="+v.User("gateway"), "--amqp.max_concurrent=64")
 	for _, email := range []string{"ada@example.org", "bob@example.org"} {
 		n.post("/v1/users", "", object{"email": email, "password": "an analytical engine"})
 	}

@@ -68,25 +68,25 @@ func TestT01ToT12BadTokensOverHTTP(t *testing.T) {
 	}
 	var first string
 	for name, raw := range bad {
-		status, answer := n.post("/v1/validate-token", "", object{"token": raw})
-		delete(answer, "instance")
-		if text := fmt.Sprint(status, answer); first == "" {
+		status, response := n.post("/v1/validate-token", "", object{"token": raw})
+		delete(response, "instance")
+		if text := fmt.Sprint(status, response); first == "" {
 			first = text
 		} else if text != first {
 			t.Errorf("%s: %s, want the same as any other: %s", name, text, first)
 		}
-		if status != http.StatusUnauthorized || answer["message"] != "Invalid token" {
-			t.Errorf("%s: %d %v", name, status, answer)
+		if status != http.StatusUnauthorized || response["message"] != "Invalid token" {
+			t.Errorf("%s: %d %v", name, status, response)
 		}
 		if strings.ContainsAny(raw, "\n ") || len(raw) > 8<<10 {
 			continue // a header cannot hold it, or loses the space
 		}
-		if status, answer, err := n.try(http.MethodGet, "/v1/me", raw, nil); status != http.StatusUnauthorized || err != nil {
-			t.Errorf("%s as bearer: %d %v %v", name, status, answer, err)
+		if status, response, err := n.try(http.MethodGet, "/v1/me", raw, nil); status != http.StatusUnauthorized || err != nil {
+			t.Errorf("%s as bearer: %d %v %v", name, status, response, err)
 		}
 	}
-	if status, answer := n.post("/v1/validate-token", "", object{"token": strings.Repeat(".", 1<<20)}); status != http.StatusRequestEntityTooLarge {
-		t.Errorf("1 MB of dots: %d %v", status, answer)
+	if status, response := n.post("/v1/validate-token", "", object{"token": strings.Repeat(".", 1<<20)}); status != http.StatusRequestEntityTooLarge {
+		t.Errorf("1 MB of dots: %d %v", status, response)
 	}
 	if !n.accepts(good) {
 		t.Error("the good token is refused after all that")
@@ -106,8 +106,8 @@ func TestT52SQLIsData(t *testing.T) {
 	n.post("/v1/users", "", ada)
 	for _, text := range []string{"' OR '1'='1", "ada@example.org' --", `"; DROP TABLE users; --`, "ada@example.org\x00", "%"} {
 		for _, body := range []object{{"email": text, "password": ada["password"]}, {"email": "ada@example.org", "password": text}, {"email": text + "@example.org", "password": text}} {
-			if status, answer := n.post("/v1/auth", "", body); status != http.StatusNotFound && status != http.StatusBadRequest {
-				t.Errorf("%v: %d %v", body, status, answer)
+			if status, response := n.post("/v1/auth", "", body); status != http.StatusNotFound && status != http.StatusBadRequest {
+				t.Errorf("%v: %d %v", body, status, response)
 			}
 		}
 	}

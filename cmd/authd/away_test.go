@@ -35,24 +35,24 @@ func ends(t *testing.T, cmd *exec.Cmd) (code int, reason string) {
 	return cmd.ProcessState.ExitCode(), reason
 }
 
-// wantReady waits for an answer of readiness with the status and all texts.
+// wantReady waits for a response of readiness with the status and all texts.
 func (n *node) wantReady(status int, texts ...string) {
 	n.t.Helper()
-	var answer string
+	var response string
 	eventually(n.t, "readiness: "+strings.Join(texts, ", "), func() bool {
 		if n.get("/readyz") != status {
 			return false
 		}
-		answer = n.ask("/readyz")
+		response = n.ask("/readyz")
 		for _, text := range texts {
-			if !strings.Contains(answer, text) {
+			if !strings.Contains(response, text) {
 				return false
 			}
 		}
 		return true
 	})
-	if strings.Contains(answer, "canary") {
-		n.t.Errorf("a secret is in %s", answer)
+	if strings.Contains(response, "canary") {
+		n.t.Errorf("a secret is in %s", response)
 	}
 }
 
@@ -226,8 +226,8 @@ func TestBrokersUnavailableAtStart(t *testing.T) {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-		if answer, err := service.ValidateToken(ctx, &auth.ValidateTokenRequest{Token: token}); err != nil || answer.Email != "ada@example.org" {
-			t.Errorf("over %s: %+v, %v", name, answer, err)
+		if response, err := service.ValidateToken(ctx, &auth.ValidateTokenRequest{Token: token}); err != nil || response.Email != "ada@example.org" {
+			t.Errorf("over %s: %+v, %v", name, response, err)
 		}
 		cancel()
 	}

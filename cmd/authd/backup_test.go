@@ -42,9 +42,9 @@ func TestBackupUnderSignUps(t *testing.T) {
 				default:
 				}
 				email := fmt.Sprintf("w%d-%d@example.org", worker, i)
-				status, answer, err := n.try(http.MethodPost, "/v1/users", "", object{"email": email, "password": aPassword})
+				status, response, err := n.try(http.MethodPost, "/v1/users", "", object{"email": email, "password": aPassword})
 				if err != nil || status != http.StatusAccepted {
-					t.Errorf("sign-up during the backup: %d %v %v", status, answer, err)
+					t.Errorf("sign-up during the backup: %d %v %v", status, response, err)
 					return
 				}
 				mu.Lock()
@@ -120,8 +120,8 @@ func TestRestoreEndsAllTokens(t *testing.T) {
 	eve := object{"email": "eve@example.org", "password": aPassword}
 	tokens := []string{n.login(ada), n.login(eve)}
 	succeed(t, dir, "backup", file)
-	if status, answer := n.post("/v1/me/password", tokens[0], object{"old_password": aPassword, "new_password": "a difference engine"}); status != http.StatusOK {
-		t.Fatalf("%d %v", status, answer)
+	if status, response := n.post("/v1/me/password", tokens[0], object{"old_password": aPassword, "new_password": "a difference engine"}); status != http.StatusOK {
+		t.Fatalf("%d %v", status, response)
 	}
 	succeed(t, dir, "key", "revoke")
 	eventually(t, "the tokens end", func() bool { return !n.accepts(tokens[0]) && !n.accepts(tokens[1]) })
@@ -355,8 +355,8 @@ func testUserDelete(t *testing.T, db string, nodes []*node) {
 	}
 	for _, n := range nodes {
 		eventually(t, "the token ends", func() bool { return !n.accepts(token) })
-		if status, answer := n.post("/v1/auth", "", ada); status != http.StatusNotFound {
-			t.Errorf("login: %d %v", status, answer)
+		if status, response := n.post("/v1/auth", "", ada); status != http.StatusNotFound {
+			t.Errorf("login: %d %v", status, response)
 		}
 	}
 	fails(t, dir, []string{"user", "delete", "ada@example.org", "--yes", db}, "no account has the address")

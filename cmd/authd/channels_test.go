@@ -15,8 +15,8 @@ import (
 func (n *node) serves(email string) {
 	n.t.Helper()
 	who := object{"email": email, "password": aPassword}
-	if status, answer := n.post("/v1/users", "", who); status != http.StatusAccepted {
-		n.t.Errorf("sign-up: %d %v", status, answer)
+	if status, response := n.post("/v1/users", "", who); status != http.StatusAccepted {
+		n.t.Errorf("sign-up: %d %v", status, response)
 	}
 	if n.login(who) == "" || !n.ready() {
 		n.t.Error("the node does not serve")
@@ -61,12 +61,12 @@ func TestLogOnAFullDisk(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = n.cmd.Process.Kill(); _ = n.cmd.Wait() })
 	eventually(t, "the node is ready", func() bool {
-		answer, err := http.Get(n.admin + "/readyz")
+		response, err := http.Get(n.admin + "/readyz")
 		if err != nil {
 			return false
 		}
-		defer answer.Body.Close()
-		return answer.StatusCode == http.StatusOK
+		defer response.Body.Close()
+		return response.StatusCode == http.StatusOK
 	})
 	n.serves("ada@example.org")
 	if value := n.metric("log_dropped_lines_total"); value == "" || value == "0" {
@@ -141,8 +141,8 @@ func TestDatabaseFileIsDeleted(t *testing.T) {
 		t.Errorf("the reason is missing: %s", text)
 	}
 	for _, path := range []string{"/v1/users", "/v1/auth"} {
-		if status, answer := n.post(path, "", object{"email": "eve@example.org", "password": aPassword}); status != http.StatusServiceUnavailable {
-			t.Errorf("%s: %d %v, want 503", path, status, answer)
+		if status, response := n.post(path, "", object{"email": "eve@example.org", "password": aPassword}); status != http.StatusServiceUnavailable {
+			t.Errorf("%s: %d %v, want 503", path, status, response)
 		}
 	}
 	if _, err := os.Stat(file); err == nil {

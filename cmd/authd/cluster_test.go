@@ -23,13 +23,13 @@ var ada = object{"email": "ada@example.org", "password": "an analytical engine"}
 // eventually fails the test if condition does not come true.
 func eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	tick, limit := time.NewTicker(20*time.Millisecond), time.After(20*time.Second)
+	tick, limit := time.NewTicker(20*time.Millisecond), time.After(time.Minute)
 	defer tick.Stop()
 	for !condition() {
 		select {
 		case <-tick.C:
 		case <-limit:
-			t.Fatalf("not within 20 s: %s", what)
+			t.Fatalf("not within a minute: %s", what)
 		}
 	}
 }
@@ -37,32 +37,32 @@ func eventually(t *testing.T, what string, condition func() bool) {
 // login returns a token.
 func (n *node) login(credentials object) string {
 	n.t.Helper()
-	status, answer := n.post("/v1/auth", "", credentials)
-	token, _ := answer["token"].(string)
+	status, response := n.post("/v1/auth", "", credentials)
+	token, _ := response["token"].(string)
 	if status != http.StatusOK || token == "" {
-		n.t.Fatalf("login: %d %v", status, answer)
+		n.t.Fatalf("login: %d %v", status, response)
 	}
 	return token
 }
 
 func (n *node) accepts(token string) bool {
 	n.t.Helper()
-	status, answer := n.post("/v1/validate-token", "", object{"token": token})
+	status, response := n.post("/v1/validate-token", "", object{"token": token})
 	if status != http.StatusOK && status != http.StatusUnauthorized {
-		n.t.Errorf("validate-token: %d %v", status, answer)
+		n.t.Errorf("validate-token: %d %v", status, response)
 	}
 	return status == http.StatusOK
 }
 
 // get returns the status of an admin path.
 func (n *node) get(path string) int {
-	answer, err := http.Get(n.admin + path)
+	response, err := http.Get(n.admin + path)
 	if err != nil {
 		n.t.Error(err)
 		return 0
 	}
-	defer answer.Body.Close()
-	return answer.StatusCode
+	defer response.Body.Close()
+	return response.StatusCode
 }
 
 // pair starts two nodes at once on one empty database.
@@ -129,8 +129,8 @@ func aPasswordChangeEndsTokens(t *testing.T, nodes [2]*node) {
 		t.Fatal("the token is not good")
 	}
 	changed := time.Now()
-	if status, answer := nodes[0].post("/v1/me/password", old, object{"old_password": ada["password"], "new_password": "a difference engine"}); status != http.StatusOK {
-		t.Fatalf("change the password: %d %v", status, answer)
+	if status, response := nodes[0].post("/v1/me/password", old, object{"old_password": ada["password"], "new_password": "a difference engine"}); status != http.StatusOK {
+		t.Fatalf("change the password: %d %v", status, response)
 	}
 	if nodes[0].accepts(old) {
 		t.Error("still good on the node of the change")
@@ -216,9 +216,9 @@ func parallelGuesses(t *testing.T, nodes [2]*node) {
 	var guesses sync.WaitGroup
 	for i := range 200 {
 		guesses.Go(func() {
-			status, answer, err := nodes[i%2].try(http.MethodPost, "/v1/auth", "", object{"email": "ada@example.org", "password": fmt.Sprintf("wrong %d", i)})
+			status, response, err := nodes[i%2].try(http.MethodPost, "/v1/auth", "", object{"email": "ada@example.org", "password": fmt.Sprintf("wrong %d", i)})
 			if err != nil || (status != http.StatusNotFound) {
-				t.Errorf("%d %v %v", status, answer, err)
+				t.Errorf("%d %v %v", status, response, err)
 			}
 		})
 	}
@@ -236,12 +236,12 @@ func parallelGuesses(t *testing.T, nodes [2]*node) {
 	// then five guesses lock the account again.
 	eventually(t, "the right password is refused while the account is locked", func() bool {
 		for i := range 6 {
-			if status, answer := nodes[i%2].post("/v1/auth", "", object{"email": "ada@example.org", "password": "wrong"}); status != http.StatusNotFound {
-				t.Fatalf("a guess: %d %v", status, answer)
+			if status, response := nodes[i%2].post("/v1/auth", "", object{"email": "ada@example.org", "password": "wrong"}); status != http.StatusNotFound {
+				t.Fatalf("a guess: %d %v", status, response)
 			}
 		}
-		status, answer := nodes[0].post("/v1/auth", "", ada)
-		return status == http.StatusNotFound && answer["message"] == "Invalid user"
+		status, response := nodes[0].post("/v1/auth", "", ada)
+		return status == http.StatusNotFound && response["message"] == "Invalid user"
 	})
 	for _, n := range nodes {
 		if n.stop(syscall.SIGTERM) != standard.ExitOK {
@@ -251,7 +251,7 @@ func parallelGuesses(t *testing.T, nodes [2]*node) {
 }
 
 // fetch asks for the public keys so many times, over both nodes at once, and counts
-// the answers by status.
+// the responses by status.
 func fetch(t *testing.T, nodes [2]*node, times int) map[int]int {
 	t.Helper()
 	var mu sync.Mutex
@@ -279,9 +279,11 @@ func TestLimitsHoldOverNodes(t *testing.T) {
 	t.Parallel()
 	c, _ := redistest.Config(t)
 	nodes := pair(t, "--rate_limit.peer=400/1h", "--redis.url="+c.URL, "--redis.prefix="+c.Prefix, "--redis.timeout=5s")
+	began := time.Now()
 	counts := fetch(t, nodes, 1200)
 	t.Logf("%v", counts)
-	if n := counts[http.StatusOK]; n < 396 || n > 404 || n+counts[http.StatusTooManyRequests] != 1200 {
+	most := 404 + int(time.Since(began)/(9*time.Second)) // every nine seconds one call more
+	if n := counts[http.StatusOK]; n < 396 || n > most || n+counts[http.StatusTooManyRequests] != 1200 {
 		t.Errorf("%v, want 400 answered, the rest refused", counts)
 	}
 }
@@ -293,11 +295,13 @@ func TestFault37T21RedisOutage(t *testing.T) {
 	c, addr := redistest.Config(t)
 	p := proxytest.New(t, addr)
 	p.Open()
+	began := time.Now()
 	nodes := pair(t, "--rate_limit.peer=400/1h", "--redis.url=redis://"+p.Addr, "--redis.prefix="+c.Prefix, "--lockout.pair=3")
 	nodes[0].post("/v1/users", "", ada)
 	p.Cut()
 	counts := fetch(t, nodes, 1600)
-	if n := counts[http.StatusOK]; n < 700 || n > 800 || n+counts[http.StatusTooManyRequests] != 1600 {
+	most := 800 + 2*int(time.Since(began)/(9*time.Second)) // every nine seconds one call more
+	if n := counts[http.StatusOK]; n < 700 || n > most || n+counts[http.StatusTooManyRequests] != 1600 {
 		t.Errorf("without Redis: %v, want 400 for each node, less what Redis had counted", counts)
 	}
 	for _, n := range nodes {
@@ -313,12 +317,12 @@ func TestFault37T21RedisOutage(t *testing.T) {
 // metrics returns the metrics in the Prometheus text format.
 func (n *node) metrics() string {
 	n.t.Helper()
-	answer, err := http.Get(n.admin + "/metrics")
+	response, err := http.Get(n.admin + "/metrics")
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
 	if err != nil {
 		n.t.Error(err)
 	}

@@ -21,8 +21,8 @@ func (p *program) confirm(what string) error {
 		return standard.UsageError{Err: fmt.Errorf("this would %s; add --yes to confirm. Nothing was done", what)}
 	}
 	fmt.Fprintf(p.Err, "This will %s. Type yes to go on: ", what)
-	answer, err := bufio.NewReader(p.In).ReadString('\n')
-	if err == nil && strings.TrimSpace(answer) != "yes" {
+	response, err := bufio.NewReader(p.In).ReadString('\n')
+	if err == nil && strings.TrimSpace(response) != "yes" {
 		err = errors.New("not confirmed; nothing was done")
 	}
 	return err //nolint:wrapcheck // stdin's

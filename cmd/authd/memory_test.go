@@ -51,22 +51,24 @@ func controlGroup(t *testing.T, limit int64) string {
 	return dir
 }
 
-// realAuthd builds the program as `make build` does: the race detector multiplies memory.
-func realAuthd(t *testing.T) string {
+// build builds authd as `make build` does, and with what that has compiled: without the race
+// detector, which multiplies memory.
+func build(t *testing.T, flags ...string) (program string) {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "authd")
-	cmd := exec.Command("go", "build", "-trimpath", "-tags", "grpcnotrace", "-ldflags", "-s -w", "-o", file, ".")
+	program = filepath.Join(t.TempDir(), "authd")
+	args := append([]string{"build", "-trimpath", "-tags", "grpcnotrace", "-ldflags", "-s -w", "-o", program}, flags...)
+	cmd := exec.Command("go", append(args, ".")...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	return file
+	return program
 }
 
 // R99: authd keeps to the memory limit of its container under a flood of logins, each of
 // which takes 19 MiB.
 func TestLoginsKeepToTheMemoryLimit(t *testing.T) {
-	group, program, dir := controlGroup(t, leastMemory), realAuthd(t), t.TempDir()
+	group, program, dir := controlGroup(t, leastMemory), build(t), t.TempDir()
 	cmd := exec.Command("/bin/sh", "-c", `echo $$ >"$0" && exec "$@"`, filepath.Join(group, "cgroup.procs"), program, "serve", "--hash.workers=2",
 		"--http.addr=127.0.0.1:0", "--admin.addr=127.0.0.1:0", "--grpc.addr=127.0.0.1:0", "--nats.url=embedded", "--nats.embedded.addr=127.0.0.1:0",
 		"--rate_limit.peer=off", "--lockout.network=100000")

@@ -15,7 +15,7 @@ import (
 	"github.com/chassi-go/chassi/internal/contracttest"
 )
 
-// openAPI checks answers against the document.
+// openAPI checks responses against the document.
 type openAPI struct {
 	document any
 	compiler *jsonschema.Compiler
@@ -37,9 +37,9 @@ var loadOpenAPI = sync.OnceValues(func() (*openAPI, error) {
 	return o, o.compiler.AddResource("openapi.json", document)
 })
 
-// checkAnswer fails the test for an answer of a described operation that the
+// checkResponse fails the test for a response of a described operation that the
 // document does not have: another status, another type, another body.
-func checkAnswer(t *testing.T, method, path string, answer *http.Response, body []byte) {
+func checkResponse(t *testing.T, method, path string, reply *http.Response, body []byte) {
 	t.Helper()
 	o, err := loadOpenAPI()
 	if err != nil {
@@ -49,24 +49,24 @@ func checkAnswer(t *testing.T, method, path string, answer *http.Response, body 
 	if operation == nil {
 		return // not of the contract: an unknown path
 	}
-	response := lookup(operation, "responses", strconv.Itoa(answer.StatusCode))
+	response := lookup(operation, "responses", strconv.Itoa(reply.StatusCode))
 	if response == nil {
-		t.Errorf("%s %s answered %d, which the document does not have: %s", method, path, answer.StatusCode, body)
+		t.Errorf("%s %s responded with %d, which the document does not have: %s", method, path, reply.StatusCode, body)
 		return
 	}
-	kind, _, _ := strings.Cut(answer.Header.Get("Content-Type"), ";")
+	kind, _, _ := strings.Cut(reply.Header.Get("Content-Type"), ";")
 	ref, _ := lookup(response, "content", kind, "schema", "$ref").(string)
 	if ref == "" {
-		t.Errorf("%s %s answered %d as %q, which the document does not have", method, path, answer.StatusCode, kind)
+		t.Errorf("%s %s responded with %d as %q, which the document does not have", method, path, reply.StatusCode, kind)
 		return
 	}
 	if err := o.validate(ref, body); err != nil {
-		t.Errorf("%s %s answered %d with %s: %v", method, path, answer.StatusCode, body, err)
+		t.Errorf("%s %s responded with %d with %s: %v", method, path, reply.StatusCode, body, err)
 	}
 	if kind == "application/problem+json" {
 		var problem struct{ Error string }
 		if err := json.Unmarshal(body, &problem); err != nil || lookup(response, "content", kind, "examples", problem.Error) == nil {
-			t.Errorf("%s %s answered %d with the reason %q, which the document does not name", method, path, answer.StatusCode, problem.Error)
+			t.Errorf("%s %s responded with %d with the reason %q, which the document does not name", method, path, reply.StatusCode, problem.Error)
 		}
 	}
 }
@@ -106,19 +106,19 @@ func TestContractIsServed(t *testing.T) {
 		"/openapi.json": `"openapi": "3.1.0"`, "/docs": `data-document="openapi.json"`,
 		"/docs/scalar.js": "createApiReference", "/docs/start.js": "createApiReference",
 	} {
-		answer, err := http.Get(n.http + path)
+		response, err := http.Get(n.http + path)
 		if err != nil {
 			t.Fatal(err)
 		}
 		var body bytes.Buffer
-		if _, err := body.ReadFrom(answer.Body); err != nil {
+		if _, err := body.ReadFrom(response.Body); err != nil {
 			t.Fatal(err)
 		}
-		answer.Body.Close()
-		if answer.StatusCode != http.StatusOK || !strings.Contains(body.String(), want) {
-			t.Errorf("%s: %d %.200s", path, answer.StatusCode, body.String())
+		response.Body.Close()
+		if response.StatusCode != http.StatusOK || !strings.Contains(body.String(), want) {
+			t.Errorf("%s: %d %.200s", path, response.StatusCode, body.String())
 		}
-		if policy := answer.Header.Get("Content-Security-Policy"); strings.Contains(policy, "script-src 'self'") != (path == "/docs") {
+		if policy := response.Header.Get("Content-Security-Policy"); strings.Contains(policy, "script-src 'self'") != (path == "/docs") {
 			t.Errorf("%s: Content-Security-Policy: %s", path, policy)
 		}
 	}

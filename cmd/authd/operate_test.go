@@ -71,12 +71,12 @@ func TestAdminListenerShowsNoSecret(t *testing.T) {
 // ask returns the uncompressed response of the admin listener.
 func (n *node) ask(path string) string {
 	n.t.Helper()
-	answer, err := http.Get(n.admin + path)
+	response, err := http.Get(n.admin + path)
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func (n *node) ask(path string) string {
 }
 
 // R76: a page that a browser shows on this machine cannot read the admin listener.
-func TestAdminListenerAnswersToNoWebPage(t *testing.T) {
+func TestAdminListenerRespondsToNoWebPage(t *testing.T) {
 	t.Parallel()
 	n := start(t, t.TempDir(), "--admin.hosts=metrics.internal")
 	for _, c := range []struct {
@@ -105,13 +105,13 @@ func TestAdminListenerAnswersToNoWebPage(t *testing.T) {
 		}
 		request.Host = c.host
 		request.Header.Set("Sec-Fetch-Site", c.site)
-		answer, err := http.DefaultClient.Do(request)
+		response, err := http.DefaultClient.Do(request)
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = answer.Body.Close()
-		if answer.StatusCode != c.want {
-			t.Errorf("host %q, site %q: %d, want %d", c.host, c.site, answer.StatusCode, c.want)
+		_ = response.Body.Close()
+		if response.StatusCode != c.want {
+			t.Errorf("host %q, site %q: %d, want %d", c.host, c.site, response.StatusCode, c.want)
 		}
 	}
 }

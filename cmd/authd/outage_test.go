@@ -46,7 +46,7 @@ func TestFault35StartWithoutDatabase(t *testing.T) {
 	}
 }
 
-// Fault 34: while the database is unavailable every answer is a retryable 503, never a 500, a token
+// Fault 34: while the database is unavailable every response is a retryable 503, never a 500, a token
 // is not taken on trust, and all heals by itself.
 func TestFault34DatabaseOutage(t *testing.T) {
 	t.Parallel()
@@ -65,15 +65,15 @@ func TestFault34DatabaseOutage(t *testing.T) {
 		t.Errorf("healthz %d, want 200", live)
 	}
 	eventually(t, "validation fails closed", func() bool {
-		status, answer := n.post("/v1/validate-token", "", object{"token": token})
+		status, response := n.post("/v1/validate-token", "", object{"token": token})
 		if status != http.StatusOK && status != http.StatusServiceUnavailable {
-			t.Errorf("validate-token: %d %v", status, answer)
+			t.Errorf("validate-token: %d %v", status, response)
 		}
 		return status == http.StatusServiceUnavailable
 	})
 	for _, path := range []string{"/v1/auth", "/v1/users"} {
-		if status, answer := n.post(path, "", ada); status != http.StatusServiceUnavailable {
-			t.Errorf("%s: %d %v, want 503", path, status, answer)
+		if status, response := n.post(path, "", ada); status != http.StatusServiceUnavailable {
+			t.Errorf("%s: %d %v, want 503", path, status, response)
 		}
 	}
 

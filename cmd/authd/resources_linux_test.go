@@ -43,9 +43,9 @@ func TestDescriptorsRunOut(t *testing.T) {
 		}
 		n.awaitLog(`"connections cannot be accepted","service":"authd","server":"http"`)
 		for range 20 {
-			status, answer := n.post("/v1/auth", "", ada)
+			status, response := n.post("/v1/auth", "", ada)
 			if status != http.StatusOK && status != http.StatusServiceUnavailable {
-				t.Errorf("login without free descriptors: %d %v, want 200 or 503", status, answer)
+				t.Errorf("login without free descriptors: %d %v, want 200 or 503", status, response)
 			}
 		}
 		for _, c := range held {
@@ -86,7 +86,7 @@ func TestBackupToAFullDisk(t *testing.T) {
 // time zones, no /etc.
 func TestServesInAnEmptyRoot(t *testing.T) {
 	t.Parallel()
-	program, root := realAuthd(t), t.TempDir()
+	program, root := build(t), t.TempDir()
 	if os.Geteuid() != 0 {
 		t.Skip("chroot needs root: run the test as root")
 	}

@@ -55,9 +55,9 @@ func TestRollingRestartsFailNoCall(t *testing.T) {
 					return
 				default:
 				}
-				answer, err := front.Client().Post(front.URL+"/v1/validate-token", "application/json", bytes.NewReader(body))
+				response, err := front.Client().Post(front.URL+"/v1/validate-token", "application/json", bytes.NewReader(body))
 				if err == nil {
-					err = wantOK(answer)
+					err = wantOK(response)
 				}
 				if calls.Add(1); err != nil && failed.Add(1) <= 10 {
 					t.Error(err)

@@ -26,7 +26,7 @@ import (
 
 // schemes are those of the settings that hold a URL.
 var schemes = map[string]string{
-	"nats.url": "nats", "nats.answers.url": "tls", "amqp.url": "amqp", "amqp.answers.url": "amqps", "redis.url": "redis",
+	"nats.url": "nats", "nats.responses.url": "tls", "amqp.url": "amqp", "amqp.responses.url": "amqps", "redis.url": "redis",
 	"database.url": "postgres", "trace.endpoint": "http", "sentry.dsn": "https",
 }
 
@@ -235,11 +235,11 @@ func runAway(t *testing.T, c *Config) string {
 }
 
 func bodyOf(url string) string {
-	answer, err := http.Get(url)
+	response, err := http.Get(url)
 	if err != nil {
 		return err.Error()
 	}
-	defer answer.Body.Close()
-	text, _ := io.ReadAll(answer.Body)
+	defer response.Body.Close()
+	text, _ := io.ReadAll(response.Body)
 	return string(text)
 }

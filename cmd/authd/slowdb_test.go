@@ -14,7 +14,7 @@ import (
 	"github.com/chassi-go/chassi/internal/proxytest"
 )
 
-// outcomes counts answers by call and status or reason.
+// outcomes counts responses by call and status or reason.
 type outcomes struct {
 	mu     sync.Mutex
 	counts map[string]int
@@ -26,7 +26,7 @@ func (o *outcomes) add(call, outcome string) {
 	o.counts[call+" "+outcome]++
 }
 
-// of returns how many answers to a call there were, and how many that are not the wanted one.
+// of returns how many responses to a call there were, and how many that are not the wanted one.
 func (o *outcomes) of(call, want string) (all, others int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -70,23 +70,23 @@ func ask(method, url, bearer, body string) string {
 	if bearer != "" {
 		request.Header.Set("Authorization", "Bearer "+bearer)
 	}
-	answer, err := http.DefaultClient.Do(request)
+	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return err.Error()
 	}
-	defer answer.Body.Close()
+	defer response.Body.Close()
 	var problem struct {
 		Error  string
 		Checks map[string]struct{ Error string }
 	}
-	_ = json.NewDecoder(answer.Body).Decode(&problem)
+	_ = json.NewDecoder(response.Body).Decode(&problem)
 	if problem.Error != "" {
 		return problem.Error
 	}
 	if database := problem.Checks["database"].Error; database != "" {
 		return database
 	}
-	return strconv.Itoa(answer.StatusCode)
+	return strconv.Itoa(response.StatusCode)
 }
 
 // caller makes the calls of a mix, of several accounts.

@@ -88,7 +88,7 @@ func TestStopFitsWhereAuthdIsRun(t *testing.T) {
 }
 
 // systemd is notified that the program runs, also while the database is unavailable.
-func TestNotifiesSystemdBeforeTheDatabaseAnswers(t *testing.T) {
+func TestNotifiesSystemdBeforeTheDatabaseResponds(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})

@@ -72,7 +72,7 @@ func TestConfirmOnATerminal(t *testing.T) {
 	dir, db := t.TempDir(), "--database.url="+dbtest.SQLite(t)
 	succeed(t, dir, "migrate", db)
 	succeed(t, dir, append([]string{"user", "add", "ada@example.org", db}, cheap...)...)
-	ask := func(answer string, args ...string) (string, int) {
+	ask := func(response string, args ...string) (string, int) {
 		t.Helper()
 		user, program := terminal(t)
 		cmd := authd(dir, append(args, db)...)
@@ -86,18 +86,18 @@ func TestConfirmOnATerminal(t *testing.T) {
 		if err != nil {
 			t.Fatalf("no question: %q, %v", text, err)
 		}
-		if _, err := user.WriteString(answer); err != nil {
+		if _, err := user.WriteString(response); err != nil {
 			t.Fatal(err)
 		}
 		rest, _ := io.ReadAll(shown) // EIO at the end
 		_ = cmd.Wait()
 		return text + string(rest), cmd.ProcessState.ExitCode()
 	}
-	for _, answer := range []string{"no\n", "\n", "y\n", "yes please\n", "\x04"} {
+	for _, response := range []string{"no\n", "\n", "y\n", "yes please\n", "\x04"} {
 		for _, args := range [][]string{{"user", "delete", "ada@example.org"}, {"key", "reset", "--token.master_key=" + newMasterKey()}} {
-			out, code := ask(answer, args...)
-			if code != standard.ExitFailed || !strings.Contains(out, "Type yes to go on:") || answer != "\x04" && !strings.Contains(out, "nothing was done") {
-				t.Errorf("%v, %q: exit %d\n%s", args, answer, code, out)
+			out, code := ask(response, args...)
+			if code != standard.ExitFailed || !strings.Contains(out, "Type yes to go on:") || response != "\x04" && !strings.Contains(out, "nothing was done") {
+				t.Errorf("%v, %q: exit %d\n%s", args, response, code, out)
 			}
 		}
 	}

@@ -61,11 +61,11 @@ func loginSpans(t *testing.T, url string, args ...string) []exportedSpan {
 	n := launchProgram(t, cmd)
 	n.awaitLog(`"msg":"serving"`)
 	credentials := object{"email": email, "password": secret}
-	if status, answer := n.post("/v1/users", "", credentials); status != http.StatusAccepted {
-		t.Fatalf("sign-up: %d %v", status, answer)
+	if status, response := n.post("/v1/users", "", credentials); status != http.StatusAccepted {
+		t.Fatalf("sign-up: %d %v", status, response)
 	}
-	if status, answer := n.post("/v1/auth", "", credentials); status != http.StatusOK {
-		t.Fatalf("login: %d %v", status, answer)
+	if status, response := n.post("/v1/auth", "", credentials); status != http.StatusOK {
+		t.Fatalf("login: %d %v", status, response)
 	}
 	if code := n.stop(syscall.SIGTERM); code != standard.ExitOK {
 		t.Fatalf("exit code %d", code)

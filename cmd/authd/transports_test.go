@@ -156,7 +156,7 @@ func exercise(t *testing.T, s auth.Service, name string, token *string) {
 }
 
 // Fault 1 on every transport: SIGTERM under load, and not one call that was
-// accepted goes without its answer.
+// accepted goes without its response.
 func TestFault01SigtermOnEveryTransport(t *testing.T) {
 	t.Parallel()
 	url, prefix := rabbit(t)
@@ -191,7 +191,7 @@ func TestFault01SigtermOnEveryTransport(t *testing.T) {
 			})
 		}
 	}
-	waitFor(t, 20*time.Second, "calls on every transport", func() bool {
+	eventually(t, "calls on every transport", func() bool {
 		busy := 0
 		calls.Range(func(_, count any) bool {
 			if count.(*atomic.Int64).Load() > 200 {
@@ -222,7 +222,7 @@ func TestFault01SigtermOnEveryTransport(t *testing.T) {
 		return true
 	})
 	calls.Range(func(name, count any) bool {
-		// Every call that was accepted has a line, and every answer was counted.
+		// Every call that was accepted has a line, and every response was counted.
 		accepted := 0
 		for line := range strings.Lines(n.text() + second.text()) {
 			if strings.Contains(line, `"msg":"call"`) && strings.Contains(line, fmt.Sprintf(`"transport":%q`, name)) {
@@ -238,20 +238,6 @@ func TestFault01SigtermOnEveryTransport(t *testing.T) {
 	})
 }
 
-func waitFor(t *testing.T, patience time.Duration, what string, condition func() bool) {
-	t.Helper()
-	ticker := time.NewTicker(5 * time.Millisecond)
-	defer ticker.Stop()
-	deadline := time.After(patience)
-	for !condition() {
-		select {
-		case <-ticker.C:
-		case <-deadline:
-			t.Fatalf("not within %v: %s", patience, what)
-		}
-	}
-}
-
 // A disabled transport does not listen.
 func TestTransportsOff(t *testing.T) {
 	t.Parallel()
@@ -259,7 +245,7 @@ func TestTransportsOff(t *testing.T) {
 	if n.grpc != "" || n.nats != "" {
 		t.Errorf("grpc %q, nats %q", n.grpc, n.nats)
 	}
-	if answer, err := http.Get(n.http + "/.well-known/jwks.json"); err != nil || answer.StatusCode != http.StatusOK {
-		t.Errorf("%v, %v", answer, err)
+	if response, err := http.Get(n.http + "/.well-known/jwks.json"); err != nil || response.StatusCode != http.StatusOK {
+		t.Errorf("%v, %v", response, err)
 	}
 }

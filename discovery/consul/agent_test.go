@@ -29,7 +29,7 @@ type agent struct {
 	services map[string]*service // by ID
 	index    uint64
 	changed  chan struct{} // closed with each change
-	zero     bool          // answer with index 0
+	zero     bool          // respond with index 0
 	queries  []string      // what was asked of /v1/health/service
 	registry int           // registrations
 }

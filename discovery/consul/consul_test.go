@@ -192,7 +192,7 @@ func TestAgentRestarts(t *testing.T) {
 	a.stop()
 	a.forget()
 	disctest.Eventually(t, "both have noticed", func() bool {
-		return sourceLog.Count("discovery fails") == 1 && registrationLog.Count("cannot be told") == 1
+		return sourceLog.Count("discovery fails") == 1 && registrationLog.Count("cannot be updated") == 1
 	})
 	a.start(t)
 	disctest.Eventually(t, "both work again", func() bool {
@@ -274,7 +274,7 @@ func TestStartWithoutAgent(t *testing.T) {
 	a.stop()
 	var l disctest.Log
 	register(t, config(a.url(), &l), consul.Service{Name: "auth", Addr: "10.0.0.1:80"})
-	disctest.Eventually(t, "the loss is logged", func() bool { return l.Count("cannot be told") == 1 })
+	disctest.Eventually(t, "the loss is logged", func() bool { return l.Count("cannot be updated") == 1 })
 	a.start(t)
 	disctest.Eventually(t, "registered", func() bool { return l.Count("msg=registered") == 1 })
 	if !strings.Contains(states(t, a.url(), "auth"), "passing") {
@@ -293,10 +293,10 @@ func TestStopWithoutAgent(t *testing.T) {
 	a.stop()
 }
 
-// What answers need not be an agent, and need not answer.
+// What answers need not be an agent, and need not respond.
 func TestRubbish(t *testing.T) {
 	t.Parallel()
-	answers := map[string]http.HandlerFunc{
+	responses := map[string]http.HandlerFunc{
 		"no index": func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("[]")) },
 		"no JSON": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X-Consul-Index", "1")
@@ -313,10 +313,10 @@ func TestRubbish(t *testing.T) {
 		},
 		"never": func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
 	}
-	for name, answer := range answers {
+	for name, response := range responses {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			server := httptest.NewServer(answer)
+			server := httptest.NewServer(response)
 			defer server.Close()
 			var l disctest.Log
 			source := newSource(t, config(server.URL, &l), "auth", "")

@@ -30,7 +30,7 @@ func TestHostileAgents(t *testing.T) {
 			}
 			return s
 		},
-		Answer: func(w http.ResponseWriter, list []disctest.Entry) { write(w, entries(list)) },
+		Response: func(w http.ResponseWriter, list []disctest.Entry) { write(w, entries(list)) },
 		Malformed: func(w http.ResponseWriter) {
 			write(w, append(entries(disctest.Usable), nil, 7, "text", []int{1}, map[string]any{"Service": map[string]any{"Port": "80"}}, map[string]any{"Node": "x"}))
 		},

@@ -19,8 +19,8 @@ type Source struct {
 	agent agent
 	path  string
 	query url.Values
-	index uint64 // of the last answer; 0 for a non-blocking query
-	known bool   // whether the last answer was a success
+	index uint64 // of the last response; 0 for a non-blocking query
+	known bool   // whether the last response was a success
 	pace  api.Pace
 }
 
@@ -90,7 +90,7 @@ func (s *Source) Next(ctx context.Context) ([]string, error) {
 	return addrs, nil
 }
 
-// ask returns the index of the answer.
+// ask returns the index of the response.
 func (s *Source) ask(ctx context.Context, out any) (uint64, error) {
 	within := s.agent.Timeout
 	s.query.Del("index")

@@ -133,15 +133,15 @@ func (l *cluster) authorized(ctx context.Context, do func() error) error {
 		}
 		l.login = ""
 	}
-	var answer struct{ Token string }
+	var response struct{ Token string }
 	body := struct {
 		Name     string `json:"name"`
 		Password string `json:"password"`
 	}{l.User, l.Password}
-	if _, err := l.client.Do(ctx, l.request("/v3/auth/authenticate", body, &answer)); err != nil {
+	if _, err := l.client.Do(ctx, l.request("/v3/auth/authenticate", body, &response)); err != nil {
 		return err
 	}
-	l.login = answer.Token
+	l.login = response.Token
 	return do()
 }
 

@@ -201,7 +201,7 @@ func TestKillNine(t *testing.T) {
 			disctest.Expect(t, updates, "10.0.0.1:80")
 			m.kill()
 			disctest.Eventually(t, "both have noticed", func() bool {
-				return sourceLog.Count("discovery fails") == 1 && registrationLog.Count("cannot be told") == 1
+				return sourceLog.Count("discovery fails") == 1 && registrationLog.Count("cannot be updated") == 1
 			})
 			if wipe {
 				os.RemoveAll(m.dir)
@@ -216,7 +216,7 @@ func TestKillNine(t *testing.T) {
 			}
 			m.put(t, "services/auth/b", authB)
 			disctest.Expect(t, updates, "10.0.0.1:80", "10.0.0.2:80")
-			if lost, told := sourceLog.Count("discovery fails"), registrationLog.Count("cannot be told"); lost != 1 || told != 1 {
+			if lost, told := sourceLog.Count("discovery fails"), registrationLog.Count("cannot be updated"); lost != 1 || told != 1 {
 				t.Errorf("one failure is logged %d and %d times", lost, told)
 			}
 		})
@@ -246,7 +246,7 @@ func TestFailover(t *testing.T) {
 	disctest.Expect(t, updates, "10.0.0.1:80", "10.0.0.2:80")
 }
 
-// The first member takes connections and never answers.
+// The first member takes connections and never responds.
 func TestHungMember(t *testing.T) {
 	t.Parallel()
 	hung, err := net.Listen("tcp", "127.0.0.1:0")
@@ -280,7 +280,7 @@ func TestStartWithoutEtcd(t *testing.T) {
 	m := newMembers(t, 1)[0]
 	var l disctest.Log
 	register(t, config(&l, m), "10.0.0.1:80", nil)
-	disctest.Eventually(t, "the loss is logged", func() bool { return l.Count("cannot be told") == 1 })
+	disctest.Eventually(t, "the loss is logged", func() bool { return l.Count("cannot be updated") == 1 })
 	m.start(t)
 	m.await(t)
 	disctest.Eventually(t, "registered", func() bool { return m.value(t, "services/auth/10.0.0.1:80") == authA })

@@ -34,7 +34,7 @@ func TestHostileMembers(t *testing.T) {
 			}
 			return s
 		},
-		Answer: func(w http.ResponseWriter, list []disctest.Entry) { write(w, pairs(list)) },
+		Response: func(w http.ResponseWriter, list []disctest.Entry) { write(w, pairs(list)) },
 		Malformed: func(w http.ResponseWriter) {
 			all := pairs(disctest.Usable)
 			for i, value := range []string{"", "text", "{", `{"Addr":7}`, `["a:1"]`, `{"Addr":""}`, "\x00\xff"} {

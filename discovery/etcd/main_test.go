@@ -142,20 +142,20 @@ func (m *member) del(t *testing.T, key string) {
 // value returns what is under a key, "" for nothing.
 func (m *member) value(t *testing.T, key string) string {
 	t.Helper()
-	var answer struct{ KVs []struct{ Value []byte } }
-	m.do(t, "/v3/kv/range", `{"key":"$`+key+`$"}`, &answer)
-	if len(answer.KVs) == 0 {
+	var response struct{ KVs []struct{ Value []byte } }
+	m.do(t, "/v3/kv/range", `{"key":"$`+key+`$"}`, &response)
+	if len(response.KVs) == 0 {
 		return ""
 	}
-	return string(answer.KVs[0].Value)
+	return string(response.KVs[0].Value)
 }
 
 func (m *member) leases(t *testing.T) []string {
 	t.Helper()
-	var answer struct{ Leases []struct{ ID string } }
-	m.do(t, "/v3/lease/leases", `{}`, &answer)
+	var response struct{ Leases []struct{ ID string } }
+	m.do(t, "/v3/lease/leases", `{}`, &response)
 	var ids []string
-	for _, l := range answer.Leases {
+	for _, l := range response.Leases {
 		ids = append(ids, l.ID)
 	}
 	return ids

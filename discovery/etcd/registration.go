@@ -130,9 +130,9 @@ func (r *registry) isThere(ctx context.Context) (bool, error) {
 	if !r.tried {
 		return false, nil
 	}
-	var answer struct{ KVs []pair }
-	err := r.cluster.call(ctx, "/v3/kv/range", map[string]any{"key": r.key, "keys_only": true}, &answer)
-	return err == nil && len(answer.KVs) == 1 && strconv.FormatInt(answer.KVs[0].Lease, 10) == r.lease, err
+	var response struct{ KVs []pair }
+	err := r.cluster.call(ctx, "/v3/kv/range", map[string]any{"key": r.key, "keys_only": true}, &response)
+	return err == nil && len(response.KVs) == 1 && strconv.FormatInt(response.KVs[0].Lease, 10) == r.lease, err
 }
 
 func (r *registry) withdraw(ctx context.Context) error {

@@ -71,15 +71,15 @@ func (s *Source) list() []string {
 
 func (s *Source) get(ctx context.Context) error {
 	in := map[string]any{"key": encode(s.folder), "range_end": encode(after(s.folder))}
-	var answer struct {
+	var response struct {
 		Header header
 		KVs    []pair
 	}
-	if err := s.cluster.call(ctx, "/v3/kv/range", in, &answer); err != nil {
+	if err := s.cluster.call(ctx, "/v3/kv/range", in, &response); err != nil {
 		return err
 	}
-	s.addrs, s.revision = make(map[string]string, len(answer.KVs)), answer.Header.Revision
-	for _, kv := range answer.KVs {
+	s.addrs, s.revision = make(map[string]string, len(response.KVs)), response.Header.Revision
+	for _, kv := range response.KVs {
 		s.put(kv)
 	}
 	return nil

@@ -47,7 +47,7 @@ type apiServer struct {
 	lists   int
 	watches []url.Values
 	gone    bool // answer a watch from too old a version by the status 410
-	broken  bool // answer 500
+	broken  bool // respond with 500
 }
 
 func startAPIServer(t *testing.T) *apiServer {

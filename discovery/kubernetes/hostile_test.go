@@ -33,7 +33,7 @@ func TestHostileAPIServers(t *testing.T) {
 			}
 			return s
 		},
-		Answer: func(w http.ResponseWriter, list []disctest.Entry) { write(w, slices(list)) },
+		Response: func(w http.ResponseWriter, list []disctest.Entry) { write(w, slices(list)) },
 		Malformed: func(w http.ResponseWriter) {
 			named := map[string]string{"name": "bad"}
 			write(w, append(slices(disctest.Usable), nil, 7, "text", map[string]any{"metadata": named, "ports": "x"},

@@ -97,19 +97,19 @@ const maxSlices = 10_000
 
 func (s *Source) list(ctx context.Context) error {
 	s.slices = nil
-	var answer struct {
+	var response struct {
 		Metadata struct{ ResourceVersion string }
 		Items    []json.RawMessage
 	}
-	r, err := s.request(s.query, &answer)
+	r, err := s.request(s.query, &response)
 	if err != nil {
 		return err
 	}
 	if _, err := s.client.Do(ctx, r); err != nil {
 		return err
 	}
-	s.slices, s.version = make(map[string]slice, len(answer.Items)), answer.Metadata.ResourceVersion
-	for i, raw := range answer.Items {
+	s.slices, s.version = make(map[string]slice, len(response.Items)), response.Metadata.ResourceVersion
+	for i, raw := range response.Items {
 		item := readSlice(raw)
 		if item.Metadata.Name == "" {
 			item.Metadata.Name = "item " + strconv.Itoa(i)

@@ -24,8 +24,8 @@ import (
 	"github.com/chassi-go/chassi/transport/natsapi"
 )
 
-// Retention is how long a stream keeps messages: less than the inbox of a subscription
-// recognizes them.
+// Retention is how long a stream keeps messages. It is shorter than the time for which the inbox
+// of a subscription recognizes a repeated message.
 const Retention = 6 * 24 * time.Hour
 
 // dedupeWindow is the time in which a repeated id is dropped.
@@ -160,16 +160,16 @@ func headerOf(m event.Message) nats.Header {
 func messageOf(topic string, m jetstream.Msg) (event.Message, error) {
 	out := event.Message{Topic: topic, Body: m.Data()}
 	own := map[string]*string{idHeader: &out.ID, keyHeader: &out.Key, targetHeader: &out.Target, replayHeader: &out.Replay}
-	for key, values := range m.Headers() {
-		into := own[key]
+	for key := range m.Headers() {
+		into, value := own[key], m.Headers().Get(key)
 		switch {
 		case into != nil:
 			var err error
-			if *into, err = strconv.Unquote(values[0]); err != nil {
+			if *into, err = strconv.Unquote(value); err != nil {
 				return out, fmt.Errorf("header %s: %w", key, err)
 			}
-		case !strings.HasPrefix(key, "Nats-") && transport.CheckPair(key, values[0]) == nil:
-			out.Headers.Set(key, values[0])
+		case !strings.HasPrefix(key, "Nats-") && transport.CheckPair(key, value) == nil:
+			out.Headers.Set(key, value)
 		}
 	}
 	if out.ID == "" {
@@ -194,7 +194,7 @@ func (b *Backend) Declare(ctx context.Context, topic, subscription, position str
 	switch {
 	case err != nil:
 		return "", err
-	case at > state.LastSeq: // the stream was created anew
+	case at > state.LastSeq: // the stream was deleted and created again
 		return "0", nil
 	case at+1 < state.FirstSeq:
 		b.logger.Error("NATS: events expired before the subscription received them",

@@ -38,12 +38,12 @@ func awaitCalls(t *testing.T, each ...*process) {
 	}
 }
 
-// expect logs figures, and fails the test if more than maxFailed of the answers are failures.
-func expect(t *testing.T, what string, maxFailed int, answers []answer) {
+// expect logs figures, and fails the test if more than maxFailed of the responses are failures.
+func expect(t *testing.T, what string, maxFailed int, responses []response) {
 	t.Helper()
-	failed := failures(answers)
-	longest, p99 := slowest(answers)
-	t.Logf("%s: %d calls, %d failed, 99%% within %v, the slowest %v", what, len(answers), len(failed), p99, longest)
+	failed := failures(responses)
+	longest, p99 := slowest(responses)
+	t.Logf("%s: %d calls, %d failed, 99%% within %v, the slowest %v", what, len(responses), len(failed), p99, longest)
 	if len(failed) > maxFailed {
 		t.Errorf("%s: %d failed, want at most %d; the first: %+v", what, len(failed), maxFailed, failed[0])
 	}
@@ -125,9 +125,9 @@ func TestTheSlowOneGetsLess(t *testing.T) {
 	slow.Delay(50 * time.Millisecond)
 	l.wait(100) // it takes some to be found out
 	beforeA, beforeB := a.asked.Load(), b.asked.Load()
-	answers := l.wait(200)
+	responses := l.wait(200)
 	ofA, ofB := a.asked.Load()-beforeA, b.asked.Load()-beforeB
-	expect(t, "one is slow", 0, answers)
+	expect(t, "one is slow", 0, responses)
 	t.Logf("the slow one got %d calls, the fast one %d", ofA, ofB)
 	if ofB < 5*ofA || ofA == 0 {
 		t.Errorf("the slow one got %d calls, the fast one %d", ofA, ofB)
@@ -174,14 +174,14 @@ func (n *notes) awaitOpen(t *testing.T, instances int) {
 	})
 }
 
-// isAway judges the answers since authd has gone.
+// isAway judges the responses since authd has gone.
 func (n *notes) isAway(t *testing.T, l *load, gone time.Time) {
 	t.Helper()
 	_, detail := n.ready()
 	t.Logf("breakers open after %v: %s", time.Since(gone).Round(time.Millisecond), detail)
-	answers := l.wait(150)
-	longest, p99 := slowest(answers)
-	t.Logf("%d calls, 99%% refused within %v, the slowest %v", len(answers), p99, longest)
+	responses := l.wait(150)
+	longest, p99 := slowest(responses)
+	t.Logf("%d calls, 99%% refused within %v, the slowest %v", len(responses), p99, longest)
 	if p99 > limit/5 {
 		t.Errorf("refused within %v, want a small part of %v", p99, limit)
 	}
@@ -201,8 +201,8 @@ func (n *notes) isAway(t *testing.T, l *load, gone time.Time) {
 func (l *load) awaitWork(t *testing.T, back time.Time) {
 	t.Helper()
 	worked := func() bool {
-		answers := l.since(back)
-		return len(failures(answers)) < len(answers)
+		responses := l.since(back)
+		return len(failures(responses)) < len(responses)
 	}
 	eventually(t, "it works again", worked)
 	took := time.Since(back)

@@ -39,7 +39,7 @@ type Config struct {
 	Auth Auth              `config:"auth"`
 }
 
-// Auth configures where authd is and how it is called.
+// Auth configures the calls to authd: its addresses and the transport.
 type Auth struct {
 	remote.Config
 

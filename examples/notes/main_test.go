@@ -75,7 +75,9 @@ var buildAuthd = sync.OnceValues(func() (string, error) {
 		}
 	}
 	file := filepath.Join(authdDir, "authd")
-	out, err := exec.Command("go", "build", "-tags", "grpcnotrace", "-o", file, "../../cmd/authd").CombinedOutput()
+	build := exec.Command("go", "build", "-trimpath", "-tags", "grpcnotrace", "-o", file, "../../cmd/authd") // as make build does
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := build.CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("build authd: %w: %s", err, out)
 	}

@@ -233,8 +233,8 @@ func startNotesBy(t *testing.T, dns, token string, args ...string) *notes {
 	return &notes{p, "http://" + p.addr("http"), "http://" + p.addr("admin"), token}
 }
 
-// answer is a response and its time.
-type answer struct {
+// response is a response and its time.
+type response struct {
 	at         time.Time
 	took       time.Duration
 	status     int // 0 for none
@@ -245,7 +245,7 @@ type answer struct {
 var httpClient = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100}, Timeout: 10 * time.Second}
 
 // ask makes a request. A timeout goes along if it is not 0.
-func (n *notes) ask(method, path, token, body string, timeout time.Duration) (a answer) {
+func (n *notes) ask(method, path, token, body string, timeout time.Duration) (a response) {
 	a.at = time.Now()
 	defer func() { a.took = time.Since(a.at) }()
 	request, err := http.NewRequest(method, n.url+path, strings.NewReader(body))
@@ -277,15 +277,15 @@ func (n *notes) ask(method, path, token, body string, timeout time.Duration) (a 
 // limit is the deadline of the callers that load makes.
 const limit = 2 * time.Second
 
-func (n *notes) list() answer { return n.ask(http.MethodGet, "/v1/notes", n.token, "", limit) }
+func (n *notes) list() response { return n.ask(http.MethodGet, "/v1/notes", n.token, "", limit) }
 
 // load makes about 100 calls per second, whether earlier ones have completed or not.
 type load struct {
 	t    *testing.T
 	stop func()
 
-	mu      sync.Mutex
-	answers []answer
+	mu        sync.Mutex
+	responses []response
 }
 
 func (n *notes) load() *load {
@@ -305,7 +305,7 @@ func (n *notes) load() *load {
 				a := n.list()
 				l.mu.Lock()
 				defer l.mu.Unlock()
-				l.answers = append(l.answers, a)
+				l.responses = append(l.responses, a)
 			})
 		}
 	})
@@ -314,11 +314,11 @@ func (n *notes) load() *load {
 	return l
 }
 
-// since returns the answers to calls made from then on.
-func (l *load) since(when time.Time) (found []answer) {
+// since returns the responses to calls made from then on.
+func (l *load) since(when time.Time) (found []response) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, a := range l.answers {
+	for _, a := range l.responses {
 		if !a.at.Before(when) {
 			found = append(found, a)
 		}
@@ -326,17 +326,17 @@ func (l *load) since(when time.Time) (found []answer) {
 	return found
 }
 
-// wait waits for so many answers to what is asked from now on, and returns them.
-func (l *load) wait(answers int) []answer {
+// wait waits for so many responses to what is asked from now on, and returns them.
+func (l *load) wait(responses int) []response {
 	l.t.Helper()
 	now := time.Now()
-	eventually(l.t, strconv.Itoa(answers)+" answers", func() bool { return len(l.since(now)) >= answers })
+	eventually(l.t, strconv.Itoa(responses)+" responses", func() bool { return len(l.since(now)) >= responses })
 	return l.since(now)
 }
 
-// failures returns the answers with a status other than 200.
-func failures(answers []answer) (failed []answer) {
-	for _, a := range answers {
+// failures returns the responses with a status other than 200.
+func failures(responses []response) (failed []response) {
+	for _, a := range responses {
 		if a.status != http.StatusOK {
 			failed = append(failed, a)
 		}
@@ -345,9 +345,9 @@ func failures(answers []answer) (failed []answer) {
 }
 
 // slowest returns the maximum and the 99th percentile of the durations.
-func slowest(answers []answer) (longest, p99 time.Duration) {
+func slowest(responses []response) (longest, p99 time.Duration) {
 	var times []time.Duration
-	for _, a := range answers {
+	for _, a := range responses {
 		times = append(times, a.took)
 	}
 	slices.Sort(times)

@@ -23,14 +23,14 @@ type OrderCreated struct {
 // OrdersCreated has an event for each new order.
 var OrdersCreated = event.NewTopic[OrderCreated]("orders.v1.OrderCreated", event.Keep(7*24*time.Hour), event.Doc("A customer has placed an order."))
 
-// MailConfig says who is told about new orders, and how.
+// MailConfig configures the notifications of new orders.
 type MailConfig struct {
 	Server string `config:"server" help:"host:port of an SMTP server without a login; empty logs instead of mailing"`
 	From   string `config:"from"   default:"orders@example.com" help:"sender of mails"`
-	To     string `config:"to"     default:"shop@example.com"   help:"address that is told about new orders"`
+	To     string `config:"to"     default:"shop@example.com"   help:"address that receives notifications of new orders"`
 }
 
-// Mailer tells the shop about new orders.
+// Mailer notifies the shop of new orders.
 type Mailer struct {
 	config MailConfig
 	logger *slog.Logger

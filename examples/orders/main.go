@@ -3,7 +3,7 @@
 //
 //	go run ./cmd/authd serve                                     # in one terminal, and in another:
 //	ORDERS_IDEMPOTENCY_SECRET=$(openssl rand -hex 32) go run ./examples/orders \
-//	    --auth.target=127.0.0.1:9090 --warehouse.url=https://warehouse.example \
+//	    --auth.target=127.0.0.1:9090 --warehouse.url=https://warehouse.example --nats.embedded.store_dir=orders-nats \
 //	    --http.addr=127.0.0.1:8090 --admin.addr=127.0.0.1:8091 --grpc.addr=127.0.0.1:8092
 //	curl -H "Authorization: Bearer $TOKEN" -H "Idempotency-Key: $(uuidgen)" \
 //	    127.0.0.1:8090/v1/orders --json '{"product":"tea","quantity":2}'

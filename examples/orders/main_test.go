@@ -18,6 +18,7 @@ import (
 	"github.com/chassi-go/chassi/auth"
 	"github.com/chassi-go/chassi/auth/service"
 	"github.com/chassi-go/chassi/auth/store"
+	"github.com/chassi-go/chassi/client"
 	"github.com/chassi-go/chassi/database"
 	"github.com/chassi-go/chassi/internal/dbtest"
 	"github.com/chassi-go/chassi/middleware"
@@ -32,6 +33,11 @@ import (
 // accounts.
 func startAuth(t *testing.T, emails ...string) (addr string, tokens []string) {
 	t.Helper()
+	return startAuthWith(t, authConfig, emails...)
+}
+
+func startAuthWith(t *testing.T, config service.Config, emails ...string) (addr string, tokens []string) {
+	t.Helper()
 	db, err := database.Open(t.Context(), database.Config{URL: dbtest.SQLite(t)})
 	must(t, err)
 	t.Cleanup(func() { _ = db.Close() })
@@ -40,7 +46,7 @@ func startAuth(t *testing.T, emails ...string) (addr string, tokens []string) {
 	pool := workpool.New(workpool.Options{Workers: 1, Queue: 10})
 	t.Cleanup(func() { _ = pool.Stop(context.Background()) })
 	quiet := slog.New(slog.DiscardHandler)
-	s, err := service.New(authConfig, service.Options{Store: store.New(db), Pool: pool, Logger: quiet})
+	s, err := service.New(config, service.Options{Store: store.New(db), Pool: pool, Logger: quiet})
 	must(t, err)
 	server := grpcapi.New(grpcapi.Config{Addr: "127.0.0.1:0", Logger: quiet}, middleware.Validation())
 	local := localapi.New(middleware.Validation())
@@ -50,16 +56,22 @@ func startAuth(t *testing.T, emails ...string) (addr string, tokens []string) {
 		must(t, c.Start(t.Context()))
 		t.Cleanup(func() { _ = c.Stop(context.Background()) })
 	}
-	accounts, err := auth.NewClient(local)
-	must(t, err)
 	for _, email := range emails {
-		_, err := accounts.SignUp(t.Context(), &auth.SignUpRequest{Email: email, Password: "an analytical engine"})
-		must(t, err)
-		r, err := accounts.Authenticate(t.Context(), &auth.AuthenticateRequest{Email: email, Password: "an analytical engine"})
-		must(t, err)
-		tokens = append(tokens, r.Token)
+		tokens = append(tokens, tokenOf(t, local, email))
 	}
 	return server.Addr().String(), tokens
+}
+
+// tokenOf creates an account and returns a token for it.
+func tokenOf(t *testing.T, authd client.Caller, email string) string {
+	t.Helper()
+	accounts, err := auth.NewClient(authd)
+	must(t, err)
+	_, err = accounts.SignUp(t.Context(), &auth.SignUpRequest{Email: email, Password: "an analytical engine"})
+	must(t, err)
+	r, err := accounts.Authenticate(t.Context(), &auth.AuthenticateRequest{Email: email, Password: "an analytical engine"})
+	must(t, err)
+	return r.Token
 }
 
 func must(t *testing.T, err error) {
@@ -130,7 +142,7 @@ func (r *running) read(from io.Reader, serving chan struct{}) {
 	}
 }
 
-// call makes a request and decodes the answer, an order.
+// call makes a request and decodes the response, an order.
 func (r *running) call(method, path, token string, body any) (o Order, response *http.Response) {
 	r.t.Helper()
 	text, err := json.Marshal(body)

@@ -68,7 +68,7 @@ type Orders struct {
 	store     *Store
 	warehouse *Warehouse
 	tracer    trace.Tracer
-	count     func(event string) // orders by what happened to them
+	count     func(event string) // counts orders by event
 	changes   *feed.Feed[OrderChange]
 	wake      chan struct{} // an order waits to be queued
 }
@@ -99,7 +99,7 @@ func (o *Orders) CreateOrder(ctx context.Context, r *CreateOrderRequest) (*Order
 	return &order, nil
 }
 
-// price asks the warehouse, in a span of its own.
+// price gets the price from the warehouse, in a span of its own.
 func (o *Orders) price(ctx context.Context, product string) (int64, error) {
 	ctx, span := o.tracer.Start(ctx, "price")
 	defer span.End()
@@ -182,5 +182,5 @@ func (o *Orders) move(ctx context.Context, order *Order, from, to string, refusa
 	return order, nil
 }
 
-// changed tells those who watch.
+// changed publishes the change to the streams of the customer.
 func (o *Orders) changed(order Order) { o.changes.Publish(&OrderChange{Order: order}) }

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -22,9 +24,11 @@ import (
 	"github.com/chassi-go/chassi/database"
 	"github.com/chassi-go/chassi/event"
 	"github.com/chassi-go/chassi/idempotency/sqlstore"
+	"github.com/chassi-go/chassi/internal/contract"
 	"github.com/chassi-go/chassi/internal/contracttest"
 	"github.com/chassi-go/chassi/internal/dbtest"
 	"github.com/chassi-go/chassi/middleware"
+	"github.com/chassi-go/chassi/schema"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -325,4 +329,40 @@ func TestMigrationOfIdempotencyKeys(t *testing.T) {
 func TestContracts(t *testing.T) {
 	t.Parallel()
 	contracttest.Write(t, "orders", Endpoints(new(Orders), slog.New(slog.DiscardHandler)))
+}
+
+// The committed document of the events is that of the code, and a field that is removed from an
+// event breaks those who rely on it. CHASSI_UPDATE=1 rewrites the document.
+func TestPublishedEvents(t *testing.T) {
+	t.Parallel()
+	document := func(e *chassi.Endpoint) []byte {
+		t.Helper()
+		text, err := schema.AsyncAPI(schema.Info{Title: "Orders", Version: "1.0.0", Topics: []schema.Topic{{Event: e, Send: true, Receive: true}}})
+		must(t, err)
+		return text
+	}
+	now := document(OrdersCreated.Endpoint())
+	if os.Getenv("CHASSI_UPDATE") == "1" {
+		must(t, os.WriteFile("events.json", now, 0o644))
+	}
+	published, err := os.ReadFile("events.json")
+	must(t, err)
+	broken, err := contract.AsyncAPI(published, now)
+	must(t, err)
+	if len(broken) > 0 {
+		t.Errorf("this breaks subscribers; publish another topic, with the next version in its name: %v", broken)
+	}
+	if !bytes.Equal(published, now) {
+		t.Error("events.json is not what the code says; if the change is meant: CHASSI_UPDATE=1 go test -run TestPublishedEvents ./examples/orders")
+	}
+	type OrderCreated struct {
+		ID       string `event:"key"     json:"id"`
+		Product  string `json:"product"`
+		Quantity string `json:"quantity"` // another type, and total is removed
+	}
+	broken, err = contract.AsyncAPI(published, document(event.NewTopic[OrderCreated](OrdersCreated.Name()).Endpoint()))
+	must(t, err)
+	if text := strings.Join(broken, "\n"); !strings.Contains(text, "total") || !strings.Contains(text, "quantity") {
+		t.Errorf("%q, want the field total, which was removed, and the type of quantity", text)
+	}
 }

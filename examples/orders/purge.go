@@ -10,8 +10,11 @@ import (
 // retention is how long cancelled and rejected orders are kept.
 const retention = 90 * 24 * time.Hour
 
+// longestUpload is longer than any upload takes.
+const longestUpload = 24 * time.Hour
+
 // Purge deletes cancelled and rejected orders that are older than the retention, counted from the
-// scheduled time of the run.
+// scheduled time of the run, and attachments without an order.
 func (o *Orders) Purge(ctx context.Context) error {
 	at := job.RunFrom(ctx).Scheduled
 	if at.IsZero() { // jobs run purge
@@ -21,5 +24,8 @@ func (o *Orders) Purge(ctx context.Context) error {
 	for range deleted {
 		o.count("purged")
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return o.store.DeleteUnusedAttachments(ctx, at.Add(-longestUpload))
 }

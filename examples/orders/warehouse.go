@@ -21,17 +21,17 @@ type Warehouse struct {
 
 // Price returns the price of a product in cents, or ErrUnknownProduct.
 func (w *Warehouse) Price(ctx context.Context, product string) (int64, error) {
-	var answer struct {
+	var response struct {
 		Price int64 `json:"price"`
 	}
-	status, err := w.do(ctx, http.MethodGet, "/products/"+url.PathEscape(product), nil, &answer)
+	status, err := w.do(ctx, http.MethodGet, "/products/"+url.PathEscape(product), nil, &response)
 	switch {
 	case err != nil:
 		return 0, err
 	case status == http.StatusNotFound:
 		return 0, ErrUnknownProduct
 	default:
-		return answer.Price, nil
+		return response.Price, nil
 	}
 }
 
@@ -51,8 +51,8 @@ func (w *Warehouse) Release(ctx context.Context, id string) error {
 	return err
 }
 
-// do returns the status, and ErrWarehouse unless the API has answered with success, 404 or 409.
-func (w *Warehouse) do(ctx context.Context, method, path string, body, answer any) (status int, err error) {
+// do returns the status, and ErrWarehouse unless the status of the response is 2xx, 404 or 409.
+func (w *Warehouse) do(ctx context.Context, method, path string, body, reply any) (status int, err error) {
 	var content io.Reader
 	if body != nil {
 		text, err := json.Marshal(body)
@@ -76,11 +76,11 @@ func (w *Warehouse) do(ctx context.Context, method, path string, body, answer an
 		return status, nil
 	case status >= http.StatusMultipleChoices:
 		return status, ErrWarehouse.WithCause(fmt.Errorf("%s %s: %s", method, path, response.Status))
-	case answer == nil:
+	case reply == nil:
 		return status, nil
 	}
-	const maxAnswer = 1 << 20
-	if err := json.NewDecoder(io.LimitReader(response.Body, maxAnswer)).Decode(answer); err != nil {
+	const maxResponse = 1 << 20
+	if err := json.NewDecoder(io.LimitReader(response.Body, maxResponse)).Decode(reply); err != nil {
 		return status, ErrWarehouse.WithCause(fmt.Errorf("%s %s: %w", method, path, err))
 	}
 	return status, nil

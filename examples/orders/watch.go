@@ -10,7 +10,7 @@ import (
 	"github.com/chassi-go/chassi/feed"
 )
 
-// changesKept is the number of changes after which a client that was away must begin anew.
+// changesKept is the number of changes that a client may miss and still resume.
 const changesKept = 1000
 
 // WatchOrdersRequest continues after the position of a change; without one it begins now.

@@ -3,16 +3,19 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chassi-go/chassi/client"
 	"github.com/chassi-go/chassi/internal/browsertest"
 	"github.com/chassi-go/chassi/internal/dbtest"
+	"github.com/chassi-go/chassi/transport/grpcapi"
 )
 
 // Over every transport, a client gets the changes of its own orders.
@@ -83,5 +86,33 @@ func TestWatchPage(t *testing.T) {
 	}
 	if n := page.Eval(`performance.getEntriesByType("resource").length`); fmt.Sprint(n) == "0" {
 		t.Error("the page loaded nothing")
+	}
+}
+
+// A stream ends within a second of the expiry of the token that authd has issued for it.
+func TestWatchEndsWithItsToken(t *testing.T) {
+	t.Parallel()
+	brief := authConfig
+	brief.Token.TTL = 2 * time.Second
+	authd, _ := startAuthWith(t, brief)
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	p := start(t, "--database.url="+dbtest.SQLite(t), "--auth.target="+authd, "--warehouse.url="+newWarehouse(t).URL)
+	caller, err := grpcapi.Dial(grpcapi.ClientConfig{Target: authd})
+	must(t, err)
+	defer caller.Close()
+	token := tokenOf(t, caller, "ada@example.org")
+	expires := time.Now().Add(brief.Token.TTL) // or up to a second earlier: claims have whole seconds
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.http+"/v1/orders/events", nil)
+	must(t, err)
+	r.Header.Set("Authorization", "Bearer "+token)
+	response, err := http.DefaultClient.Do(r)
+	must(t, err)
+	defer response.Body.Close()
+	if now := time.Now(); now.After(expires) {
+		expires = now // accepted within the leeway
+	}
+	body, err := io.ReadAll(response.Body)
+	if late := time.Since(expires); err != nil || response.StatusCode != http.StatusOK || !strings.Contains(string(body), `"error":"token_expired"`) || late > time.Second {
+		t.Errorf("%s, %v %v after the token:\n%s", response.Status, err, late, body)
 	}
 }

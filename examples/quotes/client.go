@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"iter"
 	"path/filepath"
 
 	"github.com/chassi-go/chassi/client"
@@ -18,6 +19,10 @@ type Client struct{ *client.Client }
 
 func (c *Client) Quote(ctx context.Context, r *QuoteRequest) (*Quote, error) {
 	return client.Invoke[Quote](ctx, c.Client, "Quote", r)
+}
+
+func (c *Client) Words(ctx context.Context, r *WordsRequest) (iter.Seq2[*Word, error], error) {
+	return client.Stream[Word](ctx, c.Client, "Words", r)
 }
 
 func NewClient(caller client.Caller) (*Client, error) {

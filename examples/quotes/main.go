@@ -7,6 +7,9 @@ package main
 
 import (
 	"context"
+	"iter"
+	"strconv"
+	"strings"
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/standard"
@@ -23,6 +26,14 @@ type (
 	Quote struct {
 		Text string `json:"text"`
 	}
+	WordsRequest struct {
+		Author string `json:"author" path:"author" validate:"required"`
+		After  string `json:"after" header:"Last-Event-ID"`
+	}
+	Word struct {
+		Position string `json:"position" stream:"id"`
+		Text     string `json:"text"`
+	}
 )
 
 var ErrUnknownAuthor = chassi.NewError(chassi.NotFound, "unknown_author", "The author is unknown")
@@ -30,6 +41,7 @@ var ErrUnknownAuthor = chassi.NewError(chassi.NotFound, "unknown_author", "The a
 // Service is the interface of the service. The client implements it, too.
 type Service interface {
 	Quote(ctx context.Context, r *QuoteRequest) (*Quote, error)
+	Words(ctx context.Context, r *WordsRequest) (iter.Seq2[*Word, error], error)
 }
 
 type quotes map[string]string
@@ -42,11 +54,29 @@ func (q quotes) Quote(_ context.Context, r *QuoteRequest) (*Quote, error) {
 	return &Quote{Text: text}, nil
 }
 
+// Words streams the words of a quote that follow a position.
+func (q quotes) Words(_ context.Context, r *WordsRequest) (iter.Seq2[*Word, error], error) {
+	words := strings.Fields(q[r.Author])
+	after, _ := strconv.Atoi(r.After)
+	if len(words) == 0 {
+		return nil, ErrUnknownAuthor
+	}
+	return func(yield func(*Word, error) bool) {
+		for n, word := range words {
+			if n >= after && !yield(&Word{Position: strconv.Itoa(n + 1), Text: word}, nil) {
+				return
+			}
+		}
+	}, nil
+}
+
 // Endpoints returns the endpoints of s: one line for each method, whatever the number of
 // transports.
 func Endpoints(s Service) *chassi.Service {
 	return chassi.NewService("quotes.v1.Quotes",
 		chassi.NewEndpoint("Quote", s.Quote, chassi.Route("GET /v1/quotes/{author}"), chassi.Public, chassi.Idempotent, chassi.Errors(ErrUnknownAuthor)),
+		chassi.NewStream("Words", s.Words, chassi.Route("GET /v1/quotes/{author}/words"), chassi.Public, chassi.Finite,
+			chassi.Transports("http", "grpc", "nats", "local"), chassi.Errors(ErrUnknownAuthor)),
 	)
 }
 

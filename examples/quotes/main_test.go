@@ -2,6 +2,8 @@ package main
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/chassi-go/chassi"
@@ -14,7 +16,9 @@ import (
 // every transport.
 func TestQuotes(t *testing.T) {
 	t.Parallel()
-	newService := func() *chassi.Service { return Endpoints(quotes{"ada": "patterns"}) }
+	newService := func() *chassi.Service {
+		return Endpoints(quotes{"ada": "patterns", "grace": "One accurate measurement"})
+	}
 	chassitest.Everywhere(t, newService, func(t *testing.T, caller client.Caller) {
 		var s Service
 		s, err := NewClient(caller)
@@ -28,6 +32,26 @@ func TestQuotes(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 		if _, err := s.Quote(t.Context(), &QuoteRequest{}); chassi.ErrorOf(err).Code != chassi.InvalidArgument {
+			t.Errorf("%v", err)
+		}
+		if strings.HasSuffix(t.Name(), "/amqp") {
+			return // carries no streams
+		}
+		words, err := s.Words(t.Context(), &WordsRequest{Author: "grace", After: "1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for word, err := range words {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, word.Text)
+		}
+		if !slices.Equal(got, []string{"accurate", "measurement"}) {
+			t.Errorf("%q", got)
+		}
+		if _, err := s.Words(t.Context(), &WordsRequest{Author: "nobody"}); !errors.Is(err, ErrUnknownAuthor) {
 			t.Errorf("%v", err)
 		}
 	})

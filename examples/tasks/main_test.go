@@ -213,14 +213,14 @@ func TestProgram(t *testing.T) {
 		if c.key != "" {
 			request.Header.Set("X-Api-Key", c.key)
 		}
-		answer, err := http.DefaultClient.Do(request)
+		response, err := http.DefaultClient.Do(request)
 		if err != nil {
 			t.Fatal(err)
 		}
-		text, _ := io.ReadAll(answer.Body)
-		answer.Body.Close()
-		if answer.StatusCode != c.status {
-			t.Errorf("%s %s: %d %s", c.method, c.url, answer.StatusCode, text)
+		text, _ := io.ReadAll(response.Body)
+		response.Body.Close()
+		if response.StatusCode != c.status {
+			t.Errorf("%s %s: %d %s", c.method, c.url, response.StatusCode, text)
 		}
 	}
 }

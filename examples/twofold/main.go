@@ -41,7 +41,7 @@ func newApp(httpAddr, grpcAddr string, logger *slog.Logger) (*chassi.App, error)
 		return nil, err
 	}
 	app := chassi.NewApp("twofold", chassi.AppOptions{Logger: logger})
-	app.AddServer(overHTTP, grpcapi.New(grpcapi.Config{Addr: grpcAddr, Reflection: true, Logger: logger}, around...))
+	app.AddServer(overHTTP, grpcapi.New(grpcapi.Config{Addr: grpcAddr, Logger: logger}, around...))
 	app.Mount(service())
 	return app, nil
 }

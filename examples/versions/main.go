@@ -51,7 +51,7 @@ func newApp(httpAddr, grpcAddr string, logger *slog.Logger) (*chassi.App, *httpa
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	overGRPC := grpcapi.New(grpcapi.Config{Addr: grpcAddr, Reflection: true, Logger: logger}, around...)
+	overGRPC := grpcapi.New(grpcapi.Config{Addr: grpcAddr, Logger: logger}, around...)
 	app := chassi.NewApp("versions", chassi.AppOptions{Logger: logger})
 	app.AddServer(overHTTP, overGRPC)
 	app.Mount(services()...)

@@ -27,21 +27,21 @@ func New(db *redis.DB) *Store { return &Store{db} }
 
 // Begin implements [idempotency.Store].
 func (s *Store) Begin(ctx context.Context, a idempotency.Attempt, lease time.Duration) (idempotency.State, []byte, error) {
-	answer, err := s.db.RunText(ctx, begin, keys(a), []string{a.Token, string(a.Fingerprint), milliseconds(lease)})
+	response, err := s.db.RunText(ctx, begin, keys(a), []string{a.Token, string(a.Fingerprint), milliseconds(lease)})
 	if err != nil {
 		return 0, nil, err
 	}
 	switch {
-	case len(answer) == 1 && answer[0] == "begun":
+	case len(response) == 1 && response[0] == "begun":
 		return idempotency.Begun, nil, nil
-	case len(answer) == 1 && answer[0] == "running":
+	case len(response) == 1 && response[0] == "running":
 		return idempotency.Running, nil, nil
-	case len(answer) == 1 && answer[0] == "reused":
+	case len(response) == 1 && response[0] == "reused":
 		return idempotency.Reused, nil, nil
-	case len(answer) == 2 && answer[0] == "finished":
-		return idempotency.Finished, []byte(answer[1]), nil
+	case len(response) == 2 && response[0] == "finished":
+		return idempotency.Finished, []byte(response[1]), nil
 	}
-	return 0, nil, fmt.Errorf("redisstore: the script returned %d strings", len(answer))
+	return 0, nil, fmt.Errorf("redisstore: the script returned %d strings", len(response))
 }
 
 // Finish implements [idempotency.Store].
@@ -49,8 +49,8 @@ func (s *Store) Finish(ctx context.Context, a idempotency.Attempt, outcome []byt
 	if len(outcome) > idempotency.MaxOutcome {
 		return idempotency.ErrTooLarge
 	}
-	answer, err := s.db.Run(ctx, finish, keys(a), []string{a.Token, string(outcome), milliseconds(keep)})
-	if err == nil && answer[0] == 0 {
+	response, err := s.db.Run(ctx, finish, keys(a), []string{a.Token, string(outcome), milliseconds(keep)})
+	if err == nil && response[0] == 0 {
 		return idempotency.ErrLost
 	}
 	return err

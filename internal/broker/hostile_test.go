@@ -12,8 +12,8 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// Whatever a service answers over a broker is a result or one error with a code.
-func TestAnswersOfHostileServices(t *testing.T) {
+// Whatever a service returns over a broker is a result or one error with a code.
+func TestResponsesOfHostileServices(t *testing.T) {
 	t.Parallel()
 	type reply struct {
 		Text string `json:"text"`

@@ -103,8 +103,8 @@ func (rt *Route) Name() string { return rt.binding.Route }
 // Endpoint returns the endpoint.
 func (rt *Route) Endpoint() *chassi.Endpoint { return rt.binding.Endpoint }
 
-// Answer is the response to a message.
-type Answer struct {
+// Response is the response to a message.
+type Response struct {
 	Header transport.Pairs
 	Body   []byte
 	Err    *chassi.Error // nil for success
@@ -115,7 +115,7 @@ type exchange struct {
 	call     chassi.Call
 	route    *Route
 	body     []byte
-	answer   Answer
+	response Response
 	protobuf bool
 	bare     bool
 	slots    [6]transport.Pair
@@ -134,21 +134,21 @@ type Request struct {
 }
 
 // Handle makes the call of a message and returns its response. It never panics.
-func (rt *Route) Handle(ctx context.Context, r Request) *Answer {
+func (rt *Route) Handle(ctx context.Context, r Request) *Response {
 	x := new(exchange)
 	x.call.Codec = x
 	return x.handle(ctx, rt, r)
 }
 
-func (x *exchange) handle(ctx context.Context, rt *Route, r Request) *Answer {
+func (x *exchange) handle(ctx context.Context, rt *Route, r Request) *Response {
 	x.route, x.body, x.bare = rt, r.Body, r.Bare
-	x.answer.Header = x.slots[:0]
+	x.response.Header = x.slots[:0]
 	x.call.Binding = &rt.binding
 	x.call.Peer, x.call.PeerName = r.Peer, r.PeerName
-	x.call.In, x.call.Out = r.Header, &x.answer.Header
+	x.call.In, x.call.Out = r.Header, &x.response.Header
 	x.call.RequestID = transport.RequestID(r.Header.Get(transport.RequestIDKey))
 	if !r.Bare {
-		x.answer.Header.Set(transport.RequestIDKey, x.call.RequestID)
+		x.response.Header.Set(transport.RequestIDKey, x.call.RequestID)
 	}
 	if d, ok := transport.CallerTimeout(r.Header); ok {
 		var cancel context.CancelFunc
@@ -158,7 +158,7 @@ func (x *exchange) handle(ctx context.Context, rt *Route, r Request) *Answer {
 	if err := x.run(ctx); err != nil {
 		x.fail(err)
 	}
-	return &x.answer
+	return &x.response
 }
 
 // run recovers a panic that no middleware has recovered.
@@ -173,10 +173,10 @@ func (x *exchange) run(ctx context.Context) (err error) {
 }
 
 // Refuse returns the response to a message that is refused without a call.
-func Refuse(err *chassi.Error) *Answer {
+func Refuse(err *chassi.Error) *Response {
 	x := new(exchange)
 	x.fail(err)
-	return &x.answer
+	return &x.response
 }
 
 // fault is the JSON form of an error.
@@ -191,8 +191,8 @@ type fault struct {
 
 func (x *exchange) fail(err error) {
 	e := transport.BoundError(chassi.ErrorOf(err))
-	if transport.CheckAnswer(x.answer.Header) != nil {
-		x.answer.Header = x.answer.Header[:0] // metadata that cannot be sent must not hide the error
+	if transport.CheckResponse(x.response.Header) != nil {
+		x.response.Header = x.response.Header[:0] // metadata that cannot be sent must not hide the error
 	}
 	body, failed := json.Marshal(fault{
 		Code: e.Code.String(), Error: cmp.Or(e.Reason, e.Code.String()), Message: e.Message, Violations: e.Violations,
@@ -201,13 +201,13 @@ func (x *exchange) fail(err error) {
 	if failed != nil { // a violation or the message is not UTF-8
 		body = minimal(&chassi.Error{Code: e.Code, Reason: e.Reason, Message: strings.ToValidUTF8(e.Message, "\uFFFD")})
 	}
-	x.answer.Err, x.answer.Body = e, body
+	x.response.Err, x.response.Body = e, body
 	if x.call.RequestID != "" {
-		x.answer.Header.Set(transport.RequestIDKey, x.call.RequestID)
+		x.response.Header.Set(transport.RequestIDKey, x.call.RequestID)
 	}
-	x.answer.Header.Set(CodeKey, e.Code.String())
-	x.answer.Header.Set(ReasonKey, cmp.Or(e.Reason, e.Code.String()))
-	x.answer.Header.Set(ContentTypeKey, JSON)
+	x.response.Header.Set(CodeKey, e.Code.String())
+	x.response.Header.Set(ReasonKey, cmp.Or(e.Reason, e.Code.String()))
+	x.response.Header.Set(ContentTypeKey, JSON)
 }
 
 // minimal returns the body of an error without violations and details.
@@ -220,13 +220,13 @@ func minimal(e *chassi.Error) []byte {
 }
 
 // Small returns a replacement for a response that is too large for the broker: an error keeps
-// its code and reason, a success becomes the error answer_too_large. The request id is kept.
-func (a *Answer) Small() *Answer {
-	e := *transport.ErrAnswerTooLarge
+// its code and reason, a success becomes the error response_too_large. The request id is kept.
+func (a *Response) Small() *Response {
+	e := *transport.ErrResponseTooLarge
 	if a.Err != nil {
 		e = chassi.Error{Code: a.Err.Code, Reason: a.Err.Reason, Message: strings.ReplaceAll(a.Err.Code.String(), "_", " ")}
 	}
-	small := &Answer{Err: &e, Body: minimal(&e)}
+	small := &Response{Err: &e, Body: minimal(&e)}
 	if id := a.Header.Get(transport.RequestIDKey); id != "" {
 		small.Header.Set(transport.RequestIDKey, id)
 	}
@@ -257,18 +257,18 @@ func (x *exchange) Decode(request any) error {
 
 // Encode encodes the response in the format of the request.
 func (x *exchange) Encode(response any) (err error) {
-	if err := transport.CheckAnswer(x.answer.Header); err != nil {
+	if err := transport.CheckResponse(x.response.Header); err != nil {
 		return fmt.Errorf("the response of %s: %w", x.route.Name(), err)
 	}
 	if x.protobuf {
-		x.answer.Header.Set(ContentTypeKey, Protobuf)
-		x.answer.Body, err = x.route.response.Append(nil, response)
+		x.response.Header.Set(ContentTypeKey, Protobuf)
+		x.response.Body, err = x.route.response.Append(nil, response)
 		return err
 	}
 	if !x.bare {
-		x.answer.Header.Set(ContentTypeKey, JSON)
+		x.response.Header.Set(ContentTypeKey, JSON)
 	}
-	return strictjson.Append(&x.answer.Body, response)
+	return strictjson.Append(&x.response.Body, response)
 }
 
 // Remote is one endpoint called through messages, which are encoded as Protocol Buffers.
@@ -316,10 +316,10 @@ func (r *Remote) decode(contentType string, body []byte, message any) error {
 	if contentType == Protobuf {
 		err = r.response.Decode(body, message)
 	} else {
-		err = strictjson.DecodeAnswer(body, message)
+		err = strictjson.DecodeResponse(body, message)
 	}
 	if err != nil {
-		return chassi.NewError(chassi.Internal, "malformed_answer", "The service's answer is malformed").WithCause(err)
+		return chassi.NewError(chassi.Internal, "malformed_response", "The service's response is malformed").WithCause(err)
 	}
 	return nil
 }

@@ -33,7 +33,7 @@ func route(t testing.TB, around ...chassi.Middleware) *broker.Route {
 	return rt
 }
 
-func TestAnAnswerHasTheFormatOfItsRequest(t *testing.T) {
+func TestAResponseHasTheFormatOfItsRequest(t *testing.T) {
 	t.Parallel()
 	rt := route(t)
 	for kind, c := range map[string]struct{ body, want, wantKind string }{
@@ -99,7 +99,7 @@ func TestQueue(t *testing.T) {
 	}
 }
 
-// Whatever comes in, one answer comes out: a success, or an error of the caller.
+// Whatever comes in, one response comes out: a success, or an error of the caller.
 func FuzzHandle(f *testing.F) {
 	f.Add("", "", []byte(`{"text":"a"}`))
 	f.Add(broker.Protobuf, "5", []byte("\x0a\x01a\x12\x02\x0a\x00"))

@@ -49,28 +49,28 @@ var _ chassi.StreamCodec = (*streamExchange)(nil)
 // HandleStream makes the call of a message and returns the end of its stream, or the response
 // if the stream was not opened: a response without an error then means that there is nothing to
 // send. It never panics.
-func (rt *Route) HandleStream(ctx context.Context, r Request, s Sender) *Answer {
+func (rt *Route) HandleStream(ctx context.Context, r Request, s Sender) *Response {
 	x := &streamExchange{sender: s}
 	x.call.Codec = x
 	return x.handle(ctx, rt, r)
 }
 
-var errSingleAnswer = errors.New("a middleware has answered a stream, which has no single answer")
+var errSingleResponse = errors.New("a middleware has responded a stream, which has no single response")
 
 // Encode returns an error: the response of a stream is its items.
-func (x *streamExchange) Encode(any) error { return errSingleAnswer }
+func (x *streamExchange) Encode(any) error { return errSingleResponse }
 
 // Begin admits the stream.
 func (x *streamExchange) Begin(ctx context.Context, call *chassi.Call) (context.Context, error) {
-	return x.sender.Begin(ctx, call) //nolint:wrapcheck // is the answer
+	return x.sender.Begin(ctx, call) //nolint:wrapcheck // is the response
 }
 
 // Open sends the first message.
 func (x *streamExchange) Open() error {
-	if err := transport.CheckAnswer(x.answer.Header); err != nil {
-		return fmt.Errorf("the answer of %s: %w", x.route.Name(), err)
+	if err := transport.CheckResponse(x.response.Header); err != nil {
+		return fmt.Errorf("the response of %s: %w", x.route.Name(), err)
 	}
-	return x.sender.Open(x.answer.Header) //nolint:wrapcheck // is the answer
+	return x.sender.Open(x.response.Header) //nolint:wrapcheck // is the response
 }
 
 // maxKept is the maximum size of the buffer that a stream keeps between two items.
@@ -96,7 +96,7 @@ func (x *streamExchange) Send(item any) (int, error) {
 	if cap(x.item) > maxKept {
 		x.item = nil
 	}
-	return size, err //nolint:wrapcheck // is the answer
+	return size, err //nolint:wrapcheck // is the response
 }
 
 // ReadItem decodes the item in body, in the format of contentType, into item, a pointer to the

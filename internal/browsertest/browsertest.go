@@ -36,7 +36,7 @@ func Start(t testing.TB) *Browser {
 	t.Cleanup(func() {
 		kill := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
 		defer kill.Stop()
-		_ = c.call("", "Browser.close", nil, nil) // it may end before it answers
+		_ = c.call("", "Browser.close", nil, nil) // it may end before it responds
 		_ = cmd.Wait()
 		<-c.done
 		_, _ = toBrowser.Close(), fromBrowser.Close()

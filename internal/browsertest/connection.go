@@ -73,14 +73,14 @@ func (c *connection) call(session, method string, params, result any) error {
 	if err != nil {
 		return err
 	}
-	answer := make(chan message, 1)
+	response := make(chan message, 1)
 	c.mu.Lock()
 	c.id++
 	m := message{ID: c.id, SessionID: session, Method: method}
 	if params != nil {
 		m.Params = encoded
 	}
-	c.waiting[m.ID] = answer
+	c.waiting[m.ID] = response
 	err = c.send(m)
 	c.mu.Unlock()
 	if err != nil {
@@ -89,7 +89,7 @@ func (c *connection) call(session, method string, params, result any) error {
 	select {
 	case <-c.done:
 		return errEnded
-	case m = <-answer:
+	case m = <-response:
 	}
 	if m.Error != nil {
 		return fmt.Errorf("browsertest: %s: %s", method, m.Error.Message)

@@ -9,7 +9,7 @@ import (
 )
 
 // docsWidths are those of a telephone, a tablet and a desktop computer.
-var docsWidths = []int{390, 820, 1440}
+var docsWidths = []int{360, 800, 1400}
 
 // Docs tests the page at base/docs at every width, in light and dark colors: shows, a JavaScript
 // expression, becomes true, nothing is too wide, no request goes to another host, and the
@@ -23,7 +23,7 @@ func Docs(t *testing.T, b *Browser, name, base, anchor, shows string) {
 			page := b.Page(t, width, scheme)
 			page.Open(base + "/docs#" + anchor)
 			page.Wait(shows)
-			if wide := page.Eval(`document.documentElement.scrollWidth > innerWidth`); wide != false {
+			if wide := page.Eval(`document.documentElement.scrollWidth > document.documentElement.clientWidth`); wide != false {
 				t.Errorf("%s: the page is wider than the window", view)
 			}
 			if got := page.Eval(`Number(getComputedStyle(document.body).backgroundColor.match(/\d+/)[0]) > 127`); got != bright {
@@ -65,7 +65,7 @@ func (p *Page) SetToken(token string) {
 	p.Type(token)
 }
 
-// Send sends the open form and waits for an answer that contains text, such as "200 OK".
+// Send sends the open form and waits for a response that contains text, such as "200 OK".
 func (p *Page) Send(text string) {
 	p.t.Helper()
 	p.Press("Send ")

@@ -1,6 +1,7 @@
 // Package conformance contains the messages of the Connect conformance suite
-// (connectrpc.conformance.v1, release 1.0.5) as plain structs, as far as unary calls, and
-// streams of servers over gRPC, need them. The suite tests the programs in the subdirectories; scripts/conformance.sh runs it.
+// (connectrpc.conformance.v1, release 1.0.5) as plain structs: those that unary calls, and
+// server streams over gRPC, need. The suite tests the programs in the subdirectories;
+// scripts/conformance.sh runs it.
 package conformance
 
 import (

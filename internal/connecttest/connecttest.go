@@ -61,7 +61,7 @@ func (c *Caller) Bind(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, erro
 		if err := transport.CheckMetadata(call.In); err != nil {
 			return err
 		}
-		answer, header, err := c.send(ctx, e, body, call.In)
+		reply, header, err := c.send(ctx, e, body, call.In)
 		for key := range header {
 			call.Out.Set(key, header.Get(key))
 		}
@@ -69,9 +69,9 @@ func (c *Caller) Bind(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, erro
 			return err
 		}
 		if c.JSON != nil {
-			return c.JSON.Decode(answer, response, call.Response, 1000)
+			return c.JSON.Decode(reply, response, call.Response, 1000)
 		}
-		return response.Decode(answer, call.Response)
+		return response.Decode(reply, call.Response)
 	}, nil
 }
 
@@ -85,8 +85,8 @@ func (c *Caller) encode(p *protobuf.Plan, message any) ([]byte, error) {
 // Send sends an encoded request and returns the encoded response, or the error that the server
 // has sent.
 func (c *Caller) Send(ctx context.Context, e *chassi.Endpoint, body []byte) ([]byte, error) {
-	answer, _, err := c.send(ctx, e, body, nil)
-	return answer, err
+	response, _, err := c.send(ctx, e, body, nil)
+	return response, err
 }
 
 func (c *Caller) send(ctx context.Context, e *chassi.Endpoint, body []byte, in chassi.Metadata) ([]byte, http.Header, error) {
@@ -107,27 +107,27 @@ func (c *Caller) send(ctx context.Context, e *chassi.Endpoint, body []byte, in c
 	if client == nil {
 		client = http.DefaultClient
 	}
-	answer, err := client.Do(r)
+	response, err := client.Do(r)
 	if err != nil {
 		return nil, nil, unreachable(ctx, err)
 	}
-	defer answer.Body.Close()
+	defer response.Body.Close()
 	limit := c.MaxBytes
 	if limit == 0 {
 		limit = 16 << 20
 	}
-	b, err := io.ReadAll(io.LimitReader(answer.Body, limit+1))
+	b, err := io.ReadAll(io.LimitReader(response.Body, limit+1))
 	switch {
 	case err != nil:
-		return nil, answer.Header, unreachable(ctx, err)
-	case answer.StatusCode != http.StatusOK:
-		return nil, answer.Header, ErrorOf(answer, b)
+		return nil, response.Header, unreachable(ctx, err)
+	case response.StatusCode != http.StatusOK:
+		return nil, response.Header, ErrorOf(response, b)
 	case int64(len(b)) > limit:
-		return nil, answer.Header, transport.ErrAnswerTooLarge
-	case answer.Header.Get("Content-Type") != r.Header.Get("Content-Type"):
-		return nil, answer.Header, fmt.Errorf("connecttest: the response is %s", answer.Header.Get("Content-Type"))
+		return nil, response.Header, transport.ErrResponseTooLarge
+	case response.Header.Get("Content-Type") != r.Header.Get("Content-Type"):
+		return nil, response.Header, fmt.Errorf("connecttest: the response is %s", response.Header.Get("Content-Type"))
 	default:
-		return b, answer.Header, nil
+		return b, response.Header, nil
 	}
 }
 
@@ -169,11 +169,11 @@ type Failure struct {
 }
 
 // ErrorOf returns the error of a response.
-func ErrorOf(answer *http.Response, body []byte) error {
+func ErrorOf(response *http.Response, body []byte) error {
 	var f Failure
-	if answer.Header.Get("Content-Type") != "application/json" || json.Unmarshal(body, &f, json.RejectUnknownMembers(true)) != nil {
+	if response.Header.Get("Content-Type") != "application/json" || json.Unmarshal(body, &f, json.RejectUnknownMembers(true)) != nil {
 		code := chassi.Unknown
-		switch answer.StatusCode {
+		switch response.StatusCode {
 		case http.StatusNotFound:
 			code = chassi.Unimplemented
 		case http.StatusServiceUnavailable:
@@ -184,8 +184,8 @@ func ErrorOf(answer *http.Response, body []byte) error {
 		return chassi.NewError(code, code.String(), strings.TrimSpace(string(body)))
 	}
 	code, ok := chassi.ParseCode(f.Code)
-	if !ok || transport.HTTPStatus(code) != answer.StatusCode {
-		return fmt.Errorf("connecttest: status %d with code %q", answer.StatusCode, f.Code)
+	if !ok || transport.HTTPStatus(code) != response.StatusCode {
+		return fmt.Errorf("connecttest: status %d with code %q", response.StatusCode, f.Code)
 	}
 	e := chassi.NewError(code, code.String(), f.Message)
 	details := make([]protobuf.ErrorDetail, len(f.Details))

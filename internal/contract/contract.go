@@ -94,14 +94,14 @@ func (c *comparison) operation(name string, older, newer object) {
 		if status[0] != '2' {
 			continue // errors may be added and removed
 		}
-		answer := child(newer, "responses", status)
-		if answer == nil {
+		response := child(newer, "responses", status)
+		if response == nil {
 			c.breakf("%s: does not answer %s any more", name, status)
 			continue
 		}
 		c.seen = make(map[string]bool)
 		before := child(older, "responses", status)
-		c.schema(name+" answer", child(before, "content", "application/json", "schema"), child(answer, "content", "application/json", "schema"), false)
+		c.schema(name+" response", child(before, "content", "application/json", "schema"), child(response, "content", "application/json", "schema"), false)
 	}
 }
 

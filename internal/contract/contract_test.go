@@ -82,7 +82,7 @@ func TestOpenAPI(t *testing.T) {
 	}
 	want := []string{
 		"GET /gone: is gone",
-		"POST /moved: does not answer 200 any more",
+		"POST /moved: does not respond with 200 any more",
 		"PUT /things/{id}: needs a token now",
 		"PUT /things/{id}: parameter query page is new and required",
 		"PUT /things/{id} request.kind: b is not allowed any more",
@@ -92,9 +92,9 @@ func TestOpenAPI(t *testing.T) {
 		"PUT /things/{id} request: name is required now",
 		"PUT /things/{id} request: new is required now",
 		"PUT /things/{id} answer.count: was integer, is string",
-		"PUT /things/{id} answer: self is gone",
-		"PUT /things/{id} answer: id may be missing now",
-		"PUT /things/{id} answer: self may be missing now",
+		"PUT /things/{id} response: self is gone",
+		"PUT /things/{id} response: id may be missing now",
+		"PUT /things/{id} response: self may be missing now",
 	}
 	slices.Sort(got)
 	slices.Sort(want)

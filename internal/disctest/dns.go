@@ -10,7 +10,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// DNS is a DNS server over UDP that sends configured answers to every question. Its fields must
+// DNS is a DNS server over UDP that sends configured responses to every question. Its fields must
 // be accessed through [DNS.Set].
 type DNS struct {
 	RCode  dnsmessage.RCode
@@ -71,13 +71,13 @@ func (s *DNS) serve() {
 		if query.Unpack(packet[:n]) != nil {
 			continue
 		}
-		if answer, ok := s.answer(query); ok {
-			_, _ = s.conn.WriteToUDPAddrPort(answer, from)
+		if response, ok := s.respond(query); ok {
+			_, _ = s.conn.WriteToUDPAddrPort(response, from)
 		}
 	}
 }
 
-func (s *DNS) answer(query dnsmessage.Message) ([]byte, bool) {
+func (s *DNS) respond(query dnsmessage.Message) ([]byte, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.Asked++

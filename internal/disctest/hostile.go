@@ -39,8 +39,8 @@ var Unusable = []Entry{
 type Registry struct {
 	// New returns a source for the registry at the URL, with a timeout of a second per call.
 	New func(t *testing.T, url string) discovery.Source
-	// Answer writes the response to a request for all instances.
-	Answer func(w http.ResponseWriter, entries []Entry)
+	// Response writes the response to a request for all instances.
+	Response func(w http.ResponseWriter, entries []Entry)
 	// Malformed writes a response with Usable and malformed entries.
 	Malformed func(w http.ResponseWriter)
 	// Waits reports whether a request waits for changes, instead of listing all instances.
@@ -54,7 +54,7 @@ func Hostile(t *testing.T, registry Registry) {
 	t.Run("entries", func(t *testing.T) {
 		t.Parallel()
 		checkSkips(t, registry, func(w http.ResponseWriter) {
-			registry.Answer(w, append(append([]Entry{}, Unusable...), Usable...))
+			registry.Response(w, append(append([]Entry{}, Unusable...), Usable...))
 		})
 	})
 	t.Run("malformed entries", func(t *testing.T) {
@@ -63,13 +63,13 @@ func Hostile(t *testing.T, registry Registry) {
 	})
 	t.Run("many entries", func(t *testing.T) {
 		t.Parallel()
-		many := make([]Entry, 100_000)
+		many := make([]Entry, 20_000)
 		for i := range many {
 			many[i] = Entry{fmt.Sprintf("10.%d.%d.%d", i>>16&255, i>>8&255, i&255), 80}
 		}
 		var l Log
 		written := httptest.NewRecorder() // once: it takes its time
-		registry.Answer(written, many)
+		registry.Response(written, many)
 		updates := Follow(t, registry.New(t, serve(t, registry, func(w http.ResponseWriter) {
 			maps.Copy(w.Header(), written.Header())
 			_, _ = w.Write(written.Body.Bytes())
@@ -79,16 +79,16 @@ func Hostile(t *testing.T, registry Registry) {
 		case got = <-updates:
 		case <-time.After(patience):
 		}
-		if len(got) != 5000 || l.Count("too_many=95000") != 1 || len(l.String()) > 16<<10 {
+		if len(got) != 5000 || l.Count("too_many=15000") != 1 || len(l.String()) > 16<<10 {
 			t.Errorf("%d addresses, and %d bytes logged", len(got), len(l.String()))
 		}
 	})
-	for name, answer := range hostileAnswers() {
+	for name, response := range hostileResponses() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				_, _ = io.Copy(io.Discard, r.Body) // or the end of the connection goes unnoticed
-				answer(w, r)
+				response(w, r)
 			}))
 			t.Cleanup(server.Close)
 			source := registry.New(t, server.URL)
@@ -106,11 +106,11 @@ func Hostile(t *testing.T, registry Registry) {
 }
 
 // checkSkips follows a source of Usable among others.
-func checkSkips(t *testing.T, registry Registry, answer func(w http.ResponseWriter)) {
+func checkSkips(t *testing.T, registry Registry, response func(w http.ResponseWriter)) {
 	t.Helper()
 	var l Log
 	var answered atomic.Int64
-	updates := Follow(t, registry.New(t, serve(t, registry, func(w http.ResponseWriter) { answered.Add(1); answer(w) })), &l)
+	updates := Follow(t, registry.New(t, serve(t, registry, func(w http.ResponseWriter) { answered.Add(1); response(w) })), &l)
 	Expect(t, updates, UsableAddrs...)
 	if n := l.Count("entries are skipped"); n != 1 || l.Count("\n") > 4 {
 		t.Errorf("%d warnings in:\n%s", n, &l)
@@ -120,8 +120,8 @@ func checkSkips(t *testing.T, registry Registry, answer func(w http.ResponseWrit
 	}
 }
 
-// serve serves answers, and lets requests for changes wait.
-func serve(t *testing.T, registry Registry, answer func(w http.ResponseWriter)) string {
+// serve serves responses, and lets requests for changes wait.
+func serve(t *testing.T, registry Registry, response func(w http.ResponseWriter)) string {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -131,14 +131,14 @@ func serve(t *testing.T, registry Registry, answer func(w http.ResponseWriter)) 
 			<-r.Context().Done()
 			return
 		}
-		answer(w)
+		response(w)
 	}))
 	t.Cleanup(server.Close)
 	return server.URL
 }
 
-// hostileAnswers are malformed responses.
-func hostileAnswers() map[string]http.HandlerFunc {
+// hostileResponses are malformed responses.
+func hostileResponses() map[string]http.HandlerFunc {
 	text := func(status int, kind, body string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", kind)
@@ -172,7 +172,7 @@ func hostileAnswers() map[string]http.HandlerFunc {
 		"endless list":  endless([]byte(strings.Repeat("[[[[{},", 1<<10))),
 		"redirect loop": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/again", http.StatusFound) },
 		"large header":  func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X-Large", strings.Repeat("x", 1<<20)) },
-		"no answer":     func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+		"no response":   func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
 		"hangs up": func(w http.ResponseWriter, _ *http.Request) {
 			if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
 				_ = conn.Close()

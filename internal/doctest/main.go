@@ -6,7 +6,7 @@
 // It reads the ```console fences of each page. A line that begins with "$ " is a
 // command, the lines under it are its output, where "..." stands for anything in
 // a line and for any number of lines when it has a line to itself. A command
-// with nothing under it may print what it likes. It goes on in the next line
+// with nothing under it may print anything. It continues in the next line
 // after a backslash, and in lines that begin with "> " (a here-document).
 //
 //	$ curl -s localhost:8080/v1/auth -d '{"email":"ada@example.org","password":"..."}'

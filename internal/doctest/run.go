@@ -77,7 +77,7 @@ func mismatch(s step, got string) error {
 func (r *runner) serve(s step) error {
 	r.stop()
 	if r.ready() {
-		return fmt.Errorf("something else answers at %s: stop it first", r.readyURL)
+		return fmt.Errorf("something else responds at %s: stop it first", r.readyURL)
 	}
 	pid, err := r.shell.run(fmt.Sprintf("set -m; { %s\n} >%q 2>&1 & disown; set +m; echo $!", s.command, r.log))
 	if err != nil {
@@ -108,12 +108,12 @@ func earlier(a, b time.Time) time.Time {
 
 func (r *runner) ready() bool {
 	client := http.Client{Timeout: time.Second}
-	answer, err := client.Get(r.readyURL) //nolint:noctx // bounded by the client
+	response, err := client.Get(r.readyURL) //nolint:noctx // bounded by the client
 	if err != nil {
 		return false
 	}
-	answer.Body.Close()
-	return answer.StatusCode == http.StatusOK
+	response.Body.Close()
+	return response.StatusCode == http.StatusOK
 }
 
 func (r *runner) printed() string {

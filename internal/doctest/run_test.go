@@ -128,7 +128,7 @@ func TestRunRefusesAnotherServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := runPage(t, dir, readyURL, "$ authd serve")
-	if err == nil || !strings.Contains(err.Error(), "something else answers") {
+	if err == nil || !strings.Contains(err.Error(), "something else responds") {
 		t.Errorf("reported %v", err)
 	}
 }

@@ -48,7 +48,7 @@ func Dial(t *testing.T, addr string, c *tls.Config, settings ...http2.Setting) *
 	a := &Client{Conn: conn, Out: bufio.NewWriterSize(conn, 32<<10), stream: 1}
 	a.Framer = http2.NewFramer(a.Out, conn)
 	a.HPACK = hpack.NewEncoder(&a.Block)
-	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+	a.Extend()
 	_, _ = io.WriteString(a.Out, http2.ClientPreface)
 	if err := a.WriteSettings(settings...); err != nil {
 		t.Fatal(err)
@@ -58,6 +58,9 @@ func Dial(t *testing.T, addr string, c *tls.Config, settings ...http2.Setting) *
 	}
 	return a
 }
+
+// Extend moves the deadline of the connection to 30 s from now.
+func (c *Client) Extend() { _ = c.Conn.SetDeadline(time.Now().Add(30 * time.Second)) }
 
 // Begin sends the header of a call, pairs of name and value, and returns its stream.
 func (c *Client) Begin(end bool, header ...[2]string) (uint32, error) {
@@ -97,7 +100,7 @@ func (c *Client) Answered(t *testing.T) (open bool) {
 		frame, err := c.ReadFrame()
 		if err != nil {
 			if os.IsTimeout(err) {
-				t.Error("no answer and no end")
+				t.Error("no response and no end")
 			}
 			return false
 		}
@@ -137,6 +140,7 @@ func Until(t *testing.T, limit time.Duration, ok func() bool, failure string) {
 func Heap() uint64 {
 	var m runtime.MemStats
 	runtime.GC()
+	runtime.GC() // what a pool held
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
 }

@@ -31,7 +31,8 @@ func TestNoticesOfEveryProgramAreCurrent(t *testing.T) {
 func compareNotices(t *testing.T, program string) {
 	t.Helper()
 	// A program of its own is not slowed down by the race detector.
-	cmd := exec.CommandContext(t.Context(), "go", "run", ".", "-stdout", program)
+	cmd := exec.CommandContext(t.Context(), "go", "run", "-trimpath", ".", "-stdout", program)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as make build does
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

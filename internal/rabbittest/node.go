@@ -88,7 +88,9 @@ func (n *Node) Kill(t testing.TB) {
 // Ready returns when the node accepts logins.
 func (n *Node) Ready(t testing.TB) time.Time {
 	t.Helper()
-	for deadline := time.Now().Add(90 * time.Second); time.Now().Before(deadline); {
+	tick := time.NewTicker(20 * time.Millisecond) // a start needs the processor itself
+	defer tick.Stop()
+	for deadline := time.Now().Add(90 * time.Second); time.Now().Before(deadline); <-tick.C {
 		if conn, err := amqp.Dial(n.URL()); err == nil {
 			conn.Close()
 			return time.Now()

@@ -63,11 +63,11 @@ func Admin(t testing.TB, c redis.Config, addr string) func(words ...string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	answers := bufio.NewReader(conn)
+	responses := bufio.NewReader(conn)
 	command := func(words ...string) {
 		t.Helper()
 		fmt.Fprintf(conn, "%s\r\n", strings.Join(words, " "))
-		if line, err := answers.ReadString('\n'); err != nil || line[0] == '-' {
+		if line, err := responses.ReadString('\n'); err != nil || line[0] == '-' {
 			t.Fatalf("%s: %q, %v", words[0], line, err)
 		}
 	}

@@ -19,7 +19,7 @@ const allowed = `
 .:
 transport/httpapi transport/grpcapi transport/natsapi transport/amqpapi: . transport schema/... transport/certs internal/broker internal/strictjson redact ratelimit internal/outage internal/safetext internal/contain workpool
 transport/natsapi/embedded:
-transport/localapi: . transport client
+transport/localapi: . transport client internal/safetext
 transport/connectapi: . transport/httpapi schema/protobuf
 internal/broker: . transport schema/... internal/strictjson
 transport: . ratelimit
@@ -53,13 +53,14 @@ event: . transport database internal/task internal/strictjson internal/outage
 event/natsevents: event transport transport/natsapi
 event/amqpevents: event transport transport/amqpapi
 eventtest: . event database
-standard/events: . standard event database schema
+standard/events: . standard standard/internal/tasks event database schema
 standard/events/natsevents: event event/natsevents standard standard/events standard/natsembedded transport/natsapi transport/natsapi/embedded
 standard/events/amqpevents: event event/amqpevents standard standard/events standard/amqpserver transport/amqpapi
 job: . transport database internal/task internal/strictjson internal/outage internal/safetext
 job/jobtest: . job database internal/task middleware
-standard/jobs: . standard job database internal/task
-internal/task: . transport database internal/outage internal/safetext
+standard/jobs: . standard standard/internal/tasks job database internal/task
+standard/internal/tasks: standard database internal/task
+internal/task: . transport database internal/strictjson internal/outage internal/safetext
 idempotency/redisstore: idempotency redis
 standard: . transport transport/httpapi transport/connectapi transport/certs schema schema/protobuf middleware middleware/... telemetry ratelimit overload config redact internal/memlimit
 standard/remote: standard client client/httpclient middleware/... discovery breaker telemetry
@@ -73,7 +74,7 @@ auth: . client
 auth/service: . auth auth/store token password workpool ratelimit internal/outage
 auth/store: database redis
 cmd/authd cmd/chassi: . schema schema/... transport/... middleware middleware/... telemetry telemetry/... client console token password ratelimit breaker retry workpool database discovery config clock idempotency idempotency/... standard standard/... redis auth auth/... internal/memlimit
-bench/... examples/... load load/... scripts/...: *
+bench/... examples/... load load/... scripts/...: * internal/setclock
 internal/thirdparty/...: internal/thirdparty/...
 internal/typetest:
 internal/repotest: .

@@ -137,7 +137,7 @@ func parseDetail(object jsontext.Value) chassi.Detail {
 	if d.Rest != nil {
 		members = d.Rest
 	}
-	return &chassi.EncodedDetail{Name: name, JSON: members, Decode: func(into any) error { return DecodeAnswer(members, into) }}
+	return &chassi.EncodedDetail{Name: name, JSON: members, Decode: func(into any) error { return DecodeResponse(members, into) }}
 }
 
 // isFullName reports whether name is a valid name of a Protocol Buffers message.

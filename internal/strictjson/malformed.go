@@ -41,7 +41,7 @@ func malformed(err error, data []byte, root reflect.Type) error {
 
 var textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
 
-// reasonOf returns what is wrong with a value.
+// reasonOf returns the problem of a value.
 func reasonOf(e *json.SemanticError, data []byte) string {
 	t, kind := e.GoType, e.JSONKind
 	switch {

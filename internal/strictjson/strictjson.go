@@ -53,9 +53,9 @@ func Decode(data []byte, message any, maxDepth int) error {
 	return refuseNull(data, reflect.TypeOf(message))
 }
 
-// DecodeAnswer decodes a response: unknown members are skipped, so that services can add
+// DecodeResponse decodes a response: unknown members are skipped, so that services can add
 // members before their clients know them.
-func DecodeAnswer(data []byte, message any) error {
+func DecodeResponse(data []byte, message any) error {
 	if err := json.Unmarshal(data, message, lenient, durations(message)); err != nil {
 		return fmt.Errorf("strictjson: %w", err)
 	}

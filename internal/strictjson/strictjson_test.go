@@ -39,14 +39,14 @@ func TestDecodeNamesTheField(t *testing.T) {
 	}
 }
 
-func TestAnswersMayHaveMore(t *testing.T) {
+func TestResponsesMayHaveMore(t *testing.T) {
 	t.Parallel()
 	var o order
-	if err := strictjson.DecodeAnswer([]byte(`{"name":"a","new":true}`), &o); err != nil || o.Name != "a" {
+	if err := strictjson.DecodeResponse([]byte(`{"name":"a","new":true}`), &o); err != nil || o.Name != "a" {
 		t.Errorf("%+v, %v", o, err)
 	}
-	if err := strictjson.DecodeAnswer([]byte(`{"name":`), &o); err == nil {
-		t.Error("half an answer was taken")
+	if err := strictjson.DecodeResponse([]byte(`{"name":`), &o); err == nil {
+		t.Error("half a response was taken")
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// DeadLetter is a task that failed for good.
+// DeadLetter is a task that failed permanently.
 type DeadLetter struct {
 	ID           int64
 	Queue, UID   string

@@ -46,12 +46,15 @@ type Engine struct {
 	wakers  []func() // called for each notification
 	sent    chan struct{}
 	wakeup  chan struct{}
+	started chan struct{} // closed by Start
 
 	advance   []Key         // keys whose first task may begin; the conductor's
 	isolation time.Duration // how long a suspect runs alone at most
 
 	stop  context.CancelFunc // of all goroutines but the handlers
 	loops sync.WaitGroup
+
+	stats Cache[Stats]
 
 	mu        sync.Mutex
 	session   *session // never nil after Start
@@ -80,10 +83,18 @@ type Queue struct {
 	Delay       time.Duration // after the first failed try, doubled for each further one; default 1 s
 	MaxDelay    time.Duration // default 15 min
 
-	// Ending returns further statements for the transaction that ends a try, before the row of
-	// the task is changed. They are executed even if the lease was lost meanwhile: their
+	// Ending returns further statements for the transaction that ends tries, before the rows of
+	// the tasks are changed. They are executed even if the lease was lost meanwhile: their
 	// condition must be that chassi_tasks has a row with [Task.Fence]. It may be nil.
-	Ending func(t *Task, o Outcome, err error) []database.Statement
+	Ending func([]Ended) []database.Statement
+}
+
+// Ended is the end of a try.
+type Ended struct {
+	*Task
+
+	Outcome Outcome
+	Err     error
 }
 
 // Outcome is how a try ended.
@@ -137,7 +148,7 @@ func NewEngine(db *database.DB, o Options) *Engine {
 	return &Engine{
 		db: db, o: o, isolation: o.Lease / 6, byName: make(map[string]*queue), running: make(map[int64]*run),
 		outages: outage.New(o.Logger, slog.LevelWarn, "tasks: the database cannot be used, trying again", "tasks: the database can be used again"),
-		wakeup:  make(chan struct{}, 1), sent: make(chan struct{}, 1), woken: 1, idle: make(chan struct{}),
+		wakeup:  make(chan struct{}, 1), sent: make(chan struct{}, 1), woken: 1, idle: make(chan struct{}), started: make(chan struct{}),
 	}
 }
 
@@ -188,9 +199,14 @@ func (e *Engine) Start(ctx context.Context) error {
 	for _, loop := range []func(context.Context){e.conduct, e.maintain, e.listen, e.notify} {
 		e.loops.Go(func() { loop(ctx) })
 	}
+	close(e.started)
 	e.Wake()
 	return nil
 }
+
+// Started returns a channel that is closed when Start has succeeded. Until then only Handle,
+// OnWake, OnCommit and Stats may be called.
+func (e *Engine) Started() <-chan struct{} { return e.started }
 
 // Wake makes this node look for new work. See also [Engine.Notify].
 func (e *Engine) Wake() {

@@ -2,7 +2,9 @@ package task
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/database"
@@ -33,37 +35,84 @@ func (f finished) outcome() (Outcome, *chassi.Error) {
 	return Retry, e
 }
 
-// settle returns the statements that end a run.
-func (e *Engine) settle(f finished) []database.Statement {
-	var batch []database.Statement
-	if f.suspect && !f.deleted { // also if another node has it by now, because this process has not ended
-		batch = append(batch, database.Statement{SQL: e.sql.acquit, Args: []any{f.task.ID}})
+// doneTogether is the number of tasks in one statement, which may compare each with each.
+const doneTogether = 100
+
+// settle returns the statements that end runs: one for many that are done, since most are.
+func (e *Engine) settle(ended []finished) (batch []database.Statement) {
+	var changes []database.Statement
+	var ids []int64
+	var claims []string
+	records := make(map[*queue][]Ended)
+	for _, f := range ended {
+		if f.suspect && !f.deleted { // also if another node has it by now, because this process has not ended
+			batch = append(batch, database.Statement{SQL: e.sql.acquit, Args: []any{f.task.ID}})
+		}
+		if errors.Is(f.err, ErrLeaseLost) || f.deleted && f.queue.Ending == nil {
+			continue
+		}
+		what, why := f.outcome()
+		if f.queue.Ending != nil {
+			records[f.queue] = append(records[f.queue], Ended{f.task, what, f.err})
+		}
+		add := func(sql string, more ...any) {
+			changes = append(changes, database.Statement{SQL: sql, Args: append([]any{f.task.ID, f.fence(), f.session.id}, more...)})
+		}
+		switch what {
+		case GivenBack:
+			add(e.sql.giveBack)
+		case Retry:
+			delay := transport.Queue{Delay: f.queue.Delay, MaxDelay: f.queue.MaxDelay}.DelayAfter(f.task.Try)
+			add(e.sql.retry, max(delay, why.RetryAfter).Microseconds(), safetext.Clip(f.err.Error(), maxError))
+		case Dead:
+			add(e.sql.bury, why.Code.String(), why.Reason, safetext.Clip(f.err.Error(), maxError))
+		}
+		if what == Done || what == Dead {
+			ids = append(ids, f.task.ID)
+			claims = append(claims, fmt.Sprint(f.task.ID, "/", f.fence(), "/", f.session.id))
+		}
 	}
-	if errors.Is(f.err, ErrLeaseLost) || f.deleted && f.queue.Ending == nil {
-		return batch
+	for q, list := range records {
+		batch = append(batch, q.Ending(list)...)
 	}
-	what, why := f.outcome()
-	id := []any{f.task.ID, f.fence(), f.session.id}
-	if f.queue.Ending != nil {
-		batch = append(batch, f.queue.Ending(f.task, what, f.err)...)
-	}
-	add := func(sql string, more ...any) {
-		batch = append(batch, database.Statement{SQL: sql, Args: append(id, more...)})
-	}
-	switch what {
-	case Done:
-		add(e.sql.done)
-	case GivenBack:
-		add(e.sql.giveBack)
-	case Retry:
-		delay := transport.Queue{Delay: f.queue.Delay, MaxDelay: f.queue.MaxDelay}.DelayAfter(f.task.Try)
-		add(e.sql.retry, max(delay, why.RetryAfter).Microseconds(), safetext.Clip(f.err.Error(), maxError))
-	case Dead:
-		text := safetext.Clip(f.err.Error(), maxError)
-		add(e.sql.bury, why.Code.String(), why.Reason, text)
-		add(e.sql.done)
+	batch = append(batch, changes...)
+	for d := e.db.Dialect(); len(ids) > 0; {
+		n := min(len(ids), doneTogether)
+		batch = append(batch, database.Statement{SQL: e.sql.doneAll, Args: []any{List(d, ids[:n]), List(d, claims[:n])}})
+		ids, claims = ids[n:], claims[n:]
 	}
 	return batch
+}
+
+// List returns a list as an argument of a statement, see [In].
+func List[T any](d database.Dialect, list []T) any {
+	if d == database.Postgres {
+		return list
+	}
+	return JSON(list)
+}
+
+// In returns the condition that an expression is in the argument arg, which is of [List]. On
+// PostgreSQL it is one that no estimate of the planner turns into a comparison of all pairs.
+func In(d database.Dialect, expression, arg string) string {
+	if d == database.Postgres {
+		return expression + " = ANY(" + arg + ")"
+	}
+	return expression + " IN (SELECT value FROM json_each(" + arg + "))"
+}
+
+// JSON returns a list of texts and numbers as an argument for [Each].
+func JSON[T any](list []T) string {
+	text, _ := json.Marshal(list)
+	return string(text)
+}
+
+// Each returns the FROM item j of an argument from [JSON]: its column value is an element.
+func Each(d database.Dialect, arg string) string {
+	if d == database.Postgres {
+		return "json_array_elements(CAST(" + arg + " AS JSON)) AS j (value)"
+	}
+	return "json_each(" + arg + ") AS j"
 }
 
 // report logs a dead letter.

@@ -13,7 +13,8 @@ import (
 // indexes are used.
 type statements struct {
 	claim, claimSuspect, owned                string
-	done, giveBack, retry, bury, acquit       string
+	done, doneAll, giveBack, retry            string
+	bury, acquit                              string
 	advance, sweep                            string
 	nextDue, promote                          string
 	join, renew, leave, expired, grace, evict string
@@ -54,6 +55,7 @@ func newStatementsAt(now string, d database.Dialect, lease time.Duration, queues
 		claimSuspect: f(fmt.Sprintf(claim, "state = 4 AND "+anyOf(queues, 2), "lost, id", "1", 1)),
 		owned:        f(`SELECT {columns} FROM chassi_tasks WHERE state = 3 AND owner = $1`),
 		done:         f(`DELETE FROM chassi_tasks WHERE {mine}`),
+		doneAll:      f("DELETE FROM chassi_tasks WHERE " + In(d, "id", "$1") + " AND " + In(d, "id || '/' || fence || '/' || owner", "$2")),
 		giveBack:     f(`UPDATE chassi_tasks SET state = 0, owner = '', fence = fence + 1, tries = tries - 1 WHERE {mine}`),
 		acquit:       f(`UPDATE chassi_tasks SET lost = 0 WHERE id = $1`),
 		retry:        f(`UPDATE chassi_tasks SET state = 1, owner = '', due_at = {now} + $4, last_error = $5 WHERE {mine}`),
@@ -67,7 +69,7 @@ func newStatementsAt(now string, d database.Dialect, lease time.Duration, queues
 		nextDue: f(`SELECT coalesce(min(due_at), 9000000000000000) - {now}, (SELECT count(*) FROM chassi_tasks WHERE state = 4 AND ` + anyOf(queues, 1) + `)
 			FROM chassi_tasks WHERE state = 1`),
 		promote: f(`WITH due AS MATERIALIZED (SELECT id FROM chassi_tasks WHERE state = 1 AND due_at <= {now} ORDER BY due_at LIMIT 1000{skip})
-			UPDATE chassi_tasks SET state = 0, due_at = 0 WHERE id IN (SELECT id FROM due)`),
+			UPDATE chassi_tasks SET state = 0 WHERE id IN (SELECT id FROM due)`),
 		join:     f(`INSERT INTO chassi_leases (name, owner, until) VALUES ('node/' || $1, $1, {now} + {firm})`),
 		renew:    f(`UPDATE chassi_leases SET until = {now} + {firm}, grace = FALSE WHERE name = 'node/' || $1`),
 		leave:    f(`DELETE FROM chassi_leases WHERE name = 'node/' || $1`),

@@ -115,16 +115,16 @@ func (n *node) post(ctx context.Context, path, email string, want int) error {
 		return err
 	}
 	request.Header.Set("Content-Type", "application/json")
-	answer, err := n.client.Do(request)
+	response, err := n.client.Do(request)
 	if err != nil {
 		return err
 	}
-	defer answer.Body.Close()
-	if _, err := io.Copy(io.Discard, answer.Body); err != nil {
+	defer response.Body.Close()
+	if _, err := io.Copy(io.Discard, response.Body); err != nil {
 		return err
 	}
-	if answer.StatusCode != want {
-		return statusError(answer.StatusCode)
+	if response.StatusCode != want {
+		return statusError(response.StatusCode)
 	}
 	return nil
 }

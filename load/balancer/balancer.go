@@ -20,7 +20,7 @@ import (
 // Node is one instance of a service.
 type Node struct {
 	URL       string // where calls go: http://host:port
-	Readiness string // the URL that answers 200 when the node is ready
+	Readiness string // the URL that responds with 200 when the node is ready
 }
 
 // Balancer forwards calls in turn to the nodes that were ready at the last poll. It keeps
@@ -79,11 +79,11 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 func (b *Balancer) once(r *http.Request) (*http.Response, error) {
 	var connections atomic.Int32
 	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connections.Add(1) }}
-	answer, err := b.calls.RoundTrip(r.WithContext(httptrace.WithClientTrace(r.Context(), trace)))
+	response, err := b.calls.RoundTrip(r.WithContext(httptrace.WithClientTrace(r.Context(), trace)))
 	if err == nil && connections.Load() > 1 {
-		return nil, errors.Join(errAgain, answer.Body.Close())
+		return nil, errors.Join(errAgain, response.Body.Close())
 	}
-	return answer, err
+	return response, err
 }
 
 // ServeHTTP forwards the call to a node, or returns status 503 if none is ready.
@@ -143,10 +143,10 @@ func ask(ctx context.Context, probes *http.Client, readiness string) bool {
 	if err != nil {
 		return false
 	}
-	answer, err := probes.Do(r)
+	response, err := probes.Do(r)
 	if err != nil {
 		return false
 	}
-	_, err = io.Copy(io.Discard, answer.Body)
-	return errors.Join(err, answer.Body.Close()) == nil && answer.StatusCode == http.StatusOK
+	_, err = io.Copy(io.Discard, response.Body)
+	return errors.Join(err, response.Body.Close()) == nil && response.StatusCode == http.StatusOK
 }

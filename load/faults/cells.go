@@ -185,17 +185,17 @@ func amqpCells() []*cell {
 func collectorCells() []*cell {
 	prepare := func(ctx context.Context, w *world) error { return w.useCollector(ctx) }
 	up := expectation{up: all, ready: true}
-	answer := func(status int32) func(context.Context, *world) error {
+	response := func(status int32) func(context.Context, *world) error {
 		return func(_ context.Context, w *world) error { w.collector.status.Store(status); return nil }
 	}
 	return append(behindProxy("collector", prepare, up, up, up),
 		&cell{
 			dependency: "collector", fault: "full (503)", prepare: prepare, expect: up,
-			begin: answer(http.StatusServiceUnavailable), end: answer(http.StatusOK),
+			begin: response(http.StatusServiceUnavailable), end: response(http.StatusOK),
 		},
 		&cell{
 			dependency: "collector", fault: "wrong credentials (401)", prepare: prepare, expect: up,
-			begin: answer(http.StatusUnauthorized), end: answer(http.StatusOK),
+			begin: response(http.StatusUnauthorized), end: response(http.StatusOK),
 		})
 }
 

@@ -78,18 +78,18 @@ func TestProblemsAreFound(t *testing.T) {
 		"no calls":             {func(r *result) { delete(r.fault, "gRPC") }, "gRPC: 0 % of 0 calls"},
 		"waited for the end": {func(r *result) {
 			r.fault["login"] = []sample{{began: at, ended: r.ended.Add(time.Second), outcome: good}}
-		}, "they had no answer by the end of the fault"},
-		"an answer that is not true": {func(r *result) { r.after["validate"] = calls(wrong) }, "validate, after the fault"},
-		"not alive after":            {func(r *result) { r.after[probeLive] = calls(unavailable) }, "healthz after the fault"},
-		"not ready":                  {func(r *result) { r.fault[probeReady] = calls(unavailable) }, "readiness said yes in 0 %"},
-		"readiness is silent":        {func(r *result) { r.read = nil }, "readiness did not answer"},
-		"readiness names another":    {func(r *result) { r.read = says(200, "ok", "") }, `readiness did not name "redis"`},
-		"ready though it is not":     {func(r *result) { r.cell.expect.ready = false }, "readiness said yes"},
-		"not back":                   {func(r *result) { r.missing = []string{"NATS"} }, "not back within"},
-		"lost":                       {func(r *result) { r.lost = []string{"a@example.com"} }, "1 acknowledged sign-ups are lost"},
-		"doubled":                    {func(r *result) { r.doubled = 2 }, "2 sign-ups were carried out twice"},
-		"no orderly end":             {func(r *result) { r.exit = "1" }, "exit: 1"},
-		"could not be measured":      {func(r *result) { r.err = io.EOF }, "EOF"},
+		}, "they had no response by the end of the fault"},
+		"a response that is not true": {func(r *result) { r.after["validate"] = calls(wrong) }, "validate, after the fault"},
+		"not alive after":             {func(r *result) { r.after[probeLive] = calls(unavailable) }, "healthz after the fault"},
+		"not ready":                   {func(r *result) { r.fault[probeReady] = calls(unavailable) }, "readiness said yes in 0 %"},
+		"readiness is silent":         {func(r *result) { r.read = nil }, "readiness did not respond"},
+		"readiness names another":     {func(r *result) { r.read = says(200, "ok", "") }, `readiness did not name "redis"`},
+		"ready though it is not":      {func(r *result) { r.cell.expect.ready = false }, "readiness said yes"},
+		"not back":                    {func(r *result) { r.missing = []string{"NATS"} }, "not back within"},
+		"lost":                        {func(r *result) { r.lost = []string{"a@example.com"} }, "1 acknowledged sign-ups are lost"},
+		"doubled":                     {func(r *result) { r.doubled = 2 }, "2 sign-ups were carried out twice"},
+		"no orderly end":              {func(r *result) { r.exit = "1" }, "exit: 1"},
+		"could not be measured":       {func(r *result) { r.err = io.EOF }, "EOF"},
 		"ended by itself": {func(r *result) {
 			r.died, r.tail, r.cell.expect.refuses = true, "something else", "read-only"
 		}, `does not say "read-only"`},
@@ -158,11 +158,11 @@ func TestProxy(t *testing.T) {
 	}
 	p.slow(100 * time.Millisecond)
 	if began := time.Now(); echoes(conn, long) != nil || time.Since(began) < 200*time.Millisecond {
-		t.Errorf("slow: the answer came after %v, want 200 ms", time.Since(began))
+		t.Errorf("slow: the response came after %v, want 200 ms", time.Since(began))
 	}
 	p.hang()
 	if err := echoes(conn, 300*time.Millisecond); err == nil {
-		t.Error("it hangs, and an answer came")
+		t.Error("it hangs, and a response came")
 	}
 	if err := p.pass(); err != nil {
 		t.Fatal(err)

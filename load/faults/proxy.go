@@ -20,7 +20,7 @@ type proxy struct {
 	conns    map[*net.TCPConn]struct{}
 	delay    time.Duration // of each direction
 	passing  chan struct{} // closed while bytes pass
-	ended    chan struct{} // closed for good
+	ended    chan struct{} // closed permanently
 	running  sync.WaitGroup
 }
 

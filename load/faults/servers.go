@@ -81,14 +81,14 @@ func (s *servers) redisCommands(ctx context.Context, commands ...string) error {
 	if password, ok := s.redis.User.Password(); ok {
 		commands = append([]string{strings.Join(strings.Fields("AUTH "+s.redis.User.Username()+" "+password), " ")}, commands...)
 	}
-	answers := bufio.NewReader(conn)
+	responses := bufio.NewReader(conn)
 	for _, command := range commands {
 		if _, err := fmt.Fprintf(conn, "%s\r\n", command); err != nil {
 			return fmt.Errorf("redis: %w", err)
 		}
-		answer, err := answers.ReadString('\n')
-		if err != nil || strings.HasPrefix(answer, "-") {
-			return fmt.Errorf("redis: %s: %s", strings.Fields(command)[0], strings.TrimSpace(answer))
+		response, err := responses.ReadString('\n')
+		if err != nil || strings.HasPrefix(response, "-") {
+			return fmt.Errorf("redis: %s: %s", strings.Fields(command)[0], strings.TrimSpace(response))
 		}
 	}
 	return nil

@@ -22,8 +22,8 @@ type outcome uint8
 
 const (
 	good        outcome = iota
-	unavailable         // refused for now, or no answer: it may be tried again
-	wrong               // an answer that is not true: a good token refused, an internal error
+	unavailable         // refused for now, or no response: it may be tried again
+	wrong               // a response that is not true: a good token refused, an internal error
 )
 
 func outcomeOf(err error) outcome {
@@ -142,14 +142,14 @@ func (t *traffic) askReadiness(ctx context.Context, _ int) error {
 }
 
 func (t *traffic) logIn(ctx context.Context, _ int) error {
-	answer, err := t.clients.http.Authenticate(ctx, &auth.AuthenticateRequest{Email: accounts.Email(0), Password: accounts.DefaultPassword})
+	response, err := t.clients.http.Authenticate(ctx, &auth.AuthenticateRequest{Email: accounts.Email(0), Password: accounts.DefaultPassword})
 	if err != nil {
 		return err
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.token == "" { // the first one stays, so that it is older than the fault
-		t.token = answer.Token
+		t.token = response.Token
 	}
 	return nil
 }

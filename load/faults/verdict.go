@@ -112,7 +112,7 @@ func (r *result) readinessProblems() (found []string) {
 		found = append(found, fmt.Sprintf("readiness said yes in %.0f %% of %d calls: %s", 100*part, calls, r.readiness()))
 	}
 	if len(r.read) == 0 {
-		return append(found, "readiness did not answer")
+		return append(found, "readiness did not respond")
 	}
 	if last := r.read[len(r.read)-1]; !want.ready && last.code == 200 {
 		found = append(found, "readiness said yes at the end of the fault")
@@ -126,7 +126,7 @@ func (r *result) readinessProblems() (found []string) {
 // readiness returns the last readiness status during the fault.
 func (r *result) readiness() string {
 	if len(r.read) == 0 {
-		return "no answer"
+		return "no response"
 	}
 	last := r.read[len(r.read)-1]
 	text := last.String()
@@ -145,7 +145,7 @@ func firstError(samples []sample) string {
 		}
 		longest = max(longest, s.ended.Sub(s.began))
 	}
-	return fmt.Sprintf("they had no answer by the end of the fault; the longest took %.1f s", longest.Seconds())
+	return fmt.Sprintf("they had no response by the end of the fault; the longest took %.1f s", longest.Seconds())
 }
 
 // changing matches text that differs between runs.

@@ -227,7 +227,7 @@ func (w *world) useAMQP(ctx context.Context, user string) (err error) {
 
 // collector receives traces in OTLP over HTTP.
 type collector struct {
-	status atomic.Int32 // of its answers
+	status atomic.Int32 // of its responses
 	taken  atomic.Int64 // exports
 }
 

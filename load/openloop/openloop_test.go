@@ -53,7 +53,7 @@ func TestKnownTimesGiveKnownPercentiles(t *testing.T) {
 	})
 }
 
-// The server answers in 1 ms and stops for one second of ten. Of the tenth of all
+// The server responds in 1 ms and stops for one second of ten. Of the tenth of all
 // calls that were due then, one was at the server and the others could not even be
 // sent: counted from sending, only that one would be slow.
 func TestAStallShowsInEveryCallDueMeanwhile(t *testing.T) {

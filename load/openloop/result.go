@@ -7,8 +7,8 @@ import "time"
 type Result struct {
 	Name     string  `json:"name"`
 	Rate     float64 `json:"rate"`     // calls per second that were to be made
-	Achieved float64 `json:"achieved"` // calls per second that were accepted, until the last answer
-	Seconds  float64 `json:"seconds"`  // from the end of the warm-up to the last answer, at least the duration
+	Achieved float64 `json:"achieved"` // calls per second that were accepted, until the last response
+	Seconds  float64 `json:"seconds"`  // from the end of the warm-up to the last response, at least the duration
 	Due      int64   `json:"due"`
 	Sent     int64   `json:"sent"`
 	OK       int64   `json:"ok"`

@@ -39,8 +39,8 @@ func main() {
 }
 
 type (
-	workRequest struct{}
-	workAnswer  struct {
+	workRequest  struct{}
+	workResponse struct {
 		Done bool `json:"done"`
 	}
 )
@@ -48,7 +48,7 @@ type (
 // worker limits the number of concurrent calls.
 type worker chan struct{}
 
-func (w worker) work(ctx context.Context, _ *workRequest) (*workAnswer, error) {
+func (w worker) work(ctx context.Context, _ *workRequest) (*workResponse, error) {
 	select {
 	case w <- struct{}{}:
 	case <-ctx.Done():
@@ -56,7 +56,7 @@ func (w worker) work(ctx context.Context, _ *workRequest) (*workAnswer, error) {
 	}
 	defer func() { <-w }()
 	time.Sleep(takes)
-	return &workAnswer{true}, nil
+	return &workResponse{true}, nil
 }
 
 func run(ctx context.Context, out io.Writer, long time.Duration) error {
@@ -103,7 +103,7 @@ func phases(ctx context.Context, out io.Writer, url string, service *chassi.Serv
 			Name: name, Rate: float64(rate), Duration: d, Poisson: true, Seed: 1, Workers: 1024, Timeout: 10 * time.Second,
 			Refused: func(err error) bool { return chassi.ErrorOf(err).Code == chassi.Unavailable },
 		}, func(ctx context.Context, _ int) error {
-			_, err := client.Invoke[workAnswer](ctx, calls, "Work", &workRequest{})
+			_, err := client.Invoke[workResponse](ctx, calls, "Work", &workRequest{})
 			return err
 		})
 		if err != nil {

@@ -149,11 +149,11 @@ func newLoad(ctx context.Context, url string, nodes []*node) (l *load, err error
 		return nil, err
 	}
 	for i := range users {
-		answer, err := l.http.Authenticate(ctx, credentials(i))
+		response, err := l.http.Authenticate(ctx, credentials(i))
 		if err != nil {
 			return nil, fmt.Errorf("login: %w", err)
 		}
-		l.tokens = append(l.tokens, answer.Token)
+		l.tokens = append(l.tokens, response.Token)
 	}
 	_, err = l.grpc.ValidateToken(ctx, &auth.ValidateTokenRequest{Token: l.tokens[0]})
 	return l, err

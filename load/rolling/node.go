@@ -113,8 +113,8 @@ func (n *node) start(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if answer, err := http.DefaultClient.Do(r); err == nil {
-			if err := answer.Body.Close(); err == nil && answer.StatusCode == http.StatusOK {
+		if response, err := http.DefaultClient.Do(r); err == nil {
+			if err := response.Body.Close(); err == nil && response.StatusCode == http.StatusOK {
 				return nil
 			}
 		}

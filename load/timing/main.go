@@ -53,7 +53,7 @@ func parse(args []string, errOut io.Writer) (o options, err error) {
 	flags := flag.NewFlagSet("timing", flag.ContinueOnError)
 	flags.SetOutput(errOut)
 	flags.IntVar(&o.samples, "samples", 400, "calls of each kind")
-	flags.StringVar(&engines, "engines", "sqlite,postgres", "sqlite, postgres or both; PostgreSQL is left out when it does not answer, unless this is given")
+	flags.StringVar(&engines, "engines", "sqlite,postgres", "sqlite, postgres or both; PostgreSQL is left out when it does not respond, unless this is given")
 	flags.StringVar(&o.postgres, "postgres", cmp.Or(os.Getenv("CHASSI_TEST_POSTGRES"), localPostgres), "URL of the server; a schema is made in it and dropped")
 	flags.DurationVar(&o.commit, "commit", 5*time.Millisecond, "how much longer each commit takes that waits for the disk")
 	flags.Float64Var(&o.alpha, "alpha", 0.01, "the chance of a false alarm for one engine and kind of call")
@@ -120,7 +120,7 @@ func measure(ctx context.Context, o options, out io.Writer) (differ int, err err
 		}
 		e, err := open(ctx, o)
 		if err != nil && engine == "postgres" && !o.given && database.IsUnavailable(err) {
-			fmt.Fprintf(out, "\npostgres: left out, it does not answer at %s\n", redacted(o.postgres))
+			fmt.Fprintf(out, "\npostgres: left out, it does not respond at %s\n", redacted(o.postgres))
 			o.engines = slices.DeleteFunc(slices.Clone(o.engines), func(s string) bool { return s == engine })
 			continue
 		}

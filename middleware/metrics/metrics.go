@@ -13,7 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// buckets are the buckets of the latency histograms in seconds: a cached answer takes a fraction of
+// buckets are the buckets of the latency histograms in seconds: a cached response takes a fraction of
 // a millisecond, a password hash tens of them.
 var buckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
 
@@ -104,7 +104,7 @@ func newFamily(registerer prometheus.Registerer, name, outcome string, labels ..
 		Name: name + "_requests_total", Help: "Calls answered, by what the client got.",
 	}, slices.Concat(labels, []string{outcome}))
 	f.seconds = prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: name + "_request_duration_seconds", Help: "Time from the end of the request's header to the answer.", Buckets: buckets,
+		Name: name + "_request_duration_seconds", Help: "Time from the end of the request's header to the response.", Buckets: buckets,
 	}, labels)
 	return f, errors.Join(registerer.Register(f.total), registerer.Register(f.seconds))
 }

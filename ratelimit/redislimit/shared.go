@@ -47,18 +47,18 @@ func (l *Limiter) Take(ctx context.Context, key ratelimit.Key) ratelimit.Decisio
 	}
 	limit := l.local.Limit()
 	interval := float64(time.Second/time.Microsecond) / limit.Rate
-	answer, err := l.db.Run(ctx, take, []string{l.name + key.String()}, []string{
+	response, err := l.db.Run(ctx, take, []string{l.name + key.String()}, []string{
 		strconv.FormatFloat(interval, 'g', -1, 64), strconv.FormatFloat(interval*float64(limit.Burst), 'g', -1, 64),
 	})
-	if err != nil || len(answer) != 3 {
+	if err != nil || len(response) != 3 {
 		l.fallback()
 		return own
 	}
-	reset := time.Duration(answer[2]) * time.Microsecond
-	if wait := answer[1]; answer[0] == 0 {
+	reset := time.Duration(response[2]) * time.Microsecond
+	if wait := response[1]; response[0] == 0 {
 		return ratelimit.Decision{Limit: limit.Burst, RetryAfter: time.Duration(wait) * time.Microsecond, Reset: reset}
 	}
-	return ratelimit.Decision{Allowed: true, Limit: limit.Burst, Remaining: int(answer[1]), Reset: reset}
+	return ratelimit.Decision{Allowed: true, Limit: limit.Burst, Remaining: int(response[1]), Reset: reset}
 }
 
 // take implements GCRA, as in package ratelimit: the value of a key is the time at which its

@@ -7,7 +7,8 @@
     url: at(dataset.document),
     servers: [{ url: at(dataset.root).replace(/\/$/, "") }], // the policy allows no other
     agent: { disabled: true },
-    customCss: ".section[tabindex='-1']:focus { outline: none }", // a link leads there, the keyboard does not
+    // A link leads to a section, the keyboard does not. Long titles must not widen the page.
+    customCss: ".section[tabindex='-1']:focus { outline: none } #reference { overflow-x: clip }",
     mcp: { disabled: true },
     defaultHttpClient: { targetKey: "shell", clientKey: "curl" },
     hideClientButton: true,

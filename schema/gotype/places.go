@@ -2,7 +2,7 @@ package gotype
 
 import "reflect"
 
-// Root is the type of a message of an endpoint: its request, its answer or a detail.
+// Root is the type of a message of an endpoint: its request, its response or a detail.
 type Root struct {
 	Endpoint string // its full name
 	Type     reflect.Type

@@ -111,7 +111,7 @@ func FuzzDifferential(f *testing.F) {
 	})
 }
 
-// ask tells too whether there was an answer: dynamic messages panic over an
+// ask tells too whether there was a response: dynamic messages panic over an
 // entry of a map whose key has the wrong wire type.
 func ask(data []byte, m proto.Message) (err error, ok bool) { //nolint:revive // the error is what is asked for
 	defer func() { _ = recover() }()

@@ -132,7 +132,7 @@ func appendString(b []byte, s string) []byte {
 	return b
 }
 
-// next returns what follows the tag of f in wire, if that is the next one.
+// next returns the rest of wire after the tag of f, if that is the next tag.
 func (f *field) next(wire []byte) ([]byte, bool) {
 	tag, n := protowire.ConsumeVarint(wire)
 	if n < 0 || tag != f.tag {
@@ -216,7 +216,7 @@ func (j *JSON) entry(f *field, wire []byte) (string, error) {
 	return string(b), err
 }
 
-// appendValue converts the value at the start of wire and returns what follows it.
+// appendValue converts the value at the start of wire and returns the rest of wire.
 func (j *JSON) appendValue(b []byte, k *kind, wire []byte) (_, rest []byte, err error) {
 	var n int
 	switch k.wire {

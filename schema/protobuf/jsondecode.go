@@ -114,7 +114,7 @@ func (r *jsonReader) open(kind jsontext.Kind, otherwise error) error {
 	return nil
 }
 
-// other returns what is wrong if the next value is not the expected one: its kind, unless it is
+// other returns the problem if the next value is not the expected one: its kind, unless it is
 // malformed.
 func (r *jsonReader) other(kind error) error {
 	if _, err := r.ReadToken(); err != nil {

@@ -19,7 +19,7 @@ type messageNames struct {
 	ofEndpoint map[*chassi.Endpoint][]endpointMessage
 }
 
-// endpointMessage is a message that an endpoint takes, answers or has in its errors.
+// endpointMessage is a message that an endpoint receives, returns or has in its errors.
 type endpointMessage struct {
 	plan   *Plan
 	named  gotype.Named

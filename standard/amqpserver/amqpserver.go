@@ -30,7 +30,7 @@ func Add(app *standard.App, settings Config) {
 	app.Fail(c.Validate())
 	c.Logger = app.Logger
 	var err error
-	c.Observe, err = app.Telemetry.RegisterEvents("amqp_events_total", "Requests over AMQP that were not carried out, and answers that were not sent.")
+	c.Observe, err = app.Telemetry.RegisterEvents("amqp_events_total", "Requests over AMQP that were not carried out, and responses that were not sent.")
 	app.Fail(err)
 	app.AddTransport(standard.Transport{Optional: !settings.Required, New: func(middleware []chassi.Middleware) (chassi.Transport, error) {
 		server := amqpapi.New(c, middleware...)

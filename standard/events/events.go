@@ -20,6 +20,7 @@ import (
 	"github.com/chassi-go/chassi/event"
 	"github.com/chassi-go/chassi/schema"
 	"github.com/chassi-go/chassi/standard"
+	"github.com/chassi-go/chassi/standard/internal/tasks"
 )
 
 // Config is a field of a program's configuration, usually `config:"events"`.
@@ -102,12 +103,9 @@ func register(app *standard.App, server *event.Server) error {
 		return app.Telemetry.RegisterGauges(name, help, label, func() map[string]float64 { return values(server.Stats()) })
 	}
 	return errors.Join(
-		gauge("events_unrelayed_seconds", "Age of the oldest event that was not relayed.", "of", func(s event.Stats) map[string]float64 {
-			return map[string]float64{"oldest": s.OldestUnrelayed.Seconds()}
-		}),
-		gauge("tasks", "Events and jobs that wait or run, by state.", "state", func(s event.Stats) map[string]float64 { return s.Tasks }),
-		gauge("dead_letters", "Events and jobs that failed for good, by subscription or job.", "queue", func(s event.Stats) map[string]float64 {
-			return s.Dead
+		tasks.Register(app, server.Engine()),
+		gauge("events_unrelayed_seconds", "Age of the oldest event that was not relayed: ready, or held by a running transaction.", "of", func(s event.Stats) map[string]float64 {
+			return map[string]float64{"ready": s.OldestReady.Seconds(), "held": s.OldestHeld.Seconds()}
 		}),
 		gauge("subscription_unserved_seconds", "Time since a program last served a subscription.", "subscription", func(s event.Stats) map[string]float64 {
 			values := make(map[string]float64, len(s.Unserved))

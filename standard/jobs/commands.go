@@ -12,6 +12,7 @@ import (
 	"github.com/chassi-go/chassi/database"
 	"github.com/chassi-go/chassi/job"
 	"github.com/chassi-go/chassi/standard"
+	"github.com/chassi-go/chassi/standard/internal/tasks"
 )
 
 // Commands returns the commands for jobs. They use the database that config returns, whose
@@ -22,21 +23,17 @@ import (
 //	jobs run JOB [ARGUMENT]
 //	jobs pause JOB
 //	jobs resume JOB
+//	jobs dead list [QUEUE]
+//	jobs dead show ID
+//	jobs dead redrive SELECTION     IDs with commas between, job/NAME, or "all"
+//	jobs dead discard SELECTION
 func Commands[C any](config func(*C) database.Config) []standard.Command[C] {
-	type run = func(context.Context, *standard.Invocation[C], *database.DB) error
-	command := func(name, args, help string, run run) standard.Command[C] {
-		return standard.Command[C]{
-			Name: "jobs " + name, Args: args, Settings: "database", Help: help,
-			Run: func(ctx context.Context, i *standard.Invocation[C]) error {
-				db, err := database.OpenExisting(ctx, config(i.Config))
-				if err != nil {
-					return err //nolint:wrapcheck // says where
-				}
-				return errors.Join(explain(run(ctx, i, db)), db.Close())
-			},
-		}
+	command := func(name, args, help string, run tasks.Run[C]) standard.Command[C] {
+		return tasks.Command(config, "jobs "+name, args, help, func(ctx context.Context, i *standard.Invocation[C], db *database.DB) error {
+			return explain(run(ctx, i, db))
+		})
 	}
-	change := func(do func(context.Context, *database.DB, string) error, done string) run {
+	change := func(do func(context.Context, *database.DB, string) error, done string) tasks.Run[C] {
 		return func(ctx context.Context, i *standard.Invocation[C], db *database.DB) error {
 			if err := do(ctx, db, i.Args[0]); err != nil {
 				return err
@@ -45,13 +42,12 @@ func Commands[C any](config func(*C) database.Config) []standard.Command[C] {
 			return err //nolint:wrapcheck // stdout's
 		}
 	}
-	return []standard.Command[C]{
+	return append(tasks.Commands("jobs", config),
 		command("list", "", "list the jobs, their next runs and how the last ones ended", list[C]),
 		command("history", "JOB", "list the last runs of a job", history[C]),
 		command("run", "JOB [ARGUMENT]", "add a run of a job now; its argument is JSON", runNow[C]),
 		command("pause", "JOB", "start no more scheduled runs of a job", change(job.Pause, "paused")),
-		command("resume", "JOB", "start scheduled runs of a job again, from now on", change(job.Resume, "resumed")),
-	}
+		command("resume", "JOB", "start scheduled runs of a job again, from now on", change(job.Resume, "resumed")))
 }
 
 // explain adds what to do to errors of the command line.

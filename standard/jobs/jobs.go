@@ -12,6 +12,7 @@ import (
 	"github.com/chassi-go/chassi/internal/task"
 	"github.com/chassi-go/chassi/job"
 	"github.com/chassi-go/chassi/standard"
+	"github.com/chassi-go/chassi/standard/internal/tasks"
 )
 
 // Add adds jobs to app, with their tables in db, which was added before. Their runs pass through
@@ -23,9 +24,13 @@ func Add(app *standard.App, db *database.DB, jobs ...job.Definition) {
 	app.Add(chassi.ComponentFunc("jobs_tables", func(ctx context.Context) error { return job.Migrate(ctx, db) }, nil))
 	app.AddTransport(standard.Transport{New: func(middleware []chassi.Middleware) (chassi.Transport, error) {
 		server := job.NewServer(db, job.Options{Logger: app.Logger, Engine: shared(app, db), Outgoing: app.Outgoing, Observe: count})
-		return server, errors.Join(
+		var err error
+		if app.Transport("events") == nil { // otherwise they are registered
+			err = tasks.Register(app, server.Engine())
+		}
+		return server, errors.Join(err,
 			server.Add(middleware, jobs...),
-			app.Telemetry.RegisterGauges("job_overdue_seconds", "Time since a scheduled job should have started a run.", "job", server.Overdue))
+			app.Telemetry.RegisterGauges("job_overdue_seconds", "Time since a scheduled job should have started a run.", "name", server.Overdue))
 	}})
 }
 

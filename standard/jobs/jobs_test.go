@@ -137,7 +137,7 @@ func TestCommands(t *testing.T) {
 				response := httptest.NewRecorder()
 				handler.ServeHTTP(response, httptest.NewRequest(http.MethodGet, "http://localhost/metrics", nil))
 				text = response.Body.String()
-				return strings.Contains(text, `job_overdue_seconds{job="report"} 0`) && strings.Contains(text, `rpc_requests_total{code="0",route="report",transport="job"} 1`)
+				return strings.Contains(text, `job_overdue_seconds{name="report"} 0`) && strings.Contains(text, `rpc_requests_total{code="0",route="report",transport="job"} 1`)
 			})
 			stop()
 			if code := <-ended; code != standard.ExitOK {

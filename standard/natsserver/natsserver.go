@@ -29,8 +29,8 @@ func Add(app *standard.App, c Config) {
 	n.URL = c.URL
 	app.Private("nats.credentials_file", config.PrivateFile, n.CredentialsFile)
 	app.Private("nats.nkey_file", config.PrivateFile, n.NkeyFile)
-	app.Private("nats.answers.credentials_file", config.PrivateFile, n.Answers.CredentialsFile)
-	app.Private("nats.answers.nkey_file", config.PrivateFile, n.Answers.NkeyFile)
+	app.Private("nats.responses.credentials_file", config.PrivateFile, n.Responses.CredentialsFile)
+	app.Private("nats.responses.nkey_file", config.PrivateFile, n.Responses.NkeyFile)
 	app.Private("nats.ca_file", config.TrustedFile, n.CAFile)
 	if c.URL == "" || c.URL == off {
 		return

@@ -29,7 +29,7 @@ func HTTP(ctx context.Context, endpoint string) (trace.SpanExporter, error) {
 	if err != nil {
 		return nil, err
 	}
-	options := []otlptracehttp.Option{otlptracehttp.WithHTTPClient(client), otlptracehttp.WithMaxResponseSize(maxAnswerBytes)}
+	options := []otlptracehttp.Option{otlptracehttp.WithHTTPClient(client), otlptracehttp.WithMaxResponseSize(maxResponseBytes)}
 	if endpoint != "" {
 		u, err := parse(endpoint)
 		if err != nil {
@@ -51,7 +51,7 @@ func HTTP(ctx context.Context, endpoint string) (trace.SpanExporter, error) {
 // [HTTP].
 func GRPC(ctx context.Context, endpoint string) (trace.SpanExporter, error) {
 	options := []otlptracegrpc.Option{otlptracegrpc.WithDialOption(
-		grpc.WithMaxHeaderListSize(maxHeaderBytes), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswerBytes)),
+		grpc.WithMaxHeaderListSize(maxHeaderBytes), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxResponseBytes)),
 	)}
 	if endpoint != "" {
 		u, err := parse(endpoint)
@@ -67,7 +67,7 @@ func GRPC(ctx context.Context, endpoint string) (trace.SpanExporter, error) {
 	return exporter, nil
 }
 
-// maxHeaderBytes limits the headers and trailers of a collector's answer. grpc-go's default is
+// maxHeaderBytes limits the headers and trailers of a collector's response. grpc-go's default is
 // 16 MiB.
 const maxHeaderBytes = 64 << 10
 

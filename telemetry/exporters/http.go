@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// maxAnswerBytes is the maximum size of the collector's response body, and of its header.
-const maxAnswerBytes = 64 << 10
+// maxResponseBytes is the maximum size of the collector's response body, and of its header.
+const maxResponseBytes = 64 << 10
 
 // newHTTPClient returns an HTTP client like that of the exporter, with two differences: it
 // follows no redirects, which would send the headers of OTEL_EXPORTER_OTLP_HEADERS, usually an
@@ -34,7 +34,7 @@ func newHTTPClient() (*http.Client, error) {
 		Transport: &http.Transport{
 			Proxy:       http.ProxyFromEnvironment,
 			DialContext: (&net.Dialer{Timeout: timeout, KeepAlive: 30 * time.Second}).DialContext, TLSClientConfig: config,
-			TLSHandshakeTimeout: timeout, ForceAttemptHTTP2: true, IdleConnTimeout: 90 * time.Second, MaxResponseHeaderBytes: maxAnswerBytes,
+			TLSHandshakeTimeout: timeout, ForceAttemptHTTP2: true, IdleConnTimeout: 90 * time.Second, MaxResponseHeaderBytes: maxResponseBytes,
 		},
 	}, nil
 }

@@ -29,7 +29,7 @@ var (
 	serviceRights = rabbittest.Rights{
 		Configure: `^(jobs\.v1\.Jobs(\.requests)?|mail(\..*)?)$`, Write: `^(jobs\.v1\.Jobs(\.requests)?|mail(\..*)?)$`, Read: `^(jobs\.v1\.Jobs(\.requests)?|mail(\..*)?)$`,
 	}
-	answersRights   = rabbittest.Rights{Configure: `^$`, Write: `^amq\.default$`, Read: `^$`}
+	responsesRights = rabbittest.Rights{Configure: `^$`, Write: `^amq\.default$`, Read: `^$`}
 	callerRights    = rabbittest.Rights{Configure: `^$`, Write: `^jobs\.v1\.Jobs$`, Read: `^$`}
 	publisherRights = rabbittest.Rights{Configure: `^$`, Write: `^mail$`, Read: `^$`}
 )
@@ -72,9 +72,9 @@ func (c *eventCounter) of(event string) int64 {
 func newSite(t *testing.T, change ...func(*amqpapi.Config)) *site {
 	t.Helper()
 	s := &site{calls: make(chan seen, 10_000), events: new(eventCounter), Vhost: rabbittest.New(t, map[string]rabbittest.Rights{
-		"service": serviceRights, "answers": answersRights, "alice": callerRights, "mallory": callerRights, "gateway": callerRights, "replies": repliesRights, "admin": rabbittest.All,
+		"service": serviceRights, "responses": responsesRights, "alice": callerRights, "mallory": callerRights, "gateway": callerRights, "replies": repliesRights, "admin": rabbittest.All,
 	})}
-	c := amqpapi.Config{URL: s.URL("service"), Answers: amqpapi.Answers{URL: s.URL("answers")}, Logger: quiet, Observe: s.events.count}
+	c := amqpapi.Config{URL: s.URL("service"), Responses: amqpapi.Responses{URL: s.URL("responses")}, Logger: quiet, Observe: s.events.count}
 	for _, f := range change {
 		f(&c)
 	}
@@ -107,7 +107,7 @@ func numbers() *chassi.Service {
 	return chassi.NewService("jobs.v1.Jobs", chassi.NewEndpoint("Do", func(context.Context, *worktest.Job) (*worktest.Job, error) { return nil, errors.ErrUnsupported }, chassi.Public))
 }
 
-// ask makes a call and checks its answer.
+// ask makes a call and checks its response.
 func ask(t *testing.T, c *client.Client, number int) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -242,7 +242,7 @@ func TestCallerWithReplyQueueBindsNoTap(t *testing.T) {
 	if _, err := ch.QueueDeclare(own, false, true, true, false, nil); err != nil {
 		t.Fatal(err)
 	}
-	answers, err := ch.Consume(own, "", true, true, false, false, nil)
+	responses, err := ch.Consume(own, "", true, true, false, false, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,12 +268,12 @@ func TestCallerWithReplyQueueBindsNoTap(t *testing.T) {
 		t.Fatal(err)
 	}
 	select {
-	case d := <-answers:
+	case d := <-responses:
 		if string(d.Body) != `{"number":2,"fail":""}` || d.CorrelationId != "c" {
 			t.Errorf("answered %s to %s", d.Body, d.CorrelationId)
 		}
 	case <-time.After(20 * time.Second):
-		t.Error("no answer came to the caller's own reply queue")
+		t.Error("no response came to the caller's own reply queue")
 	}
 }
 
@@ -286,7 +286,7 @@ func TestReplyToOthersIsRefused(t *testing.T) {
 	admin := open(t, s.connect(t, "admin"))
 	alice, mallory := s.User("alice"), s.User("mallory")
 	targets := []string{
-		"jobs.v1.Jobs.requests", "mail", "mail.dead", "answers", "reply", "reply." + alice, "reply." + alice + ".1", "reply." + mallory + "x", "reply.anonymous.1",
+		"jobs.v1.Jobs.requests", "mail", "mail.dead", "responses", "reply", "reply." + alice, "reply." + alice + ".1", "reply." + mallory + "x", "reply.anonymous.1",
 		"replyx." + mallory, "x.reply." + mallory, "REPLY." + mallory, "amq.gen-abc", "amq.rabbitmq.trace", "*", "#", "reply.*", " reply." + mallory,
 	}
 	for _, name := range targets {
@@ -430,15 +430,15 @@ func TestInvalidDirectReplyToAffectsNoOthers(t *testing.T) {
 	}
 }
 
-// An invalid address of a caller without user_id takes no answers from other such callers
-// on a node that an answer has reached before, also after the connection for answers was
+// An invalid address of a caller without user_id takes no responses from other such callers
+// on a node that a response has reached before, also after the connection for responses was
 // lost and the nodes are to be tried again.
 func TestInvalidAddressWithoutUserIDAffectsNoOthersAfterAReconnect(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	known := directAddress(t, s)
 	ch := open(t, s.connect(t, "alice"))
-	answers, err := ch.Consume("amq.rabbitmq.reply-to", "", true, false, false, false, nil)
+	responses, err := ch.Consume("amq.rabbitmq.reply-to", "", true, false, false, false, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -448,9 +448,9 @@ func TestInvalidAddressWithoutUserIDAffectsNoOthersAfterAReconnect(t *testing.T)
 			t.Fatal(err)
 		}
 		select {
-		case <-answers:
+		case <-responses:
 		case <-time.After(10 * time.Second):
-			t.Fatalf("no answer %s", when)
+			t.Fatalf("no response %s", when)
 		}
 	}
 	answered("before the attack")
@@ -460,8 +460,8 @@ func TestInvalidAddressWithoutUserIDAffectsNoOthersAfterAReconnect(t *testing.T)
 	}
 	until(t, "the address has been tried", func() bool { return s.events.of(amqpapi.EventReplyToInvalid) == 1 })
 	answered("after the attack")
-	amqpapi.CutAnswers(s.server)
-	answered("after the connection for answers was lost")
+	amqpapi.CutResponses(s.server)
+	answered("after the connection for responses was lost")
 }
 
 // The broker proves the user_id, and the service believes no other name; the address of
@@ -563,14 +563,14 @@ func TestHostileRequests(t *testing.T) {
 // keys of its publisher are not carried over, and neither are the rights of the service.
 func TestWorkIsNotSteeredByItsPublisher(t *testing.T) {
 	t.Parallel()
-	v := rabbittest.New(t, map[string]rabbittest.Rights{"service": serviceRights, "answers": answersRights, "mallory": publisherRights, "admin": rabbittest.All})
+	v := rabbittest.New(t, map[string]rabbittest.Rights{"service": serviceRights, "responses": responsesRights, "mallory": publisherRights, "admin": rabbittest.All})
 	q, d := transport.Queue{Name: "mail", MaxAttempts: 2, Delay: time.Millisecond}, worktest.NewDone()
 	names := make(chan string, 100)
 	do := func(ctx context.Context, j *worktest.Job) (*worktest.Nothing, error) {
 		names <- chassi.CallFrom(ctx).PeerName
 		return d.Do(ctx, j)
 	}
-	s := amqpapi.New(amqpapi.Config{URL: v.URL("service"), Answers: amqpapi.Answers{URL: v.URL("answers")}, Logger: quiet}, middleware.Recover())
+	s := amqpapi.New(amqpapi.Config{URL: v.URL("service"), Responses: amqpapi.Responses{URL: v.URL("responses")}, Logger: quiet}, middleware.Recover())
 	if err := s.Consume(q, worktest.Service(do).Endpoint("Do")); err != nil {
 		t.Fatal(err)
 	}

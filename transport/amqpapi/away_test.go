@@ -73,7 +73,7 @@ func TestStartReportsHungBroker(t *testing.T) {
 	p.Open()
 	p.Stall()
 	u.Host = p.Addr
-	wantUnavailable(t, amqpapi.New(amqpapi.Config{URL: u.String(), Logger: quiet}).Start(t.Context()), "no answer within 5s")
+	wantUnavailable(t, amqpapi.New(amqpapi.Config{URL: u.String(), Logger: quiet}).Start(t.Context()), "no response within 5s")
 }
 
 // What the broker refuses names the user and what to do. It can heal without us.
@@ -108,7 +108,7 @@ func TestStartRefusesWrongSettings(t *testing.T) {
 	t.Parallel()
 	for want, c := range map[string]amqpapi.Config{
 		"url ***: invalid port":    {URL: "amqp://me:hunter2@host:x"},
-		"scheme":                   {URL: "amqp://me:hunter2@host", Answers: amqpapi.Answers{URL: "http://me:hunter2@host"}},
+		"scheme":                   {URL: "amqp://me:hunter2@host", Responses: amqpapi.Responses{URL: "http://me:hunter2@host"}},
 		"amqpapi: ca_file":         {URL: "amqps://me:hunter2@host", CAFile: "/nowhere"},
 		"no such file":             {URL: "amqps://me:hunter2@host?cacertfile=/nowhere"},
 		"open /nowhere/client.pem": {URL: "amqps://me:hunter2@host?certfile=/nowhere/client.pem&keyfile=/nowhere/key.pem"},

@@ -87,7 +87,7 @@ func drive(b *testing.B, url, exchange, key string, callers int) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	answers, err := ch.Consume("amq.rabbitmq.reply-to", "", true, false, false, false, nil)
+	responses, err := ch.Consume("amq.rabbitmq.reply-to", "", true, false, false, false, nil)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func drive(b *testing.B, url, exchange, key string, callers int) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for range b.N {
-			<-answers
+			<-responses
 			<-slots
 		}
 	})

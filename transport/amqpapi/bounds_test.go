@@ -59,10 +59,10 @@ func invoke(t *testing.T, c *client.Client, name string) error {
 	return err
 }
 
-// raw is a connection that publishes requests by hand and reads their answers.
+// raw is a connection that publishes requests by hand and reads their responses.
 type raw struct {
-	channel *amqp.Channel
-	answers <-chan amqp.Delivery
+	channel   *amqp.Channel
+	responses <-chan amqp.Delivery
 }
 
 func newRaw(t *testing.T, url string) *raw {
@@ -73,11 +73,11 @@ func newRaw(t *testing.T, url string) *raw {
 	}
 	t.Cleanup(func() { _ = conn.Close() })
 	ch := open(t, conn)
-	answers, err := ch.Consume("amq.rabbitmq.reply-to", "", true, false, false, false, nil)
+	responses, err := ch.Consume("amq.rabbitmq.reply-to", "", true, false, false, false, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &raw{ch, answers}
+	return &raw{ch, responses}
 }
 
 func (r *raw) send(t *testing.T, exchange, key string, p amqp.Publishing) {
@@ -93,16 +93,16 @@ func (r *raw) send(t *testing.T, exchange, key string, p amqp.Publishing) {
 	}
 }
 
-func (r *raw) answer(t *testing.T) amqp.Delivery {
+func (r *raw) respond(t *testing.T) amqp.Delivery {
 	t.Helper()
 	select {
-	case d, ok := <-r.answers:
+	case d, ok := <-r.responses:
 		if !ok {
 			t.Fatal("the channel was closed")
 		}
 		return d
 	case <-time.After(20 * time.Second):
-		t.Fatal("no answer within 20 s")
+		t.Fatal("no response within 20 s")
 	}
 	return amqp.Delivery{}
 }
@@ -133,13 +133,13 @@ func TestOneClientLeavesCapacityForOthers(t *testing.T) {
 	}
 	unnamed := newRaw(t, url)
 	unnamed.send(t, p+".block.v1.Block", "block.v1.Block.Do", amqp.Publishing{})
-	if d := unnamed.answer(t); string(d.Body) != `{"number":2,"fail":""}` {
+	if d := unnamed.respond(t); string(d.Body) != `{"number":2,"fail":""}` {
 		t.Errorf("another client is answered %s", d.Body)
 	}
 	unnamed.send(t, p+".block.v1.Block", "block.v1.Block.Wait", amqp.Publishing{})
 	<-g.entered
 	unnamed.send(t, p+".block.v1.Block", "block.v1.Block.Do", amqp.Publishing{}) // those without a name share a quarter
-	if e := chassi.ErrorOf(amqpapi.ErrorOf(unnamed.answer(t))); e == nil || e.Code != chassi.ResourceExhausted {
+	if e := chassi.ErrorOf(amqpapi.ErrorOf(unnamed.respond(t))); e == nil || e.Code != chassi.ResourceExhausted {
 		t.Errorf("a call too many without a name: %v", e)
 	}
 	if n := events.of(amqpapi.EventClientBusy); n != 11 {
@@ -230,9 +230,9 @@ func TestExpiredRequestIsNotCarriedOut(t *testing.T) {
 	})
 	close(held.opened)
 	until(t, "the request is dropped", func() bool { return events.of(amqpapi.EventExpired) == 1 })
-	r.answer(t) // of the held call
+	r.respond(t) // of the held call
 	r.send(t, p+".block.v1.Block", "block.v1.Block.Do", amqp.Publishing{Expiration: "20000"})
-	r.answer(t)
+	r.respond(t)
 	if n := g.done.Load(); n != 1 {
 		t.Errorf("the method ran %d times, want once", n)
 	}
@@ -248,7 +248,7 @@ func TestExpirationIsTheDeadline(t *testing.T) {
 	r := newRaw(t, url)
 	r.send(t, p+".block.v1.Block", "block.v1.Block.Wait", amqp.Publishing{Expiration: "300"})
 	<-g.entered
-	if e := chassi.ErrorOf(amqpapi.ErrorOf(r.answer(t))); e == nil || e.Code != chassi.DeadlineExceeded {
+	if e := chassi.ErrorOf(amqpapi.ErrorOf(r.respond(t))); e == nil || e.Code != chassi.DeadlineExceeded {
 		t.Errorf("answered %v, want deadline_exceeded", e)
 	}
 }
@@ -282,7 +282,7 @@ func TestRedeliveredRequest(t *testing.T) {
 	s := start(t, amqpapi.Config{URL: url, Prefix: p, Observe: events.count}, nil, g.service("block.v1.Block"))
 	defer stop(t, s)
 	for range 2 {
-		d := r.answer(t)
+		d := r.respond(t)
 		e := chassi.ErrorOf(amqpapi.ErrorOf(d))
 		switch d.CorrelationId {
 		case "Do":
@@ -301,8 +301,8 @@ func TestRedeliveredRequest(t *testing.T) {
 }
 
 // When the connection for responses is lost, requests are neither lost nor repeated: their
-// answers go over the next one.
-func TestLostAnswersConnection(t *testing.T) {
+// responses go over the next one.
+func TestLostResponsesConnection(t *testing.T) {
 	t.Parallel()
 	url := rabbitURL(t)
 	p, g := prefix(t, url, "block.v1.Block"), newBlocker()
@@ -318,7 +318,7 @@ func TestLostAnswersConnection(t *testing.T) {
 		go func() { results <- invoke(t, c, "Wait") }()
 		<-g.entered
 	}
-	amqpapi.CutAnswers(s)
+	amqpapi.CutResponses(s)
 	close(g.opened)
 	for range calls {
 		if err := <-results; err != nil {
@@ -330,8 +330,8 @@ func TestLostAnswersConnection(t *testing.T) {
 	}
 }
 
-// An answer that can go nowhere does not bring its request back.
-func TestAnswerToNowhere(t *testing.T) {
+// A response that can go nowhere does not bring its request back.
+func TestResponseToNowhere(t *testing.T) {
 	t.Parallel()
 	url := rabbitURL(t)
 	p, g := prefix(t, url, "block.v1.Block"), newBlocker()
@@ -342,7 +342,7 @@ func TestAnswerToNowhere(t *testing.T) {
 		r.send(t, p+".block.v1.Block", "block.v1.Block.Do", amqp.Publishing{ReplyTo: p + ".reply.anonymous.gone"})
 	}
 	r.send(t, p+".block.v1.Block", "block.v1.Block.Do", amqp.Publishing{})
-	r.answer(t)
+	r.respond(t)
 	if n := g.done.Load(); n != 11 {
 		t.Errorf("carried out %d, want 11", n)
 	}
@@ -362,7 +362,7 @@ func TestMalformedRequestsAreAnswered(t *testing.T) {
 	}
 	for reason, request := range map[string]amqp.Publishing{"body_too_large": {Body: make([]byte, 1001)}, "too_many_headers": {Headers: headers}} {
 		r.send(t, p+".block.v1.Block", "block.v1.Block.Do", request)
-		if e := chassi.ErrorOf(amqpapi.ErrorOf(r.answer(t))); e == nil || e.Reason != reason {
+		if e := chassi.ErrorOf(amqpapi.ErrorOf(r.respond(t))); e == nil || e.Reason != reason {
 			t.Errorf("answered %v, want %s", e, reason)
 		}
 	}
@@ -450,8 +450,8 @@ func TestLinesOfClientsAreBounded(t *testing.T) {
 	})
 }
 
-// An answer that is too large to be sent is an error to its own caller, at once.
-func TestAnswersAreBounded(t *testing.T) {
+// A response that is too large to be sent is an error to its own caller, at once.
+func TestResponsesAreBounded(t *testing.T) {
 	t.Parallel()
 	url := rabbitURL(t)
 	p := prefix(t, url, "large.v1.Large")
@@ -467,11 +467,11 @@ func TestAnswersAreBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for size, reason := range map[int]string{1: "", 16<<20 - 100: "", 16 << 20: "answer_too_large", 64 << 20: "answer_too_large"} {
+	for size, reason := range map[int]string{1: "", 16<<20 - 100: "", 16 << 20: "response_too_large", 64 << 20: "response_too_large"} {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-		answer, err := client.Invoke[worktest.Job](ctx, c, "Do", &worktest.Job{Number: size})
+		response, err := client.Invoke[worktest.Job](ctx, c, "Do", &worktest.Job{Number: size})
 		cancel()
-		if reason == "" && (err != nil || len(answer.Fail) != size) {
+		if reason == "" && (err != nil || len(response.Fail) != size) {
 			t.Errorf("%d bytes: %v", size, err)
 		}
 		if e := chassi.ErrorOf(err); reason != "" && (e.Code != chassi.ResourceExhausted || e.Reason != reason) {

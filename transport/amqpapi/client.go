@@ -215,11 +215,11 @@ func (c *Client) outgoingTo(exchange string, alone bool) *outgoing {
 	}
 	conn := c.conn
 	c.link.running.Go(func() {
-		answers, err := c.open(conn, o)
+		responses, err := c.open(conn, o)
 		o.err = err
 		close(o.opened)
 		if err == nil {
-			c.receive(o.sender, answers, exchange, alone)
+			c.receive(o.sender, responses, exchange, alone)
 		}
 		c.discard(exchange, o)
 	})
@@ -232,20 +232,20 @@ func (c *Client) open(conn *amqp.Connection, o *outgoing) (<-chan amqp.Delivery,
 	if err != nil {
 		return nil, errors.Join(errDisconnected, err)
 	}
-	answers, err := ch.Consume(directReplyTo, consumerTag, true, false, false, false, nil)
+	responses, err := ch.Consume(directReplyTo, consumerTag, true, false, false, false, nil)
 	if err == nil {
 		o.sender, err = newSender(ch, &c.identity, &c.sizes, &c.link.running)
 	}
 	if err != nil {
 		return nil, errors.Join(errDisconnected, err)
 	}
-	return answers, nil
+	return responses, nil
 }
 
 // receive settles calls with their responses until the channel ends, and fails the remaining
 // calls with the reason.
-func (c *Client) receive(s *sender, answers <-chan amqp.Delivery, exchange string, alone bool) {
-	for d := range answers {
+func (c *Client) receive(s *sender, responses <-chan amqp.Delivery, exchange string, alone bool) {
+	for d := range responses {
 		s.settle(d.CorrelationId, outcome{delivery: d})
 	}
 	<-s.over
@@ -327,20 +327,20 @@ func (c *Client) call(ctx context.Context, call *chassi.Call, exchange, key stri
 	if err != nil {
 		return err
 	}
-	answer, err := c.exchange(ctx, exchange, key, pairsOf(call), body)
+	response, err := c.exchange(ctx, exchange, key, pairsOf(call), body)
 	if err != nil {
 		if e, ok := errors.AsType[*chassi.Error](err); ok {
 			return e
 		}
 		return broker.Unreachable(ctx, err)
 	}
-	call.Out.Set(broker.ContentTypeKey, answer.ContentType)
-	for name, value := range answer.Headers {
+	call.Out.Set(broker.ContentTypeKey, response.ContentType)
+	for name, value := range response.Headers {
 		if text, ok := value.(string); ok {
 			call.Out.Set(name, text)
 		}
 	}
-	return remote.Read(call, answer.Body)
+	return remote.Read(call, response.Body)
 }
 
 func pairsOf(call *chassi.Call) transport.Pairs {

@@ -17,10 +17,10 @@ import (
 
 // Config configures a [Server]. The zero value of every field means the default in its tag.
 type Config struct {
-	URL     string  `config:"url" format:"url:amqp,amqps|off" mask:"url" help:"amqp://user:password@host:port/vhost, or amqps://; empty disables AMQP"`
-	Answers Answers `config:"answers"`
-	CAFile  string  `config:"ca_file" format:"file" help:"PEM file of the CAs that are trusted to sign the server's certificate, for amqps"`
-	Prefix  string  `config:"prefix" help:"prefix of exchanges and queues, such as staging; clients need the same"`
+	URL       string    `config:"url" format:"url:amqp,amqps|off" mask:"url" help:"amqp://user:password@host:port/vhost, or amqps://; empty disables AMQP"`
+	Responses Responses `config:"responses"`
+	CAFile    string    `config:"ca_file" format:"file" help:"PEM file of the CAs that are trusted to sign the server's certificate, for amqps"`
+	Prefix    string    `config:"prefix" help:"prefix of exchanges and queues, such as staging; clients need the same"`
 
 	TrustedClients []string `config:"trusted_clients" help:"RabbitMQ users, such as that of a gateway, whose header X-Forwarded-For is trusted to name the client of a call"`
 	ReplyQueues    string   `config:"reply_queues" default:"reply" help:"prefix of reply queues: responses are sent to direct reply-to and to the queues PREFIX.USER and PREFIX.USER.*, where USER is the user_id of the request (anonymous without one); off permits only direct reply-to"`
@@ -44,7 +44,7 @@ type Config struct {
 
 // Events passed to [Config].Observe.
 const (
-	EventAnswerLost     = "answer_lost"      // a response could not be sent; its request is not repeated
+	EventResponseLost   = "response_lost"    // a response could not be sent; its request is not repeated
 	EventReplyToRefused = "reply_refused"    // a request whose reply_to is not allowed; the method is not called
 	EventReplyToInvalid = "reply_to_invalid" // a direct reply-to address because of which the broker closed the connection
 	EventClientBusy     = "client_busy"      // a request beyond max_concurrent_per_client
@@ -55,12 +55,12 @@ const (
 
 // Fixed limits.
 const (
-	maxHeaders      = 100      // of a request
-	maxHeaderBytes  = 64 << 10 // of a published message; frames of RabbitMQ have 128 KiB
-	maxAnswerBytes  = 16 << 20 // the smallest default max_message_size of RabbitMQ (4.x)
-	maxWorkLength   = 1_000_000
-	maxWorkBytes    = 1 << 30
-	maxDeadMessages = 100_000
+	maxHeaders       = 100      // of a request
+	maxHeaderBytes   = 64 << 10 // of a published message; frames of RabbitMQ have 128 KiB
+	maxResponseBytes = 16 << 20 // the smallest default max_message_size of RabbitMQ (4.x)
+	maxWorkLength    = 1_000_000
+	maxWorkBytes     = 1 << 30
+	maxDeadMessages  = 100_000
 )
 
 // maxLogged is the maximum length of a client's text in a log line.
@@ -82,8 +82,8 @@ var (
 	replyWords  = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,50}(\.[a-zA-Z0-9_-]{1,50}){0,3}$`)
 )
 
-// Answers configures the connection for responses.
-type Answers struct {
+// Responses configures the connection for responses.
+type Responses struct {
 	URL string `config:"url" format:"url:amqp,amqps" mask:"url" help:"URL of the connection that sends responses; its user needs permission to write to amq.default only; empty is amqp.url"`
 }
 
@@ -101,7 +101,7 @@ func (c Config) Validate() error {
 	}
 	tlsConfig, err := tlsConfig(c.CAFile)
 	errs = append(errs, err)
-	for i, url := range []string{c.URL, c.Answers.URL} {
+	for i, url := range []string{c.URL, c.Responses.URL} {
 		if url != "" && (i == 0 || url != c.URL) {
 			errs = append(errs, (&link{url: url, tls: tlsConfig}).validate())
 		}
@@ -117,7 +117,7 @@ func (c Config) withDefaults() Config {
 	c.MaxQueueLength = cmp.Or(c.MaxQueueLength, 10_000)
 	c.MaxQueueBytes = cmp.Or(c.MaxQueueBytes, 64<<20)
 	c.ReplyQueues = cmp.Or(c.ReplyQueues, "reply")
-	c.Answers.URL = cmp.Or(c.Answers.URL, c.URL)
+	c.Responses.URL = cmp.Or(c.Responses.URL, c.URL)
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}

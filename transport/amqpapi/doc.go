@@ -5,8 +5,8 @@
 //
 // A service has a durable direct exchange with its name, auth.v1.Auth, and a durable queue
 // auth.v1.Auth.requests, bound with a routing key for each method: auth.v1.Auth.Me. Instances
-// share the queue. A request sets reply_to and correlation_id; properties and headers are those
-// of package message, with content_type and expiration for format and deadline. A request
+// share the queue. A request sets reply_to and correlation_id, and content_type and expiration
+// for format and deadline; docs/guide/messages.md describes all properties and headers. A request
 // without reply_to is executed without a response.
 //
 // A request is acknowledged after its call and its response, even if the response cannot be
@@ -18,7 +18,7 @@
 //
 // # Responses
 //
-// Responses use a separate connection, optionally with a separate user ([Answers]). Two kinds
+// Responses use a separate connection, optionally with a separate user ([Responses]). Two kinds
 // of address are allowed: direct reply-to, and the reply queues of the user that RabbitMQ has
 // authenticated as the publisher ([Config].ReplyQueues). A request with another reply_to is not
 // executed. A response that cannot be sent is counted and logged.

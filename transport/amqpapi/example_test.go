@@ -51,12 +51,12 @@ func ExampleDial() {
 		slog.Error("greeter", "error", err)
 		return
 	}
-	answer, err := client.Invoke[greeting](ctx, c, "Greet", &greetRequest{Name: "Ada"})
+	response, err := client.Invoke[greeting](ctx, c, "Greet", &greetRequest{Name: "Ada"})
 	if err != nil {
 		slog.Error("greet", "error", err)
 		return
 	}
-	fmt.Println(answer.Text)
+	fmt.Println(response.Text)
 }
 
 // A work queue: a message is acknowledged after the method has returned without an error.

@@ -11,7 +11,7 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// ErrorOf returns the error that an answer says, nil for none.
+// ErrorOf returns the error that a response says, nil for none.
 func ErrorOf(d amqp.Delivery) error {
 	var out transport.Pairs
 	code, ok := d.Headers[broker.CodeKey].(string)
@@ -22,11 +22,11 @@ func ErrorOf(d amqp.Delivery) error {
 	return new(broker.Remote).Read(&chassi.Call{Out: &out}, d.Body)
 }
 
-// CutAnswers closes the connection that answers are sent over.
-func CutAnswers(s *Server) {
-	s.answers.link.mu.Lock()
-	defer s.answers.link.mu.Unlock()
-	_ = s.answers.link.conn.Close()
+// CutResponses closes the connection that responses are sent over.
+func CutResponses(s *Server) {
+	s.responses.link.mu.Lock()
+	defer s.responses.link.mu.Unlock()
+	_ = s.responses.link.conn.Close()
 }
 
 // CutRequests closes the connection that requests come over, and returns a function that

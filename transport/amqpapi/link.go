@@ -292,7 +292,7 @@ func (l *link) dial(ctx context.Context) (*amqp.Connection, error) {
 		},
 	})
 	if plain != nil && plain.timedOut.Load() { // the library would report a refusal
-		return nil, fmt.Errorf("no answer within %v: %w", dialTimeout, os.ErrDeadlineExceeded)
+		return nil, fmt.Errorf("no response within %v: %w", dialTimeout, os.ErrDeadlineExceeded)
 	}
 	return conn, err //nolint:wrapcheck // the callers say whose
 }

@@ -69,7 +69,7 @@ func TestConformance(t *testing.T) {
 	})
 	transporttest.Run(t, transporttest.Transport{Strict: "json", Start: func(t *testing.T, o transporttest.Options, services ...*chassi.Service) transporttest.Instance {
 		url, p := url, prefix(t, url, services[0].Name())
-		if o.MaxAnswerBytes > 0 {
+		if o.MaxResponseBytes > 0 {
 			url = limited()
 			o.MaxMessageBytes *= 16
 		}
@@ -87,7 +87,7 @@ func TestConformance(t *testing.T) {
 }
 
 // rawCall calls as a client that knows nothing of ours: with a queue of its own
-// for the answer.
+// for the response.
 func rawCall(ctx context.Context, url, prefix string, e *chassi.Endpoint, contentType string, payload []byte) error {
 	conn, err := amqp.Dial(url)
 	if err != nil {
@@ -102,7 +102,7 @@ func rawCall(ctx context.Context, url, prefix string, e *chassi.Endpoint, conten
 	if err != nil {
 		return err
 	}
-	answers, err := ch.Consume(q.Name, "", true, true, false, false, nil)
+	responses, err := ch.Consume(q.Name, "", true, true, false, false, nil)
 	if err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func rawCall(ctx context.Context, url, prefix string, e *chassi.Endpoint, conten
 		return err
 	}
 	select {
-	case d := <-answers:
+	case d := <-responses:
 		if d.CorrelationId != "c1" {
 			return amqp.ErrClosed
 		}

@@ -56,6 +56,11 @@ func TestMountRefusesFiles(t *testing.T) {
 	if want := "amqpapi: a.v1.A/Up: files are not supported over AMQP (see chassi.Transports)"; err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}
+	nested := func(context.Context, *struct{ Files []chassi.File }) (*struct{}, error) { return &struct{}{}, nil }
+	err = amqpapi.New(amqpapi.Config{}).Mount(chassi.NewService("b.v1.B", chassi.NewEndpoint("Up", nested)))
+	if err == nil || !strings.Contains(err.Error(), "b.v1.B/Up") || !strings.Contains(err.Error(), "field Files") {
+		t.Errorf("a list of files: %v", err)
+	}
 	if err := amqpapi.New(amqpapi.Config{}).Mount(service(chassi.Transports("http", "local"))); err != nil {
 		t.Error(err)
 	}

@@ -52,7 +52,7 @@ func TestReconnectWithFullPrefetchesLosesNoRequest(t *testing.T) {
 	until(t, "there is no place any more", func() bool { return amqpapi.Held(s, "guest") == 12 })
 	close(g.opened)
 	for range 2*each + 8 { // those that had been delivered are answered twice
-		r.answer(t)
+		r.respond(t)
 	}
 	until(t, "the client has no place", func() bool { return amqpapi.Held(s, "guest") == 0 })
 	stop(t, s)
@@ -78,7 +78,7 @@ func TestStopReturnsWaitingDeliveries(t *testing.T) {
 	defer close(release)
 	r := newRaw(t, url)
 	for range 3 {
-		request := amqp.Publishing{UserId: "guest", Body: []byte("{}")} // without reply_to: no answer is wanted
+		request := amqp.Publishing{UserId: "guest", Body: []byte("{}")} // without reply_to: no response is wanted
 		if err := r.channel.PublishWithContext(t.Context(), p+".deaf.v1.Deaf", "deaf.v1.Deaf.Do", true, false, request); err != nil {
 			t.Fatal(err)
 		}

@@ -39,26 +39,26 @@ func TestMissingRightsAreNamed(t *testing.T) {
 	t.Parallel()
 	const names = `^(block\.v1\.Block|block\.v1\.Block\.requests)$`
 	v := rabbittest.New(t, map[string]rabbittest.Rights{
-		"nothing": rabbittest.On("^$", "^$", "^$"), "answers": answersRights, "service": rabbittest.On(names, names, names), "unbound": rabbittest.On(names, "^$", names), "unread": rabbittest.On(names, names, `^block\.v1\.Block$`),
+		"nothing": rabbittest.On("^$", "^$", "^$"), "responses": responsesRights, "service": rabbittest.On(names, names, names), "unbound": rabbittest.On(names, "^$", names), "unread": rabbittest.On(names, names, `^block\.v1\.Block$`),
 	})
 	grant := func(user, configure, write, read string) string {
 		return "rabbitmqctl set_permissions -p '" + v.Name() + "' '" + v.User(user) + "' '" + configure + "' '" + write + "' '" + read + "'"
 	}
-	for user, c := range map[string]struct{ answers, want string }{
-		"nothing": {"answers", grant("nothing", names, names, names)},
-		"unbound": {"answers", grant("unbound", names, names, names)},
-		"unread":  {"answers", grant("unread", names, names, names)},
+	for user, c := range map[string]struct{ responses, want string }{
+		"nothing": {"responses", grant("nothing", names, names, names)},
+		"unbound": {"responses", grant("unbound", names, names, names)},
+		"unread":  {"responses", grant("unread", names, names, names)},
 		"service": {"nothing", grant("nothing", "^$", `^amq\.default$`, "^$")},
 	} {
-		err := tryStart(t, amqpapi.Config{URL: v.URL(user), Answers: amqpapi.Answers{URL: v.URL(c.answers)}})
+		err := tryStart(t, amqpapi.Config{URL: v.URL(user), Responses: amqpapi.Responses{URL: v.URL(c.responses)}})
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v, want %s", user, err, c.want)
 		}
 	}
-	if err := tryStart(t, amqpapi.Config{URL: v.URL("service"), Answers: amqpapi.Answers{URL: v.URL("answers")}}); err != nil {
+	if err := tryStart(t, amqpapi.Config{URL: v.URL("service"), Responses: amqpapi.Responses{URL: v.URL("responses")}}); err != nil {
 		t.Errorf("with the rights: %v", err)
 	}
-	err := tryStart(t, amqpapi.Config{URL: v.URL("service"), Answers: amqpapi.Answers{URL: v.URL("answers")}, MaxQueueLength: 7})
+	err := tryStart(t, amqpapi.Config{URL: v.URL("service"), Responses: amqpapi.Responses{URL: v.URL("responses")}, MaxQueueLength: 7})
 	if err == nil || !strings.Contains(err.Error(), "rabbitmqctl delete_queue -p '"+v.Name()+"' 'block.v1.Block.requests'") {
 		t.Errorf("a queue with other bounds: %v", err)
 	}
@@ -68,13 +68,13 @@ func TestMissingRightsAreNamed(t *testing.T) {
 func TestDeclaredByAnOperator(t *testing.T) {
 	t.Parallel()
 	v := rabbittest.New(t, map[string]rabbittest.Rights{
-		"admin": rabbittest.All, "answers": answersRights, "reader": rabbittest.On("^$", "^$", `^block\.v1\.Block\.requests$`), "caller": rabbittest.On("^$", `^block\.v1\.Block$`, "^$"),
+		"admin": rabbittest.All, "responses": responsesRights, "reader": rabbittest.On("^$", "^$", `^block\.v1\.Block\.requests$`), "caller": rabbittest.On("^$", `^block\.v1\.Block$`, "^$"),
 	})
 	if err := tryStart(t, amqpapi.Config{URL: v.URL("admin")}); err != nil {
 		t.Fatal(err)
 	}
 	g := newBlocker()
-	defer stop(t, start(t, amqpapi.Config{URL: v.URL("reader"), Answers: amqpapi.Answers{URL: v.URL("answers")}}, nil, g.service("block.v1.Block")))
+	defer stop(t, start(t, amqpapi.Config{URL: v.URL("reader"), Responses: amqpapi.Responses{URL: v.URL("responses")}}, nil, g.service("block.v1.Block")))
 	c, err := client.New(g.service("block.v1.Block"), dial(t, amqpapi.ClientConfig{URL: v.URL("caller")}))
 	if err != nil {
 		t.Fatal(err)
@@ -142,14 +142,14 @@ func TestUserIDThatTheBrokerRefuses(t *testing.T) {
 // A publisher needs a right to the exchange of its work queue, and no other.
 func TestPublisherRights(t *testing.T) {
 	t.Parallel()
-	v := rabbittest.New(t, map[string]rabbittest.Rights{"service": serviceRights, "answers": answersRights, "publisher": publisherRights})
+	v := rabbittest.New(t, map[string]rabbittest.Rights{"service": serviceRights, "responses": responsesRights, "publisher": publisherRights})
 	q := transport.Queue{Name: "mail"}
 	publish := publisher(t, amqpapi.ClientConfig{URL: v.URL("publisher")}, q)
 	if err := publish("1", &worktest.Job{Number: 1}); err == nil {
 		t.Error("published into a queue that nobody has declared")
 	}
 	d := worktest.NewDone()
-	defer stop(t, consume(t, amqpapi.Config{URL: v.URL("service"), Answers: amqpapi.Answers{URL: v.URL("answers")}}, q, d))
+	defer stop(t, consume(t, amqpapi.Config{URL: v.URL("service"), Responses: amqpapi.Responses{URL: v.URL("responses")}}, q, d))
 	if err := publish("2", &worktest.Job{Number: 2}); err != nil {
 		t.Error(err)
 	}

@@ -34,7 +34,7 @@ type Server struct {
 	mounted   transport.Mounted
 	work      []*worker
 	link      *link
-	answers   *answers
+	responses *responses
 	sizes     sizes
 	links     atomic.Pointer[map[string]*link] // by purpose; nil before Start
 	places    places                           // of requests, in the pool
@@ -137,22 +137,22 @@ func (s *Server) Start(ctx context.Context) error {
 	}
 	s.base, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	s.createPool()
-	account, all := accountOf(s.config.Answers.URL), exactly(s.names()...)
-	s.answers = newAnswers(&s.config, &link{
-		url: s.config.Answers.URL, tls: tlsConfig, name: "chassi answers", logger: s.config.Logger, outage: s.lost.Part(),
+	account, all := accountOf(s.config.Responses.URL), exactly(s.names()...)
+	s.responses = newResponses(&s.config, &link{
+		url: s.config.Responses.URL, tls: tlsConfig, name: "chassi responses", logger: s.config.Logger, outage: s.lost.Part(),
 		grant: account.grant(nothing, exactly("amq.default"), nothing),
 	}, &s.sizes, s.warn)
 	s.link = &link{
 		url: s.config.URL, tls: tlsConfig, name: "chassi server", logger: s.config.Logger, outage: s.lost.Part(),
 		grant: s.account.grant(all, all, all), use: s.use,
 	}
-	s.links.Store(&map[string]*link{"requests": s.link, "answers": s.answers.link})
-	if err := s.answers.start(ctx); err != nil {
+	s.links.Store(&map[string]*link{"requests": s.link, "responses": s.responses.link})
+	if err := s.responses.start(ctx); err != nil {
 		s.undo()
 		return err
 	}
 	if err := s.link.start(ctx); err != nil {
-		s.answers.stop()
+		s.responses.stop()
 		s.undo()
 		return err
 	}
@@ -174,7 +174,7 @@ func (s *Server) Check(context.Context) error {
 	if !s.up.Load() {
 		return errUnavailable.WithCause(errors.New("amqpapi: not started"))
 	}
-	return errors.Join(s.link.check(), s.answers.link.check())
+	return errors.Join(s.link.check(), s.responses.link.check())
 }
 
 // createPool creates the pool and the places: one for each concurrent call and each prefetched
@@ -304,7 +304,7 @@ func (s *Server) take(r *route, d *amqp.Delivery, gone <-chan *amqp.Error) {
 	to, ok := s.replyToOf(d.ReplyTo, d.UserId)
 	if !ok {
 		s.config.Observe(EventReplyToRefused)
-		s.warn("AMQP: a request was not carried out because its answer may not go to its reply_to",
+		s.warn("AMQP: a request was not carried out because its response may not go to its reply_to",
 			"reply_to", short(d.ReplyTo), "user_id", short(d.UserId), "route", d.RoutingKey)
 		s.acknowledge(d)
 		return
@@ -406,14 +406,14 @@ func (s *Server) peer(user string, header *properties) netip.AddrPort {
 }
 
 // respond sends the response, if the request has a reply address.
-func (s *Server) respond(a *arrival, result *broker.Answer) {
+func (s *Server) respond(a *arrival, result *broker.Response) {
 	if a.to.address == "" {
 		return
 	}
-	if len(result.Body) > maxAnswerBytes {
+	if len(result.Body) > maxResponseBytes {
 		result = result.Small()
 	}
-	s.answers.send(&answer{to: a.to, user: a.UserId, route: a.RoutingKey, result: result, id: a.CorrelationId})
+	s.responses.send(&response{to: a.to, user: a.UserId, route: a.RoutingKey, result: result, id: a.CorrelationId})
 }
 
 // acknowledge acknowledges a request that has been handled, even if its response was not sent.
@@ -433,7 +433,7 @@ func (s *Server) Failed() <-chan error { return s.failed }
 // redelivers their messages to another instance.
 func (s *Server) Stop(ctx context.Context) error {
 	defer close(s.failed)
-	defer s.answers.stop()
+	defer s.responses.stop()
 	defer s.link.stop()
 	defer s.cancel()
 	s.mu.Lock()
@@ -457,7 +457,7 @@ func (s *Server) Stop(ctx context.Context) error {
 	}
 	stuck := strings.Trim(s.calls.String()+", "+s.working.String(), ", ")
 	s.cancel()
-	select { // calls that watch their context still send their answer
+	select { // calls that watch their context still send their response
 	case <-done:
 	case <-time.After(50 * time.Millisecond):
 	}

@@ -5,7 +5,7 @@ import "github.com/chassi-go/chassi/transport"
 // Stats returns the statistics of the server. They are zero before Start.
 func (s *Server) Stats() transport.BrokerStats {
 	stats := transport.BrokerStats{
-		Connected: map[string]bool{"requests": false, "answers": false}, Reconnects: map[string]uint64{"requests": 0, "answers": 0},
+		Connected: map[string]bool{"requests": false, "responses": false}, Reconnects: map[string]uint64{"requests": 0, "responses": 0},
 		InFlight: s.calls.Len() + s.working.Len(), DeadLettered: make(map[string]uint64),
 	}
 	for _, w := range s.work {

@@ -58,7 +58,7 @@ func TestStatsAndLogFollowTheConnections(t *testing.T) {
 	s := start(t, amqpapi.Config{URL: u.String(), Prefix: pre, Logger: logger}, nil, service)
 	c := dial(t, amqpapi.ClientConfig{URL: u.String(), Prefix: pre, Logger: slog.New(slog.DiscardHandler)})
 	defer stop(t, s)
-	if stats := s.Stats(); !stats.Connected["requests"] || !stats.Connected["answers"] || stats.Consumers != 1 || stats.Reconnects["requests"] != 0 {
+	if stats := s.Stats(); !stats.Connected["requests"] || !stats.Connected["responses"] || stats.Consumers != 1 || stats.Reconnects["requests"] != 0 {
 		t.Errorf("%+v, want two connections and a consumer", stats)
 	}
 	jobs, err := client.New(service, c)
@@ -82,12 +82,12 @@ func TestStatsAndLogFollowTheConnections(t *testing.T) {
 	p.Cut()
 	until(t, "all are away", func() bool {
 		stats := s.Stats()
-		return !stats.Connected["requests"] && !stats.Connected["answers"] && stats.Consumers == 0 && !c.Stats().Connected["client"]
+		return !stats.Connected["requests"] && !stats.Connected["responses"] && stats.Consumers == 0 && !c.Stats().Connected["client"]
 	})
 	p.Open()
 	until(t, "all are back", func() bool {
 		stats := s.Stats()
-		return stats.Reconnects["requests"] == 1 && stats.Reconnects["answers"] == 1 && stats.Consumers == 1 && c.Stats().Reconnects["client"] == 1
+		return stats.Reconnects["requests"] == 1 && stats.Reconnects["responses"] == 1 && stats.Consumers == 1 && c.Stats().Reconnects["client"] == 1
 	})
 	until(t, "the end is logged", func() bool { return strings.Contains(log.String(), "AMQP: connected again") })
 	if text := log.String(); strings.Count(text, "AMQP: no connection") != 1 || strings.Count(text, "AMQP: connected again") != 1 || s.LogsOutage() {

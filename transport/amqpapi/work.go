@@ -82,7 +82,7 @@ func workQueues(q transport.Queue) map[string]amqp.Table {
 		// A message that crashes its consumer does not return with a count of attempts, so the
 		// broker counts deliveries. Instances that stop or lose their connection return
 		// messages too, so the broker's limit is higher.
-		q.Name: toNext(deadQueue(q), amqp.Table{"x-delivery-limit": int64(q.MaxAttempts + transport.PoisonMargin)}),
+		q.Name: toNext(deadQueue(q), amqp.Table{"x-delivery-limit": int64(q.MaxAttempts + transport.ExtraDeliveries)}),
 	}
 	for attempts := range q.MaxAttempts - 1 {
 		d := q.DelayAfter(attempts + 1)
@@ -171,19 +171,19 @@ func (w *worker) attempt(moves *sender, d *amqp.Delivery) error {
 		}
 	}
 	user, header := w.publisherOf(d), &properties{*d}
-	answer := w.route.Handle(ctx, broker.Request{
+	response := w.route.Handle(ctx, broker.Request{
 		Arrived: time.Now(), Peer: w.server.peer(user, header), PeerName: peerName(user), Header: header, Body: d.Body,
 	})
 	var err error
-	switch w.queue.Classify(answer.Err, attempts) {
+	switch w.queue.Classify(response.Err, attempts) {
 	case transport.Done:
 	case transport.Retry:
-		err = w.move(moves, d, retryQueue(w.queue, w.queue.DelayAfter(attempts)), attempts, answer.Err)
+		err = w.move(moves, d, retryQueue(w.queue, w.queue.DelayAfter(attempts)), attempts, response.Err)
 	case transport.DeadLetter:
-		if err = w.move(moves, d, deadQueue(w.queue), attempts, answer.Err); err == nil {
+		if err = w.move(moves, d, deadQueue(w.queue), attempts, response.Err); err == nil {
 			w.dead.Add(1)
 			w.server.events.Log(slog.LevelError, "AMQP: a message was dead-lettered",
-				"queue", w.queue.Name, "in", deadQueue(w.queue), "attempts", attempts, "error", answer.Err)
+				"queue", w.queue.Name, "in", deadQueue(w.queue), "attempts", attempts, "error", response.Err)
 		}
 	}
 	return w.settle(d, err)

@@ -320,7 +320,9 @@ func TestBlocked(t *testing.T) {
 
 func until(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(40 * time.Second); !condition(); {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(40 * time.Second); !condition(); <-tick.C {
 		if time.Now().After(deadline) {
 			t.Fatalf("not within 40 s: %s", what)
 		}

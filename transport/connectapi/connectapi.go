@@ -6,7 +6,9 @@
 //
 // Every endpoint of the mounted services is then served at POST /package.Service/Method, also
 // one without a route, through the same middleware, policies and limits. Only unary calls are
-// supported, and no requests by GET, because their URLs would end up in logs.
+// supported, and no requests by GET, because their URLs would end up in logs. Endpoints with a
+// [chassi.File] and http.Handlers are refused when they are mounted, unless [chassi.Transports]
+// leaves out gRPC.
 //
 // # Messages
 //
@@ -52,7 +54,7 @@ const maxDetailBytes = 48 << 10
 // Codec implements [httpapi.ConnectCodec] for one server.
 type Codec struct{ packages map[string]*pkg }
 
-// pkg is what the services of one .proto package share. The names of enums depend on all of
+// pkg is the state that the services of one .proto package share. The names of enums depend on all of
 // them.
 type pkg struct {
 	services []*chassi.Service
@@ -120,7 +122,7 @@ func (m *method) Append(b []byte, json bool, response any) ([]byte, error) {
 	return m.response.Append(b, response) //nolint:wrapcheck // the caller says where
 }
 
-// failure and detail are the protocol's error. Debug is for people: programs use value.
+// failure and detail are the protocol's error. Debug is for reading by people; programs use value.
 type failure struct {
 	Code    string   `json:"code"`
 	Message string   `json:"message,omitzero"`

@@ -12,6 +12,9 @@ import (
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/transport/connectapi"
 	"github.com/chassi-go/chassi/transport/httpapi"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/types/known/emptypb"
 )
 
 type color int
@@ -81,16 +84,16 @@ func ask(t testing.TB, url string, r request) (*http.Response, string) {
 	for i := 0; i < len(r.header); i += 2 {
 		h.Header.Set(r.header[i], r.header[i+1])
 	}
-	answer, err := httpClient(t, false).Do(h)
+	response, err := httpClient(t, false).Do(h)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer answer.Body.Close()
-	body, err := io.ReadAll(answer.Body)
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return answer, string(body)
+	return response, string(body)
 }
 
 func TestProtocol(t *testing.T) {
@@ -141,11 +144,11 @@ func TestProtocol(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			answer, body := ask(t, url, c.request)
-			if answer.StatusCode != c.status {
-				t.Errorf("%d %s, want %d", answer.StatusCode, body, c.status)
+			response, body := ask(t, url, c.request)
+			if response.StatusCode != c.status {
+				t.Errorf("%d %s, want %d", response.StatusCode, body, c.status)
 			}
-			media := answer.Header.Get("Content-Type")
+			media := response.Header.Get("Content-Type")
 			switch {
 			case c.status == 404 || c.status == 405 || c.status == 415:
 				if media != "application/problem+json" {
@@ -158,11 +161,11 @@ func TestProtocol(t *testing.T) {
 				}
 			case body != c.want:
 				t.Errorf("%q, want %q", body, c.want)
-			case media != strings.ReplaceAll(answer.Request.Header.Get("Content-Type"), "; charset=UTF-8", "") || answer.Header.Get("Trailer-Cost") != "7" || answer.Header.Get("Cache-Control") != "no-store":
-				t.Errorf("%v", answer.Header)
+			case media != strings.ReplaceAll(response.Request.Header.Get("Content-Type"), "; charset=UTF-8", "") || response.Header.Get("Trailer-Cost") != "7" || response.Header.Get("Cache-Control") != "no-store":
+				t.Errorf("%v", response.Header)
 			}
 			for header, status := range map[string]int{"Allow": 405, "Accept-Post": 415, "Accept-Encoding": 501, "Www-Authenticate": 401} {
-				if got := answer.Header.Get(header); (got != "") != (answer.StatusCode == status) || header == "Allow" && got != "" && got != "OPTIONS, POST" {
+				if got := response.Header.Get(header); (got != "") != (response.StatusCode == status) || header == "Allow" && got != "" && got != "OPTIONS, POST" {
 					t.Errorf("%s: %q", header, got)
 				}
 			}
@@ -173,14 +176,14 @@ func TestProtocol(t *testing.T) {
 // The error has the details of gRPC in base64 without padding, and for people in JSON.
 func TestError(t *testing.T) {
 	t.Parallel()
-	answer, body := ask(t, serve(t, httpapi.Config{}, shop()), request{path: "/shop.v1.Shop/Fail", body: `{}`})
+	response, body := ask(t, serve(t, httpapi.Config{}, shop()), request{path: "/shop.v1.Shop/Fail", body: `{}`})
 	const want = `{"code":"failed_precondition","message":"There is none","details":[` +
 		`{"type":"google.rpc.ErrorInfo","value":"CgxvdXRfb2Zfc3RvY2sSDHNob3AudjEuU2hvcA","debug":{"reason":"out_of_stock","domain":"shop.v1.Shop"}},` +
 		`{"type":"google.rpc.RetryInfo","value":"CggIARCAyrXuAQ","debug":{"retryDelay":"1.500s"}},` +
 		`{"type":"google.rpc.BadRequest","value":"ChIKBHRleHQSCmlzIHVua25vd24","debug":{"fieldViolations":[{"field":"text","description":"is unknown"}]}},` +
 		`{"type":"shop.v1.Left","value":"CICAgICAgICAEBAB","debug":{"left":"1152921504606846976","color":"COLOR_RED"}}]}`
-	if body != want || answer.Header.Get("Retry-After") != "2" {
-		t.Errorf("%v\n%s, want\n%s", answer.Header, body, want)
+	if body != want || response.Header.Get("Retry-After") != "2" {
+		t.Errorf("%v\n%s, want\n%s", response.Header, body, want)
 	}
 }
 
@@ -192,9 +195,9 @@ func TestCompressedResponse(t *testing.T) {
 		if media == "application/proto" {
 			body = "\x22\xd0\x0f" + strings.Repeat("x", 2000)
 		}
-		answer, got := ask(t, url, request{body: body, header: []string{"Accept-Encoding", "gzip", "Content-Type", media}})
-		if answer.Header.Get("Content-Encoding") != "gzip" || len(got) > 200 {
-			t.Errorf("%s: %v, %d bytes", media, answer.Header, len(got))
+		response, got := ask(t, url, request{body: body, header: []string{"Accept-Encoding", "gzip", "Content-Type", media}})
+		if response.Header.Get("Content-Encoding") != "gzip" || len(got) > 200 {
+			t.Errorf("%s: %v, %d bytes", media, response.Header, len(got))
 		}
 	}
 }
@@ -251,6 +254,64 @@ func TestMountRefuses(t *testing.T) {
 	}
 }
 
+// Files and http.Handlers are refused when they are mounted, and skipped where they are limited to
+// other transports.
+func TestMountRefusesFilesAndHandlers(t *testing.T) {
+	t.Parallel()
+	upload := func(context.Context, *struct{ File chassi.File }) (*struct{}, error) { return &struct{}{}, nil }
+	mount := func(options ...chassi.EndpointOption) error {
+		s, err := httpapi.New(httpapi.Config{Connect: true, ConnectCodec: connectapi.New()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.Mount(chassi.NewService("a.v1.A",
+			chassi.NewEndpoint("Up", upload, append(options, chassi.Route("PUT /up"))...), httpapi.NewEndpoint("Page", "GET /page", http.NotFoundHandler(), options...)))
+	}
+	err := mount()
+	for _, want := range []string{
+		"httpapi: a.v1.A/Up: files are not supported over Connect (see chassi.Transports)",
+		"a.v1.A/Page: HTTP endpoints are not supported over Connect (see chassi.Transports)",
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	if err := mount(chassi.Transports("http", "local")); err != nil {
+		t.Error(err)
+	}
+}
+
+// A field that a route sends as a header is an ordinary field; cookies and the status are left out.
+func TestResponseFields(t *testing.T) {
+	t.Parallel()
+	type created struct {
+		ID       string      `json:"id"`
+		Location string      `json:"location" header:"Location"`
+		Session  http.Cookie `json:"-" cookie:"session"`
+		Status   int         `json:"-" status:"201"`
+	}
+	create := func(context.Context, *struct{}) (*created, error) {
+		return &created{"7", "/things/7", http.Cookie{Value: "s"}, http.StatusCreated}, nil
+	}
+	url := serve(t, httpapi.Config{}, chassi.NewService("things.v1.Things", chassi.NewEndpoint("Create", create, chassi.Route("POST /things"), chassi.Public)))
+	answer, body := ask(t, url, request{path: "/things.v1.Things/Create", body: "{}"})
+	if h := answer.Header; answer.StatusCode != http.StatusOK || body != `{"id":"7","location":"/things/7"}` || h.Get("Location") != "" || h.Get("Set-Cookie") != "" {
+		t.Errorf("%d %v %s", answer.StatusCode, h, body)
+	}
+}
+
+// A client of the protocol understands what is not answered in its form.
+func TestClientReadsRefusals(t *testing.T) {
+	t.Parallel()
+	url := serve(t, httpapi.Config{}, shop())
+	for path, want := range map[string]connect.Code{"/shop.v1.Shop/None": connect.CodeUnimplemented, "/none.v1.None/None": connect.CodeUnimplemented, "/shop.v1.Shop/Mine": connect.CodeUnauthenticated} {
+		_, err := connect.NewClient[emptypb.Empty, emptypb.Empty](httpClient(t, false), url+path).CallUnary(t.Context(), connect.NewRequest(new(emptypb.Empty)))
+		if connect.CodeOf(err) != want {
+			t.Errorf("%s: %v, want %v", path, err, want)
+		}
+	}
+}
+
 // Pages of the configured origins may set the headers of the protocol.
 func TestCORS(t *testing.T) {
 	t.Parallel()
@@ -259,8 +320,8 @@ func TestCORS(t *testing.T) {
 	}}
 	for _, headers := range [][]string{nil, {"Content-Type"}} {
 		url := serve(t, httpapi.Config{CORS: httpapi.CORS{Origins: []string{"https://app.example.com"}, Headers: headers}}, shop())
-		if answer, _ := ask(t, url, preflight); answer.StatusCode != http.StatusNoContent || answer.Header.Get("Access-Control-Allow-Headers") != "connect-protocol-version,connect-timeout-ms,content-type" {
-			t.Errorf("%d %v", answer.StatusCode, answer.Header)
+		if response, _ := ask(t, url, preflight); response.StatusCode != http.StatusNoContent || response.Header.Get("Access-Control-Allow-Headers") != "connect-protocol-version,connect-timeout-ms,content-type" {
+			t.Errorf("%d %v", response.StatusCode, response.Header)
 		}
 	}
 }

@@ -74,7 +74,7 @@ func TestConformance(t *testing.T) {
 				s := start(t, httpapi.Config{
 					MaxBodyBytes: int64(o.MaxMessageBytes), MaxConnections: o.MaxConcurrent, MaxConnectionsPerClient: o.MaxConcurrent,
 				}, o.Middleware, services...)
-				caller := &connecttest.Caller{URL: "http://" + s.Addr().String(), Client: httpClient(t, false), Gzip: c.gzip, MaxBytes: int64(o.MaxAnswerBytes)}
+				caller := &connecttest.Caller{URL: "http://" + s.Addr().String(), Client: httpClient(t, false), Gzip: c.gzip, MaxBytes: int64(o.MaxResponseBytes)}
 				format := "protobuf"
 				if c.json {
 					caller.JSON, format = connecttest.NewJSON(services...), "json"

@@ -156,7 +156,7 @@ func TestStreamsBehindAProxyAreTheClients(t *testing.T) {
 // what it sends. Here it is a client that asks for descriptions and does not take them.
 func TestUnreadInputIsNotBuffered(t *testing.T) {
 	t.Parallel()
-	s := serveTarget(t, grpcapi.Config{Reflection: true}, false)
+	s := serveTarget(t, grpcapi.Config{}, false)
 	a := attack(t, s)
 	id, err := a.call("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", false)
 	if err != nil {

@@ -194,7 +194,7 @@ func setOut(call *chassi.Call, md metadata.MD) {
 func failure(ctx context.Context, err error, header metadata.MD) error {
 	switch {
 	case tooLarge(status.Convert(err)) && len(header) > 0: // one that refuses a request sends its status alone
-		return transport.ErrAnswerTooLarge.WithCause(err)
+		return transport.ErrResponseTooLarge.WithCause(err)
 	case tooLarge(status.Convert(err)):
 		return transport.ErrBodyTooLarge.WithCause(err)
 	case status.Code(err) == codes.Internal && strings.Contains(err.Error(), headersTooLarge):

@@ -67,7 +67,7 @@ func (c *Client) stream(ctx context.Context, call *chassi.Call, path string, p *
 			return nil
 		case err != nil:
 			return streamFailure(ctx, err, header, s.Trailer())
-		case !call.Stream.Received(item.item, item.size):
+		case !call.Stream.Received(ctx, item.item, item.size):
 			return chassi.ErrorOf(context.Canceled)
 		}
 	}

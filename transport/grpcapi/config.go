@@ -11,8 +11,7 @@ import (
 	"github.com/chassi-go/chassi/transport/certs"
 )
 
-// Config configures a [Server]. The zero value of every field except Reflection means the default
-// in its tag; a Config without Reflection serves no reflection.
+// Config configures a [Server]. The zero value of every field means the default in its tag.
 type Config struct {
 	Addr string      `config:"addr" default:"127.0.0.1:9090" format:"addr|off" help:"host:port to listen on; port 0 chooses a free port, off disables gRPC"`
 	TLS  certs.Files `config:"tls"`
@@ -31,7 +30,7 @@ type Config struct {
 	MaxConnectionAge        time.Duration `config:"max_connection_age" default:"30m" min:"1s" help:"age at which a client must reconnect; its calls may finish"`
 	PingInterval            time.Duration `config:"ping_interval" default:"2m" min:"1s" help:"inactivity after which a ping checks the connection; the client has 20s to answer"`
 	MinPingInterval         time.Duration `config:"min_ping_interval" default:"10s" min:"1s" help:"minimum interval between the pings of a client; a client that pings more often is disconnected"`
-	Reflection              bool          `config:"reflection" default:"true" help:"serve server reflection, which lists the methods and their messages"`
+	Reflection              *bool         `config:"reflection" default:"true" help:"serve server reflection, which lists the methods and their messages"`
 
 	TrustedProxies  []netip.Prefix `config:"trusted_proxies" help:"networks of the proxies whose forwarding header is trusted"`
 	ForwardedHeader string         `config:"forwarded_header" default:"x-forwarded-for" oneof:"x-forwarded-for,forwarded" help:"forwarding header that the trusted proxies set"`
@@ -61,6 +60,7 @@ func (c Config) withDefaults() Config {
 	c.PingInterval = cmp.Or(c.PingInterval, 2*time.Minute)
 	c.MinPingInterval = cmp.Or(c.MinPingInterval, 10*time.Second)
 	c.ForwardedHeader = cmp.Or(c.ForwardedHeader, transport.XForwardedFor)
+	c.Reflection = cmp.Or(c.Reflection, new(true))
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}

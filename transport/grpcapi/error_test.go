@@ -85,8 +85,8 @@ func TestErrorsFitIntoTheTrailers(t *testing.T) {
 	defer stop(t, s)
 	conn := dial(t, s, grpc.WithMaxHeaderListSize(8<<10))
 	for i, name := range names {
-		request, answer := bytesMessage{8, byte(i)}, new(bytesMessage)
-		st, _ := status.FromError(conn.Invoke(t.Context(), "/errors.v1.Errors/Fail", &request, answer, grpc.ForceCodec(rawCodec{})))
+		request, response := bytesMessage{8, byte(i)}, new(bytesMessage)
+		st, _ := status.FromError(conn.Invoke(t.Context(), "/errors.v1.Errors/Fail", &request, response, grpc.ForceCodec(rawCodec{})))
 		if st.Code() != codes.NotFound || !utf8.ValidString(st.Message()) || st.Message() == "" {
 			t.Errorf("%s: %v, %d bytes of message", name, st.Code(), len(st.Message()))
 		}
@@ -201,21 +201,21 @@ func TestMethodAcceptsOneMessage(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i := range c.messages {
-			_ = stream.SendMsg(&c.messages[i]) // the server may have answered already
+			_ = stream.SendMsg(&c.messages[i]) // the server may have responded already
 		}
 		_ = stream.CloseSend()
-		answers := 0
+		responses := 0
 		for {
 			if err = stream.RecvMsg(new(bytesMessage)); err != nil {
 				break
 			}
-			answers++
+			responses++
 		}
 		if err.Error() == "EOF" {
 			err = nil
 		}
-		if status.Code(err) != c.want || answers != 0 && c.want != codes.OK || answers > 1 {
-			t.Errorf("%s: %v and %d answers, want %v", name, err, answers, c.want)
+		if status.Code(err) != c.want || responses != 0 && c.want != codes.OK || responses > 1 {
+			t.Errorf("%s: %v and %d responses, want %v", name, err, responses, c.want)
 		}
 	}
 	if len(ran) != 2 {
@@ -228,7 +228,7 @@ func TestMethodAcceptsOneMessage(t *testing.T) {
 func TestClientAcceptsOneMessage(t *testing.T) {
 	t.Parallel()
 	internal := status.Error(codes.Internal, "cardinality violation: of the server's own")
-	answers := [][]bytesMessage{{{}}, {}, {{}, {}}, {{}, {}, {}}, {}, {{}}}
+	responses := [][]bytesMessage{{{}}, {}, {{}, {}}, {{}, {}, {}}, {}, {{}}}
 	ends := []error{nil, nil, nil, nil, internal, internal}
 	want := []chassi.Code{0, chassi.Unimplemented, chassi.Unimplemented, chassi.Unimplemented, chassi.Internal, chassi.Internal}
 	server := grpc.NewServer(grpc.ForceServerCodec(rawCodec{}), grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
@@ -240,8 +240,8 @@ func TestClientAcceptsOneMessage(t *testing.T) {
 		if len(*request) == 2 {
 			which = int((*request)[1])
 		}
-		for i := range answers[which] {
-			if err := stream.SendMsg(&answers[which][i]); err != nil {
+		for i := range responses[which] {
+			if err := stream.SendMsg(&responses[which][i]); err != nil {
 				return err
 			}
 		}

@@ -201,7 +201,7 @@ type flooding struct {
 
 // Fault 24: empty frames, and responses that the client does not read, end the connection, and cost
 // little until they do: all of them at once no more than 64 MiB, where each alone may cost 32.
-// Answers for which there is no window are grpc-go's to keep: at most MaxStreams of them, until
+// Responses for which there is no window are grpc-go's to keep: at most MaxStreams of them, until
 // MaxConnectionAge and CallTimeout have passed.
 func TestFault24Floods(t *testing.T) { // alone: it looks at the heap
 	const many = 15_000
@@ -289,7 +289,7 @@ func floodAtOnce(t *testing.T, kinds map[string]func(*attacker) int) {
 	}
 }
 
-// An honest client is no flood: it streams answers and gives up calls, and keeps
+// An honest client is no flood: it streams responses and gives up calls, and keeps
 // its connection.
 func TestGuardAcceptsNormalClients(t *testing.T) {
 	t.Parallel()
@@ -335,7 +335,7 @@ func crowd(t *testing.T) int {
 	return n
 }
 
-// Fault 22: 1,000 each of slow headers and slow bodies, and 20 slow readers (whose answers are what
+// Fault 22: 1,000 each of slow headers and slow bodies, and 20 slow readers (whose responses are what
 // costs here), are closed or given up within their timeout and a second, and no other client fails.
 func TestFault22SlowClients(t *testing.T) { // alone: it takes many files
 	c := grpcapi.Config{ConnectionTimeout: time.Second, CallTimeout: time.Second}

@@ -66,11 +66,11 @@ func serve(t testing.TB, c grpcapi.Config, middleware ...chassi.Middleware) *grp
 	return s
 }
 
-// A client with nothing but the address lists, describes and calls methods, as
-// grpcurl does.
+// A client with nothing but the address lists, describes and calls methods, as grpcurl does. The
+// zero Config serves reflection, which is the default of the setting.
 func TestReflectionIsEnoughToCall(t *testing.T) {
 	t.Parallel()
-	s := serve(t, grpcapi.Config{Reflection: true})
+	s := serve(t, grpcapi.Config{})
 	conn := dial(t, s)
 	stream, err := reflectionpb.NewServerReflectionClient(conn).ServerReflectionInfo(t.Context())
 	if err != nil {
@@ -81,11 +81,11 @@ func TestReflectionIsEnoughToCall(t *testing.T) {
 		if err := stream.Send(r); err != nil {
 			t.Fatal(err)
 		}
-		answer, err := stream.Recv()
+		response, err := stream.Recv()
 		if err != nil {
 			t.Fatal(err)
 		}
-		return answer
+		return response
 	}
 	var names []string
 	for _, service := range ask(&reflectionpb.ServerReflectionRequest{MessageRequest: &reflectionpb.ServerReflectionRequest_ListServices{}}).GetListServicesResponse().GetService() {
@@ -113,14 +113,14 @@ func TestReflectionIsEnoughToCall(t *testing.T) {
 	if comment := file.SourceLocations().ByDescriptor(file.Services().Get(0).Methods().Get(0)).LeadingComments; comment != " Greet greets.\n" {
 		t.Errorf("comment %q", comment)
 	}
-	request, answer := message(file, "GreetRequest"), message(file, "Greeting")
+	request, response := message(file, "GreetRequest"), message(file, "Greeting")
 	if err := protojson.Unmarshal([]byte(`{"name":"visitor"}`), request); err != nil {
 		t.Fatal(err)
 	}
-	if err := conn.Invoke(t.Context(), "/greet.v1.Greeter/Greet", request, answer); err != nil {
+	if err := conn.Invoke(t.Context(), "/greet.v1.Greeter/Greet", request, response); err != nil {
 		t.Fatal(err)
 	}
-	if text, _ := protojson.Marshal(answer); strings.ReplaceAll(string(text), " ", "") != `{"text":"Hello,visitor","at":"1970-01-01T00:00:01Z"}` {
+	if text, _ := protojson.Marshal(response); strings.ReplaceAll(string(text), " ", "") != `{"text":"Hello,visitor","at":"1970-01-01T00:00:01Z"}` {
 		t.Errorf("%s", text)
 	}
 	if err := stream.CloseSend(); err != nil {
@@ -134,7 +134,7 @@ func message(file protoreflect.FileDescriptor, name string) *dynamicpb.Message {
 
 func TestReflectionIsOptional(t *testing.T) {
 	t.Parallel()
-	conn := dial(t, serve(t, grpcapi.Config{}))
+	conn := dial(t, serve(t, grpcapi.Config{Reflection: new(false)}))
 	stream, err := reflectionpb.NewServerReflectionClient(conn).ServerReflectionInfo(t.Context())
 	if err == nil {
 		_, err = stream.Recv()
@@ -151,11 +151,11 @@ func TestHealthFollowsReadiness(t *testing.T) {
 	s := serve(t, grpcapi.Config{Ready: func(context.Context) bool { return ready.Load() }})
 	h := healthpb.NewHealthClient(dial(t, s))
 	check := func(service string) string {
-		answer, err := h.Check(t.Context(), &healthpb.HealthCheckRequest{Service: service})
+		response, err := h.Check(t.Context(), &healthpb.HealthCheckRequest{Service: service})
 		if err != nil {
 			return status.Code(err).String()
 		}
-		return answer.GetStatus().String()
+		return response.GetStatus().String()
 	}
 	if got := check(""); got != "NOT_SERVING" {
 		t.Error(got)
@@ -170,9 +170,9 @@ func TestHealthFollowsReadiness(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, want := range []string{"NOT_SERVING", "SERVING", "NOT_SERVING"} {
-		answer, err := watch.Recv()
-		if err != nil || answer.GetStatus().String() != want {
-			t.Fatalf("%d: %v, %v, want %s", i, answer, err, want)
+		response, err := watch.Recv()
+		if err != nil || response.GetStatus().String() != want {
+			t.Fatalf("%d: %v, %v, want %s", i, response, err, want)
 		}
 		ready.Store(true)
 		if want == "SERVING" {
@@ -193,13 +193,13 @@ func TestGzip(t *testing.T) {
 	conn := dial(t, s)
 	request := new(bytesMessage)
 	*request = append([]byte("\x0a\xd0\x0f"), strings.Repeat("a", 2000)...)
-	answer := new(bytesMessage)
-	if err := conn.Invoke(t.Context(), "/greet.v1.Greeter/Greet", request, answer, grpc.ForceCodec(rawCodec{}), grpc.UseCompressor(gzip.Name)); err != nil || len(*answer) < 2000 {
-		t.Errorf("%d bytes, %v", len(*answer), err)
+	response := new(bytesMessage)
+	if err := conn.Invoke(t.Context(), "/greet.v1.Greeter/Greet", request, response, grpc.ForceCodec(rawCodec{}), grpc.UseCompressor(gzip.Name)); err != nil || len(*response) < 2000 {
+		t.Errorf("%d bytes, %v", len(*response), err)
 	}
 	// A bomb: a megabyte that fits in a few bytes.
 	*request = append([]byte("\x0a\x80\x80\x40"), strings.Repeat("a", 1<<20)...)
-	err := conn.Invoke(t.Context(), "/greet.v1.Greeter/Greet", request, answer, grpc.ForceCodec(rawCodec{}), grpc.UseCompressor(gzip.Name))
+	err := conn.Invoke(t.Context(), "/greet.v1.Greeter/Greet", request, response, grpc.ForceCodec(rawCodec{}), grpc.UseCompressor(gzip.Name))
 	if status.Code(err) != codes.ResourceExhausted {
 		t.Errorf("%v", err)
 	}
@@ -265,7 +265,7 @@ func TestTrustedProxiesTellTheClient(t *testing.T) {
 }
 
 // A method's metadata arrive, and where one cannot be sent the call has failed.
-func TestAnswerMetadata(t *testing.T) {
+func TestResponseMetadata(t *testing.T) {
 	t.Parallel()
 	set := func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
 		return func(ctx context.Context, call *chassi.Call) error {

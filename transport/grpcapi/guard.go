@@ -170,7 +170,7 @@ func (g *guard) see(b []byte) error {
 	return nil
 }
 
-// frame counts the frame whose head was read.
+// frame counts the frame whose header was read.
 func (g *guard) frame() error {
 	g.skip = int(binary.BigEndian.Uint32(g.head[:]) >> 8)
 	kind := g.head[3]

@@ -25,9 +25,9 @@ type health struct {
 	draining chan struct{}
 	drained  atomic.Bool
 
-	mu     sync.Mutex
-	asked  time.Time
-	answer bool
+	mu       sync.Mutex
+	asked    time.Time
+	response bool
 }
 
 func newHealth(ready func(context.Context) bool) *health {
@@ -58,9 +58,9 @@ func (h *health) status(ctx context.Context) healthpb.HealthCheckResponse_Servin
 		return healthpb.HealthCheckResponse_NOT_SERVING
 	}
 	if time.Since(h.asked) >= healthInterval {
-		h.answer, h.asked = h.ready(context.WithoutCancel(ctx)), time.Now()
+		h.response, h.asked = h.ready(context.WithoutCancel(ctx)), time.Now()
 	}
-	if !h.answer {
+	if !h.response {
 		return healthpb.HealthCheckResponse_NOT_SERVING
 	}
 	return healthpb.HealthCheckResponse_SERVING

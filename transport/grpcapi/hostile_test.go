@@ -20,7 +20,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
-// Whatever a server answers, the client returns one error with a code, in bounded time.
+// Whatever a server returns, the client returns one error with a code, in bounded time.
 func TestClientOfHostileServers(t *testing.T) {
 	t.Parallel()
 	detailed := func(delay *durationpb.Duration) error {
@@ -31,14 +31,14 @@ func TestClientOfHostileServers(t *testing.T) {
 		return s.Err()
 	}
 	for name, c := range map[string]struct {
-		answer func(stream grpc.ServerStream) error
-		want   chassi.Code
-		delay  time.Duration
+		response func(stream grpc.ServerStream) error
+		want     chassi.Code
+		delay    time.Duration
 	}{
 		"absurd delay":   {func(grpc.ServerStream) error { return detailed(&durationpb.Duration{Seconds: math.MaxInt64}) }, chassi.Unavailable, 24 * time.Hour},
 		"negative delay": {func(grpc.ServerStream) error { return detailed(&durationpb.Duration{Seconds: -5}) }, chassi.Unavailable, 0},
 		"unknown code":   {func(grpc.ServerStream) error { return status.Error(codes.Code(200), "x") }, chassi.Unknown, 0},
-		"no answer": {func(s grpc.ServerStream) error {
+		"no response": {func(s grpc.ServerStream) error {
 			<-s.Context().Done()
 			return status.FromContextError(s.Context().Err()).Err() // the client may hear it before its own timer
 		}, chassi.DeadlineExceeded, 0},
@@ -54,7 +54,7 @@ func TestClientOfHostileServers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			server := grpc.NewServer(grpc.UnknownServiceHandler(func(_ any, s grpc.ServerStream) error { return c.answer(s) }))
+			server := grpc.NewServer(grpc.UnknownServiceHandler(func(_ any, s grpc.ServerStream) error { return c.response(s) }))
 			served := make(chan error, 1)
 			go func() { served <- server.Serve(l) }()
 			defer func() { server.Stop(); <-served }()

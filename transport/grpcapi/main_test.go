@@ -25,15 +25,15 @@ func TestConformance(t *testing.T) {
 func startConformance(t *testing.T, o transporttest.Options, services ...*chassi.Service) transporttest.Instance {
 	t.Helper()
 	s := start(t, grpcapi.Config{MaxMessageBytes: o.MaxMessageBytes, MaxStreams: uint32(o.MaxConcurrent), Streams: o.Streams}, o.Middleware, services...)
-	c, err := grpcapi.Dial(grpcapi.ClientConfig{Target: s.Addr().String(), MaxMessageBytes: o.MaxAnswerBytes})
+	c, err := grpcapi.Dial(grpcapi.ClientConfig{Target: s.Addr().String(), MaxMessageBytes: o.MaxResponseBytes})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
 	raw := dial(t, s)
 	send := func(ctx context.Context, e *chassi.Endpoint, payload []byte) error {
-		answer := new(bytesMessage)
-		err := raw.Invoke(ctx, "/"+e.FullName(), (*bytesMessage)(&payload), answer, grpc.ForceCodec(rawCodec{}))
+		response := new(bytesMessage)
+		err := raw.Invoke(ctx, "/"+e.FullName(), (*bytesMessage)(&payload), response, grpc.ForceCodec(rawCodec{}))
 		if err != nil {
 			return grpcapi.ErrorOf(ctx, err)
 		}

@@ -161,10 +161,10 @@ func (s *Server) clientOf(ctx context.Context) (addr netip.AddrPort, certificate
 	return transport.ClientAddr(tcp.AddrPort(), lines, s.config.TrustedProxies, s.config.ForwardedHeader), certificate
 }
 
-// sendHeader passes the response's metadata to grpc-go. If they cannot be sent the call has
+// sendHeader passes the response's metadata to grpc-go. If it cannot be sent the call has
 // failed, because the client might not receive the error.
 func (x *exchange) sendHeader(ctx context.Context) {
-	if len(x.out) == 0 || transport.CheckAnswer(x.out) != nil {
+	if len(x.out) == 0 || transport.CheckResponse(x.out) != nil {
 		return
 	}
 	_ = grpc.SetHeader(ctx, metadataOf(x.out)) // fails only when the call is over
@@ -217,7 +217,7 @@ func (x *exchange) Decode(request any) error {
 // Encode encodes response; grpc-go sends it after the middleware has returned.
 func (x *exchange) Encode(response any) error {
 	m := x.method
-	if err := transport.CheckAnswer(x.out); err != nil {
+	if err := transport.CheckResponse(x.out); err != nil {
 		return fmt.Errorf("grpcapi: the response of %s: %w", m.binding.Route, err)
 	}
 	hint := m.size.Load()

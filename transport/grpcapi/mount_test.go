@@ -31,7 +31,7 @@ func noop[Req, Res any](context.Context, *Req) (*Res, error) { return new(Res), 
 // reflection.
 func TestNamesThatProtocolBuffersDoNotHave(t *testing.T) {
 	t.Parallel()
-	s := grpcapi.New(grpcapi.Config{Addr: "127.0.0.1:0", Reflection: true})
+	s := grpcapi.New(grpcapi.Config{Addr: "127.0.0.1:0"})
 	for _, name := range []string{"shop.v1.Orders", "Users", "Invoices"} {
 		if err := s.Mount(chassi.NewService(name, chassi.NewEndpoint("Get", noop[Orders, Orders], chassi.Public))); err != nil {
 			t.Fatal(err)

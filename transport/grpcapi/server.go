@@ -147,7 +147,7 @@ func (s *Server) Start(ctx context.Context) error {
 	s.grpc = grpc.NewServer(s.options()...)
 	s.register()
 	s.health.register(registrar{s}, s.services)
-	if s.config.Reflection {
+	if *s.config.Reflection {
 		registerReflection(registrar{s}, s.grpc, s.files)
 	}
 	connections := transport.NewConnections(s.config.MaxConnections, s.config.MaxConnectionsPerClient, s.config.TrustedProxies)

@@ -39,6 +39,11 @@ func TestMountRefusesFilesAndHandlers(t *testing.T) {
 		t.Errorf("the client: %v", err)
 	}
 	limited := service(chassi.Transports("http"))
+	nested := func(context.Context, *struct{ Files []chassi.File }) (*struct{}, error) { return &struct{}{}, nil }
+	err = grpcapi.New(grpcapi.Config{}).Mount(chassi.NewService("b.v1.B", chassi.NewEndpoint("Up", nested)))
+	if err == nil || !strings.Contains(err.Error(), "b.v1.B/Up") || !strings.Contains(err.Error(), "field Files") {
+		t.Errorf("a list of files: %v", err)
+	}
 	if err := grpcapi.New(grpcapi.Config{}).Mount(limited); err != nil {
 		t.Error(err)
 	}

@@ -92,7 +92,7 @@ func (x *streamExchange) Begin(ctx context.Context, call *chassi.Call) (context.
 // Open implements [chassi.StreamCodec]. Items are not compressed: buffers that grpc-go has
 // compressed do not come back to the queue.
 func (x *streamExchange) Open() error {
-	if err := transport.CheckAnswer(x.out); err != nil {
+	if err := transport.CheckResponse(x.out); err != nil {
 		return err
 	}
 	if !x.opening.Stop() {
@@ -147,7 +147,7 @@ func (x *streamExchange) disconnected(err error) error {
 // would tell the client that it has.
 func (x *streamExchange) sendTrailer() {
 	const maxBytes = 8<<10 - maxStatusBytes
-	if size := 0; transport.CheckAnswer(x.out) == nil {
+	if size := 0; transport.CheckResponse(x.out) == nil {
 		for _, p := range x.out {
 			if size += len(p.Key) + len(p.Value); size <= maxBytes {
 				x.stream.SetTrailer(metadata.Pairs(p.Key, p.Value))

@@ -343,7 +343,7 @@ func TestStreamTakesOneMessage(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i := range c.messages {
-			_ = stream.SendMsg(&c.messages[i]) // the server may have answered already
+			_ = stream.SendMsg(&c.messages[i]) // the server may have responded already
 		}
 		_ = stream.CloseSend()
 		for err == nil {
@@ -737,8 +737,8 @@ func TestStreamsOfHostileServers(t *testing.T) {
 	}
 }
 
-// h2Server answers the first call of each connection with answer.
-func h2Server(t *testing.T, answer func(f *http2.Framer, id uint32, c net.Conn)) string {
+// h2Server answers the first call of each connection with response.
+func h2Server(t *testing.T, response func(f *http2.Framer, id uint32, c net.Conn)) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -768,7 +768,7 @@ func h2Server(t *testing.T, answer func(f *http2.Framer, id uint32, c net.Conn))
 						}
 					case *http2.DataFrame:
 						if frame.StreamEnded() {
-							answer(f, frame.StreamID, c)
+							response(f, frame.StreamID, c)
 						}
 					}
 				}
@@ -932,7 +932,7 @@ func TestStreamByReflection(t *testing.T) {
 			yield(nil, chassi.NewError(chassi.Aborted, "counted", "Enough").WithRetryAfter(time.Second))
 		}, nil
 	})
-	s := serveStreams(t, grpcapi.Config{Reflection: true}, service)
+	s := serveStreams(t, grpcapi.Config{}, service)
 	conn := dial(t, s)
 	file := describedBy(t, conn, "count.v1.Counter")
 	method := file.Services().Get(0).Methods().Get(0)
@@ -989,12 +989,12 @@ func describedBy(t *testing.T, conn *grpc.ClientConn, service string) protorefle
 	}); err != nil {
 		t.Fatal(err)
 	}
-	answer, err := stream.Recv()
+	response, err := stream.Recv()
 	if err != nil {
 		t.Fatal(err)
 	}
 	described := new(descriptorpb.FileDescriptorProto)
-	if err := proto.Unmarshal(answer.GetFileDescriptorResponse().GetFileDescriptorProto()[0], described); err != nil {
+	if err := proto.Unmarshal(response.GetFileDescriptorResponse().GetFileDescriptorProto()[0], described); err != nil {
 		t.Fatal(err)
 	}
 	file, err := protodesc.NewFile(described, protoregistry.GlobalFiles)

@@ -72,11 +72,11 @@ func (r registrar) RegisterService(desc *grpc.ServiceDesc, impl any) {
 
 func unary(m grpc.MethodDesc) grpc.StreamHandler {
 	return func(impl any, stream grpc.ServerStream) error {
-		answer, err := m.Handler(impl, stream.Context(), stream.RecvMsg, nil)
+		response, err := m.Handler(impl, stream.Context(), stream.RecvMsg, nil)
 		if err != nil {
 			return err
 		}
-		return stream.SendMsg(answer)
+		return stream.SendMsg(response)
 	}
 }
 

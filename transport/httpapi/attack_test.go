@@ -49,8 +49,8 @@ func talk(t *testing.T, addr, raw string) string {
 	defer conn.Close()
 	go func() { _, _ = io.WriteString(conn, raw) }() // the server may stop reading
 	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
-	answer, _ := io.ReadAll(conn) // a reset is an end too
-	return string(answer)
+	response, _ := io.ReadAll(conn) // a reset is an end too
+	return string(response)
 }
 
 const echoHead = "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -82,12 +82,12 @@ func TestFault17Smuggling(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			answer := talk(t, addr, raw)
-			if n := strings.Count(answer, "HTTP/1.1 "); n > 1 || (n == 1 && !strings.HasPrefix(answer, "HTTP/1.1 4") && !strings.HasPrefix(answer, "HTTP/1.1 5")) {
-				t.Errorf("%q", answer)
+			response := talk(t, addr, raw)
+			if n := strings.Count(response, "HTTP/1.1 "); n > 1 || (n == 1 && !strings.HasPrefix(response, "HTTP/1.1 4") && !strings.HasPrefix(response, "HTTP/1.1 5")) {
+				t.Errorf("%q", response)
 			}
-			if strings.HasPrefix(answer, "HTTP/1.1 500") || strings.Contains(answer, "smuggled") {
-				t.Errorf("%q", answer)
+			if strings.HasPrefix(response, "HTTP/1.1 500") || strings.Contains(response, "smuggled") {
+				t.Errorf("%q", response)
 			}
 		})
 	}
@@ -108,14 +108,14 @@ func TestFault17LengthAndChunks(t *testing.T) {
 		echoHead + "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
 		echoHead + "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n2;ext=\"\r\"\r\n{}\r\n0\r\n\r\n",
 	} {
-		if answer := talk(t, addr, raw+next); strings.Contains(answer, "smuggled") || strings.Count(answer, "HTTP/1.1 ") != 1 {
-			t.Errorf("%q", answer)
+		if response := talk(t, addr, raw+next); strings.Contains(response, "smuggled") || strings.Count(response, "HTTP/1.1 ") != 1 {
+			t.Errorf("%q", response)
 		}
 	}
 	// A folded line is one value (RFC 9112, section 5.2), never a header of its own.
-	answer := talk(t, addr, "POST /echo HTTP/1.1\r\nHost: x\r\nX-A: b\r\n Content-Length: 100\r\n\r\n{}"+next)
-	if strings.Contains(answer, "smuggled") || calls.Load() > 2 { // a chunked one before, and this one, without a body
-		t.Errorf("%q", answer)
+	response := talk(t, addr, "POST /echo HTTP/1.1\r\nHost: x\r\nX-A: b\r\n Content-Length: 100\r\n\r\n{}"+next)
+	if strings.Contains(response, "smuggled") || calls.Load() > 2 { // a chunked one before, and this one, without a body
+		t.Errorf("%q", response)
 	}
 }
 
@@ -128,8 +128,8 @@ func TestFault16HeaderBombs(t *testing.T) {
 		"10,000 headers": "GET /things/a HTTP/1.1\r\nHost: x\r\n" + strings.Repeat("X-A: a\r\n", 10_000) + "\r\n",
 		"64 KiB path":    "GET /things/" + strings.Repeat("a", 64<<10) + " HTTP/1.1\r\nHost: x\r\n\r\n",
 	} {
-		if answer := talk(t, addr, raw); !strings.HasPrefix(answer, "HTTP/1.1 431") {
-			t.Errorf("%s: %.100q, want 431", name, answer)
+		if response := talk(t, addr, raw); !strings.HasPrefix(response, "HTTP/1.1 431") {
+			t.Errorf("%s: %.100q, want 431", name, response)
 		}
 	}
 	if calls.Load() != 0 {
@@ -266,8 +266,8 @@ func TestFault22SlowClients(t *testing.T) {
 			conns = append(conns, conn)
 		}
 	}
-	if answer, _ := ask(t, "GET", "http://"+addr+"/things/a", ""); answer.StatusCode != http.StatusOK {
-		t.Errorf("beside slow clients: %d", answer.StatusCode)
+	if response, _ := ask(t, "GET", "http://"+addr+"/things/a", ""); response.StatusCode != http.StatusOK {
+		t.Errorf("beside slow clients: %d", response.StatusCode)
 	}
 	for _, conn := range conns {
 		_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
@@ -281,8 +281,8 @@ func TestFault22SlowClients(t *testing.T) {
 func TestASlowBodyGets408(t *testing.T) {
 	t.Parallel()
 	addr, _ := counted(t, Config{ReadTimeout: 100 * time.Millisecond})
-	if answer := talk(t, addr, echoHead+"Content-Length: 100\r\n\r\n{\"te"); !strings.HasPrefix(answer, "HTTP/1.1 408") || !strings.Contains(answer, "body_timeout") {
-		t.Errorf("%q", answer)
+	if response := talk(t, addr, echoHead+"Content-Length: 100\r\n\r\n{\"te"); !strings.HasPrefix(response, "HTTP/1.1 408") || !strings.Contains(response, "body_timeout") {
+		t.Errorf("%q", response)
 	}
 }
 
@@ -339,11 +339,11 @@ func TestDrain(t *testing.T) {
 	busy, idle := dialServer(t, s), dialServer(t, s)
 	fmt.Fprint(idle, "GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n")
 	first := bufio.NewReader(idle)
-	answer, err := http.ReadResponse(first, nil)
-	if err != nil || answer.Close {
-		t.Fatalf("%v, %+v", err, answer)
+	response, err := http.ReadResponse(first, nil)
+	if err != nil || response.Close {
+		t.Fatalf("%v, %+v", err, response)
 	}
-	_, _ = io.Copy(io.Discard, answer.Body)
+	_, _ = io.Copy(io.Discard, response.Body)
 	fmt.Fprint(busy, "GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
 	<-began
 
@@ -358,13 +358,13 @@ func TestDrain(t *testing.T) {
 		t.Error("the listener is still open")
 	}
 	close(release)
-	answer, err = http.ReadResponse(bufio.NewReader(busy), nil)
+	response, err = http.ReadResponse(bufio.NewReader(busy), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	body, _ := io.ReadAll(answer.Body)
-	if string(body) != "done" || !answer.Close {
-		t.Errorf("%q, close %v", body, answer.Close)
+	body, _ := io.ReadAll(response.Body)
+	if string(body) != "done" || !response.Close {
+		t.Errorf("%q, close %v", body, response.Close)
 	}
 	if err := <-stopped; err != nil {
 		t.Error(err)

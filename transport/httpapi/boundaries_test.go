@@ -55,8 +55,8 @@ func TestSizeFromWhichBodiesAreCompressed(t *testing.T) {
 		{"HEAD", "a=1024", true},
 		{"HEAD", "a=1023", false},
 	} {
-		answer, body := fetch(t, c.method, url+"?"+c.query, "Accept-Encoding", "gzip")
-		if got := answer.Header.Get("Content-Encoding") == "gzip"; got != c.compressed {
+		response, body := fetch(t, c.method, url+"?"+c.query, "Accept-Encoding", "gzip")
+		if got := response.Header.Get("Content-Encoding") == "gzip"; got != c.compressed {
 			t.Errorf("%s %s: compressed %v", c.method, c.query, got)
 		} else if got && c.method == "GET" && strings.Trim(decode(t, gzipCoding, body), "x") != "" {
 			t.Errorf("%s %s: %q", c.method, c.query, body)
@@ -80,9 +80,9 @@ func TestStatusAndEntityTagOfACompressWriter(t *testing.T) {
 		{`W/"x"`, `W/"x"`, `W/"x"`, ""},
 		{`"x"`, ``, `"x"`, ""},
 	} {
-		answer, _ := fetch(t, "GET", url+"?tag="+c.tag, "Accept-Encoding", "gzip", "If-None-Match", c.has)
-		if answer.StatusCode != http.StatusNotModified || answer.Header.Get("ETag") != c.want || answer.Header.Get("Vary") != c.vary {
-			t.Errorf("%s for %s: %d, %s, Vary %q", c.tag, c.has, answer.StatusCode, answer.Header.Get("ETag"), answer.Header.Get("Vary"))
+		response, _ := fetch(t, "GET", url+"?tag="+c.tag, "Accept-Encoding", "gzip", "If-None-Match", c.has)
+		if response.StatusCode != http.StatusNotModified || response.Header.Get("ETag") != c.want || response.Header.Get("Vary") != c.vary {
+			t.Errorf("%s for %s: %d, %s, Vary %q", c.tag, c.has, response.StatusCode, response.Header.Get("ETag"), response.Header.Get("Vary"))
 		}
 	}
 }
@@ -136,8 +136,8 @@ func TestContentEncodingOfARequest(t *testing.T) {
 	t.Parallel()
 	url := serveTest(t, Config{}, nil) + "/echo"
 	for encoding, want := range map[string]int{"identity": 200, "Identity": 200, "": 200, "gzip": 415, "identity, gzip": 415} {
-		if answer, body := ask(t, "POST", url, `{"text":"x"}`, "Content-Encoding", encoding); answer.StatusCode != want {
-			t.Errorf("%q: %d %s", encoding, answer.StatusCode, body)
+		if response, body := ask(t, "POST", url, `{"text":"x"}`, "Content-Encoding", encoding); response.StatusCode != want {
+			t.Errorf("%q: %d %s", encoding, response.StatusCode, body)
 		}
 	}
 }
@@ -150,13 +150,13 @@ func TestBodiesOfTheLargestSize(t *testing.T) {
 	for n, want := range map[int]int{limit: 200, limit + 1: 413} {
 		body := `{"text":"` + strings.Repeat("x", n-11) + `"}`
 		for _, reader := range []io.Reader{strings.NewReader(body), io.MultiReader(strings.NewReader(body[:5]), strings.NewReader(body[5:]))} {
-			answer, err := http.Post(url, "application/json", reader)
+			response, err := http.Post(url, "application/json", reader)
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, _ = io.Copy(io.Discard, answer.Body)
-			if answer.Body.Close(); answer.StatusCode != want {
-				t.Errorf("%d bytes: %d, want %d", n, answer.StatusCode, want)
+			_, _ = io.Copy(io.Discard, response.Body)
+			if response.Body.Close(); response.StatusCode != want {
+				t.Errorf("%d bytes: %d, want %d", n, response.StatusCode, want)
 			}
 		}
 	}

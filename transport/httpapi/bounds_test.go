@@ -61,12 +61,12 @@ func TestConnectionsOfOneClientLeaveCapacityForOthers(t *testing.T) {
 			h2test.Until(t, 5*time.Second, func() bool { open, _ := s.Connections(); return open == 3 }, "the connections are not there")
 			for range 20 {
 				conn := dialFrom(t, "127.0.0.2", s.Addr())
-				answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
-				if !overTLS && (err != nil || answer.StatusCode != http.StatusServiceUnavailable || answer.Header.Get("Retry-After") == "") {
-					t.Errorf("one too many: %v, %v", answer, err)
+				response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+				if !overTLS && (err != nil || response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") == "") {
+					t.Errorf("one too many: %v, %v", response, err)
 				}
 				if overTLS && err == nil {
-					t.Errorf("one too many: %v", answer)
+					t.Errorf("one too many: %v", response)
 				}
 			}
 			if open, refused := s.Connections(); open != 3 || refused != 20 || s.RefusedClients() != 20 {
@@ -75,12 +75,12 @@ func TestConnectionsOfOneClientLeaveCapacityForOthers(t *testing.T) {
 
 			scheme := map[bool]string{false: "http", true: "https"}[overTLS]
 			get := func(from string) error {
-				answer, err := clientFrom(t, from, s.tls).Get(scheme + "://" + s.Addr().String() + "/quick")
+				response, err := clientFrom(t, from, s.tls).Get(scheme + "://" + s.Addr().String() + "/quick")
 				if err != nil {
 					return err
 				}
-				_, _ = io.Copy(io.Discard, answer.Body)
-				return answer.Body.Close()
+				_, _ = io.Copy(io.Discard, response.Body)
+				return response.Body.Close()
 			}
 			if err := get("127.0.0.3"); err != nil {
 				t.Errorf("another client: %v", err)
@@ -126,23 +126,23 @@ func TestLargeBodiesOfOneClientLeaveCapacityForOthers(t *testing.T) {
 	h2test.Until(t, 5*time.Second, func() bool { return s.bodies.all.Load() == 3*size }, "three bodies are not held")
 	post := func(from string, n int) int {
 		body := `{"text":"` + strings.Repeat("x", n) + `"}`
-		answer, err := clientFrom(t, from, nil).Post("http://"+s.Addr().String()+"/echo", "application/json", strings.NewReader(body))
+		response, err := clientFrom(t, from, nil).Post("http://"+s.Addr().String()+"/echo", "application/json", strings.NewReader(body))
 		if err != nil {
 			t.Error(err)
 			return 0
 		}
-		defer answer.Body.Close()
-		if _, err := io.Copy(io.Discard, answer.Body); err != nil {
+		defer response.Body.Close()
+		if _, err := io.Copy(io.Discard, response.Body); err != nil {
 			t.Error(err)
 		}
-		if answer.StatusCode == http.StatusTooManyRequests && answer.Header.Get("Retry-After") != "1" {
+		if response.StatusCode == http.StatusTooManyRequests && response.Header.Get("Retry-After") != "1" {
 			t.Error("no Retry-After")
 		}
-		return answer.StatusCode
+		return response.StatusCode
 	}
-	answer, err := http.ReadResponse(bufio.NewReader(begin(stated, 80<<10)), nil)
-	if err != nil || answer.StatusCode != http.StatusTooManyRequests || answer.Header.Get("Retry-After") != "1" {
-		t.Errorf("one body too many: %v, %v", answer, err)
+	response, err := http.ReadResponse(bufio.NewReader(begin(stated, 80<<10)), nil)
+	if err != nil || response.StatusCode != http.StatusTooManyRequests || response.Header.Get("Retry-After") != "1" {
+		t.Errorf("one body too many: %v, %v", response, err)
 	}
 	if got := post("127.0.0.2", 1000); got != http.StatusOK {
 		t.Errorf("a small one of the same client: %d", got)

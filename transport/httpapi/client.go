@@ -89,7 +89,7 @@ type clientRoute struct {
 	params       params
 	hasBody      bool
 	hasResponse  bool
-	answer       *answerPlan
+	response     *responsePlan
 	timeout      time.Duration // of a call whose caller sets none, 0 for the client's
 }
 
@@ -112,10 +112,10 @@ func (c *Client) bind(e *chassi.Endpoint) (*chassi.Binding, *clientRoute, error)
 	}
 	rt := &clientRoute{method: method, path: path}
 	var err error
-	if rt.answer, err = planAnswer(e.ResponseType()); err != nil {
+	if rt.response, err = planResponse(e.ResponseType()); err != nil {
 		return nil, nil, fmt.Errorf("the response %v: %w", e.ResponseType(), err)
 	}
-	rt.hasResponse = hasJSON(e, rt.answer)
+	rt.hasResponse = hasJSON(e, rt.response)
 	if request, response := e.Files(); request || response {
 		rt.timeout = e.Timeout()
 	}
@@ -143,46 +143,46 @@ func (c *Client) call(ctx context.Context, rt *clientRoute, call *chassi.Call) e
 	if sent, ok := request.Body.(*sentFile); ok {
 		defer sent.end()
 	}
-	answer, err := c.http.Do(request) //nolint:bodyclose // end closes it
+	response, err := c.http.Do(request) //nolint:bodyclose // end closes it
 	if err != nil {
 		return unreachable(ctx, err)
 	}
-	end = func() { _ = answer.Body.Close(); cancel() }
-	for key, values := range answer.Header {
+	end = func() { _ = response.Body.Close(); cancel() }
+	for key, values := range response.Header {
 		call.Out.Set(key, values[0])
 	}
-	if rt.answer != nil && rt.answer.file != nil && !rt.isProblem(answer) {
-		if err := rt.readFile(answer, call.Response, end); err != nil {
+	if rt.response != nil && rt.response.file != nil && !rt.isProblem(response) {
+		if err := rt.readFile(response, call.Response, end); err != nil {
 			return err
 		}
 		end = func() {} // when the file is closed
 		return nil
 	}
-	body, err := io.ReadAll(io.LimitReader(answer.Body, past(c.config.MaxResponseBytes)))
+	body, err := io.ReadAll(io.LimitReader(response.Body, past(c.config.MaxResponseBytes)))
 	tooLarge := int64(len(body)) > c.config.MaxResponseBytes
 	switch {
-	case rt.isProblem(answer) && (err == nil || ctx.Err() == nil): // the status is known, even with an incomplete body
-		return problemOf(answer, body)
+	case rt.isProblem(response) && (err == nil || ctx.Err() == nil): // the status is known, even with an incomplete body
+		return problemOf(response, body)
 	case err != nil:
 		return unreachable(ctx, err)
 	case tooLarge:
-		return transport.ErrAnswerTooLarge.WithCause(fmt.Errorf("httpapi: the response exceeds the client's max_response_bytes, %d", c.config.MaxResponseBytes))
-	case len(body) == 0 && (!rt.hasResponse || answer.StatusCode == http.StatusNoContent || answer.StatusCode == http.StatusResetContent):
-		return rt.readFields(answer, call.Response)
+		return transport.ErrResponseTooLarge.WithCause(fmt.Errorf("httpapi: the response exceeds the client's max_response_bytes, %d", c.config.MaxResponseBytes))
+	case len(body) == 0 && (!rt.hasResponse || response.StatusCode == http.StatusNoContent || response.StatusCode == http.StatusResetContent):
+		return rt.readFields(response, call.Response)
 	}
-	if err := strictjson.DecodeAnswer(body, call.Response); err != nil {
-		return malformedAnswer(err)
+	if err := strictjson.DecodeResponse(body, call.Response); err != nil {
+		return malformedResponse(err)
 	}
-	return rt.readFields(answer, call.Response)
+	return rt.readFields(response, call.Response)
 }
 
 // readFields sets the fields of the response that are not JSON.
-func (rt *clientRoute) readFields(answer *http.Response, response any) error {
-	if rt.answer == nil {
+func (rt *clientRoute) readFields(reply *http.Response, response any) error {
+	if rt.response == nil {
 		return nil
 	}
-	if err := rt.answer.read(reflect.ValueOf(response).Elem(), answer); err != nil {
-		return malformedAnswer(err)
+	if err := rt.response.read(reflect.ValueOf(response).Elem(), reply); err != nil {
+		return malformedResponse(err)
 	}
 	return nil
 }
@@ -205,9 +205,9 @@ type fieldError struct {
 
 func (e *fieldError) Error() string { return e.name + ": " + e.err.Error() }
 
-func (rt *clientRoute) isProblem(answer *http.Response) bool {
-	status := answer.StatusCode
-	return status < 200 || status > 299 && (rt.answer == nil || !slices.Contains(rt.answer.statuses, status))
+func (rt *clientRoute) isProblem(response *http.Response) bool {
+	status := response.StatusCode
+	return status < 200 || status > 299 && (rt.response == nil || !slices.Contains(rt.response.statuses, status))
 }
 
 // unreachable returns the error for a failed request: the end of the caller's context or an
@@ -219,8 +219,8 @@ func unreachable(ctx context.Context, err error) error {
 	return chassi.NewError(chassi.Unavailable, "unreachable", "The service cannot be reached").WithCause(err)
 }
 
-func malformedAnswer(err error) error {
-	return chassi.NewError(chassi.Internal, "malformed_answer", "The service's answer is malformed").WithCause(err)
+func malformedResponse(err error) error {
+	return chassi.NewError(chassi.Internal, "malformed_response", "The service's response is malformed").WithCause(err)
 }
 
 func (c *Client) request(ctx context.Context, rt *clientRoute, call *chassi.Call) (*http.Request, error) {
@@ -268,10 +268,10 @@ func (c *Client) request(ctx context.Context, rt *clientRoute, call *chassi.Call
 
 // problemOf converts an unsuccessful response to the error that the service sent, or to an
 // error by status if an intermediary sent the response.
-func problemOf(answer *http.Response, body []byte) error {
+func problemOf(response *http.Response, body []byte) error {
 	var p problem
-	e := &chassi.Error{Code: codeOf(answer.StatusCode), Message: http.StatusText(answer.StatusCode)}
-	if strings.HasPrefix(answer.Header.Get("Content-Type"), "application/problem+json") && json.Unmarshal(body, &p) == nil && p.Error != "" {
+	e := &chassi.Error{Code: codeOf(response.StatusCode), Message: http.StatusText(response.StatusCode)}
+	if strings.HasPrefix(response.Header.Get("Content-Type"), "application/problem+json") && json.Unmarshal(body, &p) == nil && p.Error != "" {
 		code := e.Code
 		e = p.asError()
 		if _, ok := chassi.ParseCode(p.Code); !ok {
@@ -279,10 +279,10 @@ func problemOf(answer *http.Response, body []byte) error {
 		}
 	} else {
 		e.Reason = e.Code.String()
-		e.Cause = fmt.Errorf("status %d without a problem document", answer.StatusCode)
+		e.Cause = fmt.Errorf("status %d without a problem document", response.StatusCode)
 	}
 	if e.RetryAfter == 0 {
-		e.RetryAfter = parseRetryAfter(answer.Header.Get("Retry-After"))
+		e.RetryAfter = parseRetryAfter(response.Header.Get("Retry-After"))
 	}
 	return e
 }

@@ -80,7 +80,7 @@ func TestMalformedDetailsLoseTheDetails(t *testing.T) {
 	}
 }
 
-// clientOf makes a client of an endpoint that answers, and one that does not.
+// clientOf makes a client of an endpoint with a response, and one that does not.
 func clientOf(t *testing.T, c httpapi.ClientConfig) *client.Client {
 	t.Helper()
 	remote, err := httpapi.NewClient(c)
@@ -102,9 +102,9 @@ type sized struct {
 	Text string `json:"text"`
 }
 
-// An answer without a body is a success only if it says that it has none, or if the method
-// has no answer.
-func TestAnswerWithoutBody(t *testing.T) {
+// A response without a body is a success only if it says that it has none, or if the method
+// has no response.
+func TestResponseWithoutBody(t *testing.T) {
 	t.Parallel()
 	status := http.StatusOK
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
@@ -113,14 +113,14 @@ func TestAnswerWithoutBody(t *testing.T) {
 	for _, s := range []struct {
 		status int
 		want   string
-	}{{http.StatusOK, "malformed_answer"}, {http.StatusCreated, "malformed_answer"}, {http.StatusNoContent, ""}} {
+	}{{http.StatusOK, "malformed_response"}, {http.StatusCreated, "malformed_response"}, {http.StatusNoContent, ""}} {
 		status = s.status
 		_, err := client.Invoke[sized](t.Context(), c, "Get", &struct{}{})
 		if reason := reasonOf(err); reason != s.want {
 			t.Errorf("%d: %v, want %q", s.status, err, s.want)
 		}
 		if _, err := client.Invoke[struct{}](t.Context(), c, "Put", &sized{}); err != nil {
-			t.Errorf("%d of a method without an answer: %v", s.status, err)
+			t.Errorf("%d of a method without a response: %v", s.status, err)
 		}
 	}
 }
@@ -186,12 +186,12 @@ func TestLargestLimits(t *testing.T) {
 		}
 	}
 	// Of a body of unknown length, the largest is counted; two at once are too many for one client.
-	answer, err := http.Post(url+"/echo", "application/json", io.MultiReader(strings.NewReader(`{"text":"`), strings.NewReader(strings.Repeat("x", 100<<10)+`"}`)))
+	response, err := http.Post(url+"/echo", "application/json", io.MultiReader(strings.NewReader(`{"text":"`), strings.NewReader(strings.Repeat("x", 100<<10)+`"}`)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		t.Errorf("a body of unknown length: %s", answer.Status)
+	response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		t.Errorf("a body of unknown length: %s", response.Status)
 	}
 }

@@ -110,14 +110,14 @@ func TestClientTimeout(t *testing.T) {
 	}
 }
 
-// Headers of an answer reach the caller's middleware; a pair that HTTP cannot carry stops a
+// Headers of a response reach the caller's middleware; a pair that HTTP cannot carry stops a
 // call before it is sent.
 func TestClientMetadata(t *testing.T) {
 	t.Parallel()
 	asked := 0
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked++
-		w.Header().Set("X-Answer", r.Header.Get("X-Question"))
+		w.Header().Set("X-Reply", r.Header.Get("X-Question"))
 		w.WriteHeader(http.StatusNoContent)
 	}))
 	defer server.Close()
@@ -131,7 +131,7 @@ func TestClientMetadata(t *testing.T) {
 		return func(ctx context.Context, call *chassi.Call) error {
 			call.In.Set("X-Question", value)
 			err := next(ctx, call)
-			got = call.Out.Get("X-Answer")
+			got = call.Out.Get("X-Reply")
 			return err
 		}
 	}

@@ -144,15 +144,15 @@ func (s *sentFile) end() {
 }
 
 // readFile sets the file of the response, and the fields beside it.
-func (rt *clientRoute) readFile(answer *http.Response, response any, end func()) error {
-	if err := rt.readFields(answer, response); err != nil {
+func (rt *clientRoute) readFile(reply *http.Response, response any, end func()) error {
+	if err := rt.readFields(reply, response); err != nil {
 		return err
 	}
-	h := answer.Header
+	h := reply.Header
 	modified, _ := http.ParseTime(h.Get("Last-Modified")) // zero if there is none
-	*rt.answer.fileOf(reflect.ValueOf(response).Elem()) = chassi.File{
-		Reader: &receivedFile{Reader: answer.Body, end: end}, Name: fileName(h.Get("Content-Disposition")), Type: fileType(h.Get("Content-Type")),
-		Size: max(answer.ContentLength, 0), ETag: strings.Trim(strings.TrimPrefix(h.Get("ETag"), "W/"), `"`), ModTime: modified,
+	*rt.response.fileOf(reflect.ValueOf(response).Elem()) = chassi.File{
+		Reader: &receivedFile{Reader: reply.Body, end: end}, Name: fileName(h.Get("Content-Disposition")), Type: fileType(h.Get("Content-Type")),
+		Size: max(reply.ContentLength, 0), ETag: strings.Trim(strings.TrimPrefix(h.Get("ETag"), "W/"), `"`), ModTime: modified,
 	}
 	return nil
 }

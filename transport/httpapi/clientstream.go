@@ -49,37 +49,37 @@ func (c *Client) stream(ctx context.Context, rt *clientRoute, call *chassi.Call)
 	if err != nil {
 		return cannotSend(err)
 	}
-	answer, err := c.http.Do(request)
+	response, err := c.http.Do(request)
 	if err != nil {
 		return streamError(ctx, err, nil)
 	}
-	defer answer.Body.Close()
-	for key, values := range answer.Header {
+	defer response.Body.Close()
+	for key, values := range response.Header {
 		call.Out.Set(key, values[0])
 	}
 	switch {
-	case rt.isProblem(answer):
-		body, err := io.ReadAll(io.LimitReader(answer.Body, past(c.config.MaxResponseBytes)))
+	case rt.isProblem(response):
+		body, err := io.ReadAll(io.LimitReader(response.Body, past(c.config.MaxResponseBytes)))
 		if err != nil && ctx.Err() != nil {
 			return streamError(ctx, err, nil)
 		}
-		return problemOf(answer, body)
-	case answer.StatusCode == http.StatusNoContent:
+		return problemOf(response, body)
+	case response.StatusCode == http.StatusNoContent:
 		return nil
-	case !strings.HasPrefix(answer.Header.Get("Content-Type"), format):
-		return malformedAnswer(fmt.Errorf("content type %q, want %s", answer.Header.Get("Content-Type"), format))
+	case !strings.HasPrefix(response.Header.Get("Content-Type"), format):
+		return malformedResponse(fmt.Errorf("content type %q, want %s", response.Header.Get("Content-Type"), format))
 	}
 	opening.Stop()
 	call.Stream.Open()
 	r := &streamReader{
 		events: c.config.EventStreams,
-		lines:  bufio.NewReader(answer.Body), max: int(min(c.config.MaxResponseBytes, 1<<30)), call: call,
+		lines:  bufio.NewReader(response.Body), max: int(min(c.config.MaxResponseBytes, 1<<30)), call: call,
 		patience: transport.StreamPatience(call.Out),
 	}
 	r.silence = time.AfterFunc(r.patience, func() { cancel(transport.ErrSilent) })
 	defer r.silence.Stop()
 	for {
-		if more, err := r.next(); err != nil {
+		if more, err := r.next(ctx); err != nil {
 			return streamError(ctx, err, transport.ErrTruncated)
 		} else if !more {
 			return nil
@@ -124,7 +124,7 @@ type streamMessage struct {
 var errLeft = chassi.NewError(chassi.Canceled, "canceled", "The caller has left the stream")
 
 // next handles one message. It returns false after the last one.
-func (r *streamReader) next() (more bool, err error) {
+func (r *streamReader) next(ctx context.Context) (more bool, err error) {
 	l, err := r.message()
 	if err != nil {
 		return false, err
@@ -134,10 +134,10 @@ func (r *streamReader) next() (more bool, err error) {
 	switch {
 	case l.Item != nil:
 		item := reflect.New(r.call.Endpoint.ResponseType()).Interface()
-		if err := strictjson.DecodeAnswer(l.Item, item); err != nil {
-			return false, malformedAnswer(err)
+		if err := strictjson.DecodeResponse(l.Item, item); err != nil {
+			return false, malformedResponse(err)
 		}
-		if !r.call.Stream.Received(item, len(l.Item)) {
+		if !r.call.Stream.Received(ctx, item, len(l.Item)) {
 			return false, errLeft
 		}
 		return true, nil
@@ -148,7 +148,7 @@ func (r *streamReader) next() (more bool, err error) {
 	case l.Heartbeat:
 		return true, nil
 	default:
-		return false, malformedAnswer(errors.New("a message of the stream is neither item, error, end nor heartbeat"))
+		return false, malformedResponse(errors.New("a message of the stream is neither item, error, end nor heartbeat"))
 	}
 }
 
@@ -161,7 +161,7 @@ func (r *streamReader) message() (m streamMessage, err error) {
 		return m, err
 	}
 	if err := json.Unmarshal(r.line, &m); err != nil {
-		return m, malformedAnswer(err)
+		return m, malformedResponse(err)
 	}
 	return m, nil
 }
@@ -197,7 +197,7 @@ func eventMessage(kind string, data []byte) (m streamMessage, err error) {
 	case "error":
 		m.Error = new(problem)
 		if err := json.Unmarshal(data, m.Error); err != nil {
-			return m, malformedAnswer(err)
+			return m, malformedResponse(err)
 		}
 	case "end":
 		m.End = true
@@ -208,7 +208,7 @@ func eventMessage(kind string, data []byte) (m streamMessage, err error) {
 }
 
 func (r *streamReader) tooLarge() error {
-	return transport.ErrAnswerTooLarge.WithCause(errors.New("httpapi: an item is longer than the client's max_response_bytes, " + strconv.Itoa(r.max)))
+	return transport.ErrResponseTooLarge.WithCause(errors.New("httpapi: an item is longer than the client's max_response_bytes, " + strconv.Itoa(r.max)))
 }
 
 // read reads a line. A last line without its line break is incomplete.

@@ -116,9 +116,12 @@ func (x *exchange) readBody(buffer *[]byte, from io.Reader, length int64) error 
 // past returns limit plus one byte, without overflow.
 func past(limit int64) int64 { return limit + min(1, math.MaxInt64-limit) }
 
-func tooLarge(limit int64) error {
+func tooLarge(limit int64) error { return tooLong("The body is", limit) }
+
+// tooLong returns the error for a body of which a part is larger than limit.
+func tooLong(part string, limit int64) error {
 	e := *errBodyTooLarge.err
-	e.Message = fmt.Sprintf("The body is larger than %d bytes", limit)
+	e.Message = fmt.Sprintf("%s larger than %d bytes", part, limit)
 	return &statusError{errBodyTooLarge.status, &e}
 }
 
@@ -137,7 +140,7 @@ func (x *exchange) Encode(response any) error {
 	if err := x.out.invalid; err != nil {
 		return fmt.Errorf("httpapi: the response of %s: %w", x.route.binding.Endpoint.FullName(), err)
 	}
-	if x.route.answer != nil || x.transfer != nil {
+	if x.route.response != nil || x.transfer != nil {
 		return x.encodeFields(response)
 	}
 	return x.encodeBody(response)
@@ -148,7 +151,7 @@ func (x *exchange) encodeFields(response any) error {
 	if x.transfer != nil && x.transfer.failed != nil {
 		return x.transfer.failed // of a file that the method may take for complete
 	}
-	a, endpoint := x.route.answer, x.route.binding.Endpoint
+	a, endpoint := x.route.response, x.route.binding.Endpoint
 	if a == nil {
 		return x.encodeBody(response)
 	}

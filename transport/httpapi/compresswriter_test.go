@@ -58,8 +58,8 @@ func fetch(t *testing.T, method, url string, header ...string) (*http.Response, 
 	return resp, body
 }
 
-// answer writes a text with these headers, in two pieces.
-func answer(status int, text string, header ...string) http.HandlerFunc {
+// response writes a text with these headers, in two pieces.
+func respond(status int, text string, header ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		for i := 0; i < len(header); i += 2 {
 			w.Header().Add(header[i], header[i+1])
@@ -82,25 +82,25 @@ func TestCompressWriter(t *testing.T) {
 		vary    bool
 		media   string
 	}{
-		"gzip":                       {answer(0, long), "gzip", gzipCoding, true, textPlain},
-		"zstd":                       {answer(0, long), "gzip, zstd", zstdCoding, true, textPlain},
-		"not asked for":              {answer(0, long), "", identity, true, textPlain},
-		"refused":                    {answer(0, long), "gzip;q=0", identity, true, textPlain},
-		"an error":                   {answer(500, long, "Content-Type", "application/problem+json"), "gzip", gzipCoding, true, "application/problem+json"},
-		"small":                      {answer(0, "small"), "gzip", identity, false, textPlain},
-		"small and declared":         {answer(0, "small", "Content-Length", "5"), "gzip", identity, false, textPlain},
-		"declared":                   {answer(0, long, "Content-Length", "3600"), "gzip", gzipCoding, true, textPlain},
-		"sniffed HTML":               {answer(0, "<!DOCTYPE html><p>"+long), "gzip", gzipCoding, true, "text/html; charset=utf-8"},
-		"sniffed PNG":                {answer(0, "\x89PNG\x0D\x0A\x1A\x0A"+long), "gzip", identity, false, "image/png"},
-		"image":                      {answer(0, long, "Content-Type", "image/png"), "gzip", identity, false, "image/png"},
-		"zip":                        {answer(0, long, "Content-Type", "application/zip"), "gzip", identity, false, "application/zip"},
-		"events":                     {answer(0, long, "Content-Type", "text/event-stream"), "gzip", identity, false, "text/event-stream"},
-		"part":                       {answer(206, long, "Content-Type", "text/plain", "Content-Range", "bytes 0-3599/9999"), "gzip", identity, false, "text/plain"},
-		"part without its status":    {answer(200, long, "Content-Type", "text/plain", "Content-Range", "bytes 0-3599/9999"), "gzip", identity, false, "text/plain"},
-		"part without its range":     {answer(206, long, "Content-Type", "text/plain"), "gzip", identity, false, "text/plain"},
-		"opted out":                  {answer(0, long, "Content-Type", "text/plain", "Cache-Control", "no-store, No-Transform"), "gzip", identity, false, "text/plain"},
-		"opted out on a second line": {answer(0, long, "Content-Type", "text/plain", "Cache-Control", "no-store", "Cache-Control", "no-transform"), "gzip", identity, false, "text/plain"},
-		"no-store alone":             {answer(0, long, "Content-Type", "text/plain", "Cache-Control", "no-store"), "gzip", gzipCoding, true, "text/plain"},
+		"gzip":                       {respond(0, long), "gzip", gzipCoding, true, textPlain},
+		"zstd":                       {respond(0, long), "gzip, zstd", zstdCoding, true, textPlain},
+		"not asked for":              {respond(0, long), "", identity, true, textPlain},
+		"refused":                    {respond(0, long), "gzip;q=0", identity, true, textPlain},
+		"an error":                   {respond(500, long, "Content-Type", "application/problem+json"), "gzip", gzipCoding, true, "application/problem+json"},
+		"small":                      {respond(0, "small"), "gzip", identity, false, textPlain},
+		"small and declared":         {respond(0, "small", "Content-Length", "5"), "gzip", identity, false, textPlain},
+		"declared":                   {respond(0, long, "Content-Length", "3600"), "gzip", gzipCoding, true, textPlain},
+		"sniffed HTML":               {respond(0, "<!DOCTYPE html><p>"+long), "gzip", gzipCoding, true, "text/html; charset=utf-8"},
+		"sniffed PNG":                {respond(0, "\x89PNG\x0D\x0A\x1A\x0A"+long), "gzip", identity, false, "image/png"},
+		"image":                      {respond(0, long, "Content-Type", "image/png"), "gzip", identity, false, "image/png"},
+		"zip":                        {respond(0, long, "Content-Type", "application/zip"), "gzip", identity, false, "application/zip"},
+		"events":                     {respond(0, long, "Content-Type", "text/event-stream"), "gzip", identity, false, "text/event-stream"},
+		"part":                       {respond(206, long, "Content-Type", "text/plain", "Content-Range", "bytes 0-3599/9999"), "gzip", identity, false, "text/plain"},
+		"part without its status":    {respond(200, long, "Content-Type", "text/plain", "Content-Range", "bytes 0-3599/9999"), "gzip", identity, false, "text/plain"},
+		"part without its range":     {respond(206, long, "Content-Type", "text/plain"), "gzip", identity, false, "text/plain"},
+		"opted out":                  {respond(0, long, "Content-Type", "text/plain", "Cache-Control", "no-store, No-Transform"), "gzip", identity, false, "text/plain"},
+		"opted out on a second line": {respond(0, long, "Content-Type", "text/plain", "Cache-Control", "no-store", "Cache-Control", "no-transform"), "gzip", identity, false, "text/plain"},
+		"no-store alone":             {respond(0, long, "Content-Type", "text/plain", "Cache-Control", "no-store"), "gzip", gzipCoding, true, "text/plain"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -131,7 +131,7 @@ func TestCompressWriter(t *testing.T) {
 func TestCompressWriterLeavesEncodedBodies(t *testing.T) {
 	t.Parallel()
 	body := appendEncoded(nil, gzipCoding, []byte(long))
-	url := serveCompressed(t, answer(0, strings.Repeat(string(body), 30), "Content-Encoding", "gzip", "Content-Type", "text/plain"))
+	url := serveCompressed(t, respond(0, strings.Repeat(string(body), 30), "Content-Encoding", "gzip", "Content-Type", "text/plain"))
 	resp, got := fetch(t, http.MethodGet, url, "Accept-Encoding", "gzip, zstd")
 	if diff := cmp.Diff([]string{"gzip"}, resp.Header["Content-Encoding"]); diff != "" {
 		t.Error(diff)
@@ -142,7 +142,7 @@ func TestCompressWriterLeavesEncodedBodies(t *testing.T) {
 }
 
 // A file, by way of http.ServeContent: ranges, revalidation and HEAD agree with
-// the encoded answer.
+// the encoded response.
 func TestCompressWriterAndServeContent(t *testing.T) {
 	t.Parallel()
 	url := serveCompressed(t, func(w http.ResponseWriter, r *http.Request) {
@@ -182,7 +182,7 @@ func TestCompressWriterAndServeContent(t *testing.T) {
 // the body as it is.
 func TestCompressWriterHeadThatWrites(t *testing.T) {
 	t.Parallel()
-	resp, body := fetch(t, http.MethodHead, serveCompressed(t, answer(0, long[:1500])), "Accept-Encoding", "gzip")
+	resp, body := fetch(t, http.MethodHead, serveCompressed(t, respond(0, long[:1500])), "Accept-Encoding", "gzip")
 	if resp.Header.Get("Content-Encoding") != "gzip" || resp.ContentLength >= 0 || len(body) > 0 {
 		t.Errorf("HEAD: %v, length %d", resp.Header, resp.ContentLength)
 	}

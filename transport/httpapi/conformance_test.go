@@ -48,7 +48,7 @@ func startHTTP(t *testing.T, o transporttest.Options, config httpapi.ClientConfi
 		t.Fatal(err)
 	}
 	base := "http://" + s.Addr().String()
-	config.URL, config.MaxResponseBytes = base, int64(o.MaxAnswerBytes)
+	config.URL, config.MaxResponseBytes = base, int64(o.MaxResponseBytes)
 	c, err := httpapi.NewClient(config)
 	if err != nil {
 		t.Fatal(err)
@@ -65,16 +65,16 @@ func startHTTP(t *testing.T, o transporttest.Options, config httpapi.ClientConfi
 		}
 		r.Close = true
 		r.Header.Set("Content-Type", "application/json")
-		answer, err := http.DefaultClient.Do(r)
+		response, err := http.DefaultClient.Do(r)
 		if err != nil {
 			return err
 		}
-		defer answer.Body.Close()
-		body, err := io.ReadAll(answer.Body)
-		if err != nil || answer.StatusCode < 300 {
+		defer response.Body.Close()
+		body, err := io.ReadAll(response.Body)
+		if err != nil || response.StatusCode < 300 {
 			return err
 		}
-		return httpapi.ProblemOf(answer, body)
+		return httpapi.ProblemOf(response, body)
 	}
 	return transporttest.Instance{Caller: c, Server: s, Send: map[string]func(context.Context, *chassi.Endpoint, []byte) error{"json": send}}
 }

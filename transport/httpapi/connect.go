@@ -97,11 +97,19 @@ func connectFormOf(h http.Header) connectForm {
 
 // mountConnect adds the endpoints of a service at the paths of the Connect protocol.
 func (s *Server) mountConnect(service *chassi.Service) error {
+	var errs []error
+	for _, e := range service.Endpoints() {
+		if e.ServedOver("http") && e.ServedOver("grpc") {
+			errs = append(errs, transport.CheckShape(e, "Connect", false))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("httpapi: %w", err)
+	}
 	methods, err := s.config.ConnectCodec.Mount(service)
 	if err != nil {
 		return fmt.Errorf("httpapi: %w", err)
 	}
-	var errs []error
 	for i, e := range service.Endpoints() {
 		if methods[i] != nil && e.ServedOver("http") {
 			errs = append(errs, s.mountConnectMethod(e, methods[i]))

@@ -44,7 +44,7 @@ func (c CORS) check() error {
 }
 
 // newCORS returns nil for a CORS without origins. Pages may use all methods by default,
-// known and routed: a path answers 405 to a method that it does not have.
+// known and routed: a path responds with 405 to a method that it does not have.
 // Headers are request headers that pages may set in addition.
 func newCORS(c CORS, routed, headers []string) *cors.Cors {
 	if len(c.Origins) == 0 {
@@ -131,7 +131,7 @@ func isPort(port string) bool {
 	return port == "" || err == nil && n > 0 && port[0] != '0'
 }
 
-// isToken is RFC 9110, section 5.6.2.
+// isToken reports whether name is a token (RFC 9110, section 5.6.2).
 func isToken(name string) bool {
 	other := func(c rune) bool {
 		return c <= ' ' || c >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, c)

@@ -21,13 +21,15 @@ type limitedTCP struct {
 	read, write lazyDeadline
 	idle        idleMeter
 	stalled     atomic.Bool // writes fail at once, see Write
+
+	unsentLimited sync.Once
 }
 
 // lazyDeadline sets the deadline of a connection as seldom as possible. net/http moves its
 // deadlines about six times per request, nearly always to a later time, and each move of a
 // timer of the runtime costs more than routing the request. A later deadline is therefore
 // only recorded. When the timer ends a read or write too early, extend sets the recorded
-// deadline, and the read or write goes on.
+// deadline, and the read or write continues.
 type lazyDeadline struct {
 	mu    sync.Mutex
 	want  time.Time // the deadline; zero for none

@@ -46,6 +46,9 @@ func (x *exchange) sendFile(f *chassi.File, status int) (err error) {
 		return fmt.Errorf("httpapi: the file of %s: %w", x.route.binding.Endpoint.FullName(), err)
 	}
 	h["Cache-Control"] = x.route.cacheControl
+	if conn, ok := x.r.Context().Value(connectionKey{}).(*connection); ok {
+		conn.tcp.limitUnsent()
+	}
 	d := &download{x: x, progress: x.newProgress((*http.ResponseController).SetWriteDeadline)}
 	seeker, canSeek := f.Reader.(io.Seeker)
 	content.seeker = seeker
@@ -60,6 +63,7 @@ func (x *exchange) sendFile(f *chassi.File, status int) (err error) {
 			return err
 		}
 	}
+	d.progress.finish()
 	err = d.result(content)
 	if err != nil && x.status == 0 { // the error has other ones
 		for _, name := range []string{"Accept-Ranges", "Content-Disposition", "Content-Length", "Etag", "Last-Modified"} {

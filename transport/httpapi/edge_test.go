@@ -71,8 +71,8 @@ func TestStoppedIsNotFailed(t *testing.T) {
 	}
 }
 
-// An answer that JSON cannot carry is an internal error.
-func TestAnswerThatCannotBeEncoded(t *testing.T) {
+// A response that JSON cannot carry is an internal error.
+func TestResponseThatCannotBeEncoded(t *testing.T) {
 	t.Parallel()
 	type number struct{ N float64 }
 	var seen error
@@ -82,13 +82,13 @@ func TestAnswerThatCannotBeEncoded(t *testing.T) {
 	url := serveTest(t, Config{}, func(s *Server) {
 		mustMount(t, s, chassi.NewEndpoint("Number", func(context.Context, *struct{}) (*number, error) { return &number{math.NaN()}, nil }, chassi.Route("GET /number"), chassi.Public))
 	}, watch)
-	if answer, body := ask(t, "GET", url+"/number", ""); answer.StatusCode != http.StatusInternalServerError || !strings.Contains(body, `"error":"internal"`) || seen == nil || !strings.Contains(seen.Error(), "other.v1.Other/Number") {
-		t.Errorf("%d %s, %v", answer.StatusCode, body, seen)
+	if response, body := ask(t, "GET", url+"/number", ""); response.StatusCode != http.StatusInternalServerError || !strings.Contains(body, `"error":"internal"`) || seen == nil || !strings.Contains(seen.Error(), "other.v1.Other/Number") {
+		t.Errorf("%d %s, %v", response.StatusCode, body, seen)
 	}
 }
 
-// Answers of endpoints are compressed if the client wants that and it pays.
-func TestAnswersOfEndpointsAreCompressed(t *testing.T) {
+// Responses of endpoints are compressed if the client wants that and it pays.
+func TestResponsesOfEndpointsAreCompressed(t *testing.T) {
 	t.Parallel()
 	url := serveTest(t, Config{CompressMinBytes: 20}, func(s *Server) {
 		mustMount(t, s,
@@ -114,9 +114,9 @@ func TestAnswersOfEndpointsAreCompressed(t *testing.T) {
 		{"/sized?n=8", "gzip", identity, false}, // 19 bytes
 		{"/encoded", "gzip", "identity", false},
 	} {
-		answer, body := fetch(t, http.MethodGet, url+c.path, "Accept-Encoding", c.accept)
-		if got := coding(answer.Header.Get("Content-Encoding")); got != c.want || (answer.Header.Get("Vary") == "Accept-Encoding") != c.vary {
-			t.Errorf("%s, %s: %q, Vary %q", c.path, c.accept, got, answer.Header["Vary"])
+		response, body := fetch(t, http.MethodGet, url+c.path, "Accept-Encoding", c.accept)
+		if got := coding(response.Header.Get("Content-Encoding")); got != c.want || (response.Header.Get("Vary") == "Accept-Encoding") != c.vary {
+			t.Errorf("%s, %s: %q, Vary %q", c.path, c.accept, got, response.Header["Vary"])
 			continue
 		}
 		if c.want == "identity" {

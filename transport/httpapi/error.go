@@ -23,7 +23,7 @@ var (
 	errMediaType        = &statusError{http.StatusUnsupportedMediaType, chassi.NewError(chassi.InvalidArgument, "unsupported_media_type", "The body must be application/json in UTF-8, not compressed")}
 	errBodyTooLarge     = &statusError{http.StatusRequestEntityTooLarge, chassi.NewError(chassi.ResourceExhausted, "body_too_large", "The body is too large")}
 	errBodyTimeout      = &statusError{http.StatusRequestTimeout, chassi.NewError(chassi.DeadlineExceeded, "body_timeout", "The body took too long to arrive")}
-	errAborted          = chassi.NewError(chassi.Canceled, "aborted", "The answer was cut off")
+	errAborted          = chassi.NewError(chassi.Canceled, "aborted", "The response was cut off")
 	errMalformed        = chassi.NewError(chassi.InvalidArgument, "malformed_request", "The request is malformed")
 )
 

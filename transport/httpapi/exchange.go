@@ -31,6 +31,9 @@ type exchange struct {
 	chosen int16 // the status that the response has in a field, 0 for the endpoint's
 	failed error // the argument of WriteError
 
+	wrapped bool // whether the handler of Wrap has sent the response
+	aborted bool // whether that ends too early
+
 	stream   *stream       // nil unless the response is one
 	transfer *transfer     // of a route with files
 	hijacked *hijackedConn // nil unless the handler has taken over the connection
@@ -75,6 +78,20 @@ func (x *exchange) serve(route *route) {
 	}
 	err := route.handler(x.call.Context(ctx), &x.call)
 	switch {
+	case !x.wrapped:
+		x.respond(err)
+	case x.aborted:
+		panic(http.ErrAbortHandler)
+	}
+	if x.body != nil {
+		putBuffer(x.body)
+		x.body = nil
+	}
+}
+
+// respond sends the result of the call.
+func (x *exchange) respond(err error) {
+	switch {
 	case x.stream != nil:
 		x.stream.finish(err)
 	case x.hijacked != nil:
@@ -89,10 +106,6 @@ func (x *exchange) serve(route *route) {
 		x.writeError(err)
 	default:
 		x.writeResponse()
-	}
-	if x.body != nil {
-		putBuffer(x.body)
-		x.body = nil
 	}
 }
 
@@ -230,6 +243,10 @@ func (m *responseMetadata) Set(key, value string) {
 	}
 	if !canonical {
 		key = http.CanonicalHeaderKey(key)
+	}
+	if key == "Vary" {
+		addVary(m.header, []string{value}) // to that of CORS
+		return
 	}
 	m.put(key, value)
 }

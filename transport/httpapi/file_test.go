@@ -131,20 +131,20 @@ func exchangeFile(t *testing.T, method, url string, header http.Header, body io.
 		t.Fatal(err)
 	}
 	maps.Copy(r.Header, header)
-	answer, err := http.DefaultTransport.RoundTrip(r)
+	response, err := http.DefaultTransport.RoundTrip(r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
 	if err != nil {
-		return answer, "cut: " + string(text)
+		return response, "cut: " + string(text)
 	}
-	return answer, string(text)
+	return response, string(text)
 }
 
-// Each answer is that of http.ServeContent, for ranges and conditions of all kinds.
-func TestDownloadAnswersAsServeContent(t *testing.T) {
+// Each response is that of http.ServeContent, for ranges and conditions of all kinds.
+func TestDownloadRespondsAsServeContent(t *testing.T) {
 	t.Parallel()
 	d := &disk{content: []byte("0123456789abcdefghij")}
 	_, _, base := fileServer(t, d)
@@ -317,9 +317,9 @@ func TestSlowUploadIsCut(t *testing.T) {
 		}
 	}()
 	_ = conn.SetReadDeadline(time.Now().Add(30 * time.Second))
-	answer := make([]byte, 12)
-	if _, err := io.ReadFull(conn, answer); err != nil || string(answer) != "HTTP/1.1 408" {
-		t.Errorf("%q, %v", answer, err)
+	response := make([]byte, 12)
+	if _, err := io.ReadFull(conn, response); err != nil || string(response) != "HTTP/1.1 408" {
+		t.Errorf("%q, %v", response, err)
 	}
 }
 

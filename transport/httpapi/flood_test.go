@@ -102,15 +102,15 @@ func (s *target) beside(t *testing.T) (stop func()) {
 			case <-time.After(25 * time.Millisecond):
 			}
 			began := time.Now()
-			answer, err := client.Get(scheme + "://" + s.Addr().String() + "/things/a")
+			response, err := client.Get(scheme + "://" + s.Addr().String() + "/things/a")
 			if err != nil {
 				t.Errorf("a client beside: %v", err)
 				return
 			}
-			_, err = io.Copy(io.Discard, answer.Body)
-			answer.Body.Close()
-			if err != nil || answer.StatusCode != http.StatusOK {
-				t.Errorf("a client beside: %d, %v", answer.StatusCode, err)
+			_, err = io.Copy(io.Discard, response.Body)
+			response.Body.Close()
+			if err != nil || response.StatusCode != http.StatusOK {
+				t.Errorf("a client beside: %d, %v", response.StatusCode, err)
 			}
 			times = append(times, time.Since(began))
 		}
@@ -236,7 +236,7 @@ var hasty = Config{ReadHeaderTimeout: time.Second, ReadTimeout: time.Second, Wri
 
 // Fault 24: frames that cost their sender little end the connection, and cost no
 // more than 32 MiB until they do. Pings, settings and empty data whose sender
-// reads the answers are answered by net/http for as long as a call of that
+// reads the responses are answered by net/http for as long as a call of that
 // connection lasts, which the timeouts end, and then until IdleTimeout or
 // maxIdleBytes.
 func TestFault24Floods(t *testing.T) { // alone: it looks at the heap
@@ -284,7 +284,7 @@ func TestFault24Floods(t *testing.T) { // alone: it looks at the heap
 			return a.Repeat(2*maxIdleBytes/len(junk), func() error { return a.WriteRawFrame(0xf0, 0, 0, junk) })
 		},
 	}
-	t.Run("who reads the answers", func(t *testing.T) { floodAtOnce(t, floods, true) })
+	t.Run("who reads the responses", func(t *testing.T) { floodAtOnce(t, floods, true) })
 	t.Run("who does not", func(t *testing.T) { floodAtOnce(t, floods, false) })
 }
 

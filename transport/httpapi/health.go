@@ -25,17 +25,17 @@ func Liveness() http.Handler {
 func Readiness(app *chassi.App) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		state := app.RecentHealth(r.Context(), probeInterval)
-		answer, status := health{Status: state.State, Checks: make(map[string]healthCheck)}, http.StatusOK
+		response, status := health{Status: state.State, Checks: make(map[string]healthCheck)}, http.StatusOK
 		if !state.Ready {
 			status = http.StatusServiceUnavailable
-			if answer.Status == "serving" {
-				answer.Status = "failing"
+			if response.Status == "serving" {
+				response.Status = "failing"
 			}
 		}
 		for _, c := range state.Checks {
-			answer.Checks[c.Name] = newHealthCheck(c)
+			response.Checks[c.Name] = newHealthCheck(c)
 		}
-		writeHealth(w, status, answer)
+		writeHealth(w, status, response)
 	})
 }
 

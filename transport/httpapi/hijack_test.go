@@ -63,9 +63,9 @@ func dialLines(t *testing.T, s *Server) (net.Conn, *bufio.Reader) {
 	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
 	fmt.Fprint(conn, "GET /lines HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: lines\r\n\r\nhello\n")
 	b := bufio.NewReader(conn)
-	answer, err := http.ReadResponse(b, nil)
-	if err != nil || answer.StatusCode != http.StatusSwitchingProtocols {
-		t.Fatalf("%v, %v", answer, err)
+	response, err := http.ReadResponse(b, nil)
+	if err != nil || response.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("%v, %v", response, err)
 	}
 	if line, err := b.ReadString('\n'); line != "hello\n" {
 		t.Fatalf("%q, %v", line, err)

@@ -13,11 +13,11 @@ import (
 	"github.com/chassi-go/chassi/transport/httpapi"
 )
 
-// Whatever a server answers, the client returns one error with a code, in bounded time, and
+// Whatever a server returns, the client returns one error with a code, in bounded time, and
 // goes nowhere else.
 func TestClientOfHostileServers(t *testing.T) {
 	t.Parallel()
-	answer := func(status int, header, body string) http.HandlerFunc {
+	response := func(status int, header, body string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			for line := range strings.SplitSeq(header, "|") {
 				name, value, _ := strings.Cut(line, ": ")
@@ -33,20 +33,20 @@ func TestClientOfHostileServers(t *testing.T) {
 		want    chassi.Code
 		delay   time.Duration
 	}{
-		"HTML":              {answer(200, "Content-Type: text/html", "<html>"), chassi.Internal, 0},
-		"deep":              {answer(200, plain, strings.Repeat("[", 1<<20)), chassi.Internal, 0},
-		"redirect":          {answer(302, "Location: /v1/t", ""), chassi.Unknown, 0},
-		"odd status":        {answer(799, plain, ""), chassi.Unknown, 0},
-		"lowest 4xx":        {answer(400, plain, ""), chassi.InvalidArgument, 0},
-		"highest 4xx":       {answer(499, plain, ""), chassi.InvalidArgument, 0},
-		"beyond 4xx":        {answer(500, plain, ""), chassi.Unknown, 0},
-		"malformed problem": {answer(404, problem, "{"), chassi.NotFound, 0},
-		"array as problem":  {answer(503, problem, "[]"), chassi.Unavailable, 0},
-		"unknown code":      {answer(409, problem, `{"code":"nonsense","error":"x"}`), chassi.Aborted, 0},
-		"absurd delay":      {answer(503, problem+"|Retry-After: 99999999999999999999", "{}"), chassi.Unavailable, 24 * time.Hour},
-		"absurd date":       {answer(503, problem+"|Retry-After: Fri, 31 Dec 9999 23:59:59 GMT", "{}"), chassi.Unavailable, 24 * time.Hour},
-		"malformed delay":   {answer(503, problem+"|Retry-After: soon", "{}"), chassi.Unavailable, 0},
-		"large header":      {answer(200, "X-Large: "+strings.Repeat("x", 1<<20), "{}"), chassi.Unavailable, 0},
+		"HTML":              {response(200, "Content-Type: text/html", "<html>"), chassi.Internal, 0},
+		"deep":              {response(200, plain, strings.Repeat("[", 1<<20)), chassi.Internal, 0},
+		"redirect":          {response(302, "Location: /v1/t", ""), chassi.Unknown, 0},
+		"odd status":        {response(799, plain, ""), chassi.Unknown, 0},
+		"lowest 4xx":        {response(400, plain, ""), chassi.InvalidArgument, 0},
+		"highest 4xx":       {response(499, plain, ""), chassi.InvalidArgument, 0},
+		"beyond 4xx":        {response(500, plain, ""), chassi.Unknown, 0},
+		"malformed problem": {response(404, problem, "{"), chassi.NotFound, 0},
+		"array as problem":  {response(503, problem, "[]"), chassi.Unavailable, 0},
+		"unknown code":      {response(409, problem, `{"code":"nonsense","error":"x"}`), chassi.Aborted, 0},
+		"absurd delay":      {response(503, problem+"|Retry-After: 99999999999999999999", "{}"), chassi.Unavailable, 24 * time.Hour},
+		"absurd date":       {response(503, problem+"|Retry-After: Fri, 31 Dec 9999 23:59:59 GMT", "{}"), chassi.Unavailable, 24 * time.Hour},
+		"malformed delay":   {response(503, problem+"|Retry-After: soon", "{}"), chassi.Unavailable, 0},
+		"large header":      {response(200, "X-Large: "+strings.Repeat("x", 1<<20), "{}"), chassi.Unavailable, 0},
 		"endless body": {func(w http.ResponseWriter, r *http.Request) {
 			for piece := make([]byte, 64<<10); r.Context().Err() == nil; {
 				if _, err := w.Write(piece); err != nil {
@@ -54,7 +54,7 @@ func TestClientOfHostileServers(t *testing.T) {
 				}
 			}
 		}, chassi.ResourceExhausted, 0},
-		"no answer": {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, chassi.DeadlineExceeded, 0},
+		"no response": {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, chassi.DeadlineExceeded, 0},
 		"hangs up": {func(w http.ResponseWriter, _ *http.Request) {
 			if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
 				_ = conn.Close()

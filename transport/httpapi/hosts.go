@@ -88,8 +88,8 @@ func isHostName(name string) bool {
 	return name != "" && len(name) <= 253 && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-_.") == "" && !strings.Contains(name, "..")
 }
 
-// isCrossSite reports whether a browser says that a page of another origin made the
-// request (Fetch Metadata, section 2.3; Fetch, section 3.2). Programs say neither.
+// isCrossSite reports whether a browser says that a page of another origin made the request (Fetch
+// Metadata, section 2.3; Fetch, section 3.2). Requests of other programs have neither header.
 func isCrossSite(r *http.Request) bool {
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "same-origin", "none": // none: the user typed the address

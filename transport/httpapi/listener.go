@@ -69,7 +69,7 @@ func (l *limitedListener) refuse(conn net.Conn) {
 }
 
 // reject reads the request away, because closing a connection with unread bytes
-// resets it, and a reset takes the answer with it.
+// resets it, and a reset takes the response with it.
 func reject(conn net.Conn) {
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(lingerTime))

@@ -60,8 +60,8 @@ func dial(t *testing.T, l net.Listener) net.Conn {
 }
 
 // The request is there before it is refused: closing on it would reset the
-// connection and lose the answer.
-func TestRefusedClientReadsItsAnswer(t *testing.T) {
+// connection and lose the response.
+func TestRefusedClientReadsItsResponse(t *testing.T) {
 	t.Parallel()
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -100,7 +100,7 @@ func expectRefusal(t *testing.T, conn net.Conn) {
 	}
 }
 
-// A request that comes with the answer or after is taken: up to a size and a time.
+// A request that comes with the response or after is taken: up to a size and a time.
 func TestRefusalTakesTheRequest(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -141,7 +141,7 @@ func TestLimitListenerRefusesFault26(t *testing.T) {
 	}
 }
 
-// Clients that take no answer must not hold the others up.
+// Clients that take no response must not hold the others up.
 func TestLimitListenerIsNotHeldUp(t *testing.T) {
 	t.Parallel()
 	l, accepted := listen(t, 1, false)
@@ -178,7 +178,7 @@ func TestLimitListenerOverTLSJustCloses(t *testing.T) {
 	}
 }
 
-// net/http looks for these methods to end answers early and to send files.
+// net/http looks for these methods to end responses early and to send files.
 func TestLimitedConnectionIsStillTCP(t *testing.T) {
 	t.Parallel()
 	l, accepted := listen(t, 1, false)

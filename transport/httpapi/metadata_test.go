@@ -55,7 +55,7 @@ func TestBytesOfHeaders(t *testing.T) {
 	}
 }
 
-// An answer has at most so much metadata; what is too much is not sent, and makes the call
+// A response has at most so much metadata; what is too much is not sent, and makes the call
 // fail.
 func TestMetadataIsBounded(t *testing.T) {
 	t.Parallel()

@@ -14,7 +14,7 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// A panic that no middleware contains is answered and logged; after the answer has begun the
+// A panic that no middleware contains is answered and logged; after the response has begun the
 // connection is cut.
 func TestPanicOutsideOfTheMiddleware(t *testing.T) {
 	t.Parallel()
@@ -40,8 +40,8 @@ func TestPanicOutsideOfTheMiddleware(t *testing.T) {
 			}
 		}
 	}, begun)
-	if answer, body := ask(t, "GET", url+"/before", ""); answer.StatusCode != http.StatusInternalServerError || !strings.Contains(body, `"error":"internal"`) || strings.Contains(body, "canary") {
-		t.Errorf("%d %s", answer.StatusCode, body)
+	if response, body := ask(t, "GET", url+"/before", ""); response.StatusCode != http.StatusInternalServerError || !strings.Contains(body, `"error":"internal"`) || strings.Contains(body, "canary") {
+		t.Errorf("%d %s", response.StatusCode, body)
 	}
 	if n := strings.Count(log.String(), "panic outside of the middleware"); n != 1 {
 		t.Errorf("%d panics logged", n)
@@ -49,7 +49,7 @@ func TestPanicOutsideOfTheMiddleware(t *testing.T) {
 	for path, logged := range map[string]int{"/begun": 1, "/aborted": 0} {
 		before := strings.Count(log.String(), "panic outside of the middleware")
 		if err := getCut(t, url+path); err == nil {
-			t.Errorf("%s: the answer looks whole", path)
+			t.Errorf("%s: the response looks whole", path)
 		}
 		if n := strings.Count(log.String(), "panic outside of the middleware") - before; n != logged {
 			t.Errorf("%s: %d panics logged, want %d", path, n, logged)
@@ -57,7 +57,7 @@ func TestPanicOutsideOfTheMiddleware(t *testing.T) {
 	}
 }
 
-// getCut returns the error that ended an answer.
+// getCut returns the error that ended a response.
 func getCut(t *testing.T, url string) error {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
@@ -65,16 +65,16 @@ func getCut(t *testing.T, url string) error {
 		t.Fatal(err)
 	}
 	r.Close = true
-	answer, err := http.DefaultClient.Do(r)
+	response, err := http.DefaultClient.Do(r)
 	if err != nil {
 		return err
 	}
-	defer answer.Body.Close()
-	_, err = io.Copy(io.Discard, answer.Body)
+	defer response.Body.Close()
+	_, err = io.Copy(io.Discard, response.Body)
 	return err
 }
 
-// A mounted handler may abort its answer, as net/http has it: the connection is cut, and the
+// A mounted handler may abort its response, as net/http has it: the connection is cut, and the
 // middleware sees a call that was canceled, not a panic.
 func TestAMountedHandlerAborts(t *testing.T) {
 	t.Parallel()
@@ -181,7 +181,7 @@ func TestWriteErrorOutsideOfAServer(t *testing.T) {
 // The exchange is a response writer by itself, which records the status that was sent.
 func TestExchangeIsAResponseWriter(t *testing.T) {
 	t.Parallel()
-	for name, answer := range map[string]func(*exchange){
+	for name, response := range map[string]func(*exchange){
 		"write": func(x *exchange) { _, _ = x.Write([]byte("x")) },
 		"flush": func(x *exchange) { x.Flush() },
 		"teapot": func(x *exchange) {
@@ -197,13 +197,13 @@ func TestExchangeIsAResponseWriter(t *testing.T) {
 		}
 		w := httptest.NewRecorder()
 		x := &exchange{server: &Server{}, w: w}
-		if answer(x); x.status != want || w.Code != want || (name != "write" && !w.Flushed) {
+		if response(x); x.status != want || w.Code != want || (name != "write" && !w.Flushed) {
 			t.Errorf("%s: status %d, sent %d", name, x.status, w.Code)
 		}
 	}
 	x := &exchange{server: &Server{}, w: httptest.NewRecorder()}
 	if x.WriteHeader(http.StatusEarlyHints); x.status != 0 {
-		t.Errorf("an informational header is taken for the answer: %d", x.status)
+		t.Errorf("an informational header is taken for the response: %d", x.status)
 	}
 }
 

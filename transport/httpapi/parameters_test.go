@@ -109,16 +109,16 @@ func TestMalformedParametersAreNamed(t *testing.T) {
 		}
 		r.Header.Set("Content-Type", "application/json")
 		r.Header.Set("X-Test-Addr", addr)
-		answer, err := http.DefaultClient.Do(r)
+		response, err := http.DefaultClient.Do(r)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer answer.Body.Close()
-		text, err := io.ReadAll(answer.Body)
+		defer response.Body.Close()
+		text, err := io.ReadAll(response.Body)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return answer.StatusCode, string(text)
+		return response.StatusCode, string(text)
 	}
 	for path, want := range map[string]string{
 		"/mixed/1.5":                                   `"field":"id","message":"must be a whole number of 64 bits"`,

@@ -62,12 +62,12 @@ func TestCacheControl(t *testing.T) {
 		mustMount(t, s, list...)
 	}, letIn)
 	for path, c := range cases {
-		answer, body := ask(t, "GET", url+path, "")
-		if answer.StatusCode != c.status || answer.Header.Get("Cache-Control") != c.want {
-			t.Errorf("%s: %d, Cache-Control %q, want %d, %q", path, answer.StatusCode, answer.Header.Get("Cache-Control"), c.status, c.want)
+		response, body := ask(t, "GET", url+path, "")
+		if response.StatusCode != c.status || response.Header.Get("Cache-Control") != c.want {
+			t.Errorf("%s: %d, Cache-Control %q, want %d, %q", path, response.StatusCode, response.Header.Get("Cache-Control"), c.status, c.want)
 		}
-		if c.status == http.StatusNoContent && (body != "" || answer.Header.Get("Content-Type") != "") {
-			t.Errorf("%s: a body of %q, %q", path, answer.Header.Get("Content-Type"), body)
+		if c.status == http.StatusNoContent && (body != "" || response.Header.Get("Content-Type") != "") {
+			t.Errorf("%s: a body of %q, %q", path, response.Header.Get("Content-Type"), body)
 		}
 	}
 }
@@ -113,14 +113,14 @@ func TestBodyAndMediaType(t *testing.T) {
 		if c.media != "" {
 			r.Header.Set("Content-Type", c.media)
 		}
-		answer, err := http.DefaultClient.Do(r)
+		response, err := http.DefaultClient.Do(r)
 		if err != nil {
 			t.Fatal(err)
 		}
-		text, _ := io.ReadAll(answer.Body)
-		answer.Body.Close()
-		if answer.StatusCode != c.status || !strings.Contains(string(text), c.want) {
-			t.Errorf("%s: %d %s", name, answer.StatusCode, text)
+		text, _ := io.ReadAll(response.Body)
+		response.Body.Close()
+		if response.StatusCode != c.status || !strings.Contains(string(text), c.want) {
+			t.Errorf("%s: %d %s", name, response.StatusCode, text)
 		}
 	}
 }
@@ -144,8 +144,8 @@ func TestUnknownQueryParameters(t *testing.T) {
 		"/lenient/a?limit=many&utm_x":      {400, `"field":"limit"`},
 		"/lenient/a?utm_source=%zz":        {400, "not well-formed"},
 	} {
-		if answer, body := ask(t, "GET", url+path, ""); answer.StatusCode != c.status || !strings.Contains(body, c.want) {
-			t.Errorf("%s: %d %s", path, answer.StatusCode, body)
+		if response, body := ask(t, "GET", url+path, ""); response.StatusCode != c.status || !strings.Contains(body, c.want) {
+			t.Errorf("%s: %d %s", path, response.StatusCode, body)
 		}
 	}
 }
@@ -213,14 +213,14 @@ func TestBoundsOfMountedHandlers(t *testing.T) {
 		}
 		r.Close = true
 		r.Header.Set("Content-Type", "application/json")
-		answer, err := http.DefaultClient.Do(r)
+		response, err := http.DefaultClient.Do(r)
 		if err != nil {
 			t.Fatal(err)
 		}
-		text, _ := io.ReadAll(answer.Body)
-		answer.Body.Close()
-		if answer.StatusCode != c.status || !strings.Contains(string(text), c.want) || strings.Contains(string(text), "canary") {
-			t.Errorf("%s: %d %s", name, answer.StatusCode, text)
+		text, _ := io.ReadAll(response.Body)
+		response.Body.Close()
+		if response.StatusCode != c.status || !strings.Contains(string(text), c.want) || strings.Contains(string(text), "canary") {
+			t.Errorf("%s: %d %s", name, response.StatusCode, text)
 		}
 		if err := <-seen; (err == nil) != (c.code == 0) || err != nil && chassi.ErrorOf(err).Code != c.code {
 			t.Errorf("%s: the middleware saw %v", name, err)
@@ -258,8 +258,8 @@ func TestDeadlinesLongerThanTheServers(t *testing.T) {
 			return &echoResponse{Text: "done"}, nil
 		}, chassi.Route("GET /slow"), chassi.Public, chassi.Timeout(time.Minute)))
 	}, middleware.Timeout(time.Second))
-	if answer, body := ask(t, "GET", url+"/slow", ""); answer.StatusCode != http.StatusOK || !strings.Contains(body, "done") {
-		t.Errorf("slow: %d %s", answer.StatusCode, body)
+	if response, body := ask(t, "GET", url+"/slow", ""); response.StatusCode != http.StatusOK || !strings.Contains(body, "done") {
+		t.Errorf("slow: %d %s", response.StatusCode, body)
 	}
 	reader, writer := io.Pipe()
 	go func() {
@@ -273,12 +273,12 @@ func TestDeadlinesLongerThanTheServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Close = true
-	answer, err := http.DefaultClient.Do(r)
+	response, err := http.DefaultClient.Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer answer.Body.Close()
-	if text, err := io.ReadAll(answer.Body); string(text) != "2 <nil>" {
+	defer response.Body.Close()
+	if text, err := io.ReadAll(response.Body); string(text) != "2 <nil>" {
 		t.Errorf("upload: %s, %v", text, err)
 	}
 }

@@ -1,6 +1,8 @@
 package httpapi
 
 import (
+	"errors"
+	"io"
 	"net/http"
 	"time"
 )
@@ -21,20 +23,33 @@ type progress struct {
 	moved       int
 }
 
-// wait calls move, which reads or writes, with the deadline of the transfer.
+// wait calls move, which reads or writes, with the deadline of the transfer. Until the next call
+// the transfer waits for the service: net/http would end the context of the call if the deadline
+// for reading passed then, and the stream of HTTP/2 if that for writing did.
 func (p *progress) wait(move func() (int, error)) (int, error) {
 	began := time.Now()
-	deadline := began.Add(p.left)
-	if deadline.After(p.ends) {
-		deadline = p.ends
-	}
-	_ = p.setDeadline(deadline) // not supported by the writers of tests
+	p.within(began, p.left)
 	n, err := move()
 	p.left -= time.Since(began)
 	if p.moved += n; p.moved >= minProgress {
 		p.left, p.moved = p.period, 0
 	}
+	if err == nil || errors.Is(err, io.EOF) {
+		_ = p.setDeadline(p.ends)
+	}
 	return n, err
+}
+
+// finish sets the deadline for what is in buffers.
+func (p *progress) finish() { p.within(time.Now(), p.period) }
+
+// within sets the deadline of the client, at most the end of the call.
+func (p *progress) within(now time.Time, d time.Duration) {
+	deadline := now.Add(d)
+	if deadline.After(p.ends) {
+		deadline = p.ends
+	}
+	_ = p.setDeadline(deadline) // not supported by the writers of tests
 }
 
 // newProgress returns the progress of one direction of the exchange.

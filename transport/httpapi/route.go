@@ -23,7 +23,7 @@ type route struct {
 	hasBody      bool
 	hasResponse  bool
 	connect      ConnectMethod // nil for a route of the endpoint itself
-	answer       *answerPlan   // nil for a response that is JSON only
+	response     *responsePlan // nil for a response that is JSON only
 	files        bool          // whether the request or the response has a file
 	cacheControl []string
 	paths        pathKind      // the most ambiguous kind of path that is served
@@ -91,7 +91,7 @@ func (s *Server) mountEndpoint(e *chassi.Endpoint) error {
 	if rt.params, rt.hasBody, err = planParams(e.RequestType(), path); err != nil {
 		return fmt.Errorf("httpapi: %s: %w", e.FullName(), err)
 	}
-	if rt.answer, err = planAnswer(e.ResponseType()); err != nil {
+	if rt.response, err = planResponse(e.ResponseType()); err != nil {
 		return fmt.Errorf("httpapi: %s: the response %v: %w", e.FullName(), e.ResponseType(), err)
 	}
 	if e.Streams() {
@@ -100,7 +100,7 @@ func (s *Server) mountEndpoint(e *chassi.Endpoint) error {
 		}
 	}
 	rt.params.lax = e.IgnoresUnknownQuery()
-	rt.files = rt.params.file != nil || rt.answer != nil && rt.answer.file != nil
+	rt.files = rt.params.file != nil || rt.response != nil && rt.response.file != nil
 	if (rt.hasBody || rt.params.file != nil) && !takesBody(method) {
 		return fmt.Errorf("httpapi: %s: %s has no body: each field of %v needs a path, query or header tag", e.FullName(), method, e.RequestType())
 	}
@@ -109,7 +109,7 @@ func (s *Server) mountEndpoint(e *chassi.Endpoint) error {
 	if fixed, _, _ := strings.Cut(path, "...}"); fixed != path || strings.HasSuffix(path, "/") {
 		rt.rest = strings.Count(fixed, "/")
 	}
-	rt.hasResponse = hasJSON(e, rt.answer)
+	rt.hasResponse = hasJSON(e, rt.response)
 	if err := s.register(method+" "+path, rt); err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (s *Server) mountEndpoint(e *chassi.Endpoint) error {
 }
 
 // hasJSON reports whether a response of e has a body of JSON.
-func hasJSON(e *chassi.Endpoint, a *answerPlan) bool {
+func hasJSON(e *chassi.Endpoint, a *responsePlan) bool {
 	return e.Status() != http.StatusNoContent && (a == nil || a.hasBody)
 }
 

@@ -35,7 +35,7 @@ func TestSecureHeaders(t *testing.T) {
 	}
 }
 
-// One answer's headers must not show in the next, whatever a handler does to its
+// One response's headers must not show in the next, whatever a handler does to its
 // own through http.Header's methods.
 func TestSecureHeadersAreNotSharedByAppending(t *testing.T) {
 	t.Parallel()
@@ -149,8 +149,8 @@ func TestEscapedSlashes(t *testing.T) {
 		"/rest/a%2Fb/c/d": "a/b,c/d", "/rest/a/c%2Fd": "no_such_path", "/rest/a/c%2fd": "no_such_path", "/rest/a/c%5Cd": `a,c\\d`,
 		"/files/a/b": "/files/a/b", "/files/a%2Fb": "no_such_path", "/files/a%5Cb": "no_such_path", "/files/..%2fb": "no_such_path",
 	} {
-		if answer, body := ask(t, "GET", url+path, ""); !strings.Contains(body, want) {
-			t.Errorf("%s: %d %s, want %s", path, answer.StatusCode, body, want)
+		if response, body := ask(t, "GET", url+path, ""); !strings.Contains(body, want) {
+			t.Errorf("%s: %d %s, want %s", path, response.StatusCode, body, want)
 		}
 	}
 }

@@ -98,16 +98,16 @@ func ask(t *testing.T, method, url, body string, header ...string) (*http.Respon
 	for i := 0; i < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}
-	answer, err := http.DefaultClient.Do(r)
+	response, err := http.DefaultClient.Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return answer, string(text)
+	return response, string(text)
 }
 
 func TestEveryCodeHasAStatus(t *testing.T) {
@@ -130,14 +130,14 @@ func TestProblemHidesTheCause(t *testing.T) {
 		"/fault":       {500, "internal", ""},
 		"/nowhere":     {404, "no_such_path", ""},
 	} {
-		answer, body := ask(t, "GET", url+path, "")
+		response, body := ask(t, "GET", url+path, "")
 		var p problem
 		if err := json.Unmarshal([]byte(body), &p); err != nil {
 			t.Fatalf("%s: %v in %s", path, err, body)
 		}
-		if answer.StatusCode != want.status || p.Status != want.status || p.Error != want.reason || p.Detail != p.Message || p.Instance == "" ||
-			answer.Header.Get("Content-Type") != "application/problem+json" || answer.Header.Get("Retry-After") != want.retry {
-			t.Errorf("%s: %d %v %s", path, answer.StatusCode, answer.Header, body)
+		if response.StatusCode != want.status || p.Status != want.status || p.Error != want.reason || p.Detail != p.Message || p.Instance == "" ||
+			response.Header.Get("Content-Type") != "application/problem+json" || response.Header.Get("Retry-After") != want.retry {
+			t.Errorf("%s: %d %v %s", path, response.StatusCode, response.Header, body)
 		}
 		if strings.Contains(body, "canary") {
 			t.Errorf("%s shows its cause: %s", path, body)
@@ -172,20 +172,20 @@ func TestT47MalformedBodies(t *testing.T) {
 		"fraction":       {`{"n":1.5}`, `"field":"n"`, 400},
 		"deep":           {strings.Repeat(`{"a":`, 10_000), "nests deeper than 64 levels", 400},
 	} {
-		answer, body := ask(t, "POST", url, c.body)
-		if answer.StatusCode != c.status || !strings.Contains(body, c.want) {
-			t.Errorf("%s: %d %.300s, want %d with %s", name, answer.StatusCode, body, c.status, c.want)
+		response, body := ask(t, "POST", url, c.body)
+		if response.StatusCode != c.status || !strings.Contains(body, c.want) {
+			t.Errorf("%s: %d %.300s, want %d with %s", name, response.StatusCode, body, c.status, c.want)
 		}
 	}
 	// Read while writing: the rest of the body is not taken, and the connection ends.
 	const head = "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2097163\r\n\r\n"
 	large := head + `{"text":"` + strings.Repeat("x", 2<<20) + `"}`
-	if answer := talk(t, strings.TrimSuffix(strings.TrimPrefix(url, "http://"), "/echo"), large); !strings.HasPrefix(answer, "HTTP/1.1 413") || !strings.Contains(answer, "larger than 1048576 bytes") {
-		t.Errorf("large: %.300q", answer)
+	if response := talk(t, strings.TrimSuffix(strings.TrimPrefix(url, "http://"), "/echo"), large); !strings.HasPrefix(response, "HTTP/1.1 413") || !strings.Contains(response, "larger than 1048576 bytes") {
+		t.Errorf("large: %.300q", response)
 	}
 	for _, header := range [][]string{{"Content-Type", "text/plain"}, {"Content-Type", "application/json; charset=latin1"}, {"Content-Encoding", "gzip"}} {
-		if answer, body := ask(t, "POST", url, `{"text":"x"}`, header...); answer.StatusCode != http.StatusUnsupportedMediaType {
-			t.Errorf("%v: %d %s", header, answer.StatusCode, body)
+		if response, body := ask(t, "POST", url, `{"text":"x"}`, header...); response.StatusCode != http.StatusUnsupportedMediaType {
+			t.Errorf("%v: %d %s", header, response.StatusCode, body)
 		}
 	}
 }
@@ -208,7 +208,7 @@ func TestRefusedCallsDoNotReadTheBody(t *testing.T) {
 	}
 	line, err := bufio.NewReader(conn).ReadString('\n')
 	if err != nil || !strings.Contains(line, "401") {
-		t.Errorf("answer %q, %v; want 401 at once", line, err)
+		t.Errorf("response %q, %v; want 401 at once", line, err)
 	}
 }
 
@@ -232,21 +232,21 @@ func TestParameters(t *testing.T) {
 func TestT48MethodsAndPaths(t *testing.T) {
 	t.Parallel()
 	url := serveTest(t, Config{}, nil)
-	answer, _ := ask(t, "GET", url+"/echo", "")
-	if answer.StatusCode != http.StatusMethodNotAllowed || answer.Header.Get("Allow") != "OPTIONS, POST" {
-		t.Errorf("GET /echo: %d, Allow %q", answer.StatusCode, answer.Header.Get("Allow"))
+	response, _ := ask(t, "GET", url+"/echo", "")
+	if response.StatusCode != http.StatusMethodNotAllowed || response.Header.Get("Allow") != "OPTIONS, POST" {
+		t.Errorf("GET /echo: %d, Allow %q", response.StatusCode, response.Header.Get("Allow"))
 	}
-	answer, _ = ask(t, "OPTIONS", url+"/things/a", "")
-	if answer.StatusCode != http.StatusNoContent || answer.Header.Get("Allow") != "GET, HEAD, OPTIONS" {
-		t.Errorf("OPTIONS: %d, Allow %q", answer.StatusCode, answer.Header.Get("Allow"))
+	response, _ = ask(t, "OPTIONS", url+"/things/a", "")
+	if response.StatusCode != http.StatusNoContent || response.Header.Get("Allow") != "GET, HEAD, OPTIONS" {
+		t.Errorf("OPTIONS: %d, Allow %q", response.StatusCode, response.Header.Get("Allow"))
 	}
-	if answer, body := ask(t, "HEAD", url+"/things/a", ""); answer.StatusCode != http.StatusOK || body != "" {
-		t.Errorf("HEAD: %d %q", answer.StatusCode, body)
+	if response, body := ask(t, "HEAD", url+"/things/a", ""); response.StatusCode != http.StatusOK || body != "" {
+		t.Errorf("HEAD: %d %q", response.StatusCode, body)
 	}
 	for _, path := range []string{"//echo", "/./echo", "/x/../echo", "/echo/", "/echo;x", "/%65cho%2f", "/things%2fa", "/echo%00"} {
-		answer, body := ask(t, "POST", url+path, `{"text":"x"}`)
-		if answer.StatusCode != http.StatusNotFound {
-			t.Errorf("%s: %d %s, want 404", path, answer.StatusCode, body)
+		response, body := ask(t, "POST", url+path, `{"text":"x"}`)
+		if response.StatusCode != http.StatusNotFound {
+			t.Errorf("%s: %d %s, want 404", path, response.StatusCode, body)
 		}
 	}
 }
@@ -254,15 +254,15 @@ func TestT48MethodsAndPaths(t *testing.T) {
 func TestRequestIDIsReturned(t *testing.T) {
 	t.Parallel()
 	url := serveTest(t, Config{}, nil) + "/things/a"
-	if answer, _ := ask(t, "GET", url, "", "X-Request-Id", "given-id-0123"); answer.Header.Get("X-Request-ID") != "given-id-0123" {
-		t.Errorf("given id became %q", answer.Header.Get("X-Request-ID"))
+	if response, _ := ask(t, "GET", url, "", "X-Request-Id", "given-id-0123"); response.Header.Get("X-Request-ID") != "given-id-0123" {
+		t.Errorf("given id became %q", response.Header.Get("X-Request-ID"))
 	}
-	if answer, _ := ask(t, "GET", url, "", "X-Request-Id", "bad id"); len(answer.Header.Get("X-Request-ID")) < 16 {
-		t.Errorf("bad id became %q", answer.Header.Get("X-Request-ID"))
+	if response, _ := ask(t, "GET", url, "", "X-Request-Id", "bad id"); len(response.Header.Get("X-Request-ID")) < 16 {
+		t.Errorf("bad id became %q", response.Header.Get("X-Request-ID"))
 	}
 }
 
-// An answer whose head was sent by Flush is the handler's: an error of a middleware is not
+// A response whose head was sent by Flush is the handler's: an error of a middleware is not
 // written behind it.
 func TestErrorAfterFlush(t *testing.T) {
 	t.Parallel()
@@ -281,13 +281,13 @@ func TestErrorAfterFlush(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer, err := http.DefaultClient.Do(request)
+	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer answer.Body.Close()
-	if body, err := io.ReadAll(answer.Body); answer.StatusCode != http.StatusOK || err != nil || len(body) > 0 {
-		t.Errorf("%d, %q, %v; want 200 and no body", answer.StatusCode, body, err)
+	defer response.Body.Close()
+	if body, err := io.ReadAll(response.Body); response.StatusCode != http.StatusOK || err != nil || len(body) > 0 {
+		t.Errorf("%d, %q, %v; want 200 and no body", response.StatusCode, body, err)
 	}
 }
 
@@ -336,9 +336,9 @@ func TestMountedHandlers(t *testing.T) {
 		want   string
 	}{{"/teapot", 418, "short"}, {"/panic", 500, "Internal error"}, {"/half", 500, "Internal error"}, {"/control", 200, "<nil>"}, {"/locked", 401, "credentials"}} {
 		statuses = nil
-		answer, body := ask(t, "GET", url+c.path, "")
-		if answer.StatusCode != c.status || !strings.Contains(body, c.want) || len(statuses) != 1 || statuses[0] != c.status {
-			t.Errorf("%s: %d %s, middleware saw %v, want %d %s", c.path, answer.StatusCode, body, statuses, c.status, c.want)
+		response, body := ask(t, "GET", url+c.path, "")
+		if response.StatusCode != c.status || !strings.Contains(body, c.want) || len(statuses) != 1 || statuses[0] != c.status {
+			t.Errorf("%s: %d %s, middleware saw %v, want %d %s", c.path, response.StatusCode, body, statuses, c.status, c.want)
 		}
 	}
 }
@@ -351,10 +351,10 @@ func TestH2C(t *testing.T) {
 		transport := &http.Transport{Protocols: new(http.Protocols)}
 		transport.Protocols.SetUnencryptedHTTP2(true)
 		client := &http.Client{Transport: transport, Timeout: 10 * time.Second}
-		answer, err := client.Post(url+"/echo", "application/json", strings.NewReader(`{"text":"x"}`))
+		response, err := client.Post(url+"/echo", "application/json", strings.NewReader(`{"text":"x"}`))
 		if !on {
 			if err == nil {
-				answer.Body.Close()
+				response.Body.Close()
 				t.Error("HTTP/2 although it is off")
 			}
 			continue
@@ -362,11 +362,11 @@ func TestH2C(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		body, _ := io.ReadAll(answer.Body)
-		answer.Body.Close()
+		body, _ := io.ReadAll(response.Body)
+		response.Body.Close()
 		transport.CloseIdleConnections()
-		if answer.ProtoMajor != 2 || string(body) != `{"text":"x"}` || answer.Header.Get("X-Request-ID") == "" {
-			t.Errorf("%s %s", answer.Proto, body)
+		if response.ProtoMajor != 2 || string(body) != `{"text":"x"}` || response.Header.Get("X-Request-ID") == "" {
+			t.Errorf("%s %s", response.Proto, body)
 		}
 	}
 }

@@ -45,7 +45,7 @@ var _ chassi.StreamCodec = (*exchange)(nil)
 // Begin admits the stream.
 func (x *exchange) Begin(ctx context.Context, call *chassi.Call) (context.Context, error) {
 	if err := x.out.invalid; err != nil {
-		return nil, fmt.Errorf("httpapi: the answer of %s: %w", x.route.binding.Endpoint.FullName(), err)
+		return nil, fmt.Errorf("httpapi: the response of %s: %w", x.route.binding.Endpoint.FullName(), err)
 	}
 	ctx, admitted, err := x.server.streams.Open(ctx, call)
 	if err != nil {
@@ -58,6 +58,9 @@ func (x *exchange) Begin(ctx context.Context, call *chassi.Call) (context.Contex
 // Open sends the header of the response.
 func (x *exchange) Open() error {
 	s := x.stream
+	if !canFlush(x.w) {
+		return fmt.Errorf("httpapi: %s: items would not arrive: the http.ResponseWriter %T of an HTTP middleware has no Flush and no Unwrap", x.route.binding.Endpoint.FullName(), x.w)
+	}
 	for _, accepted := range x.r.Header["Accept"] {
 		s.events = s.events || strings.Contains(strings.ToLower(accepted), eventStream)
 	}
@@ -90,6 +93,20 @@ func (x *exchange) Open() error {
 	return nil
 }
 
+// canFlush reports whether [http.ResponseController.Flush] works.
+func canFlush(w http.ResponseWriter) bool {
+	for {
+		switch v := w.(type) {
+		case http.Flusher, interface{ FlushError() error }:
+			return true
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = v.Unwrap()
+		default:
+			return false
+		}
+	}
+}
+
 // errHead ends the stream of a HEAD request, whose response has no items.
 var errHead = chassi.NewError(chassi.Canceled, "head", "The response to HEAD has no items")
 
@@ -112,7 +129,7 @@ func (x *exchange) Send(item any) (int, error) {
 	defer putBuffer(message)
 	b := *message
 	if s.events {
-		if x.route.idField != nil {
+		if id != "" { // an empty one would make the client forget that of the item before
 			b = append(append(append(b, "id: "...), id...), '\n')
 		}
 		b = append(append(append(b, "data: "...), *encoded...), "\n\n"...)
@@ -138,6 +155,9 @@ func (s *stream) write(b []byte) error {
 func (s *stream) flush(began time.Time) error {
 	if err := s.control.Flush(); err != nil {
 		return s.failed(began, err)
+	}
+	if s.x.r.ProtoMajor > 1 { // whose deadline ends a stream even if nothing is being written
+		_ = s.control.SetWriteDeadline(time.Time{})
 	}
 	s.written = time.Now()
 	return nil
@@ -207,7 +227,7 @@ func (s *stream) release() {
 }
 
 // end returns the last message. An event stream that the client is to open again, after an error
-// with a delay, has no event "end": it tells pages to close their EventSource.
+// with a delay, has no event "end": it makes pages close their EventSource.
 func (s *stream) end(err error) []byte {
 	if err == nil {
 		if s.events {

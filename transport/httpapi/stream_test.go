@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"log/slog"
@@ -13,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/klauspost/compress/gzhttp"
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/client"
@@ -38,6 +41,7 @@ var errBroken = chassi.NewError(chassi.FailedPrecondition, "broken", "It broke")
 type feed struct {
 	ended chan error // cause of the end of each context
 	size  int
+	taken chan struct{} // if not nil, receives a value before each further item
 }
 
 func (f *feed) watch(ctx context.Context, r *watchRequest) (iter.Seq2[*tick, error], error) {
@@ -51,8 +55,19 @@ func (f *feed) watch(ctx context.Context, r *watchRequest) (iter.Seq2[*tick, err
 		defer func() { f.ended <- context.Cause(ctx) }()
 		after, _ := strconv.Atoi(r.After)
 		for n := after + 1; r.Count == 0 || n <= r.Count; n++ {
-			if !yield(&tick{ID: strconv.Itoa(n), Text: strings.Repeat("x", f.size)}, nil) {
+			id := strconv.Itoa(n)
+			if r.Name == "unnamed" {
+				id = ""
+			}
+			if !yield(&tick{ID: id, Text: strings.Repeat("x", f.size)}, nil) {
 				return
+			}
+			if f.taken != nil {
+				select {
+				case <-f.taken:
+				case <-ctx.Done():
+					return
+				}
 			}
 			if r.Count == 0 && f.size == 0 {
 				<-ctx.Done()
@@ -70,11 +85,20 @@ func (f *feed) watch(ctx context.Context, r *watchRequest) (iter.Seq2[*tick, err
 
 func streamServer(t *testing.T, c transport.StreamConfig, f *feed, options ...chassi.EndpointOption) *httpapi.Server {
 	t.Helper()
+	return streamServerWith(t, httpapi.Config{Streams: c}, f, nil, options...)
+}
+
+// streamServerWith serves f, with the HTTP middleware around unless it is nil.
+func streamServerWith(t *testing.T, c httpapi.Config, f *feed, around func(http.Handler) http.Handler, options ...chassi.EndpointOption) *httpapi.Server {
+	t.Helper()
 	f.ended = make(chan error, 100)
-	server, err := httpapi.New(httpapi.Config{Addr: "127.0.0.1:0", Streams: c, ReadTimeout: 300 * time.Millisecond, WriteTimeout: 300 * time.Millisecond, Logger: slog.New(slog.DiscardHandler)},
-		middleware.Recover(), middleware.Timeout(300*time.Millisecond))
+	c.Addr, c.ReadTimeout, c.WriteTimeout, c.Logger = "127.0.0.1:0", 300*time.Millisecond, 300*time.Millisecond, slog.New(slog.DiscardHandler)
+	server, err := httpapi.New(c, middleware.Recover(), middleware.Timeout(300*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if around != nil {
+		server.Use(around)
 	}
 	options = append(options, chassi.Route("GET /v1/feeds/{name}"), chassi.Public)
 	if err := server.Mount(chassi.NewService("feeds.v1.Feeds", chassi.NewStream("Watch", f.watch, options...))); err != nil {
@@ -120,6 +144,7 @@ func TestStreamFormats(t *testing.T) {
 	}{
 		{"/v1/feeds/ends?count=2", "text/event-stream", 200, "text/event-stream", "id: 1\ndata: {\"id\":\"1\",\"text\":\"\"}\n\nid: 2\ndata: {\"id\":\"2\",\"text\":\"\"}\n\nevent: end\ndata: {}\n\n"},
 		{"/v1/feeds/ends?count=2", "*/*", 200, "application/jsonl", "{\"item\":{\"id\":\"1\",\"text\":\"\"}}\n{\"item\":{\"id\":\"2\",\"text\":\"\"}}\n{\"end\":true}\n"},
+		{"/v1/feeds/unnamed?count=1", "text/event-stream", 200, "text/event-stream", "data: {\"id\":\"\",\"text\":\"\"}\n\nevent: end\ndata: {}\n\n"},
 		{"/v1/feeds/breaks?count=1", "*/*", 200, "application/jsonl", `"code":"failed_precondition","error":"broken","message":"It broke","retry_after_ms":2000}}` + "\n"},
 		{"/v1/feeds/breaks?count=1", "text/event-stream", 200, "text/event-stream", "retry: 2000\nevent: error\ndata: {\"type\""},
 		{"/v1/feeds/panics?count=1", "*/*", 200, "application/jsonl", `"code":"internal"`},
@@ -129,7 +154,7 @@ func TestStreamFormats(t *testing.T) {
 	} {
 		resp := openStream(t, server, c.path, c.accept)
 		body, err := io.ReadAll(resp.Body)
-		if err != nil || resp.StatusCode != c.status || resp.Header.Get("Content-Type") != c.contentType || !strings.Contains(string(body), c.body) {
+		if err != nil || resp.StatusCode != c.status || resp.Header.Get("Content-Type") != c.contentType || !strings.Contains(string(body), c.body) || strings.Contains(string(body), "id: \n") {
 			t.Errorf("%s %s: %d %v %v:\n%s", c.path, c.accept, resp.StatusCode, resp.Header, err, body)
 		}
 		if resp.Header.Get("Cache-Control") != "no-store" {
@@ -165,13 +190,13 @@ func TestStreamHeartbeats(t *testing.T) {
 // A stream whose connection ends before its last message is never complete for a client.
 func TestStreamBreaksOff(t *testing.T) {
 	t.Parallel()
-	for name, answer := range map[string]string{
+	for name, response := range map[string]string{
 		"after an item":  "{\"item\":{\"id\":\"1\",\"text\":\"\"}}\n",
 		"within an item": "{\"item\":{\"id\":\"1\",\"te",
 		"within the end": "{\"end\":true}",
 		"at once":        "",
 	} {
-		for _, framing := range []string{"", "Content-Length: " + strconv.Itoa(len(answer)) + "\r\n"} {
+		for _, framing := range []string{"", "Content-Length: " + strconv.Itoa(len(response)) + "\r\n"} {
 			l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 			if err != nil {
 				t.Fatal(err)
@@ -182,7 +207,7 @@ func TestStreamBreaksOff(t *testing.T) {
 					return
 				}
 				_, _ = conn.Read(make([]byte, 4096))
-				_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Type: application/jsonl\r\nConnection: close\r\n"+framing+"\r\n"+answer)
+				_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Type: application/jsonl\r\nConnection: close\r\n"+framing+"\r\n"+response)
 				_ = conn.Close()
 			}()
 			_, err = receive(t, newStreamClient(t, l.Addr().String()), &watchRequest{Name: "x"})
@@ -281,6 +306,44 @@ func TestStreamLimitsAndStop(t *testing.T) {
 				t.Errorf("%v, want %s:\n%s", err, part, body)
 			}
 		}
+	}
+}
+
+// Each item arrives before the next one is made, also where responses are compressed: by the
+// server, which does not compress streams, or by an HTTP middleware, which flushes.
+func TestStreamThroughCompression(t *testing.T) {
+	t.Parallel()
+	for name, around := range map[string]func(http.Handler) http.Handler{"the server's own": nil, "middleware": func(h http.Handler) http.Handler { return gzhttp.GzipHandler(h) }} {
+		for _, accept := range []string{"text/event-stream", "*/*"} {
+			f := &feed{taken: make(chan struct{})}
+			server := streamServerWith(t, httpapi.Config{CompressMinBytes: 1}, f, around)
+			resp := openStream(t, server, "/v1/feeds/one-by-one?count=5", accept) // with Accept-Encoding: gzip
+			lines := bufio.NewReader(resp.Body)
+			for n := 1; n <= 5; {
+				line, err := lines.ReadString('\n')
+				if err != nil {
+					t.Fatalf("%s, %s: %v after %d items", name, accept, err, n-1)
+				}
+				if strings.Contains(line, fmt.Sprintf(`{"id":"%d"`, n)) {
+					f.taken <- struct{}{}
+					n++
+				}
+			}
+			if compressed := around != nil; resp.Uncompressed != compressed {
+				t.Errorf("%s, %s: compressed: %v", name, accept, resp.Uncompressed)
+			}
+		}
+	}
+}
+
+// Items would stay in the buffer of a writer that cannot be flushed: this is the error of the call.
+func TestStreamThatCannotBeFlushed(t *testing.T) {
+	t.Parallel()
+	server := streamServerWith(t, httpapi.Config{}, new(feed), func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { next.ServeHTTP(struct{ http.ResponseWriter }{w}, r) })
+	})
+	if resp := openStream(t, server, "/v1/feeds/ends?count=1", "*/*"); resp.StatusCode != http.StatusInternalServerError {
+		t.Errorf("status %d", resp.StatusCode)
 	}
 }
 

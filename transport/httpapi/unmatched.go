@@ -35,7 +35,7 @@ func newUnmatched(s *Server) *unmatched {
 }
 
 func (u *unmatched) route(method string) *route {
-	e := chassi.RawEndpoint("unmatched", u.answer, chassi.Public)
+	e := chassi.RawEndpoint("unmatched", u.respond, chassi.Public)
 	rt := u.server.newRoute(e, method, "unmatched")
 	rt.paths = ambiguousPath
 	return rt
@@ -49,7 +49,7 @@ func (u *unmatched) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rt.ServeHTTP(w, r)
 }
 
-func (u *unmatched) answer(ctx context.Context, _ *chassi.Call) error {
+func (u *unmatched) respond(ctx context.Context, _ *chassi.Call) error {
 	x := fromContext(ctx)
 	if err := u.server.hosts.check(x.r); err != nil {
 		return err

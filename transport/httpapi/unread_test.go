@@ -23,7 +23,7 @@ func (a *attacker) readUntil(t *testing.T, what string, ok func(http2.Frame) boo
 	}
 }
 
-// ended tells the end of a call's answer.
+// ended tells the end of a call's response.
 func ended(id uint32) func(http2.Frame) bool {
 	return func(f http2.Frame) bool {
 		return f.Header().StreamID == id && f.Header().Flags.Has(http2.FlagDataEndStream)
@@ -46,12 +46,12 @@ func TestUnreadBodyKeepsHTTP2Connection(t *testing.T) {
 			if err != nil || a.Out.Flush() != nil {
 				t.Fatal(err)
 			}
-			a.readUntil(t, "answer of "+path, ended(id))
+			a.readUntil(t, "response of "+path, ended(id))
 		}
 		if err := errors.Join(a.WriteData(beside, true, []byte("body")), a.Out.Flush()); err != nil {
 			t.Fatal(err)
 		}
-		a.readUntil(t, "answer of the call beside", ended(beside))
+		a.readUntil(t, "response of the call beside", ended(beside))
 		if !a.Answered(t) {
 			t.Errorf("TLS %v: the connection has ended", overTLS)
 		}
@@ -68,7 +68,7 @@ func TestGoAwayArrivesBehindAnUnreadBody(t *testing.T) {
 	if err != nil || a.Out.Flush() != nil {
 		t.Fatal(err)
 	}
-	a.readUntil(t, "answer", ended(id))
+	a.readUntil(t, "response", ended(id))
 	a.SetMaxReadFrameSize(1 << 20)
 	if err := errors.Join(a.WriteRawFrame(http2.FrameData, 0, id, make([]byte, 1<<20+1)), a.Out.Flush()); err != nil && !errors.Is(err, io.ErrClosedPipe) {
 		t.Logf("the frame was not taken to its end: %v", err)

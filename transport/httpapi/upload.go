@@ -21,6 +21,9 @@ const maxForm = 1 << 20
 // maxFormField is the maximum size of a field of a form, in bytes.
 const maxFormField = 64 << 10
 
+// maxFormEnd is the maximum size of what follows the file, in bytes.
+const maxFormEnd = 8 << 10
+
 var errFileMediaType = &statusError{http.StatusUnsupportedMediaType, chassi.NewError(chassi.InvalidArgument, "unsupported_media_type",
 	"The body must be the file, or multipart/form-data with the file as its last part, without a content coding")}
 
@@ -37,13 +40,14 @@ func (x *exchange) decodeFile(request any) error {
 	}
 	target := reflect.ValueOf(request).Elem()
 	file, _ := reflect.TypeAssert[*chassi.File](target.FieldByIndex(x.route.params.file).Addr())
-	body := &uploadReader{x: x, progress: x.newProgress((*http.ResponseController).SetReadDeadline), limit: x.route.maxBody}
+	body := &uploadReader{x: x, progress: x.newProgress((*http.ResponseController).SetReadDeadline)}
+	body.allow(x.route.maxBody, tooLarge(x.route.maxBody))
 	kind, params, err := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
 	if strings.EqualFold(kind, "multipart/form-data") {
 		if params["boundary"] == "" || err != nil {
 			return errFileMediaType
 		}
-		return x.decodeForm(target, file, multipart.NewReader(body, params["boundary"]), body)
+		return x.decodeForm(target, file, newForm(body, params["boundary"]), body)
 	}
 	*file = chassi.File{
 		Reader: body, Name: fileName(x.r.Header.Get("Content-Disposition")), Type: fileType(x.r.Header.Get("Content-Type")), Size: max(x.r.ContentLength, 0),
@@ -53,9 +57,11 @@ func (x *exchange) decodeFile(request any) error {
 
 // decodeForm sets the fields of a form up to its file.
 func (x *exchange) decodeForm(target reflect.Value, file *chassi.File, form *multipart.Reader, body *uploadReader) error {
-	limit := body.limit
-	body.limit = min(limit, maxForm)
-	given := make(map[string][]string)
+	all := body.limit
+	if maxForm < all {
+		body.allow(maxForm, tooLong("The fields of the form are", maxForm))
+	}
+	given, size := make(map[string][]string), 0
 	for {
 		part, err := form.NextRawPart()
 		if errors.Is(err, io.EOF) {
@@ -65,9 +71,9 @@ func (x *exchange) decodeForm(target reflect.Value, file *chassi.File, form *mul
 			return x.formFailed(err)
 		}
 		if isFile(part.Header) {
-			body.limit = limit
+			body.allow(all, tooLarge(all))
 			*file = chassi.File{
-				Reader: &partReader{x: x, form: form, part: part},
+				Reader: &partReader{x: x, body: body, form: form, part: part},
 				Name:   fileName(part.Header.Get("Content-Disposition")), Type: fileType(part.Header.Get("Content-Type")),
 			}
 			return x.route.params.fillForm(target, given)
@@ -77,12 +83,28 @@ func (x *exchange) decodeForm(target reflect.Value, file *chassi.File, form *mul
 			return x.formFailed(err)
 		}
 		if len(value) > maxFormField {
-			return tooLarge(maxFormField)
+			return tooLong("A field of the form is", maxFormField)
 		}
 		name := part.FormName()
+		if size += len(name) + len(value); size > smallBody && x.held == 0 {
+			if err := x.holdBody(maxForm); err != nil {
+				return err
+			}
+		}
 		given[name] = append(given[name], string(value))
 	}
 }
+
+// newForm returns the reader of a form. It ends with io.EOF only after the last boundary: what
+// follows the body keeps a form that is cut off from ending so too.
+func newForm(body io.Reader, boundary string) *multipart.Reader {
+	return multipart.NewReader(io.MultiReader(body, strings.NewReader("\r\n"), cutOff{}), boundary)
+}
+
+// cutOff is an io.Reader that fails.
+type cutOff struct{}
+
+func (cutOff) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
 // isFile reports whether a part of a form has a file name, even an empty one.
 func isFile(h textproto.MIMEHeader) bool {
@@ -122,9 +144,13 @@ func (p *params) fillForm(target reflect.Value, given map[string][]string) error
 type uploadReader struct {
 	x        *exchange
 	progress progress
-	limit    int64 // bytes of the body
 	read     int64
+	limit    int64 // of read
+	over     error // for a body that is longer
 }
+
+// allow sets the limit of the bytes of the body, and the error for a longer one.
+func (u *uploadReader) allow(limit int64, over error) { u.limit, u.over = limit, over }
 
 // Read implements [io.Reader]. Its errors are those that the client gets.
 func (u *uploadReader) Read(b []byte) (int, error) {
@@ -139,7 +165,7 @@ func (u *uploadReader) Read(b []byte) (int, error) {
 	u.read += int64(n)
 	switch {
 	case u.read > u.limit:
-		x.transfer.failed = tooLarge(u.limit)
+		x.transfer.failed = u.over
 		return 0, x.transfer.failed
 	case errors.Is(err, io.EOF):
 		x.read = true
@@ -155,6 +181,7 @@ func (u *uploadReader) Read(b []byte) (int, error) {
 // partReader reads the file of a form.
 type partReader struct {
 	x    *exchange
+	body *uploadReader
 	form *multipart.Reader
 	part *multipart.Part
 	done bool
@@ -173,14 +200,16 @@ func (p *partReader) Read(b []byte) (int, error) {
 		return n, nil
 	}
 	if errors.Is(err, io.EOF) {
+		last := errMalformed.WithViolations(chassi.Violation{Field: p.x.route.params.member, Message: "must be the last part of the form"})
+		if end := p.body.read + maxFormEnd; end < p.body.limit {
+			p.body.allow(end, last) // the header of a part may be long
+		}
 		if _, err = p.form.NextRawPart(); errors.Is(err, io.EOF) {
 			p.done = true
 			return n, io.EOF
 		}
 		if err == nil {
-			err = errors.New("a part follows the file")
-			last := chassi.Violation{Field: p.x.route.params.member, Message: "must be the last part of the form"}
-			p.x.transfer.failed = errMalformed.WithViolations(last).WithCause(err)
+			p.x.transfer.failed = last
 		}
 	}
 	p.x.transfer.failed = p.x.formFailed(err)

@@ -2,8 +2,10 @@ package localapi_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/chassi-go/chassi"
@@ -14,32 +16,22 @@ import (
 type closing struct {
 	io.Reader
 
-	closed *int
+	closed *atomic.Int64
 }
 
-func (c closing) Close() error { *c.closed++; return nil }
+func (c closing) Close() error { c.closed.Add(1); return nil }
 
 type document struct{ File chassi.File }
 
-// Files go both ways; the client's file is closed after the call, and the service's file if the
-// client does not get it.
-func TestLocalCarriesFiles(t *testing.T) {
-	t.Parallel()
-	var sent, answered int
-	s := chassi.NewService("test.v1.Test", chassi.NewEndpoint("Copy", func(_ context.Context, r *document) (*document, error) {
-		text, err := io.ReadAll(r.File.Reader)
-		if err != nil {
-			return nil, err
-		}
-		return &document{chassi.File{Name: r.File.Name, Reader: closing{strings.NewReader(strings.ToUpper(string(text))), &answered}}}, nil
-	}, chassi.Public))
-	refuse := false
+// fileClient returns a client of the method, and its server.
+func fileClient(t *testing.T, method func(context.Context, *document) (*document, error), options ...chassi.EndpointOption) (*client.Client, *localapi.Server) {
+	t.Helper()
+	s := chassi.NewService("test.v1.Test", chassi.NewEndpoint("Do", method, append(options, chassi.Public)...))
 	l := localapi.New(func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
 		return func(ctx context.Context, call *chassi.Call) error {
-			if err := next(ctx, call); err != nil || !refuse {
-				return err
-			}
-			return errGone
+			ctx, cancel := context.WithCancel(ctx) // as the middleware for timeouts does
+			defer cancel()
+			return next(ctx, call)
 		}
 	})
 	if err := l.Mount(s); err != nil {
@@ -49,18 +41,163 @@ func TestLocalCarriesFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := client.Invoke[document](t.Context(), c, "Copy", &document{chassi.File{Name: "a.txt", Reader: closing{strings.NewReader("text"), &sent}}})
+	return c, l
+}
+
+// Files go both ways, with names and sizes as over HTTP; each is closed once.
+func TestLocalCarriesFiles(t *testing.T) {
+	t.Parallel()
+	var sent, answered atomic.Int64
+	c, _ := fileClient(t, func(ctx context.Context, r *document) (*document, error) {
+		if r.File.Name == "refused" {
+			chassi.CallFrom(ctx).Out.Set("not a name", "")
+		}
+		text, err := io.ReadAll(r.File.Reader)
+		if err != nil {
+			return nil, err
+		}
+		return &document{chassi.File{Name: "dir/" + r.File.Name, Reader: closing{strings.NewReader(strings.ToUpper(string(text))), &answered}}}, nil
+	})
+	do := func(name, text string) (*document, error) {
+		return client.Invoke[document](t.Context(), c, "Do", &document{chassi.File{Name: name, Reader: closing{strings.NewReader(text), &sent}}})
+	}
+	got, err := do("../a.txt", "text")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if text, err := io.ReadAll(got.File.Reader); string(text) != "TEXT" || err != nil || got.File.Name != "a.txt" || sent != 1 || answered != 0 {
-		t.Errorf("%q, %v, closed %d and %d times", text, err, sent, answered)
+	text, err := io.ReadAll(got.File.Reader)
+	if closed := got.File.Reader.(io.Closer).Close(); string(text) != "TEXT" || err != nil || got.File.Name != "a.txt" || closed != nil || sent.Load() != 1 || answered.Load() != 1 {
+		t.Errorf("%q, %v, %v, closed %d and %d times", text, err, closed, sent.Load(), answered.Load())
 	}
-	if got, err := client.Invoke[document](t.Context(), c, "Copy", &document{}); err != nil || got.File.Reader == nil {
-		t.Errorf("without a file: %v", err)
+	if n, err := got.File.Reader.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
+		t.Errorf("after the end: %d, %v", n, err)
 	}
-	refuse = true
-	if _, err := client.Invoke[document](t.Context(), c, "Copy", &document{}); err == nil || answered != 1 {
-		t.Errorf("a refused file was closed %d times, %v", answered, err)
+	if _, err := do("refused", ""); err == nil || answered.Load() != 2 {
+		t.Errorf("a refused file was closed %d times, %v", answered.Load()-1, err)
+	}
+	empty, err := client.Invoke[document](t.Context(), c, "Do", &document{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	empty.File.Reader.(io.Closer).Close()
+	if n, err := empty.File.Reader.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.ErrClosedPipe) || answered.Load() != 3 {
+		t.Errorf("after Close: %d, %v, closed %d times", n, err, answered.Load()-2)
+	}
+}
+
+// An upload that is too large or fails is refused, also if the method takes it for complete.
+func TestLocalRefusesUploads(t *testing.T) {
+	t.Parallel()
+	c, _ := fileClient(t, func(_ context.Context, r *document) (*document, error) {
+		_, _ = io.Copy(io.Discard, r.File.Reader)
+		return &document{chassi.File{Reader: strings.NewReader("stored")}}, nil
+	}, chassi.MaxBody(3))
+	broken := errors.New("the disk is broken")
+	for _, upload := range []struct {
+		reader io.Reader
+		reason string
+	}{{strings.NewReader("four"), "body_too_large"}, {failing{broken}, "malformed_request"}, {strings.NewReader("123"), ""}} {
+		got, err := client.Invoke[document](t.Context(), c, "Do", &document{chassi.File{Reader: upload.reader}})
+		if err == nil {
+			got.File.Reader.(io.Closer).Close()
+		}
+		if (err == nil) != (upload.reason == "") || err != nil && chassi.ErrorOf(err).Reason != upload.reason {
+			t.Errorf("%v, want %q", err, upload.reason)
+		}
+	}
+}
+
+type failing struct{ err error }
+
+func (f failing) Read([]byte) (int, error) {
+	if f.err == nil {
+		panic("while reading")
+	}
+	return 0, f.err
+}
+
+// lazy reads as long as the call lasts.
+type lazy struct {
+	ctx  context.Context
+	left int
+}
+
+func (l *lazy) Read(b []byte) (int, error) {
+	if err := l.ctx.Err(); err != nil {
+		return 0, err
+	}
+	if l.left == 0 {
+		return 0, io.EOF
+	}
+	l.left--
+	return copy(b, "x"), nil
+}
+
+// The call lasts until the client has read or closed the file, or its own context ends. A server
+// that stops waits for it.
+func TestLocalCallLastsAsLongAsItsFile(t *testing.T) {
+	t.Parallel()
+	var closed atomic.Int64
+	c, l := fileClient(t, func(ctx context.Context, _ *document) (*document, error) {
+		return &document{chassi.File{Reader: closing{&lazy{ctx, 3}, &closed}}}, nil
+	})
+	get := func(ctx context.Context) io.ReadCloser {
+		r, err := client.Invoke[document](ctx, c, "Do", &document{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.File.Reader.(io.ReadCloser)
+	}
+	if text, err := io.ReadAll(get(t.Context())); string(text) != "xxx" || err != nil {
+		t.Errorf("%q, %v", text, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	left := get(ctx)
+	cancel()
+	for { // until the server has noticed
+		if _, err := left.Read(make([]byte, 1)); err != nil {
+			if chassi.ErrorOf(err).Code != chassi.Canceled {
+				t.Error(err)
+			}
+			break
+		}
+	}
+	held := get(t.Context())
+	stopped := make(chan error)
+	go func() { stopped <- l.Stop(context.Background()) }()
+	for { // until it refuses calls
+		r, err := client.Invoke[document](t.Context(), c, "Do", &document{})
+		if err != nil {
+			break
+		}
+		r.File.Reader.(io.Closer).Close()
+	}
+	select {
+	case err := <-stopped:
+		t.Errorf("stopped with an open file: %v", err)
+	default:
+	}
+	if text, err := io.ReadAll(held); string(text) != "xxx" || err != nil {
+		t.Errorf("%q, %v", text, err)
+	}
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}
+
+// A Reader that fails or panics while the client reads is an error of the client's Reader.
+func TestLocalDownloadFails(t *testing.T) {
+	t.Parallel()
+	for _, reader := range []io.Reader{failing{errors.New("the disk is broken")}, failing{}, nil} {
+		c, _ := fileClient(t, func(context.Context, *document) (*document, error) {
+			return &document{chassi.File{Reader: reader}}, nil
+		})
+		r, err := client.Invoke[document](t.Context(), c, "Do", &document{})
+		if err == nil {
+			_, err = io.ReadAll(r.File.Reader)
+		}
+		if e, ok := errors.AsType[*chassi.Error](err); !ok || e.Code != chassi.Internal {
+			t.Errorf("%v: %v", reader, err)
+		}
 	}
 }

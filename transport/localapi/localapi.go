@@ -18,7 +18,9 @@ import (
 // [client.Caller] for the endpoints that it serves. Calls pass through middleware and the
 // endpoint's policy, as on other transports. Nothing is encoded: the method gets a shallow copy
 // of the request, and the client the method's response itself. The principal and the peer of
-// the caller's call are passed on.
+// the caller's call are passed on. A [chassi.File] is what it is over HTTP: its name is cleaned,
+// [chassi.MaxBody] limits that of a request, and the call lasts until that of a response has been
+// read or closed.
 type Server struct {
 	middleware []chassi.Middleware
 	served     map[string]served
@@ -114,18 +116,27 @@ func (s served) call(ctx context.Context, from *chassi.Call) error {
 	if !s.calls.Acquire() {
 		return transport.ErrStopping
 	}
+	if _, response := s.binding.Endpoint.Files(); response {
+		return s.callForFile(ctx, from)
+	}
 	defer s.calls.Release()
+	codec := &localCodec{from: from, out: from.Out}
+	if s.binding.Endpoint.Streams() {
+		codec := &streamCodec{localCodec: codec, server: s.server}
+		defer codec.close()
+		return s.serve(ctx, from, codec, from.Out)
+	}
+	return s.serve(ctx, from, codec, from.Out)
+}
+
+// serve carries out a call.
+func (s served) serve(ctx context.Context, from *chassi.Call, codec chassi.Codec, out chassi.Metadata) error {
 	if err := transport.CheckMetadata(from.In); err != nil {
 		return err
 	}
 	call := &chassi.Call{
 		Binding: s.binding, RequestID: transport.RequestID(from.In.Get(transport.RequestIDKey)),
-		In: from.In, Out: from.Out, Codec: localCodec{from},
-	}
-	if s.binding.Endpoint.Streams() {
-		codec := &streamCodec{localCodec: localCodec{from}, server: s.server}
-		defer codec.close()
-		call.Codec = codec
+		In: from.In, Out: out, Codec: codec,
 	}
 	if outer := chassi.CallFrom(ctx); outer != nil {
 		call.Peer, call.PeerName, call.Principal = outer.Peer, outer.PeerName, outer.Principal
@@ -150,19 +161,26 @@ func (s served) contained(ctx context.Context, call *chassi.Call) (err error) {
 }
 
 // localCodec passes typed messages on without encoding them.
-type localCodec struct{ from *chassi.Call }
+type localCodec struct {
+	from *chassi.Call
+	out  chassi.Metadata // of the response
+	sent *sentFile       // of the request, nil without one
+}
 
-func (c localCodec) Decode(request any) error {
+func (c *localCodec) Decode(request any) error {
 	reflect.ValueOf(request).Elem().Set(reflect.ValueOf(c.from.Request).Elem())
 	if sent, _ := c.from.Endpoint.Files(); sent {
-		transport.PrepareFile(request)
+		c.sent = prepare(request, c.from.Endpoint.MaxBody())
 	}
 	return nil
 }
 
-func (c localCodec) Encode(response any) error {
-	if out, ok := c.from.Out.(*transport.Pairs); ok {
-		if err := transport.CheckAnswer(*out); err != nil {
+func (c *localCodec) Encode(response any) error {
+	if c.sent != nil && c.sent.failed != nil {
+		return c.sent.failed // the method may take the file for complete
+	}
+	if out, ok := c.out.(*transport.Pairs); ok {
+		if err := transport.CheckResponse(*out); err != nil {
 			return fmt.Errorf("localapi: the response: %w", err)
 		}
 	}
@@ -172,8 +190,9 @@ func (c localCodec) Encode(response any) error {
 
 // streamCodec passes the items of a stream on.
 type streamCodec struct {
-	localCodec
+	*localCodec
 	server *Server
+	ctx    context.Context       //nolint:containedctx // of the stream, nil before Begin
 	stream *transport.OpenStream // nil before Begin
 }
 
@@ -182,15 +201,15 @@ var _ chassi.StreamCodec = (*streamCodec)(nil)
 // Begin admits the stream.
 func (c *streamCodec) Begin(ctx context.Context, call *chassi.Call) (context.Context, error) {
 	ctx, stream, err := c.server.streams.Open(ctx, call)
-	c.stream = stream
-	return ctx, err //nolint:wrapcheck // is the answer
+	c.ctx, c.stream = ctx, stream
+	return ctx, err //nolint:wrapcheck // is the response
 }
 
 // Open tells the client that the stream is open.
 func (c *streamCodec) Open() error {
 	if out, ok := c.from.Out.(*transport.Pairs); ok {
-		if err := transport.CheckAnswer(*out); err != nil {
-			return fmt.Errorf("localapi: the answer: %w", err)
+		if err := transport.CheckResponse(*out); err != nil {
+			return fmt.Errorf("localapi: the response: %w", err)
 		}
 	}
 	c.from.Stream.Open()
@@ -199,12 +218,16 @@ func (c *streamCodec) Open() error {
 
 var errLeft = chassi.NewError(chassi.Canceled, "canceled", "The client has left the stream")
 
-// Send passes an item to the client.
+// Send passes an item to the client, for whom it waits until the end of the stream.
 func (c *streamCodec) Send(item any) (int, error) {
-	if !c.from.Stream.Received(item, 0) {
+	switch {
+	case c.from.Stream.Received(c.ctx, item, 0):
+		return 0, nil
+	case c.ctx.Err() != nil:
+		return 0, context.Cause(c.ctx) //nolint:wrapcheck // is the response
+	default:
 		return 0, errLeft
 	}
-	return 0, nil
 }
 
 func (c *streamCodec) close() {

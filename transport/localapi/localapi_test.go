@@ -3,10 +3,12 @@ package localapi_test
 import (
 	"context"
 	"io"
+	"iter"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/chassi-go/chassi"
@@ -245,4 +247,43 @@ func BenchmarkLocal(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// The end of a stream, such as the server's stop, does not wait for a caller that takes no item.
+// The caller then gets the reason.
+func TestLocalStreamEndsWithoutItsReader(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ended := false
+		watch := func(context.Context, *request) (iter.Seq2[*response, error], error) {
+			return func(yield func(*response, error) bool) {
+				for yield(&response{}, nil) {
+				}
+				ended = true
+			}, nil
+		}
+		l, s := localapi.New(), chassi.NewService("test.v1.Test", chassi.NewStream("Watch", watch, chassi.Public))
+		if err := l.Mount(s); err != nil {
+			t.Fatal(err)
+		}
+		c, err := client.New(s, l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		items, err := client.Stream[response](t.Context(), c, "Watch", &request{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := l.Stop(ctx); err != nil || !ended {
+			t.Errorf("%v, the iterator has ended: %v", err, ended)
+		}
+		for item, err := range items {
+			if e := chassi.ErrorOf(err); item != nil || e.Code != chassi.Unavailable || e.RetryAfter == 0 {
+				t.Errorf("%v, %v", item, err)
+			}
+		}
+	})
 }

@@ -65,7 +65,7 @@ func onBothServers(t *testing.T, attack func(t *testing.T, s *scene)) {
 		url := startExternal(t)
 		login := func(user string) string { return strings.Replace(url, "nats://", "nats://"+user+":"+user+"@", 1) }
 		s := &scene{url: url, server: natsapi.Config{URL: login("authd-requests"), NamedClients: true, ReplySubjects: []string{"_R_.>"}}}
-		s.server.Answers.URL = login("authd-answers")
+		s.server.Responses.URL = login("authd-responses")
 		s.victim = natsapi.ClientConfig{URL: login("gateway")}
 		s.connect = func(t testing.TB, name string, options ...nats.Option) *nats.Conn {
 			t.Helper()
@@ -109,7 +109,7 @@ func externalOptions(t *testing.T) *natsserver.Options {
 		t.Fatal(err)
 	}
 	config := strings.NewReplacer(
-		"auth.v1.Auth", "jobs.v1.Jobs", "$REQUESTS_PASSWORD", "authd-requests", "$ANSWERS_PASSWORD", "authd-answers",
+		"auth.v1.Auth", "jobs.v1.Jobs", "$REQUESTS_PASSWORD", "authd-requests", "$RESPONSES_PASSWORD", "authd-responses",
 		"$GATEWAY_PASSWORD", "gateway", "$REPORTS_PASSWORD", "reports",
 		"AUTH {\n    users = [", "AUTH {\n    jetstream: enabled\n    users = [ {user: operator, password: operator}",
 	).Replace(string(text))
@@ -304,7 +304,7 @@ func raw(t *testing.T, url, protocol string) string {
 	return said.String()
 }
 
-// A client cannot observe the requests and answers of others, and cannot receive the service's
+// A client cannot observe the requests and responses of others, and cannot receive the service's
 // requests.
 func TestClientsReceiveNothingOfOthers(t *testing.T) {
 	t.Parallel()
@@ -387,7 +387,7 @@ func TestClientsPublishToServicesOnly(t *testing.T) {
 
 // Whatever a request wants as its reply subject, the service's response reaches only the client
 // that made the request: no other's inbox, no stream, no endpoint.
-func TestAnswersReachNoOtherClient(t *testing.T) {
+func TestResponsesReachNoOtherClient(t *testing.T) {
 	t.Parallel()
 	onBothServers(t, func(t *testing.T, s *scene) {
 		victim := s.connect(t, "gateway")
@@ -417,7 +417,7 @@ func TestAnswersReachNoOtherClient(t *testing.T) {
 			}
 		}
 		settle(t, attacker)
-		eventually(t, "a later request is answered", func() bool { // a wildcard costs its sender the answers that it waits for
+		eventually(t, "a later request is answered", func() bool { // a wildcard costs its sender the responses that it waits for
 			_, err := attacker.Request("jobs.v1.Jobs.Do", []byte(`{"number":2}`), time.Second)
 			return err == nil
 		})
@@ -433,7 +433,7 @@ func TestAnswersReachNoOtherClient(t *testing.T) {
 			}
 		}
 		if made > len(replies)+7 {
-			t.Errorf("%d calls: an answer was taken for a request", made)
+			t.Errorf("%d calls: a response was taken for a request", made)
 		}
 		s.untouched(t)
 	})
@@ -471,7 +471,7 @@ func TestClientsCannotForgeTheirIdentity(t *testing.T) {
 	})
 }
 
-// One client that floods the discovery of services keeps no other client from its answers.
+// One client that floods the discovery of services keeps no other client from its responses.
 func TestDiscoveryByOneClientLeavesCapacityForOthers(t *testing.T) {
 	t.Parallel()
 	onBothServers(t, func(t *testing.T, s *scene) {
@@ -529,7 +529,7 @@ func TestDiscoveryHidesOtherClients(t *testing.T) {
 }
 
 // A request of a client whose name is too long is dropped, counted and logged, like one that
-// wants its answer somewhere else.
+// wants its response somewhere else.
 func TestLongClientNamesAreRefused(t *testing.T) {
 	t.Parallel()
 	url := external(t)
@@ -563,9 +563,9 @@ func TestLongClientNamesAreRefused(t *testing.T) {
 	}
 }
 
-// An answer that the NATS server would not take is replaced by an error. That is logged once
+// A response that the NATS server would not take is replaced by an error. That is logged once
 // a minute.
-func TestAnswersAreBounded(t *testing.T) {
+func TestResponsesAreBounded(t *testing.T) {
 	t.Parallel()
 	b := startEmbedded(t, "", func(c *embedded.Config) { c.MaxPayload = 4096 })
 	var log journal
@@ -579,7 +579,7 @@ func TestAnswersAreBounded(t *testing.T) {
 	defer stop(t, s)
 	conn := connect(t, b.client(t))
 	for range 3 {
-		for size, reason := range map[int]string{1: "", 3000: "", 5000: "answer_too_large", 1 << 20: "answer_too_large"} {
+		for size, reason := range map[int]string{1: "", 3000: "", 5000: "response_too_large", 1 << 20: "response_too_large"} {
 			m, err := conn.Request("texts.v1.Texts.Repeat", fmt.Appendf(nil, `{"number":%d}`, size), 10*time.Second)
 			if err != nil || m.Header.Get(broker.ReasonKey) != reason {
 				t.Errorf("%d bytes: %v, %v, want %q", size, m, err, reason)
@@ -593,8 +593,8 @@ func TestAnswersAreBounded(t *testing.T) {
 	}
 }
 
-// The answers that the server of deploy/nats.conf expects have a time.
-func TestConfigurationBoundsExpectedAnswers(t *testing.T) {
+// The responses that the server of deploy/nats.conf expects have a time.
+func TestConfigurationBoundsExpectedResponses(t *testing.T) {
 	t.Parallel()
 	for _, a := range externalOptions(t).Accounts {
 		if a.Name != "AUTH" {
@@ -610,7 +610,7 @@ func TestConfigurationBoundsExpectedAnswers(t *testing.T) {
 	t.Error("no account AUTH")
 }
 
-// Answers to the discovery of services come from services alone.
+// Responses to the discovery of services come from services alone.
 func TestDiscoveryCannotBeSpoofed(t *testing.T) {
 	t.Parallel()
 	onBothServers(t, func(t *testing.T, s *scene) {
@@ -625,19 +625,19 @@ func TestDiscoveryCannotBeSpoofed(t *testing.T) {
 			}
 		}
 		settle(t, attacker)
-		answers, err := victim.SubscribeSync(victim.NewInbox())
+		responses, err := victim.SubscribeSync(victim.NewInbox())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := victim.PublishRequest("$SRV.PING", answers.Subject, nil); err != nil {
+		if err := victim.PublishRequest("$SRV.PING", responses.Subject, nil); err != nil {
 			t.Fatal(err)
 		}
-		m, err := answers.NextMsg(10 * time.Second)
+		m, err := responses.NextMsg(10 * time.Second)
 		if err != nil || !strings.Contains(string(m.Data), "jobs_v1_Jobs") {
 			t.Errorf("%v %v", m, err)
 		}
-		if m, err := answers.NextMsg(300 * time.Millisecond); err == nil {
-			t.Errorf("a second answer: %s", m.Data)
+		if m, err := responses.NextMsg(300 * time.Millisecond); err == nil {
+			t.Errorf("a second response: %s", m.Data)
 		}
 	})
 }
@@ -667,7 +667,7 @@ func TestPanicInObserve(t *testing.T) {
 
 // Where clients share an account with the service, as on a server without accounts, the
 // service still writes to reply subjects alone, and neither an error, a refusal nor an
-// answer of the discovery goes anywhere else.
+// response of the discovery goes anywhere else.
 func TestServiceWritesToReplySubjectsOnly(t *testing.T) {
 	t.Parallel()
 	url := external(t)
@@ -728,13 +728,13 @@ func TestHeadersAreBounded(t *testing.T) {
 		many.Set("H-"+strconv.Itoa(i), "x")
 	}
 	for name, h := range map[string]nats.Header{"many": many, "one of many values": {"A": make([]string, 100)}, "long": {"A": {strings.Repeat("x", 20<<10)}}} {
-		answer, err := conn.RequestMsg(&nats.Msg{Subject: "jobs.v1.Jobs.Do", Header: h, Data: []byte("{}")}, 10*time.Second)
-		if err != nil || answer.Header.Get(broker.ReasonKey) != "headers_too_large" {
-			t.Errorf("%s: %v %v", name, answer, err)
+		response, err := conn.RequestMsg(&nats.Msg{Subject: "jobs.v1.Jobs.Do", Header: h, Data: []byte("{}")}, 10*time.Second)
+		if err != nil || response.Header.Get(broker.ReasonKey) != "headers_too_large" {
+			t.Errorf("%s: %v %v", name, response, err)
 		}
 	}
-	if answer, err := conn.RequestMsg(&nats.Msg{Subject: "jobs.v1.Jobs.Do", Header: nats.Header{"A": {"b"}}, Data: []byte("{}")}, 10*time.Second); err != nil || answer.Header.Get(broker.CodeKey) != "" {
-		t.Errorf("a few: %v %v", answer, err)
+	if response, err := conn.RequestMsg(&nats.Msg{Subject: "jobs.v1.Jobs.Do", Header: nats.Header{"A": {"b"}}, Data: []byte("{}")}, 10*time.Second); err != nil || response.Header.Get(broker.CodeKey) != "" {
+		t.Errorf("a few: %v %v", response, err)
 	}
 }
 
@@ -786,9 +786,9 @@ func TestOneClientCannotUseUpTheCalls(t *testing.T) {
 	}))
 	defer stop(t, s)
 	greedy, modest := connect(t, b.client(t)), b.connect(t, "modest")
-	answers := make(chan *nats.Msg, 100)
+	responses := make(chan *nats.Msg, 100)
 	inbox := greedy.NewInbox()
-	if _, err := greedy.ChanSubscribe(inbox, answers); err != nil {
+	if _, err := greedy.ChanSubscribe(inbox, responses); err != nil {
 		t.Fatal(err)
 	}
 	for range 50 {
@@ -797,7 +797,7 @@ func TestOneClientCannotUseUpTheCalls(t *testing.T) {
 		}
 	}
 	for range 50 - 2 - 4 { // two run, four wait
-		if m := <-answers; m.Header.Get(broker.ReasonKey) != "overloaded" {
+		if m := <-responses; m.Header.Get(broker.ReasonKey) != "overloaded" {
 			t.Errorf("%v", m.Header)
 		}
 	}
@@ -808,7 +808,7 @@ func TestOneClientCannotUseUpTheCalls(t *testing.T) {
 	}
 	close(leave)
 	for range 6 {
-		if m := <-answers; m.Header.Get(broker.CodeKey) != "" {
+		if m := <-responses; m.Header.Get(broker.CodeKey) != "" {
 			t.Errorf("%v", m.Header)
 		}
 	}
@@ -885,8 +885,8 @@ func TestSecretsMakeAConfiguration(t *testing.T) {
 		}
 		passwords[u.Password] = u.Username
 	}
-	url, err := os.ReadFile(filepath.Join(dir, "deploy/secrets/nats_answers_url"))
-	if err != nil || !strings.Contains(string(url), "authd-answers:") || len(passwords) != 4 {
+	url, err := os.ReadFile(filepath.Join(dir, "deploy/secrets/nats_responses_url"))
+	if err != nil || !strings.Contains(string(url), "authd-responses:") || len(passwords) != 4 {
 		t.Errorf("%s, %v, %d users", url, err, len(passwords))
 	}
 }

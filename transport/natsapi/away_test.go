@@ -163,7 +163,7 @@ func TestStartRefusesWrongSettings(t *testing.T) {
 	}
 	for want, c := range map[string]natsapi.Config{
 		"natsapi: url":                      {URL: "nats://me:hunter2@host:x"},
-		"natsapi: answers.url":              {Answers: natsapi.Answers{URL: "http://me:hunter2@host"}},
+		"natsapi: responses.url":            {Responses: natsapi.Responses{URL: "http://me:hunter2@host"}},
 		"natsapi: ca_file: open /nowhere":   {CAFile: "/nowhere"},
 		"natsapi: ca_file: no certificate":  {CAFile: garbage},
 		"natsapi: credentials_file: open /": {Login: natsapi.Login{CredentialsFile: "/nowhere"}},

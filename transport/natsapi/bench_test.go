@@ -69,9 +69,9 @@ func drive(b *testing.B, conn *nats.Conn, subject string, callers int) {
 	for caller := range callers {
 		wg.Go(func() {
 			for i := caller; i < b.N; i += callers {
-				answer, err := conn.RequestWithContext(b.Context(), subject, []byte(`{"number":41,"fail":""}`))
-				if err != nil || len(answer.Data) == 0 || answer.Header.Get("Nats-Service-Error") != "" {
-					b.Error(fmt.Errorf("%w: %v", err, answer))
+				response, err := conn.RequestWithContext(b.Context(), subject, []byte(`{"number":41,"fail":""}`))
+				if err != nil || len(response.Data) == 0 || response.Header.Get("Nats-Service-Error") != "" {
+					b.Error(fmt.Errorf("%w: %v", err, response))
 					return
 				}
 			}
@@ -95,7 +95,7 @@ func BenchmarkEmbedded(b *testing.B) {
 	drive(b, conn, "jobs.v1.Jobs.Do", 32)
 }
 
-// BenchmarkRequest is a request to an answer without a service, by the client library and by
+// BenchmarkRequest is a request to a response without a service, by the client library and by
 // the inbox of this package.
 func BenchmarkRequest(b *testing.B) {
 	url := external(b)

@@ -67,7 +67,7 @@ func TestMessageAboveALoweredMaxPayload(t *testing.T) {
 	if text := log.String(); strings.Count(text, "raise max_payload") != 1 || strings.Count(text, "without its body") != 1 {
 		t.Errorf("the log:\n%.2000s", text)
 	}
-	if n := d.Times["large"]; n != q.MaxAttempts+transport.PoisonMargin {
+	if n := d.Times["large"]; n != q.MaxAttempts+transport.ExtraDeliveries {
 		t.Errorf("%d deliveries", n)
 	}
 	stream, err := js.Stream(t.Context(), "jobs")

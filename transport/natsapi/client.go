@@ -202,15 +202,15 @@ func (c *Client) call(ctx context.Context, call *chassi.Call, subject string, re
 	if err != nil {
 		return err
 	}
-	answer, err := c.inbox.request(ctx, m)
+	response, err := c.inbox.request(ctx, m)
 	switch {
 	case errors.Is(err, nats.ErrMaxPayload):
 		return transport.ErrBodyTooLarge.WithCause(err)
 	case err != nil:
 		return broker.Unreachable(ctx, err)
 	}
-	setOut(call, answer.Header)
-	return remote.Read(call, answer.Data)
+	setOut(call, response.Header)
+	return remote.Read(call, response.Data)
 }
 
 func newMessage(ctx context.Context, call *chassi.Call, subject string, remote *broker.Remote) (*nats.Msg, error) {

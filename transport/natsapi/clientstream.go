@@ -18,8 +18,8 @@ import (
 )
 
 // BindStream implements [client.Streamer]. [ClientConfig.Timeout] limits the time until the
-// stream is open. Of a stream at most 64 items that the caller has not taken are kept, and after
-// 1 MiB of them no further item. The error of a lost message is [chassi.DataLoss].
+// stream is open. The client keeps at most 64 items of a stream that the caller has not read, and
+// accepts none while they have 1 MiB or more. The error of a lost message is [chassi.DataLoss].
 func (c *Client) BindStream(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error) {
 	if err := transport.CheckServed(e, "nats"); err != nil {
 		return nil, nil, err //nolint:wrapcheck // says which endpoint
@@ -34,7 +34,7 @@ func (c *Client) BindStream(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler
 
 var (
 	errLost      = chassi.NewError(chassi.DataLoss, "stream_gap", "Messages of the stream were lost")
-	errMalformed = chassi.NewError(chassi.Internal, "malformed_answer", "The service's answer is malformed")
+	errMalformed = chassi.NewError(chassi.Internal, "malformed_response", "The service's response is malformed")
 	errNotOpened = errors.New("natsapi: the stream was not opened in time")
 )
 
@@ -163,7 +163,7 @@ func (in *incoming) check(kind string, m *nats.Msg) error {
 		in.finished = true
 		return nil
 	case !ok:
-		return errMalformed.WithCause(fmt.Errorf("natsapi: a message of a stream has the %s %.32q", seqKey, m.Header.Get(seqKey)))
+		return errMalformed.WithCause(fmt.Errorf("natsapi: a message of a stream has an invalid header %s: %.32q", seqKey, m.Header.Get(seqKey)))
 	case kind == kindItem && seq == in.last+1 && in.control != "":
 		if in.unreadBytes >= maxUnreadBytes {
 			return errMalformed.WithCause(errCredit)
@@ -181,7 +181,7 @@ func (in *incoming) check(kind string, m *nats.Msg) error {
 	case kind == kindHeartbeat && in.control != "":
 		return nil
 	default:
-		return errMalformed.WithCause(fmt.Errorf("natsapi: a message of a stream has the %s %.32q", kindKey, kind))
+		return errMalformed.WithCause(fmt.Errorf("natsapi: a message of a stream has an invalid header %s: %.32q", kindKey, kind))
 	}
 }
 
@@ -200,7 +200,7 @@ func (in *incoming) begin(m *nats.Msg) error {
 func (in *incoming) setControl(m *nats.Msg) error {
 	word := m.Header.Get(controlKey)
 	if !isSubject(word) || len(word) > maxSubject/2 {
-		return errMalformed.WithCause(fmt.Errorf("natsapi: a stream has the %s %.64q", controlKey, word))
+		return errMalformed.WithCause(fmt.Errorf("natsapi: a stream has an invalid header %s: %.64q", controlKey, word))
 	}
 	in.control = in.subject + "." + word
 	return nil
@@ -290,7 +290,7 @@ func (in *incoming) pass(ctx context.Context, call *chassi.Call, remote *broker.
 		if err := remote.ReadItem(m.Header.Get(broker.ContentTypeKey), m.Data, item); err != nil {
 			return false, err
 		}
-		if !call.Stream.Received(item, len(m.Data)) {
+		if !call.Stream.Received(ctx, item, len(m.Data)) {
 			return false, broker.Unreachable(ctx, errCallerLeft)
 		}
 		in.taken(len(m.Data))

@@ -24,11 +24,11 @@ type Config struct {
 	Login
 	CAFile string `config:"ca_file" format:"file" help:"PEM file of the CAs that are trusted to sign the server's certificate; enables TLS"`
 
-	// Answers configures the separate connection for responses, so that the user that receives
+	// Responses configures the separate connection for responses, so that the user that receives
 	// requests needs no permission to publish, and the user of this connection needs no other
 	// permission.
-	Answers       Answers  `config:"answers"`
-	ReplySubjects []string `config:"reply_subjects" default:"_INBOX.>,_R_.>" help:"permitted reply subjects; a request with another reply subject is dropped"`
+	Responses     Responses `config:"responses"`
+	ReplySubjects []string  `config:"reply_subjects" default:"_INBOX.>,_R_.>" help:"permitted reply subjects; a request with another reply subject is dropped"`
 
 	NamedClients   bool     `config:"named_clients" help:"receive requests on from.NAME.SUBJECT, where the NATS server permits only the client NAME (at most 64 bytes) to publish: limits and lockouts then apply to each client"`
 	TrustedClients []string `config:"trusted_clients" help:"names of the clients, such as gateways, whose X-Forwarded-For is trusted"`
@@ -69,8 +69,8 @@ type Login struct {
 	NkeyFile        string `config:"nkey_file" format:"file" help:"file with the seed of an nkey"`
 }
 
-// Answers holds the credentials of the connection for responses.
-type Answers struct {
+// Responses holds the credentials of the connection for responses.
+type Responses struct {
 	URL string `config:"url" format:"urls:nats,tls,ws,wss" mask:"url" help:"URL like nats.url, with a user that is permitted to publish responses only; empty is nats.url"`
 
 	Login
@@ -93,8 +93,8 @@ type Broker interface {
 	Clients(added func(name string) error, removed func(name string)) (stop func(), err error)
 	// RequestOptions returns the connection options of a user that may only receive requests.
 	RequestOptions() []nats.Option
-	// AnswerOptions returns the connection options of a user that may only publish below _R_.
-	AnswerOptions() []nats.Option
+	// ResponseOptions returns the connection options of a user that may only publish below _R_.
+	ResponseOptions() []nats.Option
 	// WorkOptions returns the connection options of a user of work queues.
 	WorkOptions() []nats.Option
 }
@@ -111,8 +111,8 @@ func (c Config) Validate() error {
 		return replies
 	}
 	_, own := login(c.Login, c.CAFile)
-	_, answers := login(c.Answers.Login, "")
-	return errors.Join(checkURL("url", c.URL), checkURL("answers.url", c.Answers.URL), replies, own, answers)
+	_, responses := login(c.Responses.Login, "")
+	return errors.Join(checkURL("url", c.URL), checkURL("responses.url", c.Responses.URL), replies, own, responses)
 }
 
 func (c Config) withDefaults() Config {

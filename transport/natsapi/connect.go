@@ -60,17 +60,17 @@ func checkURL(setting, urls string) error {
 
 // connections are those of a server: one for each purpose, with separate permissions.
 type connections struct {
-	requests, answers *nats.Conn
-	work              *nats.Conn // nil without work queues
+	requests, responses *nats.Conn
+	work                *nats.Conn // nil without work queues
 }
 
 // open establishes the connections.
 func (s *Server) open(ctx context.Context) (cs connections, err error) {
-	request, answer, work, err := s.config.logins()
+	request, response, work, err := s.config.logins()
 	if err != nil {
 		return cs, err
 	}
-	answersURL := cmp.Or(s.config.Answers.URL, s.config.URL)
+	responsesURL := cmp.Or(s.config.Responses.URL, s.config.URL)
 	defer func() {
 		if err != nil {
 			cs.close()
@@ -79,7 +79,7 @@ func (s *Server) open(ctx context.Context) (cs connections, err error) {
 	if cs.requests, err = s.connect(ctx, s.config.URL, "requests", request); err != nil {
 		return cs, err
 	}
-	if cs.answers, err = s.connect(ctx, answersURL, "answers", answer); err != nil {
+	if cs.responses, err = s.connect(ctx, responsesURL, "responses", response); err != nil {
 		return cs, err
 	}
 	if len(s.work) > 0 {
@@ -94,22 +94,22 @@ func (s *Server) connect(ctx context.Context, url, purpose string, options []nat
 }
 
 // logins returns the credentials of the three connections.
-func (c Config) logins() (requests, answers, work []nats.Option, err error) {
+func (c Config) logins() (requests, responses, work []nats.Option, err error) {
 	if b := c.Broker; b != nil {
-		return b.RequestOptions(), b.AnswerOptions(), b.WorkOptions(), nil
+		return b.RequestOptions(), b.ResponseOptions(), b.WorkOptions(), nil
 	}
 	if requests, err = login(c.Login, c.CAFile); err != nil {
 		return nil, nil, nil, err
 	}
-	answers = requests
-	if c.Answers != (Answers{}) {
-		answers, err = login(c.Answers.Login, c.CAFile)
+	responses = requests
+	if c.Responses != (Responses{}) {
+		responses, err = login(c.Responses.Login, c.CAFile)
 	}
-	return requests, answers, requests, err
+	return requests, responses, requests, err
 }
 
 func (cs connections) all() []*nats.Conn {
-	return slices.DeleteFunc([]*nats.Conn{cs.requests, cs.answers, cs.work}, func(c *nats.Conn) bool { return c == nil })
+	return slices.DeleteFunc([]*nats.Conn{cs.requests, cs.responses, cs.work}, func(c *nats.Conn) bool { return c == nil })
 }
 
 // flush flushes the connections that are not lost.

@@ -43,13 +43,13 @@ func newService(s *Server, prefix, name string) *service {
 // subscribe subscribes to PING, INFO and STATS of all services, of the service's name and of
 // this instance; client is as in subscribeAll.
 func (sv *service) subscribe(conn *nats.Conn, client string, subs *subscriptions) error {
-	for verb, answer := range map[micro.Verb]func() any{micro.PingVerb: sv.ping, micro.InfoVerb: sv.info, micro.StatsVerb: sv.stats} {
+	for verb, response := range map[micro.Verb]func() any{micro.PingVerb: sv.ping, micro.InfoVerb: sv.info, micro.StatsVerb: sv.stats} {
 		for _, who := range [][2]string{{"", ""}, {sv.identity.Name, ""}, {sv.identity.Name, sv.identity.ID}} {
 			subject, err := micro.ControlSubject(verb, who[0], who[1])
 			if err != nil {
 				return fmt.Errorf("natsapi: %w", err)
 			}
-			if err := subs.add(conn, client, subject, "", func(name string, m *nats.Msg) { sv.describe(name, m, answer) }); err != nil {
+			if err := subs.add(conn, client, subject, "", func(name string, m *nats.Msg) { sv.describe(name, m, response) }); err != nil {
 				return err
 			}
 		}
@@ -59,17 +59,17 @@ func (sv *service) subscribe(conn *nats.Conn, client string, subs *subscriptions
 
 // describe responds to a discovery request of the client called name. Requests beyond the
 // client's limit are dropped; the NATS server ends them after a few seconds.
-func (sv *service) describe(name string, m *nats.Msg, answer func() any) {
+func (sv *service) describe(name string, m *nats.Msg, response func() any) {
 	s := sv.server
-	if !s.mayAnswer(name, m) || !s.discovery.allow(name) {
+	if !s.mayRespond(name, m) || !s.discovery.allow(name) {
 		return
 	}
-	b, err := json.Marshal(answer())
+	b, err := json.Marshal(response())
 	if err == nil {
-		err = s.conns.Load().answers.Publish(m.Reply, b)
+		err = s.conns.Load().responses.Publish(m.Reply, b)
 	}
 	if err != nil {
-		s.events.Log(slog.LevelError, "NATS: an answer is lost", "error", err.Error(), "subject", shorten(m.Subject))
+		s.events.Log(slog.LevelError, "NATS: a response is lost", "error", err.Error(), "subject", shorten(m.Subject))
 	}
 }
 

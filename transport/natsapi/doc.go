@@ -4,9 +4,9 @@
 //
 // The endpoint "auth.v1.Auth/Me" subscribes to subject auth.v1.Auth.Me, in a queue group, so
 // that instances share the load. Each instance supports the discovery of NATS micro services
-// (ADR-32): "nats micro ls", "info" and "stats". Messages and headers are those of package
-// message; errors also have the headers Nats-Service-Error and Nats-Service-Error-Code, the
-// latter with the number of the code.
+// (ADR-32): "nats micro ls", "info" and "stats". docs/guide/messages.md describes
+// messages and headers. Errors also have the headers Nats-Service-Error and
+// Nats-Service-Error-Code, the latter with the number of the code.
 //
 // At most [Config].MaxConcurrent calls run at once, and MaxQueued wait; further requests are
 // refused as Unavailable at once. A stop drains: the requests that have arrived are handled.
@@ -27,7 +27,7 @@
 //
 // A stream ([chassi.NewStream]) has one request, and many replies with these headers:
 //
-//	Stream-Kind          open, then item and heartbeat, and at last end or error
+//	Stream-Kind          open, then item and heartbeat, and finally end or error
 //	Stream-Seq           1, 2, ... for items; for other messages, the number of the last item
 //	Stream-Control       with open: the control subject is the subject of the request, a dot, and this
 //	Stream-Heartbeat-Ms  with open: the interval of heartbeats
@@ -62,6 +62,6 @@
 // pass, and becomes a dead letter, on the subject dead.NAME, after a permanent one or too
 // many attempts. Delivery is at least once; [Publisher.Publish] drops a message that was
 // published under the same id within two minutes. The names of subjects and streams begin
-// with [Config].Prefix; docs/guide/messages.md lists them, with what producers in other
+// with [Config].Prefix; docs/guide/messages.md lists them, with the rules for producers in other
 // languages send.
 package natsapi

@@ -23,14 +23,14 @@ func NewRequester(conn *nats.Conn) (func(context.Context, *nats.Msg) (*nats.Msg,
 	return b.request, nil
 }
 
-// ErrorOf returns the error that an answer says, nil for none.
-func ErrorOf(answer *nats.Msg) error {
+// ErrorOf returns the error that a response says, nil for none.
+func ErrorOf(response *nats.Msg) error {
 	var out transport.Pairs
-	if code := answer.Header.Get(broker.CodeKey); code == "" {
+	if code := response.Header.Get(broker.CodeKey); code == "" {
 		return nil
 	}
-	out.Set(broker.CodeKey, answer.Header.Get(broker.CodeKey))
-	return new(broker.Remote).Read(&chassi.Call{Out: &out}, answer.Data)
+	out.Set(broker.CodeKey, response.Header.Get(broker.CodeKey))
+	return new(broker.Remote).Read(&chassi.Call{Out: &out}, response.Data)
 }
 
 // Refused returns how many requests were dropped because of their reply subject or of the

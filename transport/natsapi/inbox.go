@@ -26,7 +26,7 @@ type inbox struct {
 	streams map[string]*incoming      // by reply subject
 }
 
-var errTooManyInFlight = errors.New("too many calls wait for an answer")
+var errTooManyInFlight = errors.New("too many calls wait for a response")
 
 // newInbox subscribes to an inbox below prefix.
 func newInbox(conn *nats.Conn, prefix string, maxWaiting int) (*inbox, error) {
@@ -44,12 +44,12 @@ func newInbox(conn *nats.Conn, prefix string, maxWaiting int) (*inbox, error) {
 // response is dropped. It must not block: all responses of the connection pass through it.
 func (b *inbox) receive(m *nats.Msg) {
 	b.mu.Lock()
-	answer, stream := b.waiting[m.Subject], b.streams[m.Subject]
+	response, stream := b.waiting[m.Subject], b.streams[m.Subject]
 	delete(b.waiting, m.Subject)
 	b.mu.Unlock()
 	switch {
-	case answer != nil:
-		answer <- m // buffered
+	case response != nil:
+		response <- m // buffered
 	case stream != nil:
 		stream.receive(m)
 	}
@@ -70,8 +70,8 @@ func (b *inbox) request(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
 		return nil, err //nolint:wrapcheck // says enough
 	}
 	m.Reply = b.prefix + rand.Text()
-	answer := make(chan *nats.Msg, 1)
-	if err := b.expect(m.Reply, answer); err != nil {
+	response := make(chan *nats.Msg, 1)
+	if err := b.expect(m.Reply, response); err != nil {
 		return nil, err
 	}
 	if err := b.conn.PublishMsg(m); err != nil {
@@ -79,7 +79,7 @@ func (b *inbox) request(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
 		return nil, err //nolint:wrapcheck // the caller looks at it
 	}
 	select {
-	case got, ok := <-answer:
+	case got, ok := <-response:
 		switch {
 		case !ok:
 			return nil, nats.ErrConnectionClosed
@@ -93,7 +93,7 @@ func (b *inbox) request(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
 	}
 }
 
-func (b *inbox) expect(reply string, answer chan *nats.Msg) error {
+func (b *inbox) expect(reply string, response chan *nats.Msg) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
@@ -102,7 +102,7 @@ func (b *inbox) expect(reply string, answer chan *nats.Msg) error {
 	case len(b.waiting)+len(b.streams) >= b.max:
 		return errTooManyInFlight
 	}
-	b.waiting[reply] = answer
+	b.waiting[reply] = response
 	return nil
 }
 
@@ -148,8 +148,8 @@ func (b *inbox) close() {
 	b.breakStreams(nats.ErrConnectionClosed)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, answer := range b.waiting {
-		close(answer)
+	for _, response := range b.waiting {
+		close(response)
 	}
 	b.waiting = nil
 }

@@ -21,7 +21,7 @@ import (
 	"github.com/chassi-go/chassi/transport/natsapi"
 )
 
-// An attacker who knows when a client connected cannot compute where it waits for answers:
+// An attacker who knows when a client connected cannot compute where it waits for responses:
 // the client library of NATS seeds the names of its inboxes with the time. The time stands
 // still in the bubble, so the attacker knows it to the nanosecond.
 func TestInboxesCannotBePredicted(t *testing.T) {
@@ -90,9 +90,9 @@ func token(n int64) string {
 	return string(text[:])
 }
 
-// An answer that comes after its caller has given up, twice, or to a subject that no call waits at,
+// A response that comes after its caller has given up, twice, or to a subject that no call waits at,
 // is dropped, and the next call gets its own.
-func TestLateAnswersAreDropped(t *testing.T) {
+func TestLateResponsesAreDropped(t *testing.T) {
 	t.Parallel()
 	url := external(t)
 	prefix := "late" + strconv.FormatInt(time.Now().UnixNano(), 36)

@@ -157,7 +157,7 @@ func TestConformanceExternal(t *testing.T) {
 
 func startConformance(t *testing.T, o transporttest.Options, c natsapi.Config, cc natsapi.ClientConfig, services []*chassi.Service) transporttest.Instance {
 	t.Helper()
-	if o.MaxAnswerBytes > 0 { // which is max_payload of these servers
+	if o.MaxResponseBytes > 0 { // which is max_payload of these servers
 		o.MaxMessageBytes *= 16
 	}
 	c.MaxMessageBytes, c.MaxConcurrent, c.MaxConcurrentPerClient, c.MaxQueuedPerClient, c.Logger = o.MaxMessageBytes, o.MaxConcurrent, o.MaxConcurrent, 1024, quiet
@@ -168,11 +168,11 @@ func startConformance(t *testing.T, o transporttest.Options, c natsapi.Config, c
 	send := func(contentType string) func(context.Context, *chassi.Endpoint, []byte) error {
 		return func(ctx context.Context, e *chassi.Endpoint, payload []byte) error {
 			m := &nats.Msg{Subject: natsapi.SubjectOf(c.Prefix, e), Data: payload, Header: nats.Header{"content-type": {contentType}}}
-			answer, err := raw.RequestMsgWithContext(ctx, m)
+			response, err := raw.RequestMsgWithContext(ctx, m)
 			if err != nil {
 				return err
 			}
-			return natsapi.ErrorOf(answer)
+			return natsapi.ErrorOf(response)
 		}
 	}
 	return transporttest.Instance{Caller: caller, Server: s, Send: map[string]func(context.Context, *chassi.Endpoint, []byte) error{

@@ -31,6 +31,11 @@ func TestMountRefusesFiles(t *testing.T) {
 	if want := "natsapi: a.v1.A/Up: files are not supported over NATS (see chassi.Transports)"; err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}
+	nested := func(context.Context, *struct{ Files []chassi.File }) (*struct{}, error) { return &struct{}{}, nil }
+	err = natsapi.New(natsapi.Config{}).Mount(chassi.NewService("b.v1.B", chassi.NewEndpoint("Up", nested)))
+	if err == nil || !strings.Contains(err.Error(), "b.v1.B/Up") || !strings.Contains(err.Error(), "field Files") {
+		t.Errorf("a list of files: %v", err)
+	}
 	if err := natsapi.New(natsapi.Config{}).Mount(service(chassi.Transports("http", "local"))); err != nil {
 		t.Error(err)
 	}

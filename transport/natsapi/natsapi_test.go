@@ -52,12 +52,12 @@ func TestDiscovery(t *testing.T) {
 	defer stop(t, s)
 	conn := connect(t, broker.client(t))
 	for _, body := range []string{`{"number":1}`, `{"number":2}`, `{"number":3}`} {
-		answer, err := conn.Request("jobs.v1.Jobs.Do", []byte(body), 10*time.Second)
+		response, err := conn.Request("jobs.v1.Jobs.Do", []byte(body), 10*time.Second)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if wrong := body == `{"number":2}`; wrong != (answer.Header.Get(micro.ErrorCodeHeader) == "5") || wrong != (answer.Header.Get(micro.ErrorHeader) == "No such job") {
-			t.Errorf("%s: %v %s", body, answer.Header, answer.Data)
+		if wrong := body == `{"number":2}`; wrong != (response.Header.Get(micro.ErrorCodeHeader) == "5") || wrong != (response.Header.Get(micro.ErrorHeader) == "No such job") {
+			t.Errorf("%s: %v %s", body, response.Header, response.Data)
 		}
 	}
 	var info micro.Info
@@ -80,11 +80,11 @@ func TestDiscovery(t *testing.T) {
 
 func ask(t *testing.T, conn *nats.Conn, subject string, into any) {
 	t.Helper()
-	answer, err := conn.Request(subject, nil, 10*time.Second)
+	response, err := conn.Request(subject, nil, 10*time.Second)
 	if err != nil {
 		t.Fatalf("%s: %v", subject, err)
 	}
-	if err := json.Unmarshal(answer.Data, into); err != nil {
+	if err := json.Unmarshal(response.Data, into); err != nil {
 		t.Fatal(err)
 	}
 }

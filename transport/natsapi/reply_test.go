@@ -7,15 +7,15 @@ import (
 
 func TestRepliesAllow(t *testing.T) {
 	t.Parallel()
-	r, err := newReplies([]string{"_INBOX.>", "_R_.>", "answers.*.to"})
+	r, err := newReplies([]string{"_INBOX.>", "_R_.>", "responses.*.to"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for subject, want := range map[string]bool{
-		"_INBOX.a": true, "_INBOX.a.b": true, "_R_.x.y": true, "answers.alice.to": true,
+		"_INBOX.a": true, "_INBOX.a.b": true, "_R_.x.y": true, "responses.alice.to": true,
 		"": false, "_INBOX": false, "_INBOX.": false, "_INBOX..a": false, "._INBOX.a": false, "_INBOXx.a": false, "a._INBOX.b": false,
 		"_INBOX.*": false, "_INBOX.>": false, "_INBOX.a>": false, "_INBOX.a b": false, "_INBOX.a\r\nPUB x": false, "_INBOX.a\x00": false,
-		"work.mail": false, "$JS.API.STREAM.DELETE.jobs": false, "auth.v1.Auth.SignUp": false, "answers.a.b.to": false, "answers.alice": false,
+		"work.mail": false, "$JS.API.STREAM.DELETE.jobs": false, "auth.v1.Auth.SignUp": false, "responses.a.b.to": false, "responses.alice": false,
 		"_INBOX." + strings.Repeat("a", maxSubject): false,
 	} {
 		if got := r.allow(subject); got != want {

@@ -284,7 +284,7 @@ var overloaded = broker.Refuse(errOverloaded)
 // client library's goroutine and must not block.
 func (s *Server) accept(e *endpoint, name string, m *nats.Msg) {
 	switch {
-	case !s.mayAnswer(name, m):
+	case !s.mayRespond(name, m):
 	case len(m.Header) > 0 && !headersFit(m.Header):
 		s.respond(e, m, broker.Refuse(errHeaders), 0)
 	case !s.calls.submit(name, arrival{endpoint: e, msg: m, at: time.Now()}):
@@ -292,10 +292,10 @@ func (s *Server) accept(e *endpoint, name string, m *nats.Msg) {
 	}
 }
 
-// mayAnswer reports whether the reply subject of m, of the client called name, is permitted.
+// mayResponse reports whether the reply subject of m, of the client called name, is permitted.
 // Otherwise m is dropped, because publishing even an error there could be an attack. A request
 // of a client whose name is too long is dropped, too.
-func (s *Server) mayAnswer(name string, m *nats.Msg) bool {
+func (s *Server) mayRespond(name string, m *nats.Msg) bool {
 	switch {
 	case len(name) > maxNameLength:
 		s.drop(m, "name_refused", "the name of its client is longer than 64 bytes")
@@ -345,35 +345,35 @@ func isBare(h nats.Header) bool {
 // respond sends the response to m and counts the call. A response that the NATS server would
 // refuse is replaced by an error. Behind the end of a stream comes an empty message without
 // headers (ADR-47), for which a server with accounts deletes its entry of the reply subject.
-func (s *Server) respond(e *endpoint, m *nats.Msg, answer *broker.Answer, took time.Duration) {
-	err := s.send(m.Reply, answer)
+func (s *Server) respond(e *endpoint, m *nats.Msg, response *broker.Response, took time.Duration) {
+	err := s.send(m.Reply, response)
 	if errors.Is(err, nats.ErrMaxPayload) {
-		s.events.Log(slog.LevelError, "NATS: an answer is larger than the server's max_payload", "bytes", len(answer.Body), "route", e.route.Name())
-		answer = answer.Small()
-		err = s.send(m.Reply, answer)
+		s.events.Log(slog.LevelError, "NATS: a response is larger than the server's max_payload", "bytes", len(response.Body), "route", e.route.Name())
+		response = response.Small()
+		err = s.send(m.Reply, response)
 	}
 	if e.streams() && err == nil {
-		err = s.conns.Load().answers.Publish(m.Reply, nil)
+		err = s.conns.Load().responses.Publish(m.Reply, nil)
 	}
 	if err != nil {
-		s.events.Log(slog.LevelError, "NATS: an answer is lost", "error", err.Error(), "route", e.route.Name())
+		s.events.Log(slog.LevelError, "NATS: a response is lost", "error", err.Error(), "route", e.route.Name())
 	}
-	e.count(answer.Err, took)
+	e.count(response.Err, took)
 }
 
-func (s *Server) send(reply string, answer *broker.Answer) error {
+func (s *Server) send(reply string, response *broker.Response) error {
 	var h nats.Header
-	if len(answer.Header) > 0 {
-		h = make(nats.Header, len(answer.Header)+2)
+	if len(response.Header) > 0 {
+		h = make(nats.Header, len(response.Header)+2)
 	}
-	for _, p := range answer.Header {
+	for _, p := range response.Header {
 		h[p.Key] = []string{p.Value}
 	}
-	if answer.Err != nil {
-		h[micro.ErrorHeader] = []string{answer.Err.Message}
-		h[micro.ErrorCodeHeader] = []string{strconv.Itoa(int(answer.Err.Code))}
+	if response.Err != nil {
+		h[micro.ErrorHeader] = []string{response.Err.Message}
+		h[micro.ErrorCodeHeader] = []string{strconv.Itoa(int(response.Err.Code))}
 	}
-	return s.conns.Load().answers.PublishMsg(&nats.Msg{Subject: reply, Header: h, Data: answer.Body}) //nolint:wrapcheck // the caller looks at it
+	return s.conns.Load().responses.PublishMsg(&nats.Msg{Subject: reply, Header: h, Data: response.Body}) //nolint:wrapcheck // the caller looks at it
 }
 
 func (e *endpoint) count(err *chassi.Error, took time.Duration) {
@@ -411,7 +411,7 @@ func (s *Server) Stop(ctx context.Context) error {
 	case <-ctx.Done():
 		err = errors.Join(err, fmt.Errorf("natsapi: stopped with calls in flight: %s: %w", &s.inFlight, ctx.Err()))
 		s.cancel()
-		select { // calls that watch their context still send their answer
+		select { // calls that watch their context still send their response
 		case <-done:
 		case <-time.After(50 * time.Millisecond):
 		}

@@ -9,7 +9,7 @@ import (
 // Stats returns the statistics of the server. They are zero before Start.
 func (s *Server) Stats() transport.BrokerStats {
 	stats := transport.BrokerStats{
-		Connected: map[string]bool{"requests": false, "answers": false}, Reconnects: map[string]uint64{"requests": 0, "answers": 0},
+		Connected: map[string]bool{"requests": false, "responses": false}, Reconnects: map[string]uint64{"requests": 0, "responses": 0},
 		InFlight: s.inFlight.Len() + s.working.Len(), DeadLettered: make(map[string]uint64),
 	}
 	for _, w := range s.work {
@@ -20,7 +20,7 @@ func (s *Server) Stats() transport.BrokerStats {
 	if cs == nil {
 		return stats
 	}
-	for role, conn := range map[string]*nats.Conn{"requests": cs.requests, "answers": cs.answers, "work": cs.work} {
+	for role, conn := range map[string]*nats.Conn{"requests": cs.requests, "responses": cs.responses, "work": cs.work} {
 		if conn != nil {
 			stats.Connected[role], stats.Reconnects[role] = conn.IsConnected(), conn.Stats().Reconnects
 		}

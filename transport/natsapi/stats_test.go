@@ -43,7 +43,7 @@ func TestStatsAndLogFollowTheConnections(t *testing.T) {
 	}
 	defer stop(t, s)
 	c := dial(t, natsapi.ClientConfig{URL: "nats://me:hunter2@" + p.Addr, Logger: clientLog.logger()})
-	if stats := s.Stats(); !stats.Connected["requests"] || !stats.Connected["answers"] || stats.Consumers == 0 || stats.Reconnects["requests"] != 0 {
+	if stats := s.Stats(); !stats.Connected["requests"] || !stats.Connected["responses"] || stats.Consumers == 0 || stats.Reconnects["requests"] != 0 {
 		t.Errorf("%+v, want two connections and consumers", stats)
 	}
 	jobs, err := client.New(service, c)
@@ -67,12 +67,12 @@ func TestStatsAndLogFollowTheConnections(t *testing.T) {
 	p.Cut()
 	eventually(t, "all are away", func() bool {
 		stats := s.Stats()
-		return !stats.Connected["requests"] && !stats.Connected["answers"] && stats.Consumers == 0 && !c.Stats().Connected["client"]
+		return !stats.Connected["requests"] && !stats.Connected["responses"] && stats.Consumers == 0 && !c.Stats().Connected["client"]
 	})
 	p.Open()
 	eventually(t, "all are back", func() bool {
 		stats := s.Stats()
-		return stats.Connected["requests"] && stats.Reconnects["requests"] == 1 && stats.Reconnects["answers"] == 1 && stats.Consumers > 0 && c.Stats().Reconnects["client"] == 1
+		return stats.Connected["requests"] && stats.Reconnects["requests"] == 1 && stats.Reconnects["responses"] == 1 && stats.Consumers > 0 && c.Stats().Reconnects["client"] == 1
 	})
 	eventually(t, "the end is logged", func() bool { return strings.Contains(log.String(), "NATS: connected again") })
 	if text := log.String(); strings.Count(text, "NATS: disconnected") != 1 || strings.Count(text, "NATS: connected again") != 1 || s.LogsOutage() {

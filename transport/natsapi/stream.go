@@ -117,7 +117,7 @@ func (s *Server) subscribeControl(conn *nats.Conn, client, subject string) error
 	return nil
 }
 
-// cutLast returns what is before and after the last dot of subject.
+// cutLast returns the parts of subject before and after its last dot.
 func cutLast(subject string) (before, last string) {
 	i := strings.LastIndexByte(subject, '.')
 	return subject[:max(i, 0)], subject[i+1:]
@@ -187,7 +187,7 @@ var _ broker.Sender = (*outgoing)(nil)
 func (o *outgoing) Begin(ctx context.Context, call *chassi.Call) (context.Context, error) {
 	ctx, admitted, err := o.server.streams.Open(ctx, call)
 	o.ctx, o.admitted = ctx, admitted
-	return ctx, err //nolint:wrapcheck // is the answer
+	return ctx, err //nolint:wrapcheck // is the response
 }
 
 // Open sends the first message and begins the heartbeats.
@@ -210,7 +210,7 @@ func (o *outgoing) Open(metadata transport.Pairs) error {
 
 // publish sends a message with the number of the last item. The caller holds mu.
 func (o *outgoing) publish(kind string, seq int64, h nats.Header, body []byte) error {
-	conn := o.server.conns.Load().answers
+	conn := o.server.conns.Load().responses
 	if !conn.IsConnected() { // its buffer is for the responses to calls
 		return errUnavailable.WithCause(nats.ErrDisconnected)
 	}
@@ -231,7 +231,7 @@ func (o *outgoing) Send(contentType string, body []byte) error {
 	if err != nil {
 		o.admitted.End(err)
 	}
-	return err //nolint:wrapcheck // is the answer
+	return err //nolint:wrapcheck // is the response
 }
 
 func (o *outgoing) sendItem(contentType string, body []byte) error {
@@ -253,7 +253,7 @@ func (o *outgoing) sendItem(contentType string, body []byte) error {
 // await waits for the client's credit, at most for the time to send an item.
 func (o *outgoing) await() error {
 	if o.mayGo() {
-		return context.Cause(o.ctx) //nolint:wrapcheck // is the answer
+		return context.Cause(o.ctx) //nolint:wrapcheck // is the response
 	}
 	limit := time.NewTimer(o.server.streams.Config().SendTimeout)
 	defer limit.Stop()
@@ -264,7 +264,7 @@ func (o *outgoing) await() error {
 				return nil
 			}
 		case <-o.ctx.Done():
-			return context.Cause(o.ctx) //nolint:wrapcheck // is the answer
+			return context.Cause(o.ctx) //nolint:wrapcheck // is the response
 		case <-limit.C:
 			return transport.ErrStalled
 		}
@@ -319,8 +319,8 @@ func (o *outgoing) beat() {
 	o.timer.Reset(max(min(every-time.Since(o.spoke), silentIntervals*every-silence), time.Millisecond))
 }
 
-// finish sends the end of the stream. Answer is the result of the call.
-func (o *outgoing) finish(answer *broker.Answer) {
+// finish sends the end of the stream. Response is the result of the call.
+func (o *outgoing) finish(response *broker.Response) {
 	o.server.outgoing.remove(o)
 	if o.admitted != nil {
 		o.admitted.Close()
@@ -334,12 +334,12 @@ func (o *outgoing) finish(answer *broker.Answer) {
 	} else {
 		o.timer.Stop()
 	}
-	if answer.Err != nil {
+	if response.Err != nil {
 		kind = kindError
 	} else {
-		answer = &broker.Answer{}
+		response = &broker.Response{}
 	}
-	answer.Header.Set(kindKey, kind)
-	answer.Header.Set(seqKey, seq)
-	o.server.respond(o.arrival.endpoint, o.arrival.msg, answer, o.took)
+	response.Header.Set(kindKey, kind)
+	response.Header.Set(seqKey, seq)
+	o.server.respond(o.arrival.endpoint, o.arrival.msg, response, o.took)
 }

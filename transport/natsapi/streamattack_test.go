@@ -24,7 +24,7 @@ func streamsConfig(t *testing.T) string {
 		t.Fatal(err)
 	}
 	config := strings.NewReplacer(
-		"auth.v1.Auth", "quotes.v1.Quotes", "$REQUESTS_PASSWORD", "authd-requests", "$ANSWERS_PASSWORD", "authd-answers",
+		"auth.v1.Auth", "quotes.v1.Quotes", "$REQUESTS_PASSWORD", "authd-requests", "$RESPONSES_PASSWORD", "authd-responses",
 		"$GATEWAY_PASSWORD", "gateway", "$REPORTS_PASSWORD", "reports",
 	).Replace(string(text))
 	for _, change := range [][2]string{
@@ -83,7 +83,7 @@ func onServersWithAccounts(t *testing.T, test func(t *testing.T, c natsapi.Confi
 			return strings.Replace(n.ClientURL(), "nats://", "nats://"+user+":"+user+"@", 1)
 		}
 		c := natsapi.Config{URL: login("authd-requests"), NamedClients: true, ReplySubjects: []string{"_R_.>"}, Logger: quiet}
-		c.Answers.URL = login("authd-answers")
+		c.Responses.URL = login("authd-responses")
 		test(t, c, func(name string, options ...nats.Option) *nats.Conn {
 			conn, err := nats.Connect(login(name), options...)
 			if err != nil {

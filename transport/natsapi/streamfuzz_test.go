@@ -24,7 +24,7 @@ func TestStreamBeyondTheCredit(t *testing.T) {
 		if items != credit {
 			t.Errorf("%d items of %d bytes are kept", items, size)
 		}
-		wantError(t, "beyond the credit", err, chassi.Internal, "malformed_answer")
+		wantError(t, "beyond the credit", err, chassi.Internal, "malformed_response")
 	}
 }
 

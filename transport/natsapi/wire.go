@@ -19,7 +19,7 @@ type guardedConn struct {
 	line    []byte // the beginning of the one that is being read
 	lines   int    // that were read before
 	payload int    // bytes to come of a message
-	http    bool   // whether the lines are the header of an answer of HTTP
+	http    bool   // whether the lines are the header of a response of HTTP
 	opaque  bool   // whether what comes is not the protocol of NATS
 	err     error
 }

@@ -153,7 +153,7 @@ func (w *worker) attempt(m jetstream.Msg) error {
 		return errors.Join(err, m.Term())
 	}
 	attempts := int(meta.NumDelivered)
-	if attempts > w.queue.MaxAttempts+transport.PoisonMargin { // its calls have crashed the process
+	if attempts > w.queue.MaxAttempts+transport.ExtraDeliveries { // its calls have crashed the process
 		return w.deadLetter(m, attempts, chassi.NewError(chassi.Aborted, "poison", "No attempt at this message finished"))
 	}
 	ctx, cancel := context.WithTimeout(w.server.base, w.queue.Timeout)
@@ -169,24 +169,24 @@ func (w *worker) attempt(m jetstream.Msg) error {
 	if id := in.Get(jetstream.MsgIDHeader); id != "" {
 		in.Set(transport.IdempotencyKey, id)
 	}
-	answer := w.route.Handle(ctx, broker.Request{Arrived: time.Now(), PeerName: "nats:", Header: in, Body: m.Data()})
-	if answer.Err != nil && takenOver.Load() {
+	response := w.route.Handle(ctx, broker.Request{Arrived: time.Now(), PeerName: "nats:", Header: in, Body: m.Data()})
+	if response.Err != nil && takenOver.Load() {
 		return errTakenOver // another instance settles the message
 	}
-	switch w.queue.Classify(answer.Err, attempts) {
+	switch w.queue.Classify(response.Err, attempts) {
 	case transport.Done:
 		return w.acknowledge(m)
 	case transport.Retry:
-		return m.NakWithDelay(max(w.queue.DelayAfter(attempts), answer.Err.RetryAfter))
+		return m.NakWithDelay(max(w.queue.DelayAfter(attempts), response.Err.RetryAfter))
 	default:
-		return w.deadLetter(m, attempts, answer.Err)
+		return w.deadLetter(m, attempts, response.Err)
 	}
 }
 
 // deadLetter moves the message to the dead letters. If it would then exceed the server's limit,
 // first the headers that the work does not need are omitted, then the added ones. A message
 // that is itself too large, because the server's max_payload has been reduced, is redelivered
-// for as long as [transport.PoisonMargin] allows; then its body is dropped.
+// for as long as [transport.ExtraDeliveries] allows; then its body is dropped.
 func (w *worker) deadLetter(m jetstream.Msg, attempts int, why *chassi.Error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.server.base), 5*time.Second)
 	defer cancel()
@@ -260,7 +260,7 @@ func (w *worker) deadLetters(m jetstream.Msg, attempts int, why *chassi.Error) [
 	for _, h := range []nats.Header{full, short, m.Headers()} {
 		letters = append(letters, &nats.Msg{Subject: w.queue.deadSubject, Data: m.Data(), Header: h})
 	}
-	if attempts >= w.queue.MaxAttempts+transport.PoisonMargin {
+	if attempts >= w.queue.MaxAttempts+transport.ExtraDeliveries {
 		cut := maps.Clone(short)
 		cut.Set(droppedKey, strconv.Itoa(len(m.Data())))
 		letters = append(letters, &nats.Msg{Subject: w.queue.deadSubject, Header: cut})

@@ -38,7 +38,7 @@ func testSuccess(t *testing.T, f *fixture) {
 		t.Errorf("the word arrived as %q, want %q", got.Word, want.Word)
 	}
 	if reflect.TypeOf(f.Send) != nil && len(f.Send) > 0 {
-		got.Message.Word = want.Word // an answer has no path
+		got.Message.Word = want.Word // a response has no path
 	}
 	if !got.Message.At.Equal(want.At) {
 		t.Errorf("the time came back as %v", got.Message.At)
@@ -191,7 +191,7 @@ func testDeadlinePropagates(t *testing.T, f *fixture) {
 		t.Errorf("the server's deadline is off by %v", off)
 	}
 	f.service.release()
-	if err := receive(t, answered, "the answer"); err != nil {
+	if err := receive(t, answered, "the response"); err != nil {
 		t.Error(err)
 	}
 }
@@ -209,7 +209,7 @@ func testCancel(t *testing.T, f *fixture) {
 	}()
 	receive(t, f.service.entered, "the call")
 	cancel()
-	if err := receive(t, answered, "the answer"); chassi.ErrorOf(err).Code != chassi.Canceled || !errors.Is(err, context.Canceled) {
+	if err := receive(t, answered, "the response"); chassi.ErrorOf(err).Code != chassi.Canceled || !errors.Is(err, context.Canceled) {
 		t.Errorf("%v, want canceled", err)
 	}
 	if f.transport.Cancels {
@@ -226,8 +226,8 @@ func (f *fixture) with(t *testing.T, pairs ...string) *client.Client {
 				call.In.Set(pairs[i], pairs[i+1])
 			}
 			err := next(ctx, call)
-			if err == nil && call.Endpoint.Name() == "Whoami" && call.Out.Get("x-answer") != "pair of the answer" {
-				t.Errorf("the pair of the answer arrived as %q", call.Out.Get("x-answer"))
+			if err == nil && call.Endpoint.Name() == "Whoami" && call.Out.Get("x-reply") != "pair of the response" {
+				t.Errorf("the pair of the response arrived as %q", call.Out.Get("x-reply"))
 			}
 			return err
 		}
@@ -352,7 +352,8 @@ func testUnknownMethod(t *testing.T, f *fixture) {
 	}
 }
 
-// An endpoint of other transports is neither served nor bound, and its service is.
+// An endpoint that is limited to other transports is neither served nor bound; the other endpoints
+// of its service are.
 func testOtherTransports(t *testing.T, f *fixture) {
 	f.start(t)
 	_, err := client.Invoke[Nothing](bounded(t), f.client, "Elsewhere", &uncarried{})

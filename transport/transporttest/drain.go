@@ -15,14 +15,14 @@ import (
 func testDrain(t *testing.T, f *fixture) {
 	f.start(t)
 	const calls = 10
-	answers := make(chan error, calls)
+	responses := make(chan error, calls)
 	for range calls {
 		go func() {
 			echo, err := client.Invoke[Echo](bounded(t), f.client, "Wait", &Nothing{})
 			if err == nil && echo.Word != "released" {
 				err = fmt.Errorf("answered %+v", echo)
 			}
-			answers <- err
+			responses <- err
 		}()
 	}
 	for range calls {
@@ -49,7 +49,7 @@ func testDrain(t *testing.T, f *fixture) {
 	}
 	f.service.release()
 	for range calls {
-		if err := receive(t, answers, "an answer"); err != nil {
+		if err := receive(t, responses, "a response"); err != nil {
 			t.Errorf("a call in flight: %v", err)
 		}
 	}
@@ -76,7 +76,7 @@ func testDrainGivesUp(t *testing.T, f *fixture) {
 		t.Errorf("%v, want the call counted", err)
 	}
 	_ = receive(t, f.service.ended, "the end of the call's context")
-	if err := receive(t, answered, "the answer"); err == nil {
+	if err := receive(t, answered, "the response"); err == nil {
 		t.Error("a call that was given up was answered with success")
 	}
 }

@@ -55,11 +55,11 @@ func testSilentMiddleware(t *testing.T, f *fixture) {
 
 // A middleware may respond instead of the method.
 func testAnsweringMiddleware(t *testing.T, f *fixture) {
-	answers := func(*chassi.Binding, chassi.Handler) chassi.Handler {
-		return func(_ context.Context, call *chassi.Call) error { return call.Answer(&Echo{Word: "kept"}) }
+	responses := func(*chassi.Binding, chassi.Handler) chassi.Handler {
+		return func(_ context.Context, call *chassi.Call) error { return call.Respond(&Echo{Word: "kept"}) }
 	}
-	f.start(t, func(o *Options) { o.Middleware = append(o.Middleware, answers) })
-	calling, err := client.New(newSuite().endpoints(), f.Caller, answers)
+	f.start(t, func(o *Options) { o.Middleware = append(o.Middleware, responses) })
+	calling, err := client.New(newSuite().endpoints(), f.Caller, responses)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -68,7 +68,7 @@ type Inner struct {
 	Inner *Inner `json:"inner"`
 }
 
-// Echo is the answer to a Message.
+// Echo is the response to a Message.
 type Echo struct {
 	Message Message `json:"message"`
 	Word    string  `json:"word"`
@@ -187,14 +187,14 @@ const hidden = "the hidden cause"
 
 func (*suite) fail(ctx context.Context, f *Failure) (*Nothing, error) {
 	switch f.How {
-	case "answer not ASCII":
-		chassi.CallFrom(ctx).Out.Set("X-Answer", "grüße")
+	case "response not ASCII":
+		chassi.CallFrom(ctx).Out.Set("X-Reply", "grüße")
 		return &Nothing{}, nil
-	case "answer name":
-		chassi.CallFrom(ctx).Out.Set("X Answer", "a")
+	case "response name":
+		chassi.CallFrom(ctx).Out.Set("X Response", "a")
 		return &Nothing{}, nil
-	case "answer too much":
-		chassi.CallFrom(ctx).Out.Set("X-Answer", strings.Repeat("x", 100<<10))
+	case "response too much":
+		chassi.CallFrom(ctx).Out.Set("X-Reply", strings.Repeat("x", 100<<10))
 		return &Nothing{}, nil
 	case "large message":
 		e := theError(chassi.Code(f.Code))
@@ -254,7 +254,7 @@ type Who struct {
 
 func (*suite) whoami(ctx context.Context, _ *Nothing) (*Who, error) {
 	call := chassi.CallFrom(ctx)
-	call.Out.Set("X-Answer", "pair of the answer")
+	call.Out.Set("X-Reply", "pair of the response")
 	return &Who{Subject: call.Principal.Subject, RequestID: call.RequestID, Traceparent: call.In.Get("Traceparent"), Extra: call.In.Get("X-Extra")}, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"os"
 	"reflect"
 	"strings"
 	"sync/atomic"
@@ -264,11 +265,20 @@ func testStreamDeadlines(t *testing.T, f *fixture) {
 }
 
 // A stream without items stays open for longer than the timeouts of calls, and than a client
-// waits for heartbeats.
+// waits for heartbeats. With CHASSI_SOAK it is five minutes, and the default settings.
 func testStreamIdle(t *testing.T, f *fixture) {
-	f.startStreams(t, func(o *Options) { o.Timeout = 300 * time.Millisecond })
-	time.AfterFunc(2*time.Second, func() { close(f.streams.resumed) })
-	items, err := f.all(bounded(t), &WatchRequest{Count: 1, How: "pause"})
+	pause, ctx := 2*time.Second, bounded(t)
+	if os.Getenv("CHASSI_SOAK") != "" {
+		pause, ctx = 5*time.Minute, t.Context()
+	}
+	f.startStreams(t, func(o *Options) {
+		o.Timeout = 300 * time.Millisecond
+		if pause > time.Minute {
+			o.Timeout, o.Streams.Heartbeat = 10*time.Second, 0
+		}
+	})
+	time.AfterFunc(pause, func() { close(f.streams.resumed) })
+	items, err := f.all(ctx, &WatchRequest{Count: 1, How: "pause"})
 	if err != nil || len(items) != 2 || items[1].Number != -1 {
 		t.Errorf("%d items, then %v", len(items), err)
 	}

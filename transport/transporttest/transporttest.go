@@ -37,10 +37,10 @@ type Transport struct {
 type Options struct {
 	Middleware      []chassi.Middleware
 	MaxMessageBytes int // of a request
-	// MaxAnswerBytes, if not 0, is the maximum size of a response that the client or the broker
+	// MaxResponseBytes, if not 0, is the maximum size of a response that the client or the broker
 	// accepts. A broker then refuses larger requests too, but the server does not.
-	MaxAnswerBytes int
-	MaxConcurrent  int // concurrent calls: further ones may wait or be refused
+	MaxResponseBytes int
+	MaxConcurrent    int // concurrent calls: further ones may wait or be refused
 	// Timeout of calls, as middleware.
 	Timeout time.Duration
 	Streams transport.StreamConfig
@@ -82,7 +82,7 @@ func Run(t *testing.T, tr Transport) {
 		{"UnknownFields", testUnknownFields},
 		{"Validation", testValidation},
 		{"TooLarge", testTooLarge},
-		{"AnswerSizes", testAnswerSizes},
+		{"AnswerSizes", testResponseSizes},
 		{"RequestSizes", testRequestSizes},
 		{"LargeErrors", testLargeErrors},
 		{"InvalidMetadata", testInvalidMetadata},

@@ -58,7 +58,7 @@ func testValidation(t *testing.T, f *fixture) {
 	if got := check(&Checked{Word: "w", Age: 18, Color: Color{"canary"}}); f.Send != nil && got != `color there is no color "…"` {
 		t.Errorf("a text that is none: %q", got)
 	}
-	testBoundedAnswer(t, check)
+	testBoundedResponse(t, check)
 	mounts, ok := f.Server.(chassi.Transport)
 	if !ok {
 		t.Fatalf("%T mounts nothing", f.Server)
@@ -86,7 +86,7 @@ func violationsOf(err error) string {
 }
 
 // No response is much larger than its request.
-func testBoundedAnswer(t *testing.T, check func(*Checked) string) {
+func testBoundedResponse(t *testing.T, check func(*Checked) string) {
 	t.Helper()
 	many := Checked{Word: "w", Age: 18, Named: make(map[string]*Part)}
 	for i := range 40 {

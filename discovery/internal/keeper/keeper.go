@@ -163,7 +163,7 @@ func (k *Keeper) tell(err, health error) {
 	log := k.o.Logger.With("registry", k.o.Name, "registration", k.o.Service)
 	if err != nil {
 		if k.failures++; k.failures == 1 {
-			log.Warn("the registry cannot be told: trying on", "error", err.Error())
+			log.Warn("the registry cannot be updated; trying again", "error", err.Error())
 		}
 		return
 	}

@@ -155,7 +155,7 @@ func TestTriesOn(t *testing.T) {
 		if err := k.Stop(t.Context()); err != nil || len(f.got().beats) < 300 {
 			t.Errorf("%v after %d beats", err, len(f.got().beats))
 		}
-		if n := strings.Count(log.String(), "cannot be told"); n != 1 {
+		if n := strings.Count(log.String(), "cannot be updated"); n != 1 {
 			t.Errorf("logged %d times", n)
 		}
 	})

@@ -4,6 +4,23 @@
 
 package queries
 
+type Attachment struct {
+	OrderID   string
+	Version   string
+	Name      string
+	Type      string
+	Size      int64
+	Sha256    string
+	CreatedAt int64
+}
+
+type AttachmentPart struct {
+	Version   string
+	Part      int64
+	Content   []byte
+	CreatedAt int64
+}
+
 type Order struct {
 	ID        string
 	Customer  string

@@ -34,3 +34,27 @@ UPDATE orders SET queued = TRUE WHERE id = $1;
 
 -- name: DeleteOld :execrows
 DELETE FROM orders WHERE status IN ('cancelled', 'rejected') AND created_at < $1;
+
+-- name: InsertPart :exec
+INSERT INTO attachment_parts (version, part, content, created_at) VALUES ($1, $2, $3, $4);
+
+-- name: GetPart :one
+SELECT content FROM attachment_parts WHERE version = $1 AND part = $2;
+
+-- name: DeleteParts :exec
+DELETE FROM attachment_parts WHERE version = $1;
+
+-- name: DeleteUnusedParts :exec
+DELETE FROM attachment_parts WHERE created_at < $1 AND version NOT IN (SELECT version FROM attachments);
+
+-- name: SetAttachment :exec
+INSERT INTO attachments (order_id, version, name, type, size, sha256, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT (order_id) DO UPDATE SET version = excluded.version, name = excluded.name, type = excluded.type,
+  size = excluded.size, sha256 = excluded.sha256, created_at = excluded.created_at;
+
+-- name: GetAttachment :one
+SELECT * FROM attachments WHERE order_id = $1;
+
+-- name: DeleteAttachmentsWithoutOrder :exec
+DELETE FROM attachments WHERE order_id NOT IN (SELECT id FROM orders);

@@ -9,6 +9,15 @@ import (
 	"context"
 )
 
+const deleteAttachmentsWithoutOrder = `-- name: DeleteAttachmentsWithoutOrder :exec
+DELETE FROM attachments WHERE order_id NOT IN (SELECT id FROM orders)
+`
+
+func (q *Queries) DeleteAttachmentsWithoutOrder(ctx context.Context) error {
+	_, err := q.db.ExecContext(ctx, deleteAttachmentsWithoutOrder)
+	return err
+}
+
 const deleteOld = `-- name: DeleteOld :execrows
 DELETE FROM orders WHERE status IN ('cancelled', 'rejected') AND created_at < $1
 `
@@ -19,6 +28,43 @@ func (q *Queries) DeleteOld(ctx context.Context, createdAt int64) (int64, error)
 		return 0, err
 	}
 	return result.RowsAffected()
+}
+
+const deleteParts = `-- name: DeleteParts :exec
+DELETE FROM attachment_parts WHERE version = $1
+`
+
+func (q *Queries) DeleteParts(ctx context.Context, version string) error {
+	_, err := q.db.ExecContext(ctx, deleteParts, version)
+	return err
+}
+
+const deleteUnusedParts = `-- name: DeleteUnusedParts :exec
+DELETE FROM attachment_parts WHERE created_at < $1 AND version NOT IN (SELECT version FROM attachments)
+`
+
+func (q *Queries) DeleteUnusedParts(ctx context.Context, createdAt int64) error {
+	_, err := q.db.ExecContext(ctx, deleteUnusedParts, createdAt)
+	return err
+}
+
+const getAttachment = `-- name: GetAttachment :one
+SELECT order_id, version, name, type, size, sha256, created_at FROM attachments WHERE order_id = $1
+`
+
+func (q *Queries) GetAttachment(ctx context.Context, orderID string) (Attachment, error) {
+	row := q.db.QueryRowContext(ctx, getAttachment, orderID)
+	var i Attachment
+	err := row.Scan(
+		&i.OrderID,
+		&i.Version,
+		&i.Name,
+		&i.Type,
+		&i.Size,
+		&i.Sha256,
+		&i.CreatedAt,
+	)
+	return i, err
 }
 
 const getOrder = `-- name: GetOrder :one
@@ -39,6 +85,22 @@ func (q *Queries) GetOrder(ctx context.Context, id string) (Order, error) {
 		&i.CreatedAt,
 	)
 	return i, err
+}
+
+const getPart = `-- name: GetPart :one
+SELECT content FROM attachment_parts WHERE version = $1 AND part = $2
+`
+
+type GetPartParams struct {
+	Version string
+	Part    int64
+}
+
+func (q *Queries) GetPart(ctx context.Context, arg GetPartParams) ([]byte, error) {
+	row := q.db.QueryRowContext(ctx, getPart, arg.Version, arg.Part)
+	var content []byte
+	err := row.Scan(&content)
+	return content, err
 }
 
 const insertOrder = `-- name: InsertOrder :exec
@@ -66,6 +128,27 @@ func (q *Queries) InsertOrder(ctx context.Context, arg InsertOrderParams) error 
 		arg.Total,
 		arg.Status,
 		arg.Queued,
+		arg.CreatedAt,
+	)
+	return err
+}
+
+const insertPart = `-- name: InsertPart :exec
+INSERT INTO attachment_parts (version, part, content, created_at) VALUES ($1, $2, $3, $4)
+`
+
+type InsertPartParams struct {
+	Version   string
+	Part      int64
+	Content   []byte
+	CreatedAt int64
+}
+
+func (q *Queries) InsertPart(ctx context.Context, arg InsertPartParams) error {
+	_, err := q.db.ExecContext(ctx, insertPart,
+		arg.Version,
+		arg.Part,
+		arg.Content,
 		arg.CreatedAt,
 	)
 	return err
@@ -255,6 +338,36 @@ func (q *Queries) ListOldest(ctx context.Context, arg ListOldestParams) ([]Order
 		return nil, err
 	}
 	return items, nil
+}
+
+const setAttachment = `-- name: SetAttachment :exec
+INSERT INTO attachments (order_id, version, name, type, size, sha256, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT (order_id) DO UPDATE SET version = excluded.version, name = excluded.name, type = excluded.type,
+  size = excluded.size, sha256 = excluded.sha256, created_at = excluded.created_at
+`
+
+type SetAttachmentParams struct {
+	OrderID   string
+	Version   string
+	Name      string
+	Type      string
+	Size      int64
+	Sha256    string
+	CreatedAt int64
+}
+
+func (q *Queries) SetAttachment(ctx context.Context, arg SetAttachmentParams) error {
+	_, err := q.db.ExecContext(ctx, setAttachment,
+		arg.OrderID,
+		arg.Version,
+		arg.Name,
+		arg.Type,
+		arg.Size,
+		arg.Sha256,
+		arg.CreatedAt,
+	)
+	return err
 }
 
 const setQueued = `-- name: SetQueued :exec

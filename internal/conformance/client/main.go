@@ -63,15 +63,15 @@ func run(ctx context.Context, in io.Reader, out io.Writer) error {
 		places <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-places }()
-			answer := answerTo(ctx, r)
+			response := respondTo(ctx, r)
 			mu.Lock()
 			defer mu.Unlock()
-			failed = errors.Join(failed, conformance.WriteFrame(out, answer))
+			failed = errors.Join(failed, conformance.WriteFrame(out, response))
 		})
 	}
 }
 
-func answerTo(ctx context.Context, r *conformance.ClientCompatRequest) *conformance.ClientCompatResponse {
+func respondTo(ctx context.Context, r *conformance.ClientCompatRequest) *conformance.ClientCompatResponse {
 	result, err := call(ctx, r)
 	if err != nil {
 		return &conformance.ClientCompatResponse{TestName: r.TestName, Error: &conformance.ClientError{Message: err.Error()}}
@@ -138,7 +138,7 @@ func call(ctx context.Context, r *conformance.ClientCompatRequest) (*conformance
 	made := &chassi.Call{Binding: b, In: new(transport.Pairs), Out: new(transport.Pairs), Request: request, Response: response}
 	if e.Streams() {
 		made.Stream = chassi.NewStreamState()
-		made.Stream.Deliver = func(item any) bool {
+		made.Stream.Deliver = func(_ context.Context, item any) bool {
 			result.Payloads = append(result.Payloads, payloadOf(item))
 			return r.Cancel == nil || r.Cancel.AfterNumResponses == nil || len(result.Payloads) < int(*r.Cancel.AfterNumResponses)
 		}
@@ -152,8 +152,8 @@ func call(ctx context.Context, r *conformance.ClientCompatRequest) (*conformance
 }
 
 func payloadOf(response any) (payload conformance.Payload) {
-	if answer, ok := response.(*conformance.UnaryResponse); ok && answer.Payload != nil {
-		payload = *answer.Payload
+	if reply, ok := response.(*conformance.UnaryResponse); ok && reply.Payload != nil {
+		payload = *reply.Payload
 	}
 	return payload
 }

@@ -99,7 +99,7 @@ func (p *pair) compare(ctx context.Context, program, dir string) error {
 	for _, name := range slices.Sorted(maps.Keys(worse)) {
 		lines = append(lines, "  "+name+": "+worse[name])
 	}
-	return fmt.Errorf("%s: ours fails what the plain server passes:\n%s", p.name, strings.Join(lines, "\n"))
+	return fmt.Errorf("%s: the server of chassi fails cases that the plain server passes:\n%s", p.name, strings.Join(lines, "\n"))
 }
 
 // compare returns the cases that only the server of this module has failed, with the reasons.

@@ -28,7 +28,7 @@ import (
 )
 
 // serve starts all servers; the cases of gRPC get less time, because many fail by waiting
-// for what grpc-go does not answer. The returned function stops those that run.
+// for what grpc-go does not respond. The returned function stops those that run.
 func serve(ctx context.Context, files certs.Files) (pairs []pair, stop func(), err error) {
 	var s servers
 	for _, f := range []struct {
@@ -59,8 +59,8 @@ func (s *servers) stop() {
 // unread is a path whose requests are rejected without reading their bodies.
 const unread = "/unread"
 
-// answer is the response of every HTTP server.
-func answer(w http.ResponseWriter, r *http.Request) {
+// response is the response of every HTTP server.
+func respond(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == unread {
 		http.NotFound(w, r)
 		return
@@ -74,7 +74,7 @@ var quiet = slog.New(slog.DiscardHandler)
 func (s *servers) httpOurs(ctx context.Context, files certs.Files) string {
 	server, err := httpapi.New(httpapi.Config{Addr: "127.0.0.1:0", TLS: files, H2C: !files.Enabled(), Logger: quiet})
 	if err == nil {
-		err = server.Handle("/{$}", http.HandlerFunc(answer), chassi.Public)
+		err = server.Handle("/{$}", http.HandlerFunc(respond), chassi.Public)
 	}
 	if err == nil {
 		err = server.Start(ctx)
@@ -97,7 +97,7 @@ func stopNow(stop func(context.Context) error) {
 func (s *servers) httpPlain(ctx context.Context, files certs.Files) string {
 	l := s.listen(ctx)
 	server := &http.Server{
-		Handler: http.HandlerFunc(answer), Protocols: new(http.Protocols), ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0),
+		Handler: http.HandlerFunc(respond), Protocols: new(http.Protocols), ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0),
 	}
 	server.Protocols.SetHTTP1(true)
 	server.Protocols.SetHTTP2(true)

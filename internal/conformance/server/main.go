@@ -63,11 +63,11 @@ func run(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err := s.Start(ctx); err != nil {
 		return err
 	}
-	answer := conformance.ServerCompatResponse{Host: "127.0.0.1", Port: uint32(s.Addr().(*net.TCPAddr).Port)}
+	response := conformance.ServerCompatResponse{Host: "127.0.0.1", Port: uint32(s.Addr().(*net.TCPAddr).Port)}
 	if wanted.UseTLS {
-		answer.PEMCert = wanted.ServerCreds.Cert
+		response.PEMCert = wanted.ServerCreds.Cert
 	}
-	if err := conformance.WriteFrame(out, &answer); err != nil {
+	if err := conformance.WriteFrame(out, &response); err != nil {
 		return err
 	}
 	<-ctx.Done()

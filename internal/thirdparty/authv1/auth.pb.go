@@ -222,7 +222,7 @@ func (x *AuthenticateResponse) GetToken() string {
 
 type ValidateTokenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The token to look at.
+	// The token to validate.
 	Token         string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -352,7 +352,7 @@ type MeResponse struct {
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// The e-mail address in its normal form.
 	Email string `protobuf:"bytes,2,opt,name=email,proto3" json:"email,omitempty"`
-	// When the account was made.
+	// When the account was created.
 	CreatedAt     *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=created_at,proto3" json:"created_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -411,9 +411,9 @@ func (x *MeResponse) GetCreatedAt() *timestamppb.Timestamp {
 
 type ChangePasswordRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The password so far.
+	// The current password.
 	OldPassword string `protobuf:"bytes,1,opt,name=old_password,proto3" json:"old_password,omitempty"`
-	// The password from now on.
+	// The new password.
 	NewPassword   string `protobuf:"bytes,2,opt,name=new_password,proto3" json:"new_password,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -546,7 +546,7 @@ func (*JWKSRequest) Descriptor() ([]byte, []int) {
 
 type JWKSResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The keys, newest first; none when tokens are signed with a shared secret.
+	// The keys, newest first. The list is empty if tokens are signed with a shared secret.
 	Keys          []*JWK `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -597,7 +597,7 @@ type JWK struct {
 	Use string `protobuf:"bytes,2,opt,name=use,proto3" json:"use,omitempty"`
 	// EdDSA or ES256.
 	Alg string `protobuf:"bytes,3,opt,name=alg,proto3" json:"alg,omitempty"`
-	// The kid in the header of the tokens it verifies.
+	// The kid in the header of the tokens that the key verifies.
 	Kid string `protobuf:"bytes,4,opt,name=kid,proto3" json:"kid,omitempty"`
 	// Ed25519 or P-256.
 	Crv string `protobuf:"bytes,5,opt,name=crv,proto3" json:"crv,omitempty"`

@@ -31,17 +31,17 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 type AuthClient interface {
-	// Make an account. The answer is the same, in the same time, when there is one for that address already. A call with an Idempotency-Key that is repeated with the same body gets the answer of the first one.
+	// Create an account. The response, and the time that it takes, are the same if the address already has an account. A repeated call with the same Idempotency-Key and body gets the response of the first one.
 	SignUp(ctx context.Context, in *SignUpRequest, opts ...grpc.CallOption) (*SignUpResponse, error)
-	// Get a token for e-mail address and password. An unknown address, a wrong password, and a locked or disabled account all get the same answer.
+	// Get a token for an e-mail address and a password. An unknown address, a wrong password, and a locked or disabled account all get the same response.
 	Authenticate(ctx context.Context, in *AuthenticateRequest, opts ...grpc.CallOption) (*AuthenticateResponse, error)
-	// Tell whose token it is.
+	// Validate a token. The response has the address of its account.
 	ValidateToken(ctx context.Context, in *ValidateTokenRequest, opts ...grpc.CallOption) (*ValidateTokenResponse, error)
-	// Get the account of the caller.
+	// Get the caller's account. The token of the call determines which one it is.
 	Me(ctx context.Context, in *MeRequest, opts ...grpc.CallOption) (*MeResponse, error)
-	// Set the caller's password, and end every token issued before, that of this call included. The answer has a new one.
+	// Change the caller's password. All tokens issued before are revoked, including that of this call; the response has a new one.
 	ChangePassword(ctx context.Context, in *ChangePasswordRequest, opts ...grpc.CallOption) (*ChangePasswordResponse, error)
-	// Get the public keys that verify tokens, as a JWK Set (RFC 7517).
+	// Get the public keys. They verify tokens, and have the form of a JWK Set (RFC 7517).
 	JWKS(ctx context.Context, in *JWKSRequest, opts ...grpc.CallOption) (*JWKSResponse, error)
 }
 
@@ -117,17 +117,17 @@ func (c *authClient) JWKS(ctx context.Context, in *JWKSRequest, opts ...grpc.Cal
 // All implementations must embed UnimplementedAuthServer
 // for forward compatibility.
 type AuthServer interface {
-	// Make an account. The answer is the same, in the same time, when there is one for that address already. A call with an Idempotency-Key that is repeated with the same body gets the answer of the first one.
+	// Create an account. The response, and the time that it takes, are the same if the address already has an account. A repeated call with the same Idempotency-Key and body gets the response of the first one.
 	SignUp(context.Context, *SignUpRequest) (*SignUpResponse, error)
-	// Get a token for e-mail address and password. An unknown address, a wrong password, and a locked or disabled account all get the same answer.
+	// Get a token for an e-mail address and a password. An unknown address, a wrong password, and a locked or disabled account all get the same response.
 	Authenticate(context.Context, *AuthenticateRequest) (*AuthenticateResponse, error)
-	// Tell whose token it is.
+	// Validate a token. The response has the address of its account.
 	ValidateToken(context.Context, *ValidateTokenRequest) (*ValidateTokenResponse, error)
-	// Get the account of the caller.
+	// Get the caller's account. The token of the call determines which one it is.
 	Me(context.Context, *MeRequest) (*MeResponse, error)
-	// Set the caller's password, and end every token issued before, that of this call included. The answer has a new one.
+	// Change the caller's password. All tokens issued before are revoked, including that of this call; the response has a new one.
 	ChangePassword(context.Context, *ChangePasswordRequest) (*ChangePasswordResponse, error)
-	// Get the public keys that verify tokens, as a JWK Set (RFC 7517).
+	// Get the public keys. They verify tokens, and have the form of a JWK Set (RFC 7517).
 	JWKS(context.Context, *JWKSRequest) (*JWKSResponse, error)
 	mustEmbedUnimplementedAuthServer()
 }

@@ -30,8 +30,8 @@ const (
 	discoveryTimeout = 5 * time.Second
 )
 
-// streamControl ends the subjects on which clients control their streams: the words of an
-// instance and of a stream follow the first one.
+// streamControl is the suffix of the subjects on which clients control their streams. Its
+// wildcards match the id of an instance and that of a stream.
 const streamControl = ".stream.*.*"
 
 // The users of this process. Each connection has one purpose and only the permissions for it.
@@ -42,7 +42,7 @@ var (
 		Publish:   nothing,
 		Subscribe: &server.SubjectPermission{Allow: []string{fromPrefix + ">"}},
 	}
-	answerRights = &server.Permissions{
+	responseRights = &server.Permissions{
 		Publish:   &server.SubjectPermission{Allow: []string{"_R_.>"}},
 		Subscribe: nothing,
 	}
@@ -97,8 +97,8 @@ type accounts struct {
 // export configures the responses of a subject: one, or one of each instance if streamed,
 // within timeout. The NATS server drops later responses.
 type export struct {
-	answers server.ServiceRespType
-	timeout time.Duration
+	responses server.ServiceRespType
+	timeout   time.Duration
 }
 
 var _ server.Authentication = (*accounts)(nil)
@@ -174,7 +174,7 @@ func exported(name, subject string) string { return fromPrefix + name + "." + su
 // link maps subject of a client's account to the service's account.
 func (a *accounts) link(name string, account *server.Account, subject string, e export) error {
 	to := exported(name, subject)
-	err := a.service.AddServiceExportWithResponse(to, e.answers, nil) // resets the threshold
+	err := a.service.AddServiceExportWithResponse(to, e.responses, nil) // resets the threshold
 	if err == nil {
 		err = a.service.SetServiceExportResponseThreshold(to, e.timeout)
 	}

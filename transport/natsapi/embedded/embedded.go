@@ -34,7 +34,7 @@ type Config struct {
 	MaxConnections          int           `config:"max_connections" default:"1000" min:"1" help:"maximum number of connections"`
 	MaxConnectionsPerClient int           `config:"max_connections_per_client" default:"20" min:"1" help:"maximum number of connections of one client; further ones are rejected"`
 	MaxUnansweredPerClient  int           `config:"max_unanswered_per_client" default:"10000" min:"1" help:"maximum number of requests of one client without a response; a client with more is disconnected, and rejected until enough have ended"`
-	AnswerTimeout           time.Duration `config:"answer_timeout" default:"15s" min:"1s" help:"maximum time of a call, after which its response is dropped; at least 5 s more than the longest timeout of an endpoint"`
+	ResponseTimeout         time.Duration `config:"response_timeout" default:"15s" min:"1s" help:"maximum time of a call, after which its response is dropped; at least 5 s more than the longest timeout of an endpoint"`
 	MaxSubscriptions        int           `config:"max_subscriptions" default:"1000" min:"1" help:"maximum number of subscriptions of one connection"`
 	MaxPayload              int           `config:"max_payload" default:"1048576" min:"1024" max:"8388608" help:"maximum size of a message with its headers in bytes; a client that sends a larger one is disconnected"`
 	MaxPendingBytes         int           `config:"max_pending_bytes" default:"33554432" min:"65536" help:"maximum number of bytes that are buffered for one connection; with more it is disconnected"`
@@ -49,7 +49,7 @@ const (
 	authTimeout    = 2 * time.Second // from connecting to authentication
 	pingInterval   = 20 * time.Second
 	maxPingsOut    = 3
-	answerSlack    = 5 * time.Second // from the end of a call's timeout to that of its response
+	responseSlack  = 5 * time.Second // from the end of a call's timeout to that of its response
 	maxControlLine = 4096            // bytes of a protocol line: subjects and the CONNECT message
 	maxPayload     = 8 << 20         // the maximum of Config.MaxPayload
 )
@@ -60,7 +60,7 @@ func (c Config) withDefaults() Config {
 	c.MaxConnections = cmp.Or(c.MaxConnections, 1000)
 	c.MaxConnectionsPerClient = cmp.Or(c.MaxConnectionsPerClient, 20)
 	c.MaxUnansweredPerClient = cmp.Or(c.MaxUnansweredPerClient, 10_000)
-	c.AnswerTimeout = cmp.Or(c.AnswerTimeout, 15*time.Second)
+	c.ResponseTimeout = cmp.Or(c.ResponseTimeout, 15*time.Second)
 	c.MaxSubscriptions = cmp.Or(c.MaxSubscriptions, 1000)
 	c.MaxPayload = cmp.Or(c.MaxPayload, 1<<20)
 	c.MaxPendingBytes = cmp.Or(c.MaxPendingBytes, 32<<20)
@@ -79,7 +79,7 @@ type Server struct {
 	accounts *accounts
 
 	// Keys of the process's users, created at the start.
-	requests, answers, work nkeys.KeyPair
+	requests, responses, work nkeys.KeyPair
 
 	stopWatch context.CancelFunc
 	watching  sync.WaitGroup
@@ -175,7 +175,7 @@ func (s *Server) admit(n *server.Server) (first string, err error) {
 	for name, own := range map[string]struct {
 		key    *nkeys.KeyPair
 		rights *server.Permissions
-	}{"requests": {&s.requests, requestRights}, "answers": {&s.answers, answerRights}, "work": {&s.work, workRights}} {
+	}{"requests": {&s.requests, requestRights}, "responses": {&s.responses, responseRights}, "work": {&s.work, workRights}} {
 		if *own.key, err = a.addOwn(name, own.rights); err != nil {
 			return "", err
 		}
@@ -267,24 +267,24 @@ func (s *Server) URL() string {
 
 // Serve permits clients to call subjects, whose calls take at most longest. The server forwards
 // a request of the client NAME as from.NAME.SUBJECT. It drops a response after
-// Config.AnswerTimeout or longest plus 5 seconds, whichever is longer. Serve may be called
+// Config.ResponseTimeout or longest plus 5 seconds, whichever is longer. Serve may be called
 // again, with further subjects.
 func (s *Server) Serve(subjects []string, longest time.Duration) error {
 	if s.nats.Load() == nil {
 		return errNotStarted
 	}
-	timeout := max(s.config.AnswerTimeout, longest+answerSlack)
+	timeout := max(s.config.ResponseTimeout, longest+responseSlack)
 	return s.accounts.export(export{server.Singleton, timeout}, subjects...)
 }
 
 // ServeStreams permits clients to open the streams subjects, as Serve does for other calls, and
 // to publish to SUBJECT.stream.*.*. The server drops the messages of a stream after a silence
-// that is longer than Config.AnswerTimeout, longest plus 5 seconds, and silence.
+// that is longer than Config.ResponseTimeout, longest plus 5 seconds, and silence.
 func (s *Server) ServeStreams(subjects []string, longest, silence time.Duration) error {
 	if s.nats.Load() == nil {
 		return errNotStarted
 	}
-	timeout := max(s.config.AnswerTimeout, longest+answerSlack, silence)
+	timeout := max(s.config.ResponseTimeout, longest+responseSlack, silence)
 	if err := s.accounts.export(export{server.Streamed, timeout}, subjects...); err != nil {
 		return err
 	}
@@ -292,7 +292,7 @@ func (s *Server) ServeStreams(subjects []string, longest, silence time.Duration)
 	for i, subject := range subjects {
 		control[i] = subject + streamControl
 	}
-	return s.accounts.export(export{server.Singleton, s.config.AnswerTimeout}, control...)
+	return s.accounts.export(export{server.Singleton, s.config.ResponseTimeout}, control...)
 }
 
 // Clients reports the present clients and later changes; see the interface Broker of package
@@ -308,8 +308,8 @@ func (s *Server) Clients(added func(name string) error, removed func(name string
 // user that may only receive requests.
 func (s *Server) RequestOptions() []nats.Option { return s.connectAs(&s.requests) }
 
-// AnswerOptions returns the connection options of the user that sends responses.
-func (s *Server) AnswerOptions() []nats.Option { return s.connectAs(&s.answers) }
+// ResponseOptions returns the connection options of the user that sends responses.
+func (s *Server) ResponseOptions() []nats.Option { return s.connectAs(&s.responses) }
 
 // WorkOptions returns the connection options of the user of work queues.
 func (s *Server) WorkOptions() []nats.Option { return s.connectAs(&s.work) }

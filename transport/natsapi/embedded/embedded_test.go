@@ -77,10 +77,10 @@ func start(t *testing.T, c Config) *running {
 	if err := r.Serve([]string{"echo"}, 0); err != nil {
 		t.Fatal(err)
 	}
-	answers := r.inProcess(t, r.AnswerOptions())
+	responses := r.inProcess(t, r.ResponseOptions())
 	stop, err := r.Clients(func(name string) error {
 		requests := r.inProcess(t, r.RequestOptions())
-		if _, err := requests.Subscribe("from."+name+".echo", func(m *nats.Msg) { _ = answers.Publish(m.Reply, m.Data) }); err != nil {
+		if _, err := requests.Subscribe("from."+name+".echo", func(m *nats.Msg) { _ = responses.Publish(m.Reply, m.Data) }); err != nil {
 			return err
 		}
 		return requests.Flush()
@@ -267,9 +267,9 @@ func TestConnectionsHaveOnePurpose(t *testing.T) {
 		options            []nats.Option
 		publish, subscribe []string // that are refused
 	}{
-		"requests": {r.RequestOptions(), []string{"_INBOX.x", "_R_.x", "from.gateway.echo", "work.jobs", "$JS.API.INFO", "$SRV.PING", "$SYS.REQ.SERVER.PING"}, []string{">", "_INBOX.>", "_R_.>", "$JS.>", "work.>"}},
-		"answers":  {r.AnswerOptions(), []string{"_INBOX.x", "from.gateway.echo", "work.jobs", "$JS.API.INFO", "$SYS.REQ.SERVER.PING"}, []string{">", "_INBOX.>", "_R_.>", "from.>", "$SRV.>"}},
-		"work":     {r.WorkOptions(), []string{"_INBOX.x", "_R_.x", "from.gateway.echo", "$SYS.REQ.SERVER.PING"}, []string{">", "_R_.>", "from.>", "$SRV.>", "work.>"}},
+		"requests":  {r.RequestOptions(), []string{"_INBOX.x", "_R_.x", "from.gateway.echo", "work.jobs", "$JS.API.INFO", "$SRV.PING", "$SYS.REQ.SERVER.PING"}, []string{">", "_INBOX.>", "_R_.>", "$JS.>", "work.>"}},
+		"responses": {r.ResponseOptions(), []string{"_INBOX.x", "from.gateway.echo", "work.jobs", "$JS.API.INFO", "$SYS.REQ.SERVER.PING"}, []string{">", "_INBOX.>", "_R_.>", "from.>", "$SRV.>"}},
+		"work":      {r.WorkOptions(), []string{"_INBOX.x", "_R_.x", "from.gateway.echo", "$SYS.REQ.SERVER.PING"}, []string{">", "_R_.>", "from.>", "$SRV.>", "work.>"}},
 	} {
 		refused := make(chan string, 100)
 		conn := r.inProcess(t, append(user.options, nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err.Error() })))
@@ -362,7 +362,7 @@ func (c *tap) Dial(network, addr string) (conn net.Conn, err error) {
 	return c.Conn, err
 }
 
-// A client that does not read its answers is disconnected, without an effect on other clients.
+// A client that does not read its responses is disconnected, without an effect on other clients.
 func TestSlowReaderIsDisconnected(t *testing.T) {
 	t.Parallel()
 	r := start(t, Config{MaxPendingBytes: 1 << 20, WriteTimeout: 200 * time.Millisecond})
@@ -387,7 +387,7 @@ func TestSlowReaderIsDisconnected(t *testing.T) {
 			if conn.PublishRequest("echo", "_INBOX.x", body) != nil {
 				return
 			}
-			_ = conn.FlushTimeout(time.Millisecond) // its answer may have been on its way when reading ended
+			_ = conn.FlushTimeout(time.Millisecond) // its response may have been on its way when reading ended
 		}
 	}()
 	eventually(t, "it is disconnected", func() bool { return r.connections("gateway") == 0 })

@@ -84,7 +84,7 @@ func (a *accounts) limit(name string, n int) {
 	switch refused := u.refuses(name); {
 	case n > u.max:
 		if !refused {
-			a.logger.Warn("NATS client disconnected: too many requests without an answer",
+			a.logger.Warn("NATS client disconnected: too many requests without a response",
 				"client", name, "requests", n, "max_unanswered_per_client", u.max)
 		}
 		u.refused[name] = n

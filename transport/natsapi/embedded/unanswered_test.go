@@ -28,12 +28,12 @@ func (r *running) silent(t *testing.T) {
 	}
 }
 
-// A client whose requests get no answer fills the server's table of expected answers to its
+// A client whose requests get no response fills the server's table of expected responses to its
 // bound. Then it is disconnected, and refused until its entries have ended. Another client
 // is served meanwhile.
-func TestRequestsWithoutAnAnswerAreBounded(t *testing.T) {
+func TestRequestsWithoutAResponseAreBounded(t *testing.T) {
 	t.Parallel()
-	r := start(t, Config{MaxUnansweredPerClient: 100, AnswerTimeout: 2 * time.Second})
+	r := start(t, Config{MaxUnansweredPerClient: 100, ResponseTimeout: 2 * time.Second})
 	r.silent(t)
 	conn, err := r.dial(t, "gateway")
 	if err != nil {
@@ -68,14 +68,14 @@ func TestRequestsWithoutAnAnswerAreBounded(t *testing.T) {
 	if n := r.accounts.service.NumPendingAllResponses(); n > 100 {
 		t.Errorf("%d entries are left", n)
 	}
-	if log := r.log.String(); strings.Count(log, "too many requests without an answer") != 1 || !strings.Contains(log, "client=gateway") {
+	if log := r.log.String(); strings.Count(log, "too many requests without a response") != 1 || !strings.Contains(log, "client=gateway") {
 		t.Errorf("not logged once:\n%s", log)
 	}
 }
 
 // A client that floods the server and connects again as soon as it can adds no more entries
 // after it has been disconnected than the server had read already.
-func TestFloodWithoutAnswersIsCutOff(t *testing.T) {
+func TestFloodWithoutResponsesIsCutOff(t *testing.T) {
 	t.Parallel()
 	r := start(t, Config{MaxUnansweredPerClient: 1000})
 	r.silent(t)
@@ -112,12 +112,12 @@ func TestFloodWithoutAnswersIsCutOff(t *testing.T) {
 	senders.Wait()
 }
 
-// The server expects the answer to a call for longer than the longest deadline, and answers
+// The server expects the response to a call for longer than the longest deadline, and responses
 // of the discovery for 5 seconds, for clients that are added later too. Its own default is
 // two minutes.
-func TestAnswersAreExpectedForABoundedTime(t *testing.T) {
+func TestResponsesAreExpectedForABoundedTime(t *testing.T) {
 	t.Parallel()
-	r := start(t, Config{AnswerTimeout: 7 * time.Second})
+	r := start(t, Config{ResponseTimeout: 7 * time.Second})
 	if err := r.Serve([]string{"long"}, time.Minute); err != nil {
 		t.Fatal(err)
 	}

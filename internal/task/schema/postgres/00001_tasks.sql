@@ -117,7 +117,8 @@ CREATE TABLE chassi_runs (
     started_at BIGINT NOT NULL,
     ended_at   BIGINT NOT NULL,
     outcome    TEXT   NOT NULL,
-    error      TEXT   NOT NULL
+    error      TEXT   NOT NULL,
+    PRIMARY KEY (job, run_id)
 );
 
 CREATE INDEX chassi_runs_job ON chassi_runs (job, started_at);

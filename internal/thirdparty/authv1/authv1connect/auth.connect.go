@@ -51,17 +51,17 @@ const (
 
 // AuthClient is a client for the auth.v1.Auth service.
 type AuthClient interface {
-	// Make an account. The answer is the same, in the same time, when there is one for that address already. A call with an Idempotency-Key that is repeated with the same body gets the answer of the first one.
+	// Create an account. The response, and the time that it takes, are the same if the address already has an account. A repeated call with the same Idempotency-Key and body gets the response of the first one.
 	SignUp(context.Context, *connect.Request[authv1.SignUpRequest]) (*connect.Response[authv1.SignUpResponse], error)
-	// Get a token for e-mail address and password. An unknown address, a wrong password, and a locked or disabled account all get the same answer.
+	// Get a token for an e-mail address and a password. An unknown address, a wrong password, and a locked or disabled account all get the same response.
 	Authenticate(context.Context, *connect.Request[authv1.AuthenticateRequest]) (*connect.Response[authv1.AuthenticateResponse], error)
-	// Tell whose token it is.
+	// Validate a token. The response has the address of its account.
 	ValidateToken(context.Context, *connect.Request[authv1.ValidateTokenRequest]) (*connect.Response[authv1.ValidateTokenResponse], error)
-	// Get the account of the caller.
+	// Get the caller's account. The token of the call determines which one it is.
 	Me(context.Context, *connect.Request[authv1.MeRequest]) (*connect.Response[authv1.MeResponse], error)
-	// Set the caller's password, and end every token issued before, that of this call included. The answer has a new one.
+	// Change the caller's password. All tokens issued before are revoked, including that of this call; the response has a new one.
 	ChangePassword(context.Context, *connect.Request[authv1.ChangePasswordRequest]) (*connect.Response[authv1.ChangePasswordResponse], error)
-	// Get the public keys that verify tokens, as a JWK Set (RFC 7517).
+	// Get the public keys. They verify tokens, and have the form of a JWK Set (RFC 7517).
 	JWKS(context.Context, *connect.Request[authv1.JWKSRequest]) (*connect.Response[authv1.JWKSResponse], error)
 }
 
@@ -160,17 +160,17 @@ func (c *authClient) JWKS(ctx context.Context, req *connect.Request[authv1.JWKSR
 
 // AuthHandler is an implementation of the auth.v1.Auth service.
 type AuthHandler interface {
-	// Make an account. The answer is the same, in the same time, when there is one for that address already. A call with an Idempotency-Key that is repeated with the same body gets the answer of the first one.
+	// Create an account. The response, and the time that it takes, are the same if the address already has an account. A repeated call with the same Idempotency-Key and body gets the response of the first one.
 	SignUp(context.Context, *connect.Request[authv1.SignUpRequest]) (*connect.Response[authv1.SignUpResponse], error)
-	// Get a token for e-mail address and password. An unknown address, a wrong password, and a locked or disabled account all get the same answer.
+	// Get a token for an e-mail address and a password. An unknown address, a wrong password, and a locked or disabled account all get the same response.
 	Authenticate(context.Context, *connect.Request[authv1.AuthenticateRequest]) (*connect.Response[authv1.AuthenticateResponse], error)
-	// Tell whose token it is.
+	// Validate a token. The response has the address of its account.
 	ValidateToken(context.Context, *connect.Request[authv1.ValidateTokenRequest]) (*connect.Response[authv1.ValidateTokenResponse], error)
-	// Get the account of the caller.
+	// Get the caller's account. The token of the call determines which one it is.
 	Me(context.Context, *connect.Request[authv1.MeRequest]) (*connect.Response[authv1.MeResponse], error)
-	// Set the caller's password, and end every token issued before, that of this call included. The answer has a new one.
+	// Change the caller's password. All tokens issued before are revoked, including that of this call; the response has a new one.
 	ChangePassword(context.Context, *connect.Request[authv1.ChangePasswordRequest]) (*connect.Response[authv1.ChangePasswordResponse], error)
-	// Get the public keys that verify tokens, as a JWK Set (RFC 7517).
+	// Get the public keys. They verify tokens, and have the form of a JWK Set (RFC 7517).
 	JWKS(context.Context, *connect.Request[authv1.JWKSRequest]) (*connect.Response[authv1.JWKSResponse], error)
 }
 

@@ -16,9 +16,9 @@ import (
 	"github.com/chassi-go/chassi/schema/gotype"
 )
 
-// answerPlan is the plan for the fields of a response struct that HTTP does not carry as JSON. It is
+// responsePlan is the plan for the fields of a response struct that HTTP does not carry as JSON. It is
 // nil for a struct without such fields.
-type answerPlan struct {
+type responsePlan struct {
 	headers, cookies []param
 	status           *param
 	statuses         []int
@@ -34,17 +34,20 @@ var reservedHeaders = []string{
 	"X-Content-Type-Options", "X-Request-Id",
 }
 
+// unfitStatuses are about the transfer of the response, or about a form that it was sent from.
+var unfitStatuses = []int{http.StatusResetContent, http.StatusPartialContent, http.StatusNotModified}
+
 func isReserved(name string) bool {
 	return slices.Contains(reservedHeaders, name) || strings.HasPrefix(name, "Access-Control-")
 }
 
-// planAnswer plans the fields of a response struct.
-func planAnswer(response reflect.Type) (*answerPlan, error) {
+// planResponse plans the fields of a response struct.
+func planResponse(response reflect.Type) (*responsePlan, error) {
 	described, err := gotype.Of(response)
 	if err != nil {
 		return nil, err //nolint:wrapcheck // says which field
 	}
-	a := &answerPlan{members: make(map[string]bool), hasBody: described.Rest != nil}
+	a := &responsePlan{members: make(map[string]bool), hasBody: described.Rest != nil}
 	for i := range described.Fields {
 		f := &described.Fields[i]
 		if err := a.add(f); err != nil {
@@ -60,7 +63,7 @@ func planAnswer(response reflect.Type) (*answerPlan, error) {
 	return a, nil
 }
 
-func (a *answerPlan) add(f *gotype.Field) (err error) {
+func (a *responsePlan) add(f *gotype.Field) (err error) {
 	field := param{source: f.Source, name: f.Param, index: f.Index, indirect: f.Indirect}
 	switch {
 	case f.Type.Kind == gotype.File && (a.file != nil || f.Source != "" || f.Indirect):
@@ -103,15 +106,15 @@ func (a *answerPlan) add(f *gotype.Field) (err error) {
 	}
 }
 
-func (a *answerPlan) addStatus(field param, f *gotype.Field) error {
+func (a *responsePlan) addStatus(field param, f *gotype.Field) error {
 	if a.status != nil || f.Type.Go.Kind() != reflect.Int {
 		return errors.New("a response has at most one status, an int")
 	}
 	a.status = &field
 	for text := range strings.SplitSeq(f.Param, ",") {
 		n, err := strconv.Atoi(text)
-		if err != nil || n < 200 || n > 399 || n == http.StatusNotModified || n == http.StatusPartialContent {
-			return fmt.Errorf("the tag status:%q: want numbers from 200 to 399 without 206 and 304, separated by commas", f.Param)
+		if err != nil || n < 200 || n > 399 || slices.Contains(unfitStatuses, n) {
+			return fmt.Errorf("the tag status:%q: want numbers from 200 to 399 without 205, 206 and 304, separated by commas", f.Param)
 		}
 		a.statuses = append(a.statuses, n)
 	}
@@ -119,7 +122,7 @@ func (a *answerPlan) addStatus(field param, f *gotype.Field) error {
 }
 
 // write sets the headers and cookies of response, and returns its status, 0 for the default.
-func (a *answerPlan) write(response reflect.Value, h http.Header) (status int, err error) {
+func (a *responsePlan) write(response reflect.Value, h http.Header) (status int, err error) {
 	if a.status != nil {
 		if status = int(a.status.in(response, true).Int()); status != 0 && !slices.Contains(a.statuses, status) {
 			return 0, fmt.Errorf("the status is %d, want one of its tag, %v", status, a.statuses)
@@ -138,7 +141,11 @@ func (a *answerPlan) write(response reflect.Value, h http.Header) (status int, e
 		if err != nil {
 			return 0, fmt.Errorf("the header %s: %w", f.name, err)
 		}
-		if texts != nil {
+		switch {
+		case texts == nil:
+		case f.name == "Vary":
+			addVary(h, texts) // to that of CORS
+		default:
 			h[f.name] = texts
 		}
 	}
@@ -169,7 +176,7 @@ func (f *param) writeCookie(response reflect.Value, h http.Header) error {
 }
 
 // read sets the fields from the response that a client has got.
-func (a *answerPlan) read(response reflect.Value, from *http.Response) error {
+func (a *responsePlan) read(response reflect.Value, from *http.Response) error {
 	if a.status != nil {
 		a.status.in(response, true).SetInt(int64(from.StatusCode))
 	}
@@ -201,7 +208,7 @@ func (a *answerPlan) read(response reflect.Value, from *http.Response) error {
 }
 
 // fileOf returns the file of a response, nil without one.
-func (a *answerPlan) fileOf(response reflect.Value) *chassi.File {
+func (a *responsePlan) fileOf(response reflect.Value) *chassi.File {
 	if a.file == nil {
 		return nil
 	}
@@ -210,7 +217,7 @@ func (a *answerPlan) fileOf(response reflect.Value) *chassi.File {
 }
 
 // strip removes the members from the JSON object b that are sent as headers.
-func (a *answerPlan) strip(b []byte) ([]byte, error) {
+func (a *responsePlan) strip(b []byte) ([]byte, error) {
 	if len(a.members) == 0 {
 		return b, nil
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/chassi-go/chassi/internal/broker"
 )
 
-// answers sends responses over a connection of its own, so that a connection error caused by a
+// responses sends responses over a connection of its own, so that a connection error caused by a
 // reply address does not affect consumers.
 //
 // RabbitMQ closes a connection that publishes to a direct reply-to address with an unknown
@@ -24,13 +24,13 @@ import (
 //
 // A response that may exceed the broker's max_message_size is a trial, too; if the broker
 // refuses it, the client gets a small error response.
-type answers struct {
+type responses struct {
 	link   *link
 	sizes  *sizes
 	url    string
 	warn   func(msg string, args ...any)
 	count  func(event string)
-	trials chan answer
+	trials chan response
 	quit   chan struct{}
 	trying sync.WaitGroup
 	banned map[string]time.Time // until when users get no trial; used only by tryAll
@@ -57,20 +57,20 @@ func (n nodes) has(node string) bool {
 	return ok
 }
 
-// answer is a response to send.
-type answer struct {
+// response is a response to send.
+type response struct {
 	to     replyTo
 	user   string // the user of the request
 	route  string
-	result *broker.Answer
+	result *broker.Response
 	id     string // the correlation id
 }
 
 // publishing returns the message: the response, or a small error if the broker is known to
 // refuse its size.
-func (a *answers) publishing(m *answer) amqp.Publishing {
+func (a *responses) publishing(m *response) amqp.Publishing {
 	if a.sizes.exceeds(len(m.result.Body)) {
-		a.warn("AMQP: an answer is larger than the broker's max_message_size", "bytes", len(m.result.Body),
+		a.warn("AMQP: a response is larger than the broker's max_message_size", "bytes", len(m.result.Body),
 			"max_message_size", a.sizes.limit.Load(), "route", m.route)
 		m.result = m.result.Small()
 	}
@@ -80,32 +80,32 @@ func (a *answers) publishing(m *answer) amqp.Publishing {
 }
 
 const (
-	answersPatience = 2 * time.Second // to wait for a lost connection, or for a free trial
-	trialTimeout    = 5 * time.Second // for one trial
-	trialBan        = time.Minute     // after a failed one
-	maxKnownNodes   = 1000            // more than any cluster has
-	maxBanned       = 1000            // users; beyond that the earliest ban to end is removed
+	responsesPatience = 2 * time.Second // to wait for a lost connection, or for a free trial
+	trialTimeout      = 5 * time.Second // for one trial
+	trialBan          = time.Minute     // after a failed one
+	maxKnownNodes     = 1000            // more than any cluster has
+	maxBanned         = 1000            // users; beyond that the earliest ban to end is removed
 )
 
 var (
-	errAnswersBlocked = errors.New("the broker currently accepts no messages")
-	errAnswersLost    = errors.New("the connection for responses is lost")
-	errInterrupted    = errors.New("the connection for responses was lost during the call")
-	errBanned         = errors.New("an earlier reply address of this client was invalid")
-	errTrialsFull     = errors.New("too many responses wait for the connection of their node")
+	errResponsesBlocked = errors.New("the broker currently accepts no messages")
+	errResponsesLost    = errors.New("the connection for responses is lost")
+	errInterrupted      = errors.New("the connection for responses was lost during the call")
+	errBanned           = errors.New("an earlier reply address of this client was invalid")
+	errTrialsFull       = errors.New("too many responses wait for the connection of their node")
 )
 
-func newAnswers(c *Config, l *link, s *sizes, warn func(string, ...any)) *answers {
-	a := &answers{
-		link: l, sizes: s, url: c.Answers.URL, warn: warn, count: c.Observe,
-		trials: make(chan answer, c.MaxConcurrent), quit: make(chan struct{}), back: make(chan struct{}),
+func newResponses(c *Config, l *link, s *sizes, warn func(string, ...any)) *responses {
+	a := &responses{
+		link: l, sizes: s, url: c.Responses.URL, warn: warn, count: c.Observe,
+		trials: make(chan response, c.MaxConcurrent), quit: make(chan struct{}), back: make(chan struct{}),
 		banned: make(map[string]time.Time), proven: make(nodes),
 	}
 	l.use = a.use
 	return a
 }
 
-func (a *answers) start(ctx context.Context) error {
+func (a *responses) start(ctx context.Context) error {
 	if err := a.link.start(ctx); err != nil {
 		return err
 	}
@@ -114,14 +114,14 @@ func (a *answers) start(ctx context.Context) error {
 }
 
 // stop sends the waiting responses and disconnects.
-func (a *answers) stop() {
+func (a *responses) stop() {
 	close(a.quit)
 	a.trying.Wait()
 	a.link.stop()
 }
 
 // use starts to use a new connection, if its account may send responses.
-func (a *answers) use(conn *amqp.Connection) (<-chan struct{}, error) {
+func (a *responses) use(conn *amqp.Connection) (<-chan struct{}, error) {
 	if err := a.check(conn); err != nil {
 		return nil, err
 	}
@@ -146,7 +146,7 @@ func (a *answers) use(conn *amqp.Connection) (<-chan struct{}, error) {
 
 // check verifies that the account may send responses, with a message that the broker drops
 // because its direct reply-to name has no address.
-func (a *answers) check(conn *amqp.Connection) error {
+func (a *responses) check(conn *amqp.Connection) error {
 	ctx, cancel := context.WithTimeout(context.Background(), trialTimeout)
 	defer cancel()
 	ch, err := conn.Channel()
@@ -160,7 +160,7 @@ func (a *answers) check(conn *amqp.Connection) error {
 	}
 	if refusal := <-closed; refusal != nil && refusal.Code == amqp.AccessRefused {
 		account := accountOf(a.url)
-		return &setupError{fmt.Sprintf("answers: user %q may not write to the exchange amq.default; grant it: %s",
+		return &setupError{fmt.Sprintf("responses: user %q may not write to the exchange amq.default; grant it: %s",
 			account.user, account.grant(nothing, exactly("amq.default"), nothing)), refusal}
 	}
 	return err
@@ -168,7 +168,7 @@ func (a *answers) check(conn *amqp.Connection) error {
 
 // drop marks a channel as lost. The known nodes are cleared, because one of them may have been
 // the cause.
-func (a *answers) drop(ch *amqp.Channel) {
+func (a *responses) drop(ch *amqp.Channel) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.channel == ch {
@@ -178,7 +178,7 @@ func (a *answers) drop(ch *amqp.Channel) {
 
 // send sends a response, or counts and logs that it is lost. It retries once if the connection
 // was lost before the response was published.
-func (a *answers) send(m *answer) {
+func (a *responses) send(m *response) {
 	err := a.attempt(m)
 	if errors.Is(err, errInterrupted) {
 		err = a.attempt(m)
@@ -188,19 +188,19 @@ func (a *answers) send(m *answer) {
 	}
 }
 
-func (a *answers) lost(m *answer, err error) {
-	a.count(EventAnswerLost)
-	a.warn("AMQP: an answer is lost", "error", err.Error(), "route", m.route, "reply_to", short(m.to.address), "user_id", short(m.user))
+func (a *responses) lost(m *response, err error) {
+	a.count(EventResponseLost)
+	a.warn("AMQP: a response is lost", "error", err.Error(), "route", m.route, "reply_to", short(m.to.address), "user_id", short(m.user))
 }
 
-func (a *answers) attempt(m *answer) error {
+func (a *responses) attempt(m *response) error {
 	p := a.publishing(m)
 	ch, end, known := a.current(m.to.node)
 	switch {
 	case ch == nil:
-		return errAnswersLost
+		return errResponsesLost
 	case a.link.isBlocked():
-		return errAnswersBlocked
+		return errResponsesBlocked
 	case known && a.sizes.fits(len(p.Body)):
 		if err := ch.Publish("", m.to.address, false, false, p); err != nil {
 			end()
@@ -208,7 +208,7 @@ func (a *answers) attempt(m *answer) error {
 		}
 		return nil
 	}
-	patience := time.NewTimer(answersPatience)
+	patience := time.NewTimer(responsesPatience)
 	defer patience.Stop()
 	select {
 	case a.trials <- *m:
@@ -220,7 +220,7 @@ func (a *answers) attempt(m *answer) error {
 
 // current returns the channel, waiting for it if it is lost, and whether responses to the node
 // ("" for a queue) may use it.
-func (a *answers) current(node string) (ch *amqp.Channel, end func(), known bool) {
+func (a *responses) current(node string) (ch *amqp.Channel, end func(), known bool) {
 	for wait := true; ; wait = false {
 		a.mu.Lock()
 		ch, end = a.channel, a.end
@@ -230,7 +230,7 @@ func (a *answers) current(node string) (ch *amqp.Channel, end func(), known bool
 		if ch != nil || !wait {
 			return ch, end, known
 		}
-		patience := time.NewTimer(answersPatience)
+		patience := time.NewTimer(responsesPatience)
 		select {
 		case <-back:
 		case <-patience.C:
@@ -240,7 +240,7 @@ func (a *answers) current(node string) (ch *amqp.Channel, end func(), known bool
 }
 
 // tryAll sends trials, for unknown nodes and unknown sizes, one after the other.
-func (a *answers) tryAll() {
+func (a *responses) tryAll() {
 	for {
 		select {
 		case m := <-a.trials:
@@ -258,10 +258,10 @@ func (a *answers) tryAll() {
 }
 
 // next handles one waiting trial: its node and size may be known by now.
-func (a *answers) next(m *answer) {
+func (a *responses) next(m *response) {
 	switch ch, _, known := a.current(m.to.node); {
 	case ch == nil:
-		a.lost(m, errAnswersLost)
+		a.lost(m, errResponsesLost)
 	case known && (a.sizes.fits(len(m.result.Body)) || a.sizes.exceeds(len(m.result.Body))):
 		a.send(m)
 	case !known && time.Now().Before(a.banned[m.user]) && !a.proven.has(m.to.node):
@@ -272,7 +272,7 @@ func (a *answers) next(m *answer) {
 }
 
 // try sends the response over a separate connection.
-func (a *answers) try(m *answer) {
+func (a *responses) try(m *response) {
 	err := a.publishAlone(m)
 	switch {
 	case err == nil:
@@ -297,14 +297,14 @@ func (a *answers) try(m *answer) {
 	a.count(EventReplyToInvalid)
 }
 
-func (a *answers) learn(node string) {
+func (a *responses) learn(node string) {
 	a.proven.add(node)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.known.add(node)
 }
 
-func (a *answers) publishAlone(m *answer) error {
+func (a *responses) publishAlone(m *response) error {
 	ctx, cancel := context.WithTimeout(context.Background(), trialTimeout)
 	defer cancel()
 	conn, err := a.link.dial(ctx)

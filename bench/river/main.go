@@ -1,0 +1,281 @@
+// Command river compares jobs and events of chassi with jobs of River (riverqueue.com) on the same
+// machine, database and work, and prints a table for docs/performance.md.
+//
+//	go -C bench/river run -mod=mod . -postgres postgres://postgres@127.0.0.1:5432/postgres
+//
+// It is a module of its own, so that chassi does not depend on River.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// system is a queue and its database.
+type system interface {
+	// transact runs a serializable transaction: statements, which may be nil, and then a new task
+	// with the number. It returns how often the transaction was begun.
+	transact(ctx context.Context, number int64, statements func(context.Context, querier) error) (attempts int, err error)
+	// start begins to work; work is called for each task.
+	start(ctx context.Context, work func(number int64)) error
+	stop(ctx context.Context) error
+	// left returns how many tasks are not settled in the database.
+	left(ctx context.Context) (int, error)
+	close()
+}
+
+// querier is a transaction.
+type querier interface {
+	exec(ctx context.Context, query string, args ...any) error
+	number(ctx context.Context, query string, args ...any) (int64, error)
+}
+
+// tables are what the transactions of the users write to.
+var tables = []string{
+	"CREATE TABLE orders (id BIGINT PRIMARY KEY, account BIGINT NOT NULL)",
+	"CREATE TABLE accounts (id BIGINT PRIMARY KEY, orders BIGINT NOT NULL)",
+	fmt.Sprintf("WITH RECURSIVE n (id) AS (SELECT 0 UNION ALL SELECT id + 1 FROM n WHERE id < %d) INSERT INTO accounts (id, orders) SELECT id, 0 FROM n", accounts-1),
+	"ANALYZE accounts",
+}
+
+// accounts is the number of accounts, which the producers divide among them. Transactions of
+// different producers do not conflict, so each repetition has another cause.
+const accounts = 16000
+
+type settings struct {
+	tasks, producers, rounds int
+	rate                     int
+	duration                 time.Duration
+}
+
+func main() {
+	var s settings
+	postgres := flag.String("postgres", "", "URL of a database in which databases may be created; empty to leave PostgreSQL out")
+	sqlite := flag.Bool("sqlite", true, "measure SQLite")
+	flag.IntVar(&s.tasks, "tasks", 10000, "tasks of each measurement")
+	flag.IntVar(&s.producers, "producers", 8, "transactions at the same time")
+	flag.IntVar(&s.rounds, "rounds", 3, "rounds, interleaved; the medians are printed")
+	flag.IntVar(&s.rate, "rate", 100, "tasks per second while the latency is measured")
+	flag.DurationVar(&s.duration, "duration", 4*time.Second, "how long the latency is measured")
+	only := flag.String("only", "", "measure only this system")
+	flag.Parse()
+	if err := run(context.Background(), s, *postgres, *sqlite, *only); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, s settings, postgres string, sqlite bool, only string) error {
+	fmt.Println("| database | system | tasks/s of a backlog | transactions/s alone | transactions/s with workers | latency p50, ms | p99, ms | repeated, % alone | % with workers |")
+	fmt.Println("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+	for _, dialect := range []string{"SQLite", "PostgreSQL"} {
+		if dialect == "SQLite" && !sqlite || dialect == "PostgreSQL" && postgres == "" {
+			continue
+		}
+		results := make([][]result, len(systems))
+		for range s.rounds {
+			for i, candidate := range systems {
+				if only != "" && only != candidate.name {
+					continue
+				}
+				r, err := measure(ctx, s, dialect, postgres, candidate)
+				if err != nil {
+					return fmt.Errorf("%s on %s: %w", candidate.name, dialect, err)
+				}
+				results[i] = append(results[i], r)
+			}
+		}
+		for i, candidate := range systems {
+			if len(results[i]) > 0 {
+				m := medians(results[i])
+				fmt.Printf("| %s | %s | %.0f | %.0f | %.0f | %.1f | %.1f | %.2f | %.2f |\n", dialect, candidate.name, m[0], m[1], m[2], m[3], m[4], m[5], m[6])
+			}
+		}
+	}
+	return nil
+}
+
+// result has the columns of the table.
+type result [7]float64
+
+func medians(results []result) (m result) {
+	for i := range m {
+		values := make([]float64, len(results))
+		for j, r := range results {
+			values[j] = r[i]
+		}
+		slices.Sort(values)
+		m[i] = values[len(values)/2]
+	}
+	return m
+}
+
+// measure measures a system in a new database.
+func measure(ctx context.Context, s settings, dialect, postgres string, c candidate) (r result, err error) {
+	url, remove, err := newDatabase(ctx, dialect, postgres)
+	if err != nil {
+		return r, err
+	}
+	defer remove()
+	sys, err := c.open(ctx, dialect, url)
+	if err != nil {
+		return r, err
+	}
+	defer sys.close()
+	b := &bench{settings: s, system: sys}
+	if r[5], _, err = b.produce(ctx, s.tasks/2, b.countOrder); err != nil {
+		return r, err
+	}
+	if _, r[1], err = b.produce(ctx, s.tasks, insertOrder); err != nil {
+		return r, err
+	}
+	if r[0], err = b.backlog(ctx); err != nil {
+		return r, err
+	}
+	if r[6], _, err = b.produce(ctx, s.tasks/2, b.countOrder); err != nil {
+		return r, err
+	}
+	if _, r[2], err = b.produce(ctx, s.tasks, insertOrder); err != nil {
+		return r, err
+	}
+	if err = b.settled(ctx); err != nil {
+		return r, err
+	}
+	r[3], r[4], err = b.latency(ctx)
+	return r, errors.Join(err, sys.stop(ctx))
+}
+
+// bench drives one system.
+type bench struct {
+	settings
+	system
+
+	next   atomic.Int64
+	worked atomic.Int64
+	first  atomic.Pointer[time.Time] // when the first task of a backlog was worked on
+
+	mu     sync.Mutex
+	begun  map[int64]time.Time // of the measurement of latency
+	waited []time.Duration
+}
+
+// insertOrder is a transaction that conflicts with no other.
+func insertOrder(ctx context.Context, tx querier, _ int, number int64) error {
+	return tx.exec(ctx, "INSERT INTO orders (id, account) VALUES ($1, $2)", number, number%accounts)
+}
+
+// countOrder reads and changes a row of the producer.
+func (b *bench) countOrder(ctx context.Context, tx querier, producer int, number int64) error {
+	share := int64(accounts / b.producers)
+	account := int64(producer)*share + rand.Int64N(share)
+	n, err := tx.number(ctx, "SELECT orders FROM accounts WHERE id = $1", account)
+	if err != nil {
+		return err
+	}
+	if err := tx.exec(ctx, "UPDATE accounts SET orders = $1 WHERE id = $2", n+1, account); err != nil {
+		return err
+	}
+	return insertOrder(ctx, tx, producer, number)
+}
+
+// produce runs n transactions. It returns how many in a hundred were repeated, and how many there
+// were in a second.
+func (b *bench) produce(ctx context.Context, n int, statements func(context.Context, querier, int, int64) error) (repeated, perSecond float64, err error) {
+	var attempts, left atomic.Int64
+	left.Store(int64(n))
+	errs := make([]error, b.producers)
+	began := time.Now()
+	var all sync.WaitGroup
+	for i := range b.producers {
+		all.Go(func() {
+			for left.Add(-1) >= 0 && errs[i] == nil {
+				number := b.next.Add(1)
+				var tries int
+				tries, errs[i] = b.transact(ctx, number, func(ctx context.Context, tx querier) error { return statements(ctx, tx, i, number) })
+				attempts.Add(int64(tries))
+			}
+		})
+	}
+	all.Wait()
+	return 100 * float64(attempts.Load()-int64(n)) / float64(n), float64(n) / time.Since(began).Seconds(), errors.Join(errs...)
+}
+
+func (b *bench) work(number int64) {
+	if b.worked.Add(1); b.first.Load() == nil {
+		now := time.Now()
+		b.first.CompareAndSwap(nil, &now)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if at, ok := b.begun[number]; ok {
+		b.waited = append(b.waited, time.Since(at))
+		delete(b.begun, number)
+	}
+}
+
+// backlog starts the workers and returns how many tasks they work on and settle in a second, from
+// the first one on.
+func (b *bench) backlog(ctx context.Context) (float64, error) {
+	n, err := b.left(ctx)
+	if err != nil {
+		return 0, err
+	}
+	b.first.Store(nil)
+	if err := b.start(ctx, b.work); err != nil {
+		return 0, err
+	}
+	err = b.settled(ctx)
+	return float64(n) / time.Since(*b.first.Load()).Seconds(), err
+}
+
+// settled waits until no task is left.
+func (b *bench) settled(ctx context.Context) error {
+	for {
+		if b.worked.Load() >= b.next.Load() {
+			if n, err := b.left(ctx); err != nil || n == 0 {
+				return err
+			}
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// latency returns the time from the end of a transaction's work to that of its task, at a steady
+// rate: the commit is part of it.
+func (b *bench) latency(ctx context.Context) (p50, p99 float64, err error) {
+	b.mu.Lock()
+	b.begun, b.waited = make(map[int64]time.Time), nil
+	b.mu.Unlock()
+	tick := time.NewTicker(time.Second / time.Duration(b.rate))
+	defer tick.Stop()
+	for range int(b.duration.Seconds() * float64(b.rate)) {
+		<-tick.C
+		number := b.next.Add(1)
+		_, err := b.transact(ctx, number, func(ctx context.Context, tx querier) error {
+			err := insertOrder(ctx, tx, 0, number)
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.begun[number] = time.Now()
+			return err
+		})
+		if err != nil {
+			return 0, 0, err
+		}
+	}
+	err = b.settled(ctx)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	slices.Sort(b.waited)
+	at := func(share float64) float64 {
+		return float64(b.waited[int(share*float64(len(b.waited)-1))].Microseconds()) / 1000
+	}
+	return at(0.5), at(0.99), err
+}

@@ -1,0 +1,129 @@
+package httpapi
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"github.com/chassi-go/chassi"
+)
+
+// Wrap returns middleware of calls that applies plain HTTP middleware, the first one outermost: to
+// an endpoint with [chassi.With], to a service with [chassi.Service.Use], to a server with [New].
+// It has no effect on other transports and on clients.
+//
+// The HTTP middleware surrounds what is inside of it, decoding, the method and the response, and
+// is inside the middleware of the call before it: its requests are logged, measured and limited. It
+// gets the request with the context of the call, and the context that it passes on is that of
+// the method. If it responds itself, the status of its response is the result of the call. It must
+// call the next handler in its own goroutine, and the writer that it passes on must unwrap
+// to its own for [http.ResponseController]. [Server.Use] applies HTTP middleware to all requests of
+// a server, before everything else.
+func Wrap(middleware ...func(http.Handler) http.Handler) chassi.Middleware {
+	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
+		if b.Transport != "http" || b.Client {
+			return next
+		}
+		var handler http.Handler = http.HandlerFunc(serveInside)
+		for _, wrap := range slices.Backward(middleware) {
+			handler = wrap(handler)
+		}
+		return func(ctx context.Context, call *chassi.Call) error {
+			x, ok := call.Codec.(*exchange)
+			if !ok || x.wrapped { // a response was sent
+				return next(ctx, call)
+			}
+			in := &inside{x: x, next: next}
+			w, r := x.w, x.r
+			handler.ServeHTTP(&wrappedWriter{ResponseWriter: w, x: x}, r.WithContext(context.WithValue(ctx, insideKey{}, in)))
+			x.w, x.r = w, r
+			return in.result(ctx, call)
+		}
+	}
+}
+
+// inside is what HTTP middleware surrounds in one call.
+type inside struct {
+	x      *exchange
+	next   chassi.Handler
+	called bool
+	err    error
+}
+
+type insideKey struct{}
+
+// serveInside carries out the rest of the call, and sends the response.
+func serveInside(w http.ResponseWriter, r *http.Request) {
+	in, ok := r.Context().Value(insideKey{}).(*inside)
+	if !ok || in.called {
+		http.Error(w, "httpapi: HTTP middleware has replaced the context of the request, or calls the next handler twice", http.StatusInternalServerError)
+		return
+	}
+	x := in.x
+	in.called, x.w, x.r = true, w, r
+	in.err = in.next(r.Context(), &x.call)
+	if x.wrapped { // by Wrap inside of this one
+		return
+	}
+	x.wrapped = true
+	defer func() {
+		if v := recover(); v == http.ErrAbortHandler { //nolint:errorlint,err113 // net/http compares it so
+			x.aborted = true
+		} else if v != nil {
+			panic(v)
+		}
+	}()
+	x.respond(in.err)
+}
+
+// result returns the result of the call for the middleware around.
+func (in *inside) result(ctx context.Context, call *chassi.Call) error {
+	x := in.x
+	if in.called {
+		return in.err
+	}
+	x.wrapped = true // by the middleware
+	if x.failed != nil {
+		return x.failed
+	}
+	if x.status >= http.StatusBadRequest {
+		return &statusError{x.status, chassi.NewError(codeOf(x.status), "http_middleware", fmt.Sprintf("HTTP middleware has responded with status %d", x.status))}
+	}
+	return answered(ctx, call)
+}
+
+// answered marks a call as answered without a message.
+func answered(ctx context.Context, call *chassi.Call) error {
+	e := chassi.RawEndpoint("answered", func(context.Context, *chassi.Call) error { return nil }, chassi.Public)
+	return (&chassi.Binding{Endpoint: e}).Handler()(ctx, call) //nolint:wrapcheck // nil
+}
+
+// wrappedWriter is the writer of HTTP middleware, which decides about the status.
+type wrappedWriter struct {
+	http.ResponseWriter
+
+	x *exchange
+}
+
+// WriteHeader records the status and passes it on.
+func (w *wrappedWriter) WriteHeader(status int) {
+	if status >= http.StatusOK {
+		w.x.status = status
+		if w.x.server.draining.Load() {
+			w.Header()["Connection"] = closeHeader
+		}
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write sends status 200 if no status was set.
+func (w *wrappedWriter) Write(b []byte) (int, error) {
+	if w.x.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	return w.ResponseWriter.Write(b) //nolint:wrapcheck // an implementation of it
+}
+
+// Unwrap returns the writer inside, for [http.ResponseController].
+func (w *wrappedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

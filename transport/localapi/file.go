@@ -1,0 +1,211 @@
+package localapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+
+	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/internal/safetext"
+	"github.com/chassi-go/chassi/transport"
+)
+
+var (
+	errUnreadable = chassi.NewError(chassi.InvalidArgument, "malformed_request", "The request is malformed")
+	errNoFile     = errors.New("localapi: the method returned a file without a Reader")
+)
+
+// sentFile reads the file of a request, as the method gets it over HTTP: up to a limit, and with
+// errors that refuse the call.
+type sentFile struct {
+	reader io.Reader
+	limit  int64
+	left   int64
+	failed error
+}
+
+// prepare makes the file of a request what it is over HTTP. It returns nil without a file.
+func prepare(request any, limit int64) *sentFile {
+	f := transport.FileOf(request)
+	if f == nil {
+		return nil
+	}
+	if f.Reader == nil {
+		f.Reader = strings.NewReader("")
+	}
+	sent := &sentFile{reader: f.Reader, limit: limit, left: limit}
+	f.Reader, f.Name = sent, safetext.FileName(f.Name)
+	return sent
+}
+
+// Read implements [io.Reader].
+func (s *sentFile) Read(b []byte) (int, error) {
+	if s.failed != nil {
+		return 0, s.failed
+	}
+	n, err := s.reader.Read(b)
+	if s.left -= int64(n); s.left < 0 {
+		e := *transport.ErrBodyTooLarge
+		e.Message = fmt.Sprintf("The body is larger than %d bytes", s.limit)
+		s.failed = &e
+		return 0, s.failed
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		s.failed = errUnreadable.WithCause(err)
+		return n, s.failed
+	}
+	return n, err //nolint:wrapcheck // io.EOF
+}
+
+// fileCodec passes on a response with a file. The call lasts until the client has read or closed
+// the file, as it lasts over HTTP until the file was sent.
+type fileCodec struct {
+	*localCodec
+	ctx     context.Context //nolint:containedctx // of the call
+	own     transport.Pairs // metadata of the response, until the client has it
+	encoded chan struct{}   // closed when the client has the response
+}
+
+// callForFile makes a call of which the response has a file, and releases it.
+func (s served) callForFile(ctx context.Context, from *chassi.Call) error {
+	cancel := func() {}
+	if d := s.binding.Endpoint.Timeout(); d > 0 { // for a client that neither reads nor closes the file
+		ctx, cancel = context.WithTimeout(ctx, d)
+	}
+	codec := &fileCodec{localCodec: &localCodec{from: from}, ctx: ctx, encoded: make(chan struct{})}
+	codec.out = &codec.own
+	ended := make(chan error, 1)
+	go func() {
+		defer s.calls.Release()
+		defer cancel()
+		ended <- s.serve(ctx, from, codec, codec.out)
+	}()
+	select {
+	case <-codec.encoded:
+		return nil
+	case err := <-ended:
+		select {
+		case <-codec.encoded: // and read to its end
+			return nil
+		default:
+			codec.passMetadata()
+			return err
+		}
+	}
+}
+
+// passMetadata gives the client the metadata of the response. What middleware sets later is lost.
+func (c *fileCodec) passMetadata() {
+	for _, pair := range c.own {
+		c.from.Out.Set(pair.Key, pair.Value)
+	}
+}
+
+// Encode gives the client the response, and returns when the file has ended.
+func (c *fileCodec) Encode(response any) error {
+	f := transport.FileOf(response)
+	if f == nil || f.Reader == nil {
+		return errNoFile
+	}
+	if seeker, ok := f.Reader.(io.Seeker); ok {
+		size, err := seeker.Seek(0, io.SeekEnd)
+		if err == nil {
+			_, err = seeker.Seek(0, io.SeekStart)
+		}
+		if err != nil {
+			return fmt.Errorf("localapi: the size of a file: %w", err)
+		}
+		f.Size = size
+	}
+	file := &servedFile{reader: f.Reader, ended: make(chan struct{})}
+	f.Reader, f.Name = file, safetext.FileName(f.Name)
+	if err := c.localCodec.Encode(response); err != nil {
+		return err
+	}
+	c.passMetadata()
+	close(c.encoded)
+	select {
+	case <-file.ended:
+	case <-c.ctx.Done():
+		file.end(context.Cause(c.ctx))
+	}
+	return file.failed()
+}
+
+// servedFile is the file of a response. It is an [io.ReadCloser], as over HTTP, and recovers
+// panics of the service's Reader.
+type servedFile struct {
+	ended chan struct{}
+	once  sync.Once
+
+	mu     sync.Mutex
+	reader io.Reader
+	err    error // after the end
+}
+
+// Read implements [io.Reader].
+func (f *servedFile) Read(b []byte) (n int, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err != nil {
+		return 0, f.err
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			n, err = 0, chassi.Recovered(v)
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			f.err = io.EOF
+		case err != nil:
+			f.err = chassi.ErrorOf(err)
+			err = f.err
+		default:
+			return
+		}
+		f.close()
+	}()
+	return f.reader.Read(b) //nolint:wrapcheck // see above
+}
+
+// Close implements [io.Closer].
+func (f *servedFile) Close() error {
+	f.end(nil)
+	return nil
+}
+
+// end ends the file early. Closing it first ends a read that waits.
+func (f *servedFile) end(err error) {
+	f.close()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case f.err != nil:
+	case err != nil:
+		f.err = chassi.ErrorOf(err)
+	default:
+		f.err = io.ErrClosedPipe
+	}
+}
+
+func (f *servedFile) close() {
+	f.once.Do(func() {
+		if c, ok := f.reader.(io.Closer); ok {
+			_ = c.Close() // it was only read
+		}
+		close(f.ended)
+	})
+}
+
+// failed returns the error of a file that has not reached its end, nil if the client has closed it.
+func (f *servedFile) failed() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if errors.Is(f.err, io.EOF) || errors.Is(f.err, io.ErrClosedPipe) {
+		return nil
+	}
+	return f.err
+}
