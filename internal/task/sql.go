@@ -60,7 +60,8 @@ func newStatementsAt(now string, d database.Dialect, lease time.Duration, queues
 		acquit:       f(`UPDATE chassi_tasks SET lost = 0 WHERE id = $1`),
 		retry:        f(`UPDATE chassi_tasks SET state = 1, owner = '', due_at = {now} + $4, last_error = $5 WHERE {mine}`),
 		bury: f(`INSERT INTO chassi_dead (id, queue, uid, key, hold, tries, lost, headers, body, code, reason, error, created_at, died_at)
-			SELECT id, queue, uid, key, hold, tries, CASE WHEN $5 = 'poison' THEN lost ELSE 0 END, headers, body, $4, $5, $6, created_at, {now} FROM chassi_tasks WHERE {mine}`),
+			SELECT id, queue, uid, key, hold, tries, CASE WHEN $5 = 'poison' THEN lost ELSE 0 END, headers, body, $4, $5, $6, created_at, {now}
+			FROM chassi_tasks WHERE {mine}`),
 		advance: f(`UPDATE chassi_tasks SET state = 0
 			WHERE id = (SELECT min(id) FROM chassi_tasks WHERE queue = $1 AND key = $2 AND key <> '' AND state = 2) AND state = 2
 			AND NOT EXISTS (SELECT 1 FROM chassi_tasks AS other WHERE other.queue = $1 AND other.key = $2 AND other.key <> '' AND other.state IN (0, 1, 3, 4))
