@@ -121,7 +121,7 @@ func (s *setup) backend() (event.Backend, error) {
 	case s.Broker != "":
 		return amqpevents.Open(amqpapi.ClientConfig{URL: s.Broker, Prefix: s.Prefix, Logger: quiet}), nil
 	}
-	return nil, nil //nolint:nilnil // without a broker
+	return nil, nil
 }
 
 // serveNATS runs a NATS server, which stores messages in a folder.

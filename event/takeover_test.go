@@ -3,11 +3,17 @@ package event_test
 import (
 	"context"
 	"errors"
+	"strconv"
 	"testing"
 	"time"
 
+	amqp "github.com/rabbitmq/amqp091-go"
+
 	"github.com/chassi-go/chassi/event"
+	"github.com/chassi-go/chassi/event/amqpevents"
 	"github.com/chassi-go/chassi/internal/dbtest"
+	"github.com/chassi-go/chassi/internal/rabbittest"
+	"github.com/chassi-go/chassi/transport/amqpapi"
 )
 
 // Two nodes share the shards of one database. When one is killed, the other has all of them, and
@@ -82,4 +88,59 @@ func TestInvalidPosition(t *testing.T) {
 	start(t, db, event.Options{Backend: backend()}, topic, sub)
 	publish(t, db, topic, order{"a", 1})
 	eventually(t, "the event is handled", func() bool { return l.len() == 1 })
+}
+
+// With RabbitMQ, a second receiver gets no message while the first one holds earlier ones: order
+// does not depend on when a node learns that it has lost its lease.
+func TestReceiversOfRabbitMQ(t *testing.T) {
+	t.Parallel()
+	url, prefix := amqpPrefix(t, rabbittest.URL(t))
+	open := func() event.Backend {
+		b := amqpevents.Open(amqpapi.ClientConfig{URL: url, Prefix: prefix, Logger: quiet})
+		t.Cleanup(b.Close)
+		return b
+	}
+	first, second := open(), open()
+	_, err := first.Declare(t.Context(), topicName, "sub", "")
+	must(t, err)
+	messages := make([]event.Message, 300) // more than one receiver holds
+	for i := range messages {
+		messages[i] = event.Message{ID: strconv.Itoa(i), Topic: topicName, Body: []byte("{}")}
+	}
+	must(t, errors.Join(first.Publish(t.Context(), messages)...))
+	held, release := make(chan struct{}), make(chan struct{})
+	results := make(chan error, 2)
+	go func() {
+		results <- first.Receive(t.Context(), topicName, "sub", "", func(context.Context, []event.Message) error {
+			close(held)
+			<-release
+			return errFails
+		})
+	}()
+	<-held
+	received := make(chan string, 1)
+	go func() {
+		results <- second.Receive(t.Context(), topicName, "sub", "", func(_ context.Context, messages []event.Message) error {
+			received <- messages[0].ID
+			return errFails
+		})
+	}()
+	conn, err := amqp.Dial(url)
+	must(t, err)
+	defer conn.Close()
+	ch, err := conn.Channel()
+	must(t, err)
+	for range 200 { // exchanges with the broker, in which the second one would receive
+		_, err := ch.QueueDeclarePassive(prefix+".event.sub", true, false, false, false, nil)
+		must(t, err)
+	}
+	close(release)
+	if id := <-received; id != "0" {
+		t.Errorf("the second receiver began with message %s", id)
+	}
+	for range 2 {
+		if err := <-results; !errors.Is(err, errFails) {
+			t.Error(err)
+		}
+	}
 }

@@ -196,6 +196,8 @@ func (b *Backend) Declare(ctx context.Context, topic, subscription, _ string) (s
 	queue := b.name(subscription)
 	if _, err := ch.QueueDeclare(queue, true, false, false, false, amqp.Table{
 		amqp.QueueTypeArg: amqp.QueueTypeQuorum, "x-delivery-limit": int64(returns), "x-max-length-bytes": int64(maxBytes), "x-overflow": "reject-publish",
+		// A receiver that lost its lease and holds messages must not be overtaken by its successor.
+		amqp.SingleActiveConsumerArg: true,
 	}); err != nil {
 		return "", fmt.Errorf("amqpevents: queue %s: %w", queue, err)
 	}

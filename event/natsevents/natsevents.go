@@ -208,7 +208,8 @@ func parsePosition(subscription, position string) (uint64, error) {
 	at, err := strconv.ParseUint(position, 10, 64)
 	if err != nil {
 		return 0, fmt.Errorf("natsevents: subscription %s: %w: %.100q in chassi_subscriptions.position of its database is not a sequence number; "+
-			"restore it, or set it to '0' to receive all that the stream keeps, of which the inbox drops what was received before", subscription, event.ErrPosition, position)
+			"restore it, or set it to '0' to receive all that the stream keeps, of which the inbox drops what was received before",
+			subscription, event.ErrPosition, position)
 	}
 	return at, nil
 }

@@ -43,7 +43,7 @@ func NewPostgresNode(t testing.TB, settings ...string) *Node {
 		t.Skip("initdb of PostgreSQL is not installed")
 	}
 	initdb := found[len(found)-1]
-	dir, err := os.MkdirTemp("", "chassi-postgres") // not that of the test, which other users cannot read
+	dir, err := os.MkdirTemp("", "chassi-postgres") //nolint:usetesting // not that of the test, which other users cannot read
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func unprivileged(t testing.TB, dir string) *syscall.SysProcAttr {
 	if err := os.Chown(dir, uid, gid); err != nil {
 		t.Fatal(err)
 	}
-	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}} //nolint:gosec // ids of the system
+	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
 }
 
 // Start starts the server again after [Node.Kill].
@@ -96,7 +96,7 @@ func (n *Node) Start(t testing.TB) {
 	t.Helper()
 	host, port, _ := net.SplitHostPort(strings.Split(strings.TrimPrefix(n.URL, "postgres://postgres@"), "/")[0])
 	args := []string{"-D", n.dir, "-h", host, "-p", port, "-k", ""}
-	for _, s := range append([]string{"fsync=off"}, n.settings...) { // only the machine could lose what is written
+	for _, s := range append([]string{"fsync=off", "log_min_messages=fatal"}, n.settings...) { // only the machine could lose what is written
 		args = append(args, "-c", s)
 	}
 	n.cmd = exec.Command(n.program, args...) //nolint:gosec,noctx // found above; it ends by Kill
