@@ -171,7 +171,7 @@ func startTicks(t *testing.T, s ticksServer) (_ ticksServer, kill func()) {
 	must(t, err)
 	self, err := os.Executable()
 	must(t, err)
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), self) //nolint:gosec // this test
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), self)
 	cmd.Env, cmd.Stderr = append(os.Environ(), "CHASSITEST_SERVE="+string(settings)), os.Stderr
 	in, err := cmd.StdinPipe()
 	must(t, err)

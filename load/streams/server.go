@@ -121,7 +121,13 @@ func startServer(ctx context.Context) (s *server, err error) {
 func (s *server) await(log io.Reader) error {
 	lines := bufio.NewScanner(log)
 	for lines.Scan() {
-		var line struct{ Msg, Server, Addr, App, Error string }
+		var line struct {
+			Msg    string `json:"msg"`
+			Server string `json:"server"`
+			Addr   string `json:"addr"`
+			App    string `json:"app"`
+			Error  string `json:"error"`
+		}
 		_ = json.Unmarshal(lines.Bytes(), &line)
 		switch {
 		case line.Msg == "listening" && line.Server == "http":

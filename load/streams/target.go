@@ -134,7 +134,7 @@ func overHTTP(accept string, h2 bool) func(context.Context, *target, *server) (c
 				return nil, err
 			}
 			r.Header.Set("Accept", accept)
-			response, err := tr.RoundTrip(r)
+			response, err := tr.RoundTrip(r) //nolint:bodyclose // by the function that is returned
 			if err != nil {
 				return nil, err
 			}
@@ -169,7 +169,9 @@ func overGRPC(_ context.Context, t *target, s *server) (client.Caller, error) {
 // overNATS spreads the streams over fewer connections, of one client.
 func overNATS(ctx context.Context, t *target, s *server) (client.Caller, error) {
 	dial := func() (client.Caller, error) {
-		c, err := natsapi.Dial(ctx, natsapi.ClientConfig{URL: "nats://" + s.nats, Login: natsapi.Login{NkeyFile: s.key()}, Logger: slog.New(slog.DiscardHandler)})
+		c, err := natsapi.Dial(ctx, natsapi.ClientConfig{
+			URL: "nats://" + s.nats, Login: natsapi.Login{NkeyFile: s.key()}, Logger: slog.New(slog.DiscardHandler),
+		})
 		if err == nil {
 			t.closers = append(t.closers, c.Close)
 		}
