@@ -18,7 +18,7 @@ import (
 
 // Policy determines how a [Cluster] makes calls. The zero value of a field means the default in
 // its tag. Calls with a [chassi.File] are not repeated, and have no timeout but the caller's or
-// the endpoint's. To a stream, timeouts, bulkhead and retries apply until it is open; if it breaks
+// the endpoint's; Timeout limits how long they wait for an instance. To a stream, timeouts, bulkhead and retries apply until it is open; if it breaks
 // off later, that counts as a failure of its instance.
 type Policy struct {
 	Timeout        time.Duration `config:"timeout" default:"5s" min:"1ms" help:"maximum time of a call, all attempts included; an earlier deadline of the caller applies"`
@@ -90,7 +90,9 @@ func (m *clusterMethod) call(ctx context.Context, call *chassi.Call) error {
 		return errBulkheadFull
 	}
 	if m.files {
-		t, done, err := c.pick(ctx, nil)
+		waiting := timeout.With(ctx, c.policy.Timeout)
+		t, done, err := c.pick(waiting, nil)
+		waiting.End()
 		if err != nil {
 			return err
 		}

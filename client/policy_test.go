@@ -408,12 +408,25 @@ func TestFilesAreSentOnce(t *testing.T) {
 			t.Error("the call has a deadline")
 		}
 		return errDown
-	}, "a", "b")
+	}, "a:1", "b:1")
 	var closed atomic.Int64
 	_, err := client.Invoke[answer](t.Context(), r.Client, "Upload", &upload{chassi.File{Reader: closer{strings.NewReader("text"), &closed}}})
-	if n := r.at("a").calls.Load() + r.at("b").calls.Load(); chassi.ErrorOf(err).Code != chassi.Unavailable || n != 1 || closed.Load() != 1 {
+	if n := r.at("a:1").calls.Load() + r.at("b:1").calls.Load(); chassi.ErrorOf(err).Code != chassi.Unavailable || n != 1 || closed.Load() != 1 {
 		t.Errorf("%v after %d attempts, closed %d times", err, n, closed.Load())
 	}
+}
+
+// A call with a file, and without a deadline, does not wait longer than Timeout for an instance.
+func TestFilesWaitForAnInstance(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r, began := open(t, client.Policy{Timeout: time.Second}, takes(0)), time.Now()
+		var closed atomic.Int64
+		_, err := client.Invoke[answer](t.Context(), r.Client, "Upload", &upload{chassi.File{Reader: closer{strings.NewReader("text"), &closed}}})
+		if waited := time.Since(began); chassi.ErrorOf(err).Code != chassi.Unavailable || waited != time.Second || closed.Load() != 1 {
+			t.Errorf("%v after %v, closed %d times", err, waited, closed.Load())
+		}
+	})
 }
 
 type closer struct {
