@@ -96,7 +96,7 @@ func (c *comparison) operation(name string, older, newer object) {
 		}
 		response := child(newer, "responses", status)
 		if response == nil {
-			c.breakf("%s: does not answer %s any more", name, status)
+			c.breakf("%s: does not respond with %s any more", name, status)
 			continue
 		}
 		c.seen = make(map[string]bool)

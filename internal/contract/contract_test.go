@@ -91,7 +91,7 @@ func TestOpenAPI(t *testing.T) {
 		"PUT /things/{id} request.tags[]: was string, is integer",
 		"PUT /things/{id} request: name is required now",
 		"PUT /things/{id} request: new is required now",
-		"PUT /things/{id} answer.count: was integer, is string",
+		"PUT /things/{id} response.count: was integer, is string",
 		"PUT /things/{id} response: self is gone",
 		"PUT /things/{id} response: id may be missing now",
 		"PUT /things/{id} response: self may be missing now",
