@@ -30,14 +30,14 @@ maxmemory-policy volatile-ttl"
 keep redis_url "redis://:$(sed -n 's/^requirepass //p' secrets/redis_conf)@redis:6379"
 
 # nats.conf with a password for each of its variables: two users of authd, and two clients.
-for user in requests answers gateway reports; do keep "nats_${user}_password" "$(random)"; done
+for user in requests responses gateway reports; do keep "nats_${user}_password" "$(random)"; done
 keep nats_conf "$(sed -e "s|\$REQUESTS_PASSWORD|\"$(<secrets/nats_requests_password)\"|" \
   -e "s|\$RESPONSES_PASSWORD|\"$(<secrets/nats_responses_password)\"|" \
   -e "s|\$GATEWAY_PASSWORD|\"$(<secrets/nats_gateway_password)\"|" \
   -e "s|\$REPORTS_PASSWORD|\"$(<secrets/nats_reports_password)\"|" nats.conf)"
 keep nats_url "nats://authd-requests:$(<secrets/nats_requests_password)@nats:4222"
 keep nats_responses_url "nats://authd-responses:$(<secrets/nats_responses_password)@nats:4222"
-# authd declares and reads its queue as one user and sends answers as another. Clients have
+# authd declares and reads its queue as one user and sends responses as another. Clients have
 # no permissions for the names of either; docs/brokers.md describes how to add clients.
 keep rabbitmq_password "$(random)"
 keep rabbitmq_responses_password "$(random)"

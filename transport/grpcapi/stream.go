@@ -294,8 +294,8 @@ func (q *sendQueue) emptied() (closed func()) {
 	return closed
 }
 
-// end calls closed once the queue is empty. If the client takes no item for limit it calls reset,
-// and then closed.
+// end calls closed once the queue is empty. If the client takes no item for limit it calls closed,
+// and then reset.
 func (q *sendQueue) end(limit time.Duration, closed, reset func()) {
 	q.mu.Lock()
 	q.close = closed
@@ -304,8 +304,8 @@ func (q *sendQueue) end(limit time.Duration, closed, reset func()) {
 		taken := q.taken
 		q.timer = time.AfterFunc(limit, func() {
 			if q.abandoned(limit, &taken) {
+				closed() // before the client can know that it may open another stream
 				reset()
-				closed()
 			}
 		})
 	}
