@@ -234,7 +234,7 @@ func (c *Client) open(conn *amqp.Connection, o *outgoing) (<-chan amqp.Delivery,
 	}
 	responses, err := ch.Consume(directReplyTo, consumerTag, true, false, false, false, nil)
 	if err == nil {
-		o.sender, err = newSender(ch, &c.identity, &c.sizes, &c.link.running)
+		o.sender, err = newSender(conn, ch, &c.identity, &c.sizes, &c.link.running)
 	}
 	if err != nil {
 		return nil, errors.Join(errDisconnected, err)

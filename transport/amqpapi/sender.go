@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 )
@@ -45,6 +46,7 @@ type outcome struct {
 // sender publishes over a channel in confirm mode and tracks unroutable messages. It is safe
 // for concurrent use.
 type sender struct {
+	conn     *amqp.Connection
 	channel  *amqp.Channel
 	identity *identity
 	sizes    *sizes
@@ -52,16 +54,42 @@ type sender struct {
 	over     chan struct{} // closed with the channel, after reason is set
 	reason   *amqp.Error   // why the channel was closed
 
-	mu      sync.Mutex
-	pending map[string]chan outcome // by correlation id; nil once the channel is closed
+	mu          sync.Mutex
+	pending     map[string]chan outcome // by correlation id; nil once the channel is closed
+	unconfirmed unconfirmed
 }
 
-// newSender sets ch to confirm mode. Its goroutine ends with the channel.
-func newSender(ch *amqp.Channel, i *identity, z *sizes, running *sync.WaitGroup) (*sender, error) {
+// unconfirmed is the oldest message for which a confirmation was awaited in vain.
+type unconfirmed struct {
+	done  <-chan struct{} // closed by its confirmation; nil without such a message
+	since time.Time       // when it was published
+}
+
+// unconfirmedTime is how long the oldest message may be without a confirmation before the
+// connection is closed and established again: a channel of RabbitMQ may hang for ever after the
+// broker was killed, while the connection works.
+const unconfirmedTime = 10 * time.Second
+
+// hangs records a message for which a confirmation was awaited in vain, and reports whether the
+// channel hangs.
+func (u *unconfirmed) hangs(done <-chan struct{}, since, now time.Time) bool {
+	if u.done != nil {
+		select {
+		case <-u.done: // too late for its caller
+		default:
+			return now.Sub(u.since) >= unconfirmedTime
+		}
+	}
+	u.done, u.since = done, since
+	return now.Sub(since) >= unconfirmedTime
+}
+
+// newSender sets ch, a channel of conn, to confirm mode. Its goroutine ends with the channel.
+func newSender(conn *amqp.Connection, ch *amqp.Channel, i *identity, z *sizes, running *sync.WaitGroup) (*sender, error) {
 	if err := ch.Confirm(false); err != nil {
 		return nil, fmt.Errorf("confirm mode: %w", err)
 	}
-	s := &sender{channel: ch, identity: i, sizes: z, sync: make(chan struct{}), over: make(chan struct{}), pending: make(map[string]chan outcome)}
+	s := &sender{conn: conn, channel: ch, identity: i, sizes: z, sync: make(chan struct{}), over: make(chan struct{}), pending: make(map[string]chan outcome)}
 	returns := ch.NotifyReturn(make(chan amqp.Return)) // unbuffered, so that the confirmation is handled after the return
 	closed := ch.NotifyClose(make(chan *amqp.Error, 1))
 	running.Go(func() { s.settleReturns(returns, closed) })
@@ -133,12 +161,19 @@ func (s *sender) publish(ctx context.Context, exchange, key string, p *amqp.Publ
 	}
 	defer s.forget(id)
 	p.CorrelationId, p.UserId = id, s.identity.userID()
+	began := time.Now()
 	confirmation, err := s.channel.PublishWithDeferredConfirmWithContext(ctx, exchange, key, true, false, *p)
 	if err != nil {
 		return fmt.Errorf("publish to %s: %w", key, err)
 	}
 	ok, err := confirmation.WaitContext(ctx)
 	if err != nil {
+		s.mu.Lock()
+		hangs := s.unconfirmed.hangs(confirmation.Done(), began, time.Now())
+		s.mu.Unlock()
+		if hangs {
+			_ = s.conn.CloseDeadline(time.Now())
+		}
 		return fmt.Errorf("publish to %s: no confirmation: %w", key, err)
 	}
 	if !ok && s.channel.IsClosed() {

@@ -119,7 +119,7 @@ func (w *worker) consume(t *topology, end func()) error {
 	if err != nil {
 		return err //nolint:wrapcheck // the link says whose
 	}
-	moves, err := newSender(ch, &w.server.identity, &w.server.sizes, &w.server.link.running)
+	moves, err := newSender(t.conn, ch, &w.server.identity, &w.server.sizes, &w.server.link.running)
 	if err != nil {
 		return err
 	}
