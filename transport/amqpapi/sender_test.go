@@ -12,7 +12,7 @@ func TestUnconfirmed(t *testing.T) {
 	var u unconfirmed
 	began := time.Now()
 	first, second := make(chan struct{}), make(chan struct{})
-	at := func(d time.Duration) time.Time { return began.Add(d) }
+	at := began.Add
 	if u.hangs(first, began, at(time.Second)) || u.hangs(second, at(time.Second), at(unconfirmedTime-1)) {
 		t.Error("a channel hangs too early")
 	}
