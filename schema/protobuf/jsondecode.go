@@ -463,15 +463,18 @@ func fractionDigits(text string) int {
 	return len(fraction) - len(strings.TrimLeft(fraction, "0123456789"))
 }
 
-// appendSpan appends a google.protobuf.Duration.
+// appendSpan appends a google.protobuf.Duration, of a text that package protojson accepts too.
 func appendSpan(b []byte, text string) ([]byte, error) {
 	digits, ok := strings.CutSuffix(text, "s")
 	digits, negative := strings.CutPrefix(digits, "-")
+	if !negative {
+		digits = strings.TrimPrefix(digits, "+")
+	}
 	whole, fraction, dotted := strings.Cut(digits, ".")
-	if !ok || !isDigits(whole) || dotted && !isDigits(fraction) || len(fraction) > 9 {
+	if !ok || whole == "" && !dotted || len(whole) > 1 && whole[0] == '0' || strings.Trim(whole+fraction, "0123456789") != "" || len(fraction) > 9 {
 		return b, errSpan
 	}
-	seconds, err := strconv.ParseInt(whole, 10, 64)
+	seconds, err := strconv.ParseInt("0"+whole, 10, 64)
 	if err != nil || seconds > maxDurationSeconds {
 		return b, errSpan
 	}
@@ -487,5 +490,3 @@ func appendSpan(b []byte, text string) ([]byte, error) {
 
 // maxDurationSeconds is the maximum of google.protobuf.Duration, about 10,000 years.
 const maxDurationSeconds = 315_576_000_000
-
-func isDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
