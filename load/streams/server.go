@@ -100,7 +100,7 @@ func startServer(ctx context.Context) (s *server, err error) {
 		"--http.max_connections_per_client=100000", "--http.max_resets=100000", "--grpc.addr=127.0.0.1:0", "--grpc.max_resets=100000",
 		"--nats.url=embedded", "--nats.embedded.addr=127.0.0.1:0", "--nats.embedded.credentials_dir="+s.dir, "--nats.embedded.max_connections_per_client=1000",
 		"--nats.embedded.max_unanswered_per_client=100000", "--nats.embedded.response_timeout=1m", "--admin.addr=127.0.0.1:0",
-		"--stream.max=100000", "--stream.max_peer=100000", "--shutdown.drain=0s", "--log.format=json", "--log.level=info")
+		"--stream.max=100000", "--stream.max_peer=100000", "--rate_limit.peer=off", "--shutdown.drain=0s", "--log.format=json", "--log.level=info")
 	s.cmd.Dir = s.dir
 	s.cmd.Cancel = func() error { return s.cmd.Process.Signal(syscall.SIGTERM) }
 	s.cmd.WaitDelay = time.Minute
