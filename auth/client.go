@@ -45,7 +45,7 @@ func (c *Client) Principal(ctx context.Context, token string) (*chassi.Principal
 }
 
 // expiryOf returns the exp claim (RFC 7519, section 4.1.4) of a token that the service has
-// verified, or the zero time if there is none.
+// verified, or the zero time if it has no expiry.
 func expiryOf(token string) time.Time {
 	_, rest, _ := strings.Cut(token, ".")
 	payload, _, _ := strings.Cut(rest, ".")

@@ -25,16 +25,16 @@ func Static(addrs ...string) (Source, error) {
 }
 
 type static struct {
-	addrs []string
-	told  bool
+	addrs  []string
+	passed bool
 }
 
 func (s *static) Next(ctx context.Context) ([]string, error) {
-	if s.told {
+	if s.passed {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
-	s.told = true
+	s.passed = true
 	return slices.Clone(s.addrs), nil
 }
 

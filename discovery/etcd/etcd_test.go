@@ -216,8 +216,8 @@ func TestKillNine(t *testing.T) {
 			}
 			m.put(t, "services/auth/b", authB)
 			disctest.Expect(t, updates, "10.0.0.1:80", "10.0.0.2:80")
-			if lost, told := sourceLog.Count("discovery fails"), registrationLog.Count("cannot be updated"); lost != 1 || told != 1 {
-				t.Errorf("one failure is logged %d and %d times", lost, told)
+			if lost, failed := sourceLog.Count("discovery fails"), registrationLog.Count("cannot be updated"); lost != 1 || failed != 1 {
+				t.Errorf("one failure is logged %d and %d times", lost, failed)
 			}
 		})
 	}

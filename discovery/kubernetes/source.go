@@ -150,14 +150,14 @@ func (s *Source) follow(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if told, err := s.apply(e); err != nil || told {
+		if changed, err := s.apply(e); err != nil || changed {
 			return err
 		}
 	}
 }
 
 // apply reports whether the event was more than a bookmark.
-func (s *Source) apply(e event) (told bool, err error) {
+func (s *Source) apply(e event) (changed bool, err error) {
 	if e.Type == "ERROR" {
 		return false, errors.New("the watch failed") // a Status; 410 when the version is too old
 	}

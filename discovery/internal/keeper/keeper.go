@@ -50,7 +50,7 @@ type Keeper struct {
 
 	// Fields of the loop, and of Stop after it.
 	failures int
-	told     bool // whether the registration was logged
+	logged   bool // whether the registration was logged
 	unwell   string
 	removed  bool
 }
@@ -177,10 +177,10 @@ func (k *Keeper) tell(err, health error) {
 		return
 	case unwell != "" && k.unwell == "":
 		log.Warn("registered as not healthy", "reason", unwell)
-	case !k.told || k.failures > 0 || unwell == "" && k.unwell != "":
+	case !k.logged || k.failures > 0 || unwell == "" && k.unwell != "":
 		log.Info("registered", "failures", k.failures)
 	}
-	k.failures, k.told, k.unwell = 0, true, unwell
+	k.failures, k.logged, k.unwell = 0, true, unwell
 }
 
 // jitter returns a random duration between three quarters of d and d.
