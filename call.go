@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"time"
 )
 
 // Call is one call of an endpoint. It passes through the middleware, on the server and, with a
@@ -33,8 +34,8 @@ type Call struct {
 	// Stream is the state of a call of a stream ([NewStream]), otherwise nil.
 	Stream *Stream
 
-	answered bool // whether there is a response to send
-	ctx      callContext
+	answered bool            // whether there is a response to send
+	parent   context.Context //nolint:containedctx // of the context that carries the call
 }
 
 // Metadata holds the key-value pairs of a message. Keys are case-insensitive. If the transport
@@ -59,17 +60,20 @@ type Codec interface {
 
 type callKey struct{}
 
-// callContext is a field of its Call, so that a context with a call needs no allocation.
-type callContext struct {
-	context.Context //nolint:containedctx // it is a context
-	call            *Call
-}
+// callContext is a Call as the context that carries it, which therefore needs no allocation.
+type callContext Call
+
+var _ context.Context = (*callContext)(nil)
+
+func (c *callContext) Deadline() (time.Time, bool) { return c.parent.Deadline() }
+func (c *callContext) Done() <-chan struct{}       { return c.parent.Done() }
+func (c *callContext) Err() error                  { return c.parent.Err() } //nolint:wrapcheck // of a context
 
 func (c *callContext) Value(key any) any {
 	if key == (callKey{}) {
-		return c.call
+		return (*Call)(c)
 	}
-	return c.Context.Value(key)
+	return c.parent.Value(key)
 }
 
 // Source returns the key by which limits count the call: the network of the client's address,
@@ -118,8 +122,8 @@ func (c *Call) Context(parent context.Context) context.Context {
 	if c.Binding != nil && c.Endpoint != nil && c.Endpoint.streams {
 		c.Stream = NewStreamState()
 	}
-	c.ctx = callContext{Context: parent, call: c}
-	return &c.ctx
+	c.parent = parent
+	return (*callContext)(c)
 }
 
 // CallFrom returns the call that ctx carries, or nil.

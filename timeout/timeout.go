@@ -13,17 +13,21 @@ import (
 // does not wait saves the cost of the timer, which is more than a microsecond. An earlier
 // deadline of parent applies. The caller must call End. With makes one allocation.
 func With(parent context.Context, d time.Duration) *Context {
-	return &Context{Context: parent, deadline: time.Now().Add(d)}
+	return &Context{Context: parent, end: time.Since(epoch) + d}
 }
+
+// epoch is the time that the ends of contexts are relative to: a reading of the monotonic clock
+// alone costs half of time.Now, and takes less memory.
+var epoch = time.Now()
 
 // Context is the context that [With] returns.
 type Context struct {
 	context.Context //nolint:containedctx // it is a context
 
-	deadline time.Time
-	timed    atomic.Pointer[timedContext] // nil until Done is called
-	mu       sync.Mutex
-	ended    atomic.Bool
+	end   time.Duration                // the deadline, since epoch
+	timed atomic.Pointer[timedContext] // nil until Done is called
+	mu    sync.Mutex
+	ended atomic.Bool
 }
 
 type timedContext struct {
@@ -34,10 +38,11 @@ type timedContext struct {
 
 // Deadline returns the parent's deadline or that of With, whichever is earlier.
 func (c *Context) Deadline() (time.Time, bool) {
-	if earlier, ok := c.Context.Deadline(); ok && earlier.Before(c.deadline) {
+	own := epoch.Add(c.end)
+	if earlier, ok := c.Context.Deadline(); ok && earlier.Before(own) {
 		return earlier, true
 	}
-	return c.deadline, true
+	return own, true
 }
 
 // Done returns a channel that is closed when the context ends. It starts the timer.
@@ -50,7 +55,7 @@ func (c *Context) Done() <-chan struct{} {
 	if t := c.timed.Load(); t != nil {
 		return t.Done()
 	}
-	ctx, cancel := context.WithDeadline(c.Context, c.deadline)
+	ctx, cancel := context.WithDeadline(c.Context, epoch.Add(c.end))
 	c.timed.Store(&timedContext{Context: ctx, cancel: cancel})
 	if c.ended.Load() { // checked after the store, because End stores first and then checks
 		cancel()
@@ -70,7 +75,7 @@ func (c *Context) Err() error {
 	if c.ended.Load() {
 		return context.Canceled
 	}
-	if time.Until(c.deadline) <= 0 {
+	if time.Since(epoch) >= c.end {
 		return context.DeadlineExceeded
 	}
 	return nil

@@ -13,27 +13,44 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
+// options are those of the JSON library for messages of one type. The library refuses duplicate
+// names, invalid UTF-8, trailing data and wrong case by itself.
+type options struct {
+	strict  json.Options // of requests
+	lenient json.Options // of responses, which may have members that the client does not know yet
+	encode  json.Options
+}
+
+func newOptions(more ...json.Options) *options {
+	with := func(o json.Options) json.Options { return json.JoinOptions(append([]json.Options{o}, more...)...) }
+	return &options{
+		strict:  with(json.RejectUnknownMembers(true)),
+		lenient: with(json.RejectUnknownMembers(false)),
+		encode:  with(json.Deterministic(true)),
+	}
+}
+
 var (
-	noOptions       = json.JoinOptions()
-	durationOptions = json.JoinOptions(
+	plainOptions    = newOptions()
+	durationOptions = newOptions(
 		json.WithMarshalers(json.MarshalToFunc(writeDuration)),
 		json.WithUnmarshalers(json.UnmarshalFromFunc(readDuration)),
 	)
-	durationTypes sync.Map // reflect.Type to json.Options
+	optionsOf sync.Map // reflect.Type to *options
 )
 
-// durations returns the options for message: the JSON library has no form for durations, and
+// optionsFor returns the options for message: the JSON library has no form for durations, and
 // functions for one type also slow down messages without that type.
-func durations(message any) json.Options {
+func optionsFor(message any) *options {
 	t := reflect.TypeOf(message)
-	if o, ok := durationTypes.Load(t); ok {
-		return o.(json.Options)
+	if o, ok := optionsOf.Load(t); ok {
+		return o.(*options) //nolint:forcetypeassert // nothing else is put in
 	}
-	o := noOptions
+	o := plainOptions
 	if hasDuration(t, make(map[reflect.Type]bool)) {
 		o = durationOptions
 	}
-	durationTypes.Store(t, o)
+	optionsOf.Store(t, o)
 	return o
 }
 

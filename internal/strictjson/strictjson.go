@@ -14,16 +14,7 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-var (
-	// The library refuses duplicate names, invalid UTF-8, trailing data and wrong
-	// case by itself.
-	strict = json.JoinOptions(json.RejectUnknownMembers(true))
-	// A response may have members that the client does not know yet.
-	lenient = json.JoinOptions(json.RejectUnknownMembers(false))
-	plain   = json.JoinOptions(json.Deterministic(true))
-
-	errMalformed = chassi.NewError(chassi.InvalidArgument, "malformed_request", "The request is malformed")
-)
+var errMalformed = chassi.NewError(chassi.InvalidArgument, "malformed_request", "The request is malformed")
 
 // IsMediaType reports whether the value of a Content-Type means JSON in UTF-8. "utf8" is
 // accepted for the registered name utf-8, as in other parsers.
@@ -47,7 +38,7 @@ func Decode(data []byte, message any, maxDepth int) error {
 	if err := checkDepth(data, maxDepth); err != nil {
 		return err
 	}
-	if err := json.Unmarshal(data, message, strict, durations(message)); err != nil {
+	if err := json.Unmarshal(data, message, optionsFor(message).strict); err != nil {
 		return malformed(err, data, reflect.TypeOf(message))
 	}
 	return refuseNull(data, reflect.TypeOf(message))
@@ -56,7 +47,7 @@ func Decode(data []byte, message any, maxDepth int) error {
 // DecodeResponse decodes a response: unknown members are skipped, so that services can add
 // members before their clients know them.
 func DecodeResponse(data []byte, message any) error {
-	if err := json.Unmarshal(data, message, lenient, durations(message)); err != nil {
+	if err := json.Unmarshal(data, message, optionsFor(message).lenient); err != nil {
 		return fmt.Errorf("strictjson: %w", err)
 	}
 	return nil
@@ -65,7 +56,7 @@ func DecodeResponse(data []byte, message any) error {
 // Append appends the encoding of message to buffer.
 func Append(buffer *[]byte, message any) error {
 	writer := sliceWriter{buffer}
-	return json.MarshalWrite(&writer, message, plain, durations(message))
+	return json.MarshalWrite(&writer, message, optionsFor(message).encode)
 }
 
 type sliceWriter struct{ b *[]byte }

@@ -72,7 +72,7 @@ func (x *exchange) decodeBody(request any) error {
 
 // checkMediaType accepts only JSON in UTF-8 without a content coding.
 func checkMediaType(h http.Header) error {
-	if !strictjson.IsMediaType(h.Get("Content-Type")) {
+	if !strictjson.IsMediaType(requestMetadata(h).Get("Content-Type")) {
 		return errMediaType
 	}
 	if values := h["Content-Encoding"]; len(values) > 0 && values[0] != "" && !strings.EqualFold(values[0], "identity") {

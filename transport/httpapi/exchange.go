@@ -22,17 +22,16 @@ type exchange struct {
 	route  *route
 	w      http.ResponseWriter
 	r      *http.Request
-	status int      // the status sent, 0 before
-	body   *[]byte  // the encoded response, from the pool
-	held   int64    // bytes of a large body, as counted by bodies
-	read   bool     // whether the request's body was read to its end
-	path   pathKind // how ambiguous the path is
-	form   connectForm
-	chosen int16 // the status that the response has in a field, 0 for the endpoint's
-	failed error // the argument of WriteError
+	body   *[]byte // the encoded response, from the pool
+	held   int64   // bytes of a large body, as counted by bodies
+	failed error   // the argument of WriteError
 
-	wrapped bool // whether the handler of Wrap has sent the response
-	aborted bool // whether that ends too early
+	status  int16    // the status sent, 0 before
+	chosen  int16    // the status that the response has in a field, 0 for the endpoint's
+	read    bool     // whether the request's body was read to its end
+	path    pathKind // how ambiguous the path is
+	form    connectForm
+	wrapped wrapped
 
 	stream   *stream       // nil unless the response is one
 	transfer *transfer     // of a route with files
@@ -78,9 +77,9 @@ func (x *exchange) serve(route *route) {
 	}
 	err := route.handler(x.call.Context(ctx), &x.call)
 	switch {
-	case !x.wrapped:
+	case x.wrapped == unwrapped:
 		x.respond(err)
-	case x.aborted:
+	case x.wrapped == wrappedAborted:
 		panic(http.ErrAbortHandler)
 	}
 	if x.body != nil {
@@ -181,7 +180,7 @@ func (x *exchange) Header() http.Header { return x.w.Header() }
 // WriteHeader records the status and passes it on.
 func (x *exchange) WriteHeader(status int) {
 	if x.status == 0 && status >= 200 {
-		x.status = status
+		x.status = int16(status)
 		if x.server.draining.Load() {
 			x.w.Header()["Connection"] = closeHeader
 		}
@@ -211,17 +210,27 @@ func (x *exchange) Unwrap() http.ResponseWriter { return x.w }
 // requestMetadata are the request's headers.
 type requestMetadata http.Header
 
-func (m requestMetadata) Get(key string) string      { return http.Header(m).Get(key) }
 func (m requestMetadata) Values(key string) []string { return http.Header(m).Values(key) }
 func (m requestMetadata) Set(key, value string)      { http.Header(m).Set(key, value) }
+
+// Get is that of [http.Header], faster for keys that are spelled as there.
+func (m requestMetadata) Get(key string) string {
+	if _, canonical := checkHeaderKey(key); !canonical {
+		key = http.CanonicalHeaderKey(key)
+	}
+	if values := m[key]; len(values) > 0 {
+		return values[0]
+	}
+	return ""
+}
 
 // responseMetadata are the response's headers, with slots for the few values of a usual
 // response.
 type responseMetadata struct {
 	header  http.Header
-	slots   [4]string
-	used    int
-	size    int   // of all values set
+	slots   [3]string
+	used    uint8
+	size    int32 // of all pairs set
 	invalid error // what cannot be sent, or nil
 }
 
@@ -230,15 +239,17 @@ func (m *responseMetadata) Get(key string) string { return m.header.Get(key) }
 // Set records an error for pairs that a transport cannot carry, for Encode, and drops a pair
 // that would break the header syntax.
 func (m *responseMetadata) Set(key, value string) {
-	if err := transport.CheckPair(key, value); err != nil {
+	err := transport.CheckPair(key, value)
+	if err != nil {
 		m.invalid = cmp.Or(m.invalid, err)
 	}
-	if m.size += len(key) + len(value); m.size > transport.MaxMetadataBytes {
-		m.invalid = fmt.Errorf("%d bytes of metadata exceed the limit of %d", m.size, transport.MaxMetadataBytes)
+	if size := int(m.size) + len(key) + len(value); size > transport.MaxMetadataBytes {
+		m.invalid = fmt.Errorf("%d bytes of metadata exceed the limit of %d", size, transport.MaxMetadataBytes)
 		return // otherwise the client might not receive the error
 	}
+	m.size += int32(len(key) + len(value))
 	ok, canonical := checkHeaderKey(key)
-	if !ok || !isHeaderValue(value) {
+	if err != nil && (!ok || !isHeaderValue(value)) { // else CheckPair has found that they are
 		return
 	}
 	if !canonical {
@@ -253,13 +264,26 @@ func (m *responseMetadata) Set(key, value string) {
 
 // put sets a valid pair; key is in canonical form.
 func (m *responseMetadata) put(key, value string) {
-	if m.used == len(m.slots) {
-		m.header[key] = []string{value}
+	if int(m.used) == len(m.slots) {
+		m.replace(key, value)
 		return
 	}
 	m.slots[m.used] = value
 	m.header[key] = m.slots[m.used : m.used+1 : m.used+1]
 	m.used++
+}
+
+// replace sets a pair when no slot is free: in the slot of its last value, if it has one.
+func (m *responseMetadata) replace(key, value string) {
+	if last := m.header[key]; len(last) == 1 {
+		for i := range m.slots {
+			if &last[0] == &m.slots[i] {
+				m.slots[i] = value
+				return
+			}
+		}
+	}
+	m.header[key] = []string{value}
 }
 
 // checkHeaderKey reports whether key can be the name of a header, and whether it is spelled as

@@ -197,7 +197,7 @@ func TestExchangeIsAResponseWriter(t *testing.T) {
 		}
 		w := httptest.NewRecorder()
 		x := &exchange{server: &Server{}, w: w}
-		if response(x); x.status != want || w.Code != want || (name != "write" && !w.Flushed) {
+		if response(x); int(x.status) != want || w.Code != want || (name != "write" && !w.Flushed) {
 			t.Errorf("%s: status %d, sent %d", name, x.status, w.Code)
 		}
 	}

@@ -245,7 +245,7 @@ func status(call *chassi.Call, err error) int {
 	x, ok := call.Codec.(*exchange)
 	switch {
 	case ok && x.status != 0:
-		return x.status
+		return int(x.status)
 	case err != nil && ok && x.form != unknownForm:
 		return transport.HTTPStatus(chassi.ErrorOf(err).Code)
 	case err != nil:

@@ -31,7 +31,7 @@ func Wrap(middleware ...func(http.Handler) http.Handler) chassi.Middleware {
 		}
 		return func(ctx context.Context, call *chassi.Call) error {
 			x, ok := call.Codec.(*exchange)
-			if !ok || x.wrapped { // a response was sent
+			if !ok || x.wrapped != unwrapped { // a response was sent
 				return next(ctx, call)
 			}
 			in := &inside{x: x, next: next}
@@ -53,6 +53,15 @@ type inside struct {
 
 type insideKey struct{}
 
+// wrapped is what the handler that Wrap surrounds has done.
+type wrapped uint8
+
+const (
+	unwrapped        wrapped = iota // nothing: there is no Wrap, or the response is not sent yet
+	wrappedResponded                // it has sent the response
+	wrappedAborted                  // its response ends too early
+)
+
 // serveInside carries out the rest of the call, and sends the response.
 func serveInside(w http.ResponseWriter, r *http.Request) {
 	in, ok := r.Context().Value(insideKey{}).(*inside)
@@ -63,13 +72,13 @@ func serveInside(w http.ResponseWriter, r *http.Request) {
 	x := in.x
 	in.called, x.w, x.r = true, w, r
 	in.err = in.next(r.Context(), &x.call)
-	if x.wrapped { // by Wrap inside of this one
+	if x.wrapped != unwrapped { // by Wrap inside of this one
 		return
 	}
-	x.wrapped = true
+	x.wrapped = wrappedResponded
 	defer func() {
 		if v := recover(); v == http.ErrAbortHandler { //nolint:errorlint,err113 // net/http compares it so
-			x.aborted = true
+			x.wrapped = wrappedAborted
 		} else if v != nil {
 			panic(v)
 		}
@@ -83,12 +92,13 @@ func (in *inside) result(ctx context.Context, call *chassi.Call) error {
 	if in.called {
 		return in.err
 	}
-	x.wrapped = true // by the middleware
+	x.wrapped = wrappedResponded // by the middleware
 	if x.failed != nil {
 		return x.failed
 	}
 	if x.status >= http.StatusBadRequest {
-		return &statusError{x.status, chassi.NewError(codeOf(x.status), "http_middleware", fmt.Sprintf("HTTP middleware has responded with status %d", x.status))}
+		status := int(x.status)
+		return &statusError{status, chassi.NewError(codeOf(status), "http_middleware", fmt.Sprintf("HTTP middleware has responded with status %d", status))}
 	}
 	return answered(ctx, call)
 }
@@ -109,7 +119,7 @@ type wrappedWriter struct {
 // WriteHeader records the status and passes it on.
 func (w *wrappedWriter) WriteHeader(status int) {
 	if status >= http.StatusOK {
-		w.x.status = status
+		w.x.status = int16(status)
 		if w.x.server.draining.Load() {
 			w.Header()["Connection"] = closeHeader
 		}
