@@ -174,7 +174,7 @@ func TestRecentHealthSharesProbes(t *testing.T) {
 		all.Go(func() {
 			h := app.RecentHealth(impatient, time.Second)
 			if h.Ready || !errors.Is(h.Checks[0].Err, context.DeadlineExceeded) {
-				t.Errorf("who gave up was told %+v", h)
+				t.Errorf("the caller that gave up received %+v", h)
 			}
 		})
 		for range 1000 {

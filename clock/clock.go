@@ -48,7 +48,7 @@ type Options struct {
 	Name string // of the source, for logs: "database"
 
 	// Read returns the time of the source's clock and the highest time passed to Keep, zero if
-	// there is none.
+	// Keep was not called.
 	Read func(ctx context.Context) (now, highest time.Time, err error)
 
 	// Keep stores the highest time if the stored one still equals replaced, the one that Read

@@ -146,8 +146,8 @@ func (f *field) addElement(e *element) {
 	f.elements = append(f.elements, e)
 }
 
-// element returns the element with that name. It adds one with its default values if there
-// is none.
+// element returns the element with that name. It adds a missing one with its default
+// values.
 func (f *field) element(name string) (*element, error) {
 	if e := f.byName[name]; e != nil {
 		return e, nil

@@ -119,7 +119,7 @@ func TestSRVUsesTheBestPriority(t *testing.T) {
 	server.Set(func(s *disctest.DNS) { s.SRVs = []dnsmessage.SRVResource{srvRecord(0, 0, ".")} })
 	disctest.Eventually(t, "the loss is logged", func() bool { return l.Count("discovery fails") == 1 })
 	if l.Count(discovery.ErrNoInstances.Error()) == 0 {
-		t.Errorf("the log does not say that there is none")
+		t.Errorf("the log does not say that no instance was found")
 	}
 }
 

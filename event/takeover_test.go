@@ -57,7 +57,7 @@ func TestTakeover(t *testing.T) {
 	})
 }
 
-// With NATS, a stored position that is none is an error that names it and its remedy, and the
+// With NATS, an invalid stored position is an error that names it and its remedy, and the
 // subscription does not begin anew.
 func TestInvalidPosition(t *testing.T) {
 	t.Parallel()

@@ -327,7 +327,7 @@ func TestIdempotencyOutlivesTheCaller(t *testing.T) {
 	goAway()
 	s.release(t)
 	if err := <-first; err != nil {
-		t.Errorf("in process nobody is told of the end of the context: %v", err)
+		t.Errorf("in process the end of the context is not reported: %v", err)
 	}
 	b.order("k", r, true)
 	// One that has gone before it began is not carried out.
@@ -625,7 +625,7 @@ func TestIdempotencyChecksRequestsFirst(t *testing.T) {
 		t.Errorf("stretched %d times, carried out %d times, %v", stretched, s.orders.Load(), s.events)
 	}
 	b.order("k", orderRequest{Item: "tea"}, false)
-	b.refused("k", orderRequest{Item: "nothing"}, chassi.Unavailable, "closed", false) // not told that the key was used
+	b.refused("k", orderRequest{Item: "nothing"}, chassi.Unavailable, "closed", false) // it does not learn that the key was used
 	b.order("k", orderRequest{Item: "tea"}, true)
 	if stretched != 2 {
 		t.Errorf("stretched %d times, want 2", stretched)

@@ -20,7 +20,7 @@ const usageShardLog = 6
 type usageShard struct {
 	mu   sync.Mutex
 	key  Key
-	held int64 // by key; 0 when there is none in place
+	held int64 // by key; 0 if the shard holds nothing for key
 	more map[Key]int64
 	_    [24]byte
 }

@@ -105,13 +105,13 @@ func TestNonRetryableErrors(t *testing.T) {
 func TestWaitsForTheRequestedDelay(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		began, calls, told := time.Now(), 0, 0
+		began, calls, reported := time.Now(), 0, 0
 		_, err := retry.Do(t.Context(), retry.Policy{
 			Retryable: func(error) (time.Duration, bool) { return 7 * time.Second, true },
-			OnRetry:   func(_ context.Context, attempt int, err error) { told = attempt; _ = err },
+			OnRetry:   func(_ context.Context, attempt int, err error) { reported = attempt; _ = err },
 		}, failing(1, &calls))
-		if err != nil || time.Since(began) != 7*time.Second || told != 2 {
-			t.Errorf("%v after %v; told of attempt %d", err, time.Since(began), told)
+		if err != nil || time.Since(began) != 7*time.Second || reported != 2 {
+			t.Errorf("%v after %v; attempt %d was reported", err, time.Since(began), reported)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, cancel)

@@ -68,7 +68,7 @@ func TestTraceparentIsBelievedWithinTheProcess(t *testing.T) {
 	r.stop(t)
 }
 
-// brokerURL is RabbitMQ's, "off" where there is none.
+// brokerURL is RabbitMQ's, "off" without it.
 func brokerURL(t *testing.T) string {
 	t.Helper()
 	url := os.Getenv("CHASSI_TEST_AMQP")

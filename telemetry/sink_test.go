@@ -301,13 +301,13 @@ func TestF41BlockedPipe(t *testing.T) {
 	if took := time.Since(began); took > stopTime+slack {
 		t.Errorf("Stop and a late line took %v, want %v at most", took, stopTime)
 	}
-	count, told := 0, false // reading lets the goroutine end
+	count, reported := 0, false // reading lets the goroutine end
 	go func() { <-tel.sink.done; w.Close() }()
 	for lines := bufio.NewScanner(r); lines.Scan(); count++ {
-		told = told || strings.HasPrefix(decodeLine(t, append(lines.Bytes(), '\n'))["msg"].(string), "log lines dropped")
+		reported = reported || strings.HasPrefix(decodeLine(t, append(lines.Bytes(), '\n'))["msg"].(string), "log lines dropped")
 	}
-	if count == 0 || !told {
-		t.Errorf("%d lines came through, and of the dropped ones was told: %v", count, told)
+	if count == 0 || !reported {
+		t.Errorf("%d lines came through, and the dropped ones were reported: %v", count, reported)
 	}
 }
 

@@ -181,7 +181,7 @@ func TestT28HostileStoredHash(t *testing.T) {
 			_, err := n.login(address, secret, fmt.Sprintf("192.0.2.%d", i))
 			want(t, hostile, err, auth.ErrInvalidUser)
 			if n.count("unusable_hash") != i+1 {
-				t.Errorf("%s: the operator is not told", hostile)
+				t.Errorf("%s: not logged for the operator", hostile)
 			}
 		}
 	})

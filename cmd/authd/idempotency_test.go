@@ -147,8 +147,8 @@ func TestSignUpWithAKeyWhereItIsSwitchedOff(t *testing.T) {
 	}
 }
 
-// Fifty at once on two nodes: one is carried out, and the others are told to wait or get
-// its response.
+// Fifty at once on two nodes: one is carried out, and the others are refused for now
+// or get its response.
 func TestParallelSignUpsWithOneKey(t *testing.T) {
 	t.Parallel()
 	nodes := pair(t, "--hash.max_queued=100") // all callers are one network, which gets half of it

@@ -321,8 +321,8 @@ func TestCommandsDoNotMigrate(t *testing.T) {
 	})
 }
 
-// No command but those that are there to create makes a file where there is none, whether it
-// works without one or not.
+// Only commands whose purpose it is create the file of the database, whether the others work
+// without one or not.
 func TestCommandsDoNotCreateTheDatabase(t *testing.T) {
 	t.Parallel()
 	creating := []string{"serve", "migrate", "nats add"}

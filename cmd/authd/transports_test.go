@@ -28,7 +28,7 @@ import (
 )
 
 // rabbit returns flags for RabbitMQ with a prefix of the test's own, and a client
-// configuration; "" when there is none.
+// configuration; "" without RabbitMQ.
 func rabbit(t *testing.T) (url, prefix string) {
 	t.Helper()
 	url = rabbittest.URL(t)

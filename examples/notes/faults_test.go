@@ -136,7 +136,7 @@ func TestTheSlowOneGetsLess(t *testing.T) {
 	awaitCalls(t, a)
 }
 
-// While all are unavailable, callers are told so at once, and notes goes on being ready: a restart
+// While all are unavailable, callers receive that error at once, and notes stays ready: a restart
 // of it would not help.
 func TestAllInstancesUnavailable(t *testing.T) {
 	t.Parallel()

@@ -119,7 +119,7 @@ func program(t *testing.T, change map[string]string) string {
 		"prog/go.mod": "module example.org/prog\n\ngo 1.24\n\nrequire (\n\texample.org/dep v1.0.0\n\texample.org/win v1.0.0\n)\n\n" +
 			"replace (\n\texample.org/dep => ../dep\n\texample.org/win => ../win\n)\n",
 		"prog/LICENSE":                 strings.ReplaceAll(mit, "%", "Prog"),
-		"prog/THIRD_PARTY_NOTICES.txt": "an older state, which is none of its own licenses",
+		"prog/THIRD_PARTY_NOTICES.txt": "an older state, which is not one of its own licenses",
 		"prog/main.go":                 "package main\n\nimport _ \"example.org/dep/sub\"\n\nfunc main() {}\n",
 		"prog/main_windows.go":         "package main\n\nimport _ \"example.org/win\"\n",
 		"dep/go.mod":                   "module example.org/dep\n\ngo 1.24\n",

@@ -18,7 +18,7 @@ import (
 // faults are on the node's side.
 type clients struct {
 	http, grpc *auth.Client
-	broker     *auth.Client // nil where there is none
+	broker     *auth.Client // nil without a broker
 	over       string       // "NATS" or "AMQP"
 	closers    []func()
 }

@@ -30,11 +30,11 @@ func (h *Histogram) Record(d time.Duration) {
 // Count returns the number of recorded durations.
 func (h *Histogram) Count() uint64 { return h.total }
 
-// Max returns the longest duration, 0 if there is none.
+// Max returns the longest duration, 0 if nothing was recorded.
 func (h *Histogram) Max() time.Duration { return h.longest }
 
 // Percentile returns the duration of rank ceil(p/100 x n), which p percent of the recorded
-// durations do not exceed, or 0 if there is none.
+// durations do not exceed, or 0 if nothing was recorded.
 func (h *Histogram) Percentile(p float64) time.Duration {
 	rank := rankOf(p, h.total)
 	var seen uint64

@@ -62,7 +62,7 @@ func parse() (o options, err error) {
 	o.transports = strings.Split(transports, ",")
 	for _, name := range o.transports {
 		if !slices.Contains(names(), name) {
-			return o, fmt.Errorf("--transports: %q is none of %s", name, strings.Join(names(), ", "))
+			return o, fmt.Errorf("--transports: %q: want one of %s", name, strings.Join(names(), ", "))
 		}
 	}
 	if o.streams < 1 || o.rounds < 1 {

@@ -71,7 +71,7 @@ type Type struct {
 // HTTP parameter.
 type Field struct {
 	Name  string // in Go
-	JSON  string // the name of the member, "" if there is none (json:"-")
+	JSON  string // the name of the member, "" for a field without one (json:"-")
 	Index []int  // for reflect.Value.FieldByIndex
 	Type  *Type
 	Tag   reflect.StructTag

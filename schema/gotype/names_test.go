@@ -34,7 +34,7 @@ func TestNames(t *testing.T) {
 		"scopes":                   {nil, map[gotype.Named]string{get("a.v1.Orders"): "AV1OrdersGetRequest", get("b.v1.Orders"): "BV1OrdersGetRequest"}},
 		"type arguments":           {nil, map[gotype.Named]string{typed[pair[string, int]](): "PairStringInt"}},
 		"arguments of all kinds":   {nil, map[gotype.Named]string{typed[pair[map[string][]*big.Int, [4]any]](): "PairMapStringListPtrIntArray4Any"}},
-		"arguments are told apart": {nil, map[gotype.Named]string{typed[pair[int, big.Int]](): "GotypeTestPairIntBigInt", typed[pair[big.Int, int]](): "GotypeTestPairBigIntInt"}},
+		"arguments are distinct":   {nil, map[gotype.Named]string{typed[pair[int, big.Int]](): "GotypeTestPairIntBigInt", typed[pair[big.Int, int]](): "GotypeTestPairBigIntInt"}},
 		"arguments of one name":    {nil, map[gotype.Named]string{typed[pair[texttemplate.Template, int]](): "SchemaGotypeTestPairTextTemplateTemplateInt", typed[pair[htmltemplate.Template, int]](): "SchemaGotypeTestPairHtmlTemplateTemplateInt"}},
 	} {
 		var all []gotype.Named

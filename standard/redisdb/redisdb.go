@@ -20,10 +20,10 @@ type DB struct {
 	OnFallback func(what string)
 }
 
-// Add opens the Redis database in c and returns it, or nil if there is no URL. The App starts
+// Add opens the Redis database in c and returns it, or nil if c has no URL. The App starts
 // and stops it, and is ready without it. Add must be called before [standard.App.Limiter].
 // In an App that is only described, it returns a database that connects to nothing and whose
-// calls fail, whether there is a URL or not.
+// calls fail, whether c has a URL or not.
 func Add(app *standard.App, c redis.Config) (*DB, error) {
 	if app.DescribeOnly {
 		c = redis.Config{URL: "redis://127.0.0.1", Offline: true}

@@ -520,13 +520,13 @@ func TestIdentity(t *testing.T) {
 // A panic of the Observe function fails neither the call nor the process.
 func TestPanicInObserve(t *testing.T) {
 	t.Parallel()
-	var told eventCounter
-	s := newSite(t, func(c *amqpapi.Config) { c.Observe = func(event string) { told.count(event); panic("in Observe") } })
+	var observed eventCounter
+	s := newSite(t, func(c *amqpapi.Config) { c.Observe = func(event string) { observed.count(event); panic("in Observe") } })
 	refused := amqp.Publishing{UserId: s.User("mallory"), ReplyTo: "mail", Body: []byte(`{"number":666,"fail":""}`)}
 	if err := post(t, s.connect(t, "mallory"), "jobs.v1.Jobs", method, refused); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the refusal is told", func() bool { return told.of(amqpapi.EventReplyToRefused) == 1 })
+	until(t, "the refusal is observed", func() bool { return observed.of(amqpapi.EventReplyToRefused) == 1 })
 	if err := ask(t, s.caller(t, "alice"), 1); err != nil {
 		t.Errorf("the next call: %v", err)
 	}

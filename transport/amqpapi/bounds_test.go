@@ -107,8 +107,8 @@ func (r *raw) respond(t *testing.T) amqp.Delivery {
 	return amqp.Delivery{}
 }
 
-// One client that uses up what it may execute at once is told so immediately, and
-// another is served.
+// A client that has reached its limit of concurrent calls is refused immediately, and another
+// is served.
 func TestOneClientLeavesCapacityForOthers(t *testing.T) {
 	t.Parallel()
 	url := rabbitURL(t)

@@ -81,7 +81,7 @@ func Dial(ctx context.Context, c ClientConfig) (*Client, error) {
 		return nil, err
 	}
 	var last error // with a cause other than the end of ctx
-	for told := false; ; told = true {
+	for logged := false; ; logged = true {
 		err := client.link.start(ctx)
 		if err == nil {
 			return client, nil
@@ -93,7 +93,7 @@ func Dial(ctx context.Context, c ClientConfig) (*Client, error) {
 		if chassi.ErrorOf(err).Code != chassi.Unavailable || untrusted || errors.Is(err, errRefuses) {
 			return nil, err
 		}
-		if !told {
+		if !logged {
 			client.config.Logger.Warn("waiting for the AMQP broker", "error", err.Error())
 		}
 		select {
@@ -141,7 +141,7 @@ func newClient(c ClientConfig) (*Client, error) {
 func (c *Client) Close() { c.link.stop() }
 
 // Conn returns the current connection, for uses of AMQP that this package does not have, or an
-// error while there is none. The client closes it.
+// error while the client is not connected. The client closes it.
 func (c *Client) Conn() (*amqp.Connection, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

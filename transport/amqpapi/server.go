@@ -393,7 +393,7 @@ func (s *Server) call(a *arrival) {
 }
 
 // peer returns the address of the client for which a trusted user, such as a gateway, forwards;
-// the zero value if there is none.
+// the zero value for other users.
 func (s *Server) peer(user string, header *properties) netip.AddrPort {
 	if user == "" || !slices.Contains(s.config.TrustedClients, user) {
 		return netip.AddrPort{}

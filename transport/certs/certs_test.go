@@ -216,7 +216,7 @@ func TestCertificatesAreWatched(t *testing.T) {
 			t.Errorf("in use: %s", got)
 		}
 		if n := strings.Count(log.String(), "certificates reloaded"); n != 1 {
-			t.Errorf("told %d times, want 1:\n%s", n, log)
+			t.Errorf("logged %d times, want 1:\n%s", n, log)
 		}
 	})
 }

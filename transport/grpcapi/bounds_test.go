@@ -116,7 +116,7 @@ func TestStreamsOfOneClientLeaveCapacityForOthers(t *testing.T) {
 				t.Errorf("the same client: %v", err)
 			}
 			if e := chassi.ErrorOf(grpcapi.ErrorOf(t.Context(), err)); e.Reason != "too_many_streams" || e.RetryAfter != time.Second {
-				t.Errorf("the same client was told %+v", e)
+				t.Errorf("the same client received %+v", e)
 			}
 			if err := greet(t.Context(), s.from(t, "127.0.0.3")); err != nil {
 				t.Errorf("another client: %v", err)

@@ -329,7 +329,7 @@ func TestStartAndMountRefuse(t *testing.T) {
 		t.Error("a certificate that is not there")
 	}
 	if _, err := grpcapi.Dial(grpcapi.ClientConfig{Target: "\x00"}); err == nil {
-		t.Error("a target that is none")
+		t.Error("an invalid target is accepted")
 	}
 }
 

@@ -150,13 +150,13 @@ func (m *meter) Read(p []byte) (int, error) {
 }
 
 // Fault 14: of a body over the limit no more than that is read, and nothing if
-// its length was told.
+// its length was declared.
 func TestFault14LargeBodies(t *testing.T) {
 	t.Parallel()
 	s := offline(t, Config{MaxBodyBytes: 1 << 16})
 	for name, c := range map[string]struct {
 		length, most int64
-	}{"told": {1 << 20, 0}, "chunked": {-1, 1<<16 + 1}} {
+	}{"declared": {1 << 20, 0}, "chunked": {-1, 1<<16 + 1}} {
 		body := &meter{Reader: strings.NewReader(`{"text":"` + strings.Repeat("x", 1<<20) + `"}`)}
 		r := httptest.NewRequest(http.MethodPost, "/echo", body)
 		r.Header.Set("Content-Type", "application/json")
