@@ -27,15 +27,15 @@ func TestNames(t *testing.T) {
 		reserved []string
 		want     map[gotype.Named]string
 	}{
-		"short where alone":        {nil, map[gotype.Named]string{typed[time.Time](): "Time", get("orders.v1.Orders"): "GetRequest"}},
-		"suffixes tell apart":      {nil, map[gotype.Named]string{typed[time.Time](): "Time", input: "TimeInput"}},
-		"reserved":                 {[]string{"Time"}, map[gotype.Named]string{typed[time.Time](): "TimeTime", typed[time.Month](): "Month"}},
-		"as much as it takes":      {nil, map[gotype.Named]string{typed[texttemplate.Template](): "TextTemplateTemplate", typed[htmltemplate.Template](): "HtmlTemplateTemplate"}},
-		"scopes":                   {nil, map[gotype.Named]string{get("a.v1.Orders"): "AV1OrdersGetRequest", get("b.v1.Orders"): "BV1OrdersGetRequest"}},
-		"type arguments":           {nil, map[gotype.Named]string{typed[pair[string, int]](): "PairStringInt"}},
-		"arguments of all kinds":   {nil, map[gotype.Named]string{typed[pair[map[string][]*big.Int, [4]any]](): "PairMapStringListPtrIntArray4Any"}},
-		"arguments are distinct":   {nil, map[gotype.Named]string{typed[pair[int, big.Int]](): "GotypeTestPairIntBigInt", typed[pair[big.Int, int]](): "GotypeTestPairBigIntInt"}},
-		"arguments of one name":    {nil, map[gotype.Named]string{typed[pair[texttemplate.Template, int]](): "SchemaGotypeTestPairTextTemplateTemplateInt", typed[pair[htmltemplate.Template, int]](): "SchemaGotypeTestPairHtmlTemplateTemplateInt"}},
+		"short where alone":      {nil, map[gotype.Named]string{typed[time.Time](): "Time", get("orders.v1.Orders"): "GetRequest"}},
+		"suffixes tell apart":    {nil, map[gotype.Named]string{typed[time.Time](): "Time", input: "TimeInput"}},
+		"reserved":               {[]string{"Time"}, map[gotype.Named]string{typed[time.Time](): "TimeTime", typed[time.Month](): "Month"}},
+		"as much as it takes":    {nil, map[gotype.Named]string{typed[texttemplate.Template](): "TextTemplateTemplate", typed[htmltemplate.Template](): "HtmlTemplateTemplate"}},
+		"scopes":                 {nil, map[gotype.Named]string{get("a.v1.Orders"): "AV1OrdersGetRequest", get("b.v1.Orders"): "BV1OrdersGetRequest"}},
+		"type arguments":         {nil, map[gotype.Named]string{typed[pair[string, int]](): "PairStringInt"}},
+		"arguments of all kinds": {nil, map[gotype.Named]string{typed[pair[map[string][]*big.Int, [4]any]](): "PairMapStringListPtrIntArray4Any"}},
+		"arguments are distinct": {nil, map[gotype.Named]string{typed[pair[int, big.Int]](): "GotypeTestPairIntBigInt", typed[pair[big.Int, int]](): "GotypeTestPairBigIntInt"}},
+		"arguments of one name":  {nil, map[gotype.Named]string{typed[pair[texttemplate.Template, int]](): "SchemaGotypeTestPairTextTemplateTemplateInt", typed[pair[htmltemplate.Template, int]](): "SchemaGotypeTestPairHtmlTemplateTemplateInt"}},
 	} {
 		var all []gotype.Named
 		for n := range c.want {
