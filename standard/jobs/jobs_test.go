@@ -122,6 +122,15 @@ func TestCommands(t *testing.T) {
 				t.Error("mail is not run")
 			}
 			eventually(t, "the failed run is recorded", func() bool { return contains("There is no mailbox", "jobs", "history", "mail") })
+			isDead := func() bool { return contains("no_mailbox", "jobs", "dead", "list", "job/mail") }
+			eventually(t, "the run is a dead letter", isDead)
+			if !contains("redrove 1 ", "jobs", "dead", "redrive", "job/mail") {
+				t.Error("the dead letter is not redriven")
+			}
+			eventually(t, "it is a dead letter again", isDead)
+			if !contains("discarded 1 ", "jobs", "dead", "discard", "all") || isDead() {
+				t.Error("the dead letter is not discarded")
+			}
 			for _, args := range [][]string{{"jobs", "run", "none"}, {"jobs", "history", "none"}, {"jobs", "pause", "none"}, {"jobs", "pause", "mail"}, {"jobs", "run", "mail", "{"}} {
 				if out, code := run(args...); code != standard.ExitFailed || !strings.HasPrefix(out, "test: ") {
 					t.Errorf("%v: code %d, %s", args, code, out)
