@@ -17,6 +17,7 @@ import (
 	"github.com/chassi-go/chassi/event"
 	"github.com/chassi-go/chassi/event/amqpevents"
 	"github.com/chassi-go/chassi/event/natsevents"
+	"github.com/chassi-go/chassi/internal/setclock"
 	"github.com/chassi-go/chassi/job"
 	"github.com/chassi-go/chassi/transport/amqpapi"
 	"github.com/chassi-go/chassi/transport/natsapi"
@@ -155,7 +156,7 @@ func (s *setup) startWith(t testing.TB, r role, lease time.Duration) *exec.Cmd {
 		must(t, err)
 	}
 	cmd := exec.Command(program)
-	cmd.Env = append(os.Environ(), nodeVariable+"="+string(text), clockVariable+"="+s.clock)
+	cmd.Env = append(os.Environ(), nodeVariable+"="+string(text), setclock.Variable+"="+s.clock)
 	cmd.Stderr = os.Stderr
 	must(t, cmd.Start())
 	t.Cleanup(func() { _ = cmd.Process.Kill() }) // for a test that failed

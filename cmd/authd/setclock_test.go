@@ -17,7 +17,7 @@ func buildWithClock(t *testing.T) (program string) {
 	if !setclock.Supported() {
 		t.Skip("the clock of a program can be set on Linux for amd64 and arm64 only")
 	}
-	overlay, err := setclock.Overlay(t.TempDir(), ".")
+	overlay, err := setclock.Overlay(t.TempDir(), ".", "main")
 	if err != nil {
 		t.Fatal(err)
 	}

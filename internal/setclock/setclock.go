@@ -16,7 +16,7 @@ import (
 const Variable = "CHASSI_TEST_CLOCK"
 
 // follow is added to the program: it follows the file.
-const follow = `package main
+const follow = `package %s
 
 import (
 	"os"
@@ -96,22 +96,23 @@ TEXT ·clockGettime(SB), NOSPLIT, $0-8
 // Supported reports whether [Overlay] works on this platform.
 func Supported() bool { return runtime.GOOS == "linux" && gettime[runtime.GOARCH] != "" }
 
-// Overlay returns the flag of go build with which the program in the directory main gets a clock
-// that [Set] sets. It writes files into dir, which must exist during the build.
-func Overlay(dir, main string) (flag string, err error) {
+// Overlay returns the flag of go build with which programs with the package in the directory source,
+// whose name is pkg, get a clock that [Set] sets. The package may be main, or one that is tested,
+// for go test -c. Overlay writes files into dir, which must exist during the build.
+func Overlay(dir, source, pkg string) (flag string, err error) {
 	if !Supported() {
 		return "", fmt.Errorf("setclock: not supported on %s/%s", runtime.GOOS, runtime.GOARCH)
 	}
-	if main, err = filepath.Abs(main); err != nil {
+	if source, err = filepath.Abs(source); err != nil {
 		return "", err
 	}
 	replace := make(map[string]string)
-	for name, text := range map[string]string{"setclock.go": follow, "setclock.s": gettime[runtime.GOARCH]} {
+	for name, text := range map[string]string{"setclock.go": fmt.Sprintf(follow, pkg), "setclock.s": gettime[runtime.GOARCH]} {
 		file := filepath.Join(dir, name)
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			return "", err
 		}
-		replace[filepath.Join(main, name)] = file
+		replace[filepath.Join(source, name)] = file
 	}
 	text, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
