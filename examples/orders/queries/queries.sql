@@ -45,7 +45,7 @@ SELECT content FROM attachment_parts WHERE version = $1 AND part = $2;
 DELETE FROM attachment_parts WHERE version = $1;
 
 -- name: DeleteUnusedParts :exec
-DELETE FROM attachment_parts WHERE created_at < $1 AND version NOT IN (SELECT version FROM attachments);
+DELETE FROM attachment_parts WHERE attachment_parts.created_at < $1 AND version NOT IN (SELECT a.version FROM attachments AS a);
 
 -- name: SetAttachment :exec
 INSERT INTO attachments (order_id, version, name, type, size, sha256, created_at)
@@ -57,4 +57,4 @@ ON CONFLICT (order_id) DO UPDATE SET version = excluded.version, name = excluded
 SELECT * FROM attachments WHERE order_id = $1;
 
 -- name: DeleteAttachmentsWithoutOrder :exec
-DELETE FROM attachments WHERE order_id NOT IN (SELECT id FROM orders);
+DELETE FROM attachments WHERE order_id NOT IN (SELECT o.id FROM orders AS o);

@@ -10,7 +10,7 @@ import (
 )
 
 const deleteAttachmentsWithoutOrder = `-- name: DeleteAttachmentsWithoutOrder :exec
-DELETE FROM attachments WHERE order_id NOT IN (SELECT id FROM orders)
+DELETE FROM attachments WHERE order_id NOT IN (SELECT o.id FROM orders AS o)
 `
 
 func (q *Queries) DeleteAttachmentsWithoutOrder(ctx context.Context) error {
@@ -40,7 +40,7 @@ func (q *Queries) DeleteParts(ctx context.Context, version string) error {
 }
 
 const deleteUnusedParts = `-- name: DeleteUnusedParts :exec
-DELETE FROM attachment_parts WHERE created_at < $1 AND version NOT IN (SELECT version FROM attachments)
+DELETE FROM attachment_parts WHERE attachment_parts.created_at < $1 AND version NOT IN (SELECT a.version FROM attachments AS a)
 `
 
 func (q *Queries) DeleteUnusedParts(ctx context.Context, createdAt int64) error {
