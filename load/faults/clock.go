@@ -27,7 +27,7 @@ func build(ctx context.Context, root, dir string, flags ...string) (program stri
 
 // buildClock builds an authd whose clock can be set.
 func buildClock(ctx context.Context, root, dir string) (program string, err error) {
-	overlay, err := setclock.Overlay(dir, filepath.Join(root, "cmd", "authd"))
+	overlay, err := setclock.Overlay(dir, filepath.Join(root, "cmd", "authd"), "main")
 	if err != nil {
 		return "", err
 	}

@@ -76,10 +76,10 @@ func (x *exchange) serve(route *route) {
 		}
 	}
 	err := route.handler(x.call.Context(ctx), &x.call)
-	switch {
-	case x.wrapped == unwrapped:
+	switch x.wrapped {
+	case unwrapped:
 		x.respond(err)
-	case x.wrapped == wrappedAborted:
+	case wrappedAborted:
 		panic(http.ErrAbortHandler)
 	}
 	if x.body != nil {
