@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"strconv"
 	"strings"
 	"sync"
@@ -187,6 +188,23 @@ func TestRetryAndDeadLetter(t *testing.T) {
 		}
 		if n := count(t, db, "SELECT count(*) FROM chassi_dead WHERE uid IN ('permanent', 'panics', 'fails')"); n != 3 {
 			t.Errorf("%d dead letters, want 3", n)
+		}
+	})
+}
+
+// A time that has no number of microseconds, which may come from a client, does not stop others.
+func TestExtremeTimes(t *testing.T) {
+	t.Parallel()
+	dbtest.Engines(t, func(t *testing.T, url string) {
+		var s seen
+		q := Queue{Name: "q", Run: func(_ context.Context, task *Task) error { s.add(task.UID); return nil }}
+		db := open(t, url)
+		e := start(t, db, Options{Poll: 10 * time.Millisecond}, q)
+		early := time.UnixMilli(math.MinInt64 / 1000)
+		add(t, db, e, New{Queue: "q", UID: "early", Due: early}, New{Queue: "q", UID: "soon", Due: time.Now().Add(50 * time.Millisecond)})
+		eventually(t, "the queue is empty", empty(t, db))
+		if _, err := Insert(t.Context(), nil, New{Queue: "q", UID: "late", Due: time.UnixMilli(math.MaxInt64)}); err == nil {
+			t.Error("a task that is never due is inserted")
 		}
 	})
 }
