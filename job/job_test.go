@@ -413,6 +413,31 @@ func TestQueuedRunsAreBounded(t *testing.T) {
 	})
 }
 
+// A run that starts does not make a transaction fail that ends another task, such as that of a
+// transactional subscription.
+func TestStartsDoNotConflict(t *testing.T) {
+	t.Parallel()
+	start := time.Date(2027, 1, 1, 12, 0, 0, 0, time.UTC)
+	w := newWorld(t, dbtest.Postgres(t), start)
+	n := w.node(Cron("job", "@every 1h", func(context.Context) error { return nil }))
+	w.exec("INSERT INTO chassi_tasks (queue, uid, headers, body) VALUES ('other', 'a', '{}', '')")
+	tries := 0
+	must(t, w.db.Write(t.Context(), func(ctx context.Context, tx *database.Tx) error {
+		if tries++; tries > 1 {
+			return nil
+		}
+		if _, err := tx.Exec(ctx, "DELETE FROM chassi_tasks WHERE uid = 'a'"); err != nil {
+			return err
+		}
+		w.exec("UPDATE test_clock SET micro = $1", start.Add(time.Hour).UnixMicro())
+		_, err := n.server.StartDue(t.Context())
+		return err
+	}))
+	if tries != 1 {
+		t.Error("the transaction had to be repeated")
+	}
+}
+
 // Jitter delays starts by the same time on all nodes, and no run is lost.
 func TestJitter(t *testing.T) {
 	t.Parallel()
