@@ -255,6 +255,25 @@ func TestKeysKeepTheirOrder(t *testing.T) {
 	})
 }
 
+// The next task of a key begins when the one before it has ended, not when the node polls.
+func TestNextOfAKeyBeginsAtOnce(t *testing.T) {
+	t.Parallel()
+	dbtest.Engines(t, func(t *testing.T, url string) {
+		for name, transactional := range map[string]bool{"simple": false, "transactional": true} {
+			db := open(t, url)
+			e := start(t, db, Options{Poll: time.Hour, Lease: 10 * time.Hour}, Queue{
+				Name: name, Transactional: transactional, Run: func(context.Context, *Task) error { return nil },
+			})
+			var tasks []New
+			for i := range 50 {
+				tasks = append(tasks, New{Queue: name, UID: strconv.Itoa(i), Key: "a"})
+			}
+			add(t, db, e, tasks...)
+			eventually(t, "the queue is empty", empty(t, db))
+		}
+	})
+}
+
 // At the end of a stop, a task that runs is given back and its try is not counted.
 func TestDrainGivesBack(t *testing.T) {
 	t.Parallel()
