@@ -274,6 +274,18 @@ func TestNextOfAKeyBeginsAtOnce(t *testing.T) {
 	})
 }
 
+// A state of a later version does not end the metrics of the others.
+func TestStatsWithAnUnknownState(t *testing.T) {
+	t.Parallel()
+	db := open(t, dbtest.SQLite(t))
+	e := start(t, db, Options{})
+	_, err := db.Exec(t.Context(), "INSERT INTO chassi_tasks (queue, uid, headers, body, state) VALUES ('q', 'a', '{}', x'', 9), ('q', 'b', '{}', x'', 2)")
+	must(t, err)
+	if st := e.Stats(); st.Tasks["blocked"] != 1 {
+		t.Errorf("counted %v", st.Tasks)
+	}
+}
+
 // At the end of a stop, a task that runs is given back and its try is not counted.
 func TestDrainGivesBack(t *testing.T) {
 	t.Parallel()
