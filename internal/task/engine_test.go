@@ -286,6 +286,37 @@ func TestStatsWithAnUnknownState(t *testing.T) {
 	}
 }
 
+// Many keys that a dead letter holds do not keep another one waiting that a crash has left blocked.
+func TestSweepBesideHeldKeys(t *testing.T) {
+	t.Parallel()
+	dbtest.Engines(t, func(t *testing.T, url string) {
+		var s seen
+		db := open(t, url)
+		must(t, Migrate(t.Context(), db))
+		must(t, db.Write(t.Context(), func(ctx context.Context, tx *database.Tx) error {
+			for i := range 1500 {
+				if _, err := tx.Exec(ctx, `INSERT INTO chassi_dead (id, queue, uid, key, hold, tries, lost, headers, body, code, reason, error, created_at, died_at)
+					VALUES ($1, 'q', 'dead', $2, TRUE, 1, 0, '{}', $3, '', '', '', 0, 0)`, -1-i, fmt.Sprintf("held-%04d", i), []byte{}); err != nil {
+					return err
+				}
+				if _, err := Insert(ctx, tx, New{Queue: "q", UID: "held", Key: fmt.Sprintf("held-%04d", i)}); err != nil {
+					return err
+				}
+			}
+			_, err := Insert(ctx, tx, New{Queue: "q", UID: "left", Key: "left"})
+			return err
+		}))
+		start(t, db, Options{Poll: 10 * time.Millisecond, Lease: 3 * time.Second}, Queue{Name: "q", Run: func(_ context.Context, task *Task) error {
+			s.add(task.UID)
+			return nil
+		}})
+		eventually(t, "the key that was left is handled", func() bool { return count(t, db, "SELECT count(*) FROM chassi_tasks WHERE uid = 'left'") == 0 })
+		if s.count["held"] > 0 {
+			t.Errorf("%d held tasks ran", s.count["held"])
+		}
+	})
+}
+
 // At the end of a stop, a task that runs is given back and its try is not counted.
 func TestDrainGivesBack(t *testing.T) {
 	t.Parallel()
