@@ -317,6 +317,27 @@ func TestSweepBesideHeldKeys(t *testing.T) {
 	})
 }
 
+// The loss of a lease is logged once, however long the database is away.
+func TestLostLeaseIsLoggedOnce(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	db := open(t, dbtest.SQLite(t))
+	e := NewEngine(db, Options{Logger: slog.New(slog.NewTextHandler(&out, nil))})
+	must(t, Migrate(t.Context(), db))
+	e.sql = newStatements(db.Dialect(), e.o.Lease, 0)
+	must(t, e.newSession(t.Context()))
+	e.session.renewed = time.Now().Add(-time.Hour)
+	must(t, db.Close())
+	for range 3 {
+		if err := e.renew(t.Context()); err == nil {
+			t.Error("the lease is renewed")
+		}
+	}
+	if n := strings.Count(out.String(), "lost its lease"); n != 1 {
+		t.Errorf("logged %d times: %s", n, out.String())
+	}
+}
+
 // At the end of a stop, a task that runs is given back and its try is not counted.
 func TestDrainGivesBack(t *testing.T) {
 	t.Parallel()
