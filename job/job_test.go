@@ -438,6 +438,41 @@ func TestStartsDoNotConflict(t *testing.T) {
 	}
 }
 
+// A run whose end cannot be recorded at once keeps the time that it took.
+func TestDurationIsKept(t *testing.T) {
+	t.Parallel()
+	const took = 300 * time.Millisecond
+	db := open(t, dbtest.SQLite(t))
+	must(t, Migrate(t.Context(), db))
+	exec := func(query string) {
+		t.Helper()
+		_, err := db.Exec(t.Context(), query)
+		must(t, err)
+	}
+	exec("CREATE TABLE test_fails (n INTEGER)")
+	exec("INSERT INTO test_fails VALUES (1)")
+	exec(`CREATE TRIGGER test_fail BEFORE INSERT ON chassi_runs WHEN EXISTS (SELECT 1 FROM test_fails) BEGIN SELECT RAISE(ABORT, 'fails'); END`)
+	ended := make(chan struct{})
+	startNode(t, db, task.Options{}, nil, New("job", func(context.Context, *struct{}) error {
+		time.Sleep(took)
+		close(ended)
+		return nil
+	}))
+	_, err := RunNow(t.Context(), db, "job", "{}")
+	must(t, err)
+	<-ended
+	time.Sleep(took) // the end is not recorded
+	exec("DELETE FROM test_fails")
+	eventually(t, "the run is recorded", func() bool {
+		records, err := History(t.Context(), db, "job")
+		must(t, err)
+		if len(records) > 0 && records[0].Ended.Sub(records[0].Started) < took {
+			t.Errorf("%+v took less than %v", records[0], took)
+		}
+		return len(records) > 0
+	})
+}
+
 // Jitter delays starts by the same time on all nodes, and no run is lost.
 func TestJitter(t *testing.T) {
 	t.Parallel()
