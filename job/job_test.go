@@ -413,6 +413,66 @@ func TestQueuedRunsAreBounded(t *testing.T) {
 	})
 }
 
+// A run that starts does not make a transaction fail that ends another task, such as that of a
+// transactional subscription.
+func TestStartsDoNotConflict(t *testing.T) {
+	t.Parallel()
+	start := time.Date(2027, 1, 1, 12, 0, 0, 0, time.UTC)
+	w := newWorld(t, dbtest.Postgres(t), start)
+	n := w.node(Cron("job", "@every 1h", func(context.Context) error { return nil }))
+	w.exec("INSERT INTO chassi_tasks (queue, uid, headers, body) VALUES ('other', 'a', '{}', '')")
+	tries := 0
+	must(t, w.db.Write(t.Context(), func(ctx context.Context, tx *database.Tx) error {
+		if tries++; tries > 1 {
+			return nil
+		}
+		if _, err := tx.Exec(ctx, "DELETE FROM chassi_tasks WHERE uid = 'a'"); err != nil {
+			return err
+		}
+		w.exec("UPDATE test_clock SET micro = $1", start.Add(time.Hour).UnixMicro())
+		_, err := n.server.StartDue(t.Context())
+		return err
+	}))
+	if tries != 1 {
+		t.Error("the transaction had to be repeated")
+	}
+}
+
+// A run whose end cannot be recorded at once keeps the time that it took.
+func TestDurationIsKept(t *testing.T) {
+	t.Parallel()
+	const took = 300 * time.Millisecond
+	db := open(t, dbtest.SQLite(t))
+	must(t, Migrate(t.Context(), db))
+	exec := func(query string) {
+		t.Helper()
+		_, err := db.Exec(t.Context(), query)
+		must(t, err)
+	}
+	exec("CREATE TABLE test_fails (n INTEGER)")
+	exec("INSERT INTO test_fails VALUES (1)")
+	exec(`CREATE TRIGGER test_fail BEFORE INSERT ON chassi_runs WHEN EXISTS (SELECT 1 FROM test_fails) BEGIN SELECT RAISE(ABORT, 'fails'); END`)
+	ended := make(chan struct{})
+	startNode(t, db, task.Options{}, nil, New("job", func(context.Context, *struct{}) error {
+		time.Sleep(took)
+		close(ended)
+		return nil
+	}))
+	_, err := RunNow(t.Context(), db, "job", "{}")
+	must(t, err)
+	<-ended
+	time.Sleep(took) // the end is not recorded
+	exec("DELETE FROM test_fails")
+	eventually(t, "the run is recorded", func() bool {
+		records, err := History(t.Context(), db, "job")
+		must(t, err)
+		if len(records) > 0 && records[0].Ended.Sub(records[0].Started) < took {
+			t.Errorf("%+v took less than %v", records[0], took)
+		}
+		return len(records) > 0
+	})
+}
+
 // Jitter delays starts by the same time on all nodes, and no run is lost.
 func TestJitter(t *testing.T) {
 	t.Parallel()

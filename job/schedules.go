@@ -114,11 +114,12 @@ func (d *definition) delay(run time.Time) time.Duration {
 }
 
 // start inserts the tasks of the runs that are due, unless another node has: the update of
-// next_run decides.
+// next_run decides. Transactions of others that end tasks, such as those of transactional
+// subscriptions, do not fail because of it.
 func (s *Server) start(ctx context.Context, d *definition, r row, now time.Time) error {
 	runs, following := d.missed.plan(d.schedule, r.next, now)
 	var started, skipped int
-	err := s.db.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
+	err := s.db.WriteShared(ctx, func(ctx context.Context, tx *database.Tx) error {
 		started, skipped = 0, 0
 		n, err := tx.Exec(ctx, `UPDATE chassi_schedules SET next_run = $1, expression = $2, zone = $3
 			WHERE job = $4 AND next_run = $5 AND expression = $6 AND zone = $7 AND paused = $8`,

@@ -35,7 +35,6 @@ type Server struct {
 	o      Options
 	jobs   map[string]*definition
 
-	began sync.Map // time.Time by id of a task
 	wake  chan struct{}
 	stop  context.CancelFunc
 	ended chan struct{}
@@ -95,7 +94,6 @@ func (s *Server) handle(d *definition, middleware []chassi.Middleware) error {
 	return s.engine.Handle(task.Queue{
 		Name: d.queue(), Tries: d.tries, Concurrency: d.runs, Ending: s.record,
 		Run: func(ctx context.Context, t *task.Task) error {
-			s.began.Store(t.ID, time.Now())
 			return run(context.WithValue(ctx, runKey{}, runOf(d, t)), t)
 		},
 	})
@@ -107,15 +105,11 @@ const maxError = 1 << 10 // bytes
 func (s *Server) record(ended []task.Ended) []database.Statement {
 	rows := make([][]any, len(ended))
 	for i, e := range ended {
-		var took time.Duration
-		if began, ok := s.began.LoadAndDelete(e.ID); ok {
-			took = time.Since(began.(time.Time)) //nolint:forcetypeassert // no other type is stored
-		}
 		text := ""
 		if e.Err != nil {
 			text = strings.ReplaceAll(safetext.Clip(e.Err.Error(), maxError), "\x00", "")
 		}
-		rows[i] = []any{e.ID, e.Fence(), e.UID, took.Microseconds(), outcomes[e.Outcome], text}
+		rows[i] = []any{e.ID, e.Fence(), e.UID, e.Took.Microseconds(), outcomes[e.Outcome], text}
 	}
 	rows = rows[max(0, len(rows)-kept):] // trim would delete the others
 	now, job := s.engine.Now(), jobOf(ended[0].Queue)

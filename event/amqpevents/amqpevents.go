@@ -160,9 +160,9 @@ func publishing(m event.Message) amqp.Publishing {
 	return amqp.Publishing{Headers: h, MessageId: m.ID, Type: m.Topic, ContentType: "application/json", DeliveryMode: amqp.Persistent, Body: m.Body}
 }
 
-// messageOf returns a received message. One without an id is not an event.
-func messageOf(d *amqp.Delivery) (m event.Message, ok bool) {
-	m = event.Message{ID: d.MessageId, Topic: d.Type, Body: d.Body}
+// messageOf returns a received message. One without an id is not an event, which the server logs.
+func messageOf(d *amqp.Delivery) event.Message {
+	m := event.Message{ID: d.MessageId, Topic: d.Type, Body: d.Body}
 	own := map[string]*string{keyHeader: &m.Key, targetHeader: &m.Target, replayHeader: &m.Replay}
 	for key, value := range d.Headers {
 		text, isText := value.(string)
@@ -174,7 +174,7 @@ func messageOf(d *amqp.Delivery) (m event.Message, ok bool) {
 			m.Headers.Set(key, text)
 		}
 	}
-	return m, m.ID != ""
+	return m
 }
 
 // Declare implements [event.Backend]. The broker keeps the position.
@@ -278,9 +278,7 @@ func gather(ctx context.Context, deliveries <-chan amqp.Delivery) (batch []event
 				return nil, nil, errLost
 			}
 			last = &d
-			if m, ok := messageOf(&d); ok {
-				batch = append(batch, m)
-			}
+			batch = append(batch, messageOf(&d))
 			more.Reset(gatherTime)
 		case <-more.C:
 			return batch, last, nil

@@ -151,6 +151,9 @@ func (t *turn) statements() (batch []database.Statement) {
 		}
 		f.queue.dry = 0
 	}
+	for _, k := range keys { // whose next task the claim of this turn may find
+		e.byName[k.Queue].dry = 0
+	}
 	batch = append(batch, e.advanceStatements(keys)...)
 	if !t.claiming {
 		return batch

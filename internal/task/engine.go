@@ -95,6 +95,7 @@ type Ended struct {
 
 	Outcome Outcome
 	Err     error
+	Took    time.Duration
 }
 
 // Outcome is how a try ended.
@@ -130,6 +131,7 @@ type run struct {
 type finished struct {
 	*run
 	err     error
+	took    time.Duration
 	deleted bool // by its own transaction
 	drained bool
 }
@@ -253,6 +255,7 @@ func (e *Engine) run(ctx context.Context, r *run) {
 	f := finished{run: r}
 	defer func() {
 		r.cancel(nil)
+		f.took = time.Since(r.began)
 		e.mu.Lock()
 		e.finished = append(e.finished, f)
 		e.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"strconv"
 	"strings"
 	"sync"
@@ -191,6 +192,23 @@ func TestRetryAndDeadLetter(t *testing.T) {
 	})
 }
 
+// A time that has no number of microseconds, which may come from a client, does not stop others.
+func TestExtremeTimes(t *testing.T) {
+	t.Parallel()
+	dbtest.Engines(t, func(t *testing.T, url string) {
+		var s seen
+		q := Queue{Name: "q", Run: func(_ context.Context, task *Task) error { s.add(task.UID); return nil }}
+		db := open(t, url)
+		e := start(t, db, Options{Poll: 10 * time.Millisecond}, q)
+		early := time.UnixMilli(math.MinInt64 / 1000)
+		add(t, db, e, New{Queue: "q", UID: "early", Due: early}, New{Queue: "q", UID: "soon", Due: time.Now().Add(50 * time.Millisecond)})
+		eventually(t, "the queue is empty", empty(t, db))
+		if _, err := Insert(t.Context(), nil, New{Queue: "q", UID: "late", Due: time.UnixMilli(math.MaxInt64)}); err == nil {
+			t.Error("a task that is never due is inserted")
+		}
+	})
+}
+
 // The tasks of a key run one after the other in order, on two nodes, also if they fail; others
 // are not delayed.
 func TestKeysKeepTheirOrder(t *testing.T) {
@@ -235,6 +253,89 @@ func TestKeysKeepTheirOrder(t *testing.T) {
 			t.Errorf("%d keys, want %d", len(got), keys)
 		}
 	})
+}
+
+// The next task of a key begins when the one before it has ended, not when the node polls.
+func TestNextOfAKeyBeginsAtOnce(t *testing.T) {
+	t.Parallel()
+	dbtest.Engines(t, func(t *testing.T, url string) {
+		for name, transactional := range map[string]bool{"simple": false, "transactional": true} {
+			db := open(t, url)
+			e := start(t, db, Options{Poll: time.Hour, Lease: 10 * time.Hour}, Queue{
+				Name: name, Transactional: transactional, Run: func(context.Context, *Task) error { return nil },
+			})
+			var tasks []New
+			for i := range 50 {
+				tasks = append(tasks, New{Queue: name, UID: strconv.Itoa(i), Key: "a"})
+			}
+			add(t, db, e, tasks...)
+			eventually(t, "the queue is empty", empty(t, db))
+		}
+	})
+}
+
+// A state of a later version does not end the metrics of the others.
+func TestStatsWithAnUnknownState(t *testing.T) {
+	t.Parallel()
+	db := open(t, dbtest.SQLite(t))
+	e := start(t, db, Options{})
+	_, err := db.Exec(t.Context(), "INSERT INTO chassi_tasks (queue, uid, headers, body, state) VALUES ('q', 'a', '{}', x'', 9), ('q', 'b', '{}', x'', 2)")
+	must(t, err)
+	if st := e.Stats(); st.Tasks["blocked"] != 1 {
+		t.Errorf("counted %v", st.Tasks)
+	}
+}
+
+// Many keys that a dead letter holds do not keep another one waiting that a crash has left blocked.
+func TestSweepBesideHeldKeys(t *testing.T) {
+	t.Parallel()
+	dbtest.Engines(t, func(t *testing.T, url string) {
+		var s seen
+		db := open(t, url)
+		must(t, Migrate(t.Context(), db))
+		must(t, db.Write(t.Context(), func(ctx context.Context, tx *database.Tx) error {
+			for i := range 1500 {
+				if _, err := tx.Exec(ctx, `INSERT INTO chassi_dead (id, queue, uid, key, hold, tries, lost, headers, body, code, reason, error, created_at, died_at)
+					VALUES ($1, 'q', 'dead', $2, TRUE, 1, 0, '{}', $3, '', '', '', 0, 0)`, -1-i, fmt.Sprintf("held-%04d", i), []byte{}); err != nil {
+					return err
+				}
+				if _, err := Insert(ctx, tx, New{Queue: "q", UID: "held", Key: fmt.Sprintf("held-%04d", i)}); err != nil {
+					return err
+				}
+			}
+			_, err := Insert(ctx, tx, New{Queue: "q", UID: "left", Key: "left"})
+			return err
+		}))
+		start(t, db, Options{Poll: 10 * time.Millisecond, Lease: 3 * time.Second}, Queue{Name: "q", Run: func(_ context.Context, task *Task) error {
+			s.add(task.UID)
+			return nil
+		}})
+		eventually(t, "the key that was left is handled", func() bool { return count(t, db, "SELECT count(*) FROM chassi_tasks WHERE uid = 'left'") == 0 })
+		if s.count["held"] > 0 {
+			t.Errorf("%d held tasks ran", s.count["held"])
+		}
+	})
+}
+
+// The loss of a lease is logged once, however long the database is away.
+func TestLostLeaseIsLoggedOnce(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	db := open(t, dbtest.SQLite(t))
+	e := NewEngine(db, Options{Logger: slog.New(slog.NewTextHandler(&out, nil))})
+	must(t, Migrate(t.Context(), db))
+	e.sql = newStatements(db.Dialect(), e.o.Lease, 0)
+	must(t, e.newSession(t.Context()))
+	e.session.renewed = time.Now().Add(-time.Hour)
+	must(t, db.Close())
+	for range 3 {
+		if err := e.renew(t.Context()); err == nil {
+			t.Error("the lease is renewed")
+		}
+	}
+	if n := strings.Count(out.String(), "lost its lease"); n != 1 {
+		t.Errorf("logged %d times: %s", n, out.String())
+	}
 }
 
 // At the end of a stop, a task that runs is given back and its try is not counted.

@@ -16,6 +16,7 @@ import (
 type session struct {
 	id      string
 	renewed time.Time // when the last successful renewal began
+	lost    bool
 }
 
 // newSession begins a session.
@@ -38,13 +39,16 @@ func (e *Engine) Session() string {
 	return e.session.id
 }
 
-// loseSession cancels everything that runs: others may run it by now.
-func (e *Engine) loseSession() {
+// loseSession cancels everything that runs: others may run it by now. It returns whether the session
+// was not lost before.
+func (e *Engine) loseSession() (first bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	first, e.session.lost = !e.session.lost, true
 	for _, r := range e.running {
 		r.cancel(ErrLeaseLost)
 	}
+	return first
 }
 
 // endSession gives back what still runs and ends the session.
@@ -104,8 +108,9 @@ func (e *Engine) renew(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	e.o.Logger.Error("tasks: this node lost its lease, its tasks are canceled", "renewed_before", time.Since(s.renewed).String())
-	e.loseSession()
+	if e.loseSession() {
+		e.o.Logger.Error("tasks: this node lost its lease, its tasks are canceled", "renewed_before", time.Since(s.renewed).String())
+	}
 	return errors.Join(err, e.newSession(ctx))
 }
 

@@ -53,7 +53,7 @@ func (e *Engine) settle(ended []finished) (batch []database.Statement) {
 		}
 		what, why := f.outcome()
 		if f.queue.Ending != nil {
-			records[f.queue] = append(records[f.queue], Ended{f.task, what, f.err})
+			records[f.queue] = append(records[f.queue], Ended{f.task, what, f.err, f.took})
 		}
 		add := func(sql string, more ...any) {
 			changes = append(changes, database.Statement{SQL: sql, Args: append([]any{f.task.ID, f.fence(), f.session.id}, more...)})

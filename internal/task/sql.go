@@ -66,7 +66,8 @@ func newStatementsAt(now string, d database.Dialect, lease time.Duration, queues
 			WHERE id = (SELECT min(id) FROM chassi_tasks WHERE queue = $1 AND key = $2 AND key <> '' AND state = 2) AND state = 2
 			AND NOT EXISTS (SELECT 1 FROM chassi_tasks AS other WHERE other.queue = $1 AND other.key = $2 AND other.key <> '' AND other.state IN (0, 1, 3, 4))
 			AND NOT EXISTS (SELECT 1 FROM chassi_dead AS d WHERE d.queue = $1 AND d.key = $2 AND d.hold AND d.id < chassi_tasks.id)`),
-		sweep: f(`SELECT queue, key FROM chassi_tasks WHERE key <> '' GROUP BY queue, key HAVING min(state) = 2 AND max(state) = 2 LIMIT 1000`),
+		sweep: f(`SELECT queue, key FROM (SELECT queue, key, min(id) AS first FROM chassi_tasks WHERE key <> '' GROUP BY queue, key HAVING min(state) = 2 AND max(state) = 2) AS k
+			WHERE NOT EXISTS (SELECT 1 FROM chassi_dead AS d WHERE d.queue = k.queue AND d.key = k.key AND d.hold AND d.id < k.first) LIMIT 1000`),
 		nextDue: f(`SELECT coalesce(min(due_at), 9000000000000000) - {now}, (SELECT count(*) FROM chassi_tasks WHERE state = 4 AND ` + anyOf(queues, 1) + `)
 			FROM chassi_tasks WHERE state = 1`),
 		promote: f(`WITH due AS MATERIALIZED (SELECT id FROM chassi_tasks WHERE state = 1 AND due_at <= {now} ORDER BY due_at LIMIT 1000{skip})

@@ -32,7 +32,11 @@ func (e *Engine) count(ctx context.Context) (st Stats, err error) {
 			FROM chassi_tasks WHERE state IN (0, 4)`).Scan(&oldest)
 		st.Oldest = time.Duration(max(oldest, 0)) * time.Microsecond
 		return errors.Join(err,
-			Counts(ctx, tx, "SELECT state, count(*) FROM chassi_tasks GROUP BY state", func(state int, n int64) { st.Tasks[stateNames[state]] += float64(n) }),
+			Counts(ctx, tx, "SELECT state, count(*) FROM chassi_tasks GROUP BY state", func(state int, n int64) {
+				if state >= 0 && state < len(stateNames) { // another version may have more
+					st.Tasks[stateNames[state]] += float64(n)
+				}
+			}),
 			Counts(ctx, tx, "SELECT queue, count(*) FROM chassi_dead GROUP BY queue", func(queue string, n int64) { st.Dead[queue] = float64(n) }))
 	})
 	return st, err

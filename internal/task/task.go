@@ -100,12 +100,14 @@ func (n New) statement() (database.Statement, error) {
 		return database.Statement{}, errors.New("task: a task needs a UID")
 	case len(n.Body) > MaxBody:
 		return database.Statement{}, transport.ErrBodyTooLarge.WithCause(fmt.Errorf("a body of %d bytes, more than %d", len(n.Body), MaxBody))
+	case n.Due.Year() > 9999: // it may have no number of microseconds
+		return database.Statement{}, fmt.Errorf("task: due in the year %d: want one before 10000", n.Due.Year())
 	}
 	state, due := ready, int64(0)
 	switch {
 	case n.Key != "":
 		state = blocked
-	case !n.Due.IsZero():
+	case n.Due.After(time.Unix(0, 0)): // for the same reason
 		state, due = waiting, n.Due.UnixMicro()
 	}
 	unique := sql.NullString{String: n.Unique, Valid: n.Unique != ""}

@@ -39,6 +39,9 @@ func replay[C any](ctx context.Context, i *standard.Invocation[C], db *database.
 		}
 	}
 	r, err := event.Replay(ctx, db, o)
+	if err != nil && r.Events == 0 {
+		return err
+	}
 	_, printErr := fmt.Fprintf(i.Out, "replayed %d events to %s, as replay %s\n", r.Events, o.Subscription, r.ID)
 	return errors.Join(err, printErr)
 }

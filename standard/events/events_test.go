@@ -208,6 +208,8 @@ func TestCommands(t *testing.T) {
 		}
 		command(t, url, 1, "events", "dead", "show", "99999")
 		command(t, url, 2, "events", "dead", "show", "x")
+		command(t, url, 2, "events", "dead", "discard", "") // as an unset variable of a shell script
+		command(t, url, 1, "events", "dead", "redrive", "99999")
 		if out := command(t, url, 0, "events", "dead", "discard", strconv.FormatInt(letters[1].ID, 10)); !strings.Contains(out, "discarded 1 ") {
 			t.Errorf("discarded %s", out)
 		}
@@ -229,12 +231,29 @@ func TestCommands(t *testing.T) {
 		if out := command(t, url, 0, "events", "replay", "test.v1.Order", "sub", time.Now().Add(time.Hour).Format(time.RFC3339)); !strings.Contains(out, "replayed 0 ") {
 			t.Errorf("replayed %s", out)
 		}
-		command(t, url, 1, "events", "replay", "test.v1.Order", "sub", "unknown")
+		if out := command(t, url, 1, "events", "replay", "test.v1.Order", "sub", "unknown"); strings.Contains(out, "replayed") {
+			t.Errorf("replayed %s", out)
+		}
 		r.stop()
 		if out := command(t, url, 0, "events", "remove", "sub"); !strings.Contains(out, "removed sub") {
 			t.Errorf("removed %s", out)
 		}
 		command(t, url, 1, "events", "remove", "sub")
+	})
+}
+
+// The commands say that a database is not that of a program with events.
+func TestCommandsOfAnotherDatabase(t *testing.T) {
+	t.Parallel()
+	dbtest.Engines(t, func(t *testing.T, url string) {
+		db, err := database.Open(t.Context(), database.Config{URL: url})
+		must(t, err)
+		must(t, db.Close())
+		for _, args := range [][]string{{"dead", "list"}, {"dead", "discard", "all"}, {"remove", "sub"}, {"replay", "topic", "sub", "start"}} {
+			if out := command(t, url, 1, append([]string{"events"}, args...)...); !strings.Contains(out, "no tables of events and jobs") {
+				t.Errorf("%v: %s", args, out)
+			}
+		}
 	})
 }
 

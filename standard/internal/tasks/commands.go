@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -31,9 +32,17 @@ func Command[C any](config func(*C) database.Config, name, args, help string, ru
 			if err != nil {
 				return err
 			}
-			return errors.Join(run(ctx, i, db), db.Close())
+			return errors.Join(explain(run(ctx, i, db)), db.Close())
 		},
 	}
+}
+
+// explain adds what is the matter to the error of a database without tables of events and jobs.
+func explain(err error) error {
+	if err != nil && (strings.Contains(err.Error(), "no such table: chassi_") || strings.Contains(err.Error(), "SQLSTATE 42P01")) {
+		return fmt.Errorf("the database has no tables of events and jobs, which serve creates; is database.url that of the program? %w", err)
+	}
+	return err
 }
 
 // Commands returns the commands in a group, "events" or "jobs".
@@ -57,6 +66,9 @@ func change[C any](do func(context.Context, *database.DB, task.Selection) (int, 
 			return err
 		}
 		n, err := do(ctx, db, s)
+		if err == nil && n < len(s.IDs) {
+			err = fmt.Errorf("%d of the ids are not those of dead letters", len(s.IDs)-n)
+		}
 		_, printErr := fmt.Fprintf(i.Out, "%s %d dead letters\n", done, n)
 		return errors.Join(err, printErr)
 	}
@@ -64,10 +76,13 @@ func change[C any](do func(context.Context, *database.DB, task.Selection) (int, 
 
 // selection parses what redrive and discard select.
 func selection(arg string) (s task.Selection, err error) {
-	if arg == "all" {
+	switch arg {
+	case "": // would select all
+		return s, standard.UsageError{Err: errors.New("the selection is empty: want ids with commas between, a subscription, job/NAME, or all")}
+	case "all":
 		return s, nil
 	}
-	if arg != "" && strings.Trim(arg, "0123456789,") == "" {
+	if strings.Trim(arg, "0123456789,") == "" {
 		for word := range strings.SplitSeq(arg, ",") {
 			id, err := strconv.ParseInt(word, 10, 64)
 			if err != nil {
@@ -75,6 +90,8 @@ func selection(arg string) (s task.Selection, err error) {
 			}
 			s.IDs = append(s.IDs, id)
 		}
+		slices.Sort(s.IDs)
+		s.IDs = slices.Compact(s.IDs)
 		return s, nil
 	}
 	s.Queue = arg

@@ -93,9 +93,10 @@ CREATE TABLE chassi_dead (
 CREATE INDEX chassi_dead_queue ON chassi_dead (queue, key, id);
 
 -- The running programs ("node/ID") and what each alone may do ("relay/3"). An owner is never the
--- same again, so that it is the fence that every write compares.
+-- same again, so that it is the fence that every write compares. Names are compared byte by byte:
+-- other collations may ignore "/" and "~".
 CREATE TABLE chassi_leases (
-    name  TEXT    NOT NULL PRIMARY KEY,
+    name  TEXT    COLLATE "C" NOT NULL PRIMARY KEY,
     owner TEXT    NOT NULL,
     until BIGINT  NOT NULL DEFAULT 0,
     grace BOOLEAN NOT NULL DEFAULT FALSE
