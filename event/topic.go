@@ -35,10 +35,8 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/internal/strictjson"
@@ -131,9 +129,6 @@ func (t *topic) findKey(typ reflect.Type) {
 	}
 }
 
-// maxKey is the maximum length of a key in bytes.
-const maxKey = 200
-
 // keyOf returns the key of an event, or "".
 func (t *topic) keyOf(e any) (string, error) {
 	if t.key == nil {
@@ -144,7 +139,7 @@ func (t *topic) keyOf(e any) (string, error) {
 		return "", nil //nolint:nilerr // the key is empty
 	}
 	key := fmt.Sprint(field.Interface())
-	if len(key) > maxKey || !utf8.ValidString(key) || strings.ContainsRune(key, 0) {
+	if !validKey(key) {
 		return "", errEvent.WithCause(fmt.Errorf("the key %.50q of topic %s: want at most %d bytes of UTF-8 without NUL", key, t.name, maxKey))
 	}
 	return key, nil
@@ -234,7 +229,7 @@ func (t *topic) attach(s *Server) {
 	defer t.mu.Unlock()
 	t.servers = append(t.servers, s)
 	if t.sender == nil {
-		t.sender = task.NewSender(chassi.Binding{Endpoint: t.endpoint, Transport: "event", Route: "publish " + t.name}, s.o.Outgoing...)
+		t.sender = task.NewSender(t.endpoint, "event", "publish "+t.name, s.o.Outgoing...)
 	}
 }
 

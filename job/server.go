@@ -14,13 +14,12 @@ import (
 	"github.com/chassi-go/chassi/internal/outage"
 	"github.com/chassi-go/chassi/internal/safetext"
 	"github.com/chassi-go/chassi/internal/task"
-	"github.com/chassi-go/chassi/transport"
 )
 
 // Options configures a [Server]. Zero fields mean their defaults.
 type Options struct {
 	Logger   *slog.Logger
-	Engine   *task.Engine        // of an event.Server on the same database, which starts and stops it; nil for one of its own
+	Engine   *task.Engine        // of an event.Server on the same database, which stops with the first of both; nil for one of its own
 	Outgoing []chassi.Middleware // for [Job.Enqueue], as for outgoing calls: it propagates traces
 	// Observe is called when scheduled runs are "started", "skipped" because an earlier one is
 	// waiting or running, or "late" by more than a minute, and for each "dead_letter".
@@ -31,11 +30,9 @@ type Options struct {
 type Server struct {
 	db     *database.DB
 	engine *task.Engine
-	own    bool // the engine
 	o      Options
 	jobs   map[string]*definition
 
-	began sync.Map // time.Time by id of a task
 	wake  chan struct{}
 	stop  context.CancelFunc
 	ended chan struct{}
@@ -57,7 +54,6 @@ func NewServer(db *database.DB, o Options) *Server {
 	}
 	s := &Server{db: db, engine: o.Engine, o: o, jobs: make(map[string]*definition), wake: make(chan struct{}, 1)}
 	if s.engine == nil {
-		s.own = true
 		s.engine = task.NewEngine(db, task.Options{Logger: o.Logger, DeadLettered: func(string) { o.Observe("dead_letter") }})
 	}
 	return s
@@ -87,15 +83,13 @@ func (s *Server) Add(middleware []chassi.Middleware, jobs ...Definition) error {
 
 // handle makes the engine run the tasks of a job.
 func (s *Server) handle(d *definition, middleware []chassi.Middleware) error {
-	b := &chassi.Binding{Endpoint: d.endpoint, Transport: "job", Route: d.name, Status: transport.CodeStatus}
-	run, err := task.Bind(b, middleware...)
+	run, err := task.Bind(d.endpoint, "job", middleware...)
 	if err != nil {
 		return fmt.Errorf("job %q: %w", d.name, err)
 	}
 	return s.engine.Handle(task.Queue{
 		Name: d.queue(), Tries: d.tries, Concurrency: d.runs, Ending: s.record,
 		Run: func(ctx context.Context, t *task.Task) error {
-			s.began.Store(t.ID, time.Now())
 			return run(context.WithValue(ctx, runKey{}, runOf(d, t)), t)
 		},
 	})
@@ -106,16 +100,13 @@ const maxError = 1 << 10 // bytes
 // record returns the statements that store the ends of tries of one job.
 func (s *Server) record(ended []task.Ended) []database.Statement {
 	rows := make([][]any, len(ended))
-	for i, e := range ended {
-		var took time.Duration
-		if began, ok := s.began.LoadAndDelete(e.ID); ok {
-			took = time.Since(began.(time.Time)) //nolint:forcetypeassert // no other type is stored
-		}
+	for i := range ended {
+		e := &ended[i]
 		text := ""
 		if e.Err != nil {
 			text = strings.ReplaceAll(safetext.Clip(e.Err.Error(), maxError), "\x00", "")
 		}
-		rows[i] = []any{e.ID, e.Fence(), e.UID, took.Microseconds(), outcomes[e.Outcome], text}
+		rows[i] = []any{e.ID, e.Fence(), e.UID, time.Since(e.Began).Microseconds(), outcomes[e.Outcome], text}
 	}
 	rows = rows[max(0, len(rows)-kept):] // trim would delete the others
 	now, job := s.engine.Now(), jobOf(ended[0].Queue)
@@ -165,21 +156,9 @@ func (*Server) Name() string { return "jobs" }
 // Mount is a no-op: services have no jobs.
 func (*Server) Mount(*chassi.Service) error { return nil }
 
-var errDatabase = chassi.NewError(chassi.Unavailable, "database_unavailable", "The database cannot be used")
-
 // Migrate creates or updates the tables of jobs, whose names begin with chassi_. A [Server] does so
 // when it is started. It returns an [chassi.Unavailable] error if the database is unavailable.
-func Migrate(ctx context.Context, db *database.DB) error { return fault(task.Migrate(ctx, db)) }
-
-func fault(err error) error {
-	if database.IsUnavailable(err) {
-		return errDatabase.WithCause(err)
-	}
-	if err != nil {
-		return fmt.Errorf("job: %w", err)
-	}
-	return nil
-}
+func Migrate(ctx context.Context, db *database.DB) error { return task.Migrate(ctx, db) }
 
 // Start stores the schedules and begins to run jobs.
 func (s *Server) Start(ctx context.Context) error {
@@ -187,15 +166,14 @@ func (s *Server) Start(ctx context.Context) error {
 	if err == nil {
 		err = s.store(ctx)
 	}
-	if err == nil && s.own {
+	if err == nil {
 		err = s.engine.Start(ctx)
 	}
 	if err != nil {
-		return fault(err)
+		return task.Unavailable(err)
 	}
 	for _, d := range s.jobs {
-		b := chassi.Binding{Endpoint: d.endpoint, Transport: "job", Route: "enqueue " + d.name}
-		d.server.Store(&sender{s.engine, task.NewSender(b, s.o.Outgoing...)})
+		d.server.Store(&sender{s.engine, task.NewSender(d.endpoint, "job", "enqueue "+d.name, s.o.Outgoing...)})
 	}
 	ctx, s.stop = context.WithCancel(context.Background())
 	s.ended = make(chan struct{})
@@ -211,31 +189,18 @@ func (s *Server) Engine() *task.Engine { return s.engine }
 func (s *Server) Stop(ctx context.Context) error {
 	s.stop()
 	<-s.ended
-	if s.own {
-		return s.engine.Stop(ctx)
-	}
-	return nil
+	return s.engine.Stop(ctx)
 }
 
 // Wake looks for runs to start at once, instead of within five seconds, after the schedules or
 // the clock have been changed.
-func (s *Server) Wake() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-}
+func (s *Server) Wake() { task.Signal(s.wake) }
 
 // retryPause is the pause after a failure of the database.
 const retryPause = time.Second
 
 func (s *Server) run(ctx context.Context) {
 	defer close(s.ended)
-	select {
-	case <-s.engine.Started(): // by the server of events, which starts at the same time
-	case <-ctx.Done():
-		return
-	}
 	outages := outage.New(s.o.Logger, slog.LevelWarn, "jobs: no run can be started, trying again", "jobs: runs can be started again")
 	for ctx.Err() == nil {
 		pause, err := s.StartDue(ctx)
@@ -246,13 +211,10 @@ func (s *Server) run(ctx context.Context) {
 			outages.Failed(err)
 			pause = retryPause
 		}
-		timer := time.NewTimer(min(pause, maxPause))
 		select {
-		case <-timer.C:
+		case <-time.After(min(pause, maxPause)):
 		case <-s.wake:
-			timer.Stop()
 		case <-ctx.Done():
-			timer.Stop()
 		}
 	}
 }

@@ -10,9 +10,10 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// Bind returns the function that makes each task a call of the endpoint in b, whose request is the
-// body in JSON. Fields that the request does not have are ignored.
-func Bind(b *chassi.Binding, middleware ...chassi.Middleware) (func(context.Context, *Task) error, error) {
+// Bind returns the function that makes each task a call of the endpoint over the transport "event"
+// or "job", whose request is the body in JSON. Fields that the request does not have are ignored.
+func Bind(endpoint *chassi.Endpoint, over string, middleware ...chassi.Middleware) (func(context.Context, *Task) error, error) {
+	b := &chassi.Binding{Endpoint: endpoint, Transport: over, Route: endpoint.Name(), Status: transport.CodeStatus}
 	handler := b.Handler(middleware...)
 	return func(ctx context.Context, t *Task) error {
 		in, out := t.Headers, transport.Pairs(nil)
@@ -49,10 +50,10 @@ type Sender struct {
 // insertKey is the key of the context with the innermost handler of a [Sender].
 type insertKey struct{}
 
-// NewSender returns a sender with the endpoint, transport and route of b.
-func NewSender(b chassi.Binding, outgoing ...chassi.Middleware) *Sender {
-	b.Client, b.Status = true, transport.CodeStatus
-	return &Sender{&b, b.ClientHandler(func(ctx context.Context, call *chassi.Call) error {
+// NewSender returns a sender for the argument of an endpoint over the transport "event" or "job".
+func NewSender(endpoint *chassi.Endpoint, over, route string, outgoing ...chassi.Middleware) *Sender {
+	b := &chassi.Binding{Endpoint: endpoint, Transport: over, Route: route, Client: true, Status: transport.CodeStatus}
+	return &Sender{b, b.ClientHandler(func(ctx context.Context, call *chassi.Call) error {
 		insert, _ := ctx.Value(insertKey{}).(chassi.Handler)
 		return insert(ctx, call)
 	}, outgoing...)}

@@ -408,3 +408,20 @@ func TestLostLeasesOfALiveProcess(t *testing.T) {
 		}
 	})
 }
+
+// Neither a queue with one place nor a key waits for the next look at the tables.
+func TestNoWaitBetweenTasks(t *testing.T) {
+	t.Parallel()
+	dbtest.Engines(t, func(t *testing.T, url string) {
+		db := open(t, url)
+		e := start(t, db, Options{Poll: patience},
+			Queue{Name: "narrow", Concurrency: 1, Run: func(context.Context, *Task) error { return nil }},
+			Queue{Name: "ordered", Run: func(context.Context, *Task) error { return nil }})
+		var tasks []New
+		for i := range 5 {
+			tasks = append(tasks, New{Queue: "narrow", UID: strconv.Itoa(i)}, New{Queue: "ordered", UID: strconv.Itoa(i), Key: "a"})
+		}
+		add(t, db, e, tasks...)
+		eventually(t, "the queues are empty", empty(t, db))
+	})
+}

@@ -19,10 +19,7 @@ const notifyPause = 20 * time.Millisecond
 // Notify wakes this node, and soon after the others that use the database.
 func (e *Engine) Notify() {
 	e.Wake()
-	select {
-	case e.sent <- struct{}{}:
-	default:
-	}
+	Signal(e.sent)
 }
 
 // OnCommit calls [Engine.Notify] after the commit of tx. If tx has no method OnCommit, as a
@@ -53,7 +50,7 @@ func (e *Engine) notify(ctx context.Context) {
 				return nil
 			},
 		})
-		e.pause(ctx, notifyPause)
+		Sleep(ctx, notifyPause)
 	}
 }
 
@@ -69,6 +66,6 @@ func (e *Engine) listen(ctx context.Context) {
 			return
 		}
 		e.outages.Failed(err)
-		e.pause(ctx, e.o.Poll)
+		Sleep(ctx, e.o.Poll)
 	}
 }

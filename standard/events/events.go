@@ -60,7 +60,7 @@ func Add(app *standard.App, db *database.DB, c Config, backends ...Backend) *Eve
 			o.Backend = backend
 		}
 		server := event.NewServer(db, o, middleware...)
-		return server, errors.Join(server.Publishes(e.topics...), server.Add(e.subs...), register(app, server))
+		return server, errors.Join(server.Publishes(e.topics...), server.Add(e.subs...), tasks.Register(app, server.Gauges()))
 	}})
 	return e
 }
@@ -95,25 +95,4 @@ func find(name string, backends []Backend) (func(*standard.App) (event.Backend, 
 		return nil, fmt.Errorf("events.backend: %q: want one of %s", name, strings.Join(names, ", "))
 	}
 	return backends[i].Open, nil
-}
-
-// register registers the metrics.
-func register(app *standard.App, server *event.Server) error {
-	gauge := func(name, help, label string, values func(event.Stats) map[string]float64) error {
-		return app.Telemetry.RegisterGauges(name, help, label, func() map[string]float64 { return values(server.Stats()) })
-	}
-	return errors.Join(
-		tasks.Register(app, server.Engine()),
-		gauge("events_unrelayed_seconds", "Age of the oldest event that was not relayed: ready, or held by a running transaction.", "of",
-			func(s event.Stats) map[string]float64 {
-				return map[string]float64{"ready": s.OldestReady.Seconds(), "held": s.OldestHeld.Seconds()}
-			}),
-		gauge("subscription_unserved_seconds", "Time since a program last served a subscription.", "subscription", func(s event.Stats) map[string]float64 {
-			values := make(map[string]float64, len(s.Unserved))
-			for name, d := range s.Unserved {
-				values[name] = d.Seconds()
-			}
-			return values
-		}),
-	)
 }

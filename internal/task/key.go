@@ -1,0 +1,53 @@
+package task
+
+import (
+	"context"
+
+	"github.com/chassi-go/chassi/database"
+)
+
+// Key is a key of a queue, whose tasks run one after the other.
+type Key struct{ Queue, Key string }
+
+func (k *Key) fields() []any { return []any{&k.Queue, &k.Key} }
+
+// Keys returns a function that sets list to the rows of a statement, whose columns are queue and key.
+func Keys(list *[]Key) func(database.Cursor) error { return Into(list, (*Key).fields) }
+
+// Advance makes the first task of each key ready, unless another one of the key is being worked
+// on or a dead letter holds it. It must be called after the commit of a transaction that inserts
+// tasks with keys, deletes them, or discards dead letters: whoever comes last sees what all have
+// done. A call that a crash prevents is made up for by the maintenance of any node.
+func Advance(ctx context.Context, db *database.DB, keys ...Key) error {
+	return db.BatchShared(ctx, advance(keys)...)
+}
+
+// Advance is the function [Advance], and wakes this node.
+func (e *Engine) Advance(ctx context.Context, keys ...Key) error {
+	batch := advance(keys)
+	if len(batch) == 0 {
+		return nil
+	}
+	if err := e.db.BatchShared(ctx, batch...); err != nil {
+		return err
+	}
+	e.Wake()
+	return nil
+}
+
+// advance returns the statements of [Advance].
+func advance(keys []Key) (batch []database.Statement) {
+	seen := make(map[Key]bool, len(keys))
+	for _, k := range keys {
+		if k.Key != "" && !seen[k] {
+			seen[k] = true
+			batch = append(batch, database.Statement{SQL: advanceKey, Args: []any{k.Queue, k.Key}})
+		}
+	}
+	return batch
+}
+
+const advanceKey = `UPDATE chassi_tasks SET state = 0
+	WHERE id = (SELECT min(id) FROM chassi_tasks WHERE queue = $1 AND key = $2 AND key <> '' AND state = 2) AND state = 2
+	AND NOT EXISTS (SELECT 1 FROM chassi_tasks AS other WHERE other.queue = $1 AND other.key = $2 AND other.key <> '' AND other.state IN (0, 1, 3, 4))
+	AND NOT EXISTS (SELECT 1 FROM chassi_dead AS d WHERE d.queue = $1 AND d.key = $2 AND d.hold AND d.id < chassi_tasks.id)`
