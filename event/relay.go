@@ -65,7 +65,7 @@ func newStatements(d database.Dialect) statements {
 			(SELECT id FROM chassi_outbox WHERE relayed_at IS NOT NULL AND relayed_at + keep < ` + now + ` LIMIT 1000)`,
 		expireInbox: `DELETE FROM chassi_inbox WHERE (subscription, id) IN
 			(SELECT subscription, id FROM chassi_inbox WHERE until < ` + now + ` ORDER BY until LIMIT 1000)`,
-		receive: `INSERT INTO chassi_inbox (subscription, id, until) VALUES ($1, $2, ` + now + ` + ` + micros(inboxTime) + `)
+		receive: `INSERT INTO chassi_inbox (subscription, id, until) VALUES ($1, $2, ` + now + ` + ` + strconv.FormatInt(inboxTime.Microseconds(), 10) + `)
 			ON CONFLICT (subscription, id) DO NOTHING`,
 		oldest:   age("ready", strict) + " UNION ALL " + age("held", "NOT "+strict),
 		unserved: `SELECT name, (` + now + ` - seen_at) / 1000000.0 FROM chassi_subscriptions`,

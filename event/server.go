@@ -136,7 +136,7 @@ func (s *Server) Start(ctx context.Context) error {
 		}
 	}
 	for _, t := range s.topics {
-		t.attach(s)
+		t.sender.Attach(s.engine, s.o.Outgoing)
 	}
 	return nil
 }
@@ -144,7 +144,7 @@ func (s *Server) Start(ctx context.Context) error {
 // Stop stops relaying, and stops the engine as [task.Engine.Stop] does.
 func (s *Server) Stop(ctx context.Context) error {
 	for _, t := range s.topics {
-		t.detach(s)
+		t.sender.Detach(s.engine)
 	}
 	s.stop()
 	err := s.engine.Stop(ctx)

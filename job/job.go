@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/chassi-go/chassi"
@@ -35,7 +34,7 @@ type definition struct {
 	runs     int // at the same time
 	options  []chassi.EndpointOption
 	endpoint *chassi.Endpoint
-	server   atomic.Pointer[sender] // of the program that serves the job
+	sender   *task.Sender
 	errs     []error
 }
 
@@ -147,6 +146,7 @@ func newJob[T any](name string, method func(context.Context, *T) error, options 
 	j.endpoint = chassi.NewEndpoint(name, func(ctx context.Context, argument *T) (*struct{}, error) {
 		return new(struct{}), method(ctx, argument)
 	}, append([]chassi.EndpointOption{chassi.Public, chassi.Timeout(defaultTimeout)}, j.options...)...)
+	j.sender = task.NewSender(j.endpoint, "job", "enqueue "+name)
 	return j
 }
 
@@ -194,19 +194,12 @@ func (j *Job[T]) Enqueue(ctx context.Context, tx Tx, argument *T, options ...Enq
 	for _, option := range options {
 		option(&n)
 	}
-	insert := func(ctx context.Context, headers transport.Pairs) error {
+	err = j.sender.Send(ctx, tx, argument, func(ctx context.Context, headers transport.Pairs) error {
 		n.Headers = headers
 		return insertUnique(ctx, tx, &n)
-	}
-	server := j.server.Load()
-	if server == nil {
-		server = new(sender)
-	}
-	if err := server.Send(ctx, argument, insert); err != nil {
+	})
+	if err != nil {
 		return "", err
-	}
-	if server.engine != nil {
-		server.engine.OnCommit(tx)
 	}
 	return n.UID, nil
 }
@@ -224,12 +217,6 @@ func insertUnique(ctx context.Context, tx Tx, n *task.New) error {
 		}
 	}
 	return chassi.NewError(chassi.Aborted, "unique_run", "Another run with the same key begins and ends too often")
-}
-
-// sender adds runs in a program that serves the job.
-type sender struct {
-	engine *task.Engine
-	*task.Sender
 }
 
 // Run describes the run that a method carries out.

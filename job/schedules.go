@@ -62,11 +62,11 @@ func (s *Server) StartDue(ctx context.Context) (pause time.Duration, err error) 
 		return 0, err
 	}
 	pause = 24 * time.Hour
-	due := make(map[string]time.Duration)
+	due := make(map[string]time.Time)
 	defer func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.due, s.at = due, time.Now()
+		s.due = due
 	}()
 	for _, r := range list {
 		d := s.jobs[r.job]
@@ -79,9 +79,10 @@ func (s *Server) StartDue(ctx context.Context) (pause time.Duration, err error) 
 		if r.expression != d.schedule.expression || r.zone != d.schedule.zone.String() {
 			delay += late
 		}
-		due[r.job] = r.next.Add(delay).Sub(r.now)
-		if due[r.job] > 0 {
-			pause = min(pause, due[r.job])
+		wait := r.next.Add(delay).Sub(r.now)
+		due[r.job] = time.Now().Add(wait)
+		if wait > 0 {
+			pause = min(pause, wait)
 			continue
 		}
 		pause = 0 // the following run may be due, too

@@ -38,8 +38,7 @@ type Server struct {
 	ended chan struct{}
 
 	mu  sync.Mutex
-	due map[string]time.Duration // until the next run, at the last look at the database
-	at  time.Time                // of that look
+	due map[string]time.Time // of the next runs by this node's clock, at the last look at the database
 }
 
 var _ chassi.Transport = (*Server)(nil)
@@ -173,7 +172,7 @@ func (s *Server) Start(ctx context.Context) error {
 		return task.Unavailable(err)
 	}
 	for _, d := range s.jobs {
-		d.server.Store(&sender{s.engine, task.NewSender(d.endpoint, "job", "enqueue "+d.name, s.o.Outgoing...)})
+		d.sender.Attach(s.engine, s.o.Outgoing)
 	}
 	ctx, s.stop = context.WithCancel(context.Background())
 	s.ended = make(chan struct{})
@@ -187,6 +186,9 @@ func (s *Server) Engine() *task.Engine { return s.engine }
 // Stop ends starting runs and waits for those that have begun. Shortly before the end of ctx it
 // cancels them with the cause [ErrDrained].
 func (s *Server) Stop(ctx context.Context) error {
+	for _, d := range s.jobs {
+		d.sender.Detach(s.engine)
+	}
 	s.stop()
 	<-s.ended
 	return s.engine.Stop(ctx)
@@ -226,7 +228,7 @@ func (s *Server) Overdue() map[string]float64 {
 	defer s.mu.Unlock()
 	overdue := make(map[string]float64, len(s.due))
 	for name, next := range s.due {
-		overdue[name] = max(0, time.Since(s.at).Seconds()-next.Seconds())
+		overdue[name] = max(0, time.Since(next).Seconds())
 	}
 	return overdue
 }

@@ -38,8 +38,7 @@ type Backend struct {
 	logger *slog.Logger
 	js     jetstream.JetStream
 
-	mu       sync.Mutex
-	declared map[string]bool // topics whose stream exists
+	declared sync.Map // topics whose stream exists
 }
 
 var _ event.Backend = (*Backend)(nil)
@@ -56,7 +55,7 @@ func Open(c natsapi.ClientConfig) (*Backend, error) {
 		client.Close()
 		return nil, fmt.Errorf("natsevents: %w", err)
 	}
-	b := &Backend{client: client, prefix: c.Prefix, logger: c.Logger, js: js, declared: make(map[string]bool)}
+	b := &Backend{client: client, prefix: c.Prefix, logger: c.Logger, js: js}
 	if b.logger == nil {
 		b.logger = slog.Default()
 	}
@@ -79,24 +78,19 @@ func (b *Backend) names(topic string) (stream, subject string) {
 // timeout limits each exchange with the server.
 const timeout = 5 * time.Second
 
-// declare creates the stream of a topic, once.
-func (b *Backend) declare(ctx context.Context, topic string) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.declared[topic] {
-		return nil
-	}
+// stream creates the stream of a topic, unless it exists, and returns its state.
+func (b *Backend) stream(ctx context.Context, topic string) (jetstream.StreamState, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	stream, subject := b.names(topic)
-	_, err := b.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name: stream, Subjects: []string{subject}, MaxAge: Retention, Duplicates: dedupeWindow,
+	name, subject := b.names(topic)
+	stream, err := b.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+		Name: name, Subjects: []string{subject}, MaxAge: Retention, Duplicates: dedupeWindow,
 	})
 	if err != nil {
-		return fmt.Errorf("natsevents: stream %s; is JetStream on, and may this user create streams? %w", stream, err)
+		return jetstream.StreamState{}, fmt.Errorf("natsevents: stream %s; is JetStream on, and may this user create streams? %w", name, err)
 	}
-	b.declared[topic] = true
-	return nil
+	b.declared.Store(topic, true)
+	return stream.CachedInfo().State, nil
 }
 
 // Publish implements [event.Backend].
@@ -106,8 +100,10 @@ func (b *Backend) Publish(ctx context.Context, messages []event.Message) []error
 	errs := make([]error, len(messages))
 	futures := make([]jetstream.PubAckFuture, len(messages))
 	for i, m := range messages {
-		if errs[i] = b.declare(ctx, m.Topic); errs[i] != nil {
-			continue
+		if _, declared := b.declared.Load(m.Topic); !declared {
+			if _, errs[i] = b.stream(ctx, m.Topic); errs[i] != nil {
+				continue
+			}
 		}
 		_, subject := b.names(m.Topic)
 		futures[i], errs[i] = b.js.PublishMsgAsync(&nats.Msg{Subject: subject, Header: headerOf(m), Data: m.Body})
@@ -120,19 +116,13 @@ func (b *Backend) Publish(ctx context.Context, messages []event.Message) []error
 		case <-f.Ok():
 		case errs[i] = <-f.Err():
 			if errors.Is(errs[i], nats.ErrNoResponders) {
-				b.forget(messages[i].Topic) // the stream was deleted, or the server lost it
+				b.declared.Delete(messages[i].Topic) // the stream was deleted, or the server lost it
 			}
 		case <-ctx.Done():
 			errs[i] = ctx.Err()
 		}
 	}
 	return errs
-}
-
-func (b *Backend) forget(topic string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	delete(b.declared, topic)
 }
 
 func headerOf(m event.Message) nats.Header {
@@ -166,10 +156,7 @@ func (b *Backend) Declare(ctx context.Context, topic, subscription, position str
 
 // declareAt returns the sequence number that is the position of a subscription.
 func (b *Backend) declareAt(ctx context.Context, topic, subscription, position string) (at uint64, err error) {
-	if err := b.declare(ctx, topic); err != nil {
-		return 0, err
-	}
-	state, err := b.state(ctx, topic)
+	state, err := b.stream(ctx, topic)
 	if err != nil || position == "" {
 		return state.LastSeq, err
 	}
@@ -186,18 +173,6 @@ func (b *Backend) declareAt(ctx context.Context, topic, subscription, position s
 			"topic", topic, "subscription", subscription, "events", state.FirstSeq-at-1)
 	}
 	return at, nil
-}
-
-func (b *Backend) state(ctx context.Context, topic string) (jetstream.StreamState, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	name, _ := b.names(topic)
-	stream, err := b.js.Stream(ctx, name)
-	if err != nil {
-		b.forget(topic)
-		return jetstream.StreamState{}, fmt.Errorf("natsevents: stream %s: %w", name, err)
-	}
-	return stream.CachedInfo().State, nil
 }
 
 var errStopped = errors.New("natsevents: the server ended the delivery")

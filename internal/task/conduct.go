@@ -143,17 +143,6 @@ func (e *Engine) release(t *turn) {
 			delete(e.running, r.ID)
 		}
 	}
-	e.checkIdle()
-}
-
-func (e *Engine) checkIdle() {
-	if e.draining && len(e.running) == 0 {
-		select {
-		case <-e.idle:
-		default:
-			close(e.idle)
-		}
-	}
 }
 
 // start runs what was claimed. It returns whether another turn may have something to do.

@@ -64,7 +64,6 @@ type Engine struct {
 	woken     uint64 // counts wakes
 	reconcile bool   // whether an unknown commit may have claimed tasks
 	draining  bool
-	idle      chan struct{} // closed when draining and nothing runs
 }
 
 // Queue is a queue of tasks and the function that runs them.
@@ -149,7 +148,7 @@ func NewEngine(db *database.DB, o Options) *Engine {
 	return &Engine{
 		db: db, o: o, isolation: o.Lease / 6, byName: make(map[string]*queue), running: make(map[int64]*run),
 		outages: outage.New(o.Logger, slog.LevelWarn, "tasks: the database cannot be used, trying again", "tasks: the database can be used again"),
-		wakeup:  make(chan struct{}, 1), sent: make(chan struct{}, 1), woken: 1, idle: make(chan struct{}),
+		wakeup:  make(chan struct{}, 1), sent: make(chan struct{}, 1), woken: 1,
 	}
 }
 
@@ -330,7 +329,6 @@ func (e *Engine) Stop(ctx context.Context) error {
 	}
 	e.mu.Lock()
 	e.draining = true
-	e.checkIdle()
 	e.mu.Unlock()
 	Signal(e.wakeup)
 	left := e.drain(ctx)
@@ -354,26 +352,31 @@ const reserve = time.Second
 
 // drain waits for the tasks that run. It returns how many are left.
 func (e *Engine) drain(ctx context.Context) (left int) {
-	canceling, returning := ctx, ctx
-	if deadline, ok := ctx.Deadline(); ok {
-		var cancel context.CancelFunc
-		before := min(reserve, time.Until(deadline)/2)
-		canceling, cancel = context.WithDeadline(ctx, deadline.Add(-before))
-		defer cancel()
-		returning, cancel = context.WithDeadline(ctx, deadline.Add(-before/2))
-		defer cancel()
+	ends, ok := ctx.Deadline()
+	if !ok {
+		ends = time.Now().Add(100 * 365 * 24 * time.Hour)
 	}
-	select {
-	case <-e.idle:
-		return 0
-	case <-canceling.Done():
+	before := min(reserve, time.Until(ends)/2)
+	if left = e.wait(ctx, ends.Add(-before)); left > 0 {
+		e.cancel(ErrDrained)
+		left = e.wait(ctx, ends.Add(-before/2))
 	}
-	e.cancel(ErrDrained)
-	select {
-	case <-e.idle:
-	case <-returning.Done():
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return len(e.running)
+	return left
 }
+
+// wait waits until nothing runs, at most until a time. It returns how many are left.
+func (e *Engine) wait(ctx context.Context, until time.Time) (left int) {
+	ctx, cancel := context.WithDeadline(ctx, until)
+	defer cancel()
+	for {
+		e.mu.Lock()
+		left = len(e.running)
+		e.mu.Unlock()
+		if left == 0 || !Sleep(ctx, waitPoll) {
+			return left
+		}
+	}
+}
+
+// waitPoll is the interval at which a stop looks whether something runs.
+const waitPoll = 5 * time.Millisecond
