@@ -65,8 +65,8 @@ func (s *Server) deliver(ctx context.Context, sub *Subscription, session string,
 		return err
 	}
 	s.outages.Succeeded()
-	s.observe("received", received)
-	s.observe("duplicate", duplicate)
+	s.observe.Count("received", received)
+	s.observe.Count("duplicate", duplicate)
 	err = s.engine.Advance(ctx, keys...)
 	s.engine.Notify()
 	return err

@@ -135,7 +135,7 @@ func (s *Server) relayBatch(ctx context.Context, session string, owned []int) (m
 func (s *Server) settle(ctx context.Context, session string, ids []int64) error {
 	args := []any{session, task.List(s.db.Dialect(), ids)}
 	var keys []task.Key
-	batch := []database.Statement{{SQL: s.sql.lock, Args: args[:1], Rows: discard}}
+	batch := []database.Statement{{SQL: s.sql.lock, Args: args[:1]}}
 	if s.o.Backend == nil {
 		batch = append(batch, database.Statement{SQL: s.sql.distribute, Args: args, Rows: task.Keys(&keys)})
 	}
@@ -144,18 +144,12 @@ func (s *Server) settle(ctx context.Context, session string, ids []int64) error 
 	if err != nil {
 		return err
 	}
-	s.observe("relayed", len(ids))
+	s.observe.Count("relayed", len(ids))
 	if s.o.Backend == nil {
 		err = s.engine.Advance(ctx, keys...)
 		s.engine.Notify()
 	}
 	return err
-}
-
-func discard(c database.Cursor) error {
-	for c.Next() {
-	}
-	return nil
 }
 
 // fields returns what a row of the outbox is read into.

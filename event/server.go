@@ -32,6 +32,7 @@ type Server struct {
 	o          Options
 	sql        statements
 	middleware []chassi.Middleware
+	observe    task.Observer
 	engine     *task.Engine
 	topics     []*topic
 	subs       []*Subscription
@@ -46,29 +47,14 @@ var _ chassi.Transport = (*Server)(nil)
 // NewServer returns a server for events in db. Calls of subscriptions pass through middleware,
 // the first one outermost.
 func NewServer(db *database.DB, o Options, middleware ...chassi.Middleware) *Server {
-	if o.Logger == nil {
-		o.Logger = slog.Default()
-	}
-	if o.Observe == nil {
-		o.Observe = func(string) {}
-	}
-	o.Poll = cmp.Or(o.Poll, time.Second)
+	o.Logger, o.Poll = cmp.Or(o.Logger, slog.Default()), cmp.Or(o.Poll, time.Second)
 	s := &Server{
-		db: db, o: o, sql: newStatements(db.Dialect()), middleware: middleware, wake: make(chan struct{}, 1),
+		db: db, o: o, sql: newStatements(db.Dialect()), middleware: middleware, observe: o.Observe, wake: make(chan struct{}, 1),
 		outages: outage.New(o.Logger, slog.LevelWarn, "events: cannot be relayed now, trying again", "events: are relayed again"),
 	}
-	s.engine = task.NewEngine(db, task.Options{
-		Logger: o.Logger, Lease: o.Lease, Poll: o.Poll, DeadLettered: func(string) { o.Observe("dead_letter") },
-	})
+	s.engine = task.NewEngine(db, task.Options{Logger: o.Logger, Lease: o.Lease, Poll: o.Poll, Observe: o.Observe})
 	s.engine.OnWake(func() { task.Signal(s.wake) })
 	return s
-}
-
-// observe counts events.
-func (s *Server) observe(event string, n int) {
-	for range n {
-		s.o.Observe(event)
-	}
 }
 
 // Name returns "events".
@@ -149,9 +135,7 @@ func (s *Server) Stop(ctx context.Context) error {
 	s.stop()
 	err := s.engine.Stop(ctx)
 	s.loops.Wait()
-	if s.o.Backend != nil {
-		s.o.Backend.Close()
-	}
+	s.Close()
 	return err
 }
 

@@ -116,20 +116,17 @@ func (s *Server) start(ctx context.Context, d *definition, r row, now time.Time)
 		if err != nil || n == 0 || r.paused {
 			return err
 		}
-		started, skipped, err = s.insert(ctx, tx, d, runs)
+		started, err = s.insert(ctx, tx, d, runs)
+		skipped = len(runs) - started
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	for range started {
-		s.o.Observe("started")
-	}
-	for range skipped {
-		s.o.Observe("skipped")
-	}
+	s.observe.Count("started", started)
+	s.observe.Count("skipped", skipped)
 	if started+skipped > 0 && now.Sub(r.next) > late {
-		s.o.Observe("late")
+		s.observe.Count("late", 1)
 		s.o.Logger.WarnContext(ctx, "scheduled runs of a job are late",
 			"job", d.name, "scheduled", r.next.UTC(), "late", now.Sub(r.next).Round(time.Second).String(), "runs", started)
 	}
@@ -141,27 +138,29 @@ func (s *Server) start(ctx context.Context, d *definition, r row, now time.Time)
 }
 
 // insert inserts the tasks of runs. It records those for which d has too many already as skipped.
-func (s *Server) insert(ctx context.Context, tx *database.Tx, d *definition, runs []time.Time) (started, skipped int, err error) {
+func (s *Server) insert(ctx context.Context, tx *database.Tx, d *definition, runs []time.Time) (started int, err error) {
 	limit := 1
 	if d.overlap == Queue || d.missed == All {
 		limit = maxQueued
 	}
 	var present int
 	if err := tx.QueryRow(ctx, "SELECT count(*) FROM chassi_tasks WHERE queue = $1", d.queue()).Scan(&present); err != nil {
-		return 0, 0, err
+		return 0, err
 	}
+	var skipped []string
 	for _, at := range runs {
 		run := d.scheduled(at)
 		if present+started >= limit {
-			skipped++
-			err = s.recordSkipped(ctx, tx, d, run.UID)
-		} else {
-			started++
-			_, err = task.Insert(ctx, tx, run)
+			skipped = append(skipped, run.UID)
+			continue
 		}
-		if err != nil {
-			return 0, 0, err
+		started++
+		if _, err := task.Insert(ctx, tx, run); err != nil {
+			return 0, err
 		}
 	}
-	return started, skipped, nil
+	if len(skipped) == 0 {
+		return started, nil
+	}
+	return started, s.recordSkipped(ctx, tx, d.name, skipped)
 }

@@ -1,6 +1,7 @@
 package job
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,17 +22,18 @@ type Options struct {
 	Logger   *slog.Logger
 	Engine   *task.Engine        // of an event.Server on the same database, which stops with the first of both; nil for one of its own
 	Outgoing []chassi.Middleware // for [Job.Enqueue], as for outgoing calls: it propagates traces
-	// Observe is called when scheduled runs are "started", "skipped" because an earlier one is
+	// Observe counts when scheduled runs are "started", "skipped" because an earlier one is
 	// waiting or running, or "late" by more than a minute, and for each "dead_letter".
 	Observe func(event string)
 }
 
 // Server runs jobs. It is a [chassi.Transport]; services that are mounted on it are ignored.
 type Server struct {
-	db     *database.DB
-	engine *task.Engine
-	o      Options
-	jobs   map[string]*definition
+	db      *database.DB
+	engine  *task.Engine
+	o       Options
+	observe task.Observer
+	jobs    map[string]*definition
 
 	wake  chan struct{}
 	stop  context.CancelFunc
@@ -45,15 +47,10 @@ var _ chassi.Transport = (*Server)(nil)
 
 // NewServer returns a server on db, without jobs. It creates its tables when it is started.
 func NewServer(db *database.DB, o Options) *Server {
-	if o.Logger == nil {
-		o.Logger = slog.Default()
-	}
-	if o.Observe == nil {
-		o.Observe = func(string) {}
-	}
-	s := &Server{db: db, engine: o.Engine, o: o, jobs: make(map[string]*definition), wake: make(chan struct{}, 1)}
+	o.Logger = cmp.Or(o.Logger, slog.Default())
+	s := &Server{db: db, engine: o.Engine, o: o, observe: o.Observe, jobs: make(map[string]*definition), wake: make(chan struct{}, 1)}
 	if s.engine == nil {
-		s.engine = task.NewEngine(db, task.Options{Logger: o.Logger, DeadLettered: func(string) { o.Observe("dead_letter") }})
+		s.engine = task.NewEngine(db, task.Options{Logger: o.Logger, Observe: o.Observe})
 	}
 	return s
 }
@@ -105,49 +102,49 @@ func (s *Server) record(ended []task.Ended) []database.Statement {
 		if e.Err != nil {
 			text = strings.ReplaceAll(safetext.Clip(e.Err.Error(), maxError), "\x00", "")
 		}
-		rows[i] = []any{e.ID, e.Fence(), e.UID, time.Since(e.Began).Microseconds(), outcomes[e.Outcome], text}
+		rows[i] = []any{e.UID, time.Since(e.Began).Microseconds(), outcomes[e.Outcome], text, e.ID, e.Fence()}
 	}
-	rows = rows[max(0, len(rows)-kept):] // trim would delete the others
-	now, job := s.engine.Now(), jobOf(ended[0].Queue)
-	return []database.Statement{{
-		SQL: `INSERT INTO chassi_runs (job, run_id, node, started_at, ended_at, outcome, error)
-			SELECT $1, j.value ->> 2, $2, ` + now + ` - CAST(j.value ->> 3 AS BIGINT), ` + now + `, j.value ->> 4, j.value ->> 5
-			FROM ` + task.Each(s.db.Dialect(), "$3") + `
-			WHERE (SELECT fence FROM chassi_tasks WHERE id = CAST(j.value ->> 0 AS BIGINT)) = CAST(j.value ->> 1 AS BIGINT)` + replace,
-		Args: []any{job, s.engine.Session(), task.JSON(rows)},
-	}, trim(job)}
+	return s.history(jobOf(ended[0].Queue), "(SELECT fence FROM chassi_tasks WHERE id = CAST(j.value ->> 4 AS BIGINT)) = CAST(j.value ->> 5 AS BIGINT)", rows)
 }
 
-var outcomes = map[task.Outcome]string{task.Done: "succeeded", task.Retry: "failed", task.Dead: "dead", task.GivenBack: "given back"}
-
-// replace replaces the record of an earlier try.
-const replace = `
-	ON CONFLICT (job, run_id) DO UPDATE SET node = excluded.node, started_at = excluded.started_at,
-		ended_at = excluded.ended_at, outcome = excluded.outcome, error = excluded.error`
+// recordSkipped stores runs that do not take place.
+func (s *Server) recordSkipped(ctx context.Context, tx *database.Tx, job string, ids []string) error {
+	rows := make([][]any, len(ids))
+	for i, id := range ids {
+		rows[i] = []any{id, 0, "skipped", "an earlier run is waiting or running"}
+	}
+	for _, st := range s.history(job, "TRUE", rows) {
+		if _, err := tx.Exec(ctx, st.SQL, st.Args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // kept is the number of runs of a job that are kept.
 const kept = 100
 
-// trim deletes old runs.
-func trim(job string) database.Statement {
-	return database.Statement{
+// history returns the statements that store runs for which the condition is true, in place of their
+// earlier tries, and delete old ones. A row has the id of a run, the microseconds that it took, the
+// outcome and the error, and what the condition needs.
+func (s *Server) history(job, condition string, rows [][]any) []database.Statement {
+	rows = rows[max(0, len(rows)-kept):]
+	now := s.engine.Now()
+	return []database.Statement{{
+		SQL: `INSERT INTO chassi_runs (job, run_id, node, started_at, ended_at, outcome, error)
+			SELECT $1, j.value ->> 0, $2, ` + now + ` - CAST(j.value ->> 1 AS BIGINT), ` + now + `, j.value ->> 2, j.value ->> 3
+			FROM ` + task.Each(s.db.Dialect(), "$3") + ` WHERE ` + condition + `
+			ON CONFLICT (job, run_id) DO UPDATE SET node = excluded.node, started_at = excluded.started_at,
+				ended_at = excluded.ended_at, outcome = excluded.outcome, error = excluded.error`,
+		Args: []any{job, s.engine.Session(), task.JSON(rows)},
+	}, {
 		SQL: `DELETE FROM chassi_runs WHERE job = $1 AND started_at <
 			(SELECT started_at FROM chassi_runs WHERE job = $1 ORDER BY started_at DESC LIMIT 1 OFFSET $2)`,
 		Args: []any{job, kept - 1},
-	}
+	}}
 }
 
-// recordSkipped stores a run that does not take place.
-func (s *Server) recordSkipped(ctx context.Context, tx *database.Tx, d *definition, id string) error {
-	now := s.engine.Now()
-	_, err := tx.Exec(ctx, `INSERT INTO chassi_runs (job, run_id, node, started_at, ended_at, outcome, error)
-		VALUES ($1, $2, $3, `+now+`, `+now+`, 'skipped', 'an earlier run is waiting or running')`+replace, d.name, id, s.engine.Session())
-	if err == nil {
-		t := trim(d.name)
-		_, err = tx.Exec(ctx, t.SQL, t.Args...)
-	}
-	return err
-}
+var outcomes = map[task.Outcome]string{task.Done: "succeeded", task.Retry: "failed", task.Dead: "dead", task.GivenBack: "given back"}
 
 // Name returns "jobs".
 func (*Server) Name() string { return "jobs" }

@@ -7,6 +7,7 @@
 package natsevents
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,11 +56,7 @@ func Open(c natsapi.ClientConfig) (*Backend, error) {
 		client.Close()
 		return nil, fmt.Errorf("natsevents: %w", err)
 	}
-	b := &Backend{client: client, prefix: c.Prefix, logger: c.Logger, js: js}
-	if b.logger == nil {
-		b.logger = slog.Default()
-	}
-	return b, nil
+	return &Backend{client: client, prefix: c.Prefix, logger: cmp.Or(c.Logger, slog.Default()), js: js}, nil
 }
 
 // Close closes the connection.

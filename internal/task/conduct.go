@@ -134,7 +134,7 @@ func (e *Engine) release(t *turn) {
 	for _, r := range t.ended {
 		if r.Outcome == Dead {
 			e.o.Logger.Error("tasks: a dead letter", "queue", r.Queue, "id", r.ID, "uid", r.UID, "tries", r.Try, "error", r.failure)
-			e.o.DeadLettered(r.Queue)
+			e.o.Observe.Count("dead_letter", 1)
 		}
 		if r.Outcome == Dead || r.Outcome == Done && !r.deleted {
 			e.keys = append(e.keys, Key{r.Queue, r.Key})

@@ -32,8 +32,8 @@ type Options struct {
 	// Now is the SQL expression of the time, which a test may replace; default that of [Now].
 	Now string
 
-	// DeadLettered is called for each task that became a dead letter. It may be nil.
-	DeadLettered func(queue string)
+	// Observe counts each "dead_letter".
+	Observe Observer
 }
 
 // Engine runs the tasks of its queues. It is a [chassi.Component].
@@ -79,8 +79,7 @@ type Queue struct {
 
 	Concurrency int           // tasks that this node runs at the same time; default 16
 	Tries       int           // default 12
-	Delay       time.Duration // after the first failed try, doubled for each further one; default 1 s
-	MaxDelay    time.Duration // default 15 min
+	Delay       time.Duration // after the first failed try, doubled for each further one up to 15 min; default 1 s
 
 	// Ending returns further statements for the transaction that ends tries, before the rows of
 	// the tasks are changed. They are executed even if the lease was lost meanwhile: their
@@ -139,12 +138,7 @@ func NewEngine(db *database.DB, o Options) *Engine {
 	o.Lease = cmp.Or(o.Lease, 30*time.Second)
 	o.Poll = cmp.Or(o.Poll, time.Second)
 	o.Now = cmp.Or(o.Now, Now(db.Dialect()))
-	if o.Logger == nil {
-		o.Logger = slog.Default()
-	}
-	if o.DeadLettered == nil {
-		o.DeadLettered = func(string) {}
-	}
+	o.Logger = cmp.Or(o.Logger, slog.Default())
 	return &Engine{
 		db: db, o: o, isolation: o.Lease / 6, byName: make(map[string]*queue), running: make(map[int64]*run),
 		outages: outage.New(o.Logger, slog.LevelWarn, "tasks: the database cannot be used, trying again", "tasks: the database can be used again"),
@@ -160,8 +154,7 @@ func (e *Engine) Handle(q Queue) error {
 	case e.byName[q.Name] != nil:
 		return fmt.Errorf("task: two queues are called %q", q.Name)
 	}
-	q.Concurrency, q.Tries = cmp.Or(q.Concurrency, 16), cmp.Or(q.Tries, 12)
-	q.Delay, q.MaxDelay = cmp.Or(q.Delay, time.Second), cmp.Or(q.MaxDelay, 15*time.Minute)
+	q.Concurrency, q.Tries, q.Delay = cmp.Or(q.Concurrency, 16), cmp.Or(q.Tries, 12), cmp.Or(q.Delay, time.Second)
 	own := &queue{Queue: q, free: q.Concurrency}
 	e.queues, e.byName[q.Name] = append(e.queues, own), own
 	return nil
@@ -256,8 +249,12 @@ func (e *Engine) run(ctx context.Context, r *run) {
 		return
 	}
 	r.Err = e.db.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
-		if n, err := tx.Exec(ctx, e.sql.done, r.ID, r.fence, r.session.id); err != nil || n == 0 {
-			return errors.Join(err, unless(n == 1, ErrLeaseLost))
+		n, err := tx.Exec(ctx, e.sql.done, r.ID, r.fence, r.session.id)
+		switch {
+		case err != nil:
+			return err
+		case n == 0:
+			return ErrLeaseLost
 		}
 		return r.call(context.WithValue(ctx, txKey{}, tx))
 	})
@@ -265,13 +262,6 @@ func (e *Engine) run(ctx context.Context, r *run) {
 }
 
 var errExited = errors.New("task: the function ended its goroutine")
-
-func unless(ok bool, err error) error {
-	if ok {
-		return nil
-	}
-	return err
-}
 
 // call calls the function and recovers its panic.
 func (r *run) call(ctx context.Context) (err error) {

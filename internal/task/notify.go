@@ -43,13 +43,7 @@ func (e *Engine) notify(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		_ = e.db.BatchShared(ctx, database.Statement{ // the others poll
-			SQL: "SELECT pg_notify($1, $2)", Args: []any{channel, e.Session()}, Rows: func(c database.Cursor) error {
-				for c.Next() {
-				}
-				return nil
-			},
-		})
+		_ = e.db.BatchShared(ctx, database.Statement{SQL: "SELECT pg_notify($1, $2)", Args: []any{channel, e.Session()}}) // the others poll
 		Sleep(ctx, notifyPause)
 	}
 }

@@ -146,8 +146,8 @@ func (e *Engine) takeOver(ctx context.Context) error {
 	for _, p := range dead {
 		keys = append(keys, p.Key)
 		e.o.Logger.Error("tasks: a dead letter", "queue", p.Queue, "id", p.id, "error", poisonError)
-		e.o.DeadLettered(p.Queue)
 	}
+	e.o.Observe.Count("dead_letter", len(dead))
 	return e.Advance(ctx, keys...)
 }
 

@@ -3,6 +3,7 @@ package task
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/chassi-go/chassi/database"
 	"github.com/chassi-go/chassi/internal/safetext"
@@ -11,6 +12,9 @@ import (
 
 // maxError is how much is kept of the text of an error, in bytes.
 const maxError = 2 << 10
+
+// maxDelay is the longest delay after a failed try.
+const maxDelay = 15 * time.Minute
 
 // Fence returns the fencing number with which the task was claimed: while its row in
 // chassi_tasks has it, the task is this node's.
@@ -44,7 +48,7 @@ func (e *Engine) settle(ended []*run) (batch []database.Statement) {
 			change(e.sql.bury, r.failure.Code.String(), r.failure.Reason, safetext.Clip(r.Err.Error(), maxError))
 			done = append(done, r)
 		case Retry:
-			delay := transport.Queue{Delay: r.queue.Delay, MaxDelay: r.queue.MaxDelay}.DelayAfter(r.Try)
+			delay := transport.Queue{Delay: r.queue.Delay, MaxDelay: maxDelay}.DelayAfter(r.Try)
 			change(e.sql.retry, max(delay, r.failure.RetryAfter).Microseconds(), safetext.Clip(r.Err.Error(), maxError))
 		case GivenBack:
 			change(e.sql.giveBack)

@@ -137,6 +137,16 @@ func Signal(c chan<- struct{}) {
 	}
 }
 
+// Observer counts events by their names. It may be nil.
+type Observer func(event string)
+
+// Count counts n events.
+func (o Observer) Count(event string, n int) {
+	for i := 0; o != nil && i < n; i++ {
+		o(event)
+	}
+}
+
 var errDatabase = chassi.NewError(chassi.Unavailable, "database_unavailable", "The database cannot be used")
 
 // Unavailable returns err, as a [chassi.Unavailable] error while the database is unavailable.

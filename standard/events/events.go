@@ -12,7 +12,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/chassi-go/chassi"
@@ -83,16 +82,15 @@ func (e *Events) Subscribe(subscriptions ...*event.Subscription) {
 
 // find returns the function that opens the backend, or nil for sql.
 func find(name string, backends []Backend) (func(*standard.App) (event.Backend, error), error) {
+	names := []string{"sql"}
+	for _, b := range backends {
+		if b.Name == name {
+			return b.Open, nil
+		}
+		names = append(names, b.Name)
+	}
 	if name == "" || name == "sql" {
 		return nil, nil //nolint:nilnil // sql needs none
 	}
-	i := slices.IndexFunc(backends, func(b Backend) bool { return b.Name == name })
-	if i < 0 {
-		names := []string{"sql"}
-		for _, b := range backends {
-			names = append(names, b.Name)
-		}
-		return nil, fmt.Errorf("events.backend: %q: want one of %s", name, strings.Join(names, ", "))
-	}
-	return backends[i].Open, nil
+	return nil, fmt.Errorf("events.backend: %q: want one of %s", name, strings.Join(names, ", "))
 }
