@@ -110,19 +110,16 @@ type Removed struct{ Tasks, Dead int64 }
 // Remove removes a subscription that no program has any more, with its waiting events and dead
 // letters. A broker may keep a queue with its name, which is removed there.
 func Remove(ctx context.Context, db *database.DB, subscription string) (r Removed, err error) {
-	err = db.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
-		n, err := tx.Exec(ctx, "DELETE FROM chassi_subscriptions WHERE name = $1", subscription)
-		if err == nil && n == 0 {
-			err = fmt.Errorf("event: no subscription %.100q", subscription)
-		}
-		if err == nil {
-			r.Tasks, err = tx.Exec(ctx, "DELETE FROM chassi_tasks WHERE queue = $1", subscription)
-		}
-		if err == nil {
-			r.Dead, err = tx.Exec(ctx, "DELETE FROM chassi_dead WHERE queue = $1", subscription)
-		}
-		return err
-	})
+	var known int64
+	const rows = " WHERE queue = $1 AND EXISTS (SELECT 1 FROM chassi_subscriptions WHERE name = $1)"
+	args := []any{subscription}
+	err = db.Batch(ctx,
+		database.Statement{SQL: "DELETE FROM chassi_tasks" + rows, Args: args, Affected: &r.Tasks},
+		database.Statement{SQL: "DELETE FROM chassi_dead" + rows, Args: args, Affected: &r.Dead},
+		database.Statement{SQL: "DELETE FROM chassi_subscriptions WHERE name = $1", Args: args, Affected: &known})
+	if err == nil && known == 0 {
+		err = fmt.Errorf("event: no subscription %.100q", subscription)
+	}
 	return r, err
 }
 

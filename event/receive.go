@@ -16,19 +16,24 @@ const receivers = "receive/"
 func (s *Server) receive(ctx context.Context, sub *Subscription) {
 	for task.Sleep(ctx, s.o.Poll) {
 		owned, session, err := s.engine.Share(ctx, receivers+sub.name, 1)
-		position := ""
-		if err == nil {
-			position, err = s.position(ctx, sub)
-		}
 		if err == nil && len(owned) > 0 {
-			err = s.o.Backend.Receive(ctx, sub.topic.name, sub.name, position, func(ctx context.Context, messages []Message) error {
-				return s.deliver(ctx, sub, session, messages)
-			})
+			err = s.receiveAs(ctx, sub, session)
 		}
 		if err != nil && ctx.Err() == nil && !errors.Is(err, errReceiver) {
 			s.outages.Failed(err)
 		}
 	}
+}
+
+// receiveAs receives messages for a session.
+func (s *Server) receiveAs(ctx context.Context, sub *Subscription, session string) error {
+	position, err := s.position(ctx, sub)
+	if err != nil {
+		return err
+	}
+	return s.o.Backend.Receive(ctx, sub.topic.name, sub.name, position, func(ctx context.Context, messages []Message) error {
+		return s.deliver(ctx, sub, session, messages)
+	})
 }
 
 // errReceiver means that another node receives.
@@ -84,18 +89,12 @@ func (s *Server) isFor(ctx context.Context, sub *Subscription, m *Message) bool 
 // own returns an error unless the session has the lease, and keeps others from taking it before
 // the end of the transaction.
 func (s *Server) own(ctx context.Context, tx *database.Tx, lease, session string) error {
-	query := "SELECT owner FROM chassi_leases WHERE name = $1"
-	if s.db.Dialect() == database.Postgres {
-		query += " FOR KEY SHARE"
-	}
-	var owner string
-	if err := tx.QueryRow(ctx, query, lease).Scan(&owner); err != nil && !errors.Is(err, database.ErrNotFound) {
-		return err
-	}
-	if owner != session {
+	var one int
+	err := tx.QueryRow(ctx, s.sql.own, lease, session).Scan(&one)
+	if errors.Is(err, database.ErrNotFound) {
 		return errReceiver
 	}
-	return nil
+	return err
 }
 
 // insert stores a message as a task of the subscription, unless the inbox has it. It returns the

@@ -24,7 +24,7 @@ const inboxTime = 7 * 24 * time.Hour
 // statements are the SQL statements of a server.
 type statements struct {
 	register, pending, pendingIDs, lock, distribute, forget, keep string
-	expireOutbox, expireInbox, receive                            string
+	expireOutbox, expireInbox, own, receive                       string
 	oldest, unserved                                              string
 }
 
@@ -65,6 +65,7 @@ func newStatements(d database.Dialect) statements {
 			(SELECT id FROM chassi_outbox WHERE relayed_at IS NOT NULL AND relayed_at + keep < ` + now + ` LIMIT 1000)`,
 		expireInbox: `DELETE FROM chassi_inbox WHERE (subscription, id) IN
 			(SELECT subscription, id FROM chassi_inbox WHERE until < ` + now + ` ORDER BY until LIMIT 1000)`,
+		own: `SELECT 1 FROM chassi_leases WHERE name = $1 AND owner = $2` + lock,
 		receive: `INSERT INTO chassi_inbox (subscription, id, until) VALUES ($1, $2, ` + now + ` + ` + strconv.FormatInt(inboxTime.Microseconds(), 10) + `)
 			ON CONFLICT (subscription, id) DO NOTHING`,
 		oldest:   age("ready", strict) + " UNION ALL " + age("held", "NOT "+strict),

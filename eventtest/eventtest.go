@@ -40,20 +40,17 @@ type Event struct {
 // Events returns all events that were published in committed transactions and not delivered.
 func (r *Recorder) Events() []Event {
 	r.t.Helper()
-	events, err := r.events()
+	ctx := context.WithoutCancel(r.t.Context())
+	var list []Event
+	_, err := r.db.Exec(ctx, `UPDATE chassi_outbox SET event_id = 'event-' || id WHERE event_id NOT LIKE 'event-%'`)
+	if err == nil {
+		fields := func(e *Event) []any { return []any{&e.ID, &e.Topic, &e.Key, &e.Body} }
+		list, err = task.Select(ctx, r.db, fields, "SELECT event_id, topic, key, body FROM chassi_outbox ORDER BY id")
+	}
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return events
-}
-
-func (r *Recorder) events() ([]Event, error) {
-	ctx := context.WithoutCancel(r.t.Context())
-	if _, err := r.db.Exec(ctx, `UPDATE chassi_outbox SET event_id = 'event-' || id WHERE event_id NOT LIKE 'event-%'`); err != nil {
-		return nil, err
-	}
-	fields := func(e *Event) []any { return []any{&e.ID, &e.Topic, &e.Key, &e.Body} }
-	return task.Select(ctx, r.db, fields, "SELECT event_id, topic, key, body FROM chassi_outbox ORDER BY id")
+	return list
 }
 
 // Published returns the events of a topic, see [Recorder.Events].

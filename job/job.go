@@ -30,8 +30,7 @@ type definition struct {
 	missed   Policy
 	overlap  Policy // Skip if it is not Queue
 	jitter   time.Duration
-	tries    int
-	runs     int // at the same time
+	tasks    task.Queue // without Name and Run
 	options  []chassi.EndpointOption
 	endpoint *chassi.Endpoint
 	sender   *task.Sender
@@ -81,7 +80,7 @@ func Jitter(d time.Duration) Option {
 func Tries(n int) Option {
 	return func(d *definition) {
 		d.check(n > 0, fmt.Sprintf("has %d tries: want at least 1", n))
-		d.tries = n
+		d.tasks.Tries = n
 	}
 }
 
@@ -90,7 +89,7 @@ func Tries(n int) Option {
 func Concurrency(n int) Option {
 	return func(d *definition) {
 		d.check(n > 0, fmt.Sprintf("has a concurrency of %d: want at least 1", n))
-		d.runs = n
+		d.tasks.Concurrency = n
 	}
 }
 
@@ -100,10 +99,7 @@ func Endpoint(options ...chassi.EndpointOption) Option {
 	return func(d *definition) { d.options = append(d.options, options...) }
 }
 
-const (
-	defaultTimeout = time.Hour
-	defaultTries   = 12
-)
+const defaultTimeout = time.Hour
 
 var jobName = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9_-]{0,99}$`)
 
@@ -134,7 +130,7 @@ func New[T any](name string, method func(ctx context.Context, argument *T) error
 }
 
 func newJob[T any](name string, method func(context.Context, *T) error, options []Option) *Job[T] {
-	j := &Job[T]{definition: definition{name: name, tries: defaultTries}}
+	j := &Job[T]{definition: definition{name: name}}
 	j.check(jobName.MatchString(name), "has an invalid name: want a letter, then up to 99 letters, digits, _ and -")
 	for _, option := range options {
 		if option == nil {

@@ -83,12 +83,12 @@ func (s *Server) handle(d *definition, middleware []chassi.Middleware) error {
 	if err != nil {
 		return fmt.Errorf("job %q: %w", d.name, err)
 	}
-	return s.engine.Handle(task.Queue{
-		Name: d.queue(), Tries: d.tries, Concurrency: d.runs, Ending: s.record,
-		Run: func(ctx context.Context, t *task.Task) error {
-			return run(context.WithValue(ctx, runKey{}, runOf(d, t)), t)
-		},
-	})
+	q := d.tasks
+	q.Name, q.Ending = d.queue(), s.record
+	q.Run = func(ctx context.Context, t *task.Task) error {
+		return run(context.WithValue(ctx, runKey{}, runOf(d, t)), t)
+	}
+	return s.engine.Handle(q)
 }
 
 const maxError = 1 << 10 // bytes

@@ -97,7 +97,7 @@ func (e *Engine) statements(t *turn) (batch []database.Statement) {
 		add(nil, 0, e.sql.owned)
 	}
 	if t.alone {
-		add(nil, 1, e.sql.claimSuspect, e.queueNames()...)
+		add(nil, 1, e.sql.claimSuspect, e.queueNames())
 	}
 	for _, q := range e.queues {
 		if t.claiming && !t.suspected && q.free > 0 && q.dry != t.woken {
@@ -118,12 +118,13 @@ func (e *Engine) recent() bool {
 	return false
 }
 
-// queueNames returns the names of the queues as arguments.
-func (e *Engine) queueNames() (names []any) {
-	for _, q := range e.queues {
-		names = append(names, q.Name)
+// queueNames returns the names of the queues as an argument.
+func (e *Engine) queueNames() any {
+	names := make([]string, len(e.queues))
+	for i, q := range e.queues {
+		names[i] = q.Name
 	}
-	return names
+	return List(e.db.Dialect(), names)
 }
 
 // release forgets runs that are settled.

@@ -140,7 +140,7 @@ func NewEngine(db *database.DB, o Options) *Engine {
 	o.Now = cmp.Or(o.Now, Now(db.Dialect()))
 	o.Logger = cmp.Or(o.Logger, slog.Default())
 	return &Engine{
-		db: db, o: o, isolation: o.Lease / 6, byName: make(map[string]*queue), running: make(map[int64]*run),
+		db: db, o: o, sql: newStatements(o.Now, db.Dialect(), o.Lease), isolation: o.Lease / 6, byName: make(map[string]*queue), running: make(map[int64]*run),
 		outages: outage.New(o.Logger, slog.LevelWarn, "tasks: the database cannot be used, trying again", "tasks: the database can be used again"),
 		wakeup:  make(chan struct{}, 1), sent: make(chan struct{}, 1), woken: 1,
 	}
@@ -181,7 +181,6 @@ func (e *Engine) Start(ctx context.Context) error {
 	if e.stop != nil {
 		return nil
 	}
-	e.sql = newStatements(e.o.Now, e.db.Dialect(), e.o.Lease, len(e.queues))
 	if err := Migrate(ctx, e.db); err != nil {
 		return err
 	}

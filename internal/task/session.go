@@ -73,7 +73,7 @@ func (e *Engine) look(ctx context.Context) (next time.Duration, err error) {
 	}
 	var micro int64
 	var suspects, lost bool
-	if err := e.db.QueryRow(ctx, e.sql.look, e.queueNames()...).Scan(&micro, &suspects, &lost); err != nil {
+	if err := e.db.QueryRow(ctx, e.sql.look, e.queueNames()).Scan(&micro, &suspects, &lost); err != nil {
 		return 0, err
 	}
 	if lost {

@@ -21,8 +21,8 @@ type statements struct {
 	giveAll                                  string
 }
 
-// newStatements returns the statements for a number of queues. Now is the expression of the time.
-func newStatements(now string, d database.Dialect, lease time.Duration, queues int) statements {
+// newStatements returns the statements. Now is the expression of the time.
+func newStatements(now string, d database.Dialect, lease time.Duration) statements {
 	skip := ""
 	if d == database.Postgres {
 		skip = " FOR UPDATE SKIP LOCKED"
@@ -49,7 +49,7 @@ func newStatements(now string, d database.Dialect, lease time.Duration, queues i
 	// cause are handled soon. A try of a suspect counts as lost until it returns.
 	return statements{
 		claim:        f(fmt.Sprintf(claim, "queue = $2 AND state = 0", "id", "$3", 0)),
-		claimSuspect: f(fmt.Sprintf(claim, "state = 4 AND "+anyOf(queues, 2), "lost, id", "1", 1)),
+		claimSuspect: f(fmt.Sprintf(claim, "state = 4 AND "+In(d, "queue", "$2"), "lost, id", "1", 1)),
 		owned:        f(`SELECT {columns} FROM chassi_tasks WHERE state = 3 AND owner = $1`),
 		done:         f(`DELETE FROM chassi_tasks WHERE {mine}`),
 		doneAll:      f("DELETE FROM chassi_tasks WHERE " + In(d, "id", "$1") + " AND " + In(d, "id || '/' || fence || '/' || owner", "$2")),
@@ -58,7 +58,7 @@ func newStatements(now string, d database.Dialect, lease time.Duration, queues i
 		retry:        f(`UPDATE chassi_tasks SET state = 1, owner = '', due_at = {now} + $4, last_error = $5 WHERE {mine}`),
 		bury:         f(fmt.Sprintf(bury, "0", "$4, $5, $6") + "{mine}"),
 		look: f(`SELECT (SELECT coalesce(min(due_at), 9000000000000000) FROM chassi_tasks WHERE state = 1) - {now},
-			EXISTS (SELECT 1 FROM chassi_tasks WHERE state = 4 AND ` + anyOf(queues, 1) + `),
+			EXISTS (SELECT 1 FROM chassi_tasks WHERE state = 4 AND ` + In(d, "queue", "$1") + `),
 			EXISTS (SELECT 1 FROM chassi_tasks WHERE {orphan}) OR EXISTS (SELECT 1 FROM chassi_leases WHERE {node} AND {expired} OR {free})`),
 		promote: f(`WITH due AS MATERIALIZED (SELECT id FROM chassi_tasks WHERE state = 1 AND due_at <= {now} ORDER BY due_at LIMIT 1000{skip})
 			UPDATE chassi_tasks SET state = 0 WHERE id IN (SELECT id FROM due)`),
@@ -75,14 +75,4 @@ func newStatements(now string, d database.Dialect, lease time.Duration, queues i
 		takeOver: f(`UPDATE chassi_tasks SET state = 4, owner = '', fence = fence + 1 WHERE {orphan} AND lost < {maxLost}`),
 		giveAll:  f(`UPDATE chassi_tasks SET state = 0, lost = 0, owner = '', fence = fence + 1, tries = tries - 1 WHERE state = 3 AND owner = $1`),
 	}
-}
-
-// anyOf returns the condition that a task is of a queue that is one of n arguments, the first of
-// which has the given number.
-func anyOf(n, first int) string {
-	names := []string{"''"} // of no queue
-	for i := range n {
-		names = append(names, fmt.Sprintf("$%d", first+i))
-	}
-	return "queue IN (" + strings.Join(names, ", ") + ")"
 }
