@@ -85,28 +85,25 @@ func (b *Backend) publisher(ctx context.Context, topic string) (*amqp.Channel, e
 	}
 	if b.channel == nil || b.channel.IsClosed() || b.conn != conn {
 		ch, err := conn.Channel()
-		if err != nil {
-			return nil, fmt.Errorf("amqpevents: %w", err)
+		if err == nil {
+			err = ch.Confirm(false)
 		}
-		if err := ch.Confirm(false); err != nil {
+		if err != nil {
 			return nil, fmt.Errorf("amqpevents: %w", err)
 		}
 		b.conn, b.channel, b.declared = conn, ch, make(map[string]bool)
 	}
 	if !b.declared[topic] {
-		if err := exchange(b.channel, b.name(topic)); err != nil {
-			return nil, err
+		if err := b.exchange(b.channel, topic); err != nil {
+			return nil, fmt.Errorf("amqpevents: topic %s: %w", topic, err)
 		}
 		b.declared[topic] = true
 	}
 	return b.channel, nil
 }
 
-func exchange(ch *amqp.Channel, name string) error {
-	if err := ch.ExchangeDeclare(name, amqp.ExchangeFanout, true, false, false, false, nil); err != nil {
-		return fmt.Errorf("amqpevents: exchange %s: %w", name, err)
-	}
-	return nil
+func (b *Backend) exchange(ch *amqp.Channel, topic string) error {
+	return ch.ExchangeDeclare(b.name(topic), amqp.ExchangeFanout, true, false, false, false, nil)
 }
 
 var errNack = errors.New("amqpevents: the broker refused the message: a queue is full")
@@ -168,7 +165,7 @@ func (b *Backend) Declare(ctx context.Context, topic, subscription, _ string) (s
 }
 
 // subscribe returns a new channel, after it has declared the queue of a subscription.
-func (b *Backend) subscribe(ctx context.Context, topic, subscription string) (_ *amqp.Channel, err error) {
+func (b *Backend) subscribe(ctx context.Context, topic, subscription string) (*amqp.Channel, error) {
 	b.mu.Lock()
 	conn, err := b.connection(ctx)
 	b.mu.Unlock()
@@ -179,27 +176,28 @@ func (b *Backend) subscribe(ctx context.Context, topic, subscription string) (_ 
 	if err != nil {
 		return nil, fmt.Errorf("amqpevents: %w", err)
 	}
-	defer func() {
-		if err != nil {
-			_ = ch.Close() // the error has closed it
-		}
-	}()
-	if err := exchange(ch, b.name(topic)); err != nil {
-		return nil, err
-	}
-	queue := b.name(subscription)
-	_, err = ch.QueueDeclare(queue, true, false, false, false, amqp.Table{
-		amqp.QueueTypeArg: amqp.QueueTypeQuorum, "x-delivery-limit": int64(returns), "x-max-length-bytes": int64(maxBytes), "x-overflow": "reject-publish",
-		// A receiver that lost its lease and holds messages must not be overtaken by its successor.
-		amqp.SingleActiveConsumerArg: true,
-	})
-	if err == nil {
-		err = ch.QueueBind(queue, "", b.name(topic), false, nil)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("amqpevents: queue %s: %w", queue, err)
+	if err := b.queue(ch, topic, subscription); err != nil {
+		_ = ch.Close() // the error has closed it, or fails this too
+		return nil, fmt.Errorf("amqpevents: subscription %s of topic %s: %w", subscription, topic, err)
 	}
 	return ch, nil
+}
+
+// queue declares the queue of a subscription.
+func (b *Backend) queue(ch *amqp.Channel, topic, subscription string) error {
+	name := b.name(subscription)
+	err := b.exchange(ch, topic)
+	if err == nil {
+		_, err = ch.QueueDeclare(name, true, false, false, false, amqp.Table{
+			amqp.QueueTypeArg: amqp.QueueTypeQuorum, "x-delivery-limit": int64(returns), "x-max-length-bytes": int64(maxBytes), "x-overflow": "reject-publish",
+			// A receiver that lost its lease and holds messages must not be overtaken by its successor.
+			amqp.SingleActiveConsumerArg: true,
+		})
+	}
+	if err == nil {
+		err = ch.QueueBind(name, "", b.name(topic), false, nil)
+	}
+	return err
 }
 
 // Receive implements [event.Backend].

@@ -69,16 +69,11 @@ func Discard(ctx context.Context, db *database.DB, s Selection) (int, error) {
 // remove deletes the selected dead letters, a hundred in each transaction. Before that it executes
 // a statement, which ends with WHERE, unless that is "".
 func (s Selection) remove(ctx context.Context, db *database.DB, before string) (n int, err error) {
-	type letter struct {
-		id int64
-		Key
-	}
-	fields := func(l *letter) []any { return []any{&l.id, &l.Queue, &l.Key.Key} }
 	for {
-		var letters []letter
+		var letters []keyed
 		err := db.Write(ctx, func(ctx context.Context, tx *database.Tx) (err error) {
 			query, args := s.query(db.Dialect(), "id, queue, key")
-			if letters, err = Select(ctx, tx, fields, query, args...); err != nil {
+			if letters, err = Select(ctx, tx, (*keyed).fields, query, args...); err != nil {
 				return err
 			}
 			ids := make([]int64, len(letters))
@@ -98,11 +93,8 @@ func (s Selection) remove(ctx context.Context, db *database.DB, before string) (
 			return n, err
 		}
 		n += len(letters)
-		var keys []Key
-		for _, l := range letters {
-			s.After, keys = l.id, append(keys, l.Key)
-		}
-		if err := Advance(ctx, db, keys...); err != nil {
+		s.After = letters[len(letters)-1].id
+		if err := Advance(ctx, db, keysOf(letters)...); err != nil {
 			return n, err
 		}
 	}

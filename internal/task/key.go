@@ -11,6 +11,23 @@ type Key struct{ Queue, Key string }
 
 func (k *Key) fields() []any { return []any{&k.Queue, &k.Key} }
 
+// keyed is a task or a dead letter, with the key that its end may advance.
+type keyed struct {
+	Key
+
+	id int64
+}
+
+func (k *keyed) fields() []any { return []any{&k.id, &k.Queue, &k.Key.Key} }
+
+func keysOf(list []keyed) []Key {
+	keys := make([]Key, len(list))
+	for i, k := range list {
+		keys[i] = k.Key
+	}
+	return keys
+}
+
 // Keys returns a function that sets list to the rows of a statement, whose columns are queue and key.
 func Keys(list *[]Key) func(database.Cursor) error { return Into(list, (*Key).fields) }
 
@@ -24,15 +41,11 @@ func Advance(ctx context.Context, db *database.DB, keys ...Key) error {
 
 // Advance is the function [Advance], and wakes this node.
 func (e *Engine) Advance(ctx context.Context, keys ...Key) error {
-	batch := advance(keys)
-	if len(batch) == 0 {
-		return nil
+	err := Advance(ctx, e.db, keys...)
+	if err == nil && len(keys) > 0 {
+		e.Wake()
 	}
-	if err := e.db.BatchShared(ctx, batch...); err != nil {
-		return err
-	}
-	e.Wake()
-	return nil
+	return err
 }
 
 // advance returns the statements of [Advance].

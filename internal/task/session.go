@@ -128,27 +128,20 @@ const poisonError = "the task has lost its lease three times while it ran alone;
 // takeOver ends the sessions of nodes that have not renewed them, and makes suspects of the tasks
 // of nodes that have none, or dead letters of those that are poison.
 func (e *Engine) takeOver(ctx context.Context) error {
-	type poison struct {
-		Key
-
-		id int64
-	}
-	var dead []poison
+	var dead []keyed
 	err := e.db.BatchShared(ctx,
 		database.Statement{SQL: e.sql.evict}, database.Statement{SQL: e.sql.grace}, database.Statement{SQL: e.sql.freeLeases},
 		database.Statement{SQL: e.sql.buryPoison, Args: []any{poisonError}},
-		database.Statement{SQL: e.sql.buried, Rows: Into(&dead, func(p *poison) []any { return []any{&p.id, &p.Queue, &p.Key.Key} })},
+		database.Statement{SQL: e.sql.buried, Rows: Into(&dead, (*keyed).fields)},
 		database.Statement{SQL: e.sql.takeOver})
 	if err != nil {
 		return err
 	}
-	var keys []Key
 	for _, p := range dead {
-		keys = append(keys, p.Key)
 		e.o.Logger.Error("tasks: a dead letter", "queue", p.Queue, "id", p.id, "error", poisonError)
 	}
 	e.o.Observe.Count("dead_letter", len(dead))
-	return e.Advance(ctx, keys...)
+	return e.Advance(ctx, keysOf(dead)...)
 }
 
 // sweep advances keys that a crash has left without a task that may begin.
