@@ -425,3 +425,32 @@ func TestNoWaitBetweenTasks(t *testing.T) {
 		eventually(t, "the queues are empty", empty(t, db))
 	})
 }
+
+// Nodes share the leases of a group evenly, whoever comes first, and the leases of a session that
+// has ended are free again.
+func TestShare(t *testing.T) {
+	t.Parallel()
+	dbtest.Engines(t, func(t *testing.T, url string) {
+		const n = 5
+		db := open(t, url)
+		first, second := start(t, db, Options{Poll: 10 * time.Millisecond}), start(t, open(t, url), Options{Poll: 10 * time.Millisecond})
+		share := func(e *Engine, want int) {
+			t.Helper()
+			owned, session, err := e.Share(t.Context(), "group", n)
+			must(t, err)
+			if len(owned) != want || count(t, db, "SELECT count(*) FROM chassi_leases WHERE name LIKE 'group/%' AND owner = $1", session) != want {
+				t.Errorf("%v are owned, want %d of them", owned, want)
+			}
+		}
+		share(first, n)
+		share(second, 0)
+		share(first, 3)
+		share(second, 2)
+		share(first, 3)
+		_, err := db.Exec(t.Context(), "UPDATE chassi_leases SET owner = 'ended' WHERE name IN ('group/0', 'group/4')")
+		must(t, err)
+		eventually(t, "the leases are free", func() bool { return count(t, db, "SELECT count(*) FROM chassi_leases WHERE owner = 'ended'") == 0 })
+		must(t, second.Stop(t.Context()))
+		share(first, n)
+	})
+}
