@@ -138,7 +138,7 @@ func (s *Server) settle(ctx context.Context, session string, ids []int64) error 
 	var keys []task.Key
 	batch := []database.Statement{{SQL: s.sql.lock, Args: args[:1]}}
 	if s.o.Backend == nil {
-		batch = append(batch, database.Statement{SQL: s.sql.distribute, Args: args, Rows: task.Keys(&keys)})
+		batch = append(batch, database.Statement{SQL: s.sql.distribute, Args: args, Rows: task.Into(&keys, (*task.Key).Fields)})
 	}
 	batch = append(batch, database.Statement{SQL: s.sql.keep, Args: args}, database.Statement{SQL: s.sql.forget, Args: args})
 	err := s.db.BatchShared(ctx, batch...)

@@ -36,7 +36,7 @@ type Options struct {
 	Observe Observer
 }
 
-// Engine runs the tasks of its queues. It is a [chassi.Component].
+// Engine runs the tasks of its queues.
 type Engine struct {
 	db      *database.DB
 	o       Options
@@ -169,9 +169,6 @@ func (e *Engine) Now() string { return e.o.Now }
 // OnWake makes f be called when there may be new rows in any of the tables, which is also every
 // second. f must not block. OnWake must be called before Start.
 func (e *Engine) OnWake(f func()) { e.wakers = append(e.wakers, f) }
-
-// Name returns "tasks".
-func (*Engine) Name() string { return "tasks" }
 
 // Start creates the tables, and begins to run tasks. It may be called again, by each of those that
 // share the engine.

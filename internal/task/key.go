@@ -9,7 +9,8 @@ import (
 // Key is a key of a queue, whose tasks run one after the other.
 type Key struct{ Queue, Key string }
 
-func (k *Key) fields() []any { return []any{&k.Queue, &k.Key} }
+// Fields are the columns queue and key, see [Into].
+func (k *Key) Fields() []any { return []any{&k.Queue, &k.Key} }
 
 // keyed is a task or a dead letter, with the key that its end may advance.
 type keyed struct {
@@ -27,9 +28,6 @@ func keysOf(list []keyed) []Key {
 	}
 	return keys
 }
-
-// Keys returns a function that sets list to the rows of a statement, whose columns are queue and key.
-func Keys(list *[]Key) func(database.Cursor) error { return Into(list, (*Key).fields) }
 
 // Advance makes the first task of each key ready, unless another one of the key is being worked
 // on or a dead letter holds it. It must be called after the commit of a transaction that inserts

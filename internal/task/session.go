@@ -146,7 +146,7 @@ func (e *Engine) takeOver(ctx context.Context) error {
 
 // sweep advances keys that a crash has left without a task that may begin.
 func (e *Engine) sweep(ctx context.Context) error {
-	keys, err := Select(ctx, e.db, (*Key).fields, `SELECT queue, key FROM chassi_tasks WHERE key <> ''
+	keys, err := Select(ctx, e.db, (*Key).Fields, `SELECT queue, key FROM chassi_tasks WHERE key <> ''
 		GROUP BY queue, key HAVING min(state) = 2 AND max(state) = 2 LIMIT 1000`)
 	if err != nil {
 		return err
