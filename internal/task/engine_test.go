@@ -452,5 +452,15 @@ func TestShare(t *testing.T) {
 		eventually(t, "the leases are free", func() bool { return count(t, db, "SELECT count(*) FROM chassi_leases WHERE owner = 'ended'") == 0 })
 		must(t, second.Stop(t.Context()))
 		share(first, n)
+		for range 2 {
+			for _, similar := range []string{"a_b", "axb", "AXB", "a_b-node"} {
+				if owned, _, err := first.Share(t.Context(), similar, 1); err != nil || len(owned) != 1 {
+					t.Errorf("%v of %s are owned, %v", owned, similar, err)
+				}
+			}
+		}
+		if got := count(t, db, "SELECT count(*) FROM chassi_leases WHERE name LIKE '%/0'"); got != 5 {
+			t.Errorf("%d leases have the number 0", got)
+		}
 	})
 }

@@ -11,6 +11,8 @@ import (
 // Share divides the leases of a group, which are called GROUP/0, GROUP/1 and so on up to n, among
 // the nodes that call Share, and returns the numbers of those that this node owns. It is called
 // periodically, between two pieces of work: then a node gives up those that are too many for it.
+// The name of a group has letters, digits, '-', '_' and '/'.
+//
 // A write on behalf of a lease must have the condition that chassi_leases has a row with its name
 // and the [Engine.Session] for which Share returned it, and lock that row FOR KEY SHARE before on
 // PostgreSQL. Leases are lost with the session.
@@ -22,8 +24,8 @@ func (e *Engine) Share(ctx context.Context, group string, n int) (owned []int, s
 	}
 	r := strings.NewReplacer(
 		"{leases}", "(VALUES "+strings.Join(names, ", ")+") AS lease", // its column is called column1
-		"{mine}", fmt.Sprintf("owner = $1 AND name LIKE '%s/%%'", group),
-		"{fair}", fmt.Sprintf("(SELECT (%d + count(*) - 1) / count(*) FROM chassi_leases WHERE name LIKE '%s-node/%%')", n, group),
+		"{mine}", "owner = $1 AND "+begins(group+"/"),
+		"{fair}", fmt.Sprintf("(SELECT (%d + count(*) - 1) / count(*) FROM chassi_leases WHERE %s)", n, begins("member/"+group+"/")),
 		"{group}", group, "{begin}", fmt.Sprint(len(group)+2))
 	statement := func(sql string) database.Statement {
 		return database.Statement{SQL: r.Replace(r.Replace(sql)), Args: []any{session}}
@@ -31,7 +33,7 @@ func (e *Engine) Share(ctx context.Context, group string, n int) (owned []int, s
 	owns := statement("SELECT CAST(substr(name, {begin}) AS INTEGER) FROM chassi_leases WHERE {mine} ORDER BY 1")
 	owns.Rows = Into(&owned, func(i *int) []any { return []any{i} })
 	err = e.db.BatchShared(ctx,
-		statement("INSERT INTO chassi_leases (name, owner) VALUES ('{group}-node/' || $1, $1) ON CONFLICT (name) DO NOTHING"),
+		statement("INSERT INTO chassi_leases (name, owner) VALUES ('member/{group}/' || $1, $1) ON CONFLICT (name) DO NOTHING"),
 		statement(`DELETE FROM chassi_leases WHERE name IN
 			(SELECT name FROM (SELECT name, row_number() OVER (ORDER BY name) AS place FROM chassi_leases WHERE {mine}) AS mine WHERE place > {fair})`),
 		statement(`INSERT INTO chassi_leases (name, owner)
@@ -42,4 +44,10 @@ func (e *Engine) Share(ctx context.Context, group string, n int) (owned []int, s
 			ORDER BY name ON CONFLICT (name) DO NOTHING`),
 		owns)
 	return owned, session, err
+}
+
+// begins returns the condition that a name begins with a text; LIKE has wildcards and, on SQLite,
+// ignores case.
+func begins(text string) string {
+	return fmt.Sprintf("substr(name, 1, %d) = '%s'", len(text), text)
 }

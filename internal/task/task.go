@@ -100,7 +100,10 @@ func Insert(ctx context.Context, tx Execer, n New) (inserted bool, err error) {
 		state, due = waiting, n.Due.UnixMicro()
 	}
 	unique := sql.NullString{String: n.Unique, Valid: n.Unique != ""}
-	body := append([]byte{}, n.Body...) // never NULL
+	body := n.Body
+	if body == nil {
+		body = []byte{}
+	}
 	result, err := tx.ExecContext(ctx, insert, n.Queue, n.UID, unique, n.Key, n.Hold, state, due, headers, body)
 	if err != nil {
 		return false, fmt.Errorf("task: insert into %s: %w", n.Queue, err)
