@@ -91,25 +91,17 @@ func positionOf(ctx context.Context, db *database.DB, o ReplayOptions) (at posit
 
 // copy copies the events behind the position. It returns how many, and the position of the last.
 func (at position) copy(ctx context.Context, tx *database.Tx, o ReplayOptions, replay string) (n int, next position, err error) {
-	rows, err := tx.Query(ctx, `SELECT CAST(xid AS TEXT), id FROM chassi_outbox
+	const selected = ` FROM chassi_outbox
 		WHERE topic = $1 AND relayed_at IS NOT NULL AND (xid, id) > (CAST(CAST($2 AS TEXT) AS xid8), $3) AND created_at >= $4
-		ORDER BY xid, id LIMIT $5`, o.Topic, at.xid, at.id, max(o.Since.UnixMicro(), 0), replayBatch)
-	if err != nil {
-		return 0, at, err
-	}
-	for next = at; rows.Next(); n++ {
-		if err := rows.Scan(&next.xid, &next.id); err != nil {
-			return 0, at, errors.Join(err, rows.Close())
-		}
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil || n == 0 {
+		ORDER BY xid, id LIMIT $5`
+	args := []any{o.Topic, at.xid, at.id, max(o.Since.UnixMicro(), 0), replayBatch}
+	copied, err := task.Select(ctx, tx, func(p *position) []any { return []any{&p.xid, &p.id} }, "SELECT CAST(xid AS TEXT), id"+selected, args...)
+	if err != nil || len(copied) == 0 {
 		return 0, at, err
 	}
 	_, err = tx.Exec(ctx, `INSERT INTO chassi_outbox (event_id, topic, key, shard, headers, body, target, replay)
-		SELECT event_id, topic, key, shard, headers, body, $6, $7 FROM chassi_outbox
-		WHERE topic = $1 AND relayed_at IS NOT NULL AND (xid, id) > (CAST(CAST($2 AS TEXT) AS xid8), $3) AND created_at >= $4
-		ORDER BY xid, id LIMIT $5`, o.Topic, at.xid, at.id, max(o.Since.UnixMicro(), 0), replayBatch, o.Subscription, replay)
-	return n, next, err
+		SELECT event_id, topic, key, shard, headers, body, $6, $7`+selected, append(args, o.Subscription, replay)...)
+	return len(copied), copied[len(copied)-1], err
 }
 
 // Removed is the result of [Remove].
@@ -118,23 +110,20 @@ type Removed struct{ Tasks, Dead int64 }
 // Remove removes a subscription that no program has any more, with its waiting events and dead
 // letters. A broker may keep a queue with its name, which is removed there.
 func Remove(ctx context.Context, db *database.DB, subscription string) (r Removed, err error) {
-	err = db.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
-		n, err := tx.Exec(ctx, "DELETE FROM chassi_subscriptions WHERE name = $1", subscription)
-		if err == nil && n == 0 {
-			err = fmt.Errorf("event: no subscription %.100q", subscription)
-		}
-		if err == nil {
-			r.Tasks, err = tx.Exec(ctx, "DELETE FROM chassi_tasks WHERE queue = $1", subscription)
-		}
-		if err == nil {
-			r.Dead, err = tx.Exec(ctx, "DELETE FROM chassi_dead WHERE queue = $1", subscription)
-		}
-		return err
-	})
+	var known int64
+	const rows = " WHERE queue = $1 AND EXISTS (SELECT 1 FROM chassi_subscriptions WHERE name = $1)"
+	args := []any{subscription}
+	err = db.Batch(ctx,
+		database.Statement{SQL: "DELETE FROM chassi_tasks" + rows, Args: args, Affected: &r.Tasks},
+		database.Statement{SQL: "DELETE FROM chassi_dead" + rows, Args: args, Affected: &r.Dead},
+		database.Statement{SQL: "DELETE FROM chassi_subscriptions WHERE name = $1", Args: args, Affected: &known})
+	if err == nil && known == 0 {
+		err = fmt.Errorf("event: no subscription %.100q", subscription)
+	}
 	return r, err
 }
 
 // Migrate creates or updates the tables of events in db. A [Server] does so when it starts; a
 // program that publishes before that calls Migrate first. The error is [chassi.Unavailable] while
 // the database is.
-func Migrate(ctx context.Context, db *database.DB) error { return unavailable(task.Migrate(ctx, db)) }
+func Migrate(ctx context.Context, db *database.DB) error { return task.Migrate(ctx, db) }

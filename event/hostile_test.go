@@ -32,11 +32,12 @@ func (*scripted) Close() {}
 func TestHostileMessages(t *testing.T) {
 	t.Parallel()
 	dbtest.Engines(t, func(t *testing.T, url string) {
-		good := event.Message{ID: "good", Key: "a", Body: []byte(`{"id":"a","number":1}`)}
+		key := func(key string) transport.Pairs { return transport.Pairs{{Key: "Event-Key", Value: key}} }
+		good := event.Message{ID: "good", Headers: key("a"), Body: []byte(`{"id":"a","number":1}`)}
 		list := []event.Message{
-			{}, {ID: "nul\x00"}, {ID: strings.Repeat("i", 1000)}, {ID: "a", Replay: "\xff"}, {ID: "b", Key: "\x00"}, {ID: "c", Key: "\xff"},
-			{ID: "d", Key: strings.Repeat("k", 1000)}, {ID: "e", Body: make([]byte, event.MaxBody+1)},
-			{ID: "f", Headers: transport.Pairs{{Key: "X", Value: "\x00"}}}, {ID: "g", Target: "another", Body: good.Body},
+			{}, {ID: "nul\x00"}, {ID: strings.Repeat("i", 1000)}, {ID: "\xff/a"}, {ID: "b", Headers: key("%00")}, {ID: "c", Headers: key("%ff")},
+			{ID: "d", Headers: key(strings.Repeat("k", 1000))}, {ID: "h", Headers: key("%")}, {ID: "e", Body: make([]byte, event.MaxBody+1)},
+			{ID: "f", Headers: transport.Pairs{{Key: "X", Value: "\x00"}}}, {ID: "g", Headers: transport.Pairs{{Key: "Event-Target", Value: "another"}}, Body: good.Body},
 			{ID: "malformed", Body: []byte("{")}, good, good,
 		}
 		topic := event.NewTopic[order](topicName)

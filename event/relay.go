@@ -24,7 +24,7 @@ const inboxTime = 7 * 24 * time.Hour
 // statements are the SQL statements of a server.
 type statements struct {
 	register, pending, pendingIDs, lock, distribute, forget, keep string
-	expireOutbox, expireInbox, receive                            string
+	expireOutbox, expireInbox, own, receive                       string
 	oldest, unserved                                              string
 }
 
@@ -44,11 +44,14 @@ func newStatements(d database.Dialect) statements {
 	const ordered = "s.ordered AND o.key <> ''"
 	as := " AS o "
 	oldest := " FROM chassi_outbox WHERE relayed_at IS NULL AND " + task.In(d, "shard", "$1") + " AND " + strict + " ORDER BY xid, id LIMIT "
+	age := func(label, condition string) string {
+		return `SELECT '` + label + `', coalesce(` + now + ` - min(created_at), 0) / 1000000.0 FROM chassi_outbox WHERE relayed_at IS NULL AND ` + condition
+	}
 	return statements{
 		register: `INSERT INTO chassi_subscriptions (name, topic, ordered, hold, seen_at) VALUES ($1, $2, $3, $4, ` + now + `)
 			ON CONFLICT (name) DO UPDATE SET ordered = excluded.ordered, hold = excluded.hold, seen_at = excluded.seen_at
-			WHERE chassi_subscriptions.topic = excluded.topic`,
-		pending:    `SELECT id, event_id, topic, key, target, replay, headers, body` + oldest + strconv.Itoa(batchSize),
+			RETURNING topic`,
+		pending:    `SELECT id, CASE WHEN replay = '' THEN event_id ELSE replay || '/' || event_id END, topic, key, target, headers, body` + oldest + strconv.Itoa(batchSize),
 		pendingIDs: `SELECT id` + oldest + strconv.Itoa(movedTogether),
 		lock:       `SELECT 1 FROM chassi_leases WHERE owner = $1 AND name >= 'relay/' AND name < 'relay0'` + lock,
 		distribute: `INSERT INTO chassi_tasks (queue, uid, key, hold, state, headers, body)
@@ -62,11 +65,11 @@ func newStatements(d database.Dialect) statements {
 			(SELECT id FROM chassi_outbox WHERE relayed_at IS NOT NULL AND relayed_at + keep < ` + now + ` LIMIT 1000)`,
 		expireInbox: `DELETE FROM chassi_inbox WHERE (subscription, id) IN
 			(SELECT subscription, id FROM chassi_inbox WHERE until < ` + now + ` ORDER BY until LIMIT 1000)`,
-		receive: `INSERT INTO chassi_inbox (subscription, id, until) VALUES ($1, $2, ` + now + ` + ` + micros(inboxTime) + `)
+		own: `SELECT 1 FROM chassi_leases WHERE name = $1 AND owner = $2` + lock,
+		receive: `INSERT INTO chassi_inbox (subscription, id, until) VALUES ($1, $2, ` + now + ` + ` + strconv.FormatInt(inboxTime.Microseconds(), 10) + `)
 			ON CONFLICT (subscription, id) DO NOTHING`,
-		oldest: `SELECT coalesce(` + now + ` - min(created_at) FILTER (WHERE ` + strict + `), 0),
-			coalesce(` + now + ` - min(created_at) FILTER (WHERE NOT ` + strict + `), 0) FROM chassi_outbox WHERE relayed_at IS NULL`,
-		unserved: `SELECT name, ` + now + ` - seen_at FROM chassi_subscriptions`,
+		oldest:   age("ready", strict) + " UNION ALL " + age("held", "NOT "+strict),
+		unserved: `SELECT name, (` + now + ` - seen_at) / 1000000.0 FROM chassi_subscriptions`,
 	}
 }
 
@@ -97,10 +100,10 @@ func (s *Server) relay(ctx context.Context) {
 		case err != nil:
 			s.outages.Failed(err)
 			shared = time.Time{}
-			if !pause(ctx, s.o.Poll/2) {
+			if !task.Sleep(ctx, s.o.Poll/2) {
 				return
 			}
-			s.signal()
+			task.Signal(s.wake)
 		default:
 			s.outages.Succeeded()
 		}
@@ -113,17 +116,12 @@ func (s *Server) relayBatch(ctx context.Context, session string, owned []int) (m
 	var ids []int64
 	var failed error
 	if s.o.Backend == nil {
-		err = task.Rows(ctx, s.db, func(c database.Cursor) error {
-			var id int64
-			err := c.Scan(&id)
-			ids = append(ids, id)
-			return err
-		}, s.sql.pendingIDs, shards)
+		ids, err = task.Select(ctx, s.db, func(id *int64) []any { return []any{id} }, s.sql.pendingIDs, shards)
 		more = len(ids) == movedTogether
 	} else {
 		var events []Message
-		if events, ids, err = s.pending(ctx, shards); err == nil && len(events) > 0 {
-			ids, failed = s.send(ctx, events, ids)
+		if events, err = task.Select(ctx, s.db, (*Message).fields, s.sql.pending, shards); err == nil {
+			ids, failed = s.send(ctx, events)
 			more = len(ids) == batchSize
 		}
 	}
@@ -136,36 +134,18 @@ func (s *Server) relayBatch(ctx context.Context, session string, owned []int) (m
 // settle distributes events to the subscriptions of the database, unless a broker does, and
 // deletes them.
 func (s *Server) settle(ctx context.Context, session string, ids []int64) error {
-	encoded := task.List(s.db.Dialect(), ids)
+	args := []any{session, task.List(s.db.Dialect(), ids)}
 	var keys []task.Key
-	lock := database.Statement{SQL: s.sql.lock, Args: []any{session}, Rows: discard}
-	distribute := database.Statement{SQL: s.sql.distribute, Args: []any{session, encoded}, Rows: func(c database.Cursor) error {
-		keys = keys[:0]
-		for c.Next() {
-			var k task.Key
-			if err := c.Scan(&k.Queue, &k.Key); err != nil {
-				return err
-			}
-			if k.Key != "" {
-				keys = append(keys, k)
-			}
-		}
-		return nil
-	}}
-	batch := []database.Statement{lock}
+	batch := []database.Statement{{SQL: s.sql.lock, Args: args[:1]}}
 	if s.o.Backend == nil {
-		batch = append(batch, distribute)
+		batch = append(batch, database.Statement{SQL: s.sql.distribute, Args: args, Rows: task.Into(&keys, (*task.Key).Fields)})
 	}
-	for _, sql := range []string{s.sql.keep, s.sql.forget} {
-		batch = append(batch, database.Statement{SQL: sql, Args: []any{session, encoded}})
-	}
+	batch = append(batch, database.Statement{SQL: s.sql.keep, Args: args}, database.Statement{SQL: s.sql.forget, Args: args})
 	err := s.db.BatchShared(ctx, batch...)
 	if err != nil {
 		return err
 	}
-	for range ids {
-		s.o.Observe("relayed")
-	}
+	s.observe.Count("relayed", len(ids))
 	if s.o.Backend == nil {
 		err = s.engine.Advance(ctx, keys...)
 		s.engine.Notify()
@@ -173,53 +153,39 @@ func (s *Server) settle(ctx context.Context, session string, ids []int64) error 
 	return err
 }
 
-func discard(c database.Cursor) error {
-	for c.Next() {
-	}
-	return nil
-}
-
-// pending reads the oldest events of the shards in list.
-func (s *Server) pending(ctx context.Context, list any) (events []Message, ids []int64, err error) {
-	err = task.Rows(ctx, s.db, func(c database.Cursor) error {
-		var m Message
-		var id int64
-		var headers string
-		err := c.Scan(&id, &m.ID, &m.Topic, &m.Key, &m.Target, &m.Replay, &headers, &m.Body)
-		m.Headers = task.DecodeHeaders(headers)
-		events, ids = append(events, m), append(ids, id)
-		return err
-	}, s.sql.pending, list)
-	return events, ids, err
+// fields returns what a row of the outbox is read into.
+func (m *Message) fields() []any {
+	return []any{&m.row, &m.ID, &m.Topic, &m.key, &m.target, (*task.Headers)(&m.Headers), &m.Body}
 }
 
 // send publishes events, one of each key at a time, so that an event that the broker refuses
-// blocks its key and nothing else. It returns the ids of those that were published.
-func (s *Server) send(ctx context.Context, events []Message, ids []int64) (sent []int64, err error) {
+// blocks its key and nothing else. It returns the rows of those that were published.
+func (s *Server) send(ctx context.Context, events []Message) (sent []int64, err error) {
 	failed := make(map[string]bool)
 	for len(events) > 0 {
 		var wave, rest []Message
-		var waveIDs, restIDs []int64
 		keys := make(map[string]bool)
-		for i, m := range events {
-			switch key := m.Topic + " " + m.Key; {
-			case m.Key != "" && failed[key]:
-			case m.Key != "" && keys[key]:
-				rest, restIDs = append(rest, m), append(restIDs, ids[i])
+		for _, m := range events {
+			m.address()
+			switch key := m.Topic + " " + m.key; {
+			case m.key != "" && failed[key]:
+			case m.key != "" && keys[key]:
+				rest = append(rest, m)
 			default:
 				keys[key] = true
-				wave, waveIDs = append(wave, m), append(waveIDs, ids[i])
+				wave = append(wave, m)
 			}
 		}
 		for i, e := range s.o.Backend.Publish(ctx, wave) {
+			m := wave[i]
 			if e == nil {
-				sent = append(sent, waveIDs[i])
+				sent = append(sent, m.row)
 				continue
 			}
-			failed[wave[i].Topic+" "+wave[i].Key] = true
-			err = fmt.Errorf("event %s of topic %s: %w", wave[i].ID, wave[i].Topic, e)
+			failed[m.Topic+" "+m.key] = true
+			err = fmt.Errorf("event %s of topic %s: %w", m.ID, m.Topic, e)
 		}
-		events, ids = rest, restIDs
+		events = rest
 	}
 	return sent, err
 }

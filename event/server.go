@@ -1,11 +1,11 @@
 package event
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -13,45 +13,7 @@ import (
 	"github.com/chassi-go/chassi/database"
 	"github.com/chassi-go/chassi/internal/outage"
 	"github.com/chassi-go/chassi/internal/task"
-	"github.com/chassi-go/chassi/transport"
 )
-
-// Message is an event on its way through a broker.
-type Message struct {
-	ID       string
-	Topic    string
-	Key      string // "" for none
-	Target   string // the only subscription that receives it; "" for all
-	Replay   string // the id of the replay that sends it again; "" if none does
-	Position string // of a received message, see [Backend]
-	Headers  transport.Pairs
-	Body     []byte
-}
-
-// ErrPosition means that the stored position of a subscription is invalid.
-var ErrPosition = errors.New("invalid position")
-
-// Backend delivers messages through a broker.
-//
-// A position is where a subscription is in the messages of its topic. It is stored with the
-// messages, in one transaction, so that the next Receive continues behind them. A broker that
-// keeps the position of a subscription itself has only the position "".
-type Backend interface {
-	// Publish returns after the broker has stored the messages, with the error of each. It must
-	// keep the order of messages with the same key that were passed to different calls.
-	Publish(ctx context.Context, messages []Message) []error
-	// Declare creates what the subscription needs, so that it receives what is published from now
-	// on, and returns its position. It may be called again, with the position that is stored; the
-	// error wraps [ErrPosition] if that is not a position of this broker.
-	Declare(ctx context.Context, topic, subscription, position string) (string, error)
-	// Receive receives the messages of a subscription behind the position, in order, until ctx
-	// ends or the connection is lost. It passes batches of at most 100 to deliver, and
-	// acknowledges a batch after deliver has returned nil; after an error it returns that error.
-	// One node at a time calls it for a subscription.
-	Receive(ctx context.Context, topic, subscription, position string, deliver func(context.Context, []Message) error) error
-	// Close ends the connections.
-	Close()
-}
 
 // Options configures a [Server]. Zero fields mean their defaults.
 type Options struct {
@@ -70,6 +32,7 @@ type Server struct {
 	o          Options
 	sql        statements
 	middleware []chassi.Middleware
+	observe    task.Observer
 	engine     *task.Engine
 	topics     []*topic
 	subs       []*Subscription
@@ -77,7 +40,6 @@ type Server struct {
 	wake       chan struct{}
 	stop       context.CancelFunc
 	loops      sync.WaitGroup
-	stats      task.Cache[Stats]
 }
 
 var _ chassi.Transport = (*Server)(nil)
@@ -85,32 +47,14 @@ var _ chassi.Transport = (*Server)(nil)
 // NewServer returns a server for events in db. Calls of subscriptions pass through middleware,
 // the first one outermost.
 func NewServer(db *database.DB, o Options, middleware ...chassi.Middleware) *Server {
-	if o.Logger == nil {
-		o.Logger = slog.Default()
-	}
-	if o.Observe == nil {
-		o.Observe = func(string) {}
-	}
+	o.Logger, o.Poll = cmp.Or(o.Logger, slog.Default()), cmp.Or(o.Poll, time.Second)
 	s := &Server{
-		db: db, o: o, sql: newStatements(db.Dialect()), middleware: middleware, wake: make(chan struct{}, 1),
+		db: db, o: o, sql: newStatements(db.Dialect()), middleware: middleware, observe: o.Observe, wake: make(chan struct{}, 1),
 		outages: outage.New(o.Logger, slog.LevelWarn, "events: cannot be relayed now, trying again", "events: are relayed again"),
 	}
-	s.engine = task.NewEngine(db, task.Options{
-		Logger: o.Logger, Lease: o.Lease, Poll: o.Poll, DeadLettered: func(string) { o.Observe("dead_letter") },
-	})
-	s.engine.OnWake(s.signal)
-	s.o.Poll = max(o.Poll, 0)
-	if s.o.Poll == 0 {
-		s.o.Poll = time.Second
-	}
+	s.engine = task.NewEngine(db, task.Options{Logger: o.Logger, Lease: o.Lease, Poll: o.Poll, Observe: o.Observe})
+	s.engine.OnWake(func() { task.Signal(s.wake) })
 	return s
-}
-
-func (s *Server) signal() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
 }
 
 // Name returns "events".
@@ -140,7 +84,7 @@ func (s *Server) Add(subscriptions ...*Subscription) error {
 		}
 		queue := sub.queue
 		var err error
-		if queue.Run, err = sub.bind(s.middleware); err == nil {
+		if queue.Run, err = task.Bind(sub.endpoint, "event", s.middleware...); err == nil {
 			err = s.engine.Handle(queue)
 		}
 		errs = append(errs, err)
@@ -156,14 +100,15 @@ var errBroker = chassi.NewError(chassi.Unavailable, "broker_unavailable", "The b
 
 // Start registers the subscriptions and begins to relay and handle events.
 func (s *Server) Start(ctx context.Context) error {
-	if err := task.Migrate(ctx, s.db); err != nil {
-		return unavailable(err)
+	err := task.Migrate(ctx, s.db)
+	if err == nil {
+		err = s.register(ctx)
 	}
-	if err := s.register(ctx); err != nil {
-		return unavailable(err)
+	if err == nil && s.o.Backend != nil {
+		err = s.declare(ctx)
 	}
-	if err := s.declare(ctx); err != nil {
-		return err
+	if err != nil {
+		return task.Unavailable(err)
 	}
 	if err := s.engine.Start(ctx); err != nil {
 		return err
@@ -177,29 +122,20 @@ func (s *Server) Start(ctx context.Context) error {
 		}
 	}
 	for _, t := range s.topics {
-		t.attach(s)
+		t.sender.Attach(s.engine, s.o.Outgoing)
 	}
 	return nil
-}
-
-func unavailable(err error) error {
-	if database.IsUnavailable(err) {
-		return chassi.NewError(chassi.Unavailable, "database_unavailable", "The database cannot be used").WithCause(err)
-	}
-	return err
 }
 
 // Stop stops relaying, and stops the engine as [task.Engine.Stop] does.
 func (s *Server) Stop(ctx context.Context) error {
 	for _, t := range s.topics {
-		t.detach(s)
+		t.sender.Detach(s.engine)
 	}
 	s.stop()
 	err := s.engine.Stop(ctx)
 	s.loops.Wait()
-	if s.o.Backend != nil {
-		s.o.Backend.Close()
-	}
+	s.Close()
 	return err
 }
 
@@ -213,22 +149,17 @@ func (s *Server) Close() {
 // register writes the rows of the subscriptions.
 func (s *Server) register(ctx context.Context) error {
 	for _, sub := range s.subs {
-		var topic string
 		err := s.db.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
-			switch err := tx.QueryRow(ctx, "SELECT topic FROM chassi_subscriptions WHERE name = $1", sub.name).Scan(&topic); {
-			case errors.Is(err, database.ErrNotFound):
-				topic = sub.topic.name
-			case err != nil:
-				return err
+			var topic string
+			err := tx.QueryRow(ctx, s.sql.register, sub.name, sub.topic.name, sub.ordered, sub.hold).Scan(&topic)
+			if err == nil && topic != sub.topic.name {
+				err = fmt.Errorf("event: subscription %s is of topic %s in the database, and of %s in this program: choose another name",
+					sub.name, topic, sub.topic.name)
 			}
-			_, err := tx.Exec(ctx, s.sql.register, sub.name, sub.topic.name, sub.ordered, sub.hold)
 			return err
 		})
 		if err != nil {
 			return err
-		}
-		if topic != sub.topic.name {
-			return fmt.Errorf("event: subscription %s is of topic %s in the database, and of %s in this program: choose another name", sub.name, topic, sub.topic.name)
 		}
 	}
 	return nil
@@ -236,13 +167,10 @@ func (s *Server) register(ctx context.Context) error {
 
 // declare declares the subscriptions at the broker.
 func (s *Server) declare(ctx context.Context) error {
-	if s.o.Backend == nil {
-		return nil
-	}
 	for _, sub := range s.subs {
 		before, err := s.position(ctx, sub)
 		if err != nil {
-			return unavailable(err)
+			return err
 		}
 		position, err := s.o.Backend.Declare(ctx, sub.topic.name, sub.name, before)
 		if errors.Is(err, ErrPosition) {
@@ -252,7 +180,7 @@ func (s *Server) declare(ctx context.Context) error {
 			return errBroker.WithCause(err)
 		}
 		if _, err := s.db.Exec(ctx, setPosition, sub.name, position, before); err != nil {
-			return unavailable(err)
+			return err
 		}
 	}
 	return nil
@@ -292,23 +220,11 @@ func (s *Server) housekeep(ctx context.Context) {
 	}
 }
 
-// pause waits for d. It returns false if ctx has ended.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-// Topics returns the names of the topics that this server publishes, sorted.
-func (s *Server) Topics() (names []string) {
-	for _, t := range s.topics {
-		names = append(names, t.name)
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
+// Gauges returns the metrics of all events in the database, and those of [task.Engine.Gauges].
+func (s *Server) Gauges() []*task.Gauge {
+	return append(s.engine.Gauges(),
+		task.NewGauge(s.db, s.sql.oldest, "events_unrelayed_seconds", "of",
+			"Age of the oldest event that was not relayed: ready, or held by a running transaction."),
+		task.NewGauge(s.db, s.sql.unserved, "subscription_unserved_seconds", "subscription",
+			"Time since a program last served a subscription."))
 }

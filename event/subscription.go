@@ -10,7 +10,6 @@ import (
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/database"
 	"github.com/chassi-go/chassi/internal/task"
-	"github.com/chassi-go/chassi/transport"
 )
 
 // Subscription is a method that is called for each event of a topic. [Server.Add] serves it.
@@ -118,22 +117,12 @@ func (s *Subscription) Event() *chassi.Endpoint { return s.topic.endpoint }
 // Endpoint returns the method as an endpoint. Its name is that of the subscription.
 func (s *Subscription) Endpoint() *chassi.Endpoint { return s.endpoint }
 
-// bind returns the function that handles a task of the subscription.
-func (s *Subscription) bind(middleware []chassi.Middleware) (func(context.Context, *task.Task) error, error) {
-	b := &chassi.Binding{Endpoint: s.endpoint, Transport: "event", Route: s.name, Status: transport.CodeStatus}
-	run, err := task.Bind(b, middleware...)
-	if err != nil {
-		return nil, fmt.Errorf("event: subscription %s: %w", s.name, err)
-	}
-	return run, nil
-}
-
 // Deliver calls the method with an event, as a [Server] would, without retrying. It is for tests.
 func (s *Subscription) Deliver(ctx context.Context, db *database.DB, id string, body []byte, middleware ...chassi.Middleware) error {
 	if s.err != nil {
 		return s.err
 	}
-	run, err := s.bind(middleware)
+	run, err := task.Bind(s.endpoint, "event", middleware...)
 	if err != nil {
 		return err
 	}

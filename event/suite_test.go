@@ -118,7 +118,7 @@ func TestOutsideOfTheEmbeddedServer(t *testing.T) {
 	conn := outside.Conn()
 	const subject = "test.event." + topicName
 	read, _ := conn.SubscribeSync(">") // refused, or of an account of its own
-	must(t, conn.PublishMsg(&nats.Msg{Subject: subject, Header: nats.Header{"Event-Id": {`"forged"`}}, Data: []byte(`{}`)}))
+	must(t, conn.PublishMsg(&nats.Msg{Subject: subject, Header: nats.Header{"Nats-Msg-Id": {"forged"}}, Data: []byte(`{}`)}))
 	must(t, conn.FlushTimeout(patience))
 	for i, err := range inside.Publish(t.Context(), []event.Message{{ID: "real", Topic: topicName, Body: []byte(`{}`)}}) {
 		if err != nil {
@@ -139,7 +139,7 @@ func TestOutsideOfTheEmbeddedServer(t *testing.T) {
 	must(t, conn.FlushTimeout(patience))
 	if n, _, _ := read.Pending(); read != nil && n > 0 {
 		m, err := read.NextMsg(time.Second)
-		if err == nil && m.Header.Get("Event-Id") == `"real"` {
+		if err == nil && m.Header.Get("Nats-Msg-Id") == "real" {
 			t.Error("an outside client read an event")
 		}
 	}

@@ -33,12 +33,7 @@ import (
 	"hash/fnv"
 	"reflect"
 	"regexp"
-	"slices"
-	"strconv"
-	"strings"
-	"sync"
 	"time"
-	"unicode/utf8"
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/internal/strictjson"
@@ -68,11 +63,8 @@ type topic struct {
 	keep     time.Duration
 	key      []int // index of the field with the tag event:"key"; nil without one
 	endpoint *chassi.Endpoint
+	sender   *task.Sender
 	err      error
-
-	mu      sync.Mutex
-	servers []*Server    // that run; Publish wakes them
-	sender  *task.Sender // of the first of them
 }
 
 // TopicOption configures a topic.
@@ -109,6 +101,7 @@ func NewTopic[T any](name string, options ...TopicOption) Topic[T] {
 	}
 	unused := func(context.Context, *T) (*struct{}, error) { return &struct{}{}, nil }
 	t.endpoint = chassi.NewEndpoint(name, unused, chassi.Public, chassi.Doc(t.doc))
+	t.sender = task.NewSender(t.endpoint, "event", "publish "+name)
 	t.err = errors.Join(t.err, t.endpoint.Err())
 	if typ := reflect.TypeFor[T](); typ.Kind() == reflect.Struct {
 		t.findKey(typ)
@@ -131,9 +124,6 @@ func (t *topic) findKey(typ reflect.Type) {
 	}
 }
 
-// maxKey is the maximum length of a key in bytes.
-const maxKey = 200
-
 // keyOf returns the key of an event, or "".
 func (t *topic) keyOf(e any) (string, error) {
 	if t.key == nil {
@@ -144,7 +134,7 @@ func (t *topic) keyOf(e any) (string, error) {
 		return "", nil //nolint:nilerr // the key is empty
 	}
 	key := fmt.Sprint(field.Interface())
-	if len(key) > maxKey || !utf8.ValidString(key) || strings.ContainsRune(key, 0) {
+	if !validKey(key) {
 		return "", errEvent.WithCause(fmt.Errorf("the key %.50q of topic %s: want at most %d bytes of UTF-8 without NUL", key, t.name, maxKey))
 	}
 	return key, nil
@@ -196,10 +186,7 @@ func (t *topic) publishAny(ctx context.Context, tx Execer, e any) error {
 	if len(body) > MaxBody {
 		return transport.ErrBodyTooLarge.WithCause(fmt.Errorf("an event of topic %s has %d bytes, more than %d", t.name, len(body), MaxBody))
 	}
-	t.mu.Lock()
-	sender, servers := t.sender, slices.Clone(t.servers)
-	t.mu.Unlock()
-	err = sender.Send(ctx, e, func(ctx context.Context, pairs transport.Pairs) error {
+	err = t.sender.Send(ctx, tx, e, func(ctx context.Context, pairs transport.Pairs) error {
 		headers, err := task.EncodeHeaders(pairs)
 		if err != nil {
 			return errEvent.WithCause(err)
@@ -209,9 +196,6 @@ func (t *topic) publishAny(ctx context.Context, tx Execer, e any) error {
 	})
 	if err != nil {
 		return fmt.Errorf("event: publish %s: %w", t.name, err)
-	}
-	for _, s := range servers {
-		s.engine.OnCommit(tx)
 	}
 	return nil
 }
@@ -228,25 +212,6 @@ func shardOf(key string, body []byte) int {
 	return int(h.Sum32() % shards)
 }
 
-// attach makes Publish wake s, and pass through its middleware for outgoing calls.
-func (t *topic) attach(s *Server) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.servers = append(t.servers, s)
-	if t.sender == nil {
-		t.sender = task.NewSender(chassi.Binding{Endpoint: t.endpoint, Transport: "event", Route: "publish " + t.name}, s.o.Outgoing...)
-	}
-}
-
-func (t *topic) detach(s *Server) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.servers = slices.DeleteFunc(t.servers, func(other *Server) bool { return other == s })
-	if len(t.servers) == 0 {
-		t.sender = nil
-	}
-}
-
 // ID returns the id of the event that a subscription handles, or "": it is the same for each try
 // and each subscription.
 func ID(ctx context.Context) string {
@@ -255,6 +220,3 @@ func ID(ctx context.Context) string {
 	}
 	return ""
 }
-
-// micros returns d for a statement.
-func micros(d time.Duration) string { return strconv.FormatInt(d.Microseconds(), 10) }

@@ -12,6 +12,7 @@ import (
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/database"
 	"github.com/chassi-go/chassi/event"
+	"github.com/chassi-go/chassi/internal/task"
 )
 
 // Recorder is a database whose events no server relays. Events have the ids "event-1", "event-2"
@@ -39,30 +40,17 @@ type Event struct {
 // Events returns all events that were published in committed transactions and not delivered.
 func (r *Recorder) Events() []Event {
 	r.t.Helper()
-	events, err := r.events()
+	ctx := context.WithoutCancel(r.t.Context())
+	var list []Event
+	_, err := r.db.Exec(ctx, `UPDATE chassi_outbox SET event_id = 'event-' || id WHERE event_id NOT LIKE 'event-%'`)
+	if err == nil {
+		fields := func(e *Event) []any { return []any{&e.ID, &e.Topic, &e.Key, &e.Body} }
+		list, err = task.Select(ctx, r.db, fields, "SELECT event_id, topic, key, body FROM chassi_outbox ORDER BY id")
+	}
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return events
-}
-
-func (r *Recorder) events() (list []Event, err error) {
-	ctx := context.WithoutCancel(r.t.Context())
-	if _, err := r.db.Exec(ctx, `UPDATE chassi_outbox SET event_id = 'event-' || id WHERE event_id NOT LIKE 'event-%'`); err != nil {
-		return nil, err
-	}
-	rows, err := r.db.Query(ctx, "SELECT event_id, topic, key, body FROM chassi_outbox ORDER BY id")
-	if err != nil {
-		return nil, err
-	}
-	for rows.Next() {
-		var e Event
-		if err := rows.Scan(&e.ID, &e.Topic, &e.Key, &e.Body); err != nil {
-			return nil, errors.Join(err, rows.Close())
-		}
-		list = append(list, e)
-	}
-	return list, errors.Join(rows.Err(), rows.Close())
+	return list
 }
 
 // Published returns the events of a topic, see [Recorder.Events].

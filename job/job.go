@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/chassi-go/chassi"
@@ -31,11 +30,10 @@ type definition struct {
 	missed   Policy
 	overlap  Policy // Skip if it is not Queue
 	jitter   time.Duration
-	tries    int
-	runs     int // at the same time
+	tasks    task.Queue // without Name and Run
 	options  []chassi.EndpointOption
 	endpoint *chassi.Endpoint
-	server   atomic.Pointer[sender] // of the program that serves the job
+	sender   *task.Sender
 	errs     []error
 }
 
@@ -82,7 +80,7 @@ func Jitter(d time.Duration) Option {
 func Tries(n int) Option {
 	return func(d *definition) {
 		d.check(n > 0, fmt.Sprintf("has %d tries: want at least 1", n))
-		d.tries = n
+		d.tasks.Tries = n
 	}
 }
 
@@ -91,7 +89,7 @@ func Tries(n int) Option {
 func Concurrency(n int) Option {
 	return func(d *definition) {
 		d.check(n > 0, fmt.Sprintf("has a concurrency of %d: want at least 1", n))
-		d.runs = n
+		d.tasks.Concurrency = n
 	}
 }
 
@@ -101,10 +99,7 @@ func Endpoint(options ...chassi.EndpointOption) Option {
 	return func(d *definition) { d.options = append(d.options, options...) }
 }
 
-const (
-	defaultTimeout = time.Hour
-	defaultTries   = 12
-)
+const defaultTimeout = time.Hour
 
 var jobName = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9_-]{0,99}$`)
 
@@ -135,7 +130,7 @@ func New[T any](name string, method func(ctx context.Context, argument *T) error
 }
 
 func newJob[T any](name string, method func(context.Context, *T) error, options []Option) *Job[T] {
-	j := &Job[T]{definition: definition{name: name, tries: defaultTries}}
+	j := &Job[T]{definition: definition{name: name}}
 	j.check(jobName.MatchString(name), "has an invalid name: want a letter, then up to 99 letters, digits, _ and -")
 	for _, option := range options {
 		if option == nil {
@@ -147,6 +142,7 @@ func newJob[T any](name string, method func(context.Context, *T) error, options 
 	j.endpoint = chassi.NewEndpoint(name, func(ctx context.Context, argument *T) (*struct{}, error) {
 		return new(struct{}), method(ctx, argument)
 	}, append([]chassi.EndpointOption{chassi.Public, chassi.Timeout(defaultTimeout)}, j.options...)...)
+	j.sender = task.NewSender(j.endpoint, "job", "enqueue "+name)
 	return j
 }
 
@@ -194,19 +190,12 @@ func (j *Job[T]) Enqueue(ctx context.Context, tx Tx, argument *T, options ...Enq
 	for _, option := range options {
 		option(&n)
 	}
-	insert := func(ctx context.Context, headers transport.Pairs) error {
+	err = j.sender.Send(ctx, tx, argument, func(ctx context.Context, headers transport.Pairs) error {
 		n.Headers = headers
 		return insertUnique(ctx, tx, &n)
-	}
-	server := j.server.Load()
-	if server == nil {
-		server = new(sender)
-	}
-	if err := server.Send(ctx, argument, insert); err != nil {
+	})
+	if err != nil {
 		return "", err
-	}
-	if server.engine != nil {
-		server.engine.OnCommit(tx)
 	}
 	return n.UID, nil
 }
@@ -224,12 +213,6 @@ func insertUnique(ctx context.Context, tx Tx, n *task.New) error {
 		}
 	}
 	return chassi.NewError(chassi.Aborted, "unique_run", "Another run with the same key begins and ends too often")
-}
-
-// sender adds runs in a program that serves the job.
-type sender struct {
-	engine *task.Engine
-	*task.Sender
 }
 
 // Run describes the run that a method carries out.

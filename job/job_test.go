@@ -629,8 +629,8 @@ func TestUnique(t *testing.T) {
 	})
 }
 
-// A server whose engine is that of events may start before it: runs wait.
-func TestRunsWaitForTheEngine(t *testing.T) {
+// The engine of events is started and stopped by whoever is the first.
+func TestSharedEngine(t *testing.T) {
 	t.Parallel()
 	db := open(t, dbtest.SQLite(t))
 	must(t, Migrate(t.Context(), db))
@@ -640,8 +640,6 @@ func TestRunsWaitForTheEngine(t *testing.T) {
 	engine := task.NewEngine(db, task.Options{Logger: quiet})
 	server := NewServer(db, Options{Logger: quiet, Engine: engine})
 	must(t, server.Add(nil, Cron("report", "@hourly", func(ctx context.Context) error { ran <- RunFrom(ctx).ID; return nil })))
-	must(t, server.Start(t.Context()))
-	must(t, server.Stop(t.Context())) // also before the engine
 	must(t, server.Start(t.Context()))
 	must(t, engine.Start(t.Context()))
 	<-ran

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/chassi-go/chassi"
@@ -51,51 +52,39 @@ var errNoSchedule = chassi.NewError(chassi.FailedPrecondition, "no_schedule", "T
 // names.
 func List(ctx context.Context, db *database.DB) (list []Status, err error) {
 	err = db.Read(ctx, func(ctx context.Context, tx *database.Tx) error {
-		list = nil
-		now := task.Now(db.Dialect())
-		err := task.Rows(ctx, tx, func(c database.Cursor) error {
-			var s Status
-			var next, at int64
-			err := c.Scan(&s.Job, &s.Expression, &s.Zone, &next, &s.Paused, &at, &s.Waiting, &s.Running)
-			if s.Expression != "" {
-				s.Next, s.Overdue = inZone(next, s.Zone), at-next > late.Microseconds()
+		jobs, err := rows(ctx, tx, task.Now(db.Dialect()))
+		list = make([]Status, len(jobs))
+		for i, r := range jobs {
+			s := &list[i]
+			*s = Status{Job: r.job, Expression: r.expression, Zone: r.zone, Paused: r.paused}
+			if r.expression != "" {
+				s.Next, s.Overdue = inZone(r.next, r.zone), r.now.Sub(r.next) > late
 			}
-			list = append(list, s)
-			return err
-		}, `SELECT job, expression, zone, next_run, paused, `+now+`,
-			(SELECT count(*) FROM chassi_tasks WHERE queue = '`+queuePrefix+`' || job AND state <> 3),
-			(SELECT count(*) FROM chassi_tasks WHERE queue = '`+queuePrefix+`' || job AND state = 3)
-			FROM chassi_schedules ORDER BY job`)
-		if err != nil {
-			return err
-		}
-		for i := range list {
-			records, err := history(ctx, tx, list[i].Job, 1)
-			if err != nil {
-				return err
-			}
-			if len(records) > 0 {
-				list[i].Last = &records[0]
+			err = errors.Join(err, tx.QueryRow(ctx, `SELECT count(*) FILTER (WHERE state <> 3), count(*) FILTER (WHERE state = 3)
+				FROM chassi_tasks WHERE queue = $1`, queueOf(r.job)).Scan(&s.Waiting, &s.Running))
+			records, historyErr := history(ctx, tx, r.job, 1)
+			if err = errors.Join(err, historyErr); len(records) > 0 {
+				s.Last = &records[0]
 			}
 		}
-		return nil
+		return err
 	})
 	return list, err
 }
 
-// inZone returns a stored time in its zone, or in UTC if this machine does not know the zone.
-func inZone(micro int64, zone string) time.Time {
+// inZone returns a time in its zone, or in UTC if this machine does not know the zone.
+func inZone(t time.Time, zone string) time.Time {
 	z, err := time.LoadLocation(zone)
 	if err != nil {
 		z = time.UTC
 	}
-	return time.UnixMicro(micro).In(z)
+	return t.In(z)
 }
 
 // History returns the last runs of a job, at most a hundred, the latest first.
 func History(ctx context.Context, db *database.DB, job string) (list []Record, err error) {
 	err = db.Read(ctx, func(ctx context.Context, tx *database.Tx) error {
-		if _, err := find(ctx, tx, job); err != nil {
+		if _, err := find(ctx, tx, db, job); err != nil {
 			return err
 		}
 		list, err = history(ctx, tx, job, kept)
@@ -105,29 +94,26 @@ func History(ctx context.Context, db *database.DB, job string) (list []Record, e
 }
 
 // history includes dead letters of nodes that were lost, which recorded nothing.
-func history(ctx context.Context, tx *database.Tx, job string, limit int) (list []Record, err error) {
-	err = task.Rows(ctx, tx, func(c database.Cursor) error {
-		var r Record
-		var started, ended int64
-		err := c.Scan(&r.ID, &r.Node, &started, &ended, &r.Outcome, &r.Error)
-		r.Started, r.Ended = time.UnixMicro(started).UTC(), time.UnixMicro(ended).UTC()
-		list = append(list, r)
-		return err
-	}, `SELECT run_id, node, started_at, ended_at, outcome, error FROM chassi_runs WHERE job = $1
+func history(ctx context.Context, tx *database.Tx, job string, limit int) ([]Record, error) {
+	fields := func(r *Record) []any {
+		return []any{&r.ID, &r.Node, (*task.Time)(&r.Started), (*task.Time)(&r.Ended), &r.Outcome, &r.Error}
+	}
+	return task.Select(ctx, tx, fields, `SELECT run_id, node, started_at, ended_at, outcome, error FROM chassi_runs WHERE job = $1
 		UNION ALL SELECT uid, '', created_at, died_at, 'dead', error FROM chassi_dead WHERE queue = $2 AND reason = 'poison'
 		ORDER BY 4 DESC LIMIT $3`, job, queueOf(job), limit)
-	return list, err
 }
 
 // find returns the row of a job.
-func find(ctx context.Context, tx *database.Tx, job string) (r row, err error) {
-	var next int64
-	err = tx.QueryRow(ctx, "SELECT expression, zone, next_run, paused FROM chassi_schedules WHERE job = $1", job).Scan(&r.expression, &r.zone, &next, &r.paused)
-	if errors.Is(err, database.ErrNotFound) {
-		err = ErrUnknown.WithCause(fmt.Errorf("job %q", job))
+func find(ctx context.Context, tx *database.Tx, db *database.DB, job string) (row, error) {
+	all, err := rows(ctx, tx, task.Now(db.Dialect()))
+	if err != nil {
+		return row{}, err
 	}
-	r.next = time.UnixMicro(next)
-	return r, err
+	i := slices.IndexFunc(all, func(r row) bool { return r.job == job })
+	if i < 0 {
+		return row{}, ErrUnknown.WithCause(fmt.Errorf("job %q", job))
+	}
+	return all[i], nil
 }
 
 // Pause ends starting scheduled runs of a job, on all nodes. Runs that wait or run continue.
@@ -142,7 +128,7 @@ func Resume(ctx context.Context, db *database.DB, job string) error {
 
 func setPaused(ctx context.Context, db *database.DB, job string, paused bool) error {
 	return db.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
-		r, err := find(ctx, tx, job)
+		r, err := find(ctx, tx, db, job)
 		if err != nil {
 			return err
 		}
@@ -158,11 +144,7 @@ func setPaused(ctx context.Context, db *database.DB, job string, paused bool) er
 			if err != nil {
 				return fmt.Errorf("job %q: %w", job, err)
 			}
-			now, err := nowOf(ctx, tx, task.Now(db.Dialect()))
-			if err != nil {
-				return err
-			}
-			r.next = later(r.next, s.next(now))
+			r.next = later(r.next, s.next(r.now))
 		}
 		_, err = tx.Exec(ctx, "UPDATE chassi_schedules SET paused = $1, next_run = $2 WHERE job = $3", paused, r.next.UnixMicro(), job)
 		return err
@@ -178,16 +160,12 @@ func RunNow(ctx context.Context, db *database.DB, job, argument string) (id stri
 		return "", errArgument
 	}
 	err = db.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
-		r, err := find(ctx, tx, job)
-		if err != nil {
-			return err
-		}
-		now, err := nowOf(ctx, tx, task.Now(db.Dialect()))
+		r, err := find(ctx, tx, db, job)
 		if err != nil {
 			return err
 		}
 		if n.UID = rand.Text(); r.expression != "" {
-			n.UID, n.Key = job+"@"+now.UTC().Format("2006-01-02T15:04:05.000000Z07:00"), job
+			n.UID, n.Key = job+"@"+r.now.Format("2006-01-02T15:04:05.000000Z07:00"), job
 		}
 		_, err = task.Insert(ctx, tx, n)
 		return err

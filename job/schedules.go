@@ -15,16 +15,26 @@ const maxPause = 5 * time.Second
 
 // row is a row of chassi_schedules.
 type row struct {
-	expression, zone string
-	next             time.Time
-	paused           bool
+	job, expression, zone string
+	next                  time.Time
+	paused                bool
+	now                   time.Time // of the database
+}
+
+func (r *row) fields() []any {
+	return []any{&r.job, &r.expression, &r.zone, (*task.Time)(&r.next), &r.paused, (*task.Time)(&r.now)}
+}
+
+// rows returns the rows of all jobs in the order of their names. Now is the expression of the time.
+func rows(ctx context.Context, q database.Querier, now string) ([]row, error) {
+	return task.Select(ctx, q, (*row).fields, "SELECT job, expression, zone, next_run, paused, "+now+" FROM chassi_schedules ORDER BY job")
 }
 
 // store stores the schedules. A job that was stored with another expression starts from now.
 func (s *Server) store(ctx context.Context) error {
 	return s.db.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
-		now, err := nowOf(ctx, tx, s.engine.Now())
-		if err != nil {
+		var now time.Time
+		if err := tx.QueryRow(ctx, "SELECT "+s.engine.Now()).Scan((*task.Time)(&now)); err != nil {
 			return err
 		}
 		for _, d := range s.jobs {
@@ -44,28 +54,22 @@ func (s *Server) store(ctx context.Context) error {
 	})
 }
 
-func nowOf(ctx context.Context, q database.Querier, now string) (time.Time, error) {
-	var micro int64
-	err := q.QueryRow(ctx, "SELECT "+now).Scan(&micro)
-	return time.UnixMicro(micro), err
-}
-
 // StartDue starts the runs whose time has come, and returns how long there is nothing to do, at
 // most a day. A server that was started calls it; see package jobtest for another use.
 func (s *Server) StartDue(ctx context.Context) (pause time.Duration, err error) {
-	rows, now, err := s.schedules(ctx)
+	list, err := rows(ctx, s.db, s.engine.Now())
 	if err != nil {
 		return 0, err
 	}
 	pause = 24 * time.Hour
-	due := make(map[string]time.Duration)
+	due := make(map[string]time.Time)
 	defer func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.due, s.at = due, time.Now()
+		s.due = due
 	}()
-	for name, r := range rows {
-		d := s.jobs[name]
+	for _, r := range list {
+		d := s.jobs[r.job]
 		if d == nil || d.schedule == nil {
 			continue
 		}
@@ -75,32 +79,18 @@ func (s *Server) StartDue(ctx context.Context) (pause time.Duration, err error) 
 		if r.expression != d.schedule.expression || r.zone != d.schedule.zone.String() {
 			delay += late
 		}
-		due[name] = r.next.Add(delay).Sub(now)
-		if due[name] > 0 {
-			pause = min(pause, due[name])
+		wait := r.next.Add(delay).Sub(r.now)
+		due[r.job] = time.Now().Add(wait)
+		if wait > 0 {
+			pause = min(pause, wait)
 			continue
 		}
 		pause = 0 // the following run may be due, too
-		if err := s.start(ctx, d, r, now.Add(-delay)); err != nil {
+		if err := s.start(ctx, d, r, r.now.Add(-delay)); err != nil {
 			return 0, err
 		}
 	}
 	return pause, nil
-}
-
-// schedules returns the rows of all scheduled jobs, and the time of the database.
-func (s *Server) schedules(ctx context.Context) (list map[string]row, now time.Time, err error) {
-	list = make(map[string]row)
-	err = task.Rows(ctx, s.db, func(c database.Cursor) error {
-		var name string
-		var r row
-		var next, at int64
-		err := c.Scan(&name, &r.expression, &r.zone, &next, &r.paused, &at)
-		r.next, now = time.UnixMicro(next), time.UnixMicro(at)
-		list[name] = r
-		return err
-	}, "SELECT job, expression, zone, next_run, paused, "+s.engine.Now()+" FROM chassi_schedules WHERE expression <> ''")
-	return list, now, err
 }
 
 // delay returns the jitter of a run, the same on all nodes.
@@ -127,19 +117,17 @@ func (s *Server) start(ctx context.Context, d *definition, r row, now time.Time)
 		if err != nil || n == 0 || r.paused {
 			return err
 		}
-		started, skipped, err = s.insert(ctx, tx, d, runs)
+		started, err = s.insert(ctx, tx, d, runs)
+		skipped = len(runs) - started
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	for event, count := range map[string]int{"started": started, "skipped": skipped} {
-		for range count {
-			s.o.Observe(event)
-		}
-	}
+	s.observe.Count("started", started)
+	s.observe.Count("skipped", skipped)
 	if started+skipped > 0 && now.Sub(r.next) > late {
-		s.o.Observe("late")
+		s.observe.Count("late", 1)
 		s.o.Logger.WarnContext(ctx, "scheduled runs of a job are late",
 			"job", d.name, "scheduled", r.next.UTC(), "late", now.Sub(r.next).Round(time.Second).String(), "runs", started)
 	}
@@ -151,27 +139,29 @@ func (s *Server) start(ctx context.Context, d *definition, r row, now time.Time)
 }
 
 // insert inserts the tasks of runs. It records those for which d has too many already as skipped.
-func (s *Server) insert(ctx context.Context, tx *database.Tx, d *definition, runs []time.Time) (started, skipped int, err error) {
+func (s *Server) insert(ctx context.Context, tx *database.Tx, d *definition, runs []time.Time) (started int, err error) {
 	limit := 1
 	if d.overlap == Queue || d.missed == All {
 		limit = maxQueued
 	}
 	var present int
 	if err := tx.QueryRow(ctx, "SELECT count(*) FROM chassi_tasks WHERE queue = $1", d.queue()).Scan(&present); err != nil {
-		return 0, 0, err
+		return 0, err
 	}
+	var skipped []string
 	for _, at := range runs {
 		run := d.scheduled(at)
 		if present+started >= limit {
-			skipped++
-			err = s.recordSkipped(ctx, tx, d, run.UID)
-		} else {
-			started++
-			_, err = task.Insert(ctx, tx, run)
+			skipped = append(skipped, run.UID)
+			continue
 		}
-		if err != nil {
-			return 0, 0, err
+		started++
+		if _, err := task.Insert(ctx, tx, run); err != nil {
+			return 0, err
 		}
 	}
-	return started, skipped, nil
+	if len(skipped) == 0 {
+		return started, nil
+	}
+	return started, s.recordSkipped(ctx, tx, d.name, skipped)
 }

@@ -1,6 +1,7 @@
 package job
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,50 +15,42 @@ import (
 	"github.com/chassi-go/chassi/internal/outage"
 	"github.com/chassi-go/chassi/internal/safetext"
 	"github.com/chassi-go/chassi/internal/task"
-	"github.com/chassi-go/chassi/transport"
 )
 
 // Options configures a [Server]. Zero fields mean their defaults.
 type Options struct {
 	Logger   *slog.Logger
-	Engine   *task.Engine        // of an event.Server on the same database, which starts and stops it; nil for one of its own
+	Engine   *task.Engine        // of an event.Server on the same database, which stops with the first of both; nil for one of its own
 	Outgoing []chassi.Middleware // for [Job.Enqueue], as for outgoing calls: it propagates traces
-	// Observe is called when scheduled runs are "started", "skipped" because an earlier one is
+	// Observe counts when scheduled runs are "started", "skipped" because an earlier one is
 	// waiting or running, or "late" by more than a minute, and for each "dead_letter".
 	Observe func(event string)
 }
 
 // Server runs jobs. It is a [chassi.Transport]; services that are mounted on it are ignored.
 type Server struct {
-	db     *database.DB
-	engine *task.Engine
-	own    bool // the engine
-	o      Options
-	jobs   map[string]*definition
+	db      *database.DB
+	engine  *task.Engine
+	o       Options
+	observe task.Observer
+	jobs    map[string]*definition
 
 	wake  chan struct{}
 	stop  context.CancelFunc
 	ended chan struct{}
 
 	mu  sync.Mutex
-	due map[string]time.Duration // until the next run, at the last look at the database
-	at  time.Time                // of that look
+	due map[string]time.Time // of the next runs by this node's clock, at the last look at the database
 }
 
 var _ chassi.Transport = (*Server)(nil)
 
 // NewServer returns a server on db, without jobs. It creates its tables when it is started.
 func NewServer(db *database.DB, o Options) *Server {
-	if o.Logger == nil {
-		o.Logger = slog.Default()
-	}
-	if o.Observe == nil {
-		o.Observe = func(string) {}
-	}
-	s := &Server{db: db, engine: o.Engine, o: o, jobs: make(map[string]*definition), wake: make(chan struct{}, 1)}
+	o.Logger = cmp.Or(o.Logger, slog.Default())
+	s := &Server{db: db, engine: o.Engine, o: o, observe: o.Observe, jobs: make(map[string]*definition), wake: make(chan struct{}, 1)}
 	if s.engine == nil {
-		s.own = true
-		s.engine = task.NewEngine(db, task.Options{Logger: o.Logger, DeadLettered: func(string) { o.Observe("dead_letter") }})
+		s.engine = task.NewEngine(db, task.Options{Logger: o.Logger, Observe: o.Observe})
 	}
 	return s
 }
@@ -86,17 +79,16 @@ func (s *Server) Add(middleware []chassi.Middleware, jobs ...Definition) error {
 
 // handle makes the engine run the tasks of a job.
 func (s *Server) handle(d *definition, middleware []chassi.Middleware) error {
-	b := &chassi.Binding{Endpoint: d.endpoint, Transport: "job", Route: d.name, Status: transport.CodeStatus}
-	run, err := task.Bind(b, middleware...)
+	run, err := task.Bind(d.endpoint, "job", middleware...)
 	if err != nil {
 		return fmt.Errorf("job %q: %w", d.name, err)
 	}
-	return s.engine.Handle(task.Queue{
-		Name: d.queue(), Tries: d.tries, Concurrency: d.runs, Ending: s.record,
-		Run: func(ctx context.Context, t *task.Task) error {
-			return run(context.WithValue(ctx, runKey{}, runOf(d, t)), t)
-		},
-	})
+	q := d.tasks
+	q.Name, q.Ending = d.queue(), s.record
+	q.Run = func(ctx context.Context, t *task.Task) error {
+		return run(context.WithValue(ctx, runKey{}, runOf(d, t)), t)
+	}
+	return s.engine.Handle(q)
 }
 
 const maxError = 1 << 10 // bytes
@@ -104,54 +96,55 @@ const maxError = 1 << 10 // bytes
 // record returns the statements that store the ends of tries of one job.
 func (s *Server) record(ended []task.Ended) []database.Statement {
 	rows := make([][]any, len(ended))
-	for i, e := range ended {
+	for i := range ended {
+		e := &ended[i]
 		text := ""
 		if e.Err != nil {
 			text = strings.ReplaceAll(safetext.Clip(e.Err.Error(), maxError), "\x00", "")
 		}
-		rows[i] = []any{e.ID, e.Fence(), e.UID, e.Took.Microseconds(), outcomes[e.Outcome], text}
+		rows[i] = []any{e.UID, e.Took.Microseconds(), outcomes[e.Outcome], text, e.ID, e.Fence()}
 	}
-	rows = rows[max(0, len(rows)-kept):] // trim would delete the others
-	now, job := s.engine.Now(), jobOf(ended[0].Queue)
-	return []database.Statement{{
-		SQL: `INSERT INTO chassi_runs (job, run_id, node, started_at, ended_at, outcome, error)
-			SELECT $1, j.value ->> 2, $2, ` + now + ` - CAST(j.value ->> 3 AS BIGINT), ` + now + `, j.value ->> 4, j.value ->> 5
-			FROM ` + task.Each(s.db.Dialect(), "$3") + `
-			WHERE (SELECT fence FROM chassi_tasks WHERE id = CAST(j.value ->> 0 AS BIGINT)) = CAST(j.value ->> 1 AS BIGINT)` + replace,
-		Args: []any{job, s.engine.Session(), task.JSON(rows)},
-	}, trim(job)}
+	return s.history(jobOf(ended[0].Queue), "(SELECT fence FROM chassi_tasks WHERE id = CAST(j.value ->> 4 AS BIGINT)) = CAST(j.value ->> 5 AS BIGINT)", rows)
 }
 
-var outcomes = map[task.Outcome]string{task.Done: "succeeded", task.Retry: "failed", task.Dead: "dead", task.GivenBack: "given back"}
-
-// replace replaces the record of an earlier try.
-const replace = `
-	ON CONFLICT (job, run_id) DO UPDATE SET node = excluded.node, started_at = excluded.started_at,
-		ended_at = excluded.ended_at, outcome = excluded.outcome, error = excluded.error`
+// recordSkipped stores runs that do not take place.
+func (s *Server) recordSkipped(ctx context.Context, tx *database.Tx, job string, ids []string) error {
+	rows := make([][]any, len(ids))
+	for i, id := range ids {
+		rows[i] = []any{id, 0, "skipped", "an earlier run is waiting or running"}
+	}
+	for _, st := range s.history(job, "TRUE", rows) {
+		if _, err := tx.Exec(ctx, st.SQL, st.Args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // kept is the number of runs of a job that are kept.
 const kept = 100
 
-// trim deletes old runs.
-func trim(job string) database.Statement {
-	return database.Statement{
+// history returns the statements that store runs for which the condition is true, in place of their
+// earlier tries, and delete old ones. A row has the id of a run, the microseconds that it took, the
+// outcome and the error, and what the condition needs.
+func (s *Server) history(job, condition string, rows [][]any) []database.Statement {
+	rows = rows[max(0, len(rows)-kept):]
+	now := s.engine.Now()
+	return []database.Statement{{
+		SQL: `INSERT INTO chassi_runs (job, run_id, node, started_at, ended_at, outcome, error)
+			SELECT $1, j.value ->> 0, $2, ` + now + ` - CAST(j.value ->> 1 AS BIGINT), ` + now + `, j.value ->> 2, j.value ->> 3
+			FROM ` + task.Each(s.db.Dialect(), "$3") + ` WHERE ` + condition + `
+			ON CONFLICT (job, run_id) DO UPDATE SET node = excluded.node, started_at = excluded.started_at,
+				ended_at = excluded.ended_at, outcome = excluded.outcome, error = excluded.error`,
+		Args: []any{job, s.engine.Session(), task.JSON(rows)},
+	}, {
 		SQL: `DELETE FROM chassi_runs WHERE job = $1 AND started_at <
 			(SELECT started_at FROM chassi_runs WHERE job = $1 ORDER BY started_at DESC LIMIT 1 OFFSET $2)`,
 		Args: []any{job, kept - 1},
-	}
+	}}
 }
 
-// recordSkipped stores a run that does not take place.
-func (s *Server) recordSkipped(ctx context.Context, tx *database.Tx, d *definition, id string) error {
-	now := s.engine.Now()
-	_, err := tx.Exec(ctx, `INSERT INTO chassi_runs (job, run_id, node, started_at, ended_at, outcome, error)
-		VALUES ($1, $2, $3, `+now+`, `+now+`, 'skipped', 'an earlier run is waiting or running')`+replace, d.name, id, s.engine.Session())
-	if err == nil {
-		t := trim(d.name)
-		_, err = tx.Exec(ctx, t.SQL, t.Args...)
-	}
-	return err
-}
+var outcomes = map[task.Outcome]string{task.Done: "succeeded", task.Retry: "failed", task.Dead: "dead", task.GivenBack: "given back"}
 
 // Name returns "jobs".
 func (*Server) Name() string { return "jobs" }
@@ -159,21 +152,9 @@ func (*Server) Name() string { return "jobs" }
 // Mount is a no-op: services have no jobs.
 func (*Server) Mount(*chassi.Service) error { return nil }
 
-var errDatabase = chassi.NewError(chassi.Unavailable, "database_unavailable", "The database cannot be used")
-
 // Migrate creates or updates the tables of jobs, whose names begin with chassi_. A [Server] does so
 // when it is started. It returns an [chassi.Unavailable] error if the database is unavailable.
-func Migrate(ctx context.Context, db *database.DB) error { return fault(task.Migrate(ctx, db)) }
-
-func fault(err error) error {
-	if database.IsUnavailable(err) {
-		return errDatabase.WithCause(err)
-	}
-	if err != nil {
-		return fmt.Errorf("job: %w", err)
-	}
-	return nil
-}
+func Migrate(ctx context.Context, db *database.DB) error { return task.Migrate(ctx, db) }
 
 // Start stores the schedules and begins to run jobs.
 func (s *Server) Start(ctx context.Context) error {
@@ -181,15 +162,14 @@ func (s *Server) Start(ctx context.Context) error {
 	if err == nil {
 		err = s.store(ctx)
 	}
-	if err == nil && s.own {
+	if err == nil {
 		err = s.engine.Start(ctx)
 	}
 	if err != nil {
-		return fault(err)
+		return task.Unavailable(err)
 	}
 	for _, d := range s.jobs {
-		b := chassi.Binding{Endpoint: d.endpoint, Transport: "job", Route: "enqueue " + d.name}
-		d.server.Store(&sender{s.engine, task.NewSender(b, s.o.Outgoing...)})
+		d.sender.Attach(s.engine, s.o.Outgoing)
 	}
 	ctx, s.stop = context.WithCancel(context.Background())
 	s.ended = make(chan struct{})
@@ -203,33 +183,23 @@ func (s *Server) Engine() *task.Engine { return s.engine }
 // Stop ends starting runs and waits for those that have begun. Shortly before the end of ctx it
 // cancels them with the cause [ErrDrained].
 func (s *Server) Stop(ctx context.Context) error {
+	for _, d := range s.jobs {
+		d.sender.Detach(s.engine)
+	}
 	s.stop()
 	<-s.ended
-	if s.own {
-		return s.engine.Stop(ctx)
-	}
-	return nil
+	return s.engine.Stop(ctx)
 }
 
 // Wake looks for runs to start at once, instead of within five seconds, after the schedules or
 // the clock have been changed.
-func (s *Server) Wake() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-}
+func (s *Server) Wake() { task.Signal(s.wake) }
 
 // retryPause is the pause after a failure of the database.
 const retryPause = time.Second
 
 func (s *Server) run(ctx context.Context) {
 	defer close(s.ended)
-	select {
-	case <-s.engine.Started(): // by the server of events, which starts at the same time
-	case <-ctx.Done():
-		return
-	}
 	outages := outage.New(s.o.Logger, slog.LevelWarn, "jobs: no run can be started, trying again", "jobs: runs can be started again")
 	for ctx.Err() == nil {
 		pause, err := s.StartDue(ctx)
@@ -240,13 +210,10 @@ func (s *Server) run(ctx context.Context) {
 			outages.Failed(err)
 			pause = retryPause
 		}
-		timer := time.NewTimer(min(pause, maxPause))
 		select {
-		case <-timer.C:
+		case <-time.After(min(pause, maxPause)):
 		case <-s.wake:
-			timer.Stop()
 		case <-ctx.Done():
-			timer.Stop()
 		}
 	}
 }
@@ -258,7 +225,7 @@ func (s *Server) Overdue() map[string]float64 {
 	defer s.mu.Unlock()
 	overdue := make(map[string]float64, len(s.due))
 	for name, next := range s.due {
-		overdue[name] = max(0, time.Since(s.at).Seconds()-next.Seconds())
+		overdue[name] = max(0, time.Since(next).Seconds())
 	}
 	return overdue
 }

@@ -18,16 +18,7 @@ import (
 	"github.com/chassi-go/chassi/transport/amqpapi"
 )
 
-// Headers of a message.
 const (
-	keyHeader    = "Event-Key"
-	targetHeader = "Event-Target"
-	replayHeader = "Event-Replay"
-)
-
-const (
-	// batchSize is the maximum number of messages that are delivered together.
-	batchSize = 100
 	// timeout limits the wait for confirmations.
 	timeout = 5 * time.Second
 	// maxBytes is the maximum size of a queue. The broker refuses further messages, which stay in
@@ -94,28 +85,25 @@ func (b *Backend) publisher(ctx context.Context, topic string) (*amqp.Channel, e
 	}
 	if b.channel == nil || b.channel.IsClosed() || b.conn != conn {
 		ch, err := conn.Channel()
-		if err != nil {
-			return nil, fmt.Errorf("amqpevents: %w", err)
+		if err == nil {
+			err = ch.Confirm(false)
 		}
-		if err := ch.Confirm(false); err != nil {
+		if err != nil {
 			return nil, fmt.Errorf("amqpevents: %w", err)
 		}
 		b.conn, b.channel, b.declared = conn, ch, make(map[string]bool)
 	}
 	if !b.declared[topic] {
-		if err := exchange(b.channel, b.name(topic)); err != nil {
-			return nil, err
+		if err := b.exchange(b.channel, topic); err != nil {
+			return nil, fmt.Errorf("amqpevents: topic %s: %w", topic, err)
 		}
 		b.declared[topic] = true
 	}
 	return b.channel, nil
 }
 
-func exchange(ch *amqp.Channel, name string) error {
-	if err := ch.ExchangeDeclare(name, amqp.ExchangeFanout, true, false, false, false, nil); err != nil {
-		return fmt.Errorf("amqpevents: exchange %s: %w", name, err)
-	}
-	return nil
+func (b *Backend) exchange(ch *amqp.Channel, topic string) error {
+	return ch.ExchangeDeclare(b.name(topic), amqp.ExchangeFanout, true, false, false, false, nil)
 }
 
 var errNack = errors.New("amqpevents: the broker refused the message: a queue is full")
@@ -148,29 +136,18 @@ func (b *Backend) Publish(ctx context.Context, messages []event.Message) []error
 }
 
 func publishing(m event.Message) amqp.Publishing {
-	h := make(amqp.Table, len(m.Headers)+3)
+	h := make(amqp.Table, len(m.Headers))
 	for _, p := range m.Headers {
 		h[p.Key] = p.Value
-	}
-	for key, value := range map[string]string{keyHeader: m.Key, targetHeader: m.Target, replayHeader: m.Replay} {
-		if value != "" {
-			h[key] = value
-		}
 	}
 	return amqp.Publishing{Headers: h, MessageId: m.ID, Type: m.Topic, ContentType: "application/json", DeliveryMode: amqp.Persistent, Body: m.Body}
 }
 
-// messageOf returns a received message. One without an id is not an event, which the server logs.
+// messageOf returns a received message. One that was not sent by Publish may have no id.
 func messageOf(d *amqp.Delivery) event.Message {
 	m := event.Message{ID: d.MessageId, Topic: d.Type, Body: d.Body}
-	own := map[string]*string{keyHeader: &m.Key, targetHeader: &m.Target, replayHeader: &m.Replay}
 	for key, value := range d.Headers {
-		text, isText := value.(string)
-		switch into := own[key]; {
-		case !isText:
-		case into != nil:
-			*into = text
-		case transport.CheckPair(key, text) == nil:
+		if text, ok := value.(string); ok && transport.CheckPair(key, text) == nil {
 			m.Headers.Set(key, text)
 		}
 	}
@@ -179,74 +156,77 @@ func messageOf(d *amqp.Delivery) event.Message {
 
 // Declare implements [event.Backend]. The broker keeps the position.
 func (b *Backend) Declare(ctx context.Context, topic, subscription, _ string) (string, error) {
-	b.mu.Lock()
-	conn, err := b.connection(ctx)
-	b.mu.Unlock()
+	ch, err := b.subscribe(ctx, topic, subscription)
 	if err != nil {
 		return "", err
 	}
-	ch, err := conn.Channel()
-	if err != nil {
-		return "", fmt.Errorf("amqpevents: %w", err)
-	}
-	defer ch.Close()
-	if err := exchange(ch, b.name(topic)); err != nil {
-		return "", err
-	}
-	queue := b.name(subscription)
-	if _, err := ch.QueueDeclare(queue, true, false, false, false, amqp.Table{
-		amqp.QueueTypeArg: amqp.QueueTypeQuorum, "x-delivery-limit": int64(returns), "x-max-length-bytes": int64(maxBytes), "x-overflow": "reject-publish",
-		// A receiver that lost its lease and holds messages must not be overtaken by its successor.
-		amqp.SingleActiveConsumerArg: true,
-	}); err != nil {
-		return "", fmt.Errorf("amqpevents: queue %s: %w", queue, err)
-	}
-	if err := ch.QueueBind(queue, "", b.name(topic), false, nil); err != nil {
-		return "", fmt.Errorf("amqpevents: queue %s: %w", queue, err)
-	}
+	_ = ch.Close() // fails if the connection is lost
 	return "", nil
 }
 
-var errLost = errors.New("amqpevents: the connection or the channel was closed")
-
-// Receive implements [event.Backend].
-func (b *Backend) Receive(ctx context.Context, topic, subscription, _ string, deliver func(context.Context, []event.Message) error) error {
-	if _, err := b.Declare(ctx, topic, subscription, ""); err != nil {
-		return err
-	}
+// subscribe returns a new channel, after it has declared the queue of a subscription.
+func (b *Backend) subscribe(ctx context.Context, topic, subscription string) (*amqp.Channel, error) {
 	b.mu.Lock()
 	conn, err := b.connection(ctx)
 	b.mu.Unlock()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	ch, err := conn.Channel()
 	if err != nil {
-		return fmt.Errorf("amqpevents: %w", err)
+		return nil, fmt.Errorf("amqpevents: %w", err)
+	}
+	if err := b.queue(ch, topic, subscription); err != nil {
+		_ = ch.Close() // the error has closed it, or fails this too
+		return nil, fmt.Errorf("amqpevents: subscription %s of topic %s: %w", subscription, topic, err)
+	}
+	return ch, nil
+}
+
+// queue declares the queue of a subscription.
+func (b *Backend) queue(ch *amqp.Channel, topic, subscription string) error {
+	name := b.name(subscription)
+	err := b.exchange(ch, topic)
+	if err == nil {
+		_, err = ch.QueueDeclare(name, true, false, false, false, amqp.Table{
+			amqp.QueueTypeArg: amqp.QueueTypeQuorum, "x-delivery-limit": int64(returns), "x-max-length-bytes": int64(maxBytes), "x-overflow": "reject-publish",
+			// A receiver that lost its lease and holds messages must not be overtaken by its successor.
+			amqp.SingleActiveConsumerArg: true,
+		})
+	}
+	if err == nil {
+		err = ch.QueueBind(name, "", b.name(topic), false, nil)
+	}
+	return err
+}
+
+// Receive implements [event.Backend].
+func (b *Backend) Receive(ctx context.Context, topic, subscription, _ string, deliver func(context.Context, []event.Message) error) error {
+	ch, err := b.subscribe(ctx, topic, subscription)
+	if err != nil {
+		return err
 	}
 	var deliveries <-chan amqp.Delivery
 	defer func() { end(ch, deliveries) }()
-	if err := ch.Qos(2*batchSize, 0, false); err != nil {
-		return fmt.Errorf("amqpevents: %w", err)
+	if err = ch.Qos(2*event.BatchSize, 0, false); err == nil {
+		deliveries, err = ch.Consume(b.name(subscription), "", false, false, false, false, nil)
 	}
-	deliveries, err = ch.Consume(b.name(subscription), "", false, false, false, false, nil)
 	if err != nil {
 		return fmt.Errorf("amqpevents: queue %s: %w", b.name(subscription), err)
 	}
 	for {
-		batch, last, err := gather(ctx, deliveries)
+		batch, err := event.Gather(ctx, deliveries)
 		if err != nil {
+			return err //nolint:wrapcheck // says what
+		}
+		messages := make([]event.Message, len(batch))
+		for i := range batch {
+			messages[i] = messageOf(&batch[i])
+		}
+		if err := deliver(ctx, messages); err != nil {
 			return err
 		}
-		if len(batch) > 0 {
-			if err := deliver(ctx, batch); err != nil {
-				return err
-			}
-		}
-		if last == nil {
-			continue // nothing came for an hour
-		}
-		if err := last.Ack(true); err != nil {
+		if err := batch[len(batch)-1].Ack(true); err != nil {
 			return fmt.Errorf("amqpevents: acknowledge: %w", err)
 		}
 	}
@@ -266,28 +246,3 @@ func end(ch *amqp.Channel, deliveries <-chan amqp.Delivery) {
 	_ = ch.Close() // fails if the connection is lost
 	<-done
 }
-
-// gather waits for a delivery and returns it with those that follow at once.
-func gather(ctx context.Context, deliveries <-chan amqp.Delivery) (batch []event.Message, last *amqp.Delivery, err error) {
-	more := time.NewTimer(time.Hour)
-	defer more.Stop()
-	for range batchSize {
-		select {
-		case d, open := <-deliveries:
-			if !open {
-				return nil, nil, errLost
-			}
-			last = &d
-			batch = append(batch, messageOf(&d))
-			more.Reset(gatherTime)
-		case <-more.C:
-			return batch, last, nil
-		case <-ctx.Done():
-			return nil, nil, ctx.Err() //nolint:wrapcheck // the caller's own
-		}
-	}
-	return batch, last, nil
-}
-
-// gatherTime is how long a batch waits for another message.
-const gatherTime = time.Millisecond

@@ -52,7 +52,7 @@ idempotency/sqlstore: idempotency database
 event: . transport database internal/task internal/strictjson internal/outage
 event/natsevents: event transport transport/natsapi
 event/amqpevents: event transport transport/amqpapi
-eventtest: . event database
+eventtest: . event database internal/task
 standard/events: . standard standard/internal/tasks event database schema
 standard/events/natsevents: event event/natsevents standard standard/events standard/natsembedded transport/natsapi transport/natsapi/embedded
 standard/events/amqpevents: event event/amqpevents standard standard/events standard/amqpserver transport/amqpapi

@@ -3,16 +3,19 @@ package task
 import (
 	"context"
 	"net/url"
+	"slices"
 	"strconv"
+	"sync"
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/internal/strictjson"
 	"github.com/chassi-go/chassi/transport"
 )
 
-// Bind returns the function that makes each task a call of the endpoint in b, whose request is the
-// body in JSON. Fields that the request does not have are ignored.
-func Bind(b *chassi.Binding, middleware ...chassi.Middleware) (func(context.Context, *Task) error, error) {
+// Bind returns the function that makes each task a call of the endpoint over the transport "event"
+// or "job", whose request is the body in JSON. Fields that the request does not have are ignored.
+func Bind(endpoint *chassi.Endpoint, over string, middleware ...chassi.Middleware) (func(context.Context, *Task) error, error) {
+	b := &chassi.Binding{Endpoint: endpoint, Transport: over, Route: endpoint.Name(), Status: transport.CodeStatus}
 	handler := b.Handler(middleware...)
 	return func(ctx context.Context, t *Task) error {
 		in, out := t.Headers, transport.Pairs(nil)
@@ -39,30 +42,54 @@ func (c codec) Decode(request any) error {
 // Encode discards the empty response.
 func (codec) Encode(any) error { return nil }
 
-// Sender passes insertions of tasks through the middleware for outgoing calls, which propagates
-// traces. A nil Sender has no middleware.
+// Sender inserts tasks whose bodies are requests of one endpoint. While engines are attached it
+// passes the insertions through the middleware for outgoing calls, which propagates traces, and
+// wakes the engines. It is safe for concurrent use.
 type Sender struct {
-	binding *chassi.Binding
-	send    chassi.Handler
+	binding chassi.Binding
+
+	mu      sync.Mutex
+	engines []*Engine
+	send    chassi.Handler // through the middleware of the first engine
 }
 
 // insertKey is the key of the context with the innermost handler of a [Sender].
 type insertKey struct{}
 
-// NewSender returns a sender with the endpoint, transport and route of b.
-func NewSender(b chassi.Binding, outgoing ...chassi.Middleware) *Sender {
-	b.Client, b.Status = true, transport.CodeStatus
-	return &Sender{&b, b.ClientHandler(func(ctx context.Context, call *chassi.Call) error {
-		insert, _ := ctx.Value(insertKey{}).(chassi.Handler)
-		return insert(ctx, call)
-	}, outgoing...)}
+// NewSender returns a sender for an endpoint over the transport "event" or "job".
+func NewSender(endpoint *chassi.Endpoint, over, route string) *Sender {
+	return &Sender{binding: chassi.Binding{Endpoint: endpoint, Transport: over, Route: route, Client: true, Status: transport.CodeStatus}, send: insertOnly}
 }
 
-// Send calls insert with the headers of a task: the request id and the tenant of the call in ctx,
-// and what the middleware adds.
-func (s *Sender) Send(ctx context.Context, request any, insert func(context.Context, transport.Pairs) error) error {
+func insertOnly(ctx context.Context, call *chassi.Call) error {
+	insert, _ := ctx.Value(insertKey{}).(chassi.Handler)
+	return insert(ctx, call)
+}
+
+// Attach attaches an engine that was started.
+func (s *Sender) Attach(e *Engine, outgoing []chassi.Middleware) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.engines = append(s.engines, e); len(s.engines) == 1 {
+		s.send = s.binding.ClientHandler(insertOnly, outgoing...)
+	}
+}
+
+// Detach detaches an engine.
+func (s *Sender) Detach(e *Engine) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.engines = slices.DeleteFunc(s.engines, func(other *Engine) bool { return other == e })
+	if len(s.engines) == 0 {
+		s.send = insertOnly
+	}
+}
+
+// Send calls insert, which inserts a task in the transaction tx, with its headers: the request id
+// and the tenant of the call in ctx, and what the middleware adds.
+func (s *Sender) Send(ctx context.Context, tx Execer, request any, insert func(context.Context, transport.Pairs) error) error {
 	var headers, out transport.Pairs
-	call := &chassi.Call{In: &headers, Out: &out, Request: request}
+	call := &chassi.Call{Binding: &s.binding, In: &headers, Out: &out, Request: request}
 	if outer := chassi.CallFrom(ctx); outer != nil {
 		if call.RequestID = outer.RequestID; call.RequestID != "" {
 			headers.Set(transport.RequestIDKey, call.RequestID)
@@ -71,12 +98,17 @@ func (s *Sender) Send(ctx context.Context, request any, insert func(context.Cont
 			headers.Set(transport.TenantKey, tenant)
 		}
 	}
+	s.mu.Lock()
+	send, engines := s.send, slices.Clone(s.engines)
+	s.mu.Unlock()
 	innermost := chassi.Handler(func(ctx context.Context, _ *chassi.Call) error { return insert(ctx, headers) })
-	if s == nil {
-		return innermost(ctx, call)
+	if err := send(context.WithValue(ctx, insertKey{}, innermost), call); err != nil {
+		return err
 	}
-	call.Binding = s.binding
-	return s.send(context.WithValue(ctx, insertKey{}, innermost), call)
+	for _, e := range engines {
+		e.OnCommit(tx)
+	}
+	return nil
 }
 
 // tenantOf returns the tenant of a call, which may be that of a task, as it is sent.

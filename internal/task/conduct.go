@@ -24,156 +24,85 @@ func (e *Engine) conduct(ctx context.Context) {
 	}
 }
 
+// turn is the state of one [Engine.turn].
+type turn struct {
+	session   *session
+	ended     []*run
+	keys      []Key
+	woken     uint64
+	claiming  bool
+	reconcile bool // whether tasks may be claimed that this session does not know
+	suspected bool // whether suspects may wait
+	alone     bool // whether one of them may begin
+	claims    []*claim
+}
+
+// claim is the result of a statement that claims tasks.
+type claim struct {
+	queue *queue // nil for several
+	limit int
+	runs  []run
+}
+
 // turn is one transaction of conduct. It returns whether there may be more to do.
 func (e *Engine) turn(ctx context.Context) (more bool) {
 	e.mu.Lock()
-	t := &turn{engine: e, session: e.session, ended: e.finished, woken: e.woken, reconcile: e.reconcile, claiming: !e.draining}
-	t.isolating, t.alone = e.suspected, e.suspected && !e.recent()
-	e.finished = nil
+	t := &turn{
+		session: e.session, ended: e.finished, keys: e.keys, woken: e.woken,
+		claiming: !e.draining, reconcile: e.reconcile, suspected: e.suspected,
+	}
+	t.alone = t.claiming && t.suspected && !t.reconcile && !e.recent()
+	e.finished, e.keys = nil, nil
 	e.mu.Unlock()
-	if batch := t.statements(); len(batch) > 0 {
+	t.free(1)
+	if batch := e.statements(t); len(batch) > 0 {
 		if err := e.db.BatchShared(ctx, batch...); err != nil {
+			t.free(-1)
 			e.mu.Lock()
-			e.finished, e.reconcile = append(t.ended, e.finished...), true
+			e.finished, e.keys, e.reconcile = append(t.ended, e.finished...), append(t.keys, e.keys...), true
 			e.mu.Unlock()
 			if ctx.Err() == nil {
 				e.outages.Failed(err)
 			}
-			e.pause(ctx, e.o.Poll/2)
-			return ctx.Err() == nil
+			return Sleep(ctx, e.o.Poll/2)
 		}
 		e.outages.Succeeded()
 	}
 	e.release(t)
-	return t.start()
+	return e.start(t)
 }
 
-func (e *Engine) pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}
-
-// release frees the places of runs that are settled.
-func (e *Engine) release(t *turn) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if t.reconcile {
-		e.reconcile = false
-	}
-	e.advance = e.advance[:0]
-	for _, f := range t.ended {
-		e.report(f)
-		if k, ok := f.unblocks(); ok && !f.deleted {
-			e.advance = append(e.advance, k) // after the commit
-		}
-		f.queue.free++
-		if e.running[f.task.ID] == f.run {
-			delete(e.running, f.task.ID)
-		}
-	}
-	e.checkIdle()
-}
-
-func (e *Engine) checkIdle() {
-	if e.draining && len(e.running) == 0 {
-		select {
-		case <-e.idle:
-		default:
-			close(e.idle)
-		}
-	}
-}
-
-// turn is the state of one [Engine.turn].
-type turn struct {
-	engine              *Engine
-	session             *session
-	ended               []finished
-	woken               uint64
-	claiming, reconcile bool
-	isolating, alone    bool // whether suspects may wait, and whether one may begin
-
-	claims  []*claim
-	suspect []*row
-	orphans []*row // owned by this session, unknown to it
-}
-
-type claim struct {
-	queue *queue
-	limit int
-	rows  []*row
-}
-
-// row is a claimed row.
-type row struct {
-	Task
-
-	suspicion int
-	headers   string
-	created   int64
-}
-
-func (r *row) scan(c database.Cursor) error {
-	if err := c.Scan(&r.ID, &r.Queue, &r.UID, &r.Key, &r.Try, &r.suspicion, &r.fence, &r.headers, &r.Body, &r.created); err != nil {
-		return err
-	}
-	r.Headers, r.Created = DecodeHeaders(r.headers), time.UnixMicro(r.created)
-	return nil
-}
-
-func scanInto(rows *[]*row) func(database.Cursor) error {
-	return func(c database.Cursor) error {
-		*rows = (*rows)[:0]
-		for c.Next() {
-			r := new(row)
-			if err := r.scan(c); err != nil {
-				return err
-			}
-			*rows = append(*rows, r)
-		}
-		return nil
+// free frees the places of the runs that have ended, or takes them again.
+func (t *turn) free(places int) {
+	for _, r := range t.ended {
+		r.queue.free += places
 	}
 }
 
 // statements returns what the turn executes: the ends of runs, then the tasks that may follow
 // those whose end was committed before, then claims.
-func (t *turn) statements() (batch []database.Statement) {
-	e := t.engine
-	keys := slices.Clone(e.advance)
-	batch = e.settle(t.ended)
-	for _, f := range t.ended {
-		if k, ok := f.unblocks(); ok && f.deleted {
-			keys = append(keys, k)
+func (e *Engine) statements(t *turn) (batch []database.Statement) {
+	batch = append(e.settle(t.ended), advance(t.keys)...)
+	for _, k := range t.keys {
+		if q := e.byName[k.Queue]; q != nil {
+			q.dry = 0
 		}
-		f.queue.dry = 0
 	}
-	for _, k := range keys { // whose next task the claim of this turn may find
-		e.byName[k.Queue].dry = 0
+	add := func(q *queue, limit int, sql string, args ...any) {
+		c := &claim{queue: q, limit: limit}
+		t.claims = append(t.claims, c)
+		batch = append(batch, database.Statement{SQL: sql, Args: append([]any{t.session.id}, args...), Rows: Into(&c.runs, (*run).fields)})
 	}
-	batch = append(batch, e.advanceStatements(keys)...)
-	if !t.claiming {
-		return batch
+	if t.claiming && t.reconcile {
+		add(nil, 0, e.sql.owned)
 	}
-	if t.reconcile {
-		batch = append(batch, database.Statement{SQL: e.sql.owned, Args: []any{t.session.id}, Rows: scanInto(&t.orphans)})
-	}
-	if t.isolating {
-		if t.alone && !t.reconcile {
-			batch = append(batch, database.Statement{SQL: e.sql.claimSuspect, Args: e.queueNames(t.session.id), Rows: scanInto(&t.suspect)})
-		}
-		return batch
+	if t.alone {
+		add(nil, 1, e.sql.claimSuspect, e.queueNames())
 	}
 	for _, q := range e.queues {
-		if q.free <= 0 || q.dry == t.woken {
-			continue
+		if t.claiming && !t.suspected && q.free > 0 && q.dry != t.woken {
+			add(q, q.free, e.sql.claim, q.Name, q.free)
 		}
-		c := &claim{queue: q, limit: q.free}
-		t.claims = append(t.claims, c)
-		batch = append(batch, database.Statement{SQL: e.sql.claim, Args: []any{t.session.id, q.Name, c.limit}, Rows: scanInto(&c.rows)})
 	}
 	return batch
 }
@@ -182,47 +111,67 @@ func (t *turn) statements() (batch []database.Statement) {
 // with the lock.
 func (e *Engine) recent() bool {
 	for _, r := range e.running {
-		if time.Since(r.began) < e.isolation {
+		if time.Since(r.Began) < e.isolation {
 			return true
 		}
 	}
 	return false
 }
 
-// queueNames returns the names of the queues behind other arguments.
-func (e *Engine) queueNames(args ...any) []any {
-	for _, q := range e.queues {
-		args = append(args, q.Name)
+// queueNames returns the names of the queues as an argument.
+func (e *Engine) queueNames() any {
+	names := make([]string, len(e.queues))
+	for i, q := range e.queues {
+		names[i] = q.Name
 	}
-	return args
+	return List(e.db.Dialect(), names)
+}
+
+// release forgets runs that are settled.
+func (e *Engine) release(t *turn) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.reconcile = false
+	for _, r := range t.ended {
+		if r.Outcome == Dead {
+			e.o.Logger.Error("tasks: a dead letter", "queue", r.Queue, "id", r.ID, "uid", r.UID, "tries", r.Try, "error", r.failure)
+			e.o.Observe.Count("dead_letter", 1)
+		}
+		if r.Outcome == Dead || r.Outcome == Done && !r.deleted {
+			e.keys = append(e.keys, Key{r.Queue, r.Key})
+		}
+		if e.running[r.ID] == r {
+			delete(e.running, r.ID)
+		}
+	}
 }
 
 // start runs what was claimed. It returns whether another turn may have something to do.
-func (t *turn) start() (more bool) {
-	e := t.engine
+func (e *Engine) start(t *turn) (more bool) {
+	found := false
 	for _, c := range t.claims {
-		slices.SortFunc(c.rows, func(a, b *row) int { return cmp.Compare(a.ID, b.ID) })
-		for _, r := range c.rows {
-			e.begin(t.session, c.queue, r)
+		slices.SortFunc(c.runs, func(a, b run) int { return cmp.Compare(a.ID, b.ID) })
+		for i := range c.runs {
+			e.begin(t.session, &c.runs[i])
+			found = true
 		}
-		c.queue.dry = 0
-		if len(c.rows) < c.limit {
+		if c.queue != nil && len(c.runs) < c.limit {
 			c.queue.dry = t.woken
-		}
-	}
-	for _, r := range t.suspect {
-		e.begin(t.session, e.byName[r.Queue], r)
-	}
-	for _, r := range t.orphans {
-		if q := e.byName[r.Queue]; q != nil {
-			e.begin(t.session, q, r)
 		}
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if t.claiming && t.isolating && t.alone && !t.reconcile && len(t.suspect) == 0 {
+	if t.alone && !found {
 		e.suspected = false
 		return true
 	}
-	return e.woken != t.woken || len(e.finished) > 0 || len(e.advance) > 0 || t.claiming && e.suspected && !e.recent()
+	return len(e.finished) > 0 || len(e.keys) > 0 || t.claiming && e.claimable()
+}
+
+// claimable reports whether a claim may find tasks. It is called with the lock.
+func (e *Engine) claimable() bool {
+	if e.suspected {
+		return !e.recent()
+	}
+	return slices.ContainsFunc(e.queues, func(q *queue) bool { return q.free > 0 && q.dry != e.woken })
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/database"
 	"github.com/chassi-go/chassi/internal/outage"
+	"github.com/chassi-go/chassi/transport"
 )
 
 // Causes of the end of a task's context.
@@ -31,11 +32,11 @@ type Options struct {
 	// Now is the SQL expression of the time, which a test may replace; default that of [Now].
 	Now string
 
-	// DeadLettered is called for each task that became a dead letter. It may be nil.
-	DeadLettered func(queue string)
+	// Observe counts each "dead_letter".
+	Observe Observer
 }
 
-// Engine runs the tasks of its queues. It is a [chassi.Component].
+// Engine runs the tasks of its queues.
 type Engine struct {
 	db      *database.DB
 	o       Options
@@ -46,25 +47,23 @@ type Engine struct {
 	wakers  []func() // called for each notification
 	sent    chan struct{}
 	wakeup  chan struct{}
-	started chan struct{} // closed by Start
 
-	advance   []Key         // keys whose first task may begin; the conductor's
 	isolation time.Duration // how long a suspect runs alone at most
+	swept     time.Time     // when keys were last looked through; of the maintenance
 
-	stop  context.CancelFunc // of all goroutines but the handlers
-	loops sync.WaitGroup
-
-	stats Cache[Stats]
+	lifecycle sync.Mutex         // held by Start and Stop
+	stop      context.CancelFunc // of all goroutines but the handlers; nil before Start and after Stop
+	loops     sync.WaitGroup
 
 	mu        sync.Mutex
 	session   *session // never nil after Start
-	finished  []finished
 	running   map[int64]*run
+	finished  []*run
+	keys      []Key  // of tasks that have ended, whose next one may begin
 	suspected bool   // whether suspects may wait; then nothing else begins
 	woken     uint64 // counts wakes
 	reconcile bool   // whether an unknown commit may have claimed tasks
 	draining  bool
-	idle      chan struct{} // closed when draining and nothing runs
 }
 
 // Queue is a queue of tasks and the function that runs them.
@@ -80,19 +79,20 @@ type Queue struct {
 
 	Concurrency int           // tasks that this node runs at the same time; default 16
 	Tries       int           // default 12
-	Delay       time.Duration // after the first failed try, doubled for each further one; default 1 s
-	MaxDelay    time.Duration // default 15 min
+	Delay       time.Duration // after the first failed try, doubled for each further one up to 15 min; default 1 s
 
 	// Ending returns further statements for the transaction that ends tries, before the rows of
 	// the tasks are changed. They are executed even if the lease was lost meanwhile: their
-	// condition must be that chassi_tasks has a row with [Task.Fence]. It may be nil.
+	// condition must be that chassi_tasks has a row with [Task.Fence]. It may be nil, and is not
+	// called for a transactional queue.
 	Ending func([]Ended) []database.Statement
 }
 
 // Ended is the end of a try.
 type Ended struct {
-	*Task
+	Task
 
+	Began   time.Time
 	Outcome Outcome
 	Err     error
 	Took    time.Duration
@@ -107,6 +107,7 @@ const (
 	Retry
 	Dead
 	GivenBack // the node stops; the try is not counted
+	lost      // another node has the task
 )
 
 // queue is a Queue with its state. Its mutable fields belong to the conductor.
@@ -119,21 +120,18 @@ type queue struct {
 
 // run is a claimed task.
 type run struct {
-	task    *Task
-	queue   *queue
-	suspect bool
-	began   time.Time
-	session *session
-	cancel  context.CancelCauseFunc
+	Ended
+
+	suspicion int // how often it was lost as a suspect, and one for this try; 0 if it is none
+	queue     *queue
+	session   *session
+	cancel    context.CancelCauseFunc
+	failure   *chassi.Error // of the outcomes Retry and Dead
+	deleted   bool          // by its own transaction
 }
 
-// finished is a run whose function has returned.
-type finished struct {
-	*run
-	err     error
-	took    time.Duration
-	deleted bool // by its own transaction
-	drained bool
+func (r *run) fields() []any {
+	return []any{&r.ID, &r.Queue, &r.UID, &r.Key, &r.Try, &r.suspicion, &r.fence, (*Headers)(&r.Headers), &r.Body, (*Time)(&r.Created)}
 }
 
 // NewEngine returns an engine for the tables in db.
@@ -141,16 +139,11 @@ func NewEngine(db *database.DB, o Options) *Engine {
 	o.Lease = cmp.Or(o.Lease, 30*time.Second)
 	o.Poll = cmp.Or(o.Poll, time.Second)
 	o.Now = cmp.Or(o.Now, Now(db.Dialect()))
-	if o.Logger == nil {
-		o.Logger = slog.Default()
-	}
-	if o.DeadLettered == nil {
-		o.DeadLettered = func(string) {}
-	}
+	o.Logger = cmp.Or(o.Logger, slog.Default())
 	return &Engine{
-		db: db, o: o, isolation: o.Lease / 6, byName: make(map[string]*queue), running: make(map[int64]*run),
+		db: db, o: o, sql: newStatements(o.Now, db.Dialect(), o.Lease), isolation: o.Lease / 6, byName: make(map[string]*queue), running: make(map[int64]*run),
 		outages: outage.New(o.Logger, slog.LevelWarn, "tasks: the database cannot be used, trying again", "tasks: the database can be used again"),
-		wakeup:  make(chan struct{}, 1), sent: make(chan struct{}, 1), woken: 1, idle: make(chan struct{}), started: make(chan struct{}),
+		wakeup:  make(chan struct{}, 1), sent: make(chan struct{}, 1), woken: 1,
 	}
 }
 
@@ -162,8 +155,7 @@ func (e *Engine) Handle(q Queue) error {
 	case e.byName[q.Name] != nil:
 		return fmt.Errorf("task: two queues are called %q", q.Name)
 	}
-	q.Concurrency, q.Tries = cmp.Or(q.Concurrency, 16), cmp.Or(q.Tries, 12)
-	q.Delay, q.MaxDelay = cmp.Or(q.Delay, time.Second), cmp.Or(q.MaxDelay, 15*time.Minute)
+	q.Concurrency, q.Tries, q.Delay = cmp.Or(q.Concurrency, 16), cmp.Or(q.Tries, 12), cmp.Or(q.Delay, time.Second)
 	own := &queue{Queue: q, free: q.Concurrency}
 	e.queues, e.byName[q.Name] = append(e.queues, own), own
 	return nil
@@ -179,123 +171,123 @@ func (e *Engine) Now() string { return e.o.Now }
 // second. f must not block. OnWake must be called before Start.
 func (e *Engine) OnWake(f func()) { e.wakers = append(e.wakers, f) }
 
-// Name returns "tasks".
-func (*Engine) Name() string { return "tasks" }
-
-var errDatabase = chassi.NewError(chassi.Unavailable, "database_unavailable", "The database cannot be used")
-
-// Start creates the tables, and begins to run tasks.
+// Start creates the tables, and begins to run tasks. It may be called again, by each of those that
+// share the engine.
 func (e *Engine) Start(ctx context.Context) error {
-	e.sql = newStatementsAt(e.o.Now, e.db.Dialect(), e.o.Lease, len(e.queues))
-	err := Migrate(ctx, e.db)
-	if err == nil {
-		err = e.newSession(ctx)
+	e.lifecycle.Lock()
+	defer e.lifecycle.Unlock()
+	if e.stop != nil {
+		return nil
 	}
-	if database.IsUnavailable(err) {
-		return errDatabase.WithCause(err)
-	}
-	if err != nil {
+	if err := Migrate(ctx, e.db); err != nil {
 		return err
+	}
+	if err := e.newSession(ctx); err != nil {
+		return Unavailable(err)
 	}
 	ctx, e.stop = context.WithCancel(context.Background())
 	for _, loop := range []func(context.Context){e.conduct, e.maintain, e.listen, e.notify} {
 		e.loops.Go(func() { loop(ctx) })
 	}
-	close(e.started)
 	e.Wake()
 	return nil
 }
-
-// Started returns a channel that is closed when Start has succeeded. Until then only Handle,
-// OnWake, OnCommit and Stats may be called.
-func (e *Engine) Started() <-chan struct{} { return e.started }
 
 // Wake makes this node look for new work. See also [Engine.Notify].
 func (e *Engine) Wake() {
 	e.mu.Lock()
 	e.woken++
 	e.mu.Unlock()
-	e.signal()
+	Signal(e.wakeup)
 	for _, f := range e.wakers {
 		f()
 	}
 }
 
-func (e *Engine) signal() {
-	select {
-	case e.wakeup <- struct{}{}:
-	default:
-	}
-}
-
 // begin runs a claimed task in a goroutine.
-func (e *Engine) begin(s *session, q *queue, r *row) {
+func (e *Engine) begin(s *session, r *run) {
+	if r.queue = e.byName[r.Queue]; r.queue == nil {
+		return // of a queue of an earlier program
+	}
 	ctx, cancel := context.WithCancelCause(context.Background())
-	run := &run{task: &r.Task, queue: q, suspect: r.suspicion > 0, began: time.Now(), session: s, cancel: cancel}
+	r.session, r.Began, r.cancel = s, time.Now(), cancel
 	e.mu.Lock()
+	defer e.mu.Unlock()
 	if known := e.running[r.ID]; known != nil && known.session == s {
-		known.task.fence = r.fence // the server lost its last commits; the task runs already
-		e.mu.Unlock()
+		known.fence = r.fence // the server lost its last commits; the task runs already
 		cancel(nil)
 		return
 	}
-	e.running[r.ID] = run
-	q.free--
-	e.suspected = e.suspected || run.suspect
-	lost := e.session != s
-	e.mu.Unlock()
-	if lost {
+	e.running[r.ID] = r
+	r.queue.free--
+	e.suspected = e.suspected || r.suspicion > 0
+	if e.session != s {
 		cancel(ErrLeaseLost)
 	}
-	go e.run(ctx, run)
+	go e.run(ctx, r)
 }
 
 // run calls the function of the queue.
 func (e *Engine) run(ctx context.Context, r *run) {
-	f := finished{run: r}
+	r.Err = errExited
 	defer func() {
+		r.end(context.Cause(ctx))
 		r.cancel(nil)
-		f.took = time.Since(r.began)
+		r.Took = time.Since(r.Began)
 		e.mu.Lock()
-		e.finished = append(e.finished, f)
+		e.finished = append(e.finished, r)
+		if r.deleted {
+			e.keys = append(e.keys, Key{r.Queue, r.Key})
+		}
 		e.mu.Unlock()
-		e.signal()
+		Signal(e.wakeup)
 	}()
-	f.err = errExited
-	if r.queue.Transactional {
-		f.err = e.db.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
-			if n, err := tx.Exec(ctx, e.sql.done, r.task.ID, r.fence(), r.session.id); err != nil || n == 0 {
-				return errors.Join(err, unless(n == 1, ErrLeaseLost))
-			}
-			return call(context.WithValue(ctx, txKey{}, tx), r)
-		})
-		f.deleted = f.err == nil
-	} else {
-		f.err = call(ctx, r)
+	if !r.queue.Transactional {
+		r.Err = r.call(ctx)
+		return
 	}
-	f.drained = f.err != nil && errors.Is(context.Cause(ctx), ErrDrained)
+	r.Err = e.db.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
+		n, err := tx.Exec(ctx, e.sql.done, r.ID, r.fence, r.session.id)
+		switch {
+		case err != nil:
+			return err
+		case n == 0:
+			return ErrLeaseLost
+		}
+		return r.call(context.WithValue(ctx, txKey{}, tx))
+	})
+	r.deleted = r.Err == nil
 }
 
 var errExited = errors.New("task: the function ended its goroutine")
 
-func unless(ok bool, err error) error {
-	if ok {
-		return nil
-	}
-	return err
-}
-
-func (r *run) fence() int64 { return r.task.fence }
-
 // call calls the function and recovers its panic.
-func call(ctx context.Context, r *run) (err error) {
+func (r *run) call(ctx context.Context) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = chassi.Recovered(v)
 		}
 	}()
-	t := *r.task
+	t := r.Task
 	return r.queue.Run(ctx, &t)
+}
+
+// end sets the outcome. Cause is that of the end of the context, if it has ended.
+func (r *run) end(cause error) {
+	switch {
+	case r.Err == nil:
+		return
+	case errors.Is(r.Err, ErrLeaseLost):
+		r.Outcome = lost
+		return
+	case errors.Is(cause, ErrDrained):
+		r.Outcome = GivenBack
+		return
+	}
+	r.Outcome, r.failure = Retry, chassi.ErrorOf(r.Err)
+	if (transport.Queue{MaxAttempts: r.queue.Tries}).Classify(r.failure, r.Try) == transport.DeadLetter {
+		r.Outcome = Dead
+	}
 }
 
 type txKey struct{}
@@ -315,15 +307,21 @@ func Once(ctx context.Context, db *database.DB, transactional bool, run func(con
 }
 
 // Stop claims nothing more and waits for the tasks that run. When the time of ctx is almost over
-// it cancels them, and gives those that do not succeed back without counting the try.
+// it cancels them, and gives those that do not succeed back without counting the try. Only the
+// first call has an effect.
 func (e *Engine) Stop(ctx context.Context) error {
+	e.lifecycle.Lock()
+	defer e.lifecycle.Unlock()
+	if e.stop == nil {
+		return nil
+	}
 	e.mu.Lock()
 	e.draining = true
-	e.checkIdle()
 	e.mu.Unlock()
-	e.signal()
+	Signal(e.wakeup)
 	left := e.drain(ctx)
 	e.stop()
+	e.stop = nil
 	e.loops.Wait()
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), reserve)
 	defer cancel()
@@ -342,30 +340,31 @@ const reserve = time.Second
 
 // drain waits for the tasks that run. It returns how many are left.
 func (e *Engine) drain(ctx context.Context) (left int) {
-	canceling, returning := ctx, ctx
-	if deadline, ok := ctx.Deadline(); ok {
-		var cancel context.CancelFunc
-		before := min(reserve, time.Until(deadline)/2)
-		canceling, cancel = context.WithDeadline(ctx, deadline.Add(-before))
-		defer cancel()
-		returning, cancel = context.WithDeadline(ctx, deadline.Add(-before/2))
-		defer cancel()
+	ends, ok := ctx.Deadline()
+	if !ok {
+		ends = time.Now().Add(100 * 365 * 24 * time.Hour)
 	}
-	select {
-	case <-e.idle:
-		return 0
-	case <-canceling.Done():
+	before := min(reserve, time.Until(ends)/2)
+	if left = e.wait(ctx, ends.Add(-before)); left > 0 {
+		e.cancel(ErrDrained)
+		left = e.wait(ctx, ends.Add(-before/2))
 	}
-	e.mu.Lock()
-	for _, r := range e.running {
-		r.cancel(ErrDrained)
-	}
-	e.mu.Unlock()
-	select {
-	case <-e.idle:
-	case <-returning.Done():
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return len(e.running)
+	return left
 }
+
+// wait waits until nothing runs, at most until a time. It returns how many are left.
+func (e *Engine) wait(ctx context.Context, until time.Time) (left int) {
+	ctx, cancel := context.WithDeadline(ctx, until)
+	defer cancel()
+	for {
+		e.mu.Lock()
+		left = len(e.running)
+		e.mu.Unlock()
+		if left == 0 || !Sleep(ctx, waitPoll) {
+			return left
+		}
+	}
+}
+
+// waitPoll is the interval at which a stop looks whether something runs.
+const waitPoll = 5 * time.Millisecond

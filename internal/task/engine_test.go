@@ -281,8 +281,8 @@ func TestStatsWithAnUnknownState(t *testing.T) {
 	e := start(t, db, Options{})
 	_, err := db.Exec(t.Context(), "INSERT INTO chassi_tasks (queue, uid, headers, body, state) VALUES ('q', 'a', '{}', x'', 9), ('q', 'b', '{}', x'', 2)")
 	must(t, err)
-	if st := e.Stats(); st.Tasks["blocked"] != 1 {
-		t.Errorf("counted %v", st.Tasks)
+	if counts := e.Gauges()[0].Values(); counts["blocked"] != 1 {
+		t.Errorf("counted %v", counts)
 	}
 }
 
@@ -324,7 +324,7 @@ func TestLostLeaseIsLoggedOnce(t *testing.T) {
 	db := open(t, dbtest.SQLite(t))
 	e := NewEngine(db, Options{Logger: slog.New(slog.NewTextHandler(&out, nil))})
 	must(t, Migrate(t.Context(), db))
-	e.sql = newStatements(db.Dialect(), e.o.Lease, 0)
+	e.sql = newStatements(e.o.Now, db.Dialect(), e.o.Lease)
 	must(t, e.newSession(t.Context()))
 	e.session.renewed = time.Now().Add(-time.Hour)
 	must(t, db.Close())
@@ -506,6 +506,62 @@ func TestLostLeasesOfALiveProcess(t *testing.T) {
 		eventually(t, "the queue is empty", empty(t, db))
 		if n := count(t, db, "SELECT count(*) FROM chassi_dead"); n > 0 {
 			t.Errorf("%d dead letters", n)
+		}
+	})
+}
+
+// Neither a queue with one place nor a key waits for the next look at the tables.
+func TestNoWaitBetweenTasks(t *testing.T) {
+	t.Parallel()
+	dbtest.Engines(t, func(t *testing.T, url string) {
+		db := open(t, url)
+		e := start(t, db, Options{Poll: patience},
+			Queue{Name: "narrow", Concurrency: 1, Run: func(context.Context, *Task) error { return nil }},
+			Queue{Name: "ordered", Run: func(context.Context, *Task) error { return nil }})
+		var tasks []New
+		for i := range 5 {
+			tasks = append(tasks, New{Queue: "narrow", UID: strconv.Itoa(i)}, New{Queue: "ordered", UID: strconv.Itoa(i), Key: "a"})
+		}
+		add(t, db, e, tasks...)
+		eventually(t, "the queues are empty", empty(t, db))
+	})
+}
+
+// Nodes share the leases of a group evenly, whoever comes first, and the leases of a session that
+// has ended are free again.
+func TestShare(t *testing.T) {
+	t.Parallel()
+	dbtest.Engines(t, func(t *testing.T, url string) {
+		const n = 5
+		db := open(t, url)
+		first, second := start(t, db, Options{Poll: 10 * time.Millisecond}), start(t, open(t, url), Options{Poll: 10 * time.Millisecond})
+		share := func(e *Engine, want int) {
+			t.Helper()
+			owned, session, err := e.Share(t.Context(), "group", n)
+			must(t, err)
+			if len(owned) != want || count(t, db, "SELECT count(*) FROM chassi_leases WHERE name LIKE 'group/%' AND owner = $1", session) != want {
+				t.Errorf("%v are owned, want %d of them", owned, want)
+			}
+		}
+		share(first, n)
+		share(second, 0)
+		share(first, 3)
+		share(second, 2)
+		share(first, 3)
+		_, err := db.Exec(t.Context(), "UPDATE chassi_leases SET owner = 'ended' WHERE name IN ('group/0', 'group/4')")
+		must(t, err)
+		eventually(t, "the leases are free", func() bool { return count(t, db, "SELECT count(*) FROM chassi_leases WHERE owner = 'ended'") == 0 })
+		must(t, second.Stop(t.Context()))
+		share(first, n)
+		for range 2 {
+			for _, similar := range []string{"a_b", "axb", "AXB", "a_b-node"} {
+				if owned, _, err := first.Share(t.Context(), similar, 1); err != nil || len(owned) != 1 {
+					t.Errorf("%v of %s are owned, %v", owned, similar, err)
+				}
+			}
+		}
+		if got := count(t, db, "SELECT count(*) FROM chassi_leases WHERE name LIKE '%/0'"); got != 5 {
+			t.Errorf("%d leases have the number 0", got)
 		}
 	})
 }

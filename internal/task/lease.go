@@ -2,106 +2,52 @@ package task
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/chassi-go/chassi/database"
 )
 
-const holdLease = "INSERT INTO chassi_leases (name, owner) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING"
-
 // Share divides the leases of a group, which are called GROUP/0, GROUP/1 and so on up to n, among
 // the nodes that call Share, and returns the numbers of those that this node owns. It is called
 // periodically, between two pieces of work: then a node gives up those that are too many for it.
+// The name of a group has letters, digits, '-', '_' and '/'.
+//
 // A write on behalf of a lease must have the condition that chassi_leases has a row with its name
 // and the [Engine.Session] for which Share returned it, and lock that row FOR KEY SHARE before on
 // PostgreSQL. Leases are lost with the session.
 func (e *Engine) Share(ctx context.Context, group string, n int) (owned []int, session string, err error) {
 	session = e.Session()
-	member := group + "-node/"
-	owners := make(map[string]string)
+	names := make([]string, n)
+	for i := range names {
+		names[i] = fmt.Sprintf("('%s/%d')", group, i)
+	}
+	r := strings.NewReplacer(
+		"{leases}", "(VALUES "+strings.Join(names, ", ")+") AS lease", // its column is called column1
+		"{mine}", "owner = $1 AND "+begins(group+"/"),
+		"{fair}", fmt.Sprintf("(SELECT (%d + count(*) - 1) / count(*) FROM chassi_leases WHERE %s)", n, begins("member/"+group+"/")),
+		"{group}", group, "{begin}", fmt.Sprint(len(group)+2))
+	statement := func(sql string) database.Statement {
+		return database.Statement{SQL: r.Replace(r.Replace(sql)), Args: []any{session}}
+	}
+	owns := statement("SELECT CAST(substr(name, {begin}) AS INTEGER) FROM chassi_leases WHERE {mine} ORDER BY 1")
+	owns.Rows = Into(&owned, func(i *int) []any { return []any{i} })
 	err = e.db.BatchShared(ctx,
-		database.Statement{SQL: holdLease, Args: []any{member + session, session}},
-		database.Statement{
-			SQL:  "SELECT name, owner FROM chassi_leases WHERE name >= $1 AND name < $2",
-			Args: []any{group, group + "~"}, Rows: func(c database.Cursor) error {
-				clear(owners)
-				for c.Next() {
-					var name, owner string
-					if err := c.Scan(&name, &owner); err != nil {
-						return err
-					}
-					owners[name] = owner
-				}
-				return nil
-			},
-		})
-	if err != nil {
-		return nil, session, err
-	}
-	members, free := 0, []int(nil)
-	for name := range owners {
-		if strings.HasPrefix(name, member) {
-			members++
-		}
-	}
-	for i := range n {
-		switch owners[leaseName(group, i)] {
-		case session:
-			owned = append(owned, i)
-		case "":
-			free = append(free, i)
-		}
-	}
-	fair := (n + members - 1) / max(members, 1)
-	return e.balance(ctx, group, session, owned, free, fair)
+		statement("INSERT INTO chassi_leases (name, owner) VALUES ('member/{group}/' || $1, $1) ON CONFLICT (name) DO NOTHING"),
+		statement(`DELETE FROM chassi_leases WHERE name IN
+			(SELECT name FROM (SELECT name, row_number() OVER (ORDER BY name) AS place FROM chassi_leases WHERE {mine}) AS mine WHERE place > {fair})`),
+		statement(`INSERT INTO chassi_leases (name, owner)
+			SELECT name, $1 FROM (SELECT column1 AS name, row_number() OVER (ORDER BY column1) AS place FROM {leases}
+				WHERE column1 NOT IN (SELECT name FROM chassi_leases)) AS free
+			WHERE place <= {fair} - (SELECT count(*) FROM chassi_leases WHERE {mine})
+				AND EXISTS (SELECT 1 FROM chassi_leases WHERE name = 'node/' || $1)
+			ORDER BY name ON CONFLICT (name) DO NOTHING`),
+		owns)
+	return owned, session, err
 }
 
-// balance gives up leases or takes free ones, so that this node owns at most fair.
-func (e *Engine) balance(ctx context.Context, group, session string, owned, free []int, fair int) ([]int, string, error) {
-	var batch []database.Statement
-	for len(owned) > fair {
-		last := owned[len(owned)-1]
-		owned = owned[:len(owned)-1]
-		batch = append(batch, database.Statement{SQL: "DELETE FROM chassi_leases WHERE name = $1 AND owner = $2", Args: []any{leaseName(group, last), session}})
-	}
-	taken := make([]int64, len(free))
-	for i := range free {
-		if len(owned)+i >= fair {
-			break
-		}
-		batch = append(batch, database.Statement{SQL: holdLease, Args: []any{leaseName(group, free[i]), session}, Affected: &taken[i]})
-	}
-	if len(batch) > 0 {
-		if err := e.db.BatchShared(ctx, batch...); err != nil {
-			return nil, session, err
-		}
-	}
-	for i, n := range taken {
-		if n == 1 {
-			owned = append(owned, free[i])
-		}
-	}
-	slices.Sort(owned)
-	return owned, session, nil
-}
-
-func leaseName(group string, i int) string { return fmt.Sprint(group, "/", i) }
-
-// Hold takes or keeps a lease that only one node may have. It reports whether this node has it,
-// for the session that it returns; see [Engine.Share].
-func (e *Engine) Hold(ctx context.Context, name string) (held bool, session string, err error) {
-	session = e.Session()
-	var owner string
-	err = e.db.BatchShared(ctx, database.Statement{SQL: holdLease, Args: []any{name, session}}, database.Statement{
-		SQL: "SELECT owner FROM chassi_leases WHERE name = $1", Args: []any{name}, Rows: func(c database.Cursor) error {
-			if !c.Next() {
-				return errors.New("task: the lease is gone")
-			}
-			return c.Scan(&owner)
-		},
-	})
-	return owner == session, session, err
+// begins returns the condition that a name begins with a text; LIKE has wildcards and, on SQLite,
+// ignores case.
+func begins(text string) string {
+	return fmt.Sprintf("substr(name, 1, %d) = '%s'", len(text), text)
 }

@@ -19,10 +19,7 @@ const notifyPause = 20 * time.Millisecond
 // Notify wakes this node, and soon after the others that use the database.
 func (e *Engine) Notify() {
 	e.Wake()
-	select {
-	case e.sent <- struct{}{}:
-	default:
-	}
+	Signal(e.sent)
 }
 
 // OnCommit calls [Engine.Notify] after the commit of tx. If tx has no method OnCommit, as a
@@ -46,14 +43,8 @@ func (e *Engine) notify(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		_ = e.db.BatchShared(ctx, database.Statement{ // the others poll
-			SQL: "SELECT pg_notify($1, $2)", Args: []any{channel, e.Session()}, Rows: func(c database.Cursor) error {
-				for c.Next() {
-				}
-				return nil
-			},
-		})
-		e.pause(ctx, notifyPause)
+		_ = e.db.BatchShared(ctx, database.Statement{SQL: "SELECT pg_notify($1, $2)", Args: []any{channel, e.Session()}}) // the others poll
+		Sleep(ctx, notifyPause)
 	}
 }
 
@@ -69,6 +60,6 @@ func (e *Engine) listen(ctx context.Context) {
 			return
 		}
 		e.outages.Failed(err)
-		e.pause(ctx, e.o.Poll)
+		Sleep(ctx, e.o.Poll)
 	}
 }

@@ -14,11 +14,12 @@ var files embed.FS
 // versions is the table in which the applied migrations are recorded.
 const versions = "chassi_db_version"
 
-// Migrate creates or updates the tables, whose names begin with chassi_.
+// Migrate creates or updates the tables, whose names begin with chassi_. The error is
+// [chassi.Unavailable] while the database is.
 func Migrate(ctx context.Context, db *database.DB) error {
 	schema, err := fs.Sub(files, "schema")
 	if err == nil {
 		_, err = db.MigrateTable(ctx, versions, schema)
 	}
-	return err
+	return Unavailable(err)
 }

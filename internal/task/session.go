@@ -39,16 +39,13 @@ func (e *Engine) Session() string {
 	return e.session.id
 }
 
-// loseSession cancels everything that runs: others may run it by now. It returns whether the session
-// was not lost before.
-func (e *Engine) loseSession() (first bool) {
+// cancel cancels everything that runs.
+func (e *Engine) cancel(cause error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	first, e.session.lost = !e.session.lost, true
 	for _, r := range e.running {
-		r.cancel(ErrLeaseLost)
+		r.cancel(cause)
 	}
-	return first
 }
 
 // endSession gives back what still runs and ends the session.
@@ -58,32 +55,43 @@ func (e *Engine) endSession(ctx context.Context) error {
 		database.Statement{SQL: e.sql.freeLeases})
 }
 
-// maintain renews the session, makes tasks ready that are due, and takes over those of dead
-// nodes.
+// maintain looks for what time has changed.
 func (e *Engine) maintain(ctx context.Context) {
-	lastSweep := time.Time{}
-	next := e.o.Poll
-	for {
-		e.pause(ctx, min(next, e.o.Poll))
-		if ctx.Err() != nil {
-			return
-		}
-		err := e.renew(ctx)
-		if err == nil {
-			err = e.reap(ctx)
-		}
-		if err == nil {
-			next, err = e.promote(ctx)
-		}
-		if err == nil && time.Since(lastSweep) > e.o.Lease/3 {
-			lastSweep, err = time.Now(), e.sweep(ctx)
-		}
-		if err != nil && ctx.Err() == nil {
+	for next := e.o.Poll; Sleep(ctx, min(next, e.o.Poll)); e.Wake() {
+		var err error
+		if next, err = e.look(ctx); err != nil && ctx.Err() == nil {
 			e.outages.Failed(err)
 			next = e.o.Poll / 2
 		}
-		e.Wake()
 	}
+}
+
+// look renews the session, takes over the tasks of dead nodes, notices suspects, and makes tasks
+// ready that are due. It returns how long the next task waits.
+func (e *Engine) look(ctx context.Context) (next time.Duration, err error) {
+	if err := e.renew(ctx); err != nil {
+		return 0, err
+	}
+	var micro int64
+	var suspects, lost bool
+	if err := e.db.QueryRow(ctx, e.sql.look, e.queueNames()).Scan(&micro, &suspects, &lost); err != nil {
+		return 0, err
+	}
+	if lost {
+		err = e.takeOver(ctx)
+	}
+	if suspects {
+		e.mu.Lock()
+		e.suspected = true
+		e.mu.Unlock()
+	}
+	if err == nil && micro <= 0 {
+		err = e.db.BatchShared(ctx, database.Statement{SQL: e.sql.promote})
+	}
+	if err == nil && time.Since(e.swept) > e.o.Lease/3 {
+		e.swept, err = time.Now(), e.sweep(ctx)
+	}
+	return time.Duration(micro) * time.Microsecond, err
 }
 
 // renew renews the session at a third of the lease, and begins a new one if it is lost.
@@ -108,131 +116,46 @@ func (e *Engine) renew(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if e.loseSession() {
+	if !s.lost {
 		e.o.Logger.Error("tasks: this node lost its lease, its tasks are canceled", "renewed_before", time.Since(s.renewed).String())
 	}
+	e.mu.Lock()
+	e.session.lost = true
+	e.mu.Unlock()
+	e.cancel(ErrLeaseLost) // others may run them by now
 	return errors.Join(err, e.newSession(ctx))
-}
-
-// promote makes waiting tasks ready, and notices suspects. It returns how long the next task
-// waits.
-func (e *Engine) promote(ctx context.Context) (next time.Duration, err error) {
-	var micro int64
-	var suspects int
-	if err := e.db.QueryRow(ctx, e.sql.nextDue, e.queueNames()...).Scan(&micro, &suspects); err != nil {
-		return e.o.Poll, err
-	}
-	if suspects > 0 {
-		e.mu.Lock()
-		e.suspected = true
-		e.mu.Unlock()
-	}
-	if micro > 0 {
-		return time.Duration(min(micro, e.o.Poll.Microseconds())) * time.Microsecond, nil
-	}
-	if err := e.db.BatchShared(ctx, database.Statement{SQL: e.sql.promote}); err != nil {
-		return e.o.Poll, err
-	}
-	return 0, nil
-}
-
-// reap takes over the tasks of nodes that have not renewed their session.
-func (e *Engine) reap(ctx context.Context) error {
-	rows, err := e.db.Query(ctx, e.sql.expired)
-	if err != nil {
-		return err
-	}
-	expired := make(map[string]bool)
-	for rows.Next() {
-		var id string
-		var grace bool
-		if err := rows.Scan(&id, &grace); err != nil {
-			return errors.Join(err, rows.Close())
-		}
-		expired[id] = grace
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-		return err
-	}
-	var batch []database.Statement
-	for id, grace := range expired {
-		sql := e.sql.grace
-		if grace {
-			sql = e.sql.evict
-		}
-		batch = append(batch, database.Statement{SQL: sql, Args: []any{id}})
-	}
-	if len(batch) > 0 {
-		if err := e.db.BatchShared(ctx, append(batch, database.Statement{SQL: e.sql.freeLeases})...); err != nil {
-			return err
-		}
-	}
-	return e.adopt(ctx)
 }
 
 // maxLost is how often a suspect loses its lease before it is poison.
 const maxLost = 3
 
-var errPoison = errors.New("the task has lost its lease three times while it ran alone; it probably ends the process")
+const poisonError = "the task has lost its lease three times while it ran alone; it probably ends the process"
 
-// orphan is a running task whose node has no session.
-type orphan struct {
-	Key
-
-	id, fence int64
-	lost      int
-	owner     string
-}
-
-// adopt makes suspects of the tasks of nodes that have no session, or dead letters of those that
-// are poison.
-func (e *Engine) adopt(ctx context.Context) error {
-	rows, err := e.db.Query(ctx, e.sql.orphans)
+// takeOver ends the sessions of nodes that have not renewed them, and makes suspects of the tasks
+// of nodes that have none, or dead letters of those that are poison.
+func (e *Engine) takeOver(ctx context.Context) error {
+	var dead []keyed
+	err := e.db.BatchShared(ctx,
+		database.Statement{SQL: e.sql.evict}, database.Statement{SQL: e.sql.grace}, database.Statement{SQL: e.sql.freeLeases},
+		database.Statement{SQL: e.sql.buryPoison, Args: []any{poisonError}},
+		database.Statement{SQL: e.sql.buried, Rows: Into(&dead, (*keyed).fields)},
+		database.Statement{SQL: e.sql.takeOver})
 	if err != nil {
 		return err
 	}
-	var batch []database.Statement
-	var keys []Key
-	for rows.Next() {
-		var o orphan
-		if err := rows.Scan(&o.id, &o.Queue, &o.Key.Key, &o.lost, &o.fence, &o.owner); err != nil {
-			return errors.Join(err, rows.Close())
-		}
-		id := []any{o.id, o.fence, o.owner}
-		if o.lost < maxLost {
-			batch = append(batch, database.Statement{SQL: e.sql.takeOver, Args: id})
-			continue
-		}
-		batch = append(batch, database.Statement{SQL: e.sql.bury, Args: append(id, "aborted", "poison", errPoison.Error())},
-			database.Statement{SQL: e.sql.done, Args: id})
-		keys = append(keys, o.Key)
-		e.o.Logger.Error("tasks: a dead letter", "queue", o.Queue, "id", o.id, "error", errPoison.Error())
-		e.o.DeadLettered(o.Queue)
+	for _, p := range dead {
+		e.o.Logger.Error("tasks: a dead letter", "queue", p.Queue, "id", p.id, "error", poisonError)
 	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil || len(batch) == 0 {
-		return err
-	}
-	if err := e.db.BatchShared(ctx, batch...); err != nil {
-		return err
-	}
-	return e.Advance(ctx, keys...)
+	e.o.Observe.Count("dead_letter", len(dead))
+	return e.Advance(ctx, keysOf(dead)...)
 }
 
 // sweep advances keys that a crash has left without a task that may begin.
 func (e *Engine) sweep(ctx context.Context) error {
-	rows, err := e.db.Query(ctx, e.sql.sweep)
+	keys, err := Select(ctx, e.db, (*Key).Fields, `SELECT queue, key FROM
+		(SELECT queue, key, min(id) AS first FROM chassi_tasks WHERE key <> '' GROUP BY queue, key HAVING min(state) = 2 AND max(state) = 2) AS k
+		WHERE NOT EXISTS (SELECT 1 FROM chassi_dead AS d WHERE d.queue = k.queue AND d.key = k.key AND d.hold AND d.id < k.first) LIMIT 1000`)
 	if err != nil {
-		return err
-	}
-	var keys []Key
-	for rows.Next() {
-		var k Key
-		if err := rows.Scan(&k.Queue, &k.Key); err != nil {
-			return errors.Join(err, rows.Close())
-		}
-		keys = append(keys, k)
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 		return err
 	}
 	return e.Advance(ctx, keys...)

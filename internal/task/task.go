@@ -23,11 +23,11 @@ package task
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
+	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/database"
 	"github.com/chassi-go/chassi/transport"
 )
@@ -79,29 +79,20 @@ const insert = `INSERT INTO chassi_tasks (queue, uid, unique_key, key, hold, sta
 	ON CONFLICT (queue, unique_key) WHERE unique_key IS NOT NULL DO NOTHING`
 
 // Insert inserts a task in the transaction tx. It returns false if a task with the same Unique
-// is waiting or running. It wakes nobody: call [Engine.Wake] after the commit.
+// is waiting or running. It wakes nobody: call [Engine.OnCommit], or [Engine.Wake] after the
+// commit.
 func Insert(ctx context.Context, tx Execer, n New) (inserted bool, err error) {
-	st, err := n.statement()
-	if err != nil {
-		return false, err
-	}
-	result, err := tx.ExecContext(ctx, st.SQL, st.Args...)
-	if err != nil {
-		return false, fmt.Errorf("task: insert into %s: %w", n.Queue, err)
-	}
-	count, err := result.RowsAffected()
-	return count == 1, err
-}
-
-// statement returns the statement that inserts the task.
-func (n New) statement() (database.Statement, error) {
 	switch {
 	case n.UID == "":
-		return database.Statement{}, errors.New("task: a task needs a UID")
+		return false, errors.New("task: a task needs a UID")
 	case len(n.Body) > MaxBody:
-		return database.Statement{}, transport.ErrBodyTooLarge.WithCause(fmt.Errorf("a body of %d bytes, more than %d", len(n.Body), MaxBody))
+		return false, transport.ErrBodyTooLarge.WithCause(fmt.Errorf("a body of %d bytes, more than %d", len(n.Body), MaxBody))
 	case n.Due.Year() > 9999: // it may have no number of microseconds
-		return database.Statement{}, fmt.Errorf("task: due in the year %d: want one before 10000", n.Due.Year())
+		return false, fmt.Errorf("task: due in the year %d: want one before 10000", n.Due.Year())
+	}
+	headers, err := EncodeHeaders(n.Headers)
+	if err != nil {
+		return false, err
 	}
 	state, due := ready, int64(0)
 	switch {
@@ -115,31 +106,12 @@ func (n New) statement() (database.Statement, error) {
 	if body == nil {
 		body = []byte{}
 	}
-	headers, err := EncodeHeaders(n.Headers)
-	return database.Statement{SQL: insert, Args: []any{n.Queue, n.UID, unique, n.Key, n.Hold, state, due, headers, body}}, err
-}
-
-// EncodeHeaders returns headers as they are stored.
-func EncodeHeaders(pairs transport.Pairs) (string, error) {
-	m := make(map[string]string, len(pairs))
-	for _, p := range pairs {
-		if err := transport.CheckPair(p.Key, p.Value); err != nil {
-			return "", fmt.Errorf("task: %w", err)
-		}
-		m[p.Key] = p.Value
+	result, err := tx.ExecContext(ctx, insert, n.Queue, n.UID, unique, n.Key, n.Hold, state, due, headers, body)
+	if err != nil {
+		return false, fmt.Errorf("task: insert into %s: %w", n.Queue, err)
 	}
-	text, err := json.Marshal(m)
-	return string(text), err
-}
-
-// DecodeHeaders is the inverse of [EncodeHeaders]. It ignores what is malformed.
-func DecodeHeaders(text string) (pairs transport.Pairs) {
-	var m map[string]string
-	_ = json.Unmarshal([]byte(text), &m) // what another version wrote must not stop the task
-	for key, value := range m {
-		pairs.Set(key, value)
-	}
-	return pairs
+	count, err := result.RowsAffected()
+	return count == 1, err
 }
 
 // Now returns the SQL expression for the time of the database, in microseconds since the epoch.
@@ -148,4 +120,44 @@ func Now(d database.Dialect) string {
 		return "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
 	}
 	return "CAST(unixepoch('subsec') * 1000000 AS INTEGER)"
+}
+
+// Sleep waits for d. It returns false if ctx has ended.
+func Sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// Signal sends to c, whose buffer has one place, unless the last signal was not received yet.
+func Signal(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// Observer counts events by their names. It may be nil.
+type Observer func(event string)
+
+// Count counts n events.
+func (o Observer) Count(event string, n int) {
+	for i := 0; o != nil && i < n; i++ {
+		o(event)
+	}
+}
+
+var errDatabase = chassi.NewError(chassi.Unavailable, "database_unavailable", "The database cannot be used")
+
+// Unavailable returns err, as a [chassi.Unavailable] error while the database is unavailable.
+func Unavailable(err error) error {
+	if database.IsUnavailable(err) {
+		return errDatabase.WithCause(err)
+	}
+	return err
 }

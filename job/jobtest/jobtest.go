@@ -44,13 +44,11 @@ func Start(t testing.TB, db *database.DB, now time.Time, jobs ...job.Definition)
 	j.exec("INSERT INTO jobtest_clock VALUES ($1)", now.UnixMicro())
 	around := []chassi.Middleware{middleware.Recover(), middleware.Timeout(patience), middleware.Validation()}
 	j.must(j.server.Add(around, jobs...))
-	j.must(j.engine.Start(t.Context()))
 	j.must(j.server.Start(t.Context()))
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		j.must(j.server.Stop(ctx))
-		j.must(j.engine.Stop(ctx))
 	})
 	return j
 }

@@ -12,7 +12,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/chassi-go/chassi"
@@ -60,7 +59,7 @@ func Add(app *standard.App, db *database.DB, c Config, backends ...Backend) *Eve
 			o.Backend = backend
 		}
 		server := event.NewServer(db, o, middleware...)
-		return server, errors.Join(server.Publishes(e.topics...), server.Add(e.subs...), register(app, server))
+		return server, errors.Join(server.Publishes(e.topics...), server.Add(e.subs...), tasks.Register(app, server.Gauges()))
 	}})
 	return e
 }
@@ -83,37 +82,15 @@ func (e *Events) Subscribe(subscriptions ...*event.Subscription) {
 
 // find returns the function that opens the backend, or nil for sql.
 func find(name string, backends []Backend) (func(*standard.App) (event.Backend, error), error) {
+	names := []string{"sql"}
+	for _, b := range backends {
+		if b.Name == name {
+			return b.Open, nil
+		}
+		names = append(names, b.Name)
+	}
 	if name == "" || name == "sql" {
 		return nil, nil //nolint:nilnil // sql needs none
 	}
-	i := slices.IndexFunc(backends, func(b Backend) bool { return b.Name == name })
-	if i < 0 {
-		names := []string{"sql"}
-		for _, b := range backends {
-			names = append(names, b.Name)
-		}
-		return nil, fmt.Errorf("events.backend: %q: want one of %s", name, strings.Join(names, ", "))
-	}
-	return backends[i].Open, nil
-}
-
-// register registers the metrics.
-func register(app *standard.App, server *event.Server) error {
-	gauge := func(name, help, label string, values func(event.Stats) map[string]float64) error {
-		return app.Telemetry.RegisterGauges(name, help, label, func() map[string]float64 { return values(server.Stats()) })
-	}
-	return errors.Join(
-		tasks.Register(app, server.Engine()),
-		gauge("events_unrelayed_seconds", "Age of the oldest event that was not relayed: ready, or held by a running transaction.", "of",
-			func(s event.Stats) map[string]float64 {
-				return map[string]float64{"ready": s.OldestReady.Seconds(), "held": s.OldestHeld.Seconds()}
-			}),
-		gauge("subscription_unserved_seconds", "Time since a program last served a subscription.", "subscription", func(s event.Stats) map[string]float64 {
-			values := make(map[string]float64, len(s.Unserved))
-			for name, d := range s.Unserved {
-				values[name] = d.Seconds()
-			}
-			return values
-		}),
-	)
+	return nil, fmt.Errorf("events.backend: %q: want one of %s", name, strings.Join(names, ", "))
 }

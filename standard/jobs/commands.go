@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -86,9 +85,6 @@ func list[C any](ctx context.Context, i *standard.Invocation[C], db *database.DB
 
 func dash(text string) string { return cmp.Or(text, "-") }
 
-// maxCell is the maximum number of characters of an error in a list.
-const maxCell = 80
-
 func history[C any](ctx context.Context, i *standard.Invocation[C], db *database.DB) error {
 	records, err := job.History(ctx, db, i.Args[0])
 	if err != nil {
@@ -97,11 +93,7 @@ func history[C any](ctx context.Context, i *standard.Invocation[C], db *database
 	w := tabwriter.NewWriter(i.Out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "RUN\tENDED\tTOOK\tOUTCOME\tERROR")
 	for _, r := range records {
-		text := []rune(strings.Join(strings.Fields(r.Error), " "))
-		if len(text) > maxCell {
-			text = append(text[:maxCell-1], '…')
-		}
-		fmt.Fprintf(w, "%s\t%s\t%v\t%s\t%s\n", r.ID, r.Ended.Format(time.RFC3339), r.Ended.Sub(r.Started).Round(time.Millisecond), r.Outcome, string(text))
+		fmt.Fprintf(w, "%s\t%s\t%v\t%s\t%s\n", r.ID, r.Ended.Format(time.RFC3339), r.Ended.Sub(r.Started).Round(time.Millisecond), r.Outcome, tasks.Cell(r.Error))
 	}
 	return w.Flush() //nolint:wrapcheck // stdout's
 }

@@ -26,7 +26,7 @@ func Add(app *standard.App, db *database.DB, jobs ...job.Definition) {
 		server := job.NewServer(db, job.Options{Logger: app.Logger, Engine: shared(app, db), Outgoing: app.Outgoing, Observe: count})
 		var err error
 		if app.Transport("events") == nil { // otherwise they are registered
-			err = tasks.Register(app, server.Engine())
+			err = tasks.Register(app, server.Engine().Gauges())
 		}
 		return server, errors.Join(err,
 			server.Add(middleware, jobs...),

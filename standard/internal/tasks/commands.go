@@ -98,8 +98,17 @@ func selection(arg string) (s task.Selection, err error) {
 	return s, nil
 }
 
-// maxCell is the maximum length of an error in a list.
+// maxCell is the maximum number of characters of an error in a list.
 const maxCell = 80
+
+// Cell returns a text in one line of bounded length.
+func Cell(text string) string {
+	line := []rune(strings.Join(strings.Fields(text), " "))
+	if len(line) > maxCell {
+		line = append(line[:maxCell-1], '…')
+	}
+	return string(line)
+}
 
 func list[C any](ctx context.Context, i *standard.Invocation[C], db *database.DB) error {
 	var s task.Selection
@@ -114,11 +123,7 @@ func list[C any](ctx context.Context, i *standard.Invocation[C], db *database.DB
 			return err
 		}
 		for _, d := range letters {
-			text := d.Error
-			if len(text) > maxCell {
-				text = strings.ToValidUTF8(text[:maxCell], "") + "…"
-			}
-			fmt.Fprintf(w, "%d\t%s\t%s\t%d\t%s\t%s\t%s\n", d.ID, d.Queue, strconv.Quote(d.Key), d.Tries, d.Died.Format(time.RFC3339), d.Reason, text)
+			fmt.Fprintf(w, "%d\t%s\t%s\t%d\t%s\t%s\t%s\n", d.ID, d.Queue, strconv.Quote(d.Key), d.Tries, d.Died.Format(time.RFC3339), d.Reason, Cell(d.Error))
 		}
 		if len(letters) == 0 {
 			return w.Flush()

@@ -1,0 +1,64 @@
+package task
+
+import (
+	"context"
+
+	"github.com/chassi-go/chassi/database"
+)
+
+// Key is a key of a queue, whose tasks run one after the other.
+type Key struct{ Queue, Key string }
+
+// Fields are the columns queue and key, see [Into].
+func (k *Key) Fields() []any { return []any{&k.Queue, &k.Key} }
+
+// keyed is a task or a dead letter, with the key that its end may advance.
+type keyed struct {
+	Key
+
+	id int64
+}
+
+func (k *keyed) fields() []any { return []any{&k.id, &k.Queue, &k.Key.Key} }
+
+func keysOf(list []keyed) []Key {
+	keys := make([]Key, len(list))
+	for i, k := range list {
+		keys[i] = k.Key
+	}
+	return keys
+}
+
+// Advance makes the first task of each key ready, unless another one of the key is being worked
+// on or a dead letter holds it. It must be called after the commit of a transaction that inserts
+// tasks with keys, deletes them, or discards dead letters: whoever comes last sees what all have
+// done. A call that a crash prevents is made up for by the maintenance of any node.
+func Advance(ctx context.Context, db *database.DB, keys ...Key) error {
+	return db.BatchShared(ctx, advance(keys)...)
+}
+
+// Advance is the function [Advance], and wakes this node.
+func (e *Engine) Advance(ctx context.Context, keys ...Key) error {
+	err := Advance(ctx, e.db, keys...)
+	if err == nil && len(keys) > 0 {
+		e.Wake()
+	}
+	return err
+}
+
+// advance returns the statements of [Advance].
+func advance(keys []Key) (batch []database.Statement) {
+	seen := make(map[Key]bool, len(keys))
+	for _, k := range keys {
+		if k.Key != "" && !seen[k] {
+			seen[k] = true
+			batch = append(batch, database.Statement{SQL: advanceKey, Args: []any{k.Queue, k.Key}})
+		}
+	}
+	return batch
+}
+
+const advanceKey = `UPDATE chassi_tasks SET state = 0
+	WHERE id = (SELECT min(id) FROM chassi_tasks WHERE queue = $1 AND key = $2 AND key <> '' AND state = 2) AND state = 2
+	AND NOT EXISTS (SELECT 1 FROM chassi_tasks AS other WHERE other.queue = $1 AND other.key = $2 AND other.key <> '' AND other.state IN (0, 1, 3, 4))
+	AND NOT EXISTS (SELECT 1 FROM chassi_dead AS d WHERE d.queue = $1 AND d.key = $2 AND d.hold AND d.id < chassi_tasks.id)`
