@@ -750,7 +750,7 @@ func TestPanicsAndFailures(t *testing.T) {
 // poisonURL is the variable with the database of a process that a job ends.
 const poisonURL = "CHASSI_TEST_POISON"
 
-// A job that ends its process becomes a dead letter after four processes; its neighbors run.
+// A job that ends its process becomes a dead letter after five processes; its neighbors run.
 func TestPoison(t *testing.T) {
 	t.Parallel()
 	o := task.Options{Lease: 1500 * time.Millisecond, Poll: 20 * time.Millisecond}
@@ -765,7 +765,7 @@ func TestPoison(t *testing.T) {
 		idle.stop(patience)
 		id, err := RunNow(t.Context(), db, "poison", "{}")
 		must(t, err)
-		for range 4 { // beside others, and then three times alone
+		for range 5 { // twice beside others, and then three times alone
 			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestPoison$")
 			cmd.Env = append(os.Environ(), poisonURL+"="+url)
 			var exit *exec.ExitError

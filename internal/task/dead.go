@@ -15,7 +15,7 @@ type DeadLetter struct {
 	Key          string
 	Hold         bool // whether later tasks of the key wait for it
 	Tries        int
-	Lost         int    // how often its lease was lost while it ran alone
+	Lost         int    // how often in succession its lease was lost, if that is the reason
 	Code, Reason string // of its last error
 	Error        string
 	Created      time.Time

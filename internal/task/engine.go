@@ -122,16 +122,16 @@ type queue struct {
 type run struct {
 	Ended
 
-	suspicion int // how often it was lost as a suspect, and one for this try; 0 if it is none
-	queue     *queue
-	session   *session
-	cancel    context.CancelCauseFunc
-	failure   *chassi.Error // of the outcomes Retry and Dead
-	deleted   bool          // by its own transaction
+	losses  int // how often in succession its lease was lost
+	queue   *queue
+	session *session
+	cancel  context.CancelCauseFunc
+	failure *chassi.Error // of the outcomes Retry and Dead
+	deleted bool          // by its own transaction
 }
 
 func (r *run) fields() []any {
-	return []any{&r.ID, &r.Queue, &r.UID, &r.Key, &r.Try, &r.suspicion, &r.fence, (*Headers)(&r.Headers), &r.Body, (*Time)(&r.Created)}
+	return []any{&r.ID, &r.Queue, &r.UID, &r.Key, &r.Try, &r.losses, &r.fence, (*Headers)(&r.Headers), &r.Body, (*Time)(&r.Created)}
 }
 
 // NewEngine returns an engine for the tables in db.
@@ -220,7 +220,7 @@ func (e *Engine) begin(s *session, r *run) {
 	}
 	e.running[r.ID] = r
 	r.queue.free--
-	e.suspected = e.suspected || r.suspicion > 0
+	e.suspected = e.suspected || r.losses > 1
 	if e.session != s {
 		cancel(ErrLeaseLost)
 	}

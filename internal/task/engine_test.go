@@ -406,12 +406,49 @@ func TestLostLease(t *testing.T) {
 		e := start(t, db, o, Queue{Name: "q", Run: func(_ context.Context, task *Task) error { s.add(task.UID); return nil }})
 		add(t, db, e, New{Queue: "q", UID: "neighbor"})
 		eventually(t, "the poison is a dead letter", func() bool {
-			return count(t, db, "SELECT count(*) FROM chassi_dead WHERE reason = 'poison' AND lost = 3") == 1
+			return count(t, db, "SELECT count(*) FROM chassi_dead WHERE reason = 'poison' AND lost = 5") == 1
 		})
 		eventually(t, "the queue is empty", empty(t, db))
 		if len(s.order) != 1 || s.order[0] != "neighbor" {
 			t.Errorf("%v ran", s.order)
 		}
+	})
+}
+
+// Tasks whose node ended once run again beside each other, and beside others.
+func TestOneLossDelaysNothing(t *testing.T) {
+	t.Parallel()
+	dbtest.Engines(t, func(t *testing.T, url string) {
+		const tasks = 10
+		db := open(t, url)
+		o := Options{Lease: 300 * time.Millisecond, Poll: 10 * time.Millisecond}
+		began, release := make(chan struct{}, tasks), make(chan struct{})
+		defer close(release)
+		lost := start(t, open(t, url), o, Queue{Name: "q", Run: func(context.Context, *Task) error {
+			began <- struct{}{}
+			<-release
+			return nil
+		}})
+		for i := range tasks {
+			add(t, db, lost, New{Queue: "q", UID: strconv.Itoa(i)})
+		}
+		for range tasks {
+			<-began
+		}
+		lost.kill()
+		var running sync.WaitGroup
+		running.Add(tasks + 1)
+		e := NewEngine(db, Options{Logger: quiet, Lease: o.Lease, Poll: o.Poll})
+		e.isolation = time.Hour
+		must(t, e.Handle(Queue{Name: "q", Run: func(context.Context, *Task) error {
+			running.Done()
+			running.Wait()
+			return nil
+		}}))
+		must(t, e.Start(t.Context()))
+		defer e.kill()
+		add(t, db, e, New{Queue: "q", UID: "new"})
+		eventually(t, "all tasks run at the same time", empty(t, db))
 	})
 }
 
@@ -470,8 +507,8 @@ func TestPoisonAndItsNeighbors(t *testing.T) {
 			})
 			if isEmpty {
 				must(t, e.Stop(t.Context()))
-				if want := int(poisons.Load()) * (1 + maxLost); deaths != want {
-					t.Errorf("%d deaths by %d poisonous tasks, want %d", deaths, poisons.Load(), want)
+				if most := int(poisons.Load()) * (1 + maxLost); deaths > most {
+					t.Errorf("%d deaths by %d poisonous tasks, want at most %d", deaths, poisons.Load(), most)
 				}
 				break
 			}

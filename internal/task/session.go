@@ -126,8 +126,9 @@ func (e *Engine) renew(ctx context.Context) error {
 	return errors.Join(err, e.newSession(ctx))
 }
 
-// maxLost is how often a suspect loses its lease before it is poison.
-const maxLost = 3
+// maxLost is how often in succession a task may lose its lease: once among others, once again
+// beside them, and twice alone.
+const maxLost = 4
 
 const poisonError = "the task has lost its lease three times while it ran alone; it probably ends the process"
 

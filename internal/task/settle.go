@@ -32,7 +32,7 @@ func (e *Engine) settle(ended []*run) (batch []database.Statement) {
 		if r.deleted {
 			continue
 		}
-		if r.suspicion > 0 { // also if another node has it by now, because this process has not ended
+		if r.losses > 0 || r.Outcome == lost { // this process has not ended
 			batch = append(batch, database.Statement{SQL: e.sql.acquit, Args: []any{r.ID}})
 		}
 		if r.queue.Ending != nil && r.Outcome != lost {

@@ -41,20 +41,20 @@ func newStatements(now string, d database.Dialect, lease time.Duration) statemen
 	// A node that has lost its lease and does not know it yet would lose the task at once.
 	claim := `WITH next AS MATERIALIZED (SELECT id FROM chassi_tasks WHERE %s
 			AND EXISTS (SELECT 1 FROM chassi_leases WHERE name = 'node/' || $1) ORDER BY %s LIMIT %s{skip})
-		UPDATE chassi_tasks SET state = 3, owner = $1, fence = fence + 1, tries = tries + 1, lost = lost + %d WHERE id IN (SELECT id FROM next)
+		UPDATE chassi_tasks SET state = 3, owner = $1, fence = fence + 1, tries = tries + 1 WHERE id IN (SELECT id FROM next)
 		RETURNING {columns}`
 	bury := `INSERT INTO chassi_dead (id, queue, uid, key, hold, tries, lost, headers, body, code, reason, error, created_at, died_at)
 		SELECT id, queue, uid, key, hold, tries, %s, headers, body, %s, created_at, {now} FROM chassi_tasks WHERE `
 	// The suspect that was lost least often is the first, so that those that only ran beside the
-	// cause are handled soon. A try of a suspect counts as lost until it returns.
+	// cause are handled soon.
 	return statements{
-		claim:        f(fmt.Sprintf(claim, "queue = $2 AND state = 0", "id", "$3", 0)),
-		claimSuspect: f(fmt.Sprintf(claim, "state = 4 AND "+In(d, "queue", "$2"), "lost, id", "1", 1)),
+		claim:        f(fmt.Sprintf(claim, "queue = $2 AND state = 0", "id", "$3")),
+		claimSuspect: f(fmt.Sprintf(claim, "state = 4 AND "+In(d, "queue", "$2"), "lost, id", "1")),
 		owned:        f(`SELECT {columns} FROM chassi_tasks WHERE state = 3 AND owner = $1`),
 		done:         f(`DELETE FROM chassi_tasks WHERE {mine}`),
 		doneAll:      f("DELETE FROM chassi_tasks WHERE " + In(d, "id", "$1") + " AND " + In(d, "id || '/' || fence || '/' || owner", "$2")),
 		giveBack:     f(`UPDATE chassi_tasks SET state = 0, owner = '', fence = fence + 1, tries = tries - 1 WHERE {mine}`),
-		acquit:       f(`UPDATE chassi_tasks SET lost = 0 WHERE id = $1`),
+		acquit:       f(`UPDATE chassi_tasks SET lost = 0, state = CASE WHEN state = 4 THEN 0 ELSE state END WHERE id = $1`),
 		retry:        f(`UPDATE chassi_tasks SET state = 1, owner = '', due_at = {now} + $4, last_error = $5 WHERE {mine}`),
 		bury:         f(fmt.Sprintf(bury, "0", "$4, $5, $6") + "{mine}"),
 		look: f(`SELECT (SELECT coalesce(min(due_at), 9000000000000000) FROM chassi_tasks WHERE state = 1) - {now},
@@ -68,11 +68,11 @@ func newStatements(now string, d database.Dialect, lease time.Duration) statemen
 		evict:      f(`DELETE FROM chassi_leases WHERE {node} AND grace AND {expired}`),
 		grace:      f(`UPDATE chassi_leases SET grace = TRUE, until = {now} + {grace} WHERE {node} AND NOT grace AND {expired}`),
 		freeLeases: f(`DELETE FROM chassi_leases WHERE {free}`),
-		buryPoison: f(fmt.Sprintf(bury, "lost", "'aborted', 'poison', $1") + "{orphan} AND lost >= {maxLost}{skip}"),
+		buryPoison: f(fmt.Sprintf(bury, "lost + 1", "'aborted', 'poison', $1") + "{orphan} AND lost >= {maxLost}{skip}"),
 		// Only what was buried: another task may have become an orphan since.
 		buried: f(`DELETE FROM chassi_tasks WHERE {orphan} AND lost >= {maxLost} AND EXISTS (SELECT 1 FROM chassi_dead AS d WHERE d.id = chassi_tasks.id)
 			RETURNING id, queue, key`),
-		takeOver: f(`UPDATE chassi_tasks SET state = 4, owner = '', fence = fence + 1 WHERE {orphan} AND lost < {maxLost}`),
+		takeOver: f(`UPDATE chassi_tasks SET state = CASE WHEN lost = 0 THEN 0 ELSE 4 END, lost = lost + 1, owner = '', fence = fence + 1 WHERE {orphan} AND lost < {maxLost}`),
 		giveAll:  f(`UPDATE chassi_tasks SET state = 0, lost = 0, owner = '', fence = fence + 1, tries = tries - 1 WHERE state = 3 AND owner = $1`),
 	}
 }

@@ -11,10 +11,10 @@
 // A failed task runs again after a delay that doubles, unless its error is permanent, and
 // becomes a dead letter after [Queue].Tries.
 //
-// A task that runs when a node loses its lease is a suspect: it may have ended the process. A
-// suspect runs alone in its process, for at most a sixth of the lease; then other tasks begin
-// beside it. A suspect whose lease is lost three times is a dead letter. If it returns, even with
-// an error, it is no longer a suspect.
+// A task that runs when a node loses its lease runs again. If its lease is lost then too, it is a
+// suspect: it may have ended both processes. A suspect runs alone in its process, for at most a
+// sixth of the lease; then other tasks begin beside it. A suspect whose lease is lost three times
+// is a dead letter. If it returns, even with an error, it is no longer a suspect.
 //
 // Tasks of one key run one after the other in the order of their ids; a failing one blocks its
 // key only. Times are those of the database's clock.
@@ -71,7 +71,7 @@ const (
 	ready   = 0
 	waiting = 1 // until due_at
 	blocked = 2 // by an earlier task of its key
-	// 3 is running, 4 ready after a lost lease, as a suspect.
+	// 3 is running, 4 ready as a suspect.
 )
 
 const insert = `INSERT INTO chassi_tasks (queue, uid, unique_key, key, hold, state, due_at, headers, body)
