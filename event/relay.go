@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -43,7 +45,8 @@ func newStatements(d database.Dialect) statements {
 	const mine = "relayed_at IS NULL AND EXISTS (SELECT 1 FROM chassi_leases AS l WHERE l.name = 'relay/' || o.shard AND l.owner = $1)"
 	const ordered = "s.ordered AND o.key <> ''"
 	as := " AS o "
-	oldest := " FROM chassi_outbox WHERE relayed_at IS NULL AND " + task.In(d, "shard", "$1") + " AND " + strict + " ORDER BY xid, id LIMIT "
+	waiting := " FROM chassi_outbox WHERE relayed_at IS NULL AND " + task.In(d, "shard", "$1") + " AND " + strict
+	const oldest = " ORDER BY xid, id LIMIT "
 	age := func(label, condition string) string {
 		return `SELECT '` + label + `', coalesce(` + now + ` - min(created_at), 0) / 1000000.0 FROM chassi_outbox WHERE relayed_at IS NULL AND ` + condition
 	}
@@ -51,8 +54,8 @@ func newStatements(d database.Dialect) statements {
 		register: `INSERT INTO chassi_subscriptions (name, topic, ordered, hold, seen_at) VALUES ($1, $2, $3, $4, ` + now + `)
 			ON CONFLICT (name) DO UPDATE SET ordered = excluded.ordered, hold = excluded.hold, seen_at = excluded.seen_at
 			RETURNING topic`,
-		pending:    `SELECT id, CASE WHEN replay = '' THEN event_id ELSE replay || '/' || event_id END, topic, key, target, headers, body` + oldest + strconv.Itoa(batchSize),
-		pendingIDs: `SELECT id` + oldest + strconv.Itoa(movedTogether),
+		pending:    `SELECT id, CASE WHEN replay = '' THEN event_id ELSE replay || '/' || event_id END, topic, key, target, headers, body` + waiting + " AND NOT " + task.In(d, "topic", "$2") + oldest + strconv.Itoa(batchSize),
+		pendingIDs: `SELECT id` + waiting + oldest + strconv.Itoa(movedTogether),
 		lock:       `SELECT 1 FROM chassi_leases WHERE owner = $1 AND name >= 'relay/' AND name < 'relay0'` + lock,
 		distribute: `INSERT INTO chassi_tasks (queue, uid, key, hold, state, headers, body)
 			SELECT s.name, o.event_id, CASE WHEN ` + ordered + ` THEN o.key ELSE '' END, s.hold, CASE WHEN ` + ordered + ` THEN 2 ELSE 0 END, o.headers, o.body
@@ -85,15 +88,17 @@ func (s *Server) relay(ctx context.Context) {
 			return
 		}
 		var err error
+		refused := make(map[string]error) // by topic
 		for more := true; err == nil && more; {
 			if time.Since(shared) >= s.o.Poll || session != s.engine.Session() {
 				owned, session, err = s.engine.Share(ctx, "relay", shards)
 				shared = time.Now()
 			}
 			if more = false; err == nil && len(owned) > 0 {
-				more, err = s.relayBatch(ctx, session, owned)
+				more, err = s.relayBatch(ctx, session, owned, refused)
 			}
 		}
+		err = errors.Join(append(slices.Collect(maps.Values(refused)), err)...)
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -110,25 +115,26 @@ func (s *Server) relay(ctx context.Context) {
 	}
 }
 
-// relayBatch relays the oldest events of the shards. It returns whether there may be more.
-func (s *Server) relayBatch(ctx context.Context, session string, owned []int) (more bool, err error) {
+// relayBatch relays the oldest events of the shards, but for those of refused topics, to which it
+// adds. It returns whether there may be more.
+func (s *Server) relayBatch(ctx context.Context, session string, owned []int, refused map[string]error) (more bool, err error) {
 	shards := task.List(s.db.Dialect(), owned)
 	var ids []int64
-	var failed error
 	if s.o.Backend == nil {
 		ids, err = task.Select(ctx, s.db, func(id *int64) []any { return []any{id} }, s.sql.pendingIDs, shards)
 		more = len(ids) == movedTogether
 	} else {
 		var events []Message
-		if events, err = task.Select(ctx, s.db, (*Message).fields, s.sql.pending, shards); err == nil {
-			ids, failed = s.send(ctx, events)
-			more = len(ids) == batchSize
+		without := task.List(s.db.Dialect(), slices.AppendSeq([]string{}, maps.Keys(refused)))
+		if events, err = task.Select(ctx, s.db, (*Message).fields, s.sql.pending, shards, without); err == nil {
+			ids = s.send(ctx, events, refused)
+			more = len(events) == batchSize
 		}
 	}
 	if err == nil && len(ids) > 0 {
 		err = s.settle(ctx, session, ids)
 	}
-	return more, errors.Join(failed, err)
+	return more, err
 }
 
 // settle distributes events to the subscriptions of the database, unless a broker does, and
@@ -158,9 +164,10 @@ func (m *Message) fields() []any {
 	return []any{&m.row, &m.ID, &m.Topic, &m.key, &m.target, (*task.Headers)(&m.Headers), &m.Body}
 }
 
-// send publishes events, one of each key at a time, so that an event that the broker refuses
-// blocks its key and nothing else. It returns the rows of those that were published.
-func (s *Server) send(ctx context.Context, events []Message) (sent []int64, err error) {
+// send publishes events, one of each key at a time, so that no event overtakes one of its key that
+// the broker refuses, whose topic is added to refused. It returns the rows of those that were
+// published.
+func (s *Server) send(ctx context.Context, events []Message, refused map[string]error) (sent []int64) {
 	failed := make(map[string]bool)
 	for len(events) > 0 {
 		var wave, rest []Message
@@ -183,9 +190,9 @@ func (s *Server) send(ctx context.Context, events []Message) (sent []int64, err 
 				continue
 			}
 			failed[m.Topic+" "+m.key] = true
-			err = fmt.Errorf("event %s of topic %s: %w", m.ID, m.Topic, e)
+			refused[m.Topic] = fmt.Errorf("event %s of topic %s: %w", m.ID, m.Topic, e)
 		}
 		events = rest
 	}
-	return sent, err
+	return sent
 }
