@@ -44,6 +44,7 @@ type ReplayOptions struct {
 type Replayed struct {
 	ID     string // by which the events of the replay are recognized if they arrive twice
 	Events int
+	Known  bool // whether the subscription is one of this database; with a broker it may be one of another
 }
 
 // replayBatch is the number of events that are copied in one transaction.
@@ -51,9 +52,18 @@ const replayBatch = 1000
 
 // Replay publishes the events of a topic that are kept ([Keep]) again, in their order and with
 // their ids, to one subscription. It runs on the database of the publisher. If it fails, the
-// events that it counts are replayed, and the others are not.
+// events that it counts are replayed, and the others are not. It is an error if none of the topic is kept.
 func Replay(ctx context.Context, db *database.DB, o ReplayOptions) (r Replayed, err error) {
 	r.ID = newID()
+	var kept bool
+	err = db.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM chassi_subscriptions WHERE name = $1),
+		EXISTS (SELECT 1 FROM chassi_outbox WHERE topic = $2 AND relayed_at IS NOT NULL)`, o.Subscription, o.Topic).Scan(&r.Known, &kept)
+	if err == nil && !kept {
+		err = fmt.Errorf("event: no event of topic %.100q is kept", o.Topic)
+	}
+	if err != nil {
+		return r, err
+	}
 	at := position{xid: "0"}
 	if o.SinceID != "" {
 		if at, err = positionOf(ctx, db, o); err != nil {
@@ -107,10 +117,24 @@ func (at position) copy(ctx context.Context, tx *database.Tx, o ReplayOptions, r
 // Removed is the result of [Remove].
 type Removed struct{ Tasks, Dead int64 }
 
+// servedFor is how long after the last sign of a program with a subscription it is not removed, if
+// any program runs. It is longer than [housekeepInterval].
+const servedFor = 2 * time.Minute
+
 // Remove removes a subscription that no program has any more, with its waiting events and dead
-// letters. A broker may keep a queue with its name, which is removed there.
+// letters. It refuses one that a program has served within the last two minutes, unless no program
+// that uses the database runs. A broker may keep a queue with its name, which is removed there.
 func Remove(ctx context.Context, db *database.DB, subscription string) (r Removed, err error) {
 	var known int64
+	var served bool
+	err = db.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM chassi_subscriptions WHERE name = $1 AND seen_at > $2 + `+task.Now(db.Dialect())+`)
+		AND EXISTS (SELECT 1 FROM chassi_leases WHERE name LIKE 'node/%')`, subscription, -servedFor.Microseconds()).Scan(&served)
+	if err != nil {
+		return r, err
+	}
+	if served {
+		return r, fmt.Errorf("event: a program has served the subscription %s within the last two minutes; remove it when no program has it", subscription)
+	}
 	const rows = " WHERE queue = $1 AND EXISTS (SELECT 1 FROM chassi_subscriptions WHERE name = $1)"
 	args := []any{subscription}
 	err = db.Batch(ctx,

@@ -42,14 +42,19 @@ var errReceiver = errors.New("event: another node receives the messages of the s
 // deliver stores messages that the inbox does not have, in one transaction.
 func (s *Server) deliver(ctx context.Context, sub *Subscription, session string, messages []Message) error {
 	var keys []task.Key
-	var received, duplicate int
+	var received, duplicate, invalid int
+	var last error
 	err := s.db.WriteShared(ctx, func(ctx context.Context, tx *database.Tx) error {
-		keys, received, duplicate = keys[:0], 0, 0
+		keys, received, duplicate, invalid = keys[:0], 0, 0, 0
 		if err := s.own(ctx, tx, receivers+sub.name+"/0", session); err != nil {
 			return err
 		}
 		for _, m := range messages {
-			if !s.isFor(ctx, sub, &m) {
+			if err := m.read(); err != nil {
+				invalid, last = invalid+1, err
+				continue
+			}
+			if m.target != "" && m.target != sub.name {
 				continue
 			}
 			key, isNew, err := s.insert(ctx, tx, sub, &m)
@@ -70,20 +75,14 @@ func (s *Server) deliver(ctx context.Context, sub *Subscription, session string,
 		return err
 	}
 	s.outages.Succeeded()
+	if invalid > 0 {
+		s.o.Logger.ErrorContext(ctx, "events: invalid messages are ignored", "subscription", sub.name, "messages", invalid, "error", last.Error())
+	}
 	s.observe.Count("received", received)
 	s.observe.Count("duplicate", duplicate)
 	err = s.engine.Advance(ctx, keys...)
 	s.engine.Notify()
 	return err
-}
-
-// isFor reports whether a message is an event for the subscription.
-func (s *Server) isFor(ctx context.Context, sub *Subscription, m *Message) bool {
-	if err := m.read(); err != nil {
-		s.o.Logger.ErrorContext(ctx, "events: an invalid message is ignored", "subscription", sub.name, "error", err.Error())
-		return false
-	}
-	return m.target == "" || m.target == sub.name
 }
 
 // own returns an error unless the session has the lease, and keeps others from taking it before

@@ -83,6 +83,9 @@ func (s *Server) Add(subscriptions ...*Subscription) error {
 			continue
 		}
 		queue := sub.queue
+		if queue.Transactional && queue.Concurrency == 0 {
+			queue.Concurrency = s.transactions()
+		}
 		var err error
 		if queue.Run, err = task.Bind(sub.endpoint, "event", s.middleware...); err == nil {
 			err = s.engine.Handle(queue)
@@ -91,6 +94,15 @@ func (s *Server) Add(subscriptions ...*Subscription) error {
 		s.subs = append(s.subs, sub)
 	}
 	return errors.Join(errs...)
+}
+
+// transactions returns how many events a [Transactional] subscription handles at the same time by
+// default: on PostgreSQL at most half of the connections, each of which holds one.
+func (s *Server) transactions() int {
+	if connections := s.db.SQL().Stats().MaxOpenConnections; s.db.Dialect() == database.Postgres && connections > 0 {
+		return min(task.DefaultConcurrency, max(1, connections/2))
+	}
+	return task.DefaultConcurrency
 }
 
 // Engine returns the engine of the server, which also runs jobs.

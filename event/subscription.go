@@ -45,7 +45,8 @@ func Delay(d time.Duration) Option {
 	}
 }
 
-// Concurrency sets how many events this process handles at the same time. The default is 16.
+// Concurrency sets how many events this process handles at the same time. The default is 16, and
+// with [Transactional] on PostgreSQL at most half of the database's connections.
 func Concurrency(n int) Option {
 	return func(s *Subscription) {
 		s.require(n > 0, "has a concurrency that is not positive")
@@ -77,7 +78,7 @@ func Transactional(s *Subscription) { s.queue.Transactional = true }
 // Tx returns the transaction of a [Transactional] subscription, or nil.
 func Tx(ctx context.Context) *database.Tx { return task.Tx(ctx) }
 
-var subscriptionName = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,100}$`)
+var subscriptionName = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9_-]{0,99}$`)
 
 // Subscribe returns a subscription that calls method for each event of the topic. The name is
 // unique in the database and, with a broker, among all programs: "welcome-mail". It receives
@@ -86,7 +87,7 @@ var subscriptionName = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,100}$`)
 // that T does not have are ignored.
 func Subscribe[T any](topic Topic[T], name string, method func(ctx context.Context, e *T) error, options ...Option) *Subscription {
 	s := &Subscription{name: name, topic: topic.topic, err: topic.err}
-	s.require(subscriptionName.MatchString(name), "has an invalid name: want letters, digits, _ and -, at most 100")
+	s.require(subscriptionName.MatchString(name) && name != "all", `has an invalid name: want a letter, then up to 99 letters, digits, _ and -, and not "all"`)
 	s.require(method != nil, "has no method")
 	for _, o := range options {
 		o(s)

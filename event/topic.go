@@ -184,7 +184,7 @@ func (t *topic) publishAny(ctx context.Context, tx Execer, e any) error {
 		return errEvent.WithCause(fmt.Errorf("topic %s: %w", t.name, err))
 	}
 	if len(body) > MaxBody {
-		return transport.ErrBodyTooLarge.WithCause(fmt.Errorf("an event of topic %s has %d bytes, more than %d", t.name, len(body), MaxBody))
+		return errEvent.WithCause(fmt.Errorf("an event of topic %s has %d bytes, more than %d", t.name, len(body), MaxBody))
 	}
 	err = t.sender.Send(ctx, tx, e, func(ctx context.Context, pairs transport.Pairs) error {
 		headers, err := task.EncodeHeaders(pairs)

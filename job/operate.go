@@ -72,6 +72,22 @@ func List(ctx context.Context, db *database.DB) (list []Status, err error) {
 	return list, err
 }
 
+// Remove removes a job that no program has any more, with its history, waiting runs and dead
+// letters. A program that has the job stores it again when it starts.
+func Remove(ctx context.Context, db *database.DB, job string) error {
+	var known int64
+	name, queue := []any{job}, []any{queueOf(job)}
+	err := db.Batch(ctx,
+		database.Statement{SQL: "DELETE FROM chassi_schedules WHERE job = $1", Args: name, Affected: &known},
+		database.Statement{SQL: "DELETE FROM chassi_runs WHERE job = $1", Args: name},
+		database.Statement{SQL: "DELETE FROM chassi_tasks WHERE queue = $1", Args: queue},
+		database.Statement{SQL: "DELETE FROM chassi_dead WHERE queue = $1", Args: queue})
+	if err == nil && known == 0 {
+		err = ErrUnknown
+	}
+	return err
+}
+
 // inZone returns a time in its zone, or in UTC if this machine does not know the zone.
 func inZone(t time.Time, zone string) time.Time {
 	z, err := time.LoadLocation(zone)

@@ -77,7 +77,7 @@ type Queue struct {
 	// also deletes the task. Run may be called more than once for one try.
 	Transactional bool
 
-	Concurrency int           // tasks that this node runs at the same time; default 16
+	Concurrency int           // tasks that this node runs at the same time; default [DefaultConcurrency]
 	Tries       int           // default 12
 	Delay       time.Duration // after the first failed try, doubled for each further one up to 15 min; default 1 s
 
@@ -87,6 +87,9 @@ type Queue struct {
 	// called for a transactional queue.
 	Ending func([]Ended) []database.Statement
 }
+
+// DefaultConcurrency is how many tasks of a queue a node runs at the same time by default.
+const DefaultConcurrency = 16
 
 // Ended is the end of a try.
 type Ended struct {
@@ -155,7 +158,7 @@ func (e *Engine) Handle(q Queue) error {
 	case e.byName[q.Name] != nil:
 		return fmt.Errorf("task: two queues are called %q", q.Name)
 	}
-	q.Concurrency, q.Tries, q.Delay = cmp.Or(q.Concurrency, 16), cmp.Or(q.Tries, 12), cmp.Or(q.Delay, time.Second)
+	q.Concurrency, q.Tries, q.Delay = cmp.Or(q.Concurrency, DefaultConcurrency), cmp.Or(q.Tries, 12), cmp.Or(q.Delay, time.Second)
 	own := &queue{Queue: q, free: q.Concurrency}
 	e.queues, e.byName[q.Name] = append(e.queues, own), own
 	return nil

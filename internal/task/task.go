@@ -86,7 +86,7 @@ func Insert(ctx context.Context, tx Execer, n New) (inserted bool, err error) {
 	case n.UID == "":
 		return false, errors.New("task: a task needs a UID")
 	case len(n.Body) > MaxBody:
-		return false, transport.ErrBodyTooLarge.WithCause(fmt.Errorf("a body of %d bytes, more than %d", len(n.Body), MaxBody))
+		return false, fmt.Errorf("task: a body of %d bytes, more than %d", len(n.Body), MaxBody)
 	case n.Due.Year() > 9999: // it may have no number of microseconds
 		return false, fmt.Errorf("task: due in the year %d: want one before 10000", n.Due.Year())
 	}

@@ -42,7 +42,11 @@ func replay[C any](ctx context.Context, i *standard.Invocation[C], db *database.
 	if err != nil && r.Events == 0 {
 		return err
 	}
-	_, printErr := fmt.Fprintf(i.Out, "replayed %d events to %s, as replay %s\n", r.Events, o.Subscription, r.ID)
+	note := ""
+	if !r.Known {
+		note = fmt.Sprintf("this database has no subscription %s: the events are lost unless a broker delivers them to another\n", o.Subscription)
+	}
+	_, printErr := fmt.Fprintf(i.Out, "replayed %d events to %s, as replay %s\n%s", r.Events, o.Subscription, r.ID, note)
 	return errors.Join(err, printErr)
 }
 

@@ -234,6 +234,18 @@ func TestCommands(t *testing.T) {
 		if out := command(t, url, 1, "events", "replay", "test.v1.Order", "sub", "unknown"); strings.Contains(out, "replayed") {
 			t.Errorf("replayed %s", out)
 		}
+		if out := command(t, url, 1, "events", "replay", "test.v1.Odrer", "sub", "start"); !strings.Contains(out, "no event of topic") {
+			t.Errorf("replayed %s", out)
+		}
+		if out := command(t, url, 0, "events", "replay", "test.v1.Order", "another", "start"); !strings.Contains(out, "no subscription another") {
+			t.Errorf("replayed %s", out)
+		}
+		if out := command(t, url, 1, "events", "dead", "redrive", "another"); !strings.Contains(out, "no dead letter") {
+			t.Errorf("redrove %s", out)
+		}
+		if out := command(t, url, 1, "events", "remove", "sub"); !strings.Contains(out, "has served the subscription") {
+			t.Errorf("removed %s", out)
+		}
 		r.stop()
 		if out := command(t, url, 0, "events", "remove", "sub"); !strings.Contains(out, "removed sub") {
 			t.Errorf("removed %s", out)

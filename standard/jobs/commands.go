@@ -22,6 +22,7 @@ import (
 //	jobs run JOB [ARGUMENT]
 //	jobs pause JOB
 //	jobs resume JOB
+//	jobs remove JOB
 //	jobs dead list [QUEUE]
 //	jobs dead show ID
 //	jobs dead redrive SELECTION     IDs with commas between, job/NAME, or "all"
@@ -46,7 +47,8 @@ func Commands[C any](config func(*C) database.Config) []standard.Command[C] {
 		command("history", "JOB", "list the last runs of a job", history[C]),
 		command("run", "JOB [ARGUMENT]", "add a run of a job now; its argument is JSON", runNow[C]),
 		command("pause", "JOB", "start no more scheduled runs of a job", change(job.Pause, "paused")),
-		command("resume", "JOB", "start scheduled runs of a job again, from now on", change(job.Resume, "resumed")))
+		command("resume", "JOB", "start scheduled runs of a job again, from now on", change(job.Resume, "resumed")),
+		command("remove", "JOB", "remove a job that no program has any more, with its history and waiting runs", change(job.Remove, "removed")))
 }
 
 // explain adds what to do to errors of the command line.

@@ -149,6 +149,12 @@ func TestCommands(t *testing.T) {
 				return strings.Contains(text, `job_overdue_seconds{name="report"} 0`) && strings.Contains(text, `rpc_requests_total{code="0",route="report",transport="job"} 1`)
 			})
 			stop()
+			if !contains("removed report\n", "jobs", "remove", "report") || contains("report", "jobs", "list") {
+				t.Error("the job is not removed")
+			}
+			if _, code := run("jobs", "remove", "report"); code != standard.ExitFailed {
+				t.Errorf("an unknown job is removed: code %d", code)
+			}
 			if code := <-ended; code != standard.ExitOK {
 				t.Errorf("exit code %d", code)
 			}

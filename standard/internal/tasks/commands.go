@@ -69,6 +69,9 @@ func change[C any](do func(context.Context, *database.DB, task.Selection) (int, 
 		if err == nil && n < len(s.IDs) {
 			err = fmt.Errorf("%d of the ids are not those of dead letters", len(s.IDs)-n)
 		}
+		if err == nil && n == 0 && s.Queue != "" {
+			return fmt.Errorf("there is no dead letter of %q", s.Queue)
+		}
 		_, printErr := fmt.Fprintf(i.Out, "%s %d dead letters\n", done, n)
 		return errors.Join(err, printErr)
 	}
