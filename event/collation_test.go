@@ -27,7 +27,7 @@ func TestCollation(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if _, err := server.SQL().Exec("DROP DATABASE " + name + " WITH (FORCE)"); err != nil { //nolint:noctx // that of the test has ended
+		if _, err := server.SQL().Exec("DROP DATABASE " + name + " WITH (FORCE)"); err != nil {
 			t.Error(err)
 		}
 	})

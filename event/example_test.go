@@ -56,3 +56,15 @@ func Example() {
 	fmt.Println("confirmed", <-handled)
 	// Output: confirmed order-1
 }
+
+// The effect on the database happens exactly once for each event, whatever is repeated after a
+// crash.
+func ExampleTransactional() {
+	reserve := func(ctx context.Context, e *OrderCreated) error {
+		_, err := event.Tx(ctx).Exec(ctx, "INSERT INTO reservations (order_id) VALUES ($1)", e.ID)
+		return err
+	}
+	reservations := event.Subscribe(OrdersCreated, "reservations", reserve, event.Transactional)
+	fmt.Println(reservations.Name(), "of", reservations.Topic())
+	// Output: reservations of shop.v1.OrderCreated
+}

@@ -54,7 +54,8 @@ func newStatements(d database.Dialect) statements {
 		register: `INSERT INTO chassi_subscriptions (name, topic, ordered, hold, seen_at) VALUES ($1, $2, $3, $4, ` + now + `)
 			ON CONFLICT (name) DO UPDATE SET ordered = excluded.ordered, hold = excluded.hold, seen_at = excluded.seen_at
 			RETURNING topic`,
-		pending:    `SELECT id, CASE WHEN replay = '' THEN event_id ELSE replay || '/' || event_id END, topic, key, target, headers, body` + waiting + " AND NOT " + task.In(d, "topic", "$2") + oldest + strconv.Itoa(batchSize),
+		pending: `SELECT id, CASE WHEN replay = '' THEN event_id ELSE replay || '/' || event_id END, topic, key, target, headers, body` +
+			waiting + " AND NOT " + task.In(d, "topic", "$2") + oldest + strconv.Itoa(batchSize),
 		pendingIDs: `SELECT id` + waiting + oldest + strconv.Itoa(movedTogether),
 		lock:       `SELECT 1 FROM chassi_leases WHERE owner = $1 AND name >= 'relay/' AND name < 'relay0'` + lock,
 		distribute: `INSERT INTO chassi_tasks (queue, uid, key, hold, state, headers, body)

@@ -3,6 +3,7 @@ package task
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/chassi-go/chassi/database"
@@ -26,7 +27,7 @@ func (e *Engine) Share(ctx context.Context, group string, n int) (owned []int, s
 		"{leases}", "(VALUES "+strings.Join(names, ", ")+") AS lease", // its column is called column1
 		"{mine}", "owner = $1 AND "+begins(group+"/"),
 		"{fair}", fmt.Sprintf("(SELECT (%d + count(*) - 1) / count(*) FROM chassi_leases WHERE %s)", n, begins("member/"+group+"/")),
-		"{group}", group, "{begin}", fmt.Sprint(len(group)+2))
+		"{group}", group, "{begin}", strconv.Itoa(len(group)+2))
 	statement := func(sql string) database.Statement {
 		return database.Statement{SQL: r.Replace(r.Replace(sql)), Args: []any{session}}
 	}

@@ -72,7 +72,8 @@ func newStatements(now string, d database.Dialect, lease time.Duration) statemen
 		// Only what was buried: another task may have become an orphan since.
 		buried: f(`DELETE FROM chassi_tasks WHERE {orphan} AND lost >= {maxLost} AND EXISTS (SELECT 1 FROM chassi_dead AS d WHERE d.id = chassi_tasks.id)
 			RETURNING id, queue, key`),
-		takeOver: f(`UPDATE chassi_tasks SET state = CASE WHEN lost = 0 THEN 0 ELSE 4 END, lost = lost + 1, owner = '', fence = fence + 1 WHERE {orphan} AND lost < {maxLost}`),
-		giveAll:  f(`UPDATE chassi_tasks SET state = 0, lost = 0, owner = '', fence = fence + 1, tries = tries - 1 WHERE state = 3 AND owner = $1`),
+		takeOver: f(`UPDATE chassi_tasks SET state = CASE WHEN lost = 0 THEN 0 ELSE 4 END, lost = lost + 1, owner = '', fence = fence + 1
+			WHERE {orphan} AND lost < {maxLost}`),
+		giveAll: f(`UPDATE chassi_tasks SET state = 0, lost = 0, owner = '', fence = fence + 1, tries = tries - 1 WHERE state = 3 AND owner = $1`),
 	}
 }
