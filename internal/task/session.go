@@ -103,14 +103,17 @@ func (e *Engine) renew(ctx context.Context) error {
 	if began.Sub(s.renewed) < e.o.Lease/3 {
 		return nil
 	}
-	n, err := e.db.Exec(ctx, e.sql.renew, s.id)
+	left := s.renewed.Add(e.o.Lease * 9 / 10).Sub(began)
+	renewing, cancel := context.WithTimeout(ctx, max(left, e.o.Lease/3)) // a call of the database may take longer
+	defer cancel()
+	n, err := e.db.Exec(renewing, e.sql.renew, s.id)
 	switch {
 	case err == nil && n == 1:
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		e.session.renewed = began
 		return nil
-	case err != nil && time.Since(s.renewed) < e.o.Lease*9/10:
+	case err != nil && time.Since(began) < left:
 		return err
 	}
 	if ctx.Err() != nil {
