@@ -454,14 +454,14 @@ func TestDurationIsKept(t *testing.T) {
 	exec(`CREATE TRIGGER test_fail BEFORE INSERT ON chassi_runs WHEN EXISTS (SELECT 1 FROM test_fails) BEGIN SELECT RAISE(ABORT, 'fails'); END`)
 	ended := make(chan struct{})
 	startNode(t, db, task.Options{}, nil, New("job", func(context.Context, *struct{}) error {
-		time.Sleep(took)
+		<-time.After(took)
 		close(ended)
 		return nil
 	}))
 	_, err := RunNow(t.Context(), db, "job", "{}")
 	must(t, err)
 	<-ended
-	time.Sleep(took) // the end is not recorded
+	<-time.After(took) // the end is not recorded
 	exec("DELETE FROM test_fails")
 	eventually(t, "the run is recorded", func() bool {
 		records, err := History(t.Context(), db, "job")
