@@ -11,10 +11,11 @@ import (
 )
 
 // Logging writes one line per call, on servers and clients: method, route, status, latency in
-// microseconds, peer, the peer's name over a broker, the principal and its tenant, if known. The
-// logger adds request id and trace id from the context. The line contains no message, raw path or
-// credential. The line of a stream is written at its end, and has the number of its items, their
-// encoded size in bytes and the time to the first one, in microseconds.
+// microseconds, peer, the peer's name over a broker, the principal and its tenant, if known; for an
+// event or a job its id and the number of the try. The logger adds request id and trace id from the
+// context. The line contains no message, raw path or credential. The line of a stream is written at
+// its end, and has the number of its items, their encoded size in bytes and the time to the first
+// one, in microseconds.
 //
 // Server errors, which are [chassi.Internal], [chassi.Unknown] and [chassi.DataLoss], are
 // logged at ERROR with their cause and, for a panic, the stack. Failures of a dependency are
@@ -57,6 +58,7 @@ func Logging(logger *slog.Logger) chassi.Middleware {
 			line := slog.NewRecord(now, level, message, 0)
 			line.AddAttrs(slog.Int("status", b.Status(call, err)), slog.Int64("latency_us", (now.Sub(born)-began).Microseconds()))
 			addCaller(&line, call)
+			addTask(&line, call)
 			addStream(&line, call.Stream)
 			addError(&line, err)
 			_ = handler.Handle(ctx, line) // the error of a sink must not fail the call
@@ -93,6 +95,18 @@ func tenantOf(call *chassi.Call) string {
 		return tenant
 	}
 	return ""
+}
+
+// addTask adds the id of the event or the run that is handled, and the number of the try.
+func addTask(line *slog.Record, call *chassi.Call) {
+	if call.Client || call.Transport != "event" && call.Transport != "job" {
+		return
+	}
+	key := "event_id"
+	if call.Transport == "job" {
+		key = "run_id"
+	}
+	line.AddAttrs(slog.String(key, call.In.Get("Idempotency-Key")), slog.String("try", call.In.Get("Attempts"))) // keys of package transport
 }
 
 func addStream(line *slog.Record, s *chassi.Stream) {

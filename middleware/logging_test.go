@@ -54,6 +54,25 @@ func TestLoggingWritesOneLineForEachCall(t *testing.T) {
 	}
 }
 
+// The line of an event or a job says which one it is.
+func TestLoggingNamesEventsAndRuns(t *testing.T) {
+	t.Parallel()
+	for transport, key := range map[string]string{"event": "event_id", "job": "run_id", "http": ""} {
+		var log lines
+		th := calltest.New(calltest.Fine, chassi.Public)
+		th.Binding.Transport = transport
+		th.Call.In.Set("Idempotency-Key", "id-1")
+		th.Call.In.Set("Attempts", "3")
+		if err := th.Run(t.Context(), middleware.Logging(log.logger())); err != nil {
+			t.Error(err)
+		}
+		line := log.one(t)
+		if named := line["event_id"] != nil || line["run_id"] != nil; named != (key != "") || named && (line[key] != "id-1" || line["try"] != "3") {
+			t.Errorf("%s: %v", transport, line)
+		}
+	}
+}
+
 // A malformed body is logged like any call.
 func TestLoggingSurroundsDecoding(t *testing.T) {
 	t.Parallel()

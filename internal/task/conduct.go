@@ -134,7 +134,7 @@ func (e *Engine) release(t *turn) {
 	e.reconcile = false
 	for _, r := range t.ended {
 		if r.Outcome == Dead {
-			e.o.Logger.Error("tasks: a dead letter", "queue", r.Queue, "id", r.ID, "uid", r.UID, "tries", r.Try, "error", r.failure)
+			e.o.Logger.Error("tasks: failed for good, and is a dead letter now", "queue", r.Queue, "id", r.ID, "uid", r.UID, "tries", r.Try, "error", r.failure)
 			e.o.Observe.Count("dead_letter", 1)
 		}
 		if r.Outcome == Dead || r.Outcome == Done && !r.deleted {

@@ -148,7 +148,7 @@ func (e *Engine) takeOver(ctx context.Context) error {
 		return err
 	}
 	for _, p := range dead {
-		e.o.Logger.Error("tasks: a dead letter", "queue", p.Queue, "id", p.id, "error", poisonError)
+		e.o.Logger.Error("tasks: failed for good, and is a dead letter now", "queue", p.Queue, "id", p.id, "error", poisonError)
 	}
 	e.o.Observe.Count("dead_letter", len(dead))
 	return e.Advance(ctx, keysOf(dead)...)
