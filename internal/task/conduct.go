@@ -143,6 +143,9 @@ func (e *Engine) release(t *turn) {
 		if e.running[r.ID] == r {
 			delete(e.running, r.ID)
 		}
+		if r.Outcome == lost && r.session == e.session { // or it has another fence, see begin
+			e.reconcile = true
+		}
 	}
 }
 
@@ -165,7 +168,7 @@ func (e *Engine) start(t *turn) (more bool) {
 		e.suspected = false
 		return true
 	}
-	return len(e.finished) > 0 || len(e.keys) > 0 || t.claiming && e.claimable()
+	return len(e.finished) > 0 || len(e.keys) > 0 || e.reconcile || t.claiming && e.claimable()
 }
 
 // claimable reports whether a claim may find tasks. It is called with the lock.

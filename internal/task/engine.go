@@ -227,11 +227,11 @@ func (e *Engine) begin(s *session, r *run) {
 	if e.session != s {
 		cancel(ErrLeaseLost)
 	}
-	go e.run(ctx, r)
+	go e.run(ctx, r, r.Task)
 }
 
-// run calls the function of the queue.
-func (e *Engine) run(ctx context.Context, r *run) {
+// run calls the function of the queue. T is a copy, because the conductor may change the fence.
+func (e *Engine) run(ctx context.Context, r *run, t Task) {
 	r.Err = errExited
 	defer func() {
 		r.end(context.Cause(ctx))
@@ -246,18 +246,19 @@ func (e *Engine) run(ctx context.Context, r *run) {
 		Signal(e.wakeup)
 	}()
 	if !r.queue.Transactional {
-		r.Err = r.call(ctx)
+		r.Err = call(ctx, r.queue.Run, &t)
 		return
 	}
 	r.Err = e.db.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
-		n, err := tx.Exec(ctx, e.sql.done, r.ID, r.fence, r.session.id)
+		n, err := tx.Exec(ctx, e.sql.done, t.ID, t.fence, r.session.id)
 		switch {
 		case err != nil:
 			return err
 		case n == 0:
 			return ErrLeaseLost
 		}
-		return r.call(context.WithValue(ctx, txKey{}, tx))
+		again := t // the transaction may be repeated
+		return call(context.WithValue(ctx, txKey{}, tx), r.queue.Run, &again)
 	})
 	r.deleted = r.Err == nil
 }
@@ -265,14 +266,13 @@ func (e *Engine) run(ctx context.Context, r *run) {
 var errExited = errors.New("task: the function ended its goroutine")
 
 // call calls the function and recovers its panic.
-func (r *run) call(ctx context.Context) (err error) {
+func call(ctx context.Context, f func(context.Context, *Task) error, t *Task) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = chassi.Recovered(v)
 		}
 	}()
-	t := r.Task
-	return r.queue.Run(ctx, &t)
+	return f(ctx, t)
 }
 
 // end sets the outcome. Cause is that of the end of the context, if it has ended.

@@ -547,6 +547,42 @@ func TestLostLeasesOfALiveProcess(t *testing.T) {
 	})
 }
 
+// A task that was canceled because the lease could not be renewed runs again if no other node has
+// taken it over.
+func TestRevivedSession(t *testing.T) {
+	t.Parallel()
+	url := dbtest.SQLite(t)
+	db, err := database.Open(t.Context(), database.Config{URL: url, QueryTimeout: 500 * time.Millisecond})
+	must(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	began, canceled := make(chan int, 10), make(chan error, 10)
+	e := start(t, db, Options{Lease: time.Second, Poll: 10 * time.Millisecond}, Queue{Name: "q", Run: func(ctx context.Context, task *Task) error {
+		began <- task.Try
+		if task.Try > 1 || len(began) > 1 {
+			return nil
+		}
+		<-ctx.Done()
+		canceled <- context.Cause(ctx)
+		return context.Cause(ctx)
+	}})
+	add(t, db, e, New{Queue: "q", UID: "a"})
+	eventually(t, "the task begins", func() bool { return len(began) == 1 })
+	lock, err := open(t, url).SQL().Conn(t.Context())
+	must(t, err)
+	defer lock.Close()
+	_, err = lock.ExecContext(t.Context(), "BEGIN IMMEDIATE")
+	must(t, err)
+	if err := <-canceled; !errors.Is(err, ErrLeaseLost) {
+		t.Errorf("canceled by %v", err)
+	}
+	_, err = lock.ExecContext(t.Context(), "ROLLBACK")
+	must(t, err)
+	eventually(t, "the queue is empty", empty(t, db))
+	if len(began) != 2 {
+		t.Errorf("the task began %d times", len(began))
+	}
+}
+
 // Neither a queue with one place nor a key waits for the next look at the tables.
 func TestNoWaitBetweenTasks(t *testing.T) {
 	t.Parallel()

@@ -111,7 +111,7 @@ func (e *Engine) renew(ctx context.Context) error {
 	case err == nil && n == 1:
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		e.session.renewed = began
+		e.session.renewed, e.session.lost = began, false
 		return nil
 	case err != nil && time.Since(began) < left:
 		return err
