@@ -223,6 +223,14 @@ func crash(t *testing.T, s setup) {
 // order, that no event is a dead letter and that nothing is left.
 func (s *setup) complete(t *testing.T, from, to *database.DB) {
 	t.Helper()
+	defer func() {
+		if t.Failed() {
+			t.Logf("%d published, %d in the outbox; tasks by state and tries: %v; %d effects",
+				count(t, from, "SELECT count(*) FROM published"), count(t, from, "SELECT count(*) FROM chassi_outbox"),
+				texts(t, to, "SELECT state || ': ' || count(*) || ', at most ' || max(tries) || ', ' || max(last_error) FROM chassi_tasks GROUP BY state"),
+				count(t, to, "SELECT count(*) FROM effects"))
+		}
+	}()
 	eventually(t, "all events are handled", func() bool {
 		return count(t, to, "SELECT count(*) FROM effects") >= count(t, from, "SELECT count(*) FROM published")
 	})

@@ -120,6 +120,19 @@ func count(t testing.TB, db *database.DB, query string, args ...any) (n int) {
 	return n
 }
 
+func texts(t testing.TB, db *database.DB, query string) (list []string) {
+	t.Helper()
+	rows, err := db.Query(t.Context(), query)
+	must(t, err)
+	for rows.Next() {
+		var text string
+		must(t, rows.Scan(&text))
+		list = append(list, text)
+	}
+	must(t, errors.Join(rows.Err(), rows.Close()))
+	return list
+}
+
 // idle waits until no event is on its way in the databases.
 func idle(t testing.TB, dbs ...*database.DB) {
 	t.Helper()

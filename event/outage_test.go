@@ -144,7 +144,7 @@ func publishing(t *testing.T, db *database.DB, topic event.Topic[order]) (attemp
 	attempts, done := make(chan error, 1), make(chan struct{})
 	go func() {
 		defer close(done)
-		tick := time.NewTicker(10 * time.Millisecond)
+		tick := time.NewTicker(25 * time.Millisecond) // events of one key are handled one after the other
 		defer tick.Stop()
 		for ctx.Err() == nil {
 			<-tick.C
