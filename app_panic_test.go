@@ -1,7 +1,10 @@
 package chassi_test
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -77,5 +80,28 @@ func TestPanicsOfOthersAreContained(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// The log says where a component panicked when it was started or stopped.
+func TestPanicsOfComponentsAreLoggedWithTheStack(t *testing.T) {
+	t.Parallel()
+	for _, method := range []string{"Start", "Stop", "Drain"} {
+		var log bytes.Buffer
+		app := chassi.NewApp("test", chassi.AppOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		app.Add(brokenServer{chassi.ComponentFunc("broken", nil, nil), method})
+		ctx, cancel := context.WithCancel(t.Context())
+		result := make(chan error, 1)
+		go func() { result <- app.Run(ctx) }()
+		select {
+		case <-app.Started():
+			cancel()
+			<-result
+		case <-result:
+			cancel()
+		}
+		if !strings.Contains(log.String(), "a panic in "+method) || !strings.Contains(log.String(), "app_panic_test.go") {
+			t.Errorf("%s: the log has no stack:\n%s", method, log.String())
+		}
 	}
 }

@@ -139,10 +139,7 @@ func (b *background) logExit(ctx context.Context, err error) {
 		b.logger.InfoContext(ctx, "background component returned", "component", b.name)
 	} else {
 		attrs := []any{"component", b.name, "error", err.Error()}
-		if p, ok := errors.AsType[*PanicError](err); ok {
-			attrs = append(attrs, "stack", string(p.Stack))
-		}
-		b.logger.ErrorContext(ctx, "background component failed", attrs...)
+		b.logger.ErrorContext(ctx, "background component failed", append(attrs, stackOf(err)...)...)
 	}
 	if b.onExit == StopOnExit {
 		b.failed <- err

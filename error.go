@@ -165,5 +165,13 @@ func Recovered(value any) error {
 	return NewError(Internal, "internal", "Internal error").WithCause(&PanicError{Value: value, Stack: debug.Stack()})
 }
 
+// stackOf returns the attribute "stack" for the log if err is that of a panic.
+func stackOf(err error) []any {
+	if p, ok := errors.AsType[*PanicError](err); ok {
+		return []any{"stack", string(p.Stack)}
+	}
+	return nil
+}
+
 // Error returns the value of the panic as text, without the stack.
 func (p *PanicError) Error() string { return fmt.Sprintf("panic: %v", p.Value) }

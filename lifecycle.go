@@ -189,7 +189,7 @@ func (a *App) stopOne(ctx context.Context, s Component) error {
 	default:
 		err = fmt.Errorf("stop %s: %w", s.Name(), err)
 	}
-	a.options.Logger.Error("stop", "component", s.Name(), "error", err.Error())
+	a.options.Logger.Error("stop", append([]any{"component", s.Name(), "error", err.Error()}, stackOf(err)...)...)
 	return err
 }
 

@@ -99,7 +99,7 @@ func (a *App) watchSignals(signals <-chan os.Signal, stop context.CancelCauseFun
 func (a *App) contain(name string, f func()) {
 	defer func() {
 		if err := Recovered(recover()); err != nil {
-			a.options.Logger.Error("panic", "in", name, "error", err)
+			a.options.Logger.Error("panic", append([]any{"in", name, "error", err}, stackOf(err)...)...)
 		}
 	}()
 	f()

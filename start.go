@@ -106,6 +106,9 @@ func (a *App) startOne(ctx context.Context, c *component, over <-chan struct{}, 
 		case ctx.Err() != nil && !errors.Is(err, ErrGrace):
 			return // interrupted
 		case ErrorOf(err).Code != Unavailable:
+			if stack := stackOf(err); stack != nil {
+				a.options.Logger.Error("panic", append([]any{"in", "Start of " + c.name, "error", err.Error()}, stack...)...)
+			}
 			a.fail(fmt.Errorf("start %s: %w", c.name, err))
 			return
 		}

@@ -333,3 +333,21 @@ func TestUsageOfElements(t *testing.T) {
 		}
 	}
 }
+
+// The nearest name for a misspelled map is that of the map.
+func TestSuggestsMaps(t *testing.T) {
+	t.Parallel()
+	var c struct {
+		Labels map[string]string `config:"labels"`
+		Tags   []string          `config:"tags"`
+	}
+	for want, o := range map[string]config.Options{
+		"did you mean APP_LABELS?": {Environ: []string{"APP_LABLES=a=b"}},
+		"did you mean --labels?":   {Args: []string{"--lables=a=b"}},
+	} {
+		o.Name = "app"
+		if _, err := config.Load(&c, o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Load = %v, want %s", err, want)
+		}
+	}
+}

@@ -108,6 +108,9 @@ func names(fields []*field, near string, env bool) (list []string) {
 			list = append(list, f.name(env))
 			continue
 		}
+		if !f.isList() && !f.hasGroups() {
+			list = append(list, f.name(env)) // a map that can be given as a whole
+		}
 		e := f.elementIn(near, env, false)
 		if e == nil {
 			e = f.sample()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/config"
+	"github.com/chassi-go/chassi/internal/contain"
 	"github.com/chassi-go/chassi/schema"
 	"github.com/chassi-go/chassi/telemetry"
 )
@@ -104,7 +105,8 @@ func (p Program[C]) Main() {
 	os.Exit(p.Run(context.Background(), os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
 }
 
-// Run runs the program and returns its exit code. It writes errors to stderr, one per line.
+// Run runs the program and returns its exit code. It writes errors to stderr, one per line. A
+// panic of Setup or of a command is an error, with its stack.
 func (p Program[C]) Run(ctx context.Context, args, environ []string, stdin *os.File, stdout, stderr io.Writer) int {
 	if p.File == "" {
 		p.File = p.Name + ".yaml"
@@ -144,7 +146,7 @@ func (p *Program[C]) run(ctx context.Context, args, environ []string, s streams)
 	if err != nil {
 		return err
 	}
-	return c.Run(ctx, i)
+	return contain.Call(func() error { return c.Run(ctx, i) }) //nolint:wrapcheck // the command's
 }
 
 // invoke loads the configuration for a command.
@@ -191,8 +193,12 @@ func (i *Invocation[C]) newApp(ctx context.Context, o Options) (*App, error) {
 	if i.Program.Setup == nil {
 		return app, nil
 	}
-	if err := i.Program.Setup(ctx, app, i.Config); err != nil {
-		return nil, errors.Join(err, app.Close())
+	if err := contain.Call(func() error { return i.Program.Setup(ctx, app, i.Config) }); err != nil {
+		errs := []error{err}
+		if !o.DescribeOnly {
+			errs = append(errs, app.errs...)
+		}
+		return nil, errors.Join(append(errs, app.Close())...)
 	}
 	return app, nil
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/config"
 	"github.com/chassi-go/chassi/middleware"
 	"github.com/chassi-go/chassi/schema"
 	"github.com/chassi-go/chassi/standard"
@@ -117,6 +118,70 @@ func TestProgramSetupFails(t *testing.T) {
 	stderr.Reset()
 	if code := other.Run(t.Context(), nil, nil, os.Stdin, io.Discard, &stderr); code == standard.ExitOK || !strings.Contains(stderr.String(), "does not embed standard.Config") {
 		t.Errorf("exit %d: %s", code, stderr.String())
+	}
+}
+
+// A program whose Setup or command panics says where, leaves nothing open, and does not exit with
+// the code for an invalid configuration, which is also that of the Go runtime.
+func TestProgramPanics(t *testing.T) {
+	t.Parallel()
+	var closed bool
+	p := standard.Program[Config]{
+		Name: "orders",
+		Setup: func(_ context.Context, app *standard.App, _ *Config) error {
+			app.Add(chassi.ComponentFunc("resource", nil, func(context.Context) error { closed = true; return nil }))
+			panic("no price list")
+		},
+		Commands: []standard.Command[Config]{{Name: "count", Run: func(context.Context, *standard.Invocation[Config]) error { panic("no orders") }}},
+	}
+	for command, want := range map[string]string{"serve": "no price list", "schema openapi": "no price list", "count": "no orders"} {
+		var stderr bytes.Buffer
+		closed = false
+		code := p.Run(t.Context(), strings.Fields(command), nil, os.Stdin, io.Discard, &stderr)
+		if code != standard.ExitFailed || !strings.Contains(stderr.String(), "orders: panic: "+want) || !strings.Contains(stderr.String(), "program_test.go") {
+			t.Errorf("%s: exit %d: %s", command, code, stderr.String())
+		}
+		if closed != (command != "count") {
+			t.Errorf("%s: closed is %t", command, closed)
+		}
+	}
+}
+
+// The errors of Fail are reported with the one of Setup.
+func TestProgramReportsFailuresOfSetup(t *testing.T) {
+	t.Parallel()
+	p := standard.Program[Config]{Name: "orders", Setup: func(_ context.Context, app *standard.App, _ *Config) error {
+		app.Fail(standard.UsageError{Err: errors.New("shop.url is missing")})
+		return errors.New("no price list")
+	}}
+	var stderr bytes.Buffer
+	if code := p.Run(t.Context(), nil, nil, os.Stdin, io.Discard, &stderr); code != standard.ExitUsage ||
+		!strings.Contains(stderr.String(), "orders: no price list") || !strings.Contains(stderr.String(), "orders: shop.url is missing") {
+		t.Errorf("exit %d: %s", code, stderr.String())
+	}
+	stderr.Reset()
+	if code := p.Run(t.Context(), []string{"schema", "proto"}, nil, os.Stdin, io.Discard, &stderr); code != standard.ExitFailed || strings.Contains(stderr.String(), "shop.url") {
+		t.Errorf("schema: exit %d: %s", code, stderr.String())
+	}
+}
+
+// A panic in a function of OnReload is the error of the reload, and the others are called.
+func TestReloadPanics(t *testing.T) {
+	t.Parallel()
+	var c standard.Config
+	if _, err := config.Load(&c, config.Options{Name: "orders"}); err != nil {
+		t.Fatal(err)
+	}
+	app, err := standard.New(t.Context(), "orders", "1.0.0", c, standard.Options{Log: io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer app.Close()
+	var called bool
+	app.OnReload(func(any) error { panic("no price list") })
+	app.OnReload(func(any) error { called = true; return nil })
+	if err := app.Reload(&c); err == nil || !strings.Contains(err.Error(), "no price list") || !called {
+		t.Errorf("Reload = %v, the next function was called: %t", err, called)
 	}
 }
 

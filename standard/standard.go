@@ -35,6 +35,7 @@ import (
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/config"
+	"github.com/chassi-go/chassi/internal/contain"
 	"github.com/chassi-go/chassi/middleware"
 	"github.com/chassi-go/chassi/overload"
 	"github.com/chassi-go/chassi/ratelimit"
@@ -224,7 +225,7 @@ func (a *App) CallTimeout() time.Duration { return a.config.Timeout }
 func (a *App) Streams() transport.StreamConfig { return a.config.Stream }
 
 // OnReload makes f be called when the configuration was loaded again, by SIGHUP or because a
-// file changed. c is a pointer to the program's new configuration. The error is logged.
+// file changed. c is a pointer to the program's new configuration. The error, or the panic, is logged.
 func (a *App) OnReload(f func(c any) error) { a.onReload = append(a.onReload, f) }
 
 // Reload applies the settings of c that can change while the program runs: the log level and
@@ -239,7 +240,7 @@ func (a *App) Reload(c any) error {
 	a.principal.SetLimit(base.RateLimit.Principal)
 	errs := []error{a.Telemetry.SetLevel(base.Log.Level)}
 	for _, f := range a.onReload {
-		errs = append(errs, f(c))
+		errs = append(errs, contain.Call(func() error { return f(c) }))
 	}
 	return errors.Join(errs...)
 }

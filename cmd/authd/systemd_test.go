@@ -48,6 +48,16 @@ func TestUnitIsValid(t *testing.T) {
 	}
 }
 
+// The Go runtime exits with 2, which is also the code for an invalid configuration, after a panic
+// in a goroutine that nothing recovers, concurrent writes to a map, and without memory.
+func TestUnitRestartsAfterACrash(t *testing.T) {
+	t.Parallel()
+	unit := read(t, "../../deploy/authd.service")
+	if !strings.Contains(unit, "\nRestart=on-failure\n") || regexp.MustCompile(`(?m)^(RestartPreventExitStatus|SuccessExitStatus)=.*\b2\b`).MatchString(unit) {
+		t.Error("systemd does not start authd again after a fatal error of the Go runtime")
+	}
+}
+
 func TestUnitIsHardened(t *testing.T) {
 	t.Parallel()
 	out, err := analyze(t, "security", "--offline=true", "--no-pager")

@@ -6,6 +6,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"strings"
@@ -24,6 +25,9 @@ import (
 func Add(ctx context.Context, app *standard.App, c database.Config, migrations fs.FS) (*database.DB, error) {
 	if app.DescribeOnly {
 		c.URL = "sqlite::memory:"
+	}
+	if err := c.Validate(); err != nil {
+		return nil, standard.UsageError{Err: fmt.Errorf("the settings of the database: %w", err)}
 	}
 	db, err := database.Open(ctx, c)
 	if err != nil {
