@@ -5,8 +5,10 @@ package main
 import (
 	"context"
 
+	"github.com/chassi-go/chassi/auth/store"
 	"github.com/chassi-go/chassi/database"
 	"github.com/chassi-go/chassi/standard"
+	"github.com/chassi-go/chassi/standard/sqldb"
 	"github.com/chassi-go/chassi/telemetry/exporters"
 )
 
@@ -21,7 +23,7 @@ func newProgram() standard.Program[Config] {
 		About:          about,
 		TraceExporters: exporters.All(),
 		Commands: []standard.Command[Config]{
-			command("migrate", "", ofDatabase, "bring the database's schema up to date and list its migrations", migrate),
+			sqldb.MigrateCommand(func(c *Config) database.Config { return c.Database }, store.Migrations()),
 			command("user add", "EMAIL", ofAccounts, "create an account; the password comes from a prompt or from stdin", userAdd),
 			command("user list", "", ofKeys, "list the accounts", userList),
 			command("user disable", "EMAIL", ofAccounts, "disable an account and end its tokens", userDisable),

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/auth"
@@ -82,7 +83,7 @@ func main() { program().Main() }
 func program() standard.Program[Config] {
 	return standard.Program[Config]{
 		Name: "orders", Version: "1.0.0", Help: "Takes orders.", Setup: setup, TraceExporters: exporters.All(),
-		Commands: append(events.Commands(databaseOf), jobs.Commands(databaseOf)...),
+		Commands: slices.Concat([]standard.Command[Config]{sqldb.MigrateCommand(databaseOf, migrations())}, events.Commands(databaseOf), jobs.Commands(databaseOf)),
 		Defaults: Config{Database: database.Config{URL: "sqlite:orders.db"}, NATS: natsembedded.Config{URL: "embedded"}},
 	}
 }

@@ -62,6 +62,7 @@ func program() standard.Program[Config] {
 		Defaults: Config{Database: database.Config{URL: "sqlite:tasks.db"}},
 		About:    about, Setup: setup, TraceExporters: exporters.All(),
 		Commands: []standard.Command[Config]{
+			sqldb.MigrateCommand(func(c *Config) database.Config { return c.Database }, migrations()),
 			{Name: "count", Settings: "database", Help: "print the number of open tasks", Run: countOpen},
 		},
 	}
@@ -73,15 +74,20 @@ var about = schema.Info{Title: "tasks", Version: "1.0.0", Description: "Tasks to
 //go:embed migrations
 var files embed.FS
 
+// migrations returns the migrations of both databases.
+func migrations() fs.FS {
+	sub, err := fs.Sub(files, "migrations")
+	if err != nil {
+		panic(err) // the name of the folder is above
+	}
+	return sub
+}
+
 // setup adds all parts to the app. It makes no connection.
 func setup(ctx context.Context, app *standard.App, c *Config) error {
 	grpcserver.Add(app, c.GRPC)
 
-	migrations, err := fs.Sub(files, "migrations")
-	if err != nil {
-		return err
-	}
-	db, err := sqldb.Add(ctx, app, c.Database, migrations)
+	db, err := sqldb.Add(ctx, app, c.Database, migrations())
 	if err != nil {
 		return err
 	}

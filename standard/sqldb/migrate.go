@@ -1,0 +1,42 @@
+package sqldb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/chassi-go/chassi/database"
+	"github.com/chassi-go/chassi/standard"
+)
+
+// MigrateCommand returns the command "migrate", which applies the migrations to the database that
+// config returns, whose settings are in the group "database", and lists them. It creates a
+// SQLite database. Unlike the start of an [standard.App], an attempt of which ends after a minute,
+// it takes as long as the migrations do.
+func MigrateCommand[C any](config func(*C) database.Config, migrations fs.FS) standard.Command[C] {
+	return standard.Command[C]{
+		Name: "migrate", Settings: "database", Help: "bring the database's schema up to date and list its migrations",
+		Run: func(ctx context.Context, i *standard.Invocation[C]) (err error) {
+			db, err := database.Open(ctx, config(i.Config))
+			if err != nil {
+				return err //nolint:wrapcheck // says where
+			}
+			defer func() { err = errors.Join(err, db.Close()) }()
+			if _, err := db.Migrate(ctx, migrations); err != nil {
+				return err //nolint:wrapcheck // says where
+			}
+			list, err := db.Migrations(ctx, migrations)
+			if err != nil {
+				return err //nolint:wrapcheck // says where
+			}
+			for _, m := range list {
+				if _, err := fmt.Fprintf(i.Out, "%s applied %s\n", m.Name, m.Applied.UTC().Format(time.RFC3339)); err != nil {
+					return err //nolint:wrapcheck // stdout's
+				}
+			}
+			return nil
+		},
+	}
+}
