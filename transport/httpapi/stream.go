@@ -73,10 +73,9 @@ func (x *exchange) Open() error {
 	h["Cache-Control"] = noStore
 	h.Set("X-Accel-Buffering", "no") // nginx
 	h.Set(transport.HeartbeatKey, strconv.FormatInt(every.Milliseconds(), 10))
-	if !x.read && x.r.ProtoMajor == 1 {
-		x.leaveBody() // before the deadline for reading is lifted
+	if !x.leaveBody() {
+		_ = s.control.SetReadDeadline(time.Time{}) // net/http reads to notice that the client disconnects
 	}
-	_ = s.control.SetReadDeadline(time.Time{}) // net/http reads to notice that the client disconnects
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.written = time.Now()

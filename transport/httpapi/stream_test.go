@@ -163,6 +163,25 @@ func TestStreamFormats(t *testing.T) {
 	}
 }
 
+// The end of a stream does not wait for a body that does not come, though a stream lifts the deadline
+// for reading.
+func TestStreamWithAnUnreadBodyEnds(t *testing.T) {
+	t.Parallel()
+	server := streamServer(t, transport.StreamConfig{}, new(feed))
+	for _, length := range []string{"10", "100000"} {
+		conn, err := net.Dial("tcp", server.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+		fmt.Fprintf(conn, "GET /v1/feeds/ends?count=1 HTTP/1.1\r\nHost: a\r\nContent-Length: %s\r\n\r\n", length)
+		if text, err := io.ReadAll(conn); err != nil || !strings.HasPrefix(string(text), "HTTP/1.1 200") {
+			t.Errorf("a body of %s bytes: %s, %v", length, text, err)
+		}
+	}
+}
+
 // An idle stream outlives the timeouts of calls, and its heartbeats arrive.
 func TestStreamHeartbeats(t *testing.T) {
 	t.Parallel()
