@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -60,6 +61,10 @@ func (f *feed) watch(ctx context.Context, r *watchRequest) (iter.Seq2[*tick, err
 				id = ""
 			}
 			if !yield(&tick{ID: id, Text: strings.Repeat("x", f.size)}, nil) {
+				return
+			}
+			if r.Name == "deaf" {
+				<-f.taken
 				return
 			}
 			if f.taken != nil {
@@ -290,6 +295,19 @@ func TestStreamSilence(t *testing.T) {
 }
 
 // A client that does not read loses its stream, and the server's memory for it.
+// The client of a stream that has ended does not wait for an iterator that does not return.
+func TestStreamOfADeafIteratorFallsSilent(t *testing.T) {
+	t.Parallel()
+	f := &feed{taken: make(chan struct{})}
+	server := streamServer(t, transport.StreamConfig{Heartbeat: 100 * time.Millisecond, MaxAge: time.Second}, f)
+	end := sync.OnceFunc(func() { close(f.taken) })
+	t.Cleanup(end) // before the server is stopped
+	defer time.AfterFunc(20*time.Second, end).Stop()
+	if _, err := receive(t, newStreamClient(t, server.Addr().String()), &watchRequest{Name: "deaf"}); !errors.Is(err, transport.ErrSilent) {
+		t.Error(err)
+	}
+}
+
 func TestStreamStalls(t *testing.T) {
 	t.Parallel()
 	f := &feed{size: 64 << 10}
