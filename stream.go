@@ -155,7 +155,7 @@ func serveStream[Req, Item any](ctx context.Context, call *Call, method func(con
 	if err := codec.Open(); err != nil {
 		return endOf(ctx, err)
 	}
-	s := sending{call: call, codec: codec}
+	s := sending{ctx: ctx, call: call, codec: codec}
 	defer func() { _ = s.end() }() // after a panic too
 	items(func(item *Item, err error) bool {
 		if err == nil && item == nil {
@@ -171,6 +171,7 @@ func serveStream[Req, Item any](ctx context.Context, call *Call, method func(con
 // later.
 type sending struct {
 	mu    sync.Mutex
+	ctx   context.Context //nolint:containedctx // of the stream
 	call  *Call
 	codec StreamCodec
 	ended bool
@@ -184,6 +185,9 @@ func (s *sending) send(item any, err error) bool {
 		return false
 	}
 	size := 0
+	if err == nil {
+		err = context.Cause(s.ctx) // an iterator that always has items may look at nothing else
+	}
 	if err == nil {
 		size, err = s.codec.Send(item)
 	}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/rs/cors"
+
+	"github.com/chassi-go/chassi/transport"
 )
 
 // CORS configures which pages of other origins may read the responses (Fetch standard,
@@ -20,8 +22,8 @@ import (
 type CORS struct {
 	Origins     []string      `config:"origins" help:"exact origins that are allowed, such as https://app.example.com; * allows any, without credentials"`
 	Methods     []string      `config:"methods" help:"methods that a page may use; empty allows all"`
-	Headers     []string      `config:"headers" default:"Authorization,Content-Type,Idempotency-Key,X-Request-ID" help:"request headers that a page may set"`
-	Expose      []string      `config:"expose" default:"Idempotency-Replayed,X-Request-ID,RateLimit,RateLimit-Policy,Retry-After" help:"response headers that a page may read"`
+	Headers     []string      `config:"headers" default:"Authorization,Content-Type,Idempotency-Key,Last-Event-ID,X-Request-ID" help:"request headers that a page may set"`
+	Expose      []string      `config:"expose" default:"Idempotency-Replayed,X-Request-ID,RateLimit,RateLimit-Policy,Retry-After,Stream-Heartbeat-Ms" help:"response headers that a page may read"`
 	Credentials bool          `config:"credentials" help:"allow pages to send cookies and client certificates"`
 	MaxAge      time.Duration `config:"max_age" default:"10m" min:"0s" help:"how long a browser may cache the response to a preflight request; 0 is the default of the browser, usually 5 s"`
 }
@@ -77,10 +79,10 @@ func (s *Server) setCORS(w http.ResponseWriter, r *http.Request) {
 
 func (c CORS) withDefaults() CORS {
 	if c.Headers == nil {
-		c.Headers = []string{"Authorization", "Content-Type", "Idempotency-Key", requestIDHeader}
+		c.Headers = []string{"Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", requestIDHeader}
 	}
 	if c.Expose == nil {
-		c.Expose = []string{"Idempotency-Replayed", requestIDHeader, "RateLimit", "RateLimit-Policy", "Retry-After"}
+		c.Expose = []string{"Idempotency-Replayed", requestIDHeader, "RateLimit", "RateLimit-Policy", "Retry-After", transport.HeartbeatKey}
 	}
 	return c
 }

@@ -35,7 +35,7 @@ func TestCORSHeaders(t *testing.T) {
 		headers = "Access-Control-Allow-Headers"
 		expose  = "Access-Control-Expose-Headers"
 		maxAge  = "Access-Control-Max-Age"
-		exposed = "Idempotency-Replayed, X-Request-Id, Ratelimit, Ratelimit-Policy, Retry-After"
+		exposed = "Idempotency-Replayed, X-Request-Id, Ratelimit, Ratelimit-Policy, Retry-After, Stream-Heartbeat-Ms"
 		preVary = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers"
 	)
 	one := CORS{Origins: []string{app}, MaxAge: 10 * time.Minute}
@@ -72,6 +72,7 @@ func TestCORSHeaders(t *testing.T) {
 		"method not listed":      {nothing, "POST", http.Header{"Origin": {app}}, 200, http.Header{"Vary": {"Origin"}}},
 		"preflight":              {one, "OPTIONS", preflight(app, ""), 204, http.Header{"Vary": {preVary}, origin: {app}, methods: {"PUT"}, maxAge: {"600"}}},
 		"preflight, headers":     {one, "OPTIONS", preflight(app, "authorization,content-type|x-request-id"), 204, http.Header{"Vary": {preVary}, origin: {app}, methods: {"PUT"}, headers: {"authorization,content-type", "x-request-id"}, maxAge: {"600"}}},
+		"preflight, resume":      {one, "OPTIONS", preflight(app, "authorization,last-event-id"), 204, http.Header{"Vary": {preVary}, origin: {app}, methods: {"PUT"}, headers: {"authorization,last-event-id"}, maxAge: {"600"}}},
 		"preflight, bad header":  {one, "OPTIONS", preflight(app, "content-type|x-evil"), 204, http.Header{"Vary": {preVary}}},
 		"preflight, foreign":     {one, "OPTIONS", preflight("https://evil.example", ""), 204, http.Header{"Vary": {preVary}}},
 		"preflight, credentials": {withCreds, "OPTIONS", preflight(app, ""), 204, http.Header{"Vary": {preVary}, origin: {app}, creds: {"true"}, methods: {"PUT"}}},

@@ -28,6 +28,7 @@ const copyBytes = 32 << 10
 type download struct {
 	x        *exchange
 	progress progress
+	status   int   // of success, which is sent with the first byte
 	refused  int   // a status that is sent as an error
 	sent     int64 // bytes of the body
 	failed   error // of writing
@@ -42,6 +43,16 @@ func (x *exchange) sendFile(f *chassi.File, status int) (err error) {
 	content := &contentReader{reader: f.Reader}
 	defer content.close()
 	h := x.w.Header()
+	defer func() {
+		if err != nil && x.status == 0 { // the error has other ones
+			for _, name := range []string{"Accept-Ranges", "Content-Disposition", "Content-Length", "Etag", "Last-Modified"} {
+				delete(h, name)
+			}
+			if !errors.Is(err, errRange) {
+				delete(h, "Content-Range")
+			}
+		}
+	}()
 	if err := describeFile(h, f); err != nil {
 		return fmt.Errorf("httpapi: the file of %s: %w", x.route.binding.Endpoint.FullName(), err)
 	}
@@ -63,13 +74,10 @@ func (x *exchange) sendFile(f *chassi.File, status int) (err error) {
 			return err
 		}
 	}
-	d.progress.finish()
-	err = d.result(content)
-	if err != nil && x.status == 0 { // the error has other ones
-		for _, name := range []string{"Accept-Ranges", "Content-Disposition", "Content-Length", "Etag", "Last-Modified"} {
-			delete(h, name)
-		}
+	if err = d.result(content); err == nil {
+		d.begin() // there was no byte
 	}
+	d.progress.finish()
 	return err
 }
 
@@ -161,7 +169,7 @@ func (d *download) result(content *contentReader) error {
 		return content.failed
 	}
 	size, err := strconv.ParseInt(d.Header().Get("Content-Length"), 10, 64)
-	if err == nil && d.sent < size && d.x.r.Method != http.MethodHead && d.x.status != http.StatusNotModified {
+	if err == nil && d.sent < size && d.x.r.Method != http.MethodHead && d.status != http.StatusNotModified {
 		return errTooShort(d.sent, size)
 	}
 	return nil
@@ -172,13 +180,21 @@ var errSeek = errors.New("it cannot seek")
 // Header implements [http.ResponseWriter].
 func (d *download) Header() http.Header { return d.x.w.Header() }
 
-// WriteHeader sends a status of success, and records another one.
+// WriteHeader records the status: what fails before the first byte gets the response of an error.
 func (d *download) WriteHeader(status int) {
 	if status >= http.StatusBadRequest {
 		d.refused = status
 		return
 	}
-	d.x.WriteHeader(status)
+	d.status = status
+}
+
+// begin sends the header of a success.
+func (d *download) begin() {
+	if d.x.status == 0 {
+		d.x.leaveUnread()
+		d.x.WriteHeader(d.status)
+	}
 }
 
 // Write implements [http.ResponseWriter].
@@ -186,6 +202,7 @@ func (d *download) Write(b []byte) (int, error) {
 	if d.refused != 0 {
 		return len(b), nil
 	}
+	d.begin()
 	n, err := d.progress.wait(func() (int, error) { return d.x.Write(b) })
 	d.sent += int64(n)
 	if err != nil {

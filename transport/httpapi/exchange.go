@@ -121,6 +121,9 @@ func (x *exchange) writeResponse() {
 	if x.route.cacheControl != nil { // a mounted handler sets its own
 		h["Cache-Control"] = x.route.cacheControl
 	}
+	if x.transfer != nil {
+		x.leaveUnread()
+	}
 	if x.body == nil || status == http.StatusNoContent {
 		x.send(status, nil)
 		return
@@ -142,21 +145,31 @@ func (x *exchange) send(status int, body []byte) {
 	}
 }
 
-// leaveBody handles an unread body when an error is sent. A short body that has arrived is
-// discarded, so that the connection can be reused. The server does not wait for the rest of a
-// long, endless or stalled body: the connection is closed after the response. Over HTTP/2
-// net/http ends only the stream.
-func (x *exchange) leaveBody() {
+// leaveBody handles an unread body before a response, and reports whether a part of it is left. A
+// short body that has arrived is discarded, so that the connection can be reused. The server does
+// not wait for the rest of a long, endless or stalled body: the connection is closed after the
+// response. Net/http would wait for up to 256 KiB of it until the deadline for reading. Over HTTP/2
+// it ends only the stream.
+func (x *exchange) leaveBody() (left bool) {
 	if x.read || x.r.Body == nil || x.r.Body == http.NoBody || x.r.ProtoMajor > 1 {
-		return
+		return false
 	}
-	if n := x.r.ContentLength; n >= 0 && n <= drainBytes {
-		_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(drainTime))
+	_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(drainTime))
+	// A client that waits for "100 Continue" sends its body only if the server reads.
+	if n := x.r.ContentLength; n >= 0 && n <= drainBytes && x.r.Header["Expect"] == nil {
 		if _, err := io.CopyN(io.Discard, x.r.Body, n); err == nil || errors.Is(err, io.EOF) {
-			return
+			return false
 		}
 	}
 	x.w.Header()["Connection"] = closeHeader
+	return true
+}
+
+// leaveUnread is leaveBody before the response to a transfer, whose call goes on.
+func (x *exchange) leaveUnread() {
+	if !x.leaveBody() && x.r.ProtoMajor == 1 { // net/http now reads to notice that the client disconnects
+		_ = http.NewResponseController(x.w).SetReadDeadline(x.transfer.ends)
+	}
 }
 
 const (

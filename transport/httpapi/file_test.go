@@ -77,6 +77,19 @@ func (d *disk) get(_ context.Context, r *wanted) (*found, error) {
 		f.Reader = io.MultiReader(bytes.NewReader(d.content), panicking{})
 	case "broken":
 		f.Reader = io.MultiReader(bytes.NewReader(d.content), broken{})
+	case "panics":
+		f.Reader = panicking{}
+	case "breaks":
+		f.Reader = broken{}
+	case "missing":
+		f.Reader = struct {
+			broken
+			io.Seeker
+		}{broken{}, bytes.NewReader(d.content)}
+	case "empty":
+		f.Reader, f.Size = strings.NewReader(""), 1
+	case "shorter":
+		f.Reader, f.Size = io.MultiReader(), 1
 	case "none":
 		f.Reader = nil
 	}
@@ -92,6 +105,9 @@ type broken struct{}
 func (broken) Read([]byte) (int, error) { return 0, errors.New("the disk is broken") }
 
 func store(_ context.Context, r *upload) (*stored, error) {
+	if r.ID == "unread" {
+		return &stored{}, nil
+	}
 	text, err := io.ReadAll(r.File.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
@@ -224,8 +240,19 @@ func TestDownloadFails(t *testing.T) {
 			t.Errorf("%s: complete with %d bytes", name, len(text))
 		}
 	}
-	if got, _ := exchangeFile(t, "GET", base+"/files/none", nil, nil); got.StatusCode != http.StatusInternalServerError {
-		t.Errorf("without a file: %d", got.StatusCode)
+	for _, name := range []string{"none", "panics", "breaks", "shorter", "missing"} {
+		got, text := exchangeFile(t, "GET", base+"/files/"+name, http.Header{"Range": {"bytes=1-2"}}, nil)
+		if got.StatusCode != http.StatusInternalServerError || !strings.HasPrefix(text, "{") {
+			t.Errorf("%s: %d %s", name, got.StatusCode, text)
+		}
+		for _, key := range []string{"Accept-Ranges", "Content-Disposition", "Content-Range", "Etag", "Last-Modified"} {
+			if got.Header.Get(key) != "" {
+				t.Errorf("%s: an error with %s: %s", name, key, got.Header.Get(key))
+			}
+		}
+	}
+	if got, text := exchangeFile(t, "GET", base+"/files/empty", nil, nil); got.StatusCode != http.StatusOK || text != "" || got.Header.Get("Etag") == "" {
+		t.Errorf("an empty file: %d %s", got.StatusCode, text)
 	}
 }
 
@@ -321,6 +348,65 @@ func TestSlowUploadIsCut(t *testing.T) {
 	if _, err := io.ReadFull(conn, response); err != nil || string(response) != "HTTP/1.1 408" {
 		t.Errorf("%q, %v", response, err)
 	}
+}
+
+// A success does not wait for a body that the method has not read, and whose rest does not come.
+func TestUnreadUploadDoesNotDelayTheResponse(t *testing.T) {
+	t.Parallel()
+	s, _, _ := fileServer(t, &disk{content: []byte("content")})
+	for _, request := range []string{
+		"PUT /files/unread HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nx",
+		"PUT /files/unread HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n",
+		"PUT /files/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 500\r\nContent-Type: multipart/form-data; boundary=b\r\n\r\n" +
+			"--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\ntext\r\n--b--\r\n",
+		"GET /files/a HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nx",
+		"GET /files/stream HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nx",
+	} {
+		if text := sendRaw(t, s, request); !strings.HasPrefix(text, "HTTP/1.1 200") || !strings.Contains(text, "Connection: close") {
+			t.Errorf("%.40s: %s", request, text)
+		}
+	}
+}
+
+// Neither does an error, after which the connection is closed at once.
+func TestRefusedUploadEndsTheConnection(t *testing.T) {
+	t.Parallel()
+	s, _, _ := fileServer(t, new(disk))
+	for _, length := range []string{"Content-Length: 100000", "Content-Length: 10", "Transfer-Encoding: chunked"} {
+		if text := sendRaw(t, s, "PUT /files/1?unknown=1 HTTP/1.1\r\nHost: a\r\n"+length+"\r\n\r\n"); !strings.HasPrefix(text, "HTTP/1.1 400") {
+			t.Errorf("%s: %s", length, text)
+		}
+	}
+}
+
+// A client that waits before it sends its body is told the error at once, and need not send it.
+func TestRefusedUploadIsNotAskedFor(t *testing.T) {
+	t.Parallel()
+	s, _, _ := fileServer(t, new(disk))
+	request := "PUT /files/1?unknown=1 HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n"
+	if text := sendRaw(t, s, request); !strings.HasPrefix(text, "HTTP/1.1 400") {
+		t.Error(text)
+	}
+}
+
+// sendRaw sends the bytes of a request, and returns all that comes until the server closes the
+// connection.
+func sendRaw(t *testing.T, s *Server, request string) string {
+	t.Helper()
+	conn, err := net.Dial("tcp", s.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+	if _, err := io.WriteString(conn, request); err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(conn)
+	if err != nil {
+		t.Errorf("%.40s: %v", request, err)
+	}
+	return string(text)
 }
 
 // A file goes both ways through the typed client; the client's file is closed.

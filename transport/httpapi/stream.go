@@ -30,6 +30,7 @@ const (
 // goroutine, heartbeats by a timer.
 type stream struct {
 	x         *exchange
+	ctx       context.Context //nolint:containedctx // of the stream
 	control   *http.ResponseController
 	admitted  *transport.OpenStream // nil before Begin
 	events    bool                  // whether the response is an event stream
@@ -51,7 +52,7 @@ func (x *exchange) Begin(ctx context.Context, call *chassi.Call) (context.Contex
 	if err != nil {
 		return nil, err
 	}
-	x.stream = &stream{x: x, control: http.NewResponseController(x.w), admitted: admitted}
+	x.stream = &stream{x: x, ctx: ctx, control: http.NewResponseController(x.w), admitted: admitted}
 	return ctx, nil
 }
 
@@ -73,10 +74,9 @@ func (x *exchange) Open() error {
 	h["Cache-Control"] = noStore
 	h.Set("X-Accel-Buffering", "no") // nginx
 	h.Set(transport.HeartbeatKey, strconv.FormatInt(every.Milliseconds(), 10))
-	if !x.read && x.r.ProtoMajor == 1 {
-		x.leaveBody() // before the deadline for reading is lifted
+	if !x.leaveBody() {
+		_ = s.control.SetReadDeadline(time.Time{}) // net/http reads to notice that the client disconnects
 	}
-	_ = s.control.SetReadDeadline(time.Time{}) // net/http reads to notice that the client disconnects
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.written = time.Now()
@@ -171,7 +171,8 @@ func (s *stream) failed(began time.Time, err error) error {
 	return chassi.NewError(chassi.Canceled, "canceled", "The client has disconnected").WithCause(err)
 }
 
-// beat sends a heartbeat if nothing was sent for an interval.
+// beat sends a heartbeat if nothing was sent for an interval. There are none after the end of the
+// context: a client need not wait for an iterator that does not notice it.
 func (s *stream) beat() {
 	every := s.x.server.streams.Config().Heartbeat
 	if !s.mu.TryLock() { // an item is being sent
@@ -179,7 +180,7 @@ func (s *stream) beat() {
 		return
 	}
 	defer s.mu.Unlock()
-	if s.ended {
+	if s.ended || s.ctx.Err() != nil {
 		return
 	}
 	if idle := time.Since(s.written); idle < every {

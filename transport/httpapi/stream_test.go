@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -60,6 +61,10 @@ func (f *feed) watch(ctx context.Context, r *watchRequest) (iter.Seq2[*tick, err
 				id = ""
 			}
 			if !yield(&tick{ID: id, Text: strings.Repeat("x", f.size)}, nil) {
+				return
+			}
+			if r.Name == "deaf" {
+				<-f.taken
 				return
 			}
 			if f.taken != nil {
@@ -159,6 +164,25 @@ func TestStreamFormats(t *testing.T) {
 		}
 		if resp.Header.Get("Cache-Control") != "no-store" {
 			t.Errorf("%s: %v", c.path, resp.Header)
+		}
+	}
+}
+
+// The end of a stream does not wait for a body that does not come, though a stream lifts the deadline
+// for reading.
+func TestStreamWithAnUnreadBodyEnds(t *testing.T) {
+	t.Parallel()
+	server := streamServer(t, transport.StreamConfig{}, new(feed))
+	for _, length := range []string{"10", "100000"} {
+		conn, err := net.Dial("tcp", server.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+		fmt.Fprintf(conn, "GET /v1/feeds/ends?count=1 HTTP/1.1\r\nHost: a\r\nContent-Length: %s\r\n\r\n", length)
+		if text, err := io.ReadAll(conn); err != nil || !strings.HasPrefix(string(text), "HTTP/1.1 200") {
+			t.Errorf("a body of %s bytes: %s, %v", length, text, err)
 		}
 	}
 }
@@ -271,6 +295,19 @@ func TestStreamSilence(t *testing.T) {
 }
 
 // A client that does not read loses its stream, and the server's memory for it.
+// The client of a stream that has ended does not wait for an iterator that does not return.
+func TestStreamOfADeafIteratorFallsSilent(t *testing.T) {
+	t.Parallel()
+	f := &feed{taken: make(chan struct{})}
+	server := streamServer(t, transport.StreamConfig{Heartbeat: 100 * time.Millisecond, MaxAge: time.Second}, f)
+	end := sync.OnceFunc(func() { close(f.taken) })
+	t.Cleanup(end) // before the server is stopped
+	defer time.AfterFunc(20*time.Second, end).Stop()
+	if _, err := receive(t, newStreamClient(t, server.Addr().String()), &watchRequest{Name: "deaf"}); !errors.Is(err, transport.ErrSilent) {
+		t.Error(err)
+	}
+}
+
 func TestStreamStalls(t *testing.T) {
 	t.Parallel()
 	f := &feed{size: 64 << 10}

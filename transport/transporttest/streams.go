@@ -75,6 +75,12 @@ func (s *streams) watch(ctx context.Context, r *WatchRequest) (iter.Seq2[*Item, 
 			return
 		}
 		switch r.How {
+		case "tick":
+			for range time.Tick(10 * time.Millisecond) { // and looks at nothing but yield
+				if !yield(&Item{}, nil) {
+					return
+				}
+			}
 		case "fail":
 			yield(nil, fmt.Errorf("%s: %w", hidden, errStream))
 		case "panic":
@@ -308,6 +314,9 @@ func testStreamAges(t *testing.T, f *fixture) {
 	_, err := f.all(bounded(t), &WatchRequest{How: "wait"})
 	if e := chassi.ErrorOf(err); e == nil || e.Code != chassi.Unavailable || e.Reason != "stream_expired" || e.RetryAfter < time.Second {
 		t.Errorf("at its maximum age: %+v", e)
+	}
+	if _, err = f.all(bounded(t), &WatchRequest{How: "tick"}); chassi.ErrorOf(err).Reason != "stream_expired" {
+		t.Errorf("with items, at its maximum age: %v", err)
 	}
 	c := f.with(t, "Authorization", "Bearer brief-"+secret)
 	stream, err := client.Stream[Item](bounded(t), c, "Mine", &WatchRequest{How: "wait"})

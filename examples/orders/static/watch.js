@@ -33,7 +33,12 @@ async function watch(token) {
     try {
       const response = await fetch("/v1/orders/events", { headers, cache: "no-store" });
       if (!response.ok) {
-        show("state", (await response.json()).message);
+        const problem = await response.json();
+        show("state", problem.message);
+        if (problem.error === "position_lost") { // the service was restarted: begin anew
+          delete headers["Last-Event-ID"];
+          continue;
+        }
         if (response.status < 500 && response.status !== 429) return;
         continue;
       }
