@@ -83,7 +83,8 @@ func main() { program().Main() }
 func program() standard.Program[Config] {
 	return standard.Program[Config]{
 		Name: "orders", Version: "1.0.0", Help: "Takes orders.", Setup: setup, TraceExporters: exporters.All(),
-		Commands: slices.Concat([]standard.Command[Config]{sqldb.MigrateCommand(databaseOf, migrations())}, events.Commands(databaseOf), jobs.Commands(databaseOf)),
+		Commands: slices.Concat(events.Commands(databaseOf), jobs.Commands(databaseOf),
+			[]standard.Command[Config]{sqldb.MigrateCommand(databaseOf, migrations())}),
 		Defaults: Config{Database: database.Config{URL: "sqlite:orders.db"}, NATS: natsembedded.Config{URL: "embedded"}},
 	}
 }

@@ -62,7 +62,7 @@ standard/jobs: . standard standard/internal/tasks job database internal/task
 standard/internal/tasks: standard database internal/task
 internal/task: . transport database internal/strictjson internal/outage internal/safetext
 idempotency/redisstore: idempotency redis
-standard: . transport transport/httpapi transport/connectapi transport/certs schema schema/protobuf middleware middleware/... telemetry ratelimit overload config redact internal/memlimit
+standard: . transport transport/httpapi transport/connectapi transport/certs schema schema/protobuf middleware middleware/... telemetry ratelimit overload config redact internal/contain internal/memlimit
 standard/remote: standard client client/httpclient middleware/... discovery breaker telemetry
 standard/grpcserver: . standard transport/grpcapi
 standard/natsserver: . standard config transport transport/natsapi
