@@ -44,13 +44,8 @@ func (x *exchange) sendFile(f *chassi.File, status int) (err error) {
 	defer content.close()
 	h := x.w.Header()
 	defer func() {
-		if err != nil && x.status == 0 { // the error has other ones
-			for _, name := range []string{"Accept-Ranges", "Content-Disposition", "Content-Length", "Etag", "Last-Modified"} {
-				delete(h, name)
-			}
-			if !errors.Is(err, errRange) {
-				delete(h, "Content-Range")
-			}
+		if err != nil && x.status == 0 {
+			forgetFile(h, err)
 		}
 	}()
 	if err := describeFile(h, f); err != nil {
@@ -79,6 +74,16 @@ func (x *exchange) sendFile(f *chassi.File, status int) (err error) {
 	}
 	d.progress.finish()
 	return err
+}
+
+// forgetFile deletes the headers of a file of which an error is sent instead.
+func forgetFile(h http.Header, err error) {
+	for _, name := range []string{"Accept-Ranges", "Content-Disposition", "Content-Length", "Etag", "Last-Modified"} {
+		delete(h, name)
+	}
+	if !errors.Is(err, errRange) {
+		delete(h, "Content-Range")
+	}
 }
 
 // describeFile sets the headers of a file that the service has not set itself.

@@ -251,7 +251,7 @@ func TestDownloadFails(t *testing.T) {
 			}
 		}
 	}
-	if got, text := exchangeFile(t, "GET", base+"/files/empty", nil, nil); got.StatusCode != http.StatusOK || text != "" || got.Header.Get("Etag") == "" {
+	if got, text := exchangeFile(t, "GET", base+"/files/empty", nil, nil); got.StatusCode != http.StatusOK || text != "" || got.Header.Get("ETag") == "" {
 		t.Errorf("an empty file: %d %s", got.StatusCode, text)
 	}
 }
