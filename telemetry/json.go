@@ -78,7 +78,12 @@ func appendHead(b []byte, r slog.Record) []byte {
 	if !r.Time.IsZero() {
 		b = appendTime(append(b, `"time":`...), r.Time)
 	}
-	b = appendString(appendKey(b, slog.LevelKey), r.Level.String())
+	switch {
+	case r.Level == slog.LevelInfo && !r.Time.IsZero(): // of almost all lines
+		b = append(b, `,"level":"INFO"`...)
+	default:
+		b = appendString(appendKey(b, slog.LevelKey), r.Level.String())
+	}
 	return appendString(appendKey(b, slog.MessageKey), truncate(r.Message, maxValue))
 }
 
@@ -164,12 +169,17 @@ func appendAttr(b []byte, a slog.Attr, secret bool) []byte {
 	if len(b) > maxRecord {
 		return b
 	}
-	value := a.Value.Resolve()
+	value := a.Value
+	switch value.Kind() {
+	case slog.KindLogValuer:
+		value = value.Resolve()
+	case slog.KindAny:
+		if a.Key == "" && a.Value.Any() == nil {
+			return b
+		}
+	}
 	if value.Kind() == slog.KindGroup {
 		return appendGroup(b, a.Key, value.Group(), secret || isSecretKey(a.Key))
-	}
-	if a.Equal(slog.Attr{}) {
-		return b
 	}
 	b = appendKey(b, a.Key)
 	if canHoldSecret(value) && (secret || isSecretKey(a.Key)) {
