@@ -379,7 +379,7 @@ func TestRefusedUploadEndsTheConnection(t *testing.T) {
 	}
 }
 
-// A client that waits before it sends its body is told the error at once, and need not send it.
+// A client that waits before it sends its body receives the error at once, and need not send it.
 func TestRefusedUploadIsNotAskedFor(t *testing.T) {
 	t.Parallel()
 	s, _, _ := fileServer(t, new(disk))
