@@ -26,26 +26,71 @@ type limitedTCP struct {
 }
 
 // lazyDeadline sets the deadline of a connection as seldom as possible. net/http moves its
-// deadlines about six times per request, nearly always to a later time, and each move of a
-// timer of the runtime costs more than routing the request. A later deadline is therefore
-// only recorded. When the timer ends a read or write too early, extend sets the recorded
+// deadlines about six times per request, nearly always to a later time or while nothing waits, and
+// each move of a timer of the runtime costs more than routing the request. A deadline is therefore
+// only recorded, and the timer is set when a read or write begins that the timer would end too late,
+// or that waits already. When the timer ends a read or write too early, extend sets the recorded
 // deadline, and the read or write continues.
 type lazyDeadline struct {
-	mu    sync.Mutex
-	want  time.Time // the deadline; zero for none
-	armed time.Time // the time that the runtime's timer is set to, not later than want
+	mu      sync.Mutex
+	want    time.Time // the deadline; zero for none
+	armed   time.Time // the time that the runtime's timer is set to; zero for none
+	waiting int       // reads or writes under way; while there are any, armed is not later than want
 }
 
-// move records the deadline t, and sets the timer if that would be too late.
+// move records the deadline t, and sets the timer if that would be too late for those that wait.
 func (d *lazyDeadline) move(t time.Time, set func(time.Time) error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.want = t
-	if t.IsZero() || (!d.armed.IsZero() && !t.Before(d.armed)) {
+	if d.waiting == 0 || !d.late() {
 		return nil
 	}
-	d.armed = t
-	return set(t)
+	return d.arm(set)
+}
+
+// late reports whether the timer would end a read or write too late.
+func (d *lazyDeadline) late() bool {
+	return !d.want.IsZero() && (d.armed.IsZero() || d.want.Before(d.armed))
+}
+
+func (d *lazyDeadline) arm(set func(time.Time) error) error {
+	d.armed = d.want
+	return set(d.want)
+}
+
+// begin precedes a read or write, and fails if the deadline has passed. net/http ends the read with
+// which it watches for a disconnect by a deadline in the past, mostly before that read has begun.
+func (d *lazyDeadline) begin(set func(time.Time) error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.late() {
+		if !time.Now().Before(d.want) {
+			return os.ErrDeadlineExceeded
+		}
+		if err := d.arm(set); err != nil {
+			return err
+		}
+	}
+	d.waiting++
+	return nil
+}
+
+// exact is begin for a write that cannot be continued: the timer is set to the deadline.
+func (d *lazyDeadline) exact(set func(time.Time) error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.arm(set); err != nil {
+		return err
+	}
+	d.waiting++
+	return nil
+}
+
+func (d *lazyDeadline) end() {
+	d.mu.Lock()
+	d.waiting--
+	d.mu.Unlock()
 }
 
 // extend sets the timer to the deadline if it has not passed and err comes from an earlier
@@ -59,16 +104,7 @@ func (d *lazyDeadline) extend(err error, set func(time.Time) error) bool {
 	if !d.want.IsZero() && !time.Now().Before(d.want) {
 		return false
 	}
-	d.armed = d.want
-	return set(d.want) == nil
-}
-
-// arm sets the timer to the deadline.
-func (d *lazyDeadline) arm(set func(time.Time) error) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.armed = d.want
-	return set(d.want)
+	return d.arm(set) == nil
 }
 
 // SetReadDeadline implements [net.Conn].
@@ -88,6 +124,10 @@ func (c *limitedTCP) SetDeadline(t time.Time) error {
 
 // Read implements [net.Conn].
 func (c *limitedTCP) Read(b []byte) (int, error) {
+	if err := c.read.begin(c.TCPConn.SetReadDeadline); err != nil {
+		return 0, err
+	}
+	defer c.read.end()
 	for {
 		n, err := c.TCPConn.Read(b)
 		if flood := c.idle.take(n, c.listener.maxIdle); flood != nil {
@@ -106,6 +146,10 @@ func (c *limitedTCP) Write(b []byte) (int, error) {
 	if c.stalled.Load() {
 		return 0, os.ErrDeadlineExceeded
 	}
+	if err := c.write.begin(c.TCPConn.SetWriteDeadline); err != nil {
+		return 0, c.stall(0, err)
+	}
+	defer c.write.end()
 	written := 0
 	for {
 		n, err := c.TCPConn.Write(b[written:])
@@ -116,20 +160,31 @@ func (c *limitedTCP) Write(b []byte) (int, error) {
 		if c.write.extend(err, c.TCPConn.SetWriteDeadline) {
 			continue
 		}
-		if errors.Is(err, os.ErrDeadlineExceeded) && (written == 0 || c.listener.overTLS) {
-			c.stalled.Store(true)
-		}
-		return written, err
+		return written, c.stall(written, err)
 	}
+}
+
+// stall makes further writes fail at once if err is a deadline that has passed.
+func (c *limitedTCP) stall(written int, err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) && (written == 0 || c.listener.overTLS) {
+		c.stalled.Store(true)
+	}
+	return err
 }
 
 // ReadFrom implements [io.ReaderFrom]. It sends a file without copying it. The bytes that it
 // has read from r are lost if the write fails, so the timer must not end it early.
 func (c *limitedTCP) ReadFrom(r io.Reader) (int64, error) {
-	if err := c.write.arm(c.TCPConn.SetWriteDeadline); err != nil {
+	if err := c.write.exact(c.TCPConn.SetWriteDeadline); err != nil {
 		return 0, err
 	}
+	defer c.write.end()
 	return c.TCPConn.ReadFrom(r)
+}
+
+// WriteTo implements [io.WriterTo] with reads that observe the deadline.
+func (c *limitedTCP) WriteTo(w io.Writer) (int64, error) {
+	return io.Copy(w, struct{ io.Reader }{c})
 }
 
 // Close releases the connection's slot.
