@@ -18,15 +18,21 @@ import (
 type options struct {
 	strict  json.Options // of requests
 	lenient json.Options // of responses, which may have members that the client does not know yet
-	encode  json.Options
+
+	encoders sync.Pool // of *encoder
 }
 
 func newOptions(more ...json.Options) *options {
 	with := func(o json.Options) json.Options { return json.JoinOptions(append([]json.Options{o}, more...)...) }
+	encoding := with(json.Deterministic(true))
 	return &options{
 		strict:  with(json.RejectUnknownMembers(true)),
 		lenient: with(json.RejectUnknownMembers(false)),
-		encode:  with(json.Deterministic(true)),
+		encoders: sync.Pool{New: func() any {
+			e := new(encoder)
+			e.values = jsontext.NewEncoder(&e.out, encoding)
+			return e
+		}},
 	}
 }
 

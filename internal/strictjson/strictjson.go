@@ -12,6 +12,7 @@ import (
 
 	"github.com/chassi-go/chassi"
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 var errMalformed = chassi.NewError(chassi.InvalidArgument, "malformed_request", "The request is malformed")
@@ -55,16 +56,27 @@ func DecodeResponse(data []byte, message any) error {
 
 // Append appends the encoding of message to buffer.
 func Append(buffer *[]byte, message any) error {
-	writer := sliceWriter{buffer}
-	return json.MarshalWrite(&writer, message, optionsFor(message).encode)
+	encoders := &optionsFor(message).encoders
+	e := encoders.Get().(*encoder) //nolint:forcetypeassert // nothing else is put in
+	if err := json.MarshalEncode(e.values, message); err != nil {
+		return err //nolint:wrapcheck // the caller says what; the encoder is left, in the middle of a value
+	}
+	*buffer = append(*buffer, e.out.Bytes()[:e.out.Len()-1]...) // without the line feed
+	if e.out.Cap() <= maxKept {
+		e.out.Reset()
+		encoders.Put(e)
+	}
+	return nil
 }
 
-type sliceWriter struct{ b *[]byte }
-
-func (w *sliceWriter) Write(p []byte) (int, error) {
-	*w.b = append(*w.b, p...)
-	return len(p), nil
+// encoder is used for many messages: the library takes as long for the options of one as for a
+// short message.
+type encoder struct {
+	out    bytes.Buffer
+	values *jsontext.Encoder
 }
+
+const maxKept = 64 << 10 // larger buffers are not used again
 
 // checkDepth refuses data nested deeper than limit, and data that is not an object, before
 // decoding.
