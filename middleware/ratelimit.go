@@ -24,7 +24,8 @@ type Limiter interface {
 // RateLimitPeer limits the call rate of each client, which is a network, or a name over a
 // broker ([chassi.Call.Source]). An endpoint with a rate of its own ([chassi.RateLimit]) has a
 // separate limiter, which newLimiter returns for its full name at registration; all other
-// endpoints use shared. Calls in process are not limited.
+// endpoints use shared. Calls in process are not limited. Responses have the headers RateLimit and
+// RateLimit-Policy once half of the quota is used.
 func RateLimitPeer(shared Limiter, newLimiter func(endpoint string, limit ratelimit.Limit) Limiter) chassi.Middleware {
 	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
 		limiter, name := shared, "peer"
@@ -56,7 +57,8 @@ func sourceKey(call *chassi.Call) (key ratelimit.Key, ok bool) {
 	}
 }
 
-// RateLimitPrincipal limits the call rate of each principal, from any address.
+// RateLimitPrincipal limits the call rate of each principal, from any address. The headers are those
+// of [RateLimitPeer].
 func RateLimitPrincipal(limiter Limiter) chassi.Middleware {
 	quota := newQuota("principal", limiter)
 	return func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
@@ -88,12 +90,13 @@ func newQuota(name string, limiter Limiter) *quota {
 	return &quota{limiter: limiter, name: name}
 }
 
-// take consults the limiter and sets the headers of draft-ietf-httpapi-ratelimit-headers; it
-// sets none if there is no limit. The keys have the canonical form of http.Header, which saves
-// conversions.
+// take consults the limiter and sets the headers of draft-ietf-httpapi-ratelimit-headers once half
+// of the quota is used: the draft does not require them on each response, and to clients that are
+// far from the limit they are of no use. The keys have the canonical form of http.Header, which
+// saves conversions.
 func (q *quota) take(ctx context.Context, call *chassi.Call, key ratelimit.Key) error {
 	d := q.limiter.Take(ctx, key)
-	if d.Limit > 0 {
+	if d.Limit > 0 && 2*d.Remaining <= d.Limit {
 		call.Out.Set("Ratelimit-Policy", q.policyText())
 		call.Out.Set("Ratelimit", q.stateText(d))
 	}

@@ -52,6 +52,19 @@ func TestRateLimitPeer(t *testing.T) {
 	}
 }
 
+// A client that is far from the limit receives no headers.
+func TestRateLimitHeadersFromHalfOfTheQuota(t *testing.T) {
+	t.Parallel()
+	mw := middleware.RateLimitPeer(limiter(ratelimit.Per(6, time.Minute)), own)
+	for i, state := range []string{"", "", `"peer";r=3;t=30`, `"peer";r=2;t=40`, `"peer";r=1;t=50`, `"peer";r=0;t=60`, `"peer";r=0;t=60`} {
+		th := calltest.New(calltest.Fine, chassi.Public)
+		_ = th.Run(t.Context(), mw)
+		if got := th.Call.Out.Get("RateLimit"); got != state || (th.Call.Out.Get("RateLimit-Policy") != "") != (state != "") {
+			t.Errorf("call %d: state %s, want %s", i+1, got, state)
+		}
+	}
+}
+
 // Clients of a broker are counted by the name that the broker gives them, and all whom it
 // gives none together; calls in process are not counted.
 func TestRateLimitPeerCountsClientsOfBrokers(t *testing.T) {
@@ -128,7 +141,9 @@ func TestT21LimitsThatAreOffOrChange(t *testing.T) {
 	handler := th.Binding.Handler(mw)
 	for _, burst := range []int{10, 20} {
 		l.SetLimit(ratelimit.Per(burst, time.Second))
-		_ = handler(th.Call.Context(t.Context()), th.Call)
+		for range burst / 2 {
+			_ = handler(th.Call.Context(t.Context()), th.Call)
+		}
 		if got, want := th.Call.Out.Get("RateLimit-Policy"), fmt.Sprintf(`"peer";q=%d;w=1`, burst); got != want {
 			t.Errorf("policy %s, want %s", got, want)
 		}

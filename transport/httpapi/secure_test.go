@@ -16,7 +16,6 @@ func TestSecureHeaders(t *testing.T) {
 	t.Parallel()
 	want := map[string]string{
 		"X-Content-Type-Options":  "nosniff",
-		"X-Frame-Options":         "DENY",
 		"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 	}
 	plain, overTLS := make(http.Header), make(http.Header)
