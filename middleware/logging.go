@@ -43,28 +43,45 @@ func Logging(logger *slog.Logger) chassi.Middleware {
 		}
 		attrs = append(attrs, slog.String("route", b.Route))
 		handler := logger.With(attrs...).Handler()
-		failed := &failures{handler: handler, message: message}
+		l := &callLog{binding: b, handler: handler, message: message, born: born, failed: &failures{handler: handler, message: message}}
 		return func(ctx context.Context, call *chassi.Call) error {
 			began := time.Since(born) // faster than time.Now: reads a single clock
 			err := next(ctx, call)
-			level := levelOf(ctx, b, err)
-			if level > slog.LevelInfo {
-				level = failed.level(level, err)
-			}
-			if !handler.Enabled(ctx, level) {
-				return err
-			}
-			now := time.Now()
-			line := slog.NewRecord(now, level, message, 0)
-			line.AddAttrs(slog.Int("status", b.Status(call, err)), slog.Int64("latency_us", (now.Sub(born)-began).Microseconds()))
-			addCaller(&line, call)
-			addTask(&line, call)
-			addStream(&line, call.Stream)
-			addError(&line, err)
-			_ = handler.Handle(ctx, line) // the error of a sink must not fail the call
+			l.write(ctx, call, began, err)
 			return err
 		}
 	}
+}
+
+// callLog writes the lines of one binding.
+type callLog struct {
+	binding *chassi.Binding
+	handler slog.Handler
+	message string
+	born    time.Time // the times of calls are relative to it
+	failed  *failures
+}
+
+// write writes the line of a call. It is not inlined: the record would take a kilobyte of the stack
+// of all calls under way.
+//
+//go:noinline
+func (l *callLog) write(ctx context.Context, call *chassi.Call, began time.Duration, err error) {
+	level := levelOf(ctx, l.binding, err)
+	if level > slog.LevelInfo {
+		level = l.failed.level(level, err)
+	}
+	if !l.handler.Enabled(ctx, level) {
+		return
+	}
+	now := time.Now()
+	line := slog.NewRecord(now, level, l.message, 0)
+	line.AddAttrs(slog.Int("status", l.binding.Status(call, err)), slog.Int64("latency_us", (now.Sub(l.born)-began).Microseconds()))
+	addCaller(&line, call)
+	addTask(&line, call)
+	addStream(&line, call.Stream)
+	addError(&line, err)
+	_ = l.handler.Handle(ctx, line) // the error of a sink must not fail the call
 }
 
 func addCaller(line *slog.Record, call *chassi.Call) {

@@ -5,17 +5,25 @@ import (
 	"unicode/utf8"
 )
 
+// isPlain has the characters that are not escaped in JSON, nor in a terminal.
+var isPlain = func() (plain [256]bool) {
+	for c := ' '; c < 0x7f; c++ {
+		plain[c] = c != '"' && c != '\\'
+	}
+	return plain
+}()
+
 // appendString adds text as a JSON string.
 func appendString(b []byte, text string) []byte {
 	b = append(b, '"')
 	start := 0
 	for i := 0; i < len(text); {
 		c := text[i]
+		if isPlain[c] {
+			i++
+			continue
+		}
 		if c < utf8.RuneSelf {
-			if c >= ' ' && c != '"' && c != '\\' && c != 0x7f {
-				i++
-				continue
-			}
 			b = appendControl(append(b, text[start:i]...), c)
 			i++
 			start = i

@@ -26,6 +26,7 @@ import (
 type jsonHandler struct {
 	level slog.Leveler
 	out   io.Writer
+	later *sink      // out if it is one, else nil
 	lines *sync.Pool // of *[]byte
 
 	rendered []byte   // attributes of With, from the comma on
@@ -37,10 +38,12 @@ type jsonHandler struct {
 const (
 	lineBytes    = 1 << 10
 	maxLineBytes = 64 << 10 // larger buffers are not kept
+	recordBytes  = 400      // of a record in memory, without its strings
 )
 
 func newJSONHandler(out io.Writer, level slog.Leveler) slog.Handler {
-	return &jsonHandler{level: level, out: out, lines: &sync.Pool{New: func() any {
+	later, _ := out.(*sink)
+	return &jsonHandler{level: level, out: out, later: later, lines: &sync.Pool{New: func() any {
 		b := make([]byte, 0, lineBytes)
 		return &b
 	}}}
@@ -53,18 +56,13 @@ func (h *jsonHandler) Enabled(_ context.Context, level slog.Level) bool {
 
 // Handle implements [slog.Handler].
 func (h *jsonHandler) Handle(ctx context.Context, r slog.Record) error {
+	if h.later != nil {
+		if size, ok := constantSize(&r); ok && h.later.add(h, idsOf(ctx), &r, size) {
+			return nil
+		}
+	}
 	buffer := h.lines.Get().(*[]byte) //nolint:forcetypeassert // nothing else is put in
-	b := appendHead((*buffer)[:0], r)
-	b = appendIDs(ctx, b)
-	b = append(b, h.rendered...)
-	b = h.appendRecord(b, r)
-	for range h.open {
-		b = append(b, '}')
-	}
-	if len(b) > maxRecord {
-		b = append(b, `,"`+truncatedKey+`":true`...)
-	}
-	b = append(b, '}', '\n')
+	b := h.appendLine((*buffer)[:0], idsOf(ctx), &r)
 	_, err := h.out.Write(b)
 	if cap(b) <= maxLineBytes {
 		*buffer = b
@@ -73,7 +71,38 @@ func (h *jsonHandler) Handle(ctx context.Context, r slog.Record) error {
 	return err
 }
 
-func appendHead(b []byte, r slog.Record) []byte {
+// constantSize returns about the memory that a record takes. It returns false for a record with a
+// value that may change before it is encoded later.
+func constantSize(r *slog.Record) (size int, ok bool) {
+	size, ok = recordBytes+len(r.Message), true
+	r.Attrs(func(a slog.Attr) bool {
+		switch a.Value.Kind() {
+		case slog.KindAny, slog.KindLogValuer, slog.KindGroup:
+			ok = false
+		case slog.KindString:
+			size += len(a.Value.String())
+		}
+		return ok
+	})
+	return size, ok
+}
+
+// appendLine appends the line of a record to an empty buffer.
+func (h *jsonHandler) appendLine(b []byte, ids callIDs, r *slog.Record) []byte {
+	b = appendHead(b, r)
+	b = ids.append(b)
+	b = append(b, h.rendered...)
+	b = h.appendRecord(b, r)
+	for range h.open {
+		b = append(b, '}')
+	}
+	if len(b) > maxRecord {
+		b = append(b, `,"`+truncatedKey+`":true`...)
+	}
+	return append(b, '}', '\n')
+}
+
+func appendHead(b []byte, r *slog.Record) []byte {
 	b = append(b, '{')
 	if !r.Time.IsZero() {
 		b = appendTime(append(b, `"time":`...), r.Time)
@@ -87,20 +116,32 @@ func appendHead(b []byte, r slog.Record) []byte {
 	return appendString(appendKey(b, slog.MessageKey), truncate(r.Message, maxValue))
 }
 
-// appendIDs appends the ids that correlate the lines of the call. The id of an unsampled span,
-// and of the caller's span, is omitted.
-func appendIDs(ctx context.Context, b []byte) []byte {
-	if call := chassi.CallFrom(ctx); call != nil && call.RequestID != "" {
-		b = appendString(append(b, `,"request_id":`...), call.RequestID)
+// callIDs correlate the lines of a call.
+type callIDs struct {
+	request string
+	span    trace.SpanContext
+}
+
+func idsOf(ctx context.Context) (ids callIDs) {
+	if call := chassi.CallFrom(ctx); call != nil {
+		ids.request = call.RequestID
 	}
-	span := trace.SpanContextFromContext(ctx)
-	if !span.IsValid() {
+	ids.span = trace.SpanContextFromContext(ctx)
+	return ids
+}
+
+// append omits the id of an unsampled span, and of the caller's span.
+func (ids *callIDs) append(b []byte) []byte {
+	if ids.request != "" {
+		b = appendString(append(b, `,"request_id":`...), ids.request)
+	}
+	if !ids.span.IsValid() {
 		return b
 	}
-	traceID := span.TraceID()
+	traceID := ids.span.TraceID()
 	b = append(hex.AppendEncode(append(b, `,"trace_id":"`...), traceID[:]), '"')
-	if isRecorded(span) {
-		spanID := span.SpanID()
+	if isRecorded(ids.span) {
+		spanID := ids.span.SpanID()
 		b = append(hex.AppendEncode(append(b, `,"span_id":"`...), spanID[:]), '"')
 	}
 	return b
@@ -109,7 +150,7 @@ func appendIDs(ctx context.Context, b []byte) []byte {
 func isRecorded(span trace.SpanContext) bool { return span.IsSampled() && !span.IsRemote() }
 
 // appendRecord adds the record's own attributes inside the pending groups.
-func (h *jsonHandler) appendRecord(b []byte, r slog.Record) []byte {
+func (h *jsonHandler) appendRecord(b []byte, r *slog.Record) []byte {
 	if r.NumAttrs() == 0 {
 		return b
 	}

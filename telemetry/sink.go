@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,7 +27,7 @@ const (
 	dropping                   // after close, when a write hung: it is dropped
 )
 
-// sink is a writer of log lines that does not block. A goroutine writes the lines to out
+// sink is a writer of log lines that does not block. A goroutine encodes and writes them to out
 // after at most sinkPause, or when flushNow is called. If out is so slow that sinkBytes are
 // buffered, new lines are dropped and counted, and a line that says so follows once out
 // accepts lines again.
@@ -38,8 +39,8 @@ type sink struct {
 
 	mu      sync.Mutex
 	state   sinkState
-	pending []byte
-	spare   []byte          // an empty buffer for the next pending
+	pending batch
+	spare   batch           // an empty one for the next pending
 	flushed []chan struct{} // closed when pending is written
 
 	wake, now  chan struct{} // there are lines; they are to be written now
@@ -47,8 +48,9 @@ type sink struct {
 	closing    sync.Once
 
 	// Used only by the goroutine.
-	announced uint64 // dropped lines
-	partial   bool   // the last line was written in part
+	announced     uint64 // dropped lines
+	partial       bool   // the last line was written in part
+	encoded, line []byte // buffers
 }
 
 func newSink(out io.Writer, announce func(lost uint64) []byte) *sink {
@@ -65,7 +67,7 @@ func (s *sink) Write(line []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.state == dropping, len(s.pending)+len(line) > sinkBytes:
+	case s.state == dropping, s.pending.size+len(line) > sinkBytes:
 		s.dropped.Add(1)
 		s.failing.Store(true)
 	case s.state == direct:
@@ -77,13 +79,65 @@ func (s *sink) Write(line []byte) (int, error) {
 }
 
 func (s *sink) buffer(line []byte) {
-	if len(s.pending) == 0 {
+	s.pending.lines = append(s.pending.lines, line...)
+	s.added(len(line))
+}
+
+// added wakes the goroutine if it has to be.
+func (s *sink) added(size int) {
+	if s.pending.size == 0 {
 		signal(s.wake)
 	}
-	s.pending = append(s.pending, line...)
-	if len(s.pending) > sinkBatch {
+	if s.pending.size += size; s.pending.size > sinkBatch {
 		signal(s.now)
 	}
+}
+
+// add accepts a record that takes about size bytes, which the goroutine encodes: many in a row take
+// a third of the time, and the call that logs does not wait. It returns false after close.
+func (s *sink) add(h *jsonHandler, ids callIDs, r *slog.Record, size int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.state != buffering:
+		return false
+	case s.pending.size+size > sinkBytes:
+		s.dropped.Add(1)
+		s.failing.Store(true)
+		return true
+	}
+	s.pending.records = append(s.pending.records, lateRecord{h, ids, *r, len(s.pending.lines)})
+	s.added(size)
+	return true
+}
+
+// batch is what a sink writes at once.
+type batch struct {
+	lines   []byte
+	records []lateRecord
+	size    int // about the bytes of both
+}
+
+// lateRecord is a line that is not encoded yet.
+type lateRecord struct {
+	handler *jsonHandler
+	ids     callIDs
+	record  slog.Record
+	at      int // where it belongs among the lines of the batch
+}
+
+// encode sets s.encoded to all lines of the batch, in their order.
+func (s *sink) encode(b *batch) {
+	s.encoded = s.encoded[:0]
+	written := 0
+	for i := range b.records {
+		r := &b.records[i]
+		s.encoded = append(s.encoded, b.lines[written:r.at]...)
+		written = r.at
+		s.line = r.handler.appendLine(s.line[:0], r.ids, &r.record)
+		s.encoded = append(s.encoded, s.line...)
+	}
+	s.encoded = append(s.encoded, b.lines[written:]...)
 }
 
 // writeLate writes a line after close, such as the one that says that the program has
@@ -142,30 +196,35 @@ func (s *sink) wait(timer *time.Timer) bool {
 
 // writePending writes the buffered lines, and reports whether there were any.
 func (s *sink) writePending() bool {
-	batch, flushed := s.takePending()
-	s.write(batch)
+	b, flushed := s.takePending()
+	s.encode(&b)
+	s.write(s.encoded)
 	for _, f := range flushed {
 		close(f)
 	}
-	if cap(batch) <= sinkKeep {
+	if cap(s.encoded) > sinkKeep {
+		s.encoded = nil
+	}
+	if b.size <= sinkKeep {
+		clear(b.records) // refers to strings
 		s.mu.Lock()
-		s.spare = batch[:0]
+		s.spare = batch{lines: b.lines[:0], records: b.records[:0]}
 		s.mu.Unlock()
 	}
-	return len(batch) > 0
+	return b.size > 0
 }
 
 // takePending takes the buffered lines. If there are none after close, lines are written
 // directly from then on.
-func (s *sink) takePending() (batch []byte, flushed []chan struct{}) {
+func (s *sink) takePending() (b batch, flushed []chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	batch, flushed = s.pending, s.flushed
-	s.pending, s.flushed, s.spare = s.spare[:0], nil, nil
-	if len(batch) == 0 && s.isClosing() && s.state == buffering {
+	b, flushed = s.pending, s.flushed
+	s.pending, s.flushed, s.spare = s.spare, nil, batch{}
+	if b.size == 0 && s.isClosing() && s.state == buffering {
 		s.state = direct
 	}
-	return batch, flushed
+	return b, flushed
 }
 
 func (s *sink) isClosing() bool {

@@ -1,0 +1,106 @@
+package telemetry
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+	"pgregory.net/rapid"
+
+	"github.com/chassi-go/chassi"
+)
+
+// A sink writes the lines that a handler without one writes, in their order, whoever encodes them.
+func TestSinkEncodesAsTheHandlerDoes(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(r *rapid.T) {
+		w, direct := newWriter(), new(bytes.Buffer)
+		close(w.opened)
+		s := newTestSink(w)
+		handlers := [...]slog.Handler{newJSONHandler(s, slog.LevelInfo), newJSONHandler(direct, slog.LevelInfo)}
+		for range rapid.IntRange(1, 30).Draw(r, "lines") {
+			ctx := context.Background()
+			if rapid.Bool().Draw(r, "in a call") {
+				call := &chassi.Call{RequestID: rapid.String().Draw(r, "request id")}
+				ctx = trace.ContextWithSpanContext(call.Context(ctx), newSpanContext())
+			}
+			line := slog.NewRecord(time.Unix(rapid.Int64Range(0, 1<<33).Draw(r, "time"), 5), slog.LevelInfo, rapid.String().Draw(r, "message"), 0)
+			line.AddAttrs(rapid.SliceOfN(anyAttr, 0, 8).Draw(r, "attributes")...)
+			group, with := rapid.Bool().Draw(r, "group"), rapid.SliceOfN(anyAttr, 0, 2).Draw(r, "with")
+			for _, h := range handlers {
+				if group {
+					h = h.WithGroup("group")
+				}
+				if err := h.WithAttrs(with).Handle(ctx, line); err != nil {
+					r.Fatal(err)
+				}
+			}
+		}
+		s.close(context.Background())
+		if w.String() != direct.String() {
+			r.Errorf("through a sink:\n%s\nwithout:\n%s", w, direct)
+		}
+	})
+}
+
+var anyAttr = rapid.Custom(func(r *rapid.T) slog.Attr {
+	key := rapid.SampledFrom([]string{"", "a", "token", "überall", "stack"}).Draw(r, "key")
+	text := rapid.String().Draw(r, "text")
+	return slog.Attr{Key: key, Value: rapid.SampledFrom([]slog.Value{
+		slog.StringValue(text), slog.IntValue(len(text)), slog.Uint64Value(1 << 63), slog.Float64Value(0.1), slog.BoolValue(true),
+		slog.DurationValue(time.Second), slog.TimeValue(time.Unix(1, 2)), slog.AnyValue(errors.New(text)), slog.AnyValue(nil),
+		slog.GroupValue(slog.String("b", text)), slog.AnyValue(secretive(text)),
+	}).Draw(r, "value")}
+})
+
+type secretive string
+
+// LogValue implements [slog.LogValuer].
+func (s secretive) LogValue() slog.Value { return slog.IntValue(len(s)) }
+
+// What may change is encoded at once, and what refers to much memory counts as that.
+func TestLateRecordsAreConstantAndCounted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWriter()
+		s := newTestSink(w)
+		logger := slog.New(newJSONHandler(s, slog.LevelInfo))
+		changing := map[string]int{"n": 1}
+		logger.Info("m", "v", changing)
+		changing["n"] = 2
+		s.flushNow()
+		synctest.Wait() // the writer blocks
+		text := strings.Repeat("x", 64<<10)
+		const lines = 2 * sinkBytes / (64 << 10)
+		for range lines {
+			logger.Info("m", "v", text)
+		}
+		lost := s.dropped.Load()
+		if want := uint64(lines) / 2; lost < want || lost > want+2 {
+			t.Errorf("%d lines are dropped, want about %d", lost, want)
+		}
+		close(w.opened)
+		s.close(t.Context())
+		got := w.lines()
+		if !strings.Contains(got[0], `"v":{"n":1}`) {
+			t.Errorf("the first line is %s", got[0])
+		}
+		if last := got[len(got)-1]; last != fmt.Sprint("lost ", lost) {
+			t.Errorf("the last line is %.100s", last)
+		}
+		if len(got) != 2+int(lines-lost) {
+			t.Errorf("%d lines, want %d", len(got), 2+lines-lost)
+		}
+		logger.Info("after the end")
+		if !strings.Contains(w.String(), "after the end") {
+			t.Error("a line after the end is missing")
+		}
+	})
+}
