@@ -25,30 +25,54 @@ type Migration struct {
 // file contains NO TRANSACTION.
 //
 // The files are in the directories "sqlite" and "postgres" of migrations, in goose's format:
-// 00001_name.sql, with "-- +goose Up" as the first line. A lock serializes nodes that start
-// together; on SQLite it is an empty file with the name of the database and the suffix
-// -migrate. After ten seconds Migrate returns an error that describes the holder of the lock
-// and for which [IsUnavailable] is true: call it again. QueryTimeout does not apply to
-// migrations; only ctx limits them.
+// 00001_name.sql, with "-- +goose Up" as the first line. Each has a number of its own: Migrate
+// returns an error for two files with the same number, for one with the number of another that
+// was applied before, and for a pending one with a lower number than one that was applied.
+//
+// A lock serializes nodes that start together; on SQLite it is an empty file with the name of the
+// database and the suffix -migrate. After ten seconds Migrate returns an error that describes the
+// holder of the lock and for which [IsUnavailable] is true: call it again. QueryTimeout does not
+// apply to migrations; only ctx limits them.
 func (db *DB) Migrate(ctx context.Context, migrations fs.FS) (applied []string, err error) {
-	return db.MigrateTable(ctx, goose.DefaultTablename, migrations)
+	known, err := migrationFiles(migrations, db.target.dialect)
+	if err != nil {
+		return nil, err
+	}
+	err = db.migrating(ctx, goose.DefaultTablename, migrations, func(provider *goose.Provider) error {
+		before, err := db.appliedFiles(ctx)
+		if err = errors.Join(err, checkFiles(known, before), checkOrder(known, before)); err != nil {
+			return err
+		}
+		applied, err = up(ctx, provider)
+		if len(applied) > 0 {
+			err = errors.Join(err, db.recordFiles(ctx, known))
+		}
+		return err
+	})
+	return applied, err
 }
 
 // MigrateTable is [DB.Migrate] for the tables of a library, which has migrations of its own. It
 // records them in the given table instead of goose_db_version, so that their numbers do not
-// collide with those of the program.
+// collide with those of the program. It does not record the names of the files.
 func (db *DB) MigrateTable(ctx context.Context, table string, migrations fs.FS) (applied []string, err error) {
 	err = db.migrating(ctx, table, migrations, func(provider *goose.Provider) error {
-		results, err := provider.Up(ctx)
-		if partial, ok := errors.AsType[*goose.PartialError](err); ok {
-			results = partial.Applied
-			err = fmt.Errorf("%s: %w", path.Base(partial.Failed.Source.Path), partial.Err)
-		}
-		for _, r := range results {
-			applied = append(applied, path.Base(r.Source.Path))
-		}
+		applied, err = up(ctx, provider)
 		return err
 	})
+	return applied, err
+}
+
+// up applies the pending migrations.
+func up(ctx context.Context, provider *goose.Provider) (applied []string, err error) {
+	results, err := provider.Up(ctx)
+	if partial, ok := errors.AsType[*goose.PartialError](err); ok {
+		results = partial.Applied
+		err = fmt.Errorf("%s: %w", path.Base(partial.Failed.Source.Path), partial.Err)
+	}
+	for _, r := range results {
+		applied = append(applied, path.Base(r.Source.Path))
+	}
 	return applied, err
 }
 
@@ -69,6 +93,9 @@ func (db *DB) Migrations(ctx context.Context, migrations fs.FS) (list []Migratio
 func (db *DB) migrating(ctx context.Context, table string, migrations fs.FS, do func(*goose.Provider) error) error {
 	if db.closed.Load() {
 		return failedAs(classUnavailable, "migrate", errors.New("the database is closed"))
+	}
+	if _, err := migrationFiles(migrations, db.target.dialect); err != nil {
+		return err
 	}
 	files, err := fs.Sub(migrations, db.target.dialect.String())
 	if err != nil {
@@ -96,8 +123,6 @@ func (db *DB) migrateFailed(ctx context.Context, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, goose.ErrNoMigrations):
-		return failed("migrate", fmt.Errorf("the migrations have no .sql file in the directory %q: %w", db.target.dialect, err))
 	case errors.Is(err, errLocked):
 		return failedAs(classUnavailable, "migrate", err)
 	}

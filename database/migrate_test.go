@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"strings"
@@ -137,6 +138,101 @@ func TestMigrateWithoutFiles(t *testing.T) {
 	db := open(t, Config{URL: "sqlite::memory:"})
 	if _, err := db.Migrate(t.Context(), migrations(nil)); err == nil || !strings.Contains(err.Error(), `"sqlite"`) {
 		t.Errorf("err = %v", err)
+	}
+}
+
+// Two files with one number are an error that names both, whether the number was applied or not.
+func TestMigrationsWithOneNumber(t *testing.T) {
+	t.Parallel()
+	two := map[string]string{"00002_seed.sql": twoFiles["00002_seed.sql"], "00001_things.sql": twoFiles["00001_things.sql"], "2_late.sql": "SELECT 1;"}
+	for _, first := range []map[string]string{nil, twoFiles} {
+		db := open(t, Config{URL: "sqlite::memory:"})
+		if first != nil {
+			if _, err := db.Migrate(t.Context(), migrations(first)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, migrated := db.Migrate(t.Context(), migrations(two))
+		for _, err := range []error{migrated, db.CheckSchema(t.Context(), migrations(two))} {
+			if err == nil || !strings.Contains(err.Error(), "00002_seed.sql and 2_late.sql have the same number") {
+				t.Errorf("err = %v", err)
+			}
+		}
+	}
+}
+
+// A number that was applied from another file is an error that names both, and nothing is applied.
+func TestMigrationWithAppliedNumber(t *testing.T) {
+	engines(t, func(t *testing.T, c Config) {
+		db := open(t, c)
+		if _, err := db.Migrate(t.Context(), migrations(twoFiles)); err != nil {
+			t.Fatal(err)
+		}
+		other := migrations(map[string]string{"00001_things.sql": twoFiles["00001_things.sql"], "00002_late.sql": "SELECT 1;", "00003_next.sql": "SELECT 1;"})
+		applied, migrated := db.Migrate(t.Context(), other)
+		for _, err := range []error{migrated, db.CheckSchema(t.Context(), other)} {
+			if err == nil || !strings.Contains(err.Error(), "00002_late.sql was not applied, because 00002_seed.sql has the same number") || len(applied) > 0 {
+				t.Errorf("err = %v, applied %v", err, applied)
+			}
+		}
+	})
+}
+
+// The names of files that were applied before they were recorded are recorded with the next.
+func TestMigrateRecordsFiles(t *testing.T) {
+	engines(t, func(t *testing.T, c Config) {
+		db := open(t, c)
+		if _, err := db.Migrate(t.Context(), migrations(twoFiles)); err != nil {
+			t.Fatal(err)
+		}
+		mustExec(t, db, "DROP TABLE goose_db_version_files")
+		if err := db.CheckSchema(t.Context(), migrations(twoFiles)); err != nil {
+			t.Error(err)
+		}
+		three := maps.Clone(twoFiles)
+		three["00003_bad.sql"] = "SELECT nothing;"
+		if _, err := db.Migrate(t.Context(), migrations(three)); err == nil {
+			t.Error("no error")
+		}
+		three["00003_good.sql"] = "SELECT 1;"
+		delete(three, "00003_bad.sql")
+		if _, err := db.Migrate(t.Context(), migrations(three)); err != nil {
+			t.Error(err)
+		}
+		if n := count(t, db, "SELECT count(*) FROM goose_db_version_files WHERE file IN ('00001_things.sql', '00002_seed.sql', '00003_good.sql')"); n != 3 {
+			t.Errorf("%d files, want 3", n)
+		}
+	})
+}
+
+// A pending migration below an applied one is an error, which says what to do.
+func TestMigrationBelowApplied(t *testing.T) {
+	t.Parallel()
+	db := open(t, Config{URL: "sqlite::memory:"})
+	files := map[string]string{"00001_things.sql": twoFiles["00001_things.sql"], "00003_next.sql": "SELECT 1;"}
+	if _, err := db.Migrate(t.Context(), migrations(files)); err != nil {
+		t.Fatal(err)
+	}
+	files["00002_late.sql"] = "SELECT 1;"
+	if _, err := db.Migrate(t.Context(), migrations(files)); err == nil || !strings.Contains(err.Error(), "00002_late.sql has a lower number than 00003_next.sql, which was applied before") {
+		t.Errorf("err = %v", err)
+	}
+	delete(files, "00003_next.sql") // a migration that the program does not know
+	var schema *SchemaError
+	if err := db.CheckSchema(t.Context(), migrations(files)); !errors.As(err, &schema) || !schema.Newer || !schema.Pending {
+		t.Errorf("err = %v", err)
+	}
+}
+
+// A file that goose would ignore is an error.
+func TestMigrationWithoutNumber(t *testing.T) {
+	t.Parallel()
+	db := open(t, Config{URL: "sqlite::memory:"})
+	for _, name := range []string{"00002.sql", "late.sql", "0_late.sql"} {
+		files := map[string]string{"00001_things.sql": twoFiles["00001_things.sql"], name: "SELECT 1;"}
+		if _, err := db.Migrate(t.Context(), migrations(files)); err == nil || !strings.Contains(err.Error(), name+" must begin with a number") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

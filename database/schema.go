@@ -1,18 +1,23 @@
 package database
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"strconv"
-	"strings"
+	"maps"
+	"path"
+	"slices"
+
+	"github.com/pressly/goose/v3"
 )
 
 // SchemaError means that the schema of a database is not the one that the program requires.
 type SchemaError struct {
 	Have, Want int64 // numbers of the newest migration applied, 0 for none, and of the newest one known
 	Newer      bool  // the database has a migration that the program does not contain
+	Pending    bool  // the program contains a migration that was not applied
 }
 
 // Error describes both schemas by their newest migration.
@@ -27,79 +32,153 @@ func (e *SchemaError) Error() string {
 }
 
 // CheckSchema compares the applied migrations with those in migrations, see
-// [DB.Migrate], and changes nothing. It returns a [*SchemaError] if they differ.
+// [DB.Migrate], and changes nothing. It returns a [*SchemaError] if they differ, and another
+// error if two files have the same number.
 func (db *DB) CheckSchema(ctx context.Context, migrations fs.FS) error {
-	known, err := migrationVersions(migrations, db.target.dialect)
+	known, err := migrationFiles(migrations, db.target.dialect)
 	if err != nil {
 		return err
 	}
-	applied, err := db.appliedVersions(ctx)
+	applied, err := db.appliedFiles(ctx)
 	if err != nil {
 		return err
+	}
+	if err := checkFiles(known, applied); err != nil {
+		return failed("schema", err)
 	}
 	e := &SchemaError{Have: newest(applied), Want: newest(known)}
-	pending := false
 	for v := range known {
-		pending = pending || !applied[v]
+		e.Pending = e.Pending || !has(applied, v)
 	}
 	for v := range applied {
-		e.Newer = e.Newer || !known[v]
+		e.Newer = e.Newer || !has(known, v)
 	}
-	if pending || e.Newer {
+	if e.Pending || e.Newer {
 		return e
 	}
 	return nil
 }
 
-func newest(versions map[int64]bool) (newest int64) {
-	for v := range versions {
+func has(files map[int64]string, version int64) bool {
+	_, ok := files[version]
+	return ok
+}
+
+func newest(files map[int64]string) (newest int64) {
+	for v := range files {
 		newest = max(newest, v)
 	}
 	return newest
 }
 
-// migrationVersions returns the version numbers at the beginning of the file names.
-func migrationVersions(migrations fs.FS, d Dialect) (map[int64]bool, error) {
-	names, err := fs.Glob(migrations, d.String()+"/*.sql")
-	if err == nil && len(names) == 0 {
+// checkOrder returns an error if a pending migration has a lower number than an applied one.
+func checkOrder(known, applied map[int64]string) error {
+	last := newest(applied)
+	for _, v := range slices.Sorted(maps.Keys(known)) {
+		if v < last && !has(applied, v) {
+			return fmt.Errorf("the migration %s has a lower number than %s, which was applied before; give the new one the next free number",
+				known[v], cmp.Or(applied[last], known[last], fmt.Sprintf("%05d", last)))
+		}
+	}
+	return nil
+}
+
+// checkFiles returns an error if a number was applied from a file of another name.
+func checkFiles(known, applied map[int64]string) error {
+	for _, v := range slices.Sorted(maps.Keys(known)) {
+		if was := applied[v]; was != "" && was != known[v] {
+			return fmt.Errorf("the migration %s was not applied, because %s has the same number and was applied before; give the new one the next free number, or the old one its name again", known[v], was)
+		}
+	}
+	return nil
+}
+
+// migrationFiles returns the names of the files by the numbers that they begin with.
+func migrationFiles(migrations fs.FS, d Dialect) (map[int64]string, error) {
+	paths, err := fs.Glob(migrations, d.String()+"/*.sql")
+	if err == nil && len(paths) == 0 {
 		err = fmt.Errorf("the migrations have no .sql file in the directory %q", d)
 	}
 	if err != nil {
 		return nil, failed("schema", err)
 	}
-	versions := make(map[int64]bool)
-	for _, name := range names {
-		number, _, _ := strings.Cut(strings.TrimPrefix(name, d.String()+"/"), "_")
-		v, err := strconv.ParseInt(number, 10, 64)
+	names := make(map[int64]string)
+	for _, file := range paths {
+		name := path.Base(file)
+		v, err := goose.NumericComponent(name)
 		if err != nil {
-			return nil, failed("schema", fmt.Errorf("the name of %s does not begin with a number", name))
+			return nil, failed("schema", fmt.Errorf("the name of %s must begin with a number from 1 and an underscore, as in 00001_users.sql", file))
 		}
-		versions[v] = true
+		if other := names[v]; other != "" {
+			return nil, failed("schema", fmt.Errorf("the migrations %s and %s have the same number; give the newer one the next free number", other, name))
+		}
+		names[v] = name
 	}
-	return versions, nil
+	return names, nil
 }
 
-// appliedVersions returns the versions in goose's table, or none if the table does not exist.
-func (db *DB) appliedVersions(ctx context.Context) (map[int64]bool, error) {
-	exists := "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'goose_db_version'"
-	if db.target.dialect == Postgres {
-		exists = "SELECT count(to_regclass('goose_db_version'))"
+// filesTable has the names of the files from which the versions in goose's table were applied.
+const filesTable = "goose_db_version_files"
+
+// appliedFiles returns the versions in goose's table, or none if the table does not exist, with
+// the names of their files, "" for an unknown one.
+func (db *DB) appliedFiles(ctx context.Context) (map[int64]string, error) {
+	files := make(map[int64]string)
+	exists, err := db.hasTable(ctx, goose.DefaultTablename)
+	if err != nil || !exists {
+		return files, err
 	}
-	versions := make(map[int64]bool)
-	var tables int64
-	if err := db.QueryRow(ctx, exists).Scan(&tables); err != nil || tables == 0 {
-		return versions, err
+	named, err := db.hasTable(ctx, filesTable)
+	if err != nil {
+		return nil, err
 	}
-	rows, err := db.Query(ctx, "SELECT version_id FROM goose_db_version WHERE is_applied AND version_id > 0")
+	query := "SELECT version_id, '' FROM goose_db_version WHERE is_applied AND version_id > 0"
+	if named {
+		query = `SELECT v.version_id, coalesce(f.file, '') FROM goose_db_version v
+			LEFT JOIN goose_db_version_files f ON f.version = v.version_id WHERE v.is_applied AND v.version_id > 0`
+	}
+	rows, err := db.Query(ctx, query)
 	if err != nil {
 		return nil, err
 	}
 	for rows.Next() {
-		var v int64
-		if err := rows.Scan(&v); err != nil {
+		var version int64
+		var file string
+		if err := rows.Scan(&version, &file); err != nil {
 			return nil, errors.Join(err, rows.Close())
 		}
-		versions[v] = true
+		files[version] = file
 	}
-	return versions, errors.Join(rows.Err(), rows.Close())
+	return files, errors.Join(rows.Err(), rows.Close())
+}
+
+func (db *DB) hasTable(ctx context.Context, name string) (bool, error) {
+	query := "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = $1"
+	if db.target.dialect == Postgres {
+		query = "SELECT count(to_regclass($1))"
+	}
+	var tables int64
+	err := db.QueryRow(ctx, query, name).Scan(&tables)
+	return tables > 0, err
+}
+
+// recordFiles stores the names of the files of the applied versions.
+func (db *DB) recordFiles(ctx context.Context, known map[int64]string) error {
+	applied, err := db.appliedFiles(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := db.Exec(ctx, "CREATE TABLE IF NOT EXISTS "+filesTable+" (version BIGINT PRIMARY KEY, file TEXT NOT NULL)"); err != nil {
+		return err
+	}
+	var statements []Statement
+	for _, v := range slices.Sorted(maps.Keys(known)) {
+		if has(applied, v) {
+			statements = append(statements, Statement{
+				SQL:  "INSERT INTO " + filesTable + " (version, file) VALUES ($1, $2) ON CONFLICT (version) DO UPDATE SET file = excluded.file",
+				Args: []any{v, known[v]},
+			})
+		}
+	}
+	return db.Batch(ctx, statements...)
 }

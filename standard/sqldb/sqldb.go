@@ -81,22 +81,31 @@ func (s *component) Start(ctx context.Context) error {
 }
 
 func (s *component) prepare(ctx context.Context) error {
-	schema := new(database.SchemaError)
-	switch err := s.CheckSchema(ctx, s.migrations); {
-	case errors.As(err, &schema) && schema.Newer:
-		s.logger.Warn("the schema is newer than this program, which uses what it knows of it", "newest", schema.Have, "known", schema.Want)
-	case schema.Want != 0:
-		applied, err := s.Migrate(ctx, s.migrations)
-		if err != nil {
-			return err //nolint:wrapcheck // says where
-		}
-		if len(applied) > 0 { // otherwise another node was first
-			s.logger.Info("schema brought up to date", "migrations", strings.Join(applied, " "))
-		}
-	case err != nil:
+	err := s.CheckSchema(ctx, s.migrations)
+	schema, differs := errors.AsType[*database.SchemaError](err)
+	if err != nil && !differs {
 		return err //nolint:wrapcheck // says where
 	}
+	if differs && schema.Newer {
+		s.logger.Warn("the schema is newer than this program, which uses what it knows of it", "newest", schema.Have, "known", schema.Want)
+	}
+	if differs && schema.Pending {
+		if err := s.migrate(ctx); err != nil {
+			return err
+		}
+	}
 	return s.Checkpoint(ctx) //nolint:wrapcheck // says where
+}
+
+func (s *component) migrate(ctx context.Context) error {
+	applied, err := s.Migrate(ctx, s.migrations)
+	if err != nil {
+		return err //nolint:wrapcheck // says where
+	}
+	if len(applied) > 0 { // otherwise another node was first
+		s.logger.Info("schema brought up to date", "migrations", strings.Join(applied, " "))
+	}
+	return nil
 }
 
 // Stop writes the write-ahead log of SQLite into its file, so that the file is complete even
