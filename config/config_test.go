@@ -308,6 +308,36 @@ func TestReportWatch(t *testing.T) {
 	})
 }
 
+// A configuration file that did not exist when it was looked for has changed once it exists.
+func TestReportWatchesForTheFile(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "prog.yaml")
+	var s struct {
+		Level string `config:"level"`
+	}
+	report, err := config.Load(&s, config.Options{Name: "prog", File: file})
+	if err != nil || len(report.Files()) != 0 {
+		t.Fatalf("%v, files %v", err, report.Files())
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var changes [][]string
+		go report.Watch(t.Context(), time.Second, func(files []string) { changes = append(changes, files) })
+		time.Sleep(2500 * time.Millisecond)
+		synctest.Wait()
+		if len(changes) != 0 {
+			t.Errorf("changes of no file: %v", changes)
+		}
+		if err := os.WriteFile(file, []byte("level: debug"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if diff := cmp.Diff([][]string{{file}}, changes); diff != "" {
+			t.Errorf("changes (-want +got):\n%s", diff)
+		}
+	})
+}
+
 // Kubernetes changes the files of a volume by replacing the link that all their links lead
 // through. A file that is missing hides no change of another one.
 func TestWatchFollowsReplacedLinks(t *testing.T) {

@@ -30,6 +30,7 @@ func (l *loader) readFile(flags, env map[string]string) string {
 	data, err := l.readBounded(path, maxFile)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !asked:
+		l.report.absent = path
 		return ""
 	case err != nil:
 		l.addProblem(fmt.Errorf("configuration file: %w", err))

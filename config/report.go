@@ -19,7 +19,8 @@ type Report struct {
 	// Values, and each argument that is not a flag is ***.
 	Args []string
 
-	read map[string]os.FileInfo // state of each of Files when it was read
+	read   map[string]os.FileInfo // state of each of Files when it was read
+	absent string                 // the configuration file that did not exist, "" for none
 }
 
 // SecretFile is a file that contains one secret.

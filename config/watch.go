@@ -19,12 +19,17 @@ func Watch(ctx context.Context, interval time.Duration, files []string, changed 
 	watch(ctx, interval, files, seen, changed)
 }
 
-// Watch is like the function [Watch], for the files that were read. It compares them with their
-// state when Load read them, so that a change between Load and Watch is not missed.
+// Watch is like the function [Watch], for the files that were read, and for Options.File if it did
+// not exist: to create it is a change. Watch compares the files with their state when Load read
+// them, so that a change between Load and Watch is not missed.
 func (r *Report) Watch(ctx context.Context, interval time.Duration, changed func(files []string)) {
 	seen := make(map[string]os.FileInfo)
 	maps.Copy(seen, r.read)
-	watch(ctx, interval, r.Files(), seen, changed)
+	files := r.Files()
+	if r.absent != "" {
+		files = append(files, r.absent)
+	}
+	watch(ctx, interval, files, seen, changed)
 }
 
 func watch(ctx context.Context, interval time.Duration, files []string, seen map[string]os.FileInfo, changed func(files []string)) {

@@ -26,7 +26,7 @@ import (
 //	orders version
 //	orders help [COMMAND]       as --help behind any command
 //
-// During serve, SIGHUP and a change of the configuration file reload the configuration:
+// During serve, SIGHUP and a change or the creation of the configuration file reload the configuration:
 // settings that can change at run time are applied, others are logged as requiring a restart.
 type Program[C any] struct {
 	Name    string // "orders"; also the prefix of environment variables: ORDERS_HTTP_ADDR
