@@ -15,11 +15,11 @@ import (
 // commands returns the standard commands and the program's own.
 func (p *Program[C]) commands() []Command[C] {
 	list := []Command[C]{
-		{"serve", "", "*", "serve until SIGTERM or Ctrl-C; the default", serve[C]},
-		{"config", "", "*", "print every setting, its value and where it comes from", printConfig[C]},
-		{"schema", "openapi|asyncapi|proto", "*", "print the contract of the service", printSchema[C]},
-		{"healthcheck", "", "admin", "check whether the running program is ready; exit 0 or 1", healthcheck[C]},
-		{"version", "", "", "print the version", printVersion[C]},
+		{Name: "serve", Settings: "*", Help: "serve until SIGTERM or Ctrl-C; the default", Run: serve[C]},
+		{Name: "config", Settings: "*", Help: "print every setting, its value and where it comes from", Run: printConfig[C]},
+		{Name: "schema", Args: "openapi|asyncapi|proto", Settings: "*", Help: "print the contract of the service", Run: printSchema[C]},
+		{Name: "healthcheck", Settings: "admin", Help: "check whether the running program is ready; exit 0 or 1", Run: healthcheck[C]},
+		{Name: "version", Help: "print the version", AnyConfig: true, Run: printVersion[C]},
 	}
 	for _, c := range p.Commands {
 		if i := slices.IndexFunc(list, func(other Command[C]) bool { return other.Name == c.Name }); i >= 0 {

@@ -63,7 +63,10 @@ type Command[C any] struct {
 	Args     string
 	Settings string // groups of settings that the command uses, for its help: "database token"; "*" for all
 	Help     string
-	Run      func(ctx context.Context, i *Invocation[C]) error
+	// AnyConfig runs the command even if the configuration is invalid, because the command does
+	// not use it.
+	AnyConfig bool
+	Run       func(ctx context.Context, i *Invocation[C]) error
 }
 
 // Invocation is one run of a command.
@@ -158,7 +161,7 @@ func (p *Program[C]) invoke(c Command[C], args, environ []string, s streams) (*I
 		return &settings, report, err //nolint:wrapcheck // complete sentences
 	}
 	settings, report, err := load()
-	if err != nil {
+	if err != nil && (report == nil || !c.AnyConfig) {
 		return nil, UsageError{err}
 	}
 	if err := p.checkArgs(c, report.Rest); err != nil {

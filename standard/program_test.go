@@ -102,6 +102,27 @@ func TestProgram(t *testing.T) {
 	}
 }
 
+// The version and the help are printed whatever the configuration is.
+func TestProgramWithInvalidConfiguration(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "orders.yaml")
+	if err := os.WriteFile(file, []byte("log: ["), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for args, want := range map[string]int{
+		"version": standard.ExitOK, "--version": standard.ExitOK, "--help": standard.ExitOK, "help": standard.ExitOK, "serve --help": standard.ExitOK,
+		"serve": standard.ExitUsage, "config": standard.ExitUsage, "version now": standard.ExitUsage,
+	} {
+		var ran string
+		p := orders(&ran)
+		p.File = file
+		code := p.Run(t.Context(), strings.Fields(args), []string{"ORDERS_LOG_LEVEL=loud", "ORDERS_UNKNOWN=1"}, os.Stdin, io.Discard, io.Discard)
+		if code != want || ran != "" {
+			t.Errorf("orders %s: exit %d, want %d; ran %q", args, code, want, ran)
+		}
+	}
+}
+
 // A program that cannot be set up says why, and leaves nothing open.
 func TestProgramSetupFails(t *testing.T) {
 	t.Parallel()

@@ -17,7 +17,7 @@ func TestLicensesNameEveryLinkedModule(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out, problems bytes.Buffer
-	if code := newProgram().Run(t.Context(), []string{"licenses"}, nil, os.Stdin, &out, &problems); code != standard.ExitOK {
+	if code := newProgram().Run(t.Context(), []string{"licenses"}, []string{"AUTHD_LOG_LEVEL=loud"}, os.Stdin, &out, &problems); code != standard.ExitOK {
 		t.Fatalf("exit %d: %s", code, problems.String())
 	}
 	modules := 0

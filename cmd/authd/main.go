@@ -59,7 +59,7 @@ type program struct {
 }
 
 func command(name, args, settings, help string, run func(context.Context, *program) error) standard.Command[Config] {
-	c := standard.Command[Config]{Name: name, Args: args, Settings: settings, Help: help}
+	c := standard.Command[Config]{Name: name, Args: args, Settings: settings, Help: help, AnyConfig: settings == ""}
 	c.Run = func(ctx context.Context, i *standard.Invocation[Config]) error { return run(ctx, &program{i}) }
 	return c
 }
