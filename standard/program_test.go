@@ -123,6 +123,23 @@ func TestProgramWithInvalidConfiguration(t *testing.T) {
 	}
 }
 
+// A program without services, or a service without endpoints, has valid documents.
+func TestSchemaWithoutEndpoints(t *testing.T) {
+	t.Parallel()
+	for _, services := range [][]*chassi.Service{nil, {chassi.NewService("orders.v1.Orders")}} {
+		p := standard.Program[Config]{Name: "orders", Setup: func(_ context.Context, app *standard.App, _ *Config) error {
+			app.Mount(services...)
+			return nil
+		}}
+		for kind, want := range map[string]string{"openapi": `"paths": {}`, "asyncapi": `"channels": {}`, "proto": `syntax = "proto3";`} {
+			var stdout, stderr strings.Builder
+			if code := p.Run(t.Context(), []string{"schema", kind}, nil, os.Stdin, &stdout, &stderr); code != standard.ExitOK || !strings.Contains(stdout.String(), want) {
+				t.Errorf("%d services, %s: exit %d\n%s%s", len(services), kind, code, stdout.String(), stderr.String())
+			}
+		}
+	}
+}
+
 // A program that cannot be set up says why, and leaves nothing open.
 func TestProgramSetupFails(t *testing.T) {
 	t.Parallel()

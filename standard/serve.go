@@ -112,12 +112,20 @@ func (p *Program[C]) render(app *App, kind string) ([]byte, error) {
 		info.Topics = append(info.Topics, app.topics...)
 		return schema.AsyncAPI(info, app.services...) //nolint:wrapcheck // says where
 	case "proto":
-		file, err := protobuf.File(app.services...)
-		if err != nil {
-			return nil, err //nolint:wrapcheck // says where
-		}
-		return []byte(protobuf.Text(file)), nil
+		return p.renderProto(app.services)
 	default:
 		return nil, UsageError{fmt.Errorf("unknown schema %q; want openapi, asyncapi or proto", kind)}
 	}
+}
+
+// renderProto returns a .proto file, which without services is valid too.
+func (p *Program[C]) renderProto(services []*chassi.Service) ([]byte, error) {
+	if len(services) == 0 {
+		return fmt.Appendf(nil, "// %s has no services.\n\nsyntax = \"proto3\";\n", p.Name), nil
+	}
+	file, err := protobuf.File(services...)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // says where
+	}
+	return []byte(protobuf.Text(file)), nil
 }
