@@ -44,9 +44,9 @@ func (f *field) each(do func(v reflect.Value, text string) error) error {
 	case v.Kind() == reflect.Pointer:
 		return do(v.Elem(), scalarText(v.Elem()))
 	default:
-		for _, item := range v.Seq2() {
+		for i, item := range v.Seq2() {
 			if err := do(item, scalarText(item)); err != nil {
-				return err
+				return &elementError{fmt.Sprintf("[%d]", i.Int()), scalarText(item), err}
 			}
 		}
 		return nil
@@ -133,12 +133,7 @@ func checkFormat(format, text string) error {
 		case "url":
 			want = checkURL(text, strings.Split(arg, ","))
 		case "urls":
-			for part := range strings.SplitSeq(text, ",") {
-				if want = checkURL(strings.TrimSpace(part), strings.Split(arg, ",")); want != "" {
-					want += ", several with commas between"
-					break
-				}
-			}
+			want = checkURLs(strings.Split(text, ","), strings.Split(arg, ","))
 		case "file":
 		default:
 			if text != name {
@@ -188,6 +183,22 @@ func checkURL(text string, schemes []string) string {
 		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
 			return want + " with a port from 1 to 65535"
 		}
+	}
+	return ""
+}
+
+// checkURLs returns the required form if one of several URLs is not valid, and "" otherwise.
+func checkURLs(texts, schemes []string) string {
+	for i, text := range texts {
+		want := checkURL(strings.TrimSpace(text), schemes)
+		if want == "" {
+			continue
+		}
+		want += ", several with commas between"
+		if len(texts) > 1 {
+			want += fmt.Sprintf(" (number %d is not)", i+1)
+		}
+		return want
 	}
 	return ""
 }

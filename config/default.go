@@ -49,7 +49,8 @@ func fillDefaults(fields []*field, before map[string]string) error {
 			err = f.checkDefault()
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("config: default of %s %w", f.key, err))
+			key, _, wrong := f.subject("", err)
+			errs = append(errs, fmt.Errorf("config: default of %s %w", key, wrong))
 		}
 		if f.group.isSet() { // otherwise SetDefaults can set the group
 			before[f.key] = f.text()

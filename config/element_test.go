@@ -69,7 +69,7 @@ func TestMapsPointersAndListsOfStructsRefuse(t *testing.T) {
 	for given, want := range map[string]string{
 		"--labels=a":                "must be a comma-separated list of KEY=VALUE",
 		"--labels=a=1,a=2":          "has a duplicate key",
-		"--limits=a=2h":             `of "a" must be at most 1h`,
+		"--limits=a=2h":             `limits.a ("2h") must be at most 1h`,
 		"--share=2":                 "must be at most 1",
 		"--kinds=a,c":               "must be one of a, b",
 		"--labels==a":               "must be a comma-separated list of KEY=VALUE",

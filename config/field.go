@@ -250,11 +250,38 @@ func scalarText(v reflect.Value) string {
 // maxShown is the maximum length of a value in an error, in bytes.
 const maxShown = 200
 
+// elementError is an error about one value of a list or of a map.
+type elementError struct {
+	name string // "[1]", ".key"
+	text string // the value, which may be a secret
+	err  error
+}
+
+// Error does not contain the value.
+func (e *elementError) Error() string { return e.name + " " + e.err.Error() }
+
+func (e *elementError) Unwrap() error { return e.err }
+
+// subject returns the setting that the error err about text is about, its value without secrets,
+// and what is wrong with it. They are those of an element if err is about one.
+func (f *field) subject(text string, err error) (key, value string, wrong error) {
+	e, ok := errors.AsType[*elementError](err)
+	switch {
+	case !ok:
+		return f.key, f.mask(text), err
+	case f.mask(text) != text: // the element may be a part of a password with a comma
+		return f.key + e.name, redact.Mask, e.err
+	default:
+		return f.key + e.name, e.text, e.err
+	}
+}
+
 // problem returns the error err about text, a value of the field from source.
 func (f *field) problem(source, text string, err error) error {
+	key, text, err := f.subject(text, err)
 	shown := ""
 	if !f.secret() {
-		if text = f.mask(text); len(text) > maxShown {
+		if len(text) > maxShown {
 			text = text[:maxShown] + "..."
 		}
 		shown = fmt.Sprintf(" (%q)", text)
@@ -264,7 +291,7 @@ func (f *field) problem(source, text string, err error) error {
 	} else {
 		source = ""
 	}
-	return fmt.Errorf("%s%s%s %w", source, f.key, shown, err)
+	return fmt.Errorf("%s%s%s %w", source, key, shown, err)
 }
 
 // sortedKeys returns the keys of a map in order.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chassi-go/chassi/config"
 	"github.com/google/go-cmp/cmp"
@@ -156,29 +157,38 @@ type formats struct {
 	One  string   `config:"one" format:"url:http,https"`
 	CA   string   `config:"ca" format:"file"`
 	Many []string `config:"many" format:"url:http"`
+
+	Waits  []time.Duration `config:"waits" max:"1m"`
+	Keys   []string        `config:"keys" oneof:"a,b" secret:"true"`
+	Masked []string        `config:"masked" format:"url:http" mask:"url"`
 }
 
 func TestFormats(t *testing.T) {
 	t.Parallel()
 	for given, want := range map[string]string{
-		"--addr=:8080":                 "",
-		"--addr=off":                   "",
-		"--addr=[::1]:0":               "",
-		"--addr=nonsense":              `--addr: addr ("nonsense") must be HOST:PORT with a port from 0 to 65535, such as 127.0.0.1:8080, or off`,
-		"--addr=h:70000":               "must be HOST:PORT",
-		"--addr=h:-1":                  "must be HOST:PORT",
-		"--addr=a b:1":                 "must be HOST:PORT",
-		"--addr=http://h:1":            "must be HOST:PORT",
-		"--url=nats://u:p@h:1,tls://h": "",
-		"--url=embedded":               "",
-		"--url=foo://u:canary@h":       `--url: url ("foo://u:***@h") must be nats://HOST:PORT (or tls), several with commas between, or embedded`,
-		"--url=nats://u:can/ary@h":     `url ("***") must be`,
-		"--url=nats://h,":              "several with commas between",
-		"--one=http://h:0":             "with a port from 1 to 65535",
-		"--one=https://h/p?a=b":        "",
-		"--one=h:80":                   "must be http://HOST:PORT (or https)",
-		"--many=http://a,ftp://b":      "must be http://HOST:PORT",
-		"--ca=/no/such/file":           "", // which Check looks at
+		"--addr=:8080":                    "",
+		"--addr=off":                      "",
+		"--addr=[::1]:0":                  "",
+		"--addr=nonsense":                 `--addr: addr ("nonsense") must be HOST:PORT with a port from 0 to 65535, such as 127.0.0.1:8080, or off`,
+		"--addr=h:70000":                  "must be HOST:PORT",
+		"--addr=h:-1":                     "must be HOST:PORT",
+		"--addr=a b:1":                    "must be HOST:PORT",
+		"--addr=http://h:1":               "must be HOST:PORT",
+		"--url=nats://u:p@h:1,tls://h":    "",
+		"--url=embedded":                  "",
+		"--url=foo://u:canary@h":          `--url: url ("foo://u:***@h") must be nats://HOST:PORT (or tls), several with commas between, or embedded`,
+		"--url=nats://u:can/ary@h":        `url ("***") must be`,
+		"--url=nats://h,":                 "several with commas between",
+		"--one=http://h:0":                "with a port from 1 to 65535",
+		"--one=https://h/p?a=b":           "",
+		"--one=h:80":                      "must be http://HOST:PORT (or https)",
+		"--url=nats://h,foo://i":          "several with commas between (number 2 is not), or embedded",
+		"--many=http://a,ftp://b":         `--many: many[1] ("ftp://b") must be http://HOST:PORT`,
+		"--waits=1s,2":                    `--waits: waits[1] ("2") must be a duration`,
+		"--waits=1s,2s,1h":                `--waits: waits[2] ("1h") must be at most 1m`,
+		"--keys=a,canary":                 `--keys: keys[1] must be one of a, b`,
+		"--masked=http://u:80,canary,p@h": `--masked: masked[1] ("***") must be http`,
+		"--ca=/no/such/file":              "", // which Check looks at
 	} {
 		_, err := config.Load(new(formats), config.Options{Name: "prog", Args: []string{given}})
 		if (err == nil) != (want == "") || err != nil && (!strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "canary")) {
@@ -197,7 +207,7 @@ func TestCheck(t *testing.T) {
 	}
 	f.Addr, f.Many = "nonsense", []string{"x"}
 	err = config.Check(&f, report)
-	for _, want := range []string{`addr ("nonsense") must be HOST:PORT`, `--ca: ca ("/no/such/file") must be a file that can be read: no such file`, `many ("x") must be http://`} {
+	for _, want := range []string{`addr ("nonsense") must be HOST:PORT`, `--ca: ca ("/no/such/file") must be a file that can be read: no such file`, `many[0] ("x") must be http://`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}

@@ -65,7 +65,7 @@ func (f *field) setList(items []string) error {
 	list := reflect.MakeSlice(f.value.Type(), len(items), len(items))
 	for i, item := range items {
 		if err := f.setScalar(list.Index(i), item); err != nil {
-			return err
+			return &elementError{fmt.Sprintf("[%d]", i), item, err}
 		}
 	}
 	f.value.Set(list)
@@ -92,7 +92,7 @@ func (f *field) setPairs(pairs []string) error {
 			err = e.fields[0].set(value)
 		}
 		if err != nil {
-			return fmt.Errorf("of %q %w", key, err)
+			return &elementError{"." + key, value, err}
 		}
 	}
 	return nil
