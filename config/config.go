@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"strings"
 )
 
 // Options configure [Load].
@@ -146,14 +147,17 @@ func (l *loader) applied(f *field, source, text string, err error) {
 	}
 }
 
-// suggest returns a suggestion of a setting for an unknown name, with prefix before it.
-func (l *loader) suggest(prefix, name string, env bool) string {
-	candidates := []string{prefix + "config"}
-	if env {
-		candidates[0] = envName(l.options.Name, "config")
+// suggestFlag returns a suggestion for an unknown flag.
+func (l *loader) suggestFlag(name string) string {
+	return suggestWith("--", name, append(names(l.fields, name, false), "config"))
+}
+
+// suggestVariable returns a suggestion for an unknown environment variable.
+func (l *loader) suggestVariable(name string) string {
+	prefix := envName(l.options.Name, "")
+	candidates := []string{"CONFIG"}
+	for _, known := range names(l.fields, name, true) {
+		candidates = append(candidates, strings.TrimPrefix(known, prefix))
 	}
-	for _, known := range names(l.fields, name, env) {
-		candidates = append(candidates, prefix+known)
-	}
-	return suggest(prefix+name, candidates)
+	return suggestWith(prefix, strings.TrimPrefix(name, prefix), candidates)
 }

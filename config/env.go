@@ -86,7 +86,7 @@ func (l *loader) applyEnv(env map[string]string) {
 		case f != nil:
 			l.apply(f, name, env[name])
 		case !isForeign(name, env[name], env):
-			l.addProblem(fmt.Errorf("%s: unknown environment variable%s", name, l.suggest("", name, true)))
+			l.addProblem(fmt.Errorf("%s: unknown environment variable%s", name, l.suggestVariable(name)))
 		}
 	}
 }

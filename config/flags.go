@@ -58,7 +58,7 @@ func (l *loader) addFlag(flags map[string]string, name, value string, given bool
 	f := find(l.fields, name, false, false)
 	switch {
 	case f == nil && name != "config":
-		l.addProblem(fmt.Errorf("--%s: unknown flag%s", name, l.suggest("--", name, false)))
+		l.addProblem(fmt.Errorf("--%s: unknown flag%s", name, l.suggestFlag(name)))
 		return
 	case name == "config" && given && value == "", !given && l.takesValue(name):
 		l.addProblem(fmt.Errorf("--%s: needs a value", name))
