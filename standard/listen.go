@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"syscall"
+
+	"github.com/chassi-go/chassi/internal/listening"
 )
 
 // Listener is a listen address of the program.
@@ -53,15 +56,19 @@ func tryAll(ctx context.Context, list []Listener) error {
 			defer open.Close()
 			continue
 		}
-		other := "stop the program that listens there"
-		for _, before := range list[:i] {
-			if samePort(before.Addr, l.Addr) {
-				other = "change " + before.Setting + ", which has the same port"
-			}
-		}
-		problems = append(problems, fmt.Errorf("%s (%q): %w; choose another address, or %s", l.Setting, l.Addr, reason(err), other))
+		problems = append(problems, fmt.Errorf("%s (%q): %w; %s", l.Setting, l.Addr, reason(err), advice(err, l, list[:i])))
 	}
 	return errors.Join(problems...)
+}
+
+// advice returns what to do about the error err of listening on l, after others.
+func advice(err error, l Listener, others []Listener) string {
+	for _, other := range others {
+		if errors.Is(err, syscall.EADDRINUSE) && samePort(other.Addr, l.Addr) {
+			return "choose another address, or change " + other.Setting + ", which has the same port"
+		}
+	}
+	return listening.Advice(err)
 }
 
 // reason returns the error without the address, which precedes it.

@@ -48,6 +48,27 @@ func TestPortsInUse(t *testing.T) {
 	}
 }
 
+// The advice is about the reason why an address cannot be listened on.
+func TestAdviceForAddresses(t *testing.T) {
+	t.Parallel()
+	for addr, want := range map[string]string{
+		"192.0.2.1:0": "use an address of this machine",         // of no machine: RFC 5737
+		"a..b:0":      "correct the host, or use an IP address", // not a name, so nothing is looked up
+		taken(t):      "stop the program that listens there",
+	} {
+		c := defaults(t)
+		c.HTTP.Addr = addr
+		std, err := assemble(t.Context(), c, standard.Options{Log: new(log)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = std.Run(t.Context())
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "stop the program") != strings.Contains(want, "stop the program") {
+			t.Errorf("%s: no %q in: %v", addr, want, err)
+		}
+	}
+}
+
 // What is wrong with a configuration is found before anything runs, all of it.
 func TestAllProblemsAreReported(t *testing.T) {
 	t.Parallel()

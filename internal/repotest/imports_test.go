@@ -17,8 +17,8 @@ const module = "github.com/chassi-go/chassi"
 // fix a build: move the code instead. docs/architecture.md says where code belongs.
 const allowed = `
 .:
-transport/httpapi transport/grpcapi transport/natsapi transport/amqpapi: . transport schema/... transport/certs internal/broker internal/strictjson redact ratelimit internal/outage internal/safetext internal/contain workpool
-transport/natsapi/embedded:
+transport/httpapi transport/grpcapi transport/natsapi transport/amqpapi: . transport schema/... transport/certs internal/broker internal/strictjson redact ratelimit internal/outage internal/safetext internal/contain internal/listening workpool
+transport/natsapi/embedded: internal/listening
 transport/localapi: . transport client internal/safetext
 transport/connectapi: . transport/httpapi schema/protobuf
 internal/broker: . transport schema/... internal/strictjson
@@ -62,7 +62,7 @@ standard/jobs: . standard standard/internal/tasks job database internal/task
 standard/internal/tasks: standard database internal/task
 internal/task: . transport database internal/strictjson internal/outage internal/safetext
 idempotency/redisstore: idempotency redis
-standard: . transport transport/httpapi transport/connectapi transport/certs schema schema/protobuf middleware middleware/... telemetry ratelimit overload config redact internal/contain internal/memlimit
+standard: . transport transport/httpapi transport/connectapi transport/certs schema schema/protobuf middleware middleware/... telemetry ratelimit overload config redact internal/contain internal/listening internal/memlimit
 standard/remote: standard client client/httpclient middleware/... discovery breaker telemetry
 standard/grpcserver: . standard transport/grpcapi
 standard/natsserver: . standard config transport transport/natsapi

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/internal/listening"
 	"github.com/chassi-go/chassi/transport"
 	"github.com/chassi-go/chassi/transport/certs"
 	"google.golang.org/grpc"
@@ -142,7 +143,7 @@ func (s *Server) Start(ctx context.Context) error {
 	l, err := lc.Listen(ctx, "tcp", s.config.Addr)
 	if err != nil {
 		s.certificates.Stop()
-		return fmt.Errorf("grpcapi: listen on %s: %w; choose another address, or stop what listens there", s.config.Addr, err)
+		return fmt.Errorf("grpcapi: listen on %s: %w; %s", s.config.Addr, err, listening.Advice(err))
 	}
 	s.grpc = grpc.NewServer(s.options()...)
 	s.register()

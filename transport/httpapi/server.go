@@ -17,6 +17,7 @@ import (
 	"github.com/rs/cors"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/internal/listening"
 	"github.com/chassi-go/chassi/transport"
 	"github.com/chassi-go/chassi/transport/certs"
 )
@@ -190,7 +191,7 @@ func (s *Server) listen(ctx context.Context) error {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", s.config.Addr)
 	if err != nil {
-		return fmt.Errorf("httpapi: listen on %s: %w; choose another address, or stop what listens there", s.config.Addr, err)
+		return fmt.Errorf("httpapi: listen on %s: %w; %s", s.config.Addr, err, listening.Advice(err))
 	}
 	connections := transport.NewConnections(s.config.MaxConnections, s.config.MaxConnectionsPerClient, s.config.TrustedProxies)
 	limited := limitListener(transport.WatchAccept(l, s.config.Name, s.config.Logger), connections, s.config.TLS.Enabled())

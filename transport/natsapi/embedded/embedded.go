@@ -20,6 +20,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/chassi-go/chassi/internal/listening"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
@@ -150,7 +151,7 @@ func (s *Server) options(ctx context.Context) (*server.Options, error) {
 	// On a listen error the NATS server ends the process, so the address is checked first.
 	probe, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Addr)
 	if err != nil {
-		return nil, fmt.Errorf("embedded: listen on %s: %w; choose another address, or stop what listens there", c.Addr, err)
+		return nil, fmt.Errorf("embedded: listen on %s: %w; %s", c.Addr, err, listening.Advice(err))
 	}
 	_ = probe.Close()
 	return &server.Options{
