@@ -41,20 +41,24 @@ func printVersion[C any](_ context.Context, i *Invocation[C]) error {
 	return err //nolint:wrapcheck // stdout's
 }
 
-// find returns the command at the beginning of args, and the remaining arguments. The default
-// is serve.
+// find returns the command with the most words that args begin with, and the remaining arguments.
+// The default is serve.
 func (p *Program[C]) find(args []string) (*Command[C], []string, error) {
 	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
 		args = append([]string{"serve"}, args...)
 	}
-	list := p.commands()
-	for i := range list {
-		words := strings.Fields(list[i].Name)
-		if len(args) >= len(words) && strings.Join(args[:len(words)], " ") == list[i].Name {
-			return &list[i], args[len(words):], nil
+	var found *Command[C]
+	length := 0
+	for _, c := range p.commands() {
+		words := strings.Fields(c.Name)
+		if len(words) > length && len(args) >= len(words) && slices.Equal(args[:len(words)], words) {
+			found, length = &c, len(words)
 		}
 	}
-	return nil, nil, p.unknown(args)
+	if found == nil {
+		return nil, nil, p.unknown(args)
+	}
+	return found, args[length:], nil
 }
 
 // group returns the two-word commands whose first word is word.

@@ -140,6 +140,31 @@ func TestSchemaWithoutEndpoints(t *testing.T) {
 	}
 }
 
+// The command with the most words is meant, in whatever order commands are registered.
+func TestLongestCommandWins(t *testing.T) {
+	t.Parallel()
+	var ran string
+	command := func(name, args string) standard.Command[Config] {
+		return standard.Command[Config]{Name: name, Args: args, Help: "is " + name, Run: func(_ context.Context, i *standard.Invocation[Config]) error {
+			ran = name + ":" + strings.Join(i.Args, ",")
+			return nil
+		}}
+	}
+	short, long := command("user", "[ID]"), command("user add", "ID")
+	for _, commands := range [][]standard.Command[Config]{{short, long}, {long, short}} {
+		p := standard.Program[Config]{Name: "orders", Commands: commands}
+		for args, want := range map[string]string{"user": "user:", "user 7": "user:7", "user add 7": "user add:7"} {
+			if code := p.Run(t.Context(), strings.Fields(args), nil, os.Stdin, io.Discard, io.Discard); code != standard.ExitOK || ran != want {
+				t.Errorf("%s: exit %d, ran %q, want %q", args, code, ran, want)
+			}
+		}
+		var help strings.Builder
+		if p.Run(t.Context(), []string{"user", "add", "--help"}, nil, os.Stdin, &help, io.Discard); !strings.Contains(help.String(), "is user add") {
+			t.Errorf("help:\n%s", help.String())
+		}
+	}
+}
+
 // A program that cannot be set up says why, and leaves nothing open.
 func TestProgramSetupFails(t *testing.T) {
 	t.Parallel()
