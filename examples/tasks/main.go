@@ -124,8 +124,12 @@ func audit(logger *slog.Logger) chassi.Middleware {
 	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
 		return func(ctx context.Context, call *chassi.Call) error {
 			err := next(ctx, call)
+			name := "anonymous"
+			if call.Principal != nil { // it is nil in a call of a public endpoint
+				name = call.Principal.Name
+			}
 			if err == nil {
-				logger.InfoContext(ctx, "audit", "endpoint", b.Endpoint.FullName(), "principal", call.Principal.Name)
+				logger.InfoContext(ctx, "audit", "endpoint", b.Endpoint.FullName(), "principal", name)
 			}
 			return err
 		}

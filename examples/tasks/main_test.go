@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -67,6 +68,28 @@ func TestTasks(t *testing.T) {
 			testTasks(t, c, t.Name())
 		}, as(CanRead, CanWrite))
 	})
+}
+
+// The audit names who made a call, also of a public endpoint, and leaves out a call that failed.
+func TestAudit(t *testing.T) {
+	t.Parallel()
+	b := &chassi.Binding{Endpoint: chassi.NewEndpoint("Get", func(context.Context, *struct{}) (*struct{}, error) { return &struct{}{}, nil }, chassi.Public)}
+	for _, c := range []struct {
+		principal *chassi.Principal
+		err       error
+		want      string
+	}{
+		{principal: &chassi.Principal{Name: "ada"}, want: "principal=ada"},
+		{want: "principal=anonymous"},
+		{err: ErrUnknown},
+	} {
+		var log strings.Builder
+		handle := audit(slog.New(slog.NewTextHandler(&log, nil)))(b, func(context.Context, *chassi.Call) error { return c.err })
+		err := handle(t.Context(), &chassi.Call{Principal: c.principal})
+		if !errors.Is(err, c.err) || !strings.Contains(log.String(), c.want) || (c.want == "") != (log.Len() == 0) {
+			t.Errorf("%v: %v, %s", c.principal, err, log.String())
+		}
+	}
 }
 
 func testTasks(t *testing.T, s Service, title string) {
