@@ -38,7 +38,9 @@ type jsonHandler struct {
 const (
 	lineBytes    = 1 << 10
 	maxLineBytes = 64 << 10 // larger buffers are not kept
-	recordBytes  = 400      // of a record in memory, without its strings
+	recordBytes  = 400      // of a record in memory, with inlineAttrs attributes
+	inlineAttrs  = 5
+	attrBytes    = 40 // of each further attribute
 )
 
 func newJSONHandler(out io.Writer, level slog.Leveler) slog.Handler {
@@ -57,7 +59,7 @@ func (h *jsonHandler) Enabled(_ context.Context, level slog.Level) bool {
 // Handle implements [slog.Handler].
 func (h *jsonHandler) Handle(ctx context.Context, r slog.Record) error {
 	if h.later != nil {
-		if size, ok := constantSize(&r); ok && h.later.add(h, idsOf(ctx), &r, size) {
+		if size, ok := constantSize(&r); ok && h.later.add(h, idsOf(ctx), &r, size+len(h.rendered)) {
 			return nil
 		}
 	}
@@ -74,8 +76,9 @@ func (h *jsonHandler) Handle(ctx context.Context, r slog.Record) error {
 // constantSize returns about the memory that a record takes. It returns false for a record with a
 // value that may change before it is encoded later.
 func constantSize(r *slog.Record) (size int, ok bool) {
-	size, ok = recordBytes+len(r.Message), true
+	size, ok = recordBytes+len(r.Message)+attrBytes*max(r.NumAttrs()-inlineAttrs, 0), true
 	r.Attrs(func(a slog.Attr) bool {
+		size += len(a.Key)
 		switch a.Value.Kind() {
 		case slog.KindAny, slog.KindLogValuer, slog.KindGroup:
 			ok = false

@@ -12,6 +12,7 @@ import (
 
 const (
 	sinkBytes = 4 << 20   // lines that may be buffered
+	lateBytes = 1 << 20   // lines up to which a record is encoded later
 	sinkBatch = 256 << 10 // lines that are written without waiting longer
 	sinkKeep  = 1 << 20   // a larger buffer is not used again
 	sinkPause = 50 * time.Millisecond
@@ -94,17 +95,14 @@ func (s *sink) added(size int) {
 }
 
 // add accepts a record that takes about size bytes, which the goroutine encodes: many in a row take
-// a third of the time, and the call that logs does not wait. It returns false after close.
+// a third of the time, and the call that logs does not wait. It returns false after close, and when
+// lateBytes are buffered: the caller encodes the record then, which bounds the memory that records
+// refer to, and relieves the goroutine.
 func (s *sink) add(h *jsonHandler, ids callIDs, r *slog.Record, size int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case s.state != buffering:
+	if s.state != buffering || s.pending.size+size > lateBytes {
 		return false
-	case s.pending.size+size > sinkBytes:
-		s.dropped.Add(1)
-		s.failing.Store(true)
-		return true
 	}
 	s.pending.records = append(s.pending.records, lateRecord{h, ids, *r, len(s.pending.lines)})
 	s.added(size)

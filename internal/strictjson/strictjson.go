@@ -5,6 +5,7 @@ package strictjson
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"mime"
 	"reflect"
@@ -58,8 +59,9 @@ func DecodeResponse(data []byte, message any) error {
 func Append(buffer *[]byte, message any) error {
 	encoders := &optionsFor(message).encoders
 	e := encoders.Get().(*encoder) //nolint:forcetypeassert // nothing else is put in
+	start := e.values.OutputOffset()
 	if err := json.MarshalEncode(e.values, message); err != nil {
-		return err //nolint:wrapcheck // the caller says what; the encoder is left, in the middle of a value
+		return relativeTo(start, err) // the encoder is left, in the middle of a value
 	}
 	*buffer = append(*buffer, e.out.Bytes()[:e.out.Len()-1]...) // without the line feed
 	if e.out.Cap() <= maxKept {
@@ -67,6 +69,17 @@ func Append(buffer *[]byte, message any) error {
 		encoders.Put(e)
 	}
 	return nil
+}
+
+// relativeTo makes the offsets in err, of the JSON library, relative to the start of the message.
+func relativeTo(start int64, err error) error {
+	if e, ok := errors.AsType[*json.SemanticError](err); ok && e.ByteOffset >= start {
+		e.ByteOffset -= start
+	}
+	if e, ok := errors.AsType[*jsontext.SyntacticError](err); ok && e.ByteOffset >= start {
+		e.ByteOffset -= start
+	}
+	return err
 }
 
 // encoder is used for many messages: the library takes as long for the options of one as for a

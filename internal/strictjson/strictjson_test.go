@@ -1,6 +1,8 @@
 package strictjson_test
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -170,4 +172,64 @@ func TestDecodeErrorsNameTheProblem(t *testing.T) {
 	if v := chassi.ErrorOf(err).Violations[0]; len(v.Field) > 110 {
 		t.Errorf("%d bytes of a name are quoted", len(v.Field))
 	}
+}
+
+// refusing has a method that fails, or panics.
+type refusing struct {
+	err    error
+	panics bool
+}
+
+// MarshalJSON implements [json.Marshaler].
+func (r refusing) MarshalJSON() ([]byte, error) {
+	if r.panics {
+		panic("in a method of the message")
+	}
+	return []byte(`{"ok":true}`), r.err
+}
+
+// The encoding of a message, or its error, does not depend on the messages before it.
+func TestMessagesAreIndependent(t *testing.T) {
+	t.Parallel()
+	type message struct {
+		Name  string   `json:"name"`
+		Inner refusing `json:"inner"`
+	}
+	errBad := errors.New("bad")
+	large := strings.Repeat("x", 1<<20)
+	for _, c := range []struct {
+		message    any
+		want, fail string
+	}{
+		{message{Name: "a"}, `{"name":"a","inner":{"ok":true}}`, ""},
+		{refusing{err: errBad}, "", "marshal from Go strictjson_test.refusing: bad"},
+		{message{Inner: refusing{err: errBad}}, "", `marshal from Go strictjson_test.refusing within "/inner": bad`},
+		{message{Name: "\xff"}, "", `jsontext: invalid UTF-8 within "/name" after offset 8`},
+		{message{Name: large}, `{"name":"` + large + `","inner":{"ok":true}}`, ""},
+		{&message{Inner: refusing{panics: true}}, "", "panic: in a method of the message"},
+	} {
+		for _, before := range []string{"", "some", large, strings.Repeat("x", 50<<10)} {
+			out := []byte("before ")
+			if err := strictjson.Append(&out, message{Name: before}); err != nil {
+				t.Fatal(err)
+			}
+			if want := `before {"name":"` + before + `","inner":{"ok":true}}`; string(out) != want {
+				t.Fatalf("%.100s, want %.100s", out, want)
+			}
+			out = out[:0]
+			err := appendRecovered(&out, c.message)
+			if got := fmt.Sprint(err); string(out) != c.want || (c.fail != "") != (err != nil) || !strings.HasSuffix(got, cmp.Or(c.fail, got)) {
+				t.Errorf("%.100s, %v, want %.100s %s", out, err, c.want, c.fail)
+			}
+		}
+	}
+}
+
+func appendRecovered(out *[]byte, message any) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	return strictjson.Append(out, message)
 }

@@ -15,7 +15,9 @@ import (
 // limitedTCP is a TCP connection of a limitedListener. Its deadlines are lazy, see
 // lazyDeadline.
 type limitedTCP struct {
-	*net.TCPConn
+	tcpMethods // of tcp
+	tcp        *net.TCPConn
+
 	listener    *limitedListener
 	slot        transport.Slot
 	read, write lazyDeadline
@@ -23,6 +25,21 @@ type limitedTCP struct {
 	stalled     atomic.Bool // writes fail at once, see Write
 
 	unsentLimited sync.Once
+}
+
+// tcpMethods are the methods of a [net.TCPConn] that limitedTCP promotes. Those with which
+// [net.Buffers] and a [syscall.RawConn] read or write are left out: they would not observe its
+// deadlines.
+type tcpMethods interface {
+	net.Conn
+	CloseRead() error
+	CloseWrite() error
+	SetKeepAlive(keep bool) error
+	SetKeepAlivePeriod(d time.Duration) error
+	SetLinger(seconds int) error
+	SetNoDelay(no bool) error
+	SetReadBuffer(bytes int) error
+	SetWriteBuffer(bytes int) error
 }
 
 // lazyDeadline sets the deadline of a connection as seldom as possible. net/http moves its
@@ -109,12 +126,12 @@ func (d *lazyDeadline) extend(err error, set func(time.Time) error) bool {
 
 // SetReadDeadline implements [net.Conn].
 func (c *limitedTCP) SetReadDeadline(t time.Time) error {
-	return c.read.move(t, c.TCPConn.SetReadDeadline)
+	return c.read.move(t, c.tcp.SetReadDeadline)
 }
 
 // SetWriteDeadline implements [net.Conn].
 func (c *limitedTCP) SetWriteDeadline(t time.Time) error {
-	return c.write.move(t, c.TCPConn.SetWriteDeadline)
+	return c.write.move(t, c.tcp.SetWriteDeadline)
 }
 
 // SetDeadline implements [net.Conn].
@@ -124,16 +141,16 @@ func (c *limitedTCP) SetDeadline(t time.Time) error {
 
 // Read implements [net.Conn].
 func (c *limitedTCP) Read(b []byte) (int, error) {
-	if err := c.read.begin(c.TCPConn.SetReadDeadline); err != nil {
+	if err := c.read.begin(c.tcp.SetReadDeadline); err != nil {
 		return 0, err
 	}
 	defer c.read.end()
 	for {
-		n, err := c.TCPConn.Read(b)
+		n, err := c.tcp.Read(b)
 		if flood := c.idle.take(n, c.listener.maxIdle); flood != nil {
 			return 0, flood
 		}
-		if err == nil || !c.read.extend(err, c.TCPConn.SetReadDeadline) {
+		if err == nil || !c.read.extend(err, c.tcp.SetReadDeadline) {
 			return n, err
 		}
 	}
@@ -146,18 +163,18 @@ func (c *limitedTCP) Write(b []byte) (int, error) {
 	if c.stalled.Load() {
 		return 0, os.ErrDeadlineExceeded
 	}
-	if err := c.write.begin(c.TCPConn.SetWriteDeadline); err != nil {
+	if err := c.write.begin(c.tcp.SetWriteDeadline); err != nil {
 		return 0, c.stall(0, err)
 	}
 	defer c.write.end()
 	written := 0
 	for {
-		n, err := c.TCPConn.Write(b[written:])
+		n, err := c.tcp.Write(b[written:])
 		written += n
 		if err == nil {
 			return written, nil
 		}
-		if c.write.extend(err, c.TCPConn.SetWriteDeadline) {
+		if c.write.extend(err, c.tcp.SetWriteDeadline) {
 			continue
 		}
 		return written, c.stall(written, err)
@@ -175,11 +192,11 @@ func (c *limitedTCP) stall(written int, err error) error {
 // ReadFrom implements [io.ReaderFrom]. It sends a file without copying it. The bytes that it
 // has read from r are lost if the write fails, so the timer must not end it early.
 func (c *limitedTCP) ReadFrom(r io.Reader) (int64, error) {
-	if err := c.write.exact(c.TCPConn.SetWriteDeadline); err != nil {
+	if err := c.write.exact(c.tcp.SetWriteDeadline); err != nil {
 		return 0, err
 	}
 	defer c.write.end()
-	return c.TCPConn.ReadFrom(r)
+	return c.tcp.ReadFrom(r)
 }
 
 // WriteTo implements [io.WriterTo] with reads that observe the deadline.
@@ -190,5 +207,5 @@ func (c *limitedTCP) WriteTo(w io.Writer) (int64, error) {
 // Close releases the connection's slot.
 func (c *limitedTCP) Close() error {
 	c.slot.Release()
-	return c.TCPConn.Close()
+	return c.tcp.Close()
 }

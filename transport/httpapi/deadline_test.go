@@ -161,6 +161,27 @@ func TestWriteToExpires(t *testing.T) {
 	}
 }
 
+// A write of several buffers observes the deadline.
+func TestBuffersExpire(t *testing.T) {
+	t.Parallel()
+	server, _ := accept(t)
+	server.SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
+	written := make(chan error, 1)
+	go func() {
+		buffers := net.Buffers{make([]byte, 8<<20), make([]byte, 8<<20)} // more than the sockets hold
+		_, err := buffers.WriteTo(server)
+		written <- err
+	}()
+	select {
+	case err := <-written:
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%v, want the deadline's error", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the deadline did not end the write")
+	}
+}
+
 // A watch for a disconnect that is canceled before it has begun does not touch the runtime's timer.
 func TestPassedDeadlineDoesNotSetTheTimer(t *testing.T) {
 	t.Parallel()

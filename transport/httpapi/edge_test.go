@@ -145,7 +145,7 @@ func TestResetsThatCloseAConnection(t *testing.T) {
 		for range c.resets {
 			conn.ended(canceled, 2)
 		}
-		if err := tcp.TCPConn.SetDeadline(time.Time{}); errors.Is(err, net.ErrClosed) != c.closed {
+		if err := tcp.tcp.SetDeadline(time.Time{}); errors.Is(err, net.ErrClosed) != c.closed {
 			t.Errorf("%d answered, %d reset: %v, want closed %v", c.answered, c.resets, err, c.closed)
 		}
 	}

@@ -86,7 +86,7 @@ func reject(conn net.Conn) {
 // response before the request has ended, and ReadFrom, to send files.
 func (l *limitedListener) limited(conn net.Conn) (net.Conn, *transport.Slot) {
 	if tcp, ok := conn.(*net.TCPConn); ok {
-		c := &limitedTCP{TCPConn: tcp, listener: l}
+		c := &limitedTCP{tcpMethods: tcp, tcp: tcp, listener: l}
 		return c, &c.slot
 	}
 	c := &limitedConn{Conn: conn}

@@ -23,6 +23,7 @@ type headerPair struct {
 // section 7.7.1), Cross-Origin-Resource-Policy because browsers already keep JSON marked nosniff
 // from other origins, and Referrer-Policy because JSON has no links: each header of a response costs
 // net/http as much as the router does, and a ninth would make the map of most responses grow.
+// A handler of a page that sets a policy of its own has to name frame-ancestors in it.
 func newSecureHeaders(overTLS bool) *secureHeaders {
 	s := &secureHeaders{pairs: []headerPair{
 		{"X-Content-Type-Options", []string{"nosniff"}},

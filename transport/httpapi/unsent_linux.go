@@ -12,7 +12,7 @@ const (
 // would be no progress to be seen for longer than progressTime, and as much memory in use.
 func (c *limitedTCP) limitUnsent() {
 	c.unsentLimited.Do(func() {
-		if raw, err := c.SyscallConn(); err == nil {
+		if raw, err := c.tcp.SyscallConn(); err == nil {
 			_ = raw.Control(func(fd uintptr) {
 				_ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpNotsentLowat, maxUnsent) // a file is sent without it too
 			})
