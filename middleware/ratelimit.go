@@ -96,7 +96,7 @@ func newQuota(name string, limiter Limiter) *quota {
 // saves conversions.
 func (q *quota) take(ctx context.Context, call *chassi.Call, key ratelimit.Key) error {
 	d := q.limiter.Take(ctx, key)
-	if d.Limit > 0 && 2*d.Remaining <= d.Limit {
+	if d.Limit > 0 && (!d.Allowed || 2*d.Remaining <= d.Limit) {
 		call.Out.Set("Ratelimit-Policy", q.policyText())
 		call.Out.Set("Ratelimit", q.stateText(d))
 	}
