@@ -59,7 +59,11 @@ func (x *exchange) sendFile(f *chassi.File, status int) (err error) {
 	seeker, canSeek := f.Reader.(io.Seeker)
 	content.seeker = seeker
 	if isRead := x.r.Method == http.MethodGet || x.r.Method == http.MethodHead; canSeek && isRead && status == http.StatusOK {
-		http.ServeContent(d, x.r, "", f.ModTime, content)
+		r, err := forServeContent(x.r, content)
+		if err != nil {
+			return err
+		}
+		http.ServeContent(d, r, "", f.ModTime, content)
 	} else {
 		if !f.ModTime.IsZero() {
 			h.Set("Last-Modified", f.ModTime.UTC().Format(http.TimeFormat))

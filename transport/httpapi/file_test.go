@@ -159,7 +159,8 @@ func exchangeFile(t *testing.T, method, url string, header http.Header, body io.
 	return response, string(text)
 }
 
-// Each response is that of http.ServeContent, for ranges and conditions of all kinds.
+// Each response is that of http.ServeContent, for conditions of all kinds and the ranges that it
+// serves as RFC 9110 requires.
 func TestDownloadRespondsAsServeContent(t *testing.T) {
 	t.Parallel()
 	d := &disk{content: []byte("0123456789abcdefghij")}
@@ -170,12 +171,18 @@ func TestDownloadRespondsAsServeContent(t *testing.T) {
 		http.ServeContent(w, r, "", modified, bytes.NewReader(d.content))
 	}))
 	defer reference.Close()
-	ranges := []string{"", "bytes=0-4", "bytes=5-", "bytes=-3", "bytes=0-0,5-6", "bytes=30-", "bytes=4-2", "bytes=x", "lines=1-2", "bytes=0-100", "bytes=-0"}
+	ranges := []string{"", "bytes=0-4", "bytes=5-", "bytes=-3", "bytes=0-0,5-6", "bytes=30-", "bytes=4-2", "bytes=x", "bytes=0-100", "bytes=-100",
+		"bytes=", "bytes=,", "bytes=-", "bytes=--1", "bytes=0", "bytes=0-4,", "bytes=0-4,x", "bytes=0-4,30-", "bytes=0-15,5-19", "bytes= 0 - 4 ", "bytes=0-0x4", "bytes=00-04"}
 	conditions := []string{"", "If-Range: \"v1\"", "If-Range: \"v2\"", "If-None-Match: \"v1\"", "If-None-Match: *", "If-Match: \"v2\"",
 		"If-Modified-Since: " + modified.Format(http.TimeFormat), "If-Unmodified-Since: " + modified.Add(-time.Hour).Format(http.TimeFormat)}
+	requests := int64(0)
 	for _, method := range []string{"GET", "HEAD"} {
 		for _, asked := range ranges {
+			if method == "HEAD" && asked != "" { // see TestRanges
+				continue
+			}
 			for _, condition := range conditions {
+				requests++
 				h := http.Header{}
 				if asked != "" {
 					h.Set("Range", asked)
@@ -198,8 +205,52 @@ func TestDownloadRespondsAsServeContent(t *testing.T) {
 			}
 		}
 	}
-	if n := int64(2 * len(ranges) * len(conditions)); d.closed.Load() != n {
-		t.Errorf("%d of %d files were closed", d.closed.Load(), n)
+	if d.closed.Load() != requests {
+		t.Errorf("%d of %d files were closed", d.closed.Load(), requests)
+	}
+}
+
+// Ranges that http.ServeContent does not serve as RFC 9110 requires: a unit that the server
+// does not know is ignored (section 14.2), a suffix of no bytes is not satisfiable (14.1.2), numbers are
+// of any size (14.1.2), and HEAD has no ranges (14.2).
+func TestRanges(t *testing.T) {
+	t.Parallel()
+	const huge = "99999999999999999999"
+	d := &disk{content: []byte("0123456789abcdefghij")}
+	_, _, full := fileServer(t, d)
+	_, _, empty := fileServer(t, new(disk))
+	for _, c := range []struct {
+		method, base, asked string
+		status              int
+		contentRange, text  string
+	}{
+		{"GET", full, "items=0-1", 200, "", "0123456789abcdefghij"},
+		{"GET", full, "bytes", 200, "", "0123456789abcdefghij"},
+		{"GET", full, "bytes =0-1", 200, "", "0123456789abcdefghij"},
+		{"GET", full, "Bytes=0-1", 206, "bytes 0-1/20", "01"},
+		{"GET", full, "bytes=-0", 416, "bytes */20", ""},
+		{"GET", full, "bytes=-00", 416, "bytes */20", ""},
+		{"GET", full, "bytes=-0,30-", 416, "bytes */20", ""},
+		{"GET", full, "bytes=-0,0-1", 206, "bytes 0-1/20", "01"},
+		{"GET", full, "bytes=-+0", 416, "", ""},
+		{"GET", full, "bytes=+0-1", 416, "", ""},
+		{"GET", full, "bytes=18-" + huge, 206, "bytes 18-19/20", "ij"},
+		{"GET", full, "bytes=-" + huge, 206, "bytes 0-19/20", "0123456789abcdefghij"},
+		{"GET", full, "bytes=" + huge + "-", 416, "bytes */20", ""},
+		{"HEAD", full, "bytes=0-1", 200, "", ""},
+		{"HEAD", full, "bytes=30-", 200, "", ""},
+		{"GET", empty, "bytes=0-", 200, "", ""},
+		{"GET", empty, "bytes=0-1", 200, "", ""},
+		{"GET", empty, "bytes=-5", 200, "", ""},
+		{"GET", empty, "bytes=-0", 200, "", ""},
+	} {
+		got, text := exchangeFile(t, c.method, c.base+"/files/a", http.Header{"Range": {c.asked}}, nil)
+		if c.status == http.StatusRequestedRangeNotSatisfiable && strings.HasPrefix(text, "{") {
+			text = "" // a problem document
+		}
+		if got.StatusCode != c.status || got.Header.Get("Content-Range") != c.contentRange || text != c.text {
+			t.Errorf("%s %q: %d %q %q, want %d %q %q", c.method, c.asked, got.StatusCode, got.Header.Get("Content-Range"), text, c.status, c.contentRange, c.text)
+		}
 	}
 }
 
