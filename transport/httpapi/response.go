@@ -57,6 +57,11 @@ func planResponse(response reflect.Type) (*responsePlan, error) {
 	if a.file != nil && a.hasBody {
 		return nil, errors.New("a response with a file has no JSON: each other field needs a tag for a header, a cookie or the status")
 	}
+	if a.file == nil {
+		if err := leftFile(response); err != nil {
+			return nil, err
+		}
+	}
 	if len(a.headers)+len(a.cookies) == 0 && a.status == nil && a.file == nil {
 		return nil, nil //nolint:nilnil // the plan of most responses
 	}

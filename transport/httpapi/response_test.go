@@ -151,6 +151,23 @@ func TestMountRefusesFields(t *testing.T) {
 			A chassi.File       `json:"a"`
 			B map[string]string `json:"b"`
 		}, nothing](),
+		`field A: the name "a\nb" in a form contains a control character`: responds[struct {
+			A string      `json:"a\nb"`
+			F chassi.File `json:"f"`
+		}, nothing](),
+		`field F: the name "\x00" in a form contains a control character`: responds[struct {
+			F chassi.File `json:"\x00"`
+		}, nothing](),
+		`fields A and F conflict over JSON object name "f"`: responds[struct {
+			A string      `json:"f"`
+			F chassi.File `json:"f"`
+		}, nothing](),
+		`field F: a file with the tag json:"-" is not carried`: responds[struct {
+			F chassi.File `json:"-"`
+		}, nothing](),
+		`field G: a file with the tag json:"-" is not carried`: responds[nothing, struct {
+			G chassi.File `json:"-"`
+		}](),
 		"the tag cookie is for responses": responds[struct {
 			A string `json:"-" cookie:"a"`
 		}, nothing](),
