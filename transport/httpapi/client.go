@@ -112,7 +112,7 @@ func (c *Client) bind(e *chassi.Endpoint) (*chassi.Binding, *clientRoute, error)
 	}
 	rt := &clientRoute{method: method, path: path}
 	var err error
-	if rt.response, err = planResponse(e.ResponseType()); err != nil {
+	if rt.response, err = planResponse(e); err != nil {
 		return nil, nil, fmt.Errorf("the response %v: %w", e.ResponseType(), err)
 	}
 	rt.hasResponse = hasJSON(e, rt.response)

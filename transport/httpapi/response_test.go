@@ -137,6 +137,17 @@ func TestMountRefusesFields(t *testing.T) {
 			A int         `json:"a"`
 			F chassi.File `json:"f"`
 		}](),
+		"a response with a file cannot have status 204": responds[nothing, struct {
+			A int         `json:"-" status:"200,204"`
+			F chassi.File `json:"f"`
+		}](),
+		"a response with a file cannot have status 206": responds[nothing, struct {
+			F chassi.File `json:"f"`
+		}](chassi.Status(206)),
+		"want numbers from 200 to 399 without 205, 206 and 304": responds[nothing, struct {
+			A int         `json:"-" status:"200,304"`
+			F chassi.File `json:"f"`
+		}](),
 		"a file must be a field of the response itself": responds[nothing, struct {
 			A []struct{ F chassi.File } `json:"a"`
 		}](),

@@ -91,7 +91,7 @@ func (s *Server) mountEndpoint(e *chassi.Endpoint) error {
 	if rt.params, rt.hasBody, err = planParams(e.RequestType(), path); err != nil {
 		return fmt.Errorf("httpapi: %s: %w", e.FullName(), err)
 	}
-	if rt.response, err = planResponse(e.ResponseType()); err != nil {
+	if rt.response, err = planResponse(e); err != nil {
 		return fmt.Errorf("httpapi: %s: the response %v: %w", e.FullName(), e.ResponseType(), err)
 	}
 	if e.Streams() {
