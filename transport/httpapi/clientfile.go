@@ -81,7 +81,8 @@ func (p *params) writeFile(request any, header http.Header) (io.Reader, int64, e
 	all := form.Bytes()
 	header.Set("Content-Type", w.FormDataContentType())
 	if length >= 0 {
-		content = io.LimitReader(content, length)
+		_, canSeek := content.(io.Seeker)
+		content = sized(content, length, canSeek)
 		length += int64(len(all))
 	}
 	sent.reader = io.MultiReader(bytes.NewReader(all[:before]), content, bytes.NewReader(all[before:]))

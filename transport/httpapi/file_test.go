@@ -90,6 +90,8 @@ func (d *disk) get(_ context.Context, r *wanted) (*found, error) {
 		f.Reader, f.Size = strings.NewReader(""), 1
 	case "shorter":
 		f.Reader, f.Size = io.MultiReader(), 1
+	case "longer":
+		f.Reader, f.Size = io.MultiReader(strings.NewReader("xx")), 1
 	case "none":
 		f.Reader = nil
 	}
@@ -291,7 +293,7 @@ func TestDownloadFails(t *testing.T) {
 			t.Errorf("%s: complete with %d bytes", name, len(text))
 		}
 	}
-	for _, name := range []string{"none", "panics", "breaks", "shorter", "missing"} {
+	for _, name := range []string{"none", "panics", "breaks", "shorter", "longer", "missing"} {
 		got, text := exchangeFile(t, "GET", base+"/files/"+name, http.Header{"Range": {"bytes=1-2"}}, nil)
 		if got.StatusCode != http.StatusInternalServerError || !strings.HasPrefix(text, "{") {
 			t.Errorf("%s: %d %s", name, got.StatusCode, text)
@@ -305,6 +307,53 @@ func TestDownloadFails(t *testing.T) {
 	if got, text := exchangeFile(t, "GET", base+"/files/empty", nil, nil); got.StatusCode != http.StatusOK || text != "" || got.Header.Get("ETag") == "" {
 		t.Errorf("an empty file: %d %s", got.StatusCode, text)
 	}
+}
+
+// A file that is longer than its Size, or fails where it should end, is an error of the call and
+// never looks complete, in whatever pieces it is read.
+func TestDownloadIsLongerThanItsSize(t *testing.T) {
+	t.Parallel()
+	const size = 100_000
+	content := strings.Repeat("x", size)
+	failed := make(chan error, 1)
+	var body io.Reader
+	get := func(context.Context, *struct{}) (*found, error) {
+		return &found{chassi.File{Reader: body, Size: size}}, nil
+	}
+	keep := func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
+		return func(ctx context.Context, call *chassi.Call) error {
+			err := next(ctx, call)
+			failed <- err
+			return err
+		}
+	}
+	overBoth(t, func(t *testing.T, h2 bool) {
+		s, c := transfers(t, h2, progressTime, chassi.NewEndpoint("Get", get, chassi.Route("GET /file"), chassi.Public, chassi.With(keep)))
+		defer stopServer(t, s)
+		for name, file := range map[string]struct {
+			body io.Reader
+			want string // of the error, "" for none
+		}{
+			"as long":          {io.MultiReader(strings.NewReader(content)), ""},
+			"longer":           {io.MultiReader(strings.NewReader(content + "x")), "the file has more than the 100000 bytes of its Size"},
+			"longer in pieces": {io.MultiReader(strings.NewReader(content), strings.NewReader("x")), "the file has more than the 100000 bytes of its Size"},
+			"failing":          {io.MultiReader(strings.NewReader(content), broken{}), "the disk is broken"},
+		} {
+			body = file.body
+			r, err := client.Invoke[found](t.Context(), c, "Get", &struct{}{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			n, err := io.Copy(io.Discard, r.File.Reader)
+			if complete := n == size && err == nil; complete != (file.want == "") {
+				t.Errorf("%s: the client got %d bytes, %v", name, n, err)
+			}
+			_ = r.File.Reader.(io.Closer).Close()
+			if err := <-failed; (err == nil) != (file.want == "") || err != nil && (!strings.Contains(err.Error(), file.want) || chassi.ErrorOf(err).Code != chassi.Internal) {
+				t.Errorf("%s: the call ended with %v, want %q", name, err, file.want)
+			}
+		}
+	})
 }
 
 func form(t *testing.T, parts func(w *multipart.Writer)) (http.Header, io.Reader) {
@@ -482,6 +531,10 @@ func TestClientCarriesFiles(t *testing.T) {
 	got, err = client.Invoke[stored](t.Context(), c, "Raw", &rawUpload{File: chassi.File{Reader: strings.NewReader("raw"), Name: "a"}})
 	if err != nil || *got != (stored{Name: "a", Type: "application/octet-stream", Text: "raw", Size: 3}) {
 		t.Errorf("%+v, %v", got, err)
+	}
+	longer := chassi.File{Reader: io.MultiReader(strings.NewReader("longer")), Size: 3}
+	if got, err := client.Invoke[stored](t.Context(), c, "Put", &upload{ID: "1", Comment: "c", File: longer}); err == nil || !strings.Contains(err.Error(), "more than the 3 bytes of its Size") {
+		t.Errorf("a file that is longer than its Size: %+v, %v", got, err)
 	}
 	for asked, want := range map[string]string{"": "content", "bytes=3-": "tent"} {
 		down, err := client.Invoke[found](t.Context(), c, "Get", &wanted{Name: "a", Range: asked})

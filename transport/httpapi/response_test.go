@@ -169,9 +169,9 @@ func TestMountRefusesFields(t *testing.T) {
 		`field F: the name "\x00" in a form contains a control character`: responds[struct {
 			F chassi.File `json:"\x00"`
 		}, nothing](),
-		`fields A and F conflict over JSON object name "f"`: responds[struct {
-			A string      `json:"f"`
-			F chassi.File `json:"f"`
+		`fields A and F conflict over JSON object name "F"`: responds[struct {
+			A string `json:"F"`
+			F chassi.File
 		}, nothing](),
 		`field F: a file with the tag json:"-" is not carried`: responds[struct {
 			F chassi.File `json:"-"`
