@@ -555,6 +555,66 @@ func TestClientCarriesFiles(t *testing.T) {
 	}
 }
 
+// closable is a connection whose writes fail from a moment on, as if the server had closed it.
+type closable struct {
+	net.Conn
+
+	closed atomic.Bool
+}
+
+func (c *closable) Write(b []byte) (int, error) {
+	if c.closed.Load() {
+		return 0, net.ErrClosed
+	}
+	return c.Conn.Write(b)
+}
+
+// A request with a file that can seek is sent again if the server has closed the connection between
+// two calls.
+func TestFileIsSentAgainAfterTheConnectionWasClosed(t *testing.T) {
+	t.Parallel()
+	_, service, base := fileServer(t, new(disk))
+	caller, err := NewClient(ClientConfig{URL: base})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer caller.Close()
+	transport := caller.http.Transport.(*http.Transport)
+	dial, last := transport.DialContext, new(closable)
+	transport.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		last = &closable{Conn: conn}
+		return last, err
+	}
+	c, err := client.New(service, caller)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := strings.Repeat("x", 100_000) // more than all buffers
+	for _, send := range []func(f chassi.File) (*stored, error){
+		func(f chassi.File) (*stored, error) {
+			return client.Invoke[stored](t.Context(), c, "Raw", &rawUpload{f})
+		},
+		func(f chassi.File) (*stored, error) {
+			return client.Invoke[stored](t.Context(), c, "Put", &upload{ID: "1", Comment: "c", File: f})
+		},
+	} {
+		if _, err := send(chassi.File{Reader: strings.NewReader("first")}); err != nil {
+			t.Fatal(err)
+		}
+		last.closed.Store(true)
+		from := strings.NewReader("skipped" + content)
+		_, _ = from.Seek(int64(len("skipped")), io.SeekStart)
+		if got, err := send(chassi.File{Reader: from}); err != nil || got.Text != content {
+			t.Errorf("%v", err)
+		}
+		last.closed.Store(true)
+		if _, err := send(chassi.File{Reader: io.MultiReader(strings.NewReader(content))}); err == nil {
+			t.Error("a file that cannot seek was sent again")
+		}
+	}
+}
+
 // Large files are not held in memory, and arrive unchanged.
 func TestLargeFile(t *testing.T) {
 	t.Parallel()
