@@ -74,7 +74,7 @@ func planResponse(e *chassi.Endpoint) (*responsePlan, error) {
 func checkFileStatuses(statuses []int) error {
 	for _, n := range statuses {
 		if n == http.StatusNoContent || slices.Contains(unfitStatuses, n) {
-			return fmt.Errorf("a response with a file cannot have status %d: change chassi.Status or the tag status; a method without a file returns an error", n)
+			return fmt.Errorf("a response with a file cannot have status %d: change chassi.Status or the tag; a method without a file returns an error", n)
 		}
 	}
 	return nil
