@@ -2,6 +2,7 @@ package chassi_test
 
 import (
 	"context"
+	"iter"
 	"reflect"
 	"slices"
 	"strings"
@@ -78,6 +79,12 @@ func TestStatusOfAnEmptyResponseIs204(t *testing.T) {
 	}
 }
 
+type file struct{ File chassi.File }
+
+func streamOf[Req, Item any]() *chassi.Endpoint {
+	return chassi.NewStream("Watch", func(context.Context, *Req) (iter.Seq2[*Item, error], error) { return nil, nil })
+}
+
 func TestOneMistakeEach(t *testing.T) {
 	t.Parallel()
 	number := func(context.Context, *int) (*string, error) { return nil, nil }
@@ -103,6 +110,8 @@ func TestOneMistakeEach(t *testing.T) {
 		"two policies":           {with(chassi.Requires("admin"), chassi.Public), "has two policies"},
 		"no permission":          {with(chassi.Requires()), "requires permissions []"},
 		"empty permission":       {with(chassi.Requires("a", "")), "requires permissions"},
+		"stream of files":        {streamOf[request, file](), "has a file, which a stream does not carry"},
+		"stream for a file":      {streamOf[file, response](), "has a file, which a stream does not carry"},
 		"raw without a handler":  {chassi.RawEndpoint("raw", nil), "has no handler"},
 	}
 	for name, c := range cases {

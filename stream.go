@@ -30,6 +30,8 @@ func NewStream[Req, Item any](name string, method func(context.Context, *Req) (i
 	e.apply(options)
 	e.require(e.status == 0, "has a status: a stream has 200, or 204 if there is nothing to send")
 	e.require(e.cacheFor == 0, "may be cached: a stream must not be")
+	sent, received := e.Files()
+	e.require(!sent && !received, "has a file, which a stream does not carry: use NewEndpoint")
 	return e
 }
 

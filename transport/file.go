@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"fmt"
 	"io"
 	"reflect"
 
@@ -14,7 +15,7 @@ func FileOf(message any) *chassi.File {
 		return nil
 	}
 	for _, f := range reflect.VisibleFields(v.Type()) {
-		if f.Type != reflect.TypeFor[chassi.File]() || !f.IsExported() {
+		if f.Type != fileType || !f.IsExported() {
 			continue
 		}
 		if field, err := v.FieldByIndexErr(f.Index); err == nil {
@@ -32,4 +33,59 @@ func CloseFile(message any) {
 			_ = c.Close() // it was only read
 		}
 	}
+}
+
+var fileType = reflect.TypeFor[chassi.File]()
+
+// checkFile returns an error for a file in a message that is not its only one, or not a field of the
+// message itself.
+func checkFile(message reflect.Type) error {
+	if message.Kind() != reflect.Struct {
+		return nil
+	}
+	only := ""
+	for _, f := range reflect.VisibleFields(message) {
+		switch {
+		case f.Anonymous && f.Type != fileType: // what it has is visible itself
+		case f.Type == fileType && f.IsExported() && only != "":
+			return fmt.Errorf("fields %s and %s of %v: a message has at most one file", only, f.Name, message)
+		case f.Type == fileType && f.IsExported() && !throughPointer(message, f.Index):
+			only = f.Name
+		case f.IsExported() && holdsFile(f.Type, make(map[reflect.Type]bool)):
+			return fmt.Errorf("field %s of %v: a file must be a field of the message itself, and not behind a pointer or in a list", f.Name, message)
+		}
+	}
+	return nil
+}
+
+// throughPointer reports whether a field is in an embedded struct behind a pointer.
+func throughPointer(message reflect.Type, index []int) bool {
+	for i := range index[1:] {
+		if message.FieldByIndex(index[:i+1]).Type.Kind() == reflect.Pointer {
+			return true
+		}
+	}
+	return false
+}
+
+// holdsFile reports whether a value of type t can contain a file. Seen are the types that it does not
+// look at again.
+func holdsFile(t reflect.Type, seen map[reflect.Type]bool) bool {
+	if t == fileType || seen[t] {
+		return t == fileType
+	}
+	seen[t] = true
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Array:
+		return holdsFile(t.Elem(), seen)
+	case reflect.Map:
+		return holdsFile(t.Key(), seen) || holdsFile(t.Elem(), seen)
+	case reflect.Struct:
+		for i := range t.NumField() {
+			if f := t.Field(i); (f.IsExported() || f.Anonymous) && holdsFile(f.Type, seen) {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -3,6 +3,7 @@ package transport
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 
 	"github.com/chassi-go/chassi"
@@ -21,8 +22,8 @@ func CheckServed(e *chassi.Endpoint, name string) error {
 	return fmt.Errorf("%s is served over %s, not over %s: %w", e.FullName(), strings.Join(e.Transports(), ", "), name, ErrNotServed)
 }
 
-// CheckShape returns an error for an endpoint that a transport cannot carry: an http.Handler,
-// or, unless files is true, a [chassi.File]. Over is the transport's display name, such as "AMQP".
+// CheckShape returns an error for an endpoint that a transport cannot carry: an http.Handler, or a
+// [chassi.File], unless files is true and it is a field of the message itself and its only one. Over is the transport's display name, such as "AMQP".
 func CheckShape(e *chassi.Endpoint, over string, files bool) error {
 	request, response := e.Files()
 	switch {
@@ -30,9 +31,13 @@ func CheckShape(e *chassi.Endpoint, over string, files bool) error {
 		return fmt.Errorf("%s: HTTP endpoints are not supported over %s (see chassi.Transports)", e.FullName(), over)
 	case !files && (request || response):
 		return fmt.Errorf("%s: files are not supported over %s (see chassi.Transports)", e.FullName(), over)
-	default:
-		return nil
 	}
+	for _, message := range []reflect.Type{e.RequestType(), e.ResponseType()} {
+		if err := checkFile(message); err != nil {
+			return fmt.Errorf("%s: %w", e.FullName(), err)
+		}
+	}
+	return nil
 }
 
 // Mounted records the services that a transport serves. The zero value is empty.

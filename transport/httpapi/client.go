@@ -112,7 +112,7 @@ func (c *Client) bind(e *chassi.Endpoint) (*chassi.Binding, *clientRoute, error)
 	}
 	rt := &clientRoute{method: method, path: path}
 	var err error
-	if rt.response, err = planResponse(e.ResponseType()); err != nil {
+	if rt.response, err = planResponse(e); err != nil {
 		return nil, nil, fmt.Errorf("the response %v: %w", e.ResponseType(), err)
 	}
 	rt.hasResponse = hasJSON(e, rt.response)
@@ -140,8 +140,8 @@ func (c *Client) call(ctx context.Context, rt *clientRoute, call *chassi.Call) e
 	if err != nil {
 		return cannotSend(err)
 	}
-	if sent, ok := request.Body.(*sentFile); ok {
-		defer sent.end()
+	if sent, ok := request.Body.(*sentBody); ok {
+		defer sent.file.end()
 	}
 	response, err := c.http.Do(request) //nolint:bodyclose // end closes it
 	if err != nil {
@@ -236,11 +236,12 @@ func (c *Client) request(ctx context.Context, rt *clientRoute, call *chassi.Call
 	}
 	u.RawQuery = query.Encode()
 	var body io.Reader
-	length := int64(0) // of a file, see http.Request
+	var sent *sentFile
 	if rt.params.file != nil {
-		if body, length, err = rt.params.writeFile(call.Request, header); err != nil {
+		if sent, err = rt.params.writeFile(call.Request, header); err != nil {
 			return nil, err
 		}
+		body = sent.open()
 	} else if rt.hasBody {
 		var b []byte
 		if err := strictjson.Append(&b, rt.params.withoutParams(call.Request)); err != nil {
@@ -253,8 +254,8 @@ func (c *Client) request(ctx context.Context, rt *clientRoute, call *chassi.Call
 	if err != nil {
 		return nil, err //nolint:wrapcheck // says what
 	}
-	if rt.params.file != nil {
-		request.ContentLength = length
+	if sent != nil {
+		request.ContentLength, request.GetBody = sent.size(), sent.reopen()
 	}
 	request.Header = header
 	if in, ok := call.In.(*transport.Pairs); ok {

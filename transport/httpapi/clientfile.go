@@ -16,76 +16,67 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// lengthOf returns the bytes that content has left, or otherwise size, if that is positive, or
-// -1.
-func lengthOf(content io.Reader, size int64) (int64, error) {
+// extentOf returns where content begins, if it can seek, and its length: of what it has left, or
+// otherwise size, if that is positive, or -1.
+func extentOf(content io.Reader, size int64) (start, length int64, err error) {
 	seeker, ok := content.(io.Seeker)
 	switch {
 	case !ok && size > 0:
-		return size, nil
+		return 0, size, nil
 	case !ok:
-		return -1, nil
+		return 0, -1, nil
 	}
-	at, err := seeker.Seek(0, io.SeekCurrent)
-	if err != nil {
-		return 0, err //nolint:wrapcheck // the caller says of what
+	if start, err = seeker.Seek(0, io.SeekCurrent); err != nil {
+		return 0, 0, err //nolint:wrapcheck // the caller says of what
 	}
 	end, err := seeker.Seek(0, io.SeekEnd)
 	if err != nil {
-		return 0, err //nolint:wrapcheck // the caller says of what
+		return 0, 0, err //nolint:wrapcheck // the caller says of what
 	}
-	_, err = seeker.Seek(at, io.SeekStart)
-	return end - at, err //nolint:wrapcheck // the caller says of what
+	_, err = seeker.Seek(start, io.SeekStart)
+	return start, end - start, err //nolint:wrapcheck // the caller says of what
 }
 
-// writeFile returns the body of a request with a file and its length, -1 if that is not known:
-// the file itself, or a form if the request has fields that belong to one.
-func (p *params) writeFile(request any, header http.Header) (io.Reader, int64, error) {
+// writeFile returns the file of a request, with the form around it if the request has fields that
+// belong to one.
+func (p *params) writeFile(request any, header http.Header) (*sentFile, error) {
 	v := reflect.ValueOf(request).Elem()
 	f, _ := reflect.TypeAssert[*chassi.File](v.FieldByIndex(p.file).Addr())
-	content := f.Reader
-	if content == nil {
-		content = strings.NewReader("")
+	sent := &sentFile{content: f.Reader}
+	if sent.content == nil {
+		sent.content = strings.NewReader("")
 	}
-	length, err := lengthOf(content, f.Size)
-	if err != nil {
-		return nil, 0, fmt.Errorf("the size of the file: %w", err)
+	var err error
+	if sent.start, sent.length, err = extentOf(sent.content, f.Size); err != nil {
+		return nil, fmt.Errorf("the size of the file: %w", err)
 	}
-	kind, name := cmp.Or(f.Type, "application/octet-stream"), disposition("attachment", f.Name)
+	kind := cmp.Or(f.Type, "application/octet-stream")
 	if !isHeaderValue(kind) {
-		return nil, 0, fmt.Errorf("the media type %q", kind)
+		return nil, fmt.Errorf("the media type %q", kind)
 	}
-	sent := &sentFile{reader: content}
-	sent.closer, _ = content.(io.Closer)
 	if len(p.form) == 0 {
 		header.Set("Content-Type", kind)
-		header.Set("Content-Disposition", name)
-		return sent, length, nil
+		header.Set("Content-Disposition", disposition("attachment", f.Name))
+		return sent, nil
 	}
 	var form bytes.Buffer
 	w := multipart.NewWriter(&form)
 	if err := p.writeForm(v, w); err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	head := textproto.MIMEHeader{}
-	field := multipart.FileContentDisposition(p.member, f.Name)
-	head.Set("Content-Disposition", field)
+	head.Set("Content-Disposition", multipart.FileContentDisposition(p.member, f.Name))
 	head.Set("Content-Type", kind)
 	if _, err := w.CreatePart(head); err != nil {
-		return nil, 0, err //nolint:wrapcheck // cannot be: a buffer takes all
+		return nil, err //nolint:wrapcheck // cannot be: a buffer takes all
 	}
 	before := form.Len()
 	if err := w.Close(); err != nil {
-		return nil, 0, err //nolint:wrapcheck // see above
+		return nil, err //nolint:wrapcheck // see above
 	}
-	all := form.Bytes()
+	sent.before, sent.after = form.Bytes()[:before], form.Bytes()[before:]
 	header.Set("Content-Type", w.FormDataContentType())
-	if length >= 0 {
-		content = io.LimitReader(content, length)
-		length += int64(len(all))
-	}
-	sent.reader = io.MultiReader(bytes.NewReader(all[:before]), content, bytes.NewReader(all[before:]))
-	return sent, length, nil
+	return sent, nil
 }
 
 func (p *params) writeForm(request reflect.Value, w *multipart.Writer) error {
@@ -108,40 +99,86 @@ func (p *params) writeForm(request reflect.Value, w *multipart.Writer) error {
 	return nil
 }
 
-// sentFile is the body of a request. net/http may read it after it has returned the response,
-// and so after the call, when the caller may use the file again.
+// sentFile is the file of a request.
 type sentFile struct {
-	closer io.Closer // of the file, or nil
+	content       io.Reader
+	start, length int64  // see extentOf
+	before, after []byte // the form around it
 
-	mu     sync.Mutex
+	mu   sync.Mutex
+	body *sentBody // the one that may read, nil after the end of the call
+}
+
+// sentBody is the body of a request. net/http may read it after it has returned the response,
+// and so after the call, when the caller may use the file again.
+type sentBody struct {
+	file   *sentFile
 	reader io.Reader
-	ended  bool
 }
 
 var errCallEnded = errors.New("httpapi: the call has ended")
 
-// Read implements [io.Reader].
-func (s *sentFile) Read(b []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ended {
-		return 0, errCallEnded
+// size returns the length of the body, -1 if it is not known.
+func (s *sentFile) size() int64 {
+	if s.length < 0 {
+		return -1
 	}
-	return s.reader.Read(b) //nolint:wrapcheck // the caller's own
+	return int64(len(s.before)) + s.length + int64(len(s.after))
 }
 
-// Close implements [io.Closer]. The file is closed at the end of the call.
-func (*sentFile) Close() error { return nil }
+// open returns a body that reads from where the content is. Only the latest one can be read.
+func (s *sentFile) open() *sentBody {
+	content := s.content
+	if s.length >= 0 {
+		_, canSeek := content.(io.Seeker)
+		content = sized(content, s.length, canSeek)
+	}
+	s.body = &sentBody{s, io.MultiReader(bytes.NewReader(s.before), content, bytes.NewReader(s.after))}
+	return s.body
+}
+
+// reopen returns the [http.Request.GetBody] of the file, nil if it cannot seek. By it net/http sends
+// a request again of which a connection that was closed meanwhile has sent nothing.
+func (s *sentFile) reopen() func() (io.ReadCloser, error) {
+	seeker, ok := s.content.(io.Seeker)
+	if !ok {
+		return nil
+	}
+	return func() (io.ReadCloser, error) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.body == nil {
+			return nil, errCallEnded
+		}
+		if _, err := seeker.Seek(s.start, io.SeekStart); err != nil {
+			return nil, fmt.Errorf("httpapi: send a file again: %w", err)
+		}
+		return s.open(), nil
+	}
+}
 
 // end closes the file, which ends a read that waits, and prevents further reads.
 func (s *sentFile) end() {
-	if s.closer != nil {
-		_ = s.closer.Close() // it was only read
+	if closer, ok := s.content.(io.Closer); ok {
+		_ = closer.Close() // it was only read
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ended = true
+	s.body = nil
 }
+
+// Read implements [io.Reader].
+func (b *sentBody) Read(p []byte) (int, error) {
+	b.file.mu.Lock()
+	defer b.file.mu.Unlock()
+	if b.file.body != b {
+		return 0, errCallEnded
+	}
+	return b.reader.Read(p) //nolint:wrapcheck // the caller's own
+}
+
+// Close implements [io.Closer]. The file is closed at the end of the call.
+func (*sentBody) Close() error { return nil }
 
 // readFile sets the file of the response, and the fields beside it.
 func (rt *clientRoute) readFile(reply *http.Response, response any, end func()) error {

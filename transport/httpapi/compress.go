@@ -114,11 +114,11 @@ func negotiate(accept string) coding {
 // qualityOf returns a name and its weight in thousandths: 1000 without a weight, 0 if the
 // weight is invalid.
 func qualityOf(part string) (name string, q int) {
-	name, params, more := strings.Cut(part, ";")
+	name, params, more := cutUnquoted(part, ';')
 	q = 1000
 	for more {
 		var param string
-		param, params, more = strings.Cut(params, ";")
+		param, params, more = cutUnquoted(params, ';')
 		if param = trimSpace(param); len(param) >= 2 && param[0]|0x20 == 'q' && param[1] == '=' {
 			q = thousandths(param[2:])
 		}

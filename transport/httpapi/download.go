@@ -59,7 +59,11 @@ func (x *exchange) sendFile(f *chassi.File, status int) (err error) {
 	seeker, canSeek := f.Reader.(io.Seeker)
 	content.seeker = seeker
 	if isRead := x.r.Method == http.MethodGet || x.r.Method == http.MethodHead; canSeek && isRead && status == http.StatusOK {
-		http.ServeContent(d, x.r, "", f.ModTime, content)
+		r, err := forServeContent(x.r, content)
+		if err != nil {
+			return err
+		}
+		http.ServeContent(d, r, "", f.ModTime, content)
 	} else {
 		if !f.ModTime.IsZero() {
 			h.Set("Last-Modified", f.ModTime.UTC().Format(http.TimeFormat))
@@ -136,13 +140,15 @@ func (d *download) copy(whole *contentReader, f *chassi.File, seeker io.Seeker, 
 	}
 	if size > 0 || seeker != nil {
 		d.Header().Set("Content-Length", strconv.FormatInt(size, 10))
-		content = io.LimitReader(whole, size)
+		content = sized(whole, size, seeker != nil)
 	}
 	d.WriteHeader(status)
 	if d.x.r.Method == http.MethodHead {
 		return nil
 	}
-	_, _ = io.CopyBuffer(d, content, make([]byte, copyBytes)) // both sides record their errors
+	if _, err := io.CopyBuffer(d, content, make([]byte, copyBytes)); err != nil {
+		whole.failed = cmp.Or(whole.failed, err) // unless d.failed says why
+	}
 	return nil
 }
 

@@ -90,6 +90,8 @@ func (d *disk) get(_ context.Context, r *wanted) (*found, error) {
 		f.Reader, f.Size = strings.NewReader(""), 1
 	case "shorter":
 		f.Reader, f.Size = io.MultiReader(), 1
+	case "longer":
+		f.Reader, f.Size = io.MultiReader(strings.NewReader("xx")), 1
 	case "none":
 		f.Reader = nil
 	}
@@ -159,7 +161,8 @@ func exchangeFile(t *testing.T, method, url string, header http.Header, body io.
 	return response, string(text)
 }
 
-// Each response is that of http.ServeContent, for ranges and conditions of all kinds.
+// Each response is that of http.ServeContent, for conditions of all kinds and the ranges that it
+// serves as RFC 9110 requires.
 func TestDownloadRespondsAsServeContent(t *testing.T) {
 	t.Parallel()
 	d := &disk{content: []byte("0123456789abcdefghij")}
@@ -170,12 +173,18 @@ func TestDownloadRespondsAsServeContent(t *testing.T) {
 		http.ServeContent(w, r, "", modified, bytes.NewReader(d.content))
 	}))
 	defer reference.Close()
-	ranges := []string{"", "bytes=0-4", "bytes=5-", "bytes=-3", "bytes=0-0,5-6", "bytes=30-", "bytes=4-2", "bytes=x", "lines=1-2", "bytes=0-100", "bytes=-0"}
+	ranges := []string{"", "bytes=0-4", "bytes=5-", "bytes=-3", "bytes=0-0,5-6", "bytes=30-", "bytes=4-2", "bytes=x", "bytes=0-100", "bytes=-100",
+		"bytes=", "bytes=,", "bytes=-", "bytes=--1", "bytes=0", "bytes=0-4,", "bytes=0-4,x", "bytes=0-4,30-", "bytes=0-15,5-19", "bytes= 0 - 4 ", "bytes=0-0x4", "bytes=00-04"}
 	conditions := []string{"", "If-Range: \"v1\"", "If-Range: \"v2\"", "If-None-Match: \"v1\"", "If-None-Match: *", "If-Match: \"v2\"",
 		"If-Modified-Since: " + modified.Format(http.TimeFormat), "If-Unmodified-Since: " + modified.Add(-time.Hour).Format(http.TimeFormat)}
+	requests := int64(0)
 	for _, method := range []string{"GET", "HEAD"} {
 		for _, asked := range ranges {
+			if method == "HEAD" && asked != "" { // see TestRanges
+				continue
+			}
 			for _, condition := range conditions {
+				requests++
 				h := http.Header{}
 				if asked != "" {
 					h.Set("Range", asked)
@@ -198,8 +207,52 @@ func TestDownloadRespondsAsServeContent(t *testing.T) {
 			}
 		}
 	}
-	if n := int64(2 * len(ranges) * len(conditions)); d.closed.Load() != n {
-		t.Errorf("%d of %d files were closed", d.closed.Load(), n)
+	if d.closed.Load() != requests {
+		t.Errorf("%d of %d files were closed", d.closed.Load(), requests)
+	}
+}
+
+// Ranges that http.ServeContent does not serve as RFC 9110 requires: a unit that the server
+// does not know is ignored (section 14.2), a suffix of no bytes is not satisfiable (14.1.2), numbers are
+// of any size (14.1.2), and HEAD has no ranges (14.2).
+func TestRanges(t *testing.T) {
+	t.Parallel()
+	const huge = "99999999999999999999"
+	d := &disk{content: []byte("0123456789abcdefghij")}
+	_, _, full := fileServer(t, d)
+	_, _, empty := fileServer(t, new(disk))
+	for _, c := range []struct {
+		method, base, asked string
+		status              int
+		contentRange, text  string
+	}{
+		{"GET", full, "items=0-1", 200, "", "0123456789abcdefghij"},
+		{"GET", full, "bytes", 200, "", "0123456789abcdefghij"},
+		{"GET", full, "bytes =0-1", 200, "", "0123456789abcdefghij"},
+		{"GET", full, "Bytes=0-1", 206, "bytes 0-1/20", "01"},
+		{"GET", full, "bytes=-0", 416, "bytes */20", ""},
+		{"GET", full, "bytes=-00", 416, "bytes */20", ""},
+		{"GET", full, "bytes=-0,30-", 416, "bytes */20", ""},
+		{"GET", full, "bytes=-0,0-1", 206, "bytes 0-1/20", "01"},
+		{"GET", full, "bytes=-+0", 416, "", ""},
+		{"GET", full, "bytes=+0-1", 416, "", ""},
+		{"GET", full, "bytes=18-" + huge, 206, "bytes 18-19/20", "ij"},
+		{"GET", full, "bytes=-" + huge, 206, "bytes 0-19/20", "0123456789abcdefghij"},
+		{"GET", full, "bytes=" + huge + "-", 416, "bytes */20", ""},
+		{"HEAD", full, "bytes=0-1", 200, "", ""},
+		{"HEAD", full, "bytes=30-", 200, "", ""},
+		{"GET", empty, "bytes=0-", 200, "", ""},
+		{"GET", empty, "bytes=0-1", 200, "", ""},
+		{"GET", empty, "bytes=-5", 200, "", ""},
+		{"GET", empty, "bytes=-0", 200, "", ""},
+	} {
+		got, text := exchangeFile(t, c.method, c.base+"/files/a", http.Header{"Range": {c.asked}}, nil)
+		if c.status == http.StatusRequestedRangeNotSatisfiable && strings.HasPrefix(text, "{") {
+			text = "" // a problem document
+		}
+		if got.StatusCode != c.status || got.Header.Get("Content-Range") != c.contentRange || text != c.text {
+			t.Errorf("%s %q: %d %q %q, want %d %q %q", c.method, c.asked, got.StatusCode, got.Header.Get("Content-Range"), text, c.status, c.contentRange, c.text)
+		}
 	}
 }
 
@@ -240,7 +293,7 @@ func TestDownloadFails(t *testing.T) {
 			t.Errorf("%s: complete with %d bytes", name, len(text))
 		}
 	}
-	for _, name := range []string{"none", "panics", "breaks", "shorter", "missing"} {
+	for _, name := range []string{"none", "panics", "breaks", "shorter", "longer", "missing"} {
 		got, text := exchangeFile(t, "GET", base+"/files/"+name, http.Header{"Range": {"bytes=1-2"}}, nil)
 		if got.StatusCode != http.StatusInternalServerError || !strings.HasPrefix(text, "{") {
 			t.Errorf("%s: %d %s", name, got.StatusCode, text)
@@ -254,6 +307,53 @@ func TestDownloadFails(t *testing.T) {
 	if got, text := exchangeFile(t, "GET", base+"/files/empty", nil, nil); got.StatusCode != http.StatusOK || text != "" || got.Header.Get("ETag") == "" {
 		t.Errorf("an empty file: %d %s", got.StatusCode, text)
 	}
+}
+
+// A file that is longer than its Size, or fails where it should end, is an error of the call and
+// never looks complete, in whatever pieces it is read.
+func TestDownloadIsLongerThanItsSize(t *testing.T) {
+	t.Parallel()
+	const size = 100_000
+	content := strings.Repeat("x", size)
+	failed := make(chan error, 1)
+	var body io.Reader
+	get := func(context.Context, *struct{}) (*found, error) {
+		return &found{chassi.File{Reader: body, Size: size}}, nil
+	}
+	keep := func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
+		return func(ctx context.Context, call *chassi.Call) error {
+			err := next(ctx, call)
+			failed <- err
+			return err
+		}
+	}
+	overBoth(t, func(t *testing.T, h2 bool) {
+		s, c := transfers(t, h2, progressTime, chassi.NewEndpoint("Get", get, chassi.Route("GET /file"), chassi.Public, chassi.With(keep)))
+		defer stopServer(t, s)
+		for name, file := range map[string]struct {
+			body io.Reader
+			want string // of the error, "" for none
+		}{
+			"as long":          {io.MultiReader(strings.NewReader(content)), ""},
+			"longer":           {io.MultiReader(strings.NewReader(content + "x")), "the file has more than the 100000 bytes of its Size"},
+			"longer in pieces": {io.MultiReader(strings.NewReader(content), strings.NewReader("x")), "the file has more than the 100000 bytes of its Size"},
+			"failing":          {io.MultiReader(strings.NewReader(content), broken{}), "the disk is broken"},
+		} {
+			body = file.body
+			r, err := client.Invoke[found](t.Context(), c, "Get", &struct{}{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			n, err := io.Copy(io.Discard, r.File.Reader)
+			if complete := n == size && err == nil; complete != (file.want == "") {
+				t.Errorf("%s: the client got %d bytes, %v", name, n, err)
+			}
+			_ = r.File.Reader.(io.Closer).Close()
+			if err := <-failed; (err == nil) != (file.want == "") || err != nil && (!strings.Contains(err.Error(), file.want) || chassi.ErrorOf(err).Code != chassi.Internal) {
+				t.Errorf("%s: the call ended with %v, want %q", name, err, file.want)
+			}
+		}
+	})
 }
 
 func form(t *testing.T, parts func(w *multipart.Writer)) (http.Header, io.Reader) {
@@ -432,6 +532,10 @@ func TestClientCarriesFiles(t *testing.T) {
 	if err != nil || *got != (stored{Name: "a", Type: "application/octet-stream", Text: "raw", Size: 3}) {
 		t.Errorf("%+v, %v", got, err)
 	}
+	longer := chassi.File{Reader: io.MultiReader(strings.NewReader("longer")), Size: 3}
+	if got, err := client.Invoke[stored](t.Context(), c, "Put", &upload{ID: "1", Comment: "c", File: longer}); err == nil || !strings.Contains(err.Error(), "more than the 3 bytes of its Size") {
+		t.Errorf("a file that is longer than its Size: %+v, %v", got, err)
+	}
 	for asked, want := range map[string]string{"": "content", "bytes=3-": "tent"} {
 		down, err := client.Invoke[found](t.Context(), c, "Get", &wanted{Name: "a", Range: asked})
 		if err != nil {
@@ -448,6 +552,66 @@ func TestClientCarriesFiles(t *testing.T) {
 	}
 	if _, err := client.Invoke[found](t.Context(), c, "Get", &wanted{Name: "none"}); chassi.ErrorOf(err).Code != chassi.Internal {
 		t.Error(err)
+	}
+}
+
+// closable is a connection whose writes fail from a moment on, as if the server had closed it.
+type closable struct {
+	net.Conn
+
+	closed atomic.Bool
+}
+
+func (c *closable) Write(b []byte) (int, error) {
+	if c.closed.Load() {
+		return 0, net.ErrClosed
+	}
+	return c.Conn.Write(b)
+}
+
+// A request with a file that can seek is sent again if the server has closed the connection between
+// two calls.
+func TestFileIsSentAgainAfterTheConnectionWasClosed(t *testing.T) {
+	t.Parallel()
+	_, service, base := fileServer(t, new(disk))
+	caller, err := NewClient(ClientConfig{URL: base})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer caller.Close()
+	transport := caller.http.Transport.(*http.Transport)
+	dial, last := transport.DialContext, new(closable)
+	transport.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		last = &closable{Conn: conn}
+		return last, err
+	}
+	c, err := client.New(service, caller)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := strings.Repeat("x", 100_000) // more than all buffers
+	for _, send := range []func(f chassi.File) (*stored, error){
+		func(f chassi.File) (*stored, error) {
+			return client.Invoke[stored](t.Context(), c, "Raw", &rawUpload{f})
+		},
+		func(f chassi.File) (*stored, error) {
+			return client.Invoke[stored](t.Context(), c, "Put", &upload{ID: "1", Comment: "c", File: f})
+		},
+	} {
+		if _, err := send(chassi.File{Reader: strings.NewReader("first")}); err != nil {
+			t.Fatal(err)
+		}
+		last.closed.Store(true)
+		from := strings.NewReader("skipped" + content)
+		_, _ = from.Seek(int64(len("skipped")), io.SeekStart)
+		if got, err := send(chassi.File{Reader: from}); err != nil || got.Text != content {
+			t.Errorf("%v", err)
+		}
+		last.closed.Store(true)
+		if _, err := send(chassi.File{Reader: io.MultiReader(strings.NewReader(content))}); err == nil {
+			t.Error("a file that cannot seek was sent again")
+		}
 	}
 }
 

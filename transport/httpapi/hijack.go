@@ -22,7 +22,9 @@ import (
 // an error by [WriteError]. Middleware of net/http may wrap it. A connection that the handler
 // takes over ([http.ResponseController].Hijack) counts as a call until it is closed. When the
 // server drains or stops, reads of such a connection fail with [os.ErrDeadlineExceeded], so that
-// the handler may say goodbye and close it; when the time to stop is over the server closes it.
+// the handler may say goodbye and close it. The handler must close it in all cases, also after its
+// client has left: [Server.Stop] waits for each connection that is open until its context ends, and
+// then closes it and returns an error.
 func NewEndpoint(name, route string, handler http.Handler, options ...chassi.EndpointOption) *chassi.Endpoint {
 	var serve chassi.Handler // nil is refused by RawEndpoint
 	if handler != nil {

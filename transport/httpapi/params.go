@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/internal/safetext"
@@ -87,7 +88,20 @@ func planParams(request reflect.Type, path string) (p params, hasBody bool, err 
 	if p.file != nil {
 		return p, false, p.planForm(described)
 	}
-	return p, hasBody || described.Rest != nil, nil
+	return p, hasBody || described.Rest != nil, leftFile(request)
+}
+
+// leftFile returns an error for a [chassi.File] in a message that was planned without one.
+func leftFile(message reflect.Type) error {
+	if message.Kind() != reflect.Struct {
+		return nil
+	}
+	for _, f := range reflect.VisibleFields(message) {
+		if f.Type == reflect.TypeFor[chassi.File]() && f.IsExported() {
+			return fmt.Errorf("field %s: a file with the tag json:%q is not carried: change the tag", f.Name, f.Tag.Get("json"))
+		}
+	}
+	return nil
 }
 
 // note records that the field is read from its parameter of the query, or its wildcard, which it
@@ -126,7 +140,13 @@ func (p *params) planForm(described *gotype.Type) (err error) {
 	}
 	for i := range described.Fields {
 		f := &described.Fields[i]
-		if f.Source != "" || f.Type.Kind == gotype.File {
+		if f.Source != "" {
+			continue
+		}
+		if strings.ContainsFunc(f.JSON, unicode.IsControl) {
+			return fmt.Errorf("field %s: the name %q in a form contains a control character: change the json tag", f.Name, f.JSON)
+		}
+		if f.Type.Kind == gotype.File {
 			continue
 		}
 		field, t := param{source: "form", name: f.JSON, index: f.Index, indirect: f.Indirect}, f.Type

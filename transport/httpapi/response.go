@@ -41,8 +41,9 @@ func isReserved(name string) bool {
 	return slices.Contains(reservedHeaders, name) || strings.HasPrefix(name, "Access-Control-")
 }
 
-// planResponse plans the fields of a response struct.
-func planResponse(response reflect.Type) (*responsePlan, error) {
+// planResponse plans the fields of the response struct of e.
+func planResponse(e *chassi.Endpoint) (*responsePlan, error) {
+	response := e.ResponseType()
 	described, err := gotype.Of(response)
 	if err != nil {
 		return nil, err //nolint:wrapcheck // says which field
@@ -57,10 +58,26 @@ func planResponse(response reflect.Type) (*responsePlan, error) {
 	if a.file != nil && a.hasBody {
 		return nil, errors.New("a response with a file has no JSON: each other field needs a tag for a header, a cookie or the status")
 	}
-	if len(a.headers)+len(a.cookies) == 0 && a.status == nil && a.file == nil {
+	if a.file != nil {
+		return a, checkFileStatuses(append(a.statuses, e.Status()))
+	}
+	if err := leftFile(response); err != nil {
+		return nil, err
+	}
+	if len(a.headers)+len(a.cookies) == 0 && a.status == nil {
 		return nil, nil //nolint:nilnil // the plan of most responses
 	}
 	return a, nil
+}
+
+// checkFileStatuses returns an error for a status that a response with a file cannot have.
+func checkFileStatuses(statuses []int) error {
+	for _, n := range statuses {
+		if n == http.StatusNoContent || slices.Contains(unfitStatuses, n) {
+			return fmt.Errorf("a response with a file cannot have status %d: change chassi.Status or the tag; a method without a file returns an error", n)
+		}
+	}
+	return nil
 }
 
 func (a *responsePlan) add(f *gotype.Field) (err error) {

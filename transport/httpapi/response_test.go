@@ -137,6 +137,17 @@ func TestMountRefusesFields(t *testing.T) {
 			A int         `json:"a"`
 			F chassi.File `json:"f"`
 		}](),
+		"a response with a file cannot have status 204": responds[nothing, struct {
+			A int         `json:"-" status:"200,204"`
+			F chassi.File `json:"f"`
+		}](),
+		"a response with a file cannot have status 206": responds[nothing, struct {
+			F chassi.File `json:"f"`
+		}](chassi.Status(206)),
+		"want numbers from 200 to 399 without 205, 206 and 304": responds[nothing, struct {
+			A int         `json:"-" status:"200,304"`
+			F chassi.File `json:"f"`
+		}](),
 		"a file must be a field of the response itself": responds[nothing, struct {
 			A []struct{ F chassi.File } `json:"a"`
 		}](),
@@ -151,6 +162,23 @@ func TestMountRefusesFields(t *testing.T) {
 			A chassi.File       `json:"a"`
 			B map[string]string `json:"b"`
 		}, nothing](),
+		`field A: the name "a\nb" in a form contains a control character`: responds[struct {
+			A string      `json:"a\nb"`
+			F chassi.File `json:"f"`
+		}, nothing](),
+		`field F: the name "\x00" in a form contains a control character`: responds[struct {
+			F chassi.File `json:"\x00"`
+		}, nothing](),
+		`fields A and F conflict over JSON object name "F"`: responds[struct {
+			A string `json:"F"`
+			F chassi.File
+		}, nothing](),
+		`field F: a file with the tag json:"-" is not carried`: responds[struct {
+			F chassi.File `json:"-"`
+		}, nothing](),
+		`field G: a file with the tag json:"-" is not carried`: responds[nothing, struct {
+			G chassi.File `json:"-"`
+		}](),
 		"the tag cookie is for responses": responds[struct {
 			A string `json:"-" cookie:"a"`
 		}, nothing](),

@@ -91,7 +91,7 @@ func (s *Server) mountEndpoint(e *chassi.Endpoint) error {
 	if rt.params, rt.hasBody, err = planParams(e.RequestType(), path); err != nil {
 		return fmt.Errorf("httpapi: %s: %w", e.FullName(), err)
 	}
-	if rt.response, err = planResponse(e.ResponseType()); err != nil {
+	if rt.response, err = planResponse(e); err != nil {
 		return fmt.Errorf("httpapi: %s: the response %v: %w", e.FullName(), e.ResponseType(), err)
 	}
 	if e.Streams() {
@@ -158,6 +158,10 @@ func takesBody(method string) bool {
 // (middleware.Timeout, the setting "timeout", 10 s by default), or [chassi.Timeout]. If that
 // exceeds [Config].ReadTimeout or WriteTimeout, those are extended accordingly; an event stream
 // needs a Timeout of hours.
+//
+// A handler that takes over its connection ([http.ResponseController].Hijack) must close it, at the
+// latest when its reads fail, as they do from [Server.Drain] on; see [NewEndpoint]. For a connection
+// that is never closed [Server.Stop] waits until its context ends, and returns an error.
 func (s *Server) Handle(pattern string, handler http.Handler, options ...chassi.EndpointOption) error {
 	method, path, ok := strings.Cut(pattern, " ")
 	if !ok {

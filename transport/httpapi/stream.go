@@ -19,8 +19,8 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// The media types of streams. A client that accepts the first gets Server-Sent Events (HTML
-// Living Standard, section 9.2), all others JSON Lines.
+// The media types of streams. A client that prefers the first gets Server-Sent Events (HTML
+// Living Standard, section 9.2), all others JSON Lines; see acceptsEvents.
 const (
 	eventStream = "text/event-stream"
 	jsonLines   = "application/jsonl"
@@ -62,9 +62,7 @@ func (x *exchange) Open() error {
 	if !canFlush(x.w) {
 		return fmt.Errorf("httpapi: %s: items would not arrive: the http.ResponseWriter %T of an HTTP middleware has no Flush and no Unwrap", x.route.binding.Endpoint.FullName(), x.w)
 	}
-	for _, accepted := range x.r.Header["Accept"] {
-		s.events = s.events || strings.Contains(strings.ToLower(accepted), eventStream)
-	}
+	s.events = acceptsEvents(x.r.Header)
 	every := x.server.streams.Config().Heartbeat
 	h := x.w.Header()
 	h.Set("Content-Type", jsonLines)

@@ -149,6 +149,7 @@ func TestStreamFormats(t *testing.T) {
 	}{
 		{"/v1/feeds/ends?count=2", "text/event-stream", 200, "text/event-stream", "id: 1\ndata: {\"id\":\"1\",\"text\":\"\"}\n\nid: 2\ndata: {\"id\":\"2\",\"text\":\"\"}\n\nevent: end\ndata: {}\n\n"},
 		{"/v1/feeds/ends?count=2", "*/*", 200, "application/jsonl", "{\"item\":{\"id\":\"1\",\"text\":\"\"}}\n{\"item\":{\"id\":\"2\",\"text\":\"\"}}\n{\"end\":true}\n"},
+		{"/v1/feeds/ends?count=1", "text/event-stream;q=0, */*", 200, "application/jsonl", "{\"item\":{\"id\":\"1\",\"text\":\"\"}}\n{\"end\":true}\n"},
 		{"/v1/feeds/unnamed?count=1", "text/event-stream", 200, "text/event-stream", "data: {\"id\":\"\",\"text\":\"\"}\n\nevent: end\ndata: {}\n\n"},
 		{"/v1/feeds/breaks?count=1", "*/*", 200, "application/jsonl", `"code":"failed_precondition","error":"broken","message":"It broke","retry_after_ms":2000}}` + "\n"},
 		{"/v1/feeds/breaks?count=1", "text/event-stream", 200, "text/event-stream", "retry: 2000\nevent: error\ndata: {\"type\""},

@@ -201,3 +201,41 @@ func TestLocalDownloadFails(t *testing.T) {
 		}
 	}
 }
+
+// Files that HTTP does not carry are refused at mount here too.
+func TestLocalRefusesMisplacedFiles(t *testing.T) {
+	t.Parallel()
+	type (
+		nothing  struct{}
+		Embedded struct{ F chassi.File }
+		node     struct {
+			Next  *node
+			Files map[string]chassi.File
+		}
+	)
+	for want, e := range map[string]*chassi.Endpoint{
+		"a.v1.A/Do: field A of": endpointOf[struct{ A []chassi.File }, nothing](),
+		"field B of":            endpointOf[nothing, struct{ B []struct{ F chassi.File } }](),
+		"field C of":            endpointOf[struct{ C *chassi.File }, nothing](),
+		"field D of":            endpointOf[nothing, struct{ D struct{ F [1]chassi.File } }](),
+		"field E of":            endpointOf[nothing, struct{ E node }](),
+		"field F of":            endpointOf[struct{ *Embedded }, nothing](),
+		"fields G and H of": endpointOf[struct {
+			G chassi.File
+			H chassi.File
+		}, nothing](),
+		"": endpointOf[Embedded, struct {
+			Embedded
+			Tree *struct{ Name string }
+		}](),
+	} {
+		err := localapi.New().Mount(chassi.NewService("a.v1.A", e))
+		if (err == nil) != (want == "") || err != nil && (!strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "file")) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
+func endpointOf[Req, Res any]() *chassi.Endpoint {
+	return chassi.NewEndpoint("Do", func(context.Context, *Req) (*Res, error) { return new(Res), nil }, chassi.Public)
+}
