@@ -49,8 +49,8 @@ func completion(name string, names []string) string {
 	return names[i]
 }
 
-// normal returns the name in lower case and without repeated letters: adress and address begin
-// like addr.
+// normal returns the name in lower case and without repeated letters, so that
+// address begins like addr whether its d is doubled or not.
 func normal(name string) string { return string(slices.Compact([]byte(strings.ToLower(name)))) }
 
 // differing removes the words that two names, of words with dots between, begin and end with.

@@ -81,8 +81,8 @@ func holdsFile(t reflect.Type, seen map[reflect.Type]bool) bool {
 	case reflect.Map:
 		return holdsFile(t.Key(), seen) || holdsFile(t.Elem(), seen)
 	case reflect.Struct:
-		for i := range t.NumField() {
-			if f := t.Field(i); (f.IsExported() || f.Anonymous) && holdsFile(f.Type, seen) {
+		for f := range t.Fields() {
+			if (f.IsExported() || f.Anonymous) && holdsFile(f.Type, seen) {
 				return true
 			}
 		}

@@ -163,14 +163,14 @@ func TestMountRefusesFields(t *testing.T) {
 			B map[string]string `json:"b"`
 		}, nothing](),
 		`field A: the name "a\nb" in a form contains a control character`: responds[struct {
-			A string      `json:"a\nb"`
+			A string      `json:"a\nb"` //nolint:tagliatelle // the name is what is tested
 			F chassi.File `json:"f"`
 		}, nothing](),
 		`field F: the name "\x00" in a form contains a control character`: responds[struct {
 			F chassi.File `json:"\x00"`
 		}, nothing](),
 		`fields A and F conflict over JSON object name "F"`: responds[struct {
-			A string `json:"F"`
+			A string `json:"F"` //nolint:tagliatelle // the conflict is what is tested
 			F chassi.File
 		}, nothing](),
 		`field F: a file with the tag json:"-" is not carried`: responds[struct {
