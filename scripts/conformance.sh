@@ -21,13 +21,22 @@ go build -o "$dir/" ./internal/conformance/server ./internal/conformance/client 
 
 # suite CONFIG MODE PROGRAM CASES
 suite() {
-  local config=$1
+  local config=$1 tries=1
   shift
   echo "Connect conformance suite, $config, our $1"
-  "$tools/connectconformance" --conf "internal/conformance/$config.yaml" --mode "$1" -- "$2" >"$dir/$1.log" 2>&1 ||
-    { cat "$dir/$1.log"; return 1; }
+  until "$tools/connectconformance" --conf "internal/conformance/$config.yaml" --mode "$1" -- "$2" >"$dir/$1.log" 2>&1; do
+    cat "$dir/$1.log"
+    { only_timeouts "$dir/$1.log" && ((tries++ < 3)); } || return 1
+    echo "once more: the suite's client may have ended the call while the error was on its way"
+  done
   tail -n 1 "$dir/$1.log"
   grep -qx "$3 passed, 0 failed" "$dir/$1.log" || { echo "want $3 cases passed" >&2; return 1; }
+}
+
+# only_timeouts LOG is true if the only cases that failed are timeouts over HTTP/2, which the suite's
+# client has too, at the same time as the server, and which may end its reading of the error.
+only_timeouts() {
+  grep -q '^FAILED: Timeouts/HTTPVersion:2/' "$1" && ! grep '^FAILED: ' "$1" | grep -qv '^FAILED: Timeouts/HTTPVersion:2/'
 }
 
 suite config server "$dir/server" "$server_cases"
