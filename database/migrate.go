@@ -34,11 +34,7 @@ type Migration struct {
 // holder of the lock and for which [IsUnavailable] is true: call it again. QueryTimeout does not
 // apply to migrations; only ctx limits them.
 func (db *DB) Migrate(ctx context.Context, migrations fs.FS) (applied []string, err error) {
-	known, err := migrationFiles(migrations, db.target.dialect)
-	if err != nil {
-		return nil, err
-	}
-	err = db.migrating(ctx, goose.DefaultTablename, migrations, func(provider *goose.Provider) error {
+	err = db.migrating(ctx, goose.DefaultTablename, migrations, func(provider *goose.Provider, known map[int64]string) error {
 		before, err := db.appliedFiles(ctx)
 		if err = errors.Join(err, checkFiles(known, before), checkOrder(known, before)); err != nil {
 			return err
@@ -56,7 +52,7 @@ func (db *DB) Migrate(ctx context.Context, migrations fs.FS) (applied []string, 
 // records them in the given table instead of goose_db_version, so that their numbers do not
 // collide with those of the program. It does not record the names of the files.
 func (db *DB) MigrateTable(ctx context.Context, table string, migrations fs.FS) (applied []string, err error) {
-	err = db.migrating(ctx, table, migrations, func(provider *goose.Provider) error {
+	err = db.migrating(ctx, table, migrations, func(provider *goose.Provider, _ map[int64]string) error {
 		applied, err = up(ctx, provider)
 		return err
 	})
@@ -78,7 +74,7 @@ func up(ctx context.Context, provider *goose.Provider) (applied []string, err er
 
 // Migrations lists all migrations in order, applied and pending.
 func (db *DB) Migrations(ctx context.Context, migrations fs.FS) (list []Migration, err error) {
-	err = db.migrating(ctx, goose.DefaultTablename, migrations, func(provider *goose.Provider) error {
+	err = db.migrating(ctx, goose.DefaultTablename, migrations, func(provider *goose.Provider, _ map[int64]string) error {
 		statuses, err := provider.Status(ctx)
 		for _, s := range statuses {
 			list = append(list, Migration{Name: path.Base(s.Source.Path), Version: s.Source.Version, Applied: s.AppliedAt})
@@ -88,13 +84,14 @@ func (db *DB) Migrations(ctx context.Context, migrations fs.FS) (list []Migratio
 	return list, err
 }
 
-// migrating calls do while it holds the lock, with connections of its own, to which the query
-// timeouts do not apply.
-func (db *DB) migrating(ctx context.Context, table string, migrations fs.FS, do func(*goose.Provider) error) error {
+// migrating calls do with the names of the known files while it holds the lock. The provider has
+// connections of its own, to which the query timeouts do not apply.
+func (db *DB) migrating(ctx context.Context, table string, migrations fs.FS, do func(provider *goose.Provider, known map[int64]string) error) error {
 	if db.closed.Load() {
 		return failedAs(classUnavailable, "migrate", errors.New("the database is closed"))
 	}
-	if _, err := migrationFiles(migrations, db.target.dialect); err != nil {
+	known, err := migrationFiles(migrations, db.target.dialect)
+	if err != nil {
 		return err
 	}
 	files, err := fs.Sub(migrations, db.target.dialect.String())
@@ -114,7 +111,7 @@ func (db *DB) migrating(ctx context.Context, table string, migrations fs.FS, do 
 	provider, err := goose.NewProvider(db.gooseDialect(), pool, files,
 		goose.WithTableName(table), goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
 	if err == nil {
-		err = do(provider)
+		err = do(provider, known)
 	}
 	return db.migrateFailed(ctx, err)
 }

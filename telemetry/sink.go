@@ -95,7 +95,7 @@ func (s *sink) added(size int) {
 }
 
 // add accepts a record that takes about size bytes, which the goroutine encodes: many in a row take
-// a third of the time, and the call that logs does not wait. It returns false after close, and when
+// less time than one in each call, and the call that logs does not wait. It returns false after close, and when
 // lateBytes are buffered: the caller encodes the record then, which bounds the memory that records
 // refer to, and relieves the goroutine.
 func (s *sink) add(h *jsonHandler, ids callIDs, r *slog.Record, size int) bool {
@@ -124,8 +124,11 @@ type lateRecord struct {
 	at      int // where it belongs among the lines of the batch
 }
 
-// encode sets s.encoded to all lines of the batch, in their order.
-func (s *sink) encode(b *batch) {
+// encode returns all lines of the batch, in their order, until the next call.
+func (s *sink) encode(b *batch) []byte {
+	if len(b.records) == 0 {
+		return b.lines
+	}
 	s.encoded = s.encoded[:0]
 	written := 0
 	for i := range b.records {
@@ -136,6 +139,7 @@ func (s *sink) encode(b *batch) {
 		s.encoded = append(s.encoded, s.line...)
 	}
 	s.encoded = append(s.encoded, b.lines[written:]...)
+	return s.encoded
 }
 
 // writeLate writes a line after close, such as the one that says that the program has
@@ -195,8 +199,7 @@ func (s *sink) wait(timer *time.Timer) bool {
 // writePending writes the buffered lines, and reports whether there were any.
 func (s *sink) writePending() bool {
 	b, flushed := s.takePending()
-	s.encode(&b)
-	s.write(s.encoded)
+	s.write(s.encode(&b))
 	for _, f := range flushed {
 		close(f)
 	}
