@@ -86,7 +86,7 @@ func (l *callLog) write(ctx context.Context, call *chassi.Call, began time.Durat
 
 func addCaller(line *slog.Record, call *chassi.Call) {
 	if call.Peer.IsValid() {
-		line.AddAttrs(slog.String("peer", call.Peer.Addr().String()))
+		line.AddAttrs(slog.Any("peer", call.Peer.Addr()))
 	}
 	if call.PeerName != "" {
 		line.AddAttrs(slog.String("peer_name", call.PeerName))

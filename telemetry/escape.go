@@ -18,11 +18,12 @@ func appendString(b []byte, text string) []byte {
 	b = append(b, '"')
 	start := 0
 	for i := 0; i < len(text); {
-		c := text[i]
-		if isPlain[c] {
-			i++
-			continue
+		for isPlain[text[i]] {
+			if i++; i == len(text) {
+				return append(append(b, text[start:]...), '"')
+			}
 		}
+		c := text[i]
 		if c < utf8.RuneSelf {
 			b = appendControl(append(b, text[start:i]...), c)
 			i++

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"math"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -80,8 +81,10 @@ func constantSize(r *slog.Record) (size int, ok bool) {
 	r.Attrs(func(a slog.Attr) bool {
 		size += len(a.Key)
 		switch a.Value.Kind() {
-		case slog.KindAny, slog.KindLogValuer, slog.KindGroup:
+		case slog.KindLogValuer, slog.KindGroup:
 			ok = false
+		case slog.KindAny:
+			_, ok = a.Value.Any().(netip.Addr)
 		case slog.KindString:
 			size += len(a.Value.String())
 		}
@@ -275,6 +278,9 @@ func appendValue(b []byte, v slog.Value, limit int) []byte {
 	case slog.KindTime:
 		return appendTime(b, v.Time())
 	default:
+		if addr, ok := v.Any().(netip.Addr); ok && addr.IsValid() && addr.Zone() == "" {
+			return append(addr.AppendTo(append(b, '"')), '"')
+		}
 		return appendAny(b, v.Any(), limit)
 	}
 }

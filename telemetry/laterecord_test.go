@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
@@ -58,6 +59,8 @@ var anyAttr = rapid.Custom(func(r *rapid.T) slog.Attr {
 		slog.StringValue(text), slog.IntValue(len(text)), slog.Uint64Value(1 << 63), slog.Float64Value(0.1), slog.BoolValue(true),
 		slog.DurationValue(time.Second), slog.TimeValue(time.Unix(1, 2)), slog.AnyValue(errors.New(text)), slog.AnyValue(nil),
 		slog.GroupValue(slog.String("b", text)), slog.AnyValue(secretive(text)),
+		slog.AnyValue(netip.MustParseAddr("192.0.2.1")), slog.AnyValue(netip.MustParseAddr("2001:db8::1")), slog.AnyValue(netip.Addr{}),
+		slog.AnyValue(netip.MustParseAddr("fe80::1").WithZone(text)),
 	}).Draw(r, "value")}
 })
 

@@ -64,6 +64,7 @@ func (x *exchange) decodeBody(request any) error {
 	if err := x.readBody(buffer, x.r.Body, x.r.ContentLength); err != nil {
 		return err
 	}
+	_ = x.r.Body.Close() // so that net/http does not look for the rest of it
 	if len(*buffer) == 0 {
 		return nil
 	}
@@ -72,7 +73,7 @@ func (x *exchange) decodeBody(request any) error {
 
 // checkMediaType accepts only JSON in UTF-8 without a content coding.
 func checkMediaType(h http.Header) error {
-	if !strictjson.IsMediaType(requestMetadata(h).Get("Content-Type")) {
+	if values := h["Content-Type"]; len(values) == 0 || !strictjson.IsMediaType(values[0]) {
 		return errMediaType
 	}
 	if values := h["Content-Encoding"]; len(values) > 0 && values[0] != "" && !strings.EqualFold(values[0], "identity") {

@@ -139,6 +139,7 @@ func (x *exchange) send(status int, body []byte) {
 	if len(body) >= x.server.config.CompressMinBytes {
 		body = x.compress(body)
 	}
+	x.w.Header()["Date"] = dateHeader(time.Now())
 	x.WriteHeader(status)
 	if len(body) > 0 {
 		_, _ = x.w.Write(body) // the client has disconnected: nothing to report
@@ -302,24 +303,50 @@ func (m *responseMetadata) replace(key, value string) {
 // checkHeaderKey reports whether key can be the name of a header, and whether it is spelled as
 // [http.CanonicalHeaderKey] does.
 func checkHeaderKey(key string) (ok, canonical bool) {
-	upper := true // the next letter is to be
+	expected := upperLetter
 	canonical = true
 	for i := range len(key) {
-		switch c := key[i]; {
-		case c <= ' ' || c >= 0x7f || c == ':':
+		switch kind := keyCharacters[key[i]]; kind {
+		case noKeyCharacter:
 			return false, false
-		case c >= 'a' && c <= 'z':
-			canonical = canonical && !upper
-			upper = false
-		case c >= 'A' && c <= 'Z':
-			canonical = canonical && upper
-			upper = false
+		case lowerLetter, upperLetter:
+			canonical = canonical && kind == expected
+			expected = lowerLetter
+		case hyphen:
+			expected = upperLetter
 		default:
-			upper = c == '-'
+			expected = lowerLetter
 		}
 	}
 	return key != "", canonical
 }
+
+// keyCharacter is the kind of a character in the name of a header.
+type keyCharacter uint8
+
+const (
+	noKeyCharacter keyCharacter = iota
+	lowerLetter
+	upperLetter
+	hyphen
+	otherKeyCharacter
+)
+
+var keyCharacters = func() (kinds [256]keyCharacter) {
+	for c := '!'; c < 0x7f; c++ {
+		switch {
+		case c >= 'a' && c <= 'z':
+			kinds[c] = lowerLetter
+		case c >= 'A' && c <= 'Z':
+			kinds[c] = upperLetter
+		case c == '-':
+			kinds[c] = hyphen
+		case c != ':':
+			kinds[c] = otherKeyCharacter
+		}
+	}
+	return kinds
+}()
 
 func isHeaderValue(value string) bool {
 	for i := range len(value) {

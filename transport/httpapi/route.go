@@ -113,7 +113,7 @@ func (s *Server) mountEndpoint(e *chassi.Endpoint) error {
 	if err := s.register(method+" "+path, rt); err != nil {
 		return err
 	}
-	if !s.hosted && !strings.ContainsAny(path, "{}") && !strings.HasSuffix(path, "/") {
+	if !s.hosted && !strings.ContainsAny(path, "{}%") && !strings.HasSuffix(path, "/") && kindOf(path) == cleanPath {
 		s.plain[plainRoute{method, path}] = rt
 	}
 	return nil

@@ -51,3 +51,24 @@ func TestAHostPatternComesBeforeAnEndpoint(t *testing.T) {
 		})
 	}
 }
+
+// Routes whose pattern has an escape match what the mux matches: the character that it stands for.
+func TestEscapeInAPattern(t *testing.T) {
+	t.Parallel()
+	s, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = s.Mount(chassi.NewService("test.Escapes", chassi.NewEndpoint("Get",
+		func(context.Context, *nothing) (*nothing, error) { return &nothing{}, nil }, chassi.Route("GET /a%20b"), chassi.Public)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]int{"/a%20b": http.StatusNoContent, "/a%2520b": http.StatusNotFound, "/%61%20b": http.StatusNoContent} {
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, strings.NewReader("")))
+		if w.Code != want {
+			t.Errorf("%s: %d, want %d", path, w.Code, want)
+		}
+	}
+}

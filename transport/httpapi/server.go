@@ -296,15 +296,15 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodOptions {
 		s.setCORS(w, r)
 	}
-	switch x.path = kindOf(r.URL.EscapedPath()); x.path {
-	case ambiguousPath:
-		s.unmatched.ServeHTTP(x, r)
-		return
-	case cleanPath:
+	if r.URL.RawPath == "" { // the usual escapes only, and none in what a plain route matches
 		if rt := s.plain[plainRoute{r.Method, r.URL.Path}]; rt != nil {
 			x.serve(rt)
 			return
 		}
+	}
+	if x.path = kindOf(r.URL.EscapedPath()); x.path == ambiguousPath {
+		s.unmatched.ServeHTTP(x, r)
+		return
 	}
 	s.mux.ServeHTTP(x, r)
 }
@@ -323,9 +323,13 @@ func (s *Server) peer(conn *connection, r *http.Request) netip.AddrPort {
 	if !peer.IsValid() {
 		return peer // not TCP: a Unix socket
 	}
-	lines := r.Header["X-Forwarded-For"]
-	if s.config.ForwardedHeader == transport.Forwarded {
+	var lines []string
+	switch {
+	case len(s.config.TrustedProxies) == 0:
+	case s.config.ForwardedHeader == transport.Forwarded:
 		lines = r.Header["Forwarded"]
+	default:
+		lines = r.Header["X-Forwarded-For"]
 	}
 	return transport.ClientAddr(peer, lines, s.config.TrustedProxies, s.config.ForwardedHeader)
 }
