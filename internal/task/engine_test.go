@@ -131,6 +131,31 @@ func (s *seen) add(uid string) int {
 	return s.count[uid]
 }
 
+// ran reports whether a task has run.
+func (s *seen) ran(uid string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.count[uid] > 0
+}
+
+// logged is what was logged.
+type logged struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logged) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(line)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
 // Each task runs once, on two nodes.
 func TestTasksRunOnce(t *testing.T) {
 	t.Parallel()
