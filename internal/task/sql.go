@@ -43,8 +43,8 @@ func newStatements(now string, d database.Dialect, lease time.Duration) statemen
 			AND EXISTS (SELECT 1 FROM chassi_leases WHERE name = 'node/' || $1) ORDER BY %s LIMIT %s{skip})
 		UPDATE chassi_tasks SET state = 3, owner = $1, fence = fence + 1, tries = tries + 1 WHERE id IN (SELECT id FROM next)
 		RETURNING {columns}`
-	bury := `INSERT INTO chassi_dead (id, queue, uid, key, hold, tries, lost, headers, body, code, reason, error, created_at, died_at)
-		SELECT id, queue, uid, key, hold, tries, %s, headers, body, %s, created_at, {now} FROM chassi_tasks WHERE `
+	bury := `INSERT INTO chassi_dead (id, queue, uid, unique_key, key, hold, tries, lost, headers, body, code, reason, error, created_at, died_at)
+		SELECT id, queue, uid, unique_key, key, hold, tries, %s, headers, body, %s, created_at, {now} FROM chassi_tasks WHERE `
 	// The suspect that was lost least often is the first, so that those that only ran beside the
 	// cause are handled soon.
 	return statements{
