@@ -43,8 +43,8 @@ func (e *Engine) Session() string {
 func (e *Engine) cancel(cause error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, r := range e.running {
-		r.cancel(cause)
+	for r := range e.active {
+		r.stop(cause)
 	}
 }
 
@@ -58,6 +58,7 @@ func (e *Engine) endSession(ctx context.Context) error {
 // maintain looks for what time has changed.
 func (e *Engine) maintain(ctx context.Context) {
 	for next := e.o.Poll; Sleep(ctx, min(next, e.o.Poll)); e.Wake() {
+		e.logOverdue()
 		var err error
 		if next, err = e.look(ctx); err != nil && ctx.Err() == nil {
 			e.outages.Failed(err)
