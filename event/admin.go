@@ -21,8 +21,13 @@ func DeadLetters(ctx context.Context, db *database.DB, s Selection) ([]DeadLette
 	return task.DeadLetters(ctx, db, s)
 }
 
-// Redrive hands dead letters to their subscriptions again, in their original order and with all
-// of their tries. It returns how many.
+// ErrUniqueTaken is the error of [Redrive] if dead letters are left, whose ids it has, because other
+// runs with their job.Unique keys wait or run.
+var ErrUniqueTaken = task.ErrUniqueTaken
+
+// Redrive hands dead letters to their subscriptions again, and runs to their jobs, in their original
+// order and with all of their tries. It returns how many. A run of a job has its job.Unique key
+// again; see also [ErrUniqueTaken].
 func Redrive(ctx context.Context, db *database.DB, s Selection) (int, error) {
 	return task.Redrive(ctx, db, s)
 }

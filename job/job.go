@@ -177,7 +177,7 @@ type EnqueueOption func(*task.New)
 func At(t time.Time) EnqueueOption { return func(n *task.New) { n.Due = t } }
 
 // Unique makes the run the only one of its job with this key: while such a run is waiting or
-// running, Enqueue returns its id and adds none.
+// running, Enqueue returns its id and adds none. A dead letter does not count until it is redriven.
 func Unique(key string) EnqueueOption { return func(n *task.New) { n.Unique = key } }
 
 // Enqueue adds a run in the transaction tx, on a database to which the job was added, and

@@ -16,7 +16,7 @@ import (
 // or "job", whose request is the body in JSON. Fields that the request does not have are ignored.
 func Bind(endpoint *chassi.Endpoint, over string, middleware ...chassi.Middleware) (func(context.Context, *Task) error, error) {
 	b := &chassi.Binding{Endpoint: endpoint, Transport: over, Route: endpoint.Name(), Status: transport.CodeStatus}
-	handler := b.Handler(middleware...)
+	handler := b.Handler(append(slices.Clip(middleware), noteDeadline)...)
 	return func(ctx context.Context, t *Task) error {
 		in, out := t.Headers, transport.Pairs(nil)
 		in.Set(transport.IdempotencyKey, t.UID)

@@ -56,7 +56,7 @@ func (e *Engine) turn(ctx context.Context) (more bool) {
 	e.mu.Unlock()
 	t.free(1)
 	if batch := e.statements(t); len(batch) > 0 {
-		if err := e.db.BatchShared(ctx, batch...); err != nil {
+		if err := advancing(ctx, e.db, batch); err != nil {
 			t.free(-1)
 			e.mu.Lock()
 			e.finished, e.keys, e.reconcile = append(t.ended, e.finished...), append(t.keys, e.keys...), true

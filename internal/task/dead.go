@@ -2,8 +2,14 @@ package task
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
+	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/database"
 	"github.com/chassi-go/chassi/transport"
 )
@@ -13,7 +19,8 @@ type DeadLetter struct {
 	ID           int64
 	Queue, UID   string
 	Key          string
-	Hold         bool // whether later tasks of the key wait for it
+	Hold         bool   // whether later tasks of the key wait for it
+	Unique       string // of its [New], which it has again when it is redriven; "" if it has none
 	Tries        int
 	Lost         int    // how often in succession its lease was lost, if that is the reason
 	Code, Reason string // of its last error
@@ -26,7 +33,7 @@ type DeadLetter struct {
 
 func (d *DeadLetter) fields() []any {
 	return []any{
-		&d.ID, &d.Queue, &d.UID, &d.Key, &d.Hold, &d.Tries, &d.Lost, &d.Code, &d.Reason, &d.Error,
+		&d.ID, &d.Queue, &d.UID, &d.Key, &d.Hold, &d.Unique, &d.Tries, &d.Lost, &d.Code, &d.Reason, &d.Error,
 		(*Time)(&d.Created), (*Time)(&d.Died), (*Headers)(&d.Headers), &d.Body,
 	}
 }
@@ -50,27 +57,55 @@ func (s Selection) query(d database.Dialect, columns string) (sql string, args [
 
 // DeadLetters lists dead letters in the order of their ids, which is that of their insertion.
 func DeadLetters(ctx context.Context, db *database.DB, s Selection) ([]DeadLetter, error) {
-	query, args := s.query(db.Dialect(), "id, queue, uid, key, hold, tries, lost, code, reason, error, created_at, died_at, headers, body")
+	query, args := s.query(db.Dialect(), "id, queue, uid, key, hold, coalesce(unique_key, ''), tries, lost, code, reason, error, created_at, died_at, headers, body")
 	return Select(ctx, db, (*DeadLetter).fields, query, args...)
 }
 
-// Redrive turns dead letters into tasks again, with their original place in the order and all of
-// their tries. It returns how many.
+// ErrUniqueTaken is the error of [Redrive] if dead letters are left, whose ids it has, because other
+// tasks with their unique keys wait or run.
+var ErrUniqueTaken = chassi.NewError(chassi.AlreadyExists, "unique_key_taken",
+	"Dead letters are left because others with the same unique key wait or run; redrive those that are left when these have ended, or discard them")
+
+// Redrive turns dead letters into tasks again, with their original place in the order, their unique
+// keys and all of their tries. It returns how many. See also [ErrUniqueTaken].
 func Redrive(ctx context.Context, db *database.DB, s Selection) (int, error) {
-	return s.remove(ctx, db, `INSERT INTO chassi_tasks (id, queue, uid, key, hold, state, headers, body, created_at)
-		SELECT id, queue, uid, key, hold, CASE WHEN key = '' THEN 0 ELSE 2 END, headers, body, created_at FROM chassi_dead WHERE `)
+	n, left, err := s.remove(ctx, db, `INSERT INTO chassi_tasks (id, queue, uid, unique_key, key, hold, state, headers, body, created_at)
+		SELECT id, queue, uid, unique_key, key, hold, CASE WHEN key = '' THEN 0 ELSE 2 END, headers, body, created_at FROM chassi_dead WHERE {selected} ORDER BY id
+		ON CONFLICT (queue, unique_key) WHERE unique_key IS NOT NULL DO NOTHING`, " AND id IN (SELECT id FROM chassi_tasks)")
+	if err == nil && len(left) > 0 {
+		err = ErrUniqueTaken.WithCause(errors.New(listed(left)))
+	}
+	return n, err
+}
+
+// maxListed is the number of ids in an error.
+const maxListed = 10
+
+// listed returns ids as a text.
+func listed(ids []int64) string {
+	var texts []string
+	for _, id := range ids[:min(len(ids), maxListed)] {
+		texts = append(texts, strconv.FormatInt(id, 10))
+	}
+	text := strings.Join(texts, ", ")
+	if more := len(ids) - len(texts); more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
 
 // Discard deletes dead letters. It returns how many.
 func Discard(ctx context.Context, db *database.DB, s Selection) (int, error) {
-	return s.remove(ctx, db, "")
+	n, _, err := s.remove(ctx, db, "", "")
+	return n, err
 }
 
-// remove deletes the selected dead letters, a hundred in each transaction. Before that it executes
-// a statement, which ends with WHERE, unless that is "".
-func (s Selection) remove(ctx context.Context, db *database.DB, before string) (n int, err error) {
+// remove deletes the selected dead letters for which the condition is true, a hundred in each
+// transaction. Before that it executes a statement, unless that is "". It returns how many it has
+// deleted, and the ids of those that are left.
+func (s Selection) remove(ctx context.Context, db *database.DB, before, condition string) (n int, left []int64, err error) {
 	for {
-		var letters []keyed
+		var letters, deleted []keyed
 		err := db.Write(ctx, func(ctx context.Context, tx *database.Tx) (err error) {
 			query, args := s.query(db.Dialect(), "id, queue, key")
 			if letters, err = Select(ctx, tx, (*keyed).fields, query, args...); err != nil {
@@ -82,20 +117,25 @@ func (s Selection) remove(ctx context.Context, db *database.DB, before string) (
 			}
 			selected, list := In(db.Dialect(), "id", "$1"), List(db.Dialect(), ids)
 			if before != "" {
-				_, err = tx.Exec(ctx, before+selected, list)
+				if _, err = tx.Exec(ctx, strings.ReplaceAll(before, "{selected}", selected), list); err != nil {
+					return err
+				}
 			}
-			if err == nil {
-				_, err = tx.Exec(ctx, "DELETE FROM chassi_dead WHERE "+selected, list)
-			}
+			deleted, err = Select(ctx, tx, (*keyed).fields, "DELETE FROM chassi_dead WHERE "+selected+condition+" RETURNING id, queue, key", list)
 			return err
 		})
 		if err != nil || len(letters) == 0 {
-			return n, err
+			return n, left, err
 		}
-		n += len(letters)
+		for _, l := range letters {
+			if !slices.Contains(deleted, l) {
+				left = append(left, l.id)
+			}
+		}
+		n += len(deleted)
 		s.After = letters[len(letters)-1].id
-		if err := Advance(ctx, db, keysOf(letters)...); err != nil {
-			return n, err
+		if err := Advance(ctx, db, keysOf(deleted)...); err != nil {
+			return n, left, err
 		}
 	}
 }

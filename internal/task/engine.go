@@ -48,16 +48,18 @@ type Engine struct {
 	sent    chan struct{}
 	wakeup  chan struct{}
 
-	isolation time.Duration // how long a suspect runs alone at most
-	swept     time.Time     // when keys were last looked through; of the maintenance
+	isolation    time.Duration // how long a suspect runs alone at most
+	overdueAfter time.Duration // see the constant
+	swept        time.Time     // when keys were last looked through; of the maintenance
 
 	lifecycle sync.Mutex         // held by Start and Stop
 	stop      context.CancelFunc // of all goroutines but the handlers; nil before Start and after Stop
 	loops     sync.WaitGroup
 
 	mu        sync.Mutex
-	session   *session // never nil after Start
-	running   map[int64]*run
+	session   *session          // never nil after Start
+	running   map[int64]*run    // those that are not settled
+	active    map[*run]struct{} // those that have not returned
 	finished  []*run
 	keys      []Key  // of tasks that have ended, whose next one may begin
 	suspected bool   // whether suspects may wait; then nothing else begins
@@ -131,6 +133,8 @@ type run struct {
 	cancel  context.CancelCauseFunc
 	failure *chassi.Error // of the outcomes Retry and Dead
 	deleted bool          // by its own transaction
+	ends    time.Time     // when the context of the function ends or has ended, if that is known; with the engine's lock
+	overdue bool          // whether it is logged that the function does not return; with the engine's lock
 }
 
 func (r *run) fields() []any {
@@ -144,7 +148,8 @@ func NewEngine(db *database.DB, o Options) *Engine {
 	o.Now = cmp.Or(o.Now, Now(db.Dialect()))
 	o.Logger = cmp.Or(o.Logger, slog.Default())
 	return &Engine{
-		db: db, o: o, sql: newStatements(o.Now, db.Dialect(), o.Lease), isolation: o.Lease / 6, byName: make(map[string]*queue), running: make(map[int64]*run),
+		db: db, o: o, sql: newStatements(o.Now, db.Dialect(), o.Lease), isolation: o.Lease / 6, overdueAfter: overdueAfter,
+		byName: make(map[string]*queue), running: make(map[int64]*run), active: make(map[*run]struct{}),
 		outages: outage.New(o.Logger, slog.LevelWarn, "tasks: the database cannot be used, trying again", "tasks: the database can be used again"),
 		wakeup:  make(chan struct{}, 1), sent: make(chan struct{}, 1), woken: 1,
 	}
@@ -221,13 +226,13 @@ func (e *Engine) begin(s *session, r *run) {
 		cancel(nil)
 		return
 	}
-	e.running[r.ID] = r
+	e.running[r.ID], e.active[r] = r, struct{}{}
 	r.queue.free--
 	e.suspected = e.suspected || r.losses > 1
 	if e.session != s {
-		cancel(ErrLeaseLost)
+		r.stop(ErrLeaseLost)
 	}
-	go e.run(ctx, r, r.Task)
+	go e.run(e.watch(ctx, r), r, r.Task)
 }
 
 // run calls the function of the queue. T is a copy, because the conductor may change the fence.
@@ -238,9 +243,13 @@ func (e *Engine) run(ctx context.Context, r *run, t Task) {
 		r.cancel(nil)
 		r.Took = time.Since(r.Began)
 		e.mu.Lock()
+		delete(e.active, r)
 		e.finished = append(e.finished, r)
 		if r.deleted {
 			e.keys = append(e.keys, Key{r.Queue, r.Key})
+		}
+		if r.overdue {
+			e.logReturn(r)
 		}
 		e.mu.Unlock()
 		Signal(e.wakeup)
@@ -264,6 +273,14 @@ func (e *Engine) run(ctx context.Context, r *run, t Task) {
 }
 
 var errExited = errors.New("task: the function ended its goroutine")
+
+// stop cancels the context of the function. It is called with the engine's lock.
+func (r *run) stop(cause error) {
+	if now := time.Now(); r.ends.IsZero() || r.ends.After(now) {
+		r.ends = now
+	}
+	r.cancel(cause)
+}
 
 // call calls the function and recovers its panic.
 func call(ctx context.Context, f func(context.Context, *Task) error, t *Task) (err error) {

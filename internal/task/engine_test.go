@@ -131,6 +131,31 @@ func (s *seen) add(uid string) int {
 	return s.count[uid]
 }
 
+// ran reports whether a task has run.
+func (s *seen) ran(uid string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.count[uid] > 0
+}
+
+// logged is what was logged.
+type logged struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logged) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(line)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
 // Each task runs once, on two nodes.
 func TestTasksRunOnce(t *testing.T) {
 	t.Parallel()
@@ -635,6 +660,38 @@ func TestShare(t *testing.T) {
 		}
 		if got := count(t, db, "SELECT count(*) FROM chassi_leases WHERE name LIKE '%/0'"); got != 5 {
 			t.Errorf("%d leases have the number 0", got)
+		}
+	})
+}
+
+// A task whose numbers of tries and of lost leases are the largest that a column takes neither stops
+// others nor runs for ever.
+func TestMostTries(t *testing.T) {
+	t.Parallel()
+	dbtest.Engines(t, func(t *testing.T, url string) {
+		db := open(t, url)
+		must(t, Migrate(t.Context(), db))
+		_, err := db.Exec(t.Context(), `INSERT INTO chassi_tasks (queue, uid, state, owner, tries, lost, headers, body) VALUES
+			('q', 'tried', 0, '', 2147483647, 0, '{}', $1), ('q', 'almost', 0, '', 2147483646, 0, '{}', $1), ('q', 'lost', 3, 'gone', 2147483647, 2147483647, '{}', $1)`, []byte{})
+		must(t, err)
+		var s seen
+		e := start(t, db, Options{Poll: 10 * time.Millisecond, Lease: 3 * time.Second}, Queue{Name: "q", Run: func(_ context.Context, task *Task) error {
+			if s.add(task.UID); task.UID == "neighbor" {
+				return nil
+			}
+			return errors.New("fails")
+		}})
+		add(t, db, e, New{Queue: "q", UID: "neighbor"})
+		eventually(t, "the queue is empty", empty(t, db))
+		letters, err := DeadLetters(t.Context(), db, Selection{})
+		must(t, err)
+		if len(letters) != 3 || s.count["neighbor"] != 1 || s.count["tried"] != 1 || s.count["almost"] != 1 || s.count["lost"] != 0 {
+			t.Errorf("%v ran; dead letters: %+v", s.count, letters)
+		}
+		for _, d := range letters {
+			if d.Tries != math.MaxInt32 || d.UID == "lost" && d.Lost != math.MaxInt32 {
+				t.Errorf("%s after %d tries and %d lost leases", d.UID, d.Tries, d.Lost)
+			}
 		}
 	})
 }

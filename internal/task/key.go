@@ -34,7 +34,23 @@ func keysOf(list []keyed) []Key {
 // tasks with keys, deletes them, or discards dead letters: whoever comes last sees what all have
 // done. A call that a crash prevents is made up for by the maintenance of any node.
 func Advance(ctx context.Context, db *database.DB, keys ...Key) error {
-	return db.BatchShared(ctx, advance(keys)...)
+	return advancing(ctx, db, advance(keys))
+}
+
+// maxCollisions is how often [advancing] executes statements again.
+const maxCollisions = 10
+
+// advancing executes statements of which some are those of [Advance]. They violate the unique index
+// of active tasks if another transaction, which does not see the same tasks of a key, makes another
+// one ready: an earlier one that is redriven or whose transaction was committed late. It has been
+// committed then, so that they see it when they are executed again.
+func advancing(ctx context.Context, db *database.DB, batch []database.Statement) (err error) {
+	for range maxCollisions {
+		if err = db.BatchShared(ctx, batch...); !database.IsUnique(err) {
+			break
+		}
+	}
+	return err
 }
 
 // Advance is the function [Advance], and wakes this node.
@@ -60,5 +76,5 @@ func advance(keys []Key) (batch []database.Statement) {
 
 const advanceKey = `UPDATE chassi_tasks SET state = 0
 	WHERE id = (SELECT min(id) FROM chassi_tasks WHERE queue = $1 AND key = $2 AND key <> '' AND state = 2) AND state = 2
-	AND NOT EXISTS (SELECT 1 FROM chassi_tasks AS other WHERE other.queue = $1 AND other.key = $2 AND other.key <> '' AND other.state IN (0, 1, 3, 4))
+	AND NOT EXISTS (SELECT 1 FROM chassi_tasks AS other WHERE other.queue = $1 AND other.key = $2 AND other.key <> '' AND other.state <> 2)
 	AND NOT EXISTS (SELECT 1 FROM chassi_dead AS d WHERE d.queue = $1 AND d.key = $2 AND d.hold AND d.id < chassi_tasks.id)`

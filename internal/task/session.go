@@ -43,8 +43,8 @@ func (e *Engine) Session() string {
 func (e *Engine) cancel(cause error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, r := range e.running {
-		r.cancel(cause)
+	for r := range e.active {
+		r.stop(cause)
 	}
 }
 
@@ -58,6 +58,7 @@ func (e *Engine) endSession(ctx context.Context) error {
 // maintain looks for what time has changed.
 func (e *Engine) maintain(ctx context.Context) {
 	for next := e.o.Poll; Sleep(ctx, min(next, e.o.Poll)); e.Wake() {
+		e.logOverdue()
 		var err error
 		if next, err = e.look(ctx); err != nil && ctx.Err() == nil {
 			e.outages.Failed(err)
@@ -157,8 +158,9 @@ func (e *Engine) takeOver(ctx context.Context) error {
 // sweep advances keys that a crash has left without a task that may begin.
 func (e *Engine) sweep(ctx context.Context) error {
 	keys, err := Select(ctx, e.db, (*Key).Fields, `SELECT queue, key FROM
-		(SELECT queue, key, min(id) AS first FROM chassi_tasks WHERE key <> '' GROUP BY queue, key HAVING min(state) = 2 AND max(state) = 2) AS k
-		WHERE NOT EXISTS (SELECT 1 FROM chassi_dead AS d WHERE d.queue = k.queue AND d.key = k.key AND d.hold AND d.id < k.first) LIMIT 1000`)
+		(SELECT queue, key, min(id) AS first FROM chassi_tasks WHERE key <> '' AND state = 2 GROUP BY queue, key) AS k
+		WHERE NOT EXISTS (SELECT 1 FROM chassi_tasks AS a WHERE a.queue = k.queue AND a.key = k.key AND a.key <> '' AND a.state <> 2)
+		AND NOT EXISTS (SELECT 1 FROM chassi_dead AS d WHERE d.queue = k.queue AND d.key = k.key AND d.hold AND d.id < k.first) LIMIT 1000`)
 	if err != nil {
 		return err
 	}

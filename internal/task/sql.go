@@ -2,6 +2,7 @@ package task
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -32,6 +33,7 @@ func newStatements(now string, d database.Dialect, lease time.Duration) statemen
 	r := strings.NewReplacer("{now}", now, "{skip}", skip, "{columns}", "id, queue, uid, key, tries, lost, fence, headers, body, created_at",
 		"{lease}", strconv.FormatInt(lease.Microseconds(), 10), "{firm}", strconv.FormatInt(firm, 10), "{grace}", strconv.FormatInt(grace, 10),
 		"{mine}", "id = $1 AND fence = $2 AND owner = $3", "{maxLost}", strconv.Itoa(maxLost),
+		"{anotherTry}", another("tries"), "{anotherLoss}", another("lost"),
 		// A claimed task whose node has no session.
 		"{orphan}", "state = 3 AND NOT EXISTS (SELECT 1 FROM chassi_leases WHERE name = 'node/' || chassi_tasks.owner)",
 		"{node}", "name >= 'node/' AND name < 'node0'",
@@ -41,10 +43,10 @@ func newStatements(now string, d database.Dialect, lease time.Duration) statemen
 	// A node that has lost its lease and does not know it yet would lose the task at once.
 	claim := `WITH next AS MATERIALIZED (SELECT id FROM chassi_tasks WHERE %s
 			AND EXISTS (SELECT 1 FROM chassi_leases WHERE name = 'node/' || $1) ORDER BY %s LIMIT %s{skip})
-		UPDATE chassi_tasks SET state = 3, owner = $1, fence = fence + 1, tries = tries + 1 WHERE id IN (SELECT id FROM next)
+		UPDATE chassi_tasks SET state = 3, owner = $1, fence = fence + 1, tries = {anotherTry} WHERE id IN (SELECT id FROM next)
 		RETURNING {columns}`
-	bury := `INSERT INTO chassi_dead (id, queue, uid, key, hold, tries, lost, headers, body, code, reason, error, created_at, died_at)
-		SELECT id, queue, uid, key, hold, tries, %s, headers, body, %s, created_at, {now} FROM chassi_tasks WHERE `
+	bury := `INSERT INTO chassi_dead (id, queue, uid, unique_key, key, hold, tries, lost, headers, body, code, reason, error, created_at, died_at)
+		SELECT id, queue, uid, unique_key, key, hold, tries, %s, headers, body, %s, created_at, {now} FROM chassi_tasks WHERE `
 	// The suspect that was lost least often is the first, so that those that only ran beside the
 	// cause are handled soon.
 	return statements{
@@ -68,7 +70,7 @@ func newStatements(now string, d database.Dialect, lease time.Duration) statemen
 		evict:      f(`DELETE FROM chassi_leases WHERE {node} AND grace AND {expired}`),
 		grace:      f(`UPDATE chassi_leases SET grace = TRUE, until = {now} + {grace} WHERE {node} AND NOT grace AND {expired}`),
 		freeLeases: f(`DELETE FROM chassi_leases WHERE {free}`),
-		buryPoison: f(fmt.Sprintf(bury, "lost + 1", "'aborted', 'poison', $1") + "{orphan} AND lost >= {maxLost}{skip}"),
+		buryPoison: f(fmt.Sprintf(bury, "{anotherLoss}", "'aborted', 'poison', $1") + "{orphan} AND lost >= {maxLost}{skip}"),
 		// Only what was buried: another task may have become an orphan since.
 		buried: f(`DELETE FROM chassi_tasks WHERE {orphan} AND lost >= {maxLost} AND EXISTS (SELECT 1 FROM chassi_dead AS d WHERE d.id = chassi_tasks.id)
 			RETURNING id, queue, key`),
@@ -76,4 +78,10 @@ func newStatements(now string, d database.Dialect, lease time.Duration) statemen
 			WHERE {orphan} AND lost < {maxLost}`),
 		giveAll: f(`UPDATE chassi_tasks SET state = 0, lost = 0, owner = '', fence = fence + 1, tries = tries - 1 WHERE state = 3 AND owner = $1`),
 	}
+}
+
+// another returns the expression for a column of type INT and one more, at most the largest number
+// that PostgreSQL stores: an overflow would fail with each transaction that claims tasks.
+func another(column string) string {
+	return fmt.Sprintf("CASE WHEN %s < %d THEN %[1]s + 1 ELSE %[2]d END", column, math.MaxInt32)
 }

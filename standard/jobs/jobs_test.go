@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -70,6 +71,40 @@ func program(url string, admin chan<- http.Handler) standard.Program[config] {
 	return p
 }
 
+func open(t *testing.T, url string) *database.DB {
+	t.Helper()
+	db, err := database.Open(t.Context(), database.Config{URL: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+// enqueue adds a run of the job mail with a unique key, as another program with the job does.
+func enqueue(t *testing.T, url string, options ...job.EnqueueOption) {
+	t.Helper()
+	db := open(t, url)
+	mail := job.New("mail", func(context.Context, *signedUp) error { return nil })
+	err := db.Write(t.Context(), func(ctx context.Context, tx *database.Tx) error {
+		_, err := mail.Enqueue(ctx, tx, &signedUp{Name: "Ada"}, append(options, job.Unique("ada"))...)
+		return err //nolint:wrapcheck // of a test
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// deadID returns the id of the only dead letter.
+func deadID(t *testing.T, url string) string {
+	t.Helper()
+	letters, err := event.DeadLetters(t.Context(), open(t, url), event.Selection{})
+	if err != nil || len(letters) != 1 {
+		t.Fatalf("%d dead letters, %v", len(letters), err)
+	}
+	return strconv.FormatInt(letters[0].ID, 10)
+}
+
 // The commands work beside the running program.
 func TestCommands(t *testing.T) {
 	t.Parallel()
@@ -130,6 +165,15 @@ func TestCommands(t *testing.T) {
 			eventually(t, "it is a dead letter again", isDead)
 			if !contains("discarded 1 ", "jobs", "dead", "discard", "all") || isDead() {
 				t.Error("the dead letter is not discarded")
+			}
+			enqueue(t, url)
+			eventually(t, "the unique run is a dead letter", isDead)
+			if enqueue(t, url, job.At(time.Now().Add(time.Hour))); !contains(`"unique_key": "ada"`, "jobs", "dead", "show", deadID(t, url)) {
+				t.Error("the dead letter has no unique key")
+			}
+			out, code := run("jobs", "dead", "redrive", "job/mail")
+			if code != standard.ExitFailed || !strings.Contains(out, "redrove 0 ") || !strings.Contains(out, "same unique key wait or run") || !isDead() {
+				t.Errorf("code %d, %s", code, out)
 			}
 			for _, args := range [][]string{{"jobs", "run", "none"}, {"jobs", "history", "none"}, {"jobs", "pause", "none"}, {"jobs", "pause", "mail"}, {"jobs", "run", "mail", "{"}} {
 				if out, code := run(args...); code != standard.ExitFailed || !strings.HasPrefix(out, "test: ") {

@@ -160,7 +160,7 @@ func show[C any](ctx context.Context, i *standard.Invocation[C], db *database.DB
 		body = string(d.Body)
 	}
 	text, err := json.MarshalIndent(map[string]any{
-		"id": d.ID, "queue": d.Queue, "event": d.UID, "key": d.Key, "holds_key": d.Hold, "tries": d.Tries, "lost_leases": d.Lost,
+		"id": d.ID, "queue": d.Queue, "event": d.UID, "key": d.Key, "holds_key": d.Hold, "unique_key": d.Unique, "tries": d.Tries, "lost_leases": d.Lost,
 		"code": d.Code, "reason": d.Reason, "error": d.Error, "created": d.Created, "died": d.Died, "headers": headers, "body": body,
 	}, "", "  ")
 	if err != nil {

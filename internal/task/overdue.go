@@ -1,0 +1,58 @@
+package task
+
+import (
+	"context"
+	"time"
+
+	"github.com/chassi-go/chassi"
+)
+
+// overdueAfter is how long after the end of its context a function that has not returned is logged.
+const overdueAfter = 5 * time.Second
+
+// endsKey is the key of the context with the function that is told when the context of a task ends.
+type endsKey struct{}
+
+// noteDeadline is the innermost middleware. It tells the engine the deadline that the others have set.
+func noteDeadline(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
+	return func(ctx context.Context, call *chassi.Call) error {
+		if ends, ok := ctx.Value(endsKey{}).(func(time.Time)); ok {
+			if deadline, ok := ctx.Deadline(); ok {
+				ends(deadline)
+			}
+		}
+		return next(ctx, call)
+	}
+}
+
+// watch returns a context through which the engine is told the deadline of a run.
+func (e *Engine) watch(ctx context.Context, r *run) context.Context {
+	return context.WithValue(ctx, endsKey{}, func(deadline time.Time) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if ctx.Err() == nil { // or it was stopped before
+			r.ends = deadline
+		}
+	})
+}
+
+// logOverdue logs each function once that has not returned, though its context ended a while ago.
+func (e *Engine) logOverdue() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for r := range e.active {
+		if r.overdue || r.ends.IsZero() {
+			continue
+		}
+		if since := time.Since(r.ends); since > e.overdueAfter {
+			r.overdue = true
+			e.o.Logger.Warn("tasks: the method has not returned, though its context has ended", "queue", r.Queue, "id", r.ID, "uid", r.UID,
+				"running_for", time.Since(r.Began).String(), "overdue_for", since.String())
+		}
+	}
+}
+
+// logReturn logs that a function has returned that was logged as overdue.
+func (e *Engine) logReturn(r *run) {
+	e.o.Logger.Info("tasks: the method that did not return has returned", "queue", r.Queue, "id", r.ID, "uid", r.UID, "ran_for", r.Took.String())
+}
