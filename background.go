@@ -19,7 +19,9 @@ const (
 	StopOnExit ExitPolicy = iota
 	// RestartOnExit calls the function again: after one second, then after delays that double
 	// up to one minute. After a failure the component's check fails until the function has run
-	// for a minute.
+	// for a minute, unless a dependency has failed, which is an error with the code [Unavailable]
+	// or [DeadlineExceeded] (see [ErrorOf]): that has a check of its own, which succeeds as soon as
+	// the dependency is back.
 	RestartOnExit
 	// IgnoreExit logs that the function has returned, with its error.
 	IgnoreExit
@@ -92,13 +94,21 @@ func (b *background) supervise(ctx context.Context) {
 		if time.Since(began) > maxRestartPause {
 			pause = minRestartPause
 		}
-		b.setErr(exitError(err))
+		if !ofDependency(err) {
+			b.setErr(exitError(err))
+		}
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// ofDependency reports whether err means that a dependency has failed.
+func ofDependency(err error) bool {
+	e := ErrorOf(err)
+	return e != nil && (e.Code == Unavailable || e.Code == DeadlineExceeded)
 }
 
 // exitError returns err, or an error for a function that has returned nil.
@@ -138,8 +148,12 @@ func (b *background) logExit(ctx context.Context, err error) {
 	if err == nil {
 		b.logger.InfoContext(ctx, "background component returned", "component", b.name)
 	} else {
+		level := slog.LevelError
+		if b.onExit == RestartOnExit && ofDependency(err) {
+			level = slog.LevelWarn
+		}
 		attrs := []any{"component", b.name, "error", err.Error()}
-		b.logger.ErrorContext(ctx, "background component failed", append(attrs, stackOf(err)...)...)
+		b.logger.Log(ctx, level, "background component failed", append(attrs, stackOf(err)...)...)
 	}
 	if b.onExit == StopOnExit {
 		b.failed <- err

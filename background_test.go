@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"runtime"
 	"strings"
@@ -98,6 +99,28 @@ func TestBackgroundRestarts(t *testing.T) {
 			t.Errorf("%d lines:\n%s", n, log)
 		}
 	})
+}
+
+// A failed dependency has a check of its own, and is back as soon as that succeeds.
+func TestBackgroundOfADependency(t *testing.T) {
+	t.Parallel()
+	for name, failure := range map[string]error{
+		"unavailable": chassi.NewError(chassi.Unavailable, "unavailable", "away"), "timeout": fmt.Errorf("query: %w", context.DeadlineExceeded),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				c := chassi.Background("worker", chassi.RestartOnExit, func(context.Context) error { return failure })
+				health, log, err := runWith(t, c, 10*time.Second)
+				if err != nil || !health.Ready {
+					t.Errorf("%v, %+v", err, health)
+				}
+				if strings.Count(log, "level=WARN") != 4 || strings.Contains(log, "level=ERROR") {
+					t.Errorf("the log:\n%s", log)
+				}
+			})
+		})
+	}
 }
 
 func TestBackgroundIsHealthyAgain(t *testing.T) {

@@ -39,10 +39,12 @@ func NewError(code Code, reason, message string) *Error {
 }
 
 // ErrorOf returns the [*Error] that clients see for err: the first [*Error] in the tree of err;
-// else [Unavailable] for an unavailable dependency, which is an error with a method
-// Unavailable() bool that returns true, such as those of packages database and redis, or a
-// failure to connect ([net.OpError]); else [Canceled] and [DeadlineExceeded] for the errors of
-// package context; else [Internal], with err as its cause. A nil *Error, or one without one of
+// else [Unavailable], to be retried after a second, for an unavailable dependency, which is an
+// error with a method Unavailable() bool that returns true, such as those of packages database and
+// redis, or a failure to connect ([net.OpError]); else [InvalidArgument] for a value that a
+// dependency refuses, which is an error with a method InvalidArgument() bool that returns true, such
+// as that of package database for a text with a NUL character; else [Canceled] and
+// [DeadlineExceeded] for the errors of package context; else [Internal], with err as its cause. A nil *Error, or one without one of
 // the sixteen codes, becomes [Internal]: the method has failed, and no transport may report
 // success. ErrorOf returns nil for nil.
 func ErrorOf(err error) *Error {
@@ -57,7 +59,9 @@ func ErrorOf(err error) *Error {
 	case errors.As(err, &e) && e.valid():
 		return e
 	case isUnavailable(err):
-		return &Error{Code: Unavailable, Reason: "unavailable", Message: "Something that the service needs cannot be used now", Cause: err}
+		return &Error{Code: Unavailable, Reason: "unavailable", Message: "Something that the service needs cannot be used now", RetryAfter: time.Second, Cause: err}
+	case isInvalid(err):
+		return &Error{Code: InvalidArgument, Reason: "invalid_argument", Message: "The request has a value that cannot be stored, such as a text with a NUL character", Cause: err}
 	case errors.Is(err, context.Canceled):
 		return &Error{Code: Canceled, Reason: "canceled", Message: "The request was canceled", Cause: err}
 	case errors.Is(err, context.DeadlineExceeded):
@@ -78,6 +82,15 @@ func isUnavailable(err error) bool {
 	}
 	failed, ok := errors.AsType[*net.OpError](err)
 	return ok && failed.Op == "dial" && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
+}
+
+// isInvalid reports whether a dependency refuses a value of the request.
+func isInvalid(err error) bool {
+	refused, ok := errors.AsType[interface {
+		error
+		InvalidArgument() bool
+	}](err)
+	return ok && refused.InvalidArgument()
 }
 
 func (e *Error) valid() bool { return e != nil && e.Code >= Canceled && e.Code <= Unauthenticated }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -129,6 +130,9 @@ func TestErrorOf(t *testing.T) {
 		{"no code", &chassi.Error{Reason: "forgot"}, chassi.Internal, "internal"},
 		{"code out of range", fmt.Errorf("x: %w", &chassi.Error{Code: 17, Reason: "odd"}), chassi.Internal, "internal"},
 		{"a nil *Error", typedNil, chassi.Internal, "internal"},
+		{"unavailable", fmt.Errorf("x: %w", dependencyError{unavailable: true}), chassi.Unavailable, "unavailable"},
+		{"invalid", fmt.Errorf("x: %w", dependencyError{invalid: true}), chassi.InvalidArgument, "invalid_argument"},
+		{"neither", dependencyError{}, chassi.Internal, "internal"},
 		{"a wrapped nil *Error", fmt.Errorf("x: %w", typedNil), chassi.Internal, "internal"},
 	}
 	for _, c := range cases {
@@ -145,6 +149,22 @@ func TestErrorOf(t *testing.T) {
 	}
 	if got := chassi.ErrorOf(foreign); !errors.Is(got, foreign) {
 		t.Error("ErrorOf hides a foreign error so well that the log loses it")
+	}
+}
+
+type dependencyError struct{ unavailable, invalid bool }
+
+func (dependencyError) Error() string           { return "password" }
+func (e dependencyError) Unavailable() bool     { return e.unavailable }
+func (e dependencyError) InvalidArgument() bool { return e.invalid }
+
+// Callers are told when to try again while a dependency is unavailable.
+func TestRetryAfterOfAnUnavailableDependency(t *testing.T) {
+	t.Parallel()
+	for _, err := range []error{dependencyError{unavailable: true}, &net.OpError{Op: "dial", Err: errors.New("refused")}} {
+		if e := chassi.ErrorOf(err); e.RetryAfter != time.Second {
+			t.Errorf("%#v: %v", err, e.RetryAfter)
+		}
 	}
 }
 

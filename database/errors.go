@@ -56,6 +56,17 @@ func (f *failure) Unavailable() bool {
 	return f.class != classOther && f.class != classTimeout && !errors.Is(f.err, ErrCommitUnknown)
 }
 
+// InvalidArgument reports whether the database refuses a text: it has a NUL character, or is not valid
+// UTF-8. A chassi service returns the code InvalidArgument (HTTP 400) for such an error.
+func (f *failure) InvalidArgument() bool {
+	pg, ok := errors.AsType[*pgconn.PgError](f.err)
+	return errors.Is(f.err, errInvalidText) || ok && (pg.Code == "22021" || pg.Code == "22P05")
+}
+
+// errInvalidText is the error of SQLite connections for texts that PostgreSQL does not store, so that
+// a service behaves the same on both.
+var errInvalidText = errors.New("a text has a NUL character or is not valid UTF-8: use []byte and a column of type BLOB or BYTEA for such data")
+
 func failed(op string, err error) error { return failedAs(classify(err), op, err) }
 
 func failedAs(c class, op string, err error) error { return &failure{op: op, class: c, err: err} }

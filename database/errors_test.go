@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/internal/dbtest"
 )
 
@@ -30,6 +31,42 @@ func TestErrNotFound(t *testing.T) {
 		})
 		if !errors.Is(err, ErrNotFound) {
 			t.Errorf("in a transaction: err = %v", err)
+		}
+	})
+}
+
+// Both databases refuse what PostgreSQL does not store as text, and nothing else.
+func TestInvalidText(t *testing.T) {
+	engines(t, func(t *testing.T, c Config) {
+		db := open(t, c)
+		mustExec(t, db, "CREATE TABLE texts (t TEXT)")
+		blob := "BLOB"
+		if db.Dialect() == Postgres {
+			blob = "BYTEA"
+		}
+		mustExec(t, db, "CREATE TABLE bytes (b "+blob+")")
+		for text, invalid := range map[string]bool{"a\x00b": true, "\xff": true, "\xed\xa0\x80": true, "": false, "é\u2028\U0001f600": false} {
+			insert := func(ctx context.Context, q interface {
+				Exec(ctx context.Context, query string, args ...any) (int64, error)
+			}) error {
+				_, err := q.Exec(ctx, "INSERT INTO texts VALUES ($1)", text)
+				return err
+			}
+			var n int64
+			for name, err := range map[string]error{
+				"exec":        insert(t.Context(), db),
+				"transaction": db.Write(t.Context(), func(ctx context.Context, tx *Tx) error { return insert(ctx, tx) }),
+				"batch":       db.Batch(t.Context(), Statement{SQL: "INSERT INTO texts VALUES ($1)", Args: []any{text}}),
+				"query":       db.QueryRow(t.Context(), "SELECT count(*) FROM texts WHERE t = $1", text).Scan(&n),
+			} {
+				e := chassi.ErrorOf(err)
+				if invalid != (e != nil && e.Code == chassi.InvalidArgument) || !invalid && err != nil || IsUnavailable(err) {
+					t.Errorf("%s of %q: %v", name, text, err)
+				}
+			}
+			if _, err := db.Exec(t.Context(), "INSERT INTO bytes VALUES ($1)", []byte(text)); err != nil {
+				t.Errorf("%q as bytes: %v", text, err)
+			}
 		}
 	})
 }

@@ -3,6 +3,9 @@ package database
 import (
 	"context"
 	"database/sql/driver"
+	"fmt"
+	"strings"
+	"unicode/utf8"
 )
 
 // sqliteConn is the interface of the driver's connections.
@@ -95,6 +98,9 @@ func (t cachingTx) Rollback() error { t.conn.inTx = false; return t.Tx.Rollback(
 
 // ExecContext runs a statement. Outside of a transaction it commits, and waits for the disk.
 func (c *cachingConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	if err := checkTexts(args); err != nil {
+		return nil, err
+	}
 	if !c.inTx {
 		if err := c.synchronize(ctx, full); err != nil {
 			return nil, err
@@ -110,6 +116,9 @@ func (c *cachingConn) ExecContext(ctx context.Context, query string, args []driv
 
 // QueryContext runs a query. Its statement is in use until the rows are closed.
 func (c *cachingConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	if err := checkTexts(args); err != nil {
+		return nil, err
+	}
 	stmt, err := c.statement(ctx, query)
 	if err != nil {
 		return nil, err
@@ -120,6 +129,15 @@ func (c *cachingConn) QueryContext(ctx context.Context, query string, args []dri
 		return nil, err
 	}
 	return &cachingRows{Rows: rows, done: func() { c.idle.put(query, stmt) }}, nil
+}
+
+func checkTexts(args []driver.NamedValue) error {
+	for i := range args {
+		if s, ok := args[i].Value.(string); ok && (strings.IndexByte(s, 0) >= 0 || !utf8.ValidString(s)) {
+			return fmt.Errorf("argument %d: %w", args[i].Ordinal, errInvalidText)
+		}
+	}
+	return nil
 }
 
 // statement returns a prepared statement that is not in use.

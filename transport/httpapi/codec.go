@@ -64,7 +64,9 @@ func (x *exchange) decodeBody(request any) error {
 	if err := x.readBody(buffer, x.r.Body, x.r.ContentLength); err != nil {
 		return err
 	}
-	_ = x.r.Body.Close() // so that net/http does not look for the rest of it
+	if x.server.wrapped == nil { // else HTTP middleware may read it, too
+		_ = x.r.Body.Close() // so that net/http does not look for the rest of it
+	}
 	if len(*buffer) == 0 {
 		return nil
 	}

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -25,6 +26,44 @@ func TestDateHeader(t *testing.T) {
 	}
 	if again := dateHeader(at); again[0] != first[0] {
 		t.Errorf("the clock was set back: %q", again)
+	}
+}
+
+// HTTP middleware and methods may set the date, or leave it out, and may read the body to its end
+// after the handler.
+func TestDateAndBodyOfMiddleware(t *testing.T) {
+	t.Parallel()
+	s := newTestServer(t)
+	err := s.Mount(chassi.NewService("test.Dates", chassi.NewEndpoint("Set", func(ctx context.Context, r *struct{ At string }) (*nothing, error) {
+		if r.At != "" {
+			chassi.CallFrom(ctx).Out.Set("Date", r.At)
+		}
+		return &nothing{}, nil
+	}, chassi.Route("POST /set"), chassi.Public)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rest := make(chan error, 1)
+	s.Use(func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("X-Date") == "none" {
+				w.Header()["Date"] = nil
+			}
+			next.ServeHTTP(w, r)
+			_, err := io.Copy(io.Discard, r.Body)
+			rest <- err
+		})
+	})
+	url := startServer(t, s) + "/set"
+	const old = "Fri, 06 Nov 2020 08:49:37 GMT"
+	for date, want := range map[string]string{"set": old, "none": ""} {
+		body := `{"At":"` + want + `"}`
+		if r, _ := ask(t, http.MethodPost, url, body, "X-Date", date); r.StatusCode != http.StatusNoContent || r.Header.Get("Date") != want {
+			t.Errorf("%s: %d, date %q", date, r.StatusCode, r.Header["Date"])
+		}
+		if err := <-rest; err != nil {
+			t.Errorf("the rest of the body: %v", err)
+		}
 	}
 }
 

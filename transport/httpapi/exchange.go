@@ -139,7 +139,10 @@ func (x *exchange) send(status int, body []byte) {
 	if len(body) >= x.server.config.CompressMinBytes {
 		body = x.compress(body)
 	}
-	x.w.Header()["Date"] = dateHeader(time.Now())
+	h := x.w.Header()
+	if _, ok := h["Date"]; !ok {
+		h["Date"] = dateHeader(time.Now())
+	}
 	x.WriteHeader(status)
 	if len(body) > 0 {
 		_, _ = x.w.Write(body) // the client has disconnected: nothing to report

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -80,6 +81,9 @@ func (s *Server) Mount(service *chassi.Service) error {
 
 func (s *Server) mountEndpoint(e *chassi.Endpoint) error {
 	method, path := e.Route()
+	if err := checkPath(path); err != nil {
+		return fmt.Errorf("httpapi: %s: %w", e.FullName(), err)
+	}
 	rt := s.newRoute(e, method, path)
 	if err := rt.refusal(); err != nil {
 		return err
@@ -149,7 +153,7 @@ func takesBody(method string) bool {
 
 // Handle serves handler at a ServeMux pattern, through the same middleware as the endpoints:
 // logged, measured, traced, recovered, and, unless the options include [chassi.Public],
-// restricted to authenticated clients. The handler gets the request and a writer that supports
+// restricted to authenticated clients. With a pattern for GET or HEAD it is [chassi.Idempotent]. The handler gets the request and a writer that supports
 // net/http's http.ResponseController; [WriteError] responds with an error as endpoints do.
 //
 // The limits of endpoints apply as well. A body longer than [Config].MaxBodyBytes, or
@@ -166,6 +170,17 @@ func (s *Server) Handle(pattern string, handler http.Handler, options ...chassi.
 	method, path, ok := strings.Cut(pattern, " ")
 	if !ok {
 		method, path = "", pattern
+	}
+	if handler == nil {
+		return fmt.Errorf("httpapi: %s has no handler", pattern)
+	}
+	if at := strings.IndexByte(path, '/'); at >= 0 { // after a host
+		if err := checkPath(path[at:]); err != nil {
+			return fmt.Errorf("httpapi: %w", err)
+		}
+	}
+	if method == http.MethodGet || method == http.MethodHead {
+		options = append([]chassi.EndpointOption{chassi.Idempotent}, options...) // RFC 9110, section 9.2.2
 	}
 	e := chassi.RawEndpoint(pattern, serveRaw(handler), options...)
 	if err := e.Err(); err != nil {
@@ -213,6 +228,17 @@ func (x *exchange) extendDeadlines(d time.Duration) {
 	if c := x.server.config; d > c.WriteTimeout {
 		_ = control.SetWriteDeadline(now.Add(d + c.WriteTimeout))
 	}
+}
+
+// checkPath returns an error for the path of a route that no request reaches as it is written.
+func checkPath(path string) error {
+	if _, err := url.PathUnescape(path); err != nil {
+		return fmt.Errorf("the route's path %q has an invalid escape: write %%25 for a percent sign", path)
+	}
+	if kindOf(path) == ambiguousPath {
+		return fmt.Errorf("the route's path %q is never served, because it can be read in several ways: leave out empty segments, . and .. as segments, ; and \\", path)
+	}
+	return nil
 }
 
 // register converts the mux's panic about an invalid or duplicate pattern into an error.

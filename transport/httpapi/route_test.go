@@ -52,6 +52,39 @@ func TestAHostPatternComesBeforeAnEndpoint(t *testing.T) {
 	}
 }
 
+// A route that no request would reach is refused, for endpoints and handlers.
+func TestUnreachablePaths(t *testing.T) {
+	t.Parallel()
+	handler := http.NotFoundHandler()
+	for path, ok := range map[string]bool{
+		"/a;b": false, "/a//b": false, "/a/./b": false, "/..": false, `/a\b`: false, "/%zz": false, "/%2e%2e/a": false,
+		"/": true, "/a/": true, "/a/{rest...}": true, "/a/{$}": true, "/é": true, "/a%20b": true, "/a.b": true,
+	} {
+		s, err := New(Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Handle("GET example.com"+path, handler, chassi.Public); (err == nil) != ok {
+			t.Errorf("a handler of %s: %v", path, err)
+		}
+		if strings.Contains(path, "{") {
+			continue // needs fields
+		}
+		err = s.Mount(chassi.NewService("test.Paths", chassi.NewEndpoint("Get",
+			func(context.Context, *nothing) (*nothing, error) { return &nothing{}, nil }, chassi.Route("GET "+path), chassi.Public)))
+		if (err == nil) != ok {
+			t.Errorf("an endpoint of %s: %v", path, err)
+		}
+	}
+	s, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Handle("GET /a", nil, chassi.Public); err == nil || !strings.Contains(err.Error(), "no handler") {
+		t.Errorf("no handler: %v", err)
+	}
+}
+
 // Routes whose pattern has an escape match what the mux matches: the character that it stands for.
 func TestEscapeInAPattern(t *testing.T) {
 	t.Parallel()

@@ -35,7 +35,7 @@ func newUnmatched(s *Server) *unmatched {
 }
 
 func (u *unmatched) route(method string) *route {
-	e := chassi.RawEndpoint("unmatched", u.respond, chassi.Public)
+	e := chassi.RawEndpoint("unmatched", u.respond, chassi.Public, chassi.Idempotent)
 	rt := u.server.newRoute(e, method, "unmatched")
 	rt.paths = ambiguousPath
 	return rt
