@@ -19,9 +19,8 @@ const (
 	StopOnExit ExitPolicy = iota
 	// RestartOnExit calls the function again: after one second, then after delays that double
 	// up to one minute. After a failure the component's check fails until the function has run
-	// for a minute, unless a dependency has failed, which is an error with the code [Unavailable]
-	// or [DeadlineExceeded] (see [ErrorOf]): that has a check of its own, which succeeds as soon as
-	// the dependency is back.
+	// for a minute, unless the error is [Unavailable] or [DeadlineExceeded] (see [ErrorOf]): then a
+	// dependency has failed, which has a check of its own.
 	RestartOnExit
 	// IgnoreExit logs that the function has returned, with its error.
 	IgnoreExit
@@ -152,8 +151,7 @@ func (b *background) logExit(ctx context.Context, err error) {
 		if b.onExit == RestartOnExit && ofDependency(err) {
 			level = slog.LevelWarn
 		}
-		attrs := []any{"component", b.name, "error", err.Error()}
-		b.logger.Log(ctx, level, "background component failed", append(attrs, stackOf(err)...)...)
+		b.logger.Log(ctx, level, "background component failed", append([]any{"component", b.name, "error", err.Error()}, stackOf(err)...)...)
 	}
 	if b.onExit == StopOnExit {
 		b.failed <- err

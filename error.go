@@ -42,11 +42,10 @@ func NewError(code Code, reason, message string) *Error {
 // else [Unavailable], to be retried after a second, for an unavailable dependency, which is an
 // error with a method Unavailable() bool that returns true, such as those of packages database and
 // redis, or a failure to connect ([net.OpError]); else [InvalidArgument] for a value that a
-// dependency refuses, which is an error with a method InvalidArgument() bool that returns true, such
-// as that of package database for a text with a NUL character; else [Canceled] and
-// [DeadlineExceeded] for the errors of package context; else [Internal], with err as its cause. A nil *Error, or one without one of
-// the sixteen codes, becomes [Internal]: the method has failed, and no transport may report
-// success. ErrorOf returns nil for nil.
+// dependency refuses, with a method InvalidArgument() bool; else [Canceled] and [DeadlineExceeded]
+// for the errors of package context; else [Internal], with err as its cause. A nil *Error, or one
+// without one of the sixteen codes, becomes [Internal]: the method has failed, and no transport may
+// report success. ErrorOf returns nil for nil.
 func ErrorOf(err error) *Error {
 	if err == nil {
 		return nil
@@ -55,12 +54,13 @@ func ErrorOf(err error) *Error {
 		return e
 	}
 	var e *Error
+	var refused interface{ InvalidArgument() bool }
 	switch {
 	case errors.As(err, &e) && e.valid():
 		return e
 	case isUnavailable(err):
 		return &Error{Code: Unavailable, Reason: "unavailable", Message: "Something that the service needs cannot be used now", RetryAfter: time.Second, Cause: err}
-	case isInvalid(err):
+	case errors.As(err, &refused) && refused.InvalidArgument():
 		return &Error{Code: InvalidArgument, Reason: "invalid_argument", Message: "The request has a value that cannot be stored, such as a text with a NUL character", Cause: err}
 	case errors.Is(err, context.Canceled):
 		return &Error{Code: Canceled, Reason: "canceled", Message: "The request was canceled", Cause: err}
@@ -74,23 +74,12 @@ func ErrorOf(err error) *Error {
 // isUnavailable reports whether err means that a dependency is unavailable, and that a
 // repetition would repeat no side effect.
 func isUnavailable(err error) bool {
-	if own, ok := errors.AsType[interface {
-		error
-		Unavailable() bool
-	}](err); ok {
+	var own interface{ Unavailable() bool }
+	if errors.As(err, &own) {
 		return own.Unavailable()
 	}
 	failed, ok := errors.AsType[*net.OpError](err)
 	return ok && failed.Op == "dial" && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
-}
-
-// isInvalid reports whether a dependency refuses a value of the request.
-func isInvalid(err error) bool {
-	refused, ok := errors.AsType[interface {
-		error
-		InvalidArgument() bool
-	}](err)
-	return ok && refused.InvalidArgument()
 }
 
 func (e *Error) valid() bool { return e != nil && e.Code >= Canceled && e.Code <= Unauthenticated }
