@@ -177,7 +177,7 @@ func (w *worker) attempt(m jetstream.Msg) error {
 	case transport.Done:
 		return w.acknowledge(m)
 	case transport.Retry:
-		return m.NakWithDelay(max(w.queue.DelayAfter(attempts), response.Err.RetryAfter))
+		return m.NakWithDelay(w.queue.RetryDelay(attempts, response.Err))
 	default:
 		return w.deadLetter(m, attempts, response.Err)
 	}
