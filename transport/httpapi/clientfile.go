@@ -85,8 +85,9 @@ type sentFile struct {
 	start, length int64  // see [transport.Extent]
 	before, after []byte // the form around it
 
-	mu   sync.Mutex
-	body *sentBody // the one that may read, nil after the end of the call
+	mu     sync.Mutex
+	body   *sentBody // the one that may read, nil after the end of the call
+	failed error     // of reading the content
 }
 
 // sentBody is the body of a request. net/http may read it after it has returned the response,
@@ -154,7 +155,18 @@ func (b *sentBody) Read(p []byte) (int, error) {
 	if b.file.body != b {
 		return 0, errCallEnded
 	}
-	return b.reader.Read(p) //nolint:wrapcheck // the caller's own
+	n, err := b.reader.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		b.file.failed = err
+	}
+	return n, err //nolint:wrapcheck // the caller's own
+}
+
+// failure returns the error with which the content could not be read.
+func (s *sentFile) failure() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failed
 }
 
 // Close implements [io.Closer]. The file is closed at the end of the call.
