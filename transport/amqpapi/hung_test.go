@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/internal/proxytest"
 	"github.com/chassi-go/chassi/internal/worktest"
 	"github.com/chassi-go/chassi/transport"
@@ -39,4 +42,50 @@ func TestStopWithHungBroker(t *testing.T) {
 		t.Errorf("the stop took %v, %v", took, err)
 	}
 	proxy.Resume()
+}
+
+// A message that is worked on while a start fails, and still during the next one, shares nothing
+// with it that changes. (The race detector tells.)
+func TestWorkOutlivesFailedStart(t *testing.T) {
+	t.Parallel()
+	url := rabbitURL(t)
+	p := prefix(t, url, "first", "first.dead", "second")
+	conn, err := amqp.Dial(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := open(t, conn).QueueDeclare(p+".second", true, false, false, false, amqp.Table{"x-max-length": 7}); err != nil {
+		t.Fatal(err)
+	}
+	entered, leave, left := make(chan struct{}, 100), make(chan struct{}), make(chan struct{}, 100)
+	service := worktest.Service(func(context.Context, *worktest.Job) (*worktest.Nothing, error) {
+		entered <- struct{}{}
+		<-leave
+		left <- struct{}{}
+		return nil, chassi.NewError(chassi.NotFound, "gone", "It is gone")
+	})
+	first := transport.Queue{Name: "first", MaxAttempts: 1}
+	s := amqpapi.New(amqpapi.Config{URL: url, Prefix: p, Logger: quiet})
+	if err := errors.Join(s.Consume(first, service.Endpoint("Do")), s.Consume(transport.Queue{Name: "second", MaxAttempts: 1}, service.Endpoint("Do"))); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := s.Start(ctx); err == nil { // declares the first queue
+		t.Fatal("started")
+	}
+	if err := publisher(t, amqpapi.ClientConfig{URL: url, Prefix: p}, first)("1", &worktest.Job{}); err != nil {
+		t.Fatal(err)
+	}
+	for len(entered) == 0 {
+		if err := s.Start(ctx); err == nil || ctx.Err() != nil {
+			t.Fatal(err)
+		}
+	}
+	close(leave)
+	if err := s.Start(ctx); err == nil {
+		t.Fatal("started")
+	}
+	<-left
 }
