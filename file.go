@@ -30,7 +30,7 @@ type File struct {
 	// Type is the media type: "text/csv; charset=utf-8". "" means application/octet-stream.
 	Type string
 	// Size is the number of bytes. In a request and for a Reader that cannot seek, 0 means that
-	// it is not known; for one that can seek it has no meaning. Over HTTP a file that is sent with
+	// it is not known; for one that can seek it has no meaning. The transfer of a file with
 	// another size fails.
 	Size int64
 	// ETag identifies the content, without quotation marks: a hash, a version. "" means none.

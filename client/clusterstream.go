@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/timeout"
 	"github.com/chassi-go/chassi/transport"
 )
 
@@ -25,7 +26,11 @@ func (m *clusterMethod) stream(ctx context.Context, call *chassi.Call) error {
 			opened()
 		}
 	}()
-	return untilOpen(ctx, call, c.policy.Timeout, m.opened)
+	opening := timeout.With(ctx, c.policy.Timeout)
+	defer opening.End()
+	return untilOpen(ctx, call, c.policy.Timeout, func(ctx context.Context, call *chassi.Call) error {
+		return m.opened(ctx, opening, call)
+	})
 }
 
 // untilOpen calls next with a context that ends after d unless the stream is open by then.
@@ -43,8 +48,9 @@ func untilOpen(ctx context.Context, call *chassi.Call, d time.Duration, next cha
 }
 
 // opened makes attempts until one opens the stream or no further one is allowed, and returns the
-// end of the stream.
-func (m *clusterMethod) opened(ctx context.Context, call *chassi.Call) error {
+// end of the stream. The deadline of opening limits the delays between attempts; ctx has none,
+// because it is that of the stream.
+func (m *clusterMethod) opened(ctx, opening context.Context, call *chassi.Call) error {
 	c := m.cluster
 	var last *target
 	for n := 1; ; n++ {
@@ -53,7 +59,7 @@ func (m *clusterMethod) opened(ctx context.Context, call *chassi.Call) error {
 			return err
 		}
 		err = m.streamFrom(ctx, call, t, done)
-		if err == nil || call.Stream.Opened() || !m.repeatable || !c.retry.Next(ctx, n, err) {
+		if err == nil || call.Stream.Opened() || !m.repeatable || !c.retry.Next(opening, n, err) {
 			return err
 		}
 		c.retries.Add(1)

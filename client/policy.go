@@ -37,7 +37,8 @@ type Policy struct {
 // Retry configures retries, which are made for endpoints that are declared [chassi.Idempotent],
 // after retryable errors: [chassi.Unavailable], [chassi.ResourceExhausted], [chassi.Aborted],
 // and an attempt that timed out while the call has time left. A retry uses another instance, if
-// there is one, and waits at least the delay in the error (Retry-After, RetryInfo).
+// there is one, and waits at least the delay in the error (Retry-After, RetryInfo). If that is
+// beyond the deadline of the call or longer than MaxRetryAfter, the error is returned at once.
 type Retry struct {
 	retry.Config
 

@@ -88,6 +88,60 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 	})
 }
 
+// A delay beyond the deadline of the call, the timeout of the policy or its max_retry_after is not
+// waited for: the refusal is returned at once, with its delay. That is so for calls and for the
+// opening of streams.
+func TestLongRetryAfterIsNotObeyed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		hour := client.Policy{Timeout: time.Hour}
+		own := hour
+		own.Retry.MaxRetryAfter = time.Minute
+		for name, c := range map[string]struct {
+			policy   client.Policy
+			deadline time.Duration // of the caller, 0 for none
+			after    time.Duration
+			retried  bool
+		}{
+			"timeout":           {client.Policy{}, 0, 5 * time.Second, false},
+			"within timeout":    {client.Policy{}, 0, 4 * time.Second, true},
+			"deadline":          {hour, 3 * time.Second, 3 * time.Second, false},
+			"within deadline":   {hour, 3 * time.Second, 2 * time.Second, true},
+			"default":           {hour, 0, 11 * time.Second, false},
+			"within default":    {hour, 0, 10 * time.Second, true},
+			"a day":             {hour, 0, 24 * time.Hour, false},
+			"its own":           {own, 0, time.Minute + 1, false},
+			"within its own":    {own, 0, time.Minute, true},
+			"hedged":            {client.Policy{Timeout: time.Hour, HedgeAfter: time.Minute}, 0, 11 * time.Second, false},
+			"attempts of a sec": {client.Policy{AttemptTimeout: time.Second}, 0, 5 * time.Second, false},
+		} {
+			for _, kind := range []string{"call", "stream"} {
+				ctx, cancel := context.WithCancel(t.Context())
+				if c.deadline > 0 {
+					ctx, cancel = context.WithTimeout(t.Context(), c.deadline)
+				}
+				r := open(t, c.policy, failsOnce(errBusy.WithRetryAfter(c.after)), "a:1", "b:1")
+				began := time.Now()
+				var err error
+				if kind == "call" {
+					_, err = r.read(ctx)
+				} else {
+					_, _, err = r.watch(ctx, "Watch")
+				}
+				took := time.Since(began)
+				switch {
+				case c.retried && (err != nil || took != c.after):
+					t.Errorf("%s, %s: %v after %v, want success after %v", name, kind, err, took, c.after)
+				case !c.retried && (!errors.Is(err, errBusy) || chassi.ErrorOf(err).RetryAfter != c.after || took != 0):
+					t.Errorf("%s, %s: %v after %v, want the refusal with its delay at once", name, kind, err, took)
+				}
+				cancel()
+				synctest.Wait()
+			}
+		}
+	})
+}
+
 // Fault 30: three services in a row, each of which retries, and the last one is down:
 // it is tried at most 1.2 times for each request at the top, not 27 times.
 func TestFault30RetryStorm(t *testing.T) {

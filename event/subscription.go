@@ -37,7 +37,7 @@ func Tries(n int) Option {
 }
 
 // Delay sets the delay after the first failed try, which is doubled for each further one up to 15
-// minutes. The default is one second.
+// minutes. The RetryAfter of an error may make it longer, up to that time. The default is one second.
 func Delay(d time.Duration) Option {
 	return func(s *Subscription) {
 		s.require(d > 0, "has a delay that is not positive")

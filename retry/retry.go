@@ -12,7 +12,10 @@ import (
 type Config struct {
 	Attempts   int           `config:"attempts" default:"3" min:"1" max:"10" help:"maximum number of attempts of one call, the first included; 1 disables retries"`
 	Backoff    time.Duration `config:"backoff" default:"50ms" min:"1ms" help:"maximum delay before the first retry; it doubles with each retry, and the actual delay is a random part of it (full jitter)"`
-	MaxBackoff time.Duration `config:"max_backoff" default:"2s" min:"1ms" help:"maximum delay before any retry"`
+	MaxBackoff time.Duration `config:"max_backoff" default:"2s" min:"1ms" help:"maximum delay before any retry, unless the service asks for a longer one"`
+
+	// MaxRetryAfter bounds the delay that a service may ask for, so that it cannot hold its callers.
+	MaxRetryAfter time.Duration `config:"max_retry_after" default:"10s" min:"1ms" help:"maximum delay asked for by the service (Retry-After) that a retry waits for; with a longer one there is no retry"`
 }
 
 func (c Config) withDefaults() Config {
@@ -25,6 +28,9 @@ func (c Config) withDefaults() Config {
 	if c.MaxBackoff <= 0 {
 		c.MaxBackoff = 2 * time.Second
 	}
+	if c.MaxRetryAfter <= 0 {
+		c.MaxRetryAfter = 10 * time.Second
+	}
 	return c
 }
 
@@ -35,7 +41,7 @@ type Policy struct {
 	Budget *Budget // shared by the calls of one client; nil for no limit
 
 	// Retryable reports whether another attempt may succeed, and the minimum delay before it,
-	// or 0. By default all errors are retryable except those of a context.
+	// or 0. If it is longer than MaxRetryAfter, no attempt follows. By default all errors are retryable except those of a context.
 	Retryable func(err error) (after time.Duration, ok bool)
 
 	// OnRetry is called before each retry.
@@ -43,8 +49,8 @@ type Policy struct {
 }
 
 // Do calls f until it succeeds or fails finally: with an error that is not retryable, after the
-// last attempt, without budget, or when the delay would exceed ctx. It returns the result of
-// the last call of f.
+// last attempt, without budget, or when the delay would exceed MaxRetryAfter or the deadline of
+// ctx, which it then does not wait for. It returns the result of the last call of f.
 func Do[T any](ctx context.Context, p Policy, f func(context.Context) (T, error)) (T, error) {
 	for attempt := 1; ; attempt++ {
 		result, err := f(ctx)
@@ -68,7 +74,7 @@ func (p *Policy) Next(ctx context.Context, attempts int, err error) bool {
 		return false
 	}
 	after, ok := p.retryable(err)
-	if !ok {
+	if !ok || after > c.MaxRetryAfter {
 		return false
 	}
 	pause := max(after, c.pause(attempts))

@@ -116,9 +116,35 @@ func TestWaitsForTheRequestedDelay(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, cancel)
 		calls, began = 0, time.Now()
-		_, err = retry.Do(ctx, retry.Policy{Retryable: func(error) (time.Duration, bool) { return time.Hour, true }}, failing(1, &calls))
+		_, err = retry.Do(ctx, retry.Policy{Retryable: func(error) (time.Duration, bool) { return 10 * time.Second, true }}, failing(1, &calls))
 		if !errors.Is(err, errDown) || time.Since(began) != time.Second {
 			t.Errorf("%v after %v, want the pause to end with its caller", err, time.Since(began))
+		}
+	})
+}
+
+// A service that requests a longer delay than the policy allows gets no retry, also if the caller
+// has no deadline.
+func TestRequestedDelayIsBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for _, c := range []struct {
+			limit, requested time.Duration
+			calls            int
+		}{{0, 10 * time.Second, 2}, {0, 10*time.Second + 1, 1}, {0, 24 * time.Hour, 1}, {time.Hour, time.Hour, 2}, {time.Hour, time.Hour + 1, 1}, {time.Millisecond, time.Second, 1}} {
+			began, calls := time.Now(), 0
+			budget := retry.NewBudget(0, 1)
+			policy := retry.Policy{
+				Config: retry.Config{MaxRetryAfter: c.limit}, Budget: budget,
+				Retryable: func(error) (time.Duration, bool) { return c.requested, true },
+			}
+			_, err := retry.Do(t.Context(), policy, failing(1, &calls))
+			if took := time.Since(began); calls != c.calls || (err == nil) != (calls == 2) || took != time.Duration(calls-1)*c.requested {
+				t.Errorf("%v of at most %v: %d calls in %v, %v", c.requested, c.limit, calls, took, err)
+			}
+			if budget.Withdraw() == (calls == 2) {
+				t.Errorf("%v of at most %v: the budget", c.requested, c.limit)
+			}
 		}
 	})
 }

@@ -5,13 +5,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
+	"weak"
 
 	"go.opentelemetry.io/otel/trace"
 	"pgregory.net/rapid"
@@ -126,32 +130,57 @@ func TestLateRecordsAreBounded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				w := newWriter()
-				s := newTestSink(w)
-				fmt.Fprintln(s, "first")
-				s.flushNow()
-				synctest.Wait() // the writer blocks
-				for range 3000 {
-					log(slog.New(newJSONHandler(s, slog.LevelInfo)))
-				}
-				size := 0
-				for _, r := range s.pending.records {
-					size += int(reflect.TypeOf(r).Size()) + len(r.handler.rendered)
-					r.record.Attrs(func(a slog.Attr) bool {
-						size += len(a.Key) + len(a.Value.String())
-						return true
-					})
-					size += max(r.record.NumAttrs()-inlineAttrs, 0) * int(reflect.TypeFor[slog.Attr]().Size())
-				}
-				if size == 0 || size > lateBytes+lateBytes/10 {
-					t.Errorf("the records take %d bytes, want %d at most", size, lateBytes)
-				}
-				close(w.opened)
-				s.close(t.Context())
-			})
+			s := newIdleSink(io.Discard, nil)
+			for range 3000 {
+				log(slog.New(newJSONHandler(s, slog.LevelInfo)))
+			}
+			size := 0
+			for _, r := range s.pending.records {
+				size += int(reflect.TypeOf(r).Size()) + len(r.handler.rendered)
+				r.record.Attrs(func(a slog.Attr) bool {
+					size += len(a.Key) + len(a.Value.String())
+					return true
+				})
+				size += max(r.record.NumAttrs()-inlineAttrs, 0) * int(reflect.TypeFor[slog.Attr]().Size())
+			}
+			if size == 0 || size > lateBytes+lateBytes/10 {
+				t.Errorf("the records take %d bytes, want %d at most", size, lateBytes)
+			}
 		})
 	}
+}
+
+// A record whose string is a part of a long text, such as the body of a request, does not keep the
+// text while the output is blocked, whether it was logged before the write or during it.
+func TestLateRecordsPinNothingDuringAWrite(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWriter()
+		s := newTestSink(w)
+		logger := slog.New(newJSONHandler(s, slog.LevelInfo))
+		var texts []weak.Pointer[byte]
+		logPart := func() {
+			text := strings.Repeat("x", 1<<20)
+			texts = append(texts, weak.Make(unsafe.StringData(text)))
+			logger.Info("m", "v", text[:10])
+		}
+		logPart()
+		s.flushNow()
+		synctest.Wait() // the writer blocks
+		logPart()
+		logPart()
+		runtime.GC()
+		for i, text := range texts {
+			if text.Value() != nil {
+				t.Errorf("the text of line %d is in memory", i+1)
+			}
+		}
+		close(w.opened)
+		s.close(t.Context())
+		if got := strings.Count(w.String(), `"v":"xxxxxxxxxx"`); got != 3 {
+			t.Errorf("%d lines, want 3", got)
+		}
+	})
 }
 
 // Lines that fit when they are encoded are not dropped because their records take more.

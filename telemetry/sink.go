@@ -40,6 +40,7 @@ type sink struct {
 
 	mu      sync.Mutex
 	state   sinkState
+	writing bool // the goroutine encodes or writes a batch
 	pending batch
 	spare   batch           // an empty one for the next pending
 	flushed []chan struct{} // closed when pending is written
@@ -55,12 +56,17 @@ type sink struct {
 }
 
 func newSink(out io.Writer, announce func(lost uint64) []byte) *sink {
-	s := &sink{
+	s := newIdleSink(out, announce)
+	go s.run()
+	return s
+}
+
+// newIdleSink returns a sink whose goroutine does not run yet.
+func newIdleSink(out io.Writer, announce func(lost uint64) []byte) *sink {
+	return &sink{
 		out: out, announce: announce, wake: make(chan struct{}, 1), now: make(chan struct{}, 1),
 		quit: make(chan struct{}), done: make(chan struct{}),
 	}
-	go s.run()
-	return s
 }
 
 // Write accepts one whole line. It does not block and returns no error.
@@ -95,13 +101,15 @@ func (s *sink) added(size int) {
 }
 
 // add accepts a record that takes about size bytes, which the goroutine encodes: many in a row take
-// less time than one in each call, and the call that logs does not wait. It returns false after close, and when
-// lateBytes are buffered: the caller encodes the record then, which bounds the memory that records
-// refer to, and relieves the goroutine.
+// less time than one in each call, and the call that logs does not wait. It returns false when the
+// caller is to encode the record: after close, when lateBytes are buffered, which bounds the memory
+// of the records and relieves the goroutine, and during a write, which may take long. A string of a
+// record may be a part of a much larger one, such as the body of a request, that it keeps in memory:
+// so it does for no longer than sinkPause and the time to encode a batch.
 func (s *sink) add(h *jsonHandler, ids callIDs, r *slog.Record, size int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state != buffering || s.pending.size+size > lateBytes {
+	if s.state != buffering || s.writing || s.pending.size+size > lateBytes {
 		return false
 	}
 	s.pending.records = append(s.pending.records, lateRecord{h, ids, *r, len(s.pending.lines)})
@@ -199,29 +207,32 @@ func (s *sink) wait(timer *time.Timer) bool {
 // writePending writes the buffered lines, and reports whether there were any.
 func (s *sink) writePending() bool {
 	b, flushed := s.takePending()
-	s.write(s.encode(&b))
+	lines := s.encode(&b)
+	clear(b.records) // refers to strings
+	s.write(lines)
 	for _, f := range flushed {
 		close(f)
 	}
 	if cap(s.encoded) > sinkKeep {
 		s.encoded = nil
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writing = false
 	if b.size <= sinkKeep {
-		clear(b.records) // refers to strings
-		s.mu.Lock()
 		s.spare = batch{lines: b.lines[:0], records: b.records[:0]}
-		s.mu.Unlock()
 	}
 	return b.size > 0
 }
 
-// takePending takes the buffered lines. If there are none after close, lines are written
+// takePending takes the buffered lines, for writing. If there are none after close, lines are written
 // directly from then on.
 func (s *sink) takePending() (b batch, flushed []chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b, flushed = s.pending, s.flushed
 	s.pending, s.flushed, s.spare = s.spare, nil, batch{}
+	s.writing = true
 	if b.size == 0 && s.isClosing() && s.state == buffering {
 		s.state = direct
 	}

@@ -19,13 +19,13 @@ const IdempotencyKey = "Idempotency-Key"
 const AttemptsKey = "Attempts"
 
 // Queue is a durable work queue: each message calls an endpoint until a call succeeds, with
-// increasing delays. A message that fails permanently, or fails MaxAttempts times, becomes a
+// increasing delays (over NATS at least the RetryAfter of its error). A message that fails permanently, or fails MaxAttempts times, becomes a
 // dead letter, which is kept for inspection.
 type Queue struct {
 	Name        string        // letters, digits, "_" and "-"
 	MaxAttempts int           // maximum calls of a message; default 5
 	Delay       time.Duration // before the second attempt, doubled for each further one; default 1 s
-	MaxDelay    time.Duration // default 1 minute
+	MaxDelay    time.Duration // maximum delay before any attempt; default 1 minute
 	Timeout     time.Duration // for one attempt; default 30 s
 }
 
@@ -62,6 +62,12 @@ func (q Queue) DelayAfter(attempts int) time.Duration {
 		}
 	}
 	return min(d, q.MaxDelay)
+}
+
+// RetryDelay returns how long a message waits after that many attempts, the last of which failed
+// with err: at least its RetryAfter, which may be that of another service, but at most MaxDelay.
+func (q Queue) RetryDelay(attempts int, err *chassi.Error) time.Duration {
+	return min(max(q.DelayAfter(attempts), err.RetryAfter), q.MaxDelay)
 }
 
 // Outcome is the action for a message after an attempt.

@@ -18,7 +18,7 @@
 // [http.NewRequest] sets for the usual readers), and if it got no response or one with the
 // status 429, 502, 503 or 504. The pause before it is random, at most [retry.Config.Backoff],
 // which doubles with each attempt, and at least the Retry-After of the response. A Retry-After
-// of more than [Retry.MaxRetryAfter], or beyond the end of the call, means no retry: the
+// of more than [retry.Config.MaxRetryAfter], or beyond the end of the call, means no retry: the
 // response is returned. The retries to one host are a share of the successes there.
 //
 // # Circuit breakers
@@ -72,9 +72,8 @@ type Config struct {
 type Retry struct {
 	retry.Config
 
-	MaxRetryAfter time.Duration `config:"max_retry_after" default:"10s" min:"1ms" help:"maximum Retry-After that a retry waits for"`
-	Budget        float64       `config:"budget" default:"0.1" min:"0.001" help:"retries allowed per successful call on average; set attempts to 1 to disable retries"`
-	Burst         int           `config:"burst" default:"10" min:"1" help:"retries allowed in excess of the budget, until calls succeed again"`
+	Budget float64 `config:"budget" default:"0.1" min:"0.001" help:"retries allowed per successful call on average; set attempts to 1 to disable retries"`
+	Burst  int     `config:"burst" default:"10" min:"1" help:"retries allowed in excess of the budget, until calls succeed again"`
 }
 
 func (c Config) withDefaults() Config {
@@ -87,7 +86,6 @@ func (c Config) withDefaults() Config {
 	c.MaxResponseHeaderBytes = cmp.Or(c.MaxResponseHeaderBytes, 64<<10)
 	c.MaxHosts = cmp.Or(c.MaxHosts, 100)
 	c.Retry.Attempts = cmp.Or(c.Retry.Attempts, 3)
-	c.Retry.MaxRetryAfter = cmp.Or(c.Retry.MaxRetryAfter, 10*time.Second)
 	c.Retry.Budget = cmp.Or(c.Retry.Budget, 0.1)
 	c.Retry.Burst = cmp.Or(c.Retry.Burst, 10)
 	return c

@@ -212,16 +212,37 @@ func TestRetryAfterIsHonouredAndBounded(t *testing.T) {
 	}
 }
 
-// A pause that would outlast the call is not waited for.
-func TestRetryAfterBeyondTheCall(t *testing.T) {
+// A pause that would outlast the call or its request's context, or is longer than the limit, is not
+// waited for: the response is returned, with its header.
+func TestLongRetryAfter(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		began := time.Now()
-		client := newClient(t, httpclient.Options{Config: httpclient.Config{Timeout: 4 * time.Second}, Base: reply(func(*http.Request) (*http.Response, error) {
-			return respond(503, http.Header{"Retry-After": {"5"}}), nil
-		})})
-		if status, _, err := do(client, "GET", "http://host/", "", nil); status != 503 || err != nil || time.Since(began) != 0 {
-			t.Errorf("%d, %v after %v", status, err, time.Since(began))
+		limited := httpclient.Config{Retry: httpclient.Retry{Config: retry.Config{MaxRetryAfter: 4 * time.Second}}}
+		for name, c := range map[string]struct {
+			config   httpclient.Config
+			deadline time.Duration
+		}{
+			"the call":             {httpclient.Config{Timeout: 4 * time.Second}, time.Hour},
+			"the request":          {httpclient.Config{}, 4 * time.Second},
+			"the limit":            {limited, time.Hour},
+			"a deadline far away":  {limited, 30 * time.Hour},
+			"an attempt's timeout": {httpclient.Config{AttemptTimeout: time.Second, Timeout: 5 * time.Second}, time.Hour},
+		} {
+			ctx, cancel := context.WithTimeout(t.Context(), c.deadline)
+			began, requests := time.Now(), 0
+			client := newClient(t, httpclient.Options{Config: c.config, Base: reply(func(*http.Request) (*http.Response, error) {
+				requests++
+				return respond(503, http.Header{"Retry-After": {"5"}}), nil
+			})})
+			r, _ := http.NewRequestWithContext(ctx, http.MethodGet, "http://host/", nil)
+			resp, err := client.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if resp.StatusCode != 503 || resp.Header.Get("Retry-After") != "5" || requests != 1 || time.Since(began) != 0 || resp.Body.Close() != nil {
+				t.Errorf("%s: %d, %v, %d requests in %v", name, resp.StatusCode, resp.Header, requests, time.Since(began))
+			}
+			cancel()
 		}
 	})
 }

@@ -35,12 +35,12 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		closeBody(last)
 		last, lastErr = t.attempt(ctx, r, h, n, done)
-		failure := t.failure(last, lastErr, canRepeat(r))
-		if failure == nil {
+		failed := failure(last, lastErr, canRepeat(r))
+		if failed == nil {
 			h.retry.Budget.Succeeded()
 			return last, lastErr
 		}
-		if !h.retry.Next(ctx, n, failure) {
+		if !h.retry.Next(ctx, n, failed) {
 			return last, lastErr
 		}
 	}
@@ -178,7 +178,7 @@ func retryable(err error) (time.Duration, bool) {
 
 // failure returns a [retryError] if the request should be retried, errFinal if it failed
 // finally, and nil if it succeeded.
-func (t *Transport) failure(resp *http.Response, err error, repeat bool) error {
+func failure(resp *http.Response, err error, repeat bool) error {
 	var untrusted *tls.CertificateVerificationError
 	switch {
 	case err == nil && !isRetryableStatus(resp.StatusCode) && resp.StatusCode < http.StatusInternalServerError:
@@ -190,11 +190,7 @@ func (t *Transport) failure(resp *http.Response, err error, repeat bool) error {
 	case !isRetryableStatus(resp.StatusCode):
 		return errFinal
 	}
-	after := retryAfter(resp.Header.Get("Retry-After"))
-	if after > t.options.Retry.MaxRetryAfter {
-		return errFinal
-	}
-	return &retryError{after}
+	return &retryError{retryAfter(resp.Header.Get("Retry-After"))}
 }
 
 // retryAfter returns the delay in a Retry-After header, 0 if it is invalid.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -86,9 +87,10 @@ type running struct {
 	t           *testing.T
 	http, admin string
 	lines       chan string
+	stop        func() // and waits for its end
 }
 
-// start runs the program until the end of the test.
+// start runs the program until the end of the test, or until it is stopped.
 func start(t *testing.T, args ...string) *running {
 	t.Helper()
 	dir := t.TempDir()
@@ -97,7 +99,7 @@ func start(t *testing.T, args ...string) *running {
 		"--nats.embedded.store_dir=" + filepath.Join(dir, "jetstream"), "--nats.embedded.credentials_dir=" + filepath.Join(dir, "clients"),
 		"--shutdown.drain=0s", "--staff=staff@example.org",
 	}, args...)
-	ctx, stop := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(t.Context())
 	r, w := io.Pipe()
 	p := program()
 	p.File = filepath.Join(dir, "orders.yaml")
@@ -106,13 +108,14 @@ func start(t *testing.T, args ...string) *running {
 		code <- p.Run(ctx, args, []string{"ORDERS_IDEMPOTENCY_SECRET=" + strings.Repeat("s", 32)}, os.Stdin, io.Discard, w)
 		w.Close()
 	}()
-	t.Cleanup(func() {
-		stop()
+	stop := sync.OnceFunc(func() {
+		cancel()
 		if c := <-code; c != 0 {
 			t.Errorf("exit code %d", c)
 		}
 	})
-	p2 := &running{t: t, lines: make(chan string, 1000)}
+	t.Cleanup(stop)
+	p2 := &running{t: t, lines: make(chan string, 1000), stop: stop}
 	serving := make(chan struct{})
 	go p2.read(r, serving)
 	select {

@@ -15,6 +15,7 @@ import (
 	"github.com/chassi-go/chassi/client"
 	"github.com/chassi-go/chassi/internal/browsertest"
 	"github.com/chassi-go/chassi/internal/dbtest"
+	"github.com/chassi-go/chassi/internal/proxytest"
 	"github.com/chassi-go/chassi/transport/grpcapi"
 )
 
@@ -67,9 +68,12 @@ func TestWatchPage(t *testing.T) {
 	authd, tokens := startAuth(t, "ada@example.org")
 	w := newWarehouse(t)
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
-	p := start(t, "--database.url="+dbtest.SQLite(t), "--auth.target="+authd, "--warehouse.url="+w.URL)
+	args := []string{"--database.url=" + dbtest.SQLite(t), "--auth.target=" + authd, "--warehouse.url=" + w.URL}
+	p := start(t, args...)
+	proxy := proxytest.New(t, strings.TrimPrefix(p.http, "http://"))
+	proxy.Open()
 	page := browser.Page(t, 800, "light")
-	page.Open(p.http + "/static/")
+	page.Open("http://" + proxy.Addr + "/static/")
 	page.Wait(`(() => { document.getElementById("token").focus(); return true })()`)
 	page.Type(tokens[0])
 	page.Eval(`document.querySelector("button").click()`)
@@ -87,6 +91,17 @@ func TestWatchPage(t *testing.T) {
 	if n := page.Eval(`performance.getEntriesByType("resource").length`); fmt.Sprint(n) == "0" {
 		t.Error("the page loaded nothing")
 	}
+	p.stop()
+	proxy.Cut()
+	page.Wait(`document.getElementById("state").innerText !== "Connected"`)
+	p = start(t, args...) // which does not know the position of the page
+	proxy.To(strings.TrimPrefix(p.http, "http://"))
+	proxy.Open()
+	page.Wait(`document.getElementById("state").innerText === "Connected"`)
+	if _, response := p.call(http.MethodPost, "/v1/orders", tokens[0], CreateOrderRequest{Product: "tea", Quantity: 8}); response.StatusCode != http.StatusCreated {
+		t.Fatalf("status %d", response.StatusCode)
+	}
+	page.Wait(`document.getElementById("changes").innerText.includes("8 tea: confirmed")`)
 }
 
 // A stream ends within a second of the expiry of the token that authd has issued for it.

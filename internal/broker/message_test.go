@@ -83,6 +83,11 @@ func TestQueue(t *testing.T) {
 			t.Errorf("after %d attempts %v, want %v", attempts, d, want)
 		}
 	}
+	for asked, want := range map[time.Duration]time.Duration{0: time.Second, time.Second / 2: time.Second, 2500 * time.Millisecond: 2500 * time.Millisecond, 24 * time.Hour: 3 * time.Second} {
+		if d := q.RetryDelay(1, chassi.NewError(chassi.Unavailable, "a", "b").WithRetryAfter(asked)); d != want {
+			t.Errorf("for a retry after %v %v, want %v", asked, d, want)
+		}
+	}
 	permanent := []chassi.Code{
 		chassi.InvalidArgument, chassi.NotFound, chassi.AlreadyExists, chassi.PermissionDenied, chassi.FailedPrecondition,
 		chassi.OutOfRange, chassi.Unimplemented, chassi.DataLoss, chassi.Unauthenticated,

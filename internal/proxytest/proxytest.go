@@ -36,6 +36,9 @@ func New(t testing.TB, server string) *Proxy {
 	return p
 }
 
+// To makes a proxy that does not listen now forward to another server.
+func (p *Proxy) To(server string) { p.server = server }
+
 // Open listens.
 func (p *Proxy) Open() {
 	p.t.Helper()

@@ -217,6 +217,31 @@ func TestRetryAndDeadLetter(t *testing.T) {
 	})
 }
 
+// An error may delay the next try, as long as the longest delay of all. Its RetryAfter may be that
+// of another service, whose error it is.
+func TestRetryAfterIsBounded(t *testing.T) {
+	t.Parallel()
+	dbtest.Engines(t, func(t *testing.T, url string) {
+		db := open(t, url)
+		e := start(t, db, Options{Poll: 10 * time.Millisecond}, Queue{
+			Name: "q", Tries: 3, Delay: time.Millisecond,
+			Run: func(_ context.Context, task *Task) error {
+				after, _ := time.ParseDuration(task.UID)
+				return chassi.NewError(chassi.Unavailable, "busy", "Busy").WithRetryAfter(after)
+			},
+		})
+		add(t, db, e, New{Queue: "q", UID: "10m"}, New{Queue: "q", UID: "24h"}, New{Queue: "q", UID: "2000000h"})
+		eventually(t, "all tasks wait", func() bool { return count(t, db, "SELECT count(*) FROM chassi_tasks WHERE state = 1") == 3 })
+		for uid, want := range map[string]time.Duration{"10m": 10 * time.Minute, "24h": maxDelay, "2000000h": maxDelay} {
+			var left int64 // how long it waits
+			must(t, db.QueryRow(t.Context(), "SELECT due_at - created_at FROM chassi_tasks WHERE uid = $1", uid).Scan(&left))
+			if d := time.Duration(left) * time.Microsecond; d < want || d > want+patience {
+				t.Errorf("%s waits for %v, want %v", uid, d, want)
+			}
+		}
+	})
+}
+
 // A time that has no number of microseconds, which may come from a client, does not stop others.
 func TestExtremeTimes(t *testing.T) {
 	t.Parallel()

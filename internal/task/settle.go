@@ -48,8 +48,8 @@ func (e *Engine) settle(ended []*run) (batch []database.Statement) {
 			change(e.sql.bury, r.failure.Code.String(), r.failure.Reason, safetext.Clip(r.Err.Error(), maxError))
 			done = append(done, r)
 		case Retry:
-			delay := transport.Queue{Delay: r.queue.Delay, MaxDelay: maxDelay}.DelayAfter(r.Try)
-			change(e.sql.retry, max(delay, r.failure.RetryAfter).Microseconds(), safetext.Clip(r.Err.Error(), maxError))
+			delay := transport.Queue{Delay: r.queue.Delay, MaxDelay: maxDelay}.RetryDelay(r.Try, r.failure)
+			change(e.sql.retry, delay.Microseconds(), safetext.Clip(r.Err.Error(), maxError))
 		case GivenBack:
 			change(e.sql.giveBack)
 		case lost:

@@ -122,23 +122,25 @@ func (f *fixture) empty(t *testing.T, queue string) {
 	}
 }
 
-// A job is done once; a temporary error is retried, a permanent one makes a dead letter with
-// the reason.
+// A job is done once; a temporary error is retried, after MaxDelay at the latest, whatever delay it
+// asks for; a permanent one makes a dead letter with the reason.
 func testOutcomes(t *testing.T, f *fixture) {
 	o := Options{Prefix: f.prefix}
+	jobs := jobs
+	jobs.MaxDelay = 20 * time.Millisecond
 	p := f.Publisher(t, o, jobs)
-	for id, fail := range map[string]string{"fine": "", "twice": "twice", "always": "always", "permanent": "permanent", "panic": "panic"} {
+	for id, fail := range map[string]string{"fine": "", "once": "once", "twice": "twice", "always": "always", "permanent": "permanent", "panic": "panic"} {
 		publish(t, p, id, &Job{Fail: fail})
 		if f.Dedupes {
 			publish(t, p, id, &Job{Fail: fail})
 		}
 	}
 	s := f.start(t, o, jobs)
-	f.done.Await(t, 1+3+3+1+3)
+	f.done.Await(t, 1+2+3+3+1+3)
 	f.settle(t, s, jobs.Name)
 	f.done.Lock()
 	defer f.done.Unlock()
-	if got := fmt.Sprint(f.done.Times, f.done.Finished); got != "map[always:3 fine:1 panic:3 permanent:1 twice:3] map[fine:1 twice:1]" {
+	if got := fmt.Sprint(f.done.Times, f.done.Finished); got != "map[always:3 fine:1 once:2 panic:3 permanent:1 twice:3] map[fine:1 once:1 twice:1]" {
 		t.Errorf("%s", got)
 	}
 	got := make(map[string]string)

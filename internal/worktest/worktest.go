@@ -79,6 +79,8 @@ func (d *Done) Do(ctx context.Context, j *Job) (*Nothing, error) {
 	switch {
 	case j.Fail == "twice" && d.Times[id] <= 2:
 		return nil, chassi.NewError(chassi.Unavailable, "not_yet", "Not yet")
+	case j.Fail == "once" && d.Times[id] <= 1:
+		return nil, chassi.NewError(chassi.Unavailable, "not_yet", "Not yet").WithRetryAfter(24 * time.Hour)
 	case j.Fail == "always":
 		return nil, errors.New("a fault of ours")
 	case j.Fail == "permanent":

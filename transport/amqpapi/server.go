@@ -436,16 +436,10 @@ func (s *Server) Stop(ctx context.Context) error {
 	defer s.responses.stop()
 	defer s.link.stop()
 	defer s.cancel()
-	s.mu.Lock()
-	s.stopping = true
-	channels := s.channels
-	s.mu.Unlock()
-	for _, ch := range channels {
-		_ = ch.Cancel(consumerTag, false) // fails only without a connection
-	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		s.leave()
 		s.feeding.Wait()
 		_ = s.pool.Stop(context.WithoutCancel(ctx))     // fails only if its context ends
 		_ = s.working.Close(context.WithoutCancel(ctx)) // fails only if its context ends
@@ -461,5 +455,19 @@ func (s *Server) Stop(ctx context.Context) error {
 	case <-done:
 	case <-time.After(50 * time.Millisecond):
 	}
+	if stuck == "" {
+		return fmt.Errorf("amqpapi: stopped while the broker did not respond: %w", ctx.Err())
+	}
 	return fmt.Errorf("amqpapi: stopped with calls in flight: %s: %w", stuck, ctx.Err())
+}
+
+// leave cancels the consumers. It waits for the broker, until the connection is closed.
+func (s *Server) leave() {
+	s.mu.Lock() // which use holds
+	s.stopping = true
+	channels := s.channels
+	s.mu.Unlock()
+	for _, ch := range channels {
+		_ = ch.Cancel(consumerTag, false) // fails only without a connection
+	}
 }

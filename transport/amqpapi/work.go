@@ -124,8 +124,9 @@ func (w *worker) consume(t *topology, end func()) error {
 		return err
 	}
 	gone := ch.NotifyClose(make(chan *amqp.Error, 1))
+	base := w.server.base // which the next Start replaces if this one fails
 	err = w.server.feed(ch, w.queue.Name, w.server.config.MaxConcurrent, end, func(d amqp.Delivery) {
-		if !w.places.wait(gone, w.server.base.Done()) {
+		if !w.places.wait(gone, base.Done()) {
 			return // the end of the channel returns the message
 		}
 		if !w.calls.Acquire() {
@@ -135,7 +136,7 @@ func (w *worker) consume(t *topology, end func()) error {
 		go func() { // as many as there are places
 			defer w.places.leave()
 			defer w.calls.Release()
-			if err := w.attempt(moves, &d); err != nil {
+			if err := w.attempt(base, moves, &d); err != nil {
 				w.server.warn("AMQP: a message will be delivered again", "queue", w.queue.Name, "error", err.Error())
 			}
 		}()
@@ -156,13 +157,13 @@ func (w *worker) publisherOf(d *amqp.Delivery) string {
 }
 
 // attempt makes a call with the message and settles the message according to the result.
-func (w *worker) attempt(moves *sender, d *amqp.Delivery) error {
+func (w *worker) attempt(base context.Context, moves *sender, d *amqp.Delivery) error {
 	if len(d.Headers) > maxHeaders {
 		w.server.config.Observe(EventMalformed)
-		err := w.move(moves, d, deadQueue(w.queue), 1, errHeaders)
+		err := w.move(base, moves, d, deadQueue(w.queue), 1, errHeaders)
 		return w.settle(d, err)
 	}
-	ctx, cancel := context.WithTimeout(w.server.base, w.queue.Timeout)
+	ctx, cancel := context.WithTimeout(base, w.queue.Timeout)
 	defer cancel()
 	attempts := 1
 	if n, ok := d.Headers[transport.AttemptsKey].(string); ok {
@@ -178,9 +179,9 @@ func (w *worker) attempt(moves *sender, d *amqp.Delivery) error {
 	switch w.queue.Classify(response.Err, attempts) {
 	case transport.Done:
 	case transport.Retry:
-		err = w.move(moves, d, retryQueue(w.queue, w.queue.DelayAfter(attempts)), attempts, response.Err)
+		err = w.move(base, moves, d, retryQueue(w.queue, w.queue.DelayAfter(attempts)), attempts, response.Err)
 	case transport.DeadLetter:
-		if err = w.move(moves, d, deadQueue(w.queue), attempts, response.Err); err == nil {
+		if err = w.move(base, moves, d, deadQueue(w.queue), attempts, response.Err); err == nil {
 			w.dead.Add(1)
 			w.server.events.Log(slog.LevelError, "AMQP: a message was dead-lettered",
 				"queue", w.queue.Name, "in", deadQueue(w.queue), "attempts", attempts, "error", response.Err)
@@ -207,7 +208,7 @@ func (w *worker) settle(d *amqp.Delivery, err error) error {
 // move publishes a copy of the message to another queue and waits for the confirmation. It
 // copies only text headers: the broker acts on some of the others, such as CC, with the
 // permissions of the service.
-func (w *worker) move(moves *sender, d *amqp.Delivery, queue string, attempts int, why *chassi.Error) error {
+func (w *worker) move(base context.Context, moves *sender, d *amqp.Delivery, queue string, attempts int, why *chassi.Error) error {
 	if w.server.sizes.exceeds(len(d.Body)) {
 		return transport.ErrBodyTooLarge
 	}
@@ -224,7 +225,7 @@ func (w *worker) move(moves *sender, d *amqp.Delivery, queue string, attempts in
 			setHeader(headers, key, text, &free)
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.server.base), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(base), 5*time.Second)
 	defer cancel()
 	return moves.publish(ctx, movesExchange(w.queue), queue, &amqp.Publishing{
 		Headers: headers, ContentType: d.ContentType, MessageId: d.MessageId, DeliveryMode: amqp.Persistent, Body: d.Body,

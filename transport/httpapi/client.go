@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"encoding"
 	"errors"
 	"fmt"
 	"io"
@@ -76,9 +75,15 @@ func NewClient(c ClientConfig) (*Client, error) {
 			DialContext: dialer.DialContext, TLSClientConfig: c.TLS, TLSHandshakeTimeout: c.DialTimeout, ForceAttemptHTTP2: true,
 			MaxIdleConns: c.MaxIdle, MaxIdleConnsPerHost: c.MaxIdle, MaxConnsPerHost: c.MaxConnections, IdleConnTimeout: c.IdleTimeout,
 			MaxResponseHeaderBytes: 64 << 10, Proxy: http.ProxyFromEnvironment,
+			HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: c.DialTimeout},
 		},
 	}}, nil
 }
+
+// pingAfter is the time without a frame after which a client pings the other end of an HTTP/2
+// connection, which all calls share. Without pings they would fail by timeout for minutes after
+// the other end has vanished. A timeout of HTTP/1.1 closes its connection.
+const pingAfter = 15 * time.Second
 
 // Close closes the idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
@@ -145,7 +150,7 @@ func (c *Client) call(ctx context.Context, rt *clientRoute, call *chassi.Call) e
 	}
 	response, err := c.http.Do(request) //nolint:bodyclose // end closes it
 	if err != nil {
-		return unreachable(ctx, err)
+		return unsent(ctx, request, err)
 	}
 	end = func() { _ = response.Body.Close(); cancel() }
 	for key, values := range response.Header {
@@ -158,7 +163,7 @@ func (c *Client) call(ctx context.Context, rt *clientRoute, call *chassi.Call) e
 		end = func() {} // when the file is closed
 		return nil
 	}
-	body, err := io.ReadAll(io.LimitReader(response.Body, past(c.config.MaxResponseBytes)))
+	body, err := c.readBody(response)
 	tooLarge := int64(len(body)) > c.config.MaxResponseBytes
 	switch {
 	case rt.isProblem(response) && (err == nil || ctx.Err() == nil): // the status is known, even with an incomplete body
@@ -174,6 +179,15 @@ func (c *Client) call(ctx context.Context, rt *clientRoute, call *chassi.Call) e
 		return malformedResponse(err)
 	}
 	return rt.readFields(response, call.Response)
+}
+
+// readBody reads the body of a response, up to a byte more than the maximum. A server that switches
+// to another protocol, which no call asks for, sends none: the context does not end such a read.
+func (c *Client) readBody(response *http.Response) ([]byte, error) {
+	if response.StatusCode == http.StatusSwitchingProtocols {
+		return nil, nil
+	}
+	return io.ReadAll(io.LimitReader(response.Body, past(c.config.MaxResponseBytes))) //nolint:wrapcheck // the caller says of what
 }
 
 // readFields sets the fields of the response that are not JSON.
@@ -217,6 +231,17 @@ func unreachable(ctx context.Context, err error) error {
 		return chassi.ErrorOf(ctx.Err()).WithCause(errors.Join(ctx.Err(), err))
 	}
 	return chassi.NewError(chassi.Unavailable, "unreachable", "The service cannot be reached").WithCause(err)
+}
+
+// unsent returns the error for a request without a response. If its file could not be read, that is
+// the mistake of the caller, and no failure of the service.
+func unsent(ctx context.Context, request *http.Request, err error) error {
+	if sent, ok := request.Body.(*sentBody); ok && ctx.Err() == nil {
+		if failed := sent.file.failure(); failed != nil {
+			return cannotSend(failed)
+		}
+	}
+	return unreachable(ctx, err)
 }
 
 func malformedResponse(err error) error {
@@ -334,156 +359,4 @@ func codeOf(status int) chassi.Code {
 		return chassi.InvalidArgument
 	}
 	return chassi.Unknown
-}
-
-// write encodes the fields that are not part of the body: it returns the path with its
-// wildcards filled in, escaped, and the query.
-func (p *params) write(pattern string, request any, header http.Header) (path string, query url.Values, err error) {
-	path, query = strings.ReplaceAll(pattern, "{$}", ""), make(url.Values)
-	v := reflect.ValueOf(request).Elem()
-	for i := range p.fields {
-		f := &p.fields[i]
-		field := f.in(v, false)
-		if !field.IsValid() { // in a nil embedded struct
-			if f.source == "path" {
-				return "", nil, fmt.Errorf("%s: is missing", f.name)
-			}
-			continue
-		}
-		texts, err := f.texts(field)
-		switch {
-		case err != nil:
-		case f.source == "path":
-			path, err = fillPath(path, f.name, texts[0])
-		case f.source == "header":
-			err = checkHeaderValues(texts)
-		}
-		if err != nil {
-			return "", nil, &fieldError{f.name, err}
-		}
-		switch f.source {
-		case "query":
-			query[f.name] = texts
-		case "header":
-			header[f.name] = texts
-		}
-	}
-	return path, query, nil
-}
-
-// texts encodes a field: nothing for an empty one, unless it is in the path.
-func (f *param) texts(field reflect.Value) ([]string, error) {
-	if !f.many {
-		if f.source != "path" && field.IsZero() {
-			return nil, nil
-		}
-		text, err := textOf(field)
-		return []string{text}, err
-	}
-	texts := make([]string, field.Len())
-	for i := range texts {
-		var err error
-		if texts[i], err = textOf(field.Index(i)); err != nil {
-			return nil, err
-		}
-	}
-	return texts, nil
-}
-
-// fillPath replaces the wildcard by text. It refuses a text with which the path would be
-// ambiguous, see kindOf: the server would respond that the path does not exist.
-func fillPath(path, name, text string) (string, error) {
-	if strings.ContainsRune(text, 0) {
-		return "", errors.New("must not have a NUL in a path")
-	}
-	if rest := "{" + name + "...}"; strings.Contains(path, rest) {
-		segments := strings.Split(text, "/")
-		for i, segment := range segments {
-			if isDots(segment) || segment == "" && i < len(segments)-1 {
-				return "", fmt.Errorf("must not have the segment %q in a path", segment)
-			}
-			segments[i] = url.PathEscape(segment)
-		}
-		return strings.Replace(path, rest, strings.Join(segments, "/"), 1), nil
-	}
-	if text == "" || text == "/" || isDots(text) { // net/http's mux treats %2F alone as the end of the path
-		return "", fmt.Errorf("must not be %q, which is not a segment of a path", text)
-	}
-	return strings.Replace(path, "{"+name+"}", url.PathEscape(text), 1), nil
-}
-
-func isDots(segment string) bool { return segment == "." || segment == ".." }
-
-// checkHeaderValues refuses values that a header does not carry unchanged (RFC 9110, section
-// 5.5).
-func checkHeaderValues(texts []string) error {
-	for _, text := range texts {
-		if !isHeaderValue(text) || strings.Trim(text, " \t") != text {
-			return errors.New("must not have control characters, or spaces at its ends, in a header")
-		}
-	}
-	return nil
-}
-
-// withoutParams returns the request without the fields that belong to path, query and header.
-func (p *params) withoutParams(request any) any {
-	if len(p.fields) == 0 {
-		return request
-	}
-	body := reflect.New(reflect.TypeOf(request).Elem())
-	body.Elem().Set(reflect.ValueOf(request).Elem())
-	for i := range p.fields {
-		p.fields[i].clear(body.Elem())
-	}
-	return body.Interface()
-}
-
-// clear zeroes the field. Embedded structs that contain it are copied, because they belong to
-// the caller.
-func (f *param) clear(body reflect.Value) {
-	v := body
-	for _, i := range f.index {
-		if v.Kind() == reflect.Pointer {
-			if v.IsNil() {
-				return
-			}
-			own := reflect.New(v.Type().Elem())
-			own.Elem().Set(v.Elem())
-			v.Set(own)
-			v = own.Elem()
-		}
-		v = v.Field(i)
-	}
-	v.SetZero()
-}
-
-// textOf returns the text form that setterFor parses.
-func textOf(v reflect.Value) (string, error) {
-	if v.Kind() == reflect.Pointer {
-		if v.IsNil() {
-			return "", nil
-		}
-		v = v.Elem()
-	}
-	if v.CanAddr() {
-		if m, ok := reflect.TypeAssert[encoding.TextMarshaler](v.Addr()); ok {
-			text, err := m.MarshalText()
-			return string(text), err
-		}
-	}
-	if d, ok := reflect.TypeAssert[time.Duration](v); ok {
-		return d.String(), nil
-	}
-	switch v.Kind() {
-	case reflect.String: // its type may have a method String, which setString does not parse
-		return v.String(), nil
-	case reflect.Bool:
-		return strconv.FormatBool(v.Bool()), nil
-	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		return strconv.FormatInt(v.Int(), 10), nil
-	case reflect.Float32, reflect.Float64:
-		return strconv.FormatFloat(v.Float(), 'g', -1, v.Type().Bits()), nil
-	default:
-		return strconv.FormatUint(v.Uint(), 10), nil
-	}
 }

@@ -14,28 +14,8 @@ import (
 	"sync"
 
 	"github.com/chassi-go/chassi"
+	"github.com/chassi-go/chassi/transport"
 )
-
-// extentOf returns where content begins, if it can seek, and its length: of what it has left, or
-// otherwise size, if that is positive, or -1.
-func extentOf(content io.Reader, size int64) (start, length int64, err error) {
-	seeker, ok := content.(io.Seeker)
-	switch {
-	case !ok && size > 0:
-		return 0, size, nil
-	case !ok:
-		return 0, -1, nil
-	}
-	if start, err = seeker.Seek(0, io.SeekCurrent); err != nil {
-		return 0, 0, err //nolint:wrapcheck // the caller says of what
-	}
-	end, err := seeker.Seek(0, io.SeekEnd)
-	if err != nil {
-		return 0, 0, err //nolint:wrapcheck // the caller says of what
-	}
-	_, err = seeker.Seek(start, io.SeekStart)
-	return start, end - start, err //nolint:wrapcheck // the caller says of what
-}
 
 // writeFile returns the file of a request, with the form around it if the request has fields that
 // belong to one.
@@ -47,7 +27,7 @@ func (p *params) writeFile(request any, header http.Header) (*sentFile, error) {
 		sent.content = strings.NewReader("")
 	}
 	var err error
-	if sent.start, sent.length, err = extentOf(sent.content, f.Size); err != nil {
+	if sent.start, sent.length, err = transport.Extent(sent.content, f.Size); err != nil {
 		return nil, fmt.Errorf("the size of the file: %w", err)
 	}
 	kind := cmp.Or(f.Type, "application/octet-stream")
@@ -102,11 +82,12 @@ func (p *params) writeForm(request reflect.Value, w *multipart.Writer) error {
 // sentFile is the file of a request.
 type sentFile struct {
 	content       io.Reader
-	start, length int64  // see extentOf
+	start, length int64  // see [transport.Extent]
 	before, after []byte // the form around it
 
-	mu   sync.Mutex
-	body *sentBody // the one that may read, nil after the end of the call
+	mu     sync.Mutex
+	body   *sentBody // the one that may read, nil after the end of the call
+	failed error     // of reading the content
 }
 
 // sentBody is the body of a request. net/http may read it after it has returned the response,
@@ -131,7 +112,7 @@ func (s *sentFile) open() *sentBody {
 	content := s.content
 	if s.length >= 0 {
 		_, canSeek := content.(io.Seeker)
-		content = sized(content, s.length, canSeek)
+		content = transport.Sized(content, s.length, canSeek)
 	}
 	s.body = &sentBody{s, io.MultiReader(bytes.NewReader(s.before), content, bytes.NewReader(s.after))}
 	return s.body
@@ -174,7 +155,18 @@ func (b *sentBody) Read(p []byte) (int, error) {
 	if b.file.body != b {
 		return 0, errCallEnded
 	}
-	return b.reader.Read(p) //nolint:wrapcheck // the caller's own
+	n, err := b.reader.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		b.file.failed = err
+	}
+	return n, err //nolint:wrapcheck // the caller's own
+}
+
+// failure returns the error with which the content could not be read.
+func (s *sentFile) failure() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failed
 }
 
 // Close implements [io.Closer]. The file is closed at the end of the call.

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"reflect"
 	"strconv"
@@ -59,7 +58,7 @@ func (c *Client) stream(ctx context.Context, rt *clientRoute, call *chassi.Call)
 	}
 	switch {
 	case rt.isProblem(response):
-		body, err := io.ReadAll(io.LimitReader(response.Body, past(c.config.MaxResponseBytes)))
+		body, err := c.readBody(response)
 		if err != nil && ctx.Err() != nil {
 			return streamError(ctx, err, nil)
 		}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/internal/safetext"
+	"github.com/chassi-go/chassi/transport"
 )
 
 var (
@@ -140,7 +141,7 @@ func (d *download) copy(whole *contentReader, f *chassi.File, seeker io.Seeker, 
 	}
 	if size > 0 || seeker != nil {
 		d.Header().Set("Content-Length", strconv.FormatInt(size, 10))
-		content = sized(whole, size, seeker != nil)
+		content = transport.Sized(whole, size, seeker != nil)
 	}
 	d.WriteHeader(status)
 	if d.x.r.Method == http.MethodHead {

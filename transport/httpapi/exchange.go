@@ -53,7 +53,11 @@ func (x *exchange) serve(route *route) {
 	x.call.Binding = &route.binding
 	x.call.Codec = x
 	route.calls.Acquire()
-	defer route.calls.Release()
+	defer func() {
+		if x.hijacked == nil { // otherwise the connection counts until it is closed
+			route.calls.Release()
+		}
+	}()
 	if route.deadline > 0 {
 		x.extendDeadlines(route.deadline)
 	}

@@ -555,6 +555,36 @@ func TestClientCarriesFiles(t *testing.T) {
 	}
 }
 
+// A file that its own caller cannot read is the caller's mistake, also if the connection ends
+// because of it: the service was reached.
+func TestFileThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	overBoth(t, func(t *testing.T, h2 bool) {
+		s, c := transfers(t, h2, progressTime, chassi.NewEndpoint("Raw", func(ctx context.Context, r *rawUpload) (*stored, error) {
+			return store(ctx, &upload{File: r.File})
+		}, chassi.Route("POST /raw"), chassi.Public))
+		defer stopServer(t, s)
+		for want, f := range map[string]chassi.File{
+			"the disk is broken":                {Reader: io.MultiReader(strings.NewReader("begin"), broken{})},
+			"the file ended after 5 bytes of 6": {Reader: io.MultiReader(strings.NewReader("begin")), Size: 6},
+		} {
+			_, err := client.Invoke[stored](t.Context(), c, "Raw", &rawUpload{f})
+			if e := chassi.ErrorOf(err); err == nil || e.Code != chassi.InvalidArgument || !strings.Contains(err.Error(), want) {
+				t.Errorf("%v (%v), want %q", err, e.Code, want)
+			}
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		_, err := client.Invoke[stored](ctx, c, "Raw", &rawUpload{chassi.File{Reader: readFunc(func([]byte) (int, error) { cancel(); return 0, ctx.Err() })}})
+		if chassi.ErrorOf(err).Code != chassi.Canceled {
+			t.Errorf("a caller that has left: %v", err)
+		}
+	})
+}
+
+type readFunc func([]byte) (int, error)
+
+func (f readFunc) Read(b []byte) (int, error) { return f(b) }
+
 // closable is a connection whose writes fail from a moment on, as if the server had closed it.
 type closable struct {
 	net.Conn

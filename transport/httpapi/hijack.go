@@ -3,9 +3,10 @@ package httpapi
 import (
 	"bufio"
 	"context"
-	"fmt"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -49,10 +50,11 @@ func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 type hijacked struct {
 	mu    sync.Mutex
 	conns map[*hijackedConn]struct{}
-	empty chan struct{} // closed when no connection is left, nil unless wait was called
+	empty chan struct{} // closed when no connection is left, nil before stop
 }
 
-// hijackedConn is one of them, which counts as a call of its route until it is closed.
+// hijackedConn is one of them. Until it is closed it counts as the call whose handler has taken it
+// over.
 type hijackedConn struct {
 	net.Conn
 
@@ -65,7 +67,6 @@ type hijackedConn struct {
 }
 
 func (h *hijacked) add(c *hijackedConn) {
-	c.route.calls.Acquire()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.conns == nil {
@@ -97,16 +98,19 @@ func (h *hijacked) end() {
 	}
 }
 
-// stop ends all connections and waits until their handlers have closed them. When ctx ends first
-// it closes them, and returns an error that counts them.
-func (h *hijacked) stop(ctx context.Context) error {
-	h.end()
+// stop makes the reads of all connections fail, and of those that handlers take over from now on.
+func (h *hijacked) stop() {
 	h.mu.Lock()
-	left := len(h.conns)
-	if h.empty == nil {
-		h.empty = make(chan struct{})
-	}
-	empty := h.empty
+	h.empty = make(chan struct{})
+	h.mu.Unlock()
+	h.end()
+}
+
+// wait waits, after stop, until the handlers have closed all connections. It returns an error if
+// ctx ends first.
+func (h *hijacked) wait(ctx context.Context) error {
+	h.mu.Lock()
+	left, empty := len(h.conns), h.empty
 	h.mu.Unlock()
 	if left == 0 {
 		return nil
@@ -115,17 +119,18 @@ func (h *hijacked) stop(ctx context.Context) error {
 	case <-empty:
 		return nil
 	case <-ctx.Done():
+		return ctx.Err() //nolint:wrapcheck // the caller says of what
 	}
+}
+
+// close closes the connections that handlers have left open.
+func (h *hijacked) close() {
 	h.mu.Lock()
-	conns := make([]*hijackedConn, 0, len(h.conns))
-	for c := range h.conns {
-		conns = append(conns, c)
-	}
+	conns := slices.Collect(maps.Keys(h.conns))
 	h.mu.Unlock()
 	for _, c := range conns {
 		_ = c.Close()
 	}
-	return fmt.Errorf("closed %d connections that handlers had taken over: %w", len(conns), ctx.Err())
 }
 
 func (c *hijackedConn) end() {

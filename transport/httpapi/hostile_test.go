@@ -55,6 +55,17 @@ func TestClientOfHostileServers(t *testing.T) {
 			}
 		}, chassi.ResourceExhausted, 0},
 		"no response": {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, chassi.DeadlineExceeded, 0},
+		"other protocol": {func(w http.ResponseWriter, r *http.Request) {
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			_, _ = conn.Write([]byte("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"))
+			_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second)) // for a client that waits for more
+			_, _ = conn.Read(make([]byte, 1))
+		}, chassi.Unknown, 0},
 		"hangs up": {func(w http.ResponseWriter, _ *http.Request) {
 			if conn, _, err := http.NewResponseController(w).Hijack(); err == nil {
 				_ = conn.Close()
@@ -79,9 +90,13 @@ func TestClientOfHostileServers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			began := time.Now()
 			err = call(t.Context(), &chassi.Call{Request: &struct{}{}, Response: new(reply), In: &transport.Pairs{}, Out: &transport.Pairs{}})
 			if got := chassi.ErrorOf(err); err == nil || got.Code != c.want || got.RetryAfter.Round(time.Minute) != c.delay || len(got.Message) > 1<<10 {
 				t.Errorf("%v (%v after %v), want %v after %v", err, got.Code, got.RetryAfter, c.want, c.delay)
+			}
+			if took := time.Since(began); took > 4*time.Second {
+				t.Errorf("the call took %v, want at most its timeout", took)
 			}
 		})
 	}

@@ -223,20 +223,20 @@ func (s *Server) Drain() {
 	s.hijacked.end()
 }
 
-// Stop closes the listener, ends subscriptions and waits for the calls in flight. When ctx ends first it cancels
-// their contexts, closes their connections, and returns an error that counts them by route.
+// Stop closes the listener, ends subscriptions and waits for the calls in flight, and for the
+// connections that handlers have taken over. When ctx ends first it cancels their contexts, closes
+// their connections, and returns an error that counts them by route.
 func (s *Server) Stop(ctx context.Context) error {
 	s.Drain()
+	s.hijacked.stop()
 	defer s.certificates.Stop()
 	defer s.cancelCalls()
-	err := s.http.Shutdown(ctx)
-	if ended := s.hijacked.stop(ctx); err == nil {
-		if ended != nil {
-			ended = fmt.Errorf("httpapi: %w", ended)
-		}
-		return ended
+	err := cmp.Or(s.http.Shutdown(ctx), s.hijacked.wait(ctx))
+	if err == nil {
+		return nil
 	}
 	stuck := cmp.Or(s.calls.String(), "none, only open connections")
+	s.hijacked.close()
 	_ = s.http.Close() // the reason is returned below
 	return fmt.Errorf("httpapi: stopped with calls in flight: %s: %w", stuck, err)
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -102,6 +103,95 @@ func TestIdleStreamStaysOpen(t *testing.T) {
 			})
 		}
 	}
+}
+
+// silent is a connection that carries nothing any more once it is dead, as if the machine at the
+// other end had no power.
+type silent struct {
+	net.Conn
+
+	dead   atomic.Bool
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (s *silent) Read(b []byte) (int, error) {
+	n, err := s.Conn.Read(b)
+	if s.dead.Load() {
+		<-s.closed
+		return 0, net.ErrClosed
+	}
+	return n, err
+}
+
+func (s *silent) Write(b []byte) (int, error) {
+	if s.dead.Load() {
+		return len(b), nil
+	}
+	return s.Conn.Write(b)
+}
+
+func (s *silent) Close() error {
+	s.once.Do(func() { close(s.closed) })
+	return s.Conn.Close()
+}
+
+// An HTTP/2 connection whose other end is gone without a word is given up within half a minute: all
+// calls share it, and each would fail until the kernel gives up, after a quarter of an hour.
+func TestClientLeavesDeadConnection(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		server, err := New(Config{H2C: true, Logger: slog.New(slog.DiscardHandler)})
+		service := chassi.NewService("t.v1.T", chassi.NewEndpoint("Get", func(context.Context, *struct{}) (*struct{}, error) { return &struct{}{}, nil },
+			chassi.Route("GET /x"), chassi.Public))
+		if err == nil {
+			err = server.Mount(service)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := newPipes()
+		h := server.newHTTPServer(t.Context(), nil)
+		var serving sync.WaitGroup
+		serving.Go(func() { _ = h.Serve(limitListener(l, transport.NewConnections(10, 10, nil), false)) })
+		caller, err := NewClient(ClientConfig{URL: "http://test", Timeout: time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var conns []*silent
+		tr := caller.http.Transport.(*http.Transport)
+		tr.Protocols = new(http.Protocols)
+		tr.Protocols.SetUnencryptedHTTP2(true)
+		tr.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := l.dial(ctx, network, addr)
+			conns = append(conns, &silent{Conn: conn, closed: make(chan struct{})})
+			return conns[len(conns)-1], err
+		}
+		c, err := client.New(service, caller)
+		if err != nil {
+			t.Fatal(err)
+		}
+		get := func() error {
+			_, err := client.Invoke[struct{}](t.Context(), c, "Get", &struct{}{})
+			return err
+		}
+		if err := get(); err != nil {
+			t.Fatal(err)
+		}
+		conns[0].dead.Store(true)
+		began := time.Now()
+		for err = get(); err != nil && time.Since(began) < time.Hour; err = get() {
+			if chassi.ErrorOf(err).Code != chassi.DeadlineExceeded && chassi.ErrorOf(err).Code != chassi.Unavailable {
+				t.Error(err)
+			}
+		}
+		if took := time.Since(began); err != nil || took > 30*time.Second || len(conns) != 2 {
+			t.Errorf("%v after %v and %d connections", err, took, len(conns))
+		}
+		caller.Close()
+		_ = h.Close()
+		serving.Wait()
+	})
 }
 
 // overPipes serves a service in memory, and returns a client of it.

@@ -27,8 +27,8 @@ type sentFile struct {
 	failed error
 }
 
-// prepare makes the file of a request what it is over HTTP. It returns nil without a file.
-func prepare(request any, limit int64) *sentFile {
+// prepare makes the file of a request, if it has one, what it is over HTTP.
+func (c *localCodec) prepare(request any, limit int64) error {
 	f := transport.FileOf(request)
 	if f == nil {
 		return nil
@@ -36,9 +36,17 @@ func prepare(request any, limit int64) *sentFile {
 	if f.Reader == nil {
 		f.Reader = strings.NewReader("")
 	}
-	sent := &sentFile{reader: f.Reader, limit: limit, left: limit}
-	f.Reader, f.Name = sent, safetext.FileName(f.Name)
-	return sent
+	_, length, err := transport.Extent(f.Reader, f.Size)
+	if err != nil {
+		return errUnreadable.WithCause(fmt.Errorf("localapi: the size of a file: %w", err))
+	}
+	c.sent = &sentFile{reader: f.Reader, limit: limit, left: limit}
+	if length >= 0 {
+		_, canSeek := f.Reader.(io.Seeker)
+		c.sent.reader = transport.Sized(f.Reader, length, canSeek)
+	}
+	f.Reader, f.Name, f.Size = c.sent, safetext.FileName(f.Name), max(length, 0)
+	return nil
 }
 
 // Read implements [io.Reader].
@@ -110,7 +118,9 @@ func (c *fileCodec) Encode(response any) error {
 	if f == nil || f.Reader == nil {
 		return errNoFile
 	}
-	if seeker, ok := f.Reader.(io.Seeker); ok {
+	file := &servedFile{reader: f.Reader, content: f.Reader, ended: make(chan struct{})}
+	seeker, canSeek := f.Reader.(io.Seeker)
+	if canSeek {
 		size, err := seeker.Seek(0, io.SeekEnd)
 		if err == nil {
 			_, err = seeker.Seek(0, io.SeekStart)
@@ -120,7 +130,9 @@ func (c *fileCodec) Encode(response any) error {
 		}
 		f.Size = size
 	}
-	file := &servedFile{reader: f.Reader, ended: make(chan struct{})}
+	if canSeek || f.Size > 0 {
+		file.content = transport.Sized(f.Reader, f.Size, canSeek)
+	}
 	f.Reader, f.Name = file, safetext.FileName(f.Name)
 	if err := c.localCodec.Encode(response); err != nil {
 		return err
@@ -141,9 +153,10 @@ type servedFile struct {
 	ended chan struct{}
 	once  sync.Once
 
-	mu     sync.Mutex
-	reader io.Reader
-	err    error // after the end
+	mu      sync.Mutex
+	reader  io.Reader // the service's
+	content io.Reader // of reader, as long as it must be
+	err     error     // after the end
 }
 
 // Read implements [io.Reader].
@@ -168,7 +181,7 @@ func (f *servedFile) Read(b []byte) (n int, err error) {
 		}
 		f.close()
 	}()
-	return f.reader.Read(b) //nolint:wrapcheck // see above
+	return f.content.Read(b) //nolint:wrapcheck // see above
 }
 
 // Close implements [io.Closer].

@@ -202,6 +202,107 @@ func TestLocalDownloadFails(t *testing.T) {
 	}
 }
 
+// A file of a response with more or fewer bytes than its Size never looks complete, and is an error
+// of the call, as over HTTP. What a file that can seek has beyond its size is not read.
+func TestLocalChecksSizeOfDownload(t *testing.T) {
+	t.Parallel()
+	const content = "content"
+	ended := make(chan error, 1)
+	var answer chassi.File
+	keep := func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
+		return func(ctx context.Context, call *chassi.Call) error {
+			err := next(ctx, call)
+			ended <- err
+			return err
+		}
+	}
+	c, _ := fileClient(t, func(context.Context, *document) (*document, error) { return &document{answer}, nil }, chassi.With(keep))
+	var closed atomic.Int64
+	for name, file := range map[string]struct {
+		reader io.Reader
+		size   int64
+		want   string // of the error, "" for none
+	}{
+		"unknown":         {strings.NewReader(content), 0, ""},
+		"as long":         {io.MultiReader(strings.NewReader(content)), 7, ""},
+		"longer":          {io.MultiReader(strings.NewReader(content)), 6, "more than the 6 bytes of its Size"},
+		"shorter":         {io.MultiReader(strings.NewReader(content)), 8, "ended after 7 bytes of 8"},
+		"empty":           {io.MultiReader(), 1, "ended after 0 bytes of 1"},
+		"any that seeks":  {strings.NewReader(content), 3, ""},
+		"growing":         {&growing{strings.NewReader(content + "more"), 7}, 0, ""},
+		"shrinking":       {&growing{strings.NewReader(content), 9}, 0, "ended after 7 bytes of 9"},
+		"closed, shorter": {closing{io.MultiReader(strings.NewReader(content)), &closed}, 8, "ended after 7 bytes of 8"},
+	} {
+		answer = chassi.File{Reader: file.reader, Size: file.size}
+		r, err := client.Invoke[document](t.Context(), c, "Do", &document{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(r.File.Reader)
+		if file.want == "" && (string(text) != content || err != nil) {
+			t.Errorf("%s: the client got %q, %v", name, text, err)
+		}
+		for who, err := range map[string]error{"client": err, "call": <-ended} {
+			if (err == nil) != (file.want == "") || err != nil && (!strings.Contains(err.Error(), file.want) || chassi.ErrorOf(err).Code != chassi.Internal) {
+				t.Errorf("%s: the %s got %v, want %q", name, who, err, file.want)
+			}
+		}
+	}
+	if closed.Load() != 1 {
+		t.Errorf("a file was closed %d times", closed.Load())
+	}
+}
+
+// growing is a file of which the size changes after it was determined.
+type growing struct {
+	*strings.Reader
+
+	size int64 // at first
+}
+
+func (g *growing) Seek(offset int64, whence int) (int64, error) {
+	if whence == io.SeekEnd {
+		return g.size, nil
+	}
+	return g.Reader.Seek(offset, whence)
+}
+
+// A file of a request with more or fewer bytes than its Size refuses the call, and the method gets
+// the size of one that can seek.
+func TestLocalChecksSizeOfUpload(t *testing.T) {
+	t.Parallel()
+	var size int64
+	c, _ := fileClient(t, func(_ context.Context, r *document) (*document, error) {
+		size = r.File.Size
+		_, _ = io.Copy(io.Discard, r.File.Reader)
+		return &document{chassi.File{Reader: strings.NewReader("")}}, nil
+	})
+	skipped := strings.NewReader("123four")
+	_, _ = skipped.Seek(3, io.SeekStart)
+	for _, upload := range []struct {
+		reader     io.Reader
+		size, want int64
+		failure    string
+	}{
+		{io.MultiReader(strings.NewReader("four")), 4, 4, ""},
+		{io.MultiReader(strings.NewReader("four")), 3, 3, "more than the 3 bytes of its Size"},
+		{io.MultiReader(strings.NewReader("four")), 5, 5, "ended after 4 bytes of 5"},
+		{io.MultiReader(strings.NewReader("four")), 0, 0, ""},
+		{skipped, 99, 4, ""},
+	} {
+		got, err := client.Invoke[document](t.Context(), c, "Do", &document{chassi.File{Reader: upload.reader, Size: upload.size}})
+		if err == nil {
+			got.File.Reader.(io.Closer).Close()
+		}
+		if size != upload.want {
+			t.Errorf("the method got the size %d, want %d", size, upload.want)
+		}
+		if (err == nil) != (upload.failure == "") || err != nil && (!strings.Contains(err.Error(), upload.failure) || chassi.ErrorOf(err).Code != chassi.InvalidArgument) {
+			t.Errorf("%v, want %q", err, upload.failure)
+		}
+	}
+}
+
 // Files that HTTP does not carry are refused at mount here too.
 func TestLocalRefusesMisplacedFiles(t *testing.T) {
 	t.Parallel()

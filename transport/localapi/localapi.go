@@ -19,8 +19,8 @@ import (
 // endpoint's policy, as on other transports. Nothing is encoded: the method gets a shallow copy
 // of the request, and the client the method's response itself. The principal and the peer of
 // the caller's call are passed on. A [chassi.File] is what it is over HTTP: its name is cleaned,
-// [chassi.MaxBody] limits that of a request, and the call lasts until that of a response has been
-// read or closed.
+// its size is checked, [chassi.MaxBody] limits that of a request, and the call lasts until that of
+// a response has been read or closed.
 type Server struct {
 	middleware []chassi.Middleware
 	served     map[string]served
@@ -170,7 +170,7 @@ type localCodec struct {
 func (c *localCodec) Decode(request any) error {
 	reflect.ValueOf(request).Elem().Set(reflect.ValueOf(c.from.Request).Elem())
 	if sent, _ := c.from.Endpoint.Files(); sent {
-		c.sent = prepare(request, c.from.Endpoint.MaxBody())
+		return c.prepare(request, c.from.Endpoint.MaxBody())
 	}
 	return nil
 }

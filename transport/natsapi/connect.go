@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/internal/outage"
@@ -61,7 +62,8 @@ func checkURL(setting, urls string) error {
 // connections are those of a server: one for each purpose, with separate permissions.
 type connections struct {
 	requests, responses *nats.Conn
-	work                *nats.Conn // nil without work queues
+	work                *nats.Conn          // nil without work queues
+	js                  jetstream.JetStream // of work
 }
 
 // open establishes the connections.
@@ -83,7 +85,12 @@ func (s *Server) open(ctx context.Context) (cs connections, err error) {
 		return cs, err
 	}
 	if len(s.work) > 0 {
-		cs.work, err = s.connect(ctx, s.config.URL, "work", work)
+		if cs.work, err = s.connect(ctx, s.config.URL, "work", work); err != nil {
+			return cs, err
+		}
+		if cs.js, err = jetstream.New(cs.work); err != nil {
+			err = fmt.Errorf("natsapi: %w", err)
+		}
 	}
 	return cs, err
 }

@@ -38,7 +38,7 @@ func (w *worker) hold(ctx context.Context, m jetstream.Msg, lost func()) {
 		}
 		sent := time.Now()
 		asking, done := context.WithTimeout(ctx, progressTimeout)
-		_, err := w.js.Conn().RequestWithContext(asking, m.Reply(), inProgress)
+		_, err := w.js().Conn().RequestWithContext(asking, m.Reply(), inProgress)
 		done()
 		switch {
 		case err == nil:

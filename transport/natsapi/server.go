@@ -31,7 +31,7 @@ type Server struct {
 	services  []*service
 	mounted   transport.Mounted
 	work      []*worker
-	conns     atomic.Pointer[connections]
+	conns     atomic.Pointer[connections] // of the last Start; nil before the first
 	calls     *fairQueue
 	inFlight  transport.InFlight // requests
 	streams   *transport.Streams
@@ -180,7 +180,8 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	if err = c.Validate(); err != nil {
 		return err
 	}
-	if s.replies, err = newReplies(c.ReplySubjects); err != nil {
+	replies, err := newReplies(c.ReplySubjects)
+	if err != nil {
 		return err
 	}
 	if c.Broker != nil {
@@ -193,11 +194,13 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		return err
 	}
 	s.conns.Store(&conns)
-	s.startedAt = time.Now().UTC()
-	base, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	s.base, s.cancel = base, func() { cancel(transport.ErrStopping.WithRetryAfter(time.Second)) }
+	if s.base == nil { // calls of an earlier start that failed may still use these
+		base, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+		s.base, s.cancel = base, func() { cancel(transport.ErrStopping.WithRetryAfter(time.Second)) }
+		s.replies, s.startedAt = replies, time.Now().UTC()
+	}
 	if err = s.subscribe(conns.requests); err == nil {
-		err = s.startWork(ctx, conns.work)
+		err = s.startWork(ctx)
 	}
 	if err != nil {
 		s.undo(conns)
@@ -214,14 +217,13 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	return nil
 }
 
-// undo releases everything that a failed Start has created.
+// undo releases the connections of a failed Start. Calls that have begun end by themselves: they
+// respond over the closed connections, or over those of the next Start.
 func (s *Server) undo(conns connections) {
 	s.clients.close()
 	s.clients.reset()
 	conns.close()
-	s.conns.Store(nil)
 	s.subs = nil
-	s.cancel()
 }
 
 func (s *Server) subscribe(conn *nats.Conn) error {

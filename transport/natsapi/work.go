@@ -24,7 +24,6 @@ type worker struct {
 	server   *Server
 	queue    workQueue
 	route    *broker.Route
-	js       jetstream.JetStream
 	pulls    []jetstream.MessagesContext
 	pulling  sync.WaitGroup // a goroutine for each of pulls
 	slots    chan struct{}  // for attempts of this instance
@@ -54,16 +53,8 @@ func (s *Server) Consume(q transport.Queue, e *chassi.Endpoint) error {
 	return nil
 }
 
-func (s *Server) startWork(ctx context.Context, conn *nats.Conn) error {
-	if len(s.work) == 0 {
-		return nil
-	}
-	js, err := jetstream.New(conn)
-	if err != nil {
-		return fmt.Errorf("natsapi: %w", err)
-	}
+func (s *Server) startWork(ctx context.Context) error {
 	for _, w := range s.work {
-		w.js = js
 		if err := w.start(ctx); err != nil {
 			return err
 		}
@@ -71,14 +62,16 @@ func (s *Server) startWork(ctx context.Context, conn *nats.Conn) error {
 	return nil
 }
 
+func (w *worker) js() jetstream.JetStream { return w.server.conns.Load().js }
+
 // start creates or updates the consumer, whose messages all instances share, and begins to pull.
 // MaxAckPending would count the messages of all instances and those that wait for their next
 // attempt, so it is unlimited: slots limits each instance.
 func (w *worker) start(ctx context.Context) error {
-	if err := w.queue.declare(ctx, w.js); err != nil {
+	if err := w.queue.declare(ctx, w.js()); err != nil {
 		return err
 	}
-	consumer, err := w.js.CreateOrUpdateConsumer(ctx, w.queue.stream, jetstream.ConsumerConfig{
+	consumer, err := w.js().CreateOrUpdateConsumer(ctx, w.queue.stream, jetstream.ConsumerConfig{
 		Durable: w.queue.Name, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait,
 		MaxAckPending: unlimited, MaxDeliver: unlimited,
 	})
@@ -177,7 +170,7 @@ func (w *worker) attempt(m jetstream.Msg) error {
 	case transport.Done:
 		return w.acknowledge(m)
 	case transport.Retry:
-		return m.NakWithDelay(max(w.queue.DelayAfter(attempts), response.Err.RetryAfter))
+		return m.NakWithDelay(w.queue.RetryDelay(attempts, response.Err))
 	default:
 		return w.deadLetter(m, attempts, response.Err)
 	}
@@ -193,7 +186,7 @@ func (w *worker) deadLetter(m jetstream.Msg, attempts int, why *chassi.Error) er
 	var letter *nats.Msg
 	var err error
 	for _, letter = range w.deadLetters(m, attempts, why) {
-		if _, err = w.js.PublishMsg(ctx, letter); !isTooLarge(err) {
+		if _, err = w.js().PublishMsg(ctx, letter); !isTooLarge(err) {
 			break
 		}
 	}
@@ -275,7 +268,7 @@ func (s *Server) stopWork(ctx context.Context) error {
 	for _, w := range s.work {
 		close(w.stopping)
 		for _, messages := range w.pulls {
-			if w.js.Conn().IsConnected() {
+			if w.js().Conn().IsConnected() {
 				messages.Drain()
 			} else {
 				messages.Stop() // draining would wait for the server

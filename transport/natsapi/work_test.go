@@ -2,6 +2,7 @@ package natsapi_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"os/exec"
@@ -306,5 +307,97 @@ func TestQueueNames(t *testing.T) {
 		if err := natsapi.New(natsapi.Config{}).Consume(transport.Queue{Name: name}, worktest.Service(worktest.Succeed).Endpoint("Do")); err == nil || !strings.Contains(err.Error(), "queue name") {
 			t.Errorf("%q: %v", name, err)
 		}
+	}
+}
+
+// A start that fails after requests and messages have arrived, and another one while these are
+// still being worked on, harm neither.
+func TestCallsOutliveFailedStart(t *testing.T) {
+	t.Parallel()
+	url := jetStream(t)
+	js := streams(t, url)
+	_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "other", Subjects: []string{"work.second"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	entered, leave := make(chan string, 1000), make(chan struct{})
+	blocks := func(name string) *chassi.Service {
+		return chassi.NewService(name, chassi.NewEndpoint("Do", func(context.Context, *worktest.Job) (*worktest.Nothing, error) {
+			entered <- name
+			<-leave
+			return &worktest.Nothing{}, nil
+		}, chassi.Public))
+	}
+	calls, work := blocks("test.v1.Calls"), blocks("test.v1.Work")
+	var log journal
+	s := natsapi.New(natsapi.Config{URL: url, MaxConcurrent: 4, Logger: log.logger()}, middleware.Recover())
+	err = errors.Join(s.Mount(calls), s.Consume(transport.Queue{Name: "first"}, work.Endpoint("Do")), s.Consume(transport.Queue{Name: "second"}, work.Endpoint("Do")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := nats.Connect(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	replies, err := conn.SubscribeSync(conn.NewInbox())
+	if err != nil {
+		t.Fatal(err)
+	}
+	publish := publisher(t, natsapi.ClientConfig{URL: url}, transport.Queue{Name: "first"})
+	if err := publish("1", &worktest.Job{}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	stopAsking := make(chan struct{})
+	var asking sync.WaitGroup
+	asking.Go(func() {
+		for {
+			select {
+			case <-stopAsking:
+				return
+			case <-ctx.Done():
+				return
+			default:
+				_ = conn.PublishRequest("test.v1.Calls.Do", replies.Subject, []byte("{}"))
+				_ = conn.Flush()
+			}
+		}
+	})
+	for begun := make(map[string]bool); len(begun) < 2; {
+		if err := s.Start(ctx); chassi.ErrorOf(err).Code != chassi.Unavailable || ctx.Err() != nil {
+			t.Fatal(err)
+		}
+		for len(entered) > 0 {
+			begun[<-entered] = true
+		}
+	}
+	close(stopAsking)
+	asking.Wait()
+	close(leave)
+	if err := js.DeleteStream(t.Context(), "other"); err != nil {
+		t.Fatal(err)
+	}
+	if err := startSoon(ctx, s); err != nil {
+		t.Fatal(err)
+	}
+	defer stop(t, s)
+	for { // until the server answers, for which no place was lost
+		answer, err := conn.RequestWithContext(ctx, "test.v1.Calls.Do", []byte("{}"))
+		if err == nil && answer.Header.Get("Nats-Service-Error-Code") == "" {
+			break
+		}
+		if ctx.Err() != nil {
+			t.Fatal(err)
+		}
+	}
+	for s.Stats().InFlight > 0 { // the calls that had begun have ended
+		if ctx.Err() != nil {
+			t.Fatalf("%d in flight", s.Stats().InFlight)
+		}
+	}
+	if text := log.String(); strings.Contains(text, "panic") {
+		t.Error(text)
 	}
 }

@@ -1,0 +1,73 @@
+package transport
+
+import (
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Extent returns where content begins, if it can seek, and its length: of what it has left, or
+// otherwise size, if that is positive, or -1.
+func Extent(content io.Reader, size int64) (start, length int64, err error) {
+	seeker, ok := content.(io.Seeker)
+	switch {
+	case !ok && size > 0:
+		return 0, size, nil
+	case !ok:
+		return 0, -1, nil
+	}
+	if start, err = seeker.Seek(0, io.SeekCurrent); err != nil {
+		return 0, 0, err //nolint:wrapcheck // the caller says of what
+	}
+	end, err := seeker.Seek(0, io.SeekEnd)
+	if err != nil {
+		return 0, 0, err //nolint:wrapcheck // the caller says of what
+	}
+	_, err = seeker.Seek(start, io.SeekStart)
+	return start, end - start, err //nolint:wrapcheck // the caller says of what
+}
+
+// Sized returns the first size bytes of content. It is an error if content has fewer, or if it has
+// more, unless it can seek: a file may grow after its size was determined.
+func Sized(content io.Reader, size int64, canSeek bool) io.Reader {
+	return &sizedReader{content: content, size: size, left: size, mayGrow: canSeek}
+}
+
+// sizedReader reads content of size bytes. It returns the last of them only when the content has
+// ended, so that longer content does not look complete.
+type sizedReader struct {
+	content    io.Reader
+	size, left int64
+	mayGrow    bool
+	failed     error
+}
+
+// Read implements [io.Reader].
+func (s *sizedReader) Read(b []byte) (n int, err error) {
+	switch {
+	case s.failed != nil:
+		return 0, s.failed
+	case s.left == 0:
+		return 0, io.EOF
+	}
+	defer func() {
+		if err != nil && !errors.Is(err, io.EOF) {
+			s.failed = err
+		}
+	}()
+	n, err = s.content.Read(b[:min(int64(len(b)), s.left)])
+	switch s.left -= int64(n); {
+	case s.left > 0 && errors.Is(err, io.EOF):
+		return n, fmt.Errorf("the file ended after %d bytes of %d", s.size-s.left, s.size)
+	case s.left > 0 || err != nil || s.mayGrow:
+		return n, err //nolint:wrapcheck // the content's own
+	}
+	switch _, err := io.ReadFull(s.content, make([]byte, 1)); {
+	case err == nil:
+		return 0, fmt.Errorf("the file has more than the %d bytes of its Size: set chassi.File.Size to its length, or to 0 if that is not known", s.size)
+	case errors.Is(err, io.EOF):
+		return n, io.EOF
+	default:
+		return 0, err //nolint:wrapcheck // the content's own
+	}
+}
