@@ -59,9 +59,9 @@ func ErrorOf(err error) *Error {
 	case errors.As(err, &e) && e.valid():
 		return e
 	case isUnavailable(err):
-		return &Error{Code: Unavailable, Reason: "unavailable", Message: "Something that the service needs cannot be used now", RetryAfter: time.Second, Cause: err}
+		return &Error{Code: Unavailable, Reason: "unavailable", Message: "Something that the service needs is unavailable", RetryAfter: time.Second, Cause: err}
 	case errors.As(err, &refused) && refused.InvalidArgument():
-		return &Error{Code: InvalidArgument, Reason: "invalid_argument", Message: "The request has a value that cannot be stored, such as a text with a NUL character", Cause: err}
+		return &Error{Code: InvalidArgument, Reason: "invalid_argument", Message: "A value, such as a NUL character, cannot be stored", Cause: err}
 	case errors.Is(err, context.Canceled):
 		return &Error{Code: Canceled, Reason: "canceled", Message: "The request was canceled", Cause: err}
 	case errors.Is(err, context.DeadlineExceeded):

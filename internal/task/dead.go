@@ -57,7 +57,8 @@ func (s Selection) query(d database.Dialect, columns string) (sql string, args [
 
 // DeadLetters lists dead letters in the order of their ids, which is that of their insertion.
 func DeadLetters(ctx context.Context, db *database.DB, s Selection) ([]DeadLetter, error) {
-	query, args := s.query(db.Dialect(), "id, queue, uid, key, hold, coalesce(unique_key, ''), tries, lost, code, reason, error, created_at, died_at, headers, body")
+	query, args := s.query(db.Dialect(), `id, queue, uid, key, hold, coalesce(unique_key, ''), tries, lost, code, reason, error,
+		created_at, died_at, headers, body`)
 	return Select(ctx, db, (*DeadLetter).fields, query, args...)
 }
 
@@ -70,7 +71,8 @@ var ErrUniqueTaken = chassi.NewError(chassi.AlreadyExists, "unique_key_taken",
 // keys and all of their tries. It returns how many. See also [ErrUniqueTaken].
 func Redrive(ctx context.Context, db *database.DB, s Selection) (int, error) {
 	n, left, err := s.remove(ctx, db, `INSERT INTO chassi_tasks (id, queue, uid, unique_key, key, hold, state, headers, body, created_at)
-		SELECT id, queue, uid, unique_key, key, hold, CASE WHEN key = '' THEN 0 ELSE 2 END, headers, body, created_at FROM chassi_dead WHERE {selected} ORDER BY id
+		SELECT id, queue, uid, unique_key, key, hold, CASE WHEN key = '' THEN 0 ELSE 2 END, headers, body, created_at
+		FROM chassi_dead WHERE {selected} ORDER BY id
 		ON CONFLICT (queue, unique_key) WHERE unique_key IS NOT NULL DO NOTHING`, " AND id IN (SELECT id FROM chassi_tasks)")
 	if err == nil && len(left) > 0 {
 		err = ErrUniqueTaken.WithCause(errors.New(listed(left)))

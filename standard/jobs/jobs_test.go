@@ -105,6 +105,21 @@ func deadID(t *testing.T, url string) string {
 	return strconv.FormatInt(letters[0].ID, 10)
 }
 
+// redriveUnique checks that a dead letter with a unique key is left while another run has the key.
+func redriveUnique(t *testing.T, url string, run func(args ...string) (string, int), isDead func() bool) {
+	t.Helper()
+	enqueue(t, url)
+	eventually(t, "the unique run is a dead letter", isDead)
+	enqueue(t, url, job.At(time.Now().Add(time.Hour)))
+	if out, code := run("jobs", "dead", "show", deadID(t, url)); code != standard.ExitOK || !strings.Contains(out, `"unique_key": "ada"`) {
+		t.Errorf("the dead letter has no unique key: code %d, %s", code, out)
+	}
+	out, code := run("jobs", "dead", "redrive", "job/mail")
+	if code != standard.ExitFailed || !strings.Contains(out, "redrove 0 ") || !strings.Contains(out, "same unique key wait or run") || !isDead() {
+		t.Errorf("code %d, %s", code, out)
+	}
+}
+
 // The commands work beside the running program.
 func TestCommands(t *testing.T) {
 	t.Parallel()
@@ -166,15 +181,7 @@ func TestCommands(t *testing.T) {
 			if !contains("discarded 1 ", "jobs", "dead", "discard", "all") || isDead() {
 				t.Error("the dead letter is not discarded")
 			}
-			enqueue(t, url)
-			eventually(t, "the unique run is a dead letter", isDead)
-			if enqueue(t, url, job.At(time.Now().Add(time.Hour))); !contains(`"unique_key": "ada"`, "jobs", "dead", "show", deadID(t, url)) {
-				t.Error("the dead letter has no unique key")
-			}
-			out, code := run("jobs", "dead", "redrive", "job/mail")
-			if code != standard.ExitFailed || !strings.Contains(out, "redrove 0 ") || !strings.Contains(out, "same unique key wait or run") || !isDead() {
-				t.Errorf("code %d, %s", code, out)
-			}
+			redriveUnique(t, url, run, isDead)
 			for _, args := range [][]string{{"jobs", "run", "none"}, {"jobs", "history", "none"}, {"jobs", "pause", "none"}, {"jobs", "pause", "mail"}, {"jobs", "run", "mail", "{"}} {
 				if out, code := run(args...); code != standard.ExitFailed || !strings.HasPrefix(out, "test: ") {
 					t.Errorf("%v: code %d, %s", args, code, out)
