@@ -243,7 +243,8 @@ func (s *Server) Stop(ctx context.Context) error {
 
 // Use wraps the server in plain HTTP middleware, the first one outermost: it handles every
 // request before the Server does. It must be called before Start. A writer that it passes on
-// must unwrap to that of net/http for [http.ResponseController].
+// must unwrap to that of net/http for [http.ResponseController]. The values of response headers are
+// shared between responses: middleware replaces them, and does not change them in place.
 func (s *Server) Use(middleware ...func(http.Handler) http.Handler) {
 	s.wrappers = append(s.wrappers, middleware...)
 	s.wrapped = http.HandlerFunc(s.dispatch)
