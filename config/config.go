@@ -43,7 +43,7 @@ type loader struct {
 //
 // The error joins all problems, one a line; dst must not be used then. If there is no other
 // problem and dst has a method Validate() error, Load calls it last, for rules that concern
-// several settings. Load returns an error for a struct with a field that cannot be
+// several settings; see [Report.Locate] for its form. Load returns an error for a struct with a field that cannot be
 // configured, whether a value is given or not.
 func Load(dst any, o Options) (*Report, error) {
 	l, err := newLoader(dst, o)
@@ -63,11 +63,11 @@ func Load(dst any, o Options) (*Report, error) {
 		l.addProblem(f.checkGaps())
 		f.commit()
 	}
-	if v, ok := dst.(interface{ Validate() error }); ok && len(l.problems) == 0 {
-		l.addProblem(v.Validate())
-	}
 	for _, f := range leaves(l.fields) {
 		report.Values = append(report.Values, f.report())
+	}
+	if v, ok := dst.(interface{ Validate() error }); ok && len(l.problems) == 0 {
+		l.addProblem(report.Locate(v.Validate()))
 	}
 	setReports(reflect.ValueOf(dst).Elem(), report)
 	return report, errors.Join(l.problems...)

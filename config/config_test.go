@@ -415,3 +415,31 @@ func TestNumbersKeepTheirValue(t *testing.T) {
 		}
 	})
 }
+
+// keeper is a struct whose Validate names settings.
+type keeper struct {
+	Keep int    `config:"keep" default:"3"`
+	URL  string `config:"url" mask:"url"`
+}
+
+var errRule = errors.New("keep must not be 4 with a url")
+
+func (k *keeper) Validate() error {
+	if k.Keep == 3 {
+		return errors.New("keep must not be the default")
+	}
+	return errors.Join(errRule, errors.New("url: is not wanted"), errors.New("other rules"))
+}
+
+// The error of Validate gets the sources of the settings that its lines begin with.
+func TestValidateErrorHasSources(t *testing.T) {
+	t.Parallel()
+	_, err := config.Load(&keeper{}, config.Options{Name: "prog", Args: []string{"--keep=4"}, Environ: []string{"PROG_URL=http://h"}})
+	want := "--keep: keep must not be 4 with a url\nPROG_URL: url: is not wanted\nother rules"
+	if err == nil || err.Error() != want || !errors.Is(err, errRule) {
+		t.Errorf("err = %v, want %q", err, want)
+	}
+	if _, err = config.Load(&keeper{}, config.Options{Name: "prog"}); err == nil || err.Error() != "keep must not be the default" {
+		t.Errorf("a default: %v", err)
+	}
+}

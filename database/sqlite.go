@@ -94,7 +94,7 @@ func createFile(path string) error {
 	case errors.Is(err, fs.ErrExist):
 		return nil
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("database: open: directory %s does not exist; create it or change the URL: %w", filepath.Dir(path), err)
+		return fmt.Errorf("database: open: directory %s does not exist; create it or change database.url: %w", filepath.Dir(path), err)
 	}
 	return failedAs(classUnavailable, "open", fmt.Errorf("cannot create the file; check the permissions and free space of its directory: %w", err))
 }

@@ -149,7 +149,11 @@ func (p *Program[C]) run(ctx context.Context, args, environ []string, s streams)
 	if err != nil {
 		return err
 	}
-	return contain.Call(func() error { return c.Run(ctx, i) }) //nolint:wrapcheck // the command's
+	err = contain.Call(func() error { return c.Run(ctx, i) })
+	if _, ok := errors.AsType[UsageError](err); ok {
+		return i.Report.Locate(err)
+	}
+	return err //nolint:wrapcheck // the command's
 }
 
 // invoke loads the configuration for a command.

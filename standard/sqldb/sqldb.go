@@ -6,7 +6,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"strings"
@@ -27,7 +26,7 @@ func Add(ctx context.Context, app *standard.App, c database.Config, migrations f
 		c.URL = "sqlite::memory:"
 	}
 	if err := c.Validate(); err != nil {
-		return nil, standard.UsageError{Err: fmt.Errorf("the settings of the database: %w", err)}
+		return nil, standard.UsageError{Err: err}
 	}
 	db, err := database.Open(ctx, c)
 	if err != nil {
