@@ -404,14 +404,18 @@ func (n *node) awaitLog(text string) {
 	}
 }
 
-// Fault 7: a port in use is one clear line and exit 1.
+// Fault 7: a port in use is one clear line and exit 1, and nothing is left behind.
 func TestPortInUse(t *testing.T) {
 	t.Parallel()
 	n := start(t, t.TempDir())
-	cmd := authd(t.TempDir(), "serve", "--admin.addr=127.0.0.1:0", "--grpc.addr=off", "--http.addr="+strings.TrimPrefix(n.http, "http://"))
+	dir := t.TempDir()
+	cmd := authd(dir, "serve", "--admin.addr=127.0.0.1:0", "--grpc.addr=off", "--http.addr="+strings.TrimPrefix(n.http, "http://"))
 	out, _ := cmd.CombinedOutput()
 	if cmd.ProcessState.ExitCode() != standard.ExitFailed || !strings.Contains(string(out), "authd: ") || !strings.Contains(string(out), "in use") {
 		t.Errorf("exit %d, output:\n%s", cmd.ProcessState.ExitCode(), out)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Errorf("left behind: %v, %v", entries, err)
 	}
 }
 

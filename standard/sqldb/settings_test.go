@@ -3,7 +3,9 @@ package sqldb_test
 import (
 	"context"
 	"io"
+	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -40,5 +42,35 @@ func TestInvalidSettings(t *testing.T) {
 				t.Errorf("%s, %q: exit %d: %s", command, url, code, stderr.String())
 			}
 		}
+	}
+}
+
+// A start that fails because a port is taken leaves no database behind.
+func TestFailedStartCreatesNoDatabase(t *testing.T) {
+	t.Parallel()
+	type settings struct {
+		standard.Config
+
+		Database database.Config `config:"database"`
+	}
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	dir := t.TempDir()
+	p := standard.Program[settings]{Name: "orders", Setup: func(ctx context.Context, app *standard.App, c *settings) error {
+		_, err := sqldb.Add(ctx, app, c.Database, fstest.MapFS{})
+		app.Listens(standard.Listener{Name: "raw", Setting: "raw.addr", Addr: taken.Addr().String()})
+		return err
+	}}
+	var stderr strings.Builder
+	args := []string{"--database.url=sqlite:" + filepath.Join(dir, "orders.db"), "--admin.addr=127.0.0.1:0", "--http.addr=" + taken.Addr().String()}
+	code := p.Run(t.Context(), args, nil, os.Stdin, io.Discard, &stderr)
+	if code != standard.ExitFailed || !strings.Contains(stderr.String(), "http.addr (") || !strings.Contains(stderr.String(), "raw.addr (") {
+		t.Errorf("exit %d: %s", code, stderr.String())
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Errorf("left behind: %v, %v", entries, err)
 	}
 }
