@@ -24,7 +24,10 @@
 //   - secret:"true": shown as ***
 //   - mask:"url": shown without its password. A URL whose path is secret, such as that of a
 //     webhook, is a [Secret].
-//   - reload:"true": may change while the program runs
+//   - reload:"true": may change while the program runs; on a struct, or a list or map of structs, it
+//     holds for all fields inside
+//
+// A struct, and a list or map of structs, can have only config, help and reload of these.
 //
 // # Defaults
 //

@@ -75,7 +75,7 @@ func (f *field) collectElement(e *element, around []reflect.Type) *collector {
 }
 
 func (f *field) elementPlace(name string) place {
-	p := place{key: f.key + "." + name, separator: "__", group: f.group}
+	p := place{key: f.key + "." + name, separator: "__", group: f.group, reload: f.reload}
 	if f.isList() {
 		p.key = f.key + "[" + name + "]"
 	}

@@ -351,3 +351,75 @@ func TestSuggestsMaps(t *testing.T) {
 		}
 	}
 }
+
+// The tag reload of a struct, or of a list or map of structs, holds for all fields inside.
+func TestReloadIsInherited(t *testing.T) {
+	t.Parallel()
+	type route struct {
+		To    string `config:"to"`
+		Inner struct {
+			Weight int `config:"weight"`
+		} `config:"inner"`
+	}
+	type around struct {
+		Level int `config:"level"`
+	}
+	type settings struct {
+		Group    route            `config:"group" reload:"true"`
+		Optional *route           `config:"optional" reload:"true"`
+		List     []route          `config:"list" reload:"true"`
+		Map      map[string]route `config:"map" reload:"true"`
+		Texts    map[string]int   `config:"texts" reload:"true"`
+		around   `reload:"true"`
+		Plain    route `config:"plain"`
+	}
+	load := func(args ...string) *config.Report {
+		report, err := config.Load(&settings{}, config.Options{Args: args})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return report
+	}
+	before := load()
+	after := load("--group.to=a", "--group.inner.weight=1", "--optional.inner.weight=1", "--list[0].inner.weight=1", "--map.a.to=b", "--texts.a=1", "--level=1")
+	changed := config.Changed(before, after)
+	if len(changed) < 7 {
+		t.Errorf("changed: %+v", changed)
+	}
+	for _, v := range append(changed, config.Changed(after, before)...) {
+		if !v.Reloadable {
+			t.Errorf("%s needs a restart", v.Key)
+		}
+	}
+	for _, v := range config.Changed(before, load("--plain.to=a")) {
+		if v.Reloadable {
+			t.Errorf("%s needs no restart", v.Key)
+		}
+	}
+}
+
+// Tags that have no effect on a struct are errors, whether a value is given or not.
+func TestTagsOfStructs(t *testing.T) {
+	t.Parallel()
+	type group struct {
+		N int `config:"n"`
+	}
+	for want, dst := range map[string]any{
+		"config: a: has the tag min,": &struct {
+			A group `config:"a" min:"1"`
+		}{},
+		"config: b: has the tag default,": &struct {
+			B *group `config:"b" default:"1"`
+		}{},
+		"config: c: has the tag secret,": &struct {
+			C []group `config:"c" secret:"true"`
+		}{},
+		"config: d: has the tag oneof,": &struct {
+			D map[string]*group `config:"d" oneof:"a"`
+		}{},
+	} {
+		if _, err := config.Load(dst, config.Options{}); err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("err = %v, want %q", err, want)
+		}
+	}
+}

@@ -65,7 +65,7 @@ func (f *field) report() Value {
 	}
 	return Value{
 		Key: f.key, Env: f.env, Value: f.mask(text), Secret: f.mask(text) != text, Source: f.source,
-		Help: f.tag.Get("help"), Reloadable: f.tag.Get("reload") == "true", sum: maphash.String(seed, text),
+		Help: f.tag.Get("help"), Reloadable: f.reload, sum: maphash.String(seed, text),
 	}
 }
 
