@@ -380,6 +380,9 @@ func TestReloadLogsChanges(t *testing.T) {
 	n.awaitLog(`needs a restart","service":"authd","setting":"token.ttl"`)
 	write("log:\n  level: [\n")
 	n.awaitLog("the old one stays")
+	if status, text := n.readiness(); status != 200 || !strings.Contains(text, `"reload":{"status":"degraded","detail":"the configuration is invalid: the old one stays; the log says why"`) {
+		t.Errorf("readiness: %s", text)
+	}
 	if code := n.stop(os.Interrupt); code != standard.ExitOK {
 		t.Errorf("exit code %d", code)
 	}
