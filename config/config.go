@@ -18,6 +18,10 @@ type Options struct {
 	// Positional permits arguments that are not flags, which are then in Report.Rest. Without it
 	// each is an error, so that "orders hlep" does not start the service.
 	Positional bool
+
+	// Flags are those that the program has removed from Args, such as "--yes". They are suggested for
+	// misspelled ones.
+	Flags []string
 }
 
 // ErrHelp is returned by [Load] if the arguments contain --help or -h and the struct has no such
@@ -149,7 +153,11 @@ func (l *loader) applied(f *field, source, text string, err error) {
 
 // suggestFlag returns a suggestion for an unknown flag.
 func (l *loader) suggestFlag(name string) string {
-	return suggestWith("--", name, append(names(l.fields, name, false), "config"))
+	known := append(names(l.fields, name, false), "config")
+	for _, flag := range l.options.Flags {
+		known = append(known, strings.TrimPrefix(flag, "--"))
+	}
+	return suggestWith("--", name, known)
 }
 
 // suggestVariable returns a suggestion for an unknown environment variable.

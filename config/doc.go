@@ -43,8 +43,8 @@
 //
 // A setting is text, a number, a duration, a boolean or an [encoding.TextUnmarshaler]; a
 // pointer to one of these, which stays nil if the setting is not given; or a list of them,
-// which is written with commas between in variables and flags. The tags then hold for each
-// value of the list.
+// which is written with commas between in variables and flags, where empty values are left out
+// ("a,,b" is a and b). The tags then hold for each value of the list.
 //
 // A struct is a group of settings. A pointer to a struct is an optional group: it stays nil
 // until one of its settings is given, or the group itself in the file, as in "tls: {}". Its

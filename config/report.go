@@ -88,18 +88,18 @@ func (r *Report) Locate(err error) error {
 			lines[i] = sources[line[:end]] + ": " + line
 		}
 	}
-	return &locatedError{strings.Join(lines, "\n"), err}
+	return &otherText{strings.Join(lines, "\n"), err}
 }
 
-// locatedError is an error with another text.
-type locatedError struct {
+// otherText is an error with another text.
+type otherText struct {
 	text string
 	err  error
 }
 
-func (e *locatedError) Error() string { return e.text }
+func (e *otherText) Error() string { return e.text }
 
-func (e *locatedError) Unwrap() error { return e.err }
+func (e *otherText) Unwrap() error { return e.err }
 
 // WriteTo writes a table of the values and their sources. The number of bytes it returns is 0.
 func (r *Report) WriteTo(w io.Writer) (int64, error) {

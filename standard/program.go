@@ -161,7 +161,7 @@ func (p *Program[C]) invoke(c Command[C], args, environ []string, s streams) (*I
 	args, flags := c.splitFlags(args)
 	load := func() (*C, *config.Report, error) {
 		settings := p.Defaults
-		report, err := config.Load(&settings, config.Options{Name: p.Name, Args: args, Environ: environ, File: p.File, Positional: true})
+		report, err := config.Load(&settings, config.Options{Name: p.Name, Args: args, Environ: environ, File: p.File, Positional: true, Flags: c.flags()})
 		return &settings, report, err //nolint:wrapcheck // complete sentences
 	}
 	settings, report, err := load()
