@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -57,19 +58,19 @@ func TestHangupAfterAChangeLoadsOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	reloads := 0
-	app.OnReload(func(any) error { reloads++; return nil })
+	var reloads atomic.Int64
+	app.OnReload(func(any) error { reloads.Add(1); return nil })
 	r := &reloader[Config]{invocation: &Invocation[Config]{load: load}, app: app, report: report, latest: report}
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		go func() { _ = r.watch(ctx) }()
-		expect := func(want int, status string) {
+		expect := func(want int64, status string) {
 			t.Helper()
 			<-time.After(3 * time.Second)
 			synctest.Wait()
-			if got, _ := r.status(); reloads != want || got != status {
-				t.Errorf("%d reloads and %s, want %d and %s", reloads, got, want, status)
+			if got, _ := r.status(); reloads.Load() != want || got != status {
+				t.Errorf("%d reloads and %s, want %d and %s", reloads.Load(), got, want, status)
 			}
 		}
 		write("timeout: 20s\n")
