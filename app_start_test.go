@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"runtime"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -65,6 +68,22 @@ func TestErrorsOfTheUndoingAreJoined(t *testing.T) {
 	app.Add(chassi.ComponentFunc("database", nil, fails(io.ErrClosedPipe)))
 	app.AddServer(chassi.ComponentFunc("http", fails(io.EOF), nil))
 	wantText(t, app.Run(t.Context()), "start http: EOF", "stop database: io: read/write on closed pipe")
+}
+
+// Each of several errors of a Start names the component, and the log has them too.
+func TestEachErrorOfAStartNamesItsComponent(t *testing.T) {
+	t.Parallel()
+	var log strings.Builder
+	app := chassi.NewApp("app", chassi.AppOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	app.Add(chassi.ComponentFunc("ports", fails(errors.Join(io.EOF, errors.Join(io.ErrNoProgress, io.ErrShortBuffer))), nil))
+	err := app.Run(t.Context())
+	want := "start ports: EOF\nstart ports: multiple Read calls return no data or error\nstart ports: short buffer"
+	if err == nil || err.Error() != want || !errors.Is(err, io.ErrShortBuffer) {
+		t.Errorf("err = %v, want %s", err, want)
+	}
+	if !strings.Contains(log.String(), "error="+strconv.Quote(want)+" app=app clean=false") {
+		t.Errorf("log: %s", log.String())
+	}
 }
 
 func TestStartTimeoutNamesTheSlowServer(t *testing.T) {

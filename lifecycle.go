@@ -29,7 +29,11 @@ func (a *App) run(ctx context.Context) error {
 	a.tasks.Wait()
 	close(over)
 	err = errors.Join(err, a.failed(), a.stop())
-	a.options.Logger.Info("stopped", "app", a.name, "clean", err == nil)
+	logger := a.options.Logger
+	if err != nil {
+		logger = logger.With("error", err.Error())
+	}
+	logger.Info("stopped", "app", a.name, "clean", err == nil)
 	return err
 }
 
@@ -45,13 +49,12 @@ func (a *App) watchFailures(s Component, over <-chan struct{}) {
 	go func() {
 		select {
 		case err, ok := <-failed:
-			switch {
-			case !ok:
-			case err == nil:
-				a.fail(nil)
-			default:
+			if err != nil {
 				a.options.Logger.Error("component failed", "component", s.Name(), "error", err.Error())
-				a.fail(fmt.Errorf("%s: %w", s.Name(), err))
+				err = fmt.Errorf("%s: %w", s.Name(), err)
+			}
+			if ok {
+				a.fail(err)
 			}
 		case <-over:
 		}
@@ -145,7 +148,7 @@ func (a *App) closeUnstarted() error {
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), a.options.Grace)
 		if _, err := await(ctx, stopPatience, func(ctx context.Context) error { return closeServer(ctx, c.Component) }); err != nil {
-			errs = append(errs, fmt.Errorf("close %s: %w", c.name, err))
+			errs = append(errs, prefixed("close "+c.name, err))
 		}
 		cancel()
 	}
@@ -181,14 +184,13 @@ const stopPatience = 100 * time.Millisecond
 
 func (a *App) stopOne(ctx context.Context, s Component) error {
 	_, err := await(ctx, stopPatience, s.Stop)
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case ctx.Err() != nil:
-		err = fmt.Errorf("stop %s: %w: %w", s.Name(), ErrGrace, err)
-	default:
-		err = fmt.Errorf("stop %s: %w", s.Name(), err)
 	}
+	if ctx.Err() != nil {
+		err = fmt.Errorf("%w: %w", ErrGrace, err)
+	}
+	err = prefixed("stop "+s.Name(), err)
 	a.options.Logger.Error("stop", append([]any{"component", s.Name(), "error", err.Error()}, stackOf(err)...)...)
 	return err
 }

@@ -49,7 +49,7 @@ func (a *App) holdUps(noResponse error) (errs []error) {
 		switch r := c.pending.Load(); {
 		case r == nil || c.optional || r.Detail != "":
 		case r.Err != nil:
-			errs = append(errs, fmt.Errorf("start %s: %w", c.name, r.Err))
+			errs = append(errs, prefixed("start "+c.name, r.Err))
 		default:
 			errs = append(errs, fmt.Errorf("start %s: Start has not returned: %w", c.name, noResponse))
 		}
@@ -109,7 +109,7 @@ func (a *App) startOne(ctx context.Context, c *component, over <-chan struct{}, 
 			if stack := stackOf(err); stack != nil {
 				a.options.Logger.Error("panic", append([]any{"in", "Start of " + c.name, "error", err.Error()}, stack...)...)
 			}
-			a.fail(fmt.Errorf("start %s: %w", c.name, err))
+			a.fail(prefixed("start "+c.name, err))
 			return
 		}
 		r := c.result(err)
@@ -138,4 +138,16 @@ func (a *App) attempt(ctx context.Context, c *component) error {
 		return NewError(Unavailable, "no_response", fmt.Sprintf("No response within %v", attemptTimeout)).WithCause(err)
 	}
 	return err
+}
+
+// prefixed returns err with prefix before it, or before each of the errors that it joins.
+func prefixed(prefix string, err error) (joined error) {
+	list, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // not of an error that err wraps
+	if !ok || fmt.Sprint(errors.Join(list.Unwrap()...)) != err.Error() {
+		return fmt.Errorf("%s: %w", prefix, err)
+	}
+	for _, err := range list.Unwrap() {
+		joined = errors.Join(joined, prefixed(prefix, err))
+	}
+	return joined
 }

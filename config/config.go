@@ -18,6 +18,10 @@ type Options struct {
 	// Positional permits arguments that are not flags, which are then in Report.Rest. Without it
 	// each is an error, so that "orders hlep" does not start the service.
 	Positional bool
+
+	// Flags are those that the program has removed from Args, such as "--yes". They are suggested for
+	// misspelled ones.
+	Flags []string
 }
 
 // ErrHelp is returned by [Load] if the arguments contain --help or -h and the struct has no such
@@ -43,7 +47,7 @@ type loader struct {
 //
 // The error joins all problems, one a line; dst must not be used then. If there is no other
 // problem and dst has a method Validate() error, Load calls it last, for rules that concern
-// several settings. Load returns an error for a struct with a field that cannot be
+// several settings; see [Report.Locate] for its form. Load returns an error for a struct with a field that cannot be
 // configured, whether a value is given or not.
 func Load(dst any, o Options) (*Report, error) {
 	l, err := newLoader(dst, o)
@@ -63,11 +67,11 @@ func Load(dst any, o Options) (*Report, error) {
 		l.addProblem(f.checkGaps())
 		f.commit()
 	}
-	if v, ok := dst.(interface{ Validate() error }); ok && len(l.problems) == 0 {
-		l.addProblem(v.Validate())
-	}
 	for _, f := range leaves(l.fields) {
 		report.Values = append(report.Values, f.report())
+	}
+	if v, ok := dst.(interface{ Validate() error }); ok && len(l.problems) == 0 {
+		l.addProblem(report.Locate(v.Validate()))
 	}
 	setReports(reflect.ValueOf(dst).Elem(), report)
 	return report, errors.Join(l.problems...)
@@ -149,7 +153,11 @@ func (l *loader) applied(f *field, source, text string, err error) {
 
 // suggestFlag returns a suggestion for an unknown flag.
 func (l *loader) suggestFlag(name string) string {
-	return suggestWith("--", name, append(names(l.fields, name, false), "config"))
+	known := append(names(l.fields, name, false), "config")
+	for _, flag := range l.options.Flags {
+		known = append(known, strings.TrimPrefix(flag, "--"))
+	}
+	return suggestWith("--", name, known)
 }
 
 // suggestVariable returns a suggestion for an unknown environment variable.

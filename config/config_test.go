@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -320,20 +321,20 @@ func TestReportWatchesForTheFile(t *testing.T) {
 		t.Fatalf("%v, files %v", err, report.Files())
 	}
 	synctest.Test(t, func(t *testing.T) {
-		var changes [][]string
-		go report.Watch(t.Context(), time.Second, func(files []string) { changes = append(changes, files) })
+		changes := make(chan []string, 10)
+		go report.Watch(t.Context(), time.Second, func(files []string) { changes <- files })
 		time.Sleep(2500 * time.Millisecond)
 		synctest.Wait()
 		if len(changes) != 0 {
-			t.Errorf("changes of no file: %v", changes)
+			t.Errorf("changes of no file: %v", <-changes)
 		}
 		if err := os.WriteFile(file, []byte("level: debug"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if diff := cmp.Diff([][]string{{file}}, changes); diff != "" {
-			t.Errorf("changes (-want +got):\n%s", diff)
+		if len(changes) != 1 || !slices.Equal(<-changes, []string{file}) {
+			t.Error("the file was not noticed, or more than once")
 		}
 	})
 }
@@ -414,4 +415,32 @@ func TestNumbersKeepTheirValue(t *testing.T) {
 			t.Errorf("%d became %d, %v", n, s.N, err)
 		}
 	})
+}
+
+// keeper is a struct whose Validate names settings.
+type keeper struct {
+	Keep int    `config:"keep" default:"3"`
+	URL  string `config:"url" mask:"url"`
+}
+
+var errRule = errors.New("keep must not be 4 with a url")
+
+func (k *keeper) Validate() error {
+	if k.Keep == 3 {
+		return errors.New("keep must not be the default")
+	}
+	return errors.Join(errRule, errors.New("url: is not wanted"), errors.New("other rules"))
+}
+
+// The error of Validate gets the sources of the settings that its lines begin with.
+func TestValidateErrorHasSources(t *testing.T) {
+	t.Parallel()
+	_, err := config.Load(&keeper{}, config.Options{Name: "prog", Args: []string{"--keep=4"}, Environ: []string{"PROG_URL=http://h"}})
+	want := "--keep: keep must not be 4 with a url\nPROG_URL: url: is not wanted\nother rules"
+	if err == nil || err.Error() != want || !errors.Is(err, errRule) {
+		t.Errorf("err = %v, want %q", err, want)
+	}
+	if _, err = config.Load(&keeper{}, config.Options{Name: "prog"}); err == nil || err.Error() != "keep must not be the default" {
+		t.Errorf("a default: %v", err)
+	}
 }

@@ -24,7 +24,10 @@
 //   - secret:"true": shown as ***
 //   - mask:"url": shown without its password. A URL whose path is secret, such as that of a
 //     webhook, is a [Secret].
-//   - reload:"true": may change while the program runs
+//   - reload:"true": may change while the program runs; on a struct, or a list or map of structs, it
+//     holds for all fields inside
+//
+// A struct, and a list or map of structs, can have only config, help and reload of these.
 //
 // # Defaults
 //
@@ -40,8 +43,8 @@
 //
 // A setting is text, a number, a duration, a boolean or an [encoding.TextUnmarshaler]; a
 // pointer to one of these, which stays nil if the setting is not given; or a list of them,
-// which is written with commas between in variables and flags. The tags then hold for each
-// value of the list.
+// which is written with commas between in variables and flags, where empty values are left out
+// ("a,,b" is a and b). The tags then hold for each value of the list.
 //
 // A struct is a group of settings. A pointer to a struct is an optional group: it stays nil
 // until one of its settings is given, or the group itself in the file, as in "tls: {}". Its

@@ -32,6 +32,16 @@ func hasElements(t reflect.Type) bool {
 	}
 }
 
+// source returns the source of the element's first setting that has one, and a colon, or "".
+func (e *element) source() string {
+	for _, f := range leaves(e.fields) {
+		if f.source != sourceDefault {
+			return f.source + ": "
+		}
+	}
+	return ""
+}
+
 func (f *field) hasElements() bool { return hasElements(f.value.Type()) }
 
 func (f *field) isList() bool { return f.value.Kind() == reflect.Slice }
@@ -75,7 +85,7 @@ func (f *field) collectElement(e *element, around []reflect.Type) *collector {
 }
 
 func (f *field) elementPlace(name string) place {
-	p := place{key: f.key + "." + name, separator: "__", group: f.group}
+	p := place{key: f.key + "." + name, separator: "__", group: f.group, reload: f.reload}
 	if f.isList() {
 		p.key = f.key + "[" + name + "]"
 	}
@@ -200,9 +210,10 @@ func (f *field) commit() {
 // that a source has named.
 func (f *field) checkGaps() error {
 	var errs []error
-	for _, e := range f.elements {
+	for i, e := range f.elements {
 		if !e.given {
-			return fmt.Errorf("%s is not set, but a later element of %s is; number the elements from 0 without gaps", e.key, f.key)
+			later := f.elements[i+slices.IndexFunc(f.elements[i:], func(e *element) bool { return e.given })]
+			return fmt.Errorf("%s%s is not set, but %s is; number the elements from 0 without gaps", later.source(), e.key, later.key)
 		}
 		for _, m := range e.fields {
 			errs = append(errs, m.checkGaps())

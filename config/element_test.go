@@ -2,13 +2,16 @@ package config_test
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/chassi-go/chassi/config"
+	"github.com/chassi-go/chassi/ratelimit"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -200,7 +203,7 @@ func TestElementsOfSeveralSources(t *testing.T) {
 func TestElementsThatAreRefused(t *testing.T) {
 	t.Parallel()
 	for given, want := range map[string]string{
-		"--hooks[1].url=http://h":                "hooks[0] is not set, but a later element of hooks is; number the elements from 0 without gaps",
+		"--hooks[1].url=http://h":                "--hooks[1].url: hooks[0] is not set, but hooks[1] is; number the elements from 0 without gaps",
 		"--hooks[1000].url=http://h":             "--hooks[1000].url: unknown flag",
 		"--hooks[01].url=http://h":               "--hooks[01].url: unknown flag",
 		"--hooks[-1].url=http://h":               "--hooks[-1].url: unknown flag",
@@ -349,5 +352,111 @@ func TestSuggestsMaps(t *testing.T) {
 		if _, err := config.Load(&c, o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Load = %v, want %s", err, want)
 		}
+	}
+}
+
+// The tag reload of a struct, or of a list or map of structs, holds for all fields inside.
+func TestReloadIsInherited(t *testing.T) {
+	t.Parallel()
+	type route struct {
+		To    string `config:"to"`
+		Inner struct {
+			Weight int `config:"weight"`
+		} `config:"inner"`
+	}
+	type around struct {
+		Level int `config:"level"`
+	}
+	type settings struct {
+		Group    route            `config:"group" reload:"true"`
+		Optional *route           `config:"optional" reload:"true"`
+		List     []route          `config:"list" reload:"true"`
+		Map      map[string]route `config:"map" reload:"true"`
+		Texts    map[string]int   `config:"texts" reload:"true"`
+		around   `reload:"true"`
+		Plain    route `config:"plain"`
+	}
+	load := func(args ...string) *config.Report {
+		report, err := config.Load(&settings{}, config.Options{Args: args})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return report
+	}
+	before := load()
+	after := load("--group.to=a", "--group.inner.weight=1", "--optional.inner.weight=1", "--list[0].inner.weight=1", "--map.a.to=b", "--texts.a=1", "--level=1")
+	changed := config.Changed(before, after)
+	if len(changed) < 7 {
+		t.Errorf("changed: %+v", changed)
+	}
+	for _, v := range append(changed, config.Changed(after, before)...) {
+		if !v.Reloadable {
+			t.Errorf("%s needs a restart", v.Key)
+		}
+	}
+	for _, v := range config.Changed(before, load("--plain.to=a")) {
+		if v.Reloadable {
+			t.Errorf("%s needs no restart", v.Key)
+		}
+	}
+}
+
+// Tags that have no effect on a struct are errors, whether a value is given or not.
+func TestTagsOfStructs(t *testing.T) {
+	t.Parallel()
+	type group struct {
+		N int `config:"n"`
+	}
+	for want, dst := range map[string]any{
+		"config: a: has the tag min,": &struct {
+			A group `config:"a" min:"1"`
+		}{},
+		"config: b: has the tag default,": &struct {
+			B *group `config:"b" default:"1"`
+		}{},
+		"config: c: has the tag secret,": &struct {
+			C []group `config:"c" secret:"true"`
+		}{},
+		"config: d: has the tag oneof,": &struct {
+			D map[string]*group `config:"d" oneof:"a"`
+		}{},
+	} {
+		if _, err := config.Load(dst, config.Options{}); err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("err = %v, want %q", err, want)
+		}
+	}
+}
+
+// A value is shown once in its error, a missing element with the source of the later one, and
+// empty values of a list are left out.
+func TestErrorsAreConcise(t *testing.T) {
+	t.Parallel()
+	type settings struct {
+		Network  netip.Prefix    `config:"network"`
+		Networks []netip.Prefix  `config:"networks"`
+		Limit    ratelimit.Limit `config:"limit"`
+		Names    []string        `config:"names"`
+		Stations []struct {
+			Name string `config:"name"`
+			On   []struct {
+				URL string `config:"url"`
+			} `config:"on"`
+		} `config:"stations"`
+	}
+	for variable, want := range map[string]string{
+		"PROG_NETWORK=abc":               `PROG_NETWORK: network ("abc") is not valid: no '/'`,
+		"PROG_NETWORKS=10.0.0.0/8,abc":   `PROG_NETWORKS: networks[1] ("abc") is not valid: no '/'`,
+		"PROG_LIMIT=abc":                 `PROG_LIMIT: limit ("abc") is not valid: `,
+		"PROG_STATIONS__3__NAME=a":       "PROG_STATIONS__3__NAME: stations[0] is not set, but stations[3] is;",
+		"PROG_STATIONS__1__ON__0__URL=a": "PROG_STATIONS__1__ON__0__URL: stations[0] is not set, but stations[1] is;",
+	} {
+		_, err := config.Load(&settings{}, config.Options{Name: "prog", Environ: []string{variable}})
+		if err == nil || !strings.HasPrefix(err.Error(), want) || strings.Count(err.Error(), "abc") > 1 {
+			t.Errorf("%s: %v, want %s", variable, err, want)
+		}
+	}
+	var c settings
+	if _, err := config.Load(&c, config.Options{Name: "prog", Environ: []string{"PROG_NAMES=a,, b,"}}); err != nil || !slices.Equal(c.Names, []string{"a", "b"}) {
+		t.Errorf("%q, %v", c.Names, err)
 	}
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -31,8 +32,9 @@ type Exposure struct {
 }
 
 // Exposed returns how every user of the machine can read or change a file. It returns nil if
-// they cannot, if the file does not exist, and on Windows, where the mode has no such meaning.
-// It follows links. It does not check the permissions of the file's group, with which an
+// they cannot, if the file does not exist, and on Windows, where the mode has no such meaning. For
+// a DatabaseFile that does not exist, which the program will create, it checks the directory. It
+// follows links. It does not check the permissions of the file's group, with which an
 // operator, or Kubernetes' fsGroup, gives the program access.
 //
 // Secrets that Kubernetes and Docker mount into a container are often readable by all of its
@@ -41,10 +43,17 @@ type Exposure struct {
 // replaces, "..2026_01_02_…", and by /run/secrets.
 func Exposed(path string, kind FileKind) *Exposure {
 	resolved, err := filepath.Abs(path)
-	if err == nil {
-		resolved, err = filepath.EvalSymlinks(resolved)
-	}
 	if err != nil || !modesMatter {
+		return nil
+	}
+	if kind == DatabaseFile && isMissing(resolved) {
+		dir, err := filepath.EvalSymlinks(filepath.Dir(resolved))
+		if err != nil {
+			return nil
+		}
+		return exposedDirectory(dir, filepath.Join(dir, filepath.Base(resolved)), kind)
+	}
+	if resolved, err = filepath.EvalSymlinks(resolved); err != nil {
 		return nil
 	}
 	info, err := os.Stat(resolved)
@@ -64,6 +73,12 @@ func Exposed(path string, kind FileKind) *Exposure {
 		}
 	}
 	return nil
+}
+
+// isMissing reports whether there is neither a file nor a link at path.
+func isMissing(path string) bool {
+	_, err := os.Lstat(path)
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // directories returns the directories of the file and of the link to it.

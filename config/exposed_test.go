@@ -61,6 +61,14 @@ func TestExposed(t *testing.T) {
 	if e := config.Exposed(filepath.Join(t.TempDir(), "absent"), config.PrivateFile); e != nil {
 		t.Errorf("a file that does not exist: %v", e)
 	}
+	// The program will create it.
+	loose := filepath.Join(filepath.Dir(makeFile(t, 0o777, 0o600)), "absent")
+	if e := config.Exposed(loose, config.DatabaseFile); e == nil || !strings.HasSuffix(e.Path, "it's/absent") || !strings.Contains(e.What, "replace it") {
+		t.Errorf("a database that does not exist: %v", e)
+	}
+	if e := config.Exposed(filepath.Join(t.TempDir(), "absent"), config.DatabaseFile); e != nil {
+		t.Errorf("a database that does not exist: %v", e)
+	}
 }
 
 // Exposed follows links, and checks the directory of the link too.

@@ -30,6 +30,7 @@ type place struct {
 	env       string         // "AUTHD_HTTP_ADDR", "AUTHD_HOOKS__0__URL"; "" without a program name
 	separator string         // in env, before the name of a member
 	group     *optionalGroup // the innermost optional group around the place, or nil
+	reload    bool           // the tag reload, of the field or of what is around it
 }
 
 // rootPlace returns the place of the struct that is loaded.
@@ -106,7 +107,7 @@ func (c *collector) members(v reflect.Value, p place) {
 		word := sf.Tag.Get("config")
 		switch {
 		case sf.Anonymous && isGroup(sf.Type):
-			c.members(v.Field(i), p)
+			c.add(v.Field(i), p, sf.Tag)
 		case sf.Type == reportType || word == "" || word == "-":
 		case !sf.IsExported():
 			c.problem(p.member(word), fmt.Errorf("the field %s is not exported", sf.Name))
@@ -118,10 +119,13 @@ func (c *collector) members(v reflect.Value, p place) {
 
 // add adds the value v, which is a setting, a group or a list or map of them.
 func (c *collector) add(v reflect.Value, p place, tag reflect.StructTag) {
+	p.reload = p.reload || tag.Get("reload") == "true"
 	switch t := v.Type(); {
 	case isGroup(t):
+		c.checkGroupTags(p, tag)
 		c.members(v, p)
 	case isOptionalGroup(t):
+		c.checkGroupTags(p, tag)
 		p.group = newOptionalGroup(v, p)
 		c.members(p.group.value.Elem(), p)
 	default:
@@ -131,6 +135,15 @@ func (c *collector) add(v reflect.Value, p place, tag reflect.StructTag) {
 		if len(c.problems) == before {
 			f.readElements()
 			c.fields = append(c.fields, f)
+		}
+	}
+}
+
+// checkGroupTags adds a problem for each tag that a struct, or a list or map of structs, cannot have.
+func (c *collector) checkGroupTags(p place, tag reflect.StructTag) {
+	for _, name := range []string{"default", "min", "max", "oneof", "format", "secret", "mask"} {
+		if _, ok := tag.Lookup(name); ok {
+			c.problem(p, fmt.Errorf("has the tag %s, which has no effect on a struct; give it to fields of the struct", name))
 		}
 	}
 }
@@ -156,6 +169,9 @@ func (c *collector) check(f *field) {
 	t := f.value.Type()
 	switch {
 	case f.hasElements() && !hasElements(t.Elem()):
+		if f.hasGroups() {
+			c.checkGroupTags(f.place, f.tag)
+		}
 		c.problems = append(c.problems, f.checkElementType(c.around)...)
 	case isScalar(t), t.Kind() == reflect.Slice && isScalar(t.Elem()), t.Kind() == reflect.Pointer && isScalar(t.Elem()):
 		if err := f.checkTags(); err != nil {

@@ -98,6 +98,18 @@ func (f *field) setPairs(pairs []string) error {
 	return nil
 }
 
+// withoutValue returns the text of an error about value, without what precedes the reason, if that
+// ends with the quoted value: the caller shows the value itself.
+func withoutValue(text, value string) string {
+	quoted := strconv.Quote(value)
+	for _, end := range []string{quoted + ": ", quoted + "): "} {
+		if _, reason, ok := strings.Cut(text, end); ok {
+			return reason
+		}
+	}
+	return text
+}
+
 // parse sets v to the value of text. The error does not contain text if it is a secret.
 func (f *field) parse(v reflect.Value, text string) error {
 	if u, ok := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr()); ok {
@@ -107,7 +119,7 @@ func (f *field) parse(v reflect.Value, text string) error {
 		case f.masked():
 			return errors.New("is not valid")
 		default:
-			return fmt.Errorf("is not valid: %w", err)
+			return &otherText{"is not valid: " + withoutValue(err.Error(), text), err}
 		}
 	}
 	bits := 0

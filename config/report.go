@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"io"
 	"os"
+	"strings"
 	"text/tabwriter"
 )
 
@@ -64,9 +65,41 @@ func (f *field) report() Value {
 	}
 	return Value{
 		Key: f.key, Env: f.env, Value: f.mask(text), Secret: f.mask(text) != text, Source: f.source,
-		Help: f.tag.Get("help"), Reloadable: f.tag.Get("reload") == "true", sum: maphash.String(seed, text),
+		Help: f.tag.Get("help"), Reloadable: f.reload, sum: maphash.String(seed, text),
 	}
 }
+
+// Locate returns err with the source of the setting before each line that begins with the name of
+// a setting and a space or colon: "orders.yaml:3: keep must be ...". There is none before a default
+// value. Load calls it for the error of Validate.
+func (r *Report) Locate(err error) error {
+	if err == nil {
+		return nil
+	}
+	sources := make(map[string]string)
+	for _, v := range r.Values {
+		if v.Source != sourceDefault {
+			sources[v.Key] = v.Source
+		}
+	}
+	lines := strings.Split(err.Error(), "\n")
+	for i, line := range lines {
+		if end := strings.IndexAny(line, " :"); end > 0 && sources[line[:end]] != "" {
+			lines[i] = sources[line[:end]] + ": " + line
+		}
+	}
+	return &otherText{strings.Join(lines, "\n"), err}
+}
+
+// otherText is an error with another text.
+type otherText struct {
+	text string
+	err  error
+}
+
+func (e *otherText) Error() string { return e.text }
+
+func (e *otherText) Unwrap() error { return e.err }
 
 // WriteTo writes a table of the values and their sources. The number of bytes it returns is 0.
 func (r *Report) WriteTo(w io.Writer) (int64, error) {

@@ -32,6 +32,14 @@ func (r *Report) Watch(ctx context.Context, interval time.Duration, changed func
 	watch(ctx, interval, files, seen, changed)
 }
 
+// Stale returns those of files that Load did not read, or that have changed since it did. A
+// function that Watch calls can ask whether a later Load has read the files already.
+func (r *Report) Stale(files []string) (stale []string) {
+	seen := make(map[string]os.FileInfo)
+	maps.Copy(seen, r.read)
+	return look(files, seen)
+}
+
 func watch(ctx context.Context, interval time.Duration, files []string, seen map[string]os.FileInfo, changed func(files []string)) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()

@@ -42,9 +42,14 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Validate returns an error that names each setting with an invalid value.
+// Validate returns an error for each setting with an invalid value, found without connecting; it
+// reads the files that the URL names. The errors name the settings as those of a group called
+// database, and never contain a password.
 func (c Config) Validate() error {
-	_, badURL := parseURL(c.URL)
+	t, badURL := parseURL(c.URL)
+	if badURL == nil && t.dialect == Postgres {
+		_, badURL = postgresConfig(c.withDefaults(), t)
+	}
 	return errors.Join(
 		badURL,
 		notNegative("max_connections", c.MaxOpen),
@@ -58,7 +63,7 @@ func (c Config) Validate() error {
 
 func notNegative[T int | time.Duration](field string, v T) error {
 	if v < 0 {
-		return fmt.Errorf("database: %s is %v; must be positive, or 0 for the default", field, v)
+		return fmt.Errorf("database.%s is %v; must be positive, or 0 for the default", field, v)
 	}
 	return nil
 }

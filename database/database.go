@@ -67,7 +67,7 @@ type DB struct {
 	probe  *sql.DB // for Check, on PostgreSQL
 	health health
 	closed atomic.Bool
-	opened os.FileInfo // SQLite's file; nil in memory and if read-only
+	opened atomic.Pointer[os.FileInfo] // SQLite's file; nil in memory, if read-only and before Create
 
 	connector    *connector    // of PostgreSQL
 	lockPatience time.Duration // for the lock of a migration; 0 is the constant of that name
@@ -97,7 +97,9 @@ func openWith(ctx context.Context, c Config, a access) (*DB, error) {
 	if target.dialect == Postgres {
 		return openPostgres(c, target)
 	}
-	target.access = a
+	if target.access = a; a == accessUncreated && (target.path == "" || exists(target.path)) {
+		target.access = accessCreate
+	}
 	return openSQLite(ctx, c, target)
 }
 

@@ -16,9 +16,10 @@ var ErrMissing = errors.New("the database file does not exist")
 type access uint8
 
 const (
-	accessCreate   access = iota // create it if it is missing, read, write
-	accessExisting               // read, write
-	accessReadOnly               // read
+	accessCreate    access = iota // create it if it is missing, read, write
+	accessExisting                // read, write
+	accessReadOnly                // read
+	accessUncreated               // as accessCreate, but DB.Create creates it
 )
 
 // OpenExisting is [Open] for a database that must exist: it returns [ErrMissing] for a missing
@@ -32,6 +33,30 @@ func OpenExisting(ctx context.Context, c Config) (*DB, error) {
 // is the same as Open: the permissions of the user apply.
 func OpenReadOnly(ctx context.Context, c Config) (*DB, error) {
 	return openWith(ctx, c, accessReadOnly)
+}
+
+// OpenUncreated is [Open] for a program that makes other checks before it creates anything: it does
+// not create a missing SQLite file, but checks that its directory permits it. [DB.Create] creates
+// the file; until then statements fail.
+func OpenUncreated(ctx context.Context, c Config) (*DB, error) {
+	return openWith(ctx, c, accessUncreated)
+}
+
+// Create creates the missing SQLite file of a database that [OpenUncreated] has opened. It is a
+// no-op for other databases and if the file is created.
+func (db *DB) Create(ctx context.Context) error {
+	if !db.uncreated() {
+		return nil
+	}
+	if err := createFile(db.target.path); err != nil {
+		return err
+	}
+	return db.checkFile(ctx)
+}
+
+// uncreated reports whether Create has to create the file.
+func (db *DB) uncreated() bool {
+	return db.target.access == accessUncreated && db.opened.Load() == nil
 }
 
 // requireFile returns [ErrMissing] if no file exists at path.
@@ -65,7 +90,7 @@ func openSQLiteReadOnly(ctx context.Context, c Config, t target) (*DB, error) {
 // Checkpoint copies the write-ahead log of a SQLite file into the file, except for pages that
 // readers still need, without blocking. For other databases it is a no-op.
 func (db *DB) Checkpoint(ctx context.Context) error {
-	if db.target.dialect != SQLite || db.target.path == "" {
+	if db.target.dialect != SQLite || db.target.path == "" || db.uncreated() {
 		return nil
 	}
 	ctx, cancel := db.bound(ctx)

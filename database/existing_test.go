@@ -148,3 +148,46 @@ func TestCheckpointElsewhereDoesNothing(t *testing.T) {
 		}
 	}
 }
+
+// OpenUncreated leaves nothing behind: the file is created by Create alone.
+func TestOpenUncreated(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	c := Config{URL: "sqlite:" + filepath.Join(dir, "a.db")}
+	db, err := OpenUncreated(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(t.Context(), "CREATE TABLE t (n int)"); err == nil {
+		t.Error("a statement before Create succeeded")
+	}
+	if err := db.Checkpoint(t.Context()); err != nil {
+		t.Errorf("Checkpoint: %v", err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Errorf("there is something: %v, %v", entries, err)
+	}
+	for range 2 { // the second one does nothing
+		if err := db.Create(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if info, err := os.Stat(filepath.Join(dir, "a.db")); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if _, err := db.Exec(t.Context(), "CREATE TABLE t (n int)"); err != nil {
+		t.Error(err)
+	}
+	again, err := OpenUncreated(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if _, err := again.Exec(t.Context(), "INSERT INTO t VALUES (1)"); err != nil {
+		t.Errorf("a file that exists: %v", err)
+	}
+	if _, err := OpenUncreated(t.Context(), Config{URL: "sqlite:" + filepath.Join(dir, "no", "a.db")}); err == nil || !strings.Contains(err.Error(), "does not exist; create it or change database.url") {
+		t.Errorf("without a directory: %v", err)
+	}
+}

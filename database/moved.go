@@ -8,11 +8,12 @@ import (
 // requireSameFile returns an error if the path of the SQLite file refers to another file, or to
 // none, than when it was opened. Writes to the open file would then be lost.
 func (db *DB) requireSameFile(op string) error {
-	if db.opened == nil {
+	opened := db.opened.Load()
+	if opened == nil {
 		return nil
 	}
 	now, err := os.Stat(db.target.path)
-	if err == nil && os.SameFile(now, db.opened) {
+	if err == nil && os.SameFile(now, *opened) {
 		return nil
 	}
 	if err == nil {

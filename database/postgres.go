@@ -4,7 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"io/fs"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -58,11 +60,22 @@ func postgresConfig(c Config, t target) (*pgx.ConnConfig, error) {
 // parseFailed returns an error with only the reason, because the text of err may contain the
 // password: pgx masks it only where it recognizes it.
 func parseFailed(err error) error {
-	reason := "check host, port, sslmode and the names of parameters"
-	if _, ok := errors.AsType[*pgconn.ParseConfigError](err); !ok {
-		reason = "check the files that the URL names"
+	reason := "check host, port and parameters, and the variables that begin with PG"
+	if _, ok := errors.AsType[*fs.PathError](err); ok {
+		reason = "check the files that it names"
+	} else if _, ok := errors.AsType[*pgconn.ParseConfigError](err); ok {
+		for text, known := range map[string]string{
+			"invalid port":               "a port must be a number from 1 to 65535",
+			"sslmode is invalid":         "sslmode must be one of disable, allow, prefer, require, verify-ca, verify-full",
+			"invalid connect_timeout":    "connect_timeout must be a number of seconds",
+			"target_session_attrs value": "target_session_attrs must be one of any, read-write, read-only, primary, standby, prefer-standby",
+		} {
+			if strings.Contains(err.Error(), text) {
+				reason = known
+			}
+		}
 	}
-	return errors.New("database: postgres: the URL is not usable: " + reason)
+	return errors.New("database.url cannot be used: " + reason)
 }
 
 func setDefault(params map[string]string, key, value string) {

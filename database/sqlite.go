@@ -39,17 +39,30 @@ func openSQLite(ctx context.Context, c Config, t target) (*DB, error) {
 	configure(reader, c)
 	writer.SetMaxOpenConns(1)
 	db.reader, db.writer = reader, writer
-	if err := db.lockable(ctx); err != nil {
-		_ = db.Close() // the error of the check is returned
-		return nil, fmt.Errorf("%w (opening %s)", err, t)
+	if db.uncreated() {
+		return db, nil
 	}
-	if t.path != "" {
-		if db.opened, err = os.Stat(t.path); err != nil {
-			_ = db.Close()
-			return nil, failed("open", err)
-		}
+	if err := db.checkFile(ctx); err != nil {
+		_ = db.Close() // the error of the check is returned
+		return nil, err
 	}
 	return db, nil
+}
+
+// checkFile returns an error if the database cannot be used, and records the state of its file.
+func (db *DB) checkFile(ctx context.Context) error {
+	if err := db.lockable(ctx); err != nil {
+		return fmt.Errorf("%w (opening %s)", err, db.target)
+	}
+	if db.target.path == "" {
+		return nil
+	}
+	info, err := os.Stat(db.target.path)
+	if err != nil {
+		return failed("open", err)
+	}
+	db.opened.Store(&info)
+	return nil
 }
 
 // lockable returns an error if the file is not a database or cannot be written. A full disk is
@@ -65,6 +78,8 @@ func (db *DB) prepareSQLite(ctx context.Context) error {
 	switch {
 	case db.target.path != "" && db.target.access == accessCreate:
 		return createFile(db.target.path)
+	case db.target.access == accessUncreated:
+		return tryDirectory(db.target.path)
 	case db.target.path != "":
 		return requireFile(db.target.path)
 	}
@@ -93,8 +108,33 @@ func createFile(path string) error {
 		return f.Close()
 	case errors.Is(err, fs.ErrExist):
 		return nil
-	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("database: open: directory %s does not exist; create it or change the URL: %w", filepath.Dir(path), err)
+	}
+	return notCreated(path, err)
+}
+
+// exists reports whether there is a file, or a link, at path.
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// tryDirectory returns the error with which createFile would fail. It creates another file, and
+// removes it.
+func tryDirectory(path string) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return notCreated(path, err)
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// notCreated returns the error err of creating the file.
+func notCreated(path string, err error) error {
+	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
+		err = &fs.PathError{Op: pathErr.Op, Path: path, Err: pathErr.Err}
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("database: open: directory %s does not exist; create it or change database.url: %w", filepath.Dir(path), err)
 	}
 	return failedAs(classUnavailable, "open", fmt.Errorf("cannot create the file; check the permissions and free space of its directory: %w", err))
 }

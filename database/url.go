@@ -19,15 +19,16 @@ type target struct {
 
 const allowedURLs = "want sqlite:PATH, sqlite::memory:, postgres://… or postgresql://…"
 
-// parseURL parses a database URL. Its errors contain no more than the scheme, because the rest
-// may contain a password, and in a malformed URL its position is unknown.
+// parseURL parses a database URL. Its errors begin with the name of the setting. They contain no
+// more than the scheme, because the rest may contain a password, and in a malformed URL its
+// position is unknown.
 func parseURL(raw string) (target, error) {
 	if raw == "" {
-		return target{}, errors.New("database: url is not set: " + allowedURLs)
+		return target{}, errors.New("database.url is not set: " + allowedURLs)
 	}
 	scheme, rest, found := strings.Cut(raw, ":")
 	if !found {
-		return target{}, errors.New("database: the URL has no scheme: " + allowedURLs)
+		return target{}, errors.New("database.url has no scheme: " + allowedURLs)
 	}
 	switch scheme {
 	case "sqlite":
@@ -37,9 +38,9 @@ func parseURL(raw string) (target, error) {
 		return target{dialect: Postgres, dsn: raw}, checkPostgresURL(raw)
 	}
 	if !strings.HasPrefix(rest, "//") || !isScheme(scheme) {
-		return target{}, errors.New("database: the URL has no scheme: " + allowedURLs)
+		return target{}, errors.New("database.url has no scheme: " + allowedURLs)
 	}
-	return target{}, fmt.Errorf("database: unknown scheme %q: %s", scheme, allowedURLs)
+	return target{}, fmt.Errorf("database.url has the unknown scheme %q: %s", scheme, allowedURLs)
 }
 
 // isScheme reports whether s is a valid URL scheme (RFC 3986 section 3.1), which may be shown.
@@ -58,24 +59,31 @@ func sqlitePath(rest string) (string, error) {
 	}
 	switch {
 	case rest == "":
-		return "", errors.New("database: sqlite: the path is missing: write sqlite:PATH")
+		return "", errors.New("database.url: the path is missing: write sqlite:PATH")
 	case strings.HasPrefix(rest, "//"):
-		return "", errors.New("database: sqlite: a host is not permitted: write sqlite:PATH or sqlite:/ABSOLUTE/PATH")
+		return "", errors.New("database.url: sqlite: a host is not permitted: write sqlite:PATH or sqlite:/ABSOLUTE/PATH")
 	case strings.ContainsAny(rest, "?#\x00"):
-		return "", errors.New(`database: sqlite: the path must not contain "?", "#" or NUL: options are set by configuration`)
+		return "", errors.New(`database.url: sqlite: the path must not contain "?", "#" or NUL: options are set by configuration`)
 	}
 	return rest, nil
 }
 
 func checkPostgresURL(raw string) error {
 	u, err := url.Parse(raw)
-	switch {
-	case err != nil: // its text would show the URL
-		return errors.New("database: postgres: the URL is malformed: percent-encode special characters of user and password")
+	_, badHost := errors.AsType[url.InvalidHostError](err)
+	switch { // the text of err would show the URL
+	case badHost && !strings.Contains(raw, "@"):
+		return errors.New("database.url is malformed: the host has a character that is not permitted")
+	case badHost:
+		return errors.New("database.url is malformed: the host, behind the last @, has a character that is not permitted, or one of user and password is not percent-encoded")
+	case err != nil && strings.Contains(err.Error(), "invalid port"):
+		return errors.New("database.url is malformed: the port is not a number, or a special character of user and password is not percent-encoded")
+	case err != nil:
+		return errors.New("database.url is malformed: percent-encode special characters of user and password")
 	case u.Opaque != "" || !strings.Contains(raw, "://"):
-		return errors.New("database: postgres: write postgres://USER:PASSWORD@HOST:PORT/NAME")
+		return errors.New("database.url: write postgres://USER:PASSWORD@HOST:PORT/NAME")
 	case u.Fragment != "" || strings.Contains(u.Path, "@"): // which the driver would show as the name of the database
-		return errors.New("database: postgres: the URL is malformed: percent-encode special characters of user and password")
+		return errors.New("database.url is malformed: percent-encode special characters of user and password")
 	}
 	return nil
 }

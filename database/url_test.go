@@ -27,19 +27,29 @@ func TestParseURL(t *testing.T) {
 func TestOpenRefusesURL(t *testing.T) {
 	t.Parallel()
 	for raw, want := range map[string]string{
-		"authd.db":                               "no scheme: want sqlite:PATH",
-		"mysql://u:canary@h/db":                  `unknown scheme "mysql": want sqlite:PATH`,
-		"canary:x":                               "no scheme",
-		"sqlite:":                                "the path is missing",
-		"sqlite://":                              "a host is not permitted",
-		"sqlite://canary/x.db":                   "a host is not permitted",
-		"sqlite:x.db?mode=canary":                `must not contain "?"`,
-		"postgres:canary":                        "write postgres://USER",
-		"postgres://u:canary%zz@h/db":            "percent-encode",
-		"postgres://u:can ary@h:x/db":            "malformed",
-		"postgres://u:canary@h:99999/db":         "not usable",
-		"postgres://u:canary@h/db?sslmode=maybe": "not usable",
+		"authd.db":                                        "no scheme: want sqlite:PATH",
+		"mysql://u:canary@h/db":                           `unknown scheme "mysql": want sqlite:PATH`,
+		"canary:x":                                        "no scheme",
+		"sqlite:":                                         "the path is missing",
+		"sqlite://":                                       "a host is not permitted",
+		"sqlite://canary/x.db":                            "a host is not permitted",
+		"sqlite:x.db?mode=canary":                         `must not contain "?"`,
+		"postgres:canary":                                 "write postgres://USER",
+		"postgres://u:canary%zz@h/db":                     "percent-encode",
+		"postgres://u:can ary@h:x/db":                     "malformed",
+		"postgres://a b":                                  "the host has a character that is not permitted",
+		"postgres://u:canary@a b/db":                      "the host, behind the last @, has a character",
+		"postgres://u:can/ary@h/db":                       "the port is not a number, or a special character of user",
+		"postgres://u:canary@h:99999/db":                  "a port must be a number from 1 to 65535",
+		"postgres://u:canary@h/db?sslmode=maybe":          "sslmode must be one of disable",
+		"postgres://u:canary@h/db?connect_timeout=canary": "connect_timeout must be a number",
+		"postgres://u:canary@h/db?target_session_attrs=canary":           "target_session_attrs must be one of any",
+		"postgres://u:canary@h/db?sslrootcert=/none&sslmode=verify-full": "check the files that it names",
 	} {
+		c := Config{URL: raw}
+		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "database.url") || strings.Contains(err.Error(), "canary") {
+			t.Errorf("Validate of %q: %v, want %q", raw, err, want)
+		}
 		_, err := Open(t.Context(), Config{URL: raw})
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "canary") {
 			t.Errorf("Open(%q): %v, want %q", raw, err, want)

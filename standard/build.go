@@ -125,7 +125,7 @@ func (a *App) assemble() error {
 	c.Streams = a.config.Stream
 	server, err := httpapi.New(c, stack...)
 	if err != nil {
-		return fmt.Errorf("standard: %w", errors.Join(append(append(errs, a.errs...), err)...))
+		return errors.Join(append(append(errs, a.errs...), err)...)
 	}
 	a.HTTP = server
 	server.Use(a.wrappers...)
@@ -141,10 +141,7 @@ func (a *App) assemble() error {
 	a.App.Mount(a.services...)
 	errs = append(append(errs, a.Err()), a.errs...)
 	a.built, a.reported = true, len(a.errs)
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("standard: %w", err)
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func (a *App) addTransport(t Transport, stack []chassi.Middleware) error {

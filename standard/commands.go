@@ -81,7 +81,7 @@ func (p *Program[C]) unknown(args []string) error {
 	if len(args) == 1 || strings.HasPrefix(args[1], "-") {
 		fmt.Fprintf(&text, "%s needs a command:\n", args[0])
 	} else {
-		fmt.Fprintf(&text, "unknown command \"%s %s\"; the commands are:\n", args[0], args[1])
+		fmt.Fprintf(&text, "unknown command \"%s %s\"%s the commands are:\n", args[0], args[1], cmp.Or(suggestIn(list, args), ";"))
 	}
 	listCommands(&text, list)
 	return UsageError{errors.New(strings.TrimSuffix(text.String(), "\n"))}
@@ -97,12 +97,31 @@ func (p *Program[C]) suggest(word string) string {
 	return config.Suggest(word, words)
 }
 
-// splitFlags removes the command's own flags, which are in brackets in c.Args, from args.
+// flags returns the command's own flags, which are in brackets in c.Args.
+func (c Command[C]) flags() (list []string) {
+	for word := range strings.FieldsSeq(c.Args) {
+		if strings.HasPrefix(word, "[--") {
+			list = append(list, strings.Trim(word, "[]"))
+		}
+	}
+	return list
+}
+
+// suggestIn returns "; did you mean X?" for a misspelled command of two words.
+func suggestIn[C any](list []Command[C], args []string) string {
+	var words []string
+	for _, c := range list {
+		words = append(words, strings.Fields(c.Name)[1])
+	}
+	return strings.Replace(config.Suggest(args[1], words), "mean ", "mean "+args[0]+" ", 1)
+}
+
+// splitFlags removes the command's own flags from args.
 func (c Command[C]) splitFlags(args []string) (rest []string, flags map[string]bool) {
 	flags = make(map[string]bool)
-	own := strings.Fields(c.Args)
+	own := c.flags()
 	for _, arg := range args {
-		if strings.HasPrefix(arg, "--") && slices.Contains(own, "["+arg+"]") {
+		if slices.Contains(own, arg) {
 			flags[arg] = true
 		} else {
 			rest = append(rest, arg)
@@ -124,9 +143,17 @@ func (p *Program[C]) checkArgs(c Command[C], args []string) error {
 		}
 	}
 	if n := len(args); n < minimum || n > maximum {
-		return UsageError{fmt.Errorf("usage: %s (%s); got %d arguments", strings.TrimSpace(p.Name+" "+c.Name+" "+c.Args), c.Help, n)}
+		return UsageError{fmt.Errorf("usage: %s (%s); got %s", strings.TrimSpace(p.Name+" "+c.Name+" "+c.Args), c.Help, count(n, "argument"))}
 	}
 	return nil
+}
+
+// count returns "1 argument", "2 arguments".
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprint(n, " ", what)
 }
 
 func wantsHelp(args []string) bool {

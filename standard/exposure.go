@@ -70,8 +70,7 @@ func (e *exposure) addLoaded(r *config.Report) {
 	}
 }
 
-// warn logs the warnings. It is called at the start, so that files that the program creates,
-// such as its database, exist.
+// warn logs the warnings. It is called at the start of the program.
 func (e *exposure) warn(context.Context) error {
 	if e.warnsOf(openArguments) {
 		e.warnOfArguments()

@@ -2,6 +2,7 @@ package standard_test
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -41,6 +42,11 @@ func TestPortsInUse(t *testing.T) {
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("no %q in: %v", want, err)
+		}
+	}
+	for line := range strings.Lines(fmt.Sprint(err)) {
+		if !strings.HasPrefix(line, "start listeners: ") {
+			t.Errorf("a line without the prefix: %s", line)
 		}
 	}
 	if strings.Contains(text.String(), `"listening"`) {

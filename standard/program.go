@@ -149,7 +149,11 @@ func (p *Program[C]) run(ctx context.Context, args, environ []string, s streams)
 	if err != nil {
 		return err
 	}
-	return contain.Call(func() error { return c.Run(ctx, i) }) //nolint:wrapcheck // the command's
+	err = contain.Call(func() error { return c.Run(ctx, i) })
+	if _, ok := errors.AsType[UsageError](err); ok {
+		return i.Report.Locate(err)
+	}
+	return err //nolint:wrapcheck // the command's
 }
 
 // invoke loads the configuration for a command.
@@ -157,7 +161,7 @@ func (p *Program[C]) invoke(c Command[C], args, environ []string, s streams) (*I
 	args, flags := c.splitFlags(args)
 	load := func() (*C, *config.Report, error) {
 		settings := p.Defaults
-		report, err := config.Load(&settings, config.Options{Name: p.Name, Args: args, Environ: environ, File: p.File, Positional: true})
+		report, err := config.Load(&settings, config.Options{Name: p.Name, Args: args, Environ: environ, File: p.File, Positional: true, Flags: c.flags()})
 		return &settings, report, err //nolint:wrapcheck // complete sentences
 	}
 	settings, report, err := load()

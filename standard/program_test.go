@@ -82,7 +82,7 @@ func TestProgram(t *testing.T) {
 		{args: "order", code: 2, stderr: "orders: order needs a command:\norders:   order add"},
 		{args: "order ad", code: 2, stderr: `unknown command "order ad"`},
 		{args: "order add", code: 2, stderr: "usage: orders order add ID [NOTE] [--yes] (add an order); got 0 arguments"},
-		{args: "serve now", code: 2, stderr: "usage: orders serve (serve); got 1 arguments"},
+		{args: "serve now", code: 2, stderr: "usage: orders serve (serve); got 1 argument\n"},
 		{args: "call --yes", code: 2, stderr: "--yes"},
 		{args: "--htp.addr=x --http.addr=nonsense", code: 2, stderr: "\norders: --http.addr: http.addr (\"nonsense\") must be"},
 		{args: "call --amqp.url=amqp://canary@h:x", code: 2, stderr: "amqp.url"},

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/chassi-go/chassi"
@@ -20,9 +21,10 @@ func serve[C any](ctx context.Context, i *Invocation[C]) error {
 	if err != nil {
 		return err
 	}
-	r := &reloader[C]{invocation: i, app: app, report: i.Report}
+	r := &reloader[C]{invocation: i, app: app, report: i.Report, latest: i.Report}
 	app.OnHangup(func() { r.reload("SIGHUP") })
-	app.Add(chassi.Background("reload", chassi.RestartOnExit, r.watch))
+	app.Add(chassi.Background("configuration files", chassi.IgnoreExit, r.watch))
+	app.AddStatus("reload", r.status)
 	return app.Run(ctx)
 }
 
@@ -31,7 +33,20 @@ type reloader[C any] struct {
 	invocation *Invocation[C]
 	app        *App
 	mu         sync.Mutex
-	report     *config.Report
+	report     *config.Report // of the configuration in use
+	latest     *config.Report // of the latest load, which may have failed
+	invalid    atomic.Bool    // whether it has
+}
+
+// invalidText is logged, and the detail of readiness, while the configuration cannot be loaded.
+const invalidText = "the configuration is invalid: the old one stays"
+
+// status returns the state of the configuration for the details of readiness.
+func (r *reloader[C]) status() (status, detail string) {
+	if r.invalid.Load() {
+		return "degraded", invalidText + "; the log says why"
+	}
+	return "ok", ""
 }
 
 // watch checks the configuration file and the files with secrets for changes since they were
@@ -40,19 +55,36 @@ func (r *reloader[C]) watch(ctx context.Context) error {
 	r.mu.Lock()
 	report := r.report
 	r.mu.Unlock()
-	report.Watch(ctx, time.Second, func(changed []string) {
-		r.reload(strings.Join(changed, ", ") + " changed")
-	})
+	report.Watch(ctx, time.Second, r.changed)
 	return nil
 }
 
+// changed reloads the configuration, unless a SIGHUP has after the files changed.
+func (r *reloader[C]) changed(files []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.latest.Stale(files)) > 0 {
+		r.load(strings.Join(files, ", ") + " changed")
+	}
+}
+
+// reload reloads the configuration.
 func (r *reloader[C]) reload(why string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.load(why)
+}
+
+// load loads the configuration and applies it. The caller holds r.mu.
+func (r *reloader[C]) load(why string) {
 	logger := r.app.Logger
-	settings, report, err := r.load()
+	settings, report, err := r.read()
+	if report != nil {
+		r.latest = report
+	}
+	r.invalid.Store(err != nil)
 	if err != nil {
-		logger.Error("the configuration is invalid: the old one stays", "why", why, "error", err.Error())
+		logger.Error(invalidText, "why", why, "error", err.Error())
 		return
 	}
 	if err := r.app.Reload(settings); err != nil {
@@ -69,8 +101,8 @@ func (r *reloader[C]) reload(why string) {
 	logger.Info("configuration reloaded", "why", why)
 }
 
-// load loads the configuration.
-func (r *reloader[C]) load() (*C, *config.Report, error) {
+// read loads the configuration.
+func (r *reloader[C]) read() (*C, *config.Report, error) {
 	settings, report, err := r.invocation.load()
 	if file := r.report.File; err == nil && file != "" && report.File == "" {
 		err = fmt.Errorf("the configuration file %s was deleted; restore it, or restart without it", file)

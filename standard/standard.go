@@ -149,7 +149,7 @@ func New(ctx context.Context, name, version string, c Config, o Options) (*App, 
 		if t != nil {
 			err = errors.Join(err, t.Stop(ctx))
 		}
-		return nil, fmt.Errorf("standard: %w", err)
+		return nil, err
 	}
 	limitMemory(t.Logger)
 	c.HTTP.Logger, c.HTTP.ConnectCodec = t.Logger, connectapi.New()
@@ -171,7 +171,7 @@ func New(ctx context.Context, name, version string, c Config, o Options) (*App, 
 		err = errors.Join(a.newAdmin(), a.observe())
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("standard: %w", err), a.Close())
+		return nil, errors.Join(err, a.Close())
 	}
 	a.Add(t, chassi.ComponentFunc("listeners", a.tryListeners, nil), chassi.ComponentFunc("exposure", a.exposure.warn, nil),
 		chassi.ComponentFunc("capacity", a.capacity.warn, nil), a.Admin)

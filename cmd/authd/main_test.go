@@ -277,14 +277,19 @@ func TestCommandLine(t *testing.T) {
 		{args: "licenses", want: "Third-party notices of authd"},
 		{args: "fly", want: `unknown command "fly"`, code: standard.ExitUsage},
 		{args: "user", want: "user needs a command:\nauthd:   user add EMAIL", code: standard.ExitUsage},
-		{args: "user ad x", want: "unknown command \"user ad\"; the commands are:\nauthd:   user add EMAIL", code: standard.ExitUsage},
+		{args: "user ad x", want: "unknown command \"user ad\"; did you mean user add? the commands are:\nauthd:   user add EMAIL", code: standard.ExitUsage},
+		{args: "user xyz", want: "unknown command \"user xyz\"; the commands are:\n", code: standard.ExitUsage},
+		{args: "user delete ada@example.org --ye", want: "--ye: unknown flag; did you mean --yes?", code: standard.ExitUsage},
+		{args: "user delete a b", want: "got 2 arguments", code: standard.ExitUsage},
+		{args: "migrate x", want: "; got 1 argument\n", code: standard.ExitUsage},
 		{args: "key --help", want: "Usage: authd key COMMAND"},
 		{args: "help nats", want: "  nats add NAME"},
 		{args: "help fly", want: `unknown command "fly"`, code: standard.ExitUsage},
 		{args: "help user add", want: "--database.url  AUTHD_DATABASE_URL\n        sqlite:PATH"},
 		{args: "serve --http.addr=nonsense --database.url=mysql://h --nats.url=foo://h", want: `--nats.url: nats.url ("foo://h") must be nats://HOST:PORT`, code: standard.ExitUsage},
-		{args: "serve --database.url=mysql://u:canary@h --token.old_master_key=canary", want: `unknown scheme "mysql"`, code: standard.ExitUsage},
-		{args: "serve --database.url=", want: "database: url is not set", code: standard.ExitUsage},
+		{args: "serve --database.url=mysql://u:canary@h --token.old_master_key=canary", want: `--database.url: database.url has the unknown scheme "mysql"`, code: standard.ExitUsage},
+		{args: "config --database.url=postgres://u:canary@127.0.0.1:99999/x", want: "--database.url: database.url cannot be used: a port must be", code: standard.ExitUsage},
+		{args: "serve --database.url=", want: "--database.url: database.url is not set", code: standard.ExitUsage},
 		{args: "user add ada@example.org", in: "an analytical engine\n", want: "authd migrate create", code: standard.ExitFailed},
 		{args: "migrate", want: "00001_init.sql applied"},
 		{args: "user add ada@example.org", in: "an analytical engine\n", want: "added ada@example.org"},
@@ -379,6 +384,9 @@ func TestReloadLogsChanges(t *testing.T) {
 	n.awaitLog(`needs a restart","service":"authd","setting":"token.ttl"`)
 	write("log:\n  level: [\n")
 	n.awaitLog("the old one stays")
+	if status, text := n.readiness(); status != 200 || !strings.Contains(text, `"reload":{"status":"degraded","detail":"the configuration is invalid: the old one stays; the log says why"`) {
+		t.Errorf("readiness: %s", text)
+	}
 	if code := n.stop(os.Interrupt); code != standard.ExitOK {
 		t.Errorf("exit code %d", code)
 	}
@@ -403,14 +411,18 @@ func (n *node) awaitLog(text string) {
 	}
 }
 
-// Fault 7: a port in use is one clear line and exit 1.
+// Fault 7: a port in use is one clear line and exit 1, and nothing is left behind.
 func TestPortInUse(t *testing.T) {
 	t.Parallel()
 	n := start(t, t.TempDir())
-	cmd := authd(t.TempDir(), "serve", "--admin.addr=127.0.0.1:0", "--grpc.addr=off", "--http.addr="+strings.TrimPrefix(n.http, "http://"))
+	dir := t.TempDir()
+	cmd := authd(dir, "serve", "--admin.addr=127.0.0.1:0", "--grpc.addr=off", "--http.addr="+strings.TrimPrefix(n.http, "http://"))
 	out, _ := cmd.CombinedOutput()
 	if cmd.ProcessState.ExitCode() != standard.ExitFailed || !strings.Contains(string(out), "authd: ") || !strings.Contains(string(out), "in use") {
 		t.Errorf("exit %d, output:\n%s", cmd.ProcessState.ExitCode(), out)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Errorf("left behind: %v, %v", entries, err)
 	}
 }
 

@@ -55,3 +55,43 @@ func TestLimitsHaveTheirTests(t *testing.T) {
 		}
 	}
 }
+
+// The log messages that the documents quote are those of the code. A name in a message, such as
+// that of the database, is put into it when it is logged.
+func TestQuotedMessagesAreLogged(t *testing.T) {
+	t.Parallel()
+	var code strings.Builder
+	root := os.DirFS(".")
+	err := fs.WalkDir(root, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := fs.ReadFile(root, path)
+		code.Write(text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	documents, err := fs.Glob(root, "docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	quoted, checked := regexp.MustCompile("\\b(?:INFO|WARN|ERROR)\\s+`([^`]+)`"), 0
+	for _, document := range documents {
+		text, err := os.ReadFile(document)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, found := range quoted.FindAllSubmatch(text, -1) {
+			for _, part := range regexp.MustCompile(`\.\.\.|database`).Split(string(found[1]), -1) {
+				if checked++; !strings.Contains(code.String(), part) {
+					t.Errorf("%s quotes %q, and nothing logs %q", document, found[1], part)
+				}
+			}
+		}
+	}
+	if checked < 20 {
+		t.Errorf("%d messages were found, want at least 20: has their form changed?", checked)
+	}
+}

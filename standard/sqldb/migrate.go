@@ -19,7 +19,11 @@ func MigrateCommand[C any](config func(*C) database.Config, migrations fs.FS) st
 	return standard.Command[C]{
 		Name: "migrate", Settings: "database", Help: "bring the database's schema up to date and list its migrations",
 		Run: func(ctx context.Context, i *standard.Invocation[C]) (err error) {
-			db, err := database.Open(ctx, config(i.Config))
+			c := config(i.Config)
+			if err := c.Validate(); err != nil {
+				return standard.UsageError{Err: err}
+			}
+			db, err := database.Open(ctx, c)
 			if err != nil {
 				return err //nolint:wrapcheck // says where
 			}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"strings"
@@ -17,8 +16,9 @@ import (
 	"github.com/chassi-go/chassi/standard"
 )
 
-// Add opens the database in c and adds it to the App as a component: at its start the App waits
-// for the database, alive but not ready, and applies the migrations; then it checks the
+// Add opens the database in c and adds it to the App as a component: at its start, after it has
+// tried its listen addresses, the App creates a missing SQLite file, waits for the database, alive
+// but not ready, and applies the migrations; then it checks the
 // database for readiness, exposes its pools in the metrics, and finally closes it. A schema
 // that is newer than the program is only a warning, because it is normal during a rollout and
 // after a rollback. Components that are added later may use the database when they start.
@@ -27,9 +27,9 @@ func Add(ctx context.Context, app *standard.App, c database.Config, migrations f
 		c.URL = "sqlite::memory:"
 	}
 	if err := c.Validate(); err != nil {
-		return nil, standard.UsageError{Err: fmt.Errorf("the settings of the database: %w", err)}
+		return nil, standard.UsageError{Err: err}
 	}
-	db, err := database.Open(ctx, c)
+	db, err := database.OpenUncreated(ctx, c)
 	if err != nil {
 		return nil, err //nolint:wrapcheck // says where
 	}
@@ -81,6 +81,9 @@ func (s *component) Start(ctx context.Context) error {
 }
 
 func (s *component) prepare(ctx context.Context) error {
+	if err := s.Create(ctx); err != nil {
+		return err //nolint:wrapcheck // says where
+	}
 	err := s.CheckSchema(ctx, s.migrations)
 	schema, differs := errors.AsType[*database.SchemaError](err)
 	if err != nil && !differs {
