@@ -142,7 +142,7 @@ func (a *App) attempt(ctx context.Context, c *component) error {
 
 // prefixed returns err with prefix before it, or before each of the errors that it joins.
 func prefixed(prefix string, err error) (joined error) {
-	list, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // not of an error that err wraps
+	list, ok := err.(interface{ Unwrap() []error })
 	if !ok || fmt.Sprint(errors.Join(list.Unwrap()...)) != err.Error() {
 		return fmt.Errorf("%s: %w", prefix, err)
 	}

@@ -75,7 +75,7 @@ func checkPostgresURL(raw string) error {
 	case badHost && !strings.Contains(raw, "@"):
 		return errors.New("database.url is malformed: the host has a character that is not permitted")
 	case badHost:
-		return errors.New("database.url is malformed: the host, behind the last @, has a character that is not permitted, or one of user and password is not percent-encoded")
+		return errors.New("database.url is malformed: the host has a character that is not permitted, or user and password are not percent-encoded")
 	case err != nil && strings.Contains(err.Error(), "invalid port"):
 		return errors.New("database.url is malformed: the port is not a number, or a special character of user and password is not percent-encoded")
 	case err != nil:

@@ -239,7 +239,7 @@ func TestLongRetryAfter(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if resp.StatusCode != 503 || resp.Header.Get("Retry-After") != "5" || requests != 1 || time.Since(began) != 0 || resp.Body.Close() != nil {
+			if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") != "5" || requests != 1 || time.Since(began) != 0 || resp.Body.Close() != nil {
 				t.Errorf("%s: %d, %v, %d requests in %v", name, resp.StatusCode, resp.Header, requests, time.Since(began))
 			}
 			cancel()

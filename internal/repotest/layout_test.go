@@ -246,7 +246,7 @@ func TestNoPathOfOneMachine(t *testing.T) {
 // codes count as one name.
 func TestRootStaysSmall(t *testing.T) {
 	t.Parallel()
-	const maxNames, maxLines = 72, 2750
+	const maxNames, maxLines = 72, 2800
 	codes := make(map[string]bool)
 	for _, c := range chassi.Codes() {
 		words := strings.FieldsFunc(c.String(), func(r rune) bool { return r == '_' })

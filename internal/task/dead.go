@@ -113,11 +113,7 @@ func (s Selection) remove(ctx context.Context, db *database.DB, before, conditio
 			if letters, err = Select(ctx, tx, (*keyed).fields, query, args...); err != nil {
 				return err
 			}
-			ids := make([]int64, len(letters))
-			for i, l := range letters {
-				ids[i] = l.id
-			}
-			selected, list := In(db.Dialect(), "id", "$1"), List(db.Dialect(), ids)
+			selected, list := In(db.Dialect(), "id", "$1"), List(db.Dialect(), idsWithout(letters, nil))
 			if before != "" {
 				if _, err = tx.Exec(ctx, strings.ReplaceAll(before, "{selected}", selected), list); err != nil {
 					return err
@@ -129,15 +125,21 @@ func (s Selection) remove(ctx context.Context, db *database.DB, before, conditio
 		if err != nil || len(letters) == 0 {
 			return n, left, err
 		}
-		for _, l := range letters {
-			if !slices.Contains(deleted, l) {
-				left = append(left, l.id)
-			}
-		}
+		left = append(left, idsWithout(letters, deleted)...)
 		n += len(deleted)
 		s.After = letters[len(letters)-1].id
 		if err := Advance(ctx, db, keysOf(deleted)...); err != nil {
 			return n, left, err
 		}
 	}
+}
+
+// idsWithout returns the ids of the letters that are not in others.
+func idsWithout(letters, others []keyed) (ids []int64) {
+	for _, l := range letters {
+		if !slices.Contains(others, l) {
+			ids = append(ids, l.id)
+		}
+	}
+	return ids
 }
