@@ -113,7 +113,7 @@ func TestFailedStartLogsTheReason(t *testing.T) {
 		"connect: connection refused":               {"--start.timeout=2s", "--database.url=postgres://me:canary@" + away + "/x"},
 		"start nats: ":                              {"--start.timeout=2s", "--nats.required=true", "--nats.url=nats://me:canary@" + away},
 		"start amqp: ":                              {"--start.timeout=2s", "--amqp.required=true", "--amqp.url=amqp://me:canary@" + away},
-		"the URL is malformed":                      {"--database.url=postgres://me:can%ary@" + away + "/db"},
+		"database.url is malformed":                 {"--database.url=postgres://me:can%ary@" + away + "/db"},
 		"directory nowhere does not exist":          {"--database.url=sqlite:nowhere/authd.db"},
 		`nats.ca_file ("/nowhere")`:                 {"--nats.url=tls://" + away, "--nats.ca_file=/nowhere"},
 		`amqp.ca_file ("/nowhere")`:                 {"--amqp.url=amqps://me:canary@" + away, "--amqp.ca_file=/nowhere"},
