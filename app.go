@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// Errors that [App.Run] returns when a shutdown did not complete in order.
+// Errors that [App.Run] returns when a shutdown was not orderly.
 var (
 	// ErrForced reports that a second signal ended the shutdown at once.
 	ErrForced = errors.New("chassi: stopped immediately by a second signal")
@@ -26,10 +26,10 @@ var (
 // AppOptions configures an [App]. The zero value of a field means its default.
 type AppOptions struct {
 	Logger       *slog.Logger  // default slog.Default()
-	StartTimeout time.Duration // for the start of all components that are not optional; default 0, no limit
-	DrainDelay   time.Duration // between failing readiness and closing listeners; skipped on SIGINT; default 0
-	Grace        time.Duration // for the calls in flight, then again for the other components, see [App]; default 20 s
-	CheckTimeout time.Duration // for one dependency probe; default 2 s
+	StartTimeout time.Duration // maximum time to start all components that are not optional; default 0, no limit
+	DrainDelay   time.Duration // time between failing readiness and closing listeners; skipped on SIGINT; default 0
+	Grace        time.Duration // maximum time to stop servers, and again for other components, see [App]; default 20 s
+	CheckTimeout time.Duration // timeout of one dependency probe; default 2 s
 
 	// HeapFloor is the heap size in bytes below which the garbage collector does not run while
 	// the App runs. With little live data the collector would otherwise run for each 4 MiB of
@@ -44,9 +44,9 @@ type AppOptions struct {
 // Start: the components of [App.Add] start one after the other, in the order they were added;
 // then those of [App.AddServer] start concurrently. An [Optional] component does not delay the
 // components after it. A component whose Start returns an [Unavailable] error is started again,
-// with pauses of up to 5 s, until StartTimeout; until then the App is not ready, unless the
-// component is optional. Any other error ends the start, and the components that have started
-// are stopped.
+// with pauses of up to 5 s. Unless the component is optional, the App is not ready until it has
+// started, and the start of the App fails when StartTimeout has passed. Any other error ends the
+// start, and the components that have started are stopped.
 //
 // Run: the App calls the Check method of every component that has one, and every check of
 // [App.AddCheck], every 5 s, and logs when one begins to fail and when it succeeds again.
@@ -117,9 +117,9 @@ func orDefault(d, fallback time.Duration) time.Duration {
 	return d
 }
 
-// holdHeap allocates bytes that are never written, so that the garbage collector counts them
-// while they use address space but no memory. They also count against Go's memory limit; under
-// a low limit holdHeap allocates nothing.
+// holdHeap returns memory that is never written: the garbage collector counts it, although it uses
+// only address space. Because it also counts against Go's memory limit, holdHeap returns nil under
+// a low limit. It also returns nil if bytes is negative or GOGC is set.
 func holdHeap(bytes int) []byte {
 	if bytes < 0 || os.Getenv("GOGC") != "" || int64(bytes) > debug.SetMemoryLimit(-1)/8 {
 		return nil
@@ -162,8 +162,8 @@ func (a *App) add(list []*component, components []Component) []*component {
 	return list
 }
 
-// Mount mounts services on every [Transport] that AddServer has added so far. Run returns its
-// errors.
+// Mount mounts services on every [Transport] that AddServer has added so far. [App.Err] and
+// [App.Run] return the errors.
 func (a *App) Mount(services ...*Service) {
 	for _, c := range a.servers {
 		transport, ok := c.Component.(Transport)
@@ -205,11 +205,11 @@ func (a *App) AddStatus(name string, state func() (status, detail string)) {
 func (a *App) OnHangup(f func()) { a.hangup = append(a.hangup, f) }
 
 // Started returns a channel that is closed when all components have started, except for
-// optional servers that are unavailable.
+// optional components that are unavailable.
 func (a *App) Started() <-chan struct{} { return a.started }
 
-// Close releases the resources of all components that were added, see [Component]. It is for
-// programs that cannot call Run because another part of their setup failed.
+// Close releases the resources of all components that were added, see [Component]. It is for programs
+// that cannot call Run because another part of their setup failed. After Run it does nothing.
 func (a *App) Close() error {
 	if a.ran.Swap(true) {
 		return nil

@@ -22,11 +22,11 @@ const (
 	// for a minute, unless the error is [Unavailable] or [DeadlineExceeded] (see [ErrorOf]): then a
 	// dependency has failed, which has a check of its own.
 	RestartOnExit
-	// IgnoreExit logs that the function has returned, with its error.
+	// IgnoreExit only logs that the function has returned, with its error.
 	IgnoreExit
 )
 
-// Delays before a function is called again.
+// Minimum and maximum delay before a function is called again.
 const (
 	minRestartPause = time.Second
 	maxRestartPause = time.Minute
@@ -58,7 +58,7 @@ type background struct {
 
 	mu     sync.Mutex
 	err    error // the latest failure, until run has run for a minute
-	result error // of run when it was stopped
+	result error // what run returned after the component was stopped
 }
 
 func (b *background) Name() string { return b.name }
@@ -110,7 +110,7 @@ func ofDependency(err error) bool {
 	return e != nil && (e.Code == Unavailable || e.Code == DeadlineExceeded)
 }
 
-// exitError returns err, or an error for a function that has returned nil.
+// exitError returns err, or, if err is nil, an error that says that the function has returned.
 func exitError(err error) error {
 	if err == nil {
 		return errors.New("returned before it was stopped")
@@ -170,7 +170,7 @@ func (b *background) logTo(logger *slog.Logger) { b.logger = logger }
 // failures.
 type restarted struct{ *background }
 
-// Check returns the error of the latest failure of the function.
+// Check returns the latest failure of the function, or nil if it has since run for a minute.
 func (r restarted) Check(context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

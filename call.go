@@ -15,8 +15,8 @@ import (
 type Call struct {
 	*Binding // resolved at registration
 
-	Peer      netip.AddrPort // the client's address, behind trusted proxies; the zero value in process and usually behind a broker
-	PeerName  string         // the name of a broker's client as authenticated by the broker, "nats:alice"; "nats:" if it is anonymous; "" without a broker
+	Peer      netip.AddrPort // client's address, even behind trusted proxies; zero in process and usually over a broker
+	PeerName  string         // authenticated name of a broker client: "nats:alice"; "nats:" if anonymous; "" if no broker
 	RequestID string         // never empty on a server; printable ASCII
 	In        Metadata       // metadata of the request, such as headers; never nil
 	Out       Metadata       // metadata of the response; never nil
@@ -31,7 +31,7 @@ type Call struct {
 
 	Codec Codec // nil on a client
 
-	// Stream is the state of a call of a stream ([NewStream]), otherwise nil.
+	// Stream is the state of a call to a streaming endpoint ([NewStream]), nil for any other call.
 	Stream *Stream
 
 	answered bool            // whether there is a response to send
@@ -60,7 +60,7 @@ type Codec interface {
 
 type callKey struct{}
 
-// callContext is a Call as the context that carries it, which therefore needs no allocation.
+// callContext is a Call that is itself the context that carries it, to save an allocation.
 type callContext Call
 
 var _ context.Context = (*callContext)(nil)
@@ -78,8 +78,8 @@ func (c *callContext) Value(key any) any {
 
 // Source returns the key by which limits count the call: the network of the client's address,
 // which is an IPv4 address or an IPv6 /64 (the smallest allocation to a customer, RFC 6177), or
-// else its [Call.PeerName]. It is "" in process. All anonymous clients of a broker share one
-// source.
+// [Call.PeerName] if there is no address. It is "" in process. All anonymous clients of a broker
+// share one source.
 func (c *Call) Source() string {
 	if !c.Peer.IsValid() {
 		return c.PeerName

@@ -5,24 +5,24 @@ import "context"
 // Component is a part of a program with its own lifecycle: a transport, a worker pool, a
 // database, the telemetry pipeline. [App] starts and stops it.
 //
-// A Component may implement five more methods:
+// A Component may also implement the following methods:
 //
-//   - Failed() <-chan error delivers the error when the Component fails after its start, and
-//     is closed when it stops. The App then shuts down.
+//   - Failed() <-chan error returns a channel that delivers the error when the Component fails
+//     after its start; the App then shuts down. The channel may be closed when the Component stops.
 //   - Drain() is called when readiness begins to fail, while new work is still accepted. The
 //     Component may then ask its clients to reconnect elsewhere.
 //   - Check(context.Context) error returns an error while the Component cannot do its work.
-//     The App calls it while it runs, and logs the beginning and the end of each outage,
-//     unless LogsOutage() bool returns true because the Component logs them.
-//   - Close() or Close() error releases what the Component has held since its creation, such
-//     as connections, if it was never started.
+//     The running App calls it periodically, and logs the beginning and the end of each outage,
+//     unless LogsOutage() bool returns true because the Component logs them itself.
+//   - Close() or Close() error is called if the Component was never started. It releases what the
+//     Component has held since its creation, such as connections.
 type Component interface {
 	// Name returns the name in logs, errors and readiness: "http", "database".
 	Name() string
-	// Start returns nil when the Component is working. Before it returns an error it undoes
-	// what it did. Ctx applies to the start only. After an [Unavailable] error, which means
-	// that a dependency is unavailable or refuses the Component, Start is called again; all
-	// other errors are final.
+	// Start starts the Component and returns nil when it is working. Before it returns an error,
+	// it undoes what it did. Ctx applies to the start only. After an [Unavailable] error, which
+	// means that a dependency is unavailable or refuses the Component, Start is called again;
+	// all other errors are final.
 	Start(ctx context.Context) error
 	// Stop stops accepting work, completes the accepted work and releases all resources. When
 	// ctx ends first, Stop abandons the remaining work and returns an error that names it. Stop
@@ -38,9 +38,9 @@ type Transport interface {
 	Mount(s *Service) error
 }
 
-// Optional returns s as a component on which readiness does not depend: while it cannot be
-// started or its Check fails, the App is ready and its health is "degraded", not "failing". All
-// other errors of s end the program, as those of any component do.
+// Optional returns s as a component on which readiness does not depend. While s is unavailable or
+// its Check fails, the App stays ready, and the status of s is "degraded", not "failing". All other
+// errors of s end the program, as those of any component do.
 func Optional(s Component) Component { return optional{s} }
 
 type optional struct{ Component }

@@ -1,7 +1,7 @@
-// Package chassi defines the core types of the chassis and the runner of a program: [Endpoint],
-// [Service], [Call], [Handler], [Middleware], [Error], [Principal], [Component] and [App]. It
-// imports only the standard library; transports and middleware import it, and it imports none
-// of them.
+// Package chassi defines the core types of the chassis, among them [Endpoint], [Service], [Call],
+// [Handler], [Middleware], [Error] and [Principal], and [App], which runs the parts of a program,
+// each of which is a [Component]. Package chassi imports only the standard library; transports and
+// middleware import it, and it imports none of them.
 //
 // # Three layers
 //
@@ -38,6 +38,6 @@
 //
 // # Errors
 //
-// Methods return an [*Error] if the client may see the error. Any other error becomes
-// [Internal]: it is logged in full, and its text is not sent to the client.
+// Methods return an [*Error] if the client may see the error. Any other error is converted by
+// [ErrorOf], in general to [Internal]: it is logged in full, and its text is not sent to the client.
 package chassi

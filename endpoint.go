@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// Endpoint is one method of a service with its metadata. It does not depend on a transport. It
-// is immutable after its [Service] was created, and safe for concurrent use.
+// Endpoint is one method of a service with its metadata. It does not depend on a transport. Once
+// its [Service] is mounted, it is immutable and safe for concurrent use.
 type Endpoint struct {
 	name, service     string
 	method, path      string
@@ -42,15 +42,15 @@ type Endpoint struct {
 	bound             atomic.Bool // whether a transport serves the endpoint
 }
 
-// Rate limits the calls of one client: Calls per period Per, which may arrive in one burst. The
-// zero Rate means the default of the transport's middleware.
+// Rate is a limit on the calls of one client: Calls in each period Per. The calls may arrive in one
+// burst. The zero Rate means the default of the transport's middleware.
 type Rate struct {
 	Calls int
 	Per   time.Duration
 }
 
-// EndpointOption configures an endpoint at its creation. Only [NewEndpoint] and [RawEndpoint]
-// can apply one, so that no endpoint changes later.
+// EndpointOption configures an endpoint. Only the functions that create an endpoint, such as
+// [NewEndpoint], can apply an option, so that no option changes an endpoint later.
 type EndpointOption func(*endpointSettings)
 
 // endpointSettings is an [Endpoint] under construction.
@@ -68,10 +68,10 @@ func NewEndpoint[Req, Res any](name string, method func(context.Context, *Req) (
 	return e
 }
 
-// RawEndpoint returns an endpoint without typed messages: handler does the work of the
-// transport itself. Transports use it to pass other requests, such as those for an http.Handler
-// or an unknown path, through the same middleware. The endpoints of httpapi.NewEndpoint are
-// made of it. If it belongs to no service, the transport must check [Endpoint.Err].
+// RawEndpoint returns an endpoint without typed messages: handler takes the place of decoding, method
+// and encoding. Transports use it to pass other requests, such as those for an http.Handler or an
+// unknown path, through the same middleware. The endpoints of httpapi.NewEndpoint are raw endpoints.
+// For a raw endpoint that belongs to no service, the transport must check [Endpoint.Err].
 func RawEndpoint(name string, handler Handler, options ...EndpointOption) *Endpoint {
 	e := &Endpoint{name: name, headers: make(map[string]string), raw: true}
 	e.serve = func(ctx context.Context, call *Call) error {
@@ -143,7 +143,7 @@ func MaxBody(bytes int64) EndpointOption {
 	}
 }
 
-// RateLimit sets the rate limit of each client. It overrides the transport's default.
+// RateLimit sets the rate limit of each client, see [Rate]. It overrides the transport's default.
 func RateLimit(calls int, per time.Duration) EndpointOption {
 	return func(e *endpointSettings) {
 		e.require(calls > 0 && per > 0, "has a rate limit that is not positive")
@@ -184,9 +184,9 @@ func With(middleware ...Middleware) EndpointOption {
 
 // Transports limits the endpoint to the named transports, such as "http" and "grpc" (see
 // [Binding].Transport): the others do not serve it, and their documents do not describe it. A
-// client of another transport can be made, and returns an error when the method is called.
-// Without this option all transports serve the endpoint, and one that cannot refuses to mount
-// its service.
+// client of another transport can be created, but returns an error when the method is called.
+// Without this option all transports serve the endpoint, and a transport that cannot serve it
+// refuses to mount its service.
 func Transports(names ...string) EndpointOption {
 	return func(e *endpointSettings) {
 		valid := len(names) > 0 && !slices.ContainsFunc(names, func(name string) bool { return !transportName.MatchString(name) })
@@ -265,8 +265,7 @@ func (e *Endpoint) MaxBody() int64 { return e.maxBody }
 // Priority returns the priority of the endpoint's calls.
 func (e *Endpoint) Priority() Level { return e.priority }
 
-// Transports returns a copy of the names given to the option of this name, nil for all
-// transports.
+// Transports returns a copy of the names given to the option [Transports], nil for all transports.
 func (e *Endpoint) Transports() []string { return slices.Clone(e.transports) }
 
 // ServedOver reports whether any of the named transports is to serve the endpoint, see

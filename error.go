@@ -22,7 +22,7 @@ type Error struct {
 	Reason     string        // stable identifier in snake_case, for programs: "invalid_token"
 	Message    string        // safe to show to anyone: "Invalid token"
 	Violations []Violation   // the invalid fields of the request, if any
-	RetryAfter time.Duration // when a retry may succeed; 0 if unknown
+	RetryAfter time.Duration // delay after which a retry may succeed; 0 if unknown
 	Details    []Detail      // data for the client's program; see WithDetails
 	Cause      error         // for the log and the error tracker only
 }
@@ -38,14 +38,14 @@ func NewError(code Code, reason, message string) *Error {
 	return &Error{Code: code, Reason: reason, Message: message}
 }
 
-// ErrorOf returns the [*Error] that clients see for err: the first [*Error] in the tree of err;
-// else [Unavailable], to be retried after a second, for an unavailable dependency, which is an
-// error with a method Unavailable() bool that returns true, such as those of packages database and
-// redis, or a failure to connect ([net.OpError]); else [InvalidArgument] for a value that a
-// dependency refuses, with a method InvalidArgument() bool; else [Canceled] and [DeadlineExceeded]
-// for the errors of package context; else [Internal], with err as its cause. A nil *Error, or one
-// without one of the sixteen codes, becomes [Internal]: the method has failed, and no transport may
-// report success. ErrorOf returns nil for nil.
+// ErrorOf returns the [*Error] that clients see for err, or nil for nil. The first rule that applies
+// determines it. The first [*Error] in the tree of err is returned. An error with a method
+// Unavailable() bool that returns true, as in packages database and redis, or a failure to connect
+// ([net.OpError]) becomes [Unavailable] with a RetryAfter of one second. An error with a method
+// InvalidArgument() bool that returns true, for a value that a dependency refuses, becomes
+// [InvalidArgument]. The errors of package context become [Canceled] and [DeadlineExceeded]. Any other
+// error becomes [Internal], as does an *Error that is nil or has none of the sixteen codes: the method
+// has failed, and no transport may report success. Err is the cause of the new error.
 func ErrorOf(err error) *Error {
 	if err == nil {
 		return nil
@@ -71,8 +71,8 @@ func ErrorOf(err error) *Error {
 	}
 }
 
-// isUnavailable reports whether err means that a dependency is unavailable, and that a
-// repetition would repeat no side effect.
+// isUnavailable reports whether err means that a dependency is unavailable, and that a retry
+// repeats no side effect.
 func isUnavailable(err error) bool {
 	var own interface{ Unavailable() bool }
 	if errors.As(err, &own) {
@@ -151,7 +151,7 @@ func (e *Error) LogValue() slog.Value {
 }
 
 // PanicError is the cause of the [Internal] error of a recovered panic. It does not unwrap to
-// an error that was the panic's value, so that [errors.Is] does not match it.
+// Value, even if Value is an error, so that [errors.Is] does not match that error.
 type PanicError struct {
 	Value any
 	Stack []byte // as returned by runtime/debug.Stack
@@ -167,7 +167,7 @@ func Recovered(value any) error {
 	return NewError(Internal, "internal", "Internal error").WithCause(&PanicError{Value: value, Stack: debug.Stack()})
 }
 
-// stackOf returns the attribute "stack" for the log if err is that of a panic.
+// stackOf returns the log attribute "stack" if err was caused by a panic, and nil otherwise.
 func stackOf(err error) []any {
 	if p, ok := errors.AsType[*PanicError](err); ok {
 		return []any{"stack", string(p.Stack)}

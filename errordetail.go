@@ -22,9 +22,8 @@ type Detail interface {
 	DetailName() string
 }
 
-// EncodedDetail is an encoded detail: one that a method has encoded itself, or one that a
-// client received. gRPC carries Protobuf; the other transports carry JSON, or Protobuf if JSON
-// is empty.
+// EncodedDetail is a detail that a method has encoded itself, or that a client has received. gRPC
+// carries Protobuf; the other transports carry JSON, or Protobuf if JSON is empty.
 type EncodedDetail struct {
 	Name     string
 	Protobuf []byte // encoded message
@@ -42,7 +41,7 @@ func (d *EncodedDetail) DetailName() string { return d.Name }
 // sent, and over gRPC only as many as fit into 7 KiB of trailers with the rest of the error.
 //
 // The [Errors] of an endpoint should include a detail of each type that the method returns, as
-// a zero value or an example: an idempotent replay of a response takes the types from there.
+// a zero value or an example: an idempotent replay of a response takes the types from that list.
 // Otherwise a replayed error has only the JSON form, which gRPC does not carry.
 func (e *Error) WithDetails(details ...Detail) *Error {
 	c := *e
@@ -71,7 +70,7 @@ func DetailOf[D Detail](err error) (detail D, ok bool) {
 	return detail, false
 }
 
-// detailAs returns a copy of d as a t, or the zero Value if d has another type.
+// detailAs returns a copy of d as a t, or the zero Value if d has another type or is malformed.
 func detailAs(d Detail, t reflect.Type) (v reflect.Value) {
 	s := t
 	if t.Kind() == reflect.Pointer {

@@ -6,18 +6,18 @@ import (
 	"time"
 )
 
-// File is the content of a file and what describes it. A request or a response may have one
-// field of this type, which HTTP carries as the body and package localapi as it is; other
+// File is the content of a file with its metadata. A request or a response may have one field of
+// this type. HTTP carries it as the body, and package localapi passes it on unchanged; all other
 // transports refuse to mount such an endpoint. The content is streamed and never held in memory.
 //
 // In a response only Reader is required. If Reader is an [io.Seeker], clients may request ranges
-// (RFC 9110, section 14). If it is an [io.Closer], the transport closes it in all cases, also if
-// it sends nothing.
+// (RFC 9110, section 14). If it is an [io.Closer], the transport closes it in all cases, even if
+// the transport sends nothing.
 //
-// In a request Reader is valid until the method returns. Its errors are those of the transfer,
-// as [*Error]: a method that returns the error, or wraps it, refuses the call with the right
-// status. A client that sends a File gives its Reader away: it is closed after the call if it is
-// an [io.Closer]. A client that gets one must close its Reader, which is an [io.ReadCloser].
+// In a request Reader is valid until the method returns. Its errors are those of the transfer, of
+// type [*Error]: a method that returns or wraps such an error refuses the call with the right status.
+// The Reader of a File that a client sends is closed after the call if it is an [io.Closer]. The
+// Reader of a File that a client receives is an [io.ReadCloser], which the client must close.
 //
 // An endpoint with a File has, unless its options say otherwise, a timeout of 10 minutes and
 // accepts bodies of up to 32 MiB.
@@ -29,8 +29,8 @@ type File struct {
 	Name string
 	// Type is the media type: "text/csv; charset=utf-8". "" means application/octet-stream.
 	Type string
-	// Size is the number of bytes. In a request and for a Reader that cannot seek, 0 means that
-	// it is not known; for one that can seek it has no meaning. The transfer of a file with
+	// Size is the number of bytes, 0 if it is unknown. In a File to be sent it is ignored if Reader
+	// is an [io.Seeker]: the transport then determines the size itself. The transfer of a file with
 	// another size fails.
 	Size int64
 	// ETag identifies the content, without quotation marks: a hash, a version. "" means none.

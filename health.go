@@ -19,19 +19,19 @@ type Health struct {
 // CheckResult is the outcome of one probe.
 type CheckResult struct {
 	Name string
-	// Status is "ok"; "starting" before a component's Start has returned; "failing", or
-	// "degraded" if it is optional; or the status that App.AddStatus's function returned.
+	// Status is "ok"; "starting" until a component has started; "failing", or "degraded" if it is
+	// optional, while it does not work; or the status that App.AddStatus's function returned.
 	Status string
 	Err    error // nil if the dependency works or is not probed
 	Took   time.Duration
-	Detail string // from App.AddStatus's function
+	Detail string // from App.AddStatus's function, or why a component has not begun to start
 
 	Optional bool // whether the app is ready without it
 }
 
-// component is an entry of the health: a component or a probe.
+// component is an entry of [Health]: a component, or a check or status that was added to the App.
 type component struct {
-	Component // nil for a probe
+	Component // nil for a check or a status
 	name      string
 	optional  bool
 	check     func(context.Context) error
@@ -39,7 +39,7 @@ type component struct {
 	pending   atomic.Pointer[CheckResult]    // of a component that has not started
 	hung      atomic.Int32                   // abandoned probes that still run
 	downFrom  time.Time                      // zero while it works
-	logged    bool                           // whether its outage is in the log by the App
+	logged    bool                           // whether the App has logged the outage
 }
 
 func (c *component) up() bool { return c.pending.Load() == nil }
@@ -50,7 +50,7 @@ func (c *component) unseen() bool { return c.Component != nil && c.check == nil 
 // Statuses of a failing component: required and optional.
 const failing, degraded = "failing", "degraded"
 
-// maxHung limits the abandoned probes of a driver that ignores its context.
+// maxHung is the maximum number of abandoned probes of one component that still run.
 const maxHung = 16
 
 // Health probes all dependencies now, concurrently, each with the timeout CheckTimeout. The App
@@ -65,9 +65,9 @@ func (a *App) health(checks []CheckResult, working bool) Health {
 
 // RecentHealth is like Health, but reuses the results of probes that are running or began
 // within age. Each dependency is therefore probed at most once per age, however many goroutines
-// call RecentHealth; for an age of 10 s or more no probe is made while the App runs. State and
-// the results of the functions given to [App.AddStatus] are always current. When ctx ends
-// before the probes do, all checks fail with its error.
+// call RecentHealth; for an age of 10 s or more it makes no probe while the App runs. State and
+// the results of the functions given to [App.AddStatus] are always current. If ctx ends before
+// the probes do, all checks fail with the error of ctx.
 func (a *App) RecentHealth(ctx context.Context, age time.Duration) Health {
 	r := a.round(ctx, age)
 	select {
@@ -92,7 +92,7 @@ func (a *App) RecentHealth(ctx context.Context, age time.Duration) Health {
 type round struct {
 	began   time.Time
 	done    chan struct{} // closed when the rest is set
-	checks  []CheckResult // of each component; zero of one without
+	checks  []CheckResult // of each component; the zero value for a component without a check
 	working bool
 }
 
@@ -142,7 +142,7 @@ func (a *App) probeAll(ctx context.Context) (checks []CheckResult, working bool)
 	return checks, working
 }
 
-// markUp marks c as started. Earlier rounds are not used any more.
+// markUp marks c as started, and discards the latest round, which is outdated.
 func (a *App) markUp(c *component) {
 	a.rounds.mu.Lock()
 	defer a.rounds.mu.Unlock()
@@ -150,8 +150,8 @@ func (a *App) markUp(c *component) {
 	a.rounds.latest = nil
 }
 
-// probe runs one probe. It abandons a probe that ignores its context, so that a blocked driver
-// does not block the response.
+// probe returns the state of c, which it checks if c has started. It abandons a check that ignores
+// its context, so that a blocked driver does not block the response.
 func (a *App) probe(ctx context.Context, c *component) CheckResult {
 	switch pending := c.pending.Load(); {
 	case pending != nil:
@@ -210,7 +210,7 @@ func (c *component) result(err error) CheckResult {
 // watchPause is the interval of the App's own rounds.
 const watchPause = 5 * time.Second
 
-// watchHealth probes the started components until ctx ends.
+// watchHealth probes the components until ctx ends, and logs the outages of those that have started.
 func (a *App) watchHealth(ctx context.Context) {
 	for ctx.Err() == nil {
 		started := slices.DeleteFunc(slices.Clone(a.all), func(c *component) bool { return !c.up() })

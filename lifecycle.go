@@ -37,8 +37,8 @@ func (a *App) run(ctx context.Context) error {
 	return err
 }
 
-// watchFailures waits for the failure of a component that reports failures, until over is
-// closed.
+// watchFailures starts to wait for a failure of s, if s reports failures, until over is closed. A
+// failure stops the App.
 func (a *App) watchFailures(s Component, over <-chan struct{}) {
 	breakable, ok := s.(interface{ Failed() <-chan error })
 	if !ok {
@@ -78,8 +78,8 @@ func (a *App) failed() error {
 	}
 }
 
-// serve returns nil after the end of ctx and the drain delay. It returns the failure of a
-// component at once.
+// serve makes the App ready. It returns nil when ctx has ended and the drain delay has passed, or
+// the failure of a component at once.
 func (a *App) serve(ctx context.Context) error {
 	a.state.Store(int32(serving))
 	close(a.started)
@@ -116,8 +116,8 @@ func (a *App) drain(reason error) error {
 	}
 }
 
-// stop stops the started components: the servers concurrently, then the other components in
-// reverse order.
+// stop stops the started components, the servers concurrently, then the other components in reverse
+// order. Then it closes the components that were not started.
 func (a *App) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), a.options.Grace)
 	defer cancel()
@@ -169,8 +169,8 @@ func closeServer(ctx context.Context, s Component) error {
 	return nil
 }
 
-// stopManaged gives s at least a second, even if an earlier component used up the grace period:
-// a blocked pool must not prevent the last log lines or the orderly close of the database.
+// stopManaged stops s by the time until, but gives it at least a second (or Grace, if shorter): a
+// blocked pool must not prevent the last log lines or the orderly close of the database.
 func (a *App) stopManaged(until time.Time, s Component) error {
 	left := max(time.Until(until), min(time.Second, a.options.Grace))
 	ctx, cancel := context.WithTimeout(context.Background(), left)
@@ -195,8 +195,8 @@ func (a *App) stopOne(ctx context.Context, s Component) error {
 	return err
 }
 
-// await calls f and recovers its panic. If f does not return within grace after the end of ctx,
-// await abandons it, logs that, and returns the error of ctx.
+// await calls f, recovers its panic, and returns true and its error. If f does not return within
+// grace after the end of ctx, await abandons f and returns false and the error of ctx.
 func await(ctx context.Context, grace time.Duration, f func(context.Context) error) (returned bool, err error) {
 	done := make(chan error, 1)
 	go func() {

@@ -29,8 +29,8 @@ type Binding struct {
 	Method    string // the HTTP method: "POST"; "" on other transports
 	Route     string // the pattern, never a raw path: "/v1/users/{id}"; "auth.v1.Auth/Me" on other transports
 
-	// Status returns the status for the result of a call: the HTTP status over HTTP, 0 or the
-	// [Code] on other transports.
+	// Status returns the status for the result of a call: over HTTP the HTTP status; on other
+	// transports the [Code], or 0 for success.
 	Status func(call *Call, err error) int
 
 	checks []func(request any) error
@@ -49,10 +49,10 @@ func (b *Binding) Err() error { return b.err }
 // at registration.
 func (b *Binding) Check(test func(request any) error) { b.checks = append(b.checks, test) }
 
-// Handler returns the endpoint wrapped in middleware, the first one outermost. The middleware
-// of the service ([Service.Use]) is inside it, and that of the endpoint ([With]) inside that.
-// The endpoint's own policy is innermost, before decoding: without a principal, set by a
-// middleware, only calls of [Public] endpoints are allowed. No middleware may be nil.
+// Handler returns the endpoint wrapped in middleware, the first one outermost. Inside it runs the
+// middleware of the service ([Service.Use]), and then the middleware of the endpoint ([With]). The
+// endpoint's own policy is innermost, before decoding: without a principal, which a middleware
+// sets, only calls of [Public] endpoints are allowed. No middleware may be nil.
 //
 // If a middleware returns nil without a response, because it called neither next nor
 // [Call.Respond] or dropped next's error, the call fails as [Internal].
@@ -62,8 +62,8 @@ func (b *Binding) Handler(middleware ...Middleware) Handler {
 	return checkResponse("a middleware", wrap(b, wrap(b, own, b.Endpoint.middleware), middleware))
 }
 
-// ClientHandler returns call, which performs a remote call, wrapped in middleware like
-// [Binding.Handler].
+// ClientHandler returns call, which performs a remote call, wrapped in middleware, the first one
+// outermost. A middleware without a response is treated as in [Binding.Handler].
 func (b *Binding) ClientHandler(call Handler, middleware ...Middleware) Handler {
 	return checkResponse("a middleware", wrap(b, func(ctx context.Context, c *Call) error {
 		err := call(ctx, c)
@@ -81,9 +81,9 @@ func wrap(b *Binding, h Handler, middleware []Middleware) Handler {
 	return h
 }
 
-// isOwn reports whether m is of this module. Those that it has always respond, and the eight checks
-// of a usual stack would take 0.15 us of a call. A function that is inlined has the name of its
-// caller, so the source file decides; stack.go returns the middleware of others.
+// isOwn reports whether m is middleware of this module. Such middleware always responds and needs no
+// check: the eight checks of a usual stack would take 0.15 us per call. An inlined function has the
+// name of its caller, so the source file decides; stack.go returns middleware of others.
 func isOwn(m Middleware) bool {
 	f := runtime.FuncForPC(reflect.ValueOf(m).Pointer())
 	if f == nil {
@@ -100,8 +100,8 @@ var moduleDir = func() string {
 	return strings.TrimSuffix(file, "middleware.go")
 }()
 
-// checkResponse returns an error if h, which is of the middleware that is named, succeeds without a
-// response.
+// checkResponse returns a handler that calls h, and returns an error if h returns nil without a
+// response. The error names the middleware.
 func checkResponse(name string, h Handler) Handler {
 	missing := fmt.Errorf("chassi: %s returned nil without a response; it must call next or Call.Respond, or return an error", name)
 	return func(ctx context.Context, call *Call) error {
@@ -124,8 +124,8 @@ func functionName(m Middleware) string {
 	return name
 }
 
-// Verify runs the tests of the decoded request, for middleware that must not act on an invalid
-// request.
+// Verify runs the tests of [Binding.Check] on the decoded request and returns the first error. It is
+// for middleware that must not act on an invalid request.
 func (b *Binding) Verify(request any) error {
 	for _, test := range b.checks {
 		if err := test(request); err != nil {

@@ -8,14 +8,14 @@ import (
 
 // Principal is the authenticated originator of a call. It is immutable.
 type Principal struct {
-	Subject     string   // stable id, unique for its Scheme
+	Subject     string   // stable id, unique within its Scheme
 	Name        string   // display name: an e-mail address, the name of a key
 	Scheme      string   // authentication scheme: "bearer", "api_key"
-	Tenant      string   // the organization that it acts for; "" if the program has no tenants
+	Tenant      string   // the organization for which it acts; "" if the program has no tenants
 	Permissions []string // as checked by [Requires]
 
-	// ExpiresAt is when the credentials expire; the zero time means never. No stream of the
-	// principal is open for longer.
+	// ExpiresAt is when the credentials expire; the zero time means never. The streams of the
+	// principal end then at the latest.
 	ExpiresAt time.Time
 }
 

@@ -20,8 +20,8 @@ var (
 	methodName  = regexp.MustCompile(`^[A-Z][a-zA-Z0-9]*$`)
 )
 
-// NewService returns a service of endpoints that belong to no other service. The name is
-// dotted, with a version: "auth.v1.Auth". [Service.Err] returns the configuration errors.
+// NewService returns a service with the endpoints, which must not belong to another service. The
+// name is dotted, with a version: "auth.v1.Auth". [Service.Err] returns the configuration errors.
 func NewService(name string, endpoints ...*Endpoint) *Service {
 	s := &Service{name: name}
 	var errs []error
@@ -76,9 +76,9 @@ func (s *Service) Use(middleware ...Middleware) *Service {
 	return s
 }
 
-// Document adds to the schema documents of the named endpoint: request headers with their
-// descriptions, and errors, both of middleware that only this endpoint has. It must be called
-// before the service is mounted. It does nothing if the endpoint does not exist.
+// Document adds request headers, with their descriptions, and errors to the schema documents of the
+// named endpoint. It is for middleware that only this endpoint has. It must be called before the
+// service is mounted. It does nothing if the endpoint does not exist.
 func (s *Service) Document(name string, headers map[string]string, errs ...*Error) {
 	if e := s.Endpoint(name); e != nil {
 		maps.Copy(e.headers, headers)
@@ -90,13 +90,13 @@ func hasNil(middleware []Middleware) bool {
 	return slices.ContainsFunc(middleware, func(m Middleware) bool { return m == nil })
 }
 
-// Name returns the dotted name.
+// Name returns the dotted name of the service.
 func (s *Service) Name() string { return s.name }
 
 // Endpoints returns a copy of the list of endpoints, in the order given to [NewService].
 func (s *Service) Endpoints() []*Endpoint { return slices.Clone(s.endpoints) }
 
-// Endpoint returns the endpoint with that name, or nil.
+// Endpoint returns the endpoint with the given name, or nil.
 func (s *Service) Endpoint(name string) *Endpoint {
 	for _, e := range s.endpoints {
 		if e.name == name {

@@ -19,8 +19,8 @@ type signalError struct{ os.Signal }
 
 func (s signalError) Error() string { return "signal " + s.String() }
 
-// handleSignals calls stop on the first signal and closes forced on the second one, until the
-// function that it returns is called.
+// handleSignals starts the handling of signals, which the function that it returns ends. The first
+// signal calls stop, and the second one closes forced; for SIGHUP see [App].
 func (a *App) handleSignals(stop context.CancelCauseFunc, forced chan<- struct{}) (end func()) {
 	signals := make(chan os.Signal, 8)
 	signal.Ignore(syscall.SIGPIPE) // otherwise the exit of a log reader would end the program

@@ -18,7 +18,7 @@ const (
 	optionalTime = 5 * time.Second
 )
 
-// start returns nil when the App may serve.
+// start starts all components and returns nil when the App may serve.
 func (a *App) start(ctx context.Context, over <-chan struct{}) error {
 	up := make(chan struct{})
 	a.tasks.Go(func() {
@@ -42,8 +42,8 @@ func (a *App) start(ctx context.Context, over <-chan struct{}) error {
 	}
 }
 
-// holdUps returns an error for each component that is still starting, with the last reason why
-// it was unavailable.
+// holdUps returns an error for each component that is still starting and not optional: the latest
+// error of its Start, or noResponse if Start has not returned.
 func (a *App) holdUps(noResponse error) (errs []error) {
 	for _, c := range a.all {
 		switch r := c.pending.Load(); {
@@ -57,7 +57,7 @@ func (a *App) holdUps(noResponse error) (errs []error) {
 	return errs
 }
 
-// startAll reports whether all components that are not optional have started.
+// startAll starts all components, and reports whether those that are not optional have started.
 func (a *App) startAll(ctx context.Context, over <-chan struct{}) bool {
 	var required, optional sync.WaitGroup // the optional ones until their first attempt
 	launch := func(c *component) {

@@ -12,17 +12,17 @@ import (
 // NewStream returns an endpoint for a method whose response is a stream of items. Req and Item
 // must be plain structs. The rules of [NewEndpoint] apply.
 //
-// An error of the method itself is the result of the call; nothing has been sent. With an
-// iterator the stream opens, and its items are sent as the iterator yields them: yield blocks
-// while the client is slower. A nil iterator without an error means that there is nothing to
-// send, now or later.
+// If the method returns an error, that is the result of the call, and nothing is sent. If it returns
+// an iterator, the stream opens, and the items are sent as the iterator yields them: yield blocks
+// while the client is slower. A nil iterator without an error means that there is nothing to send,
+// now or later.
 //
-// The stream ends normally only when the iterator returns and ctx has not ended. An error, with
-// a nil item, ends it with that error. In all other cases yield returns false, ctx ends, and the
-// client receives the error [context.Cause] of ctx: the client has disconnected, its deadline or
-// the maximum age of streams has passed, its credentials have expired, or the server stops. The
-// iterator is called at most once, and not at all if the client disconnects before; what the
-// method acquires outside of it should be released when ctx ends.
+// The stream ends normally only when the iterator returns and ctx has not ended. If the iterator
+// yields an error, with a nil item, the stream ends with that error. In all other cases yield returns
+// false, ctx ends, and the client receives the error [context.Cause] of ctx: the client has
+// disconnected, its deadline or the maximum age of streams has passed, its credentials have expired,
+// or the server stops. The iterator is called at most once, and not at all if the client disconnects
+// before; what the method acquires outside the iterator should be released when ctx ends.
 func NewStream[Req, Item any](name string, method func(context.Context, *Req) (iter.Seq2[*Item, error], error), options ...EndpointOption) *Endpoint {
 	e := newEndpoint[Req, Item](name, method != nil)
 	e.streams = true
@@ -92,8 +92,8 @@ func (s *Stream) OnItem(f func()) { s.onItem = append(s.onItem, f) }
 // Opened reports whether the server has accepted the call.
 func (s *Stream) Opened() bool { return s.opened }
 
-// Open records that the server has accepted the call. Only the first call has an effect. The
-// client of a transport calls it; on a server the endpoint does.
+// Open records that the server has accepted the call. Only the first call of Open has an effect. On
+// a client the transport calls it, on a server the endpoint does.
 func (s *Stream) Open() {
 	if s.opened {
 		return
@@ -168,9 +168,9 @@ func serveStream[Req, Item any](ctx context.Context, call *Call, method func(con
 	return endOf(ctx, s.end())
 }
 
-// sending is the part of a stream that its iterator drives. An iterator may by mistake yield in
-// another goroutine, even after it has returned: then nothing is sent at the same time, or
-// later.
+// sending is the part of a stream that its iterator drives. It is safe for concurrent use, because
+// an iterator may by mistake yield in another goroutine, even after it has returned: items are never
+// sent concurrently, nor after the end.
 type sending struct {
 	mu    sync.Mutex
 	ctx   context.Context //nolint:containedctx // of the stream
@@ -208,8 +208,8 @@ func (s *sending) end() error {
 	return s.err
 }
 
-// endOf returns the result of a stream. The end of the context prevails over its effects: over
-// an iterator that returned because of it, and over the context's error.
+// endOf returns the result of a stream: the cause of the end of ctx if ctx has ended and err is nil
+// or an error of package context, and err otherwise.
 func endOf(ctx context.Context, err error) error {
 	if ctx.Err() == nil || err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 		return err

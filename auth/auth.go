@@ -17,19 +17,22 @@ type Service interface {
 	// [ErrInvalidUser], in the same time, for an unknown address, a wrong password, and a locked
 	// or disabled account; [ErrInvalidEmail] for a malformed address; [ErrWeakPassword] for text
 	// that cannot be a password, such as one with a NUL; and [ErrBusy] if the queue for password
-	// hashing is full.
+	// hashing is full, or the client's share of it.
 	Authenticate(ctx context.Context, r *AuthenticateRequest) (*AuthenticateResponse, error)
 
 	// ValidateToken returns the account of a valid token, or [ErrInvalidToken] for any other
 	// token.
 	ValidateToken(ctx context.Context, r *ValidateTokenRequest) (*ValidateTokenResponse, error)
 
-	// Me returns the account of the authenticated client.
+	// Me returns the account of the authenticated client, or [ErrInvalidToken] if it no longer
+	// exists.
 	Me(ctx context.Context, r *MeRequest) (*MeResponse, error)
 
 	// ChangePassword sets the client's password and revokes every token issued before,
 	// including the one of this call; the response contains a new token. It returns
-	// [ErrWrongPassword] if the old password is wrong, [ErrWeakPassword] or [ErrBusy].
+	// [ErrWrongPassword] if the old password is wrong, [ErrWeakPassword] if the new password is not
+	// permitted, [ErrInvalidToken] if the token has been revoked concurrently, and [ErrBusy] as
+	// Authenticate does.
 	ChangePassword(ctx context.Context, r *ChangePasswordRequest) (*ChangePasswordResponse, error)
 
 	// JWKS returns the public keys for verifying tokens (RFC 7517).

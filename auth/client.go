@@ -27,9 +27,9 @@ func NewClient(caller client.Caller, middleware ...chassi.Middleware) (*Client, 
 
 // Principal returns the principal of a token by calling ValidateToken. Another service passes
 // it to middleware.Bearer to accept the tokens of this service. The principal's subject is
-// the e-mail address, and it expires at the time in the token's exp claim, as a stream that it
-// opens does. Principal returns [ErrInvalidToken] for an invalid token, ctx's error if ctx has
-// ended, and [ErrUnavailable] with a retry delay if the call fails for any other reason.
+// the e-mail address. The principal expires, and the streams that it opens end, at the time in
+// the token's exp claim. Principal returns [ErrInvalidToken] for an invalid token, ctx's error if
+// ctx has ended, and [ErrUnavailable] with a retry delay if the call fails for any other reason.
 func (c *Client) Principal(ctx context.Context, token string) (*chassi.Principal, error) {
 	valid, err := c.ValidateToken(ctx, &ValidateTokenRequest{Token: token})
 	switch e := chassi.ErrorOf(err); {
@@ -45,7 +45,7 @@ func (c *Client) Principal(ctx context.Context, token string) (*chassi.Principal
 }
 
 // expiryOf returns the exp claim (RFC 7519, section 4.1.4) of a token that the service has
-// verified, or the zero time if it has no expiry.
+// verified, or the zero time if the token has no expiry.
 func expiryOf(token string) time.Time {
 	_, rest, _ := strings.Cut(token, ".")
 	payload, _, _ := strings.Cut(rest, ".")

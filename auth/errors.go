@@ -2,8 +2,8 @@ package auth
 
 import "github.com/chassi-go/chassi"
 
-// Errors that the service returns to clients. A client of any transport returns them such
-// that [errors.Is] matches.
+// Errors that the service returns to clients. The errors that a client of any transport returns
+// match them with [errors.Is].
 var (
 	ErrInvalidUser    = chassi.NewError(chassi.NotFound, "invalid_user", "Invalid user")
 	ErrInvalidToken   = chassi.NewError(chassi.Unauthenticated, "invalid_token", "Invalid token")

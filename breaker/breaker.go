@@ -53,8 +53,8 @@ type Options struct {
 
 	Name string // of the called service, for errors and the log
 
-	// Strict opens the breaker after consecutive failures, whatever the failure ratio was
-	// before.
+	// Strict opens the breaker after Config.Consecutive failures in a row, whatever the failure
+	// ratio was before.
 	Strict bool
 
 	// Classify classifies the error of a call. By default nil is a [Success], [context.Canceled]
@@ -105,7 +105,7 @@ func (e *OpenError) Error() string {
 	return fmt.Sprintf("circuit breaker of %s is open for another %v", e.Name, e.RetryAfter.Round(time.Millisecond))
 }
 
-// Unavailable marks the error as [chassi.Unavailable].
+// Unavailable returns true: a service returns the code [chassi.Unavailable] for the error.
 func (*OpenError) Unavailable() bool { return true }
 
 // Breaker is a circuit breaker. It is safe for concurrent use, starts no goroutine and needs no

@@ -27,9 +27,9 @@ func (o Operation) String() string {
 // operation. A Tracer must be safe for concurrent use.
 type Tracer func(ctx context.Context, o Operation) (context.Context, End)
 
-// End records the end of an operation. Both arguments are empty after a success. Otherwise code
-// is the error code of the system, such as an SQLSTATE, or otherwise failure names the
-// kind of failure, such as "timeout". Only the first call has an effect. An End must be safe
+// End records the end of an operation. Both arguments are empty after a success. After a failure
+// code is the error code of the system, such as an SQLSTATE, or, if there is none, failure names
+// the kind of failure, such as "timeout". Only the first call has an effect. An End must be safe
 // for concurrent use.
 type End func(code, failure string)
 

@@ -27,11 +27,11 @@ const patience = 20 * time.Second
 
 // Everywhere runs test five times, in parallel, as subtests: with a service in the same process,
 // and over HTTP, gRPC, NATS and AMQP on loopback, each with a real server. If the service has
-// streams it is run over HTTP once more, with Server-Sent Events instead of JSON Lines ("sse"). A
+// streams, test is run over HTTP once more, with Server-Sent Events instead of JSON Lines ("sse"). A
 // transport over which [chassi.Transports] lets no endpoint be served is left out. NATS is
 // embedded; AMQP is skipped unless CHASSI_TEST_AMQP has the URL of a RabbitMQ. NewService is
-// called for each, because endpoints belong to one service. Each call passes through the
-// middleware for validation and recovery, then through around.
+// called for each subtest, because endpoints belong to one service. Each call passes through the
+// middleware for recovery and for a timeout of 20 s, then through around, then through validation.
 //
 //	chassitest.Everywhere(t, greeter.New, func(t *testing.T, caller client.Caller) {
 //		c, err := greet.NewClient(caller)
@@ -104,7 +104,7 @@ func isFor(name string, s *chassi.Service) bool {
 	})
 }
 
-// overHTTP serves s and connects a client.
+// overHTTP serves s over HTTP and returns a client of it.
 func overHTTP(t *testing.T, s *chassi.Service, c httpapi.ClientConfig, quiet *slog.Logger, around []chassi.Middleware) client.Caller {
 	t.Helper()
 	server, err := httpapi.New(httpapi.Config{Addr: "127.0.0.1:0", Logger: quiet}, around...)
@@ -117,7 +117,7 @@ func overHTTP(t *testing.T, s *chassi.Service, c httpapi.ClientConfig, quiet *sl
 	return caller
 }
 
-// overNATS serves s through an embedded NATS server and connects as its one client.
+// overNATS serves s through an embedded NATS server and returns a client of it.
 func overNATS(t *testing.T, s *chassi.Service, quiet *slog.Logger, around []chassi.Middleware) client.Caller {
 	t.Helper()
 	credentials := t.TempDir()
@@ -132,7 +132,7 @@ func overNATS(t *testing.T, s *chassi.Service, quiet *slog.Logger, around []chas
 	return c
 }
 
-// run mounts s, starts server, and stops it with the test.
+// run mounts s, if server is a transport, starts server, and stops it at the end of the test.
 func run(t *testing.T, server chassi.Component, s *chassi.Service) {
 	t.Helper()
 	if transport, ok := server.(chassi.Transport); ok {

@@ -11,11 +11,12 @@ const (
 	roundRobin = "round_robin"
 )
 
-// stale is the time after which an unfavourable instance is picked once, because the
-// measurements of it may be outdated.
+// stale is the time since its latest pick after which an instance with a higher cost is picked
+// once, because its measurements may be outdated.
 const stale = int64(time.Second)
 
-// choose returns a usable instance, or nil if it finds none quickly.
+// choose returns an instance according to Policy.Balancing, or nil if it does not quickly find a
+// usable one. It returns a single instance whether or not it is usable.
 func (c *Cluster) choose(targets []*target, avoid *target, now int64) *target {
 	switch {
 	case len(targets) == 1:
@@ -27,7 +28,8 @@ func (c *Cluster) choose(targets []*target, avoid *target, now int64) *target {
 	}
 }
 
-// nextInTurn returns the instances one after the other. A new instance skips some turns.
+// nextInTurn returns the next usable instance in turn, other than avoid, or nil if it finds none in
+// two rounds. During its slow start an instance is skipped in some turns.
 func (c *Cluster) nextInTurn(targets []*target, avoid *target, now int64) *target {
 	n := uint64(len(targets))
 	for range 2 * n {
@@ -39,8 +41,9 @@ func (c *Cluster) nextInTurn(targets []*target, avoid *target, now int64) *targe
 	return nil
 }
 
-// betterOfTwo compares two random instances (power of two choices) and returns the one
-// with the lower cost, most of the time. It tries again if that is not usable.
+// betterOfTwo returns the better of two random instances (power of two choices), in most cases the
+// one with the lower cost. If that instance is not usable it chooses again; after three choices it
+// returns nil.
 func betterOfTwo(targets []*target, avoid *target, now int64) *target {
 	for range 3 {
 		better, worse := twoOf(targets)
@@ -67,8 +70,8 @@ func twoOf(targets []*target) (a, b *target) {
 	return targets[i], targets[j]
 }
 
-// isStale reports whether t is usable and was not picked for a while. It returns true to
-// one caller only.
+// isStale reports whether t is usable and has not been picked for longer than stale. Of concurrent
+// calls only one returns true, because it also records a pick.
 func (t *target) isStale(now int64) bool {
 	last := t.picked.Load()
 	return last+stale < now && t.usable(now) && t.picked.CompareAndSwap(last, now)
@@ -108,7 +111,8 @@ func (c *Cluster) eject(t *target, now int64) {
 	c.logger.Warn("an instance is left out", "target", c.name, "addr", t.addr, "for", d.String(), "failures", c.policy.Eject.Consecutive)
 }
 
-// mayEject reports whether another instance may be ejected; the last one may not.
+// mayEject reports whether another instance may be ejected: at most Eject.MaxShare of all instances
+// are, and never the last one.
 func (c *Cluster) mayEject(now int64) bool {
 	targets, ejected := *c.targets.Load(), 0
 	for _, t := range targets {

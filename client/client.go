@@ -23,8 +23,8 @@ type Caller interface {
 }
 
 // Client calls the methods of a service through a [Caller]. It is immutable and
-// safe for concurrent use. A type that embeds one implements the service's own
-// interface with a line per method:
+// safe for concurrent use. A type that embeds a *Client can implement the service's own
+// interface with one line per method:
 //
 //	func (c *Client) Greet(ctx context.Context, r *GreetRequest) (*Greeting, error) {
 //		return client.Invoke[Greeting](ctx, c.Client, "Greet", r)
@@ -41,9 +41,10 @@ type method struct {
 }
 
 // New returns a client of the endpoints of s; the methods of s are not called. Each call passes
-// through middleware, the first one outermost. It returns an error if s has one, or if caller
-// cannot call an endpoint. An endpoint that is not served over the caller's transport, see
-// [chassi.Transports], is an error only when it is called.
+// through middleware, the first one outermost. New returns an error if [chassi.Service.Err] returns
+// one, if a middleware is nil or reports an error, or if caller cannot call an endpoint. An
+// endpoint that is not served over the caller's transport, see [chassi.Transports], or that is an
+// http.Handler, is an error only when it is called.
 func New(s *chassi.Service, caller Caller, middleware ...chassi.Middleware) (*Client, error) {
 	if slices.ContainsFunc(middleware, func(m chassi.Middleware) bool { return m == nil }) {
 		return nil, fmt.Errorf("client: the client of %s has a nil middleware", s.Name())
@@ -72,9 +73,10 @@ func New(s *chassi.Service, caller Caller, middleware ...chassi.Middleware) (*Cl
 	return c, errors.Join(errs...)
 }
 
-// Invoke calls the named method. Req and Res must be the endpoint's types. The request id of
-// the call in ctx and the deadline of ctx are sent. Errors are of type [*chassi.Error], unless
-// middleware of the client returned another one.
+// Invoke calls the named method. Req and Res must be the request and response types of the
+// endpoint. The request id of the call in ctx and the deadline of ctx are sent. Errors are of type
+// [*chassi.Error], unless middleware of the client returned another one, or the method does not
+// exist, has other types or cannot be called by Invoke.
 func Invoke[Res, Req any](ctx context.Context, c *Client, name string, request *Req) (*Res, error) {
 	m, ok := c.methods[name]
 	if !ok {

@@ -31,10 +31,11 @@ type ClusterOptions struct {
 	Logger *slog.Logger // default slog.Default()
 }
 
-// Cluster is the [Caller] of a service with several instances. It discovers them, balances the
-// calls, and applies its [Policy] to each: timeout, bulkhead, retries, hedging, and a circuit
-// breaker per instance. It is a [chassi.Component]: calls before its start, or before the first
-// instance is known, wait until their deadline. It is safe for concurrent use.
+// Cluster is the [Caller] of a service with several instances. It discovers the instances, balances
+// the calls, and applies its [Policy]: timeouts, a bulkhead, retries and hedging to calls, and slow
+// start, ejection and a circuit breaker to each instance. It is a [chassi.Component]: calls before
+// its start, or before the first instance is known, wait for an instance until their deadline. It
+// is safe for concurrent use.
 type Cluster struct {
 	name   string
 	policy Policy
@@ -64,7 +65,8 @@ var (
 	_ chassi.Component = (*Cluster)(nil)
 )
 
-// NewCluster returns a Cluster. It does not connect yet.
+// NewCluster returns a Cluster. It returns an error if Policy.Balancing is unknown or Dial fails.
+// It does not connect yet.
 func NewCluster(o ClusterOptions) (*Cluster, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -112,8 +114,8 @@ func (c *Cluster) Start(context.Context) error {
 	return nil
 }
 
-// Stop ends the discovery, and closes the client of each instance once its calls have ended,
-// for which it does not wait. Later calls fail.
+// Stop ends the discovery. The client of each instance is closed once its calls have ended; Stop
+// does not wait for that. Later calls fail.
 func (c *Cluster) Stop(context.Context) error {
 	if c.stop != nil {
 		c.stop()
@@ -162,7 +164,9 @@ func (c *Cluster) BindStream(e *chassi.Endpoint) (*chassi.Binding, chassi.Handle
 	return c.Bind(e)
 }
 
-// update replaces the addresses of the instances.
+// update replaces the instances by those at addrs. It dials new addresses; an address for which
+// that fails is logged and skipped. The clients of removed instances are closed once their calls
+// have ended.
 func (c *Cluster) update(addrs []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -214,8 +218,8 @@ func (c *Cluster) dialTarget(addr string, warm bool) (*target, error) {
 	return t, nil
 }
 
-// newTarget returns the target of an address. The first ones need no slow start, because no
-// other instances can handle the calls.
+// newTarget returns the target of an address. It begins with slow start unless warm is true: the
+// first instances are warm, because no others can handle the calls.
 func (c *Cluster) newTarget(addr string, caller Caller, warm bool) *target {
 	t := &target{cluster: c, addr: addr, caller: caller}
 	if !warm {
@@ -226,7 +230,7 @@ func (c *Cluster) newTarget(addr string, caller Caller, warm bool) *target {
 	return t
 }
 
-// now is the time since the cluster was made, in nanoseconds.
+// now returns the time since the cluster was created, in nanoseconds.
 func (c *Cluster) now() int64 { return int64(time.Since(c.born)) }
 
 func closeCaller(c Caller) {

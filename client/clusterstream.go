@@ -10,8 +10,8 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// stream opens a stream and receives its items. Timeout, bulkhead and retries apply until it is
-// open. It is not hedged.
+// stream opens a stream and receives its items. Timeout, bulkhead and retries apply until the
+// stream is open. Streams are not hedged.
 func (m *clusterMethod) stream(ctx context.Context, call *chassi.Call) error {
 	c := m.cluster
 	if c.inFlight.Add(1) > int64(c.policy.MaxInFlight) {
@@ -47,9 +47,10 @@ func untilOpen(ctx context.Context, call *chassi.Call, d time.Duration, next cha
 	return err
 }
 
-// opened makes attempts until one opens the stream or no further one is allowed, and returns the
-// end of the stream. The deadline of opening limits the delays between attempts; ctx has none,
-// because it is that of the stream.
+// opened makes attempts until one opens the stream or no further attempt is allowed. It returns the
+// error of the last attempt, or nil when the stream has ended without an error. The deadline of
+// opening limits the delays between attempts. It does not apply to ctx, which lasts as long as the
+// stream.
 func (m *clusterMethod) opened(ctx, opening context.Context, call *chassi.Call) error {
 	c := m.cluster
 	var last *target
@@ -70,9 +71,9 @@ func (m *clusterMethod) opened(ctx, opening context.Context, call *chassi.Call) 
 	}
 }
 
-// streamFrom opens the stream at an instance that pick returned, and counts it as in flight there
-// until its end. The outcome of the opening is recorded, and a stream that broke off later as a
-// failure.
+// streamFrom opens the stream at t, which pick returned, and receives its items. The stream counts
+// as a call in flight of t until it ends. streamFrom records the outcome of the opening, and a
+// failure if the stream breaks off or falls silent later.
 func (m *clusterMethod) streamFrom(ctx context.Context, call *chassi.Call, t *target, done func(error)) (err error) {
 	defer t.release()
 	c := m.cluster
@@ -105,7 +106,8 @@ func (m *clusterMethod) streamFrom(ctx context.Context, call *chassi.Call, t *ta
 	return err
 }
 
-// broken records the failure of a stream whose opening was a success, as one of another call.
+// broken records that a stream broke off or fell silent after it was opened. The opening was
+// recorded as a success, so this failure counts as that of another call.
 func (t *target) broken(err error) {
 	if done, refused := t.breaker.Allow(); refused == nil {
 		done(err)

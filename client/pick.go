@@ -10,9 +10,10 @@ import (
 
 var errGone = errors.New("client: the instance was removed")
 
-// pick selects an instance for one attempt and acquires it: if possible a usable one, and one
-// other than avoid. Done must be called once, with the outcome. pick fails if there is no
-// instance until ctx ends, or if the breakers of all instances are open.
+// pick selects an instance for one attempt and acquires it: if possible a usable instance other
+// than avoid. The caller must call done with the outcome of the attempt, and then release. pick
+// returns an error if ctx ends before an instance is known, if all instances have been removed, or
+// if the breakers of all instances refuse the call.
 func (c *Cluster) pick(ctx context.Context, avoid *target) (t *target, done func(error), err error) {
 	targets, err := c.awaitTargets(ctx)
 	if err != nil {
@@ -27,7 +28,8 @@ func (c *Cluster) pick(ctx context.Context, avoid *target) (t *target, done func
 	return c.acquireAny(now)
 }
 
-// awaitTargets returns the instances. It waits for the first result of discovery.
+// awaitTargets returns the instances. Before the first result of discovery it waits, until ctx
+// ends.
 func (c *Cluster) awaitTargets(ctx context.Context) ([]*target, error) {
 	if targets := *c.targets.Load(); len(targets) > 0 {
 		return targets, nil
@@ -42,8 +44,8 @@ func (c *Cluster) awaitTargets(ctx context.Context) ([]*target, error) {
 	return nil, errNoInstance.WithCause(ctx.Err())
 }
 
-// acquire counts a call to t if its breaker admits one. After the call, done and then release
-// must be called.
+// acquire counts a call to t if the breaker of t admits it; if not, it returns an error. After the
+// call, done and then release must be called.
 func (t *target) acquire(now int64) (done func(error), err error) {
 	t.inFlight.Add(1)
 	if t.gone.Load() {

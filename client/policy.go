@@ -16,10 +16,11 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// Policy determines how a [Cluster] makes calls. The zero value of a field means the default in
-// its tag. Calls with a [chassi.File] are not repeated, and have no timeout but the caller's or
-// the endpoint's; Timeout limits how long they wait for an instance. To a stream, timeouts, bulkhead and retries apply until it is open; if it breaks
-// off later, that counts as a failure of its instance.
+// Policy determines how a [Cluster] makes calls. The zero value of a field means the default in its
+// tag. Calls with a [chassi.File] are not repeated, and have no timeout except that of the caller
+// or the endpoint; Timeout limits how long they wait for an instance. For a stream, timeouts,
+// bulkhead and retries apply until the stream is open; if the stream breaks off later, that counts
+// as a failure of its instance.
 type Policy struct {
 	Timeout        time.Duration `config:"timeout" default:"5s" min:"1ms" help:"maximum time of a call, all attempts included; an earlier deadline of the caller applies"`
 	AttemptTimeout time.Duration `config:"attempt_timeout" default:"0s" min:"0s" help:"maximum time of one attempt, so that a retry can follow an attempt that hangs; 0 is that of the call"`
@@ -35,10 +36,11 @@ type Policy struct {
 }
 
 // Retry configures retries, which are made for endpoints that are declared [chassi.Idempotent],
-// after retryable errors: [chassi.Unavailable], [chassi.ResourceExhausted], [chassi.Aborted],
-// and an attempt that timed out while the call has time left. A retry uses another instance, if
-// there is one, and waits at least the delay in the error (Retry-After, RetryInfo). If that is
-// beyond the deadline of the call or longer than MaxRetryAfter, the error is returned at once.
+// after retryable errors: [chassi.Unavailable], [chassi.ResourceExhausted], [chassi.Aborted], and
+// [chassi.DeadlineExceeded] of an attempt while the call has time left. A retry uses another
+// instance, if there is one, and waits at least the delay in the error (Retry-After, RetryInfo). If
+// that delay is beyond the deadline of the call or longer than MaxRetryAfter, the error is returned
+// at once.
 type Retry struct {
 	retry.Config
 
@@ -80,7 +82,7 @@ type clusterMethod struct {
 	cluster    *Cluster
 	index      int // index into the handlers of each target
 	repeatable bool
-	files      bool // a file can be read only once, and takes its time
+	files      bool // the request or response has a file, which is read only once and may take long
 }
 
 func (m *clusterMethod) call(ctx context.Context, call *chassi.Call) error {
@@ -111,7 +113,7 @@ func (m *clusterMethod) call(ctx context.Context, call *chassi.Call) error {
 	return m.retried(bounded, call)
 }
 
-// retried makes attempts until one succeeds or no further one is allowed. It does not retry if
+// retried makes attempts until one succeeds or no further attempt is allowed. It does not retry if
 // no instance is available.
 func (m *clusterMethod) retried(ctx context.Context, call *chassi.Call) error {
 	c := m.cluster
@@ -143,9 +145,9 @@ func forget(call *chassi.Call) {
 	}
 }
 
-// hedged makes an attempt, and a concurrent second one if the first takes long, on another
-// instance if possible. Each has a call of its own, because the losing attempt may still write
-// to it.
+// hedged makes an attempt and, if that takes longer than Policy.HedgeAfter, a concurrent second
+// attempt, on another instance if possible. Each attempt has a call of its own, because the losing
+// attempt may still write to its call.
 func (m *clusterMethod) hedged(ctx context.Context, call *chassi.Call, first *target, done func(error)) error {
 	c := m.cluster
 	var attempts atomic.Int64
@@ -178,7 +180,7 @@ func (m *clusterMethod) hedged(ctx context.Context, call *chassi.Call, first *ta
 	return nil
 }
 
-// twin returns a call with the same request and results of its own.
+// twin returns a copy of call that shares its request and has its own metadata and response.
 func twin(call *chassi.Call) *chassi.Call {
 	own := &chassi.Call{
 		Binding: call.Binding, RequestID: call.RequestID, In: call.In, Out: new(transport.Pairs),
@@ -191,7 +193,8 @@ func twin(call *chassi.Call) *chassi.Call {
 	return own
 }
 
-// retryable classifies errors for retries.
+// retryable reports whether a call that failed with err may be retried, and the minimum delay
+// before the retry.
 func retryable(err error) (time.Duration, bool) {
 	e := chassi.ErrorOf(err)
 	switch e.Code {

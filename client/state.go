@@ -9,7 +9,8 @@ import (
 	"github.com/chassi-go/chassi/breaker"
 )
 
-// Stats are the statistics of a [Cluster].
+// Stats are the statistics of a [Cluster]. The fields of type uint64 count events since the Cluster
+// was created.
 type Stats struct {
 	Instances                                        []InstanceStats
 	InFlight                                         int
@@ -23,7 +24,7 @@ type InstanceStats struct {
 	Breaker         breaker.State
 	Ejected         bool
 	InFlight        int
-	Latency         time.Duration // recent average
+	Latency         time.Duration // recent average; 0 if unknown
 	Answered        bool          // whether any call has succeeded
 	Calls, Failures uint64
 }
@@ -45,11 +46,12 @@ func (c *Cluster) Stats() Stats {
 	return s
 }
 
-// working reports whether calls are sent to the instance.
+// working reports whether the instance is available: its breaker is closed and it is not ejected.
 func (i InstanceStats) working() bool { return i.Breaker == breaker.Closed && !i.Ejected }
 
-// Status returns the status for [chassi.App.AddStatus]: "ok" if an instance has responded and is
-// available, "unknown" if none is known or has been called, otherwise "degraded".
+// Status returns the status for [chassi.App.AddStatus]: "ok" if an available instance has answered
+// a call; if none has, "degraded" if an instance is unavailable or has failed, and otherwise
+// "unknown", for example before the first call.
 func (s Stats) Status() string {
 	status := "unknown"
 	for _, i := range s.Instances {
@@ -64,7 +66,7 @@ func (s Stats) Status() string {
 }
 
 // String summarizes the instances in one line for readiness: "2 instances", or "3 instances;
-// 10.0.0.2:8080 open, 10.0.0.3:8080 left out".
+// 10.0.0.2:8080 breaker open, 10.0.0.3:8080 left out".
 func (s Stats) String() string {
 	var troubles []string
 	for _, i := range s.Instances {

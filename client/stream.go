@@ -14,13 +14,12 @@ import (
 // Streamer is a [Caller] that also opens streams.
 type Streamer interface {
 	Caller
-	// BindStream is like Bind for an endpoint made with [chassi.NewStream]. The handler opens
-	// the stream, calls call.Stream.Open once the server has accepted it, and
-	// call.Stream.Received with each item; when that returns false it cancels the call. It
-	// returns nil only if the server has declared the end of the stream, and then only after it
-	// has called Open or if the server had nothing to send. Its errors are
-	// [*chassi.Error]: that of the server, or [chassi.Unavailable] for a stream that broke off or
-	// fell silent.
+	// BindStream is like Bind for an endpoint made with [chassi.NewStream]. The handler opens the
+	// stream, calls call.Stream.Open once the server has accepted it, and call.Stream.Received with
+	// each item; if Received returns false, the handler cancels the call. It returns nil only if the
+	// server has declared the end of the stream, and either Open has been called or the server had
+	// nothing to send. Its errors are of type [*chassi.Error]: the error that the server sent, or
+	// for example [chassi.Unavailable] for a stream that broke off or fell silent.
 	BindStream(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error)
 }
 
@@ -31,19 +30,19 @@ func bind(caller Caller, e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, e
 	}
 	s, ok := caller.(Streamer)
 	if !ok {
-		return nil, nil, fmt.Errorf("%s is a stream, which %T does not carry", e.FullName(), caller)
+		return nil, nil, fmt.Errorf("%s is a stream, which %T does not support", e.FullName(), caller)
 	}
 	return s.BindStream(e) //nolint:wrapcheck // says what
 }
 
-// Stream opens a stream of the named endpoint, made with [chassi.NewStream]. Like the method of
-// the service, it returns an error before anything was sent, a nil iterator if there is nothing
-// to send, or an iterator of items. An error of the iterator comes last, with a nil item; a loop
-// that ends without one has received all items.
+// Stream opens a stream of the named endpoint, made with [chassi.NewStream]. Like the method of the
+// service, it returns an error if the call fails before anything was sent, a nil iterator if there
+// is nothing to send, and otherwise an iterator of items. If the stream fails later, the iterator
+// ends with the error and a nil item; a loop that ends without an error has received all items.
 //
-// The iterator may be used once. Leaving the loop cancels the call. If it is not used, the stream
-// stays open until ctx ends. The request id of the call in ctx and the deadline of ctx are sent;
-// the deadline applies to the whole stream.
+// The iterator may be used once. Leaving the loop cancels the call. If the iterator is not used,
+// the stream stays open until ctx ends. The request id of the call in ctx and the deadline of ctx
+// are sent; the deadline applies to the whole stream.
 func Stream[Item, Req any](ctx context.Context, c *Client, name string, request *Req) (iter.Seq2[*Item, error], error) {
 	m, ok := c.methods[name]
 	if !ok {
@@ -75,8 +74,8 @@ func Stream[Item, Req any](ctx context.Context, c *Client, name string, request 
 	}
 }
 
-// stream is a stream whose call runs in a goroutine of its own, so that middleware is around it
-// as it is around other calls.
+// stream is an open stream of a client. Its call runs in a goroutine of its own, so that middleware
+// encloses it as it encloses other calls.
 type stream[Item any] struct {
 	cancel context.CancelFunc
 	items  chan *Item
@@ -111,7 +110,8 @@ func (s *stream[Item]) deliver(ctx context.Context, item any) bool {
 
 var errUsedTwice = errors.New("client: the iterator of a stream was used twice")
 
-// all is the iterator.
+// all is the iterator that [Stream] returns. When the loop ends, it cancels the call and waits for
+// the end of it.
 func (s *stream[Item]) all(yield func(*Item, error) bool) {
 	if s.used.Swap(true) {
 		yield(nil, errUsedTwice)

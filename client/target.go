@@ -46,7 +46,7 @@ type targetMethod struct {
 	latency atomic.Uint64 // average of its successes, as math.Float64bits
 }
 
-// String names the instance.
+// String returns the name of the service and the address of the instance, if it has one.
 func (t *target) String() string {
 	if t.addr == "" {
 		return t.cluster.name
@@ -125,14 +125,16 @@ func (t *target) release() {
 	}
 }
 
-// memory is the time constant of the averages; leastWeight lets a fast burst of failures count.
+// memory is the time constant of the averages. leastWeight is the minimum weight of a call, so that
+// a fast burst of failures counts.
 const (
 	memory      = time.Second
 	leastWeight = 0.05
 )
 
-// learn updates the averages with the duration of a call; the weight grows with the time since
-// the last update. A failure has no latency.
+// learn updates the averages with the duration of a call, and with bad, which is 1 for a failure or
+// refusal and otherwise 0. The weight grows with the time since the last update. The duration of a
+// failure or refusal is ignored.
 func (t *target) learn(now, took int64, bad float64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -159,9 +161,9 @@ func move(average *atomic.Uint64, to, weight float64) {
 	average.Store(math.Float64bits(math.Float64frombits(average.Load())*(1-weight) + to*weight))
 }
 
-// cost returns the cost of the instance for balancing: the expected latency of another call,
-// thirty times that if all calls fail, and more during slow start. An instance without a
-// success has the latency of fallback.
+// cost returns the cost of the instance for balancing: the expected latency of another call, thirty
+// times that if all calls fail, and more during slow start. While the latency of the instance is
+// unknown, that of fallback applies.
 func (t *target) cost(now int64, fallback *target) float64 {
 	latency := math.Float64frombits(t.latency.Load())
 	if latency == 0 {
@@ -170,7 +172,8 @@ func (t *target) cost(now int64, fallback *target) float64 {
 	return latency * float64(t.inFlight.Load()+1) * (1 + 29*math.Float64frombits(t.badness.Load())) / t.warmth(now)
 }
 
-// warmth returns the share of calls for an instance during slow start, from a tenth to all.
+// warmth returns the share of the usual number of calls that the instance receives. It rises from a
+// tenth to 1 during slow start.
 func (t *target) warmth(now int64) float64 {
 	missing := float64(t.warm.Load() - now)
 	return min(1, max(0.1, 1-missing/float64(t.cluster.policy.SlowStart)))
@@ -196,7 +199,7 @@ func (t *target) breakerChanged(from, to breaker.State) {
 	}
 }
 
-// leave closes the client of the instance once its calls have ended.
+// leave marks the instance as removed. Its client is closed once its calls have ended.
 func (t *target) leave() {
 	t.gone.Store(true)
 	if t.inFlight.Load() == 0 {

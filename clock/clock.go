@@ -34,7 +34,7 @@ const (
 	interval = 5 * time.Second
 	// tick is the interval of checks for a step of the machine's clock.
 	tick    = time.Second
-	timeout = 10 * time.Second // of one question
+	timeout = 10 * time.Second // of one measurement
 	// bound is the minimum difference between clocks that is reported.
 	bound = 2 * time.Second
 	// maxAhead is how far Now may be ahead of the source, whose clock was set back.
@@ -47,16 +47,16 @@ const (
 type Options struct {
 	Name string // of the source, for logs: "database"
 
-	// Read returns the time of the source's clock and the highest time passed to Keep, zero if
-	// Keep was not called.
+	// Read returns the time of the source's clock and the highest time passed to Keep, or the zero
+	// time if Keep has not been called.
 	Read func(ctx context.Context) (now, highest time.Time, err error)
 
 	// Keep stores the highest time if the stored one still equals replaced, the one that Read
 	// returned. If Keep is nil the highest time is not stored.
 	Keep func(ctx context.Context, replaced, highest time.Time) error
 
-	// Compare contains functions that read other clocks, by name. They are only compared with
-	// this machine's clock.
+	// Compare contains functions that read other clocks, by name. These clocks are only compared
+	// with this machine's clock.
 	Compare map[string]func(context.Context) (time.Time, error)
 
 	Logger *slog.Logger // default slog.Default()
@@ -90,7 +90,8 @@ type reading struct {
 // shown returns the time of the source at a moment after the reading.
 func (r *reading) shown(at time.Duration) time.Time { return r.source.Add(at - r.at) }
 
-// now returns the time that never decreases.
+// now returns what [Clock.Now] returns at a moment after the reading: the time of the source, or
+// floor advanced at four fifths of the speed, whichever is later.
 func (r *reading) now(at time.Duration) time.Time {
 	return later(r.shown(at), r.floor.Add((at-r.at)/5*4))
 }
@@ -138,8 +139,8 @@ func (c *Clock) Source() time.Time {
 	return shown
 }
 
-// Measure reads the source and the clocks of Options.Compare. It returns an error only for the
-// source.
+// Measure reads the source and the clocks of Options.Compare. It returns the error of Options.Read
+// or Options.Keep, but not those of Compare.
 func (c *Clock) Measure(ctx context.Context) error {
 	c.measuring.Lock()
 	defer c.measuring.Unlock()
@@ -179,7 +180,8 @@ func (c *Clock) measure(ctx context.Context) error {
 	return c.keep(ctx, highest, r)
 }
 
-// keep stores the highest time at intervals, which are shorter while it is ahead of the source.
+// keep stores the highest time: at each measurement while it is ahead of the source by bound or
+// more, and otherwise at intervals of keepInterval.
 func (c *Clock) keep(ctx context.Context, kept time.Time, r *reading) error {
 	more := r.floor.Sub(kept)
 	if c.options.Keep == nil || more == 0 || more > 0 && more < keepInterval && r.floor.Sub(r.source) < bound {
@@ -191,7 +193,7 @@ func (c *Clock) keep(ctx context.Context, kept time.Time, r *reading) error {
 	return nil
 }
 
-// Start measures periodically until Stop.
+// Start begins to measure periodically, until Stop, and returns at once.
 func (c *Clock) Start(context.Context) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	c.stop = cancel
@@ -208,8 +210,8 @@ func (c *Clock) Stop(context.Context) error {
 	return nil
 }
 
-// run measures every interval, and at once if the machine's clock has made a step. It also makes
-// a step when the machine is suspended, because the monotonic clock stops then.
+// run measures every interval, and at once if the machine's clock has made a step, until ctx ends.
+// A suspension of the machine is a step too, because the monotonic clock stops meanwhile.
 func (c *Clock) run(ctx context.Context) {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
@@ -233,7 +235,8 @@ func (c *Clock) run(ctx context.Context) {
 	}
 }
 
-// try measures. It does not report that the source is unavailable, which others do.
+// try measures once. It logs an error only at the level Debug, because others report that the
+// source is unavailable.
 func (c *Clock) try(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

@@ -15,9 +15,10 @@ type difference struct {
 	reported bool // it exceeds the bound, and that was logged
 }
 
-// compared records the reading now of a clock, taken while this machine's showed shown, or up to
-// one round trip later. It logs when a difference that the round trip does not explain begins
-// and ends.
+// compared records the difference from another clock: the clock called name showed the time now
+// when this machine's clock showed the time shown, or up to one round trip later. It logs when the
+// difference begins to exceed the bound by more than the round trip explains, and when it no longer
+// does.
 func (c *Clock) compared(ctx context.Context, name string, shown, now time.Time, trip time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -50,8 +51,8 @@ func (c *Clock) Differences() map[string]float64 {
 	return all
 }
 
-// Differs reports whether a clock is wrong by more than two seconds: that of this machine, or that
-// of the source after it was set back.
+// Differs reports whether this machine's clock differs from another clock by more than two seconds,
+// or the source is at least two seconds behind Now after it was set back.
 func (c *Clock) Differs() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

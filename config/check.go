@@ -13,7 +13,7 @@ import (
 	"strings"
 )
 
-// check checks the values of the field against its tags, and that the files that they name
+// check checks the values of the field against its tags, and that the files that the values name
 // can be read. Zero values are permitted.
 func (f *field) check() error {
 	if f.isZero() {
@@ -112,16 +112,19 @@ func (f *field) checkTags() error {
 	if format, ok := f.tag.Lookup("format"); ok {
 		for alternative := range strings.SplitSeq(format, "|") {
 			name, _, _ := strings.Cut(alternative, ":")
-			if t.Kind() != reflect.String || name == "" {
+			switch {
+			case t.Kind() != reflect.String:
 				return fmt.Errorf("has the tag format:%q, which only text can have", format)
+			case name == "":
+				return fmt.Errorf("has the tag format:%q, which contains an empty format", format)
 			}
 		}
 	}
 	return nil
 }
 
-// checkFormat returns an error if text has none of the forms in a format tag, which are separated by "|":
-// addr, file, url:SCHEME,SCHEME, urls:SCHEME,SCHEME, or a literal word.
+// checkFormat returns an error if text has none of the forms in a format tag, which are separated
+// by "|": addr, file, url:SCHEME,SCHEME, urls:SCHEME,SCHEME, or a literal word.
 func checkFormat(format, text string) error {
 	var wants []string
 	for alternative := range strings.SplitSeq(format, "|") {

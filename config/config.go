@@ -11,7 +11,7 @@ import (
 // Options configure [Load].
 type Options struct {
 	Name    string   // of the program; "authd" makes AUTHD_ the prefix of its variables
-	Args    []string // the command line behind the subcommand
+	Args    []string // the command line after the subcommand
 	Environ []string // as os.Environ returns it
 	File    string   // read if it exists; --config or AUTHD_CONFIG names another one, which must exist
 
@@ -19,8 +19,8 @@ type Options struct {
 	// each is an error, so that "orders hlep" does not start the service.
 	Positional bool
 
-	// Flags are those that the program has removed from Args, such as "--yes". They are suggested for
-	// misspelled ones.
+	// Flags are the flags that the program has removed from Args, such as "--yes". Load suggests
+	// them for misspelled flags.
 	Flags []string
 }
 
@@ -37,18 +37,18 @@ type loader struct {
 	problems []error
 }
 
-// Load fills the struct that dst points to, and sets the fields of type *Report in it
-// and in structs embedded in it to the report that it returns.
+// Load fills the struct that dst points to, and sets the fields of type *Report in it and in
+// structs embedded in it to the report that it returns.
 //
-// The default value of a setting is the one that the struct has before Load or, if that is
-// the zero value, the one of the default tag. If dst has a method SetDefaults(), Load calls it
-// after that: the values that it sets, which may be zero, are the defaults then. In both
-// ways a program changes the defaults of a library.
+// The default value of a setting is the one that the struct has before Load or, if that is the zero
+// value, the one of the default tag. If dst has a method SetDefaults(), Load calls it after that:
+// the values that it sets, which may be zero, are the defaults then. In both ways a program changes
+// the defaults of a library.
 //
-// The error joins all problems, one a line; dst must not be used then. If there is no other
-// problem and dst has a method Validate() error, Load calls it last, for rules that concern
-// several settings; see [Report.Locate] for its form. Load returns an error for a struct with a field that cannot be
-// configured, whether a value is given or not.
+// The error joins all problems, one a line; dst must not be used then. If there is no other problem
+// and dst has a method Validate() error, Load calls it last, for rules that concern several
+// settings; [Report.Locate] describes the form of the error of Validate. Load returns an error for
+// a struct with a field that cannot be configured, whether a value is given or not.
 func Load(dst any, o Options) (*Report, error) {
 	l, err := newLoader(dst, o)
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 	"reflect"
 )
 
-// sourceDefault is the source of a value that no source has given.
+// sourceDefault is the source of a value that neither the file nor a variable or flag has given.
 const sourceDefault = "default"
 
 // setDefaults sets the default values of the struct v, whose settings collect returns: the
@@ -59,7 +59,8 @@ func fillDefaults(fields []*field, before map[string]string) error {
 	return errors.Join(errs...)
 }
 
-// setDefault keeps the value that the struct has or, if that is zero, sets that of the tag.
+// setDefault checks and keeps the value that the struct has or, if that is zero, sets the value of
+// the tag.
 func (f *field) setDefault() error {
 	if !f.isZero() {
 		return f.checkText()
@@ -78,7 +79,8 @@ func (f *field) checkDefault() error {
 	return f.checkText()
 }
 
-// defaultTag returns the default value in the tag.
+// defaultTag returns the default value in the tag and whether there is one. Elements of maps have
+// none.
 func (f *field) defaultTag() (string, bool) {
 	if f.ofMap {
 		return "", false

@@ -42,9 +42,9 @@
 // # Types
 //
 // A setting is text, a number, a duration, a boolean or an [encoding.TextUnmarshaler]; a
-// pointer to one of these, which stays nil if the setting is not given; or a list of them,
-// which is written with commas between in variables and flags, where empty values are left out
-// ("a,,b" is a and b). The tags then hold for each value of the list.
+// pointer to one of these, which stays nil if the setting is not given; or a list of these.
+// Variables and flags contain a list with commas between the values; empty values are left
+// out ("a,,b" is a and b). The tags of a list hold for each of its values.
 //
 // A struct is a group of settings. A pointer to a struct is an optional group: it stays nil
 // until one of its settings is given, or the group itself in the file, as in "tls: {}". Its
@@ -91,8 +91,8 @@
 // a flag; text that has a default cannot be empty.
 //
 // The value of a [Secret], and of any field with the tag secret or mask, may come from a
-// file: ORDERS_API_KEY_FILE and ORDERS_PROVIDERS__0__CLIENT_SECRET_FILE name one. One line
-// break at its end is dropped. An empty file is an error.
+// file: variables such as ORDERS_API_KEY_FILE and ORDERS_PROVIDERS__0__CLIENT_SECRET_FILE
+// contain its path. One line break at the end of the file is dropped. An empty file is an error.
 //
 // Load ignores variables that Kubernetes, Docker, Nomad and systemd set, even if they begin
 // with the program's name: ORDERS_GRPC_SERVICE_HOST, ORDERS_PORT=tcp://10.0.0.1:80.

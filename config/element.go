@@ -32,7 +32,8 @@ func hasElements(t reflect.Type) bool {
 	}
 }
 
-// source returns the source of the element's first setting that has one, and a colon, or "".
+// source returns the source of the first setting of the element that does not have its default,
+// with a colon and a space, or "" if all have their defaults.
 func (e *element) source() string {
 	for _, f := range leaves(e.fields) {
 		if f.source != sourceDefault {
@@ -46,14 +47,14 @@ func (f *field) hasElements() bool { return hasElements(f.value.Type()) }
 
 func (f *field) isList() bool { return f.value.Kind() == reflect.Slice }
 
-// hasGroups reports whether the elements are structs.
+// hasGroups reports whether the elements are structs or pointers to structs.
 func (f *field) hasGroups() bool {
 	t := f.value.Type().Elem()
 	return isGroup(t) || isOptionalGroup(t)
 }
 
-// newElement returns an element with the value from or, if from is invalid, with the zero
-// value. The element is not yet one of f.elements.
+// newElement returns an element with a copy of the value in from or, if from is invalid, with the
+// zero value. It does not add the element to f.elements.
 func (f *field) newElement(name string, from reflect.Value) *element {
 	e := &element{name: name, place: f.elementPlace(name), value: reflect.New(f.value.Type().Elem()).Elem()}
 	if isOptionalGroup(e.value.Type()) {
@@ -128,7 +129,7 @@ func (f *field) checkElementType(around []reflect.Type) []error {
 	return c.problems
 }
 
-// readElements returns the elements of the current value of the field.
+// readElements adds the elements of the current value of the field.
 func (f *field) readElements() {
 	if !f.hasElements() {
 		return
@@ -156,8 +157,8 @@ func (f *field) addElement(e *element) {
 	f.elements = append(f.elements, e)
 }
 
-// element returns the element with that name. It adds a missing one with its default
-// values.
+// element returns the element with that name. If it is missing, element adds it, and in a list
+// those before it, with their default values.
 func (f *field) element(name string) (*element, error) {
 	if e := f.byName[name]; e != nil {
 		return e, nil
@@ -181,7 +182,7 @@ func (f *field) setElementDefaults(e *element) (err error) {
 	return err
 }
 
-// commit sets the value to the elements, and sorts those of a map.
+// commit sets the value of the field to the elements, and sorts the elements of a map.
 func (f *field) commit() {
 	if !f.hasElements() {
 		return
@@ -206,8 +207,8 @@ func (f *field) commit() {
 	}
 }
 
-// checkGaps returns an error if a list has an element that no source has named before one
-// that a source has named.
+// checkGaps returns an error if a list has an element that no source has named. Such an element
+// always has an index below that of one that a source has named.
 func (f *field) checkGaps() error {
 	var errs []error
 	for i, e := range f.elements {

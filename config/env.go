@@ -20,7 +20,8 @@ func envName(program, key string) string {
 	return strings.ToUpper(toEnv.Replace(program + "_" + key))
 }
 
-// parseEnv returns the variables with the program's prefix. An empty one is not set.
+// parseEnv returns the values of the variables with the program's prefix, by name. It leaves out
+// empty variables, which count as not set.
 func (l *loader) parseEnv() map[string]string {
 	env := make(map[string]string)
 	prefix := envName(l.options.Name, "")
@@ -32,7 +33,7 @@ func (l *loader) parseEnv() map[string]string {
 	return env
 }
 
-// systemdVariables are those that systemd sets for the programs that it starts
+// systemdVariables are the variables that systemd sets for the programs that it starts
 // (systemd.exec(5), sd_listen_fds(3), sd_notify(3)).
 var systemdVariables = strings.Fields(`
 	CACHE_DIRECTORY CONFIGURATION_DIRECTORY CREDENTIALS_DIRECTORY EXIT_CODE EXIT_STATUS INVOCATION_ID JOURNAL_STREAM
@@ -91,8 +92,8 @@ func (l *loader) applyEnv(env map[string]string) {
 	}
 }
 
-// variable returns the setting of an environment variable, nil if not found, and whether
-// the variable is that of its file.
+// variable returns the setting of an environment variable, or nil if there is none, and whether the
+// variable contains the path of a file with the value.
 func (l *loader) variable(name string) (f *field, file bool) {
 	if secret, ok := strings.CutSuffix(name, "_FILE"); ok {
 		if f := find(l.fields, secret, true, false); f != nil && f.masked() && (!f.hasElements() || !f.hasGroups()) {
@@ -130,8 +131,9 @@ func (l *loader) applySecretFile(f *field, env map[string]string) {
 	l.apply(f, source, text)
 }
 
-// readBounded returns the contents of a file, and records its state before it reads, so that a
-// change while it reads counts as a later one.
+// readBounded returns the contents of the file at path, which must not have more than limit bytes.
+// It records the state of the file before it reads, so that a change during the read counts as a
+// later one.
 func (l *loader) readBounded(path string, limit int64) ([]byte, error) {
 	file, err := os.Open(path)
 	if err != nil {

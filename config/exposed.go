@@ -28,7 +28,7 @@ type Exposure struct {
 	Path string      // of the file, with links resolved
 	Mode fs.FileMode // of the file, or of the directory that is the problem
 	What string      // "can be read by every user", ...
-	Fix  string      // the command that removes it
+	Fix  string      // how to remove the exposure, usually a command
 }
 
 // Exposed returns how every user of the machine can read or change a file. It returns nil if
@@ -108,8 +108,8 @@ func exposedDirectory(dir, resolved string, kind FileKind) *Exposure {
 	}
 }
 
-// restrict returns the command that removes the permissions of others. It keeps those of the
-// group if the file belongs to another user, because the program may read it by them.
+// restrict returns the command that removes the permissions of other users. It keeps those of the
+// group if the file belongs to another user, because the program may need them to read the file.
 func restrict(path string, info fs.FileInfo, kind FileKind) string {
 	switch {
 	case kind == TrustedFile:

@@ -30,7 +30,7 @@ type place struct {
 	env       string         // "AUTHD_HTTP_ADDR", "AUTHD_HOOKS__0__URL"; "" without a program name
 	separator string         // in env, before the name of a member
 	group     *optionalGroup // the innermost optional group around the place, or nil
-	reload    bool           // the tag reload, of the field or of what is around it
+	reload    bool           // the tag reload, of the field or of a struct, list or map around it
 }
 
 // rootPlace returns the place of the struct that is loaded.
@@ -65,8 +65,8 @@ var (
 	textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
 )
 
-// fieldsOf lists the settings of the struct v, or reports the fields whose type or tags
-// cannot be used.
+// fieldsOf returns the settings of the struct v, and an error that names the fields whose type,
+// tags or name cannot be used.
 func fieldsOf(v reflect.Value, program string) ([]*field, error) {
 	var c collector
 	c.members(v, rootPlace(program))
@@ -117,7 +117,7 @@ func (c *collector) members(v reflect.Value, p place) {
 	}
 }
 
-// add adds the value v, which is a setting, a group or a list or map of them.
+// add adds the value v, which is a setting, a group, or a list or map of settings or groups.
 func (c *collector) add(v reflect.Value, p place, tag reflect.StructTag) {
 	p.reload = p.reload || tag.Get("reload") == "true"
 	switch t := v.Type(); {
@@ -182,7 +182,7 @@ func (c *collector) check(f *field) {
 	}
 }
 
-// isScalar reports whether one text is a value of the type.
+// isScalar reports whether a value of the type is written as a single text.
 func isScalar(t reflect.Type) bool {
 	if reflect.PointerTo(t).Implements(textUnmarshaler) {
 		return true
@@ -278,8 +278,9 @@ func (e *elementError) Error() string { return e.name + " " + e.err.Error() }
 
 func (e *elementError) Unwrap() error { return e.err }
 
-// subject returns the setting that the error err about text is about, its value without secrets,
-// and what is wrong with it. They are those of an element if err is about one.
+// subject returns the key of the setting that err is about, the value without secrets, and what is
+// wrong with it. text is the value of the field. If err is about one element of the field, the key
+// and the value are those of the element.
 func (f *field) subject(text string, err error) (key, value string, wrong error) {
 	e, ok := errors.AsType[*elementError](err)
 	switch {
@@ -292,7 +293,8 @@ func (f *field) subject(text string, err error) (key, value string, wrong error)
 	}
 }
 
-// problem returns the error err about text, a value of the field from source.
+// problem returns err, which is about text, a value of the field, with the source, the key and, if
+// it is not secret, the value.
 func (f *field) problem(source, text string, err error) error {
 	key, text, err := f.subject(text, err)
 	shown := ""

@@ -58,7 +58,8 @@ func (l *loader) parseFile(path string, data []byte) {
 	l.walk(path, "", document.Content[0], l.fields)
 }
 
-// unknownAnchor contains the name of an anchor, which may be a secret that begins with *.
+// unknownAnchor matches the part of an error with the name of an anchor, which may be a secret that
+// begins with *.
 var unknownAnchor = regexp.MustCompile(`unknown anchor '.*' referenced`)
 
 func yamlError(err error) string {
@@ -126,7 +127,7 @@ func (l *loader) applyNode(f *field, path, at string, node *yaml.Node) {
 	}
 }
 
-// form returns the form of the field in a file.
+// form describes the form that the field must have in a file.
 func (f *field) form() string {
 	switch {
 	case f.hasElements() && f.isList():
@@ -168,14 +169,14 @@ func (l *loader) applyMap(f *field, path, at string, node *yaml.Node) {
 	}
 }
 
-// startElements removes the elements, before those of the file are added.
+// startElements removes the elements before those of the file are added, and sets the source.
 func (f *field) startElements(source string) {
 	f.removeElements()
 	f.source = source
 	f.group.set()
 }
 
-// applyElement adds an element.
+// applyElement adds an element with that name and applies node to it.
 func (l *loader) applyElement(f *field, path, name, at string, node *yaml.Node) {
 	e, err := f.element(name)
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 // maxElements is the maximum number of elements of a list from variables and flags.
 const maxElements = 1000
 
-// find returns the setting with that key, or that environment variable if env is true, or
-// nil. It finds the settings of elements that do not exist too. With create it adds these.
+// find returns the setting whose key or, if env is true, environment variable is name, or nil. It
+// also finds the settings of elements that do not exist. If create is true, it adds these elements.
 func find(fields []*field, name string, env, create bool) *field {
 	for _, f := range fields {
 		if f.name(env) == name && name != "" {
@@ -27,7 +27,8 @@ func find(fields []*field, name string, env, create bool) *field {
 	return nil
 }
 
-// elementIn returns the element of f whose name is part of a name.
+// elementIn returns the element of f to which the setting with that name belongs, or nil. A missing
+// element is added to f only if create is true.
 func (f *field) elementIn(name string, env, create bool) *element {
 	key, ok := f.elementName(name, env)
 	if !ok {
@@ -44,7 +45,8 @@ func (f *field) elementIn(name string, env, create bool) *element {
 	return e
 }
 
-// elementName returns the name of the element of f in a key or a variable.
+// elementName returns the index or key of the element of f that the name of a setting contains, and
+// whether the name contains a valid one. If env is true, the name is that of a variable.
 func (f *field) elementName(name string, env bool) (string, bool) {
 	prefix, end := f.name(env), "."
 	rest, ok := strings.CutPrefix(name, prefix)
@@ -76,9 +78,9 @@ func (f *field) elementName(name string, env bool) (string, bool) {
 	return rest, ok && rest != ""
 }
 
-// cutMember cuts the name of a member off rest, which is the end of name behind that of f. A
-// key of a map may contain end: the first cut counts that leaves the name of a setting or,
-// without such a cut, the first of all.
+// cutMember returns rest without the name of a member at its end, and whether rest has one. rest is
+// the part of name behind the name of f. The key of a map may contain end: cutMember cuts at the
+// first end that leaves the name of a setting or, if there is none, at the first of all.
 func (f *field) cutMember(rest, end, name string, env bool) (string, bool) {
 	first, _, ok := strings.Cut(rest, end)
 	for i := len(first); i < len(rest) && !f.isList(); i++ {
@@ -89,8 +91,9 @@ func (f *field) cutMember(rest, end, name string, env bool) (string, bool) {
 	return first, ok
 }
 
-// knownElement returns the element of a map, with the longest name, that a key or variable
-// names. A variable does not show whether a key has upper-case letters, "-" or ".".
+// knownElement returns the key of the existing element of a map that a key or variable names, or
+// "". If several match, it returns the longest key. A variable does not show whether a key has
+// upper-case letters, "-" or ".".
 func (f *field) knownElement(name string, env bool, end string) (known string) {
 	for _, e := range f.elements {
 		own := e.place.name(env)
@@ -101,7 +104,8 @@ func (f *field) knownElement(name string, env bool, end string) (known string) {
 	return known
 }
 
-// names returns the names that a setting near the given one could have.
+// names returns the keys or, if env is true, the variables that a misspelled name near could mean.
+// For a list or map they are those of the element in near or, if it has none, of a sample.
 func names(fields []*field, near string, env bool) (list []string) {
 	for _, f := range fields {
 		if !f.hasElements() {

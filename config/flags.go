@@ -15,8 +15,9 @@ func (l *loader) isHelp(arg string) bool {
 	return (name == "help" || name == "h") && find(l.fields, name, false, false) == nil
 }
 
-// parseFlags parses --key=value, --key value and, for booleans, --key, up to a --. It adds to
-// the report the arguments that are not flags, and all arguments with their secrets masked.
+// parseFlags returns the values of the flags by name. It accepts --key=value, --key value and, for
+// booleans, --key, and ends at --. It adds to the report the arguments that are not flags, and all
+// arguments with their secrets masked.
 func (l *loader) parseFlags() map[string]string {
 	flags := make(map[string]string)
 	args := l.options.Args
@@ -47,13 +48,13 @@ func (l *loader) parseFlags() map[string]string {
 	return flags
 }
 
-// takesValue reports whether the flag needs a value, as all but booleans do.
+// takesValue reports whether the flag needs a value, as all known flags but booleans do.
 func (l *loader) takesValue(name string) bool {
 	f := find(l.fields, name, false, false)
 	return name == "config" || f != nil && f.value.Kind() != reflect.Bool // a pointer to bool takes one too
 }
 
-// addFlag adds one flag to flags.
+// addFlag adds one flag to flags, or a problem to l.
 func (l *loader) addFlag(flags map[string]string, name, value string, given bool) {
 	f := find(l.fields, name, false, false)
 	switch {

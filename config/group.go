@@ -7,7 +7,7 @@ type optionalGroup struct {
 	key     string
 	parent  *optionalGroup
 	pointer reflect.Value // the pointer in the configuration
-	value   reflect.Value // the pointer with which it is set
+	value   reflect.Value // the value that set gives to pointer
 }
 
 // isOptionalGroup reports whether the type is a pointer to a group.
@@ -24,7 +24,8 @@ func newOptionalGroup(pointer reflect.Value, p place) *optionalGroup {
 	return &optionalGroup{key: p.key, parent: p.group, pointer: pointer, value: value}
 }
 
-// isSet reports whether neither g nor a group around it is nil.
+// isSet reports whether the pointers of g and of the groups around it are set. It is true for a nil
+// g, which means that there is no optional group.
 func (g *optionalGroup) isSet() bool {
 	return g == nil || !g.pointer.IsNil() && g.parent.isSet()
 }
@@ -39,7 +40,7 @@ func (g *optionalGroup) set() {
 	}
 }
 
-// groupAt returns the optional group with the key around the field, or nil.
+// groupAt returns the optional group around the field that has the key, or nil.
 func (f *field) groupAt(key string) *optionalGroup {
 	g := f.group
 	for g != nil && g.key != key {

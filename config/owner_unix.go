@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// modesMatter is whether the mode of a file controls the access to it.
+// modesMatter is true if the mode of a file controls the access to it.
 const modesMatter = true
 
 // isOurs reports whether the file belongs to the user that the program runs as.

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// set parses text into the field. Its error has the permitted form.
+// set parses text into the field. Its error says which form is permitted.
 func (f *field) set(text string) error {
 	t := f.value.Type()
 	switch {
@@ -30,8 +30,8 @@ func (f *field) set(text string) error {
 	}
 }
 
-// setScalar parses one value. Text that has a default cannot be empty: in the packages that
-// use it, the zero value means that default.
+// setScalar sets v, one value of the field, to the value of text. A string that has a default
+// cannot be empty: in the packages that use it, the zero value means that default.
 func (f *field) setScalar(v reflect.Value, text string) error {
 	if err := f.checkEmpty(v, text); err != nil {
 		return err
@@ -72,7 +72,7 @@ func (f *field) setList(items []string) error {
 	return nil
 }
 
-// setPairs sets a map from KEY=VALUE. Without pairs it sets an empty map or list.
+// setPairs sets a map from pairs of the form KEY=VALUE. Without pairs it sets an empty map or list.
 func (f *field) setPairs(pairs []string) error {
 	if len(pairs) > 0 && (f.hasGroups() || !isScalar(f.value.Type().Elem())) {
 		return fmt.Errorf("has elements with settings; set one such as %s", f.sample().fields[0].key)
@@ -98,8 +98,9 @@ func (f *field) setPairs(pairs []string) error {
 	return nil
 }
 
-// withoutValue returns the text of an error about value, without what precedes the reason, if that
-// ends with the quoted value: the caller shows the value itself.
+// withoutValue returns the reason in text, the text of an error about value. It removes the part
+// before the reason if that part ends with the quoted value, because the caller shows the value
+// itself.
 func withoutValue(text, value string) string {
 	quoted := strconv.Quote(value)
 	for _, end := range []string{quoted + ": ", quoted + "): "} {

@@ -16,8 +16,8 @@ type Report struct {
 	SecretFiles []SecretFile // the files that secrets were read from
 	Rest        []string     // arguments that are not flags
 
-	// Args are Options.Args without secrets: the values of secrets are masked as in
-	// Values, and each argument that is not a flag is ***.
+	// Args are Options.Args without secrets: the values of secrets are masked as in Values; each
+	// argument that is not a flag, and the value of an unknown flag, is ***.
 	Args []string
 
 	read   map[string]os.FileInfo // state of each of Files when it was read
@@ -52,7 +52,7 @@ type Value struct {
 	Help       string
 	Reloadable bool
 
-	sum uint64 // of the value before masking, different in each process
+	sum uint64 // hash of the value before masking, different in each process
 }
 
 var seed = maphash.MakeSeed()
@@ -69,9 +69,9 @@ func (f *field) report() Value {
 	}
 }
 
-// Locate returns err with the source of the setting before each line that begins with the name of
-// a setting and a space or colon: "orders.yaml:3: keep must be ...". There is none before a default
-// value. Load calls it for the error of Validate.
+// Locate returns err with the source of the setting before each line that begins with the name of a
+// setting and a space or colon: "orders.yaml:3: keep must be ...". A line about a setting with its
+// default value has no source before it. Load calls Locate for the error of Validate.
 func (r *Report) Locate(err error) error {
 	if err == nil {
 		return nil
@@ -101,7 +101,8 @@ func (e *otherText) Error() string { return e.text }
 
 func (e *otherText) Unwrap() error { return e.err }
 
-// WriteTo writes a table of the values and their sources. The number of bytes it returns is 0.
+// WriteTo writes a table of the values and their sources. It always returns 0 as the number of
+// bytes.
 func (r *Report) WriteTo(w io.Writer) (int64, error) {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "KEY\tVALUE\tFROM")

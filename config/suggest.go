@@ -20,9 +20,9 @@ func suggestWith(prefix, name string, names []string) string {
 	return "; did you mean " + prefix + best + "?"
 }
 
-// nearest returns the one of names that differs least from name, by a third of what differs at
-// most, or "". Groups of settings that both names are in do not count, because they would make
-// any two settings of a group similar.
+// nearest returns the one of names that differs least from name, or "" if none is near: at most a
+// third of the bytes may differ. Groups of settings that both names are in do not count, because
+// they would make any two settings of a group similar.
 func nearest(name string, names []string) (best string) {
 	distance := 0
 	for _, candidate := range names {
@@ -34,8 +34,8 @@ func nearest(name string, names []string) (best string) {
 	return best
 }
 
-// completion returns the only one of names that begins with name, that name begins with, or that is
-// name in a group, or "".
+// completion returns the one of names that begins with name, that is a prefix of name, or that is
+// name in a group. It returns "" if there is none, or more than one.
 func completion(name string, names []string) string {
 	isNear := func(candidate string) bool {
 		a, b := normal(name), normal(candidate)
@@ -53,7 +53,8 @@ func completion(name string, names []string) string {
 // address begins like addr whether its d is doubled or not.
 func normal(name string) string { return string(slices.Compact([]byte(strings.ToLower(name)))) }
 
-// differing removes the words that two names, of words with dots between, begin and end with.
+// differing returns two names, of words with dots between, without the words that both begin or end
+// with.
 func differing(a, b string) (restA, restB string) {
 	for {
 		wordA, afterA, moreA := strings.Cut(a, ".")
@@ -72,8 +73,8 @@ func differing(a, b string) (restA, restB string) {
 	}
 }
 
-// editDistance returns the number of bytes to insert, delete, replace or swap with the next one
-// to make b of a. It compares the first 100 bytes of each.
+// editDistance returns the number of bytes to insert, delete, replace or swap with the next one to
+// turn a into b. It compares the first 100 bytes of each.
 func editDistance(a, b string) int {
 	a, b = a[:min(len(a), 100)], b[:min(len(b), 100)]
 	before, above, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)

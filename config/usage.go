@@ -51,8 +51,8 @@ func (f *field) usage() string {
 	return fmt.Sprintf("  --%s  %s\n        %s%s\n", f.key, f.env, f.tag.Get("help"), byDefault)
 }
 
-// defaultText returns the value as the default tag writes it, such as 1m instead of 1m0s, if
-// the value is that of the tag.
+// defaultText returns the text of the value. If the value is that of the default tag, it is written
+// as in the tag, such as 1m instead of 1m0s.
 func (f *field) defaultText() string {
 	text, ok := f.defaultTag()
 	tagged := &field{value: reflect.New(f.value.Type()).Elem(), tag: f.tag}

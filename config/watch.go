@@ -20,7 +20,7 @@ func Watch(ctx context.Context, interval time.Duration, files []string, changed 
 }
 
 // Watch is like the function [Watch], for the files that were read, and for Options.File if it did
-// not exist: to create it is a change. Watch compares the files with their state when Load read
+// not exist: its creation is a change. Watch compares the files with their state when Load read
 // them, so that a change between Load and Watch is not missed.
 func (r *Report) Watch(ctx context.Context, interval time.Duration, changed func(files []string)) {
 	seen := make(map[string]os.FileInfo)

@@ -53,7 +53,8 @@ func Copy(ctx context.Context, c Config, path string) (Copied, error) {
 	return copied, nil
 }
 
-// File returns the path of the SQLite file that c.URL names, or [ErrNotSQLite].
+// File returns the path of the SQLite file that c.URL names. It returns [ErrNotSQLite] if c.URL
+// names another kind of database, and another error if c.URL is invalid.
 func File(c Config) (string, error) {
 	t, err := sqliteFileTarget(c)
 	return t.path, err
@@ -86,14 +87,15 @@ func copySQLite(ctx context.Context, source target, path string) (copied Copied,
 		return copied, err
 	}
 	defer func() { _ = tx.Rollback() }()
+	copied.At = time.Now() // the first read is what fixes the snapshot
 	if copied.Rows, err = countRows(ctx, tx); err != nil {
 		return copied, err
 	}
-	copied.At = time.Now()
 	return copied, conn.Raw(func(driverConn any) error { return copyPages(ctx, driverConn, path) })
 }
 
-// copyPages runs SQLite's online backup, see https://sqlite.org/backup.html.
+// copyPages copies the database to the file at path by SQLite's online backup, see
+// https://sqlite.org/backup.html.
 func copyPages(ctx context.Context, driverConn any, path string) (err error) {
 	b, err := driverConn.(interface {
 		NewBackup(uri string) (*sqlite.Backup, error)
@@ -114,7 +116,7 @@ func copyPages(ctx context.Context, driverConn any, path string) (err error) {
 	return b.Finish()
 }
 
-// rest waits for d. It returns the error of ctx if that ends first.
+// rest waits for d. If ctx ends first, it returns the error of ctx.
 func rest(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -126,7 +128,8 @@ func rest(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// verifyCopy switches the copy to rollback journal mode and compares its rows with want.
+// verifyCopy switches the copy at path to rollback journal mode. It returns an error if the copy is
+// damaged or if its row counts differ from want.
 func verifyCopy(ctx context.Context, path string, want map[string]int64) (err error) {
 	pool, err := sqlitePool(target{path: path}.sqliteFile() + sqliteCommon)
 	if err != nil {
@@ -153,8 +156,9 @@ func verifyCopy(ctx context.Context, path string, want map[string]int64) (err er
 	return err
 }
 
-// CheckIntegrity reads the whole SQLite database and returns an error with the first problems of
-// its structure, indexes and foreign keys. On PostgreSQL it returns nil: use amcheck there.
+// CheckIntegrity reads the whole SQLite database and returns an error that describes the first
+// problems of its structure, indexes and foreign keys. On PostgreSQL it returns nil: use amcheck
+// there.
 func (db *DB) CheckIntegrity(ctx context.Context) error {
 	if db.target.dialect != SQLite {
 		return nil
@@ -199,7 +203,7 @@ func firstColumn(ctx context.Context, q interface {
 	return values, rows.Err()
 }
 
-// countRows counts the rows of every table.
+// countRows returns the number of rows of each table, by name, without SQLite's own tables.
 func countRows(ctx context.Context, tx *sql.Tx) (map[string]int64, error) {
 	tables, err := firstColumn(ctx, tx, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
 	if err != nil {

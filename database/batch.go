@@ -18,10 +18,12 @@ type Statement struct {
 	Args []any
 
 	// Rows reads the rows that the statement returns. It may be nil. Like the function of
-	// [DB.Write] it may be called more than once. Its errors are those of the cursor.
+	// [DB.Write] it may be called more than once. It must not return errors other than those of the
+	// cursor.
 	Rows func(Cursor) error
 
-	// Affected, if not nil, is set to the number of changed rows.
+	// Affected, if not nil, is set to the number of changed rows. On SQLite it is not set if Rows
+	// is not nil.
 	Affected *int64
 }
 
@@ -31,12 +33,12 @@ type Cursor interface {
 	Scan(dest ...any) error
 }
 
-// Batch runs statements, none of which depends on the result of an earlier one, in one
-// serializable transaction, like [DB.Write]. It sends them together: on PostgreSQL the whole
-// transaction is one round trip (two for the first on a connection).
+// Batch runs statements, none of which depends on the result of an earlier one, in one serializable
+// transaction, like [DB.Write]. It sends them together: on PostgreSQL the whole transaction is one
+// round trip (two for the first transaction on a connection).
 //
-// If the connection breaks, Batch returns [ErrCommitUnknown] unless nothing was stored for
-// certain, and does not repeat the statements.
+// If the connection breaks or the call times out, and it is not certain that nothing was stored,
+// Batch returns an error that wraps [ErrCommitUnknown] and does not repeat the statements.
 func (db *DB) Batch(ctx context.Context, statements ...Statement) error {
 	return db.batch(ctx, db.writing(), statements)
 }
@@ -186,8 +188,8 @@ func readResults(results pgx.BatchResults, first int, statements []Statement) (s
 	return stored, err
 }
 
-// failBatch is [scope.fail] for a batch, which may have been stored and must not be repeated
-// then.
+// failBatch is [scope.fail] for a batch. If the batch may have been stored, the error wraps
+// [ErrCommitUnknown] and has a class for which the batch is not repeated.
 func (s scope) failBatch(ctx context.Context, err error) error {
 	var f *failure
 	errors.As(s.fail(ctx, "batch", err), &f)

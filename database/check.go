@@ -16,14 +16,14 @@ import (
 )
 
 // Check returns an error if the database cannot store data at the moment. It is for a readiness
-// probe. It does a write that waits for the disk: on SQLite a page, through the write-ahead
-// log; on PostgreSQL a log record that changes no table. It writes at most once in five
-// seconds, and not if a call has written in that time. Otherwise it takes the write lock
-// (SQLite) or checks that the server is not read-only (PostgreSQL).
+// probe. It does a write that waits for the disk: on SQLite a page, through the write-ahead log; on
+// PostgreSQL a log record that changes no table. It writes at most once in five seconds, and not if
+// a call has done a write that waited for the disk in that time. When Check does not write, it
+// takes the write lock (SQLite) or checks that the server is not read-only (PostgreSQL).
 //
-// For PostgreSQL it uses a connection of its own, so that it succeeds on a slow server with
-// many calls in progress. Check also returns an error while calls fail for lack of space or
-// permissions, and while all connections are in use and no call gets a response.
+// For PostgreSQL it uses a connection of its own, so that it succeeds on a slow server with many
+// calls in progress. Check also returns an error while calls fail for lack of space or permissions
+// and, on PostgreSQL, while all connections are in use and no call gets a response.
 func (db *DB) Check(ctx context.Context) error {
 	ctx, cancel := db.bound(ctx)
 	defer cancel()
@@ -50,9 +50,10 @@ func (db *DB) Check(ctx context.Context) error {
 	return nil
 }
 
-// checkSQLite takes the write lock, unless a call had it in the last second and none has timed
-// out since: under load other calls wait for it. To write, it sets user_version to its
-// current value.
+// checkSQLite returns an error if the file was replaced or cannot be locked for writing. If write
+// is true, it also sets user_version to its current value. If write is false, it does not take the
+// lock if a call has written in the last second and no call has timed out since: under load other
+// calls wait for the lock.
 func (db *DB) checkSQLite(ctx context.Context, write bool) error {
 	if err := db.requireSameFile("check"); err != nil {
 		return err
@@ -89,7 +90,8 @@ const (
 )
 
 // checkPostgres returns an error for a server that cannot write: a standby, or one switched to
-// read-only. Some servers with PostgreSQL's protocol do not support writing to the log alone.
+// read-only. If write is true, it writes a log record, unless the server does not support that:
+// some servers with PostgreSQL's protocol do not.
 func (db *DB) checkPostgres(ctx context.Context, write bool) error {
 	var readOnly string
 	var err error
@@ -129,7 +131,7 @@ func probePool(connector driver.Connector, c Config) *sql.DB {
 // connecting to a slow server may take longer than a probe.
 type patientConnector struct{ driver.Connector }
 
-// Connect times out after the ConnectTimeout.
+// Connect opens a connection, even if ctx ends. It times out after [Config.ConnectTimeout].
 func (c patientConnector) Connect(ctx context.Context) (driver.Conn, error) {
 	return c.Connector.Connect(context.WithoutCancel(ctx))
 }

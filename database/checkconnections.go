@@ -31,7 +31,7 @@ func (db *DB) CheckConnections(ctx context.Context) error {
 		value, use int
 	}{{"max_connections", server, all}, {"the role's CONNECTION LIMIT", role, ofRole}, {"the database's CONNECTION LIMIT", database, ofDatabase}} {
 		if others := max(limit.use-own, 0); limit.value >= 0 && others+db.config.MaxOpen > limit.value {
-			return fmt.Errorf("database: PostgreSQL permits %d connections (%s), other programs have %d open, and max_connections is %d: lower it, or raise PostgreSQL's limit", limit.value, limit.name, others, db.config.MaxOpen)
+			return fmt.Errorf("database: PostgreSQL permits %d connections (%s), other programs have %d open, and database.max_connections is %d: lower it, or raise PostgreSQL's limit", limit.value, limit.name, others, db.config.MaxOpen)
 		}
 	}
 	return nil

@@ -42,9 +42,9 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Validate returns an error for each setting with an invalid value, found without connecting; it
-// reads the files that the URL names. The errors name the settings as those of a group called
-// database, and never contain a password.
+// Validate returns an error that names each setting with an invalid value. It does not connect, but
+// it reads the files that the URL names. The error names the settings as those of a group called
+// database, and never contains a password.
 func (c Config) Validate() error {
 	t, badURL := parseURL(c.URL)
 	if badURL == nil && t.dialect == Postgres {

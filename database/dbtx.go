@@ -61,8 +61,8 @@ func (d dbDBTX) PrepareContext(ctx context.Context, query string) (stmt *sql.Stm
 	return stmt, err
 }
 
-// QueryContext cannot detect when the rows are closed, so they end at the deadline of the call
-// or with ctx.
+// QueryContext runs a query. It cannot detect when the rows are closed, so the rows end with ctx or
+// at the deadline of the call.
 func (d dbDBTX) QueryContext(ctx context.Context, query string, args ...any) (rows *sql.Rows, err error) {
 	s := d.scope(query)
 	err = d.run(ctx, s, "query", query, func(ctx context.Context) error {
@@ -84,8 +84,9 @@ func (d dbDBTX) QueryRowContext(ctx context.Context, query string, args ...any) 
 	return row
 }
 
-// run runs statement, more than once if it reads, with a context that is not canceled before ctx
-// ends or the call times out.
+// run calls statement, and calls it again after an error that may be temporary if the query only
+// reads or is only prepared. The context of a successful call is not canceled before ctx ends or
+// the call times out.
 func (d dbDBTX) run(ctx context.Context, s scope, op, query string, statement func(context.Context) error) error {
 	if err := d.db.refuseNested(ctx, op); err != nil {
 		return err
@@ -140,7 +141,8 @@ func (tx *Tx) QueryRowContext(ctx context.Context, query string, args ...any) *s
 	return txDBTX{tx}.QueryRowContext(ctx, query, args...)
 }
 
-// txDBTX has no cancel function to call, because its contexts end with the transaction.
+// txDBTX implements [DBTX] in a transaction. It does not cancel the contexts of queries, because
+// they end at the deadline of the transaction at the latest.
 type txDBTX struct{ tx *Tx }
 
 // OnCommit is [Tx.OnCommit].

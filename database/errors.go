@@ -16,14 +16,15 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// ErrNotFound is returned by [Row.Scan] if the query returned no row. It wraps
+// ErrNotFound is wrapped by the error of [Row.Scan] if the query returned no row. It wraps
 // sql.ErrNoRows.
 var ErrNotFound = fmt.Errorf("database: not found: %w", sql.ErrNoRows)
 
-// ErrCommitUnknown is wrapped by the error of a [DB.Write] whose connection broke before the
-// response to COMMIT arrived. The changes are stored completely or not at all; reading is the
-// only way to find out. [IsUnavailable] is true for such an error; test for ErrCommitUnknown
-// first if the work must not be done twice.
+// ErrCommitUnknown is wrapped by the error of a transaction, such as one of [DB.Write] or
+// [DB.Batch], if it is unknown whether the transaction was committed, usually because the
+// connection broke before the response to COMMIT arrived. The changes are stored completely or not
+// at all; reading is the only way to find out. [IsUnavailable] is true for such an error; test for
+// ErrCommitUnknown first if the work must not be done twice.
 var ErrCommitUnknown = errors.New("the connection broke during commit: it is unknown whether the transaction was committed")
 
 // class classifies failures, for the caller and for [DB.retry].
@@ -49,15 +50,17 @@ type failure struct {
 func (f *failure) Error() string { return "database: " + f.op + ": " + f.err.Error() }
 func (f *failure) Unwrap() error { return f.err }
 
-// Unavailable reports whether the database was unavailable and has stored nothing. It returns
-// false after a timeout and for [ErrCommitUnknown]. A chassi service returns the code
-// Unavailable (HTTP 503) for such an error, and DeadlineExceeded (504) for a timeout.
+// Unavailable reports whether the operation has stored nothing because the database was
+// unavailable, or because of a conflict or a lock. It returns false after a timeout and for
+// [ErrCommitUnknown]. If it returns true, a chassi service returns the code Unavailable (HTTP 503)
+// for the error. After a timeout the service returns DeadlineExceeded (504).
 func (f *failure) Unavailable() bool {
 	return f.class != classOther && f.class != classTimeout && !errors.Is(f.err, ErrCommitUnknown)
 }
 
-// InvalidArgument reports whether the database refuses a text: it has a NUL character, or is not valid
-// UTF-8. A chassi service returns the code InvalidArgument (HTTP 400) for such an error.
+// InvalidArgument reports whether the database refuses a text because it contains a NUL character
+// or is not valid UTF-8. If it returns true, a chassi service returns the code InvalidArgument
+// (HTTP 400) for the error.
 func (f *failure) InvalidArgument() bool {
 	pg, ok := errors.AsType[*pgconn.PgError](f.err)
 	return errors.Is(f.err, errInvalidText) || ok && (pg.Code == "22021" || pg.Code == "22P05")
@@ -67,7 +70,13 @@ func (f *failure) InvalidArgument() bool {
 // a service behaves the same on both.
 var errInvalidText = errors.New("a text has a NUL character or is not valid UTF-8: use []byte and a column of type BLOB or BYTEA for such data")
 
-func failed(op string, err error) error { return failedAs(classify(err), op, err) }
+func failed(op string, err error) error {
+	c := classify(err)
+	if c == classTimeout && !errors.Is(err, context.DeadlineExceeded) { // of the server: statement_timeout
+		err = fmt.Errorf("%w: %w", context.DeadlineExceeded, err)
+	}
+	return failedAs(c, op, err)
+}
 
 func failedAs(c class, op string, err error) error { return &failure{op: op, class: c, err: err} }
 
@@ -117,17 +126,19 @@ func classOf(err error) class {
 	return classOther
 }
 
-// IsUnavailable reports whether err means that the database is unavailable at the moment: no
-// connection, broken or closed, shutting down, timeout, too many connections, disk full,
-// read-only. It returns false for errors of other packages. If a method returns such an error,
-// wrapped or not, a chassi service returns the code Unavailable (HTTP 503), or DeadlineExceeded
-// (504) after a timeout. It returns neither for [ErrCommitUnknown], because a retry may do the
-// work twice.
+// IsUnavailable reports whether err is an error of this package that means that the database cannot
+// perform the operation at the moment. Possible causes are no connection, a broken connection, a
+// closed DB, a shutdown, a timeout, too many connections, a full disk, a read-only server or file,
+// a conflict that was not resolved by retries (serialization failure, deadlock), and a lock, such
+// as that of another process on the SQLite file. It returns false for errors of other packages. If
+// a method returns such an error, wrapped or not, a chassi service returns the code Unavailable
+// (HTTP 503), or DeadlineExceeded (504) after a timeout. The service does not return Unavailable
+// for [ErrCommitUnknown], because a retry may do the work twice.
 func IsUnavailable(err error) bool { return classOf(err) != classOther }
 
-// IsUnique reports whether err is a violation of a unique constraint, a unique index or a
-// primary key. It does not report which one, because SQLite has no code for that; if that
-// matters, query the conflicting row.
+// IsUnique reports whether err is a violation of a unique constraint, a unique index or a primary
+// key. It does not report which constraint was violated, because SQLite has no code for that; if
+// that matters, query the conflicting row.
 func IsUnique(err error) bool {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return pg.Code == "23505"

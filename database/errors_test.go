@@ -71,6 +71,16 @@ func TestInvalidText(t *testing.T) {
 	})
 }
 
+// A limit of the server, from the URL, is a timeout as that of the call is.
+func TestStatementTimeout(t *testing.T) {
+	t.Parallel()
+	db := open(t, Config{URL: dbtest.Postgres(t) + "&statement_timeout=50"})
+	_, err := db.Exec(t.Context(), "SELECT pg_sleep(10)")
+	if e := chassi.ErrorOf(err); e == nil || e.Code != chassi.DeadlineExceeded || !IsUnavailable(err) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestIsUnique(t *testing.T) {
 	engines(t, func(t *testing.T, c Config) {
 		db := open(t, c)

@@ -8,22 +8,22 @@ import (
 	"os"
 )
 
-// ErrMissing is wrapped by the error of [OpenExisting] and [OpenReadOnly] if the SQLite file
-// does not exist.
+// ErrMissing is wrapped by the errors of [OpenExisting], [OpenReadOnly], [Copy] and [InUse] if the
+// SQLite file does not exist.
 var ErrMissing = errors.New("the database file does not exist")
 
 // access is the mode in which a SQLite file is opened.
 type access uint8
 
 const (
-	accessCreate    access = iota // create it if it is missing, read, write
-	accessExisting                // read, write
+	accessCreate    access = iota // read and write; opening creates a missing file
+	accessExisting                // read and write
 	accessReadOnly                // read
-	accessUncreated               // as accessCreate, but DB.Create creates it
+	accessUncreated               // read and write; DB.Create creates the missing file
 )
 
-// OpenExisting is [Open] for a database that must exist: it returns [ErrMissing] for a missing
-// SQLite file and creates nothing.
+// OpenExisting is [Open] for a database that must exist. If the SQLite file is missing, it creates
+// nothing and returns an error that wraps [ErrMissing].
 func OpenExisting(ctx context.Context, c Config) (*DB, error) {
 	return openWith(ctx, c, accessExisting)
 }
@@ -36,14 +36,14 @@ func OpenReadOnly(ctx context.Context, c Config) (*DB, error) {
 }
 
 // OpenUncreated is [Open] for a program that makes other checks before it creates anything: it does
-// not create a missing SQLite file, but checks that its directory permits it. [DB.Create] creates
-// the file; until then statements fail.
+// not create a missing SQLite file, but checks that the directory permits its creation. [DB.Create]
+// creates the file; until then statements fail.
 func OpenUncreated(ctx context.Context, c Config) (*DB, error) {
 	return openWith(ctx, c, accessUncreated)
 }
 
-// Create creates the missing SQLite file of a database that [OpenUncreated] has opened. It is a
-// no-op for other databases and if the file is created.
+// Create creates the missing SQLite file of a database that [OpenUncreated] has opened. For any
+// other database, and after it has succeeded, Create is a no-op.
 func (db *DB) Create(ctx context.Context) error {
 	if !db.uncreated() {
 		return nil
@@ -59,7 +59,8 @@ func (db *DB) uncreated() bool {
 	return db.target.access == accessUncreated && db.opened.Load() == nil
 }
 
-// requireFile returns [ErrMissing] if no file exists at path.
+// requireFile returns an error that wraps [ErrMissing] if no file exists at path, and another error
+// if the file cannot be examined.
 func requireFile(path string) error {
 	_, err := os.Stat(path)
 	switch {
@@ -71,7 +72,7 @@ func requireFile(path string) error {
 	return nil
 }
 
-// openSQLiteReadOnly opens one pool for reading, without a writer.
+// openSQLiteReadOnly opens an existing file with a single pool, whose connections only read.
 func openSQLiteReadOnly(ctx context.Context, c Config, t target) (*DB, error) {
 	pool, err := sqlitePool(t.sqliteReader())
 	if err != nil {
@@ -88,7 +89,7 @@ func openSQLiteReadOnly(ctx context.Context, c Config, t target) (*DB, error) {
 }
 
 // Checkpoint copies the write-ahead log of a SQLite file into the file, except for pages that
-// readers still need, without blocking. For other databases it is a no-op.
+// readers still need. It does not block readers or writers. For other databases it is a no-op.
 func (db *DB) Checkpoint(ctx context.Context) error {
 	if db.target.dialect != SQLite || db.target.path == "" || db.uncreated() {
 		return nil

@@ -8,13 +8,14 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// ErrNoNotifications is returned by [DB.Listen] where the database cannot notify: SQLite, and
-// PostgreSQL behind a pooler.
-var ErrNoNotifications = errors.New("database: no notifications here")
+// ErrNoNotifications is returned by [DB.Listen] for a database that does not support notifications:
+// SQLite, and PostgreSQL behind a pooler.
+var ErrNoNotifications = errors.New("database: notifications are not supported on SQLite or through a pooler")
 
-// Listen calls notified for each notification of a channel of PostgreSQL (NOTIFY), and once when
-// it listens, because earlier ones are lost. It uses a connection of its own and blocks until
-// that breaks or ctx ends, and returns the error. notified must not block.
+// Listen calls notified for each notification of a channel of PostgreSQL (NOTIFY). It also calls
+// notified once, with an empty payload, when it begins to listen, because earlier notifications are
+// lost. It uses a connection of its own and blocks until the connection breaks or ctx ends. The
+// error is never nil. notified must not block.
 func (db *DB) Listen(ctx context.Context, channel string, notified func(payload string)) error {
 	if db.target.dialect == SQLite || db.connector.behindPooler.Load() {
 		return ErrNoNotifications

@@ -15,19 +15,19 @@ import (
 
 // Migration is one SQL file that changes the schema.
 type Migration struct {
-	Name    string    // the file, such as 00001_users.sql
-	Version int64     // the number its name begins with
+	Name    string    // the name of the file, such as 00001_users.sql
+	Version int64     // the number that Name begins with
 	Applied time.Time // zero while it is pending
 }
 
 // Migrate applies the pending migrations in the order of their numbers. It returns the names of
-// the applied ones, also if a later one failed. A failed migration is rolled back, unless its
-// file contains NO TRANSACTION.
+// those that it has applied, even if a later one fails. A failed migration is rolled back, unless
+// its file contains NO TRANSACTION.
 //
 // The files are in the directories "sqlite" and "postgres" of migrations, in goose's format:
 // 00001_name.sql, with "-- +goose Up" as the first line. Each has a number of its own: Migrate
-// returns an error for two files with the same number, for one with the number of another that
-// was applied before, and for a pending one with a lower number than one that was applied.
+// returns an error for two files with the same number, for a file with the number of another one
+// that was applied before, and for a pending file with a lower number than an applied one.
 //
 // A lock serializes nodes that start together; on SQLite it is an empty file with the name of the
 // database and the suffix -migrate. After ten seconds Migrate returns an error that describes the
@@ -59,7 +59,7 @@ func (db *DB) MigrateTable(ctx context.Context, table string, migrations fs.FS) 
 	return applied, err
 }
 
-// up applies the pending migrations.
+// up applies the pending migrations and returns the names of their files, even after an error.
 func up(ctx context.Context, provider *goose.Provider) (applied []string, err error) {
 	results, err := provider.Up(ctx)
 	if partial, ok := errors.AsType[*goose.PartialError](err); ok {
@@ -72,7 +72,7 @@ func up(ctx context.Context, provider *goose.Provider) (applied []string, err er
 	return applied, err
 }
 
-// Migrations lists all migrations in order, applied and pending.
+// Migrations returns all migrations in order, applied and pending.
 func (db *DB) Migrations(ctx context.Context, migrations fs.FS) (list []Migration, err error) {
 	err = db.migrating(ctx, goose.DefaultTablename, migrations, func(provider *goose.Provider, _ map[int64]string) error {
 		statuses, err := provider.Status(ctx)
@@ -146,8 +146,8 @@ func (db *DB) migrator() (*sql.DB, error) {
 	return sql.OpenDB(newConnector(config, db.target)), nil
 }
 
-// lockMigrations waits until no other node migrates this database. The lock is released when the
-// process ends.
+// lockMigrations waits until no other node migrates this database, and acquires the lock. unlock
+// releases the lock, as the end of the process does.
 func (db *DB) lockMigrations(ctx context.Context, pool *sql.DB) (unlock func(), err error) {
 	switch {
 	case db.target.dialect == Postgres:
@@ -158,7 +158,7 @@ func (db *DB) lockMigrations(ctx context.Context, pool *sql.DB) (unlock func(), 
 	return db.lockSQLite(ctx, db.target.path+"-migrate")
 }
 
-// lockMemory is the lock of a database that only this DB can access.
+// lockMemory locks a database in memory, which only this DB can access.
 func (db *DB) lockMemory(ctx context.Context) (unlock func(), err error) {
 	select {
 	case db.memoryLock <- struct{}{}:
@@ -168,12 +168,13 @@ func (db *DB) lockMemory(ctx context.Context) (unlock func(), err error) {
 	}
 }
 
-// migrationLock is the advisory lock of PostgreSQL, one per database of a server.
+// migrationLock is the key of the advisory lock in PostgreSQL. Each database of a server has its
+// own.
 const migrationLock = 0x63686173736921 // "chassi!"
 
-// lockPostgres holds the lock in a transaction, because a pooler does not keep other state of a
-// connection; it ends with the process. It polls instead of waiting in the server: a waiting
-// statement holds a snapshot, for which CREATE INDEX CONCURRENTLY would wait.
+// lockPostgres acquires the lock in a transaction, because a pooler does not keep other state of a
+// connection. The lock ends with the process. lockPostgres polls instead of waiting in the server:
+// a waiting statement holds a snapshot, for which CREATE INDEX CONCURRENTLY would wait.
 func (db *DB) lockPostgres(ctx context.Context, pool *sql.DB) (unlock func(), err error) {
 	conn, err := pool.Conn(ctx)
 	if err != nil {

@@ -5,8 +5,8 @@ import (
 	"os"
 )
 
-// requireSameFile returns an error if the path of the SQLite file refers to another file, or to
-// none, than when it was opened. Writes to the open file would then be lost.
+// requireSameFile returns an error if the path of the SQLite file refers to no file, or to a file
+// other than the opened one. Writes to the open file would then be lost.
 func (db *DB) requireSameFile(op string) error {
 	opened := db.opened.Load()
 	if opened == nil {

@@ -25,7 +25,7 @@ import (
 //   - the lock of a migration belongs to a transaction.
 type connector struct {
 	direct, pooled driver.Connector
-	timeouts       []string    // statements that set them in a transaction
+	timeouts       []string    // statements that set the timeouts in a transaction
 	behindPooler   atomic.Bool // as detected on the connections made so far
 }
 
@@ -47,11 +47,11 @@ func newConnector(config *pgx.ConnConfig, t target) *connector {
 	return &connector{direct: stdlib.GetConnector(*config, check...), pooled: stdlib.GetConnector(*pooled, check...), timeouts: timeouts}
 }
 
-// Driver returns pgx.
+// Driver returns the driver of pgx.
 func (c *connector) Driver() driver.Driver { return c.direct.Driver() }
 
-// Connect detects a pooler. Once it has found one it assumes one for all connections, because
-// the restrictions also work without.
+// Connect opens a connection and detects whether it leads to a pooler. Once it has detected a
+// pooler, it assumes one for all connections, because the restrictions also work without a pooler.
 func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if !c.behindPooler.Load() {
 		conn, err := c.direct.Connect(ctx)
@@ -77,8 +77,8 @@ func refusedParameter(err error) bool {
 	return ok && pg.Code == "08P01" && strings.Contains(pg.Message, "startup parameter")
 }
 
-// throughPooler compares the process ID reported at the start with that of the process that runs
-// a query. A pooler makes up the former.
+// throughPooler reports whether conn leads to a pooler: whether the process ID reported at its
+// start differs from that of the process that runs a query. A pooler makes up the former.
 func throughPooler(ctx context.Context, conn driver.Conn) (bool, error) {
 	pid, err := simple(ctx, conn, "SELECT pg_backend_pid()")
 	return pid != strconv.FormatUint(uint64(conn.(*stdlib.Conn).Conn().PgConn().PID()), 10), err
@@ -97,7 +97,7 @@ func simple(ctx context.Context, conn any, statements string) (value string, err
 	return value, nil
 }
 
-// settings returns the statements at the beginning of each transaction.
+// settings returns the statements to run at the beginning of each transaction.
 func (s scope) settings() (settings []string) {
 	if s.db.connector.behindPooler.Load() {
 		settings = s.db.connector.timeouts

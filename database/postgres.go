@@ -26,8 +26,8 @@ func openPostgres(c Config, t target) (*DB, error) {
 	return &DB{config: c, target: t, reader: pool, writer: pool, probe: probePool(connector, c), connector: connector}, nil
 }
 
-// checkBeforeUse checks, instead of a ping, whether the server has closed a connection that was
-// idle for a second. This costs no round trip.
+// checkBeforeUse returns the option to check, before a connection is used that was idle for more
+// than a second, whether the server has closed it. Unlike a ping this costs no round trip.
 func checkBeforeUse() []stdlib.OptionOpenDB {
 	check := func(_ context.Context, p stdlib.ShouldPingParams) bool {
 		if p.IdleDuration <= time.Second {
@@ -57,8 +57,9 @@ func postgresConfig(c Config, t target) (*pgx.ConnConfig, error) {
 	return config, nil
 }
 
-// parseFailed returns an error with only the reason, because the text of err may contain the
-// password: pgx masks it only where it recognizes it.
+// parseFailed returns the error for err, which is an error of pgx.ParseConfig. It contains only the
+// reason, because the text of err may contain the password: pgx masks a password only where it
+// recognizes one.
 func parseFailed(err error) error {
 	reason := "check host, port and parameters, and the variables that begin with PG"
 	if _, ok := errors.AsType[*fs.PathError](err); ok {

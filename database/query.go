@@ -20,8 +20,8 @@ var (
 	_ Querier = (*Tx)(nil)
 )
 
-// Query runs a query that reads. On SQLite a query that writes fails; use [DB.Write] for INSERT
-// … RETURNING. The caller must close the rows. They end at the deadline of the call.
+// Query runs a query that reads. On SQLite a query that writes fails; use [DB.Write] for INSERT …
+// RETURNING. The caller must close the rows. The rows end at the deadline of the call.
 func (db *DB) Query(ctx context.Context, query string, args ...any) (*Rows, error) {
 	if err := db.refuseNested(ctx, "query"); err != nil {
 		return nil, err
@@ -43,7 +43,8 @@ func (db *DB) Query(ctx context.Context, query string, args ...any) (*Rows, erro
 	return rows, nil
 }
 
-// QueryRow is [DB.Query] for the first row. [Row.Scan] returns its error.
+// QueryRow runs a query like [DB.Query] and returns its first row. [Row.Scan] returns any error of
+// the query.
 func (db *DB) QueryRow(ctx context.Context, query string, args ...any) *Row {
 	rows, err := db.Query(ctx, query, args...)
 	return &Row{rows: rows, err: err}
@@ -72,7 +73,7 @@ type Rows struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	rows   *sql.Rows
-	end    calltrace.End // nil when the call is not recorded, or this was
+	end    calltrace.End // nil if the call is not recorded, or if the end has been recorded
 }
 
 // Next advances to the next row. It returns false at the end and on an error, see Err.
@@ -115,8 +116,8 @@ type Row struct {
 	err  error
 }
 
-// Scan copies the columns to dest and releases the connection. It returns [ErrNotFound] if there
-// is no row. It must be called exactly once.
+// Scan copies the columns to dest and releases the connection. It must be called exactly once. The
+// error wraps [ErrNotFound] if there is no row.
 func (r *Row) Scan(dest ...any) error {
 	if r.err != nil {
 		return r.err

@@ -7,14 +7,14 @@ import (
 )
 
 const (
-	maxTries   = 100 // of a conflict; a lock is awaited until ctx ends
-	maxLost    = 5   // tries that lose their connection
+	maxTries   = 100 // attempts in case of a conflict; a lock is awaited until ctx ends
+	maxLost    = 5   // attempts in case of a broken connection
 	firstPause = time.Millisecond
 	longPause  = 64 * time.Millisecond
 )
 
 // retry calls try until it succeeds or fails permanently, or ctx ends. ctx must have a deadline.
-// The outcome is recorded for [DB.Check].
+// retry records the outcome of each attempt for [DB.Check].
 func (db *DB) retry(ctx context.Context, try func() error) error {
 	return db.rerun(ctx, func() error {
 		err := try()
@@ -23,7 +23,8 @@ func (db *DB) retry(ctx context.Context, try func() error) error {
 	})
 }
 
-// rerun is retry without recording the outcome, for operations that are not calls.
+// rerun is [DB.retry] without recording the outcomes, for operations that are not calls, such as
+// [DB.Check].
 func (db *DB) rerun(ctx context.Context, try func() error) error {
 	for n := 1; ; n++ {
 		err := try()

@@ -15,7 +15,7 @@ import (
 
 // SchemaError means that the schema of a database is not the one that the program requires.
 type SchemaError struct {
-	Have, Want int64 // numbers of the newest migration applied, 0 for none, and of the newest one known
+	Have, Want int64 // numbers of the newest applied migration, 0 for none, and of the newest known one
 	Newer      bool  // the database has a migration that the program does not contain
 	Pending    bool  // the program contains a migration that was not applied
 }
@@ -31,9 +31,9 @@ func (e *SchemaError) Error() string {
 	return fmt.Sprintf("database: the schema is older than this program needs: %05d was applied last, the newest migration is %05d", e.Have, e.Want)
 }
 
-// CheckSchema compares the applied migrations with those in migrations, see
-// [DB.Migrate], and changes nothing. It returns a [*SchemaError] if they differ, and another
-// error if two files have the same number.
+// CheckSchema compares the applied migrations with those in migrations, see [DB.Migrate], and
+// changes nothing. It returns a [*SchemaError] if they differ, and another error if two files have
+// the same number or if a migration was applied from a file of another name.
 func (db *DB) CheckSchema(ctx context.Context, migrations fs.FS) error {
 	known, err := migrationFiles(migrations, db.target.dialect)
 	if err != nil {
@@ -93,7 +93,7 @@ func checkFiles(known, applied map[int64]string) error {
 	return nil
 }
 
-// migrationFiles returns the names of the files by the numbers that they begin with.
+// migrationFiles returns the names of the migration files of d by the numbers that they begin with.
 func migrationFiles(migrations fs.FS, d Dialect) (map[int64]string, error) {
 	paths, err := fs.Glob(migrations, d.String()+"/*.sql")
 	if err == nil && len(paths) == 0 {
@@ -117,11 +117,12 @@ func migrationFiles(migrations fs.FS, d Dialect) (map[int64]string, error) {
 	return names, nil
 }
 
-// filesTable has the names of the files from which the versions in goose's table were applied.
+// filesTable is the table with the names of the files from which the versions in goose's table were
+// applied.
 const filesTable = "goose_db_version_files"
 
-// appliedFiles returns the versions in goose's table, or none if the table does not exist, with
-// the names of their files, "" for an unknown one.
+// appliedFiles returns the names of the files of the applied migrations by version. A name is "" if
+// it is unknown. The map is empty if goose's table does not exist.
 func (db *DB) appliedFiles(ctx context.Context) (map[int64]string, error) {
 	files := make(map[int64]string)
 	exists, err := db.hasTable(ctx, goose.DefaultTablename)

@@ -73,7 +73,9 @@ func (db *DB) lockable(ctx context.Context) error {
 	return db.rerun(ctx, func() error { return db.checkSQLite(ctx, false) })
 }
 
-// prepareSQLite creates a missing file, or keeps a database in memory alive.
+// prepareSQLite prepares the file for the access mode: it creates a missing file, checks that its
+// directory permits the creation, or checks that the file exists. For a database in memory it opens
+// the connection that keeps the data alive.
 func (db *DB) prepareSQLite(ctx context.Context) error {
 	switch {
 	case db.target.path != "" && db.target.access == accessCreate:
@@ -118,8 +120,8 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// tryDirectory returns the error with which createFile would fail. It creates another file, and
-// removes it.
+// tryDirectory returns the error with which createFile would fail. It creates and removes a
+// temporary file in the same directory.
 func tryDirectory(path string) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err != nil {
@@ -128,7 +130,7 @@ func tryDirectory(path string) error {
 	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
-// notCreated returns the error err of creating the file.
+// notCreated returns the error for the file at path whose creation failed with err.
 func notCreated(path string, err error) error {
 	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
 		err = &fs.PathError{Op: pathErr.Op, Path: path, Err: pathErr.Err}
@@ -148,8 +150,8 @@ func sqlitePool(dsn string) (*sql.DB, error) {
 }
 
 // sqliteWriter returns the data source name of the connection that writes. Transactions take the
-// write lock when they begin, so that none fails at its end because of another one. In memory
-// there is no write-ahead log, so there they exclude readers too.
+// write lock when they begin, so that no transaction fails at its end because of another one. In
+// memory there is no write-ahead log, so transactions exclude readers there too.
 func (t target) sqliteWriter() string {
 	if t.path == "" {
 		return t.sqliteFile() + sqliteCommon + "&vfs=memdb&_txlock=exclusive"

@@ -48,8 +48,8 @@ type cachingConn struct {
 
 // Values of the pragma synchronous, see https://sqlite.org/pragma.html#pragma_synchronous.
 const (
-	full   = "FULL"   // the disk
-	normal = "NORMAL" // nothing, with a write-ahead log
+	full   = "FULL"   // a commit waits for the disk
+	normal = "NORMAL" // with a write-ahead log, a commit does not wait
 )
 
 // BeginTx begins a transaction whose commit waits for the disk, unless ctx is relaxed.
@@ -96,7 +96,8 @@ type cachingTx struct {
 func (t cachingTx) Commit() error   { t.conn.inTx = false; return t.Tx.Commit() }
 func (t cachingTx) Rollback() error { t.conn.inTx = false; return t.Tx.Rollback() }
 
-// ExecContext runs a statement. Outside of a transaction it commits, and waits for the disk.
+// ExecContext runs a statement. Outside a transaction the statement commits its changes and waits
+// for the disk.
 func (c *cachingConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	if err := checkTexts(args); err != nil {
 		return nil, err
@@ -140,7 +141,7 @@ func checkTexts(args []driver.NamedValue) error {
 	return nil
 }
 
-// statement returns a prepared statement that is not in use.
+// statement returns a prepared statement that is not in use, from the cache or a new one.
 func (c *cachingConn) statement(ctx context.Context, query string) (sqliteStmt, error) {
 	if stmt, ok := c.idle.take(query); ok {
 		return stmt, nil
@@ -178,8 +179,9 @@ func (r *cachingRows) Close() error {
 	return err
 }
 
-// maxStatements is the maximum number of statements that a connection keeps prepared. A
-// service has some dozens; texts that are built at run time replace each other.
+// maxStatements is the maximum number of statements that a connection keeps prepared. A service has
+// some dozens. It can exceed the limit only with texts that are built at run time; each new
+// statement then replaces a random one.
 const maxStatements = 100
 
 // statements holds the prepared statements of a connection that are not in use, by text. A

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// summarize returns the operation and the table of a statement: "SELECT" and "users". The table
-// is "" if it is not a plain name. It only looks at words: it skips literals, comments and
-// parentheses, such as subqueries, and everything after the first statement.
+// summarize returns the operation and the table of a statement, such as "SELECT" and "users". The
+// table is "" if it is not a plain name. It only looks at words: it skips literals, comments,
+// everything in parentheses, such as subqueries, and everything after the first statement.
 func summarize(query string) (operation, table string) {
 	word, rest := nextWord(query)
 	operation = strings.ToUpper(word)
@@ -37,7 +37,7 @@ func summarize(query string) (operation, table string) {
 	return operation, nextTable(rest)
 }
 
-// tableAfter has the word before the table of each operation.
+// tableAfter contains, for each operation, the word before its table.
 var tableAfter = map[string]string{"SELECT": "FROM", "DELETE": "FROM", "INSERT": "INTO", "REPLACE": "INTO", "MERGE": "INTO", "UPDATE": "UPDATE"}
 
 // nextTable returns the table name at the beginning of rest, or "" for a subquery or the like.
@@ -83,7 +83,8 @@ func nextWord(s string) (word, rest string) {
 	return "", ""
 }
 
-// wordEnd returns where the word ends that begins at i. In double quotes is a name, or a part of it.
+// wordEnd returns the index at which the word that begins at i ends. A name in double quotes is a
+// word or a part of one.
 func wordEnd(s string, i int) int {
 	for i < len(s) && (isWord(s[i]) || s[i] == '"') {
 		if s[i] == '"' {

@@ -11,9 +11,9 @@ import (
 	"modernc.org/sqlite"
 )
 
-// trace records that a statement begins. It returns nil when the call of ctx is not recorded;
-// [ended] takes either. Only the operation and the table of the statement are recorded, not its
-// text or its arguments.
+// trace records that a statement begins, and returns the function that records its end, for
+// [ended]. It returns nil if the call of ctx is not recorded. Only the operation and the table of
+// the statement are recorded, not its text or its arguments.
 func (db *DB) trace(ctx context.Context, query string) calltrace.End {
 	start := calltrace.From(ctx)
 	if start == nil {
@@ -23,8 +23,9 @@ func (db *DB) trace(ctx context.Context, query string) calltrace.End {
 	return db.traceAs(ctx, start, name, table)
 }
 
-// traceBatch is [DB.trace] for a batch. It records "BATCH" and the operation and the table, each
-// only if all statements have the same.
+// traceBatch is [DB.trace] for a batch. For more than one statement it records "BATCH", the
+// operation if it is the same for all statements, and the table if it is the same for all
+// statements.
 func (db *DB) traceBatch(ctx context.Context, statements []Statement) calltrace.End {
 	start := calltrace.From(ctx)
 	if start == nil {
@@ -56,8 +57,8 @@ func (db *DB) traceAs(ctx context.Context, start calltrace.Tracer, name, table s
 	return end
 }
 
-// ended records how a statement ended. The text of err is not recorded, because it may
-// hold values.
+// ended records how a statement ended. It does nothing if end is nil. The text of err is not
+// recorded, because it may contain values.
 func ended(end calltrace.End, err error) {
 	if end == nil {
 		return
@@ -78,7 +79,7 @@ func ended(end calltrace.End, err error) {
 	}
 }
 
-// String names the class for traces.
+// String returns the name of the class in traces.
 func (c class) String() string {
 	switch c {
 	case classUnavailable:

@@ -19,25 +19,26 @@ type Tx struct {
 	after    []func()
 }
 
-// Write calls fn in a serializable transaction and commits if fn returns nil. After an error, a
-// panic or the end of ctx nothing is stored.
+// Write calls fn in a serializable transaction and commits the transaction if fn returns nil.
+// Nothing is stored if fn returns an error or panics, or if ctx ends before the commit. If Write
+// returns an error that wraps [ErrCommitUnknown], it is unknown whether the changes are stored.
 //
-// Write may call fn more than once: if PostgreSQL reports a conflict with another transaction,
-// if a connection breaks before the commit, and if another process locks the SQLite file. So fn
-// must reset variables that it fills, must have no effects outside tx, and must wrap errors of
-// tx with %w. After a conflict Write retries at most 100 times. All attempts share the timeout
-// of one call.
+// Write may call fn more than once: if PostgreSQL reports a conflict with another transaction, if a
+// connection breaks before the commit, and if another process locks the SQLite file. So fn must
+// reset variables that it fills, must have no effects outside tx, and must wrap errors of tx with
+// %w. Write returns the error of a conflict after 100 attempts, and that of a broken connection
+// after 5. All attempts share the timeout of one call.
 //
-// SQLite has one writer: writers wait for each other, so keep fn short. Calls of db instead of
-// tx inside fn return an error, because they could deadlock.
+// SQLite has one writer: writers wait for each other, so keep fn short. fn must use tx: calls of db
+// with the ctx of fn return an error, because they could deadlock.
 func (db *DB) Write(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
 	return db.transact(ctx, db.writing(), fn)
 }
 
 // WriteRelaxed is [DB.Write] without waiting for the disk, for changes that may be lost, such as
-// counters and times of the last use. A crash of the process loses nothing. A crash of the
-// machine or of the PostgreSQL server may lose the latest transactions, but no part of one and
-// none before one that is kept.
+// counters and times of the last use. A crash of the process loses nothing. A crash of the machine
+// or of the PostgreSQL server may lose the latest transactions, but each of them as a whole, and
+// none that was committed before one that is kept.
 func (db *DB) WriteRelaxed(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
 	s := db.writing()
 	s.relaxed = true
@@ -61,8 +62,9 @@ func (db *DB) Read(ctx context.Context, fn func(ctx context.Context, tx *Tx) err
 	return db.transact(ctx, db.reading(), fn)
 }
 
-// options returns the isolation level with which PostgreSQL gives the guarantees that SQLite
-// gives by a single writer and snapshots.
+// options returns the options of a transaction. On PostgreSQL they have the isolation level that
+// gives the guarantees that SQLite gives by a single writer and snapshots, or READ COMMITTED for a
+// shared scope.
 func (s scope) options() *sql.TxOptions {
 	switch {
 	case s.db.target.dialect == SQLite:
@@ -98,8 +100,8 @@ func (db *DB) transact(ctx context.Context, s scope, fn func(context.Context, *T
 	return err
 }
 
-// takesSpace reports whether a statement inserts or updates: other statements also succeed with
-// a full disk or a role without permission to write.
+// takesSpace reports whether the success of a statement shows that data can be stored: a SELECT
+// also succeeds without the permission to write, and a DELETE with a full disk.
 func takesSpace(query string) bool {
 	operation, _ := summarize(query)
 	return operation != "SELECT" && operation != "DELETE"
@@ -139,8 +141,8 @@ func (s scope) once(ctx context.Context, fn func(context.Context, *Tx) error) (s
 	return tx.stores, err
 }
 
-// ofDriver makes an error of the driver, which a function that uses [Tx.DBTX] may return, one
-// of this package, so that a conflict is tried again.
+// ofDriver converts an error of the driver, which a function that uses [Tx.DBTX] may return, to an
+// error of this package, so that a conflict is tried again. It returns any other error unchanged.
 func (s scope) ofDriver(ctx context.Context, err error) error {
 	if _, ok := errors.AsType[*failure](err); ok || classify(err) == classOther {
 		return err
@@ -184,13 +186,13 @@ func (tx *Tx) commit(ctx context.Context) error {
 	return failedAs(classUnavailable, "commit", fmt.Errorf("%w: %w", ErrCommitUnknown, err))
 }
 
-// OnCommit makes f be called after the transaction has been committed, before [DB.Write] returns.
-// It is not called if the transaction was rolled back or if it is unknown whether it was
+// OnCommit registers f to be called after the transaction has been committed, before [DB.Write]
+// returns. f is not called if the transaction was rolled back or if it is unknown whether it was
 // committed. f must not block. [Tx.DBTX] returns a value that has the same method.
 func (tx *Tx) OnCommit(f func()) { tx.after = append(tx.after, f) }
 
-// Query runs a query in the transaction. Close the rows before the next statement:
-// PostgreSQL allows one at a time.
+// Query runs a query in the transaction. Close the rows before the next statement: PostgreSQL
+// permits one statement at a time.
 func (tx *Tx) Query(ctx context.Context, query string, args ...any) (*Rows, error) {
 	ctx, cancel := tx.bound(ctx)
 	tx.stores = tx.stores || takesSpace(query)
@@ -205,7 +207,8 @@ func (tx *Tx) Query(ctx context.Context, query string, args ...any) (*Rows, erro
 	return &Rows{scope: tx.scope, ctx: ctx, cancel: cancel, rows: rows, end: end}, nil
 }
 
-// QueryRow is [Tx.Query] for the first row. [Row.Scan] returns its error.
+// QueryRow runs a query in the transaction and returns its first row. [Row.Scan] returns any error
+// of the query.
 func (tx *Tx) QueryRow(ctx context.Context, query string, args ...any) *Row {
 	rows, err := tx.Query(ctx, query, args...)
 	return &Row{rows: rows, err: err}

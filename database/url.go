@@ -43,7 +43,8 @@ func parseURL(raw string) (target, error) {
 	return target{}, fmt.Errorf("database.url has the unknown scheme %q: %s", scheme, allowedURLs)
 }
 
-// isScheme reports whether s is a valid URL scheme (RFC 3986 section 3.1), which may be shown.
+// isScheme reports whether s looks like a URL scheme (RFC 3986 section 3.1) of at most 16 bytes,
+// which an error may show.
 func isScheme(s string) bool {
 	return s != "" && len(s) <= 16 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789+-.") == ""
 }

@@ -15,7 +15,7 @@ const maxNamed = 5
 
 // skipped describes the unusable entries of a response.
 type skipped struct {
-	names []string // of the first
+	names []string // of the first maxNamed, in quotes
 	count int
 	over  int // addresses beyond maxAddrs
 }

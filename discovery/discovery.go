@@ -3,7 +3,7 @@
 // own below it, which use the HTTP APIs of the registries without their client libraries. NATS
 // and AMQP need no discovery, because a service is called by its name.
 //
-// A [Source] is followed by [Follow]:
+// [Follow] watches a [Source]:
 //
 //	source, err := discovery.Parse("dns:auth.prod.svc.cluster.local:9090")
 //	go discovery.Follow(ctx, source, discovery.Options{Name: "auth"}, func(addrs []string) { … })
@@ -26,17 +26,17 @@ import (
 // Source returns the addresses of one service. It is used by one goroutine, which finally
 // closes it if it has a method Close() error.
 type Source interface {
-	// Next returns all addresses, as host:port. The first call, and a call after an error,
-	// returns at once; other calls return when the addresses may have changed. An error means
-	// that the source is unavailable or that ctx has ended. For an empty list it returns
-	// [ErrNoInstances].
+	// Next returns all addresses, as host:port. The first call, and a call after an error, returns
+	// at once; other calls return when the addresses may have changed. An error means that the
+	// source is unavailable or that ctx has ended. If the source is available and has no address,
+	// Next returns an empty list.
 	//
 	// The response of a registry is not trusted: the list may contain texts that are not
 	// addresses, such as host:0 or the description of an unreadable entry. [Follow] skips them.
 	Next(ctx context.Context) ([]string, error)
 }
 
-// ErrNoInstances means that the source is available and has no address.
+// ErrNoInstances means that the source is available and has no address. [Follow] logs it.
 var ErrNoInstances = errors.New("no instance is registered")
 
 // Options configures [Follow]. All fields have defaults.
@@ -52,8 +52,8 @@ type Options struct {
 // address, the last addresses stay in use, so that an outage of the registry does not affect
 // its users. The beginning and the end of the outage are logged.
 //
-// Follow skips entries that cannot be addresses, with one warning that names them, and all
-// addresses beyond the first 5,000.
+// Follow skips entries that cannot be addresses, and all addresses beyond the first 5,000. When the
+// skipped entries change, it logs one warning, which names up to five of them.
 func Follow(ctx context.Context, source Source, o Options, update func(addrs []string)) {
 	if c, ok := source.(io.Closer); ok {
 		defer func() { _ = contain.Call(c.Close) }()
@@ -95,8 +95,8 @@ type follower struct {
 	errors int         // consecutive errors
 }
 
-// usable returns the usable addresses of a response. It logs a warning about the others when
-// they change.
+// usable returns the usable addresses of a response. It logs a warning about the skipped entries
+// when these change.
 func (f *follower) usable(entries []string) []string {
 	var skips skipped
 	f.now, skips = usable(entries)

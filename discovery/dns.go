@@ -14,8 +14,8 @@ import (
 
 // DNSOptions configures [DNS] and [SRV]. All fields have defaults.
 type DNSOptions struct {
-	// Interval is the mean time between two lookups; each delay is random between three and
-	// five quarters of it, so that clients do not query simultaneously. Go's resolver does not
+	// Interval is the mean time between two lookups; each delay is random between three quarters and
+	// five quarters of Interval, so that clients do not query simultaneously. Go's resolver does not
 	// return the TTL of records. The default is 10s.
 	Interval time.Duration
 	Timeout  time.Duration // of one lookup; default 5s

@@ -41,9 +41,9 @@ func (s *static) Next(ctx context.Context) ([]string, error) {
 // Parse returns the source described by a text:
 //
 //	host:8080                 one address; its name is looked up with each connection
-//	static:a:8080,b:8080      several
+//	static:a:8080,b:8080      several addresses
 //	dns:auth.internal:8080    all addresses (A, AAAA) of a name
-//	srv:_grpc._tcp.internal   all targets (SRV) of a name, of the best priority
+//	srv:_grpc._tcp.internal   the targets (SRV) of a name with the best priority
 func Parse(text string) (Source, error) {
 	scheme, rest, _ := strings.Cut(text, ":")
 	switch scheme {

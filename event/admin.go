@@ -16,28 +16,31 @@ type DeadLetter = task.DeadLetter
 // Selection selects dead letters.
 type Selection = task.Selection
 
-// DeadLetters lists dead letters in the order in which they were published.
+// DeadLetters returns the selected dead letters, at most a hundred, in the order of their ids,
+// which is the order in which their tasks were inserted.
 func DeadLetters(ctx context.Context, db *database.DB, s Selection) ([]DeadLetter, error) {
 	return task.DeadLetters(ctx, db, s)
 }
 
-// ErrUniqueTaken is the error of [Redrive] if dead letters are left, whose ids it has, because other
-// runs with their job.Unique keys wait or run.
+// ErrUniqueTaken is the error of [Redrive] if it leaves dead letters because other runs with the
+// same job.Unique keys wait or run. Its cause lists the ids of the dead letters that are left, at
+// most ten.
 var ErrUniqueTaken = task.ErrUniqueTaken
 
-// Redrive hands dead letters to their subscriptions again, and runs to their jobs, in their original
-// order and with all of their tries. It returns how many. A run of a job has its job.Unique key
-// again; see also [ErrUniqueTaken].
+// Redrive delivers dead letters to their subscriptions again, and repeats runs of jobs, in their
+// original order and with all of their tries. It returns the number of dead letters that it has
+// redriven. A run of a job has its job.Unique key again; see also [ErrUniqueTaken].
 func Redrive(ctx context.Context, db *database.DB, s Selection) (int, error) {
 	return task.Redrive(ctx, db, s)
 }
 
-// Discard deletes dead letters. It returns how many.
+// Discard deletes dead letters, and returns the number of those that it has deleted.
 func Discard(ctx context.Context, db *database.DB, s Selection) (int, error) {
 	return task.Discard(ctx, db, s)
 }
 
-// ReplayOptions says what is replayed, and to whom.
+// ReplayOptions selects the events that [Replay] publishes again, and the subscription that
+// receives them.
 type ReplayOptions struct {
 	Topic        string
 	Subscription string    // the only one that receives the events
@@ -47,17 +50,18 @@ type ReplayOptions struct {
 
 // Replayed is the result of a replay.
 type Replayed struct {
-	ID     string // by which the events of the replay are recognized if they arrive twice
-	Events int
-	Known  bool // whether the subscription is one of this database; with a broker it may be one of another
+	ID     string // of the replay; the inbox recognizes by it events of the replay that arrive twice
+	Events int    // the number of events that were published again
+	Known  bool   // whether this database has the subscription; with a broker, another database may have it
 }
 
 // replayBatch is the number of events that are copied in one transaction.
 const replayBatch = 1000
 
 // Replay publishes the events of a topic that are kept ([Keep]) again, in their order and with
-// their ids, to one subscription. It runs on the database of the publisher. If it fails, the
-// events that it counts are replayed, and the others are not. It is an error if none of the topic is kept.
+// their ids, to one subscription. It runs on the database of the publisher. If Replay fails, the
+// events that the result counts have been published again, and the others have not. It returns an
+// error if no event of the topic is kept.
 func Replay(ctx context.Context, db *database.DB, o ReplayOptions) (r Replayed, err error) {
 	r.ID = newID()
 	var kept bool
@@ -104,7 +108,8 @@ func positionOf(ctx context.Context, db *database.DB, o ReplayOptions) (at posit
 	return at, err
 }
 
-// copy copies the events behind the position. It returns how many, and the position of the last.
+// copy inserts copies of the events after the position into the outbox, at most replayBatch. It
+// returns the number of the copied events, and the position of the last one.
 func (at position) copy(ctx context.Context, tx *database.Tx, o ReplayOptions, replay string) (n int, next position, err error) {
 	const selected = ` FROM chassi_outbox
 		WHERE topic = $1 AND relayed_at IS NOT NULL AND (xid, id) > (CAST(CAST($2 AS TEXT) AS xid8), $3) AND created_at >= $4
@@ -119,16 +124,17 @@ func (at position) copy(ctx context.Context, tx *database.Tx, o ReplayOptions, r
 	return len(copied), copied[len(copied)-1], err
 }
 
-// Removed is the result of [Remove].
+// Removed is the result of [Remove]: the numbers of deleted tasks and dead letters.
 type Removed struct{ Tasks, Dead int64 }
 
-// servedFor is how long after the last sign of a program with a subscription it is not removed, if
-// any program runs. It is longer than [housekeepInterval].
+// servedFor is the time for which [Remove] refuses to remove a subscription after a program has
+// last served it, if any program runs. It is longer than [housekeepInterval].
 const servedFor = 2 * time.Minute
 
 // Remove removes a subscription that no program has any more, with its waiting events and dead
-// letters. It refuses one that a program has served within the last two minutes, unless no program
-// that uses the database runs. A broker may keep a queue with its name, which is removed there.
+// letters. It returns an error if there is no such subscription, or if a program has served it
+// within the last two minutes and any program that uses the database runs. A broker may keep a
+// queue of the subscription, which must be removed at the broker.
 func Remove(ctx context.Context, db *database.DB, subscription string) (r Removed, err error) {
 	var known int64
 	var served bool
@@ -153,6 +159,6 @@ func Remove(ctx context.Context, db *database.DB, subscription string) (r Remove
 }
 
 // Migrate creates or updates the tables of events in db. A [Server] does so when it starts; a
-// program that publishes before that calls Migrate first. The error is [chassi.Unavailable] while
-// the database is.
+// program that publishes before that calls Migrate first. It returns a [chassi.Unavailable] error
+// if the database is unavailable.
 func Migrate(ctx context.Context, db *database.DB) error { return task.Migrate(ctx, db) }

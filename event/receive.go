@@ -9,10 +9,12 @@ import (
 	"github.com/chassi-go/chassi/internal/task"
 )
 
-// receivers is the beginning of a group of one lease, which the receiver of a subscription has.
+// receivers is the prefix of the names of the lease groups of subscriptions. Each group has one
+// lease, and the node that owns it receives the messages of the subscription.
 const receivers = "receive/"
 
-// receive stores the messages of a subscription as tasks, while this node has the lease for that.
+// receive stores the messages of a subscription as tasks, whenever this node has the lease for it,
+// until ctx ends.
 func (s *Server) receive(ctx context.Context, sub *Subscription) {
 	for task.Sleep(ctx, s.o.Poll) {
 		owned, session, err := s.engine.Share(ctx, receivers+sub.name, 1)
@@ -25,7 +27,8 @@ func (s *Server) receive(ctx context.Context, sub *Subscription) {
 	}
 }
 
-// receiveAs receives messages for a session.
+// receiveAs receives the messages of a subscription from its stored position on, and stores them
+// while the session has the lease.
 func (s *Server) receiveAs(ctx context.Context, sub *Subscription, session string) error {
 	position, err := s.position(ctx, sub)
 	if err != nil {
@@ -36,10 +39,12 @@ func (s *Server) receiveAs(ctx context.Context, sub *Subscription, session strin
 	})
 }
 
-// errReceiver means that another node receives.
+// errReceiver means that another node receives the messages of the subscription.
 var errReceiver = errors.New("event: another node receives the messages of the subscription")
 
-// deliver stores messages that the inbox does not have, in one transaction.
+// deliver stores the messages that the inbox does not have as tasks, together with the position, in
+// one transaction. It ignores messages for other subscriptions, and logs how many invalid messages
+// it has ignored.
 func (s *Server) deliver(ctx context.Context, sub *Subscription, session string, messages []Message) error {
 	var keys []task.Key
 	var received, duplicate, invalid int
@@ -85,8 +90,8 @@ func (s *Server) deliver(ctx context.Context, sub *Subscription, session string,
 	return err
 }
 
-// own returns an error unless the session has the lease, and keeps others from taking it before
-// the end of the transaction.
+// own returns an error unless the session has the lease, and keeps other sessions from taking the
+// lease before the end of the transaction.
 func (s *Server) own(ctx context.Context, tx *database.Tx, lease, session string) error {
 	var one int
 	err := tx.QueryRow(ctx, s.sql.own, lease, session).Scan(&one)
@@ -96,8 +101,8 @@ func (s *Server) own(ctx context.Context, tx *database.Tx, lease, session string
 	return err
 }
 
-// insert stores a message as a task of the subscription, unless the inbox has it. It returns the
-// key of the task.
+// insert stores a message as a task of the subscription, unless the inbox has the message already.
+// It returns the key of the task, and whether the message is new.
 func (s *Server) insert(ctx context.Context, tx *database.Tx, sub *Subscription, m *Message) (key string, isNew bool, err error) {
 	n, err := tx.Exec(ctx, s.sql.receive, sub.name, m.ID)
 	if err != nil || n == 0 {

@@ -13,8 +13,8 @@ import (
 	"github.com/chassi-go/chassi/internal/task"
 )
 
-// batchSize is the number of events that are relayed together through a broker, and movedTogether
-// that of those that are moved within the database, which are not read.
+// Maximum numbers of events that are relayed together: batchSize through a broker, movedTogether
+// within the database, where the events are not read.
 const (
 	batchSize     = 250
 	movedTogether = 1000
@@ -30,8 +30,9 @@ type statements struct {
 	oldest, unserved                                              string
 }
 
-// horizon is the condition that no transaction that is still running can commit an event before
-// the row: of keyed and kept events, so that their order is final when they are relayed.
+// horizon is the condition that a row of the outbox may be relayed. For keyed and kept events it
+// means that no running transaction can still commit an event before the row, so that the order of
+// these events is final when they are relayed.
 const horizon = "(key = '' AND keep = 0 OR xid < pg_snapshot_xmin(pg_current_snapshot()))"
 
 func newStatements(d database.Dialect) statements {
@@ -116,8 +117,8 @@ func (s *Server) relay(ctx context.Context) {
 	}
 }
 
-// relayBatch relays the oldest events of the shards, but for those of refused topics, to which it
-// adds. It returns whether there may be more.
+// relayBatch relays the oldest events of the shards, except the events of the topics in refused. It
+// adds the topics that the broker refuses to refused, and returns whether there may be more events.
 func (s *Server) relayBatch(ctx context.Context, session string, owned []int, refused map[string]error) (more bool, err error) {
 	shards := task.List(s.db.Dialect(), owned)
 	var ids []int64
@@ -138,8 +139,8 @@ func (s *Server) relayBatch(ctx context.Context, session string, owned []int, re
 	return more, err
 }
 
-// settle distributes events to the subscriptions of the database, unless a broker does, and
-// deletes them.
+// settle marks the events with the ids as relayed if they are to be kept, and deletes the others.
+// Without a broker it first distributes them to the subscriptions of the database.
 func (s *Server) settle(ctx context.Context, session string, ids []int64) error {
 	args := []any{session, task.List(s.db.Dialect(), ids)}
 	var keys []task.Key
@@ -160,14 +161,14 @@ func (s *Server) settle(ctx context.Context, session string, ids []int64) error 
 	return err
 }
 
-// fields returns what a row of the outbox is read into.
+// fields returns the destinations into which a row of the outbox is scanned.
 func (m *Message) fields() []any {
 	return []any{&m.row, &m.ID, &m.Topic, &m.key, &m.target, (*task.Headers)(&m.Headers), &m.Body}
 }
 
-// send publishes events, one of each key at a time, so that no event overtakes one of its key that
-// the broker refuses, whose topic is added to refused. It returns the rows of those that were
-// published.
+// send publishes events, at most one of each key at a time. After the broker has refused an event,
+// it skips the later events of the key, so that none of them overtakes the refused one. It adds the
+// topics of refused events to refused, and returns the rows of the published events.
 func (s *Server) send(ctx context.Context, events []Message, refused map[string]error) (sent []int64) {
 	failed := make(map[string]bool)
 	for len(events) > 0 {

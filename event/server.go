@@ -20,8 +20,8 @@ type Options struct {
 	Logger   *slog.Logger
 	Backend  Backend             // nil: events are delivered within the database
 	Outgoing []chassi.Middleware // for publications, as for outgoing calls: it propagates traces
-	Lease    time.Duration       // after which others take over from a node; default 30 s
-	Poll     time.Duration       // default 1 s
+	Lease    time.Duration       // after which other nodes take over from a node that is lost; default 30 s
+	Poll     time.Duration       // interval of looking for work that no notification announced; default 1 s
 	Observe  func(event string)  // counts "relayed", "received", "duplicate", "dead_letter"; may be nil
 }
 
@@ -63,8 +63,10 @@ func (*Server) Name() string { return "events" }
 // Mount is a no-op: services receive no events.
 func (*Server) Mount(*chassi.Service) error { return nil }
 
-// Publishes declares topics that this program publishes: it relays them, and wakes at once when
-// one of their events is committed.
+// Publishes declares topics that this program publishes, and returns the errors in their
+// configuration. While the server runs, publications of these topics pass through
+// [Options].Outgoing, and the server relays them as soon as they are committed. Publishes must be
+// called before Start.
 func (s *Server) Publishes(topics ...AnyTopic) error {
 	var errs []error
 	for _, t := range topics {
@@ -74,7 +76,8 @@ func (s *Server) Publishes(topics ...AnyTopic) error {
 	return errors.Join(errs...)
 }
 
-// Add serves subscriptions.
+// Add makes the server serve subscriptions, and returns the errors in their configuration. It must
+// be called before Start.
 func (s *Server) Add(subscriptions ...*Subscription) error {
 	var errs []error
 	for _, sub := range subscriptions {
@@ -97,7 +100,8 @@ func (s *Server) Add(subscriptions ...*Subscription) error {
 }
 
 // transactions returns how many events a [Transactional] subscription handles at the same time by
-// default: on PostgreSQL at most half of the connections, each of which holds one.
+// default. On PostgreSQL, it is at most half of the maximum number of connections, because each of
+// these events holds a connection.
 func (s *Server) transactions() int {
 	if connections := s.db.SQL().Stats().MaxOpenConnections; s.db.Dialect() == database.Postgres && connections > 0 {
 		return min(task.DefaultConcurrency, max(1, connections/2))
@@ -105,12 +109,14 @@ func (s *Server) transactions() int {
 	return task.DefaultConcurrency
 }
 
-// Engine returns the engine of the server, which also runs jobs.
+// Engine returns the engine of the server, which can also run jobs.
 func (s *Server) Engine() *task.Engine { return s.engine }
 
 var errBroker = chassi.NewError(chassi.Unavailable, "broker_unavailable", "The broker of events cannot be used")
 
-// Start registers the subscriptions and begins to relay and handle events.
+// Start creates the tables, registers the subscriptions, also at the broker, and begins to relay
+// and handle events. It returns a [chassi.Unavailable] error if the database or the broker is
+// unavailable.
 func (s *Server) Start(ctx context.Context) error {
 	err := task.Migrate(ctx, s.db)
 	if err == nil {
@@ -139,7 +145,8 @@ func (s *Server) Start(ctx context.Context) error {
 	return nil
 }
 
-// Stop stops relaying, and stops the engine as [task.Engine.Stop] does.
+// Stop stops relaying and receiving events, stops the engine as [task.Engine.Stop] does, and closes
+// the backend.
 func (s *Server) Stop(ctx context.Context) error {
 	for _, t := range s.topics {
 		t.sender.Detach(s.engine)
@@ -151,14 +158,15 @@ func (s *Server) Stop(ctx context.Context) error {
 	return err
 }
 
-// Close closes the connections of a server that was not started.
+// Close closes the backend, if there is one. It is for servers that were not started.
 func (s *Server) Close() {
 	if s.o.Backend != nil {
 		s.o.Backend.Close()
 	}
 }
 
-// register writes the rows of the subscriptions.
+// register inserts or updates the rows of the subscriptions. It returns an error if the database
+// has another topic for a subscription.
 func (s *Server) register(ctx context.Context) error {
 	for _, sub := range s.subs {
 		err := s.db.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
@@ -177,7 +185,7 @@ func (s *Server) register(ctx context.Context) error {
 	return nil
 }
 
-// declare declares the subscriptions at the broker.
+// declare declares the subscriptions at the broker and stores their positions.
 func (s *Server) declare(ctx context.Context) error {
 	for _, sub := range s.subs {
 		before, err := s.position(ctx, sub)
@@ -198,7 +206,7 @@ func (s *Server) declare(ctx context.Context) error {
 	return nil
 }
 
-// setPosition does not change what another node has changed.
+// setPosition sets the position of a subscription, unless another node has changed it meanwhile.
 const setPosition = "UPDATE chassi_subscriptions SET position = $2 WHERE name = $1 AND position = $3"
 
 func (s *Server) position(ctx context.Context, sub *Subscription) (position string, err error) {
@@ -206,11 +214,11 @@ func (s *Server) position(ctx context.Context, sub *Subscription) (position stri
 	return position, err
 }
 
-// housekeepInterval is the interval of deleting rows that have expired.
+// housekeepInterval is the interval at which [Server.housekeep] does its work.
 const housekeepInterval = time.Minute
 
-// housekeep records that the subscriptions are served, and deletes kept events and inbox rows
-// that have expired.
+// housekeep records periodically that the subscriptions are served, and deletes kept events and
+// inbox rows that have expired, until ctx ends.
 func (s *Server) housekeep(ctx context.Context) {
 	tick := time.NewTicker(housekeepInterval)
 	defer tick.Stop()

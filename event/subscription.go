@@ -54,37 +54,39 @@ func Concurrency(n int) Option {
 	}
 }
 
-// Timeout sets the timeout of each try. It overrides that of the program.
+// Timeout sets the timeout of each try. It overrides the timeout of the program.
 func Timeout(d time.Duration) Option {
 	return func(s *Subscription) { s.options = append(s.options, chassi.Timeout(d)) }
 }
 
-// Ordered handles the events of one key one after the other, in the order in which they were
-// published. An event that fails blocks its key until it succeeds or is a dead letter; then the
-// next one is handled.
+// Ordered makes a subscription handle the events of one key one after the other, in the order in
+// which they were published. An event that fails blocks its key until it succeeds or is a dead
+// letter; then the next one is handled.
 func Ordered(s *Subscription) { s.ordered = true }
 
-// HoldKey is [Ordered], and keeps the events of a key waiting for a dead letter of the key, until
-// that is redriven or discarded.
+// HoldKey has the effect of [Ordered]. In addition, a dead letter blocks its key: later events of
+// the key wait until the dead letter is redriven or discarded.
 func HoldKey(s *Subscription) { s.ordered, s.hold = true, true }
 
-// Transactional calls the method within [database.DB.Write]; [Tx] returns the transaction, which
-// also ends the event's delivery. So the effect on the database is exactly once. The method may
-// be called more than once, if the transaction conflicts with another, so it must have no other
-// effect. The transaction must be short: it has the timeout of one call of the database, and on
-// SQLite it is the only writer.
+// Transactional makes a subscription call its method within [database.DB.Write]. [Tx] returns the
+// transaction, which also ends the delivery of the event, so the effect on the database is exactly
+// once. The method may be called more than once, if the transaction conflicts with another one, so
+// it must have no other effect. The transaction must be short: it has the timeout of one call of
+// the database, and on SQLite it is the only writer.
 func Transactional(s *Subscription) { s.queue.Transactional = true }
 
-// Tx returns the transaction of a [Transactional] subscription, or nil.
+// Tx returns the transaction in which the method of a [Transactional] subscription was called with
+// ctx, or nil in any other call.
 func Tx(ctx context.Context) *database.Tx { return task.Tx(ctx) }
 
 var subscriptionName = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9_-]{0,99}$`)
 
-// Subscribe returns a subscription that calls method for each event of the topic. The name is
-// unique in the database and, with a broker, among all programs: "welcome-mail". It receives
-// events that are relayed after a program with it has started once. The method passes through
-// the middleware of the program as a call without a principal, on the transport "event". Fields
-// that T does not have are ignored.
+// Subscribe returns a subscription that calls method for each event of the topic. The name, such as
+// "welcome-mail", must be unique in the database and, with a broker, among all programs. The
+// subscription receives the events that are relayed after a program with the subscription has
+// started for the first time. The calls pass through the middleware of the program, without a
+// principal, on the transport "event". Fields of an event that T does not have are ignored. Errors
+// in the arguments are returned by [Server.Add].
 func Subscribe[T any](topic Topic[T], name string, method func(ctx context.Context, e *T) error, options ...Option) *Subscription {
 	s := &Subscription{name: name, topic: topic.topic, err: topic.err}
 	s.require(subscriptionName.MatchString(name) && name != "all", `has an invalid name: want a letter, then up to 99 letters, digits, _ and -, and not "all"`)
@@ -109,16 +111,17 @@ func (s *Subscription) require(ok bool, complaint string) {
 // Name returns the name of the subscription.
 func (s *Subscription) Name() string { return s.name }
 
-// Topic returns the name of its topic.
+// Topic returns the name of the topic of the subscription.
 func (s *Subscription) Topic() string { return s.topic.name }
 
-// Event describes the events of its topic, see [AnyTopic].
+// Event returns the endpoint that describes the events of the topic, see [AnyTopic].
 func (s *Subscription) Event() *chassi.Endpoint { return s.topic.endpoint }
 
 // Endpoint returns the method as an endpoint. Its name is that of the subscription.
 func (s *Subscription) Endpoint() *chassi.Endpoint { return s.endpoint }
 
-// Deliver calls the method with an event, as a [Server] would, without retrying. It is for tests.
+// Deliver calls the method with the event whose id and JSON are given, through middleware, as a
+// [Server] would, but without retrying. It is for tests.
 func (s *Subscription) Deliver(ctx context.Context, db *database.DB, id string, body []byte, middleware ...chassi.Middleware) error {
 	if s.err != nil {
 		return s.err

@@ -16,12 +16,12 @@
 //	welcome := event.Subscribe(SignedUps, "welcome-mail", mailer.Welcome, event.Ordered)
 //
 // Publish inserts a row into an outbox, so an event exists if and only if its transaction was
-// committed. A [Server] relays it: into a task for each subscription in the same database, or
+// committed. A [Server] relays the event: into a task for each subscription in the same database, or
 // through a broker into the tasks of other databases. A task is tried until the method
 // succeeds; see package standard/events for a program's configuration and commands.
 //
-// Delivery is at least once: [ID] returns the id of the event, an idempotency key for calls to
-// others. With [Transactional] the effect on the database is exactly once.
+// Delivery is at least once: [ID] returns the id of the event, an idempotency key for calls to other
+// services. With [Transactional] the effect on the database is exactly once.
 package event
 
 import (
@@ -56,7 +56,7 @@ type Execer interface {
 // Topic is a named stream of events of one type. It is safe for concurrent use.
 type Topic[T any] struct{ *topic }
 
-// topic is a Topic without its type.
+// topic is a [Topic] without its type parameter.
 type topic struct {
 	name     string
 	doc      string
@@ -70,7 +70,8 @@ type topic struct {
 // TopicOption configures a topic.
 type TopicOption func(*topic)
 
-// Keep keeps events for the duration d after they were relayed, so that they can be replayed.
+// Keep makes servers keep the events of a topic for the duration d after they were relayed, so that
+// they can be replayed. d must be positive.
 func Keep(d time.Duration) TopicOption {
 	return func(t *topic) {
 		t.keep = d
@@ -85,12 +86,13 @@ func Doc(text string) TopicOption { return func(t *topic) { t.doc = text } }
 
 var topicName = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9_]*(\.[a-zA-Z][a-zA-Z0-9_]*)*$`)
 
-// maxName is the maximum length of the names of topics and subscriptions.
+// maxName is the maximum length of the name of a topic.
 const maxName = 100
 
-// NewTopic returns a topic. The name is dotted, with a version: "auth.v1.SignedUp". T is a plain
-// struct; the string or integer field with the tag event:"key" is the key by which [Ordered]
-// subscriptions keep order. Configuration errors are returned by Publish and by [Server.Add].
+// NewTopic returns a topic. The name consists of words that are separated by dots, at most 100
+// characters, and includes a version: "auth.v1.SignedUp". T is a plain struct. At most one string
+// or integer field has the tag event:"key": it is the key by which [Ordered] subscriptions keep
+// order. Configuration errors are returned by Publish, [Server.Publishes] and [Server.Add].
 func NewTopic[T any](name string, options ...TopicOption) Topic[T] {
 	t := &topic{name: name}
 	if !topicName.MatchString(name) || len(name) > maxName {
@@ -124,7 +126,7 @@ func (t *topic) findKey(typ reflect.Type) {
 	}
 }
 
-// keyOf returns the key of an event, or "".
+// keyOf returns the key of an event, or "" if the event has no key.
 func (t *topic) keyOf(e any) (string, error) {
 	if t.key == nil {
 		return "", nil
@@ -143,10 +145,10 @@ func (t *topic) keyOf(e any) (string, error) {
 // Name returns the name of the topic.
 func (t *topic) Name() string { return t.name }
 
-// Endpoint describes the events of the topic for the schema documents.
+// Endpoint returns an endpoint that describes the events of the topic for the schema documents.
 func (t *topic) Endpoint() *chassi.Endpoint { return t.endpoint }
 
-// info returns the topic of a Topic.
+// info returns t; it makes [Topic] implement [AnyTopic].
 func (t *topic) info() *topic { return t }
 
 // AnyTopic is a [Topic] of any type.
@@ -160,10 +162,11 @@ var errEvent = chassi.NewError(chassi.Internal, "invalid_event", "The event cann
 
 const insertEvent = `INSERT INTO chassi_outbox (event_id, topic, key, shard, keep, headers, body) VALUES ($1, $2, $3, $4, $5, $6, $7)`
 
-// Publish publishes e in the transaction tx: subscribers receive it if and only if tx is
-// committed. The tables are created by a [Server]. The request id, the trace and the tenant of
-// the call in ctx are sent along. A *database.Tx wakes the relay after its commit; other
-// transactions are noticed within a second.
+// Publish publishes e in the transaction tx: subscribers receive it if and only if tx is committed.
+// The JSON of e may have at most [MaxBody] bytes, and its key at most 200. [Server.Start] and
+// [Migrate] create the tables. The request id, the trace and the tenant of the call in ctx are sent
+// along. A *database.Tx wakes the relay after its commit; the relay finds the events of other
+// transactions when it polls, by default within a second.
 func (t Topic[T]) Publish(ctx context.Context, tx Execer, e *T) error {
 	if e == nil {
 		return errEvent.WithCause(fmt.Errorf("a nil event for topic %s", t.name))
@@ -202,7 +205,8 @@ func (t *topic) publishAny(ctx context.Context, tx Execer, e any) error {
 
 func newID() string { return rand.Text() }
 
-// shardOf returns the shard of an event: that of its key, or any.
+// shardOf returns the shard of an event, which depends on the key, or on the body if there is no
+// key.
 func shardOf(key string, body []byte) int {
 	h := fnv.New32a()
 	if key != "" {
@@ -212,8 +216,8 @@ func shardOf(key string, body []byte) int {
 	return int(h.Sum32() % shards)
 }
 
-// ID returns the id of the event that a subscription handles, or "": it is the same for each try
-// and each subscription.
+// ID returns the id of the event that a subscription handles in the call of ctx, or "" in any other
+// call. The id is the same for each try and each subscription.
 func ID(ctx context.Context) string {
 	if call := chassi.CallFrom(ctx); call != nil && call.Transport == "event" {
 		return call.In.Get(transport.IdempotencyKey)

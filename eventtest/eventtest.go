@@ -1,5 +1,5 @@
-// Package eventtest shows a test the events that were published, and delivers them when the test
-// asks for it.
+// Package eventtest gives a test access to the events that were published, and delivers them when
+// the test asks for it.
 package eventtest
 
 import (
@@ -15,14 +15,16 @@ import (
 	"github.com/chassi-go/chassi/internal/task"
 )
 
-// Recorder is a database whose events no server relays. Events have the ids "event-1", "event-2"
-// and so on, in the order of their publication. It is not safe for concurrent use.
+// Recorder gives access to the events in a database from which no server relays them. Events have
+// the ids "event-1", "event-2" and so on, in the order of their publication. A Recorder is not safe
+// for concurrent use.
 type Recorder struct {
 	t  testing.TB
 	db *database.DB
 }
 
-// New creates the tables of events in db. No [event.Server] may run on db.
+// New returns a Recorder of the events in db, and creates their tables. No [event.Server] may run on
+// db. The test fails if the tables cannot be created.
 func New(t testing.TB, db *database.DB) *Recorder {
 	t.Helper()
 	if err := event.Migrate(t.Context(), db); err != nil {
@@ -37,7 +39,8 @@ type Event struct {
 	Body           []byte // JSON
 }
 
-// Events returns all events that were published in committed transactions and not delivered.
+// Events returns all events that were published in committed transactions and not delivered, in the
+// order of their publication.
 func (r *Recorder) Events() []Event {
 	r.t.Helper()
 	ctx := context.WithoutCancel(r.t.Context())
@@ -53,7 +56,7 @@ func (r *Recorder) Events() []Event {
 	return list
 }
 
-// Published returns the events of a topic, see [Recorder.Events].
+// Published returns the bodies of the events of a topic, see [Recorder.Events].
 func Published[T any](r *Recorder, topic event.Topic[T]) (list []T) {
 	r.t.Helper()
 	for _, e := range r.Events() {
@@ -70,8 +73,9 @@ func Published[T any](r *Recorder, topic event.Topic[T]) (list []T) {
 }
 
 // Deliver calls the subscriptions, once for each event of their topics, in the order of
-// publication, with middleware around each call. It returns the errors of the methods. The
-// events are deleted; those that the methods publish are not delivered.
+// publication, with middleware around each call. It returns the errors of the methods. All events
+// that were published before are deleted, even after an error; events that the methods publish are
+// neither delivered nor deleted.
 func (r *Recorder) Deliver(ctx context.Context, subscriptions []*event.Subscription, middleware ...chassi.Middleware) error {
 	r.t.Helper()
 	var errs []error

@@ -1,5 +1,5 @@
-// Package feed keeps the latest items of a stream in memory, so that readers that come back
-// continue where they were.
+// Package feed keeps the latest items of a stream in memory, so that readers that reconnect can
+// continue after the last item that they have received.
 package feed
 
 import (
@@ -17,15 +17,16 @@ import (
 // Errors of [Feed.From].
 var (
 	// ErrPositionLost means that the items after a position are not in memory anymore, or that
-	// the position belongs to another feed, such as one before a restart. The reader must begin
+	// the position belongs to another feed, such as a feed before a restart. The reader must begin
 	// again: read the present state, then follow the feed without a position.
 	ErrPositionLost = chassi.NewError(chassi.OutOfRange, "position_lost", "The items after this position are no longer available")
-	// ErrTooSlow ends a reader that was overtaken by the feed.
+	// ErrTooSlow ends a reader that was overtaken by the feed: its next item is not in memory
+	// anymore.
 	ErrTooSlow = chassi.NewError(chassi.ResourceExhausted, "reader_too_slow", "The reader is slower than the feed")
 )
 
 // Feed passes items to any number of readers and keeps the latest ones. It belongs to one
-// process: readers of another one do not see its items. It is safe for concurrent use, starts no
+// process: readers in another process do not see its items. It is safe for concurrent use, starts no
 // goroutine and need not be closed.
 type Feed[T any] struct {
 	setID func(item *T, id string)
@@ -49,8 +50,8 @@ func New[T any](size int, setID func(item *T, id string)) *Feed[T] {
 	}
 }
 
-// Publish passes item to all readers. The item must not be changed afterwards. Publish never
-// waits for readers.
+// Publish sets the position of item and passes item to all readers. The item must not be changed
+// afterwards. Publish never waits for readers.
 func (f *Feed[T]) Publish(item *T) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -61,12 +62,13 @@ func (f *Feed[T]) Publish(item *T) {
 	f.changed = make(chan struct{})
 }
 
-// From returns the items after the position, which is the id of an item; with "" those that are
-// published from now on. The iterator waits for further items until ctx ends. It yields
-// [ErrTooSlow], with a delay, if the reader is overtaken. From returns [ErrPositionLost] if items
-// after the position are missing.
+// From returns an iterator over the items after the position, which is the id of an item. The
+// position "" means the items that are published from now on. The iterator waits for further items
+// until ctx ends. If the reader is overtaken, it yields [ErrTooSlow], with a retry delay, and ends.
+// From returns [ErrPositionLost] if items after the position are missing, or if the position is not
+// one of this feed.
 //
-// A method made with [chassi.NewStream] returns what From returns.
+// The method of a [chassi.NewStream] endpoint can return the results of From.
 func (f *Feed[T]) From(ctx context.Context, after string) (iter.Seq2[*T, error], error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -100,7 +102,9 @@ func (f *Feed[T]) From(ctx context.Context, after string) (iter.Seq2[*T, error],
 	}, nil
 }
 
-// position returns the number of published items up to and including after.
+// position returns the number of published items up to and including the item with the id after, or
+// the number of all if after is "". It returns [ErrPositionLost] if after is not a position of this
+// feed, or if items after it are not in the ring anymore.
 func (f *Feed[T]) position(after string) (uint64, error) {
 	if after == "" {
 		return f.published, nil
@@ -116,8 +120,9 @@ func (f *Feed[T]) position(after string) (uint64, error) {
 // maxBatch limits the items that a reader holds.
 const maxBatch = 64
 
-// read appends the items after the first next ones to batch, and returns a channel that is
-// closed when there are more. Ok is false if some of them are not in the ring anymore.
+// read appends the items after the first next ones to batch, at most maxBatch, and returns a
+// channel that is closed when further items are published. Ok is false if some of these items are
+// not in the ring anymore.
 func (f *Feed[T]) read(next uint64, batch []*T) (items []*T, changed <-chan struct{}, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -26,8 +26,8 @@ var (
 // Attempt is one attempt to carry out the call with a key.
 type Attempt struct {
 	Key         string // as stored; preferably a digest, which reveals nothing
-	Fingerprint []byte // of the request, at most 64 bytes: what differs is another request
-	Token       string // of this attempt alone
+	Fingerprint []byte // of the request, at most 64 bytes; another fingerprint means another request
+	Token       string // unique to this attempt
 }
 
 // NewAttempt returns an attempt with a token of 130 random bits.
@@ -58,8 +58,8 @@ type Store interface {
 	// again, because the response was lost, returns [Begun] again.
 	Begin(ctx context.Context, a Attempt, lease time.Duration) (state State, outcome []byte, err error)
 
-	// Finish stores the outcome of an attempt for the duration keep. It returns [ErrTooLarge] or
-	// [ErrLost], and stores nothing then.
+	// Finish stores the outcome of an attempt for the duration keep. If it returns [ErrTooLarge] or
+	// [ErrLost], it has stored nothing.
 	Finish(ctx context.Context, a Attempt, outcome []byte, keep time.Duration) error
 
 	// Abandon deletes an attempt that had no effect, so that another one may begin at once. It

@@ -29,7 +29,8 @@ func ParseKey(value string) (string, error) {
 	return key, nil
 }
 
-// unquote parses a string after its opening quote, up to its end.
+// unquote returns the content of a quoted string. The text begins after the opening quote and must
+// end with the closing one.
 func unquote(text string) (s string, ok bool) {
 	if len(text) > 2*MaxKey+1 {
 		return "", false

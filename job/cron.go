@@ -23,8 +23,8 @@ type schedule struct {
 	everyHour                              bool   // the hour field has "*" or a step
 }
 
-// horizon is longer than the longest pause between two runs, from 29 February 2096 to that of
-// 2104.
+// horizon is longer than the longest pause between two runs, which is from 29 February 2096 to 29
+// February 2104.
 const horizon = 9 * 366 * 24 * time.Hour
 
 // star is the bit by which the parser marks an unrestricted field.
@@ -76,7 +76,7 @@ func (s *schedule) parse(expression string) (err error) {
 	return nil
 }
 
-// next returns the first run after a time, the zero time if no run follows.
+// next returns the first run after a time, or the zero time if no run follows.
 //
 // A zone is a sequence of periods with one offset each, in which the local clock runs like any
 // other. Between two periods the clock is set: local times are skipped, or repeated. With
@@ -120,7 +120,7 @@ func local(t time.Time) time.Time {
 	return t.UTC().Add(time.Duration(offset) * time.Second)
 }
 
-// ceil rounds up to the minute.
+// ceil returns t rounded up to the minute.
 func ceil(t time.Time) time.Time { return t.Add(time.Minute - 1).Truncate(time.Minute) }
 
 func later(a, b time.Time) time.Time {
@@ -130,7 +130,8 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// match returns the first matching minute of the local clock from from, before until.
+// match returns the first matching minute of the local clock that is not before from and is before
+// until, or the zero time if there is none.
 func (s *schedule) match(from, until time.Time) time.Time {
 	for day := from.Truncate(24 * time.Hour); day.Before(until); day = day.AddDate(0, 0, 1) {
 		if !s.onDay(day) {
@@ -148,8 +149,8 @@ func (s *schedule) match(from, until time.Time) time.Time {
 	return time.Time{}
 }
 
-// onDay reports whether there are runs on a day. If day of month and weekday are restricted,
-// either suffices.
+// onDay reports whether there are runs on a day. If day of month and weekday are both restricted,
+// the day need match only one of them.
 func (s *schedule) onDay(day time.Time) bool {
 	date, weekday := has(s.days, day.Day()), has(s.weekdays, int(day.Weekday()))
 	return has(s.months, int(day.Month())) && (date && weekday || !s.anyDay && (date || weekday))

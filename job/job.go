@@ -20,7 +20,7 @@ import (
 // as JSON. A Job is safe for concurrent use.
 type Job[T any] struct{ definition }
 
-// Definition is a [Job] of any argument.
+// Definition is a [Job] with an argument of any type.
 type Definition interface{ define() *definition }
 
 type definition struct {
@@ -46,9 +46,9 @@ type Option func(*definition)
 // UTC.
 func In(zone string) Option { return func(d *definition) { d.zone = zone } }
 
-// Missed sets what becomes of runs whose time passed while no node could start them: [Once],
-// which is the default, [Skip] or [All], which implies Overlap(Queue). A run that is up to a
-// minute late is not missed. Runs of a paused job never take place.
+// Missed sets what becomes of runs whose time passed while no node could start them: [Once], which
+// is the default, [Skip] or [All], which implies Overlap(Queue). A run that is up to a minute late
+// is not missed. Scheduled runs of a paused job never take place.
 func Missed(p Policy) Option {
 	return func(d *definition) {
 		d.check(p == Once || p == Skip || p == All, "has a policy for missed runs other than Once, Skip and All")
@@ -56,9 +56,9 @@ func Missed(p Policy) Option {
 	}
 }
 
-// Overlap sets what becomes of a run while an earlier one of the job is running, or waits, also
-// for its next try: [Skip], which is the default, or [Queue], with which at most a hundred runs
-// wait.
+// Overlap sets what becomes of a scheduled run if an earlier run of the job is running or waiting,
+// which includes waiting for the next try: [Skip], which is the default, or [Queue], with which at
+// most a hundred runs are waiting or running.
 func Overlap(p Policy) Option {
 	return func(d *definition) {
 		d.check(p == Skip || p == Queue, "has a policy for overlapping runs other than Skip and Queue")
@@ -66,8 +66,8 @@ func Overlap(p Policy) Option {
 	}
 }
 
-// Jitter delays each scheduled run by a random time of less than d, so that jobs of many
-// services do not start at once.
+// Jitter delays each scheduled run by a pseudorandom time of less than d, so that jobs of many
+// services do not start at once. d is at most 24 hours.
 func Jitter(d time.Duration) Option {
 	return func(def *definition) {
 		def.check(d > 0 && d <= 24*time.Hour, fmt.Sprintf("has a jitter of %v: want more than 0, at most 24h", d))
@@ -75,8 +75,8 @@ func Jitter(d time.Duration) Option {
 	}
 }
 
-// Tries sets how often a run is tried before it becomes a dead letter. The default is 12, which
-// takes 32 minutes and the time of the tries.
+// Tries sets how often a run is tried before it becomes a dead letter. The default is 12; the
+// delays between the tries are then about 32 minutes in all.
 func Tries(n int) Option {
 	return func(d *definition) {
 		d.check(n > 0, fmt.Sprintf("has %d tries: want at least 1", n))
@@ -84,8 +84,8 @@ func Tries(n int) Option {
 	}
 }
 
-// Concurrency sets how many runs this process carries out at the same time. The default is 16.
-// Those of a scheduled job never overlap.
+// Concurrency sets how many runs this process carries out at the same time. The default is 16. Runs
+// of a scheduled job never overlap.
 func Concurrency(n int) Option {
 	return func(d *definition) {
 		d.check(n > 0, fmt.Sprintf("has a concurrency of %d: want at least 1", n))
@@ -154,10 +154,10 @@ func (d *definition) check(ok bool, complaint string) {
 
 func (d *definition) err() error { return errors.Join(append(d.errs, d.endpoint.Err())...) }
 
-// queue is the queue of the job's tasks.
+// queue returns the name of the queue of the job's tasks.
 func (d *definition) queue() string { return queueOf(d.name) }
 
-// queuePrefix distinguishes queues of jobs from others.
+// queuePrefix is the prefix of the names of job queues, which distinguishes them from other queues.
 const queuePrefix = "job/"
 
 func queueOf(job string) string { return queuePrefix + job }
@@ -176,12 +176,14 @@ type EnqueueOption func(*task.New)
 // At delays the run until t, by the database's clock.
 func At(t time.Time) EnqueueOption { return func(n *task.New) { n.Due = t } }
 
-// Unique makes the run the only one of its job with this key: while such a run is waiting or
-// running, Enqueue returns its id and adds none. A dead letter does not count until it is redriven.
+// Unique makes the run the only one of its job with this key: while a run with the key is waiting
+// or running, [Job.Enqueue] adds no run and returns the id of that run. A dead letter does not
+// count until it is redriven.
 func Unique(key string) EnqueueOption { return func(n *task.New) { n.Unique = key } }
 
-// Enqueue adds a run in the transaction tx, on a database to which the job was added, and
-// returns its id. The run begins after the commit, on any node.
+// Enqueue adds a run in the transaction tx, on a database to which the job was added, and returns
+// its id. The run begins after the commit, on any node. The JSON of the argument may have at most 1
+// MiB.
 func (j *Job[T]) Enqueue(ctx context.Context, tx Tx, argument *T, options ...EnqueueOption) (id string, err error) {
 	n := task.New{Queue: j.queue(), UID: rand.Text()}
 	if err := strictjson.Append(&n.Body, argument); err != nil {
@@ -200,7 +202,8 @@ func (j *Job[T]) Enqueue(ctx context.Context, tx Tx, argument *T, options ...Enq
 	return n.UID, nil
 }
 
-// insertUnique inserts a run, or sets the id of n to that of the run with the same key.
+// insertUnique inserts a run. If another run with the same key is waiting or running, it sets the
+// id of n to the id of that run instead.
 func insertUnique(ctx context.Context, tx Tx, n *task.New) error {
 	for range 3 {
 		inserted, err := task.Insert(ctx, tx, *n)
@@ -220,7 +223,7 @@ type Run struct {
 	// ID is the same in all attempts of a run: for a scheduled run the name of the job, "@" and the
 	// scheduled time in UTC, such as "purge@2027-03-28T04:00:00Z".
 	ID        string
-	Scheduled time.Time // the time by the schedule, in its zone; zero for another run
+	Scheduled time.Time // the time by the schedule, in its zone; zero if no schedule started the run
 	Try       int       // counted from 1
 }
 
@@ -254,7 +257,7 @@ func runOf(d *definition, t *task.Task) Run {
 	return r
 }
 
-// scheduled describes the run of a scheduled time.
+// scheduled returns the task of the run at a scheduled time.
 func (d *definition) scheduled(at time.Time) task.New {
 	text := at.UTC().Format(time.RFC3339)
 	n := task.New{Queue: d.queue(), UID: d.name + "@" + text, Key: d.name, Body: []byte("{}")}

@@ -20,32 +20,31 @@ type Status struct {
 	Expression string // "" for a job without a schedule
 	Zone       string
 	Next       time.Time // the next scheduled time; zero without a schedule
-	Overdue    bool      // whether the next run should have started a minute ago
+	Overdue    bool      // whether the next run should have started more than a minute ago
 	Paused     bool
 	Waiting    int // runs, including those that wait for their next try
 	Running    int
 	Last       *Record // nil if no run is known
 }
 
-// Record is a run that has ended, or the last try of one.
+// Record is a run that has ended, or the last try of a run that has not ended yet.
 type Record struct {
 	ID             string
 	Node           string // "" if the node was lost
 	Started, Ended time.Time
-	// Outcome is "succeeded", "failed" (it is tried again), "dead" (it is a dead letter), "given
-	// back" (the node was stopped; it runs again) or "skipped" (an earlier run was waiting or
-	// running).
+	// Outcome is "succeeded", "failed" (the run is tried again), "dead" (the run is a dead letter),
+	// "given back" (the node was stopped; the run begins again) or "skipped" (an earlier run was
+	// waiting or running).
 	Outcome string
 	Error   string
 }
 
-// ErrUnknown is the error of functions that are given the name of a job that the database does
-// not know.
+// ErrUnknown is the error of functions whose argument job is not the name of a job in the database.
 var ErrUnknown = chassi.NewError(chassi.NotFound, "unknown_job", "There is no job of this name")
 
 var errArgument = chassi.NewError(chassi.InvalidArgument, "malformed_argument", "The argument of the job is not JSON")
 
-// errNoSchedule is the error for a job that only a program starts.
+// errNoSchedule is the error of [Pause] and [Resume] for a job without a schedule.
 var errNoSchedule = chassi.NewError(chassi.FailedPrecondition, "no_schedule", "The job has no schedule")
 
 // List returns the jobs that a program with this database has served, in the order of their
@@ -73,7 +72,8 @@ func List(ctx context.Context, db *database.DB) (list []Status, err error) {
 }
 
 // Remove removes a job that no program has any more, with its history, waiting runs and dead
-// letters. A program that has the job stores it again when it starts.
+// letters. It returns [ErrUnknown] if there is no such job. A program that has the job stores it
+// again when it starts.
 func Remove(ctx context.Context, db *database.DB, job string) error {
 	var known int64
 	name, queue := []any{job}, []any{queueOf(job)}
@@ -109,7 +109,8 @@ func History(ctx context.Context, db *database.DB, job string) (list []Record, e
 	return list, err
 }
 
-// history includes dead letters of nodes that were lost, which recorded nothing.
+// history returns the last runs of a job, at most limit, the latest first. They include dead
+// letters of nodes that were lost, which could not record the end of the run.
 func history(ctx context.Context, tx *database.Tx, job string, limit int) ([]Record, error) {
 	fields := func(r *Record) []any {
 		return []any{&r.ID, &r.Node, (*task.Time)(&r.Started), (*task.Time)(&r.Ended), &r.Outcome, &r.Error}
@@ -119,7 +120,7 @@ func history(ctx context.Context, tx *database.Tx, job string, limit int) ([]Rec
 		ORDER BY 4 DESC LIMIT $3`, job, queueOf(job), limit)
 }
 
-// find returns the row of a job.
+// find returns the row of a job, or [ErrUnknown].
 func find(ctx context.Context, tx *database.Tx, db *database.DB, job string) (row, error) {
 	all, err := rows(ctx, tx, task.Now(db.Dialect()))
 	if err != nil {
@@ -132,12 +133,13 @@ func find(ctx context.Context, tx *database.Tx, db *database.DB, job string) (ro
 	return all[i], nil
 }
 
-// Pause ends starting scheduled runs of a job, on all nodes. Runs that wait or run continue.
+// Pause stops the start of scheduled runs of a job, on all nodes. Runs that are waiting or running
+// continue.
 func Pause(ctx context.Context, db *database.DB, job string) error {
 	return setPaused(ctx, db, job, true)
 }
 
-// Resume starts scheduled runs again that come after this moment.
+// Resume ends the pause of a job: the scheduled runs that come after this moment are started again.
 func Resume(ctx context.Context, db *database.DB, job string) error {
 	return setPaused(ctx, db, job, false)
 }
@@ -167,9 +169,9 @@ func setPaused(ctx context.Context, db *database.DB, job string, paused bool) er
 	})
 }
 
-// RunNow adds a run of a job, whatever its schedule, and returns its id. A scheduled job runs
-// when its earlier runs have ended, also while it is paused. Argument is the JSON of the job's
-// argument, "{}" for a scheduled job.
+// RunNow adds a run of a job, whatever its schedule, and returns the id of the run. The run of a
+// scheduled job begins when the earlier runs of the job have ended, even while the job is paused.
+// Argument is the JSON of the job's argument, "{}" for a scheduled job.
 func RunNow(ctx context.Context, db *database.DB, job, argument string) (id string, err error) {
 	n := task.New{Queue: queueOf(job), Body: []byte(argument)}
 	if !json.Valid(n.Body) {

@@ -15,15 +15,16 @@ const (
 
 const (
 	maxMissed = 100
-	// maxQueued is the number of runs of a job beyond which Queue skips, too.
+	// maxQueued is the number of waiting and running runs of a job at which Queue and All skip
+	// further runs.
 	maxQueued = 100
-	// late is how late the start of a run may be before it is missed, which a deployment or the
-	// outage of a database may cause.
+	// late is how late a run may start before it is missed. A deployment or an outage of the
+	// database may cause such a delay.
 	late = time.Minute
 )
 
-// due returns the scheduled times from next to now, the earliest first, of which only the
-// latest maximum, and the first time after now.
+// due returns the latest scheduled times from next to now, at most maximum, in ascending order, and
+// the first scheduled time after now.
 func (s *schedule) due(next, now time.Time, maximum int) (times []time.Time, following time.Time) {
 	if next.After(now) {
 		return nil, next
@@ -44,7 +45,7 @@ func (s *schedule) due(next, now time.Time, maximum int) (times []time.Time, fol
 	return times[max(0, len(times)-maximum):], following
 }
 
-// plan returns the runs that begin now, and the next scheduled time.
+// plan returns the runs that begin now, and the first scheduled time after now.
 func (p Policy) plan(s *schedule, next, now time.Time) (runs []time.Time, following time.Time) {
 	switch p {
 	case All:

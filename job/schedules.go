@@ -9,8 +9,8 @@ import (
 	"github.com/chassi-go/chassi/internal/task"
 )
 
-// maxPause is the longest time between two looks at the table, after which a job that was
-// resumed, or the step of a clock, is noticed.
+// maxPause is the longest time between two reads of the schedules. It limits how late a server
+// notices that a job was resumed or a clock was set.
 const maxPause = 5 * time.Second
 
 // row is a row of chassi_schedules.
@@ -18,19 +18,21 @@ type row struct {
 	job, expression, zone string
 	next                  time.Time
 	paused                bool
-	now                   time.Time // of the database
+	now                   time.Time // by the clock of the database
 }
 
 func (r *row) fields() []any {
 	return []any{&r.job, &r.expression, &r.zone, (*task.Time)(&r.next), &r.paused, (*task.Time)(&r.now)}
 }
 
-// rows returns the rows of all jobs in the order of their names. Now is the expression of the time.
+// rows returns the rows of all jobs in the order of their names. Now is the SQL expression for the
+// current time.
 func rows(ctx context.Context, q database.Querier, now string) ([]row, error) {
 	return task.Select(ctx, q, (*row).fields, "SELECT job, expression, zone, next_run, paused, "+now+" FROM chassi_schedules ORDER BY job")
 }
 
-// store stores the schedules. A job that was stored with another expression starts from now.
+// store stores the schedules of the jobs. If the database has another expression or time zone for a
+// job, the next run is the first one after the current time.
 func (s *Server) store(ctx context.Context) error {
 	return s.db.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
 		var now time.Time
@@ -54,8 +56,9 @@ func (s *Server) store(ctx context.Context) error {
 	})
 }
 
-// StartDue starts the runs whose time has come, and returns how long there is nothing to do, at
-// most a day. A server that was started calls it; see package jobtest for another use.
+// StartDue starts the runs whose time has come, and returns the time until the next run is due, at
+// most a day. If it has started a run, it returns 0, because a further run may be due. A server
+// that was started calls it; package jobtest calls it too.
 func (s *Server) StartDue(ctx context.Context) (pause time.Duration, err error) {
 	list, err := rows(ctx, s.db, s.engine.Now())
 	if err != nil {
@@ -93,7 +96,7 @@ func (s *Server) StartDue(ctx context.Context) (pause time.Duration, err error) 
 	return pause, nil
 }
 
-// delay returns the jitter of a run, the same on all nodes.
+// delay returns the jitter of a run, which is the same on all nodes.
 func (d *definition) delay(run time.Time) time.Duration {
 	if d.jitter == 0 {
 		return 0
@@ -103,9 +106,10 @@ func (d *definition) delay(run time.Time) time.Duration {
 	return time.Duration(h.Sum64() % uint64(d.jitter)).Truncate(time.Millisecond)
 }
 
-// start inserts the tasks of the runs that are due, unless another node has: the update of
-// next_run decides. Transactions of others that end tasks, such as those of transactional
-// subscriptions, do not fail because of it.
+// start inserts the tasks of the runs that are due and updates next_run, unless another node has
+// updated it before. If the job is paused, it inserts no tasks. It uses [database.DB.WriteShared],
+// so that transactions that end tasks, such as those of transactional subscriptions, do not fail
+// because of it.
 func (s *Server) start(ctx context.Context, d *definition, r row, now time.Time) error {
 	runs, following := d.missed.plan(d.schedule, r.next, now)
 	var started, skipped int
@@ -138,7 +142,8 @@ func (s *Server) start(ctx context.Context, d *definition, r row, now time.Time)
 	return s.engine.Advance(ctx, task.Key{Queue: d.queue(), Key: d.name})
 }
 
-// insert inserts the tasks of runs. It records those for which d has too many already as skipped.
+// insert inserts the tasks of runs, and returns how many it has inserted. If d already has as many
+// tasks as it may have, it records the remaining runs as skipped.
 func (s *Server) insert(ctx context.Context, tx *database.Tx, d *definition, runs []time.Time) (started int, err error) {
 	limit := 1
 	if d.overlap == Queue || d.missed == All {

@@ -20,10 +20,11 @@ import (
 // Options configures a [Server]. Zero fields mean their defaults.
 type Options struct {
 	Logger   *slog.Logger
-	Engine   *task.Engine        // of an event.Server on the same database, which stops with the first of both; nil for one of its own
+	Engine   *task.Engine        // of an event.Server on the same database; either server stops it. Nil: a new engine
 	Outgoing []chassi.Middleware // for [Job.Enqueue], as for outgoing calls: it propagates traces
-	// Observe counts when scheduled runs are "started", "skipped" because an earlier one is
-	// waiting or running, or "late" by more than a minute, and for each "dead_letter".
+	// Observe is called for each scheduled run that is "started", or "skipped" because an earlier
+	// run is waiting or running, once when due runs of a job are "late" by more than a minute, and
+	// for each "dead_letter" unless Engine is set. It may be nil.
 	Observe func(event string)
 }
 
@@ -55,8 +56,8 @@ func NewServer(db *database.DB, o Options) *Server {
 	return s
 }
 
-// Add serves jobs. Their runs pass through middleware, the first one outermost. It must be called
-// before the engine is started.
+// Add makes the server run jobs, and returns the errors in their configuration. Their runs pass
+// through middleware, the first one outermost. Add must be called before the engine is started.
 func (s *Server) Add(middleware []chassi.Middleware, jobs ...Definition) error {
 	var errs []error
 	for _, j := range jobs {
@@ -121,12 +122,12 @@ func (s *Server) recordSkipped(ctx context.Context, tx *database.Tx, job string,
 	return nil
 }
 
-// kept is the number of runs of a job that are kept.
+// kept is the maximum number of runs of a job that its history keeps.
 const kept = 100
 
 // history returns the statements that store runs for which the condition is true, in place of their
-// earlier tries, and delete old ones. A row has the id of a run, the microseconds that it took, the
-// outcome and the error, and what the condition needs.
+// earlier tries, and delete old runs. A row has the id of a run, the microseconds that it took, the
+// outcome, the error, and the values that the condition uses.
 func (s *Server) history(job, condition string, rows [][]any) []database.Statement {
 	rows = rows[max(0, len(rows)-kept):]
 	now := s.engine.Now()
@@ -156,7 +157,8 @@ func (*Server) Mount(*chassi.Service) error { return nil }
 // when it is started. It returns an [chassi.Unavailable] error if the database is unavailable.
 func Migrate(ctx context.Context, db *database.DB) error { return task.Migrate(ctx, db) }
 
-// Start stores the schedules and begins to run jobs.
+// Start creates the tables, stores the schedules and begins to run jobs. It returns a
+// [chassi.Unavailable] error if the database is unavailable.
 func (s *Server) Start(ctx context.Context) error {
 	err := task.Migrate(ctx, s.db)
 	if err == nil {
@@ -180,8 +182,8 @@ func (s *Server) Start(ctx context.Context) error {
 // Engine returns the engine that runs the jobs.
 func (s *Server) Engine() *task.Engine { return s.engine }
 
-// Stop ends starting runs and waits for those that have begun. Shortly before the end of ctx it
-// cancels them with the cause [ErrDrained].
+// Stop starts no more runs, waits for the runs that have begun, and stops the engine. Shortly
+// before the deadline of ctx it cancels the runs with the cause [ErrDrained].
 func (s *Server) Stop(ctx context.Context) error {
 	for _, d := range s.jobs {
 		d.sender.Detach(s.engine)
@@ -191,8 +193,8 @@ func (s *Server) Stop(ctx context.Context) error {
 	return s.engine.Stop(ctx)
 }
 
-// Wake looks for runs to start at once, instead of within five seconds, after the schedules or
-// the clock have been changed.
+// Wake makes the server look for runs to start at once, instead of within five seconds. It is for
+// callers that have changed the schedules or the clock.
 func (s *Server) Wake() { task.Signal(s.wake) }
 
 // retryPause is the pause after a failure of the database.
@@ -218,8 +220,8 @@ func (s *Server) run(ctx context.Context) {
 	}
 }
 
-// Overdue returns how long ago each scheduled job should have started a run, in seconds: zero
-// unless runs cannot be started. It is a metric.
+// Overdue returns, by the name of each scheduled job, how many seconds ago the next run should have
+// started: zero unless runs cannot be started. It is used for a metric.
 func (s *Server) Overdue() map[string]float64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -3,7 +3,7 @@
 //
 //	go run ./load --transport grpc --target 127.0.0.1:9090 --scenario validate --rate 500 --duration 20s
 //
-// The accounts are those of load/seed. See README.md in this directory.
+// It uses the accounts that load/seed creates. See README.md in this directory.
 package main
 
 import (
@@ -30,8 +30,8 @@ func (e usageError) Unwrap() error { return e.error }
 
 func usage(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-// run returns the exit code: 2 for a usage error, 1 if no call of a stream was accepted or the
-// run was interrupted.
+// run runs the command and returns its exit code: 0 on success, 2 for a usage error, and 1 for any
+// other error, such as an interrupted run or a stream none of whose calls was accepted.
 func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	err := load(ctx, args, out, errOut)
 	switch {

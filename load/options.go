@@ -27,7 +27,8 @@ type options struct {
 	json                                   bool
 }
 
-// targets are where authd listens by default, for AMQP where RabbitMQ does.
+// targets contains the default target of each transport: the default address of authd, and for
+// AMQP the default address of RabbitMQ.
 //
 //nolint:gosec // the password that every RabbitMQ comes with
 var targets = map[string]string{

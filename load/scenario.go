@@ -69,12 +69,13 @@ func (t *target) login(o options) openloop.Call {
 	}
 }
 
-// pick returns which of total accounts call n uses, the same in each run.
+// pick returns the index of the account, out of total accounts, that call n uses. It depends only
+// on the seed, n and total, so it is the same in each run.
 func (o options) pick(n, total int) int {
 	return rand.New(rand.NewPCG(o.seed, uint64(n))).IntN(total)
 }
 
-// runPhase runs the streams concurrently.
+// runPhase runs the streams of a phase concurrently and returns their results.
 func (t *target) runPhase(ctx context.Context, o options, rate float64, tokens []string) (*phase, error) {
 	streams := t.streams(o, rate, tokens)
 	p := &phase{Rate: rate, Streams: make([]*openloop.Result, len(streams))}

@@ -33,8 +33,8 @@ const patience = 5 * time.Second
 
 type tokenKey struct{}
 
-// dial connects and makes one call, so that an address without a server is reported before the
-// load begins.
+// dial connects to the target and makes one call, so that an address without a server is reported
+// before the load begins.
 func dial(ctx context.Context, o options) (t *target, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -151,7 +151,8 @@ func spread(i, n, total int) int {
 	return i * (total - 1) / (n - 1)
 }
 
-// patientLogin retries for ten seconds while the server is busy.
+// patientLogin logs in to account n and returns its token. It retries for ten seconds while the
+// server sheds load.
 func (t *target) patientLogin(ctx context.Context, n int, password string) (string, error) {
 	for deadline := time.Now().Add(2 * patience); ; {
 		response, err := t.logins.Authenticate(ctx, &auth.AuthenticateRequest{Email: accounts.Email(n), Password: password})
@@ -168,9 +169,10 @@ func (t *target) patientLogin(ctx context.Context, n int, password string) (stri
 	}
 }
 
-// isRefusal reports whether a server sheds load (429, 503, RESOURCE_EXHAUSTED, UNAVAILABLE). It
-// returns false for a server that cannot be reached, which the clients report with the last of
-// these codes: as "unreachable" or, over gRPC, with the library's error as the cause.
+// isRefusal reports whether err means that the server sheds load (429, 503, RESOURCE_EXHAUSTED,
+// UNAVAILABLE). It returns false if the server cannot be reached. The clients report that with the
+// code Unavailable, too: with the reason "unreachable" or, over gRPC, with the library's error as
+// the cause.
 func (t *target) isRefusal(err error) bool {
 	e := chassi.ErrorOf(err)
 	switch e.Code {

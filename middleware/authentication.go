@@ -15,27 +15,27 @@ type Authenticator struct {
 	// Scheme describes the credentials in the schema documents.
 	Scheme Scheme
 
-	// Authenticate returns nil and nil when the call has no credentials of this scheme, and
-	// an error when they are invalid.
+	// Authenticate returns the principal of the call. It returns nil and nil if the call has no
+	// credentials of this scheme, and an error if they are invalid.
 	Authenticate func(ctx context.Context, call *chassi.Call) (*chassi.Principal, error)
 }
 
 // Scheme describes credentials.
 type Scheme struct {
 	Name      string // in documents: "bearer", "api_key", "mutual_tls"
-	Header    string // that carries the credentials: "Authorization", "X-API-Key"
+	Header    string // the header with the credentials: "Authorization", "X-API-Key"
 	Prefix    string // in an Authorization header: "Bearer", "Basic"; empty for other headers
 	Format    string // of a bearer token, shown in documents: "JWT"
 	Doc       string
 	MutualTLS bool // the credentials are the certificate of the TLS connection
 }
 
-// Authentication sets the principal of each call of a non-public endpoint to the first one that
-// an authenticator returns. Authenticators for the same header and prefix, such as those of
-// several token issuers, are tried in order. If all authenticators refuse the credentials, the
-// call fails with the first error, or with the first one that is not [chassi.Unauthenticated].
-// A call without credentials continues, and is refused by the endpoint's policy. The body has
-// not been read at that point.
+// Authentication returns middleware that sets the principal of each call of a non-public
+// endpoint to the first one that an authenticator returns. Authenticators for the same header
+// and prefix, such as those of several token issuers, are tried in order. If all authenticators
+// refuse the credentials, the call fails with the first error, or with the first one that is not
+// [chassi.Unauthenticated]. A call without credentials continues, and is refused by the
+// endpoint's policy. The body has not been read at that point.
 func Authentication(authenticators ...Authenticator) chassi.Middleware {
 	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
 		if b.Endpoint.Public() {
@@ -72,8 +72,9 @@ func (s Scheme) sharesPlace(o Scheme) bool {
 	return s.MutualTLS == o.MutualTLS && strings.EqualFold(s.Header, o.Header) && strings.EqualFold(s.Prefix, o.Prefix)
 }
 
-// Bearer reads the token of the metadata "Authorization: Bearer TOKEN" (RFC 6750, section
-// 2.1). Verify returns its principal, or an error if the token is invalid.
+// Bearer returns an authenticator for the token in the metadata "Authorization: Bearer TOKEN"
+// (RFC 6750, section 2.1). Verify returns the principal of the token, or an error if the token
+// is invalid.
 func Bearer(verify func(ctx context.Context, token string) (*chassi.Principal, error)) Authenticator {
 	const scheme = "Bearer "
 	authenticate := func(ctx context.Context, call *chassi.Call) (*chassi.Principal, error) {
@@ -95,10 +96,10 @@ type APIKey struct {
 
 var errInvalidAPIKey = chassi.NewError(chassi.Unauthenticated, "invalid_api_key", "Invalid API key")
 
-// ClientCertificate authenticates by the client's TLS certificate, over HTTP and gRPC. The
-// server has verified the certificate against its client CAs. Identify returns the principal,
-// for example from a subject alternative name, or nil if not found, or an error if the
-// client may not call.
+// ClientCertificate returns an authenticator for the client's TLS certificate, over HTTP and
+// gRPC. The server has verified the certificate against its client CAs. Identify returns the
+// principal, for example from a subject alternative name, nil if the certificate identifies no
+// principal, or an error if the client may not call.
 func ClientCertificate(identify func(ctx context.Context, certificate *x509.Certificate) (*chassi.Principal, error)) Authenticator {
 	authenticate := func(ctx context.Context, call *chassi.Call) (*chassi.Principal, error) {
 		if call.PeerCertificate == nil {
@@ -109,7 +110,8 @@ func ClientCertificate(identify func(ctx context.Context, certificate *x509.Cert
 	return Authenticator{Scheme: Scheme{Name: "mutual_tls", MutualTLS: true}, Authenticate: authenticate}
 }
 
-// APIKeys compares the metadata "X-API-Key" with every key in constant time.
+// APIKeys returns an authenticator that compares the metadata "X-API-Key" with every key in
+// constant time.
 func APIKeys(keys ...APIKey) Authenticator {
 	principals := make([]*chassi.Principal, len(keys))
 	for i, k := range keys {

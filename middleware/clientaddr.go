@@ -6,11 +6,11 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// ForwardClientAddr sends the address of the client whose call is being served with each
-// outgoing call, in the header X-Forwarded-For. The called service applies its limits and
-// lockouts to that address if it trusts this service: by trusted_proxies over HTTP and gRPC, by
-// trusted_clients over NATS and AMQP. If no call is being served, or its address is unknown,
-// nothing is sent.
+// ForwardClientAddr returns middleware that sends the address of the client whose call is being
+// served with each outgoing call, in the header X-Forwarded-For. The called service applies its
+// limits and lockouts to that address if it trusts this service: by trusted_proxies over HTTP
+// and gRPC, by trusted_clients over NATS and AMQP. If no call is being served, or its address is
+// unknown, nothing is sent.
 func ForwardClientAddr() chassi.Middleware {
 	return func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
 		return func(ctx context.Context, call *chassi.Call) error {

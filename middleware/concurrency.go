@@ -11,8 +11,8 @@ import (
 	"github.com/chassi-go/chassi/ratelimit"
 )
 
-// LimitConcurrency limits the calls in flight of each client, which is a network, or a name
-// over a broker ([chassi.Call.Source]). Beyond maximum a call fails with
+// LimitConcurrency returns middleware that limits the calls in flight of each client, which is a
+// network, or a name over a broker ([chassi.Call.Source]). Beyond maximum a call fails with
 // [chassi.ResourceExhausted]. A client may also use at most half of the calls that limiter
 // currently admits ([overload.Limiter.Share]); beyond that a call fails with the error of
 // [LoadShedding]. Limiter may be nil. Only maximum applies to endpoints of [chassi.High]

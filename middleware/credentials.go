@@ -6,8 +6,9 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// SendBearer sends a token with each outgoing call. Source is called for every call, so that it
-// can renew the token; no token is sent if it returns "".
+// SendBearer returns middleware that sends a token with each outgoing call. Source is called for
+// every call, so that it can renew the token; no token is sent if it returns "". If source
+// fails, the call fails with its error.
 func SendBearer(source func(context.Context) (string, error)) chassi.Middleware {
 	return func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
 		return func(ctx context.Context, call *chassi.Call) error {
@@ -23,8 +24,9 @@ func SendBearer(source func(context.Context) (string, error)) chassi.Middleware 
 	}
 }
 
-// ForwardAuthorization sends the Authorization metadata of the call that is being served with
-// each outgoing call. Use it only for services that may receive the client's token.
+// ForwardAuthorization returns middleware that sends the Authorization metadata of the call that
+// is being served with each outgoing call. Use it only for services that may receive the
+// client's token.
 func ForwardAuthorization() chassi.Middleware {
 	return func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
 		return func(ctx context.Context, call *chassi.Call) error {

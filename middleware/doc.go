@@ -1,6 +1,6 @@
 // Package middleware contains the middleware for all transports, one concern per file. Each
-// works on servers and, where useful, on clients, and resolves everything that does not depend
-// on the call at registration.
+// works on servers and, where useful, on clients. At registration it resolves everything that
+// does not depend on the call.
 //
 // The usual order, outermost first:
 //

@@ -23,7 +23,7 @@ type refusal string
 
 func (r refusal) Error() string { return string(r) }
 
-// Refused implements the marker of refusals.
+// Refused returns true, which marks the error as a deliberate refusal.
 func (refusal) Refused() bool { return true }
 
 func isRefusal(err error) bool {
@@ -35,7 +35,7 @@ func isRefusal(err error) bool {
 }
 
 // levelOf returns the log level of a call that ended with err: ERROR for a server error, WARN
-// for a failed dependency or a timeout, otherwise INFO. Ctx is that of the caller.
+// for a failed dependency or a timeout, INFO for all other calls. Ctx is that of the caller.
 func levelOf(ctx context.Context, b *chassi.Binding, err error) slog.Level {
 	if err == nil {
 		return slog.LevelInfo
@@ -74,8 +74,8 @@ type failureRun struct {
 	lastSeen error
 }
 
-// level returns the level for the line of one failed call: its own up to the limit per
-// interval, then INFO. A summary line reports the omitted ones.
+// level returns the level for the line of one failed call: its own level up to the limit per
+// interval, then INFO. A summary line reports the number of failed calls.
 func (f *failures) level(own slog.Level, err error) slog.Level {
 	code := chassi.ErrorOf(err).Code
 	r := &f.byCode[code]
@@ -96,8 +96,8 @@ func (f *failures) level(own slog.Level, err error) slog.Level {
 	return own
 }
 
-// sumUp ends an interval: it logs the number of omitted lines, or that the calls no longer
-// fail.
+// sumUp ends an interval. It logs the number of failed calls if lines were omitted, and, after
+// such a line, that the calls no longer fail.
 func (f *failures) sumUp(r *failureRun, level slog.Level) {
 	r.mu.Lock()
 	message, attrs := "", []slog.Attr{slog.Int("failed", r.now), slog.Int("failed_in_all", r.total)}

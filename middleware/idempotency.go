@@ -61,8 +61,8 @@ type IdempotencyOptions struct {
 const minSecret = 32
 
 const (
-	// leaseMargin is added to the time until the call's deadline to get the lease: time to
-	// store the result, and for a method that returns late.
+	// leaseMargin is the time from the call's deadline to the end of the lease, for storing the
+	// result and for a method that returns late.
 	leaseMargin = 10 * time.Second
 	// storeTime is the timeout of storing a result.
 	storeTime = 5 * time.Second
@@ -73,11 +73,12 @@ const (
 )
 
 // Idempotency makes the named endpoints of s accept an idempotency key, in the metadata
-// "Idempotency-Key" (draft-ietf-httpapi-idempotency-key-header). The first call with a key
-// is carried out; a repetition gets its outcome, with the metadata
-// "Idempotency-Replayed: true". Calls without a key are not affected. Call Idempotency
-// before s is mounted. It returns an error for a name that s does not have, for an endpoint
-// that is declared [chassi.Idempotent] or is a stream, and without o.Secret.
+// "Idempotency-Key" (draft-ietf-httpapi-idempotency-key-header). The first call with a key is
+// carried out; a repetition gets its outcome, with the metadata "Idempotency-Replayed: true".
+// Calls without a key are not affected. Call Idempotency before s is mounted. It returns an
+// error without o.Secret, for a name that s does not have, and for an endpoint that is declared
+// [chassi.Idempotent] or whose outcome cannot be stored: a stream, an http.Handler, an endpoint
+// with files, or one with a response field that is not JSON.
 //
 // Responses are stored as plain JSON: do not name an endpoint whose response is a secret, such
 // as a token. Of a request only a digest is stored, keyed with o.Secret and salted with the
@@ -85,29 +86,30 @@ const (
 //
 // # Scope of a key
 //
-// A key belongs to an endpoint and a principal, over all transports. At a public endpoint,
-// which has no principal, it belongs to every client that knows it and the whole request.
-// The client's address is not part of it, because it often changes when calls are repeated.
-// Keys must therefore be unguessable, such as random UUIDs. A client that knows the key of
-// another one learns whether it was used, and can use it up before; it gets no response
-// without the same request.
+// A key belongs to an endpoint and a principal, over all transports. At a public endpoint, which
+// has no principal, it belongs to every client that knows it and the whole request. The client's
+// address is not part of it, because it often changes when calls are repeated. Keys must
+// therefore be unguessable, such as random UUIDs. A client that knows the key of another client
+// learns whether the key was used, and can use it first; it gets no response without sending the
+// same request.
 //
 // # Errors
 //
 //   - invalid_idempotency_key, InvalidArgument: see [idempotency.ParseKey].
 //   - idempotency_conflict, Aborted: the first call is still running. Try again.
 //   - idempotency_key_reused, FailedPrecondition: the key was used with another request. The
-//     draft recommends status 422 over HTTP; no code has it, and this one is 400.
+//     draft recommends status 422 over HTTP; no code maps to it, and FailedPrecondition is 400.
 //   - idempotency_unavailable, Unavailable: the store or the secret is not available. The
 //     method is not called.
 //   - The error of o.Check, even if the key was used with another request.
 //
 // # What is stored
 //
-// A success, and an error that is a response: NotFound, AlreadyExists, FailedPrecondition.
-// Also an error after which it is unknown what happened, that of a panic included: Internal,
-// Unknown, DataLoss, DeadlineExceeded, Canceled. The caller must find out and may try again
-// with another key: carrying out a call at most once is more important than a response.
+// Successes are stored, and errors that are responses: NotFound, AlreadyExists,
+// FailedPrecondition. Errors after which it is unknown what happened are stored too, including
+// the error of a panic: Internal, Unknown, DataLoss, DeadlineExceeded, Canceled. The caller must
+// find out what happened and may try again with another key: carrying out a call at most once is
+// more important than a response.
 //
 // Errors that say that nothing happened are not stored, and the key is free after them:
 // InvalidArgument, OutOfRange, Unimplemented, Unauthenticated, PermissionDenied,
@@ -160,7 +162,7 @@ func Idempotency(s *chassi.Service, store idempotency.Store, o IdempotencyOption
 }
 
 // newKeys returns the handler of keys for each of the named endpoints of s. It returns an error
-// for an endpoint that does not exist or needs no keys.
+// for an endpoint that does not exist, needs no keys or cannot have any.
 func newKeys(s *chassi.Service, store idempotency.Store, o IdempotencyOptions, names []string) (map[*chassi.Endpoint]*keys, error) {
 	endpoints := make(map[*chassi.Endpoint]*keys)
 	for _, name := range names {
@@ -189,8 +191,9 @@ func newKeys(s *chassi.Service, store idempotency.Store, o IdempotencyOptions, n
 	return endpoints, nil
 }
 
-// keepable returns an error for an endpoint of which a digest of the request or the response as
-// JSON would not be all there is.
+// keepable returns an error for an endpoint whose request or response has a part that is not in
+// its JSON and would be lost: files, or response fields that are a header, a cookie or the
+// status.
 func keepable(e *chassi.Endpoint) error {
 	if request, response := e.Files(); request || response {
 		return errors.New("files are not stored")
@@ -207,8 +210,9 @@ func keepable(e *chassi.Endpoint) error {
 	return nil
 }
 
-// SendIdempotencyKey sends a key with each outgoing call. It calls source for every call;
-// source must return the same key each time the same operation is tried, and "" for no key.
+// SendIdempotencyKey returns middleware that sends a key with each outgoing call. It calls
+// source for every call; source must return the same key each time the same operation is tried,
+// and "" for no key.
 func SendIdempotencyKey(source func(context.Context) string) chassi.Middleware {
 	return func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
 		return func(ctx context.Context, call *chassi.Call) error {

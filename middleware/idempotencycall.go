@@ -58,7 +58,8 @@ type keyedCall struct {
 	response any
 }
 
-// run calls next and ends the attempt, also when next panics.
+// run calls next and ends the attempt, even if next panics. If the call has an earlier outcome,
+// run responds with that.
 func (c *keyedCall) run(next chassi.Handler) error {
 	result := error(errUnfinished)
 	defer func() { c.end(result) }()
@@ -172,8 +173,8 @@ func (c *keyedCall) settle(ctx context.Context, result error) error {
 	return err
 }
 
-// nothingHappened reports whether err says that the method had no effect: the key is free
-// then.
+// nothingHappened reports whether err means that the method had no effect, so that the key
+// becomes free.
 func nothingHappened(err error) bool {
 	if err == nil {
 		return false

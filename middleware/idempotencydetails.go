@@ -8,8 +8,8 @@ import (
 	"github.com/chassi-go/chassi/internal/strictjson"
 )
 
-// storedDetail is a detail of a stored error: a struct as JSON, or what an
-// [chassi.EncodedDetail] holds.
+// storedDetail is a detail of a stored error: a struct as JSON, or the content of a
+// [chassi.EncodedDetail].
 type storedDetail struct {
 	Name     string          `json:"name"`
 	Struct   json.RawMessage `json:"struct,omitempty"`
@@ -17,7 +17,8 @@ type storedDetail struct {
 	JSON     json.RawMessage `json:"json,omitempty"`
 }
 
-// storeDetails leaves out what cannot be stored: no transport could send it either.
+// storeDetails returns the stored form of details. It omits those that cannot be stored, which
+// no transport could send either.
 func storeDetails(details []chassi.Detail) []storedDetail {
 	var stored []storedDetail
 	for _, d := range details {
@@ -28,7 +29,8 @@ func storeDetails(details []chassi.Detail) []storedDetail {
 	return stored
 }
 
-// storeDetail contains a panic of the detail's methods.
+// storeDetail returns the stored form of a detail, or false if it cannot be stored. It recovers
+// a panic of the detail's methods.
 func storeDetail(d chassi.Detail) (stored storedDetail, ok bool) {
 	defer func() {
 		if recover() != nil {
@@ -43,7 +45,8 @@ func storeDetail(d chassi.Detail) (stored storedDetail, ok bool) {
 	return stored, strictjson.Append((*[]byte)(&stored.Struct), d) == nil
 }
 
-// restoreDetails decodes the details that the endpoint's errors declare into their structs.
+// restoreDetails returns the details that were stored: as the struct that the endpoint's errors
+// declare, if there is one, or as a [chassi.EncodedDetail].
 func restoreDetails(stored []storedDetail, e *chassi.Endpoint) []chassi.Detail {
 	var details []chassi.Detail
 	for _, s := range stored {
@@ -67,7 +70,7 @@ func (s storedDetail) restore(e *chassi.Endpoint) chassi.Detail {
 	return &chassi.EncodedDetail{Name: s.Name, JSON: s.Struct, Decode: func(into any) error { return strictjson.DecodeResponse(s.Struct, into) }}
 }
 
-// detailType finds the struct type of a detail among the endpoint's errors.
+// detailType returns the struct type of a detail among the endpoint's errors, or nil.
 func detailType(e *chassi.Endpoint, name string) reflect.Type {
 	for _, declared := range e.Errors() {
 		for _, d := range declared.Details {

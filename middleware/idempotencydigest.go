@@ -15,8 +15,8 @@ import (
 	"github.com/chassi-go/chassi/internal/strictjson"
 )
 
-// newAttempt returns an attempt whose key and fingerprint are digests: of the endpoint, the
-// principal and the caller's key, and of these and the request.
+// newAttempt returns an attempt. Its key is a digest of the endpoint, the principal and the
+// caller's key; its fingerprint is a digest of these and the request.
 func (k *keys) newAttempt(ctx context.Context, call *chassi.Call, key string, request any) (idempotency.Attempt, error) {
 	content, err := k.canonical(request)
 	if err != nil {
@@ -59,8 +59,8 @@ func digest(secret []byte, kind string, parts ...string) []byte {
 	return mac.Sum(nil)
 }
 
-// canonical renders a request, with the fields that are not in its JSON, so that equal ones
-// are equal on every transport.
+// canonical returns the text of a request, with the fields that are not in its JSON. Equal
+// requests have equal texts on every transport.
 func (k *keys) canonical(request any) ([]byte, error) {
 	var content []byte
 	err := strictjson.Append(&content, request)

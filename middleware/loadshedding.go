@@ -12,9 +12,10 @@ import (
 var errOverloaded = chassi.NewError(chassi.Unavailable, "overloaded", "The service is overloaded").WithRetryAfter(time.Second).
 	WithCause(refusal("more calls under way than can be carried out"))
 
-// LoadShedding refuses calls that limiter does not admit, before any other work: calls of
-// [chassi.Low] priority first, calls of [chassi.High] priority last. A refused call has the
-// code [chassi.Unavailable] and the reason "overloaded". A stream counts until it is open.
+// LoadShedding returns middleware that refuses calls that limiter does not admit, before any
+// other work: calls of [chassi.Low] priority first, calls of [chassi.High] priority last. A
+// refused call has the code [chassi.Unavailable] and the reason "overloaded". A stream counts
+// until it is open.
 func LoadShedding(limiter *overload.Limiter) chassi.Middleware {
 	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
 		class := limiter.Class(b.Endpoint.FullName(), priority(b.Endpoint.Priority()))
@@ -46,7 +47,7 @@ func loadOutcome(err error) overload.Outcome {
 	}
 }
 
-// shedOpenings counts the calls of a stream until they are open.
+// shedOpenings returns the handler of a stream, whose calls count until they are open.
 func shedOpenings(class *overload.Class, next chassi.Handler) chassi.Handler {
 	return func(ctx context.Context, call *chassi.Call) error {
 		permit, ok := class.Acquire()

@@ -10,12 +10,13 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// Logging writes one line per call, on servers and clients: method, route, status, latency in
-// microseconds, peer, the peer's name over a broker, the principal and its tenant, if known; for an
-// event or a job its id and the number of the try. The logger adds request id and trace id from the
-// context. The line contains no message, raw path or credential. The line of a stream is written at
-// its end, and has the number of its items, their encoded size in bytes and the time to the first
-// one, in microseconds.
+// Logging returns middleware that writes one line per call, on servers and clients, with
+// transport, method, route, status, latency in microseconds, peer, the peer's name over a
+// broker, the principal and its tenant, if known; for an event or a job its id and the number of
+// the try. The logger adds request id and trace id from the context. The line contains no
+// message, raw path or credential. The line of a stream is written at its end, and has the
+// number of its items, their encoded size in bytes and the time to the first one, in
+// microseconds.
 //
 // Server errors, which are [chassi.Internal], [chassi.Unknown] and [chassi.DataLoss], are
 // logged at ERROR with their cause and, for a panic, the stack. Failures of a dependency are

@@ -21,11 +21,11 @@ type Limiter interface {
 	Limit() ratelimit.Limit
 }
 
-// RateLimitPeer limits the call rate of each client, which is a network, or a name over a
-// broker ([chassi.Call.Source]). An endpoint with a rate of its own ([chassi.RateLimit]) has a
-// separate limiter, which newLimiter returns for its full name at registration; all other
-// endpoints use shared. Calls in process are not limited. Responses have the headers RateLimit and
-// RateLimit-Policy once half of the quota is used.
+// RateLimitPeer returns middleware that limits the call rate of each client, which is a network,
+// or a name over a broker ([chassi.Call.Source]). An endpoint with a rate of its own
+// ([chassi.RateLimit]) has a separate limiter, which newLimiter returns for its full name at
+// registration; all other endpoints use shared. Calls in process are not limited. Responses have
+// the headers RateLimit and RateLimit-Policy once half of the quota is used.
 func RateLimitPeer(shared Limiter, newLimiter func(endpoint string, limit ratelimit.Limit) Limiter) chassi.Middleware {
 	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
 		limiter, name := shared, "peer"
@@ -45,7 +45,7 @@ func RateLimitPeer(shared Limiter, newLimiter func(endpoint string, limit rateli
 }
 
 // sourceKey returns the key of [chassi.Call.Source], without formatting addresses. ok is false
-// in process.
+// for a call in process.
 func sourceKey(call *chassi.Call) (key ratelimit.Key, ok bool) {
 	switch {
 	case call.Peer.IsValid():
@@ -57,8 +57,8 @@ func sourceKey(call *chassi.Call) (key ratelimit.Key, ok bool) {
 	}
 }
 
-// RateLimitPrincipal limits the call rate of each principal, from any address. The headers are those
-// of [RateLimitPeer].
+// RateLimitPrincipal returns middleware that limits the call rate of each principal, from any
+// address. The headers are those of [RateLimitPeer].
 func RateLimitPrincipal(limiter Limiter) chassi.Middleware {
 	quota := newQuota("principal", limiter)
 	return func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
@@ -90,10 +90,10 @@ func newQuota(name string, limiter Limiter) *quota {
 	return &quota{limiter: limiter, name: name}
 }
 
-// take consults the limiter and sets the headers of draft-ietf-httpapi-ratelimit-headers once half
-// of the quota is used: the draft does not require them on each response, and to clients that are
-// far from the limit they are of no use. The keys have the canonical form of http.Header, which
-// saves conversions.
+// take returns an error if the limiter refuses the call. It sets the headers of
+// draft-ietf-httpapi-ratelimit-headers once half of the quota is used: the draft does not
+// require them on each response, and to clients that are far from the limit they are of no use.
+// The keys have the canonical form of http.Header, which saves conversions.
 func (q *quota) take(ctx context.Context, call *chassi.Call, key ratelimit.Key) error {
 	d := q.limiter.Take(ctx, key)
 	if d.Limit > 0 && (!d.Allowed || 2*d.Remaining <= d.Limit) {
@@ -124,5 +124,5 @@ func (q *quota) stateText(d ratelimit.Decision) string {
 	return string(strconv.AppendInt(b, seconds(d.Reset), 10))
 }
 
-// seconds rounds up, so that the limit permits a call after that time.
+// seconds returns d in seconds, rounded up, so that the limit permits a call after that time.
 func seconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }

@@ -72,7 +72,7 @@ func (s *Stack) Names() []string {
 // String returns the names, one per line, the outermost first.
 func (s *Stack) String() string { return strings.Join(s.Names(), "\n") }
 
-// Middleware returns the middleware as servers take it.
+// Middleware returns the middleware of the layers, the outermost first.
 func (s *Stack) Middleware() []chassi.Middleware {
 	list := make([]chassi.Middleware, len(s.layers))
 	for i, l := range s.layers {

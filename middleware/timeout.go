@@ -8,9 +8,9 @@ import (
 	"github.com/chassi-go/chassi/timeout"
 )
 
-// Timeout limits the time of each call to its endpoint's timeout, or to fallback if the
-// endpoint has none; an earlier deadline of the client applies. A call whose deadline has
-// already passed is refused before its body is read. Fallback must be positive.
+// Timeout returns middleware that limits the time of each call to its endpoint's timeout, or to
+// fallback if the endpoint has none; an earlier deadline of the client applies. A call whose
+// deadline has already passed is refused before its body is read. Fallback must be positive.
 //
 // For a stream the timeout applies until it opens; only a deadline of the client applies to all
 // of it.
@@ -34,7 +34,7 @@ func Timeout(fallback time.Duration) chassi.Middleware {
 	}
 }
 
-// openingTimeout ends the call of a stream that does not open within d.
+// openingTimeout returns the handler of a stream. It cancels a call that does not open within d.
 func openingTimeout(d time.Duration, next chassi.Handler) chassi.Handler {
 	return func(ctx context.Context, call *chassi.Call) error {
 		if err := ctx.Err(); err != nil {

@@ -5,10 +5,10 @@ import (
 	"github.com/chassi-go/chassi/validation"
 )
 
-// Validation validates each decoded request before the method is called, and reports all
-// invalid fields: those that violate the validate tags of their struct, and those that the
-// methods Validate() error of the request and of its types return. See package [validation] for
-// both.
+// Validation returns middleware that validates each decoded request before the method is called,
+// and reports the invalid fields: those that violate the validate tags of their struct, and those
+// that the methods Validate() error of the request and of its types return. See package
+// [validation] for both.
 //
 //	Name string   `json:"name" validate:"required,min=2,max=64"`
 //	Kind string   `json:"kind" validate:"oneof=new used"`

@@ -26,7 +26,7 @@ type Class struct {
 // samples are the calls that ended since the window began.
 type samples struct {
 	calls   atomic.Int64
-	taken   atomic.Int64 // nanoseconds in flight, but for long calls
+	taken   atomic.Int64 // nanoseconds in flight, without long calls
 	logs    atomic.Int64 // sum of the logarithms of their times, in millionths
 	squares atomic.Int64 // sum of the squares of the logarithms, in millionths
 }
@@ -52,10 +52,10 @@ func (c *Class) measure(taken int64, o Outcome, counts bool) {
 
 func (c *Class) usualLog() float64 { return math.Float64frombits(c.usual.Load()) }
 
-// excess is the logarithm of how many times longer than usual the calls of the window took.
+// excess returns the logarithm of how many times longer than usual the calls of the window took.
 func (c *Class) excess() float64 { return c.seen.mean - c.usualLog() }
 
-// summarize moves the samples of the window to c.seen.
+// summarize moves the samples of the window to c.seen and updates c.variance and c.trend.
 func (c *Class) summarize() {
 	s := &c.samples
 	c.seen.calls, c.seen.taken = float64(s.calls.Swap(0)), float64(s.taken.Swap(0))
@@ -80,7 +80,7 @@ const (
 	slower = 0.02
 )
 
-// learn moves the usual time towards the measured one.
+// learn moves the usual time towards the measured one, upwards only if idle is true.
 func (c *Class) learn(idle bool) {
 	switch excess := c.excess(); {
 	case c.seen.calls == 0:
@@ -93,8 +93,8 @@ func (c *Class) learn(idle bool) {
 
 func (c *Class) shiftUsual(by float64) { c.usual.Store(math.Float64bits(c.usualLog() + by)) }
 
-// reserve sets how many calls of the class are admitted regardless of the limit: few, plus
-// twice the usual number in flight while the calls of the class are not slow.
+// reserve sets how many calls of the class are admitted regardless of the limit: few, or twice the
+// usual number in flight if that is more and the calls of the class are not slow.
 func (c *Class) reserve(few float64) {
 	if c.trend < math.Log(c.limiter.config.Tolerance)/2 {
 		few = max(few, 2*c.usualInFlight)

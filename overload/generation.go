@@ -19,16 +19,16 @@ func (g *generation) class(index int) int64 {
 	return g.classes[index].Load()
 }
 
-// generations are the two latest. Calls of older generations are long calls and do not count:
-// an open stream or a long poll puts little load on a service, and refusing other calls does
-// not end it sooner.
+// generations holds the two latest generations. Calls of older generations are long calls and do
+// not count: an open stream or a long poll puts little load on a service, and refusing other calls
+// does not end it sooner.
 type generations struct {
 	current, previous atomic.Pointer[generation]
-	began             int64 // when the current one did; guarded by Limiter.mu
+	began             int64 // when the current generation began; guarded by Limiter.mu
 }
 
-// A call is long if it lasts longer than ten times the typical time and longer than five
-// seconds.
+// A generation lasts ten times the typical time of a call, and at least five seconds. A call is
+// long once two newer generations have begun, so after one to two such periods.
 const (
 	minPeriod  = 5 * time.Second
 	longFactor = 10
@@ -48,7 +48,7 @@ func (gs *generations) rotate(now int64, classes int) {
 	gs.current.Store(&generation{classes: make([]atomic.Int64, classes)})
 }
 
-// counts reports whether the calls of g are not long ones.
+// counts reports whether the calls of g count, because they are not long.
 func (gs *generations) counts(g *generation) bool {
 	return g == gs.current.Load() || g == gs.previous.Load()
 }

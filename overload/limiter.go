@@ -38,11 +38,11 @@ func New(c Config) *Limiter {
 	return l
 }
 
-// now is the time since the limiter was made, in nanoseconds.
+// now returns the time since the limiter was created, in nanoseconds.
 func (l *Limiter) now() int64 { return int64(time.Since(l.born)) }
 
-// Class returns the class with this name, and adds it if it does not exist. The priority of the
-// first call of Class applies. All classes must be added before calls are made.
+// Class returns the class with this name, and adds it if it does not exist. The priority is that of
+// the call that adds the class. All classes must be added before calls are made.
 func (l *Limiter) Class(name string, p Priority) *Class {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -114,10 +114,9 @@ func (c *Class) Release(p Permit, o Outcome) {
 // PerClient returns Config.PerClient or its default.
 func (l *Limiter) PerClient() int { return l.config.PerClient }
 
-// Share returns the maximum number of calls in flight of one client, for a call of that
-// priority: half of the calls that the priority may use, so that as many remain for all other
-// clients. The limiter does not track clients: its users enforce the share, and report refusals
-// with [Limiter.Refuse].
+// Share returns the maximum number of calls in flight of one client, for a call of priority p: half
+// of the calls that the priority may use, so that as many remain for all other clients. The limiter
+// does not track clients: its users enforce the share, and report refusals with [Limiter.Refuse].
 func (l *Limiter) Share(p Priority) int {
 	limit := max(l.limit.Load(), l.floor.Load())
 	return max(1, int(float64(limit)*shares[p]/2))

@@ -8,9 +8,9 @@
 //
 //   - A window (window.go) measures the calls that ended in a tenth of a second or more.
 //   - A probe (probe.go) distinguishes overload from calls that have become slower permanently.
-//   - A class (class.go) may always have a few calls in flight, and as many again as usual
-//     while its own calls are not slow: a slow database has calls refused that need it, and
-//     no others.
+//   - A class (class.go) may always have a few calls in flight, and twice its usual number
+//     while its own calls are not slow. So a slow database leads to the refusal of calls that
+//     need it, and of no others.
 //   - A recovery (recovery.go) lets the calls finish that piled up while nothing succeeded.
 //   - A long call, such as a stream, is not counted (generation.go).
 package overload
@@ -40,7 +40,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Priority is the order in which calls are refused, the lowest priority first.
+// Priority determines the order in which calls are refused, the lowest priority first.
 type Priority uint8
 
 // The priorities. Calls of High may use the whole limit. A call of Normal is admitted while

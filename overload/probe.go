@@ -30,7 +30,8 @@ const (
 	probeInterval = 10 * time.Second
 )
 
-// runProbe advances the probe by one window, and reports whether one is under way.
+// runProbe begins a probe if one is due, or advances it by one window, and reports whether a probe
+// is under way.
 func (l *Limiter) runProbe(now int64, m measurement, pressure bool) bool {
 	switch p := &l.probe; p.phase {
 	case draining:
@@ -62,8 +63,8 @@ func (p *probe) due(now int64, pressure bool) bool {
 	return false
 }
 
-// beginProbe lowers the limit to few calls. The calls in flight end at the rate of the
-// latest window.
+// beginProbe lowers the limit to few calls. It assumes that the calls in flight end at the rate of
+// the latest window.
 func (l *Limiter) beginProbe(now int64, m measurement) {
 	p := &l.probe
 	p.phase, p.resume = draining, l.limit.Load()

@@ -7,14 +7,14 @@ import (
 )
 
 const (
-	standstill       = 500 * time.Millisecond // at least, without a success
+	standstill       = 500 * time.Millisecond // minimum time without a success
 	maxRecovery      = 3 * time.Second
-	recoveryInterval = 30 * time.Second // at least: slow clients must not switch the limiter off
+	recoveryInterval = 30 * time.Second // minimum, so that slow clients cannot switch the limiter off
 )
 
-// silence is the latest time for which no call of a class succeeded.
+// silence is the latest period in which no call of a class succeeded.
 type silence struct {
-	succeeded   atomic.Int64 // when the latest call did
+	succeeded   atomic.Int64 // when a call last succeeded
 	began, over atomic.Int64
 }
 
@@ -29,7 +29,7 @@ type recovery struct {
 }
 
 // queued reports whether the duration of a call must be ignored, because the call waited in a
-// standstill or behind calls that did.
+// standstill or behind calls that did, or because it began before a probe measured.
 func (c *Class) queued(now, began int64, o Outcome) bool {
 	l := c.limiter
 	r := &l.recovery

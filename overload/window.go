@@ -5,16 +5,17 @@ import (
 	"time"
 )
 
-// A window ends after a tenth of a second if ten calls have ended, and after two seconds in
-// any case, so that a service that completes one call in a second is protected too.
+// A window ends when ten calls have ended, but not before a tenth of a second has passed, or the
+// mean time of a call up to one second. It ends after two seconds in any case, so that a service
+// that completes one call in a second is protected too.
 const (
 	minWindow   = 100 * time.Millisecond
 	maxWindow   = 2 * time.Second
 	enoughCalls = 10
-	recheck     = 10 * time.Millisecond // while there are fewer
+	recheck     = 10 * time.Millisecond // while fewer calls have ended
 )
 
-// window is the state between two windows.
+// window is the state of the current window, with averages over earlier ones.
 type window struct {
 	began   int64
 	checked int64   // when closeWindow last looked at it
@@ -28,16 +29,16 @@ type measurement struct {
 	length  float64 // in nanoseconds
 	calls   float64
 	taken   float64
-	excess  float64 // logarithm of how many times longer than usual, mean
+	excess  float64 // mean logarithm of how many times longer than usual the calls took
 	chance  float64 // how much of that may be chance: three standard deviations of the mean
 	crowded bool    // calls were refused
 }
 
-// slowness is how many times longer than usual calls took, beyond what may be chance.
+// slowness returns how many times longer than usual calls took, beyond what may be chance.
 func (m measurement) slowness() float64 { return math.Exp(m.excess - m.chance) }
 
-// closeWindow ends the window if it is due and adjusts the limit. It is also called when
-// calls begin, so that windows end while no call does.
+// closeWindow ends the window if it is due and adjusts the limit. It is also called when calls
+// begin, so that windows end even if no call ends.
 func (l *Limiter) closeWindow(now int64) {
 	if now < l.due.Load() || !l.mu.TryLock() {
 		return
@@ -73,7 +74,7 @@ func (l *Limiter) endedCalls() (calls int64) {
 	return calls
 }
 
-// measure summarizes the window that ends, of length nanoseconds.
+// measure summarizes the window that is ending, whose length is given in nanoseconds.
 func (l *Limiter) measure(length float64) measurement {
 	m := measurement{length: length}
 	refused := l.refused.Load()
@@ -129,7 +130,7 @@ func (l *Limiter) slowness(m measurement, load float64) float64 {
 	return slowness
 }
 
-// reserve updates the calls that are reserved for each class, and the usual load, which
+// reserve updates the number of calls that are reserved for each class, and the usual load, which
 // follows the measured one while there is no pressure.
 func (l *Limiter) reserve(m measurement) {
 	calm := !m.crowded && m.slowness() < math.Sqrt(l.config.Tolerance)
@@ -144,12 +145,12 @@ func (l *Limiter) reserve(m measurement) {
 	l.recovery.usual.Store(int64(usualLoad))
 }
 
-// few is how many calls a probe admits, and how many are always admitted of each class.
+// few returns how many calls a probe admits, and how many calls of each class are always admitted.
 func (l *Limiter) few() float64 { return math.Ceil(float64(l.floor.Load()) / 4) }
 
-// moveLimit changes the limit. It lowers the limit below the number of calls in flight, the slower
-// the calls the more. It raises the limit slowly while calls are refused, to find the capacity, and
-// fast otherwise.
+// moveLimit changes the limit. During overload it lowers the limit below the number of calls in
+// flight; the slower the calls are, the further. Otherwise it raises the limit: slowly while calls
+// are refused, to find the capacity, and fast while none are.
 func (l *Limiter) moveLimit(slowness float64, overloaded, crowded bool, load float64) {
 	limit := float64(l.limit.Load())
 	switch {

@@ -2,7 +2,8 @@ package password
 
 import "crypto/subtle"
 
-// ParamsOf returns the parameters of an encoded hash. It returns the errors of [Verify].
+// ParamsOf returns the parameters of an encoded hash. It returns [ErrMalformed] or [ErrUnsupported]
+// for a hash that [Verify] rejects with that error.
 func ParamsOf(encoded string) (Params, error) {
 	d, err := parse(encoded)
 	return d.params, err
@@ -14,11 +15,11 @@ func (p Params) SameCost(q Params) bool {
 	return p.Memory == q.Memory && p.Time == q.Time && p.Parallelism == q.Parallelism
 }
 
-// VerifyAmong is [Verify] for stored hashes of several costs, in the same time for each. It
-// computes one hash for each of costs, in order, whatever the cost of encoded; the result is
-// that of encoded's cost. Invalid text takes the same work. Only a hash whose cost is not in
-// costs takes longer: add its parameters first. The time is the sum of costs, the memory the
-// maximum.
+// VerifyAmong is like [Verify], but takes the same time for stored hashes of different costs. It
+// computes one hash for each of costs, in order, whatever the cost of encoded, and returns the
+// result of the hash with the cost of encoded. An invalid encoded text takes the same work. Only a
+// hash whose cost is not in costs takes longer: add its parameters to costs first. The time is the
+// sum over costs, the memory the maximum.
 func VerifyAmong(costs []Params, encoded, password string) (ok bool, err error) {
 	stored, unusable := parse(encoded)
 	password, err = Normalize(password)

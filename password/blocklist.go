@@ -8,8 +8,8 @@ type Blocklist struct {
 	lines string // "\nfirst\nsecond\n", each normalised and in lower case
 }
 
-// ParseBlocklist parses one password per line. Case is ignored. Empty lines and lines that
-// cannot be a password are skipped.
+// ParseBlocklist returns a Blocklist of the passwords in text, one per line. Case is ignored. Empty
+// lines and lines that cannot be a password are skipped.
 func ParseBlocklist(text string) Blocklist {
 	var b strings.Builder
 	b.WriteByte('\n')

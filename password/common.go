@@ -11,7 +11,7 @@ var commonWords string // one per line, lower case, a line break at both ends
 
 const (
 	maxWord   = 16 // bytes of the longest line in commonWords
-	maxAffix  = 6  // bytes of digits and signs before and after a word
+	maxAffix  = 6  // bytes of digits and signs before and after a word together
 	maxUnit   = 4  // bytes that, repeated, are always easy to guess
 	maxDigits = 9  // that many digits alone are a date or a phone number
 )
@@ -56,8 +56,8 @@ func isWord(s string) bool {
 	return false
 }
 
-// unLeet replaces digits and signs by the letters that they represent. A 1 is replaced by one
-// letter, because it represents i or l.
+// unLeet returns s with digits and signs replaced by the letters that they represent. The
+// characters 1 and ! represent i or l; they are replaced by the parameter one.
 func unLeet(s, one string) string {
 	return strings.NewReplacer("0", "o", "1", one, "!", one, "3", "e", "4", "a", "@", "a", "5", "s", "$", "s", "7", "t").Replace(s)
 }

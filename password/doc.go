@@ -12,18 +12,18 @@
 //
 // A hash with [DefaultParams] fills 19 MiB and takes about 20 ms of one core. The memory is
 // garbage afterwards and stays allocated until the garbage collector next runs. The package
-// limits neither this nor the number of concurrent calls; the caller must limit both. Two
-// workers that hash back to back beside a live heap of 10 MB, on two cores:
+// limits neither this nor the number of concurrent calls; the caller must limit both. These
+// values were measured with two workers that hash back to back beside a live heap of 10 MB, on
+// two cores:
 //
 //	nothing done                  peak 118-130 MiB resident, 100 % of the hashes/s
 //	runtime.GC after every hash   peak 42-60 MiB, 100 %
 //	debug.SetMemoryLimit(80 MiB)  peak 80-83 MiB, about 70 %
 //	debug.SetMemoryLimit(64 MiB)  peak 61-65 MiB, about 60 %
 //
-// So a worker that calls runtime.GC after each hash stays near its 19 MiB, as
-// long as the live heap is small beside that: a collection costs in proportion
-// to it. A memory limit makes the runtime give pages back and fault them in
-// again.
+// So a worker that calls runtime.GC after each hash stays near its 19 MiB, as long as the live heap
+// is small in comparison: the cost of a collection is proportional to the live heap. A memory limit
+// makes the runtime return pages to the operating system and fault them in again.
 //
 // # Common passwords
 //

@@ -13,10 +13,10 @@ type Reason string
 // The reasons.
 const (
 	TooShort        Reason = "too_short"        // fewer code points than the policy requires
-	TooLong         Reason = "too_long"         // more bytes than the policy takes
-	InvalidText     Reason = "invalid_text"     // not UTF-8, or holds a NUL
-	Common          Reason = "common"           // widely used, or derived from what is
-	ContainsContext Reason = "contains_context" // holds the user's own address or name
+	TooLong         Reason = "too_long"         // more bytes than the policy accepts
+	InvalidText     Reason = "invalid_text"     // not UTF-8, or contains a NUL
+	Common          Reason = "common"           // widely used, or derived from a common word
+	ContainsContext Reason = "contains_context" // contains the user's own address or name
 )
 
 func (r Reason) Error() string { return string(r) }
@@ -60,10 +60,9 @@ type Policy struct {
 	Blocklist Blocklist `config:"-"` // refused besides the built-in words
 }
 
-// Check returns nil if the password is acceptable, or a [*PolicyError]. Each context is text
-// that an attacker may know about the user, such as the e-mail address. The password must not
-// contain a word of a context that has at least four code points, such as the local part of an
-// address.
+// Check returns nil if the password is acceptable, or a [*PolicyError]. Each context is text that
+// an attacker may know about the user, such as the e-mail address. The password must not contain a
+// context, its part before an @, or one of its words, if that text has at least four code points.
 func (p Policy) Check(password string, context ...string) error {
 	password, err := Normalize(password)
 	if err != nil {

@@ -74,8 +74,7 @@ var errSyntax = errors.New(`want calls per time with an optional burst, as in "1
 // ParseLimit parses the text form of a Limit: CALLS/DURATION, optionally followed by "burst N".
 // "100/1m" is [Per](100, time.Minute), "20/s burst 40" allows 40 at once, "0.5/s burst 1" allows
 // one every two seconds, and "off" is [Off]. DURATION has the format of [time.ParseDuration]; a
-// number of 1 may be omitted. Without a burst the calls must be an integer, which is also the
-// burst.
+// leading 1 may be omitted. Without a burst, CALLS must be an integer, which is also the burst.
 func ParseLimit(text string) (Limit, error) {
 	l, err := parse(strings.Fields(text))
 	if err == nil {
@@ -142,7 +141,7 @@ func parseQuotient(text string) (calls float64, d time.Duration, err error) {
 	return calls, d, nil
 }
 
-// String returns the text form. For a valid Limit, ParseLimit returns l again.
+// String returns the text form of l. If l is valid, ParseLimit returns l for this text.
 func (l Limit) String() string {
 	if l.IsOff() {
 		return "off"

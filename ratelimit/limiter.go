@@ -28,9 +28,9 @@ type Options struct {
 	// power of two from 4096 to 4,194,304 (64 MiB). 0 means DefaultMaxKeys.
 	MaxKeys int
 
-	// Now replaces the clock, for tests. The default is monotonic: changes of the wall clock do
-	// not affect it. If a replacement goes back, the limiter's time stops for that step and
-	// continues from there.
+	// Now replaces the clock, for tests. The default is monotonic: changes of the wall clock do not
+	// affect it. If a replacement goes back, the limiter's time does not: it continues from the
+	// highest time reached.
 	Now func() time.Time
 }
 
@@ -49,8 +49,8 @@ type Decision struct {
 	Reset time.Duration
 }
 
-// Limiter counts calls by key. It is safe for concurrent use, starts no goroutine and need not
-// be closed.
+// Limiter limits the rate of calls by key. It is safe for concurrent use, starts no goroutine and
+// need not be closed.
 type Limiter struct {
 	shards [shardNum]shard
 	seed   maphash.Seed
@@ -144,7 +144,7 @@ func (l *Limiter) elapsed() int64 {
 type pace struct {
 	burst    int
 	interval int64 // between two calls at the limit's rate
-	window   int64 // burst*interval; 0 for a limit that keeps no account
+	window   int64 // burst*interval; 0 for a limit that counts no calls
 	off      bool
 }
 

@@ -27,14 +27,14 @@ type shard struct {
 	sets    []set // a power of two of them
 	maxSets int
 	pace    pace
-	window  int64 // what the slots' times are scaled to; outlives a pace that keeps no account
+	window  int64 // what the slots' times are scaled to; kept while the pace counts no calls
 	now     int64
 	skew    int64
 	_       [32]byte
 }
 
-// advance converts a reading of the clock to the shard's time, which never decreases: after a
-// step back it stops for that step and continues from there.
+// advance converts a reading of the clock to the shard's time, which never decreases: after the
+// clock goes back, it continues from where it was.
 func (s *shard) advance(reading int64) int64 {
 	if reading+s.skew < s.now {
 		s.skew = s.now - reading

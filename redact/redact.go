@@ -13,7 +13,8 @@ import (
 // Mask replaces a secret.
 const Mask = "***"
 
-// patterns are the secrets that Text masks.
+// patterns contains the expressions that find the secrets in a text, and what Text puts in place
+// of a match.
 var patterns = []struct {
 	find *regexp.Regexp
 	put  string
@@ -32,7 +33,7 @@ var open = regexp.MustCompile(`://[^\s"'<>/@]*$`)
 
 // Text returns at most limit bytes of text, in which anything that looks like a secret is
 // masked: the user and password of a URL, HTTP credentials, a JWT, and the value after a word
-// such as password or token. The result is valid UTF-8 and ends in "..." if it was truncated.
+// such as password or token. The result is valid UTF-8, with "..." appended if it was truncated.
 func Text(text string, limit int) string {
 	cut := len(text) > limit+ahead
 	if cut {
@@ -55,9 +56,9 @@ func Text(text string, limit int) string {
 }
 
 // URL returns the value of a setting that is a URL, or several URLs separated by commas, with
-// passwords masked. It also masks parts of a query or of a malformed URL that may contain one. A
-// user name without a password is a token in most schemes, and is masked in all but those of
-// PostgreSQL. A URL without a secret is returned unchanged.
+// passwords masked. It also masks a fragment, parts of a query that may be secret, and a malformed
+// URL. A user name without a password is a token in most schemes, and is masked in all schemes but
+// those of PostgreSQL. A URL without a secret is returned unchanged.
 func URL(text string) string {
 	parts := strings.Split(text, ",")
 	for i, part := range parts {
@@ -71,7 +72,8 @@ func URL(text string) string {
 
 var hostPort = regexp.MustCompile(`^[A-Za-z0-9.-]{1,253}:[0-9]{1,5}$`)
 
-// oneURL masks one URL. If hideAll is true it also masks a PostgreSQL user without a password.
+// oneURL returns one URL with its secrets masked. If hideAll is true it also masks a PostgreSQL user
+// without a password.
 func oneURL(text string, hideAll bool) string {
 	if hostPort.MatchString(text) {
 		return text // a URL without its scheme is a common mistake
@@ -91,7 +93,7 @@ func oneURL(text string, hideAll bool) string {
 	return strings.ReplaceAll(u.String(), "%2A%2A%2A", Mask)
 }
 
-// afterUser returns the part after user and password.
+// afterUser returns the part of text after the host if the URL has a user, and otherwise all of text.
 func afterUser(text string, u *url.URL) string {
 	if u.User == nil {
 		return text
@@ -138,8 +140,8 @@ func hideQuery(u *url.URL) bool {
 	return hidden
 }
 
-// isSecretName reports whether a parameter with that name may be a secret. Names of files are
-// not.
+// isSecretName reports whether the parameter with that name may be a secret. Parameters that name a
+// file are not secret.
 func isSecretName(name string) bool {
 	name = strings.ToLower(name)
 	if name == "sslkey" || name == "passfile" {

@@ -15,9 +15,9 @@ import (
 // State is the last known state of the server.
 type State struct {
 	Known     bool      // a command has succeeded or failed
-	Connected bool      // the last command got a response
+	Connected bool      // the last command succeeded
 	Since     time.Time // start of the current state
-	Error     string    // why it did not respond last, without secrets
+	Error     string    // why the last command failed, without secrets; "" if it succeeded
 }
 
 // String describes the state in a few words: "connected since 2026-01-02T15:04:05Z",
@@ -33,7 +33,8 @@ func (s State) String() string {
 	}
 }
 
-// State returns the outcome of the last script or [DB.Check]. It does not block.
+// State returns the state of the server as of the last script or [DB.Check], or a later failure of
+// [DB.Time]. It does not block.
 func (db *DB) State() State {
 	if s := db.watcher.state.Load(); s != nil {
 		return *s
@@ -62,7 +63,7 @@ func (db *DB) Name() string { return "redis" }
 // Start is a no-op: Open has already started to connect. It implements chassi.Component.
 func (db *DB) Start(context.Context) error { return nil }
 
-// Stop is [DB.Close].
+// Stop closes the connections, like [DB.Close].
 func (db *DB) Stop(context.Context) error {
 	db.Close()
 	return nil
@@ -74,9 +75,9 @@ const checkTimeout = time.Second
 // checkScript writes a key, so it needs the same permissions as the scripts of calls.
 var checkScript = NewScript("check", "redis.call('SET', KEYS[1], '1', 'PX', '1000') return {1}")
 
-// Check writes, by a script, a key that expires within a second. It returns the error, without
-// secrets, if that fails: a server that responds may be a replica, out of memory, or not grant
-// the permissions.
+// Check runs a script that writes a key, which expires within a second. It returns an error,
+// without secrets, if that fails: a server that responds may be a replica, be out of memory, or
+// deny the permissions.
 func (db *DB) Check(ctx context.Context) error {
 	began := time.Now()
 	bounded, cancel := context.WithTimeout(ctx, max(db.config.Timeout, checkTimeout))
@@ -111,7 +112,7 @@ func (db *DB) Time(ctx context.Context) (time.Time, error) {
 	return time.Unix(parts[0], parts[1]*1000), nil
 }
 
-// watcher records the state.
+// watcher records the state of the server.
 type watcher struct {
 	state  atomic.Pointer[State]
 	outage *outage.Log // of the breakers
@@ -120,7 +121,7 @@ type watcher struct {
 // maxError is the maximum length of the text of an error, in bytes.
 const maxError = 256
 
-// saw records the outcome of a command. If the state does not change it only reads.
+// saw records the outcome of a command. While commands succeed it only reads the state.
 func (w *watcher) saw(err error) {
 	old := w.state.Load()
 	same := old != nil && old.Connected == (err == nil)

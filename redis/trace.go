@@ -10,8 +10,8 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// trace records that a command begins. It returns nil when the call of ctx is not
-// recorded; [ended] takes either. Keys and arguments are not recorded.
+// trace records that a command begins. It returns the function that records the end, or nil if the
+// call of ctx is not recorded; [ended] accepts both. Keys and arguments are not recorded.
 func (db *DB) trace(ctx context.Context, command, script string) calltrace.End {
 	start := calltrace.From(ctx)
 	if start == nil {
@@ -45,7 +45,8 @@ func ended(end calltrace.End, err error) {
 	}
 }
 
-// replyCode returns the first word of an error reply, such as "WRONGTYPE".
+// replyCode returns the first word of an error reply, such as "WRONGTYPE", or "ERR" if that is not
+// a code.
 func replyCode(reply string) string {
 	code, _, _ := strings.Cut(reply, " ")
 	if code == "" || len(code) > 32 || strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_") != "" {

@@ -5,10 +5,11 @@ import (
 	"time"
 )
 
-// Hedge calls f, and calls it again concurrently each time the duration after has passed
-// without a result, up to attempts calls at once. It returns the result of the first success;
-// the contexts of the other calls are cancelled and their results dropped. If all calls fail,
-// it returns the last error. Each further call takes a token from budget.
+// Hedge calls f, and calls it again concurrently each time the duration after has passed without a
+// success, up to attempts calls in total. It returns the result of the first success; the contexts
+// of the other calls are cancelled and their results dropped. If all calls fail, it returns the
+// last error. Each further call takes a token from budget; if there is none, Hedge makes no further
+// call.
 //
 // Hedge returns when it has a result or ctx ends. A call of f may still be running then, so f
 // must not write to data that the caller continues to use. A panic of f ends the process, as in

@@ -40,17 +40,20 @@ type Policy struct {
 
 	Budget *Budget // shared by the calls of one client; nil for no limit
 
-	// Retryable reports whether another attempt may succeed, and the minimum delay before it,
-	// or 0. If it is longer than MaxRetryAfter, no attempt follows. By default all errors are retryable except those of a context.
+	// Retryable reports whether another attempt may succeed, and the minimum delay before it, or 0.
+	// If the delay is longer than MaxRetryAfter, no attempt follows. By default all errors are
+	// retryable except those of a context.
 	Retryable func(err error) (after time.Duration, ok bool)
 
-	// OnRetry is called before each retry.
+	// OnRetry is called before each retry, after the delay, with the number of the next attempt and
+	// the error of the last one.
 	OnRetry func(ctx context.Context, attempt int, err error)
 }
 
-// Do calls f until it succeeds or fails finally: with an error that is not retryable, after the
-// last attempt, without budget, or when the delay would exceed MaxRetryAfter or the deadline of
-// ctx, which it then does not wait for. It returns the result of the last call of f.
+// Do calls f until it succeeds or no retry is allowed: after an error that is not retryable, after
+// the last attempt, when ctx has ended, without budget, or when the delay would exceed
+// MaxRetryAfter or the deadline of ctx, in which case Do does not wait. It returns the result of
+// the last call of f.
 func Do[T any](ctx context.Context, p Policy, f func(context.Context) (T, error)) (T, error) {
 	for attempt := 1; ; attempt++ {
 		result, err := f(ctx)
@@ -64,10 +67,10 @@ func Do[T any](ctx context.Context, p Policy, f func(context.Context) (T, error)
 	}
 }
 
-// Next returns true after the delay before the next attempt, and false if none is to follow. It
-// is called after each failed attempt, with the number of attempts so far and the error of the
-// last one. It is for callers with their own loop instead of [Do], which must report successes
-// to the budget themselves.
+// Next waits for the delay before the next attempt and returns true, or returns false if no attempt
+// may follow. It is called after each failed attempt, with the number of attempts so far and the
+// error of the last one. It is for callers with their own loop instead of [Do], which must report
+// successes to the budget themselves.
 func (p *Policy) Next(ctx context.Context, attempts int, err error) bool {
 	c := p.withDefaults()
 	if attempts >= c.Attempts || ctx.Err() != nil {

@@ -9,8 +9,9 @@ import (
 )
 
 // AsyncAPI returns the AsyncAPI 3.0 document of the endpoints of services that are served over
-// NATS or AMQP: a channel for each method, a request and its reply, or the
-// replies of a stream; and a channel for each of info.Topics.
+// NATS or AMQP, and of info.Topics. A method has a channel for requests and one for replies; a
+// stream also has a channel on which the client controls it. A topic has one channel. AsyncAPI
+// returns an error if a service, a type or a validate tag is invalid, or if names conflict.
 func AsyncAPI(info Info, services ...*chassi.Service) ([]byte, error) {
 	if err := failed(services); err != nil {
 		return nil, err
@@ -84,9 +85,9 @@ func asyncHeaders(info Info) object {
 	return object{"type": "object", "properties": properties}
 }
 
-// asyncMessageNames returns names such as GetOrderRequest and GetOrderReply, with a prefix of
-// the service name if it is needed for uniqueness.
-// front as it takes.
+// asyncMessageNames returns the names of the requests and replies, such as GetOrderRequest and
+// GetOrderReply. A name is prefixed with a part of the service name if that is needed to make it
+// unique.
 func asyncMessageNames(services []*chassi.Service) (map[gotype.Named]string, error) {
 	var all []gotype.Named
 	for _, s := range services {
@@ -103,7 +104,7 @@ func asyncMessageNames(services []*chassi.Service) (map[gotype.Named]string, err
 	return names, nil
 }
 
-// replySuffix ends the name of the response, or of an item of a stream.
+// replySuffix returns the suffix of the name of the response, or of an item if e is a stream.
 func replySuffix(e *chassi.Endpoint) string {
 	if e.Streams() {
 		return "Item"
@@ -115,7 +116,8 @@ func asyncMessage(e *chassi.Endpoint, suffix string) gotype.Named {
 	return gotype.Named{Fallback: e.Name() + suffix, Scope: serviceOf(e)}
 }
 
-// topic adds a topic of events: a channel, and an operation for each direction.
+// topic adds the message and the channel of a topic of events, and an operation for each
+// direction.
 func (c *components) topic(t Topic, channels, operations, messages object) {
 	name := t.Event.Name()
 	messages[name] = object{

@@ -13,7 +13,7 @@ var (
 	streamControls = []string{"StreamRead", "StreamCancel"}
 )
 
-// streamMessages are the messages that all streams share.
+// streamMessages returns the messages that all streams share.
 func streamMessages() object {
 	return object{
 		"StreamOpen": streamMessage("open", "The stream is open.", object{
@@ -42,8 +42,8 @@ func streamHeaders(kind string, more object) object {
 	return object{"type": "object", "properties": properties, "required": []string{"Stream-Kind"}}
 }
 
-// stream describes an item, the messages that all streams share, and the channel on which the
-// client controls a stream.
+// stream adds the message of an item, the messages that all streams share, and the channel and
+// the operation with which the client controls a stream.
 func (c *components) stream(e *chassi.Endpoint, item string, channels, operations, messages object) {
 	messages[item] = object{
 		"name": item, "title": "An item of " + e.Name(), "contentType": "application/json", "headers": streamHeaders("item", nil),

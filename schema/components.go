@@ -26,21 +26,22 @@ type variant struct {
 	gotype.Named
 
 	direction direction
-	body      bool // without the fields that HTTP does not take from the body
+	body      bool // without the fields that HTTP carries outside of the body
 }
 
 // components collects the schemas that are referenced. Documents are rendered twice: first to
 // collect the schemas, then with their names.
 type components struct {
 	streams bool               // whether an endpoint is a stream
-	names   map[variant]string // nil the first time
+	names   map[variant]string // nil in the first rendering
 	schemas object
 	seen    map[variant]bool
 	ids     map[*chassi.Endpoint]string
 	errs    []error
 }
 
-// newComponents renders with names for all that render refers to, none of them reserved.
+// newComponents calls render twice and returns the components of the second call, in which all
+// schemas that render refers to have names. None of the names is in reserved.
 func newComponents(services []*chassi.Service, reserved []string, render func(*components)) (*components, error) {
 	ids, err := operationIDs(services)
 	if err != nil {
@@ -60,18 +61,23 @@ func newComponents(services []*chassi.Service, reserved []string, render func(*c
 	return c, nil
 }
 
-// nameVariants names schemas after their types. A type that is used in both directions has its
-// own name for responses.
+// nameVariants names schemas after their types. If a type has several schemas, a suffix tells
+// them apart: Input for requests if the type is also in responses, Body for a schema without the
+// fields that HTTP carries outside of the body if there is one with them, and InputBody for such a
+// schema of requests if responses have both.
 func nameVariants(seen map[variant]bool, roots []gotype.Root, reserved []string) (map[variant]string, error) {
 	suffixed := make(map[variant]gotype.Named, len(seen))
 	var all []gotype.Named
 	for v := range seen {
 		named := v.Named
-		isAnswered, isSent := seen[variant{v.Named, answered, false}], seen[variant{v.Named, sent, false}]
-		switch {
-		case v.body && (v.direction == sent && isSent || v.direction == answered && isAnswered):
+		whole, body := seen[variant{v.Named, answered, false}], seen[variant{v.Named, answered, true}]
+		isInput := v.direction == sent && (whole || body)
+		switch isBody := v.body && seen[variant{v.Named, v.direction, false}]; {
+		case isBody && isInput && whole && body:
+			named.Suffix = "InputBody"
+		case isBody:
 			named.Suffix = "Body"
-		case v.direction == sent && isAnswered:
+		case isInput:
 			named.Suffix = "Input"
 		}
 		suffixed[v] = named
@@ -85,7 +91,8 @@ func nameVariants(seen map[variant]bool, roots []gotype.Root, reserved []string)
 	return names, err
 }
 
-// roots are the messages of the endpoints.
+// roots returns the types of the requests and responses of all endpoints that are not an
+// http.Handler.
 func roots(services []*chassi.Service) (all []gotype.Root) {
 	for _, s := range services {
 		for _, e := range s.Endpoints() {
@@ -98,8 +105,8 @@ func roots(services []*chassi.Service) (all []gotype.Root) {
 	return all
 }
 
-// message refers to the request or the response of an endpoint. Suffix completes the name
-// of one whose type has none.
+// message returns a reference to the schema of t, the type of the request or the response of e.
+// A type without a name is named after the endpoint, followed by suffix.
 func (c *components) message(e *chassi.Endpoint, t reflect.Type, suffix string, d direction, body bool) object {
 	described, err := gotype.Of(t)
 	if err != nil {
@@ -117,7 +124,7 @@ func hasParams(t *gotype.Type, d direction) bool {
 	return slices.ContainsFunc(t.Fields, func(f gotype.Field) bool { return inHTTP(&f, d) })
 }
 
-// refer returns a reference to a schema, which is rendered once.
+// refer returns a reference to the schema of v. It calls render only for the first reference.
 func (c *components) refer(v variant, render func() object) object {
 	name := c.names[v]
 	if !c.seen[v] {
@@ -162,7 +169,7 @@ func reaches(t *gotype.Type, target reflect.Type, seen map[reflect.Type]bool) bo
 	return false
 }
 
-// failed returns all errors, without repetitions.
+// failed returns the errors of all services.
 func failed(services []*chassi.Service) error {
 	var errs []error
 	for _, s := range services {
@@ -171,8 +178,9 @@ func failed(services []*chassi.Service) error {
 	return errors.Join(errs...)
 }
 
-// operationIDs are short, Orders_GetOrder, unless services of two packages would share
-// one: orders_v1_Orders_GetOrder.
+// operationIDs returns the operation ID of each endpoint: a short one such as Orders_GetOrder,
+// or one with the package such as orders_v1_Orders_GetOrder if several endpoints would have the
+// same short one.
 func operationIDs(services []*chassi.Service) (map[*chassi.Endpoint]string, error) {
 	groups := make(map[string][]*chassi.Endpoint)
 	for _, s := range services {

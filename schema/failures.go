@@ -14,8 +14,9 @@ type failure struct {
 	reason, message string
 }
 
-// failures returns the errors of e: its domain errors and those of the middleware of package
-// standard. HasInput reports whether a request can be malformed.
+// failures returns the errors that e can return: its domain errors and those of the transport
+// and of the middleware of package standard. HasInput reports whether a request can be
+// malformed, hasBody whether it has a body. StatusOf returns the status for a code.
 func failures(e *chassi.Endpoint, hasInput, hasBody bool, statusOf func(chassi.Code) int) []failure {
 	var list []failure
 	add := func(code chassi.Code, reason, message string) {

@@ -13,14 +13,15 @@ import (
 	"github.com/chassi-go/chassi/validation"
 )
 
-// The forms of values for which JSON has no type.
+// The patterns of numbers and durations that are written as strings.
 const (
 	integerPattern  = `^(0|-?[1-9][0-9]*)$`
 	numberPattern   = `^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$`
 	durationPattern = `^-?[0-9]{1,10}(\.[0-9]{1,9})?s$`
 )
 
-// schemaOf describes a type as package strictjson writes it, or reads it.
+// schemaOf returns the schema of a type as package strictjson reads it from a request or writes
+// it to a response.
 func (c *components) schemaOf(t *gotype.Type, d direction) object {
 	if loopsBack(t) {
 		return c.refer(variant{Named: gotype.Named{Type: t.Go}, direction: d}, func() object { return c.inline(t, d) })
@@ -127,7 +128,7 @@ func quoted(t *gotype.Type) object {
 	return object{"type": "string", "pattern": integerPattern, "format": s["format"]}
 }
 
-// memberNames describes the keys of a map, nil for any text.
+// memberNames returns the schema of the keys of a map, or nil if a key can be any text.
 func memberNames(key *gotype.Type, d direction) object {
 	if form(key, d) != gotype.Native {
 		return nil
@@ -187,7 +188,8 @@ func inHTTP(f *gotype.Field, d direction) bool {
 	return f.Source != "" && (d == sent || f.Source == "header")
 }
 
-// fieldSchema returns the schema of a field's type, with the rules of its tags.
+// fieldSchema returns the schema of a field: that of its type, with the rules, and the
+// description and the example from its tags.
 func (c *components) fieldSchema(f *gotype.Field, d direction, rules *validation.Description) object {
 	s := c.schemaOf(f.Type, d)
 	inner := f.Type.Indirect()
@@ -205,7 +207,7 @@ func (c *components) fieldSchema(f *gotype.Field, d direction, rules *validation
 	return ruled(s, rules)
 }
 
-// valueOf writes the text of a tag as a value of the field.
+// valueOf converts the text of a tag to a value of the type that the field has in JSON.
 func valueOf(f *gotype.Field, text string) any {
 	t := f.Type.Indirect()
 	if f.Quoted || t.Encode != gotype.Native {

@@ -15,10 +15,11 @@ import (
 	"github.com/chassi-go/chassi/validation"
 )
 
-// OpenAPI returns the OpenAPI 3.1 document of the endpoints of services that have a route and are
-// served over HTTP, with all errors of the endpoints and of the middleware of package standard.
-// If one of them is a stream it is an OpenAPI 3.2 document, because earlier versions cannot
-// describe items.
+// OpenAPI returns the OpenAPI 3.1 document of the endpoints of services that have a route and
+// are served over HTTP, with all errors of the endpoints and of the middleware of package
+// standard. If an endpoint is a stream, the document has version 3.2, because earlier versions
+// cannot describe the items of a stream. OpenAPI returns an error if a service, a type or a
+// validate tag is invalid, or if names or routes conflict.
 func OpenAPI(info Info, services ...*chassi.Service) ([]byte, error) {
 	if err := failed(services); err != nil {
 		return nil, err
@@ -54,8 +55,8 @@ func OpenAPI(info Info, services ...*chassi.Service) ([]byte, error) {
 	return render(document)
 }
 
-// paths describes the endpoints that have a route, in the order of the services and their
-// endpoints, in which the documentation page shows them.
+// paths describes the endpoints that have a route and are served over HTTP, in the order of the
+// services and their endpoints. The documentation page shows them in this order.
 func (c *components) paths(info Info, services []*chassi.Service) *ordered {
 	paths, taken := new(ordered), make(map[string]*chassi.Endpoint)
 	for _, s := range services {
@@ -82,7 +83,7 @@ func (c *components) paths(info Info, services []*chassi.Service) *ordered {
 
 var restWildcard = regexp.MustCompile(`\{(\w+)\.\.\.\}`)
 
-// openPath writes a ServeMux pattern as OpenAPI has it.
+// openPath converts a pattern of ServeMux to a path in the notation of OpenAPI.
 func openPath(pattern string) string {
 	return restWildcard.ReplaceAllString(strings.TrimSuffix(pattern, "{$}"), "{$1}")
 }
@@ -114,7 +115,7 @@ func (c *components) operation(info Info, e *chassi.Endpoint) object {
 	return op
 }
 
-// problems adds the responses of failures.
+// problems adds the responses for all failures, one for each status.
 func (*components) problems(responses object, all []failure) {
 	byStatus := make(map[int][]failure)
 	for _, f := range all {
@@ -127,8 +128,8 @@ func (*components) problems(responses object, all []failure) {
 
 var wildcard = regexp.MustCompile(`\{(\w+)(\.\.\.)?\}`)
 
-// handlerOperation completes the operation of an http.Handler, of which only route, policy and
-// errors are known.
+// handlerOperation completes the operation of an http.Handler, of which only the route, the
+// policy and the errors are known.
 func (c *components) handlerOperation(op object, e *chassi.Endpoint) object {
 	method, pattern := e.Route()
 	var parameters []any
@@ -147,7 +148,8 @@ func (c *components) handlerOperation(op object, e *chassi.Endpoint) object {
 	return op
 }
 
-// fileContent describes a request with a file: the file itself, or a form with its other fields.
+// fileContent describes the body of a request with a file: the file itself, or a form with the
+// file and the other fields of the request.
 func (c *components) fileContent(e *chassi.Endpoint) object {
 	request, err := gotype.Of(e.RequestType())
 	if err != nil {
@@ -191,8 +193,9 @@ func longID(e *chassi.Endpoint) string {
 	return strings.ReplaceAll(serviceOf(e), ".", "_") + "_" + e.Name()
 }
 
-// parameters describes what a request has outside of its body, and reports whether it has
-// one, and whether that must be sent: none is as good as an empty object.
+// parameters describes what a request has outside of its body. HasBody reports whether the
+// request has a body, and needsBody whether the body must be sent: without required fields, a
+// missing body has the same meaning as an empty object.
 func (c *components) parameters(e *chassi.Endpoint) (list []any, hasBody, needsBody bool) {
 	request, err := gotype.Of(e.RequestType())
 	if err != nil {
@@ -220,7 +223,7 @@ func (c *components) parameters(e *chassi.Endpoint) (list []any, hasBody, needsB
 	return list, hasBody, needsBody
 }
 
-// paramSchema describes a parameter, which is text and so never null, nor quoted.
+// paramSchema describes a parameter, which is text, and therefore neither null nor quoted.
 func (c *components) paramSchema(f *gotype.Field, rules *validation.Description) object {
 	text := *f
 	text.Quoted, text.Type = false, textual(f.Type.Indirect())
@@ -228,7 +231,8 @@ func (c *components) paramSchema(f *gotype.Field, rules *validation.Description)
 	return s
 }
 
-// textual describes how a type is read from text: by UnmarshalText if it has it.
+// textual returns a type as it is read from the text of a parameter: by UnmarshalText if the
+// type has this method.
 func textual(t *gotype.Type) *gotype.Type {
 	own := *t
 	switch {
@@ -243,7 +247,7 @@ func textual(t *gotype.Type) *gotype.Type {
 	return &own
 }
 
-// successes returns the responses of a successful call by status.
+// successes returns the responses to a successful call, by status.
 func (c *components) successes(e *chassi.Endpoint) object {
 	if e.Streams() {
 		c.streams = true

@@ -29,7 +29,7 @@ func (c *components) rulesOf(t *gotype.Type, d direction) []validation.Descripti
 	return rules
 }
 
-// enumIn returns the keywords that list values.
+// enumIn returns only the keywords that list values, or nil.
 func enumIn(keywords object) object {
 	if values, ok := keywords["enum"]; ok {
 		return object{"enum": values}
@@ -42,7 +42,7 @@ func enumIn(keywords object) object {
 	return nil
 }
 
-// ruled returns s with the constraints of the rules of its values.
+// ruled returns s with the constraints of d.
 func ruled(s object, d *validation.Description) object {
 	s, null := withoutNull(s)
 	maps.Copy(s, d.Keywords)
@@ -70,8 +70,8 @@ func ruled(s object, d *validation.Description) object {
 	return s
 }
 
-// sentNull permits null for values that can be nil in Go: package strictjson decodes it as an empty
-// list, map or text.
+// sentNull permits null in requests for values that can be nil in Go: package strictjson decodes
+// null as an empty list, map or text.
 func sentNull(s object, t *gotype.Type, d direction) object {
 	if d == sent && t.Go.Kind() != reflect.Array {
 		return nullable(s)
@@ -79,10 +79,10 @@ func sentNull(s object, t *gotype.Type, d direction) object {
 	return s
 }
 
-// annotations are the keywords that say nothing of a value.
+// annotations are the keywords that do not constrain a value.
 var annotations = []string{"description", "examples"}
 
-// nullable lets null be a value too.
+// nullable returns s with null permitted too. It may modify s.
 func nullable(s object) object {
 	constrained := false // by keywords that null does not meet
 	for _, keyword := range []string{"const", "not", "anyOf", "allOf"} {

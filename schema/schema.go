@@ -1,10 +1,12 @@
-// Package schema generates documents that describe services: OpenAPI 3.1 for HTTP, AsyncAPI 3.0
-// for NATS and AMQP. The documents are derived from the same types, routes, policies and tags
-// that serve the calls. The subpackage protobuf generates .proto files for gRPC.
+// Package schema generates documents that describe services: OpenAPI 3.1 for HTTP (3.2 if there
+// are streams), AsyncAPI 3.0 for NATS and AMQP. The documents are derived from the same types,
+// routes, policies and tags that serve the calls. The subpackage protobuf generates .proto files
+// for gRPC.
 //
-// A schema has the short name of its type. If names conflict, a part of the Go package is
-// prefixed, and a part of the service name to operations, channels and messages. A type that is
-// used in requests and responses has a second schema, with the suffix Input.
+// A schema has the short name of its type. If names conflict, those of types are prefixed with a
+// part of the Go package, and those of operations, channels and messages with the service name
+// or a part of it. A type that is used in requests and responses has a second schema for
+// requests, with the suffix Input.
 //
 // Tags and options add what types cannot express: `doc:"..."` and `example:"..."` of a field,
 // [chassi.Doc] and [chassi.Errors] of an endpoint. The validate tags become constraints of the
@@ -39,7 +41,7 @@ type Info struct {
 
 // Topic is a topic of events that a program publishes, receives, or both.
 type Topic struct {
-	Event         *chassi.Endpoint // its name is that of the topic, its request type that of the events
+	Event         *chassi.Endpoint // named like the topic; its request type is the type of the events
 	Send, Receive bool
 }
 
@@ -52,7 +54,7 @@ type ordered struct {
 	values object
 }
 
-// set sets a member; a new one is the last.
+// set sets a member. A new member becomes the last one.
 func (o *ordered) set(key string, value any) {
 	if o.values == nil {
 		o.values = make(object)
@@ -101,7 +103,8 @@ func (i Info) object() object {
 	return o
 }
 
-// summary is the first sentence of a text.
+// summary returns the first sentence of the documentation of e, or the name of e if there is
+// none.
 func summary(e *chassi.Endpoint) string {
 	first, _, _ := strings.Cut(e.Doc(), "\n")
 	if i := strings.Index(first, ". "); i >= 0 {

@@ -10,7 +10,7 @@ import (
 // SecurityScheme is one kind of credentials.
 type SecurityScheme struct {
 	Name      string // in documents: "bearer", "api_key"
-	Header    string // that the credentials are in: "Authorization", "X-API-Key"
+	Header    string // the header with the credentials: "Authorization", "X-API-Key"
 	Prefix    string // in an Authorization header: "Bearer", "Basic"; empty for other headers
 	Format    string // of a bearer token, shown in documents: "JWT"
 	Doc       string
@@ -64,7 +64,7 @@ func (s SecurityScheme) object() object {
 	return o
 }
 
-// String describes the credentials for the documentation.
+// String describes the credentials for the documentation: "bearer (Authorization: Bearer ...)".
 func (s SecurityScheme) String() string {
 	if s.Prefix != "" {
 		return s.Name + " (" + s.Header + ": " + s.Prefix + " ...)"

@@ -8,8 +8,8 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// streamResponses describes the successful responses of a stream: JSON Lines, or Server-Sent
-// Events for clients that accept them.
+// streamResponses describes the successful responses of a stream: items as JSON Lines, or as
+// Server-Sent Events for clients that accept them, or no content if there is nothing to send.
 func (c *components) streamResponses(e *chassi.Endpoint) object {
 	item := c.message(e, e.ResponseType(), "Item", answered, false)
 	problem := object{"$ref": "#/components/schemas/Problem"}

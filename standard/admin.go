@@ -38,8 +38,8 @@ func (a Admin) hosts() []string {
 	return names
 }
 
-// newAdmin returns the admin listener. Its calls are neither logged nor traced, because there
-// is a probe every second.
+// newAdmin creates the admin listener. Its calls are neither logged nor traced, because there is a
+// probe every second.
 func (a *App) newAdmin() (err error) {
 	c := a.config
 	a.Admin, err = httpapi.New(httpapi.Config{
@@ -69,8 +69,8 @@ func (a *App) newAdmin() (err error) {
 	return errors.Join(append(errs, a.ObserveConnections(a.Admin))...)
 }
 
-// commandLine serves the same as [pprof.Cmdline], program and arguments separated by NUL, with
-// secrets masked. Unknown arguments are omitted.
+// commandLine returns a handler that serves the same as [pprof.Cmdline], program and arguments
+// separated by NUL, with secrets masked. If report is nil, it masks all arguments together.
 func commandLine(program string, report *config.Report) http.Handler {
 	words := []string{program}
 	if report != nil {

@@ -22,7 +22,8 @@ const (
 	profileTime         = 2 * time.Minute
 )
 
-// limitAdmin limits the expensive requests of the admin listener, per client and in total.
+// limitAdmin returns a middleware that limits the expensive requests of the admin listener: those
+// for profiles per client and in total, those for metrics per client.
 func limitAdmin() chassi.Middleware {
 	profiles, scrapes := middleware.LimitConcurrency(profilesOfOneClient, nil), middleware.LimitConcurrency(scrapesOfOneClient, nil)
 	all := limitAll(profilesOfAll)
@@ -40,7 +41,7 @@ func limitAdmin() chassi.Middleware {
 
 var errAdminBusy = chassi.NewError(chassi.ResourceExhausted, "too_many_profiles", "Too many profiles are being taken").WithRetryAfter(time.Second)
 
-// limitAll limits the concurrent calls of all clients.
+// limitAll returns a middleware that limits the number of concurrent calls of all clients together.
 func limitAll(limit int64) chassi.Middleware {
 	var underWay atomic.Int64
 	return func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
@@ -54,8 +55,8 @@ func limitAll(limit int64) chassi.Middleware {
 	}
 }
 
-// boundSeconds refuses profiles with a duration of more than profileTime. net/http/pprof
-// accepts any duration and extends the write deadline.
+// boundSeconds returns profile as a handler that refuses a duration of more than profileTime.
+// net/http/pprof accepts any duration and extends the write deadline.
 func boundSeconds(profile http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if text := r.URL.Query().Get("seconds"); text != "" {
@@ -69,8 +70,9 @@ func boundSeconds(profile http.HandlerFunc) http.Handler {
 	})
 }
 
-// withoutBody hides the body of a request: the handlers of net/http/pprof parse forms, and
-// store multipart forms of any size in memory and in temporary files.
+// withoutBody returns a handler that calls next without the body of the request: the handlers of
+// net/http/pprof parse forms, and store multipart forms of any size in memory and in temporary
+// files.
 func withoutBody(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		bare := *r

@@ -22,7 +22,7 @@ type Transport struct {
 	Optional bool
 }
 
-// mountedHandler holds the arguments of Handle, and wrapper those of UseHTTP.
+// mountedHandler contains the arguments of Handle, and wrapper is an argument of UseHTTP.
 type (
 	mountedHandler struct {
 		pattern string
@@ -46,7 +46,7 @@ func (a *App) AddAuthenticator(authenticators ...middleware.Authenticator) {
 	a.authenticators = append(a.authenticators, authenticators...)
 }
 
-// Mount serves the endpoints of services over all transports. Run returns its errors.
+// Mount serves the endpoints of services over all transports. Run returns an error if that fails.
 func (a *App) Mount(services ...*chassi.Service) {
 	a.refuseLate("Mount")
 	a.services = append(a.services, services...)
@@ -77,7 +77,7 @@ func (a *App) Transport(name string) chassi.Transport {
 // Services returns the mounted services.
 func (a *App) Services() []*chassi.Service { return a.services }
 
-// Handle serves handler over HTTP, see [httpapi.Server.Handle]. Run returns its errors.
+// Handle serves handler over HTTP, see [httpapi.Server.Handle]. Run returns an error if that fails.
 func (a *App) Handle(pattern string, handler http.Handler, options ...chassi.EndpointOption) {
 	a.refuseLate("Handle")
 	a.handlers = append(a.handlers, mountedHandler{pattern, handler, options})
@@ -89,10 +89,10 @@ func (a *App) UseHTTP(middleware ...func(http.Handler) http.Handler) {
 	a.wrappers = append(a.wrappers, middleware...)
 }
 
-// Fail makes Run return err, unless it is nil. Functions that add a part to an App use it instead
+// Fail makes Run return err, unless err is nil. Functions that add a part to an App use it instead
 // of returning errors, so that all errors are reported together. In a [Program] it is for settings
-// that are needed to serve alone: the command schema, which calls Setup too, ignores it. Wrapped in
-// a [UsageError], err ends the program with the exit code for an invalid configuration.
+// that only the command serve needs: the command schema, which calls Setup too, ignores err.
+// Wrapped in a [UsageError], err ends the program with the exit code for an invalid configuration.
 func (a *App) Fail(err error) {
 	if err != nil {
 		a.errs = append(a.errs, err)

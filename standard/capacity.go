@@ -31,7 +31,8 @@ func newCapacity(logger *slog.Logger) *capacity {
 	return &capacity{logger: logger, limit: descriptorLimit, needs: []descriptors{{count: ownDescriptors}}}
 }
 
-// warn is the Start of a [chassi.Component], so that all settings have been declared.
+// warn logs a warning if the settings allow more file descriptors than the process may open. It is
+// the Start of a [chassi.Component], so that all settings have been declared.
 func (k *capacity) warn(context.Context) error {
 	limit, ok := k.limit()
 	if !ok {
@@ -60,7 +61,8 @@ func (a *App) Descriptors(setting string, value, count int) {
 	a.capacity.needs = append(a.capacity.needs, descriptors{setting, value, count})
 }
 
-// limitMemory sets the memory limit of the garbage collector to that of the container.
+// limitMemory sets the memory limit of the garbage collector according to that of the container,
+// and logs both.
 func limitMemory(logger *slog.Logger) {
 	if container, memory := memlimit.Apply(); container.Bytes > 0 {
 		logger.Info("memory is limited", "limit_bytes", container.Bytes, "file", container.File, "gomemlimit_bytes", memory)

@@ -61,7 +61,7 @@ func (p *Program[C]) find(args []string) (*Command[C], []string, error) {
 	return found, args[length:], nil
 }
 
-// group returns the two-word commands whose first word is word.
+// group returns the commands of several words whose first word is word.
 func (p *Program[C]) group(word string) (list []Command[C]) {
 	for _, c := range p.commands() {
 		if first, _, more := strings.Cut(c.Name, " "); more && first == word {
@@ -87,7 +87,7 @@ func (p *Program[C]) unknown(args []string) error {
 	return UsageError{errors.New(strings.TrimSuffix(text.String(), "\n"))}
 }
 
-// suggest returns "; did you mean X?" for a misspelled command.
+// suggest returns "; did you mean X?" for a misspelled command, or "" if no command is similar.
 func (p *Program[C]) suggest(word string) string {
 	words := []string{"help"}
 	for _, c := range p.commands() {
@@ -107,7 +107,8 @@ func (c Command[C]) flags() (list []string) {
 	return list
 }
 
-// suggestIn returns "; did you mean X?" for a misspelled command of two words.
+// suggestIn returns "; did you mean X?" for a command in list whose second word is misspelled, or
+// "" if no command is similar.
 func suggestIn[C any](list []Command[C], args []string) string {
 	var words []string
 	for _, c := range list {
@@ -116,7 +117,7 @@ func suggestIn[C any](list []Command[C], args []string) string {
 	return strings.Replace(config.Suggest(args[1], words), "mean ", "mean "+args[0]+" ", 1)
 }
 
-// splitFlags removes the command's own flags from args.
+// splitFlags returns args without the command's own flags, and the own flags that args contains.
 func (c Command[C]) splitFlags(args []string) (rest []string, flags map[string]bool) {
 	flags = make(map[string]bool)
 	own := c.flags()
@@ -130,7 +131,7 @@ func (c Command[C]) splitFlags(args []string) (rest []string, flags map[string]b
 	return rest, flags
 }
 
-// checkArgs checks the number of arguments against c.Args.
+// checkArgs returns an error if the number of arguments does not match c.Args.
 func (p *Program[C]) checkArgs(c Command[C], args []string) error {
 	minimum, maximum := 0, 0
 	for word := range strings.FieldsSeq(c.Args) {
@@ -148,7 +149,7 @@ func (p *Program[C]) checkArgs(c Command[C], args []string) error {
 	return nil
 }
 
-// count returns "1 argument", "2 arguments".
+// count returns n with the word what in the singular or plural: "1 argument", "2 arguments".
 func count(n int, what string) string {
 	if n != 1 {
 		what += "s"
@@ -160,7 +161,7 @@ func wantsHelp(args []string) bool {
 	return len(args) > 0 && (args[0] == "help" || slices.Contains(args, "--help") || slices.Contains(args, "-h"))
 }
 
-// printHelp prints the help of a command, of a group of commands, or of all.
+// printHelp prints the help of a command, of a group of commands, or of the program.
 func (p *Program[C]) printHelp(w io.Writer, args []string) error {
 	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 		if c, _, err := p.find(args); err == nil {
@@ -200,7 +201,7 @@ func (c Command[C]) short() string {
 	return strings.TrimSpace(c.Name + " " + args)
 }
 
-// printCommandHelp prints the settings that the command uses.
+// printCommandHelp prints the usage of the command and the settings that it uses.
 func (p *Program[C]) printCommandHelp(w io.Writer, c Command[C]) error {
 	_, err := fmt.Fprintf(w, "Usage: %s\n\n  %s\n", strings.TrimSpace(p.Name+" "+c.Name+" "+c.Args), c.Help)
 	if c.Settings == "" || err != nil {

@@ -9,9 +9,9 @@ import (
 )
 
 // Describe serves the OpenAPI document of services over HTTP, at /openapi.json. By default the
-// services are those of Mount so far. The credentials in the document are those of the
-// authenticators so far, unless info names some. Package schema/apidocs adds a documentation
-// page.
+// services are those that were mounted before. The credentials in the document are those of the
+// authenticators that were added before, unless info names some. Package schema/apidocs adds a
+// documentation page.
 func (a *App) Describe(info schema.Info, services ...*chassi.Service) error {
 	if len(services) == 0 {
 		services = a.services
@@ -32,7 +32,7 @@ func (a *App) Describe(info schema.Info, services ...*chassi.Service) error {
 	return nil
 }
 
-// withSecurity adds the credentials of the authenticators to info.
+// withSecurity returns info with the credentials of the authenticators, unless info names some.
 func (a *App) withSecurity(info schema.Info) (schema.Info, error) {
 	if info.Security != nil {
 		return info, nil

@@ -14,9 +14,9 @@ import (
 	"github.com/chassi-go/chassi/transport/certs"
 )
 
-// Exposure configures the warnings at start about exposed data: secrets on the command line,
-// files that every user of the machine can read or change, listeners that other machines can
-// reach. Each listed name disables the warnings of that kind.
+// Exposure configures the warnings at start about exposed data: secrets on the command line, files
+// that every user of the machine can read or change, and listeners that other machines can reach.
+// Each listed name disables the warnings of that kind.
 type Exposure struct {
 	Accepted []string `config:"accepted" help:"exposures that are intended and cause no warning at start: arguments, files, or a listener of the program, such as admin, http, grpc, nats"`
 }
@@ -58,7 +58,7 @@ func (e *exposure) add(setting string, kind config.FileKind, paths ...string) {
 	}
 }
 
-// addLoaded adds the configuration files.
+// addLoaded adds the configuration file and the files of secrets that were read.
 func (e *exposure) addLoaded(r *config.Report) {
 	kind := config.TrustedFile
 	if slices.ContainsFunc(r.Values, func(v config.Value) bool { return v.Secret && strings.HasPrefix(v.Source, r.File+":") }) {
@@ -86,8 +86,9 @@ func (e *exposure) warn(context.Context) error {
 	return nil
 }
 
-// check returns an error for each accepted name that is not the name of a kind of exposure. The usual
-// listeners are permitted in a program without them.
+// check returns an error for each accepted name that is neither a kind of exposure nor the name of
+// a listener. The names of the usual listeners are also permitted in a program without these
+// listeners.
 func (e *exposure) check() error {
 	known := []string{openArguments, openFiles, "admin", "http", "grpc", "nats"}
 	for _, l := range e.listeners() {

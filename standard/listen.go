@@ -14,7 +14,7 @@ import (
 type Listener struct {
 	Name    string // in exposure.accepted: "http", "grpc", or one of the program's own
 	Setting string // setting of the address: "http.addr"
-	Addr    string // host:port; "" for the default of its package
+	Addr    string // host:port; "" for the default of its package, or if it is disabled
 
 	// Risk and Fix are logged as a warning at the start if other machines can reach the
 	// address: the risk, and how to prevent it. No warning is logged if Risk is empty.
@@ -42,8 +42,9 @@ func (a *App) addHTTPListener() {
 
 func (a *App) tryListeners(ctx context.Context) error { return tryAll(ctx, a.listeners) }
 
-// tryAll listens on all addresses simultaneously and closes the listeners, so that it also
-// detects two settings with the same port.
+// tryAll returns an error for each address on which it cannot listen. It listens on all addresses
+// simultaneously, so that it also detects two settings with the same port, and then closes the
+// listeners.
 func tryAll(ctx context.Context, list []Listener) error {
 	var problems []error
 	var lc net.ListenConfig
@@ -61,7 +62,8 @@ func tryAll(ctx context.Context, list []Listener) error {
 	return errors.Join(problems...)
 }
 
-// advice returns what to do about the error err of listening on l, after others.
+// advice returns what to do about the error err of listening on l. others are the listeners that
+// were opened before l.
 func advice(err error, l Listener, others []Listener) string {
 	for _, other := range others {
 		if errors.Is(err, syscall.EADDRINUSE) && samePort(other.Addr, l.Addr) {
@@ -71,7 +73,8 @@ func advice(err error, l Listener, others []Listener) string {
 	return listening.Advice(err)
 }
 
-// reason returns the error without the address, which precedes it.
+// reason returns the cause of err without the address, because the message contains the address
+// already.
 func reason(err error) error {
 	if op, ok := errors.AsType[*net.OpError](err); ok {
 		return op.Err

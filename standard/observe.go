@@ -66,7 +66,7 @@ func (a *App) ObserveBroker(name string, stats func() transport.BrokerStats) err
 }
 
 // ObserveCertificate adds the certificate of a listener to the metrics and to the details of
-// readiness, on which it has no effect.
+// readiness. It has no effect on readiness itself.
 func (a *App) ObserveCertificate(server string, state func() (certs.State, bool)) error {
 	a.AddStatus("tls_"+server, func() (status, detail string) {
 		switch state, ok := state(); {

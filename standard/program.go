@@ -24,10 +24,11 @@ import (
 //	orders schema openapi       print the contract: openapi, asyncapi or proto
 //	orders healthcheck          exit 0 if the running program is ready
 //	orders version
-//	orders help [COMMAND]       as --help behind any command
+//	orders help [COMMAND]       the same as --help after any command
 //
-// During serve, SIGHUP and a change or the creation of the configuration file reload the configuration:
-// settings that can change at run time are applied, others are logged as requiring a restart.
+// During serve, SIGHUP reloads the configuration, and so do a change of the configuration file or of
+// a file of a secret, and the creation of a missing configuration file. Settings that can change at
+// run time are applied, others are logged as requiring a restart.
 type Program[C any] struct {
 	Name    string // "orders"; also the prefix of environment variables: ORDERS_HTTP_ADDR
 	Version string // default that of the module, or the commit it was built from
@@ -75,7 +76,7 @@ type Invocation[C any] struct {
 	Config   *C
 	Report   *config.Report
 	Args     []string
-	Flags    map[string]bool // of the command's own flags: "--yes"
+	Flags    map[string]bool // the command's own flags that were given: "--yes"
 	In       *os.File
 	Out, Err io.Writer
 	load     func() (*C, *config.Report, error)
@@ -156,7 +157,7 @@ func (p *Program[C]) run(ctx context.Context, args, environ []string, s streams)
 	return err //nolint:wrapcheck // the command's
 }
 
-// invoke loads the configuration for a command.
+// invoke loads the configuration for a command and returns the invocation of the command.
 func (p *Program[C]) invoke(c Command[C], args, environ []string, s streams) (*Invocation[C], error) {
 	args, flags := c.splitFlags(args)
 	load := func() (*C, *config.Report, error) {

@@ -35,10 +35,11 @@ type reloader[C any] struct {
 	mu         sync.Mutex
 	report     *config.Report // of the configuration in use
 	latest     *config.Report // of the latest load, which may have failed
-	invalid    atomic.Bool    // whether it has
+	invalid    atomic.Bool    // whether the latest load failed
 }
 
-// invalidText is logged, and the detail of readiness, while the configuration cannot be loaded.
+// invalidText is logged while the configuration cannot be loaded, and is then the detail of
+// readiness.
 const invalidText = "the configuration is invalid: the old one stays"
 
 // status returns the state of the configuration for the details of readiness.
@@ -49,8 +50,9 @@ func (r *reloader[C]) status() (status, detail string) {
 	return "ok", ""
 }
 
-// watch checks the configuration file and the files with secrets for changes since they were
-// read, which was before the wait for a database, until ctx ends.
+// watch reloads the configuration when the configuration file or a file with a secret changes,
+// until ctx ends. It compares the files with their state when they were read, which was before the
+// wait for a database.
 func (r *reloader[C]) watch(ctx context.Context) error {
 	r.mu.Lock()
 	report := r.report
@@ -59,7 +61,7 @@ func (r *reloader[C]) watch(ctx context.Context) error {
 	return nil
 }
 
-// changed reloads the configuration, unless a SIGHUP has after the files changed.
+// changed reloads the configuration, unless SIGHUP has reloaded it since the files changed.
 func (r *reloader[C]) changed(files []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -101,7 +103,7 @@ func (r *reloader[C]) load(why string) {
 	logger.Info("configuration reloaded", "why", why)
 }
 
-// read loads the configuration.
+// read loads the configuration. It returns an error if the configuration file in use was deleted.
 func (r *reloader[C]) read() (*C, *config.Report, error) {
 	settings, report, err := r.invocation.load()
 	if file := r.report.File; err == nil && file != "" && report.File == "" {
@@ -150,7 +152,7 @@ func (p *Program[C]) render(app *App, kind string) ([]byte, error) {
 	}
 }
 
-// renderProto returns a .proto file, which without services is valid too.
+// renderProto returns the services as a .proto file, which is valid even without services.
 func (p *Program[C]) renderProto(services []*chassi.Service) ([]byte, error) {
 	if len(services) == 0 {
 		return fmt.Appendf(nil, "// %s has no services.\n\nsyntax = \"proto3\";\n", p.Name), nil

@@ -29,8 +29,8 @@ const (
 	Validation         = "validation"
 )
 
-// newStack returns the stack. Middleware that depends on later additions to the App is created
-// when the first endpoint is mounted.
+// newStack creates the stack, and the middleware for clients. Middleware that depends on later
+// additions to the App is created when the first endpoint is mounted.
 func (a *App) newStack() error {
 	counted, err := metrics.New(a.Telemetry.Registry)
 	if err != nil {

@@ -16,9 +16,9 @@
 //		return nil
 //	}
 //
-// Parts with large dependencies are separate packages that add themselves to an [App]:
-// grpcserver, natsserver, natsembedded, amqpserver, redisdb, sqldb. A program links only those
-// that it imports.
+// Parts with large dependencies are separate packages below this one that add themselves to an
+// [App], such as grpcserver, natsserver, natsembedded, amqpserver, redisdb and sqldb. A program
+// links only those that it imports.
 //
 // The middleware of all transports is [App].Stack, which a program can print and change.
 package standard
@@ -67,10 +67,11 @@ type Config struct {
 	Loaded *config.Report
 }
 
-// base returns the Config of every struct that embeds one.
+// base returns c. Every struct that embeds a Config has this method.
 func (c *Config) base() *Config { return c }
 
-// RateLimit limits the calls of one client. Peer and Principal can be changed at run time.
+// RateLimit limits the rate of the calls of one client. Peer and Principal can be changed at run
+// time.
 type RateLimit struct {
 	Peer      ratelimit.Limit `config:"peer" default:"5000/1s" reload:"true" help:"rate of calls for each client address (IPv6: /64), such as 100/1m; off disables the limit"`
 	Principal ratelimit.Limit `config:"principal" default:"1000/1s" reload:"true" help:"rate of calls for each authenticated principal"`
@@ -96,8 +97,8 @@ type Options struct {
 	DescribeOnly bool
 }
 
-// App is an assembly. All parts are added before [App.Run], in any order, except where a method
-// states an order. It is not safe for concurrent use before Run.
+// App is a service that is assembled from parts. All parts are added before [App.Run], in any
+// order, except where a method states an order. An App is not safe for concurrent use before Run.
 type App struct {
 	*chassi.App
 	Name, Version string
@@ -136,7 +137,7 @@ type App struct {
 	errs            []error
 	build           func() error
 	built           bool
-	reported        int // of errs, by Build
+	reported        int // number of errs that Build has returned
 }
 
 // New returns an App that does not listen yet. The error names every invalid setting.
@@ -178,8 +179,8 @@ func New(ctx context.Context, name, version string, c Config, o Options) (*App, 
 	return a, nil
 }
 
-// Close is for a program that ends before Run: it closes all parts added so far, and writes the
-// buffered log lines.
+// Close closes all parts added so far and writes the buffered log lines. It is for a program that
+// ends before Run.
 func (a *App) Close() error {
 	return errors.Join(a.App.Close(), a.Telemetry.Stop(context.Background()))
 }
@@ -202,9 +203,10 @@ func CheckTLS(setting string, files certs.Files) error {
 	return nil
 }
 
-// Limiter returns l for [middleware.RateLimitPeer] and [middleware.RateLimitPrincipal]; it
-// counts across all nodes if [App.ShareLimits] was called. Name distinguishes its counts from
-// those of other limiters.
+// Limiter returns a limiter with the limit of l, for [middleware.RateLimitPeer] and
+// [middleware.RateLimitPrincipal]. It counts across all nodes if [App.ShareLimits] was called and
+// rate_limit.shared is true; otherwise it is l. Name distinguishes its counts from those of other
+// limiters.
 func (a *App) Limiter(name string, l *ratelimit.Limiter) middleware.Limiter {
 	if a.share == nil || !a.config.RateLimit.Shared {
 		return l
@@ -224,8 +226,9 @@ func (a *App) CallTimeout() time.Duration { return a.config.Timeout }
 // Streams returns the configuration of the streams of each server.
 func (a *App) Streams() transport.StreamConfig { return a.config.Stream }
 
-// OnReload makes f be called when the configuration was loaded again, by SIGHUP or because a
-// file changed. c is a pointer to the program's new configuration. The error, or the panic, is logged.
+// OnReload registers f to be called when the configuration was loaded again, by SIGHUP or because a
+// file changed. c is a pointer to the program's new configuration. An error or a panic of f is
+// logged.
 func (a *App) OnReload(f func(c any) error) { a.onReload = append(a.onReload, f) }
 
 // Reload applies the settings of c that can change while the program runs: the log level and

@@ -70,7 +70,7 @@ func (a *App) AddPublisher(q transport.Queue, open func() (publisher QueuePublis
 
 var errNotStarted = chassi.NewError(chassi.Unavailable, "queue_unavailable", "The work queue cannot be reached")
 
-// Name returns the name of the component, which has the name of the queue.
+// Name returns the name of the component, which contains the name of the queue.
 func (p *Publisher) Name() string { return p.name }
 
 // Start opens the publisher. The App calls it.
@@ -92,8 +92,8 @@ func (p *Publisher) Stop(context.Context) error {
 }
 
 // Publish stores request, a pointer to the request type of e, under id, as the method of the
-// transport's publisher does. Its error is Unavailable before the App has started the publisher
-// and after it stopped it.
+// transport's publisher does. It returns a [chassi.Unavailable] error before the App has started
+// the publisher and after the App has stopped it.
 func (p *Publisher) Publish(ctx context.Context, e *chassi.Endpoint, id string, request any) error {
 	if publisher := p.current.Load(); publisher != nil {
 		return (*publisher).Publish(ctx, e, id, request) //nolint:wrapcheck // says what

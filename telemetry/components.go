@@ -47,7 +47,7 @@ func contained[T any](f func() T) (result T) {
 	return result
 }
 
-// number returns 1 for true.
+// number returns 1 for true and 0 for false.
 func number(b bool) float64 {
 	if b {
 		return 1

@@ -11,7 +11,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
-// The exporters by the names of [TraceConfig].
+// The names of the exporters in [TraceConfig].
 const (
 	exportNone   = "none"
 	exportHTTP   = "otlp-http"
@@ -22,7 +22,7 @@ const (
 // otelEnv reads the standard variables (OpenTelemetry specification, Environment Variable
 // Specification) that the SDK does not read. An empty variable counts as unset.
 type otelEnv struct {
-	logger *slog.Logger        // of values that are unknown
+	logger *slog.Logger        // for warnings about unknown values
 	linked map[string]Exporter // see TraceConfig
 }
 
@@ -66,8 +66,8 @@ func (e otelEnv) exporters(configured string) []string {
 	}
 }
 
-// onlyLinked removes exporters that the program does not link: a variable that is set for all
-// programs of a cluster must not end a program without exporters.
+// onlyLinked returns those of the exporters that the program links, and warns of the others: a
+// variable that is set for all programs of a cluster must not end a program without exporters.
 func (e otelEnv) onlyLinked(variable string, names ...string) (linked []string) {
 	for _, name := range names {
 		if _, ok := e.linked[name]; ok {
@@ -79,7 +79,8 @@ func (e otelEnv) onlyLinked(variable string, names ...string) (linked []string) 
 	return linked
 }
 
-// listedExporters returns false if the variable contains no known value.
+// listedExporters returns the exporters that OTEL_TRACES_EXPORTER names. It returns false if the
+// variable contains no known value.
 func (e otelEnv) listedExporters() (names []string, ok bool) {
 	for _, word := range e.list("OTEL_TRACES_EXPORTER") {
 		switch word {

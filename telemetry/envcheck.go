@@ -88,7 +88,8 @@ func checkEndpoint(value string) string {
 	return ""
 }
 
-// checkHeaders does not include the value in errors, because it usually is an API key.
+// checkHeaders returns the valid form of a list of headers if value is invalid. It does not
+// quote the value, which usually contains an API key.
 func checkHeaders(value string) string {
 	for i, header := range strings.Split(value, ",") {
 		name, text, ok := strings.Cut(header, "=")

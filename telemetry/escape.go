@@ -5,7 +5,8 @@ import (
 	"unicode/utf8"
 )
 
-// isPlain has the characters that are not escaped in JSON, nor in a terminal.
+// isPlain reports for each byte whether it is a character that needs no escaping, in JSON and on
+// a terminal.
 var isPlain = func() (plain [256]bool) {
 	for c := ' '; c < 0x7f; c++ {
 		plain[c] = c != '"' && c != '\\'
@@ -60,8 +61,8 @@ func appendUnicode(b []byte, r rune) []byte {
 	return append(b, '\\', 'u', digits[r>>12&0xf], digits[r>>8&0xf], digits[r>>4&0xf], digits[r&0xf])
 }
 
-// appendEscaped appends JSON of another encoder, which may contain unescaped characters that
-// control a terminal.
+// appendEscaped appends JSON of another encoder. It escapes the characters that control a
+// terminal, which that encoder may leave unescaped.
 func appendEscaped(b []byte, text string) []byte {
 	for _, r := range text {
 		if r == 0x7f || isTricky(r) {

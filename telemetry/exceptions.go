@@ -28,7 +28,7 @@ type SentryConfig struct {
 
 // Reporter reports server errors: recovered panics and Internal errors.
 type Reporter interface {
-	// Report must not block nor retain ctx. Nil errors are ignored.
+	// Report reports err unless it is nil. It must neither block nor retain ctx.
 	Report(ctx context.Context, err error)
 }
 
@@ -197,7 +197,7 @@ func (f *fault) event() *sentry.Event {
 	return e
 }
 
-// stop sends waiting errors until soon ends, and waits for the end until ctx ends.
+// stop sends the waiting errors until soon ends. It returns when they are sent or ctx ends.
 func (t *tracker) stop(ctx, soon context.Context) {
 	t.quitting.Do(func() { close(t.quit) })
 	defer context.AfterFunc(soon, t.transport.giveUp)()

@@ -27,13 +27,13 @@ import (
 type jsonHandler struct {
 	level slog.Leveler
 	out   io.Writer
-	later *sink      // out if it is one, else nil
+	later *sink      // out if it is a sink, or nil
 	lines *sync.Pool // of *[]byte
 
 	rendered []byte   // attributes of With, from the comma on
 	open     int      // groups that rendered leaves open
 	pending  []string // groups without attributes so far
-	secret   bool     // inside of a group that sounds like one
+	secret   bool     // inside of a group whose name looks like a secret
 }
 
 const (
@@ -74,8 +74,8 @@ func (h *jsonHandler) Handle(ctx context.Context, r slog.Record) error {
 	return err
 }
 
-// constantSize returns about the memory that a record takes. It returns false for a record with a
-// value that may change before it is encoded later.
+// constantSize returns the approximate size of a record in memory, in bytes. It returns false
+// for a record with a value that may change before it is encoded later.
 func constantSize(r *slog.Record) (size int, ok bool) {
 	size, ok = recordBytes+len(r.Message)+attrBytes*max(r.NumAttrs()-inlineAttrs, 0), true
 	r.Attrs(func(a slog.Attr) bool {
@@ -136,7 +136,8 @@ func idsOf(ctx context.Context) (ids callIDs) {
 	return ids
 }
 
-// append omits the id of an unsampled span, and of the caller's span.
+// append appends the ids as members of a JSON object. It omits the id of an unsampled span, and
+// of the caller's span.
 func (ids *callIDs) append(b []byte) []byte {
 	if ids.request != "" {
 		b = appendString(append(b, `,"request_id":`...), ids.request)
@@ -210,8 +211,8 @@ func (h *jsonHandler) WithGroup(name string) slog.Handler {
 	return &with
 }
 
-// appendAttr appends nothing for an empty attribute or group, and nothing if the line has
-// reached its maximum length.
+// appendAttr appends an attribute or a group as a member. It appends nothing if the attribute or
+// group is empty or the line has reached its maximum length.
 func appendAttr(b []byte, a slog.Attr, secret bool) []byte {
 	if len(b) > maxRecord {
 		return b
@@ -316,7 +317,7 @@ type second struct {
 
 var lastSecond atomic.Pointer[second]
 
-// appendFloat quotes values that JSON cannot represent as numbers.
+// appendFloat appends f as a number, or as a string if JSON has no number for it.
 func appendFloat(b []byte, f float64) []byte {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		return appendString(b, strconv.FormatFloat(f, 'g', -1, 64))

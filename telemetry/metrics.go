@@ -50,7 +50,7 @@ func counter(name, help, reason string, value *atomic.Uint64) prometheus.Collect
 	return counterFunc(name, help, reason, value.Load)
 }
 
-// sum adds up the exporters; there is seldom more than one.
+// sum returns a counter of the sum of a value over all exporters; there is seldom more than one.
 func sum(name, help, reason string, of []*spanCounter, value func(*spanCounter) uint64) prometheus.Collector {
 	return counterFunc(name, help, reason, func() (n uint64) {
 		for _, c := range of {

@@ -45,7 +45,7 @@ func state(up bool) string {
 	return "degraded"
 }
 
-// outputsUp exposes which outputs accepted their latest data.
+// outputsUp returns the metrics that show which outputs accepted their latest data.
 func (t *Telemetry) outputsUp() (all []prometheus.Collector) {
 	for _, o := range t.Outputs() {
 		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{

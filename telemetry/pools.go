@@ -120,7 +120,7 @@ var _ prometheus.Collector = (*dbCollector)(nil)
 
 // RemoteStats are the statistics of the client of another service.
 type RemoteStats struct {
-	Instances map[string]int // by state: "closed", "half-open", "open" (their breakers), "ejected" with a closed one
+	Instances map[string]int // by state: "ejected", or that of the breaker: "closed", "half-open", "open"
 	InFlight  int
 	Events    map[string]uint64 // by kind: "retry", "hedge", "breaker_open", ...
 }

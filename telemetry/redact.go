@@ -9,7 +9,7 @@ import (
 // must not be logged in the first place.
 const redacted = "***"
 
-// isSecretKey reports whether key contains one of these words, ignoring case: "Set-Cookie",
+// isSecretKey reports whether key contains one of the words below, ignoring case: "Set-Cookie",
 // "api_key", "refreshToken".
 func isSecretKey(key string) bool {
 	for i := 0; i+3 <= len(key); i++ {
@@ -49,7 +49,8 @@ var (
 	dWords = []string{"dsn"}
 )
 
-// canHoldSecret returns false for numbers: tokens_issued is not a secret.
+// canHoldSecret reports whether a value of this kind may be a secret. A number is none:
+// tokens_issued is not a secret.
 func canHoldSecret(v slog.Value) bool {
 	return v.Kind() == slog.KindString || v.Kind() == slog.KindAny
 }

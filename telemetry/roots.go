@@ -24,8 +24,8 @@ type rootTracer struct {
 	bound uint64
 }
 
-// newRootProvider must be given the ratio of the SDK's sampler, and an SDK that
-// makes its ids with drawnIDs.
+// newRootProvider returns a provider on top of sdk. Ratio must be that of the sampler of sdk,
+// and sdk must generate its ids with drawnIDs.
 func newRootProvider(sdk *sdktrace.TracerProvider, ratio float64) rootProvider {
 	return rootProvider{sdk: sdk, bound: uint64(min(max(ratio, 0), 1) * (1 << 63))}
 }
@@ -49,7 +49,8 @@ func (t rootTracer) Start(ctx context.Context, name string, options ...trace.Spa
 	return ctx, trace.SpanFromContext(ctx)
 }
 
-// drawnIDs returns the id that rootTracer has drawn for a new trace.
+// drawnIDs generates the ids of the SDK. The id of a new trace is the one that rootTracer has
+// drawn for it.
 type drawnIDs struct{}
 
 type drawnKey struct{}

@@ -34,7 +34,7 @@ const (
 // accepts lines again.
 type sink struct {
 	out      io.Writer
-	announce func(lost uint64) []byte // returns the line about lost ones
+	announce func(lost uint64) []byte // returns the line about lost lines
 	dropped  atomic.Uint64
 	failing  atomic.Bool // the last write failed, or lines are being dropped
 
@@ -42,7 +42,7 @@ type sink struct {
 	state   sinkState
 	writing bool // the goroutine encodes or writes a batch
 	pending batch
-	spare   batch           // an empty one for the next pending
+	spare   batch           // an empty batch for the next pending
 	flushed []chan struct{} // closed when pending is written
 
 	wake, now  chan struct{} // there are lines; they are to be written now
@@ -90,7 +90,7 @@ func (s *sink) buffer(line []byte) {
 	s.added(len(line))
 }
 
-// added wakes the goroutine if it has to be.
+// added adds size to that of the pending batch, and wakes the goroutine if necessary.
 func (s *sink) added(size int) {
 	if s.pending.size == 0 {
 		signal(s.wake)
@@ -100,12 +100,13 @@ func (s *sink) added(size int) {
 	}
 }
 
-// add accepts a record that takes about size bytes, which the goroutine encodes: many in a row take
-// less time than one in each call, and the call that logs does not wait. It returns false when the
-// caller is to encode the record: after close, when lateBytes are buffered, which bounds the memory
-// of the records and relieves the goroutine, and during a write, which may take long. A string of a
-// record may be a part of a much larger one, such as the body of a request, that it keeps in memory:
-// so it does for no longer than sinkPause and the time to encode a batch.
+// add accepts a record that takes about size bytes, for the goroutine to encode: encoding many
+// records in a row takes less time than one in each call, and the call that logs does not wait.
+// It returns false if the caller must encode the record: after close, during a write, which may
+// take long, and when lateBytes are buffered, which bounds the memory of the records and
+// relieves the goroutine. A string of a record may be a part of a much larger string, such as
+// the body of a request, and keeps that in memory, but no longer than sinkPause and the time to
+// encode a batch.
 func (s *sink) add(h *jsonHandler, ids callIDs, r *slog.Record, size int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -132,7 +133,7 @@ type lateRecord struct {
 	at      int // where it belongs among the lines of the batch
 }
 
-// encode returns all lines of the batch, in their order, until the next call.
+// encode returns all lines of the batch, in their order. They are valid until the next call.
 func (s *sink) encode(b *batch) []byte {
 	if len(b.records) == 0 {
 		return b.lines
@@ -151,7 +152,7 @@ func (s *sink) encode(b *batch) []byte {
 }
 
 // writeLate writes a line after close, such as the one that says that the program has
-// stopped. If that hangs, this line and all later ones are dropped.
+// stopped. If the write hangs, this line and all later ones are dropped.
 func (s *sink) writeLate(line []byte) {
 	line = bytes.Clone(line) // the write may outlast this function
 	done := make(chan struct{})
@@ -248,8 +249,8 @@ func (s *sink) isClosing() bool {
 	}
 }
 
-// write writes batch, and then the line about lost ones, if there are any. It counts the
-// lines that out did not accept as lost.
+// write writes batch, and then the line about lost lines, if there are any. Lines that out did
+// not accept count as lost.
 func (s *sink) write(batch []byte) {
 	if lost := s.dropped.Load(); lost > s.announced {
 		batch = append(batch, s.announce(lost-s.announced)...)
@@ -286,8 +287,8 @@ func (s *sink) flush(ctx context.Context) {
 	}
 }
 
-// awaitPending returns a channel that is closed when the buffered lines are written. It
-// returns false if none are buffered any more.
+// awaitPending returns a channel that is closed when the buffered lines are written. It returns
+// false if lines are no longer buffered.
 func (s *sink) awaitPending() (written chan struct{}, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -29,8 +29,9 @@ type spanProcessor struct {
 	capacity int64
 }
 
-// newSpanProcessor exports until life ends; then every export fails at once. Capacity bounds
-// the waiting spans, including those being exported.
+// newSpanProcessor returns a processor that exports spans with e until life ends; then every
+// export fails at once. Capacity is the maximum number of waiting spans, including those being
+// exported.
 func newSpanProcessor(life context.Context, e sdktrace.SpanExporter, capacity int, logger *slog.Logger) *spanProcessor {
 	counter := new(spanCounter)
 	counter.outage = outage.New(logger, slog.LevelWarn, "spans were not delivered to the collector", "spans are delivered to the collector again")

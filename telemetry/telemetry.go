@@ -74,8 +74,8 @@ func New(ctx context.Context, service, version string, c Config, out io.Writer) 
 	return t, nil
 }
 
-// Handler serves the metrics in the Prometheus format. The error of a collector is logged and
-// does not affect the others.
+// Handler returns a handler that serves the metrics in the Prometheus format. The error of a
+// collector is logged and does not affect the others.
 func (t *Telemetry) Handler() http.Handler {
 	return promhttp.HandlerFor(t.Registry, promhttp.HandlerOpts{
 		ErrorLog: slog.NewLogLogger(t.Logger.Handler(), slog.LevelError), ErrorHandling: promhttp.ContinueOnError,

@@ -17,7 +17,7 @@ import (
 type textHandler struct {
 	slog.Handler // tint's
 	prefix       string
-	secret       bool // inside of a group that sounds like one
+	secret       bool // inside of a group whose name looks like a secret
 	size         int  // bytes of the attributes of With
 }
 
@@ -64,8 +64,8 @@ func (h *textHandler) WithGroup(name string) slog.Handler {
 	return &textHandler{h.Handler, h.prefix + printable(truncate(name, maxKey)) + ".", h.secret || isSecretKey(name), h.size}
 }
 
-// fit returns the attributes that fit into a line of the given size, and a mark instead of the
-// first one that does not.
+// fit returns the attributes that fit into a line that already has size bytes, with a mark
+// instead of the first one that does not fit. It adds their size to size.
 func fit(attrs []slog.Attr, size *int) []slog.Attr {
 	for i, a := range attrs {
 		if *size > maxRecord {

@@ -25,10 +25,10 @@ import (
 //   - OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_PROPAGATORS (tracecontext,
 //     baggage, none), OTEL_BSP_* and OTEL_SPAN_* are honoured.
 //
-// As the specification asks, a variable with a value that is unknown is warned of and
-// ignored. In Config it is an error, and so it is in a variable that says where OTLP goes
-// and with which credentials: the endpoint, which must be a URL with a scheme, headers and
-// certificates.
+// As the specification requires, a variable with an unknown value is ignored with a warning.
+// An unknown value in Config is an error, and so is an invalid value of a variable that
+// determines where OTLP sends spans and with which credentials: the endpoint, which must be a
+// URL with a scheme, headers and certificates.
 type TraceConfig struct {
 	Exporter string  `config:"exporter" default:"none" oneof:"none,otlp-http,otlp-grpc,stdout" help:"exporter of spans"`
 	Endpoint string  `config:"endpoint" format:"url:http,https" mask:"url" help:"URL of the collector; default http://localhost:4318, for otlp-grpc http://localhost:4317"`
@@ -38,16 +38,16 @@ type TraceConfig struct {
 	// exporters.All(). They are not part of package telemetry because they link grpc-go.
 	Exporters map[string]Exporter `config:"-"`
 
-	// Trusted configures the middleware that creates the spans. By default no caller is
-	// trusted.
+	// Trusted are the networks whose callers the middleware that creates the spans trusts. The
+	// zero value has no networks; the default of the setting is the loopback networks.
 	Trusted []netip.Prefix `config:"trusted_networks" default:"127.0.0.0/8,::1/128" help:"networks of callers whose traceparent is trusted, besides clients that a broker names: it becomes the parent and decides sampling; any other call begins a new trace with a link to it"`
 }
 
-// Exporter returns an exporter to the collector at endpoint, a URL; if it is empty the
+// Exporter returns an exporter to the collector at endpoint, a URL; if endpoint is empty, the
 // OTEL_EXPORTER_OTLP_* variables apply. It does not wait for the collector.
 type Exporter = func(ctx context.Context, endpoint string) (sdktrace.SpanExporter, error)
 
-// tracing is the provider and the counters of each of its exporters.
+// tracing contains the provider and the counters of each of its exporters.
 type tracing struct {
 	provider trace.TracerProvider
 	shutdown func(context.Context) error

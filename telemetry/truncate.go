@@ -10,13 +10,13 @@ import (
 const (
 	maxKey    = 128      // bytes of a key
 	maxValue  = 4 << 10  // bytes of a message or a value, before escaping
-	maxStack  = 32 << 10 // bytes of a value under stackKey, which is ours
+	maxStack  = 32 << 10 // bytes of a value under stackKey, which only package middleware sets
 	maxRecord = 64 << 10 // bytes of a line; attributes beyond are left out
 
 	stackKey = "stack" // see middleware.Logging
 )
 
-// truncatedKey says that attributes were left out.
+// truncatedKey is the key that marks a line without some of its attributes.
 const truncatedKey = "truncated"
 
 // truncate returns text, shortened to size bytes with its original length: "aaa…(truncated,

@@ -62,7 +62,8 @@ func (p payload) claims(purpose string) *Claims {
 }
 
 // parsePayload decodes claims. All but the e-mail address must be present; null counts as
-// missing. It does not check their values.
+// missing. The times must be in the years 1970 to 9999, exp after iat, and the generation at
+// least 0. It does not check the other values.
 func parsePayload(text []byte) (p payload, err error) {
 	if err := json.Unmarshal(text, &p); err != nil {
 		return payload{}, badClaims // the cause may quote the claims

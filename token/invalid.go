@@ -13,7 +13,7 @@ type refusal string
 const (
 	tooLarge      refusal = "too large"
 	malformed     refusal = "malformed"
-	unknownKey    refusal = "unknown key" // or its algorithm or type is not the key's
+	unknownKey    refusal = "unknown key" // or one that has expired, or whose algorithm or purpose is another one
 	badSignature  refusal = "bad signature"
 	badClaims     refusal = "bad claims"
 	wrongIssuer   refusal = "wrong issuer"

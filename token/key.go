@@ -35,7 +35,7 @@ type Key struct { //nolint:recvcheck // what prints has a value receiver, so tha
 	mark    [sha256.Size]byte
 }
 
-// GenerateKey returns a new key with a random ID that may sign from now on.
+// GenerateKey returns a new key with a random ID. The key may sign from now on.
 func GenerateKey(alg Algorithm) (*Key, error) {
 	private, err := generate(alg)
 	if err != nil {
@@ -145,7 +145,7 @@ func (k Key) String() string { return fmt.Sprintf("token.Key(%s %s)", k.ID, k.Al
 // the secret.
 func (k Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.String()) }
 
-// LogValue returns the attributes that a log shows of the key.
+// LogValue returns the ID and the algorithm of the key.
 func (k Key) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("kid", k.ID), slog.String("alg", string(k.Algorithm)))
 }
@@ -154,7 +154,7 @@ func unknownAlgorithm(alg Algorithm) error {
 	return fmt.Errorf("token: unknown algorithm %q: want EdDSA, ES256 or HS256", alg)
 }
 
-// isName reports whether s has at most maxLen characters, none of which needs escaping in a header,
+// isName reports whether s has 1 to maxLen characters, none of which needs escaping in a header,
 // a URL or a log.
 func isName(s string, maxLen int) bool {
 	for i := range len(s) {

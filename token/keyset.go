@@ -46,7 +46,7 @@ func newerFirst(a, b *Key) int {
 	return cmp.Or(b.NotBefore.Compare(a.NotBefore), b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(b.ID, a.ID))
 }
 
-// Lookup returns a copy of the key with the given ID.
+// Lookup returns a copy of the key with the given ID, or false if the set does not contain it.
 func (s *KeySet) Lookup(kid string) (*Key, bool) {
 	k := s.byID[kid]
 	if k == nil {
@@ -56,11 +56,12 @@ func (s *KeySet) Lookup(kid string) (*Key, bool) {
 	return &c, true
 }
 
-// SigningKey returns the ID of the key that signs at a given time: the newest key that has
-// become active. The previous key signs until then, so that a new key can be distributed to
-// every verifier before its first use. If no key is active yet, for example because another
-// machine's clock created it, SigningKey returns the one that becomes active first. It returns
-// false if all keys have expired.
+// SigningKey returns the ID of the key that signs at a given time: the newest key that is active
+// and has no ExpiresAt, or else the newest active key that has not expired. Until a new key
+// becomes active, the previous key signs, so that the new one can be distributed to every
+// verifier before its first use. If no key is active yet, for example because the key was
+// created on a machine whose clock is ahead, SigningKey returns the key that becomes active
+// first. It returns false if all keys have expired.
 func (s *KeySet) SigningKey(at time.Time) (kid string, ok bool) {
 	k := s.signingKey(at)
 	if k == nil {
@@ -86,6 +87,6 @@ func (s *KeySet) signingKey(at time.Time) *Key {
 }
 
 // JWKS returns the public keys as a JSON Web Key Set (RFC 7517 section 5, RFC 8037 section 2),
-// the newest first. It omits HS256 keys, which have no public key. It includes expired keys:
-// create a new set without them.
+// the newest first. It omits HS256 keys, which have no public key. It includes expired keys; to
+// omit them, create a new set without them.
 func (s *KeySet) JWKS() []byte { return bytes.Clone(s.jwks) }

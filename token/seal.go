@@ -12,7 +12,7 @@ import (
 
 const (
 	masterKeySize   = 32
-	minMasterValues = 16   // distinct bytes; 32 random ones have fewer once in 10^12
+	minMasterValues = 16   // distinct bytes; of 32 random bytes fewer are distinct once in 10^12
 	sealVersion     = 0x01 // AES-256-GCM, random 96-bit nonce: version | nonce | ciphertext | tag
 )
 
@@ -62,7 +62,8 @@ func Seal(master, plaintext, aad []byte) ([]byte, error) {
 	return aead.Seal([]byte{sealVersion}, nil, plaintext, versioned(aad)), nil //nolint:gosec // G407: this AEAD draws its own nonce
 }
 
-// Open returns the plaintext of a result of [Seal], or [ErrSealed].
+// Open returns the plaintext of a result of [Seal]. It returns [ErrSealed] if the data cannot be
+// decrypted, and another error if the master key does not have 32 bytes.
 func Open(master, sealed, aad []byte) ([]byte, error) {
 	aead, err := newAEAD(master)
 	if err != nil {

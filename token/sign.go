@@ -57,7 +57,7 @@ func (k *Key) sign(input string) (string, error) {
 	return token, nil
 }
 
-// verify checks a signature over input.
+// verify reports whether signature is a valid signature of input.
 func (k *Key) verify(input string, signature []byte) bool {
 	if k.Algorithm == ES256 && !hasLowS(signature) {
 		return false

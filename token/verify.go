@@ -33,7 +33,7 @@ type Options struct {
 type Verifier struct {
 	options Options
 	cache   *cache
-	keys    atomic.Pointer[map[string]*Key] // by the header that the key writes
+	keys    atomic.Pointer[map[string]*Key] // by the header of the tokens that the key signs
 }
 
 // NewVerifier returns a verifier for the tokens of these keys. With nil keys it rejects every
@@ -155,8 +155,8 @@ func (v *Verifier) Evict(token string) { v.cache.remove(v.cache.sum(token), toke
 // Purge removes all tokens from the cache.
 func (v *Verifier) Purge() { v.cache.purge() }
 
-// decode decodes canonical base64url. It rejects line breaks, which the library ignores even in
-// strict mode.
+// decode decodes canonical base64url, or returns false. It rejects line breaks, which the
+// library ignores even in strict mode.
 func decode(segment string) ([]byte, bool) {
 	if strings.ContainsAny(segment, "\r\n") {
 		return nil, false

@@ -7,24 +7,26 @@ import (
 	"time"
 )
 
-// acceptPause is the minimum time between two log lines about failed accepts.
+// acceptPause is the minimum time between two log lines about failures to accept connections.
 const acceptPause = 10 * time.Second
 
-// WatchAccept returns a listener that logs when l cannot accept connections, for example for
-// lack of file descriptors, and when it can again. It passes on the errors of l, after which
+// WatchAccept returns a listener that accepts the connections of l. It logs when l cannot accept
+// connections, for example for lack of file descriptors, and when l accepts connections again;
+// server is the name of the server in the log. The listener passes on the errors of l, after which
 // servers retry.
 func WatchAccept(l net.Listener, server string, logger *slog.Logger) net.Listener {
 	return &watchedListener{Listener: l, server: server, logger: logger}
 }
 
-// watchedListener is used only by the goroutine that accepts.
+// watchedListener logs when its listener cannot accept connections, and when it accepts them
+// again. Only one goroutine may call Accept.
 type watchedListener struct {
 	net.Listener
 
 	server string
 	logger *slog.Logger
-	since  time.Time // of the failure that was logged; zero if none
-	last   time.Time // time of the latest log line
+	since  time.Time // time of the failure that was logged; zero if there is none
+	last   time.Time // time of the latest log line about a failure
 }
 
 // Accept implements [net.Listener].

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// maxHops is the maximum number of trusted hops that are followed back.
+// maxHops is the maximum number of hops that are followed back.
 const maxHops = 20
 
 // Headers in which proxies record the client's address, as spelled in settings.
@@ -16,15 +16,16 @@ const (
 
 // ClientAddr returns the address of the client: peer, the remote end of the connection, or, if
 // peer is a trusted proxy, the rightmost untrusted hop of its forwarding header. If all hops
-// are trusted it is the leftmost one. Lines are all lines of the header named by header,
-// [XForwardedFor] or [Forwarded], in order.
+// are trusted, ClientAddr returns the leftmost hop. Lines are all lines, in order, of the header
+// named by header, which is [XForwardedFor] or [Forwarded].
 //
-// Only one header may be read: a proxy that writes one passes the other on from the client, so
-// reading both would let the client choose its address.
+// Only one header may be read: a proxy that writes one of the two headers passes on the other as
+// the client sent it, so reading both would let the client choose its address.
 //
-// The header of a trusted proxy is used up to the first hop that is not an address: an empty
-// element, "unknown", an obfuscated name, a zone. The client is then the last hop before it. If
-// there are more than 20 trusted hops, a loop or a forgery, ClientAddr returns peer. An
+// The header of a trusted proxy is read from right to left, up to the first element that is not an
+// address, such as an empty element, "unknown", an obfuscated name or an address with a zone. The
+// client is then the hop to the right of this element, or peer if there is none. If the header
+// ends in 20 or more trusted hops, which suggests a loop or a forgery, ClientAddr returns peer. An
 // IPv4-mapped IPv6 address is returned as IPv4; the port is 0 if the header has none.
 func ClientAddr(peer netip.AddrPort, lines []string, trusted []netip.Prefix, header string) netip.AddrPort {
 	peer = plainAddrPort(peer)
@@ -43,15 +44,17 @@ func IsTrusted(peer netip.AddrPort, trusted []netip.Prefix) bool {
 	return len(trusted) > 0 && isTrusted(plainAddrPort(peer).Addr(), trusted)
 }
 
-// ForwardedAddr returns the address for which a trusted client without an address of its own,
-// such as the client of a broker, forwards: the rightmost hop of lines that is not a trusted
-// proxy, or the zero value. Lines and header are those of [ClientAddr].
+// ForwardedAddr returns the address of the client for which a trusted peer without an address of
+// its own, such as the client of a broker, forwards a call. This is the rightmost untrusted hop of
+// lines, or the leftmost hop if all are trusted. It is the zero value if the rightmost element is
+// not an address, or if there are too many trusted hops. Lines and header are those of [ClientAddr].
 func ForwardedAddr(lines []string, trusted []netip.Prefix, header string) netip.AddrPort {
 	client, _ := lastHop(netip.AddrPort{}, lines, trusted, header)
 	return client
 }
 
-// lastHop follows the hops back from client. ok is false if there are too many.
+// lastHop returns the address of the client, for which it follows the hops back from client. The
+// result is client itself if there are no hops. ok is false if there are too many trusted hops.
 func lastHop(client netip.AddrPort, lines []string, trusted []netip.Prefix, header string) (_ netip.AddrPort, ok bool) {
 	hops := hops{lines: lines, forwarded: header == Forwarded}
 	for range maxHops {
@@ -79,8 +82,8 @@ func plainAddrPort(a netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 }
 
-// hops reads a list header from its end, which the nearest proxy wrote. That part is well
-// formed, and text to the left of it cannot change its meaning.
+// hops reads the elements of a list header from right to left. The nearest proxy has written the
+// rightmost part, which is therefore well formed, and text to the left cannot change its meaning.
 type hops struct {
 	lines     []string // lines not yet begun
 	rest      string   // unread part of the current line
@@ -88,8 +91,8 @@ type hops struct {
 	forwarded bool
 }
 
-// previous returns the last unread element; ok is false at the end and if the element is not an
-// address.
+// previous reads the last unread element and returns its address. ok is false if there is no
+// further element, or if the element is not an address.
 func (s *hops) previous() (hop netip.AddrPort, ok bool) {
 	if !s.more {
 		if len(s.lines) == 0 {
@@ -108,8 +111,8 @@ func (s *hops) previous() (hop netip.AddrPort, ok bool) {
 	return parseForwarded(element)
 }
 
-// lastSeparator returns the index of the last sep, outside of quoted strings if quotes is set,
-// or -1.
+// lastSeparator returns the index of the last sep in s, or -1 if there is none. If quotes is true,
+// it ignores separators in quoted strings.
 func lastSeparator(s string, sep byte, quotes bool) int {
 	if !quotes {
 		return strings.LastIndexByte(s, sep)
@@ -135,8 +138,9 @@ func isEscaped(before string) bool {
 	return (len(before)-n)%2 == 1
 }
 
-// parseForwarded returns the node of for= in one element of a Forwarded header (RFC 7239,
-// section 4). An element with two of them is invalid.
+// parseForwarded returns the address in the parameter "for" of one element of a Forwarded header
+// (RFC 7239, section 4). ok is false if the element does not have exactly one such parameter, or
+// if its value is not an address.
 func parseForwarded(element string) (hop netip.AddrPort, ok bool) {
 	for more := true; more; {
 		semicolon := lastSeparator(element, ';', true)
@@ -156,7 +160,8 @@ func parseForwarded(element string) (hop netip.AddrPort, ok bool) {
 	return hop, ok
 }
 
-// unquote removes quotes but not escapes: a valid address has no escapes.
+// unquote returns value without enclosing quotes. It does not remove escapes: a valid address has
+// none.
 func unquote(value string) string {
 	if len(value) >= 2 && value[0] == '"' && value[len(value)-1] == '"' {
 		return value[1 : len(value)-1]
@@ -185,5 +190,5 @@ func parseNode(node string) (netip.AddrPort, bool) {
 	return netip.AddrPortFrom(addr.Unmap(), 0), true
 }
 
-// trimSpace removes the optional white space of RFC 9110, section 5.6.3.
+// trimSpace returns s without leading and trailing white space (RFC 9110, section 5.6.3).
 func trimSpace(s string) string { return strings.Trim(s, " \t") }

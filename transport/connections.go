@@ -18,9 +18,10 @@ type Connections struct {
 	open, refused, refusedClients atomic.Int64
 }
 
-// NewConnections returns Connections without open connections. Limit is the maximum of all
-// clients, perClient that of one network; if perClient is 0 it is [Share] of limit. Connections
-// from the networks in exempt, which are proxies for many clients, count only towards limit.
+// NewConnections returns Connections without open connections. Limit is the maximum number of open
+// connections in total, and perClient that of one client network; if perClient is 0, the [Share]
+// of limit applies instead. Connections from the networks in exempt, which are proxies for many
+// clients, count only towards limit.
 func NewConnections(limit, perClient int, exempt []netip.Prefix) *Connections {
 	return &Connections{max: int64(limit), perClient: int64(Share(perClient, limit)), exempt: exempt, clients: ratelimit.NewUsage()}
 }
@@ -34,16 +35,18 @@ func Share(perClient, limit int) int {
 	return (limit + 9) / 10
 }
 
-// Slot is the state of one counted connection. The zero value is not counted.
+// Slot is the state of one counted connection. The zero value is that of a connection that is not
+// counted.
 type Slot struct {
 	connections *Connections
 	client      ratelimit.Key
-	counted     bool // also for its client
+	counted     bool // whether the connection also counts for its client
 	released    atomic.Bool
 }
 
-// Acquire counts a connection from addr in slot, which must be released. If a limit is reached
-// it counts a refusal, leaves slot zero and returns false.
+// Acquire counts a connection from addr, records it in slot, which must be a zero value, and
+// returns true. The slot must be released when the connection is closed. If a limit is reached,
+// Acquire counts a refusal, does not change slot and returns false.
 func (c *Connections) Acquire(slot *Slot, addr net.Addr) bool {
 	if c.open.Add(1) > c.max {
 		c.open.Add(-1)
@@ -72,15 +75,15 @@ func (s *Slot) Release() {
 	s.connections.open.Add(-1)
 }
 
-// Counts returns the number of open connections and of refused connections so far.
+// Counts returns the number of connections that are open, and of those refused so far.
 func (c *Connections) Counts() (open, refused int64) { return c.open.Load(), c.refused.Load() }
 
-// RefusedClients returns the number of connections refused because of the limit of their
+// RefusedClients returns the number of connections refused so far because of the limit of their
 // client.
 func (c *Connections) RefusedClients() int64 { return c.refusedClients.Load() }
 
-// clientOf returns false for addresses that are not counted: exempt ones, and those of networks
-// other than TCP.
+// clientOf returns the key of the client network of addr, and whether its connections are counted.
+// They are not if addr is in an exempt network or is not a TCP address.
 func (c *Connections) clientOf(addr net.Addr) (ratelimit.Key, bool) {
 	tcp, ok := addr.(*net.TCPAddr)
 	if !ok {

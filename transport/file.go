@@ -8,7 +8,8 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// FileOf returns the file of a message, which is a pointer to a struct; nil without one.
+// FileOf returns the file in message, which must be a pointer, or nil if message does not point to
+// a struct with a file.
 func FileOf(message any) *chassi.File {
 	v := reflect.ValueOf(message).Elem()
 	if v.Kind() != reflect.Struct {
@@ -26,7 +27,8 @@ func FileOf(message any) *chassi.File {
 	return nil
 }
 
-// CloseFile closes the file of a message, if it has one that is an [io.Closer].
+// CloseFile closes the Reader of the file in message, if message has a file and its Reader is an
+// [io.Closer].
 func CloseFile(message any) {
 	if f := FileOf(message); f != nil {
 		if c, ok := f.Reader.(io.Closer); ok {
@@ -37,8 +39,8 @@ func CloseFile(message any) {
 
 var fileType = reflect.TypeFor[chassi.File]()
 
-// checkFile returns an error for a file in a message that is not its only one, or not a field of the
-// message itself.
+// checkFile returns an error if a message has more than one file, or has a file that is not a field
+// of the message itself.
 func checkFile(message reflect.Type) error {
 	if message.Kind() != reflect.Struct {
 		return nil
@@ -58,7 +60,8 @@ func checkFile(message reflect.Type) error {
 	return nil
 }
 
-// throughPointer reports whether a field is in an embedded struct behind a pointer.
+// throughPointer reports whether the field of message with the given index is in an embedded
+// pointer to a struct.
 func throughPointer(message reflect.Type, index []int) bool {
 	for i := range index[1:] {
 		if message.FieldByIndex(index[:i+1]).Type.Kind() == reflect.Pointer {
@@ -68,8 +71,8 @@ func throughPointer(message reflect.Type, index []int) bool {
 	return false
 }
 
-// holdsFile reports whether a value of type t can contain a file. Seen are the types that it does not
-// look at again.
+// holdsFile reports whether a value of type t can contain a file. It does not examine the types in
+// seen again.
 func holdsFile(t reflect.Type, seen map[reflect.Type]bool) bool {
 	if t == fileType || seen[t] {
 		return t == fileType

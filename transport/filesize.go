@@ -6,8 +6,9 @@ import (
 	"io"
 )
 
-// Extent returns where content begins, if it can seek, and its length: of what it has left, or
-// otherwise size, if that is positive, or -1.
+// Extent returns the current position of content and the number of bytes from there to its end, if
+// content is an [io.Seeker]; its position does not change. For any other content, start is 0, and
+// length is size if size is positive, or -1 for an unknown length.
 func Extent(content io.Reader, size int64) (start, length int64, err error) {
 	seeker, ok := content.(io.Seeker)
 	switch {
@@ -27,14 +28,15 @@ func Extent(content io.Reader, size int64) (start, length int64, err error) {
 	return start, end - start, err //nolint:wrapcheck // the caller says of what
 }
 
-// Sized returns the first size bytes of content. It is an error if content has fewer, or if it has
-// more, unless it can seek: a file may grow after its size was determined.
+// Sized returns a reader of the first size bytes of content. Reading fails if content has fewer
+// bytes. It also fails if content has more, unless canSeek is true, because a file may grow after
+// its size was determined.
 func Sized(content io.Reader, size int64, canSeek bool) io.Reader {
 	return &sizedReader{content: content, size: size, left: size, mayGrow: canSeek}
 }
 
-// sizedReader reads content of size bytes. It returns the last of them only when the content has
-// ended, so that longer content does not look complete.
+// sizedReader reads the first size bytes of content. Unless mayGrow is true, it returns the last of
+// them only when content has ended, so that longer content does not look complete.
 type sizedReader struct {
 	content    io.Reader
 	size, left int64

@@ -15,8 +15,8 @@ import (
 // ErrStopping is the error of a call that arrives while the server stops.
 var ErrStopping = chassi.NewError(chassi.Unavailable, "stopping", "The service is stopping")
 
-// InFlight counts the calls in flight of a server, by route, until it is closed. The zero value
-// is ready to use. It is safe for concurrent use.
+// InFlight counts the calls in flight of a server by route. After it is closed, it admits no
+// further calls. The zero value is ready to use. It is safe for concurrent use.
 type InFlight struct {
 	closed atomic.Bool
 
@@ -26,7 +26,7 @@ type InFlight struct {
 	end    sync.Once     // closes empty
 }
 
-// RouteInFlight counts the calls of one route.
+// RouteInFlight counts the calls in flight of one route. It is safe for concurrent use.
 type RouteInFlight struct {
 	name string
 	all  *InFlight
@@ -42,8 +42,8 @@ func (f *InFlight) Route(name string) *RouteInFlight {
 	return r
 }
 
-// Acquire counts a call and returns true; Release must then be called once. After Close it
-// returns false.
+// Acquire counts a call and returns true; Release must then be called once. After
+// [InFlight.Close], Acquire counts nothing and returns false.
 func (r *RouteInFlight) Acquire() bool {
 	r.n.Add(1)
 	if r.all.closed.Load() {
@@ -61,7 +61,7 @@ func (r *RouteInFlight) Release() {
 	}
 }
 
-// Len returns the number of calls in flight.
+// Len returns the number of calls in flight of all routes.
 func (f *InFlight) Len() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -83,8 +83,8 @@ func (f *InFlight) checkEmpty() {
 	}
 }
 
-// Close refuses new calls and waits for those in flight. If ctx ends first it returns an error
-// that counts the remaining calls by route.
+// Close refuses new calls and waits until those in flight have ended. If ctx ends first, Close
+// returns an error with the number of remaining calls of each route.
 func (f *InFlight) Close(ctx context.Context) error {
 	f.mu.Lock()
 	if f.empty == nil {
@@ -101,7 +101,8 @@ func (f *InFlight) Close(ctx context.Context) error {
 	}
 }
 
-// String returns the routes with calls in flight, sorted: "auth.v1.Auth/Me (3)".
+// String returns the routes with calls in flight, sorted by name, each with the number of its
+// calls, for example "auth.v1.Auth/Login (1), auth.v1.Auth/Me (3)".
 func (f *InFlight) String() string {
 	f.mu.Lock()
 	routes := slices.Clone(f.routes)

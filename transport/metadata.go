@@ -13,7 +13,8 @@ const MaxMetadataBytes = 64 << 10
 var (
 	errMetadata = chassi.NewError(chassi.InvalidArgument, "invalid_metadata", "The metadata of the call cannot be sent")
 
-	// ErrMetadataTooLarge is the error of a call whose metadata the receiver refuses.
+	// ErrMetadataTooLarge is the error of a call whose metadata is too large to be sent, or too
+	// large for the receiver.
 	ErrMetadataTooLarge = chassi.NewError(chassi.ResourceExhausted, "metadata_too_large", "The metadata of the call is too large")
 	// ErrBodyTooLarge is the error of a request that is too large for the receiver or an
 	// intermediary.
@@ -23,9 +24,10 @@ var (
 	ErrResponseTooLarge = chassi.NewError(chassi.ResourceExhausted, "response_too_large", "The response is too large to be sent")
 )
 
-// CheckMetadata returns an error for metadata of an outgoing call that one of the transports
-// could not carry. The rules are the same on all transports: a name has letters, digits, '-',
-// '_' and '.', a value printable ASCII. Metadata that is not a [*Pairs] is not checked.
+// CheckMetadata returns an error if one of the transports could not carry m, the metadata of an
+// outgoing call. The rules are the same on all transports: a name has 1 to 255 letters, digits,
+// '-', '_' and '.', a value consists of printable ASCII, and all names and values together have at
+// most [MaxMetadataBytes]. Metadata that is not a [*Pairs] is not checked.
 func CheckMetadata(m chassi.Metadata) error {
 	pairs, ok := m.(*Pairs)
 	if !ok {
@@ -42,8 +44,9 @@ func CheckMetadata(m chassi.Metadata) error {
 	return nil
 }
 
-// CheckResponse is like [CheckMetadata], for the metadata that a method has set on its response.
-// The error is for the log; the client gets [chassi.Internal].
+// CheckResponse returns an error if one of the transports could not carry pairs, the metadata that
+// a method has set on its response. The rules are those of [CheckMetadata]. The error is intended
+// for the log; the client gets [chassi.Internal].
 func CheckResponse(pairs Pairs) error {
 	for _, p := range pairs {
 		if err := CheckPair(p.Key, p.Value); err != nil {
@@ -78,7 +81,7 @@ func CheckPair(key, value string) error {
 	return nil
 }
 
-// maxMetadataKey is the limit of AMQP.
+// maxMetadataKey is the maximum length of a metadata name in bytes, which is the limit of AMQP.
 const maxMetadataKey = 255
 
 // IsMetadataKey reports whether key is a valid metadata name on all transports.
@@ -103,7 +106,7 @@ func IsMetadataValue(value string) bool {
 	return true
 }
 
-// Limits of an error that is sent.
+// Limits of an error that is sent, in bytes.
 const (
 	maxErrorMessage    = 2 << 10
 	maxErrorViolations = 16 << 10
@@ -130,7 +133,8 @@ func BoundError(e *chassi.Error) *chassi.Error {
 	return &bounded
 }
 
-// cut returns at most the first max bytes of s, without a partial character.
+// cut returns at most the first end bytes of s, without a partial character at their end. The
+// length of s must be greater than end.
 func cut(s string, end int) string {
 	for end > 0 && s[end]&0xC0 == 0x80 {
 		end--

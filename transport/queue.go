@@ -10,34 +10,37 @@ import (
 
 // IdempotencyKey is the metadata key of the id under which a message of a [Queue] was
 // published. A method gets it with chassi.CallFrom(ctx).In.Get(transport.IdempotencyKey). A
-// message may be delivered twice, after a crash between the work and its acknowledgement; a
-// method that stores the id together with its effect can ignore the repetition.
+// message may be delivered more than once, for example after a crash between the work and its
+// acknowledgement; a method that stores the id together with its effect can ignore repetitions.
 const IdempotencyKey = "Idempotency-Key"
 
-// AttemptsKey is the metadata key of the number of attempts of a dead letter, besides the
-// error's headers.
+// AttemptsKey is the metadata key of the number of attempts that were made at a dead letter, and
+// over AMQP also at a message that waits for another attempt. Such a message has the code and the
+// reason of the last error in its headers, too.
 const AttemptsKey = "Attempts"
 
-// Queue is a durable work queue: each message calls an endpoint until a call succeeds, with
-// increasing delays (over NATS at least the RetryAfter of its error). A message that fails permanently, or fails MaxAttempts times, becomes a
-// dead letter, which is kept for inspection.
+// Queue describes a durable work queue. An endpoint is called with each message until a call
+// succeeds, with increasing delays between the attempts (over NATS also at least the RetryAfter of
+// the last error, up to MaxDelay). A message that fails permanently, or fails MaxAttempts times,
+// becomes a dead letter, which is kept for inspection.
 type Queue struct {
-	Name        string        // letters, digits, "_" and "-"
+	Name        string        // 1 to 100 letters, digits, "_" and "-"
 	MaxAttempts int           // maximum calls of a message; default 5
 	Delay       time.Duration // before the second attempt, doubled for each further one; default 1 s
 	MaxDelay    time.Duration // maximum delay before any attempt; default 1 minute
-	Timeout     time.Duration // for one attempt; default 30 s
+	Timeout     time.Duration // maximum duration of one attempt; default 30 s
 }
 
 // ExtraDeliveries is the number of deliveries of a message that are allowed in addition to
 // [Queue].MaxAttempts: an instance that stops or loses its connection returns messages that it
-// has not begun, and the broker counts these too. A message with more deliveries crashes its
-// instances.
+// has not begun, and the broker counts these too. A message with more deliveries is assumed to
+// crash the instances that receive it.
 const ExtraDeliveries = 20
 
 var queueName = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,100}$`)
 
-// WithDefaults returns q with its defaults, or an error for an invalid name.
+// WithDefaults returns q with the default of every number and duration that is not positive, or an
+// error if the name is invalid.
 func (q Queue) WithDefaults() (Queue, error) {
 	if !queueName.MatchString(q.Name) {
 		return q, fmt.Errorf("queue name %q: want letters, digits, _ and -", q.Name)
@@ -53,7 +56,7 @@ func (q Queue) WithDefaults() (Queue, error) {
 	return q, nil
 }
 
-// DelayAfter returns how long a message waits after that many attempts.
+// DelayAfter returns how long a message waits after the given number of attempts.
 func (q Queue) DelayAfter(attempts int) time.Duration {
 	d := q.Delay
 	for range attempts - 1 {
@@ -64,8 +67,9 @@ func (q Queue) DelayAfter(attempts int) time.Duration {
 	return min(d, q.MaxDelay)
 }
 
-// RetryDelay returns how long a message waits after that many attempts, the last of which failed
-// with err: at least its RetryAfter, which may be that of another service, but at most MaxDelay.
+// RetryDelay returns how long a message waits after the given number of attempts, the last of which
+// failed with err. This is at least err.RetryAfter, which may come from another service, but at
+// most MaxDelay.
 func (q Queue) RetryDelay(attempts int, err *chassi.Error) time.Duration {
 	return min(max(q.DelayAfter(attempts), err.RetryAfter), q.MaxDelay)
 }
@@ -80,8 +84,8 @@ const (
 	DeadLetter
 )
 
-// Classify returns the outcome of the attempt with that number, counted from 1, which
-// ended with err, nil for success.
+// Classify returns the outcome of the attempt with the given number, counted from 1, which ended
+// with err. A nil err means success.
 func (q Queue) Classify(err *chassi.Error, attempt int) Outcome {
 	switch {
 	case err == nil:
@@ -109,9 +113,9 @@ func isPermanent(err *chassi.Error) bool {
 
 // BrokerStats are the statistics of a server or client of a message broker, for metrics.
 type BrokerStats struct {
-	Connected    map[string]bool   // by connection: "requests", "responses", "work", "client"
-	Reconnects   map[string]uint64 // of each connection, after its first success
+	Connected    map[string]bool   // whether each connection is up, by name: "requests", "responses", "work", "client"
+	Reconnects   map[string]uint64 // number of times that each connection was established again, by name
 	Consumers    int               // queues and subjects that are consumed now
 	InFlight     int               // calls and messages in progress
-	DeadLettered map[string]uint64 // by work queue
+	DeadLettered map[string]uint64 // number of messages dead-lettered so far, by work queue
 }

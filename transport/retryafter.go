@@ -5,8 +5,8 @@ import "time"
 // maxRetryAfter is the maximum delay that a service may request.
 const maxRetryAfter = 24 * time.Hour
 
-// RetryAfter returns the delay that a service has requested, in units of unit, limited to the
-// range from 0 to a day.
+// RetryAfter returns n times unit, the delay that a service has requested, limited to the range
+// from 0 to 24 hours.
 func RetryAfter(n int64, unit time.Duration) time.Duration {
 	switch {
 	case n <= 0:

@@ -13,8 +13,9 @@ import (
 	"github.com/chassi-go/chassi/ratelimit"
 )
 
-// HeartbeatKey is the key of the interval of a stream's heartbeats, in milliseconds, in the
-// metadata of its response. A client takes a stream for broken after three intervals of silence.
+// HeartbeatKey is the key, in the metadata of a stream's response, of the interval of the stream's
+// heartbeats in milliseconds. A client considers a stream broken after three intervals without a
+// message.
 const HeartbeatKey = "Stream-Heartbeat-Ms"
 
 // StreamConfig configures the streams of a server. The zero value of every field means the
@@ -54,15 +55,16 @@ var (
 	ErrStalled = chassi.NewError(chassi.Canceled, "client_stalled", "The client did not read the stream")
 	// ErrSilent ends a stream, on a client, whose server sends neither items nor heartbeats.
 	ErrSilent = chassi.NewError(chassi.Unavailable, "stream_silent", "The stream's server has fallen silent")
-	// ErrTruncated ends a stream, on a client, that ended without the server saying so.
+	// ErrTruncated ends a stream, on a client, that broke off before the server ended it.
 	ErrTruncated = chassi.NewError(chassi.Unavailable, "stream_truncated", "The stream broke off")
 )
 
-// silentIntervals is the number of heartbeats that may be missing.
+// silentIntervals is the number of heartbeat intervals for which a client waits for a message.
 const silentIntervals = 3
 
 // StreamPatience returns how long a client waits for a message of a stream whose response has the
-// metadata m.
+// metadata m: three times the interval in m, or three times the default interval if m has no valid
+// one.
 func StreamPatience(m chassi.Metadata) time.Duration {
 	every := StreamConfig{}.WithDefaults().Heartbeat
 	if ms, err := strconv.ParseUint(m.Get(HeartbeatKey), 10, 31); err == nil && ms > 0 {
@@ -71,7 +73,8 @@ func StreamPatience(m chassi.Metadata) time.Duration {
 	return silentIntervals * every
 }
 
-// reconnectDelay returns a random delay for clients whose streams end together.
+// reconnectDelay returns a random delay of one to five seconds, so that clients whose streams end
+// together do not reconnect together.
 func reconnectDelay() time.Duration { return time.Second + rand.N(4*time.Second) }
 
 // Streams are the open streams of a server. It is safe for concurrent use.
@@ -84,7 +87,7 @@ type Streams struct {
 	open     map[*OpenStream]struct{}
 }
 
-// NewStreams returns Streams without an open stream.
+// NewStreams returns Streams with the configuration c and without an open stream.
 func NewStreams(c StreamConfig) *Streams {
 	return &Streams{config: c.WithDefaults(), peers: ratelimit.NewUsage(), principals: ratelimit.NewUsage(), open: make(map[*OpenStream]struct{})}
 }
@@ -106,12 +109,14 @@ type OpenStream struct {
 	end             context.CancelCauseFunc
 	timer           *time.Timer
 	peer, principal ratelimit.Key
-	peers, named    bool
+	peers, named    bool // whether the stream counts for its peer, and for its principal
 }
 
-// Open admits a stream, for the Begin method of a [chassi.StreamCodec]. The context ends, with a
-// [chassi.Error] as its cause, at the maximum age, when the principal's credentials expire, and,
-// unless the endpoint is [chassi.Finite], when the server stops. The stream must be closed.
+// Open admits a stream, for the Begin method of a [chassi.StreamCodec]. The returned context ends,
+// with a [chassi.Error] as its cause, at the maximum age, when the principal's credentials expire,
+// or, unless the endpoint is [chassi.Finite], when the server stops. The returned stream must be
+// closed. Open returns an error if too many streams are open, or if the server is stopping and the
+// endpoint is not finite.
 func (s *Streams) Open(ctx context.Context, call *chassi.Call) (context.Context, *OpenStream, error) {
 	o := &OpenStream{streams: s, finite: call.Endpoint.Finite()}
 	if err := o.count(call); err != nil {
@@ -137,7 +142,8 @@ func (s *Streams) Open(ctx context.Context, call *chassi.Call) (context.Context,
 	return ctx, o, nil
 }
 
-// count counts the stream for its client and its principal.
+// count counts the stream for its client and its principal. It returns an error if either has too
+// many open streams.
 func (o *OpenStream) count(call *chassi.Call) error {
 	s := o.streams
 	if source := call.Source(); source != "" {
@@ -158,10 +164,10 @@ func (o *OpenStream) count(call *chassi.Call) error {
 	return nil
 }
 
-// End ends the stream's context with reason, unless it has ended.
+// End ends the stream's context with reason as its cause, unless the context has already ended.
 func (o *OpenStream) End(reason error) { o.end(reason) }
 
-// Close ends the stream and what it counts as.
+// Close ends the stream's context and stops counting the stream. It must be called only once.
 func (o *OpenStream) Close() {
 	s := o.streams
 	s.mu.Lock()
@@ -183,7 +189,8 @@ func (o *OpenStream) release() {
 	}
 }
 
-// Fits returns an error for an encoded item of size bytes that is too large.
+// Fits returns [ErrItemTooLarge] with a cause if an encoded item of size bytes is too large, and
+// nil otherwise.
 func (s *Streams) Fits(size int) error {
 	if size > s.config.MaxItemBytes {
 		return ErrItemTooLarge.WithCause(fmt.Errorf("an item of %d bytes; stream.max_item_bytes is %d", size, s.config.MaxItemBytes))
@@ -191,8 +198,9 @@ func (s *Streams) Fits(size int) error {
 	return nil
 }
 
-// Stop ends all subscriptions with [ErrStopping] and a random delay each, and refuses further
-// ones. Finite streams continue. A server calls it when it accepts no further connections.
+// Stop ends every subscription, which is a stream that is not [chassi.Finite], with [ErrStopping]
+// and a random retry delay, and refuses further subscriptions. Finite streams continue. A server
+// calls Stop when it accepts no further connections.
 func (s *Streams) Stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

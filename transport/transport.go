@@ -1,5 +1,5 @@
-// Package transport contains the common parts of the transports below it: the metadata of a
-// message, and its keys.
+// Package transport contains what the transports below it have in common, such as the metadata of
+// messages, the limits of connections and streams, and the description of work queues.
 package transport
 
 import (
@@ -26,11 +26,12 @@ const (
 	TimeoutKey = "X-Request-Timeout-Ms"
 )
 
-// Pairs is a [chassi.Metadata] in the order in which the pairs were set: for transports that
-// encode them, and for clients. The zero value is empty.
+// Pairs is a [chassi.Metadata] that keeps its pairs in the order in which they were set. It is used
+// by clients, and by transports that encode the pairs. Keys are compared without regard to case.
+// The zero value is empty.
 type Pairs []Pair
 
-// Pair is one pair, with the key as spelled first.
+// Pair is a key with its value. The key is spelled as when it was first set.
 type Pair struct{ Key, Value string }
 
 // Get returns the value of key, or "".
@@ -43,7 +44,7 @@ func (p *Pairs) Get(key string) string {
 	return ""
 }
 
-// Set replaces the value of key.
+// Set sets the value of key, and replaces an earlier value.
 func (p *Pairs) Set(key, value string) {
 	for i := range *p {
 		if strings.EqualFold((*p)[i].Key, key) {
@@ -54,22 +55,23 @@ func (p *Pairs) Set(key, value string) {
 	*p = append(*p, Pair{key, value})
 }
 
-// CallerTimeout returns the remaining time of the client of a request with metadata m,
-// according to [TimeoutKey].
+// CallerTimeout returns the remaining time of the client of a request with metadata m, according
+// to [TimeoutKey], and whether m has a valid one.
 func CallerTimeout(m chassi.Metadata) (time.Duration, bool) {
 	ms, err := strconv.ParseUint(m.Get(TimeoutKey), 10, 32)
 	return time.Duration(ms) * time.Millisecond, err == nil
 }
 
-// SetTimeout sets the remaining time of ctx in m, if ctx has a deadline.
+// SetTimeout sets [TimeoutKey] in m to the time that remains until the deadline of ctx, if ctx has
+// a deadline.
 func SetTimeout(ctx context.Context, m chassi.Metadata) {
 	if deadline, ok := ctx.Deadline(); ok {
 		m.Set(TimeoutKey, strconv.FormatInt(max(time.Until(deadline).Milliseconds(), 0), 10))
 	}
 }
 
-// CodeStatus implements [chassi.Binding].Status for transports without statuses of their own:
-// it returns 0, or the code.
+// CodeStatus returns 0 if err is nil, and otherwise the number of its code. It is the value of
+// [chassi.Binding].Status for transports without statuses of their own.
 func CodeStatus(_ *chassi.Call, err error) int {
 	if err == nil {
 		return 0
@@ -77,10 +79,10 @@ func CodeStatus(_ *chassi.Call, err error) int {
 	return int(chassi.ErrorOf(err).Code)
 }
 
-// RequestID returns given, if it has 8 to 128 characters that are safe in a header and a log
-// line; otherwise a new id of 128 random bits, in one allocation. It is not secret, so the
-// runtime's generator is sufficient: ChaCha8, seeded by the system at start. Package
-// tracing generates trace ids.
+// RequestID returns given if it has 8 to 128 characters that are all safe in a header and a log
+// line. Otherwise it returns a new id, 128 random bits in hexadecimal, in one allocation. The id is
+// not secret, so the runtime's generator is sufficient: ChaCha8, seeded by the system at start.
+// Package tracing generates trace ids.
 func RequestID(given string) string {
 	if isRequestID(given) {
 		return given
@@ -108,8 +110,8 @@ func isRequestID(id string) bool {
 	return true
 }
 
-// statusOf is the only table of codes and HTTP statuses. 499 is nginx's status for a client
-// that has disconnected; it appears only in logs.
+// statusOf maps each code to its HTTP status. It is the only such table. 499 is nginx's status for
+// a client that has disconnected; it appears only in logs.
 var statusOf = map[chassi.Code]int{
 	chassi.Canceled:           499,
 	chassi.Unknown:            http.StatusInternalServerError,
@@ -129,7 +131,7 @@ var statusOf = map[chassi.Code]int{
 	chassi.Unauthenticated:    http.StatusUnauthorized,
 }
 
-// HTTPStatus returns the HTTP status for code.
+// HTTPStatus returns the HTTP status for code, which is 500 if code is unknown.
 func HTTPStatus(code chassi.Code) int {
 	if status, ok := statusOf[code]; ok {
 		return status

@@ -9,7 +9,7 @@ import (
 	"github.com/chassi-go/chassi/internal/safetext"
 )
 
-// validate calls the method Validate of v.
+// validate calls the method Validate of v, if there is one, and records its error.
 func (w *walk) validate(v reflect.Value) {
 	target, ok := reflect.TypeAssert[validator](v.Addr())
 	if !ok {

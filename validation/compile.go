@@ -14,7 +14,7 @@ type compiler struct {
 	names Names
 	plans map[reflect.Type]*plan
 	nodes []*node
-	bare  map[reflect.Type]*node // of types in containers, without rules
+	bare  map[reflect.Type]*node // of the elements and keys of containers without rules, by type
 }
 
 func compile(t *gotype.Type, names Names) (*plan, error) {
@@ -112,7 +112,7 @@ func declaringStruct(t reflect.Type, index []int) reflect.Type {
 	return t
 }
 
-// unused refuses a tag that applies to no value.
+// unused returns an error if a field that is not in requests has a validate tag.
 func unused(t *gotype.Type) error {
 	for i := range t.Go.NumField() {
 		f := t.Go.Field(i)
@@ -125,7 +125,7 @@ func unused(t *gotype.Type) error {
 	return nil
 }
 
-// embeddedValidators finds the embedded structs with a method Validate.
+// embeddedValidators returns the embedded fields whose type has a method Validate.
 func embeddedValidators(t reflect.Type) (list []reflect.StructField) {
 	for f := range t.Fields() {
 		if f.Anonymous && f.Tag.Get("json") == "" && (f.Type.Implements(validatorType) || reflect.PointerTo(f.Type).Implements(validatorType)) {
@@ -135,7 +135,7 @@ func embeddedValidators(t reflect.Type) (list []reflect.StructField) {
 	return list
 }
 
-// node applies one scope of a tag to a type.
+// node compiles one scope of a tag for the type at a site.
 func (c *compiler) node(t *tag, at *site) (*node, error) {
 	n := new(node)
 	c.nodes = append(c.nodes, n)
@@ -187,8 +187,9 @@ func (c *compiler) elements(n *node, t *tag, k *gotype.Type) (err error) {
 	return nil
 }
 
-// part returns the node of the elements or keys of a container. Without rules it is the node of
-// their type, because structs are always checked, and a type may be recursive.
+// part returns the node of the elements or keys of a container. Without rules (t is nil) it
+// returns the node of their type, because structs are always checked, and a type may be
+// recursive.
 func (c *compiler) part(t *tag, k *gotype.Type, quoted bool) (*node, error) {
 	if t != nil {
 		return c.node(t, &site{kind: k, quoted: quoted})

@@ -84,7 +84,7 @@ func (n *node) describe(t *gotype.Type, quoted bool) *Description {
 	return d
 }
 
-// rulesRefuse reports whether the rules refuse the zero value and a schema expresses that.
+// rulesRefuse reports whether the zero value violates a rule that is expressed by keywords.
 func (n *node) rulesRefuse(t reflect.Type) bool {
 	zero := reflect.New(t).Elem()
 	for _, r := range n.rules {
@@ -142,7 +142,8 @@ func empty(t *gotype.Type) map[string]any {
 	}
 }
 
-// notEmpty returns keywords that match all other values, nil if there are none.
+// notEmpty returns keywords that match all values of a type except the empty ones, or nil if no
+// keywords do.
 func notEmpty(t *gotype.Type) map[string]any {
 	switch t.Kind {
 	case gotype.String, gotype.Bytes:

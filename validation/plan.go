@@ -11,7 +11,7 @@ import (
 type plan struct {
 	fields    []field
 	validates bool  // whether the struct has a method Validate
-	indirect  []int // the embedded pointers that may promote that method
+	indirect  []int // the indexes of the embedded pointers that may promote that method
 	active    bool  // whether there is anything to check
 }
 
@@ -30,7 +30,7 @@ type node struct {
 	required, omitEmpty bool
 	rules               []rule
 	missing             string // the message for an empty value that is required
-	anyway              bool   // whether the rules say more about an empty value
+	anyway              bool   // whether violated rules are reported instead of missing
 
 	inner     *plan // of a struct
 	elem, key *node // of a list, array or map; nil if nothing is checked
@@ -43,7 +43,8 @@ type validator interface{ Validate() error }
 
 var validatorType = reflect.TypeFor[validator]()
 
-// presence sets the meaning of required for a type.
+// presence sets the message for a required value that is empty. It returns an error if required
+// or omitempty cannot apply to the type.
 func presence(n *node, t *tag, k *gotype.Type, pointer bool) error {
 	n.missing = "is required"
 	if pointer || !t.required && !t.omitEmpty {

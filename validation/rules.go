@@ -13,7 +13,7 @@ type rule struct {
 	test    func(v, parent reflect.Value) bool // v is not a pointer; parent is the struct with the field
 	message string                             // what is required: "must be at least 18"
 
-	// keywords are the equivalent in JSON Schema; nil if not found.
+	// keywords are the equivalent in JSON Schema; nil if there is none.
 	keywords map[string]any
 	// partial is set if the keywords are weaker than the rule.
 	partial bool
@@ -79,7 +79,7 @@ func newRule(w word, at *site) (rule, error) {
 	return r, nil
 }
 
-// hint returns a replacement for an unsupported rule.
+// hint returns the end of the error for an unknown rule, which states what to use instead.
 func hint(name string) string {
 	switch {
 	case strings.HasPrefix(name, "minlength"), strings.HasPrefix(name, "minitems"):

@@ -35,8 +35,8 @@ var comparisons = map[string]comparison{
 	"ne":  {func(o int) bool { return o != 0 }, "not exactly ", ""},
 }
 
-// newSize returns a rule about a number, the length of a text or the number of elements,
-// depending on the kind.
+// newSize returns the rule for min, gt and similar words: about a number, a duration, a time,
+// the length of a text or the number of elements, or, for eq and ne, about a text or a boolean.
 func newSize(w word, at *site) (rule, error) {
 	c := comparisons[w.name]
 	switch t := at.kind; {
@@ -113,8 +113,8 @@ func newEqual(want bool, constant any, text string, equal func(reflect.Value) bo
 	return r
 }
 
-// newCount returns a rule about the number of units of a value. The two keywords are its lower
-// and upper bound.
+// newCount returns a rule about the number of units of a value. Keywords are those of JSON
+// Schema for the lower and the upper bound; empty keywords mean that there are none.
 func newCount(c comparison, w word, unit string, keywords [2]string, count func(reflect.Value) int) (rule, error) {
 	limit, err := strconv.ParseInt(w.param, 0, 32)
 	if err != nil || limit < 0 || w.name == "lt" && limit == 0 {

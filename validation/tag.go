@@ -81,7 +81,8 @@ func (p *tagParser) scope() (*tag, error) {
 	return t, nil
 }
 
-// dive parses the scopes after the word: the rules of keys, then those of elements.
+// dive parses the scopes after the word dive: the rules of keys, if there are any, then those of
+// elements.
 func (p *tagParser) dive(t *tag) (err error) {
 	if len(p.words) > 0 && p.words[0] == "keys" {
 		p.words = p.words[1:]

@@ -18,11 +18,11 @@ import (
 
 // textRule is a rule about the characters of a string.
 type textRule struct {
-	message string // the parameter follows where it ends in a space
-	pattern string // says all in the dialect that Go and JavaScript share; "" if test does
-	format  string // of JSON Schema, where it says about the same
+	message string // what is required: "must be a URL"
+	pattern string // the rule in the syntax that Go and JavaScript share; "" if test is the rule
+	format  string // of JSON Schema, if one is about equivalent to the rule
 	test    func(s string) bool
-	param   func(param string) (textRule, error) // of a rule with a parameter
+	param   func(param string) (textRule, error) // returns the rule for a parameter; nil for a rule without one
 }
 
 // The patterns and tests are those of github.com/go-playground/validator v10.
@@ -169,7 +169,7 @@ func isCIDRv6(s string) bool {
 	return err == nil && ip.To4() == nil
 }
 
-// isEmail accepts a bare address whose domain contains a dot.
+// isEmail reports whether s is a bare address whose domain contains a dot.
 func isEmail(s string) bool {
 	if len(s) > 320 || strings.ContainsAny(s, "<>()\"\\ \t\r\n") || !utf8.ValidString(s) {
 		return false
@@ -181,7 +181,8 @@ func isEmail(s string) bool {
 	return err == nil
 }
 
-// emailDomain permits letters of any script; its last label begins and ends with one.
+// emailDomain matches domains with a dot and with letters of any script. The last label begins
+// and ends with a letter.
 var emailDomain = regexp.MustCompile(`^([\p{L}0-9]([\p{L}0-9-]{0,61}[\p{L}0-9])?\.)+\p{L}([\p{L}0-9-]{0,61}\p{L})?$`)
 
 func isURL(s string) bool {

@@ -12,10 +12,10 @@
 // # Presence
 //
 // An absent value is the zero value of its type, and the rules apply to it: min=18 refuses a
-// missing age, as it refuses 0. No rule applies to a nil pointer. With omitempty no rule
-// applies to an empty value; required refuses an empty value. Empty values are nil pointers,
-// "", 0, false, and lists and maps without elements. A non-nil pointer is never empty, so that
-// *int with omitempty,min=18 accepts an absent age and refuses 0.
+// missing age, as it refuses 0. A nil pointer is refused if it has any rule. With omitempty no
+// rule applies to an empty value; required refuses an empty value. Empty values are nil
+// pointers, "", 0, false, and lists and maps without elements. A non-nil pointer is never empty,
+// so that *int with omitempty,min=18 accepts an absent age and refuses 0.
 //
 // # Containers
 //
@@ -113,8 +113,9 @@ func New(t reflect.Type, names Names) (*Checker, error) {
 func (c *Checker) Idle() bool { return !c.plan.active }
 
 // Check validates the struct that pointer points to. It returns a [chassi.InvalidArgument] with
-// the invalid fields, as named by clients: items[2].name, labels["k"]. It reports at most 32,
-// and the number of further ones.
+// the invalid fields, as named by clients: items[2].name, labels["k"]. It reports at most 32
+// violations, or fewer if they exceed 4 KiB, and the number of further ones. If a method
+// Validate fails with an error that is not about the request, Check returns that error.
 func (c *Checker) Check(pointer any) error {
 	v := reflect.ValueOf(pointer)
 	if v.Kind() != reflect.Pointer || v.IsNil() || v.Type().Elem() != c.goType {

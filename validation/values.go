@@ -13,7 +13,7 @@ import (
 	"github.com/chassi-go/chassi/schema/gotype"
 )
 
-// values splits the parameter of oneof: words, or texts in single quotes.
+// values matches a value in the parameter of oneof: a word, or a text in single quotes.
 var values = regexp.MustCompile(`'[^']*'|\S+`)
 
 // newOneOf returns the rule of oneof and noneof.
@@ -194,7 +194,7 @@ func orderOf(t *gotype.Type) func(a, b reflect.Value) int {
 	}
 }
 
-// nameIn returns the name of a field for clients.
+// nameIn returns the name of the field f of parent for clients.
 func nameIn(parent reflect.Type, f reflect.StructField, names Names) string {
 	if t, err := gotype.Of(parent); err == nil {
 		for i := range t.Fields {

@@ -25,10 +25,10 @@ type walk struct {
 	total  int                // including violations beyond the maximum
 	depth  int
 	quiet  bool          // whether no method Validate is called
-	fixed  bool          // whether relative rules do not count
-	plain  bool          // whether a violation is not a Validate method's own
-	own    *chassi.Error // the first that such a method returned
-	failed error         // an error of such a method that is not about the request
+	fixed  bool          // whether relative rules are not applied
+	plain  bool          // whether there is a violation that is not from own
+	own    *chassi.Error // the first chassi.InvalidArgument that a method Validate returned
+	failed error         // the first error of a method Validate that is not about the request
 }
 
 // add adds a violation of the current value.
@@ -43,7 +43,8 @@ func (w *walk) append(field, message string) {
 	}
 }
 
-// within prefixes the paths of the violations below a value with its name.
+// within prefixes the paths of the violations from index before on with the name of the value
+// that contains them.
 func (w *walk) within(before int, name string) {
 	for i := before; i < len(w.bad); i++ {
 		v := &w.bad[i]
@@ -183,8 +184,8 @@ func (n *node) checkList(w *walk, v reflect.Value) {
 	}
 }
 
-// checkMap copies keys and elements into addressable values, so that methods can be called on
-// them.
+// checkMap checks the keys and elements of a map. It copies them into addressable values, so
+// that their methods can be called, and sorts the violations by path.
 func (n *node) checkMap(w *walk, v reflect.Value) {
 	if v.Len() == 0 {
 		return

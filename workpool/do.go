@@ -8,9 +8,9 @@ import "context"
 // [ErrStopped] if p is stopping or stopped. If fn panics or calls runtime.Goexit, Do returns the
 // error of [chassi.Recovered], whose cause is a [chassi.PanicError].
 //
-// If ctx ends, Do returns at once with an error that wraps ctx.Err(). If fn is queued it never
-// runs, and its place is free. If fn is running it occupies its worker until it returns, and its
-// result is dropped: it may still write to variables other than its result after Do has
+// If ctx ends, Do returns at once with an error that wraps ctx.Err(). If fn is still queued it
+// never runs, and its place is free. If fn is running it occupies its worker until it returns, and
+// its result is dropped: it may still write to variables other than its result after Do has
 // returned.
 func Do[T any](ctx context.Context, p *Pool, fn func(context.Context) (T, error)) (T, error) {
 	var c struct {
@@ -46,7 +46,9 @@ func (p *Pool) do(t *task) error {
 	}
 }
 
-// leave stops waiting for t, whose context has ended. The error depends on the state of t.
+// leave ends the wait for t, whose context has ended, and removes t from the queue if it has not
+// begun to run. It returns the outcome if t has finished, and otherwise an error that wraps that of
+// the context.
 func (p *Pool) leave(t *task) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

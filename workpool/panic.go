@@ -16,7 +16,8 @@ func asPanic(err error) *chassi.PanicError {
 	return panicked
 }
 
-// report calls OnPanic and recovers a panic of it.
+// report passes the panic of a task to OnPanic. If OnPanic panics itself, report recovers and logs
+// that panic.
 func (p *Pool) report(ctx context.Context, e *chassi.PanicError) {
 	defer func() {
 		if v := recover(); v != nil {

@@ -38,7 +38,8 @@ func (p *Pool) Submit(ctx context.Context, fn func(context.Context)) error {
 	return err
 }
 
-// try accepts t if there is a place now.
+// try accepts t if there is a place now, and otherwise returns an error that wraps [ErrFull] or
+// [ErrStopped].
 func (p *Pool) try(t *task) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -75,7 +76,8 @@ func (p *Pool) enter(t *task) bool {
 	return false
 }
 
-// withdraw ends the wait of t for a place, unless the outcome was sent first.
+// withdraw ends the wait of t for a place and returns an error that wraps that of ctx. If the
+// outcome was sent first, it returns the outcome.
 func (p *Pool) withdraw(ctx context.Context, t *task) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

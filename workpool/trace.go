@@ -7,9 +7,10 @@ import (
 	"github.com/chassi-go/chassi/calltrace"
 )
 
-// trace records a span while t waits and another one while it runs. *failed is the error of the
-// second when the function has returned; failed may be nil. If t never runs, the returned
-// function ends the first span, see [refused]. It is nil if the call of t is not recorded.
+// trace records a span while t waits and another one while t runs. The second span records *failed,
+// the error of the function of t, when that function has returned; failed may be nil. trace returns
+// the function that ends the first span if t never runs, see [refused], or nil if the call of t is
+// not recorded.
 func (p *Pool) trace(t *task, failed *error) calltrace.End {
 	start := calltrace.From(t.ctx)
 	if start == nil {
@@ -39,8 +40,8 @@ func refused(waited calltrace.End, err error) {
 	}
 }
 
-// failureOf names an error for traces. Its text is not recorded, because it may hold
-// values.
+// failureOf returns the kind of an error for traces. The text of the error is not recorded, because
+// it may contain values.
 func failureOf(err error) string {
 	switch {
 	case err == nil:

@@ -113,7 +113,8 @@ func (p *Pool) arrive(worker chan struct{}) *task {
 	return p.next(worker)
 }
 
-// run runs t, unless its caller has just given up. It returns the error of a panic, or nil.
+// run runs t, unless its caller has just given up. It returns the error of a panic or of a caller
+// that gave up, or nil.
 func (p *Pool) run(t *task) (failure error) {
 	if t.done != nil && t.ctx.Err() != nil {
 		return p.gaveUp(t.ctx, "while queued")

@@ -126,7 +126,7 @@ type Stats struct {
 	Queued    int // tasks accepted and not yet running
 
 	Submitted uint64 // accepted
-	Completed uint64 // ran and returned, an error included
+	Completed uint64 // ran and returned, with or without an error
 	Panics    uint64 // ran and panicked
 	Canceled  uint64 // left the queue without running: the caller or Stop gave up
 	Refused   uint64 // never accepted: full, stopped, or the caller gave up before

@@ -90,7 +90,7 @@ func (s *Service) caller(ctx context.Context) (store.Login, error) {
 	return user, nil
 }
 
-// Users lists accounts for an operator, see [store.Store.Users].
+// Users returns a page of the accounts, see [store.Store.Users]. It is for operators.
 func (s *Service) Users(ctx context.Context, after string, limit int) ([]store.User, error) {
 	return s.store.Users(ctx, after, limit)
 }
@@ -114,7 +114,8 @@ func (s *Service) SetPassword(ctx context.Context, address, plain string) error 
 	return err
 }
 
-// SetDisabled disables an account, which revokes its tokens, or enables it again.
+// SetDisabled disables an account, which revokes its tokens, or enables it again. It is for
+// operators.
 func (s *Service) SetDisabled(ctx context.Context, address string, disabled bool) error {
 	email, ok := NormalizeEmail(address)
 	if !ok {

@@ -8,10 +8,10 @@ import (
 	"github.com/chassi-go/chassi/workpool"
 )
 
-// attemptQueues limits, on this node, how many attempts of one bucket are evaluated
-// concurrently to the number of failures that lock the bucket. Further attempts wait. Without
-// the limit, concurrent logins with the right password would lock the account. It is safe for
-// concurrent use.
+// attemptQueues limits how many attempts of one bucket this node evaluates concurrently. The
+// limit is the number of failures that lock the bucket; further attempts wait. Without the
+// limit, concurrent logins with the right password would lock the account. attemptQueues is safe
+// for concurrent use.
 type attemptQueues struct {
 	mu    sync.Mutex
 	byKey map[string]*attemptQueue
@@ -22,9 +22,9 @@ type attemptQueue struct {
 	waiting []chan struct{} // each is closed when its attempt may run
 }
 
-// acquire waits until fewer than limit attempts of key run, or until ctx ends. It returns
-// [workpool.ErrFull] if maxWaiting attempts of key wait already. Waiting attempts run in
-// order of arrival.
+// acquire begins an attempt of key, which release ends. It waits until fewer than limit attempts
+// of key run. It returns the error of ctx if ctx ends before, and [workpool.ErrFull] if maxWaiting
+// attempts of key wait already. Waiting attempts run in order of arrival.
 func (a *attemptQueues) acquire(ctx context.Context, key string, limit, maxWaiting int) error {
 	a.mu.Lock()
 	q := a.byKey[key]

@@ -46,8 +46,8 @@ func (s *Service) Authenticate(ctx context.Context, r *auth.AuthenticateRequest)
 	return &auth.AuthenticateResponse{Token: issued}, nil
 }
 
-// lookUpUser returns the account. For an unknown address it returns a placeholder that
-// matches no password, so that the rest of the login takes the same time.
+// lookUpUser returns the account of an address. For an unknown address it returns a placeholder
+// that matches no password, so that the rest of the login takes the same time.
 func (s *Service) lookUpUser(ctx context.Context, email string) (store.Login, error) {
 	user, err := s.store.LoginByEmail(ctx, email, networkOf(ctx))
 	if errors.Is(err, store.ErrNotFound) {
@@ -62,7 +62,8 @@ func (s *Service) lookUpUser(ctx context.Context, email string) (store.Login, er
 // verifyPassword checks one password, subject to the lockout. It returns
 // [auth.ErrInvalidUser] for every unsuccessful attempt, in the same time: a locked attempt is
 // verified against a hash that matches no password. An attempt counts once its hash has
-// begun, even if the client then disconnects; an attempt abandoned before is refunded.
+// begun, even if the client then disconnects; an attempt that is abandoned before that is
+// refunded.
 func (s *Service) verifyPassword(ctx context.Context, user store.Login, email, plain string) error {
 	if s.poolFull() {
 		return s.shed(workpool.ErrFull)
@@ -99,8 +100,8 @@ func (s *Service) verifyPassword(ctx context.Context, user store.Login, email, p
 	return ctx.Err()
 }
 
-// rehash stores a hash of the password under the configured parameters. An error does not
-// fail the login. If the password has changed concurrently, the change is kept.
+// rehash replaces the stored hash of the password if its parameters are not the configured ones.
+// An error does not fail the login. If the password has changed concurrently, the change is kept.
 func (s *Service) rehash(ctx context.Context, user store.User, plain string) {
 	if !password.NeedsRehash(user.Password, s.config.Password) {
 		return

@@ -19,12 +19,12 @@ const (
 	maxCosts = 4
 )
 
-// costs contains the configured parameters and all parameters of stored hashes. Each login does
-// the work of all of them, whatever the parameters of its account and whether it exists.
-// Otherwise, after a change of argon2.*, its time would distinguish an unknown address from an
-// account that has not logged in since.
+// costs contains the configured parameters and those of stored hashes, at most maxCosts in all.
+// Each login does the work of all of them, whatever the parameters of its account and whether the
+// account exists. Otherwise, after a change of argon2.*, the duration of a login would distinguish
+// an unknown address from an account that has not logged in since.
 type costs struct {
-	mu   sync.Mutex // held while they change
+	mu   sync.Mutex // held while list changes
 	list atomic.Pointer[[]password.Params]
 }
 
@@ -32,8 +32,8 @@ func (c *costs) set(list []password.Params) { c.list.Store(&list) }
 
 func (c *costs) get() []password.Params { return *c.list.Load() }
 
-// costsFor returns the costs of a login, including that of encoded. If that is new to this
-// node, it is added to the costs of every login.
+// costsFor returns the costs of a login, including the parameters of encoded, a stored hash.
+// Parameters that are new to this node are added to the costs of every login.
 func (s *Service) costsFor(ctx context.Context, encoded string) []password.Params {
 	params, err := password.ParamsOf(encoded)
 	if err != nil || hasCost(s.costs.get(), params) {
@@ -45,7 +45,7 @@ func (s *Service) costsFor(ctx context.Context, encoded string) []password.Param
 	return s.costs.get()
 }
 
-// loadCosts reads from the database which kinds of hashes are stored.
+// loadCosts sets the costs of every login according to the kinds of hashes in the database.
 func (s *Service) loadCosts(ctx context.Context) error {
 	s.costs.mu.Lock()
 	defer s.costs.mu.Unlock()
@@ -63,8 +63,8 @@ func (s *Service) loadCosts(ctx context.Context) error {
 	return nil
 }
 
-// changeCosts sets the costs of every login to the configured one and those of found. If there
-// are too many, the cheapest are left out.
+// changeCosts sets the costs of every login to the configured parameters and those in found. If
+// there are more than maxCosts, the cheapest are left out.
 func (s *Service) changeCosts(ctx context.Context, found []password.Params) {
 	slices.SortStableFunc(found, func(a, b password.Params) int {
 		return cmp.Or(cmp.Compare(work(b), work(a)), cmp.Compare(b.Memory, a.Memory), cmp.Compare(b.Parallelism, a.Parallelism))

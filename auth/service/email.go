@@ -37,13 +37,13 @@ func NormalizeEmail(address string) (normal string, ok bool) {
 	return normal, ok && len(normal) <= 254
 }
 
-// lookup is [idna.Lookup], but for hyphens at the third and fourth place of a label, as in
-// r3---sn-apo3qvuoxuxbt-j5pe.googlevideo.com: RFC 5891, section 4.2.3.1, reserves those
-// names, and DNS has had them for longer. Xn-- before anything but punycode is refused.
+// lookup is like [idna.Lookup], but permits hyphens in the third and fourth position of a label,
+// as in r3---sn-apo3qvuoxuxbt-j5pe.googlevideo.com: RFC 5891, section 4.2.3.1, reserves those
+// names, but they are older in DNS. The prefix xn-- is permitted only before Punycode.
 var lookup = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.CheckHyphens(false), idna.CheckJoiners(true), idna.StrictDomainName(true))
 
-// normalDomain rejects domains that IDNA would map to another one beyond case and the composed form
-// of letters.
+// normalDomain returns the normal form of a domain, in ASCII. It rejects a domain in which IDNA
+// would change more than the case and the composed form of letters.
 func normalDomain(domain string) (ascii string, ok bool) {
 	domain = norm.NFC.String(domain)
 	ascii, err := lookup.ToASCII(domain)
@@ -70,7 +70,8 @@ func countWide(s string) (n int) {
 
 const maxEmailInput = 1024
 
-// atext of RFC 5322, section 3.2.3, without letters and digits.
+// atextSpecials contains the characters of atext (RFC 5322, section 3.2.3) other than letters and
+// digits.
 const atextSpecials = "!#$%&'*+-/=?^_`{|}~"
 
 func isDotString(local string) bool {

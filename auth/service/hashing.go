@@ -24,7 +24,7 @@ func (s *Service) collect(hashes int) {
 	}
 }
 
-// hash hashes plain on the pool.
+// hash returns a hash of plain, which it computes on the pool.
 func (s *Service) hash(ctx context.Context, plain string) (string, error) {
 	encoded, err := workpool.Do(ctx, s.options.Pool, func(context.Context) (string, error) {
 		defer s.collect(1)
@@ -50,9 +50,9 @@ func (s *Service) Stretch(ctx context.Context, salt, text []byte) ([]byte, error
 	return digest, s.shed(err)
 }
 
-// verify compares plain with an encoded hash on the pool. It computes one hash of each cost
-// that accounts have. Began reports whether hashing has begun; from then on verify does not
-// end with ctx, and fits is the result. A hash that cannot be used matches no password; it is
+// verify reports whether plain matches an encoded hash, which it computes on the pool. It
+// computes one hash of each cost that accounts have. Began reports whether hashing has begun; from
+// then on verify does not end with ctx. A hash that cannot be used matches no password; it is
 // logged and counted.
 func (s *Service) verify(ctx context.Context, encoded, plain string) (fits, began bool, err error) {
 	costs := s.costsFor(ctx, encoded)
@@ -92,7 +92,7 @@ func (s *Service) shed(err error) error {
 	return err
 }
 
-// poolFull reports whether the pool would reject another password.
+// poolFull reports whether the pool would currently reject another password.
 func (s *Service) poolFull() bool {
 	stats := s.options.Pool.Stats()
 	return stats.Busy >= stats.Workers && stats.Queued >= stats.QueueSize

@@ -22,9 +22,10 @@ const (
 	keyCoolDown = time.Second
 )
 
-// loadKeys replaces the keys in use by the stored ones. If none are stored it creates one;
-// if several nodes do so concurrently, one succeeds. A key that cannot be decrypted is not an
-// error: it is left out and reported, see [Service.KeyStatus].
+// loadKeys replaces the keys in use with the stored ones, and loads the root secret. It creates a
+// key and the root secret if they are missing; if several nodes do so concurrently, one succeeds.
+// A key that cannot be decrypted is not an error: it is reported, see [Service.KeyStatus], and left
+// out, unless this process has decrypted it before.
 func (s *Service) loadKeys(ctx context.Context) error {
 	if err := s.keys.lock(ctx); err != nil {
 		return err
@@ -50,7 +51,7 @@ func (s *Service) loadKeys(ctx context.Context) error {
 }
 
 // completeKeys creates the signing key, which is used immediately, and the root secret if they are
-// missing.
+// missing, and returns the stored keys.
 func (s *Service) completeKeys(ctx context.Context, now time.Time) (result store.KeyRing, err error) {
 	err = s.store.ChangeKeys(ctx, func(ring *store.KeyRing) error {
 		err := s.complete(ring, now)
@@ -140,11 +141,11 @@ func (s *Service) JWKS(context.Context, *auth.JWKSRequest) (*auth.JWKSResponse, 
 	return s.jwks.Load(), nil
 }
 
-// RotateKey creates a new signing key. It signs after a delay in which every node loads it;
-// the old keys verify until the last token that they signed has expired. With revoke the old
-// keys are deleted, which invalidates all tokens. The new key is encrypted with the master
-// key of the stored keys. Without that master key RotateKey returns [ErrMasterKey] and
-// changes nothing.
+// RotateKey creates and returns a new signing key. The new key signs after a delay in which every
+// node loads it; the old keys verify until the last token that they signed has expired. If revoke
+// is true, the new key signs at once and the old keys are deleted, which invalidates all tokens.
+// The new key is encrypted with the master key of the stored keys. Without that master key
+// RotateKey returns [ErrMasterKey] and changes nothing.
 func (s *Service) RotateKey(ctx context.Context, revoke bool) (k store.SigningKey, err error) {
 	now := s.options.Now()
 	active, expire := now.Add(keyAnnounce), now.Add(keyAnnounce+s.config.Token.TTL+s.config.Token.Leeway)
@@ -176,10 +177,11 @@ func (s *Service) RotateKey(ctx context.Context, revoke bool) (k store.SigningKe
 	return k, nil
 }
 
-// RewrapKeys encrypts all stored keys with the current master key, in one transaction,
-// whether they are stored without encryption, under the old master key or under this one. It
-// returns the number of keys. If a key cannot be decrypted it returns an error and changes
-// nothing, except that an expired key that cannot be decrypted is deleted.
+// RewrapKeys encrypts all stored signing keys and secrets with the current master key, in one
+// transaction, whether they are stored without encryption, under the old master key or under the
+// current one. It returns the number of signing keys. Expired keys that cannot be decrypted are
+// deleted. If any other key or a secret cannot be decrypted, RewrapKeys returns an error and
+// changes nothing.
 func (s *Service) RewrapKeys(ctx context.Context) (n int, err error) {
 	if s.options.MasterKey == nil {
 		return 0, errors.New("token.master_key is not set; set it to the key that encrypts the signing keys")
@@ -237,10 +239,10 @@ func (s *Service) rewrapSecrets(ring *store.KeyRing) error {
 	return nil
 }
 
-// ResetKeys deletes all stored keys and creates one under the master key, or without
-// encryption if there is no master key. It is for keys that can no longer be decrypted. All
-// tokens become invalid. ResetKeys returns an error if the master key decrypts the keys: use
-// [Service.RotateKey] with revoke then.
+// ResetKeys deletes all stored signing keys and secrets, and creates a signing key, which it
+// returns, and a root secret. They are encrypted with the master key, if there is one. ResetKeys
+// is for keys that can no longer be decrypted. All tokens become invalid. It returns an error if
+// the stored keys can be decrypted: use [Service.RotateKey] with revoke then.
 func (s *Service) ResetKeys(ctx context.Context) (k store.SigningKey, err error) {
 	now := s.options.Now()
 	err = s.store.ChangeKeys(ctx, func(ring *store.KeyRing) error {
@@ -261,9 +263,9 @@ func (s *Service) ResetKeys(ctx context.Context) (k store.SigningKey, err error)
 }
 
 // DeleteKeys deletes all signing keys of a database restored from a backup, because a key or
-// a token may have been revoked since. The first node that starts creates a key. Without the
-// master key DeleteKeys returns [ErrMasterKey] and changes nothing, unless lost is true;
-// then the next master key replaces the lost one.
+// a token may have been revoked since the backup. The first node that starts creates a key.
+// Without the master key DeleteKeys returns [ErrMasterKey] and changes nothing, unless lost is
+// true. If lost is true, it deletes the secrets too, and the next master key replaces the lost one.
 func (s *Service) DeleteKeys(ctx context.Context, lost bool) error {
 	err := s.store.ChangeKeys(ctx, func(ring *store.KeyRing) error {
 		if lost {
@@ -280,7 +282,7 @@ func (s *Service) DeleteKeys(ctx context.Context, lost bool) error {
 	return nil
 }
 
-// Keys lists the stored keys that have not expired.
+// Keys returns the stored keys that have not expired, oldest first.
 func (s *Service) Keys(ctx context.Context) ([]store.SigningKey, error) {
 	ring, err := s.store.KeyRing(ctx)
 	return ring.Live(s.options.Now()), err
@@ -311,12 +313,14 @@ func publicKeys(set *token.KeySet) (*auth.JWKSResponse, error) {
 	return jwks, nil
 }
 
-// coolDown reports whether keyCoolDown has passed since it last returned true.
+// coolDown limits reads of the keys to one per keyCoolDown. It is safe for concurrent use.
 type coolDown struct {
 	mu   sync.Mutex
 	last time.Time
 }
 
+// over reports whether keyCoolDown has passed since it last returned true, or the clock was set
+// back.
 func (c *coolDown) over(now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -14,10 +14,10 @@ import (
 
 // KeyStatus reports whether a node can use the stored signing keys.
 type KeyStatus struct {
-	Loaded     bool   // the keys have been read; otherwise the other fields are zero
+	Loaded     bool   // whether the keys have been read; if not, only Text is set
 	Usable     int    // keys that sign or verify on this node
 	Unreadable int    // keys that cannot be decrypted, including those still in use from memory
-	Plain      int    // keys of Usable that are stored without encryption
+	Plain      int    // usable keys that are stored without encryption
 	Text       string // a description for operators, with the IDs of unreadable keys and the reasons
 }
 
@@ -25,12 +25,13 @@ type KeyStatus struct {
 type keyReport struct {
 	pending       bool // nothing has been loaded yet
 	usable, plain int
-	exposed       bool              // stored plain although there is a master key
-	unreadable    map[string]string // the ids, by the header of their tokens
+	exposed       bool              // a key or secret is stored unencrypted although there is a master key
+	unreadable    map[string]string // IDs of the keys that cannot be opened, by the header of their tokens
 	text          string            // the problems, "" if there are none
 }
 
-// problem adds a key that cannot be opened.
+// problem adds a key that cannot be opened because of err. Held means that the key stays in use
+// from memory.
 func (r *keyReport) problem(k store.SigningKey, err error, held bool) {
 	r.unreadable[token.Header(k.ID, token.Algorithm(k.Algorithm), token.Access)] = k.ID
 	r.add(fmt.Sprintf("signing key %s: %v", k.ID, err))
@@ -57,8 +58,8 @@ func (r *keyReport) status() KeyStatus {
 	return s
 }
 
-// keyState is the state of the stored keys on this node. Use its fields other than report only
-// while holding lock.
+// keyState is the state of the stored keys on this node. Fields other than report may be used only
+// between lock and unlock.
 type keyState struct {
 	loading chan struct{}
 	held    map[string]*token.Key // by ID; keys decrypted earlier
@@ -72,7 +73,8 @@ func newKeyState() *keyState {
 	return s
 }
 
-// lock serializes loads, so that an older state does not replace a newer one.
+// lock waits until no other load runs, or returns the error of ctx. Loads are serialized so that
+// an older state does not replace a newer one.
 func (s *keyState) lock(ctx context.Context) error {
 	select {
 	case s.loading <- struct{}{}:
@@ -84,7 +86,7 @@ func (s *keyState) lock(ctx context.Context) error {
 
 func (s *keyState) unlock() { <-s.loading }
 
-// use publishes what was loaded, and logs changes of its state: the beginning and the end of a
+// use publishes the loaded keys and the report about them, and logs the beginning and the end of a
 // problem.
 func (s *keyState) use(ctx context.Context, logger *slog.Logger, keys []*token.Key, r keyReport) {
 	s.held = make(map[string]*token.Key, len(keys))

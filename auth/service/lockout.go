@@ -13,9 +13,9 @@ import (
 	"github.com/chassi-go/chassi/auth/store"
 )
 
-// Lockout limits password guessing. Each failed login counts against three buckets. A bucket
-// above its limit is locked for one second, then two, four, and so on up to MaxDelay. While a
-// bucket is locked no password is evaluated:
+// Lockout limits password guessing. Each failed login counts against three buckets. The failure
+// that reaches the limit of a bucket locks it for one second, the next one for two, then four, and
+// so on up to MaxDelay. While a bucket is locked no password is evaluated. The buckets are:
 //
 //   - Pair: one account from one network (an IPv4 address or an IPv6 /64);
 //   - Account: one account from all networks;
@@ -43,7 +43,7 @@ type Lockout struct {
 type attempt struct {
 	service         *Service
 	userID, network string // network is stored as known unless ""
-	locked          bool   // nothing was counted; nothing must be evaluated
+	locked          bool   // a bucket is locked: nothing was counted, and no password may be evaluated
 	clear, acquired []string
 	from            string // the bucket of the network
 	counted         []store.Counted
@@ -58,8 +58,8 @@ const (
 	settleTime = 2 * time.Second
 )
 
-// begin counts an attempt before anything is evaluated, unless a bucket is locked. The caller
-// must call end.
+// begin counts an attempt before its password is evaluated, unless a bucket is locked. The caller
+// must call end on the attempt.
 func (s *Service) begin(ctx context.Context, email string, user store.Login) (*attempt, error) {
 	network, now := networkOf(ctx), s.options.Now()
 	known := user.LastSeen.After(now.Add(-s.config.Lockout.KnownFor))
@@ -83,7 +83,8 @@ func (s *Service) begin(ctx context.Context, email string, user store.Login) (*a
 	return a, nil
 }
 
-// reserve counts the attempt against its buckets, unless one is locked.
+// reserve waits in the queues of the buckets, and then counts the attempt against the buckets,
+// unless one of them is locked.
 func (a *attempt) reserve(ctx context.Context, against []store.Bucket) error {
 	for _, b := range against {
 		if b.Exempt {
@@ -99,14 +100,15 @@ func (a *attempt) reserve(ctx context.Context, against []store.Bucket) error {
 	return fault(err)
 }
 
-// end releases the queues of the attempt.
+// end leaves the queues of the attempt.
 func (a *attempt) end() {
 	for _, key := range a.acquired {
 		a.service.queues.release(key)
 	}
 }
 
-// succeeded clears the buckets that the attempt counted in, even if ctx has ended.
+// succeeded clears the pair and the account, refunds the attempt of the network, and stores the
+// network as known, even if ctx has ended.
 func (a *attempt) succeeded(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
 	defer cancel()
@@ -132,8 +134,9 @@ func networkOf(ctx context.Context) string {
 	return ""
 }
 
-// bucketKey returns an HMAC of the bucket's identity under a secret of this installation:
-// addresses are easily guessed, and people type passwords into e-mail fields.
+// bucketKey returns the key of a bucket: its kind and an HMAC of its identity under a secret of
+// this installation, because addresses are easily guessed, and people type passwords into e-mail
+// fields.
 func (s *Service) bucketKey(kind string, parts ...string) string {
 	h := hmac.New(sha256.New, s.root.Load().lockout)
 	for _, part := range parts {

@@ -9,8 +9,9 @@ import (
 	"github.com/chassi-go/chassi/token"
 )
 
-// ErrMasterKey is returned, wrapped, by every method that changes the signing keys if the
-// configured master key is not the one they are encrypted with. Nothing is changed.
+// ErrMasterKey is returned, wrapped, by [Service.RotateKey], [Service.RewrapKeys] and
+// [Service.DeleteKeys] if no configured master key is the one that the signing keys are encrypted
+// with. Nothing is changed then.
 var ErrMasterKey = errors.New("the signing keys of this database are encrypted with another master key")
 
 var (
@@ -33,8 +34,8 @@ func (m masterKeys) given() (keys [][]byte) {
 	return keys
 }
 
-// verify returns the key of m that the stored keys are sealed with, or nil if they are stored
-// without encryption. It returns [ErrMasterKey] if no key of m opens them.
+// verify returns the master key of m that the stored keys are sealed with, or nil if they are
+// stored without encryption. It returns [ErrMasterKey] if no master key of m opens them.
 func (m masterKeys) verify(ring store.KeyRing) ([]byte, error) {
 	if !sealed(ring) {
 		return nil, nil
@@ -53,8 +54,8 @@ func (m masterKeys) verify(ring store.KeyRing) ([]byte, error) {
 	return nil, errWrongMasterKey
 }
 
-// establish is verify for a change of the keys. If the database has no keys it returns the
-// current key of m. It adds a missing check value.
+// establish returns the master key for a change of the keys: the result of verify, or the current
+// master key of m if the database has no keys. It adds the check value to ring if it is missing.
 func (m masterKeys) establish(ring *store.KeyRing) (master []byte, err error) {
 	master, err = m.verify(*ring)
 	if err == nil && len(ring.Keys)+len(ring.Secrets) == 0 && ring.Check == nil {
@@ -74,8 +75,8 @@ func sealed(ring store.KeyRing) bool {
 		slices.ContainsFunc(ring.Secrets, func(s store.Secret) bool { return s.Sealed })
 }
 
-// opensRing reports whether the keys are sealed with master: it opens the check
-// value, or a key if the database has no check value.
+// opensRing reports whether the keys are sealed with master: whether master opens the check value
+// or, if the database has no check value, any key or secret.
 func opensRing(master []byte, ring store.KeyRing) bool {
 	if ring.Check != nil {
 		_, err := token.Open(master, ring.Check, checkAAD)

@@ -17,14 +17,15 @@ const (
 	rootSecretSize = 32
 )
 
-// secrets are those of this installation, the same on all nodes. All are derived from a
-// root secret, which is stored as the signing keys are, see [store.KeyRing].
+// secrets contains the root secret of this installation, which is stored as the signing keys are,
+// see [store.KeyRing], and the secret of the lockout, which is derived from it. Both are the same
+// on all nodes.
 type secrets struct{ root, lockout []byte }
 
 func newSecrets(root []byte) *secrets { return &secrets{root: root, lockout: derive(root, "lockout")} }
 
-// derive returns 32 bytes for one purpose, from which neither the root secret nor
-// those for other purposes can be derived.
+// derive returns 32 bytes for one purpose, from which neither the root secret nor the bytes for
+// other purposes can be derived.
 func derive(root []byte, purpose string) []byte {
 	mac := hmac.New(sha256.New, root)
 	mac.Write([]byte(purpose))
@@ -39,7 +40,7 @@ func rootOf(ring store.KeyRing) (secret store.Secret, ok bool) {
 	return ring.Secrets[i], true
 }
 
-// newRoot makes the root secret, sealed unless master is nil.
+// newRoot returns a new root secret, encrypted unless master is nil.
 func (s *Service) newRoot(master []byte) (store.Secret, error) {
 	value := make([]byte, rootSecretSize)
 	_, _ = rand.Read(value) // documented never to fail
@@ -63,7 +64,8 @@ func (m masterKeys) openSecret(secret store.Secret) ([]byte, error) {
 	return m.openValue(secret.Value, secret.Sealed, token.SecretAAD(secret.Name))
 }
 
-// useRoot sets the root secret. One that can no longer be opened stays in use.
+// useRoot loads the root secret of ring. If that cannot be opened, useRoot adds a problem to r, and
+// a root secret that was loaded before stays in use.
 func (s *Service) useRoot(ring store.KeyRing, r *keyReport) {
 	secret, ok := rootOf(ring)
 	if !ok {

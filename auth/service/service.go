@@ -49,11 +49,12 @@ type Options struct {
 	Store     *store.Store
 	Attempts  store.Attempts // where failed logins are counted; default Store
 	Pool      *workpool.Pool // where passwords are hashed
-	MasterKey []byte         // seals stored signing keys; nil leaves them plain
-	// OldMasterKey also opens stored signing keys while the master key is being changed.
+	MasterKey []byte         // encrypts the stored signing keys and secrets; nil stores them unencrypted
+	// OldMasterKey also decrypts stored signing keys and secrets while the master key is being
+	// changed.
 	OldMasterKey []byte
-	// SealPlainKeys lets Start seal keys that were stored without a master key. Use it only for
-	// a database with one node: other nodes could no longer open them.
+	// SealPlainKeys lets Start encrypt keys that were stored without a master key. Use it only while
+	// a single node uses the database: nodes without the master key could no longer use the keys.
 	SealPlainKeys bool
 	Logger        *slog.Logger
 	Observe       func(event string) // counts events for metrics; may be nil
@@ -87,7 +88,7 @@ type Service struct {
 	costs    costs
 	hashed   atomic.Int64
 
-	root atomic.Pointer[secrets] // nil until they are loaded
+	root atomic.Pointer[secrets] // nil until the secrets are loaded
 
 	events *outage.Events // caused by calls while a dependency is unavailable
 
@@ -140,8 +141,8 @@ func New(c Config, o Options) (*Service, error) {
 func (s *Service) Name() string { return "auth" }
 
 // Start loads the signing keys, the root secret and the kinds of stored password hashes. It
-// creates the first key and the root secret if there are none. Keys that cannot be decrypted
-// are no error, see [Service.CheckKeys]. If the database is unavailable the error's code is
+// creates the first key and the root secret if there are none. It returns no error for keys that
+// cannot be decrypted, see [Service.CheckKeys]. If the database is unavailable the error's code is
 // [chassi.Unavailable].
 func (s *Service) Start(ctx context.Context) error {
 	if err := s.loadKeys(ctx); err != nil {
@@ -229,8 +230,8 @@ func (s *Service) cleanUp(ctx context.Context) error {
 	return errors.Join(s.store.DeleteExpiredKeys(ctx, now.Add(-24*time.Hour)), s.options.CleanUp(ctx))
 }
 
-// fault returns the error for the client: [auth.ErrUnavailable] if the database is
-// unavailable, an internal error for anything else.
+// fault returns the error for the client: [auth.ErrUnavailable] if err means that the database is
+// unavailable, and any other err unchanged.
 func fault(err error) error {
 	if store.IsUnavailable(err) {
 		return auth.ErrUnavailable.WithCause(err).WithRetryAfter(time.Second)

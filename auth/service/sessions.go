@@ -12,8 +12,8 @@ import (
 )
 
 // sessions caches the state of accounts, above all the generation of valid tokens, for 0.8 s,
-// or 1 s while a clock catches up. A change on this node takes effect at once, one on another
-// node within a second. Concurrent reads of one account share one query. The cache is
+// or 1 s while a clock catches up. A change on this node takes effect at once, and a change on
+// another node within a second. Concurrent reads of one account share one query. The cache is
 // bounded. It is safe for concurrent use.
 type sessions struct {
 	store  *store.Store
@@ -38,11 +38,11 @@ type sessionShard struct {
 
 type session struct {
 	user  store.User // without its password
-	began time.Time  // of the query
+	began time.Time  // when the query began
 }
 
-// sessionRead is a query in progress. All fields but done and began are set before done is
-// closed.
+// sessionRead is a query in progress. User and err are set before done is closed; the other fields
+// do not change.
 type sessionRead struct {
 	epoch uint64
 	began time.Time
@@ -109,13 +109,13 @@ func found(u store.User) (store.User, error) {
 	return u, nil
 }
 
-// fresh reports whether the result of a query begun at began is still valid. It is not if the
-// clock was set back by more than 36 hours, see package clock. If began is slightly ahead,
-// another goroutine has begun the query.
+// fresh reports whether the result of a query begun at began is still valid at now. The result is
+// not valid if the clock was set back by more than 36 hours, see package clock. If began is
+// slightly ahead of now, another goroutine has begun the query.
 func fresh(began, now time.Time) bool { return now.Sub(began).Abs() < sessionFresh }
 
-// read queries the database for all callers that wait for it. It does not end with the context
-// of the first.
+// read queries the database for the account, on behalf of all callers that wait for it. The query
+// does not end with the context of the first caller.
 func (c *sessions) read(ctx context.Context, shard *sessionShard, userID string, read *sessionRead) {
 	defer close(read.done)
 	defer shard.end(userID, read)
@@ -157,7 +157,7 @@ func (s *sessionShard) join(userID string, now time.Time) (read *sessionRead, ow
 	return read, true
 }
 
-// end stores the result of read, unless the shard was invalidated meanwhile.
+// end stores the result of read, unless read has failed or the shard was invalidated meanwhile.
 func (s *sessionShard) end(userID string, read *sessionRead) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

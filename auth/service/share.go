@@ -7,11 +7,11 @@ import (
 	"github.com/chassi-go/chassi/workpool"
 )
 
-// share reserves a place for a call that hashes passwords: a login, a sign-up, a digest of a
-// sign-up with an Idempotency-Key or a password change. All places of one source are at most
-// half of the workers and the queue, so that one network cannot exhaust the pool. Above the
-// limit share returns [auth.ErrBusy]. Calls in process are not limited. The returned function
-// releases the place.
+// share reserves a place for a call that hashes passwords: a login, a sign-up, a password change,
+// or the digest of a sign-up with an Idempotency-Key. One source has at most half of the places of
+// the workers and the queue, so that one network cannot exhaust the pool. Above the limit share
+// returns [auth.ErrBusy]. Calls in process are not limited. The returned function releases the
+// place.
 func (s *Service) share(ctx context.Context) (release func(), err error) {
 	source := networkOf(ctx)
 	if source == "" {

@@ -38,9 +38,9 @@ func (s *Service) SignUp(ctx context.Context, r *auth.SignUpRequest) (*auth.Sign
 	return &auth.SignUpResponse{Email: user.Email}, nil
 }
 
-// CheckSignUp returns the error that [Service.SignUp] returns for invalid fields of a request,
-// an *[auth.SignUpRequest], and nil if all are valid. It computes no hash and queries no
-// store, so it reveals nothing about accounts.
+// CheckSignUp returns the error that [Service.SignUp] returns for a request, an
+// *[auth.SignUpRequest], with invalid fields or while sign-up is disabled, and nil for a valid
+// request. It computes no hash and queries no store, so it reveals nothing about accounts.
 func (s *Service) CheckSignUp(_ context.Context, request any) error {
 	r, ok := request.(*auth.SignUpRequest)
 	if !ok {
@@ -77,12 +77,13 @@ func (s *Service) AddUser(ctx context.Context, address, plain string) (email str
 	return email, fault(s.store.AddUser(ctx, s.user(email, encoded)))
 }
 
-// user is an account that has not been stored.
+// user returns a new account, which is not stored yet.
 func (s *Service) user(email, encoded string) store.User {
 	return store.User{ID: newID(), Email: email, Password: encoded, Generation: 1, CreatedAt: s.options.Issued()}
 }
 
-// newPassword checks a new password, a field of the request, against the policy and hashes it.
+// newPassword checks a new password against the policy and returns its hash. Field is the name of
+// the password in the request.
 func (s *Service) newPassword(ctx context.Context, field, email, plain string) (string, error) {
 	plain, err := s.checkPassword(field, email, plain)
 	if err != nil {
@@ -91,7 +92,8 @@ func (s *Service) newPassword(ctx context.Context, field, email, plain string) (
 	return s.hash(ctx, plain)
 }
 
-// checkPassword checks a new password against the policy and returns its normal form.
+// checkPassword checks a new password against the policy and returns its normal form. Field is the
+// name of the password in the request.
 func (s *Service) checkPassword(field, email, plain string) (string, error) {
 	plain, err := password.Normalize(plain)
 	if err != nil {
@@ -104,7 +106,7 @@ func (s *Service) checkPassword(field, email, plain string) (string, error) {
 	return plain, nil
 }
 
-// refusals contains messages for the reasons of a policy.
+// refusals contains the messages for the reasons why a password is refused.
 var refusals = map[password.Reason]string{
 	password.TooShort:        "is too short",
 	password.TooLong:         "is too long",
@@ -113,7 +115,7 @@ var refusals = map[password.Reason]string{
 	password.ContainsContext: "must not contain the e-mail address",
 }
 
-// errInvalidEmail names the field of a request.
+// errInvalidEmail is [auth.ErrInvalidEmail] with the name of the field of a request.
 var errInvalidEmail = auth.ErrInvalidEmail.WithViolations(chassi.Violation{Field: "email", Message: "must be an e-mail address"})
 
 // weak returns an error that says which field is invalid and why. It never contains the

@@ -20,8 +20,8 @@ func (s *Service) ValidateToken(ctx context.Context, r *auth.ValidateTokenReques
 	return &auth.ValidateTokenResponse{Email: claims.Email}, nil
 }
 
-// Principal returns the principal of a valid token. It authenticates the endpoints that require
-// it.
+// Principal returns the principal of a valid token. It is for middleware.Bearer, which
+// authenticates the calls of endpoints.
 func (s *Service) Principal(ctx context.Context, raw string) (*chassi.Principal, error) {
 	claims, err := s.check(ctx, raw)
 	if err != nil {
@@ -30,10 +30,11 @@ func (s *Service) Principal(ctx context.Context, raw string) (*chassi.Principal,
 	return &chassi.Principal{Subject: claims.Subject, Name: claims.Email, Scheme: "bearer", ExpiresAt: claims.ExpiresAt}, nil
 }
 
-// unknownKey is the reason that another node's new key may explain.
+// unknownKey is the [token.Reason] of a token whose key this node does not know, perhaps because
+// another node has just created it.
 const unknownKey = "unknown key"
 
-// check verifies a token and that its account has not ended it since.
+// check verifies a token, and that its account has not revoked it since, and returns its claims.
 func (s *Service) check(ctx context.Context, raw string) (*token.Claims, error) {
 	claims, err := s.verifier.Verify(raw)
 	if token.Reason(err) == unknownKey && s.refresh.over(s.options.Now()) && s.loadKeys(ctx) == nil {
@@ -55,8 +56,8 @@ func (s *Service) check(ctx context.Context, raw string) (*token.Claims, error) 
 	return claims, nil
 }
 
-// canIssue returns [auth.ErrUnavailable] if this node has no key to sign with. It is called
-// before any password is checked, so that the error reveals nothing about it.
+// canIssue returns [auth.ErrUnavailable] if this node has no key to sign with or no root secret.
+// It is called before any password is checked, so that the error reveals nothing about the password.
 func (s *Service) canIssue() error {
 	if _, ok := s.signing.Load().SigningKey(s.options.Now()); !ok || s.root.Load() == nil {
 		return auth.ErrUnavailable.WithCause(errors.New("no usable signing key: " + s.KeyStatus().Text)).WithRetryAfter(time.Second)

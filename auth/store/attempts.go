@@ -17,14 +17,14 @@ type Bucket struct {
 	Key     string
 	Limit   int
 	Longest time.Duration
-	Exempt  bool // the attempt is neither counted in nor delayed by it; only the work is the same
+	Exempt  bool // the bucket neither counts nor delays the attempt; only the work is the same
 }
 
 // Counted is one failure that Reserve has counted and that can be refunded.
 type Counted struct {
 	Key   string
 	Limit int   // of its bucket
-	Lock  int64 // end of the lock that it set, by the clock and in the unit of the store; 0 if none
+	Lock  int64 // end of the lock that it set, by the clock and in the unit of the store; 0 if it set no lock
 }
 
 // Attempts counts failed attempts: a [*Store] in its database, a [*SharedAttempts] in
@@ -55,8 +55,8 @@ var (
 // Reserve implements [Attempts] with one transaction and one round trip. It reads and writes
 // one row per bucket. For an exempt bucket, which other logins may be writing, it uses a
 // substitute row next to a bucket that is not exempt and counts nothing in it. If a bucket is
-// locked it uses that one and substitute rows next to it for all, so that rejected attempts
-// do not add rows for each of them.
+// locked, it uses the row of that bucket and substitute rows next to it for all buckets, so that
+// rejected attempts do not add rows for each of their buckets.
 func (s *Store) Reserve(ctx context.Context, buckets []Bucket, now time.Time, window time.Duration) (counted []Counted, locked time.Time, err error) {
 	again := slices.IndexFunc(buckets, func(b Bucket) bool { return !b.Exempt })
 	if again < 0 {
@@ -111,10 +111,11 @@ func beside(i int) string {
 	return "#" + strconv.Itoa(i)
 }
 
-// wanted begins a statement about n buckets. $1 is the time, $2 the time after which failures
-// count, and of each bucket follow its key, [beside], its limit, the longest lock and whether
-// the attempt counts in it, 1 or 0. Locked is the bucket that is locked longest. No lock is longer
-// than its bucket's longest: one that is was set by a clock that was ahead, and is cut short.
+// wanted returns the beginning of a statement about n buckets. Its parameters are the time, the
+// time after which failures count and, for each bucket, its key, [beside], its limit, the longest
+// lock, and 1 or 0 for whether the attempt counts in it. The table locked contains the bucket that is
+// locked longest. A lock that exceeds the longest of its bucket was set by a clock that was ahead,
+// and is cut short.
 func wanted(n int) string {
 	var b strings.Builder
 	b.WriteString("WITH wanted (bucket, beside, most, longest, counts) AS (VALUES ")
@@ -135,9 +136,9 @@ func wanted(n int) string {
 
 const lockedUntil = ` SELECT until FROM locked`
 
-// countAttempt counts an attempt, unless a bucket is locked. The lock that follows from it is
-// a second, doubled with each failure above the limit. It does not compare with what was
-// there: another node's clock may be behind.
+// countAttempt counts an attempt, unless a bucket is locked. The lock that the attempt sets lasts
+// a second, doubled with each failure above the limit. It replaces the earlier lock without a
+// comparison, because another node's clock may be behind.
 const countAttempt = `,
 	chosen (bucket, most, longest, counts) AS (
 		SELECT CASE WHEN l.bucket IS NULL THEN w.bucket ELSE l.bucket || w.beside END, w.most, w.longest, CASE WHEN l.bucket IS NULL THEN w.counts ELSE 0 END
@@ -208,7 +209,7 @@ func remember(userID, network string, now time.Time) []database.Statement {
 	}
 }
 
-// DeleteAttempts deletes buckets untouched since the given time.
+// DeleteAttempts deletes the buckets that have not changed since the given time.
 func (s *Store) DeleteAttempts(ctx context.Context, before time.Time) error {
 	_, err := s.db.Exec(ctx, "DELETE FROM attempts WHERE updated_at < $1", micros(before))
 	return err

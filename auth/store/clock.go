@@ -7,8 +7,8 @@ import (
 	"github.com/chassi-go/chassi/database"
 )
 
-// Clock returns what the database's clock shows, which for SQLite is that of this machine,
-// and the highest time that was reported to [Store.KeepHighest], zero for none.
+// Clock returns the time of the database's clock, which for SQLite is the clock of this machine,
+// and the highest time that [Store.KeepHighest] has stored, or the zero time if there is none.
 func (s *Store) Clock(ctx context.Context) (now, highest time.Time, err error) {
 	query := "SELECT 0, highest FROM clock"
 	if s.db.Dialect() == database.Postgres {
@@ -24,7 +24,8 @@ func (s *Store) Clock(ctx context.Context) (now, highest time.Time, err error) {
 	return now, fromMicros(reached), nil
 }
 
-// KeepHighest replaces the highest time, unless it has been replaced concurrently.
+// KeepHighest stores highest as the highest time in place of replaced. It does nothing if the
+// stored time is no longer replaced, because it was changed concurrently.
 func (s *Store) KeepHighest(ctx context.Context, replaced, highest time.Time) error {
 	return s.db.WriteRelaxed(ctx, func(ctx context.Context, tx *database.Tx) error {
 		_, err := tx.Exec(ctx, "UPDATE clock SET highest = $1 WHERE highest = $2", micros(highest), micros(replaced))

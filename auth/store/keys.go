@@ -7,7 +7,7 @@ import (
 	"github.com/chassi-go/chassi/database"
 )
 
-// SigningKey is a stored key. Sealed reports whether Private is sealed with the master key.
+// SigningKey is a stored key. Sealed reports whether Private is encrypted with the master key.
 type SigningKey struct {
 	ID        string
 	Algorithm string
@@ -23,8 +23,8 @@ func (k SigningKey) Live(at time.Time) bool { return k.ExpiresAt.IsZero() || k.E
 
 // KeyRing contains everything that is encrypted with the master key, if there is one.
 type KeyRing struct {
-	// Check is a value sealed with the master key, with which a program verifies that it
-	// has the right one. It is nil while the rest is stored without encryption.
+	// Check is a value encrypted with the master key, with which a program verifies that it has
+	// the right master key. It is nil while the rest is stored without encryption.
 	Check   []byte
 	Keys    []SigningKey // oldest first, expired ones included
 	Secrets []Secret     // by name
@@ -40,7 +40,7 @@ func (r KeyRing) Live(at time.Time) (live []SigningKey) {
 	return live
 }
 
-// KeyRing returns a consistent snapshot of the keys.
+// KeyRing returns a consistent snapshot of the stored keys and secrets.
 func (s *Store) KeyRing(ctx context.Context) (ring KeyRing, err error) {
 	err = s.db.Read(ctx, func(ctx context.Context, tx *database.Tx) error {
 		ring, err = keyRing(ctx, tx)
@@ -71,7 +71,7 @@ func (s *Store) DeleteExpiredKeys(ctx context.Context, before time.Time) error {
 	return err
 }
 
-// replaceKeys replaces all stored keys by the ring, which has few rows.
+// replaceKeys replaces all stored keys and secrets with those of ring, which has few rows.
 func replaceKeys(ctx context.Context, q database.Querier, ring KeyRing) error {
 	for _, statement := range []string{"DELETE FROM signing_keys", "DELETE FROM secrets", "DELETE FROM master_key_check"} {
 		if _, err := q.Exec(ctx, statement); err != nil {

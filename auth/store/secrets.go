@@ -7,7 +7,8 @@ import (
 	"github.com/chassi-go/chassi/database"
 )
 
-// Secret is random bytes that all nodes share, sealed with the master key or not.
+// Secret contains random bytes that all nodes share. Sealed reports whether Value is encrypted with
+// the master key.
 type Secret struct {
 	Name      string
 	Value     []byte

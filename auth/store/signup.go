@@ -31,7 +31,8 @@ func (s *Store) SignUp(ctx context.Context, u User) error {
 	return s.insert(ctx, "taken_sign_ups", standIn(u))
 }
 
-// standIn returns a placeholder of the same length as u.
+// standIn returns a placeholder of the same length as u, except that its address has at least 26
+// characters.
 func standIn(u User) User {
 	random := rand.Text() // 26 characters, 130 bits
 	u.Email = random + strings.Repeat("x", max(0, len(u.Email)-len(random)))
@@ -41,14 +42,14 @@ func standIn(u User) User {
 	return u
 }
 
-// insert stores an account in a table like users.
+// insert stores an account in the table, which has the columns of users.
 func (s *Store) insert(ctx context.Context, table string, u User) error {
 	_, err := s.db.Exec(ctx, "INSERT INTO "+table+` (id, email, password, generation, disabled, created_at, updated_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $6)`, u.ID, u.Email, u.Password, u.Generation, u.Disabled, micros(u.CreatedAt))
 	return err
 }
 
-// takenBatch is how many rows are deleted at once: SQLite's other writers wait for it.
+// takenBatch is the maximum number of rows deleted at once: SQLite's other writers wait meanwhile.
 const takenBatch = 1000
 
 // DeleteTakenSignUps deletes the placeholder rows of [Store.SignUp].

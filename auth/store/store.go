@@ -14,7 +14,7 @@ import (
 //go:embed migrations
 var files embed.FS
 
-// Migrations returns the schema's history, for [database.DB.Migrate].
+// Migrations returns the migrations of the schema, for [database.DB.Migrate].
 func Migrations() fs.FS {
 	sub, err := fs.Sub(files, "migrations")
 	if err != nil {
@@ -23,13 +23,14 @@ func Migrations() fs.FS {
 	return sub
 }
 
-// Store is safe for concurrent use. Its errors are those of package database:
-// [database.ErrNotFound], [database.IsUnavailable].
+// Store stores the data of the auth service in a database. It is safe for concurrent use. Its
+// errors are [ErrEmailTaken] and those of package database, see [database.ErrNotFound] and
+// [database.IsUnavailable].
 type Store struct {
 	db *database.DB
 }
 
-// New returns a store on db, which must have the schema by the first call.
+// New returns a store on db, which must have the schema before a method is called.
 func New(db *database.DB) *Store { return &Store{db: db} }
 
 // Check returns an error if the database cannot be used. It is the probe of the database.
@@ -52,5 +53,5 @@ func fromMicros(n int64) time.Time {
 // ErrNotFound is returned for a row that does not exist.
 var ErrNotFound = database.ErrNotFound
 
-// IsUnavailable reports whether err means that the database cannot be used at the moment.
+// IsUnavailable reports whether err means that the database is currently unavailable.
 func IsUnavailable(err error) bool { return database.IsUnavailable(err) }

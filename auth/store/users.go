@@ -12,13 +12,13 @@ import (
 type User struct {
 	ID         string
 	Email      string // in its normal form
-	Password   string // PHC
+	Password   string // hash in the PHC string format
 	Generation int64  // tokens of earlier generations are revoked
 	Disabled   bool
 	CreatedAt  time.Time
 }
 
-// ErrEmailTaken is returned for a second account with one address.
+// ErrEmailTaken is returned for a second account with the same address.
 var ErrEmailTaken = errors.New("store: an account with this e-mail address exists")
 
 const userColumns = "SELECT id, email, password, generation, disabled, created_at FROM users "
@@ -61,12 +61,12 @@ func (s *Store) HashKinds(ctx context.Context) (samples []string, err error) {
 	return samples, nil
 }
 
-// UserByEmail returns the account of a normalized address.
+// UserByEmail returns the account of a normalized address, or [ErrNotFound].
 func (s *Store) UserByEmail(ctx context.Context, email string) (User, error) {
 	return scanUser(s.db.QueryRow(ctx, userColumns+"WHERE email = $1", email))
 }
 
-// UserByID returns the account with the given ID.
+// UserByID returns the account with the given ID, or [ErrNotFound].
 func (s *Store) UserByID(ctx context.Context, id string) (User, error) {
 	return scanUser(s.db.QueryRow(ctx, userColumns+"WHERE id = $1", id))
 }
@@ -74,16 +74,15 @@ func (s *Store) UserByID(ctx context.Context, id string) (User, error) {
 // Login is the part of an account that a login needs.
 type Login struct {
 	User
-	LastSeen time.Time // last login from the network, zero if there was none
+	LastSeen time.Time // last login from the network, zero if there was no login from it
 }
 
-// LoginByEmail returns the account of a normalized address. It takes the same work if there is
-// none.
+// LoginByEmail returns the account of a normalized address, or [ErrNotFound] after the same work.
 func (s *Store) LoginByEmail(ctx context.Context, email, network string) (Login, error) {
 	return s.login(ctx, "u.email", email, network)
 }
 
-// LoginByID returns the account with the given ID.
+// LoginByID returns the account with the given ID, or [ErrNotFound].
 func (s *Store) LoginByID(ctx context.Context, id, network string) (Login, error) {
 	return s.login(ctx, "u.id", id, network)
 }
@@ -102,7 +101,7 @@ func (s *Store) login(ctx context.Context, column, value, network string) (l Log
 	return l, err
 }
 
-// Users returns up to limit accounts, sorted by address, starting at the given address.
+// Users returns up to limit accounts whose addresses follow after, sorted by address.
 func (s *Store) Users(ctx context.Context, after string, limit int) ([]User, error) {
 	rows, err := s.db.Query(ctx, userColumns+"WHERE email > $1 ORDER BY email LIMIT $2", after, limit)
 	if err != nil {
@@ -120,16 +119,16 @@ func (s *Store) Users(ctx context.Context, after string, limit int) ([]User, err
 	return users, rows.Err()
 }
 
-// Rehash replaces a stored hash by one of the same password, unless the
-// password has changed since.
+// Rehash replaces the stored hash old with another hash of the same password, unless the password
+// has changed since.
 func (s *Store) Rehash(ctx context.Context, id, old, rehashed string) error {
 	_, err := s.db.Exec(ctx, "UPDATE users SET password = $1 WHERE id = $2 AND password = $3", rehashed, id, old)
 	return err
 }
 
-// SetPassword stores a new password and ends all tokens of the account. It returns the new
-// generation, or [database.ErrNotFound] if the account was deleted or its generation is no longer
-// the given one. Generation -1 matches any.
+// SetPassword stores the hash of a new password and revokes all tokens of the account. It returns
+// the new generation, or [database.ErrNotFound] if the account was deleted or its generation is no
+// longer the given one. Generation -1 matches any generation.
 func (s *Store) SetPassword(ctx context.Context, id string, generation int64, password string, now time.Time) (int64, error) {
 	next := int64(-1)
 	err := s.db.Batch(ctx, database.Statement{
@@ -149,7 +148,8 @@ func (s *Store) SetPassword(ctx context.Context, id string, generation int64, pa
 	return next, err
 }
 
-// SetDisabled disables or enables an account. Disabling ends all its tokens.
+// SetDisabled disables an account, which revokes all its tokens, or enables it again. It returns
+// [database.ErrNotFound] if the account does not exist.
 func (s *Store) SetDisabled(ctx context.Context, email string, disabled bool, now time.Time) error {
 	changed, err := s.db.Exec(ctx, `UPDATE users SET disabled = $1, generation = generation + 1, updated_at = $2 WHERE email = $3`,
 		disabled, micros(now), email)

@@ -35,7 +35,8 @@ var systems = []candidate{
 	{"river, 2000 workers, as in its benchmark", openRiver(asInItsBenchmark)},
 }
 
-// newDatabase creates a database. It returns its URL, and a function that removes it.
+// newDatabase creates a database. It returns the path of an SQLite database or the URL of a
+// PostgreSQL database, and a function that removes it.
 func newDatabase(ctx context.Context, dialect, postgres string) (address string, remove func(), err error) {
 	if dialect == "SQLite" {
 		dir, err := os.MkdirTemp("", "river")

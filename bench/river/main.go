@@ -22,12 +22,12 @@ import (
 // system is a queue and its database.
 type system interface {
 	// transact runs a serializable transaction: statements, which may be nil, and then a new task
-	// with the number. It returns how often the transaction was begun.
+	// with the number. It returns the number of attempts, including repetitions.
 	transact(ctx context.Context, number int64, statements func(context.Context, querier) error) (attempts int, err error)
-	// start begins to work; work is called for each task.
+	// start starts the workers, which call work for each task.
 	start(ctx context.Context, work func(number int64)) error
 	stop(ctx context.Context) error
-	// left returns how many tasks are not settled in the database.
+	// left returns the number of tasks that are not settled in the database.
 	left(ctx context.Context) (int, error)
 	close()
 }
@@ -38,7 +38,8 @@ type querier interface {
 	number(ctx context.Context, query string, args ...any) (int64, error)
 }
 
-// tables are what the transactions of the users write to.
+// tables contains the statements that create and fill the tables to which the transactions of the
+// users write.
 var tables = []string{
 	"CREATE TABLE orders (id BIGINT PRIMARY KEY, account BIGINT NOT NULL)",
 	"CREATE TABLE accounts (id BIGINT PRIMARY KEY, orders BIGINT NOT NULL)",
@@ -47,7 +48,7 @@ var tables = []string{
 }
 
 // accounts is the number of accounts, which the producers divide among them. Transactions of
-// different producers do not conflict, so each repetition has another cause.
+// different producers do not conflict, so every repetition has a different cause.
 const accounts = 16000
 
 type settings struct {
@@ -163,7 +164,7 @@ type bench struct {
 	first  atomic.Pointer[time.Time] // when the first task of a backlog was worked on
 
 	mu     sync.Mutex
-	begun  map[int64]time.Time // of the measurement of latency
+	begun  map[int64]time.Time // when each transaction of the latency measurement was begun
 	waited []time.Duration
 }
 
@@ -172,7 +173,7 @@ func insertOrder(ctx context.Context, tx querier, _ int, number int64) error {
 	return tx.exec(ctx, "INSERT INTO orders (id, account) VALUES ($1, $2)", number, number%accounts)
 }
 
-// countOrder reads and changes a row of the producer.
+// countOrder inserts an order and counts it in one of the accounts of the producer.
 func (b *bench) countOrder(ctx context.Context, tx querier, producer int, number int64) error {
 	share := int64(accounts / b.producers)
 	account := int64(producer)*share + rand.Int64N(share)
@@ -186,8 +187,8 @@ func (b *bench) countOrder(ctx context.Context, tx querier, producer int, number
 	return insertOrder(ctx, tx, producer, number)
 }
 
-// produce runs n transactions. It returns how many in a hundred were repeated, and how many there
-// were in a second.
+// produce runs n transactions. It returns the number of repetitions in percent of n, and the number of
+// transactions per second.
 func (b *bench) produce(ctx context.Context, n int, statements func(context.Context, querier, int, int64) error) (repeated, perSecond float64, err error) {
 	var attempts, left atomic.Int64
 	left.Store(int64(n))
@@ -221,8 +222,8 @@ func (b *bench) work(number int64) {
 	}
 }
 
-// backlog starts the workers and returns how many tasks they work on and settle in a second, from
-// the first one on.
+// backlog starts the workers and returns the number of tasks that they process per second, from the
+// start of the first task until all tasks are settled.
 func (b *bench) backlog(ctx context.Context) (float64, error) {
 	n, err := b.left(ctx)
 	if err != nil {
@@ -248,8 +249,8 @@ func (b *bench) settled(ctx context.Context) error {
 	}
 }
 
-// latency returns the time from the end of a transaction's work to that of its task, at a steady
-// rate: the commit is part of it.
+// latency returns two percentiles, in ms, of the time from the last statement of a transaction to the
+// start of its task, at a steady rate. The commit is part of that time.
 func (b *bench) latency(ctx context.Context) (p50, p99 float64, err error) {
 	b.mu.Lock()
 	b.begun, b.waited = make(map[int64]time.Time), nil

@@ -17,10 +17,10 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
-// defaults has the number of workers of River's introduction.
+// defaults sets the number of workers that River's introduction uses, and keeps the other defaults.
 func defaults(c *river.Config) { c.Queues[river.QueueDefault] = river.QueueConfig{MaxWorkers: 100} }
 
-// asInItsBenchmark is the configuration of the command "river bench".
+// asInItsBenchmark sets the configuration of the command "river bench".
 func asInItsBenchmark(c *river.Config) {
 	c.FetchCooldown, c.FetchPollInterval = 2*time.Millisecond, 20*time.Millisecond
 	c.Queues[river.QueueDefault] = river.QueueConfig{MaxWorkers: 2000}
@@ -29,7 +29,7 @@ func asInItsBenchmark(c *river.Config) {
 // Kind is the name of the job.
 func (order) Kind() string { return "ship" }
 
-// shipper works.
+// shipper is the worker of the job.
 type shipper struct {
 	river.WorkerDefaults[order]
 
@@ -109,7 +109,7 @@ func openRiverPostgres(ctx context.Context, url string, configure func(*river.Co
 	return q, q.prepare(ctx, riverpgxv5.New(pool), configure)
 }
 
-// prepare creates the tables.
+// prepare migrates the schema of River, creates its client, and creates the tables of the benchmark.
 func (q *riverQueue[TTx]) prepare(ctx context.Context, driver riverdriver.Driver[TTx], configure func(*river.Config)) error {
 	migrator, err := rivermigrate.New(driver, nil)
 	if err != nil {

@@ -71,8 +71,8 @@ func serveHandwritten(ctx context.Context, addr string, t *tokens) error {
 	return nil
 }
 
-// trivial is the service of the in-process comparison, which measures only the overhead around
-// it.
+// trivial validates tokens in the in-process comparison, which measures only the overhead around the
+// validation.
 func trivial(token string) (string, error) {
 	if token == "" {
 		return "", errInvalidToken

@@ -94,7 +94,7 @@ func serveGRPC(app *chassi.App, s *tokens, full *telemetry.Telemetry, around []c
 	return err //nolint:wrapcheck // says where
 }
 
-// lineWriter writes each line by a call of its own, to show what writing them together saves.
+// lineWriter writes each line by a call of its own, to show what writing lines together saves.
 type lineWriter struct{ io.Writer }
 
 func (w lineWriter) Write(b []byte) (n int, err error) {
@@ -107,7 +107,8 @@ func (w lineWriter) Write(b []byte) (n int, err error) {
 	return n, nil
 }
 
-// features returns the middleware of package standard, with limits that are never reached.
+// features returns the telemetry and the middleware of package standard, with limits that are never
+// reached.
 func features(ctx context.Context) (*telemetry.Telemetry, []chassi.Middleware, error) {
 	log, err := os.OpenFile(os.Getenv("LOG"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TimeoutError means that a host did not respond in time. It is a [context.DeadlineExceeded]
-// for [errors.Is].
+// TimeoutError means that a host did not respond in time. [errors.Is] matches it with
+// [context.DeadlineExceeded].
 type TimeoutError struct {
 	Waited string        // "the response header" or "the response body"
 	After  time.Duration // the limit
@@ -20,10 +20,10 @@ func (e *TimeoutError) Error() string {
 	return fmt.Sprintf("no part of %s within %v", e.Waited, e.After.Round(time.Millisecond))
 }
 
-// Timeout implements the interface of [net.Error].
+// Timeout returns true. It implements [net.Error].
 func (*TimeoutError) Timeout() bool { return true }
 
-// Temporary implements [net.Error].
+// Temporary returns true. It implements [net.Error].
 func (*TimeoutError) Temporary() bool { return true }
 
 // Is reports whether target is context.DeadlineExceeded.
@@ -45,11 +45,13 @@ func (e *requestError) Error() string {
 
 func (e *requestError) Unwrap() error { return e.err }
 
-// Timeout lets the error of an http.Client report a timeout.
+// Timeout reports whether the request timed out, so that the error of an http.Client reports it
+// too.
 func (e *requestError) Timeout() bool { return errors.Is(e.err, context.DeadlineExceeded) }
 
-// Redact returns the error of an [http.Client] with scheme and host alone of the URL that it
-// contains. Paths and queries of many APIs hold keys. Other errors are returned as they are.
+// Redact returns the error of an [http.Client] with its URL reduced to scheme and host, because the
+// paths and queries of many APIs contain keys. A URL that cannot be parsed is replaced by "***".
+// Other errors are returned unchanged.
 func Redact(err error) error {
 	e, ok := errors.AsType[*url.Error](err)
 	if !ok {

@@ -63,7 +63,8 @@ func newHosts(maximum int, newHost func(string) *host) hosts {
 	return hosts{max: maximum, newHost: newHost, byName: make(map[string]*list.Element), used: list.New()}
 }
 
-// get returns the host of a URL.
+// get returns the host of a URL. It adds the host if it is unknown, and removes the least recently
+// used one if there are already max hosts.
 func (h *hosts) get(u *url.URL) *host {
 	name := hostPort(u)
 	h.mu.Lock()
@@ -81,7 +82,8 @@ func (h *hosts) get(u *url.URL) *host {
 	return added
 }
 
-// hostPort returns host and port in lower case.
+// hostPort returns the host and port of u, in lower case and without a final dot. The default port
+// is that of the scheme.
 func hostPort(u *url.URL) string {
 	port := u.Port()
 	switch {

@@ -6,32 +6,38 @@
 //
 // # Timeouts
 //
-// An attempt must have its response header within [Config.AttemptTimeout], and a call with all
-// of its attempts within [Config.Timeout]. The body has no limit as a whole, so that it can be
-// streamed, but each of its reads has one, [Config.ReadTimeout]. The context of the request
-// ends all of them, and so does the Timeout of the http.Client, body included.
+// An attempt must receive its response header within [Config.AttemptTimeout], and a call with all
+// of its attempts within [Config.Timeout]. Each read of the body is limited by
+// [Config.ReadTimeout]; the body as a whole has no limit, so that it can be streamed. The end of
+// the request's context ends attempts and the reading of the body, and so does the Timeout of the
+// http.Client.
 //
 // # Retries
 //
-// A request is sent again if its method is GET, HEAD, OPTIONS, PUT or DELETE or it has an
-// Idempotency-Key header, if its body can be read again ([http.Request.GetBody], which
-// [http.NewRequest] sets for the usual readers), and if it got no response or one with the
-// status 429, 502, 503 or 504. The pause before it is random, at most [retry.Config.Backoff],
-// which doubles with each attempt, and at least the Retry-After of the response. A Retry-After
-// of more than [retry.Config.MaxRetryAfter], or beyond the end of the call, means no retry: the
-// response is returned. The retries to one host are a share of the successes there.
+// A request is sent again, within the limits of [Retry], if all of these conditions hold:
+//
+//   - its method is GET, HEAD, OPTIONS, PUT or DELETE, or it has an Idempotency-Key header;
+//   - it has no body, or its body can be read again ([http.Request.GetBody], which
+//     [http.NewRequest] sets for the usual readers);
+//   - it got a response with the status 429, 502, 503 or 504, or no response, for a reason other
+//     than an untrusted certificate.
+//
+// The delay before the retry is random: at most [retry.Config.Backoff], which doubles with each
+// attempt, but at least the Retry-After of the response. If the Retry-After exceeds
+// [retry.Config.MaxRetryAfter] or the remaining time of the call, there is no retry: the response is
+// returned. The retries to one host are limited to a share of the successes there, [Retry.Budget].
 //
 // # Circuit breakers
 //
-// Each host and port has a breaker. Responses with a status from 500 on and attempts without
-// a response are failures. Where a breaker is open, RoundTrip returns a [breaker.OpenError]
-// at once.
+// Each host and port has a breaker. A response with a status of 500 or above is a failure, and so
+// is an attempt without a response, unless the context of the request has ended. If the breaker
+// refuses a call, RoundTrip returns a [breaker.OpenError] at once.
 //
 // # Confidentiality
 //
-// No host gets the trace context of the program unless it is one of [Config.TraceHosts].
-// Errors of Transport contain neither the path nor the query nor user and password of a URL.
-// The error that [http.Client] makes of them does: see [Redact].
+// Only the hosts in [Config.TraceHosts] receive the trace context of the program. Errors of
+// Transport contain no path, query, user or password of a URL. The error that an [http.Client]
+// returns contains the URL as well: see [Redact].
 package httpclient
 
 import (
@@ -58,8 +64,8 @@ type Config struct {
 	MaxResponseHeaderBytes int64 `config:"max_response_header_bytes" default:"65536" min:"1024" help:"maximum size of a response header in bytes; a larger one is an error"`
 	MaxHosts               int   `config:"max_hosts" default:"100" min:"1" help:"maximum number of hosts with a breaker and a retry budget; beyond it the least recently used one is removed"`
 
-	// HostClasses are the values of the host label in metrics, so that their number is
-	// bounded: of a host, a host and port, or all hosts of a domain ("*.example.com").
+	// HostClasses maps a host, a host and port, or all hosts of a domain ("*.example.com") to the
+	// value of the host label in metrics, so that the number of values is bounded.
 	HostClasses map[string]string `config:"host_classes" help:"name in metrics of a host, given as HOST, HOST:PORT or *.DOMAIN; all other hosts are called other"`
 
 	TraceHosts []string `config:"trace_hosts" help:"hosts, given as HOST, HOST:PORT or *.DOMAIN, that receive the trace context (traceparent, tracestate, baggage); others do not"`
@@ -68,7 +74,7 @@ type Config struct {
 	Breaker breaker.Config `config:"breaker"`
 }
 
-// Retry configures the retries to one host.
+// Retry configures the retries of requests to one host.
 type Retry struct {
 	retry.Config
 
@@ -97,20 +103,20 @@ type Options struct {
 
 	Name string // of the API, for the log
 
-	// Base sends the requests. By default it is an [http.Transport] with the limits of
-	// Config; those for connections and header do not apply to another one.
+	// Base sends the requests. By default it is an [http.Transport] with the limits of Config. The
+	// limits for connections and response headers apply only to the default.
 	Base http.RoundTripper
 
-	// Trace begins a span for an attempt and returns the function that ends it, or nil. The
-	// attempt is the number from 1. If header is not nil, the host may get the trace context:
-	// Trace sets it there. Package middleware/tracing has such a function.
+	// Trace begins a span for an attempt, and returns the context of the attempt and the function
+	// that ends the span, or nil. The attempts of a call are numbered from 1. If header is not nil,
+	// the host may receive the trace context: Trace sets it in header. Package middleware/tracing
+	// has such a function.
 	Trace func(ctx context.Context, method, host string, attempt int, header http.Header) (context.Context, func(status int, failure string))
 
-	// Observe is called after each attempt and each call that a breaker refuses. Class is
-	// one of HostClasses or "other"; method is "_OTHER" if it is not a standard one. Status
-	// is 0 without a response; failure is "timeout", "canceled", "breaker_open" or "error"
-	// then. Took is the time until the response header. Package middleware/metrics has such a
-	// function.
+	// Observe is called after each attempt and each call that a breaker refuses. Class is one of the
+	// values of HostClasses or "other"; method is "_OTHER" if it is not a standard one. If there is
+	// no response, status is 0 and failure is "timeout", "canceled", "breaker_open" or "error". Took
+	// is the time until the response header. Package middleware/metrics has such a function.
 	Observe func(class, method string, status int, failure string, took time.Duration)
 
 	Logger *slog.Logger // default slog.Default()
@@ -148,7 +154,8 @@ func newBase(c Config) *http.Transport {
 	}
 }
 
-// CloseIdleConnections closes idle connections.
+// CloseIdleConnections closes the idle connections of Base, if Base has a method
+// CloseIdleConnections.
 func (t *Transport) CloseIdleConnections() {
 	if c, ok := t.base.(interface{ CloseIdleConnections() }); ok {
 		c.CloseIdleConnections()

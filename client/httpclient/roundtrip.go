@@ -17,8 +17,8 @@ import (
 )
 
 // RoundTrip sends the request, with retries, and returns the last response, whose body must be
-// closed. Without a response it returns an error: a [breaker.OpenError], a [TimeoutError], or a
-// connection error.
+// closed. Without a response it returns an error. The error wraps a [*breaker.OpenError] if the
+// breaker refused the call, and a [*TimeoutError] after a timeout.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	h := t.hosts.get(r.URL)
 	ctx, cancel := context.WithTimeout(r.Context(), t.options.Timeout)
@@ -46,7 +46,8 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 }
 
-// refuse observes a call that the breaker refused.
+// refuse observes a call that the breaker refused, closes the body of its request, and returns the
+// error of the call.
 func (t *Transport) refuse(r *http.Request, h *host, err error) error {
 	if r.Body != nil {
 		r.Body.Close()
@@ -55,8 +56,8 @@ func (t *Transport) refuse(r *http.Request, h *host, err error) error {
 	return describe(r.Method, h.name, err)
 }
 
-// attempt sends the request once and passes the outcome to done. The context limits the call,
-// but not the body of its response.
+// attempt sends the request once and passes the outcome to done. The deadline of ctx limits the
+// time until the response header, but not the body of the response.
 func (t *Transport) attempt(ctx context.Context, r *http.Request, h *host, n int, done func(error)) (resp *http.Response, err error) {
 	verdict := errPanicked
 	defer func() { done(verdict) }()
@@ -87,7 +88,8 @@ func (t *Transport) attempt(ctx context.Context, r *http.Request, h *host, n int
 	return resp, err
 }
 
-// send sends the request. If a retry is possible, it also reads the body of the response.
+// send sends the request. If again is true and the status is retryable, it also buffers the body of
+// the response.
 func (t *Transport) send(r *http.Request, again bool) (*http.Response, error) {
 	resp, err := t.base.RoundTrip(r)
 	if err == nil && again && isRetryableStatus(resp.StatusCode) {
@@ -102,11 +104,12 @@ func (t *Transport) send(r *http.Request, again bool) (*http.Response, error) {
 
 var errPanicked = errors.New("httpclient: Base panicked")
 
-// maxBuffer is the maximum size of a response body that is read before a retry, in bytes, so
-// that its connection can be used again meanwhile.
+// maxBuffer is the maximum number of bytes of a response body that are read before a retry, so that
+// the connection can be used again during the delay.
 const maxBuffer = 64 << 10
 
-// buffer reads the body of a response that a retry may replace.
+// buffer reads up to maxBuffer bytes of the body of a response that a retry may replace. The body
+// of the response then begins with what was read.
 func buffer(resp *http.Response) error {
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxBuffer))
 	if err != nil {
@@ -152,7 +155,8 @@ func isRetryableStatus(status int) bool {
 	}
 }
 
-// outcome returns the error of an attempt for the breaker.
+// outcome returns the error of an attempt for the breaker: err, or an error for a status of 500 or
+// above.
 func outcome(resp *http.Response, err error) error {
 	switch {
 	case err == nil && resp.StatusCode >= http.StatusInternalServerError:
@@ -176,8 +180,8 @@ func retryable(err error) (time.Duration, bool) {
 	return 0, false
 }
 
-// failure returns a [retryError] if the request should be retried, errFinal if it failed
-// finally, and nil if it succeeded.
+// failure returns a [retryError] if the request should be retried, errFinal if it failed and should
+// not be retried, and nil if it succeeded.
 func failure(resp *http.Response, err error, repeat bool) error {
 	var untrusted *tls.CertificateVerificationError
 	switch {
@@ -193,7 +197,7 @@ func failure(resp *http.Response, err error, repeat bool) error {
 	return &retryError{retryAfter(resp.Header.Get("Retry-After"))}
 }
 
-// retryAfter returns the delay in a Retry-After header, 0 if it is invalid.
+// retryAfter returns the delay in a Retry-After header, or 0 if the header is invalid.
 func retryAfter(header string) time.Duration {
 	seconds, err := strconv.ParseInt(header, 10, 64)
 	tooLarge := errors.Is(err, strconv.ErrRange) && strings.Trim(header, "0123456789") == "" // seconds is the maximum
@@ -212,7 +216,8 @@ var methods = []string{
 	http.MethodDelete, http.MethodConnect, http.MethodOptions, http.MethodTrace,
 }
 
-// methodName returns the method if it is a standard one, otherwise "_OTHER".
+// methodName returns the method if it is a standard one, GET for an empty method, and otherwise
+// "_OTHER".
 func methodName(method string) string {
 	switch {
 	case method == "":

@@ -23,7 +23,8 @@ type try struct {
 	once    sync.Once
 }
 
-// newTry prepares attempt n. It closes the body of the request if it returns an error.
+// newTry prepares attempt n. For a retry it calls GetBody and returns its error; the body of the
+// request has then been closed by an earlier attempt.
 func (t *Transport) newTry(call context.Context, r *http.Request, h *host, n int) (*try, error) {
 	a := &try{host: h.name, end: func(int, string) {}}
 	var header http.Header
@@ -59,8 +60,8 @@ func (t *Transport) newTry(call context.Context, r *http.Request, h *host, n int
 	return a, nil
 }
 
-// cause returns the reason of an error: a timeout or the end of the request's context, if that
-// has ended the attempt.
+// cause returns the [TimeoutError] that ended the attempt, or else err. If the request's context
+// has ended, the error wraps the error of the context too.
 func (a *try) cause(err error) error {
 	cause := context.Cause(a.ctx)
 	if timeout, ok := errors.AsType[*TimeoutError](cause); ok {
@@ -72,7 +73,7 @@ func (a *try) cause(err error) error {
 	return err
 }
 
-// release ends the attempt.
+// release ends the attempt and its span. Only the first call has an effect.
 func (a *try) release(status int, failure string) {
 	a.once.Do(func() {
 		if a.timer != nil {
@@ -83,8 +84,8 @@ func (a *try) release(status int, failure string) {
 	})
 }
 
-// stream makes the attempt last until the end of the response's body, each read of which may
-// take the time. A connection that is switched to another protocol has no such limit.
+// stream makes the attempt last until the end of the response's body. Each read of the body is
+// limited by timeout, except on a connection that is switched to another protocol.
 func (a *try) stream(resp *http.Response, timeout time.Duration) {
 	a.timer.Stop()
 	b := &body{ReadCloser: resp.Body, try: a, status: resp.StatusCode}

@@ -13,7 +13,8 @@ import (
 	"github.com/chassi-go/chassi/standard"
 )
 
-// backup copies a SQLite database, which may be in use and may have any schema.
+// backup copies the SQLite database to a new file. The database may be in use, and its schema may be
+// of another version of authd.
 func backup(ctx context.Context, p *program) error {
 	ctx, stop := untilInterrupted(ctx)
 	defer stop()
@@ -34,8 +35,8 @@ func backup(ctx context.Context, p *program) error {
 	return p.say("backed up %d accounts as of %s to %s", copied.Rows["users"], copied.At.UTC().Format(time.RFC3339Nano), p.Args[0])
 }
 
-// requireSchema returns an error if the database was never migrated by authd. An older schema is
-// accepted, for backups before an update.
+// requireSchema returns an error if the database was never migrated by authd. The schema of another
+// version is accepted, for backups before an update.
 func (p *program) requireSchema(ctx context.Context) (err error) {
 	db, err := database.OpenReadOnly(ctx, p.Config.Database)
 	if err != nil {
@@ -49,7 +50,8 @@ func (p *program) requireSchema(ctx context.Context) (err error) {
 	return advise(err)
 }
 
-// notSQLite adds the name of the corresponding tool for PostgreSQL to the error.
+// notSQLite returns err as a usage error. For a database other than SQLite the error names tool, the
+// corresponding command for PostgreSQL.
 func notSQLite(err error, tool string) error {
 	if errors.Is(err, database.ErrNotSQLite) {
 		err = fmt.Errorf("database.url is not a SQLite file; authd copies only SQLite files. For PostgreSQL: %s; see docs/operations.md", tool)
@@ -57,8 +59,8 @@ func notSQLite(err error, tool string) error {
 	return standard.UsageError{Err: err}
 }
 
-// restore creates the database from a backup. After an error the database does not exist:
-// restore works on a temporary file.
+// restore creates the database from a backup. After an error it has created no database: it works
+// on a temporary file.
 func restore(ctx context.Context, p *program) error {
 	ctx, stop := untilInterrupted(ctx)
 	defer stop()
@@ -90,7 +92,8 @@ func restore(ctx context.Context, p *program) error {
 		copied.Rows["users"], p.Args[0], target)
 }
 
-// checkBackup returns an error unless the backup is a single file.
+// checkBackup returns an error unless the backup is a single regular file, without a write-ahead
+// log.
 func checkBackup(file string) error {
 	info, err := os.Stat(file)
 	if err != nil {
@@ -125,7 +128,7 @@ func (p *program) refuseTarget(ctx context.Context, target string) error {
 	return nil
 }
 
-// content returns a description of an existing database.
+// content returns a description of the content of an existing database.
 func (p *program) content(ctx context.Context) string {
 	db, err := database.OpenReadOnly(ctx, p.Config.Database)
 	if err != nil {

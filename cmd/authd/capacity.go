@@ -26,7 +26,8 @@ func (c *Config) fitHashing(o workpool.Options, limit memlimit.Limit, logger *sl
 		if fit >= 1 {
 			remedy = fmt.Sprintf("set hash.workers to at most %d, %s", fit, remedy)
 		}
-		return o, standard.UsageError{Err: fmt.Errorf("hash.workers (%d) concurrent password hashes of argon2.memory_kib (%d KiB) each, and %d MiB for everything else, need %d MiB; the memory limit is %d MiB (%s): %s",
+		return o, standard.UsageError{Err: fmt.Errorf("%d concurrent password hashes (hash.workers) of %d KiB each (argon2.memory_kib) "+
+			"and %d MiB for everything else need %d MiB, but the memory limit is %d MiB (%s): %s",
 			max(c.Hash.Workers, 1), c.Password.Memory, baseMemory>>20,
 			(baseMemory+int64(max(c.Hash.Workers, 1))*each+1<<20-1)>>20, limit.Bytes>>20, limit.File, remedy)}
 	}

@@ -12,9 +12,9 @@ import (
 	"github.com/chassi-go/chassi/standard/redisdb"
 )
 
-// watchClocks returns the clock that expiry is compared with, which follows the database's. It
-// reports the differences of this machine's clock from it and from that of Redis, in the
-// readiness status, where they are not failures, and as metrics.
+// watchClocks returns the clock that expiry is compared with, which follows the database's clock.
+// The differences of this machine's clock from the clocks of the database and of Redis are
+// reported in the readiness status, where they are not failures, and as metrics.
 func watchClocks(app *standard.App, cache *redisdb.DB, users *store.Store) (*clock.Clock, error) {
 	o := clock.Options{Name: databaseName, Read: users.Clock, Keep: users.KeepHighest, Logger: app.Logger}
 	if cache != nil {
@@ -41,7 +41,8 @@ func watchClocks(app *standard.App, cache *redisdb.DB, users *store.Store) (*clo
 // databaseName is the name of the database in logs and metrics.
 const databaseName = "database"
 
-// startClock reads the database's time once, and fails if that is not possible.
+// startClock starts c after reading the database's time once. It returns an error if the time
+// cannot be read.
 func startClock(ctx context.Context, c *clock.Clock) error {
 	if err := c.Measure(ctx); err != nil {
 		if store.IsUnavailable(err) {

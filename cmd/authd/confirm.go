@@ -12,7 +12,8 @@ import (
 )
 
 // confirm asks for confirmation of an irreversible action on a terminal, unless --yes is set. It
-// returns a usage error if there is neither.
+// returns an error if the answer is not yes, and a usage error if there is neither a terminal nor
+// --yes.
 func (p *program) confirm(what string) error {
 	if p.Flags["--yes"] {
 		return nil

@@ -10,7 +10,7 @@ import (
 )
 
 // observeDisk adds metrics of the size of SQLite's files and of the free space on their disk. It
-// adds none for a database without files.
+// adds no metrics for a database without files.
 func observeDisk(t *telemetry.Telemetry, db *database.DB) error {
 	files := db.Files()
 	if len(files) == 0 {
@@ -31,7 +31,7 @@ func observeDisk(t *telemetry.Telemetry, db *database.DB) error {
 		t.RegisterGauges("authd_disk_free_bytes", "Free space on the disk of SQLite's files.", "of", free))
 }
 
-// fileSize returns 0 for a file that does not exist.
+// fileSize returns the size of a file in bytes, or 0 if the file does not exist.
 func fileSize(name string) float64 {
 	info, err := os.Stat(name)
 	if err != nil {

@@ -2,5 +2,5 @@
 
 package main
 
-// freeBytes is implemented on Linux only. It returns false.
+// freeBytes returns false: it is implemented on Linux only.
 func freeBytes(string) (float64, bool) { return 0, false }

@@ -12,7 +12,7 @@ import (
 	"github.com/chassi-go/chassi/auth/service"
 )
 
-// exported is an account in the format of the export, one line of JSON each.
+// exported is an account in the format of the export, which has one line of JSON per account.
 type exported struct {
 	ID           string    `json:"id"`
 	Email        string    `json:"email"`

@@ -96,7 +96,8 @@ func keyReset(ctx context.Context, p *program) error {
 	})
 }
 
-// refused adds a hint to an error about a master key that is not the one of the database.
+// refused adds to err that nothing was changed, and a hint if the master key is not the one of the
+// database.
 func refused(err error) error {
 	if errors.Is(err, service.ErrMasterKey) {
 		return fmt.Errorf("%w; nothing was changed, for the nodes could not have opened the result. "+

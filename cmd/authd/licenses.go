@@ -6,7 +6,7 @@ import (
 	"io"
 )
 
-// notices is written by `make notices`.
+// notices contains the licenses of the linked modules. `make notices` writes the file.
 //
 //go:embed THIRD_PARTY_NOTICES.txt
 var notices string

@@ -5,8 +5,8 @@ import (
 	"github.com/chassi-go/chassi/middleware"
 )
 
-// limitSignUps limits how many accounts, and therefore idempotency keys, one client can create:
-// rows that are never deleted, or not for a day.
+// limitSignUps returns middleware that limits how many sign-ups each client can make: the rows of
+// accounts are never deleted automatically, and those of idempotency keys by default after a day.
 func limitSignUps(limiter middleware.Limiter) chassi.Middleware {
 	limit := middleware.RateLimitPeer(limiter, nil)
 	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {

@@ -46,7 +46,7 @@ func newProgram() standard.Program[Config] {
 	}
 }
 
-// Groups of settings of several commands.
+// Groups of settings that several commands use.
 const (
 	ofDatabase = "database"
 	ofKeys     = "database token"

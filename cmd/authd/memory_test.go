@@ -130,7 +130,7 @@ func TestHashWorkersFitTheMemoryLimit(t *testing.T) {
 		{0, 8, 60 << 20, 1, ""},
 		{0, 1, 50 << 20, 0, "lower argon2.memory_kib or raise the limit"},
 		{2, 8, 80 << 20, 2, ""},
-		{3, 8, 80 << 20, 0, "hash.workers (3) concurrent password hashes of argon2.memory_kib (19456 KiB) each, and 40 MiB for everything else, need 97 MiB; the memory limit is 80 MiB (memory.max): set hash.workers to at most 2"},
+		{3, 8, 80 << 20, 0, "3 concurrent password hashes (hash.workers) of 19456 KiB each (argon2.memory_kib) and 40 MiB for everything else need 97 MiB, but the memory limit is 80 MiB (memory.max): set hash.workers to at most 2"},
 	} {
 		var settings Config
 		settings.Hash.Workers, settings.Password.Memory = c.set, 19456

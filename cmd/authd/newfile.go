@@ -12,8 +12,8 @@ import (
 )
 
 // newFile atomically creates the file at path with mode 0600. It returns an error if the file
-// exists. fill writes to an empty temporary file in the same directory, which newFile syncs and
-// then renames. It removes files that SQLite or a migration left next to it.
+// exists. It calls fill with an empty temporary file in the same directory, which it then syncs and
+// places at path. It removes files that SQLite or a migration left next to the temporary file.
 func newFile(path string, fill func(temp string) error) (err error) {
 	if _, err := os.Lstat(path); err == nil {
 		return fmt.Errorf("%s already exists and is not overwritten", path)
@@ -43,8 +43,8 @@ func newFile(path string, fill func(temp string) error) (err error) {
 	return syncPath(filepath.Dir(path))
 }
 
-// place renames temp to path. It uses a link, which fails if path exists, even if another
-// process has just created it; on a file system without links it uses a rename.
+// place makes the file temp available at path, which must not exist. It creates a hard link, which
+// fails if another process has just created path; on a file system without links it renames temp.
 func place(temp, path string) error {
 	err := os.Link(temp, path)
 	switch {
@@ -68,7 +68,7 @@ func syncPath(path string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// untilInterrupted returns a context that ends on an interrupt or when the terminal closes, so
+// untilInterrupted returns a context that ends on SIGINT, SIGTERM or when the terminal closes, so
 // that newFile can clean up. Under nohup the closing of the terminal has no effect.
 func untilInterrupted(ctx context.Context) (context.Context, context.CancelFunc) {
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}

@@ -8,7 +8,8 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// explain returns a service's error for an operator: its message and the invalid fields.
+// explain returns a service's error for an operator: its message with the invalid fields or, if
+// there are none, with its cause.
 func explain(err error) error {
 	var e *chassi.Error
 	if !errors.As(err, &e) {

@@ -9,12 +9,12 @@ import (
 
 // extraProcs raises GOMAXPROCS above Go's default, so that the operating system, with time
 // slices of a few milliseconds, shares the cores among password hashes and other work.
-// Otherwise Go's scheduler would run a hash for 10 ms, and the next one, before a call that
-// validates a token. It adds one P per two hash workers; one per worker would cost a fifth of
+// Otherwise Go's scheduler would run a hash for 10 ms, and then the next one, before a call that
+// validates a token. It adds one P per two hash workers; one P per worker would cost a fifth of
 // the logins, because the garbage collector uses them too. See docs/decisions/0014-overload.md.
 //
 // Setting GOMAXPROCS disables Go's own adaptation to the CPU limit of the container, so run sets
-// it again every 30 seconds. If the environment sets GOMAXPROCS it is not changed.
+// it again every 30 seconds. A GOMAXPROCS that the environment sets is not changed.
 type extraProcs struct {
 	extra  int
 	chosen func() int // sets GOMAXPROCS to Go's current default and returns it
@@ -32,7 +32,7 @@ func newExtraProcs(hashing int) *extraProcs {
 	}
 }
 
-// run sets GOMAXPROCS periodically until ctx ends.
+// run sets GOMAXPROCS periodically until ctx ends, unless the environment sets it.
 func (p *extraProcs) run(ctx context.Context) error {
 	if os.Getenv("GOMAXPROCS") != "" {
 		return nil

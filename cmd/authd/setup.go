@@ -25,7 +25,7 @@ import (
 	"github.com/chassi-go/chassi/workpool"
 )
 
-// setup builds the program.
+// setup adds the components and endpoints of authd to app.
 func setup(ctx context.Context, app *standard.App, c *Config) error {
 	hashing, err := c.fitHashing(c.poolOptions(), memlimit.Container(), app.Logger)
 	if err != nil {
@@ -99,7 +99,8 @@ func (c *Config) poolOptions() workpool.Options {
 	return o
 }
 
-// logFirstRun logs how to create the first account, because there is no default one.
+// logFirstRun logs how to create the first account if there is no account, because authd has no
+// default account.
 func logFirstRun(ctx context.Context, app *standard.App, c *Config, users *store.Store) error {
 	list, err := users.Users(ctx, "", 1)
 	if store.IsUnavailable(err) {
@@ -116,7 +117,7 @@ func logFirstRun(ctx context.Context, app *standard.App, c *Config, users *store
 	return nil
 }
 
-// observePool adds metrics of the pool.
+// observePool adds the metrics of the pool that hashes passwords.
 func observePool(t *telemetry.Telemetry, pool *workpool.Pool) error {
 	return t.RegisterPool("hashing", func() telemetry.PoolStats { //nolint:wrapcheck // says where
 		s := pool.Stats()

@@ -113,8 +113,8 @@ func (p *program) say(format string, args ...any) error {
 // its own.
 const maxPassword = 64 << 10
 
-// readPassword prompts on a terminal, twice if twice is true. Without a terminal it reads the
-// first line of stdin.
+// readPassword returns a password. On a terminal it prompts for the password, twice if twice is
+// true. Without a terminal it reads the first line of stdin.
 func (p *program) readPassword(twice bool) (string, error) {
 	if !term.IsTerminal(int(p.In.Fd())) {
 		return firstLine(p.In)

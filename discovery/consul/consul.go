@@ -1,5 +1,5 @@
 // Package consul finds services in HashiCorp Consul, and registers them there. It uses version
-// 1 of the agent's HTTP API, which is stable since Consul 1.0.
+// 1 of the agent's HTTP API, which has been stable since Consul 1.0.
 package consul
 
 import (

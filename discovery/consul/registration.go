@@ -25,9 +25,9 @@ type Service struct {
 	ID   string // unique for each instance; default NAME-HOST-PORT
 	Tags []string
 	Meta map[string]string
-	// Probe is the health check of the service: an error makes it critical, with its text
-	// visible to all clients of Consul. It must return when its context ends. By default the
-	// service is always healthy.
+	// Probe is the health check of the service. While it returns an error, the service is critical,
+	// and the text of the error is visible to all clients of Consul. Probe must return when its
+	// context ends. By default the service is always healthy.
 	Probe func(context.Context) error
 }
 
@@ -37,7 +37,8 @@ type Service struct {
 // registration, so that clients stop calling before the service stops.
 type Registration struct{ keeper *keeper.Keeper }
 
-// NewRegistration returns a Registration that has not been started.
+// NewRegistration returns a Registration that has not been started. It returns an error if c or s
+// is invalid.
 func NewRegistration(c Config, s Service) (*Registration, error) {
 	r, err := newRegistry(c, s)
 	if err != nil {
@@ -108,8 +109,8 @@ func newRegistry(c Config, s Service) (*registry, error) {
 	}}, nil
 }
 
-// Beat reports the health. The agent responds with 404 for an unknown check; older agents with
-// 500.
+// Beat registers the service if necessary, and reports its health. It also registers the service if
+// the agent does not know the check: the agent responds with 404 then, older agents with 500.
 func (r *registry) Beat(ctx context.Context, health error) error {
 	if !r.registered {
 		if err := r.register(ctx); err != nil {

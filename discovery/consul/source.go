@@ -24,8 +24,8 @@ type Source struct {
 	pace  api.Pace
 }
 
-// NewSource returns a source of the instances of a service, only those with the tag if it is
-// not empty. It does not connect yet.
+// NewSource returns a source of the instances of a service. If tag is not empty, these are only
+// the instances with this tag. It does not connect yet.
 func NewSource(c Config, service, tag string) (*Source, error) {
 	if service == "" {
 		return nil, errors.New("consul: want the name of a service")
@@ -44,7 +44,7 @@ func NewSource(c Config, service, tag string) (*Source, error) {
 	return s, nil
 }
 
-// Close frees the connections.
+// Close closes the idle connections.
 func (s *Source) Close() error {
 	s.agent.Close()
 	return nil
@@ -65,8 +65,8 @@ func (i instance) addr() string {
 	return net.JoinHostPort(cmp.Or(i.Service.Address, i.Node.Address), strconv.Itoa(i.Service.Port))
 }
 
-// Next queries all instances. After the first call it makes a blocking query, which waits for a
-// change or for Config.Wait.
+// Next returns the addresses of the instances. After a call that succeeded it makes a blocking
+// query, which waits for a change, at most for Config.Wait.
 func (s *Source) Next(ctx context.Context) ([]string, error) {
 	if s.known {
 		s.pace.Wait(ctx)
@@ -90,7 +90,7 @@ func (s *Source) Next(ctx context.Context) ([]string, error) {
 	return addrs, nil
 }
 
-// ask returns the index of the response.
+// ask queries the instances, decodes the response into out, and returns its index.
 func (s *Source) ask(ctx context.Context, out any) (uint64, error) {
 	within := s.agent.Timeout
 	s.query.Del("index")
@@ -112,9 +112,9 @@ func (s *Source) ask(ctx context.Context, out any) (uint64, error) {
 	return index, nil
 }
 
-// nextIndex follows Consul's documentation ("Blocking Queries, Implementation Details"): after
-// an index that decreases, queries restart from the beginning, and an index less than 1 would
-// not block.
+// nextIndex returns the index for the next query, as Consul's documentation advises ("Blocking
+// Queries, Implementation Details"): 0 after an index that decreases, so that queries restart from
+// the beginning, and otherwise at least 1, because a query with a smaller index would not block.
 func nextIndex(last, index uint64) uint64 {
 	index = max(index, 1)
 	if index < last {

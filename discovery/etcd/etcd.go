@@ -82,13 +82,14 @@ func newCluster(c Config) (*cluster, error) {
 	return l, nil
 }
 
-// key returns PREFIX/NAME/.
+// folder returns PREFIX/NAME/, with which the keys of a service begin.
 func (l *cluster) folder(service string) string { return l.Prefix + "/" + service + "/" }
 
 // next selects the next member.
 func (l *cluster) next() { l.current = (l.current + 1) % len(l.members) }
 
-// call sends the request to one member after the other until one responds.
+// call sends the request to the current member. If that fails and [elsewhere] returns true for the
+// error, it tries the next members in turn. The last member that it tries becomes the current one.
 func (l *cluster) call(ctx context.Context, path string, in, out any) error {
 	var errs []error
 	for range l.members {
@@ -105,8 +106,8 @@ func (l *cluster) call(ctx context.Context, path string, in, out any) error {
 	return errors.Join(errs...)
 }
 
-// elsewhere reports whether the request should be sent to another member: this one is
-// unavailable or reports that it cannot serve the request.
+// elsewhere reports whether err means that the request should be sent to another member, because
+// this one is unavailable or reports that it cannot serve the request.
 func elsewhere(err error) bool {
 	var status *api.StatusError
 	return !errors.As(err, &status) || status.Code >= 500 || status.Code == http.StatusRequestTimeout || status.Code == http.StatusTooManyRequests
@@ -120,8 +121,9 @@ func (l *cluster) request(path string, in, out any) api.Request {
 	return api.Request{Method: http.MethodPost, URL: l.members[l.current] + path, Header: header, In: in, Out: out}
 }
 
-// authorized logs in first, if there is a user, and again when the token has been refused: etcd
-// deletes a token after five minutes without use, and when it restarts.
+// authorized calls do, which sends a request. If there is a user it logs in first, and again when
+// the token has been refused: etcd deletes a token after five minutes without use, and when it
+// restarts.
 func (l *cluster) authorized(ctx context.Context, do func() error) error {
 	if l.User == "" {
 		return do()
@@ -145,15 +147,15 @@ func (l *cluster) authorized(ctx context.Context, do func() error) error {
 	return do()
 }
 
-// isOldAuth reports whether users or roles have changed since the login.
+// isOldAuth reports whether err means that users or roles have changed since the login.
 func isOldAuth(err error) bool {
 	return api.IsStatus(err, http.StatusBadRequest) && strings.Contains(err.Error(), "revision of auth store is old")
 }
 
-// Keys and values are encoded as base64.
+// encode returns s as base64, the encoding of keys and values.
 func encode(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
 
-// after returns the first key after all keys with the prefix, which ends in "/".
+// after returns the first key after all keys with the prefix. The prefix must end in "/".
 func after(prefix string) string { return prefix[:len(prefix)-1] + string(rune('/'+1)) }
 
 // header is part of every response.

@@ -21,9 +21,8 @@ type Service struct {
 	Name string
 	Addr string // host:port of the service
 	ID   string // unique for each instance; default Addr
-	// Probe is the health check of the service: while it returns an error the service is not
-	// registered. It must return when its context ends. By default the service is always
-	// healthy.
+	// Probe is the health check of the service: while it returns an error, the service is not
+	// registered. It must return when its context ends. By default the service is always healthy.
 	Probe func(context.Context) error
 }
 
@@ -33,7 +32,8 @@ type Service struct {
 // service stops.
 type Registration struct{ keeper *keeper.Keeper }
 
-// NewRegistration returns a Registration that has not been started.
+// NewRegistration returns a Registration that has not been started. It returns an error if c or s
+// is invalid.
 func NewRegistration(c Config, s Service) (*Registration, error) {
 	r, err := newRegistry(c, s)
 	if err != nil {
@@ -62,7 +62,7 @@ type registry struct {
 	cluster *cluster
 	key     string // as base64, and so is value
 	value   string
-	lease   string // its number, which JSON has as a string; "" for none
+	lease   string // its ID, a number that JSON represents as a string; "" for none
 	tried   bool   // a put was attempted and may have succeeded
 }
 
@@ -84,7 +84,8 @@ func newRegistry(c Config, s Service) (*registry, error) {
 	return &registry{cluster: l, key: encode(l.folder(s.Name) + cmp.Or(s.ID, s.Addr)), value: encode(string(value))}, nil
 }
 
-// Beat keeps the lease alive, and the key present while the service is healthy.
+// Beat keeps the lease alive. It ensures that the key exists if the service is healthy, and deletes
+// the key if not.
 func (r *registry) Beat(ctx context.Context, health error) error {
 	if err := r.keepLease(ctx); err != nil {
 		return err
@@ -100,7 +101,7 @@ func (r *registry) Beat(ctx context.Context, health error) error {
 	return r.cluster.call(ctx, "/v3/kv/put", map[string]any{"key": r.key, "value": r.value, "lease": r.lease}, nil)
 }
 
-// keepLease requests a new lease if the last one is missing or expired.
+// keepLease renews the lease, or requests a new one if there is none or it has expired.
 func (r *registry) keepLease(ctx context.Context) error {
 	if r.lease != "" {
 		var kept struct {
@@ -124,8 +125,8 @@ func (r *registry) keepLease(ctx context.Context) error {
 	return nil
 }
 
-// isThere reports whether the key belongs to this lease. It may belong to that of an earlier
-// process that did not stop in order, and expire with it.
+// isThere reports whether the key exists and belongs to this lease. The key may belong to the lease
+// of an earlier process that was not stopped properly, and expires with that lease.
 func (r *registry) isThere(ctx context.Context) (bool, error) {
 	if !r.tried {
 		return false, nil

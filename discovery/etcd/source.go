@@ -16,8 +16,8 @@ type Source struct {
 	cluster  *cluster
 	folder   string
 	addrs    map[string]string // by key
-	revision int64             // that addrs are of
-	watch    *api.Stream       // from the revision after it on; nil for none
+	revision int64             // of etcd, at which addrs were queried
+	watch    *api.Stream       // of the changes after revision; nil for none
 	pace     api.Pace
 }
 
@@ -40,14 +40,15 @@ func (s *Source) Close() error {
 	return nil
 }
 
-// reset makes the next call of Next query all instances.
+// reset ends the watch, so that the next call of Next queries all instances.
 func (s *Source) reset() {
 	s.watch.Close()
 	s.watch, s.addrs = nil, nil
 }
 
-// Next queries all instances, and then watches. When a watch ends, because its member is
-// unavailable or the revision was compacted, Next queries again.
+// Next returns the addresses of the instances. The first call queries all instances, and later
+// calls watch for changes. When a watch ends, for example because its member is unavailable or the
+// revision was compacted, Next queries all instances again.
 func (s *Source) Next(ctx context.Context) ([]string, error) {
 	if s.addrs != nil {
 		if err := s.follow(ctx); err == nil {
@@ -98,7 +99,7 @@ func (s *Source) put(kv pair) {
 	s.addrs[key] = value.Addr
 }
 
-// maxEntries is the maximum number of entries that a watch can add.
+// maxEntries is the maximum number of entries that a source may have after an event of a watch.
 const maxEntries = 100_000
 
 // message is one message of a watch.
@@ -156,7 +157,8 @@ func (s *Source) apply(events []event) {
 	}
 }
 
-// open begins a watch that ends when this member loses its leader.
+// open begins a watch. It ends when this member loses its leader, and after Config.Refresh at the
+// latest.
 func (s *Source) open(ctx context.Context) error {
 	s.pace.Wait(ctx)
 	in := map[string]any{"create_request": map[string]any{

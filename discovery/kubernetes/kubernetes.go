@@ -40,7 +40,7 @@ type Config struct {
 	Refresh time.Duration `config:"refresh" default:"5m" min:"1s" max:"1h" help:"interval at which a watch is restarted, in case the server hangs"`
 }
 
-// withDefaults fills in missing values from the pod: its environment and dir.
+// withDefaults returns c with its missing values filled in from the pod: its environment and dir.
 func (c Config) withDefaults(getenv func(string) string, dir string) (Config, error) {
 	c.Timeout = cmp.Or(c.Timeout, 5*time.Second)
 	c.Refresh = cmp.Or(c.Refresh, 5*time.Minute)
@@ -93,7 +93,8 @@ func newSource(c Config, service, port string, getenv func(string) string, dir s
 	}, nil
 }
 
-// request reads the token for each request, because kubelet replaces it before it expires.
+// request returns a request for the slices. It reads the token each time, because the kubelet
+// replaces the token before it expires.
 func (s *Source) request(query url.Values, out any) (api.Request, error) {
 	r := api.Request{Method: http.MethodGet, URL: s.url + query.Encode(), Out: out}
 	if s.config.TokenFile == "" {

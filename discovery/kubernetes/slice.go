@@ -30,15 +30,16 @@ type port struct {
 	Port     *int
 }
 
-// isReady treats an unknown state as ready, as the API requires of consumers. It does not use
-// Ready alone, which would include terminating pods of a service with publishNotReadyAddresses.
+// isReady reports whether the endpoint is ready. An unknown state counts as ready, as the API
+// requires of consumers. Ready alone is not sufficient, because it includes terminating pods of a
+// service with publishNotReadyAddresses.
 func (e endpoint) isReady() bool {
 	c := e.Conditions
 	return (c.Ready == nil || *c.Ready) && (c.Serving == nil || *c.Serving) && (c.Terminating == nil || !*c.Terminating)
 }
 
-// addrs returns the ready endpoints. If the slice lacks the port it returns none, because pods
-// of one service may have different ports.
+// addrs returns the addresses of the ready endpoints, with the wanted port. If the slice lacks the
+// port it returns no addresses, because pods of one service may have different ports.
 func (s slice) addrs(wanted string) ([]string, error) {
 	number, err := s.number(wanted)
 	if number == 0 || err != nil {
@@ -53,7 +54,8 @@ func (s slice) addrs(wanted string) ([]string, error) {
 	return addrs, nil
 }
 
-// number returns the wanted port, 0 if the slice does not have it.
+// number returns the number of the wanted port, or 0 if the slice does not have it. It returns an
+// error if wanted is "" and the slice has several ports or permits all ports.
 func (s slice) number(wanted string) (int, error) {
 	asked, _ := strconv.Atoi(wanted)
 	found := 0

@@ -23,8 +23,8 @@ type Source struct {
 	port   string
 
 	slices  map[string]slice // by name; nil when they are to be listed
-	version string           // that slices are of
-	watch   *api.Stream      // of what comes after; nil for none
+	version string           // resource version of slices
+	watch   *api.Stream      // of the changes after version; nil for none
 	pace    api.Pace
 }
 
@@ -36,8 +36,9 @@ func (s *Source) Close() error {
 	return nil
 }
 
-// Next lists the slices, and then watches. A watch that ends is resumed; after 410 Gone or
-// another error, all slices are listed again.
+// Next returns the addresses of the pods. The first call lists the slices, and later calls watch
+// for changes. A watch that ends is resumed; after 410 Gone or another error, all slices are listed
+// again.
 func (s *Source) Next(ctx context.Context) ([]string, error) {
 	if s.slices != nil {
 		err := s.follow(ctx)
@@ -52,7 +53,8 @@ func (s *Source) Next(ctx context.Context) ([]string, error) {
 	return s.addrsOrRestart()
 }
 
-// addrsOrRestart makes the next call list again after an error.
+// addrsOrRestart returns the addresses. After an error it ends the watch, so that the next call of
+// Next lists the slices again.
 func (s *Source) addrsOrRestart() ([]string, error) {
 	addrs, err := s.addrs()
 	if err != nil {
@@ -67,8 +69,9 @@ func (s *Source) endWatch() {
 	s.watch = nil
 }
 
-// addrs returns the addresses of one family, because a pod of a dual-stack service has two:
-// IPv4 if there is any.
+// addrs returns the addresses of one family, because a pod of a dual-stack service has an address
+// of each: IPv4 if there is any, else IPv6, else FQDN. For each malformed slice it adds a text,
+// which discovery.Follow skips and reports.
 func (s *Source) addrs() ([]string, error) {
 	families := make(map[string][]string)
 	var malformed []string
@@ -91,8 +94,8 @@ func (s *Source) addrs() ([]string, error) {
 	return malformed, nil
 }
 
-// maxSlices is the maximum number of slices that a watch can add. Each slice of Kubernetes has
-// 100 endpoints.
+// maxSlices is the number of slices above which a watch adds no more. By default a slice of
+// Kubernetes has at most 100 endpoints.
 const maxSlices = 10_000
 
 func (s *Source) list(ctx context.Context) error {
@@ -119,7 +122,8 @@ func (s *Source) list(ctx context.Context) error {
 	return nil
 }
 
-// readSlice returns an unreadable slice with the error and its name only.
+// readSlice returns the slice in raw. If raw is unreadable, the slice has no endpoints, and
+// malformed is the error.
 func readSlice(raw json.RawMessage) (item slice) {
 	if err := json.Unmarshal(raw, &item); err != nil { //nolint:musttag // camelCase names match without tags
 		item.Endpoints, item.malformed = nil, err
@@ -156,7 +160,8 @@ func (s *Source) follow(ctx context.Context) error {
 	}
 }
 
-// apply reports whether the event was more than a bookmark.
+// apply applies an event of the watch. It reports whether the event changed the slices, which a
+// bookmark does not.
 func (s *Source) apply(e event) (changed bool, err error) {
 	if e.Type == "ERROR" {
 		return false, errors.New("the watch failed") // a Status; 410 when the version is too old

@@ -1,7 +1,8 @@
 // Package amqpevents delivers events through RabbitMQ.
 //
 // Each topic has a fanout exchange event.TOPIC, and each subscription a quorum queue
-// event.SUBSCRIPTION, both behind the prefix of the client.
+// event.SUBSCRIPTION. The names of both begin with the prefix of the client and a dot, if there is
+// a prefix.
 package amqpevents
 
 import (
@@ -19,13 +20,14 @@ import (
 )
 
 const (
-	// timeout limits the wait for confirmations.
+	// timeout limits the establishment of a connection, and each call of Publish with its wait for
+	// confirmations.
 	timeout = 5 * time.Second
-	// maxBytes is the maximum size of a queue. The broker refuses further messages, which stay in
-	// the outbox.
+	// maxBytes is the maximum size of a queue in bytes. The broker refuses further messages, which
+	// stay in the outbox.
 	maxBytes = 4 << 30
-	// returns is how often a message may be returned to its queue. With a limit, the broker puts
-	// it back in its place.
+	// returns is the maximum number of times that a message may be returned to its queue. Only with
+	// such a limit does the broker put the message back in its place.
 	returns = 1_000_000
 )
 
@@ -35,9 +37,9 @@ type Backend struct {
 
 	mu       sync.Mutex
 	client   *amqpapi.Client
-	conn     *amqp.Connection // of the channel
+	conn     *amqp.Connection // the connection of the channel
 	channel  *amqp.Channel    // for publishing
-	declared map[string]bool  // exchanges on conn
+	declared map[string]bool  // the topics whose exchanges were declared on conn
 }
 
 var _ event.Backend = (*Backend)(nil)
@@ -62,7 +64,8 @@ func (b *Backend) name(name string) string {
 	return b.config.Prefix + ".event." + name
 }
 
-// connection returns the current connection. It is called with the lock.
+// connection returns the current connection. It dials first if there is no client. It is called
+// with the lock.
 func (b *Backend) connection(ctx context.Context) (*amqp.Connection, error) {
 	if b.client == nil {
 		ctx, cancel := context.WithTimeout(ctx, timeout)
@@ -76,8 +79,8 @@ func (b *Backend) connection(ctx context.Context) (*amqp.Connection, error) {
 	return b.client.Conn() //nolint:wrapcheck // says what
 }
 
-// publisher returns the channel for publishing, on which the exchange of the topic exists. It is
-// called with the lock.
+// publisher returns the channel for publishing, after it has declared the exchange of the topic. It
+// is called with the lock.
 func (b *Backend) publisher(ctx context.Context, topic string) (*amqp.Channel, error) {
 	conn, err := b.connection(ctx)
 	if err != nil {
@@ -143,7 +146,8 @@ func publishing(m event.Message) amqp.Publishing {
 	return amqp.Publishing{Headers: h, MessageId: m.ID, Type: m.Topic, ContentType: "application/json", DeliveryMode: amqp.Persistent, Body: m.Body}
 }
 
-// messageOf returns a received message. One that was not sent by Publish may have no id.
+// messageOf converts a delivery to a message, without its invalid headers. The ID may be "" if the
+// message was not sent by Publish.
 func messageOf(d *amqp.Delivery) event.Message {
 	m := event.Message{ID: d.MessageId, Topic: d.Type, Body: d.Body}
 	for key, value := range d.Headers {
@@ -154,7 +158,8 @@ func messageOf(d *amqp.Delivery) event.Message {
 	return m
 }
 
-// Declare implements [event.Backend]. The broker keeps the position.
+// Declare implements [event.Backend]. The position is always "", because the broker keeps the
+// position of a subscription.
 func (b *Backend) Declare(ctx context.Context, topic, subscription, _ string) (string, error) {
 	ch, err := b.subscribe(ctx, topic, subscription)
 	if err != nil {
@@ -183,7 +188,8 @@ func (b *Backend) subscribe(ctx context.Context, topic, subscription string) (*a
 	return ch, nil
 }
 
-// queue declares the queue of a subscription.
+// queue declares the exchange of a topic and the queue of a subscription, and binds the queue to
+// the exchange.
 func (b *Backend) queue(ch *amqp.Channel, topic, subscription string) error {
 	name := b.name(subscription)
 	err := b.exchange(ch, topic)
@@ -232,8 +238,8 @@ func (b *Backend) Receive(ctx context.Context, topic, subscription, _ string, de
 	}
 }
 
-// end closes the channel, which returns what was not acknowledged to the queue. Deliveries is nil
-// if nothing was consumed.
+// end closes the channel, so that the broker returns unacknowledged messages to the queue.
+// Deliveries is nil if the channel has no consumer.
 func end(ch *amqp.Channel, deliveries <-chan amqp.Delivery) {
 	done := make(chan struct{})
 	go func() { // the library waits until its deliveries are taken

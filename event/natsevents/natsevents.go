@@ -1,9 +1,10 @@
 // Package natsevents delivers events through NATS JetStream.
 //
-// Each topic has a stream with the subject event.TOPIC, behind the prefix of the client. A
-// subscription has no state on the server: its position in the stream is stored in its database,
-// together with the events. A stream keeps messages for a limited time, so a subscriber that is
-// away for longer loses what has expired, which is logged as an error.
+// Each topic has a stream with the subject event.TOPIC, which begins with the prefix of the client
+// and a dot if there is a prefix. A subscription has no state on the server: its position in the
+// stream is stored in its database, together with the events. A stream keeps messages for the time
+// [Retention]. A subscriber that is away for longer misses the messages that have expired, and logs
+// an error.
 package natsevents
 
 import (
@@ -29,7 +30,8 @@ import (
 // of a subscription recognizes a repeated message.
 const Retention = 6 * 24 * time.Hour
 
-// dedupeWindow is the time in which a repeated id is dropped.
+// dedupeWindow is the time for which the server drops messages with an id that it has stored
+// already.
 const dedupeWindow = 2 * time.Minute
 
 // Backend is an [event.Backend] for NATS JetStream.
@@ -62,8 +64,8 @@ func Open(c natsapi.ClientConfig) (*Backend, error) {
 // Close closes the connection.
 func (b *Backend) Close() { b.client.Close() }
 
-// names returns the names of the stream and the subject of a topic. Words of the stream's name
-// end with "=", which no topic contains.
+// names returns the names of the stream and the subject of a topic. In the name of the stream, "=",
+// which no topic contains, replaces the dots.
 func (b *Backend) names(topic string) (stream, subject string) {
 	subject = "event." + topic
 	if b.prefix != "" {
@@ -75,7 +77,8 @@ func (b *Backend) names(topic string) (stream, subject string) {
 // timeout limits each exchange with the server.
 const timeout = 5 * time.Second
 
-// stream creates the stream of a topic, unless it exists, and returns its state.
+// stream creates the stream of a topic, or updates its configuration if it exists, and returns its
+// state.
 func (b *Backend) stream(ctx context.Context, topic string) (jetstream.StreamState, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -130,7 +133,8 @@ func headerOf(m event.Message) nats.Header {
 	return h
 }
 
-// messageOf returns a received message. One that was not sent by Publish may have no id.
+// messageOf converts a received message, without its invalid headers. The ID may be "" if the
+// message was not sent by Publish.
 func messageOf(topic string, m jetstream.Msg) (event.Message, error) {
 	meta, err := m.Metadata()
 	if err != nil {
@@ -145,13 +149,15 @@ func messageOf(topic string, m jetstream.Msg) (event.Message, error) {
 	return out, nil
 }
 
-// Declare implements [event.Backend]. A new subscription begins at the end of the stream.
+// Declare implements [event.Backend]. The position of a new subscription is the end of the stream.
 func (b *Backend) Declare(ctx context.Context, topic, subscription, position string) (string, error) {
 	at, err := b.declareAt(ctx, topic, subscription, position)
 	return strconv.FormatUint(at, 10), err
 }
 
-// declareAt returns the sequence number that is the position of a subscription.
+// declareAt creates the stream of a topic unless it exists, and returns the sequence number of the
+// position: that of the last message in the stream if the position is "", and 0 if the stream was
+// deleted and created again. It logs an error if events after the position have expired.
 func (b *Backend) declareAt(ctx context.Context, topic, subscription, position string) (at uint64, err error) {
 	state, err := b.stream(ctx, topic)
 	if err != nil || position == "" {

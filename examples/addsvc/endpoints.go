@@ -8,7 +8,7 @@ import (
 	"github.com/chassi-go/chassi/client"
 )
 
-// Endpoints returns the endpoints of s, with the paths, limits and errors of every transport.
+// Endpoints returns the endpoints of s, with their paths, rate limits and errors, for every transport.
 func Endpoints(s Service) *chassi.Service {
 	return chassi.NewService("pb.Add",
 		chassi.NewEndpoint("Sum", s.Sum, chassi.Route("POST /sum"), chassi.Public,

@@ -7,11 +7,11 @@
 //	curl -H "Authorization: Bearer $TOKEN" 127.0.0.1:8090/v1/notes --json '{"text":"buy milk"}'
 //	curl -H "Authorization: Bearer $TOKEN" 127.0.0.1:8090/v1/notes
 //
-// Several authd share the calls with --auth.target=static:HOST:PORT,HOST:PORT, or
-// dns:HOST:PORT, or srv:NAME; over NATS with --auth.transport=nats --auth.nats.url=nats://…
-// --auth.nats.nkey_file=FILE. If one is down or hangs, calls go to the others. If all are,
-// clients get status 503 with Retry-After at once. /readyz and /metrics on the admin listener
-// report the state of each. "go run ./examples/notes --help" lists the settings of the calls
+// Several authd share the calls with --auth.target=static:HOST:PORT,HOST:PORT, or dns:HOST:PORT, or
+// srv:NAME; over NATS with --auth.transport=nats --auth.nats.url=nats://…
+// --auth.nats.nkey_file=FILE. If one is down or hangs, calls go to the others. If all are down or
+// hang, clients get status 503 with Retry-After at once. /readyz and /metrics on the admin listener
+// report the state of each authd. "go run ./examples/notes --help" lists the settings of the calls
 // under "auth.".
 package main
 
@@ -47,7 +47,8 @@ type Auth struct {
 	NATS      natsapi.ClientConfig `config:"nats"`
 }
 
-// Validate returns an error if gRPC has no target or NATS has one.
+// Validate returns an error if the target is missing for gRPC or set for NATS, or if another setting
+// of the calls is invalid.
 func (c *Config) Validate() error {
 	if err := c.Auth.Validate(); err != nil {
 		return fmt.Errorf("auth.%w", err)

@@ -37,7 +37,8 @@ func Endpoints(s Service) *chassi.Service {
 	)
 }
 
-// maxOwn and maxAll limit the notes of one account and of all, and therefore the memory.
+// maxOwn and maxAll limit the number of notes of one account and of all accounts together, and
+// therefore the memory.
 const maxOwn, maxAll = 100, 10_000
 
 // notebook stores the notes of each e-mail address in memory.

@@ -70,7 +70,7 @@ func (o *Orders) PutAttachment(ctx context.Context, r *PutAttachmentRequest) (*A
 	}, nil
 }
 
-// GetAttachment returns the file of an order of the caller. It is read while it is sent.
+// GetAttachment returns the file of an order of the caller. The file is read while it is sent.
 func (o *Orders) GetAttachment(ctx context.Context, r *OrderRequest) (*AttachmentFile, error) {
 	order, err := o.GetOrder(ctx, r)
 	if err != nil {
@@ -87,8 +87,8 @@ func (o *Orders) GetAttachment(ctx context.Context, r *OrderRequest) (*Attachmen
 	}}, nil
 }
 
-// partBytes is the size of the parts in which the content of a file is stored, so that only one
-// of them is in memory.
+// partBytes is the size of the parts in which the content of a file is stored, so that only one part
+// at a time is in memory.
 const partBytes = 256 << 10
 
 // parts reads the stored parts of a file.
@@ -117,9 +117,10 @@ func (p *parts) ReadAt(b []byte, offset int64) (n int, err error) {
 }
 
 // InsertAttachment stores the content, and then a as the attachment of its order. It sets the size
-// and the digest of a, and returns ErrChecksum if a has another one. It reports whether there was
-// an earlier attachment, which it deletes. The parts are not stored in a transaction, which would
-// last as long as the upload: Purge deletes what a crash leaves.
+// and the digest of a, and returns ErrChecksum if a already has a different digest. It reports
+// whether it has replaced an earlier attachment, whose parts it deletes. The new parts are not
+// stored in a transaction, which would last as long as the upload: Purge deletes what a crash
+// leaves.
 func (s *Store) InsertAttachment(ctx context.Context, a *queries.Attachment, content io.Reader) (replaced bool, err error) {
 	if err = s.insertParts(ctx, a, content); err == nil {
 		err = s.db.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
@@ -175,7 +176,7 @@ func (s *Store) Attachment(ctx context.Context, order string) (queries.Attachmen
 	return a, err
 }
 
-// Part returns a part of the content of an attachment.
+// Part returns part n of the content of a version of an attachment, counted from 0.
 func (s *Store) Part(ctx context.Context, version string, n int64) ([]byte, error) {
 	return s.queries.GetPart(ctx, queries.GetPartParams{Version: version, Part: n})
 }

@@ -36,8 +36,8 @@ type Mailer struct {
 	logger *slog.Logger
 }
 
-// Created mails a new order. A mail may be sent twice, after a crash between sending and the end of
-// the event's delivery; its Message-ID shows that to the receiver.
+// Created mails a new order. After a crash between sending and the end of the event's delivery, the
+// mail is sent again with the same Message-ID, so that the receiver can recognize it.
 func (m *Mailer) Created(ctx context.Context, e *OrderCreated) error {
 	if m.config.Server == "" {
 		m.logger.InfoContext(ctx, "a new order", "order", e.ID, "event", event.ID(ctx))

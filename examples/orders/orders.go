@@ -42,7 +42,7 @@ type (
 )
 
 // The states of an order. A pending order is confirmed or rejected by the worker, or
-// cancelled by its customer; a confirmed one is shipped by the staff.
+// cancelled by its customer; a confirmed order is shipped by the staff.
 const (
 	pending   = "pending"
 	confirmed = "confirmed"
@@ -70,7 +70,7 @@ type Orders struct {
 	tracer    trace.Tracer
 	count     func(event string) // counts orders by event
 	changes   *feed.Feed[OrderChange]
-	wake      chan struct{} // an order waits to be queued
+	wake      chan struct{} // has an item if an order waits to be queued
 }
 
 func newOrders(store *Store, warehouse *Warehouse, tracer trace.Tracer, count func(event string)) *Orders {
@@ -110,8 +110,8 @@ func (o *Orders) price(ctx context.Context, product string) (int64, error) {
 	return price, err
 }
 
-// withPermissions gives the staff the permission to ship orders, once verify has identified the
-// principal.
+// withPermissions returns a function that identifies the principal of a token with verify, and gives
+// the staff the permission to ship orders.
 func withPermissions(verify func(context.Context, string) (*chassi.Principal, error), staff []string) func(context.Context, string) (*chassi.Principal, error) {
 	return func(ctx context.Context, token string) (*chassi.Principal, error) {
 		p, err := verify(ctx, token)
@@ -167,7 +167,8 @@ func (o *Orders) ShipOrder(ctx context.Context, r *OrderRequest) (*Order, error)
 	return o.move(ctx, order, confirmed, shipped, ErrNotConfirmed)
 }
 
-// move changes the status of an order, or returns refusal if it is not the expected one.
+// move changes the status of an order and publishes the change, or returns refusal if the status is
+// not from.
 func (o *Orders) move(ctx context.Context, order *Order, from, to string, refusal error) (*Order, error) {
 	moved, err := o.store.SetStatus(ctx, order.ID, from, to)
 	if err != nil {

@@ -66,18 +66,19 @@ func (s *Store) Get(ctx context.Context, id string) (*Order, error) {
 	return &o, nil
 }
 
-// SetStatus changes the status of an order and reports whether it was the expected one.
+// SetStatus changes the status of an order if it is from, and reports whether it was.
 func (s *Store) SetStatus(ctx context.Context, id, from, to string) (bool, error) {
 	n, err := s.queries.SetStatus(ctx, queries.SetStatusParams{ID: id, Previous: from, Status: to})
 	return n == 1, err
 }
 
-// DeleteOld deletes cancelled and rejected orders from before a time, and returns how many.
+// DeleteOld deletes cancelled and rejected orders from before a time, and returns the number of
+// deleted orders.
 func (s *Store) DeleteOld(ctx context.Context, before time.Time) (int64, error) {
 	return s.queries.DeleteOld(ctx, before.UnixMicro())
 }
 
-// NotQueued returns the ids of the orders that must be queued, the oldest first.
+// NotQueued returns the ids of the orders that must be queued, the oldest first and at most 100.
 func (s *Store) NotQueued(ctx context.Context) ([]string, error) {
 	const batch = 100
 	return s.queries.ListNotQueued(ctx, batch)
@@ -96,7 +97,7 @@ func (s *Store) SetQueued(ctx context.Context, ids []string) error {
 	})
 }
 
-// List returns the orders of a page and the one after it, if any.
+// List returns the orders of a page, followed by the first order of the next page, if any.
 func (s *Store) List(ctx context.Context, customer, status string, p page) ([]Order, error) {
 	arg := queries.ListNewestParams{Customer: customer, Status: status, After: p.after, AfterID: p.afterID, Max: int32(p.limit) + 1}
 	var rows []queries.Order

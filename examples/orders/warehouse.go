@@ -51,7 +51,8 @@ func (w *Warehouse) Release(ctx context.Context, id string) error {
 	return err
 }
 
-// do returns the status, and ErrWarehouse unless the status of the response is 2xx, 404 or 409.
+// do sends a request with body as JSON and decodes the response into reply; either may be nil. It
+// returns the status of the response, and ErrWarehouse unless the status is 2xx, 404 or 409.
 func (w *Warehouse) do(ctx context.Context, method, path string, body, reply any) (status int, err error) {
 	var content io.Reader
 	if body != nil {

@@ -13,7 +13,8 @@ import (
 // changesKept is the number of changes that a client may miss and still resume.
 const changesKept = 1000
 
-// WatchOrdersRequest continues after the position of a change; without one it begins now.
+// WatchOrdersRequest asks for the changes after a position, or for those from now on if After is
+// empty.
 type WatchOrdersRequest struct {
 	After string `json:"after" header:"Last-Event-ID" validate:"max=64"`
 }

@@ -23,8 +23,8 @@ type ConfirmResponse struct {
 }
 
 // ConfirmOrder reserves the products of a pending order at the warehouse. A message may be
-// delivered twice: the reservation has the id of the order, and an order that is not pending is
-// complete.
+// delivered twice: the reservation has the id of the order, and an order that is not pending is not
+// changed.
 func (o *Orders) ConfirmOrder(ctx context.Context, r *ConfirmRequest) (*ConfirmResponse, error) {
 	order, err := o.store.Get(ctx, r.ID)
 	if err != nil {
@@ -58,8 +58,8 @@ type publisher interface {
 // queued, because it was stopped or could not reach the broker.
 const pollInterval = 5 * time.Second
 
-// Queue publishes orders that were stored until ctx ends. An order is stored first and queued
-// later, so that none is lost while the broker is unavailable.
+// Queue publishes, until ctx ends, the stored orders that are not yet queued. An order is stored
+// first and queued later, so that no order is lost while the broker is unavailable.
 func (o *Orders) Queue(ctx context.Context, p publisher) error {
 	confirm := WorkEndpoints(o).Endpoint("ConfirmOrder")
 	tick := time.NewTicker(pollInterval)

@@ -30,8 +30,8 @@ func NewClient(caller client.Caller) (*Client, error) {
 	return &Client{c}, err
 }
 
-// call makes the same call over every enabled transport. To include NATS, start the service with
-// --nats.url=embedded.
+// call makes the same call over every enabled transport. To include NATS, give both the service and
+// this command --nats.url=embedded.
 func call(ctx context.Context, i *standard.Invocation[Config]) error {
 	c := i.Config
 	overHTTP, err := httpapi.NewClient(httpapi.ClientConfig{URL: "http://" + c.HTTP.Addr})

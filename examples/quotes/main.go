@@ -1,5 +1,5 @@
 // Command quotes is a service over HTTP, gRPC, NATS and AMQP, with all features of package
-// standard, and a client that calls it over each of them.
+// standard, and a client that calls it over each transport.
 //
 //	go run ./examples/quotes                                     # AMQP with --amqp.url=amqp://...
 //	go run ./examples/quotes call                                # from another terminal

@@ -119,7 +119,7 @@ func (k Keys) list() (keys []middleware.APIKey) {
 	return keys
 }
 
-// audit logs who made a call that has succeeded.
+// audit returns a middleware that logs who made each successful call.
 func audit(logger *slog.Logger) chassi.Middleware {
 	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
 		return func(ctx context.Context, call *chassi.Call) error {
@@ -138,7 +138,8 @@ func audit(logger *slog.Logger) chassi.Middleware {
 
 var errReadOnly = chassi.NewError(chassi.Unavailable, "read_only", "Tasks cannot be changed at present")
 
-// refuseWrites rejects calls of endpoints that are not idempotent, if on is true.
+// refuseWrites returns a middleware that rejects calls of endpoints that are not idempotent, if on is
+// true.
 func refuseWrites(on bool) chassi.Middleware {
 	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
 		if !on || b.Endpoint.Idempotent() {

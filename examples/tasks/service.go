@@ -92,7 +92,7 @@ func (t *tasks) DeleteTask(ctx context.Context, r *TaskRequest) (*DeletedTask, e
 	return &DeletedTask{}, nil
 }
 
-// find returns a task, inside of a transaction as well as outside of one.
+// find returns a task or ErrUnknown. q is either a transaction or the database.
 func find(ctx context.Context, q database.Querier, id string) (*Task, error) {
 	row := q.QueryRow(ctx, "SELECT id, title, owner, created_at, done_at FROM tasks WHERE id = $1", id)
 	task, err := scan(row.Scan)
@@ -117,7 +117,7 @@ func scan(columns func(dest ...any) error) (*Task, error) {
 	return &task, nil
 }
 
-// purge deletes completed tasks every minute, until ctx ends.
+// purge deletes old completed tasks every minute, until ctx ends.
 func (t *tasks) purge(ctx context.Context) error {
 	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
@@ -140,5 +140,5 @@ func (t *tasks) deleteOld(ctx context.Context) error {
 	return err
 }
 
-// now is the time in the database's resolution.
+// now returns the current time in the resolution of the database.
 func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }

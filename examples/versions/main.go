@@ -1,5 +1,6 @@
 // Command versions serves two versions of one service side by side, over HTTP, Connect and gRPC.
-// Each version is a package with types of its own. The older one is implemented by the newer.
+// Each version is a package with types of its own. The older version is implemented with the newer
+// one.
 //
 //	go run ./examples/versions
 //	curl http://127.0.0.1:8080/v1/orders/1

@@ -11,7 +11,7 @@ import (
 	"github.com/chassi-go/chassi/redis"
 )
 
-// Store is an [idempotency.Store] in Redis. Each method is one script, in one round trip. Leases
+// Store is an [idempotency.Store] in Redis. Each method runs one script, in one round trip. Leases
 // and outcomes expire by the server's clock, and Redis deletes them. There is no fallback: while
 // Redis is unavailable every method returns [redis.ErrUnavailable].
 //
@@ -64,11 +64,12 @@ func (s *Store) Abandon(ctx context.Context, a idempotency.Attempt) error {
 
 func keys(a idempotency.Attempt) []string { return []string{"idempotency:" + a.Key} }
 
-// milliseconds returns at least 1, because Redis deletes a key with a lifetime of 0 at once.
+// milliseconds returns d in milliseconds, at least 1, because Redis deletes a key with a lifetime
+// of 0 at once.
 func milliseconds(d time.Duration) string { return strconv.FormatInt(max(d.Milliseconds(), 1), 10) }
 
-// A key is a hash with the fields f, the fingerprint, t, the token of the attempt, and o, the
-// outcome, if the attempt has finished. It expires with the lease, or with the outcome.
+// A key is a hash with the fields f (the fingerprint), t (the token of the attempt) and, if the
+// attempt has finished, o (the outcome). It expires with the lease, or with the outcome.
 var (
 	begin = redis.NewScript("begin_call", `
 local key = redis.call('HMGET', KEYS[1], 't', 'f', 'o')

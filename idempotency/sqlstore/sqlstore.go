@@ -32,9 +32,9 @@ type Store struct {
 	db                                 *database.DB
 	begin, look, finish, deleteExpired string
 
-	// write is for attempts that begin. On SQLite it does not wait for the disk: a crash of the
-	// machine also ends the attempt, and later writes of the attempt cannot survive if this one
-	// does not.
+	// write runs the transaction of Begin. On SQLite it does not wait for the disk: a crash of the
+	// machine also ends the attempt, and later writes of the attempt cannot survive if this one does
+	// not.
 	write func(context.Context, func(context.Context, *database.Tx) error) error
 }
 
@@ -111,8 +111,8 @@ func (s *Store) Abandon(ctx context.Context, a idempotency.Attempt) error {
 // wait.
 const batch = 1000
 
-// DeleteExpired deletes expired leases and outcomes, by the database's clock, in batches of a thousand,
-// and returns their number.
+// DeleteExpired deletes the leases and outcomes that have expired by the database's clock, in
+// batches of a thousand, and returns how many it has deleted.
 func (s *Store) DeleteExpired(ctx context.Context) (deleted int64, err error) {
 	for {
 		var n int64

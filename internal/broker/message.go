@@ -44,7 +44,7 @@ const (
 	Protobuf = "application/protobuf"
 )
 
-// The names of an error's headers.
+// The names of headers. An error has all of them.
 const (
 	ContentTypeKey = "Content-Type"
 	CodeKey        = "Error-Code"
@@ -57,7 +57,7 @@ var (
 
 // Options configures all endpoints of a transport.
 type Options struct {
-	Transport    string // "nats"
+	Transport    string // the name of the transport: "nats" or "amqp"
 	MaxBytes     int    // of a request
 	MaxJSONDepth int
 	Logger       *slog.Logger
@@ -124,7 +124,7 @@ type exchange struct {
 // Request is a message that requests a call.
 type Request struct {
 	Arrived  time.Time
-	Peer     netip.AddrPort  // the address for which a trusted client forwards; usually the zero value
+	Peer     netip.AddrPort  // the address of the peer for which a trusted client forwards; usually the zero value
 	PeerName string          // see [chassi.Call.PeerName]
 	Header   chassi.Metadata // never nil
 	// Bare reports whether the message has no headers: then a successful response needs none,
@@ -161,7 +161,7 @@ func (x *exchange) handle(ctx context.Context, rt *Route, r Request) *Response {
 	return &x.response
 }
 
-// run recovers a panic that no middleware has recovered.
+// run makes the call, and recovers and logs a panic that no middleware has recovered.
 func (x *exchange) run(ctx context.Context) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -274,7 +274,7 @@ func (x *exchange) Encode(response any) (err error) {
 // Remote is one endpoint called through messages, which are encoded as Protocol Buffers.
 type Remote struct{ request, response *protobuf.Plan }
 
-// NewRemote prepares calls of e.
+// NewRemote prepares calls of e. It returns an error if a message has no Protocol Buffers encoding.
 func NewRemote(e *chassi.Endpoint) (*Remote, error) {
 	if err := transport.CheckShape(e, "a message broker", false); err != nil {
 		return nil, err //nolint:wrapcheck // says which endpoint

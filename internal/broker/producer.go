@@ -55,7 +55,8 @@ var (
 	errRequest = chassi.NewError(chassi.InvalidArgument, "invalid_request", "The message cannot be published")
 )
 
-// maxID is well below the AMQP limit for a property, 255 bytes.
+// maxID is the maximum length of the id of a message in bytes. It is well below the limit of AMQP
+// for a property, 255 bytes.
 const maxID = 200
 
 // Publish stores request, a pointer to the request type of e, under id. The request id of the
@@ -80,7 +81,7 @@ func (p *Producer) Publish(ctx context.Context, e *chassi.Endpoint, id string, r
 	return b.handler(context.WithValue(ctx, idKey{}, id), call)
 }
 
-// bind prepares e on first use.
+// bind returns the prepared encoding of e, which it prepares on first use.
 func (p *Producer) bind(e *chassi.Endpoint) (bound, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

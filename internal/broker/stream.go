@@ -11,9 +11,10 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// Sender sends the messages of one stream. A transport that carries streams implements it; see
+// Sender sends the messages of one stream. A transport that supports streams implements it; see
 // [chassi.StreamCodec].
 type Sender interface {
+	// Begin admits the stream, or returns the error of the call.
 	Begin(ctx context.Context, call *chassi.Call) (context.Context, error)
 	// Open sends the first message, with metadata.
 	Open(metadata transport.Pairs) error
@@ -21,7 +22,7 @@ type Sender interface {
 	Send(contentType string, body []byte) error
 }
 
-// RefuseStream returns an error if e is a stream, for transports that do not carry streams.
+// RefuseStream returns an error if e is a stream, for transports that do not support streams.
 func RefuseStream(e *chassi.Endpoint, transport string) error {
 	if !e.Streams() {
 		return nil
@@ -41,14 +42,13 @@ func RefuseQueue(e *chassi.Endpoint, queue string) error {
 type streamExchange struct {
 	exchange
 	sender Sender
-	item   []byte // the encoding of the last one
+	item   []byte // the encoding of the last item
 }
 
 var _ chassi.StreamCodec = (*streamExchange)(nil)
 
-// HandleStream makes the call of a message and returns the end of its stream, or the response
-// if the stream was not opened: a response without an error then means that there is nothing to
-// send. It never panics.
+// HandleStream makes the call of a message and returns the end of its stream. If the stream was not
+// opened, it returns the response; if that has no error, there is nothing to send. It never panics.
 func (rt *Route) HandleStream(ctx context.Context, r Request, s Sender) *Response {
 	x := &streamExchange{sender: s}
 	x.call.Codec = x
@@ -76,8 +76,9 @@ func (x *streamExchange) Open() error {
 // maxKept is the maximum size of the buffer that a stream keeps between two items.
 const maxKept = 4 << 10
 
-// Send sends an item in the format of the request. An item without a body would be the sentinel
-// of ADR-47 of NATS, which third-party clients take for the end: it is sent as JSON.
+// Send sends an item in the format of the request, and returns its size in bytes. An item whose
+// encoding is empty is sent as JSON: a message without a body would be the sentinel of ADR-47 of
+// NATS, which third-party clients take for the end of the stream.
 func (x *streamExchange) Send(item any) (int, error) {
 	var err error
 	kind := JSON

@@ -17,8 +17,8 @@ var programs = []string{"chromium", "chromium-browser", "google-chrome"}
 type Browser struct{ connection *connection }
 
 // Start starts Chromium: the program that CHASSI_TEST_CHROMIUM names, or the first of its
-// usual names in PATH. It ends with the test. Without one the test is skipped, and
-// fails if CI is "true".
+// usual names in PATH. Chromium ends with the test. If there is no Chromium, Start skips the test,
+// or fails it if the variable CI is "true".
 func Start(t testing.TB) *Browser {
 	t.Helper()
 	program := find(t)

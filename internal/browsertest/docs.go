@@ -8,13 +8,14 @@ import (
 	"testing"
 )
 
-// docsWidths are those of a telephone, a tablet and a desktop computer.
+// docsWidths are the widths of a telephone, a tablet and a desktop computer, in pixels.
 var docsWidths = []int{360, 800, 1400}
 
 // Docs tests the page at base/docs at every width, in light and dark colors: shows, a JavaScript
-// expression, becomes true, nothing is too wide, no request goes to another host, and the
-// console is empty. Anchor is the part of the page that is shown. With CHASSI_SCREENSHOTS=FOLDER
-// Docs leaves pictures there, whose names begin with name.
+// expression, becomes true, the page is not wider than the window, its background has the color
+// scheme, no request goes to another host, and the console is empty. The anchor selects the part of
+// the page that is shown. With CHASSI_SCREENSHOTS=FOLDER Docs writes screenshots to FOLDER, whose
+// names begin with name.
 func Docs(t *testing.T, b *Browser, name, base, anchor, shows string) {
 	t.Helper()
 	for _, width := range docsWidths {
@@ -38,7 +39,7 @@ func Docs(t *testing.T, b *Browser, name, base, anchor, shows string) {
 }
 
 // OpenForm opens the form of an endpoint on the page at base/docs, filled with the examples of
-// the document. Tag is the name of the service in links, such as "authv1auth".
+// the document. The tag is the name of the service in links, such as "authv1auth".
 func (p *Page) OpenForm(base, tag, method, path string) {
 	p.t.Helper()
 	p.Open("about:blank")
@@ -72,7 +73,7 @@ func (p *Page) Send(text string) {
 	p.Wait(fmt.Sprintf(`document.querySelector("[role=dialog]").innerText.includes(%q)`, text))
 }
 
-// Press clicks the button whose text contains label: in the dialog, if one is open.
+// Press waits for a button whose text contains label, in the dialog if one is open, and clicks it.
 func (p *Page) Press(label string) {
 	p.t.Helper()
 	p.Wait(fmt.Sprintf(`(() => {
@@ -83,7 +84,8 @@ func (p *Page) Press(label string) {
 	})()`, label))
 }
 
-// ExpectQuiet fails on a request to a host other than base and on anything on the console.
+// ExpectQuiet fails the test if the page has made a request to a URL outside of base, data URLs
+// excepted, or has a problem on the console.
 func (p *Page) ExpectQuiet(base string) {
 	p.t.Helper()
 	for _, url := range p.Requests() {

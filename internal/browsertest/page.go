@@ -23,7 +23,7 @@ type Page struct {
 
 type values = map[string]any
 
-// Page opens a tab of the given width, with light or dark colors.
+// Page opens a tab of the given width in pixels, with the color scheme "light" or "dark".
 func (b *Browser) Page(t testing.TB, width int, scheme string) *Page {
 	t.Helper()
 	p := &Page{t: t, connection: b.connection}

@@ -19,7 +19,7 @@ type Body struct {
 	Fail    error
 }
 
-// Decode counts the call, and fails if configured to.
+// Decode counts the call and returns b.Fail. It does not change its argument.
 func (b *Body) Decode(any) error { b.Decoded++; return b.Fail }
 
 // Encode is a no-op.

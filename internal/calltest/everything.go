@@ -19,7 +19,7 @@ import (
 )
 
 // Everything returns the middleware that package standard adds to every call, with real outputs:
-// the log is written to a file, and one trace in a hundred is sent to a collector that rejects it.
+// the log is written to a file, and one trace in a hundred is exported to a collector that is down.
 func Everything(b *testing.B) []chassi.Middleware {
 	b.Helper()
 	log, err := os.Create(filepath.Join(b.TempDir(), "log"))

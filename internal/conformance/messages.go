@@ -41,7 +41,7 @@ type Error struct {
 }
 
 // ResponseDefinition describes the response to send. At most one of ResponseData and Error is set.
-// RawResponse is for the suite's own server, an encoded message.
+// RawResponse is an encoded message for the suite's own server.
 type ResponseDefinition struct {
 	ResponseHeaders  []Header `json:"response_headers"`
 	ResponseData     *[]byte  `json:"response_data"`
@@ -51,13 +51,14 @@ type ResponseDefinition struct {
 	ResponseDelayMS  uint32   `json:"response_delay_ms"`
 }
 
-// UnaryRequest is also an IdempotentUnaryRequest.
+// UnaryRequest is the request of a unary call: a UnaryRequest or an IdempotentUnaryRequest.
 type UnaryRequest struct {
 	ResponseDefinition *ResponseDefinition `json:"response_definition"`
 	RequestData        []byte              `json:"request_data"`
 }
 
-// UnaryResponse is also an IdempotentUnaryResponse.
+// UnaryResponse is the response of a unary call or an item of a stream: a UnaryResponse, an
+// IdempotentUnaryResponse or a ServerStreamResponse.
 type UnaryResponse struct {
 	Payload *Payload `json:"payload"`
 }
@@ -84,7 +85,7 @@ type Payload struct {
 	RequestInfo *RequestInfo `json:"request_info"`
 }
 
-// RequestInfo is also used as a detail of errors.
+// RequestInfo describes a received request. It is also used as a detail of errors.
 type RequestInfo struct {
 	RequestHeaders []Header `json:"request_headers"`
 	TimeoutMS      *int64   `json:"timeout_ms"`
@@ -96,7 +97,7 @@ func (RequestInfo) DetailName() string {
 	return "connectrpc.conformance.v1.ConformancePayload.RequestInfo"
 }
 
-// Nothing is an UnimplementedRequest and an UnimplementedResponse.
+// Nothing is the empty message of an UnimplementedRequest and an UnimplementedResponse.
 type Nothing struct{}
 
 // Credentials are a certificate and its key in PEM.
@@ -144,7 +145,7 @@ type ClientCompatRequest struct {
 	Cancel              *Cancel      `json:"cancel" proto:"19"`
 }
 
-// Cancel is when a call is canceled: a time after its request, or a number of responses.
+// Cancel describes when a call is canceled: a time after its request, or after a number of responses.
 type Cancel struct {
 	AfterCloseSendMS  uint32  `json:"after_close_send_ms" proto:"2"`
 	AfterNumResponses *uint32 `json:"after_num_responses" proto:"3"`
@@ -195,7 +196,7 @@ func ReadFrame(r io.Reader, message any) error {
 	return err
 }
 
-// WriteFrame writes a message for the runner.
+// WriteFrame writes a message for the runner, in the format of [ReadFrame].
 func WriteFrame(w io.Writer, message any) error {
 	body, err := Encode(message)
 	if err != nil {

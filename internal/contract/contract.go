@@ -32,8 +32,8 @@ func OpenAPI(older, newer []byte) ([]string, error) {
 	return c.broken, nil
 }
 
-// AsyncAPI returns a sentence for each change between two documents that breaks the subscribers
-// of a topic: an event that is gone, or a field that was removed or has another type.
+// AsyncAPI returns a sentence for each change between two documents that breaks the subscribers of
+// a topic: an event that is gone, or a field that was removed, may be missing or has another type.
 func AsyncAPI(older, newer []byte) ([]string, error) {
 	c := &comparison{seen: make(map[string]bool)}
 	if err := json.Unmarshal(older, &c.older); err != nil {
@@ -68,7 +68,7 @@ func (c *comparison) breakf(format string, a ...any) {
 	c.broken = append(c.broken, fmt.Sprintf(format, a...))
 }
 
-// child returns a nested member; an absent one is an empty object.
+// child returns a nested member of o, or nil if it is absent or not an object.
 func child(o object, names ...string) object {
 	for _, name := range names {
 		o, _ = o[name].(object)
@@ -145,8 +145,8 @@ func resolve(document, schema object) object {
 	return schema
 }
 
-// schema compares requests, which must not require more, or responses, which must not contain
-// less.
+// schema compares two versions of a schema: of a request if sent is true, which must not require
+// more, or else of a response, which must not contain less.
 func (c *comparison) schema(at string, older, newer object, sent bool) {
 	key := fmt.Sprint(older["$ref"], newer["$ref"])
 	if older["$ref"] != nil && c.seen[key] {
@@ -196,7 +196,8 @@ func (c *comparison) required(at string, older, newer object, sent bool) {
 	}
 }
 
-// bounds compares bounds, which may become wider but not narrower.
+// bounds compares the bounds and the permitted values of a request, which may become wider but not
+// narrower.
 func (c *comparison) bounds(at string, older, newer object) {
 	for _, keyword := range []string{"minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems"} {
 		is, bounded := newer[keyword].(float64)
@@ -244,8 +245,8 @@ func Proto(older, newer []byte) []string {
 	return broken
 }
 
-// parseProto finds the stable parts of a file of package protobuf: fields by number, enum
-// values by number, methods by name.
+// parseProto returns the parts of a .proto file, as package protobuf writes it, that must not
+// change: fields by number, enum values by number, methods by name.
 func parseProto(text []byte) map[string]string {
 	found := make(map[string]string)
 	block := ""

@@ -64,8 +64,9 @@ func Postgres(t testing.TB) string {
 	return u.String()
 }
 
-// PostgresWithClock is like [Postgres], for a database whose clock the test sets: it is ahead
-// by a given duration. Its connections use a clock_timestamp() that shadows that of the server.
+// PostgresWithClock is like [Postgres], but the test can set the clock of the database: set makes it
+// run ahead of the clock of the server by the given duration. Connections to address use a function
+// clock_timestamp() that shadows the function of the server.
 func PostgresWithClock(t testing.TB) (address string, set func(ahead time.Duration)) {
 	t.Helper()
 	address = Postgres(t)

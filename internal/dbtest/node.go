@@ -69,8 +69,9 @@ func NewPostgresNode(t testing.TB, settings ...string) *Node {
 	return n
 }
 
-// unprivileged returns the user as which a server runs, because PostgreSQL refuses to run as root,
-// and makes dir that user's.
+// unprivileged returns the attributes of a process that runs as an unprivileged user, because
+// PostgreSQL refuses to run as root, and makes that user the owner of dir. It returns nil if the test
+// does not run as root.
 func unprivileged(t testing.TB, dir string) *syscall.SysProcAttr {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -91,7 +92,8 @@ func unprivileged(t testing.TB, dir string) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
 }
 
-// Start starts the server again after [Node.Kill].
+// Start starts the server again after [Node.Kill]. It does not wait until the server accepts
+// connections, as [Node.Ready] does.
 func (n *Node) Start(t testing.TB) {
 	t.Helper()
 	host, port, _ := net.SplitHostPort(strings.Split(strings.TrimPrefix(n.URL, "postgres://postgres@"), "/")[0])
@@ -125,7 +127,8 @@ func (n *Node) Kill(t testing.TB) {
 	_ = n.cmd.Wait()
 }
 
-// Ready returns the time at which the server accepts connections.
+// Ready waits until the server accepts connections and returns the time. It fails the test after a
+// minute.
 func (n *Node) Ready(t testing.TB) time.Time {
 	t.Helper()
 	db, err := sql.Open("pgx", n.URL)

@@ -1,4 +1,4 @@
-// Package disctest tests sources of addresses.
+// Package disctest provides tests of sources of addresses, and servers and helpers for them.
 package disctest
 
 import (
@@ -43,8 +43,8 @@ func (l *Log) Count(text string) int { return strings.Count(l.String(), text) }
 // Logger returns a logger that writes to l.
 func (l *Log) Logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
-// Follow follows a source, with short pauses, until the end of the test, and
-// delivers the updates.
+// Follow follows a source until the end of the test, with short pauses after errors, and returns a
+// channel that receives the updates.
 func Follow(t *testing.T, source discovery.Source, l *Log) <-chan []string {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -61,7 +61,7 @@ func Follow(t *testing.T, source discovery.Source, l *Log) <-chan []string {
 	return updates
 }
 
-// Expect waits for the next update.
+// Expect waits for the next update and fails the test unless it equals want.
 func Expect(t *testing.T, updates <-chan []string, want ...string) {
 	t.Helper()
 	select {
@@ -74,7 +74,7 @@ func Expect(t *testing.T, updates <-chan []string, want ...string) {
 	}
 }
 
-// ExpectAtLast waits for an update, whatever comes before it.
+// ExpectAtLast waits for an update that equals want and ignores other updates before it.
 func ExpectAtLast(t *testing.T, updates <-chan []string, want ...string) {
 	t.Helper()
 	var got []string
@@ -87,7 +87,8 @@ func ExpectAtLast(t *testing.T, updates <-chan []string, want ...string) {
 	}
 }
 
-// Eventually waits for a condition.
+// Eventually waits for a condition. It fails the test with the description what if the condition does
+// not become true within 20 s.
 func Eventually(t *testing.T, what string, condition func() bool) {
 	t.Helper()
 	for deadline := time.After(patience); !condition(); {

@@ -14,7 +14,7 @@ import (
 // be accessed through [DNS.Set].
 type DNS struct {
 	RCode  dnsmessage.RCode
-	Silent bool
+	Silent bool // send no responses
 	IPs    []netip.Addr
 	SRVs   []dnsmessage.SRVResource
 	Asked  int // number of queries so far

@@ -25,7 +25,7 @@ type Entry struct {
 // Usable are entries that a source must return, as the addresses of [UsableAddrs].
 var Usable = []Entry{{"10.0.0.1", 80}, {"10.0.0.1", 80}, {"::ffff:10.0.0.1", 80}, {"B.example.org.", 65535}, {"b.example.org", 65535}, {"2001:DB8:0::1", 1}}
 
-// UsableAddrs are the addresses of Usable.
+// UsableAddrs are the addresses that a source must return for [Usable].
 var UsableAddrs = []string{"10.0.0.1:80", "[2001:db8::1]:1", "b.example.org:65535"}
 
 // Unusable are entries that must not be called.
@@ -35,7 +35,7 @@ var Unusable = []Entry{
 	{"[10.0.0.2", 80}, {"fe80::1%a b", 80}, {"-a", 80}, {"a..b", 80}, {strings.Repeat("a", 64), 80}, {strings.Repeat("a.", 200), 80}, {"ä", 80}, {".", 80},
 }
 
-// Registry is a registry under test by [Hostile].
+// Registry describes a registry that [Hostile] tests.
 type Registry struct {
 	// New returns a source for the registry at the URL, with a timeout of a second per call.
 	New func(t *testing.T, url string) discovery.Source
@@ -48,7 +48,8 @@ type Registry struct {
 }
 
 // Hostile tests that the responses of a registry are not trusted: unusable entries are skipped
-// with one warning, and malformed responses are errors, limited in time and size.
+// with one warning, entries beyond 5000 are not used, and malformed responses are errors, limited in
+// time and size.
 func Hostile(t *testing.T, registry Registry) {
 	t.Helper()
 	t.Run("entries", func(t *testing.T) {
@@ -105,7 +106,8 @@ func Hostile(t *testing.T, registry Registry) {
 	}
 }
 
-// checkSkips follows a source of Usable among others.
+// checkSkips tests that a source returns the [Usable] entries of a response and skips all others with
+// one warning.
 func checkSkips(t *testing.T, registry Registry, response func(w http.ResponseWriter)) {
 	t.Helper()
 	var l Log
@@ -120,7 +122,8 @@ func checkSkips(t *testing.T, registry Registry, response func(w http.ResponseWr
 	}
 }
 
-// serve serves responses, and lets requests for changes wait.
+// serve starts a server that sends responses, and leaves requests for changes waiting. It returns the
+// URL of the server.
 func serve(t *testing.T, registry Registry, response func(w http.ResponseWriter)) string {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -137,7 +140,7 @@ func serve(t *testing.T, registry Registry, response func(w http.ResponseWriter)
 	return server.URL
 }
 
-// hostileResponses are malformed responses.
+// hostileResponses returns handlers that send malformed, endless or no responses, by name.
 func hostileResponses() map[string]http.HandlerFunc {
 	text := func(status int, kind, body string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {

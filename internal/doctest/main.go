@@ -6,7 +6,7 @@
 // It reads the ```console fences of each page. A line that begins with "$ " is a
 // command, the lines under it are its output, where "..." stands for anything in
 // a line and for any number of lines when it has a line to itself. A command
-// with nothing under it may print anything. It continues in the next line
+// with nothing under it may print anything. A command continues in the next line
 // after a backslash, and in lines that begin with "> " (a here-document).
 //
 //	$ curl -s localhost:8080/v1/auth -d '{"email":"ada@example.org","password":"..."}'
@@ -14,7 +14,7 @@
 //
 // The commands of one page share a shell, and a copy of the repository to work
 // in, with bin first in PATH. Each must succeed, or be followed by "$ echo $?".
-// One that serves ("make run", "authd serve") is started in the background,
+// A command that serves ("make run", "authd serve") is started in the background,
 // waited for, and stopped by the next such command or the end of the page. Other
 // programs are started with "&", and killed at the end of the page.
 //
@@ -29,7 +29,8 @@ import (
 	"path/filepath"
 )
 
-// readyURL returns 200 when a server on its default addresses is ready.
+// readyURL is the URL at which a server with its default addresses responds with 200 when it is
+// ready.
 const readyURL = "http://127.0.0.1:8081/readyz"
 
 func main() {
@@ -66,7 +67,8 @@ func testPage(page string) error {
 	return run(steps, dir, readyURL, os.Stdout)
 }
 
-// copyTree copies the files of a checkout, and bin/authd but no other built files.
+// copyTree copies the regular files of a checkout, except databases and the directories .git,
+// nats-clients and bin/tools.
 func copyTree(to, from string) error {
 	return filepath.WalkDir(from, func(path string, entry os.DirEntry, err error) error {
 		if err != nil {

@@ -37,8 +37,8 @@ func pattern(shown []string, end string) *regexp.Regexp {
 
 var lineEnd = regexp.MustCompile(`[ \t\r]*\n`)
 
-// tidy drops blanks before the end of each line, blank lines around the whole,
-// and ends it with a newline.
+// tidy removes blanks before the end of each line and blank lines around the text, and ends the
+// text with a newline.
 func tidy(text string) string {
 	return strings.Trim(lineEnd.ReplaceAllString(text+"\n", "\n"), "\n") + "\n"
 }

@@ -14,12 +14,12 @@ type step struct {
 	output  []string // the lines shown under it
 }
 
-// String names the step as an editor would jump to it.
+// String returns the page and the line of the step in the form that editors recognize.
 func (s step) String() string { return fmt.Sprintf("%s:%d", s.page, s.line) }
 
 var noTest = regexp.MustCompile(`^<!-- no-test: \S.* -->$`)
 
-// parse returns the commands of a page in order.
+// parse returns the commands of a page in order, without those that a no-test line excludes.
 func parse(page, text string) ([]step, error) {
 	var steps []step
 	lines := strings.Split(text, "\n")
@@ -50,7 +50,8 @@ func parse(page, text string) ([]step, error) {
 	return steps, nil
 }
 
-// fence returns the backquotes that open a fence and its language.
+// fence returns the backquotes with which a line opens a fence and the language of the fence, or ""
+// if the line opens no fence.
 func fence(line string) (marker, language string) {
 	language = strings.TrimLeft(line, "`")
 	if marker = line[:len(line)-len(language)]; len(marker) < 3 {
@@ -77,7 +78,8 @@ func unindent(lines []string, indent string) []string {
 	return out
 }
 
-// session returns the commands of one fence, whose first line has the number first.
+// session returns the commands of one console fence, or an error for a fence of another shell
+// language. First is the line number of the first of the lines in the page.
 func session(page, language string, lines []string, first int) ([]step, error) {
 	switch language {
 	case "console":

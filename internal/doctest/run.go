@@ -17,15 +17,16 @@ const startup = 3 * time.Minute
 
 var serves = regexp.MustCompile(`(^|[\s/])(make run|authd serve)\b`)
 
-// session under way.
+// runner runs the steps of one page.
 type runner struct {
 	shell    *shell
 	readyURL string
-	log      string // where the server's output goes
-	server   string // its process id, also that of its group; empty when none runs
+	log      string // the file with the server's output
+	server   string // the server's process id, which is also that of its group; "" when no server runs
 }
 
-// run runs the steps in dir and reports the first one with a different output.
+// run runs the steps in dir and writes those that succeed to report. It returns an error for the
+// first step that fails or prints another output.
 func run(steps []step, dir, readyURL string, report io.Writer) error {
 	sh, err := startShell(dir)
 	if err != nil {
@@ -136,7 +137,8 @@ func (r *runner) signal(name string) bool {
 	return err == nil && r.shell.status == 0
 }
 
-// stop sends SIGINT to the server, and SIGKILL after half a minute.
+// stop ends the server, if one runs: it sends SIGINT, and SIGKILL if the server still runs after
+// half a minute.
 func (r *runner) stop() {
 	r.signal("INT")
 	for deadline := time.Now().Add(30 * time.Second); r.serverLives() && time.Now().Before(deadline); {

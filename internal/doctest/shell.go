@@ -26,8 +26,8 @@ type shell struct {
 	status  int    // of the last command
 }
 
-// startShell starts a bash in dir with dir/bin first in its PATH and without
-// the settings of the person who runs it.
+// startShell starts a bash in dir with dir/bin first in its PATH and without the AUTHD_ and OTEL_
+// variables of the environment.
 func startShell(dir string) (*shell, error) {
 	process := exec.Command("bash", "--noprofile", "--norc") //nolint:noctx // stopped by close
 	process.Dir = dir

@@ -22,7 +22,7 @@ type Client struct {
 
 	Conn  net.Conn
 	Out   *bufio.Writer
-	Block bytes.Buffer // what HPACK has encoded
+	Block bytes.Buffer // the header block that HPACK has encoded
 	HPACK *hpack.Encoder
 
 	stream uint32
@@ -62,7 +62,8 @@ func Dial(t *testing.T, addr string, c *tls.Config, settings ...http2.Setting) *
 // Extend moves the deadline of the connection to 30 s from now.
 func (c *Client) Extend() { _ = c.Conn.SetDeadline(time.Now().Add(30 * time.Second)) }
 
-// Begin sends the header of a call, pairs of name and value, and returns its stream.
+// Begin writes the header of a call, given as pairs of name and value, and returns the ID of its
+// stream. If end is true, the call has no body.
 func (c *Client) Begin(end bool, header ...[2]string) (uint32, error) {
 	c.Block.Reset()
 	for _, f := range header {
@@ -75,7 +76,8 @@ func (c *Client) Begin(end bool, header ...[2]string) (uint32, error) {
 	return id, c.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: c.Block.Bytes(), EndHeaders: true, EndStream: end})
 }
 
-// Repeat calls f until it fails or was called n times, and returns the number of calls.
+// Repeat calls f until f fails or has been called n times, and returns the number of calls without an
+// error. It flushes Out after n calls; if that fails, it returns n-1.
 func (c *Client) Repeat(n int, f func() error) int {
 	for i := range n {
 		if f() != nil {
@@ -88,8 +90,8 @@ func (c *Client) Repeat(n int, f func() error) int {
 	return n
 }
 
-// Answered reads until the server has processed all sent frames, or closed the connection, and
-// reports which.
+// Answered reads until the server has processed all sent frames or closed the connection. It reports
+// whether the connection is still open.
 func (c *Client) Answered(t *testing.T) (open bool) {
 	t.Helper()
 	last := [8]byte{'l', 'a', 's', 't'}
@@ -110,7 +112,8 @@ func (c *Client) Answered(t *testing.T) (open bool) {
 	}
 }
 
-// Ended reads until the connection ends.
+// Ended reads until the connection ends. It reports a test error, which begins with name, if the
+// connection does not end within limit.
 func (c *Client) Ended(t *testing.T, name string, limit time.Duration) {
 	t.Helper()
 	began := time.Now()
@@ -121,7 +124,7 @@ func (c *Client) Ended(t *testing.T, name string, limit time.Duration) {
 	t.Logf("%s: the connection ended after %v", name, time.Since(began))
 }
 
-// Until waits for a condition.
+// Until waits until ok returns true. After limit it fails the test with the text failure.
 func Until(t *testing.T, limit time.Duration, ok func() bool, failure string) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -136,7 +139,7 @@ func Until(t *testing.T, limit time.Duration, ok func() bool, failure string) {
 	}
 }
 
-// Heap returns the bytes in use.
+// Heap returns the number of bytes of the heap in use after garbage collection.
 func Heap() uint64 {
 	var m runtime.MemStats
 	runtime.GC()

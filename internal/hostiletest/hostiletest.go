@@ -1,5 +1,5 @@
 // Package hostiletest provides a server that injects invalid data into the responses of a
-// correct one.
+// correct server.
 package hostiletest
 
 import (
@@ -17,11 +17,11 @@ type Peer struct {
 	listener net.Listener
 	good     string
 	running  sync.WaitGroup
-	Greeted  chan struct{} // receives once for each connection that was greeted
+	Greeted  chan struct{} // receives a value for each connection that was greeted
 
 	mu       sync.Mutex
 	greeting *string
-	conns    map[net.Conn]bool // to the clients, and to the server
+	conns    map[net.Conn]bool // true if it is to a client, false if it is to the server
 }
 
 // New returns a peer for the server at the address good. It is closed at the end of the test.
@@ -76,7 +76,8 @@ func (p *Peer) pass(in net.Conn) {
 	_, _ = io.Copy(out, in)
 }
 
-// Say sends text to all clients, and returns the total number of bytes sent.
+// Say sends text to all clients. It returns the number of bytes sent to the client that took the
+// most.
 func (p *Peer) Say(text string) (taken int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -90,8 +91,8 @@ func (p *Peer) Say(text string) (taken int) {
 	return taken
 }
 
-// Greet closes all connections and starts new ones with a greeting; nil restores the correct
-// behaviour.
+// Greet closes all connections. New connections get only the greeting, without the server; nil
+// restores the correct behaviour.
 func (p *Peer) Greet(greeting *string) {
 	p.mu.Lock()
 	p.greeting = greeting

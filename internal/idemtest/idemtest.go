@@ -64,7 +64,8 @@ func wantBegin(t *testing.T, s idempotency.Store, a idempotency.Attempt, lease t
 	}
 }
 
-// await begins new attempts until one returns state.
+// await begins new attempts of the same request until Begin returns state, and returns the last
+// attempt.
 func await(t *testing.T, s idempotency.Store, a idempotency.Attempt, state idempotency.State) idempotency.Attempt {
 	t.Helper()
 	tick, limit := time.NewTicker(5*time.Millisecond), time.After(patience)
@@ -93,7 +94,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// Of a hundred attempts on two nodes one runs, and after it has finished no other one runs.
+// parallelBegins tests that one of a hundred attempts on two nodes runs, and that no other attempt
+// runs after it has finished.
 func parallelBegins(t *testing.T, open opener) {
 	nodes := [2]idempotency.Store{open(t), open(t)}
 	first := Attempt()
@@ -125,7 +127,7 @@ func parallelBegins(t *testing.T, open opener) {
 	}
 }
 
-// A store that is opened later has the stored outcomes.
+// restart tests that a store that is opened later has the running attempts and the outcomes.
 func restart(t *testing.T, open opener) {
 	running, finished := Attempt(), Attempt()
 	store := open(t)
@@ -149,7 +151,8 @@ func reused(t *testing.T, open opener) {
 	wantBegin(t, store, again(a), long, idempotency.Finished, "done")
 }
 
-// A client without a response may retry.
+// beginAgain tests that the same attempt may begin and finish again, because a client without a
+// response may retry.
 func beginAgain(t *testing.T, open opener) {
 	store, a := open(t), Attempt()
 	wantBegin(t, store, a, long, idempotency.Begun, "")
@@ -188,7 +191,7 @@ func leaseEnds(t *testing.T, open opener) {
 	wantBegin(t, store, again(first), long, idempotency.Finished, "second")
 }
 
-// An attempt whose lease has ended does not change later attempts.
+// lateFinish tests that an attempt whose lease has ended does not change later attempts.
 func lateFinish(t *testing.T, open opener) {
 	store, first := open(t), Attempt()
 	wantBegin(t, store, first, short, idempotency.Begun, "")

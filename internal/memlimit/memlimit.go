@@ -17,12 +17,12 @@ type Limit struct {
 	File  string // where it was read
 }
 
-// Container returns the lowest memory limit of this process's control group and its ancestors,
-// for versions 1 and 2. Unreadable files are ignored.
+// Container returns the lowest memory limit of this process's control group and its ancestors, of
+// versions 1 and 2 of cgroups. Unreadable files are ignored.
 func Container() Limit { return container("/") }
 
-// unlimited is the limit that version 1 reports if the limit is not set, in multiples of the page
-// size.
+// unlimited is the smallest number that means no limit. If no limit is set, version 1 reports a
+// larger number, which depends on the page size.
 const unlimited = 1 << 62
 
 func container(root string) (lowest Limit) {
@@ -80,7 +80,8 @@ func groups(root string) (found []group) {
 	return found
 }
 
-// membership returns the name of the process's group for a controller, "" for version 2.
+// membership returns the name of the process's group for a controller. The controller "" means
+// version 2.
 func membership(text, controller string) (name string, ok bool) {
 	for line := range strings.Lines(text) { // 4:memory:/name, and 0::/name for version 2
 		parts := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
@@ -91,22 +92,24 @@ func membership(text, controller string) (name string, ok bool) {
 	return "", false
 }
 
-// hasWord reports whether word is in a comma-separated list. Every list contains "".
+// hasWord reports whether word is in a comma-separated list. The word "" is in every list.
 func hasWord(list, word string) bool {
 	return word == "" || strings.Contains(","+list+",", ","+word+",")
 }
 
-// reserve is memory that Go's runtime does not count: SQLite's caches, the kernel's socket
-// buffers, and pages of the program's file.
+// reserve is the minimum of the memory that is left for what Go's runtime does not count: SQLite's
+// caches, the kernel's socket buffers, and pages of the program's file.
 const reserve = 16 << 20
 
-// share returns the memory limit for Go's runtime, given a container's limit.
+// share returns the memory limit for Go's runtime, given a container's limit: nine tenths of that,
+// less if the rest would be smaller than reserve, but at least half.
 func share(container int64) int64 {
 	return max(container-max(container/10, reserve), container/2)
 }
 
-// Apply sets Go's memory limit to the container's limit minus the reserve, and returns both. It
-// changes nothing if memory is not limited, or if GOMEMLIMIT is set.
+// Apply sets the memory limit of Go's runtime to the container's limit minus a reserve. It returns
+// the container's limit and the limit of the runtime. It changes nothing if memory is not limited,
+// or if GOMEMLIMIT is set.
 func Apply() (container Limit, memory int64) {
 	container = Container()
 	if container.Bytes > 0 && os.Getenv("GOMEMLIMIT") == "" {

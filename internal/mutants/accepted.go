@@ -7,7 +7,7 @@ import (
 
 // parseAccepted reads survivors.txt: a line that names the mutant, then indented
 // lines with the reason. Lines that begin with # are comments. It returns the reasons
-// by the names.
+// by the names of the mutants.
 func parseAccepted(text string) (map[string]string, error) {
 	accepted := map[string]string{}
 	name := ""

@@ -98,7 +98,8 @@ type bench struct {
 	stages []stage
 }
 
-// newBench runs the tests without a mutant to measure their time and coverage. The tests must pass.
+// newBench returns a bench for p. It runs the tests without a mutant to measure their time and
+// coverage, and returns an error if they fail. The caller must close the bench.
 func newBench(ctx context.Context, p goPackage) (*bench, error) {
 	dir, err := os.MkdirTemp("", "mutants-")
 	if err != nil {
@@ -144,7 +145,7 @@ func (b *bench) baseline(ctx context.Context) error {
 	return nil
 }
 
-// test builds the package with the mutant and runs the tests.
+// test builds the package with the mutant, runs the tests and returns the outcome.
 func (b *bench) test(ctx context.Context, m mutant) (outcome, error) {
 	path := filepath.Join(b.Dir, filepath.Base(m.name))
 	source, err := os.ReadFile(path)
@@ -196,8 +197,8 @@ func (b *bench) build(ctx context.Context, args ...string) error {
 	return err
 }
 
-// runTests runs the tests of a stage. Its error is context.DeadlineExceeded if they exceed their
-// time.
+// runTests runs the tests of a stage and returns their output. The error is context.DeadlineExceeded
+// if the tests exceed the timeout of the stage.
 func (b *bench) runTests(ctx context.Context, s stage, args ...string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()

@@ -4,9 +4,9 @@
 //
 //	go run ./internal/mutants [-n 60] [-seed 1] [-match REGEXP] ./ratelimit ./client
 //
-// A changed package is a mutant. It is killed if a test fails or does not end, and
-// it survives if all tests pass. A mutant that does not compile is not counted. One
-// in code that no test runs survives without a run.
+// A changed package is a mutant. It is killed if a test fails or does not end, and it survives if
+// all tests pass. A mutant that does not compile is not counted. A mutant in code that no test runs
+// survives without a run.
 //
 // The package and its tests must not be edited meanwhile: a test that fails by itself
 // kills every mutant.

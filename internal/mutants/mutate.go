@@ -11,7 +11,7 @@ import (
 
 // A mutant is one change to one file.
 type mutant struct {
-	name       string // of the file, from the root of the module
+	name       string // the path of the file, from the root of the module
 	function   string // "" outside functions
 	line, col  int
 	start, end int // the bytes of the file that it replaces
@@ -25,8 +25,8 @@ func (m mutant) String() string {
 	return fmt.Sprintf("%s: %s: %s => %s", m.name, m.function, m.from, m.to)
 }
 
-// swaps are the operators that a mutant replaces, each with its replacements: the opposite, and for
-// a comparison also the adjacent bound.
+// swaps contains the operators that a mutant replaces, each with its replacements: the opposite, and
+// for <, <=, > and >= also the operator with the adjacent bound.
 var swaps = map[token.Token][]token.Token{
 	token.EQL:  {token.NEQ},
 	token.NEQ:  {token.EQL},
@@ -114,7 +114,7 @@ func (m *mutator) inspect(n ast.Node) bool {
 	return true
 }
 
-// results inverts constant results.
+// results adds the mutants that invert a result that is the constant true or false.
 func (m *mutator) results(n *ast.ReturnStmt) {
 	for _, result := range n.Results {
 		if name, ok := result.(*ast.Ident); ok && (name.Name == "true" || name.Name == "false") {
@@ -123,7 +123,8 @@ func (m *mutator) results(n *ast.ReturnStmt) {
 	}
 }
 
-// remove removes a call or an assignment.
+// remove adds the mutant that removes s, if s is a call, a defer statement or an assignment to existing
+// variables.
 func (m *mutator) remove(s ast.Stmt) {
 	if assign, ok := s.(*ast.AssignStmt); ok && assign.Tok != token.ASSIGN {
 		return

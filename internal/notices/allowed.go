@@ -17,9 +17,9 @@ var allowed = []string{
 // unknown is the license of a file that is not recognized.
 const unknown = "unknown"
 
-// review is a manually reviewed finding that has no effect.
+// review is a license in a component that a person has reviewed and found not to apply.
 type review struct {
-	component, file string // file "" for every source file of the component
+	component, file string // file is "" for every source file of the component
 	licenses        []string
 	// declarations restricts the review to files without a function: constants,
 	// types and names of an interface.
@@ -82,7 +82,8 @@ func check(components []*component, reviews []review) error {
 	return errors.Join(problems...)
 }
 
-// checkText reports whether a review omits the text, and marks the reviews it needed.
+// checkText reports whether a review omits the text, and marks the reviews that apply in used. It
+// returns an error for a license that is neither allowed nor reviewed.
 func checkText(c *component, t text, reviews []review, used []bool) (omit bool, err error) {
 	for _, id := range doubtful(t) {
 		i := slices.IndexFunc(reviews, func(r review) bool { return r.covers(c, t, id) })
@@ -100,7 +101,8 @@ func checkText(c *component, t text, reviews []review, used []bool) (omit bool, 
 	return omit, nil
 }
 
-// doubtful returns the licenses of a text that are not allowed.
+// doubtful returns the licenses of a text that are not allowed, or [unknown] for a license file whose
+// license is not recognized.
 func doubtful(t text) []string {
 	if t.kind == licenseFile && len(t.licenses) == 0 {
 		return []string{unknown}

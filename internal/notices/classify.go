@@ -9,11 +9,12 @@ import (
 // publicDomain is the identifier of any dedication to the public domain.
 const publicDomain = "LicenseRef-public-domain"
 
-// gccException permits the distribution of a compiler's output under any terms.
+// gccException is the identifier of the GPL with an exception that permits the distribution of a
+// compiler's output under any terms.
 const gccException = "GPL-3.0-or-later WITH GCC-exception-3.1"
 
-// wordings identify licenses in normalized text: each begins a license or names one. More than one
-// may match.
+// wordings identify licenses in normalized text: each pattern matches the beginning of a license or
+// its name. More than one may match.
 var wordings = []struct {
 	id      string // SPDX identifier
 	pattern *regexp.Regexp
@@ -79,7 +80,7 @@ func classify(s string) []string {
 	return ids
 }
 
-// bsd distinguishes the BSD licenses by their clauses.
+// bsd returns the identifier of a BSD license, which it determines by the clauses.
 func bsd(s string) string {
 	switch {
 	case bsdAdvertising.MatchString(s):

@@ -20,13 +20,13 @@ const standardLibrary = "Go standard library and runtime"
 // component is a module, or Go's standard library, with its linked packages.
 type component struct {
 	name    string
-	root    string              // its folder
-	main    bool                // the module of the program
+	root    string              // its directory
+	main    bool                // whether it is the module of the program
 	folders map[string]struct{} // of the linked packages
 	sources map[string]struct{} // the linked files: Go, assembly, headers
 
 	texts   []text            // licenses and notices, sorted by file
-	holders map[string]string // copyright holders that sources name, with a line that does
+	holders map[string]string // copyright holders that sources name, each with a line that names it
 }
 
 // listed is the part of the output of "go list -json" that is used.
@@ -44,7 +44,7 @@ type module struct {
 	Replace   *module
 }
 
-// linked lists the components of a program, sorted by name.
+// linked returns the components of a program on all platforms together, sorted by name.
 func linked(ctx context.Context, program string, platforms []platform) ([]*component, error) {
 	byName := make(map[string]*component)
 	for _, p := range platforms {

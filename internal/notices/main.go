@@ -4,12 +4,11 @@
 //
 //	go run ./internal/notices ./cmd/authd
 //
-// It reads the source that is linked on each platform of the list below: license
-// and notice files in the folders of the linked packages and above them, and the
-// comments of the linked files. It fails, and writes nothing, when a module has
-// no license text, when a text is not recognized, and when a license is not on the
-// list of allowed ones (allowed.go). It needs the modules in the module cache and
-// no network.
+// It reads the source that is linked on each platform of the list below: license and notice files
+// in the folders of the linked packages and above them, and the comments of the linked files. It
+// fails, and writes nothing, when a module has no license text, when a text is not recognized, and
+// when a license is neither allowed nor reviewed (allowed.go). It needs the modules in the module
+// cache and no network.
 //
 // The file names no version, so that it changes only when a notice does:
 // "go version -m" lists the versions in a binary.

@@ -200,8 +200,9 @@ func (c *component) words() string {
 	return b.String()
 }
 
-// missing returns the licenses of a comment if the component's files do not contain one of them.
-// Words are the words of these files. A dedication to the public domain needs no notice.
+// missing returns the licenses of a comment if the component's files lack at least one of them, and
+// nil otherwise. known contains the words of these files. A dedication to the public domain needs no
+// notice.
 func (c *component) missing(group, known string) []string {
 	licenses := classify(group)
 	if !slices.ContainsFunc(licenses, func(id string) bool { return !c.has(id, group, known) }) {
@@ -210,8 +211,9 @@ func (c *component) missing(group, known string) []string {
 	return licenses
 }
 
-// has reports whether the component's files contain the license of a comment: the license itself if
-// the comment only names it, otherwise the text of the comment.
+// has reports whether the component's files contain the license of a comment: for Apache-2.0, which
+// comments only name, the license itself; for other licenses, the text of the comment. It returns true
+// for a dedication to the public domain.
 func (c *component) has(id, group, known string) bool {
 	if id == publicDomain {
 		return true
@@ -283,9 +285,9 @@ var (
 	copyrightLine = regexp.MustCompile(`(?i)^(?:portions )?(copyright\s*(?:\(c\)|©)?|\(c\)|©)[\s:]*((?:\d{4}|present|now|[-–+,\s])*)(?:by\s+)?(\pL.*?)[\s.,;]*(?:all rights reserved.*)?$`)
 )
 
-// addHolders adds the copyright lines of a comment by holder. Of several lines that differ only in
-// their years it keeps the first one in lexical order, so that the result does not depend on the
-// order of files.
+// addHolders adds the copyright lines of a comment by holder. Of several lines with the same holder
+// it keeps the first one in lexical order, so that the result does not depend on the order of
+// files.
 func addHolders(holders map[string]string, group string) {
 	for line := range strings.Lines(group) {
 		line = strings.TrimSpace(line)
@@ -296,7 +298,7 @@ func addHolders(holders map[string]string, group string) {
 	}
 }
 
-// holderOf returns the words of the holder in a copyright line, "" for other lines.
+// holderOf returns the normalized name of the holder in a copyright line, "" for other lines.
 func holderOf(line string) string {
 	if len(line) > 200 || !copyrightWord.MatchString(line) {
 		return ""

@@ -8,8 +8,8 @@ import (
 
 const rule = "--------------------------------------------------------------------------------"
 
-// render writes the notices: an overview, then every text once, with the components that it belongs
-// to.
+// render returns the notices: an overview, then every text once, with the components to which it
+// belongs.
 func render(program string, platforms []platform, components []*component, reviews []review) string {
 	numbers, distinct := number(components)
 	var b strings.Builder
@@ -27,7 +27,8 @@ func render(program string, platforms []platform, components []*component, revie
 	return b.String()
 }
 
-// number numbers the different texts in the order of their first use.
+// number numbers the distinct texts in the order of their first use, from 1. It returns the numbers
+// and the texts.
 func number(components []*component) (map[string]int, []string) {
 	numbers := make(map[string]int)
 	var distinct []string
@@ -50,7 +51,7 @@ func names(platforms []platform) string {
 	return strings.Join(names, ", ")
 }
 
-// licenses returns the identifiers of all texts of a component, sorted.
+// licenses returns the identifiers of the allowed licenses in the texts of a component, sorted.
 func (c *component) licenses() []string {
 	var ids []string
 	for _, t := range c.texts {
@@ -77,7 +78,7 @@ func (c *component) references(numbers map[string]int) string {
 	return b.String()
 }
 
-// users lists the components and files that have a text.
+// users returns the components and files that have a text.
 func users(components []*component, content string) []string {
 	var names []string
 	for _, c := range components {

@@ -11,7 +11,7 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// SQLX returns db for sqlx. Both databases have placeholders of the form $1.
+// SQLX returns db for sqlx. SQLite and PostgreSQL both support placeholders of the form $1.
 func SQLX(db *database.DB) *sqlx.DB { return sqlx.NewDb(db.SQL(), "pgx") }
 
 // Ent returns a driver of ent that runs its statements on x, which is db.DBTX() or the DBTX of a

@@ -14,11 +14,11 @@ import (
 // maxOutages is the maximum number of outages logged in a window.
 const maxOutages, window = 6, time.Minute
 
-// interval is the default of NewEvents.
+// interval is the default interval of [NewEvents].
 const interval = 10 * time.Second
 
 // Log logs the beginning and the end of the outages of one dependency. It is safe for
-// concurrent use. Without an outage a call costs one atomic load.
+// concurrent use. Without an outage, a call of Succeeded costs one atomic load.
 type Log struct {
 	logger       *slog.Logger
 	level        slog.Level

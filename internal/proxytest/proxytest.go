@@ -23,7 +23,8 @@ type Proxy struct {
 	running  sync.WaitGroup
 }
 
-// New returns a proxy of the server at host:port that does not listen yet.
+// New returns a proxy of the server at host:port. It does not listen until [Proxy.Open] is called, and
+// is cut at the end of the test.
 func New(t testing.TB, server string) *Proxy {
 	t.Helper()
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0") // finds a free port
@@ -36,10 +37,10 @@ func New(t testing.TB, server string) *Proxy {
 	return p
 }
 
-// To makes a proxy that does not listen now forward to another server.
+// To changes the server to which the proxy forwards. The proxy must not be listening.
 func (p *Proxy) To(server string) { p.server = server }
 
-// Open listens.
+// Open starts to listen at Addr and to forward connections.
 func (p *Proxy) Open() {
 	p.t.Helper()
 	l, err := new(net.ListenConfig).Listen(p.t.Context(), "tcp", p.Addr)
@@ -87,7 +88,7 @@ func (p *Proxy) pass(to, from net.Conn) {
 	}
 }
 
-// Cut resets open connections and refuses new ones until the proxy is opened again.
+// Cut closes open connections and refuses new ones until the proxy is opened again.
 func (p *Proxy) Cut() {
 	if p.listener != nil {
 		p.listener.Close()
@@ -108,7 +109,7 @@ func (p *Proxy) Stall() {
 	p.stalled = make(chan struct{})
 }
 
-// Resume ends a Stall.
+// Resume starts forwarding again after [Proxy.Stall].
 func (p *Proxy) Resume() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -118,5 +119,5 @@ func (p *Proxy) Resume() {
 	}
 }
 
-// Delay delays all data, in both directions, by that duration.
+// Delay delays all data by d in each direction.
 func (p *Proxy) Delay(d time.Duration) { p.delay.Store(int64(d)) }

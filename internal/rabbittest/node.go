@@ -65,7 +65,8 @@ func freePort(t testing.TB) string {
 // URL returns the URL for the user guest.
 func (n *Node) URL() string { return "amqp://guest:guest@" + n.Addr + "/" }
 
-// Start starts the node again after [Node.Kill].
+// Start starts the node again after [Node.Kill]. It does not wait until the node accepts logins, as
+// [Node.Ready] does.
 func (n *Node) Start(t testing.TB) {
 	t.Helper()
 	n.cmd = exec.Command(serverProgram) //nolint:noctx // it ends with the test, by Kill
@@ -85,7 +86,7 @@ func (n *Node) Kill(t testing.TB) {
 	_ = n.cmd.Wait()
 }
 
-// Ready returns when the node accepts logins.
+// Ready waits until the node accepts logins and returns the time. It fails the test after 90 s.
 func (n *Node) Ready(t testing.TB) time.Time {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond) // a start needs the processor itself
@@ -100,7 +101,7 @@ func (n *Node) Ready(t testing.TB) time.Time {
 	return time.Time{}
 }
 
-// Control runs rabbitmqctl against the node.
+// Control runs rabbitmqctl against the node. It fails the test if rabbitmqctl fails.
 func (n *Node) Control(t testing.TB, args ...string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), controlProgram, args...) //nolint:gosec // of this repository

@@ -17,8 +17,8 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-// URL returns the URL of the server at CHASSI_TEST_AMQP. Without one the test is
-// skipped; where CI is "true" it fails.
+// URL returns the URL of the server at CHASSI_TEST_AMQP, by default the local one. Without a server
+// the test is skipped, or fails if CI is "true".
 func URL(t testing.TB) string {
 	t.Helper()
 	url := os.Getenv("CHASSI_TEST_AMQP")
@@ -57,8 +57,8 @@ type Vhost struct {
 	host string
 }
 
-// New creates a virtual host with users, through scripts/rabbitmqctl. They are deleted with the
-// test.
+// New creates a virtual host with users, through scripts/rabbitmqctl. The virtual host and the users
+// are deleted at the end of the test. Without RabbitMQ the test is skipped, or fails if CI is "true".
 func New(t testing.TB, users map[string]Rights) *Vhost {
 	t.Helper()
 	u, err := url.Parse(URL(t))
@@ -86,7 +86,7 @@ func New(t testing.TB, users map[string]Rights) *Vhost {
 	return v
 }
 
-// definitions is the input of rabbitmqctl import_definitions.
+// definitions returns the input of rabbitmqctl import_definitions.
 func (v *Vhost) definitions(users map[string]Rights) any {
 	type object map[string]any
 	var accounts, permissions []object
@@ -109,7 +109,7 @@ func (v *Vhost) Name() string { return v.name }
 // User returns the name of a user on the server.
 func (v *Vhost) User(user string) string { return v.name + "-" + user }
 
-// URL returns the URL for a user.
+// URL returns the URL of the virtual host for a user.
 func (v *Vhost) URL(user string) string {
 	return "amqp://" + v.User(user) + ":" + password + "@" + v.host + "/" + v.name
 }

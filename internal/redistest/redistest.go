@@ -16,9 +16,9 @@ import (
 	"github.com/chassi-go/chassi/redis"
 )
 
-// Config returns the configuration for the server at CHASSI_TEST_REDIS, by default the local
-// one, with a prefix for the test, and its host:port. Without a server the test is skipped, or
-// fails if CI=true.
+// Config returns a configuration with a prefix for the test, and the host:port of the server. The
+// server is that at CHASSI_TEST_REDIS, by default the local one. Without a server the test is
+// skipped, or fails if CI=true.
 func Config(t testing.TB) (c redis.Config, addr string) {
 	t.Helper()
 	base := os.Getenv("CHASSI_TEST_REDIS")
@@ -43,7 +43,7 @@ func Config(t testing.TB) (c redis.Config, addr string) {
 	return redis.Config{URL: base, Timeout: 5 * time.Second, Prefix: fmt.Sprintf("chassi-test-%d:", rand.Uint64())}, addr
 }
 
-// Open returns a client of the database.
+// Open returns a client of the database, which is closed at the end of the test.
 func Open(t testing.TB, c redis.Config) *redis.DB {
 	t.Helper()
 	db, err := redis.Open(c)

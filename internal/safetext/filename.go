@@ -10,9 +10,10 @@ import (
 // maxFileName is the maximum length of a file name, in bytes: that of most file systems.
 const maxFileName = 255
 
-// FileName returns the base name of a path that a client has sent, of Windows or Unix, in at most
-// 255 bytes: without directories, control characters and invisible ones that change the direction
-// of text, and with "_" for what Windows does not permit. It returns "" if nothing is left.
+// FileName returns the base name of a Windows or Unix path that a client has sent, in at most 255
+// bytes: without directories, control characters and invisible characters such as those that change
+// the direction of text, and with "_" in place of what Windows does not permit. It returns "" if
+// nothing is left.
 func FileName(given string) string {
 	name := given[strings.LastIndexAny(given, `/\`)+1:]
 	name = strings.Map(func(r rune) rune {
@@ -32,7 +33,7 @@ func FileName(given string) string {
 	return shorten(name)
 }
 
-// trimEnd removes the dots and spaces at the end, which Windows ignores.
+// trimEnd returns name without the dots and spaces at its end, which Windows ignores.
 func trimEnd(name string) string {
 	return strings.TrimRightFunc(name, func(r rune) bool { return r == '.' || unicode.IsSpace(r) })
 }
@@ -53,7 +54,8 @@ func isDevice(name string) bool {
 	return isPort && size == len(rest) && strings.ContainsRune("0123456789¹²³", digit)
 }
 
-// shorten cuts the name before its extension.
+// shorten returns name with at most maxFileName bytes. It truncates a longer name before the
+// extension, and drops an extension that is longer than a quarter of the limit.
 func shorten(name string) string {
 	if len(name) <= maxFileName {
 		return name

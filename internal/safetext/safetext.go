@@ -1,5 +1,4 @@
-// Package safetext sanitizes untrusted text for display: in an error's message, next to its
-// field.
+// Package safetext sanitizes untrusted text, such as texts in error messages and the names of files.
 package safetext
 
 import (
@@ -11,14 +10,15 @@ import (
 // MaxName is the maximum length of a field name in errors, in bytes.
 const MaxName = 100
 
-// maxReason is the maximum length of an error's text.
+// maxReason is the maximum length of an error's text in bytes, without an ellipsis at its end.
 const maxReason = 200
 
 // minSecret is the minimum length of a value that is hidden: shorter ones are parts of ordinary
 // words.
 const minSecret = 3
 
-// Clip returns s without control characters and invalid UTF-8, truncated to limit bytes.
+// Clip returns s without invalid UTF-8, and with spaces in place of control characters. If s is
+// longer than limit bytes, it is truncated to that length and followed by an ellipsis.
 func Clip(s string, limit int) string {
 	clipped := s
 	if len(s) > limit {
@@ -39,9 +39,9 @@ func Clip(s string, limit int) string {
 	return clipped
 }
 
-// Reason returns the text of err, an error about value from a method of a user's type: one line
-// of at most 200 bytes in which value is replaced by an ellipsis, so that a client's data is
-// neither returned nor logged.
+// Reason returns the text of err, an error about value from a method of a user's type: one line,
+// truncated to 200 bytes, in which an ellipsis replaces value, so that a client's data is neither
+// returned nor logged. A value of fewer than 3 bytes is not replaced.
 func Reason(err error, value string) string {
 	text := err.Error()
 	if len(value) >= minSecret {

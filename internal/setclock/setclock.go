@@ -1,5 +1,5 @@
-// Package setclock sets the clock of programs for tests, as that of a machine is set: what they
-// take for the time of day changes while they run, and the monotonic clock does not.
+// Package setclock sets the clock of programs for tests, as the clock of a machine is set: the time
+// of day that the programs see changes while they run, and the monotonic clock does not.
 package setclock
 
 import (
@@ -15,7 +15,8 @@ import (
 // Variable is the environment variable of the program that names the file of [Set].
 const Variable = "CHASSI_TEST_CLOCK"
 
-// follow is added to the program: it follows the file.
+// follow is the Go file that is added to the program. It reads the file that [Variable] names every
+// 10 ms.
 const follow = `package %s
 
 import (
@@ -51,9 +52,9 @@ func init() {
 }
 `
 
-// gettime is added too, by architecture. The runtime calls it, by the convention of C, in place of
-// the kernel's clock_gettime: it adds setAhead to the real-time clock. Thus no package but the
-// program's is compiled for it.
+// gettime contains the assembly file that is added to the program, by architecture. The runtime
+// calls its function, by the convention of C, in place of the kernel's clock_gettime. The function
+// adds setAhead to the real-time clock. Thus no package but the program's is compiled for it.
 var gettime = map[string]string{
 	"amd64": `#include "textflag.h"
 
@@ -96,9 +97,9 @@ TEXT ·clockGettime(SB), NOSPLIT, $0-8
 // Supported reports whether [Overlay] works on this platform.
 func Supported() bool { return runtime.GOOS == "linux" && gettime[runtime.GOARCH] != "" }
 
-// Overlay returns the flag of go build with which programs with the package in the directory source,
-// whose name is pkg, get a clock that [Set] sets. The package may be main, or one that is tested,
-// for go test -c. Overlay writes files into dir, which must exist during the build.
+// Overlay returns the flag of go build that gives programs a clock that [Set] sets. The programs
+// must have the package pkg in the directory source, which may be main, or a package that is
+// tested, for go test -c. Overlay writes files into dir, which must exist during the build.
 func Overlay(dir, source, pkg string) (flag string, err error) {
 	if !Supported() {
 		return "", fmt.Errorf("setclock: not supported on %s/%s", runtime.GOOS, runtime.GOARCH)
@@ -122,8 +123,8 @@ func Overlay(dir, source, pkg string) (flag string, err error) {
 	return "-overlay=" + list, os.WriteFile(list, text, 0o600)
 }
 
-// Set sets the clocks of the programs that follow the file ahead of that of the machine. They
-// read it every 10 ms.
+// Set sets the clocks of the programs that read file ahead of the clock of the machine, by whole
+// seconds. The programs read the file every 10 ms.
 func Set(file string, ahead time.Duration) error {
 	if err := os.WriteFile(file+".new", []byte(strconv.Itoa(int(ahead/time.Second))), 0o600); err != nil {
 		return err

@@ -12,9 +12,9 @@ import (
 const (
 	// maxDetails is the maximum number of details of one error, see [chassi.Error.WithDetails].
 	maxDetails = 16
-	// maxDetailsSent is the maximum size of the details of one error in bytes, when sent.
+	// maxDetailsSent is the maximum size of the details of one error that are sent, in bytes.
 	maxDetailsSent = 16 << 10
-	// maxDetailsRead is the maximum size when received.
+	// maxDetailsRead is the maximum size of the details of one error that are received, in bytes.
 	maxDetailsRead = 64 << 10
 	// typePrefix is the prefix of a type URL.
 	typePrefix = "type.googleapis.com/"
@@ -47,8 +47,8 @@ func Details(details []chassi.Detail) jsontext.Value {
 
 var errDetail = errors.New("strictjson: a detail must be an object with the name of a message")
 
-// detail encodes one detail. A panic of a method of d, or of a nil d, is recovered, because the
-// error must be sent in any case.
+// detail encodes one detail. It recovers a panic of a method of d, such as that of a nil d, because
+// the error must be sent in any case.
 func detail(d chassi.Detail) (object jsontext.Value, err error) {
 	defer func() {
 		if recover() != nil {
@@ -76,7 +76,7 @@ func detail(d chassi.Detail) (object jsontext.Value, err error) {
 	return object, nil
 }
 
-// detailMembers returns an object without "@type".
+// detailMembers returns a detail as a JSON object, without its "@type".
 func detailMembers(d chassi.Detail) (members []byte, err error) {
 	encoded, ok := d.(*chassi.EncodedDetail)
 	switch {
@@ -94,11 +94,11 @@ func detailMembers(d chassi.Detail) (members []byte, err error) {
 }
 
 type detailValue struct {
-	Value []byte `json:"@value"` // no name of a field
+	Value []byte `json:"@value"` // cannot be the name of a field
 }
 
-// ParseDetails decodes details that another process has encoded with [Details]. Malformed
-// details are omitted, as are those beyond 16, and all of an array longer than 64 KiB.
+// ParseDetails decodes details that another process has encoded with [Details]. Malformed details
+// and those beyond 16 are omitted. It returns nil if the array is longer than 64 KiB.
 func ParseDetails(array jsontext.Value) []chassi.Detail {
 	if len(array) == 0 || len(array) > maxDetailsRead {
 		return nil
@@ -121,7 +121,7 @@ func parseDetail(object jsontext.Value) chassi.Detail {
 		detailValue
 
 		Type string         `json:"@type"`
-		Rest jsontext.Value `json:",embed"` // the others
+		Rest jsontext.Value `json:",embed"` // the other members
 	}
 	if err := json.Unmarshal(object, &d); err != nil {
 		return nil

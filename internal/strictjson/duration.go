@@ -13,8 +13,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// options are those of the JSON library for messages of one type. The library refuses duplicate
-// names, invalid UTF-8, trailing data and wrong case by itself.
+// options holds the options of the JSON library for messages of one type. The library refuses
+// duplicate names, invalid UTF-8, trailing data and wrong case by itself.
 type options struct {
 	strict  json.Options // of requests
 	lenient json.Options // of responses, which may have members that the client does not know yet
@@ -45,8 +45,9 @@ var (
 	optionsOf sync.Map // reflect.Type to *options
 )
 
-// optionsFor returns the options for message: the JSON library has no form for durations, and
-// functions for one type also slow down messages without that type.
+// optionsFor returns the options for message. Only those for messages with a duration have
+// functions for durations, for which the JSON library has no form: such functions also slow down
+// messages without durations.
 func optionsFor(message any) *options {
 	t := reflect.TypeOf(message)
 	if o, ok := optionsOf.Load(t); ok {
@@ -80,7 +81,7 @@ func hasDuration(t reflect.Type, seen map[reflect.Type]bool) bool {
 	return t == reflect.TypeFor[time.Duration]()
 }
 
-// writeDuration encodes seconds, as in ProtoJSON: "1.5s".
+// writeDuration encodes a duration as seconds, as in ProtoJSON: "1.5s".
 func writeDuration(e *jsontext.Encoder, d time.Duration) error {
 	text := strconv.FormatInt(int64(d/time.Second), 10)
 	if fraction := d % time.Second; fraction != 0 {
@@ -93,7 +94,7 @@ func writeDuration(e *jsontext.Encoder, d time.Duration) error {
 	return e.WriteToken(jsontext.String(text + "s"))
 }
 
-// readDuration decodes that form, and that of Go: "1m30s".
+// readDuration decodes a duration in the form of writeDuration, or in that of Go: "1m30s".
 func readDuration(d *jsontext.Decoder, into *time.Duration) error {
 	token, err := d.ReadToken()
 	if err != nil {

@@ -41,7 +41,7 @@ func malformed(err error, data []byte, root reflect.Type) error {
 
 var textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
 
-// reasonOf returns the problem of a value.
+// reasonOf returns what is wrong with a value of the message in data.
 func reasonOf(e *json.SemanticError, data []byte) string {
 	t, kind := e.GoType, e.JSONKind
 	switch {
@@ -66,7 +66,8 @@ func reasonOf(e *json.SemanticError, data []byte) string {
 	}
 }
 
-// textAt returns the string at a pointer, because the library does not report it.
+// textAt returns the string at a pointer into data, because the library does not report it, or ""
+// if there is no string.
 func textAt(data []byte, pointer jsontext.Pointer) string {
 	for d := jsontext.NewDecoder(bytes.NewReader(data)); ; {
 		token, err := d.ReadToken()
@@ -80,7 +81,7 @@ func textAt(data []byte, pointer jsontext.Pointer) string {
 	}
 }
 
-// wholeNumber describes the range of an integer type.
+// wholeNumber returns a message with the range of an integer type.
 func wholeNumber(t reflect.Type) string {
 	if t.Kind() >= reflect.Uint {
 		return "must be a whole number from 0 to " + strconv.FormatUint(math.MaxUint64>>(64-t.Bits()), 10)
@@ -136,7 +137,7 @@ func fieldOf(pointer jsontext.Pointer, root reflect.Type) string {
 	return safetext.Clip(b.String(), safetext.MaxName)
 }
 
-// below returns the type of a member or element of t, nil if unknown.
+// below returns the type of a member or element of t, or nil if it is unknown.
 func below(t *gotype.Type, token string) *gotype.Type {
 	switch {
 	case t == nil:

@@ -24,8 +24,9 @@ func refuseNull(data []byte, t reflect.Type) error {
 	return c.value(described)
 }
 
-// mayHaveNull reports false only if data has no null. Without lists a null follows a colon,
-// which is faster to find: tokens and other long texts have many n.
+// mayHaveNull reports whether data may have a null. It returns false only if data has none. In data
+// without lists a null follows a colon; colons are faster to find, because tokens and other long
+// texts have many n.
 func mayHaveNull(data []byte) bool {
 	if bytes.IndexByte(data, '[') >= 0 {
 		return bytes.Contains(data, []byte("null"))
@@ -44,14 +45,15 @@ func mayHaveNull(data []byte) bool {
 	}
 }
 
-// nullCheck decodes data a second time.
+// nullCheck reads data, which was decoded before, a second time to find nulls.
 type nullCheck struct {
 	*jsontext.Decoder
 
 	root reflect.Type
 }
 
-// value reads the next value, whose type is t, nil if it may be anything.
+// value reads the next value, and returns an error if it has a null where none is allowed. The type
+// of the value is t, which is nil if the value may be anything.
 func (d *nullCheck) value(t *gotype.Type) error {
 	kind := d.PeekKind()
 	if t != nil && kind != 'n' {
@@ -94,7 +96,7 @@ func (d *nullCheck) members(t *gotype.Type) error {
 	return err
 }
 
-// memberOf returns the type of an object's member.
+// memberOf returns the type of an object's member, or nil if it is unknown.
 func memberOf(t *gotype.Type, name string) *gotype.Type {
 	if t.Kind != gotype.Struct {
 		return t.Elem

@@ -1,6 +1,6 @@
-// Package strictjson decodes and encodes messages as JSON. Decoding is strict: an unknown or
-// duplicate member or one in the wrong case, a value of the wrong type, trailing data, invalid
-// UTF-8 and excessive nesting are errors that name the field.
+// Package strictjson decodes and encodes messages as JSON. The decoding of requests is strict: an
+// unknown or duplicate member, a member name in the wrong case, a value of the wrong type, trailing
+// data, invalid UTF-8 and excessive nesting are errors. They name the field if it is known.
 package strictjson
 
 import (
@@ -32,9 +32,9 @@ func IsMediaType(value string) bool {
 	return !given || strings.EqualFold(charset, "utf-8") || strings.EqualFold(charset, "utf8")
 }
 
-// Decode decodes data, a JSON object, into message, a pointer to a struct. It returns a
-// [chassi.InvalidArgument] that names the field if data is malformed or nested deeper than
-// maxDepth. The error never quotes values. Null is malformed for types without nil. The text of
+// Decode decodes data, a JSON object, into message, a pointer to a struct. If data is malformed or
+// nested deeper than maxDepth, it returns a [chassi.InvalidArgument] error that names the field if
+// it is known. The error never quotes values. Null is malformed for types without nil. The text of
 // an error of UnmarshalText is included, without the value.
 func Decode(data []byte, message any, maxDepth int) error {
 	if err := checkDepth(data, maxDepth); err != nil {
@@ -71,7 +71,8 @@ func Append(buffer *[]byte, message any) error {
 	return nil
 }
 
-// relativeTo makes the offsets in err, of the JSON library, relative to the start of the message.
+// relativeTo makes the offsets in err, an error of the JSON library, relative to the start of the
+// message.
 func relativeTo(start int64, err error) error {
 	if e, ok := errors.AsType[*json.SemanticError](err); ok && e.ByteOffset >= start {
 		e.ByteOffset -= start
@@ -82,8 +83,8 @@ func relativeTo(start int64, err error) error {
 	return err
 }
 
-// encoder is used for many messages: the library takes as long for the options of one as for a
-// short message.
+// encoder is a JSON encoder that is used for many messages, because the library takes as long for
+// the options of an encoder as for a short message.
 type encoder struct {
 	out    bytes.Buffer
 	values *jsontext.Encoder
@@ -91,8 +92,8 @@ type encoder struct {
 
 const maxKept = 64 << 10 // larger buffers are not used again
 
-// checkDepth refuses data nested deeper than limit, and data that is not an object, before
-// decoding.
+// checkDepth returns an error if body is nested deeper than limit or is not an object. It is called
+// before decoding.
 func checkDepth(body []byte, limit int) error {
 	if bytes.Count(body, []byte{'{'})+bytes.Count(body, []byte{'['}) <= limit {
 		return wantObject(body)

@@ -12,8 +12,9 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// Bind returns the function that makes each task a call of the endpoint over the transport "event"
-// or "job", whose request is the body in JSON. Fields that the request does not have are ignored.
+// Bind returns a function that runs a task as a call of the endpoint over the transport "event" or
+// "job". The request of the call is the body of the task, in JSON; members that the request type
+// does not have are ignored. Bind returns an error if a middleware cannot serve the endpoint.
 func Bind(endpoint *chassi.Endpoint, over string, middleware ...chassi.Middleware) (func(context.Context, *Task) error, error) {
 	b := &chassi.Binding{Endpoint: endpoint, Transport: over, Route: endpoint.Name(), Status: transport.CodeStatus}
 	handler := b.Handler(append(slices.Clip(middleware), noteDeadline)...)
@@ -31,7 +32,8 @@ type codec []byte
 
 var errMalformed = chassi.NewError(chassi.InvalidArgument, "malformed_body", "The body cannot be decoded")
 
-// Decode ignores fields that are unknown to this version of the program.
+// Decode decodes the body into request. It ignores fields that are unknown to this version of the
+// program.
 func (c codec) Decode(request any) error {
 	if err := strictjson.DecodeResponse(c, request); err != nil {
 		return errMalformed.WithCause(err)
@@ -53,7 +55,7 @@ type Sender struct {
 	send    chassi.Handler // through the middleware of the first engine
 }
 
-// insertKey is the key of the context with the innermost handler of a [Sender].
+// insertKey is the context key of the innermost handler of a [Sender].
 type insertKey struct{}
 
 // NewSender returns a sender for an endpoint over the transport "event" or "job".
@@ -66,7 +68,8 @@ func insertOnly(ctx context.Context, call *chassi.Call) error {
 	return insert(ctx, call)
 }
 
-// Attach attaches an engine that was started.
+// Attach attaches an engine that was started. The outgoing middleware is used if no other engine is
+// attached.
 func (s *Sender) Attach(e *Engine, outgoing []chassi.Middleware) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -85,8 +88,9 @@ func (s *Sender) Detach(e *Engine) {
 	}
 }
 
-// Send calls insert, which inserts a task in the transaction tx, with its headers: the request id
-// and the tenant of the call in ctx, and what the middleware adds.
+// Send calls insert, which inserts a task in the transaction tx, with the headers of the task: the
+// request id and the tenant of the call in ctx, and what the middleware adds. The engines are
+// notified after the commit, see [Engine.OnCommit].
 func (s *Sender) Send(ctx context.Context, tx Execer, request any, insert func(context.Context, transport.Pairs) error) error {
 	var headers, out transport.Pairs
 	call := &chassi.Call{Binding: &s.binding, In: &headers, Out: &out, Request: request}
@@ -111,7 +115,8 @@ func (s *Sender) Send(ctx context.Context, tx Execer, request any, insert func(c
 	return nil
 }
 
-// tenantOf returns the tenant of a call, which may be that of a task, as it is sent.
+// tenantOf returns the tenant of a call as it is sent, percent-encoded. If the call has no
+// principal but runs a task, it returns the tenant of the task.
 func tenantOf(call *chassi.Call) string {
 	switch p := call.Principal; {
 	case p != nil:

@@ -10,7 +10,8 @@ import (
 	"github.com/chassi-go/chassi/database"
 )
 
-// conduct settles what has finished and claims new tasks, in one transaction for all queues.
+// conduct settles the runs that have ended and claims new tasks, whenever this node is woken, until
+// ctx ends. Each turn is one transaction for all queues.
 func (e *Engine) conduct(ctx context.Context) {
 	for {
 		select {
@@ -33,18 +34,19 @@ type turn struct {
 	claiming  bool
 	reconcile bool // whether tasks may be claimed that this session does not know
 	suspected bool // whether suspects may wait
-	alone     bool // whether one of them may begin
+	alone     bool // whether a suspect may begin
 	claims    []*claim
 }
 
 // claim is the result of a statement that claims tasks.
 type claim struct {
-	queue *queue // nil for several
+	queue *queue // nil if the tasks may be of several queues
 	limit int
 	runs  []run
 }
 
-// turn is one transaction of conduct. It returns whether there may be more to do.
+// turn settles the runs that have ended and claims new tasks, in one transaction. It returns
+// whether there may be more to do.
 func (e *Engine) turn(ctx context.Context) (more bool) {
 	e.mu.Lock()
 	t := &turn{
@@ -72,15 +74,16 @@ func (e *Engine) turn(ctx context.Context) (more bool) {
 	return e.start(t)
 }
 
-// free frees the places of the runs that have ended, or takes them again.
+// free adds places to the free places of the queue of each run that has ended: 1 frees the place of
+// the run, -1 takes it again.
 func (t *turn) free(places int) {
 	for _, r := range t.ended {
 		r.queue.free += places
 	}
 }
 
-// statements returns what the turn executes: the ends of runs, then the tasks that may follow
-// those whose end was committed before, then claims.
+// statements returns the statements of the turn: those that end runs, then those that make ready
+// the tasks that follow tasks whose end was committed before, then those that claim tasks.
 func (e *Engine) statements(t *turn) (batch []database.Statement) {
 	batch = append(e.settle(t.ended), advance(t.keys)...)
 	for _, k := range t.keys {
@@ -118,7 +121,7 @@ func (e *Engine) recent() bool {
 	return false
 }
 
-// queueNames returns the names of the queues as an argument.
+// queueNames returns the names of the queues as an argument of a statement, see [List].
 func (e *Engine) queueNames() any {
 	names := make([]string, len(e.queues))
 	for i, q := range e.queues {
@@ -127,7 +130,8 @@ func (e *Engine) queueNames() any {
 	return List(e.db.Dialect(), names)
 }
 
-// release forgets runs that are settled.
+// release forgets the runs that are settled, after it has logged the dead letters among them and
+// noted their keys.
 func (e *Engine) release(t *turn) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -149,7 +153,7 @@ func (e *Engine) release(t *turn) {
 	}
 }
 
-// start runs what was claimed. It returns whether another turn may have something to do.
+// start runs the claimed tasks. It returns whether another turn may have something to do.
 func (e *Engine) start(t *turn) (more bool) {
 	found := false
 	for _, c := range t.claims {

@@ -20,9 +20,9 @@ type DeadLetter struct {
 	Queue, UID   string
 	Key          string
 	Hold         bool   // whether later tasks of the key wait for it
-	Unique       string // of its [New], which it has again when it is redriven; "" if it has none
+	Unique       string // the unique key, which the task has again after it was redriven; "" for none
 	Tries        int
-	Lost         int    // how often in succession its lease was lost, if that is the reason
+	Lost         int    // how often in succession its lease was lost, if that is the reason, or 0
 	Code, Reason string // of its last error
 	Error        string
 	Created      time.Time
@@ -38,15 +38,15 @@ func (d *DeadLetter) fields() []any {
 	}
 }
 
-// Selection selects dead letters: those with the ids, or all of Queue if there are none, or all
-// if Queue is "" too. At most a hundred are listed at a time.
+// Selection selects the dead letters that meet the conditions of all fields; a field with its zero
+// value is no condition. At most a hundred are listed at a time.
 type Selection struct {
 	Queue string
 	IDs   []int64
 	After int64 // only those with a greater id
 }
 
-// query returns a query for columns of the first hundred, and its arguments.
+// query returns a query for columns of the first hundred selected dead letters, and its arguments.
 func (s Selection) query(d database.Dialect, columns string) (sql string, args []any) {
 	sql, args = "SELECT "+columns+" FROM chassi_dead WHERE id > $1 AND ($2 = '' OR queue = $2)", []any{s.After, s.Queue}
 	if len(s.IDs) > 0 {
@@ -55,20 +55,23 @@ func (s Selection) query(d database.Dialect, columns string) (sql string, args [
 	return sql + " ORDER BY id LIMIT 100", args
 }
 
-// DeadLetters lists dead letters in the order of their ids, which is that of their insertion.
+// DeadLetters returns the selected dead letters, at most a hundred, in the order of their ids,
+// which is the order of insertion.
 func DeadLetters(ctx context.Context, db *database.DB, s Selection) ([]DeadLetter, error) {
 	query, args := s.query(db.Dialect(), `id, queue, uid, key, hold, coalesce(unique_key, ''), tries, lost, code, reason, error,
 		created_at, died_at, headers, body`)
 	return Select(ctx, db, (*DeadLetter).fields, query, args...)
 }
 
-// ErrUniqueTaken is the error of [Redrive] if dead letters are left, whose ids it has, because other
-// tasks with their unique keys wait or run.
+// ErrUniqueTaken is the error of [Redrive] if it leaves dead letters because other tasks with the
+// same unique keys wait or run. Its cause lists the ids of the dead letters that are left, at most
+// maxListed.
 var ErrUniqueTaken = chassi.NewError(chassi.AlreadyExists, "unique_key_taken",
 	"Dead letters are left because others with the same unique key wait or run; redrive those that are left when these have ended, or discard them")
 
 // Redrive turns dead letters into tasks again, with their original place in the order, their unique
-// keys and all of their tries. It returns how many. See also [ErrUniqueTaken].
+// keys and all of their tries. It returns the number of dead letters that it has redriven. See also
+// [ErrUniqueTaken].
 func Redrive(ctx context.Context, db *database.DB, s Selection) (int, error) {
 	n, left, err := s.remove(ctx, db, `INSERT INTO chassi_tasks (id, queue, uid, unique_key, key, hold, state, headers, body, created_at)
 		SELECT id, queue, uid, unique_key, key, hold, CASE WHEN key = '' THEN 0 ELSE 2 END, headers, body, created_at
@@ -80,10 +83,11 @@ func Redrive(ctx context.Context, db *database.DB, s Selection) (int, error) {
 	return n, err
 }
 
-// maxListed is the number of ids in an error.
+// maxListed is the maximum number of ids in an error.
 const maxListed = 10
 
-// listed returns ids as a text.
+// listed returns a text with the first ids, at most maxListed, and the number of the remaining
+// ones.
 func listed(ids []int64) string {
 	var texts []string
 	for _, id := range ids[:min(len(ids), maxListed)] {
@@ -96,15 +100,16 @@ func listed(ids []int64) string {
 	return text
 }
 
-// Discard deletes dead letters. It returns how many.
+// Discard deletes dead letters, and returns the number of those that it has deleted.
 func Discard(ctx context.Context, db *database.DB, s Selection) (int, error) {
 	n, _, err := s.remove(ctx, db, "", "")
 	return n, err
 }
 
-// remove deletes the selected dead letters for which the condition is true, a hundred in each
-// transaction. Before that it executes a statement, unless that is "". It returns how many it has
-// deleted, and the ids of those that are left.
+// remove deletes the selected dead letters for which the condition is true, and advances their
+// keys. It selects a hundred in each transaction, and first executes the statement before, unless
+// that is "". It returns the number of deleted dead letters, and the ids of the selected ones that
+// are left.
 func (s Selection) remove(ctx context.Context, db *database.DB, before, condition string) (n int, left []int64, err error) {
 	for {
 		var letters, deleted []keyed

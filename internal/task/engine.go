@@ -26,10 +26,11 @@ var (
 // Options configures an [Engine]. Zero fields mean their defaults.
 type Options struct {
 	Logger *slog.Logger
-	Lease  time.Duration // after which others take over the tasks of a node; default 30 s, renewed at a third
+	Lease  time.Duration // after which other nodes take over the tasks of a lost node; default 30 s, renewed at a third
 	Poll   time.Duration // interval of looking for work that no notification announced; default 1 s
 
-	// Now is the SQL expression of the time, which a test may replace; default that of [Now].
+	// Now is the SQL expression for the current time, which a test may replace. The default is that
+	// of the function [Now].
 	Now string
 
 	// Observe counts each "dead_letter".
@@ -48,9 +49,9 @@ type Engine struct {
 	sent    chan struct{}
 	wakeup  chan struct{}
 
-	isolation    time.Duration // how long a suspect runs alone at most
+	isolation    time.Duration // the maximum time for which a suspect runs alone
 	overdueAfter time.Duration // see the constant
-	swept        time.Time     // when keys were last looked through; of the maintenance
+	swept        time.Time     // when sweep was last called; used only by maintain
 
 	lifecycle sync.Mutex         // held by Start and Stop
 	stop      context.CancelFunc // of all goroutines but the handlers; nil before Start and after Stop
@@ -58,13 +59,13 @@ type Engine struct {
 
 	mu        sync.Mutex
 	session   *session          // never nil after Start
-	running   map[int64]*run    // those that are not settled
-	active    map[*run]struct{} // those that have not returned
-	finished  []*run
-	keys      []Key  // of tasks that have ended, whose next one may begin
-	suspected bool   // whether suspects may wait; then nothing else begins
-	woken     uint64 // counts wakes
-	reconcile bool   // whether an unknown commit may have claimed tasks
+	running   map[int64]*run    // runs that are not settled, by the id of the task
+	active    map[*run]struct{} // runs whose function has not returned
+	finished  []*run            // runs whose function has returned, for the next turn
+	keys      []Key             // keys of ended tasks, whose next tasks may begin
+	suspected bool              // whether suspects may wait; then nothing else begins
+	woken     uint64            // counts wakes
+	reconcile bool              // whether an unknown commit may have claimed tasks
 	draining  bool
 }
 
@@ -72,25 +73,26 @@ type Engine struct {
 type Queue struct {
 	Name string
 
-	// Run runs a task. Its context ends with the cause [ErrLeaseLost] or [ErrDrained].
+	// Run runs a task. If the engine cancels its context, the cause is [ErrLeaseLost] or
+	// [ErrDrained].
 	Run func(ctx context.Context, t *Task) error
 
-	// Transactional calls Run within [database.DB.Write]: the transaction, which [Tx] returns,
-	// also deletes the task. Run may be called more than once for one try.
+	// Transactional makes the engine call Run within [database.DB.Write]: the transaction, which
+	// [Tx] returns, also deletes the task. Run may be called more than once for one try.
 	Transactional bool
 
 	Concurrency int           // tasks that this node runs at the same time; default [DefaultConcurrency]
 	Tries       int           // default 12
 	Delay       time.Duration // after the first failed try, doubled for each further one up to 15 min; default 1 s
 
-	// Ending returns further statements for the transaction that ends tries, before the rows of
-	// the tasks are changed. They are executed even if the lease was lost meanwhile: their
-	// condition must be that chassi_tasks has a row with [Task.Fence]. It may be nil, and is not
-	// called for a transactional queue.
+	// Ending returns further statements for the transaction that ends tries of the queue, which
+	// precede the changes to the rows of the tasks. They are executed even if the lease was lost
+	// meanwhile: their condition must be that chassi_tasks has a row with [Task.Fence]. Ending may
+	// be nil. It is not called for tasks that their own transactions have deleted.
 	Ending func([]Ended) []database.Statement
 }
 
-// DefaultConcurrency is how many tasks of a queue a node runs at the same time by default.
+// DefaultConcurrency is the default of [Queue].Concurrency.
 const DefaultConcurrency = 16
 
 // Ended is the end of a try.
@@ -119,7 +121,7 @@ const (
 type queue struct {
 	Queue
 
-	free int
+	free int    // how many further tasks may begin
 	dry  uint64 // the count of wakes at which a claim found no more tasks; 0 if there may be more
 }
 
@@ -172,15 +174,16 @@ func (e *Engine) Handle(q Queue) error {
 // DB returns the database of the tables.
 func (e *Engine) DB() *database.DB { return e.db }
 
-// Now returns [Options].Now.
+// Now returns the SQL expression for the current time, see [Options].Now.
 func (e *Engine) Now() string { return e.o.Now }
 
-// OnWake makes f be called when there may be new rows in any of the tables, which is also every
-// second. f must not block. OnWake must be called before Start.
+// OnWake registers a function that is called when there may be new rows in any of the tables, and
+// also at the interval [Options].Poll. f must not block. OnWake must be called before Start.
 func (e *Engine) OnWake(f func()) { e.wakers = append(e.wakers, f) }
 
-// Start creates the tables, and begins to run tasks. It may be called again, by each of those that
-// share the engine.
+// Start creates the tables and begins to run tasks. It returns a [chassi.Unavailable] error if the
+// database is unavailable. It has no effect while the engine runs, so that each server that shares
+// the engine may call it.
 func (e *Engine) Start(ctx context.Context) error {
 	e.lifecycle.Lock()
 	defer e.lifecycle.Unlock()
@@ -212,7 +215,8 @@ func (e *Engine) Wake() {
 	}
 }
 
-// begin runs a claimed task in a goroutine.
+// begin runs a claimed task in a goroutine, unless this node has no queue for the task or runs it
+// already.
 func (e *Engine) begin(s *session, r *run) {
 	if r.queue = e.byName[r.Queue]; r.queue == nil {
 		return // of a queue of an earlier program
@@ -235,7 +239,8 @@ func (e *Engine) begin(s *session, r *run) {
 	go e.run(e.watch(ctx, r), r, r.Task)
 }
 
-// run calls the function of the queue. T is a copy, because the conductor may change the fence.
+// run calls the function of the queue, and adds the run to those that have finished. T is a copy,
+// because the conductor may change the fence.
 func (e *Engine) run(ctx context.Context, r *run, t Task) {
 	r.Err = errExited
 	defer func() {
@@ -292,7 +297,8 @@ func call(ctx context.Context, f func(context.Context, *Task) error, t *Task) (e
 	return f(ctx, t)
 }
 
-// end sets the outcome. Cause is that of the end of the context, if it has ended.
+// end sets the outcome of the run from its error. Cause is the cause of the end of the context, or
+// nil if the context has not ended.
 func (r *run) end(cause error) {
 	switch {
 	case r.Err == nil:
@@ -312,13 +318,14 @@ func (r *run) end(cause error) {
 
 type txKey struct{}
 
-// Tx returns the transaction of a task of a transactional queue, or nil.
+// Tx returns the transaction in which a task of a transactional queue is run with ctx, or nil.
 func Tx(ctx context.Context) *database.Tx {
 	tx, _ := ctx.Value(txKey{}).(*database.Tx)
 	return tx
 }
 
-// Once runs a task that is in no table, for tests.
+// Once calls run with a task that is in no table, in a transaction if transactional is true. It is
+// for tests.
 func Once(ctx context.Context, db *database.DB, transactional bool, run func(context.Context, *Task) error, t *Task) error {
 	if !transactional {
 		return run(ctx, t)
@@ -326,9 +333,9 @@ func Once(ctx context.Context, db *database.DB, transactional bool, run func(con
 	return db.Write(ctx, func(ctx context.Context, tx *database.Tx) error { return run(context.WithValue(ctx, txKey{}, tx), t) })
 }
 
-// Stop claims nothing more and waits for the tasks that run. When the time of ctx is almost over
-// it cancels them, and gives those that do not succeed back without counting the try. Only the
-// first call has an effect.
+// Stop claims no more tasks and waits for the tasks that run. Shortly before the deadline of ctx it
+// cancels them, and gives those that do not succeed back without counting the try. It returns an
+// error if tasks did not return in time. Only the first call has an effect.
 func (e *Engine) Stop(ctx context.Context) error {
 	e.lifecycle.Lock()
 	defer e.lifecycle.Unlock()
@@ -354,11 +361,12 @@ func (e *Engine) Stop(ctx context.Context) error {
 	return nil
 }
 
-// reserve is how long before the end of a stop tasks are canceled. They have half of it to
-// return; then they are given back.
+// reserve is how long before the deadline of a stop tasks are canceled. They have half of this time
+// to return; then they are given back.
 const reserve = time.Second
 
-// drain waits for the tasks that run. It returns how many are left.
+// drain waits for the tasks that run, and cancels them shortly before the deadline of ctx. It
+// returns the number of tasks that are left.
 func (e *Engine) drain(ctx context.Context) (left int) {
 	ends, ok := ctx.Deadline()
 	if !ok {
@@ -372,7 +380,8 @@ func (e *Engine) drain(ctx context.Context) (left int) {
 	return left
 }
 
-// wait waits until nothing runs, at most until a time. It returns how many are left.
+// wait waits until no task runs, ctx ends or the time until comes. It returns the number of tasks
+// that are left.
 func (e *Engine) wait(ctx context.Context, until time.Time) (left int) {
 	ctx, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
@@ -386,5 +395,5 @@ func (e *Engine) wait(ctx context.Context, until time.Time) (left int) {
 	}
 }
 
-// waitPoll is the interval at which a stop looks whether something runs.
+// waitPoll is the interval at which a stop checks whether tasks still run.
 const waitPoll = 5 * time.Millisecond

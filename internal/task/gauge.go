@@ -21,7 +21,8 @@ type Gauge struct {
 	values map[string]float64
 }
 
-// NewGauge returns a gauge. The query returns values of the label, and a number for each.
+// NewGauge returns a gauge. The rows of the query have two columns: a value of the label, and a
+// number.
 func NewGauge(db *database.DB, query, name, label, help string) *Gauge {
 	return &Gauge{Name: name, Help: help, Label: label, db: db, query: query}
 }

@@ -9,7 +9,7 @@ import (
 // Key is a key of a queue, whose tasks run one after the other.
 type Key struct{ Queue, Key string }
 
-// Fields are the columns queue and key, see [Into].
+// Fields returns the destinations of the columns queue and key, see [Into].
 func (k *Key) Fields() []any { return []any{&k.Queue, &k.Key} }
 
 // keyed is a task or a dead letter, with the key that its end may advance.
@@ -29,21 +29,23 @@ func keysOf(list []keyed) []Key {
 	return keys
 }
 
-// Advance makes the first task of each key ready, unless another one of the key is being worked
-// on or a dead letter holds it. It must be called after the commit of a transaction that inserts
-// tasks with keys, deletes them, or discards dead letters: whoever comes last sees what all have
-// done. A call that a crash prevents is made up for by the maintenance of any node.
+// Advance makes the first task of each key ready, unless another task of the key is ready, waiting
+// for its next try or running, or a dead letter holds the key. It must be called after the commit
+// of a transaction that inserts tasks with keys, deletes them, or discards dead letters: the last
+// call sees what all transactions have done. If a crash prevents a call, the maintenance of any
+// node makes up for it.
 func Advance(ctx context.Context, db *database.DB, keys ...Key) error {
 	return advancing(ctx, db, advance(keys))
 }
 
-// maxCollisions is how often [advancing] executes statements again.
+// maxCollisions is the maximum number of times that [advancing] executes its statements.
 const maxCollisions = 10
 
-// advancing executes statements of which some are those of [Advance]. They violate the unique index
-// of active tasks if another transaction, which does not see the same tasks of a key, makes another
-// one ready: an earlier one that is redriven or whose transaction was committed late. It has been
-// committed then, so that they see it when they are executed again.
+// advancing executes statements that include those of [Advance]. These violate the unique index of
+// active tasks if another transaction, which does not see the same tasks of a key, makes another
+// task of the key ready: an earlier task that is redriven or whose transaction was committed late.
+// The other transaction is committed by then, so that the statements see its task when they are
+// executed again.
 func advancing(ctx context.Context, db *database.DB, batch []database.Statement) (err error) {
 	for range maxCollisions {
 		if err = db.BatchShared(ctx, batch...); !database.IsUnique(err) {
@@ -53,7 +55,7 @@ func advancing(ctx context.Context, db *database.DB, batch []database.Statement)
 	return err
 }
 
-// Advance is the function [Advance], and wakes this node.
+// Advance calls the function [Advance], and wakes this node if there are keys.
 func (e *Engine) Advance(ctx context.Context, keys ...Key) error {
 	err := Advance(ctx, e.db, keys...)
 	if err == nil && len(keys) > 0 {

@@ -22,8 +22,8 @@ func (e *Engine) Notify() {
 	Signal(e.sent)
 }
 
-// OnCommit calls [Engine.Notify] after the commit of tx. If tx has no method OnCommit, as a
-// *sql.Tx, it does so at once and relies on polling for what is committed later.
+// OnCommit calls [Engine.Notify] after the commit of tx. If tx has no method OnCommit, such as a
+// *sql.Tx, it calls Notify at once; what is committed later is found by polling.
 func (e *Engine) OnCommit(tx Execer) {
 	if c, ok := tx.(interface{ OnCommit(f func()) }); ok {
 		c.OnCommit(e.Notify)
@@ -32,7 +32,7 @@ func (e *Engine) OnCommit(tx Execer) {
 	e.Notify()
 }
 
-// notify sends notifications to other nodes.
+// notify sends notifications to the other nodes on PostgreSQL, until ctx ends.
 func (e *Engine) notify(ctx context.Context) {
 	if e.db.Dialect() != database.Postgres {
 		return
@@ -48,7 +48,7 @@ func (e *Engine) notify(ctx context.Context) {
 	}
 }
 
-// listen wakes this node when another one notifies.
+// listen wakes this node when another node notifies it, until ctx ends.
 func (e *Engine) listen(ctx context.Context) {
 	for {
 		err := e.db.Listen(ctx, channel, func(sender string) {

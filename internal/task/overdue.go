@@ -7,13 +7,15 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// overdueAfter is how long after the end of its context a function that has not returned is logged.
+// overdueAfter is how long a function may continue after the end of its context before that is
+// logged.
 const overdueAfter = 5 * time.Second
 
-// endsKey is the key of the context with the function that is told when the context of a task ends.
+// endsKey is the context key of the function to which the deadline of a task is passed.
 type endsKey struct{}
 
-// noteDeadline is the innermost middleware. It tells the engine the deadline that the others have set.
+// noteDeadline is the innermost middleware. It tells the engine the deadline that the other
+// middleware has set.
 func noteDeadline(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
 	return func(ctx context.Context, call *chassi.Call) error {
 		if ends, ok := ctx.Value(endsKey{}).(func(time.Time)); ok {
@@ -25,7 +27,7 @@ func noteDeadline(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
 	}
 }
 
-// watch returns a context through which the engine is told the deadline of a run.
+// watch returns a context with which noteDeadline tells the engine the deadline of a run.
 func (e *Engine) watch(ctx context.Context, r *run) context.Context {
 	return context.WithValue(ctx, endsKey{}, func(deadline time.Time) {
 		e.mu.Lock()
@@ -36,7 +38,8 @@ func (e *Engine) watch(ctx context.Context, r *run) context.Context {
 	})
 }
 
-// logOverdue logs each function once that has not returned, though its context ended a while ago.
+// logOverdue logs, once each, the functions that have not returned although their contexts ended
+// more than overdueAfter ago.
 func (e *Engine) logOverdue() {
 	e.mu.Lock()
 	defer e.mu.Unlock()

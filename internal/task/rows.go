@@ -53,14 +53,15 @@ func (t *Time) Scan(src any) error {
 // Headers are [transport.Pairs] that are stored as a JSON object.
 type Headers transport.Pairs
 
-// Scan implements [sql.Scanner]. It ignores what is malformed.
+// Scan implements [sql.Scanner]. It ignores malformed text.
 func (h *Headers) Scan(src any) error {
 	text, _ := src.(string)
 	*h = Headers(DecodeHeaders(text))
 	return nil
 }
 
-// EncodeHeaders returns headers as they are stored.
+// EncodeHeaders returns the JSON object as which headers are stored, or an error if one of them is
+// invalid.
 func EncodeHeaders(pairs transport.Pairs) (string, error) {
 	m := make(map[string]string, len(pairs))
 	for _, p := range pairs {
@@ -73,7 +74,7 @@ func EncodeHeaders(pairs transport.Pairs) (string, error) {
 	return string(text), err
 }
 
-// DecodeHeaders is the inverse of [EncodeHeaders]. It ignores what is malformed.
+// DecodeHeaders is the inverse of [EncodeHeaders]. It ignores malformed text.
 func DecodeHeaders(text string) (pairs transport.Pairs) {
 	var m map[string]string
 	_ = json.Unmarshal([]byte(text), &m) // what another version wrote must not stop the task
@@ -91,8 +92,9 @@ func List[T any](d database.Dialect, list []T) any {
 	return JSON(list)
 }
 
-// In returns the condition that an expression is in the argument arg, which is of [List]. On
-// PostgreSQL it is one that no estimate of the planner turns into a comparison of all pairs.
+// In returns the condition that an expression is an element of the argument arg, which [List] has
+// returned. On PostgreSQL, no estimate of the planner turns this condition into a comparison of all
+// pairs.
 func In(d database.Dialect, expression, arg string) string {
 	if d == database.Postgres {
 		return expression + " = ANY(" + arg + ")"
@@ -106,7 +108,8 @@ func JSON[T any](list []T) string {
 	return string(text)
 }
 
-// Each returns the FROM item j of an argument from [JSON]: its column value is an element.
+// Each returns a FROM item with the name j and a row for each element of an argument that [JSON]
+// has returned. The column value has the element.
 func Each(d database.Dialect, arg string) string {
 	if d == database.Postgres {
 		return "json_array_elements(CAST(" + arg + " AS JSON)) AS j (value)"

@@ -14,8 +14,8 @@ var files embed.FS
 // versions is the table in which the applied migrations are recorded.
 const versions = "chassi_db_version"
 
-// Migrate creates or updates the tables, whose names begin with chassi_. The error is
-// [chassi.Unavailable] while the database is.
+// Migrate creates or updates the tables, whose names begin with chassi_. It returns a
+// [chassi.Unavailable] error if the database is unavailable.
 func Migrate(ctx context.Context, db *database.DB) error {
 	schema, err := fs.Sub(files, "schema")
 	if err == nil {

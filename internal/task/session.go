@@ -9,17 +9,17 @@ import (
 	"github.com/chassi-go/chassi/database"
 )
 
-// session is the life of a node in the eyes of the others: from an insert into chassi_leases to
-// the loss of that row. The lease has two parts, so that a step of the database's clock takes
-// nothing from a node that renews: whoever finds it expired grants the second part once, which
-// is longer than the interval of renewals.
+// session is a period in which the other nodes regard a node as alive: from the insertion of a row
+// into chassi_leases to the loss of that row. The lease has two parts, so that a node that renews
+// it does not lose it when the clock of the database is set: a node that finds the lease of another
+// node expired grants the second part once, which is longer than the interval of renewals.
 type session struct {
 	id      string
 	renewed time.Time // when the last successful renewal began
 	lost    bool
 }
 
-// newSession begins a session.
+// newSession begins a session, with a new row in chassi_leases.
 func (e *Engine) newSession(ctx context.Context) error {
 	s := &session{id: rand.Text(), renewed: time.Now()}
 	if _, err := e.db.Exec(ctx, e.sql.join, s.id); err != nil {
@@ -31,15 +31,15 @@ func (e *Engine) newSession(ctx context.Context) error {
 	return nil
 }
 
-// Session returns the id by which leases name this node. It changes when the node loses its
-// lease.
+// Session returns the id of the current session, by which leases name this node. It changes when
+// the node loses its lease.
 func (e *Engine) Session() string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.session.id
 }
 
-// cancel cancels everything that runs.
+// cancel cancels the contexts of all functions that run.
 func (e *Engine) cancel(cause error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -48,14 +48,15 @@ func (e *Engine) cancel(cause error) {
 	}
 }
 
-// endSession gives back what still runs and ends the session.
+// endSession gives back the tasks that still run, and ends the session.
 func (e *Engine) endSession(ctx context.Context) error {
 	id := e.Session()
 	return e.db.Batch(ctx, database.Statement{SQL: e.sql.giveAll, Args: []any{id}}, database.Statement{SQL: e.sql.leave, Args: []any{id}},
 		database.Statement{SQL: e.sql.freeLeases})
 }
 
-// maintain looks for what time has changed.
+// maintain calls look and logOverdue, and wakes this node, at intervals of at most [Options].Poll
+// until ctx ends.
 func (e *Engine) maintain(ctx context.Context) {
 	for next := e.o.Poll; Sleep(ctx, min(next, e.o.Poll)); e.Wake() {
 		e.logOverdue()
@@ -67,8 +68,9 @@ func (e *Engine) maintain(ctx context.Context) {
 	}
 }
 
-// look renews the session, takes over the tasks of dead nodes, notices suspects, and makes tasks
-// ready that are due. It returns how long the next task waits.
+// look renews the session, takes over the tasks of dead nodes, notices suspects, makes tasks ready
+// that are due, and sweeps after a third of the lease. It returns the time until the next waiting
+// task is due.
 func (e *Engine) look(ctx context.Context) (next time.Duration, err error) {
 	if err := e.renew(ctx); err != nil {
 		return 0, err
@@ -95,7 +97,8 @@ func (e *Engine) look(ctx context.Context) (next time.Duration, err error) {
 	return time.Duration(micro) * time.Microsecond, err
 }
 
-// renew renews the session at a third of the lease, and begins a new one if it is lost.
+// renew renews the session if a third of the lease has passed since the last renewal. If the
+// session is lost, it cancels the tasks and begins a new session.
 func (e *Engine) renew(ctx context.Context) error {
 	e.mu.Lock()
 	s := *e.session
@@ -130,14 +133,15 @@ func (e *Engine) renew(ctx context.Context) error {
 	return errors.Join(err, e.newSession(ctx))
 }
 
-// maxLost is how often in succession a task may lose its lease: once among others, once again
-// beside them, and twice alone.
+// maxLost is how often in succession a task may lose its lease before it becomes a dead letter at
+// the next loss: twice while it runs beside other tasks, and twice while it runs alone.
 const maxLost = 4
 
 const poisonError = "the task has lost its lease three times while it ran alone; it probably ends the process"
 
-// takeOver ends the sessions of nodes that have not renewed them, and makes suspects of the tasks
-// of nodes that have none, or dead letters of those that are poison.
+// takeOver ends the sessions of nodes that have not renewed them. It makes the tasks of nodes
+// without a session ready: as suspects if their leases were lost before. Tasks whose leases were
+// lost too often become dead letters.
 func (e *Engine) takeOver(ctx context.Context) error {
 	var dead []keyed
 	err := e.db.BatchShared(ctx,
@@ -155,7 +159,7 @@ func (e *Engine) takeOver(ctx context.Context) error {
 	return e.Advance(ctx, keysOf(dead)...)
 }
 
-// sweep advances keys that a crash has left without a task that may begin.
+// sweep advances the keys for which a crash has prevented a call of [Advance].
 func (e *Engine) sweep(ctx context.Context) error {
 	keys, err := Select(ctx, e.db, (*Key).Fields, `SELECT queue, key FROM
 		(SELECT queue, key, min(id) AS first FROM chassi_tasks WHERE key <> '' AND state = 2 GROUP BY queue, key) AS k

@@ -10,20 +10,22 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// maxError is how much is kept of the text of an error, in bytes.
+// maxError is the maximum length of the stored text of an error in bytes.
 const maxError = 2 << 10
 
 // maxDelay is the longest delay after a failed try.
 const maxDelay = 15 * time.Minute
 
-// Fence returns the fencing number with which the task was claimed: while its row in
-// chassi_tasks has it, the task is this node's.
+// Fence returns the fencing number with which the task was claimed. While the task's row in
+// chassi_tasks has this number, the task is this node's.
 func (t *Task) Fence() int64 { return t.fence }
 
-// doneTogether is the number of tasks in one statement, which may compare each with each.
+// doneTogether is the maximum number of tasks that one statement deletes. The statement may compare
+// each of them with each of the others.
 const doneTogether = 100
 
-// settle returns the statements that end runs: one for many that are done, since most are.
+// settle returns the statements that end runs. Runs whose tasks are deleted share statements,
+// because most runs succeed.
 func (e *Engine) settle(ended []*run) (batch []database.Statement) {
 	var changes []database.Statement
 	var done []*run

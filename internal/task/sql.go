@@ -22,7 +22,7 @@ type statements struct {
 	giveAll                                  string
 }
 
-// newStatements returns the statements. Now is the expression of the time.
+// newStatements returns the statements. Now is the SQL expression for the current time.
 func newStatements(now string, d database.Dialect, lease time.Duration) statements {
 	skip := ""
 	if d == database.Postgres {
@@ -80,8 +80,9 @@ func newStatements(now string, d database.Dialect, lease time.Duration) statemen
 	}
 }
 
-// another returns the expression for a column of type INT and one more, at most the largest number
-// that PostgreSQL stores: an overflow would fail with each transaction that claims tasks.
+// another returns the SQL expression for the value of a column of type INT plus one, limited to the
+// largest number that PostgreSQL stores in it. An overflow would make each transaction that claims
+// tasks fail.
 func another(column string) string {
 	return fmt.Sprintf("CASE WHEN %s < %d THEN %[1]s + 1 ELSE %[2]d END", column, math.MaxInt32)
 }

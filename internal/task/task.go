@@ -52,11 +52,11 @@ type Task struct {
 // New describes a task for [Insert].
 type New struct {
 	Queue   string
-	UID     string // not empty
-	Unique  string // no other task of the queue may have the same, unless it is ""
-	Key     string // orders the tasks of the key; call [Engine.Advance] after the commit
-	Hold    bool   // if the task becomes a dead letter, later tasks of its key wait for it
-	Due     time.Time
+	UID     string    // not empty
+	Unique  string    // a key that no other task of the queue may have; "" for none
+	Key     string    // orders the tasks of the key; call [Engine.Advance] after the commit
+	Hold    bool      // if the task becomes a dead letter, later tasks of its key wait for it
+	Due     time.Time // the earliest time of the first try; ignored if Key is not ""
 	Headers transport.Pairs
 	Body    []byte
 }
@@ -78,9 +78,8 @@ const insert = `INSERT INTO chassi_tasks (queue, uid, unique_key, key, hold, sta
 	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 	ON CONFLICT (queue, unique_key) WHERE unique_key IS NOT NULL DO NOTHING`
 
-// Insert inserts a task in the transaction tx. It returns false if a task with the same Unique
-// is waiting or running. It wakes nobody: call [Engine.OnCommit], or [Engine.Wake] after the
-// commit.
+// Insert inserts a task in the transaction tx. It returns false if a task with the same Unique is
+// waiting or running. It wakes no node: call [Engine.OnCommit], or [Engine.Wake] after the commit.
 func Insert(ctx context.Context, tx Execer, n New) (inserted bool, err error) {
 	switch {
 	case n.UID == "":
@@ -122,7 +121,7 @@ func Now(d database.Dialect) string {
 	return "CAST(unixepoch('subsec') * 1000000 AS INTEGER)"
 }
 
-// Sleep waits for d. It returns false if ctx has ended.
+// Sleep waits for d. It returns false if ctx ends before.
 func Sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -134,7 +133,7 @@ func Sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// Signal sends to c, whose buffer has one place, unless the last signal was not received yet.
+// Signal sends to c, which has a buffer for one signal, unless the buffer is full.
 func Signal(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -154,7 +153,8 @@ func (o Observer) Count(event string, n int) {
 
 var errDatabase = chassi.NewError(chassi.Unavailable, "database_unavailable", "The database cannot be used")
 
-// Unavailable returns err, as a [chassi.Unavailable] error while the database is unavailable.
+// Unavailable returns err. If err means that the database is unavailable, it returns a
+// [chassi.Unavailable] error with this cause instead.
 func Unavailable(err error) error {
 	if database.IsUnavailable(err) {
 		return errDatabase.WithCause(err)

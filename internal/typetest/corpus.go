@@ -28,7 +28,7 @@ type (
 	Blob []byte
 	// Colors is a list of bytes of a named type.
 	Colors []Color
-	// Timeout is a duration of another type: a number.
+	// Timeout has the underlying type of a duration, but is encoded as a number.
 	Timeout time.Duration
 
 	// Base is embedded in other types.
@@ -36,12 +36,12 @@ type (
 		ID   string `json:"id"`
 		Note string `json:"note,omitempty"`
 	}
-	// Audit shares a name with Base.
+	// Audit shares the name of a field with Base.
 	Audit struct {
 		Note string `json:"note"`
 		By   string
 	}
-	// Owner shares a name with Audit.
+	// Owner shares the name of a field with Audit.
 	Owner struct{ By, Since int }
 	// Renamed has the name of a field of Audit in a tag.
 	Renamed struct {
@@ -68,7 +68,7 @@ type (
 		Deep int `json:"2fa"`
 	}
 
-	// Tree, Names, Row, Link and Node are recursive in every way that Go allows.
+	// Tree, Names, Row, Link, Node, Ring and Fixed are recursive, each in a different way.
 	Tree  []Tree
 	Names map[string]Names
 	Row   []struct {
@@ -242,7 +242,7 @@ func Particular() []reflect.Type {
 	}
 }
 
-// Refused returns structs that cannot be encoded as JSON, each with a word of the reason.
+// Refused returns structs that cannot be encoded as JSON, by a part of the reason.
 func Refused() map[string]reflect.Type {
 	type loop *loop
 	return map[string]reflect.Type{

@@ -38,10 +38,11 @@ var embeddable = []reflect.Type{
 	reflect.TypeFor[Base](), reflect.TypeFor[*Base](), reflect.TypeFor[Audit](), reflect.TypeFor[*Audit](), reflect.TypeFor[Inner](), reflect.TypeFor[*Inner](),
 }
 
-// Random returns a struct. A few cannot be encoded as JSON.
+// Random returns a random struct type. A few of these types cannot be encoded as JSON.
 func Random(r *rand.Rand) reflect.Type { return maker{r, leaves, keys, true}.structOf(3) }
 
-// RandomMessage returns a struct. Most can be encoded as Protocol Buffers too.
+// RandomMessage returns a random struct type. Most of these types can also be encoded as Protocol
+// Buffers.
 func RandomMessage(r *rand.Rand) reflect.Type {
 	plain := slices.DeleteFunc(slices.Clone(leaves), func(t reflect.Type) bool {
 		switch t {
@@ -192,7 +193,8 @@ func Fill(r *rand.Rand, v reflect.Value, depth int) {
 	}
 }
 
-// fillKnown sets a value of a type that accepts only some values.
+// fillKnown sets v to a random value if v has a type that accepts only some values, and reports whether
+// it has.
 func fillKnown(r *rand.Rand, v reflect.Value) bool {
 	switch p := v.Addr().Interface().(type) {
 	case *time.Time:

@@ -19,11 +19,11 @@ type Broker struct {
 	Produce func(t *testing.T, prefix, queue string, m Produced)
 	// DeadLetters waits for n dead letters of a queue and returns them.
 	DeadLetters func(t *testing.T, prefix, queue string, n int) []Letter
-	// Left returns the number of messages in a queue: without a server, all unacknowledged
-	// ones.
+	// Left returns the number of messages in a queue. While no server runs, this includes all
+	// unacknowledged messages.
 	Left func(t *testing.T, prefix, queue string) int
 
-	MaxBytes int  // of a message without headers: the broker refuses a longer one
+	MaxBytes int  // the maximum size of a message without headers, which the broker accepts
 	Dedupes  bool // whether the broker drops a message with the id of another
 	// Proxy returns a proxy of the broker; nil if connections cannot be cut.
 	Proxy func(t *testing.T) (addr string, p Proxy)
@@ -47,13 +47,13 @@ type Publisher interface {
 	Publish(ctx context.Context, e *chassi.Endpoint, id string, request any) error
 }
 
-// Proxy is a connection that can be interrupted.
+// Proxy is a proxy of the broker whose connections can be interrupted.
 type Proxy interface {
 	Open()
 	Cut()
 }
 
-// Produced is a message of a plain client.
+// Produced is a message that a plain client publishes.
 type Produced struct {
 	ID      string
 	Headers map[string]string

@@ -41,7 +41,7 @@ type fixture struct {
 // jobs is the queue of most cases.
 var jobs = transport.Queue{Name: "jobs", MaxAttempts: 3, Delay: 10 * time.Millisecond}
 
-// start starts a server that works on the queues; the case stops it.
+// start starts a server that works on the queues. The caller stops it.
 func (f *fixture) start(t *testing.T, o Options, queues ...transport.Queue) Server {
 	t.Helper()
 	if o.MaxConcurrent == 0 {
@@ -85,7 +85,7 @@ func stop(t *testing.T, s Server) {
 	}
 }
 
-// publish publishes a job to the queue.
+// publish publishes a job with p.
 func publish(t *testing.T, p Publisher, id string, j *Job) {
 	t.Helper()
 	if err := tryPublish(t, p, id, j); err != nil {
@@ -122,8 +122,8 @@ func (f *fixture) empty(t *testing.T, queue string) {
 	}
 }
 
-// A job is done once; a temporary error is retried, after MaxDelay at the latest, whatever delay it
-// asks for; a permanent one makes a dead letter with the reason.
+// A job is done once. A temporary error is retried, after MaxDelay at the latest, whatever delay
+// the error asks for. A permanent error makes the job a dead letter with the reason.
 func testOutcomes(t *testing.T, f *fixture) {
 	o := Options{Prefix: f.prefix}
 	jobs := jobs
@@ -222,7 +222,7 @@ func testLargeDeadLetter(t *testing.T, f *fixture) {
 	}
 }
 
-// A message that is too large for the broker is an error at once, only for its publisher. One
+// A message that is too large for the broker is an error at once, only for its publisher. A message
 // that is too large for the service becomes a dead letter.
 func testTooLarge(t *testing.T, f *fixture) {
 	o := Options{Prefix: f.prefix}
@@ -255,12 +255,12 @@ func testTooLarge(t *testing.T, f *fixture) {
 	}
 }
 
-// MaxMessageBytes is the maximum message size of the servers of the suite. That of the broker is
-// larger.
+// MaxMessageBytes is the maximum message size of the servers of the suite. The maximum of the
+// broker is larger.
 const MaxMessageBytes = 1<<20 - 100<<10
 
-// Work of several queues and calls over one connection, with every worker busy, survive an
-// interrupted connection: each message is processed and acknowledged.
+// The work of several queues over one connection, which also serves calls, survives an interruption
+// of the connection while every worker is busy: each message is processed and acknowledged.
 func testReconnect(t *testing.T, f *fixture) {
 	if f.Proxy == nil {
 		t.Log("connections to this broker cannot be cut")
@@ -394,7 +394,8 @@ func testPlainProducer(t *testing.T, f *fixture) {
 	}
 }
 
-// Each instance works on as many messages as it may: two do twice as many as one.
+// Each instance works on as many messages as it may: two instances work on twice as many as one
+// instance.
 func testInstances(t *testing.T, f *fixture) {
 	o := Options{Prefix: f.prefix, MaxConcurrent: 3}
 	slow := transport.Queue{Name: jobs.Name, Timeout: time.Hour}
@@ -419,7 +420,7 @@ func testInstances(t *testing.T, f *fixture) {
 	}
 }
 
-// Messages that wait for their next attempt keep no other message from being worked on.
+// Messages that wait for their next attempt do not keep other messages from being processed.
 func testWaiting(t *testing.T, f *fixture) {
 	o := Options{Prefix: f.prefix, MaxConcurrent: 2}
 	later := transport.Queue{Name: jobs.Name, Delay: time.Hour, MaxDelay: time.Hour}

@@ -20,15 +20,15 @@ type Job struct {
 	Padding string `json:"padding,omitzero"`
 }
 
-// Nothing is its result.
+// Nothing is the result of a [Job].
 type Nothing struct{}
 
-// Service has one endpoint, Do.
+// Service returns a service with one endpoint, Do, whose method is do.
 func Service(do func(context.Context, *Job) (*Nothing, error)) *chassi.Service {
 	return chassi.NewService("jobs.v1.Jobs", chassi.NewEndpoint("Do", do, chassi.Public))
 }
 
-// Succeed is a no-op.
+// Succeed returns an empty result.
 func Succeed(context.Context, *Job) (*Nothing, error) { return &Nothing{}, nil }
 
 // Done records the ids of the completed jobs, like a table in a database.
@@ -38,7 +38,7 @@ type Done struct {
 	Times    map[string]int // deliveries by id
 	Finished map[string]int // work done by id
 	Calls    []Seen         // deliveries
-	Event    chan string
+	Event    chan string    // the id of each delivery, for Await
 
 	Entered chan string   // ids of jobs that wait for Leave
 	Leave   chan struct{} // ends one of them, or all when it is closed
@@ -55,7 +55,7 @@ func NewDone() *Done {
 	}
 }
 
-// Do completes each id once, and fails as the job specifies.
+// Do completes each id at most once, and fails as the job specifies.
 func (d *Done) Do(ctx context.Context, j *Job) (*Nothing, error) {
 	call := chassi.CallFrom(ctx)
 	id := call.In.Get(transport.IdempotencyKey)

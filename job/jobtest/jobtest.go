@@ -17,7 +17,7 @@ import (
 	"github.com/chassi-go/chassi/middleware"
 )
 
-// Jobs runs jobs by a clock of its own. It is not safe for concurrent use.
+// Jobs runs jobs by a clock that only the test advances. It is not safe for concurrent use.
 type Jobs struct {
 	t      testing.TB
 	db     *database.DB
@@ -25,15 +25,16 @@ type Jobs struct {
 	server *job.Server
 }
 
-// clock is the expression of the time in SQL statements.
+// clock is the SQL expression for the current time.
 const clock = "(SELECT micro FROM jobtest_clock)"
 
-// patience is the time of a test for the runs of one moment.
+// patience is the maximum duration of a run, of the wait for the runs of one moment, and of the
+// stop.
 const patience = time.Minute
 
 // Start runs jobs on db, by a clock that shows now, until the end of the test. Runs pass through
-// the middleware for recovery, timeouts and validation. The database keeps a table of the clock:
-// only one Jobs may use it.
+// the middleware for recovery, timeouts and validation. The clock is a table of the database, so
+// only one Jobs may use the database. Errors fail the test.
 func Start(t testing.TB, db *database.DB, now time.Time, jobs ...job.Definition) *Jobs {
 	t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
@@ -74,7 +75,8 @@ func (j *Jobs) Advance(d time.Duration) {
 	}
 }
 
-// settle waits until there is nothing to do, and returns how long that is so by the schedules.
+// settle waits until only runs that are due later are left, and returns the time until the next
+// scheduled run, at most a day.
 func (j *Jobs) settle() (idle time.Duration) {
 	j.t.Helper()
 	deadline := time.Now().Add(patience)

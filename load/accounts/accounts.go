@@ -1,5 +1,5 @@
 // Package accounts creates accounts for load tests, in batches directly in the database. All
-// have the same password, which is hashed once.
+// accounts have the same password, which is hashed once.
 package accounts
 
 import (
@@ -32,7 +32,7 @@ const (
 // Email returns the address of account n, counted from 0: user0000000@example.com.
 func Email(n int) string { return fmt.Sprintf("%s%07d%s", prefix, n, domain) }
 
-// ErrOtherPassword is returned if the accounts of an earlier run have another password.
+// ErrOtherPassword is returned by [Seed] if the accounts of an earlier run have another password.
 var ErrOtherPassword = errors.New("the accounts there have another password: give that one, or take an empty database")
 
 // Seeding configures [Seed].
@@ -41,7 +41,7 @@ type Seeding struct {
 	Password string // default [DefaultPassword]
 	// Params are the parameters of the hash. The zero value means the default of authd.
 	Params password.Params
-	// Progress, if not nil, is called after each batch with the number of accounts.
+	// Progress, if not nil, is called after each batch with the number of accounts that exist.
 	Progress func(done int)
 }
 
@@ -59,8 +59,8 @@ func (s Seeding) withDefaults() (Seeding, error) {
 }
 
 // Seed migrates the schema of db and creates the missing accounts. Each batch is one
-// transaction; a later call continues after the last one stored. It returns the number of
-// accounts that existed before.
+// transaction; a later call continues after the last stored account. It returns the number of
+// accounts that existed before the call.
 func Seed(ctx context.Context, db *database.DB, s Seeding) (before int, err error) {
 	if s, err = s.withDefaults(); err != nil {
 		return 0, err
@@ -110,7 +110,8 @@ func count(ctx context.Context, db *database.DB) (n int, err error) {
 	return 0, rows.Err()
 }
 
-// hashFor returns the hash of the password, that of the first account or a new one.
+// hashFor returns a hash of the password: the hash of the first account, or a new hash if there is
+// no account.
 func hashFor(ctx context.Context, db *database.DB, there int, s Seeding) (string, error) {
 	if there == 0 {
 		return password.Hash(s.Params, s.Password)
@@ -125,8 +126,8 @@ func hashFor(ctx context.Context, db *database.DB, there int, s Seeding) (string
 	return first.Password, nil
 }
 
-// insert creates the accounts from first to end-1, all or none. A crash of the server may lose
-// them; the next run creates them again.
+// insert creates the accounts from first to end-1 in one transaction. A crash of the database
+// server may lose the accounts; the next run creates them again.
 func insert(ctx context.Context, db *database.DB, first, end int, hash string) error {
 	now := time.Now().UnixMicro()
 	return db.WriteRelaxed(ctx, func(ctx context.Context, tx *database.Tx) error {

@@ -1,11 +1,11 @@
-// Command backup measures backups of a node under sign-ups at a fixed rate:
+// Command backup measures backups of a node that handles sign-ups at a fixed rate:
 //
 //	make build
 //	go run ./load/backup --rate 200 --duration 20s --backups 3
 //
 // It restores each backup and checks its integrity and that it contains every sign-up that was
-// acknowledged before it began. Then it starts a node on the last one. It exits with 1 if
-// anything is missing. See README.md in the parent directory.
+// acknowledged before the backup began. Then it starts a node on the last backup. It exits with 1
+// if a sign-up is missing or any step fails. See README.md in the parent directory.
 package main
 
 import (
@@ -51,7 +51,7 @@ type copied struct {
 	began       time.Time
 	took        time.Duration
 	bytes       int64
-	before, has int // accounts acknowledged before it began, and in it
+	before, has int // accounts acknowledged before the backup began, and accounts in it
 }
 
 func measure(ctx context.Context, o options, out io.Writer) (err error) {

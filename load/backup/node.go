@@ -85,7 +85,7 @@ func (n *node) stop() error {
 	return n.cmd.Wait()
 }
 
-// command runs another command of the program.
+// command runs a command of the program in dir and returns its standard output.
 func (n *node) command(ctx context.Context, dir string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, n.program, args...) //nolint:gosec // the program that was asked for
 	cmd.Dir = dir

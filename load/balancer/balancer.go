@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// Node is one instance of a service.
+// Node is one instance of a service behind a [Balancer].
 type Node struct {
 	URL       string // where calls go: http://host:port
 	Readiness string // the URL that responds with 200 when the node is ready
@@ -75,7 +75,8 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// once fails a call that net/http would retry, which other load balancers do not.
+// once forwards a call to the chosen node. It fails a call that net/http has retried, because other
+// load balancers do not retry.
 func (b *Balancer) once(r *http.Request) (*http.Response, error) {
 	var connections atomic.Int32
 	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connections.Add(1) }}
@@ -86,7 +87,7 @@ func (b *Balancer) once(r *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-// ServeHTTP forwards the call to a node, or returns status 503 if none is ready.
+// ServeHTTP forwards the call to a node, or returns status 503 if no node is ready.
 func (b *Balancer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var ready []*target
 	for _, t := range b.targets {

@@ -17,7 +17,7 @@ type cell struct {
 	prepare func(ctx context.Context, w *world) error
 	atStart bool // the fault begins before the node starts
 	begin   func(ctx context.Context, w *world) error
-	end     func(ctx context.Context, w *world) error // nil: it does not end
+	end     func(ctx context.Context, w *world) error // nil if the fault does not end
 	expect  expectation
 }
 
@@ -26,10 +26,10 @@ func (c *cell) String() string { return c.dependency + ", " + c.fault }
 // expectation is what must hold during the fault. verdict.go checks the conditions that hold for
 // all cells.
 type expectation struct {
-	up      []string // probes that stay up; the others may fail as they may
-	ready   bool
-	reason  string // a word in what readiness says; "" for none
-	refuses string // the node may end by itself at start if its log has this word
+	up      []string // probes that stay up; the others may fail
+	ready   bool     // the node stays ready
+	reason  string   // text that the readiness status must contain; "" for no requirement
+	refuses string   // the node may exit by itself at start if its log contains this text; "": it may not
 }
 
 // Names of probes. probeKeys requests the JWK Set.
@@ -50,7 +50,7 @@ var (
 	all   = append(slices.Clip(reads), "login", "sign-up")
 )
 
-// Faults caused by a proxy.
+// The faults that the proxy causes, and pass, which ends them.
 func refuse(_ context.Context, w *world) error { w.proxy.refuse(); return nil }
 func hang(_ context.Context, w *world) error   { w.proxy.hang(); return nil }
 func pass(_ context.Context, w *world) error   { return w.proxy.pass() }
@@ -75,9 +75,9 @@ func behindProxy(dependency string, prepare func(context.Context, *world) error,
 	return cells
 }
 
-// silent is behindProxy for a broker. A client detects a hung broker only by missing responses
-// to its pings, which takes longer than a fault lasts here, so the readiness status need not
-// name it.
+// silent changes the cells of a broker, which behindProxy returned, and returns them: the readiness
+// status need not name a hung broker. A client detects it only by missing responses to its pings,
+// which takes longer than a fault lasts here.
 func silent(cells []*cell) []*cell {
 	cells[2].expect.reason = ""
 	return cells

@@ -14,8 +14,8 @@ import (
 	"github.com/chassi-go/chassi/transport/natsapi"
 )
 
-// clients call one node. Clients over a broker connect to the broker directly, because the
-// faults are on the node's side.
+// clients contains the clients of one node. A client over a broker connects to the broker directly,
+// because the faults are on the node's side.
 type clients struct {
 	http, grpc *auth.Client
 	broker     *auth.Client // nil without a broker

@@ -34,7 +34,7 @@ func buildClock(ctx context.Context, root, dir string) (program string, err erro
 	return build(ctx, root, dir, overlay)
 }
 
-// useClock gives a cell a node whose clock can be set, on a PostgreSQL whose clock does not
+// useClock configures a node whose clock can be set, and a PostgreSQL database whose clock does not
 // change.
 func (w *world) useClock(ctx context.Context) (err error) {
 	if w.program, err = w.clockProgram(); err != nil {
@@ -46,5 +46,5 @@ func (w *world) useClock(ctx context.Context) (err error) {
 
 func (w *world) clockFile() string { return filepath.Join(w.dir, "clock") }
 
-// stepClock sets the node's clock ahead of the machine's.
+// stepClock sets the node's clock to the machine's clock plus by.
 func (w *world) stepClock(by time.Duration) error { return setclock.Set(w.clockFile(), by) }

@@ -60,7 +60,8 @@ func parse(args []string, errOut io.Writer) (o options, err error) {
 	return o, err
 }
 
-// run returns the exit code: 2 for a usage error.
+// run runs the command and returns its exit code: 0 on success, 1 if an expectation does not hold, 2
+// for any error.
 func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	o, err := parse(args, errOut)
 	switch {
@@ -161,7 +162,8 @@ func newRunner(ctx context.Context, root, program string, hold time.Duration, pa
 	return &runner{servers: s, program: program, hold: hold, parallel: parallel, progress: progress}, done, nil
 }
 
-// repository returns the directory of go.mod, the current one or a parent.
+// repository returns the directory that contains go.mod: the current directory or the nearest
+// parent.
 func repository() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -177,7 +179,7 @@ func repository() (string, error) {
 	}
 }
 
-// explain prints details that do not fit in the table.
+// explain writes the details of a result that do not fit in the table.
 func (r *result) explain(w io.Writer) {
 	fmt.Fprintf(w, "\n%s\n", r.cell)
 	for _, problem := range r.problems() {

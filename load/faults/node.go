@@ -22,9 +22,9 @@ type node struct {
 	http, grpc, admin string // host:port
 
 	cmd    *exec.Cmd
-	stderr *os.File // the end that is read, or nil
+	stderr *os.File // the read end of the log's pipe, or nil
 	ended  chan struct{}
-	state  error // of the process, once it has ended
+	state  error // how the process has ended; valid after ended is closed
 
 	mu      sync.Mutex
 	reading chan struct{} // closed while the log is read
@@ -106,7 +106,7 @@ func (n *node) read() {
 	}
 }
 
-// block stops reading the log until unblock.
+// block stops the reading of the log until unblock is called.
 func (n *node) block() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -123,8 +123,8 @@ func (n *node) unblock() {
 	}
 }
 
-// notable returns the lines between two times that have one of the levels and are not about
-// single calls.
+// notable returns the lines of the log between two times that have one of the levels and are not
+// about single calls.
 func (n *node) notable(from, to time.Time, levels ...string) (found []line) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -136,7 +136,8 @@ func (n *node) notable(from, to time.Time, levels ...string) (found []line) {
 	return found
 }
 
-// tail returns the last lines, at most limit, that are not about single calls, for diagnosis.
+// tail returns the last lines of the log that are not about single calls, at most limit, for
+// diagnosis.
 func (n *node) tail(limit int) string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -159,7 +160,8 @@ func (n *node) hasEnded() bool {
 	}
 }
 
-// stop terminates the process and returns its exit status: "0" after an orderly shutdown.
+// stop terminates the process and returns text that says how it ended: "0" after an orderly
+// shutdown.
 func (n *node) stop() string {
 	n.unblock()
 	early := n.hasEnded()
@@ -190,7 +192,7 @@ func exitText(err error) string {
 	}
 }
 
-// health is the response of /readyz.
+// health is a response of /readyz.
 type health struct {
 	code   int
 	Status string           `json:"status"`
@@ -203,7 +205,7 @@ type check struct {
 	Detail string `json:"detail"`
 }
 
-// String returns the names of the failing checks.
+// String returns the status code, the overall status, and the name and status of each failing check.
 func (h health) String() string {
 	var parts []string
 	for name, c := range h.Checks {
@@ -215,7 +217,7 @@ func (h health) String() string {
 	return strings.TrimSpace(fmt.Sprintf("%d %s %s", h.code, h.Status, strings.Join(parts, ", ")))
 }
 
-// reasons returns the errors of the failing checks.
+// reasons returns the name, status and error of each check whose status is not ok.
 func (h health) reasons() string {
 	var parts []string
 	for name, c := range h.Checks {
@@ -229,7 +231,8 @@ func (h health) reasons() string {
 
 var errNotReady = errors.New("not ready")
 
-// readiness requests /readyz.
+// readiness requests /readyz and returns the response. The error is errNotReady if the status code
+// is not 200.
 func (n *node) readiness(ctx context.Context) (health, error) {
 	var h health
 	status, body, err := get(ctx, "http://"+n.admin+"/readyz")
@@ -246,7 +249,7 @@ func (n *node) readiness(ctx context.Context) (health, error) {
 	return h, nil
 }
 
-// liveness requests /healthz.
+// liveness requests /healthz. It returns an error if the status code is not 200.
 func (n *node) liveness(ctx context.Context) error {
 	status, _, err := get(ctx, "http://"+n.admin+"/healthz")
 	if err == nil && status != http.StatusOK {

@@ -14,7 +14,7 @@ import (
 // postgres is the database of a cell and the role that owns it.
 type postgres struct {
 	admin *sql.DB
-	name  string // of both
+	name  string // of the database and the role
 }
 
 func (s *servers) newPostgres(ctx context.Context, name string) (*postgres, error) {
@@ -53,7 +53,7 @@ func (p *postgres) drop() error {
 	return errors.Join(p.exec(ctx, fmt.Sprintf("DROP DATABASE IF EXISTS %s WITH (FORCE)", p.name), "DROP ROLE IF EXISTS "+p.name), p.admin.Close())
 }
 
-// fill makes all tables fail as on a server with a full disk.
+// fill makes inserts and updates in all tables fail as on a server with a full disk.
 func (p *postgres) fill(ctx context.Context, url string) error {
 	return p.onTables(ctx, url, []string{`CREATE FUNCTION faults_full() RETURNS trigger LANGUAGE plpgsql AS
 		'BEGIN RAISE EXCEPTION ''could not extend file: No space left on device'' USING ERRCODE = ''disk_full''; END'`},
@@ -65,8 +65,8 @@ func (p *postgres) empty(ctx context.Context, url string) error {
 	return p.onTables(ctx, url, nil, "DROP TRIGGER faults_full ON %s", []string{"DROP FUNCTION faults_full()"})
 }
 
-// onTables runs a statement for each table separately, so that a call waits for at most one of
-// them.
+// onTables runs the statements before, then the statement format for each table, then the statements
+// after. Each is a transaction of its own, so that a call waits for at most one of them.
 func (p *postgres) onTables(ctx context.Context, url string, before []string, format string, after []string) error {
 	db, err := sql.Open("pgx", url)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// proxy forwards TCP connections to a server, and can simulate a killed, hung or slow one.
+// proxy forwards TCP connections to a server, and can simulate a killed, hung or slow server.
 type proxy struct {
 	addr string
 
@@ -20,7 +20,7 @@ type proxy struct {
 	conns    map[*net.TCPConn]struct{}
 	delay    time.Duration // of each direction
 	passing  chan struct{} // closed while bytes pass
-	ended    chan struct{} // closed permanently
+	ended    chan struct{} // closed by close
 	running  sync.WaitGroup
 }
 
@@ -38,7 +38,7 @@ func newProxy(server string) (*proxy, error) {
 }
 
 // listen listens on a port below those that the system uses for outgoing connections, so that
-// the port stays free after it is closed.
+// the port stays free after the listener is closed.
 func listen() (net.Listener, error) {
 	var err error
 	for range 100 {
@@ -83,14 +83,14 @@ func (p *proxy) reset() {
 	clear(p.conns)
 }
 
-// hang accepts connections and forwards nothing, like a stopped process.
+// hang makes the proxy accept connections and forward nothing, like a stopped process.
 func (p *proxy) hang() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.passing = make(chan struct{})
 }
 
-// slow adds a delay to each direction.
+// slow sets the delay of each direction.
 func (p *proxy) slow(delay time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -175,8 +175,8 @@ type chunk struct {
 	due  time.Time
 }
 
-// join forwards data in one direction. Delays of consecutive chunks overlap, so that they add
-// latency and do not reduce throughput.
+// join forwards data in one direction until either side closes. Delays of consecutive chunks
+// overlap, so that they add latency and do not reduce throughput.
 func (p *proxy) join(to, from *net.TCPConn) {
 	chunks := make(chan chunk, 1024)
 	p.running.Go(func() {

@@ -19,36 +19,36 @@ func (e notRun) Error() string { return e.reason }
 // Timeouts of the phases of a cell.
 const (
 	startPatience   = 2 * time.Minute  // for a node to serve
-	recoverPatience = 90 * time.Second // for all to be well after the return
-	calm            = time.Second      // traffic before the fault, and after all is well
+	recoverPatience = 90 * time.Second // for everything to work after the end of the fault
+	calm            = time.Second      // of traffic before the fault, and after everything works again
 )
 
 // result is the result of a cell.
 type result struct {
 	cell    *cell
-	notRun  string        // why it was not
-	err     error         // it could not be measured
-	began   time.Time     // the fault, after what it took to begin it
-	ended   time.Time     // the fault, before what it took to end it
-	back    time.Time     // what was away, after that
-	over    time.Time     // the traffic
-	slowest time.Duration // how long a call may take that no fault touches
+	notRun  string        // why the cell was not measured
+	err     error         // why the measurement failed
+	began   time.Time     // when the fault had begun
+	ended   time.Time     // when the ending of the fault started
+	back    time.Time     // when the fault had ended
+	over    time.Time     // when the traffic ended
+	slowest time.Duration // the maximum duration of a call that the fault does not affect
 	fault   map[string][]sample
 	after   map[string][]sample
 	before  map[string][]sample
-	calm    time.Time     // when all was well, or the node was launched
-	read    []reading     // of readiness, during the fault
-	missing []string      // probes that did not come back
-	first   time.Duration // from the return until every probe had succeeded once
-	last    time.Duration // until the last failure
-	stored  int
-	lost    []string
-	doubled int
-	begins  []line // warnings and errors of the log during the fault
-	ends    []line // what it says after
-	died    bool   // the node ended by itself, before it served
+	calm    time.Time     // when everything worked before the fault, or when the node was launched
+	read    []reading     // the readiness statuses during the fault
+	missing []string      // probes that did not recover
+	first   time.Duration // from back until every probe had succeeded once
+	last    time.Duration // from back until the last failure
+	stored  int           // the number of addresses whose sign-up was acknowledged
+	lost    []string      // those of them that are not stored
+	doubled int           // the number of sign-ups that were carried out twice
+	begins  []line        // warnings and errors of the log during the fault
+	ends    []line        // lines of the log after the fault
+	died    bool          // the node ended by itself, before it served
 	exit    string
-	tail    string // of the log
+	tail    string // the last lines of the log
 }
 
 // minSlow is the minimum of result.slowest.
@@ -63,7 +63,8 @@ type runner struct {
 	progress io.Writer
 }
 
-// run measures cells, some concurrently, and returns their results in order.
+// run measures cells, up to r.parallel of them concurrently, and returns their results in the order
+// of cells.
 func (r *runner) run(ctx context.Context, cells []*cell) []*result {
 	results := make([]*result, len(cells))
 	next := make(chan int)
@@ -193,7 +194,8 @@ func (r *runner) phases(ctx context.Context, w *world, t *traffic, res *result) 
 	return nil
 }
 
-// recovery waits until everything works again.
+// recovery waits until everything works again or recoverPatience has passed, and records what does
+// not work.
 func (r *runner) recovery(ctx context.Context, w *world, t *traffic, res *result) {
 	taken := int64(0)
 	if w.collector != nil {
@@ -210,7 +212,8 @@ func (r *runner) recovery(ctx context.Context, w *world, t *traffic, res *result
 	res.over = time.Now()
 }
 
-// await calls ask until it returns nothing or patience has passed.
+// await calls ask until it returns nothing, patience has passed or ctx has ended. It returns the last
+// result of ask.
 func await(ctx context.Context, patience time.Duration, ask func() []string) []string {
 	deadline := time.Now().Add(patience)
 	for {
@@ -229,7 +232,8 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// count compares acknowledged with stored sign-ups, and measures the recovery.
+// count compares the acknowledged sign-ups with the stored ones, and computes the duration of the
+// recovery.
 func (r *runner) count(ctx context.Context, w *world, t *traffic, res *result) error {
 	l, err := w.readLedger(ctx)
 	if err != nil {

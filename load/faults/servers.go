@@ -18,9 +18,9 @@ import (
 // servers contains the URLs of the real servers, from the variables of the integration tests.
 type servers struct {
 	postgres, redis, nats, amqp *url.URL
-	vhost                       func() (*vhost, error) // of RabbitMQ, made when it is needed first
-	clockProgram                func() (string, error) // an authd whose clock can be stepped, likewise
-	root                        string                 // of the repository
+	vhost                       func() (*vhost, error) // of RabbitMQ; the first call creates it
+	clockProgram                func() (string, error) // an authd whose clock can be set; the first call builds it
+	root                        string                 // the directory of the repository
 }
 
 func findServers(root string) (*servers, error) {
@@ -50,7 +50,7 @@ func findServers(root string) (*servers, error) {
 	return s, nil
 }
 
-// reach checks that a server accepts connections.
+// reach returns a notRun error if the server at u does not accept connections.
 func reach(ctx context.Context, u *url.URL) error {
 	conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", u.Host)
 	if err != nil {
@@ -97,7 +97,7 @@ func (s *servers) redisCommands(ctx context.Context, commands ...string) error {
 // vhost is a virtual host of RabbitMQ, with users that have all permissions in it.
 type vhost struct {
 	name string
-	root string // of the repository
+	root string // the directory of the repository
 }
 
 // vhostUsers are the users of a virtual host: one for general use and one whose password is
@@ -122,7 +122,7 @@ func (s *servers) newVhost() (*vhost, error) {
 
 func (v *vhost) user(name string) string { return v.name + "-" + name }
 
-// url returns the URL of a user at host:port.
+// url returns the URL with which a user connects to the virtual host at host:port.
 func (v *vhost) url(user, host string) string {
 	u := url.URL{Scheme: "amqp", User: url.UserPassword(v.user(user), secret), Host: host, Path: "/" + v.name}
 	return u.String()
@@ -138,7 +138,7 @@ func (v *vhost) delete() error {
 	return v.control("", "eval", strings.Join(erase, ", ")+".")
 }
 
-// control runs rabbitmqctl.
+// control runs scripts/rabbitmqctl.
 func (v *vhost) control(stdin string, args ...string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()

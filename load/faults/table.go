@@ -50,7 +50,7 @@ func (r *result) row() []string {
 	}
 }
 
-// order is the order of names in the lists of a column.
+// order is the order of probes in a list.
 var order = []string{probeLive, probeKeys, "validate", "gRPC", "login", "sign-up", "NATS", "NATS sign-up", "AMQP", "AMQP sign-up"}
 
 func (r *result) probes() (found []string) {

@@ -22,8 +22,8 @@ type outcome uint8
 
 const (
 	good        outcome = iota
-	unavailable         // refused for now, or no response: it may be tried again
-	wrong               // a response that is not true: a good token refused, an internal error
+	unavailable         // temporarily refused, or no response: the call may be repeated
+	wrong               // an incorrect response, such as a valid token rejected or an internal error
 )
 
 func outcomeOf(err error) outcome {
@@ -70,7 +70,7 @@ type traffic struct {
 	token     string
 	readiness []reading
 	stored    []string // addresses whose sign-up was acknowledged
-	repeated  int      // sign-ups made again after an attempt that left open what happened
+	repeated  int      // sign-ups repeated after a failed attempt, which may have been carried out
 }
 
 // reading is a readiness status and its time.
@@ -79,7 +79,7 @@ type reading struct {
 	health
 }
 
-// newTraffic starts the traffic.
+// newTraffic starts to call n and returns the traffic.
 func newTraffic(n *node, c *clients, prefix string) *traffic {
 	t := &traffic{node: n, clients: c, prefix: prefix, samples: make(map[string][]sample)}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
@@ -179,7 +179,7 @@ func (t *traffic) signUp(ctx context.Context, i int) error {
 	return err
 }
 
-// acknowledge signs up and records the address if that is acknowledged.
+// acknowledge signs up an address and records it if the sign-up is acknowledged.
 func (t *traffic) acknowledge(ctx context.Context, service *auth.Client, address string) error {
 	_, err := service.SignUp(ctx, &auth.SignUpRequest{Email: address, Password: accounts.DefaultPassword})
 	if err == nil {
@@ -190,7 +190,8 @@ func (t *traffic) acknowledge(ctx context.Context, service *auth.Client, address
 	return err
 }
 
-// repeat repeats a call with a key until it has succeeded, and then once more.
+// repeat repeats a sign-up with its key, whose first attempt returned err, until an attempt has
+// succeeded, and then once more. It stops early at a wrong response or when the traffic ends.
 func (t *traffic) repeat(address string, err error) {
 	if err != nil {
 		t.mu.Lock()
@@ -248,7 +249,8 @@ func (t *traffic) slowest(since time.Time) (longest time.Duration) {
 	return longest
 }
 
-// missing returns the probes whose latest calls that began after a time were not all successful.
+// missing returns those of the probes whose latest three calls since a time were not all successful,
+// or that have made fewer than three calls since then.
 func (t *traffic) missing(since time.Time, probes []string) (missing []string) {
 	const enough = 3
 	after := t.window(since, time.Now())

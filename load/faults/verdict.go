@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// share returns the proportion of a probe's successful calls during the fault, and their number.
-// A call that waited until the fault ended counts as failed; one that was only in progress then
-// does not count.
+// share returns the proportion of a probe's successful calls during the fault, and their number. A
+// call that succeeded only after the fault had ended counts as failed if it took at least
+// r.slowest, and does not count if it was faster.
 func (r *result) share(probe string) (part float64, calls int) {
 	succeeded := 0
 	for _, s := range r.fault[probe] {
@@ -30,8 +30,8 @@ func (r *result) share(probe string) (part float64, calls int) {
 // be slow on a busy machine.
 const steady = 0.9
 
-// up reports whether a probe was up during the fault. Liveness and the keys must not fail at
-// all.
+// up reports whether a probe was up during the fault. Calls of probeLive and probeKeys must not fail
+// at all.
 func (r *result) up(probe string) bool {
 	part, calls := r.share(probe)
 	return calls > 0 && (part == 1 || part >= steady && probe != probeLive && probe != probeKeys)
@@ -72,7 +72,8 @@ func (r *result) problems() []string {
 	return found
 }
 
-// refusal checks the log of a node that exited by itself.
+// refusal returns a problem if the log of a node that exited by itself does not contain the expected
+// text.
 func (r *result) refusal() []string {
 	if !strings.Contains(r.tail, r.cell.expect.refuses) {
 		return []string{fmt.Sprintf("it ended by itself (%s) and its log does not say %q: %s", r.exit, r.cell.expect.refuses, r.tail)}
@@ -80,7 +81,8 @@ func (r *result) refusal() []string {
 	return nil
 }
 
-// untrue returns the probes that got a wrong response at any time.
+// untrue returns a problem for each probe that got a wrong response in a phase, and for a liveness
+// probe that failed after the fault.
 func (r *result) untrue() (found []string) {
 	for _, phase := range []struct {
 		name    string
@@ -136,7 +138,8 @@ func (r *result) readiness() string {
 	return text
 }
 
-// firstError returns the first error of the calls of a probe.
+// firstError returns the first error of the calls of a probe, or the duration of the longest call if
+// none has failed.
 func firstError(samples []sample) string {
 	var longest time.Duration
 	for _, s := range samples {

@@ -18,23 +18,23 @@ import (
 	"github.com/chassi-go/chassi/password"
 )
 
-// cheap are password parameters with a low cost, which is not measured here.
+// cheap contains password parameters with a low cost, because the cost is not measured here.
 var cheap = password.Params{Memory: 7168, Time: 1, Parallelism: 1, SaltLen: 16, KeyLen: 32}
 
 // world is the environment of one cell: a node's settings and dependencies.
 type world struct {
 	*servers
 	program  string // authd
-	name     string // of all that is the cell's own on a server
+	name     string // of everything that the cell creates on a server
 	dir      string
-	database string // the URL that leads to the database and not to a proxy
+	database string // the URL of the database, not of a proxy
 	args     []string
 	env      []string
-	proxy    *proxy   // before what fails, or nil
+	proxy    *proxy   // in front of the server that fails, or nil
 	stderr   *os.File // where the log goes, or nil
 	clients  clients
 	node     *node
-	undo     []func() error // last to first
+	undo     []func() error // run from last to first
 
 	postgres  *postgres
 	vhost     *vhost
@@ -82,7 +82,8 @@ func (w *world) before(server string) (err error) {
 	return err
 }
 
-// useSQLite configures the database of the cells in which another dependency fails.
+// useSQLite configures and creates an SQLite database in dir, for the cells that do not use
+// PostgreSQL.
 func (w *world) useSQLite(ctx context.Context, dir string) error {
 	w.database = "sqlite:" + filepath.Join(dir, "authd.db")
 	w.set("--database.url=" + w.database)
@@ -139,7 +140,7 @@ func (w *world) fill(ctx context.Context) (err error) {
 	return nil
 }
 
-// ledger is the stored data at the end.
+// ledger contains the stored addresses and the number of repeated sign-ups at the end.
 type ledger struct {
 	addresses map[string]bool
 	repeated  int
@@ -187,7 +188,7 @@ func (w *world) useRedis(ctx context.Context) error {
 // deleteKeys is the command that deletes the keys of a cell.
 const deleteKeys = `EVAL "for _, key in ipairs(redis.call('KEYS', ARGV[1])) do redis.call('DEL', key) end return 1" 0 %s:*`
 
-// redisUser returns the command that creates the user of the cell.
+// redisUser returns the command that creates or changes the Redis user of the cell.
 func (w *world) redisUser(password, rights string) string {
 	return fmt.Sprintf("ACL SETUSER %s reset on >%s ~%s:* &* %s", w.name, password, w.name, rights)
 }
@@ -228,7 +229,7 @@ func (w *world) useAMQP(ctx context.Context, user string) (err error) {
 // collector receives traces in OTLP over HTTP.
 type collector struct {
 	status atomic.Int32 // of its responses
-	taken  atomic.Int64 // exports
+	taken  atomic.Int64 // the number of accepted exports
 }
 
 func (w *world) useCollector(ctx context.Context) error {
@@ -250,7 +251,8 @@ func (w *world) useCollector(ctx context.Context) error {
 	return w.useSQLite(ctx, w.dir)
 }
 
-// ServeHTTP accepts an export. An empty body is an empty ExportTraceServiceResponse.
+// ServeHTTP responds to an export with the configured status. The empty body of the response is an
+// empty ExportTraceServiceResponse.
 func (c *collector) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	status := int(c.status.Load())
 	if status == http.StatusOK {

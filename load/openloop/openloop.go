@@ -21,16 +21,16 @@ import (
 type Config struct {
 	Name     string
 	Rate     float64       // calls per second
-	Warmup   time.Duration // calls due in it are made, and left out of the result
+	Warmup   time.Duration // calls due during the warm-up are made, and left out of the result
 	Duration time.Duration // after the warm-up
-	Poisson  bool          // arrivals at random, independent of each other; else at even intervals
-	Seed     uint64        // of those random arrivals
+	Poisson  bool          // true: random, independent arrivals; false: even intervals
+	Seed     uint64        // of the random arrivals
 
 	// Workers is the maximum number of concurrent calls. A call that is due while all workers
 	// are busy waits, which is part of its latency. Default 256.
 	Workers int
-	// Outstanding is the maximum number of calls that are due and not complete. A call that is
-	// due beyond that is dropped and counted as dropped. Default 10,000, at least Workers.
+	// Outstanding is the maximum number of calls that are due and not complete. A call that would
+	// exceed it is not made, and is counted as dropped. Default 10,000, at least Workers.
 	Outstanding int
 	// Timeout is the timeout of each call, from its scheduled time. Default 30 s.
 	Timeout time.Duration
@@ -66,7 +66,7 @@ func (c Config) withDefaults() (Config, error) {
 	return c, nil
 }
 
-// stream is one run.
+// stream is the state of one [Run].
 type stream struct {
 	config      Config
 	call        Call

@@ -6,7 +6,7 @@ import "time"
 // plus Refused plus Failed.
 type Result struct {
 	Name     string  `json:"name"`
-	Rate     float64 `json:"rate"`     // calls per second that were to be made
+	Rate     float64 `json:"rate"`     // scheduled calls per second
 	Achieved float64 `json:"achieved"` // calls per second that were accepted, until the last response
 	Seconds  float64 `json:"seconds"`  // from the end of the warm-up to the last response, at least the duration
 	Due      int64   `json:"due"`
@@ -25,7 +25,7 @@ type Result struct {
 	Errors map[string]int64 `json:"errors,omitempty"`
 }
 
-// Latency contains percentiles of the time from the schedule to the response.
+// Latency contains percentiles of the time from the scheduled time of a call to its response.
 type Latency struct {
 	P50  time.Duration `json:"p50_ns"`
 	P90  time.Duration `json:"p90_ns"`

@@ -1,7 +1,7 @@
 // Command overload measures a service at three times its capacity. It serves one endpoint,
 // which processes eight calls concurrently for 10 ms each, over HTTP with the middleware of
-// package standard, and calls it at fixed rates: at its capacity, far above it, and below it
-// again.
+// package standard, and calls it at fixed rates: at half its capacity, at its capacity, at three
+// times its capacity, and then at 0.9 of its capacity.
 //
 //	go run ./load/overload --seconds 60
 package main

@@ -80,7 +80,7 @@ func measure(ctx context.Context, o options, poll time.Duration, database, dir s
 	return r, err
 }
 
-// restart restarts the nodes one after another and returns the number of restarts.
+// restart restarts the nodes one after another, rounds times, and returns the number of restarts.
 func restart(ctx context.Context, nodes []*node, rounds int, pause time.Duration) (restarts int, err error) {
 	for range rounds {
 		for _, n := range nodes {
@@ -96,7 +96,7 @@ func restart(ctx context.Context, nodes []*node, rounds int, pause time.Duration
 	return restarts, nil
 }
 
-// serve runs the load balancer on a free port.
+// serve starts the load balancer on a free port. It returns its URL and a function that stops it.
 func serve(ctx context.Context, b *balancer.Balancer) (url string, stop func(), err error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // at once
 	if err != nil {
@@ -110,7 +110,7 @@ func serve(ctx context.Context, b *balancer.Balancer) (url string, stop func(), 
 	return "http://" + listener.Addr().String(), func() { cancel(); _ = server.Close(); running.Wait() }, nil
 }
 
-// load contains the clients and the tokens of the accounts.
+// load makes the calls. It contains the clients and the tokens of the accounts.
 type load struct {
 	http *auth.Client
 	grpc *auth.Client
@@ -204,7 +204,8 @@ func (l *load) overGRPC(ctx context.Context, n int) error {
 	return err
 }
 
-// run makes calls until wait is called. wait returns when all of them have completed.
+// run starts to make calls and returns. The function wait stops that, waits until all calls have
+// completed, and returns the counts of each transport and the number of each error.
 func (l *load) run(ctx context.Context, o options) (wait func() (overHTTP, overGRPC count, errs map[string]int64)) {
 	ctx, stop := context.WithCancel(ctx)
 	var running sync.WaitGroup

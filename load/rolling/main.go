@@ -1,7 +1,7 @@
-// Command rolling measures whether calls fail during a rolling restart. It starts two authd on one
-// PostgreSQL behind a load balancer that polls their readiness, calls them at a fixed rate
-// over HTTP, and over gRPC with a client that follows the health service, and restarts one
-// node after the other:
+// Command rolling measures whether calls fail during a rolling restart. It starts two authd
+// processes with one PostgreSQL database behind a load balancer that polls their readiness, calls
+// them at a fixed rate over HTTP, and over gRPC with a client that follows the health service, and
+// restarts one node after the other:
 //
 //	go run ./load/rolling --poll 100ms,2s,5s --rounds 20
 //

@@ -21,7 +21,7 @@ import (
 
 const users = 50
 
-// createDatabase creates a database with accounts.
+// createDatabase creates a database with accounts. It returns its URL and a function that drops it.
 func createDatabase(ctx context.Context, server string) (_ string, drop func() error, err error) {
 	u, err := url.Parse(server)
 	if err != nil {
@@ -124,8 +124,8 @@ func (n *node) start(ctx context.Context) error {
 	}
 }
 
-// stop terminates the node like an orchestrator, and returns an error if it does not shut down
-// orderly.
+// stop terminates the node with SIGTERM, as an orchestrator does. It returns an error if the node
+// does not exit with status 0.
 func (n *node) stop() error {
 	if n.cmd == nil || n.cmd.Process == nil {
 		return nil
@@ -138,7 +138,7 @@ func (n *node) stop() error {
 	return err
 }
 
-// kill kills the node.
+// kill kills the node if it is running, and closes its log.
 func (n *node) kill() error {
 	if n.cmd != nil && n.cmd.Process != nil {
 		_ = n.cmd.Process.Kill()

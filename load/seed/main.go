@@ -2,8 +2,8 @@
 //
 //	go run ./load/seed --database sqlite:authd.db --users 1000000
 //
-// Their addresses are user0000000@example.com and so on, all with the same password.
-// A further run continues where the last one stopped.
+// Their addresses are user0000000@example.com and so on, and all have the same password.
+// A further run continues where the previous run stopped.
 package main
 
 import (
@@ -52,7 +52,7 @@ func parse(args []string, out io.Writer) (o options, err error) {
 	return o, err
 }
 
-// run returns the exit code: 2 for a usage error.
+// run runs the command and returns its exit code: 0 on success, 2 for any error.
 func run(ctx context.Context, args []string, out io.Writer) int {
 	o, err := parse(args, out)
 	switch {

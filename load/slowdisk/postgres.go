@@ -31,8 +31,8 @@ type PostgresDisk struct {
 	conns      map[net.Conn]struct{}
 }
 
-// Postgres starts a proxy of the server at host:port on a free port of the loopback interface.
-// The caller must close it.
+// Postgres starts a proxy in front of the server at host:port on a free port of the loopback
+// interface. The caller must close it.
 func Postgres(ctx context.Context, server string) (*PostgresDisk, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -97,7 +97,7 @@ func (d *PostgresDisk) accept() {
 	}
 }
 
-// pass forwards messages until a side is closed.
+// pass forwards messages in one direction, with each, until either side is closed.
 func (d *PostgresDisk) pass(to, from net.Conn, each func(r *bufio.Reader, w io.Writer) error) {
 	r := bufio.NewReader(from)
 	for {
@@ -153,8 +153,8 @@ func (c *connection) fromClient(r *bufio.Reader, w io.Writer) error {
 	return writeMessage(w, []byte{kind}, body)
 }
 
-// see parses a message of the client: Parse names a statement, Bind runs one, Query contains the
-// text of one.
+// see parses a message of the client: Parse prepares a named statement, Bind runs a prepared
+// statement, and Query contains the text of a statement.
 func (c *connection) see(kind byte, body []byte) {
 	switch kind {
 	case 'P':
@@ -186,7 +186,7 @@ func (c *connection) run(query string) {
 	}
 }
 
-// commit waits for the disk, if the transaction has to be written.
+// commit counts and delays a commit if its transaction has to be written to the disk.
 func (c *connection) commit() {
 	if c.changed.Swap(false) && !c.relaxed.Load() {
 		c.disk.commits.Add(1)
@@ -228,7 +228,7 @@ func changes(tag string) bool {
 	}
 }
 
-// readBody reads a length, which includes itself, and the body.
+// readBody reads the length of a message, which includes the length itself, and returns the body.
 func readBody(r *bufio.Reader) ([]byte, error) {
 	var length [4]byte
 	if _, err := io.ReadFull(r, length[:]); err != nil {

@@ -48,7 +48,7 @@ var (
 	name     = [...]byte{'s', 'l', 'o', 'w', 'd', 'i', 's', 'k', 0}
 
 	methodsMu sync.Mutex
-	methods   = make(map[uintptr]fileMethods) // by the original ones, and by ours
+	methods   = make(map[uintptr]fileMethods) // by the address of the original methods, and by the address of our copy
 )
 
 // fileMethods are the methods of one kind of file and our copy of them, in memory that SQLite

@@ -67,7 +67,8 @@ func watch(ctx context.Context, _ *watchRequest) (iter.Seq2[*tick, error], error
 
 func ping(context.Context, *pingRequest) (*pong, error) { return &pong{"pong"}, nil }
 
-// measureMemory returns the resident memory without garbage.
+// measureMemory returns the resident memory after garbage collection, in bytes, and the number of
+// goroutines.
 func measureMemory(context.Context, *memoryRequest) (*memory, error) {
 	runtime.GC() // empties the pools, in two cycles
 	debug.FreeOSMemory()
@@ -86,7 +87,8 @@ type server struct {
 	http, grpc, nats string // host:port
 }
 
-// startServer starts this program as a server with default settings, but for limits of one client.
+// startServer starts this program as a server. Its settings are the defaults, except for addresses,
+// logging, and limits that one client with all streams would reach.
 func startServer(ctx context.Context) (s *server, err error) {
 	s = &server{}
 	if s.dir, err = os.MkdirTemp("", "streams-"); err != nil {

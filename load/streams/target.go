@@ -17,10 +17,11 @@ import (
 	"github.com/chassi-go/chassi/transport/natsapi"
 )
 
-// connections for the streams of transports whose connections carry several.
+// connections is the number of connections for the streams of a transport that carries several
+// streams on a connection.
 const connections = 100
 
-// kind is a transport, or a form of streams of it.
+// kind is a transport, or one of several forms of streams of a transport.
 type kind struct {
 	name, text string
 	connect    func(ctx context.Context, t *target, s *server) (client.Caller, error)
@@ -55,7 +56,7 @@ func describe(name string) string { return find(name).text }
 // target is the server over one transport.
 type target struct {
 	client *client.Client // for calls, with connections of its own
-	// open opens stream n, and returns what waits for its end.
+	// open opens stream n, and returns a function that waits for its end.
 	open    func(ctx context.Context, n int) (wait func() error, err error)
 	closers []func()
 }
@@ -85,7 +86,8 @@ func (t *target) memory(ctx context.Context) (*memory, error) {
 	return client.Invoke[memory](ctx, t.client, "Memory", &memoryRequest{})
 }
 
-// openAll opens n streams. Shut ends them and returns how many were open until then.
+// openAll opens n streams. The function shut ends them and returns the number of streams that were
+// open until then.
 func (t *target) openAll(ctx context.Context, n int) (shut func() (open int), err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var broken atomic.Int64
@@ -121,7 +123,7 @@ func (t *target) openAll(ctx context.Context, n int) (shut func() (open int), er
 	return shut, nil
 }
 
-// overHTTP opens streams with a plain client.
+// overHTTP returns a function that connects over HTTP. Its streams use a plain HTTP client.
 func overHTTP(accept string, h2 bool) func(context.Context, *target, *server) (client.Caller, error) {
 	return func(_ context.Context, t *target, s *server) (client.Caller, error) {
 		tr := &http.Transport{Protocols: new(http.Protocols), ReadBufferSize: 512, WriteBufferSize: 512}
@@ -154,7 +156,7 @@ func overHTTP(accept string, h2 bool) func(context.Context, *target, *server) (c
 	}
 }
 
-// overGRPC spreads the streams over connections.
+// overGRPC connects over gRPC and spreads the streams over several connections.
 func overGRPC(_ context.Context, t *target, s *server) (client.Caller, error) {
 	dial := func() (client.Caller, error) {
 		c, err := grpcapi.Dial(grpcapi.ClientConfig{Target: s.grpc})
@@ -166,7 +168,8 @@ func overGRPC(_ context.Context, t *target, s *server) (client.Caller, error) {
 	return spread(t, connections, dial)
 }
 
-// overNATS spreads the streams over fewer connections, of one client.
+// overNATS connects over NATS with the credentials of one client, and spreads the streams over fewer
+// connections than overGRPC.
 func overNATS(ctx context.Context, t *target, s *server) (client.Caller, error) {
 	dial := func() (client.Caller, error) {
 		c, err := natsapi.Dial(ctx, natsapi.ClientConfig{
@@ -180,7 +183,8 @@ func overNATS(ctx context.Context, t *target, s *server) (client.Caller, error) 
 	return spread(t, connections/10, dial)
 }
 
-// spread opens the streams with n clients, and returns another one.
+// spread sets t.open to open the streams with n clients in turn, and returns a further caller for the
+// unary calls.
 func spread(t *target, n int, dial func() (client.Caller, error)) (client.Caller, error) {
 	clients := make([]*client.Client, n)
 	for i := range clients {

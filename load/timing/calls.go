@@ -20,9 +20,9 @@ import (
 	"github.com/chassi-go/chassi/workpool"
 )
 
-// Parameters of the password hashes: half of the accounts have the older ones. They are
-// cheap, so that a run takes a minute. A difference between them is then a larger part of a
-// call's time.
+// Parameters of the password hashes. Half of the accounts have hashes with the older parameters.
+// Both are cheap, so that a run takes a minute, and so that a difference between them is a larger
+// part of a call's time.
 var (
 	older = password.Params{Memory: 1 << 10, Time: 1, Parallelism: 1, SaltLen: 16, KeyLen: 32}
 	newer = password.Params{Memory: 4 << 10, Time: 2, Parallelism: 1, SaltLen: 16, KeyLen: 32}
@@ -35,7 +35,7 @@ const (
 	limit = 3
 )
 
-// The kinds of calls. Each call is for an address of its own, from a network of its own.
+// The kinds of calls. Each call uses a different address and comes from a different network.
 const (
 	loginOlder    = "older hash"
 	loginNewer    = "newer hash"
@@ -61,7 +61,7 @@ type bench struct {
 }
 
 // compare measures on one engine, prints the results, and returns the number of comparisons that
-// differ.
+// show a difference.
 func (e *engine) compare(ctx context.Context, o options, out io.Writer, title string) (differ int, err error) {
 	e.setDelay(0)
 	pool := workpool.New(workpool.Options{Queue: 1000})
@@ -117,13 +117,13 @@ func newService(s *store.Store, pool *workpool.Pool) (*service.Service, error) {
 	}, service.Options{Store: s, Pool: pool, Now: now, Logger: slog.New(slog.DiscardHandler)})
 }
 
-// address returns the address of call i of a kind. All have the same length.
+// address returns the e-mail address of call i of a kind. All addresses have the same length.
 func address(kind string, i int) string {
 	name := fmt.Sprintf("%x%06d", kind, i)
 	return name[max(0, len(name)-16):] + "@" + fmt.Sprintf("%08x", len(kind)*7919+int(kind[0])) + ".example.org"
 }
 
-// network returns the network of call i of kind k.
+// network returns the peer address of call i of kind k, each in a network of its own.
 func network(k, i int) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(k), byte(i >> 8), byte(i)}), 1234)
 }
@@ -159,8 +159,8 @@ func (b *bench) addAccounts(ctx context.Context) error {
 	return nil
 }
 
-// prepare makes one attempt for each address, so that all have a count, and locks those that are
-// to be locked.
+// prepare makes a login with a wrong password for each address, so that all addresses have a count
+// of failures. For each address of loginLocked it makes as many as lock the account.
 func (b *bench) prepare(ctx context.Context) error {
 	for k, kind := range logins {
 		guesses := 1

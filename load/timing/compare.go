@@ -23,7 +23,7 @@ func (c comparison) differs(alpha float64) bool {
 	return min(c.mannWhitney, c.kolmogorovSmirnov) < alpha
 }
 
-// compare compares each group with each other one.
+// compare compares each pair of groups.
 func compare(groups []group) (list []comparison) {
 	var p []float64
 	for i, a := range groups {
@@ -39,7 +39,8 @@ func compare(groups []group) (list []comparison) {
 	return list
 }
 
-// report prints groups and comparisons, and returns the number of those that differ.
+// report prints groups and their comparisons, and returns the number of comparisons that show a
+// difference.
 func report(out io.Writer, title string, groups []group, alpha float64) (differ int) {
 	fmt.Fprintf(out, "\n%s\n  %-18s %5s %10s %10s %10s\n", title, "", "n", "p25 ms", "median ms", "p75 ms")
 	for _, g := range groups {

@@ -22,7 +22,7 @@ type engine struct {
 	db       *database.DB
 	setDelay func(time.Duration)
 	waits    func() int64
-	closers  []func() error // the last one first
+	closers  []func() error // called from last to first
 }
 
 func (e *engine) close() error {
@@ -59,7 +59,7 @@ func openSQLite(ctx context.Context, _ options) (*engine, error) {
 	return e.open(ctx, "sqlite:"+filepath.Join(dir, "timing.db"))
 }
 
-// openPostgres creates a schema of its own, behind a proxy.
+// openPostgres creates a schema on the server and opens it through a proxy that can delay commits.
 func openPostgres(ctx context.Context, o options) (*engine, error) {
 	u, err := url.Parse(o.postgres)
 	if err != nil || u.Host == "" {

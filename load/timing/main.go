@@ -33,7 +33,7 @@ func main() {
 type options struct {
 	samples  int
 	engines  []string
-	given    bool // the engines, so that none may be left out
+	given    bool // engines was given, so that no engine may be left out
 	postgres string
 	commit   time.Duration
 	alpha    float64
@@ -109,7 +109,7 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	return 0
 }
 
-// measure measures on each engine and returns the number of comparisons that differ.
+// measure measures on each engine and returns the number of comparisons that show a difference.
 func measure(ctx context.Context, o options, out io.Writer) (differ int, err error) {
 	fmt.Fprintf(out, "%d calls of each kind in random order (seed %d); commits that wait for the disk take %v more; p-values adjusted by Holm's method\n",
 		o.samples, o.seed, o.commit)

@@ -6,10 +6,10 @@ import (
 	"slices"
 )
 
-// mannWhitney returns the two-sided p-value of the Mann-Whitney U test: how likely samples
-// that differ in rank as a and b do are, if both come from one distribution. By
-// the normal approximation with corrections for ties and continuity, which holds for 20
-// values and more in each (Mann and Whitney 1947; Lehmann, Nonparametrics, 1975, section 1.2).
+// mannWhitney returns the two-sided p-value of the Mann-Whitney U test: the probability that two
+// samples from one distribution differ in rank at least as much as a and b do. It uses the normal
+// approximation with corrections for ties and continuity, which holds for at least 20 values in each
+// sample (Mann and Whitney 1947; Lehmann, Nonparametrics, 1975, section 1.2).
 func mannWhitney(a, b []float64) float64 {
 	type value struct {
 		v     float64
@@ -49,7 +49,7 @@ func mannWhitney(a, b []float64) float64 {
 }
 
 // kolmogorovSmirnov returns the p-value of the two-sample Kolmogorov-Smirnov test, which detects
-// differences in shape as well as in location. By the asymptotic distribution with Stephens'
+// differences in shape as well as in location. It uses the asymptotic distribution with Stephens'
 // correction (Press et al., Numerical Recipes, section 14.3.3).
 func kolmogorovSmirnov(a, b []float64) float64 {
 	a, b = slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b))
@@ -85,8 +85,8 @@ func kolmogorovTail(x float64) float64 {
 	return min(1, max(0, 2*sum))
 }
 
-// holm adjusts the p-values of simultaneous tests, so that the probability of any false positive
-// is that of a single test (Holm 1979).
+// holm returns the p-values of simultaneous tests, adjusted so that the probability of any false
+// positive is at most that of a single test (Holm 1979).
 func holm(p []float64) []float64 {
 	order := make([]int, len(p))
 	for i := range order {

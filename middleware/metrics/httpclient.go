@@ -8,14 +8,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// HTTPClient counts and times the requests of a client of third-party APIs, separately for each
-// attempt:
+// HTTPClient returns a function that counts and times the requests of a client of third-party
+// APIs, separately for each attempt:
 //
 //	http_client_requests_total{client,host,method,status}
 //	http_client_request_duration_seconds{client,host,method}
 //
 // where host is the class of the host, and status is the kind of failure ("timeout") if there
-// was no response. The result is for the Observe option of package client/httpclient.
+// was no response. The function is for the Observe option of package client/httpclient.
 // HTTPClient may be called for several clients with the same registerer.
 func HTTPClient(registerer prometheus.Registerer, client string) (func(class, method string, status int, failure string, took time.Duration), error) {
 	total, err := registered(registerer, prometheus.NewCounterVec(prometheus.CounterOpts{

@@ -17,7 +17,8 @@ import (
 // a millisecond, a password hash tens of them.
 var buckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
 
-// New counts and times every call on registerer. Over HTTP:
+// New returns middleware that counts and times every call. It registers the metrics with
+// registerer. Over HTTP:
 //
 //	http_requests_total{server,method,route,status}
 //	http_request_duration_seconds{server,method,route}
@@ -33,8 +34,8 @@ var buckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1
 //	client_requests_total{transport,route,code}
 //	client_request_duration_seconds{transport,route}
 //
-// A stream is counted at its end, and is in no histogram of these. Streams that were opened are
-// in families of their own, of which those of clients have the prefix client_:
+// A stream is counted at its end, and is in none of these histograms. Streams that were opened
+// are in families of their own; those of clients have the prefix client_:
 //
 //	streams_open{transport,route}
 //	stream_items_total{transport,route}
@@ -109,8 +110,8 @@ func newFamily(registerer prometheus.Registerer, name, outcome string, labels ..
 	return f, errors.Join(registerer.Register(f.total), registerer.Register(f.seconds))
 }
 
-// streamBuckets of the histograms of streams, in seconds: the default maximum age of a stream is
-// an hour.
+// streamBuckets are the buckets of the histograms of streams, in seconds: the default maximum age
+// of a stream is an hour.
 var streamBuckets = []float64{.1, 1, 10, 60, 300, 900, 1800, 3600, 7200, 14400}
 
 // streamFamily are the metrics of the streams of servers, or of clients.
@@ -134,7 +135,8 @@ func newStreamFamily(registerer prometheus.Registerer, prefix string) (streamFam
 	return f, errors.Join(registerer.Register(f.open), registerer.Register(f.items), registerer.Register(f.seconds))
 }
 
-// observe returns the handler of an endpoint whose calls s counts.
+// observe returns the handler of a stream. It counts the calls in s, and open streams, items and
+// durations in f.
 func (f streamFamily) observe(b *chassi.Binding, s *series, next chassi.Handler) chassi.Handler {
 	open, items := f.open.WithLabelValues(b.Transport, b.Route), f.items.WithLabelValues(b.Transport, b.Route)
 	seconds := f.seconds.WithLabelValues(b.Transport, b.Route)

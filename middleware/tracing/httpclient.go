@@ -12,10 +12,11 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// HTTPClient creates a client span for each attempt of a request to a third-party API. It
-// follows OpenTelemetry's semantic conventions for HTTP, except that it omits url.full, because
-// paths and queries of many APIs contain keys. The result is for the Trace option of package
-// client/httpclient; it sets the trace context in header unless that is nil.
+// HTTPClient returns a function that creates a client span for each attempt of a request to a
+// third-party API. The span follows OpenTelemetry's semantic conventions for HTTP, except that
+// it omits url.full, because paths and queries of many APIs contain keys. The function is for
+// the Trace option of package client/httpclient; it sets the trace context in header unless
+// header is nil.
 func HTTPClient(provider trace.TracerProvider, propagator propagation.TextMapPropagator) func(
 	ctx context.Context, method, host string, attempt int, header http.Header,
 ) (context.Context, func(status int, failure string)) {

@@ -158,8 +158,8 @@ const maxValue = 8 << 10
 // carrier adapts metadata for the propagator. Values that are too long are omitted.
 type carrier struct{ chassi.Metadata }
 
-// Get implements [propagation.TextMapCarrier]. Several headers of one name are one list
-// (W3C Trace Context, section 3.3.1; W3C Baggage, section 3.1).
+// Get implements [propagation.TextMapCarrier]. It joins several headers of one name into one
+// list (W3C Trace Context, section 3.3.1; W3C Baggage, section 3.1).
 func (c carrier) Get(key string) string {
 	value := c.Metadata.Get(key)
 	if m, ok := c.Metadata.(interface{ Values(key string) []string }); ok && value != "" && !strings.EqualFold(key, "traceparent") {

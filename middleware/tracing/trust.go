@@ -8,13 +8,13 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// Trust reports whether the trace context that came with a call may become the parent
-// of its span and decide whether that is sampled.
+// Trust reports whether the trace context of a call may become the parent of the call's span and
+// decide whether that span is sampled.
 type Trust func(*chassi.Call) bool
 
-// TrustNetworks trusts calls within the process, calls whose peer is in one of the networks,
-// and calls over a broker from a client with a name. The peer is the client behind trusted
-// proxies ([chassi.Call].Peer).
+// TrustNetworks returns a [Trust] in calls within the process, calls whose peer is in one of the
+// networks, and calls over a broker from a client with a name. The peer is the client behind
+// trusted proxies ([chassi.Call].Peer).
 func TrustNetworks(networks ...netip.Prefix) Trust {
 	networks = slices.Clone(networks)
 	return func(call *chassi.Call) bool {

@@ -1,5 +1,5 @@
-// Package redislimit limits the rate of calls over several nodes in Redis, with a local limiter
-// as the fallback.
+// Package redislimit limits the rate of calls across several nodes, with counts in Redis and a
+// local limiter as the fallback.
 package redislimit
 
 import (
@@ -11,12 +11,12 @@ import (
 	"github.com/chassi-go/chassi/redis"
 )
 
-// Limiter is a [ratelimit.Limiter] whose buckets are shared by all limiters with the same name
-// on the same Redis. It counts a call with one script, in one round trip, by the server's
+// Limiter is like a [ratelimit.Limiter], but its buckets are shared by all limiters with the same
+// name on the same Redis. It counts a call with one script, in one round trip, by the server's
 // clock.
 //
-// While Redis is unavailable each node counts locally, so a key may use its limit on each of
-// them. If Redis returns empty, all buckets are full. A call that exceeds the local limit is
+// While Redis is unavailable each node counts locally, so a key may use its limit on each of them.
+// If Redis restarts without its data, all buckets are full. A call that exceeds the local limit is
 // rejected without a call of Redis, so excessive calls of one key do not load the server.
 //
 // It is safe for concurrent use.

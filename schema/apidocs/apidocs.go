@@ -3,12 +3,12 @@
 //
 //	return errors.Join(app.Describe(about), apidocs.Mount(app, apidocs.Options{Title: about.Title}))
 //
-// The page is the API reference of Scalar (https://scalar.com, MIT license), embedded at
-// the version that scalar/BUNDLE records; it adds 1.3 MB to a program. Everything comes
-// from the server itself: a Content-Security-Policy keeps the page from calling other
-// hosts, and all of Scalar's services are off. Every URL in the page is relative, so that
-// it works below a prefix that a reverse proxy removes, and its form calls the server that
-// served it, whatever servers the document names.
+// The page is the API reference of Scalar (https://scalar.com, MIT license), embedded at the
+// version that scalar/BUNDLE records; it adds 1.3 MB to a program. Everything comes from the
+// server itself: a Content-Security-Policy keeps the page from calling other hosts, and all of
+// Scalar's services are off. Every URL in the page is relative, so that the page works below a
+// prefix that a reverse proxy removes. The form calls the server that served the page, whatever
+// servers the document names.
 package apidocs
 
 import (
@@ -31,7 +31,7 @@ type Options struct {
 	Document string // path of the OpenAPI document; default "/openapi.json"
 }
 
-// App serves handlers at patterns of [http.ServeMux]: a standard.App.
+// App serves handlers at patterns of [http.ServeMux]. The App of package standard implements it.
 type App interface {
 	Handle(pattern string, handler http.Handler, options ...chassi.EndpointOption)
 }
@@ -51,8 +51,8 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'
 // transfer is how long a client may take to receive a script over a slow connection.
 const transfer = 2 * time.Minute
 
-// Mount serves the page at o.Path, and its scripts below, without authentication. It returns an
-// error if o has an invalid path.
+// Mount makes app serve the page at o.Path, and the scripts of the page at paths below it,
+// without authentication. It returns an error if o has an invalid path.
 func Mount(app App, o Options) error {
 	routes, err := o.routes()
 	if err != nil {
@@ -64,8 +64,8 @@ func Mount(app App, o Options) error {
 	return nil
 }
 
-// Handler returns a handler for any other server, which serves the page at o.Path and its
-// scripts below.
+// Handler returns a handler, for any server other than an [App], that serves the page at o.Path
+// and the scripts of the page at paths below it. It returns an error if o has an invalid path.
 func Handler(o Options) (http.Handler, error) {
 	routes, err := o.routes()
 	if err != nil {

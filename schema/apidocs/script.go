@@ -17,14 +17,14 @@ import (
 //go:embed scalar/scalar.js.gz
 var compressedScalar []byte
 
-// script serves a script, which the page requests with its version. Caches may keep it for
-// as long as they like, unless another version was requested: during an update, a page of
-// one instance may load the script of another.
+// script serves a script, which the page requests with its version. Caches may keep the response
+// to such a request for a year, but must revalidate the response to a request for another
+// version: during an update, a page of one instance may load the script of another instance.
 type script struct {
 	version string
-	content []byte // plain, or by gzip
+	content []byte // plain or compressed with gzip
 	gzipped bool
-	plain   func() ([]byte, error) // of gzipped content; its result is kept
+	plain   func() ([]byte, error) // decompresses gzipped content; the result is kept
 }
 
 func newScript(content []byte, gzipped bool) *script {
@@ -84,7 +84,7 @@ func acceptsGzip(header []string) bool {
 	return accepted
 }
 
-// digest identifies content in URLs and entity tags.
+// digest returns a short hash that identifies content in URLs and entity tags.
 func digest(content []byte) string {
 	sum := sha256.Sum256(content)
 	return hex.EncodeToString(sum[:8])

@@ -27,7 +27,7 @@ var (
 	decodesText = []reflect.Type{reflect.TypeFor[encoding.TextUnmarshaler]()}
 )
 
-// maxTypes bounds what one type may hold.
+// maxTypes is the maximum number of types that one type may contain.
 const maxTypes = 10_000
 
 func (b *builder) build(t reflect.Type) (*Type, error) {
@@ -60,8 +60,9 @@ func (b *builder) build(t reflect.Type) (*Type, error) {
 	return out, b.composite(out)
 }
 
-// methods finds how values are written and read. Pointers and interfaces have no methods
-// of their own in JSON: what they hold has. A pointer to either has none in Go.
+// methods sets the methods by which values are encoded and decoded. A pointer or an interface is
+// encoded by the methods of the value that it holds, and has no methods of its own: hasAny finds
+// none, because in Go a pointer to a pointer or to an interface has no methods.
 func (t *Type) methods() {
 	t.TextOut, t.TextIn = hasAny(t.Go, encodesText), hasAny(t.Go, decodesText)
 	t.Encode, t.Decode = form(hasAny(t.Go, encodesJSON), t.TextOut), form(hasAny(t.Go, decodesJSON), t.TextIn)
@@ -87,7 +88,8 @@ func hasAny(t reflect.Type, methods []reflect.Type) bool {
 	return false
 }
 
-// scalar sets the kind of a type that contains no other types.
+// scalar sets the kind of a type that contains no other types, and reports whether t is such a
+// type.
 func (t *Type) scalar() bool {
 	switch t.Go.Kind() {
 	case reflect.Bool:
@@ -161,7 +163,7 @@ func (b *builder) elem(out *Type) (err error) {
 	return err
 }
 
-// pointsToItself finds type P *P.
+// pointsToItself returns an error for a type that points only to itself: type P *P.
 func pointsToItself(t reflect.Type) error {
 	seen := make(map[reflect.Type]bool)
 	for at := t; at.Kind() == reflect.Pointer; at = at.Elem() {
@@ -186,7 +188,7 @@ func (t *Type) namesMembers() bool {
 	return true
 }
 
-// ask returns the error of the JSON library about the fields of a struct.
+// ask returns the error that the JSON library reports about the fields of a struct, or nil.
 func ask(t *Type) error {
 	var err error
 	if t.Decode == Native {

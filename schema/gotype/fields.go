@@ -18,20 +18,20 @@ type candidate struct {
 	Field
 
 	goType reflect.Type
-	key    string // what the field is found by
+	key    string // identical for fields that shadow each other
 	tagged bool   // whether its name is given in a tag
 }
 
-// embedded is a struct whose fields are those of the struct around it.
+// embedded is a struct whose fields belong to the struct that contains it.
 type embedded struct {
 	t        reflect.Type
 	index    []int
 	indirect bool
-	open     bool // whether the structs embedded in it count: not in one that was seen before
+	open     bool // whether the structs embedded in it count; false if the type was seen before
 }
 
-// fields lists those of a struct by the rules of encoding/json: breadth first, so that
-// the shallowest field of a name is the one that counts.
+// fields sets the fields of a struct by the rules of encoding/json: it searches breadth first,
+// so that the shallowest field of a name is the one that counts.
 func (b *builder) fields(out *Type) error {
 	if err := ask(out); err != nil {
 		return err
@@ -69,7 +69,7 @@ func (b *builder) fields(out *Type) error {
 	return errors.Join(b.add(out, dominant(all)), b.rest(out, rests))
 }
 
-// add describes the types of the fields that count.
+// add adds fields to out, with the descriptions of their types.
 func (b *builder) add(out *Type, fields []candidate) error {
 	var errs []error
 	for _, c := range fields {
@@ -85,7 +85,8 @@ func (b *builder) add(out *Type, fields []candidate) error {
 	return errors.Join(errs...)
 }
 
-// newCandidate reads a field's tags. Ok is false for one that is not carried.
+// newCandidate returns the candidate for a field, as its tags describe it. Ok is false if the
+// field is neither a member in JSON nor an HTTP parameter.
 func newCandidate(f reflect.StructField, index []int, isIndirect bool) (c candidate, ok bool) {
 	c = candidate{Field: Field{Name: f.Name, Index: index, Tag: f.Tag, Indirect: isIndirect}, goType: f.Type}
 	c.Source, c.Param = sourceOf(f.Tag)
@@ -123,7 +124,7 @@ func sourceOf(tag reflect.StructTag) (source, name string) {
 	return "", ""
 }
 
-// embeds reports whether the members of the field are those of the struct around it.
+// embeds reports whether the members of the field belong to the struct that contains it.
 func (c *candidate) embeds(f reflect.StructField) bool {
 	if c.JSON == "" {
 		return false
@@ -140,9 +141,10 @@ func indirect(t reflect.Type) (elem reflect.Type, pointer bool) {
 	return t, false
 }
 
-// dominant keeps, of the fields with one name, the shallowest; of several equally
-// shallow the one whose name is given in a tag; and if that does not decide, none. Two
-// fields that HTTP takes from one place are both kept, for the transport to refuse.
+// dominant returns the fields that count, in the order of their indexes. Of several fields with
+// one name, it keeps the shallowest one. Of several equally shallow fields, it keeps the one
+// whose name is given in a tag. If that does not decide, it keeps none of them. Two fields that
+// HTTP takes from the same place are both kept, for the transport to refuse.
 func dominant(all []candidate) []candidate {
 	slices.SortStableFunc(all, func(x, y candidate) int {
 		return cmp.Or(strings.Compare(x.key, y.key), cmp.Compare(len(x.Index), len(y.Index)), compareBools(!x.tagged, !y.tagged))
@@ -176,7 +178,8 @@ func compareBools(x, y bool) int {
 	}
 }
 
-// check refuses options that the JSON library refuses with the first value.
+// check returns an error if the field has the option string and the JSON library would refuse
+// that only when it encodes or decodes a value.
 func (b *builder) check(c *candidate) error {
 	if !c.Quoted {
 		return nil
@@ -195,8 +198,8 @@ func (b *builder) check(c *candidate) error {
 	return fmt.Errorf("%v: the option string applies to numbers only", c.goType)
 }
 
-// rest finds the field for members without a field of their own: the shallowest map or
-// jsontext.Value with the option embed.
+// rest sets the type of the members that have no field of their own, from the shallowest map or
+// jsontext.Value with the option embed. It sets none if two such fields are equally shallow.
 func (b *builder) rest(out *Type, rests []candidate) error {
 	if len(rests) == 0 || len(rests) > 1 && len(rests[0].Index) == len(rests[1].Index) {
 		return nil

@@ -4,8 +4,8 @@
 //
 // The rules are those of encoding/json as applied by package strictjson: embedding, shadowing,
 // names, options and marshal methods. [Of] refuses all types that the JSON library would refuse
-// at the first value: duplicate field names, misplaced options, channels, functions, complex
-// numbers, interfaces with methods, and maps whose keys cannot be member names.
+// at the first value, for example because of duplicate field names, misplaced options, channels,
+// functions, complex numbers, interfaces with methods, or maps whose keys cannot be member names.
 package gotype
 
 import (
@@ -18,8 +18,8 @@ type Kind uint8
 
 // The kinds. A Go type of a named kind has the kind of its underlying type.
 const (
-	Opaque   Kind = iota // only its methods know how it is written and read
-	Bool                 // encoded and decoded only by its own methods
+	Opaque   Kind = iota // encoded and decoded only by its own methods
+	Bool                 // true or false
 	Int                  // a signed integer
 	Uint                 // an unsigned integer
 	Float                // a float32 or float64
@@ -41,9 +41,9 @@ type Form uint8
 
 // The forms.
 const (
-	Native Form = iota // the library, by the Kind
-	Text               // MarshalText or AppendText, UnmarshalText: a string
-	JSON               // MarshalJSON or MarshalJSONTo, UnmarshalJSON or UnmarshalJSONFrom: anything
+	Native Form = iota // as the JSON library encodes the Kind
+	Text               // as a string, by MarshalText or AppendText, and UnmarshalText
+	JSON               // as any value, by MarshalJSON or MarshalJSONTo, and UnmarshalJSON or UnmarshalJSONFrom
 )
 
 // Type is a Go type that can be encoded as JSON. It is immutable. Types may be recursive.
@@ -57,13 +57,13 @@ type Type struct {
 	Key    *Type   // of a Map
 	Len    int     // of an Array, and of Bytes that are [Len]byte
 	Fields []Field // of a Struct, in the order in which they are written
-	Rest   *Type   // of the members of a Struct that are no Fields (option embed); nil for none
+	Rest   *Type   // of the members of a Struct that are not Fields (option embed); nil if there are none
 
-	// Enum returns the names of the values of an integer type that has a method EnumNames.
+	// Enum contains the names of the values of an integer type that has a method EnumNames.
 	Enum map[int32]string
 
-	// TextIn and TextOut report whether the type has UnmarshalText, and MarshalText or
-	// AppendText, whatever the Form in JSON.
+	// TextIn reports whether the type has UnmarshalText, and TextOut whether it has MarshalText
+	// or AppendText, whatever the Form in JSON.
 	TextIn, TextOut bool
 }
 
@@ -76,17 +76,17 @@ type Field struct {
 	Type  *Type
 	Tag   reflect.StructTag
 
-	// Source is "path", "query" or "header" for a field that HTTP takes from there and not from
-	// the body, and "header", "cookie" or "status" for one that it puts there. Param is its name
-	// there, or the list of statuses.
+	// Source is where HTTP carries the field instead of the body: "path", "query" or "header" in
+	// a request, "header", "cookie" or "status" in a response, or "" for a field of the body.
+	// Param is the name of the field there, or the list of statuses.
 	Source, Param string
 
 	// Quoted is the option string: a number is written as a string.
 	Quoted bool
-	// OmitZero and OmitEmpty are the options of these names.
+	// OmitZero and OmitEmpty report whether the field has the options omitzero and omitempty.
 	OmitZero, OmitEmpty bool
-	// Indirect reports whether the field is in an embedded struct behind a pointer, and is
-	// absent while that is nil.
+	// Indirect reports whether the field is in an embedded struct behind a pointer. The field is
+	// absent while that pointer is nil.
 	Indirect bool
 }
 
@@ -125,8 +125,8 @@ func (t *Type) mayBeEmpty() bool {
 
 var types sync.Map // reflect.Type to *Type
 
-// Of returns the description of t. The error names the field that cannot be encoded, and the
-// reason.
+// Of returns the description of t. The error names the field that cannot be encoded, and states
+// the reason. Of is safe for concurrent use.
 func Of(t reflect.Type) (*Type, error) {
 	if known, ok := types.Load(t); ok {
 		return known.(*Type), nil //nolint:forcetypeassert // nothing else is stored

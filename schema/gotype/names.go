@@ -19,11 +19,11 @@ type Named struct {
 	Suffix   string // tells several descriptions of one type apart: "Input"
 }
 
-// Names assigns each of all a name that is a valid identifier in every document and language. A
-// name is short if it is unique: "Order". If names conflict with each other or with a reserved
-// name, a sufficient part of the package or scope is prefixed: "V1Order" and "V2Order". The
-// order of all has no effect. If two names still conflict, Names returns an error with the
-// locations of both among the roots.
+// Names returns a unique name for each element of all, which is a valid identifier in every
+// document and language. A name is short if that is unique: "Order". If names conflict with each
+// other or with a reserved name, a sufficient part of the package or scope is prefixed:
+// "V1Order" and "V2Order". The order of all has no effect. If two names still conflict, Names
+// returns an error with the locations of both among the roots.
 func Names(all []Named, roots []Root, reserved ...string) (map[Named]string, error) {
 	levels := make(map[Named]int, len(all))
 	for _, n := range all {
@@ -78,7 +78,7 @@ func unnamed(groups map[string][]Named, names map[Named]string, roots []Root, re
 	return nil
 }
 
-// String returns the name in Go.
+// String returns the name in Go with its package, or the fallback with its scope.
 func (n Named) String() string {
 	if n.Fallback != "" {
 		return n.Scope + "." + n.Fallback
@@ -105,7 +105,7 @@ func (n Named) maxLevel() int {
 	return most
 }
 
-// qualified prefixes a name with the last level words of a path.
+// qualified prefixes a name with at most level words from the end of a path.
 func qualified(path, separator, name string, level int) string {
 	words := strings.Split(path, separator)
 	var b strings.Builder
@@ -123,8 +123,8 @@ var (
 
 func notInPath(r rune) bool { return strings.ContainsRune("[](){}<>,; *·\"", r) }
 
-// argumentWords converts the type arguments in the name of a generic type to words:
-// "example.org/shop.Pair[string,int]" becomes "PairStringInt".
+// argumentWords converts the type arguments in the name of a generic type to words, each
+// prefixed with at most level words of its package: "string,int" becomes "StringInt".
 func argumentWords(arguments string, level int) string {
 	arguments = localType.ReplaceAllString(arguments, "")
 	arguments = symbols.Replace(arrays.ReplaceAllString(arguments, " Array$1 "))
@@ -143,9 +143,10 @@ func argumentWords(arguments string, level int) string {
 	return b.String()
 }
 
-// Identifier returns text as a name in CamelCase of ASCII letters and digits: other letters become
-// their code point, and any other character begins a word. It returns "" for text without letters
-// and digits.
+// Identifier returns text as a name in CamelCase of ASCII letters and digits. A character
+// outside of ASCII becomes its code point, such as U00E9; any other character is omitted and
+// begins a word. A name that would begin with a digit is prefixed with N. Identifier returns ""
+// if nothing remains.
 func Identifier(text string) string {
 	var b strings.Builder
 	upper := true

@@ -8,8 +8,8 @@ type Root struct {
 	Type     reflect.Type
 }
 
-// placeOf returns where the type is first among the roots, such as
-// "shop.v1.Shop/Get, field lines[].price", and "" if it is in none.
+// placeOf returns the first place of the type among the roots, such as "shop.v1.Shop/Get, field
+// lines[].price", or "" if no root contains the type.
 func placeOf(t reflect.Type, roots []Root) string {
 	for _, root := range roots {
 		described, err := Of(root.Type)
@@ -26,7 +26,8 @@ func placeOf(t reflect.Type, roots []Root) string {
 	return ""
 }
 
-// find returns the path from t to the type, "" for t itself.
+// find returns the path from t to target, or "" for t itself, and reports whether t contains
+// target.
 func (t *Type) find(target reflect.Type, seen map[*Type]bool) (path string, found bool) {
 	if t == nil || seen[t] {
 		return "", false

@@ -11,11 +11,12 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 )
 
-// File returns the file descriptor of services of one package ("auth.v1" of "auth.v1.Auth")
-// with all their messages, including comments: those of the methods, and the details of their
-// [chassi.Errors]. It omits endpoints that are not served over gRPC. A message has the short name of its type, prefixed with a part of its Go
-// package if names conflict. File returns an error that names the endpoint if a type has no
-// Protocol Buffers encoding.
+// File returns the file descriptor of services of one package ("auth.v1" of "auth.v1.Auth") with
+// their messages, including comments. The messages are those of the methods, and the details in
+// their [chassi.Errors] whose names are in the package. File omits endpoints that are not served
+// over gRPC. A message has the short name of its type, prefixed with a part of its Go package if
+// names conflict. File returns an error if the services are invalid or not of one package, if
+// names conflict, or, naming the endpoint, if a type has no Protocol Buffers encoding.
 func File(services ...*chassi.Service) (*descriptorpb.FileDescriptorProto, error) {
 	b, err := newFile(services)
 	if err != nil {
@@ -49,7 +50,7 @@ func newFile(services []*chassi.Service) (*fileBuilder, error) {
 	return b, nil
 }
 
-// goPackage is an import path and a package name that protoc-gen-go accepts.
+// goPackage returns an import path and a package name that protoc-gen-go accepts.
 func goPackage(pkg string) string {
 	path := strings.ReplaceAll(pkg, ".", "/")
 	if !strings.Contains(path, "/") {
@@ -94,7 +95,7 @@ func newFileBuilder(pkg, service string) *fileBuilder {
 	}}
 }
 
-// The field numbers that make a path in SourceCodeInfo.
+// The field numbers that make up the paths in SourceCodeInfo.
 const (
 	pathMessage, pathEnum, pathService = 4, 5, 6
 	pathField, pathMethod              = 2, 2
@@ -135,7 +136,7 @@ func (b *fileBuilder) service(s *chassi.Service) {
 	}
 }
 
-// isNew reports whether name has not been described yet, and marks it.
+// isNew reports whether name has not been described yet, and marks it as described.
 func (b *fileBuilder) isNew(name string) bool {
 	described := b.described[name]
 	b.described[name] = true
@@ -243,13 +244,13 @@ func (b *fileBuilder) enum(k *kind, name string) {
 	b.file.EnumType = append(b.file.EnumType, out)
 }
 
-// enumValueName returns the name of a value of an enum, which in a .proto file is unique among
-// all enums.
+// enumValueName returns the name of a value of an enum, prefixed with the name of the enum: in a
+// .proto file, the names of values must be unique among all enums.
 func enumValueName(enum, value string) string {
 	return strings.ToUpper(snakeCase(enum)) + "_" + strings.ToUpper(snakeCase(value))
 }
 
-// zeroFirst is how proto3 wants it.
+// zeroFirst compares values of an enum so that 0 is the first, as proto3 requires.
 func zeroFirst(a, b int32) int {
 	switch {
 	case a == b:

@@ -15,7 +15,8 @@ var (
 )
 
 // EncodeDetail returns the name and the encoded message of a detail. It returns an error if the
-// detail has only a JSON form, is not a struct, has an invalid name, or panics.
+// detail has only a JSON form, is not a struct that can be encoded, has an invalid name, or
+// panics.
 func EncodeDetail(d chassi.Detail) (name string, body []byte, err error) {
 	encoded, err := encodeDetail(d)
 	return encoded.Name, encoded.Protobuf, err
@@ -50,7 +51,7 @@ func encodeDetail(d chassi.Detail) (out ErrorDetail, err error) {
 }
 
 // ReceivedDetail returns a detail that was received from another process. It retains body. It
-// returns false if name is not a valid full name of a message.
+// returns false if name is not a valid full name of a message, or is longer than 256 bytes.
 func ReceivedDetail(name string, body []byte) (*chassi.EncodedDetail, bool) {
 	if len(name) > maxFullName || !protoreflect.FullName(name).IsValid() {
 		return nil, false

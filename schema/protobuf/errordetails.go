@@ -126,9 +126,9 @@ func (w *detailWriter) addViolations(violations []chassi.Violation) {
 }
 
 // ReadErrorDetails sets reason, delay, violations and details of e from the details that a
-// server has sent, which is not trusted: malformed details are ignored, and so are those
-// beyond 19. The delay is that of the server, however long or negative. It reports whether any
-// detail was understood.
+// server has sent, which is not trusted: malformed details are ignored, and so are those beyond
+// 19. The delay is not checked: it may be very long, or negative. ReadErrorDetails reports
+// whether any detail was understood.
 func ReadErrorDetails(e *chassi.Error, details []ErrorDetail) (understood bool) {
 	r := detailReader{err: e}
 	for _, d := range details[:min(len(details), maxReceivedDetails)] {
@@ -139,8 +139,8 @@ func ReadErrorDetails(e *chassi.Error, details []ErrorDetail) (understood bool) 
 	return understood
 }
 
-// detailReader tracks which of the three known details have occurred: a second one belongs to
-// the method.
+// detailReader tracks which of the three known details have occurred: a second one of the same
+// type belongs to the method.
 type detailReader struct {
 	err                       *chassi.Error
 	reason, violations, delay bool

@@ -20,7 +20,7 @@ import (
 // JSON encodes and decodes the messages of services in their ProtoJSON form, as generated code
 // and package protojson do with the .proto file of [File]: members have the json_name of their
 // fields, integers of 64 bits are strings, bytes are base64, enums the names of their values,
-// times RFC 3339, durations "1.5s". Fields without a value are left out. It is immutable and
+// times RFC 3339, durations "1.5s". Fields without a value are left out. A JSON is immutable and
 // safe for concurrent use.
 //
 // A value has the same meaning in both forms, because the JSON form is converted to and from
@@ -34,7 +34,7 @@ type enumNames struct {
 }
 
 // NewJSON returns the ProtoJSON form of the messages of services, which are of one package. It
-// returns an error as [File] does.
+// returns an error if [File] does.
 func NewJSON(services ...*chassi.Service) (*JSON, error) {
 	file, err := newFile(services)
 	if err != nil {
@@ -81,7 +81,7 @@ func (j *JSON) Append(b []byte, p *Plan, message any) ([]byte, error) {
 }
 
 // Detail returns the JSON form of a detail of [ErrorDetails], or nil if its type is unknown.
-// Enums that the services do not name are numbers.
+// Values of enums that are not in the messages of the services are numbers.
 func (j *JSON) Detail(d ErrorDetail) []byte {
 	if d.plan == nil {
 		return nil
@@ -93,8 +93,9 @@ func (j *JSON) Detail(d ErrorDetail) []byte {
 	return b
 }
 
-// appendMessage converts a message that [Plan.Append] has encoded: its fields are in the order
-// of their numbers, and the values of one field follow each other.
+// appendMessage appends the JSON form of a message that [Plan.Append] has encoded. It relies on
+// the order of such a message: its fields are in the order of their numbers, and the values of
+// one field follow each other.
 func (j *JSON) appendMessage(b []byte, p *Plan, wire []byte) ([]byte, error) {
 	b = append(b, '{')
 	first := true
@@ -126,13 +127,13 @@ func (j *JSON) appendMessage(b []byte, p *Plan, wire []byte) ([]byte, error) {
 	return append(b, '}'), nil
 }
 
-// appendString appends valid UTF-8.
+// appendString appends s, which is valid UTF-8, as a JSON string.
 func appendString(b []byte, s string) []byte {
 	b, _ = jsontext.AppendQuote(b, s)
 	return b
 }
 
-// next returns the rest of wire after the tag of f, if that is the next tag.
+// next returns the rest of wire after the tag of f, or false if the next tag is not that of f.
 func (f *field) next(wire []byte) ([]byte, bool) {
 	tag, n := protowire.ConsumeVarint(wire)
 	if n < 0 || tag != f.tag {
@@ -194,7 +195,8 @@ func (j *JSON) appendMap(b []byte, f *field, wire []byte) (_, rest []byte, err e
 	return append(b, '}'), wire, nil
 }
 
-// entry returns a member of a map. Its key is always a string.
+// entry returns an entry of a map as a member of a JSON object. The name of the member is always
+// a string.
 func (j *JSON) entry(f *field, wire []byte) (string, error) {
 	_, _, n := consumeTag(wire)
 	if n < 0 {
@@ -307,7 +309,7 @@ func appendDuration(b []byte, seconds int64, nanos int32) []byte {
 	return append(appendFraction(b, nanos), `s"`...)
 }
 
-// appendFraction appends 3, 6 or 9 digits, or nothing for 0.
+// appendFraction appends a point and 3, 6 or 9 digits, or nothing for 0.
 func appendFraction(b []byte, nanos int32) []byte {
 	if nanos == 0 {
 		return b

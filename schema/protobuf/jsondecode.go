@@ -21,8 +21,8 @@ import (
 // Decode decodes data, a JSON object, into message, a pointer to the struct of plan p, which
 // must be zero. A member has the json_name of its field or the name in the .proto file. Null
 // means no value. Decode returns a [chassi.InvalidArgument] that names the field if data is
-// malformed or nested deeper than maxDepth: a member that is unknown or given twice, a value of
-// the wrong type, invalid UTF-8. The error does not quote values.
+// nested deeper than maxDepth or malformed, for example if a member is unknown or given twice, or
+// a value is of the wrong type or not valid UTF-8. The error does not quote values.
 func (j *JSON) Decode(data []byte, p *Plan, message any, maxDepth int) error {
 	r := jsonReader{Decoder: jsontext.NewDecoder(bytes.NewBuffer(data)), json: j, maxDepth: maxDepth}
 	wire, err := r.message(make([]byte, 0, len(data)), p)
@@ -61,7 +61,7 @@ type jsonReader struct {
 	scratch  []byte
 }
 
-// message appends the fields of the object that comes next.
+// message reads the object that comes next and appends its fields to b.
 func (r *jsonReader) message(b []byte, p *Plan) ([]byte, error) {
 	want := errObject
 	if r.StackDepth() == 0 {
@@ -100,7 +100,8 @@ func (r *jsonReader) message(b []byte, p *Plan) ([]byte, error) {
 	return b, r.reason(err)
 }
 
-// open reads the beginning of an object or an array.
+// open reads the beginning of an object or an array. It returns the error otherwise if the next
+// value is of another kind.
 func (r *jsonReader) open(kind jsontext.Kind, otherwise error) error {
 	if r.PeekKind() != kind {
 		return r.other(otherwise)
@@ -114,8 +115,8 @@ func (r *jsonReader) open(kind jsontext.Kind, otherwise error) error {
 	return nil
 }
 
-// other returns the problem if the next value is not the expected one: its kind, unless it is
-// malformed.
+// other returns the error for a next value that is not of the expected kind: the error kind, or
+// the syntax error if the value is malformed.
 func (r *jsonReader) other(kind error) error {
 	if _, err := r.ReadToken(); err != nil {
 		return r.reason(err)
@@ -123,7 +124,8 @@ func (r *jsonReader) other(kind error) error {
 	return kind
 }
 
-// reason replaces the text of an error of the JSON library, which may quote the client.
+// reason returns err, or a replacement for an error of the JSON library, whose text may quote
+// the client.
 func (r *jsonReader) reason(err error) error {
 	if err == nil {
 		return nil
@@ -143,7 +145,7 @@ func (r *jsonReader) reason(err error) error {
 	}
 }
 
-// end expects nothing but white space.
+// end returns an error if anything other than white space follows.
 func (r *jsonReader) end() error {
 	if _, err := r.ReadToken(); !errors.Is(err, io.EOF) {
 		return errTrailing
@@ -318,15 +320,15 @@ func expected(k *kind) error {
 	}
 }
 
-// bits returns the number of bits of an integer in Protocol Buffers, and of the Go type if
-// that is narrower.
+// bits returns the number of bits of the Go type of an integer, which may be narrower than the
+// type in Protocol Buffers.
 func (k *kind) bits() int { return k.goType.Bits() }
 
 func (k *kind) unsigned() bool {
 	return k.typ == descriptorpb.FieldDescriptorProto_TYPE_UINT32 || k.typ == descriptorpb.FieldDescriptorProto_TYPE_UINT64
 }
 
-// errInteger describes the range of an integer type.
+// errInteger returns an error that states the range of an integer type.
 func errInteger(k *kind) error {
 	if k.unsigned() {
 		return fmt.Errorf("must be a whole number from 0 to %d", uint64(math.MaxUint64)>>(64-k.bits())) //nolint:err113 // for the client
@@ -362,11 +364,12 @@ func appendInteger(b []byte, k *kind, text string) ([]byte, error) {
 	return protowire.AppendVarint(b, uint64(x)), nil
 }
 
-// maxDigits is more than an integer of 64 bits has.
+// maxDigits is the maximum number of digits of an integer of 64 bits.
 const maxDigits = 20
 
-// wholeNumber returns a JSON number without fraction and exponent: "150" for "1.5e2". It
-// returns false for other text, and for a number that is not whole or far out of range.
+// wholeNumber returns the number that text, a JSON number, stands for, without a fraction or an
+// exponent: "150" for "1.5e2". It returns false if text is not a JSON number, or if the number
+// is not whole or is far out of range.
 func wholeNumber(text string) (string, bool) {
 	if !isNumber(text) {
 		return "", false
@@ -433,7 +436,7 @@ func parseFloat(text string, quoted bool, bits int) (float64, error) {
 	return x, nil
 }
 
-// decodeBase64 takes both alphabets, with padding and without.
+// decodeBase64 decodes base64 in either alphabet, with or without padding.
 func decodeBase64(text string) ([]byte, error) {
 	encoding := base64.StdEncoding
 	if strings.ContainsAny(text, "-_") {
@@ -463,7 +466,8 @@ func fractionDigits(text string) int {
 	return len(fraction) - len(strings.TrimLeft(fraction, "0123456789"))
 }
 
-// appendSpan appends a google.protobuf.Duration, of a text that package protojson accepts too.
+// appendSpan appends the google.protobuf.Duration that text stands for, in the syntax of package
+// protojson.
 func appendSpan(b []byte, text string) ([]byte, error) {
 	digits, ok := strings.CutSuffix(text, "s")
 	digits, negative := strings.CutPrefix(digits, "-")

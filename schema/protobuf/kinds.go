@@ -28,7 +28,7 @@ var (
 // Buffers.
 const maxDepth = 100
 
-// timestampName is the name of the message of a time.
+// timestampName is the full name of the message for a time.
 const timestampName = "google.protobuf.Timestamp"
 
 const (
@@ -37,7 +37,7 @@ const (
 	typeBytes  = descriptorpb.FieldDescriptorProto_TYPE_BYTES
 )
 
-// scalarKind returns the kind of a scalar type, or nil.
+// scalarKind returns the kind of a scalar type, or nil for any other type.
 func scalarKind(t reflect.Type) *kind {
 	k := &kind{goType: t, wire: protowire.VarintType, isZero: reflect.Value.IsZero}
 	if t.Kind() == reflect.Float32 || t.Kind() == reflect.Float64 {
@@ -93,8 +93,8 @@ func consumeInt(b []byte, v reflect.Value, _ int) (int, error) {
 	return n, nil
 }
 
-// consumeInt32 uses the lower 32 bits, as the format requires. A narrower type must hold the
-// value.
+// consumeInt32 decodes the lower 32 bits, as the format requires. It returns errRange if the
+// type of v is narrower and cannot hold the value.
 func consumeInt32(b []byte, v reflect.Value, _ int) (int, error) {
 	x, n := protowire.ConsumeVarint(b)
 	if v.OverflowInt(int64(int32(x))) {
@@ -170,7 +170,8 @@ func consumeBytes(b []byte, v reflect.Value, _ int) (int, error) {
 	return n, nil
 }
 
-// textKind writes a type by its text form.
+// textKind returns the kind of a type that is encoded by MarshalText and decoded by
+// UnmarshalText.
 func textKind(t reflect.Type) *kind {
 	return &kind{
 		goType: t, typ: typeString, wire: protowire.BytesType, isZero: reflect.Value.IsZero,
@@ -262,7 +263,7 @@ func timeOf(v reflect.Value) time.Time {
 	return v.Interface().(time.Time)
 }
 
-// The ends of google.protobuf.Timestamp: the years 1 and 9999.
+// The range of google.protobuf.Timestamp in Unix seconds: the years 1 to 9999.
 const (
 	minTimestamp = -62135596800
 	maxTimestamp = 253402300799
@@ -285,8 +286,8 @@ func durationKind() *kind {
 		})
 }
 
-// wellKnown completes the kind of a message with seconds and nanos. A second
-// occurrence is merged with the first, as that of any message.
+// wellKnown completes the kind of a message with seconds and nanos, to and from which split and
+// join convert a value. A second occurrence is merged with the first, as for any message.
 func (k *kind) wellKnown(split func(reflect.Value) (int64, int32, error), join func(reflect.Value, int64, int32) error) *kind {
 	k.typ, k.wire = descriptorpb.FieldDescriptorProto_TYPE_MESSAGE, protowire.BytesType
 	k.append = func(b []byte, v reflect.Value) ([]byte, error) {

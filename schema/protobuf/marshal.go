@@ -8,8 +8,8 @@ import (
 )
 
 // Append appends the encoding of message, a pointer to the plan's struct, to b. It returns an
-// error for a value that cannot be encoded: text that is not UTF-8, a time outside of the years
-// 1 to 9999.
+// error for a value that cannot be encoded, such as text that is not UTF-8, or a time outside of
+// the years 1 to 9999.
 func (p *Plan) Append(b []byte, message any) ([]byte, error) {
 	v := reflect.ValueOf(message)
 	if v.Kind() != reflect.Pointer || v.IsNil() || v.Type().Elem() != p.goType {
@@ -37,8 +37,8 @@ func (p *Plan) append(b []byte, v reflect.Value) ([]byte, error) {
 	return b, nil
 }
 
-// in returns the field's value in its message. Ok is false if a pointer to an embedded
-// struct that holds it is nil.
+// in returns the field's value in its message. Ok is false if a pointer to an embedded struct
+// that contains the field is nil.
 func (f *field) in(message reflect.Value) (v reflect.Value, ok bool) {
 	if len(f.index) == 1 {
 		return message.Field(f.index[0]), true
@@ -50,8 +50,8 @@ func (f *field) in(message reflect.Value) (v reflect.Value, ok bool) {
 	return v, err == nil
 }
 
-// into returns the field's value in its message to be set. It allocates the embedded
-// structs that hold it.
+// into returns the field's value in its message, to be set. It allocates the embedded structs
+// that contain the field.
 func (f *field) into(message reflect.Value) reflect.Value {
 	if !f.indirect {
 		v, _ := f.in(message)
@@ -136,7 +136,7 @@ func (f *field) appendMap(b []byte, v reflect.Value) (_ []byte, err error) {
 	return b, nil
 }
 
-// appendDelimited writes a message behind its length.
+// appendDelimited appends a message, preceded by its length.
 func appendDelimited(b []byte, p *Plan, v reflect.Value) ([]byte, error) {
 	start := len(b)
 	b, err := p.append(append(b, 0), v)

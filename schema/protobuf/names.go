@@ -14,8 +14,8 @@ import (
 // messageNames has the names of all messages and enums of a file.
 type messageNames struct {
 	of         map[gotype.Named]string
-	nested     map[reflect.Type]gotype.Named // structs without a name, by where they are first
-	details    map[reflect.Type]string       // types whose names are given
+	nested     map[reflect.Type]gotype.Named // structs without a name, named after their first place
+	details    map[reflect.Type]string       // the names that details give to their types
 	ofEndpoint map[*chassi.Endpoint][]endpointMessage
 }
 
@@ -23,7 +23,7 @@ type messageNames struct {
 type endpointMessage struct {
 	plan   *Plan
 	named  gotype.Named
-	detail string // the name of a detail
+	detail string // the name of a detail; empty for other messages
 }
 
 func (n *messageNames) ofMessage(m endpointMessage) string {
@@ -46,8 +46,8 @@ func (n *messageNames) ofType(t reflect.Type) string {
 	return n.of[gotype.Named{Type: t}]
 }
 
-// nameMessages finds the messages of the endpoints in the order of their names, so that the order
-// of registration does not matter.
+// nameMessages returns the names of the messages of all endpoints. It visits the endpoints in
+// the order of their names, so that the order of registration does not matter.
 func nameMessages(pkg string, services []*chassi.Service) (*messageNames, error) {
 	n := &messageNames{nested: make(map[reflect.Type]gotype.Named), details: make(map[reflect.Type]string), ofEndpoint: make(map[*chassi.Endpoint][]endpointMessage)}
 	var endpoints []*chassi.Endpoint
@@ -99,8 +99,8 @@ func (n *messageNames) add(e *chassi.Endpoint, t reflect.Type, suffix string) er
 	return err
 }
 
-// addDetails adds those of an endpoint's errors whose names are in this package: no
-// method refers to them, but callers receive them.
+// addDetails adds the details of an endpoint's errors that have a name in the package pkg: no
+// method refers to these messages, but callers receive them.
 func (n *messageNames) addDetails(pkg string, e *chassi.Endpoint, given map[string]reflect.Type) error {
 	for _, declared := range e.Errors() {
 		for _, d := range declared.Details {
@@ -129,7 +129,7 @@ func (n *messageNames) addDetails(pkg string, e *chassi.Endpoint, given map[stri
 	return nil
 }
 
-// collect adds the types of the fields of a message to all.
+// collect appends the messages and enums in the fields of a message, at any depth, to all.
 func (n *messageNames) collect(all []gotype.Named, p *Plan, in gotype.Named, seen map[reflect.Type]bool) []gotype.Named {
 	if seen[p.goType] {
 		return all

@@ -32,7 +32,7 @@ type Plan struct {
 	byName   map[string]*field // by either name
 }
 
-// form is how values of a field stand on the wire.
+// form is the way in which the values of a field are encoded.
 type form int
 
 const (
@@ -58,12 +58,12 @@ type field struct {
 	packed   bool
 }
 
-// kind is how a single value is written and read.
+// kind is the way in which a single value is encoded and decoded.
 type kind struct {
 	goType  reflect.Type
 	typ     descriptorpb.FieldDescriptorProto_Type
 	wire    protowire.Type
-	message *Plan            // of a message of ours
+	message *Plan            // of a message that is not well-known
 	pointer bool             // the Go value is a pointer to the message
 	enum    map[int32]string // names of values
 	known   string           // the well-known type's name
@@ -128,7 +128,8 @@ func (c *compiler) message(t *gotype.Type) (*Plan, error) {
 	return p, errors.Join(append(errs, p.finish())...)
 }
 
-// finish sorts the fields and reports duplicates.
+// finish sorts the fields and fills the tables for finding them. It returns an error for
+// duplicate numbers and for conflicting names.
 func (p *Plan) finish() error {
 	slices.SortStableFunc(p.fields, func(a, b field) int { return int(a.number) - int(b.number) })
 	names := make(map[string]field)
@@ -153,7 +154,8 @@ func (p *Plan) finish() error {
 	return nil
 }
 
-// maxDense is the maximum size of the table from number to field; larger numbers are searched.
+// maxDense is the maximum number in the table from number to field. Fields with larger numbers
+// are found by binary search.
 const maxDense = 64
 
 func (p *Plan) lookup(n protowire.Number) *field {
@@ -195,7 +197,7 @@ func (c *compiler) field(f *gotype.Field, place protowire.Number) (field, error)
 	return out, nil
 }
 
-// shape finds form and kinds of a field's type.
+// shape sets the form and the kinds of a field of type t.
 func (c *compiler) shape(f *field, t *gotype.Type) (err error) {
 	if k, err := c.kind(t); k != nil || err != nil {
 		f.kind = k
@@ -224,7 +226,8 @@ func unsupported(t *gotype.Type) error {
 	return fmt.Errorf("%v cannot be in a message of Protocol Buffers; package protobuf lists the types that can", t.Go)
 }
 
-// single wants one value: neither a slice nor a map nor a pointer to a scalar.
+// single returns the kind of a type whose values are single. It returns an error for a slice, a
+// map, and a pointer to a scalar; []byte is a single value.
 func (c *compiler) single(t *gotype.Type) (*kind, error) {
 	k, err := c.kind(t)
 	if k == nil && err == nil {
@@ -244,7 +247,7 @@ func mapKey(t *gotype.Type) (*kind, error) {
 	}
 }
 
-// kind returns nil and nil for a type that is not a single value.
+// kind returns the kind of a type, or nil and no error if its values are not single values.
 func (c *compiler) kind(t *gotype.Type) (*kind, error) {
 	switch {
 	case t.Kind == gotype.Time:
@@ -284,8 +287,8 @@ func enumKind(t *gotype.Type) (*kind, error) {
 }
 
 // fieldName derives the name of a field in a .proto file from its name in JSON: "user_id" of
-// "userID" and "user-id". Letters that are not ASCII become their code points, and a name that
-// begins with a digit gets a word in front.
+// "userID" and "user-id". Characters outside of ASCII become their code points, and a name that
+// begins with a digit or has only underscores is prefixed with "field_".
 func fieldName(jsonName string) string {
 	name := snakeCase(jsonName)
 	if strings.Trim(name, "_") == "" || name[0] >= '0' && name[0] <= '9' {

@@ -132,9 +132,10 @@ func (w *textWriter) typeName(m *descriptorpb.DescriptorProto, f *descriptorpb.F
 	return strings.ToLower(strings.TrimPrefix(f.GetType().String(), "TYPE_"))
 }
 
-// relative shortens the names of messages of this file, unless they are shadowed in the same
-// block by a method of the service or an entry of a map. Those of other files keep the leading
-// dot if a component of the package would shadow them.
+// relative returns the name of a message or an enum as the .proto file refers to it. A name of
+// this file is shortened, unless a method of the service or an entry of a map shadows it in the
+// same block. A name of another file keeps the leading dot if a component of the package would
+// shadow it.
 func (w *textWriter) relative(name string, hidden func(name string) bool) string {
 	if short, ours := strings.CutPrefix(name, "."+w.file.GetPackage()+"."); ours {
 		if hidden(short) {

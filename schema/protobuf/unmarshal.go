@@ -17,10 +17,10 @@ var errMalformed = chassi.NewError(chassi.InvalidArgument, "malformed_request", 
 
 // Decode decodes data into message, a pointer to the plan's struct, which must be zero. Unknown
 // fields are skipped. It returns a [chassi.InvalidArgument] that names the field if data is
-// malformed: truncated, not UTF-8, or nested deeper than a hundred messages.
+// malformed, for example if it is truncated, not UTF-8, or nested deeper than 100 messages.
 func (p *Plan) Decode(data []byte, message any) error { return p.decode(data, message, protoName) }
 
-// decode decodes data. Name says how errors name fields.
+// decode decodes data into message. Name returns the name of a field in errors.
 func (p *Plan) decode(data []byte, message any, name func(step) string) error {
 	v := reflect.ValueOf(message)
 	if v.Kind() != reflect.Pointer || v.IsNil() || v.Type().Elem() != p.goType {
@@ -33,7 +33,7 @@ func (p *Plan) decode(data []byte, message any, name func(step) string) error {
 	return malformed(err, name)
 }
 
-// malformed returns the error for the client.
+// malformed returns the error for the client, with the field and the cause in err.
 func malformed(err error, name func(step) string) error {
 	violation := chassi.Violation{Message: err.Error()}
 	if at, ok := errors.AsType[*fieldError](err); ok {
@@ -42,7 +42,7 @@ func malformed(err error, name func(step) string) error {
 	return errMalformed.WithViolations(violation)
 }
 
-// fieldError says where a message is malformed.
+// fieldError states where and why a message is malformed.
 type fieldError struct {
 	steps []step // outermost last
 	cause error
@@ -119,7 +119,8 @@ func (p *Plan) consume(b []byte, v reflect.Value, depth int) error {
 	return nil
 }
 
-// consumeTag refuses numbers that no field can have.
+// consumeTag reads a tag like [protowire.ConsumeTag]. It returns a negative length also for
+// numbers that no field can have.
 func consumeTag(b []byte) (protowire.Number, protowire.Type, int) {
 	number, wire, n := protowire.ConsumeTag(b)
 	if n > 0 && number > protowire.MaxValidNumber {
@@ -128,8 +129,8 @@ func consumeTag(b []byte) (protowire.Number, protowire.Type, int) {
 	return number, wire, n
 }
 
-// takes reports whether a value of that wire type can belong to the field. Otherwise it is
-// skipped, like an unknown field.
+// takes reports whether a value of the given wire type can belong to the field. A value of
+// another type is skipped, like an unknown field.
 func (f *field) takes(wire protowire.Type) bool {
 	switch f.form {
 	case mapped:

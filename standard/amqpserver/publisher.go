@@ -8,8 +8,9 @@ import (
 	"github.com/chassi-go/chassi/transport/amqpapi"
 )
 
-// AddPublisher returns a publisher for the work queue q of the RabbitMQ that settings names. The
-// App starts and stops it; RabbitMQ may be away at the start. Messages pass through app.Outgoing.
+// AddPublisher returns a publisher for the work queue q of the RabbitMQ broker that settings names.
+// The App starts and stops it; RabbitMQ may be unavailable at the start. Messages pass through
+// app.Outgoing.
 func AddPublisher(app *standard.App, settings Config, q transport.Queue) *standard.Publisher {
 	c := settings.Config
 	if c.URL == "" || c.URL == off {

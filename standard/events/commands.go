@@ -12,9 +12,9 @@ import (
 	"github.com/chassi-go/chassi/standard/internal/tasks"
 )
 
-// Commands returns the commands for dead letters, replays and subscriptions. They use the
-// database that config returns, whose settings are in the group "database", while the program
-// runs or not.
+// Commands returns the commands for dead letters, replays and subscriptions. They use the database
+// that config returns, whose settings are in the group "database". They work whether or not the
+// program is running.
 //
 //	events dead list [QUEUE]
 //	events dead show ID

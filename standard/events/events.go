@@ -40,7 +40,7 @@ type Events struct {
 	subs   []*event.Subscription
 }
 
-// Add adds events to app, with their tables in db, which was added before. The calls of
+// Add adds events to app, with their tables in db, which must have been added before. The calls of
 // subscriptions pass through the middleware of app, on the transport "event".
 func Add(app *standard.App, db *database.DB, c Config, backends ...Backend) *Events {
 	e := &Events{app: app}
@@ -64,7 +64,8 @@ func Add(app *standard.App, db *database.DB, c Config, backends ...Backend) *Eve
 	return e
 }
 
-// Publishes declares topics that the program publishes, so that it relays them at once.
+// Publishes declares topics that the program publishes, so that the server relays their events at
+// once.
 func (e *Events) Publishes(topics ...event.AnyTopic) {
 	e.topics = append(e.topics, topics...)
 	for _, t := range topics {
@@ -72,7 +73,7 @@ func (e *Events) Publishes(topics ...event.AnyTopic) {
 	}
 }
 
-// Subscribe serves subscriptions.
+// Subscribe adds subscriptions, to which the server delivers events.
 func (e *Events) Subscribe(subscriptions ...*event.Subscription) {
 	e.subs = append(e.subs, subscriptions...)
 	for _, s := range subscriptions {

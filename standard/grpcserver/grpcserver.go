@@ -42,8 +42,8 @@ func Add(app *standard.App, c Config) {
 	}})
 }
 
-// listener describes the address. If there are trusted proxies, they are assumed to terminate
-// TLS.
+// listener returns the description of the listen address. If there are trusted proxies, they are
+// assumed to terminate TLS.
 func listener(c grpcapi.Config) standard.Listener {
 	l := standard.Listener{Name: "grpc", Setting: "grpc.addr", Addr: c.Addr}
 	if !c.TLS.Enabled() && len(c.TrustedProxies) == 0 {

@@ -14,8 +14,8 @@ import (
 	"github.com/chassi-go/chassi/standard/internal/tasks"
 )
 
-// Commands returns the commands for jobs. They use the database that config returns, whose
-// settings are in the group "database", while the program runs or not.
+// Commands returns the commands for jobs. They use the database that config returns, whose settings
+// are in the group "database". They work whether or not the program is running.
 //
 //	jobs list
 //	jobs history JOB
@@ -51,7 +51,7 @@ func Commands[C any](config func(*C) database.Config) []standard.Command[C] {
 		command("remove", "JOB", "remove a job that no program has any more, with its history and waiting runs", change(job.Remove, "removed")))
 }
 
-// explain adds what to do to errors of the command line.
+// explain adds to the error for an unknown job how to find the known ones.
 func explain(err error) error {
 	if errors.Is(err, job.ErrUnknown) {
 		return fmt.Errorf("%w: \"jobs list\" lists the jobs that this database knows", err)

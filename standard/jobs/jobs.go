@@ -15,9 +15,9 @@ import (
 	"github.com/chassi-go/chassi/standard/internal/tasks"
 )
 
-// Add adds jobs to app, with their tables in db, which was added before. Their runs pass through
-// the middleware of app, on the transport "job". If events in the same database were added
-// before, jobs share their engine. Add is called once.
+// Add adds jobs to app, with their tables in db, which must have been added before. Their runs pass
+// through the middleware of app, on the transport "job". If events in the same database were added
+// before, jobs share their engine. Add can be called only once for an App.
 func Add(app *standard.App, db *database.DB, jobs ...job.Definition) {
 	count, err := app.Telemetry.RegisterEvents("jobs_total", "Scheduled runs of jobs, and dead letters, by what happened to them.")
 	app.Fail(err)
@@ -34,7 +34,7 @@ func Add(app *standard.App, db *database.DB, jobs ...job.Definition) {
 	}})
 }
 
-// shared returns the engine of the App's events, or nil.
+// shared returns the engine of the App's events if they are in db, or nil.
 func shared(app *standard.App, db *database.DB) *task.Engine {
 	if s, ok := app.Transport("events").(interface{ Engine() *task.Engine }); ok && s.Engine().DB() == db {
 		return s.Engine()

@@ -41,8 +41,8 @@ func Add(app *standard.App, c Config) {
 	Serve(app, n, c.Required)
 }
 
-// Serve serves all services of app over the NATS server in c, or c.Broker. If NATS is required,
-// App is not ready while it is unavailable.
+// Serve serves all services of app over the NATS server in c, or c.Broker. If required is true, the
+// App is not ready while NATS is unavailable.
 func Serve(app *standard.App, c natsapi.Config, required bool) {
 	c.Version, c.Logger, c.Timeout, c.Streams = app.Version, app.Logger, app.CallTimeout(), app.Streams()
 	app.Fail(c.Validate())

@@ -15,8 +15,8 @@ import (
 type DB struct {
 	*redis.DB
 
-	// OnFallback counts, in the metric redis_fallbacks_total, operations that were performed
-	// without Redis: "rate_limit".
+	// OnFallback counts, in the metric redis_fallbacks_total, an operation that was performed
+	// without Redis. what names the operation, such as "rate_limit".
 	OnFallback func(what string)
 }
 

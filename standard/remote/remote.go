@@ -13,8 +13,8 @@ import (
 	"github.com/chassi-go/chassi/telemetry"
 )
 
-// Config is a field of a program's configuration: the address of another service and the policy
-// of its calls.
+// Config is a field of a program's configuration: the address of another service and the policy for
+// calls of that service.
 type Config struct {
 	Target string `config:"target" help:"host:port; static:HOST:PORT,HOST:PORT; dns:HOST:PORT for all addresses of a name; srv:NAME for SRV records"`
 

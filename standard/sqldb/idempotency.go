@@ -14,11 +14,11 @@ import (
 // deleteInterval is the time between two deletions of idempotency keys that have expired.
 const deleteInterval = 15 * time.Minute
 
-// AddIdempotency lets callers repeat calls of the named endpoints of s with an
-// Idempotency-Key, see [middleware.Idempotency], before s is mounted. The keys are kept in db,
-// whose migrations contain [sqlstore.Schema], and deleted when they have expired. Unless
-// o.Observe is set, idempotency_keys_total counts what became of the calls: set it for every
-// service but the first one.
+// AddIdempotency lets callers repeat calls of the named endpoints of s with an Idempotency-Key, see
+// [middleware.Idempotency]. It must be called before s is mounted. The keys are kept in db, whose
+// migrations contain [sqlstore.Schema], and deleted when they have expired. Unless o.Observe is
+// set, the metric idempotency_keys_total counts the calls by outcome. The metric can be registered
+// only once: set o.Observe for every service but the first one.
 func AddIdempotency(app *standard.App, db *database.DB, s *chassi.Service, o middleware.IdempotencyOptions, endpoints ...string) error {
 	if o.Observe == nil {
 		var err error
@@ -35,7 +35,7 @@ func AddIdempotency(app *standard.App, db *database.DB, s *chassi.Service, o mid
 	return nil
 }
 
-// deleteExpired deletes keys until ctx ends.
+// deleteExpired deletes expired keys at once and then after each deleteInterval, until ctx ends.
 func deleteExpired(ctx context.Context, store *sqlstore.Store) error {
 	tick := time.NewTicker(deleteInterval)
 	defer tick.Stop()

@@ -12,9 +12,9 @@ import (
 )
 
 // MigrateCommand returns the command "migrate", which applies the migrations to the database that
-// config returns, whose settings are in the group "database", and lists them. It creates a
-// SQLite database. Unlike the start of an [standard.App], an attempt of which ends after a minute,
-// it takes as long as the migrations do.
+// config returns, whose settings are in the group "database", and lists them. It creates a missing
+// SQLite file. Unlike the start of an [standard.App], which ends each attempt after a minute, the
+// command takes as long as the migrations do.
 func MigrateCommand[C any](config func(*C) database.Config, migrations fs.FS) standard.Command[C] {
 	return standard.Command[C]{
 		Name: "migrate", Settings: "database", Help: "bring the database's schema up to date and list its migrations",

@@ -16,12 +16,13 @@ import (
 	"github.com/chassi-go/chassi/standard"
 )
 
-// Add opens the database in c and adds it to the App as a component: at its start, after it has
-// tried its listen addresses, the App creates a missing SQLite file, waits for the database, alive
-// but not ready, and applies the migrations; then it checks the
-// database for readiness, exposes its pools in the metrics, and finally closes it. A schema
-// that is newer than the program is only a warning, because it is normal during a rollout and
-// after a rollback. Components that are added later may use the database when they start.
+// Add opens the database in c and adds it to the App as a component. When the App starts, it first
+// tries its listen addresses. Then it creates a missing SQLite file, waits for the database, being
+// alive but not ready, and applies the migrations. While the App runs, it checks the database for
+// readiness and exposes its pools in the metrics. When the App stops, it closes the database. A
+// schema that is newer than the program only causes a warning, because it is normal during a
+// rollout and after a rollback. Components that are added later may use the database when they
+// start.
 func Add(ctx context.Context, app *standard.App, c database.Config, migrations fs.FS) (*database.DB, error) {
 	if app.DescribeOnly {
 		c.URL = "sqlite::memory:"
@@ -70,8 +71,9 @@ func (s *component) Name() string { return "database" }
 
 var errDatabase = chassi.NewError(chassi.Unavailable, "database_unavailable", "The database cannot be used")
 
-// Start returns an [chassi.Unavailable] error if the database is unavailable, does not respond
-// or refuses the connection.
+// Start creates a missing SQLite file and applies pending migrations. It returns a
+// [chassi.Unavailable] error if the database is unavailable, does not respond or refuses the
+// connection.
 func (s *component) Start(ctx context.Context) error {
 	err := s.prepare(ctx)
 	if database.IsUnavailable(err) {

@@ -21,9 +21,9 @@ import (
 	"google.golang.org/grpc"
 )
 
-// HTTP exports over HTTP to endpoint, the collector's URL, such as http://localhost:4318;
-// without a path the standard path /v1/traces is added. If endpoint is empty the
-// OTEL_EXPORTER_OTLP_* variables apply. HTTP does not wait for the collector.
+// HTTP returns an exporter that sends spans over HTTP to endpoint, the collector's URL, such as
+// http://localhost:4318; without a path the standard path /v1/traces is added. If endpoint is
+// empty, the OTEL_EXPORTER_OTLP_* variables apply. HTTP does not wait for the collector.
 func HTTP(ctx context.Context, endpoint string) (trace.SpanExporter, error) {
 	client, err := newHTTPClient()
 	if err != nil {
@@ -47,8 +47,9 @@ func HTTP(ctx context.Context, endpoint string) (trace.SpanExporter, error) {
 	return exporter, nil
 }
 
-// GRPC exports over gRPC to endpoint, such as http://localhost:4317; https enables TLS. See
-// [HTTP].
+// GRPC returns an exporter that sends spans over gRPC to endpoint, the collector's URL, such as
+// http://localhost:4317; https enables TLS. If endpoint is empty, the OTEL_EXPORTER_OTLP_*
+// variables apply. GRPC does not wait for the collector.
 func GRPC(ctx context.Context, endpoint string) (trace.SpanExporter, error) {
 	options := []otlptracegrpc.Option{otlptracegrpc.WithDialOption(
 		grpc.WithMaxHeaderListSize(maxHeaderBytes), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxResponseBytes)),
@@ -82,7 +83,8 @@ func parse(endpoint string) (*url.URL, error) {
 	return u, nil
 }
 
-// Stdout writes spans to standard output, as JSON.
+// Stdout returns an exporter that writes spans to standard output, as JSON. It ignores its
+// arguments.
 func Stdout(context.Context, string) (trace.SpanExporter, error) {
 	return stdouttrace.New(stdouttrace.WithWriter(os.Stdout)) //nolint:wrapcheck // wrapped by the caller
 }

@@ -44,7 +44,7 @@ func env(name string) string {
 	return cmp.Or(strings.TrimSpace(os.Getenv("OTEL_EXPORTER_OTLP_TRACES_"+name)), strings.TrimSpace(os.Getenv("OTEL_EXPORTER_OTLP_"+name)))
 }
 
-// tlsConfig has the certificates that the environment names.
+// tlsConfig returns a TLS configuration with the certificates that the environment names.
 func tlsConfig() (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if file := env("CERTIFICATE"); file != "" {

@@ -56,7 +56,7 @@ type outgoing struct {
 	err error
 }
 
-// close closes the channel if it carries a single message.
+// close closes the channel once it is opened. It is called only for a channel with a single message.
 func (o *outgoing) close() {
 	if <-o.opened; o.err == nil {
 		_ = o.channel.Close() // fails if it is already closed
@@ -72,9 +72,9 @@ var (
 	errRefused      = errors.New("the broker rejected the message: the queue is full")
 )
 
-// Dial connects. It retries until ctx ends while the broker is unavailable, and returns at once
-// if the broker refuses the user, its password or its vhost, or if the certificate of the
-// broker is not trusted.
+// Dial returns a connected client. It retries until ctx ends while the broker is unavailable, and
+// returns an error at once if the broker refuses the user, its password or its vhost, or if the
+// certificate of the broker is not trusted.
 func Dial(ctx context.Context, c ClientConfig) (*Client, error) {
 	client, err := newClient(c)
 	if err != nil {
@@ -140,8 +140,8 @@ func newClient(c ClientConfig) (*Client, error) {
 // Close closes the connection. Calls in flight fail.
 func (c *Client) Close() { c.link.stop() }
 
-// Conn returns the current connection, for uses of AMQP that this package does not have, or an
-// error while the client is not connected. The client closes it.
+// Conn returns the current connection, for features of AMQP that this package does not offer, or an
+// error while the client is not connected. The client closes the connection.
 func (c *Client) Conn() (*amqp.Connection, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -198,8 +198,8 @@ func (c *Client) to(ctx context.Context, exchange string, size int) (s *sender, 
 	return o.sender, done, o.err
 }
 
-// outgoingTo returns the channel to an exchange, or a new one for a single message; nil while
-// there is no connection.
+// outgoingTo returns the channel to an exchange or, if alone is true, a new channel for a single
+// message. It returns nil while there is no connection.
 func (c *Client) outgoingTo(exchange string, alone bool) *outgoing {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -274,7 +274,7 @@ func (c *Client) explain(s *sender, exchange string) error {
 	}
 }
 
-// discard makes the next call open a new channel.
+// discard removes the channel o to an exchange, so that the next call opens a new channel.
 func (c *Client) discard(exchange string, o *outgoing) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -301,8 +301,8 @@ func (c *Client) Bind(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, erro
 	return b, func(ctx context.Context, call *chassi.Call) error { return c.call(ctx, call, exchange, key, remote) }, nil
 }
 
-// BindStream returns an error: AMQP does not carry streams. It implements [client.Streamer], so
-// that package client reports the reason.
+// BindStream returns an error for an endpoint with a stream, because this transport does not support
+// streams. It implements [client.Streamer], so that package client reports the reason.
 func (c *Client) BindStream(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error) {
 	return c.Bind(e)
 }

@@ -16,12 +16,12 @@ type client struct {
 	requests int
 }
 
-// keptClients is the maximum number of users that are kept without a request in flight. All of
-// them have logged in to the broker.
+// keptClients is the number of users above which users without a request in flight are removed. All
+// users have logged in to the broker.
 const keptClients = 1000
 
-// enter counts one request of user; ok is false if the user has reached its limit. The name is
-// the client's in both cases.
+// enter counts one request of user and returns the name of the client. If the user has reached its
+// limit, the request is not counted and ok is false; the name is returned in this case, too.
 func (c *clients) enter(user string) (name string, ok bool) {
 	limit := c.limit
 	if user == "" {
@@ -41,7 +41,7 @@ func (c *clients) enter(user string) (name string, ok bool) {
 	return b.name, true
 }
 
-// leave ends the count of one request.
+// leave ends the count of one request of user.
 func (c *clients) leave(user string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -63,7 +63,7 @@ const (
 	maxDeadMessages  = 100_000
 )
 
-// maxLogged is the maximum length of a client's text in a log line.
+// maxLogged is the maximum length of a client's text in a log line, in bytes.
 const maxLogged = 100
 
 // short truncates a client's text for the log.
@@ -94,7 +94,8 @@ func (c Config) Validate() error {
 		errs = append(errs, fmt.Errorf("amqp.prefix (%q) must be one word of at most 50 letters, digits, _ and -", c.Prefix))
 	}
 	if c.ReplyQueues != "" && !replyWords.MatchString(c.ReplyQueues) {
-		errs = append(errs, fmt.Errorf("amqp.reply_queues (%q) must be dot-separated words of letters, digits, _ and -, such as reply, or off", c.ReplyQueues))
+		errs = append(errs, fmt.Errorf("amqp.reply_queues (%q) must be off, or at most four words with dots between, "+
+			"each of at most 50 letters, digits, _ and -", c.ReplyQueues))
 	}
 	if slices.Contains(c.TrustedClients, "") {
 		errs = append(errs, errors.New("amqp.trusted_clients has an empty name; must be names of RabbitMQ users"))
@@ -130,7 +131,8 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// tlsConfig returns the TLS configuration for caFile, nil for the system's CAs.
+// tlsConfig returns the TLS configuration for caFile. It is nil, which means the system's CAs, if
+// caFile is empty.
 func tlsConfig(caFile string) (*tls.Config, error) {
 	if caFile == "" {
 		return nil, nil //nolint:nilnil // the default
@@ -146,8 +148,8 @@ func tlsConfig(caFile string) (*tls.Config, error) {
 	return c, nil
 }
 
-// Names on the broker. Each service has its own exchange, so that the permissions of its
-// clients name only that, and its queue has a different name, because permissions do not
+// Names on the broker. Each service has its own exchange, so that the permissions of its clients
+// name only this exchange. The queue of the service has a different name, because permissions do not
 // distinguish exchanges from queues.
 func exchangeName(prefix, service string) string { return prefixed(prefix, service) }
 

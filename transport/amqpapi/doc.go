@@ -13,7 +13,7 @@
 // sent. If the instance ends or loses its connection before that, RabbitMQ delivers the request
 // again, marked as redelivered. A redelivered request is acknowledged first, and executed if
 // its endpoint is [chassi.Idempotent]; otherwise the response is Aborted, reason
-// may_have_been_done. So a call is executed at most once, and one of an idempotent endpoint at
+// may_have_been_done. So a call is executed at most once, but a call of an idempotent endpoint at
 // most twice. A request whose expiration has passed is not executed.
 //
 // # Responses
@@ -42,13 +42,14 @@
 //
 // # Durable work
 //
-// [Server.Consume] binds an endpoint to a work queue, and a [Publisher] puts messages into
-// it; docs/guide/messages.md says what producers in other languages send. It is a quorum queue of
-// its name with an exchange of its name for publishers: a message whose call failed goes to a queue
-// NAME.retry.MS to wait and comes back from there; after a permanent fault, or too many
-// attempts, it goes to NAME.dead. Each step is confirmed by the broker before the message is
-// acknowledged. A work queue holds a million messages and 1 GiB and refuses more;
-// NAME.dead holds 100,000 for 30 days and drops the oldest.
+// [Server.Consume] binds an endpoint to a work queue, and a [Publisher] publishes messages to it;
+// docs/guide/messages.md says what producers in other languages send. The work queue NAME is a
+// quorum queue with this name, and has an exchange with the same name for publishers. A message
+// whose call has failed waits in a queue NAME.retry.MS and returns from there; after a permanent
+// error, or too many attempts, it goes to NAME.dead. Each step is confirmed by the broker before the
+// message is acknowledged. A work queue holds at most a million messages and 1 GiB, and refuses
+// more. NAME.dead holds at most 100,000 messages and 1 GiB, each message for 30 days, and drops the
+// oldest.
 //
 // # Lost connections
 //

@@ -35,7 +35,7 @@ type link struct {
 	use func(*amqp.Connection) (<-chan struct{}, error)
 
 	outage   *outage.Part
-	connects atomic.Uint64 // connections that were ready so far
+	connects atomic.Uint64 // number of connections that were ready so far
 	// grant is the command that grants the account all permissions that it needs.
 	grant string
 
@@ -105,7 +105,7 @@ func (l *link) start(ctx context.Context) error {
 	return nil
 }
 
-// open is like start, and connects in the background. The error is a configuration error.
+// open is like start, but connects in the background. The error is a configuration error.
 func (l *link) open() error {
 	if err := l.validate(); err != nil {
 		return fmt.Errorf("amqpapi: %w", err)
@@ -189,7 +189,7 @@ func (l *link) stats() (connected bool, reconnects uint64) {
 	return n > 0 && l.down == nil, max(n, 1) - 1
 }
 
-// stop closes the connection.
+// stop closes the connection and waits for the goroutines of the link.
 func (l *link) stop() {
 	l.cancel()
 	l.running.Wait()
@@ -204,8 +204,8 @@ func (l *link) run(ctx context.Context, lost <-chan struct{}) {
 	}
 }
 
-// reconnect connects again and again after an attempt failed with err. It returns an error when
-// ctx ends.
+// reconnect tries to connect, after an attempt or a connection failed with err, until it succeeds.
+// It returns an error when ctx ends.
 func (l *link) reconnect(ctx context.Context, err error) (lost <-chan struct{}, _ error) {
 	for backoff := minBackoff; err != nil; backoff = min(backoff*2, maxBackoff) {
 		l.setDown(err)
@@ -256,8 +256,8 @@ func (l *link) connect(ctx context.Context) (lost <-chan struct{}, err error) {
 	return lost, nil
 }
 
-// dial connects. TLS is established here and not by the library, because received frames are
-// filtered above it.
+// dial returns a new connection. TLS is established here and not by the library, because received
+// frames are filtered above it.
 func (l *link) dial(ctx context.Context) (*amqp.Connection, error) {
 	uri, err := amqp.ParseURI(l.url)
 	if err != nil {
@@ -297,8 +297,8 @@ func (l *link) dial(ctx context.Context) (*amqp.Connection, error) {
 	return conn, err //nolint:wrapcheck // the callers say whose
 }
 
-// encrypt adds TLS to a connection. The URL may name files, as documented by RabbitMQ:
-// cacertfile, certfile, keyfile.
+// encrypt adds TLS to a connection. The URL may name files in the parameters that RabbitMQ
+// documents: cacertfile, certfile and keyfile.
 func (l *link) encrypt(ctx context.Context, c net.Conn, uri amqp.URI) (net.Conn, error) {
 	config := l.tls.Clone()
 	var err error
@@ -326,7 +326,8 @@ func (l *link) encrypt(ctx context.Context, c net.Conn, uri amqp.URI) (net.Conn,
 	return encrypted, nil
 }
 
-// hold returns nil when ctx ends, or the reason why the connection is lost.
+// hold waits until ctx ends or the connection is lost, and closes the connection. It returns nil if
+// ctx has ended, and otherwise the reason for the loss.
 func (l *link) hold(ctx context.Context, lost <-chan struct{}) error {
 	l.mu.Lock()
 	conn := l.conn
@@ -353,7 +354,7 @@ func (l *link) isBlocked() bool {
 	return l.blocked.String() != ""
 }
 
-// hideURL removes the text of a URL, which may contain a password, from err.
+// hideURL returns err without the text of a URL, which may contain a password.
 func hideURL(err error) error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		return e.Err

@@ -34,8 +34,9 @@ func (p *properties) Get(key string) string {
 	return ""
 }
 
-// only returns the value of a header that occurs in a single spelling: a gateway that adds its
-// own spelling also passes on that of its client.
+// only returns the value of the header key. ok is false if there is no such header, if its value is
+// not text, or if it occurs in several spellings: a gateway that adds its own spelling also passes
+// on its client's spelling.
 func (p *properties) only(key string) (value string, ok bool) {
 	for k, v := range p.Headers {
 		if !strings.EqualFold(k, key) {
@@ -60,8 +61,8 @@ func (p *properties) Set(key, value string) {
 	p.Headers[key] = value
 }
 
-// publishing returns a message of pairs and a body. It omits pairs that AMQP cannot carry or
-// that the broker would act on.
+// publishing returns a message of pairs and a body. It omits pairs that AMQP cannot carry, that the
+// broker would act on, or that would exceed maxHeaderBytes.
 func publishing(pairs transport.Pairs, body []byte) amqp.Publishing {
 	p := amqp.Publishing{Body: body}
 	if len(pairs) > 0 {
@@ -92,7 +93,8 @@ func shortString(s string) string {
 	return s
 }
 
-// setHeader sets a header if it may be sent and it fits.
+// setHeader sets a header if it may be sent and fits into free, the number of bytes left, which it
+// updates.
 func setHeader(headers amqp.Table, key, value string, free *int) {
 	size := len(key) + len(value) + 6 // with two lengths and a type
 	if key == "" || len(key) > maxShortString || size > *free || actsOnBroker(key) {
@@ -102,8 +104,8 @@ func setHeader(headers amqp.Table, key, value string, free *int) {
 	headers[key] = value
 }
 
-// brokerHeaders are the headers that RabbitMQ and its plugins act on. CC and BCC are further
-// routing keys, written with the permissions of the sender; the broker sets the others itself.
+// brokerHeaders are the headers that RabbitMQ and its plugins act on, or set themselves. CC and BCC
+// are further routing keys, which are used with the permissions of the sender.
 var brokerHeaders = []string{
 	"CC", "BCC", "x-death", "x-delivery-count", "x-acquired-count", "x-first-death-queue", "x-first-death-exchange", "x-first-death-reason",
 	"x-last-death-queue", "x-last-death-exchange", "x-last-death-reason", "x-delay", "x-deduplication-header",
@@ -118,7 +120,7 @@ func actsOnBroker(key string) bool {
 	return false
 }
 
-// milliseconds formats a duration as an AMQP expiration.
+// milliseconds formats a duration as an AMQP expiration, of at least 1 ms.
 func milliseconds(d time.Duration) string { return strconv.FormatInt(max(d.Milliseconds(), 1), 10) }
 
 // expiration returns how long after its arrival a message may wait for its call, and false if

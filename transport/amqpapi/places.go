@@ -2,8 +2,8 @@ package amqpapi
 
 import amqp "github.com/rabbitmq/amqp091-go"
 
-// places limits the deliveries being handled. The prefetch limits those of one connection;
-// after a reconnect, deliveries of the lost connection may still be in progress.
+// places limits the number of deliveries being handled. The prefetch count limits only those of one
+// connection; after a reconnect, deliveries of the lost connection may still be in progress.
 type places chan struct{}
 
 // wait acquires a place, waiting for a free one. It returns false when gone or stopped is

@@ -17,7 +17,8 @@ type replyTo struct {
 	node string
 }
 
-// maxNodeName is more than the length of "reply@" and any hash of erlang:phash2/1.
+// maxNodeName is the maximum length of a node name. It is more than the length of "reply@" and any
+// hash of erlang:phash2/1.
 const maxNodeName = 20
 
 // parseDirect returns the node in a direct reply-to address as written by RabbitMQ 3.10 and
@@ -25,8 +26,9 @@ const maxNodeName = 20
 //
 //	amq.rabbitmq.reply-to. base64(pid) . base64(key)
 //
-// where pid is the external form of an Erlang process id on a node reply@HASH. It is strict
-// because the broker closes a connection that publishes to an address that it cannot decode.
+// where pid is the external form of an Erlang process id on a node reply@HASH. ok is false for any
+// other address. parseDirect is strict, because the broker closes a connection that publishes to an
+// address that the broker cannot decode.
 func parseDirect(address string) (node string, ok bool) {
 	suffix, found := strings.CutPrefix(address, directReplyTo+".")
 	if !found || len(suffix) > 200 {
@@ -47,9 +49,9 @@ func parseDirect(address string) (node string, ok bool) {
 	return nodeOf(buf[:n])
 }
 
-// nodeOf returns the node of a process id: NEW_PID_EXT with an atom in UTF-8, a
-// length in two bytes, and 12 bytes behind the name (Erlang's external term format,
-// sections 12.13 and 12.30).
+// nodeOf returns the name of the node in a process id: NEW_PID_EXT with an atom in UTF-8, which has
+// a length in two bytes, and 12 bytes after the name (Erlang's external term format, sections 12.13
+// and 12.30).
 func nodeOf(pid []byte) (node string, ok bool) {
 	const head, tail = 5, 12
 	if len(pid) <= head+tail || len(pid) > head+tail+maxNodeName || pid[0] != 131 || pid[1] != 88 || pid[2] != 118 {
@@ -79,8 +81,8 @@ func isBase64(text string, bytes int) bool {
 // anonymous is the user in the reply queues of requests without user_id.
 const anonymous = "anonymous"
 
-// isReplyQueue reports whether responses to a request of user may go to the queue: ROOT.USER or
-// ROOT.USER.anything. A user whose name has characters other than letters, digits, "_" and "-"
+// isReplyQueue reports whether responses to a request of user may go to queue, which must be
+// ROOT.USER or ROOT.USER.anything. A user whose name has characters other than letters, digits, "_" and "-"
 // has no reply queue, because a dot in the name could address the queue of another user.
 func isReplyQueue(queue, root, user string) bool {
 	if user == "" {

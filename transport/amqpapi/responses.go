@@ -33,17 +33,17 @@ type responses struct {
 	trials chan response
 	quit   chan struct{}
 	trying sync.WaitGroup
-	banned map[string]time.Time // until when users get no trial; used only by tryAll
+	banned map[string]time.Time // by user, when it may get a trial again; used only by tryAll
 	proven nodes                // nodes that passed a trial on any channel; used only by tryAll
 
 	mu      sync.Mutex
 	channel *amqp.Channel // nil while there is no connection
 	end     func()        // closes the connection
 	back    chan struct{} // closed when there is a connection again
-	known   nodes         // on this channel
+	known   nodes         // nodes that passed a trial on this channel
 }
 
-// nodes holds at most maxKnownNodes; additions to nil are ignored.
+// nodes is a set of at most maxKnownNodes names of nodes. Additions to a nil set are ignored.
 type nodes map[string]struct{}
 
 func (n nodes) add(node string) {
@@ -66,8 +66,8 @@ type response struct {
 	id     string // the correlation id
 }
 
-// publishing returns the message: the response, or a small error if the broker is known to
-// refuse its size.
+// publishing returns the message for a response. If the broker is known to refuse its size,
+// publishing replaces the response by a small error.
 func (a *responses) publishing(m *response) amqp.Publishing {
 	if a.sizes.exceeds(len(m.result.Body)) {
 		a.warn("AMQP: a response is larger than the broker's max_message_size", "bytes", len(m.result.Body),
@@ -80,9 +80,9 @@ func (a *responses) publishing(m *response) amqp.Publishing {
 }
 
 const (
-	responsesPatience = 2 * time.Second // to wait for a lost connection, or for a free trial
+	responsesPatience = 2 * time.Second // to wait for a lost connection, or for other trials
 	trialTimeout      = 5 * time.Second // for one trial
-	trialBan          = time.Minute     // after a failed one
+	trialBan          = time.Minute     // after a failed trial
 	maxKnownNodes     = 1000            // more than any cluster has
 	maxBanned         = 1000            // users; beyond that the earliest ban to end is removed
 )
@@ -218,8 +218,9 @@ func (a *responses) attempt(m *response) error {
 	}
 }
 
-// current returns the channel, waiting for it if it is lost, and whether responses to the node
-// ("" for a queue) may use it.
+// current returns the channel, the function that ends it, and whether responses to the node ("" for
+// a queue) may use it. If the channel is lost, current waits for a new channel for at most
+// responsesPatience; ch is nil if there is none.
 func (a *responses) current(node string) (ch *amqp.Channel, end func(), known bool) {
 	for wait := true; ; wait = false {
 		a.mu.Lock()
@@ -257,7 +258,8 @@ func (a *responses) tryAll() {
 	}
 }
 
-// next handles one waiting trial: its node and size may be known by now.
+// next sends one waiting response: as a trial, or over the shared connection if its node and size
+// are known by now.
 func (a *responses) next(m *response) {
 	switch ch, _, known := a.current(m.to.node); {
 	case ch == nil:
@@ -330,8 +332,8 @@ func (a *responses) publishAlone(m *response) error {
 	return err
 }
 
-// publishConfirmed sets the channel to confirm mode and returns after the broker has confirmed the
-// message.
+// publishConfirmed publishes p on ch, which it sets to confirm mode, and returns after the broker has
+// confirmed the message.
 func publishConfirmed(ctx context.Context, ch *amqp.Channel, exchange, key string, p amqp.Publishing) error {
 	if err := ch.Confirm(false); err != nil {
 		return fmt.Errorf("confirm mode: %w", err)

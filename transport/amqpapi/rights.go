@@ -21,13 +21,13 @@ func (e *setupError) Error() string { return e.text + ": " + e.cause.Error() }
 
 func (e *setupError) Unwrap() error { return e.cause }
 
-// hasCode reports whether the error has the AMQP reply code.
+// hasCode reports whether err is an AMQP error with the reply code.
 func hasCode(err error, code int) bool {
 	e, ok := errors.AsType[*amqp.Error](err)
 	return ok && e.Code == code
 }
 
-// account is the account of a connection.
+// account is the user and the virtual host of a connection.
 type account struct{ user, vhost string }
 
 func accountOf(url string) account {
@@ -71,7 +71,7 @@ type topology struct {
 	found   bool // whether an object exists that the account may not configure
 }
 
-// on calls f with a channel, a new one if the broker closed the previous one.
+// on calls f with the channel of t, or with a new channel if the broker has closed the previous one.
 func (t *topology) on(f func(*amqp.Channel) error) (err error) {
 	if t.channel == nil || t.channel.IsClosed() {
 		if t.channel, err = t.conn.Channel(); err != nil {
@@ -117,8 +117,9 @@ func (t *topology) queue(name string, args amqp.Table) error {
 	return t.explain("queue", name, err)
 }
 
-// bind binds a queue to an exchange with a routing key. If the account found both declared, the
-// binding may exist too, which the broker does not report.
+// bind binds a queue to an exchange with a routing key. If the account may not do so, but uses an
+// object that an operator has declared, bind assumes that the operator has also made the binding,
+// which the broker does not report.
 func (t *topology) bind(queue, key, exchange string) error {
 	err := t.on(func(ch *amqp.Channel) error { return ch.QueueBind(queue, key, exchange, false, nil) })
 	if t.found && hasCode(err, amqp.AccessRefused) {
@@ -128,7 +129,8 @@ func (t *topology) bind(queue, key, exchange string) error {
 	return t.explain("binding of queue", queue, err)
 }
 
-// explain returns the refusal with advice for an operator.
+// explain returns err, which concerns the named object, with advice for an operator if it is a
+// refusal. It returns nil if err is nil.
 func (t *topology) explain(kind, name string, err error) error {
 	all := exactly(t.names...)
 	grant := t.account.grant(all, all, all)

@@ -50,7 +50,7 @@ type sender struct {
 	channel  *amqp.Channel
 	identity *identity
 	sizes    *sizes
-	sync     chan struct{} // received from after all earlier returns are settled
+	sync     chan struct{} // delivers a value only when all earlier returns are settled
 	over     chan struct{} // closed with the channel, after reason is set
 	reason   *amqp.Error   // why the channel was closed
 
@@ -84,7 +84,8 @@ func (u *unconfirmed) hangs(done <-chan struct{}, since, now time.Time) bool {
 	return now.Sub(since) >= unconfirmedTime
 }
 
-// newSender sets ch, a channel of conn, to confirm mode. Its goroutine ends with the channel.
+// newSender returns a sender over ch, a channel of conn, which it sets to confirm mode. The goroutine
+// of the sender ends with the channel.
 func newSender(conn *amqp.Connection, ch *amqp.Channel, i *identity, z *sizes, running *sync.WaitGroup) (*sender, error) {
 	if err := ch.Confirm(false); err != nil {
 		return nil, fmt.Errorf("confirm mode: %w", err)
@@ -142,7 +143,7 @@ func (s *sender) forget(id string) {
 	delete(s.pending, id)
 }
 
-// abandon fails all waiting messages.
+// abandon fails all waiting messages with err, and lets no further message wait.
 func (s *sender) abandon(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -152,8 +153,8 @@ func (s *sender) abandon(err error) {
 	s.pending = nil
 }
 
-// publish returns after a queue has stored the message. It sets the correlation id and the
-// user.
+// publish publishes p, and returns after a queue has stored the message. It sets the correlation id
+// and the user id of p.
 func (s *sender) publish(ctx context.Context, exchange, key string, p *amqp.Publishing) error {
 	id, waiting := s.await()
 	if waiting == nil {

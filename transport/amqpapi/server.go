@@ -125,8 +125,8 @@ func (s *Server) Mount(service *chassi.Service) error {
 func routingKey(e *chassi.Endpoint) string { return strings.ReplaceAll(e.FullName(), "/", ".") }
 
 // Start connects and serves. The error is [chassi.Unavailable] if the broker is unavailable or
-// refuses something, with the command to run, otherwise a configuration error. It may be called
-// again after an error.
+// refuses something, and otherwise a configuration error. The error of a refusal names the command
+// that resolves it, if there is one. Start may be called again after an error.
 func (s *Server) Start(ctx context.Context) error {
 	if err := s.config.Validate(); err != nil {
 		return fmt.Errorf("amqpapi: %w", err)
@@ -168,8 +168,8 @@ func (s *Server) undo() {
 	_ = s.pool.Stop(context.Background()) // fails only if its context ends
 }
 
-// Check returns an error while no requests are served: a connection is lost or the broker
-// refuses something.
+// Check returns an error before Start, while a connection is lost, and while the broker refuses
+// something.
 func (s *Server) Check(context.Context) error {
 	if !s.up.Load() {
 		return errUnavailable.WithCause(errors.New("amqpapi: not started"))
@@ -254,7 +254,8 @@ func (s *Server) consumeService(t *topology, q *serviceQueue, end func()) error 
 	return t.explain("queue", q.name, err)
 }
 
-// feed consumes a queue and passes each delivery on, until the channel or the consumer ends.
+// feed consumes a queue and passes each delivery to take, until the channel or the consumer ends. It
+// then calls end, unless the server is stopping.
 func (s *Server) feed(ch *amqp.Channel, queue string, prefetch int, end func(), take func(amqp.Delivery)) error {
 	if err := ch.Qos(prefetch, 0, false); err != nil {
 		return err //nolint:wrapcheck // explained by the caller

@@ -18,7 +18,8 @@ type sizes struct {
 	limit    atomic.Int64 // max_message_size, 0 if unknown
 }
 
-// usualSize is assumed to be accepted by every broker until one is refused.
+// usualSize is the size up to which messages are assumed to be accepted while the broker's limit is
+// unknown.
 const usualSize = 64 << 10
 
 // fits reports whether the broker is known to accept messages of n bytes.
@@ -33,7 +34,7 @@ func (s *sizes) exceeds(n int) bool {
 	return limit != 0 && n > int(limit)
 }
 
-// accept records a message that the broker has accepted.
+// accept records that the broker has accepted a message of n bytes.
 func (s *sizes) accept(n int) {
 	for old := s.accepted.Load(); int64(n) > old && !s.accepted.CompareAndSwap(old, int64(n)); {
 		old = s.accepted.Load()
@@ -49,7 +50,8 @@ func (s *sizes) forget() {
 // sizeRefused extracts the limit from RabbitMQ's reason (rabbit_channel:check_msg_size).
 var sizeRefused = regexp.MustCompile(`message size \d+ is larger than (?:configured )?max size (\d+)`)
 
-// refused records the broker's limit, and reports whether err is about it.
+// refused reports whether err is a refusal of a message because of its size. If so, it records the
+// broker's limit.
 func (s *sizes) refused(err error) bool {
 	reason, ok := errors.AsType[*amqp.Error](err)
 	if !ok || reason == nil || reason.Code != amqp.PreconditionFailed {

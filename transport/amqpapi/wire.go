@@ -40,7 +40,7 @@ const (
 	methodType  = 1
 	maxFrame    = 1 << 20   // more than frameSize
 	maxBody     = 512 << 20 // the largest max_message_size of RabbitMQ
-	maxSkipped  = 1 << 20   // messages that one confirmation may be ahead of that before
+	maxSkipped  = 1 << 20   // number of messages that a confirmation may be ahead of the previous one
 	protocol    = 'A'       // begins the response to a client of another version, which is not a frame
 )
 
@@ -115,8 +115,8 @@ func (c *plainConn) refuse(payload []byte) error {
 	return nil
 }
 
-// plainFrame returns a frame with properties that the client library can read: frame itself, if
-// it can already.
+// plainFrame returns frame with properties that the client library can read. It returns frame itself
+// if the library can read its properties already.
 func plainFrame(frame []byte) []byte {
 	payload := frame[frameHead : len(frame)-1]
 	plain, same := plainProperties(payload)
@@ -138,11 +138,11 @@ const (
 	lastFlag       = 3 // app-id; below it are one that is reserved, and more flags
 )
 
-// widths holds the lengths of the properties by their flag; 0 is a short string.
+// widths holds the lengths of the properties by their flag; 0 means a short string.
 var widths = [16]int{12: 1, 11: 1, 6: 8}
 
-// plainProperties returns properties with text headers only, and without headers if they are
-// malformed.
+// plainProperties returns the properties in payload with text headers only, or without any property
+// if they are malformed. same reports whether it returns payload itself.
 func plainProperties(payload []byte) (plain []byte, same bool) {
 	if len(payload) < propertiesHead {
 		return payload, true // the library returns an error for it
@@ -200,7 +200,7 @@ func plainProperties(payload []byte) (plain []byte, same bool) {
 	return append(out, after[:len(after)-(len(payload)-end)]...), false
 }
 
-// none returns properties without any property.
+// none returns the head of payload, changed so that there are no properties.
 func none(payload []byte) []byte {
 	out := slices.Clone(payload[:propertiesHead])
 	out[propertiesHead-2], out[propertiesHead-1] = 0, 0
@@ -210,9 +210,9 @@ func none(payload []byte) []byte {
 // entry is a name with a type and a value, as encoded in a table.
 type entry []byte
 
-// textEntries returns the entries of a table that are text or can be converted to text, up to
-// one more than a request may have, and whether all are text. Entries after one of unknown
-// length are dropped. It does not descend into nested tables.
+// textEntries returns the entries of a table that are text or can be converted to text, up to one
+// more than a request may have, and whether all entries of the table are text. Entries after an
+// entry of unknown length are dropped. textEntries does not descend into nested tables.
 func textEntries(table []byte) (entries []entry, all bool) {
 	all = true
 	for len(table) > 0 {
@@ -270,7 +270,7 @@ func scalarText(kind byte, value []byte) (text string, ok bool) {
 	}
 }
 
-// textEntry is an entry with a name, its length before it, and a text.
+// textEntry returns an entry with a text. Name includes the length that precedes the name in a table.
 func textEntry(name []byte, text string) entry {
 	e := make(entry, 0, len(name)+5+len(text))
 	e = append(append(e, name...), 'S')

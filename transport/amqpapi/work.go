@@ -63,9 +63,9 @@ func workNames(q transport.Queue) []string {
 // deadAge is how long dead letters are kept.
 const deadAge = 30 * 24 * time.Hour
 
-// workQueues returns the queues of q with their arguments. All are replicated in a cluster, and
-// pass a message on only after the next queue has stored it. A full queue refuses messages, but
-// the queue of dead letters drops its oldest.
+// workQueues returns the arguments of the queues of q, by the name of the queue. All queues are
+// replicated in a cluster, and remove a message only after the next queue has stored it. A full
+// queue refuses messages, except that the queue of dead letters drops its oldest message.
 func workQueues(q transport.Queue) map[string]amqp.Table {
 	quorum := func(length int, more amqp.Table) amqp.Table {
 		t := amqp.Table{amqp.QueueTypeArg: amqp.QueueTypeQuorum, "x-max-length": int64(length), "x-max-length-bytes": int64(maxWorkBytes)}
@@ -110,7 +110,8 @@ func declareWork(t *topology, q transport.Queue) error {
 	return t.bind(q.Name, q.Name, q.Name)
 }
 
-// consume declares the queues and handles the deliveries.
+// consume declares the queues and starts to handle the deliveries. It calls end when the channel or
+// the consumer ends, unless the server is stopping.
 func (w *worker) consume(t *topology, end func()) error {
 	if err := declareWork(t, w.queue); err != nil {
 		return err
@@ -144,8 +145,8 @@ func (w *worker) consume(t *topology, end func()) error {
 	return t.explain("queue", w.queue.Name, err)
 }
 
-// publisherKey is the header with the publisher of a message that waits for another attempt. It
-// is trusted only on messages that the server itself published.
+// publisherKey is the header with the first publisher of a message that was moved to another queue.
+// It is trusted only on messages that the server itself has published.
 const publisherKey = "X-Publisher"
 
 // publisherOf returns the user that first published the message.
@@ -205,8 +206,8 @@ func (w *worker) settle(d *amqp.Delivery, err error) error {
 	return d.Ack(false) //nolint:wrapcheck // logged with the queue
 }
 
-// move publishes a copy of the message to another queue and waits for the confirmation. It
-// copies only text headers: the broker acts on some of the others, such as CC, with the
+// move publishes a copy of the message to another queue and waits for the confirmation. It copies
+// only text headers that the broker does not act on: headers such as CC would take effect with the
 // permissions of the service.
 func (w *worker) move(base context.Context, moves *sender, d *amqp.Delivery, queue string, attempts int, why *chassi.Error) error {
 	if w.server.sizes.exceeds(len(d.Body)) {

@@ -28,7 +28,8 @@ type Files struct {
 // Enabled reports whether any file is named.
 func (t Files) Enabled() bool { return t.CertFile != "" || t.KeyFile != "" || t.ClientCAFile != "" }
 
-// Validate returns an error if the files are unusable now.
+// Validate returns an error if a required file is not named, or if the files are currently
+// unusable. It returns nil if no file is named.
 func (t Files) Validate() error {
 	if !t.Enabled() {
 		return nil
@@ -43,7 +44,8 @@ func (t Files) Validate() error {
 	return err
 }
 
-// Certificates holds the certificates in use. A nil Certificates does nothing.
+// Certificates holds the certificates in use, and reloads them when the files change. It is safe for
+// concurrent use. The methods of a nil Certificates do nothing.
 type Certificates struct {
 	files   Files
 	logger  *slog.Logger
@@ -53,7 +55,7 @@ type Certificates struct {
 	seen   []byte // contents of the last reload, usable or not
 	broken error  // the error of the last reload
 	failed uint64 // number of unusable changes
-	late   bool   // whether the expiry of the current certificate was logged
+	late   bool   // whether it was logged that the current certificate is outside of its validity period
 
 	cancel context.CancelFunc
 	done   sync.WaitGroup
@@ -62,8 +64,8 @@ type Certificates struct {
 // certificatePoll is the interval at which the files are checked.
 const certificatePoll = 5 * time.Second
 
-// Watch loads the files and reloads them when they change, until Stop. It returns nil if no
-// file is named.
+// Watch loads the files and reloads them when they change, until Stop. It returns nil if no file is
+// named, and an error if the files are unusable.
 func Watch(files Files, logger *slog.Logger) (*Certificates, error) {
 	if !files.Enabled() {
 		return nil, nil //nolint:nilnil // no TLS
@@ -134,12 +136,13 @@ func (c *Certificates) refresh() {
 
 // State is the state of the certificates in use.
 type State struct {
-	NotAfter      time.Time // of the server's certificate
-	FailedReloads uint64    // changes of the files that were unusable
+	NotAfter      time.Time // when the server's certificate expires
+	FailedReloads uint64    // number of changes after which the files were unusable
 	Broken        error     // why the current files are unusable; nil if they are in use
 }
 
-// String describes the state: "expires in 30 days", "expired 2 h ago; ...".
+// String describes the state, for example "expires in 30 days", "expired since 2h0m0s", or either
+// followed by the reason why changed files cannot be used.
 func (s State) String() string {
 	text := "expires in "
 	left := time.Until(s.NotAfter)
@@ -157,14 +160,14 @@ func (s State) String() string {
 	return text
 }
 
-// ExpirySoon is the time before its expiry in which a certificate is degraded.
+// ExpirySoon is the time before the expiry of a certificate in which its state is degraded.
 const ExpirySoon = 7 * 24 * time.Hour
 
 // Degraded reports whether an operator must act: the certificate expires within [ExpirySoon],
 // or the files are unusable.
 func (s State) Degraded() bool { return s.Broken != nil || time.Until(s.NotAfter) < ExpirySoon }
 
-// State returns the current state. Ok is false without TLS, if c is nil.
+// State returns the current state. Ok is false if c is nil, which means that there is no TLS.
 func (c *Certificates) State() (s State, ok bool) {
 	if c == nil {
 		return s, false
@@ -246,8 +249,9 @@ func (t Files) read() (p pems, err error) {
 	return p, nil
 }
 
-// parse returns a new configuration for each reload: session tickets stay valid, but crypto/tls
-// verifies a resumed client's chain with the current CAs.
+// parse returns the TLS configuration with the certificates in p. Each reload uses a new
+// configuration: session tickets stay valid, but crypto/tls verifies a resumed client's chain with
+// the current CAs.
 func (t Files) parse(p pems) (*tls.Config, error) {
 	pair, err := tls.X509KeyPair(p.cert, p.key)
 	if err != nil {

@@ -4,34 +4,35 @@
 //
 //	httpapi.Config{Connect: true, ConnectCodec: connectapi.New()}
 //
-// Every endpoint of the mounted services is then served at POST /package.Service/Method, also
-// one without a route, through the same middleware, policies and limits. Only unary calls are
-// supported, and no requests by GET, because their URLs would end up in logs. Endpoints with a
-// [chassi.File] and http.Handlers are refused when they are mounted, unless [chassi.Transports]
-// leaves out gRPC.
+// Every endpoint of the mounted services that is not a stream is then served at POST
+// /package.Service/Method, even an endpoint without a route, through the same middleware, policies
+// and limits. Requests by GET are not supported, because their URLs would end up in logs. An
+// endpoint that [chassi.Transports] limits is served only if both "http" and "grpc" are among its
+// transports. Unless it is left out in this way, an endpoint that is an http.Handler or has a
+// [chassi.File] is refused when it is mounted.
 //
 // # Messages
 //
-// application/proto has the messages that package grpcapi has, in which unknown fields are
-// skipped. application/json is ProtoJSON: [protobuf.JSON] describes it. It differs from the
-// JSON of routes: integers of 64 bits are strings, fields without a value are left out, enums
-// are the names in the .proto file. Unknown members are refused, as package protojson does by
-// default and as routes do.
+// The messages in application/proto are those of package grpcapi; unknown fields are skipped. The
+// messages in application/json are ProtoJSON, which [protobuf.JSON] describes. It differs from the
+// JSON of routes, for example in that integers of 64 bits are strings, fields without a value are
+// left out, and enums are the names in the .proto file. Unknown members are refused, as by routes
+// and by package protojson by default.
 //
 // # Errors
 //
-// An error is a JSON object with code, message and details: those that package grpcapi sends,
-// as long as they fit into 48 KiB. Each code has the HTTP status of [transport.HTTPStatus],
-// 413 and 408 are not used. What is not a request of the protocol gets an error as routes send
-// it: another media type 415, another method 405, and an unknown path 404, which clients take
-// for unimplemented.
+// An error is a JSON object with code, message and details. The details are those of package
+// grpcapi, as far as they fit into 48 KiB. Each code has the HTTP status of [transport.HTTPStatus];
+// 413 and 408 are not used. A request that does not follow the protocol gets an error in the form of
+// routes: 415 for another media type, 405 for another method, and 404 for an unknown path, which
+// clients take for unimplemented.
 //
 // # Headers
 //
 // Connect-Timeout-Ms is the timeout of the client, and Connect-Protocol-Version must be 1 if
-// it is given. Requests may be compressed with gzip, and responses are as those of routes.
-// Metadata of the response are headers; a key with the prefix Trailer- is a trailer for
-// clients. A server with CORS origins allows pages to set the protocol's headers.
+// it is given. Requests may be compressed with gzip; responses are compressed like those of routes.
+// Metadata of the response are headers; a key with the prefix Trailer- is a trailer for clients. A
+// server with CORS origins allows pages to set the protocol's headers.
 package connectapi
 
 import (
@@ -47,8 +48,8 @@ import (
 	"github.com/chassi-go/chassi/transport/httpapi"
 )
 
-// maxDetailBytes is the maximum size of the details of an error. It is larger than over gRPC,
-// which has them in trailers.
+// maxDetailBytes is the maximum size of the details of an error in bytes. It is larger than in package
+// grpcapi, because gRPC sends the details in trailers.
 const maxDetailBytes = 48 << 10
 
 // Codec implements [httpapi.ConnectCodec] for one server.
@@ -122,7 +123,8 @@ func (m *method) Append(b []byte, json bool, response any) ([]byte, error) {
 	return m.response.Append(b, response) //nolint:wrapcheck // the caller says where
 }
 
-// failure and detail are the protocol's error. Debug is for reading by people; programs use value.
+// failure is the protocol's error. The member debug of its details is for people; programs use the
+// member value.
 type failure struct {
 	Code    string   `json:"code"`
 	Message string   `json:"message,omitzero"`

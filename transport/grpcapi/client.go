@@ -31,7 +31,8 @@ type ClientConfig struct {
 
 	// TLS is the configuration of every connection; nil means plain text.
 	TLS *tls.Config `config:"-"`
-	// Options are applied after those of this package: interceptors, compression.
+	// Options are applied after those of this package, for example for interceptors or
+	// compression.
 	Options []grpc.DialOption `config:"-"`
 }
 
@@ -43,22 +44,23 @@ func (c ClientConfig) withDefaults() ClientConfig {
 }
 
 // Client calls endpoints over one logical connection, which is established by the first call.
-// After a loss it is restored within seconds of the server's return; until then calls fail at
-// once with [chassi.Unavailable]. It is safe for concurrent use.
+// A lost connection is restored within seconds of the server's return; until then calls fail at
+// once with [chassi.Unavailable]. A Client is safe for concurrent use.
 type Client struct {
 	config ClientConfig
 	conn   *grpc.ClientConn
 }
 
-// reconnect sets the delays between attempts to connect: those of grpc-go grow to two minutes,
-// for which a restarted server would stay unused.
+// reconnect sets the delays between attempts to connect, which grow to two seconds. The default
+// delays of grpc-go grow to two minutes, for which a restarted server would stay unused.
 var reconnect = backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second}
 
 // maxHeaderBytes is the maximum size of a response's metadata, including the details of an
-// error. It equals that of package httpapi's client.
+// error. It equals the limit of package httpapi's client.
 const maxHeaderBytes = 64 << 10
 
-// Dial returns a client. It does not connect yet.
+// Dial returns a client of the server at c.Target. It does not connect yet. An error means that the
+// configuration is invalid.
 func Dial(c ClientConfig) (*Client, error) {
 	c = c.withDefaults()
 	secure := insecure.NewCredentials()
@@ -92,10 +94,11 @@ type outgoing struct {
 	plans    *plans
 	body     []byte
 	response any
-	received int // messages
+	received int // number of messages received
 }
 
-// cardinality reports whether err means that the server sent no message or several.
+// cardinality reports whether the call, which ended with err, failed because the server sent no
+// message or several.
 func (m *outgoing) cardinality(err error) bool {
 	return m.received > 1 || m.received == 0 && status.Code(err) == codes.Internal && strings.Contains(err.Error(), noResponse)
 }
@@ -190,7 +193,8 @@ func setOut(call *chassi.Call, md metadata.MD) {
 	}
 }
 
-// failure returns the error of a call for that of grpc-go.
+// failure converts err, an error of grpc-go, to the error of a call. The header is the metadata of
+// the response.
 func failure(ctx context.Context, err error, header metadata.MD) error {
 	switch {
 	case tooLarge(status.Convert(err)) && len(header) > 0: // one that refuses a request sends its status alone

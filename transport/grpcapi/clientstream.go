@@ -25,7 +25,7 @@ func (c *Client) BindStream(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler
 	return b, func(ctx context.Context, call *chassi.Call) error { return c.stream(ctx, call, path, p) }, err
 }
 
-// receivedItem is one item for the codec.
+// receivedItem is an item of a stream that the codec decodes.
 type receivedItem struct {
 	plan *protobuf.Plan
 	item any
@@ -34,8 +34,9 @@ type receivedItem struct {
 
 var streamDesc = grpc.StreamDesc{ServerStreams: true}
 
-// stream makes one call. The server has accepted it once a header has arrived; a call that fails
-// before, or has nothing to send, gets the trailers alone.
+// stream makes one call of an endpoint that streams, and passes the items to the caller. The stream
+// is open once a header has arrived. A call that fails before that, or whose method has nothing to
+// send, gets trailers only.
 func (c *Client) stream(ctx context.Context, call *chassi.Call, path string, p *plans) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
@@ -73,7 +74,8 @@ func (c *Client) stream(ctx context.Context, call *chassi.Call, path string, p *
 	}
 }
 
-// open sends the request and waits for the header, which is nil if the call has ended without.
+// open sends the request, waits for the header, and returns the stream and the header. The header
+// is nil if the call has ended without one.
 func (c *Client) open(ctx context.Context, path string, body []byte) (grpc.ClientStream, metadata.MD, error) {
 	s, err := c.conn.NewStream(ctx, &streamDesc, path)
 	if err != nil {
@@ -90,8 +92,8 @@ func (c *Client) open(ctx context.Context, path string, body []byte) (grpc.Clien
 	return s, header, err //nolint:wrapcheck // converted by the caller
 }
 
-// streamFailure returns the error of a stream for that of grpc-go. The header is nil if the
-// stream did not open.
+// streamFailure converts err, an error of grpc-go, to the error of a stream. The header is nil if
+// the stream did not open.
 func streamFailure(ctx context.Context, err error, header, trailer metadata.MD) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return chassi.ErrorOf(cause).WithCause(err)
@@ -105,9 +107,10 @@ func streamFailure(ctx context.Context, err error, header, trailer metadata.MD) 
 	return failure(ctx, err, header)
 }
 
-// brokeOff reports whether err, of a stream without trailers, means that it has ended without a
-// status. The servers of this package send a trailer with each error. For others, grpc-go's text is
-// the only indication, apart from the code of a lost connection.
+// brokeOff reports whether err, the error of a stream without trailers, means that the stream has
+// ended without a status of the server. The servers of this package send a trailer with each error.
+// With other servers, grpc-go's text is the only indication, apart from the code of a lost
+// connection.
 func brokeOff(err error) bool {
 	s := status.Convert(err)
 	if len(s.Proto().GetDetails()) > 0 {
@@ -117,7 +120,7 @@ func brokeOff(err error) bool {
 		strings.HasPrefix(s.Message(), streamReset)
 }
 
-// Error texts of grpc-go.
+// Error texts of grpc-go for a stream that has ended without a status.
 const (
 	streamReset     = "stream terminated by RST_STREAM"
 	withoutTrailers = "server closed the stream without sending trailers"

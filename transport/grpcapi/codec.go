@@ -7,14 +7,15 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// codec encodes and decodes the messages of exchanges and of client calls, and the generated
-// messages of the health and reflection services.
+// codec encodes and decodes the messages of exchanges, of streams and of client calls, and the
+// generated messages of the health and reflection services.
 type codec struct{}
 
 // Name returns the name of gRPC's own codec, because the encoding is the same.
 func (codec) Name() string { return "proto" }
 
-// Marshal returns the message, which is already encoded.
+// Marshal returns the encoded message. Only generated messages are encoded here; all others are
+// already encoded.
 func (codec) Marshal(v any) (mem.BufferSlice, error) {
 	switch m := v.(type) {
 	case *exchange:
@@ -32,7 +33,7 @@ func (codec) Marshal(v any) (mem.BufferSlice, error) {
 	}
 }
 
-// Unmarshal decodes without copying.
+// Unmarshal decodes the message in data into v. It does not copy data that is in one buffer.
 func (codec) Unmarshal(data mem.BufferSlice, v any) error {
 	buffer := data.MaterializeToBuffer(mem.DefaultBufferPool())
 	defer buffer.Free()

@@ -5,32 +5,33 @@
 //
 // # Requests
 //
-// The metadata of a request is [chassi.Call].In. A deadline of the client applies. A malformed
-// message is InvalidArgument with the name of the field, a message that is too large
-// ResourceExhausted, and an unknown method Unimplemented, as is a call with no message or
-// several. A method that sets a repeated header or a trailer must call grpc-go's SetHeader and
-// SetTrailer with its context.
+// The metadata of a request is [chassi.Call].In. A deadline of the client applies to the call. The
+// error is InvalidArgument, with the name of the field, for a malformed message, ResourceExhausted
+// for a message that is too large, and Unimplemented for an unknown method and for a call with no
+// message or several. A method that sets a repeated header or a trailer must call grpc-go's
+// SetHeader or SetTrailer with its context.
 //
 // # Streams
 //
 // An endpoint made with [chassi.NewStream] is a server-streaming method. The header is sent when
-// the stream opens; a call that fails before, or that has nothing to send, has trailers only, with
-// the metadata of the response. Items are not compressed. A client that takes no item for
-// [transport.StreamConfig].SendTimeout loses its stream; if it does not take the rest either, the
-// stream is reset, and its connection stays open.
+// the stream opens; a call that fails before that, or that has nothing to send, has trailers only,
+// with the metadata of the response. Items are not compressed. A client that takes no item for
+// [transport.StreamConfig].SendTimeout loses its stream; if it does not take the items that are
+// still queued either, the stream is reset, but its connection stays open.
 //
 // A stream is not limited by CallTimeout once it is open. At MaxConnectionAge its connection takes
 // no further calls, and is closed with its last stream. Heartbeats are HTTP/2 pings. An open stream
 // counts for [transport.StreamConfig].MaxPeer, not for MaxStreams and MaxStreamsPerClient. On a
-// server with streams a connection may have MaxPeer of them beside MaxStreams calls.
+// server with streams, a connection may have MaxPeer streams in addition to MaxStreams calls.
 //
 // # Errors
 //
-// The sixteen codes are gRPC's own. Details carry the other fields: google.rpc.ErrorInfo the
-// reason if it is not the name of the code, BadRequest the violations, RetryInfo the delay,
-// followed by those of [chassi.Error.WithDetails]. An error takes at most 7 KiB of the
-// trailers, because many clients accept no more than 8 KiB; the parts that do not fit are
-// omitted, details first. The text of any other error than a [chassi.Error] is not sent.
+// The sixteen codes are gRPC's own. The details of the status carry the other fields of an error:
+// google.rpc.ErrorInfo the reason, unless it is the name of the code, RetryInfo the retry delay, and
+// BadRequest the violations. The details of [chassi.Error.WithDetails] follow. An error takes at
+// most 7 KiB of the trailers, because many clients accept no more than 8 KiB; the parts that do not
+// fit are omitted, the details of the method first. The text of an error that is not a
+// [chassi.Error] is not sent.
 //
 // # Health
 //

@@ -26,9 +26,9 @@ const (
 )
 
 // statusOf returns the status that the client sees for err. The codes are numerically those of
-// gRPC. If the error does not fit into the trailers, the details of the method are omitted
-// first, then violations, then the end of the message. The trailers have the message twice,
-// as text and in the status, which is in base64.
+// gRPC. A message longer than maxMessageBytes in the trailers is truncated. If the error still does
+// not fit into the trailers, the details of the method are omitted first, then violations. The
+// trailers have the message twice, as text and in the status, which is in base64.
 func statusOf(service string, err error) *status.Status {
 	e := chassi.ErrorOf(err)
 	message := truncate(e.Message)
@@ -45,7 +45,7 @@ func statusOf(service string, err error) *status.Status {
 	return status.FromProto(p)
 }
 
-// escapedLen returns the length of a message in the trailers, percent-encoded as grpc-message.
+// escapedLen returns the length of s in the trailers, where it is percent-encoded as grpc-message.
 func escapedLen(s string) int {
 	n := len(s)
 	for i := range len(s) {
@@ -56,7 +56,8 @@ func escapedLen(s string) int {
 	return n
 }
 
-// truncate shortens a message that is too long for the trailers, at a character boundary.
+// truncate returns s with invalid UTF-8 replaced, and shortened at a character boundary if it is too
+// long for the trailers.
 func truncate(s string) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")
 	if len(s) <= maxMessageBytes/3 {

@@ -17,7 +17,7 @@ import (
 )
 
 var (
-	errControlFlood = errors.New("grpcapi: too many empty frames")
+	errControlFlood = errors.New("grpcapi: too many control frames")
 	errResetFlood   = errors.New("grpcapi: too many calls reset")
 )
 
@@ -46,24 +46,25 @@ func (g *guarded) Clone() credentials.TransportCredentials {
 	return &guarded{TransportCredentials: g.TransportCredentials.Clone(), config: g.config}
 }
 
-// guard counts received frames (RFC 9113, section 4.1), and closes a connection that sends too
-// many control frames. grpc-go limits the memory of such frames, but not their number. One
-// goroutine reads from it and another writes to it.
+// guard is a connection that counts the frames it receives (RFC 9113, section 4.1). After too many
+// control frames or resets, its Read method fails, and grpc-go closes the connection. grpc-go itself
+// limits the memory of such frames, but not their number. One goroutine reads from a guard and
+// another writes to it.
 type guard struct {
 	net.Conn
 
 	config  *Config
 	skip    int // remaining bytes of the preface or of a frame's payload
 	head    [9]byte
-	have    int  // bytes of head
-	header  bool // whether the frame belongs to a header block
-	more    bool // whether the block continues after it
+	have    int  // number of bytes in head
+	header  bool // whether the current frame belongs to a header block
+	more    bool // whether the block continues after this frame
 	timed   bool // whether the block has a deadline
 	calls   int
 	resets  int
 	control int
 	carried atomic.Int64 // bytes in both directions, not yet counted against a control frame
-	opened  atomic.Int64 // streams; a client ends one by a reset
+	opened  atomic.Int64 // streams opened so far; a client may end each of them by a reset
 
 	mu       sync.Mutex
 	deadline time.Time // of a header block
@@ -80,9 +81,9 @@ const (
 	frameMore    = 9 // CONTINUATION
 	endHeaders   = 4
 
-	// perCall is the number of control frames allowed per call, perFrame the number of bytes
-	// per further frame: a window update is sent for some KiB of responses, a ping's response
-	// for some KiB of requests.
+	// perCall is the number of control frames allowed for each call. perFrame is the number of
+	// bytes, in both directions, for which one further control frame is allowed: a client sends a
+	// window update for some KiB of responses, and the response to a ping for some KiB of requests.
 	perCall  = 16
 	perFrame = 1 << 10
 )
@@ -104,8 +105,9 @@ func (g *guard) Read(b []byte) (int, error) {
 	}
 }
 
-// prepare reads what is to be inserted, between two frames of the client. Otherwise it sets a
-// deadline for an incomplete header block. A message has the deadline of its call.
+// prepare copies inserted frames to b and returns the number of bytes, if there are any and the
+// client is between two frames. Otherwise it returns 0, and sets a read deadline while a header
+// block is incomplete. For a message the deadline of its call applies.
 func (g *guard) prepare(b []byte) (int, error) {
 	open := g.more || g.header && g.skip > 0
 	g.mu.Lock()
@@ -126,7 +128,7 @@ func (g *guard) prepare(b []byte) (int, error) {
 	return 0, g.SetReadDeadline(g.deadline)
 }
 
-// wasWoken reports whether a read has ended because of reset, and restores the deadline.
+// wasWoken reports whether a read has ended because of reset. If so, it restores the deadline.
 func (g *guard) wasWoken() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -137,9 +139,9 @@ func (g *guard) wasWoken() bool {
 	return g.SetReadDeadline(g.deadline) == nil
 }
 
-// reset makes grpc-go discard what it has queued for a stream and send RST_STREAM, for which it
-// has no function: it reads a frame that is an error of the stream, a WINDOW_UPDATE of 0 (RFC
-// 9113, section 6.9).
+// reset makes grpc-go discard what it has queued for a stream and send RST_STREAM. grpc-go has no
+// function for this, so reset inserts a frame that is an error of the stream: a WINDOW_UPDATE with
+// an increment of 0 (RFC 9113, section 6.9).
 func (g *guard) reset(stream uint32) {
 	frame := binary.BigEndian.AppendUint32([]byte{0, 0, 4, frameWindow, 0}, stream)
 	g.mu.Lock()
@@ -170,7 +172,8 @@ func (g *guard) see(b []byte) error {
 	return nil
 }
 
-// frame counts the frame whose header was read.
+// frame counts the frame whose header is in head. It returns an error after too many control frames
+// or resets.
 func (g *guard) frame() error {
 	g.skip = int(binary.BigEndian.Uint32(g.head[:]) >> 8)
 	kind := g.head[3]
@@ -213,7 +216,7 @@ func (g *guard) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// guardOf returns the guard of a call's connection, or nil if it is closed.
+// guardOf returns the guard of a call's connection, or nil if the connection is closed.
 func (s *Server) guardOf(ctx context.Context) *guard {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
@@ -224,7 +227,8 @@ func (s *Server) guardOf(ctx context.Context) *guard {
 	return found
 }
 
-// reset resets a call, if its connection is open.
+// reset resets the stream of a call, if its connection is open. If the id of the stream is unknown,
+// reset closes the connection.
 func (s *Server) reset(ctx context.Context) {
 	g := s.guardOf(ctx)
 	if g == nil {
@@ -237,8 +241,8 @@ func (s *Server) reset(ctx context.Context) {
 	}
 }
 
-// streamID returns the HTTP/2 stream of a call. grpc-go has it in an unexported field only, which
-// another version may not have.
+// streamID returns the id of the HTTP/2 stream of a call. grpc-go has the id only in an unexported
+// field; ok is false if a version of grpc-go does not have this field.
 func streamID(ctx context.Context) (id uint32, ok bool) {
 	v := reflect.ValueOf(grpc.ServerTransportStreamFromContext(ctx))
 	if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {

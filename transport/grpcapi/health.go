@@ -50,7 +50,8 @@ func (h *health) drain() {
 	}
 }
 
-// status calls ready at most once per interval, which rate-limits unauthenticated probes.
+// status returns the serving status of the server. It calls ready at most once per healthInterval,
+// which limits the effect of unauthenticated probes.
 func (h *health) status(ctx context.Context) healthpb.HealthCheckResponse_ServingStatus {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -66,7 +67,7 @@ func (h *health) status(ctx context.Context) healthpb.HealthCheckResponse_Servin
 	return healthpb.HealthCheckResponse_SERVING
 }
 
-// Check returns the current status.
+// Check returns the current status, or the error NotFound for an unknown service.
 func (h *health) Check(ctx context.Context, r *healthpb.HealthCheckRequest) (*healthpb.HealthCheckResponse, error) {
 	if !h.known[r.GetService()] {
 		return nil, status.Error(codes.NotFound, "unknown service")
@@ -74,7 +75,7 @@ func (h *health) Check(ctx context.Context, r *healthpb.HealthCheckRequest) (*he
 	return &healthpb.HealthCheckResponse{Status: h.status(ctx)}, nil
 }
 
-// Watch sends the current status at once and then each change.
+// Watch sends the current status at once and then each change, until the server drains.
 func (h *health) Watch(r *healthpb.HealthCheckRequest, stream grpc.ServerStreamingServer[healthpb.HealthCheckResponse]) error {
 	ticker := time.NewTicker(healthInterval)
 	defer ticker.Stop()

@@ -12,7 +12,7 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// listener limits the open connections. Further connections are closed at once, so that a
+// listener limits the number of open connections. It closes further connections at once, so that a
 // client tries another server or retries later.
 type listener struct {
 	net.Listener
@@ -46,7 +46,8 @@ type conn struct {
 	armed    atomic.Int64 // the write deadline, in Unix ns
 }
 
-// Write implements [net.Conn]. It keeps a deadline that is far enough in the future.
+// Write implements [net.Conn]. It extends the write deadline when less than three quarters of
+// writeTimeout remain.
 func (c *conn) Write(b []byte) (int, error) {
 	now, timeout := time.Now(), c.listener.writeTimeout
 	if c.armed.Load() < now.Add(timeout*3/4).UnixNano() {
@@ -62,8 +63,8 @@ func (c *conn) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// SetDeadline implements [net.Conn]. A deadline set by grpc-go takes precedence over that of
-// Write.
+// SetDeadline implements [net.Conn]. A deadline set by grpc-go takes precedence over the deadline
+// that Write sets.
 func (c *conn) SetDeadline(t time.Time) error {
 	err := c.Conn.SetDeadline(t)
 	c.hold(t)
@@ -85,7 +86,7 @@ func (c *conn) hold(t time.Time) {
 	}
 }
 
-// Close releases the connection's slot.
+// Close closes the connection and releases its slot.
 func (c *conn) Close() error {
 	c.listener.guards.Delete(c.RemoteAddr())
 	c.slot.Release()

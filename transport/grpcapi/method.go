@@ -69,9 +69,9 @@ func (m *method) plan() (err error) {
 	return nil
 }
 
-// serve is called by grpc-go when the header of a request has arrived. The method is registered
-// as a client-streaming one, because grpc-go responds to a second or missing message of a unary
-// method with a status that the specification does not define.
+// serve handles one call; grpc-go calls it when the header of a request has arrived. The method is
+// registered as a client-streaming one, because grpc-go responds to a second or missing message of
+// a unary method with a status that the specification does not define.
 func (m *method) serve(_ any, stream grpc.ServerStream) (err error) {
 	x := &exchange{method: m, stream: stream}
 	defer x.lastResort(&err)
@@ -81,8 +81,8 @@ func (m *method) serve(_ any, stream grpc.ServerStream) (err error) {
 	return stream.SendMsg(x)
 }
 
-// errCardinality is UNIMPLEMENTED on either side (gRPC's "Status codes and their use in
-// gRPC").
+// errCardinality is the error of a call with a wrong number of messages. Its code is UNIMPLEMENTED
+// on either side (gRPC's "Status codes and their use in gRPC").
 var errCardinality = chassi.NewError(chassi.Unimplemented, "unimplemented", "A method takes exactly one message, and returns one unless it is a stream")
 
 var errTooLarge = chassi.NewError(chassi.ResourceExhausted, "body_too_large", "The message is too large")
@@ -128,7 +128,7 @@ func (x *exchange) run(ctx context.Context) error {
 	return err
 }
 
-// begin sets the call up.
+// begin sets up the call.
 func (x *exchange) begin(ctx context.Context, codec chassi.Codec) {
 	x.in.ctx, x.out = ctx, x.slots[:0] //nolint:fatcontext // the exchange is this call's
 	x.call.Binding, x.call.Codec = &x.method.binding, codec
@@ -140,8 +140,9 @@ func (x *exchange) begin(ctx context.Context, codec chassi.Codec) {
 	}
 }
 
-// clientOf returns the address of the client, behind trusted proxies, and the client
-// certificate of its connection, if any. That of a trusted proxy is not the client's.
+// clientOf returns the address of the client, which may be behind trusted proxies, and its
+// certificate, or nil if it has none. It does not return the certificate of a trusted proxy, which
+// is not the client's.
 func (s *Server) clientOf(ctx context.Context) (addr netip.AddrPort, certificate *x509.Certificate) {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
@@ -161,8 +162,8 @@ func (s *Server) clientOf(ctx context.Context) (addr netip.AddrPort, certificate
 	return transport.ClientAddr(tcp.AddrPort(), lines, s.config.TrustedProxies, s.config.ForwardedHeader), certificate
 }
 
-// sendHeader passes the response's metadata to grpc-go. If it cannot be sent the call has
-// failed, because the client might not receive the error.
+// sendHeader passes the response's metadata to grpc-go. It omits metadata that cannot be sent, with
+// which the client might not receive the error of the call.
 func (x *exchange) sendHeader(ctx context.Context) {
 	if len(x.out) == 0 || transport.CheckResponse(x.out) != nil {
 		return
@@ -193,8 +194,8 @@ var usual = map[string]string{
 	"Ratelimit": "ratelimit", "Ratelimit-Policy": "ratelimit-policy",
 }
 
-// Decode makes grpc-go read the message and decode it with the codec. If that fails, grpc-go
-// has already sent a response.
+// Decode makes grpc-go read the message and decode it with the codec. If RecvMsg fails, grpc-go has
+// already sent a response.
 func (x *exchange) Decode(request any) error {
 	x.message = request
 	err := x.stream.RecvMsg(x)
@@ -235,7 +236,7 @@ func (x *exchange) Encode(response any) error {
 // maxHint is the maximum buffer size that is allocated for a response in advance.
 const maxHint = 4 << 10
 
-// lastResort handles a panic that no middleware has recovered.
+// lastResort recovers a panic that no middleware has recovered, logs it, and sets err to its status.
 func (x *exchange) lastResort(err *error) {
 	if v := recover(); v != nil {
 		failure := chassi.Recovered(v)
@@ -244,10 +245,10 @@ func (x *exchange) lastResort(err *error) {
 	}
 }
 
-// incoming holds the request's metadata.
+// incoming is the request's metadata.
 type incoming struct{ ctx context.Context } //nolint:containedctx // they live in it
 
-// Get returns the first value.
+// Get returns the first value of key, or "".
 func (m *incoming) Get(key string) string {
 	if values := metadata.ValueFromIncomingContext(m.ctx, lower(key)); len(values) > 0 {
 		return values[0]
@@ -255,12 +256,12 @@ func (m *incoming) Get(key string) string {
 	return ""
 }
 
-// Values returns all values.
+// Values returns all values of key.
 func (m *incoming) Values(key string) []string {
 	return metadata.ValueFromIncomingContext(m.ctx, lower(key))
 }
 
-// Set replaces all values, for the later stages of the call.
+// Set replaces all values of key, for the later stages of the call.
 func (m *incoming) Set(key, value string) {
 	md, _ := metadata.FromIncomingContext(m.ctx) // a copy
 	if md == nil {

@@ -16,7 +16,7 @@ import (
 	_ "google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// describe returns one file for each package of services.
+// describe returns the descriptors of services, in one file for each Protocol Buffers package.
 func describe(services []*chassi.Service) (*protoregistry.Files, error) {
 	files := new(protoregistry.Files)
 	packages := make(map[string][]*chassi.Service)

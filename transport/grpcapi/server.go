@@ -87,7 +87,7 @@ func (s *Server) Certificate() (state certs.State, ok bool) {
 	return s.certificates.State()
 }
 
-// RefusedClients returns the number of connections refused because of the limit of their
+// RefusedClients returns the number of connections refused so far because of the limit of their
 // client.
 func (s *Server) RefusedClients() int64 {
 	if l := s.listener.Load(); l != nil {
@@ -96,9 +96,9 @@ func (s *Server) RefusedClients() int64 {
 	return 0
 }
 
-// Mount adds the endpoints of service. It returns an error that names the endpoint if a message
-// has no Protocol Buffers encoding or a middleware cannot serve the endpoint, and then adds
-// none of them.
+// Mount adds the endpoints of service. If a message has no Protocol Buffers encoding or a middleware
+// cannot serve an endpoint, Mount returns an error that names the endpoint, and adds no endpoint of
+// the service.
 func (s *Server) Mount(service *chassi.Service) error {
 	if err := s.mounted.Add(service); err != nil {
 		return fmt.Errorf("grpcapi: %w", err)
@@ -130,7 +130,7 @@ func (s *Server) Mount(service *chassi.Service) error {
 	return nil
 }
 
-// Start begins to listen and to serve.
+// Start begins to listen, and serves calls in the background.
 func (s *Server) Start(ctx context.Context) error {
 	if err := s.unmatched.refusal(); err != nil {
 		return err
@@ -165,17 +165,19 @@ func (s *Server) Start(ctx context.Context) error {
 	return nil
 }
 
-// Memory for a call beyond the message being read, and for a connection, must not depend on how
-// fast the client sends: by default grpc-go lets both windows grow to 16 MiB. For a message
-// grpc-go adds its size to the window of its call.
+// Sizes of the flow-control windows of a call and of a connection. They are fixed, because the
+// memory for a connection, and that for a call beyond the message being read, must not depend on how
+// fast the client sends: by default grpc-go lets both windows grow to 16 MiB. While grpc-go reads a
+// message, it adds the size of the message to the window of the call.
 const (
 	streamWindow     = 64 << 10
 	connectionWindow = 1 << 20
 )
 
-// grpc-go keeps that many goroutines for calls, and starts a new one for each further call. A
-// new goroutine has a small stack, which the middleware makes the runtime copy to a larger one,
-// at about a fifth of the cost of a call.
+// Numbers of goroutines that grpc-go keeps for calls: workersPerProcessor for each processor, and at
+// most maxWorkers in total. grpc-go starts a new goroutine for each further call. A new goroutine
+// has a small stack, which the middleware makes the runtime copy to a larger one, at about a fifth
+// of the cost of a call.
 const (
 	workersPerProcessor = 32
 	maxWorkers          = 512
@@ -237,15 +239,16 @@ func (s *Server) register() {
 	}
 }
 
-// Failed delivers the error when serving ends unexpectedly.
+// Failed returns a channel that delivers the error if serving ends unexpectedly. The channel is
+// closed when serving ends.
 func (s *Server) Failed() <-chan error { return s.failed }
 
 // Drain makes the health service report NOT_SERVING, so that clients use other servers.
 func (s *Server) Drain() { s.health.drain() }
 
 // Stop closes the listener, sends GOAWAY to clients, ends subscriptions, and waits for the calls
-// in flight and for streams that are [chassi.Finite]. When
-// ctx ends first it cancels them and returns an error that counts them by method.
+// in flight and for streams that are [chassi.Finite]. When ctx ends first, it cancels these calls
+// and streams, and returns an error with their number by method.
 func (s *Server) Stop(ctx context.Context) error {
 	s.Drain()
 	defer s.certificates.Stop()

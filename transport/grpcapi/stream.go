@@ -14,7 +14,8 @@ import (
 	"google.golang.org/grpc/metadata"
 )
 
-// serveStream is the counterpart of serve for a method whose response is a stream.
+// serveStream handles one call of a method whose response is a stream; it is the counterpart of
+// serve.
 func (m *method) serveStream(_ any, stream grpc.ServerStream) (err error) {
 	x := &streamExchange{exchange: exchange{method: m, stream: stream}}
 	ctx := stream.Context()
@@ -77,8 +78,8 @@ func (x *streamExchange) uncount() {
 	}
 }
 
-// Begin implements [chassi.StreamCodec]. An admitted stream is no longer one of the client's
-// calls, whose number limits the memory for messages.
+// Begin implements [chassi.StreamCodec]. An admitted stream no longer counts as one of the client's
+// calls, whose number is limited to bound the memory for messages.
 func (x *streamExchange) Begin(ctx context.Context, call *chassi.Call) (context.Context, error) {
 	ctx, open, err := x.method.server.open.Open(ctx, call)
 	if err != nil {
@@ -89,8 +90,8 @@ func (x *streamExchange) Begin(ctx context.Context, call *chassi.Call) (context.
 	return ctx, nil
 }
 
-// Open implements [chassi.StreamCodec]. Items are not compressed: buffers that grpc-go has
-// compressed do not come back to the queue.
+// Open implements [chassi.StreamCodec]. Items are not compressed, because grpc-go would not return
+// the buffers of compressed items to the queue.
 func (x *streamExchange) Open() error {
 	if err := transport.CheckResponse(x.out); err != nil {
 		return err
@@ -135,7 +136,9 @@ func (x *streamExchange) Send(item any) (int, error) {
 	return len(body), nil
 }
 
-// disconnected returns the reason for an error of grpc-go, which has only one: the call is over.
+// disconnected returns the error of the stream for err, an error of grpc-go that means only that the
+// call is over. It is the cause of the end of the stream's context, or [chassi.Canceled] if the
+// context has not ended.
 func (x *streamExchange) disconnected(err error) error {
 	if cause := context.Cause(x.ctx); cause != nil {
 		return cause
@@ -143,8 +146,9 @@ func (x *streamExchange) disconnected(err error) error {
 	return chassi.ErrorOf(context.Canceled).WithCause(err)
 }
 
-// sendTrailer passes the response's metadata to grpc-go for a call that did not open: a header
-// would tell the client that it has.
+// sendTrailer passes the response's metadata to grpc-go as trailers, for a stream that did not open:
+// a header would tell the client that it had opened. Pairs that do not fit beside the status are
+// omitted.
 func (x *streamExchange) sendTrailer() {
 	const maxBytes = 8<<10 - maxStatusBytes
 	if size := 0; transport.CheckResponse(x.out) == nil {
@@ -156,8 +160,8 @@ func (x *streamExchange) sendTrailer() {
 	}
 }
 
-// finish ends the stream. It stays counted until the client has taken what was sent, or is reset
-// because the client does not take it.
+// finish ends the stream. The stream stays counted until the client has taken all items that were
+// sent, or until it is reset because the client takes none.
 func (x *streamExchange) finish() {
 	if x.open == nil {
 		return
@@ -178,20 +182,21 @@ type sendQueue struct {
 
 	mu           sync.Mutex
 	items, bytes int
-	taken        int           // items, since the beginning
+	taken        int           // number of items taken since the beginning
 	free         chan struct{} // receives a value when a full queue is no longer full; nil if nothing waits
-	timer        *time.Timer   // after the end
-	close        func()        // after the end, until the queue is empty
+	timer        *time.Timer   // set at the end of the stream
+	close        func()        // called when the queue is empty after the end of the stream; nil otherwise
 }
 
-// A queue is full with that many items or bytes. SendMsg does not block while it is not: grpc-go
-// takes 64 KiB of each call, and then one more message.
+// A queue is full when it has this number of items or bytes. While the queue is not full, SendMsg
+// does not block: grpc-go takes 64 KiB of each call, and then one more message.
 const (
 	maxQueued      = 64
 	maxQueuedBytes = 60 << 10
 )
 
-// Buffers of items. Those of grpc-go's pools have a minimum size.
+// itemBuffers are the buffers of items, and itemBytes is their minimum capacity: grpc-go returns no
+// smaller buffers to a pool.
 var (
 	itemBuffers = sync.Pool{New: func() any { return new(make([]byte, 0, itemBytes)) }}
 	itemBytes   = func() int {
@@ -203,15 +208,15 @@ var (
 	}()
 )
 
-// keep retains a buffer for another item.
+// keep retains a buffer for another item, unless its capacity is too small or too large.
 func keep(buffer *[]byte) {
 	if cap(*buffer) >= itemBytes && cap(*buffer) <= 64<<10 {
 		itemBuffers.Put(buffer)
 	}
 }
 
-// wait waits until the queue is not full. A client that takes no item for limit is
-// [transport.ErrStalled].
+// wait waits until the queue is not full. It returns [transport.ErrStalled] if the client takes no
+// item for limit, and the cause of the end of ctx if ctx ends first.
 func (q *sendQueue) wait(ctx context.Context, limit time.Duration) error {
 	free, taken := q.full()
 	if free == nil {
@@ -282,7 +287,8 @@ func (q *sendQueue) Put(buffer *[]byte) {
 	}
 }
 
-// emptied returns what to call if the queue is empty after the end.
+// emptied returns the function to call if the stream has ended and the queue is empty, or nil. The
+// caller holds mu.
 func (q *sendQueue) emptied() (closed func()) {
 	if q.items > 0 || q.close == nil {
 		return nil
@@ -294,8 +300,8 @@ func (q *sendQueue) emptied() (closed func()) {
 	return closed
 }
 
-// end calls closed once the queue is empty. If the client takes no item for limit it calls closed,
-// and then reset.
+// end marks the end of the stream: the queue calls closed once it is empty. If the client takes no
+// item for limit before that, the queue calls closed, and then reset.
 func (q *sendQueue) end(limit time.Duration, closed, reset func()) {
 	q.mu.Lock()
 	q.close = closed
@@ -315,8 +321,8 @@ func (q *sendQueue) end(limit time.Duration, closed, reset func()) {
 	}
 }
 
-// abandoned reports whether no item was taken since the last time, and restarts the timer
-// otherwise.
+// abandoned reports whether the queue is not empty and still has taken items, which means that no
+// item was taken. If items were taken, it updates taken and restarts the timer.
 func (q *sendQueue) abandoned(limit time.Duration, taken *int) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -12,10 +12,11 @@ import (
 	"google.golang.org/grpc/tap"
 )
 
-// streams limits the open streams of one client over all of its connections. A stream is open
-// from its metadata to the return of its handler, including health watches and calls whose
-// message has not arrived yet. The limit bounds the memory for messages of one client: grpc-go
-// reads a whole message before any middleware runs.
+// streams limits the open HTTP/2 streams of one client over all of its connections. A stream is open
+// from the arrival of its metadata to the return of its handler, or, if the response is a stream,
+// until it is admitted. Health watches and calls whose message has not arrived yet are included. The
+// limit bounds the memory for messages of one client: grpc-go reads a whole message before any
+// middleware runs.
 type streams struct {
 	max    int64
 	open   *ratelimit.Usage
@@ -28,7 +29,7 @@ func newStreams(limit int) *streams {
 	return &streams{max: int64(limit), open: ratelimit.NewUsage(), refuse: statusOf("", e).Err()}
 }
 
-// counted returns a handler that counts the stream while h runs, and refuses it when its client
+// counted returns a handler that counts the stream while h runs, and refuses a stream whose client
 // has too many. grpc-go calls a handler once the metadata have arrived; the handler reads the
 // messages, so no message of a refused call is read.
 //
@@ -80,7 +81,8 @@ func unary(m grpc.MethodDesc) grpc.StreamHandler {
 	}
 }
 
-// streamContext is the context of a stream, which ends by a deadline only while it is opened.
+// streamContext is the context of a call whose response is a stream. CallTimeout ends it only if the
+// stream does not open in time.
 type streamContext struct {
 	context.Context //nolint:containedctx // it is a context
 
@@ -89,7 +91,7 @@ type streamContext struct {
 
 type streamContextKey struct{}
 
-// Value returns the context itself for its key.
+// Value returns c itself for streamContextKey, and the embedded context's value for other keys.
 func (c *streamContext) Value(key any) any {
 	if key == (streamContextKey{}) {
 		return c
@@ -97,8 +99,9 @@ func (c *streamContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// Err returns [context.DeadlineExceeded] if the context was ended with it. grpc-go sends the
-// status of this error if the message does not arrive.
+// Err returns [context.DeadlineExceeded] if this is the cause of the end of the context, and
+// otherwise the error of the embedded context. grpc-go sends the status of this error if the message
+// does not arrive.
 func (c *streamContext) Err() error {
 	err := c.Context.Err()
 	if err != nil && context.Cause(c.Context) == context.DeadlineExceeded { //nolint:errorlint // our own
@@ -107,10 +110,10 @@ func (c *streamContext) Err() error {
 	return err
 }
 
-// limitCall ends a call's context after CallTimeout, which limits the wait for its message and
-// for flow control of its response. Health watches are exempt, and streams end themselves if they
-// do not open. It is grpc-go's tap and refuses
-// no call: see [Server.counted].
+// limitCall returns the context of a call, which ends after CallTimeout. This limits the wait for the
+// message, and for flow control of the response. Health watches are exempt, and streams end
+// themselves if they do not open. limitCall is grpc-go's tap and refuses no call: see
+// [Server.counted].
 func (s *Server) limitCall(ctx context.Context, call *tap.Info) (context.Context, error) {
 	if call.FullMethodName == healthpb.Health_Watch_FullMethodName {
 		return ctx, nil

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// acceptsEvents reports whether the client prefers an event stream to JSON Lines: it gives the event
-// stream the higher weight, or the same weight and names it. It gets JSON Lines if it accepts
-// neither, which the RFC permits (RFC 9110, section 12.5.1).
+// acceptsEvents reports whether the client prefers an event stream to JSON Lines: its header Accept
+// gives the event stream a higher weight, or names the event stream and gives both the same weight.
+// A client that accepts neither gets JSON Lines, which RFC 9110, section 12.5.1, permits.
 func acceptsEvents(h http.Header) bool {
 	accept := strings.Join(h["Accept"], ",")
 	events, named := weightOf(accept, eventStream)
@@ -15,9 +15,9 @@ func acceptsEvents(h http.Header) bool {
 	return events > lines || events == lines && events > 0 && named
 }
 
-// weightOf returns the weight of a media type in thousandths, that of the most specific range that
-// matches, and reports whether a range names the type. Parameters are ignored: the media types of
-// streams have none.
+// weightOf returns the weight in thousandths that accept gives a media type, which is the weight of
+// the most specific range that matches, and reports whether this range names the type. Parameters
+// are ignored: the media types of streams have none.
 func weightOf(accept, media string) (weight int, named bool) {
 	kind, _, _ := strings.Cut(media, "/")
 	weights := map[string]int{}

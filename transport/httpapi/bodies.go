@@ -13,7 +13,7 @@ import (
 // number of calls in flight of each client.
 const smallBody = bufferBytes
 
-// clientsWithBodies is the number of clients that may use their whole share of the memory.
+// clientsWithBodies is the number of clients that can use their whole share of the memory at once.
 const clientsWithBodies = 8
 
 var errTooManyBodies = chassi.NewError(chassi.ResourceExhausted, "too_many_large_bodies", "Too many large requests at once").WithRetryAfter(time.Second)
@@ -49,7 +49,8 @@ func (b *bodies) release(client ratelimit.Key, n int64) {
 	b.all.Add(-n)
 }
 
-// holdBody counts a large body of n bytes, or of the maximum length if n is negative.
+// holdBody counts a large body of n bytes, or of the maximum length if n is negative. It returns
+// errTooManyBodies if the body would exceed a limit.
 func (x *exchange) holdBody(n int64) error {
 	if n < 0 {
 		n = x.route.maxBody

@@ -35,8 +35,8 @@ type ClientConfig struct {
 	MaxConnections   int           `config:"max_connections" default:"1000" min:"1" help:"maximum number of connections; further calls wait"`
 	MaxResponseBytes int64         `config:"max_response_bytes" default:"4194304" min:"1" help:"maximum size of a response in bytes"`
 
-	// EventStreams makes the client receive streams as Server-Sent Events instead of JSON Lines,
-	// for proxies that pass only those on at once.
+	// EventStreams makes the client receive streams as Server-Sent Events instead of JSON Lines, for
+	// proxies that pass on only Server-Sent Events without delay.
 	EventStreams bool `config:"event_streams" help:"receive streams as Server-Sent Events, for proxies that pass only those on at once"`
 
 	// TLS is the configuration for https URLs; nil means Go's default.
@@ -61,7 +61,8 @@ type Client struct {
 	http   *http.Client
 }
 
-// NewClient returns a client. It does not connect yet.
+// NewClient returns a client. It does not connect yet. It returns an error if the URL of c is not an
+// http or https URL, or has a query.
 func NewClient(c ClientConfig) (*Client, error) {
 	c = c.withDefaults()
 	base, err := url.Parse(c.URL)
@@ -82,20 +83,20 @@ func NewClient(c ClientConfig) (*Client, error) {
 
 // pingAfter is the time without a frame after which a client pings the other end of an HTTP/2
 // connection, which all calls share. Without pings they would fail by timeout for minutes after
-// the other end has vanished. A timeout of HTTP/1.1 closes its connection.
+// the other end has vanished. Over HTTP/1.1, a call that times out closes its connection.
 const pingAfter = 15 * time.Second
 
 // Close closes the idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// clientRoute holds the request plan of one endpoint.
+// clientRoute holds the plans for the requests and responses of one endpoint.
 type clientRoute struct {
 	method, path string
 	params       params
 	hasBody      bool
 	hasResponse  bool
 	response     *responsePlan
-	timeout      time.Duration // of a call whose caller sets none, 0 for the client's
+	timeout      time.Duration // of a call whose caller sets no deadline, 0 for the client's
 }
 
 // Bind implements [client.Caller]. The endpoint e must have a route.
@@ -181,8 +182,9 @@ func (c *Client) call(ctx context.Context, rt *clientRoute, call *chassi.Call) e
 	return rt.readFields(response, call.Response)
 }
 
-// readBody reads the body of a response, up to a byte more than the maximum. A server that switches
-// to another protocol, which no call asks for, sends none: the context does not end such a read.
+// readBody reads the body of a response, up to a byte more than the maximum. It does not read after a
+// switch to another protocol, which no call asks for: the end of the context does not end such a
+// read.
 func (c *Client) readBody(response *http.Response) ([]byte, error) {
 	if response.StatusCode == http.StatusSwitchingProtocols {
 		return nil, nil
@@ -190,7 +192,7 @@ func (c *Client) readBody(response *http.Response) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(response.Body, past(c.config.MaxResponseBytes))) //nolint:wrapcheck // the caller says of what
 }
 
-// readFields sets the fields of the response that are not JSON.
+// readFields sets the fields of response that are not sent as JSON.
 func (rt *clientRoute) readFields(reply *http.Response, response any) error {
 	if rt.response == nil {
 		return nil
@@ -201,8 +203,8 @@ func (rt *clientRoute) readFields(reply *http.Response, response any) error {
 	return nil
 }
 
-// cannotSend returns the error for a request that cannot be encoded. It names the field, if the
-// field belongs to path, query or header.
+// cannotSend returns the error for a request that cannot be sent because of err. It names the field if
+// err is a fieldError.
 func cannotSend(err error) error {
 	e := chassi.NewError(chassi.InvalidArgument, "malformed_request", "The request cannot be sent").WithCause(err)
 	if field, ok := errors.AsType[*fieldError](err); ok {
@@ -233,8 +235,8 @@ func unreachable(ctx context.Context, err error) error {
 	return chassi.NewError(chassi.Unavailable, "unreachable", "The service cannot be reached").WithCause(err)
 }
 
-// unsent returns the error for a request without a response. If its file could not be read, that is
-// the mistake of the caller, and no failure of the service.
+// unsent returns the error for a request that has got no response. If the file of the request could
+// not be read, the error is the fault of the caller, and not a failure of the service.
 func unsent(ctx context.Context, request *http.Request, err error) error {
 	if sent, ok := request.Body.(*sentBody); ok && ctx.Err() == nil {
 		if failed := sent.file.failure(); failed != nil {
@@ -323,8 +325,8 @@ func (p *problem) asError() *chassi.Error {
 	return e
 }
 
-// parseRetryAfter parses seconds or a date (RFC 9110, section 10.2.3) and returns 0 if the
-// value is neither. Larger numbers are reduced to the maximum.
+// parseRetryAfter returns the delay in a Retry-After, which is seconds or a date (RFC 9110, section
+// 10.2.3), limited as by [transport.RetryAfter]. It returns 0 if text is neither.
 func parseRetryAfter(text string) time.Duration {
 	if seconds, err := strconv.ParseInt(text, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
 		return transport.RetryAfter(seconds, time.Second)

@@ -17,8 +17,8 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// writeFile returns the file of a request, with the form around it if the request has fields that
-// belong to one.
+// writeFile returns the file of a request, with the form around it if the request has other fields of a
+// form. It sets the headers that describe the body.
 func (p *params) writeFile(request any, header http.Header) (*sentFile, error) {
 	v := reflect.ValueOf(request).Elem()
 	f, _ := reflect.TypeAssert[*chassi.File](v.FieldByIndex(p.file).Addr())
@@ -86,8 +86,8 @@ type sentFile struct {
 	before, after []byte // the form around it
 
 	mu     sync.Mutex
-	body   *sentBody // the one that may read, nil after the end of the call
-	failed error     // of reading the content
+	body   *sentBody // the body that may read the content, nil after the end of the call
+	failed error     // error of reading the content
 }
 
 // sentBody is the body of a request. net/http may read it after it has returned the response,
@@ -107,7 +107,8 @@ func (s *sentFile) size() int64 {
 	return int64(len(s.before)) + s.length + int64(len(s.after))
 }
 
-// open returns a body that reads from where the content is. Only the latest one can be read.
+// open returns a body that reads the content from its current position. Only the latest body that was
+// opened can be read.
 func (s *sentFile) open() *sentBody {
 	content := s.content
 	if s.length >= 0 {
@@ -118,8 +119,9 @@ func (s *sentFile) open() *sentBody {
 	return s.body
 }
 
-// reopen returns the [http.Request.GetBody] of the file, nil if it cannot seek. By it net/http sends
-// a request again of which a connection that was closed meanwhile has sent nothing.
+// reopen returns the [http.Request.GetBody] function of the file, or nil if the file cannot seek.
+// Net/http calls it to send a request again if the connection was closed before it had sent anything
+// of the request.
 func (s *sentFile) reopen() func() (io.ReadCloser, error) {
 	seeker, ok := s.content.(io.Seeker)
 	if !ok {
@@ -162,17 +164,18 @@ func (b *sentBody) Read(p []byte) (int, error) {
 	return n, err //nolint:wrapcheck // the caller's own
 }
 
-// failure returns the error with which the content could not be read.
+// failure returns the error of reading the content, or nil.
 func (s *sentFile) failure() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.failed
 }
 
-// Close implements [io.Closer]. The file is closed at the end of the call.
+// Close implements [io.Closer]. It does nothing: the file is closed at the end of the call.
 func (*sentBody) Close() error { return nil }
 
-// readFile sets the file of the response, and the fields beside it.
+// readFile sets the file of the response, and the fields beside it. Closing the reader of the file
+// calls end.
 func (rt *clientRoute) readFile(reply *http.Response, response any, end func()) error {
 	if err := rt.readFields(reply, response); err != nil {
 		return err
@@ -186,7 +189,7 @@ func (rt *clientRoute) readFile(reply *http.Response, response any, end func()) 
 	return nil
 }
 
-// receivedFile is the body of a response.
+// receivedFile is the reader of a file in the body of a response.
 type receivedFile struct {
 	io.Reader
 

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// write encodes the fields that are not part of the body: it returns the path with its
-// wildcards filled in, escaped, and the query.
+// write encodes the fields that are not part of the body. It returns pattern with its wildcards
+// replaced by escaped values, and the query, and sets the other fields in header.
 func (p *params) write(pattern string, request any, header http.Header) (path string, query url.Values, err error) {
 	path, query = strings.ReplaceAll(pattern, "{$}", ""), make(url.Values)
 	v := reflect.ValueOf(request).Elem()
@@ -47,7 +47,7 @@ func (p *params) write(pattern string, request any, header http.Header) (path st
 	return path, query, nil
 }
 
-// texts encodes a field: nothing for an empty one, unless it is in the path.
+// texts returns the encoded values of a field: none for an empty field, unless it is in the path.
 func (f *param) texts(field reflect.Value) ([]string, error) {
 	if !f.many {
 		if f.source != "path" && field.IsZero() {
@@ -66,8 +66,9 @@ func (f *param) texts(field reflect.Value) ([]string, error) {
 	return texts, nil
 }
 
-// fillPath replaces the wildcard by text. It refuses a text with which the path would be
-// ambiguous, see kindOf: the server would respond that the path does not exist.
+// fillPath returns path with the wildcard name replaced by text, escaped. It returns an error for a
+// text with which the path would be ambiguous, see kindOf: the server would respond that the path
+// does not exist.
 func fillPath(path, name, text string) (string, error) {
 	if strings.ContainsRune(text, 0) {
 		return "", errors.New("must not have a NUL in a path")
@@ -90,8 +91,8 @@ func fillPath(path, name, text string) (string, error) {
 
 func isDots(segment string) bool { return segment == "." || segment == ".." }
 
-// checkHeaderValues refuses values that a header does not carry unchanged (RFC 9110, section
-// 5.5).
+// checkHeaderValues returns an error for a value that would not be transmitted unchanged in a header
+// (RFC 9110, section 5.5).
 func checkHeaderValues(texts []string) error {
 	for _, text := range texts {
 		if !isHeaderValue(text) || strings.Trim(text, " \t") != text {
@@ -101,7 +102,7 @@ func checkHeaderValues(texts []string) error {
 	return nil
 }
 
-// withoutParams returns the request without the fields that belong to path, query and header.
+// withoutParams returns request, or a copy of it, without the fields for path, query and header.
 func (p *params) withoutParams(request any) any {
 	if len(p.fields) == 0 {
 		return request
@@ -114,8 +115,8 @@ func (p *params) withoutParams(request any) any {
 	return body.Interface()
 }
 
-// clear zeroes the field. Embedded structs that contain it are copied, because they belong to
-// the caller.
+// clear sets the field of body to zero. It copies embedded structs behind pointers that contain the
+// field, because these structs belong to the caller.
 func (f *param) clear(body reflect.Value) {
 	v := body
 	for _, i := range f.index {
@@ -133,7 +134,7 @@ func (f *param) clear(body reflect.Value) {
 	v.SetZero()
 }
 
-// textOf returns the text form that setterFor parses.
+// textOf returns the text form of v, which the setter of its type parses.
 func textOf(v reflect.Value) (string, error) {
 	if v.Kind() == reflect.Pointer {
 		if v.IsNil() {

@@ -30,7 +30,7 @@ func (c *Client) BindStream(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler
 	return b, func(ctx context.Context, call *chassi.Call) error { return c.stream(ctx, rt, call) }, nil
 }
 
-// stream opens a stream and receives its items.
+// stream opens a stream and receives its items. It returns when the stream has ended.
 func (c *Client) stream(ctx context.Context, rt *clientRoute, call *chassi.Call) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -86,8 +86,8 @@ func (c *Client) stream(ctx context.Context, rt *clientRoute, call *chassi.Call)
 	}
 }
 
-// streamError returns the error of a stream: the end of its context, an error that the server
-// sent, or broken with the cause err.
+// streamError returns the error of a stream that failed with err: the end of its context, an error that
+// the server sent, or broken with the cause err. If broken is nil, the service is unreachable.
 func streamError(ctx context.Context, err error, broken *chassi.Error) error {
 	if ctx.Err() != nil {
 		return chassi.ErrorOf(context.Cause(ctx)).WithCause(errors.Join(context.Cause(ctx), err))
@@ -106,13 +106,13 @@ type streamReader struct {
 	events   bool // whether it is an event stream
 	lines    *bufio.Reader
 	line     []byte
-	max      int // bytes of a line
+	max      int // maximum length of a line in bytes
 	call     *chassi.Call
 	patience time.Duration
 	silence  *time.Timer
 }
 
-// streamMessage is a message of a stream: one of its members.
+// streamMessage is a message of a stream. One of its members is set.
 type streamMessage struct {
 	Item      jsontext.Value `json:"item"`
 	Error     *problem       `json:"error"`
@@ -210,7 +210,8 @@ func (r *streamReader) tooLarge() error {
 	return transport.ErrResponseTooLarge.WithCause(errors.New("httpapi: an item is longer than the client's max_response_bytes, " + strconv.Itoa(r.max)))
 }
 
-// read reads a line. A last line without its line break is incomplete.
+// read reads a line into r.line. It returns an error for a last line without a line break, which is
+// incomplete.
 func (r *streamReader) read() error {
 	r.line = r.line[:0]
 	for {

@@ -73,7 +73,7 @@ func (x *exchange) decodeBody(request any) error {
 	return strictjson.Decode(*buffer, request, x.server.config.MaxJSONDepth)
 }
 
-// checkMediaType accepts only JSON in UTF-8 without a content coding.
+// checkMediaType returns an error unless the body is JSON in UTF-8 without a content coding.
 func checkMediaType(h http.Header) error {
 	if values := h["Content-Type"]; len(values) == 0 || !strictjson.IsMediaType(values[0]) {
 		return errMediaType
@@ -84,7 +84,8 @@ func checkMediaType(h http.Header) error {
 	return nil
 }
 
-// readBody reads the whole body, one byte past the limit at most. Length is -1 if it is unknown.
+// readBody reads the whole body into buffer. It reads at most one byte past the limit, and then returns
+// an error. Length is the length of the body, -1 if it is unknown.
 func (x *exchange) readBody(buffer *[]byte, from io.Reader, length int64) error {
 	limit := x.route.maxBody
 	if length > limit {
@@ -121,14 +122,16 @@ func past(limit int64) int64 { return limit + min(1, math.MaxInt64-limit) }
 
 func tooLarge(limit int64) error { return tooLong("The body is", limit) }
 
-// tooLong returns the error for a body of which a part is larger than limit.
+// tooLong returns the error for a body of which a part is larger than limit. Part begins the message,
+// such as "The body is".
 func tooLong(part string, limit int64) error {
 	e := *errBodyTooLarge.err
 	e.Message = fmt.Sprintf("%s larger than %d bytes", part, limit)
 	return &statusError{errBodyTooLarge.status, &e}
 }
 
-// readFailed distinguishes a slow client from a closed connection and from malformed data.
+// readFailed returns the error for a body that cannot be read: errBodyTimeout if the client was too
+// slow, and errMalformed otherwise.
 func readFailed(err error) error {
 	var timeout net.Error
 	if errors.As(err, &timeout) && timeout.Timeout() {
@@ -137,8 +140,8 @@ func readFailed(err error) error {
 	return errMalformed.WithCause(err)
 }
 
-// Encode encodes response into a pooled buffer; the exchange sends it after the middleware has
-// returned.
+// Encode encodes response into a pooled buffer, which the exchange sends after the middleware has
+// returned. It sends the file of a response at once.
 func (x *exchange) Encode(response any) error {
 	if err := x.out.invalid; err != nil {
 		return fmt.Errorf("httpapi: the response of %s: %w", x.route.binding.Endpoint.FullName(), err)
@@ -149,7 +152,8 @@ func (x *exchange) Encode(response any) error {
 	return x.encodeBody(response)
 }
 
-// encodeFields encodes a response of which HTTP carries not all as JSON.
+// encodeFields encodes a response with fields that are not sent as JSON, or the response to a request
+// with a file.
 func (x *exchange) encodeFields(response any) error {
 	if x.transfer != nil && x.transfer.failed != nil {
 		return x.transfer.failed // of a file that the method may take for complete
@@ -186,7 +190,7 @@ func closeFile(f *chassi.File) {
 	}
 }
 
-// encodeBody encodes the body of a response.
+// encodeBody encodes the body of a response, if it has one.
 func (x *exchange) encodeBody(response any) error {
 	if !x.route.hasResponse && x.route.connect == nil {
 		return nil

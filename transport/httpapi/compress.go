@@ -20,13 +20,13 @@ const (
 	zstdCoding coding = "zstd"
 )
 
-// encoder is implemented by the gzip and zstd writers of gzhttp.
+// encoder is a compressing writer. The gzip and zstd writers of gzhttp implement it.
 type encoder interface {
 	io.WriteCloser
 	Flush() error
 }
 
-// newEncoder returns a pooled encoder at its fastest level. Close returns it to the pool.
+// newEncoder returns a pooled encoder at its fastest level. Its method Close returns it to the pool.
 func newEncoder(with coding, w io.Writer) encoder {
 	if with == zstdCoding {
 		return zstdkp.NewWriter(w, int(zstd.SpeedFastest))
@@ -34,7 +34,7 @@ func newEncoder(with coding, w io.Writer) encoder {
 	return gzkp.NewWriter(w, gzip.BestSpeed)
 }
 
-// appendEncoded appends the encoded src to dst.
+// appendEncoded appends src, encoded with the coding, to dst and returns the result.
 func appendEncoded(dst []byte, with coding, src []byte) []byte {
 	out := &appender{dst}
 	e := newEncoder(with, out)
@@ -50,7 +50,8 @@ func (a *appender) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// compress returns body in the coding that the client accepts, and sets the headers.
+// compress returns body in the coding that the client prefers, and sets the headers. It returns body
+// itself if it may not be compressed, or would not become shorter.
 func (x *exchange) compress(body []byte) []byte {
 	h := x.w.Header()
 	if !compressible(h, http.StatusOK) {
@@ -111,8 +112,8 @@ func negotiate(accept string) coding {
 	}
 }
 
-// qualityOf returns a name and its weight in thousandths: 1000 without a weight, 0 if the
-// weight is invalid.
+// qualityOf returns the name in an element of a list such as Accept, and its weight in thousandths:
+// 1000 without a weight, 0 if the weight is invalid.
 func qualityOf(part string) (name string, q int) {
 	name, params, more := cutUnquoted(part, ';')
 	q = 1000
@@ -126,7 +127,8 @@ func qualityOf(part string) (name string, q int) {
 	return trimSpace(name), q
 }
 
-// thousandths parses a qvalue (RFC 9110, section 12.4.2): 0 or 1 with at most three decimals.
+// thousandths returns a qvalue (RFC 9110, section 12.4.2), a number from 0 to 1 with at most three
+// decimals, in thousandths. It returns 0 if s is invalid.
 func thousandths(s string) int {
 	if s == "" || len(s) > 5 || s[0] != '0' && s[0] != '1' || len(s) > 1 && s[1] != '.' {
 		return 0
@@ -163,8 +165,8 @@ func encoded(h http.Header, with coding) {
 
 // compressible reports whether a response may be encoded. A response with "Cache-Control:
 // no-transform" is not encoded, neither here nor in caches (RFC 9111, section 5.2.2.6). A
-// response that contains a secret beside text of the client's choice must use it, because the
-// length of the compressed response reveals the secret gradually (the BREACH attack).
+// response that contains a secret beside text of the client's choice must have this directive,
+// because the length of the compressed response reveals the secret gradually (the BREACH attack).
 func compressible(h http.Header, status int) bool {
 	switch status {
 	case http.StatusNoContent, http.StatusResetContent, http.StatusNotModified, http.StatusPartialContent:
@@ -181,8 +183,8 @@ func compressible(h http.Header, status int) bool {
 	return isText(h.Get("Content-Type"))
 }
 
-// isText reports whether a media type compresses well. An event stream is excluded, because
-// each event must be sent at once.
+// isText reports whether a media type compresses well. It excludes event streams, because each event
+// must be sent at once.
 func isText(media string) bool {
 	media, _, _ = strings.Cut(media, ";")
 	media = strings.ToLower(trimSpace(media))
@@ -195,5 +197,5 @@ func isText(media string) bool {
 	return strings.HasPrefix(media, "text/") || strings.HasSuffix(media, "json") || strings.HasSuffix(media, "xml")
 }
 
-// trimSpace removes the optional white space of RFC 9110, section 5.6.3.
+// trimSpace returns s without optional white space (RFC 9110, section 5.6.3) at its ends.
 func trimSpace(s string) string { return strings.Trim(s, " \t") }

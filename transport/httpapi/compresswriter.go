@@ -7,19 +7,19 @@ import (
 	"strings"
 )
 
-// compressWriter compresses the output of a mounted handler. It decides when the size is known
-// to exceed the minimum: by Content-Length, by the bytes written so far, by a flush, or at the
-// end. Until then header and body are buffered. http.ResponseController reaches the underlying
-// writer through Unwrap.
+// compressWriter compresses the output of a mounted handler. It decides whether to compress as soon as
+// it can tell whether the size reaches the minimum: from Content-Length, from the number of bytes
+// written so far, at a flush, or at the end. Until then it buffers header and body.
+// http.ResponseController reaches the underlying writer through Unwrap.
 type compressWriter struct {
 	http.ResponseWriter
 	request  *http.Request
-	minBytes int // bytes from which a body is compressed
+	minBytes int // minimum size of a body that is compressed
 	coding   coding
 	status   int
 	held     []byte
 	body     io.Writer // nil before the decision
-	encoder  encoder   // nil for a body as it is
+	encoder  encoder   // nil for a body that is not compressed
 }
 
 func newCompressWriter(w http.ResponseWriter, r *http.Request, minBytes int) *compressWriter {
@@ -29,7 +29,7 @@ func newCompressWriter(w http.ResponseWriter, r *http.Request, minBytes int) *co
 // Unwrap returns the underlying writer.
 func (w *compressWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// WriteHeader sends informational headers, and records the status of others until the decision.
+// WriteHeader sends an informational status at once, and records any other status until the decision.
 func (w *compressWriter) WriteHeader(status int) {
 	if status < http.StatusOK {
 		w.ResponseWriter.WriteHeader(status)
@@ -54,7 +54,8 @@ func (w *compressWriter) Write(b []byte) (int, error) {
 	return w.body.Write(b)
 }
 
-// size returns the length that the handler declared, or otherwise the number of bytes written.
+// size returns the length of the body that the handler has declared, with known true, or otherwise the
+// number of bytes written.
 func (w *compressWriter) size(written int) (n int, known bool) {
 	if declared, err := strconv.Atoi(w.Header().Get("Content-Length")); err == nil {
 		return declared, true
@@ -62,7 +63,8 @@ func (w *compressWriter) size(written int) (n int, known bool) {
 	return written, false
 }
 
-// decide sends the header and the buffered bytes; next is the slice to be written next.
+// decide decides whether to compress, and sends the header and the buffered bytes. Enough reports
+// whether the size reaches the minimum; next is the slice to be written next.
 func (w *compressWriter) decide(enough bool, next []byte) error {
 	if w.status == 0 {
 		w.status = http.StatusOK
@@ -84,7 +86,8 @@ func (w *compressWriter) decide(enough bool, next []byte) error {
 	return err
 }
 
-// encode makes the headers of HEAD equal to those of GET, without a body.
+// encode sets the headers and the encoder for a compressed body. The headers for HEAD are the same as
+// for GET, but the body is discarded.
 func (w *compressWriter) encode(h http.Header) {
 	addVary(h, varyEncoding)
 	if w.coding == identity {
@@ -99,7 +102,8 @@ func (w *compressWriter) encode(h http.Header) {
 	w.body = w.encoder
 }
 
-// sniff detects the media type like net/http, which does not inspect encoded bodies.
+// sniff sets Content-Type if the handler has not, by detecting the media type as net/http does, which
+// does not inspect encoded bodies.
 func (w *compressWriter) sniff(h http.Header, next []byte) {
 	if _, set := h["Content-Type"]; set || len(w.held)+len(next) == 0 || len(h["Content-Encoding"]) > 0 {
 		return
@@ -121,7 +125,7 @@ func (w *compressWriter) revalidated(h http.Header) {
 // Flush sends the buffered bytes.
 func (w *compressWriter) Flush() { _ = w.FlushError() }
 
-// FlushError implements the method of http.ResponseController. A handler that flushes early is
+// FlushError sends the buffered bytes, for [http.ResponseController]. A handler that flushes early is
 // assumed to write more.
 func (w *compressWriter) FlushError() error {
 	if w.body == nil {

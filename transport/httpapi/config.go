@@ -20,10 +20,12 @@ type Config struct {
 	TLS  certs.Files `config:"tls"`
 	CORS CORS        `config:"cors"`
 
-	// Connect serves every endpoint that is not a stream by the Connect protocol too, at POST
-	// /package.Service/Method, those without a route included. It needs ConnectCodec.
+	// Connect makes the server also serve every endpoint that is not a stream over the Connect
+	// protocol, at POST /package.Service/Method, even an endpoint without a route. An
+	// endpoint that [chassi.Transports] limits is served only if both "http" and "grpc" are among
+	// its transports. Connect requires ConnectCodec.
 	Connect      bool         `config:"connect" help:"serve all endpoints but streams over the Connect protocol too, at POST /package.Service/Method, also those without a route"`
-	ConnectCodec ConnectCodec `config:"-"` // connectapi.New()
+	ConnectCodec ConnectCodec `config:"-"` // connectapi.New(); required if Connect is set
 
 	ReadHeaderTimeout       time.Duration `config:"read_header_timeout" default:"5s" min:"1ms" help:"maximum time to read the header of a request"`
 	ReadTimeout             time.Duration `config:"read_timeout" default:"15s" min:"1ms" help:"maximum time to read a whole request, body included"`
@@ -44,13 +46,13 @@ type Config struct {
 	// Streams configures the streams of the server.
 	Streams transport.StreamConfig `config:"-"`
 
-	// Hosts makes the listener private, if it is not nil: only requests for localhost, an IP
-	// address or one of these host names, on any port, are served, and no cross-origin requests
-	// of browsers. Other requests get 421 and 403.
+	// Hosts makes the listener private if it is not nil. A private listener serves only requests
+	// for localhost, an IP address or one of these host names, on any port, and requests that name
+	// no host; requests for other hosts get 421. Cross-origin requests of browsers get 403.
 	Hosts []string `config:"-"`
 
-	// Logger receives log lines that concern no single call: a failed handshake, reloaded
-	// certificates. The default is slog.Default().
+	// Logger receives the log lines that the middleware does not write, such as those about failed
+	// handshakes and reloaded certificates. The default is slog.Default().
 	Logger *slog.Logger `config:"-"`
 }
 

@@ -18,27 +18,29 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// ConnectCodec is the part of the Connect protocol that needs Protocol Buffers. Package
-// connectapi implements it; a program that does not name that package does not link them. A
-// ConnectCodec belongs to one server.
+// ConnectCodec is the part of the Connect protocol that needs Protocol Buffers. Package connectapi
+// implements it, so that only programs that import connectapi link Protocol Buffers. A ConnectCodec
+// belongs to one server.
 type ConnectCodec interface {
 	// Mount returns the methods of a service in the order of its endpoints, nil for streams and for
-	// endpoints that the service's .proto file does not have. It returns an error
-	// that names the endpoint if a message has no Protocol Buffers encoding. It is not called
-	// concurrently with the methods that it has returned.
+	// endpoints that are not in the service's .proto file. It returns an error that names the
+	// endpoint if a message has no Protocol Buffers encoding. Mount is not called concurrently with
+	// the methods that it has returned.
 	Mount(service *chassi.Service) ([]ConnectMethod, error)
 }
 
-// ConnectMethod is one endpoint. It is safe for concurrent use.
+// ConnectMethod is one endpoint of a [ConnectCodec]. It is safe for concurrent use.
 type ConnectMethod interface {
 	// Path returns the path of the endpoint, such as "/auth.v1.Auth/Me".
 	Path() string
-	// Decode decodes data into request, in the JSON form or the binary one. It returns an
-	// [*chassi.Error] if data is malformed, or JSON nested deeper than maxDepth.
+	// Decode decodes data into request, from the JSON form if json is true, otherwise from the
+	// binary form. It returns an [*chassi.Error] if data is malformed, or is JSON that is nested
+	// deeper than maxDepth.
 	Decode(data []byte, json bool, request any, maxDepth int) error
-	// Append appends the encoding of response to b, in the JSON form or the binary one.
+	// Append appends the encoding of response to b, in the JSON form if json is true, otherwise in
+	// the binary form, and returns the result.
 	Append(b []byte, json bool, response any) ([]byte, error)
-	// Error returns the JSON object that the protocol has for an error.
+	// Error returns the JSON object by which the protocol describes e.
 	Error(e *chassi.Error) ([]byte, error)
 }
 
@@ -62,8 +64,8 @@ var (
 	errNoConnectCodec   = errors.New("httpapi: connect is on without a codec: set Config.ConnectCodec to connectapi.New()")
 )
 
-// connectForm is the form of the messages of one call. It is unknownForm for a call that is not
-// one of the Connect protocol, whose errors are those of routes.
+// connectForm is the form of the messages of one call. It is unknownForm for a call that does not use
+// the Connect protocol, which gets errors in the form of routes.
 type connectForm uint8
 
 const (
@@ -72,7 +74,8 @@ const (
 	protoForm
 )
 
-// connectFormOf returns the form of a media type. The charset of JSON is UTF-8 (RFC 8259).
+// connectFormOf returns the form that the Content-Type in h names. JSON with a charset other than UTF-8
+// is unknownForm (RFC 8259).
 func connectFormOf(h http.Header) connectForm {
 	switch value := h.Get("Content-Type"); value {
 	case "application/json":
@@ -133,7 +136,7 @@ func (s *Server) mountConnectMethod(e *chassi.Endpoint, m ConnectMethod) error {
 	return nil
 }
 
-// connectTimeout applies the timeout of the client to ctx. Decode refuses an invalid one.
+// connectTimeout applies the timeout of the client to ctx. Decode refuses an invalid timeout.
 func (x *exchange) connectTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
 	if d, err := parseConnectTimeout(x.r.Header); err == nil && d > 0 {
 		return context.WithTimeout(ctx, d)
@@ -141,7 +144,8 @@ func (x *exchange) connectTimeout(ctx context.Context) (context.Context, context
 	return ctx, func() {}
 }
 
-// parseConnectTimeout returns 0 if the client has set no timeout.
+// parseConnectTimeout returns the timeout that the client has set, or 0 if it has set none. It returns
+// errConnectTimeout if the timeout is invalid.
 func parseConnectTimeout(h http.Header) (time.Duration, error) {
 	value := h.Get(connectTimeoutKey)
 	if value == "" {
@@ -187,8 +191,8 @@ func (x *exchange) decodeConnect(request any) error {
 
 var gunzips sync.Pool // of *gzip.Reader
 
-// readCompressed reads a body in gzip. The limits hold for the compressed length and for the
-// decompressed one.
+// readCompressed reads a body in gzip into buffer. The maximum length applies to the compressed body
+// and to the decompressed body.
 func (x *exchange) readCompressed(buffer *[]byte) error {
 	limit := x.route.maxBody
 	if x.r.ContentLength > limit {
@@ -228,7 +232,8 @@ func (x *exchange) encodeConnect(response any) error {
 	return nil
 }
 
-// connectError returns status and body for an error. Unlike elsewhere, each code has one status.
+// connectError returns the status and the body for e. Unlike for routes, the status depends only on the
+// code.
 func (x *exchange) connectError(e *chassi.Error) (int, []byte) {
 	body, err := x.route.connect.Error(e)
 	if err != nil {

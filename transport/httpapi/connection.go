@@ -32,7 +32,7 @@ func withConnection(ctx context.Context, conn net.Conn) context.Context {
 	return context.WithValue(ctx, connectionKey{}, c)
 }
 
-// below returns the connection underneath TLS.
+// below returns the connection underneath TLS, or conn itself without TLS.
 func below(conn net.Conn) net.Conn {
 	if secure, ok := conn.(*tls.Conn); ok {
 		return secure.NetConn()
@@ -40,9 +40,10 @@ func below(conn net.Conn) net.Conn {
 	return conn
 }
 
-// ended counts a completed call of HTTP/2. A client that resets more than half of its calls
-// causes useless work: its connection is closed. The threshold is half, because clients with
-// hedged requests or search-as-you-type reset many.
+// ended counts a completed HTTP/2 call with the request context ctx, as reset if ctx has ended. It
+// closes the connection after more than most resets if these are more than half of its calls,
+// because such a client causes useless work. The threshold is half, because clients with hedged
+// requests or search-as-you-type reset many calls.
 func (c *connection) ended(ctx context.Context, most int64) {
 	calls := c.calls.Add(1)
 	if ctx.Err() == nil {
@@ -53,8 +54,9 @@ func (c *connection) ended(ctx context.Context, most int64) {
 	}
 }
 
-// maxIdleBytes is the maximum that a connection may send without a call in flight, not counting
-// the next header. Over HTTP/2 such bytes are control frames and the rest of refused bodies.
+// maxIdleBytes is the maximum number of bytes that a connection may send without a call in flight,
+// not counting the next header. Over HTTP/2 such bytes are control frames and the rest of refused
+// bodies.
 const maxIdleBytes = 4 << 20
 
 var errIdleFlood = errors.New("httpapi: too many bytes without a call")
@@ -71,8 +73,8 @@ func (m *idleMeter) take(n int, most int64) error {
 	return nil
 }
 
-// watchState starts and stops the idle meter of conn. For HTTP/2 net/http reports active with
-// the first of several calls and idle after the last.
+// watchState starts and stops the idle meter of conn. For HTTP/2, net/http reports StateActive when
+// the first of several concurrent calls begins, and StateIdle when the last one has ended.
 func watchState(conn net.Conn, state http.ConnState) {
 	tcp, ok := below(conn).(*limitedTCP)
 	if !ok {

@@ -16,9 +16,9 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// CORS configures which pages of other origins may read the responses (Fetch standard,
-// section 3.3). Without Origins no page may, and no request pays for it. Requests into a
-// private network are never granted.
+// CORS configures which pages of other origins may read the responses (Fetch standard, section 3.3).
+// Without Origins no page of another origin may read them, and requests take no time for CORS.
+// Requests into a private network are never permitted.
 type CORS struct {
 	Origins     []string      `config:"origins" help:"exact origins that are allowed, such as https://app.example.com; * allows any, without credentials"`
 	Methods     []string      `config:"methods" help:"methods that a page may use; empty allows all"`
@@ -28,8 +28,8 @@ type CORS struct {
 	MaxAge      time.Duration `config:"max_age" default:"10m" min:"0s" help:"how long a browser may cache the response to a preflight request; 0 is the default of the browser, usually 5 s"`
 }
 
-// check returns an error for a setting that has no effect or a dangerous one. [cors.New]
-// accepts every setting.
+// check returns an error for a setting that has no effect or is dangerous. [cors.New] accepts every
+// setting.
 func (c CORS) check() error {
 	if err := c.checkNames(); err != nil {
 		return err
@@ -45,9 +45,9 @@ func (c CORS) check() error {
 	return nil
 }
 
-// newCORS returns nil for a CORS without origins. Pages may use all methods by default,
-// known and routed: a path responds with 405 to a method that it does not have.
-// Headers are request headers that pages may set in addition.
+// newCORS returns the handler for c, or nil if c has no origins. By default pages may use all known
+// methods and the methods of routes, routed: a path responds with 405 to a method that it does not
+// have. Headers are request headers that pages may set in addition to those in c.
 func newCORS(c CORS, routed, headers []string) *cors.Cors {
 	if len(c.Origins) == 0 {
 		return nil
@@ -70,7 +70,7 @@ func newCORS(c CORS, routed, headers []string) *cors.Cors {
 	})
 }
 
-// setCORS sets the CORS headers of a response. It responds to a preflight with 204.
+// setCORS sets the CORS headers of a response, and responds to a preflight request with 204.
 func (s *Server) setCORS(w http.ResponseWriter, r *http.Request) {
 	if c := s.cors(); c != nil {
 		c.HandlerFunc(w, r)
@@ -87,8 +87,8 @@ func (c CORS) withDefaults() CORS {
 	return c
 }
 
-// checkNames also refuses "*", which means every name only without credentials,
-// and Authorization never.
+// checkNames returns an error for an invalid name of a method or header. It also refuses "*", which
+// means every name only without credentials, and never includes Authorization.
 func (c CORS) checkNames() error {
 	for setting, names := range map[string][]string{"methods": c.Methods, "headers": c.Headers, "expose": c.Expose} {
 		for _, name := range names {
@@ -100,8 +100,8 @@ func (c CORS) checkNames() error {
 	return nil
 }
 
-// checkOrigin accepts only values that a browser sends, so that no setting is silently without
-// effect.
+// checkOrigin returns an error for an origin that browsers never send, so that no setting is silently
+// without effect.
 func checkOrigin(origin string) error {
 	u, err := url.Parse(origin)
 	switch {
@@ -115,8 +115,8 @@ func checkOrigin(origin string) error {
 	return nil
 }
 
-// isHost takes lower-case names and addresses: no wildcard, no escape. The caller has
-// refused a zone, whose % is an escape in a URL.
+// isHost reports whether host is a lower-case host name or an IP address, without a wildcard or an
+// escape. The caller has refused zones, whose % is an escape in a URL.
 func isHost(host string) bool {
 	if strings.Contains(host, ":") {
 		_, err := netip.ParseAddr(host)
@@ -141,7 +141,7 @@ func isToken(name string) bool {
 	return name != "" && strings.IndexFunc(name, other) < 0
 }
 
-// addVary preserves the Vary values of other middleware.
+// addVary adds value to the header Vary, and preserves the values that other middleware has set.
 func addVary(h http.Header, value []string) {
 	if old := h["Vary"]; len(old) > 0 {
 		value = append(slices.Clip(old), value...)

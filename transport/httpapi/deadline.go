@@ -45,9 +45,9 @@ type tcpMethods interface {
 // lazyDeadline sets the deadline of a connection as seldom as possible. net/http moves its
 // deadlines about six times per request, nearly always to a later time or while nothing waits, and
 // each move of a timer of the runtime costs more than routing the request. A deadline is therefore
-// only recorded, and the timer is set when a read or write begins that the timer would end too late,
-// or that waits already. When the timer ends a read or write too early, extend sets the recorded
-// deadline, and the read or write continues.
+// only recorded, and the timer is set only if it would end a read or write too late: one that begins,
+// or one that is already waiting. When the timer ends a read or write too early, extend sets the
+// recorded deadline, and the read or write continues.
 type lazyDeadline struct {
 	mu      sync.Mutex
 	want    time.Time // the deadline; zero for none
@@ -55,7 +55,8 @@ type lazyDeadline struct {
 	waiting int       // reads or writes under way; while there are any, armed is not later than want
 }
 
-// move records the deadline t, and sets the timer if that would be too late for those that wait.
+// move records the deadline t, and sets the timer if it would otherwise end a waiting read or write
+// too late.
 func (d *lazyDeadline) move(t time.Time, set func(time.Time) error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -76,8 +77,9 @@ func (d *lazyDeadline) arm(set func(time.Time) error) error {
 	return set(d.want)
 }
 
-// begin precedes a read or write, and fails if the deadline has passed. net/http ends the read with
-// which it watches for a disconnect by a deadline in the past, mostly before that read has begun.
+// begin prepares a read or write: if the timer would end it too late, begin sets the timer, or fails
+// if the deadline has passed. To end the read with which it watches for a disconnect, net/http sets
+// a deadline in the past, mostly before that read has begun.
 func (d *lazyDeadline) begin(set func(time.Time) error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -93,7 +95,7 @@ func (d *lazyDeadline) begin(set func(time.Time) error) error {
 	return nil
 }
 
-// exact is begin for a write that cannot be continued: the timer is set to the deadline.
+// exact is like begin, for a write that cannot be continued: it always sets the timer to the deadline.
 func (d *lazyDeadline) exact(set func(time.Time) error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -110,8 +112,8 @@ func (d *lazyDeadline) end() {
 	d.mu.Unlock()
 }
 
-// extend sets the timer to the deadline if it has not passed and err comes from an earlier
-// timer. It reports whether the read or write that failed is to be continued.
+// extend sets the timer to the deadline if the timer has caused err and the deadline has not passed.
+// It reports whether the read or write that failed with err is to be continued.
 func (d *lazyDeadline) extend(err error, set func(time.Time) error) bool {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		return false
@@ -156,8 +158,8 @@ func (c *limitedTCP) Read(b []byte) (int, error) {
 	}
 }
 
-// Write implements [net.Conn]. After a write whose deadline has passed and that cannot be
-// continued, all writes fail at once: otherwise the alert that closes a TLS connection
+// Write implements [net.Conn]. After a write has exceeded its deadline, over TLS or without having
+// written a byte, all further writes fail at once: otherwise the alert that closes a TLS connection
 // would wait for another 5 s.
 func (c *limitedTCP) Write(b []byte) (int, error) {
 	if c.stalled.Load() {
@@ -181,7 +183,8 @@ func (c *limitedTCP) Write(b []byte) (int, error) {
 	}
 }
 
-// stall makes further writes fail at once if err is a deadline that has passed.
+// stall returns err, the error of a write. If err is an exceeded deadline, further writes fail at
+// once, see Write.
 func (c *limitedTCP) stall(written int, err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) && (written == 0 || c.listener.overTLS) {
 		c.stalled.Store(true)
@@ -189,8 +192,8 @@ func (c *limitedTCP) stall(written int, err error) error {
 	return err
 }
 
-// ReadFrom implements [io.ReaderFrom]. It sends a file without copying it. The bytes that it
-// has read from r are lost if the write fails, so the timer must not end it early.
+// ReadFrom implements [io.ReaderFrom]. It sends a file without copying it. The bytes that it has
+// read from r are lost if the write fails, so the timer must not end the write early.
 func (c *limitedTCP) ReadFrom(r io.Reader) (int64, error) {
 	if err := c.write.exact(c.tcp.SetWriteDeadline); err != nil {
 		return 0, err
@@ -204,7 +207,7 @@ func (c *limitedTCP) WriteTo(w io.Writer) (int64, error) {
 	return io.Copy(w, struct{ io.Reader }{c})
 }
 
-// Close releases the connection's slot.
+// Close closes the connection and releases its slot.
 func (c *limitedTCP) Close() error {
 	c.slot.Release()
 	return c.tcp.Close()

@@ -13,18 +13,18 @@
 //	}
 //
 // Decoding is strict. An unknown or duplicate member or one in the wrong case, a value of the
-// wrong type, trailing data, invalid UTF-8 and excessive nesting (all 400), a body that is too
-// long (413) and any other media type (415) are refused, with the name of the field. Request
-// bodies are never decompressed.
+// wrong type, trailing data, invalid UTF-8 and excessive nesting are refused with 400 and, where
+// possible, the name of the field; a body that is too long with 413; any media type but JSON with
+// 415. Request bodies are never decompressed, except those of the Connect protocol.
 //
 // # Responses
 //
-// A response struct is sent as application/json; one without fields as 204. Every error,
-// including the router's 404 and 405, is application/problem+json (RFC 9457) with the
-// additional members "code" (one of the sixteen), "error" (the stable reason), "message",
-// "violations" if a field is invalid, and "details" if the method has set any: at most 16
-// objects with "@type", in at most 16 KiB. The text of any other error than a [chassi.Error] is
-// not sent.
+// A response struct is sent as application/json; a response struct without fields becomes 204
+// without a body. Every error of a call, including the router's 404 and 405, is sent as
+// application/problem+json (RFC 9457) with the additional members "code" (one of the sixteen),
+// "error" (the stable reason), "message", "violations" if a field is invalid, and "details" if the
+// method has set any: at most 16 objects with "@type", in at most 16 KiB. The text of an error that
+// is not a [chassi.Error] is not sent.
 //
 // # Connect
 //
@@ -33,7 +33,7 @@
 //
 // # Deadlines
 //
-// A request with X-Request-Timeout-Ms has at most that timeout. [Client] sends it.
+// A request with the header X-Request-Timeout-Ms has at most that timeout. [Client] sends the header.
 //
 // # Limits
 //

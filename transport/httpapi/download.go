@@ -29,10 +29,10 @@ const copyBytes = 32 << 10
 type download struct {
 	x        *exchange
 	progress progress
-	status   int   // of success, which is sent with the first byte
+	status   int   // status of success, which is sent with the first byte
 	refused  int   // a status that is sent as an error
 	sent     int64 // bytes of the body
-	failed   error // of writing
+	failed   error // error of writing
 }
 
 // sendFile sends the file of the response with status. It is sent within the call, so that the
@@ -81,7 +81,8 @@ func (x *exchange) sendFile(f *chassi.File, status int) (err error) {
 	return err
 }
 
-// forgetFile deletes the headers of a file of which an error is sent instead.
+// forgetFile deletes the headers that describe a file, before err is sent instead of the file. It keeps
+// the Content-Range of errRange.
 func forgetFile(h http.Header, err error) {
 	for _, name := range []string{"Accept-Ranges", "Content-Disposition", "Content-Length", "Etag", "Last-Modified"} {
 		delete(h, name)
@@ -91,7 +92,8 @@ func forgetFile(h http.Header, err error) {
 	}
 }
 
-// describeFile sets the headers of a file that the service has not set itself.
+// describeFile sets the headers that describe f. It keeps a Content-Disposition that the service has
+// set.
 func describeFile(h http.Header, f *chassi.File) error {
 	kind := cmp.Or(f.Type, "application/octet-stream")
 	if _, _, err := mime.ParseMediaType(kind); err != nil || !isHeaderValue(kind) {
@@ -110,8 +112,8 @@ func describeFile(h http.Header, f *chassi.File) error {
 	return nil
 }
 
-// disposition returns a Content-Disposition with a name in ASCII, and in UTF-8 where that differs
-// (RFC 6266, appendix D).
+// disposition returns a Content-Disposition with the file name given in ASCII, and also in UTF-8 if
+// that differs (RFC 6266, appendix D).
 func disposition(kind, given string) string {
 	name := safetext.FileName(given)
 	if name == "" {
@@ -153,7 +155,7 @@ func (d *download) copy(whole *contentReader, f *chassi.File, seeker io.Seeker, 
 	return nil
 }
 
-// sizeOf returns the number of bytes of a file, and goes to its begin.
+// sizeOf returns the size of a file in bytes, and seeks to its start.
 func sizeOf(s io.Seeker) (int64, error) {
 	size, err := s.Seek(0, io.SeekEnd)
 	if err == nil {
@@ -165,8 +167,9 @@ func sizeOf(s io.Seeker) (int64, error) {
 	return size, nil
 }
 
-// result returns the error for a response that is not complete, so that the connection is closed
-// and the client does not take it for a complete one.
+// result returns the error of a download that was refused or is not complete, or nil. After an
+// incomplete response the connection is closed, so that the client does not take the response for a
+// complete one.
 func (d *download) result(content *contentReader) error {
 	switch {
 	case d.refused == http.StatusRequestedRangeNotSatisfiable:
@@ -192,7 +195,8 @@ var errSeek = errors.New("it cannot seek")
 // Header implements [http.ResponseWriter].
 func (d *download) Header() http.Header { return d.x.w.Header() }
 
-// WriteHeader records the status: what fails before the first byte gets the response of an error.
+// WriteHeader implements [http.ResponseWriter]. It only records the status, so that an error response
+// can be sent if the download fails before the first byte.
 func (d *download) WriteHeader(status int) {
 	if status >= http.StatusBadRequest {
 		d.refused = status
@@ -201,7 +205,7 @@ func (d *download) WriteHeader(status int) {
 	d.status = status
 }
 
-// begin sends the header of a success.
+// begin sends the header of a successful response, unless it was sent.
 func (d *download) begin() {
 	if d.x.status == 0 {
 		d.x.leaveUnread()
@@ -265,7 +269,7 @@ func (c *contentReader) use(f func() (int64, error)) (n int64, err error) {
 	return f()
 }
 
-// close closes the file if it is an io.Closer.
+// close prevents further reads, and closes the file if it is an io.Closer.
 func (c *contentReader) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -16,7 +16,7 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// Errors with an HTTP status of their own.
+// Errors of the transport. Those of type statusError have an HTTP status of their own.
 var (
 	errNotFound         = &statusError{http.StatusNotFound, chassi.NewError(chassi.NotFound, "no_such_path", "There is nothing at this path")}
 	errMethodNotAllowed = &statusError{http.StatusMethodNotAllowed, chassi.NewError(chassi.Unimplemented, "method_not_allowed", "This path does not support this method")}
@@ -97,7 +97,7 @@ func (x *exchange) writeError(err error) {
 	x.send(status, body)
 }
 
-// problem returns the encoded object for an error, and its status.
+// problem returns the status and the encoded problem object for e.
 func (x *exchange) problem(e *chassi.Error, status int) (int, []byte) {
 	body, err := json.Marshal(problemFor(e, status, x.call.RequestID))
 	if err != nil {
@@ -120,10 +120,10 @@ func problemFor(e *chassi.Error, status int, requestID string) problem {
 }
 
 // WriteError responds with err in a handler given to [Server.Handle], as endpoints do: with the
-// status and body of its [chassi.Error]; any other error becomes an internal one without
-// details. An [http.MaxBytesError] is 413. The access log and the error tracker receive err. W
-// and r are the handler's arguments; it must not have written a response, and must return
-// afterwards. Outside of a Server only the response is written.
+// status and body of the error that [chassi.ErrorOf] returns for err, without its cause. For an
+// [http.MaxBytesError] the status is 413. The access log and the error tracker receive err. W and r
+// are the handler's arguments; the handler must not have written a response, and must return
+// afterwards. Outside of a [Server], WriteError only writes the response.
 func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	if err == nil {
 		err = errNoError
@@ -143,7 +143,7 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 
 var errNoError = errors.New("httpapi: WriteError was called without an error")
 
-// retryAfter rounds up to whole seconds (RFC 9110, section 10.2.3).
+// retryAfter returns d in whole seconds, rounded up (RFC 9110, section 10.2.3).
 func retryAfter(d time.Duration) string {
 	return strconv.FormatInt(int64(math.Ceil(d.Seconds())), 10)
 }

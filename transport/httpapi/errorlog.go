@@ -12,14 +12,14 @@ import (
 const (
 	// errorLogInterval is the minimum time between two log lines of net/http.
 	errorLogInterval = time.Second
-	// errorLogBytes is the maximum length of the text of net/http in a log line, which quotes
-	// data of clients.
+	// errorLogBytes is the maximum length in bytes of a message of net/http in a log line. Such a
+	// message may quote data of clients.
 	errorLogBytes = 512
 )
 
 // errorLog logs the messages of net/http that concern no call, such as a failed handshake, at
-// level DEBUG. Clients cause these outside of all limits, so it logs one per interval, with the
-// number of omitted ones.
+// level DEBUG. Clients can cause any number of them, so it logs at most one message per
+// errorLogInterval, with the number of messages omitted.
 type errorLog struct {
 	events *outage.Events
 	server string
@@ -29,7 +29,7 @@ func newErrorLog(logger *slog.Logger, server string) *log.Logger {
 	return log.New(&errorLog{events: outage.NewEvents(logger, errorLogInterval), server: server}, "", 0)
 }
 
-// Write logs one message.
+// Write implements [io.Writer]. It logs the message in line, or counts it as omitted.
 func (l *errorLog) Write(line []byte) (int, error) {
 	text := strings.ToValidUTF8(string(line[:min(len(line), errorLogBytes)]), "\uFFFD")
 	l.events.Log(slog.LevelDebug, "net/http", "server", l.server, "text", strings.TrimSuffix(text, "\n"))

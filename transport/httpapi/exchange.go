@@ -13,9 +13,9 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// exchange is one request and its response. It implements the call's codec and metadata and,
-// for mounted handlers, the response writer, so that a request costs one allocation for all of
-// them.
+// exchange is one request and its response. It contains the call and the metadata of the response,
+// and implements the call's codec and, for mounted handlers, the response writer, so that a request
+// costs one allocation for all of them.
 type exchange struct {
 	call   chassi.Call
 	server *Server
@@ -26,15 +26,15 @@ type exchange struct {
 	held   int64   // bytes of a large body, as counted by bodies
 	failed error   // the argument of WriteError
 
-	status  int16    // the status sent, 0 before
-	chosen  int16    // the status that the response has in a field, 0 for the endpoint's
+	status  int16    // the status sent, 0 before a status is sent
+	chosen  int16    // the status in a field of the response, 0 for the endpoint's status
 	read    bool     // whether the request's body was read to its end
 	path    pathKind // how ambiguous the path is
 	form    connectForm
 	wrapped wrapped
 
-	stream   *stream       // nil unless the response is one
-	transfer *transfer     // of a route with files
+	stream   *stream       // nil unless the response is a stream
+	transfer *transfer     // nil unless the route has files
 	hijacked *hijackedConn // nil unless the handler has taken over the connection
 	out      responseMetadata
 }
@@ -156,8 +156,8 @@ func (x *exchange) send(status int, body []byte) {
 // leaveBody handles an unread body before a response, and reports whether a part of it is left. A
 // short body that has arrived is discarded, so that the connection can be reused. The server does
 // not wait for the rest of a long, endless or stalled body: the connection is closed after the
-// response. Net/http would wait for up to 256 KiB of it until the deadline for reading. Over HTTP/2
-// it ends only the stream.
+// response. Net/http would wait for up to 256 KiB of the body until the read deadline. Over HTTP/2,
+// net/http ends only the stream.
 func (x *exchange) leaveBody() (left bool) {
 	if x.read || x.r.Body == nil || x.r.Body == http.NoBody || x.r.ProtoMajor > 1 {
 		return false
@@ -173,7 +173,8 @@ func (x *exchange) leaveBody() (left bool) {
 	return true
 }
 
-// leaveUnread is leaveBody before the response to a transfer, whose call goes on.
+// leaveUnread calls leaveBody before the response to a transfer. Because the call goes on, it sets the
+// read deadline of HTTP/1.1 to the end of the call if no part of the body is left.
 func (x *exchange) leaveUnread() {
 	if !x.leaveBody() && x.r.ProtoMajor == 1 { // net/http now reads to notice that the client disconnects
 		_ = http.NewResponseController(x.w).SetReadDeadline(x.transfer.ends)
@@ -185,17 +186,17 @@ const (
 	drainTime  = 20 * time.Millisecond
 )
 
-// abortIf closes the connection if a mounted handler failed after it began to respond, so that
-// the client does not take a partial response for a complete one.
+// abortIf closes the connection if err means that a mounted handler panicked or aborted its response
+// after it began to respond, so that the client does not take a partial response for a complete one.
 func abortIf(err error) {
 	if err != nil && (isPanic(err) || errors.Is(err, errAborted)) {
 		panic(http.ErrAbortHandler)
 	}
 }
 
-// Header, Write, WriteHeader, Flush and Unwrap make the exchange the
-// http.ResponseWriter of mounted handlers; http.ResponseController reaches the
-// rest through Unwrap.
+// Header returns the header of the response. With Write, WriteHeader, Flush and Unwrap it makes the
+// exchange the [http.ResponseWriter] of mounted handlers; [http.ResponseController] reaches the other
+// methods of net/http's writer through Unwrap.
 func (x *exchange) Header() http.Header { return x.w.Header() }
 
 // WriteHeader records the status and passes it on.
@@ -209,7 +210,7 @@ func (x *exchange) WriteHeader(status int) {
 	x.w.WriteHeader(status)
 }
 
-// Write sends status 200 if no status was set.
+// Write sends b, after status 200 if no status was sent.
 func (x *exchange) Write(b []byte) (int, error) {
 	if x.status == 0 {
 		x.WriteHeader(http.StatusOK)
@@ -217,7 +218,7 @@ func (x *exchange) Write(b []byte) (int, error) {
 	return x.w.Write(b)
 }
 
-// Flush sends the bytes written so far.
+// Flush sends the bytes written so far, after status 200 if no status was sent.
 func (x *exchange) Flush() {
 	if x.status == 0 {
 		x.WriteHeader(http.StatusOK)
@@ -234,7 +235,8 @@ type requestMetadata http.Header
 func (m requestMetadata) Values(key string) []string { return http.Header(m).Values(key) }
 func (m requestMetadata) Set(key, value string)      { http.Header(m).Set(key, value) }
 
-// Get is that of [http.Header], faster for keys that are spelled as there.
+// Get returns the first value of key, as [http.Header.Get] does, but faster for a key in canonical
+// form.
 func (m requestMetadata) Get(key string) string {
 	if _, canonical := checkHeaderKey(key); !canonical {
 		key = http.CanonicalHeaderKey(key)
@@ -251,14 +253,15 @@ type responseMetadata struct {
 	header  http.Header
 	slots   [3]string
 	used    uint8
-	size    int32 // of all pairs set
-	invalid error // what cannot be sent, or nil
+	size    int32 // bytes of all pairs set
+	invalid error // why the metadata cannot be sent, or nil
 }
 
 func (m *responseMetadata) Get(key string) string { return m.header.Get(key) }
 
-// Set records an error for pairs that a transport cannot carry, for Encode, and drops a pair
-// that would break the header syntax.
+// Set sets a pair. If transports do not support the pair, or it exceeds the maximum size of metadata,
+// Set records an error, which Encode or Begin returns. It drops a pair that exceeds the maximum size
+// or would break the header syntax.
 func (m *responseMetadata) Set(key, value string) {
 	err := transport.CheckPair(key, value)
 	if err != nil {
@@ -294,7 +297,7 @@ func (m *responseMetadata) put(key, value string) {
 	m.used++
 }
 
-// replace sets a pair when no slot is free: in the slot of its last value, if it has one.
+// replace sets a pair when no slot is free. It reuses the slot of the key's last value, if any.
 func (m *responseMetadata) replace(key, value string) {
 	if last := m.header[key]; len(last) == 1 {
 		for i := range m.slots {
@@ -307,8 +310,8 @@ func (m *responseMetadata) replace(key, value string) {
 	m.header[key] = []string{value}
 }
 
-// checkHeaderKey reports whether key can be the name of a header, and whether it is spelled as
-// [http.CanonicalHeaderKey] does.
+// checkHeaderKey reports whether key can be the name of a header, and whether it is in the canonical
+// form of [http.CanonicalHeaderKey].
 func checkHeaderKey(key string) (ok, canonical bool) {
 	expected := upperLetter
 	canonical = true
@@ -364,7 +367,7 @@ func isHeaderValue(value string) bool {
 	return true
 }
 
-// fromContext returns the exchange that ctx belongs to.
+// fromContext returns the exchange that ctx belongs to, or nil without one.
 func fromContext(ctx context.Context) *exchange {
 	if call := chassi.CallFrom(ctx); call != nil {
 		x, _ := call.Codec.(*exchange)

@@ -17,11 +17,12 @@ func Liveness() http.Handler {
 	})
 }
 
-// Readiness returns a handler that responds with 200 while app serves and all its dependencies
-// work, otherwise with 503, and with the state of each dependency. Mount it at /readyz on the
-// admin listener. It makes at most four probes per second, however many requests arrive; a stop
-// of the app is reported at once. Errors and details are truncated to 512 bytes, and text that
-// looks like a secret is masked, because drivers may repeat their URL.
+// Readiness returns a handler that responds with 200 while app serves and all its dependencies that
+// are not optional work, and otherwise with 503. The response contains the state of each dependency.
+// Mount it at /readyz on the admin listener. It probes each dependency at most four times per
+// second, however many requests arrive; a stop of the app is reported at once. Errors and details
+// are truncated to 512 bytes, and text that looks like a secret is masked, because the errors of
+// drivers may contain their URL.
 func Readiness(app *chassi.App) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		state := app.RecentHealth(r.Context(), probeInterval)
@@ -54,7 +55,7 @@ type healthCheck struct {
 	TookMS int64  `json:"took_ms"`
 }
 
-// maxHealthText is the maximum length of the text about one dependency, in bytes.
+// maxHealthText is the maximum length in bytes of the error, and of the detail, of one dependency.
 const maxHealthText = 512
 
 func newHealthCheck(c chassi.CheckResult) healthCheck {

@@ -13,19 +13,19 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// NewEndpoint returns an endpoint that handler serves, for what is HTTP by nature: a WebSocket, a
-// proxy, an upload in a format of its own. Route is "METHOD /path", as for [chassi.Route]. The
-// endpoint is a part of its service: it is documented, and has policy, timeout, limits and
-// middleware as any other. Other transports refuse to mount it, unless [chassi.Transports]
-// limits it to "http".
+// NewEndpoint returns an endpoint that handler serves, for what depends on HTTP, such as a WebSocket,
+// a proxy or an upload in a special format. Route is "METHOD /path", as for [chassi.Route]. The
+// endpoint is a part of its service: it is documented, and has a policy, a timeout, limits and
+// middleware like any other endpoint. Other transports refuse to mount it, unless
+// [chassi.Transports] limits it to "http".
 //
-// The handler is called as one given to [Server.Handle], with the same limits; it responds with
-// an error by [WriteError]. Middleware of net/http may wrap it. A connection that the handler
-// takes over ([http.ResponseController].Hijack) counts as a call until it is closed. When the
-// server drains or stops, reads of such a connection fail with [os.ErrDeadlineExceeded], so that
-// the handler may say goodbye and close it. The handler must close it in all cases, also after its
-// client has left: [Server.Stop] waits for each connection that is open until its context ends, and
-// then closes it and returns an error.
+// The handler is called like a handler given to [Server.Handle], with the same limits; it responds
+// with an error by calling [WriteError]. Middleware of net/http may wrap it. A connection that the
+// handler takes over ([http.ResponseController].Hijack) counts as a call until it is closed. When the
+// server drains or stops, reads of such a connection fail with [os.ErrDeadlineExceeded], so that the
+// handler can send a last message and close the connection. The handler must always close the
+// connection, even after the client has disconnected: [Server.Stop] waits for open connections until
+// the context of Stop ends; then it closes them and returns an error.
 func NewEndpoint(name, route string, handler http.Handler, options ...chassi.EndpointOption) *chassi.Endpoint {
 	var serve chassi.Handler // nil is refused by RawEndpoint
 	if handler != nil {
@@ -53,8 +53,8 @@ type hijacked struct {
 	empty chan struct{} // closed when no connection is left, nil before stop
 }
 
-// hijackedConn is one of them. Until it is closed it counts as the call whose handler has taken it
-// over.
+// hijackedConn is a connection that a handler has taken over. Until it is closed it counts as a call of
+// the handler's route.
 type hijackedConn struct {
 	net.Conn
 
@@ -98,7 +98,8 @@ func (h *hijacked) end() {
 	}
 }
 
-// stop makes the reads of all connections fail, and of those that handlers take over from now on.
+// stop makes the reads of all connections fail, including the connections that handlers take over
+// later.
 func (h *hijacked) stop() {
 	h.mu.Lock()
 	h.empty = make(chan struct{})
@@ -154,7 +155,7 @@ func (c *hijackedConn) SetDeadline(t time.Time) error {
 	return c.SetWriteDeadline(t)
 }
 
-// SetReadDeadline implements [net.Conn]. It has no effect after the end of the connection.
+// SetReadDeadline implements [net.Conn]. It has no effect once the server has ended the reads of c.
 func (c *hijackedConn) SetReadDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

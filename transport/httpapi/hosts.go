@@ -57,10 +57,10 @@ func (p *hostPolicy) check(r *http.Request) error {
 	}
 }
 
-// allows reports whether the value of a Host header, without its port, is an IP address or one
-// of the names. The origin of a page is an address only if the page was loaded from there, so
-// addresses are safe, and probes by address need no setting. HTTP/1.0 probes send no host,
-// which browsers always send.
+// allows reports whether the value of a Host header is empty or, without its port, an IP address or
+// one of the names. The origin of a page is an address only if the page was loaded from there, so
+// addresses are safe, and probes by address need no setting. An empty value is safe too: HTTP/1.0
+// probes send no host, but browsers always do.
 func (p *hostPolicy) allows(host string) bool {
 	name := withoutPort(host)
 	if _, err := netip.ParseAddr(name); err == nil || host == "" {
@@ -89,7 +89,7 @@ func isHostName(name string) bool {
 }
 
 // isCrossSite reports whether a browser says that a page of another origin made the request (Fetch
-// Metadata, section 2.3; Fetch, section 3.2). Requests of other programs have neither header.
+// Metadata, section 2.3; Fetch, section 3.2). Programs that are not browsers send neither header.
 func isCrossSite(r *http.Request) bool {
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "same-origin", "none": // none: the user typed the address

@@ -9,13 +9,13 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// limitedListener limits the open connections. Further connections get 503 and are closed,
-// instead of waiting for a response. Errors of the underlying listener are passed on: net/http
-// retries with increasing delays while file descriptors are exhausted.
+// limitedListener limits the number of open connections. Further connections are closed instead of
+// waiting, without TLS after a response with 503. Errors of the underlying listener are passed on:
+// net/http retries with increasing delays while file descriptors are exhausted.
 type limitedListener struct {
 	net.Listener
 	connections *transport.Connections
-	maxIdle     int64 // bytes without a call
+	maxIdle     int64 // bytes that a connection may send without a call in flight
 	overTLS     bool
 	lingering   atomic.Int64
 }
@@ -52,8 +52,9 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 	}
 }
 
-// refuse does not block. A TLS connection is closed without a response, because a response
-// would require a handshake.
+// refuse closes a connection that exceeds the limits, if possible after sending refusal. It does not
+// block. A TLS connection is closed without a response, because a response would require a
+// handshake.
 func (l *limitedListener) refuse(conn net.Conn) {
 	if l.overTLS || l.lingering.Add(1) > maxLingering {
 		if !l.overTLS {
@@ -68,8 +69,8 @@ func (l *limitedListener) refuse(conn net.Conn) {
 	}()
 }
 
-// reject reads the request away, because closing a connection with unread bytes
-// resets it, and a reset takes the response with it.
+// reject sends refusal and closes the connection. It reads the request first, because closing a
+// connection with unread bytes resets it, and the client may then lose the response.
 func reject(conn net.Conn) {
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(lingerTime))
@@ -82,8 +83,9 @@ func reject(conn net.Conn) {
 	_, _ = io.CopyN(io.Discard, conn, lingerBytes)
 }
 
-// limited preserves the methods of a TCP connection that net/http uses: CloseWrite, to end a
-// response before the request has ended, and ReadFrom, to send files.
+// limited returns conn as a connection that releases its slot when it is closed, and the slot. It
+// preserves the methods of a TCP connection that net/http uses: CloseWrite, to end a response before
+// the request has ended, and ReadFrom, to send files.
 func (l *limitedListener) limited(conn net.Conn) (net.Conn, *transport.Slot) {
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		c := &limitedTCP{tcpMethods: tcp, tcp: tcp, listener: l}
@@ -98,7 +100,7 @@ type limitedConn struct {
 	slot transport.Slot
 }
 
-// Close releases the connection's slot.
+// Close closes the connection and releases its slot.
 func (c *limitedConn) Close() error {
 	c.slot.Release()
 	return c.Conn.Close()

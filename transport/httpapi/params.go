@@ -17,15 +17,15 @@ import (
 	"github.com/chassi-go/chassi/schema/gotype"
 )
 
-// params is the plan for the fields of one request struct that come from path,
-// query and header. It is made once, at registration.
+// params is the plan for the fields of one request struct that come from the path, the query, the
+// header or a form with a file. It is made once, at registration.
 type params struct {
 	fields []param
 	query  map[string]bool // names of the permitted query parameters
 	file   []int           // index of the chassi.File, nil without one
 	form   []param         // the other fields of a form with a file
 	member string          // the name of the file in a form
-	lax    bool            // whether unknown parameters are ignored
+	lax    bool            // whether unknown query parameters are ignored
 }
 
 type param struct {
@@ -37,7 +37,7 @@ type param struct {
 	many     bool
 }
 
-// setter parses text into a field; its error states what is required.
+// setter parses text and sets field to the result; its error states what is required.
 type setter func(field reflect.Value, text string) error
 
 // planParams compiles the tags of a request struct and reports whether any field belongs to the
@@ -91,7 +91,7 @@ func planParams(request reflect.Type, path string) (p params, hasBody bool, err 
 	return p, hasBody || described.Rest != nil, leftFile(request)
 }
 
-// leftFile returns an error for a [chassi.File] in a message that was planned without one.
+// leftFile returns an error if a message that was planned without a file has a [chassi.File] field.
 func leftFile(message reflect.Type) error {
 	if message.Kind() != reflect.Struct {
 		return nil
@@ -104,8 +104,8 @@ func leftFile(message reflect.Type) error {
 	return nil
 }
 
-// note records that the field is read from its parameter of the query, or its wildcard, which it
-// removes.
+// note records the query parameter of the field, or removes the wildcard of the field from wildcards.
+// It returns an error if path does not have the wildcard.
 func (p *params) note(f *gotype.Field, path string, wildcards map[string]bool) error {
 	switch f.Source {
 	case "path":
@@ -133,7 +133,7 @@ func (p *params) refusal(f *gotype.Field) error {
 	}
 }
 
-// planForm plans the fields of a request with a file that are fields of a form.
+// planForm plans the fields of a request with a file that are sent as fields of a form.
 func (p *params) planForm(described *gotype.Type) (err error) {
 	if described.Rest != nil {
 		return errors.New("a request with a file has no JSON, and so no members that are not fields")
@@ -176,7 +176,8 @@ func wildcardsOf(path string) map[string]bool {
 	}
 }
 
-// fill sets the planned fields of request and reports all invalid ones.
+// fill sets the planned fields of request from r. It returns an error for an unknown query parameter,
+// or else one that lists all invalid fields.
 func (p *params) fill(request any, r *http.Request) error {
 	var query url.Values
 	if r.URL.RawQuery != "" {
@@ -203,7 +204,7 @@ func (p *params) fill(request any, r *http.Request) error {
 	return nil
 }
 
-// parseQuery refuses unknown names.
+// parseQuery parses a query. Unless p.lax is set, it returns an error for an unknown name.
 func (p *params) parseQuery(raw string) (url.Values, error) {
 	query, err := url.ParseQuery(raw)
 	if err != nil {
@@ -230,7 +231,8 @@ func (f *param) fill(request reflect.Value, r *http.Request, query url.Values) e
 	return f.fillTexts(request, texts)
 }
 
-// fillTexts sets the field to the texts.
+// fillTexts sets the field to the texts. It returns an error if the texts are invalid, or if the field
+// already has a value from the body.
 func (f *param) fillTexts(request reflect.Value, texts []string) error {
 	field := f.in(request, len(texts) > 0)
 	switch {
@@ -276,7 +278,7 @@ func (f *param) in(request reflect.Value, allocate bool) reflect.Value {
 	return v
 }
 
-// setterFor returns the parser for a field's type.
+// setterFor returns the setter for a field's type.
 func setterFor(t *gotype.Type) (setter, error) {
 	switch {
 	case t.Kind == gotype.Pointer:

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Progress of the transfer of a file: minProgress bytes within each progressTime that the
-// transfer waits for the client.
+// The minimum progress of the transfer of a file: minProgress bytes within each progressTime for
+// which the transfer waits for the client.
 const (
 	progressTime = 10 * time.Second
 	minProgress  = 10 << 10
@@ -18,14 +18,15 @@ const (
 type progress struct {
 	setDeadline func(time.Time) error
 	period      time.Duration
-	ends        time.Time     // of the call
-	left        time.Duration // to wait, until minProgress bytes have been moved
-	moved       int
+	ends        time.Time     // end of the call
+	left        time.Duration // remaining time to wait, until moved reaches minProgress
+	moved       int           // bytes since left was set to period
 }
 
-// wait calls move, which reads or writes, with the deadline of the transfer. Until the next call
-// the transfer waits for the service: net/http would end the context of the call if the deadline
-// for reading passed then, and the stream of HTTP/2 if that for writing did.
+// wait calls move, which reads or writes, with the deadline of the transfer. Unless move fails, wait
+// then sets the deadline to the end of the call. Until the next call of wait the transfer waits for
+// the service: net/http would end the context of the call if the read deadline passed then, and the
+// HTTP/2 stream if the write deadline did.
 func (p *progress) wait(move func() (int, error)) (int, error) {
 	began := time.Now()
 	p.within(began, p.left)
@@ -40,10 +41,10 @@ func (p *progress) wait(move func() (int, error)) (int, error) {
 	return n, err
 }
 
-// finish sets the deadline for what is in buffers.
+// finish sets the deadline for sending the bytes that are still buffered.
 func (p *progress) finish() { p.within(time.Now(), p.period) }
 
-// within sets the deadline of the client, at most the end of the call.
+// within sets the deadline to d after now, or to the end of the call if that is earlier.
 func (p *progress) within(now time.Time, d time.Duration) {
 	deadline := now.Add(d)
 	if deadline.After(p.ends) {
@@ -52,7 +53,7 @@ func (p *progress) within(now time.Time, d time.Duration) {
 	_ = p.setDeadline(deadline) // not supported by the writers of tests
 }
 
-// newProgress returns the progress of one direction of the exchange.
+// newProgress returns the progress of one direction of the exchange, whose deadline set sets.
 func (x *exchange) newProgress(set func(*http.ResponseController, time.Time) error) progress {
 	control, period := http.NewResponseController(x.w), x.server.progressTime
 	return progress{setDeadline: func(t time.Time) error { return set(control, t) }, period: period, left: period, ends: x.transfer.ends}
@@ -60,6 +61,6 @@ func (x *exchange) newProgress(set func(*http.ResponseController, time.Time) err
 
 // transfer is the state of an exchange with a file.
 type transfer struct {
-	ends   time.Time // of the call
-	failed error     // of reading the file of the request
+	ends   time.Time // end of the call
+	failed error     // error of reading the file of the request
 }

@@ -16,32 +16,33 @@ import (
 	"github.com/chassi-go/chassi/schema/gotype"
 )
 
-// responsePlan is the plan for the fields of a response struct that HTTP does not carry as JSON. It is
+// responsePlan is the plan for the fields of a response struct that are not sent as JSON. The plan is
 // nil for a struct without such fields.
 type responsePlan struct {
 	headers, cookies []param
 	status           *param
 	statuses         []int
 	file             []int           // index of the chassi.File, nil without one
-	members          map[string]bool // of the JSON, that are not in the body
-	hasBody          bool            // whether there is JSON
+	members          map[string]bool // names of the JSON members that are left out of the body
+	hasBody          bool            // whether there is a JSON body
 }
 
-// reservedHeaders are those that the server sets, and that a field must not.
+// reservedHeaders are the headers that the server sets, and that a field must not set.
 var reservedHeaders = []string{
 	"Accept-Ranges", "Allow", "Cache-Control", "Connection", "Content-Encoding", "Content-Length", "Content-Range", "Content-Type", "Date",
 	"Etag", "Keep-Alive", "Last-Modified", "Set-Cookie", "Trailer", "Transfer-Encoding", "Upgrade", "Www-Authenticate",
 	"X-Content-Type-Options", "X-Request-Id",
 }
 
-// unfitStatuses are about the transfer of the response, or about a form that it was sent from.
+// unfitStatuses are statuses that a response must not have, because they concern the transfer of the
+// response (206, 304) or the form from which the request was sent (205).
 var unfitStatuses = []int{http.StatusResetContent, http.StatusPartialContent, http.StatusNotModified}
 
 func isReserved(name string) bool {
 	return slices.Contains(reservedHeaders, name) || strings.HasPrefix(name, "Access-Control-")
 }
 
-// planResponse plans the fields of the response struct of e.
+// planResponse returns the plan for the response struct of e, nil if all its fields are sent as JSON.
 func planResponse(e *chassi.Endpoint) (*responsePlan, error) {
 	response := e.ResponseType()
 	described, err := gotype.Of(response)
@@ -138,7 +139,7 @@ func (a *responsePlan) addStatus(field param, f *gotype.Field) error {
 	return nil
 }
 
-// write sets the headers and cookies of response, and returns its status, 0 for the default.
+// write sets the headers and cookies of response in h, and returns its status, 0 for the default.
 func (a *responsePlan) write(response reflect.Value, h http.Header) (status int, err error) {
 	if a.status != nil {
 		if status = int(a.status.in(response, true).Int()); status != 0 && !slices.Contains(a.statuses, status) {
@@ -174,7 +175,7 @@ func (a *responsePlan) write(response reflect.Value, h http.Header) (status int,
 	return status, nil
 }
 
-// writeCookie sets the cookie, unless it is nil or the zero cookie.
+// writeCookie adds the cookie of response to h, unless it is nil or the zero cookie.
 func (f *param) writeCookie(response reflect.Value, h http.Header) error {
 	field := f.in(response, false)
 	for field.IsValid() && field.Kind() == reflect.Pointer {
@@ -192,7 +193,7 @@ func (f *param) writeCookie(response reflect.Value, h http.Header) error {
 	return nil
 }
 
-// read sets the fields from the response that a client has got.
+// read sets the fields of response from the HTTP response that a client has received.
 func (a *responsePlan) read(response reflect.Value, from *http.Response) error {
 	if a.status != nil {
 		a.status.in(response, true).SetInt(int64(from.StatusCode))
@@ -233,7 +234,7 @@ func (a *responsePlan) fileOf(response reflect.Value) *chassi.File {
 	return f
 }
 
-// strip removes the members from the JSON object b that are sent as headers.
+// strip returns the JSON object b without the members that are sent as headers.
 func (a *responsePlan) strip(b []byte) ([]byte, error) {
 	if len(a.members) == 0 {
 		return b, nil

@@ -15,27 +15,27 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// route is one endpoint as served here, with everything that is resolved before the first
-// request.
+// route is one endpoint as this server serves it, with everything that can be determined before the
+// first request.
 type route struct {
 	binding      chassi.Binding
 	handler      chassi.Handler
 	params       params
 	hasBody      bool
 	hasResponse  bool
-	connect      ConnectMethod // nil for a route of the endpoint itself
-	response     *responsePlan // nil for a response that is JSON only
+	connect      ConnectMethod // nil unless it is the route for the Connect protocol
+	response     *responsePlan // nil if the whole response is JSON
 	files        bool          // whether the request or the response has a file
 	cacheControl []string
 	paths        pathKind      // the most ambiguous kind of path that is served
-	rest         int           // slashes before a wildcard for any number of segments, 0 for none
-	maxBody      int64         // bytes of a request's body
+	rest         int           // slashes before the part with any number of segments, 0 without such a part
+	maxBody      int64         // maximum size of a request's body in bytes
 	deadline     time.Duration // of a call, where that is longer than the server's read or write timeout
 	calls        *transport.RouteInFlight
-	idField      []int // index of the field with the id of an item, nil for none
+	idField      []int // index of the field with the id of an item, nil without one
 }
 
-// ServeHTTP is called by the mux with the exchange as its writer.
+// ServeHTTP implements [http.Handler]. The mux calls it with the exchange as the writer.
 func (rt *route) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x, ok := w.(*exchange)
 	if !ok {
@@ -51,8 +51,8 @@ func (rt *route) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.serve(rt)
 }
 
-// slashIn reports whether a slash is escaped behind the first n of the slashes in path. There
-// it would end a segment, as one that is not escaped does.
+// slashIn reports whether path contains an escaped slash after its first n slashes. In that part of
+// the path, an escaped slash would end a segment as a literal slash does.
 func slashIn(path string, n int) bool {
 	for ; n > 0; n-- {
 		_, path, _ = strings.Cut(path, "/")
@@ -60,9 +60,9 @@ func slashIn(path string, n int) bool {
 	return strings.Contains(strings.ToUpper(path), "%2F")
 }
 
-// Mount adds the endpoints of service that have a route, and with [Config].Connect all that are
-// not streams by the Connect protocol. It skips those that [chassi.Transports] limits to other
-// transports.
+// Mount adds the endpoints of service that have a route, and with [Config].Connect also all its
+// endpoints that are not streams, at the paths of the Connect protocol. It skips endpoints that
+// [chassi.Transports] limits to other transports.
 func (s *Server) Mount(service *chassi.Service) error {
 	if err := s.mounted.Add(service); err != nil {
 		return fmt.Errorf("httpapi: %w", err)
@@ -123,13 +123,13 @@ func (s *Server) mountEndpoint(e *chassi.Endpoint) error {
 	return nil
 }
 
-// hasJSON reports whether a response of e has a body of JSON.
+// hasJSON reports whether a response of e, with the plan a, has a JSON body.
 func hasJSON(e *chassi.Endpoint, a *responsePlan) bool {
 	return e.Status() != http.StatusNoContent && (a == nil || a.hasBody)
 }
 
-// cacheControl returns the header for responses of e. A shared cache must not store a response
-// for a single client (RFC 9111, section 3.5).
+// cacheControl returns the value of Cache-Control for responses of e. A shared cache must not store a
+// response for a single client (RFC 9111, section 3.5).
 func cacheControl(e *chassi.Endpoint) []string {
 	d := e.CacheFor()
 	switch {
@@ -142,9 +142,9 @@ func cacheControl(e *chassi.Endpoint) []string {
 	}
 }
 
-// plainRoute is the route of an endpoint without wildcards. No pattern of the mux is more
-// specific for its method and path, except one with a host: without such patterns the mux need
-// not be consulted.
+// plainRoute is the method and path of a route without wildcards. No pattern of the mux is more
+// specific for them, except a pattern with a host: without such patterns the mux need not be
+// consulted.
 type plainRoute struct{ method, path string }
 
 func takesBody(method string) bool {
@@ -152,20 +152,21 @@ func takesBody(method string) bool {
 }
 
 // Handle serves handler at a ServeMux pattern, through the same middleware as the endpoints:
-// logged, measured, traced, recovered, and, unless the options include [chassi.Public],
-// restricted to authenticated clients. With a pattern for GET or HEAD it is [chassi.Idempotent]. The handler gets the request and a writer that supports
-// net/http's http.ResponseController; [WriteError] responds with an error as endpoints do.
+// its calls are logged, measured and traced, their panics recovered, and, unless the options include
+// [chassi.Public], they are restricted to authenticated clients. With a pattern for GET or HEAD the
+// handler is [chassi.Idempotent]. The handler gets the request and a writer that supports net/http's
+// http.ResponseController; [WriteError] responds with an error as endpoints do.
 //
-// The limits of endpoints apply as well. A body longer than [Config].MaxBodyBytes, or
-// [chassi.MaxBody], gets 413 at once if its length is declared; otherwise reading it fails with
-// an [http.MaxBytesError]. The request's context ends after the timeout of calls
-// (middleware.Timeout, the setting "timeout", 10 s by default), or [chassi.Timeout]. If that
-// exceeds [Config].ReadTimeout or WriteTimeout, those are extended accordingly; an event stream
-// needs a Timeout of hours.
+// The limits of endpoints apply as well. A request whose body is longer than [Config].MaxBodyBytes,
+// or [chassi.MaxBody], gets 413 at once if the length is declared; otherwise reading the body fails
+// with an [http.MaxBytesError]. The request's context ends after the timeout of calls
+// (middleware.Timeout, the setting "timeout", 10 s by default), or [chassi.Timeout]. A
+// chassi.Timeout that exceeds [Config].ReadTimeout or WriteTimeout extends these accordingly; an
+// event stream needs a chassi.Timeout of hours.
 //
 // A handler that takes over its connection ([http.ResponseController].Hijack) must close it, at the
-// latest when its reads fail, as they do from [Server.Drain] on; see [NewEndpoint]. For a connection
-// that is never closed [Server.Stop] waits until its context ends, and returns an error.
+// latest when its reads fail, as they do from [Server.Drain] on; see [NewEndpoint]. If a connection
+// is never closed, [Server.Stop] waits until the context of Stop ends, and returns an error.
 func (s *Server) Handle(pattern string, handler http.Handler, options ...chassi.EndpointOption) error {
 	method, path, ok := strings.Cut(pattern, " ")
 	if !ok {
@@ -230,7 +231,8 @@ func (x *exchange) extendDeadlines(d time.Duration) {
 	}
 }
 
-// checkPath returns an error for the path of a route that no request reaches as it is written.
+// checkPath returns an error for the path of a route that has an invalid escape or is ambiguous,
+// because no request would reach it.
 func checkPath(path string) error {
 	if _, err := url.PathUnescape(path); err != nil {
 		return fmt.Errorf("the route's path %q has an invalid escape: write %%25 for a percent sign", path)
@@ -241,7 +243,8 @@ func checkPath(path string) error {
 	return nil
 }
 
-// register converts the mux's panic about an invalid or duplicate pattern into an error.
+// register adds rt to the mux at pattern. It converts the mux's panic about an invalid or conflicting
+// pattern into an error.
 func (s *Server) register(pattern string, rt *route) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -257,8 +260,8 @@ func (s *Server) register(pattern string, rt *route) (err error) {
 	return nil
 }
 
-// conflict describes why the mux refused pattern: it is malformed, or matches what another
-// one matches.
+// conflict returns the error for a pattern that the mux refused with a panic of the value reason,
+// because the pattern is malformed or conflicts with another pattern.
 func (s *Server) conflict(pattern string, rt *route, reason any) error {
 	text := fmt.Sprint(reason)
 	for other, there := range s.patterns {
@@ -270,7 +273,7 @@ func (s *Server) conflict(pattern string, rt *route, reason any) error {
 	return fmt.Errorf("httpapi: the route %q of %s: %s", pattern, rt.binding.Endpoint.FullName(), text)
 }
 
-// status returns the status of a response, for the middleware.
+// status returns the HTTP status of the response to call, whose error is err, for the middleware.
 func status(call *chassi.Call, err error) int {
 	x, ok := call.Codec.(*exchange)
 	switch {

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// secureHeaders are set on every response; a mounted handler that serves pages may replace them
-// with Set or remove them with Del. The slices are shared between responses and have no spare
-// capacity, so that an append copies them.
+// secureHeaders are the security headers, which are set on every response; a mounted handler that
+// serves pages may replace them with Set or remove them with Del. The slices are shared between
+// responses and have no spare capacity, so that an append copies them.
 type secureHeaders struct {
 	pairs []headerPair
 }
@@ -17,12 +17,13 @@ type headerPair struct {
 	value []string
 }
 
-// newSecureHeaders returns the security headers of an API response: it is not a page, and must not
-// be framed, sniffed or scripted. Over TLS browsers are instructed to use it for a year.
+// newSecureHeaders returns the security headers of an API response, which is not a page, and must
+// not be framed, sniffed or scripted. If overTLS is true, the headers instruct browsers to use only
+// TLS for a year.
 // X-Frame-Options is left out because frame-ancestors obsoletes it (Content Security Policy Level 2,
 // section 7.7.1), Cross-Origin-Resource-Policy because browsers already keep JSON marked nosniff
 // from other origins, and Referrer-Policy because JSON has no links: each header of a response costs
-// net/http as much as the router does, and a ninth would make the map of most responses grow.
+// net/http as much as the router does, and a ninth header would make the map of most responses grow.
 // A handler of a page that sets a policy of its own has to name frame-ancestors in it.
 func newSecureHeaders(overTLS bool) *secureHeaders {
 	s := &secureHeaders{pairs: []headerPair{
@@ -41,20 +42,20 @@ func (s *secureHeaders) set(h http.Header) {
 	}
 }
 
-// pathKind classifies how ambiguous an escaped path is.
+// pathKind classifies how ambiguous an escaped path is, that is in how many ways it can be read.
 type pathKind uint8
 
 const (
-	cleanPath     pathKind = iota // one
-	escapedPath                   // \ or ; behind an escape: one, unless somebody unescapes it and reads it again
-	slashedPath                   // as escapedPath, with a slash behind an escape: the number of its segments depends on the reader
-	ambiguousPath                 // several
+	cleanPath     pathKind = iota // can be read in one way
+	escapedPath                   // has an escaped \ or ;: one way, unless it is unescaped and read again
+	slashedPath                   // as escapedPath, with an escaped slash: the number of segments depends on the reader
+	ambiguousPath                 // can be read in several ways
 )
 
-// kindOf returns the kind of an escaped path ([net/url.URL.EscapedPath]). It is ambiguous
-// where a proxy or the mux might read it otherwise: an empty or dot
-// segment, a parameter (;), a backslash, and a dot or NUL behind an escape. A slash at the
-// end is the mux's matter. "*" is not a path: net/http answers OPTIONS for it.
+// kindOf returns the kind of an escaped path ([net/url.URL.EscapedPath]). A path is ambiguous if a
+// proxy or the mux might read it in another way: if it does not begin with a slash, or has an empty
+// or dot segment, a parameter (;), a backslash, a NUL, or an escaped dot or NUL. A slash at the end
+// is left to the mux. "*" is not a path: net/http itself responds to OPTIONS *.
 func kindOf(path string) (kind pathKind) {
 	if path == "" || path[0] != '/' {
 		return ambiguousPath
@@ -76,7 +77,8 @@ func kindOf(path string) (kind pathKind) {
 	return kind
 }
 
-// cleanSegment inspects the segment after a slash.
+// cleanSegment reports whether the first segment of rest is neither a dot segment nor, unless it is
+// the last one, empty.
 func cleanSegment(rest string) bool {
 	end := strings.IndexByte(rest, '/')
 	if end >= 0 {

@@ -22,24 +22,24 @@ import (
 	"github.com/chassi-go/chassi/transport/certs"
 )
 
-// Server serves endpoints and mounted handlers on one address. Mount and Handle must be called
+// Server serves endpoints and mounted handlers on one address. Mount, Handle and Use must be called
 // before Start; ServeHTTP is safe for concurrent use.
 type Server struct {
 	config       Config
-	progressTime time.Duration // for the transfer of a file without progress
+	progressTime time.Duration // see [progress]
 	middleware   []chassi.Middleware
 	mux          *http.ServeMux
-	plain        map[plainRoute]*route // those that need no matching
+	plain        map[plainRoute]*route // routes that need no pattern matching
 	patterns     map[string]*route
 	mounted      transport.Mounted
 	calls        transport.InFlight
 	streams      *transport.Streams
 	hijacked     hijacked
-	methods      []string // that any route takes
-	rooted       bool     // whether "/" is taken
+	methods      []string // of all routes
+	rooted       bool     // whether the pattern "/" is registered
 	hosted       bool     // whether a pattern names a host
 	unmatched    *unmatched
-	cors         func() *cors.Cors // nil without origins
+	cors         func() *cors.Cors // returns nil without origins
 	hosts        *hostPolicy       // nil for a public listener
 	secure       *secureHeaders
 	bodies       *bodies
@@ -49,14 +49,14 @@ type Server struct {
 	draining     atomic.Bool
 	failed       chan error
 	cancelCalls  context.CancelFunc
-	wrappers     []func(http.Handler) http.Handler // of Use
-	wrapped      http.Handler                      // in these; nil without any
+	wrappers     []func(http.Handler) http.Handler // given to Use
+	wrapped      http.Handler                      // the server inside of wrappers; nil without wrappers
 }
 
 var _ chassi.Transport = (*Server)(nil)
 
-// New returns a server whose responses pass through middleware, the first one outermost. It
-// returns an error that names each invalid setting.
+// New returns a server whose calls pass through middleware, the first one outermost. It returns an
+// error if a setting is invalid or if a middleware cannot serve its calls.
 func New(c Config, middleware ...chassi.Middleware) (*Server, error) {
 	c = c.withDefaults()
 	s := &Server{
@@ -98,8 +98,8 @@ func (s *Server) Addr() net.Addr {
 	return nil
 }
 
-// Connections returns the number of open connections, and of those refused so far because of
-// [Config].MaxConnections or [Config].MaxConnectionsPerClient.
+// Connections returns the number of open connections, and the number of connections refused so far
+// because of [Config].MaxConnections or [Config].MaxConnectionsPerClient.
 func (s *Server) Connections() (open, refused int64) {
 	if l := s.listener.Load(); l != nil {
 		return l.connections.Counts()
@@ -107,8 +107,7 @@ func (s *Server) Connections() (open, refused int64) {
 	return 0, 0
 }
 
-// Certificate returns the state of the TLS certificate. Ok is false without TLS and before
-// Start.
+// Certificate returns the state of the TLS certificate. Without TLS, or before Start, ok is false.
 func (s *Server) Certificate() (state certs.State, ok bool) {
 	if s.listener.Load() == nil { // which is set after the certificates
 		return state, false
@@ -116,8 +115,8 @@ func (s *Server) Certificate() (state certs.State, ok bool) {
 	return s.certificates.State()
 }
 
-// RefusedClients returns the number of connections refused because of the limit of their
-// client.
+// RefusedClients returns the number of connections refused so far because of
+// [Config].MaxConnectionsPerClient.
 func (s *Server) RefusedClients() int64 {
 	if l := s.listener.Load(); l != nil {
 		return l.connections.RefusedClients()
@@ -125,7 +124,9 @@ func (s *Server) RefusedClients() int64 {
 	return 0
 }
 
-// Start begins to listen and to serve.
+// Start begins to listen, and serves in the background until [Server.Stop]. It returns an error if
+// the certificates cannot be loaded or the address cannot be listened on. The contexts of calls
+// inherit the values of ctx, but not its end.
 func (s *Server) Start(ctx context.Context) error {
 	if !s.rooted {
 		s.rooted = true // Start may be called again
@@ -175,9 +176,9 @@ func (s *Server) newHTTPServer(base context.Context, tlsConfig *tls.Config) *htt
 // maxStreams is the maximum number of concurrent calls of one HTTP/2 connection.
 const maxStreams = 250
 
-// http2 sets timeouts that net/http lacks, because it ignores the deadlines of an HTTP/2
-// connection. A connection is closed if its client does not read, or if it sends nothing and
-// does not answer a ping, which a client cannot do within a header block.
+// http2 returns the settings for HTTP/2. They replace the deadlines of a connection, which net/http
+// ignores over HTTP/2: a connection is closed if its client does not read, or if the client sends
+// nothing and does not answer a ping. A client cannot answer a ping within a header block.
 func (c Config) http2() *http.HTTP2Config {
 	return &http.HTTP2Config{
 		MaxConcurrentStreams: maxStreams,
@@ -213,19 +214,21 @@ func (s *Server) serve(withTLS bool) {
 	}
 }
 
-// Failed delivers the error when serving ends unexpectedly.
+// Failed returns the channel that delivers the error if serving ends unexpectedly. It is closed when
+// serving ends.
 func (s *Server) Failed() <-chan error { return s.failed }
 
-// Drain makes the server close connections after their next response, so that none is in use
-// when the listener closes, and ends those that handlers have taken over, see [NewEndpoint].
+// Drain makes the server close each connection after its next response, so that no connection is in
+// use when the listener closes. It makes reads of the connections that handlers have taken over
+// fail, see [NewEndpoint].
 func (s *Server) Drain() {
 	s.draining.Store(true)
 	s.hijacked.end()
 }
 
-// Stop closes the listener, ends subscriptions and waits for the calls in flight, and for the
-// connections that handlers have taken over. When ctx ends first it cancels their contexts, closes
-// their connections, and returns an error that counts them by route.
+// Stop closes the listener, ends subscriptions, and waits for the calls in flight and for the
+// connections that handlers have taken over. If ctx ends first, it cancels the contexts of the
+// calls, closes all connections, and returns an error that counts the calls by route.
 func (s *Server) Stop(ctx context.Context) error {
 	s.Drain()
 	s.hijacked.stop()
@@ -241,10 +244,11 @@ func (s *Server) Stop(ctx context.Context) error {
 	return fmt.Errorf("httpapi: stopped with calls in flight: %s: %w", stuck, err)
 }
 
-// Use wraps the server in plain HTTP middleware, the first one outermost: it handles every
-// request before the Server does. It must be called before Start. A writer that it passes on
-// must unwrap to that of net/http for [http.ResponseController]. The values of response headers are
-// shared between responses: middleware replaces them, and does not change them in place.
+// Use wraps the server in plain HTTP middleware, the first one outermost. The middleware handles
+// every request before the server does. Use must be called before Start. A writer that the
+// middleware passes on must unwrap to the writer of net/http, for [http.ResponseController]. The
+// values of response headers are shared between responses: middleware may replace them, but must
+// not change them in place.
 func (s *Server) Use(middleware ...func(http.Handler) http.Handler) {
 	s.wrappers = append(s.wrappers, middleware...)
 	s.wrapped = http.HandlerFunc(s.dispatch)
@@ -253,7 +257,7 @@ func (s *Server) Use(middleware ...func(http.Handler) http.Handler) {
 	}
 }
 
-// ServeHTTP serves one request.
+// ServeHTTP implements [http.Handler]. It passes the request through the middleware given to Use.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.wrapped != nil {
 		s.wrapped.ServeHTTP(w, r)
@@ -262,7 +266,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.dispatch(w, r)
 }
 
-// dispatch creates the exchange of a request and passes it to the mux.
+// dispatch creates the exchange of a request, and passes it to the route that matches the request or
+// to s.unmatched.
 func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{server: s, w: w, r: r}
 	defer x.lastResort()
@@ -310,7 +315,7 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(x, r)
 }
 
-// rawPeer returns the address of the other end of the connection.
+// rawPeer returns the address of the other end of the connection, which may be a proxy.
 func rawPeer(conn *connection, r *http.Request) (peer netip.AddrPort) {
 	if conn != nil {
 		return conn.peer

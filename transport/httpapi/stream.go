@@ -43,7 +43,7 @@ type stream struct {
 
 var _ chassi.StreamCodec = (*exchange)(nil)
 
-// Begin admits the stream.
+// Begin implements [chassi.StreamCodec]. It admits the stream and returns its context.
 func (x *exchange) Begin(ctx context.Context, call *chassi.Call) (context.Context, error) {
 	if err := x.out.invalid; err != nil {
 		return nil, fmt.Errorf("httpapi: the response of %s: %w", x.route.binding.Endpoint.FullName(), err)
@@ -56,7 +56,8 @@ func (x *exchange) Begin(ctx context.Context, call *chassi.Call) (context.Contex
 	return ctx, nil
 }
 
-// Open sends the header of the response.
+// Open implements [chassi.StreamCodec]. It sends the header of the response and starts the heartbeats.
+// For HEAD it returns errHead.
 func (x *exchange) Open() error {
 	s := x.stream
 	if !canFlush(x.w) {
@@ -91,7 +92,7 @@ func (x *exchange) Open() error {
 	return nil
 }
 
-// canFlush reports whether [http.ResponseController.Flush] works.
+// canFlush reports whether [http.ResponseController.Flush] works with w.
 func canFlush(w http.ResponseWriter) bool {
 	for {
 		switch v := w.(type) {
@@ -108,7 +109,7 @@ func canFlush(w http.ResponseWriter) bool {
 // errHead ends the stream of a HEAD request, whose response has no items.
 var errHead = chassi.NewError(chassi.Canceled, "head", "The response to HEAD has no items")
 
-// Send sends an item.
+// Send implements [chassi.StreamCodec]. It sends an item and returns the size of its JSON in bytes.
 func (x *exchange) Send(item any) (int, error) {
 	s := x.stream
 	encoded := getBuffer()
@@ -140,7 +141,7 @@ func (x *exchange) Send(item any) (int, error) {
 	return len(*encoded), s.write(b)
 }
 
-// write sends b within the timeout. Only one goroutine may write at a time.
+// write sends b within the send timeout. Only one goroutine may write at a time.
 func (s *stream) write(b []byte) error {
 	began := time.Now()
 	_ = s.control.SetWriteDeadline(began.Add(s.x.server.streams.Config().SendTimeout))
@@ -161,7 +162,9 @@ func (s *stream) flush(began time.Time) error {
 	return nil
 }
 
-// failed returns the error of a write that began then.
+// failed returns the error for a write that began at began and failed with err:
+// [transport.ErrStalled] if the send timeout has passed, otherwise an error which says that the
+// client has disconnected.
 func (s *stream) failed(began time.Time, err error) error {
 	if time.Since(began) >= s.x.server.streams.Config().SendTimeout {
 		return transport.ErrStalled.WithCause(err)
@@ -169,8 +172,8 @@ func (s *stream) failed(began time.Time, err error) error {
 	return chassi.NewError(chassi.Canceled, "canceled", "The client has disconnected").WithCause(err)
 }
 
-// beat sends a heartbeat if nothing was sent for an interval. There are none after the end of the
-// context: a client need not wait for an iterator that does not notice it.
+// beat sends a heartbeat if nothing was sent for an interval. It sends none after the stream's context
+// has ended, so that the client does not wait for an iterator that does not notice the end.
 func (s *stream) beat() {
 	every := s.x.server.streams.Config().Heartbeat
 	if !s.mu.TryLock() { // an item is being sent
@@ -196,7 +199,8 @@ func (s *stream) beat() {
 	s.heartbeat.Reset(every)
 }
 
-// finish releases the stream and sends its end. Err is the result of the call.
+// finish releases the stream and sends its end: the last message if the stream is open, otherwise an
+// error response or 204. Err is the result of the call.
 func (s *stream) finish(err error) {
 	s.release()
 	x := s.x
@@ -211,7 +215,7 @@ func (s *stream) finish(err error) {
 	}
 }
 
-// release ends the heartbeats and the count of the stream. Only the first call has an effect.
+// release stops the heartbeats and closes s.admitted. Only the first call has an effect.
 func (s *stream) release() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -225,8 +229,9 @@ func (s *stream) release() {
 	s.admitted.Close()
 }
 
-// end returns the last message. An event stream that the client is to open again, after an error
-// with a delay, has no event "end": it makes pages close their EventSource.
+// end returns the last message of the stream: its end, or the error err. In an event stream an event
+// "end", which makes pages close their EventSource, follows the error, unless the error has a delay
+// after which the client is to open the stream again.
 func (s *stream) end(err error) []byte {
 	if err == nil {
 		if s.events {
@@ -270,7 +275,7 @@ func (rt *route) planItems() error {
 
 var errItemID = errors.New("the id of an item contains a line break or NUL")
 
-// itemID returns the id of an item, "" if items have none.
+// itemID returns the id of an item, or "" if it has none.
 func (rt *route) itemID(item any) (string, error) {
 	if rt.idField == nil {
 		return "", nil

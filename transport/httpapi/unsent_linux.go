@@ -7,9 +7,10 @@ const (
 	maxUnsent       = 128 << 10 // bytes
 )
 
-// limitUnsent bounds what the kernel holds of a file that it has not yet sent. By default it takes
-// several MiB, and then nothing until a third of them has been sent: with a slow client there
-// would be no progress to be seen for longer than progressTime, and as much memory in use.
+// limitUnsent limits the number of bytes of a file that the kernel holds before it sends them. By
+// default the kernel takes several MiB, and then nothing until a third of them has been sent: with a
+// slow client, no progress would be visible for longer than progressTime, and several MiB of memory
+// would be in use.
 func (c *limitedTCP) limitUnsent() {
 	c.unsentLimited.Do(func() {
 		if raw, err := c.tcp.SyscallConn(); err == nil {

@@ -27,7 +27,8 @@ const maxFormEnd = 8 << 10
 var errFileMediaType = &statusError{http.StatusUnsupportedMediaType, chassi.NewError(chassi.InvalidArgument, "unsupported_media_type",
 	"The body must be the file, or multipart/form-data with the file as its last part, without a content coding")}
 
-// decodeFile sets the fields of a request with a file, the file itself to a reader of the body.
+// decodeFile sets the fields of a request with a file. The reader of the file reads the body of the
+// HTTP request.
 func (x *exchange) decodeFile(request any) error {
 	if err := x.route.params.fill(request, x.r); err != nil {
 		return err
@@ -55,7 +56,7 @@ func (x *exchange) decodeFile(request any) error {
 	return nil
 }
 
-// decodeForm sets the fields of a form up to its file.
+// decodeForm reads a form up to its file, and sets the fields of target and the file.
 func (x *exchange) decodeForm(target reflect.Value, file *chassi.File, form *multipart.Reader, body *uploadReader) error {
 	all := body.limit
 	if maxForm < all {
@@ -95,13 +96,13 @@ func (x *exchange) decodeForm(target reflect.Value, file *chassi.File, form *mul
 	}
 }
 
-// newForm returns the reader of a form. It ends with io.EOF only after the last boundary: what
-// follows the body keeps a form that is cut off from ending so too.
+// newForm returns a reader of the form in body. The reader returns io.EOF only after the last
+// boundary: because a cutOff follows the body, a form that is cut off fails with another error.
 func newForm(body io.Reader, boundary string) *multipart.Reader {
 	return multipart.NewReader(io.MultiReader(body, strings.NewReader("\r\n"), cutOff{}), boundary)
 }
 
-// cutOff is an io.Reader that fails.
+// cutOff is an io.Reader that always fails with io.ErrUnexpectedEOF.
 type cutOff struct{}
 
 func (cutOff) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
@@ -121,7 +122,8 @@ func (x *exchange) formFailed(err error) error {
 	return errMalformed.WithViolations(chassi.Violation{Message: "the form is not well-formed"}).WithCause(err)
 }
 
-// fillForm sets the planned fields and reports all invalid ones.
+// fillForm sets the form fields of target to the values given, and returns an error that lists all
+// invalid and unknown fields. It deletes the known fields from given.
 func (p *params) fillForm(target reflect.Value, given map[string][]string) error {
 	var bad []chassi.Violation
 	for i := range p.form {
@@ -144,12 +146,12 @@ func (p *params) fillForm(target reflect.Value, given map[string][]string) error
 type uploadReader struct {
 	x        *exchange
 	progress progress
-	read     int64
-	limit    int64 // of read
-	over     error // for a body that is longer
+	read     int64 // bytes read so far
+	limit    int64 // maximum of read
+	over     error // the error for a longer body
 }
 
-// allow sets the limit of the bytes of the body, and the error for a longer one.
+// allow sets the maximum length of the body in bytes, and the error for a longer body.
 func (u *uploadReader) allow(limit int64, over error) { u.limit, u.over = limit, over }
 
 // Read implements [io.Reader]. Its errors are those that the client gets.
@@ -187,7 +189,8 @@ type partReader struct {
 	done bool
 }
 
-// Read implements [io.Reader]. The file ends well only if the form ends with it.
+// Read implements [io.Reader]. It returns io.EOF only if the file is the last part of the form and the
+// form is complete.
 func (p *partReader) Read(b []byte) (int, error) {
 	if p.x.transfer.failed != nil {
 		return 0, p.x.transfer.failed
@@ -225,7 +228,7 @@ func fileName(disposition string) string {
 	return safetext.FileName(params["filename"])
 }
 
-// fileType returns a well-formed media type, or "".
+// fileType returns the media type given in normal form, or "" if it is not well-formed.
 func fileType(given string) string {
 	kind, params, err := mime.ParseMediaType(given)
 	if err != nil {
@@ -236,7 +239,7 @@ func fileType(given string) string {
 
 var errNoFile = errors.New("httpapi: the method returned a file without a Reader")
 
-// errTooShort is the cause of a download that ends early.
+// errTooShort returns the error for a download whose file ended early.
 func errTooShort(sent, size int64) error {
 	return fmt.Errorf("the file ended after %d bytes of %d", sent, size)
 }

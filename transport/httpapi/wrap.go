@@ -9,17 +9,17 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// Wrap returns middleware of calls that applies plain HTTP middleware, the first one outermost: to
-// an endpoint with [chassi.With], to a service with [chassi.Service.Use], to a server with [New].
-// It has no effect on other transports and on clients.
+// Wrap returns middleware of calls that applies plain HTTP middleware, the first one outermost. Use it
+// for an endpoint with [chassi.With], for a service with [chassi.Service.Use], or for a server with
+// [New]. It has no effect on other transports and on clients.
 //
-// The HTTP middleware surrounds what is inside of it, decoding, the method and the response, and
-// is inside the middleware of the call before it: its requests are logged, measured and limited. It
-// gets the request with the context of the call, and the context that it passes on is that of
-// the method. If it responds itself, the status of its response is the result of the call. It must
-// call the next handler in its own goroutine, and the writer that it passes on must unwrap
-// to its own for [http.ResponseController]. [Server.Use] applies HTTP middleware to all requests of
-// a server, before everything else.
+// The HTTP middleware surrounds the rest of the call: the middleware after it, decoding, the method
+// and the response. It runs inside the middleware before it, so its requests are logged, measured
+// and limited. The HTTP middleware gets the request with the context of the call, and the context
+// that it passes on is the context of the method. If it responds itself, the status of its response
+// is the result of the call. It must call the next handler in its own goroutine, and the writer that
+// it passes on must unwrap to the writer that it has received, for [http.ResponseController].
+// [Server.Use] applies HTTP middleware to all requests of a server, before everything else.
 func Wrap(middleware ...func(http.Handler) http.Handler) chassi.Middleware {
 	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
 		if b.Transport != "http" || b.Client {
@@ -43,7 +43,7 @@ func Wrap(middleware ...func(http.Handler) http.Handler) chassi.Middleware {
 	}
 }
 
-// inside is what HTTP middleware surrounds in one call.
+// inside is the part of one call that HTTP middleware surrounds.
 type inside struct {
 	x      *exchange
 	next   chassi.Handler
@@ -53,13 +53,13 @@ type inside struct {
 
 type insideKey struct{}
 
-// wrapped is what the handler that Wrap surrounds has done.
+// wrapped is the state of the response to a call within Wrap.
 type wrapped uint8
 
 const (
-	unwrapped        wrapped = iota // nothing: there is no Wrap, or the response is not sent yet
-	wrappedResponded                // it has sent the response
-	wrappedAborted                  // its response ends too early
+	unwrapped        wrapped = iota // there is no Wrap, or the response is not sent yet
+	wrappedResponded                // the response is sent
+	wrappedAborted                  // the response has ended too early
 )
 
 // serveInside carries out the rest of the call, and sends the response.
@@ -86,7 +86,7 @@ func serveInside(w http.ResponseWriter, r *http.Request) {
 	x.respond(in.err)
 }
 
-// result returns the result of the call for the middleware around.
+// result returns the result of the call, for the middleware outside of Wrap.
 func (in *inside) result(ctx context.Context, call *chassi.Call) error {
 	x := in.x
 	if in.called {
@@ -109,7 +109,7 @@ func answered(ctx context.Context, call *chassi.Call) error {
 	return (&chassi.Binding{Endpoint: e}).Handler()(ctx, call) //nolint:wrapcheck // nil
 }
 
-// wrappedWriter is the writer of HTTP middleware, which decides about the status.
+// wrappedWriter is the writer that HTTP middleware gets. It records the status that is sent.
 type wrappedWriter struct {
 	http.ResponseWriter
 
@@ -127,7 +127,7 @@ func (w *wrappedWriter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// Write sends status 200 if no status was set.
+// Write sends b, after status 200 if no status was sent.
 func (w *wrappedWriter) Write(b []byte) (int, error) {
 	if w.x.status == 0 {
 		w.WriteHeader(http.StatusOK)
@@ -135,5 +135,5 @@ func (w *wrappedWriter) Write(b []byte) (int, error) {
 	return w.ResponseWriter.Write(b) //nolint:wrapcheck // an implementation of it
 }
 
-// Unwrap returns the writer inside, for [http.ResponseController].
+// Unwrap returns the underlying writer, for [http.ResponseController].
 func (w *wrappedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

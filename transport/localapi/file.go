@@ -18,8 +18,8 @@ var (
 	errNoFile     = errors.New("localapi: the method returned a file without a Reader")
 )
 
-// sentFile reads the file of a request, as the method gets it over HTTP: up to a limit, and with
-// errors that refuse the call.
+// sentFile reads the file of a request as the method would over HTTP: it returns at most limit
+// bytes, and its errors are those with which the call is refused.
 type sentFile struct {
 	reader io.Reader
 	limit  int64
@@ -27,7 +27,7 @@ type sentFile struct {
 	failed error
 }
 
-// prepare makes the file of a request, if it has one, what it is over HTTP.
+// prepare changes the file of a request, if it has one, to what the method would get over HTTP.
 func (c *localCodec) prepare(request any, limit int64) error {
 	f := transport.FileOf(request)
 	if f == nil {
@@ -69,7 +69,7 @@ func (s *sentFile) Read(b []byte) (int, error) {
 }
 
 // fileCodec passes on a response with a file. The call lasts until the client has read or closed
-// the file, as it lasts over HTTP until the file was sent.
+// the file, as a call over HTTP lasts until the file was sent.
 type fileCodec struct {
 	*localCodec
 	ctx     context.Context //nolint:containedctx // of the call
@@ -77,7 +77,8 @@ type fileCodec struct {
 	encoded chan struct{}   // closed when the client has the response
 }
 
-// callForFile makes a call of which the response has a file, and releases it.
+// callForFile makes a call whose response has a file. It returns when the client has the response,
+// or with an error, and releases the call when the file has ended.
 func (s served) callForFile(ctx context.Context, from *chassi.Call) error {
 	cancel := func() {}
 	if d := s.binding.Endpoint.Timeout(); d > 0 { // for a client that neither reads nor closes the file
@@ -105,14 +106,16 @@ func (s served) callForFile(ctx context.Context, from *chassi.Call) error {
 	}
 }
 
-// passMetadata gives the client the metadata of the response. What middleware sets later is lost.
+// passMetadata passes the metadata of the response to the client. Metadata that middleware sets
+// later is lost.
 func (c *fileCodec) passMetadata() {
 	for _, pair := range c.own {
 		c.from.Out.Set(pair.Key, pair.Value)
 	}
 }
 
-// Encode gives the client the response, and returns when the file has ended.
+// Encode passes the response to the client, and returns when the file has been read to its end or
+// closed, or when the call's context has ended.
 func (c *fileCodec) Encode(response any) error {
 	f := transport.FileOf(response)
 	if f == nil || f.Reader == nil {
@@ -147,16 +150,16 @@ func (c *fileCodec) Encode(response any) error {
 	return file.failed()
 }
 
-// servedFile is the file of a response. It is an [io.ReadCloser], as over HTTP, and recovers
-// panics of the service's Reader.
+// servedFile is the Reader of the file of a response. It is an [io.ReadCloser], as over HTTP, and
+// recovers panics of the service's Reader.
 type servedFile struct {
 	ended chan struct{}
 	once  sync.Once
 
 	mu      sync.Mutex
 	reader  io.Reader // the service's
-	content io.Reader // of reader, as long as it must be
-	err     error     // after the end
+	content io.Reader // reads reader, and checks its length if that is known
+	err     error     // the result of further reads; set at the end
 }
 
 // Read implements [io.Reader].
@@ -190,7 +193,8 @@ func (f *servedFile) Close() error {
 	return nil
 }
 
-// end ends the file early. Closing it first ends a read that waits.
+// end closes the file. Further reads return err, or [io.ErrClosedPipe] if err is nil, unless the
+// file has already ended. The service's Reader is closed first, which ends a read that is blocked.
 func (f *servedFile) end(err error) {
 	f.close()
 	f.mu.Lock()
@@ -213,7 +217,8 @@ func (f *servedFile) close() {
 	})
 }
 
-// failed returns the error of a file that has not reached its end, nil if the client has closed it.
+// failed returns the error with which the file ended. It is nil if the client has read the file to
+// its end or has closed it.
 func (f *servedFile) failed() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -16,11 +16,11 @@ import (
 
 // Server serves endpoints within the process. It is a [chassi.Transport] and the
 // [client.Caller] for the endpoints that it serves. Calls pass through middleware and the
-// endpoint's policy, as on other transports. Nothing is encoded: the method gets a shallow copy
-// of the request, and the client the method's response itself. The principal and the peer of
-// the caller's call are passed on. A [chassi.File] is what it is over HTTP: its name is cleaned,
-// its size is checked, [chassi.MaxBody] limits that of a request, and the call lasts until that of
-// a response has been read or closed.
+// endpoint's policy, as on other transports. Nothing is encoded: the method gets a shallow copy of
+// the request, and the client gets a shallow copy of the response, or the items of a stream
+// themselves. The principal and the peer of the caller's call are passed on. A [chassi.File] is
+// handled as over HTTP: its name is cleaned, its size is checked, [chassi.MaxBody] limits a file in
+// a request, and a call with a file in its response lasts until the file has been read or closed.
 type Server struct {
 	middleware []chassi.Middleware
 	served     map[string]served
@@ -41,7 +41,8 @@ var (
 	_ client.Streamer  = (*Server)(nil)
 )
 
-// New returns a server. The first middleware is outermost; none may be nil.
+// New returns a server whose calls pass through middleware, the first one outermost. No middleware
+// may be nil.
 func New(middleware ...chassi.Middleware) *Server {
 	return &Server{middleware: middleware, served: make(map[string]served), streams: transport.NewStreams(transport.StreamConfig{})}
 }
@@ -52,7 +53,8 @@ func (*Server) Name() string { return "local" }
 // Start is a no-op.
 func (*Server) Start(context.Context) error { return nil }
 
-// Stop refuses new calls, ends subscriptions and waits for the calls in flight.
+// Stop refuses new calls, ends subscriptions and waits for the calls in flight. If ctx ends first,
+// it returns an error with the number of remaining calls of each endpoint.
 func (s *Server) Stop(ctx context.Context) error {
 	s.streams.Stop()
 	if err := s.calls.Close(ctx); err != nil {
@@ -89,7 +91,8 @@ func (s *Server) Mount(service *chassi.Service) error {
 	return errors.Join(errs...)
 }
 
-// Bind implements [client.Caller], for the endpoint with the name of e.
+// Bind implements [client.Caller]. It binds e to the mounted endpoint with the same name, which must
+// have the same request and response types.
 func (s *Server) Bind(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error) {
 	if err := transport.CheckServed(e, "local"); err != nil {
 		return nil, nil, err //nolint:wrapcheck // says which endpoint
@@ -106,12 +109,12 @@ func (s *Server) Bind(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, erro
 }
 
 // BindStream implements [client.Streamer]. The limits of streams are the defaults of
-// [transport.StreamConfig], but an item may take the client any time.
+// [transport.StreamConfig], but there is no limit to the time that the client takes for an item.
 func (s *Server) BindStream(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error) {
 	return s.Bind(e)
 }
 
-// call converts a call of the client to a call of the server.
+// call carries out a call of the client as a call of the server.
 func (s served) call(ctx context.Context, from *chassi.Call) error {
 	if !s.calls.Acquire() {
 		return transport.ErrStopping
@@ -129,7 +132,8 @@ func (s served) call(ctx context.Context, from *chassi.Call) error {
 	return s.serve(ctx, from, codec, from.Out)
 }
 
-// serve carries out a call.
+// serve carries out from, a call of the client, with codec. It sets the metadata of the response in
+// out.
 func (s served) serve(ctx context.Context, from *chassi.Call, codec chassi.Codec, out chassi.Metadata) error {
 	if err := transport.CheckMetadata(from.In); err != nil {
 		return err
@@ -150,7 +154,7 @@ func (s served) serve(ctx context.Context, from *chassi.Call, codec chassi.Codec
 	return nil
 }
 
-// contained recovers a panic that no middleware has recovered.
+// contained calls the handler. It returns an error for a panic that no middleware has recovered.
 func (s served) contained(ctx context.Context, call *chassi.Call) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -164,7 +168,7 @@ func (s served) contained(ctx context.Context, call *chassi.Call) (err error) {
 type localCodec struct {
 	from *chassi.Call
 	out  chassi.Metadata // of the response
-	sent *sentFile       // of the request, nil without one
+	sent *sentFile       // file of the request, nil without one
 }
 
 func (c *localCodec) Decode(request any) error {
@@ -218,7 +222,7 @@ func (c *streamCodec) Open() error {
 
 var errLeft = chassi.NewError(chassi.Canceled, "canceled", "The client has left the stream")
 
-// Send passes an item to the client, for whom it waits until the end of the stream.
+// Send passes an item to the client. It waits until the client takes the item or the stream ends.
 func (c *streamCodec) Send(item any) (int, error) {
 	switch {
 	case c.from.Stream.Received(c.ctx, item, 0):

@@ -39,9 +39,9 @@ type ClientConfig struct {
 	Logger *slog.Logger `config:"-"`
 }
 
-// Client calls endpoints over one connection and reconnects when it is lost. Until then calls
-// fail at once with [chassi.Unavailable], and so do the streams that were open. All responses
-// use one inbox. It is safe for concurrent use.
+// Client calls endpoints over one connection and reconnects when it is lost. Until the connection is
+// restored, calls fail at once with [chassi.Unavailable]; streams that were open when it was lost
+// fail with the same error. All responses use one inbox. A Client is safe for concurrent use.
 type Client struct {
 	config  ClientConfig
 	conn    *nats.Conn
@@ -54,7 +54,7 @@ type Client struct {
 	declared map[string]bool
 }
 
-// Conn returns the connection, for uses of NATS that this package does not have. The client
+// Conn returns the connection, for features of NATS that this package does not offer. The client
 // closes it.
 func (c *Client) Conn() *nats.Conn { return c.conn }
 
@@ -62,9 +62,9 @@ func (c *Client) Conn() *nats.Conn { return c.conn }
 // user yet.
 const refusalTime = 5 * time.Second
 
-// Dial connects. It retries until ctx ends while the server is unavailable, and for five
-// seconds if the server refuses the user, its password or its key. It returns at once if the
-// server's certificate is not trusted.
+// Dial returns a connected client. It retries until ctx ends while the server is unavailable, and
+// for five seconds if the server refuses the user, its password or its key. It returns an error at
+// once if the server's certificate is not trusted.
 func Dial(ctx context.Context, c ClientConfig) (*Client, error) {
 	c = c.withDefaults()
 	t := new(trouble)

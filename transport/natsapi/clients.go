@@ -23,9 +23,9 @@ const (
 	maxPendingBytes    = 16 << 20
 )
 
-// add subscribes to subject or, if client is not empty, to from.CLIENT.SUBJECT. It calls
-// accept with the name of the client, "" if it has none. Of the members of a group one
-// receives a request; "" means no group.
+// add subscribes to subject or, if client is not empty, to from.CLIENT.SUBJECT, and adds the
+// subscription to s. For each message, accept is called with the name of the client, or "" if the
+// client has no name. Only one member of a group receives a message; "" means no group.
 func (s *subscriptions) add(conn *nats.Conn, client, subject, group string, accept func(name string, m *nats.Msg)) error {
 	full, receive := subject, func(m *nats.Msg) { accept("", m) }
 	if client != "" {
@@ -43,7 +43,8 @@ func (s *subscriptions) add(conn *nats.Conn, client, subject, group string, acce
 	return nil
 }
 
-// drain ends s and waits until all that has arrived was accepted.
+// drain ends s and waits until all messages that have arrived were accepted. It does not wait
+// while the connection is lost.
 func (s subscription) drain(ctx context.Context) error {
 	closed := make(chan struct{})
 	s.SetClosedHandler(func(string) { close(closed) })
@@ -67,10 +68,10 @@ func (s subscription) drain(ctx context.Context) error {
 	return nil
 }
 
-// clients are the clients of a Broker. The requests of each use a separate connection: a client
-// that floods the service fills only its own.
+// clients are the clients of a Broker. The requests of each client use a separate connection, so
+// that a client that floods the service fills only its own connection.
 type clients struct {
-	stop func() // ends following; nil before
+	stop func() // stops following the clients; nil before they are followed
 
 	mu     sync.Mutex
 	frozen bool
@@ -119,7 +120,7 @@ func (c *clients) remove(name string) {
 	}
 }
 
-// freeze stops following the clients, and returns the present subscriptions.
+// freeze stops following the clients, and returns the subscriptions for the present clients.
 func (c *clients) freeze() (subs subscriptions) {
 	if c.stop == nil {
 		return nil
@@ -134,7 +135,7 @@ func (c *clients) freeze() (subs subscriptions) {
 	return subs
 }
 
-// close ends the connections.
+// close stops following the clients and closes their connections.
 func (c *clients) close() {
 	c.freeze()
 	for _, client := range c.byName {

@@ -19,7 +19,8 @@ import (
 
 // BindStream implements [client.Streamer]. [ClientConfig.Timeout] limits the time until the
 // stream is open. The client keeps at most 64 items of a stream that the caller has not read, and
-// accepts none while they have 1 MiB or more. The error of a lost message is [chassi.DataLoss].
+// accepts no further item while these have 1 MiB or more. If a message is lost, the stream ends with
+// [chassi.DataLoss].
 func (c *Client) BindStream(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error) {
 	if err := transport.CheckServed(e, "nats"); err != nil {
 		return nil, nil, err //nolint:wrapcheck // says which endpoint
@@ -65,7 +66,7 @@ func (c *Client) stream(ctx context.Context, call *chassi.Call, subject string, 
 	}
 }
 
-// open sends the request.
+// open sends the request, and returns the stream that receives the replies.
 func (c *Client) open(ctx context.Context, call *chassi.Call, subject string, remote *broker.Remote) (*incoming, error) {
 	if !c.conn.IsConnected() {
 		return nil, broker.Unreachable(ctx, errors.Join(nats.ErrDisconnected, c.trouble.last(nil)))
@@ -90,8 +91,8 @@ func (c *Client) open(ctx context.Context, call *chassi.Call, subject string, re
 	return in, nil
 }
 
-// leave ends what is left of a stream. A stream that was not open yet is cancelled when its
-// first message comes.
+// leave ends a stream that the caller no longer reads. A stream that is not open yet is cancelled
+// when its first message arrives, for which the client waits for [ClientConfig.Timeout].
 func (c *Client) leave(in *incoming) {
 	if in.leave() {
 		c.inbox.unlisten(in.reply)
@@ -110,15 +111,15 @@ type incoming struct {
 	control     string // the control subject, "" before the stream is open
 	ended       bool   // whether messages is closed
 	finished    bool   // whether the server has ended the stream
-	err         error  // why the stream ended without the server saying so
+	err         error  // why the stream ended before the server ended it
 	last        int64  // the number of the last item
 	unreadBytes int
-	heard       time.Time
-	patience    time.Duration // without a message
+	heard       time.Time     // when the last message arrived
+	patience    time.Duration // maximum time without a message
 	timer       *time.Timer   // of the next heartbeat, nil before the stream is open
 
-	read, readBytes int64 // what the caller has taken
-	told, toldBytes int64 // what the server knows of that
+	read, readBytes int64 // items that the caller has taken, and their bytes
+	told, toldBytes int64 // values of read and readBytes that the server knows
 }
 
 // receive handles a message of the server. It does not block.
@@ -155,7 +156,8 @@ func (in *incoming) receive(m *nats.Msg) {
 
 var errCredit = errors.New("natsapi: the server sent more than the client's credit")
 
-// check checks a message against those before, and takes note of it.
+// check records a message. It returns an error if the message is malformed, exceeds the client's
+// credit, or does not follow the messages before it.
 func (in *incoming) check(kind string, m *nats.Msg) error {
 	seq, ok := parseSeq(m.Header.Get(seqKey))
 	switch {
@@ -185,7 +187,7 @@ func (in *incoming) check(kind string, m *nats.Msg) error {
 	}
 }
 
-// begin begins the heartbeats.
+// begin records that the stream is open, and begins the heartbeats.
 func (in *incoming) begin(m *nats.Msg) error {
 	if err := in.setControl(m); err != nil {
 		return err
@@ -195,8 +197,8 @@ func (in *incoming) begin(m *nats.Msg) error {
 	return nil
 }
 
-// setControl sets the control subject, which begins with that of the request: a service cannot
-// make its clients publish elsewhere.
+// setControl sets the control subject. It begins with the subject of the request, so that a service
+// cannot make its clients publish elsewhere.
 func (in *incoming) setControl(m *nats.Msg) error {
 	word := m.Header.Get(controlKey)
 	if !isSubject(word) || len(word) > maxSubject/2 {
@@ -206,7 +208,8 @@ func (in *incoming) setControl(m *nats.Msg) error {
 	return nil
 }
 
-// beat tells the server that the client is alive, and ends the stream after a silence.
+// beat tells the server that the client is alive. It ends the stream instead if the server has been
+// silent for too long.
 func (in *incoming) beat() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -248,7 +251,7 @@ func (in *incoming) end(err error) {
 	}
 }
 
-// leave ends the stream. It returns false if the stream is not open yet.
+// leave ends the stream. It returns false if the server has neither opened nor ended the stream yet.
 func (in *incoming) leave() bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -261,7 +264,7 @@ func (in *incoming) leave() bool {
 	return in.finished || in.control != ""
 }
 
-// reason returns why the stream ended without the server saying so.
+// reason returns the error of a stream that ended before the server ended it.
 func (in *incoming) reason(ctx context.Context) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -275,7 +278,8 @@ func (in *incoming) reason(ctx context.Context) error {
 	}
 }
 
-// pass passes a message on to the caller. It returns false after the last one.
+// pass passes a message on to the caller. It returns true if further messages may follow, and
+// otherwise false with the error of the stream, or nil.
 func (in *incoming) pass(ctx context.Context, call *chassi.Call, remote *broker.Remote, m *nats.Msg) (more bool, err error) {
 	switch kind := m.Header.Get(kindKey); {
 	case m.Header.Get(broker.CodeKey) != "":
@@ -315,7 +319,7 @@ func setOut(call *chassi.Call, h nats.Header) {
 	}
 }
 
-// taken records that the caller has taken an item, and renews the credit when half is used.
+// taken records that the caller has taken an item, and renews the credit when half of it is used.
 func (in *incoming) taken(size int) {
 	in.mu.Lock()
 	defer in.mu.Unlock()

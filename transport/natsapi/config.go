@@ -42,8 +42,8 @@ type Config struct {
 	MaxConcurrentPerClient int `config:"max_concurrent_per_client" default:"0" min:"0" help:"maximum number of concurrent calls of one named client; 0 is three quarters of max_concurrent"`
 	MaxQueuedPerClient     int `config:"max_queued_per_client" default:"0" min:"0" help:"maximum number of calls of one named client that wait to run; further calls get resource_exhausted; 0 is three quarters of max_queued"`
 
-	// Broker is a NATS server that manages the permissions for services, such as package
-	// embedded's. It replaces URL, the credentials, ReplySubjects and NamedClients.
+	// Broker is a NATS server that manages the permissions for services, such as the server of
+	// package embedded. It replaces URL, the credentials, ReplySubjects and NamedClients.
 	Broker Broker `config:"-"`
 	// Timeout is the timeout of endpoints without a timeout of their own. The Broker passes
 	// responses on for longer than that.
@@ -81,11 +81,11 @@ type Responses struct {
 // from.NAME.SUBJECT with a reply subject below _R_.
 type Broker interface {
 	// Serve permits clients to call subjects. Longest is the longest timeout of their
-	// endpoints, 0 for the default; responses within that time must be passed on.
+	// endpoints; 0 means the default of the broker. Responses within that time must be passed on.
 	Serve(subjects []string, longest time.Duration) error
 	// ServeStreams permits clients to open the streams subjects, and to publish to
-	// SUBJECT.stream.*.* to control them. A stream is open while there is no silence longer
-	// than silence.
+	// SUBJECT.stream.*.* to control them. The messages of a stream must be passed on unless it has
+	// been silent for longer than silence.
 	ServeStreams(subjects []string, longest, silence time.Duration) error
 	// Clients calls added with the name of each client, present and future, before it can
 	// connect, and removed with the name of each deleted client, until stop is called. A client

@@ -42,7 +42,8 @@ func login(c Login, caFile string) ([]nats.Option, error) {
 	return options, err
 }
 
-// checkURL returns an error about the URLs of a setting, without passwords.
+// checkURL returns an error if one of the comma-separated URLs of a setting is invalid. The error
+// contains no URL, and so no password.
 func checkURL(setting, urls string) error {
 	for raw := range strings.SplitSeq(urls, ",") {
 		if raw = strings.TrimSpace(raw); raw == "" {
@@ -59,7 +60,7 @@ func checkURL(setting, urls string) error {
 	return nil
 }
 
-// connections are those of a server: one for each purpose, with separate permissions.
+// connections are the connections of a server, one for each purpose, with separate permissions.
 type connections struct {
 	requests, responses *nats.Conn
 	work                *nats.Conn          // nil without work queues
@@ -100,7 +101,7 @@ func (s *Server) connect(ctx context.Context, url, purpose string, options []nat
 	return connect(ctx, url, &s.trouble, options)
 }
 
-// logins returns the credentials of the three connections.
+// logins returns the options with the credentials of the three connections.
 func (c Config) logins() (requests, responses, work []nats.Option, err error) {
 	if b := c.Broker; b != nil {
 		return b.RequestOptions(), b.ResponseOptions(), b.WorkOptions(), nil
@@ -244,8 +245,8 @@ type dialer func(network, address string) (net.Conn, error)
 
 func (d dialer) Dial(network, address string) (net.Conn, error) { return d(network, address) }
 
-// dialing is a dialer that records its errors in t. While starting is true, it gives up at the
-// end of ctx.
+// dialing returns a dialer that records its errors in t. While starting is true, the end of ctx ends
+// the attempt and closes the connection.
 func dialing(ctx context.Context, starting *atomic.Bool, t *trouble) dialer {
 	return func(network, address string) (net.Conn, error) {
 		base := context.Background()
@@ -266,8 +267,8 @@ func dialing(ctx context.Context, starting *atomic.Bool, t *trouble) dialer {
 	}
 }
 
-// dial refuses an address without a host, which would mean this machine: a server may announce
-// such addresses as members of its cluster.
+// dial connects to address. It refuses an address without a host, which would mean this machine: a
+// server may announce such addresses as members of its cluster.
 func dial(ctx context.Context, network, address string) (net.Conn, error) {
 	if host, _, err := net.SplitHostPort(address); err != nil || host == "" {
 		return nil, fmt.Errorf("natsapi: %q is not host:port", address)
@@ -275,8 +276,8 @@ func dial(ctx context.Context, network, address string) (net.Conn, error) {
 	return (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, network, address) //nolint:wrapcheck // says where
 }
 
-// connect makes one attempt. Its error is Unavailable, whatever the reason: the settings have
-// been checked before.
+// connect makes one attempt to connect. Its error is Unavailable, whatever the reason: the settings
+// have been checked before.
 func connect(ctx context.Context, url string, t *trouble, options []nats.Option) (*nats.Conn, error) {
 	var starting atomic.Bool
 	starting.Store(true)
@@ -310,7 +311,7 @@ func isRefusal(err error) bool {
 	}, func(target error) bool { return errors.Is(err, target) })
 }
 
-// Check returns an error while no requests are served: a connection is lost, or a permission to
+// Check returns an error before Start, while a connection is lost, and while a permission to
 // subscribe is missing.
 func (s *Server) Check(context.Context) error {
 	cs := s.conns.Load()

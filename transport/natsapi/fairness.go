@@ -8,10 +8,10 @@ import (
 	"github.com/chassi-go/chassi/workpool"
 )
 
-// fairQueue queues requests for a limited number of workers: the workers serve the clients in
-// turn, and a named client has at most its share, so that no client can use all workers.
-// Requests without a client's name form one line without a share. It is safe for concurrent
-// use.
+// fairQueue queues requests for a limited number of workers. The workers serve the clients in
+// turn, and a named client has at most its share of them, so that it cannot use all workers.
+// Requests without a client's name form one line, which has no such limit. A fairQueue is safe for
+// concurrent use.
 type fairQueue struct {
 	pool       *workpool.Pool        // has a task for each waiting request that is not postponed
 	task       func(context.Context) // calls work
@@ -38,7 +38,7 @@ type line struct {
 	isReady  bool // whether it is in ready
 }
 
-// maxIdle is the maximum number of clients without a request that are kept.
+// maxIdle is the number of clients from which on clients without a request are removed.
 const maxIdle = 1024
 
 func newFairQueue(c Config, do func(arrival)) *fairQueue {
@@ -87,7 +87,7 @@ func (q *fairQueue) line(name string) *line {
 	return l
 }
 
-// offer adds l to the ready lines, if it has a request that may run.
+// offer adds l to the ready lines, if it is not among them and has a request that may run.
 func (q *fairQueue) offer(l *line) {
 	if !l.isReady && l.waiting.len() > 0 && (!l.named || l.running < q.maxRunning) {
 		l.isReady = true
@@ -95,15 +95,15 @@ func (q *fairQueue) offer(l *line) {
 	}
 }
 
-// work runs the next request, and those that were postponed meanwhile.
+// work runs the next request, and then postponed requests that may now run.
 func (q *fairQueue) work() {
 	for a, ok := q.next(); ok; a, ok = q.again(a.client) {
 		q.do(a)
 	}
 }
 
-// next takes the next request. If all waiting requests belong to clients at their share, it
-// returns false, and the worker that ends first runs one of them.
+// next returns the next request. It returns false if all waiting requests belong to clients that
+// have reached their share; the next worker that ends a request then runs one of them.
 func (q *fairQueue) next() (arrival, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -123,7 +123,8 @@ func (q *fairQueue) take() arrival {
 	return a
 }
 
-// again ends a request of l, and takes a postponed one that may now run.
+// again records the end of a request of l, and returns a postponed request that may now run, or
+// false if there is none.
 func (q *fairQueue) again(l *line) (arrival, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -12,23 +12,23 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// inbox receives the responses to all requests of a connection. It replaces that of the client
-// library, whose inbox names come from a generator seeded with the time: with two names an
-// attacker can compute the next one, and send a forged response there in advance. Here the
-// inbox and each request have 128 random bits from crypto/rand. It is safe for concurrent use.
+// inbox receives the responses to all requests of a connection. It replaces the inbox of the client
+// library, whose names come from a generator seeded with the time: with two names an attacker can
+// compute the next name, and send a forged response there in advance. Here the names of the inbox
+// and of each request have 128 random bits from crypto/rand. An inbox is safe for concurrent use.
 type inbox struct {
 	conn   *nats.Conn
-	prefix string // of all reply subjects: the inbox with a dot behind it
-	max    int    // requests that wait, and streams
+	prefix string // of all reply subjects: the name of the inbox and a dot
+	max    int    // maximum number of waiting requests and streams
 
 	mu      sync.Mutex
-	waiting map[string]chan *nats.Msg // by reply subject; nil once it is closed
+	waiting map[string]chan *nats.Msg // by reply subject; nil once the inbox is closed
 	streams map[string]*incoming      // by reply subject
 }
 
 var errTooManyInFlight = errors.New("too many calls wait for a response")
 
-// newInbox subscribes to an inbox below prefix.
+// newInbox returns an inbox with a random name below prefix, to which it has subscribed.
 func newInbox(conn *nats.Conn, prefix string, maxWaiting int) (*inbox, error) {
 	b := &inbox{
 		conn: conn, prefix: prefix + "." + rand.Text() + ".", max: maxWaiting,
@@ -62,9 +62,9 @@ func (b *inbox) giveUp(reply string) {
 	delete(b.waiting, reply)
 }
 
-// request sends m and returns its response. It returns nats.ErrNoResponders if there is no
-// server for m's subject, ctx's error if ctx ends first, and nats.ErrConnectionClosed after
-// close.
+// request sends m and returns its response. The error is nats.ErrNoResponders if there is no server
+// for m's subject, ctx's error if ctx ends first, nats.ErrConnectionClosed after close,
+// errTooManyInFlight if too many requests wait, or the error of publishing m.
 func (b *inbox) request(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err //nolint:wrapcheck // says enough
@@ -106,7 +106,8 @@ func (b *inbox) expect(reply string, response chan *nats.Msg) error {
 	return nil
 }
 
-// listen makes the messages to reply reach s.
+// listen delivers messages with the subject reply to s, until unlisten. It returns an error after
+// close, or if there are too many waiting requests and streams.
 func (b *inbox) listen(reply string, s *incoming) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -14,8 +14,8 @@ const (
 	ackWait = 10 * time.Second
 	// progressInterval is the interval of progress messages.
 	progressInterval = ackWait / 4
-	progressTimeout  = time.Second            // for the server to confirm one
-	progressPause    = 500 * time.Millisecond // after one that was not confirmed
+	progressTimeout  = time.Second            // for the server to confirm a progress message
+	progressPause    = 500 * time.Millisecond // after a progress message that was not confirmed
 )
 
 // errTakenOver is the cause of cancelling a call whose message may have been redelivered to
@@ -26,8 +26,8 @@ var errTakenOver = errors.New("the server has not confirmed the progress of the 
 var inProgress = []byte("+WPI")
 
 // hold keeps m for this instance until ctx ends: it periodically sends progress messages and
-// waits for their confirmation. It calls lost if the server has not confirmed one for so long
-// that m may have been redelivered.
+// waits for their confirmation. If the server has confirmed none for so long that m may have been
+// redelivered, hold calls lost and returns.
 func (w *worker) hold(ctx context.Context, m jetstream.Msg, lost func()) {
 	pause, confirmed := progressInterval, time.Now()
 	for {

@@ -20,7 +20,7 @@ const (
 // Maximum rate of discovery responses of an instance, per second.
 const (
 	maxDiscovery       = 200 // to all clients
-	maxDiscoveryClient = 50  // to one that has a name
+	maxDiscoveryClient = 50  // to one client that has a name
 )
 
 var errHeaders = chassi.NewError(chassi.ResourceExhausted, "headers_too_large", "The message has too many headers or too large ones")
@@ -53,7 +53,7 @@ func (e boundedError) Error() string { return shorten(e.error.Error()) }
 
 func (e boundedError) Unwrap() error { return e.error }
 
-// bounded returns err with a text that fits into a log line.
+// bounded returns err with its text truncated for a log line.
 func bounded(err error) error { return boundedError{err} }
 
 // meter allows max events per second in total, and maxClient per named client. It is safe for
@@ -67,7 +67,8 @@ type meter struct {
 	counts map[string]int // at most max clients
 }
 
-// allow reports whether another event of client is allowed, "" for an anonymous one.
+// allow reports whether another event of client is allowed, and counts it if so. Client is "" for
+// an anonymous client.
 func (m *meter) allow(client string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

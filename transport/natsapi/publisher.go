@@ -39,8 +39,8 @@ func (c *Client) Publisher(q transport.Queue, middleware ...chassi.Middleware) (
 // printable ASCII characters. It returns after JetStream has stored the message, without
 // waiting for the work. The error is [chassi.InvalidArgument] or [chassi.ResourceExhausted] if
 // the message cannot be published. After any other error it is unknown whether the message was
-// stored: publish it again with the same id. A message with an id of the last two minutes is
-// dropped; messages with the id "" are never dropped.
+// stored: publish it again with the same id. JetStream drops a message whose id was published within
+// the last two minutes; it never drops messages with the id "".
 func (p *Publisher) Publish(ctx context.Context, e *chassi.Endpoint, id string, request any) error {
 	return p.producer.Publish(ctx, e, id, request) //nolint:wrapcheck // says what
 }
@@ -71,7 +71,8 @@ func isTooLarge(err error) bool {
 	return errors.Is(err, nats.ErrMaxPayload) || ok && refusal.ErrorCode == messageExceedsMax
 }
 
-// declare creates the streams of the queue once, so that publishers may start first.
+// declare creates or updates the streams of the queue once per client, so that publishers may start
+// before servers.
 func (p *Publisher) declare(ctx context.Context) error {
 	c := p.client
 	c.mu.Lock()

@@ -30,9 +30,9 @@ const (
 	deadSuffix = "_dead"
 )
 
-// newWorkQueue completes q. The names of its subjects and streams begin with prefix; in the
-// name of a stream, each word of prefix is followed by "=", which no word contains, so that
-// stream names are unique.
+// newWorkQueue returns q with its defaults and the names of its subjects and streams, which begin
+// with prefix. In the name of a stream, each word of prefix is followed by "=", which no word
+// contains, so that stream names are unique.
 func newWorkQueue(prefix string, q transport.Queue) (workQueue, error) {
 	q, err := q.WithDefaults()
 	if err != nil {
@@ -51,7 +51,7 @@ func newWorkQueue(prefix string, q transport.Queue) (workQueue, error) {
 	}, nil
 }
 
-// declare creates or updates the streams.
+// declare creates or updates the streams of q.
 func (q workQueue) declare(ctx context.Context, js jetstream.JetStream) error {
 	for _, c := range []jetstream.StreamConfig{
 		{Name: q.stream, Subjects: []string{q.subject}, Retention: jetstream.WorkQueuePolicy, Duplicates: dedupeWindow},

@@ -12,8 +12,9 @@ type replies []string // patterns
 // maxSubject is the maximum length of a reply subject in bytes.
 const maxSubject = 512
 
-// newReplies checks patterns: subjects with the wildcards "*" and, at the end, ">", whose
-// first token is a word and not one of the server's own ("$…").
+// newReplies returns the replies for patterns, or an error if one of the patterns is invalid. A
+// pattern is a subject with the wildcards "*" and, at its end, ">". Its first token must not have a
+// wildcard, nor begin with "$" as the server's own subjects do.
 func newReplies(patterns []string) (replies, error) {
 	for _, pattern := range patterns {
 		first, _, _ := strings.Cut(pattern, ".")
@@ -24,7 +25,7 @@ func newReplies(patterns []string) (replies, error) {
 	return patterns, nil
 }
 
-// allow reports whether subject is valid and within a pattern.
+// allow reports whether subject is valid and matches one of the patterns.
 func (r replies) allow(subject string) bool {
 	if !isSubject(subject) {
 		return false
@@ -37,8 +38,8 @@ func (r replies) allow(subject string) bool {
 	return false
 }
 
-// isSubject reports whether s is a subject of one or more tokens without wildcards, of at
-// most maxSubject printable characters.
+// isSubject reports whether s is a subject of one or more tokens, without wildcards, spaces and
+// control characters, of at most maxSubject bytes.
 func isSubject(s string) bool {
 	if len(s) > maxSubject {
 		return false
@@ -60,7 +61,7 @@ func isSubject(s string) bool {
 	return !empty
 }
 
-// matches reports whether subject is within pattern.
+// matches reports whether subject matches pattern.
 func matches(pattern, subject string) bool {
 	for {
 		want, morePattern, patternGoesOn := strings.Cut(pattern, ".")

@@ -73,7 +73,8 @@ func (s *Server) Name() string { return "nats" }
 // LogsOutage reports whether the server has logged the current outage of its connection.
 func (s *Server) LogsOutage() bool { return s.lost.Down() }
 
-// Connected reports whether there are connections for requests and for responses.
+// Connected reports whether the connections for requests, for responses and, if there are work
+// queues, for these are all established.
 func (s *Server) Connected() bool {
 	cs := s.conns.Load()
 	return cs != nil && !slices.ContainsFunc(cs.all(), func(c *nats.Conn) bool { return !c.IsConnected() })
@@ -151,7 +152,7 @@ func (s *Server) subjects() (calls, streams []string) {
 	return calls, streams
 }
 
-// permit makes the Broker permit what is mounted.
+// permit makes b permit clients to call the mounted endpoints.
 func (s *Server) permit(b Broker) error {
 	calls, streams := s.subjects()
 	if err := b.Serve(calls, s.longest()); err != nil || len(streams) == 0 {
@@ -161,7 +162,7 @@ func (s *Server) permit(b Broker) error {
 	return b.ServeStreams(streams, s.longest(), silence+streamSlack) //nolint:wrapcheck // says where
 }
 
-// longest returns the longest timeout of the mounted endpoints.
+// longest returns the longest timeout of the mounted endpoints, which is at least Config.Timeout.
 func (s *Server) longest() time.Duration {
 	longest := s.config.Timeout
 	for _, sv := range s.services {
@@ -294,9 +295,9 @@ func (s *Server) accept(e *endpoint, name string, m *nats.Msg) {
 	}
 }
 
-// mayResponse reports whether the reply subject of m, of the client called name, is permitted.
-// Otherwise m is dropped, because publishing even an error there could be an attack. A request
-// of a client whose name is too long is dropped, too.
+// mayRespond reports whether the server may respond to m, a request of the client called name. If
+// not, it drops m: if the reply subject is not permitted, because publishing even an error there
+// could be an attack, or if the name is too long.
 func (s *Server) mayRespond(name string, m *nats.Msg) bool {
 	switch {
 	case len(name) > maxNameLength:
@@ -344,9 +345,9 @@ func isBare(h nats.Header) bool {
 	return len(h) == 0 || len(h) == 1 && h[infoHeader] != nil
 }
 
-// respond sends the response to m and counts the call. A response that the NATS server would
-// refuse is replaced by an error. Behind the end of a stream comes an empty message without
-// headers (ADR-47), for which a server with accounts deletes its entry of the reply subject.
+// respond sends the response to m and counts the call. A response larger than the server's
+// max_payload is replaced by an error. The end of a stream is followed by an empty message without
+// headers (ADR-47), after which a server with accounts deletes its entry of the reply subject.
 func (s *Server) respond(e *endpoint, m *nats.Msg, response *broker.Response, took time.Duration) {
 	err := s.send(m.Reply, response)
 	if errors.Is(err, nats.ErrMaxPayload) {
@@ -397,7 +398,7 @@ func (s *Server) Failed() <-chan error { return s.failed }
 
 // Stop unsubscribes, handles the requests that have arrived, and disconnects. Subscriptions,
 // which are streams that are not [chassi.Finite], end as Unavailable with a retry delay. When
-// ctx ends first it cancels the calls in flight and returns an error that counts them.
+// ctx ends first, it cancels the calls in flight and returns an error with their number.
 func (s *Server) Stop(ctx context.Context) error {
 	defer close(s.failed)
 	conns := s.conns.Load()
@@ -448,8 +449,8 @@ func (h header) Get(key string) string {
 	return ""
 }
 
-// Values returns the values of key in order. It returns none if key occurs in several
-// spellings: a gateway that adds its own spelling also passes on that of its client.
+// Values returns the values of key in order. It returns nil if key occurs in several spellings: a
+// gateway that adds its own spelling also passes on its client's spelling.
 func (h header) Values(key string) []string {
 	var values []string
 	for k, v := range h {

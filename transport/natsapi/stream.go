@@ -36,16 +36,17 @@ const (
 	kindCancel = "cancel"
 )
 
-// The credit of a client: the server stops sending at either.
+// The credit of a client: the server stops sending when either limit is reached.
 const (
 	maxUnread      = 64      // items that were sent and not read
 	maxUnreadBytes = 1 << 20 // in such items, not counting the last one
 )
 
 const (
-	// silentIntervals is the number of heartbeats that may be missing.
+	// silentIntervals is the number of heartbeat intervals without a message after which a stream
+	// ends.
 	silentIntervals = 3
-	// streamSlack is the time that a NATS server keeps a silent stream beyond those.
+	// streamSlack is the time for which a NATS server keeps a silent stream beyond these intervals.
 	streamSlack = 5 * time.Second
 )
 
@@ -65,7 +66,7 @@ func parseSeq(text string) (int64, bool) {
 
 // outgoingStreams are the open streams of a server, by the last word of their control subject.
 type outgoingStreams struct {
-	instance string // the word before
+	instance string // the word before that one
 	running  sync.WaitGroup
 
 	mu   sync.Mutex
@@ -96,7 +97,7 @@ func (s *outgoingStreams) get(id string) *outgoing {
 
 // subscribeControl subscribes to the control subjects of this instance's streams of an endpoint.
 // Client is as in subscribeAll. The subscription lasts as long as conn: streams may end after
-// the server has stopped to accept requests.
+// the server has stopped accepting requests.
 func (s *Server) subscribeControl(conn *nats.Conn, client, subject string) error {
 	base := subject + "." + controlWord + "." + s.outgoing.instance
 	full := base + ".*"
@@ -159,13 +160,14 @@ type outgoing struct {
 	sent, read  int64            // items
 	sizes       [maxUnread]int32 // of the items that were sent and not read
 	unreadBytes int
-	heard       time.Time   // the last message of the client
-	spoke       time.Time   // the last message to it
+	heard       time.Time   // time of the last message of the client
+	spoke       time.Time   // time of the last message to the client
 	header      nats.Header // of an item, reused
 }
 
 // serveStream makes the call of a stream in a goroutine of its own. It returns when the stream
-// is open, or when the call has ended before: until then it counts as one of the calls at once.
+// is open, or when the call has ended without opening it: until then the call counts for
+// [Config].MaxConcurrent.
 func (s *Server) serveStream(a arrival) {
 	opened := make(chan struct{})
 	o := &outgoing{
@@ -219,7 +221,7 @@ func (o *outgoing) publish(kind string, seq int64, h nats.Header, body []byte) e
 	return conn.PublishMsg(&nats.Msg{Subject: o.arrival.msg.Reply, Header: h, Data: body}) //nolint:wrapcheck // the caller looks at it
 }
 
-// Send sends an item, after the client has read enough of those before.
+// Send sends an item, after the client has read enough of the earlier items.
 func (o *outgoing) Send(contentType string, body []byte) error {
 	err := o.server.streams.Fits(len(body))
 	if err == nil {
@@ -250,7 +252,7 @@ func (o *outgoing) sendItem(contentType string, body []byte) error {
 	return nil
 }
 
-// await waits for the client's credit, at most for the time to send an item.
+// await waits until the client has credit, but at most for the timeout of sending an item.
 func (o *outgoing) await() error {
 	if o.mayGo() {
 		return context.Cause(o.ctx) //nolint:wrapcheck // is the response
@@ -277,8 +279,8 @@ func (o *outgoing) mayGo() bool {
 	return o.sent-o.read < maxUnread && o.unreadBytes < maxUnreadBytes
 }
 
-// acknowledge records that the client is alive and has read n items. A number beyond those sent
-// is dropped, and says nothing.
+// acknowledge records that the client is alive and has read n items. It ignores a number greater than
+// that of the items sent, which does not show that the client is alive either.
 func (o *outgoing) acknowledge(n int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -298,8 +300,8 @@ func (o *outgoing) acknowledge(n int64) {
 	}
 }
 
-// beat sends a heartbeat if nothing was sent for an interval, and ends the stream if nothing was
-// heard for three.
+// beat sends a heartbeat if the server has sent nothing for an interval. It ends the stream if the
+// client has sent nothing for three intervals.
 func (o *outgoing) beat() {
 	every := o.server.streams.Config().Heartbeat
 	o.mu.Lock()

@@ -9,18 +9,18 @@ import (
 )
 
 // guardedConn is a connection to a NATS server that refuses data with which the client library
-// cannot cope: it panics for a message with an absurd size, stores an endless line in memory,
-// and closes the connection permanently after an unknown error of the server. Each of these is
-// an error of the connection here, after which the client reconnects. TLS and WebSocket data
-// passes unchanged.
+// cannot cope: the library panics for a message with an absurd size, stores an endless line in
+// memory, and closes the connection permanently after an unknown error of the server. A guardedConn
+// returns an error for each of these, after which the client reconnects. It passes on TLS and
+// WebSocket data unchecked.
 type guardedConn struct {
 	net.Conn
 
-	line    []byte // the beginning of the one that is being read
-	lines   int    // that were read before
-	payload int    // bytes to come of a message
-	http    bool   // whether the lines are the header of a response of HTTP
-	opaque  bool   // whether what comes is not the protocol of NATS
+	line    []byte // the part of the current line that was read before
+	lines   int    // number of lines read before the current one
+	payload int    // remaining bytes of a message
+	http    bool   // whether the lines are the header of an HTTP response
+	opaque  bool   // whether the data that follows is not in the NATS protocol
 	err     error
 }
 
@@ -30,7 +30,7 @@ const (
 	maxData = 64 << 20 // the largest max_payload of a NATS server
 )
 
-// Read reads up to the first invalid data.
+// Read implements [net.Conn]. It returns the data before the first invalid byte, and then an error.
 func (c *guardedConn) Read(p []byte) (int, error) {
 	if c.err != nil {
 		return 0, c.err
@@ -77,7 +77,8 @@ func (c *guardedConn) check(data []byte) int {
 	return len(data)
 }
 
-// checkLine checks the received part of a line. TLS begins after the first line.
+// checkLine returns an error if the received part of a line is too long. It also detects TLS, which
+// begins after the first line.
 func (c *guardedConn) checkLine(line []byte) error {
 	longest := maxLine
 	switch {
@@ -95,8 +96,8 @@ func (c *guardedConn) checkLine(line []byte) error {
 // tlsHandshake is the first byte of a TLS server's data.
 const tlsHandshake = 0x16
 
-// Errors of a server that the client library survives: these texts, and texts that begin with
-// those.
+// Errors of a server after which the client library does not close the connection permanently: the
+// texts in knownErrors, and texts that begin with one of those in knownErrorKind.
 var (
 	knownErrors    = []string{"stale connection", "maximum connections exceeded", "maximum account active connections exceeded", "unknown protocol operation"}
 	knownErrorKind = []string{
@@ -105,7 +106,8 @@ var (
 	}
 )
 
-// endLine takes note of a whole line.
+// endLine processes a complete line. It returns an error if the line has an invalid message size or
+// an unknown error of the server.
 func (c *guardedConn) endLine(line []byte) error {
 	c.http = c.http || c.lines == 0 && bytes.HasPrefix(line, []byte("HTTP/"))
 	c.opaque = c.http && len(line) == 0
@@ -127,7 +129,7 @@ func (c *guardedConn) endLine(line []byte) error {
 	return nil
 }
 
-// isOp reports whether op is the operation of that name, in any case.
+// isOp reports whether op is the operation called name, without regard to case.
 func isOp(op []byte, name string) bool {
 	return len(op) == len(name) && strings.EqualFold(string(op), name) // without an allocation
 }

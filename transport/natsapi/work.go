@@ -210,12 +210,12 @@ func (w *worker) deadLetter(m jetstream.Msg, attempts int, why *chassi.Error) er
 
 const (
 	ackTimeout  = 2 * time.Second // for the server to confirm an acknowledgement
-	ackPatience = 4               // times that it is sent
+	ackPatience = 4               // maximum number of times that it is sent
 )
 
-// acknowledge returns after the server has confirmed the acknowledgement. An acknowledgement
-// lost with a connection would occupy its place in the queue for AckWait, and the work would be
-// repeated.
+// acknowledge acknowledges a message, and returns after the server has confirmed this. If an
+// acknowledgement were lost with a connection, the message would remain in the queue for ackWait,
+// and the work would then be repeated.
 func (w *worker) acknowledge(m jetstream.Msg) error {
 	var err error
 	for range ackPatience {

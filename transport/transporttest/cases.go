@@ -217,7 +217,7 @@ func testCancel(t *testing.T, f *fixture) {
 	}
 }
 
-// send adds metadata to the requests of a client.
+// with returns a client that adds pairs, alternating keys and values, to the metadata of its requests.
 func (f *fixture) with(t *testing.T, pairs ...string) *client.Client {
 	t.Helper()
 	c, err := client.New(f.called, f.Caller, func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {

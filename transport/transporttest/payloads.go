@@ -34,7 +34,7 @@ func testMalformed(t *testing.T, f *fixture) {
 	}
 }
 
-// deepProtobuf nests Inner 200 deep.
+// deepProtobuf returns an encoded Message in which Inner is nested 200 levels deep.
 func deepProtobuf() string {
 	deep := ""
 	for range 200 {

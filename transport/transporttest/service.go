@@ -14,12 +14,12 @@ import (
 
 // suite is the service that the cases call.
 type suite struct {
-	entered  chan time.Time // a deadline for each call of Wait that has begun
-	ended    chan error     // what ended its context, if that came first
+	entered  chan time.Time // the deadline of each call of Wait that has begun
+	ended    chan error     // the error of the context of each call of Wait whose context ended first
 	released chan struct{}
 	once     sync.Once
 	running  atomic.Int64
-	most     atomic.Int64 // calls of Wait at once
+	most     atomic.Int64 // maximum number of calls of Wait at once
 	echoed   atomic.Int64
 	sized    atomic.Int64
 }
@@ -90,13 +90,13 @@ type Checked struct {
 	Color Color            `json:"color"`
 }
 
-// Part is checked wherever it is.
+// Part is checked wherever it occurs in a request.
 type Part struct {
 	Name string   `json:"name" validate:"required,alpha"`
 	Tags []string `json:"tags" validate:"dive,oneof=a b"`
 }
 
-// Validate refuses one name.
+// Validate returns an error for the name "nobody".
 func (p *Part) Validate() error {
 	if p.Name == "nobody" {
 		return errors.New("is nobody")
@@ -244,7 +244,7 @@ func (s *suite) wait(ctx context.Context, _ *Nothing) (*Echo, error) {
 	}
 }
 
-// Who returns how the server saw the caller.
+// Who describes the caller as seen by the server.
 type Who struct {
 	Subject     string `json:"subject"`
 	RequestID   string `json:"request_id"`
@@ -260,7 +260,7 @@ func (*suite) whoami(ctx context.Context, _ *Nothing) (*Who, error) {
 
 var errToken = chassi.NewError(chassi.Unauthenticated, "invalid_token", "Invalid token")
 
-// principalOf returns the principals of four tokens.
+// principalOf returns the principal of token, or an error if the token is not one of three.
 func principalOf(_ context.Context, token string) (*chassi.Principal, error) {
 	switch token {
 	case "user-" + secret:

@@ -16,7 +16,7 @@ import (
 // overhead of the transport.
 const sizeLimit = 1 << 20
 
-// Sized asks for a response with so many characters.
+// Sized requests a response with the given number of characters.
 type Sized struct {
 	Characters int    `json:"characters"`
 	Padding    string `json:"padding"`
@@ -32,15 +32,16 @@ func (s *suite) size(_ context.Context, r *Sized) (*Padding, error) {
 	return &Padding{strings.Repeat("x", r.Characters)}, nil
 }
 
-// limited serves with the limit in both directions. It returns false for a transport
-// without sizes.
+// limited starts a server with sizeLimit as the limit of requests and responses. It returns false for
+// a transport without sizes.
 func (f *fixture) limited(t *testing.T) bool {
 	t.Helper()
 	f.start(t, func(o *Options) { o.MaxMessageBytes, o.MaxResponseBytes = sizeLimit, sizeLimit })
 	return f.Send != nil
 }
 
-// A response of any size arrives, or only its caller gets an error, soon. The method runs once.
+// A response of any size arrives, or its caller, and no other, soon gets an error. The method runs
+// once for each call.
 func testResponseSizes(t *testing.T, f *fixture) {
 	if !f.limited(t) {
 		return
@@ -58,7 +59,7 @@ func testResponseSizes(t *testing.T, f *fixture) {
 	}
 }
 
-// A request of any size arrives, or only its caller gets an error, soon, and the method does
+// A request of any size arrives, or its caller, and no other, soon gets an error and the method does
 // not run.
 func testRequestSizes(t *testing.T, f *fixture) {
 	if !f.limited(t) {
@@ -82,14 +83,14 @@ func testRequestSizes(t *testing.T, f *fixture) {
 type sizeProbe struct {
 	*testing.T
 
-	reason  string // of the error of what is too large
+	reason  string // of the error of a call that is too large
 	call    func(ctx context.Context, n int) error
 	calls   int
 	slowest time.Duration
 }
 
-// fits reports whether a call of n characters succeeds, and fails the test unless it is an
-// error for its size otherwise. A call that lasts until its deadline got no response.
+// fits reports whether a call of n characters succeeds. It fails the test if the call fails for
+// another reason than its size, for example if there is no response before the deadline.
 func (p *sizeProbe) fits(n int) bool {
 	p.Helper()
 	p.calls++
@@ -109,8 +110,8 @@ func (p *sizeProbe) fits(n int) bool {
 	}
 }
 
-// findLimit makes calls of one to ten times sizeLimit characters. It finds the largest size that
-// fits by bisection, which must be near the limit.
+// findLimit makes calls of 1 to 10*sizeLimit characters. By bisection it finds the largest size that
+// fits, which must be near the limit.
 func findLimit(t *testing.T, reason string, call func(ctx context.Context, n int) error) *sizeProbe {
 	t.Helper()
 	p := &sizeProbe{T: t, reason: reason, call: call}
@@ -138,8 +139,8 @@ func findLimit(t *testing.T, reason string, call func(ctx context.Context, n int
 	return p
 }
 
-// undisturbed makes small calls until the function that it returns is called, which fails
-// the test if one of them failed.
+// undisturbed makes small calls until the function that it returns is called. The test fails if one
+// of these calls fails.
 func (f *fixture) undisturbed(t *testing.T) (end func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(bounded(t))

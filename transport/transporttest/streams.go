@@ -123,12 +123,12 @@ func (f *fixture) startStreams(t *testing.T, change ...func(*Options)) {
 	})
 }
 
-// watch opens a stream.
+// watch opens a stream of the named endpoint.
 func (f *fixture) watch(ctx context.Context, name string, r *WatchRequest) (iter.Seq2[*Item, error], error) {
 	return client.Stream[Item](ctx, f.client, name, r)
 }
 
-// all returns the items of a stream of Watch and its error.
+// all opens a stream of Watch, and returns its items and its error.
 func (f *fixture) all(ctx context.Context, r *WatchRequest) (items []*Item, err error) {
 	stream, err := f.watch(ctx, "Watch", r)
 	if err != nil {
@@ -270,8 +270,9 @@ func testStreamDeadlines(t *testing.T, f *fixture) {
 	_ = receive(t, f.streams.ended, "the end of the iterator")
 }
 
-// A stream without items stays open for longer than the timeouts of calls, and than a client
-// waits for heartbeats. With CHASSI_SOAK it is five minutes, and the default settings.
+// A stream without items stays open for longer than the timeouts of calls, and for longer than a
+// client waits for heartbeats. With CHASSI_SOAK it stays open for five minutes, with the default
+// settings.
 func testStreamIdle(t *testing.T, f *fixture) {
 	pause, ctx := 2*time.Second, bounded(t)
 	if os.Getenv("CHASSI_SOAK") != "" {

@@ -28,7 +28,7 @@ type Transport struct {
 	Start func(t *testing.T, o Options, services ...*chassi.Service) Instance
 
 	Cancels bool // whether a client that cancels ends the call at the server
-	Streams bool // whether it carries streams; otherwise the cases of streams are left out
+	Streams bool // whether the transport supports streams; if not, the cases of streams are left out
 	// Strict is the payload format that refuses unknown members, if one of Instance.Send does.
 	Strict string
 }
@@ -41,7 +41,7 @@ type Options struct {
 	// accepts. A broker then refuses larger requests too, but the server does not.
 	MaxResponseBytes int
 	MaxConcurrent    int // concurrent calls: further ones may wait or be refused
-	// Timeout of calls, as middleware.
+	// Timeout is the timeout of calls, which one of Middleware enforces.
 	Timeout time.Duration
 	Streams transport.StreamConfig
 }
@@ -156,15 +156,15 @@ type fixture struct {
 	tracing  chassi.Middleware
 }
 
-// start starts a server of the suite. Options may be changed before.
+// start starts a server of the suite. The functions in change may modify its options.
 func (f *fixture) start(t *testing.T, change ...func(*Options)) {
 	t.Helper()
 	f.service = newSuite()
 	f.startService(t, f.service.endpoints(), newSuite().endpoints(), change...)
 }
 
-// startService starts a server of served and connects a client, which calls the endpoints of
-// called, the same ones.
+// startService starts a server of served and connects a client, which calls the endpoints of called.
+// These are the same endpoints.
 func (f *fixture) startService(t *testing.T, served, called *chassi.Service, change ...func(*Options)) {
 	t.Helper()
 	f.spans = tracetest.NewSpanRecorder()
@@ -196,7 +196,7 @@ func (f *fixture) startService(t *testing.T, served, called *chassi.Service, cha
 	}
 }
 
-// stop stops the server, unless the case has.
+// stop stops the server, unless the case has stopped it already.
 func (f *fixture) stop(t *testing.T) {
 	t.Helper()
 	if f.stopped {

@@ -69,7 +69,8 @@ func testValidation(t *testing.T, f *fixture) {
 	}
 }
 
-// violationsOf returns what is wrong with a request, "" for nothing, and other errors as they are.
+// violationsOf returns the violations of an InvalidArgument error as text, the text of any other
+// error, or "" if err is nil.
 func violationsOf(err error) string {
 	if err == nil {
 		return ""
@@ -97,7 +98,7 @@ func testBoundedResponse(t *testing.T, check func(*Checked) string) {
 	}
 }
 
-// binding is that of the client's calls.
+// binding returns the client's binding of the endpoint Check.
 func (f *fixture) binding(t *testing.T) *chassi.Binding {
 	t.Helper()
 	b, _, err := f.Caller.Bind(f.endpoint("Check"))

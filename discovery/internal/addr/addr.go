@@ -9,9 +9,10 @@ import (
 	"strings"
 )
 
-// Canonical returns the canonical form of an address: an IPv4-mapped IPv6 address as IPv4, IPv6
-// as in RFC 5952, names in lower case and without the final dot. It returns an error if the
-// text is not host:port or not an address to listen on.
+// Canonical returns the canonical form of an address: an IPv4-mapped IPv6 address as IPv4, other
+// IPv6 addresses as in RFC 5952, names in lower case and without the final dot, ports without
+// leading zeros. It returns an error if addr is not host:port, or if its host cannot be the name or
+// the address of one host, such as 0.0.0.0.
 func Canonical(addr string) (string, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -37,8 +38,8 @@ func Canonical(addr string) (string, error) {
 
 const zoneChars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 
-// isHostName reports whether a name can be looked up (RFC 1123, plus the underscore). A name of
-// digits only is a malformed IPv4 address.
+// isHostName reports whether a name can be looked up (RFC 1123, plus the underscore). A name that
+// consists of digits and dots is a malformed IPv4 address.
 func isHostName(host string) bool {
 	if host == "" || len(host) > 253 || strings.Trim(host, "0123456789.") == "" {
 		return false
@@ -52,10 +53,10 @@ func isHostName(host string) bool {
 	return true
 }
 
-// maxQuoted is the maximum length of the result of Quote.
+// maxQuoted is the maximum number of bytes of a text that Quote includes in its result.
 const maxQuoted = 200
 
-// Quote quotes an untrusted text for a log or an error.
+// Quote returns an untrusted text, shortened and in quotes, for a log or an error.
 func Quote(text string) string {
 	if len(text) > maxQuoted {
 		text = text[:maxQuoted] + "..."

@@ -23,7 +23,7 @@ import (
 	"github.com/chassi-go/chassi/redact"
 )
 
-// MaxBytes is the maximum size of a response, and of one message of a stream.
+// MaxBytes is the maximum size in bytes of a response, and of one message of a stream.
 const MaxBytes = 16 << 20
 
 // Options configures [New].
@@ -34,13 +34,13 @@ type Options struct {
 }
 
 // Client calls one registry. It is safe for concurrent use, uses no proxy, and follows no
-// redirects, which would send the token to another host.
+// redirects, which could send the token to another host.
 type Client struct {
 	http    *http.Client
 	timeout time.Duration
 }
 
-// New returns a client, or an error that names the unusable file.
+// New returns a client, or an error if a certificate or key is missing or unusable.
 func New(o Options) (*Client, error) {
 	config, err := tlsConfig(o)
 	if err != nil {
@@ -102,7 +102,7 @@ type Request struct {
 // StatusError is the error for a response with a status other than 2xx.
 type StatusError struct {
 	Code int
-	Text string // the beginning of its body
+	Text string // the beginning of the response's body
 }
 
 func (e *StatusError) Error() string {
@@ -118,7 +118,8 @@ func IsStatus(err error, codes ...int) bool {
 // name returns method and URL, without secrets.
 func (r Request) name() string { return r.Method + " " + redact.URL(r.URL) }
 
-// Do makes one call and returns the header of the response.
+// Do makes one call, decodes the response into r.Out, and returns the header of the response. For a
+// status other than 2xx the error wraps a [*StatusError].
 func (c *Client) Do(ctx context.Context, r Request) (http.Header, error) {
 	if r.Within == 0 {
 		r.Within = c.timeout
@@ -145,7 +146,8 @@ func (c *Client) Do(ctx context.Context, r Request) (http.Header, error) {
 	return response.Header, nil
 }
 
-// send returns a response with status 2xx, whose body must be closed.
+// send sends the request and returns the response, whose body must be closed. For a status other
+// than 2xx it returns an error that wraps a [*StatusError].
 func (c *Client) send(ctx context.Context, r Request) (*http.Response, error) {
 	var body io.Reader
 	if r.In != nil {
@@ -181,12 +183,12 @@ func (c *Client) send(ctx context.Context, r Request) (*http.Response, error) {
 	return nil, fmt.Errorf("%s: %w", r.name(), &StatusError{Code: response.StatusCode, Text: strings.Join(strings.Fields(string(text)), " ")})
 }
 
-// Pace limits the rate of calls: even if a registry responds at once, it is called at most
-// about once per second. The zero value is ready to use.
+// Pace limits the rate of calls: even if a registry responds at once, at least half a second passes
+// between two calls. The zero value is ready to use.
 type Pace struct{ last time.Time }
 
-// Wait waits until a random half second to second after the previous call of Wait, or until ctx
-// ends.
+// Wait waits until a random time, between half a second and one second, has passed since the
+// previous call of Wait returned, or until ctx ends. The first call returns at once.
 func (p *Pace) Wait(ctx context.Context) {
 	defer func() { p.last = time.Now() }()
 	d := time.Until(p.last.Add(time.Second/2 + rand.N(time.Second/2)))

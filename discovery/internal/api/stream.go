@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// ErrEnd means that the server has ended a stream in order.
+// ErrEnd means that the server has ended a stream without an error.
 var ErrEnd = errors.New("the stream has ended")
 
 // Stream is a response of many JSON messages, one per line. It is not safe for concurrent use.
@@ -22,8 +22,8 @@ type Stream struct {
 	cancel context.CancelFunc
 }
 
-// Stream opens a stream. The header must arrive within the client's timeout; the stream lasts
-// at most r.Within, which is required, and is not ended by ctx.
+// Stream opens a stream. The header must arrive within the client's timeout and before ctx ends.
+// The open stream lasts at most r.Within, which is required; the end of ctx does not end it.
 func (c *Client) Stream(ctx context.Context, r Request) (*Stream, error) {
 	life, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.Within)
 	late := time.AfterFunc(c.timeout, cancel)
@@ -43,7 +43,8 @@ func (c *Client) Stream(ctx context.Context, r Request) (*Stream, error) {
 	return &Stream{name: r.name(), body: response.Body, lines: lines, cancel: cancel}, nil
 }
 
-// Next waits for a message. Any error, including the end of ctx, ends the stream.
+// Next waits for a message and decodes it into out. It returns [ErrEnd] when the server has ended
+// the stream. After any error, including the end of ctx, the stream must not be used again.
 func (s *Stream) Next(ctx context.Context, out any) error {
 	defer context.AfterFunc(ctx, s.cancel)()
 	for s.lines.Scan() {

@@ -27,7 +27,7 @@ type Registry interface {
 
 // Options configures [New].
 type Options struct {
-	Name     string                      // of the server and in the log: "consul"
+	Name     string                      // of the registry, also in the log: "consul"
 	Service  string                      // for the log
 	Probe    func(context.Context) error // health check; nil if the service is always healthy
 	Interval time.Duration               // between two beats
@@ -39,7 +39,7 @@ type Options struct {
 // the registry learns of a recovery early.
 const soon = time.Second
 
-// Keeper is a chassi.Component.
+// Keeper keeps a service registered. It is a chassi.Component.
 type Keeper struct {
 	o        Options
 	registry Registry
@@ -66,8 +66,8 @@ func New(o Options, r Registry) *Keeper {
 // Name returns the name of the registry.
 func (k *Keeper) Name() string { return k.o.Name }
 
-// Start returns at once. The service is registered when the probe succeeds and the registry is
-// available.
+// Start begins to register the service and returns at once. While the registry is unavailable, the
+// registration is retried.
 func (k *Keeper) Start(ctx context.Context) error {
 	ctx, k.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	go k.run(ctx)
@@ -77,8 +77,9 @@ func (k *Keeper) Start(ctx context.Context) error {
 // Drain begins to end the registration, so that clients use other instances.
 func (k *Keeper) Drain() { k.drain.Do(func() { close(k.drained) }) }
 
-// Stop ends the registration. An unavailable registry is logged and not an error, because the
-// registration expires there.
+// Stop ends the registration. If the registry is unavailable, Stop logs the error and returns nil,
+// because the registration expires by itself. It returns an error if the probe has not returned
+// when ctx ends.
 func (k *Keeper) Stop(ctx context.Context) error {
 	k.cancel()
 	defer k.registry.Close()
@@ -158,7 +159,8 @@ func (k *Keeper) probe(ctx context.Context) error {
 	return contain.Call(func() error { return k.o.Probe(ctx) })
 }
 
-// tell logs changes: the loss of the registry, and its return.
+// tell logs changes: the registration, the health of the service, the deregistration, and the
+// beginning and the end of failures to update the registry.
 func (k *Keeper) tell(err, health error) {
 	log := k.o.Logger.With("registry", k.o.Name, "registration", k.o.Service)
 	if err != nil {

@@ -32,7 +32,7 @@ import (
 const (
 	// atOnce is the maximum number of calls in flight.
 	atOnce = 16
-	// compressionGzip is the number of gzip in the suite.
+	// compressionGzip is the suite's number for gzip.
 	compressionGzip = 2
 )
 
@@ -89,7 +89,7 @@ func service() *chassi.Service {
 	)
 }
 
-// method implements the methods of the suite.
+// method is the implementation of the unary methods of service. A client needs only its types.
 func method[Req, Res any](context.Context, *Req) (*Res, error) {
 	return nil, chassi.NewError(chassi.Unimplemented, "unimplemented", "This is the client")
 }
@@ -216,7 +216,8 @@ func (r *recorded) RecvMsg(m any) error {
 	return err //nolint:wrapcheck // as it is
 }
 
-// contextOf carries the request's metadata, its deadline, and its end.
+// contextOf waits for the delay of the request and returns a context with its metadata and deadline,
+// which is canceled when the call is to be canceled.
 func contextOf(ctx context.Context, r *conformance.ClientCompatRequest) (context.Context, context.CancelFunc) {
 	ctx = metadata.NewOutgoingContext(ctx, conformance.MetadataOf(r.RequestHeaders))
 	time.Sleep(time.Duration(r.RequestDelayMS) * time.Millisecond)

@@ -1,6 +1,6 @@
 // Command h2spec runs h2spec (github.com/summerwind/h2spec) against the servers of httpapi and
-// grpcapi, and against plain ones of net/http and grpc-go, with and without TLS. It fails if a
-// server of this module fails a case that the plain one passes.
+// grpcapi, and against plain servers of net/http and grpc-go, with and without TLS. It fails if a
+// server of this module fails a case that the plain server passes.
 //
 //	go run ./internal/conformance/h2spec bin/tools/h2spec
 package main
@@ -60,7 +60,7 @@ func run(ctx context.Context, program string) error {
 	return errors.Join(errs...)
 }
 
-// pair is a server of this module and the plain one for comparison.
+// pair is a server of this module and the plain server for comparison.
 type pair struct {
 	name        string
 	ours, plain string // addresses
@@ -73,8 +73,8 @@ type pair struct {
 // response may fail once on a busy machine.
 const rounds = 4
 
-// compare runs all cases against both, and repeats those that only the server of this module
-// fails.
+// compare runs all cases against both servers and repeats those that only the server of this module
+// fails. It returns an error if one of these fails in all rounds.
 func (p *pair) compare(ctx context.Context, program, dir string) error {
 	ours, plain, err := p.test(ctx, program, dir, p.patience)
 	if err != nil {
@@ -134,8 +134,8 @@ func failed(cases map[string]string) (n int) {
 	return n
 }
 
-// test runs the program against both servers at once, all of it or some sections, and
-// returns the reason of each failure by the name of its case, "" for success.
+// test runs the program against both servers concurrently, with the cases of the given sections or
+// with all cases. It returns the reason of each failure by the name of its case, "" for success.
 func (p *pair) test(ctx context.Context, program, dir string, timeout time.Duration, sections ...string) (ours, plain map[string]string, err error) {
 	var wg sync.WaitGroup
 	var errs [2]error

@@ -27,8 +27,9 @@ import (
 	"google.golang.org/grpc/credentials"
 )
 
-// serve starts all servers; the cases of gRPC get less time, because many fail by waiting
-// for what grpc-go does not respond. The returned function stops those that run.
+// serve starts all servers. The cases of gRPC get less time, because many fail by waiting for a
+// response that grpc-go does not send. The function stop stops the servers that run, also after an
+// error.
 func serve(ctx context.Context, files certs.Files) (pairs []pair, stop func(), err error) {
 	var s servers
 	for _, f := range []struct {
@@ -59,7 +60,7 @@ func (s *servers) stop() {
 // unread is a path whose requests are rejected without reading their bodies.
 const unread = "/unread"
 
-// response is the response of every HTTP server.
+// respond is the handler of every HTTP server.
 func respond(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == unread {
 		http.NotFound(w, r)
@@ -87,7 +88,7 @@ func (s *servers) httpOurs(ctx context.Context, files certs.Files) string {
 	return server.Addr().String()
 }
 
-// stopNow stops without waiting for calls.
+// stopNow stops a server without waiting for calls.
 func stopNow(stop func(context.Context) error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -146,7 +147,7 @@ func (s *servers) listen(ctx context.Context) net.Listener {
 	return l
 }
 
-// writeCertificate creates a certificate that is valid for an hour.
+// writeCertificate writes a self-signed certificate that is valid for an hour, and its key, to dir.
 func writeCertificate(dir string) (files certs.Files, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

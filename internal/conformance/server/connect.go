@@ -11,7 +11,7 @@ import (
 	"github.com/chassi-go/chassi/transport/httpapi"
 )
 
-// protocolConnect is the suite's number for it.
+// protocolConnect is the suite's number for the Connect protocol.
 const protocolConnect = 1
 
 func newConnectServer(wanted *conformance.ServerCompatRequest, files certs.Files) (server, error) {
@@ -31,7 +31,8 @@ func newConnectServer(wanted *conformance.ServerCompatRequest, files certs.Files
 	return s, nil
 }
 
-// withoutReason removes what becomes details that the suite does not expect.
+// withoutReason is a middleware that removes the reason of an error, which would become a detail that
+// the suite does not expect.
 func withoutReason(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
 	return func(ctx context.Context, call *chassi.Call) error {
 		err := next(ctx, call)
@@ -43,7 +44,7 @@ func withoutReason(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
 	}
 }
 
-// httpMetadata are the headers of a call over HTTP. The suite repeats some of them.
+// httpMetadata contains the headers of a call over HTTP. The suite repeats some headers.
 type httpMetadata struct{ in, out http.Header }
 
 func (m *httpMetadata) received() []conformance.Header {

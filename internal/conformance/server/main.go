@@ -95,8 +95,8 @@ func logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 }
 
-// install writes the certificates into files, which is where the server takes them
-// from.
+// install writes the certificates and the key for TLS to files in dir, because the server reads them
+// from files. It returns no files if TLS is not wanted.
 func install(dir string, wanted *conformance.ServerCompatRequest) (files certs.Files, err error) {
 	if !wanted.UseTLS {
 		return files, nil
@@ -129,8 +129,8 @@ func service() *chassi.Service {
 // metadataKey is the key of a callMetadata in the context of a call.
 type metadataKey struct{}
 
-// callMetadata are the headers of a call as they are on the wire: those of a [chassi.Call] have
-// no repeated headers and no trailers.
+// callMetadata reads and writes the headers of a call as they are on the wire: the metadata of a
+// [chassi.Call] has no repeated headers and no trailers.
 type callMetadata interface {
 	received() []conformance.Header
 	send(d *conformance.ResponseDefinition) error
@@ -155,7 +155,8 @@ func (m grpcMetadata) send(d *conformance.ResponseDefinition) error {
 	return errors.Join(grpc.SetHeader(m.ctx, conformance.MetadataOf(d.ResponseHeaders)), grpc.SetTrailer(m.ctx, conformance.MetadataOf(d.ResponseTrailers)))
 }
 
-// unary returns the requested response.
+// unary returns a method that returns the requested response or error. message is the name of its
+// request message.
 func unary(message string) func(context.Context, *conformance.UnaryRequest) (*conformance.UnaryResponse, error) {
 	return func(ctx context.Context, r *conformance.UnaryRequest) (*conformance.UnaryResponse, error) {
 		info, err := describe(ctx, message, r)
@@ -185,8 +186,8 @@ func unary(message string) func(context.Context, *conformance.UnaryRequest) (*co
 	}
 }
 
-// serverStream returns the requested items. The first one describes the request, or an error that
-// comes without one.
+// serverStream returns the requested items. The first item contains the description of the request; if
+// there is no item, the error contains it.
 func serverStream(ctx context.Context, r *conformance.ServerStreamRequest) (iter.Seq2[*conformance.UnaryResponse, error], error) {
 	info, err := describe(ctx, "ServerStreamRequest", r)
 	if err != nil {
@@ -226,8 +227,9 @@ func serverStream(ctx context.Context, r *conformance.ServerStreamRequest) (iter
 	}, nil
 }
 
-// errorOf returns the requested error. It has no Reason, and so no details but those of the
-// suite. They are encoded: their JSON form would not be that of the suite, see connect.yaml.
+// errorOf returns the requested error. The error has no Reason, and therefore only the details of the
+// suite. The details are encoded: their JSON form would differ from that of the suite, see
+// connect.yaml.
 func errorOf(wanted *conformance.Error, info *conformance.RequestInfo) error {
 	e := &chassi.Error{Code: chassi.Code(wanted.Code)}
 	if wanted.Message != nil {

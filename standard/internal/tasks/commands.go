@@ -1,5 +1,5 @@
-// Package tasks has the commands and metrics that programs with events and programs with jobs have
-// in common.
+// Package tasks contains the commands and metrics that programs with events and programs with jobs
+// have in common.
 package tasks
 
 import (
@@ -19,7 +19,7 @@ import (
 	"github.com/chassi-go/chassi/standard"
 )
 
-// Run is a command that uses an existing database.
+// Run is the function of a command that uses an existing database.
 type Run[C any] func(context.Context, *standard.Invocation[C], *database.DB) error
 
 // Command returns a command that opens the database that config returns, whose settings are in
@@ -37,7 +37,7 @@ func Command[C any](config func(*C) database.Config, name, args, help string, ru
 	}
 }
 
-// explain adds what is the matter to the error of a database without tables of events and jobs.
+// explain adds the probable cause to the error of a database without the tables of events and jobs.
 func explain(err error) error {
 	if err != nil && (strings.Contains(err.Error(), "no such table: chassi_") || strings.Contains(err.Error(), "SQLSTATE 42P01")) {
 		return fmt.Errorf("the database has no tables of events and jobs, which serve creates; is database.url that of the program? %w", err)
@@ -45,7 +45,7 @@ func explain(err error) error {
 	return err
 }
 
-// Commands returns the commands in a group, "events" or "jobs".
+// Commands returns the commands for dead letters in a group, "events" or "jobs".
 func Commands[C any](group string, config func(*C) database.Config) []standard.Command[C] {
 	command := func(name, args, help string, run Run[C]) standard.Command[C] {
 		return Command(config, group+" dead "+name, args, help, run)
@@ -77,7 +77,7 @@ func change[C any](do func(context.Context, *database.DB, task.Selection) (int, 
 	}
 }
 
-// selection parses what redrive and discard select.
+// selection parses the argument of redrive and discard, which selects dead letters.
 func selection(arg string) (s task.Selection, err error) {
 	switch arg {
 	case "": // would select all

@@ -7,7 +7,7 @@ import (
 	"github.com/chassi-go/chassi/standard"
 )
 
-// Register registers metrics of the tables.
+// Register registers the gauges of the tables as metrics of app.
 func Register(app *standard.App, gauges []*task.Gauge) error {
 	var errs []error
 	for _, g := range gauges {

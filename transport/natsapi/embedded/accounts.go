@@ -34,7 +34,8 @@ const (
 // wildcards match the id of an instance and that of a stream.
 const streamControl = ".stream.*.*"
 
-// The users of this process. Each connection has one purpose and only the permissions for it.
+// Permissions of the users of this process, and of clients. Each connection of this process has one
+// purpose, and only the permissions for it.
 var (
 	nothing = &server.SubjectPermission{Deny: []string{">"}}
 
@@ -59,7 +60,9 @@ var (
 // maxPrefix is the maximum number of words in natsapi.Config.Prefix.
 const maxPrefix = 4
 
-// workSubjects are the subjects of work queues and events, after any prefix.
+// workSubjects returns the subjects to which the user of work queues may publish: those of
+// JetStream, and those of work queues, dead letters and events after a prefix of at most maxPrefix
+// words.
 func workSubjects() []string {
 	subjects := []string{"$JS.API.>", "$JS.ACK.>"}
 	for words := range maxPrefix + 1 {
@@ -94,8 +97,8 @@ type accounts struct {
 	subjects map[string]export
 }
 
-// export configures the responses of a subject: one, or one of each instance if streamed,
-// within timeout. The NATS server drops later responses.
+// export configures the responses to a request on a subject: whether there may be one or many, and
+// the timeout, after which the NATS server drops them.
 type export struct {
 	responses server.ServiceRespType
 	timeout   time.Duration
@@ -120,7 +123,7 @@ func (a *accounts) Check(c server.ClientAuthentication) bool {
 	return true
 }
 
-// verify reports whether signature is that of nonce by the private key of public.
+// verify reports whether signature is a signature of nonce by the private key that belongs to public.
 func verify(public, signature string, nonce []byte) bool {
 	if len(nonce) == 0 || !nkeys.IsValidPublicUserKey(public) {
 		return false
@@ -193,7 +196,8 @@ type watcher struct {
 	removed func(name string)
 }
 
-// watch adds a watcher. The function that it returns removes it.
+// watch calls added for each present client, and adds a watcher of later changes. The returned
+// function removes the watcher.
 func (a *accounts) watch(added func(name string) error, removed func(name string)) (stop func(), err error) {
 	a.changes.Lock()
 	defer a.changes.Unlock()
@@ -254,7 +258,7 @@ func (a *accounts) set(clients []Client) error {
 	return nil
 }
 
-// drop deletes the users that are not among clients.
+// drop deletes the users of clients that are not among clients, and closes their connections.
 func (a *accounts) drop(clients []Client) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

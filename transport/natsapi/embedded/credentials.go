@@ -26,7 +26,7 @@ import (
 // Clients can be added and removed while the server runs; it notices within a second.
 type Credentials string
 
-// Client is one line of [Credentials.List].
+// Client is a client that may connect, as listed by [Credentials.List].
 type Client struct {
 	Name      string
 	PublicKey string // an nkey of type user: "U…"
@@ -52,9 +52,9 @@ func checkName(name string) error {
 	return nil
 }
 
-// Add creates the client called name, of lower-case letters, digits, "_" and "-", with a new
-// key. It returns the path of the client's seed file. It returns an error if the name is in
-// use.
+// Add creates the client called name, of 1 to 64 lower-case letters, digits, "_" and "-", with a new
+// key, and returns the path of the client's seed file. It returns an error if the name is invalid or
+// in use.
 func (c Credentials) Add(name string) (seedFile string, err error) {
 	if err := checkName(name); err != nil {
 		return "", err
@@ -79,7 +79,8 @@ func (c Credentials) Add(name string) (seedFile string, err error) {
 	return seedFile, nil
 }
 
-// Remove deletes the client called name. A running server closes its connections.
+// Remove deletes the client called name, whose connections a running server closes. It returns an
+// error if there is no such client.
 func (c Credentials) Remove(name string) error {
 	if err := checkName(name); err != nil {
 		return err
@@ -99,9 +100,9 @@ func (c Credentials) Remove(name string) error {
 	return nil
 }
 
-// List returns the clients sorted by name. It returns an error if the directory or a file in it
-// is writable for other users, who could then add clients, and if a file contains no public
-// key. If the directory does not exist the list is empty.
+// List returns the clients sorted by name. It returns an error if the directory or the file of a
+// client is writable by other users, who could then add clients, or if such a file contains no
+// public key. If the directory does not exist, the list is empty.
 func (c Credentials) List() ([]Client, error) {
 	entries, err := os.ReadDir(string(c))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -192,7 +193,7 @@ func publicOf(seedFile string) (string, error) {
 	return public, nil
 }
 
-// readShort reads a file of at most maxKeyFile bytes.
+// readShort returns the contents of a file, which must be a regular file of at most maxKeyFile bytes.
 func readShort(file string) ([]byte, error) {
 	info, err := os.Stat(file)
 	if err != nil {

@@ -45,12 +45,12 @@ type Config struct {
 	Logger *slog.Logger `config:"-"`
 }
 
-// Fixed limits of one connection.
+// Fixed limits.
 const (
 	authTimeout    = 2 * time.Second // from connecting to authentication
 	pingInterval   = 20 * time.Second
 	maxPingsOut    = 3
-	responseSlack  = 5 * time.Second // from the end of a call's timeout to that of its response
+	responseSlack  = 5 * time.Second // from the timeout of a call to the timeout of its response
 	maxControlLine = 4096            // bytes of a protocol line: subjects and the CONNECT message
 	maxPayload     = 8 << 20         // the maximum of Config.MaxPayload
 )
@@ -165,8 +165,8 @@ func (s *Server) options(ctx context.Context) (*server.Options, error) {
 	}, nil
 }
 
-// admit creates the users of this process and reads the clients; if there are none it adds one
-// and returns its seed file.
+// admit creates the users of this process and reads the clients. If there are no clients, it adds
+// one and returns the path of its seed file.
 func (s *Server) admit(n *server.Server) (first string, err error) {
 	a := s.accounts
 	a.nats = n
@@ -208,7 +208,7 @@ func (s *Server) logFirstRun(seedFile string) {
 	}
 }
 
-// watch follows changes of the clients, and limits their unanswered requests.
+// watch starts to follow changes of the clients, and to limit their unanswered requests.
 func (s *Server) watch() {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stopWatch = cancel
@@ -279,8 +279,8 @@ func (s *Server) Serve(subjects []string, longest time.Duration) error {
 }
 
 // ServeStreams permits clients to open the streams subjects, as Serve does for other calls, and
-// to publish to SUBJECT.stream.*.*. The server drops the messages of a stream after a silence
-// that is longer than Config.ResponseTimeout, longest plus 5 seconds, and silence.
+// to publish to SUBJECT.stream.*.*. The server drops the messages of a stream after a silence that
+// is longer than all of Config.ResponseTimeout, longest plus 5 seconds, and silence.
 func (s *Server) ServeStreams(subjects []string, longest, silence time.Duration) error {
 	if s.nats.Load() == nil {
 		return errNotStarted

@@ -45,8 +45,8 @@ func (l *logger) write(to func(string, ...any), format string, v []any) {
 	to("NATS server: " + text)
 }
 
-// allow counts a line. It returns the number of lines dropped since the last one that was
-// allowed.
+// allow counts a line, and reports in ok whether the line may be written. If so, dropped is the
+// number of lines dropped since the last line that was allowed.
 func (l *logger) allow(now time.Time) (dropped int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

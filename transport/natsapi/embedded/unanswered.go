@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Intervals at which unanswered requests are counted.
+// Intervals at which the NATS server's entries for unanswered requests are counted.
 const (
 	unansweredInterval = 100 * time.Millisecond // all of them
 	refusedInterval    = time.Second            // those of clients that are refused
@@ -21,7 +21,7 @@ type unanswered struct {
 	max int // of one client
 
 	refused map[string]int // entries of the clients that are refused, when last counted
-	counted time.Time      // when that was
+	counted time.Time      // time of the last count
 }
 
 func (u *unanswered) refuses(name string) bool {
