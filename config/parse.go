@@ -75,7 +75,7 @@ func (f *field) setList(items []string) error {
 // setPairs sets a map from pairs of the form KEY=VALUE. Without pairs it sets an empty map or list.
 func (f *field) setPairs(pairs []string) error {
 	if len(pairs) > 0 && (f.hasGroups() || !isScalar(f.value.Type().Elem())) {
-		return fmt.Errorf("has elements with settings; set one such as %s", f.sample().fields[0].key)
+		return fmt.Errorf("cannot be set as a whole; set its elements, for example %s", f.sample().fields[0].key)
 	}
 	f.removeElements()
 	for _, pair := range pairs {

@@ -153,7 +153,7 @@ func (s scope) pipelineOn(ctx context.Context, c *pgx.Conn, statements []Stateme
 			_ = c.Close(ctx) // the pool makes another one
 		}
 	}
-	return false, s.failBatch(ctx, err)
+	return false, s.failCommitted(ctx, "batch", err)
 }
 
 func readResults(results pgx.BatchResults, first int, statements []Statement) (stored bool, err error) {
@@ -188,11 +188,11 @@ func readResults(results pgx.BatchResults, first int, statements []Statement) (s
 	return stored, err
 }
 
-// failBatch is [scope.fail] for a batch. If the batch may have been stored, the error wraps
-// [ErrCommitUnknown] and has a class for which the batch is not repeated.
-func (s scope) failBatch(ctx context.Context, err error) error {
+// failCommitted is [scope.fail] for what commits by itself, a batch or a statement. If it may have
+// been stored, the error wraps [ErrCommitUnknown] and has a class for which it is not repeated.
+func (s scope) failCommitted(ctx context.Context, op string, err error) error {
 	var f *failure
-	errors.As(s.fail(ctx, "batch", err), &f)
+	errors.As(s.fail(ctx, op, err), &f)
 	if notStored(err) || !isPostgres(err) && !isLost(err) && !pgconn.Timeout(err) {
 		return f
 	}

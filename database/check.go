@@ -90,8 +90,8 @@ const (
 )
 
 // checkPostgres returns an error for a server that cannot write: a standby, or one switched to
-// read-only. If write is true, it writes a log record, unless the server does not support that:
-// some servers with PostgreSQL's protocol do not.
+// read-only. If write is true, it writes a record to the write-ahead log, unless the server does
+// not support that: some servers with PostgreSQL's protocol do not.
 func (db *DB) checkPostgres(ctx context.Context, write bool) error {
 	var readOnly string
 	var err error

@@ -92,22 +92,27 @@ func (d dbDBTX) run(ctx context.Context, s scope, op, query string, statement fu
 		return err
 	}
 	ctx, cancel := d.db.bound(ctx)
+	repeatable := op == "prepare" || reads(query)
 	try := func() error {
 		if err := d.db.requireSameFile(op); err != nil {
 			return err
 		}
 		end := d.db.trace(ctx, query)
 		err := statement(ctx)
-		if err != nil {
+		switch {
+		case err == nil:
+		case repeatable:
 			err = s.fail(ctx, op, err)
+		default: // its changes may be stored even if the connection broke
+			err = s.failCommitted(ctx, op, err)
 		}
 		ended(end, err)
 		return err
 	}
 	var err error
-	if op == "prepare" || reads(query) {
+	if repeatable {
 		err = d.db.retry(ctx, try)
-	} else { // its changes may be stored even if the connection broke
+	} else {
 		err = try()
 		d.db.health.saw(err)
 	}

@@ -392,6 +392,25 @@ func TestCommitUnknown(t *testing.T) {
 	}
 }
 
+// So is one that breaks during a statement that commits by itself, but not during one that only reads.
+func TestStatementUnknown(t *testing.T) {
+	t.Parallel()
+	db := counters(t, Config{URL: dbtest.Postgres(t), QueryTimeout: time.Second})
+	const dies = "CASE WHEN pg_terminate_backend(pg_backend_pid()) THEN pg_sleep(10) IS NULL END"
+	for query, unknown := range map[string]bool{
+		"UPDATE counters SET n = n + 1 WHERE " + dies + " RETURNING n": true,
+		"SELECT n FROM counters WHERE " + dies:                         false,
+	} {
+		rows, err := db.DBTX().QueryContext(t.Context(), query)
+		if err == nil {
+			t.Error(query, "succeeds:", errors.Join(rows.Err(), rows.Close()))
+		}
+		if errors.Is(err, ErrCommitUnknown) != unknown || !IsUnavailable(err) {
+			t.Errorf("%s: %v", query, err)
+		}
+	}
+}
+
 // Fault 35: a server that has become read-only is not ready.
 func TestCheckReadOnlyServer(t *testing.T) {
 	t.Parallel()

@@ -180,8 +180,8 @@ func (r *cachingRows) Close() error {
 }
 
 // maxStatements is the maximum number of statements that a connection keeps prepared. A service has
-// some dozens. It can exceed the limit only with texts that are built at run time; each new
-// statement then replaces a random one.
+// a few dozen. It can exceed the limit only with SQL that is built at run time; each new statement
+// then replaces a random one.
 const maxStatements = 100
 
 // statements holds the prepared statements of a connection that are not in use, by text. A

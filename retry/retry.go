@@ -50,10 +50,10 @@ type Policy struct {
 	OnRetry func(ctx context.Context, attempt int, err error)
 }
 
-// Do calls f until it succeeds or no retry is allowed: after an error that is not retryable, after
-// the last attempt, when ctx has ended, without budget, or when the delay would exceed
-// MaxRetryAfter or the deadline of ctx, in which case Do does not wait. It returns the result of
-// the last call of f.
+// Do calls f until it succeeds or another attempt is not allowed: the error is not retryable, the
+// attempts or the budget are exhausted, ctx has ended, the delay that Retryable returns exceeds
+// MaxRetryAfter, or the delay would last beyond the deadline of ctx. In the last two cases Do does
+// not wait. It returns the result of the last call of f.
 func Do[T any](ctx context.Context, p Policy, f func(context.Context) (T, error)) (T, error) {
 	for attempt := 1; ; attempt++ {
 		result, err := f(ctx)

@@ -53,10 +53,10 @@ var (
 )
 
 // Reserve implements [Attempts] with one transaction and one round trip. It reads and writes
-// one row per bucket. For an exempt bucket, which other logins may be writing, it uses a
-// substitute row next to a bucket that is not exempt and counts nothing in it. If a bucket is
-// locked, it uses the row of that bucket and substitute rows next to it for all buckets, so that
-// rejected attempts do not add rows for each of their buckets.
+// one row per bucket. For an exempt bucket it uses a substitute row of a bucket that is not exempt,
+// and counts nothing in it, so that it does not wait for other logins that write the exempt bucket.
+// If a bucket is locked, its row and its substitute rows take the place of the rows of all buckets,
+// so that rejected attempts do not add rows for each of their buckets.
 func (s *Store) Reserve(ctx context.Context, buckets []Bucket, now time.Time, window time.Duration) (counted []Counted, locked time.Time, err error) {
 	again := slices.IndexFunc(buckets, func(b Bucket) bool { return !b.Exempt })
 	if again < 0 {

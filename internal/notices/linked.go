@@ -143,7 +143,7 @@ func owner(pkg listed) (name, root string, err error) {
 		root = pkg.Dir
 		for filepath.Base(root) != "src" {
 			if root = filepath.Dir(root); root == filepath.Dir(root) {
-				return "", "", fmt.Errorf("%s is not below a folder src", pkg.Dir)
+				return "", "", fmt.Errorf("%s is not below a directory named src", pkg.Dir)
 			}
 		}
 		return standardLibrary, filepath.Dir(root), nil

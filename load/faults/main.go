@@ -54,7 +54,7 @@ func parse(args []string, errOut io.Writer) (o options, err error) {
 		return o, err
 	}
 	if flags.NArg() > 0 || o.parallel < 1 || o.hold <= 0 {
-		return o, errors.New("faults: --parallel and --hold must be above 0, and there are no arguments but flags; --help lists them")
+		return o, errors.New("faults: --parallel and --hold must be greater than 0, and only flags are accepted as arguments; --help lists them")
 	}
 	o.only, err = regexp.Compile(*only)
 	return o, err

@@ -64,7 +64,7 @@ const maxFullName = 256
 func decodeDetail(body []byte, into any) error {
 	v := reflect.ValueOf(into)
 	if v.Kind() != reflect.Pointer {
-		return fmt.Errorf("protobuf: cannot read a detail into a %T", into)
+		return fmt.Errorf("protobuf: cannot read a detail into %T: want a pointer to a struct", into)
 	}
 	p, err := PlanOf(v.Type().Elem())
 	if err != nil {

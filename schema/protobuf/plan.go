@@ -86,14 +86,14 @@ func PlanOf(t reflect.Type) (*Plan, error) {
 		return nil, fmt.Errorf("%v: %w", t, err)
 	}
 	c := compiler{plans: make(map[reflect.Type]*Plan)}
-	p, err := c.message(described)
-	if err != nil {
+	if _, err := c.message(described); err != nil {
 		return nil, fmt.Errorf("%v: %w", t, err)
 	}
 	for t, p := range c.plans {
 		plans.LoadOrStore(t, p)
 	}
-	return p, nil
+	p, _ := plans.Load(t) // that of whoever was first
+	return p.(*Plan), nil
 }
 
 // compiler compiles the plans of a type and of all types in it. A type that is being compiled

@@ -9,7 +9,8 @@ import (
 	"github.com/chassi-go/chassi/transport/amqpapi"
 )
 
-// Config is a field of a program's configuration, usually `config:"amqp"`.
+// Config configures AMQP. It is the type of the field of a program's configuration with the tag
+// `config:"amqp"`.
 type Config struct {
 	Required bool `config:"required" default:"false" help:"make the service not ready while the broker is unavailable, instead of degraded"`
 

@@ -22,7 +22,8 @@ import (
 	"github.com/chassi-go/chassi/standard/internal/tasks"
 )
 
-// Config is a field of a program's configuration, usually `config:"events"`.
+// Config configures events. It is the type of a field of a program's configuration, usually with the
+// tag `config:"events"`.
 type Config struct {
 	Backend string `config:"backend" default:"sql" help:"what delivers events: sql is the database; others are those that the program has, such as nats and amqp"`
 }

@@ -12,7 +12,8 @@ import (
 	"github.com/chassi-go/chassi/transport/grpcapi"
 )
 
-// Config is a field of a program's configuration, usually `config:"grpc"`.
+// Config configures gRPC. It is the type of the field of a program's configuration with the tag
+// `config:"grpc"`.
 type Config struct{ grpcapi.Config }
 
 // off is the address that disables gRPC.

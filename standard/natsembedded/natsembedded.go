@@ -11,8 +11,8 @@ import (
 	"github.com/chassi-go/chassi/transport/natsapi/embedded"
 )
 
-// Config is a field of a program's configuration, usually `config:"nats"`, in place of
-// [natsserver.Config].
+// Config configures NATS with an embedded server. It is the type of the field of a program's
+// configuration with the tag `config:"nats"`, in place of [natsserver.Config].
 type Config struct {
 	URL      string `config:"url" format:"urls:nats,tls,ws,wss|embedded|off" mask:"url" default:"off" help:"comma-separated list of nats://[user:password@]host:port; embedded runs a server in this process, off disables NATS"`
 	Required bool   `config:"required" default:"false" help:"make the service not ready while NATS is unavailable, instead of degraded"`

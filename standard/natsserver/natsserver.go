@@ -11,7 +11,8 @@ import (
 	"github.com/chassi-go/chassi/transport/natsapi"
 )
 
-// Config is a field of a program's configuration, usually `config:"nats"`.
+// Config configures NATS. It is the type of the field of a program's configuration with the tag
+// `config:"nats"`.
 type Config struct {
 	URL      string `config:"url" format:"urls:nats,tls,ws,wss|off" mask:"url" default:"off" help:"comma-separated list of nats://[user:password@]host:port; off disables NATS"`
 	Required bool   `config:"required" default:"false" help:"make the service not ready while NATS is unavailable, instead of degraded"`

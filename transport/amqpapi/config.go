@@ -98,7 +98,7 @@ func (c Config) Validate() error {
 			"each of at most 50 letters, digits, _ and -", c.ReplyQueues))
 	}
 	if slices.Contains(c.TrustedClients, "") {
-		errs = append(errs, errors.New("amqp.trusted_clients has an empty name; must be names of RabbitMQ users"))
+		errs = append(errs, errors.New("amqp.trusted_clients has an empty name; each must be the name of a RabbitMQ user"))
 	}
 	tlsConfig, err := tlsConfig(c.CAFile)
 	errs = append(errs, err)

@@ -168,8 +168,8 @@ func (s *Server) undo() {
 	_ = s.pool.Stop(context.Background()) // fails only if its context ends
 }
 
-// Check returns an error before Start, while a connection is lost, and while the broker refuses
-// something.
+// Check returns an error before Start, while a connection is lost or cannot be set up, for example
+// because a permission is missing, and while the broker accepts no messages.
 func (s *Server) Check(context.Context) error {
 	if !s.up.Load() {
 		return errUnavailable.WithCause(errors.New("amqpapi: not started"))

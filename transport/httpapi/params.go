@@ -4,6 +4,7 @@ import (
 	"encoding"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -337,18 +338,20 @@ func setBool(field reflect.Value, text string) error {
 }
 
 func setInt(field reflect.Value, text string) error {
-	n, err := strconv.ParseInt(text, 10, field.Type().Bits())
+	bits := field.Type().Bits()
+	n, err := strconv.ParseInt(text, 10, bits)
 	if err != nil {
-		return fmt.Errorf("must be a whole number of %d bits", field.Type().Bits())
+		return fmt.Errorf("must be a whole number from %d to %d", math.MinInt64>>(64-bits), math.MaxInt64>>(64-bits))
 	}
 	field.SetInt(n)
 	return nil
 }
 
 func setUint(field reflect.Value, text string) error {
-	n, err := strconv.ParseUint(text, 10, field.Type().Bits())
+	bits := field.Type().Bits()
+	n, err := strconv.ParseUint(text, 10, bits)
 	if err != nil {
-		return fmt.Errorf("must be a whole number of %d bits, not negative", field.Type().Bits())
+		return fmt.Errorf("must be a whole number from 0 to %d", uint64(math.MaxUint64)>>(64-bits))
 	}
 	field.SetUint(n)
 	return nil
