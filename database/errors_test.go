@@ -403,7 +403,8 @@ func TestStatementUnknown(t *testing.T) {
 	} {
 		rows, err := db.DBTX().QueryContext(t.Context(), query)
 		if err == nil {
-			t.Error(query, "succeeds:", errors.Join(rows.Err(), rows.Close()))
+			defer rows.Close()
+			t.Errorf("%s succeeds: %v", query, rows.Err())
 		}
 		if errors.Is(err, ErrCommitUnknown) != unknown || !IsUnavailable(err) {
 			t.Errorf("%s: %v", query, err)
