@@ -86,12 +86,12 @@ func (n *Node) Kill(t testing.TB) {
 	_ = n.cmd.Wait()
 }
 
-// Ready waits until the node accepts logins and returns the time. It fails the test after 90 s.
+// Ready waits until the node accepts logins and returns the time. It fails the test after three minutes.
 func (n *Node) Ready(t testing.TB) time.Time {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond) // a start needs the processor itself
 	defer tick.Stop()
-	for deadline := time.Now().Add(90 * time.Second); time.Now().Before(deadline); <-tick.C {
+	for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline); <-tick.C {
 		if conn, err := amqp.Dial(n.URL()); err == nil {
 			conn.Close()
 			return time.Now()
