@@ -123,7 +123,7 @@ func hideQuery(u *url.URL) bool {
 		return false
 	}
 	query, err := url.ParseQuery(u.RawQuery)
-	if err != nil {
+	if err != nil || strings.Contains(u.RawQuery, "?") { // a value may be a URL that has a query
 		u.RawQuery = Mask
 		return true
 	}

@@ -92,6 +92,7 @@ func FuzzURL(f *testing.F) {
 	for _, seed := range []string{"hunter22", "p@ssword", "12/34567", "12?34567", "12#34567", "a:b:c:d:e", "1,2,3,4,5", "%41%42%43", "a b c d e"} {
 		f.Add("postgres", seed)
 		f.Add("nats", seed)
+		f.Add("A:?=", seed)
 	}
 	f.Fuzz(func(t *testing.T, scheme, password string) {
 		if len(password) < 8 || !utf8.ValidString(password) || strings.Contains(password, "://") || strings.Contains(password, "***") {
