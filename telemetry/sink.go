@@ -226,8 +226,8 @@ func (s *sink) writePending() bool {
 	return b.size > 0
 }
 
-// takePending takes the buffered lines, for writing. If there are none after close, lines are written
-// directly from then on.
+// takePending takes the buffered lines, for writing. If there are none after close, lines are
+// written directly from then on.
 func (s *sink) takePending() (b batch, flushed []chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
