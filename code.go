@@ -12,7 +12,7 @@ type Code uint8
 
 // The sixteen codes.
 const (
-	Canceled           Code = 1  // the client cancelled the call
+	Canceled           Code = 1  // the client canceled the call
 	Unknown            Code = 2  // an error from another system, without a code
 	InvalidArgument    Code = 3  // the request is invalid, whatever the state of the system
 	DeadlineExceeded   Code = 4  // the deadline passed; the operation may have completed
@@ -22,7 +22,7 @@ const (
 	ResourceExhausted  Code = 8  // a limit or quota of the client is exhausted
 	FailedPrecondition Code = 9  // the state of the system forbids the operation; a retry does not help
 	Aborted            Code = 10 // a concurrency conflict; the client may start over
-	OutOfRange         Code = 11 // past the valid range
+	OutOfRange         Code = 11 // a value or position is past the valid range
 	Unimplemented      Code = 12 // the operation is not implemented
 	Internal           Code = 13 // an error of the server
 	Unavailable        Code = 14 // temporarily unavailable; the client may retry
@@ -59,8 +59,8 @@ func Codes() []Code {
 	return codes
 }
 
-// ParseCode returns the code with the given name, as returned by [Code.String]. It returns
-// false if the name is unknown.
+// ParseCode returns the code with the given name, as returned by [Code.String], and
+// whether there is such a code.
 func ParseCode(name string) (Code, bool) {
 	if i := slices.Index(codeNames[Canceled:], name); i >= 0 {
 		return Canceled + Code(i), true
@@ -68,7 +68,8 @@ func ParseCode(name string) (Code, bool) {
 	return 0, false
 }
 
-// String returns the name of the code in snake_case, or "code_99" for a value out of range.
+// String returns the name of the code in snake_case. For a value that is not one of the sixteen
+// codes it returns "code_" and the number, such as "code_99".
 func (c Code) String() string {
 	if c >= Canceled && c <= Unauthenticated {
 		return codeNames[c]
@@ -76,6 +77,6 @@ func (c Code) String() string {
 	return "code_" + strconv.Itoa(int(c))
 }
 
-// IsServerError reports whether the code indicates an error of the server, in contrast to an error of
-// the client or a temporary condition.
+// IsServerError reports whether the code is [Internal], [Unknown] or [DataLoss], which indicate
+// an error of the server, in contrast to an error of the client or a temporary condition.
 func (c Code) IsServerError() bool { return c == Internal || c == Unknown || c == DataLoss }

@@ -1,7 +1,7 @@
-// Package chassi defines the core types of the chassis, among them [Endpoint], [Service], [Call],
-// [Handler], [Middleware], [Error] and [Principal], and [App], which runs the parts of a program,
-// each of which is a [Component]. Package chassi imports only the standard library; transports and
-// middleware import it, and it imports none of them.
+// Package chassi defines the core types of the chassis, such as [Endpoint], [Service], [Call],
+// [Handler], [Middleware], [Error] and [Principal]. It also provides [App], which starts, runs and
+// stops the parts of a program, its components ([Component]). Package chassi imports only the
+// standard library. Transports and middleware import it; it imports none of them.
 //
 // # Three layers
 //
@@ -19,10 +19,10 @@
 //
 // # Path of a call
 //
-// A transport creates a [Call] from the data that it has before it reads the body, and passes
-// it through its middleware to the endpoint:
+// A transport creates a [Call] before it reads the body of the request, and passes the call
+// through the middleware to the endpoint:
 //
-//	transport: peer, request id, metadata        no byte of the body read yet
+//	transport: peer, request ID, metadata        no byte of the body read yet
 //	  middleware, the first one outermost         may refuse, measure, log
 //	    endpoint: Codec.Decode -> checks -> method -> Codec.Encode
 //	transport: writes the response, or the error
@@ -32,12 +32,12 @@
 //
 // # Resolved at registration
 //
-// A [Middleware] is called once for each [Binding]. It then looks up metric handles, renders
-// log attributes and compiles field plans. The handler that it returns runs for every call and
-// looks up nothing by name.
+// A [Middleware] is called once for each [Binding]. At that time it does all work that does not
+// depend on the call, such as looking up metrics and formatting log attributes. The handler that
+// it returns runs for every call and looks up nothing by name.
 //
 // # Errors
 //
-// Methods return an [*Error] if the client may see the error. Any other error is converted by
-// [ErrorOf], in general to [Internal]: it is logged in full, and its text is not sent to the client.
+// Methods return an [*Error] if the client may see the error. [ErrorOf] converts any other error,
+// in general to [Internal]. The original error is logged in full, and not sent to the client.
 package chassi

@@ -42,8 +42,8 @@ type Endpoint struct {
 	bound             atomic.Bool // whether a transport serves the endpoint
 }
 
-// Rate is a limit on the calls of one client: Calls in each period Per. The calls may arrive in one
-// burst. The zero Rate means the default of the transport's middleware.
+// Rate is the rate limit of each client: a burst of Calls calls, then Calls calls in each period Per.
+// The zero Rate means the default of the transport's middleware.
 type Rate struct {
 	Calls int
 	Per   time.Duration
@@ -56,9 +56,9 @@ type EndpointOption func(*endpointSettings)
 // endpointSettings is an [Endpoint] under construction.
 type endpointSettings Endpoint
 
-// NewEndpoint returns an endpoint for a method. Req and Res must be plain structs. An endpoint
-// without a policy ([Public], [Authenticated], [Requires]) requires an authenticated client.
-// Configuration errors are returned by [Service.Err] and when the service is mounted.
+// NewEndpoint returns an endpoint that calls method. Req and Res must be plain structs. An
+// endpoint without a policy ([Public], [Authenticated], [Requires]) requires an authenticated
+// client. Configuration errors are returned by [Service.Err] and when the service is mounted.
 func NewEndpoint[Req, Res any](name string, method func(context.Context, *Req) (*Res, error), options ...EndpointOption) *Endpoint {
 	e := newEndpoint[Req, Res](name, method != nil)
 	e.serve = func(ctx context.Context, call *Call) error { return serve(ctx, call, method) }
@@ -68,10 +68,11 @@ func NewEndpoint[Req, Res any](name string, method func(context.Context, *Req) (
 	return e
 }
 
-// RawEndpoint returns an endpoint without typed messages: handler takes the place of decoding, method
-// and encoding. Transports use it to pass other requests, such as those for an http.Handler or an
-// unknown path, through the same middleware. The endpoints of httpapi.NewEndpoint are raw endpoints.
-// For a raw endpoint that belongs to no service, the transport must check [Endpoint.Err].
+// RawEndpoint returns an endpoint without typed messages: handler replaces the decoding,
+// the method and the encoding. Transports use it to pass other requests, such as those
+// for an http.Handler or an unknown path, through the same middleware. The endpoints of
+// httpapi.NewEndpoint are raw endpoints. For a raw endpoint that belongs to no service,
+// the transport must check [Endpoint.Err].
 func RawEndpoint(name string, handler Handler, options ...EndpointOption) *Endpoint {
 	e := &Endpoint{name: name, headers: make(map[string]string), raw: true}
 	e.serve = func(ctx context.Context, call *Call) error {
@@ -105,7 +106,7 @@ func Status(code int) EndpointOption {
 	}
 }
 
-// Public allows anonymous calls of the endpoint.
+// Public allows anyone to call the endpoint, without authentication.
 func Public(e *endpointSettings) { e.setPolicy(true) }
 
 // Authenticated allows any authenticated principal to call the endpoint. It is the default.
@@ -126,7 +127,7 @@ func (e *endpointSettings) setPolicy(public bool, permissions ...string) {
 	e.hasPolicy, e.public, e.permissions = true, public, slices.Clone(permissions)
 }
 
-// Timeout sets the timeout of each call. It overrides the transport's default.
+// Timeout sets the timeout of each call, or of the opening of a stream, in place of the default.
 func Timeout(d time.Duration) EndpointOption {
 	return func(e *endpointSettings) {
 		e.require(d > 0, "has a timeout that is not positive")
@@ -143,7 +144,8 @@ func MaxBody(bytes int64) EndpointOption {
 	}
 }
 
-// RateLimit sets the rate limit of each client, see [Rate]. It overrides the transport's default.
+// RateLimit limits each client to a burst of the given number of calls, then to that number in each
+// period of the length per; see [Rate]. It overrides the transport's default.
 func RateLimit(calls int, per time.Duration) EndpointOption {
 	return func(e *endpointSettings) {
 		e.require(calls > 0 && per > 0, "has a rate limit that is not positive")
@@ -158,7 +160,7 @@ func Idempotent(e *endpointSettings) { e.idempotent = true }
 // Level is the priority of an endpoint's calls under overload.
 type Level int8
 
-// The levels. Calls of Low are refused first, calls of High last; Normal is the default.
+// The levels. Calls with Low are refused first, calls with High last. Normal is the default.
 const (
 	Low    Level = -1
 	Normal Level = 0
@@ -173,8 +175,8 @@ func Priority(l Level) EndpointOption {
 	}
 }
 
-// With adds middleware to the endpoint, the first one outermost. It runs inside the middleware
-// of the transport and of [Service.Use], and before decoding and the endpoint's policy.
+// With adds middleware to the endpoint, the first one outermost. The middleware runs inside that
+// of the transport and of [Service.Use], and before the endpoint's policy check and the decoding.
 func With(middleware ...Middleware) EndpointOption {
 	return func(e *endpointSettings) {
 		e.require(!hasNil(middleware), "has a nil middleware")
@@ -183,10 +185,10 @@ func With(middleware ...Middleware) EndpointOption {
 }
 
 // Transports limits the endpoint to the named transports, such as "http" and "grpc" (see
-// [Binding].Transport): the others do not serve it, and their documents do not describe it. A
-// client of another transport can be created, but returns an error when the method is called.
-// Without this option all transports serve the endpoint, and a transport that cannot serve it
-// refuses to mount its service.
+// [Binding].Transport). Other transports do not serve the endpoint, and their schema documents do
+// not describe it. A client of another transport can be created, but returns an error when the
+// method is called. Without this option all transports serve the endpoint (HTTP if it has a [Route]),
+// and a transport that cannot serve it refuses to mount its service.
 func Transports(names ...string) EndpointOption {
 	return func(e *endpointSettings) {
 		valid := len(names) > 0 && !slices.ContainsFunc(names, func(name string) bool { return !transportName.MatchString(name) })
@@ -207,9 +209,9 @@ func CacheFor(d time.Duration) EndpointOption {
 	}
 }
 
-// IgnoreUnknownQuery makes the endpoint ignore HTTP query parameters without a field in its
-// request, such as utm_source in a link. Without this option they are an error, so that a
-// misspelled parameter is reported.
+// IgnoreUnknownQuery makes the endpoint ignore HTTP query parameters that match no field
+// of its request, such as utm_source in a link. Without this option such a parameter is
+// an error, so that a misspelled one is reported.
 func IgnoreUnknownQuery(e *endpointSettings) { e.anyQuery = true }
 
 // Doc sets the description of the endpoint in the schema documents.
@@ -227,7 +229,7 @@ func Errors(errs ...*Error) EndpointOption {
 func (e *Endpoint) Name() string { return e.name }
 
 // FullName returns the service's name, a slash and the method's name, such as
-// "auth.v1.Auth/ValidateToken"; the method's name alone if the endpoint belongs to no service.
+// "auth.v1.Auth/ValidateToken", or only the method's name if the endpoint belongs to no service.
 func (e *Endpoint) FullName() string {
 	if e.service == "" {
 		return e.name
@@ -235,7 +237,7 @@ func (e *Endpoint) FullName() string {
 	return e.service + "/" + e.name
 }
 
-// Route returns the HTTP method and path, both "" if the endpoint has no route.
+// Route returns the HTTP method and path. Both are "" if the endpoint has no route.
 func (e *Endpoint) Route() (method, path string) { return e.method, e.path }
 
 // Status returns the HTTP status of a successful call.
@@ -256,57 +258,58 @@ func (e *Endpoint) Public() bool { return e.public }
 // Permissions returns a copy of the permissions that a principal must have.
 func (e *Endpoint) Permissions() []string { return slices.Clone(e.permissions) }
 
-// Timeout returns the timeout of each call, 0 for the transport's default.
+// Timeout returns the timeout of each call, or 0 for the transport's default.
 func (e *Endpoint) Timeout() time.Duration { return e.timeout }
 
-// MaxBody returns the maximum size of a request body in bytes, 0 for the transport's default.
+// MaxBody returns the maximum size of a request body in bytes, or 0 for the transport's default.
 func (e *Endpoint) MaxBody() int64 { return e.maxBody }
 
 // Priority returns the priority of the endpoint's calls.
 func (e *Endpoint) Priority() Level { return e.priority }
 
-// Transports returns a copy of the names given to the option [Transports], nil for all transports.
+// Transports returns a copy of the names given to [Transports], or nil for all transports.
 func (e *Endpoint) Transports() []string { return slices.Clone(e.transports) }
 
-// ServedOver reports whether any of the named transports is to serve the endpoint, see
-// [Transports].
+// ServedOver reports whether the option [Transports] permits at least one of the named
+// transports to serve the endpoint.
 func (e *Endpoint) ServedOver(transports ...string) bool {
 	return e.transports == nil || slices.ContainsFunc(transports, func(name string) bool { return slices.Contains(e.transports, name) })
 }
 
-// Rate returns the rate limit of each client, the zero Rate for the default.
+// Rate returns the rate limit of each client, or the zero Rate for the transport's default.
 func (e *Endpoint) Rate() Rate { return e.rate }
 
 // Idempotent reports whether a repeated call has no further effect.
 func (e *Endpoint) Idempotent() bool { return e.idempotent }
 
-// CacheFor returns how long caches may store a response, 0 if they must not.
+// CacheFor returns how long caches may store a response, or 0 if they must not store it.
 func (e *Endpoint) CacheFor() time.Duration { return e.cacheFor }
 
-// IgnoresUnknownQuery reports whether unknown query parameters are ignored.
+// IgnoresUnknownQuery reports whether unknown HTTP query parameters are ignored.
 func (e *Endpoint) IgnoresUnknownQuery() bool { return e.anyQuery }
 
 // Doc returns the description of the endpoint, or "".
 func (e *Endpoint) Doc() string { return e.doc }
 
-// Errors returns a copy of the list of domain errors that the method returns.
+// Errors returns the errors declared with [Errors] and [Service.Document], in a new slice.
 func (e *Endpoint) Errors() []*Error { return slices.Clone(e.errors) }
 
-// Headers returns the headers that [Service.Document] has added, with their descriptions.
+// Headers returns the descriptions of the headers that [Service.Document] has added, by name.
 func (e *Endpoint) Headers() map[string]string { return maps.Clone(e.headers) }
 
-// RequestType returns the struct type of requests, nil for a [RawEndpoint].
+// RequestType returns the struct type of requests, or nil for a [RawEndpoint].
 func (e *Endpoint) RequestType() reflect.Type { return e.request }
 
-// ResponseType returns the struct type of responses, nil for a [RawEndpoint].
+// ResponseType returns the struct type of responses or stream items, or nil for a [RawEndpoint].
 func (e *Endpoint) ResponseType() reflect.Type { return e.response }
 
-// Err returns all configuration errors of the endpoint.
+// Err returns all configuration errors of the endpoint, joined, or nil.
 func (e *Endpoint) Err() error { return e.err }
 
 var errNoResponse = errors.New("the method returned neither a response nor an error")
 
-// serve is the innermost handler: it decodes, checks, calls the method and encodes.
+// serve is the innermost handler: it decodes and checks the request, calls method and encodes
+// the response.
 func serve[Req, Res any](ctx context.Context, call *Call, method func(context.Context, *Req) (*Res, error)) error {
 	request := new(Req)
 	if err := call.decode(ctx, request); err != nil {
@@ -322,7 +325,7 @@ func serve[Req, Res any](ctx context.Context, call *Call, method func(context.Co
 	return call.Respond(response)
 }
 
-// decode decodes and checks the request.
+// decode decodes the message of the call into request and checks the request.
 func (c *Call) decode(ctx context.Context, request any) error {
 	if err := c.Codec.Decode(request); err != nil {
 		return err

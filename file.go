@@ -7,35 +7,36 @@ import (
 )
 
 // File is the content of a file with its metadata. A request or a response may have one field of
-// this type. HTTP carries it as the body, and package localapi passes it on unchanged; all other
-// transports refuse to mount such an endpoint. The content is streamed and never held in memory.
+// this type. HTTP carries the File as the body or in a form, and package localapi passes its content
+// on; other transports refuse to mount endpoints with a File. The content is not held in memory.
 //
-// In a response only Reader is required. If Reader is an [io.Seeker], clients may request ranges
+// In a response, only Reader is required. If Reader is an [io.Seeker], clients may request ranges
 // (RFC 9110, section 14). If it is an [io.Closer], the transport closes it in all cases, even if
 // the transport sends nothing.
 //
-// In a request Reader is valid until the method returns. Its errors are those of the transfer, of
-// type [*Error]: a method that returns or wraps such an error refuses the call with the right status.
+// In a request, Reader is valid until the method returns. If the transfer fails, Read returns an
+// [*Error]; a method that returns or wraps it fails the call with the status of the transfer error.
 // The Reader of a File that a client sends is closed after the call if it is an [io.Closer]. The
 // Reader of a File that a client receives is an [io.ReadCloser], which the client must close.
 //
-// An endpoint with a File has, unless its options say otherwise, a timeout of 10 minutes and
-// accepts bodies of up to 32 MiB.
+// Unless its options set other values, an endpoint with a File has a timeout of 10 minutes, and one
+// with a File in its request accepts bodies of up to 32 MiB.
 type File struct {
-	// Reader delivers the content. It is not nil in a request.
+	// Reader delivers the content. It is not nil in a request that a method receives. A client
+	// that sends nil sends an empty file.
 	Reader io.Reader
-	// Name is the base name, "" if it is unknown. Transports deliver a name of at most 255 bytes
-	// without directories, control characters, and what Windows does not permit in a name.
+	// Name is the base name, or "" if it is unknown. Transports deliver a name of at most 255 bytes
+	// without directories, control characters or other characters that Windows does not permit.
 	Name string
-	// Type is the media type: "text/csv; charset=utf-8". "" means application/octet-stream.
+	// Type is the media type, such as "text/csv; charset=utf-8". "" means application/octet-stream.
 	Type string
-	// Size is the number of bytes, 0 if it is unknown. In a File to be sent it is ignored if Reader
-	// is an [io.Seeker]: the transport then determines the size itself. The transfer of a file with
-	// another size fails.
+	// Size is the number of bytes, or 0 if it is unknown. In a File to be sent, it is ignored if
+	// Reader is an [io.Seeker]: the transport then determines the size. Otherwise the transfer of a
+	// file with a size other than Size fails, unless Size is 0.
 	Size int64
-	// ETag identifies the content, without quotation marks: a hash, a version. "" means none.
+	// ETag identifies the content, for example by a hash, without quotation marks. "" means none.
 	ETag string
-	// ModTime is the time of the last change; zero if it is unknown.
+	// ModTime is the time of the last change, or the zero time if it is unknown.
 	ModTime time.Time
 }
 
@@ -45,7 +46,7 @@ const (
 	maxFileBytes = 32 << 20
 )
 
-// Files reports whether the request and the response have a [File].
+// Files reports whether the request has a [File], and whether the response has one.
 func (e *Endpoint) Files() (request, response bool) { return hasFile(e.request), hasFile(e.response) }
 
 func hasFile(t reflect.Type) bool {

@@ -10,49 +10,49 @@ import (
 	"strings"
 )
 
-// Handler handles one call. It returns nil after it has encoded the response with the call's
-// codec, or an error, which the transport sends as converted by [ErrorOf].
+// Handler handles one call. It returns nil if the call succeeded and, on a server, the response is
+// encoded, or an error, which the transport of a server sends as converted by [ErrorOf].
 type Handler func(ctx context.Context, call *Call) error
 
-// Middleware wraps next for one binding. It is called once at registration, and should then
-// resolve everything that does not depend on the call. The Handler that it returns is called
-// concurrently for every call. That Handler may return nil only if next has returned nil, or
-// after [Call.Respond].
+// Middleware returns a Handler that wraps next, for one binding. It is called once at
+// registration, and should then resolve everything that does not depend on the call. The
+// Handler is called for every call, concurrently. It may return nil only after next has
+// returned nil or [Call.Respond] has succeeded.
 type Middleware func(b *Binding, next Handler) Handler
 
-// Binding is an endpoint as one transport serves it.
+// Binding is an endpoint as one transport serves it, or as a client calls it over one transport.
 type Binding struct {
 	Endpoint  *Endpoint
-	Transport string // "http", "grpc", "nats", "amqp", "local"
-	Server    string // which of several servers of a transport: "http", "admin"; otherwise ""
+	Transport string // "http", "grpc", "nats", "amqp", "local", "event", "job"
+	Server    string // name of the server, if a transport has several: "http", "admin"; otherwise ""
 	Client    bool   // whether this is the client's side
 	Method    string // the HTTP method: "POST"; "" on other transports
-	Route     string // the pattern, never a raw path: "/v1/users/{id}"; "auth.v1.Auth/Me" on other transports
+	Route     string // over HTTP the pattern of the path: "/v1/users/{id}"; else "auth.v1.Auth/Me"
 
-	// Status returns the status for the result of a call: over HTTP the HTTP status; on other
-	// transports the [Code], or 0 for success.
+	// Status returns the status for the result of a call: on an HTTP server the HTTP status; for
+	// clients and on other transports the [Code], or 0 for success.
 	Status func(call *Call, err error) int
 
 	checks []func(request any) error
 	err    error
 }
 
-// Fail records an error because of which the endpoint cannot be served. Middleware calls it at
-// registration; the transport then refuses to mount the endpoint.
+// Fail records err as a reason why the endpoint cannot be served or called. Middleware calls it at
+// registration; the transport then refuses to mount the endpoint, or client.New returns the error.
 func (b *Binding) Fail(err error) { b.err = errors.Join(b.err, err) }
 
-// Err returns the errors recorded by [Binding.Fail] during [Binding.Handler], or nil.
-// Transports check it before they serve the binding.
+// Err returns the errors that [Binding.Fail] has recorded, or nil. Transports check it before they
+// serve the binding.
 func (b *Binding) Err() error { return b.err }
 
-// Check adds a test of the decoded request, which runs before the method. Middleware calls it
-// at registration.
+// Check adds a test that runs on each decoded request before the method is called; its
+// error ends the call. Middleware calls Check at registration.
 func (b *Binding) Check(test func(request any) error) { b.checks = append(b.checks, test) }
 
-// Handler returns the endpoint wrapped in middleware, the first one outermost. Inside it runs the
-// middleware of the service ([Service.Use]), and then the middleware of the endpoint ([With]). The
-// endpoint's own policy is innermost, before decoding: without a principal, which a middleware
-// sets, only calls of [Public] endpoints are allowed. No middleware may be nil.
+// Handler returns the handler of the endpoint wrapped in middleware, the first one outermost. The
+// middleware of the service ([Service.Use]) runs inside it, and that of the endpoint ([With]) inside
+// both. The endpoint's policy is checked innermost, before decoding: unless the endpoint is [Public],
+// a middleware must have set a principal with the endpoint's permissions. No middleware may be nil.
 //
 // If a middleware returns nil without a response, because it called neither next nor
 // [Call.Respond] or dropped next's error, the call fails as [Internal].
@@ -62,8 +62,8 @@ func (b *Binding) Handler(middleware ...Middleware) Handler {
 	return checkResponse("a middleware", wrap(b, wrap(b, own, b.Endpoint.middleware), middleware))
 }
 
-// ClientHandler returns call, which performs a remote call, wrapped in middleware, the first one
-// outermost. A middleware without a response is treated as in [Binding.Handler].
+// ClientHandler returns call, which performs a remote call, wrapped in middleware, the
+// first one outermost. If a middleware returns nil without a response, the call fails.
 func (b *Binding) ClientHandler(call Handler, middleware ...Middleware) Handler {
 	return checkResponse("a middleware", wrap(b, func(ctx context.Context, c *Call) error {
 		err := call(ctx, c)
@@ -81,9 +81,10 @@ func wrap(b *Binding, h Handler, middleware []Middleware) Handler {
 	return h
 }
 
-// isOwn reports whether m is middleware of this module. Such middleware always responds and needs no
-// check: the eight checks of a usual stack would take 0.15 us per call. An inlined function has the
-// name of its caller, so the source file decides; stack.go returns middleware of others.
+// isOwn reports whether m is from the directories middleware and standard of this module. Such
+// middleware responds or fails and needs no check: eight checks would take 0.15 us per call.
+// Because an inlined function has the name of its caller, isOwn compares source files.
+// Middleware from stack.go does not count: it may be from elsewhere.
 func isOwn(m Middleware) bool {
 	f := runtime.FuncForPC(reflect.ValueOf(m).Pointer())
 	if f == nil {
@@ -100,8 +101,8 @@ var moduleDir = func() string {
 	return strings.TrimSuffix(file, "middleware.go")
 }()
 
-// checkResponse returns a handler that calls h, and returns an error if h returns nil without a
-// response. The error names the middleware.
+// checkResponse returns a handler that calls h and fails if h returns nil without a
+// response. The argument name describes the middleware in the error.
 func checkResponse(name string, h Handler) Handler {
 	missing := fmt.Errorf("chassi: %s returned nil without a response; it must call next or Call.Respond, or return an error", name)
 	return func(ctx context.Context, call *Call) error {
@@ -112,7 +113,7 @@ func checkResponse(name string, h Handler) Handler {
 	}
 }
 
-// functionName returns the name of the function that returned m: "middleware.Logging".
+// functionName returns the name of the function that returned m, such as "middleware.Logging".
 func functionName(m Middleware) string {
 	f := runtime.FuncForPC(reflect.ValueOf(m).Pointer())
 	if f == nil {
@@ -124,8 +125,8 @@ func functionName(m Middleware) string {
 	return name
 }
 
-// Verify runs the tests of [Binding.Check] on the decoded request and returns the first error. It is
-// for middleware that must not act on an invalid request.
+// Verify runs the tests of [Binding.Check] on the decoded request and returns the first
+// error. It is for middleware that must not act on an invalid request.
 func (b *Binding) Verify(request any) error {
 	for _, test := range b.checks {
 		if err := test(request); err != nil {

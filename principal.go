@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// Principal is the authenticated originator of a call. It is immutable.
+// Principal is the authenticated originator of a call. It must be treated as immutable.
 type Principal struct {
-	Subject     string   // stable id, unique within its Scheme
+	Subject     string   // stable ID, unique within its Scheme
 	Name        string   // display name: an e-mail address, the name of a key
 	Scheme      string   // authentication scheme: "bearer", "api_key"
 	Tenant      string   // the organization for which it acts; "" if the program has no tenants
 	Permissions []string // as checked by [Requires]
 
-	// ExpiresAt is when the credentials expire; the zero time means never. The streams of the
-	// principal end then at the latest.
+	// ExpiresAt is the time at which the credentials expire; the zero time means never. The
+	// streams of the principal end at that time at the latest.
 	ExpiresAt time.Time
 }
 
-// Has reports whether the principal has all of the permissions. A nil Principal has none.
+// Has reports whether the principal has all of the permissions. A nil Principal has no permissions.
 func (p *Principal) Has(permissions ...string) bool {
 	for _, permission := range permissions {
 		if p == nil || !slices.Contains(p.Permissions, permission) {
@@ -35,8 +35,8 @@ var (
 	errPermissionDenied = NewError(PermissionDenied, "permission_denied", "You may not make this call")
 )
 
-// guarded returns the endpoint's handler with its policy. The policy is part of the endpoint
-// and not a middleware, so that it cannot be omitted.
+// guarded returns a handler that checks the endpoint's policy before it calls the endpoint.
+// The policy is part of the endpoint and not a middleware, so that it cannot be omitted.
 func (e *Endpoint) guarded() Handler {
 	if e.public {
 		return e.serve
@@ -53,8 +53,8 @@ func (e *Endpoint) guarded() Handler {
 	}
 }
 
-// PrincipalFrom returns the principal of the call that ctx carries, or nil for an anonymous
-// call.
+// PrincipalFrom returns the principal of the call that ctx carries, or nil if the call
+// is anonymous or ctx carries no call.
 func PrincipalFrom(ctx context.Context) *Principal {
 	if call := CallFrom(ctx); call != nil {
 		return call.Principal

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// sameSignal is the time after the first signal in which a repetition is ignored: a terminal or
-// a supervisor may send the signal to the process and to its group. It is shorter than the
-// interval between two key presses.
+// sameSignal is the time after the first signal during which the same signal is ignored: a
+// terminal or a supervisor may send the signal to the process and to its group. It is
+// shorter than the interval between two key presses.
 const sameSignal = 200 * time.Millisecond
 
 // signalError is the cause of a shutdown by a signal.
@@ -19,8 +19,8 @@ type signalError struct{ os.Signal }
 
 func (s signalError) Error() string { return "signal " + s.String() }
 
-// handleSignals starts the handling of signals, which the function that it returns ends. The first
-// signal calls stop, and the second one closes forced; for SIGHUP see [App].
+// handleSignals starts a goroutine that handles signals, and returns the function that ends it.
+// The first SIGTERM or SIGINT calls stop, and the second one closes forced; for SIGHUP see [App].
 func (a *App) handleSignals(stop context.CancelCauseFunc, forced chan<- struct{}) (end func()) {
 	signals := make(chan os.Signal, 8)
 	signal.Ignore(syscall.SIGPIPE) // otherwise the exit of a log reader would end the program
@@ -38,7 +38,7 @@ func (a *App) handleSignals(stop context.CancelCauseFunc, forced chan<- struct{}
 	}
 }
 
-// hungUp calls the functions of OnHangup, unless the App has stopped.
+// hungUp calls the functions added by OnHangup, unless the App has stopped.
 func (a *App) hungUp(finished <-chan struct{}) {
 	select {
 	case <-finished:
@@ -95,7 +95,8 @@ func (a *App) watchSignals(signals <-chan os.Signal, stop context.CancelCauseFun
 	}
 }
 
-// contain calls f, which is user code, and logs its panic.
+// contain calls f, which is user code, and recovers and logs its panic. The parameter name
+// is the name of f in the log.
 func (a *App) contain(name string, f func()) {
 	defer func() {
 		if err := Recovered(recover()); err != nil {

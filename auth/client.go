@@ -11,25 +11,27 @@ import (
 	"github.com/chassi-go/chassi/client"
 )
 
-// Client calls the service over the client of any transport, or in the same process. Methods
-// that require authentication send the token of the context: see SendBearer in package
+// Client calls the service through the client of a transport, or in the same process. Methods that
+// require authentication need middleware that sends a token, such as SendBearer in package
 // middleware.
 type Client struct{ *client.Client }
 
 var _ Service = (*Client)(nil)
 
-// NewClient returns a client that calls the service through caller and applies middleware to
-// each call.
+// NewClient returns a client that calls the service through caller and applies middleware to each
+// call, the first one outermost. It returns an error if caller cannot call an endpoint or a
+// middleware is invalid.
 func NewClient(caller client.Caller, middleware ...chassi.Middleware) (*Client, error) {
 	c, err := client.New(Endpoints((*Client)(nil)), caller, middleware...)
 	return &Client{c}, err
 }
 
-// Principal returns the principal of a token by calling ValidateToken. Another service passes
-// it to middleware.Bearer to accept the tokens of this service. The principal's subject is
-// the e-mail address. The principal expires, and the streams that it opens end, at the time in
-// the token's exp claim. Principal returns [ErrInvalidToken] for an invalid token, ctx's error if
-// ctx has ended, and [ErrUnavailable] with a retry delay if the call fails for any other reason.
+// Principal returns the principal of a token, which it validates by calling ValidateToken. Another
+// service passes the method Principal to middleware.Bearer to accept the tokens of this service.
+// The subject of the principal is the e-mail address. The principal expires, and the streams that
+// it opens end, at the time in the token's exp claim. Principal returns [ErrInvalidToken] for an
+// invalid token, ctx.Err() if ctx is done, and [ErrUnavailable] with a retry delay if the call
+// fails for any other reason.
 func (c *Client) Principal(ctx context.Context, token string) (*chassi.Principal, error) {
 	valid, err := c.ValidateToken(ctx, &ValidateTokenRequest{Token: token})
 	switch e := chassi.ErrorOf(err); {
@@ -45,7 +47,7 @@ func (c *Client) Principal(ctx context.Context, token string) (*chassi.Principal
 }
 
 // expiryOf returns the exp claim (RFC 7519, section 4.1.4) of a token that the service has
-// verified, or the zero time if the token has no expiry.
+// verified, or the zero time if the token has no exp claim that can be read.
 func expiryOf(token string) time.Time {
 	_, rest, _ := strings.Cut(token, ".")
 	payload, _, _ := strings.Cut(rest, ".")

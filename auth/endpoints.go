@@ -10,7 +10,8 @@ import (
 // ServiceName is the service's name on every transport.
 const ServiceName = "auth.v1.Auth"
 
-// Endpoints returns the endpoints of s, which any transport can serve.
+// Endpoints returns the endpoints of the service, which call the methods of s. Any transport can
+// serve them.
 func Endpoints(s Service) *chassi.Service {
 	endpoints := chassi.NewService(ServiceName,
 		chassi.NewEndpoint("SignUp", s.SignUp, chassi.Route("POST /v1/users"), chassi.Public, chassi.Priority(chassi.Low), chassi.Status(http.StatusAccepted),

@@ -8,19 +8,19 @@ type SignUpRequest struct {
 	Password string `json:"password" validate:"required,max=1024" doc:"The password, in plain text." example:"an analytical engine"`
 }
 
-// SignUpResponse contains the address in its normal form. It does not reveal whether the account
-// is new.
+// SignUpResponse contains the e-mail address in its normal form. The response is the same whether
+// or not the account is new.
 type SignUpResponse struct {
 	Email string `json:"email" doc:"The e-mail address in its normal form." example:"ada@example.org"`
 }
 
-// AuthenticateRequest contains the credentials.
+// AuthenticateRequest contains the credentials of an account.
 type AuthenticateRequest struct {
 	Email    string `json:"email" validate:"required,max=254" doc:"The e-mail address of the account." example:"ada@example.org"`
 	Password string `json:"password" validate:"required,max=1024" doc:"The password, in plain text." example:"an analytical engine"`
 }
 
-// AuthenticateResponse contains the token.
+// AuthenticateResponse contains a new token for the account.
 type AuthenticateResponse struct {
 	Token string `json:"token" doc:"A signed JSON Web Token." example:"eyJhbGciOi..."`
 }
@@ -35,7 +35,7 @@ type ValidateTokenResponse struct {
 	Email string `json:"email" doc:"The e-mail address of the token's account." example:"ada@example.org"`
 }
 
-// MeRequest requests the client's account.
+// MeRequest is the request for the client's account. It has no fields.
 type MeRequest struct{}
 
 // MeResponse contains the client's account.
@@ -51,16 +51,15 @@ type ChangePasswordRequest struct {
 	NewPassword string `json:"new_password" validate:"required,max=1024" doc:"The new password." example:"a difference engine"`
 }
 
-// ChangePasswordResponse contains a token that replaces the revoked ones.
+// ChangePasswordResponse contains a new token, which replaces the revoked tokens.
 type ChangePasswordResponse struct {
 	Token string `json:"token" doc:"A signed JSON Web Token." example:"eyJhbGciOi..."`
 }
 
-// JWKSRequest requests the public keys.
+// JWKSRequest is the request for the public keys. It has no fields.
 type JWKSRequest struct{}
 
-// JWKSResponse is a JWK Set (RFC 7517, section 5). It is empty when tokens are
-// signed with a shared secret.
+// JWKSResponse is a JWK Set (RFC 7517, section 5). It contains no keys that are shared secrets.
 type JWKSResponse struct {
 	Keys []JWK `json:"keys" doc:"The keys, newest first. The list is empty if tokens are signed with a shared secret."`
 }

@@ -1,7 +1,7 @@
-// Package calltrace lets a package report the operations of a call, such as an SQL statement,
-// without importing a tracing library. As in net/http/httptrace the hook is in the context:
-// tracing middleware sets it for recorded calls only, so that all other calls cost a single
-// context lookup.
+// Package calltrace lets a package report the operations of a call, such as an SQL
+// statement, without importing a tracing library. As in package net/http/httptrace, the
+// hook is a value in the context. Tracing middleware sets it for recorded calls only. In
+// all other calls an operation costs only a context lookup.
 package calltrace
 
 import "context"
@@ -15,7 +15,7 @@ type Operation struct {
 	Target    string // the object of the operation: a table, a script, a pool; may be empty
 }
 
-// String returns name and target, such as "SELECT users".
+// String returns Name and Target, such as "SELECT users", or only Name if Target is empty.
 func (o Operation) String() string {
 	if o.Target == "" {
 		return o.Name
@@ -23,14 +23,14 @@ func (o Operation) String() string {
 	return o.Name + " " + o.Target
 }
 
-// Tracer records the start of an operation. The context that it returns must be used within the
-// operation. A Tracer must be safe for concurrent use.
+// Tracer records the start of operation o. It returns the context for calls within the operation,
+// and the function that records the end. A Tracer must be safe for concurrent use.
 type Tracer func(ctx context.Context, o Operation) (context.Context, End)
 
-// End records the end of an operation. Both arguments are empty after a success. After a failure
-// code is the error code of the system, such as an SQLSTATE, or, if there is none, failure names
-// the kind of failure, such as "timeout". Only the first call has an effect. An End must be safe
-// for concurrent use.
+// End records the end of an operation. Both arguments are empty after a success. After a
+// failure, code is the error code of the system, such as an SQLSTATE; if there is no
+// code, failure names the kind of failure, such as "timeout". Only the first call has an
+// effect. An End must be safe for concurrent use.
 type End func(code, failure string)
 
 type tracerKey struct{}

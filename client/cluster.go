@@ -16,26 +16,26 @@ import (
 
 // ClusterOptions configures a [Cluster].
 type ClusterOptions struct {
-	Name   string // of the service, for logs, metrics and errors
+	Name   string // name of the service in logs, metrics and errors
 	Policy Policy
 
 	// Source returns the addresses of the instances. It may be nil for a transport without
 	// addresses (NATS, AMQP): then there is one instance, whose address is "".
 	Source discovery.Source
 
-	// Dial returns the client of one instance. It must not wait for a connection, and may be
-	// called with an address that does not exist, to validate endpoints. If the client has a
-	// method Close, it is called when the instance is gone and its calls have ended.
+	// Dial returns the client of one instance. It must not wait for a connection, and may be called
+	// with an address that does not exist, to validate endpoints. If the client has a method Close,
+	// the Cluster calls that method when the instance is gone and its calls have ended.
 	Dial func(addr string) (Caller, error)
 
 	Logger *slog.Logger // default slog.Default()
 }
 
-// Cluster is the [Caller] of a service with several instances. It discovers the instances, balances
-// the calls, and applies its [Policy]: timeouts, a bulkhead, retries and hedging to calls, and slow
-// start, ejection and a circuit breaker to each instance. It is a [chassi.Component]: calls before
-// its start, or before the first instance is known, wait for an instance until their deadline. It
-// is safe for concurrent use.
+// Cluster is the [Caller] of a service with several instances. It discovers the instances,
+// balances the calls, and applies its [Policy]: timeouts, a bulkhead, retries and hedging to
+// calls, and slow start, ejection and a circuit breaker to each instance. It is a
+// [chassi.Component]. A call that is made before the first instance is known waits for an
+// instance until the deadline of the call. A Cluster is safe for concurrent use.
 type Cluster struct {
 	name   string
 	policy Policy
@@ -65,8 +65,8 @@ var (
 	_ chassi.Component = (*Cluster)(nil)
 )
 
-// NewCluster returns a Cluster. It returns an error if Policy.Balancing is unknown or Dial fails.
-// It does not connect yet.
+// NewCluster returns a Cluster, which does not connect yet. It returns an error if
+// Policy.Balancing is unknown or Dial fails.
 func NewCluster(o ClusterOptions) (*Cluster, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -96,13 +96,13 @@ func NewCluster(o ClusterOptions) (*Cluster, error) {
 	return c, nil
 }
 
-// placeholder is an address without a listener.
+// placeholder is the address for which Dial is called to validate endpoints. It has no listener.
 const placeholder = "127.0.0.1:1"
 
 // Name returns the name of the service.
 func (c *Cluster) Name() string { return c.name }
 
-// Start begins the discovery of instances and returns at once.
+// Start begins the discovery of instances, if there is a Source, and returns nil at once.
 func (c *Cluster) Start(context.Context) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	c.stop = cancel
@@ -114,8 +114,8 @@ func (c *Cluster) Start(context.Context) error {
 	return nil
 }
 
-// Stop ends the discovery. The client of each instance is closed once its calls have ended; Stop
-// does not wait for that. Later calls fail.
+// Stop ends the discovery and returns nil. The client of each instance is closed once
+// its calls have ended; Stop does not wait for that. Later calls fail.
 func (c *Cluster) Stop(context.Context) error {
 	if c.stop != nil {
 		c.stop()
@@ -128,10 +128,10 @@ func (c *Cluster) Stop(context.Context) error {
 	return nil
 }
 
-// Close is equivalent to Stop, for a Cluster that was not started.
+// Close closes the clients of a Cluster that was not started, and returns nil. Later calls fail.
 func (c *Cluster) Close() error { return c.Stop(context.Background()) }
 
-// Bind implements [Caller].
+// Bind implements [Caller]. It returns an error if the client of any instance cannot call e.
 func (c *Cluster) Bind(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -164,9 +164,9 @@ func (c *Cluster) BindStream(e *chassi.Endpoint) (*chassi.Binding, chassi.Handle
 	return c.Bind(e)
 }
 
-// update replaces the instances by those at addrs. It dials new addresses; an address for which
-// that fails is logged and skipped. The clients of removed instances are closed once their calls
-// have ended.
+// update replaces the instances with those at addrs. It dials new addresses; if that fails
+// for an address, it logs the error and skips the address. The clients of removed
+// instances are closed once their calls have ended.
 func (c *Cluster) update(addrs []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -218,8 +218,8 @@ func (c *Cluster) dialTarget(addr string, warm bool) (*target, error) {
 	return t, nil
 }
 
-// newTarget returns the target of an address. It begins with slow start unless warm is true: the
-// first instances are warm, because no others can handle the calls.
+// newTarget returns the target of an address. The target begins with slow start unless
+// warm is true. The first instances are warm, because no others can handle the calls.
 func (c *Cluster) newTarget(addr string, caller Caller, warm bool) *target {
 	t := &target{cluster: c, addr: addr, caller: caller}
 	if !warm {

@@ -251,7 +251,7 @@ func TestEndpointsThatCannotBeCalled(t *testing.T) {
 	})
 }
 
-// The request id of the call being served is sent with outgoing calls.
+// The request ID of the call being served is sent with outgoing calls.
 func TestRequestIDIsForwarded(t *testing.T) {
 	t.Parallel()
 	r := open(t, client.Policy{}, takes(0), "a:1")

@@ -25,7 +25,7 @@ type InstanceStats struct {
 	Ejected         bool
 	InFlight        int
 	Latency         time.Duration // recent average; 0 if unknown
-	Answered        bool          // whether any call has succeeded
+	Answered        bool          // whether any call succeeded or failed through the fault of the client
 	Calls, Failures uint64
 }
 
@@ -49,9 +49,10 @@ func (c *Cluster) Stats() Stats {
 // working reports whether the instance is available: its breaker is closed and it is not ejected.
 func (i InstanceStats) working() bool { return i.Breaker == breaker.Closed && !i.Ejected }
 
-// Status returns the status for [chassi.App.AddStatus]: "ok" if an available instance has answered
-// a call; if none has, "degraded" if an instance is unavailable or has failed, and otherwise
-// "unknown", for example before the first call.
+// Status returns the status for [chassi.App.AddStatus]: "ok" if an available instance has
+// answered a call (see [InstanceStats].Answered). If none has, the status is "degraded" if an
+// instance is unavailable or a call has failed, and "unknown" in all other cases, for example
+// before the first call.
 func (s Stats) Status() string {
 	status := "unknown"
 	for _, i := range s.Instances {
@@ -65,8 +66,8 @@ func (s Stats) Status() string {
 	return status
 }
 
-// String summarizes the instances in one line for readiness: "2 instances", or "3 instances;
-// 10.0.0.2:8080 breaker open, 10.0.0.3:8080 left out".
+// String returns a summary of the instances in one line for readiness, such as "2
+// instances" or "3 instances; 10.0.0.2:8080 breaker open, 10.0.0.3:8080 left out".
 func (s Stats) String() string {
 	var troubles []string
 	for _, i := range s.Instances {

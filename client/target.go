@@ -13,7 +13,7 @@ import (
 	"github.com/chassi-go/chassi/timeout"
 )
 
-// target is one instance of a service. Times are those of the cluster's clock.
+// target is one instance of a service. Its times are in nanoseconds since the Cluster was created.
 type target struct {
 	cluster *Cluster
 	addr    string
@@ -31,8 +31,8 @@ type target struct {
 	picked atomic.Int64 // latest pick
 
 	calls, failures atomic.Uint64
-	answered        atomic.Bool  // whether any call succeeded
-	row, ejected    atomic.Int64 // failures, and ejections, in a row
+	answered        atomic.Bool  // whether any call had the outcome breaker.Success and no refusal
+	row, ejected    atomic.Int64 // consecutive failures, consecutive ejections
 
 	mu      sync.Mutex
 	seen    int64         // latest update of the averages
@@ -43,7 +43,7 @@ type target struct {
 // targetMethod is one endpoint of one instance.
 type targetMethod struct {
 	call    chassi.Handler
-	latency atomic.Uint64 // average of its successes, as math.Float64bits
+	latency atomic.Uint64 // average nanoseconds of its successes, as math.Float64bits
 }
 
 // String returns the name of the service and the address of the instance, if it has one.
@@ -60,7 +60,8 @@ func (t *target) add(call chassi.Handler) {
 	t.methods.Store(&methods)
 }
 
-// attempt makes one call to an instance that pick returned, and records the outcome.
+// attempt makes one call to t, records the outcome and returns the error. T and done are
+// results of pick.
 func (m *clusterMethod) attempt(ctx context.Context, call *chassi.Call, t *target, done func(error)) (err error) {
 	began := m.cluster.now()
 	method := (*t.methods.Load())[m.index]
@@ -84,7 +85,8 @@ func (m *clusterMethod) attempt(ctx context.Context, call *chassi.Call, t *targe
 
 var errPanicked = chassi.NewError(chassi.Internal, "internal", "Internal error")
 
-// ended records the outcome of a call.
+// ended records the outcome of a call, which began at began: in the breaker through
+// done, and in the counters and averages of t and m.
 func (t *target) ended(m *targetMethod, began int64, err error, done func(error)) {
 	now := t.cluster.now()
 	took := now - began
@@ -100,7 +102,7 @@ func (t *target) ended(m *targetMethod, began int64, err error, done func(error)
 			t.cluster.eject(t, now)
 		}
 	case outcome == breaker.Ignored:
-		// A cancelled call took at least that long, which is the only measurement of an
+		// A canceled call took at least that long, which is the only measurement of an
 		// instance whose calls are hedged.
 		if float64(took) > math.Float64frombits(t.latency.Load()) && float64(took) > math.Float64frombits(m.latency.Load()) {
 			t.learn(now, took, 0)
@@ -118,7 +120,8 @@ func (t *target) ended(m *targetMethod, began int64, err error, done func(error)
 	}
 }
 
-// release ends a call that acquire counted.
+// release ends a call that acquire counted. It closes the client of t if t was removed
+// and no call is left.
 func (t *target) release() {
 	if t.inFlight.Add(-1) == 0 && t.gone.Load() {
 		t.close()
@@ -161,9 +164,9 @@ func move(average *atomic.Uint64, to, weight float64) {
 	average.Store(math.Float64bits(math.Float64frombits(average.Load())*(1-weight) + to*weight))
 }
 
-// cost returns the cost of the instance for balancing: the expected latency of another call, thirty
-// times that if all calls fail, and more during slow start. While the latency of the instance is
-// unknown, that of fallback applies.
+// cost returns the cost of the instance for balancing: the expected latency of another
+// call, thirty times as much if all calls fail, and more during slow start. While the
+// latency of the instance is unknown, the latency of fallback applies.
 func (t *target) cost(now int64, fallback *target) float64 {
 	latency := math.Float64frombits(t.latency.Load())
 	if latency == 0 {
@@ -172,14 +175,15 @@ func (t *target) cost(now int64, fallback *target) float64 {
 	return latency * float64(t.inFlight.Load()+1) * (1 + 29*math.Float64frombits(t.badness.Load())) / t.warmth(now)
 }
 
-// warmth returns the share of the usual number of calls that the instance receives. It rises from a
-// tenth to 1 during slow start.
+// warmth returns the share of the usual number of calls that the instance should
+// receive. It rises from a tenth to 1 during slow start.
 func (t *target) warmth(now int64) float64 {
 	missing := float64(t.warm.Load() - now)
 	return min(1, max(0.1, 1-missing/float64(t.cluster.policy.SlowStart)))
 }
 
-// usable reports whether calls should be sent to the instance.
+// usable reports whether calls should be sent to the instance: it is not ejected, and
+// its breaker does not refuse all calls.
 func (t *target) usable(now int64) bool { return t.away.Load() <= now && t.open.Load() <= now }
 
 func (t *target) breakerChanged(from, to breaker.State) {

@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// difference is how far this machine's clock is ahead of another one.
+// difference is the measured difference between this machine's clock and another clock.
 type difference struct {
-	ahead    time.Duration
-	reported bool // it exceeds the bound, and that was logged
+	ahead    time.Duration // how far this machine's clock is ahead; negative if it is behind
+	reported bool          // the difference exceeds the bound, and that was logged
 }
 
-// compared records the difference from another clock: the clock called name showed the time now
-// when this machine's clock showed the time shown, or up to one round trip later. It logs when the
+// compared records the difference from the clock called name. That clock showed the time now when
+// this machine's clock showed the time shown, or up to one round trip later. compared logs when the
 // difference begins to exceed the bound by more than the round trip explains, and when it no longer
 // does.
 func (c *Clock) compared(ctx context.Context, name string, shown, now time.Time, trip time.Duration) {
@@ -39,8 +39,9 @@ func (c *Clock) compared(ctx context.Context, name string, shown, now time.Time,
 	}
 }
 
-// Differences returns by how many seconds this machine's clock is ahead of each other clock, by
-// name, as last measured.
+// Differences returns the last measured differences between this machine's clock and other clocks,
+// in seconds, by the name of the other clock. A difference is positive if this machine's clock was
+// ahead, and negative if it was behind.
 func (c *Clock) Differences() map[string]float64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -52,7 +53,7 @@ func (c *Clock) Differences() map[string]float64 {
 }
 
 // Differs reports whether this machine's clock differs from another clock by more than two seconds,
-// or the source is at least two seconds behind Now after it was set back.
+// or whether the source, after it was set back, is at least two seconds behind Now.
 func (c *Clock) Differs() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -19,8 +19,8 @@ type element struct {
 	given  bool // a source has named the element
 }
 
-// hasElements reports whether values of the type have elements with names of their own:
-// maps by string and lists of structs.
+// hasElements reports whether values of type t have elements that are configured by an index or
+// key: t is a map with string keys or a list of structs.
 func hasElements(t reflect.Type) bool {
 	switch {
 	case isScalar(t):
@@ -33,7 +33,7 @@ func hasElements(t reflect.Type) bool {
 }
 
 // source returns the source of the first setting of the element that does not have its default,
-// with a colon and a space, or "" if all have their defaults.
+// followed by a colon and a space, or "" if all have their defaults.
 func (e *element) source() string {
 	for _, f := range leaves(e.fields) {
 		if f.source != sourceDefault {
@@ -47,7 +47,7 @@ func (f *field) hasElements() bool { return hasElements(f.value.Type()) }
 
 func (f *field) isList() bool { return f.value.Kind() == reflect.Slice }
 
-// hasGroups reports whether the elements are structs or pointers to structs.
+// hasGroups reports whether the elements of the field are structs or pointers to structs.
 func (f *field) hasGroups() bool {
 	t := f.value.Type().Elem()
 	return isGroup(t) || isOptionalGroup(t)
@@ -69,7 +69,8 @@ func (f *field) newElement(name string, from reflect.Value) *element {
 	return e
 }
 
-// collectElement collects the settings of the element.
+// collectElement returns a collector with the settings of the element. around contains the types of
+// the structs around the field.
 func (f *field) collectElement(e *element, around []reflect.Type) *collector {
 	c := &collector{around: slices.Clone(around)}
 	switch t := e.value.Type(); {
@@ -96,7 +97,8 @@ func (f *field) elementPlace(name string) place {
 	return p
 }
 
-// sample returns an element that represents all elements in names.
+// sample returns an element with the index N or the key KEY, which stands for all elements in the
+// output of [Usage] and in suggestions.
 func (f *field) sample() *element {
 	e := f.newElement(f.sampleName(), reflect.Value{})
 	_ = f.setElementDefaults(e) // checkElementType has set the same
@@ -110,7 +112,7 @@ func (f *field) sampleName() string {
 	return "KEY"
 }
 
-// checkElementType returns the problems of the type of the elements.
+// checkElementType returns the problems with the type of the field's elements.
 func (f *field) checkElementType(around []reflect.Type) []error {
 	t := f.value.Type().Elem()
 	if isOptionalGroup(t) {
@@ -129,7 +131,7 @@ func (f *field) checkElementType(around []reflect.Type) []error {
 	return c.problems
 }
 
-// readElements adds the elements of the current value of the field.
+// readElements adds the elements in the current value of the field to f.elements.
 func (f *field) readElements() {
 	if !f.hasElements() {
 		return
@@ -157,8 +159,8 @@ func (f *field) addElement(e *element) {
 	f.elements = append(f.elements, e)
 }
 
-// element returns the element with that name. If it is missing, element adds it, and in a list
-// those before it, with their default values.
+// element returns the element with the given name. If the element does not exist, element adds it
+// with its default values and, in a list, also the missing elements before it.
 func (f *field) element(name string) (*element, error) {
 	if e := f.byName[name]; e != nil {
 		return e, nil
@@ -182,7 +184,7 @@ func (f *field) setElementDefaults(e *element) (err error) {
 	return err
 }
 
-// commit sets the value of the field to the elements, and sorts the elements of a map.
+// commit sets the value of the field from its elements. It sorts the elements of a map by key.
 func (f *field) commit() {
 	if !f.hasElements() {
 		return
@@ -208,7 +210,7 @@ func (f *field) commit() {
 }
 
 // checkGaps returns an error if a list has an element that no source has named. Such an element
-// always has an index below that of one that a source has named.
+// exists only because a source has named an element with a higher index.
 func (f *field) checkGaps() error {
 	var errs []error
 	for i, e := range f.elements {
@@ -223,8 +225,8 @@ func (f *field) checkGaps() error {
 	return errors.Join(errs...)
 }
 
-// leaves returns the fields with a value: the settings, and the lists and maps without
-// elements.
+// leaves returns the fields that have a value: settings, including those of elements, and lists and
+// maps without elements.
 func leaves(fields []*field) (all []*field) {
 	for _, f := range fields {
 		if len(f.elements) == 0 {

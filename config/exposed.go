@@ -9,37 +9,38 @@ import (
 	"strings"
 )
 
-// FileKind is the protection that a file needs from other users of the machine.
+// FileKind classifies a file by the protection that it needs from other users of the machine.
 type FileKind uint8
 
 const (
 	// TrustedFile is a file that every user may read but only its owner may change, such as a
 	// configuration without secrets, or certificates.
 	TrustedFile FileKind = iota
-	// PrivateFile is a file, or a directory, that other users must not read either.
+	// PrivateFile is a file or directory that other users may neither read nor change.
 	PrivateFile
-	// DatabaseFile is a private file beside which the program creates others. Other users
-	// must not be able to create files in its directory, not even with the sticky bit.
+	// DatabaseFile is a private file beside which the program creates other files. Other users must
+	// not be able to create files in its directory, even if the directory has the sticky bit.
 	DatabaseFile
 )
 
-// Exposure is a way in which every user of the machine can read or change a file.
+// Exposure describes how every user of the machine can read or change a file.
 type Exposure struct {
-	Path string      // of the file, with links resolved
-	Mode fs.FileMode // of the file, or of the directory that is the problem
-	What string      // "can be read by every user", ...
+	Path string      // path of the file, with links resolved
+	Mode fs.FileMode // mode of the file, or of the directory that is the problem
+	What string      // description, such as "can be read by every user"
 	Fix  string      // how to remove the exposure, usually a command
 }
 
-// Exposed returns how every user of the machine can read or change a file. It returns nil if
-// they cannot, if the file does not exist, and on Windows, where the mode has no such meaning. For
-// a DatabaseFile that does not exist, which the program will create, it checks the directory. It
-// follows links. It does not check the permissions of the file's group, with which an
-// operator, or Kubernetes' fsGroup, gives the program access.
+// Exposed returns how every user of the machine can read or change the file at path, which needs
+// the protection of the given kind. It returns nil if the file is protected, does not exist or
+// cannot be examined, and on Windows, where the mode of a file has no such meaning. For a
+// DatabaseFile that does not exist, which the program will create, it checks the directory. Exposed
+// follows links. It does not check the permissions of the file's group, because an operator, or
+// Kubernetes' fsGroup, uses them to give the program access.
 //
-// Secrets that Kubernetes and Docker mount into a container are often readable by all of its
-// users, and have to be if the program does not run as root. Exposed does not report them,
-// because a container has no other users. It recognizes them by the directory that Kubernetes
+// Secrets that Kubernetes and Docker mount into a container are often readable by all of its users,
+// and have to be if the program does not run as root. Exposed does not report that, because a
+// container has no other users. It recognizes such secrets by the directory that Kubernetes
 // replaces, "..2026_01_02_…", and by /run/secrets.
 func Exposed(path string, kind FileKind) *Exposure {
 	resolved, err := filepath.Abs(path)
@@ -81,7 +82,8 @@ func isMissing(path string) bool {
 	return errors.Is(err, fs.ErrNotExist)
 }
 
-// directories returns the directories of the file and of the link to it.
+// directories returns the directory of the file at resolved and, if path is a link in another
+// directory, the directory of the link.
 func directories(path, resolved string) []string {
 	dirs := []string{filepath.Dir(resolved)}
 	if link, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil && link != dirs[0] {
@@ -90,8 +92,9 @@ func directories(path, resolved string) []string {
 	return dirs
 }
 
-// exposedDirectory returns the exposure of a file by a directory in which every user can
-// replace it. The sticky bit prevents that, but not the creation of other files.
+// exposedDirectory returns the exposure of the file at resolved if every user can replace it in dir
+// or, for a DatabaseFile, create files beside it. It returns nil otherwise. The sticky bit prevents
+// replacement, but not the creation of other files.
 func exposedDirectory(dir, resolved string, kind FileKind) *Exposure {
 	info, err := os.Stat(dir)
 	if err != nil || info.Mode()&0o002 == 0 {
@@ -108,8 +111,10 @@ func exposedDirectory(dir, resolved string, kind FileKind) *Exposure {
 	}
 }
 
-// restrict returns the command that removes the permissions of other users. It keeps those of the
-// group if the file belongs to another user, because the program may need them to read the file.
+// restrict returns the chmod command that removes the exposure. For a TrustedFile the command
+// removes the write permission of other users, and otherwise all permissions of other users and of
+// the group. It keeps those of the group if the file belongs to another user, because the program
+// may need them to read the file.
 func restrict(path string, info fs.FileInfo, kind FileKind) string {
 	switch {
 	case kind == TrustedFile:
@@ -123,8 +128,8 @@ func restrict(path string, info fs.FileInfo, kind FileKind) string {
 	}
 }
 
-// isMountedSecret reports whether a path, with links resolved, is that of a secret that is
-// mounted into a container.
+// isMountedSecret reports whether resolved, a path with links resolved, is the path of a secret
+// that is mounted into a container.
 func isMountedSecret(resolved string) bool {
 	if strings.HasPrefix(resolved, "/run/secrets/") {
 		return true
@@ -137,7 +142,7 @@ func isMountedSecret(resolved string) bool {
 	return false
 }
 
-// quote quotes a path for a shell.
+// quote returns path, quoted for a shell if necessary.
 func quote(path string) string {
 	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+@:,"
 	if strings.Trim(path, plain) == "" {
@@ -146,10 +151,10 @@ func quote(path string) string {
 	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
 }
 
-// String describes the exposure in one sentence.
+// String returns a description of the exposure in one sentence.
 func (e *Exposure) String() string { return fmt.Sprintf("%s (mode %04o) %s", e.Path, e.Perm(), e.What) }
 
-// Perm returns the mode as chmod takes it: the permission bits and the sticky bit.
+// Perm returns the mode in the form that chmod accepts: the permission bits and the sticky bit.
 func (e *Exposure) Perm() uint32 {
 	perm := uint32(e.Mode.Perm())
 	if e.Mode&fs.ModeSticky != 0 {

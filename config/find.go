@@ -6,11 +6,12 @@ import (
 	"strings"
 )
 
-// maxElements is the maximum number of elements of a list from variables and flags.
+// maxElements is the maximum length of a list whose elements are set by variables and flags.
 const maxElements = 1000
 
-// find returns the setting whose key or, if env is true, environment variable is name, or nil. It
-// also finds the settings of elements that do not exist. If create is true, it adds these elements.
+// find returns the setting whose key or, if env is true, whose environment variable is name. It
+// returns nil if there is none. It also finds the settings of elements that do not exist; if create
+// is true, it adds these elements.
 func find(fields []*field, name string, env, create bool) *field {
 	for _, f := range fields {
 		if f.name(env) == name && name != "" {
@@ -27,8 +28,9 @@ func find(fields []*field, name string, env, create bool) *field {
 	return nil
 }
 
-// elementIn returns the element of f to which the setting with that name belongs, or nil. A missing
-// element is added to f only if create is true.
+// elementIn returns the element of f to which the setting called name belongs, or nil. If that
+// element does not exist, elementIn returns a new element, which it adds to f only if create is
+// true.
 func (f *field) elementIn(name string, env, create bool) *element {
 	key, ok := f.elementName(name, env)
 	if !ok {
@@ -45,8 +47,9 @@ func (f *field) elementIn(name string, env, create bool) *element {
 	return e
 }
 
-// elementName returns the index or key of the element of f that the name of a setting contains, and
-// whether the name contains a valid one. If env is true, the name is that of a variable.
+// elementName extracts the index or key of an element of f from name, the name of a setting. It
+// also returns whether name contains a valid index or key. If env is true, name is an environment
+// variable.
 func (f *field) elementName(name string, env bool) (string, bool) {
 	prefix, end := f.name(env), "."
 	rest, ok := strings.CutPrefix(name, prefix)
@@ -78,9 +81,11 @@ func (f *field) elementName(name string, env bool) (string, bool) {
 	return rest, ok && rest != ""
 }
 
-// cutMember returns rest without the name of a member at its end, and whether rest has one. rest is
-// the part of name behind the name of f. The key of a map may contain end: cutMember cuts at the
-// first end that leaves the name of a setting or, if there is none, at the first of all.
+// cutMember returns the index or key at the beginning of rest, and whether the name of a member
+// follows it. rest is the part of name after the name of f, and end is the string that ends an
+// index or key. The key of a map may itself contain end. Therefore, for a map, cutMember cuts at
+// the first end for which name is a setting of the element with the resulting key or, if there is
+// no such end, at the first end.
 func (f *field) cutMember(rest, end, name string, env bool) (string, bool) {
 	first, _, ok := strings.Cut(rest, end)
 	for i := len(first); i < len(rest) && !f.isList(); i++ {
@@ -91,9 +96,10 @@ func (f *field) cutMember(rest, end, name string, env bool) (string, bool) {
 	return first, ok
 }
 
-// knownElement returns the key of the existing element of a map that a key or variable names, or
-// "". If several match, it returns the longest key. A variable does not show whether a key has
-// upper-case letters, "-" or ".".
+// knownElement returns the key of the existing map element to which a setting belongs, or "" if
+// there is none. name is the key or variable of the setting. If several elements match,
+// knownElement returns the longest key. The key cannot be derived from a variable, which does not
+// show whether the key has upper-case letters, "-" or ".".
 func (f *field) knownElement(name string, env bool, end string) (known string) {
 	for _, e := range f.elements {
 		own := e.place.name(env)
@@ -104,8 +110,9 @@ func (f *field) knownElement(name string, env bool, end string) (known string) {
 	return known
 }
 
-// names returns the keys or, if env is true, the variables that a misspelled name near could mean.
-// For a list or map they are those of the element in near or, if it has none, of a sample.
+// names returns the keys or, if env is true, the variables of fields, as candidates for the
+// misspelled name near. For a list or map, it returns the names in the element to which near refers
+// or, if there is none, in a sample element.
 func names(fields []*field, near string, env bool) (list []string) {
 	for _, f := range fields {
 		if !f.hasElements() {

@@ -2,15 +2,16 @@ package config
 
 import "reflect"
 
-// optionalGroup is a pointer to a struct. It stays nil until one of its settings is given.
+// optionalGroup is a group of settings behind a pointer to a struct. A nil pointer stays nil until
+// one of the settings is given, or the configuration file contains the group as a mapping.
 type optionalGroup struct {
 	key     string
 	parent  *optionalGroup
 	pointer reflect.Value // the pointer in the configuration
-	value   reflect.Value // the value that set gives to pointer
+	value   reflect.Value // the value to which set sets pointer
 }
 
-// isOptionalGroup reports whether the type is a pointer to a group.
+// isOptionalGroup reports whether t is a pointer to a struct whose fields are settings.
 func isOptionalGroup(t reflect.Type) bool {
 	return t.Kind() == reflect.Pointer && isGroup(t.Elem()) && !isScalar(t) && t != reportType
 }
@@ -24,8 +25,8 @@ func newOptionalGroup(pointer reflect.Value, p place) *optionalGroup {
 	return &optionalGroup{key: p.key, parent: p.group, pointer: pointer, value: value}
 }
 
-// isSet reports whether the pointers of g and of the groups around it are set. It is true for a nil
-// g, which means that there is no optional group.
+// isSet reports whether the pointers of g and of the groups around it are set. It returns true for
+// a nil g, which means that there is no optional group.
 func (g *optionalGroup) isSet() bool {
 	return g == nil || !g.pointer.IsNil() && g.parent.isSet()
 }
@@ -40,7 +41,7 @@ func (g *optionalGroup) set() {
 	}
 }
 
-// groupAt returns the optional group around the field that has the key, or nil.
+// groupAt returns the optional group with the given key that contains the field, or nil.
 func (f *field) groupAt(key string) *optionalGroup {
 	g := f.group
 	for g != nil && g.key != key {

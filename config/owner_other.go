@@ -4,7 +4,7 @@ package config
 
 import "io/fs"
 
-// modesMatter is true if the mode of a file controls the access to it.
+// modesMatter reports whether the mode of a file controls access to the file.
 const modesMatter = false
 
 func isOurs(fs.FileInfo) bool { return false }

@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// modesMatter is true if the mode of a file controls the access to it.
+// modesMatter reports whether the mode of a file controls access to the file.
 const modesMatter = true
 
 // isOurs reports whether the file belongs to the user that the program runs as.

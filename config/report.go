@@ -21,16 +21,17 @@ type Report struct {
 	Args []string
 
 	read   map[string]os.FileInfo // state of each of Files when it was read
-	absent string                 // the configuration file that did not exist, "" for none
+	absent string                 // path of the configuration file if it did not exist, or ""
 }
 
 // SecretFile is a file that contains one secret.
 type SecretFile struct {
-	Env  string // the variable that named it: "AUTHD_TOKEN_MASTER_KEY_FILE"
+	Env  string // the variable that contains the path: "AUTHD_TOKEN_MASTER_KEY_FILE"
 	Path string
 }
 
-// Files returns the files that were read: the configuration file and those of secrets.
+// Files returns the paths of the files that were read: the configuration file and the files of
+// secrets.
 func (r *Report) Files() []string {
 	var files []string
 	if r.File != "" {
@@ -42,8 +43,9 @@ func (r *Report) Files() []string {
 	return files
 }
 
-// Value is a setting for display. Each setting of an element of a list of structs or of a map
-// has a Value of its own, with a key such as "hooks[0].url" or "labels.team".
+// Value describes one setting and contains its value for display. Each setting of an element of a
+// list of structs or of a map has its own Value, with a key such as "hooks[0].url" or
+// "labels.team".
 type Value struct {
 	Key, Env   string
 	Value      string // masked if it is secret
@@ -57,7 +59,8 @@ type Value struct {
 
 var seed = maphash.MakeSeed()
 
-// report returns the setting for display.
+// report returns the Value that describes f. The field Value in it is "" if f is in an optional
+// group that is not set.
 func (f *field) report() Value {
 	text := ""
 	if f.group.isSet() {
@@ -69,9 +72,10 @@ func (f *field) report() Value {
 	}
 }
 
-// Locate returns err with the source of the setting before each line that begins with the name of a
-// setting and a space or colon: "orders.yaml:3: keep must be ...". A line about a setting with its
-// default value has no source before it. Load calls Locate for the error of Validate.
+// Locate returns an error that wraps err. Its text is that of err, with the source of the setting
+// added before each line that begins with the name of a setting and a space or colon:
+// "orders.yaml:3: keep must be ...". A line about a setting with its default value is unchanged. If
+// err is nil, Locate returns nil. Load calls Locate for the error of Validate.
 func (r *Report) Locate(err error) error {
 	if err == nil {
 		return nil
@@ -91,7 +95,7 @@ func (r *Report) Locate(err error) error {
 	return &otherText{strings.Join(lines, "\n"), err}
 }
 
-// otherText is an error with another text.
+// otherText is an error that wraps err but has a different text.
 type otherText struct {
 	text string
 	err  error
@@ -101,8 +105,8 @@ func (e *otherText) Error() string { return e.text }
 
 func (e *otherText) Unwrap() error { return e.err }
 
-// WriteTo writes a table of the values and their sources. It always returns 0 as the number of
-// bytes.
+// WriteTo writes a table of the values and their sources to w. It returns the error of w, and
+// always 0 as the number of bytes.
 func (r *Report) WriteTo(w io.Writer) (int64, error) {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "KEY\tVALUE\tFROM")
@@ -112,8 +116,9 @@ func (r *Report) WriteTo(w io.Writer) (int64, error) {
 	return 0, table.Flush()
 }
 
-// Changed returns the settings, including secrets, whose values differ between two reports of
-// the same type of struct: first those of after, then those that are only in before.
+// Changed returns the settings, including secrets, whose values differ between two reports of the
+// same type of struct: first the settings in after, and then those that are only in before, with an
+// empty Value and Source.
 func Changed(before, after *Report) []Value {
 	old := make(map[string]Value)
 	for _, v := range before.Values {

@@ -5,10 +5,11 @@ import (
 	"strings"
 )
 
-// suggest returns "; did you mean X?" with the nearest of names, or "" if none is near.
+// suggest returns "; did you mean X?", where X is the element of names that is nearest to name, or
+// "" if none is near.
 func suggest(name string, names []string) string { return suggestWith("", name, names) }
 
-// suggestWith is suggest for names that are shown with prefix before them.
+// suggestWith returns the same as suggest, but with prefix before the suggested name.
 func suggestWith(prefix, name string, names []string) string {
 	best := nearest(name, names)
 	if best == "" {
@@ -20,9 +21,9 @@ func suggestWith(prefix, name string, names []string) string {
 	return "; did you mean " + prefix + best + "?"
 }
 
-// nearest returns the one of names that differs least from name, or "" if none is near: at most a
-// third of the bytes may differ. Groups of settings that both names are in do not count, because
-// they would make any two settings of a group similar.
+// nearest returns the element of names that differs least from name, or "" if every element differs
+// in more than a third of the bytes. Words that both names begin or end with, such as groups, are
+// not compared, because they would make any two settings of a group similar.
 func nearest(name string, names []string) (best string) {
 	distance := 0
 	for _, candidate := range names {
@@ -34,8 +35,9 @@ func nearest(name string, names []string) (best string) {
 	return best
 }
 
-// completion returns the one of names that begins with name, that is a prefix of name, or that is
-// name in a group. It returns "" if there is none, or more than one.
+// completion returns the only element of names that begins with name, that is a prefix of name, or
+// that ends with a dot and name. It returns "" if there is no such element or more than one. It
+// compares the results of normal; names for which these have fewer than three letters never match.
 func completion(name string, names []string) string {
 	isNear := func(candidate string) bool {
 		a, b := normal(name), normal(candidate)
@@ -49,12 +51,12 @@ func completion(name string, names []string) string {
 	return names[i]
 }
 
-// normal returns the name in lower case and without repeated letters, so that
-// address begins like addr whether its d is doubled or not.
+// normal returns name in lower case and with each run of a repeated letter replaced by a single
+// letter, so that "addr" is similar to "address".
 func normal(name string) string { return string(slices.Compact([]byte(strings.ToLower(name)))) }
 
-// differing returns two names, of words with dots between, without the words that both begin or end
-// with.
+// differing returns a and b, which consist of words separated by dots, without the words that they
+// have in common at the beginning and at the end.
 func differing(a, b string) (restA, restB string) {
 	for {
 		wordA, afterA, moreA := strings.Cut(a, ".")
@@ -73,8 +75,8 @@ func differing(a, b string) (restA, restB string) {
 	}
 }
 
-// editDistance returns the number of bytes to insert, delete, replace or swap with the next one to
-// turn a into b. It compares the first 100 bytes of each.
+// editDistance returns the minimum number of edits that turn a into b. An edit inserts, deletes or
+// replaces one byte, or swaps two adjacent bytes. Only the first 100 bytes of a and b are compared.
 func editDistance(a, b string) int {
 	a, b = a[:min(len(a), 100)], b[:min(len(b), 100)]
 	before, above, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)

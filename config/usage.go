@@ -8,9 +8,11 @@ import (
 	"strings"
 )
 
-// Usage writes the settings of the struct that dst points to: flag, variable, help and default.
-// With groups, such as "http" or "token.master_key", it writes only the settings in them. N is a
-// placeholder for the index and KEY for the key of an element.
+// Usage writes the flag, the environment variable, the help text and the default of each setting of
+// the struct that dst points to. name is the name of the program. If groups are given, such as
+// "http" or "token.master_key", Usage writes only the settings in them. In the names of settings, N
+// stands for the index of a list element, and KEY for the key of a map element. Usage returns an
+// error if the struct has a field that cannot be configured or if writing to w fails.
 func Usage(w io.Writer, dst any, name string, groups ...string) error {
 	l, err := newLoader(dst, Options{Name: name})
 	if err != nil {
@@ -27,7 +29,8 @@ func Usage(w io.Writer, dst any, name string, groups ...string) error {
 	return nil
 }
 
-// samples returns the fields, with a sample of the elements instead of each list and map.
+// samples returns fields, with each list of structs and each map replaced by the fields of a sample
+// element.
 func samples(fields []*field) (list []*field) {
 	for _, f := range fields {
 		if f.hasElements() {
@@ -51,8 +54,8 @@ func (f *field) usage() string {
 	return fmt.Sprintf("  --%s  %s\n        %s%s\n", f.key, f.env, f.tag.Get("help"), byDefault)
 }
 
-// defaultText returns the text of the value. If the value is that of the default tag, it is written
-// as in the tag, such as 1m instead of 1m0s.
+// defaultText returns the value of the field as text. If the value equals that of the default tag,
+// the text is that of the tag, such as 1m instead of 1m0s.
 func (f *field) defaultText() string {
 	text, ok := f.defaultTag()
 	tagged := &field{value: reflect.New(f.value.Type()).Elem(), tag: f.tag}

@@ -9,19 +9,20 @@ import (
 	"github.com/chassi-go/chassi/internal/contain"
 )
 
-// Watch calls changed with the files that have changed, until ctx ends. It checks them every
-// interval and follows symbolic links, which Kubernetes replaces to change all files of a
-// volume atomically. A file that is missing, a pipe or a device counts as unchanged; when the
-// file exists again it is compared with its previous state.
+// Watch checks files every interval until ctx is done, and calls changed with the files that have
+// changed. It follows symbolic links, which Kubernetes replaces to change all files of a volume
+// atomically. A file counts as unchanged while it is missing, or is a pipe or a device. When a
+// missing file exists again, it is compared with its previous state.
 func Watch(ctx context.Context, interval time.Duration, files []string, changed func(files []string)) {
 	seen := make(map[string]os.FileInfo)
 	look(files, seen)
 	watch(ctx, interval, files, seen, changed)
 }
 
-// Watch is like the function [Watch], for the files that were read, and for Options.File if it did
-// not exist: its creation is a change. Watch compares the files with their state when Load read
-// them, so that a change between Load and Watch is not missed.
+// Watch calls changed with the files that have changed, as the function [Watch] does. It checks the
+// files that Load read and, if Load found no file at Options.File, that path too: the creation of
+// the file is a change. Watch compares the files with their state when Load read them, so that it
+// does not miss a change between Load and Watch.
 func (r *Report) Watch(ctx context.Context, interval time.Duration, changed func(files []string)) {
 	seen := make(map[string]os.FileInfo)
 	maps.Copy(seen, r.read)
@@ -32,8 +33,9 @@ func (r *Report) Watch(ctx context.Context, interval time.Duration, changed func
 	watch(ctx, interval, files, seen, changed)
 }
 
-// Stale returns those of files that Load did not read, or that have changed since it did. A
-// function that Watch calls can ask whether a later Load has read the files already.
+// Stale returns the elements of files that Load did not read, or that have changed since Load read
+// them. A missing file is not stale. A function that Watch calls can use Stale to find out whether
+// a later Load has already read the files.
 func (r *Report) Stale(files []string) (stale []string) {
 	seen := make(map[string]os.FileInfo)
 	maps.Copy(seen, r.read)
@@ -55,7 +57,7 @@ func watch(ctx context.Context, interval time.Duration, files []string, seen map
 	}
 }
 
-// look returns the files that differ from seen, and updates seen.
+// look returns the files whose state differs from that in seen, and updates seen.
 func look(files []string, seen map[string]os.FileInfo) (changed []string) {
 	for _, file := range files {
 		now, err := os.Stat(file)

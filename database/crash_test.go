@@ -38,7 +38,7 @@ func runJob(job string) int {
 	return 0
 }
 
-// writeForever inserts rows and prints the id of each one that is stored.
+// writeForever inserts rows and prints the ID of each one that is stored.
 func writeForever(url string) error {
 	ctx := context.Background()
 	db, err := Open(ctx, Config{URL: url})
@@ -122,7 +122,7 @@ func TestKill9LosesNothing(t *testing.T) {
 }
 
 // killedWriter kills a writer after it has acknowledged some rows, and returns the
-// last id that it acknowledged.
+// last ID that it acknowledged.
 func killedWriter(t *testing.T, url string, acks int) (last int) {
 	t.Helper()
 	cmd := child(t, "write", url)

@@ -17,33 +17,37 @@ type access uint8
 
 const (
 	accessCreate    access = iota // read and write; opening creates a missing file
-	accessExisting                // read and write
-	accessReadOnly                // read
+	accessExisting                // read and write; the file must exist
+	accessReadOnly                // read only; the file must exist
 	accessUncreated               // read and write; DB.Create creates the missing file
 )
 
-// OpenExisting is [Open] for a database that must exist. If the SQLite file is missing, it creates
-// nothing and returns an error that wraps [ErrMissing].
+// OpenExisting opens the database at c.URL, as [Open] does. If the SQLite file is missing, it
+// creates nothing and returns an error that wraps [ErrMissing].
 func OpenExisting(ctx context.Context, c Config) (*DB, error) {
 	return openWith(ctx, c, accessExisting)
 }
 
-// OpenReadOnly is [OpenExisting] for a program that only reads. On SQLite it does not change the
-// file's content, journal mode or permissions, and statements that write fail. On PostgreSQL it
-// is the same as Open: the permissions of the user apply.
+// OpenReadOnly opens the SQLite file at c.URL for reading. The file must exist: otherwise
+// OpenReadOnly returns an error that wraps [ErrMissing]. Statements that write fail, and the data,
+// journal mode and permissions of the file are not changed. If a killed process has left a write-ahead
+// log, SQLite may move the committed changes from the log to the file. For PostgreSQL, where the
+// permissions of the user apply, and for SQLite in memory, OpenReadOnly does the same as [Open].
 func OpenReadOnly(ctx context.Context, c Config) (*DB, error) {
 	return openWith(ctx, c, accessReadOnly)
 }
 
-// OpenUncreated is [Open] for a program that makes other checks before it creates anything: it does
-// not create a missing SQLite file, but checks that the directory permits its creation. [DB.Create]
-// creates the file; until then statements fail.
+// OpenUncreated opens the database at c.URL without creating a missing SQLite file, for a program
+// that makes other checks before it creates anything. It returns an error if the directory does not
+// permit the creation of the file. [DB.Create] creates the file; until then, statements fail. If
+// nothing has to be created, OpenUncreated does the same as [Open].
 func OpenUncreated(ctx context.Context, c Config) (*DB, error) {
 	return openWith(ctx, c, accessUncreated)
 }
 
-// Create creates the missing SQLite file of a database that [OpenUncreated] has opened. For any
-// other database, and after it has succeeded, Create is a no-op.
+// Create creates the missing SQLite file of a database that was opened by [OpenUncreated]. It
+// returns an error if the file cannot be created or used. For any other database, and after it has
+// succeeded, Create is a no-op.
 func (db *DB) Create(ctx context.Context) error {
 	if !db.uncreated() {
 		return nil
@@ -54,7 +58,7 @@ func (db *DB) Create(ctx context.Context) error {
 	return db.checkFile(ctx)
 }
 
-// uncreated reports whether Create has to create the file.
+// uncreated reports whether [DB.Create] has yet to create the SQLite file.
 func (db *DB) uncreated() bool {
 	return db.target.access == accessUncreated && db.opened.Load() == nil
 }
@@ -72,7 +76,8 @@ func requireFile(path string) error {
 	return nil
 }
 
-// openSQLiteReadOnly opens an existing file with a single pool, whose connections only read.
+// openSQLiteReadOnly opens an existing SQLite file with a single pool, whose connections can only
+// read.
 func openSQLiteReadOnly(ctx context.Context, c Config, t target) (*DB, error) {
 	pool, err := sqlitePool(t.sqliteReader())
 	if err != nil {
@@ -88,8 +93,9 @@ func openSQLiteReadOnly(ctx context.Context, c Config, t target) (*DB, error) {
 	return db, nil
 }
 
-// Checkpoint copies the write-ahead log of a SQLite file into the file, except for pages that
-// readers still need. It does not block readers or writers. For other databases it is a no-op.
+// Checkpoint copies the write-ahead log of a SQLite database into the database file, except for
+// changes that must wait for active readers. It does not block readers or writers. For PostgreSQL,
+// for SQLite in memory, and before [DB.Create], Checkpoint is a no-op.
 func (db *DB) Checkpoint(ctx context.Context) error {
 	if db.target.dialect != SQLite || db.target.path == "" || db.uncreated() {
 		return nil

@@ -17,19 +17,20 @@ import (
 )
 
 // connector connects to PostgreSQL, directly or through a pooler such as PgBouncer. In
-// transaction mode a pooler keeps no session state between transactions. So behind a
-// pooler
-//   - statements are not prepared, unless default_query_exec_mode in the URL says so;
-//   - only startup parameters that poolers support are sent; the timeouts are set in each
-//     transaction instead;
-//   - the lock of a migration belongs to a transaction.
+// transaction mode a pooler keeps no session state between transactions. Therefore, behind
+// a pooler:
+//   - Statements are not prepared automatically, unless the URL sets default_query_exec_mode.
+//   - The startup parameters for timeouts are not sent; the timeouts are set in each
+//     transaction instead.
+//   - The migration lock belongs to a transaction.
 type connector struct {
 	direct, pooled driver.Connector
 	timeouts       []string    // statements that set the timeouts in a transaction
-	behindPooler   atomic.Bool // as detected on the connections made so far
+	behindPooler   atomic.Bool // a connection made so far led to a pooler
 }
 
-// timeoutParameters are the parameters that poolers reject, or keep for the next client.
+// timeoutParameters are the startup parameters for timeouts. Poolers reject them, or keep their
+// values for the next client.
 var timeoutParameters = []string{"statement_timeout", "idle_in_transaction_session_timeout"}
 
 func newConnector(config *pgx.ConnConfig, t target) *connector {
@@ -47,11 +48,12 @@ func newConnector(config *pgx.ConnConfig, t target) *connector {
 	return &connector{direct: stdlib.GetConnector(*config, check...), pooled: stdlib.GetConnector(*pooled, check...), timeouts: timeouts}
 }
 
-// Driver returns the driver of pgx.
+// Driver returns the database/sql driver of pgx.
 func (c *connector) Driver() driver.Driver { return c.direct.Driver() }
 
-// Connect opens a connection and detects whether it leads to a pooler. Once it has detected a
-// pooler, it assumes one for all connections, because the restrictions also work without a pooler.
+// Connect opens a connection and detects whether it leads to a pooler. Once Connect has detected a
+// pooler, it opens all connections with the restrictions described at connector, which also work
+// without a pooler.
 func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if !c.behindPooler.Load() {
 		conn, err := c.direct.Connect(ctx)
@@ -70,22 +72,24 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	return c.pooled.Connect(ctx)
 }
 
-// refusedParameter reports whether err is PgBouncer's response to a parameter that is not in its
-// ignore_startup_parameters.
+// refusedParameter reports whether err is PgBouncer's rejection of a startup parameter that is not
+// in its ignore_startup_parameters.
 func refusedParameter(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && pg.Code == "08P01" && strings.Contains(pg.Message, "startup parameter")
 }
 
-// throughPooler reports whether conn leads to a pooler: whether the process ID reported at its
-// start differs from that of the process that runs a query. A pooler makes up the former.
+// throughPooler reports whether conn leads to a pooler. It compares the process ID that was
+// reported when the connection was opened, which a pooler makes up, with the ID of the process that
+// runs a query.
 func throughPooler(ctx context.Context, conn driver.Conn) (bool, error) {
 	pid, err := simple(ctx, conn, "SELECT pg_backend_pid()")
 	return pid != strconv.FormatUint(uint64(conn.(*stdlib.Conn).Conn().PgConn().PID()), 10), err
 }
 
-// simple runs statements with the simple protocol, which leaves no state on the connection. It
-// returns the first value of the last statement, or "" without a result.
+// simple runs statements with the simple query protocol, which leaves no prepared statement on the
+// connection. It returns the first value of the last statement, or "" if that statement returned
+// no rows.
 func simple(ctx context.Context, conn any, statements string) (value string, err error) {
 	results, err := conn.(*stdlib.Conn).Conn().PgConn().Exec(ctx, statements).ReadAll()
 	if err != nil || len(results) == 0 {

@@ -8,7 +8,8 @@ import (
 	"github.com/chassi-go/chassi/calltrace"
 )
 
-// Querier is implemented by [DB] and [Tx], for code that runs inside or outside a transaction.
+// Querier is the interface of the methods that [DB] and [Tx] have in common, for code that runs
+// both inside and outside a transaction.
 type Querier interface {
 	Query(ctx context.Context, query string, args ...any) (*Rows, error)
 	QueryRow(ctx context.Context, query string, args ...any) *Row
@@ -20,8 +21,9 @@ var (
 	_ Querier = (*Tx)(nil)
 )
 
-// Query runs a query that reads. On SQLite a query that writes fails; use [DB.Write] for INSERT …
-// RETURNING. The caller must close the rows. The rows end at the deadline of the call.
+// Query runs a query that reads, and returns its rows. The caller must close the rows. The timeout
+// of the call includes the time for reading them. On SQLite a query that writes fails; use
+// [DB.Write] for INSERT … RETURNING.
 func (db *DB) Query(ctx context.Context, query string, args ...any) (*Rows, error) {
 	if err := db.refuseNested(ctx, "query"); err != nil {
 		return nil, err
@@ -43,31 +45,33 @@ func (db *DB) Query(ctx context.Context, query string, args ...any) (*Rows, erro
 	return rows, nil
 }
 
-// QueryRow runs a query like [DB.Query] and returns its first row. [Row.Scan] returns any error of
-// the query.
+// QueryRow runs a query, as [DB.Query] does, and returns its first row. [Row.Scan] returns any
+// error of the query.
 func (db *DB) QueryRow(ctx context.Context, query string, args ...any) *Row {
 	rows, err := db.Query(ctx, query, args...)
 	return &Row{rows: rows, err: err}
 }
 
-// Exec runs one statement in a [DB.Batch] of its own and returns the number of changed rows.
+// Exec runs one statement in its own transaction, as [DB.Batch] does, and returns the number of
+// changed rows.
 func (db *DB) Exec(ctx context.Context, query string, args ...any) (affected int64, err error) {
 	err = db.Batch(ctx, Statement{SQL: query, Args: args, Affected: &affected})
 	return affected, err
 }
 
-// querying returns the scope of a query outside a transaction. PostgreSQL does not prevent such
-// a query from writing.
+// querying returns the scope of a query outside a transaction. The scope is read-only on SQLite
+// only, because PostgreSQL does not prevent such a query from writing.
 func (db *DB) querying() scope {
 	return scope{db: db, pool: db.reader, readOnly: db.target.dialect == SQLite}
 }
 
-// bound returns ctx with the deadline of one call.
+// bound returns ctx with the timeout of one call.
 func (db *DB) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, db.config.QueryTimeout)
 }
 
-// Rows are the rows of a query, like sql.Rows, with errors of this package. Always close them.
+// Rows iterates over the rows of a query, like sql.Rows. Its methods return errors of this package.
+// The caller must call Close.
 type Rows struct {
 	scope  scope
 	ctx    context.Context
@@ -76,7 +80,8 @@ type Rows struct {
 	end    calltrace.End // nil if the call is not recorded, or if the end has been recorded
 }
 
-// Next advances to the next row. It returns false at the end and on an error, see Err.
+// Next advances to the next row. It returns false if there are no more rows or if an error
+// occurred, which Err returns.
 func (r *Rows) Next() bool { return r.rows.Next() }
 
 // Scan copies the columns of the current row to dest.
@@ -85,7 +90,7 @@ func (r *Rows) Scan(dest ...any) error { return r.fail(r.rows.Scan(dest...)) }
 // Err returns the error that ended the iteration, or nil.
 func (r *Rows) Err() error { return r.fail(r.rows.Err()) }
 
-// Close releases the connection. It may be called more than once.
+// Close closes the rows and releases the connection. It may be called more than once.
 func (r *Rows) Close() error {
 	defer r.cancel()
 	if r.end != nil {
@@ -110,14 +115,14 @@ func (r *Rows) ended(err error) {
 	r.end = nil
 }
 
-// Row is the first row of a query.
+// Row is the first row of the result of a query.
 type Row struct {
 	rows *Rows
 	err  error
 }
 
-// Scan copies the columns to dest and releases the connection. It must be called exactly once. The
-// error wraps [ErrNotFound] if there is no row.
+// Scan copies the columns of the row to dest and releases the connection. It must be called exactly
+// once. If the query returned no row, the error wraps [ErrNotFound].
 func (r *Row) Scan(dest ...any) error {
 	if r.err != nil {
 		return r.err

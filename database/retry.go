@@ -7,14 +7,15 @@ import (
 )
 
 const (
-	maxTries   = 100 // attempts in case of a conflict; a lock is awaited until ctx ends
+	maxTries   = 100 // attempts in case of a conflict; for a lock, the number is not limited
 	maxLost    = 5   // attempts in case of a broken connection
 	firstPause = time.Millisecond
 	longPause  = 64 * time.Millisecond
 )
 
-// retry calls try until it succeeds or fails permanently, or ctx ends. ctx must have a deadline.
-// retry records the outcome of each attempt for [DB.Check].
+// retry calls try until try succeeds, fails permanently or reaches the limit of attempts, or until
+// ctx is done, and returns the last error. ctx must have a deadline. retry records the outcome of each
+// attempt for [DB.Check].
 func (db *DB) retry(ctx context.Context, try func() error) error {
 	return db.rerun(ctx, func() error {
 		err := try()
@@ -23,8 +24,8 @@ func (db *DB) retry(ctx context.Context, try func() error) error {
 	})
 }
 
-// rerun is [DB.retry] without recording the outcomes, for operations that are not calls, such as
-// [DB.Check].
+// rerun calls try repeatedly, as [DB.retry] does, but does not record the outcomes. It is for
+// operations that are not calls of the program, such as [DB.Check].
 func (db *DB) rerun(ctx context.Context, try func() error) error {
 	for n := 1; ; n++ {
 		err := try()
@@ -51,8 +52,9 @@ func (db *DB) rerun(ctx context.Context, try func() error) error {
 	}
 }
 
-// pause waits for a random time below a limit that doubles with each attempt, so that
-// conflicting transactions do not collide again. It returns false if ctx has ended.
+// pause waits after attempt n for a random time below a limit that doubles with each attempt, up to
+// longPause, so that conflicting transactions do not collide again. It returns false if ctx is done
+// first.
 func pause(ctx context.Context, n int) bool {
 	limit := min(firstPause<<min(n, 10), longPause)
 	timer := time.NewTimer(rand.N(limit))

@@ -14,10 +14,10 @@ import (
 	"modernc.org/sqlite"
 )
 
-// sqliteCommon contains the parameters of every connection. busy_timeout, in ms, is how
-// long SQLite waits for the lock of another process. It is short, because a wait inside
-// SQLite does not end with a context; [DB.retry] waits further. _dqs=0 makes "text" in
-// double quotes an error, as in PostgreSQL.
+// sqliteCommon contains the parameters of every connection of a DB. busy_timeout, in ms, is how
+// long SQLite waits for the lock of another process. It is short, because a context cannot cancel a
+// wait inside SQLite; [DB.retry] tries again. _dqs=0 makes a string in double quotes an error, as in
+// PostgreSQL.
 const sqliteCommon = "_dqs=0&_pragma=busy_timeout(50)&_pragma=foreign_keys(1)"
 
 func openSQLite(ctx context.Context, c Config, t target) (*DB, error) {
@@ -49,7 +49,8 @@ func openSQLite(ctx context.Context, c Config, t target) (*DB, error) {
 	return db, nil
 }
 
-// checkFile returns an error if the database cannot be used, and records the state of its file.
+// checkFile returns an error if the database cannot be used. Otherwise it records the state of the
+// database file for [DB.requireSameFile].
 func (db *DB) checkFile(ctx context.Context) error {
 	if err := db.lockable(ctx); err != nil {
 		return fmt.Errorf("%w (opening %s)", err, db.target)
@@ -100,9 +101,9 @@ func (db *DB) prepareSQLite(ctx context.Context) error {
 	return nil
 }
 
-// createFile creates the database file with permissions for its owner only; SQLite uses the same
-// mode for its other files. It does not open an existing file, because closing it would release
-// the locks that this process holds on it.
+// createFile creates an empty file for SQLite at path with mode 0600; SQLite uses the same mode for
+// the files beside it. If the file exists, createFile returns nil without opening the file, because
+// closing the file would release the locks that this process holds on it.
 func createFile(path string) error {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	switch {
@@ -114,14 +115,14 @@ func createFile(path string) error {
 	return notCreated(path, err)
 }
 
-// exists reports whether there is a file, or a link, at path.
+// exists reports whether a file or a link exists at path.
 func exists(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil
 }
 
-// tryDirectory returns the error with which createFile would fail. It creates and removes a
-// temporary file in the same directory.
+// tryDirectory returns the error with which createFile would fail, or nil. To find out, it creates
+// and removes a temporary file in the directory of path.
 func tryDirectory(path string) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err != nil {
@@ -149,9 +150,9 @@ func sqlitePool(dsn string) (*sql.DB, error) {
 	return sql.OpenDB(cachingConnector{connector}), nil
 }
 
-// sqliteWriter returns the data source name of the connection that writes. Transactions take the
-// write lock when they begin, so that no transaction fails at its end because of another one. In
-// memory there is no write-ahead log, so transactions exclude readers there too.
+// sqliteWriter returns the data source name of the connection that writes. Transactions acquire the
+// write lock when they begin, so that no transaction fails at its end because of another one. A
+// database in memory has no write-ahead log, so its transactions also exclude readers.
 func (t target) sqliteWriter() string {
 	if t.path == "" {
 		return t.sqliteFile() + sqliteCommon + "&vfs=memdb&_txlock=exclusive"

@@ -6,8 +6,9 @@ import (
 )
 
 // summarize returns the operation and the table of a statement, such as "SELECT" and "users". The
-// table is "" if it is not a plain name. It only looks at words: it skips literals, comments,
-// everything in parentheses, such as subqueries, and everything after the first statement.
+// table is "" if the statement does not name it directly. summarize considers only words outside
+// of literals, comments and parentheses, and only the first statement; it therefore skips
+// subqueries.
 func summarize(query string) (operation, table string) {
 	word, rest := nextWord(query)
 	operation = strings.ToUpper(word)
@@ -40,7 +41,8 @@ func summarize(query string) (operation, table string) {
 // tableAfter contains, for each operation, the word before its table.
 var tableAfter = map[string]string{"SELECT": "FROM", "DELETE": "FROM", "INSERT": "INTO", "REPLACE": "INTO", "MERGE": "INTO", "UPDATE": "UPDATE"}
 
-// nextTable returns the table name at the beginning of rest, or "" for a subquery or the like.
+// nextTable returns the table name at the beginning of rest, or "" if rest begins with something
+// else, such as a subquery.
 func nextTable(rest string) string {
 	word, after := nextWord(rest)
 	if strings.TrimSpace(rest[:len(rest)-len(after)-len(word)]) != "" {
@@ -84,7 +86,7 @@ func nextWord(s string) (word, rest string) {
 }
 
 // wordEnd returns the index at which the word that begins at i ends. A name in double quotes is a
-// word or a part of one.
+// word or a part of a word.
 func wordEnd(s string, i int) int {
 	for i < len(s) && (isWord(s[i]) || s[i] == '"') {
 		if s[i] == '"' {

@@ -12,8 +12,8 @@ import (
 )
 
 // trace records that a statement begins, and returns the function that records its end, for
-// [ended]. It returns nil if the call of ctx is not recorded. Only the operation and the table of
-// the statement are recorded, not its text or its arguments.
+// [ended]. It returns nil if the call to which ctx belongs is not recorded. Only the operation and
+// the table of the statement are recorded, not its text or its arguments.
 func (db *DB) trace(ctx context.Context, query string) calltrace.End {
 	start := calltrace.From(ctx)
 	if start == nil {
@@ -23,9 +23,9 @@ func (db *DB) trace(ctx context.Context, query string) calltrace.End {
 	return db.traceAs(ctx, start, name, table)
 }
 
-// traceBatch is [DB.trace] for a batch. For more than one statement it records "BATCH", the
-// operation if it is the same for all statements, and the table if it is the same for all
-// statements.
+// traceBatch records that a batch begins, and returns the function that records its end, or nil, as
+// [DB.trace] does. For several statements it records "BATCH", followed by the operation if all
+// statements have the same operation, and the table if all statements have the same table.
 func (db *DB) traceBatch(ctx context.Context, statements []Statement) calltrace.End {
 	start := calltrace.From(ctx)
 	if start == nil {

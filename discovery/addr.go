@@ -7,24 +7,26 @@ import (
 )
 
 // maxAddrs is the maximum number of addresses of one service. A client keeps a connection and a
-// breaker for each.
+// circuit breaker for each address.
 const maxAddrs = 5000
 
-// maxNamed is the maximum number of entries named in one warning.
+// maxNamed is the maximum number of unusable entries named in one warning.
 const maxNamed = 5
 
-// skipped describes the unusable entries of a response.
+// skipped describes the entries of a response that are not used: unusable entries, and the addresses
+// beyond the first maxAddrs.
 type skipped struct {
-	names []string // of the first maxNamed, in quotes
-	count int
-	over  int // addresses beyond maxAddrs
+	names []string // the first maxNamed unusable entries, in quotes
+	count int      // number of unusable entries
+	over  int      // number of addresses beyond maxAddrs
 }
 
 func (s skipped) equal(other skipped) bool {
 	return s.count == other.count && s.over == other.over && slices.Equal(s.names, other.names)
 }
 
-// usable returns the usable addresses, sorted and without duplicates, and the skipped entries.
+// usable returns the usable addresses in entries, sorted and without duplicates, and a description
+// of the skipped entries. Of more than maxAddrs addresses, it returns the first maxAddrs.
 func usable(entries []string) (addrs []string, s skipped) {
 	var bad []string
 	for _, entry := range entries {

@@ -13,14 +13,14 @@ import (
 	"github.com/chassi-go/chassi/internal/task"
 )
 
-// Maximum numbers of events that are relayed together: batchSize through a broker, movedTogether
-// within the database, where the events are not read.
+// The maximum numbers of events in a batch of the relay: batchSize through a broker, and
+// movedTogether within the database, where the server does not read the events themselves.
 const (
 	batchSize     = 250
 	movedTogether = 1000
 )
 
-// inboxTime is how long the inbox recognizes an event that arrives again.
+// inboxTime is how long the inbox remembers the ID of a received event, to recognize duplicates.
 const inboxTime = 7 * 24 * time.Hour
 
 // statements are the SQL statements of a server.
@@ -30,9 +30,10 @@ type statements struct {
 	oldest, unserved                                              string
 }
 
-// horizon is the condition that a row of the outbox may be relayed. For keyed and kept events it
-// means that no running transaction can still commit an event before the row, so that the order of
-// these events is final when they are relayed.
+// horizon is the SQL condition under which a row of the outbox may be relayed on PostgreSQL. A
+// keyed or kept event may be relayed only if no running transaction can still commit an earlier
+// event, so that the order of these events is final when they are relayed. Other events may always
+// be relayed.
 const horizon = "(key = '' AND keep = 0 OR xid < pg_snapshot_xmin(pg_current_snapshot()))"
 
 func newStatements(d database.Dialect) statements {
@@ -42,7 +43,7 @@ func newStatements(d database.Dialect) statements {
 	}
 	ids := task.In(d, "o.id", "$2")
 	now := task.Now(d)
-	// A shard is written for by the node that owns its lease.
+	// Only the node that owns the lease of a shard relays the events of the shard.
 	const mine = "relayed_at IS NULL AND EXISTS (SELECT 1 FROM chassi_leases AS l WHERE l.name = 'relay/' || o.shard AND l.owner = $1)"
 	const ordered = "s.ordered AND o.key <> ''"
 	as := " AS o "
@@ -78,7 +79,7 @@ func newStatements(d database.Dialect) statements {
 	}
 }
 
-// relay relays events until ctx ends.
+// relay relays events until ctx is done.
 func (s *Server) relay(ctx context.Context) {
 	var owned []int
 	var session string
@@ -117,8 +118,9 @@ func (s *Server) relay(ctx context.Context) {
 	}
 }
 
-// relayBatch relays the oldest events of the shards, except the events of the topics in refused. It
-// adds the topics that the broker refuses to refused, and returns whether there may be more events.
+// relayBatch relays the oldest events of the owned shards, except for those of the topics in
+// refused. If the broker refuses an event, relayBatch adds the topic and the error to refused. It
+// reports whether there may be more events to relay.
 func (s *Server) relayBatch(ctx context.Context, session string, owned []int, refused map[string]error) (more bool, err error) {
 	shards := task.List(s.db.Dialect(), owned)
 	var ids []int64
@@ -139,8 +141,9 @@ func (s *Server) relayBatch(ctx context.Context, session string, owned []int, re
 	return more, err
 }
 
-// settle marks the events with the ids as relayed if they are to be kept, and deletes the others.
-// Without a broker it first distributes them to the subscriptions of the database.
+// settle records that the events with the given IDs are relayed: it marks those that are to be kept
+// and deletes the others. Without a broker, it first inserts a task for each event and each
+// subscription that receives the event.
 func (s *Server) settle(ctx context.Context, session string, ids []int64) error {
 	args := []any{session, task.List(s.db.Dialect(), ids)}
 	var keys []task.Key
@@ -166,9 +169,10 @@ func (m *Message) fields() []any {
 	return []any{&m.row, &m.ID, &m.Topic, &m.key, &m.target, (*task.Headers)(&m.Headers), &m.Body}
 }
 
-// send publishes events, at most one of each key at a time. After the broker has refused an event,
-// it skips the later events of the key, so that none of them overtakes the refused one. It adds the
-// topics of refused events to refused, and returns the rows of the published events.
+// send publishes events through the broker, and waits for the result of an event before it
+// publishes the next event of the same key. If the broker refuses an event, send skips the later
+// events of its key, so that they do not overtake it, and adds the topic and the error to refused.
+// It returns the row IDs of the published events.
 func (s *Server) send(ctx context.Context, events []Message, refused map[string]error) (sent []int64) {
 	failed := make(map[string]bool)
 	for len(events) > 0 {

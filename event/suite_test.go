@@ -338,8 +338,8 @@ func TestSuiteSubscriberIsAway(t *testing.T) {
 	})
 }
 
-// A topic that is kept can be replayed to one subscription, from a time and from an id, more
-// than once, and the events keep their ids.
+// A topic that is kept can be replayed to one subscription, from a time and from an ID, more
+// than once, and the events keep their IDs.
 func TestSuiteReplay(t *testing.T) {
 	suite(t, func(t *testing.T, w *world) {
 		topic := event.NewTopic[order](topicName, event.Keep(time.Hour))

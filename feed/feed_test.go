@@ -196,8 +196,8 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// readSome continues the stream after the item with the id last until its connection is cut. It
-// returns the id of the last item and the number that must follow, 0 for any.
+// readSome continues the stream after the item with the ID last until its connection is cut. It
+// returns the ID of the last item and the number that must follow, 0 for any.
 func readSome(t *testing.T, c *client.Client, last string, next int) (string, int) {
 	t.Helper()
 	items, err := client.Stream[item](t.Context(), c, "Watch", &watchRequest{After: last})

@@ -17,5 +17,5 @@ func ExampleParseKey() {
 	// Output:
 	// order-7
 	// order-7
-	// invalid: must have 1 to 255 visible ASCII characters, or be a string in quotes of as many printable ones
+	// invalid: must be 1 to 255 visible ASCII characters, or a quoted string of 1 to 255 printable ASCII characters
 }

@@ -2,15 +2,15 @@ package job
 
 import "time"
 
-// Policy says what becomes of runs that cannot begin at their scheduled time.
+// Policy determines what happens to scheduled runs that cannot begin at their scheduled times.
 type Policy int
 
 // The policies for [Missed] and [Overlap].
 const (
-	Once  Policy = iota // the latest missed run takes place, instead of all of them
-	Skip                // the runs do not take place
-	All                 // the latest hundred missed runs take place, one after the other
-	Queue               // the run waits until the earlier ones have ended
+	Once  Policy = iota // only the latest missed run takes place
+	Skip                // the runs do not take place; see Missed for the latest missed run
+	All                 // the latest missed runs, at most a hundred, take place one after the other
+	Queue               // the run waits until the earlier runs have ended
 )
 
 const (
@@ -18,13 +18,14 @@ const (
 	// maxQueued is the number of waiting and running runs of a job at which Queue and All skip
 	// further runs.
 	maxQueued = 100
-	// late is how late a run may start before it is missed. A deployment or an outage of the
-	// database may cause such a delay.
+	// late is the maximum delay of a run that is not missed. A deployment or a short outage of the
+	// database causes a delay within this limit.
 	late = time.Minute
 )
 
 // due returns the latest scheduled times from next to now, at most maximum, in ascending order, and
-// the first scheduled time after now.
+// the first scheduled time after now. If next is due but no time is scheduled from next to now, due
+// returns next instead.
 func (s *schedule) due(next, now time.Time, maximum int) (times []time.Time, following time.Time) {
 	if next.After(now) {
 		return nil, next
@@ -45,7 +46,9 @@ func (s *schedule) due(next, now time.Time, maximum int) (times []time.Time, fol
 	return times[max(0, len(times)-maximum):], following
 }
 
-// plan returns the runs that begin now, and the first scheduled time after now.
+// plan returns the scheduled times of the runs that begin now according to the policy, and the
+// first scheduled time after now. The argument next is the first scheduled time that has not been
+// handled.
 func (p Policy) plan(s *schedule, next, now time.Time) (runs []time.Time, following time.Time) {
 	switch p {
 	case All:

@@ -9,8 +9,8 @@ import (
 	"github.com/chassi-go/chassi/internal/task"
 )
 
-// maxPause is the longest time between two reads of the schedules. It limits how late a server
-// notices that a job was resumed or a clock was set.
+// maxPause is the maximum time between two reads of the schedules. It limits how late a server
+// notices that a job was resumed or that a clock was changed.
 const maxPause = 5 * time.Second
 
 // row is a row of chassi_schedules.
@@ -18,21 +18,21 @@ type row struct {
 	job, expression, zone string
 	next                  time.Time
 	paused                bool
-	now                   time.Time // by the clock of the database
+	now                   time.Time // the current time of the database
 }
 
 func (r *row) fields() []any {
 	return []any{&r.job, &r.expression, &r.zone, (*task.Time)(&r.next), &r.paused, (*task.Time)(&r.now)}
 }
 
-// rows returns the rows of all jobs in the order of their names. Now is the SQL expression for the
-// current time.
+// rows returns the rows of all jobs in the order of their names. The argument now is the SQL
+// expression for the current time.
 func rows(ctx context.Context, q database.Querier, now string) ([]row, error) {
 	return task.Select(ctx, q, (*row).fields, "SELECT job, expression, zone, next_run, paused, "+now+" FROM chassi_schedules ORDER BY job")
 }
 
-// store stores the schedules of the jobs. If the database has another expression or time zone for a
-// job, the next run is the first one after the current time.
+// store stores the schedules of the jobs. If the database contains another expression or time zone
+// for a job, store sets the next run to the first scheduled time after the current time.
 func (s *Server) store(ctx context.Context) error {
 	return s.db.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
 		var now time.Time
@@ -56,9 +56,9 @@ func (s *Server) store(ctx context.Context) error {
 	})
 }
 
-// StartDue starts the runs whose time has come, and returns the time until the next run is due, at
-// most a day. If it has started a run, it returns 0, because a further run may be due. A server
-// that was started calls it; package jobtest calls it too.
+// StartDue starts the scheduled runs that are due, and returns the time until the next run is due,
+// at most a day. If any run was due, it returns 0, because a further run may be due. A running
+// server calls StartDue itself; package jobtest also calls it.
 func (s *Server) StartDue(ctx context.Context) (pause time.Duration, err error) {
 	list, err := rows(ctx, s.db, s.engine.Now())
 	if err != nil {
@@ -106,10 +106,10 @@ func (d *definition) delay(run time.Time) time.Duration {
 	return time.Duration(h.Sum64() % uint64(d.jitter)).Truncate(time.Millisecond)
 }
 
-// start inserts the tasks of the runs that are due and updates next_run, unless another node has
-// updated it before. If the job is paused, it inserts no tasks. It uses [database.DB.WriteShared],
-// so that transactions that end tasks, such as those of transactional subscriptions, do not fail
-// because of it.
+// start inserts the tasks of the runs of a job that are due and updates next_run, unless another
+// node has already updated next_run. If the job is paused, start only updates next_run. It uses
+// [database.DB.WriteShared], so that it does not cause transactions that end tasks to fail, such as
+// those of transactional subscriptions.
 func (s *Server) start(ctx context.Context, d *definition, r row, now time.Time) error {
 	runs, following := d.missed.plan(d.schedule, r.next, now)
 	var started, skipped int
@@ -142,8 +142,8 @@ func (s *Server) start(ctx context.Context, d *definition, r row, now time.Time)
 	return s.engine.Advance(ctx, task.Key{Queue: d.queue(), Key: d.name})
 }
 
-// insert inserts the tasks of runs, and returns how many it has inserted. If d already has as many
-// tasks as it may have, it records the remaining runs as skipped.
+// insert inserts the tasks of runs, and returns the number of inserted tasks. If the job already
+// has the maximum number of tasks, insert records the remaining runs as skipped.
 func (s *Server) insert(ctx context.Context, tx *database.Tx, d *definition, runs []time.Time) (started int, err error) {
 	limit := 1
 	if d.overlap == Queue || d.missed == All {

@@ -1,5 +1,5 @@
-// Command load calls an authd at a fixed rate and reports the latencies, measured from
-// the scheduled time of each call:
+// Command load calls an authd server at a fixed rate and reports the latency of the calls, measured
+// from the scheduled time of each call:
 //
 //	go run ./load --transport grpc --target 127.0.0.1:9090 --scenario validate --rate 500 --duration 20s
 //
@@ -23,7 +23,7 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr)) //nolint:gocritic // the process ends, and with it the signals
 }
 
-// usageError is an error that the user can correct.
+// usageError wraps an error that the user can correct. The exit code is then 2.
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
@@ -31,7 +31,7 @@ func (e usageError) Unwrap() error { return e.error }
 func usage(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 // run runs the command and returns its exit code: 0 on success, 2 for a usage error, and 1 for any
-// other error, such as an interrupted run or a stream none of whose calls was accepted.
+// other error. An interrupted run is an error, and so is a stream of which no call was accepted.
 func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	err := load(ctx, args, out, errOut)
 	switch {

@@ -20,22 +20,23 @@ type Authenticator struct {
 	Authenticate func(ctx context.Context, call *chassi.Call) (*chassi.Principal, error)
 }
 
-// Scheme describes credentials.
+// Scheme describes the credentials that an [Authenticator] accepts.
 type Scheme struct {
-	Name      string // in documents: "bearer", "api_key", "mutual_tls"
+	Name      string // in the schema documents: "bearer", "api_key", "mutual_tls"
 	Header    string // the header with the credentials: "Authorization", "X-API-Key"
-	Prefix    string // in an Authorization header: "Bearer", "Basic"; empty for other headers
-	Format    string // of a bearer token, shown in documents: "JWT"
-	Doc       string
-	MutualTLS bool // the credentials are the certificate of the TLS connection
+	Prefix    string // before the credentials in the header: "Bearer", "Basic"; may be empty
+	Format    string // of a bearer token, in the schema documents: "JWT"
+	Doc       string // description in the schema documents; may be empty
+	MutualTLS bool   // the credentials are the certificate of the TLS connection
 }
 
-// Authentication returns middleware that sets the principal of each call of a non-public
-// endpoint to the first one that an authenticator returns. Authenticators for the same header
-// and prefix, such as those of several token issuers, are tried in order. If all authenticators
-// refuse the credentials, the call fails with the first error, or with the first one that is not
-// [chassi.Unauthenticated]. A call without credentials continues, and is refused by the
-// endpoint's policy. The body has not been read at that point.
+// Authentication returns middleware that sets the principal of each call of a non-public endpoint.
+// It tries the authenticators in order and uses the first principal that one of them returns. After
+// an authenticator has refused the credentials, the middleware tries only authenticators for the
+// same header and prefix, such as those of several token issuers. If none of them returns a
+// principal, the call fails with the first error whose code is not [chassi.Unauthenticated] or, if
+// there is no such error, with the first error. A call without credentials continues, and the
+// endpoint's policy refuses it. Authentication does not read the body of the call.
 func Authentication(authenticators ...Authenticator) chassi.Middleware {
 	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
 		if b.Endpoint.Public() {
@@ -67,14 +68,15 @@ func authenticate(ctx context.Context, call *chassi.Call, authenticators []Authe
 	return nil, refused
 }
 
-// sharesPlace reports whether credentials of both schemes are sent in the same header.
+// sharesPlace reports whether credentials of both schemes are sent in the same place: in the same
+// header with the same prefix, or in the TLS handshake.
 func (s Scheme) sharesPlace(o Scheme) bool {
 	return s.MutualTLS == o.MutualTLS && strings.EqualFold(s.Header, o.Header) && strings.EqualFold(s.Prefix, o.Prefix)
 }
 
-// Bearer returns an authenticator for the token in the metadata "Authorization: Bearer TOKEN"
-// (RFC 6750, section 2.1). Verify returns the principal of the token, or an error if the token
-// is invalid.
+// Bearer returns an authenticator for the token in the metadata "Authorization: Bearer
+// TOKEN" (RFC 6750, section 2.1). It calls verify, which must return the principal of the
+// token, or an error if the token is invalid.
 func Bearer(verify func(ctx context.Context, token string) (*chassi.Principal, error)) Authenticator {
 	const scheme = "Bearer "
 	authenticate := func(ctx context.Context, call *chassi.Call) (*chassi.Principal, error) {
@@ -87,19 +89,19 @@ func Bearer(verify func(ctx context.Context, token string) (*chassi.Principal, e
 	return Authenticator{Scheme: Scheme{Name: "bearer", Header: "Authorization", Prefix: "Bearer", Format: "JWT"}, Authenticate: authenticate}
 }
 
-// APIKey is an API key of a program. Only its digest is stored.
+// APIKey describes the API key of a client program. It contains only the digest of the key.
 type APIKey struct {
-	Name        string   // for logs; the principal's subject
+	Name        string   // subject and name of the principal
 	Digest      [32]byte // SHA-256 of the key, which must have 128 random bits or more
-	Permissions []string
+	Permissions []string // of the principal
 }
 
 var errInvalidAPIKey = chassi.NewError(chassi.Unauthenticated, "invalid_api_key", "Invalid API key")
 
 // ClientCertificate returns an authenticator for the client's TLS certificate, over HTTP and
-// gRPC. The server has verified the certificate against its client CAs. Identify returns the
-// principal, for example from a subject alternative name, nil if the certificate identifies no
-// principal, or an error if the client may not call.
+// gRPC. It calls identify with the certificate, which the server has verified against its client
+// CAs. The function identify must return the principal, for example from a subject alternative
+// name, nil if the certificate identifies no principal, or an error if the client must not call.
 func ClientCertificate(identify func(ctx context.Context, certificate *x509.Certificate) (*chassi.Principal, error)) Authenticator {
 	authenticate := func(ctx context.Context, call *chassi.Call) (*chassi.Principal, error) {
 		if call.PeerCertificate == nil {
@@ -110,8 +112,9 @@ func ClientCertificate(identify func(ctx context.Context, certificate *x509.Cert
 	return Authenticator{Scheme: Scheme{Name: "mutual_tls", MutualTLS: true}, Authenticate: authenticate}
 }
 
-// APIKeys returns an authenticator that compares the metadata "X-API-Key" with every key in
-// constant time.
+// APIKeys returns an authenticator for the API key in the metadata "X-API-Key". It compares the
+// digest of that key with the digests of all keys in constant time, and refuses an unknown key with
+// the code [chassi.Unauthenticated].
 func APIKeys(keys ...APIKey) Authenticator {
 	principals := make([]*chassi.Principal, len(keys))
 	for i, k := range keys {

@@ -6,11 +6,12 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// ForwardClientAddr returns middleware that sends the address of the client whose call is being
-// served with each outgoing call, in the header X-Forwarded-For. The called service applies its
-// limits and lockouts to that address if it trusts this service: by trusted_proxies over HTTP
-// and gRPC, by trusted_clients over NATS and AMQP. If no call is being served, or its address is
-// unknown, nothing is sent.
+// ForwardClientAddr returns client middleware that forwards the address of the original
+// client: it sets the header X-Forwarded-For of each outgoing call to the address of the
+// client whose call is being served. The called service applies its limits and lockouts to
+// that address if it trusts this service: through trusted_proxies over HTTP and gRPC, or
+// trusted_clients over NATS and AMQP. If no call is being served, or the address of its
+// client is unknown, the header is not set.
 func ForwardClientAddr() chassi.Middleware {
 	return func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
 		return func(ctx context.Context, call *chassi.Call) error {

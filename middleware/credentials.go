@@ -6,9 +6,9 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// SendBearer returns middleware that sends a token with each outgoing call. Source is called for
-// every call, so that it can renew the token; no token is sent if it returns "". If source
-// fails, the call fails with its error.
+// SendBearer returns client middleware that sends a bearer token with each outgoing call. It
+// calls source for every call, so that source can renew the token. If source returns "", no token
+// is sent. If source returns an error, the call fails with that error.
 func SendBearer(source func(context.Context) (string, error)) chassi.Middleware {
 	return func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
 		return func(ctx context.Context, call *chassi.Call) error {
@@ -24,9 +24,9 @@ func SendBearer(source func(context.Context) (string, error)) chassi.Middleware 
 	}
 }
 
-// ForwardAuthorization returns middleware that sends the Authorization metadata of the call that
-// is being served with each outgoing call. Use it only for services that may receive the
-// client's token.
+// ForwardAuthorization returns client middleware that copies the Authorization
+// metadata of the call being served to each outgoing call. Use it only for services
+// that may receive the client's token.
 func ForwardAuthorization() chassi.Middleware {
 	return func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
 		return func(ctx context.Context, call *chassi.Call) error {

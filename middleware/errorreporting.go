@@ -6,9 +6,9 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// ErrorReporting returns middleware that calls report for every server error: [chassi.Internal],
-// [chassi.Unknown] and [chassi.DataLoss], including recovered panics. Report must not block; its
-// context carries the call.
+// ErrorReporting returns middleware that calls report for every call that fails with a server
+// error: [chassi.Internal], [chassi.Unknown] or [chassi.DataLoss]. A recovered panic is a server
+// error. The function report must not block; its context contains the call.
 func ErrorReporting(report func(ctx context.Context, err error)) chassi.Middleware {
 	return func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
 		return func(ctx context.Context, call *chassi.Call) error {

@@ -17,8 +17,9 @@ type storedDetail struct {
 	JSON     json.RawMessage `json:"json,omitempty"`
 }
 
-// storeDetails returns the stored form of details. It omits those that cannot be stored, which
-// no transport could send either.
+// storeDetails returns the stored form of details. It omits structs that have no JSON form, encoded
+// details whose JSON is malformed, and details whose methods panic. A replayed error lacks the
+// omitted details, even over gRPC, which may have sent them with the original error.
 func storeDetails(details []chassi.Detail) []storedDetail {
 	var stored []storedDetail
 	for _, d := range details {
@@ -29,8 +30,8 @@ func storeDetails(details []chassi.Detail) []storedDetail {
 	return stored
 }
 
-// storeDetail returns the stored form of a detail, or false if it cannot be stored. It recovers
-// a panic of the detail's methods.
+// storeDetail returns the stored form of a detail, or false if the detail cannot be
+// stored or one of its methods panics.
 func storeDetail(d chassi.Detail) (stored storedDetail, ok bool) {
 	defer func() {
 		if recover() != nil {
@@ -45,8 +46,9 @@ func storeDetail(d chassi.Detail) (stored storedDetail, ok bool) {
 	return stored, strictjson.Append((*[]byte)(&stored.Struct), d) == nil
 }
 
-// restoreDetails returns the details that were stored: as the struct that the endpoint's errors
-// declare, if there is one, or as a [chassi.EncodedDetail].
+// restoreDetails returns the details that were stored. A struct is restored as the struct that the
+// endpoint's errors declare under its name, or as a [chassi.EncodedDetail] if there is no such
+// struct or the stored JSON does not fit it. A [chassi.EncodedDetail] is restored as such.
 func restoreDetails(stored []storedDetail, e *chassi.Endpoint) []chassi.Detail {
 	var details []chassi.Detail
 	for _, s := range stored {
@@ -70,7 +72,8 @@ func (s storedDetail) restore(e *chassi.Endpoint) chassi.Detail {
 	return &chassi.EncodedDetail{Name: s.Name, JSON: s.Struct, Decode: func(into any) error { return strictjson.DecodeResponse(s.Struct, into) }}
 }
 
-// detailType returns the struct type of a detail among the endpoint's errors, or nil.
+// detailType returns the type of the struct that the endpoint's errors declare as the
+// detail with this name, or nil if there is none.
 func detailType(e *chassi.Endpoint, name string) reflect.Type {
 	for _, declared := range e.Errors() {
 		for _, d := range declared.Details {

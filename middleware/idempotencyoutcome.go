@@ -14,7 +14,7 @@ type outcome struct {
 	Error    *storedError    `json:"error,omitempty"`
 }
 
-// storedError is the part of a [chassi.Error] that callers see.
+// storedError is the part of a [chassi.Error] that clients receive.
 type storedError struct {
 	Code       chassi.Code        `json:"code"`
 	Reason     string             `json:"reason"`

@@ -10,25 +10,26 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// Logging returns middleware that writes one line per call, on servers and clients, with
-// transport, method, route, status, latency in microseconds, peer, the peer's name over a
-// broker, the principal and its tenant, if known; for an event or a job its id and the number of
-// the try. The logger adds request id and trace id from the context. The line contains no
-// message, raw path or credential. The line of a stream is written at its end, and has the
-// number of its items, their encoded size in bytes and the time to the first one, in
-// microseconds.
+// Logging returns middleware that logs one line per call, on servers and clients. The line
+// contains the transport, HTTP method, route, status and latency in microseconds, and, if they are
+// known, the peer's address, the peer's name at a broker, the principal and its tenant. For an
+// event or a job it also contains the ID and the number of the attempt. The logger adds the
+// request ID and the trace ID from the context. The line contains no request, response, raw path
+// or credentials. The line of a stream is logged when the stream ends, and also contains the
+// number of items, their encoded size in bytes, and the time to the first item in microseconds.
 //
 // Server errors, which are [chassi.Internal], [chassi.Unknown] and [chassi.DataLoss], are
 // logged at ERROR with their cause and, for a panic, the stack. Failures of a dependency are
-// logged at WARN: [chassi.Unavailable], and [chassi.DeadlineExceeded] while the caller still
-// has time. All other calls are logged at INFO, including deliberate refusals: an Unavailable
-// error whose tree has a method Refused() bool that returns true, such as that of
-// [LoadShedding] or of a full worker pool.
+// logged at WARN: [chassi.Unavailable], and [chassi.DeadlineExceeded] on a client or, on a
+// server, if the caller's own context is not done. All other calls are logged at INFO. They
+// include deliberate refusals, such as those of [LoadShedding] or a full worker pool: their error
+// is Unavailable and wraps an error with a method Refused() bool that returns true.
 //
-// The lines about repeated failures are limited: if calls of an endpoint fail with one code,
-// the first is logged at WARN, and up to ten server errors per ten seconds at ERROR. Further
-// failures are logged at INFO. Every ten seconds a line at WARN or ERROR reports their number,
-// and finally a line at INFO the end of the failures.
+// If calls of an endpoint fail repeatedly with the same code, only the first failure is logged at
+// WARN, and at most ten server errors per ten seconds are logged at ERROR. Further failures are
+// logged at INFO. After every ten seconds with such further failures, a line at WARN or ERROR
+// reports the number of failures. When the calls no longer fail after such a line, a line at INFO
+// reports that.
 func Logging(logger *slog.Logger) chassi.Middleware {
 	born := time.Now()
 	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
@@ -54,7 +55,7 @@ func Logging(logger *slog.Logger) chassi.Middleware {
 	}
 }
 
-// callLog writes the lines of one binding.
+// callLog logs the calls of one binding.
 type callLog struct {
 	binding *chassi.Binding
 	handler slog.Handler
@@ -63,8 +64,8 @@ type callLog struct {
 	failed  *failures
 }
 
-// write writes the line of a call. It is not inlined: the record would take a kilobyte of the stack
-// of all calls under way.
+// write logs the line of a call. It must not be inlined: the record would then take a
+// kilobyte of the stack of every call in flight.
 //
 //go:noinline
 func (l *callLog) write(ctx context.Context, call *chassi.Call, began time.Duration, err error) {
@@ -100,10 +101,12 @@ func addCaller(line *slog.Record, call *chassi.Call) {
 	}
 }
 
-// tenantKey is transport.TenantKey.
+// tenantKey is the metadata key of the tenant of an event or a job. It is equal to
+// transport.TenantKey.
 const tenantKey = "X-Tenant"
 
-// tenantOf returns the tenant of the principal, or of the caller who caused an event or a job.
+// tenantOf returns the tenant of the principal or, for an event or a job without a principal, of
+// the caller who published the event or started the job. It returns "" if there is no tenant.
 func tenantOf(call *chassi.Call) string {
 	switch {
 	case call.Principal != nil:
@@ -115,7 +118,8 @@ func tenantOf(call *chassi.Call) string {
 	return ""
 }
 
-// addTask adds the id of the event or the run that is handled, and the number of the try.
+// addTask adds the ID of the event or of the job's run, and the number of the attempt,
+// if an event or a job is being handled.
 func addTask(line *slog.Record, call *chassi.Call) {
 	if call.Client || call.Transport != "event" && call.Transport != "job" {
 		return

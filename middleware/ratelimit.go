@@ -13,19 +13,23 @@ import (
 
 var errRateLimited = chassi.NewError(chassi.ResourceExhausted, "rate_limited", "Too many requests")
 
-// Limiter counts calls by key: a [*ratelimit.Limiter], or one that several nodes share.
+// Limiter limits the rate of calls by key. It is a [*ratelimit.Limiter], or a limiter that
+// several nodes share, such as that of package redislimit. It must be safe for concurrent use.
 type Limiter interface {
-	// Take counts a call of key and returns the decision. It must not block for long.
+	// Take decides whether a call of key is allowed, and counts it if so. It must not
+	// block for long.
 	Take(ctx context.Context, key ratelimit.Key) ratelimit.Decision
 	// Limit returns the current limit.
 	Limit() ratelimit.Limit
 }
 
-// RateLimitPeer returns middleware that limits the call rate of each client, which is a network,
-// or a name over a broker ([chassi.Call.Source]). An endpoint with a rate of its own
-// ([chassi.RateLimit]) has a separate limiter, which newLimiter returns for its full name at
-// registration; all other endpoints use shared. Calls in process are not limited. Responses have
-// the headers RateLimit and RateLimit-Policy once half of the quota is used.
+// RateLimitPeer returns middleware that limits the call rate of each client. A client is
+// identified by its network, or by its name at a broker ([chassi.Call.Source]). For an
+// endpoint that declares its own rate ([chassi.RateLimit]), newLimiter is called with the
+// endpoint's full name at registration and returns a separate limiter; all other
+// endpoints use shared. A call above the limit fails with [chassi.ResourceExhausted].
+// Calls without a source, such as events and jobs, are not limited. Responses have the
+// headers RateLimit and RateLimit-Policy once half of the quota is used.
 func RateLimitPeer(shared Limiter, newLimiter func(endpoint string, limit ratelimit.Limit) Limiter) chassi.Middleware {
 	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
 		limiter, name := shared, "peer"
@@ -44,8 +48,8 @@ func RateLimitPeer(shared Limiter, newLimiter func(endpoint string, limit rateli
 	}
 }
 
-// sourceKey returns the key of [chassi.Call.Source], without formatting addresses. ok is false
-// for a call in process.
+// sourceKey returns the limiter's key for [chassi.Call.Source] without formatting an address. The
+// result ok is false for a call without a source, such as an event or a job.
 func sourceKey(call *chassi.Call) (key ratelimit.Key, ok bool) {
 	switch {
 	case call.Peer.IsValid():
@@ -57,8 +61,10 @@ func sourceKey(call *chassi.Call) (key ratelimit.Key, ok bool) {
 	}
 }
 
-// RateLimitPrincipal returns middleware that limits the call rate of each principal, from any
-// address. The headers are those of [RateLimitPeer].
+// RateLimitPrincipal returns middleware that limits the call rate of each principal, whatever
+// the client's address. A call above the limit fails with [chassi.ResourceExhausted]. Calls
+// without a principal are not limited. Responses have the headers RateLimit and
+// RateLimit-Policy once half of the quota is used.
 func RateLimitPrincipal(limiter Limiter) chassi.Middleware {
 	quota := newQuota("principal", limiter)
 	return func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
@@ -73,14 +79,15 @@ func RateLimitPrincipal(limiter Limiter) chassi.Middleware {
 	}
 }
 
-// quota is a limiter with the response headers that describe it.
+// quota is a limiter and the response headers that describe its state.
 type quota struct {
 	limiter Limiter
 	name    string
 	policy  atomic.Pointer[policy]
 }
 
-// policy is the header text of one limit, formatted when the limit is first used.
+// policy is the value of the header RateLimit-Policy for one limit. It is formatted
+// when the header is first sent and when the limit has changed.
 type policy struct {
 	limit ratelimit.Limit
 	text  string
@@ -90,10 +97,10 @@ func newQuota(name string, limiter Limiter) *quota {
 	return &quota{limiter: limiter, name: name}
 }
 
-// take returns an error if the limiter refuses the call. It sets the headers of
-// draft-ietf-httpapi-ratelimit-headers once half of the quota is used: the draft does not
-// require them on each response, and to clients that are far from the limit they are of no use.
-// The keys have the canonical form of http.Header, which saves conversions.
+// take counts a call of key, and returns an error if the limiter refuses it. Once half of the
+// quota is used, take sets the headers of draft-ietf-httpapi-ratelimit-headers. The draft does
+// not require them on each response, and they are of no use to a client that is far from its
+// limit. The header names have the canonical form of http.Header, which saves conversions.
 func (q *quota) take(ctx context.Context, call *chassi.Call, key ratelimit.Key) error {
 	d := q.limiter.Take(ctx, key)
 	if d.Limit > 0 && (!d.Allowed || 2*d.Remaining <= d.Limit) {
@@ -124,5 +131,6 @@ func (q *quota) stateText(d ratelimit.Decision) string {
 	return string(strconv.AppendInt(b, seconds(d.Reset), 10))
 }
 
-// seconds returns d in seconds, rounded up, so that the limit permits a call after that time.
+// seconds returns d in seconds, rounded up, so that a client that waits for that time
+// is not too early.
 func seconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }

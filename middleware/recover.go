@@ -6,8 +6,8 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// Recover returns middleware that converts a panic of the inner handlers into an
-// [chassi.Internal] error with the stack as part of its cause.
+// Recover returns middleware that recovers a panic of the inner handlers and returns it as a
+// [chassi.Internal] error, whose cause contains the stack.
 func Recover() chassi.Middleware {
 	return func(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
 		return func(ctx context.Context, call *chassi.Call) (err error) {

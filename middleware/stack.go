@@ -9,49 +9,49 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// Layer is a middleware with a name.
+// Layer is a middleware with a name that identifies it in a [Stack].
 type Layer struct {
 	Name       string
 	Middleware chassi.Middleware
 }
 
-// Stack is an ordered list of named middleware, the first one outermost. Its methods return
-// no errors: [Stack.Err] returns those of all changes. It is not safe for concurrent use;
-// what [Stack.Middleware] returned does not change.
+// Stack is an ordered list of named middleware, the outermost first. The methods that change a
+// Stack record errors for [Stack.Err] instead of returning them. A Stack is not safe for concurrent
+// use. A slice that [Stack.Middleware] has returned is not affected by later changes.
 type Stack struct {
 	layers []Layer
 	errs   []error
 }
 
-// NewStack returns a stack of layers, the first one outermost.
+// NewStack returns a stack of layers, the outermost first.
 func NewStack(layers ...Layer) *Stack {
 	s := new(Stack)
 	s.insert(0, layers)
 	return s
 }
 
-// InsertBefore adds layers outside of the layer of that name.
+// InsertBefore inserts layers directly outside the layer with the given name.
 func (s *Stack) InsertBefore(name string, layers ...Layer) {
 	if i, ok := s.find(name); ok {
 		s.insert(i, layers)
 	}
 }
 
-// InsertAfter adds layers inside the layer of that name.
+// InsertAfter inserts layers directly inside the layer with the given name.
 func (s *Stack) InsertAfter(name string, layers ...Layer) {
 	if i, ok := s.find(name); ok {
 		s.insert(i+1, layers)
 	}
 }
 
-// Replace replaces the middleware of the named layer by m.
+// Replace replaces the middleware of the layer with the given name by m.
 func (s *Stack) Replace(name string, m chassi.Middleware) {
 	if i, ok := s.find(name); ok && s.check(Layer{name, m}) {
 		s.layers[i].Middleware = m
 	}
 }
 
-// Remove removes the layers of these names.
+// Remove removes the layers with the given names.
 func (s *Stack) Remove(names ...string) {
 	for _, name := range names {
 		if i, ok := s.find(name); ok {
@@ -69,7 +69,7 @@ func (s *Stack) Names() []string {
 	return names
 }
 
-// String returns the names, one per line, the outermost first.
+// String returns the names of the layers, one per line, the outermost first.
 func (s *Stack) String() string { return strings.Join(s.Names(), "\n") }
 
 // Middleware returns the middleware of the layers, the outermost first.
@@ -81,8 +81,9 @@ func (s *Stack) Middleware() []chassi.Middleware {
 	return list
 }
 
-// Err returns the errors of all changes: names that the stack does not have or has twice, and
-// layers without a middleware.
+// Err returns the joined errors of [NewStack] and of all changes, or nil. It is an error to refer
+// to an unknown name, to add a duplicate name or a layer without a name or a middleware, or to
+// replace a middleware by nil.
 func (s *Stack) Err() error { return errors.Join(s.errs...) }
 
 func (s *Stack) insert(at int, layers []Layer) {
@@ -114,8 +115,8 @@ func (s *Stack) find(name string) (int, bool) {
 	return i, i >= 0
 }
 
-// Only returns middleware that applies m to the calls over these transports ("http", "grpc",
-// "nats", "amqp", "local") only.
+// Only returns middleware that applies m only to calls over the given transports ("http",
+// "grpc", "nats", "amqp", "local", "event", "job").
 func Only(m chassi.Middleware, transports ...string) chassi.Middleware {
 	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
 		if !slices.Contains(transports, b.Transport) {

@@ -8,12 +8,13 @@ import (
 	"github.com/chassi-go/chassi/timeout"
 )
 
-// Timeout returns middleware that limits the time of each call to its endpoint's timeout, or to
-// fallback if the endpoint has none; an earlier deadline of the client applies. A call whose
-// deadline has already passed is refused before its body is read. Fallback must be positive.
+// Timeout returns middleware that limits the duration of each call to its endpoint's
+// timeout, or to fallback, which must be positive, if the endpoint has none. An
+// earlier deadline of the client takes precedence. A call whose context is already done
+// is refused before its body is read.
 //
-// For a stream the timeout applies until it opens; only a deadline of the client applies to all
-// of it.
+// The timeout of a stream applies only until the stream opens. A deadline of the client applies
+// until the stream ends.
 func Timeout(fallback time.Duration) chassi.Middleware {
 	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
 		d := fallback
@@ -34,7 +35,8 @@ func Timeout(fallback time.Duration) chassi.Middleware {
 	}
 }
 
-// openingTimeout returns the handler of a stream. It cancels a call that does not open within d.
+// openingTimeout returns a handler that cancels the call of a stream if the stream does not open
+// within d.
 func openingTimeout(d time.Duration, next chassi.Handler) chassi.Handler {
 	return func(ctx context.Context, call *chassi.Call) error {
 		if err := ctx.Err(); err != nil {

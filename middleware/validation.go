@@ -5,10 +5,11 @@ import (
 	"github.com/chassi-go/chassi/validation"
 )
 
-// Validation returns middleware that validates each decoded request before the method is called,
-// and reports the invalid fields: those that violate the validate tags of their struct, and those
-// that the methods Validate() error of the request and of its types return. See package
-// [validation] for both.
+// Validation returns middleware that validates each decoded request before the method is called. An
+// invalid request fails with [chassi.InvalidArgument] and a violation for each invalid field. A
+// field is invalid if it violates its validate tag, or if the method Validate() error of the
+// request, or of a value in the request, reports the field. See package [validation] for tags and
+// methods. Examples of tags are:
 //
 //	Name string   `json:"name" validate:"required,min=2,max=64"`
 //	Kind string   `json:"kind" validate:"oneof=new used"`

@@ -6,19 +6,19 @@ import (
 	"time"
 )
 
-// Limiter limits the calls in flight of each [Priority]. It is safe for concurrent use, starts
-// no goroutine and needs no Close.
+// Limiter limits the calls in flight. Calls of a lower [Priority] may use only a part of the limit.
+// A Limiter is safe for concurrent use, starts no goroutine and needs no Close.
 type Limiter struct {
 	config Config
 	born   time.Time
 
 	limit    atomic.Int64
-	floor    atomic.Int64 // the limit does not fall below it
+	floor    atomic.Int64 // minimum of limit, except during probes
 	total    atomic.Int64 // calls in flight, including long ones
 	refused  atomic.Uint64
 	load     generations
 	due      atomic.Int64 // when the window may be closed
-	since    atomic.Int64 // calls that began earlier are ignored
+	since    atomic.Int64 // the times of calls that began earlier are ignored
 	recovery recovery
 
 	mu      sync.Mutex // guards the fields below
@@ -27,7 +27,7 @@ type Limiter struct {
 	probe   probe
 }
 
-// New returns a limiter that admits Config.MaxInFlight calls until calls become slow.
+// New returns a limiter whose limit is Config.MaxInFlight until calls become slow.
 func New(c Config) *Limiter {
 	l := &Limiter{config: c.withDefaults(), born: time.Now()}
 	l.limit.Store(int64(l.config.MaxInFlight))
@@ -41,8 +41,9 @@ func New(c Config) *Limiter {
 // now returns the time since the limiter was created, in nanoseconds.
 func (l *Limiter) now() int64 { return int64(time.Since(l.born)) }
 
-// Class returns the class with this name, and adds it if it does not exist. The priority is that of
-// the call that adds the class. All classes must be added before calls are made.
+// Class returns the class with this name. If the class does not exist, Class adds it
+// with priority p; the priority of an existing class does not change. All classes
+// must be added before calls are made.
 func (l *Limiter) Class(name string, p Priority) *Class {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -57,14 +58,15 @@ func (l *Limiter) Class(name string, p Priority) *Class {
 	return c
 }
 
-// Permit is the state of an admitted call between [Class.Acquire] and [Class.Release].
+// Permit is the state of an admitted call. It is returned by [Class.Acquire] and passed
+// to [Class.Release].
 type Permit struct {
 	began      int64
 	generation *generation
 }
 
-// Acquire admits a call and returns true, or refuses it and returns false. An admitted call
-// must be released exactly once.
+// Acquire admits a call and returns true, or refuses it and returns false. The permit of an
+// admitted call must be passed to [Class.Release] exactly once.
 func (c *Class) Acquire() (p Permit, ok bool) {
 	l := c.limiter
 	now := l.now()
@@ -85,7 +87,8 @@ func (c *Class) Acquire() (p Permit, ok bool) {
 	return Permit{now, g}, true
 }
 
-// capacity returns how many calls of a priority and of higher ones may be in flight.
+// capacity returns the number of calls of priority p and of higher priorities that
+// may be in flight together.
 func (l *Limiter) capacity(p Priority) float64 {
 	return max(float64(l.limit.Load())*shares[p], 1)
 }
@@ -96,7 +99,8 @@ func (c *Class) leave(g *generation) {
 	c.limiter.total.Add(-1)
 }
 
-// Release ends a call that Acquire admitted.
+// Release ends the admitted call with the permit p. The outcome o determines whether
+// the latency of the call is measured.
 func (c *Class) Release(p Permit, o Outcome) {
 	l := c.limiter
 	c.leave(p.generation)
@@ -111,12 +115,15 @@ func (c *Class) Release(p Permit, o Outcome) {
 	l.closeWindow(now)
 }
 
-// PerClient returns Config.PerClient or its default.
+// PerClient returns the maximum number of calls in flight of one client: Config.PerClient
+// or, if Config.PerClient is 0, a tenth of Config.MaxInFlight, rounded up.
 func (l *Limiter) PerClient() int { return l.config.PerClient }
 
-// Share returns the maximum number of calls in flight of one client, for a call of priority p: half
-// of the calls that the priority may use, so that as many remain for all other clients. The limiter
-// does not track clients: its users enforce the share, and report refusals with [Limiter.Refuse].
+// Share returns the maximum number of calls that one client may have in flight when it makes a call
+// of priority p. It is half of the calls that the priority may use, so that as many remain for all
+// other clients, and at least 1. While a probe lowers the limit below its minimum, the share is that
+// of the minimum. The limiter does not track clients: its users enforce the share, and report
+// refusals with [Limiter.Refuse].
 func (l *Limiter) Share(p Priority) int {
 	limit := max(l.limit.Load(), l.floor.Load())
 	return max(1, int(float64(limit)*shares[p]/2))
@@ -125,7 +132,7 @@ func (l *Limiter) Share(p Priority) int {
 // Refuse counts a call that was refused because its client had reached its [Limiter.Share].
 func (l *Limiter) Refuse() { l.refused.Add(1) }
 
-// Stats returns the current state.
+// Stats returns the current state of the limiter.
 func (l *Limiter) Stats() Stats {
 	return Stats{Limit: int(l.limit.Load()), InFlight: int(l.total.Load()), Refused: l.refused.Load()}
 }

@@ -1,18 +1,22 @@
 // Package overload determines how many calls a process can handle concurrently and refuses
 // further calls immediately, so that the latency of accepted calls stays bounded.
 //
-// A [Limiter] compares the latency of calls with the usual latency of their [Class]. While
-// calls take much longer, work queues up, on the processor or on a database, and the limit
-// falls. Afterwards it rises again. A limiter needs no configuration for the machine, and a
-// class whose calls always take a second is not taken for overload.
+// A [Limiter] compares the latency of calls with the usual latency of their [Class]. While calls
+// take much longer than usual, work queues up, on the processor or on a database, and the
+// limiter lowers its limit on calls in flight. Afterwards it raises the limit again. A limiter
+// needs no configuration for the machine, and does not treat a class whose calls always take a
+// second as overloaded. The parts of a limiter are:
 //
-//   - A window (window.go) measures the calls that ended in a tenth of a second or more.
+//   - A window (window.go) is a period of at least a tenth of a second. The limiter measures the
+//     calls that succeed or time out in it.
 //   - A probe (probe.go) distinguishes overload from calls that have become slower permanently.
-//   - A class (class.go) may always have a few calls in flight, and twice its usual number
-//     while its own calls are not slow. So a slow database leads to the refusal of calls that
-//     need it, and of no others.
-//   - A recovery (recovery.go) lets the calls finish that piled up while nothing succeeded.
-//   - A long call, such as a stream, is not counted (generation.go).
+//   - A class (class.go) may have a few calls in flight regardless of the limit, and twice
+//     its usual number while its own calls are not slow. A slow database therefore leads to
+//     the refusal of calls that need it, and of no others.
+//   - A recovery (recovery.go) follows a period in which no call succeeded. It gives the
+//     calls that have piled up time to finish.
+//   - A generation (generation.go) contains the calls that began in the same period. Calls
+//     of old generations, such as streams, count only toward Config.MaxInFlight.
 package overload
 
 // Config configures a [Limiter]. The zero value of a field means the default in its tag.
@@ -43,10 +47,10 @@ func (c Config) withDefaults() Config {
 // Priority determines the order in which calls are refused, the lowest priority first.
 type Priority uint8
 
-// The priorities. Calls of High may use the whole limit. A call of Normal is admitted while
-// calls of High and Normal together use less than three quarters of it, a call of Low while all
-// calls use less than half. So no call is refused because of calls of a lower priority, except
-// at Config.MaxInFlight.
+// The priorities. Calls of High may use the whole limit. A call of Normal is admitted if the calls
+// of High and Normal, including this call, use at most three quarters of the limit, and a call of
+// Low if all calls, including this call, use at most half of the limit. Therefore no call is refused
+// because of calls of a lower priority, except at Config.MaxInFlight.
 const (
 	Low Priority = iota
 	Normal
@@ -56,18 +60,18 @@ const (
 
 var shares = [priorities]float64{Low: 0.5, Normal: 0.75, High: 1}
 
-// Outcome is the result of a call with respect to its latency.
+// Outcome is the result of a call. It determines whether the latency of the call is measured.
 type Outcome uint8
 
-// The outcomes.
+// The outcomes of a call.
 const (
 	Succeeded Outcome = iota // the latency counts
-	TimedOut                 // the deadline passed; the latency counts if it was longer than usual
-	Failed                   // refused or cancelled; the latency is ignored
+	TimedOut                 // the deadline passed; the latency counts unless it was shorter than usual
+	Failed                   // refused, canceled or failed; the latency is ignored
 )
 
 // Stats is the state of a [Limiter].
 type Stats struct {
-	Limit, InFlight int // InFlight includes long calls
-	Refused         uint64
+	Limit, InFlight int    // InFlight includes long calls
+	Refused         uint64 // calls refused so far
 }

@@ -5,33 +5,35 @@ import (
 	"time"
 )
 
-// A probe distinguishes overload from calls that have become permanently slower. It begins
-// after a second of pressure, admits few calls, waits until earlier calls have ended, and uses
-// the times of one more window as the usual ones:
-//
-//	noProbe --pressure for probeAfter--> draining --earlier calls ended--> measuring --a window--> noProbe
+// probe is the state of a probe, which distinguishes overload from calls that have become
+// permanently slower. A probe begins after a second of pressure, in which calls are refused or
+// slow. It admits few calls, waits until earlier calls have ended, and then moves the usual times
+// toward the times of one more window. Its phases are:
+//   - noProbe, until pressure has lasted for probeAfter
+//   - draining, until earlier calls have ended
+//   - measuring, for one window
 type probe struct {
 	phase    phase
 	pressure int64 // when the pressure began; 0 for none
 	resume   int64 // the limit after the probe
-	drained  int64 // when earlier calls have ended
+	drained  int64 // when earlier calls will have ended
 }
 
 type phase uint8
 
 const (
 	noProbe   phase = iota
-	draining        // earlier calls end
-	measuring       // calls take as long as they do without overload
+	draining        // waiting for earlier calls to end
+	measuring       // measuring the times of calls without overload
 )
 
 const (
-	probeAfter    = time.Second // of pressure
-	probeInterval = 10 * time.Second
+	probeAfter    = time.Second      // time of pressure before a probe
+	probeInterval = 10 * time.Second // minimum time between two probes while pressure continues
 )
 
-// runProbe begins a probe if one is due, or advances it by one window, and reports whether a probe
-// is under way.
+// runProbe begins a probe if one is due, or advances or ends the current probe. It reports whether
+// the window belongs to a probe, including the window in which the probe begins or ends.
 func (l *Limiter) runProbe(now int64, m measurement, pressure bool) bool {
 	switch p := &l.probe; p.phase {
 	case draining:
@@ -50,7 +52,8 @@ func (l *Limiter) runProbe(now int64, m measurement, pressure bool) bool {
 	return true
 }
 
-// due reports whether there has been pressure for long enough to begin a probe.
+// due reports whether pressure has lasted long enough to begin a probe. It records
+// when the pressure began.
 func (p *probe) due(now int64, pressure bool) bool {
 	switch {
 	case !pressure:
@@ -63,8 +66,8 @@ func (p *probe) due(now int64, pressure bool) bool {
 	return false
 }
 
-// beginProbe lowers the limit to few calls. It assumes that the calls in flight end at the rate of
-// the latest window.
+// beginProbe begins a probe and lowers the limit to l.few(). It assumes that the calls in
+// flight end at the rate of the latest window.
 func (l *Limiter) beginProbe(now int64, m measurement) {
 	p := &l.probe
 	p.phase, p.resume = draining, l.limit.Load()
@@ -72,8 +75,10 @@ func (l *Limiter) beginProbe(now int64, m measurement) {
 	l.limit.Store(min(p.resume, int64(l.few())))
 }
 
-// endProbe restores the limit from before the probe, or removes it if the calls were slow in
-// the probe too, and schedules the earliest next probe after probeInterval.
+// endProbe restores the limit from before the probe, or raises it to Config.MaxInFlight if calls
+// were slow in the probe too. While pressure continues, the next probe begins after probeInterval
+// or the time of 60 typical calls, whichever is longer; after a pause in the pressure, it begins
+// after probeAfter of new pressure.
 func (l *Limiter) endProbe(now int64) {
 	limit := l.probe.resume
 	for _, c := range l.classes {
@@ -85,8 +90,8 @@ func (l *Limiter) endProbe(now int64) {
 	l.probe = probe{pressure: now + int64(max(float64(probeInterval), 60*l.window.typical)) - int64(probeAfter)}
 }
 
-// believe moves the usual time towards the times measured in a probe, further the more calls
-// there were, and returns the factor by which it changed.
+// believe moves the usual time toward the times measured in a probe: the more calls were
+// measured, the further. It returns the factor by which the usual time changed.
 func (c *Class) believe() float64 {
 	step := c.excess() * min(1, c.seen.calls/enoughCalls)
 	c.shiftUsual(step)

@@ -7,29 +7,32 @@ import (
 )
 
 const (
-	standstill       = 500 * time.Millisecond // minimum time without a success
-	maxRecovery      = 3 * time.Second
-	recoveryInterval = 30 * time.Second // minimum, so that slow clients cannot switch the limiter off
+	standstill  = 500 * time.Millisecond // minimum time without a success
+	maxRecovery = 3 * time.Second        // duration of a recovery
+	// recoveryInterval is the minimum time between the beginnings of two recoveries. It
+	// prevents slow clients from disabling the limiter.
+	recoveryInterval = 30 * time.Second
 )
 
 // silence is the latest period in which no call of a class succeeded.
 type silence struct {
 	succeeded   atomic.Int64 // when a call last succeeded
-	began, over atomic.Int64
+	began, over atomic.Int64 // when the period began and ended
 }
 
-// A recovery follows a standstill, in which no call of a class succeeded. The calls that
-// piled up in it are not overload: for three seconds the times of calls are ignored, unless
-// more calls pile up.
+// recovery is the state of the limiter after a standstill, a period in which no call of a class
+// succeeded. Calls that piled up during the standstill are not a sign of overload, so the durations
+// of calls are ignored for three seconds, unless more calls pile up.
 type recovery struct {
-	latest  atomic.Int64 // when the latest one began
-	end     atomic.Int64 // when it ends
-	backlog atomic.Int64 // calls in flight above which it is overload
-	usual   atomic.Int64 // calls in flight without pressure, and a margin for chance
+	latest  atomic.Int64 // when the latest recovery began
+	end     atomic.Int64 // when the latest recovery ends
+	backlog atomic.Int64 // number of calls in flight above which there is overload
+	usual   atomic.Int64 // twice the usual number of calls in flight, plus a margin for chance
 }
 
-// queued reports whether the duration of a call must be ignored, because the call waited in a
-// standstill or behind calls that did, or because it began before a probe measured.
+// queued reports whether the time of a call must be ignored: because the call waited in a
+// standstill or behind calls that did, or because it began before a probe started to measure. It
+// also begins and ends recoveries.
 func (c *Class) queued(now, began int64, o Outcome) bool {
 	l := c.limiter
 	r := &l.recovery
@@ -46,8 +49,9 @@ func (c *Class) queued(now, began int64, o Outcome) bool {
 	return true
 }
 
-// endsStandstill reports whether a call that succeeds waited for a long time in which no
-// call of the class succeeded. The first success may be that of a call that has just begun.
+// endsStandstill records the success of a call, and reports whether the call has waited for a long
+// time in which no call of the class succeeded. The first success after a standstill may be that of
+// a call that has just begun.
 func (c *Class) endsStandstill(now, began int64) bool {
 	s := &c.recent
 	if last := s.succeeded.Swap(now); now-last > int64(standstill) {
@@ -60,8 +64,8 @@ func (c *Class) endsStandstill(now, began int64) bool {
 		float64(wait) > c.limiter.config.Tolerance*math.Exp(c.usualLog())
 }
 
-// recover begins a recovery, if more calls than usual are in flight and the latest recovery
-// was long enough ago.
+// recover begins a recovery if more than l.recovery.usual calls are in flight and the latest
+// recovery began more than recoveryInterval ago.
 func (l *Limiter) recover(now int64) {
 	r := &l.recovery
 	load := l.load.inFlight()

@@ -5,40 +5,41 @@ import (
 	"time"
 )
 
-// A window ends when ten calls have ended, but not before a tenth of a second has passed, or the
-// mean time of a call up to one second. It ends after two seconds in any case, so that a service
-// that completes one call in a second is protected too.
+// Bounds of a window. A window ends when enoughCalls calls have been measured, but not before
+// its minimum length: a tenth of a second, or the mean time of a call, up to one second,
+// if that is longer. It ends after two seconds in any case, so that a service that
+// completes one call in a second is protected too.
 const (
 	minWindow   = 100 * time.Millisecond
 	maxWindow   = 2 * time.Second
 	enoughCalls = 10
-	recheck     = 10 * time.Millisecond // while fewer calls have ended
+	recheck     = 10 * time.Millisecond // time until the next check if fewer calls have ended
 )
 
-// window is the state of the current window, with averages over earlier ones.
+// window is the state of the current window, with averages over earlier windows.
 type window struct {
 	began   int64
-	checked int64   // when closeWindow last looked at it
+	checked int64   // when closeWindow last checked the window
 	refused uint64  // Limiter.refused when it began
 	typical float64 // time of a call, geometric mean
 	rate    float64 // calls completed in a second, smoothed
 }
 
-// measurement contains the durations of the calls of all classes in a window.
+// measurement summarizes the calls of all classes in a window.
 type measurement struct {
 	length  float64 // in nanoseconds
-	calls   float64
-	taken   float64
+	calls   float64 // number of calls that ended
+	taken   float64 // nanoseconds in flight of these calls, without long calls
 	excess  float64 // mean logarithm of how many times longer than usual the calls took
-	chance  float64 // how much of that may be chance: three standard deviations of the mean
-	crowded bool    // calls were refused
+	chance  float64 // part of excess that may be chance: three standard deviations of the mean
+	crowded bool    // whether calls were refused
 }
 
-// slowness returns how many times longer than usual calls took, beyond what may be chance.
+// slowness returns how many times longer than usual the calls took, beyond what may be chance.
 func (m measurement) slowness() float64 { return math.Exp(m.excess - m.chance) }
 
-// closeWindow ends the window if it is due and adjusts the limit. It is also called when calls
-// begin, so that windows end even if no call ends.
+// closeWindow ends the window if it is due, and adjusts the limit. It is called when calls begin
+// and when they end, so that windows end even if no call ends.
 func (l *Limiter) closeWindow(now int64) {
 	if now < l.due.Load() || !l.mu.TryLock() {
 		return
@@ -66,7 +67,7 @@ func (l *Limiter) closeWindow(now int64) {
 	}
 }
 
-// endedCalls returns how many calls have ended since the window began.
+// endedCalls returns the number of calls that have been measured since the window began.
 func (l *Limiter) endedCalls() (calls int64) {
 	for _, c := range l.classes {
 		calls += c.samples.calls.Load()
@@ -74,7 +75,7 @@ func (l *Limiter) endedCalls() (calls int64) {
 	return calls
 }
 
-// measure summarizes the window that is ending, whose length is given in nanoseconds.
+// measure summarizes the window that is ending and has the given length in nanoseconds.
 func (l *Limiter) measure(length float64) measurement {
 	m := measurement{length: length}
 	refused := l.refused.Load()
@@ -119,7 +120,8 @@ func (l *Limiter) adjust(now int64, m measurement) {
 	l.moveLimit(slowness, overloaded, m.crowded, load)
 }
 
-// slowness returns how many times longer than usual calls take, or will take soon.
+// slowness returns how many times longer than usual calls take, or will take soon at
+// the given number of calls in flight.
 func (l *Limiter) slowness(m measurement, load float64) float64 {
 	slowness := m.slowness()
 	if slowness > math.Sqrt(l.config.Tolerance) && m.taken > 0 {
@@ -130,8 +132,8 @@ func (l *Limiter) slowness(m measurement, load float64) float64 {
 	return slowness
 }
 
-// reserve updates the number of calls that are reserved for each class, and the usual load, which
-// follows the measured one while there is no pressure.
+// reserve updates the number of calls that are reserved for each class. It also updates the usual
+// numbers of calls in flight, which follow the measured numbers while there is no pressure.
 func (l *Limiter) reserve(m measurement) {
 	calm := !m.crowded && m.slowness() < math.Sqrt(l.config.Tolerance)
 	usualLoad := float64(enoughCalls)
@@ -145,12 +147,13 @@ func (l *Limiter) reserve(m measurement) {
 	l.recovery.usual.Store(int64(usualLoad))
 }
 
-// few returns how many calls a probe admits, and how many calls of each class are always admitted.
+// few returns the number of calls that a probe admits, which is also the minimum number of
+// calls of each class that are admitted regardless of the limit.
 func (l *Limiter) few() float64 { return math.Ceil(float64(l.floor.Load()) / 4) }
 
-// moveLimit changes the limit. During overload it lowers the limit below the number of calls in
-// flight; the slower the calls are, the further. Otherwise it raises the limit: slowly while calls
-// are refused, to find the capacity, and fast while none are.
+// moveLimit changes the limit. During overload it lowers the limit to about the number of calls in
+// flight, or below it: the slower the calls are, the further. Otherwise it raises the limit, slowly
+// while calls are refused, to find the capacity, and quickly while no calls are refused.
 func (l *Limiter) moveLimit(slowness float64, overloaded, crowded bool, load float64) {
 	limit := float64(l.limit.Load())
 	switch {

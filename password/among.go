@@ -2,24 +2,28 @@ package password
 
 import "crypto/subtle"
 
-// ParamsOf returns the parameters of an encoded hash. It returns [ErrMalformed] or [ErrUnsupported]
-// for a hash that [Verify] rejects with that error.
+// ParamsOf returns the parameters of an encoded hash. If encoded is malformed or unsupported, it
+// returns an error that wraps [ErrMalformed] or [ErrUnsupported].
 func ParamsOf(encoded string) (Params, error) {
 	d, err := parse(encoded)
 	return d.params, err
 }
 
-// SameCost reports whether hashes under p and q take the same work. It ignores the lengths of
-// salt and hash.
+// SameCost reports whether hashes with p and q require the same work. It ignores the
+// lengths of the salt and the hash.
 func (p Params) SameCost(q Params) bool {
 	return p.Memory == q.Memory && p.Time == q.Time && p.Parallelism == q.Parallelism
 }
 
-// VerifyAmong is like [Verify], but takes the same time for stored hashes of different costs. It
-// computes one hash for each of costs, in order, whatever the cost of encoded, and returns the
-// result of the hash with the cost of encoded. An invalid encoded text takes the same work. Only a
-// hash whose cost is not in costs takes longer: add its parameters to costs first. The time is the
-// sum over costs, the memory the maximum.
+// VerifyAmong reports whether encoded is a hash of password, in a time that does not depend on the
+// cost of encoded. It computes one hash for each of costs, in order, and uses the result of the
+// hash that has the cost of encoded. Only an encoded hash whose cost is not in costs takes longer:
+// add its parameters to costs first. The time is the sum over costs, and the memory is the maximum.
+// Each of costs must be valid ([Params.Validate]).
+//
+// If encoded is malformed or unsupported, VerifyAmong does the same work and returns an error that
+// wraps [ErrMalformed] or [ErrUnsupported]. For an invalid password, it returns an error of
+// [Normalize].
 func VerifyAmong(costs []Params, encoded, password string) (ok bool, err error) {
 	stored, unusable := parse(encoded)
 	password, err = Normalize(password)
@@ -35,8 +39,8 @@ func VerifyAmong(costs []Params, encoded, password string) (ok bool, err error) 
 	return ok, unusable
 }
 
-// plan returns the hashes to compute for stored, and the index of the one that decides, or -1 if
-// stored cannot be used.
+// plan returns the hashes to compute for stored, and the index of the hash that decides,
+// or -1 if stored is not usable.
 func plan(costs []Params, stored digest, usable bool) (work []digest, decisive int) {
 	decisive = -1
 	for i, c := range costs {

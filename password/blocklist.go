@@ -2,14 +2,14 @@ package password
 
 import "strings"
 
-// Blocklist is a list of passwords to reject. The zero value is empty. A lookup searches the
-// list linearly, about 1 ms for 10 MB, which is little compared with a hash.
+// Blocklist is a list of passwords to reject. The zero value is empty. A lookup searches the list
+// linearly: this takes about 1 ms for 10 MB, which is little compared with a hash.
 type Blocklist struct {
-	lines string // "\nfirst\nsecond\n", each normalised and in lower case
+	lines string // "\nfirst\nsecond\n", each normalized and in lower case
 }
 
-// ParseBlocklist returns a Blocklist of the passwords in text, one per line. Case is ignored. Empty
-// lines and lines that cannot be a password are skipped.
+// ParseBlocklist returns a Blocklist of the passwords in text, one per line. The case of letters
+// is ignored. Empty lines and lines that cannot be a password are skipped.
 func ParseBlocklist(text string) Blocklist {
 	var b strings.Builder
 	b.WriteByte('\n')

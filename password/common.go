@@ -11,13 +11,14 @@ var commonWords string // one per line, lower case, a line break at both ends
 
 const (
 	maxWord   = 16 // bytes of the longest line in commonWords
-	maxAffix  = 6  // bytes of digits and signs before and after a word together
-	maxUnit   = 4  // bytes that, repeated, are always easy to guess
-	maxDigits = 9  // that many digits alone are a date or a phone number
+	maxAffix  = 6  // bytes of digits and signs around a word, before and after it together
+	maxUnit   = 4  // bytes of a string whose repetition is always easy to guess
+	maxDigits = 9  // up to this length, digits alone are easy to guess, as a date or a phone number
 )
 
-// isCommon reports whether a password, in lower case, is a common word or derived from one by a
-// rule that password-guessing programs use.
+// isCommon reports whether a password, in lower case, is easy to guess: a common word, possibly
+// repeated or changed as password-guessing programs do, a repetition of a short string, a sequence,
+// a keyboard walk, or a number of at most maxDigits digits.
 func isCommon(folded string) bool {
 	unit := repeatedUnit(folded)
 	switch {
@@ -31,8 +32,8 @@ func isCommon(folded string) bool {
 	return isDecorated(unit)
 }
 
-// isDecorated reports whether s is a common word with up to six digits and
-// signs around it: dragon, dragon2024!, p@ssw0rd1.
+// isDecorated reports whether s is a common word, in which digits and signs may replace letters,
+// with up to six digits and signs around it, such as dragon, dragon2024! or p@ssw0rd1.
 func isDecorated(s string) bool {
 	for before := 0; before <= leading(s); before++ {
 		for after := 0; before+after <= maxAffix && after <= trailing(s); after++ {
@@ -65,11 +66,12 @@ func unLeet(s, one string) string {
 func leading(s string) int  { return min(maxAffix, len(s)-len(strings.TrimLeftFunc(s, isPlainSign))) }
 func trailing(s string) int { return min(maxAffix, len(s)-len(strings.TrimRightFunc(s, isPlainSign))) }
 
-// isPlainSign reports whether r is an ASCII character that is not a letter, so that it can be
-// removed as one byte.
+// isPlainSign reports whether r is an ASCII character other than a letter, so that
+// it can be removed as one byte.
 func isPlainSign(r rune) bool { return r < unicode.MaxASCII && !unicode.IsLetter(r) }
 
-// repeatedUnit returns the shortest text whose repetition is s, or s itself.
+// repeatedUnit returns the shortest string whose repetition is s. It returns s if s
+// does not repeat a shorter string.
 func repeatedUnit(s string) string {
 	if s == "" {
 		return s
@@ -78,8 +80,8 @@ func repeatedUnit(s string) string {
 	return s[:1+strings.Index((s + s)[1:], s)]
 }
 
-// isSequence reports whether each byte differs from the previous one by the same step of 1 or
-// -1: 23456789, hgfedcba.
+// isSequence reports whether s has at least three bytes and each byte is the previous one plus 1,
+// or each is the previous one minus 1, as in 23456789 and hgfedcba.
 func isSequence(s string) bool {
 	if len(s) < 3 {
 		return false
@@ -93,8 +95,8 @@ func isSequence(s string) bool {
 	return step == 1 || step == -1
 }
 
-// isKeyboardWalk reports whether s is a run of adjacent keys, forwards or backwards, that may
-// continue in the next row, or alternates between rows.
+// isKeyboardWalk reports whether s is a run of at least four adjacent keys, forward or backward.
+// The run may continue in the next row or alternate between rows.
 func isKeyboardWalk(s string) bool {
 	const (
 		rows    = "`1234567890-= qwertyuiop[] qwertzuiop azertyuiop qwertyuiopasdfghjklzxcvbnm 12345678900987654321"

@@ -7,9 +7,9 @@ import (
 	"golang.org/x/crypto/argon2"
 )
 
-// Hash returns the hash of a password under a new random salt, encoded as
-// $argon2id$v=19$m=19456,t=2,p=1$salt$hash. It uses p.Memory KiB and cannot be interrupted. It
-// returns the errors of [Params.Validate] and [Normalize].
+// Hash returns the hash of a password with a new random salt, as a string such as
+// $argon2id$v=19$m=19456,t=2,p=1$salt$hash. It uses p.Memory KiB of memory and cannot be
+// interrupted. It returns the errors of [Params.Validate] and [Normalize].
 func Hash(p Params, password string) (string, error) {
 	if err := p.Validate(); err != nil {
 		return "", err
@@ -23,9 +23,10 @@ func Hash(p Params, password string) (string, error) {
 	return d.String(), nil
 }
 
-// Verify reports whether password is the one that was hashed, in constant time. For text that
-// [Hash] cannot have produced it returns [ErrMalformed] or [ErrUnsupported] before it allocates
-// memory. It returns an error of [Normalize] for an invalid password.
+// Verify reports whether encoded is a hash of password. It compares in constant time. If encoded
+// cannot be a result of [Hash], Verify returns an error that wraps [ErrMalformed] or
+// [ErrUnsupported] before it computes a hash. For an invalid password, it returns an error of
+// [Normalize].
 func Verify(encoded, password string) (ok bool, err error) {
 	d, err := parse(encoded)
 	if err != nil {
@@ -38,16 +39,16 @@ func Verify(encoded, password string) (ok bool, err error) {
 	return subtle.ConstantTimeCompare(d.derive(password), d.key) == 1, nil
 }
 
-// NeedsRehash reports whether encoded has other parameters than p, weaker or stronger, or cannot
-// be used.
+// NeedsRehash reports whether encoded is not a valid hash or has parameters other than p,
+// weaker or stronger.
 func NeedsRehash(encoded string, p Params) bool {
 	d, err := parse(encoded)
 	return err != nil || d.params != p
 }
 
-// Dummy returns a hash that matches no password and takes as long to verify as one under p.
-// Verify against it for an unknown user, so that the time does not reveal whether the user
-// exists. Invalid parameters are replaced by [DefaultParams].
+// Dummy returns an encoded hash that matches no password and takes as long to verify as a hash
+// with p. Verify against it for an unknown user, so that the time does not reveal whether the
+// user exists. If p is invalid, Dummy uses [DefaultParams].
 func Dummy(p Params) string {
 	if p.Validate() != nil {
 		p = DefaultParams()
@@ -56,7 +57,7 @@ func Dummy(p Params) string {
 	return d.String()
 }
 
-// derive returns the key of a normalized password under the parameters and salt of d.
+// derive returns the key of a normalized password with the parameters and the salt of d.
 func (d digest) derive(password string) []byte {
 	return argon2.IDKey([]byte(password), d.salt, d.params.Time, d.params.Memory, d.params.Parallelism, d.params.KeyLen)
 }

@@ -11,9 +11,10 @@ import (
 // normalization.
 const MaxBytes = 1024
 
-// Normalize returns the password in Unicode normalization form KC. It is idempotent. It returns
-// a [*PolicyError]: [TooLong] above [MaxBytes], which is checked first, and [InvalidText] for
-// invalid UTF-8 or a NUL.
+// Normalize returns the password in Unicode normalization form KC. It is idempotent.
+// For an invalid password it returns a [*PolicyError], with the reason [TooLong] if
+// the password is longer than [MaxBytes], before or after normalization, or else with
+// the reason [InvalidText] if it is invalid UTF-8 or contains a NUL.
 func Normalize(password string) (string, error) {
 	if len(password) > MaxBytes {
 		return "", refuse(TooLong)

@@ -6,11 +6,11 @@ import (
 	"unicode/utf8"
 )
 
-// Reason is why a password is rejected: a stable identifier, and an error that [errors.Is] finds
-// in the result of [Policy.Check].
+// Reason identifies why a password is rejected. It is a stable identifier, and also an error that
+// [errors.Is] finds in the result of [Policy.Check].
 type Reason string
 
-// The reasons.
+// The reasons why a password is rejected.
 const (
 	TooShort        Reason = "too_short"        // fewer code points than the policy requires
 	TooLong         Reason = "too_long"         // more bytes than the policy accepts
@@ -21,8 +21,8 @@ const (
 
 func (r Reason) Error() string { return string(r) }
 
-// PolicyError contains all reasons why a password is rejected, at least one. It never contains
-// the password.
+// PolicyError is the error for a rejected password. It contains at least one reason, and
+// never the password.
 type PolicyError struct {
 	Reasons []Reason
 }
@@ -48,21 +48,22 @@ func (e *PolicyError) Unwrap() []error {
 
 const (
 	defaultMinLength = 8
-	minContext       = 4 // code points; a shorter word is in too many passwords by chance
+	minContext       = 4 // code points; shorter words occur in too many passwords by chance
 )
 
 // Policy decides which new passwords are accepted (NIST SP 800-63B section 5.1.1.2, OWASP ASVS
-// 6.2), by length and predictability, never by composition rules. Use it when a password is
-// set, not when one is verified. The zero value is ready to use.
+// 6.2). It checks length and predictability, and has no composition rules. Use it when a password
+// is set, not when a password is verified. The zero value is ready to use.
 type Policy struct {
 	MinLength int       `config:"min_length" default:"8" min:"8" max:"128" help:"minimum length of a new password in code points; OWASP ASVS recommends 15 without a second factor"`
 	MaxBytes  int       `config:"max_bytes" default:"1024" min:"64" max:"1024" help:"maximum length of a new password in bytes of UTF-8"`
-	Blocklist Blocklist `config:"-"` // refused besides the built-in words
+	Blocklist Blocklist `config:"-"` // passwords to refuse in addition to the built-in words
 }
 
-// Check returns nil if the password is acceptable, or a [*PolicyError]. Each context is text that
-// an attacker may know about the user, such as the e-mail address. The password must not contain a
-// context, its part before an @, or one of its words, if that text has at least four code points.
+// Check returns nil if the password is acceptable, and otherwise a [*PolicyError]. Each context
+// is text that an attacker may know about the user, such as the e-mail address. The password must
+// not contain a context, the part of a context before an @, or a word of a context, if that text
+// has at least four code points. The case of letters is ignored.
 func (p Policy) Check(password string, context ...string) error {
 	password, err := Normalize(password)
 	if err != nil {
@@ -106,8 +107,8 @@ func containsContext(folded string, context []string) bool {
 	return false
 }
 
-// contextWords returns the whole context, its local part and its words, in the form that Check
-// compares.
+// contextWords returns the words of a context, the whole context, and its part before an @,
+// normalized and in lower case. It returns nil if the context cannot be normalized.
 func contextWords(context string) []string {
 	normal, err := Normalize(context)
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"net/netip"
 )
 
-// Key identifies whose calls are counted. Keys are comparable and have a fixed size. The zero
-// Key is a valid key.
+// Key identifies the client, principal or other party whose calls are counted. Keys are
+// comparable and have a fixed size. The zero Key is a valid key.
 type Key struct {
 	kind, value uint64
 }
@@ -18,13 +18,14 @@ const (
 	kindIPv6
 )
 
-// kindString marks keys of StringKey. The other bits are part of the digest.
+// kindString is the bit of kind that marks the keys of StringKey. Their other bits of kind are bits
+// of the digest.
 const kindString uint64 = 1 << 63
 
-// AddrKey returns the key of a client address. Each IPv4 address has its own key, also if mapped
-// into IPv6 (RFC 4291, section 2.5.5.2). Other IPv6 addresses share the key of their /64, the
-// smallest block that a network assigns to a customer (RFC 6177); the zone is ignored. All
-// invalid addresses share one key.
+// AddrKey returns the key of a client address. Each IPv4 address has its own key, even if it
+// is mapped into IPv6 (RFC 4291, section 2.5.5.2). Other IPv6 addresses share the key of their
+// /64, the smallest block that a network assigns to a customer (RFC 6177); the zone is
+// ignored. All invalid addresses share one key.
 func AddrKey(addr netip.Addr) Key {
 	addr = addr.Unmap()
 	switch {
@@ -38,8 +39,9 @@ func AddrKey(addr netip.Addr) Key {
 	return Key{}
 }
 
-// StringKey returns the key of a principal or any other name, of any length. It consists of 127
-// bits of the name's SHA-256, so it is the same on all nodes and collisions are infeasible.
+// StringKey returns the key of a principal or any other name, of any length. The
+// key contains 127 bits of the name's SHA-256 digest, so that it is the same on all
+// nodes and collisions are infeasible.
 func StringKey(name string) Key {
 	digest := sha256.Sum256([]byte(name))
 	return Key{kindString | binary.BigEndian.Uint64(digest[:8]), binary.BigEndian.Uint64(digest[8:16])}

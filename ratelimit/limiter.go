@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// DefaultMaxKeys is the default of Options.MaxKeys. It takes 16 MiB.
+	// DefaultMaxKeys is the default of Options.MaxKeys. That many keys take 16 MiB.
 	DefaultMaxKeys = 1 << 20
 
 	mostKeys = 1 << 22 // 64 MiB
@@ -19,33 +19,34 @@ const (
 	shardNum = 1 << shardLog
 )
 
-// Options configure a Limiter. The zero value has a zero Limit and rejects every call.
+// Options configures a [Limiter]. With the zero value, a Limiter rejects every call.
 type Options struct {
 	// Limit is the limit of every key.
 	Limit Limit
 
-	// MaxKeys is the maximum number of stored keys, at 16 bytes each. It is rounded up to a
-	// power of two from 4096 to 4,194,304 (64 MiB). 0 means DefaultMaxKeys.
+	// MaxKeys is the maximum number of stored keys, at 16 bytes each. It is rounded up to a power
+	// of two from 4096 to 4,194,304 (64 MiB). 0 means DefaultMaxKeys.
 	MaxKeys int
 
-	// Now replaces the clock, for tests. The default is monotonic: changes of the wall clock do not
-	// affect it. If a replacement goes back, the limiter's time does not: it continues from the
-	// highest time reached.
+	// Now replaces the clock, for tests. The default is monotonic: changes of the wall clock
+	// do not affect it. If a replacement goes back, the limiter's time does not: it
+	// continues from the highest time reached.
 	Now func() time.Time
 }
 
-// Decision is the result of one call.
+// Decision reports whether a call is allowed, and the state of the key's bucket after the call.
 type Decision struct {
 	Allowed   bool
-	Limit     int // the burst; 0 when the limit is off or refuses every call
-	Remaining int // calls that would pass right now
+	Limit     int // the burst; 0 if the limit allows or rejects every call
+	Remaining int // calls that would be allowed now
 
-	// RetryAfter is the time until the next call can be allowed, 0 if this one was. It is not
-	// exact for a key that several clients use. With a limit that rejects every call it is one
-	// hour.
+	// RetryAfter is the time until the next call can be allowed, or 0 if this call is
+	// allowed. It is not exact for a key that several clients use. If the limit
+	// rejects every call, it is one hour.
 	RetryAfter time.Duration
 
-	// Reset is the time until the bucket is full again.
+	// Reset is the time until the bucket is full again. If the limit rejects every call, it is
+	// one hour.
 	Reset time.Duration
 }
 
@@ -86,8 +87,8 @@ func setsPerShard(keys int) int {
 	return 1 << bits.Len(each)
 }
 
-// Allow counts a call of key and returns whether it is allowed. A rejected call is not counted.
-// It does not allocate.
+// Allow decides whether a call of key is allowed, and counts the call if it is. It
+// allocates memory only when the table grows.
 func (l *Limiter) Allow(key Key) Decision {
 	hash := maphash.Comparable(l.seed, key)
 	s := &l.shards[hash>>(64-shardLog)]
@@ -96,15 +97,17 @@ func (l *Limiter) Allow(key Key) Decision {
 	return s.allow(hash, s.advance(l.elapsed()))
 }
 
-// Take is Allow with a context, for callers that also accept a limiter that uses a server.
+// Take returns l.Allow(key) and ignores the context. It lets a Limiter satisfy the same
+// interface as a limiter that calls a server.
 func (l *Limiter) Take(_ context.Context, key Key) Decision { return l.Allow(key) }
 
 // Limit returns the current limit.
 func (l *Limiter) Limit() Limit { return *l.limit.Load() }
 
-// SetLimit changes the limit of all keys. Calls may continue concurrently. Each bucket keeps its
-// relative fill: an empty one stays empty and a half full one half full. SetLimit takes about
-// 2 ms per million keys, and holds each lock for a few microseconds.
+// SetLimit changes the limit of all keys. It may be called concurrently with other methods. Each
+// bucket keeps its relative fill: an empty bucket stays empty, and a half-full bucket stays half
+// full. SetLimit takes about 2 ms per million keys, and holds the lock of each shard for a few
+// microseconds.
 func (l *Limiter) SetLimit(limit Limit) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -118,8 +121,8 @@ func (l *Limiter) SetLimit(limit Limit) {
 	}
 }
 
-// Len returns the number of stored keys, whose buckets are not full. It scans the table, in
-// about 1 ms per million keys.
+// Len returns the number of stored keys, which are those whose buckets are not full. It scans the
+// table, which takes about 1 ms per million keys.
 func (l *Limiter) Len() int {
 	n := 0
 	for i := range l.shards {
@@ -131,8 +134,8 @@ func (l *Limiter) Len() int {
 	return n
 }
 
-// elapsed returns the time since New. Callers hold the lock of the shard, so that each shard
-// uses readings in order.
+// elapsed returns the time since New in nanoseconds. The caller must hold the lock of the
+// shard that uses the result, so that each shard uses readings in order.
 func (l *Limiter) elapsed() int64 {
 	if l.now == nil {
 		return int64(time.Since(l.start))
@@ -140,7 +143,7 @@ func (l *Limiter) elapsed() int64 {
 	return int64(l.now().Sub(l.start))
 }
 
-// pace is a Limit in nanoseconds.
+// pace is a Limit converted to nanoseconds.
 type pace struct {
 	burst    int
 	interval int64 // between two calls at the limit's rate
@@ -156,7 +159,8 @@ func newPace(l Limit) pace {
 	return pace{burst: l.Burst, interval: interval, window: interval * int64(l.Burst)}
 }
 
-// uncounted returns the decision for a pace without a window.
+// uncounted returns the decision for a pace whose window is 0. Its limit allows or
+// rejects every call.
 func (p pace) uncounted() Decision {
 	if p.off {
 		return Decision{Allowed: true, Remaining: math.MaxInt}

@@ -11,7 +11,7 @@ const slots = 16
 // slot is the bucket of one key. The zero slot is a full bucket, so empty slots need no mark.
 type slot struct {
 	// hash identifies the key. Keys with the same hash share a bucket: with a million keys
-	// stored, the probability for a new key is 10^-13.
+	// stored, the probability that a new key shares one is less than 10^-13.
 	hash uint64
 	// full is the shard's time at which the bucket is full again (GCRA's
 	// theoretical arrival time).
@@ -20,21 +20,21 @@ type slot struct {
 
 type set [slots]slot
 
-// shard is a part of the table with a lock of its own. Its size prevents two locks from sharing
-// a cache line.
+// shard is a part of the table with its own lock. Its size prevents two locks from
+// sharing a cache line.
 type shard struct {
 	mu      sync.Mutex
-	sets    []set // a power of two of them
+	sets    []set // their number is a power of two
 	maxSets int
 	pace    pace
-	window  int64 // what the slots' times are scaled to; kept while the pace counts no calls
+	window  int64 // window to which the times of slots are scaled; kept while the pace has none
 	now     int64
 	skew    int64
 	_       [32]byte
 }
 
 // advance converts a reading of the clock to the shard's time, which never decreases: after the
-// clock goes back, it continues from where it was.
+// clock has gone back, the shard's time continues from its highest value.
 func (s *shard) advance(reading int64) int64 {
 	if reading+s.skew < s.now {
 		s.skew = s.now - reading
@@ -62,8 +62,9 @@ func (s *shard) allow(hash uint64, now int64) Decision {
 	}
 }
 
-// find returns the slot of hash, or the slot that it replaces and whose bucket it inherits, see
-// the package documentation.
+// find returns the slot of hash. If there is none, it grows the shard if that is necessary and
+// possible, and returns the slot that hash takes over, including the bucket in it. See the package
+// documentation.
 func (s *shard) find(hash uint64, now int64) *slot {
 	for {
 		found := s.home(hash).find(hash)
@@ -74,12 +75,12 @@ func (s *shard) find(hash uint64, now int64) *slot {
 	}
 }
 
-// home returns the set of hash. The high bits of hash select the shard.
+// home returns the set of hash. The low bits of hash select the set, and the high bits the shard.
 func (s *shard) home(hash uint64) *set {
 	return &s.sets[hash&uint64(len(s.sets)-1)]
 }
 
-// find returns the slot of hash, or the one nearest to full.
+// find returns the slot of hash or, if there is none, the slot whose bucket is closest to full.
 func (s *set) find(hash uint64) *slot {
 	fullest := &s[0]
 	for i := range s {
@@ -93,8 +94,8 @@ func (s *set) find(hash uint64) *slot {
 	return fullest
 }
 
-// grow doubles the shard. It must not be called after a key has been evicted: that key would get
-// an empty slot, with a full bucket, in its new set.
+// grow doubles the number of sets in the shard. It must not be called after a key has been
+// evicted: that key would get an empty slot, with a full bucket, in its new set.
 func (s *shard) grow(now int64) {
 	old := s.sets
 	s.sets = make([]set, 2*len(old))

@@ -6,8 +6,8 @@ import (
 )
 
 // Usage counts the resources that each key holds, such as running calls, connections or bytes,
-// and enforces a maximum per key. A key that holds nothing takes no memory. It is safe for
-// concurrent use, starts no goroutine and need not be closed.
+// and enforces a maximum per key. A key that holds nothing takes no memory. A Usage is
+// safe for concurrent use, starts no goroutine and need not be closed.
 type Usage struct {
 	seed   uint64
 	shards [1 << usageShardLog]usageShard
@@ -15,8 +15,9 @@ type Usage struct {
 
 const usageShardLog = 6
 
-// usageShard stores one key in place and others that hold something at the same time, which is
-// rare, in a map. It is padded so that two locks do not share a cache line.
+// usageShard contains the usage of some keys. It stores one key in place. Other keys
+// that hold something at the same time, which is rare, are in a map. It is padded so
+// that two locks do not share a cache line.
 type usageShard struct {
 	mu   sync.Mutex
 	key  Key
@@ -52,8 +53,9 @@ func NewUsage() *Usage {
 	return u
 }
 
-// Acquire adds n, at least 1, to the usage of key and returns true. If the sum would exceed limit
-// it changes nothing and returns false. The caller must release what it has acquired.
+// Acquire adds n, which must be at least 1, to the usage of key and returns true. If
+// the sum would exceed limit, it changes nothing and returns false. The caller must
+// release what it has acquired.
 func (u *Usage) Acquire(key Key, n, limit int64) bool {
 	s := u.shard(key)
 	s.mu.Lock()
@@ -97,8 +99,8 @@ func (u *Usage) Len() int {
 	return n
 }
 
-// shard returns the shard of key. Keys chosen to share a shard would only contend for its lock;
-// the maps have hashes of their own.
+// shard returns the shard of key. An attacker who chose keys of the same shard would only cause
+// contention for its lock, because the maps have their own hashes.
 func (u *Usage) shard(key Key) *usageShard {
 	mixed := ((key.value ^ u.seed) * 0x9e3779b97f4a7c15) ^ key.kind
 	return &u.shards[mixed*0x9e3779b97f4a7c15>>(64-usageShardLog)]

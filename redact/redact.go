@@ -1,6 +1,7 @@
-// Package redact removes secrets from text that is shown to people: URLs of settings, and
-// errors of drivers, which may contain such a URL. URL parses its argument. Text is only a
-// safety net: the author of a text is responsible for keeping secrets out of it.
+// Package redact masks secrets in text that is shown to people, such as the URLs of
+// settings and the errors of drivers, which may contain such URLs. [URL] parses its
+// argument. [Text] searches for patterns and is only a safety net: the code that writes
+// a message must keep secrets out of it.
 package redact
 
 import (
@@ -10,11 +11,11 @@ import (
 	"unicode/utf8"
 )
 
-// Mask replaces a secret.
+// Mask is the string that replaces a secret.
 const Mask = "***"
 
-// patterns contains the expressions that find the secrets in a text, and what Text puts in place
-// of a match.
+// patterns contains the expressions that find the secrets in a text, and the
+// replacements of their matches.
 var patterns = []struct {
 	find *regexp.Regexp
 	put  string
@@ -25,15 +26,17 @@ var patterns = []struct {
 	{regexp.MustCompile(`(?i)([\w-]*(?:password|passwd|pwd|secret|token|api[_-]?key|authorization|cookie|dsn)[\w-]*["']?\s*[:=]\s*)("[^"]*"|'[^']*'|[^\s,;&]+)`), "${1}***"},
 }
 
-// ahead is the number of bytes beyond the limit in which Text searches for the end of a secret.
-// open matches a URL whose user and password may end even later.
+// ahead is the number of bytes beyond the limit in which [Text] searches for the end of a secret.
 const ahead = 4 << 10
 
+// open matches the beginning of a URL at the end of a truncated text. The user and password of the
+// URL may end in the part that was cut off.
 var open = regexp.MustCompile(`://[^\s"'<>/@]*$`)
 
-// Text returns at most limit bytes of text, in which anything that looks like a secret is
-// masked: the user and password of a URL, HTTP credentials, a JWT, and the value after a word
-// such as password or token. The result is valid UTF-8, with "..." appended if it was truncated.
+// Text returns at most limit bytes of text, in which anything that looks like a secret is masked:
+// the user and password of a URL, HTTP credentials, a JWT, and the value after a word such as
+// password or token. The result is valid UTF-8. If the masked text is longer than limit, it is
+// truncated, and "..." is appended.
 func Text(text string, limit int) string {
 	cut := len(text) > limit+ahead
 	if cut {
@@ -55,10 +58,10 @@ func Text(text string, limit int) string {
 	return text
 }
 
-// URL returns the value of a setting that is a URL, or several URLs separated by commas, with
-// passwords masked. It also masks a fragment, parts of a query that may be secret, and a malformed
-// URL. A user name without a password is a token in most schemes, and is masked in all schemes but
-// those of PostgreSQL. A URL without a secret is returned unchanged.
+// URL returns text, which is a URL or several URLs separated by commas, with passwords
+// masked. It also masks a fragment, query parameters that may be secret, and a malformed
+// URL. A user name without a password is a token in most schemes; it is masked unless
+// text is a single PostgreSQL URL. A URL without a secret is returned unchanged.
 func URL(text string) string {
 	parts := strings.Split(text, ",")
 	for i, part := range parts {
@@ -72,8 +75,8 @@ func URL(text string) string {
 
 var hostPort = regexp.MustCompile(`^[A-Za-z0-9.-]{1,253}:[0-9]{1,5}$`)
 
-// oneURL returns one URL with its secrets masked. If hideAll is true it also masks a PostgreSQL user
-// without a password.
+// oneURL returns text, a single URL, with its secrets masked. If hideAll is true, it
+// also masks a PostgreSQL user without a password.
 func oneURL(text string, hideAll bool) string {
 	if hostPort.MatchString(text) {
 		return text // a URL without its scheme is a common mistake
@@ -93,7 +96,8 @@ func oneURL(text string, hideAll bool) string {
 	return strings.ReplaceAll(u.String(), "%2A%2A%2A", Mask)
 }
 
-// afterUser returns the part of text after the host if the URL has a user, and otherwise all of text.
+// afterUser returns the part of text after the host if u, the parsed text, has a user,
+// and otherwise all of text.
 func afterUser(text string, u *url.URL) string {
 	if u.User == nil {
 		return text
@@ -140,8 +144,8 @@ func hideQuery(u *url.URL) bool {
 	return hidden
 }
 
-// isSecretName reports whether the parameter with that name may be a secret. Parameters that name a
-// file are not secret.
+// isSecretName reports whether the parameter with that name may be a secret. The
+// parameters sslkey and passfile name files and are not secret.
 func isSecretName(name string) bool {
 	name = strings.ToLower(name)
 	if name == "sslkey" || name == "passfile" {

@@ -11,7 +11,8 @@ import (
 )
 
 // trace records that a command begins. It returns the function that records the end, or nil if the
-// call of ctx is not recorded; [ended] accepts both. Keys and arguments are not recorded.
+// call to which ctx belongs is not recorded; [ended] accepts both. Keys and arguments are not
+// recorded.
 func (db *DB) trace(ctx context.Context, command, script string) calltrace.End {
 	start := calltrace.From(ctx)
 	if start == nil {
@@ -21,8 +22,8 @@ func (db *DB) trace(ctx context.Context, command, script string) calltrace.End {
 	return end
 }
 
-// ended records how a command ended. The text of err is not recorded, because it may hold
-// values.
+// ended records how a command ended. It does nothing if end is nil. Of the text of err, it records
+// at most the code of an error reply, because the rest may contain values.
 func ended(end calltrace.End, err error) {
 	if end == nil {
 		return
@@ -45,8 +46,8 @@ func ended(end calltrace.End, err error) {
 	}
 }
 
-// replyCode returns the first word of an error reply, such as "WRONGTYPE", or "ERR" if that is not
-// a code.
+// replyCode returns the first word of an error reply, such as "WRONGTYPE", or "ERR" if that word is
+// not a code.
 func replyCode(reply string) string {
 	code, _, _ := strings.Cut(reply, " ")
 	if code == "" || len(code) > 32 || strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_") != "" {

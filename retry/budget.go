@@ -2,11 +2,12 @@ package retry
 
 import "sync/atomic"
 
-// Budget limits the retries of many calls together. Each retry consumes a token, and each
-// success adds a fraction of one: while nothing succeeds, retries end after the first few,
-// independently on every node, so that a chain of services does not multiply the load of a
-// failing service. (The algorithm is gRPC's retry throttling, proposal A6.) It is safe for
-// concurrent use. A nil Budget has no limit.
+// Budget limits the retries of many calls together. Each retry consumes a token, and each success
+// adds a fraction of a token. If no call succeeds, retries therefore end after the first few. A
+// budget in every process of a chain of services keeps their retries from multiplying the load of a
+// failing service. The algorithm resembles gRPC's retry throttling (proposal A6), in which
+// failures rather than retries consume tokens. A Budget is safe for concurrent use. A nil Budget
+// has no limit.
 type Budget struct {
 	limit, earns int64 // in millionths of a token
 	tokens       atomic.Int64
@@ -14,15 +15,15 @@ type Budget struct {
 
 const token = 1_000_000
 
-// NewBudget returns a full budget that allows ratio retries per success in the long run, such
-// as 0.1, and burst retries at once.
+// NewBudget returns a full budget that allows ratio retries per success, such as 0.1, in the long
+// run, and burst retries at once.
 func NewBudget(ratio float64, burst int) *Budget {
 	b := &Budget{limit: int64(burst) * token, earns: int64(ratio * token)}
 	b.tokens.Store(b.limit)
 	return b
 }
 
-// Withdraw takes a token for a retry. It returns false if no token is left.
+// Withdraw takes a token for a retry, and reports whether there was one.
 func (b *Budget) Withdraw() bool {
 	if b == nil {
 		return true
@@ -38,7 +39,7 @@ func (b *Budget) Withdraw() bool {
 	}
 }
 
-// Succeeded adds the fraction of a token that a success earns.
+// Succeeded adds the fraction of a token that a success earns, unless the budget is full.
 func (b *Budget) Succeeded() {
 	if b == nil {
 		return

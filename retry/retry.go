@@ -14,7 +14,8 @@ type Config struct {
 	Backoff    time.Duration `config:"backoff" default:"50ms" min:"1ms" help:"maximum delay before the first retry; it doubles with each retry, and the actual delay is a random part of it (full jitter)"`
 	MaxBackoff time.Duration `config:"max_backoff" default:"2s" min:"1ms" help:"maximum delay before any retry, unless the service asks for a longer one"`
 
-	// MaxRetryAfter bounds the delay that a service may ask for, so that it cannot hold its callers.
+	// MaxRetryAfter limits the delay that a service may request, so that the service cannot block
+	// callers.
 	MaxRetryAfter time.Duration `config:"max_retry_after" default:"10s" min:"1ms" help:"maximum delay asked for by the service (Retry-After) that a retry waits for; with a longer one there is no retry"`
 }
 
@@ -34,26 +35,26 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Policy determines which calls are retried.
+// Policy determines which failed calls are retried, how often and after which delays.
 type Policy struct {
 	Config
 
 	Budget *Budget // shared by the calls of one client; nil for no limit
 
-	// Retryable reports whether another attempt may succeed, and the minimum delay before it, or 0.
-	// If the delay is longer than MaxRetryAfter, no attempt follows. By default all errors are
-	// retryable except those of a context.
+	// Retryable reports whether another attempt may succeed after err, and the minimum
+	// delay before that attempt, or 0. If the delay is longer than MaxRetryAfter, no
+	// attempt follows. By default all errors are retryable except those of package context.
 	Retryable func(err error) (after time.Duration, ok bool)
 
-	// OnRetry is called before each retry, after the delay, with the number of the next attempt and
-	// the error of the last one.
+	// OnRetry, if not nil, is called before each retry, after the delay, with the number of
+	// the next attempt and the error of the last attempt.
 	OnRetry func(ctx context.Context, attempt int, err error)
 }
 
 // Do calls f until it succeeds or another attempt is not allowed: the error is not retryable, the
-// attempts or the budget are exhausted, ctx has ended, the delay that Retryable returns exceeds
-// MaxRetryAfter, or the delay would last beyond the deadline of ctx. In the last two cases Do does
-// not wait. It returns the result of the last call of f.
+// attempts or the budget are exhausted, ctx is done, the delay that Retryable returns exceeds
+// MaxRetryAfter, or the delay would last until the deadline of ctx or longer. In the last two cases
+// Do does not wait. It returns the result and the error of the last call of f.
 func Do[T any](ctx context.Context, p Policy, f func(context.Context) (T, error)) (T, error) {
 	for attempt := 1; ; attempt++ {
 		result, err := f(ctx)
@@ -67,10 +68,10 @@ func Do[T any](ctx context.Context, p Policy, f func(context.Context) (T, error)
 	}
 }
 
-// Next waits for the delay before the next attempt and returns true, or returns false if no attempt
-// may follow. It is called after each failed attempt, with the number of attempts so far and the
-// error of the last one. It is for callers with their own loop instead of [Do], which must report
-// successes to the budget themselves.
+// Next waits for the delay before the next attempt and returns true, or returns false if
+// no attempt may follow. It is for loops that do not use [Do]: they must call Next after
+// each failed attempt, with the number of attempts so far and the error of the last
+// attempt, and [Budget.Succeeded] after a success.
 func (p *Policy) Next(ctx context.Context, attempts int, err error) bool {
 	c := p.withDefaults()
 	if attempts >= c.Attempts || ctx.Err() != nil {
@@ -104,7 +105,8 @@ func (p *Policy) retryable(err error) (time.Duration, bool) {
 }
 
 // pause returns the delay of an exponential backoff with full jitter: a random duration between
-// zero and a maximum that doubles, so that the retries of many clients are spread.
+// zero and a maximum that doubles with each attempt up to MaxBackoff, so that the retries of many
+// clients are spread.
 func (c Config) pause(attempts int) time.Duration {
 	bound := c.MaxBackoff
 	if n := attempts - 1; n < 20 {

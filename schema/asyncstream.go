@@ -7,13 +7,14 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// Names of the messages that all streams share. The names of other messages have other endings.
+// Names of the messages that all streams share. The names of the messages of endpoints end in
+// Request, Reply or Item, so that they cannot conflict with these names.
 var (
 	streamReplies  = []string{"StreamOpen", "StreamHeartbeat", "StreamEnd"}
 	streamControls = []string{"StreamRead", "StreamCancel"}
 )
 
-// streamMessages returns the messages that all streams share.
+// streamMessages returns the descriptions of the messages that all streams share, by name.
 func streamMessages() object {
 	return object{
 		"StreamOpen": streamMessage("open", "The stream is open.", object{
@@ -28,7 +29,8 @@ func streamMessages() object {
 	}
 }
 
-// streamMessage describes a message of a stream whose content is in its headers.
+// streamMessage returns the description of a message of the given kind that has headers but no
+// payload.
 func streamMessage(kind, text string, headers object) object {
 	return object{"name": "Stream" + strings.ToUpper(kind[:1]) + kind[1:], "title": text, "contentType": "text/plain", "headers": streamHeaders(kind, headers)}
 }
@@ -42,8 +44,8 @@ func streamHeaders(kind string, more object) object {
 	return object{"type": "object", "properties": properties, "required": []string{"Stream-Kind"}}
 }
 
-// stream adds the message of an item, the messages that all streams share, and the channel and
-// the operation with which the client controls a stream.
+// stream adds the message of an item of e, the messages that all streams share, and the channel and
+// the operation with which a client controls a stream of e.
 func (c *components) stream(e *chassi.Endpoint, item string, channels, operations, messages object) {
 	messages[item] = object{
 		"name": item, "title": "An item of " + e.Name(), "contentType": "application/json", "headers": streamHeaders("item", nil),

@@ -13,15 +13,15 @@ import (
 	"github.com/chassi-go/chassi/validation"
 )
 
-// The patterns of numbers and durations that are written as strings.
+// Regular expressions for numbers and durations that are encoded as strings.
 const (
 	integerPattern  = `^(0|-?[1-9][0-9]*)$`
 	numberPattern   = `^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$`
 	durationPattern = `^-?[0-9]{1,10}(\.[0-9]{1,9})?s$`
 )
 
-// schemaOf returns the schema of a type as package strictjson reads it from a request or writes
-// it to a response.
+// schemaOf returns the schema of t in the form that package strictjson decodes from a request or
+// encodes in a response, depending on d.
 func (c *components) schemaOf(t *gotype.Type, d direction) object {
 	if loopsBack(t) {
 		return c.refer(variant{Named: gotype.Named{Type: t.Go}, direction: d}, func() object { return c.inline(t, d) })
@@ -80,8 +80,8 @@ func form(t *gotype.Type, d direction) gotype.Form {
 	return t.Encode
 }
 
-// number describes integers and floating-point numbers. The formats are those of OpenAPI's
-// registry.
+// number returns the schema of t, an integer or a floating-point type. The formats are those of the
+// OpenAPI format registry.
 func number(t *gotype.Type) object {
 	bits := t.Go.Bits()
 	switch {
@@ -112,7 +112,7 @@ func enumSchema(names map[int32]string) object {
 	return object{"type": "integer", "enum": values, "description": strings.Join(lines, ", ")}
 }
 
-// quoted describes a number that is written as a string.
+// quoted returns the schema of a number of type t that is encoded as a string.
 func quoted(t *gotype.Type) object {
 	s := number(t)
 	if values, ok := s["enum"].([]any); ok {
@@ -128,7 +128,8 @@ func quoted(t *gotype.Type) object {
 	return object{"type": "string", "pattern": integerPattern, "format": s["format"]}
 }
 
-// memberNames returns the schema of the keys of a map, or nil if a key can be any text.
+// memberNames returns the schema of the member names of a map with keys of type key, or nil if no
+// constraint on the names is known.
 func memberNames(key *gotype.Type, d direction) object {
 	if form(key, d) != gotype.Native {
 		return nil
@@ -183,13 +184,14 @@ func (c *components) structSchema(t *gotype.Type, v variant) object {
 	return s
 }
 
-// inHTTP reports whether HTTP carries the field outside of the body.
+// inHTTP reports whether HTTP carries f outside of the body of a message of direction d. It returns
+// false for a cookie or a status of a response, which is never a member in JSON.
 func inHTTP(f *gotype.Field, d direction) bool {
 	return f.Source != "" && (d == sent || f.Source == "header")
 }
 
-// fieldSchema returns the schema of a field: that of its type, with the rules, and the
-// description and the example from its tags.
+// fieldSchema returns the schema of f: the schema of its type with the constraints of rules, the
+// description from its tag doc, and the example from its tag example.
 func (c *components) fieldSchema(f *gotype.Field, d direction, rules *validation.Description) object {
 	s := c.schemaOf(f.Type, d)
 	inner := f.Type.Indirect()
@@ -207,7 +209,8 @@ func (c *components) fieldSchema(f *gotype.Field, d direction, rules *validation
 	return ruled(s, rules)
 }
 
-// valueOf converts the text of a tag to a value of the type that the field has in JSON.
+// valueOf returns text, the content of a tag, as a value of the type that f has in JSON: a boolean,
+// a number or, in all other cases, a string.
 func valueOf(f *gotype.Field, text string) any {
 	t := f.Type.Indirect()
 	if f.Quoted || t.Encode != gotype.Native {

@@ -15,11 +15,11 @@ import (
 	"github.com/chassi-go/chassi/validation"
 )
 
-// OpenAPI returns the OpenAPI 3.1 document of the endpoints of services that have a route and
-// are served over HTTP, with all errors of the endpoints and of the middleware of package
-// standard. If an endpoint is a stream, the document has version 3.2, because earlier versions
-// cannot describe the items of a stream. OpenAPI returns an error if a service, a type or a
-// validate tag is invalid, or if names or routes conflict.
+// OpenAPI returns an OpenAPI 3.1 document in JSON, which describes all endpoints of services that
+// have a route and are served over HTTP. It includes the errors of the endpoints and of the
+// middleware of package standard. If an endpoint is a stream, the document has version 3.2, because
+// earlier versions cannot describe the items of a stream. OpenAPI returns an error if a service, a
+// type or a validate tag is invalid, or if names or routes conflict.
 func OpenAPI(info Info, services ...*chassi.Service) ([]byte, error) {
 	if err := failed(services); err != nil {
 		return nil, err
@@ -55,8 +55,9 @@ func OpenAPI(info Info, services ...*chassi.Service) ([]byte, error) {
 	return render(document)
 }
 
-// paths describes the endpoints that have a route and are served over HTTP, in the order of the
-// services and their endpoints. The documentation page shows them in this order.
+// paths returns the descriptions of the endpoints that have a route and are served over HTTP, by
+// path and method. They are in the order of the services and their endpoints, in which the
+// documentation page shows them. For conflicting routes, an error is added to c.errs.
 func (c *components) paths(info Info, services []*chassi.Service) *ordered {
 	paths, taken := new(ordered), make(map[string]*chassi.Endpoint)
 	for _, s := range services {
@@ -115,7 +116,8 @@ func (c *components) operation(info Info, e *chassi.Endpoint) object {
 	return op
 }
 
-// problems adds the responses for all failures, one for each status.
+// problems adds one response to responses for each status of the failures in all, with the failures
+// that have this status.
 func (*components) problems(responses object, all []failure) {
 	byStatus := make(map[int][]failure)
 	for _, f := range all {
@@ -128,8 +130,8 @@ func (*components) problems(responses object, all []failure) {
 
 var wildcard = regexp.MustCompile(`\{(\w+)(\.\.\.)?\}`)
 
-// handlerOperation completes the operation of an http.Handler, of which only the route, the
-// policy and the errors are known.
+// handlerOperation completes and returns op, the operation of e, which is an http.Handler. The types
+// of the requests and responses of such an endpoint are unknown.
 func (c *components) handlerOperation(op object, e *chassi.Endpoint) object {
 	method, pattern := e.Route()
 	var parameters []any
@@ -148,8 +150,8 @@ func (c *components) handlerOperation(op object, e *chassi.Endpoint) object {
 	return op
 }
 
-// fileContent describes the body of a request with a file: the file itself, or a form with the
-// file and the other fields of the request.
+// fileContent returns the description of the body of a request with a file: the file itself, or a
+// form with the file and the fields of the request that are not parameters.
 func (c *components) fileContent(e *chassi.Endpoint) object {
 	request, err := gotype.Of(e.RequestType())
 	if err != nil {
@@ -193,9 +195,9 @@ func longID(e *chassi.Endpoint) string {
 	return strings.ReplaceAll(serviceOf(e), ".", "_") + "_" + e.Name()
 }
 
-// parameters describes what a request has outside of its body. HasBody reports whether the
-// request has a body, and needsBody whether the body must be sent: without required fields, a
-// missing body has the same meaning as an empty object.
+// parameters returns the descriptions of the parameters of a request, which are outside of its
+// body. The result hasBody reports whether the request has a body, and needsBody whether a client
+// must send it. Without required fields, a missing body has the same meaning as an empty object.
 func (c *components) parameters(e *chassi.Endpoint) (list []any, hasBody, needsBody bool) {
 	request, err := gotype.Of(e.RequestType())
 	if err != nil {
@@ -223,7 +225,8 @@ func (c *components) parameters(e *chassi.Endpoint) (list []any, hasBody, needsB
 	return list, hasBody, needsBody
 }
 
-// paramSchema describes a parameter, which is text, and therefore neither null nor quoted.
+// paramSchema returns the schema of f as a parameter. A parameter is text, and is therefore neither
+// null nor quoted.
 func (c *components) paramSchema(f *gotype.Field, rules *validation.Description) object {
 	text := *f
 	text.Quoted, text.Type = false, textual(f.Type.Indirect())
@@ -231,8 +234,8 @@ func (c *components) paramSchema(f *gotype.Field, rules *validation.Description)
 	return s
 }
 
-// textual returns a type as it is read from the text of a parameter: by UnmarshalText if the
-// type has this method.
+// textual returns a copy of t that describes how t is decoded from the text of a parameter: by
+// UnmarshalText if t has this method, and in its native form otherwise.
 func textual(t *gotype.Type) *gotype.Type {
 	own := *t
 	switch {
@@ -247,7 +250,7 @@ func textual(t *gotype.Type) *gotype.Type {
 	return &own
 }
 
-// successes returns the responses to a successful call, by status.
+// successes returns the descriptions of the successful responses of e, by status.
 func (c *components) successes(e *chassi.Endpoint) object {
 	if e.Streams() {
 		c.streams = true

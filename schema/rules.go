@@ -11,8 +11,9 @@ import (
 	"github.com/chassi-go/chassi/validation"
 )
 
-// rulesOf returns the rules in the validate tags of the fields of a struct. A response is not
-// validated, so for its fields only oneof counts.
+// rulesOf returns the descriptions of the rules in the validate tags of t, a struct, one for each
+// field. A response is not validated: its descriptions contain only the lists of permitted values.
+// If the tags of a request are invalid, an error is added to c.errs.
 func (c *components) rulesOf(t *gotype.Type, d direction) []validation.Description {
 	rules, err := validation.Describe(t.Go)
 	switch {
@@ -29,7 +30,7 @@ func (c *components) rulesOf(t *gotype.Type, d direction) []validation.Descripti
 	return rules
 }
 
-// enumIn returns only the keywords that list values, or nil.
+// enumIn returns the keywords that list permitted values, or nil if there are none.
 func enumIn(keywords object) object {
 	if values, ok := keywords["enum"]; ok {
 		return object{"enum": values}
@@ -42,7 +43,8 @@ func enumIn(keywords object) object {
 	return nil
 }
 
-// ruled returns s with the constraints of d.
+// ruled returns s with the constraints and notes of d added, and without the permission for null
+// if d.Present is true. It may modify s.
 func ruled(s object, d *validation.Description) object {
 	s, null := withoutNull(s)
 	maps.Copy(s, d.Keywords)
@@ -70,8 +72,8 @@ func ruled(s object, d *validation.Description) object {
 	return s
 }
 
-// sentNull permits null in requests for values that can be nil in Go: package strictjson decodes
-// null as an empty list, map or text.
+// sentNull returns s, the schema of t, a type of lists, maps or bytes. In a request, the returned
+// schema also permits null, which package strictjson decodes as nil, unless t is an array.
 func sentNull(s object, t *gotype.Type, d direction) object {
 	if d == sent && t.Go.Kind() != reflect.Array {
 		return nullable(s)
@@ -82,7 +84,7 @@ func sentNull(s object, t *gotype.Type, d direction) object {
 // annotations are the keywords that do not constrain a value.
 var annotations = []string{"description", "examples"}
 
-// nullable returns s with null permitted too. It may modify s.
+// nullable returns a schema that permits null in addition to the values of s. It may modify s.
 func nullable(s object) object {
 	constrained := false // by keywords that null does not meet
 	for _, keyword := range []string{"const", "not", "anyOf", "allOf"} {
@@ -110,7 +112,8 @@ func nullable(s object) object {
 	return s
 }
 
-// withoutNull undoes [nullable], and reports whether there was anything to undo.
+// withoutNull returns s without the permission for null that [nullable] has added, and reports
+// whether s had this permission. It may modify s.
 func withoutNull(s object) (object, bool) {
 	if types, ok := s["type"].([]string); ok {
 		s["type"] = types[0]

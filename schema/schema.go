@@ -1,16 +1,18 @@
 // Package schema generates documents that describe services: OpenAPI 3.1 for HTTP (3.2 if there
-// are streams), AsyncAPI 3.0 for NATS and AMQP. The documents are derived from the same types,
+// are streams), and AsyncAPI 3.0 for NATS and AMQP. The documents are derived from the same types,
 // routes, policies and tags that serve the calls. The subpackage protobuf generates .proto files
 // for gRPC.
 //
-// A schema has the short name of its type. If names conflict, those of types are prefixed with a
-// part of the Go package, and those of operations, channels and messages with the service name
-// or a part of it. A type that is used in requests and responses has a second schema for
-// requests, with the suffix Input.
+// A schema has the short name of its type. If names conflict, the names of schemas are prefixed
+// with a part of the Go import path, and the names of operations, channels and messages are
+// prefixed with the service name or a part of it. A type that is used in requests and responses has
+// a second schema for requests, with the suffix Input. A second schema without the fields that HTTP
+// carries outside of the body has the suffix Body, or InputBody.
 //
-// Tags and options add what types cannot express: `doc:"..."` and `example:"..."` of a field,
-// [chassi.Doc] and [chassi.Errors] of an endpoint. The validate tags become constraints of the
-// fields.
+// Tags and options add what types cannot express: the tags `doc:"..."` and `example:"..."` of a
+// field, and the options [chassi.Doc] and [chassi.Errors] of an endpoint. The rules in validate
+// tags become constraints of the fields of requests; in responses, only lists of permitted values
+// do.
 package schema
 
 import (
@@ -25,36 +27,36 @@ import (
 // Info is the general information in a document.
 type Info struct {
 	Title       string
-	Version     string // of the contract: "1.2.0"
+	Version     string // version of the described interface: "1.2.0"
 	Description string
-	License     string // an SPDX identifier: "Apache-2.0"
-	Contact     string // a URL
-	Servers     []string
+	License     string   // an SPDX identifier: "Apache-2.0"
+	Contact     string   // a URL
+	Servers     []string // URLs of the servers, for OpenAPI
 
-	// Security lists the credentials that endpoints accept unless they are public. The default
-	// is a bearer token.
+	// Security lists the credentials that an endpoint accepts unless it is public. The default is
+	// a bearer token.
 	Security []SecurityScheme
 
-	// Topics are the events in the AsyncAPI document.
+	// Topics lists the topics of events that AsyncAPI describes.
 	Topics []Topic
 }
 
 // Topic is a topic of events that a program publishes, receives, or both.
 type Topic struct {
 	Event         *chassi.Endpoint // named like the topic; its request type is the type of the events
-	Send, Receive bool
+	Send, Receive bool             // whether the program publishes and receives the events
 }
 
-// object is a JSON object. Members are written in the order of their names.
+// object is a JSON object. Members are encoded in the order of their names.
 type object = map[string]any
 
-// ordered is an object whose members keep their order.
+// ordered is a JSON object whose members are encoded in the order in which they were added.
 type ordered struct {
 	keys   []string
 	values object
 }
 
-// set sets a member. A new member becomes the last one.
+// set sets the member key to value. A new member becomes the last member.
 func (o *ordered) set(key string, value any) {
 	if o.values == nil {
 		o.values = make(object)
@@ -103,8 +105,8 @@ func (i Info) object() object {
 	return o
 }
 
-// summary returns the first sentence of the documentation of e, or the name of e if there is
-// none.
+// summary returns the first sentence of the documentation of e, up to the end of the first line,
+// without its period, or the name of e if there is no documentation.
 func summary(e *chassi.Endpoint) string {
 	first, _, _ := strings.Cut(e.Doc(), "\n")
 	if i := strings.Index(first, ". "); i >= 0 {
@@ -116,8 +118,8 @@ func summary(e *chassi.Endpoint) string {
 	return first
 }
 
-// description returns the text of an endpoint after its summary, or the summary if there is no more
-// text, because OpenAPI requires both.
+// description returns the documentation of e without the first sentence. If there is no further
+// text, it returns the summary as a sentence, so that a description is never empty.
 func description(e *chassi.Endpoint) string {
 	rest := strings.TrimSpace(strings.TrimPrefix(strings.TrimPrefix(e.Doc(), summary(e)), "."))
 	if rest == "" {

@@ -8,8 +8,9 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// streamResponses describes the successful responses of a stream: items as JSON Lines, or as
-// Server-Sent Events for clients that accept them, or no content if there is nothing to send.
+// streamResponses returns the descriptions of the successful responses of e, a stream, by status:
+// items as JSON Lines, or as Server-Sent Events for clients that accept them, and no content if
+// there is nothing to send.
 func (c *components) streamResponses(e *chassi.Endpoint) object {
 	item := c.message(e, e.ResponseType(), "Item", answered, false)
 	problem := object{"$ref": "#/components/schemas/Problem"}

@@ -17,10 +17,10 @@ import (
 	"github.com/chassi-go/chassi/transport/httpapi"
 )
 
-// Admin configures the listener for operators: metrics, health, profiles. It requires no
-// credentials. It must not be reachable from other machines. Web pages cannot use it: requests
-// must be for localhost, an IP address, the host of Addr or one of Hosts, and must not be
-// cross-origin.
+// Admin configures the admin listener, which serves metrics, health checks and profiles to
+// operators. The listener requires no credentials, so it must not be reachable from other machines.
+// Web pages cannot use it: requests must be for localhost, an IP address, the host of Addr or one
+// of Hosts, and must not be cross-origin.
 type Admin struct {
 	Addr  string   `config:"addr" default:"127.0.0.1:8081" format:"addr" help:"host:port of the admin listener: /metrics, /healthz, /readyz, /debug/pprof; keep it private"`
 	Hosts []string `config:"hosts" help:"host names of the admin listener besides localhost, IP addresses and that in addr; requests for other hosts get 421"`
@@ -29,7 +29,8 @@ type Admin struct {
 	MaxConnectionsPerClient int `config:"max_connections_per_client" default:"50" min:"0" help:"maximum number of open connections of one client address (IPv6: /64); 0 is a tenth of max_connections"`
 }
 
-// hosts returns the host names for which requests are served. It is never nil.
+// hosts returns the host names, besides localhost, for which the listener serves requests. The
+// result is never nil.
 func (a Admin) hosts() []string {
 	names := append([]string{}, a.Hosts...)
 	if host, _, err := net.SplitHostPort(a.Addr); err == nil && host != "" && net.ParseIP(host) == nil && !strings.ContainsAny(host, ":%") {
@@ -38,8 +39,8 @@ func (a Admin) hosts() []string {
 	return names
 }
 
-// newAdmin creates the admin listener. Its calls are neither logged nor traced, because there is a
-// probe every second.
+// newAdmin creates the admin server and declares its listener. The calls of the server are neither
+// logged nor traced, because most of them are frequent probes and scrapes.
 func (a *App) newAdmin() (err error) {
 	c := a.config
 	a.Admin, err = httpapi.New(httpapi.Config{
@@ -69,8 +70,9 @@ func (a *App) newAdmin() (err error) {
 	return errors.Join(append(errs, a.ObserveConnections(a.Admin))...)
 }
 
-// commandLine returns a handler that serves the same as [pprof.Cmdline], program and arguments
-// separated by NUL, with secrets masked. If report is nil, it masks all arguments together.
+// commandLine returns a handler that responds with the program and its arguments, separated by NUL
+// bytes, in the format of [pprof.Cmdline] but with secrets masked. If report is nil, a single mask
+// replaces all arguments.
 func commandLine(program string, report *config.Report) http.Handler {
 	words := []string{program}
 	if report != nil {

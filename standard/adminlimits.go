@@ -13,8 +13,9 @@ import (
 	"github.com/chassi-go/chassi/middleware"
 )
 
-// Concurrency limits of the admin listener. Profiles stop or slow down the program, and
-// gathering metrics reads all of its state.
+// Limits of the admin listener: the maximum numbers of concurrent requests, and the maximum
+// duration of a profile. Profiles stop or slow down the program, and gathering metrics reads all of
+// its state.
 const (
 	profilesOfOneClient = 2
 	profilesOfAll       = 4
@@ -22,8 +23,8 @@ const (
 	profileTime         = 2 * time.Minute
 )
 
-// limitAdmin returns a middleware that limits the expensive requests of the admin listener: those
-// for profiles per client and in total, those for metrics per client.
+// limitAdmin returns a middleware that limits the concurrent expensive requests of the admin
+// listener: requests for profiles per client and in total, and requests for metrics per client.
 func limitAdmin() chassi.Middleware {
 	profiles, scrapes := middleware.LimitConcurrency(profilesOfOneClient, nil), middleware.LimitConcurrency(scrapesOfOneClient, nil)
 	all := limitAll(profilesOfAll)
@@ -55,8 +56,9 @@ func limitAll(limit int64) chassi.Middleware {
 	}
 }
 
-// boundSeconds returns profile as a handler that refuses a duration of more than profileTime.
-// net/http/pprof accepts any duration and extends the write deadline.
+// boundSeconds returns a handler that calls profile, but refuses requests for an invalid duration
+// or for a duration of more than profileTime. Without this limit, net/http/pprof accepts any
+// duration and extends the write deadline.
 func boundSeconds(profile http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if text := r.URL.Query().Get("seconds"); text != "" {
@@ -70,9 +72,9 @@ func boundSeconds(profile http.HandlerFunc) http.Handler {
 	})
 }
 
-// withoutBody returns a handler that calls next without the body of the request: the handlers of
-// net/http/pprof parse forms, and store multipart forms of any size in memory and in temporary
-// files.
+// withoutBody returns a handler that calls next without the body of the request. The handlers of
+// net/http/pprof parse forms, and would store multipart forms of any size in memory and in
+// temporary files.
 func withoutBody(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		bare := *r

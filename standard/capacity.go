@@ -9,8 +9,8 @@ import (
 	"github.com/chassi-go/chassi/internal/memlimit"
 )
 
-// capacity compares the configured limits with those that the operating system sets for the
-// process, once at the start of the program.
+// capacity compares, once at the start of the program, the number of file descriptors that the
+// settings allow with the number that the process may open.
 type capacity struct {
 	logger *slog.Logger
 	needs  []descriptors
@@ -19,12 +19,13 @@ type capacity struct {
 
 // descriptors is the maximum number of file descriptors that a setting allows.
 type descriptors struct {
-	setting string // empty for those without a setting
+	setting string // "" for descriptors that no setting limits
 	value   int
 	count   int
 }
 
-// ownDescriptors is the number for logs, files, brokers, exporters and the runtime.
+// ownDescriptors is the assumed number of descriptors for logs, files, brokers, exporters and the
+// runtime.
 const ownDescriptors = 64
 
 func newCapacity(logger *slog.Logger) *capacity {
@@ -32,7 +33,8 @@ func newCapacity(logger *slog.Logger) *capacity {
 }
 
 // warn logs a warning if the settings allow more file descriptors than the process may open. It is
-// the Start of a [chassi.Component], so that all settings have been declared.
+// the Start of a [chassi.Component], and so runs after all settings have been declared. It always
+// returns nil.
 func (k *capacity) warn(context.Context) error {
 	limit, ok := k.limit()
 	if !ok {
@@ -54,15 +56,16 @@ func (k *capacity) warn(context.Context) error {
 	return nil
 }
 
-// Descriptors declares that a setting with this value allows up to count file descriptors, such
-// as connections or open files. The program logs a warning at its start if it may not open that
-// many.
+// Descriptors declares that a setting with the given value allows up to count file descriptors,
+// such as connections or open files. The program logs a warning at its start if it may not open as
+// many file descriptors as all declared settings allow together.
 func (a *App) Descriptors(setting string, value, count int) {
 	a.capacity.needs = append(a.capacity.needs, descriptors{setting, value, count})
 }
 
-// limitMemory sets the memory limit of the garbage collector according to that of the container,
-// and logs both.
+// limitMemory sets the memory limit of the Go runtime according to the memory limit of the
+// container, unless GOMEMLIMIT is set, and logs both. It does nothing if the container has no
+// limit.
 func limitMemory(logger *slog.Logger) {
 	if container, memory := memlimit.Apply(); container.Bytes > 0 {
 		logger.Info("memory is limited", "limit_bytes", container.Bytes, "file", container.File, "gomemlimit_bytes", memory)

@@ -12,7 +12,8 @@ import (
 	"github.com/chassi-go/chassi/config"
 )
 
-// commands returns the standard commands and the program's own.
+// commands returns the standard commands and the commands of the program. A command of the program
+// replaces the standard command with the same name.
 func (p *Program[C]) commands() []Command[C] {
 	list := []Command[C]{
 		{Name: "serve", Settings: "*", Help: "serve until SIGTERM or Ctrl-C; the default", Run: serve[C]},
@@ -41,8 +42,9 @@ func printVersion[C any](_ context.Context, i *Invocation[C]) error {
 	return err //nolint:wrapcheck // stdout's
 }
 
-// find returns the command with the most words that args begin with, and the remaining arguments.
-// The default is serve.
+// find returns the command whose name matches the most words at the beginning of args, and the
+// remaining arguments. If args are empty or begin with a flag, the command is serve. find returns a
+// [UsageError] if no command matches.
 func (p *Program[C]) find(args []string) (*Command[C], []string, error) {
 	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
 		args = append([]string{"serve"}, args...)
@@ -61,7 +63,7 @@ func (p *Program[C]) find(args []string) (*Command[C], []string, error) {
 	return found, args[length:], nil
 }
 
-// group returns the commands of several words whose first word is word.
+// group returns the commands whose names have several words, of which the first is word.
 func (p *Program[C]) group(word string) (list []Command[C]) {
 	for _, c := range p.commands() {
 		if first, _, more := strings.Cut(c.Name, " "); more && first == word {
@@ -71,7 +73,7 @@ func (p *Program[C]) group(word string) (list []Command[C]) {
 	return list
 }
 
-// unknown returns the error for an unknown command.
+// unknown returns the [UsageError] for arguments that do not begin with the name of a command.
 func (p *Program[C]) unknown(args []string) error {
 	list := p.group(args[0])
 	if len(list) == 0 {
@@ -87,7 +89,8 @@ func (p *Program[C]) unknown(args []string) error {
 	return UsageError{errors.New(strings.TrimSuffix(text.String(), "\n"))}
 }
 
-// suggest returns "; did you mean X?" for a misspelled command, or "" if no command is similar.
+// suggest returns "; did you mean X?" if word resembles the first word X of a command, and ""
+// otherwise.
 func (p *Program[C]) suggest(word string) string {
 	words := []string{"help"}
 	for _, c := range p.commands() {
@@ -97,7 +100,8 @@ func (p *Program[C]) suggest(word string) string {
 	return config.Suggest(word, words)
 }
 
-// flags returns the command's own flags, which are in brackets in c.Args.
+// flags returns the command's own flags, which are the words in brackets in c.Args that begin with
+// --.
 func (c Command[C]) flags() (list []string) {
 	for word := range strings.FieldsSeq(c.Args) {
 		if strings.HasPrefix(word, "[--") {
@@ -107,8 +111,8 @@ func (c Command[C]) flags() (list []string) {
 	return list
 }
 
-// suggestIn returns "; did you mean X?" for a command in list whose second word is misspelled, or
-// "" if no command is similar.
+// suggestIn returns "; did you mean X?" if the second word of args resembles the second word of a
+// command in list, and "" otherwise. X consists of both words.
 func suggestIn[C any](list []Command[C], args []string) string {
 	var words []string
 	for _, c := range list {
@@ -117,7 +121,8 @@ func suggestIn[C any](list []Command[C], args []string) string {
 	return strings.Replace(config.Suggest(args[1], words), "mean ", "mean "+args[0]+" ", 1)
 }
 
-// splitFlags returns args without the command's own flags, and the own flags that args contains.
+// splitFlags returns args without the command's own flags, and the set of own flags that args
+// contain.
 func (c Command[C]) splitFlags(args []string) (rest []string, flags map[string]bool) {
 	flags = make(map[string]bool)
 	own := c.flags()
@@ -131,7 +136,7 @@ func (c Command[C]) splitFlags(args []string) (rest []string, flags map[string]b
 	return rest, flags
 }
 
-// checkArgs returns an error if the number of arguments does not match c.Args.
+// checkArgs returns a [UsageError] if the number of arguments does not match c.Args.
 func (p *Program[C]) checkArgs(c Command[C], args []string) error {
 	minimum, maximum := 0, 0
 	for word := range strings.FieldsSeq(c.Args) {
@@ -149,7 +154,8 @@ func (p *Program[C]) checkArgs(c Command[C], args []string) error {
 	return nil
 }
 
-// count returns n with the word what in the singular or plural: "1 argument", "2 arguments".
+// count returns the number n followed by the noun what in the singular or plural: "1 argument", "2
+// arguments".
 func count(n int, what string) string {
 	if n != 1 {
 		what += "s"
@@ -195,7 +201,7 @@ func listCommands[C any](w io.Writer, list []Command[C]) {
 	}
 }
 
-// short returns the command with its arguments. Flags are in the command's own help.
+// short returns the name of the command and its arguments, without its flags.
 func (c Command[C]) short() string {
 	args, _, _ := strings.Cut(c.Args, "[--")
 	return strings.TrimSpace(c.Name + " " + args)

@@ -2,5 +2,5 @@
 
 package standard
 
-// descriptorLimit returns no limit on this platform.
+// descriptorLimit returns 0 and false, because the limit is unknown on this platform.
 func descriptorLimit() (n uint64, ok bool) { return 0, false }

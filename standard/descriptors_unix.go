@@ -4,8 +4,8 @@ package standard
 
 import "syscall"
 
-// descriptorLimit returns the maximum number of open file descriptors of the process. Go has
-// raised the soft limit to the hard one before main begins.
+// descriptorLimit returns the maximum number of open file descriptors of the process, or false if
+// it is unknown. The Go runtime raises the soft limit to the hard limit before main begins.
 func descriptorLimit() (n uint64, ok bool) {
 	var limit syscall.Rlimit
 	err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit)

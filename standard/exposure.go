@@ -14,14 +14,14 @@ import (
 	"github.com/chassi-go/chassi/transport/certs"
 )
 
-// Exposure configures the warnings at start about exposed data: secrets on the command line, files
-// that every user of the machine can read or change, and listeners that other machines can reach.
-// Each listed name disables the warnings of that kind.
+// Exposure configures the warnings that the program logs at its start about exposed data: secrets
+// on the command line, files that every user of the machine can read or change, and listeners that
+// other machines can reach. Each name in Accepted disables the warnings about one exposure.
 type Exposure struct {
 	Accepted []string `config:"accepted" help:"exposures that are intended and cause no warning at start: arguments, files, or a listener of the program, such as admin, http, grpc, nats"`
 }
 
-// The kinds of exposure, besides the names of listeners.
+// The kinds of exposure other than listeners. The kind of a listener is its name.
 const (
 	openArguments = "arguments"
 	openFiles     = "files"
@@ -34,7 +34,7 @@ type file struct {
 	kind    config.FileKind
 }
 
-// exposure checks once, at the start of the program, for exposed data, and logs warnings.
+// exposure checks for exposed data once, at the start of the program, and logs warnings.
 type exposure struct {
 	config    Config
 	logger    *slog.Logger
@@ -58,7 +58,7 @@ func (e *exposure) add(setting string, kind config.FileKind, paths ...string) {
 	}
 }
 
-// addLoaded adds the configuration file and the files of secrets that were read.
+// addLoaded adds the configuration file and the files from which secrets were read.
 func (e *exposure) addLoaded(r *config.Report) {
 	kind := config.TrustedFile
 	if slices.ContainsFunc(r.Values, func(v config.Value) bool { return v.Secret && strings.HasPrefix(v.Source, r.File+":") }) {
@@ -70,7 +70,8 @@ func (e *exposure) addLoaded(r *config.Report) {
 	}
 }
 
-// warn logs the warnings. It is called at the start of the program.
+// warn logs a warning for each exposure that is not accepted. It is called at the start of the
+// program, and always returns nil.
 func (e *exposure) warn(context.Context) error {
 	if e.warnsOf(openArguments) {
 		e.warnOfArguments()
@@ -109,7 +110,7 @@ func (e *exposure) warnsOf(kind string) bool {
 	return !slices.Contains(e.config.Exposure.Accepted, kind)
 }
 
-// log writes one warning: the exposed item, the setting, and the remedy.
+// log logs one warning, with the kind of exposure, the setting that causes it, and the remedy.
 func (e *exposure) log(kind, what, setting, fix string, more ...any) {
 	e.logger.Warn(what, append([]any{"exposure", kind, "setting", setting, "fix", fix}, more...)...)
 }
@@ -136,8 +137,8 @@ func (e *exposure) warnOfFiles() {
 	}
 }
 
-// isReachable reports whether other machines can reach a listener on addr. A name other than
-// localhost may be any address.
+// isReachable reports whether other machines can reach a listener on addr. It assumes that they can
+// if the host is a name other than localhost.
 func isReachable(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -150,12 +151,14 @@ func isReachable(addr string) bool {
 }
 
 // Private makes the program log a warning at its start if every user of the machine can read or
-// change one of the files that the setting names.
+// change one of the files at paths, except that a [config.TrustedFile] may be read by every user.
+// The argument setting is the name of the setting that contains the paths. Empty paths are ignored.
 func (a *App) Private(setting string, kind config.FileKind, paths ...string) {
 	a.exposure.add(setting, kind, paths...)
 }
 
-// PrivateTLS is like Private, for the files of a TLS setting, such as "grpc.tls".
+// PrivateTLS calls [App.Private] for the files of a TLS setting, such as "grpc.tls": the private
+// key, the certificate, and the certificates of the CAs that sign client certificates.
 func (a *App) PrivateTLS(setting string, files certs.Files) {
 	a.Private(setting+".key_file", config.PrivateFile, files.KeyFile)
 	a.Private(setting+".cert_file", config.TrustedFile, files.CertFile)

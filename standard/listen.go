@@ -12,21 +12,23 @@ import (
 
 // Listener is a listen address of the program.
 type Listener struct {
-	Name    string // in exposure.accepted: "http", "grpc", or one of the program's own
-	Setting string // setting of the address: "http.addr"
-	Addr    string // host:port; "" for the default of its package, or if it is disabled
+	Name    string // name in exposure.accepted, such as "http" or "grpc"
+	Setting string // name of the setting that contains the address, such as "http.addr"
+	Addr    string // host:port; "" if the listener is disabled or its package chooses the address
 
-	// Risk and Fix are logged as a warning at the start if other machines can reach the
-	// address: the risk, and how to prevent it. No warning is logged if Risk is empty.
+	// Risk describes the risk if other machines can reach the address, and Fix describes how to
+	// prevent it. Both are logged as a warning at the start if other machines can reach the address,
+	// Risk is not empty, and exposure.accepted does not contain Name.
 	Risk, Fix string
 }
 
-// Listens declares a listen address of the program, so that all addresses in use are reported
-// together, each with its setting, before the program listens. The setting exposure.accepted
-// permits the names of declared listeners: declare a disabled one with an empty Addr.
+// Listens declares a listen address of the program. Before the program listens, it checks all
+// declared addresses, and reports each unusable address together with its setting. The setting
+// exposure.accepted may contain the names of declared listeners, so a disabled listener should be
+// declared with an empty Addr.
 func (a *App) Listens(l Listener) { a.listeners = append(a.listeners, l) }
 
-// addHTTPListener declares the public listener. If there are trusted proxies, they are assumed
+// addHTTPListener declares the public HTTP listener. If there are trusted proxies, they are assumed
 // to terminate TLS.
 func (a *App) addHTTPListener() {
 	c := a.config.HTTP
@@ -62,8 +64,8 @@ func tryAll(ctx context.Context, list []Listener) error {
 	return errors.Join(problems...)
 }
 
-// advice returns what to do about the error err of listening on l. others are the listeners that
-// were opened before l.
+// advice returns a remedy for err, which is the error of listening on l. The argument others
+// contains the listeners that were tried before l.
 func advice(err error, l Listener, others []Listener) string {
 	for _, other := range others {
 		if errors.Is(err, syscall.EADDRINUSE) && samePort(other.Addr, l.Addr) {
@@ -73,8 +75,8 @@ func advice(err error, l Listener, others []Listener) string {
 	return listening.Advice(err)
 }
 
-// reason returns the cause of err without the address, because the message contains the address
-// already.
+// reason returns the cause of err without the address, because the message of [tryAll] already
+// contains the address.
 func reason(err error) error {
 	if op, ok := errors.AsType[*net.OpError](err); ok {
 		return op.Err

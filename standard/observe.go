@@ -12,13 +12,14 @@ import (
 )
 
 const (
-	// healthAge is the maximum age of the health in the metrics: the App probes every 5 s.
+	// healthAge is the maximum age of the health results in the metrics. The App probes every 5 s.
 	healthAge = 15 * time.Second
 	// healthWait is the maximum time for which a scrape waits for a probe.
 	healthWait = 3 * time.Second
 )
 
-// observe adds the state of the App's parts to the metrics and to the details of readiness.
+// observe adds the state of the components to the metrics, and the state of the telemetry outputs
+// to the details of readiness.
 func (a *App) observe() error {
 	for _, o := range a.Telemetry.Outputs() {
 		a.AddStatus(o.Name, o.State)
@@ -34,7 +35,8 @@ func (a *App) observeHTTP() error {
 	return errors.Join(errs...)
 }
 
-// ObserveConnections adds the connections of a server to the metrics.
+// ObserveConnections adds the numbers of connections of a server to the metrics. It returns an
+// error if a server of the same name was added before.
 func (a *App) ObserveConnections(s interface {
 	Name() string
 	Connections() (open, refused int64)
@@ -44,8 +46,8 @@ func (a *App) ObserveConnections(s interface {
 	return errors.Join(a.Telemetry.RegisterConnections(s.Name(), s.Connections), a.Telemetry.RegisterRefusedClients(s.Name(), s.RefusedClients))
 }
 
-// components returns the readiness of each component with a known state: a component that waits
-// for another one is omitted, so that an outage is reported once.
+// components returns the state of each component whose state is known. A component that waits for
+// another component is omitted, so that an outage is reported only once.
 func (a *App) components() []telemetry.Component {
 	ctx, cancel := context.WithTimeout(context.Background(), healthWait)
 	defer cancel()
@@ -59,14 +61,16 @@ func (a *App) components() []telemetry.Component {
 	return components
 }
 
-// ObserveBroker adds the statistics of a broker's server or client, such as those of
-// natsapi.Client.Stats, to the metrics. The servers of natsserver and amqpserver call it.
+// ObserveBroker adds the statistics of a server or client of a message broker, such as those of
+// natsapi.Client.Stats, to the metrics. Packages natsserver and amqpserver call it for their
+// servers. It returns an error if the name was added before.
 func (a *App) ObserveBroker(name string, stats func() transport.BrokerStats) error {
 	return a.Telemetry.RegisterBroker(name, func() telemetry.BrokerStats { return telemetry.BrokerStats(stats()) }) //nolint:wrapcheck // says where
 }
 
-// ObserveCertificate adds the certificate of a listener to the metrics and to the details of
-// readiness. It has no effect on readiness itself.
+// ObserveCertificate adds the state of a server's certificate to the metrics and to the details of
+// readiness. The state has no effect on readiness itself. ObserveCertificate returns an error if a
+// certificate of the same server was added before.
 func (a *App) ObserveCertificate(server string, state func() (certs.State, bool)) error {
 	a.AddStatus("tls_"+server, func() (status, detail string) {
 		switch state, ok := state(); {

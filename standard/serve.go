@@ -15,7 +15,7 @@ import (
 	"github.com/chassi-go/chassi/schema/protobuf"
 )
 
-// serve runs the program's App.
+// serve is the command that runs the program's App and reloads its configuration.
 func serve[C any](ctx context.Context, i *Invocation[C]) error {
 	app, err := i.NewApp(ctx)
 	if err != nil {
@@ -28,18 +28,18 @@ func serve[C any](ctx context.Context, i *Invocation[C]) error {
 	return app.Run(ctx)
 }
 
-// reloader applies a changed configuration.
+// reloader reloads the configuration of a running App and applies the changes.
 type reloader[C any] struct {
 	invocation *Invocation[C]
 	app        *App
 	mu         sync.Mutex
-	report     *config.Report // of the configuration in use
+	report     *config.Report // of the latest valid configuration; some changes may need a restart
 	latest     *config.Report // of the latest load, which may have failed
 	invalid    atomic.Bool    // whether the latest load failed
 }
 
-// invalidText is logged while the configuration cannot be loaded, and is then the detail of
-// readiness.
+// invalidText is logged when the configuration cannot be loaded. Until a later load succeeds, it is
+// also part of the details of readiness.
 const invalidText = "the configuration is invalid: the old one stays"
 
 // status returns the state of the configuration for the details of readiness.
@@ -51,8 +51,8 @@ func (r *reloader[C]) status() (status, detail string) {
 }
 
 // watch reloads the configuration when the configuration file or a file with a secret changes,
-// until ctx ends. It compares the files with their state when they were read, which was before the
-// wait for a database.
+// until ctx is done. It compares the files with their state when they were first read, so that it
+// also detects changes during the start of the program. It always returns nil.
 func (r *reloader[C]) watch(ctx context.Context) error {
 	r.mu.Lock()
 	report := r.report
@@ -70,14 +70,14 @@ func (r *reloader[C]) changed(files []string) {
 	}
 }
 
-// reload reloads the configuration.
+// reload reloads the configuration. It logs the argument why as the reason.
 func (r *reloader[C]) reload(why string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.load(why)
 }
 
-// load loads the configuration and applies it. The caller holds r.mu.
+// load loads the configuration and applies it. The caller must hold r.mu.
 func (r *reloader[C]) load(why string) {
 	logger := r.app.Logger
 	settings, report, err := r.read()
@@ -103,7 +103,8 @@ func (r *reloader[C]) load(why string) {
 	logger.Info("configuration reloaded", "why", why)
 }
 
-// read loads the configuration. It returns an error if the configuration file in use was deleted.
+// read loads the configuration. It returns an error if the configuration is invalid, or if the
+// configuration file in use was deleted.
 func (r *reloader[C]) read() (*C, *config.Report, error) {
 	settings, report, err := r.invocation.load()
 	if file := r.report.File; err == nil && file != "" && report.File == "" {

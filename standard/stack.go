@@ -13,7 +13,7 @@ import (
 	"github.com/chassi-go/chassi/telemetry"
 )
 
-// The names of the layers of [App].Stack, the outermost first.
+// The names of the layers of [App].Stack, from the outermost to the innermost.
 const (
 	Tracing            = "tracing"
 	Logging            = "logging"
@@ -29,8 +29,8 @@ const (
 	Validation         = "validation"
 )
 
-// newStack creates the stack, and the middleware for clients. Middleware that depends on later
-// additions to the App is created when the first endpoint is mounted.
+// newStack sets the fields Stack and Outgoing. Middleware that depends on later additions to the
+// App is created when the first endpoint is mounted.
 func (a *App) newStack() error {
 	counted, err := metrics.New(a.Telemetry.Registry)
 	if err != nil {
@@ -68,13 +68,14 @@ func (a *App) newStack() error {
 	return a.Stack.Err() //nolint:wrapcheck // says where
 }
 
-// once returns a middleware that is created when the first endpoint is mounted.
+// once returns a middleware that build creates when the first endpoint is mounted.
 func once(build func() chassi.Middleware) chassi.Middleware {
 	m := sync.OnceValue(build)
 	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler { return m()(b, next) }
 }
 
-// perServer returns a middleware that is created once for each server.
+// perServer returns a middleware that build creates separately for each server, when the first
+// endpoint of the server is mounted.
 func perServer(build func(server string) chassi.Middleware) chassi.Middleware {
 	var mu sync.Mutex
 	made := make(map[string]chassi.Middleware)
@@ -91,7 +92,8 @@ func perServer(build func(server string) chassi.Middleware) chassi.Middleware {
 	}
 }
 
-// overloadLimiter returns the limiter of the calls of one server.
+// overloadLimiter returns the overload limiter of a server. The first call for a server creates the
+// limiter and its metrics.
 func (a *App) overloadLimiter(server string) *overload.Limiter {
 	a.limitersMu.Lock()
 	defer a.limitersMu.Unlock()

@@ -16,9 +16,9 @@
 //		return nil
 //	}
 //
-// Parts with large dependencies are separate packages below this one that add themselves to an
-// [App], such as grpcserver, natsserver, natsembedded, amqpserver, redisdb and sqldb. A program
-// links only those that it imports.
+// Parts with large dependencies are in separate packages below this one, such as grpcserver,
+// natsserver, natsembedded, amqpserver, redisdb and sqldb, whose functions add them to an [App]. A
+// program links only the packages that it imports.
 //
 // The middleware of all transports is [App].Stack, which a program can print and change.
 package standard
@@ -67,11 +67,12 @@ type Config struct {
 	Loaded *config.Report
 }
 
-// base returns c. Every struct that embeds a Config has this method.
+// base returns c. Every struct that embeds a Config has this method, with which package standard
+// finds the Config.
 func (c *Config) base() *Config { return c }
 
-// RateLimit limits the rate of the calls of one client. Peer and Principal can be changed at run
-// time.
+// RateLimit configures the limits on the rate of calls from each client. Peer and Principal can be
+// changed at run time.
 type RateLimit struct {
 	Peer      ratelimit.Limit `config:"peer" default:"5000/1s" reload:"true" help:"rate of calls for each client address (IPv6: /64), such as 100/1m; off disables the limit"`
 	Principal ratelimit.Limit `config:"principal" default:"1000/1s" reload:"true" help:"rate of calls for each authenticated principal"`
@@ -84,16 +85,17 @@ type Shutdown struct {
 	Grace time.Duration `config:"grace" default:"15s" min:"1ms" help:"maximum time for calls in flight to finish after the drain"`
 }
 
-// Start limits how long dependencies may be unavailable at the start.
+// Start configures how long required components may take to start, for example while a dependency
+// is unavailable.
 type Start struct {
 	Timeout time.Duration `config:"timeout" default:"0s" min:"0s" help:"maximum time for all required components to start; 0s is no limit: until then the process is alive and not ready"`
 }
 
 // Options holds settings that are not part of the configuration.
 type Options struct {
-	Log io.Writer // default os.Stderr
-	// DescribeOnly means that the App will not run: its services are only described. Additions
-	// to it create no file and connect to nothing.
+	Log io.Writer // destination of log lines; default os.Stderr
+	// DescribeOnly means that the App only describes its services and does not run. The functions
+	// that add parts to such an App create no files and make no connections.
 	DescribeOnly bool
 }
 
@@ -102,24 +104,24 @@ type Options struct {
 type App struct {
 	*chassi.App
 	Name, Version string
-	DescribeOnly  bool // see Options
+	DescribeOnly  bool // the value of Options.DescribeOnly
 	Telemetry     *telemetry.Telemetry
-	Logger        *slog.Logger // Telemetry's
-	Admin         *httpapi.Server
+	Logger        *slog.Logger    // the logger of Telemetry
+	Admin         *httpapi.Server // the admin listener
 
 	// Stack is the middleware of every transport; the constants of this package name its
-	// layers. It must be changed before Run.
+	// layers. Changes have no effect after [App.Build], which Run calls.
 	Stack *middleware.Stack
 
 	// Outgoing is the middleware for clients of other services: traces and metrics.
 	Outgoing []chassi.Middleware
 
-	// HTTP is the public server. It is nil before [App.Build].
+	// HTTP is the public HTTP server. It is nil before [App.Build].
 	HTTP *httpapi.Server
 
 	config          Config
 	peer, principal *ratelimit.Limiter
-	share           func(name string, l *ratelimit.Limiter) middleware.Limiter // across all nodes; nil for separate limits
+	share           func(name string, l *ratelimit.Limiter) middleware.Limiter // nil for separate limits
 	limiters        map[string]*overload.Limiter                               // by server
 	limitersMu      sync.Mutex
 	exposure        *exposure
@@ -140,7 +142,8 @@ type App struct {
 	reported        int // number of errs that Build has returned
 }
 
-// New returns an App that does not listen yet. The error names every invalid setting.
+// New returns an App with the telemetry, the middleware and the admin listener that c configures.
+// The App does not listen before [App.Run]. The error names every invalid setting.
 func New(ctx context.Context, name, version string, c Config, o Options) (*App, error) {
 	if o.Log == nil {
 		o.Log = os.Stderr
@@ -185,8 +188,8 @@ func (a *App) Close() error {
 	return errors.Join(a.App.Close(), a.Telemetry.Stop(context.Background()))
 }
 
-// check returns an error for each invalid setting. Load has validated most of them; check
-// validates files, and structs that were not loaded.
+// check returns an error for each invalid setting. config.Load has already validated most settings;
+// check also validates the files that they name, and structs that were not loaded.
 func (c *Config) check() error {
 	errs := []error{config.Check(c, c.Loaded)}
 	if err := c.HTTP.TLS.Validate(); err != nil && errs[0] == nil { // it says more than that a file cannot be read
@@ -204,9 +207,9 @@ func CheckTLS(setting string, files certs.Files) error {
 }
 
 // Limiter returns a limiter with the limit of l, for [middleware.RateLimitPeer] and
-// [middleware.RateLimitPrincipal]. It counts across all nodes if [App.ShareLimits] was called and
-// rate_limit.shared is true; otherwise it is l. Name distinguishes its counts from those of other
-// limiters.
+// [middleware.RateLimitPrincipal]. The returned limiter counts across all nodes if
+// [App.ShareLimits] was called and rate_limit.shared is true; otherwise it is l. The name
+// distinguishes the counts of the returned limiter from those of other limiters.
 func (a *App) Limiter(name string, l *ratelimit.Limiter) middleware.Limiter {
 	if a.share == nil || !a.config.RateLimit.Shared {
 		return l
@@ -214,26 +217,27 @@ func (a *App) Limiter(name string, l *ratelimit.Limiter) middleware.Limiter {
 	return a.share(name, l)
 }
 
-// ShareLimits makes rate limits count across all nodes, unless rate_limit.shared is false. It
-// must be called before [App.Limiter].
+// ShareLimits makes rate limits count across all nodes, unless rate_limit.shared is false. The
+// function share returns a limiter that all nodes share, with the given name and the limit of l.
+// ShareLimits must be called before [App.Limiter].
 func (a *App) ShareLimits(share func(name string, l *ratelimit.Limiter) middleware.Limiter) {
 	a.share = share
 }
 
-// CallTimeout returns the timeout of calls whose endpoint has none of its own.
+// CallTimeout returns the timeout of calls whose endpoint declares no timeout.
 func (a *App) CallTimeout() time.Duration { return a.config.Timeout }
 
-// Streams returns the configuration of the streams of each server.
+// Streams returns the configuration of streams, which all servers use.
 func (a *App) Streams() transport.StreamConfig { return a.config.Stream }
 
-// OnReload registers f to be called when the configuration was loaded again, by SIGHUP or because a
-// file changed. c is a pointer to the program's new configuration. An error or a panic of f is
-// logged.
+// OnReload registers f to be called after the configuration has been loaded again, on SIGHUP or
+// because a file has changed. The argument c of f is a pointer to the program's new configuration.
+// [App.Reload] returns the errors and panics of f, and the command serve logs them.
 func (a *App) OnReload(f func(c any) error) { a.onReload = append(a.onReload, f) }
 
-// Reload applies the settings of c that can change while the program runs: the log level and
-// the two rate limits. Then it calls the functions of [App.OnReload]. c is a pointer to a struct
-// that embeds [Config].
+// Reload applies the settings of c that can change while the program runs: the log level and the
+// two rate limits. It then calls the functions that were registered with [App.OnReload]. c must be
+// a pointer to a struct that embeds [Config]. Reload returns the errors of all these steps.
 func (a *App) Reload(c any) error {
 	base, err := baseOf(c)
 	if err != nil {

@@ -8,15 +8,16 @@ import (
 	"github.com/chassi-go/chassi/internal/contain"
 )
 
-// Component is the state of a dependency of the service.
+// Component is the state of a component of the service, such as a database that it depends on.
 type Component struct {
 	Name     string
-	Required bool
-	Up       bool
+	Required bool // whether the service is not ready without the component
+	Up       bool // whether the component works
 }
 
-// RegisterComponents exposes the state of the components of a service as
-// component_up{component,required}.
+// RegisterComponents registers the gauge component_up{component,required} of the
+// components of a service. Each scrape calls components. RegisterComponents returns an
+// error if the gauge is already registered.
 func (t *Telemetry) RegisterComponents(components func() []Component) error {
 	return t.Registry.Register(&componentsCollector{ //nolint:wrapcheck // says enough
 		components: components,
@@ -40,8 +41,8 @@ func (c *componentsCollector) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-// contained returns the result of f, or the zero value after a panic, which would otherwise end
-// the process: the registry collects in goroutines of its own.
+// contained returns the result of f, or the zero value if f panics. The registry calls collectors
+// in its own goroutines, where a panic would end the process.
 func contained[T any](f func() T) (result T) {
 	contain.Run(nil, "a function that metrics are read from", func() { result = f() })
 	return result
@@ -55,18 +56,19 @@ func number(b bool) float64 {
 	return 0
 }
 
-// BrokerStats are the statistics of a server or client of a message broker.
+// BrokerStats contains the statistics of a server or client of a message broker.
 type BrokerStats struct {
-	Connected    map[string]bool   // by connection
-	Reconnects   map[string]uint64 // by connection
-	Consumers    int
-	InFlight     int
-	DeadLettered map[string]uint64 // by work queue
+	Connected    map[string]bool   // whether a connection is up, by connection
+	Reconnects   map[string]uint64 // number of reconnects, by connection
+	Consumers    int               // queues and subjects that are consumed
+	InFlight     int               // calls and messages in progress
+	DeadLettered map[string]uint64 // number of dead-lettered messages, by work queue
 }
 
-// RegisterBroker exposes the statistics of the server or client called name as
-// broker_{connected,reconnects_total}{broker,connection}, broker_{consumers,in_flight}{broker}
-// and broker_dead_lettered_total{broker,queue}.
+// RegisterBroker registers the metrics broker_{connected,reconnects_total}{broker,connection},
+// broker_{consumers,in_flight}{broker} and broker_dead_lettered_total{broker,queue} of a server
+// or client of a message broker, with name as the value of the label broker. Each scrape calls
+// stats. RegisterBroker returns an error if the name is already registered.
 func (t *Telemetry) RegisterBroker(name string, stats func() BrokerStats) error {
 	labels := prometheus.Labels{"broker": name}
 	desc := func(metric, help string, variable ...string) *prometheus.Desc {
@@ -110,15 +112,17 @@ func (c *brokerCollector) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-// CertificateStats are the statistics of a listener's certificate.
+// CertificateStats contains the statistics of a server's certificate.
 type CertificateStats struct {
-	NotAfter       float64 // seconds since 1970
-	FailedReloads  uint64
-	ReloadsFailing bool // whether the current files are unusable
+	NotAfter       float64 // when the certificate expires, in seconds since 1970
+	FailedReloads  uint64  // changes of the files that could not be used
+	ReloadsFailing bool    // whether the current files are unusable
 }
 
-// RegisterCertificate exposes the certificate of a listener as
-// tls_certificate_{not_after_seconds,reload_failures_total,reload_failing}{server}.
+// RegisterCertificate registers the metrics
+// tls_certificate_{not_after_seconds,reload_failures_total,reload_failing}{server} of the
+// certificate of a server. Each scrape calls stats. RegisterCertificate returns an error if
+// the server is already registered.
 func (t *Telemetry) RegisterCertificate(server string, stats func() CertificateStats) error {
 	labels := prometheus.Labels{"server": server}
 	return t.register(

@@ -11,7 +11,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
-// The names of the exporters in [TraceConfig].
+// The names of the exporters, as in TraceConfig.Exporter.
 const (
 	exportNone   = "none"
 	exportHTTP   = "otlp-http"
@@ -19,11 +19,11 @@ const (
 	exportStdout = "stdout"
 )
 
-// otelEnv reads the standard variables (OpenTelemetry specification, Environment Variable
-// Specification) that the SDK does not read. An empty variable counts as unset.
+// otelEnv reads standard environment variables of OpenTelemetry (OpenTelemetry specification,
+// Environment Variable Specification). An empty variable counts as unset.
 type otelEnv struct {
 	logger *slog.Logger        // for warnings about unknown values
-	linked map[string]Exporter // see TraceConfig
+	linked map[string]Exporter // exporters that the program links, by name
 }
 
 func (otelEnv) get(names ...string) string {
@@ -41,7 +41,8 @@ func (e otelEnv) warn(name, value, want string) {
 	e.logger.Warn("an environment variable has an unknown value and is ignored", "variable", name, "value", value, "want", want)
 }
 
-// exporters returns the destinations of spans, possibly none.
+// exporters returns the names of the exporters that receive the spans. Variables take precedence
+// over the configured name. The result is empty if spans are not exported.
 func (e otelEnv) exporters(configured string) []string {
 	if disabled, _ := strconv.ParseBool(e.get("OTEL_SDK_DISABLED")); disabled {
 		return nil
@@ -66,8 +67,9 @@ func (e otelEnv) exporters(configured string) []string {
 	}
 }
 
-// onlyLinked returns those of the exporters that the program links, and warns of the others: a
-// variable that is set for all programs of a cluster must not end a program without exporters.
+// onlyLinked returns the elements of names whose exporters the program links. It logs a warning
+// for each other element and returns no error: a variable that is set for all programs of a cluster
+// must not stop a program that links no exporters.
 func (e otelEnv) onlyLinked(variable string, names ...string) (linked []string) {
 	for _, name := range names {
 		if _, ok := e.linked[name]; ok {
@@ -79,8 +81,8 @@ func (e otelEnv) onlyLinked(variable string, names ...string) (linked []string) 
 	return linked
 }
 
-// listedExporters returns the exporters that OTEL_TRACES_EXPORTER names. It returns false if the
-// variable contains no known value.
+// listedExporters returns the names of the exporters that OTEL_TRACES_EXPORTER selects. It
+// returns false if the variable contains no known value.
 func (e otelEnv) listedExporters() (names []string, ok bool) {
 	for _, word := range e.list("OTEL_TRACES_EXPORTER") {
 		switch word {
@@ -107,7 +109,8 @@ func (e otelEnv) list(name string) []string {
 	return words
 }
 
-// protocol returns the OTLP exporter for the protocol in the environment.
+// protocol returns the name of the OTLP exporter for the protocol that the environment sets, or
+// fallback if the environment sets no known protocol.
 func (e otelEnv) protocol(fallback string) string {
 	const name = "OTEL_EXPORTER_OTLP_PROTOCOL"
 	switch value := e.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", name); value {
@@ -126,8 +129,9 @@ func (e otelEnv) hasEndpoint() bool {
 	return e.has("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 }
 
-// endpoint returns the endpoint to pass to the exporter, "" if the exporter reads it from the
-// environment itself. Contrary to the standard, the libraries default to TLS.
+// endpoint returns the endpoint to pass to the exporter, or "" if the exporter reads it
+// from the environment. The default is the standard's endpoint without TLS: contrary to
+// the standard, OpenTelemetry's exporters default to TLS.
 func (e otelEnv) endpoint(exporter, configured string) string {
 	switch {
 	case e.hasEndpoint():
@@ -156,7 +160,8 @@ func (e otelEnv) hasSampler() bool {
 	}
 }
 
-// queueSize returns the maximum number of waiting spans.
+// queueSize returns the maximum number of spans that wait for export: OTEL_BSP_MAX_QUEUE_SIZE,
+// or the SDK's default.
 func (e otelEnv) queueSize() int {
 	if n, err := strconv.Atoi(e.get("OTEL_BSP_MAX_QUEUE_SIZE")); err == nil && n > 0 {
 		return n
@@ -164,8 +169,8 @@ func (e otelEnv) queueSize() int {
 	return sdktrace.DefaultMaxQueueSize
 }
 
-// propagator returns the propagators of the environment, by default W3C trace context and
-// baggage.
+// propagator returns the propagators that OTEL_PROPAGATORS selects. The default is
+// W3C Trace Context and Baggage.
 func (e otelEnv) propagator() propagation.TextMapPropagator {
 	var chosen []propagation.TextMapPropagator
 	known := false

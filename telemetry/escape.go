@@ -5,8 +5,8 @@ import (
 	"unicode/utf8"
 )
 
-// isPlain reports for each byte whether it is a character that needs no escaping, in JSON and on
-// a terminal.
+// isPlain reports, for each byte value, whether it is an ASCII character that needs
+// no escaping in JSON and on a terminal.
 var isPlain = func() (plain [256]bool) {
 	for c := ' '; c < 0x7f; c++ {
 		plain[c] = c != '"' && c != '\\'
@@ -14,7 +14,8 @@ var isPlain = func() (plain [256]bool) {
 	return plain
 }()
 
-// appendString adds text as a JSON string.
+// appendString appends text to b as a JSON string. It escapes the characters that control
+// a terminal.
 func appendString(b []byte, text string) []byte {
 	b = append(b, '"')
 	start := 0
@@ -61,8 +62,8 @@ func appendUnicode(b []byte, r rune) []byte {
 	return append(b, '\\', 'u', digits[r>>12&0xf], digits[r>>8&0xf], digits[r>>4&0xf], digits[r&0xf])
 }
 
-// appendEscaped appends JSON of another encoder. It escapes the characters that control a
-// terminal, which that encoder may leave unescaped.
+// appendEscaped appends the JSON that another encoder produced. It escapes the characters that
+// control a terminal, which that encoder may leave unescaped.
 func appendEscaped(b []byte, text string) []byte {
 	for _, r := range text {
 		if r == 0x7f || isTricky(r) {
@@ -74,8 +75,9 @@ func appendEscaped(b []byte, text string) []byte {
 	return b
 }
 
-// isTricky reports whether a non-ASCII character can start a new line or overwrite text: C1
-// controls, line and paragraph separators, changes of direction.
+// isTricky reports whether r is a non-ASCII character that can start a new line or overwrite text
+// on a terminal: a C1 control, a line or paragraph separator, or a character that changes the
+// direction of text.
 func isTricky(r rune) bool {
 	switch {
 	case r < 0xa0:
@@ -87,8 +89,9 @@ func isTricky(r rune) bool {
 	}
 }
 
-// printable returns text that stays on its line of a terminal: control characters are replaced by
-// their pictures, other characters with an effect on the terminal by U+FFFD.
+// printable returns text without characters that control a terminal. It replaces ASCII
+// control characters with their pictures, such as ␊, and the characters for which
+// isTricky returns true with U+FFFD.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		switch {

@@ -12,7 +12,7 @@ import (
 	"github.com/chassi-go/chassi/telemetry"
 )
 
-// A line that is logged with the context of a call can be found by its ids, and
+// A line that is logged with the context of a call can be found by its IDs, and
 // has no secret in it.
 func ExampleNew() {
 	var log bytes.Buffer

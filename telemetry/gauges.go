@@ -2,8 +2,10 @@ package telemetry
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// RegisterGauges registers one gauge with one label. Values returns the gauge's values by label
-// value, and is called for each scrape. Label values must be few and fixed.
+// RegisterGauges registers a gauge with the given name, help text and label. Each
+// scrape calls values, which returns the value of the gauge for each value of the
+// label. The values of the label must be few and fixed. RegisterGauges returns an error
+// if the name is invalid or already registered.
 func (t *Telemetry) RegisterGauges(name, help, label string, values func() map[string]float64) error {
 	return t.Registry.Register(&gaugesCollector{ //nolint:wrapcheck // says enough
 		desc: prometheus.NewDesc(name, help, []string{label}, nil), values: values,

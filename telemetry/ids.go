@@ -9,10 +9,10 @@ import (
 	"go.opentelemetry.io/otel/trace/embedded"
 )
 
-// idProvider is the tracer provider without an exporter. It assigns a trace id to each call
-// that has none, so that the log lines of one call can be correlated across services. It passes
-// on a caller's span unchanged: a span that is not exported, or a cleared sampled flag, would
-// break the caller's trace.
+// idProvider is the tracer provider that is used without an exporter. It assigns a trace ID
+// to each call that has none, so that the log lines of a call can be correlated across
+// services. It passes on a caller's span unchanged: a span that is not exported, or a cleared
+// sampled flag, would break the caller's trace.
 type idProvider struct{ embedded.TracerProvider }
 
 type idTracer struct{ embedded.Tracer }
@@ -20,7 +20,8 @@ type idTracer struct{ embedded.Tracer }
 // Tracer implements [trace.TracerProvider].
 func (idProvider) Tracer(string, ...trace.TracerOption) trace.Tracer { return idTracer{} }
 
-// Start implements [trace.Tracer]. It ignores the options.
+// Start implements [trace.Tracer]. It returns the span of ctx if that is valid, and otherwise a
+// new, unsampled span. It ignores the options.
 func (idTracer) Start(ctx context.Context, _ string, _ ...trace.SpanStartOption) (context.Context, trace.Span) {
 	if ctx == nil {
 		ctx = context.Background() // as the SDK does
@@ -33,8 +34,8 @@ func (idTracer) Start(ctx context.Context, _ string, _ ...trace.SpanStartOption)
 	return ctx, trace.SpanFromContext(ctx)
 }
 
-// newSpanContext returns a context with a new trace, not sampled. Its ids need to be unique,
-// not secret.
+// newSpanContext returns the span context of a new, unsampled trace. Its IDs must be
+// unique but need not be secret.
 func newSpanContext() trace.SpanContext {
 	var c trace.SpanContextConfig
 	binary.NativeEndian.PutUint64(c.TraceID[:8], rand.Uint64())

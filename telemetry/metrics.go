@@ -8,8 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
 
-// registerOwn registers the metrics of the runtime, the process, the build, and telemetry's own
-// losses.
+// registerOwn registers the metrics of the runtime, the process, the build and telemetry itself.
 func (t *Telemetry) registerOwn(service, version string) error {
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "build_info", Help: "Always 1; the labels identify the service and its version.",
@@ -50,7 +49,7 @@ func counter(name, help, reason string, value *atomic.Uint64) prometheus.Collect
 	return counterFunc(name, help, reason, value.Load)
 }
 
-// sum returns a counter of the sum of a value over all exporters; there is seldom more than one.
+// sum returns a counter that adds up the results of value for all exporters.
 func sum(name, help, reason string, of []*spanCounter, value func(*spanCounter) uint64) prometheus.Collector {
 	return counterFunc(name, help, reason, func() (n uint64) {
 		for _, c := range of {

@@ -6,14 +6,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Output is a destination of telemetry: "log", "traces", "exceptions".
+// Output is a destination of telemetry data.
 type Output struct {
-	Name string
-	// State returns "ok" or "degraded", and the losses so far. It does not block.
+	Name string // "log", "traces" or "exceptions"
+	// State returns "ok" or "degraded", and a summary of the output so far, such as "3 lines
+	// dropped" or "9 spans exported, 3 dropped". It does not block.
 	State func() (status, detail string)
 }
 
-// Outputs returns the enabled outputs, for the details of readiness.
+// Outputs returns the enabled outputs, for the detailed readiness report.
 func (t *Telemetry) Outputs() []Output {
 	outputs := []Output{{"log", func() (string, string) {
 		return state(!t.sink.failing.Load()), fmt.Sprintf("%d lines dropped", t.sink.dropped.Load())

@@ -7,13 +7,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// PoolStats are the statistics of a worker pool.
+// PoolStats contains the statistics of a worker pool: its size, and the numbers of
+// tasks now and in total.
 type PoolStats struct {
 	Workers, Busy, Queued, QueueSize                int
 	Submitted, Completed, Refused, Canceled, Panics uint64
 }
 
-// RegisterPool exposes a worker pool as workpool_*{pool}.
+// RegisterPool registers the metrics workpool_*{pool} of the worker pool with the
+// given name. Each scrape calls stats. RegisterPool returns an error if the name is
+// already registered.
 func (t *Telemetry) RegisterPool(name string, stats func() PoolStats) error {
 	labels := prometheus.Labels{"pool": name}
 	gauge := func(metric, help string, read func(PoolStats) int) prometheus.Collector {
@@ -41,7 +44,8 @@ func (t *Telemetry) RegisterPool(name string, stats func() PoolStats) error {
 	return errors.Join(errs...)
 }
 
-// dbCollector reads the pool for each scrape, so that the pool may be opened later.
+// dbCollector collects the metrics of a database pool. It reads the statistics at each scrape, so
+// that the pool may be opened after the registration.
 type dbCollector struct {
 	stats func() sql.DBStats
 	open  *prometheus.Desc
@@ -52,8 +56,10 @@ type dbCollector struct {
 	limit *prometheus.Desc
 }
 
-// RegisterConnections exposes a server's connections as
-// connections_{open,refused_total}{server}.
+// RegisterConnections registers the metrics connections_{open,refused_total}{server} of
+// a server. Each scrape calls counts, which returns the number of open connections
+// and the total number of refused connections. RegisterConnections returns an error
+// if the server is already registered.
 func (t *Telemetry) RegisterConnections(server string, counts func() (open, refused int64)) error {
 	labels := prometheus.Labels{"server": server}
 	return errors.Join(
@@ -65,8 +71,10 @@ func (t *Telemetry) RegisterConnections(server string, counts func() (open, refu
 		}, func() float64 { return contained(func() float64 { _, refused := counts(); return float64(refused) }) })))
 }
 
-// RegisterRefusedClients exposes the number of connections refused because of the limit of
-// their client as connections_refused_clients_total{server}.
+// RegisterRefusedClients registers the counter connections_refused_clients_total{server} of the
+// connections refused because their client had too many open. Each scrape calls refused, which
+// returns the total number of these connections. RegisterRefusedClients returns an error if the
+// server is already registered.
 func (t *Telemetry) RegisterRefusedClients(server string, refused func() int64) error {
 	return t.Registry.Register(prometheus.NewCounterFunc(prometheus.CounterOpts{ //nolint:wrapcheck // says enough
 		Name: "connections_refused_clients_total", Help: "Connections refused because their client had too many open.",
@@ -74,14 +82,16 @@ func (t *Telemetry) RegisterRefusedClients(server string, refused func() int64) 
 	}, func() float64 { return float64(contained(refused)) }))
 }
 
-// RegisterEvents registers a counter with the label "event" and returns the function that
-// counts an event. Events must be few and fixed.
+// RegisterEvents registers a counter with the label "event". It returns a function that
+// counts an event, and an error if the name is invalid or already registered. The set of
+// events must be small and fixed.
 func (t *Telemetry) RegisterEvents(name, help string) (count func(event string), err error) {
 	counter := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{"event"})
 	return func(event string) { counter.WithLabelValues(event).Inc() }, t.Registry.Register(counter)
 }
 
-// RegisterDB exposes a database pool as db_pool_*{pool}.
+// RegisterDB registers the metrics db_pool_*{pool} of the database pool with the given name. Each
+// scrape calls stats. RegisterDB returns an error if the name is already registered.
 func (t *Telemetry) RegisterDB(name string, stats func() sql.DBStats) error {
 	labels := prometheus.Labels{"pool": name}
 	desc := func(metric, help string) *prometheus.Desc {
@@ -118,16 +128,17 @@ func (c *dbCollector) Collect(to chan<- prometheus.Metric) {
 
 var _ prometheus.Collector = (*dbCollector)(nil)
 
-// RemoteStats are the statistics of the client of another service.
+// RemoteStats contains the statistics of the client of another service.
 type RemoteStats struct {
-	Instances map[string]int // by state: "ejected", or that of the breaker: "closed", "half-open", "open"
-	InFlight  int
-	Events    map[string]uint64 // by kind: "retry", "hedge", "breaker_open", ...
+	Instances map[string]int    // by state: "ejected", or that of the breaker, such as "open"
+	InFlight  int               // calls in flight
+	Events    map[string]uint64 // by kind, such as "retry", "hedge" or "breaker_open"
 }
 
-// RegisterRemote exposes the client of another service as client_instances{service,state},
-// client_in_flight{service} and client_events_total{service,event}. There is no series per
-// instance, because instances change.
+// RegisterRemote registers the metrics client_instances{service,state}, client_in_flight{service}
+// and client_events_total{service,event} of the client of another service. Each scrape calls stats.
+// There is no series per instance, because instances change. RegisterRemote returns an error if the
+// service is already registered.
 func (t *Telemetry) RegisterRemote(service string, stats func() RemoteStats) error {
 	labels := prometheus.Labels{"service": service}
 	return t.Registry.Register(&remoteCollector{ //nolint:wrapcheck // says enough
@@ -162,14 +173,15 @@ func (c *remoteCollector) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-// OverloadStats are the statistics of an overload limiter.
+// OverloadStats contains the statistics of an overload limiter.
 type OverloadStats struct {
-	Limit, InFlight int
-	Refused         uint64
+	Limit, InFlight int    // calls that may be in flight, and calls in flight
+	Refused         uint64 // calls refused so far
 }
 
-// RegisterOverload exposes the limiter of a listener as
-// overload_{limit,in_flight,refused_total}{server}.
+// RegisterOverload registers the metrics overload_{limit,in_flight,refused_total}{server} of
+// the overload limiter of a server. Each scrape calls stats. RegisterOverload returns an error
+// if the server is already registered.
 func (t *Telemetry) RegisterOverload(server string, stats func() OverloadStats) error {
 	labels := prometheus.Labels{"server": server}
 	gauge := func(name, help string, read func(OverloadStats) int) prometheus.Collector {

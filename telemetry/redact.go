@@ -5,12 +5,12 @@ import (
 	"strings"
 )
 
-// redacted replaces the value of a key that looks like a secret. It is a safeguard: secrets
-// must not be logged in the first place.
+// redacted replaces the value of an attribute whose key looks like a secret. It is a safeguard:
+// secrets must not be logged in the first place.
 const redacted = "***"
 
-// isSecretKey reports whether key contains one of the words below, ignoring case: "Set-Cookie",
-// "api_key", "refreshToken".
+// isSecretKey reports whether key contains one of the words below, ignoring case, as in
+// "Set-Cookie", "api_key" and "refreshToken".
 func isSecretKey(key string) bool {
 	for i := 0; i+3 <= len(key); i++ {
 		var words []string
@@ -39,7 +39,8 @@ func isSecretKey(key string) bool {
 	return false
 }
 
-// The words by their first letter, which excludes most keys quickly.
+// The words that mark a secret key, grouped by their first letter, so that [isSecretKey] skips most
+// characters of a key quickly.
 var (
 	pWords = []string{"password", "passwd", "passphrase", "private_key", "privatekey", "pwd"}
 	sWords = []string{"secret"}
@@ -49,8 +50,8 @@ var (
 	dWords = []string{"dsn"}
 )
 
-// canHoldSecret reports whether a value of this kind may be a secret. A number is none:
-// tokens_issued is not a secret.
+// canHoldSecret reports whether a value of the kind of v may be a secret. A number, such as
+// the value of tokens_issued, is not a secret.
 func canHoldSecret(v slog.Value) bool {
 	return v.Kind() == slog.KindString || v.Kind() == slog.KindAny
 }

@@ -9,13 +9,13 @@ import (
 	"go.opentelemetry.io/otel/trace/embedded"
 )
 
-// rootProvider decides which new traces are sampled, with the algorithm of the SDK's ratio
-// sampler, and calls the SDK only for those. Unsampled traces, which are the majority, cost a
-// third of the time.
+// rootProvider is a tracer provider that decides which new traces are sampled, with the algorithm
+// of the SDK's ratio sampler, and calls the SDK only for sampled traces. Unsampled traces, which
+// are the majority, take a third of the time that the SDK needs for them.
 type rootProvider struct {
 	embedded.TracerProvider
 	sdk   *sdktrace.TracerProvider
-	bound uint64 // trace ids below it are sampled
+	bound uint64 // traces with an ID below bound are sampled
 }
 
 type rootTracer struct {
@@ -24,8 +24,8 @@ type rootTracer struct {
 	bound uint64
 }
 
-// newRootProvider returns a provider on top of sdk. Ratio must be that of the sampler of sdk,
-// and sdk must generate its ids with drawnIDs.
+// newRootProvider returns a provider on top of sdk. The ratio must be that of the sampler of sdk,
+// and sdk must generate its IDs with drawnIDs.
 func newRootProvider(sdk *sdktrace.TracerProvider, ratio float64) rootProvider {
 	return rootProvider{sdk: sdk, bound: uint64(min(max(ratio, 0), 1) * (1 << 63))}
 }
@@ -35,7 +35,8 @@ func (p rootProvider) Tracer(name string, options ...trace.TracerOption) trace.T
 	return rootTracer{sdk: p.sdk.Tracer(name, options...), bound: p.bound}
 }
 
-// Start implements [trace.Tracer].
+// Start implements [trace.Tracer]. It calls the SDK if ctx contains a span or the new
+// trace is sampled.
 func (t rootTracer) Start(ctx context.Context, name string, options ...trace.SpanStartOption) (context.Context, trace.Span) {
 	if ctx == nil || trace.SpanContextFromContext(ctx).IsValid() {
 		return t.sdk.Start(ctx, name, options...) //nolint:spancheck // the caller ends it
@@ -49,8 +50,8 @@ func (t rootTracer) Start(ctx context.Context, name string, options ...trace.Spa
 	return ctx, trace.SpanFromContext(ctx)
 }
 
-// drawnIDs generates the ids of the SDK. The id of a new trace is the one that rootTracer has
-// drawn for it.
+// drawnIDs generates the IDs of the SDK's spans. The ID of a new trace is the ID that
+// rootTracer has generated for it, if there is one.
 type drawnIDs struct{}
 
 type drawnKey struct{}

@@ -20,7 +20,7 @@ func roots(ratio float64) (trace.Tracer, *tracetest.SpanRecorder) {
 }
 
 // What is decided here is what the SDK's sampler decides: each trace drawn as
-// sampled is recorded under the id that was drawn, and the share is right.
+// sampled is recorded under the ID that was drawn, and the share is right.
 func TestRootsAreSampledByRatio(t *testing.T) {
 	t.Parallel()
 	const n = 20_000

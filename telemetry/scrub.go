@@ -13,20 +13,22 @@ import (
 	"github.com/chassi-go/chassi/redact"
 )
 
-// emails matches e-mail addresses, which are personal data and not sent to the tracker.
+// emails matches e-mail addresses, which are personal data and are not sent to the error tracker.
 var emails = regexp.MustCompile(`[\w.+-]+@[\w-]+(?:\.[\w-]+)+`)
 
 const maxText = 4 << 10
 
-// scrub removes possible secrets from an error's text for the error tracker. It is a safeguard:
-// the author of an error must keep secrets out of it.
+// scrub returns at most maxText bytes of an error's text, with possible secrets and
+// e-mail addresses masked, for the error tracker. It is a safeguard: the author of
+// an error must keep secrets out of it.
 func scrub(text string) string {
 	return emails.ReplaceAllString(redact.Text(text, maxText), "***@***")
 }
 
 const maxFrames = 100
 
-// frames parses a stack of runtime/debug.Stack, from the panic on, innermost frame last.
+// frames parses the output of runtime/debug.Stack. It returns the frames of the function
+// that panicked and of its callers, at most maxFrames, with the innermost frame last.
 // Arguments and directories of the build machine are omitted.
 func frames(stack []byte) []sentry.Frame {
 	var list []sentry.Frame
@@ -70,7 +72,8 @@ func frameOf(function, place string) sentry.Frame {
 	}
 }
 
-// splitFunction splits "example.org/a/b.(*T).M" before "(*T).M".
+// splitFunction splits the full name of a function into its package path and its name in the
+// package: "example.org/a/b.(*T).M" into "example.org/a/b" and "(*T).M".
 func splitFunction(function string) (pkg, name string) {
 	slash := strings.LastIndexByte(function, '/') + 1
 	dot := strings.IndexByte(function[slash:], '.')

@@ -11,30 +11,30 @@ import (
 )
 
 const (
-	sinkBytes = 4 << 20   // lines that may be buffered
-	lateBytes = 1 << 20   // lines up to which a record is encoded later
-	sinkBatch = 256 << 10 // lines that are written without waiting longer
-	sinkKeep  = 1 << 20   // a larger buffer is not used again
-	sinkPause = 50 * time.Millisecond
-	lateWait  = 100 * time.Millisecond // for a write after close
+	sinkBytes = 4 << 20                // maximum bytes of buffered lines
+	lateBytes = 1 << 20                // bytes of buffered lines above which callers encode
+	sinkBatch = 256 << 10              // bytes of buffered lines above which they are written early
+	sinkKeep  = 1 << 20                // maximum bytes of a buffer that is used again
+	sinkPause = 50 * time.Millisecond  // maximum time between buffering and writing a line
+	lateWait  = 100 * time.Millisecond // timeout of a write after close
 )
 
 // sinkState determines what happens to a new line.
 type sinkState uint8
 
 const (
-	buffering sinkState = iota // it is buffered, and written by the goroutine
-	direct                     // after close: it is written at once
-	dropping                   // after close, when a write hung: it is dropped
+	buffering sinkState = iota // the line is buffered, and the goroutine writes it
+	direct                     // after close: the line is written at once
+	dropping                   // after close, if a write hung: the line is dropped
 )
 
-// sink is a writer of log lines that does not block. A goroutine encodes and writes them to out
-// after at most sinkPause, or when flushNow is called. If out is so slow that sinkBytes are
-// buffered, new lines are dropped and counted, and a line that says so follows once out
-// accepts lines again.
+// sink is a writer that buffers log lines and records. A goroutine encodes the records and writes
+// all lines to out after at most sinkPause, when more than sinkBatch bytes are buffered, or when
+// flushNow is called. If sinkBytes bytes are buffered because out is slow, new lines are dropped and
+// counted. When out accepts lines again, a line with the number of dropped lines follows.
 type sink struct {
 	out      io.Writer
-	announce func(lost uint64) []byte // returns the line about lost lines
+	announce func(lost uint64) []byte // returns the line about dropped lines
 	dropped  atomic.Uint64
 	failing  atomic.Bool // the last write failed, or lines are being dropped
 
@@ -45,13 +45,13 @@ type sink struct {
 	spare   batch           // an empty batch for the next pending
 	flushed []chan struct{} // closed when pending is written
 
-	wake, now  chan struct{} // there are lines; they are to be written now
+	wake, now  chan struct{} // signal that lines are buffered, and that they are to be written now
 	quit, done chan struct{}
 	closing    sync.Once
 
-	// Used only by the goroutine.
-	announced     uint64 // dropped lines
-	partial       bool   // the last line was written in part
+	// The fields below are used only by the goroutine.
+	announced     uint64 // dropped lines that were reported
+	partial       bool   // the last line was written only in part
 	encoded, line []byte // buffers
 }
 
@@ -61,7 +61,7 @@ func newSink(out io.Writer, announce func(lost uint64) []byte) *sink {
 	return s
 }
 
-// newIdleSink returns a sink whose goroutine does not run yet.
+// newIdleSink returns a sink whose goroutine is not running yet.
 func newIdleSink(out io.Writer, announce func(lost uint64) []byte) *sink {
 	return &sink{
 		out: out, announce: announce, wake: make(chan struct{}, 1), now: make(chan struct{}, 1),
@@ -69,7 +69,8 @@ func newIdleSink(out io.Writer, announce func(lost uint64) []byte) *sink {
 	}
 }
 
-// Write accepts one whole line. It does not block and returns no error.
+// Write accepts one complete line. It never returns an error, and it does not block, except that
+// after close it writes the line itself, for at most lateWait.
 func (s *sink) Write(line []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -90,7 +91,7 @@ func (s *sink) buffer(line []byte) {
 	s.added(len(line))
 }
 
-// added adds size to that of the pending batch, and wakes the goroutine if necessary.
+// added adds size bytes to the size of the pending batch, and wakes the goroutine if necessary.
 func (s *sink) added(size int) {
 	if s.pending.size == 0 {
 		signal(s.wake)
@@ -100,13 +101,13 @@ func (s *sink) added(size int) {
 	}
 }
 
-// add accepts a record that takes about size bytes, for the goroutine to encode: encoding many
-// records in a row takes less time than one in each call, and the call that logs does not wait.
-// It returns false if the caller must encode the record: after close, during a write, which may
-// take long, and when lateBytes are buffered, which bounds the memory of the records and
-// relieves the goroutine. A string of a record may be a part of a much larger string, such as
-// the body of a request, and keeps that in memory, but no longer than sinkPause and the time to
-// encode a batch.
+// add accepts a record of about size bytes that the goroutine then encodes. Encoding many
+// records in a row takes less time than encoding one in each call, and the call that logs
+// does not wait. add returns false if the caller must encode the record: after close; during
+// a write, which may take long; and if more than lateBytes would be buffered, which bounds the
+// memory of the records and the work of the goroutine. A string in a record may be part of a much
+// larger string, such as the body of a request, and keeps that string in memory, but only for
+// sinkPause and the time to encode a batch.
 func (s *sink) add(h *jsonHandler, ids callIDs, r *slog.Record, size int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -118,22 +119,22 @@ func (s *sink) add(h *jsonHandler, ids callIDs, r *slog.Record, size int) bool {
 	return true
 }
 
-// batch is what a sink writes at once.
+// batch contains the lines and records that a sink writes together.
 type batch struct {
 	lines   []byte
 	records []lateRecord
-	size    int // about the bytes of both
+	size    int // approximate size of both, in bytes
 }
 
-// lateRecord is a line that is not encoded yet.
+// lateRecord is a record that is not encoded yet.
 type lateRecord struct {
 	handler *jsonHandler
 	ids     callIDs
 	record  slog.Record
-	at      int // where it belongs among the lines of the batch
+	at      int // offset in the lines of the batch at which its line belongs
 }
 
-// encode returns all lines of the batch, in their order. They are valid until the next call.
+// encode returns all lines of the batch in their order. The result is valid until the next call.
 func (s *sink) encode(b *batch) []byte {
 	if len(b.records) == 0 {
 		return b.lines
@@ -151,8 +152,8 @@ func (s *sink) encode(b *batch) []byte {
 	return s.encoded
 }
 
-// writeLate writes a line after close, such as the one that says that the program has
-// stopped. If the write hangs, this line and all later ones are dropped.
+// writeLate writes a line after close, such as the line that reports that the program has
+// stopped. If the write does not end within lateWait, this line and all later ones are dropped.
 func (s *sink) writeLate(line []byte) {
 	line = bytes.Clone(line) // the write may outlast this function
 	done := make(chan struct{})
@@ -189,7 +190,8 @@ func (s *sink) run() {
 	}
 }
 
-// wait waits until lines are to be written. It returns false after close.
+// wait waits until buffered lines are to be written, and returns true. It returns false if the sink
+// is closed first; lines may then still be buffered.
 func (s *sink) wait(timer *time.Timer) bool {
 	select {
 	case <-s.wake:
@@ -226,8 +228,8 @@ func (s *sink) writePending() bool {
 	return b.size > 0
 }
 
-// takePending takes the buffered lines, for writing. If there are none after close, lines are
-// written directly from then on.
+// takePending removes and returns the buffered lines, and the channels to close when the lines
+// are written. If no lines are buffered after close, later lines are written directly.
 func (s *sink) takePending() (b batch, flushed []chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -249,8 +251,8 @@ func (s *sink) isClosing() bool {
 	}
 }
 
-// write writes batch, and then the line about lost lines, if there are any. Lines that out did
-// not accept count as lost.
+// write writes the lines in batch, followed by a line about dropped lines if lines have been dropped
+// since the last such line. Lines that out does not accept count as dropped.
 func (s *sink) write(batch []byte) {
 	if lost := s.dropped.Load(); lost > s.announced {
 		batch = append(batch, s.announce(lost-s.announced)...)
@@ -272,7 +274,7 @@ func (s *sink) write(batch []byte) {
 	}
 }
 
-// flush writes all lines that were logged before, unless ctx ends first.
+// flush waits until all lines logged so far are written, or until ctx is done.
 func (s *sink) flush(ctx context.Context) {
 	written, ok := s.awaitPending()
 	if !ok {
@@ -300,8 +302,8 @@ func (s *sink) awaitPending() (written chan struct{}, ok bool) {
 	return written, true
 }
 
-// close writes the buffered lines and ends the goroutine. If out hangs until ctx ends, the
-// goroutine is left running and the lines are lost.
+// close writes the buffered lines and ends the goroutine. If out hangs until ctx is done, close
+// returns, the goroutine keeps running, and the lines are lost.
 func (s *sink) close(ctx context.Context) {
 	s.closing.Do(func() { close(s.quit) })
 	select {

@@ -12,16 +12,17 @@ import (
 	"github.com/chassi-go/chassi/redact"
 )
 
-// spanCounter tracks each sampled span: it waits, and is then exported, was refused because the
-// queue was full, or failed to be exported.
+// spanCounter counts the sampled spans of one exporter: those that wait for export,
+// those that were exported, those that were refused because the queue was full, and
+// those whose export failed.
 type spanCounter struct {
 	waiting                   atomic.Int64
 	exported, refused, failed atomic.Uint64
 	outage                    *outage.Log // of the collector
 }
 
-// spanProcessor limits and counts the spans in the SDK's batch processor, which drops spans
-// silently.
+// spanProcessor limits and counts the spans that wait in the SDK's batch processor, which
+// alone would drop spans without counting them.
 type spanProcessor struct {
 	sdktrace.SpanProcessor
 	*spanCounter
@@ -29,9 +30,9 @@ type spanProcessor struct {
 	capacity int64
 }
 
-// newSpanProcessor returns a processor that exports spans with e until life ends; then every
-// export fails at once. Capacity is the maximum number of waiting spans, including those being
-// exported.
+// newSpanProcessor returns a processor that exports spans with e until life is done. After
+// that, every export fails at once. The capacity is the maximum number of waiting
+// spans, including those being exported.
 func newSpanProcessor(life context.Context, e sdktrace.SpanExporter, capacity int, logger *slog.Logger) *spanProcessor {
 	counter := new(spanCounter)
 	counter.outage = outage.New(logger, slog.LevelWarn, "spans were not delivered to the collector", "spans are delivered to the collector again")
@@ -43,7 +44,8 @@ func newSpanProcessor(life context.Context, e sdktrace.SpanExporter, capacity in
 	}
 }
 
-// OnEnd implements [sdktrace.SpanProcessor]. It does not block.
+// OnEnd implements [sdktrace.SpanProcessor]. If capacity spans are waiting, it counts
+// the span as refused. It does not block.
 func (p *spanProcessor) OnEnd(s sdktrace.ReadOnlySpan) {
 	if !s.SpanContext().IsSampled() {
 		return
@@ -56,8 +58,8 @@ func (p *spanProcessor) OnEnd(s sdktrace.ReadOnlySpan) {
 	p.SpanProcessor.OnEnd(s)
 }
 
-// spanExporter handles errors itself: the batch processor would pass them to OpenTelemetry's
-// global error handler.
+// spanExporter exports spans, and counts and logs its errors itself: the batch processor would
+// pass them to OpenTelemetry's global error handler.
 type spanExporter struct {
 	sdktrace.SpanExporter
 	*spanCounter
@@ -65,7 +67,8 @@ type spanExporter struct {
 	life context.Context
 }
 
-// ExportSpans implements [sdktrace.SpanExporter]. It returns nil.
+// ExportSpans implements [sdktrace.SpanExporter]. It counts the spans as exported or
+// failed, and always returns nil.
 func (e *spanExporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

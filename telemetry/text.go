@@ -12,13 +12,14 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// textHandler formats lines for a terminal. It passes to tint flat attributes with printable
-// text only, because tint does not escape control sequences or, in messages, line breaks.
+// textHandler formats log lines for a terminal. It passes only flat attributes with
+// printable text to the handler of package tint, because tint does not escape control
+// sequences or, in messages, line breaks.
 type textHandler struct {
 	slog.Handler // tint's
 	prefix       string
-	secret       bool // inside of a group whose name looks like a secret
-	size         int  // bytes of the attributes of With
+	secret       bool // inside a group whose name looks like a secret
+	size         int  // bytes of the attributes of WithAttrs
 }
 
 func newTextHandler(out io.Writer, level slog.Leveler, colour bool) slog.Handler {
@@ -64,8 +65,9 @@ func (h *textHandler) WithGroup(name string) slog.Handler {
 	return &textHandler{h.Handler, h.prefix + printable(truncate(name, maxKey)) + ".", h.secret || isSecretKey(name), h.size}
 }
 
-// fit returns the attributes that fit into a line that already has size bytes, with a mark
-// instead of the first one that does not fit. It adds their size to size.
+// fit returns the attributes that fit into a line that already has *size bytes, followed by a mark
+// in place of the first attribute that does not fit. If *size already exceeds maxRecord, fit returns
+// no attributes and no mark. It adds the size of the attributes to *size.
 func fit(attrs []slog.Attr, size *int) []slog.Attr {
 	for i, a := range attrs {
 		if *size > maxRecord {
@@ -82,7 +84,9 @@ func fit(attrs []slog.Attr, size *int) []slog.Attr {
 	return attrs
 }
 
-// flatten appends a, or the members of a group as group.member.
+// flatten appends a to the slice to. If a is a group, it appends the members of a instead, with keys
+// such as group.member. It omits an empty attribute, masks values that may be secrets, truncates long
+// text, and makes text printable.
 func flatten(to []slog.Attr, prefix string, a slog.Attr, secret bool) []slog.Attr {
 	value := a.Value.Resolve()
 	secret = secret || isSecretKey(a.Key)

@@ -227,7 +227,7 @@ func TestSamplerFollowsTheCaller(t *testing.T) {
 	}
 }
 
-// Without an exporter there are ids, and a caller's trace is passed on untouched.
+// Without an exporter there are IDs, and a caller's trace is passed on untouched.
 func TestTracerWithoutExporter(t *testing.T) {
 	t.Parallel()
 	tel, _ := newTelemetry(t, Config{})

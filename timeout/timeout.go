@@ -9,18 +9,19 @@ import (
 	"time"
 )
 
-// With is like [context.WithTimeout], but starts the timer only when Done is called: work that
-// does not wait saves the cost of the timer, which is more than a microsecond. An earlier
-// deadline of parent applies. The caller must call End. With makes one allocation.
+// With returns a context that is done after d, when parent is done, or when End is called.
+// Unlike [context.WithTimeout], it starts a timer only when Done is called: work that
+// does not wait saves the cost of the timer, which is more than a microsecond. The
+// caller must call End. With makes one allocation.
 func With(parent context.Context, d time.Duration) *Context {
 	return &Context{Context: parent, end: time.Since(epoch) + d}
 }
 
-// epoch is the time that the ends of contexts are relative to: a reading of the monotonic clock
-// alone costs half of time.Now, and takes less memory.
+// epoch is the time to which the deadlines of contexts are relative. A reading of the
+// monotonic clock alone costs half as much as time.Now and takes less memory.
 var epoch = time.Now()
 
-// Context is the context that [With] returns.
+// Context is a [context.Context] with a timeout, as returned by [With].
 type Context struct {
 	context.Context //nolint:containedctx // it is a context
 
@@ -36,7 +37,7 @@ type timedContext struct {
 	cancel context.CancelFunc
 }
 
-// Deadline returns the parent's deadline or that of With, whichever is earlier.
+// Deadline returns the earlier of the parent's deadline and that of c, and true.
 func (c *Context) Deadline() (time.Time, bool) {
 	own := epoch.Add(c.end)
 	if earlier, ok := c.Context.Deadline(); ok && earlier.Before(own) {
@@ -45,7 +46,7 @@ func (c *Context) Deadline() (time.Time, bool) {
 	return own, true
 }
 
-// Done returns a channel that is closed when the context ends. It starts the timer.
+// Done returns a channel that is closed when the context is done. The first call starts the timer.
 func (c *Context) Done() <-chan struct{} {
 	if t := c.timed.Load(); t != nil {
 		return t.Done()
@@ -63,8 +64,8 @@ func (c *Context) Done() <-chan struct{} {
 	return ctx.Done()
 }
 
-// Err returns the reason why the context has ended, or nil. It compares the time and needs no
-// timer.
+// Err returns the reason why the context is done, or nil if the context is not done. Before the
+// first call of Done, Err compares the deadline with the current time, and so needs no timer.
 func (c *Context) Err() error {
 	if t := c.timed.Load(); t != nil {
 		return t.Err()
@@ -81,8 +82,8 @@ func (c *Context) Err() error {
 	return nil
 }
 
-// Value returns the parent's value for key. After a call of Done it returns that of the context
-// with the timer, so that derived contexts are cancelled without a goroutine each.
+// Value returns the parent's value for key. After a call of Done, it returns the value of the
+// context with the timer, so that derived contexts are canceled without a goroutine for each.
 func (c *Context) Value(key any) any {
 	if t := c.timed.Load(); t != nil {
 		return t.Value(key)
@@ -90,7 +91,7 @@ func (c *Context) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// End ends the context and stops its timer. It must be called when the work is done.
+// End cancels the context and stops its timer. It must be called when the work is done.
 func (c *Context) End() {
 	c.ended.Store(true)
 	if t := c.timed.Load(); t != nil {

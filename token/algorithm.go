@@ -13,7 +13,8 @@ const (
 	HS256 Algorithm = "HS256"
 )
 
-// method returns the library's implementation of an algorithm, or nil for an unknown one.
+// method returns the implementation of the algorithm in package jwt, or nil for an
+// unknown algorithm.
 func (a Algorithm) method() jwt.SigningMethod {
 	switch a {
 	case EdDSA:

@@ -25,8 +25,8 @@ type shard struct {
 	entries map[uint64]*entry
 }
 
-// entry is one verified token. It is read-only. It contains the whole token, so that tokens with
-// the same hash are not confused.
+// entry is one verified token. It is never modified. It contains the whole token, so that
+// tokens with the same hash are not confused.
 type entry struct {
 	token  string
 	header string            // of the token
@@ -85,7 +85,7 @@ func (c *cache) put(sum uint64, e *entry) {
 	s.entries[sum] = e
 }
 
-// evict removes, of a few randomly chosen entries, the one that expires first.
+// evict removes one of a few randomly chosen entries: the entry that expires first.
 func (s *shard) evict() {
 	var victim uint64
 	var first *entry

@@ -12,12 +12,12 @@ import (
 // KeySet is an immutable set of keys. It is safe for concurrent use.
 type KeySet struct {
 	byID   map[string]*Key
-	newest []*Key // by NotBefore, then CreatedAt, then ID; the latest first
+	newest []*Key // sorted by NotBefore, then CreatedAt, then ID, the latest first
 	jwks   []byte
 }
 
-// NewKeySet returns a set of copies of the keys, or an error for an invalid key. An empty set
-// neither signs nor verifies.
+// NewKeySet returns a set of copies of the keys. It returns an error if a key is nil or invalid,
+// or if two keys have the same ID. An empty set neither signs nor verifies.
 func NewKeySet(keys ...*Key) (*KeySet, error) {
 	s := &KeySet{byID: make(map[string]*Key, len(keys))}
 	for _, k := range keys {
@@ -56,12 +56,12 @@ func (s *KeySet) Lookup(kid string) (*Key, bool) {
 	return &c, true
 }
 
-// SigningKey returns the ID of the key that signs at a given time: the newest key that is active
-// and has no ExpiresAt, or else the newest active key that has not expired. Until a new key
-// becomes active, the previous key signs, so that the new one can be distributed to every
-// verifier before its first use. If no key is active yet, for example because the key was
-// created on a machine whose clock is ahead, SigningKey returns the key that becomes active
-// first. It returns false if all keys have expired.
+// SigningKey returns the ID of the key that signs at a given time: the newest active key that
+// has no ExpiresAt, or else the newest active key that has not expired. Until a new key becomes
+// active, the previous key signs, so that the new key can be distributed to every verifier
+// before its first use. If no such key is active yet, for example because the key was created on a
+// machine whose clock is ahead, SigningKey chooses the key that becomes active first. It returns
+// false if the set is empty or all keys have expired.
 func (s *KeySet) SigningKey(at time.Time) (kid string, ok bool) {
 	k := s.signingKey(at)
 	if k == nil {
@@ -88,5 +88,5 @@ func (s *KeySet) signingKey(at time.Time) *Key {
 
 // JWKS returns the public keys as a JSON Web Key Set (RFC 7517 section 5, RFC 8037 section 2),
 // the newest first. It omits HS256 keys, which have no public key. It includes expired keys; to
-// omit them, create a new set without them.
+// omit them, create a set that does not contain them.
 func (s *KeySet) JWKS() []byte { return bytes.Clone(s.jwks) }

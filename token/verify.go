@@ -16,28 +16,29 @@ const (
 	DefaultCacheSize   = 10_000 // tokens, about 1.5 KB each
 )
 
-// Options configure a [Verifier]. Without an Issuer or an Audience it rejects every token.
+// Options configures a [Verifier]. Without an Issuer or an Audience, or with a Purpose that [Sign]
+// does not accept, a Verifier rejects every token.
 type Options struct {
-	Issuer      string           // what iss must be, exactly
-	Audience    string           // what aud must be, exactly: a string and not a list
-	Purpose     string           // what the typ must stand for; empty means [Access]
-	Leeway      time.Duration    // how much clocks may differ; zero or less means not at all
-	MaxLifetime time.Duration    // from iat to exp, in seconds rounded up; zero means [DefaultMaxLifetime]
-	MaxSize     int              // bytes of a token; zero means [DefaultMaxSize]
+	Issuer      string           // required value of iss
+	Audience    string           // required value of aud, which must be a string and not a list
+	Purpose     string           // required purpose of the token; empty means [Access]
+	Leeway      time.Duration    // permitted difference between clocks; zero or less means none
+	MaxLifetime time.Duration    // maximum exp - iat, rounded up to seconds; 0 means [DefaultMaxLifetime]
+	MaxSize     int              // maximum bytes of a token; zero means [DefaultMaxSize]
 	CacheSize   int              // maximum number of cached tokens; 0 means [DefaultCacheSize], a negative number none
 	Now         func() time.Time // nil means time.Now
 }
 
-// Verifier verifies tokens and caches verified ones until they expire. It is safe for concurrent
-// use.
+// Verifier verifies tokens and caches verified tokens, up to Options.CacheSize. It
+// is safe for concurrent use.
 type Verifier struct {
 	options Options
 	cache   *cache
 	keys    atomic.Pointer[map[string]*Key] // by the header of the tokens that the key signs
 }
 
-// NewVerifier returns a verifier for the tokens of these keys. With nil keys it rejects every
-// token until [Verifier.SetKeys] is called.
+// NewVerifier returns a verifier for tokens that the keys have signed. If keys is nil, it rejects
+// every token until [Verifier.SetKeys] is called.
 func NewVerifier(o Options, keys *KeySet) *Verifier {
 	o.Purpose = cmp.Or(o.Purpose, Access)
 	o.Leeway = max(o.Leeway, 0)
@@ -52,8 +53,8 @@ func NewVerifier(o Options, keys *KeySet) *Verifier {
 	return v
 }
 
-// SetKeys replaces the keys. Once it has returned, tokens of removed keys are rejected, cached
-// or not. Tokens of keys that are in both sets remain cached.
+// SetKeys replaces the keys. After it has returned, tokens of removed keys are rejected, even if
+// they are cached. Tokens of keys that are in the old and the new set remain cached.
 func (v *Verifier) SetKeys(keys *KeySet) {
 	byHeader := make(map[string]*Key)
 	if keys != nil && checkPurpose(v.options.Purpose) == nil {
@@ -64,9 +65,10 @@ func (v *Verifier) SetKeys(keys *KeySet) {
 	v.keys.Store(&byHeader)
 }
 
-// Verify returns the claims of a valid token. They are shared and must not be modified. For any
-// other token it returns [ErrInvalid]; [Reason] returns why. A cached token, or one of an
-// unknown key, requires neither decoding nor cryptography.
+// Verify returns the claims of a valid token. The claims are shared and must not be
+// modified. For any other token, Verify returns an error that matches [ErrInvalid];
+// [Reason] returns the reason. A cached token, or a token of an unknown key,
+// requires neither decoding nor cryptography.
 func (v *Verifier) Verify(token string) (*Claims, error) {
 	if len(token) > v.options.MaxSize {
 		return nil, tooLarge
@@ -87,8 +89,8 @@ func (v *Verifier) Verify(token string) (*Claims, error) {
 	return v.verify(token, sum, keys, now)
 }
 
-// verify does the full verification, cheap checks first. It parses claims only after it has
-// verified the signature.
+// verify verifies a token that is not cached, and caches it if it is valid. It does cheap checks
+// first, and parses claims only after it has verified the signature.
 func (v *Verifier) verify(token string, sum uint64, keys map[string]*Key, now time.Time) (*Claims, error) {
 	dot := strings.IndexByte(token, '.')
 	last := strings.LastIndexByte(token, '.')
@@ -134,7 +136,7 @@ func (v *Verifier) parseClaims(body []byte) (*Claims, error) {
 	return p.claims(v.options.Purpose), nil
 }
 
-// inTime checks the times of a token and its key.
+// inTime returns an error if the key has expired or the token is not valid at the time now.
 func (v *Verifier) inTime(c *Claims, key *Key, now time.Time) error {
 	leeway := v.options.Leeway
 	switch {
@@ -148,15 +150,15 @@ func (v *Verifier) inTime(c *Claims, key *Key, now time.Time) error {
 	return nil
 }
 
-// Evict removes a token from the cache. It does not revoke the token: the next Verify verifies
-// it in full.
+// Evict removes a token from the cache. It does not revoke the token: the next call
+// of Verify verifies the token in full.
 func (v *Verifier) Evict(token string) { v.cache.remove(v.cache.sum(token), token) }
 
 // Purge removes all tokens from the cache.
 func (v *Verifier) Purge() { v.cache.purge() }
 
-// decode decodes canonical base64url, or returns false. It rejects line breaks, which the
-// library ignores even in strict mode.
+// decode decodes segment, and returns false if segment is not canonical base64url. It rejects
+// line breaks, which package base64 ignores even in strict mode.
 func decode(segment string) ([]byte, bool) {
 	if strings.ContainsAny(segment, "\r\n") {
 		return nil, false

@@ -10,22 +10,23 @@ import (
 // acceptPause is the minimum time between two log lines about failures to accept connections.
 const acceptPause = 10 * time.Second
 
-// WatchAccept returns a listener that accepts the connections of l. It logs when l cannot accept
-// connections, for example for lack of file descriptors, and when l accepts connections again;
-// server is the name of the server in the log. The listener passes on the errors of l, after which
-// servers retry.
+// WatchAccept returns a listener that accepts connections from l, and logs when l fails to accept
+// connections, for example for lack of file descriptors, and when l accepts connections again. The
+// argument server is the name of the server in the log. Failures are logged at most once every 10
+// seconds. The listener returns the errors of l unchanged, so that servers can retry. Only one
+// goroutine may call its method Accept.
 func WatchAccept(l net.Listener, server string, logger *slog.Logger) net.Listener {
 	return &watchedListener{Listener: l, server: server, logger: logger}
 }
 
-// watchedListener logs when its listener cannot accept connections, and when it accepts them
-// again. Only one goroutine may call Accept.
+// watchedListener logs when the embedded listener fails to accept connections, and when that
+// listener accepts connections again. Only one goroutine may call Accept.
 type watchedListener struct {
 	net.Listener
 
 	server string
 	logger *slog.Logger
-	since  time.Time // time of the failure that was logged; zero if there is none
+	since  time.Time // time of the logged failure; zero while no logged failure persists
 	last   time.Time // time of the latest log line about a failure
 }
 

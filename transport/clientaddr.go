@@ -5,28 +5,30 @@ import (
 	"strings"
 )
 
-// maxHops is the maximum number of hops that are followed back.
+// maxHops is the maximum number of hops of a forwarding header that are examined, from right to
+// left.
 const maxHops = 20
 
-// Headers in which proxies record the client's address, as spelled in settings.
+// Names of the headers in which proxies record the client's address, as spelled in settings.
 const (
 	XForwardedFor = "x-forwarded-for"
 	Forwarded     = "forwarded" // RFC 7239
 )
 
-// ClientAddr returns the address of the client: peer, the remote end of the connection, or, if
-// peer is a trusted proxy, the rightmost untrusted hop of its forwarding header. If all hops
-// are trusted, ClientAddr returns the leftmost hop. Lines are all lines, in order, of the header
-// named by header, which is [XForwardedFor] or [Forwarded].
+// ClientAddr returns the address of the client: peer, the remote end of the connection, unless peer
+// is in one of the trusted networks. In that case it returns the rightmost untrusted hop of the
+// forwarding header, the leftmost hop if all hops are trusted, or peer if there are no hops. The
+// argument header is the name of the forwarding header, [XForwardedFor] or [Forwarded], and lines
+// contains all of its lines in order.
 //
-// Only one header may be read: a proxy that writes one of the two headers passes on the other as
-// the client sent it, so reading both would let the client choose its address.
+// Only one header may be read: a proxy that writes one of the two headers passes on the other
+// header as the client sent it, so reading both would let the client choose its address.
 //
-// The header of a trusted proxy is read from right to left, up to the first element that is not an
-// address, such as an empty element, "unknown", an obfuscated name or an address with a zone. The
-// client is then the hop to the right of this element, or peer if there is none. If the header
-// ends in 20 or more trusted hops, which suggests a loop or a forgery, ClientAddr returns peer. An
-// IPv4-mapped IPv6 address is returned as IPv4; the port is 0 if the header has none.
+// The header is read from right to left. An element that is not an address, such as an empty
+// element, "unknown", an obfuscated name or an address with a zone, is not a hop, and neither are
+// the elements to its left. If the 20 rightmost hops are all trusted, which suggests a loop or a
+// forgery, ClientAddr returns peer. An IPv4-mapped IPv6 address is returned as an IPv4 address. The
+// port is 0 if the hop has none.
 func ClientAddr(peer netip.AddrPort, lines []string, trusted []netip.Prefix, header string) netip.AddrPort {
 	peer = plainAddrPort(peer)
 	if len(trusted) == 0 || !isTrusted(peer.Addr(), trusted) {
@@ -44,17 +46,20 @@ func IsTrusted(peer netip.AddrPort, trusted []netip.Prefix) bool {
 	return len(trusted) > 0 && isTrusted(plainAddrPort(peer).Addr(), trusted)
 }
 
-// ForwardedAddr returns the address of the client for which a trusted peer without an address of
-// its own, such as the client of a broker, forwards a call. This is the rightmost untrusted hop of
-// lines, or the leftmost hop if all are trusted. It is the zero value if the rightmost element is
-// not an address, or if there are too many trusted hops. Lines and header are those of [ClientAddr].
+// ForwardedAddr returns the address of the client on whose behalf a trusted peer without a network
+// address, such as the client of a broker, forwards a call. This is the rightmost untrusted hop in
+// lines, or the leftmost hop if all hops are trusted. ForwardedAddr returns the zero value if the
+// rightmost element is missing or is not an address, or if the 20 rightmost hops are all trusted.
+// Lines holds all lines of the forwarding header, in order. Header is the name of that header,
+// [XForwardedFor] or [Forwarded].
 func ForwardedAddr(lines []string, trusted []netip.Prefix, header string) netip.AddrPort {
 	client, _ := lastHop(netip.AddrPort{}, lines, trusted, header)
 	return client
 }
 
-// lastHop returns the address of the client, for which it follows the hops back from client. The
-// result is client itself if there are no hops. ok is false if there are too many trusted hops.
+// lastHop reads the hops in lines from right to left and returns the first untrusted hop. If no hop
+// is untrusted, lastHop returns the last hop that it has read, or client if there are no hops. If
+// the first maxHops hops are all trusted, lastHop returns the zero value, and ok is false.
 func lastHop(client netip.AddrPort, lines []string, trusted []netip.Prefix, header string) (_ netip.AddrPort, ok bool) {
 	hops := hops{lines: lines, forwarded: header == Forwarded}
 	for range maxHops {
@@ -82,10 +87,11 @@ func plainAddrPort(a netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 }
 
-// hops reads the elements of a list header from right to left. The nearest proxy has written the
-// rightmost part, which is therefore well formed, and text to the left cannot change its meaning.
+// hops reads the elements of a forwarding header from right to left. The nearest proxy has written
+// the rightmost element, which is therefore well formed. Text to the left of an element cannot
+// change the meaning of the element.
 type hops struct {
-	lines     []string // lines not yet begun
+	lines     []string // lines of which nothing has been read
 	rest      string   // unread part of the current line
 	more      bool     // whether rest has a further element, possibly empty
 	forwarded bool
@@ -129,7 +135,8 @@ func lastSeparator(s string, sep byte, quotes bool) int {
 	return -1
 }
 
-// isEscaped reports whether a backslash at the end of before escapes the next character.
+// isEscaped reports whether the character that follows before is escaped, that is, whether before
+// ends in an odd number of backslashes.
 func isEscaped(before string) bool {
 	n := len(before)
 	for n > 0 && before[n-1] == '\\' {
@@ -139,8 +146,8 @@ func isEscaped(before string) bool {
 }
 
 // parseForwarded returns the address in the parameter "for" of one element of a Forwarded header
-// (RFC 7239, section 4). ok is false if the element does not have exactly one such parameter, or
-// if its value is not an address.
+// (RFC 7239, section 4). ok is false if the element does not have exactly one such parameter, or if
+// the value of the parameter is not an address.
 func parseForwarded(element string) (hop netip.AddrPort, ok bool) {
 	for more := true; more; {
 		semicolon := lastSeparator(element, ';', true)
@@ -160,8 +167,8 @@ func parseForwarded(element string) (hop netip.AddrPort, ok bool) {
 	return hop, ok
 }
 
-// unquote returns value without enclosing quotes. It does not remove escapes: a valid address has
-// none.
+// unquote returns value without enclosing quotes. It does not resolve escapes, because a valid
+// address contains no escapes.
 func unquote(value string) string {
 	if len(value) >= 2 && value[0] == '"' && value[len(value)-1] == '"' {
 		return value[1 : len(value)-1]
@@ -169,8 +176,10 @@ func unquote(value string) string {
 	return value
 }
 
-// parseNode parses an address with or without port; an IPv6 address with a port needs brackets.
-// Names and zones are invalid. The form is checked first, because netip's errors allocate.
+// parseNode returns the address and the port in node, an IP address with an optional port, and
+// whether node is valid. The port is 0 if it is missing. An IPv6 address with a port must be in
+// brackets. Names, and addresses with a zone, are invalid. The form is checked before parsing,
+// because the errors of package netip allocate memory.
 func parseNode(node string) (netip.AddrPort, bool) {
 	if strings.IndexByte(node, '%') >= 0 {
 		return netip.AddrPort{}, false
@@ -190,5 +199,6 @@ func parseNode(node string) (netip.AddrPort, bool) {
 	return netip.AddrPortFrom(addr.Unmap(), 0), true
 }
 
-// trimSpace returns s without leading and trailing white space (RFC 9110, section 5.6.3).
+// trimSpace returns s without leading and trailing spaces and tabs, the optional whitespace of RFC
+// 9110, section 5.6.3.
 func trimSpace(s string) string { return strings.Trim(s, " \t") }

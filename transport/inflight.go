@@ -12,17 +12,17 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// ErrStopping is the error of a call that arrives while the server stops.
+// ErrStopping is the error of a call that arrives while the server is stopping.
 var ErrStopping = chassi.NewError(chassi.Unavailable, "stopping", "The service is stopping")
 
-// InFlight counts the calls in flight of a server by route. After it is closed, it admits no
+// InFlight counts the calls in flight of a server by route. After [InFlight.Close], it admits no
 // further calls. The zero value is ready to use. It is safe for concurrent use.
 type InFlight struct {
 	closed atomic.Bool
 
 	mu     sync.Mutex
 	routes []*RouteInFlight
-	empty  chan struct{} // closed when no call is left, made by Close
+	empty  chan struct{} // made by Close; closed when no call is left
 	end    sync.Once     // closes empty
 }
 
@@ -33,7 +33,7 @@ type RouteInFlight struct {
 	n    atomic.Int64
 }
 
-// Route returns a new counter of the calls of the route called name.
+// Route returns a new counter for the calls in flight of the route called name.
 func (f *InFlight) Route(name string) *RouteInFlight {
 	r := &RouteInFlight{name: name, all: f}
 	f.mu.Lock()
@@ -42,8 +42,8 @@ func (f *InFlight) Route(name string) *RouteInFlight {
 	return r
 }
 
-// Acquire counts a call and returns true; Release must then be called once. After
-// [InFlight.Close], Acquire counts nothing and returns false.
+// Acquire counts a call and returns true; the caller must call Release once when the call has
+// ended. After [InFlight.Close], Acquire counts nothing and returns false.
 func (r *RouteInFlight) Acquire() bool {
 	r.n.Add(1)
 	if r.all.closed.Load() {
@@ -53,7 +53,7 @@ func (r *RouteInFlight) Acquire() bool {
 	return true
 }
 
-// Release ends the count of a call.
+// Release stops counting a call that Acquire has counted.
 func (r *RouteInFlight) Release() {
 	r.n.Add(-1)
 	if r.all.closed.Load() {
@@ -61,7 +61,7 @@ func (r *RouteInFlight) Release() {
 	}
 }
 
-// Len returns the number of calls in flight of all routes.
+// Len returns the total number of calls in flight of all routes.
 func (f *InFlight) Len() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -83,8 +83,9 @@ func (f *InFlight) checkEmpty() {
 	}
 }
 
-// Close refuses new calls and waits until those in flight have ended. If ctx ends first, Close
-// returns an error with the number of remaining calls of each route.
+// Close makes f refuse new calls and waits until the calls in flight have ended. If ctx is done
+// first, Close returns an error that wraps ctx.Err() and names the routes that still have calls in
+// flight, each with the number of its calls.
 func (f *InFlight) Close(ctx context.Context) error {
 	f.mu.Lock()
 	if f.empty == nil {

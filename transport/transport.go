@@ -1,5 +1,5 @@
-// Package transport contains what the transports below it have in common, such as the metadata of
-// messages, the limits of connections and streams, and the description of work queues.
+// Package transport contains what the transports in its subdirectories have in common, such as the
+// metadata of messages, the limits for connections and streams, and the description of work queues.
 package transport
 
 import (
@@ -15,26 +15,27 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// Metadata keys for every call, where the transport has no equivalent of its own.
+// Metadata keys that are used with every transport, unless the transport has its own equivalent.
 const (
-	// RequestIDKey is the key of the id that correlates the log lines of one request.
+	// RequestIDKey is the key of the ID that correlates the log lines of one request.
 	RequestIDKey = "X-Request-Id"
 	// TenantKey is the key of the tenant of the caller who published an event or started a job,
-	// percent-encoded as in a query (url.QueryEscape). Servers do not read it from callers.
+	// percent-encoded as in a query (url.QueryEscape). Servers ignore it in the requests of
+	// clients.
 	TenantKey = "X-Tenant"
-	// TimeoutKey is the key of the client's remaining time, in milliseconds.
+	// TimeoutKey is the key of the time that remains until the client's deadline, in milliseconds.
 	TimeoutKey = "X-Request-Timeout-Ms"
 )
 
-// Pairs is a [chassi.Metadata] that keeps its pairs in the order in which they were set. It is used
-// by clients, and by transports that encode the pairs. Keys are compared without regard to case.
-// The zero value is empty.
+// Pairs is a [chassi.Metadata] that keeps its pairs in the order in which their keys were first
+// set. It is used by clients, and by transports that encode the pairs. Keys are compared without
+// regard to case. The zero value is empty.
 type Pairs []Pair
 
-// Pair is a key with its value. The key is spelled as when it was first set.
+// Pair is a key with its value. The key has the spelling with which it was first set.
 type Pair struct{ Key, Value string }
 
-// Get returns the value of key, or "".
+// Get returns the value of key, or "" if key is not set.
 func (p *Pairs) Get(key string) string {
 	for i := range *p {
 		if strings.EqualFold((*p)[i].Key, key) {
@@ -44,7 +45,7 @@ func (p *Pairs) Get(key string) string {
 	return ""
 }
 
-// Set sets the value of key, and replaces an earlier value.
+// Set sets the value of key, replacing an earlier value.
 func (p *Pairs) Set(key, value string) {
 	for i := range *p {
 		if strings.EqualFold((*p)[i].Key, key) {
@@ -55,8 +56,8 @@ func (p *Pairs) Set(key, value string) {
 	*p = append(*p, Pair{key, value})
 }
 
-// CallerTimeout returns the remaining time of the client of a request with metadata m, according
-// to [TimeoutKey], and whether m has a valid one.
+// CallerTimeout returns the time that remains until the client's deadline, according to
+// [TimeoutKey] in the metadata m of a request, and whether m has a valid value for that key.
 func CallerTimeout(m chassi.Metadata) (time.Duration, bool) {
 	ms, err := strconv.ParseUint(m.Get(TimeoutKey), 10, 32)
 	return time.Duration(ms) * time.Millisecond, err == nil
@@ -70,8 +71,8 @@ func SetTimeout(ctx context.Context, m chassi.Metadata) {
 	}
 }
 
-// CodeStatus returns 0 if err is nil, and otherwise the number of its code. It is the value of
-// [chassi.Binding].Status for transports without statuses of their own.
+// CodeStatus returns 0 if err is nil, and otherwise the number of the code of err. Transports
+// without statuses of their own use CodeStatus as the Status function of a [chassi.Binding].
 func CodeStatus(_ *chassi.Call, err error) int {
 	if err == nil {
 		return 0
@@ -79,10 +80,10 @@ func CodeStatus(_ *chassi.Call, err error) int {
 	return int(chassi.ErrorOf(err).Code)
 }
 
-// RequestID returns given if it has 8 to 128 characters that are all safe in a header and a log
-// line. Otherwise it returns a new id, 128 random bits in hexadecimal, in one allocation. The id is
-// not secret, so the runtime's generator is sufficient: ChaCha8, seeded by the system at start.
-// Package tracing generates trace ids.
+// RequestID returns given if it consists of 8 to 128 characters that are all safe in a header and
+// in a log line. Otherwise, it returns a new ID, which is 128 random bits in hexadecimal and takes
+// one allocation. The ID is not secret, so the generator of the runtime, which is ChaCha8 seeded by
+// the system at startup, is sufficient. Package tracing generates trace IDs.
 func RequestID(given string) string {
 	if isRequestID(given) {
 		return given
@@ -110,8 +111,8 @@ func isRequestID(id string) bool {
 	return true
 }
 
-// statusOf maps each code to its HTTP status. It is the only such table. 499 is nginx's status for
-// a client that has disconnected; it appears only in logs.
+// statusOf maps each code to its HTTP status. It is the only table of this kind. Status 499 is
+// nginx's status for a client that has disconnected; it appears only in logs.
 var statusOf = map[chassi.Code]int{
 	chassi.Canceled:           499,
 	chassi.Unknown:            http.StatusInternalServerError,
@@ -131,7 +132,7 @@ var statusOf = map[chassi.Code]int{
 	chassi.Unauthenticated:    http.StatusUnauthorized,
 }
 
-// HTTPStatus returns the HTTP status for code, which is 500 if code is unknown.
+// HTTPStatus returns the HTTP status for code, or 500 if code is not a defined code.
 func HTTPStatus(code chassi.Code) int {
 	if status, ok := statusOf[code]; ok {
 		return status

@@ -9,7 +9,8 @@ import (
 	"github.com/chassi-go/chassi/internal/safetext"
 )
 
-// validate calls the method Validate of v, if there is one, and records its error.
+// validate calls the method Validate of v, if v has this method, and records the error that it
+// returns.
 func (w *walk) validate(v reflect.Value) {
 	target, ok := reflect.TypeAssert[validator](v.Addr())
 	if !ok {
@@ -20,7 +21,7 @@ func (w *walk) validate(v reflect.Value) {
 	}
 }
 
-// refuse records the error of a method Validate.
+// refuse records err, which a method Validate has returned for the current value.
 func (w *walk) refuse(err error) {
 	e := chassi.ErrorOf(err)
 	switch _, isOurs := errors.AsType[*chassi.Error](err); {
@@ -43,7 +44,8 @@ func (w *walk) refuse(err error) {
 	}
 }
 
-// err returns the error for the client, or nil if the value is valid.
+// err returns the result of the validation: nil if the value is valid, the first error of a method
+// Validate that is not about the request, or else the error with the violations.
 func (w *walk) err() error {
 	switch {
 	case w.failed != nil:

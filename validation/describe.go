@@ -8,23 +8,24 @@ import (
 	"github.com/chassi-go/chassi/schema/gotype"
 )
 
-// Description describes the rules of a value for a document.
+// Description describes the rules of a value in terms of JSON Schema.
 type Description struct {
-	// Present reports whether a field must be sent, and an element must not be null, because
-	// the zero value is invalid.
+	// Present reports whether a field must be sent, or an element must not be null, because the
+	// zero value is invalid.
 	Present bool
-	// Keywords are the JSON Schema keywords equivalent to the rules, besides those of the type;
-	// nil if there are none.
+	// Keywords are the JSON Schema keywords that express the rules, in addition to the keywords
+	// of the type; nil if there are none.
 	Keywords map[string]any
-	// Notes describe the rules without an equivalent keyword: "must be after starts_at".
+	// Notes describe the rules that no keyword expresses completely, such as "must be greater than
+	// starts_at".
 	Notes []string
-	// Keys and Elements describe the keys and elements of a container; nil if they have no
-	// rules.
+	// Keys and Elements describe the rules of the keys and elements of a container; nil if there
+	// are none.
 	Keys, Elements *Description
 }
 
-// Describe returns the descriptions of the fields of a struct, one for each of the Fields of
-// its [gotype.Type].
+// Describe returns the descriptions of the fields of t, a struct type: one for each element of
+// Fields in the [gotype.Type] of t. It returns an error if [New] returns an error for t.
 func Describe(t reflect.Type) ([]Description, error) {
 	c, err := New(t, Parameters)
 	if err != nil {
@@ -43,8 +44,8 @@ func Describe(t reflect.Type) ([]Description, error) {
 	return list, nil
 }
 
-// refusesZero reports whether an absent value violates a rule. Methods and relative rules are
-// ignored.
+// refusesZero reports whether the zero value of t, which an absent value has, violates a rule. It
+// ignores the methods Validate and relative rules.
 func (n *node) refusesZero(t reflect.Type) bool {
 	w := walk{quiet: true, fixed: true}
 	n.check(&w, reflect.New(t).Elem(), reflect.Value{})
@@ -84,7 +85,7 @@ func (n *node) describe(t *gotype.Type, quoted bool) *Description {
 	return d
 }
 
-// rulesRefuse reports whether the zero value violates a rule that is expressed by keywords.
+// rulesRefuse reports whether the zero value of t violates a rule that keywords express.
 func (n *node) rulesRefuse(t reflect.Type) bool {
 	zero := reflect.New(t).Elem()
 	for _, r := range n.rules {
@@ -95,7 +96,7 @@ func (n *node) rulesRefuse(t reflect.Type) bool {
 	return false
 }
 
-// merge returns the conjunction of several sets of keywords.
+// merge returns the conjunction of all sets of keywords, or nil if there are none.
 func merge(all []map[string]any) map[string]any {
 	if len(all) == 0 {
 		return nil
@@ -126,7 +127,7 @@ func merge(all []map[string]any) map[string]any {
 	}
 }
 
-// empty returns keywords that match the empty values of a type.
+// empty returns keywords that match exactly the empty values of t.
 func empty(t *gotype.Type) map[string]any {
 	switch t.Kind {
 	case gotype.String, gotype.Bytes:
@@ -142,8 +143,8 @@ func empty(t *gotype.Type) map[string]any {
 	}
 }
 
-// notEmpty returns keywords that match all values of a type except the empty ones, or nil if no
-// keywords do.
+// notEmpty returns keywords that match exactly those values of t that are not empty, or nil if
+// there are no such keywords.
 func notEmpty(t *gotype.Type) map[string]any {
 	switch t.Kind {
 	case gotype.String, gotype.Bytes:

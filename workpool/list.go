@@ -2,16 +2,17 @@ package workpool
 
 import "context"
 
-// task is in at most one list. The pool's lock guards its fields, except ctx and fn, which are
-// immutable.
+// task is a function to run, with its context and state. A task is in at most one list. The pool's
+// lock guards the fields of a task, except ctx and fn, which do not change after the task is
+// accepted.
 type task struct {
 	ctx   context.Context // of Do's caller, or detached from Submit's
 	fn    func(context.Context)
 	state state
-	heard bool // a caller of Do waits, and will receive a panic
+	heard bool // a caller of Do waits, and will receive the error of a panic
 
-	accepted chan error    // of a task that waits for a place: receives nil once it has one
-	done     chan struct{} // of a task of Do: closed when it has run or never will
+	accepted chan error    // of a task that waits for a place: receives nil or an error
+	done     chan struct{} // of a task of Do: closed when it has finished or Stop drops it
 	failure  error         // why fn did not return; set before done is closed
 
 	in         *list
@@ -23,18 +24,18 @@ type state int
 const (
 	outside  state = iota // not accepted
 	queued                // accepted, not yet running
-	running               // a worker has it
-	finished              // returned, panicked or given up
+	running               // taken by a worker
+	finished              // returned, panicked or canceled
 )
 
-// close wakes the caller of Do.
+// close wakes the caller of Do, if t has one.
 func (t *task) close() {
 	if t.done != nil {
 		close(t.done)
 	}
 }
 
-// list is a queue from whose middle tasks can be removed. The zero value is empty.
+// list is a queue of tasks, from which any task can be removed. The zero value is empty.
 type list struct {
 	first, last *task
 	len         int

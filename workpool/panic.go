@@ -16,8 +16,8 @@ func asPanic(err error) *chassi.PanicError {
 	return panicked
 }
 
-// report passes the panic of a task to OnPanic. If OnPanic panics itself, report recovers and logs
-// that panic.
+// report passes the panic of a task to OnPanic. If OnPanic itself panics, report recovers
+// that panic and logs it.
 func (p *Pool) report(ctx context.Context, e *chassi.PanicError) {
 	defer func() {
 		if v := recover(); v != nil {

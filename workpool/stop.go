@@ -2,14 +2,14 @@ package workpool
 
 import "context"
 
-// Stop rejects new tasks, including those of a waiting Submit, and returns when all accepted
-// tasks have ended. Then the workers end.
+// Stop rejects new tasks, including those of waiting calls of [Pool.Submit]. It returns nil when
+// all accepted tasks have ended. Then the workers end.
 //
-// If ctx ends first, Stop drops the queued tasks: they never run, and their calls of [Do] return
-// [ErrStopped]. The contexts of running tasks of Submit end. Stop does not wait for running
-// tasks: it returns an error that wraps ctx.Err() and contains the number of running and queued
-// tasks. Stop may be called more than once, also concurrently; each call waits until its own ctx
-// ends.
+// If ctx is done first, Stop drops the queued tasks: they never run, and their calls of [Do]
+// return an error that wraps [ErrStopped]. The contexts of running tasks of Submit and
+// TrySubmit are canceled. Stop does not wait for running tasks: it returns an error that wraps
+// ctx.Err() and contains the numbers of running and queued tasks. Stop may be called more than
+// once, also concurrently; each call returns at the latest when its own ctx is done.
 func (p *Pool) Stop(ctx context.Context) error {
 	p.refuseAll()
 	select {

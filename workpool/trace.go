@@ -7,10 +7,10 @@ import (
 	"github.com/chassi-go/chassi/calltrace"
 )
 
-// trace records a span while t waits and another one while t runs. The second span records *failed,
-// the error of the function of t, when that function has returned; failed may be nil. trace returns
-// the function that ends the first span if t never runs, see [refused], or nil if the call of t is
-// not recorded.
+// trace records a span while t waits, and another span while t runs. When the function of
+// t has returned, the second span records *failed, the error of the function; failed may
+// be nil. The result is the function that ends the first span if t never runs (see
+// [refused]), or nil if the call of t is not recorded.
 func (p *Pool) trace(t *task, failed *error) calltrace.End {
 	start := calltrace.From(t.ctx)
 	if start == nil {
@@ -32,16 +32,16 @@ func (p *Pool) trace(t *task, failed *error) calltrace.End {
 	return waited
 }
 
-// refused records why a task will never run. It is a no-op if the task has begun to run,
-// and for a nil err.
+// refused ends the span of a waiting task that never runs, with err as the reason. It does
+// nothing if waited or err is nil, or if the task has begun to run.
 func refused(waited calltrace.End, err error) {
 	if waited != nil && err != nil {
 		waited("", failureOf(err))
 	}
 }
 
-// failureOf returns the kind of an error for traces. The text of the error is not recorded, because
-// it may contain values.
+// failureOf returns the kind of an error for traces, or "" for nil. The text of the error is
+// not recorded, because it may contain values.
 func failureOf(err error) string {
 	switch {
 	case err == nil:

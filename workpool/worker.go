@@ -2,19 +2,20 @@ package workpool
 
 import "github.com/chassi-go/chassi"
 
-// hasPlace reports whether one more task can be accepted. p.mu is held.
+// hasPlace reports whether one more task can be accepted. The caller must hold p.mu.
 func (p *Pool) hasPlace() bool {
 	return p.busy+p.queue.len < p.workers+p.size
 }
 
-// accept queues t. The caller wakes a worker. p.mu is held.
+// accept queues t. The caller must hold p.mu and then wake a worker.
 func (p *Pool) accept(t *task) {
 	p.counts.Submitted++
 	t.state = queued
 	p.queue.push(t)
 }
 
-// admit accepts the tasks that wait for a place, as far as there are places. p.mu is held.
+// admit accepts tasks that wait for a place, as long as there are free places. The
+// caller must hold p.mu.
 func (p *Pool) admit() {
 	for p.waiting.len > 0 && p.hasPlace() {
 		t := p.waiting.pop()
@@ -23,17 +24,17 @@ func (p *Pool) admit() {
 	}
 }
 
-// cancel takes t out of the queue. p.mu is held.
+// cancel removes t from the queue and counts it as canceled. The caller must hold p.mu.
 func (p *Pool) cancel(t *task) {
 	p.queue.remove(t)
 	t.state = finished
 	p.counts.Canceled++
 }
 
-// wake wakes or starts a worker if a task is queued. Waking a worker costs more than a
-// short task, so only one is woken at a time: it wakes the next one if there is more to
-// do. The worker that became idle last is woken first, because its stack is most likely
-// still in the processor's cache. p.mu is held.
+// wake wakes or starts a worker if a task is queued. Waking a worker costs more than a short
+// task, so only one worker is woken at a time; that worker wakes the next worker if more tasks
+// are queued. The worker that became idle last is woken first, because its stack is most likely
+// still in the processor's cache. The caller must hold p.mu.
 func (p *Pool) wake() {
 	var worker chan struct{}
 	switch n := len(p.idle); {
@@ -53,8 +54,8 @@ func (p *Pool) wake() {
 	worker <- struct{}{}
 }
 
-// next returns the task that the worker runs next. If there is none it returns nil, and
-// the worker is idle. p.mu is held.
+// next returns the task that the worker runs next. If no task is queued, it marks the worker as
+// idle and returns nil. The caller must hold p.mu.
 func (p *Pool) next(worker chan struct{}) *task {
 	t := p.queue.pop()
 	if t == nil {
@@ -68,8 +69,8 @@ func (p *Pool) next(worker chan struct{}) *task {
 	return t
 }
 
-// checkDrained ends the idle workers once the pool is stopping and has nothing more to
-// do. p.mu is held.
+// checkDrained ends the idle workers and closes p.drained if the pool is stopping and has
+// no more tasks. The caller must hold p.mu.
 func (p *Pool) checkDrained() {
 	if !p.stopping || p.busy > 0 || p.queue.len > 0 {
 		return
@@ -85,9 +86,10 @@ func (p *Pool) checkDrained() {
 	}
 }
 
-// work runs tasks until the pool has stopped: t if it is not nil, then others whenever it
-// receives from woken. A task that calls runtime.Goexit counts as one that panicked; a new
-// goroutine replaces the one that ended.
+// work is the loop of a worker: it runs tasks until the pool has stopped. The first
+// task is t, unless t is nil; after that, the worker takes tasks whenever it receives
+// from woken. A task that calls runtime.Goexit counts as panicked, and a new
+// goroutine replaces the goroutine that it ended.
 func (p *Pool) work(woken chan struct{}, t *task) {
 	defer func() {
 		if t != nil {
@@ -105,7 +107,7 @@ func (p *Pool) work(woken chan struct{}, t *task) {
 	}
 }
 
-// arrive returns the first task of a worker that was woken.
+// arrive returns the first task of a worker that was woken, or nil if no task is queued.
 func (p *Pool) arrive(worker chan struct{}) *task {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -113,8 +115,8 @@ func (p *Pool) arrive(worker chan struct{}) *task {
 	return p.next(worker)
 }
 
-// run runs t, unless its caller has just given up. It returns the error of a panic or of a caller
-// that gave up, or nil.
+// run runs t, unless the caller of t has just given up. It returns an error if t panics or
+// its caller has given up, and otherwise nil.
 func (p *Pool) run(t *task) (failure error) {
 	if t.done != nil && t.ctx.Err() != nil {
 		return p.gaveUp(t.ctx, "while queued")
@@ -128,8 +130,9 @@ func (p *Pool) run(t *task) (failure error) {
 	return nil
 }
 
-// finish ends t and returns the worker's next task. Both happen under one lock, so that the next
-// call of Do by the same caller finds the place free.
+// finish ends t and returns the worker's next task, or nil. It frees the place of t under the lock
+// under which it wakes the caller of Do, so that the caller's next call of Do can have the place,
+// unless another call has taken it.
 func (p *Pool) finish(t *task, failure error, worker chan struct{}) *task {
 	panicked := asPanic(failure)
 	if panicked != nil && p.unheard(t, failure) {
@@ -152,8 +155,8 @@ func (p *Pool) finish(t *task, failure error, worker chan struct{}) *task {
 	return p.next(worker)
 }
 
-// unheard reports whether no caller receives the panic of t. A caller that gives up later still
-// receives it.
+// unheard marks t as finished, and reports whether no caller will receive its panic. A caller
+// that gives up later still receives the panic.
 func (p *Pool) unheard(t *task, failure error) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

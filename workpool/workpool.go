@@ -1,17 +1,17 @@
-// Package workpool runs tasks on a bounded number of goroutines behind a bounded
-// queue, for work whose cost must be limited: password hashing, image scaling,
-// the calls that a broker delivers.
+// Package workpool runs tasks on a bounded number of goroutines behind a bounded queue,
+// for work whose cost must be limited, such as password hashing, image scaling, or
+// handling the calls that a broker delivers.
 //
 // There are two ways to run a task:
 //
-//   - [Do] waits for the result. If its context ends while the task is queued,
-//     the task never runs and its place in the queue is free at once.
-//   - [Pool.Submit] and [Pool.TrySubmit] do not wait for the task. Once they
-//     return nil the task runs exactly once, even if the caller's context ends;
-//     only a [Pool.Stop] that runs out of time drops it.
+//   - [Do] waits for the result. If its context is done while the task is queued, the task never
+//     runs and its place in the queue is free at once.
+//   - [Pool.Submit] and [Pool.TrySubmit] do not wait for the task. Once they return
+//     nil, the task runs exactly once, even if the caller's context is canceled; only a
+//     [Pool.Stop] that runs out of time drops it.
 //
-// Workers are started as they are needed and run until Stop: a pool that has run
-// a task must be stopped. A panic ends the task, not the worker. Tasks start in
+// Workers are started as they are needed and run until [Pool.Stop]: a pool that has
+// run a task must be stopped. A panic ends the task, not the worker. Tasks start in
 // the order in which they were accepted.
 //
 // A task must not wait for another task of its own pool: if all workers waited, the
@@ -32,19 +32,19 @@ var (
 	ErrStopped error = refusal("stopped")
 )
 
-// refusal is the type of the errors for rejected tasks. Logs use it to distinguish them from
-// failures.
+// refusal is the type of the errors for rejected tasks. Logs use its method Refused to
+// distinguish rejected tasks from failures.
 type refusal string
 
 func (r refusal) Error() string { return string(r) }
 
-// Refused returns true.
+// Refused returns true, which marks the error as a deliberate refusal.
 func (refusal) Refused() bool { return true }
 
-// Unavailable returns true: a service returns the code Unavailable for the error.
+// Unavailable returns true, which makes a service return the code Unavailable for the error.
 func (refusal) Unavailable() bool { return true }
 
-// Options configure a Pool. The zero value is usable.
+// Options configures a [Pool]. The zero value is usable.
 type Options struct {
 	// Name identifies the pool in errors and spans.
 	Name string
@@ -53,26 +53,26 @@ type Options struct {
 	Workers int
 
 	// Queue is the maximum number of accepted tasks that wait for a worker. 0 means four per
-	// worker, a negative number means none.
+	// worker, and a negative number means no queue.
 	Queue int
 
 	// OnPanic is called on the worker, with the context of the task, after a panic
-	// that is not returned to a caller of [Do]. If it is nil, the panic is logged
-	// with slog.ErrorContext.
+	// that is not returned to a caller of [Do]. A call of runtime.Goexit counts as a panic.
+	// If OnPanic is nil, the panic is logged with slog.ErrorContext.
 	OnPanic func(ctx context.Context, recovered any, stack []byte)
 }
 
-// Pool runs tasks. Create one with New. It is safe for concurrent use.
+// Pool runs tasks on its workers. Create a pool with [New]. It is safe for concurrent use.
 type Pool struct {
 	name    string
 	workers int
 	size    int
 	onPanic func(ctx context.Context, recovered any, stack []byte)
 
-	full    error // ErrFull with the pool's name, made once because refusing must be cheap
-	stopped error
+	full    error // ErrFull with the pool's name, created once because refusing must be cheap
+	stopped error // ErrStopped with the pool's name
 
-	abandoned context.Context // ends when Stop gives up; tasks of Submit run under it
+	abandoned context.Context // canceled when Stop gives up; tasks of Submit and TrySubmit run under it
 	abandon   context.CancelFunc
 
 	mu       sync.Mutex
@@ -83,7 +83,7 @@ type Pool struct {
 	idle     []chan struct{} // wakes a worker, or ends it when closed
 	waking   bool            // a woken worker has not yet looked at the queue
 	stopping bool
-	drained  chan struct{} // closed when stopping and without work
+	drained  chan struct{} // closed when the pool is stopping and has no tasks
 	counts   Stats
 }
 

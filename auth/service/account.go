@@ -13,7 +13,8 @@ import (
 	"github.com/chassi-go/chassi/password"
 )
 
-// Me returns the account of the authenticated client.
+// Me returns the account of the call's principal, or [auth.ErrInvalidToken] if the call has no
+// principal or the account no longer exists.
 func (s *Service) Me(ctx context.Context, _ *auth.MeRequest) (*auth.MeResponse, error) {
 	principal := chassi.PrincipalFrom(ctx)
 	if principal == nil {
@@ -29,8 +30,8 @@ func (s *Service) Me(ctx context.Context, _ *auth.MeRequest) (*auth.MeResponse, 
 	return &auth.MeResponse{ID: user.ID, Email: user.Email, CreatedAt: user.CreatedAt}, nil
 }
 
-// ChangePassword sets the client's password and revokes all older tokens. Checks of the old
-// password are subject to the same lockout as logins.
+// ChangePassword sets the client's password, revokes all older tokens and returns a new one. Checks
+// of the old password are subject to the same lockout as logins. [auth.Service] lists the errors.
 func (s *Service) ChangePassword(ctx context.Context, r *auth.ChangePasswordRequest) (*auth.ChangePasswordResponse, error) {
 	if err := s.canIssue(); err != nil {
 		return nil, err
@@ -74,7 +75,8 @@ func (s *Service) ChangePassword(ctx context.Context, r *auth.ChangePasswordRequ
 	return &auth.ChangePasswordResponse{Token: issued}, nil
 }
 
-// caller returns the account of the call's principal.
+// caller returns the account of the call's principal, or [auth.ErrInvalidToken] if the call has no
+// principal or the account no longer exists.
 func (s *Service) caller(ctx context.Context) (store.Login, error) {
 	principal := chassi.PrincipalFrom(ctx)
 	if principal == nil {
@@ -90,12 +92,16 @@ func (s *Service) caller(ctx context.Context) (store.Login, error) {
 	return user, nil
 }
 
-// Users returns a page of the accounts, see [store.Store.Users]. It is for operators.
+// Users returns the accounts with addresses greater than after, sorted by address, at most limit of
+// them. It is for operators.
 func (s *Service) Users(ctx context.Context, after string, limit int) ([]store.User, error) {
 	return s.store.Users(ctx, after, limit)
 }
 
-// SetPassword sets the password of an account and revokes its tokens. It is for operators.
+// SetPassword sets the password of an account and revokes its tokens. It returns
+// [auth.ErrInvalidEmail] for a malformed address, [store.ErrNotFound] for an address without an
+// account, [auth.ErrWeakPassword] for a password that is not permitted, and [auth.ErrBusy] if the
+// hashing pool is full or has stopped. It is for operators.
 func (s *Service) SetPassword(ctx context.Context, address, plain string) error {
 	email, ok := NormalizeEmail(address)
 	if !ok {
@@ -114,8 +120,9 @@ func (s *Service) SetPassword(ctx context.Context, address, plain string) error 
 	return err
 }
 
-// SetDisabled disables an account, which revokes its tokens, or enables it again. It is for
-// operators.
+// SetDisabled disables an account or enables it again; in either case it revokes the account's
+// tokens. It returns [auth.ErrInvalidEmail] for a malformed address and [store.ErrNotFound] for an
+// address without an account. It is for operators.
 func (s *Service) SetDisabled(ctx context.Context, address string, disabled bool) error {
 	email, ok := NormalizeEmail(address)
 	if !ok {
@@ -130,7 +137,7 @@ func (s *Service) SetDisabled(ctx context.Context, address string, disabled bool
 	return err
 }
 
-// newID returns 128 random bits in 26 lower-case characters.
+// newID returns an ID of 128 random bits, as 26 lower-case base32 characters.
 func newID() string {
 	var raw [16]byte
 	_, _ = rand.Read(raw[:]) // documented never to fail

@@ -8,10 +8,10 @@ import (
 	"github.com/chassi-go/chassi/workpool"
 )
 
-// attemptQueues limits how many attempts of one bucket this node evaluates concurrently. The
-// limit is the number of failures that lock the bucket; further attempts wait. Without the
-// limit, concurrent logins with the right password would lock the account. attemptQueues is safe
-// for concurrent use.
+// attemptQueues limits how many attempts on each bucket this node evaluates concurrently. The limit
+// is the number of failures that lock the bucket; further attempts wait. Without the limit,
+// concurrent logins with the right password would lock the account. attemptQueues is safe for
+// concurrent use.
 type attemptQueues struct {
 	mu    sync.Mutex
 	byKey map[string]*attemptQueue
@@ -22,9 +22,10 @@ type attemptQueue struct {
 	waiting []chan struct{} // each is closed when its attempt may run
 }
 
-// acquire begins an attempt of key, which release ends. It waits until fewer than limit attempts
-// of key run. It returns the error of ctx if ctx ends before, and [workpool.ErrFull] if maxWaiting
-// attempts of key wait already. Waiting attempts run in order of arrival.
+// acquire begins an attempt on the bucket with the given key; release ends the attempt. acquire
+// waits while limit attempts on the bucket are running. Waiting attempts run in order of arrival.
+// acquire returns ctx.Err() if ctx is done first, and [workpool.ErrFull] if maxWaiting attempts on
+// the bucket are already waiting.
 func (a *attemptQueues) acquire(ctx context.Context, key string, limit, maxWaiting int) error {
 	a.mu.Lock()
 	q := a.byKey[key]
@@ -62,7 +63,8 @@ func (a *attemptQueues) acquire(ctx context.Context, key string, limit, maxWaiti
 	return ctx.Err()
 }
 
-// release ends an attempt of key and starts the one that has waited longest.
+// release ends an attempt on the bucket with the given key and starts the attempt on that bucket
+// that has waited longest, if any.
 func (a *attemptQueues) release(key string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

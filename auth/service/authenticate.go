@@ -11,7 +11,8 @@ import (
 	"github.com/chassi-go/chassi/workpool"
 )
 
-// Authenticate returns a token for an e-mail address and a password.
+// Authenticate returns a token for an e-mail address and a password. [auth.Service] lists the
+// errors.
 func (s *Service) Authenticate(ctx context.Context, r *auth.AuthenticateRequest) (*auth.AuthenticateResponse, error) {
 	if err := s.canIssue(); err != nil {
 		return nil, err
@@ -59,11 +60,11 @@ func (s *Service) lookUpUser(ctx context.Context, email string) (store.Login, er
 	return user, nil
 }
 
-// verifyPassword checks one password, subject to the lockout. It returns
-// [auth.ErrInvalidUser] for every unsuccessful attempt, in the same time: a locked attempt is
-// verified against a hash that matches no password. An attempt counts once its hash has
-// begun, even if the client then disconnects; an attempt that is abandoned before that is
-// refunded.
+// verifyPassword checks a password, subject to the lockout. It returns [auth.ErrInvalidUser], in
+// the same time, for a wrong password, for an unknown or disabled account, and for a locked
+// attempt, which is verified against a hash that matches no password. An attempt whose hashing has
+// begun stays counted unless the login succeeds, even if the client disconnects; an attempt that
+// ends before its hashing begins is refunded.
 func (s *Service) verifyPassword(ctx context.Context, user store.Login, email, plain string) error {
 	if s.poolFull() {
 		return s.shed(workpool.ErrFull)
@@ -100,8 +101,9 @@ func (s *Service) verifyPassword(ctx context.Context, user store.Login, email, p
 	return ctx.Err()
 }
 
-// rehash replaces the stored hash of the password if its parameters are not the configured ones.
-// An error does not fail the login. If the password has changed concurrently, the change is kept.
+// rehash replaces the stored hash of the password if its parameters are not the configured ones. An
+// error is logged and does not fail the login. If the password has changed concurrently, the change
+// is kept.
 func (s *Service) rehash(ctx context.Context, user store.User, plain string) {
 	if !password.NeedsRehash(user.Password, s.config.Password) {
 		return

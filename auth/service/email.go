@@ -8,21 +8,22 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// NormalizeEmail returns the normal form in which an address is stored, looked up and counted,
-// and whether the address is valid:
+// NormalizeEmail returns the normal form of an e-mail address, by which accounts are stored and
+// failed logins are counted, and reports whether the address is valid. An address of more than 1024
+// bytes is invalid. The rules are:
 //
-//   - leading and trailing space is removed;
+//   - leading and trailing spaces are removed;
 //   - the local part must be an RFC 5321 dot-string in ASCII of at most 64
-//     characters, and is converted to lower case. Quoted strings and other alphabets are
-//     rejected: a Kelvin sign would be converted to a k;
+//     characters, and is converted to lower case. Quoted strings are rejected, and so are
+//     other alphabets, because a Kelvin sign would be converted to a k;
 //   - the domain must be a host name. Its trailing dot is removed, its Unicode form is
-//     converted to Punycode (IDNA 2008, RFC 5891), and it is converted to lower case. Address
-//     literals are rejected, and so are characters that IDNA maps to others, such as
-//     full-width letters;
-//   - the whole address has at most 254 characters.
+//     converted to Punycode (IDNA 2008, RFC 5891), and it is converted to lower case. IP
+//     addresses and address literals are rejected, and so are characters that IDNA maps to others,
+//     such as full-width letters;
+//   - the normal form has at most 254 characters.
 //
-// Two spellings have the same normal form only if mail to both reaches the same domain and
-// the same mailbox on every server that ignores case.
+// Two spellings have the same normal form only if mail to both reaches the same domain and, on
+// every server that ignores case, the same mailbox.
 func NormalizeEmail(address string) (normal string, ok bool) {
 	if len(address) > maxEmailInput {
 		return "", false
@@ -37,13 +38,15 @@ func NormalizeEmail(address string) (normal string, ok bool) {
 	return normal, ok && len(normal) <= 254
 }
 
-// lookup is like [idna.Lookup], but permits hyphens in the third and fourth position of a label,
-// as in r3---sn-apo3qvuoxuxbt-j5pe.googlevideo.com: RFC 5891, section 4.2.3.1, reserves those
-// names, but they are older in DNS. The prefix xn-- is permitted only before Punycode.
+// lookup is the IDNA profile for domains. It has the rules of [idna.Lookup], but permits hyphens in
+// the third and fourth positions of a label, as in r3---sn-apo3qvuoxuxbt-j5pe.googlevideo.com: RFC
+// 5891, section 4.2.3.1, reserves such labels, but DNS contains older names with them. The prefix
+// xn-- is permitted only before Punycode. isHostName rejects hyphens at the ends of a label.
 var lookup = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.CheckHyphens(false), idna.CheckJoiners(true), idna.StrictDomainName(true))
 
-// normalDomain returns the normal form of a domain, in ASCII. It rejects a domain in which IDNA
-// would change more than the case and the composed form of letters.
+// normalDomain returns the normal form of a domain, in ASCII. It reports false for an invalid
+// domain and for a domain in which IDNA would change more than the case and the composition of
+// letters.
 func normalDomain(domain string) (ascii string, ok bool) {
 	domain = norm.NFC.String(domain)
 	ascii, err := lookup.ToASCII(domain)
@@ -58,7 +61,7 @@ func normalDomain(domain string) (ascii string, ok bool) {
 	return ascii, err == nil && strings.ToLower(domain) == unicode && countWide(domain) == countWide(unicode)
 }
 
-// countWide returns the number of characters that are not ASCII.
+// countWide returns the number of characters of s that are not ASCII.
 func countWide(s string) (n int) {
 	for _, r := range s {
 		if r >= utf8.RuneSelf {

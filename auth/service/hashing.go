@@ -12,10 +12,10 @@ import (
 	"github.com/chassi-go/chassi/workpool"
 )
 
-// collect counts hashes, each of which leaves 19 MiB of garbage, and runs the garbage
-// collector after every second hash, or with many workers after half as many hashes as there
-// are workers. The process then uses about 1.5 x workers x 19 MiB, a third of what it would
-// use otherwise, at the cost of 2 % of the logins per second.
+// collect adds hashes to the count of computed hashes and runs the garbage collector after every n
+// hashes, where n is half the number of workers, but at least 2. Each hash leaves 19 MiB of garbage
+// with the default parameters. The process then uses about 1.5 x workers x 19 MiB, a third of what
+// it would use otherwise, and serves 2 % fewer logins per second.
 func (s *Service) collect(hashes int) {
 	n := max(2, int64(s.options.Pool.Stats().Workers/2))
 	after := s.hashed.Add(int64(hashes))
@@ -24,7 +24,8 @@ func (s *Service) collect(hashes int) {
 	}
 }
 
-// hash returns a hash of plain, which it computes on the pool.
+// hash returns a hash of plain, which it computes on the pool. It returns [auth.ErrBusy] if the
+// pool is full or has stopped.
 func (s *Service) hash(ctx context.Context, plain string) (string, error) {
 	encoded, err := workpool.Do(ctx, s.options.Pool, func(context.Context) (string, error) {
 		defer s.collect(1)
@@ -33,10 +34,10 @@ func (s *Service) hash(ctx context.Context, plain string) (string, error) {
 	return encoded, s.shed(err)
 }
 
-// Stretch returns a digest of text that is as expensive to guess as a password, see
-// [password.Stretch]. It waits for a worker as a login does and counts towards the limit of
-// the client's source while it runs. It returns [auth.ErrBusy] if the pool is full or the
-// source has reached its limit.
+// Stretch returns a digest of text that is as expensive to compute as a password hash; see
+// [password.Stretch]. It waits for a worker as a login does and counts toward the limit of the
+// client's source until it returns. It returns [auth.ErrBusy] if the pool is full or has stopped,
+// or the source has reached its limit.
 func (s *Service) Stretch(ctx context.Context, salt, text []byte) ([]byte, error) {
 	release, err := s.share(ctx)
 	if err != nil {
@@ -50,10 +51,11 @@ func (s *Service) Stretch(ctx context.Context, salt, text []byte) ([]byte, error
 	return digest, s.shed(err)
 }
 
-// verify reports whether plain matches an encoded hash, which it computes on the pool. It
-// computes one hash of each cost that accounts have. Began reports whether hashing has begun; from
-// then on verify does not end with ctx. A hash that cannot be used matches no password; it is
-// logged and counted.
+// verify reports whether plain matches the stored hash encoded. It computes the hashes on the pool:
+// one for each of the costs of a login, and a further one if those of encoded were left out (see
+// costs). The result began reports whether hashing has begun; from then on verify returns only when
+// hashing is complete, even if ctx is done. A stored hash that cannot be used matches no password;
+// the error is logged and counted.
 func (s *Service) verify(ctx context.Context, encoded, plain string) (fits, began bool, err error) {
 	costs := s.costsFor(ctx, encoded)
 	var taken atomic.Bool // by the task, which then hashes, or by the caller, which gives up
@@ -82,8 +84,8 @@ func (s *Service) verify(ctx context.Context, encoded, plain string) (fits, bega
 	return false, true, s.shed(err) // the task panicked
 }
 
-// shed returns [auth.ErrBusy] for an error that means a full or stopped pool, and any other
-// error unchanged.
+// shed returns [auth.ErrBusy] if err means that the pool or a queue is full or that the pool has
+// stopped, and counts the rejection. It returns any other err unchanged.
 func (s *Service) shed(err error) error {
 	if errors.Is(err, workpool.ErrFull) || errors.Is(err, workpool.ErrStopped) {
 		s.options.Observe("shed")
@@ -92,7 +94,7 @@ func (s *Service) shed(err error) error {
 	return err
 }
 
-// poolFull reports whether the pool would currently reject another password.
+// poolFull reports whether the pool would currently reject another task.
 func (s *Service) poolFull() bool {
 	stats := s.options.Pool.Stats()
 	return stats.Busy >= stats.Workers && stats.Queued >= stats.QueueSize

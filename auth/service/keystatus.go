@@ -12,9 +12,9 @@ import (
 	"github.com/chassi-go/chassi/token"
 )
 
-// KeyStatus reports whether a node can use the stored signing keys.
+// KeyStatus describes which of the stored signing keys a node can use.
 type KeyStatus struct {
-	Loaded     bool   // whether the keys have been read; if not, only Text is set
+	Loaded     bool   // whether the keys have been read; if false, only Text is set
 	Usable     int    // keys that sign or verify on this node
 	Unreadable int    // keys that cannot be decrypted, including those still in use from memory
 	Plain      int    // usable keys that are stored without encryption
@@ -26,12 +26,12 @@ type keyReport struct {
 	pending       bool // nothing has been loaded yet
 	usable, plain int
 	exposed       bool              // a key or secret is stored unencrypted although there is a master key
-	unreadable    map[string]string // IDs of the keys that cannot be opened, by the header of their tokens
+	unreadable    map[string]string // IDs of the keys that cannot be decrypted, by the header of their tokens
 	text          string            // the problems, "" if there are none
 }
 
-// problem adds a key that cannot be opened because of err. Held means that the key stays in use
-// from memory.
+// problem records that k cannot be decrypted because of err. The parameter held reports whether the
+// key stays in use from memory.
 func (r *keyReport) problem(k store.SigningKey, err error, held bool) {
 	r.unreadable[token.Header(k.ID, token.Algorithm(k.Algorithm), token.Access)] = k.ID
 	r.add(fmt.Sprintf("signing key %s: %v", k.ID, err))
@@ -58,8 +58,8 @@ func (r *keyReport) status() KeyStatus {
 	return s
 }
 
-// keyState is the state of the stored keys on this node. Fields other than report may be used only
-// between lock and unlock.
+// keyState is the state of the stored keys on this node. The fields held and logged may be used
+// only between lock and unlock.
 type keyState struct {
 	loading chan struct{}
 	held    map[string]*token.Key // by ID; keys decrypted earlier
@@ -73,8 +73,9 @@ func newKeyState() *keyState {
 	return s
 }
 
-// lock waits until no other load runs, or returns the error of ctx. Loads are serialized so that
-// an older state does not replace a newer one.
+// lock waits until no other load is running and then begins a load, which unlock ends. It returns
+// ctx.Err() if ctx is done first. Loads are serialized so that an older state does not replace a
+// newer one.
 func (s *keyState) lock(ctx context.Context) error {
 	select {
 	case s.loading <- struct{}{}:
@@ -86,8 +87,9 @@ func (s *keyState) lock(ctx context.Context) error {
 
 func (s *keyState) unlock() { <-s.loading }
 
-// use publishes the loaded keys and the report about them, and logs the beginning and the end of a
-// problem.
+// use keeps the loaded keys for later loads and publishes r, the report about them. It logs when
+// the problems change, when all of them have ended, and when a key or secret is first found stored
+// without encryption although there is a master key.
 func (s *keyState) use(ctx context.Context, logger *slog.Logger, keys []*token.Key, r keyReport) {
 	s.held = make(map[string]*token.Key, len(keys))
 	for _, k := range keys {
@@ -107,16 +109,18 @@ func (s *keyState) use(ctx context.Context, logger *slog.Logger, keys []*token.K
 	s.report.Store(&r)
 }
 
-// unreadable reports whether a token names a key that exists and cannot be opened here.
+// unreadable reports whether the token raw names a key that exists and that this node cannot
+// decrypt.
 func (s *keyState) unreadable(raw string) bool {
 	header, _, _ := strings.Cut(raw, ".")
 	return s.report.Load().unreadable[header] != ""
 }
 
-// KeyStatus returns the state of the keys as of the last poll, at most a few seconds ago.
+// KeyStatus returns the state of the keys when they were last loaded successfully. A node loads them
+// every few seconds while the database is available.
 func (s *Service) KeyStatus() KeyStatus { return s.keys.report.Load().status() }
 
-// CheckKeys returns an error if this node has no usable key. It can then neither issue nor
+// CheckKeys returns an error if this node has no usable key and therefore can neither issue nor
 // verify tokens.
 func (s *Service) CheckKeys(context.Context) error { return s.anyKey() }
 

@@ -13,19 +13,19 @@ import (
 )
 
 const (
-	rootSecret     = "root" // its name in the database
+	rootSecret     = "root" // the name of the root secret in the database
 	rootSecretSize = 32
 )
 
-// secrets contains the root secret of this installation, which is stored as the signing keys are,
-// see [store.KeyRing], and the secret of the lockout, which is derived from it. Both are the same
-// on all nodes.
+// secrets contains the root secret of this installation, which is stored with the signing keys (see
+// [store.KeyRing]), and the lockout secret, which is derived from the root secret. Both are the
+// same on all nodes.
 type secrets struct{ root, lockout []byte }
 
 func newSecrets(root []byte) *secrets { return &secrets{root: root, lockout: derive(root, "lockout")} }
 
-// derive returns 32 bytes for one purpose, from which neither the root secret nor the bytes for
-// other purposes can be derived.
+// derive returns 32 bytes for the given purpose, from which neither the root secret nor the bytes
+// for other purposes can be derived.
 func derive(root []byte, purpose string) []byte {
 	mac := hmac.New(sha256.New, root)
 	mac.Write([]byte(purpose))
@@ -47,7 +47,7 @@ func (s *Service) newRoot(master []byte) (store.Secret, error) {
 	return sealSecret(master, store.Secret{Name: rootSecret, CreatedAt: s.options.Now()}, value)
 }
 
-// sealSecret returns secret with this value, encrypted unless master is nil.
+// sealSecret returns secret with the given value, encrypted unless master is nil.
 func sealSecret(master []byte, secret store.Secret, value []byte) (store.Secret, error) {
 	secret.Value, secret.Sealed = value, master != nil
 	if master == nil {
@@ -64,8 +64,8 @@ func (m masterKeys) openSecret(secret store.Secret) ([]byte, error) {
 	return m.openValue(secret.Value, secret.Sealed, token.SecretAAD(secret.Name))
 }
 
-// useRoot loads the root secret of ring. If that cannot be opened, useRoot adds a problem to r, and
-// a root secret that was loaded before stays in use.
+// useRoot loads the root secret of ring. If the secret cannot be decrypted, useRoot adds a problem
+// to r and keeps the root secret that was loaded before, if any.
 func (s *Service) useRoot(ring store.KeyRing, r *keyReport) {
 	secret, ok := rootOf(ring)
 	if !ok {
@@ -80,8 +80,8 @@ func (s *Service) useRoot(ring store.KeyRing, r *keyReport) {
 	s.root.Store(newSecrets(root))
 }
 
-// Secret returns 32 bytes derived for a purpose, the same on all nodes and after a restart. It
-// returns an error until the root secret has been loaded.
+// Secret returns 32 bytes derived from the root secret for the given purpose. They are the same on
+// all nodes and after a restart. Secret returns an error until the root secret has been loaded.
 func (s *Service) Secret(purpose string) ([]byte, error) {
 	known := s.root.Load()
 	if known == nil {

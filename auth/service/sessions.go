@@ -11,10 +11,10 @@ import (
 	"github.com/chassi-go/chassi/auth/store"
 )
 
-// sessions caches the state of accounts, above all the generation of valid tokens, for 0.8 s,
-// or 1 s while a clock catches up. A change on this node takes effect at once, and a change on
-// another node within a second. Concurrent reads of one account share one query. The cache is
-// bounded. It is safe for concurrent use.
+// sessions caches accounts, above all the generation of their valid tokens, for 0.8 s, or 1 s while
+// the time that now returns advances more slowly (see package clock). A change on this node takes
+// effect at once, and a change on another node within a second. Concurrent reads of one account
+// share one query. The cache contains at most 32,768 accounts. It is safe for concurrent use.
 type sessions struct {
 	store  *store.Store
 	now    func() time.Time
@@ -26,7 +26,7 @@ const (
 	sessionShards   = 32
 	sessionsInShard = 1024
 	sessionFresh    = 800 * time.Millisecond
-	noGeneration    = -1 // of a disabled or deleted account
+	noGeneration    = -1 // the generation of a disabled or deleted account
 )
 
 type sessionShard struct {
@@ -37,12 +37,12 @@ type sessionShard struct {
 }
 
 type session struct {
-	user  store.User // without its password
+	user  store.User // without its password; the zero User if the account does not exist
 	began time.Time  // when the query began
 }
 
-// sessionRead is a query in progress. User and err are set before done is closed; the other fields
-// do not change.
+// sessionRead is a query in progress. The fields user and err are set before done is closed; the
+// other fields do not change.
 type sessionRead struct {
 	epoch uint64
 	began time.Time
@@ -60,8 +60,8 @@ func newSessions(s *store.Store, now func() time.Time) *sessions {
 	return c
 }
 
-// generation returns the generation of the valid tokens of the account, or noGeneration if no
-// token is valid.
+// generation returns the generation of the account's valid tokens, or noGeneration if the account
+// is disabled or does not exist.
 func (c *sessions) generation(ctx context.Context, userID string) (int64, error) {
 	user, err := c.user(ctx, userID)
 	switch {
@@ -109,13 +109,13 @@ func found(u store.User) (store.User, error) {
 	return u, nil
 }
 
-// fresh reports whether the result of a query begun at began is still valid at now. The result is
-// not valid if the clock was set back by more than 36 hours, see package clock. If began is
-// slightly ahead of now, another goroutine has begun the query.
+// fresh reports whether the result of a query that began at the time began may still be used at
+// now, that is, whether the two times differ by less than sessionFresh. began is slightly after now
+// if another goroutine has just begun the query, and long after now if the clock was set back.
 func fresh(began, now time.Time) bool { return now.Sub(began).Abs() < sessionFresh }
 
-// read queries the database for the account, on behalf of all callers that wait for it. The query
-// does not end with the context of the first caller.
+// read queries the database for the account, on behalf of all callers that wait for the result,
+// which it stores in read. The query continues if the context of the first caller is canceled.
 func (c *sessions) read(ctx context.Context, shard *sessionShard, userID string, read *sessionRead) {
 	defer close(read.done)
 	defer shard.end(userID, read)
@@ -131,7 +131,7 @@ func (c *sessions) read(ctx context.Context, shard *sessionShard, userID string,
 	read.user.Password = ""
 }
 
-// invalidate removes the account, so that its next check queries the database.
+// invalidate removes the account from the cache, so that the next check queries the database.
 func (c *sessions) invalidate(userID string) {
 	shard := c.shard(userID)
 	shard.mu.Lock()
@@ -144,8 +144,9 @@ func (c *sessions) shard(userID string) *sessionShard {
 	return &c.shards[maphash.String(c.seed, userID)%sessionShards]
 }
 
-// join returns the query in progress for an account, if it is recent enough, or a new one that
-// the caller must run; own is true then.
+// join returns the query in progress for an account if the query is recent enough and began after
+// the last invalidation of the shard. Otherwise it returns a new query, which the caller must run,
+// and own is true.
 func (s *sessionShard) join(userID string, now time.Time) (read *sessionRead, own bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -157,7 +158,8 @@ func (s *sessionShard) join(userID string, now time.Time) (read *sessionRead, ow
 	return read, true
 }
 
-// end stores the result of read, unless read has failed or the shard was invalidated meanwhile.
+// end stores the result of read in the cache, unless read has failed or the shard was invalidated
+// in the meantime.
 func (s *sessionShard) end(userID string, read *sessionRead) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

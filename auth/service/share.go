@@ -7,11 +7,11 @@ import (
 	"github.com/chassi-go/chassi/workpool"
 )
 
-// share reserves a place for a call that hashes passwords: a login, a sign-up, a password change,
-// or the digest of a sign-up with an Idempotency-Key. One source has at most half of the places of
-// the workers and the queue, so that one network cannot exhaust the pool. Above the limit share
-// returns [auth.ErrBusy]. Calls in process are not limited. The returned function releases the
-// place.
+// share counts a call that hashes passwords toward the limit of its source: a login, a sign-up, a
+// password change, or the digest of a sign-up with an Idempotency-Key. The limit is half the number
+// of tasks that the hashing pool can run and queue, but at least 1, so that one network cannot
+// exhaust the pool. Above the limit share returns [auth.ErrBusy]. In-process calls are not limited.
+// The returned function ends the counting of the call.
 func (s *Service) share(ctx context.Context) (release func(), err error) {
 	source := networkOf(ctx)
 	if source == "" {
@@ -24,7 +24,8 @@ func (s *Service) share(ctx context.Context) (release func(), err error) {
 	return func() { s.hashing.Release(key, 1) }, nil
 }
 
-// placesOfOne returns how many places of a pool one source may have.
+// placesOfOne returns the maximum number of concurrent calls of one source that hash passwords on a
+// pool with the given statistics.
 func placesOfOne(pool workpool.Stats) int64 {
 	return int64(max(1, (pool.Workers+pool.QueueSize)/2))
 }

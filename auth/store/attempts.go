@@ -11,39 +11,41 @@ import (
 	"github.com/chassi-go/chassi/database"
 )
 
-// Bucket counts failed attempts of one kind. With the Limit-th failure in a row it is
-// locked for a second, with the next one for two, four, and so on up to Longest.
+// Bucket is a counter of failed attempts. The failure that reaches Limit locks the bucket for one
+// second, the next failure for two seconds, then four, and so on up to Longest.
 type Bucket struct {
 	Key     string
 	Limit   int
 	Longest time.Duration
-	Exempt  bool // the bucket neither counts nor delays the attempt; only the work is the same
+	Exempt  bool // the attempt is not counted in the bucket and not delayed by it, but does the same work
 }
 
 // Counted is one failure that Reserve has counted and that can be refunded.
 type Counted struct {
 	Key   string
-	Limit int   // of its bucket
+	Limit int   // limit of the bucket
 	Lock  int64 // end of the lock that it set, by the clock and in the unit of the store; 0 if it set no lock
 }
 
-// Attempts counts failed attempts: a [*Store] in its database, a [*SharedAttempts] in
-// Redis.
+// Attempts counts failed attempts. [*Store] implements it with a database, and [*SharedAttempts]
+// with Redis. Methods are safe for concurrent use.
 type Attempts interface {
-	// Reserve counts one attempt as failed, in every bucket that is not exempt, unless one of
-	// them is locked. It is atomic, so that concurrent attempts on any number of nodes cannot
-	// exceed a limit. Failures older than window are ignored. It returns what it counted, or the
-	// time until which a bucket is locked. It reads and writes the same number of rows in either
-	// case, so that its time does not reveal the result.
+	// Reserve counts one attempt as failed in every bucket that is not exempt, unless one of these
+	// buckets is locked. It is atomic, so that concurrent attempts on any number of nodes cannot
+	// exceed a limit. The failures in a bucket that was last written more than window ago are
+	// ignored. Reserve returns what it counted, or the time until which a bucket is locked. It reads
+	// and writes the same number of rows in either case, so that its duration does not reveal the
+	// result.
 	Reserve(ctx context.Context, buckets []Bucket, now time.Time, window time.Duration) (counted []Counted, locked time.Time, err error)
 
-	// Settle records a successful attempt: it clears the buckets of forget and subtracts from
-	// those of refund the failure that Reserve counted. Unless network is "" it is stored as
-	// one of the user's known networks, of which the latest twenty are kept.
+	// Settle records a successful attempt. It clears the buckets whose keys are in forget, and
+	// subtracts the failures in refund, which Reserve counted. Unless network is "", Settle stores
+	// it as one of the user's known networks, of which the latest twenty are kept.
 	Settle(ctx context.Context, forget []string, refund []Counted, userID, network string, now time.Time) error
 
-	// Refund subtracts an attempt that was counted and not evaluated. It ends a lock only if
-	// this attempt set it or if fewer failures than the limit are left.
+	// Refund subtracts the failures of an attempt that was counted and not evaluated. It ends the
+	// lock of a bucket only if this attempt set the lock or if fewer failures than the limit are
+	// left.
 	Refund(ctx context.Context, counted []Counted) error
 }
 
@@ -54,9 +56,10 @@ var (
 
 // Reserve implements [Attempts] with one transaction and one round trip. It reads and writes
 // one row per bucket. For an exempt bucket it uses a substitute row of a bucket that is not exempt,
-// and counts nothing in it, so that it does not wait for other logins that write the exempt bucket.
-// If a bucket is locked, its row and its substitute rows take the place of the rows of all buckets,
-// so that rejected attempts do not add rows for each of their buckets.
+// and counts nothing in that row, so that Reserve does not wait for other logins that write the
+// exempt bucket. If a bucket is locked, its row and its substitute rows take the place of the rows
+// of all buckets, so that rejected attempts do not add rows for each of their buckets. If all
+// buckets are exempt, Reserve does nothing.
 func (s *Store) Reserve(ctx context.Context, buckets []Bucket, now time.Time, window time.Duration) (counted []Counted, locked time.Time, err error) {
 	again := slices.IndexFunc(buckets, func(b Bucket) bool { return !b.Exempt })
 	if again < 0 {
@@ -103,7 +106,8 @@ func (s *Store) Reserve(ctx context.Context, buckets []Bucket, now time.Time, wi
 	return counted, locked, nil
 }
 
-// beside returns the suffix of the key of the i-th substitute row next to a bucket.
+// beside returns the suffix that is appended to the key of a bucket to form the key of its i-th
+// substitute row. It is empty if i is 0, which stands for the row of the bucket itself.
 func beside(i int) string {
 	if i == 0 {
 		return ""
@@ -112,10 +116,10 @@ func beside(i int) string {
 }
 
 // wanted returns the beginning of a statement about n buckets. Its parameters are the time, the
-// time after which failures count and, for each bucket, its key, [beside], its limit, the longest
-// lock, and 1 or 0 for whether the attempt counts in it. The table locked contains the bucket that is
-// locked longest. A lock that exceeds the longest of its bucket was set by a clock that was ahead,
-// and is cut short.
+// time after which failures count and, for each bucket, its key, [beside], its limit, its longest
+// lock, and 1 or 0 for whether the attempt counts in it. Of the buckets in which the attempt counts,
+// the table locked contains the one whose lock ends last, if any is locked. A lock that exceeds the
+// longest lock of its bucket was set by a clock that was ahead, and is cut short.
 func wanted(n int) string {
 	var b strings.Builder
 	b.WriteString("WITH wanted (bucket, beside, most, longest, counts) AS (VALUES ")
@@ -134,11 +138,14 @@ func wanted(n int) string {
 	return b.String()
 }
 
+// lockedUntil completes the statement that returns the time at which the last of the locks expires, if
+// a bucket is locked.
 const lockedUntil = ` SELECT until FROM locked`
 
-// countAttempt counts an attempt, unless a bucket is locked. The lock that the attempt sets lasts
-// a second, doubled with each failure above the limit. It replaces the earlier lock without a
-// comparison, because another node's clock may be behind.
+// countAttempt completes the statement that counts an attempt, unless a bucket is locked. The
+// lock that the attempt sets lasts a second, doubled with each failure above the limit, and at most
+// as long as the longest lock of the bucket. It replaces the earlier lock without a comparison,
+// because another node's clock may be behind.
 const countAttempt = `,
 	chosen (bucket, most, longest, counts) AS (
 		SELECT CASE WHEN l.bucket IS NULL THEN w.bucket ELSE l.bucket || w.beside END, w.most, w.longest, CASE WHEN l.bucket IS NULL THEN w.counts ELSE 0 END
@@ -191,8 +198,8 @@ func (s *Store) Remember(ctx context.Context, userID, network string, now time.T
 	return unlessDeleted(s.db.BatchRelaxed(ctx, remember(userID, network, now)...))
 }
 
-// unlessDeleted returns nil instead of the error for storing a network of an account that was
-// deleted during the login, and any other err unchanged.
+// unlessDeleted returns nil if err means that the account of a network was deleted during the
+// login, and err unchanged otherwise.
 func unlessDeleted(err error) error {
 	if database.IsForeignKey(err) {
 		return nil

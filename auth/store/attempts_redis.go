@@ -10,23 +10,24 @@ import (
 )
 
 // SharedAttempts counts failed attempts in Redis, by the clock of the Redis server. Each method
-// is one script and replaces a transaction in the database. While Redis is unavailable, attempts
-// are counted in the database, starting from the counts stored there. When Redis fails, at most
-// as many further attempts as the limit allows are therefore evaluated, and as many again if it
-// returns empty. Networks are always stored in the database.
+// runs one script, and Settle then also stores the network, if there is one, in the database. While
+// Redis is unavailable, attempts are counted in the database, starting from the counts stored
+// there. A failure of Redis therefore permits at most as many further attempts as the limit, and as
+// many again if Redis returns without its data. Networks are always stored in the database.
+// SharedAttempts is safe for concurrent use.
 type SharedAttempts struct {
 	store    *Store
 	db       *redis.DB
 	fallback func()
 }
 
-// NewSharedAttempts returns a SharedAttempts that counts in db, or in s while db is unavailable. It
-// calls fallback whenever a method uses s because db is unavailable.
+// NewSharedAttempts returns a SharedAttempts that counts in db, or in s while db is unavailable. The
+// SharedAttempts calls fallback whenever a method uses s because db is unavailable.
 func NewSharedAttempts(s *Store, db *redis.DB, fallback func()) *SharedAttempts {
 	return &SharedAttempts{s, db, fallback}
 }
 
-// Reserve implements [Attempts]. While Redis is available, now serves only to compute the result
+// Reserve implements [Attempts]. While Redis is available, now is used only to compute the result
 // locked.
 func (a *SharedAttempts) Reserve(ctx context.Context, buckets []Bucket, now time.Time, window time.Duration) ([]Counted, time.Time, error) {
 	args := []string{strconv.FormatInt(window.Milliseconds(), 10)}
@@ -102,9 +103,9 @@ func (a *SharedAttempts) without(err error) bool {
 
 const attemptKey = "attempts:"
 
-// A bucket is a hash of f, its failures, and u, the end of its lock in milliseconds. A limit of 0
-// means that the bucket is exempt. A lock lasts no longer than Longest, even if the server's clock
-// was set back.
+// The scripts of SharedAttempts. They store a bucket as a hash with the fields f, the number of
+// failures, and u, the end of the lock in milliseconds. A limit of 0 means that the bucket is
+// exempt. A lock lasts no longer than Longest, even if the server's clock was set back.
 var (
 	reserveScript = redis.NewScript("count_attempt", `
 local t = redis.call('TIME')

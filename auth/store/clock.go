@@ -7,8 +7,9 @@ import (
 	"github.com/chassi-go/chassi/database"
 )
 
-// Clock returns the time of the database's clock, which for SQLite is the clock of this machine,
-// and the highest time that [Store.KeepHighest] has stored, or the zero time if there is none.
+// Clock returns the current time by the database's clock, which for SQLite is the clock of this
+// machine. It also returns the highest time that [Store.KeepHighest] has stored, or the zero time
+// if there is none.
 func (s *Store) Clock(ctx context.Context) (now, highest time.Time, err error) {
 	query := "SELECT 0, highest FROM clock"
 	if s.db.Dialect() == database.Postgres {
@@ -24,8 +25,8 @@ func (s *Store) Clock(ctx context.Context) (now, highest time.Time, err error) {
 	return now, fromMicros(reached), nil
 }
 
-// KeepHighest stores highest as the highest time in place of replaced. It does nothing if the
-// stored time is no longer replaced, because it was changed concurrently.
+// KeepHighest replaces the stored highest time with highest if the stored time still equals
+// replaced. If it was changed concurrently, KeepHighest does nothing and returns nil.
 func (s *Store) KeepHighest(ctx context.Context, replaced, highest time.Time) error {
 	return s.db.WriteRelaxed(ctx, func(ctx context.Context, tx *database.Tx) error {
 		_, err := tx.Exec(ctx, "UPDATE clock SET highest = $1 WHERE highest = $2", micros(highest), micros(replaced))

@@ -7,7 +7,8 @@ import (
 	"github.com/chassi-go/chassi/database"
 )
 
-// SigningKey is a stored key. Sealed reports whether Private is encrypted with the master key.
+// SigningKey is a stored signing key. Sealed reports whether Private is encrypted with the master
+// key.
 type SigningKey struct {
 	ID        string
 	Algorithm string
@@ -21,10 +22,12 @@ type SigningKey struct {
 // Live reports whether the key has not expired at the given time.
 func (k SigningKey) Live(at time.Time) bool { return k.ExpiresAt.IsZero() || k.ExpiresAt.After(at) }
 
-// KeyRing contains everything that is encrypted with the master key, if there is one.
+// KeyRing contains the stored keys and secrets. The field Sealed of each of them reports whether it
+// is encrypted with the master key.
 type KeyRing struct {
-	// Check is a value encrypted with the master key, with which a program verifies that it has
-	// the right master key. It is nil while the rest is stored without encryption.
+	// Check is a value encrypted with the master key, by which a program verifies that it has the
+	// right master key. It is nil while the keys and secrets are stored without encryption, and
+	// if no check value was stored with them.
 	Check   []byte
 	Keys    []SigningKey // oldest first, expired ones included
 	Secrets []Secret     // by name
@@ -49,9 +52,9 @@ func (s *Store) KeyRing(ctx context.Context) (ring KeyRing, err error) {
 	return ring, err
 }
 
-// ChangeKeys calls change with the stored keys and stores the result, in one transaction. If
-// change returns an error nothing is stored. ChangeKeys may call change more than once, each
-// time with the keys stored at that time.
+// ChangeKeys calls change with the stored keys and secrets and stores the result, in one
+// transaction. If change returns an error, nothing is stored and ChangeKeys returns that error.
+// ChangeKeys may call change more than once, each time with the keys stored at that time.
 func (s *Store) ChangeKeys(ctx context.Context, change func(ring *KeyRing) error) error {
 	return s.db.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
 		ring, err := keyRing(ctx, tx)
@@ -71,7 +74,8 @@ func (s *Store) DeleteExpiredKeys(ctx context.Context, before time.Time) error {
 	return err
 }
 
-// replaceKeys replaces all stored keys and secrets with those of ring, which has few rows.
+// replaceKeys replaces all stored keys and secrets with those of ring. This is cheap, because a key
+// ring has few rows.
 func replaceKeys(ctx context.Context, q database.Querier, ring KeyRing) error {
 	for _, statement := range []string{"DELETE FROM signing_keys", "DELETE FROM secrets", "DELETE FROM master_key_check"} {
 		if _, err := q.Exec(ctx, statement); err != nil {

@@ -7,8 +7,8 @@ import (
 	"github.com/chassi-go/chassi/database"
 )
 
-// Secret contains random bytes that all nodes share. Sealed reports whether Value is encrypted with
-// the master key.
+// Secret is a named value of random bytes that all nodes share. Sealed reports whether Value is
+// encrypted with the master key.
 type Secret struct {
 	Name      string
 	Value     []byte

@@ -9,10 +9,11 @@ import (
 	"github.com/chassi-go/chassi/database"
 )
 
-// SignUp stores a new account. If its address is taken it stores a placeholder row of the same
-// size instead, with the same statements, indexes and commit, so that the time does not reveal
-// the difference. It does not return [ErrEmailTaken]. Placeholder rows contain random text;
-// [Store.DeleteTakenSignUps] deletes them.
+// SignUp stores a new account. If the address already has an account, SignUp stores a placeholder
+// row of about the same size instead, with the same statements, indexes and commit, so that the
+// duration of SignUp does not reveal the difference. It then returns nil, not [ErrEmailTaken]. A
+// placeholder row contains neither the address nor the password hash; [Store.DeleteTakenSignUps]
+// deletes it.
 func (s *Store) SignUp(ctx context.Context, u User) error {
 	// The lookup of the ID loads the pages of the account's indexes, which makes the
 	// following statements equally fast for both kinds of rows.
@@ -31,8 +32,8 @@ func (s *Store) SignUp(ctx context.Context, u User) error {
 	return s.insert(ctx, "taken_sign_ups", standIn(u))
 }
 
-// standIn returns a placeholder of the same length as u, except that its address has at least 26
-// characters.
+// standIn returns a placeholder for u whose fields are as long as those of u, except that its
+// address has at least 26 characters.
 func standIn(u User) User {
 	random := rand.Text() // 26 characters, 130 bits
 	u.Email = random + strings.Repeat("x", max(0, len(u.Email)-len(random)))
@@ -42,17 +43,18 @@ func standIn(u User) User {
 	return u
 }
 
-// insert stores an account in the table, which has the columns of users.
+// insert stores an account in the given table, which has the columns of the table users.
 func (s *Store) insert(ctx context.Context, table string, u User) error {
 	_, err := s.db.Exec(ctx, "INSERT INTO "+table+` (id, email, password, generation, disabled, created_at, updated_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $6)`, u.ID, u.Email, u.Password, u.Generation, u.Disabled, micros(u.CreatedAt))
 	return err
 }
 
-// takenBatch is the maximum number of rows deleted at once: SQLite's other writers wait meanwhile.
+// takenBatch is the maximum number of rows deleted in one transaction, during which the other
+// writers of SQLite wait.
 const takenBatch = 1000
 
-// DeleteTakenSignUps deletes the placeholder rows of [Store.SignUp].
+// DeleteTakenSignUps deletes the placeholder rows of [Store.SignUp], up to 1,000 per transaction.
 func (s *Store) DeleteTakenSignUps(ctx context.Context) error {
 	for {
 		var n int64

@@ -1,5 +1,5 @@
-// Package store stores accounts, failed attempts and signing keys in SQLite or PostgreSQL,
-// with the same SQL.
+// Package store stores accounts, failed attempts and signing keys in SQLite or PostgreSQL, with the
+// same SQL for both.
 package store
 
 import (
@@ -24,16 +24,17 @@ func Migrations() fs.FS {
 }
 
 // Store stores the data of the auth service in a database. It is safe for concurrent use. Its
-// errors are [ErrEmailTaken] and those of package database, see [database.ErrNotFound] and
-// [database.IsUnavailable].
+// methods return [ErrEmailTaken], [ErrNotFound] and the errors of package database; see
+// [IsUnavailable].
 type Store struct {
 	db *database.DB
 }
 
-// New returns a store on db, which must have the schema before a method is called.
+// New returns a store on db, to which the migrations of [Migrations] must be applied before the
+// methods of the store are called.
 func New(db *database.DB) *Store { return &Store{db: db} }
 
-// Check returns an error if the database cannot be used. It is the probe of the database.
+// Check returns an error if the database cannot be used. It is the readiness probe of the database.
 func (s *Store) Check(ctx context.Context) error { return s.db.Check(ctx) }
 
 func micros(t time.Time) int64 {
@@ -50,7 +51,7 @@ func fromMicros(n int64) time.Time {
 	return time.UnixMicro(n).UTC()
 }
 
-// ErrNotFound is returned for a row that does not exist.
+// ErrNotFound is the error for a row that does not exist. It is [database.ErrNotFound].
 var ErrNotFound = database.ErrNotFound
 
 // IsUnavailable reports whether err means that the database is currently unavailable.

@@ -18,12 +18,12 @@ type User struct {
 	CreatedAt  time.Time
 }
 
-// ErrEmailTaken is returned for a second account with the same address.
+// ErrEmailTaken is returned if another account has the same e-mail address.
 var ErrEmailTaken = errors.New("store: an account with this e-mail address exists")
 
 const userColumns = "SELECT id, email, password, generation, disabled, created_at FROM users "
 
-// AddUser stores a new account, or returns [ErrEmailTaken].
+// AddUser stores a new account, or returns [ErrEmailTaken] if the address already has an account.
 func (s *Store) AddUser(ctx context.Context, u User) error {
 	err := s.insert(ctx, "users", u)
 	if database.IsUnique(err) {
@@ -32,9 +32,9 @@ func (s *Store) AddUser(ctx context.Context, u User) error {
 	return err
 }
 
-// hashKind is the part of a stored hash that names its algorithm and its costs, as in
-// $argon2id$v=19$m=19456,t=2,p=1$: what is left without hash and salt. There is an index on
-// this expression, word for word.
+// hashKind is the SQL expression for the part of a stored hash that names its algorithm and its
+// costs, such as $argon2id$v=19$m=19456,t=2,p=1$: the stored text without salt and hash. An index
+// uses exactly this expression.
 const hashKind = `rtrim(rtrim(rtrim(password, '` + base64Letters + `'), '$'), '` + base64Letters + `')`
 
 const base64Letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -42,9 +42,8 @@ const base64Letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234
 // maxHashKinds is the maximum number of kinds that [Store.HashKinds] returns.
 const maxHashKinds = 32
 
-// HashKinds returns one stored password hash of each kind of Argon2id, that is, of each set of
-// parameters. It takes one index lookup per kind, whatever the number of accounts, and returns
-// at most 32.
+// HashKinds returns one stored password hash for each set of Argon2id parameters in use, at most 32
+// hashes. It does one index lookup per set, whatever the number of accounts.
 func (s *Store) HashKinds(ctx context.Context) (samples []string, err error) {
 	kind := "$argon2id$"
 	for range maxHashKinds {
@@ -61,7 +60,7 @@ func (s *Store) HashKinds(ctx context.Context) (samples []string, err error) {
 	return samples, nil
 }
 
-// UserByEmail returns the account of a normalized address, or [ErrNotFound].
+// UserByEmail returns the account with the given normalized address, or [ErrNotFound].
 func (s *Store) UserByEmail(ctx context.Context, email string) (User, error) {
 	return scanUser(s.db.QueryRow(ctx, userColumns+"WHERE email = $1", email))
 }
@@ -71,18 +70,22 @@ func (s *Store) UserByID(ctx context.Context, id string) (User, error) {
 	return scanUser(s.db.QueryRow(ctx, userColumns+"WHERE id = $1", id))
 }
 
-// Login is the part of an account that a login needs.
+// Login is an account with the time of its last login from a network.
 type Login struct {
 	User
-	LastSeen time.Time // last login from the network, zero if there was no login from it
+	// LastSeen is the time of the last stored login from the network, or the zero time if there
+	// was none. Package service stores at most one per hour, so there may have been a later one.
+	LastSeen time.Time
 }
 
-// LoginByEmail returns the account of a normalized address, or [ErrNotFound] after the same work.
+// LoginByEmail returns the account with the given normalized address and its last login from
+// network. It returns [ErrNotFound], after the same work, if there is no such account.
 func (s *Store) LoginByEmail(ctx context.Context, email, network string) (Login, error) {
 	return s.login(ctx, "u.email", email, network)
 }
 
-// LoginByID returns the account with the given ID, or [ErrNotFound].
+// LoginByID returns the account with the given ID and its last login from network, or
+// [ErrNotFound].
 func (s *Store) LoginByID(ctx context.Context, id, network string) (Login, error) {
 	return s.login(ctx, "u.id", id, network)
 }
@@ -101,7 +104,8 @@ func (s *Store) login(ctx context.Context, column, value, network string) (l Log
 	return l, err
 }
 
-// Users returns up to limit accounts whose addresses follow after, sorted by address.
+// Users returns the accounts with addresses greater than after, sorted by address, at most limit of
+// them.
 func (s *Store) Users(ctx context.Context, after string, limit int) ([]User, error) {
 	rows, err := s.db.Query(ctx, userColumns+"WHERE email > $1 ORDER BY email LIMIT $2", after, limit)
 	if err != nil {
@@ -119,16 +123,16 @@ func (s *Store) Users(ctx context.Context, after string, limit int) ([]User, err
 	return users, rows.Err()
 }
 
-// Rehash replaces the stored hash old with another hash of the same password, unless the password
-// has changed since.
+// Rehash replaces old, the stored hash, with rehashed, another hash of the same password. It does
+// nothing if the password has changed since.
 func (s *Store) Rehash(ctx context.Context, id, old, rehashed string) error {
 	_, err := s.db.Exec(ctx, "UPDATE users SET password = $1 WHERE id = $2 AND password = $3", rehashed, id, old)
 	return err
 }
 
-// SetPassword stores the hash of a new password and revokes all tokens of the account. It returns
-// the new generation, or [database.ErrNotFound] if the account was deleted or its generation is no
-// longer the given one. Generation -1 matches any generation.
+// SetPassword stores the hash of a new password, revokes all tokens of the account and returns the
+// account's new generation. It returns [database.ErrNotFound] if the account was deleted or its
+// generation is no longer the given one. Generation -1 matches any generation.
 func (s *Store) SetPassword(ctx context.Context, id string, generation int64, password string, now time.Time) (int64, error) {
 	next := int64(-1)
 	err := s.db.Batch(ctx, database.Statement{
@@ -148,8 +152,8 @@ func (s *Store) SetPassword(ctx context.Context, id string, generation int64, pa
 	return next, err
 }
 
-// SetDisabled disables an account, which revokes all its tokens, or enables it again. It returns
-// [database.ErrNotFound] if the account does not exist.
+// SetDisabled disables an account or enables it again; in either case it revokes all tokens of the
+// account. It returns [database.ErrNotFound] if the account does not exist.
 func (s *Store) SetDisabled(ctx context.Context, email string, disabled bool, now time.Time) error {
 	changed, err := s.db.Exec(ctx, `UPDATE users SET disabled = $1, generation = generation + 1, updated_at = $2 WHERE email = $3`,
 		disabled, micros(now), email)

@@ -36,7 +36,7 @@ var systems = []candidate{
 }
 
 // newDatabase creates a database. It returns the path of an SQLite database or the URL of a
-// PostgreSQL database, and a function that removes it.
+// PostgreSQL database, and a function that removes the database.
 func newDatabase(ctx context.Context, dialect, postgres string) (address string, remove func(), err error) {
 	if dialect == "SQLite" {
 		dir, err := os.MkdirTemp("", "river")
@@ -61,7 +61,7 @@ func newDatabase(ctx context.Context, dialect, postgres string) (address string,
 	}, nil
 }
 
-// chassi is what jobs and events have in common.
+// chassi is a system that runs its tasks as jobs or as events of chassi.
 type chassi struct {
 	db  *database.DB
 	add func(ctx context.Context, tx *database.Tx, number int64) error

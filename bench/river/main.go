@@ -1,9 +1,9 @@
-// Command river compares jobs and events of chassi with jobs of River (riverqueue.com) on the same
-// machine, database and work, and prints a table for docs/performance.md.
+// Command river compares the jobs and events of chassi with the jobs of River (riverqueue.com) on
+// the same machine, with the same databases and work. It prints a table for docs/performance.md.
 //
 //	go -C bench/river run -mod=mod . -postgres postgres://postgres@127.0.0.1:5432/postgres
 //
-// It is a module of its own, so that chassi does not depend on River.
+// It is a separate module, so that chassi does not depend on River.
 package main
 
 import (
@@ -21,25 +21,25 @@ import (
 
 // system is a queue and its database.
 type system interface {
-	// transact runs a serializable transaction: statements, which may be nil, and then a new task
-	// with the number. It returns the number of attempts, including repetitions.
+	// transact runs statements and then adds a task with the given number, in one serializable
+	// transaction. It returns the number of attempts, including retries.
 	transact(ctx context.Context, number int64, statements func(context.Context, querier) error) (attempts int, err error)
 	// start starts the workers, which call work for each task.
 	start(ctx context.Context, work func(number int64)) error
 	stop(ctx context.Context) error
-	// left returns the number of tasks that are not settled in the database.
+	// left returns the number of tasks in the database that are not completed.
 	left(ctx context.Context) (int, error)
 	close()
 }
 
-// querier is a transaction.
+// querier runs statements in a transaction.
 type querier interface {
 	exec(ctx context.Context, query string, args ...any) error
 	number(ctx context.Context, query string, args ...any) (int64, error)
 }
 
-// tables contains the statements that create and fill the tables to which the transactions of the
-// users write.
+// tables contains the statements that create and fill the tables to which the measured transactions
+// write.
 var tables = []string{
 	"CREATE TABLE orders (id BIGINT PRIMARY KEY, account BIGINT NOT NULL)",
 	"CREATE TABLE accounts (id BIGINT PRIMARY KEY, orders BIGINT NOT NULL)",
@@ -47,8 +47,9 @@ var tables = []string{
 	"ANALYZE accounts",
 }
 
-// accounts is the number of accounts, which the producers divide among them. Transactions of
-// different producers do not conflict, so every repetition has a different cause.
+// accounts is the number of rows of the table accounts. Each producer uses an equal share of the
+// rows, so no two producers change the same row. The queue or a false conflict is therefore the cause
+// of each retry of a transaction.
 const accounts = 16000
 
 type settings struct {
@@ -104,7 +105,7 @@ func run(ctx context.Context, s settings, postgres string, sqlite bool, only str
 	return nil
 }
 
-// result has the columns of the table.
+// result contains the numbers in one row of the table, from left to right.
 type result [7]float64
 
 func medians(results []result) (m result) {
@@ -119,7 +120,7 @@ func medians(results []result) (m result) {
 	return m
 }
 
-// measure measures a system in a new database.
+// measure measures a system in a new database and returns its row of the table.
 func measure(ctx context.Context, s settings, dialect, postgres string, c candidate) (r result, err error) {
 	url, remove, err := newDatabase(ctx, dialect, postgres)
 	if err != nil {
@@ -154,26 +155,27 @@ func measure(ctx context.Context, s settings, dialect, postgres string, c candid
 	return r, errors.Join(err, sys.stop(ctx))
 }
 
-// bench drives one system.
+// bench runs the measurements of one system.
 type bench struct {
 	settings
 	system
 
 	next   atomic.Int64
 	worked atomic.Int64
-	first  atomic.Pointer[time.Time] // when the first task of a backlog was worked on
+	first  atomic.Pointer[time.Time] // when the first task of the backlog began
 
 	mu     sync.Mutex
-	begun  map[int64]time.Time // when each transaction of the latency measurement was begun
+	begun  map[int64]time.Time // when each order of the latency measurement had been inserted
 	waited []time.Duration
 }
 
-// insertOrder is a transaction that conflicts with no other.
+// insertOrder inserts an order. A transaction of this statement alone conflicts with no other
+// transaction.
 func insertOrder(ctx context.Context, tx querier, _ int, number int64) error {
 	return tx.exec(ctx, "INSERT INTO orders (id, account) VALUES ($1, $2)", number, number%accounts)
 }
 
-// countOrder inserts an order and counts it in one of the accounts of the producer.
+// countOrder inserts an order and counts it in a random account of the producer.
 func (b *bench) countOrder(ctx context.Context, tx querier, producer int, number int64) error {
 	share := int64(accounts / b.producers)
 	account := int64(producer)*share + rand.Int64N(share)
@@ -187,8 +189,8 @@ func (b *bench) countOrder(ctx context.Context, tx querier, producer int, number
 	return insertOrder(ctx, tx, producer, number)
 }
 
-// produce runs n transactions. It returns the number of repetitions in percent of n, and the number of
-// transactions per second.
+// produce runs n transactions, with all producers concurrently. It returns the number of
+// retries as a percentage of n, and the number of transactions per second.
 func (b *bench) produce(ctx context.Context, n int, statements func(context.Context, querier, int, int64) error) (repeated, perSecond float64, err error) {
 	var attempts, left atomic.Int64
 	left.Store(int64(n))
@@ -223,7 +225,7 @@ func (b *bench) work(number int64) {
 }
 
 // backlog starts the workers and returns the number of tasks that they process per second, from the
-// start of the first task until all tasks are settled.
+// start of the first task until all tasks are completed.
 func (b *bench) backlog(ctx context.Context) (float64, error) {
 	n, err := b.left(ctx)
 	if err != nil {
@@ -237,7 +239,7 @@ func (b *bench) backlog(ctx context.Context) (float64, error) {
 	return float64(n) / time.Since(*b.first.Load()).Seconds(), err
 }
 
-// settled waits until no task is left.
+// settled waits until all tasks are completed.
 func (b *bench) settled(ctx context.Context) error {
 	for {
 		if b.worked.Load() >= b.next.Load() {
@@ -249,8 +251,9 @@ func (b *bench) settled(ctx context.Context) error {
 	}
 }
 
-// latency returns two percentiles, in ms, of the time from the last statement of a transaction to the
-// start of its task, at a steady rate. The commit is part of that time.
+// latency returns two percentiles, in ms, of the time from the insertion of an order to the start
+// of the task of its transaction, at a steady rate. The insertion of the task and the commit are
+// part of that time.
 func (b *bench) latency(ctx context.Context) (p50, p99 float64, err error) {
 	b.mu.Lock()
 	b.begun, b.waited = make(map[int64]time.Time), nil

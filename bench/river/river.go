@@ -17,19 +17,20 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
-// defaults sets the number of workers that River's introduction uses, and keeps the other defaults.
+// defaults sets the number of workers to that of the example in River's introduction, and leaves
+// the other settings at their defaults.
 func defaults(c *river.Config) { c.Queues[river.QueueDefault] = river.QueueConfig{MaxWorkers: 100} }
 
-// asInItsBenchmark sets the configuration of the command "river bench".
+// asInItsBenchmark configures c as the command "river bench" configures its client.
 func asInItsBenchmark(c *river.Config) {
 	c.FetchCooldown, c.FetchPollInterval = 2*time.Millisecond, 20*time.Millisecond
 	c.Queues[river.QueueDefault] = river.QueueConfig{MaxWorkers: 2000}
 }
 
-// Kind is the name of the job.
+// Kind returns the name of the job.
 func (order) Kind() string { return "ship" }
 
-// shipper is the worker of the job.
+// shipper is the River worker that calls work with the number of each job.
 type shipper struct {
 	river.WorkerDefaults[order]
 
@@ -42,7 +43,7 @@ func (s *shipper) Work(_ context.Context, j *river.Job[order]) error {
 	return nil
 }
 
-// riverQueue is River with a database.
+// riverQueue is a system that runs its tasks as jobs of River.
 type riverQueue[TTx any] struct {
 	client *river.Client[TTx]
 	work   func(int64)
@@ -63,7 +64,7 @@ func openRiver(configure func(*river.Config)) opener {
 const unfinished = "SELECT count(*) FROM river_job WHERE state <> 'completed'"
 
 func openRiverSQLite(ctx context.Context, path string, configure func(*river.Config)) (system, error) {
-	// The settings of the connection with which chassi writes; River's driver asks for one connection.
+	// The settings of the connection with which chassi writes; River's driver requires one connection.
 	db, err := sql.Open("sqlite", "file:"+path+"?_dqs=0&_pragma=busy_timeout(5000)&_pragma=foreign_keys(1)&_txlock=immediate&_pragma=journal_mode(wal)&_pragma=synchronous(full)")
 	if err != nil {
 		return nil, err
@@ -109,7 +110,8 @@ func openRiverPostgres(ctx context.Context, url string, configure func(*river.Co
 	return q, q.prepare(ctx, riverpgxv5.New(pool), configure)
 }
 
-// prepare migrates the schema of River, creates its client, and creates the tables of the benchmark.
+// prepare migrates the schema of River, creates its client, and creates the tables of the
+// benchmark.
 func (q *riverQueue[TTx]) prepare(ctx context.Context, driver riverdriver.Driver[TTx], configure func(*river.Config)) error {
 	migrator, err := rivermigrate.New(driver, nil)
 	if err != nil {

@@ -1,9 +1,12 @@
-// Command server implements a side-by-side benchmark of Go frameworks with the
-// chassis: GET /ping and POST /v1/validate-token, with or without middleware.
+// Command server is the server that represents chassi in a benchmark of Go frameworks. It serves
+// GET /ping and POST /v1/validate-token at ADDR, and validates tokens with KEY:
 //
 //	ADDR=127.0.0.1:8080 KEY=secret FEATURES=full LOG=access.log server
 //
-// With KIND=grpc it serves gRPC instead, with /metrics at METRICS_ADDR.
+// FEATURES=full adds the middleware and the telemetry of a real service, with a log in the file LOG
+// and GET /metrics; LINES=single writes each line of that log separately. FEATURES=handwritten
+// serves a baseline that uses only net/http. With KIND=grpc the server serves ValidateToken over
+// gRPC instead, and with FEATURES=full /metrics over HTTP at METRICS_ADDR.
 package main
 
 import (
@@ -94,7 +97,8 @@ func serveGRPC(app *chassi.App, s *tokens, full *telemetry.Telemetry, around []c
 	return err //nolint:wrapcheck // says where
 }
 
-// lineWriter writes each line by a call of its own, to show what writing lines together saves.
+// lineWriter writes each line with a separate call, so that the benchmark shows what writing
+// several lines at once saves.
 type lineWriter struct{ io.Writer }
 
 func (w lineWriter) Write(b []byte) (n int, err error) {
@@ -108,7 +112,7 @@ func (w lineWriter) Write(b []byte) (n int, err error) {
 }
 
 // features returns the telemetry and the middleware of package standard, with limits that are never
-// reached.
+// reached and without authentication, the rate limit for each principal, and validation.
 func features(ctx context.Context) (*telemetry.Telemetry, []chassi.Middleware, error) {
 	log, err := os.OpenFile(os.Getenv("LOG"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {

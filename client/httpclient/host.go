@@ -10,18 +10,18 @@ import (
 	"github.com/chassi-go/chassi/retry"
 )
 
-// host holds the state of a host and port.
+// host holds the breaker and the retry policy of a host and port.
 type host struct {
 	name    string // host:port
-	class   string // in metrics
-	traced  bool   // whether it gets the trace context
+	class   string // value of the host label in metrics
+	traced  bool   // whether the host receives the trace context
 	breaker *breaker.Breaker
 	retry   retry.Policy
 }
 
 func (t *Transport) newHost(name string) *host {
 	h := &host{name: name, class: "other"}
-	longest := 0 // pattern that matches: it is the most specific one
+	longest := 0 // length of the longest pattern that matches, which is the most specific one
 	for pattern, class := range t.options.HostClasses {
 		if matches(pattern, name) && len(pattern) > longest {
 			h.class, longest = class, len(pattern)
@@ -38,7 +38,8 @@ func (t *Transport) newHost(name string) *host {
 	return h
 }
 
-// matches reports whether a host and port matches a pattern: HOST, HOST:PORT or *.DOMAIN.
+// matches reports whether pattern, of the form HOST, HOST:PORT or *.DOMAIN, matches name, a host
+// and port in lower case.
 func matches(pattern, name string) bool {
 	pattern = strings.ToLower(pattern)
 	if pattern == name {

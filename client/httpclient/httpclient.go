@@ -8,9 +8,9 @@
 //
 // An attempt must receive its response header within [Config.AttemptTimeout], and a call with all
 // of its attempts within [Config.Timeout]. Each read of the body is limited by
-// [Config.ReadTimeout]; the body as a whole has no limit, so that it can be streamed. The end of
-// the request's context ends attempts and the reading of the body, and so does the Timeout of the
-// http.Client.
+// [Config.ReadTimeout]; the body as a whole has no limit, so that it can be streamed. Attempts and
+// the reading of the body also end when the request's context is done and after the Timeout of the
+// [http.Client].
 //
 // # Retries
 //
@@ -19,25 +19,27 @@
 //   - its method is GET, HEAD, OPTIONS, PUT or DELETE, or it has an Idempotency-Key header;
 //   - it has no body, or its body can be read again ([http.Request.GetBody], which
 //     [http.NewRequest] sets for the usual readers);
-//   - it got a response with the status 429, 502, 503 or 504, or no response, for a reason other
-//     than an untrusted certificate.
+//   - the response had the status 429, 502, 503 or 504, or there was no response for a reason
+//     other than an untrusted certificate.
 //
 // The delay before the retry is random: at most [retry.Config.Backoff], which doubles with each
-// attempt, but at least the Retry-After of the response. If the Retry-After exceeds
-// [retry.Config.MaxRetryAfter] or the remaining time of the call, there is no retry: the response is
-// returned. The retries to one host are limited to a share of the successes there, [Retry.Budget].
+// attempt up to [retry.Config.MaxBackoff], but at least the Retry-After of the response. If the
+// Retry-After exceeds [retry.Config.MaxRetryAfter] or the remaining time of the call, there is no
+// retry: the response is returned. [Retry.Budget] limits the retries to one host to a share of its
+// successful calls.
 //
 // # Circuit breakers
 //
-// Each host and port has a breaker. A response with a status of 500 or above is a failure, and so
-// is an attempt without a response, unless the context of the request has ended. If the breaker
-// refuses a call, RoundTrip returns a [breaker.OpenError] at once.
+// Each pair of a host and a port has a breaker. A response with a status of 500 or above is a
+// failure, and so is an attempt without a response, unless the context of the request is done. If
+// the breaker refuses a call, RoundTrip at once returns an error that wraps a [*breaker.OpenError].
+// If the breaker refuses a retry, RoundTrip returns the response or error of the previous attempt.
 //
 // # Confidentiality
 //
 // Only the hosts in [Config.TraceHosts] receive the trace context of the program. Errors of
-// Transport contain no path, query, user or password of a URL. The error that an [http.Client]
-// returns contains the URL as well: see [Redact].
+// Transport contain no path, query, user or password of a URL. An [http.Client] adds the URL to the
+// errors that it returns; [Redact] removes the confidential parts.
 package httpclient
 
 import (
@@ -101,28 +103,31 @@ func (c Config) withDefaults() Config {
 type Options struct {
 	Config
 
-	Name string // of the API, for the log
+	Name string // name of the API in the log
 
-	// Base sends the requests. By default it is an [http.Transport] with the limits of Config. The
-	// limits for connections and response headers apply only to the default.
+	// Base sends the requests. The default is an [http.Transport] with the limits of
+	// Config. ConnectTimeout, IdleTimeout, MaxConnections and MaxResponseHeaderBytes apply
+	// only to the default.
 	Base http.RoundTripper
 
-	// Trace begins a span for an attempt, and returns the context of the attempt and the function
-	// that ends the span, or nil. The attempts of a call are numbered from 1. If header is not nil,
-	// the host may receive the trace context: Trace sets it in header. Package middleware/tracing
-	// has such a function.
+	// Trace, if not nil, begins a span for an attempt. It returns the context of the
+	// attempt and a function, possibly nil, that ends the span. The attempts of a call
+	// are numbered from 1. If header is not nil, the host may receive the trace context,
+	// which Trace then sets in header. Package middleware/tracing provides such a function.
 	Trace func(ctx context.Context, method, host string, attempt int, header http.Header) (context.Context, func(status int, failure string))
 
-	// Observe is called after each attempt and each call that a breaker refuses. Class is one of the
-	// values of HostClasses or "other"; method is "_OTHER" if it is not a standard one. If there is
-	// no response, status is 0 and failure is "timeout", "canceled", "breaker_open" or "error". Took
-	// is the time until the response header. Package middleware/metrics has such a function.
+	// Observe, if not nil, is called after each attempt and for each call that a breaker
+	// refuses. Class is one of the values of HostClasses or "other"; method is "_OTHER" if
+	// it is not a standard method. If there is no response, status is 0 and failure is
+	// "timeout", "canceled", "breaker_open" or "error". Took is the time until the response
+	// header. Package middleware/metrics provides such a function.
 	Observe func(class, method string, status int, failure string, took time.Duration)
 
 	Logger *slog.Logger // default slog.Default()
 }
 
-// Transport is an [http.RoundTripper]. It is safe for concurrent use and starts no goroutine.
+// Transport is an [http.RoundTripper] with timeouts, retries and a circuit breaker for
+// each host. It is created by [New], is safe for concurrent use and starts no goroutine.
 type Transport struct {
 	options Options
 	base    http.RoundTripper
@@ -131,7 +136,7 @@ type Transport struct {
 
 var _ http.RoundTripper = (*Transport)(nil)
 
-// New returns a transport. It does not connect yet.
+// New returns a Transport with the given options. It does not connect yet.
 func New(o Options) *Transport {
 	o.Config = o.withDefaults()
 	if o.Logger == nil {

@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// try is one attempt. It lasts until the end of the response's body.
+// try is one attempt. It ends when the attempt fails, or when the body of the response has been
+// read or is closed.
 type try struct {
 	host    string
 	request *http.Request
@@ -23,8 +24,8 @@ type try struct {
 	once    sync.Once
 }
 
-// newTry prepares attempt n. For a retry it calls GetBody and returns its error; the body of the
-// request has then been closed by an earlier attempt.
+// newTry prepares attempt n. For a retry it gets a new body from GetBody of the request, and
+// returns an error if GetBody fails; an earlier attempt has then already closed the request's body.
 func (t *Transport) newTry(call context.Context, r *http.Request, h *host, n int) (*try, error) {
 	a := &try{host: h.name, end: func(int, string) {}}
 	var header http.Header
@@ -60,8 +61,8 @@ func (t *Transport) newTry(call context.Context, r *http.Request, h *host, n int
 	return a, nil
 }
 
-// cause returns the [TimeoutError] that ended the attempt, or else err. If the request's context
-// has ended, the error wraps the error of the context too.
+// cause returns the [TimeoutError] that ended the attempt. If there is none, cause returns
+// err, together with the error of the attempt's context if that context is done.
 func (a *try) cause(err error) error {
 	cause := context.Cause(a.ctx)
 	if timeout, ok := errors.AsType[*TimeoutError](cause); ok {
@@ -84,8 +85,8 @@ func (a *try) release(status int, failure string) {
 	})
 }
 
-// stream makes the attempt last until the end of the response's body. Each read of the body is
-// limited by timeout, except on a connection that is switched to another protocol.
+// stream wraps the body of resp so that the end of the body ends the attempt. Each read of the
+// body is limited by timeout, except on a connection that is switched to another protocol.
 func (a *try) stream(resp *http.Response, timeout time.Duration) {
 	a.timer.Stop()
 	b := &body{ReadCloser: resp.Body, try: a, status: resp.StatusCode}
@@ -99,7 +100,8 @@ func (a *try) stream(resp *http.Response, timeout time.Duration) {
 	resp.Body = b
 }
 
-// body is the body of a response.
+// body is the body of a response. The end of the body, an error of Read or a call of Close ends the
+// attempt.
 type body struct {
 	io.ReadCloser
 
@@ -108,7 +110,8 @@ type body struct {
 	timeout time.Duration
 }
 
-// Read implements [io.Reader].
+// Read implements [io.Reader]. An error other than [io.EOF] contains the method and the
+// host of the request.
 func (b *body) Read(p []byte) (int, error) {
 	if b.timeout > 0 {
 		b.try.timer.Reset(b.timeout)
@@ -128,14 +131,14 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 }
 
-// Close implements [io.Closer].
+// Close implements [io.Closer]. It also ends the attempt.
 func (b *body) Close() error {
 	err := b.ReadCloser.Close()
 	b.try.release(b.status, "")
 	return err //nolint:wrapcheck // the body's
 }
 
-// connection is the body of a response that switches protocols.
+// connection is the body of a response that switches protocols. It can also be written to.
 type connection struct {
 	*body
 	io.Writer

@@ -9,12 +9,13 @@ import (
 	"github.com/chassi-go/chassi/workpool"
 )
 
-// baseMemory is the memory that authd needs in addition to password hashing, measured under a
-// high rate of logins, see docs/operations.md.
+// baseMemory is the memory in bytes that authd needs in addition to password hashing, measured
+// under a high rate of logins; see docs/operations.md.
 const baseMemory = 40 << 20
 
-// fitHashing keeps the memory of concurrent password hashes within the limit: it lowers the
-// default of hash.workers, and rejects a configured value that is too high.
+// fitHashing returns options of the hashing pool with which concurrent password hashes fit in the
+// memory limit. It lowers the default of hash.workers, and returns a usage error if a configured
+// value is too high or if not even one hash fits.
 func (c *Config) fitHashing(o workpool.Options, limit memlimit.Limit, logger *slog.Logger) (workpool.Options, error) {
 	each := int64(c.Password.Memory) << 10
 	if limit.Bytes == 0 || baseMemory+int64(o.Workers)*each <= limit.Bytes {

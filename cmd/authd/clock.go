@@ -12,9 +12,9 @@ import (
 	"github.com/chassi-go/chassi/standard/redisdb"
 )
 
-// watchClocks returns the clock that expiry is compared with, which follows the database's clock.
-// The differences of this machine's clock from the clocks of the database and of Redis are
-// reported in the readiness status, where they are not failures, and as metrics.
+// watchClocks returns a clock that follows the database's clock, for comparisons with expiry
+// times. It adds the differences of this machine's clock from the clocks of the database and of
+// Redis to the metrics and to the readiness status, which does not fail because of a difference.
 func watchClocks(app *standard.App, cache *redisdb.DB, users *store.Store) (*clock.Clock, error) {
 	o := clock.Options{Name: databaseName, Read: users.Clock, Keep: users.KeepHighest, Logger: app.Logger}
 	if cache != nil {
@@ -41,8 +41,8 @@ func watchClocks(app *standard.App, cache *redisdb.DB, users *store.Store) (*clo
 // databaseName is the name of the database in logs and metrics.
 const databaseName = "database"
 
-// startClock starts c after reading the database's time once. It returns an error if the time
-// cannot be read.
+// startClock starts c after a first measurement. If that measurement fails, startClock returns an
+// error and does not start c.
 func startClock(ctx context.Context, c *clock.Clock) error {
 	if err := c.Measure(ctx); err != nil {
 		if store.IsUnavailable(err) {

@@ -34,13 +34,14 @@ type Config struct {
 	OldMasterKey config.Secret `config:"token.old_master_key" help:"previous master key, while the master key is being replaced; see authd key rewrap"`
 }
 
-// Validate checks rules that tags cannot express.
+// Validate returns an error if a master key or the database settings are invalid. Tags cannot
+// express these rules.
 func (c *Config) Validate() error {
 	_, err := c.masterKeys()
 	return errors.Join(err, c.Database.Validate())
 }
 
-// Auth embeds the settings of the service, whose names have no prefix.
+// Auth embeds the settings of the auth service, so that their names have no prefix.
 type Auth struct{ service.Config }
 
 // Hash contains the limits of password hashing.

@@ -9,8 +9,8 @@ import (
 	"github.com/chassi-go/chassi/telemetry"
 )
 
-// observeDisk adds metrics of the size of SQLite's files and of the free space on their disk. It
-// adds no metrics for a database without files.
+// observeDisk adds metrics of the size of SQLite's files and of the free space on their disk, in
+// bytes. It adds none for a database without files.
 func observeDisk(t *telemetry.Telemetry, db *database.DB) error {
 	files := db.Files()
 	if len(files) == 0 {
@@ -31,7 +31,7 @@ func observeDisk(t *telemetry.Telemetry, db *database.DB) error {
 		t.RegisterGauges("authd_disk_free_bytes", "Free space on the disk of SQLite's files.", "of", free))
 }
 
-// fileSize returns the size of a file in bytes, or 0 if the file does not exist.
+// fileSize returns the size of a file in bytes, or 0 if the size cannot be determined.
 func fileSize(name string) float64 {
 	info, err := os.Stat(name)
 	if err != nil {

@@ -2,8 +2,8 @@ package main
 
 import "syscall"
 
-// freeBytes returns the number of bytes available to the program on the disk of a directory, or
-// false if the number cannot be determined.
+// freeBytes returns the number of bytes available to the program on the disk of a directory, and
+// whether the number could be determined.
 func freeBytes(folder string) (float64, bool) {
 	var s syscall.Statfs_t
 	if err := syscall.Statfs(folder, &s); err != nil {

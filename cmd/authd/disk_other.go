@@ -2,5 +2,5 @@
 
 package main
 
-// freeBytes returns false: it is implemented on Linux only.
+// freeBytes returns 0 and false: the free space is determined on Linux only.
 func freeBytes(string) (float64, bool) { return 0, false }

@@ -12,7 +12,7 @@ import (
 	"github.com/chassi-go/chassi/auth/service"
 )
 
-// exported is an account in the format of the export, which has one line of JSON per account.
+// exported is an account in the format of the export, which has one JSON object per line.
 type exported struct {
 	ID           string    `json:"id"`
 	Email        string    `json:"email"`
@@ -21,11 +21,11 @@ type exported struct {
 	PasswordHash string    `json:"password_hash,omitempty"` // PHC string format
 }
 
-// exportPage is the maximum number of accounts in memory.
+// exportPage is the maximum number of accounts that an export reads at once and holds in memory.
 const exportPage = 500
 
-// export writes the accounts, sorted by address. It writes an account that exists for the whole
-// duration of the export exactly once.
+// export implements the command export: it writes the accounts, sorted by address, as JSON lines.
+// An account that exists for the whole duration of the export is written exactly once.
 func export(ctx context.Context, p *program) error {
 	ctx, stop := untilInterrupted(ctx)
 	defer stop()

@@ -1,5 +1,5 @@
-// Command authd is an auth service. It issues tokens for e-mail addresses and
-// passwords, and returns the e-mail address of a token. Run "authd --help".
+// Command authd is an auth service. It issues tokens for e-mail addresses and passwords, and
+// validates tokens. Run "authd --help" for its commands.
 package main
 
 import (
@@ -46,7 +46,7 @@ func newProgram() standard.Program[Config] {
 	}
 }
 
-// Groups of settings that several commands use.
+// Groups of settings that several commands use, separated by spaces.
 const (
 	ofDatabase = "database"
 	ofKeys     = "database token"

@@ -12,8 +12,9 @@ import (
 )
 
 // newFile atomically creates the file at path with mode 0600. It returns an error if the file
-// exists. It calls fill with an empty temporary file in the same directory, which it then syncs and
-// places at path. It removes files that SQLite or a migration left next to the temporary file.
+// exists. It calls fill with the path of an empty temporary file in the same directory, syncs that
+// file and places it at path. It removes files that SQLite or a migration left next to the
+// temporary file.
 func newFile(path string, fill func(temp string) error) (err error) {
 	if _, err := os.Lstat(path); err == nil {
 		return fmt.Errorf("%s already exists and is not overwritten", path)
@@ -68,8 +69,9 @@ func syncPath(path string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// untilInterrupted returns a context that ends on SIGINT, SIGTERM or when the terminal closes, so
-// that newFile can clean up. Under nohup the closing of the terminal has no effect.
+// untilInterrupted returns a context that is canceled when the process receives SIGINT or SIGTERM,
+// or SIGHUP because its terminal closes, so that newFile can clean up. Under nohup, SIGHUP has no
+// effect.
 func untilInterrupted(ctx context.Context) (context.Context, context.CancelFunc) {
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) {

@@ -8,8 +8,8 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// explain returns a service's error for an operator: its message with the invalid fields or, if
-// there are none, with its cause.
+// explain returns an error of the service in a form for operators: its message, followed by the
+// invalid fields or, if there are none, by the cause. It returns any other error unchanged.
 func explain(err error) error {
 	var e *chassi.Error
 	if !errors.As(err, &e) {

@@ -25,7 +25,8 @@ import (
 	"github.com/chassi-go/chassi/workpool"
 )
 
-// setup adds the components and endpoints of authd to app.
+// setup adds the components and endpoints of authd to app. It returns an error for settings that
+// cannot be used.
 func setup(ctx context.Context, app *standard.App, c *Config) error {
 	hashing, err := c.fitHashing(c.poolOptions(), memlimit.Container(), app.Logger)
 	if err != nil {
@@ -80,7 +81,8 @@ func setup(ctx context.Context, app *standard.App, c *Config) error {
 	)
 }
 
-// countAttempts returns the store that counts failed logins.
+// countAttempts returns the counter of failed logins. It counts in Redis if Redis is configured and
+// available, and in the database otherwise.
 func countAttempts(cache *redisdb.DB, users *store.Store) store.Attempts {
 	if cache == nil {
 		return users
@@ -99,8 +101,8 @@ func (c *Config) poolOptions() workpool.Options {
 	return o
 }
 
-// logFirstRun logs how to create the first account if there is no account, because authd has no
-// default account.
+// logFirstRun logs how to create the first account if there is no account. authd has no default
+// account.
 func logFirstRun(ctx context.Context, app *standard.App, c *Config, users *store.Store) error {
 	list, err := users.Users(ctx, "", 1)
 	if store.IsUnavailable(err) {

@@ -7,9 +7,10 @@ import (
 	"os"
 )
 
-// notifySystemd notifies systemd, if it started this program, that the program is running: the
-// admin listener responds, with the reason why the program is not ready. It does not wait for
-// readiness, because systemd would abort a start that waits for a database. See sd_notify(3).
+// notifySystemd notifies systemd, if systemd started this program, that the program is running; see
+// sd_notify(3). The admin listener responds by then, but the program may not be ready.
+// notifySystemd does not wait for readiness, because systemd would abort a start that waits for a
+// database.
 func notifySystemd(ctx context.Context) error {
 	path := os.Getenv("NOTIFY_SOCKET")
 	if path == "" {

@@ -8,7 +8,8 @@ import (
 	"github.com/chassi-go/chassi/client"
 )
 
-// Endpoints returns the endpoints of s, with their paths, rate limits and errors, for every transport.
+// Endpoints returns the endpoints of the service for every transport, with their paths, rate limits
+// and errors. The endpoints call the methods of s.
 func Endpoints(s Service) *chassi.Service {
 	return chassi.NewService("pb.Add",
 		chassi.NewEndpoint("Sum", s.Sum, chassi.Route("POST /sum"), chassi.Public,
@@ -18,7 +19,7 @@ func Endpoints(s Service) *chassi.Service {
 	)
 }
 
-// Client is a client of the service over any transport.
+// Client calls the service over any transport.
 type Client struct{ *client.Client }
 
 func NewClient(caller client.Caller) (*Client, error) {

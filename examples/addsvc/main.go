@@ -1,4 +1,4 @@
-// Command addsvc is go-kit's example addsvc, migrated. docs/from-go-kit.md describes each
+// Command addsvc is go-kit's example addsvc, migrated to chassi. docs/from-go-kit.md describes each
 // step.
 package main
 
@@ -12,7 +12,7 @@ import (
 	"github.com/chassi-go/chassi/telemetry/exporters"
 )
 
-// Config is the configuration, with one line for each transport besides HTTP.
+// Config is the configuration of the program, with a field for each transport other than HTTP.
 type Config struct {
 	standard.Config
 

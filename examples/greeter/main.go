@@ -18,7 +18,8 @@ import (
 	"github.com/chassi-go/chassi/transport/httpapi"
 )
 
-// The messages. A field is part of the JSON body unless a tag specifies another source.
+// Requests and responses of the service. A field is part of the JSON body unless a tag specifies
+// another source.
 type (
 	HelloRequest struct {
 		Name string `path:"name"`
@@ -34,15 +35,15 @@ type (
 var errNobody = chassi.NewError(chassi.InvalidArgument, "nobody_to_greet", "There is nobody to greet").
 	WithViolations(chassi.Violation{Field: "names", Message: "must have at least one name"})
 
-// Greeter is the service. Its methods do not depend on HTTP.
+// Greeter implements the service. Its methods do not depend on HTTP.
 type Greeter struct{ word string }
 
-// Hello greets one person.
+// Hello returns a greeting for one person.
 func (g Greeter) Hello(_ context.Context, r *HelloRequest) (*Greeting, error) {
 	return &Greeting{Text: g.word + ", " + r.Name + "!"}, nil
 }
 
-// Greet greets everyone in the request.
+// Greet returns a greeting for all names in the request, or errNobody if there are none.
 func (g Greeter) Greet(_ context.Context, r *GreetRequest) (*Greeting, error) {
 	if len(r.Names) == 0 {
 		return nil, errNobody
@@ -58,7 +59,8 @@ func (g Greeter) Endpoints() *chassi.Service {
 	)
 }
 
-// newApp builds the program. The first middleware is the outermost.
+// newApp returns the app and its HTTP server, which listens on addr. The first middleware is the
+// outermost.
 func newApp(addr string, logger *slog.Logger) (*chassi.App, *httpapi.Server, error) {
 	server, err := httpapi.New(httpapi.Config{Addr: addr, Logger: logger},
 		middleware.Logging(logger), middleware.Recover(), middleware.Timeout(time.Second))

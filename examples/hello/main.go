@@ -1,4 +1,4 @@
-// Command hello is a complete service with all features of package standard.
+// Command hello is a complete service in one file, with all features of package standard.
 //
 //	go run ./examples/hello
 //	curl http://127.0.0.1:8080/v1/hello/Ada

@@ -1,5 +1,5 @@
-// Command mailer sends the mail of a queue to which programs in any language can publish, see
-// docs/guide/messages.md:
+// Command mailer consumes messages from a queue, each with one email, and prints the emails instead
+// of sending them. Programs in any language can publish the messages; see docs/guide/messages.md.
 //
 //	go run ./examples/mailer -amqp amqp://guest:guest@127.0.0.1:5672/
 package main
@@ -20,7 +20,7 @@ import (
 	"github.com/chassi-go/chassi/transport/natsapi"
 )
 
-// The messages.
+// Requests and responses of the service.
 type (
 	Mail struct {
 		To   string `json:"to"`
@@ -34,13 +34,13 @@ var (
 	errNoBroker    = chassi.NewError(chassi.InvalidArgument, "no_broker", "Set -nats, -amqp or both")
 )
 
-// Mailer is the service. Its methods do not depend on a broker.
+// Mailer implements the service. Its methods do not depend on a broker.
 type Mailer struct {
 	mu  sync.Mutex
 	out io.Writer
 }
 
-// Send sends a mail.
+// Send writes an email to the output. It returns errNoRecipient if the email has no recipient.
 func (m *Mailer) Send(_ context.Context, mail *Mail) (*Sent, error) {
 	if mail.To == "" {
 		return nil, errNoRecipient // permanent: the message becomes a dead letter
@@ -61,7 +61,8 @@ func (m *Mailer) Endpoints() *chassi.Service {
 // queue is the queue that the service consumes.
 var queue = transport.Queue{Name: "mail"}
 
-// newApp builds the program, with a server for each broker and the same middleware.
+// newApp returns the app, with a server for each broker whose URL is set and the same middleware
+// for all of them. It returns errNoBroker if no URL is set.
 func newApp(natsURL, amqpURL string, out io.Writer, logger *slog.Logger) (*chassi.App, error) {
 	if natsURL == "" && amqpURL == "" {
 		return nil, errNoBroker

@@ -28,7 +28,7 @@ type Service interface {
 	Notes(ctx context.Context, r *NotesRequest) (*Notes, error)
 }
 
-// Endpoints returns the endpoints of s.
+// Endpoints returns the endpoints of the service, which call the methods of s.
 func Endpoints(s Service) *chassi.Service {
 	return chassi.NewService("notes.v1.Notes",
 		chassi.NewEndpoint("AddNote", s.AddNote, chassi.Route("POST /v1/notes"), chassi.Authenticated, chassi.Status(http.StatusCreated),
@@ -38,10 +38,10 @@ func Endpoints(s Service) *chassi.Service {
 }
 
 // maxOwn and maxAll limit the number of notes of one account and of all accounts together, and
-// therefore the memory.
+// thereby the memory that the notes use.
 const maxOwn, maxAll = 100, 10_000
 
-// notebook stores the notes of each e-mail address in memory.
+// notebook implements [Service]. It stores the notes of each e-mail address in memory.
 type notebook struct {
 	mu    sync.Mutex
 	notes map[string][]string

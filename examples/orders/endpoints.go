@@ -9,7 +9,8 @@ import (
 	"github.com/chassi-go/chassi/feed"
 )
 
-// Endpoints returns the service. Calls of ShipOrder are logged to audit.
+// Endpoints returns the endpoints of the service, which call the methods of o. Calls of ShipOrder
+// are logged to audit.
 func Endpoints(o *Orders, audit *slog.Logger) *chassi.Service {
 	return chassi.NewService("orders.v1.Orders",
 		chassi.NewEndpoint("CreateOrder", o.CreateOrder, chassi.Route("POST /v1/orders"), chassi.Authenticated, chassi.Status(http.StatusCreated),
@@ -37,13 +38,15 @@ func Endpoints(o *Orders, audit *slog.Logger) *chassi.Service {
 	)
 }
 
-// WorkEndpoints returns the service that processes the queue. No transport serves it.
+// WorkEndpoints returns the endpoints that process the messages of the queue. They are not mounted,
+// so clients cannot call them.
 func WorkEndpoints(o *Orders) *chassi.Service {
 	return chassi.NewService("orders.v1.Work",
 		chassi.NewEndpoint("ConfirmOrder", o.ConfirmOrder, chassi.Public, chassi.Errors(ErrNotFound, ErrWarehouse)))
 }
 
-// auditTo returns a middleware that logs the caller, the order and the outcome of each call.
+// auditTo returns a middleware that logs the endpoint, the request ID and the outcome of each call
+// and, if they are known, the caller and the order.
 func auditTo(logger *slog.Logger) chassi.Middleware {
 	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
 		return func(ctx context.Context, call *chassi.Call) error {

@@ -20,8 +20,8 @@ type (
 	}
 )
 
-// ExportOrders returns all orders of the caller as CSV. They are read page by page while the
-// file is sent.
+// ExportOrders returns the orders of the caller as CSV: all orders, or those with the requested
+// status. They are read page by page, all but the first page while the file is sent.
 func (o *Orders) ExportOrders(ctx context.Context, r *ExportRequest) (*Export, error) {
 	e := &exporter{page: func(cursor string) (*OrderList, error) {
 		return o.ListOrders(ctx, &ListOrdersRequest{Status: r.Status, Sort: "oldest", Limit: 100, Cursor: cursor})
@@ -33,7 +33,7 @@ func (o *Orders) ExportOrders(ctx context.Context, r *ExportRequest) (*Export, e
 	return &Export{File: chassi.File{Reader: e, Name: "orders.csv", Type: "text/csv; charset=utf-8"}}, nil
 }
 
-// exporter reads the pages of a list as CSV.
+// exporter is an [io.Reader] of all pages of a list of orders, as CSV.
 type exporter struct {
 	page   func(cursor string) (*OrderList, error)
 	cursor string
@@ -54,7 +54,7 @@ func (e *exporter) Read(b []byte) (int, error) {
 	return e.text.Read(b)
 }
 
-// next writes one page to the buffer.
+// next reads the next page and writes it to the buffer as CSV.
 func (e *exporter) next() error {
 	list, err := e.page(e.cursor)
 	if err != nil {

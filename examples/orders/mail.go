@@ -12,7 +12,8 @@ import (
 	"github.com/chassi-go/chassi/event"
 )
 
-// OrderCreated is published with each new order, in its transaction.
+// OrderCreated is the event of a new order. It is published in the transaction that stores the
+// order.
 type OrderCreated struct {
 	ID       string `event:"key"      json:"id"`
 	Product  string `json:"product"`
@@ -20,7 +21,7 @@ type OrderCreated struct {
 	Total    int64  `json:"total"` // cents
 }
 
-// OrdersCreated has an event for each new order.
+// OrdersCreated is the topic of the OrderCreated events, which are kept for seven days.
 var OrdersCreated = event.NewTopic[OrderCreated]("orders.v1.OrderCreated", event.Keep(7*24*time.Hour), event.Doc("A customer has placed an order."))
 
 // MailConfig configures the notifications of new orders.
@@ -36,8 +37,9 @@ type Mailer struct {
 	logger *slog.Logger
 }
 
-// Created mails a new order. After a crash between sending and the end of the event's delivery, the
-// mail is sent again with the same Message-ID, so that the receiver can recognize it.
+// Created sends an email about a new order, or logs the order if no SMTP server is configured. After
+// a crash between sending and the end of the event's delivery, the email is sent again with the same
+// Message-ID, so that the receiver can recognize it.
 func (m *Mailer) Created(ctx context.Context, e *OrderCreated) error {
 	if m.config.Server == "" {
 		m.logger.InfoContext(ctx, "a new order", "order", e.ID, "event", event.ID(ctx))

@@ -7,14 +7,17 @@ import (
 	"github.com/chassi-go/chassi/job"
 )
 
-// retention is how long cancelled and rejected orders are kept.
+// retention is the time after their creation for which cancelled and rejected orders are kept.
 const retention = 90 * 24 * time.Hour
 
-// longestUpload is longer than any upload takes.
+// longestUpload is a duration that no upload exceeds: an older part that belongs to no attachment
+// will not belong to one later.
 const longestUpload = 24 * time.Hour
 
-// Purge deletes cancelled and rejected orders that are older than the retention, counted from the
-// scheduled time of the run, and attachments without an order.
+// Purge deletes the cancelled and rejected orders that are older than retention, the attachments
+// without an order, and the parts of files that belong to no attachment and are older than
+// longestUpload. The ages are those at the scheduled time of the run or, if the run was not
+// scheduled, at the current time.
 func (o *Orders) Purge(ctx context.Context) error {
 	at := job.RunFrom(ctx).Scheduled
 	if at.IsZero() { // jobs run purge

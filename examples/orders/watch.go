@@ -10,11 +10,11 @@ import (
 	"github.com/chassi-go/chassi/feed"
 )
 
-// changesKept is the number of changes that a client may miss and still resume.
+// changesKept is the maximum number of changes that a client may miss and still resume.
 const changesKept = 1000
 
-// WatchOrdersRequest asks for the changes after a position, or for those from now on if After is
-// empty.
+// WatchOrdersRequest requests the changes after the position After, or all future changes if After
+// is empty.
 type WatchOrdersRequest struct {
 	After string `json:"after" header:"Last-Event-ID" validate:"max=64"`
 }
@@ -29,7 +29,7 @@ func newChanges() *feed.Feed[OrderChange] {
 	return feed.New(changesKept, func(c *OrderChange, id string) { c.Position = id })
 }
 
-// WatchOrders streams the changes of the caller's orders that this instance makes.
+// WatchOrders streams the changes that this instance makes to the caller's orders.
 func (o *Orders) WatchOrders(ctx context.Context, r *WatchOrdersRequest) (iter.Seq2[*OrderChange, error], error) {
 	customer := chassi.PrincipalFrom(ctx).Subject
 	all, err := o.changes.From(ctx, r.After)
@@ -51,7 +51,7 @@ func (o *Orders) WatchOrders(ctx context.Context, r *WatchOrdersRequest) (iter.S
 //go:embed static
 var static embed.FS
 
-// servePage serves the page that shows the changes, at /static/.
+// servePage serves the web page that shows the changes, at /static/.
 func servePage(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; connect-src 'self'; script-src 'self'; frame-ancestors 'none'")
 	http.FileServerFS(static).ServeHTTP(w, r)

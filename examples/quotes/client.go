@@ -14,7 +14,7 @@ import (
 	"github.com/chassi-go/chassi/transport/natsapi"
 )
 
-// Client is a client of the service over any transport.
+// Client calls the service over any transport.
 type Client struct{ *client.Client }
 
 func (c *Client) Quote(ctx context.Context, r *QuoteRequest) (*Quote, error) {
@@ -30,8 +30,8 @@ func NewClient(caller client.Caller) (*Client, error) {
 	return &Client{c}, err
 }
 
-// call makes the same call over every enabled transport. To include NATS, give both the service and
-// this command --nats.url=embedded.
+// call implements the command call: it makes the same call over every enabled transport and prints
+// the responses. To include NATS, give both the service and this command --nats.url=embedded.
 func call(ctx context.Context, i *standard.Invocation[Config]) error {
 	c := i.Config
 	overHTTP, err := httpapi.NewClient(httpapi.ClientConfig{URL: "http://" + c.HTTP.Addr})

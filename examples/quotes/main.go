@@ -38,7 +38,7 @@ type (
 
 var ErrUnknownAuthor = chassi.NewError(chassi.NotFound, "unknown_author", "The author is unknown")
 
-// Service is the interface of the service. The client implements it, too.
+// Service is the interface of the service. The server and [Client] implement it.
 type Service interface {
 	Quote(ctx context.Context, r *QuoteRequest) (*Quote, error)
 	Words(ctx context.Context, r *WordsRequest) (iter.Seq2[*Word, error], error)
@@ -54,7 +54,7 @@ func (q quotes) Quote(_ context.Context, r *QuoteRequest) (*Quote, error) {
 	return &Quote{Text: text}, nil
 }
 
-// Words streams the words of a quote that follow a position.
+// Words streams the words of an author's quote after the position in the request.
 func (q quotes) Words(_ context.Context, r *WordsRequest) (iter.Seq2[*Word, error], error) {
 	words := strings.Fields(q[r.Author])
 	after, _ := strconv.Atoi(r.After)
@@ -70,8 +70,8 @@ func (q quotes) Words(_ context.Context, r *WordsRequest) (iter.Seq2[*Word, erro
 	}, nil
 }
 
-// Endpoints returns the endpoints of s: one line for each method, whatever the number of
-// transports.
+// Endpoints returns the endpoints of the service, which call the methods of s. One call declares a
+// method for all its transports.
 func Endpoints(s Service) *chassi.Service {
 	return chassi.NewService("quotes.v1.Quotes",
 		chassi.NewEndpoint("Quote", s.Quote, chassi.Route("GET /v1/quotes/{author}"), chassi.Public, chassi.Idempotent, chassi.Errors(ErrUnknownAuthor)),
@@ -80,7 +80,7 @@ func Endpoints(s Service) *chassi.Service {
 	)
 }
 
-// Config is the configuration, with one line for each transport besides HTTP.
+// Config is the configuration of the program, with a field for each transport other than HTTP.
 type Config struct {
 	standard.Config
 

@@ -7,7 +7,7 @@ import (
 	"github.com/chassi-go/chassi/client"
 )
 
-// Client is a client of the service over any transport.
+// Client calls the service over any transport.
 type Client struct{ *client.Client }
 
 // NewClient returns a client that calls through caller, the client of a transport.

@@ -44,7 +44,7 @@ type Keys struct {
 	Writer config.Secret `config:"writer" help:"API key of clients that may change them, too"`
 }
 
-// Validate returns an error for keys that can be guessed.
+// Validate returns an error if an API key is set and has fewer than 32 bytes.
 func (c *Config) Validate() error {
 	for name, key := range map[string]config.Secret{"keys.reader": c.Keys.Reader, "keys.writer": c.Keys.Writer} {
 		if key != "" && len(key) < 32 {
@@ -74,7 +74,7 @@ var about = schema.Info{Title: "tasks", Version: "1.0.0", Description: "Tasks to
 //go:embed migrations
 var files embed.FS
 
-// migrations returns the migrations of both databases.
+// migrations returns the migrations for both database engines.
 func migrations() fs.FS {
 	sub, err := fs.Sub(files, "migrations")
 	if err != nil {
@@ -83,7 +83,8 @@ func migrations() fs.FS {
 	return sub
 }
 
-// setup adds all parts to the app. It makes no connection.
+// setup adds the components and endpoints of the program to app. It makes no network connections,
+// but opens the SQLite file if it exists.
 func setup(ctx context.Context, app *standard.App, c *Config) error {
 	grpcserver.Add(app, c.GRPC)
 
@@ -119,7 +120,7 @@ func (k Keys) list() (keys []middleware.APIKey) {
 	return keys
 }
 
-// audit returns a middleware that logs who made each successful call.
+// audit returns a middleware that logs the endpoint and the principal of each successful call.
 func audit(logger *slog.Logger) chassi.Middleware {
 	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
 		return func(ctx context.Context, call *chassi.Call) error {
@@ -138,8 +139,8 @@ func audit(logger *slog.Logger) chassi.Middleware {
 
 var errReadOnly = chassi.NewError(chassi.Unavailable, "read_only", "Tasks cannot be changed at present")
 
-// refuseWrites returns a middleware that rejects calls of endpoints that are not idempotent, if on is
-// true.
+// refuseWrites returns a middleware that, if on is true, returns errReadOnly for each call of an
+// endpoint that is not idempotent.
 func refuseWrites(on bool) chassi.Middleware {
 	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
 		if !on || b.Endpoint.Idempotent() {
@@ -149,7 +150,7 @@ func refuseWrites(on bool) chassi.Middleware {
 	}
 }
 
-// countOpen implements the command count.
+// countOpen implements the command count: it prints the number of open tasks.
 func countOpen(ctx context.Context, i *standard.Invocation[Config]) error {
 	db, err := database.OpenReadOnly(ctx, i.Config.Database)
 	if err != nil {

@@ -12,10 +12,10 @@ import (
 	"github.com/chassi-go/chassi/database"
 )
 
-// tasks is the service. It keeps tasks in a database.
+// tasks implements [Service]. It stores tasks in a database.
 type tasks struct {
 	db    *database.DB
-	count func(event string) // a metric
+	count func(event string) // counts events in a metric
 	keep  time.Duration      // how long completed tasks are kept
 
 	// span starts a span and returns the function that ends it.
@@ -92,7 +92,8 @@ func (t *tasks) DeleteTask(ctx context.Context, r *TaskRequest) (*DeletedTask, e
 	return &DeletedTask{}, nil
 }
 
-// find returns a task or ErrUnknown. q is either a transaction or the database.
+// find returns the task with the given ID, or ErrUnknown. The argument q is either a transaction or
+// the database.
 func find(ctx context.Context, q database.Querier, id string) (*Task, error) {
 	row := q.QueryRow(ctx, "SELECT id, title, owner, created_at, done_at FROM tasks WHERE id = $1", id)
 	task, err := scan(row.Scan)
@@ -117,7 +118,8 @@ func scan(columns func(dest ...any) error) (*Task, error) {
 	return &task, nil
 }
 
-// purge deletes old completed tasks every minute, until ctx ends.
+// purge deletes, every minute until ctx is done or an error occurs, the tasks that were completed
+// more than t.keep ago.
 func (t *tasks) purge(ctx context.Context) error {
 	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
@@ -140,5 +142,5 @@ func (t *tasks) deleteOld(ctx context.Context) error {
 	return err
 }
 
-// now returns the current time in the resolution of the database.
+// now returns the current time at the resolution of the database, which is a microsecond.
 func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }

@@ -1,6 +1,5 @@
 // Command versions serves two versions of one service side by side, over HTTP, Connect and gRPC.
-// Each version is a package with types of its own. The older version is implemented with the newer
-// one.
+// Each version is a package with separate types. The older version calls the newer one.
 //
 //	go run ./examples/versions
 //	curl http://127.0.0.1:8080/v1/orders/1
@@ -23,7 +22,7 @@ import (
 	"github.com/chassi-go/chassi/transport/httpapi"
 )
 
-// orders implements the newest version of the service.
+// orders implements the second version of the service.
 type orders struct{}
 
 func (orders) GetOrder(_ context.Context, r *ordersv2.GetOrderRequest) (*ordersv2.Order, error) {
@@ -31,7 +30,7 @@ func (orders) GetOrder(_ context.Context, r *ordersv2.GetOrderRequest) (*ordersv
 	return &ordersv2.Order{ID: r.ID, Lines: []ordersv2.Line{{Item: "tea", Price: price}}, Total: price}, nil
 }
 
-// older implements the first version with the newest.
+// older implements the first version of the service by calling the second version.
 type older struct{ ordersv2.Service }
 
 func (o older) GetOrder(ctx context.Context, r *ordersv1.GetOrderRequest) (*ordersv1.Order, error) {

@@ -17,8 +17,8 @@ var (
 	postgresSchema string
 )
 
-// Schema returns the SQL that creates the table, for a migration of the program, see
-// [database.DB.Migrate]. It never changes: a later version would add another migration.
+// Schema returns the SQL that creates the table of a [Store], for a migration of the program (see
+// [database.DB.Migrate]). The SQL never changes: a later version would add another migration.
 func Schema(d database.Dialect) string {
 	if d == database.Postgres {
 		return postgresSchema
@@ -27,20 +27,22 @@ func Schema(d database.Dialect) string {
 }
 
 // Store is an [idempotency.Store] in a database. Leases and outcomes expire by the clock of the
-// database's machine. A key costs two transactions. Errors are those of package database.
+// database's machine. A call with a key costs two transactions. Besides the errors of package
+// idempotency, methods return those of package database.
 type Store struct {
 	db                                 *database.DB
 	begin, look, finish, deleteExpired string
 
-	// write runs the transaction of Begin. On SQLite it does not wait for the disk: a crash of the
-	// machine also ends the attempt, and later writes of the attempt cannot survive if this one does
-	// not.
+	// write runs the transaction of Begin. On SQLite it does not wait for the disk, because a crash
+	// of the machine also ends the attempt, and later writes of the attempt cannot survive if this
+	// one does not.
 	write func(context.Context, func(context.Context, *database.Tx) error) error
 }
 
 var _ idempotency.Store = (*Store)(nil)
 
-// New returns a store on db, which must contain the table of [Schema] at the first call.
+// New returns a Store that stores keys in db. The table of [Schema] must exist before the first
+// call of a method.
 func New(db *database.DB) *Store {
 	now, write := "CAST(unixepoch('subsec') * 1000000 AS INTEGER)", db.WriteRelaxed
 	if db.Dialect() == database.Postgres {
@@ -107,12 +109,12 @@ func (s *Store) Abandon(ctx context.Context, a idempotency.Attempt) error {
 	})
 }
 
-// batch is the number of rows deleted in one transaction, for which other writers of SQLite
-// wait.
+// batch is the maximum number of rows deleted in one transaction. On SQLite, other writers wait for
+// that transaction.
 const batch = 1000
 
 // DeleteExpired deletes the leases and outcomes that have expired by the database's clock, in
-// batches of a thousand, and returns how many it has deleted.
+// batches of a thousand. It returns the number of deleted rows, even if it also returns an error.
 func (s *Store) DeleteExpired(ctx context.Context) (deleted int64, err error) {
 	for {
 		var n int64

@@ -1,5 +1,5 @@
-// Package browsertest drives a headless Chromium in tests, over the Chrome DevTools
-// Protocol on a pair of pipes: https://chromedevtools.github.io/devtools-protocol.
+// Package browsertest controls a headless Chromium in tests. It uses the Chrome DevTools Protocol
+// (https://chromedevtools.github.io/devtools-protocol) over a pair of pipes.
 package browsertest
 
 import (
@@ -10,15 +10,16 @@ import (
 	"time"
 )
 
-// programs are the names that Chromium is installed under.
+// programs contains the names of the programs for which Start searches PATH, in this order.
 var programs = []string{"chromium", "chromium-browser", "google-chrome"}
 
-// Browser is a running Chromium.
+// Browser is a running Chromium process.
 type Browser struct{ connection *connection }
 
-// Start starts Chromium: the program that CHASSI_TEST_CHROMIUM names, or the first of its
-// usual names in PATH. Chromium ends with the test. If there is no Chromium, Start skips the test,
-// or fails it if the variable CI is "true".
+// Start starts Chromium and returns it. The program is the value of the environment variable
+// CHASSI_TEST_CHROMIUM or, if that is not set, the first program in PATH of those in programs.
+// Chromium is stopped at the end of the test. If no program is found, Start skips the test, or
+// fails it if the environment variable CI is "true".
 func Start(t testing.TB) *Browser {
 	t.Helper()
 	program := find(t)
@@ -44,8 +45,9 @@ func Start(t testing.TB) *Browser {
 	return &Browser{connection: c}
 }
 
-// profile returns a directory for the data of the browser. A process of the browser may briefly
-// write to it after the end of the test; this does not fail the test.
+// profile returns a new directory for the data of the browser, which is removed at the end of the
+// test. A failure of the removal does not fail the test, because a process of the browser may
+// briefly write to the directory after the end of the test.
 func profile(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "chromium") //nolint:usetesting // see above

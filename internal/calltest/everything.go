@@ -18,8 +18,9 @@ import (
 	"github.com/chassi-go/chassi/telemetry/exporters"
 )
 
-// Everything returns the middleware that package standard adds to every call, with real outputs:
-// the log is written to a file, and one trace in a hundred is exported to a collector that is down.
+// Everything returns the middleware that package standard adds to every call, except the layers
+// Concurrency and LoadShedding, with real outputs: the log is written to a file, and one trace in a
+// hundred is exported to a collector that is not running. The shared rate limits are never reached.
 func Everything(b *testing.B) []chassi.Middleware {
 	b.Helper()
 	log, err := os.Create(filepath.Join(b.TempDir(), "log"))
@@ -56,5 +57,6 @@ func Everything(b *testing.B) []chassi.Middleware {
 	}
 }
 
-// DecodeJSON decodes JSON like the transports.
+// DecodeJSON decodes data, a JSON object with at most 64 levels of nesting, into the struct to
+// which into points, as the transports do.
 func DecodeJSON(data []byte, into any) error { return strictjson.Decode(data, into, 64) }

@@ -12,16 +12,16 @@ type Item struct {
 	Text string `json:"text"`
 }
 
-// Items is the codec of a stream. The size of an item is the length of its text.
+// Items implements [chassi.StreamCodec]. The size of an item is the length of its text.
 type Items struct{ Body }
 
-// Begin admits the stream.
+// Begin admits the stream and returns ctx.
 func (*Items) Begin(ctx context.Context, _ *chassi.Call) (context.Context, error) { return ctx, nil }
 
-// Open is a no-op.
+// Open is a no-op and returns nil.
 func (*Items) Open() error { return nil }
 
-// Send returns the size of item.
+// Send returns the size of item, which must be an *[Item].
 func (*Items) Send(item any) (int, error) { return len(item.(*Item).Text), nil }
 
 // NewStream returns a call of a stream over gRPC that runs method.

@@ -8,7 +8,8 @@ import (
 	"github.com/chassi-go/chassi/calltrace"
 )
 
-// Recorder keeps operations in the order in which they ended.
+// Recorder records operations in the order in which they end. The zero value is ready to use. A
+// Recorder is safe for concurrent use.
 type Recorder struct {
 	mu    sync.Mutex
 	begun int
@@ -20,12 +21,12 @@ type Ended struct {
 	calltrace.Operation
 
 	Code, Failure string
-	Within        string // the operation that it is part of, or ""
+	Within        string // the enclosing operation, or "" if there is none
 }
 
 type withinKey struct{}
 
-// Context returns a context whose operations r records.
+// Context returns a copy of ctx. The operations that begin with the copy are recorded by r.
 func (r *Recorder) Context(ctx context.Context) context.Context {
 	return calltrace.WithTracer(ctx, r.start)
 }
@@ -45,7 +46,8 @@ func (r *Recorder) start(ctx context.Context, o calltrace.Operation) (context.Co
 	}
 }
 
-// Take returns the operations that ended since the last Take, and the number of running ones.
+// Take returns the operations that have ended since the last call of Take, and the number of
+// operations that are still running.
 func (r *Recorder) Take() (ended []Ended, running int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -55,8 +57,9 @@ func (r *Recorder) Take() (ended []Ended, running int) {
 	return ended, running
 }
 
-// Texts returns the result of Take in the form "SELECT users", "SELECT users: 42P01"; a running
-// operation is "running".
+// Texts returns the result of [Recorder.Take] as strings: "SELECT users" for an operation that
+// succeeded, "SELECT users: 42P01" for one that failed, and "running" for one that is still
+// running.
 func (r *Recorder) Texts() []string {
 	ended, running := r.Take()
 	texts := make([]string, 0, len(ended))

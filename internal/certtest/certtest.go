@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// Issued is a certificate with its key, in PEM and ready to use.
+// Issued is a certificate with its key, in PEM form and as a tls.Certificate.
 type Issued struct {
 	Cert, Key []byte
 	Pair      tls.Certificate
@@ -28,7 +28,9 @@ func (i Issued) Pool() *x509.CertPool {
 	return pool
 }
 
-// Issue creates a certificate for 127.0.0.1. It is signed by ca; without ca it is a self-signed CA.
+// Issue returns a new certificate for 127.0.0.1 with the common name name, valid in the 48 hours
+// before notAfter. The certificate is signed by ca or, if ca is nil, is a self-signed CA. An error
+// fails the test.
 func Issue(t testing.TB, name string, ca *Issued, notAfter time.Time) Issued {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

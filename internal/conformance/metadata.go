@@ -7,11 +7,12 @@ import (
 	"google.golang.org/grpc/metadata"
 )
 
-// binarySuffix ends the name of a header whose values are bytes, which the suite writes in
-// base64 and grpc-go does not.
+// binarySuffix is the suffix of the names of headers with binary values. The suite encodes such
+// values in base64; the metadata of grpc-go contains the bytes.
 const binarySuffix = "-bin"
 
-// HeadersOf returns metadata as the suite writes it.
+// HeadersOf converts metadata of grpc-go to headers of the suite. It encodes binary values in
+// base64.
 func HeadersOf(md metadata.MD) []Header {
 	headers := make([]Header, 0, len(md))
 	for name, values := range md {
@@ -26,7 +27,8 @@ func HeadersOf(md metadata.MD) []Header {
 	return headers
 }
 
-// MetadataOf returns headers as grpc-go takes them.
+// MetadataOf converts headers of the suite to metadata of grpc-go. A binary value that is not valid
+// base64 is kept unchanged.
 func MetadataOf(headers []Header) metadata.MD {
 	md := make(metadata.MD, len(headers))
 	for _, h := range headers {

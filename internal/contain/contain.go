@@ -1,4 +1,4 @@
-// Package contain recovers panics of user functions that run in goroutines of this module.
+// Package contain recovers from panics of user functions that run in goroutines of this module.
 package contain
 
 import (
@@ -7,7 +7,8 @@ import (
 	"runtime/debug"
 )
 
-// Call calls f and returns its error, or an error for its panic.
+// Call calls f and returns its error. If f panics, Call returns an error with the value and the
+// stack of the panic.
 func Call(f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -17,8 +18,8 @@ func Call(f func() error) (err error) {
 	return f()
 }
 
-// Run calls f and logs its panic with the stack. In names the function; if logger is nil,
-// slog.Default() is used.
+// Run calls f. If f panics, Run logs the panic with its stack and with in, the name of the
+// function. A nil logger means slog.Default().
 func Run(logger *slog.Logger, in string, f func()) {
 	defer func() {
 		if v := recover(); v != nil {

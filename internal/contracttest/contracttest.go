@@ -1,5 +1,5 @@
-// Package contracttest writes the documents of a program's services, so that `make
-// contracts` can lint them and generate clients from them.
+// Package contracttest writes the schema documents of a program's services, so that "make
+// contracts" can lint them and generate clients from them.
 package contracttest
 
 import (
@@ -12,11 +12,12 @@ import (
 	"github.com/chassi-go/chassi/schema/protobuf"
 )
 
-// Dir is the environment variable that names the directory to write to.
+// Dir is the environment variable that names the directory to which [Write] writes.
 const Dir = "CHASSI_CONTRACTS"
 
-// Write generates every document of services, the services of the program called name. A document
-// that cannot be generated fails the test. If [Dir] is set, Write writes the documents below it.
+// Write generates every schema document of services, which belong to the program called name. A
+// document that cannot be generated fails the test. If [Dir] is set, Write writes the documents to
+// a subdirectory for the program.
 func Write(t *testing.T, name string, services ...*chassi.Service) {
 	t.Helper()
 	info := schema.Info{

@@ -10,8 +10,9 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// DNS is a DNS server over UDP that sends configured responses to every question. Its fields must
-// be accessed through [DNS.Set].
+// DNS is a DNS server over UDP. Unless Silent is set, it responds to each query with RCode and with
+// those IPs or SRVs that have the type of the question. The fields of a DNS must be accessed through
+// [DNS.Set].
 type DNS struct {
 	RCode  dnsmessage.RCode
 	Silent bool // send no responses
@@ -23,7 +24,7 @@ type DNS struct {
 	mu   sync.Mutex
 }
 
-// StartDNS starts a server and stops it at the end of the test.
+// StartDNS starts a server and returns it. The server is stopped at the end of the test.
 func StartDNS(t *testing.T) *DNS {
 	t.Helper()
 	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
@@ -43,17 +44,17 @@ func StartDNS(t *testing.T) *DNS {
 	return s
 }
 
-// Addr returns the address of the server.
+// Addr returns the host:port of the server.
 func (s *DNS) Addr() string { return s.conn.LocalAddr().String() }
 
-// Resolver returns a resolver that queries only the DNS server at an address.
+// Resolver returns a resolver that queries only the DNS server at addr.
 func Resolver(addr string) *net.Resolver {
 	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "udp", addr)
 	}}
 }
 
-// Set calls a function that may read and change the fields.
+// Set calls change, which may read and change the fields of s.
 func (s *DNS) Set(change func(*DNS)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -3,24 +3,23 @@
 //
 //	go run ./internal/doctest README.md docs/*.md docs/guide/*.md
 //
-// It reads the ```console fences of each page. A line that begins with "$ " is a
-// command, the lines under it are its output, where "..." stands for anything in
-// a line and for any number of lines when it has a line to itself. A command
-// with nothing under it may print anything. A command continues in the next line
-// after a backslash, and in lines that begin with "> " (a here-document).
+// It reads the ```console fences of each page. A line that begins with "$ " is a command, and the
+// lines under it are its output. In the output, "..." matches any text in a line or, on a line of
+// its own, any number of lines. A command without documented output may print anything. A command
+// continues on the next line after a backslash, and on lines that begin with "> " (a
+// here-document).
 //
 //	$ curl -s localhost:8080/v1/auth -d '{"email":"ada@example.org","password":"..."}'
 //	{"token":"..."}
 //
-// The commands of one page share a shell, and a copy of the repository to work
-// in, with bin first in PATH. Each must succeed, or be followed by "$ echo $?".
-// A command that serves ("make run", "authd serve") is started in the background,
-// waited for, and stopped by the next such command or the end of the page. Other
-// programs are started with "&", and killed at the end of the page.
+// The commands of one page share a shell. They run in a copy of the repository, with its directory
+// bin first in PATH. Each command must succeed or be followed by "$ echo $?". A command that serves
+// ("make run", "authd serve") runs in the background, and the next command begins when the server
+// is ready. The server is stopped before the next command that serves and at the end of the page.
+// Other programs are started with "&" and are killed at the end of the page.
 //
-// A fence under a line <!-- no-test: reason --> is not run. Fences of sh, bash
-// and shell are refused without that line, so that no command goes untested by
-// an oversight.
+// A fence under a line <!-- no-test: reason --> is not run. A fence of sh, bash or shell is an
+// error without such a line, so that no command remains untested by mistake.
 package main
 
 import (
@@ -46,7 +45,8 @@ func main() {
 	}
 }
 
-// testPage runs the commands of one page in a fresh copy of the working directory.
+// testPage runs the commands of one page in a fresh copy of the working directory, as copyTree
+// makes it. It does nothing if the page has no commands.
 func testPage(page string) error {
 	text, err := os.ReadFile(page)
 	if err != nil {
@@ -67,8 +67,8 @@ func testPage(page string) error {
 	return run(steps, dir, readyURL, os.Stdout)
 }
 
-// copyTree copies the regular files of a checkout, except databases and the directories .git,
-// nats-clients and bin/tools.
+// copyTree copies the regular files below the directory from, which must be ".", to the directory
+// to. It omits databases and the directories .git, nats-clients and bin/tools.
 func copyTree(to, from string) error {
 	return filepath.WalkDir(from, func(path string, entry os.DirEntry, err error) error {
 		if err != nil {
@@ -86,8 +86,8 @@ func copyTree(to, from string) error {
 	})
 }
 
-// isDatabase reports whether the file is a database that a server created: pages start without
-// data.
+// isDatabase reports whether path has the name of a database of a server (*.db*). Databases are not
+// copied, so that each page starts without data.
 func isDatabase(path string) bool {
 	match, _ := filepath.Match("*.db*", filepath.Base(path))
 	return match

@@ -5,14 +5,14 @@ import (
 	"strings"
 )
 
-// matches reports whether got matches the documented output: "..." matches any text in a line,
-// and any number of lines if it is alone in a line. An empty documented output matches
-// everything.
+// matches reports whether got matches shown, the documented output: "..." matches any text in a
+// line or, on a line of its own, any number of lines. If shown is empty, everything matches.
 func matches(shown []string, got string) bool {
 	return len(shown) == 0 || pattern(shown, `\z`).MatchString(tidy(got))
 }
 
-// matchesStart is like matches, for the output of a running command.
+// matchesStart reports whether the beginning of got matches shown, with the same meaning of "..."
+// as in matches. It is for the output of a running command.
 func matchesStart(shown []string, got string) bool {
 	return len(shown) == 0 || pattern(shown, "").MatchString(tidy(got))
 }
@@ -37,8 +37,8 @@ func pattern(shown []string, end string) *regexp.Regexp {
 
 var lineEnd = regexp.MustCompile(`[ \t\r]*\n`)
 
-// tidy removes blanks before the end of each line and blank lines around the text, and ends the
-// text with a newline.
+// tidy removes whitespace at the end of each line and blank lines around the text, and returns the
+// result with a newline at its end.
 func tidy(text string) string {
 	return strings.Trim(lineEnd.ReplaceAllString(text+"\n", "\n"), "\n") + "\n"
 }

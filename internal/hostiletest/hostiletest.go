@@ -1,5 +1,5 @@
-// Package hostiletest provides a server that injects invalid data into the responses of a
-// correct server.
+// Package hostiletest provides a TCP proxy for tests that injects invalid data into the responses
+// of a correct server.
 package hostiletest
 
 import (
@@ -11,20 +11,21 @@ import (
 	"time"
 )
 
-// Peer is a proxy for a correct server. It injects data into the responses, or replaces the
-// greeting.
+// Peer is a TCP proxy for a correct server. It can inject data into the responses of the server, or
+// send a greeting in place of the server.
 type Peer struct {
 	listener net.Listener
 	good     string
 	running  sync.WaitGroup
-	Greeted  chan struct{} // receives a value for each connection that was greeted
+	Greeted  chan struct{} // receives a value for each connection to which a greeting was sent
 
 	mu       sync.Mutex
 	greeting *string
-	conns    map[net.Conn]bool // true if it is to a client, false if it is to the server
+	conns    map[net.Conn]bool // true for a connection to a client, false for one to the server
 }
 
-// New returns a peer for the server at the address good. It is closed at the end of the test.
+// New starts a peer on a free port of 127.0.0.1, for the server at good, a host:port. The peer is
+// closed at the end of the test.
 func New(t testing.TB, good string) *Peer {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -37,7 +38,7 @@ func New(t testing.TB, good string) *Peer {
 	return p
 }
 
-// Addr returns the address of the peer.
+// Addr returns the host:port on which the peer listens.
 func (p *Peer) Addr() string { return p.listener.Addr().String() }
 
 func (p *Peer) accept() {
@@ -76,8 +77,8 @@ func (p *Peer) pass(in net.Conn) {
 	_, _ = io.Copy(out, in)
 }
 
-// Say sends text to all clients. It returns the number of bytes sent to the client that took the
-// most.
+// Say writes text to all clients, with a timeout of 20 s for each, and returns the largest number
+// of bytes written to one client.
 func (p *Peer) Say(text string) (taken int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -91,8 +92,9 @@ func (p *Peer) Say(text string) (taken int) {
 	return taken
 }
 
-// Greet closes all connections. New connections get only the greeting, without the server; nil
-// restores the correct behaviour.
+// Greet closes all connections and sets the greeting for new ones. If greeting is not nil, the peer
+// sends it to each new client and does not connect to the server. If greeting is nil, the peer
+// forwards new connections to the server again.
 func (p *Peer) Greet(greeting *string) {
 	p.mu.Lock()
 	p.greeting = greeting

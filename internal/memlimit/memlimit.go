@@ -1,5 +1,5 @@
-// Package memlimit applies the memory limit of the process's control group (cgroup), which is
-// how a container's memory is limited, to Go's garbage collector.
+// Package memlimit applies a container's memory limit, which is the limit of the process's control
+// group (cgroup), to Go's garbage collector.
 package memlimit
 
 import (
@@ -14,15 +14,15 @@ import (
 // Limit is a memory limit of a control group.
 type Limit struct {
 	Bytes int64  // 0 if memory is not limited
-	File  string // where it was read
+	File  string // path of the file that contains the limit
 }
 
-// Container returns the lowest memory limit of this process's control group and its ancestors, of
-// versions 1 and 2 of cgroups. Unreadable files are ignored.
+// Container returns the lowest memory limit of this process's control group and its ancestors, in
+// versions 1 and 2 of cgroups. It ignores files that cannot be read.
 func Container() Limit { return container("/") }
 
-// unlimited is the smallest number that means no limit. If no limit is set, version 1 reports a
-// larger number, which depends on the page size.
+// unlimited is the smallest number of bytes that means no limit. If no limit is set, version 1 of
+// cgroups reports a larger number, which depends on the page size.
 const unlimited = 1 << 62
 
 func container(root string) (lowest Limit) {
@@ -44,11 +44,11 @@ func container(root string) (lowest Limit) {
 
 // group is a control group that may limit memory.
 type group struct {
-	mount, dir string // dir is mount or below it
-	file       string // in dir and in each folder above it
+	mount, dir string // mount point, and directory of the group at or below the mount point
+	file       string // name of the file with the limit, in dir and in the directories above it
 }
 
-// groups returns the process's group in each mounted hierarchy that controls memory.
+// groups returns the process's control group in each mounted hierarchy that can limit memory.
 func groups(root string) (found []group) {
 	memberships, _ := os.ReadFile(filepath.Join(root, "/proc/self/cgroup"))
 	mounts, _ := os.ReadFile(filepath.Join(root, "/proc/self/mountinfo"))
@@ -80,8 +80,8 @@ func groups(root string) (found []group) {
 	return found
 }
 
-// membership returns the name of the process's group for a controller. The controller "" means
-// version 2.
+// membership returns the path of the process's control group for a controller, and whether there
+// is one. text is the content of /proc/self/cgroup. The controller "" means version 2 of cgroups.
 func membership(text, controller string) (name string, ok bool) {
 	for line := range strings.Lines(text) { // 4:memory:/name, and 0::/name for version 2
 		parts := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
@@ -92,24 +92,28 @@ func membership(text, controller string) (name string, ok bool) {
 	return "", false
 }
 
-// hasWord reports whether word is in a comma-separated list. The word "" is in every list.
+// hasWord reports whether word is in list, which is separated by commas. The word "" is in every
+// list.
 func hasWord(list, word string) bool {
 	return word == "" || strings.Contains(","+list+",", ","+word+",")
 }
 
-// reserve is the minimum of the memory that is left for what Go's runtime does not count: SQLite's
-// caches, the kernel's socket buffers, and pages of the program's file.
+// reserve is the minimum number of bytes that is left, in a container with at least twice as many,
+// for memory that Go's runtime does not count: SQLite's caches, the kernel's socket buffers, and
+// pages of the program's file.
 const reserve = 16 << 20
 
-// share returns the memory limit for Go's runtime, given a container's limit: nine tenths of that,
-// less if the rest would be smaller than reserve, but at least half.
+// share returns the memory limit for Go's runtime, given a container's limit, both in bytes: nine
+// tenths of the container's limit, less if the rest would be smaller than reserve, but at least
+// half.
 func share(container int64) int64 {
 	return max(container-max(container/10, reserve), container/2)
 }
 
-// Apply sets the memory limit of Go's runtime to the container's limit minus a reserve. It returns
-// the container's limit and the limit of the runtime. It changes nothing if memory is not limited,
-// or if GOMEMLIMIT is set.
+// Apply sets the memory limit of Go's runtime to the container's limit minus a reserve. It changes
+// nothing if the container's memory is not limited, or if GOMEMLIMIT is set. It returns the
+// container's limit and the limit of the runtime in bytes, which is [math.MaxInt64] if there is
+// none.
 func Apply() (container Limit, memory int64) {
 	container = Container()
 	if container.Bytes > 0 && os.Getenv("GOMEMLIMIT") == "" {

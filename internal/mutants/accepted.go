@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// parseAccepted reads survivors.txt: a line that names the mutant, then indented
-// lines with the reason. Lines that begin with # are comments. It returns the reasons
-// by the names of the mutants.
+// parseAccepted parses survivors.txt, and returns the reasons by the names of the mutants. An entry
+// is a line with the name of a mutant, followed by indented lines with the reason. Lines that are
+// empty or begin with # are ignored. An entry without a reason is an error.
 func parseAccepted(text string) (map[string]string, error) {
 	accepted := map[string]string{}
 	name := ""

@@ -14,19 +14,19 @@ type mutant struct {
 	name       string // the path of the file, from the root of the module
 	function   string // "" outside functions
 	line, col  int
-	start, end int // the bytes of the file that it replaces
+	start, end int // offsets in the file of the code that is replaced
 	with       string
-	from, to   string // the line before and after
+	from, to   string // the source line before and after the change
 }
 
-// String returns the name of the mutant in survivors.txt. The name has no line number, so that it
-// does not depend on other lines.
+// String returns the name of the mutant in survivors.txt. The name contains no line number, so that
+// it does not change when other lines are added or removed.
 func (m mutant) String() string {
 	return fmt.Sprintf("%s: %s: %s => %s", m.name, m.function, m.from, m.to)
 }
 
-// swaps contains the operators that a mutant replaces, each with its replacements: the opposite, and
-// for <, <=, > and >= also the operator with the adjacent bound.
+// swaps maps each operator that mutants replace to its replacements: the opposite operator and, for
+// <, <=, > and >=, also the operator that differs only for equal operands.
 var swaps = map[token.Token][]token.Token{
 	token.EQL:  {token.NEQ},
 	token.NEQ:  {token.EQL},
@@ -47,7 +47,8 @@ var swaps = map[token.Token][]token.Token{
 	token.SUB_ASSIGN: {token.ADD_ASSIGN},
 }
 
-// mutate returns the mutants of one file, in the order of the source.
+// mutate returns the mutants of the file with the given name and source. It returns an error if the
+// source cannot be parsed.
 func mutate(name, source string) ([]mutant, error) {
 	fset := token.NewFileSet()
 	file, err := parser.ParseFile(fset, name, source, parser.SkipObjectResolution)
@@ -114,7 +115,7 @@ func (m *mutator) inspect(n ast.Node) bool {
 	return true
 }
 
-// results adds the mutants that invert a result that is the constant true or false.
+// results adds, for each result of n that is the constant true or false, a mutant that inverts it.
 func (m *mutator) results(n *ast.ReturnStmt) {
 	for _, result := range n.Results {
 		if name, ok := result.(*ast.Ident); ok && (name.Name == "true" || name.Name == "false") {
@@ -123,8 +124,8 @@ func (m *mutator) results(n *ast.ReturnStmt) {
 	}
 }
 
-// remove adds the mutant that removes s, if s is a call, a defer statement or an assignment to existing
-// variables.
+// remove adds the mutant that removes s, if s is a call, a receive operation, a defer statement or
+// an assignment with the operator =.
 func (m *mutator) remove(s ast.Stmt) {
 	if assign, ok := s.(*ast.AssignStmt); ok && assign.Tok != token.ASSIGN {
 		return
@@ -135,7 +136,8 @@ func (m *mutator) remove(s ast.Stmt) {
 	}
 }
 
-// statements returns the statements of a block or a case.
+// statements returns the statements in n if n is a block or a case of a switch or select statement,
+// and nil otherwise.
 func statements(n ast.Node) []ast.Stmt {
 	switch n := n.(type) {
 	case *ast.BlockStmt:
@@ -149,7 +151,8 @@ func statements(n ast.Node) []ast.Stmt {
 }
 
 // lineOf returns the lines of source that contain the bytes from start to end, with these bytes
-// replaced, as one line.
+// replaced by the parameter with. The result is one line with single spaces between words,
+// truncated after 140 characters.
 func lineOf(source string, start, end int, with string) string {
 	first := strings.LastIndexByte(source[:start], '\n') + 1
 	last := len(source)

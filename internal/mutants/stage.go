@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A stage is a part of the tests of a package: the flags that select it, its timeout, and the code
-// that it covers.
+// A stage is a subset of the tests of a package. It contains the flags that select the tests, the
+// timeout of the tests, and the code that they cover.
 type stage struct {
 	args     []string
 	timeout  time.Duration
@@ -15,13 +15,14 @@ type stage struct {
 }
 
 // slow is the minimum duration of a slow test. Slow tests are run only for the mutants that survive
-// the others.
+// the other tests.
 const slow = 200 * time.Millisecond
 
 var passed = regexp.MustCompile(`(?m)^--- PASS: (\w+) \((\S+)\)$`)
 
-// stagesOf divides the tests according to the output of a verbose run: the first stage has all
-// quick tests, and each slow test has a stage of its own.
+// stagesOf divides the tests into stages, by their durations in the output of a verbose run. The
+// first stage contains all quick tests, and each slow test has a separate stage. The stages have no
+// timeout and no coverage.
 func stagesOf(output string) []stage {
 	var names []string
 	for _, m := range passed.FindAllStringSubmatch(output, -1) {

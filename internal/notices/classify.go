@@ -6,17 +6,17 @@ import (
 	"strings"
 )
 
-// publicDomain is the identifier of any dedication to the public domain.
+// publicDomain is the identifier for all dedications to the public domain.
 const publicDomain = "LicenseRef-public-domain"
 
-// gccException is the identifier of the GPL with an exception that permits the distribution of a
-// compiler's output under any terms.
+// gccException is the SPDX license expression for the GPL with the GCC runtime library exception,
+// which permits the distribution of the compiler's output under any terms.
 const gccException = "GPL-3.0-or-later WITH GCC-exception-3.1"
 
-// wordings identify licenses in normalized text: each pattern matches the beginning of a license or
-// its name. More than one may match.
+// wordings lists the patterns that identify licenses in normalized text, by a phrase of the license
+// or by its name. More than one pattern may match a text.
 var wordings = []struct {
-	id      string // SPDX identifier
+	id      string // SPDX identifier, or the name of a family such as "GPL"
 	pattern *regexp.Regexp
 }{
 	{"MIT", regexp.MustCompile(`permission is hereby granted free of charge to any person obtaining a copy of (this|the) software and (associated|its) documentation( files?)?`)},
@@ -53,9 +53,9 @@ var (
 	bsdAdvertising = regexp.MustCompile(`all advertising materials mentioning features or use of this software must display`)
 )
 
-// classify returns the SPDX identifiers of the licenses that s contains or names, sorted. It does
-// not compare the whole text with that of the license, because a person who changes the list of
-// licenses reads the text.
+// classify returns the identifiers of the licenses that s contains or names, sorted and without
+// duplicates. It searches for characteristic phrases and does not compare the whole text with that
+// of a license, because a person reads the text before adding its license to the list.
 func classify(s string) []string {
 	s = normalize(s)
 	var ids []string
@@ -80,7 +80,8 @@ func classify(s string) []string {
 	return ids
 }
 
-// bsd returns the identifier of a BSD license, which it determines by the clauses.
+// bsd returns the SPDX identifier of the BSD license with the normalized text s, according to its
+// clauses.
 func bsd(s string) string {
 	switch {
 	case bsdAdvertising.MatchString(s):

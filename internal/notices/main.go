@@ -1,17 +1,17 @@
-// Command notices writes THIRD_PARTY_NOTICES.txt for a program: the license of every module
-// linked into it, of Go's standard library and runtime, and of third-party code within a
-// module.
+// Command notices writes THIRD_PARTY_NOTICES.txt for a program: the licenses of the modules linked
+// into it, of Go's standard library and runtime, and of third-party code within a module.
 //
 //	go run ./internal/notices ./cmd/authd
 //
-// It reads the source that is linked on each platform of the list below: license and notice files
-// in the folders of the linked packages and above them, and the comments of the linked files. It
-// fails, and writes nothing, when a module has no license text, when a text is not recognized, and
-// when a license is neither allowed nor reviewed (allowed.go). It needs the modules in the module
-// cache and no network.
+// It reads the source that is linked on each supported platform: the license and notice files in
+// the directories of the linked packages and in the directories above them, up to the root of the
+// module, and the comments of the linked files. It writes no file for the program and fails if a
+// module has no license file, if a license is not recognized, if a license is neither allowed nor
+// reviewed (allowed.go), or if a review applies to nothing. All modules must be in the module
+// cache; no network is needed.
 //
-// The file names no version, so that it changes only when a notice does:
-// "go version -m" lists the versions in a binary.
+// The file contains no versions, so that it changes only when a notice changes. The versions in a
+// binary are listed by "go version -m".
 package main
 
 import (
@@ -22,14 +22,14 @@ import (
 	"path/filepath"
 )
 
-// fileName is the name of the file that is written next to a program.
+// fileName is the name of the file that is written to the directory of a program.
 const fileName = "THIRD_PARTY_NOTICES.txt"
 
-// tags are the build tags of `make build`.
+// tags contains the build tags of `make build`.
 const tags = "grpcnotrace"
 
-// platforms are the platforms that a program may be built for. The notices are the union for all of
-// them: a superfluous notice is harmless, a missing one violates a license.
+// platforms lists the platforms for which a program may be built. The notices are the union for all
+// platforms: a superfluous notice is harmless, but a missing one violates a license.
 var platforms = []platform{
 	{"linux", "amd64"},
 	{"linux", "arm64"},
@@ -70,7 +70,9 @@ func write(ctx context.Context, program string, stdout bool) error {
 	return os.WriteFile(filepath.Join(program, fileName), []byte(text), 0o644) //nolint:gosec // G306: a public document
 }
 
-// notices returns the content of the file for the package in the directory program.
+// notices returns the content of the notices file for a program on all of the platforms; program is
+// the directory of the program. It returns an error if a component has no license file, if a
+// license is neither allowed nor reviewed, or if a review applies to nothing.
 func notices(ctx context.Context, program string, platforms []platform, reviews []review) (string, error) {
 	components, err := linked(ctx, program, platforms)
 	if err != nil {

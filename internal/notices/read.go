@@ -13,12 +13,12 @@ import (
 	"unicode"
 )
 
-// text is a license or a notice.
+// text is a license or a notice of a component.
 type text struct {
-	file     string // relative to the component's folder, with slashes
+	file     string // path relative to the component's root, with slashes
 	content  string
 	kind     kind
-	licenses []string // SPDX identifiers, sorted
+	licenses []string // identifiers, as returned by classify
 	// declarations is set for a comment of a source file that contains no function.
 	declarations bool
 }
@@ -26,19 +26,20 @@ type text struct {
 type kind int
 
 const (
-	licenseFile kind = iota // must be recognized
-	noticeFile              // NOTICE, PATENTS: kept, need not be a license
-	comment                 // of a linked source file, with a license in it
+	licenseFile kind = iota // a license file, whose license must be recognized
+	noticeFile              // a file such as NOTICE or PATENTS, which need not contain a license
+	comment                 // a comment of a linked source file that contains or names a license
 )
 
 var (
 	licenseName = regexp.MustCompile(`(?i)^(un)?(licen[cs]es?|copying|copyright|legal|eula|third[-_. ]?party([-_. ]?(licen[cs]es?|notices?))?)([-_. ].*)?$`)
 	noticeName  = regexp.MustCompile(`(?i)^(notices?|patents?)([-_. ].*)?$`)
-	// codeName matches the names of source files: license.go is not a license.
+	// codeName matches the names of source files, such as license.go, which are not license files.
 	codeName = regexp.MustCompile(`(?i)\.(go|s|c|h|cc|py|js|ts|sh|rb|proto|json|yaml|yml|toml|tmpl|prototext)$`)
 )
 
-// read finds the licenses and notices of a component.
+// read reads the licenses and notices of the component into c.texts, sorted and without duplicates,
+// and the copyright lines of its source files into c.holders.
 func (c *component) read() error {
 	if err := c.readFiles(); err != nil {
 		return err
@@ -53,8 +54,9 @@ func (c *component) read() error {
 	return nil
 }
 
-// readFiles reads the license files of every directory from that of the component to those of its
-// linked packages.
+// readFiles reads the license and notice files in the root directory of the component, in the
+// directories of its linked packages and embedded files, and in all directories between them. It
+// also reads the files in directories named LICENSES within these directories.
 func (c *component) readFiles() error {
 	folders := make(map[string]struct{})
 	for folder := range c.folders {
@@ -134,7 +136,9 @@ func (c *component) relative(path string) string {
 	return filepath.ToSlash(rel)
 }
 
-// tidy normalizes line ends and margins, so that texts that differ only in these are equal.
+// tidy removes a byte order mark, carriage returns before line feeds, white space at the end of
+// lines, and empty lines at the beginning and the end, so that texts that differ only in these are
+// equal.
 func tidy(s string) string {
 	lines := strings.Split(strings.ReplaceAll(strings.TrimPrefix(s, "\ufeff"), "\r\n", "\n"), "\n")
 	for i, line := range lines {
@@ -143,7 +147,9 @@ func tidy(s string) string {
 	return strings.Trim(strings.Join(lines, "\n"), "\n")
 }
 
-// readSources finds licenses and copyright lines in the comments of linked files.
+// readSources reads the comments of linked files. It adds to c.texts the comments with licenses
+// that the license files lack, and to c.holders the copyright lines of files that contain more than
+// declarations.
 func (c *component) readSources() error {
 	known := c.words()
 	kept := make(map[string][]string) // a comment to its licenses, if the files do not have them
@@ -177,8 +183,8 @@ func (c *component) readSources() error {
 	return nil
 }
 
-// copyrights returns the copyright lines of the sources whose holder the component's
-// texts do not name, sorted.
+// copyrights returns the copyright lines in c.holders whose holders are not named in the texts of
+// the component, sorted.
 func (c *component) copyrights() []string {
 	known := c.words()
 	var lines []string
@@ -191,7 +197,7 @@ func (c *component) copyrights() []string {
 	return lines
 }
 
-// words returns the words of the component's texts.
+// words returns the normalized content of all texts of the component.
 func (c *component) words() string {
 	var b strings.Builder
 	for _, t := range c.texts {
@@ -200,9 +206,9 @@ func (c *component) words() string {
 	return b.String()
 }
 
-// missing returns the licenses of a comment if the component's files lack at least one of them, and
-// nil otherwise. known contains the words of these files. A dedication to the public domain needs no
-// notice.
+// missing returns the licenses that the comment group contains or names, if the component's license
+// files lack at least one of them, and nil otherwise. known is the normalized content of these
+// files. A dedication to the public domain is never missing, because it needs no notice.
 func (c *component) missing(group, known string) []string {
 	licenses := classify(group)
 	if !slices.ContainsFunc(licenses, func(id string) bool { return !c.has(id, group, known) }) {
@@ -211,9 +217,10 @@ func (c *component) missing(group, known string) []string {
 	return licenses
 }
 
-// has reports whether the component's files contain the license of a comment: for Apache-2.0, which
-// comments only name, the license itself; for other licenses, the text of the comment. It returns true
-// for a dedication to the public domain.
+// has reports whether the component's license files cover the license id, which was recognized in
+// the comment group. For Apache-2.0, which comments only name, a license file must contain that
+// license. For other licenses, known, the normalized content of the files, must contain the
+// comment. For a dedication to the public domain, has returns true.
 func (c *component) has(id, group, known string) bool {
 	if id == publicDomain {
 		return true
@@ -229,11 +236,11 @@ func hasFunction(source []byte) bool {
 	return bytes.HasPrefix(source, []byte("func ")) || bytes.Contains(source, []byte("\nfunc ")) || bytes.Contains(source, []byte("= func("))
 }
 
-// mayMatter matches every comment that may contain a license or a copyright notice.
+// mayMatter matches the comments that are searched for licenses and copyright notices.
 var mayMatter = regexp.MustCompile(`(?i)copyright|licen[cs]e|permission|redistribution|public domain`)
 
-// comments returns the comments of a Go or assembly file that mayMatter matches. Line comments in
-// adjacent lines are one comment.
+// comments returns those comments of a Go, assembly or header file that mayMatter matches, without
+// their comment markers. Line comments on adjacent lines form one comment.
 func comments(source []byte) []string {
 	file := token.NewFileSet().AddFile("", -1, len(source))
 	var s scanner.Scanner
@@ -264,7 +271,8 @@ func comments(source []byte) []string {
 	}
 }
 
-// bare returns a comment without its markers.
+// bare returns the content of a comment, without the markers //, /* and */ and without asterisks at
+// the beginning of lines.
 func bare(literal string) string {
 	if after, isLine := strings.CutPrefix(literal, "//"); isLine {
 		return strings.TrimPrefix(after, " ")
@@ -281,13 +289,14 @@ func bare(literal string) string {
 
 var (
 	copyrightWord = regexp.MustCompile(`(?i)copyright|\(c\)|©`)
-	// copyrightLine matches a copyright notice: its sign, its years and its holder.
+	// copyrightLine matches a copyright notice. Its groups are the copyright mark, the years and
+	// the holder.
 	copyrightLine = regexp.MustCompile(`(?i)^(?:portions )?(copyright\s*(?:\(c\)|©)?|\(c\)|©)[\s:]*((?:\d{4}|present|now|[-–+,\s])*)(?:by\s+)?(\pL.*?)[\s.,;]*(?:all rights reserved.*)?$`)
 )
 
-// addHolders adds the copyright lines of a comment by holder. Of several lines with the same holder
-// it keeps the first one in lexical order, so that the result does not depend on the order of
-// files.
+// addHolders adds the copyright lines in a comment to holders, by the normalized name of the
+// holder. Of several lines with the same holder, it keeps the first one in lexical order, so that
+// the result does not depend on the order of files.
 func addHolders(holders map[string]string, group string) {
 	for line := range strings.Lines(group) {
 		line = strings.TrimSpace(line)
@@ -298,7 +307,8 @@ func addHolders(holders map[string]string, group string) {
 	}
 }
 
-// holderOf returns the normalized name of the holder in a copyright line, "" for other lines.
+// holderOf returns the normalized name of the holder in a copyright line, or "" if line is not a
+// copyright line.
 func holderOf(line string) string {
 	if len(line) > 200 || !copyrightWord.MatchString(line) {
 		return ""

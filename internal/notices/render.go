@@ -8,8 +8,9 @@ import (
 
 const rule = "--------------------------------------------------------------------------------"
 
-// render returns the notices: an overview, then every text once, with the components to which it
-// belongs.
+// render returns the content of the notices file: the components with their licenses, the copyright
+// holders that only source files name, the reviews with their reasons, and each distinct text with
+// the components to which it belongs.
 func render(program string, platforms []platform, components []*component, reviews []review) string {
 	numbers, distinct := number(components)
 	var b strings.Builder
@@ -27,8 +28,8 @@ func render(program string, platforms []platform, components []*component, revie
 	return b.String()
 }
 
-// number numbers the distinct texts in the order of their first use, from 1. It returns the numbers
-// and the texts.
+// number numbers the distinct texts of the components from 1, in the order of their first use. It
+// returns the number of each text, and the texts in the order of the numbers.
 func number(components []*component) (map[string]int, []string) {
 	numbers := make(map[string]int)
 	var distinct []string
@@ -78,7 +79,8 @@ func (c *component) references(numbers map[string]int) string {
 	return b.String()
 }
 
-// users returns the components and files that have a text.
+// users returns a string for each text that is equal to content: the name of the component and the
+// name of the file, separated by a comma.
 func users(components []*component, content string) []string {
 	var names []string
 	for _, c := range components {
@@ -108,7 +110,7 @@ func renderReviews(b *strings.Builder, reviews []review) {
 	}
 }
 
-// wrap breaks s into lines of at most 80 columns, each after the margin.
+// wrap breaks s into lines of at most 80 columns, each of which begins with margin.
 func wrap(margin, s string) string {
 	var b strings.Builder
 	column := 0

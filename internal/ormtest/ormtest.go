@@ -1,5 +1,5 @@
-// Package ormtest uses sqlx and ent on databases of package database. It is a module of its own,
-// so that programs that use chassi depend on neither of them.
+// Package ormtest adapts package database to sqlx and ent, and tests both. It is a separate module,
+// so that programs that use chassi do not depend on sqlx or ent.
 package ormtest
 
 import (
@@ -11,11 +11,13 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// SQLX returns db for sqlx. SQLite and PostgreSQL both support placeholders of the form $1.
+// SQLX returns a [sqlx.DB] that uses the connections of db. The driver name "pgx" selects
+// placeholders of the form $1, which both SQLite and PostgreSQL support.
 func SQLX(db *database.DB) *sqlx.DB { return sqlx.NewDb(db.SQL(), "pgx") }
 
-// Ent returns a driver of ent that runs its statements on x, which is db.DBTX() or the DBTX of a
-// transaction of db. It begins no transactions: use [database.DB.Write] for those.
+// Ent returns an ent driver that runs its statements on x, which must be the result of db.DBTX or
+// of the DBTX method of a transaction of db. The driver does not begin transactions: use
+// [database.DB.Write] to begin one.
 func Ent(db *database.DB, x database.DBTX) dialect.Driver {
 	name := dialect.SQLite
 	if db.Dialect() == database.Postgres {
@@ -26,5 +28,6 @@ func Ent(db *database.DB, x database.DBTX) dialect.Driver {
 
 type driver struct{ dialect.Driver }
 
-// Tx begins no transaction.
+// Tx implements [dialect.Driver]. It begins no transaction: the result runs its statements on d,
+// and its Commit and Rollback methods do nothing.
 func (d driver) Tx(context.Context) (dialect.Tx, error) { return dialect.NopTx(d.Driver), nil }

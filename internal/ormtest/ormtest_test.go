@@ -174,7 +174,7 @@ func TestEntOverDBTX(t *testing.T) {
 	})
 }
 
-// checkEnt creates and queries the account with the id 1.
+// checkEnt creates and queries the account with the ID 1.
 func checkEnt(t *testing.T, c *ent.Client) {
 	t.Helper()
 	ctx := t.Context()

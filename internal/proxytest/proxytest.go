@@ -11,20 +11,20 @@ import (
 
 // Proxy forwards TCP connections to a server.
 type Proxy struct {
-	Addr string // where it listens when it is open
+	Addr string // host:port on which the open proxy listens
 
 	t        testing.TB
 	server   string
 	mu       sync.Mutex
 	listener net.Listener
 	conns    []net.Conn
-	stalled  chan struct{} // nil while data passes
+	stalled  chan struct{} // nil unless the proxy is stalled; closed by Resume
 	delay    atomic.Int64
 	running  sync.WaitGroup
 }
 
-// New returns a proxy of the server at host:port. It does not listen until [Proxy.Open] is called, and
-// is cut at the end of the test.
+// New returns a proxy for the server at the given host:port. The proxy does not listen until
+// [Proxy.Open] is called. At the end of the test, the proxy is resumed and cut automatically.
 func New(t testing.TB, server string) *Proxy {
 	t.Helper()
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0") // finds a free port
@@ -37,10 +37,11 @@ func New(t testing.TB, server string) *Proxy {
 	return p
 }
 
-// To changes the server to which the proxy forwards. The proxy must not be listening.
+// To sets the host:port of the server to which the proxy forwards. The proxy must not be listening.
 func (p *Proxy) To(server string) { p.server = server }
 
-// Open starts to listen at Addr and to forward connections.
+// Open starts listening on Addr and forwarding connections. Open stops the test if the proxy cannot
+// listen.
 func (p *Proxy) Open() {
 	p.t.Helper()
 	l, err := new(net.ListenConfig).Listen(p.t.Context(), "tcp", p.Addr)
@@ -88,7 +89,9 @@ func (p *Proxy) pass(to, from net.Conn) {
 	}
 }
 
-// Cut closes open connections and refuses new ones until the proxy is opened again.
+// Cut closes the listener and all connections, and waits until their goroutines have returned. A
+// stalled proxy must be resumed first. New connections are refused until [Proxy.Open] is called
+// again.
 func (p *Proxy) Cut() {
 	if p.listener != nil {
 		p.listener.Close()
@@ -102,14 +105,15 @@ func (p *Proxy) Cut() {
 	p.running.Wait()
 }
 
-// Stall stops forwarding, like an unresponsive server, until [Proxy.Resume].
+// Stall stops forwarding data until [Proxy.Resume] is called, and leaves all connections open, as
+// an unresponsive server does.
 func (p *Proxy) Stall() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.stalled = make(chan struct{})
 }
 
-// Resume starts forwarding again after [Proxy.Stall].
+// Resume continues forwarding after [Proxy.Stall]. It has no effect if the proxy is not stalled.
 func (p *Proxy) Resume() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -119,5 +123,5 @@ func (p *Proxy) Resume() {
 	}
 }
 
-// Delay delays all data by d in each direction.
+// Delay sets the delay of each block of data, in both directions, to d. With 0 there is no delay.
 func (p *Proxy) Delay(d time.Duration) { p.delay.Store(int64(d)) }

@@ -18,8 +18,10 @@ var (
 	actionVersion = regexp.MustCompile(`^# v\d+\.\d+\.\d+$`)
 )
 
-// R85: anyone who can move an action's tag runs code in our builds. A commit cannot be moved; the
-// comment contains its version for people and for tools that update it.
+// TestActionsArePinnedToCommits tests that workflows pin actions to commits and images to digests.
+// Anyone who can move the tag of an action can run code in the builds, but a commit cannot be
+// moved. A comment must state the version of each commit, for people and for tools that update it
+// (R85).
 func TestActionsArePinnedToCommits(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob(".github/workflows/*.y*ml")
@@ -47,7 +49,8 @@ func TestActionsArePinnedToCommits(t *testing.T) {
 	}
 }
 
-// inspectActions returns how many actions a workflow uses, and what is wrong.
+// inspectActions returns the number of actions that a workflow uses, and a message for each problem
+// that it finds.
 func inspectActions(text []byte) (used int, problems []string) {
 	var document yaml.Node
 	if err := yaml.Unmarshal(text, &document); err != nil {
@@ -120,8 +123,9 @@ func TestInspectorFindsUnpinnedActions(t *testing.T) {
 	}
 }
 
-// The linters of the contracts bring some 260 packages of others. The lock file has
-// the hash of each and names no registry, which everybody sets for themselves.
+// TestContractLintersAreLocked tests that the lock file of the contract linters, which depend on
+// about 260 packages, contains the version and the hash of each package and names no registry.
+// Users configure the registry themselves.
 func TestContractLintersAreLocked(t *testing.T) {
 	t.Parallel()
 	const file = "scripts/contracts/package-lock.json"

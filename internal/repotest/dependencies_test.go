@@ -13,11 +13,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// bounds are how many modules a program may link, as the README says.
+// bounds maps programs to the maximum number of modules that each may link. The README states the
+// actual numbers.
 var bounds = map[string]int{"examples/greeter": 4, "examples/twofold": 10, "examples/hello": 25}
 
-// A minimal service links little: none of NATS, AMQP and gRPC over HTTP alone, and
-// nothing of NATS and AMQP with gRPC.
+// TestFewDependencies tests that each program in bounds links at most the given number of modules,
+// no modules of NATS or AMQP, and no modules of gRPC except in examples/twofold.
 func TestFewDependencies(t *testing.T) {
 	t.Parallel()
 	for program, maximum := range bounds {
@@ -33,7 +34,8 @@ func TestFewDependencies(t *testing.T) {
 	}
 }
 
-// The page at /docs adds 1.3 MB to a program: only programs that import it link it.
+// TestOnlyProgramsThatServeThePageLinkIt tests that the page at /docs, which adds 1.3 MB to a
+// program, is linked only into programs that import its package.
 func TestOnlyProgramsThatServeThePageLinkIt(t *testing.T) {
 	t.Parallel()
 	const page = module + "/schema/apidocs"
@@ -53,7 +55,8 @@ func TestOnlyProgramsThatServeThePageLinkIt(t *testing.T) {
 	}
 }
 
-// Discovery links no module: the client libraries of the registries are not used (docs/decisions/0012).
+// TestDiscoveryLinksNoModule tests that the packages of service discovery link no third-party
+// modules: they do not use the client libraries of the registries (docs/decisions/0012).
 func TestDiscoveryLinksNoModule(t *testing.T) {
 	t.Parallel()
 	packages := goList(t, "./discovery/...")
@@ -67,9 +70,9 @@ func TestDiscoveryLinksNoModule(t *testing.T) {
 	}
 }
 
-// Each program keeps a list of the modules linked into it, with the number of
-// their packages, so that a new dependency shows in review as a diff.
-// CHASSI_UPDATE=1 rewrites the lists.
+// TestDependencies tests that linked.txt in the directory of each program lists the modules that
+// are linked into the program, with the number of their packages. A new dependency is therefore
+// visible as a diff in a review. CHASSI_UPDATE=1 rewrites the lists.
 func TestDependencies(t *testing.T) {
 	t.Parallel()
 	programs := listPrograms(t)
@@ -103,7 +106,7 @@ func compareLinked(t *testing.T, program, got string) {
 	}
 }
 
-// listPrograms finds the main packages under cmd/ and examples/.
+// listPrograms returns the directories of the main packages under cmd/ and examples/.
 func listPrograms(t *testing.T) []string {
 	t.Helper()
 	var programs []string
@@ -120,7 +123,8 @@ func listPrograms(t *testing.T) []string {
 	return programs
 }
 
-// linkedModules renders the list.
+// linkedModules returns the list of the modules that are linked into a program: two lines of
+// comments, then a line for each module with the number of its linked packages.
 func linkedModules(t *testing.T, program string) string {
 	t.Helper()
 	packages := make(map[string]int)
@@ -138,7 +142,8 @@ func linkedModules(t *testing.T, program string) string {
 	return b.String()
 }
 
-// goList lists what `make build` builds, on any machine.
+// goList runs "go list" with the build tags of `make build`, for linux/amd64 and without cgo on any
+// machine, and returns the lines of its output.
 func goList(t *testing.T, args ...string) []string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", append([]string{"list", "-tags", "grpcnotrace"}, args...)...)

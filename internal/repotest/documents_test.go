@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// The tests that the tables in docs/limits.md and docs/operations.md name are there.
+// TestLimitsHaveTheirTests tests that the tests named in the tables of docs/limits.md and
+// docs/operations.md exist.
 func TestLimitsHaveTheirTests(t *testing.T) {
 	t.Parallel()
 	declaration := regexp.MustCompile(`(?m)^func (?:Test|Fuzz|test)(\w+)\(`)
@@ -56,8 +57,9 @@ func TestLimitsHaveTheirTests(t *testing.T) {
 	}
 }
 
-// The log messages that the documents quote are those of the code. A name in a message, such as
-// that of the database, is put into it when it is logged.
+// TestQuotedMessagesAreLogged tests that the log messages quoted in the documents occur in the
+// code. It compares the parts of a message between "..." and "database", which stand for values
+// that are inserted when the message is logged.
 func TestQuotedMessagesAreLogged(t *testing.T) {
 	t.Parallel()
 	var code strings.Builder

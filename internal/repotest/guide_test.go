@@ -11,8 +11,8 @@ import (
 
 var codeMark = regexp.MustCompile(`^<!-- code: (\S+) -->$`)
 
-// Go code in the README and the guide compiles: each block names, in the line above it, the
-// file that it is taken from.
+// TestCodeInDocuments tests that each block of Go code in the README and the guide occurs in the
+// file named in the line above the block, so that the code compiles.
 func TestCodeInDocuments(t *testing.T) {
 	t.Parallel()
 	pages, err := filepath.Glob("docs/guide/*.md")
@@ -39,7 +39,8 @@ func TestCodeInDocuments(t *testing.T) {
 	}
 }
 
-// The check finds code that is not in the file, and code without a file.
+// TestCodeInDocumentsIsCompared tests that checkCode finds code that is not in the named file, and
+// code without the name of a file.
 func TestCodeInDocumentsIsCompared(t *testing.T) {
 	t.Parallel()
 	read := func(path string) (string, error) {
@@ -66,8 +67,8 @@ func TestCodeInDocumentsIsCompared(t *testing.T) {
 	}
 }
 
-// checkCode returns the number of Go blocks of a page, and a sentence for each one that is
-// not in its file. A line "// ..." stands for lines of the file that are left out.
+// checkCode returns the number of Go blocks on a page, and a message for each block that names no
+// file or is not in its file. A line "// ..." in a block represents omitted lines of the file.
 func checkCode(page, text string, read func(path string) (string, error)) (blocks int, problems []string) {
 	above, lines := "", strings.Split(text, "\n")
 	for i := 0; i < len(lines); i++ {
@@ -109,7 +110,8 @@ func compareCode(mark string, code []string, read func(path string) (string, err
 	return ""
 }
 
-// flatten drops the space around each line.
+// flatten returns text without the white space around each line, and with a newline before the
+// first line and after the last one.
 func flatten(text string) string {
 	lines := strings.Split(text, "\n")
 	for i := range lines {

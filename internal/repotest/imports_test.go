@@ -11,10 +11,11 @@ import (
 
 const module = "github.com/chassi-go/chassi"
 
-// allowed lists the packages of this module that each package may import. "." is the root
-// package, "x/..." is every package below x, "*" is every package that is neither a program
-// nor below internal. Packages on one line do not import each other. Do not relax a line to
-// fix a build: move the code instead. docs/architecture.md says where code belongs.
+// allowed lists the packages of this module that each package may import. "." is the root package,
+// "x/..." is every package below x, and "*" is every package that is below neither cmd nor
+// internal. Packages on the left of one line do not import each other unless the right side lists
+// them. Do not relax a line to fix a build: move the code instead. docs/architecture.md says where
+// code belongs.
 const allowed = `
 .:
 transport/httpapi transport/grpcapi transport/natsapi transport/amqpapi: . transport schema/... transport/certs internal/broker internal/strictjson redact ratelimit internal/outage internal/safetext internal/contain internal/listening workpool
@@ -83,9 +84,9 @@ internal/conformance internal/conformance/...: . schema/... transport transport/
 internal/...: *
 `
 
-// external lists the packages that may import a module of others, or a restricted package of
-// the standard library. A module that is not listed may not be imported. Each large module
-// has one importing package, so that a program that does not use it does not link it.
+// external lists the packages that may import a third-party module, or a restricted package of the
+// standard library. A module that is not listed may not be imported. Large modules are imported by
+// few packages, so that a program that does not use these packages does not link the modules.
 const external = `
 github.com/alitto/pond/v2: workpool
 github.com/getsentry/sentry-go: telemetry
@@ -134,7 +135,8 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// TestImportRulesFindViolations checks the checker: one that never fails proves nothing.
+// TestImportRulesFindViolations tests that inspect reports forbidden imports and accepts allowed
+// ones.
 func TestImportRulesFindViolations(t *testing.T) {
 	t.Parallel()
 	r := newRules(".:\ntoken password:\nauth: .\nauth/store: token\nstandard: auth/... .\ntools/...: *\n", "x.org/jwt: token\ntesting: tools/...\n")
@@ -168,7 +170,9 @@ func TestImportRulesFindViolations(t *testing.T) {
 	}
 }
 
-// rules holds both tables: for each name the patterns that are allowed.
+// rules contains the two parsed tables. allowed maps a package to patterns of the packages that it
+// may import. external maps a module, or a package of the standard library, to patterns of the
+// packages that may import it.
 type rules struct{ allowed, external map[string][]string }
 
 func newRules(allowed, external string) rules {
@@ -186,7 +190,8 @@ func parseTable(text string) map[string][]string {
 	return table
 }
 
-// inspect returns a sentence for each import that is forbidden.
+// inspect returns a message for each forbidden import and for each package that is not listed. The
+// argument maps each package to its imports.
 func (r rules) inspect(packages map[string][]string) []string {
 	var problems []string
 	for _, pkg := range slices.Sorted(maps.Keys(packages)) {
@@ -229,7 +234,8 @@ func (r rules) check(pkg string, allowed []string, used string) string {
 	}
 }
 
-// lookUp returns the line of pkg: its own, or that of a folder above it.
+// lookUp returns the patterns of the packages that pkg may import, from the line of pkg or else
+// from that of the nearest directory above it. ok reports whether there is such a line.
 func (r rules) lookUp(pkg string) (allowed []string, ok bool) {
 	if allowed, ok := r.allowed[pkg]; ok {
 		return allowed, true
@@ -258,7 +264,8 @@ func longestPrefix(table map[string][]string, used string) string {
 	return ""
 }
 
-// cleanName turns an import path into a name relative to the module.
+// cleanName returns the path of a package of this module relative to the module, which is "." for
+// the root package.
 func cleanName(importPath string) string {
 	if importPath == module {
 		return "."
@@ -266,7 +273,7 @@ func cleanName(importPath string) string {
 	return strings.TrimPrefix(importPath, module+"/")
 }
 
-// listPackages returns the imports of every package, those of its tests left out.
+// listPackages returns the imports of every package, without the imports of its tests.
 func listPackages(t *testing.T) map[string][]string {
 	t.Helper()
 	packages := make(map[string][]string)

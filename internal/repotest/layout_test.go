@@ -17,8 +17,8 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// sleepers are the functions ("dir/x_test.go:TestX") that may call time.Sleep in
-// a test file without a synctest bubble in sight, each with its reason.
+// sleepers lists the functions in test files that may call time.Sleep outside a synctest bubble, in
+// the form "dir/x_test.go:TestX", each with the reason.
 var sleepers = map[string]string{}
 
 // source is one parsed file of the repository.
@@ -34,7 +34,8 @@ func (s source) at(n ast.Node) string {
 	return fmt.Sprintf("%s:%d", s.path, s.set.Position(n.Pos()).Line)
 }
 
-// walk visits every file that is not made by a build.
+// walk calls visit with the path of every regular file of the repository, except in directories
+// named .git, bin, dist or node_modules.
 func walk(t *testing.T, visit func(path string)) {
 	t.Helper()
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
@@ -134,8 +135,7 @@ func TestTestsDoNotSleep(t *testing.T) {
 	}
 }
 
-// findBubbles returns, by folder, the functions that run their argument under
-// synctest.
+// findBubbles returns, by directory, the names of the functions that call synctest.Test.
 func findBubbles(sources []source) map[string][]string {
 	bubbles := make(map[string][]string)
 	for _, s := range sources {
@@ -160,7 +160,7 @@ func nameOf(d ast.Decl) string {
 	return ""
 }
 
-// callsIn returns the calls of "f" and "x.f" in n.
+// callsIn returns the calls in n whose function is written as f or x.f, by this text.
 func callsIn(n ast.Node) map[string][]*ast.CallExpr {
 	calls := make(map[string][]*ast.CallExpr)
 	ast.Inspect(n, func(n ast.Node) bool {
@@ -194,7 +194,8 @@ func TestSkipsSayWhy(t *testing.T) {
 	}
 }
 
-// The logger itself says of which service a line is.
+// TestLogKeysAreNotReserved tests that log statements do not use the keys that the logger adds to
+// each line: service, time, level and msg.
 func TestLogKeysAreNotReserved(t *testing.T) {
 	t.Parallel()
 	own := []string{`"service"`, `"time"`, `"level"`, `"msg"`}
@@ -223,7 +224,7 @@ func TestLogKeysAreNotReserved(t *testing.T) {
 	}
 }
 
-// homePath finds a directory of one person or machine.
+// homePath matches paths of directories that exist only on one machine, such as a home directory.
 var homePath = regexp.MustCompile(`/(?:home|Users)/[a-z]\w*/|/(?:root|work)/\w`)
 
 func TestNoPathOfOneMachine(t *testing.T) {
@@ -242,8 +243,8 @@ func TestNoPathOfOneMachine(t *testing.T) {
 	})
 }
 
-// The root is imported by all other packages and must stay small. The sixteen
-// codes count as one name.
+// TestRootStaysSmall tests that the root package, which many packages import, has at most 72
+// exported names and 2800 lines. The sixteen codes are not counted.
 func TestRootStaysSmall(t *testing.T) {
 	t.Parallel()
 	const maxNames, maxLines = 72, 2800
@@ -275,7 +276,8 @@ func TestRootStaysSmall(t *testing.T) {
 	t.Logf("%d exported names, %d lines", len(names), lines)
 }
 
-// Every row of a table in a document has as many cells as the table's head.
+// TestTablesAreComplete tests that every row of a table in a document has as many cells as the head
+// of the table.
 func TestTablesAreComplete(t *testing.T) {
 	t.Parallel()
 	code := regexp.MustCompile("`[^`]*`")

@@ -1,5 +1,6 @@
-// Package repotest_test holds the rules of the repository: which package may import which,
-// which modules each program links, and what documents and workflows must not say.
+// Package repotest_test tests the rules of the repository: which packages may import which others,
+// which modules each program links, how source files are laid out, and what documents and workflows
+// contain.
 package repotest_test
 
 import (
@@ -8,7 +9,8 @@ import (
 	"testing"
 )
 
-// All paths in these tests are relative to the root of the module.
+// TestMain changes to the root directory of the module, to which all paths in these tests are
+// relative.
 func TestMain(m *testing.M) {
 	if err := os.Chdir("../.."); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -1,4 +1,4 @@
-// Package safetext sanitizes untrusted text, such as texts in error messages and the names of files.
+// Package safetext sanitizes untrusted file names, and untrusted text for error messages.
 package safetext
 
 import (
@@ -7,18 +7,20 @@ import (
 	"unicode"
 )
 
-// MaxName is the maximum length of a field name in errors, in bytes.
+// MaxName is the maximum length of a field name in errors, in bytes, excluding the ellipsis that
+// follows a truncated name.
 const MaxName = 100
 
-// maxReason is the maximum length of an error's text in bytes, without an ellipsis at its end.
+// maxReason is the maximum length of an error's text in bytes, excluding the ellipsis that follows
+// a truncated text.
 const maxReason = 200
 
-// minSecret is the minimum length of a value that is hidden: shorter ones are parts of ordinary
-// words.
+// minSecret is the minimum length in bytes of a value that Reason hides. Shorter values also occur
+// in ordinary words.
 const minSecret = 3
 
-// Clip returns s without invalid UTF-8, and with spaces in place of control characters. If s is
-// longer than limit bytes, it is truncated to that length and followed by an ellipsis.
+// Clip returns s with invalid UTF-8 removed and each control character replaced with a space. If s
+// is longer than limit bytes, Clip truncates it to limit bytes and appends an ellipsis.
 func Clip(s string, limit int) string {
 	clipped := s
 	if len(s) > limit {
@@ -39,9 +41,10 @@ func Clip(s string, limit int) string {
 	return clipped
 }
 
-// Reason returns the text of err, an error about value from a method of a user's type: one line,
-// truncated to 200 bytes, in which an ellipsis replaces value, so that a client's data is neither
-// returned nor logged. A value of fewer than 3 bytes is not replaced.
+// Reason returns the text of err, which a method of a user's type has returned for value, as one
+// line truncated to 200 bytes. An ellipsis replaces value wherever the text quotes it, so that a
+// client's data is neither returned nor logged; a value of fewer than 3 bytes is not replaced. If
+// the text is empty, Reason returns "is invalid".
 func Reason(err error, value string) string {
 	text := err.Error()
 	if len(value) >= minSecret {

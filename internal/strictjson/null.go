@@ -9,9 +9,10 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// refuseNull returns an error for a null in place of a value that cannot be null, which the
-// library decodes as the zero value. Pointers, lists, maps and types with their own decoding
-// may be null. Data has been decoded into a value of type t.
+// refuseNull returns an error if data, which has been decoded into a value of type t, contains null
+// in place of a value that cannot be null. The JSON library decodes such a null as the zero value.
+// Pointers, interfaces, and types that decode JSON themselves may be null, and so may slices and
+// maps that are not decoded from text.
 func refuseNull(data []byte, t reflect.Type) error {
 	if !mayHaveNull(data) {
 		return nil
@@ -24,9 +25,9 @@ func refuseNull(data []byte, t reflect.Type) error {
 	return c.value(described)
 }
 
-// mayHaveNull reports whether data may have a null. It returns false only if data has none. In data
-// without lists a null follows a colon; colons are faster to find, because tokens and other long
-// texts have many n.
+// mayHaveNull reports whether data, a JSON object, may contain null. It returns false only if data
+// contains no null. In data without arrays, null can only follow a colon. Such data is searched for
+// colons, because long strings such as tokens contain many more letters n than colons.
 func mayHaveNull(data []byte) bool {
 	if bytes.IndexByte(data, '[') >= 0 {
 		return bytes.Contains(data, []byte("null"))
@@ -45,15 +46,16 @@ func mayHaveNull(data []byte) bool {
 	}
 }
 
-// nullCheck reads data, which was decoded before, a second time to find nulls.
+// nullCheck reads a message of type root for a second time, after it was decoded, to find values
+// that must not be null.
 type nullCheck struct {
 	*jsontext.Decoder
 
 	root reflect.Type
 }
 
-// value reads the next value, and returns an error if it has a null where none is allowed. The type
-// of the value is t, which is nil if the value may be anything.
+// value reads the next value, which is of type t, and returns an error if it is or contains a null
+// that is not permitted. If t is nil, any value is permitted.
 func (d *nullCheck) value(t *gotype.Type) error {
 	kind := d.PeekKind()
 	if t != nil && kind != 'n' {
@@ -96,7 +98,8 @@ func (d *nullCheck) members(t *gotype.Type) error {
 	return err
 }
 
-// memberOf returns the type of an object's member, or nil if it is unknown.
+// memberOf returns the type of the named member of t, a struct or a map, or nil if the type is
+// unknown.
 func memberOf(t *gotype.Type, name string) *gotype.Type {
 	if t.Kind != gotype.Struct {
 		return t.Elem

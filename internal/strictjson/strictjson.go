@@ -1,6 +1,6 @@
 // Package strictjson decodes and encodes messages as JSON. The decoding of requests is strict: an
 // unknown or duplicate member, a member name in the wrong case, a value of the wrong type, trailing
-// data, invalid UTF-8 and excessive nesting are errors. They name the field if it is known.
+// data, invalid UTF-8 and excessive nesting are errors. An error names the field if it is known.
 package strictjson
 
 import (
@@ -18,8 +18,9 @@ import (
 
 var errMalformed = chassi.NewError(chassi.InvalidArgument, "malformed_request", "The request is malformed")
 
-// IsMediaType reports whether the value of a Content-Type means JSON in UTF-8. "utf8" is
-// accepted for the registered name utf-8, as in other parsers.
+// IsMediaType reports whether value, the value of a Content-Type header, is application/json
+// without a charset or with the charset UTF-8. It also accepts "utf8" for the registered name
+// "utf-8", as other parsers do.
 func IsMediaType(value string) bool {
 	if value == "application/json" {
 		return true
@@ -33,9 +34,11 @@ func IsMediaType(value string) bool {
 }
 
 // Decode decodes data, a JSON object, into message, a pointer to a struct. If data is malformed or
-// nested deeper than maxDepth, it returns a [chassi.InvalidArgument] error that names the field if
-// it is known. The error never quotes values. Null is malformed for types without nil. The text of
-// an error of UnmarshalText is included, without the value.
+// nested deeper than maxDepth levels, Decode returns a [chassi.InvalidArgument] error that names
+// the field if it is known. Decode returns the same error for null, except as the value of a
+// pointer, an interface, a type that decodes JSON itself, or a slice or map that is not decoded from
+// text. The violations in the error do not quote values. They include the text of an error from
+// UnmarshalText, in which an ellipsis replaces a value of 3 bytes or more.
 func Decode(data []byte, message any, maxDepth int) error {
 	if err := checkDepth(data, maxDepth); err != nil {
 		return err
@@ -46,8 +49,9 @@ func Decode(data []byte, message any, maxDepth int) error {
 	return refuseNull(data, reflect.TypeOf(message))
 }
 
-// DecodeResponse decodes a response: unknown members are skipped, so that services can add
-// members before their clients know them.
+// DecodeResponse decodes data, a response, into message, a pointer to a struct. It skips unknown
+// members, so that a service can add members before its clients know them. It returns an error if
+// data is malformed.
 func DecodeResponse(data []byte, message any) error {
 	if err := json.Unmarshal(data, message, optionsFor(message).lenient); err != nil {
 		return fmt.Errorf("strictjson: %w", err)
@@ -55,7 +59,8 @@ func DecodeResponse(data []byte, message any) error {
 	return nil
 }
 
-// Append appends the encoding of message to buffer.
+// Append appends the JSON encoding of message to buffer. If message cannot be encoded, Append
+// returns an error and leaves buffer unchanged.
 func Append(buffer *[]byte, message any) error {
 	encoders := &optionsFor(message).encoders
 	e := encoders.Get().(*encoder) //nolint:forcetypeassert // nothing else is put in
@@ -71,8 +76,8 @@ func Append(buffer *[]byte, message any) error {
 	return nil
 }
 
-// relativeTo makes the offsets in err, an error of the JSON library, relative to the start of the
-// message.
+// relativeTo makes the offsets in err relative to start, the offset of the message, and returns
+// err, which is an error of the JSON library.
 func relativeTo(start int64, err error) error {
 	if e, ok := errors.AsType[*json.SemanticError](err); ok && e.ByteOffset >= start {
 		e.ByteOffset -= start
@@ -83,17 +88,17 @@ func relativeTo(start int64, err error) error {
 	return err
 }
 
-// encoder is a JSON encoder that is used for many messages, because the library takes as long for
-// the options of an encoder as for a short message.
+// encoder is a JSON encoder that is reused for many messages, because the JSON library takes as
+// long to apply the options of a new encoder as to encode a short message.
 type encoder struct {
 	out    bytes.Buffer
 	values *jsontext.Encoder
 }
 
-const maxKept = 64 << 10 // larger buffers are not used again
+const maxKept = 64 << 10 // in bytes; encoders with larger buffers are not reused
 
-// checkDepth returns an error if body is nested deeper than limit or is not an object. It is called
-// before decoding.
+// checkDepth returns an error if body, which has not been decoded yet, is nested deeper than limit
+// levels or does not begin with an object.
 func checkDepth(body []byte, limit int) error {
 	if bytes.Count(body, []byte{'{'})+bytes.Count(body, []byte{'['}) <= limit {
 		return wantObject(body)

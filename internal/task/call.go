@@ -12,9 +12,10 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// Bind returns a function that runs a task as a call of the endpoint over the transport "event" or
-// "job". The request of the call is the body of the task, in JSON; members that the request type
-// does not have are ignored. Bind returns an error if a middleware cannot serve the endpoint.
+// Bind returns a function that runs a task as a call of the endpoint. The argument over is the
+// transport of the call, "event" or "job". The call passes through middleware, the first one
+// outermost. The request of the call is decoded from the body of the task, which is JSON; unknown
+// members are ignored. Bind returns an error if a middleware cannot serve the endpoint.
 func Bind(endpoint *chassi.Endpoint, over string, middleware ...chassi.Middleware) (func(context.Context, *Task) error, error) {
 	b := &chassi.Binding{Endpoint: endpoint, Transport: over, Route: endpoint.Name(), Status: transport.CodeStatus}
 	handler := b.Handler(append(slices.Clip(middleware), noteDeadline)...)
@@ -27,13 +28,13 @@ func Bind(endpoint *chassi.Endpoint, over string, middleware ...chassi.Middlewar
 	}, b.Err()
 }
 
-// codec decodes the body of a task.
+// codec is the codec of a call that runs a task. Its value is the body of the task.
 type codec []byte
 
 var errMalformed = chassi.NewError(chassi.InvalidArgument, "malformed_body", "The body cannot be decoded")
 
-// Decode decodes the body into request. It ignores fields that are unknown to this version of the
-// program.
+// Decode decodes the body into request. It ignores unknown fields, and returns a
+// [chassi.InvalidArgument] error if the body is malformed.
 func (c codec) Decode(request any) error {
 	if err := strictjson.DecodeResponse(c, request); err != nil {
 		return errMalformed.WithCause(err)
@@ -41,24 +42,25 @@ func (c codec) Decode(request any) error {
 	return nil
 }
 
-// Encode discards the empty response.
+// Encode does nothing, because the response is empty. It returns nil.
 func (codec) Encode(any) error { return nil }
 
-// Sender inserts tasks whose bodies are requests of one endpoint. While engines are attached it
-// passes the insertions through the middleware for outgoing calls, which propagates traces, and
-// wakes the engines. It is safe for concurrent use.
+// Sender inserts tasks whose bodies are requests of one endpoint. While engines are attached, it
+// calls the middleware for outgoing calls around each insertion, for example to propagate traces,
+// and wakes the engines after the commit. A Sender is safe for concurrent use.
 type Sender struct {
 	binding chassi.Binding
 
 	mu      sync.Mutex
 	engines []*Engine
-	send    chassi.Handler // through the middleware of the first engine
+	send    chassi.Handler // insertOnly within the middleware of the first attached engine
 }
 
 // insertKey is the context key of the innermost handler of a [Sender].
 type insertKey struct{}
 
-// NewSender returns a sender for an endpoint over the transport "event" or "job".
+// NewSender returns a sender for an endpoint. The argument over is the transport, "event" or "job",
+// and route is the Route of the binding that the middleware receives.
 func NewSender(endpoint *chassi.Endpoint, over, route string) *Sender {
 	return &Sender{binding: chassi.Binding{Endpoint: endpoint, Transport: over, Route: route, Client: true, Status: transport.CodeStatus}, send: insertOnly}
 }
@@ -68,7 +70,7 @@ func insertOnly(ctx context.Context, call *chassi.Call) error {
 	return insert(ctx, call)
 }
 
-// Attach attaches an engine that was started. The outgoing middleware is used if no other engine is
+// Attach attaches a started engine. The outgoing middleware is used only if no other engine is
 // attached.
 func (s *Sender) Attach(e *Engine, outgoing []chassi.Middleware) {
 	s.mu.Lock()
@@ -78,7 +80,8 @@ func (s *Sender) Attach(e *Engine, outgoing []chassi.Middleware) {
 	}
 }
 
-// Detach detaches an engine.
+// Detach detaches an engine. The middleware that was attached with the first engine is used until
+// no engine is attached any more.
 func (s *Sender) Detach(e *Engine) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -88,9 +91,10 @@ func (s *Sender) Detach(e *Engine) {
 	}
 }
 
-// Send calls insert, which inserts a task in the transaction tx, with the headers of the task: the
-// request id and the tenant of the call in ctx, and what the middleware adds. The engines are
-// notified after the commit, see [Engine.OnCommit].
+// Send calls insert with the headers of a task, which insert stores together with the task in the
+// transaction tx. The headers are the request ID and the tenant of the call in ctx, and those that
+// the middleware adds. Send returns the error of insert or of the middleware. The attached engines
+// are notified after the commit; see [Engine.OnCommit].
 func (s *Sender) Send(ctx context.Context, tx Execer, request any, insert func(context.Context, transport.Pairs) error) error {
 	var headers, out transport.Pairs
 	call := &chassi.Call{Binding: &s.binding, In: &headers, Out: &out, Request: request}
@@ -115,8 +119,8 @@ func (s *Sender) Send(ctx context.Context, tx Execer, request any, insert func(c
 	return nil
 }
 
-// tenantOf returns the tenant of a call as it is sent, percent-encoded. If the call has no
-// principal but runs a task, it returns the tenant of the task.
+// tenantOf returns the tenant of a call, as [url.QueryEscape] encodes it: that of the principal or,
+// if the call runs a task and has no principal, that of the task. It returns "" for any other call.
 func tenantOf(call *chassi.Call) string {
 	switch p := call.Principal; {
 	case p != nil:

@@ -6,13 +6,14 @@ import (
 	"github.com/chassi-go/chassi/database"
 )
 
-// Key is a key of a queue, whose tasks run one after the other.
+// Key consists of the name of a queue and the key of tasks in that queue. Tasks with the same Key
+// run one after the other, unless their key is "".
 type Key struct{ Queue, Key string }
 
-// Fields returns the destinations of the columns queue and key, see [Into].
+// Fields returns the destinations of the columns queue and key; see [Into].
 func (k *Key) Fields() []any { return []any{&k.Queue, &k.Key} }
 
-// keyed is a task or a dead letter, with the key that its end may advance.
+// keyed is the ID of a task or of a dead letter, with its key.
 type keyed struct {
 	Key
 
@@ -29,11 +30,11 @@ func keysOf(list []keyed) []Key {
 	return keys
 }
 
-// Advance makes the first task of each key ready, unless another task of the key is ready, waiting
-// for its next try or running, or a dead letter holds the key. It must be called after the commit
-// of a transaction that inserts tasks with keys, deletes them, or discards dead letters: the last
-// call sees what all transactions have done. If a crash prevents a call, the maintenance of any
-// node makes up for it.
+// Advance makes the first task of each key other than "" ready, unless another task of the key is
+// ready, running or waiting for its next try, or a dead letter holds the key. It must be called
+// after the commit of a transaction that inserts or deletes tasks with keys, or discards dead
+// letters; the last of several such calls sees the changes of all transactions. If a crash prevents
+// the call, the maintenance of any node makes up for it.
 func Advance(ctx context.Context, db *database.DB, keys ...Key) error {
 	return advancing(ctx, db, advance(keys))
 }
@@ -41,11 +42,11 @@ func Advance(ctx context.Context, db *database.DB, keys ...Key) error {
 // maxCollisions is the maximum number of times that [advancing] executes its statements.
 const maxCollisions = 10
 
-// advancing executes statements that include those of [Advance]. These violate the unique index of
-// active tasks if another transaction, which does not see the same tasks of a key, makes another
-// task of the key ready: an earlier task that is redriven or whose transaction was committed late.
-// The other transaction is committed by then, so that the statements see its task when they are
-// executed again.
+// advancing executes statements that include those of [Advance]. If they violate the unique index
+// of active tasks, it executes them again, up to maxCollisions times in total. The violation occurs
+// if a concurrent transaction has made another task of the key ready: an earlier task that was
+// redriven or committed late. By then that transaction is committed, so that the repeated
+// statements see its task.
 func advancing(ctx context.Context, db *database.DB, batch []database.Statement) (err error) {
 	for range maxCollisions {
 		if err = db.BatchShared(ctx, batch...); !database.IsUnique(err) {
@@ -55,7 +56,8 @@ func advancing(ctx context.Context, db *database.DB, batch []database.Statement)
 	return err
 }
 
-// Advance calls the function [Advance], and wakes this node if there are keys.
+// Advance calls the function [Advance] for keys. If there are any, and the call succeeds, Advance
+// wakes this node.
 func (e *Engine) Advance(ctx context.Context, keys ...Key) error {
 	err := Advance(ctx, e.db, keys...)
 	if err == nil && len(keys) > 0 {

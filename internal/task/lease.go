@@ -9,14 +9,15 @@ import (
 	"github.com/chassi-go/chassi/database"
 )
 
-// Share divides the n leases of a group, which are called GROUP/0, GROUP/1 and so on, among the nodes
-// that call Share. It returns the numbers of the leases that this node owns, and the session that
-// owns them. It is called periodically, between two pieces of work, because it gives up leases that
-// exceed the share of this node. The name of a group consists of letters, digits, '-', '_' and '/'.
+// Share divides the n leases of a group, which have the names GROUP/0, GROUP/1 and so on, among the
+// nodes that call Share. It returns the numbers of the leases that this node owns, and the ID of
+// the session that owns them. It must be called periodically, but not during work that requires a
+// lease, because it gives up leases that exceed the share of this node. The name of a group
+// consists of letters, digits, '-', '_' and '/'.
 //
-// A statement that writes on behalf of a lease must have the condition that chassi_leases has a row
-// with the name of the lease and this session as its owner. On PostgreSQL its transaction must lock
-// the row FOR KEY SHARE before. Leases are lost with the session.
+// A statement that requires a lease must have the condition that chassi_leases has a row with the
+// name of the lease and the ID of this session as the owner. On PostgreSQL, its transaction must
+// first lock this row with FOR KEY SHARE. When a session ends, its leases are lost.
 func (e *Engine) Share(ctx context.Context, group string, n int) (owned []int, session string, err error) {
 	session = e.Session()
 	names := make([]string, n)
@@ -47,8 +48,8 @@ func (e *Engine) Share(ctx context.Context, group string, n int) (owned []int, s
 	return owned, session, err
 }
 
-// begins returns the condition that the column name begins with a text. It does not use LIKE, which
-// has wildcards and, on SQLite, ignores case.
+// begins returns the SQL condition that the column "name" begins with text. It does not use LIKE,
+// which has wildcards and, on SQLite, ignores case.
 func begins(text string) string {
 	return fmt.Sprintf("substr(name, 1, %d) = '%s'", len(text), text)
 }

@@ -8,22 +8,23 @@ import (
 	"github.com/chassi-go/chassi/database"
 )
 
-// channel is the channel of PostgreSQL's notifications. The payload is the session of the
-// sender.
+// channel is the PostgreSQL notification channel that the engines use. The payload is the ID of the
+// session of the sender.
 const channel = "chassi_tasks"
 
-// notifyPause is the shortest time between two notifications of this node, because PostgreSQL
-// serializes the transactions that send them.
+// notifyPause is the minimum time between two notifications that this node sends. PostgreSQL
+// serializes the transactions that send notifications.
 const notifyPause = 20 * time.Millisecond
 
-// Notify wakes this node, and soon after the others that use the database.
+// Notify wakes this node at once, and the other nodes that use the database a short time later.
+// Nodes that receive no notifications find new work when they poll.
 func (e *Engine) Notify() {
 	e.Wake()
 	Signal(e.sent)
 }
 
-// OnCommit calls [Engine.Notify] after the commit of tx. If tx has no method OnCommit, such as a
-// *sql.Tx, it calls Notify at once; what is committed later is found by polling.
+// OnCommit calls [Engine.Notify] after the commit of tx. If tx has no method OnCommit, as is the
+// case for a *sql.Tx, it calls Notify at once; tasks that are committed later are found by polling.
 func (e *Engine) OnCommit(tx Execer) {
 	if c, ok := tx.(interface{ OnCommit(f func()) }); ok {
 		c.OnCommit(e.Notify)
@@ -32,7 +33,8 @@ func (e *Engine) OnCommit(tx Execer) {
 	e.Notify()
 }
 
-// notify sends notifications to the other nodes on PostgreSQL, until ctx ends.
+// notify sends notifications to the other nodes until ctx is done. On databases other than
+// PostgreSQL, it returns at once.
 func (e *Engine) notify(ctx context.Context) {
 	if e.db.Dialect() != database.Postgres {
 		return
@@ -48,7 +50,8 @@ func (e *Engine) notify(ctx context.Context) {
 	}
 }
 
-// listen wakes this node when another node notifies it, until ctx ends.
+// listen wakes this node when another node sends a notification, until ctx is done. It returns at
+// once if the database does not support notifications.
 func (e *Engine) listen(ctx context.Context) {
 	for {
 		err := e.db.Listen(ctx, channel, func(sender string) {

@@ -10,22 +10,24 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// maxError is the maximum length of the stored text of an error in bytes.
+// maxError is the maximum length in bytes of the stored text of an error, excluding the ellipsis
+// that follows a truncated text.
 const maxError = 2 << 10
 
 // maxDelay is the longest delay after a failed try.
 const maxDelay = 15 * time.Minute
 
-// Fence returns the fencing number with which the task was claimed. While the task's row in
-// chassi_tasks has this number, the task is this node's.
+// Fence returns the fencing token with which the task was claimed. While the row of the task in
+// chassi_tasks has this token, no other node has taken over or claimed the task.
 func (t *Task) Fence() int64 { return t.fence }
 
-// doneTogether is the maximum number of tasks that one statement deletes. The statement may compare
-// each of them with each of the others.
+// doneTogether is the maximum number of tasks that one statement deletes. It limits the cost of the
+// statement, for which the database may compare all pairs of these tasks.
 const doneTogether = 100
 
-// settle returns the statements that end runs. Runs whose tasks are deleted share statements,
-// because most runs succeed.
+// settle returns the statements that end runs. It omits the runs whose own transactions have already
+// deleted their tasks. The other tasks that are to be deleted share statements, because most runs
+// succeed.
 func (e *Engine) settle(ended []*run) (batch []database.Statement) {
 	var changes []database.Statement
 	var done []*run

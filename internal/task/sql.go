@@ -10,8 +10,8 @@ import (
 	"github.com/chassi-go/chassi/database"
 )
 
-// statements are the SQL statements of one engine. A state is a literal, so that the partial
-// indexes are used.
+// statements are the SQL statements of one engine. States are literals in them, so that the
+// database can use the partial indexes.
 type statements struct {
 	claim, claimSuspect, owned               string
 	done, doneAll, giveBack, retry           string
@@ -22,7 +22,8 @@ type statements struct {
 	giveAll                                  string
 }
 
-// newStatements returns the statements. Now is the SQL expression for the current time.
+// newStatements returns the statements of an engine with the given lease. The argument now is the
+// SQL expression for the current time.
 func newStatements(now string, d database.Dialect, lease time.Duration) statements {
 	skip := ""
 	if d == database.Postgres {
@@ -47,8 +48,8 @@ func newStatements(now string, d database.Dialect, lease time.Duration) statemen
 		RETURNING {columns}`
 	bury := `INSERT INTO chassi_dead (id, queue, uid, unique_key, key, hold, tries, lost, headers, body, code, reason, error, created_at, died_at)
 		SELECT id, queue, uid, unique_key, key, hold, tries, %s, headers, body, %s, created_at, {now} FROM chassi_tasks WHERE `
-	// The suspect that was lost least often is the first, so that those that only ran beside the
-	// cause are handled soon.
+	// The suspect whose lease was lost least often is the first, so that those that only ran beside
+	// the cause are handled soon.
 	return statements{
 		claim:        f(fmt.Sprintf(claim, "queue = $2 AND state = 0", "id", "$3")),
 		claimSuspect: f(fmt.Sprintf(claim, "state = 4 AND "+In(d, "queue", "$2"), "lost, id", "1")),
@@ -80,8 +81,8 @@ func newStatements(now string, d database.Dialect, lease time.Duration) statemen
 	}
 }
 
-// another returns the SQL expression for the value of a column of type INT plus one, limited to the
-// largest number that PostgreSQL stores in it. An overflow would make each transaction that claims
+// another returns an SQL expression for the value of a column of type INT plus one, limited to the
+// maximum value of the type in PostgreSQL. An overflow would make each transaction that claims
 // tasks fail.
 func another(column string) string {
 	return fmt.Sprintf("CASE WHEN %s < %d THEN %[1]s + 1 ELSE %[2]d END", column, math.MaxInt32)

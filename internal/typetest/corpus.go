@@ -1,5 +1,6 @@
-// Package typetest has Go types for differential tests of codecs and their descriptions:
-// a corpus of shapes that only source code can have, random structs, and random values.
+// Package typetest provides Go types and values for differential tests of codecs and of the
+// descriptions of types: a corpus of types that package reflect cannot create, random struct types,
+// and random values.
 package typetest
 
 import (
@@ -14,19 +15,19 @@ import (
 )
 
 type (
-	// Color is a byte of a named type with named values.
+	// Color is a named byte type with named values.
 	Color uint8
-	// Size is an integer with named values, some negative.
+	// Size is an integer type with named values, one of which is negative.
 	Size int32
-	// Level is a named integer.
+	// Level is a named integer type.
 	Level int
-	// Name is a named string.
+	// Name is a named string type.
 	Name string
 	// ID is an array of bytes.
 	ID [16]byte
 	// Blob is a slice of bytes.
 	Blob []byte
-	// Colors is a list of bytes of a named type.
+	// Colors is a slice of a named byte type.
 	Colors []Color
 	// Timeout has the underlying type of a duration, but is encoded as a number.
 	Timeout time.Duration
@@ -36,28 +37,28 @@ type (
 		ID   string `json:"id"`
 		Note string `json:"note,omitempty"`
 	}
-	// Audit shares the name of a field with Base.
+	// Audit has a field with the same name as a field of Base.
 	Audit struct {
 		Note string `json:"note"`
 		By   string
 	}
-	// Owner shares the name of a field with Audit.
+	// Owner has a field with the same name as a field of Audit.
 	Owner struct{ By, Since int }
-	// Renamed has the name of a field of Audit in a tag.
+	// Renamed has a field whose tag contains the name of a field of Audit.
 	Renamed struct {
 		Who string `json:"By"`
 	}
-	// Inner is a plain struct.
+	// Inner is a struct with a pointer to its own type.
 	Inner struct {
 		A int8 `json:"a"`
 		B *Inner
 	}
-	// Page is generic.
+	// Page is a generic type with one type parameter.
 	Page[T any] struct {
 		Items []T `json:"items"`
 		Next  *Page[T]
 	}
-	// Pair is generic over two types.
+	// Pair is a generic type with two type parameters.
 	Pair[A, B any] struct {
 		First  A
 		Second B
@@ -68,7 +69,8 @@ type (
 		Deep int `json:"2fa"`
 	}
 
-	// Tree, Names, Row, Link, Node, Ring and Fixed are recursive, each in a different way.
+	// Tree, Names, Row, Link, Node, Ring (by way of RingB) and Fixed are recursive types, each in a
+	// different way.
 	Tree  []Tree
 	Names map[string]Names
 	Row   []struct {
@@ -89,20 +91,20 @@ type (
 	RingB struct{ Back []Ring }
 	Fixed struct{ At *[2]Fixed }
 
-	// Word has a text form that accepts any text.
+	// Word is encoded as text, and is decoded from any text.
 	Word struct{ text string }
 	// Loud is encoded as text and decoded as a number.
 	Loud int
-	// Raw has a JSON form of its own.
+	// Raw encodes itself as JSON, and decodes any JSON value without storing it.
 	Raw struct{ value string }
 )
 
-// EnumNames implements protobuf's Enum.
+// EnumNames implements protobuf.Enum.
 func (Color) EnumNames() map[int32]string {
 	return map[int32]string{0: "None", 1: "Red", 7: "DarkBlue"}
 }
 
-// EnumNames implements protobuf's Enum.
+// EnumNames implements protobuf.Enum.
 func (Size) EnumNames() map[int32]string {
 	return map[int32]string{0: "Any", -1: "Small", 1 << 20: "Large"}
 }
@@ -122,10 +124,10 @@ func (l Loud) MarshalText() ([]byte, error) { return []byte(strings.Repeat("!", 
 // MarshalJSON implements json.Marshaler.
 func (r Raw) MarshalJSON() ([]byte, error) { return json.Marshal([]string{r.value}) }
 
-// UnmarshalJSON implements json.Unmarshaler.
+// UnmarshalJSON implements json.Unmarshaler. It ignores its argument.
 func (r *Raw) UnmarshalJSON([]byte) error { return nil }
 
-// Shapes returns structs that every transport with JSON can encode.
+// Shapes returns struct types that can be encoded as JSON and decoded from it.
 func Shapes() []reflect.Type {
 	return []reflect.Type{
 		reflect.TypeFor[struct{}](), reflect.TypeFor[Base](), reflect.TypeFor[Inner](), reflect.TypeFor[Größe](),
@@ -228,8 +230,8 @@ func Shapes() []reflect.Type {
 	}
 }
 
-// Particular returns structs with types that accept only some texts, which a schema cannot
-// describe.
+// Particular returns struct types with fields that accept only values in a particular syntax, which
+// a schema cannot describe.
 func Particular() []reflect.Type {
 	return []reflect.Type{
 		reflect.TypeFor[struct {
@@ -242,7 +244,9 @@ func Particular() []reflect.Type {
 	}
 }
 
-// Refused returns structs that cannot be encoded as JSON, by a part of the reason.
+// Refused returns struct types that package gotype refuses, because not all of their values can be
+// encoded as JSON and decoded again. The key in the map is a part of the error text that is expected
+// for the type.
 func Refused() map[string]reflect.Type {
 	type loop *loop
 	return map[string]reflect.Type{

@@ -13,7 +13,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// leaves are the types of the fields of random structs.
+// leaves are the types from which the types of the fields of random structs are built.
 var leaves = []reflect.Type{
 	reflect.TypeFor[bool](), reflect.TypeFor[int](), reflect.TypeFor[int8](), reflect.TypeFor[int16](), reflect.TypeFor[int32](), reflect.TypeFor[int64](),
 	reflect.TypeFor[uint](), reflect.TypeFor[uint8](), reflect.TypeFor[uint16](), reflect.TypeFor[uint32](), reflect.TypeFor[uint64](),
@@ -55,8 +55,8 @@ func RandomMessage(r *rand.Rand) reflect.Type {
 	return maker{r, plain, keys[:9], false}.structOf(3)
 }
 
-// maker creates random types from leaves, in any combination or only in those permitted in a
-// message.
+// maker creates random types from leaves and keys: in any combination if arbitrary is true, and
+// otherwise mostly in the combinations that a Protocol Buffers message permits.
 type maker struct {
 	r         *rand.Rand
 	leaves    []reflect.Type
@@ -142,8 +142,8 @@ func (m maker) typeOf(depth int, nest bool) reflect.Type {
 	}
 }
 
-// Fill sets v, which must be settable, to a random value that can be encoded. Recursive values end
-// at depth.
+// Fill sets v, which must be settable, to a random value that can be encoded. Pointers, slices and
+// maps that are nested more than depth levels deep stay nil, which ends recursive values.
 func Fill(r *rand.Rand, v reflect.Value, depth int) {
 	if fillKnown(r, v) {
 		return
@@ -193,8 +193,8 @@ func Fill(r *rand.Rand, v reflect.Value, depth int) {
 	}
 }
 
-// fillKnown sets v to a random value if v has a type that accepts only some values, and reports whether
-// it has.
+// fillKnown sets v to a random valid value if the type of v does not accept every value of its
+// kind. It reports whether it has set v.
 func fillKnown(r *rand.Rand, v reflect.Value) bool {
 	switch p := v.Addr().Interface().(type) {
 	case *time.Time:

@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// cell is one fault of one dependency, a cell of the matrix.
+// cell is one combination of a dependency and a fault in the matrix.
 type cell struct {
 	dependency, fault string
-	short             bool // part of the short form
+	short             bool // whether the cell is part of the short form
 
 	prepare func(ctx context.Context, w *world) error
-	atStart bool // the fault begins before the node starts
+	atStart bool // whether the fault begins before the node starts
 	begin   func(ctx context.Context, w *world) error
 	end     func(ctx context.Context, w *world) error // nil if the fault does not end
 	expect  expectation
@@ -23,16 +23,16 @@ type cell struct {
 
 func (c *cell) String() string { return c.dependency + ", " + c.fault }
 
-// expectation is what must hold during the fault. verdict.go checks the conditions that hold for
-// all cells.
+// expectation describes what must hold for a cell during the fault. verdict.go checks the
+// conditions that must hold for all cells.
 type expectation struct {
 	up      []string // probes that stay up; the others may fail
-	ready   bool     // the node stays ready
+	ready   bool     // whether the node must stay ready; otherwise it must not be ready at the end
 	reason  string   // text that the readiness status must contain; "" for no requirement
-	refuses string   // the node may exit by itself at start if its log contains this text; "": it may not
+	refuses string   // text in the log with which the node may exit at start; "" if it must not exit
 }
 
-// Names of probes. probeKeys requests the JWK Set.
+// Names of probes, which are the kinds of calls to the node. probeKeys requests the JWK Set.
 const (
 	probeLive  = "healthz"
 	probeReady = "readyz"
@@ -42,7 +42,7 @@ const (
 // checkDatabase is the name of the database in the readiness status.
 const checkDatabase = "database"
 
-// Groups of probes.
+// Groups of probes. Each group extends the one before it.
 var (
 	alive = []string{probeLive}
 	keys  = append(slices.Clip(alive), probeKeys)
@@ -50,7 +50,7 @@ var (
 	all   = append(slices.Clip(reads), "login", "sign-up")
 )
 
-// The faults that the proxy causes, and pass, which ends them.
+// refuse, hang and the function that slow returns begin a fault of the proxy. pass ends the fault.
 func refuse(_ context.Context, w *world) error { w.proxy.refuse(); return nil }
 func hang(_ context.Context, w *world) error   { w.proxy.hang(); return nil }
 func pass(_ context.Context, w *world) error   { return w.proxy.pass() }
@@ -59,8 +59,9 @@ func slow(roundTrip time.Duration) func(context.Context, *world) error {
 	return func(_ context.Context, w *world) error { w.proxy.slow(roundTrip / 2); return nil }
 }
 
-// behindProxy returns the faults of a server behind a proxy. away is expected while the server
-// is unavailable, atStart if it is unavailable from the start, and late if it is slow.
+// behindProxy returns the cells of a server behind a proxy. The expectation atStart applies if the
+// server is unavailable from the start, away if it becomes unavailable later, and late if it is
+// slow.
 func behindProxy(dependency string, prepare func(context.Context, *world) error, atStart, away, late expectation) []*cell {
 	cells := []*cell{
 		{fault: "away at start", atStart: true, begin: refuse, expect: atStart},
@@ -75,15 +76,16 @@ func behindProxy(dependency string, prepare func(context.Context, *world) error,
 	return cells
 }
 
-// silent changes the cells of a broker, which behindProxy returned, and returns them: the readiness
-// status need not name a hung broker. A client detects it only by missing responses to its pings,
-// which takes longer than a fault lasts here.
+// silent changes cells, the cells that behindProxy returned for a broker, and returns them. It
+// removes the requirement that the readiness status names the broker while the broker is hung. A
+// client detects a hung broker only by missing responses to its pings, which takes longer than the
+// fault lasts.
 func silent(cells []*cell) []*cell {
 	cells[2].expect.reason = ""
 	return cells
 }
 
-// allCells returns the matrix.
+// allCells returns all cells of the matrix.
 func allCells() []*cell {
 	return slices.Concat(postgresCells(), redisCells(), natsCells(), amqpCells(), collectorCells(), diskCells(), logCells(), clockCells())
 }

@@ -14,12 +14,12 @@ import (
 	"github.com/chassi-go/chassi/transport/natsapi"
 )
 
-// clients contains the clients of one node. A client over a broker connects to the broker directly,
-// because the faults are on the node's side.
+// clients contains the clients that call one node. The client over a broker connects to the broker
+// without the proxy, because only the connections of the node have faults.
 type clients struct {
 	http, grpc *auth.Client
 	broker     *auth.Client // nil without a broker
-	over       string       // "NATS" or "AMQP"
+	over       string       // transport of broker: "NATS" or "AMQP"
 	closers    []func()
 }
 
@@ -57,7 +57,7 @@ func (c *clients) dial(n *node) error {
 	return err
 }
 
-// dialNATS connects a client over the NATS server at url.
+// dialNATS creates the client over NATS and connects it to the server at url.
 func (c *clients) dialNATS(ctx context.Context, url, prefix string) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
@@ -70,7 +70,7 @@ func (c *clients) dialNATS(ctx context.Context, url, prefix string) error {
 	return err
 }
 
-// dialAMQP connects a client over the RabbitMQ at url.
+// dialAMQP creates the client over AMQP and connects it to the RabbitMQ server at url.
 func (c *clients) dialAMQP(ctx context.Context, url, prefix string) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()

@@ -12,8 +12,9 @@ import (
 	"github.com/chassi-go/chassi/internal/setclock"
 )
 
-// build builds authd in a directory with the flags of `make build`, so that it can use the same
-// build cache.
+// build builds authd in dir and returns the path of the program. root is the root directory of the
+// repository. In addition to flags, build uses the flags of `make build`, so that both can use the
+// same build cache.
 func build(ctx context.Context, root, dir string, flags ...string) (program string, err error) {
 	program = filepath.Join(dir, "authd")
 	args := append([]string{"build", "-trimpath", "-tags", "grpcnotrace", "-o", program}, flags...)
@@ -25,7 +26,7 @@ func build(ctx context.Context, root, dir string, flags ...string) (program stri
 	return program, nil
 }
 
-// buildClock builds an authd whose clock can be set.
+// buildClock builds an authd whose clock can be set, in dir, and returns the path of the program.
 func buildClock(ctx context.Context, root, dir string) (program string, err error) {
 	overlay, err := setclock.Overlay(dir, filepath.Join(root, "cmd", "authd"), "main")
 	if err != nil {
@@ -34,8 +35,8 @@ func buildClock(ctx context.Context, root, dir string) (program string, err erro
 	return build(ctx, root, dir, overlay)
 }
 
-// useClock configures a node whose clock can be set, and a PostgreSQL database whose clock does not
-// change.
+// useClock configures a node whose clock can be set, and a PostgreSQL database, whose clock is not
+// affected.
 func (w *world) useClock(ctx context.Context) (err error) {
 	if w.program, err = w.clockProgram(); err != nil {
 		return err

@@ -14,7 +14,7 @@ import (
 // postgres is the database of a cell and the role that owns it.
 type postgres struct {
 	admin *sql.DB
-	name  string // of the database and the role
+	name  string // name of the database and of the role
 }
 
 func (s *servers) newPostgres(ctx context.Context, name string) (*postgres, error) {
@@ -42,7 +42,7 @@ func execAll(ctx context.Context, db *sql.DB, statements []string) error {
 	return nil
 }
 
-// disconnect closes the connections to the database.
+// disconnect closes all connections to the database.
 func (p *postgres) disconnect(ctx context.Context) error {
 	return p.exec(ctx, fmt.Sprintf("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '%s'", p.name))
 }
@@ -53,20 +53,22 @@ func (p *postgres) drop() error {
 	return errors.Join(p.exec(ctx, fmt.Sprintf("DROP DATABASE IF EXISTS %s WITH (FORCE)", p.name), "DROP ROLE IF EXISTS "+p.name), p.admin.Close())
 }
 
-// fill makes inserts and updates in all tables fail as on a server with a full disk.
+// fill makes inserts and updates in all tables of the database at url fail with the error of a
+// server whose disk is full.
 func (p *postgres) fill(ctx context.Context, url string) error {
 	return p.onTables(ctx, url, []string{`CREATE FUNCTION faults_full() RETURNS trigger LANGUAGE plpgsql AS
 		'BEGIN RAISE EXCEPTION ''could not extend file: No space left on device'' USING ERRCODE = ''disk_full''; END'`},
 		"CREATE TRIGGER faults_full BEFORE INSERT OR UPDATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION faults_full()", nil)
 }
 
-// empty reverts fill.
+// empty reverts the changes that fill made to the database at url.
 func (p *postgres) empty(ctx context.Context, url string) error {
 	return p.onTables(ctx, url, nil, "DROP TRIGGER faults_full ON %s", []string{"DROP FUNCTION faults_full()"})
 }
 
-// onTables runs the statements before, then the statement format for each table, then the statements
-// after. Each is a transaction of its own, so that a call waits for at most one of them.
+// onTables runs statements in the database at url: first those in before, then format with the name
+// of each table, and then those in after. Each statement is a separate transaction,
+// so that a concurrent call waits for at most one of them.
 func (p *postgres) onTables(ctx context.Context, url string, before []string, format string, after []string) error {
 	db, err := sql.Open("pgx", url)
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// table writes the results as a Markdown table.
+// table writes the results to w as a Markdown table.
 func table(w io.Writer, results []*result) {
 	fmt.Fprintln(w, "| dependency | fault | stays up | does not | readiness meanwhile | back after | all well after | lost / doubled of stored | log: begins / ends |")
 	fmt.Fprintln(w, "| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
@@ -17,7 +17,7 @@ func table(w io.Writer, results []*result) {
 	}
 }
 
-// row returns the columns of a result, without those that identify the cell.
+// row returns the columns of a result, except those that identify the cell.
 func (r *result) row() []string {
 	switch {
 	case r.notRun != "":
@@ -50,7 +50,7 @@ func (r *result) row() []string {
 	}
 }
 
-// order is the order of probes in a list.
+// order contains the names of all probes except probeReady, in the order in which they are printed.
 var order = []string{probeLive, probeKeys, "validate", "gRPC", "login", "sign-up", "NATS", "NATS sign-up", "AMQP", "AMQP sign-up"}
 
 func (r *result) probes() (found []string) {

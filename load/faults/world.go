@@ -18,20 +18,21 @@ import (
 	"github.com/chassi-go/chassi/password"
 )
 
-// cheap contains password parameters with a low cost, because the cost is not measured here.
+// cheap contains password hashing parameters with a low cost, because the cost of hashing is not
+// measured here.
 var cheap = password.Params{Memory: 7168, Time: 1, Parallelism: 1, SaltLen: 16, KeyLen: 32}
 
-// world is the environment of one cell: a node's settings and dependencies.
+// world is the environment of one cell: the node, its settings and its dependencies.
 type world struct {
 	*servers
-	program  string // authd
-	name     string // of everything that the cell creates on a server
+	program  string // the path of authd
+	name     string // name of everything that the cell creates on a server
 	dir      string
 	database string // the URL of the database, not of a proxy
 	args     []string
 	env      []string
 	proxy    *proxy   // in front of the server that fails, or nil
-	stderr   *os.File // where the log goes, or nil
+	stderr   *os.File // the file to which the log goes; nil keeps it in memory
 	clients  clients
 	node     *node
 	undo     []func() error // run from last to first
@@ -52,8 +53,8 @@ func newWorld(s *servers, program string) (*world, error) {
 	return w, nil
 }
 
-// memory returns a directory in memory, if there is one, so that a busy disk does not affect the
-// results.
+// memory returns a directory in memory, so that a busy disk does not affect the results, or "" if
+// there is no such directory.
 func memory() string {
 	const dir = "/dev/shm"
 	if info, err := os.Stat(dir); err == nil && info.IsDir() {
@@ -74,7 +75,7 @@ func (w *world) close() error {
 
 func (w *world) set(settings ...string) { w.args = append(w.args, settings...) }
 
-// before starts the proxy in front of a server.
+// before starts the proxy in front of server, a host:port.
 func (w *world) before(server string) (err error) {
 	if w.proxy, err = newProxy(server); err == nil {
 		w.later(func() error { w.proxy.close(); return nil })
@@ -82,8 +83,8 @@ func (w *world) before(server string) (err error) {
 	return err
 }
 
-// useSQLite configures and creates an SQLite database in dir, for the cells that do not use
-// PostgreSQL.
+// useSQLite creates an SQLite database in dir and configures the node to use it. It is for the
+// cells that do not use PostgreSQL.
 func (w *world) useSQLite(ctx context.Context, dir string) error {
 	w.database = "sqlite:" + filepath.Join(dir, "authd.db")
 	w.set("--database.url=" + w.database)
@@ -108,8 +109,8 @@ func (w *world) usePostgres(ctx context.Context) (err error) {
 	return w.fill(ctx)
 }
 
-// repetitions contains statements that record the IDs of sign-ups for addresses that were taken:
-// each address is used once, so each such sign-up was done twice.
+// repetitions contains the statements, by dialect, that record the IDs of sign-ups whose address
+// was taken. Each address is used once, so each of these sign-ups was carried out twice.
 var repetitions = map[database.Dialect][]string{
 	database.SQLite: {
 		"CREATE TABLE faults_repeated (id TEXT NOT NULL)",
@@ -122,7 +123,7 @@ var repetitions = map[database.Dialect][]string{
 	},
 }
 
-// fill creates the schema, an account, and the statements that count repetitions.
+// fill creates the schema of the database and one account, and runs the statements in repetitions.
 func (w *world) fill(ctx context.Context) (err error) {
 	db, err := database.Open(ctx, database.Config{URL: w.database})
 	if err != nil {
@@ -140,7 +141,8 @@ func (w *world) fill(ctx context.Context) (err error) {
 	return nil
 }
 
-// ledger contains the stored addresses and the number of repeated sign-ups at the end.
+// ledger contains what the database stores at the end of a measurement: the addresses and the
+// number of repeated sign-ups.
 type ledger struct {
 	addresses map[string]bool
 	repeated  int
@@ -185,10 +187,12 @@ func (w *world) useRedis(ctx context.Context) error {
 	return w.useSQLite(ctx, w.dir)
 }
 
-// deleteKeys is the command that deletes the keys of a cell.
+// deleteKeys is the format of the Redis command that deletes all keys of a cell. Its argument is
+// the name of the cell.
 const deleteKeys = `EVAL "for _, key in ipairs(redis.call('KEYS', ARGV[1])) do redis.call('DEL', key) end return 1" 0 %s:*`
 
-// redisUser returns the command that creates or changes the Redis user of the cell.
+// redisUser returns the command that creates or replaces the Redis user of the cell, with a
+// password and ACL rules.
 func (w *world) redisUser(password, rights string) string {
 	return fmt.Sprintf("ACL SETUSER %s reset on >%s ~%s:* &* %s", w.name, password, w.name, rights)
 }
@@ -226,9 +230,9 @@ func (w *world) useAMQP(ctx context.Context, user string) (err error) {
 	return w.useSQLite(ctx, w.dir)
 }
 
-// collector receives traces in OTLP over HTTP.
+// collector is the handler of a server that accepts traces in OTLP over HTTP.
 type collector struct {
-	status atomic.Int32 // of its responses
+	status atomic.Int32 // the status code of its responses
 	taken  atomic.Int64 // the number of accepted exports
 }
 
@@ -251,8 +255,8 @@ func (w *world) useCollector(ctx context.Context) error {
 	return w.useSQLite(ctx, w.dir)
 }
 
-// ServeHTTP responds to an export with the configured status. The empty body of the response is an
-// empty ExportTraceServiceResponse.
+// ServeHTTP responds to an export with the configured status code. The empty body of the response
+// is an empty ExportTraceServiceResponse.
 func (c *collector) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	status := int(c.status.Load())
 	if status == http.StatusOK {

@@ -6,13 +6,13 @@ import (
 )
 
 const (
-	subBits = 7 // 128 buckets for each power of two: a value is kept to within 1/128
+	subBits = 7 // 128 buckets for each power of two, so the error of a value is below 1/128
 	buckets = (64 - subBits + 1) << subBits
 )
 
-// Histogram counts durations in log-linear buckets. The error of a percentile is at most 0.8 %;
-// the maximum is exact. The zero value is empty. It takes 58 KiB and is not safe for concurrent
-// use.
+// Histogram counts durations in log-linear buckets. The error of a percentile is at most 0.8 %; the
+// maximum is exact. The zero value is an empty histogram. A Histogram uses 58 KiB of memory and is
+// not safe for concurrent use.
 type Histogram struct {
 	counts  [buckets]uint64
 	total   uint64
@@ -30,11 +30,11 @@ func (h *Histogram) Record(d time.Duration) {
 // Count returns the number of recorded durations.
 func (h *Histogram) Count() uint64 { return h.total }
 
-// Max returns the longest duration, 0 if nothing was recorded.
+// Max returns the longest recorded duration, or 0 if nothing was recorded.
 func (h *Histogram) Max() time.Duration { return h.longest }
 
-// Percentile returns the duration of rank ceil(p/100 x n), which p percent of the recorded
-// durations do not exceed, or 0 if nothing was recorded.
+// Percentile returns the p-th percentile, with p from 0 to 100, of the n recorded durations. It is
+// the duration of rank ceil(p/100 x n) in ascending order, or 0 if nothing was recorded.
 func (h *Histogram) Percentile(p float64) time.Duration {
 	rank := rankOf(p, h.total)
 	var seen uint64
@@ -47,7 +47,7 @@ func (h *Histogram) Percentile(p float64) time.Duration {
 	return 0
 }
 
-// rankOf returns the rank of the percentile among n sorted values, counted from 1.
+// rankOf returns the rank, counted from 1, of the p-th percentile of n sorted values.
 func rankOf(p float64, n uint64) uint64 {
 	exact := p * float64(n) / 100
 	rank := uint64(exact)
@@ -62,7 +62,7 @@ func bucketOf(v uint64) int {
 	return shift<<subBits + int(v>>shift)
 }
 
-// valueOf returns the middle of a bucket.
+// valueOf returns the duration in the middle of a bucket.
 func valueOf(bucket int) time.Duration {
 	shift := max(bucket>>subBits-1, 0)
 	low := uint64(bucket-shift<<subBits) << shift

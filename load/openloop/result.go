@@ -2,30 +2,33 @@ package openloop
 
 import "time"
 
-// Result is the result of a stream without the warm-up. Due is Sent plus Dropped, and Sent is OK
+// Result is the result of a stream, without its warm-up. Due is Sent plus Dropped, and Sent is OK
 // plus Refused plus Failed.
 type Result struct {
 	Name     string  `json:"name"`
 	Rate     float64 `json:"rate"`     // scheduled calls per second
-	Achieved float64 `json:"achieved"` // calls per second that were accepted, until the last response
+	Achieved float64 `json:"achieved"` // accepted calls per second: OK divided by Seconds
 	Seconds  float64 `json:"seconds"`  // from the end of the warm-up to the last response, at least the duration
-	Due      int64   `json:"due"`
-	Sent     int64   `json:"sent"`
-	OK       int64   `json:"ok"`
-	Refused  int64   `json:"refused"`
-	Failed   int64   `json:"failed"`
-	Dropped  int64   `json:"dropped"`
-	// Late is the maximum delay by which the driver itself started a call. It is part of that
-	// call's latency: if it is close to the percentiles, they measure the driver's machine.
+	Due      int64   `json:"due"`      // calls that were due
+	Sent     int64   `json:"sent"`     // calls that were made
+	OK       int64   `json:"ok"`       // calls without an error
+	Refused  int64   `json:"refused"`  // calls with an error for which Config.Refused returned true
+	Failed   int64   `json:"failed"`   // calls with any other error
+	Dropped  int64   `json:"dropped"`  // calls that were not made because of Config.Outstanding
+	// Late is the maximum delay with which [Run] itself queued a call. The delay is part of
+	// the latency of the call. If Late is close to the percentiles, they measure the machine that
+	// makes the calls.
 	Late time.Duration `json:"late_ns"`
-	// Accepted and RefusedIn are the latencies of accepted and of refused calls.
+	// Accepted and RefusedIn are the latencies of the OK and of the Refused calls.
 	Accepted  Latency `json:"accepted"`
 	RefusedIn Latency `json:"refused_in"`
-	// Errors counts failures by error text: the first ten texts by name, all others as "other".
+	// Errors is the number of failed calls by error text. It contains the first ten texts, and
+	// counts all other errors as "other".
 	Errors map[string]int64 `json:"errors,omitempty"`
 }
 
-// Latency contains percentiles of the time from the scheduled time of a call to its response.
+// Latency contains percentiles and the maximum of the time from the scheduled time of a call to its
+// response.
 type Latency struct {
 	P50  time.Duration `json:"p50_ns"`
 	P90  time.Duration `json:"p90_ns"`

@@ -1,7 +1,7 @@
-// Command overload measures a service at three times its capacity. It serves one endpoint,
-// which processes eight calls concurrently for 10 ms each, over HTTP with the middleware of
-// package standard, and calls it at fixed rates: at half its capacity, at its capacity, at three
-// times its capacity, and then at 0.9 of its capacity.
+// Command overload measures a service at up to three times its capacity. It serves one endpoint
+// over HTTP with the middleware of package standard. The endpoint processes eight calls
+// concurrently and takes 10 ms for each. The command calls the endpoint at fixed rates: at half its
+// capacity, at its capacity, at three times its capacity, and then twice at 0.9 of its capacity.
 //
 //	go run ./load/overload --seconds 60
 package main
@@ -45,7 +45,7 @@ type (
 	}
 )
 
-// worker limits the number of concurrent calls.
+// worker is a semaphore that limits the number of concurrent calls.
 type worker chan struct{}
 
 func (w worker) work(ctx context.Context, _ *workRequest) (*workResponse, error) {

@@ -5,17 +5,17 @@ import (
 	"io"
 )
 
-// group contains the durations of one kind of call in ms.
+// group contains the durations of the calls of one kind in milliseconds.
 type group struct {
 	name string
 	took []float64
 }
 
-// comparison is the comparison of two groups. The p-values are adjusted for the number of
-// comparisons.
+// comparison is the result of comparing the groups a and b. mannWhitney and kolmogorovSmirnov are
+// p-values, adjusted for the number of comparisons.
 type comparison struct {
 	a, b                           string
-	shift                          float64 // of the median, from a to b
+	shift                          float64 // median of b minus median of a, in milliseconds
 	mannWhitney, kolmogorovSmirnov float64
 }
 
@@ -23,7 +23,7 @@ func (c comparison) differs(alpha float64) bool {
 	return min(c.mannWhitney, c.kolmogorovSmirnov) < alpha
 }
 
-// compare compares each pair of groups.
+// compare compares each pair of groups and returns the comparisons.
 func compare(groups []group) (list []comparison) {
 	var p []float64
 	for i, a := range groups {
@@ -39,8 +39,8 @@ func compare(groups []group) (list []comparison) {
 	return list
 }
 
-// report prints groups and their comparisons, and returns the number of comparisons that show a
-// difference.
+// report prints groups and their comparisons to out, and returns the number of comparisons that
+// show a difference at the significance level alpha.
 func report(out io.Writer, title string, groups []group, alpha float64) (differ int) {
 	fmt.Fprintf(out, "\n%s\n  %-18s %5s %10s %10s %10s\n", title, "", "n", "p25 ms", "median ms", "p75 ms")
 	for _, g := range groups {

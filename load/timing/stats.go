@@ -8,8 +8,8 @@ import (
 
 // mannWhitney returns the two-sided p-value of the Mann-Whitney U test: the probability that two
 // samples from one distribution differ in rank at least as much as a and b do. It uses the normal
-// approximation with corrections for ties and continuity, which holds for at least 20 values in each
-// sample (Mann and Whitney 1947; Lehmann, Nonparametrics, 1975, section 1.2).
+// approximation with corrections for ties and continuity. The approximation requires at least 20
+// values in each sample (Mann and Whitney 1947; Lehmann, Nonparametrics, 1975, section 1.2).
 func mannWhitney(a, b []float64) float64 {
 	type value struct {
 		v     float64
@@ -68,7 +68,8 @@ func kolmogorovSmirnov(a, b []float64) float64 {
 	return kolmogorovTail((n + 0.12 + 0.11/n) * distance)
 }
 
-// kolmogorovTail returns 2 times the sum over k >= 1 of (-1)^(k-1) exp(-2 k^2 x^2).
+// kolmogorovTail returns the probability that a value of the Kolmogorov distribution exceeds x: 2
+// times the sum over k >= 1 of (-1)^(k-1) exp(-2 k^2 x^2).
 func kolmogorovTail(x float64) float64 {
 	if x < 0.2 {
 		return 1 // to 12 digits, where the sum converges slowly
@@ -85,8 +86,9 @@ func kolmogorovTail(x float64) float64 {
 	return min(1, max(0, 2*sum))
 }
 
-// holm returns the p-values of simultaneous tests, adjusted so that the probability of any false
-// positive is at most that of a single test (Holm 1979).
+// holm returns the p-values of simultaneous tests, adjusted so that at a given significance level
+// the probability of any false positive is at most that of a single test (Holm 1979). The result is
+// in the order of p.
 func holm(p []float64) []float64 {
 	order := make([]int, len(p))
 	for i := range order {
@@ -101,7 +103,7 @@ func holm(p []float64) []float64 {
 	return adjusted
 }
 
-// quantile returns the q-quantile of values, with linear interpolation.
+// quantile returns the q-quantile of values, with linear interpolation, or NaN if values is empty.
 func quantile(values []float64, q float64) float64 {
 	if len(values) == 0 {
 		return math.NaN()

@@ -13,36 +13,37 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// buckets are the buckets of the latency histograms in seconds: a cached response takes a fraction of
-// a millisecond, a password hash tens of them.
+// buckets are the buckets of the latency histograms, in seconds. They range from a cached
+// response, which takes a fraction of a millisecond, to slow calls of several seconds.
 var buckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
 
-// New returns middleware that counts and times every call. It registers the metrics with
-// registerer. Over HTTP:
+// New returns middleware that counts and times every call. It registers its metrics with
+// registerer, and returns an error if that fails. The metrics over HTTP are
 //
 //	http_requests_total{server,method,route,status}
 //	http_request_duration_seconds{server,method,route}
 //
-// where server identifies the listener of the program: "http", "admin"; and on the other
-// transports:
+// where server identifies the listener of the program, such as "http" or "admin". The metrics
+// of the other transports are
 //
 //	rpc_requests_total{transport,route,code}
 //	rpc_request_duration_seconds{transport,route}
 //
-// and for clients of any transport:
+// and those of clients, over any transport, are
 //
 //	client_requests_total{transport,route,code}
 //	client_request_duration_seconds{transport,route}
 //
-// A stream is counted at its end, and is in none of these histograms. Streams that were opened
-// are in families of their own; those of clients have the prefix client_:
+// A stream is counted when it ends, and its duration is not part of these histograms. Streams
+// that have opened have their own metrics, whose names have the prefix client_ on clients:
 //
 //	streams_open{transport,route}
 //	stream_items_total{transport,route}
 //	stream_duration_seconds{transport,route}
 //
-// Routes are patterns, never raw paths, so that the number of series is bounded.
-// The handle of each series is looked up once.
+// The value of the label code is the number of a [chassi.Code], or 0 for success. Routes are
+// patterns, never raw paths, so that the number of series is bounded. Each series is looked up only
+// once.
 func New(registerer prometheus.Registerer) (chassi.Middleware, error) {
 	httpCalls, err := newFamily(registerer, "http", "status", "server", "method")
 	if err != nil {
@@ -91,7 +92,7 @@ func New(registerer prometheus.Registerer) (chassi.Middleware, error) {
 	}, nil
 }
 
-// family is one counter and one histogram.
+// family contains the counter and the histogram of one kind of call.
 type family struct {
 	outcome string // the label for how the call ended
 	total   *prometheus.CounterVec
@@ -110,11 +111,11 @@ func newFamily(registerer prometheus.Registerer, name, outcome string, labels ..
 	return f, errors.Join(registerer.Register(f.total), registerer.Register(f.seconds))
 }
 
-// streamBuckets are the buckets of the histograms of streams, in seconds: the default maximum age
-// of a stream is an hour.
+// streamBuckets are the buckets of the histograms of stream durations, in seconds. They extend
+// beyond the default maximum age of a stream, one hour.
 var streamBuckets = []float64{.1, 1, 10, 60, 300, 900, 1800, 3600, 7200, 14400}
 
-// streamFamily are the metrics of the streams of servers, or of clients.
+// streamFamily contains the metrics of streams, either those of servers or those of clients.
 type streamFamily struct {
 	open    *prometheus.GaugeVec
 	items   *prometheus.CounterVec
@@ -135,8 +136,8 @@ func newStreamFamily(registerer prometheus.Registerer, prefix string) (streamFam
 	return f, errors.Join(registerer.Register(f.open), registerer.Register(f.items), registerer.Register(f.seconds))
 }
 
-// observe returns the handler of a stream. It counts the calls in s, and open streams, items and
-// durations in f.
+// observe returns a handler for the calls of an endpoint that is a stream. The handler counts the
+// calls in s, and records open streams, items and durations in f.
 func (f streamFamily) observe(b *chassi.Binding, s *series, next chassi.Handler) chassi.Handler {
 	open, items := f.open.WithLabelValues(b.Transport, b.Route), f.items.WithLabelValues(b.Transport, b.Route)
 	seconds := f.seconds.WithLabelValues(b.Transport, b.Route)
@@ -159,8 +160,8 @@ func (f streamFamily) observe(b *chassi.Binding, s *series, next chassi.Handler)
 	}
 }
 
-// series are the handles of one binding. The array has a place for each HTTP
-// status; the codes of the other transports fit in it too.
+// series contains the metrics of one binding. The index of byStatus is an HTTP status on an HTTP
+// server and, on clients and other transports, a [chassi.Code] or 0 for success.
 type series struct {
 	total    *prometheus.CounterVec
 	outcome  string

@@ -12,11 +12,12 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// HTTPClient returns a function that creates a client span for each attempt of a request to a
-// third-party API. The span follows OpenTelemetry's semantic conventions for HTTP, except that
-// it omits url.full, because paths and queries of many APIs contain keys. The function is for
-// the Trace option of package client/httpclient; it sets the trace context in header unless
-// header is nil.
+// HTTPClient returns a function that starts a client span for each attempt of a request to a
+// third-party API, for the Trace option of package client/httpclient. The function sets the
+// trace context in header unless header is nil. It returns the context of the span and a
+// function that ends the span with the status of the response or the kind of failure. The span
+// follows OpenTelemetry's semantic conventions for HTTP, except that it omits url.full, because
+// paths and queries of many APIs contain keys.
 func HTTPClient(provider trace.TracerProvider, propagator propagation.TextMapPropagator) func(
 	ctx context.Context, method, host string, attempt int, header http.Header,
 ) (context.Context, func(status int, failure string)) {

@@ -9,9 +9,9 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// operations returns a tracer that creates spans for the operations of a call (see package
-// calltrace), following OpenTelemetry's semantic conventions for databases. The parent is the
-// span in the context.
+// operations returns a tracer that creates spans for the operations of a call (see
+// package calltrace), following OpenTelemetry's semantic conventions for databases. The
+// parent of each span is the span in the context.
 func operations(tracer trace.Tracer) calltrace.Tracer {
 	return func(ctx context.Context, o calltrace.Operation) (context.Context, calltrace.End) {
 		kind := trace.SpanKindClient

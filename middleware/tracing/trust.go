@@ -12,9 +12,9 @@ import (
 // decide whether that span is sampled.
 type Trust func(*chassi.Call) bool
 
-// TrustNetworks returns a [Trust] in calls within the process, calls whose peer is in one of the
-// networks, and calls over a broker from a client with a name. The peer is the client behind
-// trusted proxies ([chassi.Call].Peer).
+// TrustNetworks returns a [Trust] that accepts calls within the process, events and jobs, calls
+// whose peer is in one of the networks, and calls over a broker that a client with a name makes on
+// its own behalf. The peer is the client behind trusted proxies ([chassi.Call].Peer).
 func TrustNetworks(networks ...netip.Prefix) Trust {
 	networks = slices.Clone(networks)
 	return func(call *chassi.Call) bool {
@@ -22,8 +22,9 @@ func TrustNetworks(networks ...netip.Prefix) Trust {
 	}
 }
 
-// isLocal reports whether the call came from this process, or from a program that shares its
-// database. The metadata of such a call was set by the program's own client.
+// isLocal reports whether the call came from this process or, as an event or a job,
+// from a program that uses the same database. The metadata of such a call was set by
+// the calling program itself.
 func isLocal(call *chassi.Call) bool {
 	return call.Binding != nil && (call.Transport == "local" || call.Transport == "event" || call.Transport == "job")
 }
@@ -42,8 +43,8 @@ func inNetworks(call *chassi.Call, networks []netip.Prefix) bool {
 	return false
 }
 
-// isNamed reports whether the call came over a broker from a client with a verified name that
-// does not forward for another client.
+// isNamed reports whether the call came over a broker from a client with a verified
+// name, and not on behalf of another client.
 func isNamed(call *chassi.Call) bool {
 	return !call.Peer.IsValid() && call.PeerName != "" && !strings.HasSuffix(call.PeerName, ":")
 }

@@ -11,15 +11,16 @@ import (
 	"github.com/chassi-go/chassi/redis"
 )
 
-// Limiter is like a [ratelimit.Limiter], but its buckets are shared by all limiters with the same
-// name on the same Redis. It counts a call with one script, in one round trip, by the server's
-// clock.
+// Limiter limits the rate of calls by key, with buckets that all limiters with the
+// same name on the same Redis share. It counts a call with one script, usually in
+// one round trip, by the server's clock.
 //
-// While Redis is unavailable each node counts locally, so a key may use its limit on each of them.
-// If Redis restarts without its data, all buckets are full. A call that exceeds the local limit is
-// rejected without a call of Redis, so excessive calls of one key do not load the server.
+// While Redis is unavailable, each node counts locally, so that a key may use its limit
+// on each node. If Redis restarts without its data, all buckets are full. A call that
+// exceeds the local limit is rejected without a request to Redis, so that excessive
+// calls of one key do not load the server.
 //
-// It is safe for concurrent use.
+// A Limiter is safe for concurrent use.
 type Limiter struct {
 	local    *ratelimit.Limiter
 	db       *redis.DB
@@ -27,8 +28,9 @@ type Limiter struct {
 	fallback func()
 }
 
-// New returns a limiter that shares the limit of local. It calls fallback, which may be nil, for
-// each call that was counted locally only.
+// New returns a limiter that enforces the limit of local with buckets in db that all limiters with
+// the same name share. It calls fallback, which may be nil, for each call that only the local
+// limiter decided because Redis was unavailable or because the context of the call was done.
 func New(name string, local *ratelimit.Limiter, db *redis.DB, fallback func()) *Limiter {
 	if fallback == nil {
 		fallback = func() {}
@@ -39,7 +41,8 @@ func New(name string, local *ratelimit.Limiter, db *redis.DB, fallback func()) *
 // Limit returns the current limit.
 func (l *Limiter) Limit() ratelimit.Limit { return l.local.Limit() }
 
-// Take counts a call of key and returns whether it is allowed.
+// Take decides whether a call of key is allowed, and counts the call if it is. If Redis
+// is unavailable or ctx is done, the local limiter decides.
 func (l *Limiter) Take(ctx context.Context, key ratelimit.Key) ratelimit.Decision {
 	own := l.local.Allow(key)
 	if !own.Allowed || own.Limit == 0 {
@@ -61,10 +64,10 @@ func (l *Limiter) Take(ctx context.Context, key ratelimit.Key) ratelimit.Decisio
 	return ratelimit.Decision{Allowed: true, Limit: limit.Burst, Remaining: int(response[1]), Reset: reset}
 }
 
-// take implements GCRA, as in package ratelimit: the value of a key is the time at which its
-// bucket is full again, in microseconds since 2025, because numbers in Lua cannot represent
-// fractions of microseconds since 1970. A full bucket needs no key. The value is limited to that
-// of an empty bucket, in case the server's clock was set back.
+// take implements GCRA, as in package ratelimit. The value of a key is the time at which its bucket
+// is full again, in microseconds since 2025: numbers in Lua are too coarse for fractions of
+// microseconds since 1970. A full bucket needs no key. The value is limited to that of an empty
+// bucket, in case the server's clock was set back.
 var take = redis.NewScript("take_token", `
 local t = redis.call('TIME')
 local now = (t[1] - 1735689600) * 1000000 + t[2]

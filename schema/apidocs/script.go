@@ -17,9 +17,10 @@ import (
 //go:embed scalar/scalar.js.gz
 var compressedScalar []byte
 
-// script serves a script, which the page requests with its version. Caches may keep the response
-// to such a request for a year, but must revalidate the response to a request for another
-// version: during an update, a page of one instance may load the script of another instance.
+// script is the handler of a JavaScript file, which the page requests by version. Caches may keep
+// the response to a request for the version of the script for a year. They must revalidate the
+// response to a request for any other version, because during an update the page of one instance
+// may load the script of another instance.
 type script struct {
 	version string
 	content []byte // plain or compressed with gzip
@@ -68,7 +69,8 @@ func decompress(content []byte) ([]byte, error) {
 	return io.ReadAll(z) //nolint:wrapcheck // the same
 }
 
-// acceptsGzip reports whether Accept-Encoding allows gzip (RFC 9110, section 12.5.3).
+// acceptsGzip reports whether header, the values of Accept-Encoding, allows gzip (RFC 9110, section
+// 12.5.3).
 func acceptsGzip(header []string) bool {
 	accepted := false
 	for part := range strings.SplitSeq(strings.Join(header, ","), ",") {

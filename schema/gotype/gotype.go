@@ -1,11 +1,12 @@
-// Package gotype describes Go types as they are encoded: as JSON, Protocol Buffers and
-// parameters. The documents, the codecs, the validation of requests and the digests of
-// idempotency keys all use this description, so that they are consistent with the encoding.
+// Package gotype describes how Go types are encoded as JSON, as Protocol Buffers, and as HTTP
+// parameters. The documents, the codecs, the validation of requests and the digests of requests
+// with idempotency keys all use this description, so that they are consistent with the encoding.
 //
-// The rules are those of encoding/json as applied by package strictjson: embedding, shadowing,
-// names, options and marshal methods. [Of] refuses all types that the JSON library would refuse
-// at the first value, for example because of duplicate field names, misplaced options, channels,
-// functions, complex numbers, interfaces with methods, or maps whose keys cannot be member names.
+// Embedding, shadowing, names, options and marshal methods follow the rules of encoding/json as
+// applied by package strictjson. [Of] refuses all types that the JSON library would refuse when it
+// encodes or decodes the first value, for example because of duplicate field names, misplaced
+// options, channels, functions, complex numbers, interfaces with methods, or maps whose keys cannot
+// be member names.
 package gotype
 
 import (
@@ -16,34 +17,35 @@ import (
 // Kind is the shape of a type's values.
 type Kind uint8
 
-// The kinds. A Go type of a named kind has the kind of its underlying type.
+// The kinds of types. A named type has the kind of its underlying type, unless it is Opaque, Time,
+// Duration or File.
 const (
-	Opaque   Kind = iota // encoded and decoded only by its own methods
+	Opaque   Kind = iota // not a scalar; encoded and decoded only by its own methods
 	Bool                 // true or false
 	Int                  // a signed integer
 	Uint                 // an unsigned integer
 	Float                // a float32 or float64
-	String               // text
+	String               // a string
 	Bytes                // []byte or [N]byte: base64 in JSON
 	Time                 // time.Time: RFC 3339 in JSON
 	Duration             // time.Duration: seconds in JSON, such as 1.5s
 	Any                  // any JSON value
-	Pointer              // Elem, or null
+	Pointer              // a pointer to Elem, which may be null in JSON
 	List                 // a slice of Elem
-	Array                // Len times Elem
-	Map                  // from Key to Elem
-	Struct               // Fields, and Rest
+	Array                // an array of Len elements of type Elem
+	Map                  // a map from Key to Elem
+	Struct               // a struct with Fields and, unless it is nil, Rest
 	File                 // chassi.File: a field of a message, never JSON
 )
 
-// Form is the way in which a type is encoded in JSON.
+// Form states how a type is encoded as JSON or decoded from JSON.
 type Form uint8
 
-// The forms.
+// The forms of encoding and decoding.
 const (
-	Native Form = iota // as the JSON library encodes the Kind
-	Text               // as a string, by MarshalText or AppendText, and UnmarshalText
-	JSON               // as any value, by MarshalJSON or MarshalJSONTo, and UnmarshalJSON or UnmarshalJSONFrom
+	Native Form = iota // in the JSON library's default form for the Kind
+	Text               // as a string, by MarshalText or AppendText, or by UnmarshalText
+	JSON               // as any value, by MarshalJSON(To) or by UnmarshalJSON(From)
 )
 
 // Type is a Go type that can be encoded as JSON. It is immutable. Types may be recursive.
@@ -59,39 +61,40 @@ type Type struct {
 	Fields []Field // of a Struct, in the order in which they are written
 	Rest   *Type   // of the members of a Struct that are not Fields (option embed); nil if there are none
 
-	// Enum contains the names of the values of an integer type that has a method EnumNames.
+	// Enum contains the name of each value of an integer type that has a method EnumNames. It is
+	// nil for any other type.
 	Enum map[int32]string
 
-	// TextIn reports whether the type has UnmarshalText, and TextOut whether it has MarshalText
-	// or AppendText, whatever the Form in JSON.
+	// TextIn reports whether the type has the method UnmarshalText, and TextOut whether it has
+	// MarshalText or AppendText. They do not depend on Encode and Decode.
 	TextIn, TextOut bool
 }
 
 // Field is a field of a struct, or of a struct embedded in it, that is a member in JSON or an
 // HTTP parameter.
 type Field struct {
-	Name  string // in Go
-	JSON  string // the name of the member, "" for a field without one (json:"-")
+	Name  string // the name in Go
+	JSON  string // the name of the member in JSON; "" if the field is not a member (json:"-")
 	Index []int  // for reflect.Value.FieldByIndex
 	Type  *Type
 	Tag   reflect.StructTag
 
-	// Source is where HTTP carries the field instead of the body: "path", "query" or "header" in
-	// a request, "header", "cookie" or "status" in a response, or "" for a field of the body.
-	// Param is the name of the field there, or the list of statuses.
+	// Source is the part of an HTTP message that carries the field: "path", "query" or "header"
+	// of a request, "header", "cookie" or "status" of a response, or "" for the body. Param is the
+	// name of the parameter, header or cookie, or the list of statuses.
 	Source, Param string
 
-	// Quoted is the option string: a number is written as a string.
+	// Quoted reports whether the field has the option string: a number is encoded as a string.
 	Quoted bool
 	// OmitZero and OmitEmpty report whether the field has the options omitzero and omitempty.
 	OmitZero, OmitEmpty bool
-	// Indirect reports whether the field is in an embedded struct behind a pointer. The field is
-	// absent while that pointer is nil.
+	// Indirect reports whether the field belongs to a struct that is embedded by pointer. The
+	// field is absent while the pointer is nil.
 	Indirect bool
 }
 
-// CallerName returns the name of the field for clients: the name of the parameter or of the
-// member, or else the Go name.
+// CallerName returns the name under which clients know the field: Param if Source is set, or else
+// the JSON name, or else the Go name.
 func (f *Field) CallerName() string {
 	switch {
 	case f.Source != "":
@@ -108,7 +111,7 @@ func (f *Field) Omits() bool {
 	return f.Indirect || f.OmitZero || f.OmitEmpty && f.Type.mayBeEmpty()
 }
 
-// mayBeEmpty reports whether a value can be encoded as null, "", [] or {}.
+// mayBeEmpty reports whether a value of t can be encoded as null, "", [] or {}.
 func (t *Type) mayBeEmpty() bool {
 	if t.Encode != Native {
 		return true
@@ -125,8 +128,8 @@ func (t *Type) mayBeEmpty() bool {
 
 var types sync.Map // reflect.Type to *Type
 
-// Of returns the description of t. The error names the field that cannot be encoded, and states
-// the reason. Of is safe for concurrent use.
+// Of returns the description of t. If t cannot be encoded, it returns an error that states the
+// reason and the field, if there is one. Of is safe for concurrent use.
 func Of(t reflect.Type) (*Type, error) {
 	if known, ok := types.Load(t); ok {
 		return known.(*Type), nil //nolint:forcetypeassert // nothing else is stored
@@ -142,7 +145,7 @@ func Of(t reflect.Type) (*Type, error) {
 	return described, nil
 }
 
-// HasFile reports whether a value of the type can contain a [chassi.File].
+// HasFile reports whether a value of t can contain a [chassi.File].
 func (t *Type) HasFile() bool {
 	_, found := t.find(fileType, make(map[*Type]bool))
 	return found

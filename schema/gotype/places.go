@@ -4,12 +4,12 @@ import "reflect"
 
 // Root is the type of a message of an endpoint: its request, its response or a detail.
 type Root struct {
-	Endpoint string // its full name
+	Endpoint string // full name of the endpoint
 	Type     reflect.Type
 }
 
-// placeOf returns the first place of the type among the roots, such as "shop.v1.Shop/Get, field
-// lines[].price", or "" if no root contains the type.
+// placeOf returns the location of t in the first root that contains it, such as "shop.v1.Shop/Get,
+// field lines[].price", or "" if no root contains t.
 func placeOf(t reflect.Type, roots []Root) string {
 	for _, root := range roots {
 		described, err := Of(root.Type)
@@ -26,8 +26,8 @@ func placeOf(t reflect.Type, roots []Root) string {
 	return ""
 }
 
-// find returns the path from t to target, or "" for t itself, and reports whether t contains
-// target.
+// find reports whether target is t or is in t, and returns the path from t to target, which is ""
+// for t itself. It skips the types in seen, which it has visited before.
 func (t *Type) find(target reflect.Type, seen map[*Type]bool) (path string, found bool) {
 	if t == nil || seen[t] {
 		return "", false

@@ -1,6 +1,6 @@
 // Package protobuf encodes plain Go structs as Protocol Buffers, without generated code or a
-// message interface. A [Plan] is compiled once per type; [File] returns the descriptor of a
-// service for reflection, and [Text] its .proto file for other programs.
+// message interface. A [Plan] is compiled once per type. [File] returns the descriptor of services
+// for reflection, and [Text] formats the descriptor as a .proto file for other programs.
 //
 // # Types
 //
@@ -14,20 +14,22 @@
 //	                                     string
 //	a struct, or a pointer to one        a message of its own
 //	a pointer to any of the others       optional
-//	a slice; a map                       repeated (packed where it can be); map
+//	a slice; a map                       repeated (packed if possible); map
 //
-// A list of bytes of a named type is repeated, not bytes. The keys of maps are integers,
-// strings, or have a text form.
+// A slice of a named byte type is repeated, not bytes. The keys of maps are integers, strings, or
+// types with a text form other than [time.Time].
 //
 // # Field numbers
 //
-// The number of a field is that of its tag, proto:"7", or else its position among the fields,
-// beginning with 1. Its name is that of its json tag in snake_case. Package gotype determines
-// the fields: those of JSON, so that the fields of an embedded struct belong to the outer
-// struct, and those with json:"-" that are HTTP parameters.
+// The number of a field is given by its tag, as in proto:"7", or else is its position among the
+// fields, beginning with 1. The name of a field is its JSON name in snake_case, or its Go name in
+// snake_case if it has no JSON name. The fields are those that package gotype describes: the
+// members in JSON, to which the fields of embedded structs belong, and the fields with json:"-"
+// that are HTTP parameters. Fields for cookies and statuses are not part of the message, but their
+// positions count.
 //
 // # Names
 //
-// A message has the name of its type: Order, PageOrder for Page[Order]. If names conflict with
-// each other or with a service, a sufficient part of the Go package is prefixed.
+// A message has the name of its type, such as Order, or PageOrder for Page[Order]. Names that
+// conflict with each other or with a service are prefixed with a sufficient part of the Go package.
 package protobuf

@@ -10,29 +10,31 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// TypePrefix is the prefix of a type URL, before the full name of a message.
+// TypePrefix is the part of a type URL before the full name of the message.
 const TypePrefix = "type.googleapis.com/"
 
 const (
-	// maxDetails is the maximum number of details of one error, see [chassi.Error.WithDetails].
+	// maxDetails is the maximum number of details of a method that are sent with one error. The
+	// limit is documented at [chassi.Error.WithDetails].
 	maxDetails = 16
-	// maxReceivedDetails is the maximum number of details that are decoded: those of a method
-	// and the three of google.rpc.
+	// maxReceivedDetails is the maximum number of details of one error that are decoded: the
+	// details of the method and the three details of google.rpc.
 	maxReceivedDetails = maxDetails + 3
-	// anyOverhead is the maximum size of a field's tag and length in a google.protobuf.Any.
+	// anyOverhead is the maximum size in bytes of a field's tag and length in a
+	// google.protobuf.Any.
 	anyOverhead = 4
 )
 
 // ErrorDetail is one encoded detail of an error.
 type ErrorDetail struct {
 	Name     string // the full name of the message
-	Protobuf []byte
+	Protobuf []byte // the encoded message
 
 	plan *Plan // nil if unknown
 }
 
-// The messages of google.rpc that carry the fields of an error, which are the same in every
-// service (google/rpc/error_details.proto).
+// Messages of google/rpc/error_details.proto, which carry the reason, the retry delay and the
+// violations of an error, whichever service returns it.
 type (
 	errorInfo struct {
 		Reason string `json:"reason"`
@@ -50,7 +52,7 @@ type (
 	}
 )
 
-// receivedDelay is a retryInfo with any number of seconds.
+// receivedDelay is a received retryInfo, whose delay may be out of the range of a [time.Duration].
 type receivedDelay struct {
 	RetryDelay struct {
 		Seconds int64 `json:"seconds"`
@@ -67,11 +69,12 @@ func (*errorInfo) DetailName() string  { return "google.rpc.ErrorInfo" }
 func (*retryInfo) DetailName() string  { return "google.rpc.RetryInfo" }
 func (*badRequest) DetailName() string { return "google.rpc.BadRequest" }
 
-// ErrorDetails returns the details that a client sees for e, an error of a method of the named
-// service: a google.rpc.ErrorInfo with the reason and the service, a RetryInfo, a BadRequest
-// with the violations, and at most 16 that the method has set. Details and violations that do
-// not fit into maxBytes with those before them are omitted, and so are details that cannot be
-// encoded.
+// ErrorDetails returns the details that a client receives for e, an error of a method of service: a
+// google.rpc.ErrorInfo with the reason and the service, unless the reason is empty or the name of
+// the code; a RetryInfo with the retry delay, if there is a delay; a BadRequest with the
+// violations, if there are any; and the first 16 details of e. ErrorDetails omits details that
+// cannot be encoded, and details and violations that do not fit into maxBytes after the preceding
+// ones.
 func ErrorDetails(service string, e *chassi.Error, maxBytes int) []ErrorDetail {
 	w := detailWriter{free: maxBytes}
 	if e.Reason != "" && e.Reason != e.Code.String() && utf8.ValidString(e.Reason) { // the name of the code is implied
@@ -89,10 +92,10 @@ func ErrorDetails(service string, e *chassi.Error, maxBytes int) []ErrorDetail {
 	return w.details
 }
 
-// detailWriter collects details as long as they fit.
+// detailWriter collects the encoded details that fit into a limited number of bytes.
 type detailWriter struct {
 	details []ErrorDetail
-	free    int
+	free    int // bytes left
 }
 
 func (w *detailWriter) add(d chassi.Detail) {
@@ -108,7 +111,7 @@ func (w *detailWriter) add(d chassi.Detail) {
 	w.details = append(w.details, encoded)
 }
 
-// addViolations adds the violations that fit, in order.
+// addViolations adds a badRequest with the first violations, as many as fit.
 func (w *detailWriter) addViolations(violations []chassi.Violation) {
 	bad := new(badRequest)
 	size := len(TypePrefix) + len(bad.DetailName()) + 2*anyOverhead
@@ -125,10 +128,11 @@ func (w *detailWriter) addViolations(violations []chassi.Violation) {
 	}
 }
 
-// ReadErrorDetails sets reason, delay, violations and details of e from the details that a
-// server has sent, which is not trusted: malformed details are ignored, and so are those beyond
-// 19. The delay is not checked: it may be very long, or negative. ReadErrorDetails reports
-// whether any detail was understood.
+// ReadErrorDetails sets the reason, retry delay, violations and details of e from details, which a
+// server has sent, and reports whether it has used any of them. The server is not trusted:
+// ReadErrorDetails ignores details with invalid names, malformed details of google.rpc, and all
+// details after the first 19. It does not decode other details, and does not check the delay, which
+// may be very long or negative.
 func ReadErrorDetails(e *chassi.Error, details []ErrorDetail) (understood bool) {
 	r := detailReader{err: e}
 	for _, d := range details[:min(len(details), maxReceivedDetails)] {
@@ -139,8 +143,8 @@ func ReadErrorDetails(e *chassi.Error, details []ErrorDetail) (understood bool) 
 	return understood
 }
 
-// detailReader tracks which of the three known details have occurred: a second one of the same
-// type belongs to the method.
+// detailReader sets the fields of err from details. It records which of the three messages of
+// google.rpc it has read, because a further message of the same type is a detail of the method.
 type detailReader struct {
 	err                       *chassi.Error
 	reason, violations, delay bool

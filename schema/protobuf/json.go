@@ -17,24 +17,25 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 )
 
-// JSON encodes and decodes the messages of services in their ProtoJSON form, as generated code
-// and package protojson do with the .proto file of [File]: members have the json_name of their
-// fields, integers of 64 bits are strings, bytes are base64, enums the names of their values,
-// times RFC 3339, durations "1.5s". Fields without a value are left out. A JSON is immutable and
-// safe for concurrent use.
+// JSON encodes and decodes the messages of services in ProtoJSON, as package protojson does with
+// code that is generated from the .proto file of [File]. A member has the json_name of its field.
+// Integers of 64 bits are strings, bytes are strings in base64, times are strings in the form of
+// RFC 3339, and durations are strings such as "1.500s". A value of an enum is its name, or a number
+// if it has no name. Fields without a value are omitted. A JSON is immutable and safe for concurrent
+// use.
 //
-// A value has the same meaning in both forms, because the JSON form is converted to and from
-// the binary one.
+// A value has the same meaning in ProtoJSON and in the binary form, because a JSON converts between
+// the two forms.
 type JSON struct{ enums map[reflect.Type]*enumNames }
 
-// enumNames are the names of an enum's values in a .proto file.
+// enumNames maps the values of an enum to their names in a .proto file, and vice versa.
 type enumNames struct {
 	names  map[int32]string
 	values map[string]int32
 }
 
-// NewJSON returns the ProtoJSON form of the messages of services, which are of one package. It
-// returns an error if [File] does.
+// NewJSON returns a [JSON] for the messages of services, which must be of one package. It returns
+// an error if [File] returns an error for services.
 func NewJSON(services ...*chassi.Service) (*JSON, error) {
 	file, err := newFile(services)
 	if err != nil {
@@ -70,8 +71,8 @@ func (j *JSON) collect(p *Plan, names *messageNames, seen map[*Plan]bool) {
 	}
 }
 
-// Append appends the JSON form of message, a pointer to the struct of plan p, to b. It returns
-// an error for a value that [Plan.Append] refuses.
+// Append appends the JSON form of message, a pointer to the struct of plan p, to b and returns the
+// extended buffer. It returns an error for a message that [Plan.Append] cannot encode.
 func (j *JSON) Append(b []byte, p *Plan, message any) ([]byte, error) {
 	wire, err := p.Append(nil, message)
 	if err != nil {
@@ -80,8 +81,9 @@ func (j *JSON) Append(b []byte, p *Plan, message any) ([]byte, error) {
 	return j.appendMessage(b, p, wire)
 }
 
-// Detail returns the JSON form of a detail of [ErrorDetails], or nil if its type is unknown.
-// Values of enums that are not in the messages of the services are numbers.
+// Detail returns the JSON form of d, a detail from [ErrorDetails], or nil if the type of d is
+// unknown. It encodes the values of an enum as numbers if no message of the services contains the
+// enum.
 func (j *JSON) Detail(d ErrorDetail) []byte {
 	if d.plan == nil {
 		return nil
@@ -93,9 +95,9 @@ func (j *JSON) Detail(d ErrorDetail) []byte {
 	return b
 }
 
-// appendMessage appends the JSON form of a message that [Plan.Append] has encoded. It relies on
-// the order of such a message: its fields are in the order of their numbers, and the values of
-// one field follow each other.
+// appendMessage appends the JSON form of wire, a message that [Plan.Append] has encoded. It relies
+// on the order of such a message: the fields are in the order of their numbers, and the values of
+// one field are adjacent.
 func (j *JSON) appendMessage(b []byte, p *Plan, wire []byte) ([]byte, error) {
 	b = append(b, '{')
 	first := true
@@ -133,7 +135,8 @@ func appendString(b []byte, s string) []byte {
 	return b
 }
 
-// next returns the rest of wire after the tag of f, or false if the next tag is not that of f.
+// next returns the part of wire after the tag of f, and true. If wire does not begin with this tag,
+// next returns wire and false.
 func (f *field) next(wire []byte) ([]byte, bool) {
 	tag, n := protowire.ConsumeVarint(wire)
 	if n < 0 || tag != f.tag {
@@ -171,7 +174,8 @@ func (j *JSON) appendList(b []byte, f *field, wire []byte) (_, rest []byte, err 
 	return append(b, ']'), wire, err
 }
 
-// appendMap appends the entries in the order of their keys' text.
+// appendMap appends the entries of f at the start of wire as a JSON object, sorted by their encoded
+// text, and returns the rest of wire.
 func (j *JSON) appendMap(b []byte, f *field, wire []byte) (_, rest []byte, err error) {
 	var entries []string
 	for {
@@ -195,8 +199,8 @@ func (j *JSON) appendMap(b []byte, f *field, wire []byte) (_, rest []byte, err e
 	return append(b, '}'), wire, nil
 }
 
-// entry returns an entry of a map as a member of a JSON object. The name of the member is always
-// a string.
+// entry returns wire, an entry of the map f, as a member of a JSON object. It quotes a key that is
+// a number or a boolean.
 func (j *JSON) entry(f *field, wire []byte) (string, error) {
 	_, _, n := consumeTag(wire)
 	if n < 0 {
@@ -218,7 +222,8 @@ func (j *JSON) entry(f *field, wire []byte) (string, error) {
 	return string(b), err
 }
 
-// appendValue converts the value at the start of wire and returns the rest of wire.
+// appendValue appends the JSON form of the value of kind k at the start of wire, and returns the
+// rest of wire.
 func (j *JSON) appendValue(b []byte, k *kind, wire []byte) (_, rest []byte, err error) {
 	var n int
 	switch k.wire {
@@ -309,7 +314,7 @@ func appendDuration(b []byte, seconds int64, nanos int32) []byte {
 	return append(appendFraction(b, nanos), `s"`...)
 }
 
-// appendFraction appends a point and 3, 6 or 9 digits, or nothing for 0.
+// appendFraction appends nanos as a decimal point and 3, 6 or 9 digits, or nothing if nanos is 0.
 func appendFraction(b []byte, nanos int32) []byte {
 	if nanos == 0 {
 		return b

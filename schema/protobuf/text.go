@@ -8,7 +8,7 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 )
 
-// Text formats the result of [File] as a .proto file.
+// Text returns file, a result of [File], in the syntax of a .proto file.
 func Text(file *descriptorpb.FileDescriptorProto) string {
 	w := &textWriter{file: file}
 	w.linef("syntax = \"proto3\";\n")
@@ -89,7 +89,7 @@ func (w *textWriter) message(m *descriptorpb.DescriptorProto, place int32) {
 	w.linef("}\n")
 }
 
-// lowerCamel returns the JSON name that protoc derives for a field.
+// lowerCamel returns the JSON name that protoc derives from the name of a field.
 func lowerCamel(name string) string {
 	var b strings.Builder
 	upper := false
@@ -132,10 +132,10 @@ func (w *textWriter) typeName(m *descriptorpb.DescriptorProto, f *descriptorpb.F
 	return strings.ToLower(strings.TrimPrefix(f.GetType().String(), "TYPE_"))
 }
 
-// relative returns the name of a message or an enum as the .proto file refers to it. A name of
-// this file is shortened, unless a method of the service or an entry of a map shadows it in the
-// same block. A name of another file keeps the leading dot if a component of the package would
-// shadow it.
+// relative returns the form in which the .proto file refers to name, the full name of a message or
+// an enum. A name of this file is shortened, unless hidden reports that a method of the service or
+// an entry of a map shadows the short name. A name of another file keeps its leading dot if a
+// component of the package would shadow it.
 func (w *textWriter) relative(name string, hidden func(name string) bool) string {
 	if short, ours := strings.CutPrefix(name, "."+w.file.GetPackage()+"."); ours {
 		if hidden(short) {

@@ -9,8 +9,8 @@ import (
 	"github.com/chassi-go/chassi/transport/amqpapi"
 )
 
-// Config configures AMQP. It is the type of the field of a program's configuration with the tag
-// `config:"amqp"`.
+// Config configures AMQP. It is the type of the field with the tag `config:"amqp"` in the
+// configuration of a program.
 type Config struct {
 	Required bool `config:"required" default:"false" help:"make the service not ready while the broker is unavailable, instead of degraded"`
 
@@ -20,8 +20,9 @@ type Config struct {
 // off is the URL that disables AMQP.
 const off = "off"
 
-// Add serves all services of app over AMQP, unless the URL is empty or "off". The settings must
-// be in the group "amqp".
+// Add makes app serve all of its services over AMQP, unless the URL in settings is empty or "off".
+// The settings must be in the group "amqp". If they are invalid, [standard.App.Run] returns an
+// error.
 func Add(app *standard.App, settings Config) {
 	c := settings.Config
 	if c.URL == "" || c.URL == off {

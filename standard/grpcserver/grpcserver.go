@@ -12,15 +12,15 @@ import (
 	"github.com/chassi-go/chassi/transport/grpcapi"
 )
 
-// Config configures gRPC. It is the type of the field of a program's configuration with the tag
-// `config:"grpc"`.
+// Config configures gRPC. It is the type of the field with the tag `config:"grpc"` in the
+// configuration of a program.
 type Config struct{ grpcapi.Config }
 
 // off is the address that disables gRPC.
 const off = "off"
 
-// Add serves all services of app over gRPC, unless the address is "off". The settings must be
-// in the group "grpc".
+// Add makes app serve all of its services over gRPC, unless c.Addr is "off". The settings of c must
+// be in the group "grpc". If the TLS files are unusable, [standard.App.Run] returns an error.
 func Add(app *standard.App, c Config) {
 	if c.Addr == off {
 		return
@@ -43,8 +43,8 @@ func Add(app *standard.App, c Config) {
 	}})
 }
 
-// listener returns the description of the listen address. If there are trusted proxies, they are
-// assumed to terminate TLS.
+// listener returns the description of the listen address in c. If there are trusted proxies, they
+// are assumed to terminate TLS.
 func listener(c grpcapi.Config) standard.Listener {
 	l := standard.Listener{Name: "grpc", Setting: "grpc.addr", Addr: c.Addr}
 	if !c.TLS.Enabled() && len(c.TrustedProxies) == 0 {

@@ -15,9 +15,10 @@ import (
 	"github.com/chassi-go/chassi/standard/internal/tasks"
 )
 
-// Add adds jobs to app, with their tables in db, which must have been added before. Their runs pass
-// through the middleware of app, on the transport "job". If events in the same database were added
-// before, jobs share their engine. Add can be called only once for an App.
+// Add makes app run jobs, whose tables are in db. The database must have been added to app before.
+// Runs are calls on the transport "job" that pass through the middleware of app. If events in the
+// same database were added before, the jobs run on the engine of the events. Add must be called at
+// most once for each App.
 func Add(app *standard.App, db *database.DB, jobs ...job.Definition) {
 	count, err := app.Telemetry.RegisterEvents("jobs_total", "Scheduled runs of jobs, and dead letters, by what happened to them.")
 	app.Fail(err)
@@ -34,7 +35,7 @@ func Add(app *standard.App, db *database.DB, jobs ...job.Definition) {
 	}})
 }
 
-// shared returns the engine of the App's events if they are in db, or nil.
+// shared returns the engine of the events of app if their tables are in db, and nil otherwise.
 func shared(app *standard.App, db *database.DB) *task.Engine {
 	if s, ok := app.Transport("events").(interface{ Engine() *task.Engine }); ok && s.Engine().DB() == db {
 		return s.Engine()

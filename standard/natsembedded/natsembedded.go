@@ -1,5 +1,6 @@
-// Package natsembedded adds NATS to an App of package standard, with a NATS server in the
-// process if configured. It is a separate package so that services without it do not link it.
+// Package natsembedded adds NATS to an App of package standard, and runs a NATS server in the
+// process if the configuration requires it. It is a separate package so that services without an
+// embedded NATS server do not link it.
 package natsembedded
 
 import (
@@ -11,8 +12,8 @@ import (
 	"github.com/chassi-go/chassi/transport/natsapi/embedded"
 )
 
-// Config configures NATS with an embedded server. It is the type of the field of a program's
-// configuration with the tag `config:"nats"`, in place of [natsserver.Config].
+// Config configures NATS and the embedded NATS server. It is the type of the field with the tag
+// `config:"nats"` in the configuration of a program, in place of [natsserver.Config].
 type Config struct {
 	URL      string `config:"url" format:"urls:nats,tls,ws,wss|embedded|off" mask:"url" default:"off" help:"comma-separated list of nats://[user:password@]host:port; embedded runs a server in this process, off disables NATS"`
 	Required bool   `config:"required" default:"false" help:"make the service not ready while NATS is unavailable, instead of degraded"`
@@ -21,11 +22,12 @@ type Config struct {
 	Embedded embedded.Config `config:"embedded"`
 }
 
-// inProcess is the URL of the server in this process.
+// inProcess is the URL that selects the server in this process.
 const inProcess = "embedded"
 
-// Add serves all services of app over NATS, unless the URL is empty or "off". It returns the
-// server in this process, or nil.
+// Add makes app serve all of its services over NATS, unless c.URL is empty or "off". If c.URL is
+// "embedded", it adds a NATS server in this process to app and returns that server; otherwise it
+// returns nil. The settings of c must be in the group "nats".
 func Add(app *standard.App, c Config) *embedded.Server {
 	if c.URL != inProcess {
 		natsserver.Add(app, natsserver.Config{URL: c.URL, Required: c.Required, Config: c.Config})
@@ -47,8 +49,9 @@ func Add(app *standard.App, c Config) *embedded.Server {
 	return server
 }
 
-// AddPublisher returns a publisher for the work queue q: of server, which [Add] returned, or
-// of the NATS server that c names if server is nil.
+// AddPublisher returns a publisher for the work queue q on server, which [Add] has returned. If
+// server is nil, the work queue is on the NATS server at c.URL; if c.URL is then empty or "off",
+// [standard.App.Run] returns an error. The App starts and stops the publisher.
 func AddPublisher(app *standard.App, c Config, server *embedded.Server, q transport.Queue) *standard.Publisher {
 	if server == nil {
 		return natsserver.AddPublisher(app, natsserver.Config{URL: c.URL, Required: c.Required, Config: c.Config}, q)

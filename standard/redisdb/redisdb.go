@@ -11,19 +11,22 @@ import (
 	"github.com/chassi-go/chassi/standard"
 )
 
-// DB is a Redis database on which the program does not depend.
+// DB is a Redis database. The program also works while Redis is unavailable.
 type DB struct {
 	*redis.DB
 
-	// OnFallback counts, in the metric redis_fallbacks_total, an operation that was performed
-	// without Redis. what names the operation, such as "rate_limit".
+	// OnFallback adds an operation that was performed without Redis to the metric
+	// redis_fallbacks_total. The argument what is the name of the operation, such as "rate_limit".
 	OnFallback func(what string)
 }
 
-// Add opens the Redis database in c and returns it, or nil if c has no URL. The App starts
-// and stops it, and is ready without it. Add must be called before [standard.App.Limiter].
-// In an App that is only described, it returns a database that connects to nothing and whose
-// calls fail, whether c has a URL or not.
+// Add opens the Redis database that c configures and returns it, or returns nil and no error if c
+// has no URL. The App starts and stops the database, and is ready even while Redis is unavailable.
+// Add must be called before [standard.App.Limiter], and only once. It returns an error if c is
+// invalid or the metrics cannot be registered.
+//
+// In an App that is only described, Add always returns a database, even if c has no URL. This
+// database makes no connections, and calls of its methods fail.
 func Add(app *standard.App, c redis.Config) (*DB, error) {
 	if app.DescribeOnly {
 		c = redis.Config{URL: "redis://127.0.0.1", Offline: true}

@@ -9,8 +9,9 @@ import (
 	"github.com/chassi-go/chassi/standard"
 )
 
-// HTTPClient returns a client of a third-party HTTP API, with spans and metrics. Name is the
-// name of the API in metrics and the log, such as "payments".
+// HTTPClient returns a client of a third-party HTTP API, with spans and metrics. The argument name
+// is the name of the API in metrics and the log, such as "payments". HTTPClient returns an error if
+// the metrics cannot be registered.
 func HTTPClient(app *standard.App, name string, c httpclient.Config) (*http.Client, error) {
 	observe, err := metrics.HTTPClient(app.Telemetry.Registry, name)
 	if err != nil {

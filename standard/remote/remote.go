@@ -1,6 +1,6 @@
-// Package remote adds the client of another service to an App of package standard: discovery,
-// load balancing, retries and circuit breakers. It is a separate package so that services
-// without clients do not link it.
+// Package remote adds clients of other services to an App of package standard, with discovery,
+// load balancing, retries and circuit breakers. It is a separate package so that services without
+// clients do not link it.
 package remote
 
 import (
@@ -13,15 +13,15 @@ import (
 	"github.com/chassi-go/chassi/telemetry"
 )
 
-// Config is a field of a program's configuration: the address of another service and the policy for
-// calls of that service.
+// Config configures the client of another service: the address of the service and the policy for
+// calls to it. It is the type of a field of a program's configuration.
 type Config struct {
 	Target string `config:"target" help:"host:port; static:HOST:PORT,HOST:PORT; dns:HOST:PORT for all addresses of a name; srv:NAME for SRV records"`
 
 	client.Policy
 }
 
-// Validate returns an error if the target is invalid.
+// Validate returns an error if the target is invalid. An empty target is valid.
 func (c Config) Validate() error {
 	if c.Target == "" {
 		return nil
@@ -32,9 +32,13 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// Add returns the cluster for calls of another service. The App starts and stops it, and
-// exposes its state in the metrics and in the details of readiness. Name is the name of the
-// service. If source is not nil, such as that of a registry, it replaces c.Target.
+// Add returns the cluster for calls to another service. The App starts and stops the cluster, and
+// exposes its state in the metrics and in the details of readiness. The argument name is the name
+// of the service, and dial returns a client for one address. If source is not nil, for example a
+// registry, it provides the addresses instead of c.Target. If source is nil and c.Target is empty,
+// the only address is "". Add first calls dial for a placeholder address, or for "" if that is the
+// only address. It returns an error if c is invalid, if this call of dial fails, or if the name was
+// added before.
 //
 //	cluster, err := remote.Add(app, "auth", c.Auth, nil, func(addr string) (client.Caller, error) {
 //		return grpcapi.Dial(grpcapi.ClientConfig{Target: addr})

@@ -11,14 +11,16 @@ import (
 	"github.com/chassi-go/chassi/standard"
 )
 
-// deleteInterval is the time between two deletions of idempotency keys that have expired.
+// deleteInterval is the interval at which expired idempotency keys are deleted.
 const deleteInterval = 15 * time.Minute
 
-// AddIdempotency lets callers repeat calls of the named endpoints of s with an Idempotency-Key, see
-// [middleware.Idempotency]. It must be called before s is mounted. The keys are kept in db, whose
-// migrations contain [sqlstore.Schema], and deleted when they have expired. Unless o.Observe is
-// set, the metric idempotency_keys_total counts the calls by outcome. The metric can be registered
-// only once: set o.Observe for every service but the first one.
+// AddIdempotency lets clients safely retry calls of the named endpoints of s by sending an
+// Idempotency-Key; [middleware.Idempotency] describes the details and the errors that
+// AddIdempotency returns. AddIdempotency must be called before s is mounted. The keys are stored in
+// db, whose migrations must contain [sqlstore.Schema], and are deleted after they have expired.
+//
+// Unless o.Observe is set, the metric idempotency_keys_total counts the calls by outcome. The
+// metric can be registered only once: set o.Observe for every service but the first one.
 func AddIdempotency(app *standard.App, db *database.DB, s *chassi.Service, o middleware.IdempotencyOptions, endpoints ...string) error {
 	if o.Observe == nil {
 		var err error
@@ -35,7 +37,8 @@ func AddIdempotency(app *standard.App, db *database.DB, s *chassi.Service, o mid
 	return nil
 }
 
-// deleteExpired deletes expired keys at once and then after each deleteInterval, until ctx ends.
+// deleteExpired deletes expired keys at once and then at intervals of deleteInterval, until ctx is
+// done or a deletion fails. It returns the error of that deletion, or nil if ctx is done.
 func deleteExpired(ctx context.Context, store *sqlstore.Store) error {
 	tick := time.NewTicker(deleteInterval)
 	defer tick.Stop()

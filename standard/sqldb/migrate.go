@@ -11,10 +11,10 @@ import (
 	"github.com/chassi-go/chassi/standard"
 )
 
-// MigrateCommand returns the command "migrate", which applies the migrations to the database that
-// config returns, whose settings are in the group "database", and lists them. It creates a missing
-// SQLite file. Unlike the start of an [standard.App], which ends each attempt after a minute, the
-// command takes as long as the migrations do.
+// MigrateCommand returns the command "migrate", which applies the migrations to the database and
+// prints them. The function config returns the configuration of the database, whose settings must be
+// in the group "database". The command creates a missing SQLite file. It has no time limit, whereas
+// the start of a [standard.App] ends each attempt to apply the migrations after a minute.
 func MigrateCommand[C any](config func(*C) database.Config, migrations fs.FS) standard.Command[C] {
 	return standard.Command[C]{
 		Name: "migrate", Settings: "database", Help: "bring the database's schema up to date and list its migrations",

@@ -2,13 +2,13 @@ package amqpapi
 
 import amqp "github.com/rabbitmq/amqp091-go"
 
-// places limits the number of deliveries being handled. The prefetch count limits only those of one
-// connection; after a reconnect, deliveries of the lost connection may still be in progress.
+// places limits the number of deliveries that are handled at once. The prefetch count is not
+// sufficient: it applies to a single connection, and after a reconnect, deliveries of the lost
+// connection may still be in progress.
 type places chan struct{}
 
-// wait acquires a place, waiting for a free one. It returns false when gone or stopped is
-// closed first: gone is closed with the channel of the delivery, which the broker then
-// redelivers.
+// wait waits for a free place and acquires it. It returns false if gone or stopped is closed first.
+// gone is closed together with the channel of the delivery; the broker then redelivers the message.
 func (p places) wait(gone <-chan *amqp.Error, stopped <-chan struct{}) bool {
 	select {
 	case p <- struct{}{}:
@@ -24,5 +24,5 @@ func (p places) wait(gone <-chan *amqp.Error, stopped <-chan struct{}) bool {
 	return false
 }
 
-// leave releases a place.
+// leave releases a place that wait has acquired.
 func (p places) leave() { <-p }

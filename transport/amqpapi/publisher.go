@@ -18,9 +18,9 @@ type Publisher struct {
 	producer *broker.Producer
 }
 
-// Publisher returns a publisher for q, or an error for an invalid queue. Each message passes
-// through middleware like an outgoing call, the first one outermost: package
-// middleware/tracing, for example, propagates the trace.
+// Publisher returns a publisher for q. Each message passes through middleware, the first one
+// outermost, like an outgoing call; for example, package middleware/tracing propagates the trace.
+// Publisher returns an error if q is invalid or a middleware is nil.
 func (c *Client) Publisher(q transport.Queue, middleware ...chassi.Middleware) (*Publisher, error) {
 	q, err := q.WithDefaults()
 	if err != nil {
@@ -34,17 +34,18 @@ func (c *Client) Publisher(q transport.Queue, middleware ...chassi.Middleware) (
 	return p, nil
 }
 
-// Publish stores request, a pointer to the request type of e, under id, which has at most 200
-// printable ASCII characters. It returns after the broker has confirmed the message, without
-// waiting for the work. The error is [chassi.InvalidArgument] or [chassi.ResourceExhausted] if
-// the message cannot be published. After any other error it is unknown whether the message was
-// stored: publish it again with the same id. RabbitMQ does not deduplicate ids; the method
-// must, see [transport.IdempotencyKey].
+// Publish publishes request, a pointer to the request type of e, as a message with the given ID,
+// which has at most 200 printable ASCII characters. It returns after the broker has stored the
+// message, without waiting for the work. The error is [chassi.InvalidArgument] or
+// [chassi.ResourceExhausted] if the message cannot be published. After any other error, it is
+// unknown whether the message was stored: publish it again with the same ID. RabbitMQ does not drop
+// messages with a repeated ID. The method of e must ignore them; it receives the ID in the metadata
+// [transport.IdempotencyKey].
 func (p *Publisher) Publish(ctx context.Context, e *chassi.Endpoint, id string, request any) error {
 	return p.producer.Publish(ctx, e, id, request) //nolint:wrapcheck // says what
 }
 
-// store publishes a message and waits for its confirmation.
+// store declares the queue, publishes m, and waits until the queue has stored it.
 func (p *Publisher) store(ctx context.Context, m broker.Message) error {
 	if err := p.declare(); err != nil {
 		return err
@@ -66,8 +67,8 @@ func (p *Publisher) store(ctx context.Context, m broker.Message) error {
 	return err
 }
 
-// declare declares the queues once per connection, so that publishers may start first. Without
-// the permission to declare, the queue must exist.
+// declare declares the queues once per connection, so that publishers may start before servers. If
+// the user is not permitted to declare them, they must exist.
 func (p *Publisher) declare() error {
 	c := p.client
 	c.mu.Lock()

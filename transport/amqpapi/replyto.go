@@ -6,29 +6,31 @@ import (
 	"strings"
 )
 
-// directReplyTo is the pseudo-queue of RabbitMQ whose messages go to the channel that sent the
-// request. The broker appends the address of the channel.
+// directReplyTo is the name of the pseudo-queue of RabbitMQ for direct reply-to: its messages are
+// delivered to the channel that sent the request. In a delivered request, the broker appends the
+// address of this channel to the name.
 const directReplyTo = "amq.rabbitmq.reply-to"
 
 // replyTo is the destination of a response.
 type replyTo struct {
 	address string // "" for no response
-	// node is the broker's short name of the node in a direct reply-to address, "" for a queue.
+	// node is the name of the node in a direct reply-to address, such as "reply@12345678", or ""
+	// for a queue.
 	node string
 }
 
-// maxNodeName is the maximum length of a node name. It is more than the length of "reply@" and any
-// hash of erlang:phash2/1.
+// maxNodeName is the maximum length of a node name in bytes. It is greater than the length of
+// "reply@" followed by any result of erlang:phash2/1.
 const maxNodeName = 20
 
-// parseDirect returns the node in a direct reply-to address as written by RabbitMQ 3.10 and
+// parseDirect returns the node in a direct reply-to address in the format of RabbitMQ 3.10 and
 // later (rabbit_direct_reply_to:compute_key_and_suffix_v2):
 //
 //	amq.rabbitmq.reply-to. base64(pid) . base64(key)
 //
-// where pid is the external form of an Erlang process id on a node reply@HASH. ok is false for any
+// where pid is the external form of an Erlang process ID on a node reply@HASH. ok is false for any
 // other address. parseDirect is strict, because the broker closes a connection that publishes to an
-// address that the broker cannot decode.
+// address that cannot be decoded.
 func parseDirect(address string) (node string, ok bool) {
 	suffix, found := strings.CutPrefix(address, directReplyTo+".")
 	if !found || len(suffix) > 200 {
@@ -49,9 +51,9 @@ func parseDirect(address string) (node string, ok bool) {
 	return nodeOf(buf[:n])
 }
 
-// nodeOf returns the name of the node in a process id: NEW_PID_EXT with an atom in UTF-8, which has
-// a length in two bytes, and 12 bytes after the name (Erlang's external term format, sections 12.13
-// and 12.30).
+// nodeOf returns the node name in pid, an Erlang process ID in the external term format (sections
+// 12.13 and 12.30): NEW_PID_EXT, the node name as a UTF-8 atom with a length of two bytes, and 12
+// further bytes. ok is false for any other pid, and if the name is not "reply@" followed by digits.
 func nodeOf(pid []byte) (node string, ok bool) {
 	const head, tail = 5, 12
 	if len(pid) <= head+tail || len(pid) > head+tail+maxNodeName || pid[0] != 131 || pid[1] != 88 || pid[2] != 118 {
@@ -68,7 +70,7 @@ func nodeOf(pid []byte) (node string, ok bool) {
 	return string(name), true
 }
 
-// isBase64 reports whether text is the standard encoding of the given number of bytes.
+// isBase64 reports whether text is the standard base64 encoding of the given number of bytes.
 func isBase64(text string, bytes int) bool {
 	var buf [32]byte
 	if len(text) != base64.StdEncoding.EncodedLen(bytes) {
@@ -78,12 +80,13 @@ func isBase64(text string, bytes int) bool {
 	return err == nil && n == bytes
 }
 
-// anonymous is the user in the reply queues of requests without user_id.
+// anonymous stands for the user in the names of the reply queues for requests without user_id.
 const anonymous = "anonymous"
 
-// isReplyQueue reports whether responses to a request of user may go to queue, which must be
-// ROOT.USER or ROOT.USER.anything. A user whose name has characters other than letters, digits, "_" and "-"
-// has no reply queue, because a dot in the name could address the queue of another user.
+// isReplyQueue reports whether responses to a request of user may be sent to queue, that is,
+// whether queue is ROOT.USER or begins with ROOT.USER and a dot, and root is not replyQueuesOff. A
+// user whose name has characters other than ASCII letters, digits, "_" and "-" has no reply queue,
+// because a dot in the name could address the queue of another user.
 func isReplyQueue(queue, root, user string) bool {
 	if user == "" {
 		user = anonymous
@@ -102,7 +105,7 @@ func isReplyQueue(queue, root, user string) bool {
 	return ok && (rest == "" || rest[0] == '.')
 }
 
-// isWord reports whether s consists of letters, digits, "_" and "-".
+// isWord reports whether s is not empty and consists of ASCII letters, digits, "_" and "-".
 func isWord(s string) bool {
 	for i := range len(s) {
 		c := s[i]
@@ -113,8 +116,8 @@ func isWord(s string) bool {
 	return s != ""
 }
 
-// replyToOf returns the destination of the response to a request of user, and false if the
-// address is not allowed.
+// replyToOf returns the destination of the response to a request of user whose reply_to is address,
+// and whether address is allowed. The zero destination means that no response is requested.
 func (s *Server) replyToOf(address, user string) (replyTo, bool) {
 	if address == "" {
 		return replyTo{}, true

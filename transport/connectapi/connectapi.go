@@ -1,38 +1,39 @@
 // Package connectapi lets package httpapi serve the Connect protocol
-// (https://connectrpc.com/docs/protocol), for browsers and for clients that are generated from
-// the .proto file:
+// (https://connectrpc.com/docs/protocol), for browsers and for clients that are generated from the
+// .proto file:
 //
 //	httpapi.Config{Connect: true, ConnectCodec: connectapi.New()}
 //
-// Every endpoint of the mounted services that is not a stream is then served at POST
-// /package.Service/Method, even an endpoint without a route, through the same middleware, policies
-// and limits. Requests by GET are not supported, because their URLs would end up in logs. An
+// Every endpoint of the mounted services that is not a stream is then also served at POST
+// /package.Service/Method, even if it has no route, with the same middleware, policies and limits
+// as at a route. Requests by GET are not supported, because their URLs would end up in logs. An
 // endpoint that [chassi.Transports] limits is served only if both "http" and "grpc" are among its
-// transports. Unless it is left out in this way, an endpoint that is an http.Handler or has a
-// [chassi.File] is refused when it is mounted.
+// transports. An endpoint that is an http.Handler or has a [chassi.File] cannot be served: unless
+// its transports exclude it in this way, mounting its service fails.
 //
 // # Messages
 //
-// The messages in application/proto are those of package grpcapi; unknown fields are skipped. The
-// messages in application/json are ProtoJSON, which [protobuf.JSON] describes. It differs from the
-// JSON of routes, for example in that integers of 64 bits are strings, fields without a value are
-// left out, and enums are the names in the .proto file. Unknown members are refused, as by routes
-// and by package protojson by default.
+// Messages of the type application/proto have the same encoding as in package grpcapi; unknown
+// fields are skipped. Messages of the type application/json are ProtoJSON, which [protobuf.JSON]
+// describes. It differs from the JSON of routes: for example, integers of 64 bits are strings,
+// fields without a value are left out, and enum values are their names in the .proto file. Unknown
+// members are refused, as they are by routes, and by default by package protojson.
 //
 // # Errors
 //
-// An error is a JSON object with code, message and details. The details are those of package
-// grpcapi, as far as they fit into 48 KiB. Each code has the HTTP status of [transport.HTTPStatus];
-// 413 and 408 are not used. A request that does not follow the protocol gets an error in the form of
-// routes: 415 for another media type, 405 for another method, and 404 for an unknown path, which
-// clients take for unimplemented.
+// An error is a JSON object with the members code, message and details. The details are the same as
+// in package grpcapi, as far as they fit into 48 KiB. The HTTP status of an error depends only on
+// its code, and is the result of transport.HTTPStatus; 413 and 408 are not used. A request that
+// does not follow the protocol gets an error in the form of routes: 415 for another media type, 405
+// for another method, and 404 for an unknown path, which clients interpret as unimplemented.
 //
 // # Headers
 //
-// Connect-Timeout-Ms is the timeout of the client, and Connect-Protocol-Version must be 1 if
-// it is given. Requests may be compressed with gzip; responses are compressed like those of routes.
-// Metadata of the response are headers; a key with the prefix Trailer- is a trailer for clients. A
-// server with CORS origins allows pages to set the protocol's headers.
+// Connect-Timeout-Ms is the timeout of the client in milliseconds, and Connect-Protocol-Version
+// must be 1 if it is set. Requests may be compressed with gzip; responses are compressed in the
+// same way as the responses of routes. The metadata of a response is sent as headers; clients
+// interpret a header with the prefix Trailer- as a trailer. A server with CORS origins allows pages
+// to set the headers of the protocol.
 package connectapi
 
 import (
@@ -48,15 +49,15 @@ import (
 	"github.com/chassi-go/chassi/transport/httpapi"
 )
 
-// maxDetailBytes is the maximum size of the details of an error in bytes. It is larger than in package
-// grpcapi, because gRPC sends the details in trailers.
+// maxDetailBytes is the maximum size of the details of an error in bytes. It is larger than the
+// maximum in package grpcapi, because gRPC sends the details in trailers.
 const maxDetailBytes = 48 << 10
 
-// Codec implements [httpapi.ConnectCodec] for one server.
+// Codec implements [httpapi.ConnectCodec] for one server. It is created by [New].
 type Codec struct{ packages map[string]*pkg }
 
-// pkg is the state that the services of one .proto package share. The names of enums depend on all of
-// them.
+// pkg is the state that the services of one .proto package share. The names of enums depend on all
+// services of the package.
 type pkg struct {
 	services []*chassi.Service
 	json     *protobuf.JSON
@@ -64,7 +65,7 @@ type pkg struct {
 
 var _ httpapi.ConnectCodec = (*Codec)(nil)
 
-// New returns the codec for a new server.
+// New returns a new codec, which must be used by only one server.
 func New() *Codec { return &Codec{packages: make(map[string]*pkg)} }
 
 // Mount implements [httpapi.ConnectCodec].
@@ -100,7 +101,7 @@ func (c *Codec) Mount(service *chassi.Service) ([]httpapi.ConnectMethod, error) 
 	return methods, nil
 }
 
-// method implements [httpapi.ConnectMethod].
+// method implements [httpapi.ConnectMethod] for one endpoint.
 type method struct {
 	pkg               *pkg
 	service, name     string
@@ -123,8 +124,8 @@ func (m *method) Append(b []byte, json bool, response any) ([]byte, error) {
 	return m.response.Append(b, response) //nolint:wrapcheck // the caller says where
 }
 
-// failure is the protocol's error. The member debug of its details is for people; programs use the
-// member value.
+// failure is the JSON object that describes an error in the Connect protocol. The member debug of a
+// detail is for people; programs use the member value.
 type failure struct {
 	Code    string   `json:"code"`
 	Message string   `json:"message,omitzero"`

@@ -18,14 +18,15 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// BindStream implements [client.Streamer]. A dead connection is noticed by the pings of
-// [ClientConfig].PingInterval.
+// BindStream implements [client.Streamer]. It returns an error if e cannot be called over gRPC, for
+// example because a message has no Protocol Buffers encoding. Pings detect a dead connection of a
+// stream; their interval is [ClientConfig].PingInterval.
 func (c *Client) BindStream(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error) {
 	b, path, p, err := bind(e)
 	return b, func(ctx context.Context, call *chassi.Call) error { return c.stream(ctx, call, path, p) }, err
 }
 
-// receivedItem is an item of a stream that the codec decodes.
+// receivedItem is the destination into which the codec decodes an item of a stream.
 type receivedItem struct {
 	plan *protobuf.Plan
 	item any
@@ -34,9 +35,10 @@ type receivedItem struct {
 
 var streamDesc = grpc.StreamDesc{ServerStreams: true}
 
-// stream makes one call of an endpoint that streams, and passes the items to the caller. The stream
-// is open once a header has arrived. A call that fails before that, or whose method has nothing to
-// send, gets trailers only.
+// stream makes one call whose response is a stream, and passes the items to call.Stream. It returns
+// nil if the stream is complete, a [chassi.Canceled] error if call.Stream accepts no further items,
+// and the error of the stream otherwise. The stream is open once a header has arrived. If the call
+// fails before that, or if the method has nothing to send, the response consists of trailers only.
 func (c *Client) stream(ctx context.Context, call *chassi.Call, path string, p *plans) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
@@ -108,9 +110,9 @@ func streamFailure(ctx context.Context, err error, header, trailer metadata.MD) 
 }
 
 // brokeOff reports whether err, the error of a stream without trailers, means that the stream has
-// ended without a status of the server. The servers of this package send a trailer with each error.
-// With other servers, grpc-go's text is the only indication, apart from the code of a lost
-// connection.
+// ended without a status from the server. The servers of this package send a trailer with each
+// error of an open stream. For other servers, the only indications are the code of a lost
+// connection and the error message of grpc-go.
 func brokeOff(err error) bool {
 	s := status.Convert(err)
 	if len(s.Proto().GetDetails()) > 0 {
@@ -120,7 +122,7 @@ func brokeOff(err error) bool {
 		strings.HasPrefix(s.Message(), streamReset)
 }
 
-// Error texts of grpc-go for a stream that has ended without a status.
+// Error messages of grpc-go, or their beginnings, for a stream that has ended without a status.
 const (
 	streamReset     = "stream terminated by RST_STREAM"
 	withoutTrailers = "server closed the stream without sending trailers"

@@ -11,7 +11,8 @@ import (
 	"github.com/chassi-go/chassi/transport/certs"
 )
 
-// Config configures a [Server]. The zero value of every field means the default in its tag.
+// Config configures a [Server]. A zero value of a field with a default in its tag means this
+// default. The zero Config is valid.
 type Config struct {
 	Addr string      `config:"addr" default:"127.0.0.1:9090" format:"addr|off" help:"host:port to listen on; port 0 chooses a free port, off disables gRPC"`
 	TLS  certs.Files `config:"tls"`
@@ -35,12 +36,14 @@ type Config struct {
 	TrustedProxies  []netip.Prefix `config:"trusted_proxies" help:"networks of the proxies whose forwarding header is trusted"`
 	ForwardedHeader string         `config:"forwarded_header" default:"x-forwarded-for" oneof:"x-forwarded-for,forwarded" help:"forwarding header that the trusted proxies set"`
 
-	// Streams configures the streams of endpoints made with [chassi.NewStream].
+	// Streams configures the streams of endpoints made with [chassi.NewStream]. A zero field means
+	// its default.
 	Streams transport.StreamConfig `config:"-"`
-	// Ready reports to the health service whether the server accepts new work. It is called at
-	// most once per second. Nil means always ready.
+	// Ready reports whether the server accepts new work, for the health service. It is called at
+	// most once per second. Nil means that the server is always ready.
 	Ready func(context.Context) bool `config:"-"`
-	// Logger receives log lines that concern no single call. The default is slog.Default().
+	// Logger receives the log lines that the middleware does not write. The default is
+	// slog.Default().
 	Logger *slog.Logger `config:"-"`
 }
 

@@ -15,20 +15,21 @@ import (
 )
 
 const (
-	// maxStatusBytes is the maximum size of an error in the trailers. Many clients accept 8 KiB
-	// of trailers, and report a stream reset for longer ones.
+	// maxStatusBytes is the maximum size of an error in the trailers, in bytes. Many clients
+	// accept at most 8 KiB of trailers, and report a stream reset for larger trailers.
 	maxStatusBytes = 7 << 10
-	// maxMessageBytes is the maximum size of an encoded error message, in which each byte other
-	// than printable ASCII takes three.
+	// maxMessageBytes is the maximum size of an encoded error message, in bytes. Each percent sign,
+	// and each byte that is not printable ASCII, is encoded as three bytes.
 	maxMessageBytes = 2 << 10
-	// fieldOverhead is the maximum size of a field's tag and length.
+	// fieldOverhead is the maximum size of a field's tag and length, in bytes.
 	fieldOverhead = 4
 )
 
-// statusOf returns the status that the client sees for err. The codes are numerically those of
-// gRPC. A message longer than maxMessageBytes in the trailers is truncated. If the error still does
-// not fit into the trailers, the details of the method are omitted first, then violations. The
-// trailers have the message twice, as text and in the status, which is in base64.
+// statusOf returns the status that the client receives for err, an error of a method of service.
+// The codes have the numbers of gRPC. statusOf truncates a message that is longer than
+// maxMessageBytes in the trailers. If the error still does not fit into the trailers, statusOf
+// omits details of the method first, and then violations. The trailers contain the message twice:
+// as text, and in the status, which is encoded in base64.
 func statusOf(service string, err error) *status.Status {
 	e := chassi.ErrorOf(err)
 	message := truncate(e.Message)
@@ -56,8 +57,8 @@ func escapedLen(s string) int {
 	return n
 }
 
-// truncate returns s with invalid UTF-8 replaced, and shortened at a character boundary if it is too
-// long for the trailers.
+// truncate returns s with invalid UTF-8 replaced by U+FFFD. If the result is longer than
+// maxMessageBytes in the trailers, truncate shortens it at a character boundary.
 func truncate(s string) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")
 	if len(s) <= maxMessageBytes/3 {
@@ -75,8 +76,9 @@ func truncate(s string) string {
 	return s
 }
 
-// errorOf converts an error of grpc-go to the error that the server sent, or to a transport
-// error.
+// errorOf converts err, an error of grpc-go, to a [chassi.Error] with the code, the message and the
+// details of its status. If no detail shows that the server sent the status, err is the cause of
+// the result, and if ctx is done, ctx.Err() determines the code.
 func errorOf(ctx context.Context, err error) error {
 	s, ok := status.FromError(err)
 	if !ok {

@@ -13,10 +13,11 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// healthInterval is the maximum age of a response of the health service.
+// healthInterval is the maximum age of the readiness that the health service reports, and the
+// interval at which Watch checks it.
 const healthInterval = time.Second
 
-// health implements grpc.health.v1.Health with the readiness of the server.
+// health implements the service grpc.health.v1.Health, which reports the readiness of the server.
 type health struct {
 	healthpb.UnimplementedHealthServer
 
@@ -67,7 +68,7 @@ func (h *health) status(ctx context.Context) healthpb.HealthCheckResponse_Servin
 	return healthpb.HealthCheckResponse_SERVING
 }
 
-// Check returns the current status, or the error NotFound for an unknown service.
+// Check returns the current status of the server, or a NotFound error if the service is unknown.
 func (h *health) Check(ctx context.Context, r *healthpb.HealthCheckRequest) (*healthpb.HealthCheckResponse, error) {
 	if !h.known[r.GetService()] {
 		return nil, status.Error(codes.NotFound, "unknown service")
@@ -75,7 +76,9 @@ func (h *health) Check(ctx context.Context, r *healthpb.HealthCheckRequest) (*he
 	return &healthpb.HealthCheckResponse{Status: h.status(ctx)}, nil
 }
 
-// Watch sends the current status at once and then each change, until the server drains.
+// Watch sends the current status at once, and the new status after each change. When the server
+// drains, Watch returns an Unavailable error. It also returns an error if the client cancels the
+// call or a status cannot be sent.
 func (h *health) Watch(r *healthpb.HealthCheckRequest, stream grpc.ServerStreamingServer[healthpb.HealthCheckResponse]) error {
 	ticker := time.NewTicker(healthInterval)
 	defer ticker.Stop()

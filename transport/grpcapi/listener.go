@@ -19,7 +19,7 @@ type listener struct {
 
 	connections  *transport.Connections
 	writeTimeout time.Duration
-	guards       sync.Map // *guard by the address of its client, a net.Addr compared as a pointer
+	guards       sync.Map // net.Addr of a client, compared as a pointer, to *guard
 }
 
 func (l *listener) Accept() (net.Conn, error) {
@@ -36,18 +36,18 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// conn is a connection of a listener. A connection whose client reads nothing for writeTimeout
-// is closed; grpc-go itself would wait indefinitely.
+// conn is a connection of a listener. It is closed if its client reads nothing for writeTimeout,
+// because grpc-go would wait for the client indefinitely.
 type conn struct {
 	net.Conn
 
 	listener *listener
 	slot     transport.Slot
-	armed    atomic.Int64 // the write deadline, in Unix ns
+	armed    atomic.Int64 // write deadline in Unix ns; math.MaxInt64 if set by grpc-go
 }
 
-// Write implements [net.Conn]. It extends the write deadline when less than three quarters of
-// writeTimeout remain.
+// Write implements [net.Conn]. It extends the write deadline if less than three quarters of
+// writeTimeout remains, and closes the connection if the deadline passes.
 func (c *conn) Write(b []byte) (int, error) {
 	now, timeout := time.Now(), c.listener.writeTimeout
 	if c.armed.Load() < now.Add(timeout*3/4).UnixNano() {
@@ -63,15 +63,14 @@ func (c *conn) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// SetDeadline implements [net.Conn]. A deadline set by grpc-go takes precedence over the deadline
-// that Write sets.
+// SetDeadline implements [net.Conn]. Write does not change a deadline that grpc-go sets.
 func (c *conn) SetDeadline(t time.Time) error {
 	err := c.Conn.SetDeadline(t)
 	c.hold(t)
 	return err
 }
 
-// SetWriteDeadline implements [net.Conn].
+// SetWriteDeadline implements [net.Conn]. Write does not change a deadline that grpc-go sets.
 func (c *conn) SetWriteDeadline(t time.Time) error {
 	err := c.Conn.SetWriteDeadline(t)
 	c.hold(t)
@@ -86,7 +85,7 @@ func (c *conn) hold(t time.Time) {
 	}
 }
 
-// Close closes the connection and releases its slot.
+// Close implements [net.Conn]. It closes the connection and releases its slot.
 func (c *conn) Close() error {
 	c.listener.guards.Delete(c.RemoteAddr())
 	c.slot.Release()

@@ -16,7 +16,8 @@ import (
 	_ "google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// describe returns the descriptors of services, in one file for each Protocol Buffers package.
+// describe returns the descriptors of services, with one file for each Protocol Buffers package. It
+// returns an error if a package cannot be described, for example because names conflict.
 func describe(services []*chassi.Service) (*protoregistry.Files, error) {
 	files := new(protoregistry.Files)
 	packages := make(map[string][]*chassi.Service)
@@ -44,15 +45,16 @@ func describe(services []*chassi.Service) (*protoregistry.Files, error) {
 	return files, nil
 }
 
-// registerReflection registers both versions of the reflection service, because many clients
-// support only the older one.
+// registerReflection registers the reflection service in the versions v1 and v1alpha, because many
+// clients support only v1alpha.
 func registerReflection(registrar grpc.ServiceRegistrar, server *grpc.Server, files *protoregistry.Files) {
 	options := reflection.ServerOptions{Services: server, DescriptorResolver: resolver{files}, ExtensionResolver: noExtensions{}}
 	reflectionpb.RegisterServerReflectionServer(registrar, reflection.NewServerV1(options))
 	reflectionalphapb.RegisterServerReflectionServer(registrar, reflection.NewServer(options))
 }
 
-// resolver finds the descriptors of the server and those linked into the program.
+// resolver finds descriptors among those of the server's services, and then among the generated
+// descriptors that are linked into the program.
 type resolver struct{ ours *protoregistry.Files }
 
 func (r resolver) FindFileByPath(path string) (protoreflect.FileDescriptor, error) {

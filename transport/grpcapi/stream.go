@@ -14,8 +14,8 @@ import (
 	"google.golang.org/grpc/metadata"
 )
 
-// serveStream handles one call of a method whose response is a stream; it is the counterpart of
-// serve.
+// serveStream handles one call of a method whose response is a stream, and returns its status
+// error. grpc-go calls serveStream when the header of a request has arrived.
 func (m *method) serveStream(_ any, stream grpc.ServerStream) (err error) {
 	x := &streamExchange{exchange: exchange{method: m, stream: stream}}
 	ctx := stream.Context()
@@ -41,17 +41,17 @@ func (m *method) serveStream(_ any, stream grpc.ServerStream) (err error) {
 	return nil
 }
 
-// endKey is the key of a trailer that comes with the error of an open stream. Without a trailer or
-// a detail, grpc-go's client does not show whether a status is the server's.
+// endKey is the key of the trailer that accompanies the error of an open stream. Without a trailer
+// or a detail, the client of grpc-go does not reveal whether the server sent a status.
 const endKey = "stream-end"
 
-// streamExchange is one call of a stream, and its codec.
+// streamExchange is one call whose response is a stream. It is also the codec of the call.
 type streamExchange struct {
 	exchange
 
-	client  ratelimit.Key // counted as a call until the stream is admitted
-	counted bool
-	opening *time.Timer // ends a call that does not open
+	client  ratelimit.Key // key of the client, for which the call is counted
+	counted bool          // whether the call is counted; false once the stream is admitted
+	opening *time.Timer   // ends the call if the stream does not open in time
 	opened  bool
 	ctx     context.Context       // nil before Begin
 	open    *transport.OpenStream // nil before Begin
@@ -78,8 +78,9 @@ func (x *streamExchange) uncount() {
 	}
 }
 
-// Begin implements [chassi.StreamCodec]. An admitted stream no longer counts as one of the client's
-// calls, whose number is limited to bound the memory for messages.
+// Begin implements [chassi.StreamCodec]. It returns the context of the stream, or an error if the
+// stream is not admitted. An admitted stream no longer counts toward the client's limit of calls,
+// which bounds the memory for messages.
 func (x *streamExchange) Begin(ctx context.Context, call *chassi.Call) (context.Context, error) {
 	ctx, open, err := x.method.server.open.Open(ctx, call)
 	if err != nil {
@@ -90,8 +91,9 @@ func (x *streamExchange) Begin(ctx context.Context, call *chassi.Call) (context.
 	return ctx, nil
 }
 
-// Open implements [chassi.StreamCodec]. Items are not compressed, because grpc-go would not return
-// the buffers of compressed items to the queue.
+// Open implements [chassi.StreamCodec]. It sends the header, and returns an error if the header
+// cannot be sent or CallTimeout has passed. It disables compression, because grpc-go would not
+// return the buffers of compressed items to the queue.
 func (x *streamExchange) Open() error {
 	if err := transport.CheckResponse(x.out); err != nil {
 		return err
@@ -112,7 +114,9 @@ func (x *streamExchange) Open() error {
 	return nil
 }
 
-// Send implements [chassi.StreamCodec].
+// Send implements [chassi.StreamCodec]. It waits until the queue is not full, sends item, and
+// returns the size of the encoded item in bytes. It returns an error if item cannot be encoded or
+// is too large, if the client reads no item for SendTimeout, or if the stream has ended.
 func (x *streamExchange) Send(item any) (int, error) {
 	streams, q := x.method.server.open, &x.queue
 	if err := q.wait(x.ctx, streams.Config().SendTimeout); err != nil {
@@ -136,9 +140,9 @@ func (x *streamExchange) Send(item any) (int, error) {
 	return len(body), nil
 }
 
-// disconnected returns the error of the stream for err, an error of grpc-go that means only that the
-// call is over. It is the cause of the end of the stream's context, or [chassi.Canceled] if the
-// context has not ended.
+// disconnected returns the error of the stream for err, an error of grpc-go that means only that
+// the call is over. The result is [context.Cause] of the stream's context, or a [chassi.Canceled]
+// error if the context is not done.
 func (x *streamExchange) disconnected(err error) error {
 	if cause := context.Cause(x.ctx); cause != nil {
 		return cause
@@ -146,9 +150,10 @@ func (x *streamExchange) disconnected(err error) error {
 	return chassi.ErrorOf(context.Canceled).WithCause(err)
 }
 
-// sendTrailer passes the response's metadata to grpc-go as trailers, for a stream that did not open:
-// a header would tell the client that it had opened. Pairs that do not fit beside the status are
-// omitted.
+// sendTrailer passes the metadata of the response to grpc-go as trailers, for a stream that did not
+// open. A header would indicate to the client that the stream had opened. Metadata that does not
+// fit into the trailers together with the status is omitted, as is all metadata if a part of it is
+// invalid.
 func (x *streamExchange) sendTrailer() {
 	const maxBytes = 8<<10 - maxStatusBytes
 	if size := 0; transport.CheckResponse(x.out) == nil {
@@ -160,8 +165,8 @@ func (x *streamExchange) sendTrailer() {
 	}
 }
 
-// finish ends the stream. The stream stays counted until the client has taken all items that were
-// sent, or until it is reset because the client takes none.
+// finish ends the stream. The stream remains counted until grpc-go has written all items to the
+// connection, or until the stream is reset because the client reads no further items.
 func (x *streamExchange) finish() {
 	if x.open == nil {
 		return
@@ -171,32 +176,32 @@ func (x *streamExchange) finish() {
 	x.queue.end(server.open.Config().SendTimeout, x.open.Close, func() { server.reset(stream) })
 }
 
-// sendQueue accounts for the items of a stream that grpc-go has not written to the connection.
-// grpc-go limits their size but not their number, blocks for ever while the client takes
-// nothing, and keeps them after the end of the stream.
+// sendQueue accounts for the items of a stream that grpc-go has not yet written to the connection.
+// grpc-go limits the size of these items but not their number, blocks indefinitely while the client
+// reads nothing, and keeps the items after the end of the stream.
 //
-// It is the message that grpc-go encodes, and the pool to which grpc-go returns the buffer of an
-// item that was written or dropped.
+// A sendQueue is also the message that grpc-go encodes, and the pool to which grpc-go returns the
+// buffer of an item that it has written or dropped.
 type sendQueue struct {
-	next mem.BufferSlice // of one item
+	next mem.BufferSlice // the encoded item to send next
 
 	mu           sync.Mutex
-	items, bytes int
-	taken        int           // number of items taken since the beginning
-	free         chan struct{} // receives a value when a full queue is no longer full; nil if nothing waits
+	items, bytes int           // number and total size of the queued items
+	taken        int           // number of items that have left the queue
+	free         chan struct{} // receives a value at half full; nil if nothing waits
 	timer        *time.Timer   // set at the end of the stream
 	close        func()        // called when the queue is empty after the end of the stream; nil otherwise
 }
 
-// A queue is full when it has this number of items or bytes. While the queue is not full, SendMsg
-// does not block: grpc-go takes 64 KiB of each call, and then one more message.
+// Limits of a queue, which is full if it has maxQueued items or maxQueuedBytes bytes. SendMsg does
+// not block while the queue is not full: grpc-go accepts 64 KiB and one more message of a call.
 const (
 	maxQueued      = 64
 	maxQueuedBytes = 60 << 10
 )
 
-// itemBuffers are the buffers of items, and itemBytes is their minimum capacity: grpc-go returns no
-// smaller buffers to a pool.
+// itemBuffers contains unused buffers for items. itemBytes is the minimum capacity of a buffer in
+// bytes, because grpc-go does not return smaller buffers to a pool.
 var (
 	itemBuffers = sync.Pool{New: func() any { return new(make([]byte, 0, itemBytes)) }}
 	itemBytes   = func() int {
@@ -208,15 +213,16 @@ var (
 	}()
 )
 
-// keep retains a buffer for another item, unless its capacity is too small or too large.
+// keep retains buffer for another item if its capacity is from itemBytes to 64 KiB.
 func keep(buffer *[]byte) {
 	if cap(*buffer) >= itemBytes && cap(*buffer) <= 64<<10 {
 		itemBuffers.Put(buffer)
 	}
 }
 
-// wait waits until the queue is not full. It returns [transport.ErrStalled] if the client takes no
-// item for limit, and the cause of the end of ctx if ctx ends first.
+// wait returns nil at once if the queue is not full, and otherwise when the queue is at most half
+// full. It returns [transport.ErrStalled] if no item leaves the queue within limit, and
+// context.Cause(ctx) if ctx is done first.
 func (q *sendQueue) wait(ctx context.Context, limit time.Duration) error {
 	free, taken := q.full()
 	if free == nil {
@@ -257,7 +263,7 @@ func (q *sendQueue) progress() int {
 	return q.taken
 }
 
-// add makes buffer the next item.
+// add adds the item in buffer to the queue, as the item to send next.
 func (q *sendQueue) add(buffer *[]byte) {
 	q.mu.Lock()
 	q.items++
@@ -266,10 +272,10 @@ func (q *sendQueue) add(buffer *[]byte) {
 	q.next = mem.BufferSlice{mem.NewBuffer(buffer, q)}
 }
 
-// Get implements [mem.BufferPool]. It is not called.
+// Get implements [mem.BufferPool]. It returns a new buffer. grpc-go does not call Get.
 func (q *sendQueue) Get(length int) *[]byte { return new(make([]byte, length)) }
 
-// Put implements [mem.BufferPool].
+// Put implements [mem.BufferPool]. It removes the item in buffer from the queue.
 func (q *sendQueue) Put(buffer *[]byte) {
 	q.mu.Lock()
 	q.items--
@@ -287,8 +293,8 @@ func (q *sendQueue) Put(buffer *[]byte) {
 	}
 }
 
-// emptied returns the function to call if the stream has ended and the queue is empty, or nil. The
-// caller holds mu.
+// emptied returns the function to call if the stream has ended and the queue is empty, or nil. It
+// stops the timer, and returns the function only once. The caller holds mu.
 func (q *sendQueue) emptied() (closed func()) {
 	if q.items > 0 || q.close == nil {
 		return nil
@@ -300,8 +306,8 @@ func (q *sendQueue) emptied() (closed func()) {
 	return closed
 }
 
-// end marks the end of the stream: the queue calls closed once it is empty. If the client takes no
-// item for limit before that, the queue calls closed, and then reset.
+// end marks the end of the stream. The queue calls closed as soon as it is empty. If it is not
+// empty and no item leaves it within limit, the queue calls closed and then reset.
 func (q *sendQueue) end(limit time.Duration, closed, reset func()) {
 	q.mu.Lock()
 	q.close = closed
@@ -321,8 +327,8 @@ func (q *sendQueue) end(limit time.Duration, closed, reset func()) {
 	}
 }
 
-// abandoned reports whether the queue is not empty and still has taken items, which means that no
-// item was taken. If items were taken, it updates taken and restarts the timer.
+// abandoned reports whether the queue is not empty and no item has left it since *taken was set to
+// q.taken. If items have left the queue, abandoned updates *taken and restarts the timer.
 func (q *sendQueue) abandoned(limit time.Duration, taken *int) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -12,11 +12,11 @@ import (
 	"google.golang.org/grpc/tap"
 )
 
-// streams limits the open HTTP/2 streams of one client over all of its connections. A stream is open
-// from the arrival of its metadata to the return of its handler, or, if the response is a stream,
-// until it is admitted. Health watches and calls whose message has not arrived yet are included. The
-// limit bounds the memory for messages of one client: grpc-go reads a whole message before any
-// middleware runs.
+// streams limits the number of open HTTP/2 streams of each client over all of its connections. An
+// HTTP/2 stream is counted from the arrival of its metadata to the return of its handler or, if the
+// response is a stream, to the admission of the response. Health watches and calls whose message
+// has not arrived yet are included. The limit bounds the memory for the messages of one client,
+// because grpc-go reads each message as a whole.
 type streams struct {
 	max    int64
 	open   *ratelimit.Usage
@@ -29,12 +29,13 @@ func newStreams(limit int) *streams {
 	return &streams{max: int64(limit), open: ratelimit.NewUsage(), refuse: statusOf("", e).Err()}
 }
 
-// counted returns a handler that counts the stream while h runs, and refuses a stream whose client
-// has too many. grpc-go calls a handler once the metadata have arrived; the handler reads the
-// messages, so no message of a refused call is read.
+// counted returns a handler that counts the stream while h runs, and refuses the stream if its
+// client has too many open streams. grpc-go calls a handler once the metadata has arrived. Because
+// the handler reads the messages, no message of a refused call is read.
 //
-// A tap would run earlier, but grpc-go does not end the context of a call that the tap refuses:
-// with a deadline it stays in memory until then, even after the connection is closed.
+// A tap would run earlier, but grpc-go does not cancel the context of a call that the tap refuses.
+// A context with a deadline would stay in memory until the deadline, even after the connection is
+// closed.
 func (s *Server) counted(h grpc.StreamHandler) grpc.StreamHandler {
 	return func(impl any, stream grpc.ServerStream) error {
 		client, _ := s.clientOf(stream.Context())
@@ -50,14 +51,15 @@ func (s *Server) counted(h grpc.StreamHandler) grpc.StreamHandler {
 	}
 }
 
-// registrar registers services with grpc-go so that their streams are counted. Unary methods
-// are registered as streams of one message, because grpc-go calls the interceptors of a unary
-// call only after its message has been read.
+// registrar registers services with grpc-go so that their calls are counted. It registers unary
+// methods as streams with one message, because grpc-go calls the interceptors of a unary call only
+// after it has read the message.
 type registrar struct{ server *Server }
 
 var _ grpc.ServiceRegistrar = registrar{}
 
-// RegisterService implements [grpc.ServiceRegistrar].
+// RegisterService implements [grpc.ServiceRegistrar]. It registers desc with handlers that count
+// their calls.
 func (r registrar) RegisterService(desc *grpc.ServiceDesc, impl any) {
 	counted := *desc
 	counted.Methods, counted.Streams = nil, nil
@@ -81,8 +83,8 @@ func unary(m grpc.MethodDesc) grpc.StreamHandler {
 	}
 }
 
-// streamContext is the context of a call whose response is a stream. CallTimeout ends it only if the
-// stream does not open in time.
+// streamContext is the context of a call whose response is a stream. CallTimeout cancels the
+// context only if the stream does not open in time.
 type streamContext struct {
 	context.Context //nolint:containedctx // it is a context
 
@@ -91,7 +93,7 @@ type streamContext struct {
 
 type streamContextKey struct{}
 
-// Value returns c itself for streamContextKey, and the embedded context's value for other keys.
+// Value returns c for the key streamContextKey, and the embedded context's value for other keys.
 func (c *streamContext) Value(key any) any {
 	if key == (streamContextKey{}) {
 		return c
@@ -99,9 +101,9 @@ func (c *streamContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// Err returns [context.DeadlineExceeded] if this is the cause of the end of the context, and
-// otherwise the error of the embedded context. grpc-go sends the status of this error if the message
-// does not arrive.
+// Err returns [context.DeadlineExceeded] if that error is the [context.Cause] of the embedded
+// context, and the error of the embedded context otherwise. If the message does not arrive, grpc-go
+// sends the status that corresponds to the result of Err.
 func (c *streamContext) Err() error {
 	err := c.Context.Err()
 	if err != nil && context.Cause(c.Context) == context.DeadlineExceeded { //nolint:errorlint // our own
@@ -110,10 +112,11 @@ func (c *streamContext) Err() error {
 	return err
 }
 
-// limitCall returns the context of a call, which ends after CallTimeout. This limits the wait for the
-// message, and for flow control of the response. Health watches are exempt, and streams end
-// themselves if they do not open. limitCall is grpc-go's tap and refuses no call: see
-// [Server.counted].
+// limitCall is the tap of grpc-go. It returns a context with a deadline at most CallTimeout after
+// the call began, which limits the time to wait for the message and for flow control of the
+// response. Health watches have no timeout. The context of a stream has no timeout either, because
+// serveStream ends a stream that does not open in time. [Server.counted] states why limitCall
+// refuses no calls.
 func (s *Server) limitCall(ctx context.Context, call *tap.Info) (context.Context, error) {
 	if call.FullMethodName == healthpb.Health_Watch_FullMethodName {
 		return ctx, nil

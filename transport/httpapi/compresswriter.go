@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// compressWriter compresses the output of a mounted handler. It decides whether to compress as soon as
-// it can tell whether the size reaches the minimum: from Content-Length, from the number of bytes
-// written so far, at a flush, or at the end. Until then it buffers header and body.
+// compressWriter compresses the output of a mounted handler. It decides whether to compress as soon
+// as it can tell whether the size reaches the minimum: from Content-Length, from the number of
+// bytes written so far, at a flush, or at the end. Until then, it buffers the header and the body.
 // http.ResponseController reaches the underlying writer through Unwrap.
 type compressWriter struct {
 	http.ResponseWriter
@@ -29,7 +29,8 @@ func newCompressWriter(w http.ResponseWriter, r *http.Request, minBytes int) *co
 // Unwrap returns the underlying writer.
 func (w *compressWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// WriteHeader sends an informational status at once, and records any other status until the decision.
+// WriteHeader sends an informational status at once, and records any other status until the
+// decision.
 func (w *compressWriter) WriteHeader(status int) {
 	if status < http.StatusOK {
 		w.ResponseWriter.WriteHeader(status)
@@ -54,8 +55,8 @@ func (w *compressWriter) Write(b []byte) (int, error) {
 	return w.body.Write(b)
 }
 
-// size returns the length of the body that the handler has declared, with known true, or otherwise the
-// number of bytes written.
+// size returns the length of the body if the handler has declared the length, which known reports.
+// Otherwise, it returns written, the number of bytes written so far.
 func (w *compressWriter) size(written int) (n int, known bool) {
 	if declared, err := strconv.Atoi(w.Header().Get("Content-Length")); err == nil {
 		return declared, true
@@ -63,8 +64,9 @@ func (w *compressWriter) size(written int) (n int, known bool) {
 	return written, false
 }
 
-// decide decides whether to compress, and sends the header and the buffered bytes. Enough reports
-// whether the size reaches the minimum; next is the slice to be written next.
+// decide decides whether to compress, and sends the header and the buffered bytes. Enough is
+// whether the size of the body reaches the minimum. Next holds the bytes that the caller will write
+// next.
 func (w *compressWriter) decide(enough bool, next []byte) error {
 	if w.status == 0 {
 		w.status = http.StatusOK
@@ -86,8 +88,8 @@ func (w *compressWriter) decide(enough bool, next []byte) error {
 	return err
 }
 
-// encode sets the headers and the encoder for a compressed body. The headers for HEAD are the same as
-// for GET, but the body is discarded.
+// encode sets the headers and the encoder for a compressed body. The response to HEAD has the same
+// headers as the response to GET, but its body is discarded.
 func (w *compressWriter) encode(h http.Header) {
 	addVary(h, varyEncoding)
 	if w.coding == identity {
@@ -102,8 +104,9 @@ func (w *compressWriter) encode(h http.Header) {
 	w.body = w.encoder
 }
 
-// sniff sets Content-Type if the handler has not, by detecting the media type as net/http does, which
-// does not inspect encoded bodies.
+// sniff sets Content-Type to the media type that the first bytes of the body indicate, unless the
+// handler has set Content-Type or Content-Encoding. Net/http would detect the type in the same way,
+// but not for a body that is already compressed.
 func (w *compressWriter) sniff(h http.Header, next []byte) {
 	if _, set := h["Content-Type"]; set || len(w.held)+len(next) == 0 || len(h["Content-Encoding"]) > 0 {
 		return
@@ -112,8 +115,8 @@ func (w *compressWriter) sniff(h http.Header, next []byte) {
 	h.Set("Content-Type", http.DetectContentType(append(w.held, next[:min(len(next), enough)]...)))
 }
 
-// revalidated sets the entity tag of a 304 to the one that the client received with the encoded
-// body (RFC 9110, section 15.4.5).
+// revalidated makes the entity tag of a 304 weak if the client has sent the weak tag, which it
+// received with the encoded body (RFC 9110, section 15.4.5).
 func (w *compressWriter) revalidated(h http.Header) {
 	tag := h.Get("ETag")
 	if strings.HasPrefix(tag, `"`) && strings.Contains(w.request.Header.Get("If-None-Match"), "W/"+tag) {
@@ -122,11 +125,11 @@ func (w *compressWriter) revalidated(h http.Header) {
 	}
 }
 
-// Flush sends the buffered bytes.
+// Flush implements [http.Flusher]. It sends the buffered bytes.
 func (w *compressWriter) Flush() { _ = w.FlushError() }
 
-// FlushError sends the buffered bytes, for [http.ResponseController]. A handler that flushes early is
-// assumed to write more.
+// FlushError sends the buffered bytes, for [http.ResponseController]. Unless the handler has
+// declared the length of the body, FlushError assumes that the body will reach the minimum size.
 func (w *compressWriter) FlushError() error {
 	if w.body == nil {
 		size, known := w.size(0)
@@ -142,8 +145,8 @@ func (w *compressWriter) FlushError() error {
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
-// close ends the body. It is not called after a panic: the buffered bytes are then dropped, and
-// the error is sent instead.
+// close sends the buffered bytes and ends the body. It is not called after a panic: the buffered
+// bytes are then dropped, and the error is sent instead.
 func (w *compressWriter) close() {
 	size, known := w.size(len(w.held))
 	if w.body == nil && (w.status != 0 || len(w.held) > 0 || known && w.request.Method == http.MethodHead) {

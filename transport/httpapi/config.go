@@ -10,7 +10,7 @@ import (
 	"github.com/chassi-go/chassi/transport/certs"
 )
 
-// Config configures a [Server]. The zero value of every field means the default in its tag.
+// Config configures a [Server]. The zero value of every field means its default.
 type Config struct {
 	// Name identifies this server in logs and errors. The default is "http".
 	Name string `config:"-"`
@@ -20,10 +20,10 @@ type Config struct {
 	TLS  certs.Files `config:"tls"`
 	CORS CORS        `config:"cors"`
 
-	// Connect makes the server also serve every endpoint that is not a stream over the Connect
-	// protocol, at POST /package.Service/Method, even an endpoint without a route. An
-	// endpoint that [chassi.Transports] limits is served only if both "http" and "grpc" are among
-	// its transports. Connect requires ConnectCodec.
+	// Connect makes the server also serve endpoints over the Connect protocol, at POST
+	// /package.Service/Method. These are all endpoints, with or without a route, except streams.
+	// An endpoint that [chassi.Transports] limits is served only if both "http" and "grpc" are
+	// among its transports. Connect requires ConnectCodec.
 	Connect      bool         `config:"connect" help:"serve all endpoints but streams over the Connect protocol too, at POST /package.Service/Method, also those without a route"`
 	ConnectCodec ConnectCodec `config:"-"` // connectapi.New(); required if Connect is set
 
@@ -46,9 +46,9 @@ type Config struct {
 	// Streams configures the streams of the server.
 	Streams transport.StreamConfig `config:"-"`
 
-	// Hosts makes the listener private if it is not nil. A private listener serves only requests
-	// for localhost, an IP address or one of these host names, on any port, and requests that name
-	// no host; requests for other hosts get 421. Cross-origin requests of browsers get 403.
+	// Hosts, if not nil, makes the listener private. A private listener serves only requests for
+	// localhost, an IP address or one of these host names, on any port, and requests that name no
+	// host; requests for other hosts get 421. Cross-origin requests of browsers get 403.
 	Hosts []string `config:"-"`
 
 	// Logger receives the log lines that the middleware does not write, such as those about failed

@@ -14,8 +14,9 @@ type date struct {
 
 var lastDate atomic.Pointer[date]
 
-// dateHeader returns the value of Date (RFC 9110, section 6.6.1). The responses of one second share it:
-// formatting it for each of them, as net/http does, takes about 1.5 % of a request.
+// dateHeader returns the value of the header Date (RFC 9110, section 6.6.1) for the time now. All
+// responses of one second share this value, because formatting it for each response, as net/http
+// does, takes about 1.5% of the time of a request.
 func dateHeader(now time.Time) []string {
 	d := lastDate.Load()
 	if unix := now.Unix(); d == nil || d.unix != unix {

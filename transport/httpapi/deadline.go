@@ -12,7 +12,7 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// limitedTCP is a TCP connection of a limitedListener. Its deadlines are lazy, see
+// limitedTCP is a TCP connection that a limitedListener has accepted. Its deadlines are of the type
 // lazyDeadline.
 type limitedTCP struct {
 	tcpMethods // of tcp
@@ -22,14 +22,14 @@ type limitedTCP struct {
 	slot        transport.Slot
 	read, write lazyDeadline
 	idle        idleMeter
-	stalled     atomic.Bool // writes fail at once, see Write
+	stalled     atomic.Bool // whether further calls of Write fail at once
 
 	unsentLimited sync.Once
 }
 
-// tcpMethods are the methods of a [net.TCPConn] that limitedTCP promotes. Those with which
-// [net.Buffers] and a [syscall.RawConn] read or write are left out: they would not observe its
-// deadlines.
+// tcpMethods are the methods of a [net.TCPConn] that limitedTCP promotes or overrides. The methods
+// with which [net.Buffers] and [syscall.RawConn] read or write are left out, because they would not
+// observe the deadlines of a limitedTCP.
 type tcpMethods interface {
 	net.Conn
 	CloseRead() error
@@ -42,21 +42,22 @@ type tcpMethods interface {
 	SetWriteBuffer(bytes int) error
 }
 
-// lazyDeadline sets the deadline of a connection as seldom as possible. net/http moves its
-// deadlines about six times per request, nearly always to a later time or while nothing waits, and
-// each move of a timer of the runtime costs more than routing the request. A deadline is therefore
-// only recorded, and the timer is set only if it would end a read or write too late: one that begins,
-// or one that is already waiting. When the timer ends a read or write too early, extend sets the
-// recorded deadline, and the read or write continues.
+// lazyDeadline is the read or write deadline of a connection. It sets the timer of the runtime as
+// rarely as possible. The reason is that net/http changes its deadlines about six times per
+// request, nearly always to a later time or while no read or write waits, and each change of the
+// timer costs more than routing the request. A new deadline is therefore only recorded. The timer
+// is set when a read or write begins or is already waiting, and, except by exact, only if the timer
+// would otherwise end it too late. When the timer ends a read or write too early, extend sets the
+// timer to the recorded deadline, and the read or write continues.
 type lazyDeadline struct {
 	mu      sync.Mutex
 	want    time.Time // the deadline; zero for none
 	armed   time.Time // the time that the runtime's timer is set to; zero for none
-	waiting int       // reads or writes under way; while there are any, armed is not later than want
+	waiting int       // number of pending reads or writes; if not 0, armed is not after want
 }
 
-// move records the deadline t, and sets the timer if it would otherwise end a waiting read or write
-// too late.
+// move records the deadline t, and sets the timer if the timer would otherwise end a waiting read
+// or write too late. It returns the error of set.
 func (d *lazyDeadline) move(t time.Time, set func(time.Time) error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -67,7 +68,7 @@ func (d *lazyDeadline) move(t time.Time, set func(time.Time) error) error {
 	return d.arm(set)
 }
 
-// late reports whether the timer would end a read or write too late.
+// late reports whether the timer would end a read or write too late, that is, after the deadline.
 func (d *lazyDeadline) late() bool {
 	return !d.want.IsZero() && (d.armed.IsZero() || d.want.Before(d.armed))
 }
@@ -77,9 +78,10 @@ func (d *lazyDeadline) arm(set func(time.Time) error) error {
 	return set(d.want)
 }
 
-// begin prepares a read or write: if the timer would end it too late, begin sets the timer, or fails
-// if the deadline has passed. To end the read with which it watches for a disconnect, net/http sets
-// a deadline in the past, mostly before that read has begun.
+// begin prepares a read or write. If the timer would end the read or write too late, begin sets the
+// timer, or returns [os.ErrDeadlineExceeded] if the deadline has passed. The latter is common:
+// net/http sets a deadline in the past to end the read with which it watches for a disconnect,
+// usually before that read has begun.
 func (d *lazyDeadline) begin(set func(time.Time) error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -95,7 +97,8 @@ func (d *lazyDeadline) begin(set func(time.Time) error) error {
 	return nil
 }
 
-// exact is like begin, for a write that cannot be continued: it always sets the timer to the deadline.
+// exact prepares a write that cannot be continued after a timeout. It always sets the timer to the
+// deadline, so that the timer does not end the write early.
 func (d *lazyDeadline) exact(set func(time.Time) error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -112,8 +115,8 @@ func (d *lazyDeadline) end() {
 	d.mu.Unlock()
 }
 
-// extend sets the timer to the deadline if the timer has caused err and the deadline has not passed.
-// It reports whether the read or write that failed with err is to be continued.
+// extend sets the timer to the deadline if err was caused by the timer and the deadline has not
+// passed. It reports whether the read or write that failed with err is to be continued.
 func (d *lazyDeadline) extend(err error, set func(time.Time) error) bool {
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		return false
@@ -158,9 +161,9 @@ func (c *limitedTCP) Read(b []byte) (int, error) {
 	}
 }
 
-// Write implements [net.Conn]. After a write has exceeded its deadline, over TLS or without having
-// written a byte, all further writes fail at once: otherwise the alert that closes a TLS connection
-// would wait for another 5 s.
+// Write implements [net.Conn]. After a call of Write has exceeded its deadline, over TLS or without
+// having written a byte, further calls fail at once. Otherwise, the alert that closes a TLS
+// connection would wait for another 5 s.
 func (c *limitedTCP) Write(b []byte) (int, error) {
 	if c.stalled.Load() {
 		return 0, os.ErrDeadlineExceeded
@@ -183,8 +186,9 @@ func (c *limitedTCP) Write(b []byte) (int, error) {
 	}
 }
 
-// stall returns err, the error of a write. If err is an exceeded deadline, further writes fail at
-// once, see Write.
+// stall returns err, the error of a write that has written the given number of bytes. It makes
+// further calls of Write fail at once if err is an exceeded deadline and either no byte was written
+// or the connection uses TLS.
 func (c *limitedTCP) stall(written int, err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) && (written == 0 || c.listener.overTLS) {
 		c.stalled.Store(true)
@@ -192,8 +196,8 @@ func (c *limitedTCP) stall(written int, err error) error {
 	return err
 }
 
-// ReadFrom implements [io.ReaderFrom]. It sends a file without copying it. The bytes that it has
-// read from r are lost if the write fails, so the timer must not end the write early.
+// ReadFrom implements [io.ReaderFrom]. It can send a file without copying it to user space. If the
+// write fails, the bytes that were read from r are lost, so the timer must not end the write early.
 func (c *limitedTCP) ReadFrom(r io.Reader) (int64, error) {
 	if err := c.write.exact(c.tcp.SetWriteDeadline); err != nil {
 		return 0, err

@@ -16,7 +16,8 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// Errors of the transport. Those of type statusError have an HTTP status of their own.
+// Errors of the transport. An error of type statusError has its own status, which may differ from
+// the status of its code.
 var (
 	errNotFound         = &statusError{http.StatusNotFound, chassi.NewError(chassi.NotFound, "no_such_path", "There is nothing at this path")}
 	errMethodNotAllowed = &statusError{http.StatusMethodNotAllowed, chassi.NewError(chassi.Unimplemented, "method_not_allowed", "This path does not support this method")}
@@ -27,7 +28,7 @@ var (
 	errMalformed        = chassi.NewError(chassi.InvalidArgument, "malformed_request", "The request is malformed")
 )
 
-// statusError is an error whose status differs from that of its code.
+// statusError is an error with an HTTP status that may differ from the status of its code.
 type statusError struct {
 	status int
 	err    *chassi.Error
@@ -41,7 +42,7 @@ func isPanic(err error) bool {
 	return errors.As(err, &p)
 }
 
-// statusFor returns the status that the client gets for err.
+// statusFor returns the HTTP status of the response for err.
 func statusFor(err error) int {
 	if own, ok := errors.AsType[*statusError](err); ok {
 		return own.status
@@ -49,7 +50,7 @@ func statusFor(err error) int {
 	return transport.HTTPStatus(chassi.ErrorOf(err).Code)
 }
 
-// problem is the object of RFC 9457 with additional members.
+// problem is a problem details object (RFC 9457) with additional members.
 type problem struct {
 	Type       string             `json:"type"`
 	Title      string             `json:"title"`
@@ -62,7 +63,7 @@ type problem struct {
 	Violations []chassi.Violation `json:"violations,omitempty"`
 	Details    jsontext.Value     `json:"details,omitzero"`
 
-	RetryAfterMS int64 `json:"retry_after_ms,omitzero"` // at the end of a stream, where it cannot be a header
+	RetryAfterMS int64 `json:"retry_after_ms,omitzero"` // only in the last message of a stream
 }
 
 var (
@@ -74,7 +75,7 @@ var (
 		`"code":"internal","error":"internal","message":"Internal error"}`)
 )
 
-// writeError responds with err, without its cause.
+// writeError sends the response for err, without the cause of err.
 func (x *exchange) writeError(err error) {
 	e, h := transport.BoundError(chassi.ErrorOf(err)), x.w.Header()
 	var status int
@@ -97,7 +98,8 @@ func (x *exchange) writeError(err error) {
 	x.send(status, body)
 }
 
-// problem returns the status and the encoded problem object for e.
+// problem returns the status and the encoded problem object for e, or those of an internal error if
+// e cannot be encoded.
 func (x *exchange) problem(e *chassi.Error, status int) (int, []byte) {
 	body, err := json.Marshal(problemFor(e, status, x.call.RequestID))
 	if err != nil {
@@ -106,7 +108,7 @@ func (x *exchange) problem(e *chassi.Error, status int) (int, []byte) {
 	return status, body
 }
 
-// problemFor returns the object that describes e, without its cause.
+// problemFor returns the problem object that describes e, without the cause of e.
 func problemFor(e *chassi.Error, status int, requestID string) problem {
 	title := http.StatusText(status)
 	if title == "" {
@@ -119,11 +121,12 @@ func problemFor(e *chassi.Error, status int, requestID string) problem {
 	}
 }
 
-// WriteError responds with err in a handler given to [Server.Handle], as endpoints do: with the
-// status and body of the error that [chassi.ErrorOf] returns for err, without its cause. For an
-// [http.MaxBytesError] the status is 413. The access log and the error tracker receive err. W and r
-// are the handler's arguments; the handler must not have written a response, and must return
-// afterwards. Outside of a [Server], WriteError only writes the response.
+// WriteError sends the response for err, in a handler given to [Server.Handle] or [NewEndpoint]. As
+// for other endpoints, the response has the status and the body of the error that [chassi.ErrorOf]
+// returns for err, without its cause. For an [http.MaxBytesError] the status is 413. A nil err is
+// sent as an internal error. The access log and the error tracker receive err. W and r are the
+// arguments of the handler, which must not have written a response, and must return afterward.
+// Outside a [Server], WriteError only writes the response.
 func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	if err == nil {
 		err = errNoError
@@ -143,7 +146,8 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 
 var errNoError = errors.New("httpapi: WriteError was called without an error")
 
-// retryAfter returns d in whole seconds, rounded up (RFC 9110, section 10.2.3).
+// retryAfter returns d as the value of a Retry-After header, which is a number of seconds (RFC
+// 9110, section 10.2.3), rounded up.
 func retryAfter(d time.Duration) string {
 	return strconv.FormatInt(int64(math.Ceil(d.Seconds())), 10)
 }

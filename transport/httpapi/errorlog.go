@@ -17,8 +17,8 @@ const (
 	errorLogBytes = 512
 )
 
-// errorLog logs the messages of net/http that concern no call, such as a failed handshake, at
-// level DEBUG. Clients can cause any number of them, so it logs at most one message per
+// errorLog logs the messages of net/http, such as one about a failed handshake, at level DEBUG.
+// Clients can cause any number of such messages, so errorLog logs at most one message per
 // errorLogInterval, with the number of messages omitted.
 type errorLog struct {
 	events *outage.Events

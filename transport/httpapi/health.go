@@ -9,20 +9,21 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// Liveness returns a handler that responds with 200 while the process can respond at all. Mount
-// it at /healthz. It checks no dependency, because a restart would not repair one.
+// Liveness returns a handler that always responds with 200, which shows that the process can
+// respond. Mount it at /healthz. It does not check dependencies, because a restart would not repair
+// them.
 func Liveness() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		writeHealth(w, http.StatusOK, health{Status: "ok"})
 	})
 }
 
-// Readiness returns a handler that responds with 200 while app serves and all its dependencies that
-// are not optional work, and otherwise with 503. The response contains the state of each dependency.
-// Mount it at /readyz on the admin listener. It probes each dependency at most four times per
-// second, however many requests arrive; a stop of the app is reported at once. Errors and details
-// are truncated to 512 bytes, and text that looks like a secret is masked, because the errors of
-// drivers may contain their URL.
+// Readiness returns a handler that responds with 200 while app is serving and all its dependencies
+// that are not optional are working, and otherwise with 503. The response contains the state of
+// each dependency. Mount the handler at /readyz on the admin listener. The handler probes each
+// dependency at most four times per second, however many requests arrive; it reports a stop of the
+// app at once. Errors and details are truncated to 512 bytes, and text that looks like a secret is
+// masked, because errors of drivers may contain URLs with passwords.
 func Readiness(app *chassi.App) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		state := app.RecentHealth(r.Context(), probeInterval)
@@ -40,7 +41,7 @@ func Readiness(app *chassi.App) http.Handler {
 	})
 }
 
-// probeInterval is the maximum age of the probes of a readiness response.
+// probeInterval is the maximum age of the probe results in a readiness response.
 const probeInterval = 250 * time.Millisecond
 
 type health struct {

@@ -13,19 +13,19 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// NewEndpoint returns an endpoint that handler serves, for what depends on HTTP, such as a WebSocket,
-// a proxy or an upload in a special format. Route is "METHOD /path", as for [chassi.Route]. The
-// endpoint is a part of its service: it is documented, and has a policy, a timeout, limits and
-// middleware like any other endpoint. Other transports refuse to mount it, unless
-// [chassi.Transports] limits it to "http".
+// NewEndpoint returns an endpoint that is served by handler, for functions that depend on HTTP,
+// such as a WebSocket, a proxy or an upload in a special format. Route is "METHOD /path", as for
+// [chassi.Route]. The endpoint is a part of its service: like any other endpoint, it is documented,
+// and has a policy, a timeout, limits and middleware. Other transports refuse to mount the
+// endpoint, unless [chassi.Transports] limits it to "http".
 //
-// The handler is called like a handler given to [Server.Handle], with the same limits; it responds
+// The handler is called with the same limits as a handler given to [Server.Handle], and responds
 // with an error by calling [WriteError]. Middleware of net/http may wrap it. A connection that the
-// handler takes over ([http.ResponseController].Hijack) counts as a call until it is closed. When the
-// server drains or stops, reads of such a connection fail with [os.ErrDeadlineExceeded], so that the
-// handler can send a last message and close the connection. The handler must always close the
-// connection, even after the client has disconnected: [Server.Stop] waits for open connections until
-// the context of Stop ends; then it closes them and returns an error.
+// handler takes over ([http.ResponseController].Hijack) counts as a call until it is closed. When
+// the server drains or stops, reads of such a connection fail with [os.ErrDeadlineExceeded], so
+// that the handler can send a last message and close the connection. The handler must always close
+// the connection, even after the client has disconnected: [Server.Stop] waits for open connections
+// until the context of Stop is done; then it closes them and returns an error.
 func NewEndpoint(name, route string, handler http.Handler, options ...chassi.EndpointOption) *chassi.Endpoint {
 	var serve chassi.Handler // nil is refused by RawEndpoint
 	if handler != nil {
@@ -46,15 +46,15 @@ func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return x.hijacked, buffered, nil
 }
 
-// hijacked are the open connections that handlers have taken over. The zero value is empty.
+// hijacked is the set of open connections that handlers have taken over. The zero value is empty.
 type hijacked struct {
 	mu    sync.Mutex
 	conns map[*hijackedConn]struct{}
-	empty chan struct{} // closed when no connection is left, nil before stop
+	empty chan struct{} // closed when no connection is left; nil before stop
 }
 
-// hijackedConn is a connection that a handler has taken over. Until it is closed it counts as a call of
-// the handler's route.
+// hijackedConn is a connection that a handler has taken over. Until the connection is closed, it
+// counts as a call of the handler's route.
 type hijackedConn struct {
 	net.Conn
 
@@ -63,7 +63,7 @@ type hijackedConn struct {
 	once  sync.Once
 
 	mu    sync.Mutex
-	ended bool // reads fail
+	ended bool // whether reads fail
 }
 
 func (h *hijacked) add(c *hijackedConn) {
@@ -98,8 +98,8 @@ func (h *hijacked) end() {
 	}
 }
 
-// stop makes the reads of all connections fail, including the connections that handlers take over
-// later.
+// stop makes the reads of all open connections fail, and the reads of every connection that a
+// handler takes over later.
 func (h *hijacked) stop() {
 	h.mu.Lock()
 	h.empty = make(chan struct{})
@@ -107,8 +107,8 @@ func (h *hijacked) stop() {
 	h.end()
 }
 
-// wait waits, after stop, until the handlers have closed all connections. It returns an error if
-// ctx ends first.
+// wait waits until the handlers have closed all connections. It must be called after stop. It
+// returns ctx.Err() if ctx is done first.
 func (h *hijacked) wait(ctx context.Context) error {
 	h.mu.Lock()
 	left, empty := len(h.conns), h.empty

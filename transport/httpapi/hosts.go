@@ -10,17 +10,18 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// hostPolicy decides which requests a private listener serves. A web page in a browser on the
-// same machine or network can send requests to the listener: under a host name that resolves to
-// the listener's address (DNS rebinding), in which case the browser lets the page read the
-// responses, or across origins.
+// hostPolicy decides which requests a private listener serves. It protects the listener from web
+// pages in browsers on the same machine or network. Such a page can send requests across origins,
+// or under a host name that resolves to the listener's address (DNS rebinding), in which case the
+// browser even lets the page read the responses.
 type hostPolicy struct {
 	names       map[string]bool
 	misdirected error
 }
 
-// newHostPolicy returns the policy of a server, or nil, which allows all requests, if names is
-// nil.
+// newHostPolicy returns the policy that allows localhost and the host names in names. It returns
+// nil, which is the policy that allows all requests, if names is nil, and an error if a name is
+// invalid. Server is the name of the server in errors.
 func newHostPolicy(server string, names []string) (*hostPolicy, error) {
 	if names == nil {
 		return nil, nil //nolint:nilnil // no policy
@@ -43,7 +44,7 @@ func newHostPolicy(server string, names []string) (*hostPolicy, error) {
 var errCrossSite = &statusError{http.StatusForbidden, chassi.NewError(chassi.PermissionDenied, "cross_site",
 	"This listener accepts no requests from web pages of other origins")}
 
-// check returns the reason why r is refused, or nil.
+// check returns the reason why r is refused, or nil if r is allowed.
 func (p *hostPolicy) check(r *http.Request) error {
 	switch {
 	case p == nil:
@@ -57,10 +58,10 @@ func (p *hostPolicy) check(r *http.Request) error {
 	}
 }
 
-// allows reports whether the value of a Host header is empty or, without its port, an IP address or
-// one of the names. The origin of a page is an address only if the page was loaded from there, so
-// addresses are safe, and probes by address need no setting. An empty value is safe too: HTTP/1.0
-// probes send no host, but browsers always do.
+// allows reports whether host, the value of a Host header, is empty or, without its port, an IP
+// address or an allowed name. Addresses are safe, because the origin of a page is an address only
+// if the page was loaded from that address; so probes by address need no setting. An empty value is
+// also safe: HTTP/1.0 probes send no host, but browsers always do.
 func (p *hostPolicy) allows(host string) bool {
 	name := withoutPort(host)
 	if _, err := netip.ParseAddr(name); err == nil || host == "" {
@@ -69,7 +70,8 @@ func (p *hostPolicy) allows(host string) bool {
 	return p.names[canonicalName(name)]
 }
 
-// withoutPort returns the name or address of host, or host:port, without brackets.
+// withoutPort returns the name or address in host, without a port and without the brackets around
+// an IPv6 address.
 func withoutPort(host string) string {
 	if inner, ok := strings.CutPrefix(host, "["); ok {
 		address, _, _ := strings.Cut(inner, "]")
@@ -81,15 +83,16 @@ func withoutPort(host string) string {
 	return host
 }
 
-// canonicalName returns name in lower case and without the final dot of the root.
+// canonicalName returns name in lowercase and without a final dot, which stands for the DNS root.
 func canonicalName(name string) string { return strings.TrimSuffix(strings.ToLower(name), ".") }
 
 func isHostName(name string) bool {
 	return name != "" && len(name) <= 253 && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-_.") == "" && !strings.Contains(name, "..")
 }
 
-// isCrossSite reports whether a browser says that a page of another origin made the request (Fetch
-// Metadata, section 2.3; Fetch, section 3.2). Programs that are not browsers send neither header.
+// isCrossSite reports whether the header Sec-Fetch-Site or Origin shows that a page of another
+// origin made the request (Fetch Metadata, section 2.3; Fetch, section 3.2). Programs that are not
+// browsers send neither header.
 func isCrossSite(r *http.Request) bool {
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "same-origin", "none": // none: the user typed the address

@@ -9,13 +9,14 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// limitedListener limits the number of open connections. Further connections are closed instead of
-// waiting, without TLS after a response with 503. Errors of the underlying listener are passed on:
-// net/http retries with increasing delays while file descriptors are exhausted.
+// limitedListener is a listener with limits on the number of open connections. It closes further
+// connections instead of letting them wait; without TLS, it first sends a response with 503, if
+// possible. It returns the errors of the underlying listener unchanged: net/http retries with
+// increasing delays while file descriptors are exhausted.
 type limitedListener struct {
 	net.Listener
 	connections *transport.Connections
-	maxIdle     int64 // bytes that a connection may send without a call in flight
+	maxIdle     int64 // maximum number of bytes that a connection may send without a call in flight
 	overTLS     bool
 	lingering   atomic.Int64
 }
@@ -30,14 +31,15 @@ const (
 	lingerBytes = 16 << 10
 )
 
-// refusal is the response to a connection that exceeds the limit.
+// refusal is the response to a connection that exceeds a limit.
 var refusal = []byte("HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n")
 
 func limitListener(l net.Listener, connections *transport.Connections, overTLS bool) *limitedListener {
 	return &limitedListener{Listener: l, connections: connections, maxIdle: maxIdleBytes, overTLS: overTLS}
 }
 
-// Accept returns the next connection within the limits.
+// Accept implements [net.Listener]. It returns the next connection within the limits, and refuses
+// the connections that exceed them.
 func (l *limitedListener) Accept() (net.Conn, error) {
 	for {
 		conn, err := l.Listener.Accept()
@@ -52,8 +54,8 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 	}
 }
 
-// refuse closes a connection that exceeds the limits, if possible after sending refusal. It does not
-// block. A TLS connection is closed without a response, because a response would require a
+// refuse closes a connection that exceeds the limits, if possible after sending refusal. It does
+// not block. A TLS connection is closed without a response, because a response would require a
 // handshake.
 func (l *limitedListener) refuse(conn net.Conn) {
 	if l.overTLS || l.lingering.Add(1) > maxLingering {
@@ -69,8 +71,8 @@ func (l *limitedListener) refuse(conn net.Conn) {
 	}()
 }
 
-// reject sends refusal and closes the connection. It reads the request first, because closing a
-// connection with unread bytes resets it, and the client may then lose the response.
+// reject sends refusal, reads the request, and closes the connection. If the request were not read,
+// closing would reset the connection, and the client might lose the response.
 func reject(conn net.Conn) {
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(lingerTime))
@@ -83,9 +85,9 @@ func reject(conn net.Conn) {
 	_, _ = io.CopyN(io.Discard, conn, lingerBytes)
 }
 
-// limited returns conn as a connection that releases its slot when it is closed, and the slot. It
-// preserves the methods of a TCP connection that net/http uses: CloseWrite, to end a response before
-// the request has ended, and ReadFrom, to send files.
+// limited returns a connection that wraps conn, and the slot that this connection releases when it
+// is closed. The wrapper of a TCP connection preserves the methods that net/http uses: CloseWrite,
+// to end a response before the request has ended, and ReadFrom, to send files.
 func (l *limitedListener) limited(conn net.Conn) (net.Conn, *transport.Slot) {
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		c := &limitedTCP{tcpMethods: tcp, tcp: tcp, listener: l}

@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// The minimum progress of the transfer of a file: minProgress bytes within each progressTime for
-// which the transfer waits for the client.
+// The minimum progress of the transfer of a file: the client must send or accept minProgress bytes
+// in each period of progressTime for which the transfer waits for the client.
 const (
 	progressTime = 10 * time.Second
 	minProgress  = 10 << 10
 )
 
-// progress bounds the time for which the transfer of a file waits for the client.
+// progress limits the time for which the transfer of a file waits for the client.
 type progress struct {
 	setDeadline func(time.Time) error
 	period      time.Duration
@@ -23,10 +23,11 @@ type progress struct {
 	moved       int           // bytes since left was set to period
 }
 
-// wait calls move, which reads or writes, with the deadline of the transfer. Unless move fails, wait
-// then sets the deadline to the end of the call. Until the next call of wait the transfer waits for
-// the service: net/http would end the context of the call if the read deadline passed then, and the
-// HTTP/2 stream if the write deadline did.
+// wait calls move, which reads or writes, with a deadline after the remaining time to wait for the
+// client, and returns the results of move. Unless move fails, wait then sets the deadline to the
+// end of the call, because until the next call of wait the transfer waits for the service, and not
+// for the client. If the deadline passed in that time, net/http would cancel the context of the
+// call (read deadline) or reset the HTTP/2 stream (write deadline).
 func (p *progress) wait(move func() (int, error)) (int, error) {
 	began := time.Now()
 	p.within(began, p.left)
@@ -53,7 +54,8 @@ func (p *progress) within(now time.Time, d time.Duration) {
 	_ = p.setDeadline(deadline) // not supported by the writers of tests
 }
 
-// newProgress returns the progress of one direction of the exchange, whose deadline set sets.
+// newProgress returns the progress of one direction of the exchange, reading or writing. Set sets
+// the deadline of that direction.
 func (x *exchange) newProgress(set func(*http.ResponseController, time.Time) error) progress {
 	control, period := http.NewResponseController(x.w), x.server.progressTime
 	return progress{setDeadline: func(t time.Time) error { return set(control, t) }, period: period, left: period, ends: x.transfer.ends}

@@ -10,9 +10,11 @@ import (
 	"strings"
 )
 
-// forServeContent returns r, or a copy of r with a Range that [http.ServeContent] serves as RFC 9110,
-// section 14, requires. ServeContent itself refuses unknown units and numbers over 63 bits, sends
-// ranges without a byte ("bytes=-0", or a suffix of an empty file), and sends ranges for HEAD.
+// forServeContent returns r, or a copy of r whose Range header is changed or deleted so that
+// [http.ServeContent] responds as RFC 9110, section 14, requires. ServeContent itself refuses
+// unknown units and numbers over 63 bits, sends ranges without a byte ("bytes=-0", or a suffix of
+// an empty file), and sends ranges for HEAD. forServeContent returns an error if the size of
+// content cannot be determined.
 func forServeContent(r *http.Request, content io.Seeker) (*http.Request, error) {
 	given := r.Header.Get("Range")
 	if given == "" {
@@ -33,8 +35,8 @@ func forServeContent(r *http.Request, content io.Seeker) (*http.Request, error) 
 	return &own, nil
 }
 
-// boundRanges returns a list of ranges with its numbers bounded, and with suffixes of no bytes replaced
-// by a range that no file has.
+// boundRanges returns ranges, a comma-separated list of byte ranges, with every number limited to
+// [math.MaxInt64] and each empty suffix range (-0) replaced by a range beyond the end of any file.
 func boundRanges(ranges string) string {
 	all := strings.Split(ranges, ",")
 	for i, one := range all {
@@ -51,8 +53,8 @@ func boundRanges(ranges string) string {
 	return strings.Join(all, ",")
 }
 
-// boundNumber returns the number in text, reduced to at most [math.MaxInt64]. It returns "" for an
-// empty text, and "x" for a text that is not a number.
+// boundNumber returns the number in text, reduced to at most [math.MaxInt64]. It returns "" if text
+// is blank, and "x" if text is not a number.
 func boundNumber(text string) string {
 	text = textproto.TrimString(text)
 	n, err := strconv.ParseUint(text, 10, 63)

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// secureHeaders are the security headers, which are set on every response; a mounted handler that
+// secureHeaders holds the security headers that are set on every response. A mounted handler that
 // serves pages may replace them with Set or remove them with Del. The slices are shared between
 // responses and have no spare capacity, so that an append copies them.
 type secureHeaders struct {
@@ -20,11 +20,13 @@ type headerPair struct {
 // newSecureHeaders returns the security headers of an API response, which is not a page, and must
 // not be framed, sniffed or scripted. If overTLS is true, the headers instruct browsers to use only
 // TLS for a year.
-// X-Frame-Options is left out because frame-ancestors obsoletes it (Content Security Policy Level 2,
-// section 7.7.1), Cross-Origin-Resource-Policy because browsers already keep JSON marked nosniff
-// from other origins, and Referrer-Policy because JSON has no links: each header of a response costs
-// net/http as much as the router does, and a ninth header would make the map of most responses grow.
-// A handler of a page that sets a policy of its own has to name frame-ancestors in it.
+//
+// X-Frame-Options is left out because frame-ancestors obsoletes it (Content Security Policy Level
+// 2, section 7.7.1), Cross-Origin-Resource-Policy because browsers already keep JSON marked nosniff
+// from other origins, and Referrer-Policy because JSON has no links. Each additional header costs
+// net/http as much as the router does, and a ninth header would make the map of most responses
+// grow. A handler of a page that sets its own Content-Security-Policy must include frame-ancestors
+// in it.
 func newSecureHeaders(overTLS bool) *secureHeaders {
 	s := &secureHeaders{pairs: []headerPair{
 		{"X-Content-Type-Options", []string{"nosniff"}},
@@ -42,20 +44,21 @@ func (s *secureHeaders) set(h http.Header) {
 	}
 }
 
-// pathKind classifies how ambiguous an escaped path is, that is in how many ways it can be read.
+// pathKind classifies how ambiguous an escaped path is, that is, in how many ways it can be read.
+// The kinds are in ascending order of ambiguity.
 type pathKind uint8
 
 const (
 	cleanPath     pathKind = iota // can be read in one way
-	escapedPath                   // has an escaped \ or ;: one way, unless it is unescaped and read again
-	slashedPath                   // as escapedPath, with an escaped slash: the number of segments depends on the reader
+	escapedPath                   // has an escaped \ or ;: ambiguous only after unescaping
+	slashedPath                   // has an escaped slash: readers differ in the number of segments
 	ambiguousPath                 // can be read in several ways
 )
 
 // kindOf returns the kind of an escaped path ([net/url.URL.EscapedPath]). A path is ambiguous if a
-// proxy or the mux might read it in another way: if it does not begin with a slash, or has an empty
-// or dot segment, a parameter (;), a backslash, a NUL, or an escaped dot or NUL. A slash at the end
-// is left to the mux. "*" is not a path: net/http itself responds to OPTIONS *.
+// proxy and the mux might read it in different ways: if it does not begin with a slash, or has an
+// empty or dot segment, a parameter (;), a backslash, a NUL, or an escaped dot or NUL. A slash at
+// the end is left to the mux. "*" is not a path: net/http itself responds to OPTIONS *.
 func kindOf(path string) (kind pathKind) {
 	if path == "" || path[0] != '/' {
 		return ambiguousPath
@@ -77,8 +80,8 @@ func kindOf(path string) (kind pathKind) {
 	return kind
 }
 
-// cleanSegment reports whether the first segment of rest is neither a dot segment nor, unless it is
-// the last one, empty.
+// cleanSegment reports whether the first segment of rest is neither a dot segment nor an empty
+// segment that a slash follows.
 func cleanSegment(rest string) bool {
 	end := strings.IndexByte(rest, '/')
 	if end >= 0 {

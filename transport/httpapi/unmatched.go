@@ -9,16 +9,17 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// knownMethods are the methods by which requests to unknown paths are counted. All other methods are
-// counted as "other", so that clients cannot create new time series.
+// knownMethods are the methods by which requests to unknown paths are counted. All other methods
+// are counted as "other", so that clients cannot create new time series.
 var knownMethods = []string{
 	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
 	http.MethodDelete, http.MethodOptions, http.MethodTrace, http.MethodConnect,
 }
 
-// unmatched responds to requests that no pattern matches or whose path is ambiguous, with 404, 405 with
-// Allow, or the response to OPTIONS, and to requests that a private listener refuses. These requests
-// pass through the middleware like any call, with one route name.
+// unmatched responds to requests that no pattern matches, whose path is ambiguous, or that a
+// private listener refuses. The response is 404, 405 with the header Allow, the response to
+// OPTIONS, or the error of the hostPolicy. These requests pass through the middleware like any
+// call, with the single route name "unmatched".
 type unmatched struct {
 	server   *Server
 	byMethod map[string]*route
@@ -73,8 +74,8 @@ func (u *unmatched) respond(ctx context.Context, _ *chassi.Call) error {
 	}
 }
 
-// allowed returns the methods that the server supports for r's path, sorted and including OPTIONS. It
-// returns nil if no pattern but "/" matches the path.
+// allowed returns the methods that the server supports for r's path, sorted and including OPTIONS.
+// It returns nil if no pattern other than "/" matches the path.
 func (s *Server) allowed(r *http.Request) []string {
 	probe := &http.Request{URL: r.URL, Host: r.Host}
 	var allow []string

@@ -8,9 +8,9 @@ const (
 )
 
 // limitUnsent limits the number of bytes of a file that the kernel holds before it sends them. By
-// default the kernel takes several MiB, and then nothing until a third of them has been sent: with a
-// slow client, no progress would be visible for longer than progressTime, and several MiB of memory
-// would be in use.
+// default, the kernel accepts several MiB, and then nothing more until a third of them has been
+// sent. With a slow client, no progress would be visible for longer than progressTime, and several
+// MiB of memory would be in use.
 func (c *limitedTCP) limitUnsent() {
 	c.unsentLimited.Do(func() {
 		if raw, err := c.tcp.SyscallConn(); err == nil {

@@ -2,5 +2,5 @@
 
 package httpapi
 
-// limitUnsent does nothing: only Linux needs it.
+// limitUnsent does nothing: the number of unsent bytes needs a limit only on Linux.
 func (*limitedTCP) limitUnsent() {}

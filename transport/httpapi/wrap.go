@@ -9,17 +9,18 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// Wrap returns middleware of calls that applies plain HTTP middleware, the first one outermost. Use it
-// for an endpoint with [chassi.With], for a service with [chassi.Service.Use], or for a server with
-// [New]. It has no effect on other transports and on clients.
+// Wrap returns call middleware that applies the given HTTP middleware, the first one outermost. Use
+// it for an endpoint with [chassi.With], for a service with [chassi.Service.Use], or for a server
+// with [New]. It has no effect on other transports or on clients.
 //
 // The HTTP middleware surrounds the rest of the call: the middleware after it, decoding, the method
-// and the response. It runs inside the middleware before it, so its requests are logged, measured
-// and limited. The HTTP middleware gets the request with the context of the call, and the context
-// that it passes on is the context of the method. If it responds itself, the status of its response
-// is the result of the call. It must call the next handler in its own goroutine, and the writer that
-// it passes on must unwrap to the writer that it has received, for [http.ResponseController].
-// [Server.Use] applies HTTP middleware to all requests of a server, before everything else.
+// and the response. It runs inside the middleware before it, so the requests that it handles are
+// logged, measured and limited. The HTTP middleware gets the request with the context of the call,
+// and the context that it passes on is the context of the method. If it responds itself, the status
+// of its response is the result of the call. Otherwise, it must call the next handler, only once,
+// before it returns and in the goroutine in which it was called. The writer that it passes on must
+// unwrap to the writer that it received, so that [http.ResponseController] works. [Server.Use]
+// applies HTTP middleware to all requests of a server, before everything else.
 func Wrap(middleware ...func(http.Handler) http.Handler) chassi.Middleware {
 	return func(b *chassi.Binding, next chassi.Handler) chassi.Handler {
 		if b.Transport != "http" || b.Client {
@@ -53,7 +54,7 @@ type inside struct {
 
 type insideKey struct{}
 
-// wrapped is the state of the response to a call within Wrap.
+// wrapped records what Wrap has done with the response to a call.
 type wrapped uint8
 
 const (
@@ -62,7 +63,8 @@ const (
 	wrappedAborted                  // the response has ended too early
 )
 
-// serveInside carries out the rest of the call, and sends the response.
+// serveInside is the innermost handler of Wrap. It runs the rest of the call and sends the
+// response.
 func serveInside(w http.ResponseWriter, r *http.Request) {
 	in, ok := r.Context().Value(insideKey{}).(*inside)
 	if !ok || in.called {
@@ -86,7 +88,9 @@ func serveInside(w http.ResponseWriter, r *http.Request) {
 	x.respond(in.err)
 }
 
-// result returns the result of the call, for the middleware outside of Wrap.
+// result returns the result of the call, for the middleware outside Wrap. If HTTP middleware has
+// responded itself, the result is the error given to WriteError, an error for a status of 400 or
+// more, or otherwise nil.
 func (in *inside) result(ctx context.Context, call *chassi.Call) error {
 	x := in.x
 	if in.called {
@@ -103,7 +107,8 @@ func (in *inside) result(ctx context.Context, call *chassi.Call) error {
 	return answered(ctx, call)
 }
 
-// answered marks a call as answered without a message.
+// answered marks call as answered, although it has no response message, and returns nil. Without
+// this, the call would fail because a middleware returned no response.
 func answered(ctx context.Context, call *chassi.Call) error {
 	e := chassi.RawEndpoint("answered", func(context.Context, *chassi.Call) error { return nil }, chassi.Public)
 	return (&chassi.Binding{Endpoint: e}).Handler()(ctx, call) //nolint:wrapcheck // nil
@@ -116,7 +121,8 @@ type wrappedWriter struct {
 	x *exchange
 }
 
-// WriteHeader records the status and passes it on.
+// WriteHeader records the status, unless it is informational, and passes it on to the underlying
+// writer. If the server is draining, the connection is closed after the response.
 func (w *wrappedWriter) WriteHeader(status int) {
 	if status >= http.StatusOK {
 		w.x.status = int16(status)
@@ -127,7 +133,7 @@ func (w *wrappedWriter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// Write sends b, after status 200 if no status was sent.
+// Write sends b. If no status was sent, Write first sends status 200.
 func (w *wrappedWriter) Write(b []byte) (int, error) {
 	if w.x.status == 0 {
 		w.WriteHeader(http.StatusOK)

@@ -16,7 +16,7 @@ import (
 )
 
 // An error that is too large for the server's max_payload, however small that is, keeps its
-// code, reason and request id.
+// code, reason and request ID.
 func TestErrorAboveASmallMaxPayload(t *testing.T) {
 	t.Parallel()
 	b := startEmbedded(t, "", func(c *embedded.Config) { c.MaxPayload = 1024 })

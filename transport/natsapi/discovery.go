@@ -13,10 +13,10 @@ import (
 	"github.com/nats-io/nuid"
 )
 
-// service is one mounted service in the service discovery of NATS. The protocol is that of
-// ADR-32; the types are the client library's. The library's micro package measures the duration
-// of its callback, but calls run outside of it here, so this package responds to the discovery
-// subjects with the correct statistics.
+// service is one mounted service in the service discovery of NATS. It implements the protocol of
+// ADR-32 with the types of the client library, but does not use the library's package micro for
+// serving: micro measures the duration of its callbacks, but here calls do not run in a callback,
+// so its statistics would be wrong.
 type service struct {
 	server    *Server
 	identity  micro.ServiceIdentity
@@ -40,8 +40,8 @@ func newService(s *Server, prefix, name string) *service {
 	}}
 }
 
-// subscribe subscribes to PING, INFO and STATS of all services, of the service's name and of
-// this instance; client is as in subscribeAll.
+// subscribe subscribes to the discovery requests PING, INFO and STATS for all services, for the
+// name of this service, and for this instance. client is a name, "*" or "", as for subscribeAll.
 func (sv *service) subscribe(conn *nats.Conn, client string, subs *subscriptions) error {
 	for verb, response := range map[micro.Verb]func() any{micro.PingVerb: sv.ping, micro.InfoVerb: sv.info, micro.StatsVerb: sv.stats} {
 		for _, who := range [][2]string{{"", ""}, {sv.identity.Name, ""}, {sv.identity.Name, sv.identity.ID}} {
@@ -57,8 +57,9 @@ func (sv *service) subscribe(conn *nats.Conn, client string, subs *subscriptions
 	return nil
 }
 
-// describe responds to a discovery request of the client called name. Requests beyond the
-// client's limit are dropped; the NATS server ends them after a few seconds.
+// describe responds to m, a discovery request of the client called name, with the JSON form of
+// response(). It drops m if mayRespond returns false or a rate limit is exceeded; the request then
+// times out.
 func (sv *service) describe(name string, m *nats.Msg, response func() any) {
 	s := sv.server
 	if !s.mayRespond(name, m) || !s.discovery.allow(name) {

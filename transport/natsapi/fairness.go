@@ -8,37 +8,39 @@ import (
 	"github.com/chassi-go/chassi/workpool"
 )
 
-// fairQueue queues requests for a limited number of workers. The workers serve the clients in
-// turn, and a named client has at most its share of them, so that it cannot use all workers.
-// Requests without a client's name form one line, which has no such limit. A fairQueue is safe for
-// concurrent use.
+// fairQueue queues requests for a limited number of workers. The workers serve the clients in turn.
+// A named client may use at most maxRunning workers, its share, so that it cannot use all workers.
+// All requests without the name of a client form a single line, which may use all workers. A
+// fairQueue is safe for concurrent use.
 type fairQueue struct {
 	pool       *workpool.Pool        // has a task for each waiting request that is not postponed
 	task       func(context.Context) // calls work
 	do         func(arrival)
-	max        int // maximum of waiting and running requests
-	maxRunning int // maximum of running requests of one client
-	maxClient  int // maximum of waiting and running requests of one client
+	max        int // maximum number of waiting and running requests
+	maxRunning int // maximum number of running requests of one client
+	maxClient  int // maximum number of waiting and running requests of one client
 	trusted    []string
 
 	mu      sync.Mutex
 	clients map[string]*line
 	ready   fifo[*line] // lines with a request that may run
-	total   int         // waiting and running requests
-	putOff  int         // postponed requests of clients that have reached their share
+	total   int         // number of waiting and running requests
+	putOff  int         // number of postponed requests, whose clients have reached their share
 }
 
-// line holds the waiting and running requests of one client.
+// line holds the waiting requests of one client, or of all clients without a name, and counts the
+// running requests.
 type line struct {
 	peerName string // "nats:alice"; "nats:" for requests without a name
 	named    bool
-	trusted  bool // whether its X-Forwarded-For is trusted
+	trusted  bool // whether the client's X-Forwarded-For is trusted
 	waiting  fifo[arrival]
 	running  int
-	isReady  bool // whether it is in ready
+	isReady  bool // whether the line is in fairQueue.ready
 }
 
-// maxIdle is the number of clients from which on clients without a request are removed.
+// maxIdle limits the lines without a request: if there are maxIdle lines or more, those without a
+// request are removed before another line is added.
 const maxIdle = 1024
 
 func newFairQueue(c Config, do func(arrival)) *fairQueue {
@@ -52,8 +54,9 @@ func newFairQueue(c Config, do func(arrival)) *fairQueue {
 	return q
 }
 
-// submit queues a request of the client called name, "" for an anonymous one, without waiting.
-// It returns false if there are too many requests, in total or of this client.
+// submit queues a request of the client called name, and does not block. name is "" for an
+// anonymous client. submit returns false if there are too many requests, in total or of this
+// client, or after close.
 func (q *fairQueue) submit(name string, a arrival) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -87,7 +90,7 @@ func (q *fairQueue) line(name string) *line {
 	return l
 }
 
-// offer adds l to the ready lines, if it is not among them and has a request that may run.
+// offer adds l to the ready lines, unless l is already among them or has no request that may run.
 func (q *fairQueue) offer(l *line) {
 	if !l.isReady && l.waiting.len() > 0 && (!l.named || l.running < q.maxRunning) {
 		l.isReady = true
@@ -95,7 +98,7 @@ func (q *fairQueue) offer(l *line) {
 	}
 }
 
-// work runs the next request, and then postponed requests that may now run.
+// work runs the next request, and then the postponed requests that may run as a result.
 func (q *fairQueue) work() {
 	for a, ok := q.next(); ok; a, ok = q.again(a.client) {
 		q.do(a)
@@ -103,7 +106,8 @@ func (q *fairQueue) work() {
 }
 
 // next returns the next request. It returns false if all waiting requests belong to clients that
-// have reached their share; the next worker that ends a request then runs one of them.
+// have reached their share. In this case, one request is postponed: it is run later, by a worker
+// that has finished another request.
 func (q *fairQueue) next() (arrival, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -138,12 +142,12 @@ func (q *fairQueue) again(l *line) (arrival, bool) {
 	return q.take(), true
 }
 
-// close refuses further requests and waits until all submitted ones are done.
+// close refuses further requests and waits until all submitted requests have ended.
 func (q *fairQueue) close() {
-	_ = q.pool.Stop(context.Background()) // fails only if its context ends
+	_ = q.pool.Stop(context.Background()) // fails only if its context is done
 }
 
-// fifo is a queue. The zero value is empty.
+// fifo is a first-in, first-out queue. The zero value is an empty queue.
 type fifo[T any] struct {
 	items []T
 	first int

@@ -20,9 +20,9 @@ type Publisher struct {
 	producer *broker.Producer
 }
 
-// Publisher returns a publisher for q, or an error for an invalid queue. Each message passes
-// through middleware like an outgoing call, the first one outermost: package
-// middleware/tracing, for example, propagates the trace.
+// Publisher returns a publisher for q. Each message passes through middleware, the first one
+// outermost, like an outgoing call; for example, package middleware/tracing propagates the trace.
+// Publisher returns an error if q is invalid or a middleware is nil.
 func (c *Client) Publisher(q transport.Queue, middleware ...chassi.Middleware) (*Publisher, error) {
 	w, err := newWorkQueue(c.config.Prefix, q)
 	if err != nil {
@@ -35,17 +35,17 @@ func (c *Client) Publisher(q transport.Queue, middleware ...chassi.Middleware) (
 	return p, nil
 }
 
-// Publish stores request, a pointer to the request type of e, under id, which has at most 200
-// printable ASCII characters. It returns after JetStream has stored the message, without
-// waiting for the work. The error is [chassi.InvalidArgument] or [chassi.ResourceExhausted] if
-// the message cannot be published. After any other error it is unknown whether the message was
-// stored: publish it again with the same id. JetStream drops a message whose id was published within
-// the last two minutes; it never drops messages with the id "".
+// Publish publishes request, a pointer to the request type of e, as a message with the given ID,
+// which has at most 200 printable ASCII characters. It returns after JetStream has stored the
+// message, without waiting for the work. The error is [chassi.InvalidArgument] or
+// [chassi.ResourceExhausted] if the message cannot be published. After any other error, it is
+// unknown whether the message was stored: publish it again with the same ID. JetStream drops a
+// message whose ID was already published within the last two minutes, unless the ID is "".
 func (p *Publisher) Publish(ctx context.Context, e *chassi.Endpoint, id string, request any) error {
 	return p.producer.Publish(ctx, e, id, request) //nolint:wrapcheck // says what
 }
 
-// store publishes a message and waits until JetStream has stored it.
+// store declares the queue, publishes m, and waits until JetStream has stored it.
 func (p *Publisher) store(ctx context.Context, m broker.Message) error {
 	if err := p.declare(ctx); err != nil {
 		return err
@@ -61,11 +61,12 @@ func (p *Publisher) store(ctx context.Context, m broker.Message) error {
 	return err //nolint:wrapcheck // the caller says that the queue cannot be reached
 }
 
-// messageExceedsMax is the error code of JetStream for a stream's max_msg_size.
+// messageExceedsMax is the error code of JetStream for a message that exceeds the max_msg_size of a
+// stream.
 const messageExceedsMax jetstream.ErrorCode = 10054
 
-// isTooLarge reports whether a message was refused because of its size: by max_payload of the
-// server, or by max_msg_size of its stream.
+// isTooLarge reports whether err means that a message was refused because it exceeds the server's
+// max_payload or the stream's max_msg_size.
 func isTooLarge(err error) bool {
 	refusal, ok := errors.AsType[*jetstream.APIError](err)
 	return errors.Is(err, nats.ErrMaxPayload) || ok && refusal.ErrorCode == messageExceedsMax

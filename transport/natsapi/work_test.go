@@ -214,7 +214,7 @@ func kill(t *testing.T, cmd *exec.Cmd) {
 
 // Fault 34 for the broker: it is killed with messages on the way and comes back.
 // None that was acknowledged is lost, duplicates are bounded by what was in
-// flight, and with the id each is done once. CHASSI_SOAK=1 sends 10,000.
+// flight, and with the ID each is done once. CHASSI_SOAK=1 sends 10,000.
 func TestBrokerKilled(t *testing.T) {
 	t.Parallel()
 	messages, kills := 2000, 1
@@ -235,7 +235,7 @@ func TestBrokerKilled(t *testing.T) {
 		senders.Go(func() {
 			for i := sender; i < messages; i += 4 {
 				id := strconv.Itoa(i)
-				for publish(id, &worktest.Job{Number: i}) != nil { // under the same id, until it is stored
+				for publish(id, &worktest.Job{Number: i}) != nil { // under the same ID, until it is stored
 				}
 				acknowledged <- id
 			}

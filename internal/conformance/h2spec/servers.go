@@ -27,9 +27,9 @@ import (
 	"google.golang.org/grpc/credentials"
 )
 
-// serve starts all servers. The cases of gRPC get less time, because many fail by waiting for a
-// response that grpc-go does not send. The function stop stops the servers that run, also after an
-// error.
+// serve starts all servers and returns the pairs to compare. The cases of gRPC have a shorter
+// timeout, because many of them fail by waiting for a response that grpc-go does not send. The
+// function stop stops the servers. It must be called even if serve returns an error.
 func serve(ctx context.Context, files certs.Files) (pairs []pair, stop func(), err error) {
 	var s servers
 	for _, f := range []struct {
@@ -45,7 +45,8 @@ func serve(ctx context.Context, files certs.Files) (pairs []pair, stop func(), e
 	return pairs, s.stop, errors.Join(s.errs...)
 }
 
-// servers collects the servers to stop and the errors of their start.
+// servers contains the functions that stop the servers, and the errors that occurred at their
+// start.
 type servers struct {
 	errs  []error
 	stops []func()
@@ -57,10 +58,11 @@ func (s *servers) stop() {
 	}
 }
 
-// unread is a path whose requests are rejected without reading their bodies.
+// unread is the path of the requests that are rejected without reading their bodies.
 const unread = "/unread"
 
-// respond is the handler of every HTTP server.
+// respond is the handler of every HTTP server. It reads the body and responds with a short text. It
+// responds to requests for the path unread with status 404, without reading the body.
 func respond(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == unread {
 		http.NotFound(w, r)
@@ -88,7 +90,7 @@ func (s *servers) httpOurs(ctx context.Context, files certs.Files) string {
 	return server.Addr().String()
 }
 
-// stopNow stops a server without waiting for calls.
+// stopNow calls stop with a canceled context, which stops a server without waiting for calls.
 func stopNow(stop func(context.Context) error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -147,7 +149,8 @@ func (s *servers) listen(ctx context.Context) net.Listener {
 	return l
 }
 
-// writeCertificate writes a self-signed certificate that is valid for an hour, and its key, to dir.
+// writeCertificate writes a self-signed certificate, which is valid for an hour, and its key to
+// files in dir, and returns the paths of the files.
 func writeCertificate(dir string) (files certs.Files, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/chassi-go/chassi/transport/httpapi"
 )
 
-// protocolConnect is the suite's number for the Connect protocol.
+// protocolConnect is the number of the Connect protocol in the messages of the suite.
 const protocolConnect = 1
 
 func newConnectServer(wanted *conformance.ServerCompatRequest, files certs.Files) (server, error) {
@@ -31,8 +31,8 @@ func newConnectServer(wanted *conformance.ServerCompatRequest, files certs.Files
 	return s, nil
 }
 
-// withoutReason is a middleware that removes the reason of an error, which would become a detail that
-// the suite does not expect.
+// withoutReason is a middleware that removes the reason from errors, because the reason would
+// become a detail that the suite does not expect.
 func withoutReason(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
 	return func(ctx context.Context, call *chassi.Call) error {
 		err := next(ctx, call)
@@ -44,7 +44,8 @@ func withoutReason(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
 	}
 }
 
-// httpMetadata contains the headers of a call over HTTP. The suite repeats some headers.
+// httpMetadata is the callMetadata of a call over HTTP: the headers of the request and the
+// response. Trailers are response headers whose names begin with "Trailer-".
 type httpMetadata struct{ in, out http.Header }
 
 func (m *httpMetadata) received() []conformance.Header {

@@ -7,7 +7,8 @@ import (
 	"github.com/chassi-go/chassi/standard"
 )
 
-// Register registers the gauges of the tables as metrics of app.
+// Register registers gauges as metrics of app. It returns an error if a metric cannot be
+// registered.
 func Register(app *standard.App, gauges []*task.Gauge) error {
 	var errs []error
 	for _, g := range gauges {

@@ -7,13 +7,16 @@ import (
 	"time"
 )
 
-// Limits of the server's log: clients choose part of the text and the number of lines.
+// Limits of the server's log. They are necessary because clients can influence the text and the
+// number of the lines.
 const (
 	maxLogText  = 512 // bytes of a line
-	maxLogLines = 20  // lines in a second
+	maxLogLines = 20  // lines per second
 )
 
-// logger forwards the relevant lines of the server's own log.
+// logger forwards the log lines of the NATS server to a [slog.Logger], except debug and trace lines
+// and lines beyond maxLogLines. It truncates long lines. Notices are forwarded as debug lines. A
+// logger is safe for concurrent use.
 type logger struct {
 	*slog.Logger
 
@@ -46,7 +49,7 @@ func (l *logger) write(to func(string, ...any), format string, v []any) {
 }
 
 // allow counts a line, and reports in ok whether the line may be written. If so, dropped is the
-// number of lines dropped since the last line that was allowed.
+// number of lines that were dropped since the last allowed line.
 func (l *logger) allow(now time.Time) (dropped int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

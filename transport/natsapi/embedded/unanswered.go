@@ -9,18 +9,18 @@ import (
 
 // Intervals at which the NATS server's entries for unanswered requests are counted.
 const (
-	unansweredInterval = 100 * time.Millisecond // all of them
-	refusedInterval    = time.Second            // those of clients that are refused
+	unansweredInterval = 100 * time.Millisecond // for the entries of all clients together
+	refusedInterval    = time.Second            // for the entries of clients that are refused
 )
 
-// unanswered limits the unanswered requests of each client. The NATS server keeps an entry for
-// each until it is answered or times out, even after the client has disconnected. A client
-// beyond its limit is disconnected, and refused until enough of its entries have ended. The
-// fields below max are guarded by accounts.mu.
+// unanswered limits the unanswered requests of each client. The NATS server keeps an entry for each
+// request until the request is answered or times out, even after the client has disconnected. A
+// client that exceeds the limit is disconnected, and refused until enough of its entries have been
+// removed. The fields below max are guarded by accounts.mu.
 type unanswered struct {
-	max int // of one client
+	max int // maximum number of unanswered requests of one client
 
-	refused map[string]int // entries of the clients that are refused, when last counted
+	refused map[string]int // by name of a refused client, the number of its entries at the last count
 	counted time.Time      // time of the last count
 }
 
@@ -29,8 +29,8 @@ func (u *unanswered) refuses(name string) bool {
 	return ok
 }
 
-// due reports whether a client may have exceeded its limit, or may be admitted again, given the
-// total number of entries.
+// due reports whether the entries of each client must be counted, because a client may have
+// exceeded the limit or may be admitted again. total is the number of entries of all clients.
 func (u *unanswered) due(total int, now time.Time) bool {
 	if len(u.refused) > 0 && now.Sub(u.counted) >= refusedInterval {
 		return true
@@ -41,8 +41,8 @@ func (u *unanswered) due(total int, now time.Time) bool {
 	return total > u.max
 }
 
-// boundUnanswered disconnects clients with too many unanswered requests, and admits clients
-// again that are below the limit.
+// boundUnanswered disconnects and refuses clients with too many unanswered requests. It admits
+// refused clients again when they no longer exceed the limit.
 func (a *accounts) boundUnanswered() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -62,15 +62,15 @@ func (a *accounts) boundUnanswered() {
 	}
 }
 
-// refusedFirst returns the names of all clients, refused ones first.
+// refusedFirst returns the names of all clients. The names of refused clients come first.
 func (a *accounts) refusedFirst() []string {
 	return slices.SortedFunc(maps.Keys(a.clients), func(x, y string) int {
 		return cmp.Compare(a.unanswered.refused[y], a.unanswered.refused[x])
 	})
 }
 
-// pending returns the number of unanswered requests of the client called name. Its running time
-// is proportional to the entries of all clients.
+// pending returns the number of unanswered requests of the client called name. The running time is
+// proportional to the number of entries of all clients.
 func (a *accounts) pending(name string) (n int) {
 	for subject := range a.subjects {
 		n += a.service.NumPendingResponses(exported(name, subject))
@@ -78,7 +78,8 @@ func (a *accounts) pending(name string) (n int) {
 	return n
 }
 
-// limit refuses or admits the client called name, which has n unanswered requests.
+// limit disconnects and refuses the client called name if n, the number of its unanswered requests,
+// exceeds the limit, and otherwise admits the client.
 func (a *accounts) limit(name string, n int) {
 	u := &a.unanswered
 	switch refused := u.refuses(name); {

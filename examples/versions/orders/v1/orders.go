@@ -1,4 +1,4 @@
-// Package ordersv1 is the first version of the service.
+// Package ordersv1 defines the first version of the orders service.
 package ordersv1
 
 import (
@@ -8,11 +8,11 @@ import (
 )
 
 type (
-	// GetOrderRequest asks for an order.
+	// GetOrderRequest identifies the order to return.
 	GetOrderRequest struct {
 		ID string `json:"id" path:"id" validate:"required"`
 	}
-	// Order is an order.
+	// Order is an order of a single item.
 	Order struct {
 		ID    string `json:"id"`
 		Item  string `json:"item"`
@@ -20,12 +20,12 @@ type (
 	}
 )
 
-// Service is the interface of the service.
+// Service is the interface of this version of the service.
 type Service interface {
 	GetOrder(ctx context.Context, r *GetOrderRequest) (*Order, error)
 }
 
-// Endpoints returns the endpoints of s.
+// Endpoints returns the endpoints of this version of the service, which call the methods of s.
 func Endpoints(s Service) *chassi.Service {
 	return chassi.NewService("orders.v1.Orders",
 		chassi.NewEndpoint("GetOrder", s.GetOrder, chassi.Route("GET /v1/orders/{id}"), chassi.Public, chassi.Idempotent))

@@ -1,5 +1,5 @@
-// Package ordersv2 is the second version of the service: an order has several lines, and
-// a price its currency.
+// Package ordersv2 defines the second version of the orders service, in which an order can have
+// several lines and a price has a currency.
 package ordersv2
 
 import (
@@ -9,17 +9,17 @@ import (
 )
 
 type (
-	// GetOrderRequest asks for an order.
+	// GetOrderRequest identifies the order to return.
 	GetOrderRequest struct {
 		ID string `json:"id" path:"id" validate:"required"`
 	}
-	// Order is an order.
+	// Order is an order of one or more items.
 	Order struct {
 		ID    string `json:"id"`
 		Lines []Line `json:"lines"`
 		Total Money  `json:"total"`
 	}
-	// Line is an item of an order.
+	// Line is an item of an order, with its price.
 	Line struct {
 		Item  string `json:"item"`
 		Price Money  `json:"price"`
@@ -31,12 +31,12 @@ type (
 	}
 )
 
-// Service is the interface of the service.
+// Service is the interface of this version of the service.
 type Service interface {
 	GetOrder(ctx context.Context, r *GetOrderRequest) (*Order, error)
 }
 
-// Endpoints returns the endpoints of s.
+// Endpoints returns the endpoints of this version of the service, which call the methods of s.
 func Endpoints(s Service) *chassi.Service {
 	return chassi.NewService("orders.v2.Orders",
 		chassi.NewEndpoint("GetOrder", s.GetOrder, chassi.Route("GET /v2/orders/{id}"), chassi.Public, chassi.Idempotent))

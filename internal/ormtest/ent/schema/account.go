@@ -1,4 +1,4 @@
-// Package schema describes the tables of the tests to ent.
+// Package schema defines the ent schema of the tables that the tests use.
 package schema
 
 import (
@@ -6,10 +6,10 @@ import (
 	"entgo.io/ent/schema/field"
 )
 
-// Account is a row of the table accounts.
+// Account is the ent schema of the table accounts.
 type Account struct{ ent.Schema }
 
-// Fields returns the columns.
+// Fields returns the columns of the table accounts.
 func (Account) Fields() []ent.Field {
 	return []ent.Field{
 		field.String("id"),
