@@ -45,7 +45,7 @@ func TestCloseInsteadOfRun(t *testing.T) {
 			t.Errorf("Close = %v, closed %d times", err, h.closed)
 		}
 	}
-	wantText(t, app.Run(t.Context()), "was closed")
+	wantText(t, app.Run(t.Context()), "Run or Close of this App was already called")
 }
 
 // Run does not start what was assembled wrongly, and closes it.

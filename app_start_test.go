@@ -25,7 +25,7 @@ func TestPartialStartIsUndone(t *testing.T) {
 	}{
 		"error":  {fails(errInUse), "start grpc: address in use"},
 		"panic":  {func(context.Context) error { panic(errInUse) }, "start grpc: internal (internal): Internal error: panic: address in use"},
-		"goexit": {func(context.Context) error { runtime.Goexit(); return nil }, "start grpc: the goroutine exited without a response"},
+		"goexit": {func(context.Context) error { runtime.Goexit(); return nil }, "start grpc: the goroutine exited before the function returned"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -200,7 +200,7 @@ func TestRunRejectsInvalidComponents(t *testing.T) {
 	app.AddServer(&transport{Component: d.plain("http"), err: io.EOF}, nil)
 	app.Mount(chassi.NewService("bad name"), nil)
 	err := app.Run(t.Context())
-	wantText(t, err, `mount bad name on http: `, `service name "bad name"`, "EOF", "a component is nil", "a service is nil")
+	wantText(t, err, `mount bad name on http: `, `service name "bad name"`, "EOF", "a component passed to Add or AddServer is nil", "a service passed to Mount is nil")
 	if !errors.Is(err, io.EOF) {
 		t.Errorf("Run = %v hides the transport's error", err)
 	}
@@ -213,7 +213,7 @@ func TestAppRunsOnce(t *testing.T) {
 	if err := run(t, app)(); err != nil {
 		t.Fatal(err)
 	}
-	wantText(t, app.Run(t.Context()), "has already run")
+	wantText(t, app.Run(t.Context()), "Run or Close of this App was already called")
 }
 
 func TestAppWithoutServersServes(t *testing.T) {

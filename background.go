@@ -17,28 +17,29 @@ type ExitPolicy int
 const (
 	// StopOnExit stops the App. [App.Run] returns the function's error.
 	StopOnExit ExitPolicy = iota
-	// RestartOnExit calls the function again: after one second, then after delays that double
-	// up to one minute. After a failure the component's check fails until the function has run
-	// for a minute, unless the error is [Unavailable] or [DeadlineExceeded] (see [ErrorOf]): then a
-	// dependency has failed, which has a check of its own.
+	// RestartOnExit calls the function again after one second; the delay doubles with each call
+	// that ends within a minute, up to one minute. After an exit the component's check fails until
+	// the function has run for a minute, unless the code of the function's error is [Unavailable]
+	// or [DeadlineExceeded], which means that a dependency with its own check has failed.
 	RestartOnExit
 	// IgnoreExit only logs that the function has returned, with its error.
 	IgnoreExit
 )
 
-// Minimum and maximum delay before a function is called again.
+// The minimum and the maximum delay before a function is called again.
 const (
 	minRestartPause = time.Second
 	maxRestartPause = time.Minute
 )
 
-// Background returns a component that calls run in a goroutine when it is started. The context
-// of run ends when the component is stopped; run must then return soon. Stop returns the error
-// that run then returns, unless that is [context.Canceled]. A panic of run is recovered and
-// counts as an error.
+// Background returns a component that calls run in a goroutine when the component is started.
+// The context of run is canceled when the component is stopped; run must then return promptly.
+// Stop returns the error that run then returns, except [context.Canceled], or another error if
+// run has not returned when the context of Stop is done. OnExit is the action to take if run
+// returns before the component is stopped. A panic of run is recovered and treated as an error.
 //
-// The component is stopped in reverse order of addition, see [App.Add]: after all servers, and
-// before the components added before it.
+// Added with [App.Add], the component stops after all servers, and before the components
+// that were added before it.
 func Background(name string, onExit ExitPolicy, run func(ctx context.Context) error) Component {
 	b := &background{name: name, onExit: onExit, run: run, logger: slog.Default(), failed: make(chan error, 1)}
 	if onExit == RestartOnExit {
@@ -51,14 +52,14 @@ type background struct {
 	name    string
 	onExit  ExitPolicy
 	run     func(context.Context) error
-	logger  *slog.Logger // of the App, once the component was added to one
+	logger  *slog.Logger // slog.Default(), or that of the App to which the component was added
 	cancel  context.CancelFunc
 	stopped chan struct{}
 	failed  chan error
 
 	mu     sync.Mutex
 	err    error // the latest failure, until run has run for a minute
-	result error // what run returned after the component was stopped
+	result error // error that run returned after the component was stopped
 }
 
 func (b *background) Name() string { return b.name }
@@ -73,8 +74,8 @@ func (b *background) Start(context.Context) error {
 	return nil
 }
 
-// supervise calls run until the component is stopped, or run has returned and must not be
-// called again.
+// supervise calls run until the component is stopped, or until run has returned and must
+// not be called again.
 func (b *background) supervise(ctx context.Context) {
 	defer close(b.stopped)
 	for pause := minRestartPause; ; pause = min(2*pause, maxRestartPause) {
@@ -110,10 +111,10 @@ func ofDependency(err error) bool {
 	return e != nil && (e.Code == Unavailable || e.Code == DeadlineExceeded)
 }
 
-// exitError returns err, or, if err is nil, an error that says that the function has returned.
+// exitError returns err, or, if err is nil, an error that reports that the function has returned.
 func exitError(err error) error {
 	if err == nil {
-		return errors.New("returned before it was stopped")
+		return errors.New("the function returned before the component was stopped")
 	}
 	return err
 }
@@ -133,7 +134,7 @@ func (b *background) call(ctx context.Context) (err error) {
 	return <-done
 }
 
-// end records the error of a function that was stopped.
+// end records err, which run returned after the stop, unless it is [context.Canceled].
 func (b *background) end(err error) {
 	if errors.Is(err, context.Canceled) {
 		err = nil
@@ -166,18 +167,19 @@ func (b *background) setErr(err error) {
 
 func (b *background) logTo(logger *slog.Logger) { b.logger = logger }
 
-// restarted is a component whose function is restarted, and whose check therefore reports
-// failures.
+// restarted is a [Background] component with the policy [RestartOnExit]. Unlike components
+// with other policies, it has a check, which reports the failures of the function.
 type restarted struct{ *background }
 
-// Check returns the latest failure of the function, or nil if it has since run for a minute.
+// Check returns the latest failure of the function, other than a failure of a dependency, or nil
+// if the function has since run for a minute.
 func (r restarted) Check(context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.err
 }
 
-// LogsOutage returns true, because each failure is logged when it happens.
+// LogsOutage returns true, because the component itself logs each failure when it happens.
 func (restarted) LogsOutage() bool { return true }
 
 func (b *background) Failed() <-chan error { return b.failed }

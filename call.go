@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// Call is one call of an endpoint. It passes through the middleware, on the server and, with a
-// client, on the client too. The transport creates it before it reads the body. A Call is not
-// safe for concurrent use and must not be retained after the call.
+// Call is the state of one call of an endpoint, on a server or on a client. It passes through the
+// middleware of that side. On a server the transport creates the Call before it reads the body of
+// the request. A Call is not safe for concurrent use and must not be retained after the call.
 type Call struct {
 	*Binding // resolved at registration
 
@@ -27,9 +27,9 @@ type Call struct {
 
 	Principal *Principal // set by an authentication middleware; nil for an anonymous call
 	Request   any        // pointer to the typed request, after decoding
-	Response  any        // pointer to the typed response, after the method has returned
+	Response  any        // pointer to the typed response; on a server set by Respond, or nil
 
-	Codec Codec // nil on a client
+	Codec Codec // decodes the request and encodes the response; nil on a client
 
 	// Stream is the state of a call to a streaming endpoint ([NewStream]), nil for any other call.
 	Stream *Stream
@@ -42,9 +42,9 @@ type Call struct {
 // can carry several values per key, the implementation also has a method Values(key string)
 // []string.
 type Metadata interface {
-	// Get returns the first value of key, or "".
+	// Get returns the first value of key, or "" if there is none.
 	Get(key string) string
-	// Set replaces all values of key. A transport that cannot carry the pair drops it.
+	// Set replaces all values of key with value. A pair that cannot be sent is dropped or fails the call.
 	Set(key, value string)
 }
 
@@ -53,14 +53,14 @@ type Codec interface {
 	// Decode decodes the message into request, a pointer to the endpoint's request type. It
 	// returns an [*Error] if the message is malformed or too large.
 	Decode(request any) error
-	// Encode encodes response, a pointer to the endpoint's response type. The transport sends
-	// it after the middleware has returned nil.
+	// Encode encodes response, a pointer to the endpoint's response type, or returns an error if
+	// that fails. The transport sends the encoded response after the middleware has returned nil.
 	Encode(response any) error
 }
 
 type callKey struct{}
 
-// callContext is a Call that is itself the context that carries it, to save an allocation.
+// callContext is a [Call] that is also the context that carries it, which saves an allocation.
 type callContext Call
 
 var _ context.Context = (*callContext)(nil)
@@ -76,10 +76,10 @@ func (c *callContext) Value(key any) any {
 	return c.parent.Value(key)
 }
 
-// Source returns the key by which limits count the call: the network of the client's address,
-// which is an IPv4 address or an IPv6 /64 (the smallest allocation to a customer, RFC 6177), or
-// [Call.PeerName] if there is no address. It is "" in process. All anonymous clients of a broker
-// share one source.
+// Source returns the key by which rate limits count the call: the client's IPv4 address,
+// the /64 prefix of its IPv6 address (the smallest allocation to a customer, RFC 6177),
+// or [Call.PeerName] if there is no address. It returns "" for an in-process call that is
+// not part of another call. All anonymous clients of a broker share one source.
 func (c *Call) Source() string {
 	if !c.Peer.IsValid() {
 		return c.PeerName
@@ -95,15 +95,16 @@ func (c *Call) Source() string {
 	return prefix.String()
 }
 
-// Respond sets response, a pointer to the endpoint's response type, as the response of the call.
-// The endpoint calls it with the result of the method. A middleware that responds without
-// calling next must call it before it returns nil.
+// Respond sets response, a pointer to the endpoint's response type, as the response of
+// the call. It returns an error if response has another type or cannot be encoded, or if
+// the endpoint is a stream. The endpoint calls Respond with the result of its function. A
+// middleware that responds without calling next must call Respond before it returns nil.
 func (c *Call) Respond(response any) error {
 	if c.Endpoint.streams {
-		return fmt.Errorf("chassi: %s is a stream, which no middleware can answer", c.Endpoint.FullName())
+		return fmt.Errorf("chassi: %s is a stream: a middleware cannot respond to it", c.Endpoint.FullName())
 	}
 	if t := reflect.TypeOf(response); t == nil || t.Kind() != reflect.Pointer || t.Elem() != c.Endpoint.response {
-		return fmt.Errorf("chassi: the response of %s is %v, want *%v", c.Endpoint.FullName(), t, c.Endpoint.response)
+		return fmt.Errorf("chassi: the response of %s has type %v, want *%v", c.Endpoint.FullName(), t, c.Endpoint.response)
 	}
 	if c.Codec == nil { // on a client
 		reflect.ValueOf(c.Response).Elem().Set(reflect.ValueOf(response).Elem())
@@ -117,7 +118,7 @@ func (c *Call) Respond(response any) error {
 	return nil
 }
 
-// Context returns a copy of parent that carries the call. A transport calls it once per call.
+// Context returns a copy of parent that carries the call. A transport calls Context once per call.
 func (c *Call) Context(parent context.Context) context.Context {
 	if c.Binding != nil && c.Endpoint != nil && c.Endpoint.streams {
 		c.Stream = NewStreamState()

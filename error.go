@@ -30,22 +30,24 @@ type Error struct {
 // Violation names one invalid field of a request and states what is required.
 type Violation struct {
 	Field   string `json:"field"`   // in the client's notation: "address.zip", "items[2].id"
-	Message string `json:"message"` // "must have at least 8 characters"
+	Message string `json:"message"` // the requirement: "must have at least 8 characters"
 }
 
-// NewError returns an Error, for use as a sentinel or as a result.
+// NewError returns an Error with the given fields, for use as a sentinel or as a result.
 func NewError(code Code, reason, message string) *Error {
 	return &Error{Code: code, Reason: reason, Message: message}
 }
 
-// ErrorOf returns the [*Error] that clients see for err, or nil for nil. The first rule that applies
-// determines it. The first [*Error] in the tree of err is returned. An error with a method
-// Unavailable() bool that returns true, as in packages database and redis, or a failure to connect
-// ([net.OpError]) becomes [Unavailable] with a RetryAfter of one second. An error with a method
-// InvalidArgument() bool that returns true, for a value that a dependency refuses, becomes
-// [InvalidArgument]. The errors of package context become [Canceled] and [DeadlineExceeded]. Any other
-// error becomes [Internal], as does an *Error that is nil or has none of the sixteen codes: the method
-// has failed, and no transport may report success. Err is the cause of the new error.
+// ErrorOf returns the [*Error] that clients see for err, or nil if err is nil. The first [*Error]
+// in the tree of err is returned, if it is not nil and has one of the sixteen codes. Otherwise
+// ErrorOf returns a new Error with the cause err; the first rule that applies determines its code:
+//
+//   - A method Unavailable() bool that returns true, as in packages database and redis, or, without
+//     such a method, a failure to connect ([net.OpError]) that is neither a timeout nor a cancellation
+//     means [Unavailable], with a RetryAfter of one second.
+//   - A method InvalidArgument() bool that returns true means [InvalidArgument]: a value is refused.
+//   - The errors of package context mean [Canceled] and [DeadlineExceeded].
+//   - Any other error means [Internal], so that no transport reports success.
 func ErrorOf(err error) *Error {
 	if err == nil {
 		return nil
@@ -61,7 +63,7 @@ func ErrorOf(err error) *Error {
 	case isUnavailable(err):
 		return &Error{Code: Unavailable, Reason: "unavailable", Message: "Something that the service needs is unavailable", RetryAfter: time.Second, Cause: err}
 	case errors.As(err, &refused) && refused.InvalidArgument():
-		return &Error{Code: InvalidArgument, Reason: "invalid_argument", Message: "A value, such as a NUL character, cannot be stored", Cause: err}
+		return &Error{Code: InvalidArgument, Reason: "invalid_argument", Message: "A value, such as a text with a NUL character, cannot be stored", Cause: err}
 	case errors.Is(err, context.Canceled):
 		return &Error{Code: Canceled, Reason: "canceled", Message: "The request was canceled", Cause: err}
 	case errors.Is(err, context.DeadlineExceeded):
@@ -71,8 +73,8 @@ func ErrorOf(err error) *Error {
 	}
 }
 
-// isUnavailable reports whether err means that a dependency is unavailable, and that a retry
-// repeats no side effect.
+// isUnavailable reports whether err means that a dependency is unavailable and that a
+// retry would not repeat a side effect.
 func isUnavailable(err error) bool {
 	var own interface{ Unavailable() bool }
 	if errors.As(err, &own) {
@@ -84,7 +86,7 @@ func isUnavailable(err error) bool {
 
 func (e *Error) valid() bool { return e != nil && e.Code >= Canceled && e.Code <= Unauthenticated }
 
-// Error returns code, reason, message and cause, for logs. Transports send the fields instead.
+// Error returns the code, reason, message and cause, for logs. Transports do not send this text.
 func (e *Error) Error() string {
 	if e == nil {
 		return nilError
@@ -96,8 +98,7 @@ func (e *Error) Error() string {
 	return text
 }
 
-// nilError is the text of a nil *Error that was returned as a non-nil error. Logging it must
-// not panic.
+// nilError is the text of a nil *Error in a non-nil error, so that logging it does not panic.
 const nilError = "a nil *chassi.Error"
 
 // Unwrap returns Cause.
@@ -114,28 +115,28 @@ func (e *Error) Is(target error) bool {
 	return ok && t != nil && e != nil && e.Code == t.Code && e.Reason == t.Reason
 }
 
-// WithCause returns a copy with the given cause.
+// WithCause returns a copy of e with the given cause.
 func (e *Error) WithCause(cause error) *Error {
 	c := *e
 	c.Cause = cause
 	return &c
 }
 
-// WithRetryAfter returns a copy with the delay after which a retry may succeed.
+// WithRetryAfter returns a copy of e with d as the delay after which a retry may succeed.
 func (e *Error) WithRetryAfter(d time.Duration) *Error {
 	c := *e
 	c.RetryAfter = d
 	return &c
 }
 
-// WithViolations returns a copy with the given violations.
+// WithViolations returns a copy of e with the given violations.
 func (e *Error) WithViolations(v ...Violation) *Error {
 	c := *e
 	c.Violations = slices.Clone(v)
 	return &c
 }
 
-// LogValue returns the error with its cause and without a stack, for slog.
+// LogValue returns a group of the fields other than RetryAfter and Details, without a stack.
 func (e *Error) LogValue() slog.Value {
 	if e == nil {
 		return slog.StringValue(nilError)
@@ -157,9 +158,9 @@ type PanicError struct {
 	Stack []byte // as returned by runtime/debug.Stack
 }
 
-// Recovered converts the result of recover into an [Internal] error whose cause is a
-// [*PanicError] with the stack. It must be called within the deferred function. It returns nil
-// for nil.
+// Recovered converts value, the result of recover, into an [Internal] error whose cause
+// is a [*PanicError] with the stack. It must be called within the deferred function. It
+// returns nil if value is nil.
 func Recovered(value any) error {
 	if value == nil {
 		return nil

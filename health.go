@@ -13,48 +13,48 @@ import (
 type Health struct {
 	Ready  bool          // whether new work is accepted
 	State  string        // "starting", "serving", "draining", "stopped"
-	Checks []CheckResult // one for each dependency, in the order they were added
+	Checks []CheckResult // in the order of addition; none for a started component without Check
 }
 
-// CheckResult is the outcome of one probe.
+// CheckResult is the state of one component, check or status of an [App].
 type CheckResult struct {
 	Name string
-	// Status is "ok"; "starting" until a component has started; "failing", or "degraded" if it is
-	// optional, while it does not work; or the status that App.AddStatus's function returned.
+	// Status is "ok", "starting" until a component has started ("degraded" if Optional and Start
+	// fails), "failing" ("degraded" if Optional) in an outage, or that of the AddStatus function.
 	Status string
-	Err    error // nil if the dependency works or is not probed
-	Took   time.Duration
-	Detail string // from App.AddStatus's function, or why a component has not begun to start
+	Err    error         // of the probe or of the last attempt to start; nil if there is none
+	Took   time.Duration // of the probe; 0 without a probe
+	Detail string        // from the AddStatus function, or why a component has not begun to start
 
-	Optional bool // whether the app is ready without it
+	Optional bool // whether the App can be ready without it
 }
 
-// component is an entry of [Health]: a component, or a check or status that was added to the App.
+// component is a [Component], or a check or status that was added to the App, with its state.
 type component struct {
 	Component // nil for a check or a status
 	name      string
 	optional  bool
 	check     func(context.Context) error
-	inform    func() (status, detail string) // instead of check
-	pending   atomic.Pointer[CheckResult]    // of a component that has not started
+	inform    func() (status, detail string) // of a status, instead of check
+	pending   atomic.Pointer[CheckResult]    // state of a component that has not started
 	hung      atomic.Int32                   // abandoned probes that still run
-	downFrom  time.Time                      // zero while it works
+	downFrom  time.Time                      // beginning of the outage; zero while it works
 	logged    bool                           // whether the App has logged the outage
 }
 
 func (c *component) up() bool { return c.pending.Load() == nil }
 
-// unseen reports whether a component has started and has no Check.
+// unseen reports whether c is a [Component] that has started and has no Check.
 func (c *component) unseen() bool { return c.Component != nil && c.check == nil && c.up() }
 
-// Statuses of a failing component: required and optional.
+// The statuses of a component that does not work: failing if it is required, degraded if optional.
 const failing, degraded = "failing", "degraded"
 
 // maxHung is the maximum number of abandoned probes of one component that still run.
 const maxHung = 16
 
-// Health probes all dependencies now, concurrently, each with the timeout CheckTimeout. The App
-// is ready while it serves and all components that are not optional work.
+// Health probes all dependencies concurrently, each with the timeout CheckTimeout, and returns
+// the result. The App is ready while it serves and everything that is not optional works.
 func (a *App) Health(ctx context.Context) Health { return a.health(a.probeAll(ctx)) }
 
 func (a *App) health(checks []CheckResult, working bool) Health {
@@ -63,11 +63,11 @@ func (a *App) health(checks []CheckResult, working bool) Health {
 	return Health{Ready: state == serving && working, State: state.String(), Checks: checks}
 }
 
-// RecentHealth is like Health, but reuses the results of probes that are running or began
-// within age. Each dependency is therefore probed at most once per age, however many goroutines
-// call RecentHealth; for an age of 10 s or more it makes no probe while the App runs. State and
-// the results of the functions given to [App.AddStatus] are always current. If ctx ends before
-// the probes do, all checks fail with the error of ctx.
+// RecentHealth returns the state of the App. Unlike [App.Health], it reuses the results of probes
+// that are running or began within age, unless a component has started since. However often it is
+// called, it thus probes each dependency at most once per age, and usually never for an age of 10 s
+// or more while the App runs. State and the results of the functions given to [App.AddStatus] are
+// always current. If ctx is done before the probes end, all checks fail with ctx.Err().
 func (a *App) RecentHealth(ctx context.Context, age time.Duration) Health {
 	r := a.round(ctx, age)
 	select {
@@ -91,8 +91,8 @@ func (a *App) RecentHealth(ctx context.Context, age time.Duration) Health {
 // round is one run of all probes.
 type round struct {
 	began   time.Time
-	done    chan struct{} // closed when the rest is set
-	checks  []CheckResult // of each component; the zero value for a component without a check
+	done    chan struct{} // closed when checks and working are set
+	checks  []CheckResult // one for each element of App.all; zero for an unseen component
 	working bool
 }
 
@@ -112,7 +112,7 @@ type rounds struct {
 }
 
 // round returns the latest round if it is running or began within age. Otherwise it begins a
-// new one, which continues when ctx ends, because other goroutines may wait for it.
+// new one, which continues when ctx is done, because other goroutines may wait for it.
 func (a *App) round(ctx context.Context, age time.Duration) *round {
 	a.rounds.mu.Lock()
 	defer a.rounds.mu.Unlock()
@@ -150,8 +150,8 @@ func (a *App) markUp(c *component) {
 	a.rounds.latest = nil
 }
 
-// probe returns the state of c, which it checks if c has started. It abandons a check that ignores
-// its context, so that a blocked driver does not block the response.
+// probe returns the state of c. It runs the check of c if c has started, and abandons a check that
+// ignores its context, so that a blocked driver does not block the response.
 func (a *App) probe(ctx context.Context, c *component) CheckResult {
 	switch pending := c.pending.Load(); {
 	case pending != nil:
@@ -163,7 +163,7 @@ func (a *App) probe(ctx context.Context, c *component) CheckResult {
 	case c.inform != nil:
 		return c.informed()
 	case c.hung.Load() >= maxHung:
-		return c.result(fmt.Errorf("no response: %d earlier probes ignore their deadline and still run", maxHung))
+		return c.result(fmt.Errorf("not probed: %d earlier probes have ignored the cancellation of their contexts and are still running", maxHung))
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.options.CheckTimeout)
 	defer cancel()
@@ -185,7 +185,8 @@ func (a *App) probe(ctx context.Context, c *component) CheckResult {
 	return result
 }
 
-// informed returns the result of the function given to AddStatus.
+// informed returns the result of the function given to AddStatus. If the function panics, the
+// status is degraded.
 func (c *component) informed() (r CheckResult) {
 	defer func() {
 		if err := Recovered(recover()); err != nil {
@@ -207,10 +208,10 @@ func (c *component) result(err error) CheckResult {
 	return r
 }
 
-// watchPause is the interval of the App's own rounds.
+// watchPause is the pause between two rounds that the App makes itself.
 const watchPause = 5 * time.Second
 
-// watchHealth probes the components until ctx ends, and logs the outages of those that have started.
+// watchHealth probes the components until ctx is done, and logs the outages of the started ones.
 func (a *App) watchHealth(ctx context.Context) {
 	for ctx.Err() == nil {
 		started := slices.DeleteFunc(slices.Clone(a.all), func(c *component) bool { return !c.up() })
@@ -232,7 +233,8 @@ func (a *App) watchHealth(ctx context.Context) {
 	}
 }
 
-// note logs the beginning and the end of an outage of c, unless the component does so itself.
+// note logs when an outage of c begins or ends, according to r, the result of the latest probe. It
+// does not log an outage that c logs itself.
 func (a *App) note(c *component, r CheckResult) {
 	switch down := r.Err != nil || r.Status == degraded; {
 	case down == !c.downFrom.IsZero():

@@ -8,7 +8,7 @@ import (
 	"slices"
 )
 
-// Service is a named list of endpoints. Transports serve it and schema documents describe it.
+// Service is a named set of endpoints. Transports serve it and schema documents describe it.
 type Service struct {
 	name      string
 	endpoints []*Endpoint
@@ -20,13 +20,14 @@ var (
 	methodName  = regexp.MustCompile(`^[A-Z][a-zA-Z0-9]*$`)
 )
 
-// NewService returns a service with the endpoints, which must not belong to another service. The
-// name is dotted, with a version: "auth.v1.Auth". [Service.Err] returns the configuration errors.
+// NewService returns a service with the endpoints, which must not belong to another
+// service. The name consists of words separated by dots, usually with a version: "auth.v1.Auth".
+// [Service.Err] returns the configuration errors.
 func NewService(name string, endpoints ...*Endpoint) *Service {
 	s := &Service{name: name}
 	var errs []error
 	if !serviceName.MatchString(name) {
-		errs = append(errs, fmt.Errorf("chassi: service name %q: want dotted words such as auth.v1.Auth", name))
+		errs = append(errs, fmt.Errorf("chassi: service name %q: want identifiers separated by dots, such as auth.v1.Auth", name))
 	}
 	seen := make(map[string]bool)
 	for _, e := range endpoints {
@@ -47,9 +48,9 @@ func (s *Service) adopt(e *Endpoint, taken bool) error {
 	case taken:
 		err = fmt.Errorf("chassi: %s has two endpoints named %s", s.name, e.name)
 	case e.service != "":
-		err = fmt.Errorf("chassi: endpoint %s already belongs to a service; create another one for %s", e.FullName(), s.name)
+		err = fmt.Errorf("chassi: endpoint %s already belongs to a service; create another endpoint for %s", e.FullName(), s.name)
 	case !methodName.MatchString(e.name):
-		err = fmt.Errorf("chassi: %s: endpoint name %q: want a Go method's name", s.name, e.name)
+		err = fmt.Errorf("chassi: %s: endpoint name %q: want an upper-case letter followed by letters and digits, such as SignUp", s.name, e.name)
 	}
 	if err == nil {
 		e.service = s.name
@@ -58,16 +59,16 @@ func (s *Service) adopt(e *Endpoint, taken bool) error {
 	return err
 }
 
-// Use adds middleware to all endpoints of the service, inside the middleware of every
-// transport, the first one outermost. It must be called before the service is mounted: a later
-// call only sets [Service.Err], which makes [App.Run] fail. It returns s.
+// Use adds middleware to all endpoints of s, inside the middleware of every transport, the first
+// one outermost, and returns s. It must be called before the service is mounted. A later call, or
+// one with a nil middleware, only adds an error to [Service.Err], which makes [App.Run] fail.
 func (s *Service) Use(middleware ...Middleware) *Service {
 	switch {
 	case hasNil(middleware):
 		s.err = errors.Join(s.err, fmt.Errorf("chassi: %s uses a nil middleware", s.name))
 		return s
 	case slices.ContainsFunc(s.endpoints, func(e *Endpoint) bool { return e.bound.Load() }):
-		s.err = errors.Join(s.err, fmt.Errorf("chassi: %s uses a middleware added after the service was mounted; call Use before Mount", s.name))
+		s.err = errors.Join(s.err, fmt.Errorf("chassi: %s: Use was called after the service was mounted; call Use before Mount", s.name))
 		return s
 	}
 	for _, e := range s.endpoints {
@@ -76,9 +77,9 @@ func (s *Service) Use(middleware ...Middleware) *Service {
 	return s
 }
 
-// Document adds request headers, with their descriptions, and errors to the schema documents of the
-// named endpoint. It is for middleware that only this endpoint has. It must be called before the
-// service is mounted. It does nothing if the endpoint does not exist.
+// Document adds request headers, with their descriptions, and errors to the schema documents
+// of the named endpoint, for middleware that only this endpoint has. It must be called
+// before the service is mounted. If the endpoint does not exist, Document does nothing.
 func (s *Service) Document(name string, headers map[string]string, errs ...*Error) {
 	if e := s.Endpoint(name); e != nil {
 		maps.Copy(e.headers, headers)
@@ -93,10 +94,10 @@ func hasNil(middleware []Middleware) bool {
 // Name returns the dotted name of the service.
 func (s *Service) Name() string { return s.name }
 
-// Endpoints returns a copy of the list of endpoints, in the order given to [NewService].
+// Endpoints returns a new slice of the endpoints, in the order given to [NewService].
 func (s *Service) Endpoints() []*Endpoint { return slices.Clone(s.endpoints) }
 
-// Endpoint returns the endpoint with the given name, or nil.
+// Endpoint returns the endpoint with the given name, or nil if there is none.
 func (s *Service) Endpoint(name string) *Endpoint {
 	for _, e := range s.endpoints {
 		if e.name == name {
@@ -106,6 +107,6 @@ func (s *Service) Endpoint(name string) *Endpoint {
 	return nil
 }
 
-// Err returns all configuration errors of the service and its endpoints. Transports refuse to
-// mount a service with an error.
+// Err returns all configuration errors of the service and its endpoints, or nil.
+// Transports refuse to mount a service with an error.
 func (s *Service) Err() error { return s.err }

@@ -1,10 +1,12 @@
 // Package breaker implements circuit breakers for any function, such as a call of a payment
-// gateway's SDK: a breaker refuses calls while they fail, and then admits a few as probes.
+// gateway's SDK. A breaker opens when too many calls fail: it then refuses calls for a time,
+// and afterwards admits a few calls as probes.
 //
 //	b := breaker.New(breaker.Options{Name: "payments"})
 //	receipt, err := breaker.Do(b, func() (*Receipt, error) { return gateway.Charge(ctx, amount) })
 //
-// The state machine is that of gobreaker; this package decides which calls count as failures.
+// The state machine is that of github.com/sony/gobreaker; this package decides which
+// calls count as failures.
 package breaker
 
 import (
@@ -19,8 +21,8 @@ import (
 	"github.com/sony/gobreaker/v2"
 )
 
-// Config determines when a breaker opens and for how long. The zero value of a field means the
-// default in its tag.
+// Config determines when a breaker opens and for how long. A zero or negative value of a field
+// means the default in its tag.
 type Config struct {
 	Consecutive  int           `config:"consecutive" default:"10" min:"1" help:"consecutive failures that open the breaker, unless the previous failure ratio makes such a sequence likely"`
 	Ratio        float64       `config:"ratio" default:"0.5" help:"share of failed calls in the window that opens the breaker, once it is exceeded by four standard deviations; above 0 and at most 1"`
@@ -51,35 +53,35 @@ func or[T int | float64 | time.Duration](v, fallback T) T {
 type Options struct {
 	Config
 
-	Name string // of the called service, for errors and the log
+	Name string // name of the called service, for errors
 
 	// Strict opens the breaker after Config.Consecutive failures in a row, whatever the failure
 	// ratio was before.
 	Strict bool
 
-	// Classify classifies the error of a call. By default nil is a [Success], [context.Canceled]
-	// is [Ignored], and any other error is a [Failure].
+	// Classify returns the outcome of a call with the given error. If Classify is nil, a nil error
+	// is a [Success], [context.Canceled] is [Ignored], and any other error is a [Failure].
 	Classify func(error) Outcome
 
-	// OnChange is called for each change of state, sequentially. It must not block, nor use the
-	// breaker.
+	// OnChange is called for each change of state, sequentially. It must not block and
+	// must not use the breaker. It may be nil.
 	OnChange func(from, to State)
 }
 
-// Outcome is the classification of a call's outcome.
+// Outcome determines whether a call counts as a success, as a failure, or not at all.
 type Outcome uint8
 
-// The outcomes.
+// The outcomes of a call.
 const (
 	Success Outcome = iota
 	Failure
-	Ignored // not counted, for example because the caller cancelled
+	Ignored // not counted, for example because the caller canceled the call
 )
 
 // State is the state of a breaker.
 type State uint8
 
-// The states.
+// The states of a breaker.
 const (
 	Closed   State = iota // calls are admitted
 	HalfOpen              // probes are admitted
@@ -97,15 +99,16 @@ type OpenError struct {
 	RetryAfter time.Duration // until probes are admitted; 0 while probes are in flight
 }
 
-// Error returns the name of the breaker and the remaining time.
+// Error returns a message with the name of the breaker and the time until it admits probes, if
+// that is known.
 func (e *OpenError) Error() string {
 	if e.RetryAfter <= 0 {
-		return fmt.Sprintf("circuit breaker of %s: its probes are under way", e.Name)
+		return fmt.Sprintf("circuit breaker of %s is half-open and awaits the outcome of its probes", e.Name)
 	}
 	return fmt.Sprintf("circuit breaker of %s is open for another %v", e.Name, e.RetryAfter.Round(time.Millisecond))
 }
 
-// Unavailable returns true: a service returns the code [chassi.Unavailable] for the error.
+// Unavailable returns true, which makes a service return the code Unavailable for the error.
 func (*OpenError) Unavailable() bool { return true }
 
 // Breaker is a circuit breaker. It is safe for concurrent use, starts no goroutine and needs no
@@ -116,7 +119,7 @@ type Breaker struct {
 	opened  atomic.Int64 // latest opening, in Unix nanoseconds
 }
 
-// New returns a closed breaker.
+// New returns a closed breaker with the options o.
 func New(o Options) *Breaker {
 	o.Config = o.withDefaults()
 	if o.Classify == nil {
@@ -145,7 +148,8 @@ func classify(err error) Outcome {
 	}
 }
 
-// failing reports whether the failures exceed random variation.
+// failing reports whether the breaker must open: n contains more failures than random variation
+// explains or, if o.Strict is set, o.Consecutive failures in a row.
 func (o Options) failing(n gobreaker.Counts) bool {
 	failures, calls := float64(n.TotalFailures), float64(n.TotalFailures+n.TotalSuccesses)
 	row := float64(n.ConsecutiveFailures)
@@ -156,9 +160,9 @@ func (o Options) failing(n gobreaker.Counts) bool {
 	return calls >= float64(o.MinCalls) && failures >= o.Ratio*calls+beyondChance
 }
 
-// isNoChance reports whether so many consecutive failures are improbable at the previous
-// failure ratio: at 49 % ten in a row occur every few seconds, and thirty once in a billion
-// calls.
+// isNoChance reports whether row consecutive failures are improbable at the failure ratio of
+// the calls before them. At a ratio of 49 %, ten consecutive failures have a probability of
+// about 1 in 1,250, and thirty of about 1 in two billion.
 func isNoChance(row, failures, calls float64) bool {
 	return failures <= 0 || math.Pow(failures/calls, row) < 1e-9
 }
@@ -174,8 +178,8 @@ func (b *Breaker) changed(_ string, from, to gobreaker.State) {
 	}
 }
 
-// Allow reports whether a call is admitted. If err is nil, done must be called once with the
-// call's error. Otherwise err is an [*OpenError].
+// Allow admits or refuses a call. If err is nil, the call is admitted, and done must be called
+// once with the call's error. Otherwise err is an [*OpenError].
 func (b *Breaker) Allow() (done func(error), err error) {
 	done, err = b.machine.Allow()
 	if err == nil {
@@ -188,11 +192,12 @@ func (b *Breaker) Allow() (done func(error), err error) {
 	return nil, refused
 }
 
-// State returns the current state.
+// State returns the current state of the breaker.
 func (b *Breaker) State() State { return states[b.machine.State()] }
 
-// Do calls f if b admits the call, and returns the results of f, or an [*OpenError]. A panic of
-// f counts as a failure and continues.
+// Do calls f and returns its results if b admits the call. Otherwise it returns an [*OpenError].
+// If f panics, the call counts as one that returned an internal error of this package, by default
+// a failure, and the panic continues.
 func Do[T any](b *Breaker, f func() (T, error)) (result T, err error) {
 	done, err := b.Allow()
 	if err != nil {

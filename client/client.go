@@ -12,19 +12,22 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// Caller calls remote endpoints. The client of each transport implements it, as does package
-// localapi.
+// Caller calls remote endpoints. The client of each transport implements it, and so does the server
+// of package localapi, for calls in the same process.
 type Caller interface {
 	// Bind prepares calls of e. It returns the binding for the middleware and a handler that
-	// makes a call. The handler sends call.Request with the metadata of call.In, a
-	// [*transport.Pairs]; it sets call.Response, a pointer to the endpoint's response type, and
-	// call.Out. Its errors are [*chassi.Error], as sent by the server if it responded.
+	// makes a call. If e cannot be called, it returns an error, which wraps
+	// [transport.ErrNotServed] if [chassi.Transports] limits e to other transports. The
+	// handler sends call.Request with the metadata of call.In, a [*transport.Pairs], and
+	// decodes the response into call.Response, a pointer to the endpoint's response type, and
+	// its metadata into call.Out. The errors of the handler are of type [*chassi.Error]. If
+	// the server responded with an error, the handler returns that error.
 	Bind(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error)
 }
 
-// Client calls the methods of a service through a [Caller]. It is immutable and
-// safe for concurrent use. A type that embeds a *Client can implement the service's own
-// interface with one line per method:
+// Client calls the methods of a service through a [Caller]. It is immutable and safe for
+// concurrent use. A type that embeds a *Client can implement the interface of the service
+// with one line per method:
 //
 //	func (c *Client) Greet(ctx context.Context, r *GreetRequest) (*Greeting, error) {
 //		return client.Invoke[Greeting](ctx, c.Client, "Greet", r)
@@ -37,14 +40,15 @@ type Client struct {
 type method struct {
 	binding *chassi.Binding
 	call    chassi.Handler
-	refusal error // why the method cannot be called, nil if it can
+	refusal error // error of each call; nil if the method can be called
 }
 
-// New returns a client of the endpoints of s; the methods of s are not called. Each call passes
-// through middleware, the first one outermost. New returns an error if [chassi.Service.Err] returns
-// one, if a middleware is nil or reports an error, or if caller cannot call an endpoint. An
-// endpoint that is not served over the caller's transport, see [chassi.Transports], or that is an
-// http.Handler, is an error only when it is called.
+// New returns a client of the endpoints of s. It never calls the methods of s directly.
+// Each call passes through middleware, the first one outermost. New returns an error if
+// s has a configuration error, if a middleware is nil or reports an error, or if caller
+// cannot call an endpoint. New accepts a raw endpoint ([chassi.RawEndpoint]) and an endpoint
+// that [chassi.Transports] excludes from the caller's transport, but each call of such an
+// endpoint returns an error.
 func New(s *chassi.Service, caller Caller, middleware ...chassi.Middleware) (*Client, error) {
 	if slices.ContainsFunc(middleware, func(m chassi.Middleware) bool { return m == nil }) {
 		return nil, fmt.Errorf("client: the client of %s has a nil middleware", s.Name())
@@ -53,7 +57,7 @@ func New(s *chassi.Service, caller Caller, middleware ...chassi.Middleware) (*Cl
 	errs := []error{s.Err()}
 	for _, e := range s.Endpoints() {
 		if e.RequestType() == nil {
-			c.methods[e.Name()] = method{refusal: fmt.Errorf("client: %s is an http.Handler: call it with an HTTP client", e.FullName())}
+			c.methods[e.Name()] = method{refusal: fmt.Errorf("client: %s is a raw endpoint without typed messages: call it with an HTTP client", e.FullName())}
 			continue
 		}
 		b, call, err := bind(caller, e)
@@ -73,10 +77,10 @@ func New(s *chassi.Service, caller Caller, middleware ...chassi.Middleware) (*Cl
 	return c, errors.Join(errs...)
 }
 
-// Invoke calls the named method. Req and Res must be the request and response types of the
-// endpoint. The request id of the call in ctx and the deadline of ctx are sent. Errors are of type
-// [*chassi.Error], unless middleware of the client returned another one, or the method does not
-// exist, has other types or cannot be called by Invoke.
+// Invoke calls the named method with request and returns the response. Req and Res must be the
+// request and response types of the endpoint. The request ID of the call in ctx and the deadline
+// of ctx are sent. Errors are of type [*chassi.Error], unless middleware of the client returned
+// another error, or the method does not exist, has other types or cannot be called by Invoke.
 func Invoke[Res, Req any](ctx context.Context, c *Client, name string, request *Req) (*Res, error) {
 	m, ok := c.methods[name]
 	if !ok {
@@ -105,7 +109,8 @@ func Invoke[Res, Req any](ctx context.Context, c *Client, name string, request *
 	return response, nil
 }
 
-// newCall returns a call with the request id of the call in ctx.
+// newCall returns a call of the endpoint of b, with the request ID of the call in ctx,
+// if there is one.
 func newCall(ctx context.Context, b *chassi.Binding, request, response any) *chassi.Call {
 	pairs := new(struct{ in, out transport.Pairs })
 	call := &chassi.Call{Binding: b, In: &pairs.in, Out: &pairs.out, Request: request, Response: response}

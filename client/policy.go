@@ -17,10 +17,10 @@ import (
 )
 
 // Policy determines how a [Cluster] makes calls. The zero value of a field means the default in its
-// tag. Calls with a [chassi.File] are not repeated, and have no timeout except that of the caller
-// or the endpoint; Timeout limits how long they wait for an instance. For a stream, timeouts,
-// bulkhead and retries apply until the stream is open; if the stream breaks off later, that counts
-// as a failure of its instance.
+// tag. Calls with a [chassi.File] are not retried or hedged, and have no timeout except that of the
+// caller or the endpoint; Timeout limits how long they wait for an instance. For a stream,
+// timeouts, bulkhead and retries apply until the stream is open; if the stream breaks off later,
+// that counts as a failure of its instance.
 type Policy struct {
 	Timeout        time.Duration `config:"timeout" default:"5s" min:"1ms" help:"maximum time of a call, all attempts included; an earlier deadline of the caller applies"`
 	AttemptTimeout time.Duration `config:"attempt_timeout" default:"0s" min:"0s" help:"maximum time of one attempt, so that a retry can follow an attempt that hangs; 0 is that of the call"`
@@ -31,16 +31,17 @@ type Policy struct {
 	Retry          Retry         `config:"retry"`
 	Eject          Eject         `config:"eject"`
 
-	// Breaker configures the breaker of each instance.
+	// Breaker configures the breaker of each instance. A Window of less than three times Timeout is
+	// raised to that.
 	Breaker breaker.Config `config:"breaker"`
 }
 
-// Retry configures retries, which are made for endpoints that are declared [chassi.Idempotent],
-// after retryable errors: [chassi.Unavailable], [chassi.ResourceExhausted], [chassi.Aborted], and
-// [chassi.DeadlineExceeded] of an attempt while the call has time left. A retry uses another
-// instance, if there is one, and waits at least the delay in the error (Retry-After, RetryInfo). If
-// that delay is beyond the deadline of the call or longer than MaxRetryAfter, the error is returned
-// at once.
+// Retry configures retries. A call is retried if its endpoint is declared
+// [chassi.Idempotent] and the error is retryable: [chassi.Unavailable],
+// [chassi.ResourceExhausted], [chassi.Aborted], or [chassi.DeadlineExceeded] of an attempt
+// while the call has time left. A retry uses another instance if possible, and waits at
+// least for the delay in the error (Retry-After, RetryInfo). If that delay would last beyond
+// the deadline of the call or is longer than MaxRetryAfter, the error is returned at once.
 type Retry struct {
 	retry.Config
 
@@ -70,11 +71,11 @@ func (p Policy) withDefaults() Policy {
 	return p
 }
 
-// Errors of calls that were not sent.
+// Errors of calls, or of further attempts of calls, that were not sent.
 var (
 	errBulkheadFull = chassi.NewError(chassi.Unavailable, "too_many_calls", "Too many calls to an upstream service are in progress")
 	errCircuitOpen  = chassi.NewError(chassi.Unavailable, "circuit_open", "An upstream service is failing")
-	errNoInstance   = chassi.NewError(chassi.Unavailable, "no_instance", "An upstream service cannot be found")
+	errNoInstance   = chassi.NewError(chassi.Unavailable, "no_instance", "No instance of an upstream service is known")
 )
 
 // clusterMethod is one endpoint of a [Cluster].
@@ -113,8 +114,9 @@ func (m *clusterMethod) call(ctx context.Context, call *chassi.Call) error {
 	return m.retried(bounded, call)
 }
 
-// retried makes attempts until one succeeds or no further attempt is allowed. It does not retry if
-// no instance is available.
+// retried makes attempts until one succeeds or no further attempt is allowed, and returns the error
+// of the last attempt. If pick returns an error, retried returns that error and makes no further
+// attempt.
 func (m *clusterMethod) retried(ctx context.Context, call *chassi.Call) error {
 	c := m.cluster
 	var last *target
@@ -137,7 +139,7 @@ func (m *clusterMethod) retried(ctx context.Context, call *chassi.Call) error {
 	}
 }
 
-// forget resets the results of an attempt in the call.
+// forget clears the response and the response metadata of call before its next attempt.
 func forget(call *chassi.Call) {
 	reflect.ValueOf(call.Response).Elem().SetZero()
 	if out, ok := call.Out.(*transport.Pairs); ok {
@@ -145,9 +147,10 @@ func forget(call *chassi.Call) {
 	}
 }
 
-// hedged makes an attempt and, if that takes longer than Policy.HedgeAfter, a concurrent second
-// attempt, on another instance if possible. Each attempt has a call of its own, because the losing
-// attempt may still write to its call.
+// hedged makes an attempt and, if that takes longer than Policy.HedgeAfter and the budget permits,
+// a concurrent second attempt, on another instance if possible. The first success sets the response
+// in call. Each attempt uses its own copy of call, because the losing attempt may still write to
+// its copy.
 func (m *clusterMethod) hedged(ctx context.Context, call *chassi.Call, first *target, done func(error)) error {
 	c := m.cluster
 	var attempts atomic.Int64
@@ -205,7 +208,7 @@ func retryable(err error) (time.Duration, bool) {
 	}
 }
 
-// classify classifies an error for the breaker of the instance.
+// classify returns the outcome of a call with the error err, for the breaker of the instance.
 func classify(err error) breaker.Outcome {
 	if err == nil {
 		return breaker.Success
@@ -225,12 +228,12 @@ func classify(err error) breaker.Outcome {
 	}
 }
 
-// isRefusal reports whether the instance works and refuses calls because of its load: the call
-// should use another instance, but the breaker should not open.
+// isRefusal reports whether e means that the instance works but refuses calls because of
+// its load. The call should then use another instance, but the breaker should not open.
 func isRefusal(e *chassi.Error) bool {
 	return e.Code == chassi.ResourceExhausted || e.Code == chassi.Unavailable && e.RetryAfter > 0
 }
 
-// errImpatient is the error of a call whose timeout was shorter than the usual duration: it
-// shows nothing about the instance.
+// errImpatient is the error of a call that timed out before its usual duration had
+// passed. Such a timeout shows nothing about the instance.
 var errImpatient = errors.New("client: the deadline was shorter than the usual latency")

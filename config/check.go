@@ -13,8 +13,8 @@ import (
 	"strings"
 )
 
-// check checks the values of the field against its tags, and that the files that the values name
-// can be read. Zero values are permitted.
+// check returns an error if a value of the field violates its tags or names a file that cannot be
+// read. Zero values are permitted.
 func (f *field) check() error {
 	if f.isZero() {
 		return nil
@@ -28,12 +28,14 @@ func (f *field) check() error {
 	return f.each(func(_ reflect.Value, path string) error { return checkFile(path) })
 }
 
-// checkText checks the values of the field against its tags.
+// checkText returns an error if a value of the field violates its tags.
 func (f *field) checkText() error {
 	return f.each(f.checkScalar)
 }
 
-// each calls do for each value of the field until do returns an error.
+// each calls do with each value of the field and its text. It stops at the first error and returns
+// it, for a value in a list as an [elementError]. A nil pointer, a map and a list of structs have no
+// values here.
 func (f *field) each(do func(v reflect.Value, text string) error) error {
 	v := f.value
 	switch {
@@ -53,7 +55,8 @@ func (f *field) each(do func(v reflect.Value, text string) error) error {
 	}
 }
 
-// checkScalar checks one value against the tags oneof, format, min and max.
+// checkScalar returns an error if v, one value of the field, violates one of the tags oneof,
+// format, min and max. text is v in the form in which it is configured.
 func (f *field) checkScalar(v reflect.Value, text string) error {
 	if allowed, ok := f.tag.Lookup("oneof"); ok && !slices.Contains(strings.Split(allowed, ","), text) {
 		return fmt.Errorf("must be one of %s%s", strings.ReplaceAll(allowed, ",", ", "), suggest(text, strings.Split(allowed, ",")))
@@ -93,7 +96,8 @@ func compare(a, b reflect.Value) int {
 	}
 }
 
-// checkTags returns an error for a tag that does not match the type.
+// checkTags returns an error if the tag min, max or format does not match the type of the field or
+// is malformed.
 func (f *field) checkTags() error {
 	t := f.scalarType()
 	for _, name := range []string{"min", "max"} {
@@ -103,10 +107,10 @@ func (f *field) checkTags() error {
 		}
 		v := reflect.New(t).Elem()
 		if !v.CanInt() && !v.CanUint() && !v.CanFloat() {
-			return fmt.Errorf("has the tag %s, which only numbers and durations can have", name)
+			return fmt.Errorf("the tag %s is only for numbers and durations", name)
 		}
 		if err := f.parse(v, limit); err != nil {
-			return fmt.Errorf("has the tag %s:%q, which %w", name, limit, err)
+			return fmt.Errorf("the tag %s:%q %w", name, limit, err)
 		}
 	}
 	if format, ok := f.tag.Lookup("format"); ok {
@@ -114,17 +118,17 @@ func (f *field) checkTags() error {
 			name, _, _ := strings.Cut(alternative, ":")
 			switch {
 			case t.Kind() != reflect.String:
-				return fmt.Errorf("has the tag format:%q, which only text can have", format)
+				return fmt.Errorf("the tag format:%q is only for strings", format)
 			case name == "":
-				return fmt.Errorf("has the tag format:%q, which contains an empty format", format)
+				return fmt.Errorf("the tag format:%q contains an empty format", format)
 			}
 		}
 	}
 	return nil
 }
 
-// checkFormat returns an error if text has none of the forms in a format tag, which are separated
-// by "|": addr, file, url:SCHEME,SCHEME, urls:SCHEME,SCHEME, or a literal word.
+// checkFormat returns an error if text has none of the forms in the format tag. The forms are
+// separated by "|": addr, file, url:SCHEME,SCHEME, urls:SCHEME,SCHEME, or a literal word.
 func checkFormat(format, text string) error {
 	var wants []string
 	for alternative := range strings.SplitSeq(format, "|") {
@@ -166,8 +170,8 @@ func isInvalidInHost(r rune) bool {
 	return r <= ' ' || r >= 0x7f || strings.ContainsRune("/@,?#\\\"", r)
 }
 
-// checkURL returns the required form if text is not a URL with a host and one of the schemes,
-// and "" otherwise.
+// checkURL returns the required form if text is not a URL with a host, or with a path for the
+// scheme unix, and with one of the schemes. Otherwise it returns "".
 func checkURL(text string, schemes []string) string {
 	want := schemes[0] + "://HOST:PORT"
 	if len(schemes) > 1 {
@@ -176,7 +180,7 @@ func checkURL(text string, schemes []string) string {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil:
-		return want + "; percent-encode special characters of user and password"
+		return want + "; percent-encode special characters in the user and password"
 	case u.Scheme == "unix" && u.Path != "" && slices.Contains(schemes, "unix"):
 		return ""
 	case u.Hostname() == "" || !slices.Contains(schemes, u.Scheme) || strings.ContainsFunc(u.Hostname(), isInvalidInHost):
@@ -190,7 +194,7 @@ func checkURL(text string, schemes []string) string {
 	return ""
 }
 
-// checkURLs returns the required form if one of several URLs is not valid, and "" otherwise.
+// checkURLs returns the required form if one of texts is not a valid URL, and "" otherwise.
 func checkURLs(texts, schemes []string) string {
 	for i, text := range texts {
 		want := checkURL(strings.TrimSpace(text), schemes)

@@ -102,7 +102,7 @@ func TestAllProblemsAtOnce(t *testing.T) {
 		`PROG_ON: on ("perhaps") must be true or false`,
 		"--levl: unknown flag; did you mean --level?",
 		`--http.timeout: http.timeout ("2h") must be at most 1m`,
-		"--depth: needs a value",
+		"--depth requires a value",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("no %q in:\n%v", want, err)
@@ -201,13 +201,13 @@ func TestFileForms(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ file, want string }{
 		"empty":         {"# nothing\n", ""},
-		"list on top":   {"- a\n", "must have settings below it"},
+		"list on top":   {"- a\n", "must be a mapping of settings"},
 		"two documents": {"on: true\n---\non: false\n", "more than one YAML document"},
 		"no yaml":       {"http: [\n", "not valid YAML"},
 		"no value":      {"level:\n", "level has no value"},
 		"mapping":       {"level: {a: b}\n", "level must be a plain value"},
 		"list":          {"level: [a]\n", "not a list"},
-		"scalar group":  {"http: x\n", "must have settings below it"},
+		"scalar group":  {"http: x\n", "must be a mapping of settings"},
 		"too large":     {strings.Repeat("#", 1<<20+1), "larger than"},
 	} {
 		_, _, err := load(t, c.file, nil, nil)

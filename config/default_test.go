@@ -95,10 +95,10 @@ func TestSetDefaults(t *testing.T) {
 func TestSetDefaultsThatAreNotPermitted(t *testing.T) {
 	t.Parallel()
 	for want, set := range map[string]func(*program){
-		"default of workers must be at most 8":                   func(p *program) { p.Workers = 9 },
-		"default of addr must not be empty":                      func(p *program) { p.Addr = "" },
-		"default of nested.tls.min must be at least 1":           func(p *program) { p.Nested.TLS = &tls{Min: 0.5} },
-		"default of nested.tls.retry.attempts must be at most 9": func(p *program) { p.Nested.TLS = &tls{Retry: &retries{Attempts: 10}} },
+		"default of workers must be at most 8":                                     func(p *program) { p.Workers = 9 },
+		"default of addr must not be empty, because the default tag has the value": func(p *program) { p.Addr = "" },
+		"default of nested.tls.min must be at least 1":                             func(p *program) { p.Nested.TLS = &tls{Min: 0.5} },
+		"default of nested.tls.retry.attempts must be at most 9":                   func(p *program) { p.Nested.TLS = &tls{Retry: &retries{Attempts: 10}} },
 	} {
 		if _, err := config.Load(&program{set: set}, config.Options{Name: "prog"}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)

@@ -71,7 +71,7 @@ func TestMapsPointersAndListsOfStructsRefuse(t *testing.T) {
 	t.Parallel()
 	for given, want := range map[string]string{
 		"--labels=a":                "must be a comma-separated list of KEY=VALUE",
-		"--labels=a=1,a=2":          "has a duplicate key",
+		"--labels=a=1,a=2":          "has the key a twice",
 		"--limits=a=2h":             `limits.a ("2h") must be at most 1h`,
 		"--share=2":                 "must be at most 1",
 		"--kinds=a,c":               "must be one of a, b",
@@ -79,16 +79,16 @@ func TestMapsPointersAndListsOfStructsRefuse(t *testing.T) {
 		"--hooks=a":                 "cannot be set as a whole; set its elements, for example hooks[N].name",
 		"hooks: x":                  "cannot be set as a whole; set its elements, for example hooks[N].name",
 		"hooks: {name: x}":          "hooks must be a list of settings",
-		"hooks: [x]":                "hooks[0] must have settings below it",
+		"hooks: [x]":                "hooks[0] must be a mapping of settings",
 		"hooks: [{nama: x}]":        "unknown setting hooks[0].nama; did you mean hooks[0].name?",
 		"hooks: [{on: {level: 9}}]": `hooks[0].on.level ("9") must be at most 5`,
-		"labels: {a: [b]}":          "labels.a (\"b\") takes one value, not a list",
+		"labels: {a: [b]}":          "labels.a (\"b\") must be one value, not a list",
 		"labels: {a: x, a: x}":      "labels.a is given twice",
-		"labels: {'': x}":           "a key of labels must be text, and not empty",
+		"labels: {'': x}":           "each key of labels must be text that is not empty",
 		"labels: {a: ~}":            "labels.a has no value",
 		"limits: {a: 2h}":           `limits.a ("2h") must be at most 1h`,
 		"labels: [a]":               "labels must be a mapping",
-		"share: [1]":                "takes one value, not a list",
+		"share: [1]":                "must be one value, not a list",
 	} {
 		o := config.Options{Name: "prog", File: filepath.Join(t.TempDir(), "prog.yaml")}
 		if strings.HasPrefix(given, "--") {
@@ -224,11 +224,11 @@ func TestElementsThatAreRefused(t *testing.T) {
 		"PROG_PROVIDERS_FILE=x":                  "unknown environment variable",
 		"PROG_KEYS__A_FILE=/no/such/file":        "PROG_KEYS__A_FILE: open /no/such/file",
 		"providers: [x]":                         "providers must be a mapping",
-		"providers: {a: x}":                      "providers.a must have settings below it",
+		"providers: {a: x}":                      "providers.a must be a mapping of settings",
 		"providers: {a: {client_ip: x}}":         "unknown setting providers.a.client_ip; did you mean providers.a.client_id?",
 		"providers: {a: {retry: {attempts: x}}}": `providers.a.retry.attempts ("x") must be a whole number`,
 		"hooks: [{url: http://h, on: perhaps}]":  `hooks[0].on ("perhaps") must be true or false`,
-		"tls: x":                                 "tls must have settings below it",
+		"tls: x":                                 "tls must be a mapping of settings",
 		"tls: {min: 0.5}":                        `tls.min ("0.5") must be at least 1`,
 	} {
 		var environ, args []string
@@ -408,16 +408,16 @@ func TestTagsOfStructs(t *testing.T) {
 		N int `config:"n"`
 	}
 	for want, dst := range map[string]any{
-		"config: a: has the tag min,": &struct {
+		"config: a: the tag min has no effect": &struct {
 			A group `config:"a" min:"1"`
 		}{},
-		"config: b: has the tag default,": &struct {
+		"config: b: the tag default has no effect": &struct {
 			B *group `config:"b" default:"1"`
 		}{},
-		"config: c: has the tag secret,": &struct {
+		"config: c: the tag secret has no effect": &struct {
 			C []group `config:"c" secret:"true"`
 		}{},
-		"config: d: has the tag oneof,": &struct {
+		"config: d: the tag oneof has no effect": &struct {
 			D map[string]*group `config:"d" oneof:"a"`
 		}{},
 	} {

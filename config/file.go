@@ -15,7 +15,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// readFile applies the configuration file and returns its name, "" for none.
+// readFile applies the configuration file and returns its path, or "" if there is none or it cannot
+// be read.
 func (l *loader) readFile(flags, env map[string]string) string {
 	path, asked := flags["config"]
 	if !asked {
@@ -40,7 +41,7 @@ func (l *loader) readFile(flags, env map[string]string) string {
 	return path
 }
 
-// parseFile applies one YAML document.
+// parseFile applies data, the YAML document in the configuration file at path.
 func (l *loader) parseFile(path string, data []byte) {
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	var document, more yaml.Node
@@ -58,21 +59,21 @@ func (l *loader) parseFile(path string, data []byte) {
 	l.walk(path, "", document.Content[0], l.fields)
 }
 
-// unknownAnchor matches the part of an error with the name of an anchor, which may be a secret that
-// begins with *.
+// unknownAnchor matches the part of a YAML error that contains the name of an anchor, which may be
+// a secret that begins with *.
 var unknownAnchor = regexp.MustCompile(`unknown anchor '.*' referenced`)
 
 func yamlError(err error) string {
 	return unknownAnchor.ReplaceAllString(err.Error(), "unknown anchor; quote a value that begins with *")
 }
 
-// walk applies the members of a mapping, which are the settings in fields below prefix.
+// walk applies node, a mapping, to the settings in fields whose keys begin with prefix.
 func (l *loader) walk(path, prefix string, node *yaml.Node, fields []*field) {
 	if isNull(node) {
 		return
 	}
 	if node.Kind != yaml.MappingNode {
-		l.addProblem(fmt.Errorf("%s:%d: %s must have settings below it", path, node.Line, orRoot(prefix)))
+		l.addProblem(fmt.Errorf("%s:%d: %s must be a mapping of settings", path, node.Line, orRoot(prefix)))
 		return
 	}
 	seen := make(map[string]bool)
@@ -127,7 +128,7 @@ func (l *loader) applyNode(f *field, path, at string, node *yaml.Node) {
 	}
 }
 
-// form describes the form that the field must have in a file.
+// form returns a description of the form that the field must have in a file.
 func (f *field) form() string {
 	switch {
 	case f.hasElements() && f.isList():
@@ -160,7 +161,7 @@ func (l *loader) applyMap(f *field, path, at string, node *yaml.Node) {
 		at := fmt.Sprintf("%s:%d", path, key.Line)
 		switch {
 		case key.Kind != yaml.ScalarNode || key.Value == "":
-			l.addProblem(fmt.Errorf("%s: a key of %s must be text, and not empty", at, f.key))
+			l.addProblem(fmt.Errorf("%s: each key of %s must be text that is not empty", at, f.key))
 		case f.has(key.Value):
 			l.addProblem(fmt.Errorf("%s: %s.%s is given twice", at, f.key, key.Value))
 		default:
@@ -169,14 +170,15 @@ func (l *loader) applyMap(f *field, path, at string, node *yaml.Node) {
 	}
 }
 
-// startElements removes the elements before those of the file are added, and sets the source.
+// startElements removes the existing elements of f, because the elements in the file replace them.
+// It sets the source of f, and the pointers of the optional groups around f.
 func (f *field) startElements(source string) {
 	f.removeElements()
 	f.source = source
 	f.group.set()
 }
 
-// applyElement adds an element with that name and applies node to it.
+// applyElement adds an element with the given name to f and applies node to it.
 func (l *loader) applyElement(f *field, path, name, at string, node *yaml.Node) {
 	e, err := f.element(name)
 	if err != nil {

@@ -9,15 +9,17 @@ import (
 	"github.com/chassi-go/chassi/redact"
 )
 
-// isHelp reports whether the argument is --help or -h and not a setting of that name.
+// isHelp reports whether arg, without its leading hyphens, is help or h and the struct has no setting
+// of that name.
 func (l *loader) isHelp(arg string) bool {
 	name := strings.TrimLeft(arg, "-")
 	return (name == "help" || name == "h") && find(l.fields, name, false, false) == nil
 }
 
 // parseFlags returns the values of the flags by name. It accepts --key=value, --key value and, for
-// booleans, --key, and ends at --. It adds to the report the arguments that are not flags, and all
-// arguments with their secrets masked.
+// booleans, --key; one hyphen means the same as two. After --, no argument is a flag. To Report.Rest
+// it adds the arguments that are not flags, and to Report.Args all arguments, with their secrets
+// masked. If an argument requests help (see isHelp), it sets l.help and returns nil.
 func (l *loader) parseFlags() map[string]string {
 	flags := make(map[string]string)
 	args := l.options.Args
@@ -48,13 +50,15 @@ func (l *loader) parseFlags() map[string]string {
 	return flags
 }
 
-// takesValue reports whether the flag needs a value, as all known flags but booleans do.
+// takesValue reports whether the flag called name needs a value. All known flags except booleans
+// do.
 func (l *loader) takesValue(name string) bool {
 	f := find(l.fields, name, false, false)
 	return name == "config" || f != nil && f.value.Kind() != reflect.Bool // a pointer to bool takes one too
 }
 
-// addFlag adds one flag to flags, or a problem to l.
+// addFlag adds one flag to flags. If the flag is unknown or lacks its value, addFlag adds a problem
+// to l instead; if the flag is given twice, it does both.
 func (l *loader) addFlag(flags map[string]string, name, value string, given bool) {
 	f := find(l.fields, name, false, false)
 	switch {
@@ -62,19 +66,19 @@ func (l *loader) addFlag(flags map[string]string, name, value string, given bool
 		l.addProblem(fmt.Errorf("--%s: unknown flag%s", name, l.suggestFlag(name)))
 		return
 	case name == "config" && given && value == "", !given && l.takesValue(name):
-		l.addProblem(fmt.Errorf("--%s: needs a value", name))
+		l.addProblem(fmt.Errorf("--%s requires a value", name))
 		return
 	case !given:
 		value = "true"
 	}
 	if _, twice := flags[name]; twice {
-		l.addProblem(fmt.Errorf("--%s: is given twice", name))
+		l.addProblem(fmt.Errorf("--%s is given twice", name))
 	}
 	flags[name] = value
 }
 
-// restArgs adds arguments that are not flags to the report. Each may be a secret, because
-// only the program knows their meaning.
+// restArgs adds args, which are not flags, to Report.Rest, and a problem for each of them to l if
+// they are not permitted. In Report.Args it masks them, because each may be a secret.
 func (l *loader) restArgs(args ...string) {
 	l.report.Rest = append(l.report.Rest, args...)
 	for _, arg := range args {
@@ -85,8 +89,8 @@ func (l *loader) restArgs(args ...string) {
 	}
 }
 
-// word returns an argument in the form shown in an error: in full if it is the first one and looks
-// like a command. Other arguments may be the values of misspelled flags.
+// word returns an argument in the form shown in an error: quoted if it is the first argument and has
+// the form of a command, and masked otherwise, because it may be the value of a misspelled flag.
 func (l *loader) word(arg string) string {
 	if len(l.report.Args) == 0 && len(arg) <= 16 && strings.Trim(arg, "abcdefghijklmnopqrstuvwxyz-") == "" {
 		return strconv.Quote(arg)
@@ -101,7 +105,7 @@ func (l *loader) example() string {
 	return l.fields[0].key + "=VALUE"
 }
 
-// flagArg adds one flag to the report, with its secret masked.
+// flagArg adds one flag to Report.Args, with its value masked if the value may be a secret.
 func (l *loader) flagArg(name, value string, given, separate bool) {
 	shown := redact.Mask
 	switch f := find(l.fields, name, false, false); {

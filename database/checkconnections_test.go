@@ -29,7 +29,7 @@ func TestCheckConnections(t *testing.T) {
 			}
 			return
 		}
-		if err := check(1000); err == nil || !strings.Contains(err.Error(), "(max_connections)") || !strings.Contains(err.Error(), "and database.max_connections is 1000") {
+		if err := check(1000); err == nil || !strings.Contains(err.Error(), "(max_connections minus superuser_reserved_connections)") || !strings.Contains(err.Error(), "and database.max_connections is 1000") {
 			t.Errorf("1000 connections: %v", err)
 		}
 		u, err := url.Parse(address)

@@ -230,7 +230,7 @@ func TestMigrationWithoutNumber(t *testing.T) {
 	db := open(t, Config{URL: "sqlite::memory:"})
 	for _, name := range []string{"00002.sql", "late.sql", "0_late.sql"} {
 		files := map[string]string{"00001_things.sql": twoFiles["00001_things.sql"], name: "SELECT 1;"}
-		if _, err := db.Migrate(t.Context(), migrations(files)); err == nil || !strings.Contains(err.Error(), name+" must begin with a number") {
+		if _, err := db.Migrate(t.Context(), migrations(files)); err == nil || !strings.Contains(err.Error(), name+" must begin with a positive whole number") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

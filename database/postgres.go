@@ -26,8 +26,9 @@ func openPostgres(c Config, t target) (*DB, error) {
 	return &DB{config: c, target: t, reader: pool, writer: pool, probe: probePool(connector, c), connector: connector}, nil
 }
 
-// checkBeforeUse returns the option to check, before a connection is used that was idle for more
-// than a second, whether the server has closed it. Unlike a ping this costs no round trip.
+// checkBeforeUse returns the option that checks a connection before use if the connection was idle
+// for more than a second. The check detects whether the server has closed the connection. Unlike a
+// ping, it costs no round trip.
 func checkBeforeUse() []stdlib.OptionOpenDB {
 	check := func(_ context.Context, p stdlib.ShouldPingParams) bool {
 		if p.IdleDuration <= time.Second {
@@ -39,8 +40,8 @@ func checkBeforeUse() []stdlib.OptionOpenDB {
 	return []stdlib.OptionOpenDB{stdlib.OptionShouldPing(check)}
 }
 
-// postgresConfig returns the configuration of the URL and the limits of c. Parameters of the URL
-// take precedence.
+// postgresConfig returns the configuration of pgx for the URL of t, with the limits of c.
+// Parameters of the URL, and environment variables that begin with PG, take precedence over c.
 func postgresConfig(c Config, t target) (*pgx.ConnConfig, error) {
 	config, err := pgx.ParseConfig(t.dsn)
 	if err != nil {
@@ -57,18 +58,18 @@ func postgresConfig(c Config, t target) (*pgx.ConnConfig, error) {
 	return config, nil
 }
 
-// parseFailed returns the error for err, which is an error of pgx.ParseConfig. It contains only the
-// reason, because the text of err may contain the password: pgx masks a password only where it
-// recognizes one.
+// parseFailed returns the error to report for err, an error of pgx.ParseConfig. The returned error
+// contains only the reason, because the text of err may contain the password: pgx masks a password
+// only where it recognizes one.
 func parseFailed(err error) error {
-	reason := "check host, port and parameters, and the variables that begin with PG"
+	reason := "check its host, port and parameters, and the environment variables that begin with PG"
 	if _, ok := errors.AsType[*fs.PathError](err); ok {
-		reason = "check the files that it names"
+		reason = "check the files that are named in it or in the environment variables that begin with PG"
 	} else if _, ok := errors.AsType[*pgconn.ParseConfigError](err); ok {
 		for text, known := range map[string]string{
 			"invalid port":               "a port must be a number from 1 to 65535",
 			"sslmode is invalid":         "sslmode must be one of disable, allow, prefer, require, verify-ca, verify-full",
-			"invalid connect_timeout":    "connect_timeout must be a number of seconds",
+			"invalid connect_timeout":    "connect_timeout must be a whole number of seconds, at least 0",
 			"target_session_attrs value": "target_session_attrs must be one of any, read-write, read-only, primary, standby, prefer-standby",
 		} {
 			if strings.Contains(err.Error(), text) {

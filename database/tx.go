@@ -9,62 +9,65 @@ import (
 	"time"
 )
 
-// Tx is a running transaction. Only the function that received it, and one goroutine at a time,
-// may use it.
+// Tx is a running transaction. It may be used only by the function that received it, and only by
+// one goroutine at a time.
 type Tx struct {
 	scope    scope
 	tx       *sql.Tx
 	deadline time.Time
-	stores   bool // whether a statement has inserted or updated
+	stores   bool // a statement that inserts or updates rows has run
 	after    []func()
 }
 
-// Write calls fn in a serializable transaction and commits the transaction if fn returns nil.
-// Nothing is stored if fn returns an error or panics, or if ctx ends before the commit. If Write
-// returns an error that wraps [ErrCommitUnknown], it is unknown whether the changes are stored.
+// Write calls fn in a serializable transaction and commits the transaction if fn returns nil. If fn
+// returns an error, Write returns that error. Nothing is stored if fn returns an error or panics,
+// or if ctx is done before the commit. If Write returns an error that wraps [ErrCommitUnknown], it is
+// unknown whether the changes are stored.
 //
 // Write may call fn more than once: if PostgreSQL reports a conflict with another transaction, if a
-// connection breaks before the commit, and if another process locks the SQLite file. So fn must
-// reset variables that it fills, must have no effects outside tx, and must wrap errors of tx with
-// %w. Write returns the error of a conflict after 100 attempts, and that of a broken connection
-// after 5. All attempts share the timeout of one call.
+// connection breaks before the commit, or if another process locks the SQLite file. Therefore, fn
+// must reset variables that it fills, must have no effects outside tx, and must wrap errors of tx
+// with %w. Write returns the error of a conflict after 100 attempts, and the error of a broken
+// connection after 5. All attempts share the timeout of one call.
 //
-// SQLite has one writer: writers wait for each other, so keep fn short. fn must use tx: calls of db
-// with the ctx of fn return an error, because they could deadlock.
+// SQLite has one writer: writers wait for each other, so keep fn short. Inside fn, use tx: methods
+// of db that are called with the context of fn return an error, because they could deadlock.
 func (db *DB) Write(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
 	return db.transact(ctx, db.writing(), fn)
 }
 
-// WriteRelaxed is [DB.Write] without waiting for the disk, for changes that may be lost, such as
-// counters and times of the last use. A crash of the process loses nothing. A crash of the machine
-// or of the PostgreSQL server may lose the latest transactions, but each of them as a whole, and
-// none that was committed before one that is kept.
+// WriteRelaxed calls fn in a transaction, as [DB.Write] does, but does not wait until the commit is
+// on the disk. It is for changes that may be lost, such as counters and times of last use. A crash
+// of the process loses nothing. A crash of the machine or of the PostgreSQL server may lose the
+// latest transactions. Each of them is lost as a whole, and no transaction is lost that was
+// committed before one that is kept.
 func (db *DB) WriteRelaxed(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
 	s := db.writing()
 	s.relaxed = true
 	return db.transact(ctx, s, fn)
 }
 
-// WriteShared is [DB.Write] at the isolation level READ COMMITTED of PostgreSQL, where each
-// statement sees what was committed before it: for queues and leases, whose statements take rows
-// with FOR UPDATE SKIP LOCKED or by conditions on single rows. Such a transaction neither fails
-// because of a serializable one nor makes one fail, unless both write the same row. On SQLite
-// it does not differ from Write.
+// WriteShared calls fn in a transaction, as [DB.Write] does, but on PostgreSQL the isolation level
+// is READ COMMITTED, at which each statement sees what was committed before the statement began. It
+// is for queues and leases, whose statements claim rows with FOR UPDATE SKIP LOCKED or by
+// conditions on single rows. Such a transaction neither fails because of a serializable transaction
+// nor causes one to fail, unless both write the same row. On SQLite, WriteShared does the same as
+// Write.
 func (db *DB) WriteShared(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
 	s := db.writing()
 	s.shared = true
 	return db.transact(ctx, s, fn)
 }
 
-// Read calls fn in a read-only transaction that sees one snapshot of the database. Like
-// [DB.Write] it may call fn more than once.
+// Read calls fn in a read-only transaction that sees one snapshot of the database. If fn returns an
+// error, Read returns that error. Like [DB.Write], Read may call fn more than once.
 func (db *DB) Read(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
 	return db.transact(ctx, db.reading(), fn)
 }
 
-// options returns the options of a transaction. On PostgreSQL they have the isolation level that
-// gives the guarantees that SQLite gives by a single writer and snapshots, or READ COMMITTED for a
-// shared scope.
+// options returns the options of a transaction. On PostgreSQL, their isolation level provides the
+// guarantees that SQLite provides with a single writer and snapshots, except in a shared scope,
+// where it is READ COMMITTED.
 func (s scope) options() *sql.TxOptions {
 	switch {
 	case s.db.target.dialect == SQLite:
@@ -100,14 +103,16 @@ func (db *DB) transact(ctx context.Context, s scope, fn func(context.Context, *T
 	return err
 }
 
-// takesSpace reports whether the success of a statement shows that data can be stored: a SELECT
-// also succeeds without the permission to write, and a DELETE with a full disk.
+// takesSpace reports whether the success of a statement shows that data can be stored. It returns
+// false for SELECT, which also succeeds without permission to write, and for DELETE, which also
+// succeeds on a full disk.
 func takesSpace(query string) bool {
 	operation, _ := summarize(query)
 	return operation != "SELECT" && operation != "DELETE"
 }
 
-// once runs the transaction once. It reports whether a statement has inserted or updated.
+// once makes one attempt of the transaction. It reports whether a statement that inserts or updates
+// rows has run.
 func (s scope) once(ctx context.Context, fn func(context.Context, *Tx) error) (stored bool, err error) {
 	if err := s.db.requireSameFile("begin"); err != nil {
 		return false, err
@@ -141,8 +146,9 @@ func (s scope) once(ctx context.Context, fn func(context.Context, *Tx) error) (s
 	return tx.stores, err
 }
 
-// ofDriver converts an error of the driver, which a function that uses [Tx.DBTX] may return, to an
-// error of this package, so that a conflict is tried again. It returns any other error unchanged.
+// ofDriver converts an error of the driver to an error of this package, so that a transaction that
+// failed because of a conflict is retried. A function that uses [Tx.DBTX] may return such an
+// error. ofDriver returns any other error unchanged.
 func (s scope) ofDriver(ctx context.Context, err error) error {
 	if _, ok := errors.AsType[*failure](err); ok || classify(err) == classOther {
 		return err
@@ -150,7 +156,7 @@ func (s scope) ofDriver(ctx context.Context, err error) error {
 	return s.fail(ctx, "transaction", err)
 }
 
-// relaxedKey marks the context in which a relaxed transaction of SQLite begins.
+// relaxedKey is the context key that marks a SQLite transaction as relaxed when it begins.
 type relaxedKey struct{}
 
 func (s scope) begin(ctx context.Context) (*sql.Tx, error) {
@@ -191,8 +197,8 @@ func (tx *Tx) commit(ctx context.Context) error {
 // committed. f must not block. [Tx.DBTX] returns a value that has the same method.
 func (tx *Tx) OnCommit(f func()) { tx.after = append(tx.after, f) }
 
-// Query runs a query in the transaction. Close the rows before the next statement: PostgreSQL
-// permits one statement at a time.
+// Query runs a query in the transaction and returns its rows. The caller must close the rows before
+// the next statement, because PostgreSQL permits one statement at a time.
 func (tx *Tx) Query(ctx context.Context, query string, args ...any) (*Rows, error) {
 	ctx, cancel := tx.bound(ctx)
 	tx.stores = tx.stores || takesSpace(query)
@@ -214,7 +220,7 @@ func (tx *Tx) QueryRow(ctx context.Context, query string, args ...any) *Row {
 	return &Row{rows: rows, err: err}
 }
 
-// Exec runs one statement and returns the number of changed rows.
+// Exec runs one statement in the transaction and returns the number of changed rows.
 func (tx *Tx) Exec(ctx context.Context, query string, args ...any) (affected int64, err error) {
 	ctx, cancel := tx.bound(ctx)
 	defer cancel()
@@ -232,7 +238,7 @@ func (tx *Tx) Exec(ctx context.Context, query string, args ...any) (affected int
 }
 
 // bound returns ctx with the deadline of the transaction, in case ctx is not derived from the
-// one passed to fn.
+// context passed to fn.
 func (tx *Tx) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	if d, ok := ctx.Deadline(); ok && !d.After(tx.deadline) {
 		return ctx, func() {}
@@ -240,10 +246,10 @@ func (tx *Tx) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithDeadline(ctx, tx.deadline)
 }
 
-// nestedKey marks the context of a transaction of db.
+// nestedKey is the context key that marks a context as belonging to a transaction of db.
 type nestedKey struct{ db *DB }
 
-var errNested = errors.New("called inside Read or Write of the same database; use the tx of that call")
+var errNested = errors.New("called inside Read or Write of the same database; use the transaction of that call")
 
 func (db *DB) refuseNested(ctx context.Context, op string) error {
 	if ctx.Value(nestedKey{db}) != nil {

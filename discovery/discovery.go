@@ -1,7 +1,7 @@
 // Package discovery finds the addresses of a service and watches them for changes. This package
-// has the sources without dependencies: a fixed list and DNS. Registries have packages of their
-// own below it, which use the HTTP APIs of the registries without their client libraries. NATS
-// and AMQP need no discovery, because a service is called by its name.
+// contains the sources without dependencies: a fixed list and DNS. The subdirectories contain a
+// package for each registry. These packages use the HTTP APIs of the registries without their
+// client libraries. NATS and AMQP need no discovery, because a service is called by its name.
 //
 // [Follow] watches a [Source]:
 //
@@ -23,37 +23,41 @@ import (
 	"github.com/chassi-go/chassi/internal/outage"
 )
 
-// Source returns the addresses of one service. It is used by one goroutine, which finally
-// closes it if it has a method Close() error.
+// Source returns the addresses of one service. It is used by one goroutine at a time. [Follow]
+// closes a Source that has a method Close() error.
 type Source interface {
-	// Next returns all addresses, as host:port. The first call, and a call after an error, returns
+	// Next returns all addresses, as host:port. The first call and any call after an error return
 	// at once; other calls return when the addresses may have changed. An error means that the
-	// source is unavailable or that ctx has ended. If the source is available and has no address,
-	// Next returns an empty list.
+	// source is unavailable or that ctx is done. If the source is available and has no address,
+	// Next returns no addresses and no error.
 	//
-	// The response of a registry is not trusted: the list may contain texts that are not
+	// The response of a registry is not trusted: the result may contain strings that are not
 	// addresses, such as host:0 or the description of an unreadable entry. [Follow] skips them.
 	Next(ctx context.Context) ([]string, error)
 }
 
-// ErrNoInstances means that the source is available and has no address. [Follow] logs it.
-var ErrNoInstances = errors.New("no instance is registered")
+// ErrNoInstances means that the source is available and has no usable address. [Follow] logs it as
+// the reason for an outage.
+var ErrNoInstances = errors.New("the service has no usable address")
 
-// Options configures [Follow]. All fields have defaults.
+// Options configures [Follow]. All fields are optional. After an error or a response without a usable
+// address, Follow waits for a random time between half of a delay and the whole delay. The delay is
+// RetryDelay at first, and doubles with each consecutive error, up to MaxRetryDelay.
 type Options struct {
-	Name          string        // of the service, for the log
+	Name          string        // name of the service in the log
 	Logger        *slog.Logger  // default slog.Default()
-	RetryDelay    time.Duration // mean delay after the first error; default 1s
-	MaxRetryDelay time.Duration // maximum delay after several errors; default 30s
+	RetryDelay    time.Duration // delay after the first error, or if no address is usable; default 1s
+	MaxRetryDelay time.Duration // maximum delay; default 30s
 }
 
-// Follow calls update with the addresses, sorted and without duplicates, when they are first
-// known and after each change, until ctx ends. While the source is unavailable or has no
-// address, the last addresses stay in use, so that an outage of the registry does not affect
-// its users. The beginning and the end of the outage are logged.
+// Follow calls update with the addresses, sorted and without duplicates, when they are first known
+// and after each change, until ctx is done. While the source is unavailable or has no usable
+// address, Follow does not call update, so that the caller continues to use the last addresses.
+// Follow logs the beginning and the end of such an outage.
 //
-// Follow skips entries that cannot be addresses, and all addresses beyond the first 5,000. When the
-// skipped entries change, it logs one warning, which names up to five of them.
+// Follow skips entries that cannot be addresses, and, in sorted order, all addresses beyond the first
+// 5,000. When it skips entries, and their number or the first five that cannot be addresses have
+// changed, it logs a warning, which names these five.
 func Follow(ctx context.Context, source Source, o Options, update func(addrs []string)) {
 	if c, ok := source.(io.Closer); ok {
 		defer func() { _ = contain.Call(c.Close) }()
@@ -62,7 +66,7 @@ func Follow(ctx context.Context, source Source, o Options, update func(addrs []s
 	if f.Logger == nil {
 		f.Logger = slog.Default()
 	}
-	f.outage = outage.New(f.Logger.With("target", f.Name), slog.LevelWarn, "discovery fails: what is known stays in use", "discovery works again")
+	f.outage = outage.New(f.Logger.With("target", f.Name), slog.LevelWarn, "discovery fails: the known addresses stay in use", "discovery works again")
 	f.RetryDelay = orDefault(f.RetryDelay, time.Second)
 	f.MaxRetryDelay = orDefault(f.MaxRetryDelay, 30*time.Second)
 	for ctx.Err() == nil {
@@ -95,8 +99,8 @@ type follower struct {
 	errors int         // consecutive errors
 }
 
-// usable returns the usable addresses of a response. It logs a warning about the skipped entries
-// when these change.
+// usable returns the usable addresses of a response. If entries are skipped, and the description of
+// them differs from that for the previous response, it logs a warning.
 func (f *follower) usable(entries []string) []string {
 	var skips skipped
 	f.now, skips = usable(entries)
@@ -122,8 +126,9 @@ func (f *follower) found() {
 // maxLogged is the maximum number of addresses in a log line.
 const maxLogged = 100
 
-// wait waits for a random time between half and all of a delay that doubles with each
-// consecutive error.
+// wait waits for a random time between half of a delay and the whole delay, or until ctx is done. The
+// delay doubles with each consecutive error, up to MaxRetryDelay. The argument before is the number
+// of consecutive errors before the last one.
 func (f *follower) wait(ctx context.Context, before int) {
 	pause := f.MaxRetryDelay
 	if shift := min(before, 62); f.RetryDelay < f.MaxRetryDelay>>shift {

@@ -14,18 +14,20 @@ import (
 
 // DNSOptions configures [DNS] and [SRV]. All fields have defaults.
 type DNSOptions struct {
-	// Interval is the mean time between two lookups; each delay is random between three quarters and
-	// five quarters of Interval, so that clients do not query simultaneously. Go's resolver does not
-	// return the TTL of records. The default is 10s.
+	// Interval is the mean delay between a successful lookup and the next one; each delay is random
+	// between three quarters and five quarters of Interval, so that clients do not query
+	// simultaneously. Go's resolver does not return the TTL of records. The default is 10s.
 	Interval time.Duration
 	Timeout  time.Duration // of one lookup; default 5s
-	// Resolver is net.DefaultResolver by default. A resolver with StrictErrors returns no
-	// partial response if only one of the A and AAAA lookups succeeds.
+	// Resolver makes the lookups. The default is net.DefaultResolver. With StrictErrors, a lookup
+	// fails if one of the A and AAAA queries fails with a temporary error, even if the other
+	// succeeds.
 	Resolver *net.Resolver
 }
 
-// DNS returns a source of all addresses, IPv4 and IPv6, of a host:port, such as a headless
-// service of Kubernetes. A missing name is an error, so that the last addresses stay in use.
+// DNS returns a source of all addresses, IPv4 and IPv6, of the host in hostPort, such as a headless
+// service of Kubernetes. It returns an error if hostPort is not a valid host:port. While the host does
+// not exist, Next returns an error, so that the last addresses stay in use.
 func DNS(hostPort string, o DNSOptions) (Source, error) {
 	if _, err := addr.Canonical(hostPort); err != nil {
 		return nil, fmt.Errorf("discovery: dns: %w", err)
@@ -41,11 +43,11 @@ func DNS(hostPort string, o DNSOptions) (Source, error) {
 }
 
 // SRV returns a source of the targets in the SRV records of name (RFC 2782), such as
-// "_grpc._tcp.auth.internal": the targets with the lowest priority number. Weights are ignored,
-// because clients balance by measured latency.
+// "_grpc._tcp.auth.internal". It uses the targets with the lowest priority number and ignores
+// weights, because clients balance by measured latency. It returns an error if name is malformed.
 func SRV(name string, o DNSOptions) (Source, error) {
 	if name == "" || strings.ContainsAny(name, ":/ ") {
-		return nil, fmt.Errorf("discovery: srv: name %q: want _SERVICE._PROTOCOL.DOMAIN", name)
+		return nil, fmt.Errorf("discovery: SRV name %q: want _SERVICE._PROTOCOL.DOMAIN", name)
 	}
 	return newDNS(o, func(ctx context.Context, r *net.Resolver) ([]string, error) {
 		_, records, err := r.LookupSRV(ctx, "", "", name)

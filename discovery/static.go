@@ -10,11 +10,11 @@ import (
 	"github.com/chassi-go/chassi/discovery/internal/addr"
 )
 
-// Static returns a source of addresses that never change. It returns an error for an address
-// that is not host:port, and for an empty list.
+// Static returns a source of addresses that never change. It returns an error if an address is not a
+// valid host:port, or if there is no address.
 func Static(addrs ...string) (Source, error) {
 	if len(addrs) == 0 {
-		return nil, errors.New("discovery: want at least one address")
+		return nil, errors.New("discovery: no address is given")
 	}
 	for _, a := range addrs {
 		if _, err := addr.Canonical(a); err != nil {
@@ -38,12 +38,12 @@ func (s *static) Next(ctx context.Context) ([]string, error) {
 	return slices.Clone(s.addrs), nil
 }
 
-// Parse returns the source described by a text:
+// Parse returns the source that text describes, or an error if text has none of these forms:
 //
 //	host:8080                 one address; its name is looked up with each connection
 //	static:a:8080,b:8080      several addresses
 //	dns:auth.internal:8080    all addresses (A, AAAA) of a name
-//	srv:_grpc._tcp.internal   the targets (SRV) of a name with the best priority
+//	srv:_grpc._tcp.internal   the targets (SRV) of a name, with the lowest priority number
 func Parse(text string) (Source, error) {
 	scheme, rest, _ := strings.Cut(text, ":")
 	switch scheme {
@@ -56,7 +56,7 @@ func Parse(text string) (Source, error) {
 	}
 	source, err := Static(text)
 	if err != nil {
-		return nil, fmt.Errorf("%w; want HOST:PORT, static:HOST:PORT,HOST:PORT, dns:NAME:PORT or srv:NAME", err)
+		return nil, fmt.Errorf("%w; the other forms are static:HOST:PORT,HOST:PORT, dns:NAME:PORT and srv:NAME", err)
 	}
 	return source, nil
 }

@@ -13,28 +13,30 @@ import (
 // DeadLetter is an event, or a run of a job, that failed permanently.
 type DeadLetter = task.DeadLetter
 
-// Selection selects dead letters.
+// Selection selects dead letters by their queues and IDs.
 type Selection = task.Selection
 
-// DeadLetters returns the selected dead letters, at most a hundred, in the order of their ids,
+// DeadLetters returns the first hundred of the selected dead letters in the order of their IDs,
 // which is the order in which their tasks were inserted.
 func DeadLetters(ctx context.Context, db *database.DB, s Selection) ([]DeadLetter, error) {
 	return task.DeadLetters(ctx, db, s)
 }
 
-// ErrUniqueTaken is the error of [Redrive] if it leaves dead letters because other runs with the
-// same job.Unique keys wait or run. Its cause lists the ids of the dead letters that are left, at
-// most ten.
+// ErrUniqueTaken is returned by [Redrive] if it leaves dead letters because other runs with the
+// same job.Unique keys are waiting or running. The cause of the error lists the IDs of the
+// remaining dead letters, at most ten.
 var ErrUniqueTaken = task.ErrUniqueTaken
 
-// Redrive delivers dead letters to their subscriptions again, and repeats runs of jobs, in their
-// original order and with all of their tries. It returns the number of dead letters that it has
-// redriven. A run of a job has its job.Unique key again; see also [ErrUniqueTaken].
+// Redrive turns the selected dead letters into waiting events and job runs again, in their original
+// order and with the full number of tries. It returns the number of dead letters that it has
+// redriven. Runs of jobs keep their job.Unique keys; if another run has the key of a dead letter,
+// Redrive leaves the dead letter and returns [ErrUniqueTaken].
 func Redrive(ctx context.Context, db *database.DB, s Selection) (int, error) {
 	return task.Redrive(ctx, db, s)
 }
 
-// Discard deletes dead letters, and returns the number of those that it has deleted.
+// Discard deletes the selected dead letters and returns the number of dead letters that it has
+// deleted.
 func Discard(ctx context.Context, db *database.DB, s Selection) (int, error) {
 	return task.Discard(ctx, db, s)
 }
@@ -43,32 +45,32 @@ func Discard(ctx context.Context, db *database.DB, s Selection) (int, error) {
 // receives them.
 type ReplayOptions struct {
 	Topic        string
-	Subscription string    // the only one that receives the events
-	Since        time.Time // the earliest time of publication; zero for all
-	SinceID      string    // the id of the first event; "" for all
+	Subscription string    // the only subscription that receives the events
+	Since        time.Time // the earliest time of publication; zero for no limit
+	SinceID      string    // the ID of the first event; "" for the first kept event
 }
 
-// Replayed is the result of a replay.
+// Replayed is the result of [Replay].
 type Replayed struct {
-	ID     string // of the replay; the inbox recognizes by it events of the replay that arrive twice
+	ID     string // ID of the replay, by which the inbox recognizes duplicates
 	Events int    // the number of events that were published again
-	Known  bool   // whether this database has the subscription; with a broker, another database may have it
+	Known  bool   // whether this database has the subscription; with a broker, others may have it
 }
 
-// replayBatch is the number of events that are copied in one transaction.
+// replayBatch is the maximum number of events that are copied in one transaction.
 const replayBatch = 1000
 
-// Replay publishes the events of a topic that are kept ([Keep]) again, in their order and with
-// their ids, to one subscription. It runs on the database of the publisher. If Replay fails, the
-// events that the result counts have been published again, and the others have not. It returns an
-// error if no event of the topic is kept.
+// Replay publishes the kept events of a topic again for one subscription, in their original order
+// and with their original IDs; see [Keep]. db must be the database of the publisher. Replay returns
+// an error if no event of the topic is kept, or if no kept event has the ID o.SinceID. If it fails
+// later, the result still counts the events that have been published again.
 func Replay(ctx context.Context, db *database.DB, o ReplayOptions) (r Replayed, err error) {
 	r.ID = newID()
 	var kept bool
 	err = db.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM chassi_subscriptions WHERE name = $1),
 		EXISTS (SELECT 1 FROM chassi_outbox WHERE topic = $2 AND relayed_at IS NOT NULL)`, o.Subscription, o.Topic).Scan(&r.Known, &kept)
 	if err == nil && !kept {
-		err = fmt.Errorf("event: no event of topic %.100q is kept", o.Topic)
+		err = fmt.Errorf("event: topic %.100q has no retained events", o.Topic)
 	}
 	if err != nil {
 		return r, err
@@ -93,7 +95,7 @@ func Replay(ctx context.Context, db *database.DB, o ReplayOptions) (r Replayed, 
 	}
 }
 
-// position is the place of an event in the order of the outbox.
+// position is the position of an event in the order of the outbox.
 type position struct {
 	xid string
 	id  int64
@@ -103,13 +105,13 @@ func positionOf(ctx context.Context, db *database.DB, o ReplayOptions) (at posit
 	err = db.QueryRow(ctx, `SELECT CAST(xid AS TEXT), id - 1 FROM chassi_outbox
 		WHERE topic = $1 AND event_id = $2 AND replay = '' AND relayed_at IS NOT NULL`, o.Topic, o.SinceID).Scan(&at.xid, &at.id)
 	if errors.Is(err, database.ErrNotFound) {
-		err = fmt.Errorf("event: topic %s keeps no event with the id %.100q", o.Topic, o.SinceID)
+		err = fmt.Errorf("event: topic %s has no retained event with the ID %.100q", o.Topic, o.SinceID)
 	}
 	return at, err
 }
 
-// copy inserts copies of the events after the position into the outbox, at most replayBatch. It
-// returns the number of the copied events, and the position of the last one.
+// copy inserts copies of at most replayBatch kept events after the position into the outbox. It
+// returns the number of copied events and the position of the last one.
 func (at position) copy(ctx context.Context, tx *database.Tx, o ReplayOptions, replay string) (n int, next position, err error) {
 	const selected = ` FROM chassi_outbox
 		WHERE topic = $1 AND relayed_at IS NOT NULL AND (xid, id) > (CAST(CAST($2 AS TEXT) AS xid8), $3) AND created_at >= $4
@@ -127,14 +129,15 @@ func (at position) copy(ctx context.Context, tx *database.Tx, o ReplayOptions, r
 // Removed is the result of [Remove]: the numbers of deleted tasks and dead letters.
 type Removed struct{ Tasks, Dead int64 }
 
-// servedFor is the time for which [Remove] refuses to remove a subscription after a program has
-// last served it, if any program runs. It is longer than [housekeepInterval].
+// servedFor is how long [Remove] refuses to remove a subscription after a program has last served
+// it, while any program uses the database. It is longer than [housekeepInterval], the interval at
+// which servers record that they serve a subscription.
 const servedFor = 2 * time.Minute
 
-// Remove removes a subscription that no program has any more, with its waiting events and dead
-// letters. It returns an error if there is no such subscription, or if a program has served it
-// within the last two minutes and any program that uses the database runs. A broker may keep a
-// queue of the subscription, which must be removed at the broker.
+// Remove removes a subscription that no program serves anymore, with its waiting events and dead
+// letters, and returns the numbers of deleted rows. It returns an error if the subscription does
+// not exist, or if it was served within the last two minutes and any program that uses the database
+// is running. Remove does not delete a queue that a broker keeps for the subscription.
 func Remove(ctx context.Context, db *database.DB, subscription string) (r Removed, err error) {
 	var known int64
 	var served bool
@@ -144,7 +147,7 @@ func Remove(ctx context.Context, db *database.DB, subscription string) (r Remove
 		return r, err
 	}
 	if served {
-		return r, fmt.Errorf("event: a program has served the subscription %s within the last two minutes; remove it when no program has it", subscription)
+		return r, fmt.Errorf("event: a program has served the subscription %s within the last two minutes; stop all programs that serve it, and try again two minutes later", subscription)
 	}
 	const rows = " WHERE queue = $1 AND EXISTS (SELECT 1 FROM chassi_subscriptions WHERE name = $1)"
 	args := []any{subscription}
@@ -153,12 +156,12 @@ func Remove(ctx context.Context, db *database.DB, subscription string) (r Remove
 		database.Statement{SQL: "DELETE FROM chassi_dead" + rows, Args: args, Affected: &r.Dead},
 		database.Statement{SQL: "DELETE FROM chassi_subscriptions WHERE name = $1", Args: args, Affected: &known})
 	if err == nil && known == 0 {
-		err = fmt.Errorf("event: no subscription %.100q", subscription)
+		err = fmt.Errorf("event: there is no subscription %.100q", subscription)
 	}
 	return r, err
 }
 
-// Migrate creates or updates the tables of events in db. A [Server] does so when it starts; a
-// program that publishes before that calls Migrate first. It returns a [chassi.Unavailable] error
-// if the database is unavailable.
+// Migrate creates or updates the tables of events in db. A [Server] does this when it starts; a
+// program that publishes events earlier must call Migrate first. Migrate returns a
+// [chassi.Unavailable] error if the database is unavailable.
 func Migrate(ctx context.Context, db *database.DB) error { return task.Migrate(ctx, db) }

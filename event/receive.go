@@ -10,11 +10,11 @@ import (
 )
 
 // receivers is the prefix of the names of the lease groups of subscriptions. Each group has one
-// lease, and the node that owns it receives the messages of the subscription.
+// lease. The node that owns the lease receives the messages of the subscription.
 const receivers = "receive/"
 
-// receive stores the messages of a subscription as tasks, whenever this node has the lease for it,
-// until ctx ends.
+// receive stores the messages of a subscription as tasks, whenever this node owns the lease of the
+// subscription. It returns when ctx is done.
 func (s *Server) receive(ctx context.Context, sub *Subscription) {
 	for task.Sleep(ctx, s.o.Poll) {
 		owned, session, err := s.engine.Share(ctx, receivers+sub.name, 1)
@@ -27,8 +27,9 @@ func (s *Server) receive(ctx context.Context, sub *Subscription) {
 	}
 }
 
-// receiveAs receives the messages of a subscription from its stored position on, and stores them
-// while the session has the lease.
+// receiveAs receives the messages of a subscription after its stored position and stores them as
+// tasks, as long as the session owns the lease of the subscription. It returns the error that
+// prevented or ended the delivery.
 func (s *Server) receiveAs(ctx context.Context, sub *Subscription, session string) error {
 	position, err := s.position(ctx, sub)
 	if err != nil {
@@ -39,12 +40,14 @@ func (s *Server) receiveAs(ctx context.Context, sub *Subscription, session strin
 	})
 }
 
-// errReceiver means that another node receives the messages of the subscription.
-var errReceiver = errors.New("event: another node receives the messages of the subscription")
+// errReceiver means that this node does not own the lease of a subscription, so that another node
+// may receive the messages of the subscription.
+var errReceiver = errors.New("event: this node does not own the lease of the subscription")
 
-// deliver stores the messages that the inbox does not have as tasks, together with the position, in
-// one transaction. It ignores messages for other subscriptions, and logs how many invalid messages
-// it has ignored.
+// deliver stores messages as tasks, except for those that the inbox already contains, and stores
+// the position of the last message in the same transaction. It ignores messages whose target is
+// another subscription, and ignores and logs invalid messages. It returns errReceiver if the
+// session does not own the lease of the subscription.
 func (s *Server) deliver(ctx context.Context, sub *Subscription, session string, messages []Message) error {
 	var keys []task.Key
 	var received, duplicate, invalid int
@@ -90,8 +93,8 @@ func (s *Server) deliver(ctx context.Context, sub *Subscription, session string,
 	return err
 }
 
-// own returns an error unless the session has the lease, and keeps other sessions from taking the
-// lease before the end of the transaction.
+// own returns errReceiver if the session does not own the lease. Otherwise it prevents other
+// sessions from taking the lease before the transaction ends.
 func (s *Server) own(ctx context.Context, tx *database.Tx, lease, session string) error {
 	var one int
 	err := tx.QueryRow(ctx, s.sql.own, lease, session).Scan(&one)
@@ -101,8 +104,8 @@ func (s *Server) own(ctx context.Context, tx *database.Tx, lease, session string
 	return err
 }
 
-// insert stores a message as a task of the subscription, unless the inbox has the message already.
-// It returns the key of the task, and whether the message is new.
+// insert stores a message as a task of the subscription, unless the inbox already contains the
+// message. It returns the key of the task and whether the message is new.
 func (s *Server) insert(ctx context.Context, tx *database.Tx, sub *Subscription, m *Message) (key string, isNew bool, err error) {
 	n, err := tx.Exec(ctx, s.sql.receive, sub.name, m.ID)
 	if err != nil || n == 0 {

@@ -17,16 +17,20 @@ import (
 
 // Options configures a [Server]. Zero fields mean their defaults.
 type Options struct {
-	Logger   *slog.Logger
+	Logger   *slog.Logger        // default slog.Default()
 	Backend  Backend             // nil: events are delivered within the database
-	Outgoing []chassi.Middleware // for publications, as for outgoing calls: it propagates traces
-	Lease    time.Duration       // after which other nodes take over from a node that is lost; default 30 s
-	Poll     time.Duration       // interval of looking for work that no notification announced; default 1 s
-	Observe  func(event string)  // counts "relayed", "received", "duplicate", "dead_letter"; may be nil
+	Outgoing []chassi.Middleware // middleware of publications, for example to propagate traces
+	Lease    time.Duration       // time after which other nodes replace a lost node; default 30 s
+	Poll     time.Duration       // interval between checks for work without a notification; default 1 s
+
+	// Observe is called with "relayed", "received", "duplicate" or "dead_letter" for each event
+	// that was relayed, received, recognized as a duplicate or made a dead letter. The dead letters
+	// of jobs that use the same [Server.Engine] count, too. Observe may be nil.
+	Observe func(event string)
 }
 
-// Server relays the events that are published in one database and handles those of its
-// subscriptions. It is a [chassi.Transport]; services that are mounted on it are ignored.
+// Server relays the events that are published in one database and calls the subscriptions that were
+// added to it. It implements [chassi.Transport], but ignores the services that are mounted on it.
 type Server struct {
 	db         *database.DB
 	o          Options
@@ -50,7 +54,8 @@ func NewServer(db *database.DB, o Options, middleware ...chassi.Middleware) *Ser
 	o.Logger, o.Poll = cmp.Or(o.Logger, slog.Default()), cmp.Or(o.Poll, time.Second)
 	s := &Server{
 		db: db, o: o, sql: newStatements(db.Dialect()), middleware: middleware, observe: o.Observe, wake: make(chan struct{}, 1),
-		outages: outage.New(o.Logger, slog.LevelWarn, "events: cannot be relayed now, trying again", "events: are relayed again"),
+		outages: outage.New(o.Logger, slog.LevelWarn,
+			"events: the database or the broker is unavailable, trying again", "events: the database and the broker are available again"),
 	}
 	s.engine = task.NewEngine(db, task.Options{Logger: o.Logger, Lease: o.Lease, Poll: o.Poll, Observe: o.Observe})
 	s.engine.OnWake(func() { task.Signal(s.wake) })
@@ -60,13 +65,13 @@ func NewServer(db *database.DB, o Options, middleware ...chassi.Middleware) *Ser
 // Name returns "events".
 func (*Server) Name() string { return "events" }
 
-// Mount is a no-op: services receive no events.
+// Mount is a no-op, because services receive no events.
 func (*Server) Mount(*chassi.Service) error { return nil }
 
 // Publishes declares topics that this program publishes, and returns the errors in their
 // configuration. While the server runs, publications of these topics pass through
-// [Options].Outgoing, and the server relays them as soon as they are committed. Publishes must be
-// called before Start.
+// [Options].Outgoing, and the commit of a *database.Tx wakes the relay. Events of other topics and
+// transactions are relayed at the next poll at the latest. Publishes must be called before Start.
 func (s *Server) Publishes(topics ...AnyTopic) error {
 	var errs []error
 	for _, t := range topics {
@@ -99,9 +104,9 @@ func (s *Server) Add(subscriptions ...*Subscription) error {
 	return errors.Join(errs...)
 }
 
-// transactions returns how many events a [Transactional] subscription handles at the same time by
-// default. On PostgreSQL, it is at most half of the maximum number of connections, because each of
-// these events holds a connection.
+// transactions returns the default concurrency of a [Transactional] subscription. On PostgreSQL it
+// is at most half of the maximum number of connections, but at least 1, because each call of such a
+// subscription holds a connection.
 func (s *Server) transactions() int {
 	if connections := s.db.SQL().Stats().MaxOpenConnections; s.db.Dialect() == database.Postgres && connections > 0 {
 		return min(task.DefaultConcurrency, max(1, connections/2))
@@ -112,11 +117,11 @@ func (s *Server) transactions() int {
 // Engine returns the engine of the server, which can also run jobs.
 func (s *Server) Engine() *task.Engine { return s.engine }
 
-var errBroker = chassi.NewError(chassi.Unavailable, "broker_unavailable", "The broker of events cannot be used")
+var errBroker = chassi.NewError(chassi.Unavailable, "broker_unavailable", "The event broker is unavailable")
 
-// Start creates the tables, registers the subscriptions, also at the broker, and begins to relay
-// and handle events. It returns a [chassi.Unavailable] error if the database or the broker is
-// unavailable.
+// Start creates or updates the tables, registers the subscriptions in the database and at the broker,
+// and begins to relay and handle events. It returns a [chassi.Unavailable] error if the database or
+// the broker is unavailable.
 func (s *Server) Start(ctx context.Context) error {
 	err := task.Migrate(ctx, s.db)
 	if err == nil {
@@ -145,8 +150,10 @@ func (s *Server) Start(ctx context.Context) error {
 	return nil
 }
 
-// Stop stops relaying and receiving events, stops the engine as [task.Engine.Stop] does, and closes
-// the backend.
+// Stop stops relaying and receiving events, waits for the calls in progress, and closes the
+// backend. Shortly before the deadline of ctx it cancels the calls that are still running; their
+// events are handled again later. It returns an error if calls do not return in time, or if the
+// database does not record that their events must be handled again.
 func (s *Server) Stop(ctx context.Context) error {
 	for _, t := range s.topics {
 		t.sender.Detach(s.engine)
@@ -158,22 +165,22 @@ func (s *Server) Stop(ctx context.Context) error {
 	return err
 }
 
-// Close closes the backend, if there is one. It is for servers that were not started.
+// Close closes the backend, if there is one. It is intended for servers that were not started.
 func (s *Server) Close() {
 	if s.o.Backend != nil {
 		s.o.Backend.Close()
 	}
 }
 
-// register inserts or updates the rows of the subscriptions. It returns an error if the database
-// has another topic for a subscription.
+// register stores the subscriptions in the database and records that they are served. It returns an
+// error if the database contains a subscription of the same name and another topic.
 func (s *Server) register(ctx context.Context) error {
 	for _, sub := range s.subs {
 		err := s.db.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
 			var topic string
 			err := tx.QueryRow(ctx, s.sql.register, sub.name, sub.topic.name, sub.ordered, sub.hold).Scan(&topic)
 			if err == nil && topic != sub.topic.name {
-				err = fmt.Errorf("event: subscription %s is of topic %s in the database, and of %s in this program: choose another name",
+				err = fmt.Errorf("event: subscription %s belongs to topic %s in the database, but to %s in this program: choose another name",
 					sub.name, topic, sub.topic.name)
 			}
 			return err
@@ -206,7 +213,8 @@ func (s *Server) declare(ctx context.Context) error {
 	return nil
 }
 
-// setPosition sets the position of a subscription, unless another node has changed it meanwhile.
+// setPosition is the statement that sets the position of a subscription, unless another node has
+// changed the position in the meantime.
 const setPosition = "UPDATE chassi_subscriptions SET position = $2 WHERE name = $1 AND position = $3"
 
 func (s *Server) position(ctx context.Context, sub *Subscription) (position string, err error) {
@@ -218,7 +226,7 @@ func (s *Server) position(ctx context.Context, sub *Subscription) (position stri
 const housekeepInterval = time.Minute
 
 // housekeep records periodically that the subscriptions are served, and deletes kept events and
-// inbox rows that have expired, until ctx ends.
+// inbox rows that have expired, until ctx is done.
 func (s *Server) housekeep(ctx context.Context) {
 	tick := time.NewTicker(housekeepInterval)
 	defer tick.Stop()
@@ -240,7 +248,8 @@ func (s *Server) housekeep(ctx context.Context) {
 	}
 }
 
-// Gauges returns the metrics of all events in the database, and those of [task.Engine.Gauges].
+// Gauges returns the metrics of unrelayed events and of unserved subscriptions in the database, and
+// those of [task.Engine.Gauges].
 func (s *Server) Gauges() []*task.Gauge {
 	return append(s.engine.Gauges(),
 		task.NewGauge(s.db, s.sql.oldest, "events_unrelayed_seconds", "of",

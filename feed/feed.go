@@ -14,20 +14,20 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// Errors of [Feed.From].
+// Errors of [Feed.From] and of the iterator that it returns.
 var (
-	// ErrPositionLost means that the items after a position are not in memory anymore, or that
-	// the position belongs to another feed, such as a feed before a restart. The reader must begin
-	// again: read the present state, then follow the feed without a position.
-	ErrPositionLost = chassi.NewError(chassi.OutOfRange, "position_lost", "The items after this position are no longer available")
-	// ErrTooSlow ends a reader that was overtaken by the feed: its next item is not in memory
-	// anymore.
+	// ErrPositionLost means that items after a position are no longer in memory, or that
+	// the position belongs to another feed, such as a feed before a restart. The reader
+	// must begin again: read the current state, then follow the feed without a position.
+	ErrPositionLost = chassi.NewError(chassi.OutOfRange, "position_lost", "This position is unknown, or items after it are no longer available")
+	// ErrTooSlow means that the feed has overtaken the reader, whose next item is no longer
+	// in memory.
 	ErrTooSlow = chassi.NewError(chassi.ResourceExhausted, "reader_too_slow", "The reader is slower than the feed")
 )
 
-// Feed passes items to any number of readers and keeps the latest ones. It belongs to one
-// process: readers in another process do not see its items. It is safe for concurrent use, starts no
-// goroutine and need not be closed.
+// Feed passes items to any number of readers and keeps the latest items. It belongs to
+// one process: readers in another process do not see its items. It is safe for
+// concurrent use, starts no goroutine and need not be closed.
 type Feed[T any] struct {
 	setID func(item *T, id string)
 	epoch string // distinguishes the positions of this feed from those of others
@@ -38,8 +38,9 @@ type Feed[T any] struct {
 	changed   chan struct{} // closed by the next Publish
 }
 
-// New returns a feed that keeps size items, at least 1. SetID stores the position of an item in
-// it, usually in the string field with the tag stream:"id"; it may be nil.
+// New returns a feed that keeps the latest items: as many as size, but at least one. The function
+// setID stores the position of an item in the item, usually in the string field with the tag
+// stream:"id". setID may be nil.
 func New[T any](size int, setID func(item *T, id string)) *Feed[T] {
 	if setID == nil {
 		setID = func(*T, string) {}
@@ -62,11 +63,11 @@ func (f *Feed[T]) Publish(item *T) {
 	f.changed = make(chan struct{})
 }
 
-// From returns an iterator over the items after the position, which is the id of an item. The
-// position "" means the items that are published from now on. The iterator waits for further items
-// until ctx ends. If the reader is overtaken, it yields [ErrTooSlow], with a retry delay, and ends.
-// From returns [ErrPositionLost] if items after the position are missing, or if the position is not
-// one of this feed.
+// From returns an iterator over the items that follow the item at the position after. If after
+// is "", the iterator begins with the next item to be published. It waits for further items
+// until ctx is done. If the feed overtakes the reader, the iterator yields [ErrTooSlow],
+// with a retry delay, and ends. From returns [ErrPositionLost] if items after the
+// position are missing, or if the position is not one of this feed.
 //
 // The method of a [chassi.NewStream] endpoint can return the results of From.
 func (f *Feed[T]) From(ctx context.Context, after string) (iter.Seq2[*T, error], error) {
@@ -102,9 +103,9 @@ func (f *Feed[T]) From(ctx context.Context, after string) (iter.Seq2[*T, error],
 	}, nil
 }
 
-// position returns the number of published items up to and including the item with the id after, or
-// the number of all if after is "". It returns [ErrPositionLost] if after is not a position of this
-// feed, or if items after it are not in the ring anymore.
+// position returns the number of items published up to and including the item at the position
+// after, or the number of all published items if after is "". It returns [ErrPositionLost]
+// if after is not a position of this feed, or if items that follow are no longer in the ring.
 func (f *Feed[T]) position(after string) (uint64, error) {
 	if after == "" {
 		return f.published, nil
@@ -117,12 +118,12 @@ func (f *Feed[T]) position(after string) (uint64, error) {
 	return n, nil
 }
 
-// maxBatch limits the items that a reader holds.
+// maxBatch is the maximum number of items that a reader takes from the ring at once.
 const maxBatch = 64
 
-// read appends the items after the first next ones to batch, at most maxBatch, and returns a
-// channel that is closed when further items are published. Ok is false if some of these items are
-// not in the ring anymore.
+// read appends to batch the items that follow item number next of the feed, but at most
+// maxBatch. It returns the batch and a channel that is closed when a further item is
+// published. The result ok is false if some items after next are no longer in the ring.
 func (f *Feed[T]) read(next uint64, batch []*T) (items []*T, changed <-chan struct{}, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -8,11 +8,12 @@ import (
 // MaxKey is the maximum length of a key in characters.
 const MaxKey = 255
 
-var errKey = errors.New("must have 1 to 255 visible ASCII characters, or be a string in quotes of as many printable ones")
+var errKey = errors.New("must be 1 to 255 visible ASCII characters, or a quoted string of 1 to 255 printable ASCII characters")
 
-// ParseKey parses the value of an Idempotency-Key header: a quoted string without parameters
-// (RFC 8941, section 3.3.3) or, as many clients send it, unquoted visible characters. Both
-// forms are the same key. The error says which form is valid.
+// ParseKey returns the key in the value of an Idempotency-Key header. The value is a quoted string
+// without parameters (RFC 8941, section 3.3.3) or, as many clients send it, visible characters
+// without quotes. Both forms of the same characters mean the same key. If the value is invalid, the
+// error describes the valid forms.
 func ParseKey(value string) (string, error) {
 	key := value
 	if strings.HasPrefix(value, `"`) {
@@ -29,8 +30,8 @@ func ParseKey(value string) (string, error) {
 	return key, nil
 }
 
-// unquote returns the content of a quoted string. The text begins after the opening quote and must
-// end with the closing one.
+// unquote returns the content of a quoted string and reports whether the string is valid. text
+// begins after the opening quote and must end with the closing quote.
 func unquote(text string) (s string, ok bool) {
 	if len(text) > 2*MaxKey+1 {
 		return "", false

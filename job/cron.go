@@ -10,21 +10,21 @@ import (
 	"github.com/robfig/cron/v3"
 )
 
-// schedule is a parsed cron expression. Its times are a function of the expression and the time
-// zone alone, so that all nodes compute the same ones.
+// schedule is a parsed cron expression. Its times depend only on the expression and the time zone,
+// so that all nodes compute the same times.
 type schedule struct {
 	expression string
 	zone       *time.Location
 
-	every time.Duration // of "@every"; 0 for the fields below
+	every time.Duration // interval of "@every"; if it is 0, the fields below apply
 
 	minutes, hours, days, months, weekdays uint64 // bit n stands for the value n
-	anyDay                                 bool   // the day of the month or of the week is unrestricted
-	everyHour                              bool   // the hour field has "*" or a step
+	anyDay                                 bool   // whether day of month or of week is unrestricted
+	everyHour                              bool   // whether the hour field has "*", "?" or a step
 }
 
-// horizon is longer than the longest pause between two runs, which is from 29 February 2096 to 29
-// February 2104.
+// horizon limits the search for the next run. It is longer than the longest interval between two
+// runs, from 29 February 2096 to 29 February 2104.
 const horizon = 9 * 366 * 24 * time.Hour
 
 // star is the bit by which the parser marks an unrestricted field.
@@ -32,8 +32,9 @@ const star = 1 << 63
 
 var parser = cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.Descriptor)
 
-// parse returns the schedule of a cron expression: five fields, a descriptor such as "@daily",
-// or "@every" and a duration of whole seconds.
+// parse returns the schedule of a cron expression, which consists of five fields, a descriptor such
+// as "@daily", or "@every" and a duration in whole seconds. It returns an error if the expression
+// is invalid or matches no date.
 func parse(expression string, zone *time.Location) (*schedule, error) {
 	s := &schedule{expression: expression, zone: zone}
 	if err := s.parse(expression); err != nil {
@@ -47,7 +48,7 @@ func parse(expression string, zone *time.Location) (*schedule, error) {
 
 func (s *schedule) parse(expression string) (err error) {
 	if strings.HasPrefix(expression, "TZ=") || strings.HasPrefix(expression, "CRON_TZ=") {
-		return errors.New("the time zone is set by job.In")
+		return errors.New("remove TZ= or CRON_TZ= and set the time zone with job.In")
 	}
 	if text, ok := strings.CutPrefix(expression, "@every "); ok {
 		s.every, err = time.ParseDuration(text)
@@ -76,12 +77,12 @@ func (s *schedule) parse(expression string) (err error) {
 	return nil
 }
 
-// next returns the first run after a time, or the zero time if no run follows.
+// next returns the time of the first run after a given time, or the zero time if there is none.
 //
-// A zone is a sequence of periods with one offset each, in which the local clock runs like any
-// other. Between two periods the clock is set: local times are skipped, or repeated. With
-// everyHour all matching local times that exist are runs. Otherwise a repeated time is a run
-// when it comes first, and skipped times are one run together, at the end of the gap.
+// A time zone is a sequence of periods, each with a constant offset from UTC. At the transition
+// between two periods, local times are skipped or repeated. If everyHour is true, each matching
+// local time that exists is a run. Otherwise a repeated local time is a run only at its first
+// occurrence, and the skipped local times that match are one run together, at the end of the gap.
 func (s *schedule) next(after time.Time) time.Time {
 	if s.every > 0 {
 		return after.Truncate(s.every).Add(s.every)
@@ -114,7 +115,7 @@ func (s *schedule) next(after time.Time) time.Time {
 	return time.Time{}
 }
 
-// local returns what the local clock shows at t, as a time in UTC.
+// local returns the local time at t, as a time in UTC with the same date and time of day.
 func local(t time.Time) time.Time {
 	_, offset := t.Zone()
 	return t.UTC().Add(time.Duration(offset) * time.Second)
@@ -149,8 +150,8 @@ func (s *schedule) match(from, until time.Time) time.Time {
 	return time.Time{}
 }
 
-// onDay reports whether there are runs on a day. If day of month and weekday are both restricted,
-// the day need match only one of them.
+// onDay reports whether there are runs on a day. If the day of the month and the day of the week
+// are both restricted, the day need match only one of them.
 func (s *schedule) onDay(day time.Time) bool {
 	date, weekday := has(s.days, day.Day()), has(s.weekdays, int(day.Weekday()))
 	return has(s.months, int(day.Month())) && (date && weekday || !s.anyDay && (date || weekday))

@@ -11,7 +11,7 @@ import (
 	"github.com/chassi-go/chassi/load/openloop"
 )
 
-// report is the result of a run, in the format of --json.
+// report is the result of a run. With --json, it is printed as JSON.
 type report struct {
 	Transport string   `json:"transport"`
 	Target    string   `json:"target"`
@@ -19,7 +19,7 @@ type report struct {
 	Phases    []*phase `json:"phases"`
 }
 
-// phase is the result of the streams at one rate.
+// phase contains the results of the streams that ran concurrently, and the rate given for them.
 type phase struct {
 	Rate    float64            `json:"rate"`
 	Streams []*openloop.Result `json:"streams"`
@@ -31,13 +31,13 @@ func (r *report) printJSON(out io.Writer) error {
 	return encoder.Encode(r)
 }
 
-// judge returns an error if no call of a stream was accepted, because the figures are then
-// meaningless.
+// judge returns an error if calls of a stream were due and none was accepted, because the figures of
+// the stream are then meaningless.
 func (r *report) judge() error {
 	for _, p := range r.Phases {
 		for _, s := range p.Streams {
 			if s.OK == 0 && s.Due > 0 {
-				return fmt.Errorf("not one of %d calls of %s at %v per second was accepted", s.Due, s.Name, s.Rate)
+				return fmt.Errorf("none of the %d calls of %s at %v per second was accepted", s.Due, s.Name, s.Rate)
 			}
 		}
 	}

@@ -20,21 +20,22 @@ import (
 	"github.com/chassi-go/chassi/transport/natsapi"
 )
 
-// target is the authd under load. Logins use a connection of their own, so that other calls do
-// not wait behind them in the client.
+// target contains the clients of the authd server under load. Logins use a separate connection, so
+// that other calls do not wait behind them in the client.
 type target struct {
 	transport       string
 	service, logins *auth.Client
 	closers         []func()
 }
 
-// patience is the timeout of the first response.
+// patience is the timeout of dial, from connecting to the first response. patientLogin retries for
+// twice as long.
 const patience = 5 * time.Second
 
 type tokenKey struct{}
 
-// dial connects to the target and makes one call, so that an address without a server is reported
-// before the load begins.
+// dial connects to the server and makes one call. It returns a usage error if that fails, so that a
+// wrong address is reported before the load begins.
 func dial(ctx context.Context, o options) (t *target, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -71,10 +72,10 @@ func (t *target) client(ctx context.Context, o options) (*auth.Client, error) {
 }
 
 func unreachable(o options, err error) error {
-	return usage("no authd responds over %s at %s: start one, or name its address with --target: %w", o.transport, redacted(o.target), err)
+	return usage("cannot call authd over %s at %s: start authd, or give its address with --target: %w", o.transport, redacted(o.target), err)
 }
 
-// redacted returns a URL without its password.
+// redacted returns target. If target is a URL with a password, the password is masked.
 func redacted(target string) string {
 	if u, err := url.Parse(target); err == nil && u.User != nil {
 		return u.Redacted()
@@ -112,8 +113,9 @@ func connect(ctx context.Context, o options) (client.Caller, func(), error) {
 	}
 }
 
-// logIn returns the tokens of o.tokens accounts, including the first and the last one, without
-// overloading the server.
+// logIn logs in to o.tokens accounts, or to all accounts if there are fewer, and returns their
+// tokens. The accounts are evenly distributed. At most four logins run concurrently, so that they
+// do not overload the server.
 func (t *target) logIn(ctx context.Context, o options) ([]string, error) {
 	n := min(o.tokens, o.users)
 	tokens, errs := make([]string, n), make([]error, n)
@@ -133,7 +135,7 @@ func (t *target) logIn(ctx context.Context, o options) ([]string, error) {
 	workers.Wait()
 	for i, err := range errs {
 		if errors.Is(err, auth.ErrInvalidUser) {
-			return nil, usage("%s cannot log in at %s: make the accounts with go run ./load/seed --users %d, give their --password, or fewer --users",
+			return nil, usage("%s cannot log in at %s: create the accounts with go run ./load/seed --users %d, give their --password, or fewer --users",
 				accounts.Email(spread(i, n, o.users)), redacted(o.target), o.users)
 		}
 		if err != nil {
@@ -143,7 +145,7 @@ func (t *target) logIn(ctx context.Context, o options) ([]string, error) {
 	return tokens, nil
 }
 
-// spread returns number i of n numbers that are evenly distributed below total.
+// spread returns element i of a list of n numbers that are evenly distributed from 0 to total-1.
 func spread(i, n, total int) int {
 	if n == 1 {
 		return 0
@@ -151,7 +153,7 @@ func spread(i, n, total int) int {
 	return i * (total - 1) / (n - 1)
 }
 
-// patientLogin logs in to account n and returns its token. It retries for ten seconds while the
+// patientLogin logs in to account n and returns the token. It retries for ten seconds while the
 // server sheds load.
 func (t *target) patientLogin(ctx context.Context, n int, password string) (string, error) {
 	for deadline := time.Now().Add(2 * patience); ; {
@@ -170,9 +172,9 @@ func (t *target) patientLogin(ctx context.Context, n int, password string) (stri
 }
 
 // isRefusal reports whether err means that the server sheds load (429, 503, RESOURCE_EXHAUSTED,
-// UNAVAILABLE). It returns false if the server cannot be reached. The clients report that with the
-// code Unavailable, too: with the reason "unreachable" or, over gRPC, with the library's error as
-// the cause.
+// UNAVAILABLE). It returns false if the server is unreachable. The clients report an unreachable
+// server with the code Unavailable, too, but with the reason "unreachable" or, over gRPC, with the
+// error of grpc-go as the cause.
 func (t *target) isRefusal(err error) bool {
 	e := chassi.ErrorOf(err)
 	switch e.Code {

@@ -13,12 +13,12 @@ import (
 const (
 	// failureInterval is the time between two summaries of failed calls.
 	failureInterval = 10 * time.Second
-	// maxFaultLines is the maximum number of lines at ERROR for one code per interval. It is
-	// more than one, because the causes may differ.
+	// maxFaultLines is the maximum number of lines at ERROR for one code per interval. It is more
+	// than 1 because the causes of the errors may differ.
 	maxFaultLines = 10
 )
 
-// refusal is the cause of errors of deliberately refused calls, see [Logging].
+// refusal is the cause of the error of a deliberately refused call, which [Logging] logs at INFO.
 type refusal string
 
 func (r refusal) Error() string { return string(r) }
@@ -34,8 +34,9 @@ func isRefusal(err error) bool {
 	return ok && r.Refused()
 }
 
-// levelOf returns the log level of a call that ended with err: ERROR for a server error, WARN
-// for a failed dependency or a timeout, INFO for all other calls. Ctx is that of the caller.
+// levelOf returns the log level of a call that ended with err: ERROR for a server error; WARN if a
+// dependency is unavailable, or if the call timed out on a client or before the caller's context
+// ctx was done; and INFO for any other result, including a deliberate refusal ([isRefusal]).
 func levelOf(ctx context.Context, b *chassi.Binding, err error) slog.Level {
 	if err == nil {
 		return slog.LevelInfo
@@ -56,26 +57,27 @@ func levelOf(ctx context.Context, b *chassi.Binding, err error) slog.Level {
 // concurrent use.
 type failures struct {
 	handler slog.Handler
-	message string // of the calls
+	message string // of the log lines of the calls
 	byCode  [int(chassi.Unauthenticated) + 1]failureRun
 }
 
-// failureRun is a period in which calls fail with one code.
+// failureRun is a period in which calls fail with the same code.
 type failureRun struct {
 	mu       sync.Mutex
 	active   bool
-	since    time.Time // when it began
-	last     time.Time // of the last failure
-	total    int       // failures since it began
-	now      int       // in this interval
-	lines    int       // at their own level in this interval
-	omitted  int       // others in this interval
-	summed   bool      // whether there was a summary
-	lastSeen error
+	since    time.Time // start of the period
+	last     time.Time // time of the last failure
+	total    int       // failures in the period
+	now      int       // failures in the current interval
+	lines    int       // failures of the interval that were logged at their own level
+	omitted  int       // failures of the interval that were logged at INFO instead
+	summed   bool      // whether a summary was logged in the period
+	lastSeen error     // error of the last failure
 }
 
-// level returns the level for the line of one failed call: its own level up to the limit per
-// interval, then INFO. A summary line reports the number of failed calls.
+// level counts a failed call and returns the level for its line. It returns own for the first
+// failure of a period and, if own is ERROR, for up to maxFaultLines failures per interval. It
+// returns INFO for all other failures; a summary line then reports the number of failed calls.
 func (f *failures) level(own slog.Level, err error) slog.Level {
 	code := chassi.ErrorOf(err).Code
 	r := &f.byCode[code]
@@ -96,8 +98,9 @@ func (f *failures) level(own slog.Level, err error) slog.Level {
 	return own
 }
 
-// sumUp ends an interval. It logs the number of failed calls if lines were omitted, and, after
-// such a line, that the calls no longer fail.
+// sumUp ends an interval of r. If failures of the interval were logged at INFO instead of
+// their own level, it logs the number of failed calls at the given level. In the first
+// interval without a failure after such a summary, it logs at INFO that the calls no longer fail.
 func (f *failures) sumUp(r *failureRun, level slog.Level) {
 	r.mu.Lock()
 	message, attrs := "", []slog.Attr{slog.Int("failed", r.now), slog.Int("failed_in_all", r.total)}
@@ -106,7 +109,7 @@ func (f *failures) sumUp(r *failureRun, level slog.Level) {
 		message, r.summed = f.message+"s fail", true
 		attrs = append(attrs, slog.String("interval", failureInterval.String()), slog.Any("last_error", chassi.ErrorOf(r.lastSeen)))
 	case r.now == 0 && r.summed:
-		message, level = f.message+"s fail no more", slog.LevelInfo
+		message, level = f.message+"s no longer fail", slog.LevelInfo
 		attrs = append(attrs[1:], slog.String("code", chassi.ErrorOf(r.lastSeen).Code.String()),
 			slog.String("lasted", r.last.Sub(r.since).Round(time.Millisecond).String()))
 	}

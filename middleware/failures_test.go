@@ -162,7 +162,7 @@ func TestLoggingOfAnOutageIsBounded(t *testing.T) {
 					case l.Msg == "calls fail" && l.Level == c.level && l.LastError.Cause == "connection refused":
 						summaries++
 						counted += l.Failed
-					case l.Msg == "calls fail no more" && l.Level == "INFO" && l.Lasted != "" && l.Code != "":
+					case l.Msg == "calls no longer fail" && l.Level == "INFO" && l.Lasted != "" && l.Code != "":
 						ended++
 					default:
 						t.Errorf("%+v", l)

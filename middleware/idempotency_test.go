@@ -647,8 +647,8 @@ func TestIdempotencyIsNamedRight(t *testing.T) {
 			chassi.RawEndpoint("Page", func(context.Context, *chassi.Call) error { return nil }, chassi.Public))
 	}
 	for name, want := range map[string]string{
-		"Loook": "no such endpoint", "Look": "declared idempotent", "Upload": "shop.v1.Shop/Upload: files are not stored", "Download": "files are not stored",
-		"Create": "the field Status of the response is not JSON", "Watch": "is a stream", "Page": "an http.Handler has no response",
+		"Loook": "no such endpoint", "Look": "declared idempotent", "Upload": "shop.v1.Shop/Upload: requests with files cannot be digested", "Download": "responses with files cannot be stored",
+		"Create": "the field Status of the response is not part of its JSON", "Watch": "is a stream", "Page": "an http.Handler has no response",
 	} {
 		if err := middleware.Idempotency(newService(), nil, middleware.IdempotencyOptions{Secret: secretly(name)}, name); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", name, err)

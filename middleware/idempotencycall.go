@@ -14,15 +14,16 @@ import (
 	"github.com/chassi-go/chassi/schema/gotype"
 )
 
-// keys handles the calls with keys of one endpoint.
+// keys handles the calls of one endpoint that have an idempotency key.
 type keys struct {
 	store   idempotency.Store
 	options IdempotencyOptions
 	request *gotype.Type
 }
 
-// handle makes one call with a key. The method's context ends at the call's deadline, not when the
-// caller disconnects.
+// handle carries out or replays one call with a key and returns its error. The context of the
+// method expires at the call's deadline, or after longestCall if there is none; it is not canceled
+// when the client disconnects.
 func (k *keys) handle(caller context.Context, call *chassi.Call, next chassi.Handler) error {
 	deadline, ok := caller.Deadline()
 	if !ok {
@@ -36,21 +37,21 @@ func (k *keys) handle(caller context.Context, call *chassi.Call, next chassi.Han
 	return c.run(next)
 }
 
-// keyedCall is one call with a key. It stands in for the codec of the call, because the key
-// can be looked up only after the request is decoded:
+// keyedCall is one call with a key. It replaces the codec of the call, because the key can be
+// looked up only after the request is decoded. Its steps are:
 //
-//	Decode  decodes and checks the request, then begins an attempt in the store
-//	        or fails, with errReplayed if there is an outcome
-//	method
-//	Encode  remembers the response
-//	run     stores the outcome or frees the key, or replays
+//	Decode  decodes and checks the request, then begins an attempt in the store;
+//	        fails with errReplayed if an earlier call has an outcome
+//	method  runs if Decode succeeds
+//	Encode  records and encodes the response
+//	run     stores the outcome, frees the key, or replays the earlier outcome
 type keyedCall struct {
 	chassi.Codec
 	*keys
 
 	call     *chassi.Call
 	caller   context.Context //nolint:containedctx // of this call
-	ctx      context.Context //nolint:containedctx // likewise; does not end when the caller goes away
+	ctx      context.Context //nolint:containedctx // likewise; not canceled when the client disconnects
 	lease    time.Duration
 	attempt  idempotency.Attempt
 	begun    bool   // the attempt must be ended
@@ -58,8 +59,8 @@ type keyedCall struct {
 	response any
 }
 
-// run calls next and ends the attempt, even if next panics. If the call has an earlier outcome,
-// run responds with that.
+// run calls next and returns its error. It ends the attempt, even if next panics. If an earlier
+// call with the key has an outcome, run responds with that outcome.
 func (c *keyedCall) run(next chassi.Handler) error {
 	result := error(errUnfinished)
 	defer func() { c.end(result) }()
@@ -73,7 +74,8 @@ func (c *keyedCall) run(next chassi.Handler) error {
 	return err
 }
 
-// Decode reads the request and begins the attempt.
+// Decode implements [chassi.Codec]. It decodes and checks the request and begins the attempt. It
+// returns errReplayed if an earlier call with the key has an outcome.
 func (c *keyedCall) Decode(request any) error {
 	key, err := idempotency.ParseKey(c.call.In.Get(idempotencyKey))
 	if err != nil {
@@ -92,7 +94,8 @@ func (c *keyedCall) Decode(request any) error {
 	return c.begin()
 }
 
-// check returns the error of a request that the method would refuse, or whose caller is gone.
+// check returns an error if the method would refuse the request or if the caller's
+// context is done.
 func (c *keyedCall) check(request any) error {
 	if err := c.call.Verify(request); err != nil {
 		return err
@@ -106,13 +109,14 @@ func (c *keyedCall) check(request any) error {
 	return c.options.Check(c.caller, request)
 }
 
-// Encode remembers the response and encodes it.
+// Encode implements [chassi.Codec]. It records the response for the store and encodes it.
 func (c *keyedCall) Encode(response any) error {
 	c.response = response
 	return c.Codec.Encode(response)
 }
 
-// begin begins the attempt in the store. It returns nil if the method is to be called.
+// begin begins the attempt in the store. It returns nil if the method must be called, and
+// otherwise the error with which Decode fails.
 func (c *keyedCall) begin() error {
 	state, outcome, err := c.store.Begin(c.ctx, c.attempt, c.lease)
 	if err == nil && state == idempotency.Begun {
@@ -135,13 +139,13 @@ func (c *keyedCall) begin() error {
 	}
 }
 
-// observed counts event and returns err.
+// observed passes event to the Observe option and returns err.
 func (c *keyedCall) observed(event string, err error) error {
 	c.options.Observe(event)
 	return err
 }
 
-// abandon deletes an attempt of which it is unknown whether it began, so that the next one
+// abandon deletes an attempt that may or may not have begun, so that the next attempt
 // need not wait until the lease ends.
 func (c *keyedCall) abandon() {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), abandonTime)
@@ -149,7 +153,7 @@ func (c *keyedCall) abandon() {
 	_ = c.store.Abandon(ctx, c.attempt) // the store is most likely unavailable
 }
 
-// end stores the outcome of an attempt that has begun, or frees its key.
+// end stores the outcome of the attempt or frees its key, if the attempt has begun.
 func (c *keyedCall) end(result error) {
 	if !c.begun {
 		return
@@ -173,8 +177,8 @@ func (c *keyedCall) settle(ctx context.Context, result error) error {
 	return err
 }
 
-// nothingHappened reports whether err means that the method had no effect, so that the key
-// becomes free.
+// nothingHappened reports whether err means that the method had no effect, so that
+// the key can be used again.
 func nothingHappened(err error) bool {
 	if err == nil {
 		return false
@@ -189,11 +193,12 @@ func nothingHappened(err error) bool {
 	}
 }
 
-// replay responds with the outcome of the first call.
+// replay responds with the outcome of the first call: it encodes the stored response
+// or returns the stored error.
 func (c *keyedCall) replay() error {
 	var o outcome
 	if err := json.Unmarshal(c.replayed, &o); err != nil {
-		return fmt.Errorf("middleware: a stored result of %s: %w", c.call.Endpoint.FullName(), err)
+		return fmt.Errorf("middleware: decode a stored result of %s: %w", c.call.Endpoint.FullName(), err)
 	}
 	c.call.Out.Set(idempotencyReplayed, "true")
 	if o.Error != nil {
@@ -201,7 +206,7 @@ func (c *keyedCall) replay() error {
 	}
 	response := reflect.New(c.call.Endpoint.ResponseType()).Interface()
 	if err := strictjson.DecodeResponse(o.Response, response); err != nil {
-		return fmt.Errorf("middleware: a stored response of %s: %w", c.call.Endpoint.FullName(), err)
+		return fmt.Errorf("middleware: decode a stored response of %s: %w", c.call.Endpoint.FullName(), err)
 	}
 	return c.call.Respond(response)
 }

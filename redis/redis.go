@@ -18,15 +18,17 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// Config configures a server. A zero field other than URL means the default in its tag.
+// Config configures a [DB]. URL is required. A zero Timeout or ConnectTimeout means the default in
+// its tag. [Open] adds no prefix to keys if Prefix is empty; package standard/redisdb sets it to
+// the name of the program and a colon.
 type Config struct {
 	URL            string        `config:"url" format:"url:redis,rediss,unix" mask:"url" help:"redis://[user:password@]host:port[/database], or rediss:// with TLS; empty disables Redis"`
 	Timeout        time.Duration `config:"timeout" default:"100ms" min:"1ms" help:"maximum time of a command; after it the fallback without Redis is used"`
 	ConnectTimeout time.Duration `config:"connect_timeout" default:"1s" min:"1ms" help:"maximum time to connect"`
 	Prefix         string        `config:"prefix" help:"prefix of every key, the same on all nodes; empty is the name of the program and a colon"`
 
-	Logger  *slog.Logger `config:"-"` // default slog.Default()
-	Offline bool         `config:"-"` // connect to nothing; every call fails with ErrUnavailable
+	Logger  *slog.Logger `config:"-"` // nil means slog.Default()
+	Offline bool         `config:"-"` // do not connect; every call fails with ErrUnavailable
 }
 
 func (c Config) withDefaults() Config {
@@ -42,39 +44,41 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// DB is one server. It is safe for concurrent use.
+// DB is a client of one Redis server. It is safe for concurrent use.
 //
-// After three failures a DB fails all calls for a second at a time without contacting the
-// server, so that callers use their fallback at once. It supports one server, directly or behind
-// Sentinel or a proxy. It does not support Redis Cluster, where the keys of one script may be on
-// different nodes.
+// After three consecutive failures, a DB fails all calls except [DB.Check] for a second at a time
+// without contacting the server, so that callers use their fallback at once. The server is reached
+// directly or through Sentinel or a proxy. Redis Cluster is not supported, because the keys of one
+// script may be on different nodes.
 type DB struct {
 	config  Config
 	client  rueidis.Client
-	number  string // of the database on the server, for traces
+	number  string // number of the database on the server, for traces
 	breaker *breaker.Breaker
 	watcher *watcher // shared with the DBs that Patient returns
 }
 
-// ErrUnavailable means that the server is unavailable. The script may have run.
+// ErrUnavailable is wrapped by the errors of calls that fail because the server is unavailable or
+// rejects the command. The script may have run.
 var ErrUnavailable error = unavailableError{}
 
 type unavailableError struct{}
 
 func (unavailableError) Error() string { return "redis is not available" }
 
-// Unavailable returns true: a service returns the code Unavailable for the error.
+// Unavailable returns true, so that a chassi service returns the code Unavailable for the error.
 func (unavailableError) Unavailable() bool { return true }
 
 var errOffline = errors.New("offline")
 
-// Open returns a DB, or an error if the URL is invalid. A server that is down is not an error:
-// the DB connects when it is up.
+// Open returns a DB for the server at c.URL, or an error if the URL is invalid. It does not return
+// an error if the server is down: the DB connects when the server is up.
 func Open(c Config) (*DB, error) {
 	c = c.withDefaults()
 	o, err := rueidis.ParseURL(c.URL)
 	if err != nil {
-		return nil, errors.New("redis: url: want redis://[user:password@]host:port[/database]") // the parser's error would contain the password
+		// The parser's error would contain the password.
+		return nil, errors.New("redis: url must be redis://[user:password@]host:port[/database], rediss:// with TLS, or unix:///PATH, with valid parameters")
 	}
 	o.ForceSingleClient = true
 	o.DisableCache = true
@@ -89,7 +93,7 @@ func Open(c Config) (*DB, error) {
 	if client == nil {
 		return nil, fmt.Errorf("redis: %w", err)
 	}
-	watcher := &watcher{outage: outage.New(c.Logger, slog.LevelWarn, "redis cannot be used: done without", "redis is used again")}
+	watcher := &watcher{outage: outage.New(c.Logger, slog.LevelWarn, "redis is unavailable: continuing without it", "redis is used again")}
 	db := newDB(c, client, watcher, strconv.Itoa(o.SelectDB))
 	db.watcher.saw(err) // the client has just tried to log in
 	return db, nil
@@ -104,8 +108,8 @@ func newDB(c Config, client rueidis.Client, w *watcher, number string) *DB {
 	return db
 }
 
-// changed logs when Redis becomes unavailable and when it is used again, once for all DBs on the
-// same connections.
+// changed logs when Redis becomes unavailable and when it is available again, once for all DBs on
+// the same connections.
 func (db *DB) changed(_, to breaker.State) {
 	switch to {
 	case breaker.Open:
@@ -116,35 +120,39 @@ func (db *DB) changed(_, to breaker.State) {
 	}
 }
 
-// Patient returns a DB on the same connections with at least the given timeout for a response.
+// Patient returns a DB that uses the connections of db and waits for a response for the given
+// timeout or for Config.Timeout, whichever is longer. It counts failures separately from db.
 func (db *DB) Patient(timeout time.Duration) *DB {
 	c := db.config
 	c.Timeout = max(c.Timeout, timeout)
 	return newDB(c, db.client, db.watcher, db.number)
 }
 
-// Close closes the connections.
+// Close closes the connections, which db shares with the DBs that [DB.Patient] returns.
 func (db *DB) Close() { db.client.Close() }
 
-// Script is a Lua script. It is sent to a server once and then called by its digest.
+// Script is a Lua script. It is called by its digest, and is sent to the server only if the server
+// does not have it, such as at first or after a restart.
 type Script struct {
 	name string
 	lua  *rueidis.Lua
 }
 
-// NewScript returns a script, which must return a list of integers, or of strings for
-// [DB.RunText]. Traces show its name.
+// NewScript returns a script with the given Lua source. The script must return an array of
+// integers for [DB.Run], or an array of strings for [DB.RunText]. Traces show the name.
 func NewScript(name, lua string) *Script { return &Script{name, rueidis.NewLuaScript(lua)} }
 
-// Run runs a script in one round trip. It adds the prefix to each key. It returns
-// [ErrUnavailable] for any failure, or the error of ctx.
+// Run runs a script, with the prefix added to each key, and returns the integers that the script
+// returns. It takes one round trip, or two if the server does not have the script. If it fails and
+// ctx is done, it returns ctx.Err(). For any other failure, it returns an error that wraps
+// [ErrUnavailable].
 func (db *DB) Run(ctx context.Context, s *Script, keys, args []string) ([]int64, error) {
 	return do(ctx, db, "EVALSHA", s.name, func(ctx context.Context) ([]int64, error) {
 		return s.lua.Exec(ctx, db.client, db.prefixed(keys), args).AsIntSlice()
 	})
 }
 
-// RunText is Run for a script that returns a list of strings.
+// RunText runs a script, as [DB.Run] does, and returns the strings that the script returns.
 func (db *DB) RunText(ctx context.Context, s *Script, keys, args []string) ([]string, error) {
 	return do(ctx, db, "EVALSHA", s.name, func(ctx context.Context) ([]string, error) {
 		return s.lua.Exec(ctx, db.client, db.prefixed(keys), args).AsStrSlice()
@@ -159,8 +167,9 @@ func (db *DB) prefixed(keys []string) []string {
 	return prefixed
 }
 
-// do calls f, which sends the command to the server, unless the breaker is open. Target is the name
-// of the script if command runs one.
+// do calls f unless the breaker is open, and returns the result of f, which sends the command to
+// the server. The errors of do are those of [DB.Run]. target is the name of the script if command
+// runs a script, and "" otherwise.
 func do[T any](ctx context.Context, db *DB, command, target string, f func(context.Context) (T, error)) (T, error) {
 	end := db.trace(ctx, command, target)
 	result, err := breaker.Do(db.breaker, func() (T, error) {

@@ -91,7 +91,7 @@ func TestFault37Outages(t *testing.T) {
 	away("hangs")
 	p.Resume()
 	healed()
-	if n, m := log.count("redis cannot be used"), log.count("redis is used again"); n != 3 || m != 3 || log.count("refused") == 0 {
+	if n, m := log.count("redis is unavailable"), log.count("redis is used again"); n != 3 || m != 3 || log.count("refused") == 0 {
 		t.Errorf("logged %d and %d times, want 3:\n%s", n, m, log.text.String())
 	}
 }

@@ -14,14 +14,14 @@ import (
 
 // State is the last known state of the server.
 type State struct {
-	Known     bool      // a command has succeeded or failed
+	Known     bool      // the login or at least one command has succeeded or failed
 	Connected bool      // the last command succeeded
 	Since     time.Time // start of the current state
 	Error     string    // why the last command failed, without secrets; "" if it succeeded
 }
 
-// String describes the state in a few words: "connected since 2026-01-02T15:04:05Z",
-// "unavailable since 2026-01-02T15:04:05Z: connection refused", "no response yet".
+// String returns a short description of the state: "connected since 2026-01-02T15:04:05Z",
+// "unavailable since 2026-01-02T15:04:05Z: connection refused", or "no response yet".
 func (s State) String() string {
 	switch since := s.Since.UTC().Format(time.RFC3339); {
 	case !s.Known:
@@ -33,8 +33,9 @@ func (s State) String() string {
 	}
 }
 
-// State returns the state of the server as of the last script or [DB.Check], or a later failure of
-// [DB.Time]. It does not block.
+// State returns the state of the server as of the login by [Open], the last script or [DB.Check]
+// that was sent to the server and was not canceled by the caller, or a later failure of [DB.Time].
+// It does not block.
 func (db *DB) State() State {
 	if s := db.watcher.state.Load(); s != nil {
 		return *s
@@ -42,7 +43,8 @@ func (db *DB) State() State {
 	return State{}
 }
 
-// recovered ends an outage, so that calls use the server again.
+// recovered closes the breaker and ends the logged outage. It does nothing while the breaker
+// refuses calls.
 func (db *DB) recovered() {
 	if db.breaker.State() != breaker.Closed {
 		if done, err := db.breaker.Allow(); err == nil {
@@ -54,16 +56,18 @@ func (db *DB) recovered() {
 	}
 }
 
-// LogsOutage reports whether an outage of the server has been logged and has not ended.
+// LogsOutage reports whether an outage of the server is in progress. At most six outages in a
+// minute are logged.
 func (db *DB) LogsOutage() bool { return db.watcher.outage.Down() }
 
-// Name returns "redis".
+// Name returns "redis". It implements chassi.Component.
 func (db *DB) Name() string { return "redis" }
 
-// Start is a no-op: Open has already started to connect. It implements chassi.Component.
+// Start is a no-op and returns nil: Open has already started to connect. It implements
+// chassi.Component.
 func (db *DB) Start(context.Context) error { return nil }
 
-// Stop closes the connections, like [DB.Close].
+// Stop closes the connections and returns nil. It implements chassi.Component.
 func (db *DB) Stop(context.Context) error {
 	db.Close()
 	return nil
@@ -72,12 +76,12 @@ func (db *DB) Stop(context.Context) error {
 // checkTimeout is the minimum timeout of [DB.Check].
 const checkTimeout = time.Second
 
-// checkScript writes a key, so it needs the same permissions as the scripts of calls.
+// checkScript writes a key, so it needs the same permissions as other scripts.
 var checkScript = NewScript("check", "redis.call('SET', KEYS[1], '1', 'PX', '1000') return {1}")
 
-// Check runs a script that writes a key, which expires within a second. It returns an error,
-// without secrets, if that fails: a server that responds may be a replica, be out of memory, or
-// deny the permissions.
+// Check runs a script that writes a key, which expires after one second. If the script fails, Check
+// returns an error that wraps [ErrUnavailable] and contains no secrets. A server that responds may
+// still be a replica, be out of memory, or deny the permissions.
 func (db *DB) Check(ctx context.Context) error {
 	began := time.Now()
 	bounded, cancel := context.WithTimeout(ctx, max(db.config.Timeout, checkTimeout))
@@ -98,7 +102,7 @@ func (db *DB) Check(ctx context.Context) error {
 	return nil
 }
 
-// Time returns the time of the server's clock. It returns the errors of Run.
+// Time returns the time of the server's clock. Its errors are those of [DB.Run].
 func (db *DB) Time(ctx context.Context) (time.Time, error) {
 	parts, err := do(ctx, db, "TIME", "", func(ctx context.Context) ([]int64, error) {
 		return db.client.Do(ctx, db.client.B().Time().Build()).AsIntSlice()
@@ -107,15 +111,15 @@ func (db *DB) Time(ctx context.Context) (time.Time, error) {
 		return time.Time{}, err
 	}
 	if len(parts) != 2 {
-		return time.Time{}, fmt.Errorf("%w: TIME returned %d numbers", ErrUnavailable, len(parts))
+		return time.Time{}, fmt.Errorf("%w: TIME returned %d numbers, want 2", ErrUnavailable, len(parts))
 	}
 	return time.Unix(parts[0], parts[1]*1000), nil
 }
 
-// watcher records the state of the server.
+// watcher records the state of the server and logs its outages.
 type watcher struct {
 	state  atomic.Pointer[State]
-	outage *outage.Log // of the breakers
+	outage *outage.Log // shared by the breakers of all DBs
 }
 
 // maxError is the maximum length of the text of an error, in bytes.

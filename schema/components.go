@@ -11,9 +11,10 @@ import (
 	"github.com/chassi-go/chassi/schema/gotype"
 )
 
-// direction is the direction of a message. A type that is used in both directions has two
-// schemas: in a request required members must be present and unknown ones are invalid; a
-// response has all its members, and later versions may add more.
+// direction states whether a message is a request or a response. A type that is used in both
+// directions has separate schemas for them. In a request, required members must be present and
+// unknown members are invalid. A response has all of its members except those that
+// [gotype.Field.Omits] permits to be absent, and later versions may add further members.
 type direction bool
 
 const (
@@ -21,16 +22,16 @@ const (
 	answered direction = false
 )
 
-// variant is one schema of a type.
+// variant identifies one of the schemas of a type.
 type variant struct {
 	gotype.Named
 
 	direction direction
-	body      bool // without the fields that HTTP carries outside of the body
+	body      bool // whether the schema omits the fields that HTTP carries outside of the body
 }
 
-// components collects the schemas that are referenced. Documents are rendered twice: first to
-// collect the schemas, then with their names.
+// components collects the schemas that a document refers to. A document is rendered twice: first to
+// find its schemas, and then with the names of the schemas.
 type components struct {
 	streams bool               // whether an endpoint is a stream
 	names   map[variant]string // nil in the first rendering
@@ -40,8 +41,9 @@ type components struct {
 	errs    []error
 }
 
-// newComponents calls render twice and returns the components of the second call, in which all
-// schemas that render refers to have names. None of the names is in reserved.
+// newComponents calls render twice and returns the components of the second call, in which every
+// schema that render refers to has a name that is not in reserved. It returns an error if render
+// adds errors to the components, or if names conflict.
 func newComponents(services []*chassi.Service, reserved []string, render func(*components)) (*components, error) {
 	ids, err := operationIDs(services)
 	if err != nil {
@@ -61,10 +63,13 @@ func newComponents(services []*chassi.Service, reserved []string, render func(*c
 	return c, nil
 }
 
-// nameVariants names schemas after their types. If a type has several schemas, a suffix tells
-// them apart: Input for requests if the type is also in responses, Body for a schema without the
-// fields that HTTP carries outside of the body if there is one with them, and InputBody for such a
-// schema of requests if responses have both.
+// nameVariants returns the names of the schemas in seen, which are derived from the names of their
+// types. If a type has several schemas, a suffix distinguishes them:
+//   - Body, if the schema omits the fields that HTTP carries outside of the body and another schema
+//     of the same direction includes them
+//   - InputBody, if the suffix would be Body, the schema is that of a request, and responses have
+//     both kinds of schemas
+//   - Input for any other schema of a request, if the type is also used in responses
 func nameVariants(seen map[variant]bool, roots []gotype.Root, reserved []string) (map[variant]string, error) {
 	suffixed := make(map[variant]gotype.Named, len(seen))
 	var all []gotype.Named
@@ -91,7 +96,7 @@ func nameVariants(seen map[variant]bool, roots []gotype.Root, reserved []string)
 	return names, err
 }
 
-// roots returns the types of the requests and responses of all endpoints that are not an
+// roots returns the request and response types of all endpoints, except those that are an
 // http.Handler.
 func roots(services []*chassi.Service) (all []gotype.Root) {
 	for _, s := range services {
@@ -105,8 +110,9 @@ func roots(services []*chassi.Service) (all []gotype.Root) {
 	return all
 }
 
-// message returns a reference to the schema of t, the type of the request or the response of e.
-// A type without a name is named after the endpoint, followed by suffix.
+// message returns a reference to the schema of t, the request or response type of e. An unnamed
+// type gets the name of e followed by suffix. If body is true, the schema omits the fields that
+// HTTP carries outside of the body. If t is invalid, an error is added to c.errs.
 func (c *components) message(e *chassi.Endpoint, t reflect.Type, suffix string, d direction, body bool) object {
 	described, err := gotype.Of(t)
 	if err != nil {
@@ -124,7 +130,8 @@ func hasParams(t *gotype.Type, d direction) bool {
 	return slices.ContainsFunc(t.Fields, func(f gotype.Field) bool { return inHTTP(&f, d) })
 }
 
-// refer returns a reference to the schema of v. It calls render only for the first reference.
+// refer returns a reference to the schema of v. For the first reference, it calls render to create
+// the schema.
 func (c *components) refer(v variant, render func() object) object {
 	name := c.names[v]
 	if !c.seen[v] {
@@ -135,13 +142,14 @@ func (c *components) refer(v variant, render func() object) object {
 	return object{"$ref": "#/components/schemas/" + name}
 }
 
-// loopsBack reports whether a type that is not a struct contains itself, so that its schema
-// must be referenced: type Tree []Tree.
+// loopsBack reports whether t is a named type, other than a struct, that contains itself without a
+// named struct in between, such as type Tree []Tree. The schema of such a type must be referenced.
 func loopsBack(t *gotype.Type) bool {
 	return t.Go.Name() != "" && reaches(t, t.Go, make(map[reflect.Type]bool))
 }
 
-// reaches reports whether target is reachable from t without passing a struct.
+// reaches reports whether t contains target without a named struct in between. It skips the types
+// in seen, which it has visited before.
 func reaches(t *gotype.Type, target reflect.Type, seen map[reflect.Type]bool) bool {
 	var inner []*gotype.Type
 	if t.Elem != nil {
@@ -169,7 +177,7 @@ func reaches(t *gotype.Type, target reflect.Type, seen map[reflect.Type]bool) bo
 	return false
 }
 
-// failed returns the errors of all services.
+// failed returns the joined errors of services, or nil if no service has an error.
 func failed(services []*chassi.Service) error {
 	var errs []error
 	for _, s := range services {
@@ -178,9 +186,9 @@ func failed(services []*chassi.Service) error {
 	return errors.Join(errs...)
 }
 
-// operationIDs returns the operation ID of each endpoint: a short one such as Orders_GetOrder,
-// or one with the package such as orders_v1_Orders_GetOrder if several endpoints would have the
-// same short one.
+// operationIDs returns the operation ID of each endpoint, such as Orders_GetOrder. If several
+// endpoints would have the same ID, their IDs include the package, as in orders_v1_Orders_GetOrder.
+// operationIDs returns an error if IDs still conflict.
 func operationIDs(services []*chassi.Service) (map[*chassi.Endpoint]string, error) {
 	groups := make(map[string][]*chassi.Endpoint)
 	for _, s := range services {
@@ -197,7 +205,7 @@ func operationIDs(services []*chassi.Service) (map[*chassi.Endpoint]string, erro
 				id = longID(e)
 			}
 			if other := taken[id]; other != nil {
-				return nil, fmt.Errorf("schema: endpoints %s and %s have the same name %s; rename a service", other.FullName(), e.FullName(), id)
+				return nil, fmt.Errorf("schema: endpoints %s and %s have the same operation ID %s; rename a service", other.FullName(), e.FullName(), id)
 			}
 			ids[e], taken[id] = id, e
 		}

@@ -272,7 +272,7 @@ func TestAmbiguousNames(t *testing.T) {
 			t.Errorf("two types of one name: %v", err)
 		}
 		_, err := render(info, same(), same())
-		if err == nil || !strings.Contains(err.Error(), "endpoints a.v1.A/Do and a.v1.A/Do have the same name a_v1_A_Do; rename a service") {
+		if err == nil || !strings.Contains(err.Error(), "endpoints a.v1.A/Do and a.v1.A/Do have the same operation ID a_v1_A_Do; rename a service") {
 			t.Errorf("one service twice: %v", err)
 		}
 	}

@@ -14,9 +14,10 @@ type failure struct {
 	reason, message string
 }
 
-// failures returns the errors that e can return: its domain errors and those of the transport
-// and of the middleware of package standard. HasInput reports whether a request can be
-// malformed, hasBody whether it has a body. StatusOf returns the status for a code.
+// failures returns the errors that a call of e can return: the errors of e, of the transport, and
+// of the middleware of package standard. The parameter hasInput reports whether a request can be
+// malformed, and hasBody whether it has a body; the function statusOf returns the HTTP status for a
+// code.
 func failures(e *chassi.Endpoint, hasInput, hasBody bool, statusOf func(chassi.Code) int) []failure {
 	var list []failure
 	add := func(code chassi.Code, reason, message string) {
@@ -28,13 +29,13 @@ func failures(e *chassi.Endpoint, hasInput, hasBody bool, statusOf func(chassi.C
 	}
 	sent, answered := e.Files()
 	if answered {
-		list = append(list, failure{chassi.OutOfRange, http.StatusRequestedRangeNotSatisfiable, "range_not_satisfiable", "The file does not have this range"},
-			failure{chassi.FailedPrecondition, http.StatusPreconditionFailed, "precondition_failed", "The file is not as the request requires"})
+		list = append(list, failure{chassi.OutOfRange, http.StatusRequestedRangeNotSatisfiable, "range_not_satisfiable", "The file does not contain the requested range"},
+			failure{chassi.FailedPrecondition, http.StatusPreconditionFailed, "precondition_failed", "The file does not match the conditions of the request"})
 	}
 	if hasBody {
 		mediaType := "The body must be application/json in UTF-8, not compressed"
 		if sent {
-			mediaType = "The body must be the file, or multipart/form-data with the file as its last part, without a content coding"
+			mediaType = "The body must be the file, or multipart/form-data with a boundary and the file as its last part, without a content coding"
 		}
 		list = append(list, failure{chassi.ResourceExhausted, http.StatusRequestEntityTooLarge, "body_too_large", "The body is too large"},
 			failure{chassi.InvalidArgument, http.StatusUnsupportedMediaType, "unsupported_media_type", mediaType},

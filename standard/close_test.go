@@ -57,7 +57,7 @@ func TestFailedStartsLeaveNothingOpen(t *testing.T) {
 			if err := s.Close(); err != nil {
 				t.Error(err)
 			}
-		}, "was closed"},
+		}, "was already called"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			before := goleak.IgnoreCurrent()

@@ -8,10 +8,11 @@ import (
 	"github.com/chassi-go/chassi/schema"
 )
 
-// Describe serves the OpenAPI document of services over HTTP, at /openapi.json. By default the
-// services are those that were mounted before. The credentials in the document are those of the
-// authenticators that were added before, unless info names some. Package schema/apidocs adds a
-// documentation page.
+// Describe makes the App serve the OpenAPI document of services over HTTP, at /openapi.json.
+// Without services, the document describes those that were mounted before the call. If
+// info.Security is nil, the document describes the credentials of the authenticators that were added
+// before the call. Describe returns an error if the document cannot be generated. Package
+// schema/apidocs adds a documentation page.
 func (a *App) Describe(info schema.Info, services ...*chassi.Service) error {
 	if len(services) == 0 {
 		services = a.services
@@ -32,7 +33,8 @@ func (a *App) Describe(info schema.Info, services ...*chassi.Service) error {
 	return nil
 }
 
-// withSecurity returns info with the credentials of the authenticators, unless info names some.
+// withSecurity returns info with the security schemes of the authenticators, unless info.Security
+// is set. It returns an error if an authenticator does not describe its credentials completely.
 func (a *App) withSecurity(info schema.Info) (schema.Info, error) {
 	if info.Security != nil {
 		return info, nil
@@ -40,7 +42,7 @@ func (a *App) withSecurity(info schema.Info) (schema.Info, error) {
 	for i, authenticator := range a.authenticators {
 		s := schema.SecurityScheme(authenticator.Scheme)
 		if s.Name == "" || s.Header == "" && !s.MutualTLS {
-			return info, fmt.Errorf("standard: authenticator %d has no name or no header in its Scheme, which the documents need", i+1)
+			return info, fmt.Errorf("standard: the Scheme of authenticator %d is incomplete: want a Name, and a Header or MutualTLS, for the schema documents", i+1)
 		}
 		info.Security = append(info.Security, s)
 	}

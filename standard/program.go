@@ -16,8 +16,8 @@ import (
 	"github.com/chassi-go/chassi/telemetry"
 )
 
-// Program is a command line for an [App]. C is the program's configuration, a struct that
-// embeds [Config].
+// Program is a command line for an [App]. C is the type of the program's configuration, a struct
+// that embeds [Config].
 //
 //	orders [serve]              serve until SIGTERM or Ctrl-C
 //	orders config               print every setting, its value and where it comes from
@@ -26,17 +26,17 @@ import (
 //	orders version
 //	orders help [COMMAND]       the same as --help after any command
 //
-// During serve, SIGHUP reloads the configuration, and so do a change of the configuration file or of
-// a file of a secret, and the creation of a missing configuration file. Settings that can change at
-// run time are applied, others are logged as requiring a restart.
+// While serve runs, it reloads the configuration on SIGHUP, when the configuration file or a file
+// with a secret changes, and when a missing configuration file is created. Changed settings that
+// can be applied at run time take effect; the others are logged as requiring a restart.
 type Program[C any] struct {
-	Name    string // "orders"; also the prefix of environment variables: ORDERS_HTTP_ADDR
-	Version string // default that of the module, or the commit it was built from
+	Name    string // such as "orders"; also the prefix of environment variables: ORDERS_HTTP_ADDR
+	Version string // default the version of the main module, or the commit it was built from
 	Help    string // one sentence about the program
-	File    string // configuration file, read if it exists; default Name and ".yaml"
+	File    string // configuration file, which need not exist; default Name and ".yaml"
 
-	// Defaults overrides the defaults of settings. A zero field leaves the default in the
-	// field's tag.
+	// Defaults overrides the defaults of settings. If a field is zero, the default in its tag
+	// applies.
 	Defaults C
 
 	// Setup adds all parts to the app: services, transports, components. It must not use
@@ -45,27 +45,27 @@ type Program[C any] struct {
 	// listens.
 	Setup func(ctx context.Context, app *App, c *C) error
 
-	// TraceExporters are the exporters that trace.exporter may name, see package
+	// TraceExporters contains the exporters that trace.exporter can select, by name; see package
 	// telemetry/exporters.
 	TraceExporters map[string]telemetry.Exporter
 
-	// About is the general information in the schema documents. Title and Version have
-	// defaults.
+	// About is the general information in the schema documents. The defaults of its Title and its
+	// Version are Name and Version.
 	About schema.Info
 
-	Commands []Command[C] // additional commands; one with the same name replaces a standard one
+	Commands []Command[C] // additional commands; they replace standard commands of the same name
 }
 
 // Command is a command of a [Program].
 type Command[C any] struct {
-	Name string // as typed: "migrate", "user add"
-	// Args are the arguments, in capitals, optional ones in brackets, with flags of the
-	// command: "EMAIL", "[FILE] [--yes]".
+	Name string // one or more words: "migrate", "user add"
+	// Args describes the arguments in capitals, with optional arguments and the flags of the
+	// command in brackets: "EMAIL", "[FILE] [--yes]".
 	Args     string
-	Settings string // groups of settings that the command uses, for its help: "database token"; "*" for all
+	Settings string // groups of settings in the help of the command: "database token"; "*" for all
 	Help     string
-	// AnyConfig runs the command even if the configuration is invalid, because the command does
-	// not use it.
+	// AnyConfig makes the program run the command even if the configuration is invalid. It is for
+	// commands that do not use the configuration.
 	AnyConfig bool
 	Run       func(ctx context.Context, i *Invocation[C]) error
 }
@@ -76,7 +76,7 @@ type Invocation[C any] struct {
 	Config   *C
 	Report   *config.Report
 	Args     []string
-	Flags    map[string]bool // the command's own flags that were given: "--yes"
+	Flags    map[string]bool // the flags of the command that were given: "--yes"
 	In       *os.File
 	Out, Err io.Writer
 	load     func() (*C, *config.Report, error)
@@ -104,13 +104,14 @@ type streams struct {
 	out, err io.Writer
 }
 
-// Main runs the program with the process's arguments, environment and files, and exits.
+// Main runs the program with the process's arguments, environment and standard streams, and exits.
 func (p Program[C]) Main() {
 	os.Exit(p.Run(context.Background(), os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
 }
 
-// Run runs the program and returns its exit code. It writes errors to stderr, one per line. A
-// panic of Setup or of a command is an error, with its stack.
+// Run runs the program with args, which do not include the name of the program, and returns its
+// exit code. It writes errors to stderr, one per line. A panic of Setup or of a command is reported
+// as an error with its stack.
 func (p Program[C]) Run(ctx context.Context, args, environ []string, stdin *os.File, stdout, stderr io.Writer) int {
 	if p.File == "" {
 		p.File = p.Name + ".yaml"
@@ -157,7 +158,9 @@ func (p *Program[C]) run(ctx context.Context, args, environ []string, s streams)
 	return err //nolint:wrapcheck // the command's
 }
 
-// invoke loads the configuration for a command and returns the invocation of the command.
+// invoke loads the configuration for a command and returns the invocation of the command. It
+// returns a [UsageError] if the number of arguments is wrong, or if the configuration is invalid
+// and the command needs it.
 func (p *Program[C]) invoke(c Command[C], args, environ []string, s streams) (*Invocation[C], error) {
 	args, flags := c.splitFlags(args)
 	load := func() (*C, *config.Report, error) {
@@ -178,7 +181,8 @@ func (p *Program[C]) invoke(c Command[C], args, environ []string, s streams) (*I
 	}, nil
 }
 
-// NewApp returns the program's App, set up and not yet running.
+// NewApp returns the program's App, to which Setup has added all parts and which is not running
+// yet. It returns an error if the configuration is invalid or Setup fails.
 func (i *Invocation[C]) NewApp(ctx context.Context) (*App, error) {
 	return i.newApp(ctx, Options{Log: i.Err})
 }
@@ -211,16 +215,19 @@ func (i *Invocation[C]) newApp(ctx context.Context, o Options) (*App, error) {
 	return app, nil
 }
 
-// baseOf returns the Config that is embedded in the configuration of a program.
+// baseOf returns the Config that is embedded in the configuration of a program, or an error if
+// there is none.
 func baseOf(c any) (*Config, error) {
 	b, ok := c.(interface{ base() *Config })
 	if !ok {
-		return nil, fmt.Errorf("standard: the configuration %T does not embed standard.Config", c)
+		return nil, fmt.Errorf("standard: the configuration is a %T: want a pointer to a struct that embeds standard.Config", c)
 	}
 	return b.base(), nil
 }
 
-// buildVersion returns the version of the main module, or the commit it was built from.
+// buildVersion returns the version of the main module or, if that is unknown, the commit that the
+// program was built from. If neither is known, it returns "devel", or "unknown" if the program has
+// no build information.
 func buildVersion() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -179,7 +179,7 @@ func TestProgramSetupFails(t *testing.T) {
 	}
 	other := standard.Program[struct{}]{Name: "other"}
 	stderr.Reset()
-	if code := other.Run(t.Context(), nil, nil, os.Stdin, io.Discard, &stderr); code == standard.ExitOK || !strings.Contains(stderr.String(), "does not embed standard.Config") {
+	if code := other.Run(t.Context(), nil, nil, os.Stdin, io.Discard, &stderr); code == standard.ExitOK || !strings.Contains(stderr.String(), "want a pointer to a struct that embeds standard.Config") {
 		t.Errorf("exit %d: %s", code, stderr.String())
 	}
 }

@@ -150,7 +150,7 @@ func TestWorkQueueWithoutBroker(t *testing.T) {
 	amqpserver.AddPublisher(app, c.AMQP, queue)
 	app.Consume(queue, test().Endpoint("Greet"))
 	err = app.Run(t.Context())
-	for _, want := range []string{`no transport consumes the work queue "mail": set nats.url or amqp.url`, `nats.url is off, but the work queue "mail" requires NATS`, `amqp.url is off, but the work queue "mail" requires RabbitMQ`} {
+	for _, want := range []string{`no transport consumes the work queue "mail": add a server for NATS or AMQP, and set nats.url or amqp.url`, `the work queue "mail" requires NATS: set nats.url`, `the work queue "mail" requires RabbitMQ: set amqp.url`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("no %q in: %v", want, err)
 		}

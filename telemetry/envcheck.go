@@ -15,9 +15,10 @@ import (
 	"github.com/chassi-go/chassi/redact"
 )
 
-// validate returns an error for invalid variables of the OTLP exporter. The exporter would
-// ignore them: spans would be sent to localhost, without credentials, or to an unauthenticated
-// collector. Other invalid variables are ignored with a warning, as the specification requires.
+// validate returns an error for an invalid variable that determines where an OTLP exporter sends
+// spans, or with which credentials. The exporter would ignore the variable and send spans to
+// localhost, without credentials, or to an unauthenticated collector. For other invalid
+// variables, which are ignored as the specification requires, validate logs a warning.
 func (e otelEnv) validate(exporters []string) error {
 	e.warnOfNumbers()
 	if !slices.Contains(exporters, exportHTTP) && !slices.Contains(exporters, exportGRPC) {
@@ -35,7 +36,7 @@ func (e otelEnv) validate(exporters []string) error {
 	return errors.Join(problems...)
 }
 
-// warnOfNumbers logs a warning for variables that the SDK ignores because they are invalid.
+// warnOfNumbers logs a warning for each variable that the SDK ignores because it is invalid.
 func (e otelEnv) warnOfNumbers() {
 	e.warnUnless("OTEL_SDK_DISABLED", "true, false", isBool)
 	for _, name := range []string{"SCHEDULE_DELAY", "EXPORT_TIMEOUT", "MAX_QUEUE_SIZE", "MAX_EXPORT_BATCH_SIZE"} {
@@ -68,8 +69,8 @@ func isCount(v string) bool {
 
 func isBool(v string) bool { return strings.EqualFold(v, "true") || strings.EqualFold(v, "false") }
 
-// check returns an error that states the valid values of the variable, if it is set and
-// invalid.
+// check returns an error if the variable is set and invalid. The function wrong returns "" for a
+// valid value, and for an invalid value a description of the valid values.
 func check(name string, wrong func(value string) string) error {
 	value := strings.TrimSpace(os.Getenv(name))
 	if value == "" {
@@ -83,19 +84,19 @@ func check(name string, wrong func(value string) string) error {
 
 func checkEndpoint(value string) string {
 	if u, err := url.Parse(value); err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return fmt.Sprintf("(%q) must be a URL with a scheme, such as http://HOST:4318, or https:// for TLS", redact.URL(value))
+		return fmt.Sprintf("(%q) must be an http or https URL with a host, such as http://HOST:4318", redact.URL(value))
 	}
 	return ""
 }
 
-// checkHeaders returns the valid form of a list of headers if value is invalid. It does not
-// quote the value, which usually contains an API key.
+// checkHeaders returns "" if value is a valid list of headers, and otherwise a description of the
+// valid form. It does not quote the value, which usually contains an API key.
 func checkHeaders(value string) string {
 	for i, header := range strings.Split(value, ",") {
 		name, text, ok := strings.Cut(header, "=")
 		text, err := url.PathUnescape(text)
 		if !ok || err != nil || !isToken(strings.TrimSpace(name)) || strings.ContainsFunc(text, unicode.IsControl) {
-			return fmt.Sprintf("must be NAME=VALUE,NAME=VALUE with percent-encoded values: number %d is not", i+1)
+			return fmt.Sprintf("must be NAME=VALUE,NAME=VALUE with valid header names and percent-encoded values: header %d is invalid", i+1)
 		}
 	}
 	return ""
@@ -127,7 +128,7 @@ func checkKeyPair(certificate, key string) error {
 		return fmt.Errorf("%s and %s must be set together", certificate, key)
 	}
 	if _, err := tls.LoadX509KeyPair(certFile, keyFile); err != nil {
-		return fmt.Errorf("%s and %s must be a certificate and its key: %w", certificate, key, err)
+		return fmt.Errorf("%s and %s must be the files of a certificate and its key: %w", certificate, key, err)
 	}
 	return nil
 }

@@ -25,8 +25,8 @@ func TestOTLPVariablesThatCannotBeUsed(t *testing.T) {
 		env           map[string]string
 		problem, warn string
 	}{
-		"no scheme":           {map[string]string{endpoint: "127.0.0.1:14317"}, endpoint + ` ("127.0.0.1:14317") must be a URL with a scheme`, ""},
-		"a name and a port":   {map[string]string{endpoint: "collector:4318"}, endpoint + ` ("collector:4318") must be a URL with a scheme`, ""},
+		"no scheme":           {map[string]string{endpoint: "127.0.0.1:14317"}, endpoint + ` ("127.0.0.1:14317") must be an http or https URL`, ""},
+		"a name and a port":   {map[string]string{endpoint: "collector:4318"}, endpoint + ` ("collector:4318") must be an http or https URL`, ""},
 		"no host":             {map[string]string{endpoint: "http://"}, "such as http://HOST:4318", ""},
 		"of traces":           {map[string]string{traces: "collector"}, traces, ""},
 		"with a password":     {map[string]string{endpoint: "ftp://u:canary@h"}, endpoint, ""},
@@ -34,9 +34,9 @@ func TestOTLPVariablesThatCannotBeUsed(t *testing.T) {
 		"disabled":            {map[string]string{endpoint: "collector", "OTEL_SDK_DISABLED": "true"}, "", ""},
 		"not over OTLP":       {map[string]string{endpoint: "collector", "OTEL_TRACES_EXPORTER": "console"}, "", ""},
 		"over gRPC":           {map[string]string{endpoint: "collector:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, endpoint, ""},
-		"headers":             {map[string]string{endpoint: "http://h", "OTEL_EXPORTER_OTLP_HEADERS": "a=b,canary"}, "number 2 is not", ""},
-		"name of a header":    {map[string]string{endpoint: "http://h", "OTEL_EXPORTER_OTLP_HEADERS": "a b=canary"}, "number 1 is not", ""},
-		"value of a header":   {map[string]string{endpoint: "http://h", "OTEL_EXPORTER_OTLP_HEADERS": "a=canary%0a"}, "number 1 is not", ""},
+		"headers":             {map[string]string{endpoint: "http://h", "OTEL_EXPORTER_OTLP_HEADERS": "a=b,canary"}, "header 2 is invalid", ""},
+		"name of a header":    {map[string]string{endpoint: "http://h", "OTEL_EXPORTER_OTLP_HEADERS": "a b=canary"}, "header 1 is invalid", ""},
+		"value of a header":   {map[string]string{endpoint: "http://h", "OTEL_EXPORTER_OTLP_HEADERS": "a=canary%0a"}, "header 1 is invalid", ""},
 		"no such certificate": {map[string]string{endpoint: "https://h", "OTEL_EXPORTER_OTLP_CERTIFICATE": "/no/such"}, "OTEL_EXPORTER_OTLP_CERTIFICATE must be a file", ""},
 		"not a certificate":   {map[string]string{endpoint: "https://h", "OTEL_EXPORTER_OTLP_CERTIFICATE": text}, "certificates in PEM", ""},
 		"half a pair":         {map[string]string{endpoint: "https://h", "OTEL_EXPORTER_OTLP_CLIENT_KEY": text}, "must be set together", ""},

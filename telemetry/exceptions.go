@@ -20,15 +20,15 @@ import (
 	"github.com/chassi-go/chassi/redact"
 )
 
-// SentryConfig configures the error tracker, which is disabled without a DSN.
+// SentryConfig configures the error tracker, which is disabled if DSN is empty.
 type SentryConfig struct {
 	DSN         string `config:"dsn" secret:"true" help:"DSN of the project on a server with Sentry's protocol; empty disables exception tracking"`
 	Environment string `config:"environment" default:"production" help:"environment shown with each exception"`
 }
 
-// Reporter reports server errors: recovered panics and Internal errors.
+// Reporter reports server errors, including recovered panics, to an error tracker.
 type Reporter interface {
-	// Report reports err unless it is nil. It must neither block nor retain ctx.
+	// Report reports err unless it is nil. It must not block, and must not retain ctx.
 	Report(ctx context.Context, err error)
 }
 
@@ -41,9 +41,10 @@ const (
 	faultTimeout = 5 * time.Second // for one report
 )
 
-// tracker sends errors with Sentry's protocol, one after the other. It sends the error's text
-// without possible secrets and addresses, the stack of a panic, and the ids and the route of
-// the call; it sends no message, no metadata and no peer.
+// tracker sends errors to a server with Sentry's protocol, one at a time. It sends the type, code,
+// reason and text of an error, the stack of a panic, and the IDs, transport, method and route of
+// the call. Possible secrets and e-mail addresses in the text are masked. It sends no request,
+// response, metadata or client address.
 type tracker struct {
 	client    *sentry.Client
 	transport *transport
@@ -56,7 +57,8 @@ type tracker struct {
 	sent, refused, failed atomic.Uint64
 }
 
-// fault holds the data of an error, taken during its call.
+// fault contains the data of an error that is to be sent. The data is collected while
+// the call is running.
 type fault struct {
 	at         time.Time
 	kind, text string
@@ -65,7 +67,8 @@ type fault struct {
 	where      string
 }
 
-// newTracker returns a tracker, or nil without a DSN.
+// newTracker returns a running tracker, or nil if the DSN is empty. It returns an error
+// if the DSN is invalid.
 func newTracker(c SentryConfig, service, version string, logger *slog.Logger) (*tracker, error) {
 	if c.DSN == "" {
 		return nil, nil //nolint:nilnil // off
@@ -93,7 +96,7 @@ func newTracker(c SentryConfig, service, version string, logger *slog.Logger) (*
 	return t, nil
 }
 
-// Report implements [Reporter].
+// Report implements [Reporter]. If the queue is full, it drops err and counts it as refused.
 func (t *tracker) Report(ctx context.Context, err error) {
 	if err == nil {
 		return
@@ -197,7 +200,8 @@ func (f *fault) event() *sentry.Event {
 	return e
 }
 
-// stop sends the waiting errors until soon ends. It returns when they are sent or ctx ends.
+// stop sends the waiting errors until soon is done, and drops the rest. It returns when
+// the queue is empty or ctx is done.
 func (t *tracker) stop(ctx, soon context.Context) {
 	t.quitting.Do(func() { close(t.quit) })
 	defer context.AfterFunc(soon, t.transport.giveUp)()
@@ -209,12 +213,12 @@ func (t *tracker) stop(ctx, soon context.Context) {
 	t.client.Close()
 }
 
-// errNotSent is the reason if no event was sent: the tracker has requested a pause, or
-// telemetry is stopping.
-var errNotSent = errors.New("the event was not sent")
+// errNotSent is the error for an event that the client dropped before sending it, usually because
+// the error tracker has requested a pause.
+var errNotSent = errors.New("the event was not sent: the tracker requested a pause, or the event could not be encoded")
 
-// transport sends in the tracker's goroutine, until life ends, and records whether the server
-// accepted the event.
+// transport sends events in the tracker's goroutine until life is done. It records in err
+// whether the server accepted the latest event.
 type transport struct {
 	sync   *sentry.HTTPSyncTransport
 	http   *http.Transport
@@ -232,8 +236,8 @@ func (t *transport) Configure(o sentry.ClientOptions) {
 // SendEvent implements [sentry.Transport].
 func (t *transport) SendEvent(e *sentry.Event) { t.sync.SendEventWithContext(t.life, e) }
 
-// RoundTrip implements [http.RoundTripper]. It follows no redirects, which would carry the
-// key of the project to another server.
+// RoundTrip implements [http.RoundTripper]. It returns an error for a redirect, which would
+// carry the key of the project to another server.
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	response, err := t.http.RoundTrip(r)
 	if t.err = err; err != nil {
@@ -249,10 +253,11 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// maxPause is the maximum pause that the tracker may request, in seconds.
+// maxPause is the maximum pause that the error tracker may request, in seconds.
 const maxPause = 300
 
-// shortenPause replaces a pause that is too long, or is not in seconds.
+// shortenPause limits the pause that a response requests: it replaces a pause that is longer than
+// maxPause, or is not a number of seconds, with maxPause.
 func shortenPause(h http.Header) {
 	pause := strconv.Itoa(maxPause)
 	for limit := range strings.SplitSeq(h.Get("X-Sentry-Rate-Limits"), ",") {
@@ -271,10 +276,10 @@ func shortenPause(h http.Header) {
 // Flush implements [sentry.Transport]. It is a no-op.
 func (*transport) Flush(time.Duration) bool { return true }
 
-// FlushWithContext implements [sentry.Transport].
+// FlushWithContext implements [sentry.Transport]. It is a no-op.
 func (*transport) FlushWithContext(context.Context) bool { return true }
 
-// Close implements [sentry.Transport].
+// Close implements [sentry.Transport]. It closes idle connections.
 func (t *transport) Close() { t.http.CloseIdleConnections() }
 
 var (

@@ -15,8 +15,9 @@ type LogConfig struct {
 	Format string `config:"format" default:"auto" oneof:"auto,json,text" help:"format of the log; auto is colored text on a terminal and JSON otherwise"`
 }
 
-// SetLevel changes the level of the running logger: "debug", "info", "warn",
-// "error".
+// SetLevel sets the lowest level that is logged: "debug", "info", "warn" or "error";
+// "" means "info". It may be called at any time. If text is not a level, SetLevel
+// returns an error and changes nothing.
 func (t *Telemetry) SetLevel(text string) error { return setLevel(t.Level, text) }
 
 func setLevel(v *slog.LevelVar, text string) error {
@@ -31,7 +32,8 @@ func setLevel(v *slog.LevelVar, text string) error {
 	return nil
 }
 
-// newLogger returns the logger and its sink.
+// newLogger returns a logger with the configured level and format, and the sink through which it
+// writes to out. It returns an error if the level or the format is unknown.
 func newLogger(c LogConfig, level *slog.LevelVar, service string, out io.Writer) (*slog.Logger, *sink, error) {
 	if err := setLevel(level, c.Level); err != nil {
 		return nil, nil, err
@@ -43,7 +45,7 @@ func newLogger(c LogConfig, level *slog.LevelVar, service string, out io.Writer)
 	logger := func(to io.Writer) *slog.Logger { return slog.New(handler(to)).With("service", service) }
 	s := newSink(out, func(lost uint64) []byte {
 		var line bytes.Buffer
-		logger(&line).Warn("log lines dropped: the sink is too slow or fails", "lines", lost)
+		logger(&line).Warn("log lines dropped: the log output is too slow or fails", "lines", lost)
 		return line.Bytes()
 	})
 	return slog.New(&flushing{handler(s), s}).With("service", service), s, nil
@@ -62,7 +64,7 @@ func handlerMaker(format string, level slog.Leveler, out io.Writer) (func(io.Wri
 	}
 }
 
-// isTerminal reports whether the file is a character device other than the null device.
+// isTerminal reports whether out is a character device other than the null device.
 func isTerminal(out io.Writer) bool {
 	file, ok := out.(*os.File)
 	if !ok {
@@ -76,7 +78,8 @@ func isTerminal(out io.Writer) bool {
 	return err != nil || !os.SameFile(info, null)
 }
 
-// flushing writes warnings and errors without delay: the process may end after them.
+// flushing is a handler that makes the sink write warnings and errors without delay,
+// because the process may end after them.
 type flushing struct {
 	slog.Handler
 	sink *sink

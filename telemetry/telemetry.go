@@ -1,7 +1,7 @@
-// Package telemetry creates logger, metrics, tracer and error tracker from one [Config]. It has
-// no global state and never blocks a call: data that a slow disk, a collector or a tracker
-// cannot accept is dropped and counted, in log_dropped_lines_total, trace_dropped_spans_total
-// and exceptions_dropped_total.
+// Package telemetry creates the logger, metrics registry, tracer and error tracker of a service
+// from one [Config]. It has no global state and never blocks a call: data that a slow disk, a
+// collector or an error tracker cannot accept is dropped and counted, in log_dropped_lines_total,
+// trace_dropped_spans_total and exceptions_dropped_total.
 package telemetry
 
 import (
@@ -27,20 +27,22 @@ type Config struct {
 	Sentry SentryConfig `config:"sentry"`
 }
 
-// Telemetry contains logger, metrics, tracer and exception tracker. It is a chassi.Component: it
-// must start first and stop last, so that it records the end of all other components.
+// Telemetry contains the logger, metrics registry, tracer and error tracker of a
+// service. It is a chassi.Component that must start first and stop last, so that it
+// records the end of all other components.
 //
-// Every line that is logged with the context of a call has its request_id and trace_id, and the
-// span_id if the span is sampled. The value of an attribute whose key looks like a secret is
-// masked; a secret inside a logged struct or map is not detected. A duration is formatted as by
-// [time.Duration.String], "1m30s", on a terminal and in JSON; a key with a unit, such as
-// latency_us, has a number.
+// Every line that is logged with the context of a call contains the call's request_id and
+// trace_id, and the span_id if the span is sampled. The value of an attribute whose key looks
+// like a secret is masked, unless it is a number, a boolean, a time or a duration; a secret inside
+// a logged struct or map is not detected. A duration is formatted as by [time.Duration.String], for
+// example "1m30s", on a terminal and in JSON; the value of a key with a unit, such as latency_us,
+// is a number.
 type Telemetry struct {
 	Logger     *slog.Logger
 	Level      *slog.LevelVar // may be set at any time
 	Registry   *prometheus.Registry
-	Tracer     trace.TracerProvider          // never nil; without an exporter it only creates ids for the log
-	Propagator propagation.TextMapPropagator // W3C trace context and baggage
+	Tracer     trace.TracerProvider          // never nil; without an exporter it only creates IDs
+	Propagator propagation.TextMapPropagator // W3C Trace Context and Baggage by default
 	Exceptions Reporter                      // never nil
 
 	sink    *sink
@@ -48,8 +50,9 @@ type Telemetry struct {
 	tracker *tracker // nil without a DSN
 }
 
-// New returns a Telemetry for the named service. Log lines are written to out. New does not
-// wait for a collector. The Telemetry must be stopped.
+// New returns a Telemetry for the named service. Log lines are written to out. New does not wait
+// for a collector. It returns an error if c is invalid, or if an environment variable is invalid
+// that [TraceConfig] does not allow to be ignored. The caller must call Stop on the Telemetry.
 func New(ctx context.Context, service, version string, c Config, out io.Writer) (*Telemetry, error) {
 	t := &Telemetry{Level: new(slog.LevelVar), Registry: prometheus.NewRegistry(), Exceptions: noReporter{}}
 	var err error
@@ -74,8 +77,8 @@ func New(ctx context.Context, service, version string, c Config, out io.Writer) 
 	return t, nil
 }
 
-// Handler returns a handler that serves the metrics in the Prometheus format. The error of a
-// collector is logged and does not affect the others.
+// Handler returns a handler that serves the metrics in the Prometheus format. An error of a
+// collector is logged and does not affect the metrics of other collectors.
 func (t *Telemetry) Handler() http.Handler {
 	return promhttp.HandlerFor(t.Registry, promhttp.HandlerOpts{
 		ErrorLog: slog.NewLogLogger(t.Logger.Handler(), slog.LevelError), ErrorHandling: promhttp.ContinueOnError,
@@ -83,7 +86,7 @@ func (t *Telemetry) Handler() http.Handler {
 	})
 }
 
-// Report passes a server error to Exceptions.
+// Report passes err, a server error, to t.Exceptions. It does nothing if err is nil.
 func (t *Telemetry) Report(ctx context.Context, err error) { t.Exceptions.Report(ctx, err) }
 
 // Name returns "telemetry".
@@ -92,15 +95,18 @@ func (t *Telemetry) Name() string { return "telemetry" }
 // Start is a no-op; New has already started everything.
 func (t *Telemetry) Start(context.Context) error { return nil }
 
-// Close is equivalent to Stop, for a Telemetry that was not started.
+// Close calls [Telemetry.Stop] without a deadline other than Stop's own. It is for
+// a Telemetry that was not started.
 func (t *Telemetry) Close() error { return t.Stop(context.Background()) }
 
-// stopTime is the maximum time that an unresponsive collector may delay a shutdown.
+// stopTime is the maximum time that [Telemetry.Stop] takes.
 const stopTime = 2 * time.Second
 
-// Stop sends the remaining data, within two seconds or until ctx ends. Data that a collector
-// does not accept in that time is dropped, which is logged and not an error. Later log lines
-// are written at once.
+// Stop sends the remaining spans and exceptions for at most half of the time until the deadline of
+// ctx, and for at most one second. It drops those that are not accepted in that time, and logs the
+// loss. Then it writes the buffered log lines. It always returns nil, after at most two seconds and
+// no later than when ctx is done. Later log lines are written at once, or dropped if the log output
+// hangs.
 func (t *Telemetry) Stop(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, stopTime)
 	defer cancel()
@@ -109,8 +115,8 @@ func (t *Telemetry) Stop(ctx context.Context) error {
 	return nil
 }
 
-// stopSenders stops tracing and tracker concurrently. A quarter of the time is reserved for
-// their last log lines.
+// stopSenders stops tracing and the error tracker concurrently. It leaves a quarter of the time
+// until the deadline of ctx for writing their last log lines.
 func (t *Telemetry) stopSenders(ctx context.Context) {
 	until, _ := ctx.Deadline()
 	left := time.Until(until)
@@ -123,7 +129,7 @@ func (t *Telemetry) stopSenders(ctx context.Context) {
 	if t.tracing != nil {
 		senders.Go(func() {
 			if err := t.tracing.stop(ctx, soon); err != nil {
-				t.Logger.Warn("spans were lost at the end", "error", err.Error())
+				t.Logger.Warn("spans were lost during shutdown", "error", err.Error())
 			}
 		})
 	}
@@ -133,8 +139,8 @@ func (t *Telemetry) stopSenders(ctx context.Context) {
 	senders.Wait()
 }
 
-// Flush writes all log lines so far, for exits of the process without Stop. It returns after
-// timeout at the latest.
+// Flush waits until all log lines so far are written, or until timeout has passed. Call it before
+// the process exits without a call of [Telemetry.Stop].
 func (t *Telemetry) Flush(timeout time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()

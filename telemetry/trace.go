@@ -13,49 +13,54 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// TraceConfig configures tracing. The standard variables take precedence:
+// TraceConfig configures tracing. The standard environment variables take precedence:
 //
-//   - OTEL_SDK_DISABLED=true switches tracing off.
-//   - OTEL_TRACES_EXPORTER (otlp, console, none, or a list) wins over Exporter, and
-//     OTEL_EXPORTER_OTLP_PROTOCOL over the protocol in it. An OTLP endpoint in the
-//     environment switches OTLP on where Exporter says none.
-//   - OTEL_EXPORTER_OTLP_ENDPOINT wins over Endpoint; headers, certificates,
-//     compression and timeout are OTEL_EXPORTER_OTLP_* alone.
-//   - OTEL_TRACES_SAMPLER and its _ARG win over Ratio.
-//   - OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_PROPAGATORS (tracecontext,
-//     baggage, none), OTEL_BSP_* and OTEL_SPAN_* are honoured.
+//   - OTEL_SDK_DISABLED=true disables tracing.
+//   - OTEL_TRACES_EXPORTER (otlp, console, none, or a list) overrides Exporter, and
+//     OTEL_EXPORTER_OTLP_PROTOCOL overrides the protocol in it. An OTLP endpoint in the
+//     environment enables OTLP if Exporter is none.
+//   - OTEL_EXPORTER_OTLP_ENDPOINT overrides Endpoint. Headers, certificates, compression and
+//     timeout are set by OTEL_EXPORTER_OTLP_* variables only.
+//   - OTEL_TRACES_SAMPLER and OTEL_TRACES_SAMPLER_ARG override Ratio.
+//   - OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_PROPAGATORS (tracecontext, baggage,
+//     none), OTEL_BSP_* and OTEL_SPAN_* have their standard meaning.
 //
 // As the specification requires, a variable with an unknown value is ignored with a warning.
-// An unknown value in Config is an error, and so is an invalid value of a variable that
-// determines where OTLP sends spans and with which credentials: the endpoint, which must be a
-// URL with a scheme, headers and certificates.
+// An unknown value of Exporter is an error. So is an invalid value of a variable that
+// determines where OTLP sends spans and with which credentials: the endpoint, which must be an
+// http or https URL, the headers and the certificates.
 type TraceConfig struct {
 	Exporter string  `config:"exporter" default:"none" oneof:"none,otlp-http,otlp-grpc,stdout" help:"exporter of spans"`
 	Endpoint string  `config:"endpoint" format:"url:http,https" mask:"url" help:"URL of the collector; default http://localhost:4318, for otlp-grpc http://localhost:4317"`
 	Ratio    float64 `config:"ratio" default:"0.01" min:"0" max:"1" help:"share of traces that are sampled, unless a trusted caller has made the decision"`
 
-	// Exporters are those that the program links, by their names in Exporter:
-	// exporters.All(). They are not part of package telemetry because they link grpc-go.
+	// Exporters contains the exporters that the program links, by their names in Exporter.
+	// Set it to exporters.All() of package telemetry/exporters, which is separate because
+	// it links grpc-go.
 	Exporters map[string]Exporter `config:"-"`
 
-	// Trusted are the networks whose callers the middleware that creates the spans trusts. The
-	// zero value has no networks; the default of the setting is the loopback networks.
+	// Trusted contains the networks of the callers whose trace context the tracing
+	// middleware trusts. The zero value contains no networks; the default of the setting
+	// is the loopback networks.
 	Trusted []netip.Prefix `config:"trusted_networks" default:"127.0.0.0/8,::1/128" help:"networks of callers whose traceparent is trusted, besides clients that a broker names: it becomes the parent and decides sampling; any other call begins a new trace with a link to it"`
 }
 
-// Exporter returns an exporter to the collector at endpoint, a URL; if endpoint is empty, the
-// OTEL_EXPORTER_OTLP_* variables apply. It does not wait for the collector.
+// Exporter is a function that returns an exporter to the collector at endpoint, a
+// URL. If endpoint is empty, the OTEL_EXPORTER_OTLP_* variables determine the endpoint.
+// The exporter to standard output ignores endpoint. The function does not wait for the collector.
 type Exporter = func(ctx context.Context, endpoint string) (sdktrace.SpanExporter, error)
 
-// tracing contains the provider and the counters of each of its exporters.
+// tracing contains the tracer provider, and the counters of each of its exporters.
 type tracing struct {
 	provider trace.TracerProvider
 	shutdown func(context.Context) error
 	counters []*spanCounter
-	giveUp   context.CancelFunc // ends exports that are under way
+	giveUp   context.CancelFunc // ends exports that are in progress
 }
 
-// newTracing creates the provider. The sampler follows the caller's decision.
+// newTracing returns a tracer provider with the selected exporters, and their counters. Unless the
+// environment sets a sampler, a span with a parent is sampled if its parent is. newTracing returns
+// an error if the configuration or the environment is invalid.
 func newTracing(ctx context.Context, c TraceConfig, env otelEnv, service, version string, logger *slog.Logger) (*tracing, error) {
 	life, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	t := &tracing{provider: idProvider{}, shutdown: func(context.Context) error { return nil }, giveUp: giveUp}
@@ -93,13 +98,14 @@ func newTracing(ctx context.Context, c TraceConfig, env otelEnv, service, versio
 	return t, nil
 }
 
-// describe returns the resource of the spans.
+// describe returns the resource that the spans belong to: the service, its version, the
+// SDK, and the attributes that the environment sets.
 func describe(ctx context.Context, service, version string, logger *slog.Logger) *resource.Resource {
 	about, err := resource.New(ctx, resource.WithTelemetrySDK(),
 		resource.WithAttributes(attribute.String("service.name", service), attribute.String("service.version", version)),
 		resource.WithFromEnv())
 	if err != nil {
-		logger.Warn("OTEL_RESOURCE_ATTRIBUTES is not used as a whole: want key=value,key=value", "error", err.Error())
+		logger.Warn("OTEL_RESOURCE_ATTRIBUTES is invalid and partly ignored: want key=value,key=value", "error", err.Error())
 	}
 	return about
 }
@@ -109,14 +115,14 @@ func newExporter(ctx context.Context, name, endpoint string, linked map[string]E
 	case ok:
 		return exporter(ctx, endpoint)
 	case name == exportHTTP || name == exportGRPC || name == exportStdout:
-		return nil, fmt.Errorf("trace.exporter: this program does not link the exporter %q; add the exporters of package telemetry/exporters, or set none", name)
+		return nil, fmt.Errorf("this program does not link the exporter %q: add the exporters of package telemetry/exporters, or set trace.exporter to none", name)
 	default:
 		return nil, fmt.Errorf("%q is unknown: want none, otlp-http, otlp-grpc or stdout", name)
 	}
 }
 
-// stop sends waiting spans until soon ends; remaining spans are dropped. It returns when ctx
-// ends at the latest.
+// stop sends waiting spans until soon is done, and drops the rest. It returns when ctx is done at
+// the latest, with an error if the provider has not shut down by then or its shutdown has failed.
 func (t *tracing) stop(ctx, soon context.Context) error {
 	defer t.giveUp()
 	defer context.AfterFunc(soon, t.giveUp)()

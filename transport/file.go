@@ -8,8 +8,8 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// FileOf returns the file in message, which must be a pointer, or nil if message does not point to
-// a struct with a file.
+// FileOf returns a pointer to the [chassi.File] field of the struct that message points to, or nil
+// if message does not point to a struct with such a field. Message must be a pointer.
 func FileOf(message any) *chassi.File {
 	v := reflect.ValueOf(message).Elem()
 	if v.Kind() != reflect.Struct {
@@ -39,8 +39,8 @@ func CloseFile(message any) {
 
 var fileType = reflect.TypeFor[chassi.File]()
 
-// checkFile returns an error if a message has more than one file, or has a file that is not a field
-// of the message itself.
+// checkFile returns an error if the type message has more than one file, or has a file that is not
+// a field of the message itself.
 func checkFile(message reflect.Type) error {
 	if message.Kind() != reflect.Struct {
 		return nil
@@ -54,14 +54,14 @@ func checkFile(message reflect.Type) error {
 		case f.Type == fileType && f.IsExported() && !throughPointer(message, f.Index):
 			only = f.Name
 		case f.IsExported() && holdsFile(f.Type, make(map[reflect.Type]bool)):
-			return fmt.Errorf("field %s of %v: a file must be a field of the message itself, and not behind a pointer or in a list", f.Name, message)
+			return fmt.Errorf("field %s of %v: a file must be a field of the message itself, and not behind a pointer or in a slice or map", f.Name, message)
 		}
 	}
 	return nil
 }
 
-// throughPointer reports whether the field of message with the given index is in an embedded
-// pointer to a struct.
+// throughPointer reports whether the field of message with the given index is reached through an
+// embedded pointer to a struct.
 func throughPointer(message reflect.Type, index []int) bool {
 	for i := range index[1:] {
 		if message.FieldByIndex(index[:i+1]).Type.Kind() == reflect.Pointer {
@@ -71,8 +71,8 @@ func throughPointer(message reflect.Type, index []int) bool {
 	return false
 }
 
-// holdsFile reports whether a value of type t can contain a file. It does not examine the types in
-// seen again.
+// holdsFile reports whether a value of type t can contain a file. It skips the types in seen, which
+// it has already examined, and adds t to seen.
 func holdsFile(t reflect.Type, seen map[reflect.Type]bool) bool {
 	if t == fileType || seen[t] {
 		return t == fileType

@@ -6,9 +6,10 @@ import (
 	"io"
 )
 
-// Extent returns the current position of content and the number of bytes from there to its end, if
-// content is an [io.Seeker]; its position does not change. For any other content, start is 0, and
-// length is size if size is positive, or -1 for an unknown length.
+// Extent returns the position at which content is to be read and the number of bytes from there to
+// its end. If content is an [io.Seeker], start is the current position, which Extent preserves. For
+// any other content, start is 0, and length is size if size is positive, or -1 for an unknown
+// length. Extent returns an error if content cannot seek to its end and back.
 func Extent(content io.Reader, size int64) (start, length int64, err error) {
 	seeker, ok := content.(io.Seeker)
 	switch {
@@ -29,14 +30,15 @@ func Extent(content io.Reader, size int64) (start, length int64, err error) {
 }
 
 // Sized returns a reader of the first size bytes of content. Reading fails if content has fewer
-// bytes. It also fails if content has more, unless canSeek is true, because a file may grow after
-// its size was determined.
+// than size bytes. Unless canSeek is true, reading also fails if content has more than size bytes.
+// If canSeek is true, the additional bytes are ignored, because a file may grow after its size was
+// determined.
 func Sized(content io.Reader, size int64, canSeek bool) io.Reader {
 	return &sizedReader{content: content, size: size, left: size, mayGrow: canSeek}
 }
 
 // sizedReader reads the first size bytes of content. Unless mayGrow is true, it returns the last of
-// them only when content has ended, so that longer content does not look complete.
+// these bytes only after content has ended, so that longer content does not look complete.
 type sizedReader struct {
 	content    io.Reader
 	size, left int64
@@ -60,13 +62,13 @@ func (s *sizedReader) Read(b []byte) (n int, err error) {
 	n, err = s.content.Read(b[:min(int64(len(b)), s.left)])
 	switch s.left -= int64(n); {
 	case s.left > 0 && errors.Is(err, io.EOF):
-		return n, fmt.Errorf("the file ended after %d bytes of %d", s.size-s.left, s.size)
+		return n, fmt.Errorf("the file ended after %d of %d bytes", s.size-s.left, s.size)
 	case s.left > 0 || err != nil || s.mayGrow:
 		return n, err //nolint:wrapcheck // the content's own
 	}
 	switch _, err := io.ReadFull(s.content, make([]byte, 1)); {
 	case err == nil:
-		return 0, fmt.Errorf("the file has more than the %d bytes of its Size: set chassi.File.Size to its length, or to 0 if that is not known", s.size)
+		return 0, fmt.Errorf("the file has more than the %d bytes of its Size: set chassi.File.Size to its length, or to 0 if the length is not known", s.size)
 	case errors.Is(err, io.EOF):
 		return n, io.EOF
 	default:

@@ -6,8 +6,8 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// MaxMetadataBytes is the maximum total length of the names and values of metadata that a
-// client or a server sends with one message. Servers accept less by default.
+// MaxMetadataBytes is the maximum total length, in bytes, of the names and values of the metadata
+// that a client or a server sends with one message. Servers accept less by default.
 const MaxMetadataBytes = 64 << 10
 
 var (
@@ -20,14 +20,14 @@ var (
 	// intermediary.
 	ErrBodyTooLarge = chassi.NewError(chassi.ResourceExhausted, "body_too_large", "The message is too large")
 	// ErrResponseTooLarge is the error of a call whose response is too large to be sent or
-	// received. The method has run.
-	ErrResponseTooLarge = chassi.NewError(chassi.ResourceExhausted, "response_too_large", "The response is too large to be sent")
+	// received. The method has already run.
+	ErrResponseTooLarge = chassi.NewError(chassi.ResourceExhausted, "response_too_large", "The response is too large")
 )
 
 // CheckMetadata returns an error if one of the transports could not carry m, the metadata of an
-// outgoing call. The rules are the same on all transports: a name has 1 to 255 letters, digits,
-// '-', '_' and '.', a value consists of printable ASCII, and all names and values together have at
-// most [MaxMetadataBytes]. Metadata that is not a [*Pairs] is not checked.
+// outgoing call. The rules are the same on all transports: a name consists of 1 to 255 ASCII
+// letters, digits, '-', '_' and '.', a value consists of printable ASCII, and all names and values
+// together have at most [MaxMetadataBytes]. Metadata that is not a [*Pairs] is not checked.
 func CheckMetadata(m chassi.Metadata) error {
 	pairs, ok := m.(*Pairs)
 	if !ok {
@@ -46,7 +46,7 @@ func CheckMetadata(m chassi.Metadata) error {
 
 // CheckResponse returns an error if one of the transports could not carry pairs, the metadata that
 // a method has set on its response. The rules are those of [CheckMetadata]. The error is intended
-// for the log; the client gets [chassi.Internal].
+// for the log; the client receives an error with the code [chassi.Internal].
 func CheckResponse(pairs Pairs) error {
 	for _, p := range pairs {
 		if err := CheckPair(p.Key, p.Value); err != nil {
@@ -60,7 +60,7 @@ func CheckResponse(pairs Pairs) error {
 }
 
 func tooMuch(size int) error {
-	return fmt.Errorf("%d bytes of metadata exceed the limit of %d", size, MaxMetadataBytes)
+	return fmt.Errorf("the metadata has %d bytes, more than the limit of %d", size, MaxMetadataBytes)
 }
 
 func (p *Pairs) size() (size int) {
@@ -70,21 +70,23 @@ func (p *Pairs) size() (size int) {
 	return size
 }
 
-// CheckPair returns an error for a name or a value that one of the transports could not carry.
+// CheckPair returns an error if one of the transports could not carry key as a metadata name, or
+// value as a metadata value.
 func CheckPair(key, value string) error {
 	switch {
 	case !IsMetadataKey(key):
-		return fmt.Errorf("metadata %.100q: a name must have only letters, digits, '-', '_' and '.', and at most %d bytes", key, maxMetadataKey)
+		return fmt.Errorf("metadata %.100q: a name must consist of 1 to %d ASCII letters, digits, '-', '_' and '.'", key, maxMetadataKey)
 	case !IsMetadataValue(value):
 		return fmt.Errorf("metadata %s: the value must be printable ASCII; encode it, for example in base64", key)
 	}
 	return nil
 }
 
-// maxMetadataKey is the maximum length of a metadata name in bytes, which is the limit of AMQP.
+// maxMetadataKey is the maximum length of a metadata name in bytes. It is the limit of AMQP.
 const maxMetadataKey = 255
 
-// IsMetadataKey reports whether key is a valid metadata name on all transports.
+// IsMetadataKey reports whether key is a valid metadata name on all transports, that is, whether
+// key consists of 1 to 255 ASCII letters, digits, '-', '_' and '.'.
 func IsMetadataKey(key string) bool {
 	for i := range len(key) {
 		switch c := key[i]; {
@@ -96,7 +98,8 @@ func IsMetadataKey(key string) bool {
 	return key != "" && len(key) <= maxMetadataKey
 }
 
-// IsMetadataValue reports whether value is printable ASCII.
+// IsMetadataValue reports whether value is a valid metadata value on all transports, that is,
+// whether value is empty or consists of printable ASCII.
 func IsMetadataValue(value string) bool {
 	for i := range len(value) {
 		if value[i] < ' ' || value[i] > '~' {
@@ -106,14 +109,15 @@ func IsMetadataValue(value string) bool {
 	return true
 }
 
-// Limits of an error that is sent, in bytes.
+// Maximum sizes, in bytes, of the message and of all violations of an error that is sent.
 const (
 	maxErrorMessage    = 2 << 10
 	maxErrorViolations = 16 << 10
 )
 
-// BoundError returns e with a message of at most 2 KiB and violations of at most 16 KiB in
-// total, so that any error can be sent. It returns e itself if it is within the limits.
+// BoundError returns e if the message of e has at most 2 KiB and the violations of e have at most
+// 16 KiB in total. Otherwise, it returns a copy of e, in which a longer message is truncated, and
+// the violations end before the first one that exceeds the limit, so that any error can be sent.
 func BoundError(e *chassi.Error) *chassi.Error {
 	size, fit := 0, 0
 	for _, v := range e.Violations {
@@ -133,8 +137,8 @@ func BoundError(e *chassi.Error) *chassi.Error {
 	return &bounded
 }
 
-// cut returns at most the first end bytes of s, without a partial character at their end. The
-// length of s must be greater than end.
+// cut returns the longest prefix of s that has at most end bytes and does not end within a UTF-8
+// sequence. The length of s must be greater than end.
 func cut(s string, end int) string {
 	for end > 0 && s[end]&0xC0 == 0x80 {
 		end--

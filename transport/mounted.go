@@ -9,13 +9,13 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// ErrNotServed is wrapped by the error for an endpoint that [chassi.Transports] limits to other
-// transports.
-var ErrNotServed = errors.New("see chassi.Transports")
+// ErrNotServed means that [chassi.Transports] limits an endpoint to other transports. The errors of
+// [CheckServed] wrap it.
+var ErrNotServed = errors.New("chassi.Transports excludes the transport")
 
 // CheckServed returns an error that wraps [ErrNotServed] if [chassi.Transports] limits e to
-// transports other than the named one. The clients of transports return this error when they
-// bind e.
+// transports other than the transport called name. The clients of transports return this error when
+// they bind e.
 func CheckServed(e *chassi.Endpoint, name string) error {
 	if e.ServedOver(name) {
 		return nil
@@ -23,10 +23,10 @@ func CheckServed(e *chassi.Endpoint, name string) error {
 	return fmt.Errorf("%s is served over %s, not over %s: %w", e.FullName(), strings.Join(e.Transports(), ", "), name, ErrNotServed)
 }
 
-// CheckShape returns an error if a transport does not support e. This is the case if e is an
-// http.Handler, if a message has a [chassi.File] and files is false, if a message has more than one
-// file, or if a file is not a field of the message itself. Over is the display name of the
-// transport, such as "AMQP".
+// CheckShape returns an error if the transport cannot serve e: if e is a raw endpoint, such as one
+// for an http.Handler, if a message has a [chassi.File] and files is false, if a message has more
+// than one file, or if a file is not a field of the message itself. The argument over is the
+// display name of the transport, such as "AMQP", and files reports whether it supports files.
 func CheckShape(e *chassi.Endpoint, over string, files bool) error {
 	request, response := e.Files()
 	switch {
@@ -46,8 +46,8 @@ func CheckShape(e *chassi.Endpoint, over string, files bool) error {
 // Mounted records the services that a transport serves. The zero value is empty.
 type Mounted struct{ byName map[string]*chassi.Service }
 
-// Add records a service. It returns the error of the service if it has one, and an error if a
-// service with the same name is already recorded, even if that is s itself.
+// Add records s. It returns the result of [chassi.Service.Err] if that is not nil, and an error if
+// a service with the same name is already recorded, even if that service is s itself.
 func (m *Mounted) Add(s *chassi.Service) error {
 	if err := s.Err(); err != nil {
 		return err //nolint:wrapcheck // says which service
@@ -65,7 +65,7 @@ func (m *Mounted) Add(s *chassi.Service) error {
 	return nil
 }
 
-// first returns a text that identifies s by the name of its first endpoint.
+// first returns a phrase that identifies s by the full name of its first endpoint.
 func first(s *chassi.Service) string {
 	if endpoints := s.Endpoints(); len(endpoints) > 0 {
 		return "with " + endpoints[0].FullName()

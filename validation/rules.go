@@ -8,31 +8,32 @@ import (
 	"github.com/chassi-go/chassi/schema/gotype"
 )
 
-// rule is one rule, compiled for a type.
+// rule is one rule of a tag, compiled for the values at a site.
 type rule struct {
 	test    func(v, parent reflect.Value) bool // v is not a pointer; parent is the struct with the field
-	message string                             // what is required: "must be at least 18"
+	message string                             // the requirement: "must be at least 18"
 
-	// keywords are the equivalent in JSON Schema; nil if there is none.
+	// keywords are the JSON Schema keywords that express the rule; nil if there are none.
 	keywords map[string]any
-	// partial is set if the keywords are weaker than the rule.
+	// partial reports whether keywords are weaker than the rule.
 	partial bool
-	// relative is set if the rule depends on more than the value.
+	// relative reports whether the rule depends on the current time or on another field.
 	relative bool
 }
 
-// site is the location of a rule.
+// site describes the values to which a rule applies.
 type site struct {
 	kind   *gotype.Type
-	parent reflect.Type // the struct that declares the field
-	quoted bool         // whether numbers are written as strings
+	parent reflect.Type // the struct that declares the field; nil for an element or a key
+	quoted bool         // whether numbers are encoded as strings
 	names  Names
 }
 
-// maker compiles a word to a rule for the values at a site.
+// maker compiles a word into a rule for the values at a site. It returns an error if the rule
+// cannot apply to these values, or if its parameter is invalid.
 type maker func(w word, at *site) (rule, error)
 
-// makers holds the makers by name. See the package's documentation for the list.
+// makers maps the names of rules to their makers. The documentation of the package lists the rules.
 var makers = withTexts(map[string]maker{
 	"min": newSize, "max": newSize, "len": newSize, "eq": newSize, "ne": newSize, "gt": newSize, "gte": newSize, "lt": newSize, "lte": newSize,
 	"oneof": newOneOf, "noneof": newOneOf,
@@ -47,7 +48,7 @@ func withTexts(all map[string]maker) map[string]maker {
 	return all
 }
 
-// newRules compiles the rules of one scope of a tag.
+// newRules compiles the rules of t, one scope of a tag, for the values at a site.
 func newRules(t *tag, at *site) ([]rule, error) {
 	var rules []rule
 	for _, alternatives := range t.rules {
@@ -79,7 +80,8 @@ func newRule(w word, at *site) (rule, error) {
 	return r, nil
 }
 
-// hint returns the end of the error for an unknown rule, which states what to use instead.
+// hint returns the last part of the error for name, an unknown rule: advice on what to use
+// instead.
 func hint(name string) string {
 	switch {
 	case strings.HasPrefix(name, "minlength"), strings.HasPrefix(name, "minitems"):
@@ -89,16 +91,17 @@ func hint(name string) string {
 	case name == "omitnil":
 		return ": want omitempty"
 	default:
-		return ": package validation lists the rules; what they cannot say belongs into a method Validate() error"
+		return ": package validation lists the rules; for other requirements, declare a method Validate() error"
 	}
 }
 
-// refused returns the error of a rule that cannot apply to a type.
+// refused returns the error for a rule that cannot apply to the values at a site. want describes
+// the values to which the rule can apply.
 func refused(at *site, want string) error {
-	return fmt.Errorf("it cannot apply to %v: want %s", at.kind.Go, want)
+	return fmt.Errorf("cannot apply to %v: want %s", at.kind.Go, want)
 }
 
-// either returns a rule that accepts a value if one of the alternatives does.
+// either returns a rule that accepts a value if at least one rule in all accepts the value.
 func either(all []rule) rule {
 	if len(all) == 1 {
 		return all[0]

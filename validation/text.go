@@ -18,14 +18,15 @@ import (
 
 // textRule is a rule about the characters of a string.
 type textRule struct {
-	message string // what is required: "must be a URL"
-	pattern string // the rule in the syntax that Go and JavaScript share; "" if test is the rule
-	format  string // of JSON Schema, if one is about equivalent to the rule
+	message string // the requirement: "must be a URL"
+	pattern string // regular expression in the syntax that Go and JavaScript share; "" if test is set
+	format  string // JSON Schema format that is roughly equivalent to the rule; "" if there is none
 	test    func(s string) bool
-	param   func(param string) (textRule, error) // returns the rule for a parameter; nil for a rule without one
+	param   func(param string) (textRule, error) // returns the rule for a parameter; nil if the rule has no parameter
 }
 
-// The patterns and tests are those of github.com/go-playground/validator v10.
+// Regular expressions of rules. All patterns and tests in this file have the semantics of
+// github.com/go-playground/validator v10, except that isEmail refuses quoted local parts.
 const (
 	label       = `[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?`
 	hostPattern = `^` + label + `(\.` + label + `)*$`
@@ -111,12 +112,13 @@ const semver = `^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)` +
 
 func wanted(param string) error {
 	if param == "" {
-		return errors.New("want a parameter")
+		return errors.New("requires a parameter")
 	}
 	return nil
 }
 
-// newText returns a rule about the characters of a string.
+// newText returns the rule in texts that w names, for the strings at a site. It returns an error if
+// the values at the site are not strings, or if the parameter is missing or not permitted.
 func newText(w word, at *site) (rule, error) {
 	if at.kind.Go.Kind() != reflect.String || at.kind.Decode == gotype.JSON {
 		return rule{}, refused(at, "a string")
@@ -129,7 +131,7 @@ func newText(w word, at *site) (rule, error) {
 			return rule{}, err
 		}
 	case w.param != "":
-		return rule{}, errors.New("it has no parameter")
+		return rule{}, errors.New("must not have a parameter")
 	}
 	r := rule{message: t.message, partial: t.pattern == "", keywords: make(map[string]any)}
 	if t.pattern != "" {
@@ -148,7 +150,8 @@ func newText(w word, at *site) (rule, error) {
 	return r, nil
 }
 
-// addr parses an address like net.ParseIP, without an allocation for a valid one.
+// addr parses s as an IP address without a zone, and reports whether s is valid. It accepts the
+// same addresses as net.ParseIP, but does not allocate memory for a valid address.
 func addr(s string) (netip.Addr, bool) {
 	a, err := netip.ParseAddr(s)
 	return a, err == nil && a.Zone() == ""
@@ -169,7 +172,8 @@ func isCIDRv6(s string) bool {
 	return err == nil && ip.To4() == nil
 }
 
-// isEmail reports whether s is a bare address whose domain contains a dot.
+// isEmail reports whether s is an e-mail address of at most 320 bytes whose domain contains a dot.
+// The address must not have a display name, a quoted local part or a comment.
 func isEmail(s string) bool {
 	if len(s) > 320 || strings.ContainsAny(s, "<>()\"\\ \t\r\n") || !utf8.ValidString(s) {
 		return false
@@ -181,8 +185,8 @@ func isEmail(s string) bool {
 	return err == nil
 }
 
-// emailDomain matches domains with a dot and with letters of any script. The last label begins
-// and ends with a letter.
+// emailDomain matches a domain that contains a dot. Letters may be of any script. The last label
+// must begin and end with a letter.
 var emailDomain = regexp.MustCompile(`^([\p{L}0-9]([\p{L}0-9-]{0,61}[\p{L}0-9])?\.)+\p{L}([\p{L}0-9-]{0,61}\p{L})?$`)
 
 func isURL(s string) bool {

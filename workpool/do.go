@@ -2,16 +2,16 @@ package workpool
 
 import "context"
 
-// Do runs fn with ctx on a worker of p and returns its result.
+// Do runs fn with ctx on a worker of p and returns the result of fn.
 //
-// Do never waits for a place in the queue: it returns [ErrFull] if the queue is full, and
-// [ErrStopped] if p is stopping or stopped. If fn panics or calls runtime.Goexit, Do returns the
-// error of [chassi.Recovered], whose cause is a [chassi.PanicError].
+// Do never waits for a place in the queue: it returns an error that wraps [ErrFull] if the queue
+// is full, or [ErrStopped] if p is stopping or stopped. If fn panics or calls runtime.Goexit, Do
+// returns the error of [chassi.Recovered], whose cause is a [chassi.PanicError].
 //
-// If ctx ends, Do returns at once with an error that wraps ctx.Err(). If fn is still queued it
-// never runs, and its place is free. If fn is running it occupies its worker until it returns, and
-// its result is dropped: it may still write to variables other than its result after Do has
-// returned.
+// If ctx is done, Do returns at once with an error that wraps ctx.Err(). If fn is still queued,
+// it never runs, and its place becomes free. If fn is running, it occupies its worker until
+// it returns, and its result is dropped. After Do has returned, fn may therefore still write
+// to variables that it shares with the caller.
 func Do[T any](ctx context.Context, p *Pool, fn func(context.Context) (T, error)) (T, error) {
 	var c struct {
 		task
@@ -29,7 +29,8 @@ func Do[T any](ctx context.Context, p *Pool, fn func(context.Context) (T, error)
 	return c.value, c.err
 }
 
-// do runs t and waits for it. It returns nil when the function of t has returned.
+// do runs t and waits for it. It returns nil when the function of t has returned, and an error if
+// the function has panicked or was not run to its end.
 func (p *Pool) do(t *task) error {
 	if t.ctx.Err() != nil {
 		p.refuse()
@@ -46,9 +47,9 @@ func (p *Pool) do(t *task) error {
 	}
 }
 
-// leave ends the wait for t, whose context has ended, and removes t from the queue if it has not
-// begun to run. It returns the outcome if t has finished, and otherwise an error that wraps that of
-// the context.
+// leave ends the wait for t, whose context is done, and removes t from the queue if t has not
+// begun to run. It returns the outcome if t has finished, and otherwise an error that wraps
+// t.ctx.Err().
 func (p *Pool) leave(t *task) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -68,5 +69,5 @@ func (p *Pool) leave(t *task) error {
 }
 
 func (p *Pool) gaveUp(ctx context.Context, when string) error {
-	return p.errorf("context ended %s: %w", when, ctx.Err())
+	return p.errorf("context done %s: %w", when, ctx.Err())
 }

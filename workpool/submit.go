@@ -2,8 +2,11 @@ package workpool
 
 import "context"
 
-// TrySubmit accepts fn, to be run once, without waiting. It returns [ErrFull] if the queue is
-// full and [ErrStopped] if p is stopping or stopped. For the context of fn see [Pool.Submit].
+// TrySubmit queues fn, to be run once, without waiting. It returns an error that wraps [ErrFull]
+// if the queue is full, or [ErrStopped] if p is stopping or stopped.
+//
+// The context of fn has the values of ctx but not its deadline and cancellation. The context of fn
+// is canceled if the context of [Pool.Stop] is done before all tasks have ended.
 func (p *Pool) TrySubmit(ctx context.Context, fn func(context.Context)) error {
 	t := p.detached(ctx, fn)
 	waited := p.trace(t, nil)
@@ -12,12 +15,13 @@ func (p *Pool) TrySubmit(ctx context.Context, fn func(context.Context)) error {
 	return err
 }
 
-// Submit accepts fn, to be run once. If the queue is full it waits, in order of arrival and
-// before any later TrySubmit or Do. It returns an error that wraps ctx.Err() if ctx ends, and
-// [ErrStopped] if p is stopping or stopped; fn then never runs.
+// Submit queues fn, to be run once. If the queue is full, Submit waits for a place; waiting
+// calls get places in the order of their arrival, before any later call of TrySubmit or Do.
+// Submit returns an error that wraps ctx.Err() if ctx is done before fn is queued, or [ErrStopped]
+// if p is stopping or stopped; fn then never runs.
 //
-// The context of fn has the values of ctx but not its deadline and cancellation. It ends when
-// the context of [Pool.Stop] ends.
+// The context of fn has the values of ctx but not its deadline and cancellation. The context of fn
+// is canceled if the context of [Pool.Stop] is done before all tasks have ended.
 func (p *Pool) Submit(ctx context.Context, fn func(context.Context)) error {
 	if ctx.Err() != nil {
 		p.refuse()
@@ -38,8 +42,8 @@ func (p *Pool) Submit(ctx context.Context, fn func(context.Context)) error {
 	return err
 }
 
-// try accepts t if there is a place now, and otherwise returns an error that wraps [ErrFull] or
-// [ErrStopped].
+// try accepts t if there is a free place, and otherwise returns an error that wraps
+// [ErrFull] or [ErrStopped].
 func (p *Pool) try(t *task) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -56,8 +60,8 @@ func (p *Pool) try(t *task) error {
 	return nil
 }
 
-// enter accepts t and returns true, or returns false: the outcome is then sent to
-// t.accepted.
+// enter accepts t and returns true if there is a free place. Otherwise it returns false,
+// and the outcome is sent to t.accepted.
 func (p *Pool) enter(t *task) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -76,8 +80,8 @@ func (p *Pool) enter(t *task) bool {
 	return false
 }
 
-// withdraw ends the wait of t for a place and returns an error that wraps that of ctx. If the
-// outcome was sent first, it returns the outcome.
+// withdraw ends the wait of t for a place and returns an error that wraps ctx.Err(). If the
+// outcome was already sent, withdraw returns the outcome.
 func (p *Pool) withdraw(ctx context.Context, t *task) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -86,7 +90,7 @@ func (p *Pool) withdraw(ctx context.Context, t *task) error {
 	}
 	p.waiting.remove(t)
 	p.counts.Refused++
-	return p.gaveUp(ctx, "waiting for a place")
+	return p.gaveUp(ctx, "while waiting for a place")
 }
 
 func (p *Pool) refuse() {
@@ -95,7 +99,8 @@ func (p *Pool) refuse() {
 	p.counts.Refused++
 }
 
-// detached returns the task of a caller that does not wait for it.
+// detached returns a task for fn that nobody waits for. Its context has the values
+// of ctx, and is canceled when Stop gives up.
 func (p *Pool) detached(ctx context.Context, fn func(context.Context)) *task {
 	var t struct { // one allocation
 		task
@@ -106,8 +111,8 @@ func (p *Pool) detached(ctx context.Context, fn func(context.Context)) *task {
 	return &t.task
 }
 
-// detachedContext has the deadline and cancellation of one context and the values of
-// another.
+// detachedContext is a context with the deadline and cancellation of its Context and
+// the values of another context.
 type detachedContext struct {
 	context.Context
 	values context.Context

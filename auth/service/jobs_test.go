@@ -168,7 +168,7 @@ func TestANewService(t *testing.T) {
 
 func TestOnlySignUpsCanBeChecked(t *testing.T) {
 	t.Parallel()
-	if err := unstored(t, Options{}).CheckSignUp(t.Context(), 17); err == nil || !strings.Contains(err.Error(), "the request is a int") {
+	if err := unstored(t, Options{}).CheckSignUp(t.Context(), 17); err == nil || !strings.Contains(err.Error(), "the request of a sign-up has type int") {
 		t.Errorf("%v", err)
 	}
 }

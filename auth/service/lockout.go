@@ -13,33 +13,37 @@ import (
 	"github.com/chassi-go/chassi/auth/store"
 )
 
-// Lockout limits password guessing. Each failed login counts against three buckets. The failure
-// that reaches the limit of a bucket locks it for one second, the next one for two, then four, and
-// so on up to MaxDelay. While a bucket is locked no password is evaluated. The buckets are:
+// Lockout contains the limits of password guessing. Each failed login counts against three buckets;
+// an in-process login, which has no network, does not count against the third.
+// The failure that reaches the limit of a bucket locks the bucket for one second, the next failure
+// for two seconds, then four, and so on up to MaxDelay. While a bucket is locked, attempts that would
+// count against it are rejected without an evaluation of the password. The buckets are:
 //
-//   - Pair: one account from one network (an IPv4 address or an IPv6 /64);
+//   - Pair: one account from one network, which is an IPv4 address, an IPv6 /64 or, without an
+//     address, the name of a client at a broker;
 //   - Account: one account from all networks;
 //   - Network: one network against all accounts, locked for at most a minute,
 //     because many people may share an address.
 //
-// An attempt from a network from which the account has logged in within KnownFor counts
-// against its pair alone, so that guesses from other networks, or against other accounts from
-// the same network, do not lock its owner out.
+// An attempt from a network from which the account has logged in within KnownFor counts only
+// against its pair, so that guesses from other networks, or against other accounts from the same
+// network, do not lock out the owner of the account.
 //
-// Attempts against unknown accounts are counted in the same way. A successful login clears
-// the pair and the account and refunds one attempt of the network. Rejected attempts are not
-// counted, so a lock always expires. They take the same work as others, including the hash:
-// neither the response nor its time reveals the lock.
+// Attempts against unknown accounts are counted in the same way. A successful login clears the pair
+// and the account and refunds its own attempt to the network. Attempts rejected because of a lock are
+// not counted, so a lock always expires. For such an attempt, the password is verified against a hash
+// that matches no password, so that neither the response nor its time reveals the lock.
 type Lockout struct {
 	Pair     int           `config:"pair" default:"5" min:"1" help:"failed logins of one account from one network before delays begin"`
-	Account  int           `config:"account" default:"50" min:"1" max:"100" help:"failed logins of one account from all unknown networks"`
+	Account  int           `config:"account" default:"50" min:"1" max:"100" help:"failed logins of one account from all networks that it has not logged in from recently"`
 	Network  int           `config:"network" default:"100" min:"1" help:"failed logins of one network on all accounts"`
 	MaxDelay time.Duration `config:"max_delay" default:"15m" min:"1s" help:"maximum delay"`
-	Window   time.Duration `config:"window" default:"24h" min:"1m" help:"time after which a failed login no longer counts"`
+	Window   time.Duration `config:"window" default:"24h" min:"1m" help:"time without further attempts after which failed logins no longer count"`
 	KnownFor time.Duration `config:"known_for" default:"2160h" min:"1h" help:"how long a network stays known after a successful login"`
 }
 
-// attempt is one login that has been counted and not yet settled.
+// attempt is one login, or one check of an old password, in progress. Its failure is counted in
+// advance, unless locked is true.
 type attempt struct {
 	service         *Service
 	userID, network string // network is stored as known unless ""
@@ -53,13 +57,12 @@ const (
 	maxNetworkDelay = time.Minute
 	// seenInterval is the resolution of the time at which a network was last seen.
 	seenInterval = time.Hour
-	// settleTime is the timeout for storing the outcome of an attempt whose context may have
-	// ended.
+	// settleTime is the timeout for storing the outcome of an attempt whose context may be done.
 	settleTime = 2 * time.Second
 )
 
-// begin counts an attempt before its password is evaluated, unless a bucket is locked. The caller
-// must call end on the attempt.
+// begin counts an attempt before its password is evaluated, unless a bucket is locked, and returns
+// the attempt. The caller must call end on it.
 func (s *Service) begin(ctx context.Context, email string, user store.Login) (*attempt, error) {
 	network, now := networkOf(ctx), s.options.Now()
 	known := user.LastSeen.After(now.Add(-s.config.Lockout.KnownFor))
@@ -83,8 +86,8 @@ func (s *Service) begin(ctx context.Context, email string, user store.Login) (*a
 	return a, nil
 }
 
-// reserve waits in the queues of the buckets, and then counts the attempt against the buckets,
-// unless one of them is locked.
+// reserve waits in the queues of the buckets that are not exempt, and then counts the attempt against
+// these buckets, unless one of them is locked.
 func (a *attempt) reserve(ctx context.Context, against []store.Bucket) error {
 	for _, b := range against {
 		if b.Exempt {
@@ -100,15 +103,16 @@ func (a *attempt) reserve(ctx context.Context, against []store.Bucket) error {
 	return fault(err)
 }
 
-// end leaves the queues of the attempt.
+// end removes the attempt from the queues of its buckets.
 func (a *attempt) end() {
 	for _, key := range a.acquired {
 		a.service.queues.release(key)
 	}
 }
 
-// succeeded clears the pair and the account, refunds the attempt of the network, and stores the
-// network as known, even if ctx has ended.
+// succeeded clears the pair and the account, refunds the failure counted against the network, and
+// stores the network as known, unless that was done less than seenInterval ago. It does so even if
+// ctx is done.
 func (a *attempt) succeeded(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
 	defer cancel()
@@ -116,7 +120,8 @@ func (a *attempt) succeeded(ctx context.Context) error {
 	return fault(a.service.options.Attempts.Settle(ctx, a.clear, refund, a.userID, a.network, a.service.options.Now()))
 }
 
-// abandoned refunds an attempt that was not evaluated, even if ctx has ended.
+// abandoned refunds an attempt whose password was not evaluated, even if ctx is done. An error is
+// logged.
 func (a *attempt) abandoned(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
 	defer cancel()
@@ -125,8 +130,8 @@ func (a *attempt) abandoned(ctx context.Context) {
 	}
 }
 
-// networkOf returns the source of the call, see [chassi.Call.Source], or "" for a call in
-// process.
+// networkOf returns the source of the call (see [chassi.Call.Source]), or "" for an in-process
+// call.
 func networkOf(ctx context.Context) string {
 	if call := chassi.CallFrom(ctx); call != nil {
 		return call.Source()
@@ -135,8 +140,8 @@ func networkOf(ctx context.Context) string {
 }
 
 // bucketKey returns the key of a bucket: its kind and an HMAC of its identity under a secret of
-// this installation, because addresses are easily guessed, and people type passwords into e-mail
-// fields.
+// this installation. The HMAC hides the identity, because addresses can be guessed and people type
+// passwords into e-mail fields.
 func (s *Service) bucketKey(kind string, parts ...string) string {
 	h := hmac.New(sha256.New, s.root.Load().lockout)
 	for _, part := range parts {

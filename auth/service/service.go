@@ -30,7 +30,7 @@ type Config struct {
 	Lockout  Lockout         `config:"lockout"`
 }
 
-// TokenConfig contains the settings of issued tokens.
+// TokenConfig contains the settings for issuing and verifying tokens.
 type TokenConfig struct {
 	Algorithm token.Algorithm `config:"algorithm" default:"EdDSA" oneof:"EdDSA,ES256,HS256" help:"algorithm of new signing keys; authd key rotate creates one"`
 	Issuer    string          `config:"issuer" default:"authd" help:"the iss claim"`
@@ -40,43 +40,44 @@ type TokenConfig struct {
 	CacheSize int             `config:"cache_size" default:"10000" min:"1" help:"maximum number of verified tokens kept in memory"`
 }
 
-// maxTTL is the maximum in the tag of TTL. The age of a token is compared with it and not with
-// TTL, so that a lower TTL does not invalidate tokens that were issued before.
+// maxTTL is the maximum of TokenConfig.TTL, as in its tag. The lifetime of a token is compared with
+// maxTTL and not with TTL, so that a lower TTL does not invalidate tokens that were issued before.
 const maxTTL = 720 * time.Hour
 
 // Options contains the dependencies of the service.
 type Options struct {
 	Store     *store.Store
-	Attempts  store.Attempts // where failed logins are counted; default Store
-	Pool      *workpool.Pool // where passwords are hashed
+	Attempts  store.Attempts // counts failed logins; default Store
+	Pool      *workpool.Pool // hashes passwords
 	MasterKey []byte         // encrypts the stored signing keys and secrets; nil stores them unencrypted
-	// OldMasterKey also decrypts stored signing keys and secrets while the master key is being
-	// changed.
+	// OldMasterKey, if not nil, also decrypts stored signing keys and secrets while the master key
+	// is being changed.
 	OldMasterKey []byte
 	// SealPlainKeys lets Start encrypt keys that were stored without a master key. Use it only while
 	// a single node uses the database: nodes without the master key could no longer use the keys.
 	SealPlainKeys bool
-	Logger        *slog.Logger
+	Logger        *slog.Logger       // default slog.Default()
 	Observe       func(event string) // counts events for metrics; may be nil
 
-	// Now returns the time that expiry is compared with, on all nodes and for the command
-	// line. It should not depend on the clock of one machine, see package clock. Default
-	// time.Now.
+	// Now returns the time from which expiry times are computed and with which they are compared.
+	// It should be the same on all nodes and in the commands of the program, and should not depend
+	// on the clock of one machine; see package clock. The default is time.Now.
 	Now func() time.Time
-	// Issued returns the issue time written to tokens, which may be behind Now. Default Now.
+	// Issued returns the issue time written to tokens and the creation time of accounts, which may
+	// be behind Now. The default is Now.
 	Issued func() time.Time
 
 	// CleanUp, if not nil, deletes further expired data. It is called every ten minutes.
 	CleanUp func(ctx context.Context) error
 }
 
-// Service implements [auth.Service]. It is also a [chassi.Component]: Start loads the signing
-// keys, and jobs in the background keep them up to date.
+// Service implements [auth.Service] and [chassi.Component]: Start loads the signing keys, and
+// background jobs keep them up to date. Service is safe for concurrent use.
 type Service struct {
 	config   Config
 	options  Options
 	store    *store.Store
-	dummy    string // a hash that matches no password, for accounts that do not exist
+	dummy    string // a hash that matches no password, for unknown addresses and locked attempts
 	verifier *token.Verifier
 	signing  atomic.Pointer[token.KeySet]
 	jwks     atomic.Pointer[auth.JWKSResponse]
@@ -84,7 +85,7 @@ type Service struct {
 	sessions *sessions
 	refresh  coolDown
 	queues   attemptQueues
-	hashing  *ratelimit.Usage // places of each source
+	hashing  *ratelimit.Usage // concurrent calls of each source that hash passwords
 	costs    costs
 	hashed   atomic.Int64
 
@@ -101,7 +102,7 @@ var (
 	_ chassi.Component = (*Service)(nil)
 )
 
-// New returns a service, or an error that says which setting is invalid.
+// New returns a service that has not been started, or an error that names the invalid setting.
 func New(c Config, o Options) (*Service, error) {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -140,9 +141,10 @@ func New(c Config, o Options) (*Service, error) {
 // Name returns "auth".
 func (s *Service) Name() string { return "auth" }
 
-// Start loads the signing keys, the root secret and the kinds of stored password hashes. It
-// creates the first key and the root secret if there are none. It returns no error for keys that
-// cannot be decrypted, see [Service.CheckKeys]. If the database is unavailable the error's code is
+// Start loads the signing keys, the root secret and the kinds of stored password hashes, and starts
+// the background jobs. It creates the first key and the root secret if they are missing. Keys that
+// cannot be decrypted are not an error (see [Service.CheckKeys]), unless Start is to encrypt keys
+// because of Options.SealPlainKeys. If the database is unavailable, the error's code is
 // [chassi.Unavailable].
 func (s *Service) Start(ctx context.Context) error {
 	if err := s.loadKeys(ctx); err != nil {
@@ -157,7 +159,7 @@ func (s *Service) Start(ctx context.Context) error {
 		}
 	}
 	if err := s.loadCosts(ctx); err != nil {
-		return fault(fmt.Errorf("kinds of password hashes: %w", err))
+		return fault(fmt.Errorf("read the kinds of password hashes: %w", err))
 	}
 	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	s.running.Go(func() { s.every(ctx, "signing keys", keyPollInterval, s.pollKeys) })
@@ -167,7 +169,7 @@ func (s *Service) Start(ctx context.Context) error {
 	return nil
 }
 
-// Stop ends the background jobs.
+// Stop ends the background jobs and waits for them. It returns nil.
 func (s *Service) Stop(context.Context) error {
 	s.stop()
 	s.running.Wait()
@@ -176,15 +178,15 @@ func (s *Service) Stop(context.Context) error {
 
 const (
 	cleanUpInterval = 10 * time.Minute
-	// takenInterval limits, together with the rate of hashes, the number of placeholder
-	// rows of sign-ups with taken addresses.
+	// takenInterval is the interval at which the placeholder rows of sign-ups with taken addresses
+	// are deleted. Together with the rate of hashes it limits the number of these rows.
 	takenInterval = time.Minute
 	jobTimeout    = 30 * time.Second
 )
 
-// every runs job until ctx ends. A panic ends one run of the job, not the process. A failure
-// because the database is unavailable is logged at INFO: the outage itself is logged by the
-// probe of the database.
+// every runs job once per interval until ctx is done. A panic ends one run of the job, not the
+// process. A failure because the database is unavailable is logged at INFO, because the probe of
+// the database logs the outage itself.
 func (s *Service) every(ctx context.Context, name string, interval time.Duration, job func(context.Context) error) {
 	logger := s.options.Logger.With("job", name)
 	failing := outage.New(logger, slog.LevelError, "background job fails", "background job works again")
@@ -221,7 +223,9 @@ func runJob(ctx context.Context, job func(context.Context) error) (err error) {
 	return job(ctx)
 }
 
-// cleanUp deletes expired data.
+// cleanUp deletes the counts of failed attempts that have not changed within the lockout window.
+// Unless that fails, it also deletes the signing keys that expired more than 24 hours ago and calls
+// Options.CleanUp.
 func (s *Service) cleanUp(ctx context.Context) error {
 	now := s.options.Now()
 	if err := s.store.DeleteAttempts(ctx, now.Add(-s.config.Lockout.Window)); err != nil {
@@ -231,7 +235,7 @@ func (s *Service) cleanUp(ctx context.Context) error {
 }
 
 // fault returns the error for the client: [auth.ErrUnavailable] if err means that the database is
-// unavailable, and any other err unchanged.
+// unavailable, and err unchanged otherwise.
 func fault(err error) error {
 	if store.IsUnavailable(err) {
 		return auth.ErrUnavailable.WithCause(err).WithRetryAfter(time.Second)

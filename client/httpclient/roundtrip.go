@@ -17,8 +17,9 @@ import (
 )
 
 // RoundTrip sends the request, with retries, and returns the last response, whose body must be
-// closed. Without a response it returns an error. The error wraps a [*breaker.OpenError] if the
-// breaker refused the call, and a [*TimeoutError] after a timeout.
+// closed. If the last attempt received no response, RoundTrip returns an error. The error wraps
+// a [*breaker.OpenError] if the breaker refused the first attempt, and a [*TimeoutError] after
+// [Config.Timeout] or [Config.AttemptTimeout].
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	h := t.hosts.get(r.URL)
 	ctx, cancel := context.WithTimeout(r.Context(), t.options.Timeout)
@@ -56,8 +57,8 @@ func (t *Transport) refuse(r *http.Request, h *host, err error) error {
 	return describe(r.Method, h.name, err)
 }
 
-// attempt sends the request once and passes the outcome to done. The deadline of ctx limits the
-// time until the response header, but not the body of the response.
+// attempt sends the request once, passes the outcome to done and returns the response. The
+// deadline of ctx limits the call of send, but not the reading of the body by the caller.
 func (t *Transport) attempt(ctx context.Context, r *http.Request, h *host, n int, done func(error)) (resp *http.Response, err error) {
 	verdict := errPanicked
 	defer func() { done(verdict) }()
@@ -88,8 +89,8 @@ func (t *Transport) attempt(ctx context.Context, r *http.Request, h *host, n int
 	return resp, err
 }
 
-// send sends the request. If again is true and the status is retryable, it also buffers the body of
-// the response.
+// send sends the request once and returns the response. If again is true and the status
+// is retryable, it also buffers the beginning of the body.
 func (t *Transport) send(r *http.Request, again bool) (*http.Response, error) {
 	resp, err := t.base.RoundTrip(r)
 	if err == nil && again && isRetryableStatus(resp.StatusCode) {
@@ -102,14 +103,14 @@ func (t *Transport) send(r *http.Request, again bool) (*http.Response, error) {
 	return resp, nil
 }
 
-var errPanicked = errors.New("httpclient: Base panicked")
+var errPanicked = errors.New("httpclient: the attempt panicked")
 
 // maxBuffer is the maximum number of bytes of a response body that are read before a retry, so that
 // the connection can be used again during the delay.
 const maxBuffer = 64 << 10
 
-// buffer reads up to maxBuffer bytes of the body of a response that a retry may replace. The body
-// of the response then begins with what was read.
+// buffer reads up to maxBuffer bytes of the body of a response that a retry may replace.
+// Afterwards the body still delivers all of its bytes, including those that were read.
 func buffer(resp *http.Response) error {
 	data, err := io.ReadAll(io.LimitReader(resp.Body, maxBuffer))
 	if err != nil {
@@ -166,7 +167,7 @@ func outcome(resp *http.Response, err error) error {
 	}
 }
 
-// retryError is the error of an attempt that may be retried, after a delay.
+// retryError is the error of an attempt that may be retried, after the given delay at the earliest.
 type retryError struct{ after time.Duration }
 
 func (*retryError) Error() string { return "httpclient: the attempt failed and can be retried" }
@@ -181,7 +182,8 @@ func retryable(err error) (time.Duration, bool) {
 }
 
 // failure returns a [retryError] if the request should be retried, errFinal if it failed and should
-// not be retried, and nil if it succeeded.
+// not be retried, and nil if the response has a status below 500 other than 429. Other 4xx statuses
+// are not failures of the host.
 func failure(resp *http.Response, err error, repeat bool) error {
 	var untrusted *tls.CertificateVerificationError
 	switch {
@@ -197,7 +199,7 @@ func failure(resp *http.Response, err error, repeat bool) error {
 	return &retryError{retryAfter(resp.Header.Get("Retry-After"))}
 }
 
-// retryAfter returns the delay in a Retry-After header, or 0 if the header is invalid.
+// retryAfter returns the delay in a Retry-After header, or 0 if the header is empty or invalid.
 func retryAfter(header string) time.Duration {
 	seconds, err := strconv.ParseInt(header, 10, 64)
 	tooLarge := errors.Is(err, strconv.ErrRange) && strings.Trim(header, "0123456789") == "" // seconds is the maximum
@@ -235,7 +237,8 @@ func (t *Transport) observe(h *host, method string, status int, failure string, 
 	}
 }
 
-// failureOf returns the kind of an error, for spans and metrics.
+// failureOf returns the kind of an error for spans and metrics: "breaker_open",
+// "timeout", "canceled" or "error".
 func failureOf(err error) string {
 	var open *breaker.OpenError
 	switch {

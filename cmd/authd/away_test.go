@@ -271,7 +271,7 @@ func TestRedisUnavailableAtStart(t *testing.T) {
 	p := proxytest.New(t, addr)
 	n := start(t, t.TempDir(), "--redis.url=redis://"+p.Addr, "--nats.url=off", "--log.level=info")
 	n.wantReady(http.StatusOK, `"redis":{"status":"degraded","error":"redis is not available: `, "connection refused")
-	n.awaitLog(`"level":"WARN","msg":"redis cannot be used: done without"`)
+	n.awaitLog(`"level":"WARN","msg":"redis is unavailable: continuing without it"`)
 	n.post("/v1/users", "", ada)
 	if !n.accepts(n.login(ada)) {
 		t.Error("no good token without Redis")
@@ -279,7 +279,7 @@ func TestRedisUnavailableAtStart(t *testing.T) {
 	p.Open()
 	n.wantReady(http.StatusOK, `"redis":{"status":"ok"`)
 	n.awaitLog(`"level":"INFO","msg":"redis is used again"`)
-	if log := n.text(); strings.Count(log, "redis cannot be used") != 1 || strings.Contains(log, `"component":"redis"`) {
+	if log := n.text(); strings.Count(log, "redis is unavailable") != 1 || strings.Contains(log, `"component":"redis"`) {
 		t.Errorf("want one line at each end:\n%s", log)
 	}
 }

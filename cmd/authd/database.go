@@ -13,13 +13,15 @@ import (
 	"github.com/chassi-go/chassi/workpool"
 )
 
-// withService calls do with a service on the database. The database must exist and have this
-// program's schema: only serve, migrate and restore create a database or change its schema.
+// withService calls do with a service on the database and returns the error of do. The database
+// must exist and have this program's schema, or withService returns an error: only serve, migrate
+// and restore create a database or change its schema.
 func (p *program) withService(ctx context.Context, do func(ctx context.Context, s *service.Service) error) error {
 	return p.with(ctx, database.OpenExisting, do)
 }
 
-// withReader is withService for commands that only read.
+// withReader calls do with a service on the database, opened read-only, and returns the error of
+// do. The database must exist and have this program's schema, or withReader returns an error.
 func (p *program) withReader(ctx context.Context, do func(ctx context.Context, s *service.Service) error) error {
 	return p.with(ctx, database.OpenReadOnly, do)
 }
@@ -52,7 +54,8 @@ func (p *program) with(ctx context.Context, open opener, do func(ctx context.Con
 	return do(ctx, s)
 }
 
-// open opens a database that must exist and have this program's schema.
+// open opens the configured database with the given function. It returns an error if the database
+// does not exist or does not have this program's schema.
 func (p *program) open(ctx context.Context, open opener) (*database.DB, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -66,7 +69,8 @@ func (p *program) open(ctx context.Context, open opener) (*database.DB, error) {
 	return db, nil
 }
 
-// advise adds a hint to an error about a database that cannot be used.
+// advise returns err, with a hint for the operator if err means that the database does not exist or
+// has another schema.
 func advise(err error) error {
 	var schema *database.SchemaError
 	switch {
@@ -75,14 +79,14 @@ func advise(err error) error {
 	case !errors.As(err, &schema):
 		return err
 	case schema.Newer:
-		return fmt.Errorf("%w: use the version of authd that migrated it, or a newer one", err)
+		return fmt.Errorf("%w: use the version of authd that migrated the database, or a newer one", err)
 	default:
 		return fmt.Errorf("%w: run authd migrate, or start authd serve", err)
 	}
 }
 
-// cleanUp returns a function that deletes expired idempotency keys and checkpoints a SQLite
-// database, which limits the part of it that is only in its write-ahead log.
+// cleanUp returns a function that deletes expired idempotency keys and checkpoints the database.
+// For SQLite, a checkpoint limits the part of the data that is only in the write-ahead log.
 func cleanUp(db *database.DB) func(context.Context) error {
 	deleteExpired := deleteKeys(db)
 	return func(ctx context.Context) error { return errors.Join(deleteExpired(ctx), db.Checkpoint(ctx)) }

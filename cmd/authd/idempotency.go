@@ -16,15 +16,17 @@ import (
 	"github.com/chassi-go/chassi/standard/redisdb"
 )
 
-// storeIdempotencyKeys enables repeating sign-ups with an Idempotency-Key. Other calls with
-// effects return tokens, which are never stored. The stored data of a sign-up, which depends on
-// the password, is as expensive to guess as the account's hash. If sign-up is disabled, keys
-// are ignored.
+// storeIdempotencyKeys adds support for the Idempotency-Key header to SignUp. The other endpoints
+// that change data do not support it, because they return tokens, which are never stored. The data
+// stored for a sign-up depends on the password, but guessing the password from that data is as
+// expensive as from the account's hash. If sign-up is disabled, the header is ignored.
+// storeIdempotencyKeys returns a usage error if the keys are to be stored in Redis and Redis is not
+// configured.
 func (c *Config) storeIdempotencyKeys(app *standard.App, cache *redisdb.DB, db *database.DB, svc *service.Service, s *chassi.Service) error {
 	var store idempotency.Store = sqlstore.New(db)
 	if c.Idempotency.Store == "redis" {
 		if cache == nil {
-			return standard.UsageError{Err: errors.New("idempotency.store: redis needs redis.url")}
+			return standard.UsageError{Err: errors.New("idempotency.store is redis, which requires redis.url")}
 		}
 		store = redisstore.New(cache.Patient(2 * time.Second))
 	}

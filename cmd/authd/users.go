@@ -79,7 +79,7 @@ func userList(ctx context.Context, p *program) error {
 	})
 }
 
-// userDelete asks for confirmation and deletes an account.
+// userDelete implements the command user delete: it asks for confirmation and deletes an account.
 func userDelete(ctx context.Context, p *program) error {
 	return p.withService(ctx, func(ctx context.Context, s *service.Service) error {
 		if err := p.confirm("delete the account " + p.Args[0] + " and everything that belongs to it"); err != nil {
@@ -92,7 +92,8 @@ func userDelete(ctx context.Context, p *program) error {
 	})
 }
 
-// friendly returns an error with details that are for operators and not for clients of the API.
+// friendly returns err in a form for operators. The returned error may contain details that clients
+// of the API do not get.
 func friendly(address string, err error) error {
 	switch {
 	case errors.Is(err, store.ErrEmailTaken):
@@ -109,12 +110,13 @@ func (p *program) say(format string, args ...any) error {
 	return err //nolint:wrapcheck // stdout's
 }
 
-// maxPassword is the maximum number of bytes read from stdin. The password policy has a limit of
-// its own.
+// maxPassword is the maximum number of bytes read from stdin. The password policy has a separate
+// limit.
 const maxPassword = 64 << 10
 
-// readPassword returns a password. On a terminal it prompts for the password, twice if twice is
-// true. Without a terminal it reads the first line of stdin.
+// readPassword returns a password. On a terminal it prompts for the password and, if twice is true,
+// prompts again and returns an error if the two differ. Without a terminal it reads the first line
+// of stdin.
 func (p *program) readPassword(twice bool) (string, error) {
 	if !term.IsTerminal(int(p.In.Fd())) {
 		return firstLine(p.In)
@@ -147,7 +149,7 @@ func firstLine(r io.Reader) (string, error) {
 	}
 	line, _, _ := strings.Cut(string(text), "\n")
 	if line = strings.TrimSuffix(line, "\r"); line == "" {
-		return "", errors.New("no password on stdin: write it on one line, as in: authd user add EMAIL < password.txt")
+		return "", errors.New("no password in the first line of stdin: write it there, as in: authd user passwd EMAIL < password.txt")
 	}
 	return line, nil
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/chassi-go/chassi/discovery/internal/api"
 )
 
-// Config configures the connection to the agent. The zero value of every field means the
-// default in its tag.
+// Config configures the connection to the agent. The zero value of a field means the default in its
+// tag, if its tag has one.
 type Config struct {
 	URL   string `config:"url" format:"url:http,https" mask:"url" default:"http://127.0.0.1:8500" help:"URL of the Consul agent"`
 	Token string `config:"token" secret:"true" help:"ACL token; discovery needs service:read and node:read, registration service:write"`
@@ -33,7 +33,8 @@ type Config struct {
 	TTL             time.Duration `config:"ttl" default:"15s" min:"1s" max:"1h" help:"time after which a registered service without a heartbeat is critical; heartbeats are sent three times as often"`
 	DeregisterAfter time.Duration `config:"deregister_after" default:"10m" min:"1m" max:"24h" help:"time after which a critical service is deregistered"`
 
-	// Logger receives log lines that concern no single call. The default is slog.Default().
+	// Logger receives the log lines that do not belong to a single call. The default is
+	// slog.Default().
 	Logger *slog.Logger `config:"-"`
 }
 
@@ -46,7 +47,8 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// agent is the client of sources and registrations, with the defaults filled in.
+// agent is the client of the Consul agent for sources and registrations. In its Config, the defaults
+// in the tags are filled in.
 type agent struct {
 	Config
 
@@ -57,7 +59,7 @@ func newAgent(c Config) (agent, error) {
 	a := agent{Config: c.withDefaults()}
 	u, err := url.Parse(a.URL)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return a, errors.New("consul: url: want http://HOST:PORT or https://HOST:PORT")
+		return a, errors.New("consul: url must be http://HOST:PORT or https://HOST:PORT")
 	}
 	a.client, err = api.New(api.Options{CAFile: a.CAFile, CertFile: a.CertFile, KeyFile: a.KeyFile, Timeout: a.Timeout})
 	if err != nil {

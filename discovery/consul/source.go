@@ -14,7 +14,7 @@ import (
 	"github.com/chassi-go/chassi/discovery/internal/api"
 )
 
-// Source returns the instances of a service that pass all checks. It is a discovery.Source.
+// Source is a discovery.Source of the instances of a service that pass all health checks.
 type Source struct {
 	agent agent
 	path  string
@@ -24,11 +24,12 @@ type Source struct {
 	pace  api.Pace
 }
 
-// NewSource returns a source of the instances of a service. If tag is not empty, these are only
-// the instances with this tag. It does not connect yet.
+// NewSource returns a source of the instances of a service or, if tag is not empty, of its
+// instances with that tag. It returns an error if service is empty or c is invalid. It does not
+// connect yet.
 func NewSource(c Config, service, tag string) (*Source, error) {
 	if service == "" {
-		return nil, errors.New("consul: want the name of a service")
+		return nil, errors.New("consul: the service name is empty")
 	}
 	a, err := newAgent(c)
 	if err != nil {
@@ -44,13 +45,13 @@ func NewSource(c Config, service, tag string) (*Source, error) {
 	return s, nil
 }
 
-// Close closes the idle connections.
+// Close closes idle connections and returns nil.
 func (s *Source) Close() error {
 	s.agent.Close()
 	return nil
 }
 
-// instance holds the fields of an entry that are used.
+// instance contains the fields of a response entry that are used.
 type instance struct {
 	Node struct {
 		Address string
@@ -65,8 +66,9 @@ func (i instance) addr() string {
 	return net.JoinHostPort(cmp.Or(i.Service.Address, i.Node.Address), strconv.Itoa(i.Service.Port))
 }
 
-// Next returns the addresses of the instances. After a call that succeeded it makes a blocking
-// query, which waits for a change, at most for Config.Wait.
+// Next returns the addresses of the instances. The first call and any call after an error return at
+// once. Other calls make a blocking query, which waits for a change for at most Config.Wait plus a
+// sixteenth of it, or, after the agent's index has decreased, a query that does not block.
 func (s *Source) Next(ctx context.Context) ([]string, error) {
 	if s.known {
 		s.pace.Wait(ctx)
@@ -90,7 +92,7 @@ func (s *Source) Next(ctx context.Context) ([]string, error) {
 	return addrs, nil
 }
 
-// ask queries the instances, decodes the response into out, and returns its index.
+// ask queries the instances, decodes the response into out, and returns the index of the response.
 func (s *Source) ask(ctx context.Context, out any) (uint64, error) {
 	within := s.agent.Timeout
 	s.query.Del("index")
@@ -107,14 +109,15 @@ func (s *Source) ask(ctx context.Context, out any) (uint64, error) {
 	}
 	index, err := strconv.ParseUint(header.Get("X-Consul-Index"), 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("X-Consul-Index is %q: the server is not a Consul agent", header.Get("X-Consul-Index"))
+		return 0, fmt.Errorf("the header X-Consul-Index of the response is %q, want a number: the server at url is probably not a Consul agent", header.Get("X-Consul-Index"))
 	}
 	return index, nil
 }
 
 // nextIndex returns the index for the next query, as Consul's documentation advises ("Blocking
-// Queries, Implementation Details"): 0 after an index that decreases, so that queries restart from
-// the beginning, and otherwise at least 1, because a query with a smaller index would not block.
+// Queries, Implementation Details"): index, but at least 1, because a query with a smaller index
+// would not block. If the result would be less than last, nextIndex returns 0 instead, so that queries
+// restart from the beginning.
 func nextIndex(last, index uint64) uint64 {
 	index = max(index, 1)
 	if index < last {

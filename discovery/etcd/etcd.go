@@ -1,7 +1,7 @@
-// Package etcd finds services in etcd, and registers them there. It uses the JSON gateway of
-// etcd (/v3/..., etcd 3.4 and later).
+// Package etcd finds services in etcd, and registers them there. It uses the JSON gateway of etcd
+// (/v3/..., in etcd 3.4 and later).
 //
-// The keys are PREFIX/NAME/ID and the values {"Addr":"host:port","Op":0}, compatible with
+// The keys are PREFIX/NAME/ID and the values are {"Addr":"host:port","Op":0}, compatible with
 // etcd's package client/v3/naming/endpoints.
 package etcd
 
@@ -20,8 +20,8 @@ import (
 	"github.com/chassi-go/chassi/discovery/internal/api"
 )
 
-// Config configures the connection to etcd. The zero value of every field means the default in
-// its tag.
+// Config configures the connection to etcd. The zero value of a field means the default in its tag,
+// if its tag has one.
 type Config struct {
 	URL      string `config:"url" format:"urls:http,https" mask:"url" default:"http://127.0.0.1:2379" help:"comma-separated URLs of the members of the etcd cluster"`
 	User     string `config:"user" help:"user name, if etcd requires authentication"`
@@ -37,7 +37,8 @@ type Config struct {
 	Refresh time.Duration `config:"refresh" default:"5m" min:"1s" max:"1h" help:"interval at which a watch is restarted, in case a member hangs"`
 	TTL     time.Duration `config:"ttl" default:"15s" min:"3s" max:"1h" help:"time after which a registered service without a heartbeat is removed, in whole seconds; heartbeats are sent three times as often"`
 
-	// Logger receives log lines that concern no single call. The default is slog.Default().
+	// Logger receives the log lines that do not belong to a single call. The default is
+	// slog.Default().
 	Logger *slog.Logger `config:"-"`
 }
 
@@ -53,8 +54,8 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// cluster is a client of all members, with the defaults filled in. It is used by one goroutine
-// at a time, except for Close, which is safe for concurrent use.
+// cluster is a client of all members of an etcd cluster. Its Config has the defaults filled in. It
+// is used by one goroutine at a time, except for its client, which is safe for concurrent use.
 type cluster struct {
 	Config
 
@@ -70,7 +71,7 @@ func newCluster(c Config) (*cluster, error) {
 		member = strings.TrimRight(strings.TrimSpace(member), "/")
 		u, err := url.Parse(member)
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-			return nil, errors.New("etcd: url: want a comma-separated list of http://HOST:PORT or https://HOST:PORT")
+			return nil, errors.New("etcd: url must be a comma-separated list of http://HOST:PORT or https://HOST:PORT")
 		}
 		l.members = append(l.members, member)
 	}
@@ -82,14 +83,15 @@ func newCluster(c Config) (*cluster, error) {
 	return l, nil
 }
 
-// folder returns PREFIX/NAME/, with which the keys of a service begin.
+// folder returns PREFIX/NAME/, the common prefix of the keys of a service.
 func (l *cluster) folder(service string) string { return l.Prefix + "/" + service + "/" }
 
 // next selects the next member.
 func (l *cluster) next() { l.current = (l.current + 1) % len(l.members) }
 
-// call sends the request to the current member. If that fails and [elsewhere] returns true for the
-// error, it tries the next members in turn. The last member that it tries becomes the current one.
+// call sends a request to the current member. If the request fails, [elsewhere] returns true for the
+// error and ctx is not done, call selects the next member and sends the request to it, until it has
+// tried all members. If all members fail in this way, call returns the joined errors.
 func (l *cluster) call(ctx context.Context, path string, in, out any) error {
 	var errs []error
 	for range l.members {
@@ -121,9 +123,10 @@ func (l *cluster) request(path string, in, out any) api.Request {
 	return api.Request{Method: http.MethodPost, URL: l.members[l.current] + path, Header: header, In: in, Out: out}
 }
 
-// authorized calls do, which sends a request. If there is a user it logs in first, and again when
-// the token has been refused: etcd deletes a token after five minutes without use, and when it
-// restarts.
+// authorized calls do, which sends a request. If a user is configured, authorized logs in first if
+// there is no token. If the token is rejected, it logs in again and repeats the call of do: etcd
+// deletes a token after five minutes without use, and when etcd restarts. The error is that of do or
+// of the login.
 func (l *cluster) authorized(ctx context.Context, do func() error) error {
 	if l.User == "" {
 		return do()
@@ -158,7 +161,7 @@ func encode(s string) string { return base64.StdEncoding.EncodeToString([]byte(s
 // after returns the first key after all keys with the prefix. The prefix must end in "/".
 func after(prefix string) string { return prefix[:len(prefix)-1] + string(rune('/'+1)) }
 
-// header is part of every response.
+// header is the header of an etcd response.
 type header struct {
 	Revision int64 `json:"revision,string"`
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/chassi-go/chassi/discovery/internal/api"
 )
 
-// Source returns the registered instances of a service. It is a discovery.Source.
+// Source is a discovery.Source of the registered instances of a service.
 type Source struct {
 	cluster  *cluster
 	folder   string
@@ -21,10 +21,11 @@ type Source struct {
 	pace     api.Pace
 }
 
-// NewSource returns a source of the instances of a service. It does not connect yet.
+// NewSource returns a source of the instances of a service. It returns an error if service is empty
+// or c is invalid. It does not connect yet.
 func NewSource(c Config, service string) (*Source, error) {
 	if service == "" {
-		return nil, errors.New("etcd: want the name of a service")
+		return nil, errors.New("etcd: the service name is empty")
 	}
 	l, err := newCluster(c)
 	if err != nil {
@@ -33,22 +34,22 @@ func NewSource(c Config, service string) (*Source, error) {
 	return &Source{cluster: l, folder: l.folder(service)}, nil
 }
 
-// Close ends the watch and frees the connections.
+// Close ends the watch, closes idle connections and returns nil.
 func (s *Source) Close() error {
 	s.reset()
 	s.cluster.client.Close()
 	return nil
 }
 
-// reset ends the watch, so that the next call of Next queries all instances.
+// reset ends the watch and discards the addresses, so that Next queries all instances again.
 func (s *Source) reset() {
 	s.watch.Close()
 	s.watch, s.addrs = nil, nil
 }
 
-// Next returns the addresses of the instances. The first call queries all instances, and later
-// calls watch for changes. When a watch ends, for example because its member is unavailable or the
-// revision was compacted, Next queries all instances again.
+// Next returns the addresses of the instances. The first call and any call after an error query all
+// instances; other calls watch for changes. When a watch ends, for example because its member is
+// unavailable or the revision was compacted, Next queries all instances again.
 func (s *Source) Next(ctx context.Context) ([]string, error) {
 	if s.addrs != nil {
 		if err := s.follow(ctx); err == nil {
@@ -86,8 +87,8 @@ func (s *Source) get(ctx context.Context) error {
 	return nil
 }
 
-// put adds an entry. An unreadable entry becomes a text that discovery.Follow skips and
-// reports.
+// put adds the address in kv to s.addrs. If kv is unreadable, it adds a string that
+// discovery.Follow skips and reports.
 func (s *Source) put(kv pair) {
 	var value struct { // encoding/json takes Addr for addr too
 		Addr string `json:"addr"`
@@ -99,10 +100,11 @@ func (s *Source) put(kv pair) {
 	s.addrs[key] = value.Addr
 }
 
-// maxEntries is the maximum number of entries that a source may have after an event of a watch.
+// maxEntries is the maximum number of entries of a service after a watch has applied a message. If
+// there are more, the watch ends with an error.
 const maxEntries = 100_000
 
-// message is one message of a watch.
+// message is one message of a watch response.
 type message struct {
 	Result struct {
 		Header          header
@@ -135,12 +137,12 @@ func (s *Source) follow(ctx context.Context) error {
 			return err
 		}
 		if m.Error != nil || m.Result.Canceled || m.Result.CompactRevision > 0 {
-			return errors.New("the watch was canceled")
+			return errors.New("etcd ended the watch")
 		}
 		if len(m.Result.Events) > 0 {
 			s.apply(m.Result.Events)
 			if len(s.addrs) > maxEntries {
-				return fmt.Errorf("there are more than %d entries", maxEntries)
+				return fmt.Errorf("the service has more than %d entries", maxEntries)
 			}
 			return nil
 		}
@@ -157,8 +159,8 @@ func (s *Source) apply(events []event) {
 	}
 }
 
-// open begins a watch. It ends when this member loses its leader, and after Config.Refresh at the
-// latest.
+// open begins a watch. The watch ends when its member loses the leader of the cluster, and after
+// Config.Refresh at the latest.
 func (s *Source) open(ctx context.Context) error {
 	s.pace.Wait(ctx)
 	in := map[string]any{"create_request": map[string]any{

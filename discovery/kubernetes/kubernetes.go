@@ -1,5 +1,5 @@
-// Package kubernetes finds the pods of a Kubernetes service by the EndpointSlices of
-// the API server (discovery.k8s.io/v1, Kubernetes 1.21 and later).
+// Package kubernetes finds the pods of a Kubernetes service through the EndpointSlices of the API
+// server (discovery.k8s.io/v1, Kubernetes 1.21 and later).
 //
 // In most cases a headless service and discovery.DNS are sufficient and need no permissions.
 // This package notices changes earlier than DNS, and supports services that are not headless.
@@ -29,7 +29,9 @@ import (
 // accountDir is the directory of a pod's service account.
 const accountDir = "/var/run/secrets/kubernetes.io/serviceaccount"
 
-// Config configures the connection to the API server. In a pod the zero value is sufficient.
+// Config configures the connection to the API server. In a pod the zero value is sufficient. If URL
+// is set, TokenFile and CAFile have no defaults: without TokenFile no token is sent, and without
+// CAFile the CAs of the system are trusted.
 type Config struct {
 	URL       string `config:"url" format:"url:https,http" mask:"url" help:"https://HOST:PORT of the API server; by default that of the cluster, in a pod"`
 	Namespace string `config:"namespace" help:"namespace of the service; by default that of the pod"`
@@ -40,14 +42,15 @@ type Config struct {
 	Refresh time.Duration `config:"refresh" default:"5m" min:"1s" max:"1h" help:"interval at which a watch is restarted, in case the server hangs"`
 }
 
-// withDefaults returns c with its missing values filled in from the pod: its environment and dir.
+// withDefaults returns c with the defaults filled in, in part from the environment of the pod and the
+// directory dir. It returns an error if a required value is missing or the URL is invalid.
 func (c Config) withDefaults(getenv func(string) string, dir string) (Config, error) {
 	c.Timeout = cmp.Or(c.Timeout, 5*time.Second)
 	c.Refresh = cmp.Or(c.Refresh, 5*time.Minute)
 	if c.URL == "" {
 		host, port := getenv("KUBERNETES_SERVICE_HOST"), getenv("KUBERNETES_SERVICE_PORT")
 		if host == "" || port == "" {
-			return c, errors.New("kubernetes: not running in a pod: KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set; set url")
+			return c, errors.New("kubernetes: not running in a pod: KUBERNETES_SERVICE_HOST or KUBERNETES_SERVICE_PORT is not set; set url")
 		}
 		c.URL = "https://" + net.JoinHostPort(host, port)
 		c.TokenFile = cmp.Or(c.TokenFile, filepath.Join(dir, "token"))
@@ -56,27 +59,27 @@ func (c Config) withDefaults(getenv func(string) string, dir string) (Config, er
 	if c.Namespace == "" {
 		text, err := os.ReadFile(filepath.Join(dir, "namespace"))
 		if err != nil {
-			return c, fmt.Errorf("kubernetes: namespace: %w", err)
+			return c, fmt.Errorf("kubernetes: namespace is not set, and that of the pod cannot be read: %w", err)
 		}
 		c.Namespace = strings.TrimSpace(string(text))
 	}
 	c.URL = strings.TrimRight(c.URL, "/")
 	if u, err := url.Parse(c.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return c, errors.New("kubernetes: url: want https://HOST:PORT")
+		return c, errors.New("kubernetes: url must be https://HOST:PORT or http://HOST:PORT")
 	}
 	return c, nil
 }
 
-// NewSource returns a source of the ready pods of a service. Port is the name of a port of the
-// service, or the port number of its pods; it may be "" if the service has a single port.
-// NewSource does not connect yet.
+// NewSource returns a source of the ready pods of a service. The argument port is the name of a
+// port of the service, or the port number of its pods; it may be "" if the service has a single
+// port. NewSource returns an error if service is empty or c is invalid. It does not connect yet.
 func NewSource(c Config, service, port string) (*Source, error) {
 	return newSource(c, service, port, os.Getenv, accountDir)
 }
 
 func newSource(c Config, service, port string, getenv func(string) string, dir string) (*Source, error) {
 	if service == "" {
-		return nil, errors.New("kubernetes: want the name of a service")
+		return nil, errors.New("kubernetes: the service name is empty")
 	}
 	c, err := c.withDefaults(getenv, dir)
 	if err != nil {
@@ -93,8 +96,8 @@ func newSource(c Config, service, port string, getenv func(string) string, dir s
 	}, nil
 }
 
-// request returns a request for the slices. It reads the token each time, because the kubelet
-// replaces the token before it expires.
+// request returns a request for the EndpointSlices of the service. It reads the token each time,
+// because the kubelet replaces the token before it expires.
 func (s *Source) request(query url.Values, out any) (api.Request, error) {
 	r := api.Request{Method: http.MethodGet, URL: s.url + query.Encode(), Out: out}
 	if s.config.TokenFile == "" {
@@ -102,7 +105,7 @@ func (s *Source) request(query url.Values, out any) (api.Request, error) {
 	}
 	token, err := os.ReadFile(s.config.TokenFile)
 	if err != nil {
-		return r, fmt.Errorf("token: %w", err)
+		return r, fmt.Errorf("token_file: %w", err)
 	}
 	r.Header = http.Header{"Authorization": {"Bearer " + strings.TrimSpace(string(token))}}
 	return r, nil

@@ -6,7 +6,7 @@ import (
 	"strconv"
 )
 
-// slice holds the fields of an EndpointSlice (discovery.k8s.io/v1) that are used.
+// slice contains the fields of an EndpointSlice (discovery.k8s.io/v1) that are used.
 type slice struct {
 	Metadata struct {
 		Name            string
@@ -16,7 +16,7 @@ type slice struct {
 	Endpoints   []endpoint
 	Ports       []port
 
-	malformed error // why it could not be read
+	malformed error // error of decoding the EndpointSlice, or nil
 }
 
 type endpoint struct {
@@ -38,8 +38,8 @@ func (e endpoint) isReady() bool {
 	return (c.Ready == nil || *c.Ready) && (c.Serving == nil || *c.Serving) && (c.Terminating == nil || !*c.Terminating)
 }
 
-// addrs returns the addresses of the ready endpoints, with the wanted port. If the slice lacks the
-// port it returns no addresses, because pods of one service may have different ports.
+// addrs returns the addresses of the ready endpoints, with the wanted port. It returns no addresses
+// if the EndpointSlice lacks the port, because pods of one service may have different ports.
 func (s slice) addrs(wanted string) ([]string, error) {
 	number, err := s.number(wanted)
 	if number == 0 || err != nil {
@@ -54,8 +54,9 @@ func (s slice) addrs(wanted string) ([]string, error) {
 	return addrs, nil
 }
 
-// number returns the number of the wanted port, or 0 if the slice does not have it. It returns an
-// error if wanted is "" and the slice has several ports or permits all ports.
+// number returns the number of the wanted port, or 0 if the EndpointSlice does not have it. It
+// returns an error if wanted is "" and the EndpointSlice has several ports, or has endpoints and
+// permits all ports. Only TCP ports are considered.
 func (s slice) number(wanted string) (int, error) {
 	asked, _ := strconv.Atoi(wanted)
 	found := 0
@@ -66,11 +67,11 @@ func (s slice) number(wanted string) (int, error) {
 		switch {
 		case p.Port == nil: // all ports
 			if wanted == "" && len(s.Endpoints) > 0 {
-				return 0, fmt.Errorf("slice %s permits all ports; set the port", s.Metadata.Name)
+				return 0, fmt.Errorf("EndpointSlice %s permits all ports; set the port", s.Metadata.Name)
 			}
 			found = asked
 		case wanted == "" && found != 0:
-			return 0, fmt.Errorf("slice %s has several ports; set the port", s.Metadata.Name)
+			return 0, fmt.Errorf("EndpointSlice %s has several ports; set the port", s.Metadata.Name)
 		case wanted == "", *p.Port == asked, p.Name != nil && *p.Name == wanted:
 			found = *p.Port
 		}

@@ -14,7 +14,7 @@ import (
 	"github.com/chassi-go/chassi/discovery/internal/api"
 )
 
-// Source returns the ready pods of a service. It is a discovery.Source.
+// Source is a discovery.Source of the ready pods of a service.
 type Source struct {
 	config Config
 	client *api.Client
@@ -22,13 +22,13 @@ type Source struct {
 	query  url.Values
 	port   string
 
-	slices  map[string]slice // by name; nil when they are to be listed
+	slices  map[string]slice // the EndpointSlices by name; nil when they are to be listed
 	version string           // resource version of slices
 	watch   *api.Stream      // of the changes after version; nil for none
 	pace    api.Pace
 }
 
-// Close ends the watch and frees the connections.
+// Close ends the watch, closes idle connections and returns nil.
 func (s *Source) Close() error {
 	s.watch.Close()
 	s.slices, s.watch = nil, nil
@@ -36,9 +36,9 @@ func (s *Source) Close() error {
 	return nil
 }
 
-// Next returns the addresses of the pods. The first call lists the slices, and later calls watch
-// for changes. A watch that ends is resumed; after 410 Gone or another error, all slices are listed
-// again.
+// Next returns the addresses of the pods. The first call lists the EndpointSlices, and later calls
+// watch for changes. A watch that ends is resumed; after status 410 (Gone) or another error, Next
+// lists all EndpointSlices again.
 func (s *Source) Next(ctx context.Context) ([]string, error) {
 	if s.slices != nil {
 		err := s.follow(ctx)
@@ -53,8 +53,8 @@ func (s *Source) Next(ctx context.Context) ([]string, error) {
 	return s.addrsOrRestart()
 }
 
-// addrsOrRestart returns the addresses. After an error it ends the watch, so that the next call of
-// Next lists the slices again.
+// addrsOrRestart returns the results of addrs. If addrs fails, it ends the watch and discards the
+// EndpointSlices, so that the next call of Next lists them again.
 func (s *Source) addrsOrRestart() ([]string, error) {
 	addrs, err := s.addrs()
 	if err != nil {
@@ -69,9 +69,9 @@ func (s *Source) endWatch() {
 	s.watch = nil
 }
 
-// addrs returns the addresses of one family, because a pod of a dual-stack service has an address
-// of each: IPv4 if there is any, else IPv6, else FQDN. For each malformed slice it adds a text,
-// which discovery.Follow skips and reports.
+// addrs returns the addresses of the first family that has any: IPv4, IPv6 or FQDN. It returns
+// those of one family only, because a pod of a dual-stack service has an address of each. For each
+// malformed EndpointSlice it adds a string that discovery.Follow skips and reports.
 func (s *Source) addrs() ([]string, error) {
 	families := make(map[string][]string)
 	var malformed []string
@@ -81,7 +81,7 @@ func (s *Source) addrs() ([]string, error) {
 			return nil, fmt.Errorf("kubernetes: %w", err)
 		}
 		if slice.malformed != nil {
-			malformed = append(malformed, fmt.Sprintf("slice %s: %v", slice.Metadata.Name, slice.malformed)) // discovery.Follow skips and names it
+			malformed = append(malformed, fmt.Sprintf("EndpointSlice %s: %v", slice.Metadata.Name, slice.malformed)) // discovery.Follow skips and names it
 			continue
 		}
 		families[slice.AddressType] = append(families[slice.AddressType], addrs...)
@@ -94,8 +94,8 @@ func (s *Source) addrs() ([]string, error) {
 	return malformed, nil
 }
 
-// maxSlices is the number of slices above which a watch adds no more. By default a slice of
-// Kubernetes has at most 100 endpoints.
+// maxSlices is the number of EndpointSlices above which a watch adds no more and ends with an
+// error. By default, Kubernetes puts at most 100 endpoints into an EndpointSlice.
 const maxSlices = 10_000
 
 func (s *Source) list(ctx context.Context) error {
@@ -122,8 +122,8 @@ func (s *Source) list(ctx context.Context) error {
 	return nil
 }
 
-// readSlice returns the slice in raw. If raw is unreadable, the slice has no endpoints, and
-// malformed is the error.
+// readSlice returns the EndpointSlice in raw. If raw is unreadable, the EndpointSlice has no
+// endpoints, and its field malformed is the error.
 func readSlice(raw json.RawMessage) (item slice) {
 	if err := json.Unmarshal(raw, &item); err != nil { //nolint:musttag // camelCase names match without tags
 		item.Endpoints, item.malformed = nil, err
@@ -131,13 +131,13 @@ func readSlice(raw json.RawMessage) (item slice) {
 	return item
 }
 
-// event is a line of a watch.
+// event is one line of the response to a watch.
 type event struct {
 	Type   string
 	Object json.RawMessage
 }
 
-// follow waits for one event that changes the slices.
+// follow waits for one event that changes the EndpointSlices.
 func (s *Source) follow(ctx context.Context) error {
 	for {
 		if s.watch == nil {
@@ -147,7 +147,7 @@ func (s *Source) follow(ctx context.Context) error {
 		}
 		var e event
 		err := s.watch.Next(ctx, &e)
-		if errors.Is(err, api.ErrEnd) { // as asked for, by timeoutSeconds
+		if errors.Is(err, api.ErrEnd) { // as requested by timeoutSeconds
 			s.endWatch()
 			continue
 		}
@@ -160,21 +160,21 @@ func (s *Source) follow(ctx context.Context) error {
 	}
 }
 
-// apply applies an event of the watch. It reports whether the event changed the slices, which a
-// bookmark does not.
+// apply applies an event of the watch. It reports whether the event changed the EndpointSlices,
+// which a bookmark does not.
 func (s *Source) apply(e event) (changed bool, err error) {
 	if e.Type == "ERROR" {
-		return false, errors.New("the watch failed") // a Status; 410 when the version is too old
+		return false, errors.New("the server ended the watch with an error") // a Status; 410 when the version is too old
 	}
 	object := readSlice(e.Object)
 	if object.Metadata.ResourceVersion == "" {
-		return false, errors.New("an event without a version")
+		return false, errors.New("an event of the watch has no resource version")
 	}
 	s.version = object.Metadata.ResourceVersion
 	switch e.Type {
 	case "ADDED", "MODIFIED":
 		if len(s.slices) > maxSlices {
-			return false, fmt.Errorf("there are more than %d slices", maxSlices)
+			return false, fmt.Errorf("the service has more than %d EndpointSlices", maxSlices)
 		}
 		s.slices[object.Metadata.Name] = object
 	case "DELETED":

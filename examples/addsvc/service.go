@@ -25,8 +25,8 @@ type (
 
 var (
 	ErrTwoZeroes       = chassi.NewError(chassi.InvalidArgument, "two_zeroes", "Two zeroes cannot be summed")
-	ErrIntOverflow     = chassi.NewError(chassi.OutOfRange, "int_overflow", "The sum is too large")
-	ErrMaxSizeExceeded = chassi.NewError(chassi.InvalidArgument, "max_size_exceeded", "The result is too long")
+	ErrIntOverflow     = chassi.NewError(chassi.OutOfRange, "int_overflow", "The sum does not fit in 32 bits")
+	ErrMaxSizeExceeded = chassi.NewError(chassi.InvalidArgument, "max_size_exceeded", "The result has more than 10 bytes")
 )
 
 const (

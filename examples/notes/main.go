@@ -1,5 +1,5 @@
-// Command notes stores notes for users with an account at authd. It has no key of authd: it
-// validates the token of each call by calling authd over gRPC or NATS.
+// Command notes stores notes for users with an account at authd. It needs no key of authd, because
+// it validates the token of each call by calling authd over gRPC or NATS.
 //
 //	go run ./cmd/authd serve                                     # in one terminal, and in another:
 //	go run ./examples/notes --auth.target=127.0.0.1:9090 \
@@ -7,12 +7,13 @@
 //	curl -H "Authorization: Bearer $TOKEN" 127.0.0.1:8090/v1/notes --json '{"text":"buy milk"}'
 //	curl -H "Authorization: Bearer $TOKEN" 127.0.0.1:8090/v1/notes
 //
-// Several authd share the calls with --auth.target=static:HOST:PORT,HOST:PORT, or dns:HOST:PORT, or
-// srv:NAME; over NATS with --auth.transport=nats --auth.nats.url=nats://…
-// --auth.nats.nkey_file=FILE. If one is down or hangs, calls go to the others. If all are down or
-// hang, clients get status 503 with Retry-After at once. /readyz and /metrics on the admin listener
-// report the state of each authd. "go run ./examples/notes --help" lists the settings of the calls
-// under "auth.".
+// With --auth.target=static:HOST:PORT,HOST:PORT, dns:HOST:PORT or srv:NAME, calls to authd are
+// divided among several instances. With --auth.transport=nats --auth.nats.url=nats://…
+// --auth.nats.nkey_file=FILE, they are made over NATS. After several calls to an instance have failed
+// or timed out, calls go to the others. While the circuit breakers of all instances are open, clients
+// immediately get status 503 with Retry-After. On the admin listener, /readyz names the instances that
+// get no calls, and /metrics reports the number of instances in each state. The settings of the
+// calls, under "auth.", are listed by "go run ./examples/notes --help".
 package main
 
 import (
@@ -31,7 +32,7 @@ import (
 	"github.com/chassi-go/chassi/transport/natsapi"
 )
 
-// Config is the configuration.
+// Config is the configuration of the program.
 type Config struct {
 	standard.Config
 
@@ -39,7 +40,7 @@ type Config struct {
 	Auth Auth              `config:"auth"`
 }
 
-// Auth configures the calls to authd: its addresses and the transport.
+// Auth configures the calls to authd: the addresses of authd, the policy for calls, and the transport.
 type Auth struct {
 	remote.Config
 
@@ -47,14 +48,13 @@ type Auth struct {
 	NATS      natsapi.ClientConfig `config:"nats"`
 }
 
-// Validate returns an error if the target is missing for gRPC or set for NATS, or if another setting
-// of the calls is invalid.
+// Validate returns an error if the target is invalid, is missing for gRPC, or is set for NATS.
 func (c *Config) Validate() error {
 	if err := c.Auth.Validate(); err != nil {
 		return fmt.Errorf("auth.%w", err)
 	}
 	if (c.Auth.Transport == "grpc") == (c.Auth.Target == "") {
-		return errors.New("auth.target must be set for gRPC, as in static:HOST:PORT,HOST:PORT, and not for NATS")
+		return errors.New("auth.target must be set for gRPC, for example static:HOST:PORT,HOST:PORT, and must not be set for NATS")
 	}
 	return nil
 }
@@ -72,7 +72,7 @@ func program() standard.Program[Config] {
 	return standard.Program[Config]{Name: "notes", Version: "1.0.0", Setup: setup, TraceExporters: exporters.All()}
 }
 
-// setup builds the program.
+// setup adds the client of authd and the endpoints of the program to app.
 func setup(_ context.Context, app *standard.App, c *Config) error {
 	grpcserver.Add(app, c.GRPC)
 	cluster, err := remote.Add(app, "auth", c.Auth.Config, nil, c.Auth.dial)

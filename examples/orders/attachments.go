@@ -24,7 +24,7 @@ const maxAttachment = 5 << 20
 
 var (
 	ErrNoAttachment = chassi.NewError(chassi.NotFound, "attachment_not_found", "The order has no attachment")
-	ErrChecksum     = chassi.NewError(chassi.InvalidArgument, "wrong_checksum", "The file does not have this SHA-256 digest")
+	ErrChecksum     = chassi.NewError(chassi.InvalidArgument, "wrong_checksum", "The file does not have the SHA-256 digest in the request")
 )
 
 type (
@@ -46,7 +46,9 @@ type (
 	}
 )
 
-// PutAttachment stores the file of an order of the caller.
+// PutAttachment stores a file as the attachment of an order of the caller, in place of an earlier
+// attachment, and returns a description of the file. It returns ErrNotFound for an order that is
+// not the caller's, and ErrChecksum if the file does not have the digest in the request.
 func (o *Orders) PutAttachment(ctx context.Context, r *PutAttachmentRequest) (*Attachment, error) {
 	order, err := o.GetOrder(ctx, &OrderRequest{ID: r.ID})
 	if err != nil {
@@ -70,7 +72,9 @@ func (o *Orders) PutAttachment(ctx context.Context, r *PutAttachmentRequest) (*A
 	}, nil
 }
 
-// GetAttachment returns the file of an order of the caller. The file is read while it is sent.
+// GetAttachment returns the file of an order of the caller. The file is read from the database
+// while it is sent. GetAttachment returns ErrNotFound for an order that is not the caller's, and
+// ErrNoAttachment for an order without a file.
 func (o *Orders) GetAttachment(ctx context.Context, r *OrderRequest) (*AttachmentFile, error) {
 	order, err := o.GetOrder(ctx, r)
 	if err != nil {
@@ -87,14 +91,14 @@ func (o *Orders) GetAttachment(ctx context.Context, r *OrderRequest) (*Attachmen
 	}}, nil
 }
 
-// partBytes is the size of the parts in which the content of a file is stored, so that only one part
-// at a time is in memory.
+// partBytes is the size in bytes of the parts in which the content of a file is stored, so that
+// only one part at a time is in memory.
 const partBytes = 256 << 10
 
-// parts reads the stored parts of a file.
+// parts is an [io.ReaderAt] of the stored parts of a file. It is not safe for concurrent use.
 type parts struct {
 	get    func(n int64) ([]byte, error)
-	number int64 // of part
+	number int64 // number of part
 	part   []byte
 }
 
@@ -116,11 +120,11 @@ func (p *parts) ReadAt(b []byte, offset int64) (n int, err error) {
 	return n, nil
 }
 
-// InsertAttachment stores the content, and then a as the attachment of its order. It sets the size
+// InsertAttachment stores content, and then a as the attachment of the order of a. It sets the size
 // and the digest of a, and returns ErrChecksum if a already has a different digest. It reports
 // whether it has replaced an earlier attachment, whose parts it deletes. The new parts are not
-// stored in a transaction, which would last as long as the upload: Purge deletes what a crash
-// leaves.
+// stored in a transaction, which would last as long as the upload: Purge deletes the parts that a
+// crash leaves behind.
 func (s *Store) InsertAttachment(ctx context.Context, a *queries.Attachment, content io.Reader) (replaced bool, err error) {
 	if err = s.insertParts(ctx, a, content); err == nil {
 		err = s.db.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
@@ -176,13 +180,13 @@ func (s *Store) Attachment(ctx context.Context, order string) (queries.Attachmen
 	return a, err
 }
 
-// Part returns part n of the content of a version of an attachment, counted from 0.
+// Part returns part n, counted from 0, of the content of a version of an attachment.
 func (s *Store) Part(ctx context.Context, version string, n int64) ([]byte, error) {
 	return s.queries.GetPart(ctx, queries.GetPartParams{Version: version, Part: n})
 }
 
-// DeleteUnusedAttachments deletes attachments without an order, and parts from before a time that
-// belong to no attachment.
+// DeleteUnusedAttachments deletes attachments without an order, and the parts that were stored
+// before the given time and belong to no attachment.
 func (s *Store) DeleteUnusedAttachments(ctx context.Context, before time.Time) error {
 	if err := s.queries.DeleteAttachmentsWithoutOrder(ctx); err != nil {
 		return err

@@ -11,7 +11,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// The requests and responses.
+// Requests and responses of the service.
 type (
 	CreateOrderRequest struct {
 		Product  string `json:"product" validate:"required,max=64" example:"tea"`
@@ -41,8 +41,8 @@ type (
 	}
 )
 
-// The states of an order. A pending order is confirmed or rejected by the worker, or
-// cancelled by its customer; a confirmed order is shipped by the staff.
+// Statuses of an order. A pending order is confirmed or rejected by the worker, or cancelled by its
+// customer; a confirmed order is shipped by the staff.
 const (
 	pending   = "pending"
 	confirmed = "confirmed"
@@ -59,25 +59,27 @@ var (
 	ErrNotPending     = chassi.NewError(chassi.FailedPrecondition, "order_not_pending", "The order is not pending")
 	ErrNotConfirmed   = chassi.NewError(chassi.FailedPrecondition, "order_not_confirmed", "The order is not confirmed")
 	ErrUnknownProduct = chassi.NewError(chassi.FailedPrecondition, "unknown_product", "There is no such product")
-	ErrCursor         = chassi.NewError(chassi.InvalidArgument, "invalid_cursor", "The cursor is not the \"next\" of a list with the same sort")
-	ErrWarehouse      = chassi.NewError(chassi.Unavailable, "warehouse_unavailable", "The warehouse cannot be reached").WithRetryAfter(time.Second)
+	ErrCursor         = chassi.NewError(chassi.InvalidArgument, "invalid_cursor", "The cursor must be the \"next\" of a list with the same sort order")
+	ErrWarehouse      = chassi.NewError(chassi.Unavailable, "warehouse_unavailable", "The warehouse is unavailable").WithRetryAfter(time.Second)
 )
 
-// Orders is the service.
+// Orders implements the service.
 type Orders struct {
 	store     *Store
 	warehouse *Warehouse
 	tracer    trace.Tracer
 	count     func(event string) // counts orders by event
 	changes   *feed.Feed[OrderChange]
-	wake      chan struct{} // has an item if an order waits to be queued
+	wake      chan struct{} // receives an item when an order is to be queued
 }
 
 func newOrders(store *Store, warehouse *Warehouse, tracer trace.Tracer, count func(event string)) *Orders {
 	return &Orders{store: store, warehouse: warehouse, tracer: tracer, count: count, changes: newChanges(), wake: make(chan struct{}, 1)}
 }
 
-// CreateOrder stores a pending order at the price of the warehouse.
+// CreateOrder stores a pending order at the warehouse's current price and returns the order. It
+// returns ErrUnknownProduct if the warehouse does not have the product, and ErrWarehouse if the
+// call to the warehouse fails.
 func (o *Orders) CreateOrder(ctx context.Context, r *CreateOrderRequest) (*Order, error) {
 	price, err := o.price(ctx, r.Product)
 	if err != nil {
@@ -99,7 +101,8 @@ func (o *Orders) CreateOrder(ctx context.Context, r *CreateOrderRequest) (*Order
 	return &order, nil
 }
 
-// price gets the price from the warehouse, in a span of its own.
+// price returns the price of a product in cents. It requests the price from the warehouse, in a
+// separate span.
 func (o *Orders) price(ctx context.Context, product string) (int64, error) {
 	ctx, span := o.tracer.Start(ctx, "price")
 	defer span.End()
@@ -110,8 +113,8 @@ func (o *Orders) price(ctx context.Context, product string) (int64, error) {
 	return price, err
 }
 
-// withPermissions returns a function that identifies the principal of a token with verify, and gives
-// the staff the permission to ship orders.
+// withPermissions returns a function that calls verify and makes permissionShip the only permission
+// of the principals whose subjects are in staff.
 func withPermissions(verify func(context.Context, string) (*chassi.Principal, error), staff []string) func(context.Context, string) (*chassi.Principal, error) {
 	return func(ctx context.Context, token string) (*chassi.Principal, error) {
 		p, err := verify(ctx, token)
@@ -122,7 +125,7 @@ func withPermissions(verify func(context.Context, string) (*chassi.Principal, er
 	}
 }
 
-// GetOrder returns an order of the caller.
+// GetOrder returns an order of the caller, or ErrNotFound.
 func (o *Orders) GetOrder(ctx context.Context, r *OrderRequest) (*Order, error) {
 	order, err := o.store.Get(ctx, r.ID)
 	if err == nil && order.Customer != chassi.PrincipalFrom(ctx).Subject {
@@ -131,7 +134,7 @@ func (o *Orders) GetOrder(ctx context.Context, r *OrderRequest) (*Order, error) 
 	return order, err
 }
 
-// ListOrders returns a page of the caller's orders.
+// ListOrders returns a page of the caller's orders, or ErrCursor if the cursor is invalid.
 func (o *Orders) ListOrders(ctx context.Context, r *ListOrdersRequest) (*OrderList, error) {
 	page, err := newPage(r)
 	if err != nil {
@@ -149,7 +152,9 @@ func (o *Orders) ListOrders(ctx context.Context, r *ListOrdersRequest) (*OrderLi
 	return list, nil
 }
 
-// CancelOrder cancels a pending order of the caller. A cancelled order stays cancelled.
+// CancelOrder cancels a pending order of the caller and returns it. An order that is already
+// cancelled is returned unchanged. CancelOrder returns ErrNotPending for an order with another
+// status, and ErrNotFound for an order that is not the caller's.
 func (o *Orders) CancelOrder(ctx context.Context, r *OrderRequest) (*Order, error) {
 	order, err := o.GetOrder(ctx, r)
 	if err != nil || order.Status == cancelled {
@@ -158,7 +163,9 @@ func (o *Orders) CancelOrder(ctx context.Context, r *OrderRequest) (*Order, erro
 	return o.move(ctx, order, pending, cancelled, ErrNotPending)
 }
 
-// ShipOrder records that a confirmed order has left the warehouse.
+// ShipOrder records that a confirmed order has left the warehouse, and returns the order. An order
+// that is already shipped is returned unchanged. ShipOrder returns ErrNotConfirmed for an order
+// with another status, and ErrNotFound for an order that does not exist.
 func (o *Orders) ShipOrder(ctx context.Context, r *OrderRequest) (*Order, error) {
 	order, err := o.store.Get(ctx, r.ID)
 	if err != nil || order.Status == shipped {
@@ -167,8 +174,8 @@ func (o *Orders) ShipOrder(ctx context.Context, r *OrderRequest) (*Order, error)
 	return o.move(ctx, order, confirmed, shipped, ErrNotConfirmed)
 }
 
-// move changes the status of an order and publishes the change, or returns refusal if the status is
-// not from.
+// move replaces from, the status of an order, with to, publishes the change, and returns the
+// changed order. It returns refusal if the order has another status or was deleted.
 func (o *Orders) move(ctx context.Context, order *Order, from, to string, refusal error) (*Order, error) {
 	moved, err := o.store.SetStatus(ctx, order.ID, from, to)
 	if err != nil {
@@ -183,5 +190,5 @@ func (o *Orders) move(ctx context.Context, order *Order, from, to string, refusa
 	return order, nil
 }
 
-// changed publishes the change to the streams of the customer.
+// changed publishes a changed order to the streams of WatchOrders.
 func (o *Orders) changed(order Order) { o.changes.Publish(&OrderChange{Order: order}) }

@@ -86,7 +86,7 @@ func TestWatchPage(t *testing.T) {
 		page.Screenshot(filepath.Join(dir, "orders.png"))
 	}
 	for _, problem := range page.Problems() {
-		t.Errorf("on the console: %s", problem)
+		t.Errorf("the page wrote to the console: %s", problem)
 	}
 	if n := page.Eval(`performance.getEntriesByType("resource").length`); fmt.Sprint(n) == "0" {
 		t.Error("the page loaded nothing")

@@ -8,7 +8,7 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// The messages.
+// Requests and responses of the service.
 type (
 	// Task is something to do.
 	Task struct {
@@ -22,7 +22,7 @@ type (
 	AddTaskRequest struct {
 		Title string `json:"title" validate:"required,max=200"`
 	}
-	// ListTasksRequest asks for a page of tasks in the order of their identifiers.
+	// ListTasksRequest requests a page of tasks in the order of their IDs.
 	ListTasksRequest struct {
 		State string `json:"state" query:"state" validate:"omitempty,oneof=open done"`
 		After string `json:"after" query:"after" doc:"the identifier that the page begins after"`
@@ -33,7 +33,7 @@ type (
 		Tasks []*Task `json:"tasks"`
 		Next  string  `json:"next,omitempty" doc:"the parameter after of the next page, absent on the last one"`
 	}
-	// TaskRequest names a task.
+	// TaskRequest identifies a task.
 	TaskRequest struct {
 		ID string `json:"id" path:"id" validate:"required,max=40"`
 	}
@@ -41,18 +41,18 @@ type (
 	DeletedTask struct{}
 )
 
-// Completed is a detail of [ErrCompleted].
+// Completed is a detail of [ErrCompleted]. It contains the time at which the task was completed.
 type Completed struct {
 	At time.Time `json:"at"`
 }
 
-// DetailName returns the name of the message.
+// DetailName returns the full name of the Protocol Buffers message.
 func (Completed) DetailName() string { return "tasks.v1.Completed" }
 
 // Errors of the service.
 var (
 	ErrUnknown   = chassi.NewError(chassi.NotFound, "unknown_task", "There is no such task")
-	ErrDuplicate = chassi.NewError(chassi.AlreadyExists, "duplicate_title", "There is a task with this title")
+	ErrDuplicate = chassi.NewError(chassi.AlreadyExists, "duplicate_title", "A task with this title already exists")
 	ErrCompleted = chassi.NewError(chassi.FailedPrecondition, "already_completed", "The task is completed").WithDetails(Completed{})
 )
 
@@ -62,7 +62,7 @@ const (
 	CanWrite = "tasks.write"
 )
 
-// Service is implemented by the server and by [Client].
+// Service is the interface of the service. The server and [Client] implement it.
 type Service interface {
 	AddTask(ctx context.Context, r *AddTaskRequest) (*Task, error)
 	ListTasks(ctx context.Context, r *ListTasksRequest) (*TaskList, error)
@@ -70,8 +70,8 @@ type Service interface {
 	DeleteTask(ctx context.Context, r *TaskRequest) (*DeletedTask, error)
 }
 
-// Endpoints describes the service to every transport and schema document. Deletions pass
-// through audit.
+// Endpoints returns the description of the service for all transports and schema documents. Calls
+// of DeleteTask pass through audit.
 func Endpoints(s Service, audit ...chassi.Middleware) *chassi.Service {
 	return chassi.NewService("tasks.v1.Tasks",
 		chassi.NewEndpoint("AddTask", s.AddTask, chassi.Route("POST /v1/tasks"), chassi.Status(http.StatusCreated),

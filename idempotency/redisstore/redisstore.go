@@ -11,18 +11,19 @@ import (
 	"github.com/chassi-go/chassi/redis"
 )
 
-// Store is an [idempotency.Store] in Redis. Each method runs one script, in one round trip. Leases
-// and outcomes expire by the server's clock, and Redis deletes them. There is no fallback: while
-// Redis is unavailable every method returns [redis.ErrUnavailable].
+// Store is an [idempotency.Store] in Redis. Each method runs one script, usually in one round trip.
+// Leases and outcomes expire by the server's clock, and Redis deletes them. There is no fallback: while
+// Redis is unavailable, every method returns an error that wraps [redis.ErrUnavailable].
 //
-// The guarantees depend on the server: one that evicts keys, restarts empty, or loses its last
-// writes in a failover loses calls that were carried out. If that is not acceptable, use
-// sqlstore, or Redis with maxmemory-policy noeviction and appendfsync always.
+// The guarantees of the store depend on the server. A server that evicts keys, restarts empty, or
+// loses its last writes in a failover loses the record of calls that were carried out. If that is
+// not acceptable, use sqlstore, or Redis with maxmemory-policy noeviction and appendfsync always,
+// and without failover, because replication is asynchronous.
 type Store struct{ db *redis.DB }
 
 var _ idempotency.Store = (*Store)(nil)
 
-// New returns a store in db.
+// New returns a Store that stores keys in db.
 func New(db *redis.DB) *Store { return &Store{db} }
 
 // Begin implements [idempotency.Store].
@@ -41,7 +42,7 @@ func (s *Store) Begin(ctx context.Context, a idempotency.Attempt, lease time.Dur
 	case len(response) == 2 && response[0] == "finished":
 		return idempotency.Finished, []byte(response[1]), nil
 	}
-	return 0, nil, fmt.Errorf("redisstore: the script returned %d strings", len(response))
+	return 0, nil, fmt.Errorf("redisstore: the script returned an unexpected array of %d strings; want begun, running, reused, or finished and the outcome", len(response))
 }
 
 // Finish implements [idempotency.Store].
@@ -68,8 +69,9 @@ func keys(a idempotency.Attempt) []string { return []string{"idempotency:" + a.K
 // of 0 at once.
 func milliseconds(d time.Duration) string { return strconv.FormatInt(max(d.Milliseconds(), 1), 10) }
 
-// A key is a hash with the fields f (the fingerprint), t (the token of the attempt) and, if the
-// attempt has finished, o (the outcome). It expires with the lease, or with the outcome.
+// The scripts store a key as a hash with the fields f (the fingerprint), t (the token of the
+// attempt) and, if the attempt has finished, o (the outcome). The hash expires with the lease
+// or the outcome.
 var (
 	begin = redis.NewScript("begin_call", `
 local key = redis.call('HMGET', KEYS[1], 't', 'f', 'o')

@@ -11,18 +11,19 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// Sender sends the messages of one stream. A transport that supports streams implements it; see
-// [chassi.StreamCodec].
+// Sender sends the messages of one stream. Each transport that supports streams implements it.
 type Sender interface {
-	// Begin admits the stream, or returns the error of the call.
+	// Begin admits the stream before its method is called, and returns a context that is canceled
+	// at the end of the stream. If Begin returns an error, the call fails with that error.
 	Begin(ctx context.Context, call *chassi.Call) (context.Context, error)
-	// Open sends the first message, with metadata.
+	// Open sends the first message of the stream, with the metadata of the response.
 	Open(metadata transport.Pairs) error
-	// Send sends an encoded item. It must not retain body.
+	// Send sends body, an item encoded in the format contentType. It must not retain body.
 	Send(contentType string, body []byte) error
 }
 
-// RefuseStream returns an error if e is a stream, for transports that do not support streams.
+// RefuseStream returns an error if e is a stream. It is used by transports that do not support
+// streams; transport is the name of the transport, such as "amqp".
 func RefuseStream(e *chassi.Endpoint, transport string) error {
 	if !e.Streams() {
 		return nil
@@ -30,7 +31,8 @@ func RefuseStream(e *chassi.Endpoint, transport string) error {
 	return fmt.Errorf("%s: streams are not supported over %s (see chassi.Transports)", e.FullName(), strings.ToUpper(transport))
 }
 
-// RefuseQueue returns an error if e is a stream: the messages of work queues have no response.
+// RefuseQueue returns an error if e is a stream. A stream cannot be bound to a work queue, because
+// the messages of a work queue have no response.
 func RefuseQueue(e *chassi.Endpoint, queue string) error {
 	if !e.Streams() {
 		return nil
@@ -38,34 +40,37 @@ func RefuseQueue(e *chassi.Endpoint, queue string) error {
 	return fmt.Errorf("work queue %s: %s is a stream, which a work queue cannot carry", queue, e.FullName())
 }
 
-// streamExchange is one call of a stream.
+// streamExchange is the [exchange] of a stream. It implements [chassi.StreamCodec].
 type streamExchange struct {
 	exchange
 	sender Sender
-	item   []byte // the encoding of the last item
+	item   []byte // buffer for the encoding of an item; nil or reused
 }
 
 var _ chassi.StreamCodec = (*streamExchange)(nil)
 
-// HandleStream makes the call of a message and returns the end of its stream. If the stream was not
-// opened, it returns the response; if that has no error, there is nothing to send. It never panics.
+// HandleStream makes the call of a stream that r requests, and sends the stream with s. It returns
+// when the call has ended. The returned response has the error with which the call ended; it has no
+// error if the stream is complete, or if there was nothing to send and the stream was never opened.
+// HandleStream never panics.
 func (rt *Route) HandleStream(ctx context.Context, r Request, s Sender) *Response {
 	x := &streamExchange{sender: s}
 	x.call.Codec = x
 	return x.handle(ctx, rt, r)
 }
 
-var errSingleResponse = errors.New("a middleware has responded a stream, which has no single response")
+var errSingleResponse = errors.New("a middleware responded to a stream with a single response")
 
-// Encode returns an error: the response of a stream is its items.
+// Encode always returns an error, because the response of a stream consists of its items.
 func (x *streamExchange) Encode(any) error { return errSingleResponse }
 
-// Begin admits the stream.
+// Begin admits the stream with the [Sender], and returns the context of the stream.
 func (x *streamExchange) Begin(ctx context.Context, call *chassi.Call) (context.Context, error) {
 	return x.sender.Begin(ctx, call) //nolint:wrapcheck // is the response
 }
 
-// Open sends the first message.
+// Open sends the first message of the stream. It returns an error if the metadata of the response
+// cannot be sent.
 func (x *streamExchange) Open() error {
 	if err := transport.CheckResponse(x.response.Header); err != nil {
 		return fmt.Errorf("the response of %s: %w", x.route.Name(), err)
@@ -73,12 +78,12 @@ func (x *streamExchange) Open() error {
 	return x.sender.Open(x.response.Header) //nolint:wrapcheck // is the response
 }
 
-// maxKept is the maximum size of the buffer that a stream keeps between two items.
+// maxKept is the maximum size in bytes of the buffer that a stream keeps between two items.
 const maxKept = 4 << 10
 
 // Send sends an item in the format of the request, and returns its size in bytes. An item whose
-// encoding is empty is sent as JSON: a message without a body would be the sentinel of ADR-47 of
-// NATS, which third-party clients take for the end of the stream.
+// encoding is empty is sent as JSON: a message without a body is the sentinel of ADR-47 of NATS,
+// which third-party clients treat as the end of the stream.
 func (x *streamExchange) Send(item any) (int, error) {
 	var err error
 	kind := JSON
@@ -100,8 +105,8 @@ func (x *streamExchange) Send(item any) (int, error) {
 	return size, err //nolint:wrapcheck // is the response
 }
 
-// ReadItem decodes the item in body, in the format of contentType, into item, a pointer to the
-// endpoint's response type.
+// ReadItem decodes body, an item in the format contentType, into item, a pointer to the endpoint's
+// response type. The error is [chassi.Internal] if body is malformed.
 func (r *Remote) ReadItem(contentType string, body []byte, item any) error {
 	return r.decode(contentType, body, item)
 }

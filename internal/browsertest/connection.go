@@ -9,16 +9,16 @@ import (
 	"sync"
 )
 
-// connection sends commands and receives their results, and events. Messages are JSON
-// objects that end in a NUL.
+// connection sends commands to Chromium, and receives the results of the commands and the events of
+// pages. Each message is a JSON object followed by a NUL byte.
 type connection struct {
 	out  io.Writer
 	done chan struct{} // closed when nothing more is received
 
 	mu      sync.Mutex
 	id      int
-	waiting map[int]chan message
-	pages   map[string]func(message) // receives the events of a session
+	waiting map[int]chan message     // receives the result of a command, by its ID
+	pages   map[string]func(message) // handles the events of a session, by its ID
 }
 
 type message struct {
@@ -32,7 +32,7 @@ type message struct {
 	} `json:"error,omitempty"`
 }
 
-var errEnded = errors.New("browsertest: Chromium has ended")
+var errEnded = errors.New("browsertest: Chromium has exited")
 
 func newConnection(out io.Writer, in io.Reader) *connection {
 	c := &connection{out: out, done: make(chan struct{}), waiting: make(map[int]chan message), pages: make(map[string]func(message))}
@@ -67,7 +67,9 @@ func (c *connection) dispatch(m message) {
 	}
 }
 
-// call sends a command and decodes its result into result, if that is not nil.
+// call sends a command, waits for the response, and decodes its result into result unless result is
+// nil. It returns an error if the command cannot be encoded or sent, if the response contains an
+// error, if the result cannot be decoded, or if Chromium exits first.
 func (c *connection) call(session, method string, params, result any) error {
 	encoded, err := json.Marshal(params)
 	if err != nil {

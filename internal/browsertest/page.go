@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// Page is a tab, which records its requests and its errors.
+// Page is a browser tab. It records its requests and the problems on its console. Its methods fail
+// the test on error.
 type Page struct {
 	t          testing.TB
 	connection *connection
@@ -23,7 +24,8 @@ type Page struct {
 
 type values = map[string]any
 
-// Page opens a tab of the given width in pixels, with the color scheme "light" or "dark".
+// Page opens a tab of the given width in pixels, with the color scheme "light" or "dark", and
+// returns it.
 func (b *Browser) Page(t testing.TB, width int, scheme string) *Page {
 	t.Helper()
 	p := &Page{t: t, connection: b.connection}
@@ -43,18 +45,18 @@ func (b *Browser) Page(t testing.TB, width int, scheme string) *Page {
 	return p
 }
 
-// Open loads a URL.
+// Open navigates to a URL. It fails the test if the URL cannot be loaded.
 func (p *Page) Open(url string) {
 	p.t.Helper()
 	var loaded struct{ ErrorText string }
 	p.call("Page.navigate", values{"url": url}, &loaded)
 	if loaded.ErrorText != "" {
-		p.t.Fatalf("%s: %s", url, loaded.ErrorText)
+		p.t.Fatalf("open %s: %s", url, loaded.ErrorText)
 	}
 }
 
-// Eval returns the value of a JavaScript expression, or of the promise that it returns. An
-// exception fails the test.
+// Eval evaluates a JavaScript expression and returns its value. If the value is a promise, Eval
+// waits for the promise and returns its result. An exception fails the test.
 func (p *Page) Eval(expression string) any {
 	p.t.Helper()
 	value, err := p.eval(expression)
@@ -64,8 +66,8 @@ func (p *Page) Eval(expression string) any {
 	return value
 }
 
-// Wait evaluates an expression until it is true and returns its value. An exception counts as
-// false. Wait fails the test after two minutes.
+// Wait evaluates a JavaScript expression repeatedly until its value is truthy, and returns the
+// value. An exception counts as false. Wait fails the test after two minutes.
 func (p *Page) Wait(expression string) any {
 	p.t.Helper()
 	value, err := p.eval(fmt.Sprintf(`new Promise((resolve, reject) => {
@@ -74,7 +76,7 @@ func (p *Page) Wait(expression string) any {
 			let value;
 			try { value = %s } catch {}
 			if (value) return resolve(value);
-			if (Date.now() > end) return reject(new Error("still not: " + %q + "\n" + document.body.innerText.slice(0, 2000)));
+			if (Date.now() > end) return reject(new Error("not truthy after two minutes: " + %q + "\n" + document.body.innerText.slice(0, 2000)));
 			setTimeout(look, 20);
 		};
 		look();
@@ -121,14 +123,15 @@ func (p *Page) Screenshot(file string) {
 	}
 }
 
-// Requests returns the URLs that were requested so far, data URLs included.
+// Requests returns the URLs that the page has requested so far, including data URLs.
 func (p *Page) Requests() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.requests)
 }
 
-// Problems returns the errors and warnings of the console so far, and uncaught exceptions.
+// Problems returns the errors, warnings and failed assertions that the console has received so far,
+// and the uncaught exceptions.
 func (p *Page) Problems() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()

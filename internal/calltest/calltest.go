@@ -10,33 +10,35 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// Headers are the metadata of a transport.
+// Headers implements [chassi.Metadata] with an HTTP header.
 type Headers struct{ http.Header }
 
-// Body is the message of a call; it counts how often it was decoded.
+// Body implements [chassi.Codec]. Decoded is the number of calls of Decode, and Fail is the error
+// that Decode returns.
 type Body struct {
 	Decoded int
 	Fail    error
 }
 
-// Decode counts the call and returns b.Fail. It does not change its argument.
+// Decode increments b.Decoded and returns b.Fail. It does not change its argument.
 func (b *Body) Decode(any) error { b.Decoded++; return b.Fail }
 
-// Encode is a no-op.
+// Encode is a no-op and returns nil.
 func (*Body) Encode(any) error { return nil }
 
-// Thing is one call of an endpoint served as POST /v1/things/{id}.
+// Thing is one call of an endpoint. [New] binds the endpoint to POST /v1/things/{id}, [NewStream]
+// to a method of gRPC.
 type Thing struct {
 	Binding *chassi.Binding
 	Call    *chassi.Call
-	Body    *Body
+	Body    *Body // codec of the call; unused if the call is that of a stream
 }
 
 type request struct {
 	Secret string `json:"secret"`
 }
 
-// New returns a call that runs method.
+// New returns a call that runs method. The status of an error is 400 plus its [chassi.Code].
 func New(method func(context.Context) error, options ...chassi.EndpointOption) *Thing {
 	e := chassi.NewEndpoint("Do", func(ctx context.Context, _ *request) (*struct{}, error) {
 		return &struct{}{}, method(ctx)
@@ -55,7 +57,7 @@ func New(method func(context.Context) error, options ...chassi.EndpointOption) *
 	return th
 }
 
-// Run makes the call through middleware.
+// Run makes the call through middleware and returns its error.
 func (th *Thing) Run(ctx context.Context, middleware ...chassi.Middleware) error {
 	return th.Binding.Handler(middleware...)(th.Call.Context(ctx), th.Call)
 }
@@ -63,9 +65,9 @@ func (th *Thing) Run(ctx context.Context, middleware ...chassi.Middleware) error
 // Fine is a method that succeeds.
 func Fine(context.Context) error { return nil }
 
-// Errors of the methods.
+// Errors for methods to return in tests.
 var (
-	ErrRefused = chassi.NewError(chassi.PermissionDenied, "not_yours", "It is not yours")
+	ErrRefused = chassi.NewError(chassi.PermissionDenied, "not_yours", "The resource belongs to another user")
 	ErrBroken  = errors.New("password=hunter2 was refused by the database")
 )
 

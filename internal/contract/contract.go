@@ -13,15 +13,18 @@ import (
 // object is a JSON object.
 type object = map[string]any
 
-// OpenAPI returns a sentence for each change between two documents that breaks clients of the
-// older one.
+// OpenAPI returns a message for each change between two OpenAPI documents that breaks clients of
+// the older document: an operation, a parameter, a successful response or a field was removed, a
+// body was added or removed, a type has changed, a response field may now be missing, or a request
+// must now contain more, have a token or satisfy narrower bounds. It returns an error if a document
+// cannot be decoded.
 func OpenAPI(older, newer []byte) ([]string, error) {
 	c := new(comparison)
 	if err := json.Unmarshal(older, &c.older); err != nil {
-		return nil, fmt.Errorf("the older document: %w", err)
+		return nil, fmt.Errorf("decode the older document: %w", err)
 	}
 	if err := json.Unmarshal(newer, &c.newer); err != nil {
-		return nil, fmt.Errorf("the newer document: %w", err)
+		return nil, fmt.Errorf("decode the newer document: %w", err)
 	}
 	paths := child(c.older, "paths")
 	for _, path := range sorted(paths) {
@@ -32,15 +35,16 @@ func OpenAPI(older, newer []byte) ([]string, error) {
 	return c.broken, nil
 }
 
-// AsyncAPI returns a sentence for each change between two documents that breaks the subscribers of
-// a topic: an event that is gone, or a field that was removed, may be missing or has another type.
+// AsyncAPI returns a message for each change between two AsyncAPI documents that breaks the
+// subscribers of a topic: an event was removed, or a field was removed, may now be missing or has
+// another type. It returns an error if a document cannot be decoded.
 func AsyncAPI(older, newer []byte) ([]string, error) {
 	c := &comparison{seen: make(map[string]bool)}
 	if err := json.Unmarshal(older, &c.older); err != nil {
-		return nil, fmt.Errorf("the older document: %w", err)
+		return nil, fmt.Errorf("decode the older document: %w", err)
 	}
 	if err := json.Unmarshal(newer, &c.newer); err != nil {
-		return nil, fmt.Errorf("the newer document: %w", err)
+		return nil, fmt.Errorf("decode the newer document: %w", err)
 	}
 	for _, operation := range sorted(child(c.older, "operations")) {
 		topic, sent := strings.CutSuffix(operation, ".send")
@@ -145,8 +149,9 @@ func resolve(document, schema object) object {
 	return schema
 }
 
-// schema compares two versions of a schema: of a request if sent is true, which must not require
-// more, or else of a response, which must not contain less.
+// schema compares two versions of a schema, which is part of a request if sent is true, and of a
+// response or an event otherwise. A request must not require more than before, and a response or an
+// event must not contain less.
 func (c *comparison) schema(at string, older, newer object, sent bool) {
 	key := fmt.Sprint(older["$ref"], newer["$ref"])
 	if older["$ref"] != nil && c.seen[key] {
@@ -196,8 +201,8 @@ func (c *comparison) required(at string, older, newer object, sent bool) {
 	}
 }
 
-// bounds compares the bounds and the permitted values of a request, which may become wider but not
-// narrower.
+// bounds compares the bounds and the permitted values in two versions of a request. They may become
+// wider but not narrower.
 func (c *comparison) bounds(at string, older, newer object) {
 	for _, keyword := range []string{"minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems"} {
 		is, bounded := newer[keyword].(float64)
@@ -229,8 +234,8 @@ var (
 	protoRPC   = regexp.MustCompile(`^\s+rpc (\w+)\((\S+)\) returns \((\S+?)\)`)
 )
 
-// Proto returns a sentence for each change between two .proto files that breaks the encoding,
-// or the generated code, of the older one.
+// Proto returns a message for each change between two .proto files that breaks the encoding, or the
+// generated code, of the older file: a part that parseProto returns was removed or has changed.
 func Proto(older, newer []byte) []string {
 	before, after := parseProto(older), parseProto(newer)
 	var broken []string
@@ -245,8 +250,9 @@ func Proto(older, newer []byte) []string {
 	return broken
 }
 
-// parseProto returns the parts of a .proto file, as package protobuf writes it, that must not
-// change: fields by number, enum values by number, methods by name.
+// parseProto returns the parts of a .proto file that must not change: the fields and enum values by
+// their numbers, and the methods by their names. The file has the format that package protobuf
+// writes.
 func parseProto(text []byte) map[string]string {
 	found := make(map[string]string)
 	block := ""

@@ -27,9 +27,10 @@ type Node struct {
 	log          strings.Builder
 }
 
-// NewPostgresNode starts a server with an empty database, which has the given settings, such as
-// "max_connections=50", and returns when it accepts connections. It is killed at the end of the
-// test. Without the programs of PostgreSQL the test is skipped, or fails if CI=true.
+// NewPostgresNode starts a server with an empty database and the given settings, such as
+// "max_connections=50", and returns the Node when the server accepts connections. The server is
+// killed at the end of the test. If PostgreSQL is not installed, the test is skipped, or fails if
+// CI=true.
 func NewPostgresNode(t testing.TB, settings ...string) *Node {
 	t.Helper()
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb") // Debian's location
@@ -70,8 +71,8 @@ func NewPostgresNode(t testing.TB, settings ...string) *Node {
 }
 
 // unprivileged returns the attributes of a process that runs as an unprivileged user, because
-// PostgreSQL refuses to run as root, and makes that user the owner of dir. It returns nil if the test
-// does not run as root.
+// PostgreSQL refuses to run as root, and makes that user the owner of dir. If the test does not run
+// as root, unprivileged returns nil and changes nothing.
 func unprivileged(t testing.TB, dir string) *syscall.SysProcAttr {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -92,8 +93,8 @@ func unprivileged(t testing.TB, dir string) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
 }
 
-// Start starts the server again after [Node.Kill]. It does not wait until the server accepts
-// connections, as [Node.Ready] does.
+// Start starts the server, for example after [Node.Kill]. It does not wait until the server accepts
+// connections; [Node.Ready] does.
 func (n *Node) Start(t testing.TB) {
 	t.Helper()
 	host, port, _ := net.SplitHostPort(strings.Split(strings.TrimPrefix(n.URL, "postgres://postgres@"), "/")[0])
@@ -109,7 +110,7 @@ func (n *Node) Start(t testing.TB) {
 	}
 }
 
-// Kill kills the server with all of its processes.
+// Kill kills all processes of the server and waits until the server has exited.
 func (n *Node) Kill(t testing.TB) {
 	t.Helper()
 	pid := n.cmd.Process.Pid
@@ -127,8 +128,8 @@ func (n *Node) Kill(t testing.TB) {
 	_ = n.cmd.Wait()
 }
 
-// Ready waits until the server accepts connections and returns the time. It fails the test after a
-// minute.
+// Ready waits until the server accepts connections and returns the time at which it did. It fails
+// the test after a minute.
 func (n *Node) Ready(t testing.TB) time.Time {
 	t.Helper()
 	db, err := sql.Open("pgx", n.URL)
@@ -143,7 +144,7 @@ func (n *Node) Ready(t testing.TB) time.Time {
 	for db.PingContext(ctx) != nil {
 		select {
 		case <-ctx.Done():
-			t.Fatalf("no PostgreSQL at %s", n.URL)
+			t.Fatalf("PostgreSQL at %s does not accept connections after a minute", n.URL)
 		case <-tick.C:
 		}
 	}

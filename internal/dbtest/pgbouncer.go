@@ -14,9 +14,10 @@ import (
 	"time"
 )
 
-// PgBouncer returns the URL of an empty database behind a new PgBouncer, which pools by
-// transaction and has the given settings, such as "default_pool_size = 2". Without the program
-// the test is skipped, or fails if CI=true.
+// PgBouncer starts a PgBouncer in transaction pooling mode with the given settings, such as
+// "default_pool_size = 2", and returns the URL of an empty database behind it. PgBouncer is stopped
+// at the end of the test. If PgBouncer is not installed or there is no PostgreSQL server, as for
+// [Postgres], the test is skipped, or fails if CI=true.
 func PgBouncer(t testing.TB, settings ...string) string {
 	t.Helper()
 	program, err := exec.LookPath("pgbouncer")
@@ -61,7 +62,8 @@ func PgBouncer(t testing.TB, settings ...string) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM) // immediate shutdown
+		// It stops at once or, from version 1.23, when all clients have disconnected.
+		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait()
 		if t.Failed() {
 			t.Logf("pgbouncer:\n%s", log.String())
@@ -105,7 +107,7 @@ func awaitListener(t testing.TB, addr string) {
 		}
 		select {
 		case <-ctx.Done():
-			t.Fatalf("%s: %v", addr, err)
+			t.Fatalf("no connection to %s within 20s: %v", addr, err)
 		case <-tick.C:
 		}
 	}

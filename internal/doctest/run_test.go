@@ -84,9 +84,9 @@ func TestRunReports(t *testing.T) {
 	for name, c := range map[string]struct{ session, want string }{
 		"a failing command":       {"$ true\n$ false\n$ true", "p.md:3: $ false\nexit status 1"},
 		"a failing subshell":      {"$ (exit 3)", "exit status 3"},
-		"another output":          {"$ echo a\nb", "shown:\nb\n\nprinted:\na\n"},
-		"a shell that ends":       {"$ exit 0", "the shell ended"},
-		"a server that ends":      {"$ : authd serve; exit 1", "the server ended"},
+		"another output":          {"$ echo a\nb", "documented:\nb\n\nprinted:\na\n"},
+		"a shell that ends":       {"$ exit 0", "the shell exited"},
+		"a server that ends":      {"$ : authd serve; exit 1", "the server exited"},
 		"a server that says else": {"$ authd serve one\nlistening two", "did not print"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -128,7 +128,7 @@ func TestRunRefusesAnotherServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := runPage(t, dir, readyURL, "$ authd serve")
-	if err == nil || !strings.Contains(err.Error(), "something else responds") {
+	if err == nil || !strings.Contains(err.Error(), "another program responds") {
 		t.Errorf("reported %v", err)
 	}
 }

@@ -13,21 +13,21 @@ import (
 	"time"
 )
 
-// patience is the timeout of one command; the slowest ones compile the program.
+// patience is the timeout of one command. The slowest commands compile the program.
 const patience = 3 * time.Minute
 
-// shell is one bash process for several commands, so that variables and the working directory
+// shell is a bash process that runs several commands, so that variables and the working directory
 // persist.
 type shell struct {
 	process *exec.Cmd
 	input   io.WriteCloser
 	lines   chan string
-	mark    string // printed after each command, with its exit status
-	status  int    // of the last command
+	mark    string // text that is printed before the exit status after each command
+	status  int    // exit status of the last command
 }
 
-// startShell starts a bash in dir with dir/bin first in its PATH and without the AUTHD_ and OTEL_
-// variables of the environment.
+// startShell starts a shell in dir. The shell has dir/bin first in its PATH and does not inherit
+// the environment variables that begin with AUTHD_ or OTEL_.
 func startShell(dir string) (*shell, error) {
 	process := exec.Command("bash", "--noprofile", "--norc") //nolint:noctx // stopped by close
 	process.Dir = dir
@@ -50,7 +50,7 @@ func startShell(dir string) (*shell, error) {
 	return s, nil
 }
 
-// read forwards the lines of the output until its end.
+// read sends the lines of the output to s.lines until the output ends.
 func (s *shell) read(output io.ReadCloser) {
 	defer output.Close()
 	defer close(s.lines)
@@ -73,8 +73,9 @@ func cleanEnvironment() []string {
 	return kept
 }
 
-// run runs a command in the shell and returns its output; s.status is then its exit status.
-// Within the command, $? is the status of the previous one.
+// run runs a command in the shell, returns its output, and sets s.status to the exit status of the
+// command. Within the command, $? is the status of the previous command. run returns an error if
+// the command exceeds its timeout or makes the shell exit.
 func (s *shell) run(command string) (string, error) {
 	_, err := fmt.Fprintf(s.input, "(exit %d)\n{ %s\n} </dev/null\nprintf '\\n%s %%d\\n' $?\n", s.status, command, s.mark)
 	if err != nil {
@@ -86,7 +87,7 @@ func (s *shell) run(command string) (string, error) {
 		select {
 		case line, open := <-s.lines:
 			if !open {
-				return printed.String(), errors.New("the shell ended")
+				return printed.String(), errors.New("the shell exited")
 			}
 			if rest, found := strings.CutPrefix(line, s.mark); found {
 				_, err := fmt.Sscan(rest, &s.status)
@@ -94,12 +95,12 @@ func (s *shell) run(command string) (string, error) {
 			}
 			printed.WriteString(line)
 		case <-late:
-			return printed.String(), fmt.Errorf("no end after %v", patience)
+			return printed.String(), fmt.Errorf("the command did not end within %v", patience)
 		}
 	}
 }
 
-// close ends the shell and the jobs that it has started.
+// close kills the jobs of the shell and stops the shell.
 func (s *shell) close() {
 	fmt.Fprintln(s.input, "kill -KILL $(jobs -p) 2>/dev/null")
 	s.input.Close()

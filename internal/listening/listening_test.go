@@ -29,7 +29,7 @@ func TestAdvice(t *testing.T) {
 		}
 	}
 	denied := &net.OpError{Op: "listen", Err: os.NewSyscallError("bind", syscall.EACCES)}
-	if got := listening.Advice(denied); !strings.HasPrefix(got, "use a port from 1024") {
+	if got := listening.Advice(denied); !strings.HasPrefix(got, "use a port of at least 1024") {
 		t.Errorf("%v: %s", denied, got)
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// A goPackage is the description of a package by "go list -json".
+// A goPackage describes a package, in the format of "go list -json".
 //
 //nolint:tagliatelle // the names are those of the go command
 type goPackage struct {
@@ -46,8 +46,8 @@ func listPackages(ctx context.Context, patterns []string) ([]goPackage, error) {
 	}
 }
 
-// goCommand runs the go command and returns its output. Its error contains the output of the
-// command.
+// goCommand runs the go command and returns its standard output. If the command fails, the error
+// contains the standard error output.
 func goCommand(ctx context.Context, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, "go", args...) //nolint:gosec // arguments of the developer
 	var stderr strings.Builder
@@ -59,7 +59,7 @@ func goCommand(ctx context.Context, args ...string) ([]byte, error) {
 	return out, nil
 }
 
-// mutants returns all mutants of the package.
+// mutants returns the mutants of all Go files of the package except test files.
 func (p goPackage) mutants() ([]mutant, error) {
 	var all []mutant
 	for _, name := range p.GoFiles {
@@ -94,11 +94,11 @@ const (
 // the source: "go test -overlay" reads the changed file instead.
 type bench struct {
 	goPackage
-	dir    string // of the temporary files
+	dir    string // directory of the temporary files
 	stages []stage
 }
 
-// newBench returns a bench for p. It runs the tests without a mutant to measure their time and
+// newBench returns a bench for p. It runs the tests without a mutant to measure their duration and
 // coverage, and returns an error if they fail. The caller must close the bench.
 func newBench(ctx context.Context, p goPackage) (*bench, error) {
 	dir, err := os.MkdirTemp("", "mutants-")
@@ -122,14 +122,14 @@ func (b *bench) baseline(ctx context.Context) error {
 	all := stage{args: []string{"-test.v"}, timeout: 5 * time.Minute}
 	out, err := b.runTests(ctx, all)
 	if err != nil {
-		return fmt.Errorf("the tests fail without a mutant: %w\n%s", err, out)
+		return fmt.Errorf("the tests fail on the unchanged code: %w\n%s", err, out)
 	}
 	file := filepath.Join(b.dir, "coverage.out")
 	for _, s := range stagesOf(string(out)) {
 		start := time.Now()
 		s.timeout = all.timeout
 		if out, err := b.runTests(ctx, s, "-test.coverprofile="+file); err != nil {
-			return fmt.Errorf("tests fail without the others: %v: %w\n%s", s.args, err, out)
+			return fmt.Errorf("the tests selected by %v fail when run separately: %w\n%s", s.args, err, out)
 		}
 		// On a busy machine a run may take several times as long as the one before.
 		s.timeout = 10*time.Second + 4*time.Since(start)
@@ -145,7 +145,8 @@ func (b *bench) baseline(ctx context.Context) error {
 	return nil
 }
 
-// test builds the package with the mutant, runs the tests and returns the outcome.
+// test builds the package with the mutant m, runs the tests that cover the changed code, and
+// returns the outcome.
 func (b *bench) test(ctx context.Context, m mutant) (outcome, error) {
 	path := filepath.Join(b.Dir, filepath.Base(m.name))
 	source, err := os.ReadFile(path)
@@ -171,7 +172,8 @@ func (b *bench) test(ctx context.Context, m mutant) (outcome, error) {
 	return b.runStages(ctx, m)
 }
 
-// runStages runs the tests that cover the code of the mutant, until one fails.
+// runStages runs the stages that cover the code of the mutant until one fails, and returns the
+// outcome. It returns an error only if ctx is done.
 func (b *bench) runStages(ctx context.Context, m mutant) (outcome, error) {
 	for _, s := range b.stages {
 		if !s.coverage.covers(b.ImportPath+"/"+filepath.Base(m.name), m.line, m.col) {
@@ -197,8 +199,8 @@ func (b *bench) build(ctx context.Context, args ...string) error {
 	return err
 }
 
-// runTests runs the tests of a stage and returns their output. The error is context.DeadlineExceeded
-// if the tests exceed the timeout of the stage.
+// runTests runs the tests of a stage, with args as additional flags, and returns their output. The
+// error is context.DeadlineExceeded if the tests exceed the timeout of the stage.
 func (b *bench) runTests(ctx context.Context, s stage, args ...string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()

@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// A profile is a coverage profile: the blocks of each file.
+// A profile is a coverage profile. It maps the path of each file, which begins with the import path
+// of its package, to the blocks of the file.
 type profile map[string][]block
 
 type block struct {
@@ -13,7 +14,7 @@ type block struct {
 	ran                        bool
 }
 
-// parseProfile parses the output of "go test -coverprofile".
+// parseProfile parses the coverage profile that "go test -coverprofile" writes.
 func parseProfile(text string) (profile, error) {
 	p := profile{}
 	for line := range strings.Lines(text) {
@@ -24,7 +25,7 @@ func parseProfile(text string) (profile, error) {
 		var b block
 		var statements, count int
 		if _, err := fmt.Sscanf(rest, "%d.%d,%d.%d %d %d", &b.line, &b.col, &b.endLine, &b.endCol, &statements, &count); err != nil {
-			return nil, fmt.Errorf("coverage profile: %q: %w", line, err)
+			return nil, fmt.Errorf("coverage profile: parse the line %q: %w", line, err)
 		}
 		b.ran = count > 0
 		p[name] = append(p[name], b)
@@ -32,8 +33,8 @@ func parseProfile(text string) (profile, error) {
 	return p, nil
 }
 
-// covers reports whether a test ran the code at a position. Code outside all blocks, such as the
-// value of a package variable, counts as run.
+// covers reports whether a test ran the code at the given position in the file with the given name.
+// Code outside all blocks, such as the value of a package variable, counts as run.
 func (p profile) covers(name string, line, col int) bool {
 	inside := false
 	for _, b := range p[name] {

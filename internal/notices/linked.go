@@ -17,19 +17,20 @@ import (
 // standardLibrary is the name of the component for Go's standard library.
 const standardLibrary = "Go standard library and runtime"
 
-// component is a module, or Go's standard library, with its linked packages.
+// component is a part of the program with separate license files: a module, Go's standard library,
+// or a directory of embedded third-party files.
 type component struct {
 	name    string
-	root    string              // its directory
-	main    bool                // whether it is the module of the program
-	folders map[string]struct{} // of the linked packages
-	sources map[string]struct{} // the linked files: Go, assembly, headers
+	root    string              // root directory
+	main    bool                // whether the component is the module of the program
+	folders map[string]struct{} // directories of the linked packages and embedded files
+	sources map[string]struct{} // paths of the linked Go, assembly and header files
 
 	texts   []text            // licenses and notices, sorted by file
-	holders map[string]string // copyright holders that sources name, each with a line that names it
+	holders map[string]string // copyright lines in sources, by the normalized name of the holder
 }
 
-// listed is the part of the output of "go list -json" that is used.
+// listed is a package in the output of "go list -json", with the fields that the command uses.
 type listed struct {
 	Dir      string
 	Standard bool
@@ -44,7 +45,8 @@ type module struct {
 	Replace   *module
 }
 
-// linked returns the components of a program on all platforms together, sorted by name.
+// linked returns the components that are linked into a program on any of the platforms, sorted by
+// name.
 func linked(ctx context.Context, program string, platforms []platform) ([]*component, error) {
 	byName := make(map[string]*component)
 	for _, p := range platforms {
@@ -83,13 +85,15 @@ func goList(ctx context.Context, program string, p platform) ([]listed, error) {
 		if err := decoder.Decode(&pkg); errors.Is(err, io.EOF) { //nolint:musttag // the fields have the names that the Go command gives them
 			return packages, nil
 		} else if err != nil {
-			return nil, fmt.Errorf("output of %v: %w", cmd, err)
+			return nil, fmt.Errorf("decode the output of %v: %w", cmd, err)
 		}
 		packages = append(packages, pkg)
 	}
 }
 
-// add adds a package to its component.
+// add adds a package to its component in byName, and creates the component if necessary. It returns
+// the error of owner, or an error if the package contains object files, whose license cannot be
+// read.
 func add(byName map[string]*component, pkg listed) error {
 	name, root, err := owner(pkg)
 	if err != nil {
@@ -122,8 +126,8 @@ func add(byName map[string]*component, pkg listed) error {
 	return nil
 }
 
-// addEmbedded adds a directory of the program's module with third-party files and a separate
-// license, as a component.
+// addEmbedded adds a component for folder, a directory in the program's module that contains
+// embedded third-party files and their license.
 func addEmbedded(byName map[string]*component, of *component, folder string) {
 	name := of.name + "/" + of.relative(folder)
 	byName[name] = &component{name: name, root: folder, folders: map[string]struct{}{folder: {}}}
@@ -136,7 +140,8 @@ func hasLicense(folder string) bool {
 	})
 }
 
-// owner returns the name and the directory of the component of a package.
+// owner returns the name and the root directory of the component of a package. It returns an error
+// if the package belongs to no module, or if its module has not been downloaded.
 func owner(pkg listed) (name, root string, err error) {
 	switch {
 	case pkg.Standard:
@@ -152,7 +157,7 @@ func owner(pkg listed) (name, root string, err error) {
 	case pkg.Module.Replace != nil:
 		return pkg.Module.Path, pkg.Module.Replace.Dir, nil
 	case pkg.Module.Dir == "":
-		return "", "", fmt.Errorf("module %s has no folder; run go mod download", pkg.Module.Path)
+		return "", "", fmt.Errorf("module %s has no directory; run go mod download", pkg.Module.Path)
 	default:
 		return pkg.Module.Path, pkg.Module.Dir, nil
 	}

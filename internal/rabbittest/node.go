@@ -22,19 +22,19 @@ type Node struct {
 	cmd *exec.Cmd
 }
 
-// The directories in which RabbitMQ's packages install its programs.
+// Paths of the programs that the RabbitMQ packages install.
 const (
 	serverProgram  = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 	controlProgram = "/usr/lib/rabbitmq/bin/rabbitmqctl"
 )
 
-// NewNode starts a node with lines of rabbitmq.conf, and returns when it accepts logins. It is
-// stopped at the end of the test. Without RabbitMQ the test is skipped, or fails if CI is
-// "true".
+// NewNode starts a node with the given lines of rabbitmq.conf, and returns when the node accepts
+// logins. The node is stopped at the end of the test. If RabbitMQ is not installed, the test is
+// skipped, or fails if the environment variable CI is "true".
 func NewNode(t testing.TB, conf ...string) *Node {
 	t.Helper()
 	if _, err := os.Stat(serverProgram); err != nil {
-		withoutf(t, "no RabbitMQ to start: %v", err)
+		withoutf(t, "RabbitMQ is not installed: %v", err)
 	}
 	dir := t.TempDir()
 	if err := os.WriteFile(dir+"/rabbit.conf", []byte(strings.Join(append(conf, ""), "\n")), 0o600); err != nil {
@@ -62,11 +62,11 @@ func freePort(t testing.TB) string {
 	return l.Addr().String()
 }
 
-// URL returns the URL for the user guest.
+// URL returns the AMQP URL of the node with the credentials of the user guest.
 func (n *Node) URL() string { return "amqp://guest:guest@" + n.Addr + "/" }
 
-// Start starts the node again after [Node.Kill]. It does not wait until the node accepts logins, as
-// [Node.Ready] does.
+// Start starts the node, which must not be running. A node can be started again after [Node.Kill].
+// Call [Node.Ready] to wait until the node accepts logins.
 func (n *Node) Start(t testing.TB) {
 	t.Helper()
 	n.cmd = exec.Command(serverProgram) //nolint:noctx // it ends with the test, by Kill
@@ -77,7 +77,7 @@ func (n *Node) Start(t testing.TB) {
 	}
 }
 
-// Kill kills the node and its child processes.
+// Kill kills the node and its child processes, and waits until the node has exited.
 func (n *Node) Kill(t testing.TB) {
 	t.Helper()
 	if err := syscall.Kill(-n.cmd.Process.Pid, syscall.SIGKILL); err != nil {
@@ -86,7 +86,8 @@ func (n *Node) Kill(t testing.TB) {
 	_ = n.cmd.Wait()
 }
 
-// Ready waits until the node accepts logins and returns the time. It fails the test after three minutes.
+// Ready waits until the node accepts logins, and returns the time of the first successful login. It
+// stops the test after three minutes.
 func (n *Node) Ready(t testing.TB) time.Time {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond) // a start needs the processor itself
@@ -97,11 +98,12 @@ func (n *Node) Ready(t testing.TB) time.Time {
 			return time.Now()
 		}
 	}
-	t.Fatalf("no RabbitMQ at %s", n.Addr)
+	t.Fatalf("no login to RabbitMQ at %s within three minutes", n.Addr)
 	return time.Time{}
 }
 
-// Control runs rabbitmqctl against the node. It fails the test if rabbitmqctl fails.
+// Control runs rabbitmqctl on the node with the given arguments. It stops the test if rabbitmqctl
+// fails.
 func (n *Node) Control(t testing.TB, args ...string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), controlProgram, args...) //nolint:gosec // of this repository

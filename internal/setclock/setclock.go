@@ -1,5 +1,5 @@
-// Package setclock sets the clock of programs for tests, as the clock of a machine is set: the time
-// of day that the programs see changes while they run, and the monotonic clock does not.
+// Package setclock changes the wall clock of programs for tests, as if the clock of the machine
+// were set: the time of day is changed while the programs run, but the monotonic clock is not.
 package setclock
 
 import (
@@ -12,10 +12,12 @@ import (
 	"time"
 )
 
-// Variable is the environment variable of the program that names the file of [Set].
+// Variable is the name of the environment variable that contains the path of the file that [Set]
+// writes.
 const Variable = "CHASSI_TEST_CLOCK"
 
-// follow is the Go file that is added to the program. It reads the file that [Variable] names every
+// follow is the source of the Go file that [Overlay] adds to the program, with %s in place of the
+// package name. The added code reads the file named by [Variable] at program start and then every
 // 10 ms.
 const follow = `package %s
 
@@ -52,9 +54,11 @@ func init() {
 }
 `
 
-// gettime contains the assembly file that is added to the program, by architecture. The runtime
-// calls its function, by the convention of C, in place of the kernel's clock_gettime. The function
-// adds setAhead to the real-time clock. Thus no package but the program's is compiled for it.
+// gettime contains, for each architecture, the assembly file that [Overlay] adds to the program.
+// The Go runtime calls the function in this file, with the C calling convention, instead of the
+// clock_gettime function that the kernel provides. The function adds setAhead seconds to the
+// real-time clock. The runtime is not changed, so that only the package with the added files is
+// compiled again.
 var gettime = map[string]string{
 	"amd64": `#include "textflag.h"
 
@@ -97,12 +101,14 @@ TEXT ·clockGettime(SB), NOSPLIT, $0-8
 // Supported reports whether [Overlay] works on this platform.
 func Supported() bool { return runtime.GOOS == "linux" && gettime[runtime.GOARCH] != "" }
 
-// Overlay returns the flag of go build that gives programs a clock that [Set] sets. The programs
-// must have the package pkg in the directory source, which may be main, or a package that is
-// tested, for go test -c. Overlay writes files into dir, which must exist during the build.
+// Overlay returns a flag for go build and go test -c that adds a clock, controlled by [Set], to the
+// package with the name pkg in the directory source. This package must be linked into the program:
+// it may be package main or the package under test. Overlay writes files into dir, which must exist
+// during the build. It returns an error if the platform is not supported or a file cannot be
+// written.
 func Overlay(dir, source, pkg string) (flag string, err error) {
 	if !Supported() {
-		return "", fmt.Errorf("setclock: not supported on %s/%s", runtime.GOOS, runtime.GOARCH)
+		return "", fmt.Errorf("setclock: %s/%s is not supported: want linux/amd64 or linux/arm64", runtime.GOOS, runtime.GOARCH)
 	}
 	if source, err = filepath.Abs(source); err != nil {
 		return "", err
@@ -123,8 +129,10 @@ func Overlay(dir, source, pkg string) (flag string, err error) {
 	return "-overlay=" + list, os.WriteFile(list, text, 0o600)
 }
 
-// Set sets the clocks of the programs that read file ahead of the clock of the machine, by whole
-// seconds. The programs read the file every 10 ms.
+// Set sets the clocks of the programs that were built with the flag of [Overlay] and whose
+// environment variable [Variable] is file. These clocks then differ from the clock of the machine by
+// ahead, which is truncated to whole seconds and may be negative. The programs read the file every
+// 10 ms. Set returns an error if the file cannot be written.
 func Set(file string, ahead time.Duration) error {
 	if err := os.WriteFile(file+".new", []byte(strconv.Itoa(int(ahead/time.Second))), 0o600); err != nil {
 		return err

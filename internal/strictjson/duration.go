@@ -13,11 +13,12 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// options holds the options of the JSON library for messages of one type. The library refuses
-// duplicate names, invalid UTF-8, trailing data and wrong case by itself.
+// options holds the JSON library's options, and encoders with these options, for messages with or
+// without durations. By default, the library refuses duplicate names, invalid UTF-8 and trailing
+// data. For it, a name in the wrong case is an unknown member, which only strict refuses.
 type options struct {
-	strict  json.Options // of requests
-	lenient json.Options // of responses, which may have members that the client does not know yet
+	strict  json.Options // for requests
+	lenient json.Options // for responses, which may have members that the client does not know yet
 
 	encoders sync.Pool // of *encoder
 }
@@ -45,9 +46,9 @@ var (
 	optionsOf sync.Map // reflect.Type to *options
 )
 
-// optionsFor returns the options for message. Only those for messages with a duration have
-// functions for durations, for which the JSON library has no form: such functions also slow down
-// messages without durations.
+// optionsFor returns the options for the type of message. The JSON library has no default form for
+// durations. Only types that contain a duration get the functions that encode and decode durations,
+// because such functions also slow down messages without durations.
 func optionsFor(message any) *options {
 	t := reflect.TypeOf(message)
 	if o, ok := optionsOf.Load(t); ok {
@@ -81,7 +82,7 @@ func hasDuration(t reflect.Type, seen map[reflect.Type]bool) bool {
 	return t == reflect.TypeFor[time.Duration]()
 }
 
-// writeDuration encodes a duration as seconds, as in ProtoJSON: "1.5s".
+// writeDuration encodes d as a string of seconds in the form of ProtoJSON, such as "1.5s".
 func writeDuration(e *jsontext.Encoder, d time.Duration) error {
 	text := strconv.FormatInt(int64(d/time.Second), 10)
 	if fraction := d % time.Second; fraction != 0 {
@@ -94,7 +95,8 @@ func writeDuration(e *jsontext.Encoder, d time.Duration) error {
 	return e.WriteToken(jsontext.String(text + "s"))
 }
 
-// readDuration decodes a duration in the form of writeDuration, or in that of Go: "1m30s".
+// readDuration decodes a string in the syntax of [time.ParseDuration], such as "1.5s" or "1m30s".
+// It returns errDuration for any other value.
 func readDuration(d *jsontext.Decoder, into *time.Duration) error {
 	token, err := d.ReadToken()
 	if err != nil {
@@ -109,4 +111,4 @@ func readDuration(d *jsontext.Decoder, into *time.Duration) error {
 	return nil
 }
 
-var errDuration = errors.New("must be a duration such as 1.5s")
+var errDuration = errors.New("must be a duration such as 1.5s, within 292 years")

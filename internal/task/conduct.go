@@ -11,7 +11,7 @@ import (
 )
 
 // conduct settles the runs that have ended and claims new tasks, whenever this node is woken, until
-// ctx ends. Each turn is one transaction for all queues.
+// ctx is done. Each [Engine.turn] is one transaction for all queues.
 func (e *Engine) conduct(ctx context.Context) {
 	for {
 		select {
@@ -25,28 +25,30 @@ func (e *Engine) conduct(ctx context.Context) {
 	}
 }
 
-// turn is the state of one [Engine.turn].
+// turn is the state of one call of [Engine.turn].
 type turn struct {
 	session   *session
 	ended     []*run
 	keys      []Key
 	woken     uint64
 	claiming  bool
-	reconcile bool // whether tasks may be claimed that this session does not know
-	suspected bool // whether suspects may wait
+	reconcile bool // whether the session may have claimed tasks that are not in Engine.running
+	suspected bool // whether suspects may be waiting
 	alone     bool // whether a suspect may begin
 	claims    []*claim
 }
 
-// claim is the result of a statement that claims tasks.
+// claim is the result of a statement that claims tasks, or that returns the tasks that the session
+// has already claimed.
 type claim struct {
 	queue *queue // nil if the tasks may be of several queues
 	limit int
 	runs  []run
 }
 
-// turn settles the runs that have ended and claims new tasks, in one transaction. It returns
-// whether there may be more to do.
+// turn settles the runs that have ended and claims new tasks, in one transaction. It reports
+// whether another turn may have something to do. If the transaction fails, turn restores the state
+// and waits for half of [Options].Poll.
 func (e *Engine) turn(ctx context.Context) (more bool) {
 	e.mu.Lock()
 	t := &turn{
@@ -74,16 +76,17 @@ func (e *Engine) turn(ctx context.Context) (more bool) {
 	return e.start(t)
 }
 
-// free adds places to the free places of the queue of each run that has ended: 1 frees the place of
-// the run, -1 takes it again.
+// free adds places to the number of free places in the queue of each run that has ended. With 1, it
+// frees the place of each run, and with -1, it occupies the place again.
 func (t *turn) free(places int) {
 	for _, r := range t.ended {
 		r.queue.free += places
 	}
 }
 
-// statements returns the statements of the turn: those that end runs, then those that make ready
-// the tasks that follow tasks whose end was committed before, then those that claim tasks.
+// statements returns the statements of the turn in the order of execution: those that end runs,
+// those that make the next tasks with the keys of ended tasks ready, and those that claim tasks. It
+// adds the claims to t.
 func (e *Engine) statements(t *turn) (batch []database.Statement) {
 	batch = append(e.settle(t.ended), advance(t.keys)...)
 	for _, k := range t.keys {
@@ -110,8 +113,8 @@ func (e *Engine) statements(t *turn) (batch []database.Statement) {
 	return batch
 }
 
-// recent reports whether a task runs that began less than [Engine.isolation] ago. It is called
-// with the lock.
+// recent reports whether there is a run that is not settled and began less than e.isolation ago.
+// The caller must hold e.mu.
 func (e *Engine) recent() bool {
 	for _, r := range e.running {
 		if time.Since(r.Began) < e.isolation {
@@ -121,7 +124,7 @@ func (e *Engine) recent() bool {
 	return false
 }
 
-// queueNames returns the names of the queues as an argument of a statement, see [List].
+// queueNames returns the names of the queues as an argument of a statement; see [List].
 func (e *Engine) queueNames() any {
 	names := make([]string, len(e.queues))
 	for i, q := range e.queues {
@@ -130,15 +133,16 @@ func (e *Engine) queueNames() any {
 	return List(e.db.Dialect(), names)
 }
 
-// release forgets the runs that are settled, after it has logged the dead letters among them and
-// noted their keys.
+// release removes the settled runs from the engine. It logs and counts the dead letters among them,
+// and records the keys whose next tasks may begin.
 func (e *Engine) release(t *turn) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.reconcile = false
 	for _, r := range t.ended {
 		if r.Outcome == Dead {
-			e.o.Logger.Error("tasks: failed for good, and is a dead letter now", "queue", r.Queue, "id", r.ID, "uid", r.UID, "tries", r.Try, "error", r.failure)
+			e.o.Logger.Error("tasks: a task failed for good and is now a dead letter", "queue", r.Queue, "id", r.ID, "uid", r.UID,
+				"tries", r.Try, "error", r.failure)
 			e.o.Observe.Count("dead_letter", 1)
 		}
 		if r.Outcome == Dead || r.Outcome == Done && !r.deleted {
@@ -153,7 +157,7 @@ func (e *Engine) release(t *turn) {
 	}
 }
 
-// start runs the claimed tasks. It returns whether another turn may have something to do.
+// start runs the claimed tasks. It reports whether another turn may have something to do.
 func (e *Engine) start(t *turn) (more bool) {
 	found := false
 	for _, c := range t.claims {
@@ -175,7 +179,7 @@ func (e *Engine) start(t *turn) (more bool) {
 	return len(e.finished) > 0 || len(e.keys) > 0 || e.reconcile || t.claiming && e.claimable()
 }
 
-// claimable reports whether a claim may find tasks. It is called with the lock.
+// claimable reports whether a claim may find tasks. The caller must hold e.mu.
 func (e *Engine) claimable() bool {
 	if e.suspected {
 		return !e.recent()

@@ -45,7 +45,7 @@ func TestRedriveKeepsTheUniqueKey(t *testing.T) {
 		add(t, db, nil, New{Queue: "q", UID: "other"})
 		bury(t, db, "other")
 		n, err := Redrive(t.Context(), db, Selection{})
-		if n != 2 || !errors.Is(err, ErrUniqueTaken) || !strings.HasSuffix(err.Error(), fmt.Sprint(": ", letters[1].ID)) {
+		if n != 2 || !errors.Is(err, ErrUniqueTaken) || !strings.HasSuffix(err.Error(), fmt.Sprint(": dead letters ", letters[1].ID)) {
 			t.Errorf("redrove %d, %v", n, err)
 		}
 		if got := count(t, db, "SELECT count(*) FROM chassi_dead WHERE uid = 'second'"); dead() != 1 || got != 1 {
@@ -83,7 +83,7 @@ func TestRedriveOfManyWithOneUniqueKey(t *testing.T) {
 			return nil
 		}))
 		n, err := Redrive(t.Context(), db, Selection{})
-		if n != 1 || !errors.Is(err, ErrUniqueTaken) || !strings.HasSuffix(err.Error(), "2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 239 more") {
+		if n != 1 || !errors.Is(err, ErrUniqueTaken) || !strings.HasSuffix(err.Error(), ": dead letters 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 239 more") {
 			t.Errorf("redrove %d, %v", n, err)
 		}
 		if n, err := Discard(t.Context(), db, Selection{}); n != letters-1 || err != nil {

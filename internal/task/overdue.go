@@ -7,15 +7,15 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// overdueAfter is how long a function may continue after the end of its context before that is
-// logged.
+// overdueAfter is how long a function may continue after its context is done before the function is
+// logged as overdue.
 const overdueAfter = 5 * time.Second
 
 // endsKey is the context key of the function to which the deadline of a task is passed.
 type endsKey struct{}
 
-// noteDeadline is the innermost middleware. It tells the engine the deadline that the other
-// middleware has set.
+// noteDeadline is the innermost middleware of calls that run tasks. It reports to the engine the
+// deadline that the other middleware has set.
 func noteDeadline(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
 	return func(ctx context.Context, call *chassi.Call) error {
 		if ends, ok := ctx.Value(endsKey{}).(func(time.Time)); ok {
@@ -27,7 +27,7 @@ func noteDeadline(_ *chassi.Binding, next chassi.Handler) chassi.Handler {
 	}
 }
 
-// watch returns a context with which noteDeadline tells the engine the deadline of a run.
+// watch returns a copy of ctx with which noteDeadline reports the deadline of r to the engine.
 func (e *Engine) watch(ctx context.Context, r *run) context.Context {
 	return context.WithValue(ctx, endsKey{}, func(deadline time.Time) {
 		e.mu.Lock()
@@ -38,8 +38,8 @@ func (e *Engine) watch(ctx context.Context, r *run) context.Context {
 	})
 }
 
-// logOverdue logs, once each, the functions that have not returned although their contexts ended
-// more than overdueAfter ago.
+// logOverdue logs the functions that have not returned although their contexts have been done for
+// more than overdueAfter. It logs each function only once.
 func (e *Engine) logOverdue() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -49,13 +49,13 @@ func (e *Engine) logOverdue() {
 		}
 		if since := time.Since(r.ends); since > e.overdueAfter {
 			r.overdue = true
-			e.o.Logger.Warn("tasks: the method has not returned, though its context has ended", "queue", r.Queue, "id", r.ID, "uid", r.UID,
+			e.o.Logger.Warn("tasks: the function has not returned, although its context is done", "queue", r.Queue, "id", r.ID, "uid", r.UID,
 				"running_for", time.Since(r.Began).String(), "overdue_for", since.String())
 		}
 	}
 }
 
-// logReturn logs that a function has returned that was logged as overdue.
+// logReturn logs that the function of r, which was logged as overdue, has returned.
 func (e *Engine) logReturn(r *run) {
-	e.o.Logger.Info("tasks: the method that did not return has returned", "queue", r.Queue, "id", r.ID, "uid", r.UID, "ran_for", r.Took.String())
+	e.o.Logger.Info("tasks: the function that did not return has returned", "queue", r.Queue, "id", r.ID, "uid", r.UID, "ran_for", r.Took.String())
 }

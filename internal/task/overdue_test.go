@@ -56,7 +56,7 @@ func TestOverdueMethodIsLogged(t *testing.T) {
 				e.cancel(ErrLeaseLost)
 			}
 			<-ended
-			const overdue, returned = `level=WARN msg="tasks: the method has not returned`, `level=INFO msg="tasks: the method that did not return has returned" queue=q id=1 uid=deaf ran_for=`
+			const overdue, returned = `level=WARN msg="tasks: the function has not returned`, `level=INFO msg="tasks: the function that did not return has returned" queue=q id=1 uid=deaf ran_for=`
 			if c.want > 0 {
 				eventually(t, "it is logged", func() bool { return strings.Contains(out.String(), overdue) })
 			}

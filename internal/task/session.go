@@ -9,17 +9,18 @@ import (
 	"github.com/chassi-go/chassi/database"
 )
 
-// session is a period in which the other nodes regard a node as alive: from the insertion of a row
-// into chassi_leases to the loss of that row. The lease has two parts, so that a node that renews
-// it does not lose it when the clock of the database is set: a node that finds the lease of another
-// node expired grants the second part once, which is longer than the interval of renewals.
+// session is a period in which the other nodes regard a node as alive. It begins when the node
+// inserts a row into chassi_leases, and ends when that row is deleted. The lease of a session has
+// two parts, each longer than the interval of renewals: another node that finds the first part
+// expired grants the second part, once. A node that renews its lease therefore does not lose it
+// when the clock of the database is set.
 type session struct {
 	id      string
 	renewed time.Time // when the last successful renewal began
 	lost    bool
 }
 
-// newSession begins a session, with a new row in chassi_leases.
+// newSession inserts a row into chassi_leases and makes the new session the current one.
 func (e *Engine) newSession(ctx context.Context) error {
 	s := &session{id: rand.Text(), renewed: time.Now()}
 	if _, err := e.db.Exec(ctx, e.sql.join, s.id); err != nil {
@@ -31,15 +32,16 @@ func (e *Engine) newSession(ctx context.Context) error {
 	return nil
 }
 
-// Session returns the id of the current session, by which leases name this node. It changes when
-// the node loses its lease.
+// Session returns the ID of the current session, which identifies this node as the owner of leases.
+// The ID changes when the session is lost because it was not renewed in time, and when the engine is
+// started again. Session must not be called before Start.
 func (e *Engine) Session() string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.session.id
 }
 
-// cancel cancels the contexts of all functions that run.
+// cancel cancels the contexts of all running functions with the given cause.
 func (e *Engine) cancel(cause error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -48,7 +50,7 @@ func (e *Engine) cancel(cause error) {
 	}
 }
 
-// endSession gives back the tasks that still run, and ends the session.
+// endSession gives back the tasks that are still running, and ends the session.
 func (e *Engine) endSession(ctx context.Context) error {
 	id := e.Session()
 	return e.db.Batch(ctx, database.Statement{SQL: e.sql.giveAll, Args: []any{id}}, database.Statement{SQL: e.sql.leave, Args: []any{id}},
@@ -56,7 +58,7 @@ func (e *Engine) endSession(ctx context.Context) error {
 }
 
 // maintain calls look and logOverdue, and wakes this node, at intervals of at most [Options].Poll
-// until ctx ends.
+// until ctx is done.
 func (e *Engine) maintain(ctx context.Context) {
 	for next := e.o.Poll; Sleep(ctx, min(next, e.o.Poll)); e.Wake() {
 		e.logOverdue()
@@ -68,9 +70,10 @@ func (e *Engine) maintain(ctx context.Context) {
 	}
 }
 
-// look renews the session, takes over the tasks of dead nodes, notices suspects, makes tasks ready
-// that are due, and sweeps after a third of the lease. It returns the time until the next waiting
-// task is due.
+// look calls renew, takes over the tasks of dead nodes, checks whether suspects are waiting, and
+// makes due tasks ready. At intervals of a third of the lease, it also calls sweep. It returns the
+// time until the next waiting task is due, which is 0 or negative if a task was due, and centuries
+// if no task is waiting.
 func (e *Engine) look(ctx context.Context) (next time.Duration, err error) {
 	if err := e.renew(ctx); err != nil {
 		return 0, err
@@ -124,7 +127,7 @@ func (e *Engine) renew(ctx context.Context) error {
 		return ctx.Err()
 	}
 	if !s.lost {
-		e.o.Logger.Error("tasks: this node lost its lease, its tasks are canceled", "renewed_before", time.Since(s.renewed).String())
+		e.o.Logger.Error("tasks: this node lost its lease: its running tasks are canceled", "renewed_before", time.Since(s.renewed).String())
 	}
 	e.mu.Lock()
 	e.session.lost = true
@@ -133,15 +136,17 @@ func (e *Engine) renew(ctx context.Context) error {
 	return errors.Join(err, e.newSession(ctx))
 }
 
-// maxLost is how often in succession a task may lose its lease before it becomes a dead letter at
-// the next loss: twice while it runs beside other tasks, and twice while it runs alone.
+// maxLost is the maximum number of times in succession that the lease of a task may be lost: twice
+// while the task runs beside other tasks, and twice while it runs alone. At the next loss the task
+// becomes a dead letter.
 const maxLost = 4
 
-const poisonError = "the task has lost its lease three times while it ran alone; it probably ends the process"
+const poisonError = "the lease was lost five times in succession while the task ran; the task probably ends the process"
 
-// takeOver ends the sessions of nodes that have not renewed them. It makes the tasks of nodes
-// without a session ready: as suspects if their leases were lost before. Tasks whose leases were
-// lost too often become dead letters.
+// takeOver ends the sessions of which both parts of the lease have expired, and grants the second
+// part to those of which only the first has expired. It makes the tasks of nodes without a session
+// ready; tasks whose leases were lost before become suspects. Tasks whose leases were lost more
+// than maxLost times in succession become dead letters.
 func (e *Engine) takeOver(ctx context.Context) error {
 	var dead []keyed
 	err := e.db.BatchShared(ctx,
@@ -153,13 +158,13 @@ func (e *Engine) takeOver(ctx context.Context) error {
 		return err
 	}
 	for _, p := range dead {
-		e.o.Logger.Error("tasks: failed for good, and is a dead letter now", "queue", p.Queue, "id", p.id, "error", poisonError)
+		e.o.Logger.Error("tasks: a task failed for good and is now a dead letter", "queue", p.Queue, "id", p.id, "error", poisonError)
 	}
 	e.o.Observe.Count("dead_letter", len(dead))
 	return e.Advance(ctx, keysOf(dead)...)
 }
 
-// sweep advances the keys for which a crash has prevented a call of [Advance].
+// sweep calls [Engine.Advance] for at most 1000 keys for which a crash has prevented the call.
 func (e *Engine) sweep(ctx context.Context) error {
 	keys, err := Select(ctx, e.db, (*Key).Fields, `SELECT queue, key FROM
 		(SELECT queue, key, min(id) AS first FROM chassi_tasks WHERE key <> '' AND state = 2 GROUP BY queue, key) AS k

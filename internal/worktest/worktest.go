@@ -1,5 +1,5 @@
-// Package worktest verifies the contract of the work queues of a broker: [Run] runs one suite with
-// a real server, publishers and plain clients of the broker.
+// Package worktest tests the work queues of a message broker. [Run] runs a suite of tests with real
+// servers, publishers and plain clients of the broker.
 package worktest
 
 import (
@@ -13,38 +13,43 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// Job is one job and describes how it fails.
+// Job is the request of the endpoint Do. Fail selects how [Done.Do] ends: with a temporary error in
+// the first attempt ("once") or in the first two attempts ("twice"), with an internal error
+// ("always"), a permanent error ("permanent") or a panic ("panic"), or with success (""). With
+// "wait" and "deaf", the job waits for Done.Leave and then succeeds. A job with "wait" stops
+// waiting and fails if its context is done.
 type Job struct {
 	Number  int    `json:"number"`
 	Fail    string `json:"fail"`
 	Padding string `json:"padding,omitzero"`
 }
 
-// Nothing is the result of a [Job].
+// Nothing is the empty result of a [Job].
 type Nothing struct{}
 
-// Service returns a service with one endpoint, Do, whose method is do.
+// Service returns a service with one public endpoint, Do, whose method is do.
 func Service(do func(context.Context, *Job) (*Nothing, error)) *chassi.Service {
 	return chassi.NewService("jobs.v1.Jobs", chassi.NewEndpoint("Do", do, chassi.Public))
 }
 
-// Succeed returns an empty result.
+// Succeed is a method for [Service] that always succeeds. It returns an empty result.
 func Succeed(context.Context, *Job) (*Nothing, error) { return &Nothing{}, nil }
 
-// Done records the ids of the completed jobs, like a table in a database.
+// Done records deliveries and completed jobs by message ID, as a table in a database would. The
+// mutex guards Times, Finished and Calls.
 type Done struct {
 	sync.Mutex
 
-	Times    map[string]int // deliveries by id
-	Finished map[string]int // work done by id
-	Calls    []Seen         // deliveries
-	Event    chan string    // the id of each delivery, for Await
+	Times    map[string]int // number of deliveries, by message ID
+	Finished map[string]int // number of times that the work was done, by message ID
+	Calls    []Seen         // the calls of all deliveries
+	Event    chan string    // receives the message ID of each delivery, for Await
 
-	Entered chan string   // ids of jobs that wait for Leave
-	Leave   chan struct{} // ends one of them, or all when it is closed
+	Entered chan string   // receives the message IDs of the jobs that wait for Leave
+	Leave   chan struct{} // a value ends the wait of one job; closing it ends all waits
 }
 
-// Seen is what a delivery contained about its call.
+// Seen contains the metadata of the call of a delivery.
 type Seen struct{ RequestID, Traceparent string }
 
 // NewDone returns an empty Done.
@@ -55,7 +60,8 @@ func NewDone() *Done {
 	}
 }
 
-// Do completes each id at most once, and fails as the job specifies.
+// Do records a delivery of j, unless j.Fail is "wait" and ctx is done while j waits for Leave. Do
+// completes the work of each message ID at most once, and fails as j.Fail specifies.
 func (d *Done) Do(ctx context.Context, j *Job) (*Nothing, error) {
 	call := chassi.CallFrom(ctx)
 	id := call.In.Get(transport.IdempotencyKey)
@@ -78,13 +84,13 @@ func (d *Done) Do(ctx context.Context, j *Job) (*Nothing, error) {
 	defer func() { d.Event <- id }()
 	switch {
 	case j.Fail == "twice" && d.Times[id] <= 2:
-		return nil, chassi.NewError(chassi.Unavailable, "not_yet", "Not yet")
+		return nil, chassi.NewError(chassi.Unavailable, "not_yet", "The job is not ready yet")
 	case j.Fail == "once" && d.Times[id] <= 1:
-		return nil, chassi.NewError(chassi.Unavailable, "not_yet", "Not yet").WithRetryAfter(24 * time.Hour)
+		return nil, chassi.NewError(chassi.Unavailable, "not_yet", "The job is not ready yet").WithRetryAfter(24 * time.Hour)
 	case j.Fail == "always":
-		return nil, errors.New("a fault of ours")
+		return nil, errors.New("an internal error")
 	case j.Fail == "permanent":
-		return nil, chassi.NewError(chassi.InvalidArgument, "bad_job", "Bad job")
+		return nil, chassi.NewError(chassi.InvalidArgument, "bad_job", "The job is invalid")
 	case j.Fail == "panic":
 		panic("a canary")
 	}
@@ -94,7 +100,8 @@ func (d *Done) Do(ctx context.Context, j *Job) (*Nothing, error) {
 	return &Nothing{}, nil
 }
 
-// Count returns the number of completed ids and of superfluous deliveries.
+// Count returns the number of completed message IDs, and the number of deliveries beyond the first
+// delivery of each message ID.
 func (d *Done) Count() (handled, duplicates int) {
 	d.Lock()
 	defer d.Unlock()
@@ -104,29 +111,29 @@ func (d *Done) Count() (handled, duplicates int) {
 	return len(d.Finished), duplicates
 }
 
-// Await waits for n deliveries.
+// Await waits for n deliveries. It fails the test if one of them takes longer than 60 s.
 func (d *Done) Await(t *testing.T, n int) {
 	t.Helper()
 	for i := range n {
 		select {
 		case <-d.Event:
 		case <-time.After(60 * time.Second):
-			t.Fatalf("delivery %d of %d did not come", i+1, n)
+			t.Fatalf("delivery %d of %d did not arrive within 60 s", i+1, n)
 		}
 	}
 }
 
-// Enter waits until a job waits for Leave.
+// Enter waits until a job waits for Leave. It fails the test after 60 s.
 func (d *Done) Enter(t *testing.T) {
 	t.Helper()
 	select {
 	case <-d.Entered:
 	case <-time.After(60 * time.Second):
-		t.Fatal("no job was begun")
+		t.Fatal("no job waited for Leave within 60 s")
 	}
 }
 
-// Drain discards the deliveries that no test has waited for.
+// Drain discards the recorded events of deliveries, so that Await waits only for later deliveries.
 func (d *Done) Drain() {
 	for len(d.Event) > 0 {
 		<-d.Event

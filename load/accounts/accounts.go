@@ -1,4 +1,4 @@
-// Package accounts creates accounts for load tests, in batches directly in the database. All
+// Package accounts creates accounts for load tests directly in the database, in batches. All
 // accounts have the same password, which is hashed once.
 package accounts
 
@@ -29,17 +29,19 @@ const (
 	domain       = "@example.com"
 )
 
-// Email returns the address of account n, counted from 0: user0000000@example.com.
+// Email returns the e-mail address of account n, counted from 0. The address of account 0 is
+// user0000000@example.com.
 func Email(n int) string { return fmt.Sprintf("%s%07d%s", prefix, n, domain) }
 
 // ErrOtherPassword is returned by [Seed] if the accounts of an earlier run have another password.
-var ErrOtherPassword = errors.New("the accounts there have another password: give that one, or take an empty database")
+var ErrOtherPassword = errors.New("the existing accounts have another password: set that password, or use an empty database")
 
 // Seeding configures [Seed].
 type Seeding struct {
-	Users    int    // accounts 0 to Users-1
+	Users    int    // number of accounts, from 1 to [Max]
 	Password string // default [DefaultPassword]
-	// Params are the parameters of the hash. The zero value means the default of authd.
+	// Params contains the parameters of the password hash. The zero value means the default of
+	// authd.
 	Params password.Params
 	// Progress, if not nil, is called after each batch with the number of accounts that exist.
 	Progress func(done int)
@@ -47,7 +49,7 @@ type Seeding struct {
 
 func (s Seeding) withDefaults() (Seeding, error) {
 	if s.Users < 1 || s.Users > Max {
-		return s, fmt.Errorf("users is %d: give a number from 1 to %d", s.Users, Max)
+		return s, fmt.Errorf("users is %d: want 1 to %d", s.Users, Max)
 	}
 	if s.Password == "" {
 		s.Password = DefaultPassword
@@ -58,9 +60,10 @@ func (s Seeding) withDefaults() (Seeding, error) {
 	return s, nil
 }
 
-// Seed migrates the schema of db and creates the missing accounts. Each batch is one
-// transaction; a later call continues after the last stored account. It returns the number of
-// accounts that existed before the call.
+// Seed migrates the schema of db, creates the missing accounts, and returns the number of accounts
+// that existed before the call. It creates the accounts in batches of 10,000. Each batch is one
+// transaction, so that a later call continues after the last complete batch. Seed returns
+// [ErrOtherPassword] if existing accounts have another password.
 func Seed(ctx context.Context, db *database.DB, s Seeding) (before int, err error) {
 	if s, err = s.withDefaults(); err != nil {
 		return 0, err
@@ -78,7 +81,7 @@ func Seed(ctx context.Context, db *database.DB, s Seeding) (before int, err erro
 	for next := before; next < s.Users; {
 		end := min(next+perBatch, s.Users)
 		if err := insert(ctx, db, next, end, hash); err != nil {
-			return before, fmt.Errorf("accounts %d to %d: %w", next, end-1, err)
+			return before, fmt.Errorf("create accounts %d to %d: %w", next, end-1, err)
 		}
 		next = end
 		if s.Progress != nil {
@@ -88,8 +91,8 @@ func Seed(ctx context.Context, db *database.DB, s Seeding) (before int, err erro
 	return before, nil
 }
 
-// count returns the number of the first missing account. Accounts are created in the order of
-// their addresses.
+// count returns the number of accounts. The accounts are created in the order of their numbers, so
+// this is also the number of the first missing account.
 func count(ctx context.Context, db *database.DB) (n int, err error) {
 	rows, err := db.Query(ctx, `SELECT email FROM users WHERE email >= $1 AND email <= $2 AND email LIKE $3 ORDER BY email DESC`,
 		Email(0), Email(Max-1), prefix+"_______"+domain)
@@ -111,14 +114,15 @@ func count(ctx context.Context, db *database.DB) (n int, err error) {
 }
 
 // hashFor returns a hash of the password: the hash of the first account, or a new hash if there is
-// no account.
+// no account. It returns ErrOtherPassword if the first account has another password or an invalid
+// hash.
 func hashFor(ctx context.Context, db *database.DB, there int, s Seeding) (string, error) {
 	if there == 0 {
 		return password.Hash(s.Params, s.Password)
 	}
 	first, err := store.New(db).UserByEmail(ctx, Email(0))
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", Email(0), err)
+		return "", fmt.Errorf("read account %s: %w", Email(0), err)
 	}
 	if fits, err := password.Verify(first.Password, s.Password); err != nil || !fits {
 		return "", ErrOtherPassword
@@ -127,7 +131,7 @@ func hashFor(ctx context.Context, db *database.DB, there int, s Seeding) (string
 }
 
 // insert creates the accounts from first to end-1 in one transaction. A crash of the database
-// server may lose the accounts; the next run creates them again.
+// server may lose this transaction; the next call to Seed creates the accounts again.
 func insert(ctx context.Context, db *database.DB, first, end int, hash string) error {
 	now := time.Now().UnixMicro()
 	return db.WriteRelaxed(ctx, func(ctx context.Context, tx *database.Tx) error {
@@ -146,7 +150,8 @@ func insert(ctx context.Context, db *database.DB, first, end int, hash string) e
 	})
 }
 
-// statement returns an INSERT of n rows. $1 is the hash and $2 the time of all rows.
+// statement returns an INSERT of n rows. $1 is the hash and $2 the time of all rows; the other
+// parameters are the ID and the e-mail address of each row.
 func statement(n int) string {
 	var b strings.Builder
 	b.WriteString("INSERT INTO users (id, email, password, generation, disabled, created_at, updated_at) VALUES ")

@@ -1,5 +1,5 @@
-// Package balancer is a small load balancer for measurements and tests. It polls the readiness
-// of the nodes, as most load balancers do, and never retries a failed call.
+// Package balancer implements a small load balancer for measurements and tests. It polls the
+// readiness of the nodes, as most load balancers do, and never retries a failed call.
 package balancer
 
 import (
@@ -19,13 +19,14 @@ import (
 
 // Node is one instance of a service behind a [Balancer].
 type Node struct {
-	URL       string // where calls go: http://host:port
+	URL       string // the URL to which calls are forwarded: http://host:port
 	Readiness string // the URL that responds with 200 when the node is ready
 }
 
-// Balancer forwards calls in turn to the nodes that were ready at the last poll. It keeps
-// connections to them open. One failed poll removes a node, one successful poll adds it again.
-// It is safe for concurrent use.
+// Balancer is an HTTP handler that forwards calls in turn to the nodes that were ready at the last
+// poll. [Balancer.Run] polls the nodes; no node is ready before its first poll. A failed poll
+// removes a node, and a successful poll adds it again. Idle connections to nodes stay open for half
+// a minute. A Balancer is safe for concurrent use.
 type Balancer struct {
 	every   time.Duration
 	targets []*target
@@ -42,10 +43,11 @@ type target struct {
 
 var (
 	errNoNode = errors.New("no node is ready")
-	errAgain  = errors.New("the connection was closed by the node, and net/http repeated the call on another one")
+	errAgain  = errors.New("the connection was closed by the node, and net/http repeated the call on another connection")
 )
 
-// New returns a balancer that polls the readiness of each node at the interval every.
+// New returns a balancer that polls the readiness of each node at the interval every, which must be
+// greater than 0. It returns an error if the URL of a node is invalid.
 func New(every time.Duration, nodes ...Node) (*Balancer, error) {
 	b := &Balancer{every: every, calls: &http.Transport{MaxIdleConnsPerHost: 256, IdleConnTimeout: 30 * time.Second}}
 	for _, n := range nodes {
@@ -75,8 +77,8 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// once forwards a call to the chosen node. It fails a call that net/http has retried, because other
-// load balancers do not retry.
+// once sends r to a node and returns the response. It returns an error if net/http has sent r more
+// than once, because other load balancers do not retry.
 func (b *Balancer) once(r *http.Request) (*http.Response, error) {
 	var connections atomic.Int32
 	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connections.Add(1) }}
@@ -87,7 +89,8 @@ func (b *Balancer) once(r *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-// ServeHTTP forwards the call to a node, or returns status 503 if no node is ready.
+// ServeHTTP forwards the call to a node. It responds with status 503 if no node is ready, and with
+// status 502 if the call cannot be forwarded.
 func (b *Balancer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var ready []*target
 	for _, t := range b.targets {
@@ -103,7 +106,7 @@ func (b *Balancer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b.proxy.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), targetKey{}, chosen)))
 }
 
-// Ready returns the number of ready nodes.
+// Ready returns the number of nodes that were ready at the last poll.
 func (b *Balancer) Ready() (n int) {
 	for _, t := range b.targets {
 		if t.ready.Load() {
@@ -113,7 +116,7 @@ func (b *Balancer) Ready() (n int) {
 	return n
 }
 
-// Run polls the nodes independently of each other until ctx ends.
+// Run polls the readiness of each node independently, and returns when ctx is done.
 func (b *Balancer) Run(ctx context.Context) {
 	probes := &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{}}
 	defer probes.CloseIdleConnections()

@@ -17,21 +17,22 @@ import (
 	"time"
 )
 
-// node is one running authd.
+// node is an authd process.
 type node struct {
 	http, grpc, admin string // host:port
 
 	cmd    *exec.Cmd
-	stderr *os.File // the read end of the log's pipe, or nil
-	ended  chan struct{}
-	state  error // how the process has ended; valid after ended is closed
+	stderr *os.File      // the read end of the log's pipe, or nil
+	ended  chan struct{} // closed when the process has ended
+	state  error         // the result of cmd.Wait; valid after ended is closed
 
 	mu      sync.Mutex
 	reading chan struct{} // closed while the log is read
 	lines   []line
 }
 
-// line is a line of the log.
+// line is a line of the log: the time at which it was read, its text, and fields of its JSON
+// object.
 type line struct {
 	at        time.Time
 	text      string
@@ -43,8 +44,8 @@ type line struct {
 // ofCall reports whether the line is about a single call.
 func (l line) ofCall() bool { return l.Route != "" || l.RequestID != "" }
 
-// launch starts authd without waiting for it. Its log goes to stderr, or is kept in memory if
-// stderr is nil.
+// launch starts authd in the directory dir and returns without waiting until authd serves. The log
+// is written to stderr, or kept in memory if stderr is nil.
 func launch(ctx context.Context, program, dir string, stderr *os.File, env, args []string) (n *node, err error) {
 	n = &node{ended: make(chan struct{}), reading: make(chan struct{})}
 	close(n.reading)
@@ -80,7 +81,8 @@ func launch(ctx context.Context, program, dir string, stderr *os.File, env, args
 	return n, nil
 }
 
-// withoutSettings removes the variables that are settings of authd.
+// withoutSettings removes from environ the environment variables that configure authd, and returns
+// the others.
 func withoutSettings(environ []string) []string {
 	return slices.DeleteFunc(environ, func(pair string) bool { return strings.HasPrefix(pair, "AUTHD_") || strings.HasPrefix(pair, "OTEL_") })
 }
@@ -123,8 +125,8 @@ func (n *node) unblock() {
 	}
 }
 
-// notable returns the lines of the log between two times that have one of the levels and are not
-// about single calls.
+// notable returns the lines of the log that were read at or after from and before to, have one of
+// the levels, and are not about a single call.
 func (n *node) notable(from, to time.Time, levels ...string) (found []line) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -136,8 +138,7 @@ func (n *node) notable(from, to time.Time, levels ...string) (found []line) {
 	return found
 }
 
-// tail returns the last lines of the log that are not about single calls, at most limit, for
-// diagnosis.
+// tail returns the last lines of the log, at most limit, without lines about single calls.
 func (n *node) tail(limit int) string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -160,8 +161,8 @@ func (n *node) hasEnded() bool {
 	}
 }
 
-// stop terminates the process and returns text that says how it ended: "0" after an orderly
-// shutdown.
+// stop terminates the process and returns text that describes how it ended, "0" for an orderly
+// shutdown. It kills the process if the process has not ended after 45 s.
 func (n *node) stop() string {
 	n.unblock()
 	early := n.hasEnded()
@@ -192,7 +193,7 @@ func exitText(err error) string {
 	}
 }
 
-// health is a response of /readyz.
+// health is the status code and the body of a response of /readyz.
 type health struct {
 	code   int
 	Status string           `json:"status"`
@@ -205,7 +206,8 @@ type check struct {
 	Detail string `json:"detail"`
 }
 
-// String returns the status code, the overall status, and the name and status of each failing check.
+// String returns the status code, the overall status, and the name and status of each check whose
+// status is neither ok nor unknown.
 func (h health) String() string {
 	var parts []string
 	for name, c := range h.Checks {
@@ -217,7 +219,7 @@ func (h health) String() string {
 	return strings.TrimSpace(fmt.Sprintf("%d %s %s", h.code, h.Status, strings.Join(parts, ", ")))
 }
 
-// reasons returns the name, status and error of each check whose status is not ok.
+// reasons returns the name, status, error and detail of each check whose status is not ok.
 func (h health) reasons() string {
 	var parts []string
 	for name, c := range h.Checks {
@@ -229,10 +231,10 @@ func (h health) reasons() string {
 	return strings.Join(parts, "; ")
 }
 
-var errNotReady = errors.New("not ready")
+var errNotReady = errors.New("authd is not ready")
 
-// readiness requests /readyz and returns the response. The error is errNotReady if the status code
-// is not 200.
+// readiness requests /readyz and returns the response. It returns errNotReady with the response if
+// the status code is not 200.
 func (n *node) readiness(ctx context.Context) (health, error) {
 	var h health
 	status, body, err := get(ctx, "http://"+n.admin+"/readyz")
@@ -241,7 +243,7 @@ func (n *node) readiness(ctx context.Context) (health, error) {
 	}
 	h.code = status
 	if err := json.Unmarshal(body, &h); err != nil {
-		return h, fmt.Errorf("/readyz: %w", err)
+		return h, fmt.Errorf("decode the response of /readyz: %w", err)
 	}
 	if status != http.StatusOK {
 		return h, errNotReady
@@ -253,7 +255,7 @@ func (n *node) readiness(ctx context.Context) (health, error) {
 func (n *node) liveness(ctx context.Context) error {
 	status, _, err := get(ctx, "http://"+n.admin+"/healthz")
 	if err == nil && status != http.StatusOK {
-		err = fmt.Errorf("status %d", status)
+		err = fmt.Errorf("/healthz: got status %d, want 200", status)
 	}
 	return err
 }

@@ -14,15 +14,15 @@ import (
 	"github.com/chassi-go/chassi/load/openloop"
 )
 
-// callTimeout is the timeout of a call.
+// callTimeout is the timeout of each call.
 const callTimeout = 8 * time.Second
 
-// outcome is the outcome of a call.
+// outcome classifies the result of a call.
 type outcome uint8
 
 const (
 	good        outcome = iota
-	unavailable         // temporarily refused, or no response: the call may be repeated
+	unavailable         // temporarily refused, or no response: the call may be retried
 	wrong               // an incorrect response, such as a valid token rejected or an internal error
 )
 
@@ -45,7 +45,7 @@ func outcomeOf(err error) outcome {
 	}
 }
 
-// sample is one call.
+// sample is the record of one call.
 type sample struct {
 	began, ended time.Time
 	outcome      outcome
@@ -54,32 +54,33 @@ type sample struct {
 
 var errNoToken = errors.New("no login has succeeded yet")
 
-// traffic calls a node at a low constant rate, whatever the outcomes.
+// traffic calls a node at low constant rates, regardless of the outcomes, and records the calls.
 type traffic struct {
 	node    *node
 	clients *clients
-	prefix  string // of the addresses that sign up
+	prefix  string // beginning of the addresses that sign up
 
 	ctx     context.Context // ends with the traffic
 	cancel  context.CancelFunc
 	running sync.WaitGroup
-	names   []string // of the probes
+	names   []string // names of the probes
 
 	mu        sync.Mutex
 	samples   map[string][]sample // by probe
 	token     string
 	readiness []reading
 	stored    []string // addresses whose sign-up was acknowledged
-	repeated  int      // sign-ups repeated after a failed attempt, which may have been carried out
+	repeated  int      // sign-ups repeated after a failed attempt that may have been carried out
 }
 
-// reading is a readiness status and its time.
+// reading is a readiness status and the time at which it was received.
 type reading struct {
 	at time.Time
 	health
 }
 
-// newTraffic starts to call n and returns the traffic.
+// newTraffic starts to call n with the clients c and returns the traffic. The addresses of all
+// sign-ups begin with prefix.
 func newTraffic(n *node, c *clients, prefix string) *traffic {
 	t := &traffic{node: n, clients: c, prefix: prefix, samples: make(map[string][]sample)}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
@@ -102,7 +103,8 @@ func newTraffic(n *node, c *clients, prefix string) *traffic {
 	return t
 }
 
-// every makes calls at a rate until the traffic ends.
+// every starts to make calls at a rate, in calls per second, and to record them under the name
+// probe. It returns immediately; the calls end with the traffic.
 func (t *traffic) every(rate float64, probe string, call openloop.Call) {
 	config := openloop.Config{Name: probe, Rate: rate, Duration: time.Hour, Workers: 64, Outstanding: 128, Timeout: callTimeout}
 	t.names = append(t.names, probe)
@@ -125,7 +127,7 @@ func (t *traffic) record(probe string, s sample) {
 	t.samples[probe] = append(t.samples[probe], s)
 }
 
-// stop ends the traffic.
+// stop ends the traffic and waits until all calls have ended.
 func (t *traffic) stop() {
 	t.cancel()
 	t.running.Wait()
@@ -165,9 +167,9 @@ func (t *traffic) validate(ctx context.Context, service *auth.Client) error {
 	return err
 }
 
-// signUp creates an account with an address of its own. Every second sign-up has an
-// Idempotency-Key: it is repeated until it is acknowledged, and then once more, like a client
-// that has lost the response.
+// signUp creates an account with an address that no other call uses. Every second sign-up has an
+// Idempotency-Key and is repeated until it is acknowledged and then once more, as if the client had
+// lost the response.
 func (t *traffic) signUp(ctx context.Context, i int) error {
 	address := fmt.Sprintf("%s-%d@example.com", t.prefix, i)
 	if i%2 == 0 {
@@ -179,7 +181,7 @@ func (t *traffic) signUp(ctx context.Context, i int) error {
 	return err
 }
 
-// acknowledge signs up an address and records it if the sign-up is acknowledged.
+// acknowledge signs up an address and records the address if the sign-up is acknowledged.
 func (t *traffic) acknowledge(ctx context.Context, service *auth.Client, address string) error {
 	_, err := service.SignUp(ctx, &auth.SignUpRequest{Email: address, Password: accounts.DefaultPassword})
 	if err == nil {
@@ -190,8 +192,9 @@ func (t *traffic) acknowledge(ctx context.Context, service *auth.Client, address
 	return err
 }
 
-// repeat repeats a sign-up with its key, whose first attempt returned err, until an attempt has
-// succeeded, and then once more. It stops early at a wrong response or when the traffic ends.
+// repeat repeats the sign-up of an address with its Idempotency-Key until an attempt has succeeded,
+// and then once more. err is the result of the first attempt. repeat stops early at a wrong
+// response or when the traffic ends.
 func (t *traffic) repeat(address string, err error) {
 	if err != nil {
 		t.mu.Lock()
@@ -213,13 +216,13 @@ func (t *traffic) repeat(address string, err error) {
 		case err == nil:
 			succeeded = true
 		case outcomeOf(err) == wrong:
-			t.record("sign-up", sample{time.Now(), time.Now(), wrong, fmt.Errorf("repeated with its key: %w", err)})
+			t.record("sign-up", sample{time.Now(), time.Now(), wrong, fmt.Errorf("repeat with the same idempotency key: %w", err)})
 			return
 		}
 	}
 }
 
-// window returns the calls of each probe that began between two times.
+// window returns the calls that began at or after from and before to, by probe.
 func (t *traffic) window(from, to time.Time) map[string][]sample {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -237,7 +240,7 @@ func (t *traffic) window(from, to time.Time) map[string][]sample {
 // probes returns the names of all probes.
 func (t *traffic) probes() []string { return t.names }
 
-// slowest returns the duration of the slowest successful call since a time.
+// slowest returns the duration of the slowest successful call that began at or after since.
 func (t *traffic) slowest(since time.Time) (longest time.Duration) {
 	for _, samples := range t.window(since, time.Now()) {
 		for _, s := range samples {
@@ -249,8 +252,8 @@ func (t *traffic) slowest(since time.Time) (longest time.Duration) {
 	return longest
 }
 
-// missing returns those of the probes whose latest three calls since a time were not all successful,
-// or that have made fewer than three calls since then.
+// missing returns those of the given probes that do not work. A probe works if at least three of
+// its calls began at or after since, and the last three of them succeeded.
 func (t *traffic) missing(since time.Time, probes []string) (missing []string) {
 	const enough = 3
 	after := t.window(since, time.Now())
@@ -263,7 +266,7 @@ func (t *traffic) missing(since time.Time, probes []string) (missing []string) {
 	return missing
 }
 
-// readings returns the readiness statuses between two times.
+// readings returns the readiness statuses that were received at or after from and before to.
 func (t *traffic) readings(from, to time.Time) (found []reading) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// share returns the proportion of a probe's successful calls during the fault, and their number. A
-// call that succeeded only after the fault had ended counts as failed if it took at least
-// r.slowest, and does not count if it was faster.
+// share returns the proportion of successful calls of a probe during the fault, from 0 to 1, and
+// the number of calls that count. A call that succeeded only after the fault had ended counts as
+// failed if it took at least r.slowest, and does not count if it was faster.
 func (r *result) share(probe string) (part float64, calls int) {
 	succeeded := 0
 	for _, s := range r.fault[probe] {
@@ -26,18 +26,19 @@ func (r *result) share(probe string) (part float64, calls int) {
 	return float64(succeeded) / float64(max(calls, 1)), calls
 }
 
-// steady is the minimum proportion of successful calls for a probe to be up. One call in ten may
+// steady is the minimum proportion of successful calls of a probe that is up. One call in ten may
 // be slow on a busy machine.
 const steady = 0.9
 
-// up reports whether a probe was up during the fault. Calls of probeLive and probeKeys must not fail
-// at all.
+// up reports whether a probe was up during the fault: at least one call counts, and the proportion of
+// successful calls was at least steady or, for probeLive and probeKeys, 1.
 func (r *result) up(probe string) bool {
 	part, calls := r.share(probe)
 	return calls > 0 && (part == 1 || part >= steady && probe != probeLive && probe != probeKeys)
 }
 
-// problems returns a sentence for each expectation that does not hold.
+// problems returns a description of each expectation that does not hold, or the error of a failed
+// measurement. It returns nil if the cell was not run.
 func (r *result) problems() []string {
 	if r.notRun != "" {
 		return nil
@@ -72,17 +73,17 @@ func (r *result) problems() []string {
 	return found
 }
 
-// refusal returns a problem if the log of a node that exited by itself does not contain the expected
-// text.
+// refusal returns a problem if the log of a node that exited by itself at start does not contain
+// the expected text.
 func (r *result) refusal() []string {
 	if !strings.Contains(r.tail, r.cell.expect.refuses) {
-		return []string{fmt.Sprintf("it ended by itself (%s) and its log does not say %q: %s", r.exit, r.cell.expect.refuses, r.tail)}
+		return []string{fmt.Sprintf("authd %s, and its log does not contain %q: %s", r.exit, r.cell.expect.refuses, r.tail)}
 	}
 	return nil
 }
 
-// untrue returns a problem for each probe that got a wrong response in a phase, and for a liveness
-// probe that failed after the fault.
+// untrue returns a problem for each probe that received a wrong response in a phase, and a problem
+// if the liveness probe failed after the fault.
 func (r *result) untrue() (found []string) {
 	for _, phase := range []struct {
 		name    string
@@ -125,7 +126,7 @@ func (r *result) readinessProblems() (found []string) {
 	return found
 }
 
-// readiness returns the last readiness status during the fault.
+// readiness returns a description of the last readiness status during the fault.
 func (r *result) readiness() string {
 	if len(r.read) == 0 {
 		return "no response"
@@ -138,8 +139,8 @@ func (r *result) readiness() string {
 	return text
 }
 
-// firstError returns the first error of the calls of a probe, or the duration of the longest call if
-// none has failed.
+// firstError returns the first error of the calls of a probe. If no call has failed, it returns
+// text with the duration of the longest call.
 func firstError(samples []sample) string {
 	var longest time.Duration
 	for _, s := range samples {
@@ -151,10 +152,11 @@ func firstError(samples []sample) string {
 	return fmt.Sprintf("they had no response by the end of the fault; the longest took %.1f s", longest.Seconds())
 }
 
-// changing matches text that differs between runs.
+// changing matches the parts of a text that differ between runs.
 var changing = regexp.MustCompile(`127\.0\.0\.1:\d+|faults_\w+|faults-[\w-]+`)
 
-// plain formats text for a table cell, with at most limit characters.
+// plain returns text formatted for a table cell, with at most limit characters. An ellipsis
+// replaces each part that changing matches.
 func plain(text string, limit int) string {
 	text = strings.Join(strings.Fields(changing.ReplaceAllString(text, "…")), " ")
 	text = strings.NewReplacer("|", "/", "`", "'", "<", "‹", ">", "›").Replace(text)

@@ -1,9 +1,9 @@
-// Command seed creates accounts for load tests directly in the database of an authd:
+// Command seed creates accounts for load tests directly in the database of an authd server:
 //
 //	go run ./load/seed --database sqlite:authd.db --users 1000000
 //
-// Their addresses are user0000000@example.com and so on, and all have the same password.
-// A further run continues where the previous run stopped.
+// The accounts have the addresses user0000000@example.com, user0000001@example.com and so on, and
+// all have the same password. A further run continues where the previous run stopped.
 package main
 
 import (
@@ -47,12 +47,12 @@ func parse(args []string, out io.Writer) (o options, err error) {
 		flags.PrintDefaults()
 	}
 	if err == nil && flags.NArg() > 0 {
-		err = fmt.Errorf("%q is no flag: they begin with --", flags.Arg(0))
+		err = fmt.Errorf("%q is not a flag: flags begin with --", flags.Arg(0))
 	}
 	return o, err
 }
 
-// run runs the command and returns its exit code: 0 on success, 2 for any error.
+// run runs the command and returns its exit code: 0 on success and 2 on error.
 func run(ctx context.Context, args []string, out io.Writer) int {
 	o, err := parse(args, out)
 	switch {

@@ -26,7 +26,7 @@ func TestSeed(t *testing.T) {
 		{[]string{"--database", url, "--users", "0"}, 2, "users is 0"},
 		{[]string{"--database", "mysql://host"}, 2, "unknown scheme"},
 		{[]string{"--databse", url}, 2, "unknown flag --databse; --help lists the flags"},
-		{[]string{"stray"}, 2, `"stray" is no flag`},
+		{[]string{"stray"}, 2, `"stray" is not a flag`},
 		{[]string{"--help"}, 0, "-users"},
 	} {
 		var out bytes.Buffer

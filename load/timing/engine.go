@@ -17,11 +17,11 @@ import (
 	"github.com/chassi-go/chassi/load/slowdisk"
 )
 
-// engine is an empty database on a disk with an adjustable delay.
+// engine is a database with the schema of authd, on a disk with an adjustable delay.
 type engine struct {
 	db       *database.DB
 	setDelay func(time.Duration)
-	waits    func() int64
+	waits    func() int64   // returns the number of waits for the disk
 	closers  []func() error // called from last to first
 }
 
@@ -34,7 +34,7 @@ func (e *engine) close() error {
 	return errors.Join(errs...)
 }
 
-// open opens the database and migrates its schema. After an error e is closed.
+// open opens the database at url, migrates its schema and returns e. On error, open closes e.
 func (e *engine) open(ctx context.Context, url string) (_ *engine, err error) {
 	if e.db, err = database.Open(ctx, database.Config{URL: url}); err == nil {
 		e.closers = append(e.closers, e.db.Close)
@@ -59,11 +59,12 @@ func openSQLite(ctx context.Context, _ options) (*engine, error) {
 	return e.open(ctx, "sqlite:"+filepath.Join(dir, "timing.db"))
 }
 
-// openPostgres creates a schema on the server and opens it through a proxy that can delay commits.
+// openPostgres creates a schema on the server at o.postgres and returns an engine that uses the
+// schema through a proxy that can delay commits.
 func openPostgres(ctx context.Context, o options) (*engine, error) {
 	u, err := url.Parse(o.postgres)
 	if err != nil || u.Host == "" {
-		return nil, usage("--postgres: want postgres://USER:PASSWORD@HOST:PORT/NAME?sslmode=disable")
+		return nil, usage("--postgres must be postgres://USER:PASSWORD@HOST:PORT/NAME?sslmode=disable")
 	}
 	admin, err := database.Open(ctx, database.Config{URL: o.postgres, ConnectTimeout: time.Second})
 	if err != nil {
@@ -96,7 +97,8 @@ func openPostgres(ctx context.Context, o options) (*engine, error) {
 	return e.open(ctx, u.String())
 }
 
-// redacted returns a URL without its password.
+// redacted returns the URL text with its password masked, or a placeholder if text is not a valid
+// URL.
 func redacted(text string) string {
 	u, err := url.Parse(text)
 	if err != nil {

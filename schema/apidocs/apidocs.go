@@ -1,14 +1,15 @@
-// Package apidocs serves a page that shows an OpenAPI document: schemas, examples, errors, code
-// samples, and a form that calls the endpoints.
+// Package apidocs serves a page that shows an OpenAPI document with its schemas, examples and
+// errors, with code samples, and with a form that calls the endpoints. A program adds the document
+// and the page as follows:
 //
 //	return errors.Join(app.Describe(about), apidocs.Mount(app, apidocs.Options{Title: about.Title}))
 //
 // The page is the API reference of Scalar (https://scalar.com, MIT license), embedded at the
-// version that scalar/BUNDLE records; it adds 1.3 MB to a program. Everything comes from the
-// server itself: a Content-Security-Policy keeps the page from calling other hosts, and all of
-// Scalar's services are off. Every URL in the page is relative, so that the page works below a
-// prefix that a reverse proxy removes. The form calls the server that served the page, whatever
-// servers the document names.
+// version that scalar/BUNDLE records; it adds 1.3 MB to a program. The page loads everything from
+// the server itself: a Content-Security-Policy keeps it from calling other hosts, and all of
+// Scalar's services are disabled. Every URL in the page is relative, so that the page works below a
+// prefix that a reverse proxy removes. The form calls the server that served the page, regardless
+// of the servers that the document names.
 package apidocs
 
 import (
@@ -26,12 +27,13 @@ import (
 
 // Options configures the page. The zero value is valid.
 type Options struct {
-	Title    string // of the page; default "API reference"
-	Path     string // of the page, without a slash at the end; default "/docs"
+	Title    string // title of the page; default "API reference"
+	Path     string // path of the page, without a trailing slash; default "/docs"
 	Document string // path of the OpenAPI document; default "/openapi.json"
 }
 
-// App serves handlers at patterns of [http.ServeMux]. The App of package standard implements it.
+// App registers handlers for patterns in the syntax of [http.ServeMux]. The type App of package
+// standard implements this interface.
 type App interface {
 	Handle(pattern string, handler http.Handler, options ...chassi.EndpointOption)
 }
@@ -42,17 +44,18 @@ var pageTemplate string
 //go:embed start.js
 var startScript []byte
 
-// policy is the Content-Security-Policy of the page. The renderer creates style elements
-// and attributes, and has no way to give all of them a nonce: styles may therefore be
-// inline. Scripts and requests are restricted to this server, and no code is evaluated.
+// policy is the Content-Security-Policy of the page. It permits inline styles, because Scalar
+// creates style elements and attributes and cannot give all of them a nonce. It restricts scripts
+// and requests to this server, and forbids the evaluation of strings as code.
 const policy = "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; img-src 'self' data:; " +
 	"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// transfer is how long a client may take to receive a script over a slow connection.
+// transfer is the timeout of the endpoints. It is long enough to receive a script over a slow
+// connection.
 const transfer = 2 * time.Minute
 
 // Mount makes app serve the page at o.Path, and the scripts of the page at paths below it,
-// without authentication. It returns an error if o has an invalid path.
+// without authentication. It returns an error if a path in o is invalid.
 func Mount(app App, o Options) error {
 	routes, err := o.routes()
 	if err != nil {
@@ -64,8 +67,9 @@ func Mount(app App, o Options) error {
 	return nil
 }
 
-// Handler returns a handler, for any server other than an [App], that serves the page at o.Path
-// and the scripts of the page at paths below it. It returns an error if o has an invalid path.
+// Handler returns a handler that serves the page at o.Path, and the scripts of the page at paths
+// below it, for use with a server that is not an [App]. It returns an error if a path in o is
+// invalid.
 func Handler(o Options) (http.Handler, error) {
 	routes, err := o.routes()
 	if err != nil {
@@ -95,7 +99,7 @@ func (o Options) routes() ([]route, error) {
 	}
 	for option, value := range map[string]string{"Path": o.Path, "Document": o.Document} {
 		if value != path.Clean(value) || !path.IsAbs(value) || value == "/" || strings.ContainsAny(value, "{}?#% ") {
-			return nil, fmt.Errorf("apidocs: %s %q is not a path such as /docs", option, value)
+			return nil, fmt.Errorf("apidocs: Options.%s %q: want an absolute path such as /docs, without a trailing slash, empty or dot segments, spaces, or any of {}?#%%", option, value)
 		}
 	}
 	renderer, start := newScript(compressedScalar, true), newScript(startScript, false)

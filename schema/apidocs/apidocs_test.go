@@ -157,7 +157,7 @@ func TestAcceptEncoding(t *testing.T) {
 func TestOptionsAreChecked(t *testing.T) {
 	t.Parallel()
 	for _, o := range []apidocs.Options{{Path: "docs"}, {Path: "/docs/"}, {Path: "/"}, {Path: "/{docs}"}, {Path: "/a//b"}, {Document: "https://example.org/openapi.json"}} {
-		if _, err := apidocs.Handler(o); err == nil || !strings.Contains(err.Error(), "is not a path such as /docs") {
+		if _, err := apidocs.Handler(o); err == nil || !strings.Contains(err.Error(), ": want an absolute path such as /docs") {
 			t.Errorf("%+v: %v", o, err)
 		}
 	}

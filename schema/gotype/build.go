@@ -11,8 +11,8 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// builder describes a type and all types in it. A type that is being described is already in
-// types, so that types may be recursive.
+// builder creates the descriptions of a type and of all types in it. It adds a type to types before
+// the description of the type is complete, because types may be recursive.
 type builder struct{ types map[reflect.Type]*Type }
 
 var (
@@ -27,7 +27,7 @@ var (
 	decodesText = []reflect.Type{reflect.TypeFor[encoding.TextUnmarshaler]()}
 )
 
-// maxTypes is the maximum number of types that one type may contain.
+// maxTypes is the maximum number of types in one type, including the type itself.
 const maxTypes = 10_000
 
 func (b *builder) build(t reflect.Type) (*Type, error) {
@@ -35,7 +35,7 @@ func (b *builder) build(t reflect.Type) (*Type, error) {
 		return known, nil
 	}
 	if len(b.types) >= maxTypes {
-		return nil, fmt.Errorf("type %v contains more than %d types", t, maxTypes)
+		return nil, fmt.Errorf("%v: the message with this type contains more than %d types", t, maxTypes)
 	}
 	out := &Type{Go: t}
 	b.types[t] = out
@@ -60,9 +60,9 @@ func (b *builder) build(t reflect.Type) (*Type, error) {
 	return out, b.composite(out)
 }
 
-// methods sets the methods by which values are encoded and decoded. A pointer or an interface is
-// encoded by the methods of the value that it holds, and has no methods of its own: hasAny finds
-// none, because in Go a pointer to a pointer or to an interface has no methods.
+// methods sets TextOut, TextIn, Encode and Decode from the marshal methods of t. A pointer or an
+// interface is encoded by the methods of the value that it holds: hasAny finds no methods for it,
+// because in Go a pointer to a pointer or to an interface has no methods.
 func (t *Type) methods() {
 	t.TextOut, t.TextIn = hasAny(t.Go, encodesText), hasAny(t.Go, decodesText)
 	t.Encode, t.Decode = form(hasAny(t.Go, encodesJSON), t.TextOut), form(hasAny(t.Go, decodesJSON), t.TextIn)
@@ -88,8 +88,8 @@ func hasAny(t reflect.Type, methods []reflect.Type) bool {
 	return false
 }
 
-// scalar sets the kind of a type that contains no other types, and reports whether t is such a
-// type.
+// scalar reports whether t is a boolean, a number or a string. If so, it sets Kind, and Enum if t
+// is an enum.
 func (t *Type) scalar() bool {
 	switch t.Go.Kind() {
 	case reflect.Bool:
@@ -141,7 +141,7 @@ func (b *builder) composite(out *Type) error {
 			return err
 		}
 		if !out.Key.namesMembers() {
-			return fmt.Errorf("%v: the keys of a map must be strings, numbers or have MarshalText and UnmarshalText", t)
+			return fmt.Errorf("%v: the keys of a map must be strings, numbers, durations or types with MarshalText and UnmarshalText, and must have no JSON methods such as MarshalJSON", t)
 		}
 		return b.elem(out)
 	case reflect.Interface:
@@ -163,19 +163,19 @@ func (b *builder) elem(out *Type) (err error) {
 	return err
 }
 
-// pointsToItself returns an error for a type that points only to itself: type P *P.
+// pointsToItself returns an error if t points only to itself, as in type P *P.
 func pointsToItself(t reflect.Type) error {
 	seen := make(map[reflect.Type]bool)
 	for at := t; at.Kind() == reflect.Pointer; at = at.Elem() {
 		if seen[at] {
-			return fmt.Errorf("%v: it points only to itself", t)
+			return fmt.Errorf("%v: the type points only to itself", t)
 		}
 		seen[at] = true
 	}
 	return nil
 }
 
-// namesMembers reports whether values can be the names of an object's members.
+// namesMembers reports whether values of t can be the names of members of a JSON object.
 func (t *Type) namesMembers() bool {
 	for _, f := range []Form{t.Encode, t.Decode} {
 		if f == JSON {
@@ -188,7 +188,8 @@ func (t *Type) namesMembers() bool {
 	return true
 }
 
-// ask returns the error that the JSON library reports about the fields of a struct, or nil.
+// ask returns the error that the JSON library reports about the fields of t, a struct, or nil if
+// the library accepts them.
 func ask(t *Type) error {
 	var err error
 	if t.Decode == Native {

@@ -13,13 +13,13 @@ import (
 
 var rawType = reflect.TypeFor[jsontext.Value]()
 
-// candidate is a field before it is known whether another one shadows it.
+// candidate is a field that another field may shadow.
 type candidate struct {
 	Field
 
 	goType reflect.Type
 	key    string // identical for fields that shadow each other
-	tagged bool   // whether its name is given in a tag
+	tagged bool   // whether a tag gives the name of the field
 }
 
 // embedded is a struct whose fields belong to the struct that contains it.
@@ -27,11 +27,12 @@ type embedded struct {
 	t        reflect.Type
 	index    []int
 	indirect bool
-	open     bool // whether the structs embedded in it count; false if the type was seen before
+	open     bool // whether to visit the structs embedded in t; false if t was visited before
 }
 
-// fields sets the fields of a struct by the rules of encoding/json: it searches breadth first,
-// so that the shallowest field of a name is the one that counts.
+// fields sets Fields and Rest of out, a struct, by the rules of encoding/json: it visits embedded
+// structs breadth first, and a field shadows deeper fields of the same name. It returns an error if
+// a field cannot be encoded.
 func (b *builder) fields(out *Type) error {
 	if err := ask(out); err != nil {
 		return err
@@ -54,7 +55,7 @@ func (b *builder) fields(out *Type) error {
 				all = append(all, c)
 			case inner.Kind() == reflect.Struct:
 				if pointer && !f.IsExported() {
-					return fmt.Errorf("field %s: a pointer to an unexported struct cannot be embedded: it cannot be set", f.Name)
+					return fmt.Errorf("field %s: a pointer to an unexported struct cannot be embedded, because package reflect cannot set it", f.Name)
 				}
 				if in.open {
 					queue = append(queue, embedded{inner, c.Index, in.indirect || pointer, !seen[inner]})
@@ -69,7 +70,8 @@ func (b *builder) fields(out *Type) error {
 	return errors.Join(b.add(out, dominant(all)), b.rest(out, rests))
 }
 
-// add adds fields to out, with the descriptions of their types.
+// add adds fields to out, with the descriptions of their types. It returns an error if a field
+// cannot be encoded.
 func (b *builder) add(out *Type, fields []candidate) error {
 	var errs []error
 	for _, c := range fields {
@@ -85,8 +87,8 @@ func (b *builder) add(out *Type, fields []candidate) error {
 	return errors.Join(errs...)
 }
 
-// newCandidate returns the candidate for a field, as its tags describe it. Ok is false if the
-// field is neither a member in JSON nor an HTTP parameter.
+// newCandidate returns the candidate for f, as the tags of f describe it. The result ok is false if
+// f is neither a member in JSON nor an HTTP parameter.
 func newCandidate(f reflect.StructField, index []int, isIndirect bool) (c candidate, ok bool) {
 	c = candidate{Field: Field{Name: f.Name, Index: index, Tag: f.Tag, Indirect: isIndirect}, goType: f.Type}
 	c.Source, c.Param = sourceOf(f.Tag)
@@ -124,7 +126,7 @@ func sourceOf(tag reflect.StructTag) (source, name string) {
 	return "", ""
 }
 
-// embeds reports whether the members of the field belong to the struct that contains it.
+// embeds reports whether the members of f, the field of c, belong to the struct that contains f.
 func (c *candidate) embeds(f reflect.StructField) bool {
 	if c.JSON == "" {
 		return false
@@ -133,7 +135,8 @@ func (c *candidate) embeds(f reflect.StructField) bool {
 	return f.Anonymous && !c.tagged || slices.Contains(strings.Split(options, ","), "embed")
 }
 
-// indirect returns the element type of an embedded pointer, and any other type unchanged.
+// indirect returns the element type of t and true if t is an unnamed pointer type, and t and false
+// otherwise.
 func indirect(t reflect.Type) (elem reflect.Type, pointer bool) {
 	if t.Kind() == reflect.Pointer && t.Name() == "" {
 		return t.Elem(), true
@@ -141,10 +144,11 @@ func indirect(t reflect.Type) (elem reflect.Type, pointer bool) {
 	return t, false
 }
 
-// dominant returns the fields that count, in the order of their indexes. Of several fields with
-// one name, it keeps the shallowest one. Of several equally shallow fields, it keeps the one
-// whose name is given in a tag. If that does not decide, it keeps none of them. Two fields that
-// HTTP takes from the same place are both kept, for the transport to refuse.
+// dominant returns the fields that are not shadowed, in the order of their indexes. Of several
+// fields with the same name, it keeps the shallowest field. Of several equally shallow fields, it
+// keeps the field whose name comes from a tag. If neither rule selects a single field, dominant
+// keeps none of them, or two of them if they are fields with json:"-" for the same HTTP parameter, so
+// that the transport can refuse them.
 func dominant(all []candidate) []candidate {
 	slices.SortStableFunc(all, func(x, y candidate) int {
 		return cmp.Or(strings.Compare(x.key, y.key), cmp.Compare(len(x.Index), len(y.Index)), compareBools(!x.tagged, !y.tagged))
@@ -178,8 +182,8 @@ func compareBools(x, y bool) int {
 	}
 }
 
-// check returns an error if the field has the option string and the JSON library would refuse
-// that only when it encodes or decodes a value.
+// check returns an error if c has the option string but its type does not support the option. The
+// JSON library reports this error only when it encodes or decodes a value.
 func (b *builder) check(c *candidate) error {
 	if !c.Quoted {
 		return nil
@@ -195,11 +199,12 @@ func (b *builder) check(c *candidate) error {
 	if t.Kind == Int || t.Kind == Uint || t.Kind == Float || t.Kind == Duration || t.Encode != Native && t.Decode != Native {
 		return nil
 	}
-	return fmt.Errorf("%v: the option string applies to numbers only", c.goType)
+	return fmt.Errorf("%v: the JSON option \"string\" applies only to numbers, durations and types with their own encoding and decoding", c.goType)
 }
 
-// rest sets the type of the members that have no field of their own, from the shallowest map or
-// jsontext.Value with the option embed. It sets none if two such fields are equally shallow.
+// rest sets out.Rest, the type of the members that are not fields, from rests: the maps and
+// jsontext.Values with the option embed, the shallowest first. It uses the first element, and
+// leaves out.Rest nil if the second element is equally shallow.
 func (b *builder) rest(out *Type, rests []candidate) error {
 	if len(rests) == 0 || len(rests) > 1 && len(rests[0].Index) == len(rests[1].Index) {
 		return nil

@@ -210,7 +210,7 @@ func TestUnencodableTypesAreRejected(t *testing.T) {
 		"field E: error: an interface":    struct{ E error }{},
 		"field P: gotype_test.loop":       struct{ P loop }{},
 		"conflict over JSON object name":  conflict,
-		"field B: bool: the option string": struct {
+		"field B: bool: the JSON option \"string\"": struct {
 			B bool `json:",string"`
 		}{},
 		"unsupported `format`": struct {

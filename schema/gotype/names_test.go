@@ -60,8 +60,8 @@ func TestAmbiguousNames(t *testing.T) {
 		all      []gotype.Named
 		reserved []string
 	}{
-		"types s.a-b and s.a_b have the same name AB; rename all but one": {[]gotype.Named{fallback("a-b"), fallback("a_b"), typed[time.Time]()}, nil},
-		"types a name of the document itself and time.Time have the same name Time; rename all but one": {
+		"s.a-b and s.a_b have the same name AB; rename all but one": {[]gotype.Named{fallback("a-b"), fallback("a_b"), typed[time.Time]()}, nil},
+		"time.Time: the document itself uses the name TimeTime; choose another name": {
 			[]gotype.Named{typed[time.Time](), typed[time.Month]()}, []string{"Time", "TimeTime"}},
 	} {
 		if _, err := gotype.Names(c.all, nil, c.reserved...); err == nil || err.Error() != want {

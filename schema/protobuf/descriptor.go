@@ -11,12 +11,13 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 )
 
-// File returns the file descriptor of services of one package ("auth.v1" of "auth.v1.Auth") with
-// their messages, including comments. The messages are those of the methods, and the details in
-// their [chassi.Errors] whose names are in the package. File omits endpoints that are not served
+// File returns the file descriptor of services, which must be of one package, such as "auth.v1" for
+// "auth.v1.Auth". The descriptor includes comments, the messages of the methods, and those details
+// in their [chassi.Errors] whose names are in the package. File omits endpoints that are not served
 // over gRPC. A message has the short name of its type, prefixed with a part of its Go package if
-// names conflict. File returns an error if the services are invalid or not of one package, if
-// names conflict, or, naming the endpoint, if a type has no Protocol Buffers encoding.
+// names conflict. File returns an error if there are no services, if a service is invalid, if the
+// services are of different packages, if names still conflict, or if a type has no Protocol Buffers
+// encoding. The error for such a type names the endpoint.
 func File(services ...*chassi.Service) (*descriptorpb.FileDescriptorProto, error) {
 	b, err := newFile(services)
 	if err != nil {
@@ -28,16 +29,17 @@ func File(services ...*chassi.Service) (*descriptorpb.FileDescriptorProto, error
 	return b.file, nil
 }
 
-// newFile returns the builder of a file with the names of its messages.
+// newFile returns a builder for the file of services. The builder has the names of all messages,
+// but no messages yet. newFile returns the errors of [File].
 func newFile(services []*chassi.Service) (*fileBuilder, error) {
 	if len(services) == 0 {
-		return nil, errors.New("protobuf: a file needs a service")
+		return nil, errors.New("protobuf: a file needs at least one service")
 	}
 	pkg, first := splitName(services[0].Name())
 	b := newFileBuilder(pkg, first)
 	for _, s := range services {
 		if other, _ := splitName(s.Name()); other != pkg {
-			return nil, fmt.Errorf("protobuf: services %s and %s have different packages", services[0].Name(), s.Name())
+			return nil, fmt.Errorf("protobuf: services %s and %s have different packages, but a file has only one", services[0].Name(), s.Name())
 		}
 		if err := s.Err(); err != nil {
 			return nil, err //nolint:wrapcheck // says where
@@ -50,7 +52,8 @@ func newFile(services []*chassi.Service) (*fileBuilder, error) {
 	return b, nil
 }
 
-// goPackage returns an import path and a package name that protoc-gen-go accepts.
+// goPackage returns the option go_package for pkg: an import path and a package name, separated by
+// a semicolon, that protoc-gen-go accepts.
 func goPackage(pkg string) string {
 	path := strings.ReplaceAll(pkg, ".", "/")
 	if !strings.Contains(path, "/") {
@@ -59,8 +62,8 @@ func goPackage(pkg string) string {
 	return path + ";" + strings.ToLower(strings.NewReplacer(".", "", "_", "").Replace(pkg)) + "pb"
 }
 
-// PackageOf returns the .proto package of a service: the service's name without the last word,
-// or for a service of one word that word in lower case.
+// PackageOf returns the .proto package of s: the name of s without its last component or, if the
+// name has only one component, the name in lower case.
 func PackageOf(s *chassi.Service) string {
 	pkg, _ := splitName(s.Name())
 	return pkg
@@ -73,8 +76,8 @@ func splitName(service string) (pkg, name string) {
 	return strings.ToLower(service), service
 }
 
-// FullName returns the full name of an endpoint's service and the name of its method in a
-// .proto file: package.Service, Method.
+// FullName returns the names of e in a .proto file: the full name of its service, in the form
+// package.Service, and the name of its method.
 func FullName(e *chassi.Endpoint) (service, method string) {
 	name, method, _ := strings.Cut(e.FullName(), "/")
 	pkg, short := splitName(name)
@@ -95,7 +98,8 @@ func newFileBuilder(pkg, service string) *fileBuilder {
 	}}
 }
 
-// The field numbers that make up the paths in SourceCodeInfo.
+// Field numbers from descriptor.proto. A path in SourceCodeInfo alternates such numbers with
+// indexes.
 const (
 	pathMessage, pathEnum, pathService = 4, 5, 6
 	pathField, pathMethod              = 2, 2
@@ -180,7 +184,8 @@ func (b *fileBuilder) field(f *field, message *descriptorpb.DescriptorProto) *de
 	return out
 }
 
-// mapEntry describes a map as it is encoded: a list of messages with key and value.
+// mapEntry adds to message a nested message with a key and a value, and makes out a repeated field
+// of the nested message. This is the form in which f, a map, is encoded.
 func (b *fileBuilder) mapEntry(f *field, out *descriptorpb.FieldDescriptorProto, message *descriptorpb.DescriptorProto) {
 	name := entryName(f.name)
 	entry := &descriptorpb.DescriptorProto{Name: new(name), Options: &descriptorpb.MessageOptions{MapEntry: new(true)}}
@@ -199,7 +204,8 @@ func (b *fileBuilder) mapEntry(f *field, out *descriptorpb.FieldDescriptorProto,
 	out.TypeName = new(b.fullName(message.GetName() + "." + name))
 }
 
-// entryName returns protoc's name of the entry of a map: LastSeenEntry for "last_seen".
+// entryName returns the name that protoc gives to the entries of a map field, such as LastSeenEntry
+// for "last_seen".
 func entryName(field string) string {
 	var name strings.Builder
 	for word := range strings.SplitSeq(field, "_") {
@@ -244,13 +250,14 @@ func (b *fileBuilder) enum(k *kind, name string) {
 	b.file.EnumType = append(b.file.EnumType, out)
 }
 
-// enumValueName returns the name of a value of an enum, prefixed with the name of the enum: in a
-// .proto file, the names of values must be unique among all enums.
+// enumValueName returns the name of a value of an enum in a .proto file. It has the name of the
+// enum as a prefix, because the names of values must be unique among all enums of a file.
 func enumValueName(enum, value string) string {
 	return strings.ToUpper(snakeCase(enum)) + "_" + strings.ToUpper(snakeCase(value))
 }
 
-// zeroFirst compares values of an enum so that 0 is the first, as proto3 requires.
+// zeroFirst compares two values of an enum for an ascending order in which 0 comes first, as proto3
+// requires.
 func zeroFirst(a, b int32) int {
 	switch {
 	case a == b:

@@ -12,13 +12,14 @@ import (
 	"github.com/chassi-go/chassi/standard/internal/tasks"
 )
 
-// Commands returns the commands for dead letters, replays and subscriptions. They use the database
-// that config returns, whose settings are in the group "database". They work whether or not the
-// program is running.
+// Commands returns the commands for dead letters, replays and subscriptions. The function config
+// returns the configuration of the database, whose settings must be in the group "database". The
+// commands work whether or not the program is running, except that remove returns an error while a
+// program serves the subscription.
 //
 //	events dead list [QUEUE]
 //	events dead show ID
-//	events dead redrive SELECTION     IDs with commas between, a subscription, job/NAME, or "all"
+//	events dead redrive SELECTION     IDs separated by commas, a subscription, job/NAME, or "all"
 //	events dead discard SELECTION
 //	events replay TOPIC SUBSCRIPTION FROM
 //	events remove SUBSCRIPTION
@@ -44,7 +45,8 @@ func replay[C any](ctx context.Context, i *standard.Invocation[C], db *database.
 	}
 	note := ""
 	if !r.Known {
-		note = fmt.Sprintf("this database has no subscription %s: the events are lost unless a broker delivers them to another\n", o.Subscription)
+		note = fmt.Sprintf("this database has no subscription %s: the events are lost unless a broker delivers them to a program with another database\n",
+			o.Subscription)
 	}
 	_, printErr := fmt.Fprintf(i.Out, "replayed %d events to %s, as replay %s\n%s", r.Events, o.Subscription, r.ID, note)
 	return errors.Join(err, printErr)

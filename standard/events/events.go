@@ -4,8 +4,9 @@
 //	server.Publishes(OrderCreated)
 //	server.Subscribe(event.Subscribe(OrderCreated, "confirmation-mail", mailer.Confirm))
 //
-// Events are delivered within the database, unless events.backend names one of the backends
-// that the program passes to Add, see packages natsevents and amqpevents below this one.
+// Events are delivered within the database, unless the setting events.backend names one of the
+// backends that the program passes to [Add]. Packages natsevents and amqpevents below this one
+// provide backends.
 package events
 
 import (
@@ -22,27 +23,28 @@ import (
 	"github.com/chassi-go/chassi/standard/internal/tasks"
 )
 
-// Config configures events. It is the type of a field of a program's configuration, usually with the
-// tag `config:"events"`.
+// Config configures events. It is the type of a field of a program's configuration, usually with
+// the tag `config:"events"`.
 type Config struct {
 	Backend string `config:"backend" default:"sql" help:"what delivers events: sql is the database; others are those that the program has, such as nats and amqp"`
 }
 
-// Backend is a way to deliver events that a program can be configured to use.
+// Backend describes a backend for events that the setting events.backend can select.
 type Backend struct {
-	Name string // the value of events.backend
+	Name string // value of events.backend that selects the backend
 	Open func(app *standard.App) (event.Backend, error)
 }
 
-// Events is the server of an App's events.
+// Events contains the topics and the subscriptions of an App. It is returned by [Add].
 type Events struct {
 	app    *standard.App
 	topics []event.AnyTopic
 	subs   []*event.Subscription
 }
 
-// Add adds events to app, with their tables in db, which must have been added before. The calls of
-// subscriptions pass through the middleware of app, on the transport "event".
+// Add adds events to app, with their tables in db. The database must have been added to app before.
+// The calls of subscriptions pass through the middleware of app, on the transport "event". The
+// backend that c names delivers the events; if it is unknown, [standard.App.Run] returns an error.
 func Add(app *standard.App, db *database.DB, c Config, backends ...Backend) *Events {
 	e := &Events{app: app}
 	open, err := find(c.Backend, backends)
@@ -65,8 +67,8 @@ func Add(app *standard.App, db *database.DB, c Config, backends ...Backend) *Eve
 	return e
 }
 
-// Publishes declares topics that the program publishes, so that the server relays their events at
-// once.
+// Publishes declares topics to which the program publishes events, so that the server relays the
+// events as soon as they are committed. Publishes must be called before the App runs.
 func (e *Events) Publishes(topics ...event.AnyTopic) {
 	e.topics = append(e.topics, topics...)
 	for _, t := range topics {
@@ -74,7 +76,8 @@ func (e *Events) Publishes(topics ...event.AnyTopic) {
 	}
 }
 
-// Subscribe adds subscriptions, to which the server delivers events.
+// Subscribe adds subscriptions, to which the server delivers events. It must be called before the
+// App runs.
 func (e *Events) Subscribe(subscriptions ...*event.Subscription) {
 	e.subs = append(e.subs, subscriptions...)
 	for _, s := range subscriptions {
@@ -82,7 +85,8 @@ func (e *Events) Subscribe(subscriptions ...*event.Subscription) {
 	}
 }
 
-// find returns the function that opens the backend, or nil for sql.
+// find returns the function that opens the named backend, or nil for the database ("sql"). It
+// returns an error if the name is unknown.
 func find(name string, backends []Backend) (func(*standard.App) (event.Backend, error), error) {
 	names := []string{"sql"}
 	for _, b := range backends {
@@ -94,5 +98,5 @@ func find(name string, backends []Backend) (func(*standard.App) (event.Backend, 
 	if name == "" || name == "sql" {
 		return nil, nil //nolint:nilnil // sql needs none
 	}
-	return nil, fmt.Errorf("events.backend: %q: want one of %s", name, strings.Join(names, ", "))
+	return nil, fmt.Errorf("events.backend (%q): want one of %s", name, strings.Join(names, ", "))
 }

@@ -158,7 +158,7 @@ func TestUnknownBackend(t *testing.T) {
 	must(t, err)
 	defer db.Close()
 	events.Add(app, db, events.Config{Backend: "kafka"}, events.Backend{Name: "nats"})
-	if err := app.Build(); err == nil || !strings.Contains(err.Error(), `events.backend: "kafka": want one of sql, nats`) {
+	if err := app.Build(); err == nil || !strings.Contains(err.Error(), `events.backend ("kafka"): want one of sql, nats`) {
 		t.Errorf("%v", err)
 	}
 }
@@ -234,7 +234,7 @@ func TestCommands(t *testing.T) {
 		if out := command(t, url, 1, "events", "replay", "test.v1.Order", "sub", "unknown"); strings.Contains(out, "replayed") {
 			t.Errorf("replayed %s", out)
 		}
-		if out := command(t, url, 1, "events", "replay", "test.v1.Odrer", "sub", "start"); !strings.Contains(out, "no event of topic") {
+		if out := command(t, url, 1, "events", "replay", "test.v1.Odrer", "sub", "start"); !strings.Contains(out, "has no retained events") {
 			t.Errorf("replayed %s", out)
 		}
 		if out := command(t, url, 0, "events", "replay", "test.v1.Order", "another", "start"); !strings.Contains(out, "no subscription another") {
@@ -262,15 +262,15 @@ func TestCommandsOfAnotherDatabase(t *testing.T) {
 		must(t, err)
 		must(t, db.Close())
 		for _, args := range [][]string{{"dead", "list"}, {"dead", "discard", "all"}, {"remove", "sub"}, {"replay", "topic", "sub", "start"}} {
-			if out := command(t, url, 1, append([]string{"events"}, args...)...); !strings.Contains(out, "no tables of events and jobs") {
+			if out := command(t, url, 1, append([]string{"events"}, args...)...); !strings.Contains(out, "lacks tables of events and jobs") {
 				t.Errorf("%v: %s", args, out)
 			}
 		}
 	})
 }
 
-// A selection of dead letters is redriven in its original order, whatever order the ids are given
-// in, and kept events are replayed from a time and from an id on.
+// A selection of dead letters is redriven in its original order, whatever order the IDs are given
+// in, and kept events are replayed from a time and from an ID on.
 func TestRedriveAndReplayInOrder(t *testing.T) {
 	t.Parallel()
 	dbtest.Engines(t, func(t *testing.T, url string) {

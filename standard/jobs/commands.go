@@ -14,8 +14,9 @@ import (
 	"github.com/chassi-go/chassi/standard/internal/tasks"
 )
 
-// Commands returns the commands for jobs. They use the database that config returns, whose settings
-// are in the group "database". They work whether or not the program is running.
+// Commands returns the commands that list and control jobs. The function config returns the
+// configuration of the database, whose settings must be in the group "database". The commands work
+// whether or not the program is running.
 //
 //	jobs list
 //	jobs history JOB
@@ -25,7 +26,7 @@ import (
 //	jobs remove JOB
 //	jobs dead list [QUEUE]
 //	jobs dead show ID
-//	jobs dead redrive SELECTION     IDs with commas between, job/NAME, or "all"
+//	jobs dead redrive SELECTION     IDs separated by commas, job/NAME, or "all"
 //	jobs dead discard SELECTION
 func Commands[C any](config func(*C) database.Config) []standard.Command[C] {
 	command := func(name, args, help string, run tasks.Run[C]) standard.Command[C] {
@@ -51,10 +52,10 @@ func Commands[C any](config func(*C) database.Config) []standard.Command[C] {
 		command("remove", "JOB", "remove a job that no program has any more, with its history and waiting runs", change(job.Remove, "removed")))
 }
 
-// explain adds to the error for an unknown job how to find the known ones.
+// explain returns err. If err means that a job is unknown, explain adds how to list the known jobs.
 func explain(err error) error {
 	if errors.Is(err, job.ErrUnknown) {
-		return fmt.Errorf("%w: \"jobs list\" lists the jobs that this database knows", err)
+		return fmt.Errorf("%w; the command \"jobs list\" lists the jobs of this database", err)
 	}
 	return err
 }

@@ -95,7 +95,7 @@ func enqueue(t *testing.T, url string, options ...job.EnqueueOption) {
 	}
 }
 
-// deadID returns the id of the only dead letter.
+// deadID returns the ID of the only dead letter.
 func deadID(t *testing.T, url string) string {
 	t.Helper()
 	letters, err := event.DeadLetters(t.Context(), open(t, url), event.Selection{})
@@ -115,7 +115,7 @@ func redriveUnique(t *testing.T, url string, run func(args ...string) (string, i
 		t.Errorf("the dead letter has no unique key: code %d, %s", code, out)
 	}
 	out, code := run("jobs", "dead", "redrive", "job/mail")
-	if code != standard.ExitFailed || !strings.Contains(out, "redrove 0 ") || !strings.Contains(out, "same unique key wait or run") || !isDead() {
+	if code != standard.ExitFailed || !strings.Contains(out, "redrove 0 ") || !strings.Contains(out, "same unique keys are waiting or running") || !isDead() {
 		t.Errorf("code %d, %s", code, out)
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/chassi-go/chassi/transport/natsapi"
 )
 
-// Config configures NATS. It is the type of the field of a program's configuration with the tag
-// `config:"nats"`.
+// Config configures NATS. It is the type of the field with the tag `config:"nats"` in the
+// configuration of a program.
 type Config struct {
 	URL      string `config:"url" format:"urls:nats,tls,ws,wss|off" mask:"url" default:"off" help:"comma-separated list of nats://[user:password@]host:port; off disables NATS"`
 	Required bool   `config:"required" default:"false" help:"make the service not ready while NATS is unavailable, instead of degraded"`
@@ -23,8 +23,8 @@ type Config struct {
 // off is the URL that disables NATS.
 const off = "off"
 
-// Add serves all services of app over NATS, unless the URL is empty or "off". The settings must
-// be in the group "nats".
+// Add makes app serve all of its services over NATS, unless c.URL is empty or "off". The settings
+// of c must be in the group "nats". If they are invalid, [standard.App.Run] returns an error.
 func Add(app *standard.App, c Config) {
 	n := c.Config
 	n.URL = c.URL
@@ -37,13 +37,14 @@ func Add(app *standard.App, c Config) {
 		return
 	}
 	if len(n.TrustedClients) > 0 && !n.NamedClients {
-		app.Fail(errors.New("nats.trusted_clients requires nats.named_clients, because other clients have no names"))
+		app.Fail(errors.New("nats.trusted_clients requires nats.named_clients, without which clients have no names"))
 	}
 	Serve(app, n, c.Required)
 }
 
-// Serve serves all services of app over the NATS server in c, or c.Broker. If required is true, the
-// App is not ready while NATS is unavailable.
+// Serve makes app serve all of its services over the NATS server at c.URL, or over c.Broker if that
+// is set. If required is true, app is not ready while NATS is unavailable; otherwise it is
+// degraded. If c is invalid, [standard.App.Run] returns an error.
 func Serve(app *standard.App, c natsapi.Config, required bool) {
 	c.Version, c.Logger, c.Timeout, c.Streams = app.Version, app.Logger, app.CallTimeout(), app.Streams()
 	app.Fail(c.Validate())

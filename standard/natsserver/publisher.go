@@ -8,18 +8,21 @@ import (
 	"github.com/chassi-go/chassi/transport/natsapi"
 )
 
-// AddPublisher returns a publisher for the work queue q of the NATS server that c names. The
-// App starts and stops it; NATS may be unavailable at the start. Messages pass through app.Outgoing.
+// AddPublisher returns a publisher for the work queue q on the NATS server at c.URL. The App starts
+// and stops the publisher; NATS may be unavailable at the start. Messages pass through
+// app.Outgoing. If c.URL is empty or "off", [standard.App.Run] returns an error.
 func AddPublisher(app *standard.App, c Config, q transport.Queue) *standard.Publisher {
 	if c.URL == "" || c.URL == off {
-		app.Fail(fmt.Errorf("nats.url is off, but the work queue %q requires NATS", q.Name))
+		app.Fail(fmt.Errorf("the work queue %q requires NATS: set nats.url", q.Name))
 	}
 	n := c.Config
 	n.URL = c.URL
 	return Publish(app, n, q)
 }
 
-// Publish is [AddPublisher] for the NATS server that c names, or c.Broker.
+// Publish returns a publisher for the work queue q on the NATS server at c.URL, or on c.Broker if
+// that is set. The App starts and stops the publisher; NATS may be unavailable at the start.
+// Messages pass through app.Outgoing.
 func Publish(app *standard.App, c natsapi.Config, q transport.Queue) *standard.Publisher {
 	return app.AddPublisher(q, func() (standard.QueuePublisher, func(), error) {
 		o := natsapi.ClientConfig{

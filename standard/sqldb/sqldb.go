@@ -1,5 +1,5 @@
 // Package sqldb adds a database to an App of package standard. It is a separate package so that
-// services without a database do not link a driver.
+// services without a database do not link a database driver.
 package sqldb
 
 import (
@@ -16,13 +16,16 @@ import (
 	"github.com/chassi-go/chassi/standard"
 )
 
-// Add opens the database in c and adds it to the App as a component. When the App starts, it first
-// tries its listen addresses. Then it creates a missing SQLite file, waits for the database, being
-// alive but not ready, and applies the migrations. While the App runs, it checks the database for
-// readiness and exposes its pools in the metrics. When the App stops, it closes the database. A
-// schema that is newer than the program only causes a warning, because it is normal during a
-// rollout and after a rollback. Components that are added later may use the database when they
-// start.
+// Add opens the database that c configures, adds it to the App as a component, and returns it. It
+// returns an error if c is invalid or the database cannot be opened. Components that are added
+// later may use the database when they start.
+//
+// When the App starts, it checks its listen addresses first. Then the component creates a missing
+// SQLite file, waits until the database is available, and applies the migrations; until then the
+// App is alive but not ready. While the App runs, it checks the database for readiness and exposes
+// the connection pools in the metrics. When the App stops, it closes the database. A schema that is
+// newer than the program only causes a warning, because this is normal during a rollout and after a
+// rollback.
 func Add(ctx context.Context, app *standard.App, c database.Config, migrations fs.FS) (*database.DB, error) {
 	if app.DescribeOnly {
 		c.URL = "sqlite::memory:"
@@ -49,7 +52,8 @@ func Add(ctx context.Context, app *standard.App, c database.Config, migrations f
 	return db, errors.Join(errs...)
 }
 
-// warnOfConnections logs a warning if the database may refuse connections of the pool.
+// warnOfConnections logs a warning if the database may refuse connections of the pool. It always
+// returns nil.
 func warnOfConnections(ctx context.Context, app *standard.App, db *database.DB) error {
 	if err := db.CheckConnections(ctx); err != nil && !database.IsUnavailable(err) {
 		app.Logger.Warn("the database may refuse connections of this node", "error", err.Error(),
@@ -58,7 +62,7 @@ func warnOfConnections(ctx context.Context, app *standard.App, db *database.DB) 
 	return nil
 }
 
-// component is a database as a [chassi.Component] with the Check of the database.
+// component makes a database a [chassi.Component]. The embedded DB provides the method Check.
 type component struct {
 	*database.DB
 
@@ -69,7 +73,7 @@ type component struct {
 // Name returns "database".
 func (s *component) Name() string { return "database" }
 
-var errDatabase = chassi.NewError(chassi.Unavailable, "database_unavailable", "The database cannot be used")
+var errDatabase = chassi.NewError(chassi.Unavailable, "database_unavailable", "The database is unavailable")
 
 // Start creates a missing SQLite file and applies pending migrations. It returns a
 // [chassi.Unavailable] error if the database is unavailable, does not respond or refuses the
@@ -113,8 +117,8 @@ func (s *component) migrate(ctx context.Context) error {
 	return nil
 }
 
-// Stop writes the write-ahead log of SQLite into its file, so that the file is complete even
-// while another process has it open, and closes the database.
+// Stop writes the write-ahead log of SQLite into the database file, so that the file is complete
+// even while another process has it open, and closes the database.
 func (s *component) Stop(ctx context.Context) error {
 	return errors.Join(s.Checkpoint(ctx), s.Close())
 }

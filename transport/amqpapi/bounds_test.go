@@ -167,7 +167,7 @@ func TestFullQueueRefusesItsPublisher(t *testing.T) {
 		go func() { results <- invoke(t, c, "Do") }()
 	}
 	for range calls - 1 - 3 {
-		if err := <-results; chassi.ErrorOf(err).Code != chassi.Unavailable || !strings.Contains(err.Error(), "queue is full") {
+		if err := <-results; chassi.ErrorOf(err).Code != chassi.Unavailable || !strings.Contains(err.Error(), "its queue may be full") {
 			t.Errorf("a call beyond the bound: %v", err)
 		}
 	}

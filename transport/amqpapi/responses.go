@@ -12,18 +12,18 @@ import (
 	"github.com/chassi-go/chassi/internal/broker"
 )
 
-// responses sends responses over a connection of its own, so that a connection error caused by a
-// reply address does not affect consumers.
+// responses sends responses over a shared connection that is separate from that of the
+// consumers, so that a connection error caused by a reply address does not affect the consumers.
 //
-// RabbitMQ closes a connection that publishes to a direct reply-to address with an unknown
-// node, even if the address is well formed. Therefore the first response to a node is a trial:
-// it uses a separate connection, and after the broker has confirmed it, responses to the node
-// use the shared connection. After a failed trial, a client gets no further trial for a while,
-// except for nodes that a response has reached before. All clients without user_id count as
-// one.
+// RabbitMQ closes a connection that publishes to a direct reply-to address with an unknown node,
+// even if the address is well formed. The first response to a node is therefore a trial, which uses
+// a temporary connection. After the broker has confirmed the trial, responses to the node use the
+// shared connection. After a trial whose connection the broker has closed because of the address,
+// the client gets no further trial for the time trialBan, except for nodes that a response has
+// reached before. All clients without user_id count as a single client.
 //
-// A response that may exceed the broker's max_message_size is a trial, too; if the broker
-// refuses it, the client gets a small error response.
+// A response that may exceed the broker's max_message_size is also a trial. If the broker refuses
+// it, the client gets a small error response instead.
 type responses struct {
 	link   *link
 	sizes  *sizes
@@ -33,7 +33,7 @@ type responses struct {
 	trials chan response
 	quit   chan struct{}
 	trying sync.WaitGroup
-	banned map[string]time.Time // by user, when it may get a trial again; used only by tryAll
+	banned map[string]time.Time // by user, the end of the ban on trials; used only by tryAll
 	proven nodes                // nodes that passed a trial on any channel; used only by tryAll
 
 	mu      sync.Mutex
@@ -43,7 +43,8 @@ type responses struct {
 	known   nodes         // nodes that passed a trial on this channel
 }
 
-// nodes is a set of at most maxKnownNodes names of nodes. Additions to a nil set are ignored.
+// nodes is a set of at most maxKnownNodes names of nodes. Additions to a nil or full set are
+// ignored.
 type nodes map[string]struct{}
 
 func (n nodes) add(node string) {
@@ -57,17 +58,17 @@ func (n nodes) has(node string) bool {
 	return ok
 }
 
-// response is a response to send.
+// response is the response to a request, with its destination.
 type response struct {
 	to     replyTo
 	user   string // the user of the request
 	route  string
 	result *broker.Response
-	id     string // the correlation id
+	id     string // the correlation ID of the request
 }
 
-// publishing returns the message for a response. If the broker is known to refuse its size,
-// publishing replaces the response by a small error.
+// publishing returns the message for m. If the broker is known to refuse the size of m.result,
+// publishing first replaces m.result with a small error response.
 func (a *responses) publishing(m *response) amqp.Publishing {
 	if a.sizes.exceeds(len(m.result.Body)) {
 		a.warn("AMQP: a response is larger than the broker's max_message_size", "bytes", len(m.result.Body),
@@ -80,19 +81,19 @@ func (a *responses) publishing(m *response) amqp.Publishing {
 }
 
 const (
-	responsesPatience = 2 * time.Second // to wait for a lost connection, or for other trials
-	trialTimeout      = 5 * time.Second // for one trial
-	trialBan          = time.Minute     // after a failed trial
-	maxKnownNodes     = 1000            // more than any cluster has
-	maxBanned         = 1000            // users; beyond that the earliest ban to end is removed
+	responsesPatience = 2 * time.Second // maximum wait for a connection, or for other trials
+	trialTimeout      = 5 * time.Second // maximum time of one trial
+	trialBan          = time.Minute     // time without trials after a trial with an invalid address
+	maxKnownNodes     = 1000            // more nodes than any cluster has
+	maxBanned         = 1000            // banned users; beyond that, an arbitrary ban is lifted
 )
 
 var (
 	errResponsesBlocked = errors.New("the broker currently accepts no messages")
 	errResponsesLost    = errors.New("the connection for responses is lost")
-	errInterrupted      = errors.New("the connection for responses was lost during the call")
+	errInterrupted      = errors.New("the connection for responses was lost while the response was sent")
 	errBanned           = errors.New("an earlier reply address of this client was invalid")
-	errTrialsFull       = errors.New("too many responses wait for the connection of their node")
+	errTrialsFull       = errors.New("too many responses wait for a temporary connection")
 )
 
 func newResponses(c *Config, l *link, s *sizes, warn func(string, ...any)) *responses {
@@ -113,14 +114,15 @@ func (a *responses) start(ctx context.Context) error {
 	return nil
 }
 
-// stop sends the waiting responses and disconnects.
+// stop sends the responses that wait for a trial, and disconnects.
 func (a *responses) stop() {
 	close(a.quit)
 	a.trying.Wait()
 	a.link.stop()
 }
 
-// use starts to use a new connection, if its account may send responses.
+// use makes conn the shared connection. It returns an error if the account may not send responses.
+// The returned channel is closed when the channel on conn is lost.
 func (a *responses) use(conn *amqp.Connection) (<-chan struct{}, error) {
 	if err := a.check(conn); err != nil {
 		return nil, err
@@ -144,8 +146,8 @@ func (a *responses) use(conn *amqp.Connection) (<-chan struct{}, error) {
 	return lost, nil
 }
 
-// check verifies that the account may send responses, with a message that the broker drops
-// because its direct reply-to name has no address.
+// check returns an error if the account of conn may not send responses. To find out, it publishes a
+// message that the broker drops, because the direct reply-to name contains no address.
 func (a *responses) check(conn *amqp.Connection) error {
 	ctx, cancel := context.WithTimeout(context.Background(), trialTimeout)
 	defer cancel()
@@ -160,14 +162,14 @@ func (a *responses) check(conn *amqp.Connection) error {
 	}
 	if refusal := <-closed; refusal != nil && refusal.Code == amqp.AccessRefused {
 		account := accountOf(a.url)
-		return &setupError{fmt.Sprintf("responses: user %q may not write to the exchange amq.default; grant it: %s",
+		return &setupError{fmt.Sprintf("responses: user %q may not write to the exchange amq.default; grant the permission: %s",
 			account.user, account.grant(nothing, exactly("amq.default"), nothing)), refusal}
 	}
 	return err
 }
 
-// drop marks a channel as lost. The known nodes are cleared, because one of them may have been
-// the cause.
+// drop records that ch is lost, if it is the current channel. It also clears the known nodes,
+// because one of them may be the cause of the loss.
 func (a *responses) drop(ch *amqp.Channel) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -176,8 +178,8 @@ func (a *responses) drop(ch *amqp.Channel) {
 	}
 }
 
-// send sends a response, or counts and logs that it is lost. It retries once if the connection
-// was lost before the response was published.
+// send sends m, or passes it on as a trial. If the connection is lost before m has been published,
+// send retries once. A response that cannot be sent is counted and logged.
 func (a *responses) send(m *response) {
 	err := a.attempt(m)
 	if errors.Is(err, errInterrupted) {
@@ -218,9 +220,9 @@ func (a *responses) attempt(m *response) error {
 	}
 }
 
-// current returns the channel, the function that ends it, and whether responses to the node ("" for
-// a queue) may use it. If the channel is lost, current waits for a new channel for at most
-// responsesPatience; ch is nil if there is none.
+// current returns the channel on the shared connection, the function that ends it, and whether
+// responses to node may use it. node is "" for a queue. If the channel is lost, current waits for a
+// new channel for at most responsesPatience; if there is still none, ch is nil.
 func (a *responses) current(node string) (ch *amqp.Channel, end func(), known bool) {
 	for wait := true; ; wait = false {
 		a.mu.Lock()
@@ -240,7 +242,8 @@ func (a *responses) current(node string) (ch *amqp.Channel, end func(), known bo
 	}
 }
 
-// tryAll sends trials, for unknown nodes and unknown sizes, one after the other.
+// tryAll sends the responses that need a trial, one after the other, until stop is called and no
+// response waits for a trial.
 func (a *responses) tryAll() {
 	for {
 		select {
@@ -258,8 +261,9 @@ func (a *responses) tryAll() {
 	}
 }
 
-// next sends one waiting response: as a trial, or over the shared connection if its node and size
-// are known by now.
+// next sends m, a response that waited for a trial. It uses the shared connection if the node and
+// the size are known by now, and otherwise makes a trial. Without a shared connection, or if the
+// client is banned from the trial, m is lost.
 func (a *responses) next(m *response) {
 	switch ch, _, known := a.current(m.to.node); {
 	case ch == nil:
@@ -273,7 +277,7 @@ func (a *responses) next(m *response) {
 	}
 }
 
-// try sends the response over a separate connection.
+// try sends m over a temporary connection, and records the result of this trial.
 func (a *responses) try(m *response) {
 	err := a.publishAlone(m)
 	switch {
@@ -332,11 +336,12 @@ func (a *responses) publishAlone(m *response) error {
 	return err
 }
 
-// publishConfirmed publishes p on ch, which it sets to confirm mode, and returns after the broker has
-// confirmed the message.
+// publishConfirmed sets ch to confirm mode, publishes p on it, and returns after the broker has
+// confirmed the message. It returns an error if p cannot be published or the broker rejects the
+// message, or if ctx is done first.
 func publishConfirmed(ctx context.Context, ch *amqp.Channel, exchange, key string, p amqp.Publishing) error {
 	if err := ch.Confirm(false); err != nil {
-		return fmt.Errorf("confirm mode: %w", err)
+		return fmt.Errorf("enable confirm mode: %w", err)
 	}
 	confirmation, err := ch.PublishWithDeferredConfirmWithContext(ctx, exchange, key, false, false, p)
 	if err != nil {

@@ -13,9 +13,9 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-// identity is the user named by messages as their publisher. RabbitMQ compares it with the user
-// of the connection. If an authentication backend such as OAuth 2 assigns other names, messages
-// name no user.
+// identity provides the property user_id of published messages. RabbitMQ refuses a message whose
+// user_id is not the user of the connection. The name in the URL may differ from this user, for
+// example with OAuth 2; after the first refusal, messages have no user_id.
 type identity struct {
 	user    string
 	refused atomic.Bool
@@ -28,7 +28,8 @@ func (i *identity) userID() string {
 	return i.user
 }
 
-// learn records a refusal of the user by the broker, and reports whether err is such a refusal.
+// learn reports whether err means that the broker has refused the user_id of a message. If so,
+// learn records the refusal.
 func (i *identity) learn(err *amqp.Error) bool {
 	if err == nil || err.Code != amqp.PreconditionFailed || !strings.Contains(err.Reason, "user_id property") {
 		return false
@@ -37,41 +38,43 @@ func (i *identity) learn(err *amqp.Error) bool {
 	return true
 }
 
-// outcome is a response or an error.
+// outcome is the outcome of a published message: a response or an error.
 type outcome struct {
 	delivery amqp.Delivery
 	err      error
 }
 
-// sender publishes over a channel in confirm mode and tracks unroutable messages. It is safe
-// for concurrent use.
+// sender publishes messages over a channel in confirm mode, and delivers the outcome of each
+// message to the goroutine that waits for it. It is safe for concurrent use.
 type sender struct {
 	conn     *amqp.Connection
 	channel  *amqp.Channel
 	identity *identity
 	sizes    *sizes
-	sync     chan struct{} // delivers a value only when all earlier returns are settled
-	over     chan struct{} // closed with the channel, after reason is set
+	sync     chan struct{} // has a value once all earlier returned messages are settled
+	over     chan struct{} // closed after the channel is closed and reason is set
 	reason   *amqp.Error   // why the channel was closed
 
 	mu          sync.Mutex
-	pending     map[string]chan outcome // by correlation id; nil once the channel is closed
+	pending     map[string]chan outcome // waiting messages by correlation ID; nil once the channel is closed
 	unconfirmed unconfirmed
 }
 
-// unconfirmed is the oldest message for which a confirmation was awaited in vain.
+// unconfirmed is the oldest message whose confirmation has not arrived in time.
 type unconfirmed struct {
-	done  <-chan struct{} // closed by its confirmation; nil without such a message
-	since time.Time       // when it was published
+	done  <-chan struct{} // closed when the message is confirmed; nil if there is no such message
+	since time.Time       // when the message was published
 }
 
-// unconfirmedTime is how long the oldest message may be without a confirmation before the
-// connection is closed and established again: a channel of RabbitMQ may hang for ever after the
-// broker was killed, while the connection works.
+// unconfirmedTime is the time for which the oldest message may remain unconfirmed. After that, the
+// connection is closed and established again: after a broker was killed, a channel may hang forever
+// although the connection works.
 const unconfirmedTime = 10 * time.Second
 
-// hangs records a message for which a confirmation was awaited in vain, and reports whether the
-// channel hangs.
+// hangs is called for a message that was not confirmed in time. It reports whether the channel
+// hangs, that is, whether the oldest unconfirmed message that it remembers was published at least
+// unconfirmedTime before now. The message was published at since, and done is closed when it is
+// confirmed. hangs remembers the message unless an earlier one is still unconfirmed.
 func (u *unconfirmed) hangs(done <-chan struct{}, since, now time.Time) bool {
 	if u.done != nil {
 		select {
@@ -84,11 +87,11 @@ func (u *unconfirmed) hangs(done <-chan struct{}, since, now time.Time) bool {
 	return now.Sub(since) >= unconfirmedTime
 }
 
-// newSender returns a sender over ch, a channel of conn, which it sets to confirm mode. The goroutine
-// of the sender ends with the channel.
+// newSender sets ch, a channel of conn, to confirm mode and returns a sender that uses ch. It
+// starts a goroutine that ends when ch is closed, and adds this goroutine to running.
 func newSender(conn *amqp.Connection, ch *amqp.Channel, i *identity, z *sizes, running *sync.WaitGroup) (*sender, error) {
 	if err := ch.Confirm(false); err != nil {
-		return nil, fmt.Errorf("confirm mode: %w", err)
+		return nil, fmt.Errorf("enable confirm mode: %w", err)
 	}
 	s := &sender{conn: conn, channel: ch, identity: i, sizes: z, sync: make(chan struct{}), over: make(chan struct{}), pending: make(map[string]chan outcome)}
 	returns := ch.NotifyReturn(make(chan amqp.Return)) // unbuffered, so that the confirmation is handled after the return
@@ -114,7 +117,8 @@ func (s *sender) settleReturns(returns <-chan amqp.Return, closed <-chan *amqp.E
 	}
 }
 
-// settle delivers the outcome of a message, if a caller still waits.
+// settle delivers o to the goroutine that waits for the message with the correlation ID id, if
+// there is one.
 func (s *sender) settle(id string, o outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -124,8 +128,8 @@ func (s *sender) settle(id string, o outcome) {
 	}
 }
 
-// await registers a message with a new unpredictable correlation id; waiting is nil if the
-// channel is closed.
+// await returns a new, unpredictable correlation ID, and a channel that receives the outcome of the
+// message with this ID. waiting is nil if the sender can no longer be used.
 func (s *sender) await() (id string, waiting chan outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -143,7 +147,7 @@ func (s *sender) forget(id string) {
 	delete(s.pending, id)
 }
 
-// abandon fails all waiting messages with err, and lets no further message wait.
+// abandon settles all waiting messages with the error err. After that, s can no longer be used.
 func (s *sender) abandon(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -153,8 +157,9 @@ func (s *sender) abandon(err error) {
 	s.pending = nil
 }
 
-// publish publishes p, and returns after a queue has stored the message. It sets the correlation id
-// and the user id of p.
+// publish publishes p and waits until a queue has stored the message. It returns an error if the
+// message cannot be routed or is rejected, or if the channel is closed or ctx is done first. It
+// sets the correlation ID and the user ID of p.
 func (s *sender) publish(ctx context.Context, exchange, key string, p *amqp.Publishing) error {
 	id, waiting := s.await()
 	if waiting == nil {
@@ -197,7 +202,8 @@ func (s *sender) publish(ctx context.Context, exchange, key string, p *amqp.Publ
 	return nil
 }
 
-// closedBy returns why the channel was closed; it must be called after over is closed.
+// closedBy returns an error with the reason why the channel was closed. It must not be called
+// before s.over is closed.
 func (s *sender) closedBy() error {
 	if s.reason == nil {
 		return errConnection

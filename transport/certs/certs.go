@@ -16,20 +16,20 @@ import (
 	"time"
 )
 
-// Files names certificate files and thereby enables TLS 1.2 and 1.3. The files are checked
-// every few seconds: a change applies to the next handshake; if the new files are invalid, the
-// old certificates stay in use.
+// Files configures TLS 1.2 and 1.3 with certificates from files. The zero value means no TLS. The
+// files are checked every 5 seconds, and a change applies to the handshakes after the check that
+// finds it. If the changed files cannot be used, the previous certificates stay in use.
 type Files struct {
 	CertFile     string `config:"cert_file" format:"file" help:"PEM file of the certificate chain; enables TLS"`
 	KeyFile      string `config:"key_file" format:"file" help:"PEM file of the private key"`
 	ClientCAFile string `config:"client_ca_file" format:"file" help:"PEM file of CAs; clients must then present a certificate signed by one of them"`
 }
 
-// Enabled reports whether any file is named.
+// Enabled reports whether TLS is enabled, that is, whether any file is named.
 func (t Files) Enabled() bool { return t.CertFile != "" || t.KeyFile != "" || t.ClientCAFile != "" }
 
-// Validate returns an error if a required file is not named, or if the files are currently
-// unusable. It returns nil if no file is named.
+// Validate returns an error if a required file is not named, or if the files cannot currently be
+// loaded. It returns nil if no file is named.
 func (t Files) Validate() error {
 	if !t.Enabled() {
 		return nil
@@ -44,18 +44,19 @@ func (t Files) Validate() error {
 	return err
 }
 
-// Certificates holds the certificates in use, and reloads them when the files change. It is safe for
-// concurrent use. The methods of a nil Certificates do nothing.
+// Certificates holds the certificates in use, and reloads them when the files change. It is safe
+// for concurrent use. A nil *Certificates means that there is no TLS; its methods do nothing and
+// return zero values.
 type Certificates struct {
 	files   Files
 	logger  *slog.Logger
 	current atomic.Pointer[tls.Config]
 
 	mu     sync.Mutex
-	seen   []byte // contents of the last reload, usable or not
-	broken error  // the error of the last reload
-	failed uint64 // number of unusable changes
-	late   bool   // whether it was logged that the current certificate is outside of its validity period
+	seen   []byte // contents of the files, and the error of reading them, at the last reload
+	broken error  // error of the last reload, or nil
+	failed uint64 // number of changes after which the files were unusable
+	late   bool   // whether the current certificate is known to be outside its validity period
 
 	cancel context.CancelFunc
 	done   sync.WaitGroup
@@ -64,8 +65,10 @@ type Certificates struct {
 // certificatePoll is the interval at which the files are checked.
 const certificatePoll = 5 * time.Second
 
-// Watch loads the files and reloads them when they change, until Stop. It returns nil if no file is
-// named, and an error if the files are unusable.
+// Watch loads the certificates in files and reloads them when the files change, until
+// [Certificates.Stop] is called. It logs to logger reloads, failures, and a certificate in use that
+// has expired or is not valid yet. Watch returns a nil *Certificates if no file is named, and an
+// error if the files are unusable.
 func Watch(files Files, logger *slog.Logger) (*Certificates, error) {
 	if !files.Enabled() {
 		return nil, nil //nolint:nilnil // no TLS
@@ -84,7 +87,7 @@ func Watch(files Files, logger *slog.Logger) (*Certificates, error) {
 	return c, nil
 }
 
-// Config returns a configuration that uses the current certificates for each handshake, or nil
+// Config returns a TLS configuration that uses the current certificates for each handshake, or nil
 // if c is nil.
 func (c *Certificates) Config() *tls.Config {
 	if c == nil {
@@ -99,7 +102,7 @@ func newTLSConfig() *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
 }
 
-// Stop ends the watch; the certificates stay in use.
+// Stop stops checking the files. The certificates stay in use.
 func (c *Certificates) Stop() {
 	if c != nil {
 		c.cancel()
@@ -120,7 +123,8 @@ func (c *Certificates) poll(ctx context.Context) {
 	}
 }
 
-// refresh calls reload and logs the result.
+// refresh reloads the certificates if the files have changed, and logs the result. It also calls
+// warn with the certificate in use.
 func (c *Certificates) refresh() {
 	switch changed, err := c.reload(); {
 	case err != nil && changed:
@@ -141,13 +145,13 @@ type State struct {
 	Broken        error     // why the current files are unusable; nil if they are in use
 }
 
-// String describes the state, for example "expires in 30 days", "expired since 2h0m0s", or either
-// followed by the reason why changed files cannot be used.
+// String describes the state, for example "expires in 30 days" or "expired for 2h0m0s". If
+// changed files cannot be used, the description ends with the reason.
 func (s State) String() string {
 	text := "expires in "
 	left := time.Until(s.NotAfter)
 	if left < 0 {
-		text, left = "expired since ", -left
+		text, left = "expired for ", -left
 	}
 	if days := left / (24 * time.Hour); days > 1 {
 		text += fmt.Sprintf("%d days", days)
@@ -160,14 +164,15 @@ func (s State) String() string {
 	return text
 }
 
-// ExpirySoon is the time before the expiry of a certificate in which its state is degraded.
+// ExpirySoon is how long before the expiry of a certificate its state becomes degraded.
 const ExpirySoon = 7 * 24 * time.Hour
 
-// Degraded reports whether an operator must act: the certificate expires within [ExpirySoon],
-// or the files are unusable.
+// Degraded reports whether an operator must act, because the certificate has expired or expires
+// within [ExpirySoon], or because the files are unusable.
 func (s State) Degraded() bool { return s.Broken != nil || time.Until(s.NotAfter) < ExpirySoon }
 
-// State returns the current state. Ok is false if c is nil, which means that there is no TLS.
+// State returns the state of the certificates in use. Ok is false if c is nil, which means that
+// there is no TLS.
 func (c *Certificates) State() (s State, ok bool) {
 	if c == nil {
 		return s, false
@@ -177,9 +182,10 @@ func (c *Certificates) State() (s State, ok bool) {
 	return State{NotAfter: c.current.Load().Certificates[0].Leaf.NotAfter, FailedReloads: c.failed, Broken: c.broken}, true
 }
 
-// reload reads all files and replaces the certificates together. It compares contents, not
-// modification times. changed reports whether they differ from those of the last reload, even
-// if that failed. The error is the reason why the current files are unusable.
+// reload reads all files and, if their contents have changed and can be used, replaces all
+// certificates at the same time. It compares contents, not modification times. changed reports
+// whether the contents differ from those of the last reload, even if the last reload failed. The
+// error is the reason why the current files are unusable.
 func (c *Certificates) reload() (changed bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -204,8 +210,9 @@ func (c *Certificates) use(p pems) error {
 	return nil
 }
 
-// warn logs once that a certificate in use is outside of its validity period. The certificate
-// stays in use, because clients decide and clocks may be wrong.
+// warn logs that leaf, the certificate in use, is outside its validity period, but only once until
+// the certificate is replaced or becomes valid. The certificate stays in use, because clients
+// decide whether to accept it and clocks may be wrong.
 func (c *Certificates) warn(leaf *x509.Certificate) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -221,7 +228,7 @@ func (c *Certificates) warn(leaf *x509.Certificate) {
 	}
 }
 
-// pems holds the contents of the files.
+// pems holds the contents of the PEM files.
 type pems struct {
 	cert, key, clientCAs []byte
 }
@@ -249,9 +256,9 @@ func (t Files) read() (p pems, err error) {
 	return p, nil
 }
 
-// parse returns the TLS configuration with the certificates in p. Each reload uses a new
-// configuration: session tickets stay valid, but crypto/tls verifies a resumed client's chain with
-// the current CAs.
+// parse returns a new TLS configuration with the certificates in p, or an error if they are
+// invalid. Session tickets stay valid with a new configuration, but when a client resumes a
+// session, crypto/tls verifies the client's certificate chain with the current CAs.
 func (t Files) parse(p pems) (*tls.Config, error) {
 	pair, err := tls.X509KeyPair(p.cert, p.key)
 	if err != nil {
@@ -264,7 +271,7 @@ func (t Files) parse(p pems) (*tls.Config, error) {
 	}
 	config.ClientCAs, config.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
 	if !config.ClientCAs.AppendCertsFromPEM(p.clientCAs) {
-		return nil, fmt.Errorf("tls: client CAs: no certificate in PEM form in %s", t.ClientCAFile)
+		return nil, fmt.Errorf("tls: client_ca_file %s contains no certificate in PEM form", t.ClientCAFile)
 	}
 	return config, nil
 }

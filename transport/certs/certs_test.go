@@ -413,7 +413,7 @@ func TestExpiryInUseIsLoggedOnce(t *testing.T) {
 		if n := strings.Count(log.String(), "has expired"); n != 1 {
 			t.Errorf("%d lines, want 1: %s", n, log)
 		}
-		if s, _ := c.State(); !s.Degraded() || s.String() != "expired since 1h0m0s" {
+		if s, _ := c.State(); !s.Degraded() || s.String() != "expired for 1h0m0s" {
 			t.Errorf("%+v: %s", s, s)
 		}
 		c.Stop()

@@ -17,18 +17,19 @@ import (
 )
 
 var (
-	errControlFlood = errors.New("grpcapi: too many control frames")
-	errResetFlood   = errors.New("grpcapi: too many calls reset")
+	errControlFlood = errors.New("grpcapi: the client has sent more control frames than max_control_frames permits")
+	errResetFlood   = errors.New("grpcapi: the client has reset more calls than max_resets permits, and more than half of its calls")
 )
 
-// guarded are credentials that wrap connections in a guard, below gRPC and above TLS.
+// guarded is a TransportCredentials that wraps each connection in a guard, between gRPC and TLS.
 type guarded struct {
 	credentials.TransportCredentials
 
 	config *Config
 }
 
-// ServerHandshake implements [credentials.TransportCredentials].
+// ServerHandshake implements [credentials.TransportCredentials]. It returns a guard for the
+// connection, or the error of the handshake.
 func (g *guarded) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	c, info, err := g.TransportCredentials.ServerHandshake(raw)
 	if err != nil {
@@ -47,9 +48,9 @@ func (g *guarded) Clone() credentials.TransportCredentials {
 }
 
 // guard is a connection that counts the frames it receives (RFC 9113, section 4.1). After too many
-// control frames or resets, its Read method fails, and grpc-go closes the connection. grpc-go itself
-// limits the memory of such frames, but not their number. One goroutine reads from a guard and
-// another writes to it.
+// control frames or resets, its Read method fails, and grpc-go closes the connection. grpc-go
+// limits the memory for control frames, but not their number. One goroutine reads from a guard and
+// another goroutine writes to it.
 type guard struct {
 	net.Conn
 
@@ -63,12 +64,12 @@ type guard struct {
 	calls   int
 	resets  int
 	control int
-	carried atomic.Int64 // bytes in both directions, not yet counted against a control frame
+	carried atomic.Int64 // bytes in both directions that have not yet offset a control frame
 	opened  atomic.Int64 // streams opened so far; a client may end each of them by a reset
 
 	mu       sync.Mutex
-	deadline time.Time // of a header block
-	insert   []byte    // frames to be read before the next one of the client
+	deadline time.Time // deadline of the current header block; zero if there is none
+	insert   []byte    // frames to be read before the next frame of the client
 	woken    bool      // whether the connection's read deadline has passed because of insert
 }
 
@@ -82,13 +83,14 @@ const (
 	endHeaders   = 4
 
 	// perCall is the number of control frames allowed for each call. perFrame is the number of
-	// bytes, in both directions, for which one further control frame is allowed: a client sends a
-	// window update for some KiB of responses, and the response to a ping for some KiB of requests.
+	// bytes, in both directions, for which one further control frame is allowed. A client sends
+	// such frames while it transfers data: window updates for responses, and acknowledgments of the
+	// server's pings for requests.
 	perCall  = 16
 	perFrame = 1 << 10
 )
 
-// Read implements [net.Conn].
+// Read implements [net.Conn]. It returns an error after too many control frames or resets.
 func (g *guard) Read(b []byte) (int, error) {
 	for {
 		n, err := g.prepare(b)
@@ -105,9 +107,10 @@ func (g *guard) Read(b []byte) (int, error) {
 	}
 }
 
-// prepare copies inserted frames to b and returns the number of bytes, if there are any and the
-// client is between two frames. Otherwise it returns 0, and sets a read deadline while a header
-// block is incomplete. For a message the deadline of its call applies.
+// prepare copies inserted frames to b and returns the number of bytes copied, if there are such
+// frames and no frame or header block of the client has begun. Otherwise it returns 0, sets a read
+// deadline if a header block has begun, and removes this deadline if the block has ended. Messages
+// need no read deadline, because the deadline of the call limits the time for a message.
 func (g *guard) prepare(b []byte) (int, error) {
 	open := g.more || g.header && g.skip > 0
 	g.mu.Lock()
@@ -139,9 +142,9 @@ func (g *guard) wasWoken() bool {
 	return g.SetReadDeadline(g.deadline) == nil
 }
 
-// reset makes grpc-go discard what it has queued for a stream and send RST_STREAM. grpc-go has no
-// function for this, so reset inserts a frame that is an error of the stream: a WINDOW_UPDATE with
-// an increment of 0 (RFC 9113, section 6.9).
+// reset makes grpc-go discard the data that is queued for a stream and send RST_STREAM. grpc-go has
+// no function for this purpose. Therefore, reset inserts a frame that is a stream error: a
+// WINDOW_UPDATE with an increment of 0 (RFC 9113, section 6.9).
 func (g *guard) reset(stream uint32) {
 	frame := binary.BigEndian.AppendUint32([]byte{0, 0, 4, frameWindow, 0}, stream)
 	g.mu.Lock()
@@ -209,7 +212,7 @@ func (g *guard) countControl() error {
 	return nil
 }
 
-// Write implements [net.Conn].
+// Write implements [net.Conn]. It adds the bytes written to those that offset control frames.
 func (g *guard) Write(b []byte) (int, error) {
 	n, err := g.Conn.Write(b)
 	g.carried.Add(int64(n))
@@ -227,8 +230,8 @@ func (s *Server) guardOf(ctx context.Context) *guard {
 	return found
 }
 
-// reset resets the stream of a call, if its connection is open. If the id of the stream is unknown,
-// reset closes the connection.
+// reset resets the stream of the call with the context ctx, if the connection is open. If the ID of
+// the stream is unknown, reset closes the connection.
 func (s *Server) reset(ctx context.Context) {
 	g := s.guardOf(ctx)
 	if g == nil {
@@ -241,8 +244,8 @@ func (s *Server) reset(ctx context.Context) {
 	}
 }
 
-// streamID returns the id of the HTTP/2 stream of a call. grpc-go has the id only in an unexported
-// field; ok is false if a version of grpc-go does not have this field.
+// streamID returns the ID of the HTTP/2 stream of a call, which grpc-go stores in an unexported
+// field. Ok is false if the version of grpc-go does not have this field.
 func streamID(ctx context.Context) (id uint32, ok bool) {
 	v := reflect.ValueOf(grpc.ServerTransportStreamFromContext(ctx))
 	if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {

@@ -17,8 +17,9 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// writeFile returns the file of a request, with the form around it if the request has other fields of a
-// form. It sets the headers that describe the body.
+// writeFile returns the file of a request and, if the request has other form fields, the encoded
+// form around the file. It adds the headers that describe the body to header. It returns an error
+// if the size of the file cannot be determined, or if its media type or a form field is invalid.
 func (p *params) writeFile(request any, header http.Header) (*sentFile, error) {
 	v := reflect.ValueOf(request).Elem()
 	f, _ := reflect.TypeAssert[*chassi.File](v.FieldByIndex(p.file).Addr())
@@ -28,11 +29,11 @@ func (p *params) writeFile(request any, header http.Header) (*sentFile, error) {
 	}
 	var err error
 	if sent.start, sent.length, err = transport.Extent(sent.content, f.Size); err != nil {
-		return nil, fmt.Errorf("the size of the file: %w", err)
+		return nil, fmt.Errorf("determine the size of the file: %w", err)
 	}
 	kind := cmp.Or(f.Type, "application/octet-stream")
 	if !isHeaderValue(kind) {
-		return nil, fmt.Errorf("the media type %q", kind)
+		return nil, fmt.Errorf("the media type %q of the file contains a control character", kind)
 	}
 	if len(p.form) == 0 {
 		header.Set("Content-Type", kind)
@@ -79,19 +80,19 @@ func (p *params) writeForm(request reflect.Value, w *multipart.Writer) error {
 	return nil
 }
 
-// sentFile is the file of a request.
+// sentFile is the file of a request that a client sends.
 type sentFile struct {
 	content       io.Reader
-	start, length int64  // see [transport.Extent]
-	before, after []byte // the form around it
+	start, length int64  // as returned by transport.Extent
+	before, after []byte // the parts of the form before and after the content
 
 	mu     sync.Mutex
 	body   *sentBody // the body that may read the content, nil after the end of the call
 	failed error     // error of reading the content
 }
 
-// sentBody is the body of a request. net/http may read it after it has returned the response,
-// and so after the call, when the caller may use the file again.
+// sentBody is the body of a request with a file. Net/http may read it even after the response has
+// been returned and the call has ended. The caller may then use the file again, so such reads fail.
 type sentBody struct {
 	file   *sentFile
 	reader io.Reader
@@ -99,7 +100,7 @@ type sentBody struct {
 
 var errCallEnded = errors.New("httpapi: the call has ended")
 
-// size returns the length of the body, -1 if it is not known.
+// size returns the length of the body in bytes, or -1 if the length is unknown.
 func (s *sentFile) size() int64 {
 	if s.length < 0 {
 		return -1
@@ -107,8 +108,8 @@ func (s *sentFile) size() int64 {
 	return int64(len(s.before)) + s.length + int64(len(s.after))
 }
 
-// open returns a body that reads the content from its current position. Only the latest body that was
-// opened can be read.
+// open returns a body that reads the content from its current position. Only the body that was
+// opened last can be read.
 func (s *sentFile) open() *sentBody {
 	content := s.content
 	if s.length >= 0 {
@@ -119,9 +120,9 @@ func (s *sentFile) open() *sentBody {
 	return s.body
 }
 
-// reopen returns the [http.Request.GetBody] function of the file, or nil if the file cannot seek.
-// Net/http calls it to send a request again if the connection was closed before it had sent anything
-// of the request.
+// reopen returns the GetBody function of the [http.Request], or nil if the file cannot seek.
+// Net/http calls this function to send the request again, for example if the server has closed an
+// idle connection or refused an HTTP/2 stream.
 func (s *sentFile) reopen() func() (io.ReadCloser, error) {
 	seeker, ok := s.content.(io.Seeker)
 	if !ok {
@@ -134,13 +135,14 @@ func (s *sentFile) reopen() func() (io.ReadCloser, error) {
 			return nil, errCallEnded
 		}
 		if _, err := seeker.Seek(s.start, io.SeekStart); err != nil {
-			return nil, fmt.Errorf("httpapi: send a file again: %w", err)
+			return nil, fmt.Errorf("httpapi: resend a file: %w", err)
 		}
 		return s.open(), nil
 	}
 }
 
-// end closes the file, which ends a read that waits, and prevents further reads.
+// end prevents further reads of the file. It first closes the file, if possible, which ends a read
+// in progress.
 func (s *sentFile) end() {
 	if closer, ok := s.content.(io.Closer); ok {
 		_ = closer.Close() // it was only read
@@ -164,18 +166,18 @@ func (b *sentBody) Read(p []byte) (int, error) {
 	return n, err //nolint:wrapcheck // the caller's own
 }
 
-// failure returns the error of reading the content, or nil.
+// failure returns the error of reading the content, or nil if there was no error.
 func (s *sentFile) failure() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.failed
 }
 
-// Close implements [io.Closer]. It does nothing: the file is closed at the end of the call.
+// Close implements [io.Closer]. It does nothing, because the file is closed at the end of the call.
 func (*sentBody) Close() error { return nil }
 
-// readFile sets the file of the response, and the fields beside it. Closing the reader of the file
-// calls end.
+// readFile sets the file of response, and the fields of response that are sent as headers, cookies
+// or the status. The reader of the file reads the body of reply, and calls end when it is closed.
 func (rt *clientRoute) readFile(reply *http.Response, response any, end func()) error {
 	if err := rt.readFields(reply, response); err != nil {
 		return err

@@ -12,8 +12,9 @@ import (
 	"time"
 )
 
-// write encodes the fields that are not part of the body. It returns pattern with its wildcards
-// replaced by escaped values, and the query, and sets the other fields in header.
+// write encodes the fields of request that are not part of the body. It returns pattern with its
+// wildcards replaced by escaped values, and the query parameters, and adds the headers to header.
+// It returns an error if a value is missing or cannot be sent.
 func (p *params) write(pattern string, request any, header http.Header) (path string, query url.Values, err error) {
 	path, query = strings.ReplaceAll(pattern, "{$}", ""), make(url.Values)
 	v := reflect.ValueOf(request).Elem()
@@ -22,7 +23,7 @@ func (p *params) write(pattern string, request any, header http.Header) (path st
 		field := f.in(v, false)
 		if !field.IsValid() { // in a nil embedded struct
 			if f.source == "path" {
-				return "", nil, fmt.Errorf("%s: is missing", f.name)
+				return "", nil, fmt.Errorf("the path parameter %s is missing: the pointer to its embedded struct is nil", f.name)
 			}
 			continue
 		}
@@ -47,7 +48,8 @@ func (p *params) write(pattern string, request any, header http.Header) (path st
 	return path, query, nil
 }
 
-// texts returns the encoded values of a field: none for an empty field, unless it is in the path.
+// texts returns the encoded values of field: one value for each element of a slice, and otherwise
+// one value, or nil if field is zero and not in the path.
 func (f *param) texts(field reflect.Value) ([]string, error) {
 	if !f.many {
 		if f.source != "path" && field.IsZero() {
@@ -66,43 +68,43 @@ func (f *param) texts(field reflect.Value) ([]string, error) {
 	return texts, nil
 }
 
-// fillPath returns path with the wildcard name replaced by text, escaped. It returns an error for a
-// text with which the path would be ambiguous, see kindOf: the server would respond that the path
-// does not exist.
+// fillPath returns path with the wildcard called name replaced by text, in escaped form. It returns
+// an error if text would make the path ambiguous, because the server would then respond with 404.
 func fillPath(path, name, text string) (string, error) {
 	if strings.ContainsRune(text, 0) {
-		return "", errors.New("must not have a NUL in a path")
+		return "", errors.New("must not contain a NUL in a path")
 	}
 	if rest := "{" + name + "...}"; strings.Contains(path, rest) {
 		segments := strings.Split(text, "/")
 		for i, segment := range segments {
 			if isDots(segment) || segment == "" && i < len(segments)-1 {
-				return "", fmt.Errorf("must not have the segment %q in a path", segment)
+				return "", fmt.Errorf("must not contain the segment %q in a path", segment)
 			}
 			segments[i] = url.PathEscape(segment)
 		}
 		return strings.Replace(path, rest, strings.Join(segments, "/"), 1), nil
 	}
 	if text == "" || text == "/" || isDots(text) { // net/http's mux treats %2F alone as the end of the path
-		return "", fmt.Errorf("must not be %q, which is not a segment of a path", text)
+		return "", fmt.Errorf("must not be %q as a segment of a path", text)
 	}
 	return strings.Replace(path, "{"+name+"}", url.PathEscape(text), 1), nil
 }
 
 func isDots(segment string) bool { return segment == "." || segment == ".." }
 
-// checkHeaderValues returns an error for a value that would not be transmitted unchanged in a header
+// checkHeaderValues returns an error if one of texts would not be transmitted unchanged in a header
 // (RFC 9110, section 5.5).
 func checkHeaderValues(texts []string) error {
 	for _, text := range texts {
 		if !isHeaderValue(text) || strings.Trim(text, " \t") != text {
-			return errors.New("must not have control characters, or spaces at its ends, in a header")
+			return errors.New("must not contain control characters, or begin or end with a space or tab")
 		}
 	}
 	return nil
 }
 
-// withoutParams returns request, or a copy of it, without the fields for path, query and header.
+// withoutParams returns a copy of request in which the fields for the path, the query and the
+// header are zero, or request itself if there are no such fields.
 func (p *params) withoutParams(request any) any {
 	if len(p.fields) == 0 {
 		return request
@@ -115,8 +117,8 @@ func (p *params) withoutParams(request any) any {
 	return body.Interface()
 }
 
-// clear sets the field of body to zero. It copies embedded structs behind pointers that contain the
-// field, because these structs belong to the caller.
+// clear sets the field f of body to zero. If the field is in embedded structs behind pointers,
+// clear first replaces these structs by copies, because the originals belong to the caller.
 func (f *param) clear(body reflect.Value) {
 	v := body
 	for _, i := range f.index {
@@ -134,7 +136,8 @@ func (f *param) clear(body reflect.Value) {
 	v.SetZero()
 }
 
-// textOf returns the text form of v, which the setter of its type parses.
+// textOf returns the text form of v, which the setter for the type of v can parse. The text form of
+// a nil pointer is empty.
 func textOf(v reflect.Value) (string, error) {
 	if v.Kind() == reflect.Pointer {
 		if v.IsNil() {

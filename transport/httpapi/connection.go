@@ -11,9 +11,10 @@ import (
 	"sync/atomic"
 )
 
-// connection is the context value of all requests of one connection.
+// connection is the state of one connection. It is a value of the contexts of all requests on the
+// connection.
 type connection struct {
-	peer          netip.AddrPort // parsed once
+	peer          netip.AddrPort // address of the other end, parsed once
 	tcp           *limitedTCP
 	calls, resets atomic.Int64
 }
@@ -40,10 +41,10 @@ func below(conn net.Conn) net.Conn {
 	return conn
 }
 
-// ended counts a completed HTTP/2 call with the request context ctx, as reset if ctx has ended. It
-// closes the connection after more than most resets if these are more than half of its calls,
-// because such a client causes useless work. The threshold is half, because clients with hedged
-// requests or search-as-you-type reset many calls.
+// ended counts a completed HTTP/2 call with the request context ctx, and counts a reset if ctx is
+// done. It closes the connection if the number of resets exceeds both most and half the number of
+// calls, because such a client causes useless work. The threshold is half, because clients with
+// hedged requests or search-as-you-type reset many calls.
 func (c *connection) ended(ctx context.Context, most int64) {
 	calls := c.calls.Add(1)
 	if ctx.Err() == nil {
@@ -54,18 +55,18 @@ func (c *connection) ended(ctx context.Context, most int64) {
 	}
 }
 
-// maxIdleBytes is the maximum number of bytes that a connection may send without a call in flight,
-// not counting the next header. Over HTTP/2 such bytes are control frames and the rest of refused
-// bodies.
+// maxIdleBytes is the maximum number of bytes that a client may send on a connection without a call
+// in flight, not counting the next header. Over HTTP/2 such bytes are control frames and the rest
+// of refused bodies.
 const maxIdleBytes = 4 << 20
 
-var errIdleFlood = errors.New("httpapi: too many bytes without a call")
+var errIdleFlood = errors.New("httpapi: the client has sent too many bytes without a call in flight")
 
 // idleMeter counts the bytes received while no call is in flight. The zero value counts from
 // the first byte.
 type idleMeter struct{ bytes atomic.Int64 }
 
-// take counts n bytes, and returns an error if they exceed the limit.
+// take counts n bytes, and returns errIdleFlood if the number of counted bytes exceeds most.
 func (m *idleMeter) take(n int, most int64) error {
 	if m.bytes.Add(int64(n)) > most {
 		return errIdleFlood
@@ -73,8 +74,9 @@ func (m *idleMeter) take(n int, most int64) error {
 	return nil
 }
 
-// watchState starts and stops the idle meter of conn. For HTTP/2, net/http reports StateActive when
-// the first of several concurrent calls begins, and StateIdle when the last one has ended.
+// watchState starts the idle meter of conn if state is StateIdle, and stops it if state is
+// StateActive. For HTTP/2, net/http reports StateActive when the first of several concurrent calls
+// begins, and StateIdle when the last one has ended.
 func watchState(conn net.Conn, state http.ConnState) {
 	tcp, ok := below(conn).(*limitedTCP)
 	if !ok {

@@ -18,25 +18,27 @@ import (
 )
 
 var (
-	errRange        = &statusError{http.StatusRequestedRangeNotSatisfiable, chassi.NewError(chassi.OutOfRange, "range_not_satisfiable", "The file does not have this range")}
-	errPrecondition = &statusError{http.StatusPreconditionFailed, chassi.NewError(chassi.FailedPrecondition, "precondition_failed", "The file is not as the request requires")}
+	errRange        = &statusError{http.StatusRequestedRangeNotSatisfiable, chassi.NewError(chassi.OutOfRange, "range_not_satisfiable", "The file does not contain the requested range")}
+	errPrecondition = &statusError{http.StatusPreconditionFailed, chassi.NewError(chassi.FailedPrecondition, "precondition_failed", "The file does not match the conditions of the request")}
 )
 
-// copyBytes is the size of the buffer through which a file is sent.
+// copyBytes is the size, in bytes, of the buffer through which download.copy sends a file.
 const copyBytes = 32 << 10
 
-// download is the response to which a file is written.
+// download is the [http.ResponseWriter] through which the file of a response is sent.
 type download struct {
 	x        *exchange
 	progress progress
-	status   int   // status of success, which is sent with the first byte
-	refused  int   // a status that is sent as an error
-	sent     int64 // bytes of the body
+	status   int   // status of a successful response, which is sent with the first byte
+	refused  int   // status of an error response, 0 if there is no error
+	sent     int64 // number of bytes of the body that were sent
 	failed   error // error of writing
 }
 
-// sendFile sends the file of the response with status. It is sent within the call, so that the
-// middleware sees its end.
+// sendFile sends the file f as a response, and closes f. The response has the given status, unless
+// [http.ServeContent] responds with 206 or 304 to a range or a condition of the request. sendFile
+// returns after the transfer, so that the middleware observes its end. If it returns an error and no
+// header was sent, an error response can still be sent.
 func (x *exchange) sendFile(f *chassi.File, status int) (err error) {
 	if f.Reader == nil {
 		return errNoFile
@@ -81,8 +83,8 @@ func (x *exchange) sendFile(f *chassi.File, status int) (err error) {
 	return err
 }
 
-// forgetFile deletes the headers that describe a file, before err is sent instead of the file. It keeps
-// the Content-Range of errRange.
+// forgetFile deletes from h the headers that describe a file, before err is sent instead of the
+// file. It keeps the Content-Range if err is errRange.
 func forgetFile(h http.Header, err error) {
 	for _, name := range []string{"Accept-Ranges", "Content-Disposition", "Content-Length", "Etag", "Last-Modified"} {
 		delete(h, name)
@@ -92,12 +94,12 @@ func forgetFile(h http.Header, err error) {
 	}
 }
 
-// describeFile sets the headers that describe f. It keeps a Content-Disposition that the service has
-// set.
+// describeFile sets the headers that describe f, but keeps a Content-Disposition that the service
+// has set. It returns an error if the media type or the entity tag of f is invalid.
 func describeFile(h http.Header, f *chassi.File) error {
 	kind := cmp.Or(f.Type, "application/octet-stream")
 	if _, _, err := mime.ParseMediaType(kind); err != nil || !isHeaderValue(kind) {
-		return fmt.Errorf("invalid media type %q", kind)
+		return fmt.Errorf("invalid media type %q: want one such as text/csv", kind)
 	}
 	h.Set("Content-Type", kind)
 	if h.Get("Content-Disposition") == "" {
@@ -105,15 +107,16 @@ func describeFile(h http.Header, f *chassi.File) error {
 	}
 	if f.ETag != "" {
 		if strings.ContainsFunc(f.ETag, func(r rune) bool { return r <= ' ' || r == '"' || r > '~' }) {
-			return fmt.Errorf("invalid ETag %q: want printable ASCII without quotation marks", f.ETag)
+			return fmt.Errorf("invalid ETag %q: want printable ASCII without spaces or quotation marks", f.ETag)
 		}
 		h.Set("ETag", `"`+f.ETag+`"`)
 	}
 	return nil
 }
 
-// disposition returns a Content-Disposition with the file name given in ASCII, and also in UTF-8 if
-// that differs (RFC 6266, appendix D).
+// disposition returns a Content-Disposition of the given kind, such as "attachment", with the file
+// name that [safetext.FileName] makes from given, if there is one. The name is written in ASCII
+// and, if it has other characters or a percent sign, also in UTF-8 (RFC 6266, appendix D).
 func disposition(kind, given string) string {
 	name := safetext.FileName(given)
 	if name == "" {
@@ -132,7 +135,9 @@ func disposition(kind, given string) string {
 	return text
 }
 
-// copy sends a whole file.
+// copy sends the whole content of f with the given status, without support for ranges. It reads the
+// content from whole; seeker is nil if the file cannot seek. It returns an error if the size of the
+// file cannot be determined; d and whole record the errors of the transfer.
 func (d *download) copy(whole *contentReader, f *chassi.File, seeker io.Seeker, status int) error {
 	content, size := io.Reader(whole), f.Size
 	if seeker != nil {
@@ -162,14 +167,14 @@ func sizeOf(s io.Seeker) (int64, error) {
 		_, err = s.Seek(0, io.SeekStart)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("httpapi: the size of a file: %w", err)
+		return 0, fmt.Errorf("httpapi: determine the size of a file: %w", err)
 	}
 	return size, nil
 }
 
-// result returns the error of a download that was refused or is not complete, or nil. After an
-// incomplete response the connection is closed, so that the client does not take the response for a
-// complete one.
+// result returns the error of a download that was refused or is not complete, or nil if the
+// download is complete. An incomplete response is aborted, so that the client does not take it for
+// a complete one.
 func (d *download) result(content *contentReader) error {
 	switch {
 	case d.refused == http.StatusRequestedRangeNotSatisfiable:
@@ -190,13 +195,13 @@ func (d *download) result(content *contentReader) error {
 	return nil
 }
 
-var errSeek = errors.New("it cannot seek")
+var errSeek = errors.New("seeking in the file failed")
 
 // Header implements [http.ResponseWriter].
 func (d *download) Header() http.Header { return d.x.w.Header() }
 
-// WriteHeader implements [http.ResponseWriter]. It only records the status, so that an error response
-// can be sent if the download fails before the first byte.
+// WriteHeader implements [http.ResponseWriter]. It only records the status, so that an error
+// response can be sent if the download fails before the first byte.
 func (d *download) WriteHeader(status int) {
 	if status >= http.StatusBadRequest {
 		d.refused = status
@@ -205,7 +210,7 @@ func (d *download) WriteHeader(status int) {
 	d.status = status
 }
 
-// begin sends the header of a successful response, unless it was sent.
+// begin sends the header of a successful response, unless a header has already been sent.
 func (d *download) begin() {
 	if d.x.status == 0 {
 		d.x.leaveUnread()
@@ -227,8 +232,9 @@ func (d *download) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// contentReader reads a file, recovers its panics, and records its errors. It has a lock, because
-// [http.ServeContent] reads several ranges in a goroutine, which may outlive it.
+// contentReader reads a file. It recovers panics in reading and seeking, and records the last error
+// other than [io.EOF]. It has a lock, because [http.ServeContent] reads several ranges in a
+// goroutine that may continue after ServeContent has returned.
 type contentReader struct {
 	reader io.Reader
 	seeker io.Seeker

@@ -14,8 +14,8 @@ import (
 )
 
 // exchange is one request and its response. It contains the call and the metadata of the response,
-// and implements the call's codec and, for mounted handlers, the response writer, so that a request
-// costs one allocation for all of them.
+// and implements the call's codec and, for mounted handlers, the response writer, so that one
+// allocation per request is enough for all of them.
 type exchange struct {
 	call   chassi.Call
 	server *Server
@@ -23,10 +23,10 @@ type exchange struct {
 	w      http.ResponseWriter
 	r      *http.Request
 	body   *[]byte // the encoded response, from the pool
-	held   int64   // bytes of a large body, as counted by bodies
+	held   int64   // number of bytes of a large body that bodies has counted
 	failed error   // the argument of WriteError
 
-	status  int16    // the status sent, 0 before a status is sent
+	status  int16    // the status that was sent, 0 if none was sent
 	chosen  int16    // the status in a field of the response, 0 for the endpoint's status
 	read    bool     // whether the request's body was read to its end
 	path    pathKind // how ambiguous the path is
@@ -47,7 +47,7 @@ var (
 	_ http.Flusher        = (*exchange)(nil)
 )
 
-// serve runs the exchange through the route's middleware and sends the response.
+// serve runs the call through the middleware and the handler of route, and sends the response.
 func (x *exchange) serve(route *route) {
 	x.route = route
 	x.call.Binding = &route.binding
@@ -92,7 +92,7 @@ func (x *exchange) serve(route *route) {
 	}
 }
 
-// respond sends the result of the call.
+// respond sends the response to the call, which returned err, unless the response was already sent.
 func (x *exchange) respond(err error) {
 	switch {
 	case x.stream != nil:
@@ -138,7 +138,8 @@ func (x *exchange) writeResponse() {
 	x.send(status, *x.body)
 }
 
-// send writes status and body, compressed if useful.
+// send sends a response with the given status and body. It compresses a body of at least
+// [Config].CompressMinBytes if the client accepts that and the body becomes shorter.
 func (x *exchange) send(status int, body []byte) {
 	if len(body) >= x.server.config.CompressMinBytes {
 		body = x.compress(body)
@@ -153,11 +154,12 @@ func (x *exchange) send(status int, body []byte) {
 	}
 }
 
-// leaveBody handles an unread body before a response, and reports whether a part of it is left. A
-// short body that has arrived is discarded, so that the connection can be reused. The server does
-// not wait for the rest of a long, endless or stalled body: the connection is closed after the
-// response. Net/http would wait for up to 256 KiB of the body until the read deadline. Over HTTP/2,
-// net/http ends only the stream.
+// leaveBody handles a request body that has not been read completely before the response is sent,
+// and reports whether a part of the body is left. It discards a short body of known length that
+// arrives within drainTime, so that the connection can be reused. Otherwise, the connection is
+// closed after the response. Net/http would wait for up to 256 KiB of the body until the read
+// deadline. Over HTTP/2, leaveBody does nothing and returns false, because net/http ends only the
+// stream.
 func (x *exchange) leaveBody() (left bool) {
 	if x.read || x.r.Body == nil || x.r.Body == http.NoBody || x.r.ProtoMajor > 1 {
 		return false
@@ -173,8 +175,9 @@ func (x *exchange) leaveBody() (left bool) {
 	return true
 }
 
-// leaveUnread calls leaveBody before the response to a transfer. Because the call goes on, it sets the
-// read deadline of HTTP/1.1 to the end of the call if no part of the body is left.
+// leaveUnread calls leaveBody before the response of an exchange with a file. The call continues
+// during the response, so if no part of the body is left, leaveUnread sets the read deadline of an
+// HTTP/1.1 connection to the end of the call.
 func (x *exchange) leaveUnread() {
 	if !x.leaveBody() && x.r.ProtoMajor == 1 { // net/http now reads to notice that the client disconnects
 		_ = http.NewResponseController(x.w).SetReadDeadline(x.transfer.ends)
@@ -186,20 +189,21 @@ const (
 	drainTime  = 20 * time.Millisecond
 )
 
-// abortIf closes the connection if err means that a mounted handler panicked or aborted its response
-// after it began to respond, so that the client does not take a partial response for a complete one.
+// abortIf panics with [http.ErrAbortHandler], so that net/http aborts the response, if err means
+// that a mounted handler panicked or aborted its response. Otherwise, the client would take a
+// partial response for a complete one.
 func abortIf(err error) {
 	if err != nil && (isPanic(err) || errors.Is(err, errAborted)) {
 		panic(http.ErrAbortHandler)
 	}
 }
 
-// Header returns the header of the response. With Write, WriteHeader, Flush and Unwrap it makes the
-// exchange the [http.ResponseWriter] of mounted handlers; [http.ResponseController] reaches the other
-// methods of net/http's writer through Unwrap.
+// Header implements [http.ResponseWriter]. Mounted handlers use the exchange as their writer;
+// [http.ResponseController] reaches the other methods of net/http's writer through Unwrap.
 func (x *exchange) Header() http.Header { return x.w.Header() }
 
-// WriteHeader records the status and passes it on.
+// WriteHeader sends the status to the client, and records the first one that is not informational.
+// If the server is draining, the connection is closed after the response.
 func (x *exchange) WriteHeader(status int) {
 	if x.status == 0 && status >= 200 {
 		x.status = int16(status)
@@ -210,7 +214,7 @@ func (x *exchange) WriteHeader(status int) {
 	x.w.WriteHeader(status)
 }
 
-// Write sends b, after status 200 if no status was sent.
+// Write sends b. If no status was sent, Write first sends status 200.
 func (x *exchange) Write(b []byte) (int, error) {
 	if x.status == 0 {
 		x.WriteHeader(http.StatusOK)
@@ -218,7 +222,7 @@ func (x *exchange) Write(b []byte) (int, error) {
 	return x.w.Write(b)
 }
 
-// Flush sends the bytes written so far, after status 200 if no status was sent.
+// Flush sends the bytes written so far. If no status was sent, Flush first sends status 200.
 func (x *exchange) Flush() {
 	if x.status == 0 {
 		x.WriteHeader(http.StatusOK)
@@ -229,14 +233,14 @@ func (x *exchange) Flush() {
 // Unwrap returns net/http's writer, for http.ResponseController.
 func (x *exchange) Unwrap() http.ResponseWriter { return x.w }
 
-// requestMetadata are the request's headers.
+// requestMetadata implements [chassi.Metadata] with the headers of a request.
 type requestMetadata http.Header
 
 func (m requestMetadata) Values(key string) []string { return http.Header(m).Values(key) }
 func (m requestMetadata) Set(key, value string)      { http.Header(m).Set(key, value) }
 
-// Get returns the first value of key, as [http.Header.Get] does, but faster for a key in canonical
-// form.
+// Get returns the first value of key, or "" if there is none. It returns the same value as
+// [http.Header.Get], but is faster for a key in canonical form.
 func (m requestMetadata) Get(key string) string {
 	if _, canonical := checkHeaderKey(key); !canonical {
 		key = http.CanonicalHeaderKey(key)
@@ -247,28 +251,29 @@ func (m requestMetadata) Get(key string) string {
 	return ""
 }
 
-// responseMetadata are the response's headers, with slots for the few values of a usual
-// response.
+// responseMetadata implements [chassi.Metadata] with the headers of a response. Its slots hold the
+// few values of a usual response without an allocation.
 type responseMetadata struct {
 	header  http.Header
 	slots   [3]string
 	used    uint8
-	size    int32 // bytes of all pairs set
+	size    int32 // total number of bytes of the pairs that were set
 	invalid error // why the metadata cannot be sent, or nil
 }
 
 func (m *responseMetadata) Get(key string) string { return m.header.Get(key) }
 
-// Set sets a pair. If transports do not support the pair, or it exceeds the maximum size of metadata,
-// Set records an error, which Encode or Begin returns. It drops a pair that exceeds the maximum size
-// or would break the header syntax.
+// Set sets the value of key; a value of Vary is added to the values that are already set. If one of
+// the transports could not carry the pair, or if all pairs together would exceed the maximum size
+// of metadata, Set records an error, which Encode or Begin returns. Set drops a pair that would
+// exceed the maximum size or break the header syntax.
 func (m *responseMetadata) Set(key, value string) {
 	err := transport.CheckPair(key, value)
 	if err != nil {
 		m.invalid = cmp.Or(m.invalid, err)
 	}
 	if size := int(m.size) + len(key) + len(value); size > transport.MaxMetadataBytes {
-		m.invalid = fmt.Errorf("%d bytes of metadata exceed the limit of %d", size, transport.MaxMetadataBytes)
+		m.invalid = fmt.Errorf("the metadata has %d bytes, more than the limit of %d", size, transport.MaxMetadataBytes)
 		return // otherwise the client might not receive the error
 	}
 	m.size += int32(len(key) + len(value))
@@ -286,7 +291,7 @@ func (m *responseMetadata) Set(key, value string) {
 	m.put(key, value)
 }
 
-// put sets a valid pair; key is in canonical form.
+// put sets the value of key. The pair must be valid, and key must be in canonical form.
 func (m *responseMetadata) put(key, value string) {
 	if int(m.used) == len(m.slots) {
 		m.replace(key, value)
@@ -297,7 +302,8 @@ func (m *responseMetadata) put(key, value string) {
 	m.used++
 }
 
-// replace sets a pair when no slot is free. It reuses the slot of the key's last value, if any.
+// replace sets the value of key when no slot is free. It reuses the slot of the previous value of
+// key, if that value has a slot.
 func (m *responseMetadata) replace(key, value string) {
 	if last := m.header[key]; len(last) == 1 {
 		for i := range m.slots {
@@ -310,8 +316,8 @@ func (m *responseMetadata) replace(key, value string) {
 	m.header[key] = []string{value}
 }
 
-// checkHeaderKey reports whether key can be the name of a header, and whether it is in the canonical
-// form of [http.CanonicalHeaderKey].
+// checkHeaderKey reports whether key can be the name of a header, and whether it is in the
+// canonical form of [http.CanonicalHeaderKey].
 func checkHeaderKey(key string) (ok, canonical bool) {
 	expected := upperLetter
 	canonical = true
@@ -367,7 +373,7 @@ func isHeaderValue(value string) bool {
 	return true
 }
 
-// fromContext returns the exchange that ctx belongs to, or nil without one.
+// fromContext returns the exchange to which ctx belongs, or nil if ctx belongs to no exchange.
 func fromContext(ctx context.Context) *exchange {
 	if call := chassi.CallFrom(ctx); call != nil {
 		x, _ := call.Codec.(*exchange)

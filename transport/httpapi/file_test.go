@@ -566,7 +566,7 @@ func TestFileThatCannotBeRead(t *testing.T) {
 		defer stopServer(t, s)
 		for want, f := range map[string]chassi.File{
 			"the disk is broken":                {Reader: io.MultiReader(strings.NewReader("begin"), broken{})},
-			"the file ended after 5 bytes of 6": {Reader: io.MultiReader(strings.NewReader("begin")), Size: 6},
+			"the file ended after 5 of 6 bytes": {Reader: io.MultiReader(strings.NewReader("begin")), Size: 6},
 		} {
 			_, err := client.Invoke[stored](t.Context(), c, "Raw", &rawUpload{f})
 			if e := chassi.ErrorOf(err); err == nil || e.Code != chassi.InvalidArgument || !strings.Contains(err.Error(), want) {

@@ -15,17 +15,17 @@ import (
 	"github.com/chassi-go/chassi/internal/safetext"
 )
 
-// maxForm is the maximum size of a form before its file, in bytes.
+// maxForm is the maximum size, in bytes, of everything before the file in a form.
 const maxForm = 1 << 20
 
-// maxFormField is the maximum size of a field of a form, in bytes.
+// maxFormField is the maximum size, in bytes, of a field of a form.
 const maxFormField = 64 << 10
 
-// maxFormEnd is the maximum size of what follows the file, in bytes.
+// maxFormEnd is the maximum size, in bytes, of everything after the file in a form.
 const maxFormEnd = 8 << 10
 
 var errFileMediaType = &statusError{http.StatusUnsupportedMediaType, chassi.NewError(chassi.InvalidArgument, "unsupported_media_type",
-	"The body must be the file, or multipart/form-data with the file as its last part, without a content coding")}
+	"The body must be the file, or multipart/form-data with a boundary and the file as its last part, without a content coding")}
 
 // decodeFile sets the fields of a request with a file. The reader of the file reads the body of the
 // HTTP request.
@@ -56,7 +56,9 @@ func (x *exchange) decodeFile(request any) error {
 	return nil
 }
 
-// decodeForm reads a form up to its file, and sets the fields of target and the file.
+// decodeForm reads a form up to its file, sets the fields of target, and sets file, whose reader
+// reads the rest of the form. It returns an error if the form is malformed, has no file, has an
+// invalid or unknown field, or exceeds a limit.
 func (x *exchange) decodeForm(target reflect.Value, file *chassi.File, form *multipart.Reader, body *uploadReader) error {
 	all := body.limit
 	if maxForm < all {
@@ -96,8 +98,8 @@ func (x *exchange) decodeForm(target reflect.Value, file *chassi.File, form *mul
 	}
 }
 
-// newForm returns a reader of the form in body. The reader returns io.EOF only after the last
-// boundary: because a cutOff follows the body, a form that is cut off fails with another error.
+// newForm returns a reader of the form in body. Because a cutOff follows the body, the reader
+// returns [io.EOF] only after the last boundary, and another error for a form that is cut off.
 func newForm(body io.Reader, boundary string) *multipart.Reader {
 	return multipart.NewReader(io.MultiReader(body, strings.NewReader("\r\n"), cutOff{}), boundary)
 }
@@ -107,14 +109,15 @@ type cutOff struct{}
 
 func (cutOff) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
-// isFile reports whether a part of a form has a file name, even an empty one.
+// isFile reports whether the part of a form with the header h has a file name, even an empty one.
 func isFile(h textproto.MIMEHeader) bool {
 	_, params, _ := mime.ParseMediaType(h.Get("Content-Disposition"))
 	_, ok := params["filename"]
 	return ok
 }
 
-// formFailed returns the error for a form that cannot be read.
+// formFailed returns the error for a form that cannot be read because of err. If reading the body
+// has failed, formFailed returns the error of the body instead.
 func (x *exchange) formFailed(err error) error {
 	if x.transfer.failed != nil {
 		return x.transfer.failed
@@ -123,7 +126,7 @@ func (x *exchange) formFailed(err error) error {
 }
 
 // fillForm sets the form fields of target to the values given, and returns an error that lists all
-// invalid and unknown fields. It deletes the known fields from given.
+// invalid and unknown fields, or nil if there are none. It deletes the known fields from given.
 func (p *params) fillForm(target reflect.Value, given map[string][]string) error {
 	var bad []chassi.Violation
 	for i := range p.form {
@@ -142,19 +145,20 @@ func (p *params) fillForm(target reflect.Value, given map[string][]string) error
 	return nil
 }
 
-// uploadReader reads the body of a request with a file.
+// uploadReader reads the body of a request with a file. It limits the length of the body and the
+// time for which it waits for the client.
 type uploadReader struct {
 	x        *exchange
 	progress progress
 	read     int64 // bytes read so far
 	limit    int64 // maximum of read
-	over     error // the error for a longer body
+	over     error // error for a longer body
 }
 
 // allow sets the maximum length of the body in bytes, and the error for a longer body.
 func (u *uploadReader) allow(limit int64, over error) { u.limit, u.over = limit, over }
 
-// Read implements [io.Reader]. Its errors are those that the client gets.
+// Read implements [io.Reader]. Its errors other than [io.EOF] are intended for the client.
 func (u *uploadReader) Read(b []byte) (int, error) {
 	x := u.x
 	if x.transfer.failed != nil {
@@ -180,7 +184,7 @@ func (u *uploadReader) Read(b []byte) (int, error) {
 	}
 }
 
-// partReader reads the file of a form.
+// partReader reads the file in a form.
 type partReader struct {
 	x    *exchange
 	body *uploadReader
@@ -189,8 +193,8 @@ type partReader struct {
 	done bool
 }
 
-// Read implements [io.Reader]. It returns io.EOF only if the file is the last part of the form and the
-// form is complete.
+// Read implements [io.Reader]. It returns io.EOF only if the file is the last part of the form and
+// the form is complete.
 func (p *partReader) Read(b []byte) (int, error) {
 	if p.x.transfer.failed != nil {
 		return 0, p.x.transfer.failed
@@ -219,7 +223,8 @@ func (p *partReader) Read(b []byte) (int, error) {
 	return n, p.x.transfer.failed
 }
 
-// fileName returns the name in a Content-Disposition (RFC 6266), made safe.
+// fileName returns the file name in a Content-Disposition header (RFC 6266), without directories
+// or unsafe characters, or "" if there is no valid name.
 func fileName(disposition string) string {
 	_, params, err := mime.ParseMediaType(disposition)
 	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) {
@@ -228,7 +233,7 @@ func fileName(disposition string) string {
 	return safetext.FileName(params["filename"])
 }
 
-// fileType returns the media type given in normal form, or "" if it is not well-formed.
+// fileType returns given, a media type, in normal form, or "" if given is not well-formed.
 func fileType(given string) string {
 	kind, params, err := mime.ParseMediaType(given)
 	if err != nil {
@@ -237,9 +242,10 @@ func fileType(given string) string {
 	return mime.FormatMediaType(kind, params)
 }
 
-var errNoFile = errors.New("httpapi: the method returned a file without a Reader")
+var errNoFile = errors.New("httpapi: the method returned a chassi.File without a Reader")
 
-// errTooShort returns the error for a download whose file ended early.
+// errTooShort returns the error for a download whose file ended too early. sent is the number of
+// bytes that the file had, and size the number of bytes that were announced.
 func errTooShort(sent, size int64) error {
-	return fmt.Errorf("the file ended after %d bytes of %d", sent, size)
+	return fmt.Errorf("the file ended after %d of %d bytes", sent, size)
 }

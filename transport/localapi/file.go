@@ -15,11 +15,12 @@ import (
 
 var (
 	errUnreadable = chassi.NewError(chassi.InvalidArgument, "malformed_request", "The request is malformed")
-	errNoFile     = errors.New("localapi: the method returned a file without a Reader")
+	errNoFile     = errors.New("localapi: the method returned a chassi.File without a Reader")
 )
 
-// sentFile reads the file of a request as the method would over HTTP: it returns at most limit
-// bytes, and its errors are those with which the call is refused.
+// sentFile is the reader through which a method reads the file in a request. As over HTTP, Read
+// fails if the file has more than limit bytes or if the client's Reader fails, and the call then
+// fails even if the method succeeds.
 type sentFile struct {
 	reader io.Reader
 	limit  int64
@@ -27,7 +28,8 @@ type sentFile struct {
 	failed error
 }
 
-// prepare changes the file of a request, if it has one, to what the method would get over HTTP.
+// prepare replaces the file in request, if there is one, with the file of at most limit bytes that
+// the method would get over HTTP. It returns an error if the size of the file cannot be determined.
 func (c *localCodec) prepare(request any, limit int64) error {
 	f := transport.FileOf(request)
 	if f == nil {
@@ -38,7 +40,7 @@ func (c *localCodec) prepare(request any, limit int64) error {
 	}
 	_, length, err := transport.Extent(f.Reader, f.Size)
 	if err != nil {
-		return errUnreadable.WithCause(fmt.Errorf("localapi: the size of a file: %w", err))
+		return errUnreadable.WithCause(fmt.Errorf("localapi: determine the size of a file: %w", err))
 	}
 	c.sent = &sentFile{reader: f.Reader, limit: limit, left: limit}
 	if length >= 0 {
@@ -68,17 +70,18 @@ func (s *sentFile) Read(b []byte) (int, error) {
 	return n, err //nolint:wrapcheck // io.EOF
 }
 
-// fileCodec passes on a response with a file. The call lasts until the client has read or closed
-// the file, as a call over HTTP lasts until the file was sent.
+// fileCodec is the [chassi.Codec] of a call whose response has a file. The call lasts until the
+// client has read or closed the file, as a call over HTTP lasts until the file has been sent.
 type fileCodec struct {
 	*localCodec
 	ctx     context.Context //nolint:containedctx // of the call
-	own     transport.Pairs // metadata of the response, until the client has it
+	own     transport.Pairs // metadata of the response, before it is passed to the client
 	encoded chan struct{}   // closed when the client has the response
 }
 
-// callForFile makes a call whose response has a file. It returns when the client has the response,
-// or with an error, and releases the call when the file has ended.
+// callForFile makes a call whose response has a file. It returns nil as soon as the client has the
+// response, or an error if the call fails before that. The call counts as in flight until the
+// client has read or closed the file, or the context of the call is done.
 func (s served) callForFile(ctx context.Context, from *chassi.Call) error {
 	cancel := func() {}
 	if d := s.binding.Endpoint.Timeout(); d > 0 { // for a client that neither reads nor closes the file
@@ -114,8 +117,10 @@ func (c *fileCodec) passMetadata() {
 	}
 }
 
-// Encode passes the response to the client, and returns when the file has been read to its end or
-// closed, or when the call's context has ended.
+// Encode passes response to the client, and returns when the file has been read to its end or
+// closed, or when the context of the call is done. It returns an error if response has no file or
+// cannot be passed on, if the size of the file cannot be determined, or if the file ended with an
+// error.
 func (c *fileCodec) Encode(response any) error {
 	f := transport.FileOf(response)
 	if f == nil || f.Reader == nil {
@@ -129,7 +134,7 @@ func (c *fileCodec) Encode(response any) error {
 			_, err = seeker.Seek(0, io.SeekStart)
 		}
 		if err != nil {
-			return fmt.Errorf("localapi: the size of a file: %w", err)
+			return fmt.Errorf("localapi: determine the size of a file: %w", err)
 		}
 		f.Size = size
 	}
@@ -150,16 +155,16 @@ func (c *fileCodec) Encode(response any) error {
 	return file.failed()
 }
 
-// servedFile is the Reader of the file of a response. It is an [io.ReadCloser], as over HTTP, and
-// recovers panics of the service's Reader.
+// servedFile is the Reader of the file in a response. It is an [io.ReadCloser], as over HTTP. Its
+// Read recovers panics of the Reader that the method returned.
 type servedFile struct {
 	ended chan struct{}
 	once  sync.Once
 
 	mu      sync.Mutex
-	reader  io.Reader // the service's
-	content io.Reader // reads reader, and checks its length if that is known
-	err     error     // the result of further reads; set at the end
+	reader  io.Reader // returned by the method
+	content io.Reader // reads from reader, and checks the length if it is known
+	err     error     // error of further reads; nil until the file has ended
 }
 
 // Read implements [io.Reader].
@@ -187,14 +192,15 @@ func (f *servedFile) Read(b []byte) (n int, err error) {
 	return f.content.Read(b) //nolint:wrapcheck // see above
 }
 
-// Close implements [io.Closer].
+// Close closes the file and always returns nil. It implements [io.Closer].
 func (f *servedFile) Close() error {
 	f.end(nil)
 	return nil
 }
 
-// end closes the file. Further reads return err, or [io.ErrClosedPipe] if err is nil, unless the
-// file has already ended. The service's Reader is closed first, which ends a read that is blocked.
+// end closes the file. Further reads return the [chassi.Error] for err, or [io.ErrClosedPipe] if
+// err is nil, unless the file has already ended. end first closes the Reader that the method
+// returned, if it is an [io.Closer], so that a blocked read ends.
 func (f *servedFile) end(err error) {
 	f.close()
 	f.mu.Lock()

@@ -226,12 +226,12 @@ func TestLocalChecksSizeOfDownload(t *testing.T) {
 		"unknown":         {strings.NewReader(content), 0, ""},
 		"as long":         {io.MultiReader(strings.NewReader(content)), 7, ""},
 		"longer":          {io.MultiReader(strings.NewReader(content)), 6, "more than the 6 bytes of its Size"},
-		"shorter":         {io.MultiReader(strings.NewReader(content)), 8, "ended after 7 bytes of 8"},
-		"empty":           {io.MultiReader(), 1, "ended after 0 bytes of 1"},
+		"shorter":         {io.MultiReader(strings.NewReader(content)), 8, "ended after 7 of 8 bytes"},
+		"empty":           {io.MultiReader(), 1, "ended after 0 of 1 bytes"},
 		"any that seeks":  {strings.NewReader(content), 3, ""},
 		"growing":         {&growing{strings.NewReader(content + "more"), 7}, 0, ""},
-		"shrinking":       {&growing{strings.NewReader(content), 9}, 0, "ended after 7 bytes of 9"},
-		"closed, shorter": {closing{io.MultiReader(strings.NewReader(content)), &closed}, 8, "ended after 7 bytes of 8"},
+		"shrinking":       {&growing{strings.NewReader(content), 9}, 0, "ended after 7 of 9 bytes"},
+		"closed, shorter": {closing{io.MultiReader(strings.NewReader(content)), &closed}, 8, "ended after 7 of 8 bytes"},
 	} {
 		answer = chassi.File{Reader: file.reader, Size: file.size}
 		r, err := client.Invoke[document](t.Context(), c, "Do", &document{})
@@ -286,7 +286,7 @@ func TestLocalChecksSizeOfUpload(t *testing.T) {
 	}{
 		{io.MultiReader(strings.NewReader("four")), 4, 4, ""},
 		{io.MultiReader(strings.NewReader("four")), 3, 3, "more than the 3 bytes of its Size"},
-		{io.MultiReader(strings.NewReader("four")), 5, 5, "ended after 4 bytes of 5"},
+		{io.MultiReader(strings.NewReader("four")), 5, 5, "ended after 4 of 5 bytes"},
 		{io.MultiReader(strings.NewReader("four")), 0, 0, ""},
 		{skipped, 99, 4, ""},
 	} {

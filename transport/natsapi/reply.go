@@ -5,21 +5,21 @@ import (
 	"strings"
 )
 
-// replies holds the permitted reply subjects: a request must not make a service publish to an
-// arbitrary subject.
+// replies holds the patterns of the permitted reply subjects. They prevent a request from making a
+// service publish to an arbitrary subject.
 type replies []string // patterns
 
-// maxSubject is the maximum length of a reply subject in bytes.
+// maxSubject is the maximum length, in bytes, of a subject that isSubject accepts.
 const maxSubject = 512
 
-// newReplies returns the replies for patterns, or an error if one of the patterns is invalid. A
-// pattern is a subject with the wildcards "*" and, at its end, ">". Its first token must not have a
-// wildcard, nor begin with "$" as the server's own subjects do.
+// newReplies returns patterns as replies, or an error if one of the patterns is invalid. A pattern
+// is a subject that may contain the wildcard "*" and may end with the wildcard ">". Its first token
+// must not contain a wildcard, and must not begin with "$", as the NATS server's own subjects do.
 func newReplies(patterns []string) (replies, error) {
 	for _, pattern := range patterns {
 		first, _, _ := strings.Cut(pattern, ".")
 		if strings.HasPrefix(first, "$") || strings.ContainsAny(first, "*>") || !isSubject(strings.TrimSuffix(strings.ReplaceAll(pattern, "*", "x"), ".>")) {
-			return nil, fmt.Errorf("natsapi: reply_subjects %q: want a subject such as _INBOX.>, whose first word has no wildcard and no $", pattern)
+			return nil, fmt.Errorf("natsapi: reply_subjects %q: want a subject such as _INBOX.>, whose first word has no wildcard and does not begin with $", pattern)
 		}
 	}
 	return patterns, nil
@@ -38,8 +38,8 @@ func (r replies) allow(subject string) bool {
 	return false
 }
 
-// isSubject reports whether s is a subject of one or more tokens, without wildcards, spaces and
-// control characters, of at most maxSubject bytes.
+// isSubject reports whether s is a subject of one or more tokens and at most maxSubject bytes,
+// without wildcards, spaces or control characters.
 func isSubject(s string) bool {
 	if len(s) > maxSubject {
 		return false

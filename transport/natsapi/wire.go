@@ -8,26 +8,26 @@ import (
 	"strings"
 )
 
-// guardedConn is a connection to a NATS server that refuses data with which the client library
-// cannot cope: the library panics for a message with an absurd size, stores an endless line in
-// memory, and closes the connection permanently after an unknown error of the server. A guardedConn
-// returns an error for each of these, after which the client reconnects. It passes on TLS and
-// WebSocket data unchecked.
+// guardedConn is a connection to a NATS server. It rejects data from the server that the client
+// library does not handle safely. The library panics if the size of a message is invalid, buffers a
+// line of any length, and closes the connection permanently after an unknown error of the server.
+// In each of these cases, Read returns an error, and the client reconnects. TLS and WebSocket data
+// is passed on unchecked.
 type guardedConn struct {
 	net.Conn
 
-	line    []byte // the part of the current line that was read before
-	lines   int    // number of lines read before the current one
-	payload int    // remaining bytes of a message
+	line    []byte // the part of the current line that earlier reads have returned
+	lines   int    // number of lines before the current line
+	payload int    // number of bytes of the current message that have not been read
 	http    bool   // whether the lines are the header of an HTTP response
 	opaque  bool   // whether the data that follows is not in the NATS protocol
 	err     error
 }
 
 const (
-	maxLine = 64 << 10 // a server's max_control_line is 4 KiB, unless it is configured
-	maxInfo = 1 << 20  // of a server that lists its cluster
-	maxData = 64 << 20 // the largest max_payload of a NATS server
+	maxLine = 64 << 10 // bytes of a line; the default max_control_line of a server is 4 KiB
+	maxInfo = 1 << 20  // bytes of an INFO line, which may list all servers of a cluster
+	maxData = 64 << 20 // bytes of a message; the largest max_payload of a NATS server
 )
 
 // Read implements [net.Conn]. It returns the data before the first invalid byte, and then an error.
@@ -42,7 +42,8 @@ func (c *guardedConn) Read(p []byte) (int, error) {
 	return n, err //nolint:wrapcheck // of the connection
 }
 
-// check returns the number of valid bytes, and sets c.err unless all are valid.
+// check returns the number of valid bytes at the beginning of data. It sets c.err if not all bytes
+// are valid.
 func (c *guardedConn) check(data []byte) int {
 	at := 0
 	for at < len(data) && !c.opaque {
@@ -88,16 +89,16 @@ func (c *guardedConn) checkLine(line []byte) error {
 		longest = maxInfo
 	}
 	if len(line) > longest {
-		return fmt.Errorf("natsapi: the server sent a line of more than %d bytes", longest)
+		return fmt.Errorf("the NATS server sent a line of more than %d bytes", longest)
 	}
 	return nil
 }
 
-// tlsHandshake is the first byte of a TLS server's data.
+// tlsHandshake is the first byte that a server sends in a TLS handshake.
 const tlsHandshake = 0x16
 
-// Errors of a server after which the client library does not close the connection permanently: the
-// texts in knownErrors, and texts that begin with one of those in knownErrorKind.
+// Errors of a server after which the client library does not close the connection permanently:
+// those whose text is in knownErrors, or begins with an element of knownErrorKind.
 var (
 	knownErrors    = []string{"stale connection", "maximum connections exceeded", "maximum account active connections exceeded", "unknown protocol operation"}
 	knownErrorKind = []string{
@@ -106,8 +107,8 @@ var (
 	}
 )
 
-// endLine processes a complete line. It returns an error if the line has an invalid message size or
-// an unknown error of the server.
+// endLine processes a complete line. It returns an error if the line contains an invalid message
+// size or an unknown error of the server.
 func (c *guardedConn) endLine(line []byte) error {
 	c.http = c.http || c.lines == 0 && bytes.HasPrefix(line, []byte("HTTP/"))
 	c.opaque = c.http && len(line) == 0
@@ -123,18 +124,19 @@ func (c *guardedConn) endLine(line []byte) error {
 		text := strings.ToLower(strings.Trim(strings.TrimSpace(string(rest)), "'"))
 		isKind := func(known string) bool { return strings.HasPrefix(text, known) }
 		if !slices.Contains(knownErrors, text) && !slices.ContainsFunc(knownErrorKind, isKind) {
-			return fmt.Errorf("natsapi: the server ended the connection: %s", shorten(strings.ToValidUTF8(text, "?")))
+			return fmt.Errorf("the NATS server sent an error: %s", shorten(strings.ToValidUTF8(text, "?")))
 		}
 	}
 	return nil
 }
 
-// isOp reports whether op is the operation called name, without regard to case.
+// isOp reports whether op is equal to name, without regard to case.
 func isOp(op []byte, name string) bool {
 	return len(op) == len(name) && strings.EqualFold(string(op), name) // without an allocation
 }
 
-// beginMessage records the size of a message, which is given in digits.
+// beginMessage records the size of a message, a decimal number of bytes. It returns an error if
+// size is invalid or greater than maxData.
 func (c *guardedConn) beginMessage(size []byte) error {
 	n := 0
 	for _, digit := range size {
@@ -150,5 +152,5 @@ func (c *guardedConn) beginMessage(size []byte) error {
 }
 
 func errSize(size []byte) error {
-	return fmt.Errorf("natsapi: the server sent a message of %.32q bytes; at most %d are accepted", size, maxData)
+	return fmt.Errorf("the NATS server sent a message with the size %.32q, want a number of at most %d bytes", size, maxData)
 }

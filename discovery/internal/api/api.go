@@ -1,5 +1,5 @@
-// Package api is an HTTP client for registries with JSON messages. Each call is limited in time
-// and size.
+// Package api provides an HTTP client for registries with JSON messages. The client limits the
+// duration of each call and the size of each response.
 package api
 
 import (
@@ -28,8 +28,8 @@ const MaxBytes = 16 << 20
 
 // Options configures [New].
 type Options struct {
-	CAFile            string        // CAs in PEM; "" for those of the system
-	CertFile, KeyFile string        // of a client certificate, read again for each connection; "" for none
+	CAFile            string        // PEM file of the CAs; "" for the CAs of the system
+	CertFile, KeyFile string        // PEM files of a client certificate, read for each connection; "" for none
 	Timeout           time.Duration // for connecting, and for calls without Within
 }
 
@@ -40,7 +40,7 @@ type Client struct {
 	timeout time.Duration
 }
 
-// New returns a client, or an error if a certificate or key is missing or unusable.
+// New returns a client, or an error if a certificate or key cannot be used.
 func New(o Options) (*Client, error) {
 	config, err := tlsConfig(o)
 	if err != nil {
@@ -64,11 +64,11 @@ func tlsConfig(o Options) (*tls.Config, error) {
 	if o.CAFile != "" {
 		pem, err := os.ReadFile(o.CAFile)
 		if err != nil {
-			return nil, fmt.Errorf("CAs: %w", err)
+			return nil, fmt.Errorf("ca_file: %w", err)
 		}
 		config.RootCAs = x509.NewCertPool()
 		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("CAs: no certificate in PEM form in %s", o.CAFile)
+			return nil, fmt.Errorf("ca_file: %s contains no valid certificate in PEM form", o.CAFile)
 		}
 	}
 	if (o.CertFile == "") != (o.KeyFile == "") {
@@ -83,7 +83,7 @@ func tlsConfig(o Options) (*tls.Config, error) {
 	}
 	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() }
 	if _, err := load(); err != nil {
-		return nil, fmt.Errorf("client certificate: %w", err)
+		return nil, fmt.Errorf("cert_file and key_file: %w", err)
 	}
 	return config, nil
 }
@@ -91,12 +91,12 @@ func tlsConfig(o Options) (*tls.Config, error) {
 // Close closes idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// Request is one call.
+// Request describes one call.
 type Request struct {
 	Method, URL string
 	Header      http.Header
-	In, Out     any           // JSON; nil for none
-	Within      time.Duration // 0 for the client's timeout
+	In, Out     any           // values of the JSON bodies; nil for none
+	Within      time.Duration // timeout of the call; 0 for the client's timeout
 }
 
 // StatusError is the error for a response with a status other than 2xx.
@@ -109,17 +109,18 @@ func (e *StatusError) Error() string {
 	return strings.TrimSuffix(fmt.Sprintf("status %d: %s", e.Code, e.Text), ": ")
 }
 
-// IsStatus reports whether err is a StatusError with one of the codes.
+// IsStatus reports whether err is or wraps a [*StatusError] with one of the codes.
 func IsStatus(err error, codes ...int) bool {
 	var status *StatusError
 	return errors.As(err, &status) && slices.Contains(codes, status.Code)
 }
 
-// name returns method and URL, without secrets.
+// name returns the method and the URL of the request, without secrets.
 func (r Request) name() string { return r.Method + " " + redact.URL(r.URL) }
 
-// Do makes one call, decodes the response into r.Out, and returns the header of the response. For a
-// status other than 2xx the error wraps a [*StatusError].
+// Do makes one call, decodes the response into r.Out unless that is nil, and returns the header of
+// the response. It returns an error if the response is longer than [MaxBytes]. For a status other than
+// 2xx the error wraps a [*StatusError].
 func (c *Client) Do(ctx context.Context, r Request) (http.Header, error) {
 	if r.Within == 0 {
 		r.Within = c.timeout
@@ -134,14 +135,14 @@ func (c *Client) Do(ctx context.Context, r Request) (http.Header, error) {
 	body, err := io.ReadAll(io.LimitReader(response.Body, MaxBytes+1))
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("%s: %w", r.name(), err)
+		return nil, fmt.Errorf("%s: read the response: %w", r.name(), err)
 	case len(body) > MaxBytes:
 		return nil, fmt.Errorf("%s: the response is longer than %d bytes", r.name(), MaxBytes)
 	case r.Out == nil:
 		return response.Header, nil
 	}
 	if err := json.Unmarshal(body, r.Out); err != nil {
-		return nil, fmt.Errorf("%s: %w", r.name(), err)
+		return nil, fmt.Errorf("%s: decode the response: %w", r.name(), err)
 	}
 	return response.Header, nil
 }
@@ -153,7 +154,7 @@ func (c *Client) send(ctx context.Context, r Request) (*http.Response, error) {
 	if r.In != nil {
 		text, err := json.Marshal(r.In)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", r.name(), err)
+			return nil, fmt.Errorf("%s: encode the request: %w", r.name(), err)
 		}
 		body = bytes.NewReader(text)
 	}
@@ -188,7 +189,7 @@ func (c *Client) send(ctx context.Context, r Request) (*http.Response, error) {
 type Pace struct{ last time.Time }
 
 // Wait waits until a random time, between half a second and one second, has passed since the
-// previous call of Wait returned, or until ctx ends. The first call returns at once.
+// previous call of Wait returned, or until ctx is done. The first call returns at once.
 func (p *Pace) Wait(ctx context.Context) {
 	defer func() { p.last = time.Now() }()
 	d := time.Until(p.last.Add(time.Second/2 + rand.N(time.Second/2)))

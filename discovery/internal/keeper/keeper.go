@@ -13,30 +13,30 @@ import (
 	"github.com/chassi-go/chassi/internal/contain"
 )
 
-// Registry is a registry for one service. Its methods are called sequentially and must have
-// timeouts of their own.
+// Registry is the connection to a registry for one service. Beat and Remove are called sequentially
+// and must limit their own duration.
 type Registry interface {
-	// Beat registers the service, or renews its registration. Health is nil, or the error of
-	// the health check.
+	// Beat registers the service, or renews its registration. The argument health is nil, or the
+	// error of the health check.
 	Beat(ctx context.Context, health error) error
 	// Remove ends the registration, if there is one.
 	Remove(ctx context.Context) error
-	// Close frees connections.
+	// Close closes the connections to the registry. It may be called while Beat or Remove runs.
 	Close()
 }
 
 // Options configures [New].
 type Options struct {
-	Name     string                      // of the registry, also in the log: "consul"
-	Service  string                      // for the log
+	Name     string                      // name of the registry, also in the log, such as "consul"
+	Service  string                      // name of the service in the log
 	Probe    func(context.Context) error // health check; nil if the service is always healthy
 	Interval time.Duration               // between two beats
-	Timeout  time.Duration               // of the probe, by its context
+	Timeout  time.Duration               // timeout of the probe, set in its context
 	Logger   *slog.Logger
 }
 
-// soon is the interval while the service is unhealthy, and after the first failed beat, so that
-// the registry learns of a recovery early.
+// soon is the maximum delay before the next beat while the service is unhealthy, and after the first
+// failed beat, so that the registry is informed of a recovery early.
 const soon = time.Second
 
 // Keeper keeps a service registered. It is a chassi.Component.
@@ -48,7 +48,7 @@ type Keeper struct {
 	drain    sync.Once
 	done     chan struct{}
 
-	// Fields of the loop, and of Stop after it.
+	// Fields used by run, and by Stop after run has returned.
 	failures int
 	logged   bool // whether the registration was logged
 	unwell   string
@@ -74,19 +74,19 @@ func (k *Keeper) Start(ctx context.Context) error {
 	return nil
 }
 
-// Drain begins to end the registration, so that clients use other instances.
+// Drain begins to end the registration, so that clients use other instances, and returns at once.
 func (k *Keeper) Drain() { k.drain.Do(func() { close(k.drained) }) }
 
 // Stop ends the registration. If the registry is unavailable, Stop logs the error and returns nil,
-// because the registration expires by itself. It returns an error if the probe has not returned
-// when ctx ends.
+// because the registration expires by itself. It returns an error if the probe or an earlier call to
+// the registry has not returned when ctx is done.
 func (k *Keeper) Stop(ctx context.Context) error {
 	k.cancel()
 	defer k.registry.Close()
 	select {
 	case <-k.done:
 	case <-ctx.Done():
-		return fmt.Errorf("%s: the probe of %s has not returned: %w", k.o.Name, k.o.Service, ctx.Err())
+		return fmt.Errorf("%s: the registration of %s has not ended, because its probe or a call to the registry has not returned: %w", k.o.Name, k.o.Service, ctx.Err())
 	}
 	if k.removed {
 		return nil
@@ -113,7 +113,8 @@ func (k *Keeper) run(ctx context.Context) {
 	}
 }
 
-// beat performs the next action, and returns the time until the following one.
+// beat updates the registry: after Drain it ends the registration, and otherwise it reports the
+// health of the service. It returns the time until the next beat.
 func (k *Keeper) beat(ctx context.Context) time.Duration {
 	var err, health error
 	switch {

@@ -1,6 +1,6 @@
-// Command client is the client under test of connectconformance: package grpcapi's client. It
-// reads ClientCompatRequests from standard input until its end, makes the calls, and writes a
-// ClientCompatResponse for each to standard output.
+// Command client is the client that connectconformance tests: the client of package grpcapi. It
+// reads ClientCompatRequests from standard input until the end of the input, makes the calls, and
+// writes a ClientCompatResponse for each call to standard output.
 package main
 
 import (
@@ -32,7 +32,7 @@ import (
 const (
 	// atOnce is the maximum number of calls in flight.
 	atOnce = 16
-	// compressionGzip is the suite's number for gzip.
+	// compressionGzip is the number of gzip in the messages of the suite.
 	compressionGzip = 2
 )
 
@@ -46,7 +46,7 @@ func main() {
 func run(ctx context.Context, in io.Reader, out io.Writer) error {
 	var (
 		wg     sync.WaitGroup
-		mu     sync.Mutex // of out and failed
+		mu     sync.Mutex // guards out and failed
 		failed error
 		places = make(chan struct{}, atOnce)
 	)
@@ -79,7 +79,7 @@ func respondTo(ctx context.Context, r *conformance.ClientCompatRequest) *conform
 	return &conformance.ClientCompatResponse{TestName: r.TestName, Response: result}
 }
 
-// service is the service of the suite, as a client sees it.
+// service returns the service of the suite with the methods that the client can call.
 func service() *chassi.Service {
 	return chassi.NewService(conformance.Service,
 		chassi.NewEndpoint("Unary", method[conformance.UnaryRequest, conformance.UnaryResponse], chassi.Public),
@@ -89,16 +89,18 @@ func service() *chassi.Service {
 	)
 }
 
-// method is the implementation of the unary methods of service. A client needs only its types.
+// method is the implementation of the unary methods of service. It is never called: a client needs
+// only its types.
 func method[Req, Res any](context.Context, *Req) (*Res, error) {
-	return nil, chassi.NewError(chassi.Unimplemented, "unimplemented", "This is the client")
+	return nil, chassi.NewError(chassi.Unimplemented, "unimplemented", "The client implements no methods")
 }
 
 func serverStream(context.Context, *conformance.ServerStreamRequest) (iter.Seq2[*conformance.UnaryResponse, error], error) {
-	return nil, chassi.NewError(chassi.Unimplemented, "unimplemented", "This is the client")
+	return nil, chassi.NewError(chassi.Unimplemented, "unimplemented", "The client implements no methods")
 }
 
-// call makes one call. It returns an error if the call is impossible.
+// call makes the call that r describes and returns what the client received, which may be an error
+// of the server. It returns an error if the call cannot be made.
 func call(ctx context.Context, r *conformance.ClientCompatRequest) (*conformance.ClientResult, error) {
 	ctx, cancel := contextOf(ctx, r)
 	defer cancel()
@@ -117,7 +119,7 @@ func call(ctx context.Context, r *conformance.ClientCompatRequest) (*conformance
 	}
 	e := service().Endpoint(*r.Method)
 	if e == nil || len(r.RequestMessages) != 1 {
-		return nil, fmt.Errorf("cannot call %s with %d messages", *r.Method, len(r.RequestMessages))
+		return nil, fmt.Errorf("cannot call %s with %d messages: want a known method and one message", *r.Method, len(r.RequestMessages))
 	}
 	bind := c.Bind
 	if e.Streams() {
@@ -158,9 +160,9 @@ func payloadOf(response any) (payload conformance.Payload) {
 	return payload
 }
 
-// configOf returns the configuration of a client whose interceptor stores the metadata of the
-// response in result. The interceptor makes the call with the caller's context, because the suite
-// requires calls without a deadline and the client sets one.
+// configOf returns the configuration of a client with interceptors that store the metadata of the
+// response in result. The interceptor of unary calls replaces the context of a call with caller,
+// because the suite requires calls without a deadline and the client sets one.
 func configOf(caller context.Context, r *conformance.ClientCompatRequest, result *conformance.ClientResult) (grpcapi.ClientConfig, error) {
 	config := grpcapi.ClientConfig{
 		Target: net.JoinHostPort(r.Host, strconv.FormatUint(uint64(r.Port), 10)), MaxMessageBytes: int(r.MessageReceiveLimit), Timeout: time.Minute,
@@ -187,7 +189,7 @@ func configOf(caller context.Context, r *conformance.ClientCompatRequest, result
 	}
 	config.TLS = &tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12}
 	if !config.TLS.RootCAs.AppendCertsFromPEM(r.ServerTLSCert) {
-		return config, errors.New("the server's certificate is not in PEM")
+		return config, errors.New("the server's certificate is not a valid certificate in PEM")
 	}
 	if r.ClientTLSCreds != nil {
 		pair, err := tls.X509KeyPair(r.ClientTLSCreds.Cert, r.ClientTLSCreds.Key)
@@ -199,14 +201,15 @@ func configOf(caller context.Context, r *conformance.ClientCompatRequest, result
 	return config, nil
 }
 
-// recorded keeps the metadata of a stream in a result.
+// recorded is a stream that stores the metadata of the response in result.
 type recorded struct {
 	grpc.ClientStream
 
 	result *conformance.ClientResult
 }
 
-// RecvMsg implements [grpc.ClientStream].
+// RecvMsg receives the next message into m and returns the error of the stream. It stores the
+// metadata of the response when the stream ends. It implements [grpc.ClientStream].
 func (r *recorded) RecvMsg(m any) error {
 	err := r.ClientStream.RecvMsg(m)
 	if err != nil {
@@ -216,8 +219,9 @@ func (r *recorded) RecvMsg(m any) error {
 	return err //nolint:wrapcheck // as it is
 }
 
-// contextOf waits for the delay of the request and returns a context with its metadata and deadline,
-// which is canceled when the call is to be canceled.
+// contextOf waits for the delay of r and returns a context with the metadata and the timeout of r.
+// If r.Cancel specifies a time, the context is canceled after that time. The caller must call the
+// returned function when the call has completed.
 func contextOf(ctx context.Context, r *conformance.ClientCompatRequest) (context.Context, context.CancelFunc) {
 	ctx = metadata.NewOutgoingContext(ctx, conformance.MetadataOf(r.RequestHeaders))
 	time.Sleep(time.Duration(r.RequestDelayMS) * time.Millisecond)

@@ -1,8 +1,7 @@
-// Command server is the server under test of connectconformance: package grpcapi, or httpapi for
-// the Connect protocol, with the unary methods and the stream of the suite's service. It reads a
-// ServerCompatRequest from standard input, writes a
-// ServerCompatResponse to standard output, and serves until SIGTERM or the end of standard
-// input.
+// Command server is the server that connectconformance tests. It serves the unary methods and the
+// server stream of the suite's service with package grpcapi or, for the Connect protocol, only the
+// unary methods with package httpapi. It reads a ServerCompatRequest from standard input, writes a
+// ServerCompatResponse to standard output, and serves until SIGINT or SIGTERM.
 package main
 
 import (
@@ -27,7 +26,8 @@ import (
 	"google.golang.org/grpc/metadata"
 )
 
-// callTimeout is long enough that a shorter deadline must be the client's.
+// callTimeout is the timeout of calls in the gRPC server. It is so long that an earlier deadline
+// must come from the client.
 const callTimeout = time.Hour
 
 func main() {
@@ -76,7 +76,7 @@ func run(ctx context.Context, in io.Reader, out io.Writer) error {
 	return s.Stop(stopping)
 }
 
-// server is a transport that knows where it listens.
+// server is a transport that provides the address at which it listens.
 type server interface {
 	chassi.Transport
 	Addr() net.Addr
@@ -95,14 +95,14 @@ func logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 }
 
-// install writes the certificates and the key for TLS to files in dir, because the server reads them
-// from files. It returns no files if TLS is not wanted.
+// install writes the certificates and the key for TLS to files in dir, from which the server reads
+// them. It returns the paths of the files, which are empty if TLS is not requested.
 func install(dir string, wanted *conformance.ServerCompatRequest) (files certs.Files, err error) {
 	if !wanted.UseTLS {
 		return files, nil
 	}
 	if wanted.ServerCreds == nil {
-		return files, errors.New("TLS is wanted, and there is no certificate for it")
+		return files, errors.New("TLS is requested without a certificate for the server")
 	}
 	write := func(name string, content []byte) string {
 		if len(content) == 0 {
@@ -126,11 +126,11 @@ func service() *chassi.Service {
 	)
 }
 
-// metadataKey is the key of a callMetadata in the context of a call.
+// metadataKey is the context key of the callMetadata of a call.
 type metadataKey struct{}
 
-// callMetadata reads and writes the headers of a call as they are on the wire: the metadata of a
-// [chassi.Call] has no repeated headers and no trailers.
+// callMetadata provides access to the headers and trailers of a call as they are on the wire. The
+// metadata of a [chassi.Call] contains neither repeated headers nor trailers.
 type callMetadata interface {
 	received() []conformance.Header
 	send(d *conformance.ResponseDefinition) error
@@ -143,7 +143,7 @@ func metadataOf(ctx context.Context) callMetadata {
 	return grpcMetadata{ctx}
 }
 
-// grpcMetadata uses grpc-go's own functions.
+// grpcMetadata is the callMetadata of a call over gRPC. It uses the functions of grpc-go.
 type grpcMetadata struct{ ctx context.Context } //nolint:containedctx // they live in it
 
 func (m grpcMetadata) received() []conformance.Header {
@@ -155,8 +155,8 @@ func (m grpcMetadata) send(d *conformance.ResponseDefinition) error {
 	return errors.Join(grpc.SetHeader(m.ctx, conformance.MetadataOf(d.ResponseHeaders)), grpc.SetTrailer(m.ctx, conformance.MetadataOf(d.ResponseTrailers)))
 }
 
-// unary returns a method that returns the requested response or error. message is the name of its
-// request message.
+// unary returns a method that returns the requested response or error. message is the name of the
+// request message in the suite.
 func unary(message string) func(context.Context, *conformance.UnaryRequest) (*conformance.UnaryResponse, error) {
 	return func(ctx context.Context, r *conformance.UnaryRequest) (*conformance.UnaryResponse, error) {
 		info, err := describe(ctx, message, r)
@@ -186,8 +186,9 @@ func unary(message string) func(context.Context, *conformance.UnaryRequest) (*co
 	}
 }
 
-// serverStream returns the requested items. The first item contains the description of the request; if
-// there is no item, the error contains it.
+// serverStream returns the requested items, followed by the requested error, if any. The first item
+// contains the description of the request. If there is no item, the error contains the description.
+// serverStream works only over gRPC.
 func serverStream(ctx context.Context, r *conformance.ServerStreamRequest) (iter.Seq2[*conformance.UnaryResponse, error], error) {
 	info, err := describe(ctx, "ServerStreamRequest", r)
 	if err != nil {
@@ -227,9 +228,10 @@ func serverStream(ctx context.Context, r *conformance.ServerStreamRequest) (iter
 	}, nil
 }
 
-// errorOf returns the requested error. The error has no Reason, and therefore only the details of the
-// suite. The details are encoded: their JSON form would differ from that of the suite, see
-// connect.yaml.
+// errorOf returns the requested error. If info is not nil, the error has it as a further detail.
+// The error has no Reason, because the Reason would become a detail that the suite does not expect.
+// The details are passed in encoded form, because their JSON form would differ from that of the
+// suite (see connect.yaml).
 func errorOf(wanted *conformance.Error, info *conformance.RequestInfo) error {
 	e := &chassi.Error{Code: chassi.Code(wanted.Code)}
 	if wanted.Message != nil {

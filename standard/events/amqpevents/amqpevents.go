@@ -13,11 +13,12 @@ import (
 	"github.com/chassi-go/chassi/transport/amqpapi"
 )
 
-// Backend returns the backend "amqp" for the broker that c names.
+// Backend returns the backend "amqp", which uses the RabbitMQ broker at c.URL. If the backend is
+// selected and c.URL is empty or "off", [standard.App.Run] returns an error.
 func Backend(c amqpserver.Config) events.Backend {
 	return events.Backend{Name: "amqp", Open: func(app *standard.App) (event.Backend, error) {
 		if c.URL == "" || c.URL == "off" {
-			return nil, errors.New("amqp.url: is off, and events.backend is amqp")
+			return nil, errors.New("events.backend is amqp, which requires amqp.url")
 		}
 		return amqpevents.Open(amqpapi.ClientConfig{URL: c.URL, CAFile: c.CAFile, Prefix: c.Prefix, Logger: app.Logger}), nil
 	}}

@@ -14,8 +14,9 @@ import (
 	"github.com/chassi-go/chassi/transport/natsapi/embedded"
 )
 
-// Backend returns the backend "nats" for server, which natsembedded.Add returned, or for the
-// NATS server that c names if server is nil.
+// Backend returns the backend "nats". The backend uses server, which natsembedded.Add has returned,
+// or the NATS server at c.URL if server is nil. If the backend is selected although server is nil
+// and c.URL is empty or "off", [standard.App.Run] returns an error.
 func Backend(c natsembedded.Config, server *embedded.Server) events.Backend {
 	return events.Backend{Name: "nats", Open: func(app *standard.App) (event.Backend, error) {
 		client := natsapi.ClientConfig{URL: c.URL, CAFile: c.CAFile, Prefix: c.Prefix, Login: c.Login, Options: c.Options, Logger: app.Logger}
@@ -23,7 +24,7 @@ func Backend(c natsembedded.Config, server *embedded.Server) events.Backend {
 		case server != nil:
 			client.URL, client.Options = "", append(server.WorkOptions(), client.Options...)
 		case c.URL == "" || c.URL == "off":
-			return nil, errors.New("nats.url: is off, and events.backend is nats")
+			return nil, errors.New("events.backend is nats, which requires nats.url")
 		}
 		return natsevents.Open(client)
 	}}

@@ -13,29 +13,28 @@ import (
 	"github.com/nats-io/nkeys"
 )
 
-// Names of accounts and subjects. A client has a separate account and cannot see other clients.
-// Its request on SUBJECT arrives in the service's account as from.NAME.SUBJECT, which the
-// server sets and the client cannot choose, and the response uses a subject below _R_ that the
-// server maps into the client's account.
+// Names of accounts and subjects. A client has a separate account and cannot see other clients. The
+// request of the client NAME on SUBJECT arrives in the account of the service as from.NAME.SUBJECT;
+// the server, not the client, sets this subject. The response uses a subject below _R_, which the
+// server maps to the account of the client.
 const (
 	serviceAccount = "service"
-	clientAccount  = "client-" // followed by the client's name
+	clientAccount  = "client-" // prefix of an account's name, followed by the client's name
 	fromPrefix     = "from."
 )
 
-// discovery holds the subjects of service discovery, and discoveryTimeout is how long responses
-// to one of its requests are forwarded.
+// Constants of service discovery.
 const (
-	discovery        = "$SRV.>"
-	discoveryTimeout = 5 * time.Second
+	discovery        = "$SRV.>"        // pattern of the subjects
+	discoveryTimeout = 5 * time.Second // time for which the responses to a request are forwarded
 )
 
-// streamControl is the suffix of the subjects on which clients control their streams. Its
-// wildcards match the id of an instance and that of a stream.
+// streamControl is the suffix of the subjects on which clients control their streams. Its wildcards
+// match the ID of an instance and the ID of a stream.
 const streamControl = ".stream.*.*"
 
-// Permissions of the users of this process, and of clients. Each connection of this process has one
-// purpose, and only the permissions for it.
+// Permissions of the users of this process, and of clients. Each user of this process has only the
+// permissions for its purpose.
 var (
 	nothing = &server.SubjectPermission{Deny: []string{">"}}
 
@@ -60,9 +59,9 @@ var (
 // maxPrefix is the maximum number of words in natsapi.Config.Prefix.
 const maxPrefix = 4
 
-// workSubjects returns the subjects to which the user of work queues may publish: those of
-// JetStream, and those of work queues, dead letters and events after a prefix of at most maxPrefix
-// words.
+// workSubjects returns patterns of the subjects to which the user of work queues may publish: the
+// subjects of JetStream, and the subjects of work queues, dead letters and events after a prefix of
+// at most maxPrefix words.
 func workSubjects() []string {
 	subjects := []string{"$JS.API.>", "$JS.ACK.>"}
 	for words := range maxPrefix + 1 {
@@ -72,23 +71,23 @@ func workSubjects() []string {
 	return subjects
 }
 
-// user is the owner of a public key.
+// user is the owner of a public key: a client, or a user of this process.
 type user struct {
-	name    string // of a client, or of a connection of this process
+	name    string // of the client, or of the user of this process
 	rights  *server.Permissions
 	account *server.Account
-	client  bool
+	client  bool // whether the user is a client
 }
 
-// accounts authenticates clients, and connects them with services.
+// accounts authenticates connections, and maps the subjects of services to the accounts of clients.
 type accounts struct {
 	nats         *server.Server
 	service      *server.Account
-	maxPerClient int // connections
+	maxPerClient int // maximum number of connections of one client
 	unanswered   unanswered
 	logger       *slog.Logger
 
-	changes  sync.Mutex // of clients and watchers; locked before mu
+	changes  sync.Mutex // serializes changes of clients and watchers; locked before mu
 	watchers map[*watcher]struct{}
 
 	mu       sync.Mutex
@@ -97,8 +96,8 @@ type accounts struct {
 	subjects map[string]export
 }
 
-// export configures the responses to a request on a subject: whether there may be one or many, and
-// the timeout, after which the NATS server drops them.
+// export configures the responses to a request on a subject: whether there may be one response or
+// many, and the timeout after which the NATS server drops responses.
 type export struct {
 	responses server.ServiceRespType
 	timeout   time.Duration
@@ -106,8 +105,10 @@ type export struct {
 
 var _ server.Authentication = (*accounts)(nil)
 
-// Check authenticates a connection by a signature of its key, and assigns its account and
-// permissions. It implements the interface of the NATS server.
+// Check authenticates the connection c by a signature with the key of a user, and assigns the
+// account and the permissions of this user to c. It returns false if c is a connection of another
+// NATS server, if the signature is invalid, if no user has the key, or if the user is a client with
+// too many connections or too many unanswered requests. It implements [server.Authentication].
 func (a *accounts) Check(c server.ClientAuthentication) bool {
 	options := c.GetOpts()
 	if c.Kind() != server.CLIENT || !verify(options.Nkey, options.Sig, c.GetNonce()) {
@@ -123,7 +124,8 @@ func (a *accounts) Check(c server.ClientAuthentication) bool {
 	return true
 }
 
-// verify reports whether signature is a signature of nonce by the private key that belongs to public.
+// verify reports whether signature is a signature of nonce by the private key that belongs to
+// public.
 func verify(public, signature string, nonce []byte) bool {
 	if len(nonce) == 0 || !nkeys.IsValidPublicUserKey(public) {
 		return false
@@ -136,7 +138,7 @@ func verify(public, signature string, nonce []byte) bool {
 	return err == nil && pair.Verify(nonce, raw) == nil
 }
 
-// addOwn creates a user of this process and returns its key.
+// addOwn creates a user of this process and returns its private key.
 func (a *accounts) addOwn(name string, rights *server.Permissions) (nkeys.KeyPair, error) {
 	pair, err := nkeys.CreateUser()
 	if err != nil {
@@ -152,7 +154,8 @@ func (a *accounts) addOwn(name string, rights *server.Permissions) (nkeys.KeyPai
 	return pair, nil
 }
 
-// export permits clients to call subjects of the service.
+// export permits all clients to call subjects of the service; e configures the responses. It
+// ignores subjects that are already exported.
 func (a *accounts) export(e export, subjects ...string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -174,7 +177,8 @@ func (a *accounts) export(e export, subjects ...string) error {
 // name arrive.
 func exported(name, subject string) string { return fromPrefix + name + "." + subject }
 
-// link maps subject of a client's account to the service's account.
+// link maps subject in account, the account of the client called name, to the account of the
+// service.
 func (a *accounts) link(name string, account *server.Account, subject string, e export) error {
 	to := exported(name, subject)
 	err := a.service.AddServiceExportWithResponse(to, e.responses, nil) // resets the threshold
@@ -190,14 +194,14 @@ func (a *accounts) link(name string, account *server.Account, subject string, e 
 	return nil
 }
 
-// watcher is notified of added and removed clients.
+// watcher holds the functions that are called for added and removed clients.
 type watcher struct {
 	added   func(name string) error
 	removed func(name string)
 }
 
-// watch calls added for each present client, and adds a watcher of later changes. The returned
-// function removes the watcher.
+// watch calls added for each present client, and registers added and removed for later changes. It
+// returns an error if added does. stop ends the registration.
 func (a *accounts) watch(added func(name string) error, removed func(name string)) (stop func(), err error) {
 	a.changes.Lock()
 	defer a.changes.Unlock()
@@ -215,7 +219,7 @@ func (a *accounts) watch(added func(name string) error, removed func(name string
 	}, nil
 }
 
-// names returns the names of the permitted clients.
+// names returns the names of the clients that may connect.
 func (a *accounts) names() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -228,7 +232,9 @@ func (a *accounts) names() []string {
 	return names
 }
 
-// set replaces the permitted clients, and closes the connections of removed ones.
+// set replaces the clients that may connect, calls the watchers, and closes the connections of
+// clients that are removed or have another key. It returns an error if a watcher does, or if a
+// client cannot be added.
 func (a *accounts) set(clients []Client) error {
 	a.changes.Lock()
 	defer a.changes.Unlock()
@@ -258,7 +264,8 @@ func (a *accounts) set(clients []Client) error {
 	return nil
 }
 
-// drop deletes the users of clients that are not among clients, and closes their connections.
+// drop deletes the clients that are not in clients or have another key there, and closes their
+// connections.
 func (a *accounts) drop(clients []Client) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -284,14 +291,14 @@ func (a *accounts) add(c Client) error {
 	return nil
 }
 
-// accountOf returns the account of the client called name, and creates it on first use.
+// accountOf returns the account of the client called name, which it creates on first use.
 func (a *accounts) accountOf(name string) (*server.Account, error) {
 	if account, ok := a.clients[name]; ok {
 		return account, nil
 	}
 	account, err := a.nats.RegisterAccount(clientAccount + name)
 	if err != nil {
-		return nil, fmt.Errorf("embedded: account of NATS client %s: %w", name, err)
+		return nil, fmt.Errorf("embedded: create the account of NATS client %s: %w", name, err)
 	}
 	a.clients[name] = account
 	for subject, e := range a.subjects {
@@ -302,7 +309,7 @@ func (a *accounts) accountOf(name string) (*server.Account, error) {
 	return account, nil
 }
 
-// disconnect closes the connections of account.
+// disconnect closes all connections of account.
 func (a *accounts) disconnect(account *server.Account) {
 	list, err := a.nats.Connz(&server.ConnzOptions{Account: account.Name, State: server.ConnOpen, Limit: 1 << 20})
 	if err != nil {

@@ -15,27 +15,28 @@ import (
 	"github.com/nats-io/nkeys"
 )
 
-// Credentials is a directory of the clients that may connect to a [Server]. For the client NAME
-// it contains two files:
+// Credentials is the path of a directory with the keys of the clients that may connect to a
+// [Server]. The directory contains two files for the client NAME:
 //
-//   - NAME.pub has the client's public key. The server reads only this file.
-//   - NAME.nk has the seed of the client's private key, readable by its owner only. It
-//     belongs on the client's machine, and the server does not need it: nats --nkey NAME.nk,
-//     or the setting nkey_file of package natsapi.
+//   - NAME.pub has the public key of the client. The server reads only this file.
+//   - NAME.nk has the seed of the private key of the client, and is readable only by its owner. It
+//     should be moved to the machine of the client, for use with nats --nkey NAME.nk or with the
+//     setting nkey_file of package natsapi.
 //
-// Clients can be added and removed while the server runs; it notices within a second.
+// Clients can be added and removed while the server runs. The server applies a change within about
+// a second.
 type Credentials string
 
 // Client is a client that may connect, as listed by [Credentials.List].
 type Client struct {
 	Name      string
-	PublicKey string // an nkey of type user: "U…"
+	PublicKey string // a public nkey of type user, which begins with U
 }
 
 const (
 	seedSuffix   = ".nk"
 	publicSuffix = ".pub"
-	maxKeyFile   = 1 << 10 // bytes; a key has 58
+	maxKeyFile   = 1 << 10 // bytes; the seed of a key has 58
 )
 
 var (
@@ -52,9 +53,10 @@ func checkName(name string) error {
 	return nil
 }
 
-// Add creates the client called name, of 1 to 64 lower-case letters, digits, "_" and "-", with a new
-// key, and returns the path of the client's seed file. It returns an error if the name is invalid or
-// in use.
+// Add creates the client called name with a new key, or with the key in the client's seed file if
+// an earlier Add was interrupted, and returns the path of this file. The name must have 1 to 64
+// lower-case letters, digits, "_" and "-". Add returns an error if the name is invalid or in use,
+// or if a file cannot be read or written.
 func (c Credentials) Add(name string) (seedFile string, err error) {
 	if err := checkName(name); err != nil {
 		return "", err
@@ -79,8 +81,9 @@ func (c Credentials) Add(name string) (seedFile string, err error) {
 	return seedFile, nil
 }
 
-// Remove deletes the client called name, whose connections a running server closes. It returns an
-// error if there is no such client.
+// Remove deletes the files of the client called name. A running server then closes the connections
+// of the client. Remove returns an error if there is no such client, or if a file cannot be
+// deleted.
 func (c Credentials) Remove(name string) error {
 	if err := checkName(name); err != nil {
 		return err
@@ -100,9 +103,9 @@ func (c Credentials) Remove(name string) error {
 	return nil
 }
 
-// List returns the clients sorted by name. It returns an error if the directory or the file of a
-// client is writable by other users, who could then add clients, or if such a file contains no
-// public key. If the directory does not exist, the list is empty.
+// List returns the clients sorted by name. If the directory does not exist, the list is empty. List
+// returns an error if the directory or a .pub file cannot be read or is writable by other users,
+// who could then add clients, or if a .pub file has an invalid name or contains no public key.
 func (c Credentials) List() ([]Client, error) {
 	entries, err := os.ReadDir(string(c))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -144,12 +147,12 @@ func (c Credentials) read(name string) (Client, error) {
 	}
 	public := strings.TrimSpace(string(text))
 	if !nkeys.IsValidPublicUserKey(public) {
-		return Client{}, fmt.Errorf("file %s: want the public nkey of a user, U and 55 letters and digits", file)
+		return Client{}, fmt.Errorf("file %s: want a valid public nkey of a user, which begins with U", file)
 	}
 	return Client{Name: name, PublicKey: public}, nil
 }
 
-// exposed returns the seed files that other users can read.
+// exposed returns the paths of the seed files to which other users have access.
 func (c Credentials) exposed() []string {
 	files, _ := filepath.Glob(filepath.Join(string(c), "*"+seedSuffix))
 	return slices.DeleteFunc(files, func(file string) bool { return refuseModes(file, 0o077) == nil })
@@ -159,7 +162,7 @@ func (c Credentials) path(name, suffix string) string {
 	return filepath.Join(string(c), name+suffix)
 }
 
-// createSeed writes a new private key to file and returns its public key.
+// createSeed creates a key, writes its seed to file, and returns the public key.
 func (c Credentials) createSeed(file string) (public string, err error) {
 	pair, err := nkeys.CreateUser()
 	if err != nil {
@@ -188,12 +191,13 @@ func publicOf(seedFile string) (string, error) {
 	defer pair.Wipe()
 	public, err := pair.PublicKey()
 	if err != nil || !nkeys.IsValidPublicUserKey(public) {
-		return "", fmt.Errorf("file %s: want the seed of a user; delete the file to get a new one", seedFile)
+		return "", fmt.Errorf("file %s: want the seed of an nkey of a user; delete the file to get a new one", seedFile)
 	}
 	return public, nil
 }
 
-// readShort returns the contents of a file, which must be a regular file of at most maxKeyFile bytes.
+// readShort returns the contents of file. It returns an error if file cannot be read, is not a
+// regular file or has more than maxKeyFile bytes.
 func readShort(file string) ([]byte, error) {
 	info, err := os.Stat(file)
 	if err != nil {
@@ -205,8 +209,8 @@ func readShort(file string) ([]byte, error) {
 	return os.ReadFile(file) //nolint:wrapcheck // names the file
 }
 
-// create writes a file that only its owner can read, atomically. The error is fs.ErrExist if
-// the file exists.
+// create atomically creates a file that contains text and that only its owner can read. The error
+// wraps [fs.ErrExist] if the file exists.
 func create(file, text string) error {
 	temporary, err := os.CreateTemp(filepath.Dir(file), ".new-*") // with mode 0600
 	if err != nil {
@@ -223,7 +227,8 @@ func create(file, text string) error {
 	return os.Link(temporary.Name(), file) //nolint:wrapcheck // names both
 }
 
-// refuseModes returns an error if file has one of the permission bits in mask.
+// refuseModes returns an error if file has any of the permission bits in mask, or if its mode
+// cannot be read. On Windows, refuseModes returns nil.
 func refuseModes(file string, mask fs.FileMode) error {
 	if runtime.GOOS == "windows" { // no permission bits
 		return nil
@@ -233,7 +238,7 @@ func refuseModes(file string, mask fs.FileMode) error {
 		return fmt.Errorf("NATS credentials: %w", err)
 	}
 	if info.Mode().Perm()&mask != 0 {
-		return fmt.Errorf("NATS credentials: %s has mode %#o, which lets others change or read it; run chmod go-rwx %s", file, info.Mode().Perm(), file)
+		return fmt.Errorf("NATS credentials: %s has mode %#o, which lets other users change it; run chmod go-w %s", file, info.Mode().Perm(), file)
 	}
 	return nil
 }
