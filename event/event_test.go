@@ -68,7 +68,7 @@ func TestSubscriptionOfAnotherNode(t *testing.T) {
 	})
 }
 
-// The request id and the tenant of the publishing call arrive, and the endpoint's errors decide
+// The request ID and the tenant of the publishing call arrive, and the endpoint's errors decide
 // about a retry.
 func TestHeadersAndErrors(t *testing.T) {
 	t.Parallel()
@@ -140,11 +140,15 @@ func TestConfigurationErrors(t *testing.T) {
 		A string `event:"key"`
 		B string `event:"key"`
 	}
+	type otherTag struct {
+		A string `event:"keys"`
+	}
 	s := event.NewServer(open(t, dbtest.SQLite(t)), event.Options{})
 	for name, err := range map[string]error{
 		"topic name": s.Publishes(event.NewTopic[order]("not a name")),
 		"keep":       s.Publishes(event.NewTopic[order]("test.v1.Order", event.Keep(-time.Second))),
 		"two keys":   s.Publishes(event.NewTopic[twoKeys]("test.v1.Order")),
+		"other tag":  s.Publishes(event.NewTopic[otherTag]("test.v1.Order")),
 		"no struct":  s.Publishes(event.NewTopic[string]("test.v1.Order")),
 		"name":       s.Add(event.Subscribe(good, "a name", method)),
 		"no method":  s.Add(event.Subscribe(good, "name", nil)),

@@ -12,7 +12,8 @@ import (
 	"github.com/chassi-go/chassi/internal/task"
 )
 
-// Subscription is a method that is called for each event of a topic. [Server.Add] serves it.
+// Subscription calls a method for each event of a topic. It is created by [Subscribe] and served by
+// a [Server] to which [Server.Add] has added it.
 type Subscription struct {
 	name          string
 	topic         *topic
@@ -26,67 +27,74 @@ type Subscription struct {
 // Option configures a subscription.
 type Option func(*Subscription)
 
-// Tries sets how often an event is tried before it becomes a dead letter. The default is 12,
-// with delays of 1 s, doubled up to 15 min: about 32 minutes in all. Permanent errors, such as
-// [chassi.InvalidArgument] and [chassi.NotFound], make it a dead letter at once.
+// Tries sets the maximum number of times that an event is tried before it becomes a dead letter. n
+// must be positive. The default is 12; with the default [Delay], the delays between 12 tries add up
+// to about 32 minutes. Permanent errors, such as [chassi.InvalidArgument] and [chassi.NotFound],
+// make an event a dead letter at once.
 func Tries(n int) Option {
 	return func(s *Subscription) {
-		s.require(n > 0, "has a number of tries that is not positive")
+		s.require(n > 0, fmt.Sprintf("has %d tries: want at least 1", n))
 		s.queue.Tries = n
 	}
 }
 
-// Delay sets the delay after the first failed try, which is doubled for each further one up to 15
-// minutes. The RetryAfter of an error may make it longer, up to that time. The default is one second.
+// Delay sets the delay after the first failed try of an event. The delay doubles after each further
+// failed try, up to 15 minutes. If the RetryAfter of the error is longer than the delay, it is used
+// instead, also up to 15 minutes. d must be positive; the default is one second.
 func Delay(d time.Duration) Option {
 	return func(s *Subscription) {
-		s.require(d > 0, "has a delay that is not positive")
+		s.require(d > 0, fmt.Sprintf("has a delay of %v: want a positive duration", d))
 		s.queue.Delay = d
 	}
 }
 
-// Concurrency sets how many events this process handles at the same time. The default is 16, and
-// with [Transactional] on PostgreSQL at most half of the database's connections.
+// Concurrency sets the maximum number of events of the subscription that this process handles at
+// the same time. n must be positive. The default is 16; for a [Transactional] subscription on
+// PostgreSQL the default is at most half of the maximum number of database connections, but at
+// least 1.
 func Concurrency(n int) Option {
 	return func(s *Subscription) {
-		s.require(n > 0, "has a concurrency that is not positive")
+		s.require(n > 0, fmt.Sprintf("has a concurrency of %d: want at least 1", n))
 		s.queue.Concurrency = n
 	}
 }
 
-// Timeout sets the timeout of each try. It overrides the timeout of the program.
+// Timeout sets the timeout of each try. It overrides the program's timeout of calls.
 func Timeout(d time.Duration) Option {
 	return func(s *Subscription) { s.options = append(s.options, chassi.Timeout(d)) }
 }
 
-// Ordered makes a subscription handle the events of one key one after the other, in the order in
-// which they were published. An event that fails blocks its key until it succeeds or is a dead
-// letter; then the next one is handled.
+// Ordered makes a subscription handle the events of each key one at a time, in the order of their
+// publication. An event that fails blocks the later events of its key until it succeeds or becomes
+// a dead letter. Events with the key "" are not ordered. The type of the events must have a field
+// with the tag event:"key".
 func Ordered(s *Subscription) { s.ordered = true }
 
-// HoldKey has the effect of [Ordered]. In addition, a dead letter blocks its key: later events of
-// the key wait until the dead letter is redriven or discarded.
+// HoldKey makes a subscription [Ordered], and makes each dead letter block its key: later events of
+// the key wait until the dead letter is discarded, or is redriven and then succeeds.
 func HoldKey(s *Subscription) { s.ordered, s.hold = true, true }
 
-// Transactional makes a subscription call its method within [database.DB.Write]. [Tx] returns the
-// transaction, which also ends the delivery of the event, so the effect on the database is exactly
-// once. The method may be called more than once, if the transaction conflicts with another one, so
-// it must have no other effect. The transaction must be short: it has the timeout of one call of
-// the database, and on SQLite it is the only writer.
+// Transactional makes a subscription call its method in a transaction of [database.DB.Write]. [Tx]
+// returns the transaction, which also records the end of the delivery, so that the effect on the
+// database occurs exactly once. If the transaction conflicts with another one, the method is called
+// again, so it must have no other effects. The transaction must be short: it has the timeout of a
+// single database call, and on SQLite it blocks all other writers.
 func Transactional(s *Subscription) { s.queue.Transactional = true }
 
-// Tx returns the transaction in which the method of a [Transactional] subscription was called with
-// ctx, or nil in any other call.
+// Tx returns the transaction in which a [Transactional] subscription has called its method with
+// ctx, or nil in any other context.
 func Tx(ctx context.Context) *database.Tx { return task.Tx(ctx) }
 
 var subscriptionName = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9_-]{0,99}$`)
 
 // Subscribe returns a subscription that calls method for each event of the topic. The name, such as
-// "welcome-mail", must be unique in the database and, with a broker, among all programs. The
-// subscription receives the events that are relayed after a program with the subscription has
-// started for the first time. The calls pass through the middleware of the program, without a
-// principal, on the transport "event". Fields of an event that T does not have are ignored. Errors
-// in the arguments are returned by [Server.Add].
+// "welcome-mail", consists of a letter and up to 99 letters, digits, '_' and '-', and must not be
+// "all". It must be unique in the database and, with a broker, among all programs. Errors in the
+// arguments are returned by [Server.Add].
+//
+// The subscription receives the events that are relayed after the first start of a program that
+// serves it. The calls of method pass through the middleware of the server, on the transport
+// "event" and without a principal. Fields of an event that T does not have are ignored.
 func Subscribe[T any](topic Topic[T], name string, method func(ctx context.Context, e *T) error, options ...Option) *Subscription {
 	s := &Subscription{name: name, topic: topic.topic, err: topic.err}
 	s.require(subscriptionName.MatchString(name) && name != "all", `has an invalid name: want a letter, then up to 99 letters, digits, _ and -, and not "all"`)
@@ -94,7 +102,7 @@ func Subscribe[T any](topic Topic[T], name string, method func(ctx context.Conte
 	for _, o := range options {
 		o(s)
 	}
-	s.require(!s.ordered || topic.key != nil, "is ordered, and no field of "+topic.name+` has the tag event:"key"`)
+	s.require(!s.ordered || topic.key != nil, "is ordered, but topic "+topic.name+` has no key: want a string or integer field with the tag event:"key"`)
 	serve := func(ctx context.Context, e *T) (*struct{}, error) { return &struct{}{}, method(ctx, e) }
 	s.endpoint = chassi.NewEndpoint(name, serve, append(s.options, chassi.Public)...)
 	s.err = errors.Join(s.err, s.endpoint.Err())
@@ -114,14 +122,17 @@ func (s *Subscription) Name() string { return s.name }
 // Topic returns the name of the topic of the subscription.
 func (s *Subscription) Topic() string { return s.topic.name }
 
-// Event returns the endpoint that describes the events of the topic, see [AnyTopic].
+// Event returns the endpoint that describes the events of the topic for the schema documents.
 func (s *Subscription) Event() *chassi.Endpoint { return s.topic.endpoint }
 
-// Endpoint returns the method as an endpoint. Its name is that of the subscription.
+// Endpoint returns the endpoint that calls the method. The endpoint has the name of the
+// subscription.
 func (s *Subscription) Endpoint() *chassi.Endpoint { return s.endpoint }
 
-// Deliver calls the method with the event whose id and JSON are given, through middleware, as a
-// [Server] would, but without retrying. It is for tests.
+// Deliver calls the method once with an event that has the given ID and JSON body. It returns the
+// error of the call, or an error if the configuration of s is invalid. The call passes through
+// middleware, the first one outermost, and runs in a transaction of db if the subscription is
+// [Transactional]. Deliver is intended for tests.
 func (s *Subscription) Deliver(ctx context.Context, db *database.DB, id string, body []byte, middleware ...chassi.Middleware) error {
 	if s.err != nil {
 		return s.err

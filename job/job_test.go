@@ -146,7 +146,7 @@ func (w *world) settle(nodes ...*node) {
 	})
 }
 
-// ids collects the ids of runs.
+// ids collects the IDs of runs.
 type ids struct {
 	mu   sync.Mutex
 	list []string
@@ -331,6 +331,11 @@ func TestPauseRunNowResume(t *testing.T) {
 		for what, err := range map[string]error{"pause": Pause(t.Context(), db, "none"), "resume": Resume(t.Context(), db, "none")} {
 			if !errors.Is(err, ErrUnknown) {
 				t.Errorf("%s of an unknown job: %v", what, err)
+			}
+		}
+		for argument, want := range map[string]error{"{}": ErrUnknown, "{": errArgument} {
+			if id, err := RunNow(t.Context(), db, "none", argument); id != "" || !errors.Is(err, want) {
+				t.Errorf("run of %q with %s: %q %v, want %v", "none", argument, id, err, want)
 			}
 		}
 		if err := Pause(t.Context(), db, "mail"); chassi.ErrorOf(err).Reason != "no_schedule" {
@@ -811,7 +816,7 @@ func TestInvalidJobs(t *testing.T) {
 		}
 	}
 	twice := []Definition{Cron("a", "0 0 * * *", run), Cron("a", "0 0 * * *", run)}
-	if err := NewServer(db, Options{}).Add(nil, twice...); err == nil || !strings.Contains(err.Error(), `two jobs are called "a"`) {
+	if err := NewServer(db, Options{}).Add(nil, twice...); err == nil || !strings.Contains(err.Error(), `two jobs are named "a"`) {
 		t.Errorf("%v", err)
 	}
 }

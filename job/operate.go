@@ -20,17 +20,19 @@ type Status struct {
 	Expression string // "" for a job without a schedule
 	Zone       string
 	Next       time.Time // the next scheduled time; zero without a schedule
-	Overdue    bool      // whether the next run should have started more than a minute ago
+	Overdue    bool      // whether Next is more than a minute ago; a [Jitter] is not considered
 	Paused     bool
-	Waiting    int // runs, including those that wait for their next try
+	Waiting    int // number of waiting runs, including those that wait for their next try
 	Running    int
 	Last       *Record // nil if no run is known
 }
 
 // Record is a run that has ended, or the last try of a run that has not ended yet.
 type Record struct {
-	ID             string
-	Node           string // "" if the node was lost
+	ID   string
+	Node string // the ID of the node's session; "" if the node was lost
+	// Started and Ended are the times of the last try. If the node was lost, they are the times at
+	// which the run was added and became a dead letter.
 	Started, Ended time.Time
 	// Outcome is "succeeded", "failed" (the run is tried again), "dead" (the run is a dead letter),
 	// "given back" (the node was stopped; the run begins again) or "skipped" (an earlier run was
@@ -39,16 +41,17 @@ type Record struct {
 	Error   string
 }
 
-// ErrUnknown is the error of functions whose argument job is not the name of a job in the database.
-var ErrUnknown = chassi.NewError(chassi.NotFound, "unknown_job", "There is no job of this name")
+// ErrUnknown is returned by [Remove], [History], [Pause], [Resume] and [RunNow] if the database
+// contains no job of the given name.
+var ErrUnknown = chassi.NewError(chassi.NotFound, "unknown_job", "There is no job with this name")
 
-var errArgument = chassi.NewError(chassi.InvalidArgument, "malformed_argument", "The argument of the job is not JSON")
+var errArgument = chassi.NewError(chassi.InvalidArgument, "malformed_argument", "The argument of the job is not valid JSON")
 
 // errNoSchedule is the error of [Pause] and [Resume] for a job without a schedule.
 var errNoSchedule = chassi.NewError(chassi.FailedPrecondition, "no_schedule", "The job has no schedule")
 
-// List returns the jobs that a program with this database has served, in the order of their
-// names.
+// List returns the status of each job that programs have stored in the database, in the order of
+// the names.
 func List(ctx context.Context, db *database.DB) (list []Status, err error) {
 	err = db.Read(ctx, func(ctx context.Context, tx *database.Tx) error {
 		jobs, err := rows(ctx, tx, task.Now(db.Dialect()))
@@ -71,9 +74,9 @@ func List(ctx context.Context, db *database.DB) (list []Status, err error) {
 	return list, err
 }
 
-// Remove removes a job that no program has any more, with its history, waiting runs and dead
-// letters. It returns [ErrUnknown] if there is no such job. A program that has the job stores it
-// again when it starts.
+// Remove deletes a job that no program has any longer, together with its history, runs and dead
+// letters. It returns [ErrUnknown] if there is no such job. A program that still has the job stores
+// it again when it starts.
 func Remove(ctx context.Context, db *database.DB, job string) error {
 	var known int64
 	name, queue := []any{job}, []any{queueOf(job)}
@@ -83,12 +86,12 @@ func Remove(ctx context.Context, db *database.DB, job string) error {
 		database.Statement{SQL: "DELETE FROM chassi_tasks WHERE queue = $1", Args: queue},
 		database.Statement{SQL: "DELETE FROM chassi_dead WHERE queue = $1", Args: queue})
 	if err == nil && known == 0 {
-		err = ErrUnknown
+		err = ErrUnknown.WithCause(fmt.Errorf("job %q", job))
 	}
 	return err
 }
 
-// inZone returns a time in its zone, or in UTC if this machine does not know the zone.
+// inZone returns t in the named time zone, or in UTC if the zone cannot be loaded.
 func inZone(t time.Time, zone string) time.Time {
 	z, err := time.LoadLocation(zone)
 	if err != nil {
@@ -97,7 +100,8 @@ func inZone(t time.Time, zone string) time.Time {
 	return t.In(z)
 }
 
-// History returns the last runs of a job, at most a hundred, the latest first.
+// History returns the last runs of a job, at most a hundred, the latest first. It returns
+// [ErrUnknown] if there is no such job.
 func History(ctx context.Context, db *database.DB, job string) (list []Record, err error) {
 	err = db.Read(ctx, func(ctx context.Context, tx *database.Tx) error {
 		if _, err := find(ctx, tx, db, job); err != nil {
@@ -109,8 +113,8 @@ func History(ctx context.Context, db *database.DB, job string) (list []Record, e
 	return list, err
 }
 
-// history returns the last runs of a job, at most limit, the latest first. They include dead
-// letters of nodes that were lost, which could not record the end of the run.
+// history returns the last runs of a job, at most limit, the latest first. They include the runs
+// that are dead letters because their nodes were lost before the ends of the runs were recorded.
 func history(ctx context.Context, tx *database.Tx, job string, limit int) ([]Record, error) {
 	fields := func(r *Record) []any {
 		return []any{&r.ID, &r.Node, (*task.Time)(&r.Started), (*task.Time)(&r.Ended), &r.Outcome, &r.Error}
@@ -120,7 +124,7 @@ func history(ctx context.Context, tx *database.Tx, job string, limit int) ([]Rec
 		ORDER BY 4 DESC LIMIT $3`, job, queueOf(job), limit)
 }
 
-// find returns the row of a job, or [ErrUnknown].
+// find returns the row of a job, or [ErrUnknown] if there is no such job.
 func find(ctx context.Context, tx *database.Tx, db *database.DB, job string) (row, error) {
 	all, err := rows(ctx, tx, task.Now(db.Dialect()))
 	if err != nil {
@@ -133,13 +137,16 @@ func find(ctx context.Context, tx *database.Tx, db *database.DB, job string) (ro
 	return all[i], nil
 }
 
-// Pause stops the start of scheduled runs of a job, on all nodes. Runs that are waiting or running
-// continue.
+// Pause prevents the start of scheduled runs of a job on all nodes, until [Resume] is called. Runs
+// that are waiting or running continue. Pause returns [ErrUnknown] if there is no such job, and a
+// [chassi.FailedPrecondition] error if the job has no schedule.
 func Pause(ctx context.Context, db *database.DB, job string) error {
 	return setPaused(ctx, db, job, true)
 }
 
-// Resume ends the pause of a job: the scheduled runs that come after this moment are started again.
+// Resume ends the pause of a job, so that runs whose scheduled times are after the call are
+// started. It returns [ErrUnknown] if there is no such job, and a [chassi.FailedPrecondition] error
+// if the job has no schedule.
 func Resume(ctx context.Context, db *database.DB, job string) error {
 	return setPaused(ctx, db, job, false)
 }
@@ -151,7 +158,7 @@ func setPaused(ctx context.Context, db *database.DB, job string, paused bool) er
 			return err
 		}
 		if r.expression == "" {
-			return errNoSchedule
+			return errNoSchedule.WithCause(fmt.Errorf("job %q", job))
 		}
 		if r.paused && !paused { // the nodes have skipped the runs of the pause, unless none was there
 			z, err := time.LoadLocation(r.zone)
@@ -169,9 +176,12 @@ func setPaused(ctx context.Context, db *database.DB, job string, paused bool) er
 	})
 }
 
-// RunNow adds a run of a job, whatever its schedule, and returns the id of the run. The run of a
-// scheduled job begins when the earlier runs of the job have ended, even while the job is paused.
-// Argument is the JSON of the job's argument, "{}" for a scheduled job.
+// RunNow adds a run of a job, regardless of its schedule, and returns the ID of the run. The run of
+// a scheduled job begins when the earlier runs of the job have ended, even while the job is paused.
+// The parameter argument is the argument of the run, encoded as JSON; for a scheduled job, it is
+// "{}". RunNow returns [ErrUnknown] if there is no such job, and a [chassi.InvalidArgument] error
+// if argument is not JSON. An ID with an error means that the run was added, or may have been added
+// if the error is [database.ErrCommitUnknown].
 func RunNow(ctx context.Context, db *database.DB, job, argument string) (id string, err error) {
 	n := task.New{Queue: queueOf(job), Body: []byte(argument)}
 	if !json.Valid(n.Body) {
@@ -188,8 +198,11 @@ func RunNow(ctx context.Context, db *database.DB, job, argument string) (id stri
 		_, err = task.Insert(ctx, tx, n)
 		return err
 	})
-	if err == nil {
+	switch {
+	case err == nil:
 		err = task.Advance(ctx, db, task.Key{Queue: n.Queue, Key: n.Key})
+	case !errors.Is(err, database.ErrCommitUnknown):
+		return "", err
 	}
 	return n.UID, err
 }

@@ -19,16 +19,19 @@ import (
 
 // Options configures a [Server]. Zero fields mean their defaults.
 type Options struct {
-	Logger   *slog.Logger
-	Engine   *task.Engine        // of an event.Server on the same database; either server stops it. Nil: a new engine
-	Outgoing []chassi.Middleware // for [Job.Enqueue], as for outgoing calls: it propagates traces
-	// Observe is called for each scheduled run that is "started", or "skipped" because an earlier
-	// run is waiting or running, once when due runs of a job are "late" by more than a minute, and
-	// for each "dead_letter" unless Engine is set. It may be nil.
+	Logger   *slog.Logger        // default slog.Default()
+	Engine   *task.Engine        // engine of an event.Server on the same database; nil: a new engine
+	Outgoing []chassi.Middleware // middleware of [Job.Enqueue], for example to propagate traces
+	// Observe is called with the name of each event: "started" or "skipped" for each scheduled run,
+	// except runs of a paused job and missed runs that are dropped (see [Missed]); "late" once if
+	// the due runs of a job are more than a minute late; and, unless Engine is set, "dead_letter"
+	// for each run that becomes a dead letter. A run is skipped if as many earlier runs as
+	// [Overlap] permits are waiting or running. Observe may be nil.
 	Observe func(event string)
 }
 
-// Server runs jobs. It is a [chassi.Transport]; services that are mounted on it are ignored.
+// Server runs the jobs that were added to it. It implements [chassi.Transport], but ignores the
+// services that are mounted on it.
 type Server struct {
 	db      *database.DB
 	engine  *task.Engine
@@ -41,12 +44,13 @@ type Server struct {
 	ended chan struct{}
 
 	mu  sync.Mutex
-	due map[string]time.Time // of the next runs by this node's clock, at the last look at the database
+	due map[string]time.Time // times of the next runs by this node's clock, by job, as last read
 }
 
 var _ chassi.Transport = (*Server)(nil)
 
-// NewServer returns a server on db, without jobs. It creates its tables when it is started.
+// NewServer returns a server without jobs, whose tables are in db. [Server.Start] creates the
+// tables.
 func NewServer(db *database.DB, o Options) *Server {
 	o.Logger = cmp.Or(o.Logger, slog.Default())
 	s := &Server{db: db, engine: o.Engine, o: o, observe: o.Observe, jobs: make(map[string]*definition), wake: make(chan struct{}, 1)}
@@ -64,7 +68,7 @@ func (s *Server) Add(middleware []chassi.Middleware, jobs ...Definition) error {
 		d := j.define()
 		err := d.err()
 		if err == nil && s.jobs[d.name] != nil {
-			err = fmt.Errorf("two jobs are called %q", d.name)
+			err = fmt.Errorf("job: two jobs are named %q", d.name)
 		}
 		if err == nil {
 			s.jobs[d.name] = d
@@ -72,10 +76,7 @@ func (s *Server) Add(middleware []chassi.Middleware, jobs ...Definition) error {
 		}
 		errs = append(errs, err)
 	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("job: %w", err)
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // handle makes the engine run the tasks of a job.
@@ -94,7 +95,7 @@ func (s *Server) handle(d *definition, middleware []chassi.Middleware) error {
 
 const maxError = 1 << 10 // bytes
 
-// record returns the statements that store the ends of tries of one job.
+// record returns the statements that record the ends of tries of one job in its history.
 func (s *Server) record(ended []task.Ended) []database.Statement {
 	rows := make([][]any, len(ended))
 	for i := range ended {
@@ -108,7 +109,7 @@ func (s *Server) record(ended []task.Ended) []database.Statement {
 	return s.history(jobOf(ended[0].Queue), "(SELECT fence FROM chassi_tasks WHERE id = CAST(j.value ->> 4 AS BIGINT)) = CAST(j.value ->> 5 AS BIGINT)", rows)
 }
 
-// recordSkipped stores runs that do not take place.
+// recordSkipped records in the history of a job that the runs with the given IDs do not take place.
 func (s *Server) recordSkipped(ctx context.Context, tx *database.Tx, job string, ids []string) error {
 	rows := make([][]any, len(ids))
 	for i, id := range ids {
@@ -125,9 +126,10 @@ func (s *Server) recordSkipped(ctx context.Context, tx *database.Tx, job string,
 // kept is the maximum number of runs of a job that its history keeps.
 const kept = 100
 
-// history returns the statements that store runs for which the condition is true, in place of their
-// earlier tries, and delete old runs. A row has the id of a run, the microseconds that it took, the
-// outcome, the error, and the values that the condition uses.
+// history returns the statements that update the history of a job: they store those of the runs in
+// rows that meet the SQL condition, each in place of its earlier try, and delete the oldest runs.
+// Each element of rows consists of the ID of a run, its duration in microseconds, its outcome, its
+// error, and the values that the condition uses.
 func (s *Server) history(job, condition string, rows [][]any) []database.Statement {
 	rows = rows[max(0, len(rows)-kept):]
 	now := s.engine.Now()
@@ -150,11 +152,12 @@ var outcomes = map[task.Outcome]string{task.Done: "succeeded", task.Retry: "fail
 // Name returns "jobs".
 func (*Server) Name() string { return "jobs" }
 
-// Mount is a no-op: services have no jobs.
+// Mount is a no-op, because services have no jobs.
 func (*Server) Mount(*chassi.Service) error { return nil }
 
-// Migrate creates or updates the tables of jobs, whose names begin with chassi_. A [Server] does so
-// when it is started. It returns an [chassi.Unavailable] error if the database is unavailable.
+// Migrate creates or updates the tables of jobs, whose names begin with chassi_. A [Server] does
+// this when it starts; a program that adds runs earlier must call Migrate first. Migrate returns a
+// [chassi.Unavailable] error if the database is unavailable.
 func Migrate(ctx context.Context, db *database.DB) error { return task.Migrate(ctx, db) }
 
 // Start creates the tables, stores the schedules and begins to run jobs. It returns a
@@ -182,8 +185,10 @@ func (s *Server) Start(ctx context.Context) error {
 // Engine returns the engine that runs the jobs.
 func (s *Server) Engine() *task.Engine { return s.engine }
 
-// Stop starts no more runs, waits for the runs that have begun, and stops the engine. Shortly
-// before the deadline of ctx it cancels the runs with the cause [ErrDrained].
+// Stop stops starting runs, waits for the runs that have begun, and stops the engine, even if it
+// was given in [Options]. Shortly before the deadline of ctx, or when ctx is canceled, Stop cancels
+// the runs with the cause [ErrDrained]. It returns an error if runs do not return in time or cannot
+// be given back.
 func (s *Server) Stop(ctx context.Context) error {
 	for _, d := range s.jobs {
 		d.sender.Detach(s.engine)
@@ -193,8 +198,8 @@ func (s *Server) Stop(ctx context.Context) error {
 	return s.engine.Stop(ctx)
 }
 
-// Wake makes the server look for runs to start at once, instead of within five seconds. It is for
-// callers that have changed the schedules or the clock.
+// Wake makes the server check for due runs at once, instead of within five seconds. It is intended
+// for callers that have changed the schedules or the clock.
 func (s *Server) Wake() { task.Signal(s.wake) }
 
 // retryPause is the pause after a failure of the database.
@@ -220,8 +225,9 @@ func (s *Server) run(ctx context.Context) {
 	}
 }
 
-// Overdue returns, by the name of each scheduled job, how many seconds ago the next run should have
-// started: zero unless runs cannot be started. It is used for a metric.
+// Overdue returns a map from the name of each scheduled job to the number of seconds by which the
+// next run of the job is overdue. The number is 0 unless runs cannot be started. Overdue is used
+// for a metric.
 func (s *Server) Overdue() map[string]float64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()

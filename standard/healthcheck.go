@@ -11,12 +11,13 @@ import (
 	"time"
 )
 
-// healthTimeout is the timeout of a health check: a second more than that of a readiness probe,
-// and less than Docker's timeout of three seconds.
+// healthTimeout is the timeout of a health check: more than the timeout of a dependency probe, two
+// seconds, and less than the timeout in deploy/Dockerfile, three seconds.
 const healthTimeout = 2800 * time.Millisecond
 
-// healthcheck queries the admin listener of the same configuration, in this network namespace,
-// for readiness.
+// healthcheck is the command that requests the readiness of a program with the same configuration,
+// in the same network namespace, from the admin listener of that program. It prints "ready", or
+// returns an error if the program is not ready.
 func healthcheck[C any](ctx context.Context, i *Invocation[C]) error {
 	base, err := baseOf(i.Config)
 	if err != nil {
@@ -31,7 +32,7 @@ func healthcheck[C any](ctx context.Context, i *Invocation[C]) error {
 	status, body, err := askReadiness(ctx, addrs)
 	switch {
 	case err != nil:
-		return fmt.Errorf("not ready: %w", err)
+		return fmt.Errorf("not ready: request to admin.addr (%q): %w", base.Admin.Addr, err)
 	case status != http.StatusOK:
 		return fmt.Errorf("not ready: %s", strings.TrimSpace(body))
 	default:
@@ -40,8 +41,9 @@ func healthcheck[C any](ctx context.Context, i *Invocation[C]) error {
 	}
 }
 
-// adminAddrs returns the addresses of a listener on addr: addr itself, or, for all interfaces,
-// loopback in IPv4 and IPv6.
+// adminAddrs returns the addresses at which a listener on addr can be reached: addr itself or, if
+// addr stands for all interfaces, the loopback addresses of IPv4 and IPv6. It returns an error if
+// addr is invalid or has no fixed port.
 func adminAddrs(addr string) ([]string, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -56,8 +58,9 @@ func adminAddrs(addr string) ([]string, error) {
 	return []string{net.JoinHostPort("127.0.0.1", port), net.JoinHostPort("::1", port)}, nil
 }
 
-// askReadiness requests /readyz from the first address that accepts a connection. It uses the
-// host name localhost, which the listener always serves, and no proxy.
+// askReadiness requests /readyz from the first address in addrs that accepts a connection, and
+// returns the status code and at most 64 KiB of the body of the response. The request uses no
+// proxy, and has the host name localhost, for which the listener always serves requests.
 func askReadiness(ctx context.Context, addrs []string) (status int, body string, err error) {
 	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var errs []error

@@ -16,14 +16,16 @@ type work struct {
 	endpoint *chassi.Endpoint
 }
 
-// Consume calls e for each message of the work queue q, over every transport that has work
-// queues: those of natsserver, natsembedded and amqpserver. The calls pass through Stack. The
-// service of e need not be mounted. Without such a transport Run returns an error.
+// Consume makes the App call e for each message of the work queue q, over every transport that
+// supports work queues: those of natsserver, natsembedded and amqpserver. The calls pass through
+// [App].Stack. The service of e need not be mounted. [App.Run] returns an error if no transport of
+// the App supports work queues.
 func (a *App) Consume(q transport.Queue, e *chassi.Endpoint) {
 	a.work = append(a.work, work{q, e})
 }
 
-// consume makes the transports consume the work queues.
+// consume makes the transports consume the work queues. It returns the errors of the transports,
+// and an error for each work queue if no transport supports work queues.
 func (a *App) consume() error {
 	var errs []error
 	for _, w := range a.work {
@@ -37,18 +39,20 @@ func (a *App) consume() error {
 			}
 		}
 		if consumers == 0 {
-			errs = append(errs, fmt.Errorf("no transport consumes the work queue %q: set nats.url or amqp.url", w.queue.Name))
+			errs = append(errs, fmt.Errorf("no transport consumes the work queue %q: add a server for NATS or AMQP, and set nats.url or amqp.url", w.queue.Name))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// QueuePublisher is a publisher of a transport, such as natsapi.Publisher.
+// QueuePublisher publishes messages to a work queue over one transport. The publishers of packages
+// natsapi and amqpapi implement it.
 type QueuePublisher interface {
 	Publish(ctx context.Context, e *chassi.Endpoint, id string, request any) error
 }
 
-// Publisher puts messages into a work queue. It is safe for concurrent use.
+// Publisher publishes messages to a work queue. It is returned by [App.AddPublisher] and is safe
+// for concurrent use.
 type Publisher struct {
 	name    string
 	open    func() (QueuePublisher, func(), error)
@@ -56,9 +60,9 @@ type Publisher struct {
 	current atomic.Pointer[QueuePublisher]
 }
 
-// AddPublisher returns a publisher for the work queue q that the App starts and stops. Open
-// returns a publisher that connects in the background, and a function that closes it. Packages
-// such as natsserver call AddPublisher.
+// AddPublisher returns a publisher for the work queue q. The App starts and stops the publisher.
+// The function open is called at the start; it returns a [QueuePublisher] that connects in the
+// background, and a function that closes it. Packages such as natsserver call AddPublisher.
 func (a *App) AddPublisher(q transport.Queue, open func() (publisher QueuePublisher, end func(), err error)) *Publisher {
 	a.refuseLate("AddPublisher")
 	_, err := q.WithDefaults()
@@ -73,7 +77,7 @@ var errNotStarted = chassi.NewError(chassi.Unavailable, "queue_unavailable", "Th
 // Name returns the name of the component, which contains the name of the queue.
 func (p *Publisher) Name() string { return p.name }
 
-// Start opens the publisher. The App calls it.
+// Start opens the publisher, and returns an error if that fails. The App calls it.
 func (p *Publisher) Start(context.Context) error {
 	publisher, end, err := p.open()
 	if err != nil {
@@ -91,12 +95,12 @@ func (p *Publisher) Stop(context.Context) error {
 	return nil
 }
 
-// Publish stores request, a pointer to the request type of e, under id, as the method of the
-// transport's publisher does. It returns a [chassi.Unavailable] error before the App has started
-// the publisher and after the App has stopped it.
+// Publish stores request, which is a pointer to the request type of e, under id in the work queue,
+// and returns the error of the transport's publisher. It returns a [chassi.Unavailable] error
+// before the App has started the publisher and after the App has stopped it.
 func (p *Publisher) Publish(ctx context.Context, e *chassi.Endpoint, id string, request any) error {
 	if publisher := p.current.Load(); publisher != nil {
 		return (*publisher).Publish(ctx, e, id, request) //nolint:wrapcheck // says what
 	}
-	return errNotStarted.WithCause(errors.New("the publisher is not started"))
+	return errNotStarted.WithCause(fmt.Errorf("the publisher of %s is not running", p.name))
 }

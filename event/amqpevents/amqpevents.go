@@ -1,8 +1,8 @@
 // Package amqpevents delivers events through RabbitMQ.
 //
-// Each topic has a fanout exchange event.TOPIC, and each subscription a quorum queue
-// event.SUBSCRIPTION. The names of both begin with the prefix of the client and a dot, if there is
-// a prefix.
+// Each topic has a fanout exchange with the name event.TOPIC, and each subscription has a quorum
+// queue with the name event.SUBSCRIPTION. If the Prefix in the configuration of the backend is not
+// empty, these names begin with the prefix and a dot.
 package amqpevents
 
 import (
@@ -20,14 +20,14 @@ import (
 )
 
 const (
-	// timeout limits the establishment of a connection, and each call of Publish with its wait for
-	// confirmations.
+	// timeout is the maximum duration of dialing the broker, and of a call of Publish, including
+	// the wait for confirmations.
 	timeout = 5 * time.Second
 	// maxBytes is the maximum size of a queue in bytes. The broker refuses further messages, which
 	// stay in the outbox.
 	maxBytes = 4 << 30
-	// returns is the maximum number of times that a message may be returned to its queue. Only with
-	// such a limit does the broker put the message back in its place.
+	// returns is the maximum number of times that a message may be returned to its queue. The
+	// broker returns a message to its original position only if the queue has such a limit.
 	returns = 1_000_000
 )
 
@@ -44,7 +44,8 @@ type Backend struct {
 
 var _ event.Backend = (*Backend)(nil)
 
-// Open returns a backend with a connection of its own, which is established when it is needed.
+// Open returns a backend with its own connection to the broker that c configures. The connection is
+// established by the first method that needs it.
 func Open(c amqpapi.ClientConfig) *Backend { return &Backend{config: c} }
 
 // Close closes the connection.
@@ -64,8 +65,8 @@ func (b *Backend) name(name string) string {
 	return b.config.Prefix + ".event." + name
 }
 
-// connection returns the current connection. It dials first if there is no client. It is called
-// with the lock.
+// connection returns the current connection. If there is no client, it first dials the broker. The
+// caller must hold b.mu.
 func (b *Backend) connection(ctx context.Context) (*amqp.Connection, error) {
 	if b.client == nil {
 		ctx, cancel := context.WithTimeout(ctx, timeout)
@@ -79,8 +80,8 @@ func (b *Backend) connection(ctx context.Context) (*amqp.Connection, error) {
 	return b.client.Conn() //nolint:wrapcheck // says what
 }
 
-// publisher returns the channel for publishing, after it has declared the exchange of the topic. It
-// is called with the lock.
+// publisher returns the channel for publishing. It first opens the channel and declares the
+// exchange of the topic, if necessary. The caller must hold b.mu.
 func (b *Backend) publisher(ctx context.Context, topic string) (*amqp.Channel, error) {
 	conn, err := b.connection(ctx)
 	if err != nil {
@@ -92,13 +93,13 @@ func (b *Backend) publisher(ctx context.Context, topic string) (*amqp.Channel, e
 			err = ch.Confirm(false)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("amqpevents: %w", err)
+			return nil, fmt.Errorf("amqpevents: open a channel for publishing: %w", err)
 		}
 		b.conn, b.channel, b.declared = conn, ch, make(map[string]bool)
 	}
 	if !b.declared[topic] {
 		if err := b.exchange(b.channel, topic); err != nil {
-			return nil, fmt.Errorf("amqpevents: topic %s: %w", topic, err)
+			return nil, fmt.Errorf("amqpevents: declare exchange %s: %w", b.name(topic), err)
 		}
 		b.declared[topic] = true
 	}
@@ -109,9 +110,10 @@ func (b *Backend) exchange(ch *amqp.Channel, topic string) error {
 	return ch.ExchangeDeclare(b.name(topic), amqp.ExchangeFanout, true, false, false, false, nil)
 }
 
-var errNack = errors.New("amqpevents: the broker refused the message: a queue is full")
+var errNack = errors.New("amqpevents: the broker did not confirm the message: a queue is full, or the channel was closed")
 
-// Publish implements [event.Backend].
+// Publish implements [event.Backend]. It waits at most five seconds for the confirmations of the
+// broker.
 func (b *Backend) Publish(ctx context.Context, messages []event.Message) []error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -146,8 +148,8 @@ func publishing(m event.Message) amqp.Publishing {
 	return amqp.Publishing{Headers: h, MessageId: m.ID, Type: m.Topic, ContentType: "application/json", DeliveryMode: amqp.Persistent, Body: m.Body}
 }
 
-// messageOf converts a delivery to a message, without its invalid headers. The ID may be "" if the
-// message was not sent by Publish.
+// messageOf returns a delivery as an [event.Message], without invalid headers. The ID may be "" if
+// the message was not sent by Publish.
 func messageOf(d *amqp.Delivery) event.Message {
 	m := event.Message{ID: d.MessageId, Topic: d.Type, Body: d.Body}
 	for key, value := range d.Headers {
@@ -158,8 +160,8 @@ func messageOf(d *amqp.Delivery) event.Message {
 	return m
 }
 
-// Declare implements [event.Backend]. The position is always "", because the broker keeps the
-// position of a subscription.
+// Declare implements [event.Backend]. It declares the exchange of the topic and the queue of the
+// subscription. The position is always "", because the broker keeps the position of a subscription.
 func (b *Backend) Declare(ctx context.Context, topic, subscription, _ string) (string, error) {
 	ch, err := b.subscribe(ctx, topic, subscription)
 	if err != nil {
@@ -169,7 +171,8 @@ func (b *Backend) Declare(ctx context.Context, topic, subscription, _ string) (s
 	return "", nil
 }
 
-// subscribe returns a new channel, after it has declared the queue of a subscription.
+// subscribe declares the queue of a subscription and returns the new channel on which it was
+// declared.
 func (b *Backend) subscribe(ctx context.Context, topic, subscription string) (*amqp.Channel, error) {
 	b.mu.Lock()
 	conn, err := b.connection(ctx)
@@ -179,11 +182,11 @@ func (b *Backend) subscribe(ctx context.Context, topic, subscription string) (*a
 	}
 	ch, err := conn.Channel()
 	if err != nil {
-		return nil, fmt.Errorf("amqpevents: %w", err)
+		return nil, fmt.Errorf("amqpevents: open a channel for subscription %s: %w", subscription, err)
 	}
 	if err := b.queue(ch, topic, subscription); err != nil {
 		_ = ch.Close() // the error has closed it, or fails this too
-		return nil, fmt.Errorf("amqpevents: subscription %s of topic %s: %w", subscription, topic, err)
+		return nil, fmt.Errorf("amqpevents: declare subscription %s of topic %s: %w", subscription, topic, err)
 	}
 	return ch, nil
 }
@@ -206,7 +209,7 @@ func (b *Backend) queue(ch *amqp.Channel, topic, subscription string) error {
 	return err
 }
 
-// Receive implements [event.Backend].
+// Receive implements [event.Backend]. It consumes the queue of the subscription.
 func (b *Backend) Receive(ctx context.Context, topic, subscription, _ string, deliver func(context.Context, []event.Message) error) error {
 	ch, err := b.subscribe(ctx, topic, subscription)
 	if err != nil {
@@ -218,12 +221,12 @@ func (b *Backend) Receive(ctx context.Context, topic, subscription, _ string, de
 		deliveries, err = ch.Consume(b.name(subscription), "", false, false, false, false, nil)
 	}
 	if err != nil {
-		return fmt.Errorf("amqpevents: queue %s: %w", b.name(subscription), err)
+		return fmt.Errorf("amqpevents: consume from queue %s: %w", b.name(subscription), err)
 	}
 	for {
 		batch, err := event.Gather(ctx, deliveries)
 		if err != nil {
-			return err //nolint:wrapcheck // says what
+			return fmt.Errorf("amqpevents: consume from queue %s: %w", b.name(subscription), err)
 		}
 		messages := make([]event.Message, len(batch))
 		for i := range batch {
@@ -233,13 +236,13 @@ func (b *Backend) Receive(ctx context.Context, topic, subscription, _ string, de
 			return err
 		}
 		if err := batch[len(batch)-1].Ack(true); err != nil {
-			return fmt.Errorf("amqpevents: acknowledge: %w", err)
+			return fmt.Errorf("amqpevents: acknowledge messages of queue %s: %w", b.name(subscription), err)
 		}
 	}
 }
 
-// end closes the channel, so that the broker returns unacknowledged messages to the queue.
-// Deliveries is nil if the channel has no consumer.
+// end closes the channel, so that the broker returns unacknowledged messages to the queue. The
+// argument deliveries is nil if the channel has no consumer.
 func end(ch *amqp.Channel, deliveries <-chan amqp.Delivery) {
 	done := make(chan struct{})
 	go func() { // the library waits until its deliveries are taken

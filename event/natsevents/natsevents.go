@@ -1,10 +1,10 @@
 // Package natsevents delivers events through NATS JetStream.
 //
-// Each topic has a stream with the subject event.TOPIC, which begins with the prefix of the client
-// and a dot if there is a prefix. A subscription has no state on the server: its position in the
-// stream is stored in its database, together with the events. A stream keeps messages for the time
-// [Retention]. A subscriber that is away for longer misses the messages that have expired, and logs
-// an error.
+// Each topic has a stream with the subject event.TOPIC, or PREFIX.event.TOPIC if the Prefix in the
+// configuration of the backend is not empty. A subscription has no state on the server: its position
+// in the stream is stored in the database of the subscriber, together with the events. A stream keeps
+// messages for the duration [Retention]. A subscriber that is disconnected for longer misses the
+// messages that have expired in the meantime, and logs an error.
 package natsevents
 
 import (
@@ -26,12 +26,12 @@ import (
 	"github.com/chassi-go/chassi/transport/natsapi"
 )
 
-// Retention is how long a stream keeps messages. It is shorter than the time for which the inbox
-// of a subscription recognizes a repeated message.
+// Retention is how long a stream keeps messages. It is shorter than the time for which the inbox of
+// a subscription recognizes duplicates.
 const Retention = 6 * 24 * time.Hour
 
-// dedupeWindow is the time for which the server drops messages with an id that it has stored
-// already.
+// dedupeWindow is the period during which the server drops messages with an ID that it has already
+// stored.
 const dedupeWindow = 2 * time.Minute
 
 // Backend is an [event.Backend] for NATS JetStream.
@@ -46,8 +46,9 @@ type Backend struct {
 
 var _ event.Backend = (*Backend)(nil)
 
-// Open returns a backend with a connection of its own, which is established as soon as the
-// server is available.
+// Open returns a backend with its own connection to the NATS server at c.URL. It makes one attempt
+// to connect; if that fails, the backend tries again in the background. Open returns an error only
+// if c is invalid.
 func Open(c natsapi.ClientConfig) (*Backend, error) {
 	client, err := natsapi.Open(c)
 	if err != nil {
@@ -56,7 +57,7 @@ func Open(c natsapi.ClientConfig) (*Backend, error) {
 	js, err := jetstream.New(client.Conn())
 	if err != nil {
 		client.Close()
-		return nil, fmt.Errorf("natsevents: %w", err)
+		return nil, fmt.Errorf("natsevents: open JetStream: %w", err)
 	}
 	return &Backend{client: client, prefix: c.Prefix, logger: cmp.Or(c.Logger, slog.Default()), js: js}, nil
 }
@@ -64,8 +65,8 @@ func Open(c natsapi.ClientConfig) (*Backend, error) {
 // Close closes the connection.
 func (b *Backend) Close() { b.client.Close() }
 
-// names returns the names of the stream and the subject of a topic. In the name of the stream, "=",
-// which no topic contains, replaces the dots.
+// names returns the names of the stream and of the subject of a topic. The name of the stream is
+// the subject with "=", which no topic name contains, in place of each dot.
 func (b *Backend) names(topic string) (stream, subject string) {
 	subject = "event." + topic
 	if b.prefix != "" {
@@ -74,11 +75,11 @@ func (b *Backend) names(topic string) (stream, subject string) {
 	return strings.ReplaceAll(subject, ".", "="), subject
 }
 
-// timeout limits each exchange with the server.
+// timeout is the maximum duration of the creation or update of a stream, and of a call of Publish.
 const timeout = 5 * time.Second
 
-// stream creates the stream of a topic, or updates its configuration if it exists, and returns its
-// state.
+// stream creates the stream of a topic, or updates the configuration of the existing stream, and
+// returns the state of the stream.
 func (b *Backend) stream(ctx context.Context, topic string) (jetstream.StreamState, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -87,13 +88,14 @@ func (b *Backend) stream(ctx context.Context, topic string) (jetstream.StreamSta
 		Name: name, Subjects: []string{subject}, MaxAge: Retention, Duplicates: dedupeWindow,
 	})
 	if err != nil {
-		return jetstream.StreamState{}, fmt.Errorf("natsevents: stream %s; is JetStream on, and may this user create streams? %w", name, err)
+		return jetstream.StreamState{}, fmt.Errorf("natsevents: create or update stream %s (JetStream must be enabled and the user permitted to create streams): %w", name, err)
 	}
 	b.declared.Store(topic, true)
 	return stream.CachedInfo().State, nil
 }
 
-// Publish implements [event.Backend].
+// Publish implements [event.Backend]. It creates missing streams, and waits at most five seconds
+// for the acknowledgments of the server.
 func (b *Backend) Publish(ctx context.Context, messages []event.Message) []error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -133,12 +135,13 @@ func headerOf(m event.Message) nats.Header {
 	return h
 }
 
-// messageOf converts a received message, without its invalid headers. The ID may be "" if the
-// message was not sent by Publish.
+// messageOf returns a received message as an [event.Message], without invalid headers and without
+// the headers of NATS. The ID may be "" if the message was not sent by Publish. The error is not
+// nil if m is not a message of JetStream.
 func messageOf(topic string, m jetstream.Msg) (event.Message, error) {
 	meta, err := m.Metadata()
 	if err != nil {
-		return event.Message{}, fmt.Errorf("natsevents: %w", err)
+		return event.Message{}, fmt.Errorf("natsevents: read the metadata of a message of topic %s: %w", topic, err)
 	}
 	out := event.Message{ID: m.Headers().Get(jetstream.MsgIDHeader), Topic: topic, Position: strconv.FormatUint(meta.Sequence.Stream, 10), Body: m.Data()}
 	for key := range m.Headers() {
@@ -149,15 +152,18 @@ func messageOf(topic string, m jetstream.Msg) (event.Message, error) {
 	return out, nil
 }
 
-// Declare implements [event.Backend]. The position of a new subscription is the end of the stream.
+// Declare implements [event.Backend]. It creates or updates the stream of the topic. The position
+// of a new subscription is the end of the stream.
 func (b *Backend) Declare(ctx context.Context, topic, subscription, position string) (string, error) {
 	at, err := b.declareAt(ctx, topic, subscription, position)
 	return strconv.FormatUint(at, 10), err
 }
 
-// declareAt creates the stream of a topic unless it exists, and returns the sequence number of the
-// position: that of the last message in the stream if the position is "", and 0 if the stream was
-// deleted and created again. It logs an error if events after the position have expired.
+// declareAt creates or updates the stream of a topic, and returns the sequence number for which
+// position stands. This is the number of the last message in the stream if position is "", and 0 if
+// position is greater than the number of the last message, which means that the stream was deleted
+// and created again. declareAt logs an error if events after the position have expired. The error
+// wraps [event.ErrPosition] if position is not a number.
 func (b *Backend) declareAt(ctx context.Context, topic, subscription, position string) (at uint64, err error) {
 	state, err := b.stream(ctx, topic)
 	if err != nil || position == "" {
@@ -178,9 +184,8 @@ func (b *Backend) declareAt(ctx context.Context, topic, subscription, position s
 	return at, nil
 }
 
-var errStopped = errors.New("natsevents: the server ended the delivery")
-
-// Receive implements [event.Backend].
+// Receive implements [event.Backend]. It reads the stream with an ordered consumer, which needs no
+// acknowledgments.
 func (b *Backend) Receive(ctx context.Context, topic, subscription, position string, deliver func(context.Context, []event.Message) error) error {
 	at, err := b.declareAt(ctx, topic, subscription, position)
 	if err != nil {
@@ -191,7 +196,7 @@ func (b *Backend) Receive(ctx context.Context, topic, subscription, position str
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: at + 1,
 	})
 	if err != nil {
-		return fmt.Errorf("natsevents: consumer of %s: %w", name, err)
+		return fmt.Errorf("natsevents: create a consumer of stream %s: %w", name, err)
 	}
 	received := make(chan jetstream.Msg)
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -202,18 +207,18 @@ func (b *Backend) Receive(ctx context.Context, topic, subscription, position str
 		}
 	}, jetstream.PullMaxMessages(2*event.BatchSize), jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
 		if !b.client.Conn().IsConnected() {
-			cancel(errors.Join(errStopped, err))
+			cancel(fmt.Errorf("natsevents: consume stream %s: the connection was lost: %w", name, err))
 		}
 	}))
 	if err != nil {
 		cancel(nil)
-		return fmt.Errorf("natsevents: consume %s: %w", name, err)
+		return fmt.Errorf("natsevents: consume stream %s: %w", name, err)
 	}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		<-consuming.Closed()
-		cancel(errStopped)
+		cancel(fmt.Errorf("natsevents: consume stream %s: the delivery ended", name))
 	}()
 	defer func() { cancel(nil); consuming.Stop(); <-ended }()
 	for {

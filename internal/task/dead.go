@@ -20,10 +20,10 @@ type DeadLetter struct {
 	Queue, UID   string
 	Key          string
 	Hold         bool   // whether later tasks of the key wait for it
-	Unique       string // the unique key, which the task has again after it was redriven; "" for none
+	Unique       string // the unique key, which the task has again when it is redriven; "" for none
 	Tries        int
-	Lost         int    // how often in succession its lease was lost, if that is the reason, or 0
-	Code, Reason string // of its last error
+	Lost         int    // number of lost leases in succession, if they are the reason; otherwise 0
+	Code, Reason string // code and reason of the last error
 	Error        string
 	Created      time.Time
 	Died         time.Time
@@ -38,15 +38,16 @@ func (d *DeadLetter) fields() []any {
 	}
 }
 
-// Selection selects the dead letters that meet the conditions of all fields; a field with its zero
-// value is no condition. At most a hundred are listed at a time.
+// Selection selects the dead letters that match all of its nonzero fields. The zero value selects
+// all dead letters.
 type Selection struct {
 	Queue string
-	IDs   []int64
-	After int64 // only those with a greater id
+	IDs   []int64 // if it is empty, the IDs do not matter
+	After int64   // selects only dead letters with a greater ID
 }
 
-// query returns a query for columns of the first hundred selected dead letters, and its arguments.
+// query returns an SQL query for the given columns of the first hundred selected dead letters, and
+// the arguments of the query.
 func (s Selection) query(d database.Dialect, columns string) (sql string, args []any) {
 	sql, args = "SELECT "+columns+" FROM chassi_dead WHERE id > $1 AND ($2 = '' OR queue = $2)", []any{s.After, s.Queue}
 	if len(s.IDs) > 0 {
@@ -55,39 +56,40 @@ func (s Selection) query(d database.Dialect, columns string) (sql string, args [
 	return sql + " ORDER BY id LIMIT 100", args
 }
 
-// DeadLetters returns the selected dead letters, at most a hundred, in the order of their ids,
-// which is the order of insertion.
+// DeadLetters returns the first hundred of the selected dead letters in the order of their IDs,
+// which is the order in which their tasks were inserted.
 func DeadLetters(ctx context.Context, db *database.DB, s Selection) ([]DeadLetter, error) {
 	query, args := s.query(db.Dialect(), `id, queue, uid, key, hold, coalesce(unique_key, ''), tries, lost, code, reason, error,
 		created_at, died_at, headers, body`)
 	return Select(ctx, db, (*DeadLetter).fields, query, args...)
 }
 
-// ErrUniqueTaken is the error of [Redrive] if it leaves dead letters because other tasks with the
-// same unique keys wait or run. Its cause lists the ids of the dead letters that are left, at most
-// maxListed.
+// ErrUniqueTaken is returned by [Redrive] if it leaves dead letters because other tasks with the
+// same unique keys are waiting or running. The cause of the error lists the IDs of the remaining
+// dead letters; it contains at most maxListed IDs and the number of the others.
 var ErrUniqueTaken = chassi.NewError(chassi.AlreadyExists, "unique_key_taken",
-	"Dead letters are left because others with the same unique key wait or run; redrive those that are left when these have ended, or discard them")
+	"Some dead letters were not redriven, because tasks with the same unique keys are waiting or running; "+
+		"redrive them after those tasks have ended, or discard them")
 
-// Redrive turns dead letters into tasks again, with their original place in the order, their unique
-// keys and all of their tries. It returns the number of dead letters that it has redriven. See also
-// [ErrUniqueTaken].
+// Redrive turns the selected dead letters into tasks again, with their original places in the
+// order, their unique keys and the full number of tries. It returns the number of dead letters that
+// it has redriven, and [ErrUniqueTaken] if it has left dead letters because of their unique keys.
 func Redrive(ctx context.Context, db *database.DB, s Selection) (int, error) {
 	n, left, err := s.remove(ctx, db, `INSERT INTO chassi_tasks (id, queue, uid, unique_key, key, hold, state, headers, body, created_at)
 		SELECT id, queue, uid, unique_key, key, hold, CASE WHEN key = '' THEN 0 ELSE 2 END, headers, body, created_at
 		FROM chassi_dead WHERE {selected} ORDER BY id
 		ON CONFLICT (queue, unique_key) WHERE unique_key IS NOT NULL DO NOTHING`, " AND id IN (SELECT id FROM chassi_tasks)")
 	if err == nil && len(left) > 0 {
-		err = ErrUniqueTaken.WithCause(errors.New(listed(left)))
+		err = ErrUniqueTaken.WithCause(errors.New("dead letters " + listed(left)))
 	}
 	return n, err
 }
 
-// maxListed is the maximum number of ids in an error.
+// maxListed is the maximum number of IDs in an error.
 const maxListed = 10
 
-// listed returns a text with the first ids, at most maxListed, and the number of the remaining
-// ones.
+// listed returns a string that contains the first maxListed IDs and the number of the remaining
+// IDs.
 func listed(ids []int64) string {
 	var texts []string
 	for _, id := range ids[:min(len(ids), maxListed)] {
@@ -100,16 +102,18 @@ func listed(ids []int64) string {
 	return text
 }
 
-// Discard deletes dead letters, and returns the number of those that it has deleted.
+// Discard deletes the selected dead letters and returns the number of dead letters that it has
+// deleted.
 func Discard(ctx context.Context, db *database.DB, s Selection) (int, error) {
 	n, _, err := s.remove(ctx, db, "", "")
 	return n, err
 }
 
-// remove deletes the selected dead letters for which the condition is true, and advances their
-// keys. It selects a hundred in each transaction, and first executes the statement before, unless
-// that is "". It returns the number of deleted dead letters, and the ids of the selected ones that
-// are left.
+// remove deletes the selected dead letters that meet condition, which is "" or begins with " AND ",
+// and advances their keys. Each transaction selects at most a hundred dead letters. Unless before
+// is "", each transaction first executes the SQL statement before, in which {selected} stands for
+// the condition that selects these dead letters. remove returns the number of deleted dead letters,
+// and the IDs of the selected dead letters that it has left.
 func (s Selection) remove(ctx context.Context, db *database.DB, before, condition string) (n int, left []int64, err error) {
 	for {
 		var letters, deleted []keyed
@@ -139,7 +143,7 @@ func (s Selection) remove(ctx context.Context, db *database.DB, before, conditio
 	}
 }
 
-// idsWithout returns the ids of the letters that are not in others.
+// idsWithout returns the IDs of those letters that others does not contain.
 func idsWithout(letters, others []keyed) (ids []int64) {
 	for _, l := range letters {
 		if !slices.Contains(others, l) {

@@ -15,25 +15,30 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// Causes of the end of a task's context.
+// Causes of the cancellation of a task's context; see [context.Cause].
 var (
-	// ErrLeaseLost means that another node may run the task.
-	ErrLeaseLost = errors.New("task: the lease is lost; another node may run the task")
-	// ErrDrained means that the node stops. The task is given back and this try is not counted.
-	ErrDrained = errors.New("task: the node stops; the task is given back")
+	// ErrLeaseLost means that the node has lost its lease, so that another node may run the task.
+	ErrLeaseLost = errors.New("task: the lease was lost; another node may run the task")
+	// ErrDrained means that the node is stopping. Unless the task still succeeds, it is returned to
+	// its queue, and this try is not counted.
+	ErrDrained = errors.New("task: the node is stopping; the task is returned to its queue")
 )
 
 // Options configures an [Engine]. Zero fields mean their defaults.
 type Options struct {
-	Logger *slog.Logger
-	Lease  time.Duration // after which other nodes take over the tasks of a lost node; default 30 s, renewed at a third
-	Poll   time.Duration // interval of looking for work that no notification announced; default 1 s
+	Logger *slog.Logger // default slog.Default()
 
-	// Now is the SQL expression for the current time, which a test may replace. The default is that
-	// of the function [Now].
+	// Lease is the time after which other nodes take over the tasks of a node that does not renew
+	// its lease. A node renews its lease after a third of this time. The default is 30 s.
+	Lease time.Duration
+
+	Poll time.Duration // interval of checks for work without a notification; default 1 s
+
+	// Now is the SQL expression for the current time, in microseconds since the Unix epoch. The
+	// default is the result of the function [Now]. Tests may set another clock.
 	Now string
 
-	// Observe counts each "dead_letter".
+	// Observe is called with "dead_letter" for each task that becomes a dead letter. It may be nil.
 	Observe Observer
 }
 
@@ -45,27 +50,27 @@ type Engine struct {
 	queues  []*queue
 	byName  map[string]*queue
 	outages *outage.Log
-	wakers  []func() // called for each notification
+	wakers  []func() // called by Wake
 	sent    chan struct{}
 	wakeup  chan struct{}
 
 	isolation    time.Duration // the maximum time for which a suspect runs alone
-	overdueAfter time.Duration // see the constant
+	overdueAfter time.Duration // default: the constant of this name
 	swept        time.Time     // when sweep was last called; used only by maintain
 
 	lifecycle sync.Mutex         // held by Start and Stop
-	stop      context.CancelFunc // of all goroutines but the handlers; nil before Start and after Stop
+	stop      context.CancelFunc // ends all goroutines except tasks; nil before Start and after Stop
 	loops     sync.WaitGroup
 
 	mu        sync.Mutex
-	session   *session          // never nil after Start
-	running   map[int64]*run    // runs that are not settled, by the id of the task
+	session   *session          // the current session; not nil after Start
+	running   map[int64]*run    // runs that are not settled, by the ID of the task
 	active    map[*run]struct{} // runs whose function has not returned
 	finished  []*run            // runs whose function has returned, for the next turn
 	keys      []Key             // keys of ended tasks, whose next tasks may begin
-	suspected bool              // whether suspects may wait; then nothing else begins
-	woken     uint64            // counts wakes
-	reconcile bool              // whether an unknown commit may have claimed tasks
+	suspected bool              // whether suspects may be waiting; then no other task begins
+	woken     uint64            // number of calls of Wake plus one, so that it is never 0
+	reconcile bool              // whether the session may have claimed tasks that are not in running
 	draining  bool
 }
 
@@ -73,29 +78,36 @@ type Engine struct {
 type Queue struct {
 	Name string
 
-	// Run runs a task. If the engine cancels its context, the cause is [ErrLeaseLost] or
-	// [ErrDrained].
+	// Run runs a task and returns nil if the task has succeeded. If the engine cancels the context
+	// of Run, the cause is [ErrLeaseLost] or [ErrDrained].
 	Run func(ctx context.Context, t *Task) error
 
-	// Transactional makes the engine call Run within [database.DB.Write]: the transaction, which
-	// [Tx] returns, also deletes the task. Run may be called more than once for one try.
+	// Transactional makes the engine call Run in a transaction of [database.DB.Write]. [Tx] returns
+	// the transaction, which also deletes the task. Run may be called more than once for one try,
+	// because Write retries a transaction that conflicts with another one.
 	Transactional bool
 
-	Concurrency int           // tasks that this node runs at the same time; default [DefaultConcurrency]
-	Tries       int           // default 12
-	Delay       time.Duration // after the first failed try, doubled for each further one up to 15 min; default 1 s
+	Concurrency int // maximum number of tasks that run at once on this node; default 16
+	Tries       int // maximum number of tries; default 12
 
-	// Ending returns further statements for the transaction that ends tries of the queue, which
-	// precede the changes to the rows of the tasks. They are executed even if the lease was lost
-	// meanwhile: their condition must be that chassi_tasks has a row with [Task.Fence]. Ending may
-	// be nil. It is not called for tasks that their own transactions have deleted.
+	// Delay is the delay after the first failed try, which doubles after each further failed try, up
+	// to 15 minutes. A longer RetryAfter of the error replaces it, within the same limit. The default
+	// is 1 s.
+	Delay time.Duration
+
+	// Ending returns additional statements for the transaction that ends tries of the queue. They
+	// precede the statements that end the tries, and are executed even if the lease has been lost in
+	// the meantime. A statement may therefore change data for a try only on the condition that
+	// chassi_tasks has a row with the ID and the [Task.Fence] of the task. Ending may be nil. It is
+	// not called for tries that are known to have lost the lease, or for tasks that their own
+	// transactions have deleted.
 	Ending func([]Ended) []database.Statement
 }
 
 // DefaultConcurrency is the default of [Queue].Concurrency.
 const DefaultConcurrency = 16
 
-// Ended is the end of a try.
+// Ended describes a try that has ended.
 type Ended struct {
 	Task
 
@@ -105,45 +117,46 @@ type Ended struct {
 	Took    time.Duration
 }
 
-// Outcome is how a try ended.
+// Outcome is the result of a try.
 type Outcome int
 
 // The outcomes of a try.
 const (
-	Done Outcome = iota
-	Retry
-	Dead
-	GivenBack // the node stops; the try is not counted
-	lost      // another node has the task
+	Done      Outcome = iota
+	Retry             // the task failed and is tried again
+	Dead              // the task failed and becomes a dead letter
+	GivenBack         // the node is stopping; the try is not counted
+	lost              // the node has lost the lease of the task
 )
 
-// queue is a Queue with its state. Its mutable fields belong to the conductor.
+// queue is a [Queue] with its state. Only the goroutine of [Engine.conduct] uses the mutable
+// fields.
 type queue struct {
 	Queue
 
-	free int    // how many further tasks may begin
-	dry  uint64 // the count of wakes at which a claim found no more tasks; 0 if there may be more
+	free int    // number of further tasks that may begin
+	dry  uint64 // the value of Engine.woken when a claim found no more tasks; 0 if there may be more
 }
 
-// run is a claimed task.
+// run is a try of a claimed task.
 type run struct {
 	Ended
 
-	losses  int // how often in succession its lease was lost
+	losses  int // number of losses of the lease of the task in succession
 	queue   *queue
 	session *session
 	cancel  context.CancelCauseFunc
-	failure *chassi.Error // of the outcomes Retry and Dead
-	deleted bool          // by its own transaction
-	ends    time.Time     // when the context of the function ends or has ended, if that is known; with the engine's lock
-	overdue bool          // whether it is logged that the function does not return; with the engine's lock
+	failure *chassi.Error // the error, if the outcome is Retry or Dead
+	deleted bool          // whether its own transaction has deleted the task
+	ends    time.Time     // end of the context of the function, zero if unknown; guarded by Engine.mu
+	overdue bool          // whether the function was logged as overdue; guarded by Engine.mu
 }
 
 func (r *run) fields() []any {
 	return []any{&r.ID, &r.Queue, &r.UID, &r.Key, &r.Try, &r.losses, &r.fence, (*Headers)(&r.Headers), &r.Body, (*Time)(&r.Created)}
 }
 
-// NewEngine returns an engine for the tables in db.
+// NewEngine returns an engine that runs the tasks in db after [Engine.Start].
 func NewEngine(db *database.DB, o Options) *Engine {
 	o.Lease = cmp.Or(o.Lease, 30*time.Second)
 	o.Poll = cmp.Or(o.Poll, time.Second)
@@ -157,13 +170,14 @@ func NewEngine(db *database.DB, o Options) *Engine {
 	}
 }
 
-// Handle adds a queue. It must be called before Start.
+// Handle adds a queue. It must be called before Start. It returns an error if q has no name or no
+// function, or if a queue of the same name was added before.
 func (e *Engine) Handle(q Queue) error {
 	switch {
 	case q.Name == "" || q.Run == nil:
 		return fmt.Errorf("task: queue %q needs a name and a function", q.Name)
 	case e.byName[q.Name] != nil:
-		return fmt.Errorf("task: two queues are called %q", q.Name)
+		return fmt.Errorf("task: two queues are named %q", q.Name)
 	}
 	q.Concurrency, q.Tries, q.Delay = cmp.Or(q.Concurrency, DefaultConcurrency), cmp.Or(q.Tries, 12), cmp.Or(q.Delay, time.Second)
 	own := &queue{Queue: q, free: q.Concurrency}
@@ -171,14 +185,15 @@ func (e *Engine) Handle(q Queue) error {
 	return nil
 }
 
-// DB returns the database of the tables.
+// DB returns the database that contains the tasks.
 func (e *Engine) DB() *database.DB { return e.db }
 
-// Now returns the SQL expression for the current time, see [Options].Now.
+// Now returns the SQL expression for the current time; see [Options].Now.
 func (e *Engine) Now() string { return e.o.Now }
 
-// OnWake registers a function that is called when there may be new rows in any of the tables, and
-// also at the interval [Options].Poll. f must not block. OnWake must be called before Start.
+// OnWake registers f to be called by each [Engine.Wake] and at the interval [Options].Poll. A call
+// of f means that there may be new rows in any of the tables. f must not block. OnWake must be
+// called before Start.
 func (e *Engine) OnWake(f func()) { e.wakers = append(e.wakers, f) }
 
 // Start creates the tables and begins to run tasks. It returns a [chassi.Unavailable] error if the
@@ -196,6 +211,9 @@ func (e *Engine) Start(ctx context.Context) error {
 	if err := e.newSession(ctx); err != nil {
 		return Unavailable(err)
 	}
+	e.mu.Lock()
+	e.draining = false
+	e.mu.Unlock()
 	ctx, e.stop = context.WithCancel(context.Background())
 	for _, loop := range []func(context.Context){e.conduct, e.maintain, e.listen, e.notify} {
 		e.loops.Go(func() { loop(ctx) })
@@ -204,7 +222,7 @@ func (e *Engine) Start(ctx context.Context) error {
 	return nil
 }
 
-// Wake makes this node look for new work. See also [Engine.Notify].
+// Wake makes this node check for new work at once. [Engine.Notify] also wakes the other nodes.
 func (e *Engine) Wake() {
 	e.mu.Lock()
 	e.woken++
@@ -215,11 +233,11 @@ func (e *Engine) Wake() {
 	}
 }
 
-// begin runs a claimed task in a goroutine, unless this node has no queue for the task or runs it
-// already.
+// begin runs a claimed task in a new goroutine, unless this node has no queue for the task or has
+// already begun to run it in the session s.
 func (e *Engine) begin(s *session, r *run) {
 	if r.queue = e.byName[r.Queue]; r.queue == nil {
-		return // of a queue of an earlier program
+		return // of a queue of an earlier version of the program
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	r.session, r.Began, r.cancel = s, time.Now(), cancel
@@ -239,8 +257,8 @@ func (e *Engine) begin(s *session, r *run) {
 	go e.run(e.watch(ctx, r), r, r.Task)
 }
 
-// run calls the function of the queue, and adds the run to those that have finished. T is a copy,
-// because the conductor may change the fence.
+// run calls the function of the queue with t and adds r to the runs that have finished. t is a copy
+// of the task in r, because [Engine.begin] may change the fencing token in r.
 func (e *Engine) run(ctx context.Context, r *run, t Task) {
 	r.Err = errExited
 	defer func() {
@@ -271,15 +289,15 @@ func (e *Engine) run(ctx context.Context, r *run, t Task) {
 		case n == 0:
 			return ErrLeaseLost
 		}
-		again := t // the transaction may be repeated
+		again := t // the transaction may be retried
 		return call(context.WithValue(ctx, txKey{}, tx), r.queue.Run, &again)
 	})
 	r.deleted = r.Err == nil
 }
 
-var errExited = errors.New("task: the function ended its goroutine")
+var errExited = errors.New("task: the function called runtime.Goexit")
 
-// stop cancels the context of the function. It is called with the engine's lock.
+// stop cancels the context of the function with the given cause. The caller must hold Engine.mu.
 func (r *run) stop(cause error) {
 	if now := time.Now(); r.ends.IsZero() || r.ends.After(now) {
 		r.ends = now
@@ -287,7 +305,8 @@ func (r *run) stop(cause error) {
 	r.cancel(cause)
 }
 
-// call calls the function and recovers its panic.
+// call calls f and returns its error. If f panics, call recovers the panic and returns it as an
+// error.
 func call(ctx context.Context, f func(context.Context, *Task) error, t *Task) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -297,8 +316,8 @@ func call(ctx context.Context, f func(context.Context, *Task) error, t *Task) (e
 	return f(ctx, t)
 }
 
-// end sets the outcome of the run from its error. Cause is the cause of the end of the context, or
-// nil if the context has not ended.
+// end sets the outcome of the run from its error. The argument cause is the [context.Cause] of the
+// context of the run, or nil if the context is not done.
 func (r *run) end(cause error) {
 	switch {
 	case r.Err == nil:
@@ -318,14 +337,16 @@ func (r *run) end(cause error) {
 
 type txKey struct{}
 
-// Tx returns the transaction in which a task of a transactional queue is run with ctx, or nil.
+// Tx returns the transaction in which the engine runs a task of a transactional queue with ctx, or
+// nil in any other context.
 func Tx(ctx context.Context) *database.Tx {
 	tx, _ := ctx.Value(txKey{}).(*database.Tx)
 	return tx
 }
 
-// Once calls run with a task that is in no table, in a transaction if transactional is true. It is
-// for tests.
+// Once calls run with t, which need not be in a table, and returns the error of run. If
+// transactional is true, it calls run in a transaction of db and returns the error of the
+// transaction. It is intended for tests.
 func Once(ctx context.Context, db *database.DB, transactional bool, run func(context.Context, *Task) error, t *Task) error {
 	if !transactional {
 		return run(ctx, t)
@@ -333,9 +354,10 @@ func Once(ctx context.Context, db *database.DB, transactional bool, run func(con
 	return db.Write(ctx, func(ctx context.Context, tx *database.Tx) error { return run(context.WithValue(ctx, txKey{}, tx), t) })
 }
 
-// Stop claims no more tasks and waits for the tasks that run. Shortly before the deadline of ctx it
-// cancels them, and gives those that do not succeed back without counting the try. It returns an
-// error if tasks did not return in time. Only the first call has an effect.
+// Stop stops claiming tasks and waits for the tasks that are running. Shortly before the deadline
+// of ctx, or when ctx is canceled, it cancels them with the cause [ErrDrained]; tasks that then do
+// not succeed are given back, and the try is not counted. Stop returns an error if tasks do not
+// return in time or cannot be given back. It is a no-op if the engine is not running.
 func (e *Engine) Stop(ctx context.Context) error {
 	e.lifecycle.Lock()
 	defer e.lifecycle.Unlock()
@@ -350,23 +372,42 @@ func (e *Engine) Stop(ctx context.Context) error {
 	e.stop()
 	e.stop = nil
 	e.loops.Wait()
-	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), reserve)
+	ending, cancel := toEnd(ctx)
 	defer cancel()
 	if err := e.endSession(ending); err != nil {
-		return fmt.Errorf("tasks: cannot be given back now; they are when the lease ends: %w", err)
+		return fmt.Errorf("task: end the session: %w; tasks that did not end in time become available when the lease of the session expires", err)
 	}
 	if left > 0 {
-		return fmt.Errorf("tasks: %d did not return in time and were given back", left)
+		return fmt.Errorf("task: running tasks that did not end in time and were returned to their queues: %d", left)
 	}
 	return nil
 }
 
-// reserve is how long before the deadline of a stop tasks are canceled. They have half of this time
-// to return; then they are given back.
+// reserve is how long before the deadline of [Engine.Stop] running tasks are canceled. If less than
+// twice this time is left, they are canceled after half of the time left. Canceled tasks have half of
+// the time until the deadline to return; after that, they are given back. reserve is also the minimum
+// timeout for ending the session.
 const reserve = time.Second
 
-// drain waits for the tasks that run, and cancels them shortly before the deadline of ctx. It
-// returns the number of tasks that are left.
+// toEnd returns the context with which [Engine.Stop] ends the session. The context has the deadline
+// of ctx, or a timeout of reserve if less time is left or ctx is done. Otherwise, if ctx has no
+// deadline, only the timeout of the database applies. The context is not canceled with ctx, because
+// tasks that are not given back have to wait until the lease expires.
+func toEnd(ctx context.Context) (context.Context, context.CancelFunc) {
+	detached := context.WithoutCancel(ctx)
+	ends, ok := ctx.Deadline()
+	least := time.Now().Add(reserve)
+	switch {
+	case ctx.Err() != nil, ok && ends.Before(least):
+		return context.WithDeadline(detached, least)
+	case ok:
+		return context.WithDeadline(detached, ends)
+	}
+	return detached, func() {}
+}
+
+// drain waits for the tasks that are running, and cancels them shortly before the deadline of ctx,
+// or when ctx is canceled. It returns the number of tasks that are still running.
 func (e *Engine) drain(ctx context.Context) (left int) {
 	ends, ok := ctx.Deadline()
 	if !ok {
@@ -380,8 +421,8 @@ func (e *Engine) drain(ctx context.Context) (left int) {
 	return left
 }
 
-// wait waits until no task runs, ctx ends or the time until comes. It returns the number of tasks
-// that are left.
+// wait waits until no task is running, ctx is done, or the time given by until is reached. It returns
+// the number of tasks that are still running.
 func (e *Engine) wait(ctx context.Context, until time.Time) (left int) {
 	ctx, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
@@ -395,5 +436,5 @@ func (e *Engine) wait(ctx context.Context, until time.Time) (left int) {
 	}
 }
 
-// waitPoll is the interval at which a stop checks whether tasks still run.
+// waitPoll is the interval at which [Engine.Stop] checks whether tasks are still running.
 const waitPoll = 5 * time.Millisecond

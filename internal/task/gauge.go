@@ -8,8 +8,8 @@ import (
 	"github.com/chassi-go/chassi/database"
 )
 
-// Gauge is a metric with one label, whose values are computed from the rows of all programs that
-// use the database.
+// Gauge is a metric with one label. Its values are computed from the rows of the database, and so
+// describe all programs that use the database. A Gauge is safe for concurrent use.
 type Gauge struct {
 	Name, Help, Label string
 
@@ -21,17 +21,18 @@ type Gauge struct {
 	values map[string]float64
 }
 
-// NewGauge returns a gauge. The rows of the query have two columns: a value of the label, and a
-// number.
+// NewGauge returns a gauge whose values are the result of query. Each row of the result has two
+// columns: a value of the label, and a number.
 func NewGauge(db *database.DB, query, name, label, help string) *Gauge {
 	return &Gauge{Name: name, Help: help, Label: label, db: db, query: query}
 }
 
-// gaugeAge is how long the values of a gauge are kept.
+// gaugeAge is how long the values of a gauge are cached.
 const gaugeAge = 10 * time.Second
 
-// Values returns the values by label. They are computed at most every ten seconds, and are kept
-// for longer while the database is unavailable.
+// Values returns the values of the gauge, in a map whose keys are the values of the label. It
+// queries the database at most every ten seconds; if the query fails, it returns the last values,
+// or nil if no query has succeeded. The caller must not modify the map.
 func (g *Gauge) Values() map[string]float64 {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -45,17 +46,18 @@ func (g *Gauge) Values() map[string]float64 {
 		value float64
 	}
 	rows, err := Select(ctx, g.db, func(r *row) []any { return []any{&r.label, &r.value} }, g.query)
+	g.at = time.Now()
 	if err != nil {
 		return g.values
 	}
-	g.at, g.values = time.Now(), make(map[string]float64, len(rows))
+	g.values = make(map[string]float64, len(rows))
 	for _, r := range rows {
 		g.values[r.label] = r.value
 	}
 	return g.values
 }
 
-// Gauges returns the metrics of all tasks and dead letters.
+// Gauges returns the metrics of all tasks and dead letters in the database.
 func (e *Engine) Gauges() []*Gauge {
 	return []*Gauge{
 		NewGauge(e.db, `SELECT s.column2, count(t.id) FROM (VALUES (0, 'ready'), (1, 'waiting'), (2, 'blocked'), (3, 'running')) AS s

@@ -15,7 +15,7 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// Run runs the suite with b.
+// Run runs all tests of the suite with the broker b. The tests run in parallel.
 func Run(t *testing.T, b Broker) {
 	t.Helper()
 	for name, test := range map[string]func(*testing.T, *fixture){
@@ -30,7 +30,7 @@ func Run(t *testing.T, b Broker) {
 	}
 }
 
-// fixture is a broker and the jobs that are done.
+// fixture contains the broker of a test, the prefix of its queues, and the record of its jobs.
 type fixture struct {
 	Broker
 
@@ -38,10 +38,11 @@ type fixture struct {
 	done   *Done
 }
 
-// jobs is the queue of most cases.
+// jobs is the queue of most tests.
 var jobs = transport.Queue{Name: "jobs", MaxAttempts: 3, Delay: 10 * time.Millisecond}
 
-// start starts a server that works on the queues. The caller stops it.
+// start starts a server that processes the messages of the queues, and returns the server. The
+// caller must stop it.
 func (f *fixture) start(t *testing.T, o Options, queues ...transport.Queue) Server {
 	t.Helper()
 	if o.MaxConcurrent == 0 {
@@ -57,7 +58,8 @@ func (f *fixture) start(t *testing.T, o Options, queues ...transport.Queue) Serv
 	return s
 }
 
-// begin starts s like an App: repeatedly while its broker is unavailable.
+// begin starts s. It tries again while the broker is unavailable, as an App does, and fails the
+// test after any other error.
 func (f *fixture) begin(t *testing.T, s Server) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -85,7 +87,7 @@ func stop(t *testing.T, s Server) {
 	}
 }
 
-// publish publishes a job with p.
+// publish publishes a job with p. An error fails the test.
 func publish(t *testing.T, p Publisher, id string, j *Job) {
 	t.Helper()
 	if err := tryPublish(t, p, id, j); err != nil {
@@ -100,7 +102,7 @@ func tryPublish(t *testing.T, p Publisher, id string, j *Job) error {
 	return p.Publish(ctx, Service(Succeed).Endpoint("Do"), id, j)
 }
 
-// settle waits until the queues are empty, stops s, and expects that no unacknowledged message
+// settle waits until the queues are empty, stops s, and verifies that no unacknowledged message
 // returns to the queues.
 func (f *fixture) settle(t *testing.T, s Server, queues ...string) {
 	t.Helper()
@@ -115,15 +117,21 @@ func (f *fixture) settle(t *testing.T, s Server, queues ...string) {
 
 func (f *fixture) empty(t *testing.T, queue string) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); f.Left(t, f.prefix, queue) > 0; {
+	for deadline := time.Now().Add(patience); ; {
+		n := f.Left(t, f.prefix, queue)
+		if n == 0 {
+			return
+		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%d messages are left in %s", f.Left(t, f.prefix, queue), queue)
+			t.Fatalf("%d messages are left in the queue %s after %v, want none", n, queue, patience)
 		}
 	}
 }
 
-// A job is done once. A temporary error is retried, after MaxDelay at the latest, whatever delay
-// the error asks for. A permanent error makes the job a dead letter with the reason.
+// testOutcomes verifies that a job is done once, that a temporary error is retried after MaxDelay
+// at the latest even if the error requests a longer delay, and that a job becomes a dead letter,
+// with the code and the reason of its last error, after a permanent error or after MaxAttempts
+// attempts.
 func testOutcomes(t *testing.T, f *fixture) {
 	o := Options{Prefix: f.prefix}
 	jobs := jobs
@@ -140,20 +148,22 @@ func testOutcomes(t *testing.T, f *fixture) {
 	f.settle(t, s, jobs.Name)
 	f.done.Lock()
 	defer f.done.Unlock()
-	if got := fmt.Sprint(f.done.Times, f.done.Finished); got != "map[always:3 fine:1 once:2 panic:3 permanent:1 twice:3] map[fine:1 once:1 twice:1]" {
-		t.Errorf("%s", got)
+	wantRuns := "map[always:3 fine:1 once:2 panic:3 permanent:1 twice:3] map[fine:1 once:1 twice:1]"
+	if runs := fmt.Sprint(f.done.Times, f.done.Finished); runs != wantRuns {
+		t.Errorf("got the deliveries and the completed jobs %s, want %s", runs, wantRuns)
 	}
 	got := make(map[string]string)
 	for _, l := range f.DeadLetters(t, f.prefix, jobs.Name, 3) {
 		got[l.ID] = l.Headers[broker.CodeKey] + " " + l.Headers[broker.ReasonKey] + " " + l.Headers[transport.AttemptsKey]
 	}
-	if text := fmt.Sprint(got); text != "map[always:internal internal 3 panic:internal internal 3 permanent:invalid_argument bad_job 1]" {
-		t.Errorf("dead letters: %s", text)
+	want := "map[always:internal internal 3 panic:internal internal 3 permanent:invalid_argument bad_job 1]"
+	if text := fmt.Sprint(got); text != want {
+		t.Errorf("got the dead letters %s, want %s", text, want)
 	}
 }
 
-// A stop completes the jobs that have begun; the others are left for the next instance, however
-// often they were returned.
+// testDrain verifies that stopping a server completes the jobs that have begun and leaves all other
+// jobs for the next instance, however often they were returned to the queue.
 func testDrain(t *testing.T, f *fixture) {
 	o := Options{Prefix: f.prefix, MaxConcurrent: 4}
 	once := jobs
@@ -169,7 +179,7 @@ func testDrain(t *testing.T, f *fixture) {
 		stop(t, s)
 		if handled, duplicates := f.done.Count(); handled == n {
 			if duplicates > 0 {
-				t.Errorf("%d duplicates in %d rounds", duplicates, round)
+				t.Errorf("got %d repeated deliveries in %d rounds, want none", duplicates, round+1)
 			}
 			return
 		}
@@ -177,8 +187,8 @@ func testDrain(t *testing.T, f *fixture) {
 	}
 }
 
-// Systems with different prefixes share a broker but no jobs, whatever the names of prefixes
-// and queues.
+// testPrefix verifies that systems with different prefixes share a broker but no jobs, whatever the
+// names of prefixes and queues.
 func testPrefix(t *testing.T, f *fixture) {
 	production, staging := f.done, NewDone()
 	s := f.start(t, Options{Prefix: f.prefix}, jobs)
@@ -193,11 +203,12 @@ func testPrefix(t *testing.T, f *fixture) {
 	production.Await(t, 1)
 	staging.Await(t, 2)
 	if a, b := slices.Sorted(maps.Keys(production.Times)), slices.Sorted(maps.Keys(staging.Times)); !slices.Equal(a, []string{"production"}) || len(b) != 2 {
-		t.Errorf("production worked on %v, staging on %v", a, b)
+		t.Errorf("production ran the jobs %v and staging ran %v, want [production] and two jobs", a, b)
 	}
 }
 
-// A message of the broker's maximum size becomes a complete dead letter, once.
+// testLargeDeadLetter verifies that a message of the maximum size of the broker becomes a complete
+// dead letter exactly once.
 func testLargeDeadLetter(t *testing.T, f *fixture) {
 	s := f.start(t, Options{Prefix: f.prefix}, jobs)
 	bodies := make(map[string]bool)
@@ -210,7 +221,7 @@ func testLargeDeadLetter(t *testing.T, f *fixture) {
 	f.done.Await(t, len(bodies))
 	for _, l := range f.DeadLetters(t, f.prefix, jobs.Name, len(bodies)) {
 		if !bodies[l.Body] {
-			t.Errorf("a dead letter of %d bytes: %.60s", len(l.Body), l.Body)
+			t.Errorf("got a dead letter with the %d bytes %.60q..., want each published body once", len(l.Body), l.Body)
 		}
 		delete(bodies, l.Body)
 	}
@@ -218,12 +229,13 @@ func testLargeDeadLetter(t *testing.T, f *fixture) {
 	f.done.Lock()
 	defer f.done.Unlock()
 	if n := f.done.Times[""]; n != 4 {
-		t.Errorf("%d deliveries of 4 messages", n)
+		t.Errorf("got %d deliveries of 4 messages, want 4", n)
 	}
 }
 
-// A message that is too large for the broker is an error at once, only for its publisher. A message
-// that is too large for the service becomes a dead letter.
+// testTooLarge verifies that publishing a message that is too large for the broker returns an error
+// and does not affect other messages of the publisher, and that a message that is too large only
+// for the server becomes a dead letter.
 func testTooLarge(t *testing.T, f *fixture) {
 	o := Options{Prefix: f.prefix}
 	s := f.start(t, o, jobs)
@@ -240,27 +252,28 @@ func testTooLarge(t *testing.T, f *fixture) {
 	for _, size := range []int{f.MaxBytes + 1, 10 * f.MaxBytes, f.MaxBytes + 1} {
 		err := tryPublish(t, p, "large", &Job{Padding: strings.Repeat("x", size)})
 		if e := chassi.ErrorOf(err); err == nil || e.Code != chassi.ResourceExhausted || e.Reason != "body_too_large" {
-			t.Errorf("%d bytes: %v, want resource_exhausted, body_too_large", size, err)
+			t.Errorf("padding of %d bytes: got %v, want resource_exhausted with the reason body_too_large", size, err)
 		}
 	}
 	if err := <-published; err != nil {
-		t.Errorf("another publisher: %v", err)
+		t.Errorf("smaller messages: got %v, want no error", err)
 	}
 	f.done.Await(t, 100)
 	publish(t, p, "almost", &Job{Padding: strings.Repeat("x", MaxMessageBytes)})
 	for _, l := range f.DeadLetters(t, f.prefix, jobs.Name, 1) {
 		if l.ID != "almost" || l.Headers[broker.ReasonKey] != "body_too_large" || l.Headers[transport.AttemptsKey] != "1" {
-			t.Errorf("%s: %v", l.ID, l.Headers)
+			t.Errorf("got the dead letter %q with the headers %v, want \"almost\" with the reason body_too_large after 1 attempt", l.ID, l.Headers)
 		}
 	}
 }
 
-// MaxMessageBytes is the maximum message size of the servers of the suite. The maximum of the
-// broker is larger.
+// MaxMessageBytes is the maximum message size, in bytes, with which a [Broker] configures its
+// servers. The maximum of the broker itself is larger.
 const MaxMessageBytes = 1<<20 - 100<<10
 
-// The work of several queues over one connection, which also serves calls, survives an interruption
-// of the connection while every worker is busy: each message is processed and acknowledged.
+// testReconnect verifies that an interruption of the connection loses no work while every worker is
+// busy: each message is processed and acknowledged. The connection is shared by several queues and
+// also serves calls.
 func testReconnect(t *testing.T, f *fixture) {
 	if f.Proxy == nil {
 		t.Log("connections to this broker cannot be cut")
@@ -305,7 +318,8 @@ func testReconnect(t *testing.T, f *fixture) {
 	f.settle(t, s, many.Name, mails.Name)
 }
 
-// Another instance processes the messages that an instance has not acknowledged when it disappears.
+// testTakeOver verifies that another instance processes the unacknowledged messages of an instance
+// that disappears.
 func testTakeOver(t *testing.T, f *fixture) {
 	if f.Proxy == nil {
 		t.Log("connections to this broker cannot be cut")
@@ -326,8 +340,8 @@ func testTakeOver(t *testing.T, f *fixture) {
 	stop(t, vanishing)
 }
 
-// A message carries the request id of the call that published it, and what middleware adds,
-// such as the trace.
+// testMetadata verifies that a message carries the request ID of the call that published it, and
+// the metadata that middleware adds, such as the trace context.
 func testMetadata(t *testing.T, f *fixture) {
 	o := Options{Prefix: f.prefix}
 	const id, trace = "request-of-the-outer-call", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -352,17 +366,18 @@ func testMetadata(t *testing.T, f *fixture) {
 	defer f.done.Unlock()
 	for _, c := range f.done.Calls {
 		if c.RequestID != id || c.Traceparent != trace {
-			t.Errorf("the call has %+v, want %s and %s", c, id, trace)
+			t.Errorf("got a call with %+v, want the request ID %s and the trace %s", c, id, trace)
 		}
 	}
 	if published == nil || !published.Client || published.Route == "" || published.Endpoint.Name() != "Do" {
-		t.Errorf("the middleware was made for %+v", published)
+		t.Errorf("got the binding %+v for the middleware, want a client binding of Do with a route", published)
 	}
 }
 
 const producersID = "request-of-a-producer"
 
-// Producers in other languages publish JSON, with or without headers.
+// testPlainProducer verifies that producers in other languages can publish JSON, with or without
+// headers, and that messages that cannot be decoded become dead letters.
 func testPlainProducer(t *testing.T, f *fixture) {
 	s := f.start(t, Options{Prefix: f.prefix}, jobs)
 	defer stop(t, s)
@@ -382,20 +397,20 @@ func testPlainProducer(t *testing.T, f *fixture) {
 	}
 	slices.Sort(dead)
 	if want := []string{"malformed invalid_argument 1", "other type invalid_argument 1", "unknown invalid_argument 1"}; !slices.Equal(dead, want) {
-		t.Errorf("dead letters: %v, want %v", dead, want)
+		t.Errorf("got the dead letters %v, want %v", dead, want)
 	}
 	f.done.Lock()
 	defer f.done.Unlock()
-	if got := fmt.Sprint(f.done.Finished); got != "map[bare:1 json:1]" {
-		t.Errorf("done: %s", got)
+	if got, want := fmt.Sprint(f.done.Finished), "map[bare:1 json:1]"; got != want {
+		t.Errorf("got the completed jobs %s, want %s", got, want)
 	}
 	if !slices.ContainsFunc(f.done.Calls, func(c Seen) bool { return c.RequestID == producersID }) {
-		t.Errorf("the request id of the producer is lost: %+v", f.done.Calls)
+		t.Errorf("got the calls %+v, want one with the request ID %s", f.done.Calls, producersID)
 	}
 }
 
-// Each instance works on as many messages as it may: two instances work on twice as many as one
-// instance.
+// testInstances verifies that each instance works on as many messages as MaxConcurrent allows, so
+// that two instances work on twice as many as one.
 func testInstances(t *testing.T, f *fixture) {
 	o := Options{Prefix: f.prefix, MaxConcurrent: 3}
 	slow := transport.Queue{Name: jobs.Name, Timeout: time.Hour}
@@ -411,16 +426,16 @@ func testInstances(t *testing.T, f *fixture) {
 		f.done.Enter(t)
 	}
 	if more := len(f.done.Entered); more > 0 {
-		t.Errorf("%d messages more than both may work on", more)
+		t.Errorf("got %d jobs in progress, want 6: 3 for each of two instances", 6+more)
 	}
 	close(f.done.Leave)
 	f.done.Await(t, n)
 	if handled, duplicates := f.done.Count(); handled != n || duplicates != 0 {
-		t.Errorf("%d handled, %d duplicates", handled, duplicates)
+		t.Errorf("got %d completed jobs and %d repeated deliveries, want %d and 0", handled, duplicates, n)
 	}
 }
 
-// Messages that wait for their next attempt do not keep other messages from being processed.
+// testWaiting verifies that messages that wait for their next attempt do not delay other messages.
 func testWaiting(t *testing.T, f *fixture) {
 	o := Options{Prefix: f.prefix, MaxConcurrent: 2}
 	later := transport.Queue{Name: jobs.Name, Delay: time.Hour, MaxDelay: time.Hour}
@@ -435,11 +450,12 @@ func testWaiting(t *testing.T, f *fixture) {
 	f.done.Lock()
 	defer f.done.Unlock()
 	if f.done.Finished["fine"] != 1 {
-		t.Errorf("done: %v", f.done.Finished)
+		t.Errorf("got the completed jobs %v, want fine once", f.done.Finished)
 	}
 }
 
-// A message that cannot be published is an error for its publisher, and the connection stays open.
+// testInvalidMessages verifies that publishing an invalid message returns an error and that the
+// connection stays open.
 func testInvalidMessages(t *testing.T, f *fixture) {
 	o := Options{Prefix: f.prefix}
 	p := f.Publisher(t, o, jobs)
@@ -453,8 +469,14 @@ func testInvalidMessages(t *testing.T, f *fixture) {
 		"nil": {"a", nil}, "no job": {"a", none}, "not a pointer": {"a", Job{}}, "another type": {"a", &Nothing{}},
 	} {
 		if err := p.Publish(t.Context(), e, c.id, c.request); chassi.ErrorOf(err).Code != chassi.InvalidArgument {
-			t.Errorf("%s: %v, want invalid_argument", name, err)
+			t.Errorf("%s: got %v, want invalid_argument", name, err)
 		}
+	}
+	type uncarried struct{ C chan int }
+	unfit := chassi.NewEndpoint("Do", func(context.Context, *uncarried) (*Nothing, error) { return &Nothing{}, nil })
+	_ = chassi.NewService("work.v1.Unfit", unfit)
+	if err := p.Publish(t.Context(), unfit, "a", &uncarried{}); chassi.ErrorOf(err).Code != chassi.InvalidArgument {
+		t.Errorf("endpoint without an encoding: got %v, want invalid_argument", err)
 	}
 	publish(t, p, strings.Repeat("x", 200), &Job{})
 }

@@ -25,16 +25,18 @@ type Jobs struct {
 	server *job.Server
 }
 
-// clock is the SQL expression for the current time.
+// clock is the SQL expression for the time of the test's clock, in microseconds since the Unix
+// epoch.
 const clock = "(SELECT micro FROM jobtest_clock)"
 
-// patience is the maximum duration of a run, of the wait for the runs of one moment, and of the
-// stop.
+// patience is the maximum duration of a run, of the wait until the runs that are due at one time
+// have ended, and of the stop of the server.
 const patience = time.Minute
 
-// Start runs jobs on db, by a clock that shows now, until the end of the test. Runs pass through
-// the middleware for recovery, timeouts and validation. The clock is a table of the database, so
-// only one Jobs may use the database. Errors fail the test.
+// Start runs jobs on db until the end of the test, by a clock that begins at the time now and moves
+// only when [Jobs.Advance] is called. Runs pass through the middleware for recovery, timeouts and
+// validation. The clock is stored in a table of the database, so only one Jobs may use the
+// database. Errors fail the test.
 func Start(t testing.TB, db *database.DB, now time.Time, jobs ...job.Definition) *Jobs {
 	t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
@@ -54,14 +56,15 @@ func Start(t testing.TB, db *database.DB, now time.Time, jobs ...job.Definition)
 	return j
 }
 
-// Now returns the time of the clock.
+// Now returns the time of the clock in UTC.
 func (j *Jobs) Now() time.Time {
 	j.t.Helper()
 	return time.UnixMicro(j.query("SELECT " + clock)).UTC()
 }
 
-// Advance advances the clock by d. It stops at each time at which there is something to do, and
-// waits there until the runs, also those added by [job.Job.Enqueue], have ended.
+// Advance advances the clock by d. It stops the clock at each time at which a run or a further try
+// is due, and waits until all due runs have ended, including those that [job.Job.Enqueue] has
+// added. The test fails if they do not end within a minute.
 func (j *Jobs) Advance(d time.Duration) {
 	j.t.Helper()
 	for end := j.Now().Add(d); ; {
@@ -75,8 +78,8 @@ func (j *Jobs) Advance(d time.Duration) {
 	}
 }
 
-// settle waits until only runs that are due later are left, and returns the time until the next
-// scheduled run, at most a day.
+// settle waits until all due runs have ended, and returns the time until the next scheduled run, at
+// most a day.
 func (j *Jobs) settle() (idle time.Duration) {
 	j.t.Helper()
 	deadline := time.Now().Add(patience)
@@ -89,7 +92,7 @@ func (j *Jobs) settle() (idle time.Duration) {
 			return idle
 		}
 		if time.Now().After(deadline) {
-			j.t.Fatalf("jobs have not ended within %v", patience)
+			j.t.Fatalf("the runs that are due at %v have not ended within %v", j.Now(), patience)
 		}
 		<-tick.C
 		j.engine.Wake()

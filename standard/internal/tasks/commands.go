@@ -22,8 +22,8 @@ import (
 // Run is the function of a command that uses an existing database.
 type Run[C any] func(context.Context, *standard.Invocation[C], *database.DB) error
 
-// Command returns a command that opens the database that config returns, whose settings are in
-// the group "database".
+// Command returns a command that calls run with an existing database. The function config returns
+// the configuration of the database, whose settings must be in the group "database".
 func Command[C any](config func(*C) database.Config, name, args, help string, run Run[C]) standard.Command[C] {
 	return standard.Command[C]{
 		Name: name, Args: args, Settings: "database", Help: help,
@@ -37,15 +37,17 @@ func Command[C any](config func(*C) database.Config, name, args, help string, ru
 	}
 }
 
-// explain adds the probable cause to the error of a database without the tables of events and jobs.
+// explain returns err. If err means that the database lacks tables of events and jobs, explain adds
+// an explanation and advice.
 func explain(err error) error {
 	if err != nil && (strings.Contains(err.Error(), "no such table: chassi_") || strings.Contains(err.Error(), "SQLSTATE 42P01")) {
-		return fmt.Errorf("the database has no tables of events and jobs, which serve creates; is database.url that of the program? %w", err)
+		return fmt.Errorf("the database lacks tables of events and jobs: %w; check database.url, or start the program once to create the tables", err)
 	}
 	return err
 }
 
-// Commands returns the commands for dead letters in a group, "events" or "jobs".
+// Commands returns the commands that list, show, redrive and discard dead letters. The argument
+// group is the first word of their names, "events" or "jobs".
 func Commands[C any](group string, config func(*C) database.Config) []standard.Command[C] {
 	command := func(name, args, help string, run Run[C]) standard.Command[C] {
 		return Command(config, group+" dead "+name, args, help, run)
@@ -67,10 +69,10 @@ func change[C any](do func(context.Context, *database.DB, task.Selection) (int, 
 		}
 		n, err := do(ctx, db, s)
 		if err == nil && n < len(s.IDs) {
-			err = fmt.Errorf("%d of the ids are not those of dead letters", len(s.IDs)-n)
+			err = fmt.Errorf("only %d of the %d IDs belong to dead letters", n, len(s.IDs))
 		}
 		if err == nil && n == 0 && s.Queue != "" {
-			return fmt.Errorf("there is no dead letter of %q", s.Queue)
+			return fmt.Errorf("queue %q has no dead letters; the queue of a job is named job/NAME", s.Queue)
 		}
 		_, printErr := fmt.Fprintf(i.Out, "%s %d dead letters\n", done, n)
 		return errors.Join(err, printErr)
@@ -81,7 +83,7 @@ func change[C any](do func(context.Context, *database.DB, task.Selection) (int, 
 func selection(arg string) (s task.Selection, err error) {
 	switch arg {
 	case "": // would select all
-		return s, standard.UsageError{Err: errors.New("the selection is empty: want ids with commas between, a subscription, job/NAME, or all")}
+		return s, standard.UsageError{Err: errors.New("the selection is empty: want comma-separated IDs, a subscription, job/NAME, or all")}
 	case "all":
 		return s, nil
 	}
@@ -89,7 +91,7 @@ func selection(arg string) (s task.Selection, err error) {
 		for word := range strings.SplitSeq(arg, ",") {
 			id, err := strconv.ParseInt(word, 10, 64)
 			if err != nil {
-				return s, standard.UsageError{Err: fmt.Errorf("%q: want ids with commas between", arg)}
+				return s, standard.UsageError{Err: fmt.Errorf("%q in the selection %q is not an ID: want comma-separated IDs", word, arg)}
 			}
 			s.IDs = append(s.IDs, id)
 		}
@@ -104,7 +106,7 @@ func selection(arg string) (s task.Selection, err error) {
 // maxCell is the maximum number of characters of an error in a list.
 const maxCell = 80
 
-// Cell returns a text in one line of bounded length.
+// Cell returns text as one line of at most maxCell characters, for a cell of a table.
 func Cell(text string) string {
 	line := []rune(strings.Join(strings.Fields(text), " "))
 	if len(line) > maxCell {
@@ -138,7 +140,7 @@ func list[C any](ctx context.Context, i *standard.Invocation[C], db *database.DB
 func show[C any](ctx context.Context, i *standard.Invocation[C], db *database.DB) error {
 	id, err := strconv.ParseInt(i.Args[0], 10, 64)
 	if err != nil {
-		return standard.UsageError{Err: fmt.Errorf("%q is not the id of a dead letter", i.Args[0])}
+		return standard.UsageError{Err: fmt.Errorf("%q is not the ID of a dead letter", i.Args[0])}
 	}
 	letters, err := task.DeadLetters(ctx, db, task.Selection{IDs: []int64{id}})
 	if err == nil && len(letters) == 0 {
