@@ -14,27 +14,27 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// ErrNotSQLite is returned by [Copy], [File] and [InUse] for a database that is not a SQLite
-// file: PostgreSQL has its own tools, and a database in memory ends with its process.
-var ErrNotSQLite = errors.New("database: only a SQLite file can be copied")
+// ErrNotSQLite is returned by [Copy], [File] and [InUse] if the URL does not name a SQLite file.
+// PostgreSQL has its own tools, and a database in memory ends with its process.
+var ErrNotSQLite = errors.New("database.url does not name a SQLite file: want sqlite:PATH")
 
 // Copied describes a completed copy.
 type Copied struct {
-	At   time.Time        // the copy contains everything committed by then
-	Rows map[string]int64 // by table
+	At   time.Time        // everything committed before this time is in the copy
+	Rows map[string]int64 // number of rows by table name
 }
 
 // copyStep is the number of pages copied at a time: 1 MiB with pages of 4 KiB.
 const copyStep = 256
 
-// Copy copies the SQLite database at c.URL, which may be in use, to the file at path, which must
-// be empty or missing, and verifies the copy: its integrity, its foreign keys and the number
-// of rows of each table. The copy is a consistent snapshot in a single file, in rollback
-// journal mode.
+// Copy copies the SQLite database at c.URL to the file at path, which must be empty or missing. The
+// database may be in use. The copy is a consistent snapshot in a single file, in rollback journal
+// mode. Copy then verifies the integrity of the copy, its foreign keys and the number of rows of
+// each table, and returns the time of the snapshot and the numbers of rows.
 //
-// Writers are not blocked. Copy pauses after each step for as long as the step took, which
-// leaves half of the disk's bandwidth to them. The write-ahead log grows until the copy is
-// complete. If Copy returns an error, the file at path is not usable.
+// Copy does not block writers. It pauses after each step for as long as the step took, which leaves
+// half of the disk's bandwidth to them. The write-ahead log grows until the copy is complete. If
+// Copy returns an error, the file at path is not usable.
 func Copy(ctx context.Context, c Config, path string) (Copied, error) {
 	source, err := sqliteFileTarget(c)
 	if err != nil {
@@ -94,8 +94,8 @@ func copySQLite(ctx context.Context, source target, path string) (copied Copied,
 	return copied, conn.Raw(func(driverConn any) error { return copyPages(ctx, driverConn, path) })
 }
 
-// copyPages copies the database to the file at path by SQLite's online backup, see
-// https://sqlite.org/backup.html.
+// copyPages copies the database of driverConn to the file at path with SQLite's online backup API
+// (https://sqlite.org/backup.html).
 func copyPages(ctx context.Context, driverConn any, path string) (err error) {
 	b, err := driverConn.(interface {
 		NewBackup(uri string) (*sqlite.Backup, error)
@@ -116,7 +116,7 @@ func copyPages(ctx context.Context, driverConn any, path string) (err error) {
 	return b.Finish()
 }
 
-// rest waits for d. If ctx ends first, it returns the error of ctx.
+// rest waits for d and returns nil. If ctx is done first, it returns ctx.Err().
 func rest(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -141,7 +141,7 @@ func verifyCopy(ctx context.Context, path string, want map[string]int64) (err er
 	if err := pool.QueryRowContext(ctx, "PRAGMA journal_mode=delete").Scan(&mode); err != nil {
 		return err
 	}
-	if err := checkIntegrity(ctx, pool); err != nil {
+	if err := checkIntegrity(ctx, pool, "the copy"); err != nil {
 		return err
 	}
 	tx, err := pool.BeginTx(ctx, nil)
@@ -156,30 +156,32 @@ func verifyCopy(ctx context.Context, path string, want map[string]int64) (err er
 	return err
 }
 
-// CheckIntegrity reads the whole SQLite database and returns an error that describes the first
-// problems of its structure, indexes and foreign keys. On PostgreSQL it returns nil: use amcheck
-// there.
+// CheckIntegrity reads the whole SQLite database and checks its structure, indexes and foreign
+// keys. It returns an error that describes the first problems, or nil if there are none. On
+// PostgreSQL it checks nothing and returns nil; use amcheck there.
 func (db *DB) CheckIntegrity(ctx context.Context) error {
 	if db.target.dialect != SQLite {
 		return nil
 	}
-	if err := checkIntegrity(ctx, db.reader); err != nil {
+	if err := checkIntegrity(ctx, db.reader, db.target.String()); err != nil {
 		return db.reading().fail(ctx, "integrity", err)
 	}
 	return nil
 }
 
-func checkIntegrity(ctx context.Context, pool *sql.DB) error {
+// checkIntegrity checks the SQLite database of pool, as [DB.CheckIntegrity] does. An error about
+// damage begins with name, a name for the database.
+func checkIntegrity(ctx context.Context, pool *sql.DB, name string) error {
 	problems, err := firstColumn(ctx, pool, "PRAGMA integrity_check(10)")
 	if err != nil {
 		return err
 	}
 	if !slices.Equal(problems, []string{"ok"}) {
-		return fmt.Errorf("the file is damaged: %s", strings.Join(problems, "; "))
+		return fmt.Errorf("%s is damaged: %s", name, strings.Join(problems, "; "))
 	}
 	tables, err := firstColumn(ctx, pool, `SELECT DISTINCT "table" FROM pragma_foreign_key_check`)
 	if err == nil && len(tables) > 0 {
-		err = fmt.Errorf("the file is damaged: violated foreign keys in %s", strings.Join(tables, ", "))
+		err = fmt.Errorf("%s is damaged: violated foreign keys in %s", name, strings.Join(tables, ", "))
 	}
 	return err
 }
@@ -203,7 +205,8 @@ func firstColumn(ctx context.Context, q interface {
 	return values, rows.Err()
 }
 
-// countRows returns the number of rows of each table, by name, without SQLite's own tables.
+// countRows returns the number of rows of each table by the name of the table. SQLite's own tables
+// are left out.
 func countRows(ctx context.Context, tx *sql.Tx) (map[string]int64, error) {
 	tables, err := firstColumn(ctx, tx, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
 	if err != nil {
@@ -222,7 +225,10 @@ func countRows(ctx context.Context, tx *sql.Tx) (map[string]int64, error) {
 }
 
 // InUse reports whether another connection, of this or any other process, has the SQLite file at
-// c.URL open. It acquires and releases an exclusive lock.
+// c.URL open. To find out, it acquires and releases an exclusive lock. If the file is in rollback
+// journal mode, such as a copy that was never opened by [Open], InUse detects only connections with
+// a transaction in progress. InUse returns an error that wraps [ErrMissing] if the file does not
+// exist, and another error if the file cannot be opened.
 func InUse(ctx context.Context, c Config) (bool, error) {
 	t, err := sqliteFileTarget(c)
 	if err != nil {

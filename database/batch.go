@@ -12,45 +12,50 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
-// Statement is SQL with its arguments, for [DB.Batch].
+// Statement is an SQL statement with its arguments, for [DB.Batch].
 type Statement struct {
 	SQL  string
 	Args []any
 
-	// Rows reads the rows that the statement returns. It may be nil. Like the function of
-	// [DB.Write] it may be called more than once. It must not return errors other than those of the
-	// cursor.
+	// Rows, if not nil, reads the rows that the statement returns. Like the function passed to
+	// [DB.Write], it may be called more than once. It must not return errors other than those of
+	// the cursor.
 	Rows func(Cursor) error
 
-	// Affected, if not nil, is set to the number of changed rows. On SQLite it is not set if Rows
-	// is not nil.
+	// Affected, if not nil, points to the variable that receives the number of changed rows. On
+	// SQLite the variable is not set if Rows is not nil.
 	Affected *int64
 }
 
-// Cursor iterates over the rows in [Statement.Rows].
+// Cursor iterates over the rows that a statement returns, for [Statement.Rows]. Next advances to
+// the next row and reports whether there is one. Scan copies the columns of that row to dest.
 type Cursor interface {
 	Next() bool
 	Scan(dest ...any) error
 }
 
-// Batch runs statements, none of which depends on the result of an earlier one, in one serializable
-// transaction, like [DB.Write]. It sends them together: on PostgreSQL the whole transaction is one
-// round trip (two for the first transaction on a connection).
+// Batch runs statements in one serializable transaction, as [DB.Write] does, and sends them
+// together: on PostgreSQL the whole transaction takes one round trip, or two if the connection has
+// not yet prepared one of the statements. No statement can therefore depend on the result of an
+// earlier one. If a statement fails, nothing is stored and Batch returns an error. Without
+// statements, Batch is a no-op.
 //
-// If the connection breaks or the call times out, and it is not certain that nothing was stored,
-// Batch returns an error that wraps [ErrCommitUnknown] and does not repeat the statements.
+// If the connection breaks or the call times out, and the changes may have been stored, Batch
+// returns an error that wraps [ErrCommitUnknown] and does not retry the statements.
 func (db *DB) Batch(ctx context.Context, statements ...Statement) error {
 	return db.batch(ctx, db.writing(), statements)
 }
 
-// BatchRelaxed is [DB.Batch] without waiting for the disk, see [DB.WriteRelaxed].
+// BatchRelaxed runs statements as [DB.Batch] does, but does not wait until the commit is on the
+// disk. The changes may be lost in the cases that [DB.WriteRelaxed] describes.
 func (db *DB) BatchRelaxed(ctx context.Context, statements ...Statement) error {
 	s := db.writing()
 	s.relaxed = true
 	return db.batch(ctx, s, statements)
 }
 
-// BatchShared is [DB.BatchRelaxed] with the isolation level of [DB.WriteShared].
+// BatchShared runs statements as [DB.BatchRelaxed] does, but at the isolation level READ COMMITTED
+// on PostgreSQL, for the uses that [DB.WriteShared] describes.
 func (db *DB) BatchShared(ctx context.Context, statements ...Statement) error {
 	s := db.writing()
 	s.relaxed, s.shared = true, true
@@ -82,7 +87,7 @@ func (db *DB) batch(ctx context.Context, s scope, statements []Statement) error 
 	return err
 }
 
-// batch runs statements one after another.
+// batch runs statements in the transaction, one after another.
 func (tx *Tx) batch(ctx context.Context, statements []Statement) error {
 	for _, st := range statements {
 		if st.Rows == nil {
@@ -110,8 +115,8 @@ func (st Statement) affected(n int64) {
 	}
 }
 
-// pipeline sends a transaction to PostgreSQL in one round trip. It reports whether the
-// transaction has inserted or updated.
+// pipeline runs statements in a PostgreSQL transaction, which it sends as one batch. It reports
+// whether the transaction has inserted or updated rows.
 func (s scope) pipeline(ctx context.Context, statements []Statement) (stored bool, err error) {
 	conn, err := s.pool.Conn(ctx)
 	if err != nil {
@@ -188,12 +193,15 @@ func readResults(results pgx.BatchResults, first int, statements []Statement) (s
 	return stored, err
 }
 
-// failCommitted is [scope.fail] for what commits by itself, a batch or a statement. If it may have
-// been stored, the error wraps [ErrCommitUnknown] and has a class for which it is not repeated.
+// failCommitted returns the failure for err, the driver's error for a batch or statement that
+// commits by itself. If the connection has broken, or the call has timed out or was canceled, and
+// the changes may have been stored, the failure wraps [ErrCommitUnknown] and has a class for which
+// the operation is not retried.
 func (s scope) failCommitted(ctx context.Context, op string, err error) error {
 	var f *failure
 	errors.As(s.fail(ctx, op, err), &f)
-	if notStored(err) || !isPostgres(err) && !isLost(err) && !pgconn.Timeout(err) {
+	canceled := s.db.target.dialect == Postgres && errors.Is(err, context.Canceled)
+	if notStored(err) || !isPostgres(err) && !isLost(err) && !pgconn.Timeout(err) && !canceled {
 		return f
 	}
 	if f.class == classLost {

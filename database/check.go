@@ -15,13 +15,16 @@ import (
 	"modernc.org/sqlite"
 )
 
-// Check returns an error if the database cannot store data at the moment. It is for a readiness
-// probe. It does a write that waits for the disk: on SQLite a page, through the write-ahead log; on
-// PostgreSQL a log record that changes no table. It writes at most once in five seconds, and not if
-// a call has done a write that waited for the disk in that time. When Check does not write, it
-// takes the write lock (SQLite) or checks that the server is not read-only (PostgreSQL).
+// Check returns an error if the database cannot store data at the moment. It is meant for readiness
+// probes. Check performs a write that waits for the disk: on SQLite it writes a page through the
+// write-ahead log, and on PostgreSQL, if the server supports that, it writes a log record that
+// changes no table. It does not write if Check or a call has performed a write that waited for the
+// disk in the last five seconds, and no call has failed since because the database was unavailable.
+// When Check does not write, it checks on PostgreSQL that the server is not read-only, and on
+// SQLite it acquires the write lock, unless a call has written in the last second and none has
+// timed out since the last response.
 //
-// For PostgreSQL it uses a connection of its own, so that it succeeds on a slow server with many
+// On PostgreSQL, Check uses a separate connection, so that it succeeds on a slow server with many
 // calls in progress. Check also returns an error while calls fail for lack of space or permissions
 // and, on PostgreSQL, while all connections are in use and no call gets a response.
 func (db *DB) Check(ctx context.Context) error {
@@ -51,11 +54,14 @@ func (db *DB) Check(ctx context.Context) error {
 }
 
 // checkSQLite returns an error if the file was replaced or cannot be locked for writing. If write
-// is true, it also sets user_version to its current value. If write is false, it does not take the
-// lock if a call has written in the last second and no call has timed out since: under load other
-// calls wait for the lock.
+// is true, it also sets user_version to its current value. If write is false, it does not acquire
+// the lock if a call has written in the last second and none has timed out since the last response,
+// because other calls wait for the lock under load.
 func (db *DB) checkSQLite(ctx context.Context, write bool) error {
 	if err := db.requireSameFile("check"); err != nil {
+		return err
+	}
+	if err := db.refuseClosed("check"); err != nil {
 		return err
 	}
 	if !write && db.health.wroteWithin(time.Second) {
@@ -89,9 +95,9 @@ const (
 		CAST(pg_logical_emit_message(true, 'chassi', '') AS TEXT) END`
 )
 
-// checkPostgres returns an error for a server that cannot write: a standby, or one switched to
-// read-only. If write is true, it writes a record to the write-ahead log, unless the server does
-// not support that: some servers with PostgreSQL's protocol do not.
+// checkPostgres returns an error if the server cannot write, because it is a standby or was
+// switched to read-only. If write is true, it writes a record to the write-ahead log, unless the
+// server does not support that, as is the case for some servers with PostgreSQL's protocol.
 func (db *DB) checkPostgres(ctx context.Context, write bool) error {
 	var readOnly string
 	var err error
@@ -109,17 +115,18 @@ func (db *DB) checkPostgres(ctx context.Context, write bool) error {
 		return db.writing().fail(ctx, "check", err)
 	}
 	if readOnly == "on" {
-		return failedAs(classReadOnly, "check", errors.New("the server is read-only: a standby, or default_transaction_read_only is on"))
+		return failedAs(classReadOnly, "check", errors.New("the server is read-only: it is a standby, or default_transaction_read_only is on"))
 	}
 	return nil
 }
 
-// ask runs one query in one round trip.
+// ask runs a query on the connection of [DB.Check], in one round trip, and copies the first row to
+// response.
 func (db *DB) ask(ctx context.Context, query string, response ...any) error {
 	return db.probe.QueryRowContext(ctx, query, pgx.QueryExecModeExec).Scan(response...)
 }
 
-// probePool returns the pool for the connection of [DB.Check].
+// probePool returns the pool with the single connection that [DB.Check] uses.
 func probePool(connector driver.Connector, c Config) *sql.DB {
 	pool := sql.OpenDB(patientConnector{connector})
 	configure(pool, c)
@@ -127,28 +134,28 @@ func probePool(connector driver.Connector, c Config) *sql.DB {
 	return pool
 }
 
-// patientConnector continues to connect after the caller has given up, for the next caller:
-// connecting to a slow server may take longer than a probe.
+// patientConnector is a connector that continues to connect after the caller has given up, for the
+// next caller: connecting to a slow server may take longer than a probe.
 type patientConnector struct{ driver.Connector }
 
-// Connect opens a connection, even if ctx ends. It times out after [Config.ConnectTimeout].
+// Connect opens a connection, even if ctx is done. It times out after [Config.ConnectTimeout].
 func (c patientConnector) Connect(ctx context.Context) (driver.Conn, error) {
 	return c.Connector.Connect(context.WithoutCancel(ctx))
 }
 
-// proofInterval is the time for which the result of a write, success or failure, is assumed to
+// proofInterval is the time for which the outcome of a write, success or failure, is assumed to
 // hold.
 const proofInterval = 5 * time.Second
 
-// health is the result of recent calls and probes.
+// health records the outcomes of recent calls and probes.
 type health struct {
 	mu       sync.Mutex
-	durable  time.Time // last write that waited for the disk
+	durable  time.Time // last write that waited for the disk; zero after a later failure
 	wrote    time.Time // last write of a call
 	answered time.Time // last response to a call
-	refused  error     // lack of space or permissions; no call could write since
-	at       time.Time // of refused
-	late     error     // a timeout; no call got a response since
+	refused  error     // last failure for lack of space or permissions, until a call has written
+	at       time.Time // time of refused
+	late     error     // last timeout, until a call has received a response
 }
 
 // saw records the outcome of a call or of one attempt of it.
@@ -169,7 +176,8 @@ func (h *health) saw(err error) {
 	h.answered, h.late = now, nil
 }
 
-// stored records a successful write. Durable reports whether it waited for the disk.
+// stored records the time of a successful write if durable is true, that is, if the write waited
+// for the disk. Otherwise it does nothing.
 func (h *health) stored(durable bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -178,7 +186,8 @@ func (h *health) stored(durable bool) {
 	}
 }
 
-// wroteCall is stored for a write of a call. It clears earlier failures to write.
+// wroteCall records a successful write of a call, as stored does, and clears earlier failures to
+// write.
 func (h *health) wroteCall(durable bool) {
 	h.stored(durable)
 	h.mu.Lock()
@@ -198,7 +207,8 @@ func (h *health) wroteWithin(d time.Duration) bool {
 	return time.Since(h.wrote) < d && h.late == nil
 }
 
-// refusal returns the error of calls that cannot write at the moment, or nil.
+// refusal returns the last error for lack of space or permissions if it occurred within the last
+// proofInterval and no call has written since, and nil otherwise.
 func (h *health) refusal() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -208,7 +218,8 @@ func (h *health) refusal() error {
 	return nil
 }
 
-// stuck returns the error of a call that timed out, if no call has got a response for d.
+// stuck returns the error of the last call that timed out if no call has received a response for d,
+// and nil otherwise.
 func (h *health) stuck(d time.Duration) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -218,7 +229,9 @@ func (h *health) stuck(d time.Duration) error {
 	return nil
 }
 
-// isStorage reports whether err means a full or broken disk or a file without write permission.
+// isStorage reports whether err, an error of the class unavailable, is an error of SQLite or, on an
+// open connection to PostgreSQL, means insufficient resources or a system error: in particular, that
+// the disk is full or broken or that the file cannot be written.
 func isStorage(err error) bool {
 	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		return false

@@ -5,11 +5,12 @@ import (
 	"fmt"
 )
 
-// CheckConnections returns an error if PostgreSQL does not permit all connections of db's pool in
-// addition to those of other programs that are open now. It checks max_connections, minus the
-// connections reserved for superusers, and the limits of the role and of the database; the
-// error names the limit. It returns nil on SQLite. Behind a pooler the result describes the
-// pooler's connections, not those of this program.
+// CheckConnections returns an error if PostgreSQL does not permit [Config.MaxOpen] connections in
+// addition to those that other programs have open now. It checks max_connections, minus the
+// connections reserved for superusers, and the connection limits of the role and of the database.
+// The error names the limit. CheckConnections also returns an error if the limits cannot be read.
+// It returns nil on SQLite. Behind a pooler, the result describes the pooler's connections, not
+// those of this program.
 func (db *DB) CheckConnections(ctx context.Context) error {
 	if db.target.dialect != Postgres {
 		return nil
@@ -29,9 +30,14 @@ func (db *DB) CheckConnections(ctx context.Context) error {
 	for _, limit := range []struct {
 		name       string
 		value, use int
-	}{{"max_connections", server, all}, {"the role's CONNECTION LIMIT", role, ofRole}, {"the database's CONNECTION LIMIT", database, ofDatabase}} {
+	}{
+		{"max_connections minus superuser_reserved_connections", server, all},
+		{"the role's CONNECTION LIMIT", role, ofRole},
+		{"the database's CONNECTION LIMIT", database, ofDatabase},
+	} {
 		if others := max(limit.use-own, 0); limit.value >= 0 && others+db.config.MaxOpen > limit.value {
-			return fmt.Errorf("database: PostgreSQL permits %d connections (%s), other programs have %d open, and database.max_connections is %d: lower it, or raise PostgreSQL's limit", limit.value, limit.name, others, db.config.MaxOpen)
+			return fmt.Errorf("database: PostgreSQL permits %d connections (%s), other programs have %d open, and database.max_connections is %d: "+
+				"lower database.max_connections, or raise PostgreSQL's limit", limit.value, limit.name, others, db.config.MaxOpen)
 		}
 	}
 	return nil

@@ -20,21 +20,23 @@ import (
 // sql.ErrNoRows.
 var ErrNotFound = fmt.Errorf("database: not found: %w", sql.ErrNoRows)
 
-// ErrCommitUnknown is wrapped by the error of a transaction, such as one of [DB.Write] or
+// ErrCommitUnknown is wrapped by the error of a transaction, for example of [DB.Write] or
 // [DB.Batch], if it is unknown whether the transaction was committed, usually because the
 // connection broke before the response to COMMIT arrived. The changes are stored completely or not
-// at all; reading is the only way to find out. [IsUnavailable] is true for such an error; test for
-// ErrCommitUnknown first if the work must not be done twice.
-var ErrCommitUnknown = errors.New("the connection broke during commit: it is unknown whether the transaction was committed")
+// at all; reading is the only way to find out. [IsUnavailable] is true for such an error, unless the
+// context of the operation was canceled; test for ErrCommitUnknown first if the work must not be done
+// twice.
+var ErrCommitUnknown = errors.New("it is unknown whether the transaction was committed")
 
-// class classifies failures, for the caller and for [DB.retry].
+// class is the class of a failure. It determines the result of [IsUnavailable] and whether
+// [DB.retry] retries the operation.
 type class uint8
 
 const (
-	classOther       class = iota // the statement is wrong, or the context was canceled
+	classOther       class = iota // other causes: an invalid statement, a canceled context
 	classUnavailable              // the server or the disk is unavailable
 	classTimeout                  // no response before the deadline
-	classReadOnly                 // connected to a server that no longer writes
+	classReadOnly                 // connected to a server that is read-only
 	classLost                     // the connection broke
 	classConflict                 // the transaction conflicts with another one: run it again
 	classBusy                     // another process holds the lock of the SQLite file
@@ -58,7 +60,7 @@ func (f *failure) Unavailable() bool {
 	return f.class != classOther && f.class != classTimeout && !errors.Is(f.err, ErrCommitUnknown)
 }
 
-// InvalidArgument reports whether the database refuses a text because it contains a NUL character
+// InvalidArgument reports whether the database refused a string because it contains a NUL character
 // or is not valid UTF-8. If it returns true, a chassi service returns the code InvalidArgument
 // (HTTP 400) for the error.
 func (f *failure) InvalidArgument() bool {
@@ -66,9 +68,9 @@ func (f *failure) InvalidArgument() bool {
 	return errors.Is(f.err, errInvalidText) || ok && (pg.Code == "22021" || pg.Code == "22P05")
 }
 
-// errInvalidText is the error of SQLite connections for texts that PostgreSQL does not store, so that
-// a service behaves the same on both.
-var errInvalidText = errors.New("a text has a NUL character or is not valid UTF-8: use []byte and a column of type BLOB or BYTEA for such data")
+// errInvalidText is the error of SQLite connections for strings that PostgreSQL does not store, so
+// that a service behaves the same on both.
+var errInvalidText = errors.New("the string contains NUL or is not valid UTF-8: use []byte and a column of type BLOB or BYTEA for such data")
 
 func failed(op string, err error) error {
 	c := classify(err)
@@ -80,11 +82,11 @@ func failed(op string, err error) error {
 
 func failedAs(c class, op string, err error) error { return &failure{op: op, class: c, err: err} }
 
-// scope is the pool that an operation runs on, and its options.
+// scope is the pool that an operation runs on, and the options of the operation.
 type scope struct {
 	db       *DB
 	pool     *sql.DB
-	readOnly bool // the caller reads only; it does not say whether the server could write
+	readOnly bool // the operation only reads, even if the server permits writes
 	relaxed  bool // commits do not wait for the disk
 	shared   bool // READ COMMITTED instead of serializable
 }
@@ -92,27 +94,29 @@ type scope struct {
 func (db *DB) reading() scope { return scope{db: db, pool: db.reader, readOnly: true} }
 func (db *DB) writing() scope { return scope{db: db, pool: db.writer} }
 
-// fail returns the failure for an error of the driver. After a timeout its text includes the
-// state of the pool, because the driver returns the same error for waiting for a connection
-// and for waiting for the server.
+// fail returns the failure for err, an error of the driver. After a timeout, the text of the
+// failure includes the number of connections in use, because the driver returns the same error for
+// waiting for a connection and for waiting for the server.
 func (s scope) fail(ctx context.Context, op string, err error) error {
 	switch {
 	case s.db.closed.Load():
 		return failedAs(classUnavailable, op, fmt.Errorf("the database is closed: %w", err))
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		n := s.pool.Stats()
-		return failedAs(classTimeout, op, fmt.Errorf("no response in time (%d of %d connections in use): %w: %w",
+		return failedAs(classTimeout, op, fmt.Errorf("not completed in time (%d of %d connections in use): %w: %w",
 			n.InUse, n.MaxOpenConnections, context.DeadlineExceeded, err))
 	case ctx.Err() != nil:
 		return failedAs(classOther, op, fmt.Errorf("%w: %w", ctx.Err(), err))
+	case s.readOnly && refusedWrite(err) && s.db.target.path != "" && s.db.target.access == accessReadOnly:
+		return failedAs(classOther, op, fmt.Errorf("a statement writes, but the database file is open only for reading: %w", err))
 	case s.readOnly && refusedWrite(err):
-		return failedAs(classOther, op, fmt.Errorf("a statement writes in a read-only transaction; use Write: %w", err))
+		return failedAs(classOther, op, fmt.Errorf("a statement writes on a read-only connection or transaction; use Write: %w", err))
 	}
 	return failed(op, err)
 }
 
-// refusedWrite reports whether a statement failed because the connection or the transaction is
-// read-only.
+// refusedWrite reports whether err means that a statement failed because the connection or the
+// transaction is read-only.
 func refusedWrite(err error) bool {
 	var pg *pgconn.PgError
 	var lite *sqlite.Error
@@ -127,18 +131,20 @@ func classOf(err error) class {
 }
 
 // IsUnavailable reports whether err is an error of this package that means that the database cannot
-// perform the operation at the moment. Possible causes are no connection, a broken connection, a
-// closed DB, a shutdown, a timeout, too many connections, a full disk, a read-only server or file,
-// a conflict that was not resolved by retries (serialization failure, deadlock), and a lock, such
-// as that of another process on the SQLite file. It returns false for errors of other packages. If
-// a method returns such an error, wrapped or not, a chassi service returns the code Unavailable
-// (HTTP 503), or DeadlineExceeded (504) after a timeout. The service does not return Unavailable
-// for [ErrCommitUnknown], because a retry may do the work twice.
+// perform the operation at the moment. Possible causes are a missing or broken connection, a closed
+// DB, a shutdown of the server, a timeout, too many connections, a full disk, a read-only server or
+// file, a conflict that was not resolved by retries (serialization failure or deadlock), and a
+// lock, such as that of another process on the SQLite file. It returns false for errors of other
+// packages.
+//
+// If an endpoint returns such an error, wrapped or not, a chassi service responds with the code
+// Unavailable (HTTP 503), or with DeadlineExceeded (504) after a timeout. It does not respond with
+// Unavailable for [ErrCommitUnknown], because a retry may do the work twice.
 func IsUnavailable(err error) bool { return classOf(err) != classOther }
 
-// IsUnique reports whether err is a violation of a unique constraint, a unique index or a primary
-// key. It does not report which constraint was violated, because SQLite has no code for that; if
-// that matters, query the conflicting row.
+// IsUnique reports whether err means that a statement violated a unique constraint, a unique index
+// or a primary key. It does not report which constraint was violated, because SQLite has no code
+// for that; if that matters, query the conflicting row.
 func IsUnique(err error) bool {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return pg.Code == "23505"
@@ -150,8 +156,8 @@ func IsUnique(err error) bool {
 	return false
 }
 
-// IsForeignKey reports whether err is a violation of a foreign key: a row refers to a row
-// that does not exist.
+// IsForeignKey reports whether err means that a statement violated a foreign key constraint: a row
+// would refer to a row that does not exist.
 func IsForeignKey(err error) bool {
 	var pg *pgconn.PgError
 	var lite *sqlite.Error
@@ -181,7 +187,7 @@ func classify(err error) class {
 	return classOther
 }
 
-// classifyPostgres classifies an SQLSTATE (PostgreSQL documentation, appendix A).
+// classifyPostgres returns the class of an SQLSTATE (PostgreSQL documentation, appendix A).
 func classifyPostgres(code string) class {
 	switch code {
 	case "40001", "40P01": // serialization_failure, deadlock_detected
@@ -204,7 +210,7 @@ func classifyPostgres(code string) class {
 	return classOther
 }
 
-// classifySQLite classifies an extended result code (sqlite.org/rescode.html).
+// classifySQLite returns the class of an extended result code (sqlite.org/rescode.html).
 func classifySQLite(code int) class {
 	switch code & 0xff {
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
@@ -227,8 +233,8 @@ func isLost(err error) bool {
 	return errors.As(err, &network)
 }
 
-// notStored reports whether a failed COMMIT has certainly stored nothing: it was not sent, or
-// the server rejected it.
+// notStored reports whether err, the error of a COMMIT or of a batch or statement that commits by
+// itself, means that nothing was stored, because nothing was sent or the database rejected it.
 func notStored(err error) bool {
 	if errors.Is(err, sql.ErrTxDone) || errors.Is(err, pgx.ErrTxCommitRollback) || pgconn.SafeToRetry(err) {
 		return true

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -211,11 +212,15 @@ func TestQueryRefusesToWriteOnSQLite(t *testing.T) {
 func TestClosed(t *testing.T) {
 	engines(t, func(t *testing.T, c Config) {
 		db := counters(t, c)
+		if err := db.Write(t.Context(), increment); err != nil { // a check soon after it does not write
+			t.Fatal(err)
+		}
 		if err := errors.Join(db.Close(), db.Close()); err != nil {
 			t.Fatal(err)
 		}
 		_, migrate := db.Migrate(t.Context(), migrations(map[string]string{"1_a.sql": "SELECT 1;"}))
-		for _, err := range []error{db.Write(t.Context(), increment), db.Check(t.Context()), migrate} {
+		listen := db.Listen(t.Context(), "c", func(string) {})
+		for _, err := range []error{db.Write(t.Context(), increment), db.Check(t.Context()), migrate, listen} {
 			if !IsUnavailable(err) || !strings.Contains(err.Error(), "closed") {
 				t.Errorf("err = %v", err)
 			}
@@ -408,6 +413,30 @@ func TestStatementUnknown(t *testing.T) {
 		}
 		if errors.Is(err, ErrCommitUnknown) != unknown || !IsUnavailable(err) {
 			t.Errorf("%s: %v", query, err)
+		}
+	}
+}
+
+// So is one whose context is canceled while the server runs it.
+func TestCanceledStatementUnknown(t *testing.T) {
+	t.Parallel()
+	db := counters(t, Config{URL: dbtest.Postgres(t)})
+	const query = "UPDATE counters SET n = n + 1 WHERE pg_sleep(10) IS NOT NULL"
+	for name, run := range map[string]func(ctx context.Context, query string) error{
+		"Exec":      func(ctx context.Context, query string) error { _, err := db.Exec(ctx, query); return err },
+		"Batch":     func(ctx context.Context, query string) error { return db.Batch(ctx, Statement{SQL: query}) },
+		"DBTX.Exec": func(ctx context.Context, query string) error { _, err := db.DBTX().ExecContext(ctx, query); return err },
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		result := make(chan error, 1)
+		go func() { result <- run(ctx, query+" /* "+name+" */") }()
+		running := "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' AND query LIKE '%/* " + name + " */%' AND pid <> pg_backend_pid()"
+		for count(t, db, running) == 0 {
+			runtime.Gosched()
+		}
+		cancel()
+		if err := <-result; !errors.Is(err, ErrCommitUnknown) || !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -9,14 +9,18 @@ import (
 )
 
 // ErrNoNotifications is returned by [DB.Listen] for a database that does not support notifications:
-// SQLite, and PostgreSQL behind a pooler.
+// SQLite, and PostgreSQL after an earlier connection of the DB has detected a pooler.
 var ErrNoNotifications = errors.New("database: notifications are not supported on SQLite or through a pooler")
 
-// Listen calls notified for each notification of a channel of PostgreSQL (NOTIFY). It also calls
-// notified once, with an empty payload, when it begins to listen, because earlier notifications are
-// lost. It uses a connection of its own and blocks until the connection breaks or ctx ends. The
-// error is never nil. notified must not block.
+// Listen calls notified with the payload of each notification that PostgreSQL sends to channel
+// (NOTIFY). It also calls notified once, with an empty payload, when it begins to listen, because
+// earlier notifications are lost. notified must not block. Listen uses a separate connection. It returns
+// [ErrNoNotifications] if the database does not support notifications, and otherwise blocks until the
+// connection breaks or ctx is done. The error is never nil.
 func (db *DB) Listen(ctx context.Context, channel string, notified func(payload string)) error {
+	if err := db.refuseClosed("listen"); err != nil {
+		return err
+	}
 	if db.target.dialect == SQLite || db.connector.behindPooler.Load() {
 		return ErrNoNotifications
 	}

@@ -17,22 +17,23 @@ import (
 type Migration struct {
 	Name    string    // the name of the file, such as 00001_users.sql
 	Version int64     // the number that Name begins with
-	Applied time.Time // zero while it is pending
+	Applied time.Time // time of application; zero while the migration is pending
 }
 
-// Migrate applies the pending migrations in the order of their numbers. It returns the names of
-// those that it has applied, even if a later one fails. A failed migration is rolled back, unless
-// its file contains NO TRANSACTION.
+// Migrate applies the pending migrations in the order of their numbers. It returns the names of the
+// migrations that it has applied, even if a later one fails. A failed migration is rolled back,
+// unless its file contains NO TRANSACTION.
 //
 // The files are in the directories "sqlite" and "postgres" of migrations, in goose's format:
-// 00001_name.sql, with "-- +goose Up" as the first line. Each has a number of its own: Migrate
-// returns an error for two files with the same number, for a file with the number of another one
-// that was applied before, and for a pending file with a lower number than an applied one.
+// 00001_name.sql, with "-- +goose Up" as the first line. Numbers must be unique and must increase:
+// Migrate returns an error if two files have the same number, if a file has the number of another
+// file that was applied before, or if a pending file has a lower number than an applied one.
 //
-// A lock serializes nodes that start together; on SQLite it is an empty file with the name of the
-// database and the suffix -migrate. After ten seconds Migrate returns an error that describes the
-// holder of the lock and for which [IsUnavailable] is true: call it again. QueryTimeout does not
-// apply to migrations; only ctx limits them.
+// A lock ensures that nodes that start together migrate one after another. On SQLite the lock is on
+// an empty file with the name of the database and the suffix -migrate. If the lock is not free
+// within ten seconds, Migrate returns an error that describes the holder of the lock and for which
+// [IsUnavailable] is true; it can then be called again. For a database in memory, only ctx limits
+// the wait. [Config.QueryTimeout] does not apply to migrations; only ctx limits them.
 func (db *DB) Migrate(ctx context.Context, migrations fs.FS) (applied []string, err error) {
 	err = db.migrating(ctx, goose.DefaultTablename, migrations, func(provider *goose.Provider, known map[int64]string) error {
 		before, err := db.appliedFiles(ctx)
@@ -48,9 +49,10 @@ func (db *DB) Migrate(ctx context.Context, migrations fs.FS) (applied []string, 
 	return applied, err
 }
 
-// MigrateTable is [DB.Migrate] for the tables of a library, which has migrations of its own. It
-// records them in the given table instead of goose_db_version, so that their numbers do not
-// collide with those of the program. It does not record the names of the files.
+// MigrateTable applies the pending migrations of a library and returns their names, as [DB.Migrate]
+// does for those of the program. It records them in the given table instead of goose_db_version, so
+// that their numbers do not collide with those of the program's migrations. It neither records the
+// names of the files nor compares them with those that were applied before.
 func (db *DB) MigrateTable(ctx context.Context, table string, migrations fs.FS) (applied []string, err error) {
 	err = db.migrating(ctx, table, migrations, func(provider *goose.Provider, _ map[int64]string) error {
 		applied, err = up(ctx, provider)
@@ -72,7 +74,8 @@ func up(ctx context.Context, provider *goose.Provider) (applied []string, err er
 	return applied, err
 }
 
-// Migrations returns all migrations in order, applied and pending.
+// Migrations returns the applied and the pending migrations, in the order of their numbers. Like
+// [DB.Migrate], it waits up to ten seconds for the migration lock.
 func (db *DB) Migrations(ctx context.Context, migrations fs.FS) (list []Migration, err error) {
 	err = db.migrating(ctx, goose.DefaultTablename, migrations, func(provider *goose.Provider, _ map[int64]string) error {
 		statuses, err := provider.Status(ctx)
@@ -84,11 +87,12 @@ func (db *DB) Migrations(ctx context.Context, migrations fs.FS) (list []Migratio
 	return list, err
 }
 
-// migrating calls do with the names of the known files while it holds the lock. The provider has
-// connections of its own, to which the query timeouts do not apply.
+// migrating calls do with a provider and the names of the files in migrations, by number, while it
+// holds the migration lock. The provider uses separate connections, to which the query timeouts do
+// not apply.
 func (db *DB) migrating(ctx context.Context, table string, migrations fs.FS, do func(provider *goose.Provider, known map[int64]string) error) error {
-	if db.closed.Load() {
-		return failedAs(classUnavailable, "migrate", errors.New("the database is closed"))
+	if err := db.refuseClosed("migrate"); err != nil {
+		return err
 	}
 	known, err := migrationFiles(migrations, db.target.dialect)
 	if err != nil {
@@ -146,8 +150,8 @@ func (db *DB) migrator() (*sql.DB, error) {
 	return sql.OpenDB(newConnector(config, db.target)), nil
 }
 
-// lockMigrations waits until no other node migrates this database, and acquires the lock. unlock
-// releases the lock, as the end of the process does.
+// lockMigrations waits until no other node migrates this database, and acquires the migration lock.
+// unlock releases the lock; the end of the process releases it too.
 func (db *DB) lockMigrations(ctx context.Context, pool *sql.DB) (unlock func(), err error) {
 	switch {
 	case db.target.dialect == Postgres:
@@ -158,7 +162,7 @@ func (db *DB) lockMigrations(ctx context.Context, pool *sql.DB) (unlock func(), 
 	return db.lockSQLite(ctx, db.target.path+"-migrate")
 }
 
-// lockMemory locks a database in memory, which only this DB can access.
+// lockMemory acquires the migration lock of a database in memory, which only this DB can access.
 func (db *DB) lockMemory(ctx context.Context) (unlock func(), err error) {
 	select {
 	case db.memoryLock <- struct{}{}:
@@ -168,13 +172,14 @@ func (db *DB) lockMemory(ctx context.Context) (unlock func(), err error) {
 	}
 }
 
-// migrationLock is the key of the advisory lock in PostgreSQL. Each database of a server has its
-// own.
+// migrationLock is the key of the advisory lock in PostgreSQL. Advisory locks in different
+// databases of a server are independent.
 const migrationLock = 0x63686173736921 // "chassi!"
 
-// lockPostgres acquires the lock in a transaction, because a pooler does not keep other state of a
-// connection. The lock ends with the process. lockPostgres polls instead of waiting in the server:
-// a waiting statement holds a snapshot, for which CREATE INDEX CONCURRENTLY would wait.
+// lockPostgres acquires the migration lock in a transaction, because a pooler keeps no session
+// state between transactions. The lock ends with the process. lockPostgres polls instead of waiting
+// in the server: a waiting statement holds a snapshot, for which CREATE INDEX CONCURRENTLY would
+// wait.
 func (db *DB) lockPostgres(ctx context.Context, pool *sql.DB) (unlock func(), err error) {
 	conn, err := pool.Conn(ctx)
 	if err != nil {
@@ -207,7 +212,8 @@ func (db *DB) lockPostgres(ctx context.Context, pool *sql.DB) (unlock func(), er
 	}, nil
 }
 
-// migrationLockHolder describes the connections that hold the lock.
+// migrationLockHolder returns a description of the connections that hold the migration lock, or
+// "another connection" if they are unknown.
 func migrationLockHolder(ctx context.Context, conn *sql.Conn) string {
 	const query = `SELECT string_agg(format('process %s (%s%s, %s since %s)', l.pid, a.application_name,
 			coalesce(' from ' || host(a.client_addr), ''), a.state, to_char(a.state_change, 'YYYY-MM-DD HH24:MI:SS OF')), ', ')
@@ -222,9 +228,9 @@ func migrationLockHolder(ctx context.Context, conn *sql.Conn) string {
 	return holder.String
 }
 
-// lockSQLite locks a file next to the database: goose begins and ends transactions of the
-// database, so a lock in the database could not span them. The file is never removed, because
-// processes that wait for it would then lock different files.
+// lockSQLite acquires the migration lock by locking the file at path, next to the database: goose
+// begins and ends transactions of the database, so a lock in the database could not span them. The
+// file is never removed, because processes that wait for the lock would then lock different files.
 func (db *DB) lockSQLite(ctx context.Context, path string) (unlock func(), err error) {
 	if err := createFile(path); err != nil {
 		return nil, err
@@ -248,12 +254,15 @@ func (db *DB) lockSQLite(ctx context.Context, path string) (unlock func(), err e
 	return func() { _ = errors.Join(tx.Rollback(), pool.Close()) }, nil
 }
 
-// lockPatience is the timeout for the lock. The caller can then report it and try again.
+// lockPatience is the maximum time to wait for the migration lock. After that time, the caller can
+// report the holder of the lock and try again.
 const lockPatience = 10 * time.Second
 
 var errLocked = errors.New("another migration of this database is running")
 
-// awaitLock calls try until it has the lock, try fails, ctx ends or lockPatience has passed.
+// awaitLock calls try until try acquires the lock or fails, ctx is done, or lockPatience has passed.
+// It returns nil if try has acquired the lock. After lockPatience, the error contains the
+// description that holder returns.
 func (db *DB) awaitLock(ctx context.Context, holder func() string, try func() (locked bool, err error)) error {
 	began := time.Now()
 	for n := 1; ; n++ {

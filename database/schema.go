@@ -15,25 +15,36 @@ import (
 
 // SchemaError means that the schema of a database is not the one that the program requires.
 type SchemaError struct {
-	Have, Want int64 // numbers of the newest applied migration, 0 for none, and of the newest known one
-	Newer      bool  // the database has a migration that the program does not contain
-	Pending    bool  // the program contains a migration that was not applied
+	// Have is the number of the newest applied migration, or 0 if none was applied. Want is the
+	// number of the newest migration that the program contains.
+	Have, Want int64
+
+	Newer   bool // the database has a migration that the program does not contain
+	Pending bool // the program contains a migration that was not applied
 }
 
-// Error describes both schemas by their newest migration.
+// Error returns a description of how the schema differs from the one that the program requires.
 func (e *SchemaError) Error() string {
 	switch {
+	case e.Newer && e.Have <= e.Want:
+		return fmt.Sprintf("database: a migration that this program does not contain was applied; its number is below %05d, "+
+			"the newest migration of this program", e.Want)
 	case e.Newer:
-		return fmt.Sprintf("database: the schema is newer than this program: migration %05d was applied, this program knows up to %05d", e.Have, e.Want)
+		return fmt.Sprintf("database: the schema is newer than this program: migration %05d was applied, but the newest migration of this program is %05d",
+			e.Have, e.Want)
 	case e.Have == 0:
 		return "database: the database has no schema yet"
+	case e.Have == e.Want:
+		return fmt.Sprintf("database: a migration that this program needs was not applied; its number is below %05d, the newest migration", e.Want)
 	}
-	return fmt.Sprintf("database: the schema is older than this program needs: %05d was applied last, the newest migration is %05d", e.Have, e.Want)
+	return fmt.Sprintf("database: the schema is older than this program needs: migration %05d was applied last, and the newest migration is %05d",
+		e.Have, e.Want)
 }
 
-// CheckSchema compares the applied migrations with those in migrations, see [DB.Migrate], and
-// changes nothing. It returns a [*SchemaError] if they differ, and another error if two files have
-// the same number or if a migration was applied from a file of another name.
+// CheckSchema compares the applied migrations with the files in migrations, whose format
+// [DB.Migrate] describes. It does not change the database. It returns a [*SchemaError] if they
+// differ, and another error if there are no files, if a file has no number or the number of another
+// file, if a migration was applied from a file of another name, or if the database cannot be read.
 func (db *DB) CheckSchema(ctx context.Context, migrations fs.FS) error {
 	known, err := migrationFiles(migrations, db.target.dialect)
 	if err != nil {
@@ -83,7 +94,7 @@ func checkOrder(known, applied map[int64]string) error {
 	return nil
 }
 
-// checkFiles returns an error if a number was applied from a file of another name.
+// checkFiles returns an error if a migration in known was applied from a file of another name.
 func checkFiles(known, applied map[int64]string) error {
 	for _, v := range slices.Sorted(maps.Keys(known)) {
 		if was := applied[v]; was != "" && was != known[v] {
@@ -93,7 +104,9 @@ func checkFiles(known, applied map[int64]string) error {
 	return nil
 }
 
-// migrationFiles returns the names of the migration files of d by the numbers that they begin with.
+// migrationFiles returns the names of the migration files of d, by the number that each name begins
+// with. It returns an error if there are no files, if a name begins with no number, or if two names
+// begin with the same number.
 func migrationFiles(migrations fs.FS, d Dialect) (map[int64]string, error) {
 	paths, err := fs.Glob(migrations, d.String()+"/*.sql")
 	if err == nil && len(paths) == 0 {
@@ -107,7 +120,7 @@ func migrationFiles(migrations fs.FS, d Dialect) (map[int64]string, error) {
 		name := path.Base(file)
 		v, err := goose.NumericComponent(name)
 		if err != nil {
-			return nil, failed("schema", fmt.Errorf("the name of %s must begin with a number from 1 and an underscore, as in 00001_users.sql", file))
+			return nil, failed("schema", fmt.Errorf("the name of %s must begin with a positive whole number and an underscore, as in 00001_users.sql", file))
 		}
 		if other := names[v]; other != "" {
 			return nil, failed("schema", fmt.Errorf("the migrations %s and %s have the same number; give the newer one the next free number", other, name))
@@ -117,12 +130,12 @@ func migrationFiles(migrations fs.FS, d Dialect) (map[int64]string, error) {
 	return names, nil
 }
 
-// filesTable is the table with the names of the files from which the versions in goose's table were
-// applied.
+// filesTable is the table that records the name of the file from which each version in goose's
+// table was applied.
 const filesTable = "goose_db_version_files"
 
-// appliedFiles returns the names of the files of the applied migrations by version. A name is "" if
-// it is unknown. The map is empty if goose's table does not exist.
+// appliedFiles returns the names of the files of the applied migrations, by version. A name is ""
+// if it was not recorded. The map is empty if goose's table does not exist.
 func (db *DB) appliedFiles(ctx context.Context) (map[int64]string, error) {
 	files := make(map[int64]string)
 	exists, err := db.hasTable(ctx, goose.DefaultTablename)
@@ -163,7 +176,7 @@ func (db *DB) hasTable(ctx context.Context, name string) (bool, error) {
 	return tables > 0, err
 }
 
-// recordFiles stores the names of the files of the applied versions.
+// recordFiles stores the name of the file of each applied migration that is in known.
 func (db *DB) recordFiles(ctx context.Context, known map[int64]string) error {
 	applied, err := db.appliedFiles(ctx)
 	if err != nil {

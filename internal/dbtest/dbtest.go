@@ -15,21 +15,23 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 )
 
-// Engines runs test in parallel on each engine, with the URL of an empty database.
+// Engines runs test as a parallel subtest for SQLite and for PostgreSQL, each with the URL of an
+// empty database.
 func Engines(t *testing.T, test func(t *testing.T, url string)) {
 	t.Helper()
 	t.Run("sqlite", func(t *testing.T) { t.Parallel(); test(t, SQLite(t)) })
 	t.Run("postgres", func(t *testing.T) { t.Parallel(); test(t, Postgres(t)) })
 }
 
-// SQLite returns the URL of a database file in the directory of the test.
+// SQLite returns the URL of a SQLite file that does not exist yet, in a temporary directory of the
+// test.
 func SQLite(t testing.TB) string {
 	return "sqlite:" + filepath.Join(t.TempDir(), "test.db")
 }
 
-// Postgres creates a database for the test on the server at CHASSI_TEST_POSTGRES, by default
-// the local one, and drops it afterwards. Without a server the test is skipped, or fails if
-// CI=true.
+// Postgres creates an empty database for the test and returns its URL. The database is on the
+// server at the URL in CHASSI_TEST_POSTGRES, by default the local server, and is dropped at the end
+// of the test. If there is no server, the test is skipped, or fails if CI=true.
 func Postgres(t testing.TB) string {
 	t.Helper()
 	base := os.Getenv("CHASSI_TEST_POSTGRES")
@@ -47,9 +49,9 @@ func Postgres(t testing.TB) string {
 	t.Cleanup(func() { _ = server.Close() })
 	if err := server.PingContext(t.Context()); err != nil {
 		if os.Getenv("CI") == "true" {
-			t.Fatalf("PostgreSQL at CHASSI_TEST_POSTGRES: %v", err)
+			t.Fatalf("PostgreSQL at %s (CHASSI_TEST_POSTGRES): %v", u.Host, err)
 		}
-		t.Skipf("PostgreSQL at CHASSI_TEST_POSTGRES: %v", err)
+		t.Skipf("PostgreSQL at %s (CHASSI_TEST_POSTGRES): %v", u.Host, err)
 	}
 	name := fmt.Sprintf("chassi_test_%d", rand.Uint64())
 	if _, err := server.ExecContext(t.Context(), "CREATE DATABASE "+name); err != nil {
@@ -64,9 +66,10 @@ func Postgres(t testing.TB) string {
 	return u.String()
 }
 
-// PostgresWithClock is like [Postgres], but the test can set the clock of the database: set makes it
-// run ahead of the clock of the server by the given duration. Connections to address use a function
-// clock_timestamp() that shadows the function of the server.
+// PostgresWithClock creates an empty database, as [Postgres] does, with a clock that the test can
+// set. It returns address, the URL of the database, and set, a function that makes the clock of the
+// database run ahead of the server's clock by the given duration. On connections to address, a
+// function clock_timestamp() shadows the function of the server.
 func PostgresWithClock(t testing.TB) (address string, set func(ahead time.Duration)) {
 	t.Helper()
 	address = Postgres(t)
