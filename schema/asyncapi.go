@@ -8,10 +8,11 @@ import (
 	"github.com/chassi-go/chassi/schema/gotype"
 )
 
-// AsyncAPI returns the AsyncAPI 3.0 document of the endpoints of services that are served over
-// NATS or AMQP, and of info.Topics. A method has a channel for requests and one for replies; a
-// stream also has a channel on which the client controls it. A topic has one channel. AsyncAPI
-// returns an error if a service, a type or a validate tag is invalid, or if names conflict.
+// AsyncAPI returns an AsyncAPI 3.0 document in JSON, which describes the topics in info and all
+// endpoints of services that are served over NATS or AMQP. An endpoint has one channel for requests
+// and another for replies. A stream also has a channel on which the client controls the stream. A
+// topic has one channel. AsyncAPI returns an error if a service, a type or a validate tag is
+// invalid, or if names conflict.
 func AsyncAPI(info Info, services ...*chassi.Service) ([]byte, error) {
 	if err := failed(services); err != nil {
 		return nil, err
@@ -80,14 +81,17 @@ func asyncHeaders(info Info) object {
 		"Traceparent":          object{"type": "string", "description": "W3C Trace Context."},
 	}
 	for _, s := range info.security() {
+		if s.MutualTLS {
+			continue // not in a message
+		}
 		properties[s.Header] = object{"type": "string", "description": "Where the method needs credentials: " + s.String() + "."}
 	}
 	return object{"type": "object", "properties": properties}
 }
 
-// asyncMessageNames returns the names of the requests and replies, such as GetOrderRequest and
-// GetOrderReply. A name is prefixed with a part of the service name if that is needed to make it
-// unique.
+// asyncMessageNames returns the names of the requests, replies and stream items, such as
+// GetOrderRequest and GetOrderReply. A name is prefixed with a part of the service name if it would
+// not be unique without the prefix. asyncMessageNames returns an error if names still conflict.
 func asyncMessageNames(services []*chassi.Service) (map[gotype.Named]string, error) {
 	var all []gotype.Named
 	for _, s := range services {
@@ -104,7 +108,8 @@ func asyncMessageNames(services []*chassi.Service) (map[gotype.Named]string, err
 	return names, nil
 }
 
-// replySuffix returns the suffix of the name of the response, or of an item if e is a stream.
+// replySuffix returns the suffix of the name of the message that e returns: "Item" if e is a
+// stream, and "Reply" otherwise.
 func replySuffix(e *chassi.Endpoint) string {
 	if e.Streams() {
 		return "Item"
@@ -116,8 +121,8 @@ func asyncMessage(e *chassi.Endpoint, suffix string) gotype.Named {
 	return gotype.Named{Fallback: e.Name() + suffix, Scope: serviceOf(e)}
 }
 
-// topic adds the message and the channel of a topic of events, and an operation for each
-// direction.
+// topic adds the message and the channel of t to messages and channels, and adds to operations an
+// operation for each direction in which the program uses t.
 func (c *components) topic(t Topic, channels, operations, messages object) {
 	name := t.Event.Name()
 	messages[name] = object{
@@ -194,7 +199,7 @@ func (c *components) channel(e *chassi.Endpoint, messageNames map[gotype.Named]s
 	}
 }
 
-// messageRefs returns references to the messages of those names, for a channel.
+// messageRefs returns references to the named messages of the document, for use in a channel.
 func messageRefs(names ...string) object {
 	refs := make(object)
 	for _, name := range names {
@@ -203,7 +208,7 @@ func messageRefs(names ...string) object {
 	return refs
 }
 
-// channelRefs returns references to messages of a channel, for an operation.
+// channelRefs returns references to the named messages of a channel, for use in an operation.
 func channelRefs(channel string, names ...string) (refs []any) {
 	for _, name := range names {
 		refs = append(refs, object{"$ref": "#/channels/" + channel + "/messages/" + name})

@@ -7,14 +7,14 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// SecurityScheme is one kind of credentials.
+// SecurityScheme describes one kind of credentials.
 type SecurityScheme struct {
-	Name      string // in documents: "bearer", "api_key"
+	Name      string // name in documents: "bearer", "api_key"
 	Header    string // the header with the credentials: "Authorization", "X-API-Key"
-	Prefix    string // in an Authorization header: "Bearer", "Basic"; empty for other headers
-	Format    string // of a bearer token, shown in documents: "JWT"
-	Doc       string
-	MutualTLS bool // the credentials are the certificate of the TLS connection
+	Prefix    string // scheme in an Authorization header: "Bearer", "Basic"; empty for other headers
+	Format    string // format of a bearer token, shown in documents: "JWT"
+	Doc       string // description in documents; may be empty
+	MutualTLS bool   // whether the credentials are the client certificate of the TLS connection
 }
 
 func (i Info) security() []SecurityScheme {
@@ -38,7 +38,8 @@ func needsCredentials(services []*chassi.Service) bool {
 	})
 }
 
-// securityRequirements returns requirements that any one of the schemes satisfies.
+// securityRequirements returns the security requirements of an endpoint that accepts the
+// credentials of any one of the schemes.
 func (i Info) securityRequirements() []any {
 	var either []any
 	for _, s := range i.security() {
@@ -64,9 +65,13 @@ func (s SecurityScheme) object() object {
 	return o
 }
 
-// String describes the credentials for the documentation: "bearer (Authorization: Bearer ...)".
+// String returns the text with which documents refer to the credentials, such as
+// "bearer (Authorization: Bearer ...)".
 func (s SecurityScheme) String() string {
-	if s.Prefix != "" {
+	switch {
+	case s.Header == "":
+		return s.Name
+	case s.Prefix != "":
 		return s.Name + " (" + s.Header + ": " + s.Prefix + " ...)"
 	}
 	return s.Name + " (" + s.Header + ")"

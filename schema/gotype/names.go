@@ -10,20 +10,20 @@ import (
 	"unicode"
 )
 
-// Named is a type or another item that needs a name in a document. An item without a name in Go
-// is called Fallback, within Scope.
+// Named is a type, or another item, that needs a name in a document. The name is derived from
+// Fallback and Scope if Fallback is set, and from the Go name and package of Type otherwise.
 type Named struct {
 	Type     reflect.Type
-	Fallback string // for a type without a name: "GetOrderRequest"
-	Scope    string // of the fallback, dotted: "orders.v1.Orders"
-	Suffix   string // tells several descriptions of one type apart: "Input"
+	Fallback string // the name of an item without a Go name: "GetOrderRequest"
+	Scope    string // the dotted name that contains Fallback: "orders.v1.Orders"
+	Suffix   string // distinguishes several descriptions of one type: "Input"
 }
 
-// Names returns a unique name for each element of all, which is a valid identifier in every
-// document and language. A name is short if that is unique: "Order". If names conflict with each
-// other or with a reserved name, a sufficient part of the package or scope is prefixed:
-// "V1Order" and "V2Order". The order of all has no effect. If two names still conflict, Names
-// returns an error with the locations of both among the roots.
+// Names returns a unique name for each element of all. Each name is a valid identifier in every
+// document and language. A short name such as "Order" is used if it is unique. If names conflict
+// with each other or with a reserved name, they are prefixed with as much of the package or scope
+// as necessary: "V1Order" and "V2Order". The result does not depend on the order of all. If names
+// still conflict, Names returns an error with the locations of the types in roots.
 func Names(all []Named, roots []Root, reserved ...string) (map[Named]string, error) {
 	levels := make(map[Named]int, len(all))
 	for _, n := range all {
@@ -54,7 +54,8 @@ func Names(all []Named, roots []Root, reserved ...string) (map[Named]string, err
 	}
 }
 
-// unnamed returns the error for conflicting names, with their locations.
+// unnamed returns an error with the locations of the types whose names conflict with each other or
+// with a reserved name, or nil if no names conflict.
 func unnamed(groups map[string][]Named, names map[Named]string, roots []Root, reserved []string) error {
 	for _, name := range slices.Sorted(maps.Keys(groups)) {
 		group := groups[name]
@@ -69,16 +70,17 @@ func unnamed(groups map[string][]Named, names map[Named]string, roots []Root, re
 			}
 			who = append(who, text)
 		}
-		if slices.Contains(reserved, name) {
-			who = append(who, "a name of the document itself")
-		}
 		slices.Sort(who)
-		return fmt.Errorf("types %s have the same name %s; rename all but one", strings.Join(who, " and "), group[0].name(0))
+		if slices.Contains(reserved, name) {
+			return fmt.Errorf("%s: the document itself uses the name %s; choose another name", strings.Join(who, " and "), name)
+		}
+		return fmt.Errorf("%s have the same name %s; rename all but one", strings.Join(who, " and "), group[0].name(0))
 	}
 	return nil
 }
 
-// String returns the name in Go with its package, or the fallback with its scope.
+// String returns Scope and Fallback if Fallback is set, and the package path and Go name of Type
+// otherwise, joined by a dot.
 func (n Named) String() string {
 	if n.Fallback != "" {
 		return n.Scope + "." + n.Fallback
@@ -105,7 +107,7 @@ func (n Named) maxLevel() int {
 	return most
 }
 
-// qualified prefixes a name with at most level words from the end of a path.
+// qualified returns name as an identifier, prefixed with at most level words from the end of path.
 func qualified(path, separator, name string, level int) string {
 	words := strings.Split(path, separator)
 	var b strings.Builder
@@ -123,8 +125,9 @@ var (
 
 func notInPath(r rune) bool { return strings.ContainsRune("[](){}<>,; *·\"", r) }
 
-// argumentWords converts the type arguments in the name of a generic type to words, each
-// prefixed with at most level words of its package: "string,int" becomes "StringInt".
+// argumentWords converts the type arguments in the name of a generic type to one identifier, in
+// which each type name is prefixed with at most level words of its package path: "string,int"
+// becomes "StringInt".
 func argumentWords(arguments string, level int) string {
 	arguments = localType.ReplaceAllString(arguments, "")
 	arguments = symbols.Replace(arrays.ReplaceAllString(arguments, " Array$1 "))
@@ -143,10 +146,11 @@ func argumentWords(arguments string, level int) string {
 	return b.String()
 }
 
-// Identifier returns text as a name in CamelCase of ASCII letters and digits. A character
-// outside of ASCII becomes its code point, such as U00E9; any other character is omitted and
-// begins a word. A name that would begin with a digit is prefixed with N. Identifier returns ""
-// if nothing remains.
+// Identifier converts text to a name in CamelCase of ASCII letters and digits. It replaces a
+// character outside of ASCII with its code point, such as U00E9. It omits any other character and
+// capitalizes the letter that follows. It also omits the suffix that package reflect appends to the
+// name of a local type, such as ·1. It puts N in front of a name that would begin with a digit.
+// Identifier returns "" if nothing remains.
 func Identifier(text string) string {
 	var b strings.Builder
 	upper := true

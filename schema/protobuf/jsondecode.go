@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/chassi-go/chassi/internal/safetext"
 	"github.com/go-json-experiment/json/jsontext"
@@ -18,11 +17,12 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 )
 
-// Decode decodes data, a JSON object, into message, a pointer to the struct of plan p, which
-// must be zero. A member has the json_name of its field or the name in the .proto file. Null
-// means no value. Decode returns a [chassi.InvalidArgument] that names the field if data is
-// nested deeper than maxDepth or malformed, for example if a member is unknown or given twice, or
-// a value is of the wrong type or not valid UTF-8. The error does not quote values.
+// Decode decodes data, a JSON object, into message, a pointer to a zero struct of plan p. A member
+// may have the json_name of its field or the name of the field in the .proto file. A member that is
+// null has no effect. Decode returns a [chassi.InvalidArgument] error if data is nested deeper than
+// maxDepth levels or is malformed, for example if a member is unknown or given twice, or if a value
+// is of the wrong type or not valid UTF-8. The error names the field, if there is one, and quotes no
+// values.
 func (j *JSON) Decode(data []byte, p *Plan, message any, maxDepth int) error {
 	r := jsonReader{Decoder: jsontext.NewDecoder(bytes.NewBuffer(data)), json: j, maxDepth: maxDepth}
 	wire, err := r.message(make([]byte, 0, len(data)), p)
@@ -35,24 +35,24 @@ func (j *JSON) Decode(data []byte, p *Plan, message any, maxDepth int) error {
 	return p.decode(wire, message, jsonName)
 }
 
-// Errors of malformed JSON, as sent to clients.
+// Errors for malformed JSON. Their messages are sent to clients.
 var (
 	errObject    = errors.New("must be a JSON object")
 	errArray     = errors.New("must be a JSON array")
 	errBool      = errors.New("must be a JSON boolean")
 	errString    = errors.New("must be a JSON string")
 	errBase64    = errors.New("must be a JSON string in base64")
-	errEnum      = errors.New("must be the name or the number of a value of its enum")
+	errEnum      = errors.New("must be the name of a value of the enum, or a whole number from -2147483648 to 2147483647")
 	errFloat     = errors.New(`must be a JSON number in range, "NaN", "Infinity" or "-Infinity"`)
-	errTimeJSON  = errors.New("must be a time such as 2006-01-02T15:04:05Z")
-	errSpan      = errors.New("must be a duration such as 1.5s")
+	errTimeJSON  = errors.New("must be a JSON string with a time such as 2006-01-02T15:04:05Z, in the years 1 to 9999, with at most 9 decimal places")
+	errSpan      = errors.New("must be a JSON string with a duration in seconds such as 1.5s, within 292 years, with at most 9 decimal places")
 	errUnknown   = errors.New("is not a known member")
 	errTwice     = errors.New("is given twice")
-	errTrailing  = errors.New("the JSON object must not be followed by anything")
+	errTrailing  = errors.New("the JSON object must not be followed by more data")
 	errNotObject = errors.New("the body must be a JSON object")
 )
 
-// jsonReader converts a JSON value to the binary form.
+// jsonReader reads a message in JSON and converts it to the binary form.
 type jsonReader struct {
 	*jsontext.Decoder
 
@@ -61,7 +61,7 @@ type jsonReader struct {
 	scratch  []byte
 }
 
-// message reads the object that comes next and appends its fields to b.
+// message reads the next value, an object, and appends its members as fields of plan p to b.
 func (r *jsonReader) message(b []byte, p *Plan) ([]byte, error) {
 	want := errObject
 	if r.StackDepth() == 0 {
@@ -100,8 +100,9 @@ func (r *jsonReader) message(b []byte, p *Plan) ([]byte, error) {
 	return b, r.reason(err)
 }
 
-// open reads the beginning of an object or an array. It returns the error otherwise if the next
-// value is of another kind.
+// open reads the beginning of an object or an array, depending on kind. If the next value is of
+// another kind, open returns the error passed as otherwise. It also returns an error if the value
+// is malformed or nested too deeply.
 func (r *jsonReader) open(kind jsontext.Kind, otherwise error) error {
 	if r.PeekKind() != kind {
 		return r.other(otherwise)
@@ -115,8 +116,8 @@ func (r *jsonReader) open(kind jsontext.Kind, otherwise error) error {
 	return nil
 }
 
-// other returns the error for a next value that is not of the expected kind: the error kind, or
-// the syntax error if the value is malformed.
+// other returns the error for the next value, which is not of the expected kind: a syntax error if
+// the value is malformed, or else the error passed as kind.
 func (r *jsonReader) other(kind error) error {
 	if _, err := r.ReadToken(); err != nil {
 		return r.reason(err)
@@ -124,8 +125,8 @@ func (r *jsonReader) other(kind error) error {
 	return kind
 }
 
-// reason returns err, or a replacement for an error of the JSON library, whose text may quote
-// the client.
+// reason returns err or, in place of an error of the JSON library, whose text may quote the
+// client's data, an error that quotes no data.
 func (r *jsonReader) reason(err error) error {
 	if err == nil {
 		return nil
@@ -153,7 +154,8 @@ func (r *jsonReader) end() error {
 	return nil
 }
 
-// name returns the name of the next member. It is valid until the next call.
+// name reads and returns the name of the next member. The result is valid until r reads another
+// name or string.
 func (r *jsonReader) name() ([]byte, error) {
 	raw, err := r.ReadValue()
 	if err != nil {
@@ -231,7 +233,7 @@ func appendKey(b []byte, k *kind, key string) ([]byte, error) {
 	return appendInteger(b, k, key)
 }
 
-// value appends the value that comes next, without a tag.
+// value reads the next value and appends it to b as a value of kind k, without a tag.
 func (r *jsonReader) value(b []byte, k *kind) ([]byte, error) {
 	if k.message != nil {
 		start := len(b)
@@ -259,7 +261,8 @@ func (r *jsonReader) value(b []byte, k *kind) ([]byte, error) {
 	return r.scalar(b, k, kind == '"', text)
 }
 
-// scalar appends a value given as the text of a JSON string, a number or a boolean.
+// scalar appends a value of kind k. The parameter text is the value as a JSON number or boolean,
+// or, if quoted is true, the content of a JSON string.
 func (r *jsonReader) scalar(b []byte, k *kind, quoted bool, text []byte) ([]byte, error) {
 	switch {
 	case k.enum != nil && quoted:
@@ -296,7 +299,7 @@ func (r *jsonReader) scalar(b []byte, k *kind, quoted bool, text []byte) ([]byte
 	}
 }
 
-// expected returns the error for a JSON value of a kind that k does not take.
+// expected returns the error for a JSON value that cannot be converted to kind k.
 func expected(k *kind) error {
 	switch {
 	case k.enum != nil:
@@ -320,24 +323,29 @@ func expected(k *kind) error {
 	}
 }
 
-// bits returns the number of bits of the Go type of an integer, which may be narrower than the
-// type in Protocol Buffers.
+// bits returns the number of bits of the Go type of k, an integer kind. The Go type may be narrower
+// than the type in Protocol Buffers.
 func (k *kind) bits() int { return k.goType.Bits() }
 
 func (k *kind) unsigned() bool {
 	return k.typ == descriptorpb.FieldDescriptorProto_TYPE_UINT32 || k.typ == descriptorpb.FieldDescriptorProto_TYPE_UINT64
 }
 
-// errInteger returns an error that states the range of an integer type.
+// errInteger returns an error that states the range of k, an integer kind.
 func errInteger(k *kind) error {
-	if k.unsigned() {
-		return fmt.Errorf("must be a whole number from 0 to %d", uint64(math.MaxUint64)>>(64-k.bits())) //nolint:err113 // for the client
+	return errWholeNumber(k.unsigned(), k.bits())
+}
+
+func errWholeNumber(unsigned bool, bits int) error {
+	if unsigned {
+		return fmt.Errorf("must be a whole number from 0 to %d", uint64(math.MaxUint64)>>(64-bits)) //nolint:err113 // for the client
 	}
-	limit := int64(math.MaxInt64 >> (64 - k.bits()))
+	limit := int64(math.MaxInt64 >> (64 - bits))
 	return fmt.Errorf("must be a whole number from %d to %d", -limit-1, limit) //nolint:err113 // for the client
 }
 
-// appendInteger appends the integer that text, a JSON number, stands for.
+// appendInteger appends the number in text as an integer of kind k. It returns an error if text is
+// not a JSON number that is whole and in the range of k.
 func appendInteger(b []byte, k *kind, text string) ([]byte, error) {
 	digits, ok := wholeNumber(text)
 	if !ok {
@@ -364,12 +372,16 @@ func appendInteger(b []byte, k *kind, text string) ([]byte, error) {
 	return protowire.AppendVarint(b, uint64(x)), nil
 }
 
-// maxDigits is the maximum number of digits of an integer of 64 bits.
+// maxDigits is the maximum number of decimal digits of a 64-bit integer.
 const maxDigits = 20
 
-// wholeNumber returns the number that text, a JSON number, stands for, without a fraction or an
-// exponent: "150" for "1.5e2". It returns false if text is not a JSON number, or if the number
-// is not whole or is far out of range.
+// maxExponent is more than the length of any text. Numbers with a larger exponent are either 0, too
+// large or not whole.
+const maxExponent = 1 << 30
+
+// wholeNumber returns the number in text without a fraction or an exponent, such as "150" for
+// "1.5e2". It returns false if text is not a JSON number, or if the number is not whole or has more
+// than maxDigits digits.
 func wholeNumber(text string) (string, bool) {
 	if !isNumber(text) {
 		return "", false
@@ -380,7 +392,7 @@ func wholeNumber(text string) (string, bool) {
 		if err != nil {
 			return "", false
 		}
-		mantissa, exponent = text[:i], n
+		mantissa, exponent = text[:i], min(max(n, -maxExponent), maxExponent)
 	}
 	digits, negative := strings.CutPrefix(mantissa, "-")
 	whole, fraction, _ := strings.Cut(digits, ".")
@@ -436,7 +448,8 @@ func parseFloat(text string, quoted bool, bits int) (float64, error) {
 	return x, nil
 }
 
-// decodeBase64 decodes base64 in either alphabet, with or without padding.
+// decodeBase64 decodes base64 in the standard or the URL alphabet, with or without padding. It
+// returns errBase64 if text is malformed.
 func decodeBase64(text string) ([]byte, error) {
 	encoding := base64.StdEncoding
 	if strings.ContainsAny(text, "-_") {
@@ -451,46 +464,3 @@ func decodeBase64(text string) ([]byte, error) {
 	}
 	return body, nil
 }
-
-func appendTimestamp(b []byte, text string) ([]byte, error) {
-	t, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil || strings.Contains(text, ",") || fractionDigits(text) > 9 || t.Unix() < minTimestamp || t.Unix() > maxTimestamp {
-		return b, errTimeJSON
-	}
-	return appendSecondsNanos(b, t.Unix(), int32(t.Nanosecond())), nil
-}
-
-// fractionDigits returns the number of digits after the point.
-func fractionDigits(text string) int {
-	_, fraction, _ := strings.Cut(text, ".")
-	return len(fraction) - len(strings.TrimLeft(fraction, "0123456789"))
-}
-
-// appendSpan appends the google.protobuf.Duration that text stands for, in the syntax of package
-// protojson.
-func appendSpan(b []byte, text string) ([]byte, error) {
-	digits, ok := strings.CutSuffix(text, "s")
-	digits, negative := strings.CutPrefix(digits, "-")
-	if !negative {
-		digits = strings.TrimPrefix(digits, "+")
-	}
-	whole, fraction, dotted := strings.Cut(digits, ".")
-	if !ok || whole == "" && !dotted || len(whole) > 1 && whole[0] == '0' || strings.Trim(whole+fraction, "0123456789") != "" || len(fraction) > 9 {
-		return b, errSpan
-	}
-	seconds, err := strconv.ParseInt("0"+whole, 10, 64)
-	if err != nil || seconds > maxDurationSeconds {
-		return b, errSpan
-	}
-	nanos, err := strconv.ParseInt((fraction + "000000000")[:9], 10, 32)
-	if err != nil {
-		return b, errSpan
-	}
-	if negative {
-		seconds, nanos = -seconds, -nanos
-	}
-	return appendSecondsNanos(b, seconds, int32(nanos)), nil
-}
-
-// maxDurationSeconds is the maximum of google.protobuf.Duration, about 10,000 years.
-const maxDurationSeconds = 315_576_000_000

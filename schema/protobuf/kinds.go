@@ -14,21 +14,22 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 )
 
-// Errors of malformed messages, as sent to clients.
+// Errors for malformed messages. These errors are sent to clients.
 var (
 	errTruncated = errors.New("ends too early or is not well-formed")
 	errUTF8      = errors.New("is not valid UTF-8")
 	errDepth     = fmt.Errorf("nests deeper than %d messages", maxDepth)
-	errRange     = errors.New("is out of range")
-	errTime      = errors.New("must be a time between the years 1 and 9999")
+	errTime      = errors.New("must be a time in the years 1 to 9999")
+	errTimeNanos = errors.New("must be a time whose nanos are from 0 to 999999999")
 	errDuration  = errors.New("must be a duration within 292 years")
+	errSpanNanos = errors.New("must be a duration whose nanos are less than a second and have the sign of its seconds")
 )
 
 // maxDepth is the maximum nesting depth of messages, as in most implementations of Protocol
 // Buffers.
 const maxDepth = 100
 
-// timestampName is the full name of the message for a time.
+// timestampName is the full name of the message that encodes a time.Time.
 const timestampName = "google.protobuf.Timestamp"
 
 const (
@@ -37,7 +38,7 @@ const (
 	typeBytes  = descriptorpb.FieldDescriptorProto_TYPE_BYTES
 )
 
-// scalarKind returns the kind of a scalar type, or nil for any other type.
+// scalarKind returns the kind of t, or nil if t is not a boolean, a number, a string or a []byte.
 func scalarKind(t reflect.Type) *kind {
 	k := &kind{goType: t, wire: protowire.VarintType, isZero: reflect.Value.IsZero}
 	if t.Kind() == reflect.Float32 || t.Kind() == reflect.Float64 {
@@ -93,12 +94,13 @@ func consumeInt(b []byte, v reflect.Value, _ int) (int, error) {
 	return n, nil
 }
 
-// consumeInt32 decodes the lower 32 bits, as the format requires. It returns errRange if the
-// type of v is narrower and cannot hold the value.
+// consumeInt32 sets v to the lower 32 bits of the varint at the start of b, as the format requires,
+// and returns the length of the varint. It returns an error with the range of the type of v if this
+// type is narrower and cannot hold the value.
 func consumeInt32(b []byte, v reflect.Value, _ int) (int, error) {
 	x, n := protowire.ConsumeVarint(b)
 	if v.OverflowInt(int64(int32(x))) {
-		return n, errRange
+		return n, errWholeNumber(false, v.Type().Bits())
 	}
 	v.SetInt(int64(int32(x)))
 	return n, nil
@@ -117,7 +119,7 @@ func consumeUint(b []byte, v reflect.Value, _ int) (int, error) {
 func consumeUint32(b []byte, v reflect.Value, _ int) (int, error) {
 	x, n := protowire.ConsumeVarint(b)
 	if v.OverflowUint(uint64(uint32(x))) {
-		return n, errRange
+		return n, errWholeNumber(true, v.Type().Bits())
 	}
 	v.SetUint(uint64(uint32(x)))
 	return n, nil
@@ -170,8 +172,16 @@ func consumeBytes(b []byte, v reflect.Value, _ int) (int, error) {
 	return n, nil
 }
 
-// textKind returns the kind of a type that is encoded by MarshalText and decoded by
-// UnmarshalText.
+// textOf returns the text of v, which has a method MarshalText or AppendText.
+func textOf(v any) ([]byte, error) {
+	if m, ok := v.(encoding.TextMarshaler); ok {
+		return m.MarshalText() //nolint:wrapcheck // the caller names the field
+	}
+	return v.(encoding.TextAppender).AppendText(nil) //nolint:wrapcheck,forcetypeassert // the type is checked by gotype
+}
+
+// textKind returns the kind of t, which is encoded by MarshalText, or else by AppendText, and
+// decoded by UnmarshalText.
 func textKind(t reflect.Type) *kind {
 	return &kind{
 		goType: t, typ: typeString, wire: protowire.BytesType, isZero: reflect.Value.IsZero,
@@ -181,7 +191,7 @@ func textKind(t reflect.Type) *kind {
 				v = reflect.New(t).Elem()
 				v.Set(original)
 			}
-			text, err := v.Addr().Interface().(encoding.TextMarshaler).MarshalText()
+			text, err := textOf(v.Addr().Interface())
 			if err != nil {
 				return b, err
 			}
@@ -248,8 +258,11 @@ func timestampKind() *kind {
 			return t.Unix(), int32(t.Nanosecond()), nil
 		},
 		func(v reflect.Value, seconds int64, nanos int32) error {
-			if seconds < minTimestamp || seconds > maxTimestamp || nanos < 0 || nanos > 999_999_999 {
+			switch {
+			case seconds < minTimestamp || seconds > maxTimestamp:
 				return errTime
+			case nanos < 0 || nanos > 999_999_999:
+				return errTimeNanos
 			}
 			*v.Addr().Interface().(*time.Time) = time.Unix(seconds, int64(nanos)).UTC()
 			return nil
@@ -277,8 +290,10 @@ func durationKind() *kind {
 			return int64(d / time.Second), int32(d % time.Second), nil
 		},
 		func(v reflect.Value, seconds int64, nanos int32) error {
-			if nanos <= -1e9 || nanos >= 1e9 || seconds > 0 && nanos < 0 || seconds < 0 && nanos > 0 ||
-				seconds > math.MaxInt64/int64(time.Second)-1 || seconds < math.MinInt64/int64(time.Second)+1 {
+			switch {
+			case nanos <= -1e9 || nanos >= 1e9 || seconds > 0 && nanos < 0 || seconds < 0 && nanos > 0:
+				return errSpanNanos
+			case seconds > math.MaxInt64/int64(time.Second)-1 || seconds < math.MinInt64/int64(time.Second)+1:
 				return errDuration
 			}
 			v.SetInt(seconds*int64(time.Second) + int64(nanos))
@@ -286,8 +301,9 @@ func durationKind() *kind {
 		})
 }
 
-// wellKnown completes the kind of a message with seconds and nanos, to and from which split and
-// join convert a value. A second occurrence is merged with the first, as for any message.
+// wellKnown completes and returns k, the kind of a message with the fields seconds and nanos. The
+// function split converts a Go value to the two fields, and join sets a Go value from them. A
+// second occurrence of the message is merged with the first, as for any message.
 func (k *kind) wellKnown(split func(reflect.Value) (int64, int32, error), join func(reflect.Value, int64, int32) error) *kind {
 	k.typ, k.wire = descriptorpb.FieldDescriptorProto_TYPE_MESSAGE, protowire.BytesType
 	k.append = func(b []byte, v reflect.Value) ([]byte, error) {

@@ -7,19 +7,33 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// Append appends the encoding of message, a pointer to the plan's struct, to b. It returns an
-// error for a value that cannot be encoded, such as text that is not UTF-8, or a time outside of
-// the years 1 to 9999.
+// Append appends the encoding of message, a pointer to the plan's struct, to b and returns the
+// extended buffer. It returns an error if message is nil, is of another type or contains a value
+// that cannot be encoded, such as a string that is not UTF-8 or a time outside of the years 1 to
+// 9999.
 func (p *Plan) Append(b []byte, message any) ([]byte, error) {
-	v := reflect.ValueOf(message)
-	if v.Kind() != reflect.Pointer || v.IsNil() || v.Type().Elem() != p.goType {
-		return b, fmt.Errorf("protobuf: cannot write %T as %v", message, p.goType)
+	v, err := p.target("encode", message)
+	if err != nil {
+		return b, err
 	}
-	b, err := p.append(b, v.Elem())
+	b, err = p.append(b, v)
 	if err != nil {
 		return b, fmt.Errorf("protobuf: %v: %w", p.goType, err)
 	}
 	return b, nil
+}
+
+// target returns the struct that message points to. It returns an error, in which action is the
+// intended use of message, if message is not a pointer to the plan's struct or is nil.
+func (p *Plan) target(action string, message any) (reflect.Value, error) {
+	v := reflect.ValueOf(message)
+	switch {
+	case v.Kind() != reflect.Pointer || v.Type().Elem() != p.goType:
+		return v, fmt.Errorf("protobuf: cannot %s a %T: want a *%v", action, message, p.goType)
+	case v.IsNil():
+		return v, fmt.Errorf("protobuf: cannot %s a nil %T", action, message)
+	}
+	return v.Elem(), nil
 }
 
 func (p *Plan) append(b []byte, v reflect.Value) ([]byte, error) {
@@ -31,14 +45,14 @@ func (p *Plan) append(b []byte, v reflect.Value) ([]byte, error) {
 			continue
 		}
 		if b, err = f.append(b, value); err != nil {
-			return b, fmt.Errorf("%s %w", f.name, err)
+			return b, at(f.step(), err)
 		}
 	}
 	return b, nil
 }
 
-// in returns the field's value in its message. Ok is false if a pointer to an embedded struct
-// that contains the field is nil.
+// in returns the value of the field in message. The result ok is false if the field is in an
+// embedded struct and the pointer to this struct is nil.
 func (f *field) in(message reflect.Value) (v reflect.Value, ok bool) {
 	if len(f.index) == 1 {
 		return message.Field(f.index[0]), true
@@ -50,8 +64,8 @@ func (f *field) in(message reflect.Value) (v reflect.Value, ok bool) {
 	return v, err == nil
 }
 
-// into returns the field's value in its message, to be set. It allocates the embedded structs
-// that contain the field.
+// into returns the settable value of the field in message. It allocates the embedded structs that
+// contain the field and whose pointers are nil.
 func (f *field) into(message reflect.Value) reflect.Value {
 	if !f.indirect {
 		v, _ := f.in(message)
@@ -102,7 +116,7 @@ func (f *field) appendList(b []byte, v reflect.Value) (_ []byte, err error) {
 	if !f.packed {
 		for i := range count {
 			if b, err = f.kind.append(protowire.AppendVarint(b, f.tag), v.Index(i)); err != nil {
-				return b, fmt.Errorf("[%d] %w", i, err)
+				return b, at(index(i), err)
 			}
 		}
 		return b, nil
@@ -136,15 +150,15 @@ func (f *field) appendMap(b []byte, v reflect.Value) (_ []byte, err error) {
 	return b, nil
 }
 
-// appendDelimited appends a message, preceded by its length.
+// appendDelimited appends v, a message of plan p, preceded by its length.
 func appendDelimited(b []byte, p *Plan, v reflect.Value) ([]byte, error) {
 	start := len(b)
 	b, err := p.append(append(b, 0), v)
 	return setLength(b, start), err
 }
 
-// setLength writes the length of the bytes after start into the byte at start, and moves them
-// if the length needs more than one byte.
+// setLength writes the length of the bytes after index start to b[start], and returns b. If the
+// length needs more than one byte, setLength moves the bytes after start.
 func setLength(b []byte, start int) []byte {
 	length := uint64(len(b) - start - 1)
 	if length < 1<<7 {

@@ -11,11 +11,11 @@ import (
 	"github.com/chassi-go/chassi/schema/gotype"
 )
 
-// messageNames has the names of all messages and enums of a file.
+// messageNames holds the names of all messages and enums of a file.
 type messageNames struct {
 	of         map[gotype.Named]string
-	nested     map[reflect.Type]gotype.Named // structs without a name, named after their first place
-	details    map[reflect.Type]string       // the names that details give to their types
+	nested     map[reflect.Type]gotype.Named // unnamed structs, named by first occurrence
+	details    map[reflect.Type]string       // names of details, without the package
 	ofEndpoint map[*chassi.Endpoint][]endpointMessage
 }
 
@@ -23,7 +23,7 @@ type messageNames struct {
 type endpointMessage struct {
 	plan   *Plan
 	named  gotype.Named
-	detail string // the name of a detail; empty for other messages
+	detail string // the name of a detail, without the package; empty for other messages
 }
 
 func (n *messageNames) ofMessage(m endpointMessage) string {
@@ -46,8 +46,9 @@ func (n *messageNames) ofType(t reflect.Type) string {
 	return n.of[gotype.Named{Type: t}]
 }
 
-// nameMessages returns the names of the messages of all endpoints. It visits the endpoints in
-// the order of their names, so that the order of registration does not matter.
+// nameMessages returns the names of the messages and enums of services, all of which are of the
+// package pkg. It visits the endpoints in the order of their names, so that the order of
+// registration does not matter. It returns an error if a type cannot be encoded or names conflict.
 func nameMessages(pkg string, services []*chassi.Service) (*messageNames, error) {
 	n := &messageNames{nested: make(map[reflect.Type]gotype.Named), details: make(map[reflect.Type]string), ofEndpoint: make(map[*chassi.Endpoint][]endpointMessage)}
 	var endpoints []*chassi.Endpoint
@@ -99,8 +100,10 @@ func (n *messageNames) add(e *chassi.Endpoint, t reflect.Type, suffix string) er
 	return err
 }
 
-// addDetails adds the details of an endpoint's errors that have a name in the package pkg: no
-// method refers to these messages, but callers receive them.
+// addDetails adds those details of the errors of e whose names are in the package pkg. No method
+// refers to the messages of details, but clients receive them. The map given holds the types of the
+// details that were added before, by name, and addDetails adds to it. It returns an error if a
+// detail, even one of another package, cannot be encoded, or if names conflict.
 func (n *messageNames) addDetails(pkg string, e *chassi.Endpoint, given map[string]reflect.Type) error {
 	for _, declared := range e.Errors() {
 		for _, d := range declared.Details {
@@ -129,7 +132,8 @@ func (n *messageNames) addDetails(pkg string, e *chassi.Endpoint, given map[stri
 	return nil
 }
 
-// collect appends the messages and enums in the fields of a message, at any depth, to all.
+// collect returns the slice all, extended with the messages and enums that occur in the fields of
+// the message of plan p, at any depth. It skips the messages in seen.
 func (n *messageNames) collect(all []gotype.Named, p *Plan, in gotype.Named, seen map[reflect.Type]bool) []gotype.Named {
 	if seen[p.goType] {
 		return all
@@ -144,7 +148,7 @@ func (n *messageNames) collect(all []gotype.Named, p *Plan, in gotype.Named, see
 			named := gotype.Named{Type: f.kind.message.goType}
 			if named.Type.Name() == "" {
 				if _, known := n.nested[named.Type]; !known {
-					n.nested[named.Type] = gotype.Named{Type: named.Type, Fallback: nameIn(in) + gotype.Identifier(f.goName), Scope: scopeOf(in)}
+					n.nested[named.Type] = gotype.Named{Type: named.Type, Fallback: nameIn(in) + p.nestedName(f), Scope: scopeOf(in)}
 				}
 				named = n.nested[named.Type]
 			}
@@ -152,6 +156,27 @@ func (n *messageNames) collect(all []gotype.Named, p *Plan, in gotype.Named, see
 		}
 	}
 	return all
+}
+
+// nestedName returns the part that f adds to the name of its message, whose type has no Go name:
+// the Go name of f. If f is a field of an embedded struct and another field of p has the same Go
+// name, the names of the structs that contain f precede it.
+func (p *Plan) nestedName(f *field) string {
+	name := gotype.Identifier(f.goName)
+	isOther := func(o field) bool { return o.goName == f.goName && !slices.Equal(o.index, f.index) }
+	if len(f.index) == 1 || !slices.ContainsFunc(p.fields, isOther) {
+		return name
+	}
+	var names []string
+	t := p.goType
+	for _, i := range f.index {
+		if t.Kind() == reflect.Pointer {
+			t = t.Elem()
+		}
+		names = append(names, gotype.Identifier(t.Field(i).Name))
+		t = t.Field(i).Type
+	}
+	return strings.Join(names, "")
 }
 
 func nameIn(outer gotype.Named) string {

@@ -17,8 +17,8 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 )
 
-// Enum is an integer type with named values. There must be a name for 0, which means "not
-// given".
+// Enum is implemented by integer types with named values. The value 0 must have a name; it means
+// "not given".
 type Enum interface {
 	// EnumNames returns the name of each value, in CamelCase or UPPER_CASE.
 	EnumNames() map[int32]string
@@ -28,11 +28,11 @@ type Enum interface {
 type Plan struct {
 	goType   reflect.Type
 	fields   []field
-	byNumber []int             // number to index in fields plus one, for small numbers
-	byName   map[string]*field // by either name
+	byNumber []int             // by number up to maxDense: index in fields plus one, or 0
+	byName   map[string]*field // by .proto name and by JSON name
 }
 
-// form is the way in which the values of a field are encoded.
+// form states how the values of a field are encoded.
 type form int
 
 const (
@@ -42,10 +42,10 @@ const (
 	mapped
 )
 
-// field is one field of a message. For a map, kind is that of its values.
+// field is one field of a message. For a list or a map, kind is the kind of its elements.
 type field struct {
 	index    []int
-	indirect bool // behind a pointer to an embedded struct
+	indirect bool // whether the field is in a struct that is embedded by pointer
 	goName   string
 	number   protowire.Number
 	name     string
@@ -58,15 +58,15 @@ type field struct {
 	packed   bool
 }
 
-// kind is the way in which a single value is encoded and decoded.
+// kind describes how a single value is encoded and decoded.
 type kind struct {
 	goType  reflect.Type
 	typ     descriptorpb.FieldDescriptorProto_Type
 	wire    protowire.Type
-	message *Plan            // of a message that is not well-known
-	pointer bool             // the Go value is a pointer to the message
-	enum    map[int32]string // names of values
-	known   string           // the well-known type's name
+	message *Plan            // plan of a message that is not a well-known type; nil for other values
+	pointer bool             // whether the Go value is a pointer to the message
+	enum    map[int32]string // names of the values of an enum
+	known   string           // full name of a well-known type; "" for other types
 
 	append  func(b []byte, v reflect.Value) ([]byte, error)
 	consume func(b []byte, v reflect.Value, depth int) (n int, err error)
@@ -75,8 +75,8 @@ type kind struct {
 
 var plans sync.Map // reflect.Type to *Plan
 
-// PlanOf returns the plan of a struct type, or an error that names the field that cannot be
-// encoded and the reason.
+// PlanOf returns the plan of t, a struct type. If t cannot be encoded, it returns an error that
+// states the reason and the field, if there is one. PlanOf is safe for concurrent use.
 func PlanOf(t reflect.Type) (*Plan, error) {
 	if p, ok := plans.Load(t); ok {
 		return p.(*Plan), nil
@@ -96,8 +96,8 @@ func PlanOf(t reflect.Type) (*Plan, error) {
 	return p.(*Plan), nil
 }
 
-// compiler compiles the plans of a type and of all types in it. A type that is being compiled
-// is already in plans, because types may be recursive.
+// compiler compiles the plans of a type and of all types in it. It adds a plan to plans before the
+// plan is complete, because types may be recursive.
 type compiler struct{ plans map[reflect.Type]*Plan }
 
 func (c *compiler) message(t *gotype.Type) (*Plan, error) {
@@ -128,8 +128,8 @@ func (c *compiler) message(t *gotype.Type) (*Plan, error) {
 	return p, errors.Join(append(errs, p.finish())...)
 }
 
-// finish sorts the fields and fills the tables for finding them. It returns an error for
-// duplicate numbers and for conflicting names.
+// finish sorts the fields by number and fills byNumber and byName. It returns an error if two
+// fields have the same number or conflicting names.
 func (p *Plan) finish() error {
 	slices.SortStableFunc(p.fields, func(a, b field) int { return int(a.number) - int(b.number) })
 	names := make(map[string]field)
@@ -154,8 +154,8 @@ func (p *Plan) finish() error {
 	return nil
 }
 
-// maxDense is the maximum number in the table from number to field. Fields with larger numbers
-// are found by binary search.
+// maxDense is the largest field number in the table byNumber of a [Plan]. Fields with larger
+// numbers are found by binary search.
 const maxDense = 64
 
 func (p *Plan) lookup(n protowire.Number) *field {
@@ -179,7 +179,7 @@ func (c *compiler) field(f *gotype.Field, place protowire.Number) (field, error)
 	if tag, ok := f.Tag.Lookup("proto"); ok {
 		n, err := strconv.ParseInt(tag, 10, 32)
 		if err != nil {
-			return out, fmt.Errorf("tag proto:%q: want a number", tag)
+			return out, fmt.Errorf("tag proto:%q: want a number from 1 to %d", tag, protowire.MaxValidNumber)
 		}
 		out.number = protowire.Number(n)
 	}
@@ -197,7 +197,8 @@ func (c *compiler) field(f *gotype.Field, place protowire.Number) (field, error)
 	return out, nil
 }
 
-// shape sets the form and the kinds of a field of type t.
+// shape sets form, key, kind and packed of f according to t, the type of the field. It returns an
+// error if t cannot be encoded.
 func (c *compiler) shape(f *field, t *gotype.Type) (err error) {
 	if k, err := c.kind(t); k != nil || err != nil {
 		f.kind = k
@@ -226,8 +227,8 @@ func unsupported(t *gotype.Type) error {
 	return fmt.Errorf("%v cannot be in a message of Protocol Buffers; package protobuf lists the types that can", t.Go)
 }
 
-// single returns the kind of a type whose values are single. It returns an error for a slice, a
-// map, and a pointer to a scalar; []byte is a single value.
+// single returns the kind of t, the element type of a pointer, a list or a map. It returns an error
+// if t has no kind, for example because t is a slice other than []byte, or a map.
 func (c *compiler) single(t *gotype.Type) (*kind, error) {
 	k, err := c.kind(t)
 	if k == nil && err == nil {
@@ -241,13 +242,16 @@ func mapKey(t *gotype.Type) (*kind, error) {
 	case t.TextIn && t.TextOut && t.Kind != gotype.Time:
 		return textKind(t.Go), nil
 	case t.Kind == gotype.Int, t.Kind == gotype.Uint, t.Kind == gotype.String:
-		return scalarKind(t.Go), nil
+		if k := scalarKind(t.Go); k != nil {
+			return k, nil
+		}
+		return nil, unsupported(t)
 	default:
-		return nil, fmt.Errorf("the keys of a map in Protocol Buffers are integers or strings, not %v", t.Go)
+		return nil, fmt.Errorf("the keys of a map in Protocol Buffers must be integers, strings or types other than time.Time with MarshalText and UnmarshalText, not %v", t.Go)
 	}
 }
 
-// kind returns the kind of a type, or nil and no error if its values are not single values.
+// kind returns the kind of t, or nil and no error if a value of t is not encoded as a single value.
 func (c *compiler) kind(t *gotype.Type) (*kind, error) {
 	switch {
 	case t.Kind == gotype.Time:
@@ -276,19 +280,18 @@ func enumKind(t *gotype.Type) (*kind, error) {
 	if t.Enum[0] == "" || t.Go.Name() == "" {
 		return nil, fmt.Errorf("enum %v has no name for 0", t.Go)
 	}
-	if size := t.Go.Bits(); size < 32 {
-		for _, v := range slices.Sorted(maps.Keys(t.Enum)) {
-			if int64(v) >= 1<<(size-1) || int64(v) < -1<<(size-1) {
-				return nil, fmt.Errorf("enum %v has value %d, which %d bits cannot hold", t.Go, v, size)
-			}
+	for _, v := range slices.Sorted(maps.Keys(t.Enum)) {
+		if zero := reflect.Zero(t.Go); zero.CanInt() && zero.OverflowInt(int64(v)) || zero.CanUint() && (v < 0 || zero.OverflowUint(uint64(v))) {
+			return nil, fmt.Errorf("enum %v has value %d, which %v cannot hold", t.Go, v, t.Go.Kind())
 		}
 	}
 	return k, nil
 }
 
-// fieldName derives the name of a field in a .proto file from its name in JSON: "user_id" of
-// "userID" and "user-id". Characters outside of ASCII become their code points, and a name that
-// begins with a digit or has only underscores is prefixed with "field_".
+// fieldName derives the name of a field in a .proto file from its name in JSON: "user_id" from
+// "userID" or "user-id". Each character outside of ASCII is replaced with "u" and its code point in
+// hexadecimal, and a name that begins with a digit or consists of underscores is prefixed with
+// "field_".
 func fieldName(jsonName string) string {
 	name := snakeCase(jsonName)
 	if strings.Trim(name, "_") == "" || name[0] >= '0' && name[0] <= '9' {
@@ -297,7 +300,9 @@ func fieldName(jsonName string) string {
 	return name
 }
 
-// snakeCase turns "userID" and "user-id" into "user_id".
+// snakeCase converts s to a name of lower-case words separated by underscores, such as "user_id"
+// for "userID" or "user-id". It replaces each character outside of ASCII with "u" and its code
+// point in hexadecimal.
 func snakeCase(s string) string {
 	var b strings.Builder
 	for i, r := range s {

@@ -70,7 +70,7 @@ func TestAppendRefuses(t *testing.T) {
 	plan := planOf[Everything](t)
 	for name, message := range map[string]any{
 		"string": &Everything{String: "\xff"}, "strings[1]": &Everything{Strings: []string{"", "\xff"}}, "by_name": &Everything{ByName: map[string]Inner{"\xff": {}}},
-		"time": &Everything{Time: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}, "cannot write *protobuf_test.Inner": &Inner{}, "cannot write *protobuf_test.Everything": (*Everything)(nil),
+		"time": &Everything{Time: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}, "cannot encode a *protobuf_test.Inner: want a *protobuf_test.Everything": &Inner{}, "cannot encode a nil *protobuf_test.Everything": (*Everything)(nil),
 	} {
 		if _, err := plan.Append(nil, message); err == nil || !strings.Contains(strings.ReplaceAll(err.Error(), " [", "["), name) {
 			t.Errorf("%s: %v", name, err)
@@ -88,7 +88,7 @@ func TestDecodeNamesTheField(t *testing.T) {
 		"invalid UTF-8":  {func() []byte { return encode(t, "string", []byte("\xff")) }, "string", "UTF-8"},
 		"truncated":      {func() []byte { return encode(t, "string", []byte("abc"))[:4] }, "string", "ends too early"},
 		"truncated list": {func() []byte { return encode(t, "ints", []byte{1, 2, 3})[:4] }, "ints", "ends too early"},
-		"out of range":   {func() []byte { return encode(t, "int8", uint64(128)) }, "int8", "range"},
+		"out of range":   {func() []byte { return encode(t, "int8", uint64(128)) }, "int8", "must be a whole number from -128 to 127"},
 		"inner":          {func() []byte { return encode(t, "inner", []byte{10, 1, 0xff}) }, "inner.name", "UTF-8"},
 		"item":           {func() []byte { return encode(t, "inners", []byte{10, 1, 0xff}) }, "inners[0].name", "UTF-8"},
 		"addr":           {func() []byte { return encode(t, "addr", []byte("nowhere")) }, "addr", "unable to parse IP"},
@@ -150,8 +150,17 @@ type clash struct {
 	B string `json:"b"`
 }
 
-// narrow has a value that its type cannot hold.
-type narrow int8
+// narrow, wide and negative have a value that their types cannot hold; unsigned has none.
+type (
+	narrow   int8
+	wide     uint8
+	negative uint8
+	unsigned uint8
+)
+
+func (wide) EnumNames() map[int32]string     { return map[int32]string{0: "None", 256: "More"} }
+func (negative) EnumNames() map[int32]string { return map[int32]string{0: "None", -1: "Less"} }
+func (unsigned) EnumNames() map[int32]string { return map[int32]string{0: "None", 255: "Most"} }
 
 func (narrow) EnumNames() map[int32]string {
 	return map[int32]string{0: "None", 127: "Most", 128: "More"}
@@ -162,13 +171,16 @@ func (narrow) EnumNames() map[int32]string {
 func TestPlanRefuses(t *testing.T) {
 	t.Parallel()
 	for want, v := range map[string]any{
-		"number 2":                   clash{},
-		"any cannot be in a message": struct{ A any }{},
-		"chan int: a chan cannot":    struct{ A []chan int }{},
-		"[]string cannot be in":      struct{ A [][]string }{},
-		"keys of a map":              struct{ A map[float64]string }{},
-		"narrow has value 128, which 8 bits cannot hold": struct{ A narrow }{},
-		"want a number": struct {
+		"number 2":                                       clash{},
+		"any cannot be in a message":                     struct{ A any }{},
+		"chan int: a chan cannot":                        struct{ A []chan int }{},
+		"[]string cannot be in":                          struct{ A [][]string }{},
+		"keys of a map":                                  struct{ A map[float64]string }{},
+		"uintptr cannot be in":                           struct{ A map[uintptr]string }{},
+		"narrow has value 128, which int8 cannot hold":   struct{ A narrow }{},
+		"wide has value 256, which uint8 cannot hold":    struct{ A wide }{},
+		"negative has value -1, which uint8 cannot hold": struct{ A negative }{},
+		"want a number from 1 to 536870911": struct {
 			A int `proto:"x"`
 		}{},
 		"number 19000": struct {
@@ -182,6 +194,9 @@ func TestPlanRefuses(t *testing.T) {
 		if _, err := protobuf.PlanOf(reflect.TypeOf(v)); err == nil || !strings.Contains(strings.ReplaceAll(err.Error(), "interface {}", "any"), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
+	}
+	if _, err := protobuf.PlanOf(reflect.TypeFor[struct{ A unsigned }]()); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -204,6 +219,29 @@ const wantText = `service Thing {
   }
 }
 `
+
+// appended has the method AppendText, but not MarshalText.
+type appended struct{ text string }
+
+func (a appended) AppendText(b []byte) ([]byte, error) { return append(b, a.text...), nil }
+func (a *appended) UnmarshalText(b []byte) error       { a.text = string(b); return nil }
+
+func TestTypeWithAppendText(t *testing.T) {
+	t.Parallel()
+	type message struct{ A appended }
+	plan, err := protobuf.PlanOf(reflect.TypeFor[message]())
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, out := message{appended{"text"}}, message{}
+	body, err := plan.Append(nil, &in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := plan.Decode(body, &out); err != nil || out != in {
+		t.Errorf("%q decoded as %+v, %v", body, out, err)
+	}
+}
 
 func TestText(t *testing.T) {
 	t.Parallel()

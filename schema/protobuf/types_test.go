@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -61,6 +62,7 @@ func TestOfficialRuntimeAgreesOnTypes(t *testing.T) {
 
 func FuzzTypes(f *testing.F) {
 	f.Add(uint64(1), uint64(2))
+	f.Add(uint64(67), uint64(257)) // fields with the same Go name in a struct and in one that it embeds
 	f.Fuzz(func(t *testing.T, a, b uint64) {
 		r := rand.New(rand.NewPCG(a, b))
 		of := typetest.RandomMessage(r)
@@ -283,5 +285,29 @@ func TestEmbeddingFollowsJSON(t *testing.T) {
 		if err := plan.Decode(b, &got); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%+v came back as %+v, %v", want, got, err)
 		}
+	}
+}
+
+// Messages of fields that have the same Go name, one of them in an embedded struct, have different names.
+func TestNestedNames(t *testing.T) {
+	t.Parallel()
+	type embedded struct {
+		Part struct{ A string } `json:"inner"`
+	}
+	type outer struct {
+		embedded
+		Part struct{ B int } `json:"outer"`
+	}
+	file, err := protobuf.FileOf(reflect.TypeFor[outer]())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, m := range file.MessageType {
+		names = append(names, m.GetName())
+	}
+	slices.Sort(names)
+	if got := strings.Join(names, " "); got != "Type0 Type0EmbeddedPart Type0Part" {
+		t.Errorf("got the messages %s, want Type0, Type0EmbeddedPart and Type0Part", got)
 	}
 }

@@ -2,7 +2,6 @@ package protobuf
 
 import (
 	"errors"
-	"fmt"
 	"reflect"
 	"slices"
 	"strconv"
@@ -15,25 +14,27 @@ import (
 
 var errMalformed = chassi.NewError(chassi.InvalidArgument, "malformed_request", "The request is malformed")
 
-// Decode decodes data into message, a pointer to the plan's struct, which must be zero. Unknown
-// fields are skipped. It returns a [chassi.InvalidArgument] that names the field if data is
-// malformed, for example if it is truncated, not UTF-8, or nested deeper than 100 messages.
+// Decode decodes data into message, a pointer to the plan's struct, which must be zero. It skips
+// unknown fields. If data is malformed, for example truncated or nested deeper than 100 messages, or
+// contains a string that is not UTF-8, Decode returns a [chassi.InvalidArgument] error, which names
+// the field if there is one.
 func (p *Plan) Decode(data []byte, message any) error { return p.decode(data, message, protoName) }
 
-// decode decodes data into message. Name returns the name of a field in errors.
+// decode decodes data into message, a pointer to the plan's struct. The function name returns the
+// text of one step of the path to a field, for errors.
 func (p *Plan) decode(data []byte, message any, name func(step) string) error {
-	v := reflect.ValueOf(message)
-	if v.Kind() != reflect.Pointer || v.IsNil() || v.Type().Elem() != p.goType {
-		return fmt.Errorf("protobuf: cannot read %T as %v", message, p.goType)
+	v, err := p.target("decode into", message)
+	if err != nil {
+		return err
 	}
-	err := p.consume(data, v.Elem(), maxDepth)
-	if err == nil {
+	if err = p.consume(data, v, maxDepth); err == nil {
 		return nil
 	}
 	return malformed(err, name)
 }
 
-// malformed returns the error for the client, with the field and the cause in err.
+// malformed returns an error for the client with the text of err or, if err is a *fieldError, with
+// the path to the field and the text of the cause.
 func malformed(err error, name func(step) string) error {
 	violation := chassi.Violation{Message: err.Error()}
 	if at, ok := errors.AsType[*fieldError](err); ok {
@@ -42,13 +43,14 @@ func malformed(err error, name func(step) string) error {
 	return errMalformed.WithViolations(violation)
 }
 
-// fieldError states where and why a message is malformed.
+// fieldError states which field of a message is invalid, and why.
 type fieldError struct {
-	steps []step // outermost last
+	steps []step // path to the field, the outermost step last
 	cause error
 }
 
-// step is the name of a field in both forms of a message, or an index.
+// step is one step of the path to a field: the names of a field in the .proto file and in JSON, or
+// an index or a key in brackets.
 type step struct{ name, json string }
 
 func protoName(s step) string { return s.name }
@@ -63,6 +65,8 @@ func index(i int) step {
 }
 
 func (e *fieldError) Error() string { return e.path(protoName) + " " + e.cause.Error() }
+
+func (e *fieldError) Unwrap() error { return e.cause }
 
 func (e *fieldError) path(nameOf func(step) string) string {
 	var b strings.Builder
@@ -119,8 +123,8 @@ func (p *Plan) consume(b []byte, v reflect.Value, depth int) error {
 	return nil
 }
 
-// consumeTag reads a tag like [protowire.ConsumeTag]. It returns a negative length also for
-// numbers that no field can have.
+// consumeTag returns the field number, the wire type and the length of the tag at the start of b.
+// The length is negative if the tag is malformed or its number is not a valid field number.
 func consumeTag(b []byte) (protowire.Number, protowire.Type, int) {
 	number, wire, n := protowire.ConsumeTag(b)
 	if n > 0 && number > protowire.MaxValidNumber {
@@ -129,8 +133,8 @@ func consumeTag(b []byte) (protowire.Number, protowire.Type, int) {
 	return number, wire, n
 }
 
-// takes reports whether a value of the given wire type can belong to the field. A value of
-// another type is skipped, like an unknown field.
+// takes reports whether f accepts a value of the given wire type. A value of another wire type is
+// skipped in the same way as an unknown field.
 func (f *field) takes(wire protowire.Type) bool {
 	switch f.form {
 	case mapped:
@@ -165,7 +169,7 @@ func (f *field) consume(b []byte, wire protowire.Type, v reflect.Value, depth in
 	}
 }
 
-// grow appends an element and returns it.
+// grow appends a zero element to list, a settable slice, and returns the element.
 func grow(list reflect.Value) reflect.Value {
 	n := list.Len()
 	if n == list.Cap() {
@@ -195,7 +199,8 @@ func (f *field) consumePacked(b []byte, v reflect.Value, depth int) (int, error)
 	return n, nil
 }
 
-// consumeEntry reads one entry of a map, which is a message of key and value.
+// consumeEntry adds the entry at the start of b, a message with a key and a value, to the map v,
+// and returns the length of the entry, which is negative if the entry is truncated.
 func (f *field) consumeEntry(b []byte, v reflect.Value, depth int) (int, error) {
 	body, n := protowire.ConsumeBytes(b)
 	if n < 0 {
