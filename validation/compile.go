@@ -4,17 +4,18 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"runtime"
 	"slices"
 
 	"github.com/chassi-go/chassi/schema/gotype"
 )
 
-// compiler compiles the plans of a struct and of all structs in it.
+// compiler compiles the plans of a struct type and of all struct types in it.
 type compiler struct {
 	names Names
 	plans map[reflect.Type]*plan
 	nodes []*node
-	bare  map[reflect.Type]*node // of the elements and keys of containers without rules, by type
+	bare  map[reflect.Type]*node // nodes of elements and keys without rules, by the type of the value
 }
 
 func compile(t *gotype.Type, names Names) (*plan, error) {
@@ -29,7 +30,8 @@ func compile(t *gotype.Type, names Names) (*plan, error) {
 	return p, nil
 }
 
-// activate marks plans and nodes with checks, and reports whether it marked any.
+// activate marks each plan and node that directly contains an active node or plan as active, and
+// reports whether it has marked any.
 func (c *compiler) activate() (news bool) {
 	for _, p := range c.plans {
 		if !p.active && slices.ContainsFunc(p.fields, func(f field) bool { return f.node.active }) {
@@ -44,7 +46,7 @@ func (c *compiler) activate() (news bool) {
 	return news
 }
 
-// prune removes plans and nodes without checks.
+// prune removes the plans and nodes that are not active, because they have nothing to check.
 func (c *compiler) prune() {
 	for _, p := range c.plans {
 		p.fields = slices.DeleteFunc(p.fields, func(f field) bool { return !f.node.active })
@@ -90,19 +92,20 @@ func (c *compiler) plan(t *gotype.Type) (*plan, error) {
 		}
 		p.fields = append(p.fields, f)
 	}
-	embedded := embeddedValidators(t.Go)
-	for _, e := range embedded {
-		if !p.validates {
-			errs = append(errs, fmt.Errorf("the method Validate of the embedded %s is not promoted to %v; declare one on %v", e.Name, t.Go, t.Go))
-		}
-		if e.Type.Kind() == reflect.Pointer {
-			p.indirect = append(p.indirect, e.Index[0])
+	if p.validates {
+		p.promotion = promotion(t.Go)
+		return p, errors.Join(errs...)
+	}
+	for _, e := range embeddedValidators(t.Go) {
+		if e.Tag.Get("json") == "" {
+			errs = append(errs, fmt.Errorf("the method Validate of the embedded %s is not promoted to %v; declare a method Validate on %v", e.Name, t.Go, t.Go))
 		}
 	}
 	return p, errors.Join(errs...)
 }
 
-// declaringStruct returns the struct that declares the field at index of t.
+// declaringStruct returns the struct type that declares the field at index of t: t itself, or a
+// struct embedded in t.
 func declaringStruct(t reflect.Type, index []int) reflect.Type {
 	for _, i := range index[:len(index)-1] {
 		if t = t.Field(i).Type; t.Kind() == reflect.Pointer {
@@ -112,7 +115,8 @@ func declaringStruct(t reflect.Type, index []int) reflect.Type {
 	return t
 }
 
-// unused returns an error if a field that is not in requests has a validate tag.
+// unused returns an error if a field of t that is not part of requests has a validate tag other
+// than "-".
 func unused(t *gotype.Type) error {
 	for i := range t.Go.NumField() {
 		f := t.Go.Field(i)
@@ -125,17 +129,67 @@ func unused(t *gotype.Type) error {
 	return nil
 }
 
-// embeddedValidators returns the embedded fields whose type has a method Validate.
+// embeddedValidators returns the embedded fields of t whose type has a method Validate.
 func embeddedValidators(t reflect.Type) (list []reflect.StructField) {
 	for f := range t.Fields() {
-		if f.Anonymous && f.Tag.Get("json") == "" && (f.Type.Implements(validatorType) || reflect.PointerTo(f.Type).Implements(validatorType)) {
+		if f.Anonymous && (f.Type.Implements(validatorType) || reflect.PointerTo(f.Type).Implements(validatorType)) {
 			list = append(list, f)
 		}
 	}
 	return list
 }
 
-// node compiles one scope of a tag for the type at a site.
+// promotion returns the indexes of the embedded fields through which t, a struct with a method
+// Validate, promotes the method, the outermost first. It returns nil if t declares the method.
+func promotion(t reflect.Type) (path []int) {
+	seen := make(map[reflect.Type]bool)
+	for t.Kind() == reflect.Struct && !declaresValidate(t) && !seen[t] {
+		seen[t] = true
+		embedded := embeddedValidators(t)
+		if len(embedded) == 0 {
+			return path
+		}
+		f := embedded[0]
+		for _, e := range embedded[1:] { // the one at the lowest depth is promoted
+			if inner := indirect(e.Type); inner.Kind() == reflect.Interface || declaresValidate(inner) {
+				f = e
+			}
+		}
+		path = append(path, f.Index[0])
+		t = indirect(f.Type)
+	}
+	return path
+}
+
+func indirect(t reflect.Type) reflect.Type {
+	if t.Kind() == reflect.Pointer {
+		return t.Elem()
+	}
+	return t
+}
+
+// declaresValidate reports whether the method Validate of t or *t is declared, and not promoted from
+// an embedded field. For a promoted method, the compiler generates a function without a source file.
+func declaresValidate(t reflect.Type) bool {
+	if t.Kind() == reflect.Interface {
+		return false
+	}
+	m, ok := t.MethodByName("Validate")
+	if !ok { // or a function is also generated for *t
+		m, ok = reflect.PointerTo(t).MethodByName("Validate")
+	}
+	if !ok {
+		return false
+	}
+	f := runtime.FuncForPC(m.Func.Pointer())
+	if f == nil {
+		return false
+	}
+	file, _ := f.FileLine(f.Entry())
+	return file != "<autogenerated>"
+}
+
+// node compiles t, one scope of a tag, into a node for the values at a site.
 func (c *compiler) node(t *tag, at *site) (*node, error) {
 	n := new(node)
 	c.nodes = append(c.nodes, n)
@@ -159,7 +213,7 @@ func (c *compiler) fill(n *node, t *tag, at *site) (err error) {
 	opaque := k.Encode != gotype.Native && k.Decode != gotype.Native
 	switch {
 	case t.elements != nil && (opaque || k.Kind != gotype.List && k.Kind != gotype.Array && k.Kind != gotype.Map):
-		return fmt.Errorf("dive cannot apply to %v: want a list or map", k.Go)
+		return fmt.Errorf("dive cannot apply to %v: want a slice other than []byte, an array or a map, without a method UnmarshalText or UnmarshalJSON", k.Go)
 	case t.keys != nil && k.Kind != gotype.Map:
 		return fmt.Errorf("keys cannot apply to %v: want a map", k.Go)
 	case opaque:
@@ -187,9 +241,9 @@ func (c *compiler) elements(n *node, t *tag, k *gotype.Type) (err error) {
 	return nil
 }
 
-// part returns the node of the elements or keys of a container. Without rules (t is nil) it
-// returns the node of their type, because structs are always checked, and a type may be
-// recursive.
+// part returns the node of the elements or keys of a container, which are of type k and have the
+// rules t. If t is nil, there are no rules, and part returns the same node for all values of type
+// k: structs are always checked, and types may be recursive.
 func (c *compiler) part(t *tag, k *gotype.Type, quoted bool) (*node, error) {
 	if t != nil {
 		return c.node(t, &site{kind: k, quoted: quoted})

@@ -13,14 +13,14 @@ import (
 	"github.com/chassi-go/chassi/schema/gotype"
 )
 
-// constKeyword is the keyword for a single permitted value.
+// constKeyword is the JSON Schema keyword for a single permitted value.
 const constKeyword = "const"
 
-// comparison is the comparison of min, gt and similar rules.
+// comparison is the comparison of a value with a limit in rules such as min and gt.
 type comparison struct {
-	accepts func(order int) bool // of the sign of value - limit
-	words   string               // "at least"
-	keyword string               // of numbers in JSON Schema, "" for const
+	accepts func(order int) bool // order is negative, 0 or positive: the value compared with the limit
+	words   string               // for messages: "at least "
+	keyword string               // JSON Schema keyword for numbers; "" for const
 }
 
 var comparisons = map[string]comparison{
@@ -35,8 +35,10 @@ var comparisons = map[string]comparison{
 	"ne":  {func(o int) bool { return o != 0 }, "not exactly ", ""},
 }
 
-// newSize returns the rule for min, gt and similar words: about a number, a duration, a time,
-// the length of a text or the number of elements, or, for eq and ne, about a text or a boolean.
+// newSize returns the rule for w, one of the words in comparisons, such as min or gt. The rule
+// compares a number, a duration, a time, the length of a string or a []byte, or the number of
+// elements of a slice or map with a limit. The words eq and ne compare strings and booleans
+// themselves.
 func newSize(w word, at *site) (rule, error) {
 	c := comparisons[w.name]
 	switch t := at.kind; {
@@ -46,13 +48,16 @@ func newSize(w word, at *site) (rule, error) {
 		return newCount(c, w, "character", [2]string{"minLength", "maxLength"}, func(v reflect.Value) int { return utf8.RuneCountInString(v.String()) })
 	case t.Kind == gotype.Bool && t.Decode == gotype.Native && (w.name == "eq" || w.name == "ne"):
 		want, err := strconv.ParseBool(w.param)
-		return newEqual(w.name == "eq", want, w.param, func(v reflect.Value) bool { return v.Bool() == want }), err
+		if err != nil {
+			return rule{}, errors.New("want true or false")
+		}
+		return newEqual(w.name == "eq", want, w.param, func(v reflect.Value) bool { return v.Bool() == want }), nil
 	case t.Kind == gotype.Duration:
 		return newDuration(c, w)
 	case t.Kind == gotype.Time:
 		return newMoment(c, w, at)
 	case t.Decode != gotype.Native:
-		return rule{}, refused(at, "a type without a form of its own")
+		return rule{}, refused(at, "a type without a method UnmarshalText or UnmarshalJSON")
 	case t.Kind == gotype.Bytes && t.Go.Kind() == reflect.Slice:
 		return newCount(c, w, "byte", [2]string{}, reflect.Value.Len)
 	case t.Kind == gotype.List:
@@ -76,7 +81,7 @@ func newSize(w word, at *site) (rule, error) {
 		r.test = func(v, parent reflect.Value) bool { return !math.IsNaN(v.Float()) && compare(v, parent) }
 		return r, numberError(err, at)
 	default:
-		return rule{}, refused(at, "a number, string, duration, list or map")
+		return rule{}, refused(at, "a number, string, []byte, duration, time, slice or map")
 	}
 }
 
@@ -113,12 +118,17 @@ func newEqual(want bool, constant any, text string, equal func(reflect.Value) bo
 	return r
 }
 
-// newCount returns a rule about the number of units of a value. Keywords are those of JSON
-// Schema for the lower and the upper bound; empty keywords mean that there are none.
+// newCount returns a rule that compares the number of units in a value, such as characters or
+// items, with the parameter of w. keywords contains the JSON Schema keywords for the lower and the
+// upper limit, or empty strings if there are no such keywords.
 func newCount(c comparison, w word, unit string, keywords [2]string, count func(reflect.Value) int) (rule, error) {
 	limit, err := strconv.ParseInt(w.param, 0, 32)
-	if err != nil || limit < 0 || w.name == "lt" && limit == 0 {
-		return rule{}, fmt.Errorf("want a count of %s that a value can have", plural(2, unit))
+	lowest := int64(0)
+	if w.name == "lt" {
+		lowest = 1
+	}
+	if err != nil || limit < lowest {
+		return rule{}, fmt.Errorf("want a number of %s from %d to %d", plural(2, unit), lowest, math.MaxInt32)
 	}
 	n := int(limit)
 	r := rule{
@@ -167,7 +177,8 @@ func newDuration(c comparison, w word) (rule, error) {
 	return r, nil
 }
 
-// newMoment returns a rule that compares a time with the current time.
+// newMoment returns a rule that compares a time with the current time. It returns an error if w is
+// not gt, gte, lt or lte, or has a parameter.
 func newMoment(c comparison, w word, at *site) (rule, error) {
 	if w.param != "" || c.keyword == "" || w.name == "min" || w.name == "max" {
 		return rule{}, refused(at, "gt, gte, lt or lte without a parameter, which compare with the present time")

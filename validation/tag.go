@@ -8,16 +8,16 @@ import (
 	"unicode/utf8"
 )
 
-// tag is a parsed validate tag: the rules of a value and, after dive, those of its
-// elements and keys.
+// tag is a parsed validate tag: the rules for a value and, if the tag contains dive, the rules for
+// the keys and elements of the value.
 type tag struct {
-	skip                bool // the tag is "-"
+	skip                bool // whether the tag is "-"
 	required, omitEmpty bool
-	rules               [][]word // each a list of alternatives
-	keys, elements      *tag
+	rules               [][]word // each rule is a list of alternatives
+	keys, elements      *tag     // nil if there are no such rules
 }
 
-// word is one rule as the tag has it: name or name=param.
+// word is one alternative of a rule. In a tag it has the form name or name=param.
 type word struct{ name, param string }
 
 func (w word) String() string {
@@ -27,14 +27,15 @@ func (w word) String() string {
 	return w.name + "=" + w.param
 }
 
-// parseTag parses a tag in the syntax of github.com/go-playground/validator: rules separated by
-// commas, alternatives by |, and 0x2C and 0x7C for these two characters in a parameter.
+// parseTag parses a tag in the syntax of github.com/go-playground/validator. Commas separate rules,
+// and | separates alternatives. In a parameter, 0x2C means a comma and 0x7C means |. parseTag
+// returns an error if the tag is malformed.
 func parseTag(text string) (*tag, error) {
 	switch {
 	case text == "-":
 		return &tag{skip: true}, nil
 	case !utf8.ValidString(text):
-		return nil, errors.New("the tag is not UTF-8")
+		return nil, errors.New("the validate tag is not valid UTF-8")
 	}
 	words := strings.Split(text, ",")
 	if text == "" {
@@ -50,7 +51,8 @@ func parseTag(text string) (*tag, error) {
 
 type tagParser struct{ words []string }
 
-// scope parses rules up to the end of the tag or the word endkeys, which it does not consume.
+// scope parses the rules up to the end of the tag, or up to the word endkeys, which scope does not
+// consume.
 func (p *tagParser) scope() (*tag, error) {
 	t := new(tag)
 	for len(p.words) > 0 && p.words[0] != "endkeys" {
@@ -81,8 +83,8 @@ func (p *tagParser) scope() (*tag, error) {
 	return t, nil
 }
 
-// dive parses the scopes after the word dive: the rules of keys, if there are any, then those of
-// elements.
+// dive parses the scopes after the word dive into t: the rules for keys, if there are any, and then
+// the rules for elements.
 func (p *tagParser) dive(t *tag) (err error) {
 	if len(p.words) > 0 && p.words[0] == "keys" {
 		p.words = p.words[1:]
@@ -107,8 +109,11 @@ func parseRule(text string) ([]word, error) {
 		if name == "" || strings.ContainsAny(name, " \t\n") {
 			return nil, fmt.Errorf("rule %q: want name or name=parameter", alternative)
 		}
-		if slices.Contains([]string{"required", "omitempty", "dive", "keys", "endkeys", "-"}, name) {
-			return nil, fmt.Errorf("rule %q: %s has no parameter and cannot be an alternative", text, name)
+		if name == "-" {
+			return nil, fmt.Errorf("rule %q: - must be the whole tag", text)
+		}
+		if slices.Contains([]string{"required", "omitempty", "dive", "keys", "endkeys"}, name) {
+			return nil, fmt.Errorf("rule %q: %s takes no parameter and cannot be an alternative", text, name)
 		}
 		alternatives = append(alternatives, word{name, escapes.Replace(param)})
 	}

@@ -1,5 +1,5 @@
-// Package validation validates requests by the validate tags of their structs, in the tag
-// syntax of github.com/go-playground/validator:
+// Package validation validates requests according to the validate tags of their structs, which are
+// in the syntax of github.com/go-playground/validator:
 //
 //	Name   string            `json:"name" validate:"required,max=64"`
 //	Kind   string            `json:"kind" validate:"oneof=new used 'as good as new'"`
@@ -12,28 +12,30 @@
 // # Presence
 //
 // An absent value is the zero value of its type, and the rules apply to it: min=18 refuses a
-// missing age, as it refuses 0. A nil pointer is refused if it has any rule. With omitempty no
-// rule applies to an empty value; required refuses an empty value. Empty values are nil
-// pointers, "", 0, false, and lists and maps without elements. A non-nil pointer is never empty,
-// so that *int with omitempty,min=18 accepts an absent age and refuses 0.
+// missing age in the same way as 0. A nil pointer is refused if it has any rule. With omitempty, no
+// rule applies to an empty value. With required, an empty value is refused. A value is empty if it
+// is the zero value of its type, such as nil, "", 0, false or the zero time.Time, or if it is a
+// slice or map without elements. A non-nil pointer is never empty, so that an *int with
+// omitempty,min=18 accepts an absent age and refuses 0.
 //
 // # Containers
 //
-// Structs are always checked: by value, by pointer, embedded, and in lists, arrays and maps of
-// any depth. Rules before dive apply to a list or map itself, those after it to its elements,
-// and those between keys and endkeys to the keys of a map. The tag "-" excludes a value and
-// everything in it.
+// Structs are always checked: by value, by pointer, embedded, and in slices, arrays and maps of
+// any depth. Rules before dive apply to a slice, array or map, rules after dive apply to its
+// elements, and rules between keys and endkeys apply to the keys of a map. The tag "-" excludes a
+// value and everything in it.
 //
 // # Rules
 //
 //	required omitempty
-//	min max len eq ne gt gte lt lte   a number or duration; characters of a string,
-//	                                  where eq and ne compare; bytes, items or entries
-//	gt gte lt lte                     of a time, without parameter: later, earlier than now
+//	min max len eq ne gt gte lt lte   the value of a number or duration; the number of
+//	                                  characters, bytes, items or entries
+//	eq ne                             the value of a string or boolean
+//	gt gte lt lte                     a time, without a parameter: compared with now
 //	eqfield nefield gtfield gtefield  another field of the struct, by its name in Go
 //	ltfield ltefield
 //	oneof noneof                      strings and integers
-//	unique                            lists and maps of scalar values
+//	unique                            slices, arrays and maps of scalar values
 //	alpha alphanum alphaunicode alphanumunicode ascii printascii lowercase uppercase
 //	number numeric hexadecimal hexcolor base64 base64url
 //	contains containsany excludes excludesall startswith endswith startsnotwith endsnotwith
@@ -41,22 +43,31 @@
 //	ip ipv4 ipv6 cidr cidrv4 cidrv6 mac
 //	uuid uuid4 uuid7 ulid semver datetime timezone
 //
-// Rules separated by | are alternatives. An unknown rule, and one that cannot apply to the
-// type, is an error of [New]. Types with a text form (UnmarshalText) support required and
-// omitempty, and, if they are strings, all rules of strings, which apply to the Go value.
+// Rules separated by | are alternatives. [New] returns an error for an unknown rule, and for a rule
+// that cannot apply to the type of the value. Types with a text form (UnmarshalText) support
+// required and omitempty. If such a type is a string type, it also supports the rules of strings,
+// which apply to the Go value.
 //
-// There are three differences from go-playground/validator: a list or map without elements is
-// empty, because Protocol Buffers cannot distinguish it from an absent one; the fields of an
-// element are checked without dive; and email refuses quoted local parts.
+// Apart from rules that are not supported, the differences from go-playground/validator are: a slice
+// or map without elements is empty, because Protocol Buffers cannot distinguish it from an absent
+// slice or map; the fields of an element are checked without dive; the fields of an embedded struct
+// whose pointer is nil are checked as absent; omitempty also applies to the rules before it; and email
+// refuses quoted local parts.
 //
 // # Methods
 //
-// For other rules a type implements a method Validate() error, on a struct or any other named
-// type at any depth. It is called after the value and everything in it satisfy their rules. The
-// text of an error without a [chassi.Error] in its tree is sent to the client, in one line, as
-// the violation of the value; a [chassi.InvalidArgument] is sent with its violations below the
-// value's path; any other error fails the call. A method that a struct promotes from an
-// embedded struct is called once, for the outer struct.
+// For other rules, a struct or any other named type, at any depth, can have a method
+// Validate() error. The method is called if the value and everything in it satisfy their rules. Its
+// error determines the result:
+//   - The text of an error without a [chassi.Error] in its tree is sent to the client, in one line,
+//     as a violation of the value, if [chassi.ErrorOf] gives the error the code Internal, as it
+//     does for the errors of errors.New and fmt.Errorf.
+//   - A [chassi.InvalidArgument] error is sent with its violations, whose paths are extended by the
+//     path of the value.
+//   - Any other error, such as context.Canceled, fails the call.
+//
+// A method that a struct promotes from an embedded struct is called once, for the outer struct. It is
+// not called if the embedded pointer that promotes it is nil.
 package validation
 
 import (
@@ -76,13 +87,13 @@ type Checker struct {
 	plan   *plan
 }
 
-// Names determines the names of HTTP parameters in violations.
+// Names determines how violations name the fields that are HTTP parameters.
 type Names bool
 
-// The kinds of names.
+// The possible names of a field that is an HTTP parameter.
 const (
 	Parameters Names = false // the name of the parameter
-	Members    Names = true  // the name of the member, for transports without parameters
+	Members    Names = true  // the JSON member's name, if any, for transports without parameters
 )
 
 func (n Names) of(f *gotype.Field) string {
@@ -92,8 +103,10 @@ func (n Names) of(f *gotype.Field) string {
 	return f.CallerName()
 }
 
-// New compiles the tags of t, a struct, and of all types in it. The error names each field with
-// a malformed or inapplicable tag.
+// New returns a [Checker] for the tags of t, a struct type, and of all types in it. If a tag is
+// malformed or cannot apply to its field, New returns an error that names each such field. It also
+// returns an error if t is not a struct type or contains a type that messages cannot have, and if a
+// method Validate of an embedded field is not promoted.
 func New(t reflect.Type, names Names) (*Checker, error) {
 	described, err := gotype.Of(t)
 	if err == nil && described.Kind != gotype.Struct {
@@ -109,17 +122,22 @@ func New(t reflect.Type, names Names) (*Checker, error) {
 	return c, nil
 }
 
-// Idle reports whether there is nothing to check.
+// Idle reports whether c has nothing to check.
 func (c *Checker) Idle() bool { return !c.plan.active }
 
-// Check validates the struct that pointer points to. It returns a [chassi.InvalidArgument] with
-// the invalid fields, as named by clients: items[2].name, labels["k"]. It reports at most 32
-// violations, or fewer if they exceed 4 KiB, and the number of further ones. If a method
-// Validate fails with an error that is not about the request, Check returns that error.
+// Check validates the struct that pointer points to. If the struct is invalid, Check returns a
+// [chassi.InvalidArgument] error with the violations, in which the fields have the names that
+// clients use, such as items[2].name or labels["k"]. The error contains at most 32 violations, or
+// fewer if these exceed 4 KiB, and the number of further violations. If a method Validate fails
+// with an error that is not about the request, Check returns that error. Check also returns an
+// error if pointer is nil or is not a pointer to the struct type of c.
 func (c *Checker) Check(pointer any) error {
 	v := reflect.ValueOf(pointer)
-	if v.Kind() != reflect.Pointer || v.IsNil() || v.Type().Elem() != c.goType {
-		return fmt.Errorf("validation: cannot check a %T as a %v", pointer, c.goType)
+	switch {
+	case v.Kind() != reflect.Pointer || v.Type().Elem() != c.goType:
+		return fmt.Errorf("validation: cannot check a value of type %T: want *%v", pointer, c.goType)
+	case v.IsNil():
+		return fmt.Errorf("validation: cannot check a nil pointer of type %T", pointer)
 	}
 	var w walk
 	c.plan.check(&w, v.Elem())

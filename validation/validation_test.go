@@ -230,19 +230,19 @@ func TestTagsThatCannotApply(t *testing.T) {
 		"rule b is unknown": struct {
 			N string `validate:"oneof=a|b"`
 		}{},
-		"rule oneof=a b: it cannot apply to []string: want a string": struct {
+		"rule oneof=a b: cannot apply to []string: want a string": struct {
 			N []string `validate:"oneof=a b"`
 		}{},
-		"rule min: it cannot apply to time.Time: want gt": struct {
+		"rule min: cannot apply to time.Time: want gt": struct {
 			N time.Time `validate:"min"`
 		}{},
-		"rule ne: it cannot apply to time.Time: want gt": struct {
+		"rule ne: cannot apply to time.Time: want gt": struct {
 			N time.Time `validate:"ne"`
 		}{},
-		"rule gt=now: it cannot apply to time.Time: want gt": struct {
+		"rule gt=now: cannot apply to time.Time: want gt": struct {
 			N time.Time `validate:"gt=now"`
 		}{},
-		"rule min=1: it cannot apply to bool": struct {
+		"rule min=1: cannot apply to bool": struct {
 			N bool `validate:"min=1"`
 		}{},
 		"rule min=x: want a number that int can hold": struct {
@@ -257,19 +257,19 @@ func TestTagsThatCannotApply(t *testing.T) {
 		"rule min=1.5: want a number that int can hold": struct {
 			N int `validate:"min=1.5"`
 		}{},
-		"rule max=-1: want a count of characters": struct {
+		"rule max=-1: want a number of characters from 0 to 2147483647": struct {
 			N string `validate:"max=-1"`
 		}{},
-		"rule email: it cannot apply to int: want a string": struct {
+		"rule email: cannot apply to int: want a string": struct {
 			N int `validate:"email"`
 		}{},
-		"rule email=x: it has no parameter": struct {
+		"rule email=x: must not have a parameter": struct {
 			N string `validate:"email=x"`
 		}{},
-		"rule contains: want a parameter": struct {
+		"rule contains: requires a parameter": struct {
 			N string `validate:"contains"`
 		}{},
-		"rule oneof=1 x: want a number that int can hold": struct {
+		"rule oneof=1 x: want numbers that int can hold": struct {
 			N int `validate:"oneof=1 x"`
 		}{},
 		"rule oneof: want values": struct {
@@ -290,7 +290,7 @@ func TestTagsThatCannotApply(t *testing.T) {
 		"endkeys without keys": struct {
 			N map[string]int `validate:"dive,endkeys"`
 		}{},
-		"elements: rule min=1: it cannot apply to bool": struct {
+		"elements: rule min=1: cannot apply to bool": struct {
 			N []bool `validate:"dive,min=1"`
 		}{},
 		"a rule is empty": struct {
@@ -308,18 +308,18 @@ func TestTagsThatCannotApply(t *testing.T) {
 		"rule eqfield=X: struct": struct {
 			N int `validate:"eqfield=X"`
 		}{},
-		"rule eqfield=M: field M is a string, want a int": struct {
+		"rule eqfield=M: field M has the type string, want int": struct {
 			N int `validate:"eqfield=M"`
 			M string
 		}{},
-		"rule gtfield=M: it cannot apply to string": struct {
+		"rule gtfield=M: cannot apply to string": struct {
 			N string `validate:"gtfield=M"`
 			M string
 		}{},
-		"rule unique: it cannot apply to []validation_test.item": struct {
+		"rule unique: cannot apply to []validation_test.item": struct {
 			N []item `validate:"unique"`
 		}{},
-		"rule gt=1: it cannot apply to time.Time": struct {
+		"rule gt=1: cannot apply to time.Time": struct {
 			N time.Time `validate:"gt=1"`
 		}{},
 		"rule max=1: want a duration such as 1m30s": struct {
@@ -328,8 +328,8 @@ func TestTagsThatCannotApply(t *testing.T) {
 		"field N: it has rules, but is not a field of requests": struct {
 			N string `json:"-" validate:"required"`
 		}{},
-		"field T: rule min=1: it cannot apply to validation_test.level": withText{},
-		"field Items: elements: field Name: rule min=x: want a count": struct {
+		"field T: rule min=1: cannot apply to validation_test.level": withText{},
+		"field Items: elements: field Name: rule min=x: want a number of characters": struct {
 			Items []struct {
 				Name string `validate:"min=x"`
 			}
@@ -337,7 +337,7 @@ func TestTagsThatCannotApply(t *testing.T) {
 		"rule \"required=1\"": struct {
 			N int `validate:"required=1"`
 		}{},
-		"field A: rule a is unknown: package validation lists the rules; what they cannot say belongs into a method Validate() error\nfield B: rule b": struct {
+		"field A: rule a is unknown: package validation lists the rules; for other requirements, declare a method Validate() error\nfield B: rule b": struct {
 			A int `validate:"a"`
 			B int `validate:"b"`
 		}{},
@@ -457,6 +457,51 @@ func TestAPromotedMethod(t *testing.T) {
 	expect(t, &byValue{Base{calls: &calls}})
 	expect(t, &byPointer{&Base{calls: &calls}})
 	expect(t, &byPointer{})
+	if calls != 2 {
+		t.Errorf("%d calls", calls)
+	}
+}
+
+type (
+	// overriding declares the method that *Base has too.
+	overriding struct{ *Base }
+	// overridingValue does so with a value as receiver.
+	overridingValue struct{ *Base }
+	middle          struct{ *Base }
+	// nested promotes the method over two levels.
+	nested struct{ middle }
+	// named promotes the method of a field of its own.
+	named struct {
+		*Base `json:"base"`
+	}
+	// both has the method of overriding, which is at a lower depth.
+	both struct {
+		middle
+		overriding
+	}
+	validator interface{ Validate() error }
+	dynamic   struct {
+		validator `json:"-"`
+	}
+)
+
+func (*overriding) Validate() error     { return errors.New("is never valid") }
+func (overridingValue) Validate() error { return errors.New("is never valid") }
+
+// A nil pointer that is embedded stops only a method that is promoted through it.
+func TestAMethodBesideAnEmbeddedOne(t *testing.T) {
+	t.Parallel()
+	expect(t, &overriding{}, "is never valid")
+	expect(t, &overridingValue{}, "is never valid")
+	expect(t, &overriding{&Base{calls: new(int)}}, "is never valid")
+	expect(t, &nested{})
+	expect(t, &named{})
+	expect(t, &both{}, "is never valid")
+	expect(t, &dynamic{})
+	calls := 0
+	expect(t, &nested{middle{&Base{calls: &calls}}})
+	expect(t, &both{middle: middle{&Base{calls: &calls}}}, "is never valid")
+	expect(t, &dynamic{&Base{calls: &calls}})
 	if calls != 2 {
 		t.Errorf("%d calls", calls)
 	}

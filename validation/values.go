@@ -13,10 +13,11 @@ import (
 	"github.com/chassi-go/chassi/schema/gotype"
 )
 
-// values matches a value in the parameter of oneof: a word, or a text in single quotes.
+// values matches one value in the parameter of oneof or noneof: a word, or text in single quotes.
 var values = regexp.MustCompile(`'[^']*'|\S+`)
 
-// newOneOf returns the rule of oneof and noneof.
+// newOneOf returns the rule for oneof or noneof. The parameter is a list of values. oneof accepts a
+// string or an integer that is in the list, and noneof accepts one that is not.
 func newOneOf(w word, at *site) (rule, error) {
 	list := values.FindAllString(w.param, -1)
 	if len(list) == 0 {
@@ -47,12 +48,15 @@ func newOneOf(w word, at *site) (rule, error) {
 	default:
 		return rule{}, refused(at, "a string or an integer")
 	}
+	if err != nil {
+		return rule{}, fmt.Errorf("want numbers that %v can hold", at.kind.Go)
+	}
 	want, message, keywords := true, "must be one of ", map[string]any{"enum": enum}
 	if w.name == "noneof" {
 		want, message, keywords = false, "must not be one of ", map[string]any{"not": keywords}
 	}
 	test := func(v, _ reflect.Value) bool { return has(v) == want }
-	return rule{test: test, message: message + strings.Join(list, ", "), keywords: keywords}, numberError(err, at)
+	return rule{test: test, message: message + strings.Join(list, ", "), keywords: keywords}, nil
 }
 
 func parseAll[T any](list []string, parse func(string) (T, error)) (numbers []T, enum []any, err error) {
@@ -66,14 +70,15 @@ func parseAll[T any](list []string, parse func(string) (T, error)) (numbers []T,
 	return numbers, enum, nil
 }
 
-// newUnique returns the rule that the elements of a list or the values of a map are distinct.
+// newUnique returns the rule for unique, which accepts a slice, array or map if its elements are
+// distinct.
 func newUnique(w word, at *site) (rule, error) {
 	if w.param != "" {
-		return rule{}, errors.New("it has no parameter")
+		return rule{}, errors.New("must not have a parameter")
 	}
 	t := at.kind
 	if t.Kind != gotype.List && t.Kind != gotype.Array && t.Kind != gotype.Map || !isScalar(t.Elem) {
-		return rule{}, refused(at, "a list or map of strings, numbers or bools")
+		return rule{}, refused(at, "a slice, array or map of strings, numbers, durations or bools without a method UnmarshalText or UnmarshalJSON")
 	}
 	if t.Kind == gotype.Map {
 		return rule{test: func(v, _ reflect.Value) bool { return uniqueInMap(v) }, message: "must not have a value twice"}, nil
@@ -93,8 +98,7 @@ func isScalar(t *gotype.Type) bool {
 	}
 }
 
-// fewItems is the maximum number of elements for which comparing all pairs is cheaper than a
-// map.
+// fewItems is the maximum number of elements for which comparing all pairs is faster than a map.
 const fewItems = 16
 
 func uniqueInList(v reflect.Value) bool {
@@ -124,21 +128,23 @@ func uniqueInMap(v reflect.Value) bool {
 	return len(seen) == v.Len()
 }
 
-// newFieldRule returns a rule that compares a field with another one of its struct.
+// newFieldRule returns a rule that compares a field with another field of the same struct. It
+// returns an error if the site is not a field, if the struct does not declare the other field, or
+// if the two fields cannot be compared.
 func newFieldRule(w word, at *site) (rule, error) {
 	if at.parent == nil {
-		return rule{}, errors.New("it cannot apply to an element")
+		return rule{}, errors.New("cannot apply to an element or a key: want a field of a struct")
 	}
 	other, ok := at.parent.FieldByName(w.param)
 	if !ok || len(other.Index) > 1 {
-		return rule{}, fmt.Errorf("%v has no field %q", at.parent, w.param)
+		return rule{}, fmt.Errorf("%v declares no field %q", at.parent, w.param)
 	}
 	t := other.Type
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
 	if t != at.kind.Go {
-		return rule{}, fmt.Errorf("field %s is a %v, want a %v", w.param, t, at.kind.Go)
+		return rule{}, fmt.Errorf("field %s has the type %v, want %v", w.param, t, at.kind.Go)
 	}
 	order := orderOf(at.kind)
 	equality := w.name == "eqfield" || w.name == "nefield"
@@ -176,7 +182,8 @@ var fieldComparisons = map[string]comparison{
 	"ltefield": {accepts: comparisons["lte"].accepts, words: "must not be greater than "},
 }
 
-// orderOf returns the comparison of two values of a kind, nil if the kind has no order.
+// orderOf returns a function that compares two values of t, or nil if the rules do not order values
+// of t, such as strings.
 func orderOf(t *gotype.Type) func(a, b reflect.Value) int {
 	switch {
 	case t.Kind == gotype.Time:
@@ -194,7 +201,7 @@ func orderOf(t *gotype.Type) func(a, b reflect.Value) int {
 	}
 }
 
-// nameIn returns the name of the field f of parent for clients.
+// nameIn returns the name that clients use for f, a field of parent.
 func nameIn(parent reflect.Type, f reflect.StructField, names Names) string {
 	if t, err := gotype.Of(parent); err == nil {
 		for i := range t.Fields {

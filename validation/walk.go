@@ -12,21 +12,21 @@ import (
 )
 
 const (
-	maxViolations = 32      // in one response
+	maxViolations = 32      // violations in one response
 	maxPath       = 200     // bytes of a field's path
-	maxMessage    = 300     // bytes
+	maxMessage    = 300     // bytes of a message
 	maxResponse   = 4 << 10 // bytes of all paths and messages
-	maxDepth      = 1000    // of nested structs, for a value that contains itself
+	maxDepth      = 1000    // levels of nested structs, for a value that contains itself
 )
 
-// walk is one validation of one request.
+// walk is the state of the validation of one request.
 type walk struct {
 	bad    []chassi.Violation // the fields are relative to the current value
-	total  int                // including violations beyond the maximum
+	total  int                // number of violations, including those beyond maxViolations
 	depth  int
-	quiet  bool          // whether no method Validate is called
-	fixed  bool          // whether relative rules are not applied
-	plain  bool          // whether there is a violation that is not from own
+	quiet  bool          // whether to skip the methods Validate
+	fixed  bool          // whether to skip relative rules
+	plain  bool          // whether a violation is not from a chassi.InvalidArgument
 	own    *chassi.Error // the first chassi.InvalidArgument that a method Validate returned
 	failed error         // the first error of a method Validate that is not about the request
 }
@@ -43,8 +43,8 @@ func (w *walk) append(field, message string) {
 	}
 }
 
-// within prefixes the paths of the violations from index before on with the name of the value
-// that contains them.
+// within prefixes the paths of the violations in w.bad[before:] with name, which is the name of the
+// value that contains the invalid values.
 func (w *walk) within(before int, name string) {
 	for i := before; i < len(w.bad); i++ {
 		v := &w.bad[i]
@@ -70,24 +70,30 @@ func (p *plan) check(w *walk, v reflect.Value) {
 			w.within(before, f.name)
 		}
 	}
-	if p.validates && total == w.total && !w.quiet && p.promoted(v) {
+	if p.validates && total == w.total && !w.quiet && p.callable(v) {
 		w.validate(v)
 	}
 	w.depth--
 }
 
-// promoted reports whether the method of v can be called: it may be promoted from an embedded
-// pointer that is nil.
-func (p *plan) promoted(v reflect.Value) bool {
-	for _, i := range p.indirect {
-		if v.Field(i).IsNil() {
-			return false
+// callable reports whether the method Validate of v can be called. The method cannot be called if
+// an embedded pointer or interface that promotes it is nil.
+func (p *plan) callable(v reflect.Value) bool {
+	for _, i := range p.promotion {
+		switch v = v.Field(i); v.Kind() {
+		case reflect.Pointer:
+			if v.IsNil() {
+				return false
+			}
+			v = v.Elem()
+		case reflect.Interface:
+			return !v.IsNil()
 		}
 	}
 	return true
 }
 
-// check checks the field in a struct v.
+// check checks the field f of v, a struct.
 func (f *field) check(w *walk, v reflect.Value) {
 	last := len(f.index) - 1
 	for _, i := range f.index[:last] {
@@ -106,7 +112,8 @@ func (f *field) check(w *walk, v reflect.Value) {
 	f.node.check(w, v.Field(f.index[last]), v)
 }
 
-// check checks v. Parent is the struct that contains v as a field.
+// check checks v. parent is the struct of which v is a field, or the zero Value if v is an element
+// or a key.
 func (n *node) check(w *walk, v, parent reflect.Value) {
 	present := false
 	for v.Kind() == reflect.Pointer {
@@ -138,8 +145,8 @@ func (n *node) check(w *walk, v, parent reflect.Value) {
 	}
 }
 
-// checkEmpty reports a required value that is empty, with the messages of the violated rules if
-// they are more specific.
+// checkEmpty adds violations for v, which is empty, if n requires a value: one for each violated
+// rule if n.anyway is true and v violates a rule, or else one with the message n.missing.
 func (n *node) checkEmpty(w *walk, v, parent reflect.Value) {
 	if !n.required {
 		return
@@ -161,8 +168,8 @@ func (n *node) apply(w *walk, v, parent reflect.Value) {
 	}
 }
 
-// isEmpty reports whether v is the zero value of its type, or a list or map without elements,
-// which some transports cannot distinguish from nil.
+// isEmpty reports whether v is zero, or is a slice or a map without elements. Not every transport
+// can distinguish such a slice or map from nil.
 func isEmpty(v reflect.Value) bool {
 	switch v.Kind() {
 	case reflect.Slice, reflect.Map:
@@ -213,7 +220,7 @@ func (n *node) checkMap(w *walk, v reflect.Value) {
 	slices.SortStableFunc(w.bad[first:], func(a, b chassi.Violation) int { return strings.Compare(a.Field, b.Field) })
 }
 
-// nameOf formats the key of a map: labels["k"], counts[5].
+// nameOf returns the form of a map key in the path of a field: "k" in labels["k"], 5 in counts[5].
 func nameOf(key reflect.Value) string {
 	if key.Kind() == reflect.String {
 		return strconv.Quote(safetext.Clip(key.String(), safetext.MaxName))
