@@ -9,31 +9,41 @@ import (
 	"github.com/chassi-go/chassi/ratelimit"
 )
 
-// smallBody is the maximum length of a body that is not counted: such bodies are limited by the
-// number of calls in flight of each client.
+// smallBody is the maximum length in bytes of a body that does not count toward the limits for
+// large bodies. Instead, the number of calls in flight of each client limits the number of such
+// bodies.
 const smallBody = bufferBytes
 
-// clientsWithBodies is the number of clients that can use their whole share of the memory at once.
+// clientsWithBodies is the number of clients that can use their whole share of the memory for large
+// request bodies at the same time.
 const clientsWithBodies = 8
 
-var errTooManyBodies = chassi.NewError(chassi.ResourceExhausted, "too_many_large_bodies", "Too many large requests at once").WithRetryAfter(time.Second)
+var errTooManyBodies = chassi.NewError(chassi.ResourceExhausted, "too_many_large_bodies", "Too many large requests are in progress").WithRetryAfter(time.Second)
 
-// bodies limits the memory for large request bodies, from their reading to the end of their
-// calls: per client, and in total.
+// bodies limits the memory for large request bodies, for each client and in total. A large body
+// counts from when it is read until the end of its call.
 type bodies struct {
 	perClient, max int64
 	clients        *ratelimit.Usage
 	all            atomic.Int64
 }
 
-// newBodies returns limits that admit at least one body of the maximum size.
+// newBodies returns the limits of the configuration c. Each client can send at least one body of
+// [Config].MaxBodyBytes.
 func newBodies(c Config) *bodies {
-	perClient := max(c.MaxBodyBytesPerClient, c.MaxBodyBytes)
-	all := int64(math.MaxInt64)
-	if perClient <= all/clientsWithBodies {
-		all = clientsWithBodies * perClient
+	b := &bodies{clients: ratelimit.NewUsage()}
+	b.allow(max(c.MaxBodyBytesPerClient, c.MaxBodyBytes))
+	return b
+}
+
+// allow raises the limits, if necessary, so that each client can send at least one body of n bytes.
+// It must not be called once the server has started.
+func (b *bodies) allow(n int64) {
+	b.perClient = max(b.perClient, n)
+	b.max = math.MaxInt64
+	if b.perClient <= math.MaxInt64/clientsWithBodies {
+		b.max = clientsWithBodies * b.perClient
 	}
-	return &bodies{perClient: perClient, max: all, clients: ratelimit.NewUsage()}
 }
 
 func (b *bodies) acquire(client ratelimit.Key, n int64) bool {
@@ -49,8 +59,9 @@ func (b *bodies) release(client ratelimit.Key, n int64) {
 	b.all.Add(-n)
 }
 
-// holdBody counts a large body of n bytes, or of the maximum length if n is negative. It returns
-// errTooManyBodies if the body would exceed a limit.
+// holdBody counts a large body of n bytes, or of the maximum length if n is negative, until
+// releaseBody is called. It returns errTooManyBodies, and counts nothing, if the body would exceed
+// a limit.
 func (x *exchange) holdBody(n int64) error {
 	if n < 0 {
 		n = x.route.maxBody

@@ -24,8 +24,8 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// ClientConfig configures a [Client]. The zero value of every field but URL means the default
-// in its tag.
+// ClientConfig configures a [Client]. URL is required. The zero value of every other field means
+// its default.
 type ClientConfig struct {
 	URL              string        `config:"url" format:"url:http,https" mask:"url" help:"http://host:port or https://host, with the path prefix of the service, if any"`
 	Timeout          time.Duration `config:"timeout" default:"30s" min:"1ms" help:"maximum time of a call whose caller sets no deadline"`
@@ -35,11 +35,11 @@ type ClientConfig struct {
 	MaxConnections   int           `config:"max_connections" default:"1000" min:"1" help:"maximum number of connections; further calls wait"`
 	MaxResponseBytes int64         `config:"max_response_bytes" default:"4194304" min:"1" help:"maximum size of a response in bytes"`
 
-	// EventStreams makes the client receive streams as Server-Sent Events instead of JSON Lines, for
-	// proxies that pass on only Server-Sent Events without delay.
+	// EventStreams makes the client receive streams as Server-Sent Events instead of JSON Lines,
+	// for proxies that pass on only Server-Sent Events without delay. The default is JSON Lines.
 	EventStreams bool `config:"event_streams" help:"receive streams as Server-Sent Events, for proxies that pass only those on at once"`
 
-	// TLS is the configuration for https URLs; nil means Go's default.
+	// TLS is the configuration for https URLs; nil means the defaults of package crypto/tls.
 	TLS *tls.Config `config:"-"`
 }
 
@@ -61,13 +61,14 @@ type Client struct {
 	http   *http.Client
 }
 
-// NewClient returns a client. It does not connect yet. It returns an error if the URL of c is not an
-// http or https URL, or has a query.
+// NewClient returns a client with the configuration c. The client connects when it is first used.
+// NewClient returns an error if the URL of c is not an http or https URL, or has a query.
 func NewClient(c ClientConfig) (*Client, error) {
 	c = c.withDefaults()
 	base, err := url.Parse(c.URL)
 	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" || base.RawQuery != "" {
-		return nil, errors.New("httpapi: url of the client: want http://host:port or https://host") // the parser's error may contain a password
+		// The parser's error may contain a password.
+		return nil, errors.New("httpapi: the client's url must be http://host:port or https://host, with an optional path and without a query")
 	}
 	dialer := &net.Dialer{Timeout: c.DialTimeout}
 	return &Client{config: c, base: base, http: &http.Client{
@@ -81,9 +82,10 @@ func NewClient(c ClientConfig) (*Client, error) {
 	}}, nil
 }
 
-// pingAfter is the time without a frame after which a client pings the other end of an HTTP/2
-// connection, which all calls share. Without pings they would fail by timeout for minutes after
-// the other end has vanished. Over HTTP/1.1, a call that times out closes its connection.
+// pingAfter is the time without a frame after which a client pings the server on an HTTP/2
+// connection. All calls share this connection: without pings, they would time out for minutes after
+// the server has vanished. Over HTTP/1.1, no pings are needed, because a call that times out closes
+// its connection.
 const pingAfter = 15 * time.Second
 
 // Close closes the idle connections.
@@ -96,10 +98,12 @@ type clientRoute struct {
 	hasBody      bool
 	hasResponse  bool
 	response     *responsePlan
-	timeout      time.Duration // of a call whose caller sets no deadline, 0 for the client's
+	timeout      time.Duration // for a call without a deadline; 0 means the client's timeout
 }
 
-// Bind implements [client.Caller]. The endpoint e must have a route.
+// Bind implements the interface Caller of package client. It returns the binding of e and a handler
+// that calls e. It returns an error if e has no route or is not served over HTTP, or if its
+// messages cannot be encoded.
 func (c *Client) Bind(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error) {
 	b, rt, err := c.bind(e)
 	if err != nil {
@@ -114,7 +118,7 @@ func (c *Client) bind(e *chassi.Endpoint) (*chassi.Binding, *clientRoute, error)
 	}
 	method, path := e.Route()
 	if method == "" {
-		return nil, nil, fmt.Errorf("%s has no route, so HTTP does not serve it", e.FullName())
+		return nil, nil, fmt.Errorf("%s has no route, so it cannot be called over HTTP", e.FullName())
 	}
 	rt := &clientRoute{method: method, path: path}
 	var err error
@@ -170,7 +174,7 @@ func (c *Client) call(ctx context.Context, rt *clientRoute, call *chassi.Call) e
 	case rt.isProblem(response) && (err == nil || ctx.Err() == nil): // the status is known, even with an incomplete body
 		return problemOf(response, body)
 	case err != nil:
-		return unreachable(ctx, err)
+		return unavailable(ctx, "The response was interrupted", err)
 	case tooLarge:
 		return transport.ErrResponseTooLarge.WithCause(fmt.Errorf("httpapi: the response exceeds the client's max_response_bytes, %d", c.config.MaxResponseBytes))
 	case len(body) == 0 && (!rt.hasResponse || response.StatusCode == http.StatusNoContent || response.StatusCode == http.StatusResetContent):
@@ -182,9 +186,9 @@ func (c *Client) call(ctx context.Context, rt *clientRoute, call *chassi.Call) e
 	return rt.readFields(response, call.Response)
 }
 
-// readBody reads the body of a response, up to a byte more than the maximum. It does not read after a
-// switch to another protocol, which no call asks for: the end of the context does not end such a
-// read.
+// readBody returns the body of a response, truncated to one byte more than the maximum, so that the
+// caller can detect a body that is too large. If the server has switched to another protocol, which
+// no call requests, readBody returns nil, because canceling the context would not interrupt a read.
 func (c *Client) readBody(response *http.Response) ([]byte, error) {
 	if response.StatusCode == http.StatusSwitchingProtocols {
 		return nil, nil
@@ -192,7 +196,8 @@ func (c *Client) readBody(response *http.Response) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(response.Body, past(c.config.MaxResponseBytes))) //nolint:wrapcheck // the caller says of what
 }
 
-// readFields sets the fields of response that are not sent as JSON.
+// readFields sets the fields of response that are not sent as JSON. It reads their values from
+// reply, the HTTP response.
 func (rt *clientRoute) readFields(reply *http.Response, response any) error {
 	if rt.response == nil {
 		return nil
@@ -203,10 +208,10 @@ func (rt *clientRoute) readFields(reply *http.Response, response any) error {
 	return nil
 }
 
-// cannotSend returns the error for a request that cannot be sent because of err. It names the field if
-// err is a fieldError.
+// cannotSend returns the error for a request that cannot be sent because of err. If err is a
+// fieldError, the returned error names the field.
 func cannotSend(err error) error {
-	e := chassi.NewError(chassi.InvalidArgument, "malformed_request", "The request cannot be sent").WithCause(err)
+	e := chassi.NewError(chassi.InvalidArgument, "malformed_request", "The request cannot be encoded").WithCause(err)
 	if field, ok := errors.AsType[*fieldError](err); ok {
 		e = e.WithViolations(chassi.Violation{Field: field.name, Message: field.err.Error()})
 	}
@@ -226,17 +231,24 @@ func (rt *clientRoute) isProblem(response *http.Response) bool {
 	return status < 200 || status > 299 && (rt.response == nil || !slices.Contains(rt.response.statuses, status))
 }
 
-// unreachable returns the error for a failed request: the end of the caller's context or an
-// unreachable service.
+// unreachable returns the error for a request that failed with err before a response arrived: the
+// error for ctx.Err() if ctx is done, and otherwise an error with the code Unavailable.
 func unreachable(ctx context.Context, err error) error {
+	return unavailable(ctx, "The service cannot be reached", err)
+}
+
+// unavailable returns the error for a call that failed with err: the error for ctx.Err() if ctx is
+// done, and otherwise an error with the code Unavailable and the given message.
+func unavailable(ctx context.Context, message string, err error) error {
 	if ctx.Err() != nil {
 		return chassi.ErrorOf(ctx.Err()).WithCause(errors.Join(ctx.Err(), err))
 	}
-	return chassi.NewError(chassi.Unavailable, "unreachable", "The service cannot be reached").WithCause(err)
+	return chassi.NewError(chassi.Unavailable, "unreachable", message).WithCause(err)
 }
 
-// unsent returns the error for a request that has got no response. If the file of the request could
-// not be read, the error is the fault of the caller, and not a failure of the service.
+// unsent returns the error for a request that failed with err and has received no response. If the
+// file of the request could not be read and ctx is not done, the error has the code
+// InvalidArgument, because the service has not failed.
 func unsent(ctx context.Context, request *http.Request, err error) error {
 	if sent, ok := request.Body.(*sentBody); ok && ctx.Err() == nil {
 		if failed := sent.file.failure(); failed != nil {
@@ -294,8 +306,9 @@ func (c *Client) request(ctx context.Context, rt *clientRoute, call *chassi.Call
 	return request, nil
 }
 
-// problemOf converts an unsuccessful response to the error that the service sent, or to an
-// error by status if an intermediary sent the response.
+// problemOf returns the error that an unsuccessful response describes. If the response has no valid
+// problem document, for example because an intermediary sent the response, or if the code in the
+// document is unknown, the status determines the code.
 func problemOf(response *http.Response, body []byte) error {
 	var p problem
 	e := &chassi.Error{Code: codeOf(response.StatusCode), Message: http.StatusText(response.StatusCode)}
@@ -307,7 +320,7 @@ func problemOf(response *http.Response, body []byte) error {
 		}
 	} else {
 		e.Reason = e.Code.String()
-		e.Cause = fmt.Errorf("status %d without a problem document", response.StatusCode)
+		e.Cause = fmt.Errorf("status %d without a valid problem document", response.StatusCode)
 	}
 	if e.RetryAfter == 0 {
 		e.RetryAfter = parseRetryAfter(response.Header.Get("Retry-After"))
@@ -325,8 +338,9 @@ func (p *problem) asError() *chassi.Error {
 	return e
 }
 
-// parseRetryAfter returns the delay in a Retry-After, which is seconds or a date (RFC 9110, section
-// 10.2.3), limited as by [transport.RetryAfter]. It returns 0 if text is neither.
+// parseRetryAfter returns the delay in a Retry-After header, which is a number of seconds or a date
+// (RFC 9110, section 10.2.3), limited to 24 hours. It returns 0 if text is neither a number nor a
+// date.
 func parseRetryAfter(text string) time.Duration {
 	if seconds, err := strconv.ParseInt(text, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
 		return transport.RetryAfter(seconds, time.Second)
@@ -337,7 +351,8 @@ func parseRetryAfter(text string) time.Duration {
 	return 0
 }
 
-// codeOf returns the code for a status without a problem document.
+// codeOf returns the code for the status of an unsuccessful response that does not contain a known
+// code.
 func codeOf(status int) chassi.Code {
 	switch status {
 	case http.StatusUnauthorized:

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
-	"strconv"
 	"strings"
 	"time"
 
@@ -20,8 +19,9 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// BindStream implements [client.Streamer]. ClientConfig.Timeout limits the time until the stream
-// opens.
+// BindStream implements the interface Streamer of package client. It returns the binding of e and a
+// handler that opens a stream of e and receives its items. ClientConfig.Timeout limits the time
+// until the stream opens. BindStream returns an error in the same cases as [Client.Bind].
 func (c *Client) BindStream(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error) {
 	b, rt, err := c.bind(e)
 	if err != nil {
@@ -30,7 +30,8 @@ func (c *Client) BindStream(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler
 	return b, func(ctx context.Context, call *chassi.Call) error { return c.stream(ctx, rt, call) }, nil
 }
 
-// stream opens a stream and receives its items. It returns when the stream has ended.
+// stream opens a stream and receives its items. It returns when the stream has ended, with nil if
+// the server ended the stream without an error.
 func (c *Client) stream(ctx context.Context, rt *clientRoute, call *chassi.Call) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -66,7 +67,7 @@ func (c *Client) stream(ctx context.Context, rt *clientRoute, call *chassi.Call)
 	case response.StatusCode == http.StatusNoContent:
 		return nil
 	case !strings.HasPrefix(response.Header.Get("Content-Type"), format):
-		return malformedResponse(fmt.Errorf("content type %q, want %s", response.Header.Get("Content-Type"), format))
+		return malformedResponse(fmt.Errorf("the stream has the content type %q, want %s", response.Header.Get("Content-Type"), format))
 	}
 	opening.Stop()
 	call.Stream.Open()
@@ -86,8 +87,9 @@ func (c *Client) stream(ctx context.Context, rt *clientRoute, call *chassi.Call)
 	}
 }
 
-// streamError returns the error of a stream that failed with err: the end of its context, an error that
-// the server sent, or broken with the cause err. If broken is nil, the service is unreachable.
+// streamError returns the error of a stream that failed with err: the error for context.Cause(ctx)
+// if ctx is done, err itself if err is a [chassi.Error], and otherwise broken with the cause err. A
+// nil broken means that the service cannot be reached.
 func streamError(ctx context.Context, err error, broken *chassi.Error) error {
 	if ctx.Err() != nil {
 		return chassi.ErrorOf(context.Cause(ctx)).WithCause(errors.Join(context.Cause(ctx), err))
@@ -103,16 +105,16 @@ func streamError(ctx context.Context, err error, broken *chassi.Error) error {
 
 // streamReader reads the messages of a stream.
 type streamReader struct {
-	events   bool // whether it is an event stream
+	events   bool // whether the stream is an event stream
 	lines    *bufio.Reader
 	line     []byte
-	max      int // maximum length of a line in bytes
+	max      int // maximum length of a line, and of the data of an event, in bytes
 	call     *chassi.Call
 	patience time.Duration
 	silence  *time.Timer
 }
 
-// streamMessage is a message of a stream. One of its members is set.
+// streamMessage is a message of a stream. Exactly one member of a valid message is set.
 type streamMessage struct {
 	Item      jsontext.Value `json:"item"`
 	Error     *problem       `json:"error"`
@@ -122,7 +124,7 @@ type streamMessage struct {
 
 var errLeft = chassi.NewError(chassi.Canceled, "canceled", "The caller has left the stream")
 
-// next handles one message. It returns false after the last one.
+// next reads and handles the next message. more is false if the message was the last one.
 func (r *streamReader) next(ctx context.Context) (more bool, err error) {
 	l, err := r.message()
 	if err != nil {
@@ -147,11 +149,11 @@ func (r *streamReader) next(ctx context.Context) (more bool, err error) {
 	case l.Heartbeat:
 		return true, nil
 	default:
-		return false, malformedResponse(errors.New("a message of the stream is neither item, error, end nor heartbeat"))
+		return false, malformedResponse(errors.New("a message of the stream is not an item, an error, an end or a heartbeat"))
 	}
 }
 
-// message reads one message.
+// message reads and returns the next message.
 func (r *streamReader) message() (m streamMessage, err error) {
 	if r.events {
 		return r.event()
@@ -165,7 +167,7 @@ func (r *streamReader) message() (m streamMessage, err error) {
 	return m, nil
 }
 
-// event reads an event of an event stream.
+// event reads the next event of an event stream and returns the message that the event contains.
 func (r *streamReader) event() (m streamMessage, err error) {
 	kind, data := "", []byte(nil)
 	for {
@@ -188,7 +190,8 @@ func (r *streamReader) event() (m streamMessage, err error) {
 	}
 }
 
-// eventMessage returns the message that an event of this kind contains.
+// eventMessage returns the message that an event of the type kind contains. An event of an unknown
+// type counts as a heartbeat.
 func eventMessage(kind string, data []byte) (m streamMessage, err error) {
 	switch kind {
 	case "":
@@ -207,11 +210,11 @@ func eventMessage(kind string, data []byte) (m streamMessage, err error) {
 }
 
 func (r *streamReader) tooLarge() error {
-	return transport.ErrResponseTooLarge.WithCause(errors.New("httpapi: an item is longer than the client's max_response_bytes, " + strconv.Itoa(r.max)))
+	return transport.ErrResponseTooLarge.WithCause(fmt.Errorf("httpapi: a message of the stream has more than %d bytes: see the client's max_response_bytes", r.max))
 }
 
-// read reads a line into r.line. It returns an error for a last line without a line break, which is
-// incomplete.
+// read reads a line into r.line. It returns an error if the line has more than r.max bytes, or if
+// the stream ends or reading fails before the line break.
 func (r *streamReader) read() error {
 	r.line = r.line[:0]
 	for {

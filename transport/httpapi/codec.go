@@ -12,14 +12,13 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/chassi-go/chassi"
 	"github.com/chassi-go/chassi/internal/strictjson"
 )
 
 var jsonType = []string{"application/json"}
 
-// bufferBytes is the maximum capacity of a pooled buffer, so that a rare large body does not
-// stay in memory.
+// bufferBytes is the maximum capacity, in bytes, of a buffer that is returned to the pool, so that
+// a rare large body does not stay in memory.
 const bufferBytes = 64 << 10
 
 var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 1024); return &b }}
@@ -33,7 +32,8 @@ func putBuffer(b *[]byte) {
 	}
 }
 
-// Decode sets the fields of request from body, path, query and header.
+// Decode implements [chassi.Codec]. It sets the fields of request from the body, path, query and
+// header of the HTTP request.
 func (x *exchange) Decode(request any) error {
 	if x.route.connect != nil {
 		return x.decodeConnect(request)
@@ -49,8 +49,8 @@ func (x *exchange) Decode(request any) error {
 	return x.route.params.fill(request, x.r)
 }
 
-// decodeBody decodes the fields of the body. An empty body is equivalent to an empty object:
-// validation rules determine which fields are required.
+// decodeBody sets the fields of request that are in the JSON body. An empty body is equivalent to
+// an empty object: validation rules determine which fields are required.
 func (x *exchange) decodeBody(request any) error {
 	if x.r.ContentLength == 0 {
 		x.read = true
@@ -73,7 +73,8 @@ func (x *exchange) decodeBody(request any) error {
 	return strictjson.Decode(*buffer, request, x.server.config.MaxJSONDepth)
 }
 
-// checkMediaType returns an error unless the body is JSON in UTF-8 without a content coding.
+// checkMediaType returns an error unless the headers h state that the body is JSON in UTF-8 without
+// a content coding.
 func checkMediaType(h http.Header) error {
 	if values := h["Content-Type"]; len(values) == 0 || !strictjson.IsMediaType(values[0]) {
 		return errMediaType
@@ -84,8 +85,10 @@ func checkMediaType(h http.Header) error {
 	return nil
 }
 
-// readBody reads the whole body into buffer. It reads at most one byte past the limit, and then returns
-// an error. Length is the length of the body, -1 if it is unknown.
+// readBody reads a whole body into buffer. From is the reader of the body, and length is its
+// declared length in bytes, or -1 if the length is unknown. readBody returns an error if the body
+// is longer than the limit of the route, would exceed a limit for large bodies, or cannot be read.
+// It reads at most one byte past the limit of the route.
 func (x *exchange) readBody(buffer *[]byte, from io.Reader, length int64) error {
 	limit := x.route.maxBody
 	if length > limit {
@@ -117,13 +120,13 @@ func (x *exchange) readBody(buffer *[]byte, from io.Reader, length int64) error 
 	}
 }
 
-// past returns limit plus one byte, without overflow.
+// past returns limit plus 1, or limit if the sum would overflow.
 func past(limit int64) int64 { return limit + min(1, math.MaxInt64-limit) }
 
 func tooLarge(limit int64) error { return tooLong("The body is", limit) }
 
-// tooLong returns the error for a body of which a part is larger than limit. Part begins the message,
-// such as "The body is".
+// tooLong returns the error for a body, or a part of a body, that is larger than limit bytes. The
+// message of the error begins with part, such as "The body is".
 func tooLong(part string, limit int64) error {
 	e := *errBodyTooLarge.err
 	e.Message = fmt.Sprintf("%s larger than %d bytes", part, limit)
@@ -140,10 +143,12 @@ func readFailed(err error) error {
 	return errMalformed.WithCause(err)
 }
 
-// Encode encodes response into a pooled buffer, which the exchange sends after the middleware has
-// returned. It sends the file of a response at once.
+// Encode implements [chassi.Codec]. It encodes response into a pooled buffer, which the exchange
+// sends after the middleware has returned. Encode itself sends the file of a response, if there is
+// one.
 func (x *exchange) Encode(response any) error {
 	if err := x.out.invalid; err != nil {
+		x.closeFile(response)
 		return fmt.Errorf("httpapi: the response of %s: %w", x.route.binding.Endpoint.FullName(), err)
 	}
 	if x.route.response != nil || x.transfer != nil {
@@ -152,10 +157,11 @@ func (x *exchange) Encode(response any) error {
 	return x.encodeBody(response)
 }
 
-// encodeFields encodes a response with fields that are not sent as JSON, or the response to a request
-// with a file.
+// encodeFields encodes a response with fields that are not sent as JSON, or the response to a
+// request with a file.
 func (x *exchange) encodeFields(response any) error {
 	if x.transfer != nil && x.transfer.failed != nil {
+		x.closeFile(response)
 		return x.transfer.failed // of a file that the method may take for complete
 	}
 	a, endpoint := x.route.response, x.route.binding.Endpoint
@@ -164,7 +170,7 @@ func (x *exchange) encodeFields(response any) error {
 	}
 	v := reflect.ValueOf(response).Elem()
 	if err := x.encodeBody(response); err != nil {
-		closeFile(a.fileOf(v))
+		x.closeFile(response)
 		return err
 	}
 	status, err := a.write(v, x.w.Header())
@@ -172,25 +178,27 @@ func (x *exchange) encodeFields(response any) error {
 	if err == nil && x.body != nil {
 		*x.body, err = a.strip(*x.body)
 	}
-	file := a.fileOf(v)
 	if err != nil {
-		closeFile(file)
+		x.closeFile(response)
 		return fmt.Errorf("httpapi: the response of %s: %w", endpoint.FullName(), err)
 	}
-	if file != nil {
+	if file := a.fileOf(v); file != nil {
 		return x.sendFile(file, cmp.Or(status, endpoint.Status()))
 	}
 	return nil
 }
 
-// closeFile closes a file that is not sent.
-func closeFile(f *chassi.File) {
-	if f != nil && f.Reader != nil {
+// closeFile closes the reader of the file in response, which is not sent, if there is one.
+func (x *exchange) closeFile(response any) {
+	if x.route.response == nil {
+		return
+	}
+	if f := x.route.response.fileOf(reflect.ValueOf(response).Elem()); f != nil && f.Reader != nil {
 		(&contentReader{reader: f.Reader}).close()
 	}
 }
 
-// encodeBody encodes the body of a response, if it has one.
+// encodeBody encodes the body of response into the pooled buffer, if the response has a body.
 func (x *exchange) encodeBody(response any) error {
 	if !x.route.hasResponse && x.route.connect == nil {
 		return nil

@@ -26,18 +26,20 @@ type encoder interface {
 	Flush() error
 }
 
-// newEncoder returns a pooled encoder at its fastest level. Its method Close returns it to the pool.
-func newEncoder(with coding, w io.Writer) encoder {
-	if with == zstdCoding {
+// newEncoder returns a pooled encoder that writes to w in the coding c, at the fastest level. Its
+// method Close returns the encoder to the pool.
+func newEncoder(c coding, w io.Writer) encoder {
+	if c == zstdCoding {
 		return zstdkp.NewWriter(w, int(zstd.SpeedFastest))
 	}
 	return gzkp.NewWriter(w, gzip.BestSpeed)
 }
 
-// appendEncoded appends src, encoded with the coding, to dst and returns the result.
-func appendEncoded(dst []byte, with coding, src []byte) []byte {
+// appendEncoded encodes src in the coding c, appends the result to dst, and returns the extended
+// slice.
+func appendEncoded(dst []byte, c coding, src []byte) []byte {
 	out := &appender{dst}
-	e := newEncoder(with, out)
+	e := newEncoder(c, out)
 	_, _ = e.Write(src) // cannot fail
 	_ = e.Close()
 	return out.bytes
@@ -50,27 +52,27 @@ func (a *appender) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// compress returns body in the coding that the client prefers, and sets the headers. It returns body
-// itself if it may not be compressed, or would not become shorter.
+// compress returns body in the coding that the client prefers, and sets the headers for this
+// coding. It returns body itself if body must not be compressed, or would not become shorter.
 func (x *exchange) compress(body []byte) []byte {
 	h := x.w.Header()
 	if !compressible(h, http.StatusOK) {
 		return body
 	}
 	addVary(h, varyEncoding)
-	with := negotiate(acceptEncoding(x.r))
-	if with == identity {
+	c := negotiate(acceptEncoding(x.r))
+	if c == identity {
 		return body
 	}
-	out := appendEncoded(make([]byte, 0, len(body)/2), with, body)
+	out := appendEncoded(make([]byte, 0, len(body)/2), c, body)
 	if len(out) >= len(body) {
 		return body
 	}
-	encoded(h, with)
+	encoded(h, c)
 	return out
 }
 
-// compressed returns the compressing writer for a mounted handler.
+// compressed returns a writer that compresses the response of a mounted handler.
 func (x *exchange) compressed() *compressWriter {
 	return newCompressWriter(x, x.r, x.server.config.CompressMinBytes)
 }
@@ -79,9 +81,10 @@ func acceptEncoding(r *http.Request) string {
 	return strings.Join(r.Header["Accept-Encoding"], ",") // a single line is not copied
 }
 
-// negotiate returns the coding that the client prefers, zstd on equal weights (RFC 9110,
-// section 12.5.3). "*" means gzip. If the client refuses identity and accepts no supported
-// coding, negotiate returns identity, which the RFC permits.
+// negotiate returns the coding that the client prefers according to the Accept-Encoding header
+// accept (RFC 9110, section 12.5.3). It prefers zstd if the weights are equal, and "*" stands for
+// gzip unless accept names gzip. If the client refuses identity and accepts no supported coding,
+// negotiate returns identity, which the RFC permits.
 func negotiate(accept string) coding {
 	const unsaid = -1
 	byZstd, byGzip, byNone, others := unsaid, unsaid, unsaid, unsaid
@@ -112,8 +115,9 @@ func negotiate(accept string) coding {
 	}
 }
 
-// qualityOf returns the name in an element of a list such as Accept, and its weight in thousandths:
-// 1000 without a weight, 0 if the weight is invalid.
+// qualityOf returns the name in part, an element of a list such as Accept, and the weight of the
+// element in thousandths. The weight is 1000 if the element states none, and 0 if it states an
+// invalid one.
 func qualityOf(part string) (name string, q int) {
 	name, params, more := cutUnquoted(part, ';')
 	q = 1000
@@ -127,8 +131,8 @@ func qualityOf(part string) (name string, q int) {
 	return trimSpace(name), q
 }
 
-// thousandths returns a qvalue (RFC 9110, section 12.4.2), a number from 0 to 1 with at most three
-// decimals, in thousandths. It returns 0 if s is invalid.
+// thousandths returns the qvalue s (RFC 9110, section 12.4.2), a number from 0 to 1 with at most
+// three decimals, in thousandths. It returns 0 if s is invalid.
 func thousandths(s string) int {
 	if s == "" || len(s) > 5 || s[0] != '0' && s[0] != '1' || len(s) > 1 && s[1] != '.' {
 		return 0
@@ -152,10 +156,10 @@ var (
 	codingValue  = map[coding][]string{gzipCoding: {string(gzipCoding)}, zstdCoding: {string(zstdCoding)}}
 )
 
-// encoded adapts the headers to the encoded body: no length, no ranges, and a weak entity tag
-// (RFC 9110, section 8.8.3).
-func encoded(h http.Header, with coding) {
-	h["Content-Encoding"] = codingValue[with]
+// encoded adapts the headers h to a body in the coding c: it sets Content-Encoding, deletes
+// Content-Length and Accept-Ranges, and makes the entity tag weak (RFC 9110, section 8.8.3).
+func encoded(h http.Header, c coding) {
+	h["Content-Encoding"] = codingValue[c]
 	delete(h, "Content-Length")
 	delete(h, "Accept-Ranges")
 	if tag := h.Get("ETag"); strings.HasPrefix(tag, `"`) {
@@ -163,10 +167,11 @@ func encoded(h http.Header, with coding) {
 	}
 }
 
-// compressible reports whether a response may be encoded. A response with "Cache-Control:
-// no-transform" is not encoded, neither here nor in caches (RFC 9111, section 5.2.2.6). A
-// response that contains a secret beside text of the client's choice must have this directive,
-// because the length of the compressed response reveals the secret gradually (the BREACH attack).
+// compressible reports whether a response with the headers h and the given status may be encoded
+// and is of a type that compresses well. A response with "Cache-Control: no-transform" must not be
+// encoded by the server or by caches (RFC 9111, section 5.2.2.6). A response that contains a secret
+// beside text of the client's choice must have this directive, because the length of the compressed
+// response gradually reveals the secret (the BREACH attack).
 func compressible(h http.Header, status int) bool {
 	switch status {
 	case http.StatusNoContent, http.StatusResetContent, http.StatusNotModified, http.StatusPartialContent:
@@ -183,8 +188,8 @@ func compressible(h http.Header, status int) bool {
 	return isText(h.Get("Content-Type"))
 }
 
-// isText reports whether a media type compresses well. It excludes event streams, because each event
-// must be sent at once.
+// isText reports whether content of the type media compresses well. It excludes event streams,
+// because each event must be sent at once.
 func isText(media string) bool {
 	media, _, _ = strings.Cut(media, ";")
 	media = strings.ToLower(trimSpace(media))
@@ -197,5 +202,6 @@ func isText(media string) bool {
 	return strings.HasPrefix(media, "text/") || strings.HasSuffix(media, "json") || strings.HasSuffix(media, "xml")
 }
 
-// trimSpace returns s without optional white space (RFC 9110, section 5.6.3) at its ends.
+// trimSpace returns s without leading and trailing spaces and tabs, the optional whitespace of RFC
+// 9110, section 5.6.3.
 func trimSpace(s string) string { return strings.Trim(s, " \t") }

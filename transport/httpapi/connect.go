@@ -22,50 +22,53 @@ import (
 // implements it, so that only programs that import connectapi link Protocol Buffers. A ConnectCodec
 // belongs to one server.
 type ConnectCodec interface {
-	// Mount returns the methods of a service in the order of its endpoints, nil for streams and for
-	// endpoints that are not in the service's .proto file. It returns an error that names the
-	// endpoint if a message has no Protocol Buffers encoding. Mount is not called concurrently with
-	// the methods that it has returned.
+	// Mount returns the methods of a service in the order of its endpoints, with nil for streams
+	// and for endpoints that are not in the service's .proto file. It returns an error that names
+	// the endpoint if a message has no Protocol Buffers encoding. Mount is not called concurrently
+	// with the methods that it has returned.
 	Mount(service *chassi.Service) ([]ConnectMethod, error)
 }
 
-// ConnectMethod is one endpoint of a [ConnectCodec]. It is safe for concurrent use.
+// ConnectMethod encodes and decodes the messages of one endpoint. It is safe for concurrent use.
 type ConnectMethod interface {
 	// Path returns the path of the endpoint, such as "/auth.v1.Auth/Me".
 	Path() string
-	// Decode decodes data into request, from the JSON form if json is true, otherwise from the
-	// binary form. It returns an [*chassi.Error] if data is malformed, or is JSON that is nested
+	// Decode decodes data into request, from the JSON form if json is true, and otherwise from the
+	// binary form. It returns a [*chassi.Error] if data is malformed, or is JSON that is nested
 	// deeper than maxDepth.
 	Decode(data []byte, json bool, request any, maxDepth int) error
-	// Append appends the encoding of response to b, in the JSON form if json is true, otherwise in
-	// the binary form, and returns the result.
+	// Append appends the encoding of response to b, in the JSON form if json is true, and otherwise
+	// in the binary form, and returns the extended slice. It returns an error if response cannot be
+	// encoded.
 	Append(b []byte, json bool, response any) ([]byte, error)
-	// Error returns the JSON object by which the protocol describes e.
+	// Error returns the JSON object by which the protocol describes e, or an error if the object
+	// cannot be encoded.
 	Error(e *chassi.Error) ([]byte, error)
 }
 
 const (
 	connectTimeoutKey = "Connect-Timeout-Ms"
 	connectVersionKey = "Connect-Protocol-Version"
-	// maxConnectTimeout is the maximum number of digits of a timeout.
+	// maxConnectTimeout is the maximum number of digits of a Connect-Timeout-Ms header.
 	maxConnectTimeout = 10
 )
 
-// connectHeaders are the request headers that a page must be allowed to set.
+// connectHeaders are the request headers of the protocol that CORS must allow pages to set.
 var connectHeaders = []string{connectVersionKey, connectTimeoutKey}
 
 var (
 	protoType = []string{"application/proto"}
 
-	errConnectMediaType = &statusError{http.StatusUnsupportedMediaType, chassi.NewError(chassi.InvalidArgument, "unsupported_media_type", "The body must be application/json or application/proto")}
+	errConnectMediaType = &statusError{http.StatusUnsupportedMediaType, chassi.NewError(chassi.InvalidArgument, "unsupported_media_type", "The body must be application/json in UTF-8 or application/proto")}
 	errConnectEncoding  = chassi.NewError(chassi.Unimplemented, "unsupported_encoding", "The Content-Encoding must be gzip or identity")
 	errConnectVersion   = chassi.NewError(chassi.InvalidArgument, "unsupported_protocol_version", "The Connect-Protocol-Version must be 1")
-	errConnectTimeout   = chassi.NewError(chassi.InvalidArgument, "invalid_timeout", "Connect-Timeout-Ms must be a positive number of at most 10 digits")
+	errConnectTimeout   = chassi.NewError(chassi.InvalidArgument, "invalid_timeout", "Connect-Timeout-Ms must be a positive whole number of at most 10 digits")
 	errNoConnectCodec   = errors.New("httpapi: connect is on without a codec: set Config.ConnectCodec to connectapi.New()")
 )
 
-// connectForm is the form of the messages of one call. It is unknownForm for a call that does not use
-// the Connect protocol, which gets errors in the form of routes.
+// connectForm is the encoding of the messages of one call over the Connect protocol. It is
+// unknownForm for a call over another protocol or with an unsupported media type. The errors of
+// such calls are sent as application/problem+json, as on other routes.
 type connectForm uint8
 
 const (
@@ -74,8 +77,8 @@ const (
 	protoForm
 )
 
-// connectFormOf returns the form that the Content-Type in h names. JSON with a charset other than UTF-8
-// is unknownForm (RFC 8259).
+// connectFormOf returns the form that the Content-Type in h names, or unknownForm for any other
+// media type. The form of JSON with a charset other than UTF-8 is unknownForm (RFC 8259).
 func connectFormOf(h http.Header) connectForm {
 	switch value := h.Get("Content-Type"); value {
 	case "application/json":
@@ -98,7 +101,8 @@ func connectFormOf(h http.Header) connectForm {
 	}
 }
 
-// mountConnect adds the endpoints of a service at the paths of the Connect protocol.
+// mountConnect adds the endpoints of service that are served over the Connect protocol, at the
+// paths of that protocol. It returns an error if such an endpoint cannot be served.
 func (s *Server) mountConnect(service *chassi.Service) error {
 	var errs []error
 	for _, e := range service.Endpoints() {
@@ -127,6 +131,7 @@ func (s *Server) mountConnectMethod(e *chassi.Endpoint, m ConnectMethod) error {
 		return err
 	}
 	rt.connect, rt.cacheControl = m, noStore
+	s.bodies.allow(rt.maxBody)
 	if err := s.register(http.MethodPost+" "+m.Path(), rt); err != nil {
 		return err
 	}
@@ -136,7 +141,8 @@ func (s *Server) mountConnectMethod(e *chassi.Endpoint, m ConnectMethod) error {
 	return nil
 }
 
-// connectTimeout applies the timeout of the client to ctx. Decode refuses an invalid timeout.
+// connectTimeout returns ctx with the timeout that the client has set, if any. It ignores an
+// invalid timeout, which Decode refuses.
 func (x *exchange) connectTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
 	if d, err := parseConnectTimeout(x.r.Header); err == nil && d > 0 {
 		return context.WithTimeout(ctx, d)
@@ -144,8 +150,8 @@ func (x *exchange) connectTimeout(ctx context.Context) (context.Context, context
 	return ctx, func() {}
 }
 
-// parseConnectTimeout returns the timeout that the client has set, or 0 if it has set none. It returns
-// errConnectTimeout if the timeout is invalid.
+// parseConnectTimeout returns the timeout that the client has set, or 0 if the client has set none.
+// It returns errConnectTimeout if the timeout is invalid.
 func parseConnectTimeout(h http.Header) (time.Duration, error) {
 	value := h.Get(connectTimeoutKey)
 	if value == "" {
@@ -158,7 +164,8 @@ func parseConnectTimeout(h http.Header) (time.Duration, error) {
 	return time.Duration(ms) * time.Millisecond, nil
 }
 
-// decodeConnect decodes a request of the Connect protocol.
+// decodeConnect sets the fields of request from the body of a request over the Connect protocol. It
+// returns an error if the headers of the protocol or the body are invalid.
 func (x *exchange) decodeConnect(request any) error {
 	h := x.r.Header
 	if x.form == unknownForm {
@@ -191,8 +198,8 @@ func (x *exchange) decodeConnect(request any) error {
 
 var gunzips sync.Pool // of *gzip.Reader
 
-// readCompressed reads a body in gzip into buffer. The maximum length applies to the compressed body
-// and to the decompressed body.
+// readCompressed decompresses a body in gzip into buffer. The maximum length applies to the
+// compressed body and to the decompressed body.
 func (x *exchange) readCompressed(buffer *[]byte) error {
 	limit := x.route.maxBody
 	if x.r.ContentLength > limit {
@@ -232,8 +239,8 @@ func (x *exchange) encodeConnect(response any) error {
 	return nil
 }
 
-// connectError returns the status and the body for e. Unlike for routes, the status depends only on the
-// code.
+// connectError returns the HTTP status and the body of the response for e. Unlike for routes, the
+// status depends only on the code of e. If e cannot be encoded, the response is an internal error.
 func (x *exchange) connectError(e *chassi.Error) (int, []byte) {
 	body, err := x.route.connect.Error(e)
 	if err != nil {

@@ -18,31 +18,33 @@ import (
 	"github.com/chassi-go/chassi/schema/gotype"
 )
 
-// params is the plan for the fields of one request struct that come from the path, the query, the
-// header or a form with a file. It is made once, at registration.
+// params is the plan for the fields of one request struct that are set from the path, the query,
+// the header or a form with a file. It is made once, when a server mounts the endpoint or a client
+// binds it.
 type params struct {
 	fields []param
 	query  map[string]bool // names of the permitted query parameters
-	file   []int           // index of the chassi.File, nil without one
+	file   []int           // index of the field for the file, nil without a file
 	form   []param         // the other fields of a form with a file
 	member string          // the name of the file in a form
 	lax    bool            // whether unknown query parameters are ignored
 }
 
 type param struct {
-	source   string // "path", "query", "header", "form"
+	source   string // "path", "query", "header", "form", "cookie", "status"
 	name     string
 	index    []int
-	indirect bool // behind a pointer to an embedded struct
+	indirect bool // whether the field is in an embedded struct behind a pointer
 	set      setter
-	many     bool
+	many     bool // whether the field is a list, with one text for each element
 }
 
 // setter parses text and sets field to the result; its error states what is required.
 type setter func(field reflect.Value, text string) error
 
-// planParams compiles the tags of a request struct and reports whether any field belongs to the
-// body.
+// planParams returns the plan for the struct type request, and whether any field belongs to the
+// JSON body. It checks the tags against path, the path of the route, and returns an error if a tag
+// or a type is not supported.
 func planParams(request reflect.Type, path string) (p params, hasBody bool, err error) {
 	described, err := gotype.Of(request)
 	if err != nil {
@@ -92,21 +94,25 @@ func planParams(request reflect.Type, path string) (p params, hasBody bool, err 
 	return p, hasBody || described.Rest != nil, leftFile(request)
 }
 
-// leftFile returns an error if a message that was planned without a file has a [chassi.File] field.
+// leftFile returns an error if message, a type whose plan has no file, has a [chassi.File] field.
 func leftFile(message reflect.Type) error {
 	if message.Kind() != reflect.Struct {
 		return nil
 	}
 	for _, f := range reflect.VisibleFields(message) {
-		if f.Type == reflect.TypeFor[chassi.File]() && f.IsExported() {
-			return fmt.Errorf("field %s: a file with the tag json:%q is not carried: change the tag", f.Name, f.Tag.Get("json"))
+		switch {
+		case f.Type != reflect.TypeFor[chassi.File]() || !f.IsExported():
+		case f.Tag.Get("json") == "-":
+			return fmt.Errorf("field %s: a file cannot have the tag json:\"-\", which excludes it: change the tag", f.Name)
+		default:
+			return fmt.Errorf("field %s: the json tag of its struct, or another field with the same JSON name, excludes the file", f.Name)
 		}
 	}
 	return nil
 }
 
-// note records the query parameter of the field, or removes the wildcard of the field from wildcards.
-// It returns an error if path does not have the wildcard.
+// note records the query parameter of f, or removes the path wildcard of f from wildcards. It
+// returns an error if path does not have the wildcard.
 func (p *params) note(f *gotype.Field, path string, wildcards map[string]bool) error {
 	switch f.Source {
 	case "path":
@@ -120,24 +126,42 @@ func (p *params) note(f *gotype.Field, path string, wildcards map[string]bool) e
 	return nil
 }
 
-// refusal returns the reason why a request cannot have the field, or nil.
+// refusal returns the reason why a request cannot have the field f, or nil if the field is
+// supported.
 func (p *params) refusal(f *gotype.Field) error {
 	switch {
-	case f.Type.Kind == gotype.File && (p.file != nil || f.Source != "" || f.Indirect):
-		return errors.New("a message has at most one file, without a tag for a path, query, header or cookie, and not behind a pointer")
-	case f.Type.Kind != gotype.File && f.Type.HasFile():
-		return errors.New("a file must be a field of the request itself")
-	case f.Source == "cookie", f.Source == "status":
-		return fmt.Errorf("the tag %s is for responses; a request has the header Cookie", f.Source)
+	case f.Type.HasFile():
+		return fileRefusal(f, "request", p.file != nil)
+	case f.Source == "cookie":
+		return errors.New("the tag cookie is for responses only; read cookies of a request from the header Cookie")
+	case f.Source == "status":
+		return errors.New("the tag status is for responses only")
 	default:
 		return nil
 	}
 }
 
-// planForm plans the fields of a request with a file that are sent as fields of a form.
+// fileRefusal returns the reason why a message cannot have f, a field with a file, or nil if the
+// field is supported. Message is "request" or "response", and second is whether the message already
+// has a file.
+func fileRefusal(f *gotype.Field, message string, second bool) error {
+	switch {
+	case f.Source != "":
+		return fmt.Errorf("a file cannot have the tag %s", f.Source)
+	case f.Type.Kind != gotype.File || f.Indirect:
+		return fmt.Errorf("a file must be a field of the %s itself, and not behind a pointer or in a slice or map", message)
+	case second:
+		return errors.New("a message has at most one file")
+	default:
+		return nil
+	}
+}
+
+// planForm adds to the plan the fields of a request with a file that are sent as form fields. It
+// returns an error for a field that cannot be sent in this way.
 func (p *params) planForm(described *gotype.Type) (err error) {
 	if described.Rest != nil {
-		return errors.New("a request with a file has no JSON, and so no members that are not fields")
+		return errors.New("a request with a file has no JSON body, so none of its fields can have the json option embed")
 	}
 	for i := range described.Fields {
 		f := &described.Fields[i]
@@ -177,8 +201,8 @@ func wildcardsOf(path string) map[string]bool {
 	}
 }
 
-// fill sets the planned fields of request from r. It returns an error for an unknown query parameter,
-// or else one that lists all invalid fields.
+// fill sets the planned fields of request from r. It returns the error of parseQuery, if there is
+// one, and otherwise an error that lists all invalid fields, if there are any.
 func (p *params) fill(request any, r *http.Request) error {
 	var query url.Values
 	if r.URL.RawQuery != "" {
@@ -205,7 +229,8 @@ func (p *params) fill(request any, r *http.Request) error {
 	return nil
 }
 
-// parseQuery parses a query. Unless p.lax is set, it returns an error for an unknown name.
+// parseQuery returns the parameters of the query raw. It returns an error if the query is malformed
+// or, unless p.lax is set, has an unknown parameter.
 func (p *params) parseQuery(raw string) (url.Values, error) {
 	query, err := url.ParseQuery(raw)
 	if err != nil {
@@ -232,8 +257,9 @@ func (f *param) fill(request reflect.Value, r *http.Request, query url.Values) e
 	return f.fillTexts(request, texts)
 }
 
-// fillTexts sets the field to the texts. It returns an error if the texts are invalid, or if the field
-// already has a value from the body.
+// fillTexts sets the field f of request to the value in texts. It returns an error if a text is
+// invalid, if there are several texts and f.many is false, or if the field already has a value from
+// the body.
 func (f *param) fillTexts(request reflect.Value, texts []string) error {
 	field := f.in(request, len(texts) > 0)
 	switch {
@@ -257,8 +283,8 @@ func (f *param) fillTexts(request reflect.Value, texts []string) error {
 	}
 }
 
-// in returns the field in its request, or an invalid value if a pointer to the embedded struct
-// is nil and must not be set.
+// in returns the field f of request. If the field is in an embedded struct behind a nil pointer,
+// the struct is allocated if allocate is true; otherwise the result is the zero [reflect.Value].
 func (f *param) in(request reflect.Value, allocate bool) reflect.Value {
 	if !f.indirect {
 		return request.FieldByIndex(f.index)
@@ -279,7 +305,7 @@ func (f *param) in(request reflect.Value, allocate bool) reflect.Value {
 	return v
 }
 
-// setterFor returns the setter for a field's type.
+// setterFor returns the setter for fields of type t, or an error if t has no text form.
 func setterFor(t *gotype.Type) (setter, error) {
 	switch {
 	case t.Kind == gotype.Pointer:
@@ -306,7 +332,7 @@ func setterFor(t *gotype.Type) (setter, error) {
 	case gotype.Float:
 		return setFloat, nil
 	default:
-		return nil, fmt.Errorf("a %v cannot be decoded from path, query or header", t.Go)
+		return nil, fmt.Errorf("the type %v has no text form: want a string, number, bool, duration or encoding.TextUnmarshaler", t.Go)
 	}
 }
 
@@ -358,20 +384,22 @@ func setUint(field reflect.Value, text string) error {
 }
 
 func setFloat(field reflect.Value, text string) error {
-	n, err := strconv.ParseFloat(text, field.Type().Bits())
-	if err != nil || n != n || n > maxFinite || n < -maxFinite {
-		return errors.New("must be a number")
+	bits, most := field.Type().Bits(), math.MaxFloat64
+	if bits == 32 {
+		most = math.MaxFloat32
+	}
+	n, err := strconv.ParseFloat(text, bits)
+	if err != nil || math.IsNaN(n) || math.IsInf(n, 0) {
+		return fmt.Errorf("must be a number from %g to %g", -most, most)
 	}
 	field.SetFloat(n)
 	return nil
 }
 
-const maxFinite = 1.797693134862315708145274237317043567981e+308
-
 func setDuration(field reflect.Value, text string) error {
 	d, err := time.ParseDuration(text)
 	if err != nil {
-		return errors.New("must be a duration such as 1m30s")
+		return errors.New("must be a duration such as 1m30s, within 292 years")
 	}
 	field.SetInt(int64(d))
 	return nil

@@ -16,13 +16,13 @@ import (
 	"github.com/chassi-go/chassi/schema/gotype"
 )
 
-// responsePlan is the plan for the fields of a response struct that are not sent as JSON. The plan is
-// nil for a struct without such fields.
+// responsePlan is the plan for the fields of a response struct that are not sent as JSON. It is nil
+// for a struct without such fields.
 type responsePlan struct {
 	headers, cookies []param
 	status           *param
 	statuses         []int
-	file             []int           // index of the chassi.File, nil without one
+	file             []int           // index of the field for the file, nil without a file
 	members          map[string]bool // names of the JSON members that are left out of the body
 	hasBody          bool            // whether there is a JSON body
 }
@@ -34,15 +34,16 @@ var reservedHeaders = []string{
 	"X-Content-Type-Options", "X-Request-Id",
 }
 
-// unfitStatuses are statuses that a response must not have, because they concern the transfer of the
-// response (206, 304) or the form from which the request was sent (205).
+// unfitStatuses are statuses that a response must not have, because they concern the transfer of
+// the response (206, 304) or the form from which the request was sent (205).
 var unfitStatuses = []int{http.StatusResetContent, http.StatusPartialContent, http.StatusNotModified}
 
 func isReserved(name string) bool {
 	return slices.Contains(reservedHeaders, name) || strings.HasPrefix(name, "Access-Control-")
 }
 
-// planResponse returns the plan for the response struct of e, nil if all its fields are sent as JSON.
+// planResponse returns the plan for the response struct of e, or nil if all its fields are sent as
+// JSON. It returns an error if a tag or a type is not supported.
 func planResponse(e *chassi.Endpoint) (*responsePlan, error) {
 	response := e.ResponseType()
 	described, err := gotype.Of(response)
@@ -57,7 +58,7 @@ func planResponse(e *chassi.Endpoint) (*responsePlan, error) {
 		}
 	}
 	if a.file != nil && a.hasBody {
-		return nil, errors.New("a response with a file has no JSON: each other field needs a tag for a header, a cookie or the status")
+		return nil, errors.New("a response with a file cannot have a JSON body: every other field needs a tag for a header, a cookie or the status")
 	}
 	if a.file != nil {
 		return a, checkFileStatuses(append(a.statuses, e.Status()))
@@ -71,11 +72,12 @@ func planResponse(e *chassi.Endpoint) (*responsePlan, error) {
 	return a, nil
 }
 
-// checkFileStatuses returns an error for a status that a response with a file cannot have.
+// checkFileStatuses returns an error if statuses contains a status that a response with a file
+// cannot have.
 func checkFileStatuses(statuses []int) error {
 	for _, n := range statuses {
 		if n == http.StatusNoContent || slices.Contains(unfitStatuses, n) {
-			return fmt.Errorf("a response with a file cannot have status %d: change chassi.Status or the tag; a method without a file returns an error", n)
+			return fmt.Errorf("a response with a file cannot have status %d: change chassi.Status or the tag status; to send no file, return an error", n)
 		}
 	}
 	return nil
@@ -84,23 +86,20 @@ func checkFileStatuses(statuses []int) error {
 func (a *responsePlan) add(f *gotype.Field) (err error) {
 	field := param{source: f.Source, name: f.Param, index: f.Index, indirect: f.Indirect}
 	switch {
-	case f.Type.Kind == gotype.File && (a.file != nil || f.Source != "" || f.Indirect):
-		return errors.New("a message has at most one file, without a tag for a header or cookie, and not behind a pointer")
-	case f.Type.Kind == gotype.File:
-		a.file = f.Index
-		return nil
 	case f.Type.HasFile():
-		return errors.New("a file must be a field of the response itself")
+		err := fileRefusal(f, "response", a.file != nil)
+		a.file = f.Index
+		return err
 	case f.Source == "header":
 		ok, _ := checkHeaderKey(f.Param)
 		if field.name = http.CanonicalHeaderKey(f.Param); !ok || isReserved(field.name) {
-			return fmt.Errorf("the header %q is not for a field: it is invalid, or set by the server", f.Param)
+			return fmt.Errorf("the header %q cannot be set from a field: the name is invalid, or the server sets the header", f.Param)
 		}
 		if f.JSON != "" {
 			a.members[f.JSON] = true
 		}
 		if slices.ContainsFunc(a.headers, func(other param) bool { return other.name == field.name }) {
-			return fmt.Errorf("another field has the header %s", field.name)
+			return fmt.Errorf("another field also has the header %s", field.name)
 		}
 		field.set, err = setterFor(f.Type)
 		a.headers = append(a.headers, field)
@@ -112,10 +111,10 @@ func (a *responsePlan) add(f *gotype.Field) (err error) {
 		return fmt.Errorf("the tag %s also needs json:\"-\": other transports do not carry the field", f.Source)
 	case f.Source == "cookie":
 		if t := f.Type.Indirect().Go; t != reflect.TypeFor[http.Cookie]() {
-			return fmt.Errorf("a cookie is an http.Cookie, not a %v", t)
+			return fmt.Errorf("a cookie must have the type http.Cookie, not %v", t)
 		}
 		if err := (&http.Cookie{Name: f.Param}).Valid(); err != nil { //nolint:gosec // only the name is checked
-			return err //nolint:wrapcheck // says what
+			return fmt.Errorf("the cookie name %q is invalid: want a token (RFC 9110, section 5.6.2)", f.Param)
 		}
 		a.cookies = append(a.cookies, field)
 		return nil
@@ -126,24 +125,25 @@ func (a *responsePlan) add(f *gotype.Field) (err error) {
 
 func (a *responsePlan) addStatus(field param, f *gotype.Field) error {
 	if a.status != nil || f.Type.Go.Kind() != reflect.Int {
-		return errors.New("a response has at most one status, an int")
+		return errors.New("a response has at most one status, which must be an int")
 	}
 	a.status = &field
 	for text := range strings.SplitSeq(f.Param, ",") {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 200 || n > 399 || slices.Contains(unfitStatuses, n) {
-			return fmt.Errorf("the tag status:%q: want numbers from 200 to 399 without 205, 206 and 304, separated by commas", f.Param)
+			return fmt.Errorf("tag status:%q: want numbers from 200 to 399 without 205, 206 and 304, separated by commas, without spaces", f.Param)
 		}
 		a.statuses = append(a.statuses, n)
 	}
 	return nil
 }
 
-// write sets the headers and cookies of response in h, and returns its status, 0 for the default.
+// write sets the headers and cookies of response in h, and returns the status in response, or 0 for
+// the default. It returns an error if the status, a header or a cookie is invalid.
 func (a *responsePlan) write(response reflect.Value, h http.Header) (status int, err error) {
 	if a.status != nil {
 		if status = int(a.status.in(response, true).Int()); status != 0 && !slices.Contains(a.statuses, status) {
-			return 0, fmt.Errorf("the status is %d, want one of its tag, %v", status, a.statuses)
+			return 0, fmt.Errorf("the status is %d, but the tag permits only %v", status, a.statuses)
 		}
 	}
 	for i := range a.headers {
@@ -175,7 +175,8 @@ func (a *responsePlan) write(response reflect.Value, h http.Header) (status int,
 	return status, nil
 }
 
-// writeCookie adds the cookie of response to h, unless it is nil or the zero cookie.
+// writeCookie adds the cookie f of response to h, unless the cookie is nil or zero. It returns an
+// error if the cookie is invalid.
 func (f *param) writeCookie(response reflect.Value, h http.Header) error {
 	field := f.in(response, false)
 	for field.IsValid() && field.Kind() == reflect.Pointer {
@@ -193,14 +194,16 @@ func (f *param) writeCookie(response reflect.Value, h http.Header) error {
 	return nil
 }
 
-// read sets the fields of response from the HTTP response that a client has received.
-func (a *responsePlan) read(response reflect.Value, from *http.Response) error {
+// read sets the fields of response that are sent as headers, cookies or the status. It reads their
+// values from reply, the HTTP response that a client has received, and returns an error if a header
+// is invalid.
+func (a *responsePlan) read(response reflect.Value, reply *http.Response) error {
 	if a.status != nil {
-		a.status.in(response, true).SetInt(int64(from.StatusCode))
+		a.status.in(response, true).SetInt(int64(reply.StatusCode))
 	}
 	for i := range a.headers {
 		f := &a.headers[i]
-		values := from.Header[f.name]
+		values := reply.Header[f.name]
 		if len(values) == 0 {
 			continue
 		}
@@ -208,7 +211,7 @@ func (a *responsePlan) read(response reflect.Value, from *http.Response) error {
 			return fmt.Errorf("the header %s: %w", f.name, err)
 		}
 	}
-	cookies := from.Cookies()
+	cookies := reply.Cookies()
 	for i := range a.cookies {
 		f := &a.cookies[i]
 		n := slices.IndexFunc(cookies, func(c *http.Cookie) bool { return c.Name == f.name })
@@ -225,7 +228,7 @@ func (a *responsePlan) read(response reflect.Value, from *http.Response) error {
 	return nil
 }
 
-// fileOf returns the file of a response, nil without one.
+// fileOf returns the file of a response, or nil if the response has no file.
 func (a *responsePlan) fileOf(response reflect.Value) *chassi.File {
 	if a.file == nil {
 		return nil
@@ -234,7 +237,7 @@ func (a *responsePlan) fileOf(response reflect.Value) *chassi.File {
 	return f
 }
 
-// strip returns the JSON object b without the members that are sent as headers.
+// strip returns b, a JSON object, without the members that are sent as headers.
 func (a *responsePlan) strip(b []byte) ([]byte, error) {
 	if len(a.members) == 0 {
 		return b, nil

@@ -107,33 +107,36 @@ func responds[Req, Res any](options ...chassi.EndpointOption) *chassi.Endpoint {
 func TestMountRefusesFields(t *testing.T) {
 	t.Parallel()
 	type nothing struct{}
+	type Hidden struct {
+		F chassi.File `json:"f"`
+	}
 	for want, e := range map[string]*chassi.Endpoint{
-		`the header "Content-Length" is not for a field`: responds[nothing, struct {
+		`the header "Content-Length" cannot be set from a field`: responds[nothing, struct {
 			A string `json:"-" header:"Content-Length"`
 		}](),
-		`the header "set-cookie" is not for a field`: responds[nothing, struct {
+		`the header "set-cookie" cannot be set from a field`: responds[nothing, struct {
 			A string `json:"-" header:"set-cookie"`
 		}](),
-		`the header "a b" is not for a field`: responds[nothing, struct {
+		`the header "a b" cannot be set from a field`: responds[nothing, struct {
 			A string `json:"-" header:"a b"`
 		}](),
-		"another field has the header X-A": responds[nothing, struct {
+		"field B: another field also has the header X-A": responds[nothing, struct {
 			A string `json:"-" header:"X-A"`
 			B string `json:"-" header:"x-a"`
 		}](),
 		`the tag cookie also needs json:"-"`: responds[nothing, struct {
 			A http.Cookie `cookie:"a"`
 		}](),
-		"a cookie is an http.Cookie, not a string": responds[nothing, struct {
+		"a cookie must have the type http.Cookie, not string": responds[nothing, struct {
 			A string `json:"-" cookie:"a"`
 		}](),
 		"want numbers from 200 to 399": responds[nothing, struct {
 			A int `json:"-" status:"200,404"`
 		}](),
-		"at most one status, an int": responds[nothing, struct {
+		"at most one status, which must be an int": responds[nothing, struct {
 			A string `json:"-" status:"200"`
 		}](),
-		"a response with a file has no JSON": responds[nothing, struct {
+		"a response with a file cannot have a JSON body": responds[nothing, struct {
 			A int         `json:"a"`
 			F chassi.File `json:"f"`
 		}](),
@@ -173,10 +176,23 @@ func TestMountRefusesFields(t *testing.T) {
 			A string `json:"F"` //nolint:tagliatelle // the conflict is what is tested
 			F chassi.File
 		}, nothing](),
-		`field F: a file with the tag json:"-" is not carried`: responds[struct {
+		`field F: a file cannot have the tag json:"-"`: responds[struct {
 			F chassi.File `json:"-"`
 		}, nothing](),
-		`field G: a file with the tag json:"-" is not carried`: responds[nothing, struct {
+		"field F: the json tag of its struct, or another field": responds[struct {
+			Hidden
+			A string `json:"f"`
+		}, nothing](),
+		"a file cannot have the tag query": responds[struct {
+			F chassi.File `json:"f" query:"f"`
+		}, nothing](),
+		"the tag status is for responses only": responds[struct {
+			A int `json:"-" status:"200"`
+		}, nothing](),
+		`the cookie name "a b" is invalid`: responds[nothing, struct {
+			A http.Cookie `json:"-" cookie:"a b"`
+		}](),
+		`field G: a file cannot have the tag json:"-"`: responds[nothing, struct {
 			G chassi.File `json:"-"`
 		}](),
 		"the tag cookie is for responses": responds[struct {
@@ -214,5 +230,43 @@ func TestFileIsClosedIfItIsNotSent(t *testing.T) {
 	}
 	if got, text := exchangeFile(t, "GET", startServer(t, s)+"/x", nil, nil); got.StatusCode != http.StatusInternalServerError || d.closed.Load() != 1 {
 		t.Errorf("%d %s, closed %d times", got.StatusCode, text, d.closed.Load())
+	}
+}
+
+// So is the file of a response with an invalid header, and of one to an upload that is too long.
+func TestFileIsClosedIfTheResponseIsRefused(t *testing.T) {
+	t.Parallel()
+	type response struct {
+		File chassi.File `json:"file"`
+	}
+	for name, c := range map[string]struct {
+		spoil func(ctx context.Context, r *rawUpload)
+		want  int
+	}{
+		"invalid header": {func(ctx context.Context, _ *rawUpload) { chassi.CallFrom(ctx).Out.Set("a b", "c") }, http.StatusInternalServerError},
+		"upload too long": {func(_ context.Context, r *rawUpload) {
+			_, _ = io.Copy(io.Discard, r.File.Reader)
+		}, http.StatusRequestEntityTooLarge},
+	} {
+		d := new(disk)
+		s := newTestServer(t)
+		e := chassi.NewEndpoint("Do", func(ctx context.Context, r *rawUpload) (*response, error) {
+			c.spoil(ctx, r)
+			return &response{chassi.File{Reader: struct {
+				io.Reader
+				io.Closer
+			}{strings.NewReader("x"), diskFile{nil, d}}}}, nil
+		}, chassi.Route("PUT /x"), chassi.Public, chassi.MaxBody(4))
+		if err := s.Mount(chassi.NewService("a.v1.A", e)); err != nil {
+			t.Fatal(err)
+		}
+		body := "1234"
+		if c.want == http.StatusRequestEntityTooLarge {
+			body = "12345"
+		}
+		got, text := exchangeFile(t, "PUT", startServer(t, s)+"/x", nil, struct{ io.Reader }{strings.NewReader(body)})
+		if got.StatusCode != c.want || d.closed.Load() != 1 {
+			t.Errorf("%s: %d %s, closed %d times", name, got.StatusCode, text, d.closed.Load())
+		}
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// route is one endpoint as this server serves it, with everything that can be determined before the
+// route is an endpoint that a server serves, with everything that can be determined before the
 // first request.
 type route struct {
 	binding      chassi.Binding
@@ -23,16 +23,16 @@ type route struct {
 	params       params
 	hasBody      bool
 	hasResponse  bool
-	connect      ConnectMethod // nil unless it is the route for the Connect protocol
+	connect      ConnectMethod // nil unless the route is for the Connect protocol
 	response     *responsePlan // nil if the whole response is JSON
 	files        bool          // whether the request or the response has a file
 	cacheControl []string
 	paths        pathKind      // the most ambiguous kind of path that is served
-	rest         int           // slashes before the part with any number of segments, 0 without such a part
+	rest         int           // number of slashes before the multi-segment part of the path, or 0
 	maxBody      int64         // maximum size of a request's body in bytes
-	deadline     time.Duration // of a call, where that is longer than the server's read or write timeout
+	deadline     time.Duration // timeout of a call if above the read or write timeout, otherwise 0
 	calls        *transport.RouteInFlight
-	idField      []int // index of the field with the id of an item, nil without one
+	idField      []int // index of the field with the ID of an item, nil without such a field
 }
 
 // ServeHTTP implements [http.Handler]. The mux calls it with the exchange as the writer.
@@ -60,9 +60,10 @@ func slashIn(path string, n int) bool {
 	return strings.Contains(strings.ToUpper(path), "%2F")
 }
 
-// Mount adds the endpoints of service that have a route, and with [Config].Connect also all its
-// endpoints that are not streams, at the paths of the Connect protocol. It skips endpoints that
-// [chassi.Transports] limits to other transports.
+// Mount adds the endpoints of service that have a route, at that route. With [Config].Connect, it
+// also adds endpoints at their paths in the Connect protocol. It skips endpoints that
+// [chassi.Transports] limits to other transports. Mount returns an error if service has an error or
+// is already mounted, or if an endpoint cannot be served, for example because routes conflict.
 func (s *Server) Mount(service *chassi.Service) error {
 	if err := s.mounted.Add(service); err != nil {
 		return fmt.Errorf("httpapi: %w", err)
@@ -106,7 +107,13 @@ func (s *Server) mountEndpoint(e *chassi.Endpoint) error {
 	rt.params.lax = e.IgnoresUnknownQuery()
 	rt.files = rt.params.file != nil || rt.response != nil && rt.response.file != nil
 	if (rt.hasBody || rt.params.file != nil) && !takesBody(method) {
-		return fmt.Errorf("httpapi: %s: %s has no body: each field of %v needs a path, query or header tag", e.FullName(), method, e.RequestType())
+		return fmt.Errorf("httpapi: %s: %s has no body: each field of %v needs a path, query or header tag, and a file needs POST, PUT or PATCH", e.FullName(), method, e.RequestType())
+	}
+	switch {
+	case rt.params.file != nil:
+		s.bodies.allow(maxForm)
+	case rt.hasBody:
+		s.bodies.allow(rt.maxBody)
 	}
 	rt.cacheControl = cacheControl(e)
 	rt.paths = slashedPath
@@ -128,8 +135,9 @@ func hasJSON(e *chassi.Endpoint, a *responsePlan) bool {
 	return e.Status() != http.StatusNoContent && (a == nil || a.hasBody)
 }
 
-// cacheControl returns the value of Cache-Control for responses of e. A shared cache must not store a
-// response for a single client (RFC 9111, section 3.5).
+// cacheControl returns the value of the header Cache-Control for responses of e. Only responses of
+// public endpoints may be stored in shared caches, which must not store a response for a single
+// client (RFC 9111, section 3.5).
 func cacheControl(e *chassi.Endpoint) []string {
 	d := e.CacheFor()
 	switch {
@@ -142,31 +150,35 @@ func cacheControl(e *chassi.Endpoint) []string {
 	}
 }
 
-// plainRoute is the method and path of a route without wildcards. No pattern of the mux is more
-// specific for them, except a pattern with a host: without such patterns the mux need not be
-// consulted.
+// plainRoute is the method and path of a route without wildcards. Only a pattern with a host can be
+// more specific than such a route. If no pattern has a host, the server finds the route without the
+// mux.
 type plainRoute struct{ method, path string }
 
 func takesBody(method string) bool {
 	return method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch
 }
 
-// Handle serves handler at a ServeMux pattern, through the same middleware as the endpoints:
-// its calls are logged, measured and traced, their panics recovered, and, unless the options include
-// [chassi.Public], they are restricted to authenticated clients. With a pattern for GET or HEAD the
-// handler is [chassi.Idempotent]. The handler gets the request and a writer that supports net/http's
-// http.ResponseController; [WriteError] responds with an error as endpoints do.
+// Handle serves handler at a pattern of [http.ServeMux], through the same middleware as the
+// endpoints. With that of package standard, calls are logged, measured and traced, panics are
+// recovered, and, unless the options include [chassi.Public], only authenticated clients are
+// served. With a pattern for GET or HEAD, the calls are [chassi.Idempotent]. The handler gets the
+// request and a writer that supports [http.ResponseController]; it calls [WriteError] to respond
+// with an error as endpoints do. Handle returns an error if handler is nil, an option is invalid, a
+// middleware cannot serve the handler, or pattern is malformed, has an ambiguous path or conflicts
+// with another pattern.
 //
 // The limits of endpoints apply as well. A request whose body is longer than [Config].MaxBodyBytes,
-// or [chassi.MaxBody], gets 413 at once if the length is declared; otherwise reading the body fails
-// with an [http.MaxBytesError]. The request's context ends after the timeout of calls
-// (middleware.Timeout, the setting "timeout", 10 s by default), or [chassi.Timeout]. A
-// chassi.Timeout that exceeds [Config].ReadTimeout or WriteTimeout extends these accordingly; an
-// event stream needs a chassi.Timeout of hours.
+// or than [chassi.MaxBody] if the options include it, gets 413 at once if the length is declared;
+// otherwise reading the body fails with an [http.MaxBytesError]. The request's context expires
+// after the timeout of calls (middleware.Timeout, the setting "timeout", 10 s by default), or after
+// [chassi.Timeout] if the options include it. A chassi.Timeout that exceeds [Config].ReadTimeout or
+// WriteTimeout extends these timeouts; an event stream needs a chassi.Timeout of hours.
 //
-// A handler that takes over its connection ([http.ResponseController].Hijack) must close it, at the
-// latest when its reads fail, as they do from [Server.Drain] on; see [NewEndpoint]. If a connection
-// is never closed, [Server.Stop] waits until the context of Stop ends, and returns an error.
+// A handler that takes over its connection ([http.ResponseController].Hijack) must close the
+// connection, at the latest when reads fail, which they do after [Server.Drain]; [NewEndpoint] has
+// the details. If a connection is never closed, [Server.Stop] waits until the context of Stop is
+// done, and returns an error.
 func (s *Server) Handle(pattern string, handler http.Handler, options ...chassi.EndpointOption) error {
 	method, path, ok := strings.Cut(pattern, " ")
 	if !ok {
@@ -211,7 +223,7 @@ func (s *Server) newRoute(e *chassi.Endpoint, method, path string) *route {
 	return rt
 }
 
-// refusal returns the reason why a middleware cannot serve the route, or nil.
+// refusal returns an error if a middleware cannot serve the route.
 func (rt *route) refusal() error {
 	if err := rt.binding.Err(); err != nil {
 		return fmt.Errorf("httpapi: %s: %w", rt.binding.Endpoint.FullName(), err)
@@ -219,8 +231,8 @@ func (rt *route) refusal() error {
 	return nil
 }
 
-// extendDeadlines extends the connection's read and write deadlines for a call with the timeout
-// d. net/http resets them for the next request.
+// extendDeadlines extends the read and write deadlines of the connection that are too early for a
+// call with the timeout d. Net/http resets them for the next request.
 func (x *exchange) extendDeadlines(d time.Duration) {
 	control, now := http.NewResponseController(x.w), time.Now()
 	if c := x.server.config; d > c.ReadTimeout {
@@ -231,20 +243,20 @@ func (x *exchange) extendDeadlines(d time.Duration) {
 	}
 }
 
-// checkPath returns an error for the path of a route that has an invalid escape or is ambiguous,
-// because no request would reach it.
+// checkPath returns an error if the path of a route has an invalid escape or is ambiguous, because
+// no request would reach the route.
 func checkPath(path string) error {
 	if _, err := url.PathUnescape(path); err != nil {
 		return fmt.Errorf("the route's path %q has an invalid escape: write %%25 for a percent sign", path)
 	}
 	if kindOf(path) == ambiguousPath {
-		return fmt.Errorf("the route's path %q is never served, because it can be read in several ways: leave out empty segments, . and .. as segments, ; and \\", path)
+		return fmt.Errorf("the route's path %q is never served, because it can be read in several ways: leave out empty segments, the segments . and .., the characters ; and \\ and NUL, and the escapes %%2E and %%00", path)
 	}
 	return nil
 }
 
-// register adds rt to the mux at pattern. It converts the mux's panic about an invalid or conflicting
-// pattern into an error.
+// register adds rt to the mux at pattern. It converts the mux's panic about an invalid or
+// conflicting pattern into an error.
 func (s *Server) register(pattern string, rt *route) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -260,7 +272,7 @@ func (s *Server) register(pattern string, rt *route) (err error) {
 	return nil
 }
 
-// conflict returns the error for a pattern that the mux refused with a panic of the value reason,
+// conflict returns the error for a pattern that the mux refused by panicking with the value reason,
 // because the pattern is malformed or conflicts with another pattern.
 func (s *Server) conflict(pattern string, rt *route, reason any) error {
 	text := fmt.Sprint(reason)
@@ -273,7 +285,8 @@ func (s *Server) conflict(pattern string, rt *route, reason any) error {
 	return fmt.Errorf("httpapi: the route %q of %s: %s", pattern, rt.binding.Endpoint.FullName(), text)
 }
 
-// status returns the HTTP status of the response to call, whose error is err, for the middleware.
+// status returns the HTTP status of the response to call, which returned err. It is the function
+// Status of the bindings of a server.
 func status(call *chassi.Call, err error) int {
 	x, ok := call.Codec.(*exchange)
 	switch {
@@ -292,7 +305,7 @@ func status(call *chassi.Call, err error) int {
 	}
 }
 
-// status returns the status of a successful call.
+// status returns the HTTP status of a successful call whose response does not choose one.
 func (rt *route) status() int {
 	if rt.connect != nil {
 		return http.StatusOK

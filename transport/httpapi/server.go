@@ -26,7 +26,7 @@ import (
 // before Start; ServeHTTP is safe for concurrent use.
 type Server struct {
 	config       Config
-	progressTime time.Duration // see [progress]
+	progressTime time.Duration // the period of progress; shorter in tests
 	middleware   []chassi.Middleware
 	mux          *http.ServeMux
 	plain        map[plainRoute]*route // routes that need no pattern matching
@@ -35,7 +35,7 @@ type Server struct {
 	calls        transport.InFlight
 	streams      *transport.Streams
 	hijacked     hijacked
-	methods      []string // of all routes
+	methods      []string // methods of all routes
 	rooted       bool     // whether the pattern "/" is registered
 	hosted       bool     // whether a pattern names a host
 	unmatched    *unmatched
@@ -50,13 +50,13 @@ type Server struct {
 	failed       chan error
 	cancelCalls  context.CancelFunc
 	wrappers     []func(http.Handler) http.Handler // given to Use
-	wrapped      http.Handler                      // the server inside of wrappers; nil without wrappers
+	wrapped      http.Handler                      // the server inside wrappers, if any
 }
 
 var _ chassi.Transport = (*Server)(nil)
 
 // New returns a server whose calls pass through middleware, the first one outermost. It returns an
-// error if a setting is invalid or if a middleware cannot serve its calls.
+// error if a setting is invalid or if a middleware cannot serve the calls of the server.
 func New(c Config, middleware ...chassi.Middleware) (*Server, error) {
 	c = c.withDefaults()
 	s := &Server{
@@ -90,7 +90,7 @@ func New(c Config, middleware ...chassi.Middleware) (*Server, error) {
 // Name returns the configured name, by default "http".
 func (s *Server) Name() string { return s.config.Name }
 
-// Addr returns the listen address, nil before Start.
+// Addr returns the address that the server listens on, or nil before Start.
 func (s *Server) Addr() net.Addr {
 	if l := s.listener.Load(); l != nil {
 		return l.Addr()
@@ -125,8 +125,8 @@ func (s *Server) RefusedClients() int64 {
 }
 
 // Start begins to listen, and serves in the background until [Server.Stop]. It returns an error if
-// the certificates cannot be loaded or the address cannot be listened on. The contexts of calls
-// inherit the values of ctx, but not its end.
+// the certificates cannot be loaded or the server cannot listen on its address. The contexts of
+// calls inherit the values of ctx, but not its cancellation.
 func (s *Server) Start(ctx context.Context) error {
 	if !s.rooted {
 		s.rooted = true // Start may be called again
@@ -178,7 +178,8 @@ const maxStreams = 250
 
 // http2 returns the settings for HTTP/2. They replace the deadlines of a connection, which net/http
 // ignores over HTTP/2: a connection is closed if its client does not read, or if the client sends
-// nothing and does not answer a ping. A client cannot answer a ping within a header block.
+// nothing and does not respond to a ping. A client cannot respond to a ping in the middle of a
+// header block.
 func (c Config) http2() *http.HTTP2Config {
 	return &http.HTTP2Config{
 		MaxConcurrentStreams: maxStreams,
@@ -192,7 +193,7 @@ func (s *Server) listen(ctx context.Context) error {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", s.config.Addr)
 	if err != nil {
-		return fmt.Errorf("httpapi: listen on %s: %w; %s", s.config.Addr, err, listening.Advice(err))
+		return fmt.Errorf("httpapi: %w; %s", err, listening.Advice(err)) // err says where
 	}
 	connections := transport.NewConnections(s.config.MaxConnections, s.config.MaxConnectionsPerClient, s.config.TrustedProxies)
 	limited := limitListener(transport.WatchAccept(l, s.config.Name, s.config.Logger), connections, s.config.TLS.Enabled())
@@ -214,21 +215,22 @@ func (s *Server) serve(withTLS bool) {
 	}
 }
 
-// Failed returns the channel that delivers the error if serving ends unexpectedly. It is closed when
-// serving ends.
+// Failed returns a channel that delivers the error if serving ends unexpectedly. The channel is
+// closed when serving ends.
 func (s *Server) Failed() <-chan error { return s.failed }
 
 // Drain makes the server close each connection after its next response, so that no connection is in
-// use when the listener closes. It makes reads of the connections that handlers have taken over
-// fail, see [NewEndpoint].
+// use when the listener closes. It also makes reads of the connections that handlers have taken
+// over fail with [os.ErrDeadlineExceeded].
 func (s *Server) Drain() {
 	s.draining.Store(true)
 	s.hijacked.end()
 }
 
-// Stop closes the listener, ends subscriptions, and waits for the calls in flight and for the
-// connections that handlers have taken over. If ctx ends first, it cancels the contexts of the
-// calls, closes all connections, and returns an error that counts the calls by route.
+// Stop closes the listener, ends all streams that are not [chassi.Finite], and waits for the calls
+// in flight, which include the finite streams, and for the connections that handlers have taken
+// over. If ctx is done first, Stop cancels the contexts of the calls, closes all connections, and
+// returns an error with the number of remaining calls of each route, if any.
 func (s *Server) Stop(ctx context.Context) error {
 	s.Drain()
 	s.hijacked.stop()
@@ -238,10 +240,13 @@ func (s *Server) Stop(ctx context.Context) error {
 	if err == nil {
 		return nil
 	}
-	stuck := cmp.Or(s.calls.String(), "none, only open connections")
+	stuck := "open connections"
+	if calls := s.calls.String(); calls != "" {
+		stuck = "calls in flight: " + calls
+	}
 	s.hijacked.close()
 	_ = s.http.Close() // the reason is returned below
-	return fmt.Errorf("httpapi: stopped with calls in flight: %s: %w", stuck, err)
+	return fmt.Errorf("httpapi: stopped with %s: %w", stuck, err)
 }
 
 // Use wraps the server in plain HTTP middleware, the first one outermost. The middleware handles
@@ -266,8 +271,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.dispatch(w, r)
 }
 
-// dispatch creates the exchange of a request, and passes it to the route that matches the request or
-// to s.unmatched.
+// dispatch creates the exchange of a request, and passes it to the route that matches the request
+// or, if there is none or the request is refused, to s.unmatched.
 func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{server: s, w: w, r: r}
 	defer x.lastResort()
@@ -315,7 +320,8 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(x, r)
 }
 
-// rawPeer returns the address of the other end of the connection, which may be a proxy.
+// rawPeer returns the address of the other end of the connection, which may be a proxy. It returns
+// the zero value if the address is unknown.
 func rawPeer(conn *connection, r *http.Request) (peer netip.AddrPort) {
 	if conn != nil {
 		return conn.peer

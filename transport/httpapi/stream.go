@@ -19,8 +19,8 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// The media types of streams. A client that prefers the first gets Server-Sent Events (HTML
-// Living Standard, section 9.2), all others JSON Lines; see acceptsEvents.
+// The media types of streams. A client that prefers the first one, according to acceptsEvents, gets
+// Server-Sent Events (HTML Living Standard, section 9.2); all other clients get JSON Lines.
 const (
 	eventStream = "text/event-stream"
 	jsonLines   = "application/jsonl"
@@ -36,8 +36,8 @@ type stream struct {
 	events    bool                  // whether the response is an event stream
 	heartbeat *time.Timer           // nil before Open
 
-	mu      sync.Mutex // for writing
-	written time.Time  // the last write
+	mu      sync.Mutex // held while writing
+	written time.Time  // time of the last write
 	ended   bool
 }
 
@@ -56,12 +56,12 @@ func (x *exchange) Begin(ctx context.Context, call *chassi.Call) (context.Contex
 	return ctx, nil
 }
 
-// Open implements [chassi.StreamCodec]. It sends the header of the response and starts the heartbeats.
-// For HEAD it returns errHead.
+// Open implements [chassi.StreamCodec]. It sends the header of the response and starts the
+// heartbeats. For a HEAD request, it sends only the header and returns errHead.
 func (x *exchange) Open() error {
 	s := x.stream
-	if !canFlush(x.w) {
-		return fmt.Errorf("httpapi: %s: items would not arrive: the http.ResponseWriter %T of an HTTP middleware has no Flush and no Unwrap", x.route.binding.Endpoint.FullName(), x.w)
+	if w := withoutFlush(x.w); w != nil {
+		return fmt.Errorf("httpapi: %s: items cannot be flushed: the http.ResponseWriter %T of an HTTP middleware has neither Flush nor Unwrap", x.route.binding.Endpoint.FullName(), w)
 	}
 	s.events = acceptsEvents(x.r.Header)
 	every := x.server.streams.Config().Heartbeat
@@ -92,16 +92,17 @@ func (x *exchange) Open() error {
 	return nil
 }
 
-// canFlush reports whether [http.ResponseController.Flush] works with w.
-func canFlush(w http.ResponseWriter) bool {
+// withoutFlush returns nil if [http.ResponseController.Flush] works with w, and otherwise the
+// writer, w or one inside w, that has neither Flush nor Unwrap.
+func withoutFlush(w http.ResponseWriter) http.ResponseWriter {
 	for {
 		switch v := w.(type) {
 		case http.Flusher, interface{ FlushError() error }:
-			return true
+			return nil
 		case interface{ Unwrap() http.ResponseWriter }:
 			w = v.Unwrap()
 		default:
-			return false
+			return w
 		}
 	}
 }
@@ -162,8 +163,8 @@ func (s *stream) flush(began time.Time) error {
 	return nil
 }
 
-// failed returns the error for a write that began at began and failed with err:
-// [transport.ErrStalled] if the send timeout has passed, otherwise an error which says that the
+// failed returns the error for a write that began at began and failed with err. The result is
+// [transport.ErrStalled] if the send timeout has passed, and otherwise an error reporting that the
 // client has disconnected.
 func (s *stream) failed(began time.Time, err error) error {
 	if time.Since(began) >= s.x.server.streams.Config().SendTimeout {
@@ -172,8 +173,9 @@ func (s *stream) failed(began time.Time, err error) error {
 	return chassi.NewError(chassi.Canceled, "canceled", "The client has disconnected").WithCause(err)
 }
 
-// beat sends a heartbeat if nothing was sent for an interval. It sends none after the stream's context
-// has ended, so that the client does not wait for an iterator that does not notice the end.
+// beat sends a heartbeat if nothing was sent for an interval. It sends no heartbeat once the
+// stream's context is done, so that the client does not wait for an iterator that does not check
+// the context.
 func (s *stream) beat() {
 	every := s.x.server.streams.Config().Heartbeat
 	if !s.mu.TryLock() { // an item is being sent
@@ -199,8 +201,8 @@ func (s *stream) beat() {
 	s.heartbeat.Reset(every)
 }
 
-// finish releases the stream and sends its end: the last message if the stream is open, otherwise an
-// error response or 204. Err is the result of the call.
+// finish releases the stream and sends its end: the last message if the stream is open, and
+// otherwise an error response or 204. Err is the result of the call.
 func (s *stream) finish(err error) {
 	s.release()
 	x := s.x
@@ -229,9 +231,10 @@ func (s *stream) release() {
 	s.admitted.Close()
 }
 
-// end returns the last message of the stream: its end, or the error err. In an event stream an event
-// "end", which makes pages close their EventSource, follows the error, unless the error has a delay
-// after which the client is to open the stream again.
+// end returns the last message of the stream, which reports the end of the stream if err is nil,
+// and err otherwise. In an event stream, the error is followed by an event "end", which makes pages
+// close their EventSource, unless the error has a delay after which the client is to open the
+// stream again.
 func (s *stream) end(err error) []byte {
 	if err == nil {
 		if s.events {
@@ -256,8 +259,8 @@ func (s *stream) end(err error) []byte {
 	return append(message, "event: end\ndata: {}\n\n"...)
 }
 
-// planItems finds the field of an item that is the id of its event: a string with the tag
-// stream:"id".
+// planItems finds the field that contains the ID of an item, if there is one: an exported string
+// field with the tag stream:"id". It returns an error for any other use of the tag stream.
 func (rt *route) planItems() error {
 	e := rt.binding.Endpoint
 	for _, f := range reflect.VisibleFields(e.ResponseType()) {
@@ -266,23 +269,24 @@ func (rt *route) planItems() error {
 			continue
 		}
 		if tag != "id" || f.Type.Kind() != reflect.String || !f.IsExported() || rt.idField != nil {
-			return fmt.Errorf(`httpapi: %s: field %s of %v has the tag stream:%q: want stream:"id" on one exported string`, e.FullName(), f.Name, e.ResponseType(), tag)
+			return fmt.Errorf(`httpapi: %s: field %s of %v has the tag stream:%q: want stream:"id" on exactly one exported string field`, e.FullName(), f.Name, e.ResponseType(), tag)
 		}
 		rt.idField = f.Index
 	}
 	return nil
 }
 
-var errItemID = errors.New("the id of an item contains a line break or NUL")
+var errItemID = errors.New("the ID of an item contains a line break or NUL")
 
-// itemID returns the id of an item, or "" if it has none.
+// itemID returns the ID of an item, or "" if the item has no ID. It returns an error if the ID
+// contains a line break or NUL.
 func (rt *route) itemID(item any) (string, error) {
 	if rt.idField == nil {
 		return "", nil
 	}
 	field, err := reflect.ValueOf(item).Elem().FieldByIndexErr(rt.idField)
 	if err != nil { // in an embedded pointer that is nil
-		return "", nil //nolint:nilerr // it has no id
+		return "", nil //nolint:nilerr // it has no ID
 	}
 	if id := field.String(); !strings.ContainsAny(id, "\r\n\x00") {
 		return id, nil
