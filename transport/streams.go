@@ -13,7 +13,7 @@ import (
 	"github.com/chassi-go/chassi/ratelimit"
 )
 
-// HeartbeatKey is the key, in the metadata of a stream's response, of the interval of the stream's
+// HeartbeatKey is the key, in the metadata of a stream's response, of the interval between
 // heartbeats in milliseconds. A client considers a stream broken after three intervals without a
 // message.
 const HeartbeatKey = "Stream-Heartbeat-Ms"
@@ -30,7 +30,7 @@ type StreamConfig struct {
 	MaxPrincipal int           `config:"max_principal" default:"100" min:"1" help:"open streams of one principal; further ones get resource_exhausted"`
 }
 
-// WithDefaults returns c with the default of every field that is zero.
+// WithDefaults returns a copy of c in which every zero field is replaced by its default.
 func (c StreamConfig) WithDefaults() StreamConfig {
 	c.Heartbeat = cmp.Or(c.Heartbeat, 15*time.Second)
 	c.SendTimeout = cmp.Or(c.SendTimeout, 10*time.Second)
@@ -42,29 +42,31 @@ func (c StreamConfig) WithDefaults() StreamConfig {
 	return c
 }
 
-// Errors that end streams.
+// Errors that end or refuse streams.
 var (
 	errStreamExpired = chassi.NewError(chassi.Unavailable, "stream_expired", "The stream has reached its maximum age")
 	errTokenExpired  = chassi.NewError(chassi.Unauthenticated, "token_expired", "The credentials have expired")
 	errTooMany       = chassi.NewError(chassi.Unavailable, "too_many_streams", "Too many streams are open")
-	errTooManyPeer   = chassi.NewError(chassi.ResourceExhausted, "too_many_streams", "Too many streams of one client are open")
+	errTooManyPeer   = chassi.NewError(chassi.ResourceExhausted, "too_many_streams", "This client has too many open streams")
+	errTooManyNamed  = chassi.NewError(chassi.ResourceExhausted, "too_many_streams", "This principal has too many open streams")
 
 	// ErrItemTooLarge ends a stream with an item that is too large to be sent.
 	ErrItemTooLarge = chassi.NewError(chassi.ResourceExhausted, "item_too_large", "An item of the stream is too large")
-	// ErrStalled ends a stream whose client does not read.
+	// ErrStalled ends a stream whose client does not read an item within the send timeout.
 	ErrStalled = chassi.NewError(chassi.Canceled, "client_stalled", "The client did not read the stream")
-	// ErrSilent ends a stream, on a client, whose server sends neither items nor heartbeats.
-	ErrSilent = chassi.NewError(chassi.Unavailable, "stream_silent", "The stream's server has fallen silent")
-	// ErrTruncated ends a stream, on a client, that broke off before the server ended it.
-	ErrTruncated = chassi.NewError(chassi.Unavailable, "stream_truncated", "The stream broke off")
+	// ErrSilent ends a stream on a client if the server sends neither items nor heartbeats.
+	ErrSilent = chassi.NewError(chassi.Unavailable, "stream_silent", "The server of the stream has stopped sending heartbeats")
+	// ErrTruncated ends a stream on a client if the stream breaks off before the server ends it.
+	ErrTruncated = chassi.NewError(chassi.Unavailable, "stream_truncated", "The stream was interrupted")
 )
 
-// silentIntervals is the number of heartbeat intervals for which a client waits for a message.
+// silentIntervals is the number of heartbeat intervals for which a client waits for a message of a
+// stream.
 const silentIntervals = 3
 
 // StreamPatience returns how long a client waits for a message of a stream whose response has the
-// metadata m: three times the interval in m, or three times the default interval if m has no valid
-// one.
+// metadata m: three times the heartbeat interval in m, or three times the default interval if m has
+// no valid interval.
 func StreamPatience(m chassi.Metadata) time.Duration {
 	every := StreamConfig{}.WithDefaults().Heartbeat
 	if ms, err := strconv.ParseUint(m.Get(HeartbeatKey), 10, 31); err == nil && ms > 0 {
@@ -77,7 +79,7 @@ func StreamPatience(m chassi.Metadata) time.Duration {
 // together do not reconnect together.
 func reconnectDelay() time.Duration { return time.Second + rand.N(4*time.Second) }
 
-// Streams are the open streams of a server. It is safe for concurrent use.
+// Streams is the set of open streams of a server. It is safe for concurrent use.
 type Streams struct {
 	config            StreamConfig
 	peers, principals *ratelimit.Usage
@@ -87,12 +89,13 @@ type Streams struct {
 	open     map[*OpenStream]struct{}
 }
 
-// NewStreams returns Streams with the configuration c and without an open stream.
+// NewStreams returns an empty set of streams with the configuration c, in which every zero field
+// means its default.
 func NewStreams(c StreamConfig) *Streams {
 	return &Streams{config: c.WithDefaults(), peers: ratelimit.NewUsage(), principals: ratelimit.NewUsage(), open: make(map[*OpenStream]struct{})}
 }
 
-// Config returns the configuration with its defaults.
+// Config returns the configuration of the streams, including the defaults.
 func (s *Streams) Config() StreamConfig { return s.config }
 
 // Len returns the number of open streams.
@@ -102,7 +105,7 @@ func (s *Streams) Len() int {
 	return len(s.open)
 }
 
-// OpenStream is one stream of a server.
+// OpenStream is a stream of a server that [Streams.Open] has admitted.
 type OpenStream struct {
 	streams         *Streams
 	finite          bool
@@ -112,11 +115,11 @@ type OpenStream struct {
 	peers, named    bool // whether the stream counts for its peer, and for its principal
 }
 
-// Open admits a stream, for the Begin method of a [chassi.StreamCodec]. The returned context ends,
-// with a [chassi.Error] as its cause, at the maximum age, when the principal's credentials expire,
-// or, unless the endpoint is [chassi.Finite], when the server stops. The returned stream must be
-// closed. Open returns an error if too many streams are open, or if the server is stopping and the
-// endpoint is not finite.
+// Open admits a stream, for the Begin method of a [chassi.StreamCodec]. It returns the stream,
+// which must be closed, and a context derived from ctx. The context is also canceled, with a
+// [chassi.Error] as its cause, at the maximum age, when the principal's credentials expire, or,
+// unless the endpoint is [chassi.Finite], when the server stops. Open returns an error if too many
+// streams are open, or if the server is stopping and the endpoint is not finite.
 func (s *Streams) Open(ctx context.Context, call *chassi.Call) (context.Context, *OpenStream, error) {
 	o := &OpenStream{streams: s, finite: call.Endpoint.Finite()}
 	if err := o.count(call); err != nil {
@@ -142,8 +145,8 @@ func (s *Streams) Open(ctx context.Context, call *chassi.Call) (context.Context,
 	return ctx, o, nil
 }
 
-// count counts the stream for its client and its principal. It returns an error if either has too
-// many open streams.
+// count counts the stream for its client and its principal. It returns an error if the client or
+// the principal has too many open streams.
 func (o *OpenStream) count(call *chassi.Call) error {
 	s := o.streams
 	if source := call.Source(); source != "" {
@@ -157,17 +160,17 @@ func (o *OpenStream) count(call *chassi.Call) error {
 		o.principal = ratelimit.StringKey(p.Scheme + ":" + p.Subject)
 		if !s.principals.Acquire(o.principal, 1, int64(s.config.MaxPrincipal)) {
 			o.release()
-			return errTooManyPeer.WithRetryAfter(time.Second)
+			return errTooManyNamed.WithRetryAfter(time.Second)
 		}
 		o.named = true
 	}
 	return nil
 }
 
-// End ends the stream's context with reason as its cause, unless the context has already ended.
+// End cancels the stream's context with reason as its cause, unless the context is already done.
 func (o *OpenStream) End(reason error) { o.end(reason) }
 
-// Close ends the stream's context and stops counting the stream. It must be called only once.
+// Close cancels the stream's context and stops counting the stream. It must be called exactly once.
 func (o *OpenStream) Close() {
 	s := o.streams
 	s.mu.Lock()
@@ -189,11 +192,11 @@ func (o *OpenStream) release() {
 	}
 }
 
-// Fits returns [ErrItemTooLarge] with a cause if an encoded item of size bytes is too large, and
-// nil otherwise.
+// Fits returns nil if an encoded item of size bytes is small enough to be sent, and otherwise
+// [ErrItemTooLarge] with a cause.
 func (s *Streams) Fits(size int) error {
 	if size > s.config.MaxItemBytes {
-		return ErrItemTooLarge.WithCause(fmt.Errorf("an item of %d bytes; stream.max_item_bytes is %d", size, s.config.MaxItemBytes))
+		return ErrItemTooLarge.WithCause(fmt.Errorf("the item has %d bytes, more than stream.max_item_bytes, %d", size, s.config.MaxItemBytes))
 	}
 	return nil
 }

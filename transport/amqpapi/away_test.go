@@ -88,9 +88,9 @@ func TestStartAndDialReportBrokerErrors(t *testing.T) {
 		vhost string
 		want  []string
 	}{
-		"password": {url.UserPassword("guest", "hunter2"), "/", []string{`user "guest" does not exist or has another password`}},
+		"password": {url.UserPassword("guest", "hunter2"), "/", []string{`the broker refuses the login of user "guest"`}},
 		"vhost": {u.User, "/nowhere", []string{
-			`vhost "nowhere" does not exist or user "guest" may not use it: rabbitmqctl add_vhost 'nowhere'`, "rabbitmqctl set_permissions -p 'nowhere' 'guest'",
+			`the broker denies user "guest" the vhost "nowhere"`, "run rabbitmqctl add_vhost 'nowhere'", "rabbitmqctl set_permissions -p 'nowhere' 'guest'",
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -107,11 +107,11 @@ func TestStartAndDialReportBrokerErrors(t *testing.T) {
 func TestStartRefusesWrongSettings(t *testing.T) {
 	t.Parallel()
 	for want, c := range map[string]amqpapi.Config{
-		"url ***: invalid port":    {URL: "amqp://me:hunter2@host:x"},
-		"scheme":                   {URL: "amqp://me:hunter2@host", Responses: amqpapi.Responses{URL: "http://me:hunter2@host"}},
-		"amqpapi: ca_file":         {URL: "amqps://me:hunter2@host", CAFile: "/nowhere"},
-		"no such file":             {URL: "amqps://me:hunter2@host?cacertfile=/nowhere"},
-		"open /nowhere/client.pem": {URL: "amqps://me:hunter2@host?certfile=/nowhere/client.pem&keyfile=/nowhere/key.pem"},
+		"url ***: invalid port": {URL: "amqp://me:hunter2@host:x"},
+		"amqp.responses.url":    {URL: "amqp://me:hunter2@host", Responses: amqpapi.Responses{URL: "http://me:hunter2@host"}},
+		"amqp.ca_file: open":    {URL: "amqps://me:hunter2@host", CAFile: "/nowhere"},
+		"cacertfile: open":      {URL: "amqps://me:hunter2@host?cacertfile=/nowhere"},
+		"certfile and keyfile":  {URL: "amqps://me:hunter2@host?certfile=/nowhere/client.pem&keyfile=/nowhere/key.pem"},
 	} {
 		c.Logger = quiet
 		for when, err := range map[string]error{"Validate": c.Validate(), "Start": amqpapi.New(c).Start(t.Context())} {

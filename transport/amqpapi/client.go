@@ -19,8 +19,8 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// ClientConfig configures a [Client]. The zero value of every field but URL means the default
-// in its tag.
+// ClientConfig configures a [Client]. URL is required. The zero value of any other field means the
+// default in its tag, if there is one.
 type ClientConfig struct {
 	URL         string        `config:"url" format:"url:amqp,amqps" mask:"url" help:"amqp://user:password@host:port/vhost, or amqps://"`
 	CAFile      string        `config:"ca_file" format:"file" help:"PEM file of the CAs that are trusted to sign the server's certificate, for amqps"`
@@ -28,14 +28,15 @@ type ClientConfig struct {
 	Timeout     time.Duration `config:"timeout" default:"30s" min:"1ms" help:"maximum time of a call whose caller sets no deadline"`
 	MaxInFlight int           `config:"max_in_flight" default:"1024" min:"1" help:"maximum number of calls in flight; further calls get resource_exhausted"`
 
-	// Logger receives log lines that concern no single call. The default is slog.Default().
+	// Logger receives the log lines that the middleware does not write, such as those about lost
+	// connections. The default is slog.Default().
 	Logger *slog.Logger `config:"-"`
 }
 
-// Client calls endpoints over one connection and reconnects when it is lost. Responses use
-// direct reply-to, so the user needs only the permission to write to the exchanges of the
-// called services. Each service has its own channel, because the broker closes the channel of a
-// refused call. A Client is safe for concurrent use.
+// Client calls endpoints over one connection, and reconnects when the connection is lost. Responses
+// use direct reply-to, so the user needs only the permission to write to the exchanges of the
+// called services. Each called service has its own channel, because the broker closes a channel
+// when it refuses a call. A Client is safe for concurrent use.
 type Client struct {
 	config   ClientConfig
 	link     *link
@@ -45,36 +46,37 @@ type Client struct {
 
 	mu       sync.Mutex
 	conn     *amqp.Connection     // nil while there is no connection
-	channels map[string]*outgoing // on the connection, by exchange
-	declared map[string]bool      // work queues, on the connection
+	channels map[string]*outgoing // channels of conn, by exchange
+	declared map[string]bool      // names of the work queues declared over conn
 }
 
-// outgoing is the channel to an exchange, from the moment it is requested.
+// outgoing is a channel that publishes to one exchange, or that is still being opened.
 type outgoing struct {
-	opened chan struct{} // closed when the fields below are set
+	opened chan struct{} // closed after the fields below have been set
 	*sender
 	err error
 }
 
-// close closes the channel once it is opened. It is called only for a channel with a single message.
+// close waits until the channel has been opened, and closes it. It does nothing if the channel could
+// not be opened. It is called only for a channel that is used for a single message.
 func (o *outgoing) close() {
 	if <-o.opened; o.err == nil {
 		_ = o.channel.Close() // fails if it is already closed
 	}
 }
 
-// Errors of the transport.
+// Causes of the errors of calls and publishers.
 var (
-	errUnroutable   = errors.New("no queue is bound for this method: no instance of the service has served it yet")
+	errUnroutable   = errors.New("no queue is bound for the message: an instance of the service must start first, or an operator must declare the queue")
 	errDisconnected = errors.New("not connected to the broker")
 	errBlocked      = errors.New("the broker currently accepts no messages")
-	errConnection   = errors.New("the connection was lost; the call may have been made")
-	errRefused      = errors.New("the broker rejected the message: the queue is full")
+	errConnection   = errors.New("the channel to the broker was closed; the message may have been delivered")
+	errRefused      = errors.New("the broker rejected the message; its queue may be full")
 )
 
-// Dial returns a connected client. It retries until ctx ends while the broker is unavailable, and
-// returns an error at once if the broker refuses the user, its password or its vhost, or if the
-// certificate of the broker is not trusted.
+// Dial returns a connected client. While the broker is unavailable, Dial retries until ctx is done.
+// Dial returns an error at once if c is invalid, if the broker refuses the user, the password or
+// the vhost, or if the certificate of the broker is not trusted.
 func Dial(ctx context.Context, c ClientConfig) (*Client, error) {
 	client, err := newClient(c)
 	if err != nil {
@@ -104,9 +106,8 @@ func Dial(ctx context.Context, c ClientConfig) (*Client, error) {
 	}
 }
 
-// Open returns a client that need not be connected yet: it connects in the background, and tries
-// again until it is closed, so that a program starts without its broker. The error is a
-// configuration error.
+// Open returns a client that connects in the background, and retries until it is connected or
+// closed, so that a program can start before its broker. It returns an error only if c is invalid.
 func Open(c ClientConfig) (*Client, error) {
 	client, err := newClient(c)
 	if err != nil {
@@ -124,9 +125,9 @@ func newClient(c ClientConfig) (*Client, error) {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
-	tlsConfig, err := tlsConfig(c.CAFile)
+	tlsConfig, err := tlsConfig("ca_file", c.CAFile)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("amqpapi: %w", err)
 	}
 	account := accountOf(c.URL)
 	client := &Client{config: c, identity: identity{user: account.user}}
@@ -140,8 +141,8 @@ func newClient(c ClientConfig) (*Client, error) {
 // Close closes the connection. Calls in flight fail.
 func (c *Client) Close() { c.link.stop() }
 
-// Conn returns the current connection, for features of AMQP that this package does not offer, or an
-// error while the client is not connected. The client closes the connection.
+// Conn returns the current connection, for features of AMQP that this package does not offer. It
+// returns an error while the client is not connected. The caller must not close the connection.
 func (c *Client) Conn() (*amqp.Connection, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -151,7 +152,8 @@ func (c *Client) Conn() (*amqp.Connection, error) {
 	return c.conn, nil
 }
 
-// use starts to use a new connection. Its channels are opened on demand.
+// use makes conn the connection of the client. Channels are opened on demand. The returned channel
+// is nil, because the link itself notices when conn is closed.
 func (c *Client) use(conn *amqp.Connection) (<-chan struct{}, error) {
 	closed := conn.NotifyClose(make(chan *amqp.Error, 1))
 	c.mu.Lock()
@@ -169,14 +171,15 @@ func (c *Client) use(conn *amqp.Connection) (<-chan struct{}, error) {
 	return nil, nil //nolint:nilnil // the connection alone tells its end
 }
 
-// to returns the channel to an exchange for a message of the given size, or an error. Done must
-// be called when the outcome of the message is known.
+// to returns the sender for a message of size bytes to an exchange. It returns an error if no
+// channel can be opened, if the broker accepts no messages or none of this size, or if ctx is done
+// first. Otherwise, the caller must call done when the outcome of the message is known.
 func (c *Client) to(ctx context.Context, exchange string, size int) (s *sender, done func(), err error) {
 	switch {
 	case c.link.isBlocked():
 		return nil, nil, errBlocked
 	case c.sizes.exceeds(size):
-		return nil, nil, transport.ErrBodyTooLarge.WithCause(fmt.Errorf("%d bytes exceed the broker's max_message_size of %d", size, c.sizes.limit.Load()))
+		return nil, nil, transport.ErrBodyTooLarge.WithCause(fmt.Errorf("the message has %d bytes, more than the broker's max_message_size of %d", size, c.sizes.limit.Load()))
 	}
 	alone := !c.sizes.fits(size)
 	o := c.outgoingTo(exchange, alone)
@@ -226,7 +229,8 @@ func (c *Client) outgoingTo(exchange string, alone bool) *outgoing {
 	return o
 }
 
-// open opens a channel with the consumer of its responses.
+// open opens a channel on conn, sets o.sender, and returns the responses that arrive on the
+// channel.
 func (c *Client) open(conn *amqp.Connection, o *outgoing) (<-chan amqp.Delivery, error) {
 	ch, err := conn.Channel()
 	if err != nil {
@@ -242,8 +246,8 @@ func (c *Client) open(conn *amqp.Connection, o *outgoing) (<-chan amqp.Delivery,
 	return responses, nil
 }
 
-// receive settles calls with their responses until the channel ends, and fails the remaining
-// calls with the reason.
+// receive delivers responses to the waiting calls until the channel of s is closed. The calls that
+// still wait then fail with the reason.
 func (c *Client) receive(s *sender, responses <-chan amqp.Delivery, exchange string, alone bool) {
 	for d := range responses {
 		s.settle(d.CorrelationId, outcome{delivery: d})
@@ -256,7 +260,8 @@ func (c *Client) receive(s *sender, responses <-chan amqp.Delivery, exchange str
 	s.abandon(err)
 }
 
-// explain returns the reason why the channel to an exchange was closed.
+// explain returns an error with the reason why the broker closed the channel to an exchange, if
+// necessary with advice for an operator.
 func (c *Client) explain(s *sender, exchange string) error {
 	account := accountOf(c.config.URL)
 	switch {
@@ -264,11 +269,11 @@ func (c *Client) explain(s *sender, exchange string) error {
 		return errConnection
 	case s.reason.Code == amqp.AccessRefused:
 		return chassi.NewError(chassi.PermissionDenied, "no_right_on_broker", "The broker does not allow this call").WithCause(
-			fmt.Errorf("user %q may not write to exchange %s; grant it: %s: %w", account.user, exchange, account.grant(nothing, exactly(exchange), nothing), s.reason))
+			fmt.Errorf("user %q may not write to exchange %s; grant the permission: %s: %w", account.user, exchange, account.grant(nothing, exactly(exchange), nothing), s.reason))
 	case s.reason.Code == amqp.NotFound:
 		return errors.Join(errUnroutable, s.reason)
 	case c.identity.learn(s.reason):
-		return fmt.Errorf("the broker knows user %q by another name; calls no longer carry a user_id: %w", account.user, s.reason)
+		return fmt.Errorf("user %q has another name on the broker; calls no longer carry a user_id: %w", account.user, s.reason)
 	default:
 		return s.closedBy()
 	}
@@ -283,7 +288,9 @@ func (c *Client) discard(exchange string, o *outgoing) {
 	}
 }
 
-// Bind implements [client.Caller].
+// Bind implements [client.Caller]. It returns an error if e is a stream or is not served over AMQP,
+// if brokers do not support e, for example because a message has a [chassi.File], or if the request
+// or response type of e has no Protocol Buffers encoding.
 func (c *Client) Bind(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error) {
 	if err := transport.CheckServed(e, "amqp"); err != nil {
 		return nil, nil, err //nolint:wrapcheck // says which endpoint
@@ -301,13 +308,11 @@ func (c *Client) Bind(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, erro
 	return b, func(ctx context.Context, call *chassi.Call) error { return c.call(ctx, call, exchange, key, remote) }, nil
 }
 
-// BindStream returns an error for an endpoint with a stream, because this transport does not support
-// streams. It implements [client.Streamer], so that package client reports the reason.
+// BindStream returns an error for an endpoint with a stream, because this transport does not
+// support streams. It implements [client.Streamer], so that package client reports the reason.
 func (c *Client) BindStream(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error) {
 	return c.Bind(e)
 }
-
-var errTooManyPending = chassi.NewError(chassi.ResourceExhausted, "too_many_calls", "Too many calls are under way")
 
 func (c *Client) call(ctx context.Context, call *chassi.Call, exchange, key string, remote *broker.Remote) error {
 	if err := ctx.Err(); err != nil {
@@ -315,7 +320,7 @@ func (c *Client) call(ctx context.Context, call *chassi.Call, exchange, key stri
 	}
 	if c.pending.Add(1) > int64(c.config.MaxInFlight) {
 		c.pending.Add(-1)
-		return errTooManyPending
+		return broker.ErrTooManyCalls
 	}
 	defer c.pending.Add(-1)
 	if _, ok := ctx.Deadline(); !ok {
@@ -350,7 +355,8 @@ func pairsOf(call *chassi.Call) transport.Pairs {
 	return nil
 }
 
-// exchange sends one request and waits for its response.
+// exchange sends one request and returns its response. It returns an error if the request cannot be
+// sent, if no queue accepts the request, if the channel is closed, or if ctx is done first.
 func (c *Client) exchange(ctx context.Context, exchange, key string, pairs transport.Pairs, body []byte) (amqp.Delivery, error) {
 	s, done, err := c.to(ctx, exchange, len(body))
 	if err != nil {

@@ -15,7 +15,8 @@ import (
 	"github.com/chassi-go/chassi/internal/contain"
 )
 
-// Config configures a [Server]. The zero value of every field means the default in its tag.
+// Config configures a [Server]. The zero value of a field means the default in its tag, if there is
+// one.
 type Config struct {
 	URL       string    `config:"url" format:"url:amqp,amqps|off" mask:"url" help:"amqp://user:password@host:port/vhost, or amqps://; empty disables AMQP"`
 	Responses Responses `config:"responses"`
@@ -32,41 +33,43 @@ type Config struct {
 	MaxQueueLength         int `config:"max_queue_length" default:"10000" min:"1" help:"maximum number of requests in the queue of a service; the broker rejects further ones"`
 	MaxQueueBytes          int `config:"max_queue_bytes" default:"67108864" min:"1" help:"maximum total size of the requests in the queue of a service in bytes"`
 
-	// Expires is the time after which unused queues of services are deleted, and exchanges with
-	// their last queue. The default is never, because clients may start before the service. It
-	// is intended for tests.
+	// Expires is the time after which the unused queue of a service is deleted, together with the
+	// exchange of the service. If it is 0, queues are never deleted, because clients may start
+	// before the service. Expires is intended for tests.
 	Expires time.Duration `config:"-"`
-	// Observe, if not nil, is called for each [Event]. It must not block.
+	// Observe, if not nil, is called for each event that an Event constant describes, with that
+	// constant. It may be called concurrently, and must not block.
 	Observe func(event string) `config:"-"`
-	// Logger receives log lines that concern no single call. The default is slog.Default().
+	// Logger receives the log lines that the middleware does not write, such as those about lost
+	// connections. The default is slog.Default().
 	Logger *slog.Logger `config:"-"`
 }
 
 // Events passed to [Config].Observe.
 const (
-	EventResponseLost   = "response_lost"    // a response could not be sent; its request is not repeated
+	EventResponseLost   = "response_lost"    // a response that could not be sent; no redelivery
 	EventReplyToRefused = "reply_refused"    // a request whose reply_to is not allowed; the method is not called
-	EventReplyToInvalid = "reply_to_invalid" // a direct reply-to address because of which the broker closed the connection
-	EventClientBusy     = "client_busy"      // a request beyond max_concurrent_per_client
-	EventMalformed      = "malformed"        // a request that is too large or has too many headers
+	EventReplyToInvalid = "reply_to_invalid" // a direct reply-to address for which the broker closed a connection
+	EventClientBusy     = "client_busy"      // a request that exceeds max_concurrent_per_client
+	EventMalformed      = "malformed"        // an oversized request, or too many headers in a request or message
 	EventExpired        = "expired"          // a request whose expiration passed before its call
 	EventRedelivered    = "redelivered"      // a redelivered request that was not executed again
 )
 
 // Fixed limits.
 const (
-	maxHeaders       = 100      // of a request
-	maxHeaderBytes   = 64 << 10 // of a published message; frames of RabbitMQ have 128 KiB
-	maxResponseBytes = 16 << 20 // the smallest default max_message_size of RabbitMQ (4.x)
-	maxWorkLength    = 1_000_000
-	maxWorkBytes     = 1 << 30
-	maxDeadMessages  = 100_000
+	maxHeaders       = 100       // headers of a request
+	maxHeaderBytes   = 64 << 10  // bytes of the headers of a published message; a frame has at most 128 KiB
+	maxResponseBytes = 16 << 20  // bytes of a response's body; the default max_message_size of RabbitMQ 4.x
+	maxWorkLength    = 1_000_000 // messages in a work queue
+	maxWorkBytes     = 1 << 30   // bytes in a work queue or in its dead-letter queue
+	maxDeadMessages  = 100_000   // messages in a dead-letter queue
 )
 
-// maxLogged is the maximum length of a client's text in a log line, in bytes.
+// maxLogged is the maximum length in bytes of a string from a client in a log line.
 const maxLogged = 100
 
-// short truncates a client's text for the log.
+// short returns text, a string from a client, truncated to maxLogged bytes for a log line.
 func short(text string) string {
 	if len(text) > maxLogged {
 		return text[:maxLogged] + "..."
@@ -74,7 +77,7 @@ func short(text string) string {
 	return text
 }
 
-// replyQueuesOff is the value of Config.ReplyQueues that disallows all queues.
+// replyQueuesOff is the value of Config.ReplyQueues that disallows all reply queues.
 const replyQueuesOff = "off"
 
 var (
@@ -82,12 +85,13 @@ var (
 	replyWords  = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,50}(\.[a-zA-Z0-9_-]{1,50}){0,3}$`)
 )
 
-// Responses configures the connection for responses.
+// Responses configures the separate connection for responses.
 type Responses struct {
 	URL string `config:"url" format:"url:amqp,amqps" mask:"url" help:"URL of the connection that sends responses; its user needs permission to write to amq.default only; empty is amqp.url"`
 }
 
-// Validate returns an error that names each invalid setting.
+// Validate returns an error that names each invalid setting, or nil if all settings are valid. It
+// reads the files that the settings name. It does not check the bounds in the tags.
 func (c Config) Validate() error {
 	var errs []error
 	if c.Prefix != "" && !wordPattern.MatchString(c.Prefix) {
@@ -98,13 +102,16 @@ func (c Config) Validate() error {
 			"each of at most 50 letters, digits, _ and -", c.ReplyQueues))
 	}
 	if slices.Contains(c.TrustedClients, "") {
-		errs = append(errs, errors.New("amqp.trusted_clients has an empty name; each must be the name of a RabbitMQ user"))
+		errs = append(errs, errors.New("amqp.trusted_clients contains an empty name: want the names of RabbitMQ users"))
 	}
-	tlsConfig, err := tlsConfig(c.CAFile)
+	tlsConfig, err := tlsConfig("amqp.ca_file", c.CAFile)
 	errs = append(errs, err)
 	for i, url := range []string{c.URL, c.Responses.URL} {
-		if url != "" && (i == 0 || url != c.URL) {
-			errs = append(errs, (&link{url: url, tls: tlsConfig}).validate())
+		if url == "" || i == 1 && url == c.URL {
+			continue
+		}
+		if err := (&link{url: url, tls: tlsConfig}).validate(); err != nil {
+			errs = append(errs, fmt.Errorf("%s%w", []string{"amqp.", "amqp.responses."}[i], err))
 		}
 	}
 	return errors.Join(errs...)
@@ -131,26 +138,26 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// tlsConfig returns the TLS configuration for caFile. It is nil, which means the system's CAs, if
-// caFile is empty.
-func tlsConfig(caFile string) (*tls.Config, error) {
+// tlsConfig returns a TLS configuration that trusts the CAs in caFile, the value of the named
+// setting. If caFile is empty, it returns nil, which means that the system's CAs are trusted.
+func tlsConfig(setting, caFile string) (*tls.Config, error) {
 	if caFile == "" {
 		return nil, nil //nolint:nilnil // the default
 	}
 	pem, err := os.ReadFile(caFile)
 	if err != nil {
-		return nil, fmt.Errorf("amqpapi: ca_file: %w", err)
+		return nil, fmt.Errorf("%s: %w", setting, err)
 	}
 	c := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: x509.NewCertPool()}
 	if !c.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("amqpapi: ca_file: no certificate in PEM form in %s", caFile)
+		return nil, fmt.Errorf("%s: %s contains no certificate in PEM form", setting, caFile)
 	}
 	return c, nil
 }
 
-// Names on the broker. Each service has its own exchange, so that the permissions of its clients
-// name only this exchange. The queue of the service has a different name, because permissions do not
-// distinguish exchanges from queues.
+// exchangeName returns the name of the exchange of a service. Each service has its own exchange, so
+// that the permissions of its clients name only this exchange. The queue of the service has a
+// different name, because permissions do not distinguish exchanges from queues.
 func exchangeName(prefix, service string) string { return prefixed(prefix, service) }
 
 func requestsQueue(prefix, service string) string { return prefixed(prefix, service) + ".requests" }

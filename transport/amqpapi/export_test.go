@@ -82,3 +82,9 @@ func WorkQueues(t testing.TB, prefix string, q transport.Queue) map[string]amqp.
 	q.Name = prefixed(prefix, q.Name)
 	return workQueues(q)
 }
+
+// Only calls the method only of a delivery with the given headers.
+func Only(headers amqp.Table, key string) (value string, ok bool) {
+	p := properties{amqp.Delivery{Headers: headers}}
+	return p.only(key)
+}

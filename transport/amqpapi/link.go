@@ -23,32 +23,32 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-// link maintains a connection: it connects, calls use to set the connection up, and repeats
-// both when the connection is lost.
+// link maintains a connection to the broker: it connects, calls use to set up the connection, and
+// repeats both when the connection is lost.
 type link struct {
 	url    string
 	tls    *tls.Config
 	name   string
 	logger *slog.Logger
-	// use sets up a connection and returns once it is ready. The connection is closed when the
-	// returned channel is closed.
+	// use sets up a connection and returns when the connection is ready. When the returned channel,
+	// which may be nil, is closed, the link closes the connection and connects again.
 	use func(*amqp.Connection) (<-chan struct{}, error)
 
 	outage   *outage.Part
-	connects atomic.Uint64 // number of connections that were ready so far
-	// grant is the command that grants the account all permissions that it needs.
+	connects atomic.Uint64 // number of connections that have been set up
+	// grant is the rabbitmqctl command that grants the account all permissions that it needs.
 	grant string
 
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 	mu      sync.Mutex
 	conn    *amqp.Connection
-	down    error    // why there is no connection
-	blocked *blocked // of the last connection
+	down    error    // why there is no connection; nil while there is one
+	blocked *blocked // state of the last connection
 }
 
-// blocked holds the reason why the broker blocks a connection from publishing, "" if it does
-// not.
+// blocked holds the reason why the broker blocks publishing on a connection. The reason is "" while
+// the broker does not block the connection.
 type blocked struct{ reason atomic.Pointer[string] }
 
 func (b *blocked) String() string {
@@ -61,8 +61,8 @@ func (b *blocked) String() string {
 	return ""
 }
 
-// follow records the broker's notifications until the connection ends. It receives without
-// pause, because the client library blocks on the channel.
+// follow records and logs the notifications of the broker until the connection ends. It receives
+// each notification at once, because the client library blocks until it has been received.
 func (b *blocked) follow(notifications <-chan amqp.Blocking, logger *slog.Logger) {
 	blocking := outage.New(logger, slog.LevelWarn, "AMQP: the broker currently accepts no messages", "AMQP: the broker accepts messages again")
 	for n := range notifications {
@@ -80,17 +80,17 @@ func (b *blocked) follow(notifications <-chan amqp.Blocking, logger *slog.Logger
 const (
 	dialTimeout = 5 * time.Second
 	heartbeat   = 10 * time.Second
-	// frameSize is RabbitMQ's default. Without a limit the library allocates the size that the
-	// broker requests.
+	// frameSize is the maximum size of a frame in bytes. It is RabbitMQ's default.
 	frameSize = 128 << 10
-	// setupTimeout is the timeout of all declarations on a new connection.
+	// setupTimeout is the maximum time for all declarations on a new connection together.
 	setupTimeout = 20 * time.Second
 	minBackoff   = 100 * time.Millisecond
 	maxBackoff   = 2 * time.Second
 )
 
-// start returns when the first connection is ready, or with an error: [chassi.Unavailable] if
-// the broker is unavailable or refuses something, otherwise a configuration error.
+// start connects, returns when the connection is ready, and then maintains it in the background.
+// The error is [chassi.Unavailable] if the broker is unavailable or refuses the connection or its
+// setup; any other error is a configuration error.
 func (l *link) start(ctx context.Context) error {
 	if err := l.validate(); err != nil {
 		return fmt.Errorf("amqpapi: %w", err)
@@ -105,7 +105,8 @@ func (l *link) start(ctx context.Context) error {
 	return nil
 }
 
-// open is like start, but connects in the background. The error is a configuration error.
+// open starts a goroutine that connects and then maintains the connection. It returns an error
+// only if the configuration is invalid.
 func (l *link) open() error {
 	if err := l.validate(); err != nil {
 		return fmt.Errorf("amqpapi: %w", err)
@@ -130,14 +131,16 @@ func disconnections(logger *slog.Logger) *outage.Log {
 	return outage.New(logger, slog.LevelWarn, "AMQP: no connection, trying again", "AMQP: connected again")
 }
 
-// validate checks the URL and the files that it names.
+// validate returns an error if the URL is invalid, or if a file that the URL names cannot be used.
 func (l *link) validate() error {
 	uri, err := amqp.ParseURI(l.url)
 	if err == nil && l.tls == nil && uri.CACertFile != "" {
-		_, err = tlsConfig(uri.CACertFile)
+		_, err = tlsConfig("cacertfile", uri.CACertFile)
 	}
 	if err == nil && uri.CertFile != "" {
-		_, err = tls.LoadX509KeyPair(uri.CertFile, uri.KeyFile)
+		if _, err = tls.LoadX509KeyPair(uri.CertFile, uri.KeyFile); err != nil {
+			err = fmt.Errorf("certfile and keyfile: %w", err)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("url %s: %w", redact.URL(l.url), hideURL(err))
@@ -146,28 +149,29 @@ func (l *link) validate() error {
 }
 
 var (
-	errUnavailable = chassi.NewError(chassi.Unavailable, "amqp_unavailable", "The AMQP broker cannot be used")
-	errRefuses     = chassi.NewError(chassi.Unavailable, "amqp_refuses", "The AMQP broker denies a permission")
+	errUnavailable = chassi.NewError(chassi.Unavailable, "amqp_unavailable", "The AMQP broker is unavailable")
+	errRefuses     = chassi.NewError(chassi.Unavailable, "amqp_refuses", "The AMQP broker refuses the connection or its setup")
 )
 
-// unavailable returns err with advice for an operator.
+// unavailable returns an error with the code [chassi.Unavailable] for err, the failure of a
+// connection or of its setup. If an operator must act, the error contains advice.
 func (l *link) unavailable(err error) error {
 	account, kind := accountOf(l.url), errRefuses
 	_, explained := errors.AsType[*setupError](err)
 	switch {
 	case explained:
 	case errors.Is(err, amqp.ErrVhost), hasCode(err, amqp.NotAllowed):
-		err = fmt.Errorf("vhost %q does not exist or user %q may not use it: rabbitmqctl add_vhost '%s'; %s: %w",
-			account.vhost, account.user, account.vhost, l.grant, err)
+		err = fmt.Errorf("the broker denies user %q the vhost %q; if the vhost or the permission is missing, run rabbitmqctl add_vhost '%s'; %s: %w",
+			account.user, account.vhost, account.vhost, l.grant, err)
 	case hasCode(err, amqp.AccessRefused):
-		err = fmt.Errorf("user %q does not exist or has another password: %w", account.user, err)
+		err = fmt.Errorf("the broker refuses the login of user %q; check the name, the password, and whether the user may log in from this machine: %w", account.user, err)
 	default:
 		kind = errUnavailable
 	}
 	return kind.WithCause(fmt.Errorf("amqpapi: %s: %w", redact.URL(l.url), hideURL(err)))
 }
 
-// check returns the reason why there is no usable connection, or nil.
+// check returns an error with the reason why the connection cannot be used, or nil if it can.
 func (l *link) check() error {
 	l.mu.Lock()
 	down, blocked := l.down, l.blocked.String()
@@ -181,7 +185,7 @@ func (l *link) check() error {
 	return nil
 }
 
-// stats returns whether there is a connection, and the number of reconnects.
+// stats reports whether there is a connection, and how often the link has reconnected.
 func (l *link) stats() (connected bool, reconnects uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -189,13 +193,14 @@ func (l *link) stats() (connected bool, reconnects uint64) {
 	return n > 0 && l.down == nil, max(n, 1) - 1
 }
 
-// stop closes the connection and waits for the goroutines of the link.
+// stop closes the connection and waits until the goroutines of the link have ended.
 func (l *link) stop() {
 	l.cancel()
 	l.running.Wait()
 }
 
-// run maintains the connection until ctx ends.
+// run maintains the connection until ctx is done. lost is the channel that use returned for the
+// current connection.
 func (l *link) run(ctx context.Context, lost <-chan struct{}) {
 	for err := l.hold(ctx, lost); err != nil; err = l.hold(ctx, lost) {
 		if lost, err = l.reconnect(ctx, err); err != nil {
@@ -204,8 +209,9 @@ func (l *link) run(ctx context.Context, lost <-chan struct{}) {
 	}
 }
 
-// reconnect tries to connect, after an attempt or a connection failed with err, until it succeeds.
-// It returns an error when ctx ends.
+// reconnect connects again after a connection or an attempt to connect has failed with err. It
+// retries until it succeeds, and returns the result of use. If ctx is done first, it
+// returns the latest error.
 func (l *link) reconnect(ctx context.Context, err error) (lost <-chan struct{}, _ error) {
 	for backoff := minBackoff; err != nil; backoff = min(backoff*2, maxBackoff) {
 		l.setDown(err)
@@ -227,7 +233,7 @@ func (l *link) setDown(err error) {
 	l.down = err
 }
 
-// connect establishes one connection and sets it up.
+// connect makes one attempt to connect and to set up the connection. It returns the result of use.
 func (l *link) connect(ctx context.Context) (lost <-chan struct{}, err error) {
 	conn, err := l.dial(ctx)
 	if err != nil {
@@ -237,11 +243,11 @@ func (l *link) connect(ctx context.Context) (lost <-chan struct{}, err error) {
 	notifications := conn.NotifyBlocked(make(chan amqp.Blocking))
 	l.running.Go(func() { b.follow(notifications, l.logger.With("connection", l.name)) })
 	// The library waits for the broker's replies without a timeout, and a restarting broker may
-	// never send one. The connection is closed after setupTimeout or when ctx ends.
+	// never send one. The connection is closed after setupTimeout or when ctx is done.
 	ending, done := context.WithTimeout(ctx, setupTimeout)
 	defer done()
 	keep := context.AfterFunc(ending, func() { _ = conn.CloseDeadline(time.Now()) })
-	defer keep() // runs before done, which would end ending
+	defer keep() // runs before done, which cancels ending
 	if lost, err = l.use(conn); err != nil {
 		_ = conn.CloseDeadline(time.Now().Add(time.Second))
 		if reason := b.String(); reason != "" {
@@ -256,8 +262,8 @@ func (l *link) connect(ctx context.Context) (lost <-chan struct{}, err error) {
 	return lost, nil
 }
 
-// dial returns a new connection. TLS is established here and not by the library, because received
-// frames are filtered above it.
+// dial returns a new connection. It establishes TLS itself, because the received frames must be
+// filtered after they are decrypted and before the client library reads them.
 func (l *link) dial(ctx context.Context) (*amqp.Connection, error) {
 	uri, err := amqp.ParseURI(l.url)
 	if err != nil {
@@ -297,13 +303,14 @@ func (l *link) dial(ctx context.Context) (*amqp.Connection, error) {
 	return conn, err //nolint:wrapcheck // the callers say whose
 }
 
-// encrypt adds TLS to a connection. The URL may name files in the parameters that RabbitMQ
-// documents: cacertfile, certfile and keyfile.
+// encrypt performs a TLS handshake on c and returns the encrypted connection. If it returns an
+// error, c is closed. The URL may name files in the parameters that RabbitMQ documents: cacertfile,
+// certfile and keyfile.
 func (l *link) encrypt(ctx context.Context, c net.Conn, uri amqp.URI) (net.Conn, error) {
 	config := l.tls.Clone()
 	var err error
 	if config == nil && uri.CACertFile != "" {
-		config, err = tlsConfig(uri.CACertFile)
+		config, err = tlsConfig("cacertfile", uri.CACertFile)
 	}
 	if config == nil {
 		config = &tls.Config{MinVersion: tls.VersionTLS12}
@@ -326,8 +333,8 @@ func (l *link) encrypt(ctx context.Context, c net.Conn, uri amqp.URI) (net.Conn,
 	return encrypted, nil
 }
 
-// hold waits until ctx ends or the connection is lost, and closes the connection. It returns nil if
-// ctx has ended, and otherwise the reason for the loss.
+// hold waits until ctx is done, lost is closed or the connection is lost, and then closes the
+// connection. It returns nil if ctx is done, and otherwise an error with the reason.
 func (l *link) hold(ctx context.Context, lost <-chan struct{}) error {
 	l.mu.Lock()
 	conn := l.conn
@@ -338,7 +345,7 @@ func (l *link) hold(ctx context.Context, lost <-chan struct{}) error {
 	case <-ctx.Done():
 		return nil
 	case <-lost:
-		return errors.New("a channel was closed, or its consumer cancelled")
+		return errors.New("a channel was closed, or its consumer was canceled")
 	case reason := <-closed:
 		if reason == nil {
 			return errors.New("the connection was closed")
@@ -354,7 +361,7 @@ func (l *link) isBlocked() bool {
 	return l.blocked.String() != ""
 }
 
-// hideURL returns err without the text of a URL, which may contain a password.
+// hideURL returns err without the URL that a [url.Error] quotes, which may contain a password.
 func hideURL(err error) error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		return e.Err

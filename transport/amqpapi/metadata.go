@@ -11,7 +11,7 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// properties presents a delivery's properties and headers as metadata.
+// properties implements [chassi.Metadata] with the properties and headers of a delivery.
 type properties struct{ amqp.Delivery }
 
 func (p *properties) Get(key string) string {
@@ -34,18 +34,19 @@ func (p *properties) Get(key string) string {
 	return ""
 }
 
-// only returns the value of the header key. ok is false if there is no such header, if its value is
-// not text, or if it occurs in several spellings: a gateway that adds its own spelling also passes
-// on its client's spelling.
+// only returns the value of the header whose name equals key, ignoring case. ok is false if there
+// is no such header, if its value is not text, or if it occurs in several spellings: one of them
+// may come from a client whose gateway adds the header in another spelling.
 func (p *properties) only(key string) (value string, ok bool) {
+	found := 0
 	for k, v := range p.Headers {
-		if !strings.EqualFold(k, key) {
-			continue
+		if strings.EqualFold(k, key) {
+			found++
+			value, ok = v.(string)
 		}
-		if ok {
-			return "", false
-		}
-		value, ok = v.(string)
+	}
+	if found != 1 {
+		return "", false
 	}
 	return value, ok
 }
@@ -61,8 +62,9 @@ func (p *properties) Set(key, value string) {
 	p.Headers[key] = value
 }
 
-// publishing returns a message of pairs and a body. It omits pairs that AMQP cannot carry, that the
-// broker would act on, or that would exceed maxHeaderBytes.
+// publishing returns a message with the given body and with pairs as its properties and headers. It
+// omits pairs that AMQP cannot carry, that the broker would act on, or that would exceed
+// maxHeaderBytes.
 func publishing(pairs transport.Pairs, body []byte) amqp.Publishing {
 	p := amqp.Publishing{Body: body}
 	if len(pairs) > 0 {
@@ -82,8 +84,8 @@ func publishing(pairs transport.Pairs, body []byte) amqp.Publishing {
 	return p
 }
 
-// maxShortString is the maximum length of a short string in AMQP 0.9.1 (section 4.2.5.3), the
-// type of properties and header names.
+// maxShortString is the maximum length in bytes of a short string, which is the type of properties
+// and header names (AMQP 0.9.1, section 4.2.5.3).
 const maxShortString = 255
 
 func shortString(s string) string {
@@ -93,8 +95,9 @@ func shortString(s string) string {
 	return s
 }
 
-// setHeader sets a header if it may be sent and fits into free, the number of bytes left, which it
-// updates.
+// setHeader sets a header and reduces *free, the number of bytes left for headers, by its size. It
+// omits a header that AMQP cannot carry, that the broker would act on, or that is larger than
+// *free.
 func setHeader(headers amqp.Table, key, value string, free *int) {
 	size := len(key) + len(value) + 6 // with two lengths and a type
 	if key == "" || len(key) > maxShortString || size > *free || actsOnBroker(key) {
@@ -104,8 +107,8 @@ func setHeader(headers amqp.Table, key, value string, free *int) {
 	headers[key] = value
 }
 
-// brokerHeaders are the headers that RabbitMQ and its plugins act on, or set themselves. CC and BCC
-// are further routing keys, which are used with the permissions of the sender.
+// brokerHeaders are the headers that RabbitMQ and its plugins act on or set themselves. CC and BCC
+// hold further routing keys, which RabbitMQ uses with the permissions of the sender.
 var brokerHeaders = []string{
 	"CC", "BCC", "x-death", "x-delivery-count", "x-acquired-count", "x-first-death-queue", "x-first-death-exchange", "x-first-death-reason",
 	"x-last-death-queue", "x-last-death-exchange", "x-last-death-reason", "x-delay", "x-deduplication-header",
@@ -120,11 +123,12 @@ func actsOnBroker(key string) bool {
 	return false
 }
 
-// milliseconds formats a duration as an AMQP expiration, of at least 1 ms.
+// milliseconds returns d in milliseconds, at least 1, in the format of the AMQP property
+// expiration.
 func milliseconds(d time.Duration) string { return strconv.FormatInt(max(d.Milliseconds(), 1), 10) }
 
-// expiration returns how long after its arrival a message may wait for its call, and false if
-// there is no limit. The broker drops the message if it expires in the queue.
+// expiration returns the maximum time from the arrival of a message to its call, and false if there
+// is no limit. A message that expires in the queue is dropped by the broker.
 func expiration(d *amqp.Delivery) (time.Duration, bool) {
 	if d.Expiration == "" {
 		return 0, false

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	amqp "github.com/rabbitmq/amqp091-go"
+
 	"github.com/chassi-go/chassi/transport/amqpapi"
 )
 
@@ -66,4 +68,20 @@ func FuzzParseDirect(f *testing.F) {
 			t.Errorf("%q is taken, node %q", address, node)
 		}
 	})
+}
+
+// A header that occurs in several spellings is not used, whatever the values are and in whatever
+// order the map is read.
+func TestHeaderInSeveralSpellings(t *testing.T) {
+	t.Parallel()
+	for range 100 {
+		for _, other := range []any{"192.0.2.1", 7, nil} {
+			if value, ok := amqpapi.Only(amqp.Table{"X-Forwarded-For": "192.0.2.2", "x-forwarded-for": other}, "X-Forwarded-For"); ok {
+				t.Fatalf("beside %v: %q is used", other, value)
+			}
+		}
+	}
+	if value, ok := amqpapi.Only(amqp.Table{"x-forwarded-for": "192.0.2.2"}, "X-Forwarded-For"); !ok || value != "192.0.2.2" {
+		t.Errorf("one header: %q, %v", value, ok)
+	}
 }

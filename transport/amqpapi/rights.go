@@ -10,8 +10,8 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-// setupError is a refusal by the broker that lasts until an operator changes the configuration,
-// so that retries are useless.
+// setupError is the error of a declaration or permission check that the broker refuses. Retries are
+// useless until an operator has changed the configuration of the broker.
 type setupError struct {
 	text  string
 	cause error
@@ -21,7 +21,7 @@ func (e *setupError) Error() string { return e.text + ": " + e.cause.Error() }
 
 func (e *setupError) Unwrap() error { return e.cause }
 
-// hasCode reports whether err is an AMQP error with the reply code.
+// hasCode reports whether err is an AMQP error with the given reply code.
 func hasCode(err error, code int) bool {
 	e, ok := errors.AsType[*amqp.Error](err)
 	return ok && e.Code == code
@@ -38,16 +38,16 @@ func accountOf(url string) account {
 	return account{u.Username, u.Vhost}
 }
 
-// grant returns the command that grants an account permissions on the names that the patterns
-// match.
+// grant returns the rabbitmqctl command that permits a to configure, to write and to read the
+// objects whose names match the respective pattern.
 func (a account) grant(configure, write, read string) string {
 	return fmt.Sprintf("rabbitmqctl set_permissions -p '%s' '%s' '%s' '%s' '%s'", a.vhost, a.user, configure, write, read)
 }
 
-// nothing is the pattern that matches no name.
+// nothing is a pattern that matches no name.
 const nothing = "^$"
 
-// exactly returns the pattern that matches only the given names.
+// exactly returns a pattern that matches only the given names.
 func exactly(names ...string) string {
 	names = slices.Compact(slices.Sorted(slices.Values(names)))
 	for i, name := range names {
@@ -59,19 +59,20 @@ func exactly(names ...string) string {
 	return "^(" + strings.Join(names, "|") + ")$"
 }
 
-// topology declares exchanges, queues and bindings. An account without the permission to
-// configure them uses those that an operator has declared.
+// topology declares exchanges, queues and bindings. If the account is not permitted to configure
+// them, topology requires that an operator has declared them.
 type topology struct {
 	conn    *amqp.Connection
 	account account
-	names   []string // all declared names, for the permissions
+	names   []string // names of all declared objects, for the advice in errors
 	warn    func(msg string, args ...any)
 
 	channel *amqp.Channel
-	found   bool // whether an object exists that the account may not configure
+	found   bool // whether the account may not configure one of the objects
 }
 
-// on calls f with the channel of t, or with a new channel if the broker has closed the previous one.
+// on calls f with the channel of t and returns the error of f. It first opens a new channel if
+// there is none or the broker has closed it.
 func (t *topology) on(f func(*amqp.Channel) error) (err error) {
 	if t.channel == nil || t.channel.IsClosed() {
 		if t.channel, err = t.conn.Channel(); err != nil {
@@ -117,9 +118,9 @@ func (t *topology) queue(name string, args amqp.Table) error {
 	return t.explain("queue", name, err)
 }
 
-// bind binds a queue to an exchange with a routing key. If the account may not do so, but uses an
-// object that an operator has declared, bind assumes that the operator has also made the binding,
-// which the broker does not report.
+// bind binds a queue to an exchange with a routing key. If the broker refuses this, but the
+// account uses an object that an operator has declared, bind calls t.warn and returns nil: it
+// assumes that the operator has also made the binding, which AMQP offers no way to check.
 func (t *topology) bind(queue, key, exchange string) error {
 	err := t.on(func(ch *amqp.Channel) error { return ch.QueueBind(queue, key, exchange, false, nil) })
 	if t.found && hasCode(err, amqp.AccessRefused) {
@@ -129,8 +130,8 @@ func (t *topology) bind(queue, key, exchange string) error {
 	return t.explain("binding of queue", queue, err)
 }
 
-// explain returns err, which concerns the named object, with advice for an operator if it is a
-// refusal. It returns nil if err is nil.
+// explain returns err, the error of an operation on the named object, with advice for an operator
+// if the broker has refused the operation. It returns nil if err is nil.
 func (t *topology) explain(kind, name string, err error) error {
 	all := exactly(t.names...)
 	grant := t.account.grant(all, all, all)
@@ -138,12 +139,15 @@ func (t *topology) explain(kind, name string, err error) error {
 	case err == nil:
 		return nil
 	case hasCode(err, amqp.AccessRefused):
-		return &setupError{fmt.Sprintf("%s %s: user %q lacks a right on it; this gives all that is needed: %s", kind, name, t.account.user, grant), err}
+		return &setupError{fmt.Sprintf("%s %s: user %q lacks a permission; grant all permissions that are needed: %s", kind, name, t.account.user, grant), err}
 	case hasCode(err, amqp.NotFound):
-		return &setupError{fmt.Sprintf("%s %s does not exist and user %q may not declare it; declare it first, or: %s", kind, name, t.account.user, grant), err}
+		const advice = "declare it, or permit user %q to declare it: %s"
+		return &setupError{fmt.Sprintf("%s %s is missing or unavailable; "+advice, kind, name, t.account.user, grant), err}
+	case hasCode(err, amqp.PreconditionFailed) && kind == "queue":
+		return &setupError{fmt.Sprintf("queue %s exists with other arguments; adapt the configuration to the queue, or delete the queue when it is empty: "+
+			"rabbitmqctl delete_queue -p '%s' '%s' --if-empty", name, t.account.vhost, name), err}
 	case hasCode(err, amqp.PreconditionFailed):
-		return &setupError{fmt.Sprintf("%s %s exists with other arguments; configure the bounds that it has, or delete it when it is empty: "+
-			"rabbitmqctl delete_queue -p '%s' '%s' --if-empty", kind, name, t.account.vhost, name), err}
+		return &setupError{fmt.Sprintf("%s %s exists with another type or other arguments; delete it, or configure another prefix", kind, name), err}
 	default:
 		return fmt.Errorf("%s %s: %w", kind, name, err)
 	}

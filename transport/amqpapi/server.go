@@ -28,7 +28,7 @@ type Server struct {
 	config    Config
 	options   broker.Options
 	account   account
-	identity  identity // of messages moved between work queues
+	identity  identity // of the messages that are moved between work queues
 	replyRoot string   // prefix of the names of reply queues
 	queues    []*serviceQueue
 	mounted   transport.Mounted
@@ -36,12 +36,12 @@ type Server struct {
 	link      *link
 	responses *responses
 	sizes     sizes
-	links     atomic.Pointer[map[string]*link] // by purpose; nil before Start
-	places    places                           // of requests, in the pool
+	links     atomic.Pointer[map[string]*link] // links by purpose; nil before Start
+	places    places                           // for the requests in the pool
 	pool      *workpool.Pool
 	clients   clients
-	calls     transport.InFlight // requests
-	working   transport.InFlight // messages of work queues
+	calls     transport.InFlight // calls of requests
+	working   transport.InFlight // calls of messages in work queues
 	events    *outage.Events
 	lost      *outage.Log
 	base      context.Context //nolint:containedctx // of all calls
@@ -51,20 +51,21 @@ type Server struct {
 
 	mu       sync.Mutex // guards the fields below
 	channels []*amqp.Channel
-	feeding  sync.WaitGroup // of the goroutines that read deliveries
+	feeding  sync.WaitGroup // waits for the goroutines that read deliveries
 	stopping bool
 }
 
-// route is an endpoint of a mounted service.
+// route is an endpoint of a mounted service, with its calls in flight.
 type route struct {
 	*broker.Route
 	calls *transport.RouteInFlight
 }
 
-// serviceQueue is the queue of one mounted service.
+// serviceQueue holds the names of the exchange and of the queue of one mounted service, and its
+// endpoints.
 type serviceQueue struct {
 	exchange, name string
-	routes         map[string]*route // by routing key
+	routes         map[string]*route // endpoints by routing key
 }
 
 var _ chassi.Transport = (*Server)(nil)
@@ -85,13 +86,16 @@ func New(c Config, middleware ...chassi.Middleware) *Server {
 	return s
 }
 
-// LogsOutage reports whether the server has logged the current outage of its connection.
+// LogsOutage reports whether one of the server's connections is lost. The server logs such outages,
+// at most six in a minute.
 func (s *Server) LogsOutage() bool { return s.lost.Down() }
 
 // Name returns "amqp".
 func (s *Server) Name() string { return "amqp" }
 
-// Mount adds the endpoints of service.
+// Mount adds the endpoints of service that are served over AMQP. It returns an error if service is
+// invalid or already mounted, or if an endpoint cannot be served, for example because it is a
+// stream.
 func (s *Server) Mount(service *chassi.Service) error {
 	if err := s.mounted.Add(service); err != nil {
 		return fmt.Errorf("amqpapi: %w", err)
@@ -124,16 +128,17 @@ func (s *Server) Mount(service *chassi.Service) error {
 
 func routingKey(e *chassi.Endpoint) string { return strings.ReplaceAll(e.FullName(), "/", ".") }
 
-// Start connects and serves. The error is [chassi.Unavailable] if the broker is unavailable or
-// refuses something, and otherwise a configuration error. The error of a refusal names the command
+// Start connects to the broker, declares the exchanges and queues, and begins to serve. The error
+// has the code [chassi.Unavailable] if the broker is unavailable or refuses a connection or a
+// declaration; any other error is a configuration error. The error of a refusal names the command
 // that resolves it, if there is one. Start may be called again after an error.
 func (s *Server) Start(ctx context.Context) error {
 	if err := s.config.Validate(); err != nil {
 		return fmt.Errorf("amqpapi: %w", err)
 	}
-	tlsConfig, err := tlsConfig(s.config.CAFile)
+	tlsConfig, err := tlsConfig("amqp.ca_file", s.config.CAFile)
 	if err != nil {
-		return err
+		return fmt.Errorf("amqpapi: %w", err)
 	}
 	s.base, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	s.createPool()
@@ -157,37 +162,37 @@ func (s *Server) Start(ctx context.Context) error {
 		return err
 	}
 	s.up.Store(true)
-	s.config.Logger.Info("serving", "server", s.Name(), "addr", redact.URL(s.config.URL))
+	s.config.Logger.Info("connected", "server", s.Name(), "addr", redact.URL(s.config.URL))
 	return nil
 }
 
-// undo releases everything that a failed Start has created.
+// undo releases everything that a failed Start has created, except the connections.
 func (s *Server) undo() {
 	s.cancel()
 	s.feeding.Wait()
 	_ = s.pool.Stop(context.Background()) // fails only if its context ends
 }
 
-// Check returns an error before Start, while a connection is lost or cannot be set up, for example
-// because a permission is missing, and while the broker accepts no messages.
+// Check returns an error if Start has not succeeded yet, if a connection is lost or cannot be set
+// up, for example because a permission is missing, or if the broker currently accepts no messages.
 func (s *Server) Check(context.Context) error {
 	if !s.up.Load() {
-		return errUnavailable.WithCause(errors.New("amqpapi: not started"))
+		return errUnavailable.WithCause(errors.New("amqpapi: the server has not started"))
 	}
 	return errors.Join(s.link.check(), s.responses.link.check())
 }
 
-// createPool creates the pool and the places: one for each concurrent call and each prefetched
-// delivery. The pool accepts more calls than there are places, because a worker counts as busy
-// for a moment after it released its place.
+// createPool creates the pool and the places. There is one place for each concurrent call and for
+// each prefetched delivery. The pool accepts more calls than there are places, because a worker
+// still counts as busy for a moment after it has released its place.
 func (s *Server) createPool() {
 	capacity := s.config.MaxConcurrent * (1 + len(s.queues))
 	s.places = make(places, capacity)
 	s.pool = workpool.New(workpool.Options{Name: "amqpapi", Workers: s.config.MaxConcurrent, Queue: capacity})
 }
 
-// use sets up the consumers on a new connection. The returned channel is closed when any of
-// them ends.
+// use sets up the consumers on conn, a new connection. The returned channel is closed when any of
+// the consumers ends, unless the server is stopping.
 func (s *Server) use(conn *amqp.Connection) (<-chan struct{}, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -212,7 +217,7 @@ func (s *Server) use(conn *amqp.Connection) (<-chan struct{}, error) {
 	return lost, nil
 }
 
-// names returns the exchanges and queues for which the server needs permissions.
+// names returns the names of the exchanges and queues for which the server needs permissions.
 func (s *Server) names() (names []string) {
 	for _, q := range s.queues {
 		names = append(names, q.exchange, q.name)
@@ -223,11 +228,12 @@ func (s *Server) names() (names []string) {
 	return names
 }
 
-// consumerTag is the tag of the only consumer of a channel.
+// consumerTag is the consumer tag on every channel. Each channel has only one consumer.
 const consumerTag = "chassi"
 
-// consumeService declares the queue of a service with its bindings, and passes its deliveries
-// to the goroutines that make calls.
+// consumeService declares the exchange, the queue and the bindings of a service, and starts a
+// consumer that submits the deliveries of the queue to the pool. end is called when the consumer
+// ends, unless the server is stopping.
 func (s *Server) consumeService(t *topology, q *serviceQueue, end func()) error {
 	args := amqp.Table{"x-max-length": int64(s.config.MaxQueueLength), "x-max-length-bytes": int64(s.config.MaxQueueBytes), "x-overflow": "reject-publish"}
 	if d := s.config.Expires; d > 0 {
@@ -254,8 +260,8 @@ func (s *Server) consumeService(t *topology, q *serviceQueue, end func()) error 
 	return t.explain("queue", q.name, err)
 }
 
-// feed consumes a queue and passes each delivery to take, until the channel or the consumer ends. It
-// then calls end, unless the server is stopping.
+// feed starts a consumer of a queue and returns. A goroutine passes each delivery to take until the
+// channel or the consumer ends; it then calls end, unless the server is stopping.
 func (s *Server) feed(ch *amqp.Channel, queue string, prefetch int, end func(), take func(amqp.Delivery)) error {
 	if err := ch.Qos(prefetch, 0, false); err != nil {
 		return err //nolint:wrapcheck // explained by the caller
@@ -272,7 +278,7 @@ func (s *Server) feed(ch *amqp.Channel, queue string, prefetch int, end func(), 
 		s.mu.Lock()
 		stopping := s.stopping
 		s.mu.Unlock()
-		if !stopping { // otherwise the channel is needed for acknowledgements
+		if !stopping { // otherwise the channel is needed for acknowledgments
 			_ = ch.Close()
 			end()
 		}
@@ -293,14 +299,14 @@ type arrival struct {
 // Errors of requests that are refused without a call.
 var (
 	errNoSuchMethod = chassi.NewError(chassi.Unimplemented, "no_such_method", "There is no such method")
-	errBusy         = chassi.NewError(chassi.ResourceExhausted, "too_many_calls", "Too many calls of this client at once")
+	errBusy         = chassi.NewError(chassi.ResourceExhausted, "too_many_calls", "Too many concurrent calls from this client")
 	errHeaders      = chassi.NewError(chassi.InvalidArgument, "too_many_headers", "The message has too many headers")
-	errMayBeDone    = chassi.NewError(chassi.Aborted, "may_have_been_done", "The call was interrupted and may have been carried out")
+	errMayBeDone    = chassi.NewError(chassi.Aborted, "may_have_been_done", "The call may already have been carried out")
 )
 
-// take submits a request to the pool. A request with a disallowed reply address is not
-// executed. After a reconnect take may wait for a place; it returns the request to the broker
-// if the server stops meanwhile.
+// take submits a request to the pool. A request with a disallowed reply address is acknowledged
+// without being executed. After a reconnect, take may have to wait for a place; if the channel is
+// closed or the server stops meanwhile, it returns the request to the broker.
 func (s *Server) take(r *route, d *amqp.Delivery, gone <-chan *amqp.Error) {
 	to, ok := s.replyToOf(d.ReplyTo, d.UserId)
 	if !ok {
@@ -339,7 +345,7 @@ func (s *Server) take(r *route, d *amqp.Delivery, gone <-chan *amqp.Error) {
 	}
 }
 
-// warn logs events that clients can cause, at a limited rate.
+// warn logs an event that clients can cause, at a limited rate.
 func (s *Server) warn(msg string, args ...any) { s.events.Log(slog.LevelWarn, msg, args...) }
 
 func (s *Server) malformed(err *chassi.Error) *chassi.Error {
@@ -347,7 +353,8 @@ func (s *Server) malformed(err *chassi.Error) *chassi.Error {
 	return err
 }
 
-// serve makes one call, or refuses it.
+// serve handles the request a: it makes the call, refuses the request, or drops the request if it
+// has expired. It acknowledges the request in each case.
 func (s *Server) serve(a arrival) {
 	defer s.places.leave()
 	if a.refusal != nil {
@@ -376,7 +383,7 @@ func (s *Server) serve(a arrival) {
 	}
 }
 
-// call makes the call and sends its response.
+// call makes the call for the request a, and sends the response.
 func (s *Server) call(a *arrival) {
 	a.route.calls.Acquire()
 	defer a.route.calls.Release()
@@ -393,8 +400,9 @@ func (s *Server) call(a *arrival) {
 	s.respond(a, result)
 }
 
-// peer returns the address of the client for which a trusted user, such as a gateway, forwards;
-// the zero value for other users.
+// peer returns the address in the header X-Forwarded-For of a request from a trusted user, such as
+// a gateway. It returns the zero value for any other user, and if the header is missing, ambiguous
+// or invalid.
 func (s *Server) peer(user string, header *properties) netip.AddrPort {
 	if user == "" || !slices.Contains(s.config.TrustedClients, user) {
 		return netip.AddrPort{}
@@ -406,7 +414,7 @@ func (s *Server) peer(user string, header *properties) netip.AddrPort {
 	return transport.ForwardedAddr([]string{line}, nil, transport.XForwardedFor)
 }
 
-// respond sends the response, if the request has a reply address.
+// respond sends result, or a small error if result is too large, to the reply address of a, if any.
 func (s *Server) respond(a *arrival, result *broker.Response) {
 	if a.to.address == "" {
 		return
@@ -417,21 +425,21 @@ func (s *Server) respond(a *arrival, result *broker.Response) {
 	s.responses.send(&response{to: a.to, user: a.UserId, route: a.RoutingKey, result: result, id: a.CorrelationId})
 }
 
-// acknowledge acknowledges a request that has been handled, even if its response was not sent.
-// If the acknowledgement is lost with the connection, the request is redelivered.
+// acknowledge acknowledges a request, so that the broker does not redeliver it. If the
+// acknowledgment is lost with the connection, the broker redelivers the request.
 func (s *Server) acknowledge(d *amqp.Delivery) {
 	if err := d.Ack(false); err != nil {
-		s.warn("AMQP: an acknowledgement is lost; the request will be delivered again", "error", err.Error(), "route", d.RoutingKey)
+		s.warn("AMQP: an acknowledgment is lost; the request will be delivered again", "error", err.Error(), "route", d.RoutingKey)
 	}
 }
 
-// Failed returns a channel that is closed when the server stops. The server never fails: it
-// reconnects without a time limit.
+// Failed returns a channel that is closed when the server stops. No error is sent on the channel,
+// because the server reconnects without a time limit.
 func (s *Server) Failed() <-chan error { return s.failed }
 
-// Stop cancels the consumers, answers the delivered requests, and disconnects. When ctx ends
-// first, it cancels the calls in flight and returns an error with their number; the broker
-// redelivers their messages to another instance.
+// Stop cancels the consumers, handles the messages that have been delivered, and disconnects. If
+// ctx is done first, Stop cancels the calls in flight and returns an error, with the routes of
+// these calls if there are any; the broker redelivers the messages to another instance.
 func (s *Server) Stop(ctx context.Context) error {
 	defer close(s.failed)
 	defer s.responses.stop()
@@ -462,7 +470,8 @@ func (s *Server) Stop(ctx context.Context) error {
 	return fmt.Errorf("amqpapi: stopped with calls in flight: %s: %w", stuck, ctx.Err())
 }
 
-// leave cancels the consumers. It waits for the broker, until the connection is closed.
+// leave cancels the consumers. It waits until the broker has confirmed this or the connection is
+// closed.
 func (s *Server) leave() {
 	s.mu.Lock() // which use holds
 	s.stopping = true

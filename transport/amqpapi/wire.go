@@ -14,37 +14,38 @@ import (
 	"sync/atomic"
 )
 
-// plainConn is a connection that removes from messages what the client library cannot read: the
-// library closes the whole connection when a header has tables nested deeper than 32, too many
-// entries, or unknown types. RabbitMQ passes all of these on, and would redeliver the message
-// indefinitely. Headers that are text, numbers and booleans are kept as text; all others are
-// removed.
+// plainConn is a connection to the broker that removes message headers that the client library
+// cannot read. The library closes the whole connection if the headers contain tables nested deeper
+// than 32, too many entries, or unknown types. RabbitMQ accepts such messages, and would redeliver
+// them indefinitely. plainConn keeps headers that are text, converts numbers and booleans to text,
+// and removes all other headers.
 type plainConn struct {
 	net.Conn
 
-	timedOut atomic.Bool // the deadline of the login has passed
+	timedOut atomic.Bool // whether the deadline of the login has passed
 	in       *bufio.Reader
-	frame    []byte            // the last frame read
-	rest     []byte            // unread part of frame
-	confirms map[uint16]uint64 // the last confirmed message of each channel
+	frame    []byte            // the last frame that was read
+	rest     []byte            // the unread part of frame
+	confirms map[uint16]uint64 // number of the last confirmed message, by channel
 }
 
 func newPlainConn(c net.Conn) *plainConn {
 	return &plainConn{Conn: c, in: bufio.NewReaderSize(c, 64<<10), confirms: make(map[uint16]uint64)}
 }
 
-// Frames (AMQP 0.9.1, section 4.2.3): type, channel, length, payload, end octet.
+// Constants of frames. A frame consists of a type, a channel, a length, a payload and an end octet
+// (AMQP 0.9.1, section 4.2.3).
 const (
-	frameHead   = 7
-	contentType = 2 // of frames with the properties of a message
-	methodType  = 1
-	maxFrame    = 1 << 20   // more than frameSize
-	maxBody     = 512 << 20 // the largest max_message_size of RabbitMQ
+	frameHead   = 7         // bytes before the payload
+	contentType = 2         // type of a frame with the properties of a message
+	methodType  = 1         // type of a frame with a method
+	maxFrame    = 1 << 20   // maximum bytes of a payload; more than frameSize
+	maxBody     = 512 << 20 // maximum bytes of a body; the largest max_message_size of RabbitMQ
 	maxSkipped  = 1 << 20   // number of messages that a confirmation may be ahead of the previous one
-	protocol    = 'A'       // begins the response to a client of another version, which is not a frame
+	protocol    = 'A'       // first byte of the response to an unsupported version, which is not a frame
 )
 
-// Read implements [net.Conn]. It returns the filtered frames.
+// Read implements [net.Conn]. It reads the filtered frames.
 func (c *plainConn) Read(p []byte) (n int, err error) {
 	if len(c.rest) == 0 {
 		if err = c.next(); err != nil {
@@ -64,7 +65,7 @@ func (c *plainConn) next() error {
 	}
 	size := int(binary.BigEndian.Uint32(head[3:]))
 	if size > maxFrame && head[0] != protocol {
-		return fmt.Errorf("amqpapi: the broker sent a frame of %d bytes; at most %d are accepted", size, maxFrame)
+		return fmt.Errorf("the broker sent a frame of %d bytes; at most %d are accepted", size, maxFrame)
 	}
 	if head[0] == protocol { // the library returns an error for it
 		c.frame = append(c.frame[:0], head...)
@@ -86,37 +87,37 @@ func (c *plainConn) next() error {
 	return nil
 }
 
-// Methods that are inspected (AMQP 0.9.1, section 1.1, and RabbitMQ's extensions): class and
-// method.
+// The AMQP methods that plainConn.refuse inspects, as the IDs of their class and method (AMQP 0.9.1,
+// section 1.1, and RabbitMQ's extensions).
 const (
 	channelOpenOK = 20<<16 | 11
 	basicAck      = 60<<16 | 80
 	basicNack     = 60<<16 | 120
 )
 
-// refuse returns an error for a frame that the library would handle at unbounded cost: it
-// counts up to the message that a confirmation names, and stores a body of any size.
+// refuse returns an error for a frame that the client library would process at unbounded cost: the
+// library counts up to the message number in a confirmation, and buffers a body of any size.
 func (c *plainConn) refuse(payload []byte) error {
 	order, channel := binary.BigEndian, binary.BigEndian.Uint16(c.frame[1:])
 	switch {
 	case c.frame[0] == contentType && len(payload) >= propertiesHead:
 		if size := order.Uint64(payload[4:]); size > maxBody {
-			return fmt.Errorf("amqpapi: the broker sent a message of %d bytes; at most %d are accepted", size, maxBody)
+			return fmt.Errorf("the broker sent a message of %d bytes; at most %d are accepted", size, maxBody)
 		}
 	case c.frame[0] == methodType && len(payload) >= 4 && order.Uint32(payload) == channelOpenOK:
 		delete(c.confirms, channel)
 	case c.frame[0] == methodType && len(payload) >= 12 && (order.Uint32(payload) == basicAck || order.Uint32(payload) == basicNack):
 		last, tag := c.confirms[channel], order.Uint64(payload[4:])
 		if tag > last+maxSkipped {
-			return fmt.Errorf("amqpapi: the broker confirmed message %d on channel %d after message %d", tag, channel, last)
+			return fmt.Errorf("the broker confirmed message %d on channel %d after message %d, want at most message %d", tag, channel, last, last+maxSkipped)
 		}
 		c.confirms[channel] = max(last, tag)
 	}
 	return nil
 }
 
-// plainFrame returns frame with properties that the client library can read. It returns frame itself
-// if the library can read its properties already.
+// plainFrame returns a copy of frame, which contains the properties of a message, with text headers
+// only. It returns frame itself if nothing has to be changed.
 func plainFrame(frame []byte) []byte {
 	payload := frame[frameHead : len(frame)-1]
 	plain, same := plainProperties(payload)
@@ -130,19 +131,21 @@ func plainFrame(frame []byte) []byte {
 	return append(out, frame[len(frame)-1])
 }
 
-// Properties (AMQP 0.9.1, sections 4.2.6.1 and 1.8.1): class, weight and size of the body, a
-// flag for each property from the highest bit on, and the properties present.
+// Constants of a payload with properties. It consists of a class, a weight, the size of the body, a
+// flag bit for each property from the highest bit down, and the properties whose flags are set
+// (AMQP 0.9.1, sections 4.2.6.1 and 1.8.1).
 const (
-	propertiesHead = 14
-	headersFlag    = 13
-	lastFlag       = 3 // app-id; below it are one that is reserved, and more flags
+	propertiesHead = 14 // bytes before the properties
+	headersFlag    = 13 // flag bit of the headers
+	lastFlag       = 3  // flag bit of app-id, the last property; the lower bits are not used
 )
 
-// widths holds the lengths of the properties by their flag; 0 means a short string.
+// widths holds the lengths of the properties in bytes, by their flag bit; 0 means a short string,
+// except for the headers.
 var widths = [16]int{12: 1, 11: 1, 6: 8}
 
-// plainProperties returns the properties in payload with text headers only, or without any property
-// if they are malformed. same reports whether it returns payload itself.
+// plainProperties returns payload with text headers only, or without any property if its properties
+// are malformed. same reports whether plain is payload itself.
 func plainProperties(payload []byte) (plain []byte, same bool) {
 	if len(payload) < propertiesHead {
 		return payload, true // the library returns an error for it
@@ -200,19 +203,21 @@ func plainProperties(payload []byte) (plain []byte, same bool) {
 	return append(out, after[:len(after)-(len(payload)-end)]...), false
 }
 
-// none returns the head of payload, changed so that there are no properties.
+// none returns a copy of the head of payload with all flag bits cleared, so that it has no
+// properties.
 func none(payload []byte) []byte {
 	out := slices.Clone(payload[:propertiesHead])
 	out[propertiesHead-2], out[propertiesHead-1] = 0, 0
 	return out
 }
 
-// entry is a name with a type and a value, as encoded in a table.
+// entry is an entry of a table in its encoded form: a name, a type and a value.
 type entry []byte
 
-// textEntries returns the entries of a table that are text or can be converted to text, up to one
-// more than a request may have, and whether all entries of the table are text. Entries after an
-// entry of unknown length are dropped. textEntries does not descend into nested tables.
+// textEntries returns the entries of table that are text, and the numbers and booleans converted to
+// text. It stops after maxHeaders+1 entries, which is one more than a request may have, and at an
+// entry of unknown length. It skips all other entries, such as nested tables. all reports whether
+// all entries of table are text and are returned.
 func textEntries(table []byte) (entries []entry, all bool) {
 	all = true
 	for len(table) > 0 {
@@ -241,7 +246,8 @@ func textEntries(table []byte) (entries []entry, all bool) {
 	return entries, all
 }
 
-// scalarText formats a number or a boolean as text; ok is false for other types.
+// scalarText returns value, an integer, a floating-point number or a boolean of the type kind, as
+// text. ok is false for other types.
 func scalarText(kind byte, value []byte) (text string, ok bool) {
 	order := binary.BigEndian
 	switch kind {
@@ -270,7 +276,8 @@ func scalarText(kind byte, value []byte) (text string, ok bool) {
 	}
 }
 
-// textEntry returns an entry with a text. Name includes the length that precedes the name in a table.
+// textEntry returns an entry with the value text. name begins with the length byte that precedes a
+// name in a table.
 func textEntry(name []byte, text string) entry {
 	e := make(entry, 0, len(name)+5+len(text))
 	e = append(append(e, name...), 'S')
@@ -278,8 +285,9 @@ func textEntry(name []byte, text string) entry {
 	return append(e, text...)
 }
 
-// valueSize returns the length of a value in a table, -1 for an unknown type (RabbitMQ's errata
-// to AMQP 0.9.1, section 3).
+// valueSize returns the length in bytes of the value of the type kind with which value begins. It
+// returns -1 if the type is unknown or the length is truncated (RabbitMQ's errata to AMQP 0.9.1,
+// section 3).
 func valueSize(kind byte, value []byte) int {
 	switch kind {
 	case 'V':

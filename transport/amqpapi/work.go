@@ -18,18 +18,20 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// worker is an endpoint bound to a work queue.
+// worker makes calls of an endpoint with the messages of a work queue.
 type worker struct {
 	server *Server
 	queue  transport.Queue
 	route  *broker.Route
-	places places // of messages in progress
+	places places // for the messages in progress
 	calls  *transport.RouteInFlight
-	dead   atomic.Uint64 // dead-lettered messages
+	dead   atomic.Uint64 // number of dead-lettered messages
 }
 
-// Consume binds e to the work queue q. Start declares the queue, the queues for waiting and for
-// dead-lettered messages, and their exchanges.
+// Consume binds e to the work queue q: e is called with each message of q. It returns an error if q
+// is invalid, if e is a stream, if brokers do not support e, if the request or response type of e
+// has no Protocol Buffers encoding, or if a middleware cannot serve e. Start declares q, the queues
+// of the messages that wait for their next attempt, the dead-letter queue, and their exchanges.
 func (s *Server) Consume(q transport.Queue, e *chassi.Endpoint) error {
 	q, err := q.WithDefaults()
 	if err != nil {
@@ -50,22 +52,24 @@ func retryQueue(q transport.Queue, delay time.Duration) string {
 	return q.Name + ".retry." + milliseconds(delay)
 }
 
-// movesExchange returns the exchange that routes messages between the queues of q. Publishers
-// have no permission for it: they use the exchange with the name of the queue, which is bound
-// only to that queue.
+// movesExchange returns the name of the exchange that routes messages between the queues of q.
+// Publishers need no permission for this exchange. They use the exchange with the name of q, to
+// which only the queue q itself is bound.
 func movesExchange(q transport.Queue) string { return q.Name + ".moves" }
 
-// workNames returns the exchanges and queues of q.
+// workNames returns the names of the exchanges and queues of q.
 func workNames(q transport.Queue) []string {
 	return append(slices.Collect(maps.Keys(workQueues(q))), movesExchange(q)) // the publishers' exchange has the queue's name
 }
 
-// deadAge is how long dead letters are kept.
+// deadAge is the maximum time for which dead letters are kept. A full dead-letter queue drops
+// them earlier.
 const deadAge = 30 * 24 * time.Hour
 
 // workQueues returns the arguments of the queues of q, by the name of the queue. All queues are
-// replicated in a cluster, and remove a message only after the next queue has stored it. A full
-// queue refuses messages, except that the queue of dead letters drops its oldest message.
+// replicated in a cluster. A message that the broker moves is removed from its queue only after the
+// next queue has stored it. A full queue rejects messages, except that the dead-letter queue
+// drops its oldest message.
 func workQueues(q transport.Queue) map[string]amqp.Table {
 	quorum := func(length int, more amqp.Table) amqp.Table {
 		t := amqp.Table{amqp.QueueTypeArg: amqp.QueueTypeQuorum, "x-max-length": int64(length), "x-max-length-bytes": int64(maxWorkBytes)}
@@ -91,7 +95,7 @@ func workQueues(q transport.Queue) map[string]amqp.Table {
 	return queues
 }
 
-// declareWork declares the exchanges and queues of q.
+// declareWork declares the exchanges, queues and bindings of q.
 func declareWork(t *topology, q transport.Queue) error {
 	t.found = false
 	for _, exchange := range []string{q.Name, movesExchange(q)} {
@@ -110,8 +114,8 @@ func declareWork(t *topology, q transport.Queue) error {
 	return t.bind(q.Name, q.Name, q.Name)
 }
 
-// consume declares the queues and starts to handle the deliveries. It calls end when the channel or
-// the consumer ends, unless the server is stopping.
+// consume declares the work queue and starts a consumer that passes each delivery to attempt. end
+// is called when the channel or the consumer ends, unless the server is stopping.
 func (w *worker) consume(t *topology, end func()) error {
 	if err := declareWork(t, w.queue); err != nil {
 		return err
@@ -145,11 +149,11 @@ func (w *worker) consume(t *topology, end func()) error {
 	return t.explain("queue", w.queue.Name, err)
 }
 
-// publisherKey is the header with the first publisher of a message that was moved to another queue.
-// It is trusted only on messages that the server itself has published.
+// publisherKey is the header that names the original publisher of a message that was moved to
+// another queue. It is trusted only in messages that the server itself has published.
 const publisherKey = "X-Publisher"
 
-// publisherOf returns the user that first published the message.
+// publisherOf returns the name of the user that originally published d.
 func (w *worker) publisherOf(d *amqp.Delivery) string {
 	if name, ok := d.Headers[publisherKey].(string); ok && d.UserId != "" && d.UserId == w.server.identity.user {
 		return name
@@ -157,12 +161,14 @@ func (w *worker) publisherOf(d *amqp.Delivery) string {
 	return d.UserId
 }
 
-// attempt makes a call with the message and settles the message according to the result.
+// attempt makes a call with the message d, moves d to another queue if the call is to be retried or
+// has failed for good, and acknowledges d. A message with too many headers becomes a dead letter
+// without a call. attempt returns an error if d cannot be moved or acknowledged; the broker then
+// delivers d again.
 func (w *worker) attempt(base context.Context, moves *sender, d *amqp.Delivery) error {
 	if len(d.Headers) > maxHeaders {
 		w.server.config.Observe(EventMalformed)
-		err := w.move(base, moves, d, deadQueue(w.queue), 1, errHeaders)
-		return w.settle(d, err)
+		return w.settle(d, w.deadLetter(base, moves, d, 1, errHeaders))
 	}
 	ctx, cancel := context.WithTimeout(base, w.queue.Timeout)
 	defer cancel()
@@ -182,17 +188,27 @@ func (w *worker) attempt(base context.Context, moves *sender, d *amqp.Delivery) 
 	case transport.Retry:
 		err = w.move(base, moves, d, retryQueue(w.queue, w.queue.DelayAfter(attempts)), attempts, response.Err)
 	case transport.DeadLetter:
-		if err = w.move(base, moves, d, deadQueue(w.queue), attempts, response.Err); err == nil {
-			w.dead.Add(1)
-			w.server.events.Log(slog.LevelError, "AMQP: a message was dead-lettered",
-				"queue", w.queue.Name, "in", deadQueue(w.queue), "attempts", attempts, "error", response.Err)
-		}
+		err = w.deadLetter(base, moves, d, attempts, response.Err)
 	}
 	return w.settle(d, err)
 }
 
-// settle acknowledges the message, or returns it to the broker if it could not be moved. A
-// message that the broker now refuses as too large is dead-lettered by the broker itself.
+// deadLetter moves d to the dead-letter queue, and counts and logs it. It returns an error if d
+// cannot be moved.
+func (w *worker) deadLetter(ctx context.Context, moves *sender, d *amqp.Delivery, attempts int, failure *chassi.Error) error {
+	err := w.move(ctx, moves, d, deadQueue(w.queue), attempts, failure)
+	if err == nil {
+		w.dead.Add(1)
+		w.server.events.Log(slog.LevelError, "AMQP: a message was dead-lettered",
+			"queue", w.queue.Name, "in", deadQueue(w.queue), "attempts", attempts, "error", failure)
+	}
+	return err
+}
+
+// settle acknowledges d if err, the result of moving d, is nil. If err is
+// [transport.ErrBodyTooLarge], because d cannot be published again, settle makes the broker itself
+// dead-letter d. For any other err, it returns d to the broker for redelivery, and returns err. It
+// also returns an error if the acknowledgment cannot be sent.
 func (w *worker) settle(d *amqp.Delivery, err error) error {
 	if errors.Is(err, transport.ErrBodyTooLarge) {
 		w.dead.Add(1)
@@ -206,9 +222,10 @@ func (w *worker) settle(d *amqp.Delivery, err error) error {
 	return d.Ack(false) //nolint:wrapcheck // logged with the queue
 }
 
-// move publishes a copy of the message to another queue and waits for the confirmation. It copies
-// only text headers that the broker does not act on: headers such as CC would take effect with the
-// permissions of the service.
+// move publishes a copy of d to another queue and waits for the confirmation. It copies only text
+// headers that the broker does not act on: a header such as CC would take effect with the
+// permissions of the service. It returns [transport.ErrBodyTooLarge] if the body of d is larger
+// than the broker's max_message_size.
 func (w *worker) move(base context.Context, moves *sender, d *amqp.Delivery, queue string, attempts int, why *chassi.Error) error {
 	if w.server.sizes.exceeds(len(d.Body)) {
 		return transport.ErrBodyTooLarge

@@ -175,6 +175,24 @@ func TestQueueDeletedIsDeclaredAgain(t *testing.T) {
 	}
 }
 
+// A message with too many headers is dead-lettered without a call, and counted as other dead letters are.
+func TestMessageWithTooManyHeadersIsCounted(t *testing.T) {
+	t.Parallel()
+	url := rabbitURL(t)
+	p, d := prefix(t, url, "jobs", "jobs.retry", "jobs.dead"), worktest.NewDone()
+	s := consume(t, amqpapi.Config{URL: url, Prefix: p}, transport.Queue{Name: "jobs"}, d)
+	defer stop(t, s)
+	headers := amqp.Table{}
+	for i := range amqpapi.MaxHeaders + 1 {
+		headers["h"+strconv.Itoa(i)] = "x"
+	}
+	newRaw(t, url).send(t, p+".jobs", p+".jobs", amqp.Publishing{Headers: headers, Body: []byte("{}")})
+	until(t, "the dead letter is counted", func() bool { return s.Stats().DeadLettered[p+".jobs"] == 1 })
+	if handled, _ := d.Count(); handled != 0 {
+		t.Errorf("%d calls, want none", handled)
+	}
+}
+
 // Publishing to a missing queue is an error at once.
 func TestUnroutable(t *testing.T) {
 	t.Parallel()
@@ -218,7 +236,7 @@ func freePort(t testing.TB) string {
 
 // Fault 34 for the broker: it is killed with messages on the way and comes back.
 // None that was confirmed is lost, duplicates are bounded by what was in flight,
-// and with the id each is done once. CHASSI_SOAK=1 sends 10,000 and kills three
+// and with the ID each is done once. CHASSI_SOAK=1 sends 10,000 and kills three
 // times.
 func TestBrokerKilled(t *testing.T) {
 	t.Parallel()
@@ -239,7 +257,7 @@ func TestBrokerKilled(t *testing.T) {
 		senders.Go(func() {
 			for i := sender; i < messages; i += 8 {
 				id := strconv.Itoa(i)
-				for publish(id, &worktest.Job{Number: i}) != nil { // under the same id, until it is confirmed
+				for publish(id, &worktest.Job{Number: i}) != nil { // under the same ID, until it is confirmed
 				}
 				confirmed <- id
 			}

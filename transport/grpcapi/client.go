@@ -21,8 +21,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// ClientConfig configures a [Client]. The zero value of every field but Target means the
-// default in its tag.
+// ClientConfig configures a [Client]. Target is required. A zero value of a field with a default in
+// its tag means this default.
 type ClientConfig struct {
 	Target          string        `config:"target" help:"host:port of the server"`
 	Timeout         time.Duration `config:"timeout" default:"30s" min:"1ms" help:"maximum time of a call whose caller sets no deadline"`
@@ -31,8 +31,8 @@ type ClientConfig struct {
 
 	// TLS is the configuration of every connection; nil means plain text.
 	TLS *tls.Config `config:"-"`
-	// Options are applied after those of this package, for example for interceptors or
-	// compression.
+	// Options are further dial options, for example for interceptors or compression. They are
+	// applied after the options that this package sets.
 	Options []grpc.DialOption `config:"-"`
 }
 
@@ -43,24 +43,25 @@ func (c ClientConfig) withDefaults() ClientConfig {
 	return c
 }
 
-// Client calls endpoints over one logical connection, which is established by the first call.
-// A lost connection is restored within seconds of the server's return; until then calls fail at
-// once with [chassi.Unavailable]. A Client is safe for concurrent use.
+// Client calls endpoints over one logical connection, which is established by the first call. A
+// lost connection is restored within seconds after the server is available again. Until then, calls
+// fail with [chassi.Unavailable]: at once, or at the end of the first attempt to connect if that is
+// still in progress. A Client is safe for concurrent use.
 type Client struct {
 	config ClientConfig
 	conn   *grpc.ClientConn
 }
 
-// reconnect sets the delays between attempts to connect, which grow to two seconds. The default
-// delays of grpc-go grow to two minutes, for which a restarted server would stay unused.
+// reconnect configures the delays between connection attempts, which grow to two seconds. The
+// default delays of grpc-go grow to two minutes, during which a restarted server would stay unused.
 var reconnect = backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second}
 
-// maxHeaderBytes is the maximum size of a response's metadata, including the details of an
-// error. It equals the limit of package httpapi's client.
+// maxHeaderBytes is the maximum size of the metadata of a response in bytes, including the details
+// of an error. The client of package httpapi has the same limit.
 const maxHeaderBytes = 64 << 10
 
-// Dial returns a client of the server at c.Target. It does not connect yet. An error means that the
-// configuration is invalid.
+// Dial returns a client for the server at c.Target, without establishing a connection. It returns
+// an error if grpc-go does not accept the target or the options.
 func Dial(c ClientConfig) (*Client, error) {
 	c = c.withDefaults()
 	secure := insecure.NewCredentials()
@@ -78,18 +79,19 @@ func Dial(c ClientConfig) (*Client, error) {
 	}
 	conn, err := grpc.NewClient(c.Target, append(options, c.Options...)...)
 	if err != nil {
-		return nil, fmt.Errorf("grpcapi: target %q: %w", c.Target, err)
+		return nil, fmt.Errorf("grpcapi: client for target %q: %w", c.Target, err)
 	}
 	return &Client{config: c, conn: conn}, nil
 }
 
-// Close closes the connection. Calls in flight fail.
+// Close closes the connection. Calls in flight fail. Close returns an error if the client is
+// already closed.
 func (c *Client) Close() error { return c.conn.Close() }
 
-// plans hold the encodings of the messages of one endpoint.
+// plans holds the plans of the request and the response of one endpoint.
 type plans struct{ request, response *protobuf.Plan }
 
-// outgoing holds one call's request and response for the codec.
+// outgoing holds the request and the response of one call for the codec.
 type outgoing struct {
 	plans    *plans
 	body     []byte
@@ -98,28 +100,29 @@ type outgoing struct {
 }
 
 // cardinality reports whether the call, which ended with err, failed because the server sent no
-// message or several.
+// message or more than one.
 func (m *outgoing) cardinality(err error) bool {
 	return m.received > 1 || m.received == 0 && status.Code(err) == codes.Internal && strings.Contains(err.Error(), noResponse)
 }
 
-// noResponse is grpc-go's error text for a missing response; there is no other indication.
+// noResponse is grpc-go's error message for a missing response. Nothing else indicates this error.
 const noResponse = "cardinality violation: received no response message"
 
-// Error texts of grpc-go for a message or metadata that is too large; there is no other
-// indication.
+// Error messages of grpc-go for a message or metadata that is too large. Nothing else indicates
+// these errors.
 const (
 	messageTooLarge = "grpc: received message larger than max"
 	headersTooLarge = "header list size to send violates the maximum size"
 )
 
-// tooLarge reports whether s means that a message exceeds the limit of its receiver, on either
-// side.
+// tooLarge reports whether s means that a request exceeds the limit of the server, or that a
+// response exceeds the limit of the client.
 func tooLarge(s *status.Status) bool {
 	return s.Code() == codes.ResourceExhausted && len(s.Proto().GetDetails()) == 0 && strings.HasPrefix(s.Message(), messageTooLarge)
 }
 
-// Bind implements [client.Caller].
+// Bind implements [client.Caller]. It returns an error if e cannot be called over gRPC, for example
+// because a message has no Protocol Buffers encoding.
 func (c *Client) Bind(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error) {
 	b, path, p, err := bind(e)
 	return b, func(ctx context.Context, call *chassi.Call) error { return c.call(ctx, call, path, p) }, err
@@ -144,14 +147,15 @@ func bind(e *chassi.Endpoint) (b *chassi.Binding, path string, p *plans, err err
 	return b, "/" + service + "/" + name, p, nil
 }
 
-// request returns the encoded request of a call, and a context with its metadata.
+// request returns a context with the metadata of call, and the encoded request. It returns an error
+// if the metadata or the request cannot be sent.
 func request(ctx context.Context, call *chassi.Call, p *plans) (context.Context, []byte, error) {
 	if err := transport.CheckMetadata(call.In); err != nil {
 		return nil, nil, err
 	}
 	body, err := p.request.Append(nil, call.Request)
 	if err != nil {
-		return nil, nil, chassi.NewError(chassi.InvalidArgument, "malformed_request", "The request cannot be sent").WithCause(err)
+		return nil, nil, chassi.NewError(chassi.InvalidArgument, "malformed_request", "The request cannot be encoded").WithCause(err)
 	}
 	if in, ok := call.In.(*transport.Pairs); ok && len(*in) > 0 {
 		md := make(metadata.MD, len(*in))
@@ -181,7 +185,7 @@ func (c *Client) call(ctx context.Context, call *chassi.Call, path string, p *pl
 	case err == nil:
 		return nil
 	case message.cardinality(err):
-		return errCardinality.WithCause(err)
+		return errResponseCardinality.WithCause(err)
 	default:
 		return failure(ctx, err, header)
 	}

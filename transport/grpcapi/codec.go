@@ -7,15 +7,15 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// codec encodes and decodes the messages of exchanges, of streams and of client calls, and the
-// generated messages of the health and reflection services.
+// codec encodes and decodes all messages of the servers and clients of this package: those of
+// endpoints, and the generated messages of the health and reflection services.
 type codec struct{}
 
-// Name returns the name of gRPC's own codec, because the encoding is the same.
+// Name returns "proto", the name of gRPC's own codec, because the encoding is the same.
 func (codec) Name() string { return "proto" }
 
-// Marshal returns the encoded message. Only generated messages are encoded here; all others are
-// already encoded.
+// Marshal returns the encoding of v. It encodes generated messages; messages of endpoints have been
+// encoded before. It returns an error if v is of an unknown type or cannot be encoded.
 func (codec) Marshal(v any) (mem.BufferSlice, error) {
 	switch m := v.(type) {
 	case *exchange:
@@ -29,11 +29,14 @@ func (codec) Marshal(v any) (mem.BufferSlice, error) {
 		b, err := proto.Marshal(m)
 		return mem.BufferSlice{mem.SliceBuffer(b)}, err
 	default:
-		return nil, fmt.Errorf("grpcapi: cannot encode %T", v)
+		return nil, fmt.Errorf("grpcapi: cannot encode a %T: want a proto.Message", v)
 	}
 }
 
-// Unmarshal decodes the message in data into v. It does not copy data that is in one buffer.
+// Unmarshal decodes the message in data into v. It does not copy data that is in one buffer. If v
+// is an exchange, Unmarshal stores the decoding error in v and returns nil. In all other cases, it
+// returns an error if data is malformed, if data is a second response to a call, or if v is of an
+// unknown type.
 func (codec) Unmarshal(data mem.BufferSlice, v any) error {
 	buffer := data.MaterializeToBuffer(mem.DefaultBufferPool())
 	defer buffer.Free()
@@ -50,7 +53,7 @@ func (codec) Unmarshal(data mem.BufferSlice, v any) error {
 		return nil // grpc-go would respond to an error with a status of its own
 	case *outgoing:
 		if m.received++; m.received > 1 {
-			return errCardinality
+			return errResponseCardinality
 		}
 		return m.plans.response.Decode(buffer.ReadOnlyData(), m.response)
 	case *receivedItem:
@@ -59,6 +62,6 @@ func (codec) Unmarshal(data mem.BufferSlice, v any) error {
 	case proto.Message:
 		return proto.Unmarshal(buffer.ReadOnlyData(), m)
 	default:
-		return fmt.Errorf("grpcapi: cannot decode %T", v)
+		return fmt.Errorf("grpcapi: cannot decode into a %T: want a proto.Message", v)
 	}
 }

@@ -23,17 +23,17 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// method is one endpoint as served here, with everything that is resolved before the first
-// call.
+// method serves the calls of one endpoint. All data that does not depend on a call is prepared
+// before the first call.
 type method struct {
 	server            *Server
 	service, name     string
 	binding           chassi.Binding
 	handler           chassi.Handler
 	request, response *protobuf.Plan
-	maxBytes          int // of a request
+	maxBytes          int // maximum size of a request
 	calls             *transport.RouteInFlight
-	size              atomic.Int64 // of the largest response so far, used as the initial buffer size
+	size              atomic.Int64 // of the largest response so far of at most maxHint bytes
 }
 
 func (s *Server) newMethod(e *chassi.Endpoint, route string) *method {
@@ -47,7 +47,7 @@ func (s *Server) newMethod(e *chassi.Endpoint, route string) *method {
 	return m
 }
 
-// refusal returns the reason why a middleware cannot serve the method, or nil.
+// refusal returns an error if a middleware cannot serve the method.
 func (m *method) refusal() error {
 	if err := m.binding.Err(); err != nil {
 		return fmt.Errorf("grpcapi: %s: %w", m.binding.Endpoint.FullName(), err)
@@ -69,9 +69,10 @@ func (m *method) plan() (err error) {
 	return nil
 }
 
-// serve handles one call; grpc-go calls it when the header of a request has arrived. The method is
-// registered as a client-streaming one, because grpc-go responds to a second or missing message of
-// a unary method with a status that the specification does not define.
+// serve handles one call and returns its status error. grpc-go calls serve when the header of a
+// request has arrived. The method is registered as a client-streaming method, because grpc-go
+// responds to a second or missing message of a unary method with a status that the specification
+// does not define.
 func (m *method) serve(_ any, stream grpc.ServerStream) (err error) {
 	x := &exchange{method: m, stream: stream}
 	defer x.lastResort(&err)
@@ -81,9 +82,12 @@ func (m *method) serve(_ any, stream grpc.ServerStream) (err error) {
 	return stream.SendMsg(x)
 }
 
-// errCardinality is the error of a call with a wrong number of messages. Its code is UNIMPLEMENTED
-// on either side (gRPC's "Status codes and their use in gRPC").
-var errCardinality = chassi.NewError(chassi.Unimplemented, "unimplemented", "A method takes exactly one message, and returns one unless it is a stream")
+// Errors for a wrong number of messages in a request and in a response. The server and the client
+// both use the code UNIMPLEMENTED (gRPC's "Status codes and their use in gRPC").
+var (
+	errCardinality         = chassi.NewError(chassi.Unimplemented, "unimplemented", "A request must have exactly one message")
+	errResponseCardinality = chassi.NewError(chassi.Unimplemented, "unimplemented", "The response does not have exactly one message")
+)
 
 var errTooLarge = chassi.NewError(chassi.ResourceExhausted, "body_too_large", "The message is too large")
 
@@ -91,7 +95,8 @@ var errUnknownMethod = chassi.NewError(chassi.Unimplemented, "unimplemented", "T
 
 func refuseUnknown(context.Context, *chassi.Call) error { return errUnknownMethod }
 
-// serveUnknown handles calls of unknown methods.
+// serveUnknown handles one call of an unknown method. It returns the error of the middleware, or
+// errUnknownMethod if the middleware returns no error.
 func (m *method) serveUnknown(_ any, stream grpc.ServerStream) (err error) {
 	x := &exchange{method: m, stream: stream}
 	defer x.lastResort(&err)
@@ -101,8 +106,8 @@ func (m *method) serveUnknown(_ any, stream grpc.ServerStream) (err error) {
 	return statusOf("", errUnknownMethod).Err() // a middleware has dropped the error
 }
 
-// exchange is one call and its response. It implements the call's codec and is the message that
-// grpc-go decodes and encodes, so that a call costs one allocation for all of them.
+// exchange is one call with its response. It is also the codec of the call, and the message that
+// grpc-go decodes and encodes, so that one allocation serves all of these purposes.
 type exchange struct {
 	call     chassi.Call
 	method   *method
@@ -128,21 +133,21 @@ func (x *exchange) run(ctx context.Context) error {
 	return err
 }
 
-// begin sets up the call.
+// begin initializes x.call with codec, and with the metadata and the peer in ctx.
 func (x *exchange) begin(ctx context.Context, codec chassi.Codec) {
 	x.in.ctx, x.out = ctx, x.slots[:0] //nolint:fatcontext // the exchange is this call's
 	x.call.Binding, x.call.Codec = &x.method.binding, codec
 	x.call.In, x.call.Out = &x.in, &x.out
 	x.call.Peer, x.call.PeerCertificate = x.method.server.clientOf(ctx)
 	x.call.RequestID = transport.RequestID(x.in.Get(transport.RequestIDKey))
-	if len(x.method.server.middleware) > 0 { // otherwise only the method uses the id
+	if len(x.method.server.middleware) > 0 { // otherwise only the method uses the ID
 		x.out.Set(transport.RequestIDKey, x.call.RequestID)
 	}
 }
 
-// clientOf returns the address of the client, which may be behind trusted proxies, and its
-// certificate, or nil if it has none. It does not return the certificate of a trusted proxy, which
-// is not the client's.
+// clientOf returns the address of the client, which may be behind trusted proxies, and the verified
+// certificate of the client. The certificate is nil if the client has none, or if the connection
+// comes from a trusted proxy. The address is invalid if the peer is unknown.
 func (s *Server) clientOf(ctx context.Context) (addr netip.AddrPort, certificate *x509.Certificate) {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
@@ -162,8 +167,8 @@ func (s *Server) clientOf(ctx context.Context) (addr netip.AddrPort, certificate
 	return transport.ClientAddr(tcp.AddrPort(), lines, s.config.TrustedProxies, s.config.ForwardedHeader), certificate
 }
 
-// sendHeader passes the response's metadata to grpc-go. It omits metadata that cannot be sent, with
-// which the client might not receive the error of the call.
+// sendHeader passes the metadata of the response to grpc-go. It omits all metadata if a part cannot
+// be sent, because the client might then not receive the error of the call.
 func (x *exchange) sendHeader(ctx context.Context) {
 	if len(x.out) == 0 || transport.CheckResponse(x.out) != nil {
 		return
@@ -181,7 +186,7 @@ func metadataOf(pairs transport.Pairs) metadata.MD {
 	return md
 }
 
-// lower returns a key in the lower case of HTTP/2, without an allocation for the common keys.
+// lower returns key in lower case, as HTTP/2 requires. It does not allocate memory for common keys.
 func lower(key string) string {
 	if l, ok := usual[key]; ok {
 		return l
@@ -194,8 +199,9 @@ var usual = map[string]string{
 	"Ratelimit": "ratelimit", "Ratelimit-Policy": "ratelimit-policy",
 }
 
-// Decode makes grpc-go read the message and decode it with the codec. If RecvMsg fails, grpc-go has
-// already sent a response.
+// Decode implements [chassi.Codec]. It makes grpc-go read the message of the call and decode it
+// into request. It returns an error if the message is malformed or too large, or if the call does
+// not have exactly one message. If RecvMsg fails, grpc-go has already sent a response.
 func (x *exchange) Decode(request any) error {
 	x.message = request
 	err := x.stream.RecvMsg(x)
@@ -215,7 +221,8 @@ func (x *exchange) Decode(request any) error {
 	return chassi.NewError(code, code.String(), s.Message()).WithCause(err)
 }
 
-// Encode encodes response; grpc-go sends it after the middleware has returned.
+// Encode implements [chassi.Codec]. It encodes response, which grpc-go sends after the middleware
+// has returned. It returns an error if response or the metadata of the response cannot be sent.
 func (x *exchange) Encode(response any) error {
 	m := x.method
 	if err := transport.CheckResponse(x.out); err != nil {
@@ -233,10 +240,11 @@ func (x *exchange) Encode(response any) error {
 	return nil
 }
 
-// maxHint is the maximum buffer size that is allocated for a response in advance.
+// maxHint is the maximum size of a buffer that is allocated for a response in advance, in bytes.
 const maxHint = 4 << 10
 
-// lastResort recovers a panic that no middleware has recovered, logs it, and sets err to its status.
+// lastResort recovers a panic that no middleware has recovered, logs the panic, and sets *err to a
+// status error. It must be deferred.
 func (x *exchange) lastResort(err *error) {
 	if v := recover(); v != nil {
 		failure := chassi.Recovered(v)
@@ -245,10 +253,10 @@ func (x *exchange) lastResort(err *error) {
 	}
 }
 
-// incoming is the request's metadata.
+// incoming is the metadata of a request, which grpc-go stores in ctx.
 type incoming struct{ ctx context.Context } //nolint:containedctx // they live in it
 
-// Get returns the first value of key, or "".
+// Get returns the first value of key, or "" if key has no value.
 func (m *incoming) Get(key string) string {
 	if values := metadata.ValueFromIncomingContext(m.ctx, lower(key)); len(values) > 0 {
 		return values[0]
@@ -256,7 +264,7 @@ func (m *incoming) Get(key string) string {
 	return ""
 }
 
-// Values returns all values of key.
+// Values returns all values of key, or nil if key has no value.
 func (m *incoming) Values(key string) []string {
 	return metadata.ValueFromIncomingContext(m.ctx, lower(key))
 }

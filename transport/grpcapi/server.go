@@ -1,7 +1,6 @@
 package grpcapi
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,7 +24,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 )
 
-// Server serves endpoints on one address. Mount must be called before Start.
+// Server serves endpoints over gRPC on one address. Services must be mounted before Start.
 type Server struct {
 	config       Config
 	middleware   []chassi.Middleware
@@ -48,7 +47,9 @@ type Server struct {
 
 var _ chassi.Transport = (*Server)(nil)
 
-// New returns a server whose calls pass through middleware, the first one outermost.
+// New returns a server with the configuration c. Calls of mounted endpoints and of unknown methods
+// pass through middleware, of which the first is the outermost. Calls of the health and reflection
+// services bypass the middleware.
 func New(c Config, middleware ...chassi.Middleware) *Server {
 	s := &Server{config: c.withDefaults(), middleware: middleware, failed: make(chan error, 1)}
 	s.unmatched = s.newMethod(chassi.RawEndpoint("unmatched", refuseUnknown, chassi.Public), "unmatched")
@@ -61,7 +62,7 @@ func New(c Config, middleware ...chassi.Middleware) *Server {
 // Name returns "grpc".
 func (s *Server) Name() string { return "grpc" }
 
-// Addr returns the listen address, nil before Start.
+// Addr returns the address on which the server listens, or nil before Start.
 func (s *Server) Addr() net.Addr {
 	if l := s.listener.Load(); l != nil {
 		return l.Addr()
@@ -69,8 +70,8 @@ func (s *Server) Addr() net.Addr {
 	return nil
 }
 
-// Connections returns the number of open connections, and of those refused so far because of
-// [Config].MaxConnections or [Config].MaxConnectionsPerClient.
+// Connections returns the number of open connections, and the number of connections refused so far
+// because of [Config].MaxConnections or [Config].MaxConnectionsPerClient.
 func (s *Server) Connections() (open, refused int64) {
 	if l := s.listener.Load(); l != nil {
 		return l.connections.Counts()
@@ -78,8 +79,8 @@ func (s *Server) Connections() (open, refused int64) {
 	return 0, 0
 }
 
-// Certificate returns the state of the TLS certificate. Ok is false without TLS and before
-// Start.
+// Certificate returns the state of the TLS certificate. Ok is false if the server does not use TLS
+// or has not been started.
 func (s *Server) Certificate() (state certs.State, ok bool) {
 	if s.listener.Load() == nil { // which is set after the certificates
 		return state, false
@@ -87,8 +88,8 @@ func (s *Server) Certificate() (state certs.State, ok bool) {
 	return s.certificates.State()
 }
 
-// RefusedClients returns the number of connections refused so far because of the limit of their
-// client.
+// RefusedClients returns the number of connections refused so far because of
+// [Config].MaxConnectionsPerClient.
 func (s *Server) RefusedClients() int64 {
 	if l := s.listener.Load(); l != nil {
 		return l.connections.RefusedClients()
@@ -96,9 +97,10 @@ func (s *Server) RefusedClients() int64 {
 	return 0
 }
 
-// Mount adds the endpoints of service. If a message has no Protocol Buffers encoding or a middleware
-// cannot serve an endpoint, Mount returns an error that names the endpoint, and adds no endpoint of
-// the service.
+// Mount adds the endpoints of service that are served over gRPC. It returns an error, and adds no
+// endpoint, if service is invalid or its name is already mounted, if an endpoint cannot be served
+// over gRPC, for example because a message has a [chassi.File] or no Protocol Buffers encoding, if
+// names conflict in the Protocol Buffers package, or if a middleware cannot serve an endpoint.
 func (s *Server) Mount(service *chassi.Service) error {
 	if err := s.mounted.Add(service); err != nil {
 		return fmt.Errorf("grpcapi: %w", err)
@@ -130,7 +132,8 @@ func (s *Server) Mount(service *chassi.Service) error {
 	return nil
 }
 
-// Start begins to listen, and serves calls in the background.
+// Start begins to listen, and serves calls in the background. It returns an error if a middleware
+// is invalid, if the certificates cannot be loaded, or if the server cannot listen on its address.
 func (s *Server) Start(ctx context.Context) error {
 	if err := s.unmatched.refusal(); err != nil {
 		return err
@@ -143,7 +146,7 @@ func (s *Server) Start(ctx context.Context) error {
 	l, err := lc.Listen(ctx, "tcp", s.config.Addr)
 	if err != nil {
 		s.certificates.Stop()
-		return fmt.Errorf("grpcapi: listen on %s: %w; %s", s.config.Addr, err, listening.Advice(err))
+		return fmt.Errorf("grpcapi: %w; %s", err, listening.Advice(err)) // err says where
 	}
 	s.grpc = grpc.NewServer(s.options()...)
 	s.register()
@@ -165,19 +168,19 @@ func (s *Server) Start(ctx context.Context) error {
 	return nil
 }
 
-// Sizes of the flow-control windows of a call and of a connection. They are fixed, because the
-// memory for a connection, and that for a call beyond the message being read, must not depend on how
-// fast the client sends: by default grpc-go lets both windows grow to 16 MiB. While grpc-go reads a
-// message, it adds the size of the message to the window of the call.
+// Sizes in bytes of the flow-control windows of a call and of a connection. They are fixed, so that
+// the memory for a connection, and the memory for a call in addition to the message being read, do
+// not depend on how fast the client sends. By default, grpc-go lets both windows grow to 16 MiB.
+// While grpc-go reads a message, it adds the size of the message to the window of the call.
 const (
 	streamWindow     = 64 << 10
 	connectionWindow = 1 << 20
 )
 
-// Numbers of goroutines that grpc-go keeps for calls: workersPerProcessor for each processor, and at
-// most maxWorkers in total. grpc-go starts a new goroutine for each further call. A new goroutine
-// has a small stack, which the middleware makes the runtime copy to a larger one, at about a fifth
-// of the cost of a call.
+// Numbers of goroutines that grpc-go keeps for calls: workersPerProcessor for each processor, and
+// at most maxWorkers in total. grpc-go starts a new goroutine for each further call. A new
+// goroutine has a small stack, which is too small for the middleware. The runtime must copy this
+// stack to a larger stack, which takes about a fifth of the time of a call.
 const (
 	workersPerProcessor = 32
 	maxWorkers          = 512
@@ -246,9 +249,10 @@ func (s *Server) Failed() <-chan error { return s.failed }
 // Drain makes the health service report NOT_SERVING, so that clients use other servers.
 func (s *Server) Drain() { s.health.drain() }
 
-// Stop closes the listener, sends GOAWAY to clients, ends subscriptions, and waits for the calls
-// in flight and for streams that are [chassi.Finite]. When ctx ends first, it cancels these calls
-// and streams, and returns an error with their number by method.
+// Stop closes the listener, sends GOAWAY to clients, ends all streams that are not [chassi.Finite],
+// and waits for the calls in flight and for the finite streams. If ctx is done first, Stop cancels
+// these calls and streams, closes all connections, and returns an error with the number of calls
+// and streams of each method.
 func (s *Server) Stop(ctx context.Context) error {
 	s.Drain()
 	defer s.certificates.Stop()
@@ -264,7 +268,10 @@ func (s *Server) Stop(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
-	stuck := cmp.Or(s.calls.String(), "none, only open streams")
+	stuck := s.calls.String()
 	s.grpc.Stop()
+	if stuck == "" {
+		return fmt.Errorf("grpcapi: stopped with open connections, but no calls in flight: %w", ctx.Err())
+	}
 	return fmt.Errorf("grpcapi: stopped with calls in flight: %s: %w", stuck, ctx.Err())
 }

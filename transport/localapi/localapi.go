@@ -1,5 +1,5 @@
-// Package localapi serves endpoints within the process: for tests, and for several services in
-// one binary.
+// Package localapi serves endpoints within the process. It is intended for tests, and for programs
+// that contain several services.
 package localapi
 
 import (
@@ -14,13 +14,15 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// Server serves endpoints within the process. It is a [chassi.Transport] and the
-// [client.Caller] for the endpoints that it serves. Calls pass through middleware and the
-// endpoint's policy, as on other transports. Nothing is encoded: the method gets a shallow copy of
-// the request, and the client gets a shallow copy of the response, or the items of a stream
-// themselves. The principal and the peer of the caller's call are passed on. A [chassi.File] is
-// handled as over HTTP: its name is cleaned, its size is checked, [chassi.MaxBody] limits a file in
-// a request, and a call with a file in its response lasts until the file has been read or closed.
+// Server serves endpoints within the process. It is a [chassi.Transport], and the [client.Streamer]
+// for the endpoints that it serves. Calls pass through middleware and the endpoint's policy, as on
+// other transports. Messages are not encoded: the method gets a shallow copy of the request, and
+// the client gets a shallow copy of the response. The items of a stream are passed on without a
+// copy. A call made with the context of another call has the peer and the principal of that call.
+//
+// A [chassi.File] is handled as over HTTP: its name is cleaned, its size is checked,
+// [chassi.MaxBody] limits a file in a request, and a call with a file in its response lasts until
+// the file has been read or closed.
 type Server struct {
 	middleware []chassi.Middleware
 	served     map[string]served
@@ -50,11 +52,12 @@ func New(middleware ...chassi.Middleware) *Server {
 // Name returns "local".
 func (*Server) Name() string { return "local" }
 
-// Start is a no-op.
+// Start is a no-op that returns nil.
 func (*Server) Start(context.Context) error { return nil }
 
-// Stop refuses new calls, ends subscriptions and waits for the calls in flight. If ctx ends first,
-// it returns an error with the number of remaining calls of each endpoint.
+// Stop refuses new calls, ends the streams that are not [chassi.Finite], and waits for the calls in
+// flight. If ctx is done first, it returns an error with the number of remaining calls of each
+// endpoint.
 func (s *Server) Stop(ctx context.Context) error {
 	s.streams.Stop()
 	if err := s.calls.Close(ctx); err != nil {
@@ -63,7 +66,9 @@ func (s *Server) Stop(ctx context.Context) error {
 	return nil
 }
 
-// Mount adds the endpoints of service. It must not be called after the first call.
+// Mount adds the endpoints of service, except those that [chassi.Transports] limits to other
+// transports. It returns an error if service is invalid or already mounted, if a middleware is nil,
+// or if an endpoint cannot be served. It must not be called after the first call of an endpoint.
 func (s *Server) Mount(service *chassi.Service) error {
 	if err := s.mounted.Add(service); err != nil {
 		return fmt.Errorf("localapi: %w", err)
@@ -91,8 +96,9 @@ func (s *Server) Mount(service *chassi.Service) error {
 	return errors.Join(errs...)
 }
 
-// Bind implements [client.Caller]. It binds e to the mounted endpoint with the same name, which must
-// have the same request and response types.
+// Bind implements [client.Caller]. It binds e to the mounted endpoint with the same full name. It
+// returns an error if [chassi.Transports] limits e to other transports, if there is no such mounted
+// endpoint, or if the request or response types of the two endpoints differ.
 func (s *Server) Bind(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error) {
 	if err := transport.CheckServed(e, "local"); err != nil {
 		return nil, nil, err //nolint:wrapcheck // says which endpoint
@@ -108,13 +114,15 @@ func (s *Server) Bind(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, erro
 	return b, there.call, nil
 }
 
-// BindStream implements [client.Streamer]. The limits of streams are the defaults of
-// [transport.StreamConfig], but there is no limit to the time that the client takes for an item.
+// BindStream implements [client.Streamer]. It binds e, a stream, to the mounted endpoint with the
+// same full name, as Bind does. Streams have the default limits of [transport.StreamConfig], except
+// that the time until the client accepts an item is unlimited.
 func (s *Server) BindStream(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error) {
 	return s.Bind(e)
 }
 
-// call carries out a call of the client as a call of the server.
+// call makes the call of the server that corresponds to from, a call of the client. It returns the
+// error of the server's call, or [transport.ErrStopping] if the server is stopping.
 func (s served) call(ctx context.Context, from *chassi.Call) error {
 	if !s.calls.Acquire() {
 		return transport.ErrStopping
@@ -132,8 +140,9 @@ func (s served) call(ctx context.Context, from *chassi.Call) error {
 	return s.serve(ctx, from, codec, from.Out)
 }
 
-// serve carries out from, a call of the client, with codec. It sets the metadata of the response in
-// out.
+// serve makes the call of the server that corresponds to from, a call of the client. The codec
+// passes on the messages, and out receives the metadata of the response. serve returns the error of
+// the server's call, or an error if the metadata of from is invalid.
 func (s served) serve(ctx context.Context, from *chassi.Call, codec chassi.Codec, out chassi.Metadata) error {
 	if err := transport.CheckMetadata(from.In); err != nil {
 		return err
@@ -154,7 +163,8 @@ func (s served) serve(ctx context.Context, from *chassi.Call, codec chassi.Codec
 	return nil
 }
 
-// contained calls the handler. It returns an error for a panic that no middleware has recovered.
+// contained calls the handler and returns its error. It recovers a panic that no middleware has
+// recovered, and returns an error for it.
 func (s served) contained(ctx context.Context, call *chassi.Call) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -164,11 +174,12 @@ func (s served) contained(ctx context.Context, call *chassi.Call) (err error) {
 	return s.handle(ctx, call)
 }
 
-// localCodec passes typed messages on without encoding them.
+// localCodec is the [chassi.Codec] of a call. It copies the request and the response without
+// encoding them.
 type localCodec struct {
 	from *chassi.Call
-	out  chassi.Metadata // of the response
-	sent *sentFile       // file of the request, nil without one
+	out  chassi.Metadata // metadata of the response
+	sent *sentFile       // file in the request; nil if there is none
 }
 
 func (c *localCodec) Decode(request any) error {
@@ -185,14 +196,15 @@ func (c *localCodec) Encode(response any) error {
 	}
 	if out, ok := c.out.(*transport.Pairs); ok {
 		if err := transport.CheckResponse(*out); err != nil {
-			return fmt.Errorf("localapi: the response: %w", err)
+			return fmt.Errorf("localapi: the response of %s: %w", c.from.Endpoint.FullName(), err)
 		}
 	}
 	reflect.ValueOf(c.from.Response).Elem().Set(reflect.ValueOf(response).Elem())
 	return nil
 }
 
-// streamCodec passes the items of a stream on.
+// streamCodec is the [chassi.StreamCodec] of a call. It passes the items of a stream to the client
+// without encoding them.
 type streamCodec struct {
 	*localCodec
 	server *Server
@@ -202,18 +214,20 @@ type streamCodec struct {
 
 var _ chassi.StreamCodec = (*streamCodec)(nil)
 
-// Begin admits the stream.
+// Begin admits the stream and returns its context. It returns an error if too many streams are
+// open, or if the server is stopping and the stream is not [chassi.Finite].
 func (c *streamCodec) Begin(ctx context.Context, call *chassi.Call) (context.Context, error) {
 	ctx, stream, err := c.server.streams.Open(ctx, call)
 	c.ctx, c.stream = ctx, stream
 	return ctx, err //nolint:wrapcheck // is the response
 }
 
-// Open tells the client that the stream is open.
+// Open informs the client that the stream is open. It returns an error if the metadata of the
+// response is invalid.
 func (c *streamCodec) Open() error {
 	if out, ok := c.from.Out.(*transport.Pairs); ok {
 		if err := transport.CheckResponse(*out); err != nil {
-			return fmt.Errorf("localapi: the response: %w", err)
+			return fmt.Errorf("localapi: the response of %s: %w", c.from.Endpoint.FullName(), err)
 		}
 	}
 	c.from.Stream.Open()
@@ -222,7 +236,8 @@ func (c *streamCodec) Open() error {
 
 var errLeft = chassi.NewError(chassi.Canceled, "canceled", "The client has left the stream")
 
-// Send passes an item to the client. It waits until the client takes the item or the stream ends.
+// Send passes item to the client and waits until the client has accepted it. It returns an error if
+// the stream ends first or the client has left it. The returned size is always 0.
 func (c *streamCodec) Send(item any) (int, error) {
 	switch {
 	case c.from.Stream.Received(c.ctx, item, 0):

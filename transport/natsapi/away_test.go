@@ -165,9 +165,10 @@ func TestStartRefusesWrongSettings(t *testing.T) {
 		"natsapi: url":                      {URL: "nats://me:hunter2@host:x"},
 		"natsapi: responses.url":            {Responses: natsapi.Responses{URL: "http://me:hunter2@host"}},
 		"natsapi: ca_file: open /nowhere":   {CAFile: "/nowhere"},
-		"natsapi: ca_file: no certificate":  {CAFile: garbage},
+		"contains no certificate":           {CAFile: garbage},
 		"natsapi: credentials_file: open /": {Login: natsapi.Login{CredentialsFile: "/nowhere"}},
 		"natsapi: nkey_file":                {Login: natsapi.Login{NkeyFile: "/nowhere"}},
+		"natsapi: responses.nkey_file":      {Responses: natsapi.Responses{Login: natsapi.Login{NkeyFile: "/nowhere"}}},
 		"natsapi: reply_subjects":           {ReplySubjects: []string{">"}},
 	} {
 		c.Logger = quiet

@@ -21,50 +21,53 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// ClientConfig configures a [Client]. The zero value of every field means the default in its
-// tag.
+// ClientConfig configures a [Client]. The zero value of a field means the default in its tag, if
+// there is one.
 type ClientConfig struct {
 	URL         string        `config:"url" format:"urls:nats,tls,ws,wss" mask:"url" default:"nats://127.0.0.1:4222" help:"comma-separated list of nats://[user:password@]host:port"`
 	CAFile      string        `config:"ca_file" format:"file" help:"PEM file of the CAs that are trusted to sign the server's certificate; enables TLS"`
 	Prefix      string        `config:"prefix" help:"prefix of all subjects and streams, the same as that of the services"`
 	InboxPrefix string        `config:"inbox_prefix" default:"_INBOX" help:"prefix of the reply subjects, for servers that give each user a separate one"`
 	Timeout     time.Duration `config:"timeout" default:"30s" min:"1ms" help:"maximum time of a call whose caller sets no deadline, and of the opening of a stream"`
-	MaxInFlight int           `config:"max_in_flight" default:"65536" min:"1" help:"maximum number of calls and streams in flight; further calls get unavailable"`
+	MaxInFlight int           `config:"max_in_flight" default:"65536" min:"1" help:"maximum number of calls and streams in flight; further calls get resource_exhausted"`
 
 	Login
 
-	// Options are passed to the client library, for example nats.InProcessServer.
+	// Options are additional options for the client library, for example nats.InProcessServer.
 	Options []nats.Option `config:"-"`
-	// Logger receives log lines that concern no single call. The default is slog.Default().
+	// Logger receives the log lines that the middleware does not write, such as those about lost
+	// connections. The default is slog.Default().
 	Logger *slog.Logger `config:"-"`
 }
 
-// Client calls endpoints over one connection and reconnects when it is lost. Until the connection is
-// restored, calls fail at once with [chassi.Unavailable]; streams that were open when it was lost
-// fail with the same error. All responses use one inbox. A Client is safe for concurrent use.
+// Client calls endpoints over one connection, and reconnects when the connection is lost. Streams
+// that are open at that moment fail with [chassi.Unavailable]. New calls fail immediately with the
+// same error until the connection is restored. Calls in flight continue to wait until their
+// deadline for a response, which may be lost. All responses arrive in a single inbox. A Client is
+// safe for concurrent use.
 type Client struct {
 	config  ClientConfig
 	conn    *nats.Conn
 	trouble *trouble
 	inbox   *inbox
 	js      jetstream.JetStream
-	status  chan nats.Status // of the connection
+	status  chan nats.Status // status changes of the connection
 
 	mu       sync.Mutex
 	declared map[string]bool
 }
 
-// Conn returns the connection, for features of NATS that this package does not offer. The client
-// closes it.
+// Conn returns the connection, for features of NATS that this package does not offer. The caller
+// must not close the connection.
 func (c *Client) Conn() *nats.Conn { return c.conn }
 
-// refusalTime is the time for which a refusal is retried, because the server may not know a new
-// user yet.
+// refusalTime is the time for which Dial retries after the server has refused the login, because
+// the server may not have loaded a new user yet.
 const refusalTime = 5 * time.Second
 
-// Dial returns a connected client. It retries until ctx ends while the server is unavailable, and
-// for five seconds if the server refuses the user, its password or its key. It returns an error at
-// once if the server's certificate is not trusted.
+// Dial returns a connected client. While the server is unavailable, Dial retries until ctx is done.
+// If the server refuses the user, the password or the key, Dial retries for five seconds. Dial
+// returns an error at once if c is invalid, or if the certificate of the server is not trusted.
 func Dial(ctx context.Context, c ClientConfig) (*Client, error) {
 	c = c.withDefaults()
 	t := new(trouble)
@@ -103,9 +106,10 @@ func Dial(ctx context.Context, c ClientConfig) (*Client, error) {
 	}
 }
 
-// Open returns a client that need not be connected yet: it tries to connect once, and then
-// retries in the background until it is closed. The error is a configuration error. A Cluster
-// of package client uses it, so that a service starts without its broker.
+// Open returns a client that may not be connected yet. It makes one attempt to connect; if that
+// fails, the client retries in the background until it is connected or closed. A program, for
+// example one with a Cluster of package client, can thus start before its broker. Open returns an
+// error only if c is invalid.
 func Open(c ClientConfig) (*Client, error) {
 	c = c.withDefaults()
 	t := new(trouble)
@@ -138,9 +142,9 @@ func (c ClientConfig) withDefaults() ClientConfig {
 
 func (c ClientConfig) options(t *trouble) ([]nats.Option, error) {
 	if !isSubject(c.InboxPrefix) {
-		return nil, fmt.Errorf("natsapi: inbox_prefix %q: want dot-separated words, such as _INBOX", c.InboxPrefix)
+		return nil, fmt.Errorf("natsapi: inbox_prefix %q: want dot-separated words without spaces, wildcards or control characters, at most %d bytes, such as _INBOX", c.InboxPrefix, maxSubject)
 	}
-	who, err := login(c.Login, c.CAFile)
+	who, err := login("", c.Login, c.CAFile)
 	options := lasting("chassi client", c.InboxPrefix, c.Logger, disconnections(c.Logger), t)
 	return slices.Concat(options, who, c.Options), errors.Join(checkURL("url", c.URL), err)
 }
@@ -165,14 +169,16 @@ func newClient(c ClientConfig, conn *nats.Conn, t *trouble) (*Client, error) {
 	return &Client{config: c, conn: conn, trouble: t, inbox: in, js: js, status: status, declared: make(map[string]bool)}, nil
 }
 
-// Close closes the connection. Calls in flight and streams fail.
+// Close closes the connection. Calls in flight and open streams fail.
 func (c *Client) Close() {
 	c.conn.Close()
 	c.conn.RemoveStatusListener(c.status)
 	c.inbox.close()
 }
 
-// Bind implements [client.Caller].
+// Bind implements [client.Caller]. It returns an error if e is not served over NATS, if message
+// brokers do not support e, or if the request or response type of e has no Protocol Buffers
+// encoding.
 func (c *Client) Bind(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error) {
 	if err := transport.CheckServed(e, "nats"); err != nil {
 		return nil, nil, err //nolint:wrapcheck // says which endpoint

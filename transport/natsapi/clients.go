@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// subscription is one subscription of a server, with its connection.
+// subscription is a subscription of a server, with the connection that it uses.
 type subscription struct {
 	*nats.Subscription
 	conn *nats.Conn
@@ -25,7 +25,8 @@ const (
 
 // add subscribes to subject or, if client is not empty, to from.CLIENT.SUBJECT, and adds the
 // subscription to s. For each message, accept is called with the name of the client, or "" if the
-// client has no name. Only one member of a group receives a message; "" means no group.
+// client has no name. If group is not empty, each message is delivered to only one subscriber of
+// the queue group.
 func (s *subscriptions) add(conn *nats.Conn, client, subject, group string, accept func(name string, m *nats.Msg)) error {
 	full, receive := subject, func(m *nats.Msg) { accept("", m) }
 	if client != "" {
@@ -43,8 +44,9 @@ func (s *subscriptions) add(conn *nats.Conn, client, subject, group string, acce
 	return nil
 }
 
-// drain ends s and waits until all messages that have arrived were accepted. It does not wait
-// while the connection is lost.
+// drain ends s and waits until all messages that have arrived have been accepted. It stops waiting
+// if the connection is lost. It returns an error if the client library cannot drain s, or if ctx
+// is done first.
 func (s subscription) drain(ctx context.Context) error {
 	closed := make(chan struct{})
 	s.SetClosedHandler(func(string) { close(closed) })
@@ -52,7 +54,7 @@ func (s subscription) drain(ctx context.Context) error {
 		if !s.conn.IsConnected() || !s.IsValid() {
 			return nil
 		}
-		return fmt.Errorf("natsapi: drain %s: %w", s.Subject, err)
+		return fmt.Errorf("natsapi: drain the subscription to %s: %w", s.Subject, err)
 	}
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -61,17 +63,17 @@ func (s subscription) drain(ctx context.Context) error {
 		case <-closed:
 			return nil
 		case <-ctx.Done():
-			return fmt.Errorf("natsapi: drain %s: %w", s.Subject, ctx.Err())
+			return fmt.Errorf("natsapi: drain the subscription to %s: %w", s.Subject, ctx.Err())
 		case <-tick.C:
 		}
 	}
 	return nil
 }
 
-// clients are the clients of a Broker. The requests of each client use a separate connection, so
-// that a client that floods the service fills only its own connection.
+// clients holds the connections for the clients of a [Broker]. The requests of each client arrive
+// over a separate connection, so that a client that floods the service fills only this connection.
 type clients struct {
-	stop func() // stops following the clients; nil before they are followed
+	stop func() // stops following changes of the clients; nil before followClients
 
 	mu     sync.Mutex
 	frozen bool
@@ -83,7 +85,8 @@ type clientConn struct {
 	subs subscriptions
 }
 
-// followClients subscribes to the requests of all clients, present and future.
+// followClients subscribes to the requests of all present clients of the Broker, and of clients
+// that are added later.
 func (s *Server) followClients() (err error) {
 	s.clients.byName = make(map[string]clientConn)
 	s.clients.stop, err = s.config.Broker.Clients(s.addClient, s.clients.remove)
@@ -120,7 +123,20 @@ func (c *clients) remove(name string) {
 	}
 }
 
-// freeze stops following the clients, and returns the subscriptions for the present clients.
+// consumers returns the number of subscriptions of the connections that are established.
+func (c *clients) consumers() (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, client := range c.byName {
+		if client.conn.IsConnected() {
+			n += client.conn.NumSubscriptions()
+		}
+	}
+	return n
+}
+
+// freeze stops following changes of the clients, and returns the subscriptions for the present
+// clients.
 func (c *clients) freeze() (subs subscriptions) {
 	if c.stop == nil {
 		return nil
@@ -135,7 +151,7 @@ func (c *clients) freeze() (subs subscriptions) {
 	return subs
 }
 
-// close stops following the clients and closes their connections.
+// close stops following changes of the clients, and closes all connections.
 func (c *clients) close() {
 	c.freeze()
 	for _, client := range c.byName {
@@ -143,7 +159,7 @@ func (c *clients) close() {
 	}
 }
 
-// reset prepares c for another start, after its connections were closed.
+// reset prepares c for another Start, after close.
 func (c *clients) reset() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -17,10 +17,11 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// BindStream implements [client.Streamer]. [ClientConfig.Timeout] limits the time until the
-// stream is open. The client keeps at most 64 items of a stream that the caller has not read, and
-// accepts no further item while these have 1 MiB or more. If a message is lost, the stream ends with
-// [chassi.DataLoss].
+// BindStream implements [client.Streamer]. It returns an error in the same cases as [Client.Bind].
+// [ClientConfig].Timeout limits the time until a stream is open. The client buffers at most 64
+// unread items of a stream, and no further items while the unread items have 1 MiB or more; if the
+// server sends more, the stream ends with [chassi.Internal]. If a message is lost, the stream ends
+// with [chassi.DataLoss].
 func (c *Client) BindStream(e *chassi.Endpoint) (*chassi.Binding, chassi.Handler, error) {
 	if err := transport.CheckServed(e, "nats"); err != nil {
 		return nil, nil, err //nolint:wrapcheck // says which endpoint
@@ -39,7 +40,8 @@ var (
 	errNotOpened = errors.New("natsapi: the stream was not opened in time")
 )
 
-// stream makes the call of a stream, and passes its items on until its end.
+// stream makes the call of a stream and passes its items to the caller. It returns when the stream
+// has ended, with the error of the stream or nil.
 func (c *Client) stream(ctx context.Context, call *chassi.Call, subject string, remote *broker.Remote) error {
 	in, err := c.open(ctx, call, subject, remote)
 	if err != nil {
@@ -66,7 +68,7 @@ func (c *Client) stream(ctx context.Context, call *chassi.Call, subject string, 
 	}
 }
 
-// open sends the request, and returns the stream that receives the replies.
+// open sends the request of a stream, and returns the stream that receives the replies.
 func (c *Client) open(ctx context.Context, call *chassi.Call, subject string, remote *broker.Remote) (*incoming, error) {
 	if !c.conn.IsConnected() {
 		return nil, broker.Unreachable(ctx, errors.Join(nats.ErrDisconnected, c.trouble.last(nil)))
@@ -91,8 +93,8 @@ func (c *Client) open(ctx context.Context, call *chassi.Call, subject string, re
 	return in, nil
 }
 
-// leave ends a stream that the caller no longer reads. A stream that is not open yet is cancelled
-// when its first message arrives, for which the client waits for [ClientConfig.Timeout].
+// leave ends a stream that the caller no longer reads. If the stream is not open yet, it is
+// canceled when it opens, provided that this happens within [ClientConfig].Timeout.
 func (c *Client) leave(in *incoming) {
 	if in.leave() {
 		c.inbox.unlisten(in.reply)
@@ -104,25 +106,25 @@ func (c *Client) leave(in *incoming) {
 // incoming is a stream that a client receives.
 type incoming struct {
 	conn           *nats.Conn
-	subject, reply string         // of the request
-	messages       chan *nats.Msg // except heartbeats; closed at the end
+	subject, reply string         // subjects of the request
+	messages       chan *nats.Msg // received messages except heartbeats; closed when the stream ends
 
 	mu          sync.Mutex
-	control     string // the control subject, "" before the stream is open
+	control     string // the control subject; "" before the stream is open
 	ended       bool   // whether messages is closed
 	finished    bool   // whether the server has ended the stream
 	err         error  // why the stream ended before the server ended it
 	last        int64  // the number of the last item
 	unreadBytes int
-	heard       time.Time     // when the last message arrived
+	heard       time.Time     // time at which the last message arrived
 	patience    time.Duration // maximum time without a message
-	timer       *time.Timer   // of the next heartbeat, nil before the stream is open
+	timer       *time.Timer   // timer of the next heartbeat; nil before the stream is open
 
-	read, readBytes int64 // items that the caller has taken, and their bytes
-	told, toldBytes int64 // values of read and readBytes that the server knows
+	read, readBytes int64 // number and bytes of the items that the caller has read
+	told, toldBytes int64 // values of read and readBytes that were last sent to the server
 }
 
-// receive handles a message of the server. It does not block.
+// receive handles m, a message of the server. It does not block.
 func (in *incoming) receive(m *nats.Msg) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -154,10 +156,10 @@ func (in *incoming) receive(m *nats.Msg) {
 	}
 }
 
-var errCredit = errors.New("natsapi: the server sent more than the client's credit")
+var errCredit = errors.New("natsapi: the server sent more items or bytes than the client had permitted")
 
-// check records a message. It returns an error if the message is malformed, exceeds the client's
-// credit, or does not follow the messages before it.
+// check records the message m of the given kind. It returns an error if m is malformed or exceeds
+// the credit of the client in bytes, or if a message between the previous message and m is missing.
 func (in *incoming) check(kind string, m *nats.Msg) error {
 	seq, ok := parseSeq(m.Header.Get(seqKey))
 	switch {
@@ -173,8 +175,12 @@ func (in *incoming) check(kind string, m *nats.Msg) error {
 		in.last = seq
 		in.unreadBytes += len(m.Data)
 		return nil
-	case kind == kindItem || seq != in.last:
-		return errLost.WithCause(fmt.Errorf("natsapi: a message of a stream, %.16q, has the number %d; the last item has %d", kind, seq, in.last))
+	case kind == kindItem && in.control == "":
+		return errLost.WithCause(errors.New("natsapi: an item of a stream arrived before the message that opens the stream"))
+	case kind == kindItem:
+		return errLost.WithCause(fmt.Errorf("natsapi: an item of a stream has the number %d, want %d", seq, in.last+1))
+	case seq != in.last:
+		return errLost.WithCause(fmt.Errorf("natsapi: a stream message of kind %.16q has the number %d, want %d", kind, seq, in.last))
 	case kind == kindOpen && in.control == "":
 		return in.begin(m)
 	case kind == kindEnd:
@@ -183,11 +189,12 @@ func (in *incoming) check(kind string, m *nats.Msg) error {
 	case kind == kindHeartbeat && in.control != "":
 		return nil
 	default:
-		return errMalformed.WithCause(fmt.Errorf("natsapi: a message of a stream has an invalid header %s: %.32q", kindKey, kind))
+		return errMalformed.WithCause(fmt.Errorf("natsapi: a message of a stream has an unknown or unexpected header %s: %.32q", kindKey, kind))
 	}
 }
 
-// begin records that the stream is open, and begins the heartbeats.
+// begin records that the stream is open, and starts the timer of the heartbeats. It returns an
+// error if m, the first message, contains no valid control subject.
 func (in *incoming) begin(m *nats.Msg) error {
 	if err := in.setControl(m); err != nil {
 		return err
@@ -197,19 +204,20 @@ func (in *incoming) begin(m *nats.Msg) error {
 	return nil
 }
 
-// setControl sets the control subject. It begins with the subject of the request, so that a service
-// cannot make its clients publish elsewhere.
+// setControl sets the control subject from the header of m. The control subject always begins with
+// the subject of the request, so that a service cannot make its clients publish elsewhere.
+// setControl returns an error if the header is invalid.
 func (in *incoming) setControl(m *nats.Msg) error {
 	word := m.Header.Get(controlKey)
 	if !isSubject(word) || len(word) > maxSubject/2 {
-		return errMalformed.WithCause(fmt.Errorf("natsapi: a stream has an invalid header %s: %.64q", controlKey, word))
+		return errMalformed.WithCause(fmt.Errorf("natsapi: a stream has an invalid header %s: %.64q; want a subject of at most %d bytes", controlKey, word, maxSubject/2))
 	}
 	in.control = in.subject + "." + word
 	return nil
 }
 
-// beat tells the server that the client is alive. It ends the stream instead if the server has been
-// silent for too long.
+// beat informs the server that the client is alive. If the server has been silent for too long,
+// beat ends the stream instead.
 func (in *incoming) beat() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -223,7 +231,7 @@ func (in *incoming) beat() {
 	}
 }
 
-// say sends a control message.
+// say sends a control message of the given kind.
 func (in *incoming) say(kind string) {
 	h := nats.Header{kindKey: {kind}}
 	if kind == kindRead {
@@ -233,7 +241,8 @@ func (in *incoming) say(kind string) {
 	_ = in.conn.PublishMsg(&nats.Msg{Subject: in.control, Header: h}) // the server notices that nothing comes
 }
 
-// fail ends the stream with err; messages that have arrived are still passed on.
+// fail ends the stream with err, unless the stream has already ended. Messages that have arrived
+// are still passed to the caller.
 func (in *incoming) fail(err error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -242,7 +251,8 @@ func (in *incoming) fail(err error) {
 	}
 }
 
-// end closes messages, and cancels the stream unless the server has ended it.
+// end ends the stream with err, and closes in.messages. It cancels the stream on the server, unless
+// the server has ended the stream or not yet opened it.
 func (in *incoming) end(err error) {
 	in.ended, in.err = true, err
 	close(in.messages)
@@ -251,7 +261,8 @@ func (in *incoming) end(err error) {
 	}
 }
 
-// leave ends the stream. It returns false if the server has neither opened nor ended the stream yet.
+// leave ends the stream, if it has not ended yet. It returns false if the server has neither opened
+// nor ended the stream.
 func (in *incoming) leave() bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -264,7 +275,7 @@ func (in *incoming) leave() bool {
 	return in.finished || in.control != ""
 }
 
-// reason returns the error of a stream that ended before the server ended it.
+// reason returns the error of a stream that has ended without an end or error from the server.
 func (in *incoming) reason(ctx context.Context) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -278,8 +289,8 @@ func (in *incoming) reason(ctx context.Context) error {
 	}
 }
 
-// pass passes a message on to the caller. It returns true if further messages may follow, and
-// otherwise false with the error of the stream, or nil.
+// pass passes m to the caller. more reports whether further messages may follow. If it is false,
+// err is the error with which the stream has ended, or nil if the stream is complete.
 func (in *incoming) pass(ctx context.Context, call *chassi.Call, remote *broker.Remote, m *nats.Msg) (more bool, err error) {
 	switch kind := m.Header.Get(kindKey); {
 	case m.Header.Get(broker.CodeKey) != "":
@@ -310,7 +321,7 @@ func (in *incoming) pass(ctx context.Context, call *chassi.Call, remote *broker.
 
 var errCallerLeft = errors.New("natsapi: the caller has left the stream")
 
-// setOut sets the metadata of the response.
+// setOut copies the first value of each header in h to the metadata of the response of call.
 func setOut(call *chassi.Call, h nats.Header) {
 	for key, values := range h {
 		if len(values) > 0 {
@@ -319,7 +330,8 @@ func setOut(call *chassi.Call, h nats.Header) {
 	}
 }
 
-// taken records that the caller has taken an item, and renews the credit when half of it is used.
+// taken records that the caller has read an item of size bytes. It informs the server when half of
+// the credit is used.
 func (in *incoming) taken(size int) {
 	in.mu.Lock()
 	defer in.mu.Unlock()

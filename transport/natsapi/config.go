@@ -15,18 +15,21 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// Config configures a [Server]. The zero value of every field means the default in its tag.
+// Config configures a [Server]. The zero value of a field means the default in its tag, if there is
+// one.
 type Config struct {
-	// URL is nats://[user:password@]host:port, or several separated by commas. The default is
-	// nats://127.0.0.1:4222. Programs have a separate setting for it.
+	// URL is the URL of a NATS server, nats://[user:password@]host:port, or several such URLs
+	// separated by commas. The schemes tls, ws and wss are also supported. The default is
+	// nats://127.0.0.1:4222. URL is not one of the settings of Config, because programs have a
+	// separate setting for it.
 	URL string `config:"-"`
 
 	Login
 	CAFile string `config:"ca_file" format:"file" help:"PEM file of the CAs that are trusted to sign the server's certificate; enables TLS"`
 
-	// Responses configures the separate connection for responses, so that the user that receives
-	// requests needs no permission to publish, and the user of this connection needs no other
-	// permission.
+	// Responses configures the separate connection for responses. If it is set, the user of the
+	// connection for requests needs no permission to publish unless there are work queues, and the
+	// user of the connection for responses needs only this permission.
 	Responses     Responses `config:"responses"`
 	ReplySubjects []string  `config:"reply_subjects" default:"_INBOX.>,_R_.>" help:"permitted reply subjects; a request with another reply subject is dropped"`
 
@@ -40,78 +43,87 @@ type Config struct {
 	MaxConcurrent          int `config:"max_concurrent" default:"128" min:"1" help:"maximum number of concurrent calls"`
 	MaxQueued              int `config:"max_queued" default:"1024" min:"1" help:"maximum number of calls that wait to run; further calls get unavailable"`
 	MaxConcurrentPerClient int `config:"max_concurrent_per_client" default:"0" min:"0" help:"maximum number of concurrent calls of one named client; 0 is three quarters of max_concurrent"`
-	MaxQueuedPerClient     int `config:"max_queued_per_client" default:"0" min:"0" help:"maximum number of calls of one named client that wait to run; further calls get resource_exhausted; 0 is three quarters of max_queued"`
+	MaxQueuedPerClient     int `config:"max_queued_per_client" default:"0" min:"0" help:"maximum number of calls of one named client that wait to run; further calls get unavailable; 0 is three quarters of max_queued"`
 
 	// Broker is a NATS server that manages the permissions for services, such as the server of
 	// package embedded. It replaces URL, the credentials, ReplySubjects and NamedClients.
 	Broker Broker `config:"-"`
-	// Timeout is the timeout of endpoints without a timeout of their own. The Broker passes
-	// responses on for longer than that.
+	// Timeout is the timeout of the calls of endpoints that set no timeout. It is only reported to
+	// Broker, which must pass on the responses that arrive within this time; middleware enforces
+	// timeouts.
 	Timeout time.Duration `config:"-"`
 	// Streams configures the streams of the endpoints made with [chassi.NewStream].
 	Streams transport.StreamConfig `config:"-"`
-	// Version is reported by service discovery: digits and dots, "1.2.3".
+	// Version is the version of the program. Service discovery reports the three numbers at its
+	// beginning, "1.2.3" for "1.2.3", "v1.2.3" or "v1.2.3-rc.1", and "0.0.0" if there are none.
 	Version string `config:"-"`
-	// Options are passed to the client library, for example nats.InProcessServer.
+	// Options are additional options for the client library, for example nats.InProcessServer.
 	Options []nats.Option `config:"-"`
-	// Logger receives log lines that concern no single call. The default is slog.Default().
+	// Logger receives the log lines that the middleware does not write, such as those about lost
+	// connections. The default is slog.Default().
 	Logger *slog.Logger `config:"-"`
-	// Observe is called with "reply_refused" for each request that was dropped because of its
-	// reply subject, with "name_refused" for each whose client name is too long, and with
-	// "body_dropped" for each message of a work queue whose dead letter has lost its body. It
-	// must not block. It may be nil.
+	// Observe, if not nil, is called with "reply_refused" for each request that is dropped because
+	// of its reply subject, with "name_refused" for each request that is dropped because the name
+	// of its client is too long, and with "body_dropped" for each message of a work queue that is
+	// dead-lettered without its body. It may be called concurrently, and must not block.
 	Observe func(event string) `config:"-"`
 }
 
-// Login holds credentials. The zero value means the user and password in the URL, if any.
+// Login holds the credentials of a connection. If it is the zero value, the user and password in
+// the URL are used, if any.
 type Login struct {
 	CredentialsFile string `config:"credentials_file" format:"file" help:".creds file with JWT and key"`
 	NkeyFile        string `config:"nkey_file" format:"file" help:"file with the seed of an nkey"`
 }
 
-// Responses holds the credentials of the connection for responses.
+// Responses configures the URL and the credentials of the connection for responses. If it is the
+// zero value, this connection uses the URL and the credentials of the connection for requests.
 type Responses struct {
 	URL string `config:"url" format:"urls:nats,tls,ws,wss" mask:"url" help:"URL like nats.url, with a user that is permitted to publish responses only; empty is nats.url"`
 
 	Login
 }
 
-// Broker is a NATS server that gives every client an account of its own, permits it only the
-// subjects of services and of service discovery ($SRV.>), and forwards its requests as
-// from.NAME.SUBJECT with a reply subject below _R_.
+// Broker is a NATS server that gives every client a separate account. A client may use only the
+// subjects of services and of service discovery ($SRV.>). The Broker forwards a request of the
+// client NAME as from.NAME.SUBJECT, with a reply subject below _R_.
 type Broker interface {
-	// Serve permits clients to call subjects. Longest is the longest timeout of their
-	// endpoints; 0 means the default of the broker. Responses within that time must be passed on.
+	// Serve permits clients to call subjects. longest is the longest timeout of their endpoints;
+	// 0 means the default of the Broker. The Broker must pass on the responses that arrive within
+	// this time.
 	Serve(subjects []string, longest time.Duration) error
-	// ServeStreams permits clients to open the streams subjects, and to publish to
-	// SUBJECT.stream.*.* to control them. The messages of a stream must be passed on unless it has
-	// been silent for longer than silence.
+	// ServeStreams permits clients to open streams on subjects, and to publish to
+	// SUBJECT.stream.*.* to control these streams. longest is as in Serve. The Broker must pass on
+	// the messages of a stream unless the stream has been silent for longer than silence.
 	ServeStreams(subjects []string, longest, silence time.Duration) error
-	// Clients calls added with the name of each client, present and future, before it can
-	// connect, and removed with the name of each deleted client, until stop is called. A client
-	// for which added returns an error cannot connect, and added is called again later.
+	// Clients calls added with the name of each present client, and returns an error if added does.
+	// Until stop is called, it also calls added with the name of each new client, before the client
+	// can connect, and removed with the name of each deleted client. A new client for which added
+	// returns an error cannot connect; added is called again with its name later.
 	Clients(added func(name string) error, removed func(name string)) (stop func(), err error)
-	// RequestOptions returns the connection options of a user that may only receive requests.
+	// RequestOptions returns the options for a connection that may only receive requests.
 	RequestOptions() []nats.Option
-	// ResponseOptions returns the connection options of a user that may only publish below _R_.
+	// ResponseOptions returns the options for a connection that may only publish below _R_.
 	ResponseOptions() []nats.Option
-	// WorkOptions returns the connection options of a user of work queues.
+	// WorkOptions returns the options for a connection that may use work queues.
 	WorkOptions() []nats.Option
 }
 
 var prefixWords = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,50}(\.[a-zA-Z0-9_-]{1,50}){0,3}$`)
 
-// Validate returns an error that names each invalid setting.
+// Validate checks the prefix, the reply subjects, the URLs and the files that the settings name,
+// which it reads. It returns an error that names the invalid settings, or nil if all are valid.
+// With a Broker, it checks only the prefix. It does not check the ranges of numbers.
 func (c Config) Validate() error {
 	_, replies := newReplies(c.withDefaults().ReplySubjects)
 	if c.Prefix != "" && !prefixWords.MatchString(c.Prefix) {
-		replies = errors.Join(replies, fmt.Errorf("natsapi: prefix %q: want dot-separated words of letters, digits, _ and -, such as staging", c.Prefix))
+		replies = errors.Join(replies, fmt.Errorf("natsapi: prefix %q: want at most four dot-separated words, each of 1 to 50 letters, digits, _ and -, such as staging", c.Prefix))
 	}
 	if c.Broker != nil {
 		return replies
 	}
-	_, own := login(c.Login, c.CAFile)
-	_, responses := login(c.Responses.Login, "")
+	_, own := login("", c.Login, c.CAFile)
+	_, responses := login("responses.", c.Responses.Login, "")
 	return errors.Join(checkURL("url", c.URL), checkURL("responses.url", c.Responses.URL), replies, own, responses)
 }
 
@@ -146,19 +158,21 @@ func (c Config) withDefaults() Config {
 // accounts.
 const replyOfImport = "_R_.>"
 
-// options returns the connection options for c.
-func (c Login) options() ([]nats.Option, error) {
+// options returns the connection options for the credentials c. It returns an error if a file
+// cannot be read, or if the nkey file contains no seed. prefix precedes the name of the setting in
+// the error.
+func (c Login) options(prefix string) ([]nats.Option, error) {
 	var options []nats.Option
 	if c.CredentialsFile != "" { // the library reads the file only at login
 		if _, err := os.ReadFile(c.CredentialsFile); err != nil {
-			return nil, fmt.Errorf("natsapi: credentials_file: %w", err)
+			return nil, fmt.Errorf("natsapi: %scredentials_file: %w", prefix, err)
 		}
 		options = append(options, nats.UserCredentials(c.CredentialsFile))
 	}
 	if c.NkeyFile != "" {
 		key, err := nats.NkeyOptionFromSeed(c.NkeyFile)
 		if err != nil {
-			return nil, fmt.Errorf("natsapi: nkey_file %q: %w", c.NkeyFile, err)
+			return nil, fmt.Errorf("natsapi: %snkey_file %q: %w", prefix, c.NkeyFile, err)
 		}
 		options = append(options, key)
 	}

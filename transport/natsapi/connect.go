@@ -26,13 +26,15 @@ import (
 	"github.com/chassi-go/chassi/redact"
 )
 
-// login returns the options for authentication and TLS.
-func login(c Login, caFile string) ([]nats.Option, error) {
-	options, err := c.options()
+// login returns the connection options for authentication and TLS. It returns an error if a file
+// cannot be read, if the nkey file contains no seed, or if caFile contains no certificate. prefix
+// precedes the names of the settings of c in the error.
+func login(prefix string, c Login, caFile string) ([]nats.Option, error) {
+	options, err := c.options(prefix)
 	if caFile != "" { // the library reads the file only after connecting
 		pem, readErr := os.ReadFile(caFile)
 		if readErr == nil && !x509.NewCertPool().AppendCertsFromPEM(pem) {
-			readErr = fmt.Errorf("no certificate in PEM form in %s", caFile)
+			readErr = fmt.Errorf("%s contains no certificate in PEM form", caFile)
 		}
 		if readErr != nil {
 			err = errors.Join(err, fmt.Errorf("natsapi: ca_file: %w", readErr))
@@ -42,8 +44,8 @@ func login(c Login, caFile string) ([]nats.Option, error) {
 	return options, err
 }
 
-// checkURL returns an error if one of the comma-separated URLs of a setting is invalid. The error
-// contains no URL, and so no password.
+// checkURL returns an error if one of urls, the comma-separated URLs of a setting, is invalid. The
+// error does not contain the URL, which may contain a password.
 func checkURL(setting, urls string) error {
 	for raw := range strings.SplitSeq(urls, ",") {
 		if raw = strings.TrimSpace(raw); raw == "" {
@@ -54,20 +56,21 @@ func checkURL(setting, urls string) error {
 		}
 		u, err := url.Parse(raw)
 		if err != nil || u.Hostname() == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
-			return fmt.Errorf("natsapi: %s: want a comma-separated list of nats://[user:password@]host:port; percent-encode special characters of user and password", setting)
+			return fmt.Errorf("natsapi: %s: want a comma-separated list of nats://[user:password@]host:port, or tls://, ws:// or wss://; percent-encode special characters in the user and password", setting)
 		}
 	}
 	return nil
 }
 
-// connections are the connections of a server, one for each purpose, with separate permissions.
+// connections holds the connections of a server. There is one connection for each purpose, so that
+// each can have separate permissions.
 type connections struct {
 	requests, responses *nats.Conn
 	work                *nats.Conn          // nil without work queues
-	js                  jetstream.JetStream // of work
+	js                  jetstream.JetStream // uses work
 }
 
-// open establishes the connections.
+// open establishes the connections of the server. If it returns an error, all of them are closed.
 func (s *Server) open(ctx context.Context) (cs connections, err error) {
 	request, response, work, err := s.config.logins()
 	if err != nil {
@@ -101,17 +104,18 @@ func (s *Server) connect(ctx context.Context, url, purpose string, options []nat
 	return connect(ctx, url, &s.trouble, options)
 }
 
-// logins returns the options with the credentials of the three connections.
+// logins returns the connection options with the credentials for requests, responses and work
+// queues.
 func (c Config) logins() (requests, responses, work []nats.Option, err error) {
 	if b := c.Broker; b != nil {
 		return b.RequestOptions(), b.ResponseOptions(), b.WorkOptions(), nil
 	}
-	if requests, err = login(c.Login, c.CAFile); err != nil {
+	if requests, err = login("", c.Login, c.CAFile); err != nil {
 		return nil, nil, nil, err
 	}
 	responses = requests
 	if c.Responses != (Responses{}) {
-		responses, err = login(c.Responses.Login, c.CAFile)
+		responses, err = login("responses.", c.Responses.Login, c.CAFile)
 	}
 	return requests, responses, requests, err
 }
@@ -120,14 +124,14 @@ func (cs connections) all() []*nats.Conn {
 	return slices.DeleteFunc([]*nats.Conn{cs.requests, cs.responses, cs.work}, func(c *nats.Conn) bool { return c == nil })
 }
 
-// flush flushes the connections that are not lost.
+// flush flushes the connections that are not lost, each for at most one second.
 func (cs connections) flush() (err error) {
 	for _, conn := range cs.all() {
 		if !conn.IsConnected() {
 			continue
 		}
 		if flushErr := conn.FlushTimeout(time.Second); flushErr != nil && conn.IsConnected() {
-			err = errors.Join(err, fmt.Errorf("natsapi: flush: %w", flushErr))
+			err = errors.Join(err, fmt.Errorf("natsapi: flush the connection %q: %w", conn.Opts.Name, flushErr))
 		}
 	}
 	return err
@@ -143,8 +147,8 @@ func (cs connections) close() {
 // report, and which subscription the server refuses. It is safe for concurrent use.
 type trouble struct {
 	mu      sync.Mutex
-	reason  error
-	refused error
+	reason  error // why there is no connection, or nil
+	refused error // why a subscription was refused, or nil
 }
 
 func (t *trouble) connecting(err error) {
@@ -159,11 +163,12 @@ func (t *trouble) connected() {
 	t.reason, t.refused = nil, nil
 }
 
-// refusedSubject finds the subject in an error about a missing permission.
+// refusedSubject matches an error about a missing permission to subscribe, and captures the
+// subject.
 var refusedSubject = regexp.MustCompile(`(?i)for subscription to "([^"]*)"`)
 
-// subscribing records an error of a subscription if a permission is missing. A service works
-// without service discovery ($SRV).
+// subscribing records err if err means that the permission for a subscription is missing. It
+// ignores subscriptions to service discovery ($SRV), which a service does not need.
 func (t *trouble) subscribing(err error) {
 	found := refusedSubject.FindStringSubmatch(err.Error())
 	if found == nil || strings.Contains(found[1], "$SRV.") {
@@ -174,7 +179,8 @@ func (t *trouble) subscribing(err error) {
 	t.refused = fmt.Errorf("natsapi: the user is not permitted to subscribe to %s; grant the permission: %w", found[1], err)
 }
 
-// last returns why there is no connection, or fallback if that is unknown.
+// last returns an error with the reason why there is no connection, or fallback if the reason is
+// unknown.
 func (t *trouble) last(fallback error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -195,8 +201,8 @@ func disconnections(logger *slog.Logger) *outage.Log {
 	return outage.New(logger, slog.LevelWarn, "NATS: disconnected, connecting again", "NATS: connected again")
 }
 
-// lasting returns the options of a connection that reconnects without limit. Its inboxes, such
-// as those of JetStream requests, have unpredictable names.
+// lasting returns the options of a connection that reconnects without a time limit. The inboxes of
+// the connection, for example for JetStream requests, have unpredictable names.
 func lasting(name, inboxPrefix string, logger *slog.Logger, disconnections *outage.Log, t *trouble) []nats.Option {
 	lost := disconnections.Part()
 	errors, refusals := outage.NewEvents(logger, time.Second), outage.NewEvents(logger, time.Minute)
@@ -237,16 +243,17 @@ func lasting(name, inboxPrefix string, logger *slog.Logger, disconnections *outa
 	}
 }
 
-// dialTimeout is the timeout of a connection attempt, and then of the login.
+// dialTimeout is the maximum time for establishing a connection, and then for the login.
 const dialTimeout = 5 * time.Second
 
-// dialer dials for the client library, whose errors say only that no server is available.
+// dialer implements [nats.CustomDialer] with a function. It replaces the dialer of the client
+// library, whose errors report only that no server is available.
 type dialer func(network, address string) (net.Conn, error)
 
 func (d dialer) Dial(network, address string) (net.Conn, error) { return d(network, address) }
 
-// dialing returns a dialer that records its errors in t. While starting is true, the end of ctx ends
-// the attempt and closes the connection.
+// dialing returns a dialer that records its errors in t. If ctx is done while starting is true,
+// the attempt to connect fails and the connection is closed.
 func dialing(ctx context.Context, starting *atomic.Bool, t *trouble) dialer {
 	return func(network, address string) (net.Conn, error) {
 		base := context.Background()
@@ -267,17 +274,17 @@ func dialing(ctx context.Context, starting *atomic.Bool, t *trouble) dialer {
 	}
 }
 
-// dial connects to address. It refuses an address without a host, which would mean this machine: a
-// server may announce such addresses as members of its cluster.
+// dial connects to address. It returns an error for an address without a host, which would mean the
+// local machine: a server may announce such an address as a member of its cluster.
 func dial(ctx context.Context, network, address string) (net.Conn, error) {
 	if host, _, err := net.SplitHostPort(address); err != nil || host == "" {
-		return nil, fmt.Errorf("natsapi: %q is not host:port", address)
+		return nil, fmt.Errorf("server address %q: want host:port", address)
 	}
 	return (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, network, address) //nolint:wrapcheck // says where
 }
 
-// connect makes one attempt to connect. Its error is Unavailable, whatever the reason: the settings
-// have been checked before.
+// connect makes one attempt to connect and returns the connection. The error is always
+// [chassi.Unavailable], because the settings have already been validated.
 func connect(ctx context.Context, url string, t *trouble, options []nats.Option) (*nats.Conn, error) {
 	var starting atomic.Bool
 	starting.Store(true)
@@ -293,8 +300,10 @@ func connect(ctx context.Context, url string, t *trouble, options []nats.Option)
 }
 
 var (
-	errUnavailable = chassi.NewError(chassi.Unavailable, "nats_unavailable", "The NATS server cannot be used")
+	errUnavailable = chassi.NewError(chassi.Unavailable, "nats_unavailable", "The NATS server is unavailable")
 	errRefused     = chassi.NewError(chassi.Unavailable, "nats_refuses", "The NATS server rejects the user, its password or its key")
+	errSetup       = chassi.NewError(chassi.Unavailable, "nats_unavailable", "The NATS server is unavailable or refuses a work queue")
+	errForbidden   = chassi.NewError(chassi.Unavailable, "nats_refuses", "The NATS server denies a permission")
 )
 
 func unavailable(err error) error {
@@ -304,28 +313,28 @@ func unavailable(err error) error {
 	return errUnavailable.WithCause(err)
 }
 
-// isRefusal reports whether the server refused the login.
+// isRefusal reports whether err means that the server has refused the login.
 func isRefusal(err error) bool {
 	return slices.ContainsFunc([]error{
 		nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired,
 	}, func(target error) bool { return errors.Is(err, target) })
 }
 
-// Check returns an error before Start, while a connection is lost, and while a permission to
-// subscribe is missing.
+// Check returns an error if Start has not connected yet, if a connection is lost, or if a
+// permission to subscribe is missing.
 func (s *Server) Check(context.Context) error {
 	cs := s.conns.Load()
 	if cs == nil {
-		return errUnavailable.WithCause(errors.New("natsapi: not started"))
+		return errUnavailable.WithCause(errors.New("natsapi: the server has not started"))
 	}
 	for _, c := range cs.all() {
 		if !c.IsConnected() {
 			reason := cmp.Or(c.LastError(), s.trouble.last(nats.ErrDisconnected))
-			return unavailable(fmt.Errorf("natsapi: not connected: %w", withoutURL(reason)))
+			return unavailable(fmt.Errorf("natsapi: the connection %q is not established: %w", c.Opts.Name, withoutURL(reason)))
 		}
 	}
 	if err := s.trouble.refusal(); err != nil {
-		return errRefused.WithCause(err)
+		return errForbidden.WithCause(err)
 	}
 	return nil
 }

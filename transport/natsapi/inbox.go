@@ -3,32 +3,33 @@ package natsapi
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"sync"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/chassi-go/chassi/internal/broker"
 )
 
-// inbox receives the responses to all requests of a connection. It replaces the inbox of the client
-// library, whose names come from a generator seeded with the time: with two names an attacker can
-// compute the next name, and send a forged response there in advance. Here the names of the inbox
-// and of each request have 128 random bits from crypto/rand. An inbox is safe for concurrent use.
+// inbox receives the responses to all requests of a connection, and the messages of its streams. It
+// replaces the inbox of the client library, whose names come from a generator seeded with the time:
+// from two names, an attacker can compute the next name, and send a forged response to it in
+// advance. Here, the name of the inbox and the name of each request have 128 random bits from
+// crypto/rand. An inbox is safe for concurrent use.
 type inbox struct {
 	conn   *nats.Conn
-	prefix string // of all reply subjects: the name of the inbox and a dot
+	prefix string // prefix of all reply subjects: the name of the inbox and a dot
 	max    int    // maximum number of waiting requests and streams
 
 	mu      sync.Mutex
-	waiting map[string]chan *nats.Msg // by reply subject; nil once the inbox is closed
-	streams map[string]*incoming      // by reply subject
+	waiting map[string]chan *nats.Msg // waiting requests by reply subject; nil once the inbox is closed
+	streams map[string]*incoming      // streams by reply subject
 }
 
-var errTooManyInFlight = errors.New("too many calls wait for a response")
-
-// newInbox returns an inbox with a random name below prefix, to which it has subscribed.
+// newInbox subscribes to an inbox with a random name below prefix, and returns the inbox.
+// maxWaiting is the maximum number of waiting requests and streams.
 func newInbox(conn *nats.Conn, prefix string, maxWaiting int) (*inbox, error) {
 	b := &inbox{
 		conn: conn, prefix: prefix + "." + rand.Text() + ".", max: maxWaiting,
@@ -41,7 +42,7 @@ func newInbox(conn *nats.Conn, prefix string, maxWaiting int) (*inbox, error) {
 }
 
 // receive delivers a response to its request, or a message to its stream. A late or repeated
-// response is dropped. It must not block: all responses of the connection pass through it.
+// response is dropped. receive must not block, because it handles all responses of the connection.
 func (b *inbox) receive(m *nats.Msg) {
 	b.mu.Lock()
 	response, stream := b.waiting[m.Subject], b.streams[m.Subject]
@@ -55,7 +56,7 @@ func (b *inbox) receive(m *nats.Msg) {
 	}
 }
 
-// giveUp stops waiting for a response.
+// giveUp ends the wait for the response with the subject reply.
 func (b *inbox) giveUp(reply string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -63,8 +64,9 @@ func (b *inbox) giveUp(reply string) {
 }
 
 // request sends m and returns its response. The error is nats.ErrNoResponders if there is no server
-// for m's subject, ctx's error if ctx ends first, nats.ErrConnectionClosed after close,
-// errTooManyInFlight if too many requests wait, or the error of publishing m.
+// for m's subject, ctx.Err() if ctx is done first, nats.ErrConnectionClosed after close,
+// [broker.ErrTooManyCalls] if there are too many waiting requests and streams, or the error of
+// publishing m.
 func (b *inbox) request(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err //nolint:wrapcheck // says enough
@@ -100,14 +102,14 @@ func (b *inbox) expect(reply string, response chan *nats.Msg) error {
 	case b.waiting == nil:
 		return nats.ErrConnectionClosed
 	case len(b.waiting)+len(b.streams) >= b.max:
-		return errTooManyInFlight
+		return broker.ErrTooManyCalls
 	}
 	b.waiting[reply] = response
 	return nil
 }
 
-// listen delivers messages with the subject reply to s, until unlisten. It returns an error after
-// close, or if there are too many waiting requests and streams.
+// listen delivers messages with the subject reply to s until unlisten is called. It returns an
+// error after close, or if there are too many waiting requests and streams.
 func (b *inbox) listen(reply string, s *incoming) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -115,7 +117,7 @@ func (b *inbox) listen(reply string, s *incoming) error {
 	case b.waiting == nil:
 		return nats.ErrConnectionClosed
 	case len(b.waiting)+len(b.streams) >= b.max:
-		return errTooManyInFlight
+		return broker.ErrTooManyCalls
 	}
 	b.streams[reply] = s
 	return nil
@@ -127,7 +129,7 @@ func (b *inbox) unlisten(reply string) {
 	delete(b.streams, reply)
 }
 
-// breakStreams ends the streams with err, because messages may be lost.
+// breakStreams ends all streams with err. It is called when messages may have been lost.
 func (b *inbox) breakStreams(err error) {
 	b.mu.Lock()
 	streams := slices.Collect(maps.Values(b.streams))
@@ -137,14 +139,14 @@ func (b *inbox) breakStreams(err error) {
 	}
 }
 
-// len returns the number of waiting requests and of streams.
+// len returns the total number of waiting requests and streams.
 func (b *inbox) len() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return len(b.waiting) + len(b.streams)
 }
 
-// close ends the waiting requests and the streams.
+// close ends the waiting requests and the streams with [nats.ErrConnectionClosed].
 func (b *inbox) close() {
 	b.breakStreams(nats.ErrConnectionClosed)
 	b.mu.Lock()

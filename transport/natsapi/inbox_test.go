@@ -161,7 +161,7 @@ func TestClientBoundsCallsInFlight(t *testing.T) {
 		}()
 		<-arrived
 	}
-	if _, err := client.Invoke[worktest.Nothing](t.Context(), c, "Do", &worktest.Job{}); chassi.ErrorOf(err).Code != chassi.Unavailable {
+	if _, err := client.Invoke[worktest.Nothing](t.Context(), c, "Do", &worktest.Job{}); chassi.ErrorOf(err).Reason != "too_many_calls" {
 		t.Errorf("a third call: %v", err)
 	}
 	caller.Close()

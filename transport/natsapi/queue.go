@@ -13,7 +13,8 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// workQueue is a queue with its objects on the NATS server: streams with one subject each.
+// workQueue is a work queue with the names of its two streams on the NATS server, for messages and
+// for dead letters, and with the subject of each stream.
 type workQueue struct {
 	transport.Queue
 
@@ -22,17 +23,17 @@ type workQueue struct {
 }
 
 const (
-	// dedupeWindow is the time in which a repeated id is dropped.
+	// dedupeWindow is the time within which JetStream drops a message with a repeated ID.
 	dedupeWindow = 2 * time.Minute
-	// deadAge is how long dead letters are kept.
+	// deadAge is the time for which dead letters are kept.
 	deadAge = 30 * 24 * time.Hour
-	// deadSuffix ends the name of a stream of dead letters.
+	// deadSuffix is the suffix of the name of a stream of dead letters.
 	deadSuffix = "_dead"
 )
 
-// newWorkQueue returns q with its defaults and the names of its subjects and streams, which begin
-// with prefix. In the name of a stream, each word of prefix is followed by "=", which no word
-// contains, so that stream names are unique.
+// newWorkQueue returns q with its defaults, and with the names of its subjects and streams, which
+// begin with prefix. In the name of a stream, each word of prefix is followed by "=", which no word
+// contains, so that stream names are unique. newWorkQueue returns an error if q is invalid.
 func newWorkQueue(prefix string, q transport.Queue) (workQueue, error) {
 	q, err := q.WithDefaults()
 	if err != nil {
@@ -58,20 +59,22 @@ func (q workQueue) declare(ctx context.Context, js jetstream.JetStream) error {
 		{Name: q.deadStream, Subjects: []string{q.deadSubject}, MaxAge: deadAge},
 	} {
 		if _, err := js.CreateOrUpdateStream(ctx, c); err != nil {
-			return q.explain(err)
+			return q.explain(c.Name, err)
 		}
 	}
 	return nil
 }
 
-// explain returns err with advice for an operator.
-func (q workQueue) explain(err error) error {
+// explain wraps err, the error of declaring the named stream, in an error with the names of the
+// queue and the stream. If JetStream is disabled, the error contains advice for an operator instead
+// of the name of the stream.
+func (q workQueue) explain(stream string, err error) error {
 	switch {
 	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
-		return fmt.Errorf("natsapi: work queue %s: %w; switch it on: with nats.embedded.store_dir in the server of this process, "+
+		return fmt.Errorf("natsapi: work queue %s: %w; enable it with nats.embedded.store_dir in the server of this process, "+
 			"or with jetstream in the configuration of the NATS server and of the account: %w", q.Name, errJetStreamOff, err)
 	default:
-		return fmt.Errorf("natsapi: work queue %s, stream %s: %w", q.Name, q.stream, err)
+		return fmt.Errorf("natsapi: work queue %s, stream %s: %w", q.Name, stream, err)
 	}
 }
 

@@ -31,20 +31,20 @@ type Server struct {
 	services  []*service
 	mounted   transport.Mounted
 	work      []*worker
-	conns     atomic.Pointer[connections] // of the last Start; nil before the first
+	conns     atomic.Pointer[connections] // connections of the last Start; nil before the first Start
 	calls     *fairQueue
-	inFlight  transport.InFlight // requests
+	inFlight  transport.InFlight // calls of requests
 	streams   *transport.Streams
 	outgoing  outgoingStreams
-	working   transport.InFlight // messages of work queues
+	working   transport.InFlight // calls of messages in work queues
 	replies   replies
-	refused   atomic.Uint64 // requests that were dropped
+	refused   atomic.Uint64 // number of requests that were dropped
 	events    *outage.Events
 	discovery meter
 	base      context.Context //nolint:containedctx // of all calls
 	cancel    func()
 	subs      subscriptions
-	clients   clients // of a Broker
+	clients   clients // connections for the clients of a Broker
 	trouble   trouble
 	lost      *outage.Log
 	failed    chan error
@@ -70,17 +70,18 @@ func New(c Config, middleware ...chassi.Middleware) *Server {
 // Name returns "nats".
 func (s *Server) Name() string { return "nats" }
 
-// LogsOutage reports whether the server has logged the current outage of its connection.
+// LogsOutage reports whether one of the server's connections is lost. The server logs such outages,
+// at most six in a minute.
 func (s *Server) LogsOutage() bool { return s.lost.Down() }
 
-// Connected reports whether the connections for requests, for responses and, if there are work
-// queues, for these are all established.
+// Connected reports whether all connections of the server are established: the connection for
+// requests, the connection for responses and, if there are work queues, the connection for them.
 func (s *Server) Connected() bool {
 	cs := s.conns.Load()
 	return cs != nil && !slices.ContainsFunc(cs.all(), func(c *nats.Conn) bool { return !c.IsConnected() })
 }
 
-// endpoint is one endpoint as served here, with its statistics.
+// endpoint is one endpoint of a mounted service, with its subject and its statistics.
 type endpoint struct {
 	route   *broker.Route
 	subject string
@@ -93,10 +94,11 @@ type endpoint struct {
 	took      time.Duration
 }
 
-// queueGroup is the queue group of all instances of a service.
+// queueGroup is the name of the queue group of all instances of a service.
 const queueGroup = "q"
 
-// Mount adds the endpoints of service.
+// Mount adds the endpoints of mounted that are served over NATS. It returns an error if mounted is
+// invalid, if its name is already mounted, or if an endpoint cannot be served.
 func (s *Server) Mount(mounted *chassi.Service) error {
 	if err := s.mounted.Add(mounted); err != nil {
 		return fmt.Errorf("natsapi: %w", err)
@@ -133,7 +135,8 @@ func subjectOf(prefix string, e *chassi.Endpoint) string {
 	return subject
 }
 
-// Subjects returns the subjects of the mounted endpoints, without a client's name.
+// Subjects returns the subjects of the mounted endpoints. The subjects do not begin with from.NAME,
+// which precedes them in the requests of named clients.
 func (s *Server) Subjects() []string {
 	calls, streams := s.subjects()
 	return append(calls, streams...)
@@ -152,7 +155,8 @@ func (s *Server) subjects() (calls, streams []string) {
 	return calls, streams
 }
 
-// permit makes b permit clients to call the mounted endpoints.
+// permit calls the methods Serve and, if there are streams, ServeStreams of b, so that clients may
+// call the mounted endpoints.
 func (s *Server) permit(b Broker) error {
 	calls, streams := s.subjects()
 	if err := b.Serve(calls, s.longest()); err != nil || len(streams) == 0 {
@@ -162,7 +166,8 @@ func (s *Server) permit(b Broker) error {
 	return b.ServeStreams(streams, s.longest(), silence+streamSlack) //nolint:wrapcheck // says where
 }
 
-// longest returns the longest timeout of the mounted endpoints, which is at least Config.Timeout.
+// longest returns the longest timeout of the mounted endpoints, or Config.Timeout if that is
+// longer.
 func (s *Server) longest() time.Duration {
 	longest := s.config.Timeout
 	for _, sv := range s.services {
@@ -173,9 +178,10 @@ func (s *Server) longest() time.Duration {
 	return longest
 }
 
-// Start connects and serves. The error is [chassi.Unavailable] if the NATS server is
-// unavailable or refuses something, otherwise a configuration error. It may be called again
-// after an error.
+// Start connects to the NATS server, subscribes, and begins to serve. The error is
+// [chassi.Unavailable] if the NATS server is unavailable or refuses a connection or a work queue;
+// any other error is a configuration error. A missing permission to subscribe is not an error of
+// Start, but of [Server.Check]. Start may be called again after an error.
 func (s *Server) Start(ctx context.Context) (err error) {
 	c := s.config
 	if err = c.Validate(); err != nil {
@@ -208,18 +214,21 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		if errors.Is(err, nats.ErrBadSubject) || c.Broker != nil && errors.Is(err, errJetStreamOff) { // of the configuration
 			return err
 		}
-		return unavailable(err)
+		if isRefusal(err) {
+			return errRefused.WithCause(err)
+		}
+		return errSetup.WithCause(err)
 	}
 	addr := redact.URL(conns.requests.ConnectedUrl())
 	if conns.requests.Opts.InProcessServer != nil {
 		addr = "in this process"
 	}
-	c.Logger.Info("serving", "server", s.Name(), "addr", addr)
+	c.Logger.Info("connected", "server", s.Name(), "addr", addr)
 	return nil
 }
 
-// undo releases the connections of a failed Start. Calls that have begun end by themselves: they
-// respond over the closed connections, or over those of the next Start.
+// undo releases the connections and subscriptions of a failed Start. Calls that have already begun
+// continue. Their responses are lost, unless the next Start has connected before they are sent.
 func (s *Server) undo(conns connections) {
 	s.clients.close()
 	s.clients.reset()
@@ -242,11 +251,11 @@ func (s *Server) subscribe(conn *nats.Conn) error {
 	return s.subscribeAll(conn, "*", &s.subs)
 }
 
-// fromPrefix precedes a client's name in the subjects of named clients.
+// fromPrefix precedes the name of the client in the subjects of named clients.
 const fromPrefix = "from."
 
-// subscribeAll subscribes to the subjects of the endpoints and of service discovery or, if
-// client is not empty, to from.CLIENT.SUBJECT, where client is a name or "*".
+// subscribeAll subscribes to the subjects of the endpoints and of service discovery. If client, a
+// name or "*", is not empty, the subscriptions are to from.CLIENT.SUBJECT instead of SUBJECT.
 func (s *Server) subscribeAll(conn *nats.Conn, client string, subs *subscriptions) error {
 	for _, sv := range s.services {
 		for _, e := range sv.endpoints {
@@ -265,12 +274,12 @@ func (s *Server) subscribeAll(conn *nats.Conn, client string, subs *subscription
 		}
 	}
 	if err := conn.FlushTimeout(5 * time.Second); err != nil {
-		return fmt.Errorf("natsapi: subscribe: %w", err)
+		return fmt.Errorf("natsapi: flush the subscriptions: %w", err)
 	}
 	return nil
 }
 
-// arrival is a message that waits for its call.
+// arrival is a request that waits for its call.
 type arrival struct {
 	endpoint *endpoint
 	client   *line
@@ -278,13 +287,15 @@ type arrival struct {
 	at       time.Time
 }
 
-var errOverloaded = chassi.NewError(chassi.Unavailable, "overloaded", "Too many calls at once").WithRetryAfter(time.Second)
+var errOverloaded = chassi.NewError(chassi.Unavailable, "overloaded", "Too many concurrent calls").WithRetryAfter(time.Second)
 
-// overloaded is allocated once, because it is sent for every request of a flood.
+// overloaded is the response to a request that the queue does not accept. It is allocated only
+// once, because a flood of requests may cause many such responses.
 var overloaded = broker.Refuse(errOverloaded)
 
-// accept queues a request of the client called name, "" for an anonymous one. It runs in the
-// client library's goroutine and must not block.
+// accept queues m, a request of the client called name, unless mayRespond drops m. If the headers
+// of m are too large or the queue is full, accept responds with an error instead. name is "" for an
+// anonymous client. accept runs in a goroutine of the client library and must not block.
 func (s *Server) accept(e *endpoint, name string, m *nats.Msg) {
 	switch {
 	case !s.mayRespond(name, m):
@@ -295,9 +306,9 @@ func (s *Server) accept(e *endpoint, name string, m *nats.Msg) {
 	}
 }
 
-// mayRespond reports whether the server may respond to m, a request of the client called name. If
-// not, it drops m: if the reply subject is not permitted, because publishing even an error there
-// could be an attack, or if the name is too long.
+// mayRespond reports whether the server may respond to m, a request of the client called name. It
+// may not if the name is too long, or if the reply subject is not permitted: even an error that is
+// published there could be an attack. mayRespond drops such a request.
 func (s *Server) mayRespond(name string, m *nats.Msg) bool {
 	switch {
 	case len(name) > maxNameLength:
@@ -310,18 +321,18 @@ func (s *Server) mayRespond(name string, m *nats.Msg) bool {
 	return false
 }
 
-// drop counts m as dropped, and logs it at most once a minute.
+// drop counts m as dropped, passes event to Config.Observe, and logs reason at most once a minute.
 func (s *Server) drop(m *nats.Msg, event, reason string) {
 	s.refused.Add(1)
 	s.config.Observe(event)
 	s.events.Log(slog.LevelWarn, "NATS: a request was dropped: "+reason, "subject", shorten(m.Subject), "reply", shorten(m.Reply))
 }
 
-// infoHeader is the header that a server adds to requests from other accounts. It is not used
-// to identify clients, because they can hide or forge it (docs/decisions/0016).
+// infoHeader is the header that a NATS server adds to requests from other accounts. It is not used
+// to identify clients, because a client can hide or forge the header (docs/decisions/0016).
 const infoHeader = "Nats-Request-Info"
 
-// serve makes one call, or opens one stream.
+// serve makes the call for the request a, or opens the stream.
 func (s *Server) serve(a arrival) {
 	if a.endpoint.streams() {
 		s.serveStream(a)
@@ -340,14 +351,15 @@ func request(a arrival) broker.Request {
 	return request
 }
 
-// isBare reports whether a client sent no header.
+// isBare reports whether h contains no header that a client has sent.
 func isBare(h nats.Header) bool {
 	return len(h) == 0 || len(h) == 1 && h[infoHeader] != nil
 }
 
-// respond sends the response to m and counts the call. A response larger than the server's
-// max_payload is replaced by an error. The end of a stream is followed by an empty message without
-// headers (ADR-47), after which a server with accounts deletes its entry of the reply subject.
+// respond sends the response to m and counts the call. A response that is larger than the
+// max_payload of the NATS server is replaced with an error. The end of a stream is followed by an
+// empty message without headers (ADR-47), after which a NATS server with accounts deletes its entry
+// for the reply subject.
 func (s *Server) respond(e *endpoint, m *nats.Msg, response *broker.Response, took time.Duration) {
 	err := s.send(m.Reply, response)
 	if errors.Is(err, nats.ErrMaxPayload) {
@@ -392,13 +404,14 @@ func (e *endpoint) count(err *chassi.Error, took time.Duration) {
 	}
 }
 
-// Failed returns a channel that is closed when the server stops. The server never fails: it
-// reconnects without a time limit.
+// Failed returns a channel that is closed when the server stops. No error is sent on the channel,
+// because the server reconnects without a time limit.
 func (s *Server) Failed() <-chan error { return s.failed }
 
-// Stop unsubscribes, handles the requests that have arrived, and disconnects. Subscriptions,
-// which are streams that are not [chassi.Finite], end as Unavailable with a retry delay. When
-// ctx ends first, it cancels the calls in flight and returns an error with their number.
+// Stop waits for the calls of work queues, unsubscribes, handles the requests that have arrived,
+// and disconnects. Streams that are not [chassi.Finite] end with [chassi.Unavailable] and a retry
+// delay. If ctx is done first, Stop cancels the calls in flight, and returns an error with the
+// number of these calls.
 func (s *Server) Stop(ctx context.Context) error {
 	defer close(s.failed)
 	conns := s.conns.Load()
@@ -422,8 +435,8 @@ func (s *Server) Stop(ctx context.Context) error {
 	return errors.Join(err, conns.flush())
 }
 
-// leave drains the subscriptions: the server sends nothing more, and all messages that it has
-// sent are in the queue when leave returns.
+// leave drains the subscriptions: the NATS server sends no further requests, and when leave returns
+// nil, accept has handled all requests that have arrived.
 func (s *Server) leave(ctx context.Context) error {
 	for _, sub := range append(s.clients.freeze(), s.subs...) {
 		if err := sub.drain(ctx); err != nil {
@@ -433,8 +446,8 @@ func (s *Server) leave(ctx context.Context) error {
 	return nil
 }
 
-// header presents a message's headers as metadata. Keys are case-sensitive in NATS but not
-// here.
+// header implements [chassi.Metadata] with the headers of a message. It compares keys without
+// regard to case, although NATS headers are case-sensitive.
 type header nats.Header
 
 func (h header) Get(key string) string {
@@ -449,8 +462,8 @@ func (h header) Get(key string) string {
 	return ""
 }
 
-// Values returns the values of key in order. It returns nil if key occurs in several spellings: a
-// gateway that adds its own spelling also passes on its client's spelling.
+// Values returns the values of key in order. It returns nil if key occurs in several spellings: one
+// of them may come from the client of a gateway that adds the header in another spelling.
 func (h header) Values(key string) []string {
 	var values []string
 	for k, v := range h {
@@ -476,7 +489,7 @@ func (h header) Set(key, value string) {
 	}
 }
 
-// withoutURL returns err without the URL of a parse error, which may contain a password.
+// withoutURL returns err without the URL that a [url.Error] quotes, which may contain a password.
 func withoutURL(err error) error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		return e.Err

@@ -28,6 +28,7 @@ func (s *Server) Stats() transport.BrokerStats {
 	if stats.Connected["requests"] {
 		stats.Consumers += cs.requests.NumSubscriptions()
 	}
+	stats.Consumers += s.clients.consumers()
 	if stats.Connected["work"] {
 		stats.Consumers += len(s.work)
 	}

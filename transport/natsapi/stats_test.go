@@ -79,3 +79,17 @@ func TestStatsAndLogFollowTheConnections(t *testing.T) {
 		t.Errorf("want a line at each end:\n%s", text)
 	}
 }
+
+// With the embedded server, the subscriptions are made for each client. An alert fires if a server
+// has none.
+func TestConsumersOfTheEmbeddedServer(t *testing.T) {
+	t.Parallel()
+	b := startEmbedded(t, "")
+	s := start(t, natsapi.Config{URL: b.URL(), Broker: b, Logger: quiet}, nil, worktest.Service(func(context.Context, *worktest.Job) (*worktest.Nothing, error) {
+		return &worktest.Nothing{}, nil
+	}))
+	defer stop(t, s)
+	if n := s.Stats().Consumers; n == 0 {
+		t.Error("no consumers")
+	}
+}

@@ -17,14 +17,14 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// The headers of the messages of a stream; the package's documentation describes them.
+// The headers of the messages of a stream, which the documentation of the package describes.
 const (
 	kindKey    = "Stream-Kind"
 	seqKey     = "Stream-Seq"
 	controlKey = "Stream-Control"
 )
 
-// The values of kindKey: those of the server, then those of the client.
+// The values of kindKey: first those that the server sends, then those that the client sends.
 const (
 	kindOpen      = "open"
 	kindItem      = "item"
@@ -36,41 +36,42 @@ const (
 	kindCancel = "cancel"
 )
 
-// The credit of a client: the server stops sending when either limit is reached.
+// The credit of a client. The server sends no further item while either limit is reached.
 const (
-	maxUnread      = 64      // items that were sent and not read
-	maxUnreadBytes = 1 << 20 // in such items, not counting the last one
+	maxUnread      = 64      // number of items that were sent and not read
+	maxUnreadBytes = 1 << 20 // bytes in these items, which the last item may exceed
 )
 
 const (
 	// silentIntervals is the number of heartbeat intervals without a message after which a stream
 	// ends.
 	silentIntervals = 3
-	// streamSlack is the time for which a NATS server keeps a silent stream beyond these intervals.
+	// streamSlack is the additional time for which a NATS server keeps a silent stream.
 	streamSlack = 5 * time.Second
 )
 
-// controlWord precedes the names of the instance and of the stream in a control subject.
+// controlWord is the word before the IDs of the instance and of the stream in a control subject.
 const controlWord = "stream"
 
 var (
 	errClientLeft   = chassi.NewError(chassi.Canceled, "canceled", "The client has left the stream")
-	errClientSilent = chassi.NewError(chassi.Canceled, "client_silent", "The client has fallen silent")
+	errClientSilent = chassi.NewError(chassi.Canceled, "client_silent", "The client of the stream has sent no message in time")
 )
 
-// parseSeq returns the number in a header of a stream, and whether it is valid.
+// parseSeq returns the number in text, a value of the header seqKey, and reports whether text is
+// valid.
 func parseSeq(text string) (int64, bool) {
 	n, err := strconv.ParseUint(text, 10, 63)
 	return int64(n), err == nil
 }
 
-// outgoingStreams are the open streams of a server, by the last word of their control subject.
+// outgoingStreams holds the open streams of a server.
 type outgoingStreams struct {
-	instance string // the word before that one
-	running  sync.WaitGroup
+	instance string         // ID of the server; the word before the stream's ID in a control subject
+	running  sync.WaitGroup // of the goroutines that make the calls
 
 	mu   sync.Mutex
-	byID map[string]*outgoing
+	byID map[string]*outgoing // by ID, the last word of the control subject
 }
 
 func (s *outgoingStreams) init() {
@@ -95,9 +96,9 @@ func (s *outgoingStreams) get(id string) *outgoing {
 	return s.byID[id]
 }
 
-// subscribeControl subscribes to the control subjects of this instance's streams of an endpoint.
-// Client is as in subscribeAll. The subscription lasts as long as conn: streams may end after
-// the server has stopped accepting requests.
+// subscribeControl subscribes to the control subjects of this instance's streams of the endpoint
+// with the given subject. client is a name, "*" or "", as for subscribeAll. The subscription lasts
+// as long as conn, because streams may end after the server has stopped accepting requests.
 func (s *Server) subscribeControl(conn *nats.Conn, client, subject string) error {
 	base := subject + "." + controlWord + "." + s.outgoing.instance
 	full := base + ".*"
@@ -124,8 +125,9 @@ func cutLast(subject string) (before, last string) {
 	return subject[:max(i, 0)], subject[i+1:]
 }
 
-// control handles a control message of the client peerName. Messages about the stream of another
-// client, and malformed ones, are dropped.
+// control handles a message with the headers h that the client peerName has sent to control the
+// stream with the given ID. It drops malformed messages and messages about a stream of another
+// client.
 func (s *Server) control(peerName, id string, h nats.Header) {
 	o := s.outgoing.get(id)
 	if o == nil || o.arrival.client.peerName != peerName {
@@ -146,27 +148,27 @@ type outgoing struct {
 	server  *Server
 	arrival arrival
 	id      string
-	opened  func() // releases the worker; may be called again
+	opened  func() // releases the worker; may be called several times
 	took    time.Duration
 
 	ctx      context.Context //nolint:containedctx // of the stream, set by Begin
 	admitted *transport.OpenStream
 
-	credit chan struct{} // has a value after items were read
-	timer  *time.Timer   // of the next heartbeat; nil before Open
+	credit chan struct{} // receives a value when the client has read items
+	timer  *time.Timer   // timer of the next heartbeat; nil before Open
 
-	mu          sync.Mutex // held while a message is published: their order is that of their numbers
+	mu          sync.Mutex // held while a message is published, so that messages are sent in order
 	ended       bool
-	sent, read  int64            // items
-	sizes       [maxUnread]int32 // of the items that were sent and not read
+	sent, read  int64            // numbers of items that were sent and that the client has read
+	sizes       [maxUnread]int32 // sizes of the items that were sent and not read
 	unreadBytes int
-	heard       time.Time   // time of the last message of the client
+	heard       time.Time   // time of the last "read" of the client; before the first, of Open
 	spoke       time.Time   // time of the last message to the client
-	header      nats.Header // of an item, reused
+	header      nats.Header // headers of an item, reused
 }
 
-// serveStream makes the call of a stream in a goroutine of its own. It returns when the stream
-// is open, or when the call has ended without opening it: until then the call counts for
+// serveStream makes the call of a stream in a separate goroutine. It returns when the stream is
+// open, or when the call has ended without opening it. Until then, the call counts toward
 // [Config].MaxConcurrent.
 func (s *Server) serveStream(a arrival) {
 	opened := make(chan struct{})
@@ -185,14 +187,16 @@ func (s *Server) serveStream(a arrival) {
 
 var _ broker.Sender = (*outgoing)(nil)
 
-// Begin admits the stream.
+// Begin admits the stream and returns its context. It returns an error if too many streams are
+// open, or if the server is stopping and the stream is not [chassi.Finite].
 func (o *outgoing) Begin(ctx context.Context, call *chassi.Call) (context.Context, error) {
 	ctx, admitted, err := o.server.streams.Open(ctx, call)
 	o.ctx, o.admitted = ctx, admitted
 	return ctx, err //nolint:wrapcheck // is the response
 }
 
-// Open sends the first message and begins the heartbeats.
+// Open sends the first message of the stream, with the metadata of the response, and starts the
+// timer of the heartbeats.
 func (o *outgoing) Open(metadata transport.Pairs) error {
 	every := o.server.streams.Config().Heartbeat
 	h := headerOf(metadata)
@@ -202,7 +206,7 @@ func (o *outgoing) Open(metadata transport.Pairs) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if err := o.publish(kindOpen, 0, h, []byte(kindOpen)); err != nil {
-		return fmt.Errorf("natsapi: open a stream: %w", err)
+		return fmt.Errorf("natsapi: open a stream of %s: %w", o.arrival.endpoint.route.Name(), err)
 	}
 	o.heard, o.took = o.spoke, time.Since(o.arrival.at)
 	o.timer = time.AfterFunc(every, o.beat)
@@ -210,7 +214,7 @@ func (o *outgoing) Open(metadata transport.Pairs) error {
 	return nil
 }
 
-// publish sends a message with the number of the last item. The caller holds mu.
+// publish sends a message of the given kind with the number seq. The caller must hold o.mu.
 func (o *outgoing) publish(kind string, seq int64, h nats.Header, body []byte) error {
 	conn := o.server.conns.Load().responses
 	if !conn.IsConnected() { // its buffer is for the responses to calls
@@ -221,7 +225,9 @@ func (o *outgoing) publish(kind string, seq int64, h nats.Header, body []byte) e
 	return conn.PublishMsg(&nats.Msg{Subject: o.arrival.msg.Reply, Header: h, Data: body}) //nolint:wrapcheck // the caller looks at it
 }
 
-// Send sends an item, after the client has read enough of the earlier items.
+// Send sends an item, after it has waited until the client has credit. It returns an error, and
+// ends the stream, if the item is too large, if the client does not get credit in time, or if the
+// connection is lost. It also returns an error if the stream ends first.
 func (o *outgoing) Send(contentType string, body []byte) error {
 	err := o.server.streams.Fits(len(body))
 	if err == nil {
@@ -242,7 +248,7 @@ func (o *outgoing) sendItem(contentType string, body []byte) error {
 	o.header[broker.ContentTypeKey] = []string{contentType}
 	switch err := o.publish(kindItem, o.sent+1, o.header, body); {
 	case errors.Is(err, nats.ErrMaxPayload):
-		return transport.ErrItemTooLarge.WithCause(fmt.Errorf("an item of %d bytes: %w of the NATS server", len(body), err))
+		return transport.ErrItemTooLarge.WithCause(fmt.Errorf("the item, a body of %d bytes and headers, is larger than the NATS server's max_payload: %w", len(body), err))
 	case err != nil:
 		return err
 	}
@@ -252,7 +258,8 @@ func (o *outgoing) sendItem(contentType string, body []byte) error {
 	return nil
 }
 
-// await waits until the client has credit, but at most for the timeout of sending an item.
+// await waits until the client has credit. It returns [transport.ErrStalled] after
+// [transport.StreamConfig].SendTimeout, and an error if the stream ends first.
 func (o *outgoing) await() error {
 	if o.mayGo() {
 		return context.Cause(o.ctx) //nolint:wrapcheck // is the response
@@ -279,8 +286,8 @@ func (o *outgoing) mayGo() bool {
 	return o.sent-o.read < maxUnread && o.unreadBytes < maxUnreadBytes
 }
 
-// acknowledge records that the client is alive and has read n items. It ignores a number greater than
-// that of the items sent, which does not show that the client is alive either.
+// acknowledge records that the client is alive and has read n items. It does nothing if n is
+// greater than the number of items that were sent.
 func (o *outgoing) acknowledge(n int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -300,8 +307,8 @@ func (o *outgoing) acknowledge(n int64) {
 	}
 }
 
-// beat sends a heartbeat if the server has sent nothing for an interval. It ends the stream if the
-// client has sent nothing for three intervals.
+// beat sends a heartbeat if the server has sent no message for one heartbeat interval. It ends the
+// stream if the client has sent no valid "read" for three intervals.
 func (o *outgoing) beat() {
 	every := o.server.streams.Config().Heartbeat
 	o.mu.Lock()
@@ -321,7 +328,8 @@ func (o *outgoing) beat() {
 	o.timer.Reset(max(min(every-time.Since(o.spoke), silentIntervals*every-silence), time.Millisecond))
 }
 
-// finish sends the end of the stream. Response is the result of the call.
+// finish sends the last message of the stream: an end, or the error in response, the result of the
+// call.
 func (o *outgoing) finish(response *broker.Response) {
 	o.server.outgoing.remove(o)
 	if o.admitted != nil {

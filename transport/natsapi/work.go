@@ -19,24 +19,26 @@ import (
 	"github.com/chassi-go/chassi/transport"
 )
 
-// worker is an endpoint bound to a work queue.
+// worker makes calls of an endpoint with the messages of a work queue.
 type worker struct {
 	server   *Server
 	queue    workQueue
 	route    *broker.Route
 	pulls    []jetstream.MessagesContext
-	pulling  sync.WaitGroup // a goroutine for each of pulls
-	slots    chan struct{}  // for attempts of this instance
+	pulling  sync.WaitGroup // one goroutine for each element of pulls
+	slots    chan struct{}  // limits the concurrent attempts of this instance for this queue
 	calls    *transport.RouteInFlight
-	dead     atomic.Uint64 // dead-lettered messages
+	dead     atomic.Uint64 // number of dead-lettered messages
 	stopping chan struct{}
 }
 
-// maxPulls is the maximum number of messages of a queue that an instance asks for at once.
+// maxPulls is the maximum number of concurrent pull requests of one instance for one queue. Each
+// pull request is for one message.
 const maxPulls = 16
 
-// Consume binds e to the work queue q. Start creates or updates the stream, its consumer and
-// the stream of its dead letters.
+// Consume binds e to the work queue q: e is called with each message of q. It returns an error if q
+// is invalid, if e is a stream, or if e cannot be served. Start creates or updates the stream of q,
+// its consumer, and the stream of its dead letters.
 func (s *Server) Consume(q transport.Queue, e *chassi.Endpoint) error {
 	queue, err := newWorkQueue(s.config.Prefix, q)
 	if err != nil {
@@ -64,9 +66,10 @@ func (s *Server) startWork(ctx context.Context) error {
 
 func (w *worker) js() jetstream.JetStream { return w.server.conns.Load().js }
 
-// start creates or updates the consumer, whose messages all instances share, and begins to pull.
-// MaxAckPending would count the messages of all instances and those that wait for their next
-// attempt, so it is unlimited: slots limits each instance.
+// start creates or updates the streams and the consumer of the queue, and begins to pull. All
+// instances share the messages of the consumer. MaxAckPending is unlimited, because it would count
+// the messages of all instances, and the messages that wait for their next attempt; slots limits
+// each instance instead.
 func (w *worker) start(ctx context.Context) error {
 	if err := w.queue.declare(ctx, w.js()); err != nil {
 		return err
@@ -76,13 +79,13 @@ func (w *worker) start(ctx context.Context) error {
 		MaxAckPending: unlimited, MaxDeliver: unlimited,
 	})
 	if err != nil {
-		return fmt.Errorf("natsapi: consumer of %s: %w", w.queue.Name, err)
+		return fmt.Errorf("natsapi: work queue %s: create the consumer: %w", w.queue.Name, err)
 	}
 	w.pulls = nil
 	for range min(cap(w.slots), maxPulls) {
 		messages, err := consumer.Messages(jetstream.PullMaxMessages(1))
 		if err != nil {
-			return fmt.Errorf("natsapi: consume %s: %w", w.queue.Name, err)
+			return fmt.Errorf("natsapi: work queue %s: pull messages: %w", w.queue.Name, err)
 		}
 		w.pulls = append(w.pulls, messages)
 		w.pulling.Go(func() { w.pull(messages) })
@@ -90,12 +93,13 @@ func (w *worker) start(ctx context.Context) error {
 	return nil
 }
 
-// unlimited is the value of a limit of a consumer that does not apply.
+// unlimited is the value that disables a limit of a consumer.
 const unlimited = -1
 
-// pull asks for one message at a time and passes it to a goroutine of its own, until messages is
-// closed. It asks only when there is a free slot: a message that waited here would not be worked
-// on by another instance, and would be delivered again after ackWait.
+// pull repeatedly requests one message and passes it to a new goroutine, until messages is closed
+// or w is stopping. It requests a message only when there is a free slot: a message that had to
+// wait for a slot would not be available to other instances, and would be redelivered after
+// ackWait.
 func (w *worker) pull(messages jetstream.MessagesContext) {
 	for {
 		select {
@@ -118,8 +122,8 @@ func (w *worker) pull(messages jetstream.MessagesContext) {
 	}
 }
 
-// accept passes a message to a goroutine of its own, which releases the slot. It returns false
-// if the server is stopping.
+// accept starts a goroutine that makes an attempt at the message m and then releases the slot. It
+// returns false if the server is stopping.
 func (w *worker) accept(m jetstream.Msg) bool {
 	select {
 	case <-w.stopping:
@@ -133,13 +137,16 @@ func (w *worker) accept(m jetstream.Msg) bool {
 		defer w.calls.Release()
 		defer func() { <-w.slots }()
 		if err := w.attempt(m); err != nil {
-			w.server.events.Log(slog.LevelWarn, "NATS: a message will be delivered again", "queue", w.queue.Name, "error", err.Error())
+			w.server.events.Log(slog.LevelWarn, "NATS: a message was not settled and may be delivered again", "queue", w.queue.Name, "error", err.Error())
 		}
 	}()
 	return true
 }
 
-// attempt makes a call with the message and settles the message according to the result.
+// attempt makes a call with the message m, unless m was delivered too often. According to the
+// result, it acknowledges m, schedules the next attempt, or moves m to the dead letters. It returns
+// an error if one of these actions fails, if the call has failed after another instance may have
+// received m, or if m has no metadata.
 func (w *worker) attempt(m jetstream.Msg) error {
 	meta, err := m.Metadata()
 	if err != nil {
@@ -147,7 +154,7 @@ func (w *worker) attempt(m jetstream.Msg) error {
 	}
 	attempts := int(meta.NumDelivered)
 	if attempts > w.queue.MaxAttempts+transport.ExtraDeliveries { // its calls have crashed the process
-		return w.deadLetter(m, attempts, chassi.NewError(chassi.Aborted, "poison", "No attempt at this message finished"))
+		return w.deadLetter(m, attempts, chassi.NewError(chassi.Aborted, "poison", "The message was delivered too often"))
 	}
 	ctx, cancel := context.WithTimeout(w.server.base, w.queue.Timeout)
 	defer cancel()
@@ -176,10 +183,10 @@ func (w *worker) attempt(m jetstream.Msg) error {
 	}
 }
 
-// deadLetter moves the message to the dead letters. If it would then exceed the server's limit,
-// first the headers that the work does not need are omitted, then the added ones. A message
-// that is itself too large, because the server's max_payload has been reduced, is redelivered
-// for as long as [transport.ExtraDeliveries] allows; then its body is dropped.
+// deadLetter moves the message m to the dead letters. Of the forms that deadLetters returns, it
+// stores the first form that is not too large for the server. If all forms are too large, for
+// example because the server's max_payload has been reduced, m is redelivered for as long as
+// [transport.ExtraDeliveries] allows; then its body is dropped.
 func (w *worker) deadLetter(m jetstream.Msg, attempts int, why *chassi.Error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.server.base), 5*time.Second)
 	defer cancel()
@@ -192,10 +199,11 @@ func (w *worker) deadLetter(m jetstream.Msg, attempts int, why *chassi.Error) er
 	}
 	switch {
 	case isTooLarge(err):
-		err = fmt.Errorf("it has %d bytes, more than the server accepts; raise max_payload: %w", len(m.Data()), err)
-		return errors.Join(fmt.Errorf("dead letter: %w", err), m.NakWithDelay(w.queue.MaxDelay))
+		err = fmt.Errorf("the message, a body of %d bytes and headers, is larger than the server accepts; raise max_payload or the max_msg_size of the stream %s: %w",
+			len(m.Data()), w.queue.deadStream, err)
+		return errors.Join(fmt.Errorf("publish the dead letter: %w", err), m.NakWithDelay(w.queue.MaxDelay))
 	case err != nil:
-		return errors.Join(fmt.Errorf("dead letter: %w", err), m.NakWithDelay(w.queue.Delay))
+		return errors.Join(fmt.Errorf("publish the dead letter: %w", err), m.NakWithDelay(w.queue.Delay))
 	}
 	w.dead.Add(1)
 	text, dropped := "NATS: a message was dead-lettered", len(m.Data())-len(letter.Data)
@@ -209,13 +217,14 @@ func (w *worker) deadLetter(m jetstream.Msg, attempts int, why *chassi.Error) er
 }
 
 const (
-	ackTimeout  = 2 * time.Second // for the server to confirm an acknowledgement
-	ackPatience = 4               // maximum number of times that it is sent
+	ackTimeout  = 2 * time.Second // maximum time until the server confirms an acknowledgment
+	ackPatience = 4               // maximum number of times that an acknowledgment is sent
 )
 
-// acknowledge acknowledges a message, and returns after the server has confirmed this. If an
-// acknowledgement were lost with a connection, the message would remain in the queue for ackWait,
-// and the work would then be repeated.
+// acknowledge acknowledges the message m, and waits until the server has confirmed the
+// acknowledgment. Without the confirmation, an acknowledgment could be lost with the connection,
+// and the work would be repeated after ackWait. acknowledge returns an error if the server does not
+// confirm any of ackPatience acknowledgments.
 func (w *worker) acknowledge(m jetstream.Msg) error {
 	var err error
 	for range ackPatience {
@@ -231,11 +240,14 @@ func (w *worker) acknowledge(m jetstream.Msg) error {
 	return fmt.Errorf("acknowledge: %w", err)
 }
 
-// droppedKey is the header with the size of the body that a dead letter has lost.
+// droppedKey is the key of a header of a dead letter whose body was dropped. The value of the
+// header is the size of the body in bytes.
 const droppedKey = "Dropped-Bytes"
 
-// deadLetters returns the possible forms of the message as a dead letter, the most complete
-// first.
+// deadLetters returns the forms in which m may be stored as a dead letter, in order of preference:
+// with the headers of m and of its error; with those of its error and, of the headers of m, only the
+// IDs and the content type; and with the headers of m alone. After the last delivery of m, there is
+// also a form without its body.
 func (w *worker) deadLetters(m jetstream.Msg, attempts int, why *chassi.Error) []*nats.Msg {
 	full := make(nats.Header, len(m.Headers())+3)
 	maps.Copy(full, m.Headers())
@@ -261,8 +273,8 @@ func (w *worker) deadLetters(m jetstream.Msg, attempts int, why *chassi.Error) [
 	return letters
 }
 
-// stopWork stops accepting messages, returns those that have not begun, and waits for the
-// others.
+// stopWork stops accepting messages, returns to the server the messages whose attempts have not
+// begun, and waits for the attempts in progress. It returns an error if ctx is done first.
 func (s *Server) stopWork(ctx context.Context) error {
 	pulled := make(chan struct{})
 	for _, w := range s.work {

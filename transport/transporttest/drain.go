@@ -11,7 +11,7 @@ import (
 	"github.com/chassi-go/chassi/client"
 )
 
-// A stop answers every accepted call, and accepts no new calls.
+// testDrain verifies that a stopping server completes all accepted calls, and accepts no new calls.
 func testDrain(t *testing.T, f *fixture) {
 	f.start(t)
 	const calls = 10
@@ -20,7 +20,7 @@ func testDrain(t *testing.T, f *fixture) {
 		go func() {
 			echo, err := client.Invoke[Echo](bounded(t), f.client, "Wait", &Nothing{})
 			if err == nil && echo.Word != "released" {
-				err = fmt.Errorf("answered %+v", echo)
+				err = fmt.Errorf("got the response %+v, want the word \"released\"", echo)
 			}
 			responses <- err
 		}()
@@ -44,21 +44,22 @@ func testDrain(t *testing.T, f *fixture) {
 	}
 	select {
 	case err := <-stopped:
-		t.Errorf("stopped with calls in flight: %v", err)
+		t.Errorf("Stop returned the error %v while calls were in flight, want it to wait for these calls", err)
 	default:
 	}
 	f.service.release()
 	for range calls {
 		if err := receive(t, responses, "a response"); err != nil {
-			t.Errorf("a call in flight: %v", err)
+			t.Errorf("call in flight during the stop: %v, want a response without an error", err)
 		}
 	}
 	if err := receive(t, stopped, "the stop"); err != nil {
-		t.Error(err)
+		t.Errorf("Stop returned the error %v, want none", err)
 	}
 }
 
-// A stop without enough time names the calls that it abandons, and cancels them.
+// testDrainGivesUp verifies that a server whose time to stop is too short cancels the calls in
+// flight, and returns an error with their number.
 func testDrainGivesUp(t *testing.T, f *fixture) {
 	if f.start(t); f.Send == nil {
 		return // a call in process ends with its caller
@@ -73,10 +74,10 @@ func testDrainGivesUp(t *testing.T, f *fixture) {
 	defer cancel()
 	f.stopped = true
 	if err := f.Server.Stop(ctx); err == nil || !strings.Contains(err.Error(), "(1)") || !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("%v, want the call counted", err)
+		t.Errorf("Stop returned %v, want context.DeadlineExceeded with the number of calls in flight, (1)", err)
 	}
 	_ = receive(t, f.service.ended, "the end of the call's context")
 	if err := receive(t, answered, "the response"); err == nil {
-		t.Error("a call that was given up was answered with success")
+		t.Error("call in flight after Stop gave up: got success, want an error")
 	}
 }

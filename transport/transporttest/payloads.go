@@ -8,7 +8,8 @@ import (
 	"github.com/chassi-go/chassi/client"
 )
 
-// The response to any invalid payload is InvalidArgument, and the server continues.
+// testMalformed verifies that the server responds to each malformed payload with an InvalidArgument
+// error that has a violation, and that the server continues.
 func testMalformed(t *testing.T, f *fixture) {
 	f.start(t)
 	payloads := map[string][]string{
@@ -25,12 +26,12 @@ func testMalformed(t *testing.T, f *fixture) {
 		for _, payload := range payloads[format] {
 			err := send(bounded(t), f.endpoint("Echo"), []byte(payload))
 			if e := chassi.ErrorOf(err); e == nil || e.Code != chassi.InvalidArgument || len(e.Violations) == 0 {
-				t.Errorf("%s %.40q: %+v, want invalid_argument with a violation", format, payload, e)
+				t.Errorf("%s payload %.40q: got %v with the violations %q, want invalid_argument with a violation", format, payload, err, violationsOf(err))
 			}
 		}
 	}
 	if _, err := client.Invoke[Echo](bounded(t), f.client, "Echo", full()); err != nil {
-		t.Errorf("after that: %v", err)
+		t.Errorf("call after the invalid payloads: got the error %v, want none", err)
 	}
 }
 
@@ -59,7 +60,7 @@ func testUnknownFields(t *testing.T, f *fixture) {
 		}
 		err := send(bounded(t), f.endpoint("Echo"), []byte(payload))
 		if refused := err != nil; refused != (format == f.transport.Strict) {
-			t.Errorf("%s: %v, want strict %v", format, err, format == f.transport.Strict)
+			t.Errorf("%s payload with an unknown field: got the error %v, want an error: %v", format, err, format == f.transport.Strict)
 		}
 	}
 }
@@ -72,9 +73,9 @@ func testTooLarge(t *testing.T, f *fixture) {
 		_, err := client.Invoke[Echo](bounded(t), f.client, "Echo", &Message{Word: "w", Raw: make([]byte, size)})
 		switch e := chassi.ErrorOf(err); {
 		case size < 10<<10 && err != nil:
-			t.Errorf("%d bytes: %v", size, err)
+			t.Errorf("request of %d bytes: got the error %v, want none", size, err)
 		case size > 16<<10 && (e == nil || e.Code != chassi.ResourceExhausted):
-			t.Errorf("%d bytes: %v, want resource_exhausted", size, err)
+			t.Errorf("request of %d bytes: got %v, want resource_exhausted", size, err)
 		}
 	}
 	if n := f.service.echoed.Load(); n != 1 {

@@ -9,12 +9,13 @@ import (
 	"github.com/chassi-go/chassi/client"
 )
 
-// A service is mounted once, under a unique name.
+// testMountedTwice verifies that a server refuses to mount a service twice, or to mount two
+// services with the same name.
 func testMountedTwice(t *testing.T, f *fixture) {
 	f.start(t)
 	server, ok := f.Server.(chassi.Transport)
 	if !ok {
-		t.Fatalf("%T is not a chassi.Transport", f.Server)
+		t.Fatalf("got a server of type %T, want a chassi.Transport", f.Server)
 	}
 	method := func(context.Context, *Nothing) (*Nothing, error) { return &Nothing{}, nil }
 	for problem, s := range map[string]*chassi.Service{
@@ -23,13 +24,13 @@ func testMountedTwice(t *testing.T, f *fixture) {
 	} {
 		err := server.Mount(s)
 		if err == nil || !strings.Contains(err.Error(), f.mounted.Name()) || !strings.Contains(err.Error(), problem) {
-			t.Errorf("want %q: %v", problem, err)
+			t.Errorf("mounting %s again: got the error %v, want one with the name and %q", f.mounted.Name(), err, problem)
 		}
 	}
 }
 
-// A middleware that returns nil without calling next is an error of the service: the client
-// gets no success without a response. The same holds for the client's middleware.
+// testSilentMiddleware verifies that a call fails with Internal if a middleware of the server or of
+// the client returns nil without calling next and without a response.
 func testSilentMiddleware(t *testing.T, f *fixture) {
 	silent := func(*chassi.Binding, chassi.Handler) chassi.Handler {
 		return func(context.Context, *chassi.Call) error { return nil }
@@ -42,18 +43,20 @@ func testSilentMiddleware(t *testing.T, f *fixture) {
 	for side, c := range map[string]*client.Client{"serving": f.client, "calling": calling} {
 		_, err := client.Invoke[Echo](bounded(t), c, "Echo", &Message{Word: "w"})
 		if e := chassi.ErrorOf(err); e == nil || e.Code != chassi.Internal {
-			t.Errorf("the %s side: %v", side, err)
+			t.Errorf("middleware on the %s side: got %v, want internal", side, err)
 		}
 	}
 	if f.service.echoed.Load() != 0 {
-		t.Error("the method was called")
+		t.Errorf("the method ran %d times, want 0", f.service.echoed.Load())
 	}
-	if !strings.Contains(f.log.String(), "returned nil without a response") {
-		t.Errorf("the log does not say why: %s", f.log.String())
+	const cause = "returned nil without a response"
+	if !strings.Contains(f.log.String(), cause) {
+		t.Errorf("got a log that does not contain the cause %q:\n%s", cause, f.log.String())
 	}
 }
 
-// A middleware may respond instead of the method.
+// testAnsweringMiddleware verifies that a middleware of the server or of the client can respond
+// instead of the method.
 func testAnsweringMiddleware(t *testing.T, f *fixture) {
 	responses := func(*chassi.Binding, chassi.Handler) chassi.Handler {
 		return func(_ context.Context, call *chassi.Call) error { return call.Respond(&Echo{Word: "kept"}) }
@@ -65,17 +68,17 @@ func testAnsweringMiddleware(t *testing.T, f *fixture) {
 	}
 	for side, c := range map[string]*client.Client{"serving": f.client, "calling": calling} {
 		if got, err := client.Invoke[Echo](bounded(t), c, "Echo", &Message{Word: "w"}); err != nil || got.Word != "kept" {
-			t.Errorf("the %s side: %+v, %v", side, got, err)
+			t.Errorf("middleware on the %s side: got %+v, error %v, want its response with the word \"kept\"", side, got, err)
 		}
 	}
 }
 
-// A request without a body, in JSON, has the zero value in all fields.
+// testEmptyBody verifies that all fields of a request with an empty payload have the zero value.
 func testEmptyBody(t *testing.T, f *fixture) {
 	f.start(t)
 	for format, send := range f.Send {
 		if err := send(bounded(t), f.endpoint("Fail"), nil); chassi.ErrorOf(err) == nil || chassi.ErrorOf(err).Code != chassi.Internal {
-			t.Errorf("%s: %v", format, err) // Fail was called, without a code
+			t.Errorf("%s payload without content: got %v, want internal", format, err) // Fail was called, without a code
 		}
 	}
 }

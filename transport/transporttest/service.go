@@ -14,8 +14,8 @@ import (
 
 // suite is the service that the cases call.
 type suite struct {
-	entered  chan time.Time // the deadline of each call of Wait that has begun
-	ended    chan error     // the error of the context of each call of Wait whose context ended first
+	entered  chan time.Time // receives the deadline of each call of Wait when the call begins
+	ended    chan error     // receives the context's error for each call of Wait whose context is done first
 	released chan struct{}
 	once     sync.Once
 	running  atomic.Int64
@@ -40,13 +40,14 @@ func (s *suite) endpoints() *chassi.Service {
 		chassi.NewEndpoint("Wait", s.wait, chassi.Route("POST /wait"), chassi.Public),
 		chassi.NewEndpoint("Whoami", s.whoami, chassi.Route("GET /whoami")),
 		chassi.NewEndpoint("Admin", s.whoami, chassi.Route("GET /admin"), chassi.Requires("admin")),
-		// Uncarried cannot be mounted, and so shows that the transport skips the endpoint.
+		// No transport can serve a request of type uncarried, so Mount returns an error unless it
+		// skips this endpoint.
 		chassi.NewEndpoint("Elsewhere", func(context.Context, *uncarried) (*Nothing, error) { return &Nothing{}, nil },
 			chassi.Route("POST /elsewhere"), chassi.Public, chassi.Transports("elsewhere")),
 	)
 }
 
-// Message is echoed. It has a field of every kind that matters on a wire.
+// Message is the request of Echo. It has fields of all kinds that transports encode differently.
 type Message struct {
 	Word   string           `json:"-" path:"word"`
 	Text   string           `json:"text" validate:"max=10000"`
@@ -62,13 +63,13 @@ type Message struct {
 	Took   time.Duration    `json:"took"`
 }
 
-// Inner is a message in a message.
+// Inner is a message that is nested in other messages.
 type Inner struct {
 	Name  string `json:"name"`
 	Inner *Inner `json:"inner"`
 }
 
-// Echo is the response to a Message.
+// Echo is the response to a [Message].
 type Echo struct {
 	Message Message `json:"message"`
 	Word    string  `json:"word"`
@@ -79,7 +80,7 @@ func (s *suite) echo(_ context.Context, m *Message) (*Echo, error) {
 	return &Echo{Message: *m, Word: m.Word}, nil
 }
 
-// Checked has rules of each kind.
+// Checked is the request of Check. Its fields have validation rules of several kinds.
 type Checked struct {
 	Word  string           `json:"word" path:"word" validate:"ne=bad"`
 	Limit int              `json:"limit" query:"page_size" validate:"max=5"`
@@ -90,7 +91,7 @@ type Checked struct {
 	Color Color            `json:"color"`
 }
 
-// Part is checked wherever it occurs in a request.
+// Part is an element of a [Checked], with validation rules and a method Validate.
 type Part struct {
 	Name string   `json:"name" validate:"required,alpha"`
 	Tags []string `json:"tags" validate:"dive,oneof=a b"`
@@ -99,18 +100,19 @@ type Part struct {
 // Validate returns an error for the name "nobody".
 func (p *Part) Validate() error {
 	if p.Name == "nobody" {
-		return errors.New("is nobody")
+		return errors.New("must not be nobody")
 	}
 	return nil
 }
 
-// Color is encoded as text.
+// Color is encoded as text. Only text of at most 4 bytes can be decoded.
 type Color struct{ name string }
 
 // MarshalText implements [encoding.TextMarshaler].
 func (c Color) MarshalText() ([]byte, error) { return []byte(c.name), nil }
 
-// UnmarshalText implements [encoding.TextUnmarshaler].
+// UnmarshalText implements [encoding.TextUnmarshaler]. It returns an error if text is longer than 4
+// bytes.
 func (c *Color) UnmarshalText(text []byte) error {
 	if c.name = string(text); len(text) > 4 {
 		return fmt.Errorf("there is no color %q", text)
@@ -126,7 +128,7 @@ func (s *suite) check(context.Context, *Checked) (*Nothing, error) {
 // uncarried has a field that no transport can encode.
 type uncarried struct{ Do func() }
 
-// unmountable has a field with an unknown rule.
+// unmountable has a field with an unknown validation rule.
 type unmountable struct {
 	Text string `json:"text" validate:"least=1"`
 }
@@ -136,17 +138,17 @@ func unmountableService() *chassi.Service {
 	return chassi.NewService("conformance.v1.Broken", chassi.NewEndpoint("Try", try, chassi.Route("POST /broken"), chassi.Public))
 }
 
-// Failure requests an error.
+// Failure is the request of Fail. It selects the error that Fail returns.
 type Failure struct {
 	Code   int32  `json:"code"`
 	Secret string `json:"secret"`
-	How    string `json:"how"` // "" for the code, else one of the words below
+	How    string `json:"how"` // "" for an error with Code, or the name of a case in the method fail
 }
 
-// Nothing is a response without fields.
+// Nothing is a request or a response without fields.
 type Nothing struct{}
 
-// Detail is a detail of an error.
+// Detail is a detail of an error, with fields of several types.
 type Detail struct {
 	Text   string           `json:"text"`
 	Number int64            `json:"number"`
@@ -166,23 +168,23 @@ func theDetail() *Detail {
 	}
 }
 
-// The encoded detail is a message with a number in its first field.
+// Name and encoding of a detail that has no Go type: a message with a number in its first field.
 const encodedName, encodedBytes = "other.v1.Message", "\x08\x96\x01"
 
-// unsound is a detail that cannot be sent.
+// unsound is a detail that cannot be sent, because its method DetailName panics.
 type unsound struct{}
 
 func (unsound) DetailName() string { panic(hidden) }
 
-// theError returns the error that Fail returns for a code.
+// theError returns the error on which the errors of Fail with the given code are based.
 func theError(code chassi.Code) *chassi.Error {
 	return chassi.NewError(code, "reason_"+code.String(), "The message for "+code.String()+": é \"quoted\"")
 }
 
-// secret must not appear in a response or in the log.
+// secret is a part of credentials and requests. It must not appear in the log or in a span.
 const secret = "canary-7f3b" //nolint:gosec // a secret of the test
 
-// hidden must not appear in a response.
+// hidden is the text of internal errors and panics. It must not appear in a response.
 const hidden = "the hidden cause"
 
 func (*suite) fail(ctx context.Context, f *Failure) (*Nothing, error) {
@@ -244,7 +246,7 @@ func (s *suite) wait(ctx context.Context, _ *Nothing) (*Echo, error) {
 	}
 }
 
-// Who describes the caller as seen by the server.
+// Who is the response of Whoami and Admin. It describes the call as the server receives it.
 type Who struct {
 	Subject     string `json:"subject"`
 	RequestID   string `json:"request_id"`
@@ -254,13 +256,16 @@ type Who struct {
 
 func (*suite) whoami(ctx context.Context, _ *Nothing) (*Who, error) {
 	call := chassi.CallFrom(ctx)
-	call.Out.Set("X-Reply", "pair of the response")
+	call.Out.Set("X-Reply", replyValue)
 	return &Who{Subject: call.Principal.Subject, RequestID: call.RequestID, Traceparent: call.In.Get("Traceparent"), Extra: call.In.Get("X-Extra")}, nil
 }
 
+// replyValue is the value of X-Reply in the metadata of the responses of Whoami and Admin.
+const replyValue = "pair of the response"
+
 var errToken = chassi.NewError(chassi.Unauthenticated, "invalid_token", "Invalid token")
 
-// principalOf returns the principal of token, or an error if the token is not one of three.
+// principalOf returns the principal of token, or errToken if the token is unknown.
 func principalOf(_ context.Context, token string) (*chassi.Principal, error) {
 	switch token {
 	case "user-" + secret:

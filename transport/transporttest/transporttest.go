@@ -1,5 +1,5 @@
-// Package transporttest verifies the contract of a transport: [Run] runs one suite of cases
-// with a real server and a real client. A new transport is complete when it passes.
+// Package transporttest verifies that a transport fulfills its contract: [Run] runs a suite of test
+// cases with a real server and a real client. A new transport is complete if it passes the suite.
 package transporttest
 
 import (
@@ -22,26 +22,27 @@ import (
 
 // Transport is a transport under test.
 type Transport struct {
-	// Start serves services on a real server of the transport, which is ready when Start
-	// returns, and connects a client to it. The suite stops the server; t.Cleanup must undo
-	// everything else.
+	// Start starts a real server of the transport for services, connects a client to it, and
+	// returns when the server is ready. The suite stops the server. Start must use t.Cleanup to
+	// release all other resources.
 	Start func(t *testing.T, o Options, services ...*chassi.Service) Instance
 
 	Cancels bool // whether a client that cancels ends the call at the server
-	Streams bool // whether the transport supports streams; if not, the cases of streams are left out
-	// Strict is the payload format that refuses unknown members, if one of Instance.Send does.
+	Streams bool // whether the transport supports streams; if not, Run omits the cases of streams
+	// Strict is the key in Instance.Send of the payload format that refuses unknown members, or ""
+	// if every format accepts them.
 	Strict string
 }
 
 // Options configures a server of the suite.
 type Options struct {
 	Middleware      []chassi.Middleware
-	MaxMessageBytes int // of a request
-	// MaxResponseBytes, if not 0, is the maximum size of a response that the client or the broker
-	// accepts. A broker then refuses larger requests too, but the server does not.
+	MaxMessageBytes int // maximum size of a request
+	// MaxResponseBytes is the maximum size of a response that the client or the broker accepts. A
+	// broker also refuses larger requests. Zero means the default of the transport.
 	MaxResponseBytes int
-	MaxConcurrent    int // concurrent calls: further ones may wait or be refused
-	// Timeout is the timeout of calls, which one of Middleware enforces.
+	MaxConcurrent    int // maximum number of concurrent calls; further calls may wait or be refused
+	// Timeout is the timeout of calls, which a function in Middleware enforces.
 	Timeout time.Duration
 	Streams transport.StreamConfig
 }
@@ -49,17 +50,17 @@ type Options struct {
 // Instance is a running server with a client.
 type Instance struct {
 	Caller client.Caller
-	// Server is the component to stop.
+	// Server is the component that the suite stops.
 	Server chassi.Component
-	// Send calls e with an encoded payload, for each format that the transport supports:
-	// "json", "protobuf". It is nil for a transport without payloads.
+	// Send contains, for each payload format of the transport ("json" or "protobuf"), a function
+	// that calls e with an encoded payload. It is nil for a transport without payloads.
 	Send map[string]func(ctx context.Context, e *chassi.Endpoint, payload []byte) error
 }
 
 // patience is the maximum duration of every wait of the suite.
 const patience = 20 * time.Second
 
-// Run runs the whole suite with tr.
+// Run runs all cases of the suite for tr, as parallel subtests of t.
 func Run(t *testing.T, tr Transport) {
 	t.Helper()
 	cases := []testCase{
@@ -103,7 +104,8 @@ func Run(t *testing.T, tr Transport) {
 	runCases(t, tr, cases)
 }
 
-// RunStreams runs the cases of streams, for a transport with several formats.
+// RunStreams runs only the cases of streams for tr, as parallel subtests of t. A transport with
+// several formats of streams calls RunStreams for each further format.
 func RunStreams(t *testing.T, tr Transport) {
 	t.Helper()
 	runCases(t, tr, streamCases)
@@ -119,7 +121,7 @@ func runCases(t *testing.T, tr Transport, cases []testCase) {
 	}
 }
 
-// streamCases are the cases of streams.
+// streamCases contains the cases of streams.
 var streamCases = []testCase{
 	{"Stream", testStream},
 	{"StreamRefused", testStreamRefused},
@@ -140,7 +142,8 @@ type testCase struct {
 	test func(*testing.T, *fixture)
 }
 
-// fixture is one server of the suite's service with its observers.
+// fixture is the environment of one case: a server with its service, a client, and the log and the
+// spans of both.
 type fixture struct {
 	transport Transport
 	Instance
@@ -156,15 +159,16 @@ type fixture struct {
 	tracing  chassi.Middleware
 }
 
-// start starts a server of the suite. The functions in change may modify its options.
+// start starts a server of the service suite and connects a client. The functions in change may
+// modify the options of the server.
 func (f *fixture) start(t *testing.T, change ...func(*Options)) {
 	t.Helper()
 	f.service = newSuite()
 	f.startService(t, f.service.endpoints(), newSuite().endpoints(), change...)
 }
 
-// startService starts a server of served and connects a client, which calls the endpoints of called.
-// These are the same endpoints.
+// startService starts a server of the service served and connects a client for the service called,
+// which has the same endpoints. The functions in change may modify the options of the server.
 func (f *fixture) startService(t *testing.T, served, called *chassi.Service, change ...func(*Options)) {
 	t.Helper()
 	f.spans = tracetest.NewSpanRecorder()
@@ -196,7 +200,8 @@ func (f *fixture) startService(t *testing.T, served, called *chassi.Service, cha
 	}
 }
 
-// stop stops the server, unless the case has stopped it already.
+// stop stops the server, unless it has already been stopped. It fails the test if Stop returns an
+// error.
 func (f *fixture) stop(t *testing.T) {
 	t.Helper()
 	if f.stopped {
@@ -209,11 +214,11 @@ func (f *fixture) stop(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := f.Server.Stop(ctx); err != nil {
-		t.Errorf("stop: %v", err)
+		t.Errorf("Stop returned the error %v, want none", err)
 	}
 }
 
-// trustAll trusts every client's trace context, over any transport.
+// trustAll returns true, so that the server trusts the trace context of every client.
 func trustAll(*chassi.Call) bool { return true }
 
 // logText is a log buffer that is safe for concurrent use.
@@ -234,7 +239,7 @@ func (l *logText) String() string {
 	return l.text.String()
 }
 
-// bounded returns a context with a deadline for a case.
+// bounded returns a context that expires after patience, and is canceled when the test ends.
 func bounded(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -242,13 +247,22 @@ func bounded(t *testing.T) context.Context {
 	return ctx
 }
 
-// receive waits for one value.
+// delayOf returns the retry delay of err, or 0 if err is nil.
+func delayOf(err error) time.Duration {
+	if e := chassi.ErrorOf(err); e != nil {
+		return e.RetryAfter
+	}
+	return 0
+}
+
+// receive returns the next value of the channel from. If there is no value within patience, it
+// fails the test with an error that names what.
 func receive[T any](t *testing.T, from <-chan T, what string) (value T) {
 	t.Helper()
 	select {
 	case value = <-from:
 	case <-time.After(patience):
-		t.Fatalf("%s: nothing within %v", what, patience)
+		t.Fatalf("got nothing within %v, want %s", patience, what)
 	}
 	return value
 }

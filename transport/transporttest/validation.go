@@ -10,8 +10,8 @@ import (
 	"github.com/chassi-go/chassi/client"
 )
 
-// An invalid request never reaches the method, and its client gets the same error over every
-// transport. A service with an unknown rule cannot be mounted.
+// testValidation verifies that an invalid request does not reach the method, that the client
+// receives the same error over every transport, and that an unknown rule prevents mounting.
 func testValidation(t *testing.T, f *fixture) {
 	f.start(t)
 	check := func(c *Checked) string {
@@ -44,28 +44,30 @@ func testValidation(t *testing.T, f *fixture) {
 		},
 		"method": {
 			Checked{Word: "w", Age: 18, Parts: []*Part{{Name: "nobody"}}, Named: map[string]*Part{"n": {Name: "nobody"}}},
-			`parts[0] is nobody; named["n"] is nobody`,
+			`parts[0] must not be nobody; named["n"] must not be nobody`,
 		},
 	} {
 		before := f.service.echoed.Load()
 		if got := check(&c.request); got != c.want {
-			t.Errorf("%s: %q, want %q", name, got, c.want)
+			t.Errorf("%s: got the violations %q, want %q", name, got, c.want)
 		}
 		if ran := f.service.echoed.Load() > before; ran != (c.want == "") {
-			t.Errorf("%s: the method ran: %v", name, ran)
+			t.Errorf("%s: the method ran: %v, want %v", name, ran, c.want == "")
 		}
 	}
-	if got := check(&Checked{Word: "w", Age: 18, Color: Color{"canary"}}); f.Send != nil && got != `color there is no color "…"` {
-		t.Errorf("a text that is none: %q", got)
+	const noColor = `color there is no color "…"`
+	if got := check(&Checked{Word: "w", Age: 18, Color: Color{"canary"}}); f.Send != nil && got != noColor {
+		t.Errorf("invalid color: got the violations %q, want %q", got, noColor)
 	}
 	testBoundedResponse(t, check)
 	mounts, ok := f.Server.(chassi.Transport)
 	if !ok {
-		t.Fatalf("%T mounts nothing", f.Server)
+		t.Fatalf("got a server of type %T, want a chassi.Transport", f.Server)
 	}
+	const unknownRule = "conformance.v1.Broken/Try: validation: transporttest.unmountable: field Text: rule least is unknown"
 	err := mounts.Mount(unmountableService())
-	if err == nil || !strings.Contains(err.Error(), "conformance.v1.Broken/Try: validation: transporttest.unmountable: field Text: rule least is unknown") {
-		t.Errorf("an unknown rule is mounted: %v", err)
+	if err == nil || !strings.Contains(err.Error(), unknownRule) {
+		t.Errorf("mounting a service with an unknown rule: got the error %v, want one with %q", err, unknownRule)
 	}
 }
 
@@ -86,7 +88,8 @@ func violationsOf(err error) string {
 	return strings.Join(lines, "; ")
 }
 
-// No response is much larger than its request.
+// testBoundedResponse verifies that the violations of a request with many invalid values are
+// limited to 8 KiB. The function check sends a request and returns its violations.
 func testBoundedResponse(t *testing.T, check func(*Checked) string) {
 	t.Helper()
 	many := Checked{Word: "w", Age: 18, Named: make(map[string]*Part)}
@@ -94,7 +97,7 @@ func testBoundedResponse(t *testing.T, check func(*Checked) string) {
 		many.Named[strconv.Itoa(i)+strings.Repeat("k", 200)] = &Part{Tags: slices.Repeat([]string{"c"}, 10)}
 	}
 	if got := check(&many); len(got) > 8<<10 || !strings.Contains(got, "more") {
-		t.Errorf("%d bytes: %.200s", len(got), got)
+		t.Errorf("got violations of %d bytes, want at most %d bytes that contain \"more\": %.200s", len(got), 8<<10, got)
 	}
 }
 

@@ -1,11 +1,11 @@
 // Package embedded runs a NATS server inside the process, so that a single binary can serve
 // NATS.
 //
-// Every connection requires a key. Each client has its own key and account: it can call
-// services and receive its own responses, and sees nothing of other clients. [Credentials]
-// describes how clients are added. The process itself connects with three users: one that
-// receives requests, one that sends responses, and one for work queues, each with only its own
-// permissions. docs/decisions/0016 gives the reasons.
+// Every connection requires a key. Each client has its own key and account. A client can call
+// services and receive its own responses, but cannot see the messages of other clients.
+// [Credentials] describes how clients are added. The process itself connects as three users: one
+// user receives requests, one sends responses, and one uses work queues. Each of them has only the
+// permissions for its purpose. docs/decisions/0016 explains the reasons.
 package embedded
 
 import (
@@ -26,7 +26,8 @@ import (
 	"github.com/nats-io/nkeys"
 )
 
-// Config configures a [Server]. The zero value of every field means the default in its tag.
+// Config configures a [Server]. The zero value of a field means the default in its tag, if there is
+// one.
 type Config struct {
 	Addr           string `config:"addr" default:"127.0.0.1:4223" format:"addr" help:"host:port to listen on; port 0 chooses a free port"`
 	StoreDir       string `config:"store_dir" help:"directory of JetStream; empty disables JetStream"`
@@ -41,18 +42,18 @@ type Config struct {
 	MaxPendingBytes         int           `config:"max_pending_bytes" default:"33554432" min:"65536" help:"maximum number of bytes that are buffered for one connection; with more it is disconnected"`
 	WriteTimeout            time.Duration `config:"write_timeout" default:"5s" min:"1ms" help:"maximum time for a connection to read what was sent; then it is disconnected"`
 
-	// Logger receives the log of the server. The default is slog.Default().
+	// Logger receives the log lines of the server. The default is slog.Default().
 	Logger *slog.Logger `config:"-"`
 }
 
 // Fixed limits.
 const (
-	authTimeout    = 2 * time.Second // from connecting to authentication
+	authTimeout    = 2 * time.Second // maximum time from the connection to its authentication
 	pingInterval   = 20 * time.Second
-	maxPingsOut    = 3
-	responseSlack  = 5 * time.Second // from the timeout of a call to the timeout of its response
-	maxControlLine = 4096            // bytes of a protocol line: subjects and the CONNECT message
-	maxPayload     = 8 << 20         // the maximum of Config.MaxPayload
+	maxPingsOut    = 3               // pings without a response before a connection is closed
+	responseSlack  = 5 * time.Second // time from the timeout of a call to the timeout of its response
+	maxControlLine = 4096            // maximum bytes of a protocol line: subjects, or the CONNECT message
+	maxPayload     = 8 << 20         // maximum of Config.MaxPayload in bytes
 )
 
 func (c Config) withDefaults() Config {
@@ -79,7 +80,7 @@ type Server struct {
 	nats     atomic.Pointer[server.Server]
 	accounts *accounts
 
-	// Keys of the process's users, created at the start.
+	// Keys of the users of this process, created by Start.
 	requests, responses, work nkeys.KeyPair
 
 	stopWatch context.CancelFunc
@@ -92,8 +93,10 @@ func New(c Config) *Server { return &Server{config: c.withDefaults()} }
 // Name returns "nats embedded".
 func (s *Server) Name() string { return "nats embedded" }
 
-// Start begins to listen. If there are no clients it adds one, called default, and logs how to
-// use its key.
+// Start starts the NATS server and waits until it accepts connections. If there are no clients,
+// Start adds one, called default, and logs how to use its key. It returns an error if the address
+// or the store directory cannot be used, if the clients cannot be read or added, or if ctx is done
+// first.
 func (s *Server) Start(ctx context.Context) error {
 	options, err := s.options(ctx)
 	if err != nil {
@@ -125,7 +128,7 @@ func (s *Server) Start(ctx context.Context) error {
 	if options.JetStream {
 		if err := s.accounts.service.EnableJetStream(nil, nil); err != nil {
 			n.Shutdown()
-			return fmt.Errorf("embedded: JetStream: %w", err)
+			return fmt.Errorf("embedded: enable JetStream: %w", err)
 		}
 	}
 	s.nats.Store(n)
@@ -139,19 +142,20 @@ func (s *Server) options(ctx context.Context) (*server.Options, error) {
 	c := s.config
 	host, portText, err := net.SplitHostPort(c.Addr)
 	if err != nil {
-		return nil, fmt.Errorf("embedded: nats address %q: %w", c.Addr, err)
+		return nil, fmt.Errorf("embedded: nats address %q: want host:port", c.Addr)
 	}
 	port, err := strconv.Atoi(portText)
 	if err != nil || port < 0 || port > 65535 {
-		return nil, fmt.Errorf("embedded: nats address %q: want host:port", c.Addr)
+		return nil, fmt.Errorf("embedded: nats address %q: want host:port with a port from 0 to 65535", c.Addr)
 	}
 	if port == 0 {
 		port = server.RANDOM_PORT
 	}
-	// On a listen error the NATS server ends the process, so the address is checked first.
+	// On a listen error the NATS server only logs the error and never becomes ready, so the address
+	// is checked first.
 	probe, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Addr)
 	if err != nil {
-		return nil, fmt.Errorf("embedded: listen on %s: %w; %s", c.Addr, err, listening.Advice(err))
+		return nil, fmt.Errorf("embedded: %w; %s", err, listening.Advice(err)) // err says where
 	}
 	_ = probe.Close()
 	return &server.Options{
@@ -165,8 +169,8 @@ func (s *Server) options(ctx context.Context) (*server.Options, error) {
 	}, nil
 }
 
-// admit creates the users of this process and reads the clients. If there are no clients, it adds
-// one and returns the path of its seed file.
+// admit creates the users of this process and permits the clients to connect. If there are no
+// clients, it adds one and returns the path of the client's seed file in first.
 func (s *Server) admit(n *server.Server) (first string, err error) {
 	a := s.accounts
 	a.nats = n
@@ -200,7 +204,7 @@ func (s *Server) admit(n *server.Server) (first string, err error) {
 	return first, a.set(clients)
 }
 
-// logFirstRun logs how to use the first client's key.
+// logFirstRun logs how to use the key of the first client. It does nothing if seedFile is empty.
 func (s *Server) logFirstRun(seedFile string) {
 	if seedFile != "" {
 		s.config.Logger.Info("NATS client added; this command shows the services that it can call",
@@ -208,7 +212,8 @@ func (s *Server) logFirstRun(seedFile string) {
 	}
 }
 
-// watch starts to follow changes of the clients, and to limit their unanswered requests.
+// watch starts a goroutine that applies changes of the clients, and limits their unanswered
+// requests.
 func (s *Server) watch() {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stopWatch = cancel
@@ -240,7 +245,8 @@ func (s *Server) watch() {
 	})
 }
 
-// Stop stops the server. Without a successful Start it is a no-op.
+// Stop stops the server. It returns an error if ctx is done before the server has stopped. Without
+// a successful Start, Stop is a no-op.
 func (s *Server) Stop(ctx context.Context) error {
 	n := s.nats.Load()
 	if n == nil {
@@ -254,11 +260,11 @@ func (s *Server) Stop(ctx context.Context) error {
 	case <-done:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("embedded: %w", ctx.Err())
+		return fmt.Errorf("embedded: stop the NATS server: %w", ctx.Err())
 	}
 }
 
-// URL returns the URL of the server, "" before Start.
+// URL returns the URL of the server, or "" if the server has not been started.
 func (s *Server) URL() string {
 	if n := s.nats.Load(); n != nil {
 		return n.ClientURL()
@@ -266,10 +272,10 @@ func (s *Server) URL() string {
 	return ""
 }
 
-// Serve permits clients to call subjects, whose calls take at most longest. The server forwards
-// a request of the client NAME as from.NAME.SUBJECT. It drops a response after
-// Config.ResponseTimeout or longest plus 5 seconds, whichever is longer. Serve may be called
-// again, with further subjects.
+// Serve permits clients to call subjects; longest is the maximum time of these calls. The server
+// forwards a request of the client NAME as from.NAME.SUBJECT. It drops a response that takes longer
+// than [Config].ResponseTimeout and longer than longest plus 5 seconds. Serve may be called again
+// with further subjects. It returns an error before Start.
 func (s *Server) Serve(subjects []string, longest time.Duration) error {
 	if s.nats.Load() == nil {
 		return errNotStarted
@@ -278,9 +284,10 @@ func (s *Server) Serve(subjects []string, longest time.Duration) error {
 	return s.accounts.export(export{server.Singleton, timeout}, subjects...)
 }
 
-// ServeStreams permits clients to open the streams subjects, as Serve does for other calls, and
-// to publish to SUBJECT.stream.*.*. The server drops the messages of a stream after a silence that
-// is longer than all of Config.ResponseTimeout, longest plus 5 seconds, and silence.
+// ServeStreams permits clients to open streams on subjects, and to publish to SUBJECT.stream.*.* to
+// control these streams. The server drops the messages of a stream after a silence that is longer
+// than [Config].ResponseTimeout, longer than longest plus 5 seconds, and longer than silence.
+// ServeStreams returns an error before Start.
 func (s *Server) ServeStreams(subjects []string, longest, silence time.Duration) error {
 	if s.nats.Load() == nil {
 		return errNotStarted
@@ -296,8 +303,11 @@ func (s *Server) ServeStreams(subjects []string, longest, silence time.Duration)
 	return s.accounts.export(export{server.Singleton, s.config.ResponseTimeout}, control...)
 }
 
-// Clients reports the present clients and later changes; see the interface Broker of package
-// natsapi.
+// Clients calls added with the name of each present client. Until stop is called, it also calls
+// added with the name of each new client, before the client can connect, and removed with the name
+// of each deleted client. Clients returns an error before Start, or if added returns an error for a
+// present client. If added returns an error for a new client, the client cannot connect, and added
+// is called again within about a second.
 func (s *Server) Clients(added func(name string) error, removed func(name string)) (stop func(), err error) {
 	if s.nats.Load() == nil {
 		return nil, errNotStarted
@@ -305,14 +315,16 @@ func (s *Server) Clients(added func(name string) error, removed func(name string
 	return s.accounts.watch(added, removed)
 }
 
-// RequestOptions returns the connection options, for use within the process after Start, of the
-// user that may only receive requests.
+// RequestOptions returns the options for a connection within the process as the user that may only
+// receive requests. Connecting with these options fails before Start.
 func (s *Server) RequestOptions() []nats.Option { return s.connectAs(&s.requests) }
 
-// ResponseOptions returns the connection options of the user that sends responses.
+// ResponseOptions returns the options for a connection within the process as the user that may only
+// send responses. Connecting with these options fails before Start.
 func (s *Server) ResponseOptions() []nats.Option { return s.connectAs(&s.responses) }
 
-// WorkOptions returns the connection options of the user of work queues.
+// WorkOptions returns the options for a connection within the process as the user that may use work
+// queues. Connecting with these options fails before Start.
 func (s *Server) WorkOptions() []nats.Option { return s.connectAs(&s.work) }
 
 func (s *Server) connectAs(key *nkeys.KeyPair) []nats.Option {
@@ -330,7 +342,8 @@ func (s *Server) connectAs(key *nkeys.KeyPair) []nats.Option {
 
 var errNotStarted = errors.New("embedded: the NATS server has not been started")
 
-// InProcessConn returns one end of a pipe to the server.
+// InProcessConn returns a new connection to the server within the process. It returns an error
+// before Start. It implements [nats.InProcessConnProvider].
 func (s *Server) InProcessConn() (net.Conn, error) {
 	if n := s.nats.Load(); n != nil {
 		return n.InProcessConn()
