@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// Hedge calls f, and calls it again concurrently each time the duration after has passed without a
-// success, up to attempts calls in total. It returns the result of the first success; the contexts
-// of the other calls are cancelled and their results dropped. If all calls fail, it returns the
-// last error. Each further call takes a token from budget; if there is none, Hedge makes no further
-// call.
+// Hedge calls f at least once. Until a call has succeeded, it calls f again, concurrently, at
+// intervals given by the parameter after, up to attempts calls in total. It returns the result of
+// the first success; the contexts of the other calls are canceled and their results dropped. If all
+// calls made so far have failed, it returns the last error. Each further call takes a token from
+// budget; if no token is left, Hedge makes no further call.
 //
-// Hedge returns when it has a result or ctx ends. A call of f may still be running then, so f
-// must not write to data that the caller continues to use. A panic of f ends the process, as in
-// any goroutine; f must recover it if necessary.
+// Hedge returns when it has a result or ctx is done; in the latter case it returns ctx.Err().
+// A call of f may still be running then, so f must not write to data that the caller continues to
+// use. A panic of f ends the process, as in any goroutine; f must recover it if necessary.
 func Hedge[T any](ctx context.Context, after time.Duration, attempts int, budget *Budget, f func(context.Context) (T, error)) (T, error) {
 	type outcome struct {
 		result T
@@ -21,7 +21,7 @@ func Hedge[T any](ctx context.Context, after time.Duration, attempts int, budget
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	outcomes := make(chan outcome, attempts)
+	outcomes := make(chan outcome, max(attempts, 1))
 	call := func() {
 		result, err := f(ctx)
 		outcomes <- outcome{result, err}

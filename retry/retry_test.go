@@ -251,9 +251,11 @@ func TestHedgeEndsWithItsCaller(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		ignores := make(chan struct{})
-		_, err := retry.Hedge(ctx, time.Minute, 2, nil, func(context.Context) (int, error) { <-ignores; return 0, nil })
-		if !errors.Is(err, context.DeadlineExceeded) {
-			t.Error(err)
+		for _, attempts := range []int{2, 0, -1} {
+			_, err := retry.Hedge(ctx, time.Minute, attempts, nil, func(context.Context) (int, error) { <-ignores; return 0, nil })
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Error(attempts, err)
+			}
 		}
 		close(ignores)
 	})
