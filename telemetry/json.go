@@ -21,19 +21,19 @@ import (
 	"github.com/chassi-go/chassi"
 )
 
-// jsonHandler writes one line of JSON per record: time, level, msg, then the ids of the call,
-// then the attributes. It takes half the time of slog's handler, writes the ids outside of any
-// group, and omits the values of keys that look like secrets.
+// jsonHandler writes one line of JSON per record: time, level and message, then the IDs of the
+// call, then the attributes. It takes half the time of slog's handler, writes the IDs outside any
+// group, and masks the values of keys that look like secrets.
 type jsonHandler struct {
 	level slog.Leveler
 	out   io.Writer
 	later *sink      // out if it is a sink, or nil
 	lines *sync.Pool // of *[]byte
 
-	rendered []byte   // attributes of With, from the comma on
+	rendered []byte   // encoded attributes of WithAttrs, with a leading comma
 	open     int      // groups that rendered leaves open
 	pending  []string // groups without attributes so far
-	secret   bool     // inside of a group whose name looks like a secret
+	secret   bool     // inside a group whose name looks like a secret
 }
 
 const (
@@ -74,8 +74,8 @@ func (h *jsonHandler) Handle(ctx context.Context, r slog.Record) error {
 	return err
 }
 
-// constantSize returns the approximate size of a record in memory, in bytes. It returns false
-// for a record with a value that may change before it is encoded later.
+// constantSize returns the approximate size of a record in memory, in bytes. It returns false if
+// a value of the record may change before the sink encodes it.
 func constantSize(r *slog.Record) (size int, ok bool) {
 	size, ok = recordBytes+len(r.Message)+attrBytes*max(r.NumAttrs()-inlineAttrs, 0), true
 	r.Attrs(func(a slog.Attr) bool {
@@ -93,7 +93,7 @@ func constantSize(r *slog.Record) (size int, ok bool) {
 	return size, ok
 }
 
-// appendLine appends the line of a record to an empty buffer.
+// appendLine appends the line of a record to b, which must be empty.
 func (h *jsonHandler) appendLine(b []byte, ids callIDs, r *slog.Record) []byte {
 	b = appendHead(b, r)
 	b = ids.append(b)
@@ -122,7 +122,7 @@ func appendHead(b []byte, r *slog.Record) []byte {
 	return appendString(appendKey(b, slog.MessageKey), truncate(r.Message, maxValue))
 }
 
-// callIDs correlate the lines of a call.
+// callIDs contains the IDs that correlate the log lines of a call.
 type callIDs struct {
 	request string
 	span    trace.SpanContext
@@ -136,8 +136,8 @@ func idsOf(ctx context.Context) (ids callIDs) {
 	return ids
 }
 
-// append appends the ids as members of a JSON object. It omits the id of an unsampled span, and
-// of the caller's span.
+// append appends the IDs to b as members of a JSON object. It omits the span ID if the span is
+// not sampled or belongs to a remote caller.
 func (ids *callIDs) append(b []byte) []byte {
 	if ids.request != "" {
 		b = appendString(append(b, `,"request_id":`...), ids.request)
@@ -156,7 +156,7 @@ func (ids *callIDs) append(b []byte) []byte {
 
 func isRecorded(span trace.SpanContext) bool { return span.IsSampled() && !span.IsRemote() }
 
-// appendRecord adds the record's own attributes inside the pending groups.
+// appendRecord appends the attributes of the record, inside the pending groups.
 func (h *jsonHandler) appendRecord(b []byte, r *slog.Record) []byte {
 	if r.NumAttrs() == 0 {
 		return b
@@ -211,8 +211,8 @@ func (h *jsonHandler) WithGroup(name string) slog.Handler {
 	return &with
 }
 
-// appendAttr appends an attribute or a group as a member. It appends nothing if the attribute or
-// group is empty or the line has reached its maximum length.
+// appendAttr appends an attribute or a group as a member of a JSON object. It appends nothing if
+// the attribute or group is empty, or if the line has exceeded its maximum length.
 func appendAttr(b []byte, a slog.Attr, secret bool) []byte {
 	if len(b) > maxRecord {
 		return b
@@ -286,8 +286,8 @@ func appendValue(b []byte, v slog.Value, limit int) []byte {
 	}
 }
 
-// appendTime writes t as [time.RFC3339Nano] does. Date, time and zone of the last
-// second seen are kept: they are the same for thousands of lines.
+// appendTime appends t as a JSON string in the format [time.RFC3339Nano]. It caches the formatted
+// date, time and zone of the latest second, which are the same for thousands of lines.
 func appendTime(b []byte, t time.Time) []byte {
 	_, offset := t.Zone()
 	s := lastSecond.Load()
@@ -317,7 +317,7 @@ type second struct {
 
 var lastSecond atomic.Pointer[second]
 
-// appendFloat appends f as a number, or as a string if JSON has no number for it.
+// appendFloat appends f as a number, or as a string if f is infinite or not a number.
 func appendFloat(b []byte, f float64) []byte {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		return appendString(b, strconv.FormatFloat(f, 'g', -1, 64))
@@ -325,8 +325,9 @@ func appendFloat(b []byte, f float64) []byte {
 	return strconv.AppendFloat(b, f, 'g', -1, 64)
 }
 
-// appendAny appends an error's text or the JSON of any other value; a value longer than limit
-// becomes a string. A panic of the value's methods is recovered.
+// appendAny appends the text of v if v is an error without a method MarshalJSON, and otherwise the
+// JSON of v. If the result would be longer than limit bytes, it appends a truncated string. If v
+// cannot be encoded or one of its methods panics, it appends the text of the error or the panic.
 func appendAny(b []byte, v any, limit int) (out []byte) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -344,10 +345,11 @@ func appendAny(b []byte, v any, limit int) (out []byte) {
 	if err := encoder.Encode(v); err != nil {
 		return appendString(b, truncate(fmt.Sprintf("!ERROR: %v", err), limit))
 	}
-	if text.Len() > limit {
-		return appendString(b, truncate(strings.TrimSuffix(text.String(), "\n"), limit))
+	encoded := strings.TrimSuffix(text.String(), "\n")
+	if len(encoded) > limit {
+		return appendString(b, truncate(encoded, limit))
 	}
-	return appendEscaped(b, strings.TrimSuffix(text.String(), "\n"))
+	return appendEscaped(b, encoded)
 }
 
 var _ slog.Handler = (*jsonHandler)(nil)

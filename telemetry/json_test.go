@@ -134,7 +134,7 @@ type nilPanics struct{ text string }
 
 func (p *nilPanics) Error() string { return p.text }
 
-// The ids stay at the top of the line whatever group the logger is in: where operators look for
+// The IDs stay at the top of the line whatever group the logger is in: where operators look for
 // them.
 func TestLinesOfACallHaveItsIDs(t *testing.T) {
 	t.Parallel()
@@ -255,5 +255,17 @@ func BenchmarkTextLine(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		logger.LogAttrs(b.Context(), slog.LevelInfo, "call", slog.Int("status", 200), slog.String("peer", "127.0.0.1"))
+	}
+}
+
+// A value is truncated only if its JSON is longer than the maximum.
+func TestLongestValue(t *testing.T) {
+	t.Parallel()
+	for n, want := range map[int]bool{98: false, 99: true} {
+		v := []string{strings.Repeat("x", n)}
+		b := appendAny(nil, v, 102)
+		if truncated := !json.Valid(b) || b[0] != '['; truncated != want {
+			t.Errorf("%d bytes: %s", n+4, b)
+		}
 	}
 }

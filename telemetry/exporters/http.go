@@ -13,12 +13,14 @@ import (
 	"time"
 )
 
-// maxResponseBytes is the maximum size of the collector's response body, and of its header.
+// maxResponseBytes is the maximum size of the body of a collector's response and, over
+// HTTP, of its header, in bytes.
 const maxResponseBytes = 64 << 10
 
-// newHTTPClient returns an HTTP client like that of the exporter, with two differences: it
-// follows no redirects, which would send the headers of OTEL_EXPORTER_OTLP_HEADERS, usually an
-// API key, to another host; and it limits the size of responses.
+// newHTTPClient returns an HTTP client for the exporter, configured by the same
+// variables as the exporter's own client. Unlike that client, it limits the size of
+// response headers, and follows no redirects, which would send the headers of
+// OTEL_EXPORTER_OTLP_HEADERS, usually an API key, to another host.
 func newHTTPClient() (*http.Client, error) {
 	config, err := tlsConfig()
 	if err != nil {
@@ -39,26 +41,31 @@ func newHTTPClient() (*http.Client, error) {
 	}, nil
 }
 
-// env returns a variable of the exporter for traces, or the one for all signals.
+// env returns the value of the OTEL_EXPORTER_OTLP_TRACES_* variable with this name or, if that is
+// empty, of the OTEL_EXPORTER_OTLP_* variable.
 func env(name string) string {
 	return cmp.Or(strings.TrimSpace(os.Getenv("OTEL_EXPORTER_OTLP_TRACES_"+name)), strings.TrimSpace(os.Getenv("OTEL_EXPORTER_OTLP_"+name)))
 }
 
-// tlsConfig returns a TLS configuration with the certificates that the environment names.
+// tlsConfig returns a TLS configuration with the certificates that the environment
+// names. It returns an error if a file cannot be read or contains no certificate, or if
+// the key pair is invalid.
 func tlsConfig() (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if file := env("CERTIFICATE"); file != "" {
 		pem, err := os.ReadFile(file)
 		if err != nil {
-			return nil, fmt.Errorf("OTLP: certificates: %w", err)
+			return nil, fmt.Errorf("certificates of the collector: %w", err)
 		}
 		config.RootCAs = x509.NewCertPool()
-		config.RootCAs.AppendCertsFromPEM(pem)
+		if !config.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("certificates of the collector: %s contains no PEM certificate", file)
+		}
 	}
 	if cert, key := env("CLIENT_CERTIFICATE"), env("CLIENT_KEY"); cert != "" && key != "" {
 		pair, err := tls.LoadX509KeyPair(cert, key)
 		if err != nil {
-			return nil, fmt.Errorf("OTLP: client certificate: %w", err)
+			return nil, fmt.Errorf("client certificate for the collector: %w", err)
 		}
 		config.Certificates = []tls.Certificate{pair}
 	}
