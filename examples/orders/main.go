@@ -1,5 +1,5 @@
-// Command orders accepts orders: a service with a database, a work queue, accounts at authd and the
-// HTTP API of a warehouse.
+// Command orders is a service that accepts orders. It uses a database, a work queue, accounts at
+// authd and the HTTP API of a warehouse.
 //
 //	go run ./cmd/authd serve                                     # in one terminal, and in another:
 //	ORDERS_IDEMPOTENCY_SECRET=$(openssl rand -hex 32) go run ./examples/orders \
@@ -62,20 +62,23 @@ type WarehouseConfig struct {
 	httpclient.Config
 }
 
-// check returns an error for each setting without which the program cannot run.
+// check returns an error for each required setting that is missing or too short.
 func (c *Config) check() error {
 	var errs []error
-	for setting, missing := range map[string]bool{
-		"auth.target": c.Auth.Target == "", "warehouse.url": c.Warehouse.URL == "", "idempotency.secret": len(c.Secret) < minSecret,
+	for setting, value := range map[string]string{
+		"auth.target": c.Auth.Target, "warehouse.url": c.Warehouse.URL, "idempotency.secret": c.Secret.Reveal(),
 	} {
-		if missing {
-			errs = append(errs, fmt.Errorf("%s is missing or too short: see orders help serve", setting))
+		if value == "" {
+			errs = append(errs, fmt.Errorf("%s is missing; run orders serve --help for its description", setting))
 		}
+	}
+	if n := len(c.Secret); n > 0 && n < minSecret {
+		errs = append(errs, fmt.Errorf("idempotency.secret has %d bytes; it must have at least %d", n, minSecret))
 	}
 	return errors.Join(errs...)
 }
 
-// minSecret is the minimum length of the secret.
+// minSecret is the minimum length of the idempotency secret in bytes.
 const minSecret = 32
 
 func main() { program().Main() }
@@ -91,7 +94,7 @@ func program() standard.Program[Config] {
 
 func databaseOf(c *Config) database.Config { return c.Database }
 
-// setup assembles the program.
+// setup adds the components, endpoints, events and jobs of the program to app.
 func setup(ctx context.Context, app *standard.App, c *Config) error {
 	app.Fail(c.check()) // needed to serve, and not for the command schema
 	users, err := users(app, c)
@@ -126,7 +129,7 @@ func setup(ctx context.Context, app *standard.App, c *Config) error {
 		app.Describe(about), apidocs.Mount(app, apidocs.Options{Title: about.Title}))
 }
 
-// users returns a client of authd.
+// users returns a client of authd, which is called over gRPC.
 func users(app *standard.App, c *Config) (*auth.Client, error) {
 	cluster, err := remote.Add(app, "auth", c.Auth, nil, func(addr string) (client.Caller, error) {
 		return grpcapi.Dial(grpcapi.ClientConfig{Target: addr})

@@ -130,14 +130,14 @@ func start(t *testing.T, args ...string) *running {
 func (r *running) read(from io.Reader, serving chan struct{}) {
 	lines := bufio.NewScanner(from)
 	for lines.Scan() {
-		var line struct{ Msg, Server, Addr, App string }
+		var line struct{ Msg, Server, Addr string }
 		_ = json.Unmarshal(lines.Bytes(), &line)
 		switch {
 		case line.Msg == "listening" && line.Server == "http":
 			r.http = "http://" + line.Addr
 		case line.Msg == "listening" && line.Server == "admin":
 			r.admin = "http://" + line.Addr
-		case line.Msg == "serving" && line.App != "":
+		case line.Msg == "serving":
 			close(serving)
 		case line.Msg == "audit":
 			r.lines <- lines.Text()

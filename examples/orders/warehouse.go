@@ -13,18 +13,19 @@ import (
 
 var errOutOfStock = errors.New("the product is out of stock")
 
-// Warehouse is a client of the HTTP API of another company.
+// Warehouse is a client of the HTTP API of a warehouse, which another company runs.
 type Warehouse struct {
 	url    string
 	client *http.Client
 }
 
-// Price returns the price of a product in cents, or ErrUnknownProduct.
+// Price returns the price of a product in cents. It returns ErrUnknownProduct if the warehouse does
+// not have the product, and ErrWarehouse if the call fails.
 func (w *Warehouse) Price(ctx context.Context, product string) (int64, error) {
 	var response struct {
 		Price int64 `json:"price"`
 	}
-	status, err := w.do(ctx, http.MethodGet, "/products/"+url.PathEscape(product), nil, &response)
+	status, err := w.do(ctx, http.MethodGet, "/products/"+url.PathEscape(product), http.StatusNotFound, nil, &response)
 	switch {
 	case err != nil:
 		return 0, err
@@ -35,25 +36,29 @@ func (w *Warehouse) Price(ctx context.Context, product string) (int64, error) {
 	}
 }
 
-// Reserve reserves the products of an order, or returns errOutOfStock. It may be repeated: a
-// reservation has the id of its order.
+// Reserve reserves the products of an order. It returns errOutOfStock if there are not enough, and
+// ErrWarehouse if the call fails. It may be called again for the same order, because a reservation
+// has the ID of its order.
 func (w *Warehouse) Reserve(ctx context.Context, o Order) error {
-	status, err := w.do(ctx, http.MethodPut, "/reservations/"+o.ID, map[string]any{"product": o.Product, "quantity": o.Quantity}, nil)
+	body := map[string]any{"product": o.Product, "quantity": o.Quantity}
+	status, err := w.do(ctx, http.MethodPut, "/reservations/"+o.ID, http.StatusConflict, body, nil)
 	if err == nil && status == http.StatusConflict {
 		return errOutOfStock
 	}
 	return err
 }
 
-// Release undoes Reserve.
+// Release cancels the reservation for the order with the given ID, if there is one. It returns
+// ErrWarehouse if the call fails.
 func (w *Warehouse) Release(ctx context.Context, id string) error {
-	_, err := w.do(ctx, http.MethodDelete, "/reservations/"+id, nil, nil)
+	_, err := w.do(ctx, http.MethodDelete, "/reservations/"+id, http.StatusNotFound, nil, nil)
 	return err
 }
 
-// do sends a request with body as JSON and decodes the response into reply; either may be nil. It
-// returns the status of the response, and ErrWarehouse unless the status is 2xx, 404 or 409.
-func (w *Warehouse) do(ctx context.Context, method, path string, body, reply any) (status int, err error) {
+// do sends a request with body as JSON, decodes a response with a status of 2xx into reply, and
+// returns the status. Both body and reply may be nil. do returns ErrWarehouse if there is no
+// response, if the response cannot be decoded, or if its status is neither 2xx nor expected.
+func (w *Warehouse) do(ctx context.Context, method, path string, expected int, body, reply any) (status int, err error) {
 	var content io.Reader
 	if body != nil {
 		text, err := json.Marshal(body)
@@ -73,9 +78,9 @@ func (w *Warehouse) do(ctx context.Context, method, path string, body, reply any
 	}
 	defer response.Body.Close()
 	switch status = response.StatusCode; {
-	case status == http.StatusNotFound, status == http.StatusConflict:
+	case status == expected:
 		return status, nil
-	case status >= http.StatusMultipleChoices:
+	case status < http.StatusOK, status >= http.StatusMultipleChoices:
 		return status, ErrWarehouse.WithCause(fmt.Errorf("%s %s: %s", method, path, response.Status))
 	case reply == nil:
 		return status, nil

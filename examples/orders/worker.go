@@ -22,9 +22,11 @@ type ConfirmResponse struct {
 	Status string `json:"status"`
 }
 
-// ConfirmOrder reserves the products of a pending order at the warehouse. A message may be
-// delivered twice: the reservation has the id of the order, and an order that is not pending is not
-// changed.
+// ConfirmOrder reserves the products of a pending order at the warehouse and confirms the order, or
+// rejects the order if they are out of stock. If the order has been cancelled in the meantime,
+// ConfirmOrder releases the reservation. It returns the status of the order. Processing a message
+// again does no harm, because the reservation has the ID of the order, and an order that is not
+// pending is not changed.
 func (o *Orders) ConfirmOrder(ctx context.Context, r *ConfirmRequest) (*ConfirmResponse, error) {
 	order, err := o.store.Get(ctx, r.ID)
 	if err != nil {
@@ -41,8 +43,14 @@ func (o *Orders) ConfirmOrder(ctx context.Context, r *ConfirmRequest) (*ConfirmR
 		return nil, err
 	}
 	switch _, err := o.move(ctx, order, pending, status, ErrNotPending); {
-	case errors.Is(err, ErrNotPending): // cancelled meanwhile
-		return &ConfirmResponse{cancelled}, o.warehouse.Release(ctx, order.ID)
+	case errors.Is(err, ErrNotPending): // cancelled in the meantime, or confirmed by another delivery
+		if order, err = o.store.Get(ctx, r.ID); err != nil {
+			return nil, err
+		}
+		if order.Status == cancelled {
+			err = o.warehouse.Release(ctx, order.ID)
+		}
+		return &ConfirmResponse{order.Status}, err
 	case err != nil:
 		return nil, err
 	}
@@ -54,12 +62,13 @@ type publisher interface {
 	Publish(ctx context.Context, e *chassi.Endpoint, id string, request any) error
 }
 
-// pollInterval is the interval at which Queue looks for orders that another instance has not
-// queued, because it was stopped or could not reach the broker.
+// pollInterval is the interval at which Queue queries the orders that another instance has stored
+// but not queued because that instance was stopped or could not reach the broker.
 const pollInterval = 5 * time.Second
 
-// Queue publishes, until ctx ends, the stored orders that are not yet queued. An order is stored
-// first and queued later, so that no order is lost while the broker is unavailable.
+// Queue publishes the stored orders that are not yet queued, until ctx is done or an error occurs.
+// An order is stored first and queued later, so that no order is lost while the broker is
+// unavailable.
 func (o *Orders) Queue(ctx context.Context, p publisher) error {
 	confirm := WorkEndpoints(o).Endpoint("ConfirmOrder")
 	tick := time.NewTicker(pollInterval)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -54,6 +55,32 @@ func TestConfirmOrder(t *testing.T) {
 		}
 		if _, err := o.ConfirmOrder(t.Context(), &ConfirmRequest{ID: "none"}); !errors.Is(err, ErrNotFound) {
 			t.Errorf("%v, want %v", err, ErrNotFound)
+		}
+	})
+}
+
+// A message that is handled twice at the same time has one effect too.
+func TestConfirmOrderTwiceAtOnce(t *testing.T) {
+	t.Parallel()
+	dbtest.Engines(t, func(t *testing.T, url string) {
+		w := newWarehouse(t)
+		o := open(t, url, w)
+		insert(t, o, "a", "tea")
+		confirm := func() (*ConfirmResponse, error) { return o.ConfirmOrder(t.Context(), &ConfirmRequest{ID: "a"}) }
+		var nested atomic.Bool
+		w.before = func(string) {
+			if !nested.CompareAndSwap(false, true) {
+				return
+			}
+			if r, err := confirm(); err != nil || r.Status != confirmed {
+				t.Errorf("the other delivery: %+v, %v", r, err)
+			}
+		}
+		if r, err := confirm(); err != nil || r.Status != confirmed {
+			t.Errorf("%+v, %v", r, err)
+		}
+		if !w.reserved["a"] {
+			t.Error("the order is confirmed, and its reservation is released")
 		}
 	})
 }
@@ -133,7 +160,7 @@ func TestQueueWhileTheBrokerIsUnavailable(t *testing.T) {
 		if second := <-b.ids; first != "a" || second != "b" {
 			t.Errorf("%s and %s were queued", first, second)
 		}
-		o.wake <- struct{}{} // taken once the ids were recorded
+		o.wake <- struct{}{} // taken once the IDs were recorded
 		o.wake <- struct{}{}
 		stop()
 		if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
