@@ -13,8 +13,8 @@ import (
 	"github.com/chassi-go/chassi/standard"
 )
 
-// backup copies the SQLite database to a new file. The database may be in use, and its schema may be
-// of another version of authd.
+// backup implements the command backup: it copies the SQLite database to a new file. The database
+// may be in use, and may have the schema of another version of authd.
 func backup(ctx context.Context, p *program) error {
 	ctx, stop := untilInterrupted(ctx)
 	defer stop()
@@ -35,8 +35,8 @@ func backup(ctx context.Context, p *program) error {
 	return p.say("backed up %d accounts as of %s to %s", copied.Rows["users"], copied.At.UTC().Format(time.RFC3339Nano), p.Args[0])
 }
 
-// requireSchema returns an error if the database was never migrated by authd. The schema of another
-// version is accepted, for backups before an update.
+// requireSchema returns an error if the database cannot be read or was never migrated by authd. It
+// accepts the schema of another version, for backups before an update.
 func (p *program) requireSchema(ctx context.Context) (err error) {
 	db, err := database.OpenReadOnly(ctx, p.Config.Database)
 	if err != nil {
@@ -50,17 +50,17 @@ func (p *program) requireSchema(ctx context.Context) (err error) {
 	return advise(err)
 }
 
-// notSQLite returns err as a usage error. For a database other than SQLite the error names tool, the
-// corresponding command for PostgreSQL.
+// notSQLite returns err as a usage error. If err means that the database is not SQLite, the usage
+// error names tool, the corresponding command for PostgreSQL.
 func notSQLite(err error, tool string) error {
 	if errors.Is(err, database.ErrNotSQLite) {
-		err = fmt.Errorf("database.url is not a SQLite file; authd copies only SQLite files. For PostgreSQL: %s; see docs/operations.md", tool)
+		err = fmt.Errorf("database.url is not a SQLite file; authd copies only SQLite files; for PostgreSQL use %s (see docs/operations.md)", tool)
 	}
 	return standard.UsageError{Err: err}
 }
 
-// restore creates the database from a backup. After an error it has created no database: it works
-// on a temporary file.
+// restore implements the command restore: it creates the database from a backup. It works on a
+// temporary file, so that an error leaves no incomplete database.
 func restore(ctx context.Context, p *program) error {
 	ctx, stop := untilInterrupted(ctx)
 	defer stop()
@@ -80,7 +80,7 @@ func restore(ctx context.Context, p *program) error {
 	var copied database.Copied
 	err = newFile(target, func(temp string) (err error) {
 		if copied, err = database.Copy(ctx, database.Config{URL: "sqlite:" + p.Args[0]}, temp); err != nil {
-			return fmt.Errorf("the backup cannot be used: %w", err)
+			return fmt.Errorf("copy the backup %s: %w", p.Args[0], err)
 		}
 		return p.renew(ctx, temp)
 	})
@@ -92,15 +92,15 @@ func restore(ctx context.Context, p *program) error {
 		copied.Rows["users"], p.Args[0], target)
 }
 
-// checkBackup returns an error unless the backup is a single regular file, without a write-ahead
-// log.
+// checkBackup returns an error unless file, the backup, is a regular file without a write-ahead log
+// beside it.
 func checkBackup(file string) error {
 	info, err := os.Stat(file)
 	if err != nil {
 		return fmt.Errorf("the backup cannot be used: %w", err)
 	}
 	if !info.Mode().IsRegular() {
-		return fmt.Errorf("the backup cannot be used: %s is not a file", file)
+		return fmt.Errorf("the backup cannot be used: %s is not a regular file", file)
 	}
 	if _, err := os.Stat(file + "-wal"); err == nil {
 		return fmt.Errorf("%s is a database in use and not a backup: part of its data is in %s-wal; create a backup with authd backup", file, file)
@@ -108,7 +108,8 @@ func checkBackup(file string) error {
 	return nil
 }
 
-// refuseTarget returns an error if the database exists. The error describes its content.
+// refuseTarget returns an error if any file of the database at target exists. The error reports
+// whether the database is in use and, if not, what the database contains, unless that is unknown.
 func (p *program) refuseTarget(ctx context.Context, target string) error {
 	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} {
 		if _, err := os.Lstat(target + suffix); err != nil {
@@ -137,13 +138,15 @@ func (p *program) content(ctx context.Context) string {
 	defer db.Close()
 	var n int64
 	if err := db.QueryRow(ctx, "SELECT count(*) FROM users").Scan(&n); err != nil {
-		return "and has no accounts"
+		return "and has no readable accounts"
 	}
 	return fmt.Sprintf("with %d accounts", n)
 }
 
-// renew turns the copy of a backup into a usable database: it migrates the schema and deletes the
-// signing keys, so that no earlier token is valid.
+// renew turns file, the copy of a backup, into a usable database: it migrates the schema and
+// deletes the signing keys, so that no earlier token is valid. It returns an error if the copy is
+// damaged, was not written by authd, has the schema of a newer version or, without the flag
+// --new-master-key, is encrypted with a master key that is not configured.
 func (p *program) renew(ctx context.Context, file string) (err error) {
 	c := p.Config.Database
 	c.URL = "sqlite:" + file
@@ -154,7 +157,7 @@ func (p *program) renew(ctx context.Context, file string) (err error) {
 	defer func() {
 		err = errors.Join(err, db.Close())
 		if _, lstat := os.Lstat(file + "-wal"); err == nil && lstat == nil {
-			err = fmt.Errorf("%s-wal remains: the restored file is incomplete", file)
+			err = fmt.Errorf("%s-wal still exists, so the restored file is incomplete", file)
 		}
 	}()
 	if e, ok := errors.AsType[*database.SchemaError](db.CheckSchema(ctx, store.Migrations())); ok && (e.Newer || e.Have == 0) {
@@ -181,8 +184,9 @@ func (p *program) renew(ctx context.Context, file string) (err error) {
 
 func otherMasterKey(err error) error {
 	if errors.Is(err, service.ErrMasterKey) {
-		return fmt.Errorf("the backup was made under another master key: %w; nothing was restored. "+
-			"Set token.master_key to the one of that time, or token.old_master_key beside a newer one; if it is lost, add --new-master-key", err)
+		return fmt.Errorf("the backup cannot be used: %w; nothing was restored. "+
+			"Set token.master_key, or token.old_master_key beside a newer master key, to the master key of the backup; "+
+			"if that is lost, add --new-master-key", err)
 	}
 	return err
 }

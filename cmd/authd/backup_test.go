@@ -151,7 +151,7 @@ func TestRestoreVerifiesTheMasterKey(t *testing.T) {
 	n.stop(syscall.SIGTERM)
 	for _, args := range [][]string{{"restore", file}, {"restore", file, "--token.master_key=" + next}} {
 		to := t.TempDir()
-		fails(t, to, args, "another master key", "nothing was restored", "--new-master-key")
+		fails(t, to, args, "the backup cannot be used", "another master key", "nothing was restored", "--new-master-key")
 		if left, _ := os.ReadDir(to); len(left) != 0 {
 			t.Errorf("%v was left behind", left)
 		}
@@ -164,8 +164,12 @@ func TestRestoreVerifiesTheMasterKey(t *testing.T) {
 		to := t.TempDir()
 		succeed(t, to, append([]string{"restore", file}, args...)...)
 		serve := slices.DeleteFunc(args, func(arg string) bool { return arg == "--new-master-key" })
-		if r := start(t, to, serve...); !r.ready() || !r.accepts(r.login(ada)) {
-			t.Errorf("restored with %d flags: not good", len(args))
+		r := start(t, to, serve...)
+		if status, text := r.readiness(); status != http.StatusOK {
+			t.Errorf("restored with %q: not ready: %s", serve, text)
+		}
+		if !r.accepts(r.login(ada)) {
+			t.Errorf("restored with %q: a new token is not accepted", serve)
 		}
 	}
 }
@@ -209,8 +213,8 @@ func TestRestoreRefuses(t *testing.T) {
 		beside string // a file that is there
 		want   string
 	}{
-		"damaged":             {damaged, "", "cannot be used"},
-		"cut off":             {text[:len(text)/2], "", "cannot be used"},
+		"damaged":             {damaged, "", "copy the backup"},
+		"cut off":             {text[:len(text)/2], "", "copy the backup"},
 		"empty":               {nil, "", "no schema"},
 		"text":                {[]byte(strings.Repeat("no database ", 999)), "", "not a database"},
 		"of another program":  {foreign, "", "no schema"},

@@ -207,7 +207,7 @@ func TestT46ARevokedKeyEndsItsTokensOnEveryNode(t *testing.T) {
 // more are evaluated than the limit; the log distinguishes them.
 func TestT16ParallelGuessesOnTwoNodes(t *testing.T) {
 	t.Parallel()
-	pairs(t, parallelGuesses, "--hash.max_queued=1000", "--lockout.pair=5", "--lockout.max_delay=15m")
+	pairs(t, parallelGuesses, "--timeout=1m", "--hash.max_queued=1000", "--lockout.pair=5", "--lockout.max_delay=15m")
 }
 
 func parallelGuesses(t *testing.T, nodes [2]*node) {

@@ -9,11 +9,13 @@ import (
 
 	"github.com/chassi-go/chassi/auth/service"
 	"github.com/chassi-go/chassi/config"
+	"github.com/chassi-go/chassi/database"
 	"github.com/chassi-go/chassi/standard"
 	"github.com/chassi-go/chassi/token"
 )
 
-// masterKeys contains the settings token.master_key and token.old_master_key, nil if not set.
+// masterKeys contains the keys in the settings token.master_key and token.old_master_key. A key
+// that is not set is nil.
 type masterKeys struct{ current, old []byte }
 
 func (c *Config) masterKeys() (m masterKeys, err error) {
@@ -90,24 +92,29 @@ func keyReset(ctx context.Context, p *program) error {
 		}
 		k, err := s.ResetKeys(ctx)
 		if err != nil {
-			return fmt.Errorf("%w; nothing was changed. To end all tokens: authd key revoke", err)
+			return refused(err)
 		}
 		return p.say("%s signs now; all older keys and their tokens have ended. Restart nodes that have another master key", k.ID)
 	})
 }
 
-// refused adds to err that nothing was changed, and a hint if the master key is not the one of the
-// database.
+// refused returns err, the error of a change of the stored keys, with a note that nothing was
+// changed or, after [database.ErrCommitUnknown], with advice to check the keys. For
+// [service.ErrMasterKey] the note contains a hint.
 func refused(err error) error {
-	if errors.Is(err, service.ErrMasterKey) {
+	switch {
+	case errors.Is(err, service.ErrMasterKey):
 		return fmt.Errorf("%w; nothing was changed, for the nodes could not have opened the result. "+
-			"Set token.master_key to the value that the nodes run with; if that is lost: authd key reset", err)
+			"Set token.master_key to the value that the nodes run with; if that is lost, run authd key reset", err)
+	case errors.Is(err, database.ErrCommitUnknown):
+		return fmt.Errorf("%w; check the keys with authd key list before you repeat the command", err)
+	default:
+		return fmt.Errorf("%w; nothing was changed", err)
 	}
-	return fmt.Errorf("%w; nothing was changed", err)
 }
 
-// watchKeys reports the state of the signing keys on this node, in the readiness status, which
-// fails if no key is usable, and as metrics.
+// watchKeys adds the state of the signing keys on this node to the readiness status and to the
+// metrics. The readiness status fails if no key is usable.
 func watchKeys(app *standard.App, s *service.Service) error {
 	app.AddCheck("signing_key", s.CheckKeys)
 	app.AddStatus("keys", func() (status, detail string) {

@@ -76,6 +76,9 @@ func start(t *testing.T, dir string, args ...string) *node {
 	}
 	n := launch(t, dir, args...)
 	n.awaitLog(`"msg":"serving"`)
+	if _, rest, _ := strings.Cut(n.text(), `"msg":"serving"`); !strings.HasPrefix(rest, `,"service":"authd","app":"authd"`) {
+		t.Error("a part of the program logs that it serves before the program does")
+	}
 	return n
 }
 
@@ -295,7 +298,7 @@ func TestCommandLine(t *testing.T) {
 		{args: "user add ada@example.org", in: "an analytical engine\n", want: "added ada@example.org"},
 		{args: "user add ADA@example.org", in: "an analytical engine\n", want: "already", code: standard.ExitFailed},
 		{args: "user add eve@example.org", in: "short\n", want: "too short", code: standard.ExitFailed},
-		{args: "user add eve@example.org", in: "", want: "no password on stdin", code: standard.ExitFailed},
+		{args: "user add eve@example.org", in: "", want: "no password in the first line of stdin", code: standard.ExitFailed},
 		{args: "user add eve@example.org a-password", want: "the password comes from a prompt or from stdin", code: standard.ExitUsage},
 		{args: "user add nonsense", in: "an analytical engine\n", want: "Invalid e-mail address", code: standard.ExitFailed},
 		{args: "user list", want: "ada@example.org"},
@@ -314,7 +317,7 @@ func TestCommandLine(t *testing.T) {
 		{args: "serve --htp.addr=:1 --log.level=loud", want: "did you mean --http.addr?\nauthd: --log.level", code: standard.ExitUsage},
 		{args: "config", env: "AUTHD_HTP_ADDR=:1", want: "did you mean AUTHD_HTTP_ADDR?", code: standard.ExitUsage},
 		{args: "serve --database.url=sqlite:no/such/folder/x.db", want: "no/such/folder", code: standard.ExitFailed},
-		{args: "serve --idempotency.store=redis", want: "needs redis.url", code: standard.ExitUsage},
+		{args: "serve --idempotency.store=redis", want: "requires redis.url", code: standard.ExitUsage},
 		{args: "serve --token.master_key=canary", want: "master_key", code: standard.ExitUsage},
 	} {
 		cmd := authd(dir, append(strings.Fields(c.args), flagsFor(c.args)...)...)

@@ -16,7 +16,7 @@ func TestTwoNodesBehindPgBouncer(t *testing.T) {
 	}{
 		"sign-ups, logins and one key set": {oneKeySet, nil},
 		"password change":                  {aPasswordChangeEndsTokens, nil},
-		"lockout":                          {parallelGuesses, []string{"--hash.max_queued=1000", "--lockout.pair=5", "--lockout.max_delay=15m"}},
+		"lockout":                          {parallelGuesses, []string{"--timeout=1m", "--hash.max_queued=1000", "--lockout.pair=5", "--lockout.max_delay=15m"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

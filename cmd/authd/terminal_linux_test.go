@@ -96,7 +96,7 @@ func TestConfirmOnATerminal(t *testing.T) {
 	for _, response := range []string{"no\n", "\n", "y\n", "yes please\n", "\x04"} {
 		for _, args := range [][]string{{"user", "delete", "ada@example.org"}, {"key", "reset", "--token.master_key=" + newMasterKey()}} {
 			out, code := ask(response, args...)
-			if code != standard.ExitFailed || !strings.Contains(out, "Type yes to go on:") || response != "\x04" && !strings.Contains(out, "nothing was done") {
+			if code != standard.ExitFailed || !strings.Contains(out, "Type yes to go on:") || !strings.Contains(out, "nothing was done") {
 				t.Errorf("%v, %q: exit %d\n%s", args, response, code, out)
 			}
 		}
