@@ -236,14 +236,14 @@ func TestErrorsHelp(t *testing.T) {
 		want string
 	}{
 		"unknown flag":    {[]string{"--rat", "5"}, "unknown flag --rat; --help"},
-		"no flag":         {[]string{"fast"}, `"fast" is no flag`},
+		"no flag":         {[]string{"fast"}, `"fast" is not a flag`},
 		"transport":       {[]string{"--transport", "smoke"}, `"smoke" must be one of http, grpc, nats, amqp`},
 		"scenario":        {[]string{"--scenario", "all"}, `"all" must be one of validate`},
 		"arrivals":        {[]string{"--arrivals", "late"}, "neither poisson nor even"},
 		"no users":        {[]string{"--users", "0"}, "go run ./load/seed"},
-		"no rate":         {[]string{"--rate", "0"}, "more than 0"},
-		"steps":           {[]string{"--steps", "1,x"}, `"x" is no rate`},
-		"nobody there":    {[]string{"--target", "http://127.0.0.1:1"}, "no authd responds over http at http://127.0.0.1:1"},
+		"no rate":         {[]string{"--rate", "0"}, "must be above 0"},
+		"steps":           {[]string{"--steps", "1,x"}, `"x" is not a rate`},
+		"nobody there":    {[]string{"--target", "http://127.0.0.1:1"}, "cannot call authd over http at http://127.0.0.1:1"},
 		"no such account": {slices.Concat(flags, []string{"--users", "500"}), "user0000249@example.com cannot log in"},
 		"wrong password":  {slices.Concat(flags, []string{"--password", "a guess"}), "user0000000@example.com cannot log in"},
 	} {
@@ -267,13 +267,13 @@ func TestRefusalsAreNotFailures(t *testing.T) {
 	}{
 		"busy":                     {"http", auth.ErrBusy, true},
 		"rate limit":               {"grpc", chassi.NewError(chassi.ResourceExhausted, "rate_limited", "no"), true},
-		"503 of a proxy":           {"http", unavailable.WithCause(errors.New("status 503 without a problem document")), true},
+		"503 of a proxy":           {"http", unavailable.WithCause(errors.New("status 503 without a valid problem document")), true},
 		"unavailable over gRPC":    {"grpc", unavailable, true},
 		"connection lost, gRPC":    {"grpc", unavailable.WithCause(errors.New("connection reset")), false},
 		"connection lost":          {"nats", chassi.NewError(chassi.Unavailable, "unreachable", "no"), false},
 		"wrong":                    {"http", auth.ErrInvalidUser, false},
 		"deadline":                 {"http", context.DeadlineExceeded, false},
-		"not an error of a server": {"http", errEmpty, false},
+		"not an error of a server": {"http", errors.New("the response contains no token"), false},
 	} {
 		if got := (&target{transport: c.transport}).isRefusal(c.err); got != c.want {
 			t.Errorf("%s: %v, want %v", name, got, c.want)

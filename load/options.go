@@ -16,7 +16,7 @@ import (
 type options struct {
 	transport, target, amqpPrefix, natsKey string
 	scenario                               string
-	steps                                  []float64 // rates, one for each phase
+	steps                                  []float64 // calls per second, one rate for each phase
 	loginRate                              float64
 	duration, warmup, timeout              time.Duration
 	users, tokens                          int
@@ -27,8 +27,8 @@ type options struct {
 	json                                   bool
 }
 
-// targets contains the default target of each transport: the default address of authd, and for
-// AMQP the default address of RabbitMQ.
+// targets maps each transport to its default target: the default address of authd or, for AMQP,
+// that of RabbitMQ.
 //
 //nolint:gosec // the password that every RabbitMQ comes with
 var targets = map[string]string{
@@ -72,7 +72,7 @@ func parse(args []string, errOut io.Writer) (o options, err error) {
 		return o, usage("%s; --help lists the flags", strings.Replace(err.Error(), "flag provided but not defined: -", "unknown flag --", 1))
 	}
 	if flags.NArg() > 0 {
-		return o, usage("%q is no flag: they begin with --", flags.Arg(0))
+		return o, usage("%q is not a flag: flags begin with --", flags.Arg(0))
 	}
 	if o.target == "" {
 		o.target = targets[o.transport]
@@ -90,7 +90,7 @@ func parseSteps(text string, rate float64) (rates []float64, err error) {
 	for word := range strings.SplitSeq(text, ",") {
 		r, err := strconv.ParseFloat(strings.TrimSpace(word), 64)
 		if err != nil {
-			return nil, usage("--steps: %q is no rate: give numbers with commas between, such as 200,400,800", word)
+			return nil, usage("--steps: %q is not a rate: give numbers separated by commas, such as 200,400,800", word)
 		}
 		rates = append(rates, r)
 	}
@@ -106,17 +106,17 @@ func (o options) check() error {
 	case o.arrivals != "poisson" && o.arrivals != "even":
 		return usage("--arrivals: %q is neither poisson nor even", o.arrivals)
 	case o.users < 1 || o.users > accounts.Max:
-		return usage("--users: %d: there must be accounts to make calls with: make some with go run ./load/seed, and say how many", o.users)
+		return usage("--users: %d: must be the number of accounts that go run ./load/seed has created, from 1 to %d", o.users, accounts.Max)
 	case o.tokens < 1:
-		return usage("--tokens: %d: at least one account must be logged in", o.tokens)
+		return usage("--tokens: %d: must be at least 1", o.tokens)
 	case o.duration <= 0 || o.warmup < 0 || o.timeout <= 0:
-		return usage("--duration and --timeout must be above 0, and --warmup not below it")
+		return usage("--duration and --timeout must be above 0, and --warmup must be at least 0")
 	case o.workers < 1 || o.outstanding < o.workers:
-		return usage("--workers must be at least 1, and --outstanding not less than it")
+		return usage("--workers must be at least 1, and --outstanding must be at least --workers")
 	}
 	for _, rate := range append(o.steps, o.loginRate) {
 		if !(rate > 0 && rate <= 1e6) {
-			return usage("a rate of %v: give more than 0 and at most 1000000 calls per second", rate)
+			return usage("--rate, --steps and --login-rate must be above 0 and at most 1000000 calls per second: got %v", rate)
 		}
 	}
 	return nil

@@ -11,16 +11,16 @@ import (
 	"github.com/chassi-go/chassi/load/openloop"
 )
 
-var errEmpty = errors.New("the response is empty")
-
-// stream is one kind of call at a rate of its own.
+// stream is a sequence of calls of one kind, which are made at a fixed rate.
 type stream struct {
 	name string
-	rate float64
+	rate float64 // calls per second
 	call openloop.Call
 }
 
-// streams returns the streams of a phase, which run concurrently and are reported separately.
+// streams returns the streams of a phase of the scenario with the given rate, in calls per second;
+// only the logins of flood have their own rate, o.loginRate. The streams run concurrently and are
+// reported separately.
 func (t *target) streams(o options, rate float64, tokens []string) []stream {
 	validate := func(rate float64) stream { return stream{"validate", rate, t.validate(o, tokens)} }
 	login := func(rate float64) stream { return stream{"login", rate, t.login(o)} }
@@ -43,7 +43,7 @@ func (t *target) validate(o options, tokens []string) openloop.Call {
 	return func(ctx context.Context, n int) error {
 		response, err := t.service.ValidateToken(ctx, &auth.ValidateTokenRequest{Token: tokens[o.pick(n, len(tokens))]})
 		if err == nil && response.Email == "" {
-			err = errEmpty
+			err = errors.New("the response contains no e-mail address")
 		}
 		return err
 	}
@@ -53,7 +53,7 @@ func (t *target) me(o options, tokens []string) openloop.Call {
 	return func(ctx context.Context, n int) error {
 		response, err := t.service.Me(context.WithValue(ctx, tokenKey{}, tokens[o.pick(n, len(tokens))]), &auth.MeRequest{})
 		if err == nil && response.ID == "" {
-			err = errEmpty
+			err = errors.New("the response contains no ID")
 		}
 		return err
 	}
@@ -63,14 +63,14 @@ func (t *target) login(o options) openloop.Call {
 	return func(ctx context.Context, n int) error {
 		response, err := t.logins.Authenticate(ctx, &auth.AuthenticateRequest{Email: accounts.Email(o.pick(n, o.users)), Password: o.password})
 		if err == nil && response.Token == "" {
-			err = errEmpty
+			err = errors.New("the response contains no token")
 		}
 		return err
 	}
 }
 
-// pick returns the index of the account, out of total accounts, that call n uses. It depends only
-// on the seed, n and total, so it is the same in each run.
+// pick returns the index, from 0 to total-1, of the account or token that call n uses. The index
+// depends only on the seed, n and total, so that every run makes the same calls.
 func (o options) pick(n, total int) int {
 	return rand.New(rand.NewPCG(o.seed, uint64(n))).IntN(total)
 }

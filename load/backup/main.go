@@ -1,9 +1,9 @@
-// Command backup measures backups of a node that handles sign-ups at a fixed rate:
+// Command backup measures backups of an authd node while the node handles sign-ups at a fixed rate:
 //
 //	make build
 //	go run ./load/backup --rate 200 --duration 20s --backups 3
 //
-// It restores each backup and checks its integrity and that it contains every sign-up that was
+// It restores each backup, checks its integrity, and checks that it contains every sign-up that was
 // acknowledged before the backup began. Then it starts a node on the last backup. It exits with 1
 // if a sign-up is missing or any step fails. See README.md in the parent directory.
 package main
@@ -45,7 +45,7 @@ func main() {
 	}
 }
 
-// copied is one backup.
+// copied describes one backup.
 type copied struct {
 	file        string
 	began       time.Time
@@ -55,6 +55,9 @@ type copied struct {
 }
 
 func measure(ctx context.Context, o options, out io.Writer) (err error) {
+	if o.backups < 1 {
+		return fmt.Errorf("--backups: %d: must be at least 1", o.backups)
+	}
 	program, err := filepath.Abs(o.program)
 	if err != nil {
 		return err
@@ -87,7 +90,7 @@ func measure(ctx context.Context, o options, out io.Writer) (err error) {
 	case backupErr != nil:
 		return backupErr
 	case result.OK == 0:
-		return fmt.Errorf("no sign-up was accepted: %v", result.Errors)
+		return fmt.Errorf("none of %d sign-ups was accepted: %d were refused, %d failed: %v", result.Due, result.Refused, result.Failed, result.Errors)
 	}
 	if err := n.stop(); err != nil {
 		return err
@@ -115,7 +118,8 @@ func measure(ctx context.Context, o options, out io.Writer) (err error) {
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// makeBackups makes backups at regular intervals during the sign-ups.
+// makeBackups makes o.backups backups at regular intervals during the sign-ups. It returns the
+// backups that were made, with an error if one failed or ctx is done.
 func makeBackups(ctx context.Context, n *node, o options) ([]copied, error) {
 	var list []copied
 	for i := range o.backups {

@@ -22,21 +22,22 @@ import (
 
 const password = "an analytical engine"
 
-// settings make hashing cheap, so that the sign-ups load the database.
+// settings contains the flags of authd. They make hashing cheap and disable the rate limits, so that
+// the sign-ups load the database.
 var settings = []string{
 	"--http.addr=127.0.0.1:0", "--admin.addr=127.0.0.1:0", "--grpc.addr=off", "--nats.url=off", "--shutdown.drain=0s",
 	"--rate_limit.peer=off", "--rate_limit.sign_up=off",
 	"--argon2.memory_kib=7168", "--argon2.time=1", "--hash.max_queued=2000",
 }
 
-// node is a running authd and the sign-ups that it acknowledged.
+// node is a running authd with the sign-ups that it has acknowledged.
 type node struct {
 	program, dir, url string
 	cmd               *exec.Cmd
 	client            *http.Client
 
 	mu           sync.Mutex
-	acknowledged map[string]time.Time
+	acknowledged map[string]time.Time // when each address was acknowledged
 }
 
 func startNode(ctx context.Context, program, dir string) (*node, error) {
@@ -51,10 +52,10 @@ func startNode(ctx context.Context, program, dir string) (*node, error) {
 		return nil, err
 	}
 	if err := n.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("%w: build it with make build, or name it with --authd", err)
+		return nil, fmt.Errorf("start authd: %w; run make build, or give the path of authd with --authd", err)
 	}
-	lines := bufio.NewScanner(stderr)
-	for lines.Scan() {
+	last := ""
+	for lines := bufio.NewScanner(stderr); lines.Scan(); last = lines.Text() {
 		var line struct {
 			Msg    string `json:"msg"`
 			Server string `json:"server"`
@@ -62,7 +63,7 @@ func startNode(ctx context.Context, program, dir string) (*node, error) {
 		}
 		if json.Unmarshal(lines.Bytes(), &line) != nil {
 			n.kill()
-			return nil, errors.New(lines.Text())
+			return nil, fmt.Errorf("authd did not start: %s", lines.Text())
 		}
 		if line.Msg == "listening" && line.Server == "http" {
 			n.url = "http://" + line.Addr
@@ -73,7 +74,7 @@ func startNode(ctx context.Context, program, dir string) (*node, error) {
 		}
 	}
 	n.kill()
-	return nil, errors.New("authd did not start")
+	return nil, fmt.Errorf("the log of authd ended before authd was ready; its last line: %s", last)
 }
 
 func (n *node) kill() { _ = n.cmd.Process.Kill(); _ = n.cmd.Wait() }
@@ -85,7 +86,8 @@ func (n *node) stop() error {
 	return n.cmd.Wait()
 }
 
-// command runs a command of the program in dir and returns its standard output.
+// command runs authd with args in the directory dir and returns its standard output. If authd
+// fails, the error contains its standard error output.
 func (n *node) command(ctx context.Context, dir string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, n.program, args...) //nolint:gosec // the program that was asked for
 	cmd.Dir = dir
@@ -98,10 +100,10 @@ func (n *node) command(ctx context.Context, dir string, args ...string) (string,
 	return string(out), nil
 }
 
-// statusError is an unexpected response status.
+// statusError is the error for an unexpected HTTP status code.
 type statusError int
 
-func (e statusError) Error() string { return fmt.Sprintf("status %d", int(e)) }
+func (e statusError) Error() string { return fmt.Sprintf("unexpected status %d", int(e)) }
 
 func isRefusal(err error) bool {
 	status, ok := errors.AsType[statusError](err)
@@ -140,7 +142,8 @@ func (n *node) signUp(ctx context.Context, i int) error {
 	return nil
 }
 
-// verify restores a backup, checks it and counts its accounts.
+// verify restores b, checks its integrity, and sets b.before and b.has. It returns an error if b
+// lacks an account that was acknowledged before the backup began.
 func verify(ctx context.Context, n *node, b *copied) (err error) {
 	to, err := os.MkdirTemp(n.dir, "restored-")
 	if err != nil {
@@ -181,12 +184,13 @@ func verify(ctx context.Context, n *node, b *copied) (err error) {
 		}
 	}
 	if lost > 0 {
-		return fmt.Errorf("%d of %d accounts that were acknowledged before it began are not in it", lost, b.before)
+		return fmt.Errorf("the backup lacks %d of the %d accounts that were acknowledged before it began", lost, b.before)
 	}
 	return nil
 }
 
-// startRestored starts a node on a restored backup and logs in to an account.
+// startRestored restores b, starts a node on the restored database, and logs in to an account that
+// was acknowledged before the backup began.
 func startRestored(ctx context.Context, program string, n *node, b copied) error {
 	dir, err := os.MkdirTemp(n.dir, "started-")
 	if err != nil {

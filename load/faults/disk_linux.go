@@ -9,14 +9,15 @@ import (
 	"syscall"
 )
 
-// useDisk stores the SQLite database on a small disk of its own.
+// useDisk configures a node whose SQLite database is on a separate disk, a tmpfs of 16 MiB. It
+// returns a notRun error if the disk cannot be mounted.
 func (w *world) useDisk(ctx context.Context) error {
 	w.disk = filepath.Join(w.dir, "disk")
 	if err := os.Mkdir(w.disk, 0o700); err != nil {
 		return err
 	}
 	if err := syscall.Mount("tmpfs", w.disk, "tmpfs", 0, "size=16m,mode=700"); err != nil {
-		return notRun{fmt.Sprintf("mounting a disk needs root: %v", err)}
+		return notRun{fmt.Sprintf("cannot mount a disk: %v; mounting requires root", err)}
 	}
 	w.later(func() error { return syscall.Unmount(w.disk, 0) })
 	return w.useSQLite(ctx, w.disk)
@@ -24,7 +25,7 @@ func (w *world) useDisk(ctx context.Context) error {
 
 func (w *world) filler() string { return filepath.Join(w.disk, "filler") }
 
-// fillDisk uses all free space.
+// fillDisk fills all free space of the disk with a file.
 func (w *world) fillDisk() (err error) {
 	f, err := os.Create(w.filler())
 	if err != nil {
@@ -44,15 +45,15 @@ func (w *world) fillDisk() (err error) {
 
 func (w *world) emptyDisk() error { return os.Remove(w.filler()) }
 
-// remount makes the disk read-only or writable. The kernel rejects read-only while a file is
-// open for writing.
+// remount makes the disk read-only or writable. It cannot make the disk read-only while a file on
+// the disk is open for writing.
 func (w *world) remount(readOnly bool) error {
 	var flags uintptr = syscall.MS_REMOUNT
 	if readOnly {
 		flags |= syscall.MS_RDONLY
 	}
 	if err := syscall.Mount("tmpfs", w.disk, "tmpfs", flags, ""); err != nil {
-		return fmt.Errorf("remount: %w", err)
+		return fmt.Errorf("remount %s: %w", w.disk, err)
 	}
 	return nil
 }

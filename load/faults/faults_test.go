@@ -91,8 +91,8 @@ func TestProblemsAreFound(t *testing.T) {
 		"no orderly end":              {func(r *result) { r.exit = "1" }, "exit: 1"},
 		"could not be measured":       {func(r *result) { r.err = io.EOF }, "EOF"},
 		"ended by itself": {func(r *result) {
-			r.died, r.tail, r.cell.expect.refuses = true, "something else", "read-only"
-		}, `does not say "read-only"`},
+			r.died, r.tail, r.cell.expect.refuses, r.exit = true, "another text", "read-only", "ended by itself: 1"
+		}, `authd ended by itself: 1, and its log does not contain "read-only"`},
 		"refused to start": {func(r *result) {
 			r.died, r.tail, r.cell.expect.refuses = true, "the disk is read-only", "read-only"
 		}, ""},

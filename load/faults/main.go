@@ -1,13 +1,15 @@
-// Command faults causes failures of each dependency of authd, one after another, while it
-// calls authd at a low constant rate. It prints which calls succeeded, which recovered, and
-// whether a write was lost or done twice:
+// Command faults makes the dependencies of authd fail in different ways while it calls authd at a
+// low constant rate. It prints which calls succeeded during each fault, how long the recovery took,
+// and whether a write was lost or done twice:
 //
 //	go run ./load/faults
 //	go run ./load/faults --only 'PostgreSQL|NATS, hung' --details
 //
-// It uses the servers of the integration tests, configured by the same variables, through a
-// proxy that causes the failures, so the servers are not affected. It exits with 1 if an
-// expectation does not hold.
+// It uses the servers of the integration tests, configured by the same environment variables. Each
+// fault is caused by a proxy in front of a server, or affects only what the command creates, such
+// as databases, users and processes, so that other users of the servers are not affected. The
+// command exits with 1 if an expectation does not hold or a measurement fails, and with 2 on any
+// other error.
 package main
 
 import (
@@ -53,15 +55,20 @@ func parse(args []string, errOut io.Writer) (o options, err error) {
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
-	if flags.NArg() > 0 || o.parallel < 1 || o.hold <= 0 {
-		return o, errors.New("faults: --parallel and --hold must be greater than 0, and only flags are accepted as arguments; --help lists them")
+	if flags.NArg() > 0 {
+		return o, fmt.Errorf("faults: unexpected argument %q; --help lists the flags", flags.Arg(0))
 	}
-	o.only, err = regexp.Compile(*only)
-	return o, err
+	if o.parallel < 1 || o.hold <= 0 {
+		return o, errors.New("faults: --parallel and --hold must be greater than 0")
+	}
+	if o.only, err = regexp.Compile(*only); err != nil {
+		return o, fmt.Errorf("faults: --only: %w", err)
+	}
+	return o, nil
 }
 
-// run runs the command and returns its exit code: 0 on success, 1 if an expectation does not hold, 2
-// for any error.
+// run runs the command and returns its exit code: 0 on success, 1 if an expectation does not hold
+// or a measurement fails, and 2 on any other error.
 func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	o, err := parse(args, errOut)
 	switch {
@@ -117,7 +124,7 @@ func faults(ctx context.Context, o options, out, errOut io.Writer) (failed bool,
 	return failed, err
 }
 
-// cells returns the cells selected by the options.
+// cells returns the cells that the options select.
 func (o options) cells() []*cell {
 	cells := allCells()
 	if o.short {
@@ -126,12 +133,13 @@ func (o options) cells() []*cell {
 	return slices.DeleteFunc(cells, func(c *cell) bool { return !o.only.MatchString(c.String()) })
 }
 
-// short returns the cells of the short form.
+// short removes the cells that are not part of the short form and returns the others.
 func short(cells []*cell) []*cell {
 	return slices.DeleteFunc(cells, func(c *cell) bool { return !c.short })
 }
 
-// newRunner returns a runner and a function that releases what its cells share.
+// newRunner returns a runner and a function that deletes what its cells share: the authd whose
+// clock can be set and the virtual host of RabbitMQ.
 func newRunner(ctx context.Context, root, program string, hold time.Duration, parallel int, progress io.Writer) (r *runner, done func() error, err error) {
 	s, err := findServers(root)
 	if err != nil {
@@ -162,8 +170,8 @@ func newRunner(ctx context.Context, root, program string, hold time.Duration, pa
 	return &runner{servers: s, program: program, hold: hold, parallel: parallel, progress: progress}, done, nil
 }
 
-// repository returns the directory that contains go.mod: the current directory or the nearest
-// parent.
+// repository returns the nearest directory that contains go.mod, beginning with the current
+// directory and continuing with its parents. It returns an error if there is no such directory.
 func repository() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -174,12 +182,12 @@ func repository() (string, error) {
 			return dir, nil
 		}
 		if dir == filepath.Dir(dir) {
-			return "", errors.New("run it in the repository")
+			return "", errors.New("no go.mod in the current directory or its parents: run this program in the repository")
 		}
 	}
 }
 
-// explain writes the details of a result that do not fit in the table.
+// explain writes to w the details of a result that do not fit in the table.
 func (r *result) explain(w io.Writer) {
 	fmt.Fprintf(w, "\n%s\n", r.cell)
 	for _, problem := range r.problems() {

@@ -7,10 +7,12 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// proxy forwards TCP connections to a server, and can simulate a killed, hung or slow server.
+// proxy forwards TCP connections to a server. It can simulate that the server is killed, hung or
+// slow.
 type proxy struct {
 	addr string
 
@@ -18,13 +20,14 @@ type proxy struct {
 	server   string
 	listener net.Listener // nil while connections are refused
 	conns    map[*net.TCPConn]struct{}
-	delay    time.Duration // of each direction
+	delay    time.Duration // delay of the data in each direction
 	passing  chan struct{} // closed while bytes pass
 	ended    chan struct{} // closed by close
 	running  sync.WaitGroup
 }
 
-// newProxy returns a proxy that forwards connections to the server at host:port.
+// newProxy starts a proxy that forwards connections to server, a host:port, and returns the proxy.
+// The caller must close it.
 func newProxy(server string) (*proxy, error) {
 	p := &proxy{server: server, conns: make(map[*net.TCPConn]struct{}), passing: make(chan struct{}), ended: make(chan struct{})}
 	close(p.passing)
@@ -37,21 +40,27 @@ func newProxy(server string) (*proxy, error) {
 	return p, nil
 }
 
-// listen listens on a port below those that the system uses for outgoing connections, so that
-// the port stays free after the listener is closed.
+// port is the number of ports that listen has tried. firstPort determines the first of them, and is
+// random because other processes use these ports too.
+var port, firstPort = new(atomic.Int64), rand.Int64N(10_000)
+
+// listen listens on a port of the loopback interface, a different one in each call. The port is below
+// the ports that the system uses for outgoing connections, so that it stays free after the listener
+// is closed.
 func listen() (net.Listener, error) {
 	var err error
 	for range 100 {
 		var l net.Listener
-		addr := fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(10_000))
+		addr := fmt.Sprintf("127.0.0.1:%d", 20_000+(firstPort+port.Add(1))%10_000)
 		if l, err = new(net.ListenConfig).Listen(context.Background(), "tcp", addr); err == nil {
 			return l, nil
 		}
 	}
-	return nil, fmt.Errorf("no free port: %w", err)
+	return nil, fmt.Errorf("find a free port: %w", err)
 }
 
-// freeAddr returns an unused address of the loopback interface.
+// freeAddr returns an unused address of the loopback interface as host:port. The next call returns
+// another one.
 func freeAddr() (string, error) {
 	l, err := listen()
 	if err != nil {
@@ -72,7 +81,7 @@ func (p *proxy) refuse() {
 	p.reset()
 }
 
-// reset resets all connections.
+// reset closes all connections with a TCP reset.
 func (p *proxy) reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -83,21 +92,22 @@ func (p *proxy) reset() {
 	clear(p.conns)
 }
 
-// hang makes the proxy accept connections and forward nothing, like a stopped process.
+// hang makes the proxy accept connections and forward no data, as if the server were a stopped
+// process.
 func (p *proxy) hang() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.passing = make(chan struct{})
 }
 
-// slow sets the delay of each direction.
+// slow delays the data in each direction by delay.
 func (p *proxy) slow(delay time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.delay = delay
 }
 
-// lead changes the server and resets all connections.
+// lead makes the proxy forward to another server, a host:port, and resets all connections.
 func (p *proxy) lead(server string) {
 	p.mu.Lock()
 	p.server = server
@@ -105,7 +115,7 @@ func (p *proxy) lead(server string) {
 	p.reset()
 }
 
-// pass reverts refuse, hang and slow.
+// pass reverts refuse, hang and slow. It returns an error if the proxy cannot listen again.
 func (p *proxy) pass() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -127,7 +137,7 @@ func (p *proxy) pass() error {
 	return nil
 }
 
-// close closes the proxy.
+// close closes the proxy and its connections, and waits until its goroutines have ended.
 func (p *proxy) close() {
 	close(p.ended)
 	p.refuse()
@@ -146,7 +156,8 @@ func (p *proxy) accept(l net.Listener) {
 	}
 }
 
-// connect forwards a connection to the server, until either side closes.
+// connect forwards a connection to the server until either side closes it. If the server is
+// unavailable, connect resets the connection.
 func (p *proxy) connect(in *net.TCPConn) {
 	p.mu.Lock()
 	server := p.server
@@ -169,14 +180,14 @@ func (p *proxy) connect(in *net.TCPConn) {
 	p.join(in, out)
 }
 
-// chunk is the result of one read, and the time at which it may be written.
+// chunk contains the data of one read and the time from which it may be written.
 type chunk struct {
 	data []byte
 	due  time.Time
 }
 
-// join forwards data in one direction until either side closes. Delays of consecutive chunks
-// overlap, so that they add latency and do not reduce throughput.
+// join forwards data from one connection to another until either is closed. The delays of
+// consecutive chunks overlap, so that they add latency without reducing the throughput.
 func (p *proxy) join(to, from *net.TCPConn) {
 	chunks := make(chan chunk, 1024)
 	p.running.Go(func() {
@@ -211,8 +222,8 @@ func (p *proxy) join(to, from *net.TCPConn) {
 	}
 }
 
-// await waits until data may pass and due has been reached. It returns false if the proxy was
-// closed.
+// await waits until data may pass and due has been reached, and returns true. It returns false if
+// the proxy is closed before that.
 func (p *proxy) await(due time.Time) bool {
 	select {
 	case <-time.After(time.Until(due)):
@@ -230,7 +241,7 @@ func (p *proxy) await(due time.Time) bool {
 	}
 }
 
-// closeBoth closes both sides of a connection.
+// closeBoth closes both sides of a connection and removes them from the connections of the proxy.
 func (p *proxy) closeBoth(a, b *net.TCPConn) {
 	a.Close()
 	b.Close()

@@ -11,54 +11,54 @@ import (
 	"time"
 )
 
-// notRun is the reason why a cell cannot be measured on this machine.
+// notRun is the error for a cell that cannot be measured on this machine. It contains the reason.
 type notRun struct{ reason string }
 
 func (e notRun) Error() string { return e.reason }
 
-// Timeouts of the phases of a cell.
+// Timeouts and durations of the phases of a cell.
 const (
-	startPatience   = 2 * time.Minute  // for a node to serve
-	recoverPatience = 90 * time.Second // for everything to work after the end of the fault
-	calm            = time.Second      // of traffic before the fault, and after everything works again
+	startPatience   = 2 * time.Minute  // timeout until a node works after its start
+	recoverPatience = 90 * time.Second // timeout until everything works after the fault
+	calm            = time.Second      // duration of traffic before the fault and after the recovery
 )
 
-// result is the result of a cell.
+// result contains the measurements of one cell.
 type result struct {
 	cell    *cell
-	notRun  string        // why the cell was not measured
-	err     error         // why the measurement failed
-	began   time.Time     // when the fault had begun
-	ended   time.Time     // when the ending of the fault started
-	back    time.Time     // when the fault had ended
-	over    time.Time     // when the traffic ended
-	slowest time.Duration // the maximum duration of a call that the fault does not affect
-	fault   map[string][]sample
-	after   map[string][]sample
-	before  map[string][]sample
-	calm    time.Time     // when everything worked before the fault, or when the node was launched
-	read    []reading     // the readiness statuses during the fault
-	missing []string      // probes that did not recover
-	first   time.Duration // from back until every probe had succeeded once
-	last    time.Duration // from back until the last failure
-	stored  int           // the number of addresses whose sign-up was acknowledged
-	lost    []string      // those of them that are not stored
-	doubled int           // the number of sign-ups that were carried out twice
-	begins  []line        // warnings and errors of the log during the fault
-	ends    []line        // lines of the log after the fault
-	died    bool          // the node ended by itself, before it served
-	exit    string
-	tail    string // the last lines of the log
+	notRun  string              // why the cell was not measured
+	err     error               // why the measurement failed
+	began   time.Time           // when the fault had begun
+	ended   time.Time           // when the end of the fault was initiated
+	back    time.Time           // when the fault had ended
+	over    time.Time           // when the traffic ended
+	slowest time.Duration       // the maximum duration of a call that the fault does not affect
+	fault   map[string][]sample // calls during the fault, by probe
+	after   map[string][]sample // calls after the fault, by probe
+	before  map[string][]sample // calls before the fault, by probe
+	calm    time.Time           // when everything worked before the fault, or when the node was launched
+	read    []reading           // the readiness statuses during the fault
+	missing []string            // probes that did not recover
+	first   time.Duration       // from back until every probe had succeeded once
+	last    time.Duration       // from back until the last failure
+	stored  int                 // the number of addresses whose sign-up was acknowledged
+	lost    []string            // addresses whose sign-up was acknowledged and that are not stored
+	doubled int                 // the number of sign-ups that were carried out twice
+	begins  []line              // warnings and errors of the log during the fault
+	ends    []line              // lines of the log after the fault
+	died    bool                // whether the node ended by itself before it served
+	exit    string              // how the node ended
+	tail    string              // the last lines of the log
 }
 
-// minSlow is the minimum of result.slowest.
+// minSlow is the minimum value of result.slowest.
 const minSlow = 4 * time.Second
 
-// runner measures cells.
+// runner measures cells on the same servers.
 type runner struct {
 	servers  *servers
 	program  string
-	hold     time.Duration // of a fault
+	hold     time.Duration // the minimum duration of a fault
 	parallel int
 	progress io.Writer
 }
@@ -92,7 +92,7 @@ func (r *runner) run(ctx context.Context, cells []*cell) []*result {
 	return results
 }
 
-// measure measures one cell.
+// measure measures one cell in a new environment and returns the result.
 func (r *runner) measure(ctx context.Context, c *cell) *result {
 	res := &result{cell: c}
 	w, err := newWorld(r.servers, r.program)
@@ -115,7 +115,7 @@ func (r *runner) within(ctx context.Context, w *world, res *result) (err error) 
 	}
 	if c.atStart {
 		if err := c.begin(ctx, w); err != nil {
-			return fmt.Errorf("begin the fault: %w", err)
+			return fmt.Errorf("start the fault: %w", err)
 		}
 	}
 	if w.node, err = launch(ctx, w.program, w.dir, w.stderr, w.env, w.args); err != nil {
@@ -128,7 +128,7 @@ func (r *runner) within(ctx context.Context, w *world, res *result) (err error) 
 	t := newTraffic(w.node, &w.clients, strings.ReplaceAll(w.name, "_", "-"))
 	defer t.stop()
 	if err := r.phases(ctx, w, t, res); err != nil {
-		return fmt.Errorf("%w; the log ends:\n%s", err, w.node.tail(10))
+		return fmt.Errorf("%w; end of the log:\n%s", err, w.node.tail(10))
 	}
 	t.stop()
 	res.before, res.after = t.window(time.Time{}, res.began), t.window(res.back, res.over)
@@ -150,7 +150,8 @@ func endFault(ctx context.Context, w *world, c *cell) error {
 	return c.end(ctx, w)
 }
 
-// phases runs the three phases: before, during and after the fault.
+// phases runs the three phases before, during and after the fault, and records their times and
+// measurements in res.
 func (r *runner) phases(ctx context.Context, w *world, t *traffic, res *result) error {
 	c := res.cell
 	launched := time.Now()
@@ -169,16 +170,19 @@ func (r *runner) phases(ctx context.Context, w *world, t *traffic, res *result) 
 		return nil
 	}
 	if w.node.hasEnded() {
-		return fmt.Errorf("authd ended by itself (exit %s) before the fault", exitText(w.node.state))
+		return fmt.Errorf("authd exited by itself (%s) before the measurement", exitText(w.node.state))
 	}
 	if len(missing) > 0 && !c.atStart {
-		return fmt.Errorf("not well before the fault, within %v: %s", startPatience, strings.Join(missing, ", "))
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return fmt.Errorf("not working within %v of the start of authd, before the fault: %s", startPatience, strings.Join(missing, ", "))
 	}
 	pause(ctx, calm)
 	if res.calm = launched; !c.atStart {
 		res.calm = time.Now()
 		if err := c.begin(ctx, w); err != nil {
-			return fmt.Errorf("begin the fault: %w", err)
+			return fmt.Errorf("start the fault: %w", err)
 		}
 	}
 	res.began = time.Now()
@@ -194,8 +198,8 @@ func (r *runner) phases(ctx context.Context, w *world, t *traffic, res *result) 
 	return nil
 }
 
-// recovery waits until everything works again or recoverPatience has passed, and records what does
-// not work.
+// recovery waits until everything works again, recoverPatience has passed, or ctx is done, and
+// records in res what still does not work.
 func (r *runner) recovery(ctx context.Context, w *world, t *traffic, res *result) {
 	taken := int64(0)
 	if w.collector != nil {
@@ -212,8 +216,8 @@ func (r *runner) recovery(ctx context.Context, w *world, t *traffic, res *result
 	res.over = time.Now()
 }
 
-// await calls ask until it returns nothing, patience has passed or ctx has ended. It returns the last
-// result of ask.
+// await calls ask repeatedly until ask returns an empty slice, patience has passed, or ctx is done.
+// It returns the last result of ask.
 func await(ctx context.Context, patience time.Duration, ask func() []string) []string {
 	deadline := time.Now().Add(patience)
 	for {
@@ -232,12 +236,12 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// count compares the acknowledged sign-ups with the stored ones, and computes the duration of the
-// recovery.
+// count compares the acknowledged sign-ups with the stored ones, computes the duration of the
+// recovery, and records the results in res.
 func (r *runner) count(ctx context.Context, w *world, t *traffic, res *result) error {
 	l, err := w.readLedger(ctx)
 	if err != nil {
-		return fmt.Errorf("read what is stored: %w", err)
+		return fmt.Errorf("read the stored data: %w", err)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -15,12 +15,13 @@ import (
 	"time"
 )
 
-// servers contains the URLs of the real servers, from the variables of the integration tests.
+// servers contains what the cells share, and the URLs of the real servers, which come from the
+// environment variables of the integration tests or are defaults.
 type servers struct {
 	postgres, redis, nats, amqp *url.URL
-	vhost                       func() (*vhost, error) // of RabbitMQ; the first call creates it
-	clockProgram                func() (string, error) // an authd whose clock can be set; the first call builds it
-	root                        string                 // the directory of the repository
+	vhost                       func() (*vhost, error) // of RabbitMQ; the first call creates the virtual host
+	clockProgram                func() (string, error) // path of an authd whose clock can be set; the first call builds it
+	root                        string                 // the root directory of the repository
 }
 
 func findServers(root string) (*servers, error) {
@@ -40,7 +41,7 @@ func findServers(root string) (*servers, error) {
 		}
 		u, err := url.Parse(text)
 		if err != nil {
-			return nil, fmt.Errorf("%s is not a URL", one.variable)
+			return nil, fmt.Errorf("%s must be a URL, such as %s", one.variable, one.fallback)
 		}
 		if u.Port() == "" {
 			u.Host = net.JoinHostPort(u.Hostname(), one.port)
@@ -50,27 +51,27 @@ func findServers(root string) (*servers, error) {
 	return s, nil
 }
 
-// reach returns a notRun error if the server at u does not accept connections.
+// reach returns nil if the server at u accepts connections, and a notRun error if it does not.
 func reach(ctx context.Context, u *url.URL) error {
 	conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", u.Host)
 	if err != nil {
-		return notRun{fmt.Sprintf("there is no %s at %s: make services", u.Scheme, u.Host)}
+		return notRun{fmt.Sprintf("no %s server accepts connections at %s: run make services", u.Scheme, u.Host)}
 	}
 	return conn.Close()
 }
 
-// at returns u with another host and user.
+// at returns a copy of u with another host, user and password.
 func at(u *url.URL, host, user, password string) *url.URL {
 	changed := *u
 	changed.Host, changed.User = host, url.UserPassword(user, password)
 	return &changed
 }
 
-// secret is the password of all users created by a run.
+// secret is the password of all users that a run creates.
 var secret = rand.Text()
 
-// redisCommands sends inline commands (Redis' documentation, "Inline commands") and returns the
-// first error.
+// redisCommands sends commands to the Redis server as inline commands (Redis documentation, "Inline
+// commands"). It stops at the first error and returns it.
 func (s *servers) redisCommands(ctx context.Context, commands ...string) error {
 	conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", s.redis.Host)
 	if err != nil {
@@ -86,22 +87,26 @@ func (s *servers) redisCommands(ctx context.Context, commands ...string) error {
 		if _, err := fmt.Fprintf(conn, "%s\r\n", command); err != nil {
 			return fmt.Errorf("redis: %w", err)
 		}
+		name := strings.Fields(command)[0]
 		response, err := responses.ReadString('\n')
-		if err != nil || strings.HasPrefix(response, "-") {
-			return fmt.Errorf("redis: %s: %s", strings.Fields(command)[0], strings.TrimSpace(response))
+		if err != nil {
+			return fmt.Errorf("redis: read the response to %s: %w", name, err)
+		}
+		if strings.HasPrefix(response, "-") {
+			return fmt.Errorf("redis: %s: %s", name, strings.TrimSpace(response))
 		}
 	}
 	return nil
 }
 
-// vhost is a virtual host of RabbitMQ, with users that have all permissions in it.
+// vhost is a virtual host of RabbitMQ. Its users have all permissions in it.
 type vhost struct {
 	name string
-	root string // the directory of the repository
+	root string // the root directory of the repository
 }
 
-// vhostUsers are the users of a virtual host: one for general use and one whose password is
-// changed.
+// vhostUsers contains the names of the users of a virtual host: one for general use and one whose
+// password is changed.
 var vhostUsers = []string{"service", "changed"}
 
 func (s *servers) newVhost() (*vhost, error) {
@@ -122,7 +127,8 @@ func (s *servers) newVhost() (*vhost, error) {
 
 func (v *vhost) user(name string) string { return v.name + "-" + name }
 
-// url returns the URL with which a user connects to the virtual host at host:port.
+// url returns the URL with which a user connects to the virtual host on the server at host, a
+// host:port.
 func (v *vhost) url(user, host string) string {
 	u := url.URL{Scheme: "amqp", User: url.UserPassword(v.user(user), secret), Host: host, Path: "/" + v.name}
 	return u.String()
@@ -138,7 +144,8 @@ func (v *vhost) delete() error {
 	return v.control("", "eval", strings.Join(erase, ", ")+".")
 }
 
-// control runs scripts/rabbitmqctl.
+// control runs scripts/rabbitmqctl with args and the standard input stdin. It returns an error with
+// the output if the command fails.
 func (v *vhost) control(stdin string, args ...string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
@@ -150,11 +157,12 @@ func (v *vhost) control(stdin string, args ...string) error {
 	return nil
 }
 
-// startNATS starts a NATS server that requires a password, and returns its host:port.
+// startNATS starts a NATS server that requires a password, and returns its host:port when it
+// accepts connections.
 func (w *world) startNATS(ctx context.Context) (addr string, err error) {
 	program, err := exec.LookPath("nats-server")
 	if err != nil {
-		return "", notRun{"nats-server is not installed: the one of the tests wants no credentials"}
+		return "", notRun{"nats-server is not in PATH: the cell needs a server that requires a password"}
 	}
 	if addr, err = freeAddr(); err != nil {
 		return "", err

@@ -1,15 +1,14 @@
-// Package openloop makes calls at scheduled times, whether earlier calls have
-// completed or not, like independent users.
+// Package openloop makes calls at scheduled times, as independent users do: a call does not wait
+// until earlier calls have completed.
 //
-// The latency of a call is measured from its scheduled time, not from when it was
-// sent. A server that stops for a second therefore affects every call scheduled in
-// that second. With clients that wait for a response before the next call, it would
-// affect only one (coordinated omission).
+// The latency of a call is measured from its scheduled time, not from when it was sent. A server
+// that stops for a second therefore affects the latency of every call scheduled in that second.
+// Clients that wait for a response before the next call would measure only one slow call each
+// (coordinated omission).
 package openloop
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -19,28 +18,29 @@ import (
 
 // Config configures one stream of calls.
 type Config struct {
-	Name     string
-	Rate     float64       // calls per second
-	Warmup   time.Duration // calls due during the warm-up are made, and left out of the result
-	Duration time.Duration // after the warm-up
+	Name     string        // the name of the stream in the result
+	Rate     float64       // calls per second, more than 0 and at most 1,000,000
+	Warmup   time.Duration // calls due in the warm-up are made but not counted in the result
+	Duration time.Duration // time after the warm-up in which calls are due; must be greater than 0
 	Poisson  bool          // true: random, independent arrivals; false: even intervals
-	Seed     uint64        // of the random arrivals
+	Seed     uint64        // seed of the random arrivals
 
-	// Workers is the maximum number of concurrent calls. A call that is due while all workers
-	// are busy waits, which is part of its latency. Default 256.
+	// Workers is the maximum number of concurrent calls. A call that is due while all workers are
+	// busy waits, and the wait is part of its latency. The default is 256.
 	Workers int
-	// Outstanding is the maximum number of calls that are due and not complete. A call that would
-	// exceed it is not made, and is counted as dropped. Default 10,000, at least Workers.
+	// Outstanding is the maximum number of calls that are due and have not completed. A call that
+	// would exceed it is not made and is counted as dropped. The default is 10,000. A value below
+	// Workers is raised to Workers.
 	Outstanding int
-	// Timeout is the timeout of each call, from its scheduled time. Default 30 s.
+	// Timeout is the timeout of each call, measured from its scheduled time. The default is 30 s.
 	Timeout time.Duration
-	// Refused reports whether an error means that the server sheds load. If it is nil, all
-	// errors are failures.
+	// Refused reports whether the error of a call means that the server sheds load. If Refused is
+	// nil, all errors count as failures.
 	Refused func(error) bool
 }
 
-// Call makes call n of a stream, counted from 0 and including the warm-up. It must end soon
-// after ctx has ended, and be safe for concurrent use.
+// Call makes call n of a stream and returns its error. Calls are numbered from 0, including those
+// of the warm-up. A Call must return soon after ctx is done, and must be safe for concurrent use.
 type Call func(ctx context.Context, n int) error
 
 func (c Config) withDefaults() (Config, error) {
@@ -59,9 +59,9 @@ func (c Config) withDefaults() (Config, error) {
 	c.Outstanding = max(c.Outstanding, c.Workers)
 	switch {
 	case !(c.Rate > 0) || c.Rate > 1e6:
-		return c, fmt.Errorf("rate is %v: give more than 0 and at most 1000000 calls per second", c.Rate)
+		return c, fmt.Errorf("openloop: rate %v must be above 0 and at most 1000000 calls per second", c.Rate)
 	case c.Duration <= 0 || c.Warmup < 0:
-		return c, errors.New("the duration must be above 0, and the warm-up not below it")
+		return c, fmt.Errorf("openloop: duration %v must be above 0, and warm-up %v must be at least 0", c.Duration, c.Warmup)
 	}
 	return c, nil
 }
@@ -87,9 +87,10 @@ type job struct {
 	measured bool
 }
 
-// Run makes the calls of one stream and returns when all have completed. If ctx ends it makes no
-// further calls and returns the results so far with the error of ctx. It starts Config.Workers
-// goroutines, which end before it returns.
+// Run makes the calls of one stream and returns the result when all have completed. When ctx is done,
+// Run schedules no further calls and returns the result so far with ctx.Err(). If c is
+// invalid, Run returns a nil result and an error. It starts Config.Workers goroutines, which end
+// before it returns.
 func Run(ctx context.Context, c Config, call Call) (*Result, error) {
 	c, err := c.withDefaults()
 	if err != nil {
@@ -109,7 +110,8 @@ func Run(ctx context.Context, c Config, call Call) (*Result, error) {
 	return &s.result, ctx.Err()
 }
 
-// dispatch passes each call to a worker when it is due.
+// dispatch queues or drops each call when the call is due. It returns at the end of the schedule or
+// when ctx is done.
 func (s *stream) dispatch(ctx context.Context, began time.Time) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -135,8 +137,8 @@ func (s *stream) dispatch(ctx context.Context, began time.Time) {
 	}
 }
 
-// arrivals returns a function that returns the scheduled time of call n, relative to the start.
-// It must be called with consecutive n.
+// arrivals returns a function that returns the scheduled time of call n, relative to the start. The
+// function must be called with n = 0, 1, 2 and so on.
 func (s *stream) arrivals() func(n int) time.Duration {
 	if !s.config.Poisson {
 		return func(n int) time.Duration { return time.Duration(float64(n) / s.config.Rate * float64(time.Second)) }
@@ -149,8 +151,8 @@ func (s *stream) arrivals() func(n int) time.Duration {
 	}
 }
 
-// hand passes j to a worker or drops it. The queue has a capacity of Outstanding, so hand does
-// not block.
+// hand queues j for the workers, or drops it if too many calls are outstanding. The queue has a
+// capacity of Outstanding, so hand does not block.
 func (s *stream) hand(j job) {
 	dropped := s.outstanding.Load() >= int64(s.config.Outstanding)
 	if j.measured {

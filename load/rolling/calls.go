@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/http"
 	"sync"
@@ -32,7 +31,9 @@ type result struct {
 	took       time.Duration
 }
 
-// measure restarts the nodes alternately, o.rounds times, under load.
+// measure starts two nodes and restarts them alternately, o.rounds times each, under load. poll is
+// the interval at which the load balancer polls the readiness of the nodes. measure returns the
+// counts of restarts, calls and errors.
 func measure(ctx context.Context, o options, poll time.Duration, database, dir string) (r *result, err error) {
 	var nodes []*node
 	var behind []balancer.Node
@@ -80,7 +81,8 @@ func measure(ctx context.Context, o options, poll time.Duration, database, dir s
 	return r, err
 }
 
-// restart restarts the nodes one after another, rounds times, and returns the number of restarts.
+// restart restarts all nodes, one after another, in each of the given number of rounds, with a pause
+// after each restart. It returns the number of restarts.
 func restart(ctx context.Context, nodes []*node, rounds int, pause time.Duration) (restarts int, err error) {
 	for range rounds {
 		for _, n := range nodes {
@@ -96,7 +98,8 @@ func restart(ctx context.Context, nodes []*node, rounds int, pause time.Duration
 	return restarts, nil
 }
 
-// serve starts the load balancer on a free port. It returns its URL and a function that stops it.
+// serve starts the load balancer on a free port. It returns the URL of the load balancer and a
+// function that stops it.
 func serve(ctx context.Context, b *balancer.Balancer) (url string, stop func(), err error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // at once
 	if err != nil {
@@ -110,7 +113,7 @@ func serve(ctx context.Context, b *balancer.Balancer) (url string, stop func(), 
 	return "http://" + listener.Addr().String(), func() { cancel(); _ = server.Close(); running.Wait() }, nil
 }
 
-// load makes the calls. It contains the clients and the tokens of the accounts.
+// load makes the calls to the nodes. It contains the clients and the tokens of the accounts.
 type load struct {
 	http *auth.Client
 	grpc *auth.Client
@@ -151,7 +154,7 @@ func newLoad(ctx context.Context, url string, nodes []*node) (l *load, err error
 	for i := range users {
 		response, err := l.http.Authenticate(ctx, credentials(i))
 		if err != nil {
-			return nil, fmt.Errorf("login: %w", err)
+			return nil, fmt.Errorf("login of %s: %w", accounts.Email(i), err)
 		}
 		l.tokens = append(l.tokens, response.Token)
 	}
@@ -159,8 +162,8 @@ func newLoad(ctx context.Context, url string, nodes []*node) (l *load, err error
 	return l, err
 }
 
-// dialBoth returns a client that alternates between the nodes that the health service reports as
-// serving.
+// dialBoth returns a gRPC client that alternates between the nodes that the health service reports
+// as serving.
 func dialBoth(nodes []*node) (*grpcapi.Client, error) {
 	addresses := manual.NewBuilderWithScheme("nodes")
 	var state resolver.State
@@ -204,8 +207,9 @@ func (l *load) overGRPC(ctx context.Context, n int) error {
 	return err
 }
 
-// run starts to make calls and returns. The function wait stops that, waits until all calls have
-// completed, and returns the counts of each transport and the number of each error.
+// run starts to make calls at the configured rates and returns immediately. The returned function
+// wait ends the scheduling of calls, waits until all of them have completed, and returns the counts
+// for each transport and the number of failures by error text.
 func (l *load) run(ctx context.Context, o options) (wait func() (overHTTP, overGRPC count, errs map[string]int64)) {
 	ctx, stop := context.WithCancel(ctx)
 	var running sync.WaitGroup
@@ -223,7 +227,7 @@ func (l *load) run(ctx context.Context, o options) (wait func() (overHTTP, overG
 				ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second) // the end of the run ends no call
 				defer cancel()
 				return c.call(ctx, n)
-			}) // its only error is the end of ctx
+			}) // its error is that of ctx
 		})
 	}
 	return func() (overHTTP, overGRPC count, errs map[string]int64) {
@@ -236,7 +240,9 @@ func (l *load) run(ctx context.Context, o options) (wait func() (overHTTP, overG
 				continue
 			}
 			counts[i] = count{r.Due, r.Failed + r.Dropped}
-			maps.Copy(errs, r.Errors)
+			for text, n := range r.Errors {
+				errs[text] += n
+			}
 		}
 		return counts[0], counts[1], errs
 	}

@@ -1,11 +1,12 @@
-// Command rolling measures whether calls fail during a rolling restart. It starts two authd
-// processes with one PostgreSQL database behind a load balancer that polls their readiness, calls
-// them at a fixed rate over HTTP, and over gRPC with a client that follows the health service, and
-// restarts one node after the other:
+// Command rolling measures whether calls fail during a rolling restart. It starts two authd nodes
+// with one PostgreSQL database and restarts them alternately. Meanwhile, it calls them at fixed
+// rates: over HTTP through a load balancer that polls their readiness, and over gRPC with a client
+// that follows the health service:
 //
 //	go run ./load/rolling --poll 100ms,2s,5s --rounds 20
 //
-// It exits with 1 if a call failed. docs/operations.md contains the results.
+// It exits with 1 if a call failed or another error occurred. docs/operations.md contains the
+// results.
 package main
 
 import (
@@ -50,13 +51,16 @@ func parse() (o options, err error) {
 	flag.DurationVar(&o.drain, "drain", 0, "shutdown.drain; 0 is authd's default")
 	flag.DurationVar(&o.pause, "pause", 3*time.Second, "from a node that is ready to the restart of the other one; the interval of --poll if that is longer")
 	flag.IntVar(&o.rounds, "rounds", 20, "how many times both nodes are restarted")
-	flag.Float64Var(&o.rate, "rate", 300, "calls per second over HTTP: 80 % validate-token, 18 % me, 2 % login")
+	flag.Float64Var(&o.rate, "rate", 300, "calls per second over HTTP: 80 % validate-token, 18 % me, 2 % login; 0 for none")
 	flag.Float64Var(&o.grpcRate, "grpc-rate", 30, "calls per second over gRPC, validate-token; 0 for none")
 	flag.Parse()
+	if !(o.rate >= 0 && o.rate <= 1e6 && o.grpcRate >= 0 && o.grpcRate <= 1e6) { // NaN is neither
+		return o, fmt.Errorf("--rate %g and --grpc-rate %g: each must be from 0 to 1,000,000", o.rate, o.grpcRate)
+	}
 	for word := range strings.SplitSeq(polls, ",") {
 		d, parseErr := time.ParseDuration(word)
 		if parseErr != nil || d <= 0 {
-			return o, fmt.Errorf("--poll: %q is not a duration above 0", word)
+			return o, fmt.Errorf("--poll: %q is not a positive duration", word)
 		}
 		o.polls = append(o.polls, d)
 	}

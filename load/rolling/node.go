@@ -21,11 +21,12 @@ import (
 
 const users = 50
 
-// createDatabase creates a database with accounts. It returns its URL and a function that drops it.
+// createDatabase creates a database with accounts on the PostgreSQL server whose URL is server. It
+// returns the URL of the database and a function that drops the database.
 func createDatabase(ctx context.Context, server string) (_ string, drop func() error, err error) {
 	u, err := url.Parse(server)
 	if err != nil {
-		return "", nil, errors.New("--postgres: want postgres://USER:PASSWORD@HOST:PORT/NAME?sslmode=disable")
+		return "", nil, errors.New("--postgres must be postgres://USER:PASSWORD@HOST:PORT/NAME?sslmode=disable")
 	}
 	name := "rolling_" + strings.ToLower(rand.Text())
 	if err := execute(ctx, server, "CREATE DATABASE "+name); err != nil {
@@ -46,7 +47,7 @@ func createDatabase(ctx context.Context, server string) (_ string, drop func() e
 	return u.String(), drop, nil
 }
 
-// execute runs a statement outside a transaction.
+// execute runs a statement outside a transaction in the database whose URL is server.
 func execute(ctx context.Context, server, statement string) error {
 	db, err := database.Open(ctx, database.Config{URL: server})
 	if err != nil {
@@ -59,7 +60,7 @@ func execute(ctx context.Context, server, statement string) error {
 	return errors.Join(err, db.Close())
 }
 
-// node is an authd that is restarted at the same addresses.
+// node is an authd process that keeps its addresses when it is restarted.
 type node struct {
 	authd, dir        string
 	args              []string
@@ -70,10 +71,8 @@ type node struct {
 
 func newNode(o options, name, dir, database string) (n *node, err error) {
 	n = &node{authd: o.authd, dir: dir}
-	for _, addr := range []*string{&n.http, &n.grpc, &n.admin} {
-		if *addr, err = freeAddress(); err != nil {
-			return nil, err
-		}
+	if err := freeAddresses(&n.http, &n.grpc, &n.admin); err != nil {
+		return nil, err
 	}
 	if n.log, err = os.OpenFile(filepath.Join(dir, name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600); err != nil {
 		return nil, err
@@ -90,16 +89,21 @@ func newNode(o options, name, dir, database string) (n *node, err error) {
 	return n, nil
 }
 
-// freeAddress returns an unused address.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // at once
-	if err != nil {
-		return "", err
+// freeAddresses sets addrs to different unused addresses of the loopback interface, as host:port.
+func freeAddresses(addrs ...*string) error {
+	for _, addr := range addrs {
+		l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // at once
+		if err != nil {
+			return err
+		}
+		defer l.Close() // after all, because the system may assign a closed port again
+		*addr = l.Addr().String()
 	}
-	return l.Addr().String(), l.Close()
+	return nil
 }
 
-// start starts the node and waits until it is ready.
+// start starts the node and waits until it is ready. It returns an error if the node is not ready
+// within a minute.
 func (n *node) start(ctx context.Context) error {
 	n.cmd = exec.Command(n.authd, n.args...) //nolint:gosec,noctx // ended by stop
 	n.cmd.Stdout, n.cmd.Stderr = n.log, n.log
@@ -119,13 +123,14 @@ func (n *node) start(ctx context.Context) error {
 			}
 		}
 		if !sleep(ctx, 50*time.Millisecond) {
-			return fmt.Errorf("authd is not ready, see %s: %w", n.log.Name(), ctx.Err())
+			text, _ := os.ReadFile(n.log.Name()) // the file is removed at the end
+			return fmt.Errorf("authd is not ready: %w; its log:\n%s", ctx.Err(), text)
 		}
 	}
 }
 
-// stop terminates the node with SIGTERM, as an orchestrator does. It returns an error if the node
-// does not exit with status 0.
+// stop terminates the node with SIGTERM, as an orchestrator does, and waits for its exit. It
+// returns an error if the node does not exit with status 0.
 func (n *node) stop() error {
 	if n.cmd == nil || n.cmd.Process == nil {
 		return nil
@@ -147,7 +152,7 @@ func (n *node) kill() error {
 	return n.log.Close()
 }
 
-// sleep waits for d. It returns false if ctx ends first.
+// sleep waits for d and returns true. It returns false if ctx is done first.
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

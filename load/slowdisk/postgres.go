@@ -15,10 +15,12 @@ import (
 	"time"
 )
 
-// PostgresDisk is a proxy in front of a PostgreSQL server. It parses the protocol (PostgreSQL
-// documentation, "Frontend/Backend Protocol") and delays a COMMIT if its transaction has changed
-// rows and has not disabled synchronous_commit, that is, if the server waits for the disk. Locks
-// are held meanwhile, as with a slow disk. It accepts connections without TLS.
+// PostgresDisk is a proxy in front of a PostgreSQL server that simulates a slow disk. It parses the
+// protocol (PostgreSQL documentation, "Frontend/Backend Protocol") and delays each COMMIT for which
+// the server waits for the disk: the COMMIT of a transaction that has changed rows and has not
+// disabled synchronous_commit. The transaction holds its locks during the delay, as with a slow
+// disk, unless the client sent COMMIT before the response to a change. A statement that commits by
+// itself, without BEGIN and COMMIT, is not delayed. The proxy accepts only connections without TLS.
 type PostgresDisk struct {
 	delay, commits atomic.Int64
 	trips          atomic.Int64
@@ -31,8 +33,9 @@ type PostgresDisk struct {
 	conns      map[net.Conn]struct{}
 }
 
-// Postgres starts a proxy in front of the server at host:port on a free port of the loopback
-// interface. The caller must close it.
+// Postgres starts a proxy that listens on a free port of the loopback interface and forwards
+// connections to server, a host:port. It returns an error if it cannot listen. The caller must
+// close the proxy.
 func Postgres(ctx context.Context, server string) (*PostgresDisk, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -43,7 +46,7 @@ func Postgres(ctx context.Context, server string) (*PostgresDisk, error) {
 	return d, nil
 }
 
-// Addr returns the address of the proxy.
+// Addr returns the address of the proxy as host:port.
 func (d *PostgresDisk) Addr() string { return d.listener.Addr().String() }
 
 // SetDelay sets the additional duration of each commit that waits for the disk.
@@ -52,11 +55,12 @@ func (d *PostgresDisk) SetDelay(delay time.Duration) { d.delay.Store(int64(delay
 // Commits returns the number of commits that have waited for the disk.
 func (d *PostgresDisk) Commits() int64 { return d.commits.Load() }
 
-// RoundTrips returns the number of times that the server was ready for the next query, including
-// connecting.
+// RoundTrips returns the number of times that the server has reported that it is ready for the next
+// query. Connecting counts as one round trip.
 func (d *PostgresDisk) RoundTrips() int64 { return d.trips.Load() }
 
-// Statements returns the text of all statements since the last call, on all connections.
+// Statements returns the text of the statements that clients have run, on all connections, since
+// the last call to Statements.
 func (d *PostgresDisk) Statements() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -65,7 +69,8 @@ func (d *PostgresDisk) Statements() []string {
 	return taken
 }
 
-// Close closes the proxy and its connections.
+// Close closes the proxy and its connections, and waits until its goroutines have ended. It returns
+// the error of closing the listener.
 func (d *PostgresDisk) Close() error {
 	err := d.listener.Close()
 	d.mu.Lock()
@@ -97,7 +102,8 @@ func (d *PostgresDisk) accept() {
 	}
 }
 
-// pass forwards messages in one direction, with each, until either side is closed.
+// pass forwards messages from one connection to the other. It calls the function each, which
+// forwards one message, until that function returns an error, and then closes both connections.
 func (d *PostgresDisk) pass(to, from net.Conn, each func(r *bufio.Reader, w io.Writer) error) {
 	r := bufio.NewReader(from)
 	for {
@@ -112,12 +118,12 @@ func (d *PostgresDisk) pass(to, from net.Conn, each func(r *bufio.Reader, w io.W
 	d.mu.Unlock()
 }
 
-// connection is the connection of a client. One goroutine reads its requests, another one the
-// responses.
+// connection is the state of a client connection. One goroutine reads the requests of the client,
+// and another reads the responses of the server.
 type connection struct {
 	disk    *PostgresDisk
 	started bool
-	named   map[string]string // prepared statements
+	named   map[string]string // text of the prepared statements, by name
 	relaxed atomic.Bool
 	changed atomic.Bool
 }
@@ -127,8 +133,6 @@ const (
 	gssencRequest = 80877104
 	maxMessage    = 16 << 20
 )
-
-var errTooLong = errors.New("slowdisk: a message is too long")
 
 func (c *connection) fromClient(r *bufio.Reader, w io.Writer) error {
 	var kind byte
@@ -144,7 +148,7 @@ func (c *connection) fromClient(r *bufio.Reader, w io.Writer) error {
 	}
 	switch {
 	case !c.started && len(body) >= 4 && (binary.BigEndian.Uint32(body) == sslRequest || binary.BigEndian.Uint32(body) == gssencRequest):
-		return errors.New("slowdisk: the URL needs sslmode=disable")
+		return errors.New("slowdisk: the client requests encryption: its URL needs sslmode=disable")
 	case !c.started:
 		c.started = true
 		return writeMessage(w, nil, body)
@@ -153,8 +157,8 @@ func (c *connection) fromClient(r *bufio.Reader, w io.Writer) error {
 	return writeMessage(w, []byte{kind}, body)
 }
 
-// see parses a message of the client: Parse prepares a named statement, Bind runs a prepared
-// statement, and Query contains the text of a statement.
+// see interprets a message of the client. Parse prepares a statement, Bind counts as running a
+// prepared statement, and Query runs the statement that it contains. Other messages are ignored.
 func (c *connection) see(kind byte, body []byte) {
 	switch kind {
 	case 'P':
@@ -186,7 +190,7 @@ func (c *connection) run(query string) {
 	}
 }
 
-// commit counts and delays a commit if its transaction has to be written to the disk.
+// commit counts and delays a commit if the server has to wait for the disk.
 func (c *connection) commit() {
 	if c.changed.Swap(false) && !c.relaxed.Load() {
 		c.disk.commits.Add(1)
@@ -216,8 +220,8 @@ func (c *connection) fromServer(r *bufio.Reader, w io.Writer) error {
 	return writeMessage(w, []byte{kind}, body)
 }
 
-// changes reports whether the tag of a completed command means that it has changed rows: "INSERT
-// 0 1", "UPDATE 2".
+// changes reports whether a completed command with the given tag, such as "INSERT 0 1" or "UPDATE 2",
+// has changed rows.
 func changes(tag string) bool {
 	words := strings.Fields(tag)
 	switch {
@@ -228,7 +232,8 @@ func changes(tag string) bool {
 	}
 }
 
-// readBody reads the length of a message, which includes the length itself, and returns the body.
+// readBody reads the length and the body of a message and returns the body. The length includes its
+// own four bytes.
 func readBody(r *bufio.Reader) ([]byte, error) {
 	var length [4]byte
 	if _, err := io.ReadFull(r, length[:]); err != nil {
@@ -236,7 +241,7 @@ func readBody(r *bufio.Reader) ([]byte, error) {
 	}
 	n := binary.BigEndian.Uint32(length[:])
 	if n < 4 || n > maxMessage {
-		return nil, errTooLong
+		return nil, fmt.Errorf("slowdisk: a message has the length %d: want 4 to %d", n, maxMessage)
 	}
 	body := make([]byte, n-4)
 	_, err := io.ReadFull(r, body)
@@ -249,7 +254,7 @@ func writeMessage(w io.Writer, kind, body []byte) error {
 	return err
 }
 
-// text returns the zero-terminated string at the beginning of body, and the rest.
+// text returns the zero-terminated string at the beginning of body, and the bytes after it.
 func text(body []byte) (s string, rest []byte) {
 	before, rest, _ := bytes.Cut(body, []byte{0})
 	return string(before), rest

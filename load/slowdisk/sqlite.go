@@ -1,11 +1,11 @@
-// Package slowdisk simulates a slow disk for measurements and tests. It delays commits that
-// wait for the disk, but not reads and other commits: for SQLite by a VFS with a slower xSync,
-// for PostgreSQL by a proxy that delays COMMIT if the server would wait for its log. Both count
-// the waits.
+// Package slowdisk simulates a slow disk for measurements and tests. It adds a delay only where a
+// database waits for the disk. For SQLite, it installs a VFS with a slower xSync. For PostgreSQL,
+// it starts a proxy that delays a COMMIT if the server waits for its log. Both count the waits.
 package slowdisk
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,13 +15,14 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// SQLiteDisk is the simulated disk of all SQLite files that the process opens after the first
-// call of [SQLite].
+// SQLiteDisk is the simulated disk of all SQLite files that the process opens after the first call
+// to [SQLite].
 type SQLiteDisk struct {
 	delay, syncs, writes atomic.Int64
 }
 
-// SQLite installs the disk, once per process, and returns it.
+// SQLite installs the simulated disk in this process and returns it. Later calls return the same
+// disk. It returns an error if SQLite has no default VFS or rejects the slow VFS.
 func SQLite() (*SQLiteDisk, error) { return installed() }
 
 // SetDelay sets the additional duration of each wait for the disk.
@@ -30,11 +31,12 @@ func (d *SQLiteDisk) SetDelay(delay time.Duration) { d.delay.Store(int64(delay))
 // Syncs returns the number of times that SQLite has waited for the disk.
 func (d *SQLiteDisk) Syncs() int64 { return d.syncs.Load() }
 
-// Writes returns the number of writes of SQLite to files. A page of its log takes two.
+// Writes returns the number of times that SQLite has written to a file. A page of the write-ahead
+// log takes two writes.
 func (d *SQLiteDisk) Writes() int64 { return d.writes.Load() }
 
-// The functions of a VFS, in Go's translation of C (sqlite3.h, sqlite3_vfs and
-// sqlite3_io_methods).
+// Signatures of the functions of a VFS (sqlite3.h, sqlite3_vfs and sqlite3_io_methods) in the
+// translation of SQLite from C to Go.
 type (
 	openFunc  = func(tls *libc.TLS, vfs, name, file uintptr, flags int32, outFlags uintptr) int32
 	syncFunc  = func(tls *libc.TLS, file uintptr, flags int32) int32
@@ -44,15 +46,15 @@ type (
 var (
 	disk     SQLiteDisk
 	original *sqlite3.Tsqlite3_vfs
-	slow     sqlite3.Tsqlite3_vfs // a variable of the package: it does not move
+	slow     sqlite3.Tsqlite3_vfs // a package variable, because it must not move
 	name     = [...]byte{'s', 'l', 'o', 'w', 'd', 'i', 's', 'k', 0}
 
 	methodsMu sync.Mutex
-	methods   = make(map[uintptr]fileMethods) // by the address of the original methods, and by the address of our copy
+	methods   = make(map[uintptr]fileMethods) // by the address of the original and by that of the copy
 )
 
-// fileMethods are the methods of one kind of file and our copy of them, in memory that SQLite
-// allocates and Go does not manage.
+// fileMethods contains the addresses of the original methods of one kind of file and of their
+// modified copy. The copy is in memory that package libc allocates and Go does not manage.
 type fileMethods struct{ original, ours uintptr }
 
 var installed = sync.OnceValues(func() (*SQLiteDisk, error) {
@@ -60,7 +62,7 @@ var installed = sync.OnceValues(func() (*SQLiteDisk, error) {
 	defer tls.Close()
 	found := sqlite3.Xsqlite3_vfs_find(tls, 0)
 	if found == 0 {
-		return nil, errors.New("slowdisk: SQLite has no VFS")
+		return nil, errors.New("slowdisk: SQLite has no default VFS")
 	}
 	original = at[sqlite3.Tsqlite3_vfs](found)
 	slow = *original
@@ -68,7 +70,7 @@ var installed = sync.OnceValues(func() (*SQLiteDisk, error) {
 	slow.FzName = addressOf(&name)
 	slow.FxOpen = pointerTo[openFunc](open)
 	if code := sqlite3.Xsqlite3_vfs_register(tls, addressOf(&slow), 1); code != sqlite3.SQLITE_OK {
-		return nil, errors.New("slowdisk: SQLite does not take the VFS")
+		return nil, fmt.Errorf("slowdisk: SQLite rejected the slow VFS with code %d", code)
 	}
 	return &disk, nil
 })
@@ -116,15 +118,15 @@ func write(tls *libc.TLS, file, data uintptr, size int32, offset int64) int32 {
 	return functionAt[writeFunc](originalOf(file).FxWrite)(tls, file, data, size, offset)
 }
 
-// addressOf returns the address of a variable for SQLite. It must be a package variable, which does
-// not move and is not collected.
+// addressOf returns the address of a variable that SQLite uses. The variable must be a package
+// variable or be in the memory of SQLite, so that it is neither moved nor collected.
 func addressOf[T any](p *T) uintptr { return uintptr(unsafe.Pointer(p)) } //nolint:gosec // see above
 
-// at returns a pointer to the value at an address of SQLite.
+// at returns a pointer to the value at an address in the memory of SQLite.
 func at[T any](address uintptr) *T { return *(**T)(unsafe.Pointer(&address)) } //nolint:gosec // SQLite's memory
 
-// functionAt returns the function at an address of SQLite.
+// functionAt returns the Go function for a function pointer of SQLite.
 func functionAt[F any](address uintptr) F { return *(*F)(unsafe.Pointer(&address)) } //nolint:gosec // as the translation of SQLite does
 
-// pointerTo returns the address of a function for SQLite.
+// pointerTo returns the address of a Go function in the form that SQLite expects.
 func pointerTo[F any](f F) uintptr { return *(*uintptr)(unsafe.Pointer(&f)) } //nolint:gosec // as the translation of SQLite does

@@ -1,13 +1,13 @@
-// Command streams measures what open streams cost a server with everything that package standard
-// puts around a call: the memory of each, and the latency of unary calls beside them.
+// Command streams measures the cost of open streams for a server with all middleware of package
+// standard: the memory of each stream, and the latency of unary calls while the streams are open.
 //
 //	go run ./load/streams
 //	go run ./load/streams --streams 2000 --transports nats --rounds 1
 //
-// It starts the server as a process of its own for each transport, opens the streams, which have no
-// items and default heartbeats, and calls a method over the same transport at a fixed rate before
-// the streams are opened, and while they are open. It exits with 1 if the p99 of these calls is not
-// below twice the p99 without streams.
+// For each transport, it starts the server as a separate process and calls a method at a fixed
+// rate, first without streams and then while streams are open over the same transport. The streams
+// have no items and default heartbeats. It exits with 1 if the p99 of the calls with streams is at
+// least twice the p99 without streams, or if another error occurs.
 package main
 
 import (
@@ -88,7 +88,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 		}
 	}
 	if slow != nil {
-		return fmt.Errorf("the p99 beside streams is not below twice that without over %s", strings.Join(slow, ", "))
+		return fmt.Errorf("%s: the p99 with streams is at least twice the p99 without streams", strings.Join(slow, ", "))
 	}
 	return nil
 }
@@ -97,15 +97,16 @@ func both(l openloop.Latency) string {
 	return fmt.Sprintf("%.2f, %.2f ms", l.P50.Seconds()*1e3, l.P99.Seconds()*1e3)
 }
 
-// result contains the memory and goroutines of the streams of one transport, and the latency of
-// calls without and with them.
+// result contains the memory and the number of goroutines of the streams of one kind, and the
+// latency of calls without and with open streams.
 type result struct {
-	bytes, goroutines int64 // of all streams
+	bytes, goroutines int64 // maximum of all rounds, for all streams
 	without, with     openloop.Latency
 }
 
-// measure measures the streams of the named kind. In each round it opens the streams and closes them
-// again.
+// measure measures the streams of the named kind in o.rounds rounds, each of which opens the
+// streams and closes them again. It returns the maximum memory and number of goroutines, and the
+// medians of the latencies.
 func measure(ctx context.Context, o options, name string) (r result, err error) {
 	s, err := startServer(ctx)
 	if err != nil {
@@ -150,7 +151,8 @@ func measure(ctx context.Context, o options, name string) (r result, err error) 
 	return result{slices.Max(bytes), slices.Max(goroutines), medians(without), medians(with)}, nil
 }
 
-// calls makes calls at a fixed rate. It returns to with their latency appended.
+// calls makes unary calls at the rate o.rate and returns the slice to with their latency appended.
+// It returns an error if a call fails.
 func (t *target) calls(ctx context.Context, o options, to []openloop.Latency) ([]openloop.Latency, error) {
 	r, err := openloop.Run(ctx, openloop.Config{Rate: o.rate, Warmup: time.Second, Duration: o.duration, Workers: 64}, func(ctx context.Context, _ int) error {
 		_, err := client.Invoke[pong](ctx, t.client, "Ping", &pingRequest{})
@@ -165,7 +167,9 @@ func (t *target) calls(ctx context.Context, o options, to []openloop.Latency) ([
 	return append(to, r.Accepted), nil
 }
 
-// settle waits until the server has ended the streams of a round.
+// settle waits until the server has ended the streams of a round. goroutines is the number of
+// goroutines before the round. settle returns an error if the streams have not ended after a
+// minute.
 func (t *target) settle(ctx context.Context, goroutines int64) error {
 	for ends := time.Now().Add(time.Minute); ; {
 		m, err := t.memory(ctx)
@@ -175,7 +179,7 @@ func (t *target) settle(ctx context.Context, goroutines int64) error {
 		case m.Goroutines <= goroutines+5*connections: // those of open connections
 			return nil
 		case time.Now().After(ends):
-			return fmt.Errorf("the server has %d goroutines a minute after the streams; before them it had %d", m.Goroutines, goroutines)
+			return fmt.Errorf("the server has %d goroutines a minute after the end of the streams, want at most %d", m.Goroutines, goroutines+5*connections)
 		}
 	}
 }

@@ -60,7 +60,8 @@ func endpoints() *chassi.Service {
 	)
 }
 
-// watch waits as a subscription does: its iterator is called and has nothing to yield.
+// watch returns a stream without items that ends when ctx is done, as a subscription without events
+// does.
 func watch(ctx context.Context, _ *watchRequest) (iter.Seq2[*tick, error], error) {
 	return func(func(*tick, error) bool) { <-ctx.Done() }, nil
 }
@@ -80,15 +81,16 @@ func measureMemory(context.Context, *memoryRequest) (*memory, error) {
 	return &memory{pages * int64(os.Getpagesize()), int64(runtime.NumGoroutine())}, err
 }
 
-// server is a running server.
+// server is the process of the server under test.
 type server struct {
 	cmd              *exec.Cmd
-	dir              string
+	dir              string // the data directory of the server
 	http, grpc, nats string // host:port
 }
 
-// startServer starts this program as a server. Its settings are the defaults, except for addresses,
-// logging, and limits that one client with all streams would reach.
+// startServer starts this program as a server and returns when the server is ready. The settings
+// are the defaults, except for addresses, logging, shutdown, cleartext HTTP/2, and the limits that
+// a single client with all streams would exceed.
 func startServer(ctx context.Context) (s *server, err error) {
 	s = &server{}
 	if s.dir, err = os.MkdirTemp("", "streams-"); err != nil {
@@ -119,15 +121,15 @@ func startServer(ctx context.Context) (s *server, err error) {
 	return s, nil
 }
 
-// await reads the log until the server serves, and then discards it.
+// await reads the log until the server serves, stores the addresses of the server in s, and
+// discards the rest of the log.
 func (s *server) await(log io.Reader) error {
-	lines := bufio.NewScanner(log)
-	for lines.Scan() {
+	last := ""
+	for lines := bufio.NewScanner(log); lines.Scan(); last = lines.Text() {
 		var line struct {
 			Msg    string `json:"msg"`
 			Server string `json:"server"`
 			Addr   string `json:"addr"`
-			App    string `json:"app"`
 			Error  string `json:"error"`
 		}
 		_ = json.Unmarshal(lines.Bytes(), &line)
@@ -138,17 +140,17 @@ func (s *server) await(log io.Reader) error {
 			s.grpc = line.Addr
 		case line.Msg == "listening" && line.Server == "nats embedded":
 			s.nats = line.Addr
-		case line.Msg == "serving" && line.App != "":
+		case line.Msg == "serving":
 			go func() { _, _ = io.Copy(io.Discard, log) }()
 			return nil
 		}
 	}
-	return fmt.Errorf("the server did not start: %s", lines.Text())
+	return fmt.Errorf("the log of the server ended before the server was ready; its last line: %s", last)
 }
 
 func (s *server) key() string { return filepath.Join(s.dir, "default.nk") }
 
-// stop stops the server, and removes what it has stored.
+// stop stops the server and removes its directory.
 func (s *server) stop() error {
 	err := os.RemoveAll(s.dir)
 	if s.cmd.Process != nil {

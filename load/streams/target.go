@@ -17,11 +17,11 @@ import (
 	"github.com/chassi-go/chassi/transport/natsapi"
 )
 
-// connections is the number of connections for the streams of a transport that carries several
-// streams on a connection.
+// connections is the number of connections over which overGRPC spreads the streams. overNATS uses a
+// tenth of this number.
 const connections = 100
 
-// kind is a transport, or one of several forms of streams of a transport.
+// kind is a transport with one form of stream, such as Server-Sent Events over HTTP/1.1.
 type kind struct {
 	name, text string
 	connect    func(ctx context.Context, t *target, s *server) (client.Caller, error)
@@ -53,10 +53,10 @@ func find(name string) (found kind) {
 
 func describe(name string) string { return find(name).text }
 
-// target is the server over one transport.
+// target contains the clients of the server over one transport.
 type target struct {
-	client *client.Client // for calls, with connections of its own
-	// open opens stream n, and returns a function that waits for its end.
+	client *client.Client // for unary calls, with separate connections
+	// open opens stream n and returns a function that waits for its end.
 	open    func(ctx context.Context, n int) (wait func() error, err error)
 	closers []func()
 }
@@ -86,8 +86,8 @@ func (t *target) memory(ctx context.Context) (*memory, error) {
 	return client.Invoke[memory](ctx, t.client, "Memory", &memoryRequest{})
 }
 
-// openAll opens n streams. The function shut ends them and returns the number of streams that were
-// open until then.
+// openAll opens n streams. The returned function shut ends them and returns the number of streams
+// that were still open when it was called.
 func (t *target) openAll(ctx context.Context, n int) (shut func() (open int), err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var broken atomic.Int64
@@ -123,7 +123,8 @@ func (t *target) openAll(ctx context.Context, n int) (shut func() (open int), er
 	return shut, nil
 }
 
-// overHTTP returns a function that connects over HTTP. Its streams use a plain HTTP client.
+// overHTTP returns a function that connects a target over HTTP. Each stream is opened by a plain
+// HTTP request for the media type accept, over HTTP/2 if h2 is true.
 func overHTTP(accept string, h2 bool) func(context.Context, *target, *server) (client.Caller, error) {
 	return func(_ context.Context, t *target, s *server) (client.Caller, error) {
 		tr := &http.Transport{Protocols: new(http.Protocols), ReadBufferSize: 512, WriteBufferSize: 512}
@@ -141,7 +142,7 @@ func overHTTP(accept string, h2 bool) func(context.Context, *target, *server) (c
 				return nil, err
 			}
 			if response.StatusCode != http.StatusOK {
-				return nil, errors.Join(errors.New(response.Status), response.Body.Close())
+				return nil, errors.Join(fmt.Errorf("GET /watch: got status %s, want 200", response.Status), response.Body.Close())
 			}
 			return func() error {
 				_, err := io.Copy(io.Discard, response.Body)
@@ -156,7 +157,8 @@ func overHTTP(accept string, h2 bool) func(context.Context, *target, *server) (c
 	}
 }
 
-// overGRPC connects over gRPC and spreads the streams over several connections.
+// overGRPC connects t over gRPC, spreads its streams over several connections, and returns the
+// caller for unary calls.
 func overGRPC(_ context.Context, t *target, s *server) (client.Caller, error) {
 	dial := func() (client.Caller, error) {
 		c, err := grpcapi.Dial(grpcapi.ClientConfig{Target: s.grpc})
@@ -168,8 +170,8 @@ func overGRPC(_ context.Context, t *target, s *server) (client.Caller, error) {
 	return spread(t, connections, dial)
 }
 
-// overNATS connects over NATS with the credentials of one client, and spreads the streams over fewer
-// connections than overGRPC.
+// overNATS connects t over NATS with the credentials of one client, spreads its streams over fewer
+// connections than overGRPC, and returns the caller for unary calls.
 func overNATS(ctx context.Context, t *target, s *server) (client.Caller, error) {
 	dial := func() (client.Caller, error) {
 		c, err := natsapi.Dial(ctx, natsapi.ClientConfig{
@@ -183,8 +185,8 @@ func overNATS(ctx context.Context, t *target, s *server) (client.Caller, error) 
 	return spread(t, connections/10, dial)
 }
 
-// spread sets t.open to open the streams with n clients in turn, and returns a further caller for the
-// unary calls.
+// spread creates n clients with dial, sets t.open to open the streams with these clients in turn,
+// and returns another caller from dial for unary calls.
 func spread(t *target, n int, dial func() (client.Caller, error)) (client.Caller, error) {
 	clients := make([]*client.Client, n)
 	for i := range clients {

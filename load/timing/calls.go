@@ -21,8 +21,8 @@ import (
 )
 
 // Parameters of the password hashes. Half of the accounts have hashes with the older parameters.
-// Both are cheap, so that a run takes a minute, and so that a difference between them is a larger
-// part of a call's time.
+// Hashing is cheap with both, so that a run takes about a minute and a difference between two kinds
+// of calls is a larger part of the duration of a call.
 var (
 	older = password.Params{Memory: 1 << 10, Time: 1, Parallelism: 1, SaltLen: 16, KeyLen: 32}
 	newer = password.Params{Memory: 4 << 10, Time: 2, Parallelism: 1, SaltLen: 16, KeyLen: 32}
@@ -31,7 +31,7 @@ var (
 const (
 	right = "an analytical engine"
 	wrong = "a difference engine"
-	// limit is the number of failures that lock an account for a network.
+	// limit is the number of failed logins that lock an account for one network.
 	limit = 3
 )
 
@@ -39,7 +39,7 @@ const (
 const (
 	loginOlder    = "older hash"
 	loginNewer    = "newer hash"
-	loginKnown    = "known network" // from which the owner has logged in
+	loginKnown    = "known network" // a network from which the owner has logged in
 	loginUnknown  = "unknown"
 	loginLocked   = "locked"
 	loginDisabled = "disabled"
@@ -52,16 +52,16 @@ var (
 	signUps = []string{signUpNew, signUpTaken}
 )
 
-// bench is a service with its accounts.
+// bench is the service under test with its accounts.
 type bench struct {
 	*service.Service
 	options options
 	store   *store.Store
-	hashes  [2]string // older and newer
+	hashes  [2]string // hashes with the older and the newer parameters
 }
 
-// compare measures on one engine, prints the results, and returns the number of comparisons that
-// show a difference.
+// compare measures the calls on one engine, prints the results to out under title, and returns the
+// number of comparisons that show a difference.
 func (e *engine) compare(ctx context.Context, o options, out io.Writer, title string) (differ int, err error) {
 	e.setDelay(0)
 	pool := workpool.New(workpool.Options{Queue: 1000})
@@ -117,19 +117,21 @@ func newService(s *store.Store, pool *workpool.Pool) (*service.Service, error) {
 	}, service.Options{Store: s, Pool: pool, Now: now, Logger: slog.New(slog.DiscardHandler)})
 }
 
-// address returns the e-mail address of call i of a kind. All addresses have the same length.
+// address returns the e-mail address of call i of a kind. All addresses have 37 characters.
 func address(kind string, i int) string {
-	name := fmt.Sprintf("%x%06d", kind, i)
-	return name[max(0, len(name)-16):] + "@" + fmt.Sprintf("%08x", len(kind)*7919+int(kind[0])) + ".example.org"
+	name := fmt.Sprintf("%016x%06d", kind, i)
+	return name[len(name)-16:] + "@" + fmt.Sprintf("%08x", len(kind)*7919+int(kind[0])) + ".example.org"
 }
 
-// network returns the peer address of call i of kind k, each in a network of its own.
+// network returns the peer address of call i of kind k. Each peer address is in a different
+// network.
 func network(k, i int) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(k), byte(i >> 8), byte(i)}), 1234)
 }
 
-// addAccounts stores the accounts. Half of each kind have the older hash, unless the kind
-// determines it.
+// addAccounts stores the accounts, and the known networks of loginKnown. Half of the accounts of
+// each kind have the older hash, except that all accounts of loginOlder have the older hash and all
+// of loginNewer have the newer hash.
 func (b *bench) addAccounts(ctx context.Context) error {
 	for k, kind := range append(logins, signUpTaken) {
 		if kind == loginUnknown {
@@ -159,8 +161,9 @@ func (b *bench) addAccounts(ctx context.Context) error {
 	return nil
 }
 
-// prepare makes a login with a wrong password for each address, so that all addresses have a count
-// of failures. For each address of loginLocked it makes as many as lock the account.
+// prepare makes one login with a wrong password for the address of each login call, so that all
+// these addresses have a count of failures. For the addresses of loginLocked, it makes the number
+// of logins that locks the account. It also makes sign-ups that are not measured.
 func (b *bench) prepare(ctx context.Context) error {
 	for k, kind := range logins {
 		guesses := 1
@@ -185,7 +188,7 @@ func (b *bench) prepare(ctx context.Context) error {
 	return nil
 }
 
-// times contains the durations of each kind in ms.
+// times contains the durations of the calls of each kind in milliseconds.
 type times map[string][]float64
 
 func (t times) of(kinds []string) (groups []group) {
@@ -195,7 +198,7 @@ func (t times) of(kinds []string) (groups []group) {
 	return groups
 }
 
-// measure makes all calls sequentially in random order.
+// measure makes all calls sequentially in random order and returns their durations.
 func (b *bench) measure(ctx context.Context) (times, error) {
 	type one struct{ k, i int }
 	var calls []one
@@ -217,7 +220,8 @@ func (b *bench) measure(ctx context.Context) (times, error) {
 	return took, nil
 }
 
-// call makes call i of kind k and returns its duration.
+// call makes call i of kind k and returns its duration. It returns an error if the result is not
+// the expected one.
 func (b *bench) call(ctx context.Context, k, i int) (time.Duration, error) {
 	ctx = (&chassi.Call{Peer: network(k, i)}).Context(ctx)
 	kind := append(append([]string(nil), logins...), signUps...)[k]
@@ -232,8 +236,11 @@ func (b *bench) call(ctx context.Context, k, i int) (time.Duration, error) {
 	}
 	_, err := b.Authenticate(ctx, &auth.AuthenticateRequest{Email: to, Password: wrong})
 	took := time.Since(began)
-	if !errors.Is(err, auth.ErrInvalidUser) {
-		return 0, fmt.Errorf("a wrong password for %s: %w", to, err)
+	switch {
+	case err == nil:
+		return 0, fmt.Errorf("log in as %s with a wrong password: got no error, want %q", to, auth.ErrInvalidUser.Reason)
+	case !errors.Is(err, auth.ErrInvalidUser):
+		return 0, fmt.Errorf("log in as %s with a wrong password: got %w, want %q", to, err, auth.ErrInvalidUser.Reason)
 	}
 	return took, nil
 }

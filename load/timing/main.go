@@ -3,8 +3,8 @@
 //
 //	go run ./load/timing
 //
-// It exits with 1 if two kinds of calls differ, and with 2 for a usage error. See README.md in
-// the parent directory.
+// It exits with 1 if two kinds of calls differ or another error occurs, and with 2 for a usage
+// error. See README.md in the parent directory.
 package main
 
 import (
@@ -33,7 +33,7 @@ func main() {
 type options struct {
 	samples  int
 	engines  []string
-	given    bool // engines was given, so that no engine may be left out
+	given    bool // whether --engines was set, so that no engine may be left out
 	postgres string
 	commit   time.Duration
 	alpha    float64
@@ -43,8 +43,10 @@ type options struct {
 
 const localPostgres = "postgres://postgres@127.0.0.1:5432/postgres?sslmode=disable"
 
-// usageError is an error that the user can correct.
+// usageError wraps an error that the user can correct. The exit code is then 2.
 type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
 
 func usage(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
@@ -76,11 +78,11 @@ func parse(args []string, errOut io.Writer) (o options, err error) {
 	case flags.NArg() > 0:
 		return o, usage("unexpected argument %q: flags begin with --", flags.Arg(0))
 	case o.samples < 20 || o.samples > 10_000:
-		return o, usage("--samples: %d: give 20 to 10000; the statistics need 20 at least", o.samples)
+		return o, usage("--samples: %d: must be from 20 to 10000; the statistics need at least 20", o.samples)
 	case o.commit < 0 || o.commit > time.Second || o.plant < 0 || o.plant > time.Second:
-		return o, usage("--commit and --plant must be 0s to 1s")
+		return o, usage("--commit and --plant must be from 0s to 1s: got %v and %v", o.commit, o.plant)
 	case !(o.alpha > 0 && o.alpha < 1):
-		return o, usage("--alpha: %v: give more than 0 and less than 1", o.alpha)
+		return o, usage("--alpha: %v: must be above 0 and below 1", o.alpha)
 	}
 	return o, nil
 }
@@ -109,7 +111,8 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	return 0
 }
 
-// measure measures on each engine and returns the number of comparisons that show a difference.
+// measure measures the calls on each engine of o.engines and returns the number of comparisons that
+// show a difference. If o.given is false, it omits PostgreSQL when the server is unavailable.
 func measure(ctx context.Context, o options, out io.Writer) (differ int, err error) {
 	fmt.Fprintf(out, "%d calls of each kind in random order (seed %d); commits that wait for the disk take %v more; p-values adjusted by Holm's method\n",
 		o.samples, o.seed, o.commit)
